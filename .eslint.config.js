@@ -1,0 +1,93 @@
+// The linter's rules: strict types everywhere, one clock, one way to throw.
+import js from "@eslint/js";
+import tseslint from "typescript-eslint";
+
+const fromClock =
+  "Take it from core/clock.ts: time, timers and chance have one source (law 11).";
+
+export default tseslint.config(
+  { ignores: ["node_modules", ".tap", "dist", "bench/results"] },
+  js.configs.recommended,
+  ...tseslint.configs.strictTypeChecked,
+  {
+    languageOptions: {
+      parserOptions: {
+        projectService: {
+          allowDefaultProject: ["src/*.js", "test/*.js", ".eslint.config.js"],
+        },
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
+    rules: {
+      "@typescript-eslint/switch-exhaustiveness-check": [
+        "error",
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      "@typescript-eslint/restrict-template-expressions": [
+        "error",
+        { allowNumber: true, allowBoolean: true },
+      ],
+      "@typescript-eslint/only-throw-error": "error",
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/explicit-module-boundary-types": "error",
+      "@typescript-eslint/no-confusing-void-expression": [
+        "error",
+        { ignoreArrowShorthand: true },
+      ],
+      "@typescript-eslint/no-unused-vars": [
+        "error",
+        { argsIgnorePattern: "^_", varsIgnorePattern: "^_" },
+      ],
+      // TypeScript's own noPropertyAccessFromIndexSignature asks for the brackets that this rule would remove.
+      "@typescript-eslint/dot-notation": [
+        "error",
+        { allowIndexSignaturePropertyAccess: true },
+      ],
+      "no-control-regex": "off",
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "ExportDefaultDeclaration",
+          message: "Named exports only.",
+        },
+      ],
+      "no-restricted-globals": [
+        "error",
+        ...["setTimeout", "setInterval", "Date", "performance"].map((name) => ({
+          name,
+          message: fromClock,
+        })),
+      ],
+      "no-restricted-properties": [
+        "error",
+        { object: "Math", property: "random", message: fromClock },
+        {
+          object: "process",
+          property: "exit",
+          message: "Only main.ts ends the process.",
+        },
+      ],
+    },
+  },
+  {
+    files: ["src/core/clock.ts"],
+    rules: {
+      "no-restricted-globals": "off",
+      "no-restricted-properties": "off",
+    },
+  },
+  {
+    files: ["src/main.ts", "src/wherry.js", "test/run.js"],
+    rules: { "no-restricted-properties": "off" },
+  },
+  { files: ["**/*.js"], ...tseslint.configs.disableTypeChecked },
+  {
+    files: ["**/*.js"],
+    languageOptions: { globals: { process: "readonly", console: "readonly" } },
+    rules: {
+      "no-restricted-syntax": "off",
+      "@typescript-eslint/explicit-module-boundary-types": "off",
+    },
+  },
+  { files: ["test/**"], rules: { "no-restricted-globals": "off" } },
+);

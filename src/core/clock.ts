@@ -1,0 +1,69 @@
+/** The one source of time, timers and chance: a test replaces it and nothing in the product waits for real (law 11). */
+
+/** Calls off what was to happen. Calling it again, or late, does nothing. */
+export type Cancel = () => void;
+
+export interface Clock {
+  /** Monotonic milliseconds with a fraction; for measuring, never for showing. */
+  now(): number;
+  /** Milliseconds since the Unix epoch; for showing and for expiry dates, never for measuring. */
+  wall(): number;
+  /** Runs `run` once after `ms`. The timer does not keep the process alive. */
+  after(ms: number, run: () => void): Cancel;
+  /** Runs `run` every `ms` until cancelled. The timer does not keep the process alive. */
+  every(ms: number, run: () => void): Cancel;
+  /** Uniform in [0, 1). Keys, tokens and ids come from node:crypto instead. */
+  random(): number;
+}
+
+/** The longest delay that Node's timers take; longer ones would fire at once. */
+const LONGEST = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, Math.min(ms, LONGEST));
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+  every(ms, run) {
+    const timer = setInterval(run, Math.min(ms, LONGEST));
+    timer.unref();
+    return () => clearInterval(timer);
+  },
+  random: () => Math.random(),
+};
+
+/** Waits `ms`, or until `signal` aborts: then it rejects with the signal's reason (law 4). */
+export function wait(
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const onAbort = (): void => {
+      cancel();
+      reject(signal.reason as Error);
+    };
+    const cancel = clock.after(ms, () => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    });
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+/** Milliseconds since the epoch to the RFC 3339 text that people and files read. */
+export function timestamp(wall: number): string {
+  return new Date(wall).toISOString();
+}
+
+/** RFC 3339 text to milliseconds since the epoch; NaN where it is not a date. */
+export function parseTimestamp(text: string): number {
+  return Date.parse(text);
+}

@@ -1,0 +1,41 @@
+/** A bucket that fills at a steady rate: retry floors, rate limits and log limits take from one. */
+
+export interface TokenBucketOptions {
+  /** Tokens a second. */
+  readonly rate: number;
+  /** Tokens that the bucket holds at most; it starts full. */
+  readonly burst: number;
+}
+
+export interface TokenBucket {
+  /** Takes one token if there is one. `now` in monotonic milliseconds. */
+  take(now: number): boolean;
+  /** Tokens there now, with a fraction. */
+  level(now: number): number;
+}
+
+export function tokenBucket(options: TokenBucketOptions): TokenBucket {
+  let tokens = options.burst;
+  let filledAt = Number.NaN;
+  const fill = (now: number): void => {
+    if (now > filledAt)
+      tokens = Math.min(
+        options.burst,
+        tokens + ((now - filledAt) * options.rate) / 1000,
+      );
+    // NaN at first use: no time has passed yet.
+    if (!(now <= filledAt)) filledAt = now;
+  };
+  return {
+    take(now) {
+      fill(now);
+      if (tokens < 1) return false;
+      tokens -= 1;
+      return true;
+    },
+    level(now) {
+      fill(now);
+      return tokens;
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/** Latest value and its changes: config, credentials and trust reach their users through this alone. */
+
+export interface Watch<T> {
+  readonly value: T;
+  /** Calls `onChange` at each later change, not for the present value. Returns the way to stop. */
+  subscribe(onChange: (value: T) => void): () => void;
+}
+
+export interface WatchSource<T> extends Watch<T> {
+  set(value: T): void;
+}
+
+/** Makes a watch that its owner can set; setting the identical value tells nobody. */
+export function watchSource<T>(initial: T): WatchSource<T> {
+  let current = initial;
+  const subscribers = new Set<(value: T) => void>();
+  return {
+    get value(): T {
+      return current;
+    },
+    set(value): void {
+      if (Object.is(value, current)) return;
+      current = value;
+      for (const subscriber of [...subscribers]) subscriber(value);
+    },
+    subscribe(onChange): () => void {
+      // A wrapper of its own, so that one function may subscribe twice and leave once.
+      const subscriber = (value: T): void => onChange(value);
+      subscribers.add(subscriber);
+      return () => subscribers.delete(subscriber);
+    },
+  };
+}
+
+/** A watch of `derive(source.value)`, computed at each change of the source. */
+export function derived<S, T>(
+  source: Watch<S>,
+  derive: (value: S) => T,
+): Watch<T> {
+  const target = watchSource(derive(source.value));
+  source.subscribe((value) => target.set(derive(value)));
+  return target;
+}
+
+/** Resolves with the first value, present or later, that `accept` takes; rejects when `signal` aborts. */
+export function waitFor<T>(
+  watch: Watch<T>,
+  accept: (value: T) => boolean,
+  signal: AbortSignal,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    if (accept(watch.value)) {
+      resolve(watch.value);
+      return;
+    }
+    const onAbort = (): void => {
+      leave();
+      reject(signal.reason as Error);
+    };
+    const leave = watch.subscribe((value) => {
+      if (!accept(value)) return;
+      leave();
+      signal.removeEventListener("abort", onAbort);
+      resolve(value);
+    });
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}

@@ -1,0 +1,276 @@
+/**
+ * Spans of the data path: sampling is decided before a span exists, and what is not sampled costs one traceparent.
+ *
+ * A sampled span is a plain record until it ends; then it goes to a sink, which the OpenTelemetry SDK serves once it is
+ * loaded (`exporter.ts`). So the SDK is off the path of a request and need not be there when the first one comes.
+ */
+import type { Clock } from "../core/clock.ts";
+import {
+  FieldClass,
+  makeField,
+  type Field,
+  type Fields,
+} from "../wire/fields.ts";
+import {
+  formatTraceparent,
+  newSpanId,
+  newTraceId,
+  parseTraceparent,
+  type TraceContext,
+} from "./trace-context.ts";
+
+export type AttributeValue = string | number | boolean;
+
+export interface SpanRecord {
+  readonly name: string;
+  readonly kind: "server" | "client";
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId: string | undefined;
+  readonly traceState: string | undefined;
+  /** Milliseconds since the epoch, with a fraction. */
+  readonly start: number;
+  readonly end: number;
+  readonly attributes: Readonly<Record<string, AttributeValue>>;
+  /** The span's error description; undefined where it did not fail. */
+  readonly error: string | undefined;
+}
+
+/** Takes ended spans. Must not throw and must not block. */
+export type SpanSink = (span: SpanRecord) => void;
+
+/** How an exchange ended, as spans tell it. */
+export interface SpanOutcome {
+  /** HTTP status; undefined where there was none. */
+  readonly status: number | undefined;
+  /** Our reason code, or the kind of failure: becomes `error.type` where the exchange failed. */
+  readonly reason?: string | undefined;
+}
+
+/** One attempt upstream. */
+export interface ClientTrace {
+  /** `traceparent` and `tracestate` to send with the attempt, in place of those that came. */
+  readonly fields: Fields;
+  attribute(key: string, value: AttributeValue): void;
+  end(outcome: SpanOutcome): void;
+}
+
+/** One request as this proxy serves it. */
+export interface ServerTrace {
+  readonly traceId: string;
+  readonly sampled: boolean;
+  attribute(key: string, value: AttributeValue): void;
+  /** The span of one attempt, a child of this one. Attributes are asked for only where the trace is sampled. */
+  client(
+    name: string,
+    attributes: () => Record<string, AttributeValue>,
+  ): ClientTrace;
+  end(outcome: SpanOutcome): void;
+}
+
+export interface Tracing {
+  /** Begins the span of a request. `fields` are those that came; attributes are asked for only where it is sampled. */
+  server(
+    name: string,
+    fields: Fields,
+    attributes: () => Record<string, AttributeValue>,
+  ): ServerTrace;
+}
+
+export interface TracingOptions {
+  readonly clock: Clock;
+  /** Percent of traces that begin here to be sampled; a parent's decision is respected. Read at each request. */
+  readonly samplingPercentage: () => number;
+  readonly sink: SpanSink;
+}
+
+export function makeTracing(options: TracingOptions): Tracing {
+  const { clock, sink } = options;
+  return {
+    server(name, fields, attributes) {
+      const { parent, state, forwarded } = readContext(fields);
+      const sampled =
+        parent === undefined
+          ? clock.random() * 100 < options.samplingPercentage()
+          : parent.sampled;
+      if (!sampled) return unsampled(parent?.traceId, forwarded);
+      return sampledServer(clock, sink, name, parent, state, attributes());
+    },
+  };
+}
+
+interface Incoming {
+  readonly parent: TraceContext | undefined;
+  readonly state: string | undefined;
+  /** The trace fields to pass on unchanged where nothing is recorded. */
+  readonly forwarded: Fields;
+}
+
+const NOTHING: Incoming = {
+  parent: undefined,
+  state: undefined,
+  forwarded: [],
+};
+
+function readContext(fields: Fields): Incoming {
+  let traceparent: Field | undefined;
+  let state: string | undefined;
+  let repeated = false;
+  for (const field of fields) {
+    if ((field.bits & FieldClass.TRACE) === 0) continue;
+    if (field.name === "tracestate") {
+      state = state === undefined ? field.value : `${state},${field.value}`;
+    } else if (field.name === "traceparent") {
+      repeated = traceparent !== undefined;
+      traceparent = field;
+    }
+  }
+  // A repeated traceparent is as good as none, and tracestate means nothing without it (section 3.3.1.3).
+  if (traceparent === undefined || repeated) return NOTHING;
+  const parent = parseTraceparent(traceparent.value);
+  if (parent === undefined) return NOTHING;
+  return {
+    parent,
+    state,
+    forwarded:
+      state === undefined
+        ? [traceparent]
+        : [traceparent, makeField("tracestate", state, "without")],
+  };
+}
+
+function unsampled(
+  traceId: string | undefined,
+  forwarded: Fields,
+): ServerTrace {
+  const id = traceId ?? newTraceId();
+  const fields =
+    forwarded.length > 0
+      ? forwarded
+      : [
+          makeField(
+            "traceparent",
+            formatTraceparent({
+              traceId: id,
+              spanId: newSpanId(),
+              sampled: false,
+            }),
+            "without",
+          ),
+        ];
+  const client: ClientTrace = { fields, attribute: ignore, end: ignore };
+  return {
+    traceId: id,
+    sampled: false,
+    attribute: ignore,
+    client: () => client,
+    end: ignore,
+  };
+}
+
+function ignore(): void {
+  // What is not sampled records nothing.
+}
+
+function sampledServer(
+  clock: Clock,
+  sink: SpanSink,
+  name: string,
+  parent: TraceContext | undefined,
+  state: string | undefined,
+  attributes: Record<string, AttributeValue>,
+): ServerTrace {
+  const traceId = parent?.traceId ?? newTraceId();
+  const server = openSpan(clock, sink, {
+    name,
+    kind: "server",
+    traceId,
+    parentSpanId: parent?.spanId,
+    traceState: state,
+    attributes,
+  });
+  return {
+    traceId,
+    sampled: true,
+    attribute: server.attribute,
+    end: server.end,
+    client(clientName, clientAttributes) {
+      const client = openSpan(clock, sink, {
+        name: clientName,
+        kind: "client",
+        traceId,
+        parentSpanId: server.spanId,
+        traceState: state,
+        attributes: clientAttributes(),
+      });
+      const fields = [
+        makeField(
+          "traceparent",
+          formatTraceparent({ traceId, spanId: client.spanId, sampled: true }),
+          "without",
+        ),
+      ];
+      if (state !== undefined)
+        fields.push(makeField("tracestate", state, "without"));
+      return { fields, attribute: client.attribute, end: client.end };
+    },
+  };
+}
+
+interface OpenSpan {
+  readonly spanId: string;
+  readonly attribute: (key: string, value: AttributeValue) => void;
+  readonly end: (outcome: SpanOutcome) => void;
+}
+
+function openSpan(
+  clock: Clock,
+  sink: SpanSink,
+  opened: Pick<
+    SpanRecord,
+    "name" | "kind" | "traceId" | "parentSpanId" | "traceState"
+  > & { readonly attributes: Record<string, AttributeValue> },
+): OpenSpan {
+  const spanId = newSpanId();
+  const startedAt = clock.now();
+  const start = clock.wall();
+  let ended = false;
+  return {
+    spanId,
+    attribute(key, value) {
+      opened.attributes[key] = value;
+    },
+    end(outcome) {
+      if (ended) return;
+      ended = true;
+      const { status, reason } = outcome;
+      if (status !== undefined)
+        opened.attributes["http.response.status_code"] = status;
+      if (reason !== undefined) opened.attributes["wherry.reason"] = reason;
+      const error = errorOf(opened.kind, outcome);
+      if (error !== undefined) opened.attributes["error.type"] = error;
+      sink({
+        ...opened,
+        spanId,
+        start,
+        end: start + (clock.now() - startedAt),
+        error,
+      });
+    },
+  };
+}
+
+/**
+ * What `error.type` says, by the OpenTelemetry HTTP conventions: a server's span fails from 500 on, a client's from 400 on;
+ * an exchange without a status has failed in either case.
+ */
+function errorOf(
+  kind: "server" | "client",
+  outcome: SpanOutcome,
+): string | undefined {
+  const { status, reason } = outcome;
+  const failed =
+    status === undefined || status >= (kind === "server" ? 500 : 400);
+  if (!failed) return undefined;
+  return reason ?? (status === undefined ? "_OTHER" : String(status));
+}

@@ -1,0 +1,152 @@
+/**
+ * What both codecs offer to the proxy, and all that the proxy knows of them: heads without framing, bodies pushed in chunks.
+ *
+ * ```
+ *   application → server codec ─ServerStream→ proxy ─ClientStream→ client codec → peer
+ *                     request:  head, data, data, end  ⇒  request(), write, write, end
+ *                     response: respond, write, end    ⇐  head, data, end
+ * ```
+ * The codec at one end writes into the codec at the other: no stream object stands between them, and back-pressure is the
+ * boolean of `write` with `drained` and `pause`/`resume` on the other side. A chunk may be kept: it is never written to again.
+ */
+import type { Code, MeshError } from "../core/errors.ts";
+import type { Fields } from "./fields.ts";
+
+export type Protocol = "http/1.1" | "h2";
+
+/** A request without anything that belongs to one connection: no Connection, Host, Content-Length, Transfer-Encoding, Upgrade, TE or Keep-Alive in `fields`. */
+export interface RequestHead {
+  readonly method: string;
+  /** "http" or "https"; what the caller said, not a claim about this connection. */
+  readonly scheme: string;
+  /** Host and optional port, from Host, the absolute form or `:authority`; "" only for HTTP/1.0 without Host. For CONNECT the target. */
+  readonly authority: string;
+  /** Origin form as received: path and query, or "*" for OPTIONS; "" for a plain CONNECT. */
+  readonly path: string;
+  /** `:protocol` of extended CONNECT (RFC 8441). */
+  readonly protocol: string | undefined;
+  readonly fields: Fields;
+  /** Octets of the body where they were declared; undefined where framing alone tells. */
+  readonly contentLength: number | undefined;
+  /** The caller takes trailers (TE: trailers). HTTP/2 callers always do. */
+  readonly acceptsTrailers: boolean;
+  /** The target was in absolute form: the caller uses the listener as an HTTP proxy. */
+  readonly absoluteForm: boolean;
+}
+
+export interface ResponseHead {
+  /** 100 to 599; 101 never crosses. */
+  readonly status: number;
+  readonly fields: Fields;
+  readonly contentLength: number | undefined;
+}
+
+/** Takes the body of one message. After `end` or `abort` nothing more comes. */
+export interface BodyReceiver {
+  data(chunk: Buffer): void;
+  end(trailers: Fields | undefined): void;
+  /** The other side broke off, or the codec did because of a limit or the grammar. Also after `end`, if the exchange as a whole then fails. */
+  abort(error: MeshError): void;
+  /** What was written to this exchange has left enough room for more. */
+  drained(): void;
+}
+
+/** Takes the response of one request. */
+export interface ResponseReceiver extends BodyReceiver {
+  /** A 1xx other than 101. */
+  informational(head: ResponseHead): void;
+  /** The final head. With `ended`, no body and no `end` follow. */
+  head(head: ResponseHead, ended: boolean): void;
+}
+
+/** The writing half of a message. */
+export interface BodySink {
+  /** False: enough is queued, wait for `drained`. The chunk has been taken in either case. */
+  write(chunk: Buffer): boolean;
+  end(trailers?: Fields): void;
+  /** Breaks the whole exchange off: RST_STREAM, or the connection is closed where the protocol has nothing better. */
+  abort(error: MeshError): void;
+  /** Stops the flow of what comes in on this exchange (the connection stops reading, or no window is given). */
+  pause(): void;
+  resume(): void;
+}
+
+/** One request as a server got it, and the way to answer it. */
+export interface ServerStream extends BodySink {
+  readonly head: RequestHead;
+  /** No body follows the head. */
+  readonly ended: boolean;
+  readonly connection: ServerConnectionInfo;
+  /** Starts the flow of the body to `receiver`; before it the codec holds at most one read and then stops reading. Exactly once. */
+  receive(receiver: BodyReceiver): void;
+  /** A 1xx; dropped where the caller speaks HTTP/1.0. */
+  informational(head: ResponseHead): void;
+  /** The final head, once. With `ended`, it is the whole response. */
+  respond(head: ResponseHead, ended: boolean): void;
+}
+
+/** What is known of the connection that a request came on. */
+export interface ServerConnectionInfo {
+  readonly protocol: Protocol;
+  /** SPIFFE id of the verified peer certificate of this very connection; undefined on plaintext. */
+  readonly peer: string | undefined;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** Where the caller meant to go, where the connection was captured. */
+  readonly originalDestination:
+    { readonly address: string; readonly port: number } | undefined;
+}
+
+/** What a server codec reports to the one who runs the listener. */
+export interface ServerHandler {
+  /** A request head is complete and within the grammar. Must not throw. */
+  request(stream: ServerStream): void;
+  /** The codec refused what came, and has answered it; for log and metric. */
+  refused?(code: Code, detail: string, connection: ServerConnectionInfo): void;
+}
+
+/** One server-side connection, whatever its protocol. */
+export interface ServerConnection {
+  /** Requests under way. */
+  readonly active: number;
+  /** Takes no new requests (GOAWAY, Connection: close), finishes those under way, then closes. */
+  drain(): void;
+  /** Ends at once. */
+  destroy(): void;
+}
+
+/** One request as a client made it. */
+export type ClientStream = BodySink;
+
+/** What a client connection tells its pool. Called never from within `request`. */
+export interface ClientConnectionObserver {
+  /** Room for more streams than before. */
+  available(): void;
+  /** No new streams (GOAWAY, Connection: close, the peer closes); those under way go on. */
+  draining(): void;
+  /** Gone; every stream has been told. `error` undefined where it ended in order. */
+  closed(error: MeshError | undefined): void;
+}
+
+/** One client-side connection, whatever its protocol. */
+export interface ClientConnection {
+  readonly protocol: Protocol;
+  /** Streams under way. */
+  readonly active: number;
+  /** How many more streams can be opened now; 0 when draining. */
+  readonly capacity: number;
+  /** Monotonic milliseconds (the codec's clock) when the peer last sent anything. */
+  readonly heardAt: number;
+  /** The peer's `Keep-Alive: timeout` in milliseconds, where it gave one (HTTP/1.1). */
+  readonly keepAlive: number | undefined;
+  /** Opens a stream; `capacity` must be above 0. With `ended`, the request has no body. */
+  request(
+    head: RequestHead,
+    ended: boolean,
+    receiver: ResponseReceiver,
+  ): ClientStream;
+  /** Asks the peer for a sign of life (H2 PING). HTTP/1.1 has none: rejects. */
+  ping(): Promise<void>;
+  drain(): void;
+  destroy(error?: MeshError): void;
+}

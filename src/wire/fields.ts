@@ -1,0 +1,114 @@
+/**
+ * Header fields as both codecs share them: one immutable object a field, with what must be known of its name computed once.
+ *
+ * Interning keeps the cost of a repeated field at one map look-up: the object remembers its encodings for both protocols.
+ * Credentials and cookies are never interned: the cache outlives the request.
+ */
+
+/** Bits of a field's name, so that validation and forwarding are a test on an integer. */
+export const FieldClass = {
+  /** Means something to one connection only; never crosses the proxy (RFC 9110 7.6.1, RFC 9113 8.2.2). */
+  CONNECTION: 1,
+  /** Decides where a message ends: content-length, transfer-encoding, host. The codecs alone read and write these. */
+  FRAMING: 2,
+  /** Credentials and cookies: never interned, never indexed by HPACK. */
+  SENSITIVE: 4,
+  /** Claims an identity or steers the mesh; removed from whatever an application or a stranger sends (law 5). */
+  MESH: 8,
+  /** Trace context. */
+  TRACE: 16,
+  /** May not stand in a trailer section (RFC 9110 6.5.1). */
+  NO_TRAILER: 32,
+} as const;
+
+/** How HPACK is to represent the field: the sender's choice is mirrored when it is passed on (RFC 7541 6.2). */
+export type Indexing = "incremental" | "without" | "never";
+
+export interface Field {
+  /** Lower-case. */
+  readonly name: string;
+  /** Without leading or trailing white space; latin-1, one character an octet. */
+  readonly value: string;
+  /** Bits of `FieldClass`. */
+  readonly bits: number;
+  readonly indexing: Indexing;
+  /** The line "name: value\r\n" for HTTP/1, made at first use. */
+  line: string | undefined;
+  /** The HPACK literal (name and value, without the first octet that says how it is indexed), made at first use. */
+  literal: Buffer | undefined;
+}
+
+export type Fields = readonly Field[];
+
+const { CONNECTION, FRAMING, SENSITIVE, MESH, TRACE, NO_TRAILER } = FieldClass;
+
+const CLASSES: ReadonlyMap<string, number> = new Map([
+  ["connection", CONNECTION | NO_TRAILER],
+  ["keep-alive", CONNECTION | NO_TRAILER],
+  ["proxy-connection", CONNECTION | NO_TRAILER],
+  ["upgrade", CONNECTION | NO_TRAILER],
+  ["http2-settings", CONNECTION | NO_TRAILER],
+  ["te", CONNECTION | NO_TRAILER],
+  ["transfer-encoding", CONNECTION | FRAMING | NO_TRAILER],
+  ["content-length", FRAMING | NO_TRAILER],
+  ["host", FRAMING | NO_TRAILER],
+  ["trailer", NO_TRAILER],
+  ["content-encoding", NO_TRAILER],
+  ["content-type", NO_TRAILER],
+  ["content-range", NO_TRAILER],
+  ["cache-control", NO_TRAILER],
+  ["expect", NO_TRAILER],
+  ["max-forwards", NO_TRAILER],
+  ["range", NO_TRAILER],
+  ["authorization", SENSITIVE | NO_TRAILER],
+  ["proxy-authorization", SENSITIVE | NO_TRAILER],
+  ["proxy-authenticate", NO_TRAILER],
+  ["www-authenticate", NO_TRAILER],
+  ["cookie", SENSITIVE | NO_TRAILER],
+  ["set-cookie", SENSITIVE | NO_TRAILER],
+  ["x-api-key", SENSITIVE],
+  ["x-forwarded-client-cert", MESH | NO_TRAILER],
+  ["traceparent", TRACE],
+  ["tracestate", TRACE],
+]);
+
+/** The class bits of a lower-case name. Every `x-wherry-` name is the mesh's own. */
+export function classOf(name: string): number {
+  const known = CLASSES.get(name);
+  if (known !== undefined) return known;
+  return name.startsWith("x-wherry-") ? MESH | NO_TRAILER : 0;
+}
+
+/** A field that is not shared with other messages. `name` must be lower-case and both must be valid (RFC 9110 5.5, 5.6.2). */
+export function makeField(
+  name: string,
+  value: string,
+  indexing?: Indexing,
+): Field {
+  const bits = classOf(name);
+  return {
+    name,
+    value,
+    bits,
+    indexing: indexing ?? ((bits & SENSITIVE) !== 0 ? "never" : "incremental"),
+    line: undefined,
+    literal: undefined,
+  };
+}
+
+/** The value of the first field of that lower-case name. */
+export function fieldValue(fields: Fields, name: string): string | undefined {
+  for (const field of fields) if (field.name === name) return field.value;
+  return undefined;
+}
+
+/** All values of that lower-case name, joined as RFC 9110 5.3 allows; undefined where there is none. */
+export function joinedValue(fields: Fields, name: string): string | undefined {
+  let joined: string | undefined;
+  for (const field of fields) {
+    if (field.name !== name) continue;
+    if (joined === undefined) joined = field.value;
+    else joined += (name === "cookie" ? "; " : ", ") + field.value;
+  }
+  return joined;
+}

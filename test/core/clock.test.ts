@@ -1,0 +1,89 @@
+import t from "tap";
+import {
+  parseTimestamp,
+  systemClock,
+  timestamp,
+  wait,
+} from "../../src/core/clock.ts";
+import { equalJitter, fullJitter } from "../../src/core/backoff.ts";
+import { fakeClock } from "../harness/fake-clock.ts";
+
+void t.test("wait ends when its time has come", async (t) => {
+  const clock = fakeClock();
+  const done = wait(clock, 100, new AbortController().signal);
+  clock.advance(99);
+  t.equal(clock.pending, 1);
+  clock.advance(1);
+  await done;
+  t.equal(clock.pending, 0);
+});
+
+void t.test(
+  "wait that is called off rejects with the signal's reason and leaves no timer (law 4)",
+  async (t) => {
+    const clock = fakeClock();
+    const controller = new AbortController();
+    const done = wait(clock, 100, controller.signal);
+    controller.abort(new Error("enough"));
+    await t.rejects(done, { message: "enough" });
+    t.equal(clock.pending, 0);
+    await t.rejects(wait(clock, 100, controller.signal), { message: "enough" });
+    t.equal(clock.pending, 0);
+  },
+);
+
+void t.test(
+  "the system clock's timers can be called off, and a very long one does not fire at once",
+  async (t) => {
+    await new Promise<void>((resolve, reject) => {
+      const keepAlive = setTimeout(
+        () => reject(new Error("the timer never fired")),
+        5000,
+      );
+      systemClock.after(2 ** 40, () =>
+        reject(new Error("a long timer fired at once")),
+      );
+      systemClock.after(1, () =>
+        reject(new Error("a cancelled timer fired")),
+      )();
+      const stop = systemClock.every(1, () => {
+        stop();
+        clearTimeout(keepAlive);
+        resolve();
+      });
+    });
+    t.ok(systemClock.now() > 0);
+    t.ok(systemClock.wall() > Date.UTC(2026, 0, 1));
+    t.ok(systemClock.random() < 1);
+  },
+);
+
+void t.test("timestamps are RFC 3339", (t) => {
+  t.equal(
+    timestamp(Date.UTC(2026, 0, 2, 3, 4, 5, 6)),
+    "2026-01-02T03:04:05.006Z",
+  );
+  t.equal(
+    parseTimestamp("2026-01-02T03:04:05.006Z"),
+    Date.UTC(2026, 0, 2, 3, 4, 5, 6),
+  );
+  t.ok(Number.isNaN(parseTimestamp("yesterday")));
+  t.end();
+});
+
+void t.test(
+  "back-off doubles its bound, is capped, and jitters over the whole or the upper half",
+  (t) => {
+    const options = { base: 25, max: 250 };
+    const bounds = [25, 50, 100, 200, 250, 250];
+    const highest = fakeClock({ random: () => 0.999999 });
+    const lowest = fakeClock({ random: () => 0 });
+    for (const [index, bound] of bounds.entries()) {
+      t.ok(Math.abs(fullJitter(options, index + 1, highest) - bound) < 0.01);
+      t.equal(fullJitter(options, index + 1, lowest), 0);
+      t.ok(Math.abs(equalJitter(options, index + 1, highest) - bound) < 0.01);
+      t.equal(equalJitter(options, index + 1, lowest), bound / 2);
+    }
+    t.end();
+  },
+);

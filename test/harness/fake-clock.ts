@@ -1,0 +1,71 @@
+/** A clock that moves only when a test says so. */
+import type { Clock } from "../../src/core/clock.ts";
+
+export interface FakeClock extends Clock {
+  /** Moves time on by `ms`, running what falls due, in order. */
+  advance(ms: number): void;
+  /** How many timers wait. */
+  readonly pending: number;
+}
+
+interface Timer {
+  at: number;
+  readonly run: () => void;
+  readonly period: number | undefined;
+}
+
+/** Starts at 0 monotonic and `wall` (2026-01-01 by default); `random` returns the numbers given, in turn, or a seeded sequence. */
+export function fakeClock(
+  options: { wall?: number; random?: () => number } = {},
+): FakeClock {
+  const epoch = options.wall ?? Date.UTC(2026, 0, 1);
+  const random = options.random ?? seededRandom(1);
+  const timers = new Set<Timer>();
+  let now = 0;
+  const add = (timer: Timer): (() => void) => {
+    timers.add(timer);
+    return () => timers.delete(timer);
+  };
+  const nextDue = (until: number): Timer | undefined => {
+    let due: Timer | undefined;
+    for (const timer of timers)
+      if (timer.at <= until && (due === undefined || timer.at < due.at))
+        due = timer;
+    return due;
+  };
+  return {
+    now: () => now,
+    wall: () => epoch + now,
+    after: (ms, run) => add({ at: now + ms, run, period: undefined }),
+    every: (ms, run) => add({ at: now + ms, run, period: ms }),
+    random,
+    get pending() {
+      return timers.size;
+    },
+    advance(ms) {
+      const until = now + ms;
+      for (
+        let timer = nextDue(until);
+        timer !== undefined;
+        timer = nextDue(until)
+      ) {
+        now = Math.max(now, timer.at);
+        if (timer.period === undefined) timers.delete(timer);
+        else timer.at += timer.period;
+        timer.run();
+      }
+      now = until;
+    },
+  };
+}
+
+/** Uniform in [0, 1), the same for the same seed (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

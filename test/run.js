@@ -1,0 +1,148 @@
+// `npm test`: installs what is missing, then types, lint, unused code, unit tests with coverage, and the tests of whole processes.
+// With names of files or folders behind it, only those tests. Ends in a plain line "N passed, N failed".
+import { spawn } from "node:child_process";
+import { readFileSync, rmSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { install, root, runtime } from "../src/launch.js";
+
+install();
+const node = runtime();
+const bin = join(root, "node_modules", ".bin");
+const env = {
+  ...process.env,
+  PATH: [bin, dirname(node), process.env.PATH].join(delimiter),
+};
+
+/** Share of lines, in percent, that the tests of these folders reach at least. */
+const COVERED = {
+  "src/policy/": 90,
+  "src/wire/": 90,
+  "src/identity/": 90,
+  "src/resources/": 90,
+};
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+function sh(command, args, quiet = false) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: ["ignore", quiet ? "pipe" : "inherit", "inherit"],
+    });
+    let output = "";
+    child.stdout?.on("data", (chunk) => (output += chunk));
+    child.on("error", (error) => resolve({ ok: false, output: error.message }));
+    child.on("exit", (code) => resolve({ ok: code === 0, output }));
+  });
+}
+
+/** A check that is one test: types, lint and the like. */
+async function check(name, command, args) {
+  process.stdout.write(`${name} … `);
+  const { ok, output } = await sh(command, args, true);
+  process.stdout.write(ok ? "ok\n" : `failed\n${output}\n`);
+  total[ok ? "passed" : "failed"] += 1;
+}
+
+/** Runs test files; their counts are read from the TAP that the run leaves behind. */
+async function tests(name, files, options) {
+  process.stdout.write(`${name} …\n`);
+  const tap = join(root, ".tap", `${name.replaceAll(" ", "-")}.tap`);
+  rmSync(tap, { force: true });
+  const { ok } = await sh("tap", [
+    "run",
+    "--reporter=terse",
+    `--output-file=${tap}`,
+    "--allow-incomplete-coverage",
+    ...options,
+    ...files,
+  ]);
+  const counts = summary(tap);
+  // A run that died before its summary has failed once more than it can tell.
+  if (!ok && counts.failed === 0) counts.failed = 1;
+  for (const key of Object.keys(total)) total[key] += counts[key];
+}
+
+function summary(file) {
+  let text = "";
+  try {
+    text = readFileSync(file, "utf8");
+  } catch {
+    return { passed: 0, failed: 0, skipped: 0 };
+  }
+  const found = [...text.matchAll(/^# \{ (.*) \}$/gm)].at(-1)?.[1] ?? "";
+  const count = (word) =>
+    Number(new RegExp(`${word}: (\\d+)`).exec(found)?.[1] ?? 0);
+  return {
+    passed: count("pass"),
+    failed: count("fail"),
+    skipped: count("skip") + count("todo"),
+  };
+}
+
+/** Each folder of COVERED is one test. */
+function coverage() {
+  const report = JSON.parse(
+    readFileSync(join(root, ".tap", "report", "coverage-summary.json"), "utf8"),
+  );
+  for (const [folder, wanted] of Object.entries(COVERED)) {
+    let lines = 0;
+    let covered = 0;
+    for (const [file, entry] of Object.entries(report)) {
+      if (!file.startsWith(join(root, folder))) continue;
+      lines += entry.lines.total;
+      covered += entry.lines.covered;
+    }
+    const percent = lines === 0 ? 0 : (100 * covered) / lines;
+    const ok = percent >= wanted;
+    process.stdout.write(
+      `coverage ${folder.padEnd(16)} ${percent.toFixed(1).padStart(5)} % of ${lines} lines ${ok ? "ok" : `failed: ${wanted} % wanted`}\n`,
+    );
+    total[ok ? "passed" : "failed"] += 1;
+  }
+}
+
+const named = process.argv.slice(2);
+if (named.length > 0) {
+  await tests("named tests", named, ["--disable-coverage"]);
+} else {
+  await check("types", "tsc", ["-p", "."]);
+  await check("lint", "eslint", [
+    "-c",
+    ".eslint.config.js",
+    "--max-warnings",
+    "0",
+    ".",
+  ]);
+  await check("format", "prettier", [
+    "--check",
+    "--log-level",
+    "warn",
+    "src",
+    "test",
+    "bench",
+    ".eslint.config.js",
+  ]);
+  await check("unused code", "knip", ["--no-progress"]);
+  await tests(
+    "unit tests",
+    ["--exclude=test/e2e/**", "--exclude=test/hostile/**"],
+    ["--coverage-report=json-summary"],
+  );
+  coverage();
+  // One at a time: each of these starts processes of its own and looks at the time.
+  await tests(
+    "whole processes",
+    ["test/hostile", "test/e2e"],
+    ["--jobs=1", "--disable-coverage", "--timeout=600"],
+  );
+}
+const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+const refused = process.env.WHERRY_REQUIRE === "all" && total.skipped > 0;
+if (refused)
+  process.stdout.write("WHERRY_REQUIRE=all: a skipped test is a failure\n");
+process.stdout.write(
+  `\n${total.passed} passed, ${total.failed + (refused ? total.skipped : 0)} failed${refused ? "" : skipped}\n`,
+);
+process.exit(total.failed > 0 || refused ? 1 : 0);

@@ -1,0 +1,95 @@
+import t from "tap";
+import {
+  makeAccessLog,
+  type AccessLogMode,
+  type AccessRecord,
+} from "../../src/telemetry/access-log.ts";
+import { fakeClock } from "../harness/fake-clock.ts";
+
+const RECORD: AccessRecord = {
+  direction: "inbound",
+  method: "GET",
+  authority: "orders.shop",
+  path: "/x",
+  protocol: "h2",
+  status: 403,
+  reason: "DENIED",
+  policy: "shop/deny",
+  detail: undefined,
+  durationMs: 1.23456,
+  bytesReceived: 0,
+  bytesSent: 10,
+  traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
+  peer: "spiffe://cluster.local/ns/shop/sa/web",
+  destination: "orders.shop:80",
+  route: undefined,
+  endpoint: undefined,
+  attempts: 0,
+};
+
+void t.test("each mode wants what it is for", (t) => {
+  const wanted = (mode: AccessLogMode): boolean[] => {
+    const log = makeAccessLog({
+      mode,
+      clock: fakeClock(),
+      write: () => undefined,
+    });
+    return [
+      log.wants(200, undefined),
+      log.wants(404, undefined),
+      log.wants(404, "NO_ROUTE"),
+      log.wants(500, undefined),
+      log.wants(0, undefined),
+    ];
+  };
+  t.same(wanted("none"), [false, false, false, false, false]);
+  t.same(wanted("errors"), [false, false, true, true, true]);
+  t.same(wanted("all"), [true, true, true, true, true]);
+  t.end();
+});
+
+void t.test(
+  "a record is one JSON line, with the time, without what is not known",
+  (t) => {
+    const lines: string[] = [];
+    const log = makeAccessLog({
+      mode: "all",
+      clock: fakeClock(),
+      write: (line) => void lines.push(line),
+    });
+    log.write({ ...RECORD, path: '/"\n' });
+    t.equal(lines.length, 1);
+    const [line = ""] = lines;
+    t.equal(line.indexOf("\n"), line.length - 1);
+    const parsed = JSON.parse(line) as Record<string, unknown>;
+    t.match(parsed, {
+      time: "2026-01-01T00:00:00.000Z",
+      reason: "DENIED",
+      policy: "shop/deny",
+      durationMs: 1.235,
+      path: '/"\n',
+    });
+    t.notOk("route" in parsed);
+    log.close();
+    t.end();
+  },
+);
+
+void t.test(
+  "errors are logged at a bounded rate, and what was left out is counted on the next line",
+  (t) => {
+    const lines: string[] = [];
+    const clock = fakeClock();
+    const log = makeAccessLog({
+      mode: "errors",
+      clock,
+      write: (line) => void lines.push(line),
+    });
+    for (let index = 0; index < 250; index += 1) log.write(RECORD);
+    t.equal(lines.length, 100);
+    clock.advance(10);
+    log.write(RECORD);
+    t.match(JSON.parse(lines.at(-1) ?? ""), { suppressed: 150 });
+    t.end();
+  },
+);

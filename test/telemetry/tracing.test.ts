@@ -1,0 +1,245 @@
+import t from "tap";
+import {
+  formatTraceparent,
+  newSpanId,
+  newTraceId,
+  parseTraceparent,
+} from "../../src/telemetry/trace-context.ts";
+import { makeTracing, type SpanRecord } from "../../src/telemetry/tracing.ts";
+import { fieldValue, makeField } from "../../src/wire/fields.ts";
+import { fakeClock } from "../harness/fake-clock.ts";
+
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SPAN = "00f067aa0ba902b7";
+
+function setUp(percentage = 100): {
+  clock: ReturnType<typeof fakeClock>;
+  spans: SpanRecord[];
+  tracing: ReturnType<typeof makeTracing>;
+} {
+  const clock = fakeClock();
+  const spans: SpanRecord[] = [];
+  return {
+    clock,
+    spans,
+    tracing: makeTracing({
+      clock,
+      samplingPercentage: () => percentage,
+      sink: (span) => void spans.push(span),
+    }),
+  };
+}
+
+void t.test(
+  "traceparent is read by the grammar of Trace Context 3.2.2",
+  (t) => {
+    t.same(parseTraceparent(`00-${TRACE}-${SPAN}-01`), {
+      traceId: TRACE,
+      spanId: SPAN,
+      sampled: true,
+    });
+    t.same(parseTraceparent(`00-${TRACE}-${SPAN}-00`), {
+      traceId: TRACE,
+      spanId: SPAN,
+      sampled: false,
+    });
+    t.same(parseTraceparent(`00-${TRACE}-${SPAN}-03`), {
+      traceId: TRACE,
+      spanId: SPAN,
+      sampled: true,
+    });
+    t.same(parseTraceparent(`cc-${TRACE}-${SPAN}-01-what-comes`), {
+      traceId: TRACE,
+      spanId: SPAN,
+      sampled: true,
+    });
+    const invalid = [
+      "",
+      `ff-${TRACE}-${SPAN}-01`,
+      `00-${TRACE}-${SPAN}-01-more`,
+      `cc-${TRACE}-${SPAN}-01.more`,
+      `00-${TRACE.toUpperCase()}-${SPAN}-01`,
+      `00-${"0".repeat(32)}-${SPAN}-01`,
+      `00-${TRACE}-${"0".repeat(16)}-01`,
+      `00-${TRACE}-${SPAN}`,
+      `00-${TRACE}-${SPAN}-1`,
+      `0-${TRACE}-${SPAN}-01`,
+    ];
+    for (const value of invalid)
+      t.equal(parseTraceparent(value), undefined, value);
+    t.end();
+  },
+);
+
+void t.test("new ids have their form and do not repeat", (t) => {
+  const ids = new Set<string>();
+  for (let index = 0; index < 2000; index += 1) {
+    ids.add(newTraceId());
+    ids.add(newSpanId());
+  }
+  t.equal(ids.size, 4000);
+  t.ok(
+    parseTraceparent(
+      formatTraceparent({
+        traceId: newTraceId(),
+        spanId: newSpanId(),
+        sampled: true,
+      }),
+    ),
+  );
+  t.end();
+});
+
+void t.test(
+  "a sampled request gives a server span and a child for each attempt",
+  (t) => {
+    const { clock, spans, tracing } = setUp();
+    const server = tracing.server(
+      "GET",
+      [
+        makeField("traceparent", `00-${TRACE}-${SPAN}-01`),
+        makeField("tracestate", "a=1"),
+        makeField("tracestate", "b=2"),
+      ],
+      () => ({ "url.path": "/x" }),
+    );
+    t.equal(server.traceId, TRACE);
+    clock.advance(5);
+    const client = server.client("GET", () => ({
+      "server.address": "10.0.0.7",
+    }));
+    client.attribute("wherry.attempt", 1);
+    clock.advance(10);
+    client.end({ status: 503 });
+    client.end({ status: 200 });
+    server.attribute("wherry.route", "shop/orders");
+    server.end({ status: 503, reason: "UPSTREAM_RESET" });
+    const [first, second] = spans;
+    t.match(first, {
+      kind: "client",
+      traceId: TRACE,
+      traceState: "a=1,b=2",
+      error: "503",
+      attributes: {
+        "server.address": "10.0.0.7",
+        "wherry.attempt": 1,
+        "error.type": "503",
+        "http.response.status_code": 503,
+      },
+    });
+    t.match(second, {
+      kind: "server",
+      parentSpanId: SPAN,
+      error: "UPSTREAM_RESET",
+      attributes: {
+        "url.path": "/x",
+        "wherry.reason": "UPSTREAM_RESET",
+        "wherry.route": "shop/orders",
+      },
+    });
+    t.equal(first?.parentSpanId, second?.spanId);
+    t.equal(spans.length, 2);
+    t.equal((first?.end ?? 0) - (first?.start ?? 0), 10);
+    t.equal((second?.end ?? 0) - (second?.start ?? 0), 15);
+    t.equal(
+      fieldValue(client.fields, "traceparent"),
+      `00-${TRACE}-${first?.spanId ?? ""}-01`,
+    );
+    t.equal(fieldValue(client.fields, "tracestate"), "a=1,b=2");
+    t.end();
+  },
+);
+
+void t.test(
+  "what is not sampled makes no span, but one traceparent that stops others from sampling",
+  (t) => {
+    const { spans, tracing } = setUp(0);
+    const server = tracing.server(
+      "GET",
+      [],
+      () => t.fail("attributes asked for") as never,
+    );
+    const first = server.client(
+      "GET",
+      () => t.fail("attributes asked for") as never,
+    );
+    const second = server.client("GET", () => ({}));
+    first.end({ status: 500 });
+    server.end({ status: 500 });
+    t.same(spans, []);
+    t.match(parseTraceparent(fieldValue(first.fields, "traceparent") ?? ""), {
+      traceId: server.traceId,
+      sampled: false,
+    });
+    t.equal(first, second);
+    t.end();
+  },
+);
+
+void t.test("the parent's decision is respected in both directions", (t) => {
+  for (const [percentage, flags, sampled] of [
+    [0, "01", true],
+    [100, "00", false],
+  ] as const) {
+    const { tracing } = setUp(percentage);
+    const server = tracing.server(
+      "GET",
+      [makeField("traceparent", `00-${TRACE}-${SPAN}-${flags}`)],
+      () => ({}),
+    );
+    t.equal(server.sampled, sampled);
+    if (!sampled)
+      t.equal(
+        fieldValue(server.client("GET", () => ({})).fields, "traceparent"),
+        `00-${TRACE}-${SPAN}-${flags}`,
+      );
+  }
+  t.end();
+});
+
+void t.test(
+  "an invalid or repeated traceparent begins a new trace, and its tracestate is dropped",
+  (t) => {
+    const { tracing } = setUp();
+    const valid = makeField("traceparent", `00-${TRACE}-${SPAN}-01`);
+    for (const fields of [
+      [valid, valid],
+      [makeField("traceparent", "junk"), makeField("tracestate", "a=1")],
+      [makeField("tracestate", "a=1")],
+    ]) {
+      const server = tracing.server("GET", fields, () => ({}));
+      t.not(server.traceId, TRACE);
+      t.equal(
+        fieldValue(server.client("GET", () => ({})).fields, "tracestate"),
+        undefined,
+      );
+    }
+    t.end();
+  },
+);
+
+void t.test(
+  "a client span fails from 400 on, a server span from 500 on, both without a status",
+  (t) => {
+    const { spans, tracing } = setUp();
+    const cases: [
+      number | undefined,
+      string | undefined,
+      string | undefined,
+    ][] = [
+      [200, undefined, undefined],
+      [404, "404", undefined],
+      [500, "500", "500"],
+      [undefined, "_OTHER", "_OTHER"],
+    ];
+    for (const [status, clientError, serverError] of cases) {
+      const server = tracing.server("GET", [], () => ({}));
+      server.client("GET", () => ({})).end({ status });
+      server.end({ status });
+      const [client, ended] = spans.splice(0);
+      t.equal(client?.error, clientError);
+      t.equal(ended?.error, serverError);
+    }
+    t.end();
+  },
+);
