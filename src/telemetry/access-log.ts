@@ -43,7 +43,9 @@ export interface AccessLog {
 export interface AccessLogOptions {
   readonly mode: AccessLogMode;
   readonly clock: Clock;
-  /** Where lines go; standard output in the product. */
+  /** The file that lines are appended to; standard output where absent. */
+  readonly file?: string;
+  /** Takes the lines in place of a file. */
   readonly write?: (line: string) => void;
 }
 
@@ -55,7 +57,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
   const destination =
     options.write === undefined
       ? pino.destination({
-          fd: 1,
+          dest: options.file ?? 1,
           sync: false,
           minLength: 4096,
           periodicFlush: 500,

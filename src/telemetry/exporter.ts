@@ -12,8 +12,8 @@ import type { SpanRecord, SpanSink } from "./tracing.ts";
 export interface SpanExporterOptions {
   /** The collector's base address, "http://127.0.0.1:4318": "/v1/traces" is appended, as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
   readonly endpoint: string;
-  /** Resource attributes: service.name, service.namespace, service.instance.id. */
-  readonly resource: OpenTelemetry.Attributes;
+  /** Resource attributes: service.name, service.namespace, service.instance.id. Asked for when the SDK is loaded. */
+  readonly resource: () => OpenTelemetry.Attributes;
   readonly logger: Logger;
   /** Milliseconds between two batches. */
   readonly interval?: number;
@@ -85,7 +85,7 @@ async function loadSdk(options: SpanExporterOptions): Promise<Running> {
   });
   const sdk = new NodeSDK({
     autoDetectResources: false,
-    resource: resources.resourceFromAttributes(options.resource),
+    resource: resources.resourceFromAttributes(options.resource()),
     instrumentations: [],
     metricReaders: [],
     logRecordProcessors: [],

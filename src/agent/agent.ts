@@ -1,0 +1,46 @@
+/** What a sidecar has of its agent, whether its config and certificates come from a control plane or from files. */
+import type { Watch } from "../core/watch.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import type { Snapshot, SnapshotVersion } from "../policy/snapshot.ts";
+
+export interface Agent {
+  /** The config in force; undefined until there is any. */
+  readonly snapshot: Watch<Snapshot | undefined>;
+  /** The certificate in use; undefined until there is one that is valid. */
+  readonly credentials: Watch<Credentials | undefined>;
+  readonly state: Watch<AgentState>;
+  /**
+   * The first `true` registers the workload (law 12: the proxy has probed the application by then); later values change whether it is
+   * balanced to. Resolves when the control plane has it, or at once where there is none to tell now: it is told at the next connection.
+   */
+  setReady(ready: boolean): Promise<void>;
+  /** Takes the workload out; resolves when that is acknowledged, or after 5 s. Nothing registers it again. */
+  deregister(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface AgentState {
+  /** Where the config in force came from. `disk`: not confirmed by the control plane since this process started. */
+  readonly source: "stream" | "disk" | "files" | "none";
+  /** Whether the control plane is there now. Always true of files. */
+  readonly connected: boolean;
+  readonly version?: SnapshotVersion;
+  /** Wall milliseconds at which the config in force was received, or last confirmed at a connection. */
+  readonly configReceivedAt?: number;
+  /** The newest config that was offered and not taken; gone once one is taken. */
+  readonly refused?: RefusedConfig;
+  /** "NAMESPACE/NAME" while the control plane has this workload registered. */
+  readonly registered?: string;
+  /** What stands in the way of the certificate's renewal once three quarters of its life are over. */
+  readonly certificateAlarm?: string;
+  /** The newest failure of the agent's own work, with what to do; gone once that work succeeds. */
+  readonly lastError?: string;
+}
+
+export interface RefusedConfig {
+  /** Absent where the config could not be read far enough to tell. */
+  readonly version?: SnapshotVersion;
+  readonly reason: string;
+  /** Wall milliseconds. */
+  readonly at: number;
+}

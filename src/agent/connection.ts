@@ -1,0 +1,154 @@
+/** A gRPC client of the control plane: TLS 1.3, the server's SPIFFE id judged before anything is said, no resumption, dead connections found within seconds. */
+import { X509Certificate } from "node:crypto";
+import { createSecureContext } from "node:tls";
+import {
+  Client,
+  credentials as channelCredentials,
+  Metadata,
+  type ClientDuplexStream,
+  type MethodDefinition,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import type { Clock } from "../core/clock.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import { uriNames } from "../identity/extensions.ts";
+import { formatSpiffeId, parseSpiffeId } from "../identity/spiffe.ts";
+import { CONTROL_PLANE } from "../push/names.ts";
+
+export interface ConnectionOptions {
+  /** "HOST:PORT", "[IPV6]:PORT" */
+  readonly address: string;
+  /** PEM roots that the server must chain to. */
+  readonly trustBundle: string;
+  /** Presented to the server; absent at enrolment, when any trust domain of the pinned CA will do. */
+  readonly credentials?: Credentials;
+  /** Bytes of a message beyond which the stream is given up. */
+  readonly maxMessageBytes: number;
+}
+
+/** Makes no connection before the first call. Close it. */
+export function openClient(options: ConnectionOptions): Client {
+  const { credentials } = options;
+  const context = createSecureContext({
+    ca: options.trustBundle,
+    minVersion: "TLSv1.3",
+    ecdhCurve: "X25519MLKEM768:X25519:P-256",
+    ...(credentials === undefined
+      ? {}
+      : { cert: credentials.certificateChain, key: credentials.privateKey }),
+  });
+  const channel = channelCredentials.createFromSecureContext(context, {
+    checkServerIdentity: (_host, certificate) =>
+      serverFault(certificate.raw, credentials?.spiffeId.trustDomain),
+  });
+  return new Client(`dns:///${options.address}`, channel, {
+    // A name for SNI, where the address may be a number; the identity is in the SPIFFE id alone.
+    "grpc.ssl_target_name_override": `${CONTROL_PLANE.serviceAccount}.${CONTROL_PLANE.namespace}`,
+    "grpc.keepalive_time_ms": 10_000,
+    "grpc.keepalive_timeout_ms": 5000,
+    "grpc.max_receive_message_length": options.maxMessageBytes,
+    "grpc.max_send_message_length": -1,
+    // Each client stands alone: no back-off of an earlier one, no connection under other credentials, no proxy from the environment.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.enable_http_proxy": 0,
+    "grpc.enable_retries": 0,
+    "grpc.enable_channelz": 0,
+    "grpc.service_config_disable_resolution": 1,
+  });
+}
+
+/** Called once the chain is verified; never on a resumed session, and none is (no session is ever passed). */
+function serverFault(
+  der: Buffer,
+  trustDomain: string | undefined,
+): Error | undefined {
+  const [uri = "", ...more] = uriNames(new X509Certificate(der));
+  const id = parseSpiffeId(uri);
+  const isControlPlane =
+    more.length === 0 &&
+    id?.namespace === CONTROL_PLANE.namespace &&
+    id.serviceAccount === CONTROL_PLANE.serviceAccount &&
+    (trustDomain === undefined || id.trustDomain === trustDomain);
+  if (isControlPlane) return undefined;
+  const expected = formatSpiffeId({
+    trustDomain: trustDomain ?? "any",
+    ...CONTROL_PLANE,
+  });
+  return new Error(
+    `the server proved to be ${uri === "" ? "nobody" : uri}, not the control plane (${expected})`,
+  );
+}
+
+export interface CallOptions {
+  readonly clock: Clock;
+  /** Milliseconds. */
+  readonly timeout: number;
+  readonly signal: AbortSignal;
+}
+
+/** One call; rejects with CallError, or with the signal's reason. */
+export function call<Q, S>(
+  client: Client,
+  method: MethodDefinition<Q, S>,
+  request: Q,
+  options: CallOptions,
+): Promise<S> {
+  const { clock, timeout, signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const settle = (): void => {
+      cancelTimeout();
+      signal.removeEventListener("abort", onAbort);
+    };
+    const running = client.makeUnaryRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      new Metadata(),
+      (error: ServiceError | null, response?: S) => {
+        settle();
+        if (response === undefined) reject(new CallError(error));
+        else resolve(response);
+      },
+    );
+    const onAbort = (): void => {
+      settle();
+      running.cancel();
+      reject(signal.reason as Error);
+    };
+    const cancelTimeout = clock.after(timeout, () => {
+      settle();
+      running.cancel();
+      reject(new CallError(null, `no answer within ${timeout / 1000} s`));
+    });
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+export function openStream<Q, S>(
+  client: Client,
+  method: MethodDefinition<Q, S>,
+): ClientDuplexStream<Q, S> {
+  return client.makeBidiStreamRequest(
+    method.path,
+    method.requestSerialize,
+    method.responseDeserialize,
+    new Metadata(),
+  );
+}
+
+/** A call that failed, in the server's words where it said any. */
+export class CallError extends Error {
+  override readonly name = "CallError";
+  /** gRPC's status code; undefined for a time-out of ours. */
+  readonly code: number | undefined;
+
+  constructor(error: ServiceError | null, message?: string) {
+    super(message ?? error?.details ?? "the call failed");
+    this.code = error?.code;
+  }
+}

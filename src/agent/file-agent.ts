@@ -1,0 +1,205 @@
+/** The agent of a sidecar without a control plane: the same resources through the same compiler, from files, read again when they change. */
+import { readFile } from "node:fs/promises";
+import { timestamp, type Cancel, type Clock } from "../core/clock.ts";
+import { messageOf, UserError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import { watchSource } from "../core/watch.ts";
+import { loadCredentials, type Credentials } from "../identity/credentials.ts";
+import type { SelfDescription } from "../policy/snapshot.ts";
+import { alarm } from "../push/alarm.ts";
+import type { Agent, AgentState, RefusedConfig } from "./agent.ts";
+import { makeConfig } from "./config.ts";
+import { MAX_CONFIG_BYTES } from "./mesh-agent.ts";
+import {
+  fileVersion,
+  listResourceFiles,
+  loadResourceFiles,
+} from "./resource-files.ts";
+import { describeSelf, type DeclaredSelf } from "./self.ts";
+import { directoriesOf, watchFiles } from "./watch-files.ts";
+
+export interface FileAgentOptions {
+  /** A file, or a directory of .yaml, .yml and .json files. */
+  readonly resources: string;
+  /** PEM files; the certificate's leaf first. */
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly trustBundle: string;
+  /** What the certificate does not bind itself. */
+  readonly self: DeclaredSelf;
+  /** MAX_CONFIG_BYTES where absent. */
+  readonly maxConfigBytes?: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Rejects with UserError where the files cannot be used: there is nothing older to serve. */
+export async function startFileAgent(
+  options: FileAgentOptions,
+): Promise<Agent> {
+  const {
+    clock,
+    logger,
+    resources: path,
+    certificate,
+    privateKey,
+    trustBundle,
+  } = options;
+  const maxConfigBytes = options.maxConfigBytes ?? MAX_CONFIG_BYTES;
+  const config = makeConfig();
+  const credentials = watchSource<Credentials>(await readCredentials(options));
+  let self = describeSelf(credentials.value, options.self);
+  let revision = 0;
+  let refused: RefusedConfig | undefined;
+  let certificateError: string | undefined;
+  let certificateAlarm: string | undefined;
+  const state = watchSource<AgentState>({ source: "files", connected: true });
+
+  const refresh = (): void => {
+    const { current } = config;
+    state.set({
+      source: "files",
+      connected: true,
+      ...(current === undefined
+        ? {}
+        : { version: current.version, configReceivedAt: current.receivedAt }),
+      ...(refused === undefined ? {} : { refused }),
+      ...(certificateError === undefined
+        ? {}
+        : { lastError: certificateError }),
+      ...(certificateAlarm === undefined ? {} : { certificateAlarm }),
+    });
+  };
+
+  /** Throws UserError. */
+  const loadConfig = async (): Promise<void> => {
+    const loaded = await loadResourceFiles(path, maxConfigBytes);
+    revision += 1;
+    const version = fileVersion(revision, loaded.digest);
+    const reason = config.take(
+      { version, receivedAt: clock.wall(), resources: loaded.resources },
+      self,
+    );
+    if (reason !== undefined) throw new UserError(reason);
+    refused = undefined;
+    for (const warning of loaded.warnings) logger.warn(warning);
+    refresh();
+  };
+
+  const reloadConfig = async (): Promise<void> => {
+    try {
+      await loadConfig();
+      logger.info(
+        { resources: path, revision },
+        "the changed resources are in force",
+      );
+    } catch (thrown) {
+      const reason = messageOf(thrown);
+      refused = { reason, at: clock.wall() };
+      logger.error(
+        { reason },
+        "the changed resources cannot be used; the ones in force stay",
+      );
+      refresh();
+    }
+  };
+
+  let cancelAlarm: Cancel = () => undefined;
+  const watchExpiry = ({ notBefore, notAfter }: Credentials): void => {
+    cancelAlarm();
+    certificateAlarm = undefined;
+    cancelAlarm = alarm(clock, notAfter - (notAfter - notBefore) / 4, () => {
+      certificateAlarm = `the certificate in ${certificate} expires at ${timestamp(notAfter)}: put its successor there`;
+      logger.error(certificateAlarm);
+      refresh();
+    });
+  };
+
+  const reloadCredentials = async (): Promise<void> => {
+    try {
+      const next = await readCredentials(options);
+      const renamed: SelfDescription = describeSelf(next, options.self);
+      certificateError = undefined;
+      credentials.set(next);
+      watchExpiry(next);
+      logger.info(
+        { identity: next.id, expiresAt: timestamp(next.notAfter) },
+        "the changed certificate is in use",
+      );
+      const changed = JSON.stringify(renamed) !== JSON.stringify(self);
+      self = renamed;
+      if (changed) await reloadConfig();
+    } catch (thrown) {
+      // Three files are rarely replaced at one moment: the next one to change makes it whole.
+      certificateError = `the changed certificate cannot be used: ${messageOf(thrown)}`;
+      logger.error(
+        { reason: messageOf(thrown) },
+        "the changed certificate cannot be used; the one in use stays",
+      );
+    }
+    refresh();
+  };
+
+  const identityFiles = [certificate, privateKey, trustBundle];
+  // Watched before they are read: a change in between is not missed.
+  const watchers = [
+    await watchFiles({
+      list: () => listResourceFiles(path),
+      directories: [path, ...directoriesOf([path])],
+      clock,
+      onChange: reloadConfig,
+    }),
+    await watchFiles({
+      list: () => Promise.resolve(identityFiles),
+      directories: directoriesOf(identityFiles),
+      clock,
+      onChange: reloadCredentials,
+    }),
+  ];
+  const close = async (): Promise<void> => {
+    cancelAlarm();
+    await Promise.all(watchers.map((watcher) => watcher.close()));
+  };
+  try {
+    await loadConfig();
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+  watchExpiry(credentials.value);
+
+  return {
+    snapshot: config.snapshot,
+    credentials,
+    state,
+    // Nobody is told: other sidecars know this one by files of their own.
+    setReady: () => Promise.resolve(),
+    deregister: () => Promise.resolve(),
+    close,
+  };
+}
+
+async function readCredentials({
+  certificate,
+  privateKey,
+  trustBundle,
+  clock,
+}: FileAgentOptions): Promise<Credentials> {
+  const read = async (file: string): Promise<string> => {
+    try {
+      return await readFile(file, "utf8");
+    } catch (thrown) {
+      throw new UserError(`${file} cannot be read: ${messageOf(thrown)}`, {
+        cause: thrown,
+      });
+    }
+  };
+  return loadCredentials(
+    {
+      certificateChain: await read(certificate),
+      privateKey: await read(privateKey),
+      trustBundle: await read(trustBundle),
+    },
+    clock.wall(),
+  );
+}

@@ -1,0 +1,152 @@
+/** The config that a control plane has sent so far, beside the one in force: taken or refused as a whole when a Revision closes the push. */
+import { messageOf } from "../core/errors.ts";
+import type { SnapshotVersion } from "../policy/snapshot.ts";
+import { pushedResource } from "../push/codec.ts";
+import type { DeltaResponse, Revision } from "../push/messages.ts";
+import {
+  digestOf,
+  parseResourceName,
+  resourceName,
+  RESOURCE_TYPE,
+} from "../push/names.ts";
+import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
+import { isError } from "../resources/problems.ts";
+import { validate } from "../resources/validate.ts";
+
+/** One resource as it was received. */
+export interface ReceivedResource {
+  readonly version: string;
+  readonly resource: Resource;
+  /** On the wire. */
+  readonly bytes: number;
+}
+
+export type ReceivedResources = ReadonlyMap<string, ReceivedResource>;
+
+interface Staged {
+  readonly version: string;
+  readonly bytes: number;
+  readonly content: Resource | { readonly fault: string };
+}
+
+export type Sealed =
+  | { readonly kind: "resources"; readonly resources: ReceivedResources }
+  | { readonly kind: "refused"; readonly reason: string }
+  /** What was over the limit was not kept: only a new stream, which says what is held, can bring it. */
+  | { readonly kind: "incomplete" };
+
+export interface Staging {
+  /** Takes a message of type Resource. Nothing in it throws: faults come out when the push is sealed. */
+  stage(response: DeltaResponse): void;
+  /** Whether what is staged is what the Revision says, readable, valid and within the limit. */
+  seal(revision: Revision): Sealed;
+}
+
+/** Starts from what is in force. */
+export function makeStaging(
+  inForce: ReceivedResources,
+  maxConfigBytes: number,
+): Staging {
+  const staged = new Map<string, Staged>();
+  let bytes = 0;
+  let overflow = false;
+  /** The first Revision after an overflow is refused with the reason; a later one cannot be judged. */
+  let dropped = false;
+
+  const forget = (name: string): void => {
+    bytes -= staged.get(name)?.bytes ?? 0;
+    staged.delete(name);
+  };
+
+  for (const [name, { version, resource, bytes: size }] of inForce) {
+    staged.set(name, { version, bytes: size, content: resource });
+    bytes += size;
+  }
+
+  return {
+    stage(response) {
+      for (const name of response.removed) forget(name);
+      for (const { name, version, typeUrl, value } of response.resources) {
+        forget(name);
+        bytes += value.length;
+        if (bytes > maxConfigBytes) overflow = true;
+        // Over the limit only sizes are kept, for the message.
+        const content = overflow
+          ? { fault: "over the limit" }
+          : typeUrl === RESOURCE_TYPE
+            ? read(name, value)
+            : { fault: `${name} is of type ${typeUrl}` };
+        staged.set(name, { version, bytes: value.length, content });
+      }
+    },
+    seal(revision) {
+      if (dropped) return { kind: "incomplete" };
+      if (overflow) {
+        dropped = true;
+        return {
+          kind: "refused",
+          reason: `the config has ${bytes} bytes or more, and this sidecar takes ${maxConfigBytes} at most: narrow exportTo, or raise --max-config-bytes`,
+        };
+      }
+      const digest = digestOf(
+        Array.from(staged, ([name, { version }]) => [name, version] as const),
+      );
+      if (digest !== revision.digest)
+        return {
+          kind: "refused",
+          reason: `the digest of the ${staged.size} resources received is ${digest}, and the revision says ${revision.digest}: the push was incomplete`,
+        };
+      const resources = new Map<string, ReceivedResource>();
+      const faults: string[] = [];
+      for (const [name, { version, content, bytes: size }] of staged)
+        if ("fault" in content) faults.push(content.fault);
+        else resources.set(name, { version, resource: content, bytes: size });
+      return faults.length === 0
+        ? { kind: "resources", resources }
+        : { kind: "refused", reason: faults.slice(0, 5).join("; ") };
+    },
+  };
+}
+
+/** The resource, or why it cannot be used: what comes from a control plane is held to the same schema as a file. */
+function read(
+  name: string,
+  value: Buffer,
+): Resource | { readonly fault: string } {
+  try {
+    const { json } = pushedResource.decode(value);
+    const parsed: unknown = JSON.parse(json.toString("utf8"));
+    const validation = validate(parsed);
+    if (!validation.ok) {
+      const problems = validation.problems
+        .filter(isError)
+        .map(({ path, message }) => `${path} ${message}`);
+      return { fault: `${name}: ${problems.slice(0, 5).join("; ")}` };
+    }
+    const key = keyOf(validation.resource);
+    if (resourceName(key) !== name)
+      return { fault: `${name} holds ${formatKey(key)}` };
+    return validation.resource;
+  } catch (thrown) {
+    return {
+      fault: `${parseResourceName(name) === undefined ? "a resource without a name" : name} cannot be read: ${messageOf(thrown)}`,
+    };
+  }
+}
+
+/**
+ * Why a Revision is not to be followed by who follows `known`; undefined where it is. A control plane that lost its database, or got an
+ * older one back, would empty the mesh: its word is not taken before an operator's is.
+ */
+export function revisionFault(
+  known: SnapshotVersion | undefined,
+  revision: Revision,
+): string | undefined {
+  if (known === undefined || revision.accepted) return undefined;
+  const advice = `if that is meant, say \`wherry store accept ${revision.store}\``;
+  if (revision.store !== known.store)
+    return `another store: the config in force is of store ${known.store} at revision ${known.revision}, and the control plane now has store ${revision.store} at revision ${revision.revision}; ${advice}`;
+  if (revision.revision < known.revision)
+    return `another store: the config in force is of revision ${known.revision}, and the control plane went back to revision ${revision.revision}; ${advice}`;
+  return undefined;
+}

@@ -1,0 +1,113 @@
+/** What a sidecar keeps on disk to start without its control plane: files that are whole or not there, and known to be unharmed. */
+import { createHash, randomBytes } from "node:crypto";
+import {
+  chmod,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+} from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf, systemCode, UserError } from "../core/errors.ts";
+
+export type Stored =
+  | { readonly kind: "none" }
+  /** The reason names the file and what is wrong with it. */
+  | { readonly kind: "damaged"; readonly reason: string }
+  | { readonly kind: "content"; readonly content: unknown };
+
+export interface StateDirectory {
+  readonly path: string;
+  read(name: string): Promise<Stored>;
+  /** Replaces the file whole: a reader, or a crash at any moment, sees the old one or the new one. */
+  write(name: string, content: unknown): Promise<void>;
+}
+
+/** Bytes that a file may have before reading it is refused. */
+const LARGEST = 512 * 1024 * 1024;
+
+// The checksum stands before the content that it is of, so that one text is read, cut and compared.
+const HEAD = /^\{"checksum":"([0-9a-f]{64})","content":/;
+const HEAD_LENGTH = '{"checksum":"","content":'.length + 64;
+
+const TEMPORARY = /\.json\.[0-9a-f]{8}\.tmp$/;
+
+/** Makes the directory where it is missing, for its owner alone. Throws UserError where it cannot be used. */
+export async function openStateDirectory(
+  path: string,
+): Promise<StateDirectory> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await chmod(path, 0o700);
+    // What a crash in the middle of a write has left.
+    for (const name of await readdir(path))
+      if (TEMPORARY.test(name)) await rm(join(path, name), { force: true });
+  } catch (thrown) {
+    throw new UserError(
+      `the state directory ${path} cannot be used: ${messageOf(thrown)}; give another with --state-directory`,
+      { cause: thrown },
+    );
+  }
+  return {
+    path,
+    read: (name) => read(join(path, name)),
+    write: (name, content) => write(path, join(path, name), content),
+  };
+}
+
+async function read(file: string): Promise<Stored> {
+  const damaged = (what: string): Stored => ({
+    kind: "damaged",
+    reason: `${file} is ignored: ${what}`,
+  });
+  let text: string;
+  try {
+    await using handle = await open(file, "r");
+    const { size } = await handle.stat();
+    if (size > LARGEST) return damaged(`it has ${size} bytes`);
+    text = await readFile(handle, "utf8");
+  } catch (thrown) {
+    return systemCode(thrown) === "ENOENT"
+      ? { kind: "none" }
+      : damaged(messageOf(thrown));
+  }
+  const checksum = HEAD.exec(text)?.[1];
+  const body = text.slice(HEAD_LENGTH, text.lastIndexOf("}"));
+  if (checksum === undefined || checksum !== checksumOf(body))
+    return damaged("its checksum does not fit: it was cut short or changed");
+  try {
+    return { kind: "content", content: JSON.parse(body) as unknown };
+  } catch (thrown) {
+    return damaged(messageOf(thrown));
+  }
+}
+
+async function write(
+  directory: string,
+  file: string,
+  content: unknown,
+): Promise<void> {
+  const body = JSON.stringify(content);
+  const text = `{"checksum":"${checksumOf(body)}","content":${body}}\n`;
+  const temporary = `${file}.${randomBytes(4).toString("hex")}.tmp`;
+  try {
+    {
+      await using handle = await open(temporary, "wx", 0o600);
+      await handle.writeFile(text);
+      await handle.sync();
+    }
+    await rename(temporary, file);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+  // The rename itself must be on the disk, too.
+  await using handle = await open(directory, "r");
+  await handle.sync();
+}
+
+function checksumOf(body: string): string {
+  return createHash("sha256").update(body).digest("hex");
+}

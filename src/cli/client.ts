@@ -1,0 +1,198 @@
+/** The control plane's REST API as the commands use it: one request, one answer, and errors that say what to do. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { request } from "undici";
+import { messageOf, systemCode, UserError } from "../core/errors.ts";
+import type { Command } from "commander";
+import type { CliContext } from "./context.ts";
+import { option } from "./settings.ts";
+
+export interface ApiAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+export interface ApiClient {
+  /** Answers with any status below 500 that the caller named, and throws ApiError for the rest. */
+  call(
+    method: "GET" | "PUT" | "POST" | "DELETE",
+    path: string,
+    body?: unknown,
+    accepted?: readonly number[],
+  ): Promise<ApiAnswer>;
+  /** The lines of a streaming answer, until `signal` aborts or the server ends it. */
+  lines(path: string, signal: AbortSignal): AsyncIterable<unknown>;
+}
+
+export interface Cause {
+  /** Field path, like `spec.rules[0].timeouts.request`. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** The API refused; `causes` say which fields and why. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly status: number;
+  readonly causes: readonly Cause[];
+
+  constructor(status: number, message: string, causes: readonly Cause[]) {
+    super(message);
+    this.status = status;
+    this.causes = causes;
+  }
+}
+
+/** Adds the options that every command needs that talks to the API. */
+export function withServer(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        "--server <url>",
+        "the control plane's API",
+        "http://127.0.0.1:15080",
+      ),
+    )
+    .addOption(
+      option(
+        "--token-file <file>",
+        "file with the API token; else WHERRY_TOKEN, else admin.token in the state directory",
+      ),
+    )
+    .addOption(
+      option(
+        "--state <directory>",
+        "the control plane's state directory on this machine",
+        ".wherry",
+      ),
+    );
+}
+
+export interface ServerOptions {
+  readonly server: string;
+  readonly tokenFile?: string;
+  readonly state: string;
+}
+
+export async function connectApi(
+  context: CliContext,
+  options: ServerOptions,
+): Promise<ApiClient> {
+  const base = options.server.replace(/\/+$/, "");
+  const token = await findToken(context, options);
+  const headers = { authorization: `Bearer ${token}` };
+  const send = async (
+    method: string,
+    path: string,
+    body?: unknown,
+    signal?: AbortSignal,
+  ): ReturnType<typeof request> => {
+    try {
+      return await request(`${base}${path}`, {
+        method,
+        headers:
+          body === undefined
+            ? headers
+            : { ...headers, "content-type": "application/json" },
+        body: body === undefined ? null : JSON.stringify(body),
+        headersTimeout: 30_000,
+        ...(signal === undefined ? {} : { signal, bodyTimeout: 0 }),
+      });
+    } catch (error) {
+      throw unreachable(base, error);
+    }
+  };
+  return {
+    async call(method, path, body, accepted = []) {
+      const answer = await send(method, path, body);
+      const text = await answer.body.text();
+      const parsed = parseAnswer(base, path, text);
+      if (answer.statusCode < 300 || accepted.includes(answer.statusCode))
+        return { status: answer.statusCode, body: parsed };
+      throw errorOf(answer.statusCode, parsed);
+    },
+    async *lines(path, signal) {
+      const answer = await send("GET", path, undefined, signal);
+      if (answer.statusCode >= 300)
+        throw errorOf(
+          answer.statusCode,
+          parseAnswer(base, path, await answer.body.text()),
+        );
+      let rest = "";
+      for await (const chunk of answer.body) {
+        const parts = (rest + String(chunk)).split("\n");
+        rest = parts.pop() ?? "";
+        for (const part of parts)
+          if (part !== "") yield JSON.parse(part) as unknown;
+      }
+    },
+  };
+}
+
+async function findToken(
+  context: CliContext,
+  options: ServerOptions,
+): Promise<string> {
+  const fromEnvironment = context.environment["WHERRY_TOKEN"];
+  if (options.tokenFile === undefined && fromEnvironment !== undefined)
+    return fromEnvironment;
+  const file = options.tokenFile ?? join(options.state, "admin.token");
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    throw new UserError(
+      `no API token: ${file} cannot be read (${systemCode(error) ?? messageOf(error)}). Name a file with --token-file, set WHERRY_TOKEN, or name the control plane's state directory with --state`,
+    );
+  }
+}
+
+function unreachable(base: string, error: unknown): UserError {
+  const why = systemCode(error) ?? messageOf(error);
+  return new UserError(
+    `no control plane answers at ${base} (${why}): start one with "npm start" or "wherry control-plane", or name another with --server`,
+  );
+}
+
+function parseAnswer(base: string, path: string, text: string): unknown {
+  if (text === "") return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new UserError(
+      `${base}${path} answers with something that is no JSON: is that the control plane's API?`,
+    );
+  }
+}
+
+function errorOf(status: number, body: unknown): ApiError {
+  const fields = isObject(body) ? body : {};
+  const message =
+    typeof fields["message"] === "string"
+      ? fields["message"]
+      : `the API answered ${status}`;
+  const details = isObject(fields["details"]) ? fields["details"] : {};
+  const causes = Array.isArray(details["causes"])
+    ? details["causes"].filter(isObject)
+    : [];
+  return new ApiError(
+    status,
+    message,
+    causes.map((cause) => ({
+      field: textOf(cause["field"]),
+      message: textOf(cause["message"]),
+    })),
+  );
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Text of a field that may be missing. */
+export function textOf(value: unknown): string {
+  return typeof value === "string"
+    ? value
+    : typeof value === "number" || typeof value === "boolean"
+      ? String(value)
+      : "";
+}

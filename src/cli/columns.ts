@@ -1,0 +1,156 @@
+/** What `wherry get` shows of each kind beside its name and age. */
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy.ts";
+import type { Resource } from "../resources/envelope.ts";
+import { HTTP_ROUTE } from "../resources/http-route.ts";
+import { isKind, type KindDefinition } from "../resources/kind.ts";
+import { MESH } from "../resources/mesh.ts";
+import { PEER_AUTHENTICATION } from "../resources/peer-authentication.ts";
+import { SERVICE } from "../resources/service.ts";
+import { TRAFFIC_POLICY } from "../resources/traffic-policy.ts";
+import { WORKLOAD } from "../resources/workload.ts";
+
+export type Column = readonly [
+  header: string,
+  value: (resource: Resource) => string,
+];
+
+interface KindColumns {
+  readonly kind: string;
+  readonly always: readonly Column[];
+  readonly wide: readonly Column[];
+}
+
+type SpecColumn<S> = readonly [
+  header: string,
+  value: (spec: S, resource: Resource) => string,
+];
+
+function columnsFor<S>(
+  definition: KindDefinition<S>,
+  always: readonly SpecColumn<S>[],
+  wide: readonly SpecColumn<S>[] = [],
+): KindColumns {
+  const column = ([header, value]: SpecColumn<S>): Column => [
+    header,
+    (resource) =>
+      isKind(definition, resource) ? value(resource.spec, resource) : "",
+  ];
+  return {
+    kind: definition.kind,
+    always: always.map(column),
+    wide: wide.map(column),
+  };
+}
+
+function labelText(
+  labels: Readonly<Record<string, string>> | undefined,
+): string {
+  return Object.entries(labels ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(",");
+}
+
+const COLUMNS: readonly KindColumns[] = [
+  columnsFor(MESH, [
+    ["TRUST DOMAIN", (spec) => spec.trustDomain ?? "cluster.local"],
+    ["AUTHORIZATION", (spec) => spec.authorization.defaultAction],
+  ]),
+  columnsFor(
+    SERVICE,
+    [
+      [
+        "PORTS",
+        (spec) =>
+          spec.ports
+            .map((port) => `${port.port}/${port.appProtocol ?? "http"}`)
+            .join(","),
+      ],
+    ],
+    [
+      ["SELECTOR", (spec) => labelText(spec.selector)],
+      ["HOSTS", (spec) => (spec.hosts ?? []).join(",")],
+    ],
+  ),
+  columnsFor(
+    WORKLOAD,
+    [
+      ["ADDRESS", (spec) => spec.address],
+      ["READY", (spec) => (spec.ready === false ? "no" : "yes")],
+      ["SERVICE ACCOUNT", (spec) => spec.serviceAccount ?? ""],
+    ],
+    [
+      [
+        "PORTS",
+        (spec) =>
+          Object.entries(spec.ports ?? {})
+            .map(([name, port]) => `${name}=${String(port)}`)
+            .join(","),
+      ],
+      ["LINK", (spec) => String(spec.link?.port ?? "")],
+      ["LABELS", (_spec, resource) => labelText(resource.metadata.labels)],
+    ],
+  ),
+  columnsFor(
+    HTTP_ROUTE,
+    [
+      [
+        "PARENTS",
+        (spec) => spec.parentRefs.map((parent) => parent.name).join(","),
+      ],
+      ["RULES", (spec) => String(spec.rules.length)],
+    ],
+    [
+      [
+        "BACKENDS",
+        (spec) =>
+          spec.rules
+            .flatMap((rule) => rule.backendRefs ?? [])
+            .map((backend) => `${backend.name}:${backend.weight ?? 1}`)
+            .join(","),
+      ],
+    ],
+  ),
+  columnsFor(
+    TRAFFIC_POLICY,
+    [
+      [
+        "TARGETS",
+        (spec) => spec.targetRefs.map((target) => target.name).join(","),
+      ],
+    ],
+    [["BALANCER", (spec) => spec.loadBalancer?.simple ?? ""]],
+  ),
+  columnsFor(AUTHORIZATION_POLICY, [
+    ["ACTION", (spec) => spec.action ?? "ALLOW"],
+    ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
+    ["RULES", (spec) => String(spec.rules?.length ?? 0)],
+  ]),
+  columnsFor(PEER_AUTHENTICATION, [
+    ["MODE", (spec) => spec.mtls?.mode ?? ""],
+    ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
+  ]),
+];
+
+const IN_FORCE: Column = ["STATUS", statusOf];
+
+export function columnsOf(
+  kind: KindDefinition,
+  wide: boolean,
+): readonly Column[] {
+  const own = COLUMNS.find((each) => each.kind === kind.kind);
+  return [...(own?.always ?? []), ...(wide ? (own?.wide ?? []) : []), IN_FORCE];
+}
+
+/** The first condition that is not as it should be, else what Programmed says. */
+function statusOf(resource: Resource): string {
+  const conditions = resource.status?.conditions ?? [];
+  const bad = conditions.find((condition) =>
+    condition.type === "Conflicted"
+      ? condition.status === "True"
+      : condition.type !== "Programmed" && condition.status === "False",
+  );
+  return bad === undefined
+    ? (conditions.find((condition) => condition.type === "Programmed")
+        ?.message ?? "")
+    : `${bad.type}: ${bad.message}`;
+}

@@ -1,0 +1,164 @@
+/** `wherry intercept`: the packet rules that send a network namespace's traffic through its sidecar. */
+import { execFile } from "node:child_process";
+import type { Command } from "commander";
+import { messageOf, systemCode, UserError } from "../core/errors.ts";
+import type { CliContext } from "./context.ts";
+import {
+  interceptionRules,
+  removalRules,
+  type Family,
+  type Interception,
+} from "./intercept-rules.ts";
+import { listOption, option, portOf } from "./settings.ts";
+
+interface InterceptOptions {
+  readonly dryRun?: boolean;
+  readonly remove?: boolean;
+  readonly proxyUid: string;
+  readonly outboundPort: string;
+  readonly inboundPort: string;
+  readonly linkPort: string;
+  readonly excludeInbound?: readonly string[];
+  readonly excludeOutbound?: readonly string[];
+  readonly excludeAddress?: readonly string[];
+}
+
+const TOOLS: Readonly<
+  Record<Family, { readonly save: string; readonly restore: string }>
+> = {
+  ipv4: { save: "iptables-save", restore: "iptables-restore" },
+  ipv6: { save: "ip6tables-save", restore: "ip6tables-restore" },
+};
+
+export function registerIntercept(program: Command, context: CliContext): void {
+  program
+    .command("intercept")
+    .description(
+      "send this network namespace's TCP traffic through its sidecar, IPv4 and IPv6 alike (needs CAP_NET_ADMIN)",
+    )
+    .option("--dry-run", "print the rules, change nothing")
+    .option("--remove", "take the rules away again")
+    .addOption(
+      option(
+        "--proxy-uid <uid>",
+        "the user that the sidecar runs as; its own traffic is left alone",
+        "1337",
+      ),
+    )
+    .addOption(
+      option(
+        "--outbound-port <port>",
+        "where the sidecar takes what the application sends",
+        "15001",
+      ),
+    )
+    .addOption(
+      option(
+        "--inbound-port <port>",
+        "where the sidecar takes what comes to the application",
+        "15006",
+      ),
+    )
+    .addOption(
+      option(
+        "--link-port <port>",
+        "the link between sidecars, left alone",
+        "15008",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--exclude-inbound <ports>",
+        "ports whose incoming traffic is left alone, like 22; the sidecar's metrics (15020) always are",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--exclude-outbound <ports>",
+        "ports whose outgoing traffic is left alone",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--exclude-address <ranges>",
+        "destinations (CIDR) whose outgoing traffic is left alone",
+      ),
+    )
+    .action(async (options: InterceptOptions) => {
+      const interception = interceptionOf(options);
+      for (const family of ["ipv4", "ipv6"] as const) {
+        const { save, restore } = TOOLS[family];
+        const saved =
+          options.dryRun === true ? "" : await tool(save, ["-t", "nat"]);
+        const rules =
+          options.remove === true
+            ? removalRules(saved)
+            : interceptionRules(interception, family, saved);
+        if (options.dryRun === true)
+          context.print(`# ${restore} --noflush\n${rules}`);
+        else await tool(restore, ["--noflush", "--wait", "5"], rules);
+      }
+      if (options.dryRun === true) return;
+      context.print(
+        options.remove === true
+          ? "the rules are gone\n"
+          : `captured: outgoing traffic goes to ${options.outboundPort}, incoming to ${options.inboundPort}, in IPv4 and IPv6\n`,
+      );
+    });
+}
+
+function interceptionOf(options: InterceptOptions): Interception {
+  const uid = Number(options.proxyUid);
+  if (!Number.isInteger(uid) || uid < 0)
+    throw new UserError(
+      `--proxy-uid ${options.proxyUid}: a numeric user id is wanted`,
+    );
+  const ports = (flag: string, texts: readonly string[] = []): number[] =>
+    texts.map((text) => portOf(flag, text));
+  return {
+    proxyUid: uid,
+    outboundPort: portOf("--outbound-port", options.outboundPort),
+    inboundPort: portOf("--inbound-port", options.inboundPort),
+    excludedInbound: [
+      portOf("--link-port", options.linkPort),
+      15020,
+      ...ports("--exclude-inbound", options.excludeInbound),
+    ],
+    excludedOutbound: [
+      portOf("--link-port", options.linkPort),
+      ...ports("--exclude-outbound", options.excludeOutbound),
+    ],
+    excludedAddresses: options.excludeAddress ?? [],
+  };
+}
+
+/** Runs one of iptables' tools; resolves with what it prints. */
+function tool(
+  name: string,
+  args: readonly string[],
+  input = "",
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      name,
+      args,
+      { timeout: 30_000 },
+      (error, output, complaint) => {
+        if (error === null) resolve(output);
+        else if (systemCode(error) === "ENOENT")
+          reject(
+            new UserError(
+              `${name} is not installed: the package iptables has it. Rules for one family alone would leave a way around the sidecar`,
+            ),
+          );
+        else
+          reject(
+            new UserError(
+              `${name}: ${complaint.trim() || messageOf(error)}. It needs root, or CAP_NET_ADMIN in this network namespace`,
+            ),
+          );
+      },
+    );
+    child.stdin?.end(input);
+  });
+}

@@ -1,0 +1,129 @@
+/** The command line: which commands there are, and what becomes of an error in one of them. */
+import { Command, CommanderError } from "commander";
+import { systemClock } from "../core/clock.ts";
+import { messageOf, UserError } from "../core/errors.ts";
+import { STOP_WITH_PARENT } from "../demo/processes.ts";
+import { ApiError } from "./client.ts";
+import type { CliContext } from "./context.ts";
+import { applyConfigFile } from "./settings.ts";
+import { painter } from "./table.ts";
+
+/** Only the module of the command that was asked for is loaded: a sidecar has no use for the API's server. */
+const COMMANDS: Readonly<
+  Record<string, () => Promise<(program: Command, context: CliContext) => void>>
+> = {
+  dev: async () => (await import("./dev.ts")).registerDev,
+  "control-plane": async () =>
+    (await import("./control-plane.ts")).registerControlPlane,
+  sidecar: async () => (await import("./sidecar.ts")).registerSidecar,
+  apply: async () => (await import("./apply.ts")).registerApply,
+  get: async () => (await import("./get.ts")).registerGet,
+  describe: async () => (await import("./describe.ts")).registerDescribe,
+  delete: async () => (await import("./delete.ts")).registerDelete,
+  status: async () => (await import("./status.ts")).registerStatus,
+  lint: async () => (await import("./lint.ts")).registerLint,
+  token: async () => (await import("./token.ts")).registerToken,
+  store: async () => (await import("./store.ts")).registerStore,
+  trace: async () => (await import("./trace.ts")).registerTrace,
+  demo: async () => (await import("./demo.ts")).registerDemo,
+  intercept: async () => (await import("./intercept.ts")).registerIntercept,
+};
+
+/** Commands that stand in another's module. */
+const ALIASES: Readonly<Record<string, string>> = {
+  "demo-application": "demo",
+};
+
+/** Runs one command; resolves with the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const stop = new AbortController();
+  listenForStop(stop);
+  const context: CliContext = {
+    clock: systemClock,
+    environment: process.env,
+    colours: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
+    print: (text) => void process.stdout.write(text),
+    complain: (text) => void process.stderr.write(text),
+    readInput,
+    stop: stop.signal,
+    exitCode: 0,
+  };
+  return runWith(argv, context);
+}
+
+/** As `run`, in a world of the caller's making. */
+export async function runWith(
+  argv: readonly string[],
+  context: CliContext,
+): Promise<number> {
+  const program = new Command("wherry")
+    .description(
+      "a service mesh: a sidecar proxy beside each service, and a small control plane",
+    )
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.print(text),
+      writeErr: (text) => context.complain(text),
+    })
+    .showHelpAfterError("(add --help to see what there is)");
+  program.hook("preAction", (_program, command) => applyConfigFile(command));
+  try {
+    await registerCommands(program, context, argv[0]);
+    await program.parseAsync(argv, { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    return report(error, context);
+  }
+}
+
+async function registerCommands(
+  program: Command,
+  context: CliContext,
+  named: string | undefined,
+): Promise<void> {
+  const chosen =
+    named === undefined ? undefined : COMMANDS[ALIASES[named] ?? named];
+  for (const load of chosen === undefined ? Object.values(COMMANDS) : [chosen])
+    (await load())(program, context);
+}
+
+/** What a person did wrong is one clear message; what we did wrong comes with its stack. */
+function report(error: unknown, context: CliContext): number {
+  if (error instanceof CommanderError) return error.exitCode;
+  const red = painter(context.colours)("red", "error:");
+  if (error instanceof UserError) context.complain(`${red} ${error.message}\n`);
+  else if (error instanceof ApiError) {
+    const causes = error.causes
+      .map(
+        (cause) =>
+          `\n  ${cause.field === "" ? "" : `${cause.field}: `}${cause.message}`,
+      )
+      .join("");
+    context.complain(`${red} ${error.message}${causes}\n`);
+  } else if (context.stop.aborted) return 130;
+  else
+    context.complain(
+      `${red} ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}\n`,
+    );
+  return 1;
+}
+
+/** SIGINT and SIGTERM ask once; asking again changes nothing, for a terminal and a parent may both pass the same wish on. */
+function listenForStop(stop: AbortController): void {
+  const ask = (): void => stop.abort(new UserError("stopped"));
+  process.on("SIGINT", ask);
+  process.on("SIGTERM", ask);
+  process.on("SIGHUP", ask);
+  if (process.env[STOP_WITH_PARENT] !== "1") return;
+  process.stdin.on("end", ask);
+  process.stdin.on("error", ask);
+  process.stdin.resume();
+  process.stdin.on("close", ask);
+}
+
+async function readInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>)
+    chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}

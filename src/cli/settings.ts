@@ -1,0 +1,121 @@
+/** Where a flag's value comes from when it is not on the command line: its environment variable, then the `--config` file. */
+import { readFile } from "node:fs/promises";
+import { Option, type Command } from "commander";
+import { parse } from "yaml";
+import { messageOf, UserError } from "../core/errors.ts";
+
+/** An option that `WHERRY_NAME` sets too: `--control-plane` is WHERRY_CONTROL_PLANE. */
+export function option(
+  flags: string,
+  description: string,
+  fallback?: string,
+): Option {
+  const made = new Option(flags, description);
+  made.env(`WHERRY_${made.name().toUpperCase().replaceAll("-", "_")}`);
+  if (fallback !== undefined) made.default(fallback);
+  return made;
+}
+
+/** An option that may be given several times; in its environment variable, values stand apart by commas. */
+export function listOption(flags: string, description: string): Option {
+  return option(flags, description).argParser(
+    (value: string, previous: string[] | undefined) => [
+      ...(previous ?? []),
+      ...value.split(",").filter((part) => part !== ""),
+    ],
+  );
+}
+
+export const CONFIG_OPTION = "--config <file>";
+
+/** Fills what neither the command line nor the environment gave from the YAML file that `--config` names; keys are the flags' long names. */
+export async function applyConfigFile(command: Command): Promise<void> {
+  const file: unknown = command.getOptionValue("config");
+  if (typeof file !== "string") return;
+  const values = await readConfig(file);
+  for (const [key, value] of Object.entries(values)) {
+    const known = command.options.find((each) => each.name() === key);
+    if (known === undefined)
+      throw new UserError(
+        `${file}: there is no option --${key}; "wherry ${command.name()} --help" lists them`,
+      );
+    const source = command.getOptionValueSource(known.attributeName());
+    if (source === "cli" || source === "env") continue;
+    command.setOptionValueWithSource(
+      known.attributeName(),
+      configValue(file, known, value),
+      "config",
+    );
+  }
+}
+
+async function readConfig(file: string): Promise<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = parse(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new UserError(`--config ${file}: ${messageOf(error)}`);
+  }
+  if (value === null) return {};
+  if (typeof value !== "object" || Array.isArray(value))
+    throw new UserError(
+      `--config ${file}: a mapping of option names to values is wanted`,
+    );
+  return value as Record<string, unknown>;
+}
+
+function configValue(file: string, known: Option, value: unknown): unknown {
+  if (Array.isArray(value) && known.parseArg !== undefined)
+    return value.map(String);
+  if (typeof value === "string" || typeof value === "number") {
+    if (known.isBoolean())
+      throw new UserError(
+        `${file}: ${known.name()} is a switch: true or false`,
+      );
+    return known.parseArg === undefined
+      ? String(value)
+      : known.parseArg(String(value), undefined as never);
+  }
+  if (typeof value === "boolean" && known.isBoolean()) return value;
+  throw new UserError(
+    `${file}: ${known.name()} takes ${known.isBoolean() ? "true or false" : "text or a number"}`,
+  );
+}
+
+/** A TCP port from text. */
+export function portOf(flag: string, text: string): number {
+  const port = Number(text);
+  if (!/^[0-9]{1,5}$/.test(text) || port > 65_535)
+    throw new UserError(`${flag}: "${text}" is no port; 0 to 65535 is wanted`);
+  return port;
+}
+
+/** "key=value,key=value" or several of them, to a mapping. */
+export function pairsOf(
+  flag: string,
+  texts: readonly string[],
+): Record<string, string> {
+  const pairs: Record<string, string> = {};
+  for (const text of texts
+    .flatMap((each) => each.split(","))
+    .filter((each) => each !== "")) {
+    const at = text.indexOf("=");
+    if (at <= 0)
+      throw new UserError(`${flag}: "${text}" is not of the form KEY=VALUE`);
+    pairs[text.slice(0, at)] = text.slice(at + 1);
+  }
+  return pairs;
+}
+
+/** "HOST:PORT" with an IPv6 address in brackets. */
+export function addressOf(
+  flag: string,
+  text: string,
+): { host: string; port: number } {
+  const [, bracketed, plain, port] =
+    /^(?:\[([^\]]+)\]|([^:[\]]+)):([0-9]+)$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || port === undefined)
+    throw new UserError(`${flag}: "${text}" is not HOST:PORT`);
+  return { host, port: portOf(flag, port) };
+}

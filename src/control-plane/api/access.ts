@@ -1,0 +1,36 @@
+/** Who may do what over the API: a pure table of role, verb and place. */
+import { ROOT_NAMESPACE } from "../../resources/envelope.ts";
+import type { Principal } from "../tokens.ts";
+
+export type Verb = "read" | "write";
+
+/**
+ * Why the principal may not, in words for it; undefined where it may. `namespace` is "" for the kinds of the whole mesh and
+ * undefined for a collection over all namespaces.
+ */
+export function refusal(
+  principal: Principal,
+  verb: Verb,
+  namespace: string | undefined,
+): string | undefined {
+  const { role, namespaces } = principal;
+  if (role === "admin" && namespaces === undefined) return undefined;
+  if (verb === "write" && role === "viewer")
+    return "this token has the role viewer, which only reads; writing needs editor or admin";
+  // What stands there acts on the whole mesh (trap 17).
+  if (verb === "write" && (namespace === "" || namespace === ROOT_NAMESPACE))
+    return `writing ${namespace === "" ? "a resource of the whole mesh" : `in namespace ${ROOT_NAMESPACE}, which acts on the whole mesh,`} needs an admin token without a list of namespaces`;
+  if (namespaces === undefined) return undefined;
+  if (namespace === undefined)
+    return `this token is for the namespaces ${namespaces.join(", ")}: ask for one of them by /namespaces/NAME`;
+  // Everybody lives under what the root namespace and the Mesh say, so everybody may read it.
+  if (namespace === "" || namespace === ROOT_NAMESPACE) return undefined;
+  return namespaces.includes(namespace)
+    ? undefined
+    : `this token is for the namespaces ${namespaces.join(", ")}, not for ${namespace}`;
+}
+
+/** Tokens, the store and other matters of the whole control plane. */
+export function isFullAdmin(principal: Principal): boolean {
+  return principal.role === "admin" && principal.namespaces === undefined;
+}

@@ -1,0 +1,92 @@
+/** What a resource must pass before it is written: its schema and checks, its place in the URL, and its references. */
+import type { Resource } from "../../resources/envelope.ts";
+import type { KindDefinition, Problem } from "../../resources/kind.ts";
+import { validate } from "../../resources/validate.ts";
+import { invalid, type Cause } from "./errors.ts";
+import { isObject } from "./merge-patch.ts";
+
+export interface Place {
+  readonly definition: KindDefinition;
+  /** Of the URL; undefined for the kinds of the whole mesh. */
+  readonly namespace: string | undefined;
+  /** Of the URL; undefined where the body names the resource. */
+  readonly name: string | undefined;
+}
+
+export interface Admitted {
+  readonly resource: Resource;
+  readonly warnings: readonly string[];
+}
+
+/** Judges what the mesh holds beside the resource: references, and limits that the running control plane sets. */
+export type CheckInPlace = (resource: Resource) => Promise<readonly Problem[]>;
+
+/** Throws ApiError Invalid with every cause. */
+export async function admit(
+  body: unknown,
+  place: Place,
+  checkInPlace: CheckInPlace,
+): Promise<Admitted> {
+  const named = withName(body, place);
+  const what = describe(named, place);
+  const misplaced = misplacements(named, place);
+  if (misplaced.length > 0) throw invalid(what, misplaced);
+  const validation = validate(
+    named,
+    place.namespace === undefined ? {} : { namespace: place.namespace },
+  );
+  if (!validation.ok) throw invalid(what, validation.problems.map(causeOf));
+  const { resource } = validation;
+  const inPlace = await checkInPlace(resource);
+  const errors = inPlace.filter(({ severity }) => severity !== "warning");
+  if (errors.length > 0) throw invalid(what, errors.map(causeOf));
+  return {
+    resource,
+    warnings: [...validation.warnings, ...inPlace].map(
+      ({ path, message }) => `${path}: ${message}`,
+    ),
+  };
+}
+
+/** The URL names the resource; the body may leave it out. */
+function withName(body: unknown, { name }: Place): unknown {
+  if (name === undefined || !isObject(body)) return body;
+  const metadata = body["metadata"] ?? {};
+  if (!isObject(metadata) || metadata["name"] !== undefined) return body;
+  return { ...body, metadata: { ...metadata, name } };
+}
+
+/** Where the body speaks of another kind, name or namespace than the URL. */
+function misplacements(body: unknown, place: Place): Cause[] {
+  if (!isObject(body)) return [];
+  const { definition } = place;
+  const metadata = isObject(body["metadata"]) ? body["metadata"] : {};
+  const wanted: readonly (readonly [string, unknown, string | undefined])[] = [
+    ["apiVersion", body["apiVersion"], definition.apiVersion],
+    ["kind", body["kind"], definition.kind],
+    ["metadata.name", metadata["name"], place.name],
+    ["metadata.namespace", metadata["namespace"], place.namespace],
+  ];
+  return wanted.flatMap(([field, found, expected]) =>
+    typeof found === "string" && expected !== undefined && found !== expected
+      ? [
+          {
+            field,
+            message: `is ${JSON.stringify(found)}, but the URL says ${JSON.stringify(expected)}`,
+          },
+        ]
+      : [],
+  );
+}
+
+function describe(body: unknown, { definition }: Place): string {
+  const metadata = isObject(body) ? body["metadata"] : undefined;
+  const name = isObject(metadata) ? metadata["name"] : undefined;
+  return typeof name === "string"
+    ? `${definition.kind} ${JSON.stringify(name.slice(0, 253))}`
+    : `the ${definition.kind}`;
+}
+
+function causeOf({ path, message }: Problem): Cause {
+  return { field: path, message };
+}

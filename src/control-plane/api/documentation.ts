@@ -1,0 +1,98 @@
+/** The OpenAPI 3.1 document, made from the schemas that the routes validate with. */
+import swagger from "@fastify/swagger";
+import Type, { type TSchema } from "typebox";
+import type { KindDefinition } from "../../resources/kind.ts";
+import { KINDS } from "../../resources/registry.ts";
+import { REASON_CODES } from "./errors.ts";
+import { STATUS, STATUS_SCHEMA } from "./schemas.ts";
+import type { Api } from "./server.ts";
+
+export async function documentApi(api: Api): Promise<void> {
+  await api.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: {
+        title: "Wherry control plane",
+        version: "v1alpha1",
+        description:
+          "The mesh's resources, as Kubernetes has them: optimistic concurrency by metadata.resourceVersion, merge patch, dry run, watch. " +
+          "Every error is a Status; what is wrong with a field stands in details.causes.",
+      },
+      components: {
+        securitySchemes: {
+          token: {
+            type: "http",
+            scheme: "bearer",
+            description: "an API token, such as that in admin.token",
+          },
+        },
+      },
+      security: [{ token: [] }],
+    },
+    convertConstToEnum: false,
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) =>
+        typeof json["$id"] === "string" ? json["$id"] : `schema-${index}`,
+    },
+  });
+  api.addSchema(STATUS_SCHEMA);
+  for (const definition of KINDS) {
+    api.addSchema({ ...definition.schema, $id: definition.kind });
+    api.addSchema(listSchema(definition));
+    api.addSchema(eventSchema(definition));
+  }
+}
+
+function listSchema({ kind, apiVersion }: KindDefinition): TSchema {
+  return Type.Object(
+    {
+      apiVersion: Type.Literal(apiVersion),
+      kind: Type.Literal(`${kind}List`),
+      metadata: Type.Object(
+        { resourceVersion: Type.String() },
+        { additionalProperties: false },
+      ),
+      items: Type.Array(Type.Unsafe({ $ref: `${kind}#` })),
+    },
+    { $id: `${kind}List`, additionalProperties: false },
+  );
+}
+
+function eventSchema({ kind }: KindDefinition): TSchema {
+  return Type.Object(
+    {
+      type: Type.Union(
+        ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"].map((type) =>
+          Type.Literal(type),
+        ),
+      ),
+      object: Type.Object({}),
+    },
+    {
+      $id: `${kind}Event`,
+      additionalProperties: false,
+      description: `one line of a watch; object is a ${kind}, at ERROR a Status, at BOOKMARK only its resourceVersion`,
+    },
+  );
+}
+
+/** What every route may answer with besides success. */
+const ALWAYS: readonly number[] = [400, 401, 403, 404, 405, 500, 503];
+
+/** The `response` schema of a route: its successes, and the errors as Status. */
+export function answers(
+  successes: Readonly<Record<number, object>>,
+  ...errors: readonly number[]
+): Record<number, object> {
+  const described = [...ALWAYS, ...errors].map(
+    (code) => [code, { ...STATUS, description: reasonsOf(code) }] as const,
+  );
+  return { ...successes, ...Object.fromEntries(described) };
+}
+
+function reasonsOf(code: number): string {
+  return Object.entries(REASON_CODES)
+    .filter(([, known]) => known === code)
+    .map(([reason]) => reason)
+    .join(" or ");
+}

@@ -1,0 +1,139 @@
+/** Every error of the API: one table of reasons, and the Kubernetes Status object in which it is sent. */
+import { messageOf } from "../../core/errors.ts";
+import { CompactedError, ConflictError, StoreError } from "../store/store.ts";
+
+/** Reasons by the names that Kubernetes gives them, with their status code. */
+export const REASON_CODES = {
+  BadRequest: 400,
+  Unauthorized: 401,
+  Forbidden: 403,
+  NotFound: 404,
+  MethodNotAllowed: 405,
+  AlreadyExists: 409,
+  Conflict: 409,
+  Expired: 410,
+  RequestEntityTooLarge: 413,
+  UnsupportedMediaType: 415,
+  Invalid: 422,
+  InternalError: 500,
+  ServiceUnavailable: 503,
+} as const;
+
+export type ApiReason = keyof typeof REASON_CODES;
+
+/** One thing that is wrong, and where. */
+export interface Cause {
+  /** Like `spec.rules[0].matches[1].path.value`; "" for the document as a whole. */
+  readonly field: string;
+  readonly message: string;
+}
+
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly reason: ApiReason;
+  readonly causes: readonly Cause[];
+
+  constructor(
+    reason: ApiReason,
+    message: string,
+    causes: readonly Cause[] = [],
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.reason = reason;
+    this.causes = causes;
+  }
+}
+
+export interface StatusBody {
+  readonly kind: "Status";
+  readonly apiVersion: "v1";
+  readonly status: "Success" | "Failure";
+  readonly code: number;
+  readonly message: string;
+  readonly reason?: string;
+  readonly details?: { readonly causes: readonly Cause[] };
+}
+
+export function failure(error: ApiError): StatusBody {
+  return {
+    kind: "Status",
+    apiVersion: "v1",
+    status: "Failure",
+    code: REASON_CODES[error.reason],
+    reason: error.reason,
+    message: error.message,
+    ...(error.causes.length === 0 ? {} : { details: { causes: error.causes } }),
+  };
+}
+
+export function success(message: string): StatusBody {
+  return {
+    kind: "Status",
+    apiVersion: "v1",
+    status: "Success",
+    code: 200,
+    message,
+  };
+}
+
+/** "spec.a: is wrong; spec.b: is missing" after what was refused. */
+export function invalid(what: string, causes: readonly Cause[]): ApiError {
+  const list = causes
+    .map(({ field, message }) =>
+      field === "" ? message : `${field}: ${message}`,
+    )
+    .join("; ");
+  return new ApiError("Invalid", `${what} is invalid: ${list}`, causes);
+}
+
+/** What the server framework finds wrong by itself, by its error codes. */
+const FRAMEWORK: Readonly<Record<string, ApiReason>> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "UnsupportedMediaType",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "BadRequest",
+  FST_ERR_CTP_BODY_TOO_LARGE: "RequestEntityTooLarge",
+  FST_ERR_BAD_URL: "BadRequest",
+  FST_ERR_MAX_PARAM_LENGTH: "NotFound",
+  FST_ERR_ASYNC_CONSTRAINT: "BadRequest",
+};
+
+/** Anything thrown, as what the client is told; what is our own defect keeps its details for the log. */
+export function toApiError(thrown: unknown): ApiError {
+  if (thrown instanceof ApiError) return thrown;
+  if (thrown instanceof ConflictError)
+    return new ApiError(
+      thrown.expected === "absent" ? "AlreadyExists" : "Conflict",
+      thrown.message,
+    );
+  if (thrown instanceof CompactedError)
+    return new ApiError("Expired", thrown.message);
+  if (thrown instanceof StoreError)
+    return new ApiError("ServiceUnavailable", thrown.message, [], thrown);
+  const reason = FRAMEWORK[codeOf(thrown)];
+  if (reason !== undefined) return new ApiError(reason, messageOf(thrown));
+  // A body that ended before its Content-Length, or broke off.
+  if (statusCodeOf(thrown) === 400)
+    return new ApiError("BadRequest", messageOf(thrown));
+  return new ApiError(
+    "InternalError",
+    "the control plane failed on this request; its log says why",
+    [],
+    thrown,
+  );
+}
+
+function codeOf(thrown: unknown): string {
+  return thrown instanceof Error &&
+    "code" in thrown &&
+    typeof thrown.code === "string"
+    ? thrown.code
+    : "";
+}
+
+function statusCodeOf(thrown: unknown): number | undefined {
+  return thrown instanceof Error &&
+    "statusCode" in thrown &&
+    typeof thrown.statusCode === "number"
+    ? thrown.statusCode
+    : undefined;
+}

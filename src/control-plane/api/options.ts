@@ -1,0 +1,34 @@
+/** What the API is given: the parts of the control plane, each by the little that the API needs of it. */
+import type { Clock } from "../../core/clock.ts";
+import type { Logger } from "../../core/log.ts";
+import type { Resource } from "../../resources/envelope.ts";
+import type { PushStatus } from "../push/status.ts";
+import type { Store } from "../store/store.ts";
+import type { CheckInPlace } from "./admission.ts";
+
+export interface ApiOptions {
+  readonly store: Store;
+  readonly storeKind: "memory" | "sqlite";
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly trustDomain: string;
+  /** SHA-256 of the root certificate in hex: enrolment tokens carry it. */
+  readonly fingerprint: string;
+  /** "HOST:PORT" of enrolment, for tokens to carry; undefined where it is not known. */
+  enrolmentAddress(): string | undefined;
+  /** The same resources with their conditions. */
+  withStatus(resources: readonly Resource[]): Promise<readonly Resource[]>;
+  readonly checkInPlace: CheckInPlace;
+  /** True where a sidecar has registered that workload and holds it by its lease. */
+  isLeased(namespace: string, name: string): boolean;
+  readonly push: PushStatus;
+  readonly acceptance: Acceptance;
+  /** Refuses to answer as ready before this says so. */
+  isReady(): boolean;
+}
+
+/** Whether an operator has told the sidecars to take this store for their own. */
+export interface Acceptance {
+  readonly accepted: boolean;
+  accept(): Promise<void>;
+}

@@ -1,0 +1,247 @@
+/** What the verbs of the API do to one kind: each is authorize → admit → write, and nothing is changed before all have passed. */
+import {
+  formatKey,
+  formatName,
+  type Resource,
+  type ResourceKey,
+} from "../../resources/envelope.ts";
+import type { KindDefinition } from "../../resources/kind.ts";
+import { MESH } from "../../resources/mesh.ts";
+import { WORKLOAD } from "../../resources/workload.ts";
+import { LEASE_ANNOTATION } from "../registry.ts";
+import { ConflictError } from "../store/store.ts";
+import { checkExpected, nextVersion, revisionOf } from "../store/write.ts";
+import type { Principal } from "../tokens.ts";
+import { isFullAdmin, refusal, type Verb } from "./access.ts";
+import { admit, type Admitted, type Place } from "./admission.ts";
+import { ApiError, invalid, success, type StatusBody } from "./errors.ts";
+import { parseLabelSelector, type LabelSelector } from "./label-selector.ts";
+import { isObject, mergePatch } from "./merge-patch.ts";
+import type { ApiOptions } from "./options.ts";
+
+/** Where a request goes and who makes it. */
+export interface Target {
+  readonly principal: Principal;
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+}
+
+export interface ResourceList {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly resourceVersion: string };
+  readonly items: readonly Resource[];
+}
+
+export interface Written {
+  readonly created: boolean;
+  readonly resource: Resource;
+  readonly warnings: readonly string[];
+}
+
+export interface ResourceHandlers {
+  /** Throws ApiError Forbidden. */
+  authorizeRead(target: Target): void;
+  list(target: Target, selector: string | undefined): Promise<ResourceList>;
+  get(target: Target): Promise<Resource>;
+  create(target: Target, body: unknown, dryRun: boolean): Promise<Written>;
+  replace(target: Target, body: unknown, dryRun: boolean): Promise<Written>;
+  patch(target: Target, patch: unknown, dryRun: boolean): Promise<Written>;
+  remove(target: Target, dryRun: boolean): Promise<StatusBody>;
+}
+
+/** A patch that meets a faster writer is made again on what that one wrote, so often. */
+const PATCH_TRIES = 8;
+
+export function makeResourceHandlers(
+  options: ApiOptions,
+  definition: KindDefinition,
+): ResourceHandlers {
+  const { store, clock } = options;
+  const { kind, apiVersion } = definition;
+
+  const keyFor = (
+    namespace: string | undefined,
+    name: string,
+  ): ResourceKey => ({
+    kind,
+    namespace: namespace ?? "",
+    name,
+  });
+
+  const authorize = (target: Target, verb: Verb): void => {
+    const namespace = definition.namespaced ? target.namespace : "";
+    const why = refusal(target.principal, verb, namespace);
+    if (why !== undefined) throw new ApiError("Forbidden", why);
+  };
+
+  /** What a sidecar registered is the sidecar's: by its labels and account it stands for an identity (trap 16). */
+  const checkLease = (
+    target: Target,
+    key: ResourceKey,
+    given?: Resource,
+  ): void => {
+    if (kind !== WORKLOAD.kind || isFullAdmin(target.principal)) return;
+    if (given?.metadata.annotations?.[LEASE_ANNOTATION] !== undefined)
+      throw new ApiError(
+        "Forbidden",
+        `the annotation ${LEASE_ANNOTATION} says that a sidecar registered the Workload: leave it out`,
+      );
+    if (options.isLeased(key.namespace, key.name))
+      throw new ApiError(
+        "Forbidden",
+        `${formatKey(key)} is registered by its sidecar under a lease: it changes and goes with that sidecar`,
+      );
+  };
+
+  const place = (target: Target): Place => ({
+    definition,
+    namespace: target.namespace,
+    name: target.name,
+  });
+
+  const find = async (target: Target): Promise<Resource> => {
+    const key = keyFor(target.namespace, target.name ?? "");
+    const found = await store.get(key);
+    if (found === undefined)
+      throw new ApiError("NotFound", `${formatKey(key)} does not exist`);
+    return found;
+  };
+
+  const write = async (
+    target: Target,
+    { resource, warnings }: Admitted,
+    expected: number | "absent" | undefined,
+    dryRun: boolean,
+  ): Promise<Written> => {
+    const key = keyFor(target.namespace, resource.metadata.name);
+    checkLease(target, key, resource);
+    const before = await store.get(key);
+    const created = before === undefined;
+    if (!dryRun)
+      return {
+        created,
+        resource: await store.put(resource, expected),
+        warnings,
+      };
+    checkExpected(key, expected, before);
+    const next = nextVersion(before, resource, revisionOf(before) ?? 0, clock);
+    return { created, resource: next ?? before ?? resource, warnings };
+  };
+
+  const patchOnce = async (
+    target: Target,
+    patch: unknown,
+    dryRun: boolean,
+  ): Promise<Written> => {
+    const before = await find(target);
+    const admitted = await admit(
+      mergePatch(before, withoutOwned(patch)),
+      place(target),
+      options.checkInPlace,
+    );
+    const expected = statedVersion(patch) ?? revisionOf(before);
+    return write(target, admitted, expected, dryRun);
+  };
+
+  return {
+    authorizeRead: (target) => authorize(target, "read"),
+    async list(target, selector) {
+      authorize(target, "read");
+      const matches = readSelector(selector);
+      const { resources, revision } = await store.list(kind, target.namespace);
+      return {
+        apiVersion,
+        kind: `${kind}List`,
+        metadata: { resourceVersion: String(revision) },
+        items: await options.withStatus(
+          resources.filter(({ metadata }) => matches(metadata.labels)),
+        ),
+      };
+    },
+    async get(target) {
+      authorize(target, "read");
+      const found = await find(target);
+      const [complete] = await options.withStatus([found]);
+      return complete ?? found;
+    },
+    async create(target, body, dryRun) {
+      authorize(target, "write");
+      const admitted = await admit(body, place(target), options.checkInPlace);
+      return write(target, admitted, "absent", dryRun);
+    },
+    async replace(target, body, dryRun) {
+      authorize(target, "write");
+      const admitted = await admit(body, place(target), options.checkInPlace);
+      return write(target, admitted, statedVersion(body), dryRun);
+    },
+    async patch(target, patch, dryRun) {
+      authorize(target, "write");
+      for (let tries = 1; ; tries += 1)
+        try {
+          return await patchOnce(target, patch, dryRun);
+        } catch (thrown) {
+          const mayRepeat =
+            thrown instanceof ConflictError &&
+            statedVersion(patch) === undefined &&
+            tries < PATCH_TRIES;
+          if (!mayRepeat) throw thrown;
+        }
+    },
+    async remove(target, dryRun) {
+      authorize(target, "write");
+      const found = await find(target);
+      const { name, namespace = "" } = found.metadata;
+      if (kind === MESH.kind)
+        throw new ApiError(
+          "Forbidden",
+          `Mesh ${name} holds the settings of the whole mesh: change it instead`,
+        );
+      checkLease(target, keyFor(namespace, name));
+      if (!dryRun) await store.remove(keyFor(namespace, name));
+      return success(`${kind} ${formatName(namespace, name)} deleted`);
+    },
+  };
+}
+
+/** Throws ApiError BadRequest. */
+export function readSelector(text: string | undefined): LabelSelector {
+  const selector = parseLabelSelector(text ?? "");
+  if (selector === undefined)
+    throw new ApiError(
+      "BadRequest",
+      "the query is invalid: labelSelector is not a label selector",
+      [
+        {
+          field: "labelSelector",
+          message:
+            'is not a label selector such as "app=web,version!=v1,tier in (a,b),!old"',
+        },
+      ],
+    );
+  return selector;
+}
+
+/** The version that the writer has read, where it says so. Throws ApiError Invalid. */
+function statedVersion(body: unknown): number | undefined {
+  const metadata = isObject(body) ? body["metadata"] : undefined;
+  const version = isObject(metadata) ? metadata["resourceVersion"] : undefined;
+  if (version === undefined || version === null || version === "")
+    return undefined;
+  if (typeof version === "string" && /^[0-9]{1,15}$/.test(version))
+    return Number(version);
+  throw invalid("metadata", [
+    {
+      field: "metadata.resourceVersion",
+      message:
+        "is not a version that this store gave: send it as it was read, or leave it out to overwrite",
+    },
+  ]);
+}
+
+/** A patch may carry status and what the store owns, as output does: they are not patched. */
+function withoutOwned(patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const { status: _status, ...rest } = patch;
+  return rest;
+}

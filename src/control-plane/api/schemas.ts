@@ -1,0 +1,239 @@
+/** The JSON schemas of what the API takes and gives besides the kinds' own; they are the documentation and the validation. */
+import Type, { type TSchema } from "typebox";
+import {
+  CLOSED,
+  DNS_LABEL,
+  DNS_NAME,
+  DURATION,
+  LABEL_KEY,
+  LABEL_VALUE,
+} from "../../resources/schema.ts";
+
+/** Names under which the schemas stand in the document's components. */
+export const STATUS = { $ref: "Status#" };
+
+const WALL = Type.Integer({ description: "milliseconds since the Unix epoch" });
+const TIMESTAMP = Type.String({
+  format: "date-time",
+  description: "an RFC 3339 time",
+});
+
+export const STATUS_SCHEMA: TSchema = Type.Object(
+  {
+    kind: Type.Literal("Status"),
+    apiVersion: Type.Literal("v1"),
+    status: Type.Union([Type.Literal("Success"), Type.Literal("Failure")]),
+    code: Type.Integer(),
+    reason: Type.Optional(Type.String()),
+    message: Type.String(),
+    details: Type.Optional(
+      Type.Object(
+        {
+          causes: Type.Array(
+            Type.Object(
+              {
+                field: Type.String({
+                  description:
+                    'the path of the field, such as "spec.rules[0].timeouts.request"; "" for the whole',
+                }),
+                message: Type.String(),
+              },
+              CLOSED,
+            ),
+          ),
+        },
+        CLOSED,
+      ),
+    ),
+  },
+  { $id: "Status", ...CLOSED },
+);
+
+export interface EnrolmentTokenBody {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly ttl?: string;
+  readonly uses?: number;
+}
+
+/** What a token is good for where the request does not say: one sidecar, within an hour. */
+export const ENROLMENT_DEFAULTS = { ttl: "1h", uses: 1 } as const;
+
+export const ENROLMENT_TOKEN_BODY: TSchema = Type.Object(
+  {
+    namespace: Type.String(DNS_LABEL),
+    serviceAccount: Type.String(DNS_NAME),
+    labels: Type.Optional(
+      Type.Record(Type.String(), Type.String(LABEL_VALUE), {
+        propertyNames: LABEL_KEY,
+        maxProperties: 64,
+      }),
+    ),
+    ttl: Type.Optional(
+      Type.String({ ...DURATION, default: ENROLMENT_DEFAULTS.ttl }),
+    ),
+    uses: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        default: ENROLMENT_DEFAULTS.uses,
+      }),
+    ),
+  },
+  CLOSED,
+);
+
+export interface ApiTokenBody {
+  readonly role: "admin" | "editor" | "viewer";
+  readonly namespaces?: readonly string[];
+  readonly ttl?: string;
+}
+
+export const API_TOKEN_BODY: TSchema = Type.Object(
+  {
+    role: Type.Union([
+      Type.Literal("admin"),
+      Type.Literal("editor"),
+      Type.Literal("viewer"),
+    ]),
+    namespaces: Type.Optional(
+      Type.Array(Type.String(DNS_LABEL), {
+        minItems: 1,
+        maxItems: 256,
+        description: "the namespaces that it is for; absent: all",
+      }),
+    ),
+    ttl: Type.Optional(
+      Type.String({ ...DURATION, description: "absent: it does not expire" }),
+    ),
+  },
+  CLOSED,
+);
+
+export const MADE_TOKEN: TSchema = Type.Object(
+  {
+    id: Type.String({ description: "names it for revocation" }),
+    token: Type.String({ description: "the secret text, shown this once" }),
+    expiresAt: Type.Optional(TIMESTAMP),
+  },
+  CLOSED,
+);
+
+export const TOKEN_LIST: TSchema = Type.Object(
+  {
+    items: Type.Array(
+      Type.Union([
+        Type.Object(
+          {
+            kind: Type.Literal("ApiToken"),
+            id: Type.String(),
+            role: Type.String(),
+            namespaces: Type.Optional(Type.Array(Type.String())),
+            createdAt: TIMESTAMP,
+            expiresAt: Type.Optional(TIMESTAMP),
+          },
+          CLOSED,
+        ),
+        Type.Object(
+          {
+            kind: Type.Literal("EnrolmentToken"),
+            id: Type.String(),
+            namespace: Type.String(),
+            serviceAccount: Type.String(),
+            labels: Type.Record(Type.String(), Type.String()),
+            usesLeft: Type.Integer(),
+            createdAt: TIMESTAMP,
+            expiresAt: TIMESTAMP,
+          },
+          CLOSED,
+        ),
+      ]),
+    ),
+  },
+  CLOSED,
+);
+
+export interface StoreBody {
+  readonly id: string;
+  readonly revision: number;
+  readonly kind: "memory" | "sqlite";
+  readonly accepted: boolean;
+}
+
+export const STORE_BODY: TSchema = Type.Object(
+  {
+    id: Type.String({ description: "the UUID of this history" }),
+    revision: Type.Integer(),
+    kind: Type.Union([Type.Literal("memory"), Type.Literal("sqlite")]),
+    accepted: Type.Boolean({
+      description:
+        "an operator has said since the start of this control plane that sidecars shall take this store for their own",
+    }),
+  },
+  CLOSED,
+);
+
+export interface AcceptBody {
+  readonly id: string;
+}
+
+export const ACCEPT_BODY: TSchema = Type.Object(
+  { id: Type.String({ minLength: 1, maxLength: 64 }) },
+  CLOSED,
+);
+
+const VERSION = Type.Object(
+  {
+    store: Type.String(),
+    revision: Type.Integer(),
+    digest: Type.String(),
+  },
+  CLOSED,
+);
+
+/** The shape of SidecarStatus in control-plane/push/status.ts. */
+const SIDECAR = Type.Object(
+  {
+    name: Type.String(),
+    namespace: Type.String(),
+    serviceAccount: Type.String(),
+    labels: Type.Record(Type.String(), Type.String()),
+    identity: Type.String(),
+    connected: Type.Boolean(),
+    connectedSince: WALL,
+    disconnectedAt: Type.Optional(WALL),
+    peer: Type.String(),
+    acknowledged: Type.Optional(VERSION),
+    configReceivedAt: Type.Optional(WALL),
+    refused: Type.Optional(
+      Type.Object(
+        { version: VERSION, reason: Type.String(), at: WALL },
+        CLOSED,
+      ),
+    ),
+    pending: Type.Boolean(),
+    certificateExpiresAt: WALL,
+    agent: Type.Object(
+      { version: Type.String(), schema: Type.Integer() },
+      CLOSED,
+    ),
+    lease: Type.Optional(
+      Type.Object({ workload: Type.String(), ready: Type.Boolean() }, CLOSED),
+    ),
+  },
+  CLOSED,
+);
+
+export const MESH_STATUS: TSchema = Type.Object(
+  {
+    now: WALL,
+    trustDomain: Type.String(),
+    store: STORE_BODY,
+    sidecars: Type.Array(SIDECAR),
+    statistics: Type.Record(Type.String(), Type.Number()),
+  },
+  CLOSED,
+);
+
+export const HEALTH: TSchema = Type.Object({ status: Type.String() }, CLOSED);

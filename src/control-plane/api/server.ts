@@ -1,0 +1,300 @@
+/** The API as a server: parsing, authentication, routes, errors, and an orderly end. */
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { isIP, type AddressInfo } from "node:net";
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from "fastify";
+import { messageOf, systemCode, UserError } from "../../core/errors.ts";
+import { addAuthentication, tokenIdOf } from "./authentication.ts";
+import {
+  BODY_LIMIT,
+  JSON_TYPES,
+  parseJson,
+  parseYaml,
+  YAML_TYPES,
+} from "./bodies.ts";
+import { documentApi } from "./documentation.ts";
+import { ApiError, failure, REASON_CODES, toApiError } from "./errors.ts";
+import { addMeshRoutes } from "./mesh-routes.ts";
+import { isObject } from "./merge-patch.ts";
+import type { ApiOptions } from "./options.ts";
+import { addResourceRoutes } from "./resource-routes.ts";
+import { validatorCompiler } from "./validation.ts";
+
+export type Api = FastifyInstance;
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** PEM; without it only loopback addresses are listened on. */
+  readonly tls?: { readonly certificate: string; readonly privateKey: string };
+}
+
+export interface RunningApi {
+  /** "http://127.0.0.1:15080" */
+  readonly url: string;
+  /** Ends watches, lets other requests finish, and is done within 2 s. */
+  close(): Promise<void>;
+}
+
+/** Milliseconds that requests have to finish when the API closes. */
+const CLOSE_TIMEOUT = 2000;
+
+/** Throws UserError where the address cannot be listened on, or may not be. */
+export async function startApi(
+  options: ApiOptions,
+  listen: ListenOptions,
+): Promise<RunningApi> {
+  const { host, port, tls } = listen;
+  if (tls === undefined && !isLoopback(host))
+    throw new UserError(
+      `the API is not served without TLS on ${host}, for tokens would travel in plaintext: give it a certificate and key, or listen on 127.0.0.1`,
+    );
+  const api = await buildApi(options, tls);
+  try {
+    await api.listen({ host, port });
+  } catch (thrown) {
+    await api.close();
+    throw new UserError(
+      `the API cannot listen on ${host} port ${port} (${systemCode(thrown) ?? messageOf(thrown)}): stop what listens there, or give another port`,
+      { cause: thrown },
+    );
+  }
+  const shown = isIP(host) === 6 ? `[${host}]` : host;
+  const bound = boundPort(api.server.address()) ?? port;
+  return {
+    url: `${tls === undefined ? "http" : "https"}://${shown}:${bound}`,
+    async close() {
+      const stop = options.clock.after(CLOSE_TIMEOUT, () =>
+        api.server.closeAllConnections(),
+      );
+      await api.close();
+      stop();
+    },
+  };
+}
+
+/** The API ready for requests, not listening yet. */
+export async function buildApi(
+  options: ApiOptions,
+  tls?: ListenOptions["tls"],
+): Promise<Api> {
+  const api: Api = fastify({
+    serverFactory: (handler) => makeServer(handler, tls),
+    bodyLimit: BODY_LIMIT,
+    // Names go up to 253 characters.
+    routerOptions: { maxParamLength: 300 },
+    frameworkErrors: (error, _request, reply) => {
+      const known = toApiError(error);
+      // Before routing there is no route whose answers the reply could know.
+      reply.raw.writeHead(REASON_CODES[known.reason], {
+        "content-type": "application/json",
+      });
+      reply.raw.end(JSON.stringify(failure(known)));
+    },
+  });
+  api.setValidatorCompiler(validatorCompiler);
+  // What goes out has been made from checked parts: dropping fields in silence would hide a defect.
+  api.setSerializerCompiler(() => (body) => JSON.stringify(body));
+  const closing = new AbortController();
+  api.addHook("preClose", (done) => {
+    closing.abort();
+    done();
+  });
+  addBodies(api);
+  addErrors(api, options);
+  addAuthentication(api, options.store, options.clock);
+  addSafetyHeaders(api);
+  addAudit(api, options);
+  const methods = collectMethods(api);
+  await documentApi(api);
+  addMeshRoutes(api, options);
+  addResourceRoutes(api, options, closing.signal);
+  refuseOtherMethods(api, methods);
+  await api.ready();
+  return api;
+}
+
+function makeServer(
+  handler: (request: IncomingMessage, response: ServerResponse) => void,
+  tls: ListenOptions["tls"],
+): Server {
+  // A client that never finishes its request does not hold a socket for long.
+  const timeouts = {
+    headersTimeout: 10_000,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+  };
+  const server: Server =
+    tls === undefined
+      ? createServer(timeouts, handler)
+      : createTlsServer(
+          {
+            ...timeouts,
+            cert: tls.certificate,
+            key: tls.privateKey,
+            minVersion: "TLSv1.3",
+          },
+          handler,
+        );
+  server.maxConnections = 1024;
+  return server;
+}
+
+function addBodies(api: Api): void {
+  api.removeAllContentTypeParsers();
+  const buffer = { parseAs: "buffer" } as const;
+  api.addContentTypeParser([...JSON_TYPES], buffer, (_request, body, done) =>
+    parseInto(done, () => parseJson(Buffer.from(body))),
+  );
+  api.addContentTypeParser([...YAML_TYPES], buffer, (_request, body, done) =>
+    parseInto(done, () => parseYaml(Buffer.from(body))),
+  );
+  api.addHook("preValidation", (request, _reply, done) => {
+    done(bodyError(request));
+  });
+}
+
+function parseInto(
+  done: (error: Error | null, body?: unknown) => void,
+  parse: () => unknown,
+): void {
+  let body: unknown;
+  try {
+    body = parse();
+  } catch (thrown) {
+    done(toApiError(thrown));
+    return;
+  }
+  done(null, body);
+}
+
+/** Where a route takes a body, there must be one, in a form that the route takes. */
+function bodyError(request: FastifyRequest): ApiError | undefined {
+  const wanted: unknown = request.routeOptions.schema?.body;
+  if (!isObject(wanted) || !isObject(wanted["content"])) return undefined;
+  const types = Object.keys(wanted["content"]);
+  if (request.body === undefined)
+    return new ApiError("BadRequest", "the body is missing");
+  return types.includes(request.mediaType ?? "")
+    ? undefined
+    : new ApiError(
+        "UnsupportedMediaType",
+        `content-type ${request.mediaType ?? ""} is not taken here: send ${types.join(" or ")}`,
+      );
+}
+
+function addErrors(api: Api, { logger }: ApiOptions): void {
+  const send = (
+    thrown: unknown,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): FastifyReply => {
+    const error = toApiError(thrown);
+    const code = REASON_CODES[error.reason];
+    if (code >= 500)
+      logger.error(
+        { method: request.method, url: request.url, error: error.cause },
+        error.message,
+      );
+    return reply.code(code).type("application/json").send(failure(error));
+  };
+  api.setErrorHandler(send);
+  api.setNotFoundHandler((request, reply) =>
+    send(
+      new ApiError(
+        "NotFound",
+        `there is no path ${request.url.slice(0, 200)}; /openapi.json has those that there are`,
+      ),
+      request,
+      reply,
+    ),
+  );
+}
+
+/** Answers are for their reader alone, and nothing to run. */
+function addSafetyHeaders(api: Api): void {
+  api.addHook("onSend", (_request, reply, _payload, done) => {
+    reply.header("cache-control", "no-store");
+    reply.header("x-content-type-options", "nosniff");
+    done();
+  });
+}
+
+/** Who changed what: one line for each write, refused or not. */
+function addAudit(api: Api, { logger }: ApiOptions): void {
+  api.addHook("onResponse", (request, reply, done) => {
+    if (request.method !== "GET" && request.method !== "HEAD")
+      logger.info(
+        {
+          method: request.method,
+          url: request.url,
+          token: tokenIdOf(request),
+          status: reply.statusCode,
+          remote: request.ip,
+        },
+        "API write",
+      );
+    done();
+  });
+}
+
+function collectMethods(api: Api): Map<string, Set<string>> {
+  const methods = new Map<string, Set<string>>();
+  api.addHook("onRoute", ({ url, method }) => {
+    const known = methods.get(url) ?? new Set();
+    methods.set(url, known);
+    for (const one of [method].flat()) known.add(one);
+  });
+  return methods;
+}
+
+const METHODS = [
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "PATCH",
+  "DELETE",
+  "OPTIONS",
+  "TRACE",
+] as const;
+
+function refuseOtherMethods(
+  api: Api,
+  methods: ReadonlyMap<string, ReadonlySet<string>>,
+): void {
+  // A copy: each route added here would be seen too.
+  for (const [url, known] of [...methods]) {
+    const allowed = [...known].sort().join(", ");
+    api.route({
+      url,
+      method: METHODS.filter((method) => !known.has(method)),
+      schema: { hide: true },
+      handler: (request, reply) => {
+        reply.header("allow", allowed);
+        throw new ApiError(
+          "MethodNotAllowed",
+          `${request.method} is not possible here; ${allowed} are`,
+        );
+      },
+    });
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.[0-9.]+$/.test(host);
+}
+
+function boundPort(address: AddressInfo | string | null): number | undefined {
+  return typeof address === "object" ? address?.port : undefined;
+}

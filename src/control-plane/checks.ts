@@ -1,0 +1,57 @@
+/** Checks of a resource against what the mesh holds, at admission and whenever its conditions are asked for. */
+import {
+  formatKey,
+  type Resource,
+  type ResourceKey,
+} from "../resources/envelope.ts";
+import { isKind, type Problem } from "../resources/kind.ts";
+import { MESH, meshSettings } from "../resources/mesh.ts";
+import { checkReferences } from "../resources/references.ts";
+import type { Store } from "./store/store.ts";
+
+/** References that no resource satisfies, and a trust domain that this control plane's authority cannot serve. */
+export async function checkAgainstStore(
+  resource: Resource,
+  store: Store,
+  trustDomain: string,
+): Promise<readonly Problem[]> {
+  return [
+    ...checkTrustDomain(resource, trustDomain),
+    ...(await checkStoredReferences(resource, store)),
+  ];
+}
+
+/** The check asks for resources as it goes; the store answers later. So it runs again until it asks for nothing new. */
+async function checkStoredReferences(
+  resource: Resource,
+  store: Store,
+): Promise<readonly Problem[]> {
+  const known = new Map<string, Resource | undefined>();
+  for (;;) {
+    const wanted = new Map<string, ResourceKey>();
+    const problems = checkReferences(resource, (key) => {
+      const text = formatKey(key);
+      if (!known.has(text)) wanted.set(text, key);
+      return known.get(text);
+    });
+    if (wanted.size === 0) return problems;
+    for (const [text, key] of wanted) known.set(text, await store.get(key));
+  }
+}
+
+/** Every identity carries the trust domain, and the authority issues for one only. */
+function checkTrustDomain(
+  resource: Resource,
+  trustDomain: string,
+): readonly Problem[] {
+  if (!isKind(MESH, resource)) return [];
+  const stated = meshSettings(resource.spec).trustDomain;
+  return stated === trustDomain
+    ? []
+    : [
+        {
+          path: "spec.trustDomain",
+          message: `is ${JSON.stringify(stated)}, but the certificate authority of this control plane issues for ${JSON.stringify(trustDomain)}: start it with the other trust domain first`,
+        },
+      ];
+}

@@ -1,0 +1,207 @@
+/** The control plane as a whole: opened in the order of dependence, closed in the reverse of it. */
+import { mkdir } from "node:fs/promises";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { messageOf, UserError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Acceptance } from "./api/options.ts";
+import { startApi, type ListenOptions } from "./api/server.ts";
+import { openAuthority, type Authority } from "./authority/authority.ts";
+import { checkAgainstStore } from "./checks.ts";
+import { makeEnrolment } from "./enrolment.ts";
+import {
+  ensureAdministrator,
+  ensureMesh,
+  type Profile,
+} from "./first-start.ts";
+import { keepOwnCredentials } from "./own-credentials.ts";
+import { startPushServer, type PushServer } from "./push/server.ts";
+import { startRegistry } from "./registry.ts";
+import { makeStatusReader } from "./status.ts";
+import { openMemoryStore } from "./store/memory.ts";
+import { openSqliteStore } from "./store/sqlite.ts";
+import { StoreError, type Store } from "./store/store.ts";
+
+export interface ControlPlaneOptions {
+  /** Made with mode 0700 where it is missing; holds the database, the authority and the administrator's token. */
+  readonly stateDirectory: string;
+  readonly store: "memory" | "sqlite";
+  readonly trustDomain: string;
+  readonly api: ListenOptions;
+  readonly push: {
+    readonly host: string;
+    /** 0 takes a free one. */
+    readonly port: number;
+    /** "HOST:PORT" by which sidecars reach it, for enrolment tokens to carry; needed where `host` is no address of its own. */
+    readonly advertise?: string;
+  };
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly profile: Profile;
+}
+
+export interface ControlPlane {
+  /** "http://127.0.0.1:15080" */
+  readonly apiUrl: string;
+  /** "HOST:PORT" of enrolment and config push. */
+  readonly pushAddress: string;
+  readonly adminTokenFile: string;
+  readonly store: Store;
+  readonly authority: Authority;
+  /** Ends the API, then the streams, then the store. A process that dies without it loses nothing that was acknowledged. */
+  close(): Promise<void>;
+}
+
+/** Resolves once everything answers. Throws UserError that says what a person must mend; what was opened is closed again. */
+export async function startControlPlane(
+  options: ControlPlaneOptions,
+): Promise<ControlPlane> {
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    // One that fails must not keep the rest open.
+    for (const closer of closers.splice(0).reverse())
+      try {
+        await closer();
+      } catch (thrown) {
+        options.logger.error(
+          { reason: messageOf(thrown) },
+          "a part of the control plane did not close",
+        );
+      }
+  };
+  try {
+    return await assemble(options, closers, close);
+  } catch (thrown) {
+    await close();
+    throw thrown instanceof StoreError
+      ? new UserError(thrown.message, { cause: thrown })
+      : thrown;
+  }
+}
+
+async function assemble(
+  options: ControlPlaneOptions,
+  closers: (() => Promise<void> | void)[],
+  close: () => Promise<void>,
+): Promise<ControlPlane> {
+  const { stateDirectory, trustDomain, clock, logger } = options;
+  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+
+  const store = openStore(options);
+  closers.push(() => store.close());
+  const authority = await openAuthority({
+    directory: join(stateDirectory, "authority"),
+    trustDomain,
+    clock,
+  });
+  await ensureMesh(store, trustDomain, options.profile);
+  const adminTokenFile = await ensureAdministrator(
+    store,
+    clock,
+    logger,
+    stateDirectory,
+  );
+
+  const own = keepOwnCredentials({
+    own: (spiffeId) => authority.own(spiffeId),
+    trustDomain,
+    clock,
+    logger,
+  });
+  closers.push(() => own.close());
+  const registry = await startRegistry({ store, clock, logger });
+  closers.push(() => registry.close());
+  const push = await startPushServer({
+    store,
+    registry,
+    enrolment: makeEnrolment({
+      store,
+      issuer: authority,
+      trustDomain,
+      clock,
+      logger,
+    }),
+    credentials: own.credentials,
+    trustDomains: [trustDomain],
+    host: options.push.host,
+    port: options.push.port,
+    clock,
+    logger,
+  });
+  closers.push(() => push.close());
+
+  let stopping = false;
+  const api = await startApi(
+    {
+      store,
+      storeKind: options.store,
+      clock,
+      logger,
+      trustDomain,
+      fingerprint: authority.fingerprint,
+      enrolmentAddress: () => advertised(options, push.port),
+      withStatus: makeStatusReader(store, push),
+      checkInPlace: (resource) =>
+        checkAgainstStore(resource, store, trustDomain),
+      isLeased: (namespace, name) =>
+        registry.lease(`${namespace}/${name}`) !== undefined,
+      push,
+      acceptance: acceptanceOf(store, push),
+      isReady: () => !stopping,
+    },
+    options.api,
+  );
+  closers.push(() => api.close());
+  const pushAddress = withPort(options.push.host, push.port);
+  logger.info(
+    { api: api.url, push: pushAddress, store: store.id, trustDomain },
+    "the control plane is up",
+  );
+  return {
+    apiUrl: api.url,
+    pushAddress,
+    adminTokenFile,
+    store,
+    authority,
+    async close() {
+      stopping = true;
+      await close();
+    },
+  };
+}
+
+function openStore(options: ControlPlaneOptions): Store {
+  const { clock, stateDirectory } = options;
+  return options.store === "memory"
+    ? openMemoryStore({ clock })
+    : openSqliteStore({ file: join(stateDirectory, "store.sqlite"), clock });
+}
+
+function acceptanceOf(store: Store, push: PushServer): Acceptance {
+  let accepted = false;
+  return {
+    get accepted() {
+      return accepted;
+    },
+    async accept() {
+      await push.accept(store.id);
+      accepted = true;
+    },
+  };
+}
+
+/** Sidecars cannot call an unspecified address: then nothing is better than that. */
+function advertised(
+  { push }: ControlPlaneOptions,
+  port: number,
+): string | undefined {
+  if (push.advertise !== undefined) return push.advertise;
+  return push.host === "0.0.0.0" || push.host === "::"
+    ? undefined
+    : withPort(push.host, port);
+}
+
+function withPort(host: string, port: number): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,65 @@
+/** From our errors to gRPC statuses, and from promises to its callbacks. */
+import { status, type handleUnaryCall } from "@grpc/grpc-js";
+import { messageOf } from "../../core/errors.ts";
+import { EnrolmentError } from "../enrolment.ts";
+import { RegistrationError } from "../registry.ts";
+
+/** What grpc-js turns into the status of a call. */
+export class GrpcError extends Error {
+  override readonly name = "GrpcError";
+  readonly code: status;
+  readonly details: string;
+
+  constructor(code: status, details: string) {
+    super(details);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** `address` is the caller's "ADDRESS:PORT". */
+export function unary<Q, S>(
+  run: (request: Q, address: string) => Promise<S>,
+): handleUnaryCall<Q, S> {
+  return (call, callback) => {
+    run(call.request, call.getPeer()).then(
+      (response) => callback(null, response),
+      (thrown: unknown) => callback(asGrpcError(thrown)),
+    );
+  };
+}
+
+const ENROLMENT_CODES: Readonly<Record<EnrolmentError["kind"], status>> = {
+  refused: status.PERMISSION_DENIED,
+  invalid: status.INVALID_ARGUMENT,
+  limited: status.RESOURCE_EXHAUSTED,
+  failed: status.UNAVAILABLE,
+};
+
+const REGISTRATION_CODES: Readonly<Record<RegistrationError["kind"], status>> =
+  {
+    invalid: status.INVALID_ARGUMENT,
+    taken: status.ALREADY_EXISTS,
+    failed: status.UNAVAILABLE,
+  };
+
+function asGrpcError(thrown: unknown): GrpcError {
+  if (thrown instanceof GrpcError) return thrown;
+  if (thrown instanceof EnrolmentError)
+    return new GrpcError(ENROLMENT_CODES[thrown.kind], thrown.message);
+  if (thrown instanceof RegistrationError)
+    return new GrpcError(REGISTRATION_CODES[thrown.kind], thrown.message);
+  return new GrpcError(status.INTERNAL, messageOf(thrown));
+}
+
+/** Throws an INVALID_ARGUMENT. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (thrown) {
+    throw new GrpcError(
+      status.INVALID_ARGUMENT,
+      `the spec is not JSON: ${messageOf(thrown)}`,
+    );
+  }
+}

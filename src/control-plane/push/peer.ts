@@ -1,0 +1,22 @@
+/** Who calls: the instance that a verified certificate stands for. What a sidecar sees and registers follows from this alone. */
+
+export interface Peer {
+  /** SPIFFE id, as a URI. */
+  readonly identity: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Instance name and labels, bound by the CA (trap 16). */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** SHA-256 of the certificate's public key, in hex: tells two holders of one identity apart. */
+  readonly key: string;
+  /** Wall milliseconds. */
+  readonly certificateExpiresAt: number;
+  /** "ADDRESS:PORT" from which it called. */
+  readonly address: string;
+}
+
+/** "NAMESPACE/NAME" of the workload that the peer is. */
+export function workloadOf(peer: Peer): string {
+  return `${peer.namespace}/${peer.name}`;
+}

@@ -1,0 +1,128 @@
+/** What one sidecar needs to know of the mesh: a pure function of its certificate's binding and what the store holds. */
+import { AUTHORIZATION_POLICY } from "../../resources/authorization-policy.ts";
+import {
+  ROOT_NAMESPACE,
+  selects,
+  type Resource,
+} from "../../resources/envelope.ts";
+import { HTTP_ROUTE } from "../../resources/http-route.ts";
+import { isKind } from "../../resources/kind.ts";
+import { MESH } from "../../resources/mesh.ts";
+import { PEER_AUTHENTICATION } from "../../resources/peer-authentication.ts";
+import type { Selector } from "../../resources/schema.ts";
+import {
+  isExportedTo,
+  SERVICE,
+  type ServiceResource,
+} from "../../resources/service.ts";
+import { TRAFFIC_POLICY } from "../../resources/traffic-policy.ts";
+import { WORKLOAD } from "../../resources/workload.ts";
+
+/** Bound by the certificate (trap 16), never taken from what the sidecar says. */
+export interface ScopeOf {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * The resources that act on a workload of that namespace and labels, or on what it may call:
+ * Mesh; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
+ * and those beside a visible Service (producer); the TrafficPolicies of visible Services; the security policies of its namespace
+ * and of the root namespace that select it or select nothing in particular.
+ */
+export function scope(
+  self: ScopeOf,
+  resources: Iterable<Resource>,
+): Resource[] {
+  const all = [...resources];
+  const visible = visibleServices(self, all);
+  return all.filter((resource) => isInScope(self, resource, visible));
+}
+
+/** Selectors of the Services that the workload sees, by "NAMESPACE/NAME" and by namespace. */
+interface Visible {
+  readonly names: ReadonlySet<string>;
+  readonly selectors: ReadonlyMap<
+    string,
+    readonly Readonly<Record<string, string>>[]
+  >;
+}
+
+function visibleServices(
+  self: ScopeOf,
+  resources: readonly Resource[],
+): Visible {
+  const names = new Set<string>();
+  const selectors = new Map<string, Readonly<Record<string, string>>[]>();
+  for (const resource of resources) {
+    if (!isKind(SERVICE, resource) || !sees(self, resource)) continue;
+    const namespace = namespaceOf(resource);
+    names.add(`${namespace}/${resource.metadata.name}`);
+    if (resource.spec.selector === undefined) continue;
+    const inNamespace = selectors.get(namespace) ?? [];
+    selectors.set(namespace, inNamespace);
+    inNamespace.push(resource.spec.selector);
+  }
+  return { names, selectors };
+}
+
+/** A Service of its own namespace it may serve itself, whomever it is exported to. */
+function sees(self: ScopeOf, service: ServiceResource): boolean {
+  const namespace = namespaceOf(service);
+  return (
+    namespace === self.namespace ||
+    isExportedTo(service.spec, namespace, self.namespace)
+  );
+}
+
+function isInScope(
+  self: ScopeOf,
+  resource: Resource,
+  visible: Visible,
+): boolean {
+  const namespace = namespaceOf(resource);
+  const besideVisible = (names: readonly string[]): boolean =>
+    names.some((name) => visible.names.has(`${namespace}/${name}`));
+  if (isKind(MESH, resource)) return true;
+  if (isKind(SERVICE, resource))
+    return visible.names.has(`${namespace}/${resource.metadata.name}`);
+  if (isKind(WORKLOAD, resource))
+    return (visible.selectors.get(namespace) ?? []).some((selector) =>
+      selects(selector, resource.metadata.labels),
+    );
+  if (isKind(HTTP_ROUTE, resource))
+    return (
+      namespace === self.namespace ||
+      besideVisible(
+        resource.spec.parentRefs
+          .filter((parent) => (parent.namespace ?? namespace) === namespace)
+          .map((parent) => parent.name),
+      )
+    );
+  if (isKind(TRAFFIC_POLICY, resource))
+    return (
+      namespace === self.namespace ||
+      besideVisible(resource.spec.targetRefs.map((target) => target.name))
+    );
+  if (
+    isKind(AUTHORIZATION_POLICY, resource) ||
+    isKind(PEER_AUTHENTICATION, resource)
+  )
+    return actsOn(self, namespace, resource.spec.selector);
+  return false;
+}
+
+function actsOn(
+  self: ScopeOf,
+  namespace: string,
+  selector: Selector | undefined,
+): boolean {
+  return (
+    (namespace === self.namespace || namespace === ROOT_NAMESPACE) &&
+    (selector === undefined || selects(selector.matchLabels, self.labels))
+  );
+}
+
+function namespaceOf(resource: Resource): string {
+  return resource.metadata.namespace ?? "";
+}

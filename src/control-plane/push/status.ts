@@ -1,0 +1,73 @@
+/** What the control plane knows of each sidecar; computed when asked for, never stored. */
+import type { ResourceKey } from "../../resources/envelope.ts";
+
+export interface ConfigVersion {
+  readonly store: string;
+  readonly revision: number;
+  readonly digest: string;
+}
+
+export interface SidecarStatus {
+  /** Instance name, bound by its certificate. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** SPIFFE id. */
+  readonly identity: string;
+  readonly connected: boolean;
+  /** Wall milliseconds of the beginning of its newest stream. */
+  readonly connectedSince: number;
+  /** Wall milliseconds; absent while it is connected. */
+  readonly disconnectedAt?: number;
+  /** The address from which it called. */
+  readonly peer: string;
+  /** The config that it acknowledged last, on this stream or, as it says itself, before. */
+  readonly acknowledged?: ConfigVersion;
+  /** Wall milliseconds at which it received the config in force, or confirmed it last. */
+  readonly configReceivedAt?: number;
+  /** The newest push that it refused; gone once it takes one. */
+  readonly refused?: {
+    readonly version: ConfigVersion;
+    readonly reason: string;
+    /** Wall milliseconds. */
+    readonly at: number;
+  };
+  /** True while a push waits for its answer. */
+  readonly pending: boolean;
+  /** Wall milliseconds at which the certificate that it connected with ends. */
+  readonly certificateExpiresAt: number;
+  /** What it says of itself. */
+  readonly agent: { readonly version: string; readonly schema: number };
+  /** The workload that it has registered. */
+  readonly lease?: { readonly workload: string; readonly ready: boolean };
+}
+
+/** Of the connected sidecars whose config should hold a resource: how many have it in force, and how many refused it. */
+export interface InForce {
+  readonly have: number;
+  readonly of: number;
+  readonly refused: number;
+}
+
+export interface PushStatistics {
+  /** Revisions sent. */
+  readonly pushes: number;
+  readonly acknowledged: number;
+  readonly refused: number;
+  /** Resources sent, over all sidecars. */
+  readonly resources: number;
+  readonly removed: number;
+  readonly bytes: number;
+  /** Resources encoded: one per version, however many sidecars it goes to. */
+  readonly encoded: number;
+  readonly connected: number;
+}
+
+export interface PushStatus {
+  /** Sorted by namespace, then name; sidecars that left stay for as long as their lease, and an hour at most. */
+  status(): readonly SidecarStatus[];
+  /** `resourceVersion` is that of the resource as the store has it. */
+  inForce(key: ResourceKey, resourceVersion: string): InForce;
+  statistics(): PushStatistics;
+}

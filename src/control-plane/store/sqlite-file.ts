@@ -1,0 +1,179 @@
+/** The SQLite file itself: its making, its checks at opening, and the prepared statements that the store runs on it. */
+import { randomUUID } from "node:crypto";
+import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
+import { messageOf } from "../../core/errors.ts";
+import type { Resource, ResourceKey } from "../../resources/envelope.ts";
+import { StoreError, type Change } from "./store.ts";
+
+/** "WHRY": tells a database of ours from any other. */
+const APPLICATION_ID = 0x57485259;
+const SCHEMA_VERSION = 1;
+
+// The newest change always stays in the history, so its revision is the store's.
+const SCHEMA = `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+  CREATE TABLE resources (
+    kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (kind, namespace, name)
+  ) WITHOUT ROWID, STRICT;
+  CREATE TABLE history (
+    revision INTEGER PRIMARY KEY, type TEXT NOT NULL, body TEXT NOT NULL
+  ) STRICT;
+`;
+
+/** Throws StoreError saying what is wrong with the file and what to do. */
+export function openDatabase(file: string, lockTimeout: number): DatabaseSync {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    // Made here so that it is never readable to others; SQLite gives its side files the same mode.
+    closeSync(openSync(file, "a", 0o600));
+    chmodSync(file, 0o600);
+    const database = new DatabaseSync(file, { timeout: lockTimeout });
+    try {
+      setUp(database, file);
+    } catch (thrown) {
+      database.close();
+      throw thrown;
+    }
+    return database;
+  } catch (thrown) {
+    if (thrown instanceof StoreError) throw thrown;
+    throw new StoreError(describeFailure(file, messageOf(thrown)), {
+      cause: thrown,
+    });
+  }
+}
+
+function describeFailure(file: string, message: string): string {
+  if (message.includes("locked"))
+    return `${file} is in use by another process: stop the other control plane, or give this one another state directory`;
+  if (message.includes("not a database") || message.includes("malformed"))
+    return `${file} is damaged or not a database (${message}): put a backup in its place, or move it away to start empty`;
+  return `${file} cannot be opened: ${message}`;
+}
+
+function setUp(database: DatabaseSync, file: string): void {
+  // The exclusive lock goes with the process, however that ends; it keeps a second control plane from the same history.
+  database.exec("PRAGMA locking_mode = EXCLUSIVE");
+  const version = pragma(database, "user_version");
+  const application = pragma(database, "application_id");
+  const empty = pragma(database, "schema_version") === 0;
+  if (!empty && application !== APPLICATION_ID)
+    throw new StoreError(
+      `${file} is a database of another program: give another state directory`,
+    );
+  if (!empty && version !== SCHEMA_VERSION)
+    throw new StoreError(
+      `${file} has schema version ${version}, and this Wherry reads version ${SCHEMA_VERSION}: use the Wherry that wrote it`,
+    );
+  // Only now that it is known to be ours: the mode is written into the file.
+  database.exec("PRAGMA journal_mode = WAL");
+  database.exec("PRAGMA synchronous = FULL");
+  database.exec("BEGIN EXCLUSIVE");
+  if (empty) {
+    database.exec(SCHEMA);
+    database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+    database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    database
+      .prepare("INSERT INTO meta (name, value) VALUES ('id', ?)")
+      .run(randomUUID());
+  }
+  database.exec("COMMIT");
+}
+
+function pragma(database: DatabaseSync, name: string): number {
+  return Number(database.prepare(`PRAGMA ${name}`).get()?.[name]);
+}
+
+/** How the history names what happened. */
+export type ChangeType = "create" | "update" | "remove";
+
+export interface Statements {
+  id(): string;
+  /** The newest revision; 0 before the first write. */
+  revision(): number;
+  historySize(): { rows: number; bytes: number };
+  get(key: ResourceKey): Resource | undefined;
+  list(kind: string, namespace: string | undefined): Resource[];
+  put(key: ResourceKey, body: string): void;
+  remove(key: ResourceKey): void;
+  record(revision: number, type: ChangeType, body: string): void;
+  changes(after: number, limit: number): Change[];
+  /** Drops the oldest change and gives the bytes of its body. */
+  dropOldest(): number;
+}
+
+export function prepare(database: DatabaseSync): Statements {
+  const id = database.prepare("SELECT value FROM meta WHERE name = 'id'");
+  const revision = database.prepare(
+    "SELECT MAX(revision) AS value FROM history",
+  );
+  const size = database.prepare(
+    "SELECT COUNT(*) AS count, TOTAL(OCTET_LENGTH(body)) AS bytes FROM history",
+  );
+  const get = database.prepare(
+    "SELECT body FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
+  );
+  const list = database.prepare(
+    "SELECT body FROM resources WHERE kind = ? ORDER BY namespace, name",
+  );
+  const listNamespace = database.prepare(
+    "SELECT body FROM resources WHERE kind = ? AND namespace = ? ORDER BY name",
+  );
+  const put = database.prepare(
+    "INSERT INTO resources (kind, namespace, name, body) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+  );
+  const remove = database.prepare(
+    "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
+  );
+  const record = database.prepare(
+    "INSERT INTO history (revision, type, body) VALUES (?, ?, ?)",
+  );
+  const changes = database.prepare(
+    "SELECT revision, type, body FROM history WHERE revision > ? ORDER BY revision LIMIT ?",
+  );
+  const dropOldest = database.prepare(
+    "DELETE FROM history WHERE revision = (SELECT MIN(revision) FROM history) RETURNING OCTET_LENGTH(body) AS bytes",
+  );
+  return {
+    id: () => String(id.get()?.["value"]),
+    revision: () => Number(revision.get()?.["value"] ?? 0),
+    historySize() {
+      const row = size.get();
+      return { rows: Number(row?.["count"]), bytes: Number(row?.["bytes"]) };
+    },
+    get({ kind, namespace, name }) {
+      const row = get.get(kind, namespace, name);
+      return row === undefined ? undefined : resourceIn(row);
+    },
+    list: (kind, namespace) =>
+      (namespace === undefined
+        ? list.all(kind)
+        : listNamespace.all(kind, namespace)
+      ).map(resourceIn),
+    put({ kind, namespace, name }, body) {
+      put.run(kind, namespace, name, body);
+    },
+    remove({ kind, namespace, name }) {
+      remove.run(kind, namespace, name);
+    },
+    record(number, type, body) {
+      record.run(number, type, body);
+    },
+    changes: (after, limit) =>
+      changes.all(after, limit).map((row) => ({
+        revision: Number(row["revision"]),
+        type: row["type"] === "remove" ? "remove" : "put",
+        created: row["type"] === "create",
+        resource: resourceIn(row),
+      })),
+    dropOldest: () => Number(dropOldest.get()?.["bytes"] ?? 0),
+  };
+}
+
+/** Bodies are ours: only this store writes them, as JSON of a Resource. */
+function resourceIn(row: Record<string, SQLOutputValue>): Resource {
+  return JSON.parse(String(row["body"])) as Resource;
+}

@@ -1,0 +1,101 @@
+/** What the control plane asks of a place that keeps resources: revisions, compare-and-swap, and a watch that misses nothing or says so. */
+import {
+  formatKey,
+  type Resource,
+  type ResourceKey,
+} from "../../resources/envelope.ts";
+
+export interface Listing {
+  /** Sorted by namespace, then name. */
+  readonly resources: readonly Resource[];
+  /** The revision that the listing shows: watch from here and nothing is missed. */
+  readonly revision: number;
+}
+
+export interface Change {
+  readonly revision: number;
+  readonly type: "put" | "remove";
+  /** True on the put that made the resource. */
+  readonly created?: boolean;
+  /** As written by a put; as it last was, before a remove. */
+  readonly resource: Resource;
+}
+
+/** The revision that a writer has read, "absent" to create only, or undefined to write whatever is there. */
+export type Expected = number | "absent" | undefined;
+
+export interface Store {
+  /** A UUID made with the store and kept in it: another id is another history, in which revisions compare with nothing. */
+  readonly id: string;
+  /** The newest revision; 0 before the first write. */
+  revision(): Promise<number>;
+  get(key: ResourceKey): Promise<Resource | undefined>;
+  /** All of a kind, or those of one namespace; as of one revision. */
+  list(kind: string, namespace?: string): Promise<Listing>;
+  /**
+   * Writes labels, annotations and spec. The rest of the metadata is the store's own: `uid` and `creationTimestamp` from the
+   * creation on, `resourceVersion` at each write, `generation` at each change of the spec. Status is never kept.
+   * A write that changes nothing makes no revision. Resolves with what is there now; rejects with ConflictError.
+   */
+  put(resource: Resource, expected: Expected): Promise<Resource>;
+  /** Resolves with the revision of the removal, or with the newest one where nothing was there and none was expected. */
+  remove(key: ResourceKey, expected?: number): Promise<number>;
+  /**
+   * Every change with a revision above `after`, in order, until `signal` aborts or the store closes. A reader that is too
+   * slow, or starts before what the history still holds, gets CompactedError: it must list again.
+   */
+  watch(after: number, signal: AbortSignal): AsyncIterable<Change>;
+  close(): Promise<void>;
+}
+
+/** What the history of changes holds at most before its oldest part goes. */
+export interface HistoryLimits {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export const HISTORY_LIMITS: HistoryLimits = {
+  rows: 10_000,
+  bytes: 16 * 1024 * 1024,
+};
+
+/** Another writer was faster, or what was to be created exists. */
+export class ConflictError extends Error {
+  override readonly name = "ConflictError";
+  readonly key: ResourceKey;
+  readonly expected: Expected;
+  /** The revision that is there; undefined where nothing is. */
+  readonly actual: number | undefined;
+
+  constructor(
+    key: ResourceKey,
+    expected: Expected,
+    actual: number | undefined,
+  ) {
+    super(
+      `${formatKey(key)} ${actual === undefined ? "does not exist" : `is at resourceVersion ${actual}`}, ` +
+        `but the write expected ${expected === "absent" ? "it not to exist" : `resourceVersion ${String(expected)}`}: read it again and repeat the change`,
+    );
+    this.key = key;
+    this.expected = expected;
+    this.actual = actual;
+  }
+}
+
+/** The history no longer holds what came right after the revision asked for. */
+export class CompactedError extends Error {
+  override readonly name = "CompactedError";
+  readonly after: number;
+
+  constructor(after: number, oldest: number, newest: number) {
+    super(
+      `changes after revision ${after} are not in the history, which reaches from ${oldest} to ${newest}: list again and watch from that revision`,
+    );
+    this.after = after;
+  }
+}
+
+/** The store cannot be opened, or was closed. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+}

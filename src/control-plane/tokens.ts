@@ -1,0 +1,170 @@
+/** API tokens: who may ask the control plane for what. The store keeps hashes only. */
+import { randomUUID, timingSafeEqual } from "node:crypto";
+import { parseTimestamp, timestamp, type Clock } from "../core/clock.ts";
+import { hashSecret, makeSecret } from "../push/token.ts";
+import { OWN_GROUP } from "../resources/kind.ts";
+import type { Resource } from "../resources/envelope.ts";
+import { ENROLMENT_TOKEN } from "./enrolment-token.ts";
+import type { Store } from "./store/store.ts";
+
+/** A kind of the store alone: no API path leads to it and it is never pushed. */
+export const API_TOKEN = "ApiToken";
+export type TokenKind = typeof API_TOKEN | typeof ENROLMENT_TOKEN;
+
+/** admin: everything. editor: reads, and writes policy in its namespaces. viewer: reads. */
+export type Role = "admin" | "editor" | "viewer";
+export const ROLES: readonly Role[] = ["admin", "editor", "viewer"];
+
+export interface ApiTokenSpec {
+  /** SHA-256 of the secret in hex. */
+  readonly hash: string;
+  readonly role: Role;
+  /** Absent: all. */
+  readonly namespaces?: readonly string[];
+  /** RFC 3339; absent: never. */
+  readonly expiresAt?: string;
+}
+
+/** Who is asking, once a token has been accepted. */
+export interface Principal {
+  readonly tokenId: string;
+  readonly role: Role;
+  readonly namespaces?: readonly string[];
+}
+
+/** A token as it is made: the text is shown once and kept nowhere. */
+export interface MadeToken {
+  readonly id: string;
+  readonly token: string;
+  /** RFC 3339; absent: never. */
+  readonly expiresAt?: string;
+}
+
+const PREFIX = "wherryapi1";
+const SHAPE = /^wherryapi1\.([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})$/;
+
+export interface ApiTokenRequest {
+  readonly role: Role;
+  readonly namespaces?: readonly string[];
+  /** Milliseconds; absent: it never expires. */
+  readonly ttl?: number;
+}
+
+export async function createApiToken(
+  store: Store,
+  clock: Clock,
+  request: ApiTokenRequest,
+): Promise<MadeToken> {
+  const id = randomUUID();
+  const secret = makeSecret();
+  const { role, namespaces, ttl } = request;
+  const expiry =
+    ttl === undefined ? {} : { expiresAt: timestamp(clock.wall() + ttl) };
+  const spec: ApiTokenSpec = {
+    hash: hashSecret(secret),
+    role,
+    ...(namespaces === undefined ? {} : { namespaces }),
+    ...expiry,
+  };
+  await sweepTokens(store, clock);
+  await store.put(record(id, spec), "absent");
+  return { id, token: `${PREFIX}.${id}.${secret}`, ...expiry };
+}
+
+/** The principal of an API token's text, or undefined: unknown, revoked, expired and malformed look the same to a stranger. */
+export async function authenticate(
+  store: Store,
+  clock: Clock,
+  text: string,
+): Promise<Principal | undefined> {
+  const [, id, secret] = SHAPE.exec(text) ?? [];
+  if (id === undefined || secret === undefined) return undefined;
+  const found = await store.get({ kind: API_TOKEN, namespace: "", name: id });
+  if (found === undefined) return undefined;
+  // Written by this file alone, so its shape is known.
+  const spec = found.spec as ApiTokenSpec;
+  if (!hashMatches(spec.hash, secret) || hasExpired(spec, clock))
+    return undefined;
+  const { role, namespaces } = spec;
+  return {
+    tokenId: id,
+    role,
+    ...(namespaces === undefined ? {} : { namespaces }),
+  };
+}
+
+/**
+ * Keeps the administrator's token of a file working where the store has no administrator (it was lost, or lives in memory).
+ * False where the text is no API token.
+ */
+export async function readmitAdministrator(
+  store: Store,
+  text: string,
+): Promise<boolean> {
+  const [, id, secret] = SHAPE.exec(text) ?? [];
+  if (id === undefined || secret === undefined) return false;
+  const spec: ApiTokenSpec = { hash: hashSecret(secret), role: "admin" };
+  await store.put(record(id, spec), undefined);
+  return true;
+}
+
+export async function hasAdministrator(
+  store: Store,
+  clock: Clock,
+): Promise<boolean> {
+  const { resources } = await store.list(API_TOKEN);
+  return resources.some(({ spec }) => {
+    const token = spec as ApiTokenSpec;
+    return (
+      token.role === "admin" &&
+      token.namespaces === undefined &&
+      !hasExpired(token, clock)
+    );
+  });
+}
+
+/** True where there was one to remove. */
+export async function revokeToken(
+  store: Store,
+  kind: TokenKind,
+  id: string,
+): Promise<boolean> {
+  const key = { kind, namespace: "", name: id };
+  if ((await store.get(key)) === undefined) return false;
+  await store.remove(key);
+  return true;
+}
+
+/** Removes what has expired, so that a mesh that makes tokens for years does not pile up dead ones. */
+export async function sweepTokens(store: Store, clock: Clock): Promise<void> {
+  for (const kind of [API_TOKEN, ENROLMENT_TOKEN] as const)
+    for (const { metadata, spec } of (await store.list(kind)).resources)
+      if (hasExpired(spec as { readonly expiresAt?: string }, clock))
+        await store.remove({ kind, namespace: "", name: metadata.name });
+}
+
+function hasExpired(
+  spec: { readonly expiresAt?: string },
+  clock: Clock,
+): boolean {
+  return (
+    spec.expiresAt !== undefined &&
+    parseTimestamp(spec.expiresAt) <= clock.wall()
+  );
+}
+
+function record(id: string, spec: ApiTokenSpec): Resource<ApiTokenSpec> {
+  return {
+    apiVersion: `${OWN_GROUP}/v1alpha1`,
+    kind: API_TOKEN,
+    metadata: { name: id },
+    spec,
+  };
+}
+
+/** In constant time: how long it takes tells nothing of the hash. */
+function hashMatches(hash: string, secret: string): boolean {
+  const given = Buffer.from(hashSecret(secret));
+  const kept = Buffer.from(hash);
+  return given.length === kept.length && timingSafeEqual(given, kept);
+}

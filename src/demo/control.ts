@@ -1,0 +1,121 @@
+/** The demo's own small server: takes spans by OTLP, shows traces, and starts and stops instances. */
+import { fastify, type FastifyInstance } from "fastify";
+import { request } from "undici";
+import { messageOf } from "../core/errors.ts";
+import { readExport } from "./otlp.ts";
+import type { ManagedProcess } from "./processes.ts";
+import type { TraceStore } from "./trace-store.ts";
+
+export interface ControlOptions {
+  readonly port: number;
+  readonly traces: TraceStore;
+  /** By "catalog-1/sidecar", "catalog-1/app", "control-plane". */
+  readonly processes: ReadonlyMap<string, ManagedProcess>;
+  /** Where spans go besides; OTEL_EXPORTER_OTLP_ENDPOINT. */
+  readonly forwardTo: string | undefined;
+}
+
+const EXPORT_AT_MOST = 16 * 1024 * 1024;
+
+export async function startControl(
+  options: ControlOptions,
+): Promise<FastifyInstance> {
+  const server = fastify({
+    bodyLimit: EXPORT_AT_MOST,
+    forceCloseConnections: true,
+  });
+  server.addContentTypeParser(
+    "application/x-protobuf",
+    { parseAs: "buffer" },
+    (_request, body, done) => done(null, body),
+  );
+
+  server.post("/v1/traces", async (incoming, reply) => {
+    const body = incoming.body;
+    if (!Buffer.isBuffer(body))
+      return reply
+        .code(415)
+        .send({ error: "application/x-protobuf is wanted" });
+    try {
+      options.traces.add(readExport(body));
+    } catch (error) {
+      return reply
+        .code(400)
+        .send({ error: `no ExportTraceServiceRequest: ${messageOf(error)}` });
+    }
+    if (options.forwardTo !== undefined) await forward(options.forwardTo, body);
+    return reply.type("application/x-protobuf").send(Buffer.alloc(0));
+  });
+
+  server.get("/traces", () => options.traces.list());
+  server.get<{ Params: { id: string } }>("/traces/:id", (incoming, reply) => {
+    const spans = options.traces.get(incoming.params.id);
+    if (spans === undefined)
+      return reply.code(404).send({
+        error: `no trace begins with "${incoming.params.id}", or more than one does`,
+      });
+    return reply.send(spans);
+  });
+
+  server.get("/processes", () =>
+    [...options.processes.values()].map((process) => ({
+      name: process.name,
+      pid: process.pid,
+      running: process.running,
+    })),
+  );
+  server.post<{ Params: { action: string; "*": string } }>(
+    "/processes/:action/*",
+    async (incoming, reply) => {
+      const { action, "*": name } = incoming.params;
+      const chosen = [...options.processes.values()].filter(
+        (process) =>
+          process.name === name || process.name.startsWith(`${name}/`),
+      );
+      if (chosen.length === 0)
+        return reply.code(404).send({
+          error: `there is no process "${name}"; there are ${[...options.processes.keys()].join(", ")}`,
+        });
+      switch (action) {
+        case "start":
+          for (const process of chosen) process.start();
+          break;
+        case "stop":
+          await Promise.all(chosen.map((process) => process.stop()));
+          break;
+        case "kill":
+          await Promise.all(chosen.map((process) => process.kill()));
+          break;
+        default:
+          return reply.code(404).send({
+            error: `"${action}" is no action; start, stop and kill are`,
+          });
+      }
+      return reply.send(
+        chosen.map((process) => ({
+          name: process.name,
+          pid: process.pid,
+          running: process.running,
+        })),
+      );
+    },
+  );
+
+  await server.listen({ host: "127.0.0.1", port: options.port });
+  return server;
+}
+
+/** Best effort: the demo's own store has the spans in any case. */
+async function forward(endpoint: string, body: Buffer): Promise<void> {
+  try {
+    const answer = await request(`${endpoint.replace(/\/+$/, "")}/v1/traces`, {
+      method: "POST",
+      headers: { "content-type": "application/x-protobuf" },
+      body,
+      headersTimeout: 5000,
+    });
+    await answer.body.dump();
+  } catch {
+    // The collector that the user named is down: nothing of the demo depends on it.
+  }
+}

@@ -1,0 +1,110 @@
+/** Checks that a chain of certificates leads to a root: for credentials before they are used, and for a first contact that knows the root's fingerprint alone. */
+import type { X509Certificate } from "node:crypto";
+import { messageOf } from "../core/errors.ts";
+import { KeyUsage, keyUsages, pathLength } from "./extensions.ts";
+import { fingerprintOf } from "./pem.ts";
+
+/** Certificates between leaf and root: more is an attack on our time. */
+const DEEPEST = 8;
+
+/**
+ * Why `chain` (leaf first, without or with its root) does not lead to one of `roots` at `now` (wall-clock milliseconds);
+ * undefined where it does. TLS connections are judged by OpenSSL besides; this is for what is not a connection.
+ */
+export function chainFault(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  now: number,
+): string | undefined {
+  const [leaf, ...others] = chain;
+  if (leaf === undefined) return "there is no certificate";
+  if (chain.length > DEEPEST) return `more than ${DEEPEST} certificates`;
+  try {
+    // An authority counts towards the path lengths of those above it, a workload does not (RFC 5280 4.2.1.9).
+    return climb(leaf, others, roots, now, leaf.ca ? 1 : 0);
+  } catch (error) {
+    return `a certificate cannot be read: ${messageOf(error)}`;
+  }
+}
+
+/** The certificate of `chain` that has the fingerprint (SHA-256 of the DER, hexadecimal). */
+export function pinnedRoot(
+  chain: readonly X509Certificate[],
+  fingerprint: string,
+): X509Certificate | undefined {
+  return chain.find(
+    (certificate) => fingerprintOf(certificate) === fingerprint.toLowerCase(),
+  );
+}
+
+/** True where the certificate is signed by `issuer`, by name, key identifier and signature. */
+export function isSignedBy(
+  certificate: X509Certificate,
+  issuer: X509Certificate,
+): boolean {
+  return (
+    certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
+  );
+}
+
+/** Why `certificate` may not sign others with `below` authorities beneath it. */
+export function authorityFault(
+  certificate: X509Certificate,
+  below: number,
+): string | undefined {
+  if (!certificate.ca)
+    return `"${nameOf(certificate)}" is not a certificate authority`;
+  if (keyUsages(certificate)?.has(KeyUsage.KEY_CERT_SIGN) !== true)
+    return `"${nameOf(certificate)}" may not sign certificates (key usage keyCertSign is missing)`;
+  const limit = pathLength(certificate);
+  if (limit !== undefined && below > limit)
+    return `"${nameOf(certificate)}" allows ${limit} authorities beneath it and has ${below}`;
+  return undefined;
+}
+
+/** Why a certificate is not valid at `now`. */
+export function validityFault(
+  certificate: X509Certificate,
+  now: number,
+): string | undefined {
+  if (now < certificate.validFromDate.getTime())
+    return `"${nameOf(certificate)}" is not valid before ${certificate.validFrom}`;
+  if (now > certificate.validToDate.getTime())
+    return `"${nameOf(certificate)}" expired at ${certificate.validTo}`;
+  return undefined;
+}
+
+/** A one-line name for messages. */
+export function nameOf(certificate: X509Certificate): string {
+  const subject = certificate.subject.replaceAll("\n", ", ");
+  return subject === "" ? (certificate.subjectAltName ?? "unnamed") : subject;
+}
+
+function climb(
+  certificate: X509Certificate,
+  others: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  now: number,
+  depth: number,
+): string | undefined {
+  const invalid = validityFault(certificate, now);
+  if (invalid !== undefined) return invalid;
+  const root = roots.find((candidate) => isSignedBy(certificate, candidate));
+  if (root !== undefined)
+    return validityFault(root, now) ?? authorityFault(root, depth);
+  const issuer = others.find(
+    (candidate) =>
+      candidate !== certificate && isSignedBy(certificate, candidate),
+  );
+  if (issuer === undefined)
+    return `"${nameOf(certificate)}" is signed by none of the trusted roots`;
+  const fault = authorityFault(issuer, depth);
+  if (fault !== undefined) return fault;
+  return climb(
+    issuer,
+    others.filter((candidate) => candidate !== issuer),
+    roots,
+    now,
+    depth + 1,
+  );
+}

@@ -1,0 +1,56 @@
+/** PEM files: certificates one after another, and what else may stand between them. */
+import { createHash, X509Certificate } from "node:crypto";
+import forge from "node-forge";
+import { messageOf, UserError } from "../core/errors.ts";
+
+const BLOCK =
+  /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g;
+/** Characters: a chain or bundle past this is a mistake or an attack. */
+const LONGEST = 1024 * 1024;
+
+/** DER to PEM. */
+export function toPem(label: string, der: Buffer): string {
+  return forge.pem
+    .encode({ type: label, body: der.toString("latin1") }, { maxline: 64 })
+    .replaceAll("\r\n", "\n");
+}
+
+/** Every certificate of a PEM text, in order. Throws UserError where there is none or one cannot be read; `what` names the text in the message. */
+export function readCertificates(pem: string, what: string): X509Certificate[] {
+  if (pem.length > LONGEST)
+    throw new UserError(`${what}: over ${LONGEST} characters`);
+  const blocks = pem.match(BLOCK) ?? [];
+  if (blocks.length === 0)
+    throw new UserError(
+      `${what}: no certificate found; give PEM text with "-----BEGIN CERTIFICATE-----"`,
+    );
+  return blocks.map((block, index) => {
+    try {
+      return new X509Certificate(block);
+    } catch (error) {
+      throw new UserError(
+        `${what}: certificate ${index + 1} cannot be read: ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  });
+}
+
+/** SHA-256 of the DER of the first certificate, in lower-case hexadecimal: what an enrolment token carries of the root. */
+export function fingerprint(pem: string): string {
+  const [first] = readCertificates(pem, "certificate");
+  return first === undefined ? "" : fingerprintOf(first);
+}
+
+export function fingerprintOf(certificate: X509Certificate): string {
+  return createHash("sha256").update(certificate.raw).digest("hex");
+}
+
+/** Wall-clock milliseconds at which the first certificate of a PEM text expires. */
+export function earliestExpiry(pem: string): number {
+  return Math.min(
+    ...readCertificates(pem, "certificate chain").map((certificate) =>
+      certificate.validToDate.getTime(),
+    ),
+  );
+}

@@ -1,0 +1,4 @@
+/** argv → command; the only place that ends the process. */
+import { run } from "./cli/run.ts";
+
+process.exitCode = await run(process.argv.slice(2));

@@ -1,0 +1,119 @@
+/** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
+import { selects } from "../../resources/envelope.ts";
+import type { MeshSettings } from "../../resources/mesh.ts";
+import {
+  appProtocolOf,
+  DEFAULT_APP_PROTOCOL,
+  targetPortOf,
+} from "../../resources/service.ts";
+import { applicationPort } from "../../resources/workload.ts";
+import { compileAuthentication } from "../authentication.ts";
+import { compileAuthorization } from "../authorization.ts";
+import type {
+  InboundPolicy,
+  InboundPort,
+  SelfDescription,
+} from "../snapshot.ts";
+import { clusterKey, namespaceOf } from "./clusters.ts";
+import type { Sorted } from "./sort.ts";
+
+export function compileInbound(
+  sorted: Sorted,
+  self: SelfDescription,
+  mesh: MeshSettings,
+  warnings: string[],
+): InboundPolicy {
+  const authentication = compileAuthentication(
+    sorted.peerAuthentications,
+    self,
+    mesh.mtls.mode,
+  );
+  for (const { loser, winner } of authentication.overruled)
+    warnings.push(
+      `PeerAuthentication ${loser} is not in force: ${winner} is older`,
+    );
+  const authorizer = compileAuthorization(
+    sorted.authorizationPolicies,
+    self,
+    mesh.authorization.defaultAction,
+  );
+  const port = (
+    named: Omit<InboundPort, "mtls" | "authorize">,
+  ): InboundPort => ({
+    ...named,
+    mtls: authentication.port(named.targetPort),
+    authorize: (facts) => authorizer.authorize(facts),
+  });
+
+  const declared = declaredPorts(sorted, self);
+  const ports: InboundPort[] = [];
+  for (const service of sorted.services) {
+    const { selector } = service.spec;
+    if (
+      namespaceOf(service) !== self.namespace ||
+      selector === undefined ||
+      !selects(selector, self.labels)
+    )
+      continue;
+    const { name } = service.metadata;
+    for (const servicePort of service.spec.ports) {
+      // Before the workload says what it listens on, the Service's word is all there is.
+      const targetPort =
+        declared === undefined
+          ? targetPortOf(servicePort)
+          : applicationPort({ address: "", ports: declared }, servicePort);
+      if (targetPort === undefined) {
+        warnings.push(
+          `Service ${self.namespace}/${name}: this workload declares no port for its port ${servicePort.port}`,
+        );
+        continue;
+      }
+      ports.push(
+        port({
+          key: clusterKey(name, self.namespace, servicePort.port),
+          service: `${name}.${self.namespace}`,
+          servicePort: servicePort.port,
+          targetPort,
+          appProtocol: appProtocolOf(servicePort),
+        }),
+      );
+    }
+  }
+  for (const targetPort of new Set(Object.values(declared ?? {})))
+    if (!ports.some((known) => known.targetPort === targetPort))
+      ports.push(
+        port({
+          key: "",
+          service: "",
+          servicePort: targetPort,
+          targetPort,
+          appProtocol: DEFAULT_APP_PROTOCOL,
+        }),
+      );
+
+  const byKey = new Map<string, InboundPort>();
+  const byNumber = new Map<number, InboundPort>();
+  for (const each of ports) {
+    if (each.key !== "") byKey.set(each.key, each);
+    // Where several Services lead to one port, the oldest one's word on its protocol counts.
+    if (!byNumber.has(each.targetPort)) byNumber.set(each.targetPort, each);
+  }
+  return {
+    ports,
+    resolve: (destination) => byKey.get(destination),
+    byPort: (workloadPort) => byNumber.get(workloadPort),
+  };
+}
+
+/** From the sidecar's own start, else from its registration; undefined where neither has said. */
+function declaredPorts(
+  sorted: Sorted,
+  self: SelfDescription,
+): Readonly<Record<string, number>> | undefined {
+  if (self.ports !== undefined) return self.ports;
+  const registered = sorted.workloads.find(
+    ({ metadata }) =>
+      metadata.name === self.name && metadata.namespace === self.namespace,
+  );
+  return registered === undefined ? undefined : (registered.spec.ports ?? {});
+}

@@ -1,0 +1,111 @@
+/** Takes the resources of a push apart by kind, as copies of its own, and says what cannot be used. */
+import { parseTimestamp } from "../../core/clock.ts";
+import {
+  AUTHORIZATION_POLICY,
+  type AuthorizationPolicyResource,
+} from "../../resources/authorization-policy.ts";
+import {
+  formatKey,
+  formatName,
+  keyOf,
+  type Resource,
+} from "../../resources/envelope.ts";
+import {
+  HTTP_ROUTE,
+  type HTTPRouteResource,
+} from "../../resources/http-route.ts";
+import { isKind } from "../../resources/kind.ts";
+import { MESH, MESH_NAME, type MeshResource } from "../../resources/mesh.ts";
+import {
+  PEER_AUTHENTICATION,
+  type PeerAuthenticationResource,
+} from "../../resources/peer-authentication.ts";
+import { SERVICE, type ServiceResource } from "../../resources/service.ts";
+import {
+  TRAFFIC_POLICY,
+  type TrafficPolicyResource,
+} from "../../resources/traffic-policy.ts";
+import { validate } from "../../resources/validate.ts";
+import { WORKLOAD, type WorkloadResource } from "../../resources/workload.ts";
+
+/** Each list with the oldest first: where two want the same thing it wins (traps 13 and 18). */
+export interface Sorted {
+  readonly mesh: MeshResource | undefined;
+  readonly services: readonly ServiceResource[];
+  readonly workloads: readonly WorkloadResource[];
+  readonly routes: readonly HTTPRouteResource[];
+  readonly trafficPolicies: readonly TrafficPolicyResource[];
+  readonly authorizationPolicies: readonly AuthorizationPolicyResource[];
+  readonly peerAuthentications: readonly PeerAuthenticationResource[];
+}
+
+/** Adds to `problems` what stands in the way of using `resources` as a whole. */
+export function sortResources(
+  resources: readonly Resource[],
+  problems: string[],
+): Sorted {
+  const mesh: MeshResource[] = [];
+  const services: ServiceResource[] = [];
+  const workloads: WorkloadResource[] = [];
+  const routes: HTTPRouteResource[] = [];
+  const trafficPolicies: TrafficPolicyResource[] = [];
+  const authorizationPolicies: AuthorizationPolicyResource[] = [];
+  const peerAuthentications: PeerAuthenticationResource[] = [];
+
+  const seen = new Set<string>();
+  // The caller may go on editing what it passed; a snapshot never changes.
+  for (const given of structuredClone(resources)) {
+    const key = formatKey(keyOf(given));
+    if (seen.has(key)) problems.push(`${key}: stands there twice`);
+    seen.add(key);
+    const validation = validate(given);
+    if (!validation.ok) {
+      for (const { path, message } of validation.problems)
+        problems.push(`${key}: ${path === "" ? "" : `${path} `}${message}`);
+      continue;
+    }
+    const { resource } = validation;
+    if (isKind(MESH, resource)) mesh.push(resource);
+    else if (isKind(SERVICE, resource)) services.push(resource);
+    else if (isKind(WORKLOAD, resource)) workloads.push(resource);
+    else if (isKind(HTTP_ROUTE, resource)) routes.push(resource);
+    else if (isKind(TRAFFIC_POLICY, resource)) trafficPolicies.push(resource);
+    else if (isKind(AUTHORIZATION_POLICY, resource))
+      authorizationPolicies.push(resource);
+    else if (isKind(PEER_AUTHENTICATION, resource))
+      peerAuthentications.push(resource);
+    else problems.push(`${key}: no policy of this version acts on the kind`);
+  }
+  return {
+    mesh: mesh.find((resource) => resource.metadata.name === MESH_NAME),
+    services: services.sort(byAge),
+    workloads: workloads.sort(byAge),
+    routes: routes.sort(byAge),
+    trafficPolicies: trafficPolicies.sort(byAge),
+    authorizationPolicies: authorizationPolicies.sort(byAge),
+    peerAuthentications: peerAuthentications.sort(byAge),
+  };
+}
+
+/** Milliseconds since the epoch, by the store; without a time (resources from files) younger than all, so that names decide. */
+export function createdAt(resource: Resource): number {
+  const { creationTimestamp } = resource.metadata;
+  const time =
+    creationTimestamp === undefined
+      ? Number.NaN
+      : parseTimestamp(creationTimestamp);
+  return Number.isNaN(time) ? Number.MAX_SAFE_INTEGER : time;
+}
+
+/** "NAMESPACE/NAME" */
+export function nameOf(resource: Resource): string {
+  const { namespace, name } = keyOf(resource);
+  return formatName(namespace, name);
+}
+
+function byAge(left: Resource, right: Resource): number {
+  return (
+    createdAt(left) - createdAt(right) ||
+    (nameOf(left) < nameOf(right) ? -1 : 1)
+  );
+}

@@ -1,0 +1,298 @@
+/**
+ * Which endpoints are taken out of balancing for a while because of how they answer, and on what evidence.
+ *
+ * ```
+ *   consecutive 5xx ─┐
+ *   consecutive local-origin failures ─┼→ within the cap? → ejected for base·2^(n−1) with jitter → back, counters at zero
+ *   success rate under the threshold and ─┘
+ *     credibly under its peers' (Wilson)
+ * ```
+ * A fault that all share ejects nobody: the success rate is judged against the peers' median only.
+ */
+import type { OutlierDetection } from "../resources/traffic-policy.ts";
+
+/** The column "ejection" of the table of outcomes. */
+export type EjectionEffect = "success" | "failure" | "local-origin" | "none";
+
+export type EjectionReason =
+  "consecutive-5xx" | "consecutive-local-origin" | "success-rate";
+
+/** An entry of the ledger (law 9). */
+export interface Ejection {
+  readonly endpoint: string;
+  readonly reason: EjectionReason;
+  /** What was seen, in words. */
+  readonly evidence: string;
+  /** Monotonic milliseconds. */
+  readonly at: number;
+  readonly until: number;
+  /** The how manieth in a row, counting down again in quiet times. */
+  readonly times: number;
+}
+
+export interface OutlierDetector {
+  /** The endpoints there are, by key. Those that stay keep their statistics and their ejection. */
+  update(
+    endpoints: readonly string[],
+    settings: OutlierDetection<number>,
+  ): void;
+  /** Takes the outcome of an attempt; gives the ejection that it led to. */
+  record(
+    endpoint: string,
+    effect: EjectionEffect,
+    now: number,
+  ): Ejection | undefined;
+  /** Monotonic milliseconds until which the endpoint is out; 0 where it is not known or was never ejected. */
+  until(endpoint: string): number;
+  /** Grows with each ejection and update: a picker need look only then, and when an ejection ends. */
+  readonly version: number;
+  /** The latest ejections, the newest last; bounded. */
+  readonly ledger: readonly Ejection[];
+}
+
+const LEDGER = 100;
+const SLOTS = 10;
+/** 95 %, two-sided. */
+const Z = 1.96;
+
+interface Host {
+  consecutive5xx: number;
+  consecutiveLocal: number;
+  until: number;
+  times: number;
+  readonly window: Window;
+}
+
+export function makeOutlierDetector(random: () => number): OutlierDetector {
+  let hosts = new Map<string, Host>();
+  let settings: OutlierDetection<number> | undefined;
+  let version = 0;
+  const ledger: Ejection[] = [];
+
+  /** "always ≥1 ejectable when >1 host": ten percent of three hosts is none, and that helps nobody (trap 15). */
+  const roomToEject = (now: number, percent: number): boolean => {
+    if (hosts.size < 2) return false;
+    let ejected = 0;
+    for (const host of hosts.values()) if (host.until > now) ejected += 1;
+    return ejected + 1 <= Math.max(1, Math.floor((hosts.size * percent) / 100));
+  };
+
+  const eject = (
+    endpoint: string,
+    host: Host,
+    reason: EjectionReason,
+    evidence: string,
+    now: number,
+    rules: OutlierDetection<number>,
+  ): Ejection | undefined => {
+    if (!roomToEject(now, rules.maxEjectionPercent)) return undefined;
+    // Each quiet interval since it came back takes one ejection off the count.
+    const quiet =
+      host.until === 0 ? 0 : Math.floor((now - host.until) / rules.interval);
+    host.times = Math.max(0, host.times - quiet) + 1;
+    const time = Math.min(
+      rules.maxEjectionTime,
+      rules.baseEjectionTime * 2 ** (host.times - 1),
+    );
+    // Half to one and a half: endpoints that fell together must not return together.
+    host.until = now + Math.min(rules.maxEjectionTime, time * (0.5 + random()));
+    reset(host);
+    version += 1;
+    const ejection: Ejection = {
+      endpoint,
+      reason,
+      evidence,
+      at: now,
+      until: host.until,
+      times: host.times,
+    };
+    ledger.push(ejection);
+    if (ledger.length > LEDGER) ledger.shift();
+    return ejection;
+  };
+
+  /** The median success rate of the others that have enough requests to tell; one that is out has none, for its window was cleared. */
+  const medianOfPeers = (
+    self: Host,
+    now: number,
+    minimum: number,
+  ): number | undefined => {
+    const rates: number[] = [];
+    for (const host of hosts.values()) {
+      if (host === self) continue;
+      host.window.advance(now);
+      if (host.window.total >= minimum)
+        rates.push(host.window.successes / host.window.total);
+    }
+    rates.sort((left, right) => left - right);
+    return rates[Math.floor((rates.length - 1) / 2)];
+  };
+
+  const judge = (
+    endpoint: string,
+    host: Host,
+    now: number,
+    rules: OutlierDetection<number>,
+  ): Ejection | undefined => {
+    const { consecutive5xxErrors, consecutiveLocalOriginFailures } = rules;
+    if (consecutive5xxErrors > 0 && host.consecutive5xx >= consecutive5xxErrors)
+      return eject(
+        endpoint,
+        host,
+        "consecutive-5xx",
+        `${host.consecutive5xx} failed answers in a row`,
+        now,
+        rules,
+      );
+    if (
+      consecutiveLocalOriginFailures > 0 &&
+      host.consecutiveLocal >= consecutiveLocalOriginFailures
+    )
+      return eject(
+        endpoint,
+        host,
+        "consecutive-local-origin",
+        `${host.consecutiveLocal} failures in a row to connect`,
+        now,
+        rules,
+      );
+    const { thresholdPercent, minimumRequests } = rules.successRate;
+    const { successes, total } = host.window;
+    if (
+      total < minimumRequests ||
+      (100 * successes) / total >= thresholdPercent
+    )
+      return undefined;
+    const median = medianOfPeers(host, now, minimumRequests);
+    const bound = wilsonUpperBound(successes, total);
+    if (median === undefined || bound >= median) return undefined;
+    return eject(
+      endpoint,
+      host,
+      "success-rate",
+      `${percent(successes / total)} of ${total} requests succeeded (at most ${percent(bound)}), of the peers' ${percent(median)}`,
+      now,
+      rules,
+    );
+  };
+
+  return {
+    get version() {
+      return version;
+    },
+    ledger,
+    update(endpoints, rules) {
+      const kept = new Map<string, Host>();
+      const sameWindow = settings?.interval === rules.interval;
+      for (const endpoint of endpoints) {
+        const known = hosts.get(endpoint);
+        kept.set(endpoint, {
+          consecutive5xx: known?.consecutive5xx ?? 0,
+          consecutiveLocal: known?.consecutiveLocal ?? 0,
+          until: known?.until ?? 0,
+          times: known?.times ?? 0,
+          window:
+            known !== undefined && sameWindow
+              ? known.window
+              : makeWindow(rules.interval),
+        });
+      }
+      hosts = kept;
+      settings = rules;
+      version += 1;
+    },
+    record(endpoint, effect, now) {
+      const host = hosts.get(endpoint);
+      // What an ejected endpoint still answers belongs to the time before, or to panic.
+      if (host === undefined || settings === undefined || now < host.until)
+        return undefined;
+      switch (effect) {
+        case "none":
+          return undefined;
+        case "success":
+          host.consecutive5xx = 0;
+          host.consecutiveLocal = 0;
+          host.window.add(true, now);
+          return undefined;
+        case "failure":
+          host.consecutive5xx += 1;
+          break;
+        case "local-origin":
+          host.consecutiveLocal += 1;
+          break;
+      }
+      host.window.add(false, now);
+      return judge(endpoint, host, now, settings);
+    },
+    until: (endpoint) => hosts.get(endpoint)?.until ?? 0,
+  };
+}
+
+function reset(host: Host): void {
+  host.consecutive5xx = 0;
+  host.consecutiveLocal = 0;
+  host.window.clear();
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+/** Upper end of the Wilson score interval: what the success rate may be at best, after so few requests (Wilson 1927). */
+export function wilsonUpperBound(successes: number, total: number): number {
+  if (total === 0) return 1;
+  const rate = successes / total;
+  const z2 = Z * Z;
+  const centre = rate + z2 / (2 * total);
+  const margin = Z * Math.sqrt((rate * (1 - rate) + z2 / (4 * total)) / total);
+  return Math.min(1, (centre + margin) / (1 + z2 / total));
+}
+
+/** Successes and requests of the last `interval`, in ten slots. */
+interface Window {
+  successes: number;
+  total: number;
+  advance(now: number): void;
+  add(success: boolean, now: number): void;
+  clear(): void;
+}
+
+function makeWindow(interval: number): Window {
+  const width = Math.max(1, interval / SLOTS);
+  const successes = new Uint32Array(SLOTS);
+  const totals = new Uint32Array(SLOTS);
+  let current = Number.NaN;
+  const window: Window = {
+    successes: 0,
+    total: 0,
+    advance(now) {
+      const slot = Math.floor(now / width);
+      if (Number.isNaN(current)) current = slot;
+      const steps = Math.min(SLOTS, slot - current);
+      for (let step = 1; step <= steps; step += 1) {
+        const stale = (slot - steps + step) % SLOTS;
+        window.successes -= successes[stale] ?? 0;
+        window.total -= totals[stale] ?? 0;
+        successes[stale] = 0;
+        totals[stale] = 0;
+      }
+      current = Math.max(current, slot);
+    },
+    add(success, now) {
+      window.advance(now);
+      const slot = current % SLOTS;
+      totals[slot] = (totals[slot] ?? 0) + 1;
+      window.total += 1;
+      if (!success) return;
+      successes[slot] = (successes[slot] ?? 0) + 1;
+      window.successes += 1;
+    },
+    clear() {
+      successes.fill(0);
+      totals.fill(0);
+      window.successes = 0;
+      window.total = 0;
+    },
+  };
+  return window;
+}

@@ -1,0 +1,239 @@
+/**
+ * The one reading of a request that policy judges and the upstream gets (law 6): the path is normalised once, here.
+ *
+ * Follows Envoy's normalize_path, merge_slashes and path_with_escaped_slashes_action=UNESCAPE_AND_FORWARD, in that file's order:
+ * escaped slashes, then escapes and dot segments (RFC 3986 5.2.4, 6.2.2.2), then runs of slashes. As in Envoy, the case of the hex
+ * digits of an escape is left alone and a "%" that starts no escape is passed on.
+ */
+import type { PathNormalization } from "../resources/mesh.ts";
+
+export type NormalisedPath =
+  | {
+      readonly ok: true;
+      /** For policy: without query. */
+      readonly path: string;
+      /** After the first "?", untouched. */
+      readonly query: string;
+      /** For the upstream: path and query. */
+      readonly target: string;
+    }
+  | { readonly ok: false; readonly detail: string };
+
+/** What a codec's request head must have to be read. `RequestHead` of the wire satisfies it. */
+export interface RequestHeadLike {
+  readonly method: string;
+  readonly scheme: string;
+  readonly authority: string;
+  readonly path: string;
+  readonly fields: readonly {
+    readonly name: string;
+    readonly value: string;
+  }[];
+}
+
+/** A request as every policy sees it. */
+export interface RequestFacts {
+  readonly method: string;
+  readonly scheme: string;
+  /** Lower-case, without port and final dot. */
+  readonly host: string;
+  /** Normalised, without query; "" for a plain CONNECT, "*" for OPTIONS of the server. */
+  readonly path: string;
+  readonly query: string;
+  /** By lower-case name; several values joined as RFC 9110 5.3 says; "host" gives `host`. */
+  header(name: string): string | undefined;
+}
+
+export type ReadRequest =
+  | {
+      readonly ok: true;
+      readonly facts: RequestFacts;
+      /** The path and query to forward. */
+      readonly target: string;
+    }
+  | { readonly ok: false; readonly detail: string };
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+const PERCENT = 0x25;
+const QUESTION = 0x3f;
+const HASH = 0x23;
+const BACKSLASH = 0x5c;
+
+/** What one octet asks for when it stands in a path. */
+const PLAIN = 0;
+const LOOK = 1; // % # \ and what must be escaped: leave the fast path
+const OCTETS = new Uint8Array(256);
+/** RFC 3986 2.3: an escape of these is decoded. */
+const UNRESERVED = new Uint8Array(256);
+for (let octet = 0; octet < 256; octet += 1) {
+  const character = String.fromCharCode(octet);
+  if (/[A-Za-z0-9\-._~]/.test(character)) UNRESERVED[octet] = 1;
+  // The path percent-encode set of the URL standard, as Envoy's canonicaliser escapes it.
+  if (octet <= 0x20 || octet >= 0x7f || '%#\\"<>^`{}'.includes(character))
+    OCTETS[octet] = LOOK;
+}
+
+/** Splits off the query and normalises the path. Refuses what no policy can judge: a fragment, an escaped NUL. */
+export function normalisePath(
+  target: string,
+  mode: PathNormalization,
+): NormalisedPath {
+  const first = target.charCodeAt(0);
+  // CONNECT has no path, OPTIONS of the whole server has "*".
+  if (target === "" || target === "*")
+    return { ok: true, path: target, query: "", target };
+  if (first !== SLASH) return refused("the path does not start with a slash");
+  const verbatim = mode === "NONE";
+  const merge = mode === "MERGE_SLASHES" || mode === "DECODE_AND_MERGE_SLASHES";
+  let clean = true;
+  let at = 0;
+  for (; at < target.length; at += 1) {
+    const code = target.charCodeAt(at);
+    if (code === QUESTION) break;
+    if (code === SLASH) {
+      const next = target.charCodeAt(at + 1);
+      if (next === DOT || (merge && next === SLASH)) clean = false;
+    } else if (code > 0xff || OCTETS[code] !== PLAIN) {
+      if (code === HASH) return refused("the path has a fragment");
+      clean = false;
+    }
+  }
+  const end = at;
+  const query = end < target.length ? target.slice(end + 1) : "";
+  const raw = end < target.length ? target.slice(0, end) : target;
+  if (clean || verbatim) return { ok: true, path: raw, query, target };
+
+  const decoded = decode(raw, mode === "DECODE_AND_MERGE_SLASHES");
+  if (!decoded.ok) return decoded;
+  let path = removeDotSegments(decoded.path);
+  if (merge) path = path.replace(/\/{2,}/g, "/");
+  return {
+    ok: true,
+    path,
+    query,
+    target: path === raw ? target : path + target.slice(end),
+  };
+}
+
+type Decoded =
+  | { readonly ok: true; readonly path: string }
+  | { readonly ok: false; readonly detail: string };
+
+/** Decodes escapes of unreserved characters (and of slashes), escapes what may not stand raw, turns "\" into "/". One pass: nothing is decoded twice. */
+function decode(raw: string, slashes: boolean): Decoded {
+  let out = "";
+  // Where a "%" that starts no escape was passed on: what is decoded right behind it must not make it one.
+  let bare = -3;
+  for (let at = 0; at < raw.length; at += 1) {
+    const code = raw.charCodeAt(at);
+    if (code === PERCENT) {
+      const value = escapedOctet(raw, at);
+      if (value < 0) {
+        bare = out.length;
+        out += "%";
+      } else if (value === 0) {
+        return refused("the path has an escaped NUL");
+      } else if (UNRESERVED[value] === 1) {
+        out += String.fromCharCode(value);
+        if (out.length - bare <= 3 && hexDigit(value) >= 0)
+          return refused("the path has an escape within an escape");
+        at += 2;
+      } else if (slashes && (value === SLASH || value === BACKSLASH)) {
+        out += "/";
+        at += 2;
+      } else {
+        out += raw.slice(at, at + 3);
+        at += 2;
+      }
+    } else if (code === BACKSLASH) {
+      out += "/";
+    } else if (code > 0xff) {
+      return refused("the path has a character that is no octet");
+    } else if (OCTETS[code] === PLAIN) {
+      out += raw[at] ?? "";
+    } else {
+      if (code === 0) return refused("the path has a NUL");
+      out += `%${code.toString(16).toUpperCase().padStart(2, "0")}`;
+    }
+  }
+  return { ok: true, path: out };
+}
+
+/** RFC 3986 5.2.4 on a path that starts with "/". */
+function removeDotSegments(path: string): string {
+  if (!path.includes("/.")) return path;
+  const segments = path.split("/");
+  const kept: string[] = [];
+  for (let index = 1; index < segments.length; index += 1) {
+    const segment = segments[index] ?? "";
+    const last = index === segments.length - 1;
+    if (segment === "..") kept.pop();
+    else if (segment !== ".") kept.push(segment);
+    // A dot segment at the end leaves a directory: "/a/b/.." is "/a/".
+    if (last && (segment === "." || segment === "..")) kept.push("");
+  }
+  return `/${kept.join("/")}`;
+}
+
+/** The octet of the escape at `at`, or −1 where two hex digits do not follow. */
+function escapedOctet(text: string, at: number): number {
+  const high = hexDigit(text.charCodeAt(at + 1));
+  const low = hexDigit(text.charCodeAt(at + 2));
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
+}
+
+function refused(detail: string): { readonly ok: false; detail: string } {
+  return { ok: false, detail };
+}
+
+/** Reads a head once, for routing, authorization and forwarding alike (law 6). `ok: false` is a 400. */
+export function readRequest(
+  head: RequestHeadLike,
+  mode: PathNormalization,
+): ReadRequest {
+  const normalised = normalisePath(head.path, mode);
+  if (!normalised.ok) return normalised;
+  const facts: Facts = {
+    method: head.method,
+    scheme: head.scheme,
+    host: hostOf(head.authority),
+    path: normalised.path,
+    query: normalised.query,
+    fields: head.fields,
+    header,
+  };
+  return { ok: true, facts, target: normalised.target };
+}
+
+/** Lower-case host of an authority, without port (Gateway API and trap 5) and without the final dot of an absolute DNS name. */
+export function hostOf(authority: string): string {
+  // In "[::1]:80" the colons inside the brackets are the address's.
+  const colon = authority.lastIndexOf(":");
+  let host =
+    colon > authority.lastIndexOf("]") ? authority.slice(0, colon) : authority;
+  if (host.endsWith(".")) host = host.slice(0, -1);
+  return host.toLowerCase();
+}
+
+interface Facts extends RequestFacts {
+  readonly fields: RequestHeadLike["fields"];
+}
+
+/** Shared by all facts: a closure for each request would be garbage for each request. */
+function header(this: Facts, name: string): string | undefined {
+  if (name === "host") return this.host === "" ? undefined : this.host;
+  let joined: string | undefined;
+  for (const field of this.fields) {
+    if (field.name !== name) continue;
+    if (joined === undefined) joined = field.value;
+    else joined += (name === "cookie" ? "; " : ", ") + field.value;
+  }
+  return joined;
+}

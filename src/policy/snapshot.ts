@@ -1,0 +1,212 @@
+/** The immutable, compiled view that one proxy serves from; a request ends with the one that it started with (law 1). */
+import { meshSettings, type MeshSettings } from "../resources/mesh.ts";
+import type { AppProtocol, ServicePort } from "../resources/service.ts";
+import type { TrafficSettings } from "../resources/traffic-policy.ts";
+import type { Resource } from "../resources/envelope.ts";
+import type { MtlsDecision } from "./authentication.ts";
+import type { AuthorizationFacts, Verdict } from "./authorization.ts";
+import { compileClusters } from "./compile/clusters.ts";
+import { compileDestinations } from "./compile/destinations.ts";
+import { compileInbound } from "./compile/inbound.ts";
+import { routing } from "./compile/routes.ts";
+import { sortResources } from "./compile/sort.ts";
+import type { HeaderEdits } from "./header-edits.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { RoutedRequest, RuleRef } from "./router.ts";
+import type { Timeouts } from "./timeout.ts";
+
+/** Which state of which store this was compiled from. */
+export interface SnapshotVersion {
+  readonly store: string;
+  readonly revision: number;
+  readonly digest: string;
+}
+
+/** The workload beside which the proxy stands, as its certificate binds it (trap 16). */
+export interface SelfDescription {
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** SPIFFE id, as a URI. */
+  readonly identity: string;
+  /** Ports of the application that were declared at start, by name: known before the Workload is registered. */
+  readonly ports?: Readonly<Record<string, number>>;
+}
+
+export interface Snapshot {
+  readonly version: SnapshotVersion;
+  readonly self: SelfDescription;
+  readonly mesh: MeshSettings;
+  /**
+   * By the name that the caller used: "orders" (own namespace first), "orders.shop", "orders.shop.svc", "orders.shop.svc.TRUST-DOMAIN",
+   * or a host of an external Service; in any case, without port. Port undefined: 80 where there is one, else the first.
+   */
+  destination(host: string, port: number | undefined): Destination | undefined;
+  /** By the address and application port of a Workload, or of an external Service with STATIC endpoints: for captured connections. */
+  destinationByAddress(address: string, port: number): Destination | undefined;
+  readonly destinations: readonly Destination[];
+  /** Every cluster that a destination or a route can lead to; state is kept by `key`. */
+  readonly clusters: readonly Cluster[];
+  readonly inbound: InboundPolicy;
+  /** What is odd but does not stop the snapshot: conflicts lost, backends that do not exist. */
+  readonly warnings: readonly string[];
+}
+
+/** One port of one Service, as a caller sees it. */
+export interface Destination {
+  /** Its cluster's key. */
+  readonly key: string;
+  readonly service: ServiceName;
+  readonly port: ServicePort;
+  /** What to do with a request; `random` in [0, 1) draws the backend. */
+  route(request: RoutedRequest, random: number): RouteDecision;
+  /** The Service's own endpoints: for TCP, and where no route applies. */
+  readonly cluster: Cluster;
+}
+
+export interface ServiceName {
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** The endpoints of one port of one Service and how to treat them. The same object in the next snapshot where nothing changed. */
+export interface Cluster {
+  /** State (pools, breaker, statistics) is kept by it: "orders.shop:80", or "db.shop:5432@shop/db-1:5432" for one endpoint by itself. */
+  readonly key: string;
+  /** What a peer's sidecar is told: "orders.shop:80". */
+  readonly destination: string;
+  readonly service: ServiceName;
+  readonly port: number;
+  readonly appProtocol: AppProtocol;
+  readonly external: boolean;
+  readonly endpoints: readonly Endpoint[];
+  readonly settings: TrafficSettings;
+  /** "NAMESPACE/NAME" of the TrafficPolicy in force; absent: the defaults. */
+  readonly policy?: string;
+}
+
+export interface Endpoint {
+  /** "NAMESPACE/NAME:PORT" of the Workload, or "HOST:PORT"; stable over changes. */
+  readonly key: string;
+  /** "NAMESPACE/NAME" of the Workload; the host for an external one. */
+  readonly workload: string;
+  readonly address: string;
+  /** The application's. */
+  readonly port: number;
+  /** Port of its sidecar's link; undefined: no sidecar, called in plaintext. */
+  readonly link: number | undefined;
+  /** SPIFFE id that it must prove; undefined where it has no sidecar. */
+  readonly identity: string | undefined;
+  readonly weight: number;
+  readonly locality: string;
+  readonly ready: boolean;
+}
+
+export type RouteDecision = ForwardDecision | RefuseDecision;
+
+export interface ForwardDecision {
+  readonly kind: "forward";
+  readonly rule: RuleRef;
+  readonly cluster: Cluster;
+  readonly requestFilters: HeaderEdits | undefined;
+  readonly responseFilters: HeaderEdits | undefined;
+  readonly timeouts: Timeouts;
+  readonly retry: RetryPolicy;
+}
+
+export interface RefuseDecision {
+  readonly kind: "refuse";
+  readonly code: "NO_ROUTE" | "BACKEND_INVALID";
+  readonly rule?: RuleRef;
+}
+
+export interface InboundPolicy {
+  /** By `x-wherry-destination`: "orders.shop:80". Undefined: not a declared port of this workload, 421. */
+  resolve(destination: string): InboundPort | undefined;
+  /** By the port of the application, for captured and published connections. */
+  byPort(workloadPort: number): InboundPort | undefined;
+  readonly ports: readonly InboundPort[];
+}
+
+/** One port of this workload's application, under one of the names that lead to it. */
+export interface InboundPort {
+  /** "orders.shop:80"; "" for a port that no Service leads to. */
+  readonly key: string;
+  /** "orders.shop"; "" for a port that no Service leads to. */
+  readonly service: string;
+  readonly servicePort: number;
+  readonly targetPort: number;
+  readonly appProtocol: AppProtocol;
+  readonly mtls: MtlsDecision;
+  authorize(facts: AuthorizationFacts): Verdict;
+}
+
+/** Why a set of resources was refused as a whole; the proxy keeps the snapshot that it has. */
+export class CompileError extends Error {
+  override readonly name = "CompileError";
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(
+      `the configuration cannot be used: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
+    );
+    this.problems = problems;
+  }
+}
+
+export interface CompileOptions {
+  /** The snapshot in force: clusters that did not change are taken over from it. */
+  readonly previous?: Snapshot | undefined;
+}
+
+/**
+ * Compiles all that one proxy knows into what it serves from. Throws `CompileError` where any of it cannot be used: a part
+ * of a policy is no policy, so a set is taken whole or not at all. Nothing of the input is kept.
+ */
+export function compileSnapshot(
+  resources: readonly Resource[],
+  self: SelfDescription,
+  version: SnapshotVersion,
+  options: CompileOptions = {},
+): Snapshot {
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  const own = structuredClone(self);
+  const sorted = sortResources(resources, problems);
+  if (problems.length > 0) throw new CompileError(problems);
+
+  const mesh = meshSettings(sorted.mesh?.spec);
+  const served = compileClusters(
+    sorted,
+    own.namespace,
+    mesh,
+    options.previous?.clusters ?? [],
+    warnings,
+  );
+  const destinations = compileDestinations(
+    served.values(),
+    routing(sorted.routes, served, own.namespace, mesh, problems, warnings),
+    own.namespace,
+    mesh.trustDomain,
+    warnings,
+  );
+  const inbound = compileInbound(sorted, own, mesh, warnings);
+  if (problems.length > 0) throw new CompileError(problems);
+
+  return {
+    version: { ...version },
+    self: own,
+    mesh,
+    destination: (host, port) => destinations.byHost(host, port),
+    destinationByAddress: (address, port) =>
+      destinations.byAddress(address, port),
+    destinations: destinations.all,
+    clusters: [...served.values()].flatMap(({ cluster, byEndpoint }) => [
+      cluster,
+      ...byEndpoint.values(),
+    ]),
+    inbound,
+    warnings: [...new Set(warnings)],
+  };
+}

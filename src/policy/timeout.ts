@@ -1,0 +1,110 @@
+/**
+ * How long a request and each of its attempts may take (trap 11).
+ *
+ * `request` spans all tries and back-off and runs to the last response byte; no attempt outlives it. What has no natural end
+ * (an event stream, an Upgrade, a tunnel) has no request time-out, and gRPC goes by the deadline that its caller sent.
+ */
+import { durationOf } from "../core/duration.ts";
+import type { HTTPRouteTimeouts } from "../resources/http-route.ts";
+
+/** Milliseconds; 0 is off. */
+export interface Timeouts {
+  /** All tries and back-off, to the last response byte. */
+  readonly request: number;
+  /** One try. */
+  readonly backendRequest: number;
+}
+
+/** A route's time-outs over the mesh's default; "0s" turns the default off. */
+export function effectiveTimeouts(
+  route: HTTPRouteTimeouts | undefined,
+  defaults: { readonly request: number },
+): Timeouts {
+  return {
+    request:
+      route?.request === undefined
+        ? defaults.request
+        : durationOf(route.request),
+    backendRequest:
+      route?.backendRequest === undefined
+        ? 0
+        : durationOf(route.backendRequest),
+  };
+}
+
+/** What decides on the deadline of a request. */
+export interface TimedRequest {
+  readonly method: string;
+  /** By lower-case name. */
+  header(name: string): string | undefined;
+}
+
+/** The monotonic time by which the whole exchange must be over; Infinity where there is none. */
+export function deadlineOf(
+  request: TimedRequest,
+  upgrade: string | undefined,
+  timeouts: Timeouts,
+  now: number,
+): number {
+  if (request.method === "CONNECT" || upgrade !== undefined)
+    return Number.POSITIVE_INFINITY;
+  if (isGrpc(request.header("content-type"))) {
+    const asked = parseGrpcTimeout(request.header("grpc-timeout"));
+    return asked === undefined ? Number.POSITIVE_INFINITY : now + asked;
+  }
+  return timeouts.request === 0
+    ? Number.POSITIVE_INFINITY
+    : now + timeouts.request;
+}
+
+/** Milliseconds that one attempt may take: its own limit or what is left of the request, whichever is less. Infinity: no limit. */
+export function attemptTimeout(
+  timeouts: Timeouts,
+  deadline: number,
+  now: number,
+): number {
+  const own =
+    timeouts.backendRequest === 0
+      ? Number.POSITIVE_INFINITY
+      : timeouts.backendRequest;
+  return Math.max(0, Math.min(own, deadline - now));
+}
+
+/** True for the answer of a stream that has no end: its arrival cancels the request time-out. */
+export function isEventStream(contentType: string | undefined): boolean {
+  return (
+    contentType !== undefined &&
+    /^text\/event-stream\s*(;|$)/i.test(contentType)
+  );
+}
+
+export function isGrpc(contentType: string | undefined): boolean {
+  return (
+    contentType !== undefined &&
+    /^application\/grpc\s*([+;]|$)/i.test(contentType)
+  );
+}
+
+const GRPC_UNIT: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 1 / 1000,
+  n: 1 / 1_000_000,
+};
+
+/** Milliseconds of a `grpc-timeout` ("PROTOCOL-HTTP2.md": at most 8 digits and a unit); undefined where it is none. */
+export function parseGrpcTimeout(text: string | undefined): number | undefined {
+  if (text === undefined || !/^[0-9]{1,8}[HMSmun]$/.test(text))
+    return undefined;
+  return Number(text.slice(0, -1)) * (GRPC_UNIT[text.slice(-1)] ?? 0);
+}
+
+/** The `grpc-timeout` to send on: what is left, in the finest unit that holds it in 8 digits. */
+export function formatGrpcTimeout(ms: number): string {
+  const left = Math.max(0, ms);
+  if (left < 99_999) return `${Math.floor(left * 1000)}u`;
+  if (left < 99_999_999) return `${Math.floor(left)}m`;
+  return `${Math.min(99_999_999, Math.floor(left / 1000))}S`;
+}

@@ -1,0 +1,263 @@
+/** One attempt at one target: connect, send, hear the answer; its outcome is told exactly once, and its time-out stops the work. */
+import type { Cancel } from "../core/clock.ts";
+import { MeshError } from "../core/errors.ts";
+import {
+  outcomeOfAnswer,
+  outcomeOfFailure,
+  parseReason,
+  parseRetryAfter,
+  type Outcome,
+} from "../policy/outcome.ts";
+import type { ClientTrace } from "../telemetry/tracing.ts";
+import type {
+  ClientConnection,
+  ClientStream,
+  ResponseHead,
+  ResponseReceiver,
+} from "../wire/exchange.ts";
+import { fieldValue, type Fields } from "../wire/fields.ts";
+import { REASON } from "./heads.ts";
+import type { Relay } from "./relay.ts";
+import type { ConnectionWaiter } from "./upstream/pool.ts";
+import type { Target } from "./way.ts";
+
+/**
+ * ```
+ *   connecting ──connected──▶ waiting ──head──▶ answering ──end──▶ over
+ *       │ failed                 │ abort            │ abort
+ *       └────────────────────────┴──────────────────┴─────────────▶ over, and the relay decides what comes next
+ * ```
+ */
+export class Attempt implements ResponseReceiver, ConnectionWaiter {
+  readonly target: Target;
+  readonly #relay: Relay;
+  readonly #startedAt: number;
+  #sink: ClientStream | undefined;
+  #trace: ClientTrace | undefined;
+  #cancelConnect: Cancel | undefined;
+  #cancelTimer: Cancel | undefined;
+  /** Milliseconds to the response head. */
+  #latency = -1;
+  #status: number | undefined;
+  /** Known once the head came; gRPC's may still turn at its trailers. */
+  #outcome: Outcome | undefined;
+  #grpc = false;
+  #told = false;
+  #over = false;
+  /** The connection came from the pool and may have died unnoticed. */
+  reused = false;
+  /** Anything was given to a connection. */
+  written = false;
+
+  constructor(relay: Relay, target: Target) {
+    this.#relay = relay;
+    this.target = target;
+    this.#startedAt = relay.now();
+  }
+
+  get sink(): ClientStream | undefined {
+    return this.#sink;
+  }
+
+  /** `limit`: milliseconds that this attempt may take; 0 is without. */
+  start(limit: number): void {
+    const { clock } = this.#relay.host;
+    if (limit > 0)
+      this.#cancelTimer = clock.after(limit, () => this.#timedOut());
+    this.#cancelConnect = this.target.connect(
+      { mayRepeat: this.#relay.way.repeatable },
+      this,
+    );
+  }
+
+  connected(connection: ClientConnection, reused: boolean): void {
+    this.#cancelConnect = undefined;
+    if (this.#over) return;
+    const relay = this.#relay;
+    this.reused = reused;
+    this.written = true;
+    this.#trace = relay.openTrace(this.target);
+    const head = relay.headOf(this.#trace.fields);
+    try {
+      this.#sink = connection.request(head, relay.bodyless, this);
+    } catch (error) {
+      // A head that the upstream's protocol cannot hold: nothing was sent, and no endpoint would take it.
+      this.failed(
+        error instanceof MeshError
+          ? error
+          : new MeshError("INTERNAL", "", { source: "proxy", cause: error }),
+      );
+      return;
+    }
+    relay.opened(this.#sink);
+  }
+
+  failed(error: MeshError): void {
+    this.#cancelConnect = undefined;
+    if (this.#over) return;
+    this.#fail(error);
+  }
+
+  informational(head: ResponseHead): void {
+    if (!this.#over) this.#relay.informational(head);
+  }
+
+  head(head: ResponseHead, ended: boolean): void {
+    if (this.#over) return;
+    this.#latency = this.#relay.now() - this.#startedAt;
+    this.#status = head.status;
+    const outcome = this.#judge(head, ended);
+    this.#outcome = outcome;
+    // A long gRPC answer is judged by its trailers, but the breaker's probe cannot wait for them.
+    if (!this.#grpc) this.#tell(outcome);
+    if (this.#relay.repeats(this, outcome, ended)) return;
+    if (ended) this.#finish();
+    this.#relay.answered(this, head, ended);
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#over) return;
+    if (!this.#relay.pass(chunk)) this.#sink?.pause();
+  }
+
+  end(trailers: Fields | undefined): void {
+    if (this.#over) return;
+    if (this.#grpc) this.#judgeTrailers(trailers);
+    this.#finish();
+    this.#relay.answerEnded(trailers);
+  }
+
+  abort(error: MeshError): void {
+    if (!this.#over) this.#fail(error);
+    // An exchange may fail as a whole after its answer ended; only a tunnel still has someone to tell.
+    else this.#relay.brokenAfterEnd(this, error);
+  }
+
+  drained(): void {
+    if (this.#relay.attempt === this) this.#relay.upstreamDrained();
+  }
+
+  /** Breaks it off for a reason that is the caller's or the clock's; nothing more comes of it. */
+  abandon(error: MeshError): void {
+    const sink = this.#stop();
+    this.#settle(
+      outcomeOfFailure({
+        code: error.code,
+        unprocessed: false,
+        responseBegan: this.#status !== undefined,
+      }),
+      error.code,
+    );
+    sink?.abort(error);
+  }
+
+  /** Gives up an answer that a retry replaces. `complete`: both directions had ended, and the connection is of further use. */
+  discard(outcome: Outcome, complete: boolean): void {
+    const sink = this.#stop();
+    this.#settle(outcome, undefined);
+    if (!complete)
+      sink?.abort(
+        new MeshError("CLIENT_CLOSED", "another attempt replaces this one", {
+          source: "proxy",
+        }),
+      );
+  }
+
+  /** An event stream or a tunnel has no time-out. */
+  unlimited(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
+  #judge(head: ResponseHead, ended: boolean): Outcome {
+    const { fields, status } = head;
+    const trusted = this.target.trusted
+      ? parseReason(fieldValue(fields, REASON))
+      : undefined;
+    let grpcStatus: number | undefined;
+    if (this.#relay.grpc) {
+      const text = fieldValue(fields, "grpc-status");
+      grpcStatus = text === undefined ? undefined : grpcNumber(text);
+      this.#grpc = grpcStatus === undefined && !ended && trusted === undefined;
+    }
+    return outcomeOfAnswer({
+      status,
+      reason: trusted,
+      grpcStatus,
+      retryAfter:
+        status === 429 || status === 503 ? this.#retryAfter(fields) : undefined,
+    });
+  }
+
+  #retryAfter(fields: Fields): number | undefined {
+    return parseRetryAfter(
+      fieldValue(fields, "retry-after"),
+      this.#relay.host.clock.wall(),
+    );
+  }
+
+  #judgeTrailers(trailers: Fields | undefined): void {
+    const text =
+      trailers === undefined ? undefined : fieldValue(trailers, "grpc-status");
+    this.#outcome = outcomeOfAnswer({
+      status: this.#status ?? 200,
+      // An answer that ends without its status is "unknown" to gRPC's clients.
+      grpcStatus: text === undefined ? 2 : grpcNumber(text),
+    });
+  }
+
+  #timedOut(): void {
+    if (this.#over) return;
+    const error = new MeshError(
+      "ATTEMPT_TIMEOUT",
+      `${this.target.address} did not answer within timeouts.backendRequest`,
+      { source: "upstream" },
+    );
+    const sink = this.#sink;
+    this.#fail(error);
+    sink?.abort(error);
+  }
+
+  #fail(error: MeshError): void {
+    const began = this.#status !== undefined;
+    const outcome = outcomeOfFailure({
+      code: error.code,
+      unprocessed: error.unprocessed,
+      responseBegan: began,
+    });
+    this.#stop();
+    this.#settle(outcome, error.code);
+    this.#relay.failed(this, error, outcome);
+  }
+
+  #finish(): void {
+    this.#stop();
+    this.#settle(this.#outcome ?? outcomeOfAnswer({ status: 200 }), undefined);
+  }
+
+  #stop(): ClientStream | undefined {
+    if (this.#over) return undefined;
+    this.#over = true;
+    this.#cancelConnect?.();
+    this.#cancelTimer?.();
+    return this.#sink;
+  }
+
+  #tell(outcome: Outcome): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.target.answered(outcome);
+  }
+
+  #settle(outcome: Outcome, reason: string | undefined): void {
+    this.#tell(outcome);
+    const latency =
+      this.#latency >= 0 ? this.#latency : this.#relay.now() - this.#startedAt;
+    this.target.done(outcome, latency);
+    this.#trace?.end({ status: this.#status, reason });
+  }
+}
+
+function grpcNumber(text: string): number {
+  return /^[0-9]{1,2}$/.test(text) ? Number(text) : 2;
+}

@@ -1,0 +1,131 @@
+/** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
+import { MeshError } from "../core/errors.ts";
+import type { Destination, Snapshot } from "../policy/snapshot.ts";
+import { hostOf } from "../policy/path.ts";
+import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
+
+export interface Address {
+  readonly address: string;
+  readonly port: number;
+}
+
+export type Where =
+  | {
+      readonly kind: "mesh";
+      readonly destination: Destination;
+      /** The instance that the caller named by its address, not by the service's name; it alone is meant. */
+      readonly instance: Address | undefined;
+    }
+  | { readonly kind: "outside"; readonly host: string; readonly port: number }
+  | { readonly kind: "refused"; readonly error: MeshError };
+
+/** A local port that leads to one service (`--upstream`). */
+export interface LocalUpstream {
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/**
+ * In this order: the listener's own upstream; the original destination of a captured connection; the target of a CONNECT; Host.
+ * A captured call that names the service in Host is balanced over it; one that has only the address means that very instance.
+ */
+export function whereTo(
+  snapshot: Snapshot,
+  head: RequestHead,
+  connection: ServerConnectionInfo,
+  upstream: LocalUpstream | undefined,
+): Where {
+  if (upstream !== undefined) return namedUpstream(snapshot, upstream);
+  const tunnel = head.method === "CONNECT";
+  const captured = connection.originalDestination;
+  const named = parseAuthority(head.authority);
+  if (captured !== undefined) return capturedCall(snapshot, captured, named);
+  if (named === undefined)
+    return refused(
+      "BAD_REQUEST",
+      `"${head.authority.slice(0, 200)}" is no host with an optional port`,
+    );
+  if (tunnel && named.port === undefined)
+    return refused("BAD_REQUEST", "the target of CONNECT has no port");
+  const destination = snapshot.destination(named.host, named.port);
+  if (destination !== undefined)
+    return { kind: "mesh", destination, instance: undefined };
+  if (head.scheme === "https" && !tunnel)
+    return refused(
+      "UNSUPPORTED",
+      "https in absolute form would be read by this proxy; use CONNECT",
+    );
+  return outside(snapshot, named.host, named.port ?? 80);
+}
+
+function namedUpstream(snapshot: Snapshot, upstream: LocalUpstream): Where {
+  const destination = snapshot.destination(upstream.host, upstream.port);
+  return destination === undefined
+    ? refused(
+        "UNKNOWN_DESTINATION",
+        `the listener's upstream ${upstream.host} is no service of the mesh`,
+      )
+    : { kind: "mesh", destination, instance: undefined };
+}
+
+function capturedCall(
+  snapshot: Snapshot,
+  captured: Address,
+  named: Named | undefined,
+): Where {
+  const { address, port } = captured;
+  const destination = snapshot.destinationByAddress(address, port);
+  const byName =
+    named === undefined
+      ? undefined
+      : (snapshot.destination(named.host, destination?.port.port ?? port) ??
+        snapshot.destination(named.host, undefined));
+  if (destination !== undefined)
+    return {
+      kind: "mesh",
+      destination,
+      instance:
+        byName?.service.name === destination.service.name &&
+        byName.service.namespace === destination.service.namespace
+          ? undefined
+          : captured,
+    };
+  // An external Service is known by its host; its addresses are the resolver's affair.
+  if (byName?.cluster.external === true && byName.port.port === port)
+    return { kind: "mesh", destination: byName, instance: undefined };
+  return outside(snapshot, address, port);
+}
+
+function outside(snapshot: Snapshot, host: string, port: number): Where {
+  if (snapshot.mesh.outboundTrafficPolicy === "REGISTRY_ONLY")
+    return refused("UNKNOWN_DESTINATION", `${host}:${port} is not in the mesh`);
+  return { kind: "outside", host, port };
+}
+
+function refused(
+  code: "BAD_REQUEST" | "UNSUPPORTED" | "UNKNOWN_DESTINATION",
+  detail: string,
+): Where {
+  return {
+    kind: "refused",
+    error: new MeshError(code, detail, { source: "downstream" }),
+  };
+}
+
+export interface Named {
+  /** Lower-case; an IPv6 address without its brackets. */
+  readonly host: string;
+  readonly port: number | undefined;
+}
+
+/** `host`, `host:port` or `[v6]:port`; undefined where it is neither. */
+export function parseAuthority(authority: string): Named | undefined {
+  const found = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]@/?#\s]+)(?::([0-9]{1,5}))?$/.exec(
+    authority,
+  );
+  if (found === null) return undefined;
+  const port = found[2] === undefined ? undefined : Number(found[2]);
+  if (port !== undefined && (port === 0 || port > 65_535)) return undefined;
+  const host = hostOf(authority).replace(/^\[|\]$/g, "");
+  return host === "" ? undefined : { host, port };
+}

@@ -1,0 +1,193 @@
+/**
+ * The life of a request that comes to the local application, read top to bottom.
+ *
+ * ```
+ *   accept ─▶ identify ─▶ authorize ─▶ limit ─▶ local app
+ *     │           │           │          │         │
+ *  MISDIRECTED  MTLS_…     DENIED    OVERLOADED  APPLICATION_UNREACHABLE …        rescue.ts answers them all
+ * ```
+ */
+import { MeshError } from "../core/errors.ts";
+import type { Watch } from "../core/watch.ts";
+import type { AuthorizedRequest } from "../policy/authorization.ts";
+import { readRequest } from "../policy/path.ts";
+import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
+import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
+import { fieldValue } from "../wire/fields.ts";
+import { Account, type Books } from "./account.ts";
+import { DESTINATION } from "./heads.ts";
+import { overloaded, refuse } from "./refuse.ts";
+import { Relay, type RelayHost } from "./relay.ts";
+import type { Application } from "./upstream/application.ts";
+import type { Way } from "./way.ts";
+
+export interface InboundOptions {
+  readonly snapshot: Watch<Snapshot | undefined>;
+  readonly host: RelayHost;
+  readonly books: Books;
+  readonly application: Application;
+  /** Ports that this process listens on: no stream reaches one, whatever a Service declares. */
+  readonly ownPorts: ReadonlySet<number>;
+}
+
+/** How the listener knows the application's port: the stream says it, the packet rule kept it, or the listener has one. */
+export type Arrival =
+  | { readonly kind: "link" }
+  | { readonly kind: "captured" }
+  | { readonly kind: "published"; readonly port: number };
+
+const UNKNOWN = "unknown";
+
+/** Serves what comes in on one listener. */
+export function makeInbound(
+  options: InboundOptions,
+  arrival: Arrival,
+): ServerHandler {
+  return { request: (stream) => inbound(options, arrival, stream) };
+}
+
+function inbound(
+  options: InboundOptions,
+  arrival: Arrival,
+  stream: ServerStream,
+): void {
+  const { books, host } = options;
+  const { peer } = stream.connection;
+  const inside = peer !== undefined;
+  // accept: with the snapshot of now, to the end (law 1), for a declared port of this workload and no other
+  const snapshot = options.snapshot.value;
+  const port =
+    snapshot === undefined
+      ? undefined
+      : portOf(snapshot, arrival, stream, options.ownPorts);
+  if (snapshot === undefined || port === undefined) {
+    const error =
+      snapshot === undefined
+        ? new MeshError("NO_CONFIG", "", { source: "proxy" })
+        : misdirected(arrival, stream);
+    refuse(books, "inbound", stream, UNKNOWN, error, inside);
+    return;
+  }
+  const account = new Account(
+    books,
+    "inbound",
+    stream,
+    port.key === "" ? `port ${port.targetPort}` : port.key,
+  );
+  const way = admit(options, snapshot, port, stream, account);
+  if (way instanceof MeshError) {
+    account.refuse(way, inside);
+    return;
+  }
+  account.path = way.path;
+  // local app
+  new Relay(host, stream, way, account).start();
+}
+
+function admit(
+  options: InboundOptions,
+  snapshot: Snapshot,
+  port: InboundPort,
+  stream: ServerStream,
+  account: Account,
+): Way | MeshError {
+  const { peer } = stream.connection;
+  // identify: by the certificate of this very connection, or not at all (law 5)
+  if (peer === undefined && port.mtls.mode === "STRICT")
+    return new MeshError(
+      "MTLS_REQUIRED",
+      `port ${port.targetPort} takes mesh mTLS only`,
+      { source: "downstream", ...policyOf(port.mtls.policy) },
+    );
+  // authorize: by the very path that is forwarded (law 6)
+  const tunnel = stream.head.method === "CONNECT";
+  const read = tunnel
+    ? undefined
+    : readRequest(stream.head, snapshot.mesh.pathNormalization);
+  if (read?.ok === false)
+    return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
+  if (read !== undefined) account.path = read.facts.path;
+  const refusal = authorize(port, peer, read?.facts);
+  if (refusal !== undefined) return refusal;
+  // limit: of the process; limits of a caller's rate come with their policy
+  if (options.host.idle.active >= options.host.maxActive) return overloaded();
+  return read === undefined
+    ? options.application.tunnel(port, stream)
+    : options.application.http(snapshot, port, read, stream);
+}
+
+function portOf(
+  snapshot: Snapshot,
+  arrival: Arrival,
+  stream: ServerStream,
+  ownPorts: ReadonlySet<number>,
+): InboundPort | undefined {
+  const port = declaredPort(snapshot, arrival, stream);
+  return port === undefined || ownPorts.has(port.targetPort) ? undefined : port;
+}
+
+function declaredPort(
+  snapshot: Snapshot,
+  arrival: Arrival,
+  stream: ServerStream,
+): InboundPort | undefined {
+  const { inbound: policy } = snapshot;
+  switch (arrival.kind) {
+    case "link": {
+      const destination = linkDestination(stream);
+      return destination === undefined
+        ? undefined
+        : policy.resolve(destination);
+    }
+    case "captured": {
+      const original = stream.connection.originalDestination;
+      return original === undefined ? undefined : policy.byPort(original.port);
+    }
+    case "published":
+      return policy.byPort(arrival.port);
+  }
+}
+
+/** CONNECT says it in `:authority`, and may repeat it in the field; where the two differ neither is believed. */
+function linkDestination(stream: ServerStream): string | undefined {
+  const { head } = stream;
+  const named = fieldValue(head.fields, DESTINATION);
+  if (head.method !== "CONNECT" || head.protocol !== undefined) return named;
+  return named === undefined || named === head.authority
+    ? head.authority
+    : undefined;
+}
+
+function authorize(
+  port: InboundPort,
+  peer: string | undefined,
+  request: AuthorizedRequest | undefined,
+): MeshError | undefined {
+  const verdict = port.authorize({ peer, port: port.targetPort, request });
+  if (verdict.kind === "allow") return undefined;
+  return new MeshError(
+    verdict.code,
+    verdict.rule === undefined
+      ? `${peer ?? "a caller without identity"} is not allowed by ${verdict.policy}`
+      : `rule ${verdict.rule} of ${verdict.policy} denies ${peer ?? "a caller without identity"}`,
+    { source: "proxy", policy: verdict.policy },
+  );
+}
+
+function misdirected(arrival: Arrival, stream: ServerStream): MeshError {
+  const asked =
+    arrival.kind === "link"
+      ? (linkDestination(stream) ?? "a stream without a destination")
+      : arrival.kind === "captured"
+        ? `port ${stream.connection.originalDestination?.port ?? 0}`
+        : `port ${arrival.port}`;
+  return new MeshError(
+    "MISDIRECTED",
+    `${asked.slice(0, 200)} is not a declared port of this workload`,
+    { source: "downstream", unprocessed: true },
+  );
+}
+
+function policyOf(policy: string | undefined): { readonly policy?: string } {
+  return policy === undefined ? {} : { policy };
+}

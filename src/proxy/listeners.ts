@@ -1,0 +1,269 @@
+/** The sockets that the proxy listens on, and what each makes of a connection: which protocol, captured or not, for whom. */
+import {
+  createServer,
+  type AddressInfo,
+  type Server,
+  type Socket,
+} from "node:net";
+import type { Clock } from "../core/clock.ts";
+import { systemCode } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Watch } from "../core/watch.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import { isOpaque } from "../policy/compile/clusters.ts";
+import type { Snapshot } from "../policy/snapshot.ts";
+import type { ServerConnectionInfo, ServerHandler } from "../wire/exchange.ts";
+import { originalDestination } from "../wire/original-destination.ts";
+import { sniff } from "../wire/sniff.ts";
+import { linkListener } from "../wire/tls.ts";
+import type { Address, LocalUpstream } from "./destination.ts";
+import type { Arrival } from "./inbound.ts";
+import type { Serving } from "./serving.ts";
+
+export interface Bound {
+  readonly port: number;
+  /** Accepts no more; connections that are open live on. */
+  close(): void;
+}
+
+export interface ListenersOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly serving: Serving;
+  readonly snapshot: Watch<Snapshot | undefined>;
+  readonly credentials: Watch<Credentials | undefined>;
+  /** Filled with every port that is bound. */
+  readonly ownPorts: Set<number>;
+  outbound(upstream: LocalUpstream | undefined): ServerHandler;
+  inbound(arrival: Arrival): ServerHandler;
+}
+
+export interface Listeners {
+  /** Loopback only: whoever reaches it calls with this workload's identity. */
+  outbound(port: number): Promise<Bound>;
+  /** A local port that leads to one service; loopback only, for the same reason. */
+  upstream(port: number, upstream: LocalUpstream): Promise<Bound>;
+  captured(host: string, port: number): Promise<Bound>;
+  published(host: string, port: number, appPort: number): Promise<Bound>;
+  link(host: string, port: number): Promise<Bound>;
+}
+
+export function makeListeners(options: ListenersOptions): Listeners {
+  const { clock, serving, snapshot, ownPorts, logger } = options;
+
+  const listen = async (
+    hosts: readonly string[],
+    port: number,
+    name: string,
+    accept: (socket: Socket) => void,
+  ): Promise<Bound> => {
+    const servers: Server[] = [];
+    let bound = port;
+    for (const [index, host] of hosts.entries()) {
+      try {
+        const { server, address } = await bind(host, bound, (socket) => {
+          if (serving.admit(socket, name)) accept(socket);
+        });
+        server.on("error", (error) =>
+          logger.error(
+            { listener: name, error: error.message },
+            "accept failed",
+          ),
+        );
+        servers.push(server);
+        bound = address.port;
+      } catch (error) {
+        // The second host is the other address family, which a machine need not have.
+        if (index === 0 || !isMissingFamily(error)) throw error;
+      }
+    }
+    ownPorts.add(bound);
+    return {
+      port: bound,
+      close() {
+        for (const server of servers) server.close();
+      },
+    };
+  };
+
+  const acceptOutbound =
+    (name: string, upstream: LocalUpstream | undefined) =>
+    (socket: Socket): void => {
+      const handler = options.outbound(upstream);
+      const original =
+        upstream === undefined ? originalDestination(socket) : undefined;
+      const info = infoOf(socket, undefined, original);
+      const authority = authorityOf(original, upstream);
+      // Declared as bytes: the server may be the one to speak first, so nobody waits for the client's words.
+      if (
+        authority !== undefined &&
+        isDeclaredOpaque(snapshot.value, original, upstream)
+      ) {
+        serving.bytes(socket, authority, info, handler);
+        return;
+      }
+      sniff(socket, clock, ({ kind }) => {
+        if (kind === "http/1.1" || kind === "h2")
+          serving.http(
+            socket,
+            kind,
+            { ...info, protocol: kind },
+            handler,
+            name,
+          );
+        else if (authority !== undefined)
+          serving.bytes(socket, authority, info, handler);
+        else
+          serving.turnAway(
+            socket,
+            name,
+            "not HTTP",
+            `${kind} on a port that takes HTTP; call an upstream's own port, or CONNECT`,
+          );
+      });
+    };
+
+  const acceptInbound =
+    (name: string, arrival: Exclude<Arrival, { kind: "link" }>) =>
+    (socket: Socket): void => {
+      const original =
+        arrival.kind === "captured" ? originalDestination(socket) : undefined;
+      if (arrival.kind === "captured" && original === undefined) {
+        serving.turnAway(
+          socket,
+          name,
+          "not captured",
+          "only connections that a packet rule redirected are taken here",
+        );
+        return;
+      }
+      const handler = options.inbound(arrival);
+      const info = infoOf(socket, undefined, original);
+      const appPort =
+        arrival.kind === "published" ? arrival.port : (original?.port ?? 0);
+      const authority = `${socket.localAddress ?? ""}:${appPort}`;
+      const port = snapshot.value?.inbound.byPort(appPort);
+      if (port?.appProtocol === "tcp" || port?.appProtocol === "tls") {
+        serving.bytes(socket, authority, info, handler);
+        return;
+      }
+      sniff(socket, clock, ({ kind }) => {
+        if (kind === "http/1.1" || kind === "h2")
+          serving.http(
+            socket,
+            kind,
+            { ...info, protocol: kind },
+            handler,
+            name,
+          );
+        else serving.bytes(socket, authority, info, handler);
+      });
+    };
+
+  return {
+    outbound: (port) =>
+      listen(LOOPBACK, port, "outbound", acceptOutbound("outbound", undefined)),
+    upstream: (port, upstream) =>
+      listen(LOOPBACK, port, "upstream", acceptOutbound("upstream", upstream)),
+    captured: (host, port) =>
+      listen(
+        [host],
+        port,
+        "captured",
+        acceptInbound("captured", { kind: "captured" }),
+      ),
+    published: (host, port, appPort) =>
+      listen(
+        [host],
+        port,
+        "published",
+        acceptInbound("published", { kind: "published", port: appPort }),
+      ),
+    async link(host, port) {
+      const handler = options.inbound({ kind: "link" });
+      const listener = linkListener({
+        credentials: options.credentials,
+        clock,
+        onConnection(socket, { uri, protocol }) {
+          if (!serving.admit(socket, "link")) return;
+          const info = { ...infoOf(socket, uri, undefined), protocol };
+          serving.http(socket, protocol, info, handler, "link");
+        },
+        onRefused(reason, detail, remote) {
+          serving.refused("link", reason, detail, remote.address, remote.port);
+        },
+      });
+      const address = await listener.listen({ host, port });
+      ownPorts.add(address.port);
+      return { port: address.port, close: () => listener.close() };
+    },
+  };
+}
+
+const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
+
+function bind(
+  host: string,
+  port: number,
+  accept: (socket: Socket) => void,
+): Promise<{ readonly server: Server; readonly address: AddressInfo }> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
+    server.once("error", reject);
+    server.listen({ host, port, ipv6Only: host === "::1" }, () => {
+      server.off("error", reject);
+      const address = server.address();
+      if (address === null || typeof address === "string")
+        reject(new TypeError("a listener has a TCP address"));
+      else resolve({ server, address });
+    });
+  });
+}
+
+function isMissingFamily(error: unknown): boolean {
+  const code = systemCode(error);
+  return code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT";
+}
+
+function infoOf(
+  socket: Socket,
+  peer: string | undefined,
+  original: Address | undefined,
+): ServerConnectionInfo {
+  return {
+    protocol: "http/1.1",
+    peer,
+    remoteAddress: socket.remoteAddress ?? "",
+    remotePort: socket.remotePort ?? 0,
+    originalDestination: original,
+  };
+}
+
+/** What a connection of bytes is a CONNECT to; undefined where nothing but its words could tell. */
+function authorityOf(
+  original: Address | undefined,
+  upstream: LocalUpstream | undefined,
+): string | undefined {
+  if (upstream !== undefined)
+    return upstream.port === undefined
+      ? upstream.host
+      : `${upstream.host}:${upstream.port}`;
+  if (original === undefined) return undefined;
+  return original.address.includes(":")
+    ? `[${original.address}]:${original.port}`
+    : `${original.address}:${original.port}`;
+}
+
+function isDeclaredOpaque(
+  snapshot: Snapshot | undefined,
+  original: Address | undefined,
+  upstream: LocalUpstream | undefined,
+): boolean {
+  const destination =
+    upstream !== undefined
+      ? snapshot?.destination(upstream.host, upstream.port)
+      : original !== undefined
+        ? snapshot?.destinationByAddress(original.address, original.port)
+        : undefined;
+  return destination !== undefined && isOpaque(destination.port);
+}

@@ -1,0 +1,209 @@
+/** How one outbound request goes: the endpoints of the cluster that its route drew, each attempt picked, broken off or let through, and connected. */
+import type { Cancel, Clock } from "../core/clock.ts";
+import { MeshError } from "../core/errors.ts";
+import type { EndpointPick } from "../policy/balance/picker.ts";
+import type { HeaderEdits } from "../policy/header-edits.ts";
+import { EFFECTS, latencyOf, type Outcome } from "../policy/outcome.ts";
+import type { RetryBudget, RetryPolicy } from "../policy/retry.ts";
+import type { Endpoint } from "../policy/snapshot.ts";
+import { formatGrpcTimeout, type Timeouts } from "../policy/timeout.ts";
+import type { RequestHead, ResponseHead } from "../wire/exchange.ts";
+import type { Fields } from "../wire/fields.ts";
+import type { Address } from "./destination.ts";
+import { requestHead, responseHead } from "./heads.ts";
+import type { Entrant } from "./upstream/admission.ts";
+import type { Permit } from "./upstream/breaker.ts";
+import { noEndpoint, type ClusterState } from "./upstream/endpoints.ts";
+import type { ConnectionNeed, ConnectionWaiter } from "./upstream/pool.ts";
+import type { Target, Way } from "./way.ts";
+
+export interface OutboundWayOptions {
+  readonly clock: Clock;
+  readonly destination: string;
+  readonly route: string | undefined;
+  /** Normalised: what policy saw, and what goes on. */
+  readonly path: string;
+  readonly target: string;
+  readonly authority: string;
+  readonly state: ClusterState;
+  /** Of the service that was called, not of the backend: a split must not split the budget. */
+  readonly budget: RetryBudget;
+  readonly timeouts: Timeouts;
+  readonly streamIdle: number;
+  readonly retry: RetryPolicy;
+  readonly repeatable: boolean;
+  readonly requestEdits: HeaderEdits | undefined;
+  readonly responseEdits: HeaderEdits | undefined;
+  readonly instance: Address | undefined;
+  readonly tunnel: boolean;
+}
+
+export class OutboundWay implements Way {
+  readonly destination: string;
+  readonly route: string | undefined;
+  readonly path: string;
+  readonly timeouts: Timeouts;
+  readonly streamIdle: number;
+  readonly retry: RetryPolicy;
+  readonly budget: RetryBudget;
+  readonly repeatable: boolean;
+  readonly inside = true;
+  readonly #options: OutboundWayOptions;
+  #overLink = false;
+
+  constructor(options: OutboundWayOptions) {
+    this.destination = options.destination;
+    this.route = options.route;
+    this.path = options.path;
+    this.timeouts = options.timeouts;
+    this.streamIdle = options.streamIdle;
+    this.retry = options.retry;
+    this.budget = options.budget;
+    this.repeatable = options.repeatable;
+    this.#options = options;
+  }
+
+  get retryAfter(): number {
+    return this.#options.state.breaker.retryAfter;
+  }
+
+  /** pick → break: nobody to pick takes no probe of the breaker. */
+  choose(tried: ReadonlySet<string>): Target | MeshError {
+    const { state, clock, tunnel } = this.#options;
+    const now = clock.now();
+    const pinned = this.#instance(tried);
+    const pick = pinned ?? state.balancer.pick(now, tried);
+    if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
+    const permit = state.breaker.enter();
+    if (permit < 0) {
+      pick.done(undefined, now);
+      return new MeshError(
+        "BREAKER_OPEN",
+        `the circuit breaker of ${state.key} is open`,
+        { source: "proxy", unprocessed: true },
+      );
+    }
+    this.#overLink = pick.endpoint.link !== undefined;
+    return new EndpointTarget(clock, state, pick, permit, tunnel);
+  }
+
+  hasOther(tried: ReadonlySet<string>): boolean {
+    const { state, clock } = this.#options;
+    return state.balancer.hasOther(clock.now(), tried);
+  }
+
+  requestHead(
+    received: RequestHead,
+    attempt: number,
+    trace: Fields,
+    left: number,
+  ): RequestHead {
+    const { state, tunnel, authority, target, requestEdits } = this.#options;
+    return requestHead(received, {
+      // CONNECT over the link: `:authority` says the same as the destination field (design: the link).
+      authority: tunnel && this.#overLink ? state.key : authority,
+      path: target,
+      edits: requestEdits,
+      destination: this.#overLink ? state.destination : undefined,
+      attempt: this.#overLink ? attempt : 1,
+      trace,
+      grpcTimeout:
+        left === Number.POSITIVE_INFINITY ? undefined : formatGrpcTimeout(left),
+    });
+  }
+
+  responseHead(received: ResponseHead, target: Target): ResponseHead {
+    return responseHead(received, this.#options.responseEdits, target.trusted);
+  }
+
+  /** The instance that the caller named, where the route stays with its service. */
+  #instance(tried: ReadonlySet<string>): EndpointPick<Endpoint> | undefined {
+    const { instance, state } = this.#options;
+    if (instance === undefined) return undefined;
+    const endpoint = state.cluster.endpoints.find(
+      ({ address, port, key }) =>
+        address === instance.address &&
+        port === instance.port &&
+        !tried.has(key),
+    );
+    if (endpoint === undefined) return undefined;
+    return { kind: "endpoint", endpoint, done: ignore };
+  }
+}
+
+function ignore(): void {
+  // The balancer did not pick it and keeps no count of it.
+}
+
+class EndpointTarget implements Target, Entrant {
+  readonly key: string;
+  readonly address: string;
+  readonly trusted: boolean;
+  readonly #clock: Clock;
+  readonly #state: ClusterState;
+  readonly #pick: EndpointPick<Endpoint>;
+  readonly #permit: Permit;
+  readonly #tunnel: boolean;
+  #need: ConnectionNeed | undefined;
+  #waiter: ConnectionWaiter | undefined;
+  #cancelPool: Cancel | undefined;
+  #entered = false;
+  #over = false;
+
+  constructor(
+    clock: Clock,
+    state: ClusterState,
+    pick: EndpointPick<Endpoint>,
+    permit: Permit,
+    tunnel: boolean,
+  ) {
+    const { endpoint } = pick;
+    this.key = endpoint.key;
+    this.address = `${endpoint.address}:${endpoint.link ?? endpoint.port}`;
+    this.trusted = endpoint.link !== undefined;
+    this.#clock = clock;
+    this.#state = state;
+    this.#pick = pick;
+    this.#permit = permit;
+    this.#tunnel = tunnel;
+  }
+
+  connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined {
+    this.#need = need;
+    this.#waiter = waiter;
+    const entered = this.#state.admission.enter(this.key, this);
+    if (entered instanceof MeshError) {
+      waiter.failed(entered);
+      return undefined;
+    }
+    if (entered === undefined && this.#cancelPool === undefined)
+      return undefined;
+    return () => {
+      entered?.();
+      this.#cancelPool?.();
+    };
+  }
+
+  admitted(): void {
+    this.#entered = true;
+    const need = this.#need;
+    const waiter = this.#waiter;
+    if (need === undefined || waiter === undefined) return;
+    this.#cancelPool = this.#state
+      .poolOf(this.#pick.endpoint, this.#tunnel)
+      .acquire(need, waiter);
+  }
+
+  answered(outcome: Outcome): void {
+    this.#state.breaker.settle(this.#permit, EFFECTS[outcome.kind].breaker);
+  }
+
+  done(outcome: Outcome, latency: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#entered) this.#state.admission.leave(this.key);
+    this.#pick.done(latencyOf(outcome, latency), this.#clock.now());
+    const { ejection } = EFFECTS[outcome.kind];
+    if (ejection !== "none") this.#state.record(this.key, ejection);
+  }
+}

@@ -1,0 +1,82 @@
+/** Whether the local application is there: its ports are tried by a TCP connection, at first often, then now and then (law 12). */
+import { connect } from "node:net";
+import type { Cancel, Clock } from "../core/clock.ts";
+import { watchSource, type Watch } from "../core/watch.ts";
+
+export interface ProbeOptions {
+  readonly clock: Clock;
+  readonly address: string;
+  /** The application's ports as they are now; none: there is nothing to wait for. */
+  readonly ports: () => readonly number[];
+}
+
+export interface Probe {
+  /** One of the ports took a connection. */
+  readonly answers: Watch<boolean>;
+  close(): void;
+}
+
+/** Milliseconds between two looks until the application is there, and after. */
+const EAGER = 100;
+const STEADY = 2000;
+const CONNECT_TIMEOUT = 1000;
+/** Looks in a row that must fail before an application that was there is taken to be gone. */
+const FAILURES = 3;
+
+export function startProbe(options: ProbeOptions): Probe {
+  const { clock } = options;
+  const answers = watchSource(false);
+  let failures = 0;
+  let cancel: Cancel | undefined;
+  let closed = false;
+
+  const look = async (): Promise<void> => {
+    const found = await anyAnswers(options);
+    if (closed) return;
+    if (found) {
+      failures = 0;
+      answers.set(true);
+    } else {
+      failures += 1;
+      if (failures >= FAILURES) answers.set(false);
+    }
+    cancel = clock.after(
+      answers.value && failures === 0 ? STEADY : EAGER,
+      next,
+    );
+  };
+  const next = (): void => {
+    void look();
+  };
+  next();
+  return {
+    answers,
+    close() {
+      closed = true;
+      cancel?.();
+    },
+  };
+}
+
+async function anyAnswers(options: ProbeOptions): Promise<boolean> {
+  const ports = options.ports();
+  if (ports.length === 0) return true;
+  const looks = await Promise.all(
+    ports.map((port) => answersAt(options.clock, options.address, port)),
+  );
+  return looks.includes(true);
+}
+
+function answersAt(clock: Clock, host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    const settle = (found: boolean): void => {
+      cancel();
+      socket.destroy();
+      resolve(found);
+    };
+    const cancel = clock.after(CONNECT_TIMEOUT, () => settle(false));
+    socket.on("connect", () => settle(true));
+    socket.on("error", () => settle(false));
+  });
+}

@@ -1,0 +1,25 @@
+/** Refusals before a request has a way: accounted for and answered like every other. */
+import { MeshError } from "../core/errors.ts";
+import type { ServerStream } from "../wire/exchange.ts";
+import { Account, type Books } from "./account.ts";
+import type { Direction } from "./meters.ts";
+
+/** Answers `stream` with `error`, which is told under the name `destination`. */
+export function refuse(
+  books: Books,
+  direction: Direction,
+  stream: ServerStream,
+  destination: string,
+  error: MeshError,
+  inside: boolean,
+): void {
+  new Account(books, direction, stream, destination).refuse(error, inside);
+}
+
+export function overloaded(): MeshError {
+  return new MeshError(
+    "OVERLOADED",
+    "too many requests are under way in this proxy",
+    { source: "proxy", unprocessed: true },
+  );
+}

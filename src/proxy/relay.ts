@@ -1,0 +1,426 @@
+/**
+ * One request on its way: pumps between the caller's stream and the attempt's, keeps what a repeat would need, and ends both once.
+ *
+ * ```
+ *   caller ──data──▶ relay ──(replay ≤ 64 KiB)──▶ attempt's sink ──▶ upstream
+ *   caller ◀─write── relay ◀──────────────────── attempt ◀───────── upstream
+ * ```
+ * Committed (law 2) from the first response byte that is passed on, or from the byte that the replay buffer cannot hold.
+ */
+import type { Cancel, Clock } from "../core/clock.ts";
+import { MeshError } from "../core/errors.ts";
+import { EFFECTS, type Outcome } from "../policy/outcome.ts";
+import { decideRetry, type RetryDecision } from "../policy/retry.ts";
+import { deadlineOf, isEventStream, isGrpc } from "../policy/timeout.ts";
+import type { ClientTrace } from "../telemetry/tracing.ts";
+import type {
+  BodyReceiver,
+  ClientStream,
+  RequestHead,
+  ResponseHead,
+  ServerStream,
+} from "../wire/exchange.ts";
+import { fieldValue, joinedValue, type Fields } from "../wire/fields.ts";
+import type { Account } from "./account.ts";
+import { Attempt } from "./attempt.ts";
+import type { Idler, IdleWatcher } from "./idle.ts";
+import { Replay, type ReplayBudget } from "./replay.ts";
+import { rescue } from "./rescue.ts";
+import type { Target, Way } from "./way.ts";
+
+/** What all relays of a proxy share. */
+export interface RelayHost {
+  readonly clock: Clock;
+  readonly idle: IdleWatcher;
+  readonly replay: ReplayBudget;
+  /** Exchanges under way at most; over it, OVERLOADED. */
+  readonly maxActive: number;
+}
+
+export class Relay implements BodyReceiver, Idler {
+  readonly host: RelayHost;
+  readonly stream: ServerStream;
+  readonly way: Way;
+  readonly account: Account;
+  /** The caller speaks gRPC: statuses are read from fields and trailers. */
+  readonly grpc: boolean;
+  attempt: Attempt | undefined;
+  movedAt = 0;
+  idleLimit: number;
+
+  readonly #tunnel: boolean;
+  readonly #deadline: number;
+  readonly #tried = new Set<string>();
+  #replay: Replay | undefined;
+  #requestEnded: boolean;
+  #requestTrailers: Fields | undefined;
+  /** The caller's flow is stopped. */
+  #paused = false;
+  #responded = false;
+  #responseEnded = false;
+  /** Anything of the response was passed on. */
+  #committed = false;
+  #over = false;
+  #cancelDeadline: Cancel | undefined;
+  #cancelBackoff: Cancel | undefined;
+
+  constructor(
+    host: RelayHost,
+    stream: ServerStream,
+    way: Way,
+    account: Account,
+  ) {
+    this.host = host;
+    this.stream = stream;
+    this.way = way;
+    this.account = account;
+    this.#requestEnded = stream.ended;
+    this.#tunnel = stream.head.method === "CONNECT";
+    this.grpc =
+      !this.#tunnel && isGrpc(fieldValue(stream.head.fields, "content-type"));
+    this.idleLimit = way.streamIdle;
+    this.#deadline =
+      this.grpc || way.timeouts.request > 0
+        ? this.#computeDeadline()
+        : Number.POSITIVE_INFINITY;
+  }
+
+  start(): void {
+    const { host, stream } = this;
+    host.idle.enter(this);
+    if (!this.#requestEnded) this.#replay = new Replay(host.replay);
+    this.way.budget.request(host.clock.now());
+    if (this.#deadline !== Number.POSITIVE_INFINITY)
+      this.#cancelDeadline = host.clock.after(
+        Math.max(0, this.#deadline - host.clock.now()),
+        () => this.#deadlinePassed(),
+      );
+    stream.receive(this);
+    if (!this.#over) this.#try();
+  }
+
+  // ── the caller's side ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  data(chunk: Buffer): void {
+    if (this.#over) return;
+    this.movedAt = this.host.idle.tick;
+    this.account.received += chunk.length;
+    const replay = this.#replay;
+    const sink = this.attempt?.sink;
+    if (sink === undefined) {
+      if (replay === undefined) return;
+      if (replay.keep(chunk)) return;
+      // Nobody to send it to yet: what was read is held, and nothing more is read.
+      replay.hold(chunk);
+      this.#pause();
+      return;
+    }
+    if (replay?.complete === true && !replay.keep(chunk)) replay.release();
+    if (!sink.write(chunk)) this.#pause();
+  }
+
+  end(trailers: Fields | undefined): void {
+    if (this.#over) return;
+    this.movedAt = this.host.idle.tick;
+    this.#requestEnded = true;
+    this.#requestTrailers = trailers;
+    this.attempt?.sink?.end(trailers);
+    if (this.#responseEnded) this.#finish(undefined);
+  }
+
+  abort(error: MeshError): void {
+    if (this.#over) return;
+    this.#stopAttempt(error);
+    this.#finish(error);
+  }
+
+  /** The caller takes more of the response. */
+  drained(): void {
+    this.attempt?.sink?.resume();
+  }
+
+  // ── the attempt's side ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  now(): number {
+    return this.host.clock.now();
+  }
+
+  /** The whole request is its head. */
+  get bodyless(): boolean {
+    return (
+      this.#requestEnded &&
+      this.#requestTrailers === undefined &&
+      (this.#replay === undefined || this.#replay.bytes === 0)
+    );
+  }
+
+  headOf(trace: Fields): RequestHead {
+    return this.way.requestHead(
+      this.stream.head,
+      this.account.attempts,
+      trace,
+      this.#deadline - this.host.clock.now(),
+    );
+  }
+
+  openTrace(target: Target): ClientTrace {
+    return this.account.client(target);
+  }
+
+  /** The head went out; what has been read of the body follows. */
+  opened(sink: ClientStream): void {
+    const replay = this.#replay;
+    let room = true;
+    if (replay !== undefined) {
+      const bare = this.bodyless;
+      for (const chunk of replay.chunks) room = sink.write(chunk);
+      if (!replay.complete || this.#paused) replay.release();
+      if (this.#requestEnded && !bare) sink.end(this.#requestTrailers);
+    }
+    if (this.#requestEnded) return;
+    if (room) this.#resume();
+    else this.#pause();
+  }
+
+  upstreamDrained(): void {
+    this.#resume();
+  }
+
+  informational(head: ResponseHead): void {
+    if (this.#responded || this.#over) return;
+    this.movedAt = this.host.idle.tick;
+    this.#committed = true;
+    this.stream.informational(head);
+  }
+
+  /** True: the answer is given up, and another attempt is on its way. */
+  repeats(attempt: Attempt, outcome: Outcome, ended: boolean): boolean {
+    const decision = this.#decide(attempt, outcome, undefined);
+    if (decision?.retry !== true) return false;
+    attempt.discard(outcome, ended && this.#requestEnded);
+    this.#repeat(attempt, outcome.kind, decision.after);
+    return true;
+  }
+
+  answered(attempt: Attempt, head: ResponseHead, ended: boolean): void {
+    this.movedAt = this.host.idle.tick;
+    const passed = this.way.responseHead(head, attempt.target);
+    this.#committed = true;
+    this.#responded = true;
+    this.account.answered(head, attempt.target.trusted);
+    // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
+    this.#replay?.release();
+    if (isEndless(this.stream.head, head)) {
+      this.#cancelDeadline?.();
+      attempt.unlimited();
+      // A tunnel's limit is that of the TCP pool; an event stream may be silent for ever.
+      if (!this.#tunnel) this.idleLimit = 0;
+    }
+    this.stream.respond(passed, ended);
+    if (ended) this.#answerOver();
+  }
+
+  /** Passes a piece of the response on; false: wait for `drained`. */
+  pass(chunk: Buffer): boolean {
+    this.movedAt = this.host.idle.tick;
+    this.account.sent += chunk.length;
+    return this.stream.write(chunk);
+  }
+
+  answerEnded(trailers: Fields | undefined): void {
+    if (this.#over) return;
+    if (trailers !== undefined) this.account.trailers(trailers);
+    this.stream.end(trailers);
+    this.#answerOver();
+  }
+
+  /** The attempt broke off; it has told its outcome already. */
+  failed(attempt: Attempt, error: MeshError, outcome: Outcome): void {
+    if (this.#over || this.attempt !== attempt) return;
+    const decision = this.#decide(attempt, outcome, error);
+    if (decision?.retry === true) {
+      this.#repeat(attempt, error.code, decision.after);
+      return;
+    }
+    this.#fail(error);
+  }
+
+  /** After the answer's end only a tunnel still has a direction open. */
+  brokenAfterEnd(attempt: Attempt, error: MeshError): void {
+    if (this.#over || this.attempt !== attempt || !this.#responseEnded) return;
+    this.stream.abort(error);
+    this.#finish(error);
+  }
+
+  idled(): void {
+    const error = new MeshError("IDLE_TIMEOUT", "", {
+      source: this.#responded ? "upstream" : "proxy",
+    });
+    this.#stopAttempt(error);
+    this.#fail(error);
+  }
+
+  // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  #try(): void {
+    const target = this.way.choose(this.#tried);
+    if (target instanceof MeshError) {
+      this.#fail(target);
+      return;
+    }
+    this.account.attempted(target);
+    const attempt = new Attempt(this, target);
+    this.attempt = attempt;
+    attempt.start(this.way.timeouts.backendRequest);
+  }
+
+  #decide(
+    attempt: Attempt,
+    outcome: Outcome,
+    error: MeshError | undefined,
+  ): RetryDecision | undefined {
+    const { retry } = EFFECTS[outcome.kind];
+    // Most answers: nothing to decide, nothing to allocate.
+    if (retry === "no" || this.#over) return undefined;
+    const { way, host } = this;
+    this.#tried.add(attempt.target.key);
+    const decision = decideRetry(
+      {
+        policy: way.retry,
+        attempt: {
+          kind: outcome.kind,
+          retry,
+          status: outcome.status,
+          retryAfter: outcome.retryAfter,
+          refused: error?.code === "STREAM_REFUSED",
+          reusedConnection: attempt.reused,
+        },
+        repeatable: way.repeatable,
+        retries: this.account.attempts - 1,
+        committed: this.#committed,
+        replayable: this.#replay === undefined || this.#replay.complete,
+        otherEndpoint: way.hasOther(this.#tried),
+        deadline: this.#deadline,
+        now: host.clock.now(),
+      },
+      way.budget,
+      host.clock,
+    );
+    if (!decision.retry) this.account.notRepeated(decision.reason);
+    return decision;
+  }
+
+  #repeat(attempt: Attempt, reason: string, after: number): void {
+    if (this.attempt === attempt) this.attempt = undefined;
+    this.account.repeated(reason);
+    if (after <= 0) {
+      this.#try();
+      return;
+    }
+    this.#cancelBackoff = this.host.clock.after(after, () => {
+      this.#cancelBackoff = undefined;
+      this.#try();
+    });
+  }
+
+  // ── the ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #answerOver(): void {
+    this.#responseEnded = true;
+    if (this.#requestEnded) {
+      this.#finish(undefined);
+      return;
+    }
+    if (this.#tunnel) return;
+    // An answer before the request's end: nobody waits for the rest of it (RFC 9113 8.1, RFC 9112 9.3).
+    const sink = this.attempt?.sink;
+    this.attempt = undefined;
+    sink?.abort(
+      new MeshError(
+        "CLIENT_CLOSED",
+        "the answer was complete before the request was",
+        { source: "proxy" },
+      ),
+    );
+    this.#resume();
+    this.#finish(undefined);
+  }
+
+  #deadlinePassed(): void {
+    if (this.#over) return;
+    const { attempts } = this.account;
+    const error = new MeshError(
+      "REQUEST_TIMEOUT",
+      this.grpc
+        ? `the caller's grpc-timeout passed in attempt ${attempts}`
+        : `timeouts.request passed in attempt ${attempts}`,
+      { source: "proxy" },
+    );
+    this.#stopAttempt(error);
+    this.#fail(error);
+  }
+
+  #computeDeadline(): number {
+    const { fields, method, protocol } = this.stream.head;
+    return deadlineOf(
+      { method, header: (name) => joinedValue(fields, name) },
+      protocol,
+      this.way.timeouts,
+      this.host.clock.now(),
+    );
+  }
+
+  #stopAttempt(error: MeshError): void {
+    this.#cancelBackoff?.();
+    this.#cancelBackoff = undefined;
+    const { attempt } = this;
+    this.attempt = undefined;
+    attempt?.abandon(error);
+  }
+
+  #fail(error: MeshError): void {
+    if (this.#over) return;
+    if (this.#responded) this.stream.abort(error);
+    else {
+      this.#responded = true;
+      this.account.status = rescue(this.stream, error, {
+        inside: this.way.inside,
+        retryAfter: Math.ceil(this.way.retryAfter / 1000),
+      });
+      // What is still read of the request is thrown away by the codec.
+      this.#resume();
+    }
+    this.#finish(error);
+  }
+
+  #finish(error: MeshError | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cancelDeadline?.();
+    this.#cancelBackoff?.();
+    this.#replay?.release();
+    this.host.idle.leave(this);
+    this.account.close(error);
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.stream.pause();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.stream.resume();
+  }
+}
+
+/** A tunnel and an event stream have no end that a time-out could wait for (trap 11). */
+function isEndless(request: RequestHead, response: ResponseHead): boolean {
+  return (
+    request.method === "CONNECT" ||
+    request.protocol !== undefined ||
+    isEventStream(fieldValue(response.fields, "content-type"))
+  );
+}

@@ -1,0 +1,80 @@
+/** Destinations outside the mesh: HTTP by Host, tunnels by their target, captured bytes by their original destination. */
+import type { Clock } from "../../core/clock.ts";
+import { compileRetry, isRepeatable, retryBudget } from "../../policy/retry.ts";
+import type { ReadRequest } from "../../policy/path.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import type { Way } from "../way.ts";
+import { DirectWay } from "./direct-way.ts";
+import type { PlainProtocol } from "./dial.ts";
+import { poolSettingsOf } from "./endpoints.ts";
+import type { Pool } from "./pool.ts";
+import type { Pools } from "./pools.ts";
+
+export interface Outside {
+  http(
+    snapshot: Snapshot,
+    where: { readonly host: string; readonly port: number },
+    read: Extract<ReadRequest, { ok: true }>,
+    stream: ServerStream,
+  ): Way;
+  tunnel(snapshot: Snapshot, host: string, port: number): Way;
+}
+
+/** The name under which all of it is counted. */
+const OUTSIDE = "outside";
+
+export function makeOutside(clock: Clock, pools: Pools): Outside {
+  // One budget for all of it: a storm towards the outside is a storm, wherever each of its calls goes.
+  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
+  const poolOf = (
+    snapshot: Snapshot,
+    host: string,
+    port: number,
+    protocol: PlainProtocol,
+  ): Pool =>
+    pools.find(
+      { kind: "plain", address: host, port, protocol },
+      {
+        ...poolSettingsOf(TRAFFIC_DEFAULTS),
+        connectTimeout: snapshot.mesh.defaults.timeouts.connect,
+      },
+    );
+  return {
+    http(snapshot, { host, port }, { facts, target }, stream) {
+      const { defaults } = snapshot.mesh;
+      return new DirectWay({
+        clock,
+        destination: OUTSIDE,
+        path: facts.path,
+        target,
+        authority: stream.head.authority,
+        // What the caller speaks in plaintext is what it expects of the server.
+        pool: poolOf(snapshot, host, port, stream.connection.protocol),
+        address: `${host}:${port}`,
+        streamIdle: defaults.timeouts.streamIdle,
+        retry: compileRetry(undefined, defaults.retry),
+        budget,
+        repeatable: isRepeatable(facts),
+        inside: true,
+      });
+    },
+    tunnel(snapshot, host, port) {
+      return new DirectWay({
+        clock,
+        destination: OUTSIDE,
+        path: "",
+        target: "",
+        authority: `${host}:${port}`,
+        pool: poolOf(snapshot, host, port, "tcp"),
+        address: `${host}:${port}`,
+        streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
+        retry: compileRetry(undefined, snapshot.mesh.defaults.retry),
+        budget,
+        repeatable: false,
+        inside: true,
+      });
+    },
+  };
+}

@@ -1,0 +1,210 @@
+/** Messages to bytes and back. What a peer sends is read here and nowhere else, so a message past this file has the shape that its type says. */
+import type protobuf from "protobufjs/light.js";
+import type {
+  DeltaRequest,
+  DeltaResponse,
+  EnrolRequest,
+  IssueResponse,
+  PushedResource,
+  RegisterRequest,
+  RegisterResponse,
+  RenewRequest,
+  Revision,
+} from "./messages.ts";
+import { messageType } from "./schema.ts";
+
+/** `decode` throws on bytes that are not that message. */
+export interface Codec<T> {
+  encode(message: T): Buffer;
+  decode(bytes: Uint8Array): T;
+}
+
+/** A codec whose messages are flat, of strings, numbers, booleans and bytes alone: fields absent on the wire have their defaults. */
+function flat<T extends object>(name: string): Codec<T> {
+  const type = messageType(name);
+  return {
+    encode: (message) => finish(type, message),
+    // The schema says which fields there are and of which type; `defaults` fills those that the peer left out.
+    decode: (bytes) =>
+      type.toObject(type.decode(bytes), {
+        defaults: true,
+        longs: Number,
+      }) as T,
+  };
+}
+
+function finish(type: protobuf.Type, message: object): Buffer {
+  return Buffer.from(type.encode(type.fromObject({ ...message })).finish());
+}
+
+const requestType = messageType("DeltaRequest");
+const responseType = messageType("DeltaResponse");
+const resourceType = messageType("DiscoveryResource");
+
+/** As protobufjs gives it with defaults, arrays and maps filled in. */
+interface WireRequest {
+  readonly node: {
+    readonly id: string;
+    readonly metadata: {
+      readonly fields: Readonly<Record<string, { readonly string: string }>>;
+    } | null;
+  } | null;
+  readonly typeUrl: string;
+  readonly subscribe: readonly string[];
+  readonly unsubscribe: readonly string[];
+  readonly initialVersions: Readonly<Record<string, string>>;
+  readonly nonce: string;
+  readonly error: { readonly code: number; readonly message: string } | null;
+}
+
+interface WireResponse {
+  readonly systemVersion: string;
+  readonly typeUrl: string;
+  readonly nonce: string;
+  readonly resources: readonly {
+    readonly name: string;
+    readonly version: string;
+    readonly resource: {
+      readonly typeUrl: string;
+      readonly value: Buffer;
+    } | null;
+  }[];
+  readonly removed: readonly string[];
+}
+
+const FILLED = {
+  defaults: true,
+  arrays: true,
+  objects: true,
+  longs: Number,
+} as const;
+
+export const deltaRequest: Codec<DeltaRequest> = {
+  encode: ({ node, initialVersions, error, ...rest }) =>
+    finish(requestType, {
+      ...rest,
+      initialVersions: Object.fromEntries(initialVersions),
+      ...(error === undefined ? {} : { error }),
+      ...(node === undefined
+        ? {}
+        : {
+            node: {
+              id: node.id,
+              metadata: {
+                fields: Object.fromEntries(
+                  Object.entries(node.metadata).map(([name, string]) => [
+                    name,
+                    { string },
+                  ]),
+                ),
+              },
+            },
+          }),
+    }),
+  decode(bytes) {
+    const wire = requestType.toObject(
+      requestType.decode(bytes),
+      FILLED,
+    ) as WireRequest;
+    return {
+      node:
+        wire.node === null
+          ? undefined
+          : {
+              id: wire.node.id,
+              metadata: Object.fromEntries(
+                Object.entries(wire.node.metadata?.fields ?? {}).map(
+                  ([name, value]) => [name, value.string],
+                ),
+              ),
+            },
+      typeUrl: wire.typeUrl,
+      subscribe: wire.subscribe,
+      unsubscribe: wire.unsubscribe,
+      initialVersions: new Map(Object.entries(wire.initialVersions)),
+      nonce: wire.nonce,
+      error: wire.error ?? undefined,
+    };
+  },
+};
+
+/** The control plane builds responses from parts that are encoded already (`encodeResource`, `assembleResponse`). */
+export const deltaResponse: Codec<DeltaResponse> = {
+  encode: (response) =>
+    assembleResponse(response, response.resources.map(encodeResource)),
+  decode(bytes) {
+    const wire = responseType.toObject(
+      responseType.decode(bytes),
+      FILLED,
+    ) as WireResponse;
+    return {
+      systemVersion: wire.systemVersion,
+      typeUrl: wire.typeUrl,
+      nonce: wire.nonce,
+      removed: wire.removed,
+      resources: wire.resources.map(({ name, version, resource }) => ({
+        name,
+        version,
+        typeUrl: resource?.typeUrl ?? "",
+        value: resource?.value ?? Buffer.alloc(0),
+      })),
+    };
+  },
+};
+
+/** Field 2 of a DeltaDiscoveryResponse, length-delimited. */
+const RESOURCE_TAG = 0x12;
+
+/** One resource as the field of a response that it will be: made once per version, and copied into every response that carries it. */
+export function encodeResource(
+  resource: DeltaResponse["resources"][number],
+): Buffer {
+  const body = finish(resourceType, {
+    name: resource.name,
+    version: resource.version,
+    resource: { typeUrl: resource.typeUrl, value: resource.value },
+  });
+  return Buffer.concat([
+    Buffer.from([RESOURCE_TAG, ...varint(body.length)]),
+    body,
+  ]);
+}
+
+/** The other fields, and after them the resources as `encodeResource` made them: protobuf lets fields stand in any order. */
+export function assembleResponse(
+  response: Omit<DeltaResponse, "resources">,
+  resources: readonly Buffer[],
+): Buffer {
+  const { systemVersion, typeUrl, nonce, removed } = response;
+  return Buffer.concat([
+    finish(responseType, {
+      systemVersion,
+      typeUrl,
+      nonce,
+      removed,
+    }),
+    ...resources,
+  ]);
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest > 0x7f) {
+    bytes.push((rest & 0x7f) | 0x80);
+    rest >>>= 7;
+  }
+  bytes.push(rest);
+  return bytes;
+}
+
+export const pushedResource: Codec<PushedResource> = flat("PushedResource");
+export const revision: Codec<Revision> = flat("Revision");
+export const enrolRequest: Codec<EnrolRequest> = flat("EnrolRequest");
+export const renewRequest: Codec<RenewRequest> = flat("RenewRequest");
+export const issueResponse: Codec<IssueResponse> = flat("IssueResponse");
+export const registerRequest: Codec<RegisterRequest> = flat("RegisterRequest");
+export const registerResponse: Codec<RegisterResponse> =
+  flat("RegisterResponse");
+/** Deregister says all that it has to by who sends it. */
+export const empty: Codec<Readonly<Record<string, never>>> = flat("Empty");

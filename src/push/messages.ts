@@ -1,0 +1,95 @@
+/** The messages between control plane and sidecar, as the code sees them; `codec.ts` puts them on the wire. */
+/** What a peer says about itself at the start of its stream. */
+export interface Node {
+  readonly id: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** google.rpc.Status, as far as it is used. */
+export interface ErrorDetail {
+  readonly code: number;
+  readonly message: string;
+}
+
+/** envoy.service.discovery.v3.DeltaDiscoveryRequest */
+export interface DeltaRequest {
+  readonly node: Node | undefined;
+  readonly typeUrl: string;
+  readonly subscribe: readonly string[];
+  readonly unsubscribe: readonly string[];
+  /** Resource name to the version that the sidecar holds; only in the first request of a stream. */
+  readonly initialVersions: ReadonlyMap<string, string>;
+  /** "" but in an acknowledgement. */
+  readonly nonce: string;
+  /** There only in a refusal. */
+  readonly error: ErrorDetail | undefined;
+}
+
+/** envoy.service.discovery.v3.Resource with its google.protobuf.Any opened. */
+export interface DeltaResource {
+  readonly name: string;
+  readonly version: string;
+  readonly typeUrl: string;
+  readonly value: Buffer;
+}
+
+/** envoy.service.discovery.v3.DeltaDiscoveryResponse */
+export interface DeltaResponse {
+  readonly systemVersion: string;
+  readonly typeUrl: string;
+  readonly nonce: string;
+  readonly resources: readonly DeltaResource[];
+  readonly removed: readonly string[];
+}
+
+/** wherry.push.v1.Resource */
+export interface PushedResource {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** The whole resource as JSON. */
+  readonly json: Buffer;
+}
+
+/** wherry.push.v1.Revision: closes a push. */
+export interface Revision {
+  /** UUID of the store. */
+  readonly store: string;
+  readonly revision: number;
+  /** `digestOf` the names and versions that the sidecar should hold now. */
+  readonly digest: string;
+  /** An operator has said that this store may replace the one that the sidecar knew. */
+  readonly accepted: boolean;
+}
+
+export interface EnrolRequest {
+  /** The whole token text. */
+  readonly token: string;
+  /** PEM */
+  readonly csr: string;
+  /** The instance name that the sidecar would like; "" leaves it to the control plane. */
+  readonly name: string;
+}
+
+export interface RenewRequest {
+  /** PEM */
+  readonly csr: string;
+}
+
+/** Answers both Enrol and Renew. */
+export interface IssueResponse {
+  /** PEM, leaf first. */
+  readonly certificateChain: string;
+  /** PEM */
+  readonly trustBundle: string;
+}
+
+export interface RegisterRequest {
+  /** A WorkloadSpec as JSON. */
+  readonly spec: string;
+}
+
+export interface RegisterResponse {
+  /** "NAMESPACE/NAME" of the Workload. */
+  readonly workload: string;
+}

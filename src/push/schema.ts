@@ -1,0 +1,82 @@
+/** The protobuf types behind `messages.ts`, by field number: Envoy's for discovery, ours for what travels in it. The numbers are the wire format and never change. */
+import protobuf from "protobufjs/light.js";
+
+type Field = protobuf.Field | protobuf.MapField;
+
+const one = (id: number, name: string, type: string): Field =>
+  new protobuf.Field(name, id, type);
+const many = (id: number, name: string, type: string): Field =>
+  new protobuf.Field(name, id, type, "repeated");
+const map = (id: number, name: string, type: string): Field =>
+  new protobuf.MapField(name, id, "string", type);
+
+const TYPES: Readonly<Record<string, readonly Field[]>> = {
+  // google.protobuf.Value and Struct; the node's metadata holds strings alone.
+  Value: [one(3, "string", "string")],
+  Struct: [map(1, "fields", "Value")],
+  // google.protobuf.Any
+  Any: [one(1, "typeUrl", "string"), one(2, "value", "bytes")],
+  // google.rpc.Status
+  Status: [one(1, "code", "int32"), one(2, "message", "string")],
+  // envoy.config.core.v3.Node
+  Node: [one(1, "id", "string"), one(3, "metadata", "Struct")],
+  // envoy.service.discovery.v3
+  DiscoveryResource: [
+    one(1, "version", "string"),
+    one(2, "resource", "Any"),
+    one(3, "name", "string"),
+  ],
+  DeltaRequest: [
+    one(1, "node", "Node"),
+    one(2, "typeUrl", "string"),
+    many(3, "subscribe", "string"),
+    many(4, "unsubscribe", "string"),
+    map(5, "initialVersions", "string"),
+    one(6, "nonce", "string"),
+    one(7, "error", "Status"),
+  ],
+  DeltaResponse: [
+    one(1, "systemVersion", "string"),
+    many(2, "resources", "DiscoveryResource"),
+    one(4, "typeUrl", "string"),
+    one(5, "nonce", "string"),
+    many(6, "removed", "string"),
+  ],
+  // wherry.push.v1
+  PushedResource: [
+    one(1, "kind", "string"),
+    one(2, "namespace", "string"),
+    one(3, "name", "string"),
+    one(4, "json", "bytes"),
+  ],
+  Revision: [
+    one(1, "store", "string"),
+    one(2, "revision", "uint64"),
+    one(3, "digest", "string"),
+    one(4, "accepted", "bool"),
+  ],
+  EnrolRequest: [
+    one(1, "token", "string"),
+    one(2, "csr", "string"),
+    one(3, "name", "string"),
+  ],
+  RenewRequest: [one(1, "csr", "string")],
+  IssueResponse: [
+    one(1, "certificateChain", "string"),
+    one(2, "trustBundle", "string"),
+  ],
+  RegisterRequest: [one(1, "spec", "string")],
+  RegisterResponse: [one(1, "workload", "string")],
+  Empty: [],
+};
+
+const root = new protobuf.Root();
+for (const [name, fields] of Object.entries(TYPES)) {
+  const type = new protobuf.Type(name);
+  for (const field of fields) type.add(field);
+  root.add(type);
+}
+
+export function messageType(name: string): protobuf.Type {
+  return root.lookupType(name);
+}

@@ -1,0 +1,95 @@
+/** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13). */
+import { parseTimestamp } from "../core/clock.ts";
+import { formatKey, formatName, keyOf, type Resource } from "./envelope.ts";
+import { isKind } from "./kind.ts";
+import { PEER_AUTHENTICATION } from "./peer-authentication.ts";
+import { TRAFFIC_POLICY } from "./traffic-policy.ts";
+
+export interface Conflict {
+  readonly loser: Resource;
+  readonly winner: Resource;
+  /** Of the field of the loser that claims what the winner has. */
+  readonly path: string;
+  /** What both claim, for the `Conflicted` condition. */
+  readonly message: string;
+}
+
+/** Negative where `a` goes first: older, then by namespace and name. Without a timestamp a resource counts as the youngest. */
+export function compareAge(a: Resource, b: Resource): number {
+  const ages = [createdAt(a), createdAt(b)] as const;
+  if (ages[0] !== ages[1]) return ages[0] < ages[1] ? -1 : 1;
+  const names = [nameOf(a), nameOf(b)] as const;
+  if (names[0] === names[1]) return 0;
+  return names[0] < names[1] ? -1 : 1;
+}
+
+function nameOf({ metadata }: Resource): string {
+  return formatName(metadata.namespace ?? "", metadata.name);
+}
+
+function createdAt({ metadata }: Resource): number {
+  const at = parseTimestamp(metadata.creationTimestamp ?? "");
+  return Number.isNaN(at) ? Infinity : at;
+}
+
+interface Claim {
+  /** What is claimed, with the kind. */
+  readonly key: string;
+  readonly path: string;
+  readonly what: string;
+}
+
+/**
+ * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication that an older one has.
+ * A TrafficPolicy that loses one target keeps its others. Other kinds are additive or have an order of precedence.
+ */
+export function conflicts(resources: readonly Resource[]): Conflict[] {
+  const winners = new Map<string, Resource>();
+  const found: Conflict[] = [];
+  for (const resource of [...resources].sort(compareAge))
+    for (const { key, path, what } of claimsOf(resource)) {
+      const winner = winners.get(key);
+      if (winner === undefined) winners.set(key, resource);
+      else if (winner !== resource)
+        found.push({
+          loser: resource,
+          winner,
+          path,
+          message: `${what} has ${formatKey(keyOf(winner))} already, which is older and wins as a whole`,
+        });
+    }
+  return found;
+}
+
+function claimsOf(resource: Resource): Claim[] {
+  const namespace = resource.metadata.namespace ?? "";
+  if (isKind(TRAFFIC_POLICY, resource))
+    return resource.spec.targetRefs.map(({ name, sectionName }, index) => ({
+      key: `TrafficPolicy ${namespace}/${name}/${sectionName ?? ""}`,
+      path: `spec.targetRefs[${index}]`,
+      what: `Service ${namespace}/${name}${sectionName === undefined ? "" : ` port ${sectionName}`}`,
+    }));
+  if (isKind(PEER_AUTHENTICATION, resource)) {
+    const labels = resource.spec.selector?.matchLabels;
+    if (labels === undefined)
+      return [
+        {
+          key: `PeerAuthentication ${namespace}`,
+          path: "spec",
+          what: `namespace ${namespace}`,
+        },
+      ];
+    const selector = Object.keys(labels)
+      .sort()
+      .map((label) => `${label}=${labels[label] ?? ""}`)
+      .join(",");
+    return [
+      {
+        key: `PeerAuthentication ${namespace} ${selector}`,
+        path: "spec.selector",
+        what: `selector ${selector} in namespace ${namespace}`,
+      },
+    ];
+  }
+  return [];
+}

@@ -1,0 +1,66 @@
+/** Every kind there is, and how to find one by what people and clients call it. */
+import { AUTHORIZATION_POLICY } from "./authorization-policy.ts";
+import { HTTP_ROUTE } from "./http-route.ts";
+import type { KindDefinition } from "./kind.ts";
+import { MESH } from "./mesh.ts";
+import { PEER_AUTHENTICATION } from "./peer-authentication.ts";
+import { SERVICE } from "./service.ts";
+import { TRAFFIC_POLICY } from "./traffic-policy.ts";
+import { WORKLOAD } from "./workload.ts";
+
+export type { KindDefinition, Problem } from "./kind.ts";
+
+/** In the order in which they are best applied and shown. */
+export const KINDS: readonly KindDefinition[] = [
+  MESH,
+  SERVICE,
+  WORKLOAD,
+  HTTP_ROUTE,
+  TRAFFIC_POLICY,
+  PEER_AUTHENTICATION,
+  AUTHORIZATION_POLICY,
+];
+
+export function kindOf(
+  apiVersion: string,
+  kind: string,
+): KindDefinition | undefined {
+  return KINDS.find(
+    (definition) =>
+      definition.apiVersion === apiVersion && definition.kind === kind,
+  );
+}
+
+/** By the kind's name alone; names are unique over the groups. */
+export function kindNamed(kind: string): KindDefinition | undefined {
+  return KINDS.find((definition) => definition.kind === kind);
+}
+
+/** By the parts of a REST path. */
+export function kindByPlural(
+  group: string,
+  version: string,
+  plural: string,
+): KindDefinition | undefined {
+  return KINDS.find(
+    (definition) =>
+      definition.group === group &&
+      definition.version === version &&
+      definition.plural === plural,
+  );
+}
+
+/** By what a person types: plural, singular, short name or kind, in any case, optionally with ".GROUP". */
+export function kindByAlias(alias: string): KindDefinition | undefined {
+  const wanted = alias.toLowerCase();
+  const dot = wanted.indexOf(".");
+  const name = dot < 0 ? wanted : wanted.slice(0, dot);
+  const group = dot < 0 ? undefined : wanted.slice(dot + 1);
+  return KINDS.find(
+    (definition) =>
+      (group === undefined || definition.group === group) &&
+      (definition.plural === name ||
+        definition.singular === name ||
+        definition.shortNames.includes(name)),
+  );
+}

@@ -1,0 +1,88 @@
+/** Checks of texts that several kinds hold: regular expressions, path values, header names that policy may not touch. */
+import { RE2JS } from "re2js";
+import { messageOf } from "../core/errors.ts";
+
+/** Why the text is no regular expression that runs in linear time (RE2); undefined where it is one. */
+export function regexFault(text: string): string | undefined {
+  try {
+    RE2JS.compile(text);
+    return undefined;
+  } catch (thrown) {
+    const reason = messageOf(thrown).replace("error parsing regexp: ", "");
+    return `is not a regular expression of RE2 (no look-around, no back-references): ${reason}`;
+  }
+}
+
+const PATH = /^(?:[-A-Za-z0-9._~!$&'()*+,;=:@/]|%[0-9a-fA-F]{2})+$/;
+
+/** Why no normalised path can equal or start with the value (Gateway API's rules, trap 7). */
+export function pathFault(value: string): string | undefined {
+  if (!value.startsWith("/")) return 'must start with "/"';
+  const query = value.search(/[?#]/);
+  if (query >= 0)
+    return `must not contain "${value.charAt(query)}": only the path is compared, without query and fragment`;
+  const never = neverSurvives(value);
+  if (never !== undefined) return never;
+  if (!PATH.test(value))
+    return "may hold only what RFC 3986 allows in a path; write anything else percent-encoded";
+  return undefined;
+}
+
+/** What normalisation takes out of a path, so that a value with it could never match. */
+export function neverSurvives(value: string): string | undefined {
+  if (value.includes("//")) return 'must not contain "//"';
+  if (/(^|\/)\.\.?(\/|$)/.test(value))
+    return 'must not contain the elements "." or ".."';
+  const slash = /%2f|%5c/i.exec(value);
+  if (slash !== null)
+    return `must not contain "${slash[0]}": an encoded slash is not told apart from a slash by every application`;
+  return undefined;
+}
+
+/** The percent-encoding of an unreserved character, which normalisation decodes (all modes but NONE). */
+export function needlessEncoding(value: string): string | undefined {
+  for (const [encoded] of value.matchAll(/%[0-9a-fA-F]{2}/g))
+    if (/[-A-Za-z0-9._~]/.test(decodeOctet(encoded))) return encoded;
+  return undefined;
+}
+
+function decodeOctet(encoded: string): string {
+  return String.fromCharCode(Number.parseInt(encoded.slice(1), 16));
+}
+
+/** Fields that belong to one connection or to the framing: gone before policy looks. */
+const OF_CONNECTION: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "http2-settings",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+function isOfMesh(name: string): boolean {
+  return name.startsWith("x-wherry-") || name === "x-forwarded-client-cert";
+}
+
+/** Why a filter may not set, add or remove the field. */
+export function filterNameFault(name: string): string | undefined {
+  const lower = name.toLowerCase();
+  if (lower === "host")
+    return "host says where the request goes and may not be changed by a header filter";
+  if (OF_CONNECTION.has(lower))
+    return `${lower} frames the message or belongs to one connection and may not be changed by a header filter`;
+  if (isOfMesh(lower))
+    return `${lower} is the mesh's own and may not be changed by a header filter`;
+  return undefined;
+}
+
+/** Why a match on the field would never be true. */
+export function matchNameFault(name: string): string | undefined {
+  const lower = name.toLowerCase();
+  if (OF_CONNECTION.has(lower) || isOfMesh(lower))
+    return `${lower} is taken from the request before routing, so the match would never be true`;
+  return undefined;
+}

@@ -1,0 +1,127 @@
+/** From any value to a resource that this version can act on, or to every reason why not. */
+import { Ajv, type ValidateFunction } from "ajv";
+import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
+import type { KindDefinition, Problem } from "./kind.ts";
+import { isError } from "./problems.ts";
+import { kindNamed, kindOf, KINDS } from "./registry.ts";
+import { explain, typeName } from "./schema-errors.ts";
+import { didYouMean } from "./suggest.ts";
+
+export type Validation =
+  | {
+      readonly ok: true;
+      /** Normalised: without status, with a namespace where the kind has one. */
+      readonly resource: Resource;
+      readonly warnings: readonly Problem[];
+    }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+export interface ValidateOptions {
+  /** For a namespaced resource that names none. */
+  readonly namespace?: string;
+}
+
+/** A document with more is not worth reading to the end. */
+const MOST_PROBLEMS = 50;
+
+export function validate(
+  value: unknown,
+  options: ValidateOptions = {},
+): Validation {
+  const definition = definitionOf(value);
+  if (Array.isArray(definition)) return { ok: false, problems: definition };
+  const accepts = validatorOf(definition);
+  if (!accepts(value))
+    return {
+      ok: false,
+      problems: atMost(explain(accepts.errors ?? [], value, definition)),
+    };
+  const resource = normalise(value, options.namespace);
+  const problems = definition.check(resource);
+  if (problems.some(isError)) return { ok: false, problems: atMost(problems) };
+  return { ok: true, resource, warnings: problems };
+}
+
+/** Without what the store computes, and with the namespace that is meant. */
+export function normalise(
+  resource: Resource,
+  namespace: string = DEFAULT_NAMESPACE,
+): Resource {
+  const { apiVersion, kind, metadata, spec } = resource;
+  const namespaced = kindOf(apiVersion, kind)?.namespaced ?? true;
+  return {
+    apiVersion,
+    kind,
+    metadata:
+      namespaced && metadata.namespace === undefined
+        ? { ...metadata, namespace }
+        : metadata,
+    spec,
+  };
+}
+
+const validators = new Map<KindDefinition, ValidateFunction<Resource>>();
+let ajv: Ajv | undefined;
+
+/** Compiled at first use: a sidecar that meets three kinds pays for three. */
+function validatorOf(definition: KindDefinition): ValidateFunction<Resource> {
+  const known = validators.get(definition);
+  if (known !== undefined) return known;
+  ajv ??= new Ajv({ allErrors: true, verbose: true, strictTypes: false });
+  const compiled = ajv.compile<Resource>(definition.schema);
+  validators.set(definition, compiled);
+  return compiled;
+}
+
+function definitionOf(value: unknown): KindDefinition | Problem[] {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return [
+      {
+        path: "",
+        message: `must be an object with apiVersion, kind, metadata and spec, not ${typeName(value)}`,
+      },
+    ];
+  const problems: Problem[] = [];
+  const read = (field: "apiVersion" | "kind"): string => {
+    const found: unknown = Object.hasOwn(value, field)
+      ? (value as Record<string, unknown>)[field]
+      : undefined;
+    if (typeof found === "string" && found !== "") return found;
+    problems.push({
+      path: field,
+      message:
+        found === undefined
+          ? "is required"
+          : `must be text, not ${typeName(found)}`,
+    });
+    return "";
+  };
+  const apiVersion = read("apiVersion");
+  const kind = read("kind");
+  if (problems.length > 0) return problems;
+  const definition = kindOf(apiVersion, kind);
+  if (definition !== undefined) return definition;
+  const named = kindNamed(kind);
+  if (named !== undefined)
+    return [
+      {
+        path: "apiVersion",
+        message: `${kind} is "${named.apiVersion}" here, not ${JSON.stringify(apiVersion)}`,
+      },
+    ];
+  const kinds = KINDS.map((known) => known.kind);
+  return [
+    {
+      path: "kind",
+      message: `${JSON.stringify(kind)} is not a kind of this version${didYouMean(kind, kinds)}; it has ${kinds.join(", ")}`,
+    },
+  ];
+}
+
+function atMost(problems: readonly Problem[]): readonly Problem[] {
+  if (problems.length <= MOST_PROBLEMS) return problems;
+  return [
+    ...problems.slice(0, MOST_PROBLEMS),
+    { path: "", message: `and ${problems.length - MOST_PROBLEMS} more` },
+  ];
+}

@@ -1,0 +1,134 @@
+/** One request on a client connection: the writing of its body, and what the connection must know of it. */
+import { MeshError } from "../../core/errors.ts";
+import type {
+  ClientStream,
+  RequestHead,
+  ResponseReceiver,
+} from "../exchange.ts";
+import type { Fields } from "../fields.ts";
+import type { BodyWriter } from "./body-writer.ts";
+import type { Output } from "./output.ts";
+import { Http1Fault } from "./refusal.ts";
+
+/** What a stream needs of the connection that carries it. */
+export interface ClientCarrier {
+  readonly output: Output;
+  readonly writer: BodyWriter;
+  /** The stream was paused or resumed. */
+  flow(): void;
+  /** The last octet of the request is in the output. */
+  requestEnded(): void;
+  /** The sender's half of a tunnel is through. */
+  endTunnel(): void;
+  /** Ends the connection; with an error, the receiver is told of it. */
+  breakOff(error: MeshError | undefined): void;
+}
+
+export class Http1ClientStream implements ClientStream {
+  readonly method: string;
+  readonly receiver: ResponseReceiver;
+  readonly #carrier: ClientCarrier;
+  /** What was written to a tunnel that is not open yet: after a refusal it would be read as the next request. */
+  #early: Buffer[] | undefined;
+  #over = false;
+  paused = false;
+  requestEnded: boolean;
+  responseEnded = false;
+
+  constructor(
+    carrier: ClientCarrier,
+    head: RequestHead,
+    ended: boolean,
+    receiver: ResponseReceiver,
+  ) {
+    this.#carrier = carrier;
+    this.method = head.method;
+    this.receiver = receiver;
+    this.requestEnded = ended && head.method !== "CONNECT";
+    if (head.method === "CONNECT") this.#early = [];
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#over || this.requestEnded) return true;
+    if (this.#early !== undefined) {
+      this.#early.push(chunk);
+      return false;
+    }
+    const { output, writer } = this.#carrier;
+    try {
+      writer.write(chunk);
+    } catch (fault) {
+      this.#defect(fault);
+      return true;
+    }
+    output.later();
+    return !output.full;
+  }
+
+  end(trailers?: Fields): void {
+    if (this.#over || this.requestEnded) return;
+    if (this.method === "CONNECT") {
+      this.requestEnded = true;
+      if (this.#early === undefined) this.#carrier.endTunnel();
+      return;
+    }
+    try {
+      this.#carrier.writer.end(trailers);
+    } catch (fault) {
+      this.#defect(fault);
+      return;
+    }
+    this.requestEnded = true;
+    this.#carrier.requestEnded();
+  }
+
+  abort(_error: MeshError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#carrier.breakOff(undefined);
+  }
+
+  pause(): void {
+    if (this.paused || this.#over) return;
+    this.paused = true;
+    this.#carrier.flow();
+  }
+
+  resume(): void {
+    if (!this.paused || this.#over) return;
+    this.paused = false;
+    this.#carrier.flow();
+  }
+
+  /** The peer took the CONNECT: what waited goes out. */
+  tunnelOpened(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    const { output, writer } = this.#carrier;
+    for (const chunk of early) writer.write(chunk);
+    output.flush();
+    if (this.requestEnded) this.#carrier.endTunnel();
+    else if (early.length > 0 && !output.full) this.receiver.drained();
+  }
+
+  /** The connection has room again. */
+  drained(): void {
+    if (!this.#over && !this.requestEnded) this.receiver.drained();
+  }
+
+  /** The connection says that the exchange is over: whatever is called from here on does nothing. */
+  complete(): void {
+    this.#over = true;
+    this.#early = undefined;
+  }
+
+  #defect(fault: unknown): void {
+    if (!(fault instanceof Http1Fault)) throw fault;
+    this.#carrier.breakOff(
+      new MeshError("INTERNAL", fault.message, {
+        source: "proxy",
+        cause: fault,
+      }),
+    );
+  }
+}

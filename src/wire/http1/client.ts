@@ -1,0 +1,436 @@
+/**
+ * A client-side HTTP/1.1 connection: one exchange at a time, and reused only where nothing about it is in doubt (law 7).
+ *
+ * ```
+ *   idle ─ request ─→ response-head ─→ response-body ─→ idle                 closed: from the first doubt on
+ *                        │  ↑ 1xx          └── request not sent yet ─→ request-body ─→ idle
+ *                        └─ CONNECT, 2xx ─→ tunnel
+ * ```
+ */
+import type { Socket } from "node:net";
+import type { Clock } from "../../core/clock.ts";
+import { MeshError } from "../../core/errors.ts";
+import type {
+  ClientConnection,
+  ClientConnectionObserver,
+  ClientStream,
+  RequestHead,
+  ResponseReceiver,
+} from "../exchange.ts";
+import { BodyReader } from "./body-reader.ts";
+import { BodyWriter } from "./body-writer.ts";
+import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
+import { takeHead } from "./head-intake.ts";
+import { Input } from "./input.ts";
+import { DEFAULT_LIMITS, type Http1Limits } from "./limits.ts";
+import { Output } from "./output.ts";
+import { Http1Fault } from "./refusal.ts";
+import { beginRequest } from "./request-writer.ts";
+import { parseResponseHead } from "./response-head.ts";
+import { attend, type SocketUser } from "./sockets.ts";
+
+export interface Http1ClientOptions {
+  readonly clock: Clock;
+  readonly limits?: Partial<Http1Limits>;
+}
+
+/** Takes over a connected socket. */
+export function connectHttp1(
+  socket: Socket,
+  options: Http1ClientOptions,
+  observer: ClientConnectionObserver,
+): ClientConnection {
+  return new Http1ClientConnection(socket, options, observer);
+}
+
+type State =
+  | "idle"
+  | "response-head"
+  | "response-body"
+  | "request-body"
+  | "tunnel"
+  | "closed";
+
+class Http1ClientConnection
+  implements ClientConnection, ClientCarrier, SocketUser
+{
+  readonly protocol = "http/1.1";
+  readonly output: Output;
+  readonly writer: BodyWriter;
+  heardAt: number;
+  keepAlive: number | undefined;
+  readonly #socket: Socket;
+  readonly #clock: Clock;
+  readonly #limits: Http1Limits;
+  readonly #observer: ClientConnectionObserver;
+  readonly #reader: BodyReader;
+  readonly #input: Input = new Input();
+  #state: State = "idle";
+  #stream: Http1ClientStream | undefined;
+  #running = false;
+  #reading = true;
+  /** The connection may carry another request after this one. */
+  #reusable = true;
+  /** The peer has sent its FIN. */
+  #finished = false;
+  #informational = 0;
+  /** Why the connection ended, where it was not in order. */
+  #failure: MeshError | undefined;
+
+  constructor(
+    socket: Socket,
+    options: Http1ClientOptions,
+    observer: ClientConnectionObserver,
+  ) {
+    this.#socket = socket;
+    this.#clock = options.clock;
+    this.#observer = observer;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#reader = new BodyReader(this.#limits);
+    this.output = new Output(socket, () => this.#stream?.drained());
+    this.writer = new BodyWriter(this.output);
+    this.heardAt = options.clock.now();
+    attend(socket, this);
+  }
+
+  get active(): number {
+    return this.#stream === undefined ? 0 : 1;
+  }
+
+  get capacity(): number {
+    return this.#state === "idle" && this.#reusable ? 1 : 0;
+  }
+
+  request(
+    head: RequestHead,
+    ended: boolean,
+    receiver: ResponseReceiver,
+  ): ClientStream {
+    const stream = new Http1ClientStream(this, head, ended, receiver);
+    const impossible =
+      this.capacity === 0
+        ? new MeshError("STREAM_REFUSED", "the connection has no room", {
+            source: "proxy",
+            unprocessed: true,
+          })
+        : this.#begin(head, ended);
+    if (impossible !== undefined) {
+      stream.complete();
+      process.nextTick(() => receiver.abort(impossible));
+      return stream;
+    }
+    this.#stream = stream;
+    this.#state = "response-head";
+    this.#informational = 0;
+    // With a body to come, its first octets go along in the same write.
+    if (ended || head.method === "CONNECT") this.output.flush();
+    else this.output.later();
+    return stream;
+  }
+
+  ping(): Promise<void> {
+    return Promise.reject(
+      new MeshError("UNSUPPORTED", "HTTP/1.1 has no ping", { source: "proxy" }),
+    );
+  }
+
+  drain(): void {
+    this.#reusable = false;
+    if (this.#state === "idle") this.#shut(undefined);
+  }
+
+  destroy(error?: MeshError): void {
+    this.breakOff(
+      error ??
+        new MeshError("DRAINING", "the connection was ended by this proxy", {
+          source: "proxy",
+          unprocessed: !this.output.sent,
+        }),
+    );
+  }
+
+  // ClientCarrier: what the stream asks for.
+
+  flow(): void {
+    this.#run();
+  }
+
+  requestEnded(): void {
+    this.output.flush();
+    const stream = this.#stream;
+    if (stream === undefined || this.#state !== "request-body") return;
+    this.#release(stream);
+    this.#offerAgain();
+  }
+
+  endTunnel(): void {
+    this.output.flush();
+    this.#socket.end();
+  }
+
+  breakOff(error: MeshError | undefined): void {
+    const stream = this.#stream;
+    this.output.discard();
+    this.#shut(undefined);
+    if (stream === undefined) return;
+    stream.complete();
+    if (error !== undefined) stream.receiver.abort(error);
+  }
+
+  #begin(head: RequestHead, ended: boolean): MeshError | undefined {
+    this.output.mark();
+    return beginRequest(head, ended, this.output, this.writer);
+  }
+
+  // SocketUser.
+
+  received(chunk: Buffer): void {
+    this.heardAt = this.#clock.now();
+    if (this.#state === "closed") return;
+    if (this.#state === "idle" || this.#state === "request-body") {
+      // RFC 9112 9.2: what it answers nobody knows, and nobody may get it.
+      this.#violated("the endpoint sent octets that answer no request");
+      return;
+    }
+    this.#input.push(chunk);
+    this.#run();
+  }
+
+  finished(): void {
+    this.#finished = true;
+    this.#run();
+  }
+
+  closed(error: Error | undefined): void {
+    const stream = this.#stream;
+    const throughBothWays =
+      this.#state === "tunnel" &&
+      stream?.responseEnded === true &&
+      stream.requestEnded;
+    if (throughBothWays) {
+      stream.complete();
+      this.#shut(undefined);
+    } else if (this.#state !== "closed")
+      this.#fail(this.#reset("the connection to the endpoint broke", error));
+    this.#observer.closed(this.#failure);
+  }
+
+  // Reading.
+
+  /** Goes on as far as what is at hand allows. Calls from within it return at once: the loop takes up what they changed. */
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      while (this.#step());
+    } catch (fault) {
+      if (!(fault instanceof Http1Fault)) {
+        this.destroy();
+        throw fault;
+      }
+      this.#violated(fault.message);
+    } finally {
+      this.#running = false;
+    }
+    if (this.#finished) this.#peerFinished();
+    this.#updateReading();
+  }
+
+  /** False where nothing can be done before something else happens. */
+  #step(): boolean {
+    const stream = this.#stream;
+    const input = this.#input;
+    if (stream === undefined || input.length === 0 || stream.paused)
+      return false;
+    switch (this.#state) {
+      case "response-head":
+        return this.#responseHead(stream);
+      case "response-body": {
+        const stopped = this.#reader.read(
+          input.bytes,
+          input.start,
+          input.end,
+          stream.receiver,
+        );
+        // The receiver may have broken the exchange off.
+        if (this.#stream !== stream) return false;
+        input.consume(stopped);
+        if (this.#reader.done) this.#bodyEnded(stream);
+        return false;
+      }
+      case "tunnel": {
+        const data = input.bytes.subarray(input.start, input.end);
+        input.clear();
+        stream.receiver.data(data);
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  #responseHead(stream: Http1ClientStream): boolean {
+    const text = takeHead(this.#input, this.#limits);
+    if (text === undefined) return false;
+    const response = parseResponseHead(text, stream.method, this.#limits);
+    const { head, framing } = response;
+    if (head.status < 200) {
+      this.#informationalHead(head.status);
+      stream.receiver.informational(head);
+      return true;
+    }
+    this.keepAlive = response.keepAliveTimeout;
+    if (!response.keepAlive) this.#noMore();
+    switch (framing) {
+      case "tunnel":
+        this.#state = "tunnel";
+        stream.receiver.head(head, false);
+        if (this.#stream === stream) stream.tunnelOpened();
+        return true;
+      case "none":
+        this.#responseEnded(stream);
+        stream.receiver.head(head, true);
+        this.#offerAgain();
+        return false;
+      default:
+        this.#reader.begin(framing, head.contentLength);
+        this.#state = "response-body";
+        stream.receiver.head(head, false);
+        return true;
+    }
+  }
+
+  #informationalHead(status: number): void {
+    // RFC 9110 7.8: a protocol may be switched only where that was asked for, and it never is.
+    if (status === 101)
+      throw new Http1Fault("grammar", "101 without an Upgrade");
+    this.#informational += 1;
+    if (this.#informational > this.#limits.informationalResponses)
+      throw new Http1Fault(
+        "grammar",
+        `more than ${this.#limits.informationalResponses} 1xx responses`,
+      );
+  }
+
+  #bodyEnded(stream: Http1ClientStream): void {
+    this.#responseEnded(stream);
+    stream.receiver.end(this.#reader.trailers);
+    this.#offerAgain();
+  }
+
+  /** Settles what becomes of the connection, before the receiver hears of the end and may ask for it again. */
+  #responseEnded(stream: Http1ClientStream): void {
+    stream.responseEnded = true;
+    // What follows the response answers nothing.
+    if (this.#input.length > 0) this.#reusable = false;
+    // A tunnel that was not granted has no body to come.
+    if (stream.method === "CONNECT") stream.requestEnded = true;
+    if (stream.requestEnded) this.#release(stream);
+    else this.#state = "request-body";
+  }
+
+  #release(stream: Http1ClientStream): void {
+    stream.complete();
+    this.#stream = undefined;
+    this.#state = "idle";
+  }
+
+  /** After the receiver was told: the connection goes back to its pool, or ends. */
+  #offerAgain(): void {
+    if (this.#state !== "idle" && this.#state !== "request-body") return;
+    if (!this.#reusable) {
+      const stream = this.#stream;
+      this.#shut(undefined);
+      if (stream !== undefined) this.#letGo(stream);
+    } else if (this.#state === "idle") this.#observer.available();
+  }
+
+  /** The peer's half is closed, and all that came before has been looked at as far as it could be. */
+  #peerFinished(): void {
+    const stream = this.#stream;
+    // What is still at hand waits for the receiver.
+    if (stream?.paused === true && this.#input.length > 0) return;
+    switch (this.#state) {
+      case "idle":
+      case "request-body":
+        this.#noMore();
+        this.#offerAgain();
+        return;
+      case "response-head":
+        this.#fail(this.#reset("the endpoint closed before its answer"));
+        return;
+      case "response-body":
+        if (stream !== undefined && this.#reader.closeDelimited)
+          this.#bodyEnded(stream);
+        else this.#fail(this.#reset("the endpoint closed within its answer"));
+        return;
+      case "tunnel":
+        if (stream === undefined || stream.responseEnded) return;
+        stream.responseEnded = true;
+        stream.receiver.end(undefined);
+        return;
+      case "closed":
+        return;
+    }
+  }
+
+  #updateReading(): void {
+    if (this.#state === "closed") return;
+    const wanted = this.#stream?.paused !== true || this.#stream.responseEnded;
+    if (wanted === this.#reading) return;
+    this.#reading = wanted;
+    if (wanted) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  // Ending.
+
+  #noMore(): void {
+    if (!this.#reusable) return;
+    this.#reusable = false;
+    this.#observer.draining();
+  }
+
+  #violated(detail: string): void {
+    this.#fail(
+      new MeshError("UPSTREAM_PROTOCOL", detail, { source: "upstream" }),
+    );
+  }
+
+  #reset(detail: string, cause?: Error): MeshError {
+    return new MeshError("UPSTREAM_RESET", detail, {
+      source: "upstream",
+      unprocessed: this.#stream !== undefined && !this.output.sent,
+      cause,
+    });
+  }
+
+  /** The peer has failed: the receiver is told, unless it has its whole response already. */
+  #fail(error: MeshError): void {
+    const stream = this.#stream;
+    this.#noMore();
+    this.#shut(error);
+    if (stream === undefined) return;
+    if (stream.responseEnded) this.#letGo(stream);
+    else {
+      stream.complete();
+      stream.receiver.abort(error);
+    }
+  }
+
+  /** The response is whole, and the rest of the request goes nowhere: who waits for room to write it must not wait for ever. */
+  #letGo(stream: Http1ClientStream): void {
+    stream.complete();
+    if (this.output.full) stream.receiver.drained();
+  }
+
+  #shut(error: MeshError | undefined): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#reusable = false;
+    this.#failure = error;
+    this.#stream = undefined;
+    this.#input.clear();
+    this.#socket.destroy();
+  }
+}

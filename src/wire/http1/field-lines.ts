@@ -1,0 +1,124 @@
+/** Field lines to shared `Field` objects: a line that was seen before costs one look-up, is known to be valid and brings its encodings along. */
+import { FieldClass, makeField, type Field } from "../fields.ts";
+import { consistsOf, FIELD_VALUE, TOKEN } from "./grammar.ts";
+import { Http1Fault } from "./refusal.ts";
+
+/** Lines longer than this are neither looked up nor kept. */
+const LONGEST_LINE = 160;
+/** Longest value that is kept. */
+const LONGEST_VALUE = 128;
+/** Lines in each of the two generations. */
+const GENERATION = 512;
+
+/** Names whose values do not come again: to keep them would push out what does. */
+const PASSING: ReadonlySet<string> = new Set([
+  "age",
+  "content-length",
+  "date",
+  "etag",
+  "expires",
+  "if-modified-since",
+  "if-none-match",
+  "last-modified",
+  "x-amzn-trace-id",
+  "x-b3-parentspanid",
+  "x-b3-spanid",
+  "x-b3-traceid",
+  "x-correlation-id",
+  "x-envoy-upstream-service-time",
+  "x-forwarded-for",
+  "x-request-id",
+]);
+
+/**
+ * Two generations: what is asked for moves to the young one; when that is full it becomes the old one, and the former old
+ * one is dropped. A name that never repeats thus costs a rotation now and then, and cannot keep the useful lines out.
+ */
+let young = new Map<string, Field>();
+let old = new Map<string, Field>();
+
+function keep(line: string, field: Field): void {
+  if (young.size >= GENERATION) {
+    old = young;
+    young = new Map();
+  }
+  young.set(line, field);
+}
+
+/** How many lines are kept; for tests and metrics. */
+export function keptLines(): number {
+  return young.size + old.size;
+}
+
+/** Whether a line is kept; for tests. */
+export function isKept(line: string): boolean {
+  return young.has(line) || old.has(line);
+}
+
+/** The field of one line, without its CRLF (RFC 9112 5). Throws `Http1Fault`. */
+export function fieldOfLine(line: string): Field {
+  if (line.length > LONGEST_LINE) return parseFieldLine(line);
+  let field = young.get(line);
+  if (field !== undefined) return field;
+  field = old.get(line);
+  if (field !== undefined) {
+    keep(detached(line), field);
+    return field;
+  }
+  field = parseFieldLine(line);
+  if (!isKeepable(field)) return field;
+  // The line is a view of a whole head, credentials included: what outlives the request is a copy of its own.
+  const copy = detached(line);
+  field = parseFieldLine(copy);
+  keep(copy, field);
+  return field;
+}
+
+function isKeepable(field: Field): boolean {
+  return (
+    (field.bits & (FieldClass.SENSITIVE | FieldClass.TRACE)) === 0 &&
+    field.value.length <= LONGEST_VALUE &&
+    !PASSING.has(field.name)
+  );
+}
+
+function detached(text: string): string {
+  return Buffer.from(text, "latin1").toString("latin1");
+}
+
+/** field-line = field-name ":" OWS field-value OWS (RFC 9112 5). */
+function parseFieldLine(line: string): Field {
+  const colon = line.indexOf(":");
+  if (colon === -1) throw lineFault(line, line.length);
+  if (colon === 0)
+    throw new Http1Fault("grammar", "a field line has no field name");
+  if (!consistsOf(TOKEN, line, 0, colon)) throw lineFault(line, colon);
+  let from = colon + 1;
+  let to = line.length;
+  while (from < to && isBlank(line.charCodeAt(from))) from += 1;
+  while (to > from && isBlank(line.charCodeAt(to - 1))) to -= 1;
+  if (!consistsOf(FIELD_VALUE, line, from, to))
+    throw new Http1Fault("grammar", "a field value has a control character");
+  return makeField(line.slice(0, colon).toLowerCase(), line.slice(from, to));
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/** Names what is wrong with a name, since each of these is a known way to smuggle. */
+function lineFault(line: string, nameEnd: number): Http1Fault {
+  if (isBlank(line.charCodeAt(0)))
+    return new Http1Fault(
+      "grammar",
+      "a field line begins with white space (obs-fold, RFC 9112 5.2)",
+    );
+  if (nameEnd === line.length)
+    return new Http1Fault("grammar", "a field line has no colon");
+  if (isBlank(line.charCodeAt(nameEnd - 1)))
+    return new Http1Fault(
+      "grammar",
+      "white space between field name and colon (RFC 9112 5.1)",
+    );
+  return new Http1Fault("grammar", "a field name is not a token");
+}

@@ -1,0 +1,105 @@
+/** The character classes and small productions of RFC 9110 and RFC 9112, as look-up tables over latin-1 text. */
+import { isIPv6 } from "node:net";
+
+const ALPHANUMERIC =
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/** tchar (RFC 9110 5.6.2). */
+export const TOKEN: Uint8Array = tableOf(ALPHANUMERIC + "!#$%&'*+-.^_`|~");
+
+/** What a field value is made of: HTAB, SP, VCHAR and obs-text (RFC 9110 5.5). No other control character, so neither CR, LF nor NUL. */
+export const FIELD_VALUE: Uint8Array = rangeTable([
+  [0x09, 0x09],
+  [0x20, 0x7e],
+  [0x80, 0xff],
+]);
+
+/**
+ * What a request target is made of: visible ASCII but "#" (RFC 9112 3.2, RFC 3986 2). Characters that a URI must
+ * percent-encode but no parser takes for a delimiter, such as "|", are let through: path normalisation judges them.
+ */
+export const TARGET: Uint8Array = rangeTable([
+  [0x21, 0x22],
+  [0x24, 0x7e],
+]);
+
+/**
+ * What a registered name is made of here: unreserved characters alone. RFC 3986 3.2.2 has sub-delims (a comma would be a list
+ * to one parser, a name to another) and percent-encoding (compared decoded by some, raw by others) as well: refused.
+ */
+const HOST: Uint8Array = tableOf(ALPHANUMERIC + "-._~");
+
+function tableOf(characters: string): Uint8Array {
+  const table = new Uint8Array(256);
+  for (const character of characters) table[character.charCodeAt(0)] = 1;
+  return table;
+}
+
+function rangeTable(
+  ranges: readonly (readonly [number, number])[],
+): Uint8Array {
+  const table = new Uint8Array(256);
+  for (const [first, last] of ranges) table.fill(1, first, last + 1);
+  return table;
+}
+
+/** Whether every character of text[from, to) is in the table. An empty range is. A character over 255 never is. */
+export function consistsOf(
+  table: Uint8Array,
+  text: string,
+  from: number,
+  to: number,
+): boolean {
+  for (let at = from; at < to; at += 1)
+    if (table[text.charCodeAt(at)] !== 1) return false;
+  return true;
+}
+
+/** token = 1*tchar (RFC 9110 5.6.2). */
+export function isToken(text: string): boolean {
+  return text.length > 0 && consistsOf(TOKEN, text, 0, text.length);
+}
+
+/** 1*DIGIT without a sign, a space or a list (RFC 9110 8.6); undefined also where the number is past 2^53. */
+export function parseDigits(text: string): number | undefined {
+  if (text.length === 0 || text.length > 16) return undefined;
+  let value = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const digit = text.charCodeAt(at) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+  }
+  return value <= Number.MAX_SAFE_INTEGER ? value : undefined;
+}
+
+/** uri-host [ ":" port ] without userinfo (RFC 9110 4.2.4, 7.2); the port, where there is a colon, is 0 to 65535. */
+export function isAuthority(text: string): boolean {
+  const literal = text.charCodeAt(0) === 0x5b;
+  const hostEnd = literal ? text.indexOf("]") + 1 : text.indexOf(":");
+  const end = hostEnd === -1 ? text.length : hostEnd;
+  if (end === 0) return false;
+  if (literal) {
+    const address = text.slice(1, end - 1);
+    // A zone id means something on one machine only (RFC 6874 2), and isIPv6 takes it.
+    if (address.includes("%") || !isIPv6(address)) return false;
+  } else if (!consistsOf(HOST, text, 0, end)) return false;
+  if (end === text.length) return true;
+  if (text.charCodeAt(end) !== 0x3a) return false;
+  const port = parseDigits(text.slice(end + 1));
+  return text.length - end <= 6 && port !== undefined && port <= 65535;
+}
+
+/** Whether an authority ends in a port. */
+export function hasPort(authority: string): boolean {
+  const colon = authority.lastIndexOf(":");
+  return colon > authority.lastIndexOf("]");
+}
+
+/** The authority as it is compared: lower case, the scheme's default port left out (RFC 9110 4.2.3). */
+export function comparableAuthority(authority: string, scheme: string): string {
+  const lower = authority.toLowerCase();
+  const port = scheme === "https" ? ":443" : ":80";
+  return lower.endsWith(port) && hasPort(lower)
+    ? lower.slice(0, -port.length)
+    : lower;
+}

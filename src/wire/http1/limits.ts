@@ -1,0 +1,40 @@
+/** What one HTTP/1.1 connection may cost: every bound of the codec, with its default and where that comes from. */
+
+export interface Http1Limits {
+  /** Octets of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */
+  readonly headBytes: number;
+  /** Field lines in a head, and in a trailer section. Envoy's `max_headers_count`. Over it: 431. */
+  readonly headerCount: number;
+  /** Octets of a request line. Over it: 414. */
+  readonly requestLineBytes: number;
+  /** Milliseconds from the first octet of a request head to its last; also for what is left of a body once its answer is out. Over it: 408. */
+  readonly headTimeout: number;
+  /** Milliseconds that a connection may wait for the next request. */
+  readonly idleTimeout: number;
+  /** Milliseconds between our FIN and the end of the connection, in which the peer may read our last words (RFC 9112 9.6). */
+  readonly lingerTimeout: number;
+  /** Octets of the extensions of one chunk (RFC 9112 7.1.1 asks for a bound). */
+  readonly chunkExtensionBytes: number;
+  /** Octets of a trailer section. */
+  readonly trailerBytes: number;
+  /** Octets held of requests that were sent ahead; then the connection is read no further. */
+  readonly pipelinedBytes: number;
+  /** Octets of a body that are still read, for the sake of the connection, after its answer is out; and of what comes after our FIN. */
+  readonly drainBytes: number;
+  /** 1xx responses before the final one. */
+  readonly informationalResponses: number;
+}
+
+export const DEFAULT_LIMITS: Http1Limits = {
+  headBytes: 64 * 1024,
+  headerCount: 100,
+  requestLineBytes: 16 * 1024,
+  headTimeout: 10_000,
+  idleTimeout: 60_000,
+  lingerTimeout: 2000,
+  chunkExtensionBytes: 256,
+  trailerBytes: 8 * 1024,
+  pipelinedBytes: 64 * 1024,
+  drainBytes: 256 * 1024,
+  informationalResponses: 16,
+};

@@ -1,0 +1,46 @@
+/**
+ * The end of a server connection after our last word (RFC 9112 9.6): our FIN, and then what still comes is read and dropped for
+ * a while. To close with octets unread would send a reset, which can overtake the answer and erase it.
+ */
+import type { Socket } from "node:net";
+import type { Deadline } from "./deadline.ts";
+import type { Http1Limits } from "./limits.ts";
+
+export class Linger {
+  readonly #socket: Socket;
+  readonly #deadline: Deadline;
+  readonly #limits: Http1Limits;
+  #dropped = 0;
+  /** Octets that had not left when we last looked. */
+  #unsent = 0;
+
+  constructor(socket: Socket, deadline: Deadline, limits: Http1Limits) {
+    this.#socket = socket;
+    this.#deadline = deadline;
+    this.#limits = limits;
+  }
+
+  start(): void {
+    this.#socket.end();
+    this.#unsent = this.#socket.writableLength;
+    this.#deadline.set(this.#limits.lingerTimeout);
+  }
+
+  /** So much has come and was dropped. */
+  drop(octets: number): void {
+    this.#dropped += octets;
+    if (this.#dropped > this.#limits.drainBytes) this.#socket.destroy();
+  }
+
+  /** The deadline has passed. A peer that reads slowly gets all of it, as long as it reads at all. */
+  overdue(): void {
+    const unsent = this.#socket.writableLength;
+    if (unsent >= this.#unsent) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#unsent = unsent;
+    const { headTimeout, lingerTimeout } = this.#limits;
+    this.#deadline.set(unsent > 0 ? headTimeout : lingerTimeout);
+  }
+}

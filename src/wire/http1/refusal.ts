@@ -1,0 +1,60 @@
+/** The codec's own answers: one table of what it refuses and the status of each, the only statuses that it ever makes up. */
+import { REASONS, type Code } from "../../core/errors.ts";
+import { phraseOf } from "./phrases.ts";
+
+interface Refusal {
+  readonly status: number;
+  readonly code: Code;
+}
+
+export const REFUSALS = {
+  /** Not HTTP, or HTTP that two parsers could read differently. */
+  grammar: { status: 400, code: "BAD_REQUEST" },
+  /** The head did not come to its end in time (RFC 9110 15.5.9). */
+  stalled: { status: 408, code: "REQUEST_STALLED" },
+  /** The request line is over its limit (RFC 9112 3). */
+  line: { status: 414, code: "HEADERS_TOO_LARGE" },
+  /** An expectation other than 100-continue (RFC 9110 10.1.1). */
+  expectation: {
+    status: 417,
+    code: "EXPECTATION_FAILED",
+  },
+  /** The head is over its limit, in octets or in lines (RFC 6585 5). */
+  head: {
+    status: 431,
+    code: "HEADERS_TOO_LARGE",
+  },
+  /** A transfer coding beside chunked (RFC 9112 6.1). */
+  coding: { status: 501, code: "UNSUPPORTED" },
+  /** A version that is neither 1.1 nor 1.0. */
+  version: {
+    status: 505,
+    code: "UNSUPPORTED",
+  },
+} as const satisfies Readonly<Record<string, Refusal>>;
+
+export type RefusalKind = keyof typeof REFUSALS;
+
+/** What came breaks the grammar or a limit. The message names the fault and quotes nothing that the peer sent. */
+export class Http1Fault extends Error {
+  override readonly name = "Http1Fault";
+  readonly kind: RefusalKind;
+
+  constructor(kind: RefusalKind, detail: string) {
+    super(detail);
+    this.kind = kind;
+  }
+}
+
+/** The whole response to a request that is refused; the connection ends after it. */
+export function refusalResponse(fault: Http1Fault): string {
+  const { status, code } = REFUSALS[fault.kind];
+  const text = `${REASONS[code]}: ${fault.message}\n`;
+  return (
+    `HTTP/1.1 ${status} ${phraseOf(status)}\r\n` +
+    "content-type: text/plain; charset=utf-8\r\n" +
+    `content-length: ${text.length}\r\n` +
+    "connection: close\r\n" +
+    `x-wherry-reason: ${code}\r\n\r\n${text}`
+  );
+}

@@ -1,0 +1,207 @@
+/** Request line and header section to a neutral request head, by the strict reading of RFC 9112 3 and 6. */
+import type { RequestHead } from "../exchange.ts";
+import type { Field } from "../fields.ts";
+import {
+  comparableAuthority,
+  consistsOf,
+  hasPort,
+  isAuthority,
+  isToken,
+  TARGET,
+} from "./grammar.ts";
+import {
+  isChunked,
+  lineEnd,
+  parseHeaderSection,
+  type Framing,
+} from "./header-section.ts";
+import type { Http1Limits } from "./limits.ts";
+import { Http1Fault } from "./refusal.ts";
+
+export interface ParsedRequest {
+  readonly head: RequestHead;
+  readonly framing: Framing;
+  /** The minor version of HTTP/1. */
+  readonly minor: 0 | 1;
+  /** What the caller wants of the connection (RFC 9112 9.3). */
+  readonly keepAlive: boolean;
+  /** The caller may hold its body back until it sees a 100 (RFC 9110 10.1.1). */
+  readonly expectsContinue: boolean;
+}
+
+interface Target {
+  readonly scheme: string;
+  readonly authority: string;
+  readonly path: string;
+  readonly absolute: boolean;
+}
+
+const METHODS: ReadonlySet<string> = new Set([
+  "GET",
+  "POST",
+  "PUT",
+  "PATCH",
+  "DELETE",
+  "HEAD",
+  "OPTIONS",
+  "CONNECT",
+  "TRACE",
+]);
+
+/**
+ * `text` is the head in latin-1 with the CRLF of its last line, without the empty line. `scheme` is that of the connection,
+ * for targets that do not say it. Throws `Http1Fault`.
+ */
+export function parseRequestHead(
+  text: string,
+  scheme: "http" | "https",
+  limits: Http1Limits,
+): ParsedRequest {
+  const end = lineEnd(text, 0);
+  if (end > limits.requestLineBytes)
+    throw new Http1Fault(
+      "line",
+      `the request line is over ${limits.requestLineBytes} octets`,
+    );
+  const methodEnd = text.indexOf(" ");
+  if (methodEnd === -1 || methodEnd > end)
+    throw new Http1Fault("grammar", "the request line has no target");
+  const method = text.slice(0, methodEnd);
+  if (!METHODS.has(method) && !isToken(method))
+    throw new Http1Fault("grammar", "the method is not a token");
+  const targetEnd = text.indexOf(" ", methodEnd + 1);
+  if (targetEnd === -1 || targetEnd > end)
+    throw new Http1Fault("grammar", "the request line has no version");
+  const minor = parseVersion(text, targetEnd + 1, end);
+  const target = text.slice(methodEnd + 1, targetEnd);
+  if (target.length === 0 || !consistsOf(TARGET, target, 0, target.length))
+    throw new Http1Fault(
+      "grammar",
+      "the request target has a character that no target has",
+    );
+
+  const section = parseHeaderSection(text, end + 2, limits);
+  const { host } = section;
+  if (host === undefined && minor === 1)
+    throw new Http1Fault("grammar", "no Host in an HTTP/1.1 request");
+  if (host !== undefined && !isAuthority(host))
+    throw new Http1Fault("grammar", "Host is not one host and port");
+  const chunked = isChunked(section, minor);
+  const {
+    scheme: saidScheme,
+    authority,
+    path,
+    absolute,
+  } = target.charCodeAt(0) === 0x2f && method !== "CONNECT"
+    ? { scheme, authority: host ?? "", path: target, absolute: false }
+    : otherForm(method, target, host, scheme);
+  if (method === "CONNECT" && (chunked || section.contentLength !== undefined))
+    throw new Http1Fault("grammar", "CONNECT with a body (RFC 9110 9.3.6)");
+  const framing =
+    section.contentLength === undefined || section.contentLength === 0
+      ? chunked
+        ? "chunked"
+        : "none"
+      : "length";
+  return {
+    head: {
+      method,
+      scheme: saidScheme,
+      authority,
+      path,
+      protocol: undefined,
+      fields: expectationJudged(section.fields, section.expect, minor),
+      contentLength: section.contentLength,
+      acceptsTrailers: section.trailers,
+      absoluteForm: absolute,
+    },
+    framing,
+    minor,
+    keepAlive: !section.close && (minor === 1 || section.keepAlive),
+    expectsContinue: minor === 1 && section.expect !== undefined,
+  };
+}
+
+/** HTTP-version = "HTTP/" DIGIT "." DIGIT, case-sensitive (RFC 9112 2.3). */
+function parseVersion(text: string, from: number, end: number): 0 | 1 {
+  if (end - from === 8) {
+    if (text.startsWith("HTTP/1.1", from)) return 1;
+    if (text.startsWith("HTTP/1.0", from)) return 0;
+    if (/^HTTP\/[0-9]\.[0-9]$/.test(text.slice(from, end)))
+      throw new Http1Fault("version", "neither HTTP/1.1 nor HTTP/1.0");
+  }
+  throw new Http1Fault(
+    "grammar",
+    "the request line has no well-formed version",
+  );
+}
+
+/** Absolute, authority and asterisk form (RFC 9112 3.2.2 to 3.2.4). */
+function otherForm(
+  method: string,
+  target: string,
+  host: string | undefined,
+  scheme: string,
+): Target {
+  if (method === "CONNECT") {
+    if (!isAuthority(target) || !hasPort(target))
+      throw new Http1Fault("grammar", "the target of CONNECT is host:port");
+    requireSameHost(target, host, "");
+    return { scheme, authority: target, path: "", absolute: false };
+  }
+  if (target === "*") {
+    if (method !== "OPTIONS")
+      throw new Http1Fault("grammar", "the target * is for OPTIONS only");
+    return { scheme, authority: host ?? "", path: "*", absolute: false };
+  }
+  const said = /^(https?):\/\/([^/?]*)(.*)$/i.exec(target);
+  if (said === null)
+    throw new Http1Fault(
+      "grammar",
+      "the request target is in none of the four forms",
+    );
+  const [, saidScheme = "", authority = "", rest = ""] = said;
+  const lowerScheme = saidScheme.toLowerCase();
+  if (!isAuthority(authority))
+    throw new Http1Fault("grammar", "the target's authority is not host:port");
+  requireSameHost(authority, host, lowerScheme);
+  const path =
+    rest === ""
+      ? // RFC 9112 3.2.4: OPTIONS with an empty path means the server as a whole.
+        method === "OPTIONS"
+        ? "*"
+        : "/"
+      : rest.startsWith("?")
+        ? `/${rest}`
+        : rest;
+  return { scheme: lowerScheme, authority, path, absolute: true };
+}
+
+/** RFC 9112 3.2.2 has a proxy ignore Host here; but then two of us could go by different ones, so they must agree. */
+function requireSameHost(
+  authority: string,
+  host: string | undefined,
+  scheme: string,
+): void {
+  if (host === undefined) return;
+  const same =
+    scheme === ""
+      ? authority.toLowerCase() === host.toLowerCase()
+      : comparableAuthority(authority, scheme) ===
+        comparableAuthority(host, scheme);
+  if (!same)
+    throw new Http1Fault("grammar", "Host differs from the request target");
+}
+
+/** RFC 9110 10.1.1: 100-continue is passed on, another expectation is refused, and an HTTP/1.0 caller has none. */
+function expectationJudged(
+  fields: readonly Field[],
+  expect: string | undefined,
+  minor: 0 | 1,
+): readonly Field[] {
+  if (expect === undefined) return fields;
+  if (minor === 0) return fields.filter((field) => field.name !== "expect");
+  if (expect !== "100-continue")
+    throw new Http1Fault("expectation", "the only expectation is 100-continue");
+  return fields;
+}

@@ -1,0 +1,53 @@
+/** The start of a request: its head into the output, and the framing of its body settled (RFC 9112 6.2, 7.1; RFC 9110 8.6). */
+import { MeshError } from "../../core/errors.ts";
+import type { RequestHead } from "../exchange.ts";
+import type { BodyWriter } from "./body-writer.ts";
+import { CHUNKED, contentLengthLine, encodeRequest } from "./encode.ts";
+import type { Output } from "./output.ts";
+import { Http1Fault } from "./refusal.ts";
+
+/** Methods that are expected to have a body: that they have none is said (RFC 9110 8.6). */
+const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
+
+/** An error where HTTP/1.1 cannot carry this request; then nothing of it is in the output. */
+export function beginRequest(
+  head: RequestHead,
+  ended: boolean,
+  output: Output,
+  writer: BodyWriter,
+): MeshError | undefined {
+  if (head.protocol !== undefined)
+    return new MeshError(
+      "UNSUPPORTED",
+      "extended CONNECT cannot cross an HTTP/1.1 connection",
+      { source: "proxy", unprocessed: true },
+    );
+  const { contentLength } = head;
+  try {
+    if (head.method === "CONNECT") {
+      output.text(encodeRequest(head, ""));
+      // Once the tunnel is open, its octets are as they are.
+      writer.begin("close", undefined);
+    } else if (contentLength !== undefined) {
+      if (ended && contentLength > 0)
+        throw new Http1Fault("grammar", "a body announced and not there");
+      output.text(encodeRequest(head, contentLengthLine(contentLength)));
+      writer.begin("length", contentLength);
+    } else if (ended) {
+      const own = WITH_BODY.has(head.method) ? contentLengthLine(0) : "";
+      output.text(encodeRequest(head, own));
+      writer.begin("none", undefined);
+    } else {
+      output.text(encodeRequest(head, CHUNKED));
+      writer.begin("chunked", undefined);
+    }
+    return undefined;
+  } catch (fault) {
+    if (!(fault instanceof Http1Fault)) throw fault;
+    return new MeshError("INTERNAL", fault.message, {
+      source: "proxy",
+      unprocessed: true,
+      cause: fault,
+    });
+  }
+}

@@ -1,0 +1,439 @@
+/**
+ * A server-side HTTP/1.1 connection: requests are parsed and handed over one at a time, answered in order (RFC 9112 9.3).
+ *
+ * ```
+ *   request-head ─→ request-body ─→ response ─→ request-head …        closing: our FIN is out, the rest is read and dropped
+ *         │               └── answered early: drained ──┘ ↑            (RFC 9112 9.6), so that the peer sees our last words
+ *         └─ no body ──────────────────────→ response ─ CONNECT, 2xx ─→ tunnel
+ * ```
+ */
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import type { Clock } from "../../core/clock.ts";
+import { MeshError } from "../../core/errors.ts";
+import type {
+  ServerConnection,
+  ServerConnectionInfo,
+  ServerHandler,
+} from "../exchange.ts";
+import { BodyReader } from "./body-reader.ts";
+import { BodyWriter } from "./body-writer.ts";
+import { Deadline } from "./deadline.ts";
+import { skipEmptyLine, takeHead } from "./head-intake.ts";
+import { Input } from "./input.ts";
+import { DEFAULT_LIMITS, type Http1Limits } from "./limits.ts";
+import { Linger } from "./linger.ts";
+import { Output } from "./output.ts";
+import { Http1Fault, refusalResponse, REFUSALS } from "./refusal.ts";
+import { parseRequestHead } from "./request-head.ts";
+import { Http1ServerStream, type Carrier } from "./server-stream.ts";
+import { attend, reset, type SocketUser } from "./sockets.ts";
+
+export interface Http1ServerOptions {
+  readonly clock: Clock;
+  readonly info: ServerConnectionInfo;
+  readonly limits?: Partial<Http1Limits>;
+  /** What was read already to find out the protocol; it counts as received first. */
+  readonly firstBytes?: Buffer;
+}
+
+/** Serves one accepted connection until it ends. The handler is first called in a later turn. */
+export function serveHttp1(
+  socket: Socket,
+  options: Http1ServerOptions,
+  handler: ServerHandler,
+): ServerConnection {
+  return new Http1ServerConnection(socket, options, handler);
+}
+
+type State =
+  | "request-head"
+  | "request-body"
+  | "response"
+  | "tunnel"
+  | "closing"
+  | "closed";
+
+class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
+  readonly info: ServerConnectionInfo;
+  readonly output: Output;
+  readonly writer: BodyWriter;
+  draining = false;
+  readonly #socket: Socket;
+  readonly #handler: ServerHandler;
+  readonly #limits: Http1Limits;
+  readonly #scheme: "http" | "https";
+  readonly #reader: BodyReader;
+  readonly #input: Input = new Input();
+  readonly #deadline: Deadline;
+  readonly #linger: Linger;
+  #state: State = "request-head";
+  #stream: Http1ServerStream | undefined;
+  #running = false;
+  #reading = true;
+  /** The peer has sent its FIN. */
+  #finished = false;
+  #tunnelEndTold = false;
+  /** Part of a request head is there, and its time is running. */
+  #headBegun = false;
+  #emptyLineSkipped = false;
+  /** Octets of the request read after its answer. */
+  #drained = 0;
+
+  constructor(
+    socket: Socket,
+    options: Http1ServerOptions,
+    handler: ServerHandler,
+  ) {
+    this.#socket = socket;
+    this.#handler = handler;
+    this.info = options.info;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#scheme = socket instanceof TLSSocket ? "https" : "http";
+    this.#reader = new BodyReader(this.#limits);
+    this.output = new Output(socket, () => this.#stream?.drained());
+    this.writer = new BodyWriter(this.output);
+    this.#deadline = new Deadline(options.clock, () => this.#overdue());
+    this.#linger = new Linger(socket, this.#deadline, this.#limits);
+    this.#deadline.set(this.#limits.idleTimeout);
+    const { firstBytes } = options;
+    if (firstBytes !== undefined && firstBytes.length > 0) {
+      this.#input.push(firstBytes);
+      process.nextTick(() => this.#run());
+    }
+    attend(socket, this);
+  }
+
+  get active(): number {
+    return this.#stream === undefined ? 0 : 1;
+  }
+
+  drain(): void {
+    this.draining = true;
+    if (this.#state === "request-head" && this.#input.length === 0)
+      this.#close();
+  }
+
+  destroy(): void {
+    this.#abandon(
+      new MeshError("DRAINING", "the connection was ended by this proxy", {
+        source: "proxy",
+      }),
+    );
+    this.#socket.destroy();
+  }
+
+  // Carrier: what the stream asks for.
+
+  get bodyTooLongToDrain(): boolean {
+    return this.#reader.remaining > this.#limits.drainBytes;
+  }
+
+  flow(): void {
+    this.#run();
+  }
+
+  openTunnel(): void {
+    this.#state = "tunnel";
+    this.#run();
+  }
+
+  responseEnded(): void {
+    const stream = this.#stream;
+    if (stream === undefined) return;
+    if (this.#state === "tunnel") {
+      this.output.flush();
+      this.#socket.end();
+      return;
+    }
+    if (stream.requestEnded) {
+      this.#exchangeEnded(stream);
+      return;
+    }
+    this.output.flush();
+    if (stream.keepAlive && !this.draining) {
+      // The rest of the body is read for the sake of the connection, up to a bound and a time.
+      this.#drained = 0;
+      this.#deadline.set(this.#limits.headTimeout);
+      this.#run();
+      return;
+    }
+    this.#cutRequest(stream);
+  }
+
+  breakOff(): void {
+    const endIsFin = this.writer.framing === "close";
+    this.#stream = undefined;
+    this.#state = "closed";
+    this.#input.clear();
+    this.output.discard();
+    // Where the end of the connection is the end of the body, only a reset tells that this is not it.
+    if (endIsFin) reset(this.#socket);
+    else this.#socket.destroy();
+  }
+
+  // Reading.
+
+  received(chunk: Buffer): void {
+    if (this.#state === "closing") {
+      this.#linger.drop(chunk.length);
+      return;
+    }
+    if (this.#state === "closed") return;
+    this.#input.push(chunk);
+    this.#run();
+  }
+
+  finished(): void {
+    this.#finished = true;
+    this.#run();
+  }
+
+  closed(error: Error | undefined): void {
+    this.#deadline.destroy();
+    this.#abandon(
+      this.#clientClosed("the caller closed its connection", error),
+    );
+  }
+
+  /** Goes on as far as what is at hand allows. Calls from within it return at once: the loop takes up what they changed. */
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      while (this.#step());
+    } catch (fault) {
+      if (!(fault instanceof Http1Fault)) {
+        this.destroy();
+        throw fault;
+      }
+      this.#refuse(fault);
+    } finally {
+      this.#running = false;
+    }
+    if (this.#finished) this.#peerFinished();
+    this.#updateReading();
+  }
+
+  /** False where nothing can be done before something else happens. */
+  #step(): boolean {
+    switch (this.#state) {
+      case "request-head":
+        return this.#input.length > 0 && this.#requestHead();
+      case "request-body":
+        return this.#stream !== undefined && this.#requestBody(this.#stream);
+      case "tunnel":
+        return this.#stream !== undefined && this.#tunnelData(this.#stream);
+      default:
+        return false;
+    }
+  }
+
+  #requestHead(): boolean {
+    const input = this.#input;
+    if (!this.#emptyLineSkipped && skipEmptyLine(input)) {
+      this.#emptyLineSkipped = true;
+      return true;
+    }
+    const text = takeHead(input, this.#limits);
+    if (text === undefined) {
+      if (!this.#headBegun) {
+        this.#headBegun = true;
+        this.#deadline.set(this.#limits.headTimeout);
+      }
+      return false;
+    }
+    const request = parseRequestHead(text, this.#scheme, this.#limits);
+    this.#headBegun = false;
+    this.#emptyLineSkipped = false;
+    this.#deadline.clear();
+    this.#reader.begin(request.framing, request.head.contentLength);
+    const stream = new Http1ServerStream(this, request);
+    this.#stream = stream;
+    this.#state = request.framing === "none" ? "response" : "request-body";
+    this.#handler.request(stream);
+    return true;
+  }
+
+  #requestBody(stream: Http1ServerStream): boolean {
+    const input = this.#input;
+    const { receiver } = stream;
+    if (input.length === 0 || stream.paused) return false;
+    if (receiver === undefined && !stream.responseEnded) return false;
+    const { start } = input;
+    stream.bodyBegun = true;
+    const stopped = this.#reader.read(input.bytes, start, input.end, receiver);
+    // The receiver may have broken the exchange off.
+    if (this.#stream !== stream) return false;
+    input.consume(stopped);
+    if (this.#reader.done) {
+      stream.requestEnded = true;
+      this.#state = "response";
+      receiver?.end(this.#reader.trailers);
+      // Where the answer ended during that call, `responseEnded` has done this already.
+      if (stream.responseEnded && this.#stream === stream)
+        this.#exchangeEnded(stream);
+      return true;
+    }
+    if (stream.responseEnded) {
+      this.#drained += stopped - start;
+      if (this.#drained > this.#limits.drainBytes) this.#cutRequest(stream);
+    }
+    return false;
+  }
+
+  #tunnelData(stream: Http1ServerStream): boolean {
+    const input = this.#input;
+    const { receiver } = stream;
+    if (input.length === 0 || stream.paused || receiver === undefined)
+      return false;
+    const data = input.bytes.subarray(input.start, input.end);
+    input.clear();
+    receiver.data(data);
+    return true;
+  }
+
+  /** The peer's half is closed, and all that came before has been looked at as far as it could be. */
+  #peerFinished(): void {
+    const stream = this.#stream;
+    switch (this.#state) {
+      case "request-head":
+        if (this.#input.length === 0) this.#close();
+        else
+          this.#refuse(
+            new Http1Fault("grammar", "the request head is cut off"),
+          );
+        return;
+      case "request-body":
+        // What is still at hand waits for the receiver, and may be all that is missing.
+        if (this.#input.length > 0) return;
+        if (stream?.responseEnded === true) this.#cutRequest(stream);
+        else {
+          this.#abandon(this.#clientClosed("the request's body is cut off"));
+          this.#socket.destroy();
+        }
+        return;
+      case "tunnel":
+        if (this.#tunnelEndTold || this.#input.length > 0) return;
+        if (stream?.receiver === undefined) return;
+        this.#tunnelEndTold = true;
+        stream.requestEnded = true;
+        stream.receiver.end(undefined);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #updateReading(): void {
+    if (this.#state === "closed") return;
+    const wanted = this.#wantsToRead();
+    if (wanted === this.#reading) return;
+    this.#reading = wanted;
+    if (wanted) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  #wantsToRead(): boolean {
+    const stream = this.#stream;
+    switch (this.#state) {
+      case "request-body":
+      case "tunnel":
+        if (stream?.receiver === undefined && stream?.responseEnded !== true)
+          return this.#input.length === 0;
+        return !stream.paused;
+      case "response":
+        // Read on, since only so the peer's going away is noticed.
+        return this.#input.length < this.#limits.pipelinedBytes;
+      default:
+        return true;
+    }
+  }
+
+  // Ending.
+
+  #exchangeEnded(stream: Http1ServerStream): void {
+    stream.complete();
+    this.#stream = undefined;
+    if (!stream.keepAlive || this.draining) {
+      this.#close();
+      return;
+    }
+    this.#state = "request-head";
+    this.#deadline.set(this.#limits.idleTimeout);
+    // Where the next request is at hand already, its answer may share a write with this one.
+    if (this.#input.length === 0) this.output.flush();
+    else this.output.later();
+    this.#run();
+  }
+
+  /** The answer is out and the connection will not wait for the rest of the request. */
+  #cutRequest(stream: Http1ServerStream): void {
+    this.#stream = undefined;
+    this.#close();
+    // In a later turn: this may be the middle of the proxy's own `end`.
+    process.nextTick(() =>
+      stream.fail(
+        this.#clientClosed("the request had not ended when its answer had"),
+      ),
+    );
+  }
+
+  #refuse(fault: Http1Fault): void {
+    const { code } = REFUSALS[fault.kind];
+    const stream = this.#stream;
+    if (stream?.responded === true && !stream.responseEnded) this.breakOff();
+    else {
+      if (stream?.responseEnded !== true)
+        this.output.text(refusalResponse(fault));
+      this.#close();
+    }
+    this.#stream = undefined;
+    stream?.fail(new MeshError(code, fault.message, { source: "downstream" }));
+    this.#handler.refused?.(code, fault.message, this.info);
+  }
+
+  /** Our last word is in the output. */
+  #close(): void {
+    if (this.#state === "closing" || this.#state === "closed") return;
+    this.#state = "closing";
+    this.#input.clear();
+    this.output.flush();
+    this.#linger.start();
+    this.#updateReading();
+  }
+
+  #overdue(): void {
+    const stream = this.#stream;
+    if (this.#state === "closing") this.#linger.overdue();
+    else if (stream !== undefined) this.#cutRequest(stream);
+    else if (this.#input.length > 0)
+      this.#refuse(
+        new Http1Fault(
+          "stalled",
+          `the head did not end within ${this.#limits.headTimeout} ms`,
+        ),
+      );
+    else this.#close();
+  }
+
+  #abandon(error: MeshError): void {
+    const stream = this.#stream;
+    const tunnelled = this.#state === "tunnel";
+    this.#stream = undefined;
+    this.#state = "closed";
+    this.#input.clear();
+    if (stream === undefined) return;
+    // A tunnel whose both ends have said that they are through has not failed.
+    if (tunnelled && stream.responseEnded && this.#tunnelEndTold)
+      stream.complete();
+    else stream.fail(error);
+  }
+
+  #clientClosed(detail: string, cause?: Error): MeshError {
+    return new MeshError("CLIENT_CLOSED", detail, {
+      source: "downstream",
+      cause,
+    });
+  }
+}

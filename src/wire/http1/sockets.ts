@@ -1,0 +1,33 @@
+/** What both ends of the codec do with a socket: listen to it in one way, and end it so that the end is not mistaken for another. */
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+
+/** Who is told of what happens on a socket. */
+export interface SocketUser {
+  received(chunk: Buffer): void;
+  /** The peer's FIN. */
+  finished(): void;
+  /** The last event; with the error that ended the connection, where one did. */
+  closed(error: Error | undefined): void;
+}
+
+/** Starts the flow of the socket to its user. Half-closed connections stay usable (RFC 9112 9.6). */
+export function attend(socket: Socket, user: SocketUser): void {
+  let failure: Error | undefined;
+  socket.allowHalfOpen = true;
+  socket.setNoDelay(true);
+  socket.on("data", (chunk: Buffer) => user.received(chunk));
+  socket.on("end", () => user.finished());
+  socket.on("error", (error: Error) => {
+    failure = error;
+  });
+  socket.on("close", () => user.closed(failure));
+  socket.resume();
+}
+
+/** A reset where the transport is bare TCP; other kinds have none that Node would let us send. */
+export function reset(socket: Socket): void {
+  const isTcp = socket.remoteFamily !== undefined;
+  if (isTcp && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+  else socket.destroy();
+}

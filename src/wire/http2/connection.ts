@@ -1,0 +1,380 @@
+/**
+ * What the frames of a connection mean to both of its ends (RFC 9113 section 6). `server.ts` and `client.ts` say what a new
+ * stream, a GOAWAY and the end mean to each; `session.ts` how streams and the connection end.
+ */
+import type { Socket } from "node:net";
+import type { Cancel } from "../../core/clock.ts";
+import { messageOf } from "../../core/errors.ts";
+import { FieldBlock } from "./field-block.ts";
+import { FrameReader, type FrameSink } from "./frame-reader.ts";
+import {
+  ConnectionError,
+  ErrorCode,
+  Flag,
+  FrameType,
+  MAX_31,
+} from "./frames.ts";
+import { Decoder } from "./hpack/decoder.ts";
+import type { WireField } from "./hpack/names.ts";
+import type { Http2Options } from "./limits.ts";
+import { Session, type Cause } from "./session.ts";
+import { announce, PeerSettings, readSettings } from "./settings.ts";
+import type { Stream } from "./stream.ts";
+
+const SELF_DEPENDENT = "a stream depends on itself (RFC 7540 5.3.1)";
+const AFTER_END = "a frame after END_STREAM (5.1)";
+/** WINDOW_UPDATEs below this are counted as tiny; octets. */
+const TINY_UPDATE = 256;
+
+export abstract class Connection extends Session implements FrameSink {
+  protected readonly peer: PeerSettings = new PeerSettings();
+  private readonly isServer: boolean;
+  private readonly reader: FrameReader;
+  private readonly decoder: Decoder;
+  private readonly block: FieldBlock;
+  private settingsSeen = false;
+  private settingsTimer: Cancel | undefined;
+  /** The stream of the present DATA frame, where it takes content, and whether the frame ends it. */
+  private dataStream: Stream | undefined;
+  private dataFlags = 0;
+
+  constructor(socket: Socket, options: Http2Options, isServer: boolean) {
+    super(socket, options);
+    this.isServer = isServer;
+    this.reader = new FrameReader(this, this.limits.frameBytes, isServer);
+    this.decoder = new Decoder(this.limits);
+    this.decoder.allowTable(this.limits.headerTableBytes);
+    this.block = new FieldBlock(this.limits);
+  }
+
+  /** Says our SETTINGS, which come first (3.4). */
+  protected start(): void {
+    this.sender.settings(announce(this.limits, this.isServer));
+    this.windows.open();
+    this.settingsTimer = this.clock.after(this.limits.settingsTimeout, () =>
+      this.fail(
+        new ConnectionError(
+          ErrorCode.SETTINGS_TIMEOUT,
+          `SETTINGS were not acknowledged within ${this.limits.settingsTimeout} ms`,
+        ),
+      ),
+    );
+  }
+
+  // --- what the two ends differ in ---
+
+  /** HEADERS that open a stream or belong to none that is open; the fields are decoded already. */
+  protected abstract onNewFields(
+    id: number,
+    fields: readonly WireField[],
+    ends: boolean,
+    tooLarge: boolean,
+    flaw: string | undefined,
+  ): void;
+  /** Whether the stream was never opened (5.1). */
+  protected abstract isIdle(id: number): boolean;
+  /** SETTINGS of the peer are in force. */
+  protected abstract onPeerSettings(): void;
+  protected abstract onGoaway(lastId: number, code: number): void;
+
+  // --- bytes in ---
+
+  protected onChunk(chunk: Buffer): void {
+    if (this.over) return;
+    this.now = this.clock.now();
+    this.sender.readBegins();
+    try {
+      this.reader.push(chunk);
+    } catch (thrown) {
+      this.sender.readEnds();
+      this.fail(
+        thrown instanceof ConnectionError
+          ? thrown
+          : new ConnectionError(ErrorCode.INTERNAL_ERROR, messageOf(thrown)),
+      );
+      return;
+    }
+    this.sender.readEnds();
+    this.checkOutput();
+  }
+
+  /** What the peer makes us say is bounded: it must read, too. */
+  protected checkOutput(): void {
+    if (this.sender.output.size > this.limits.outputBytesMax * 4)
+      this.fail(
+        new ConnectionError(
+          ErrorCode.ENHANCE_YOUR_CALM,
+          "the peer does not read what it makes us send",
+        ),
+      );
+  }
+
+  dataBegins(id: number, flags: number, length: number): void {
+    this.admit(FrameType.DATA);
+    if (id === 0) throw broken("DATA on stream 0 (6.1)");
+    const stream = this.streams.get(id);
+    this.dataFlags = flags;
+    this.dataStream = undefined;
+    if (stream === undefined) {
+      this.onLateFrame(id, FrameType.DATA);
+      this.windows.received(undefined, length);
+      return;
+    }
+    if (stream.remoteEnded) {
+      this.windows.received(undefined, length);
+      this.malformed(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
+      return;
+    }
+    if (length === 0 && (flags & Flag.END_STREAM) === 0) this.count("empty");
+    if (!this.windows.received(stream, length)) {
+      this.malformed(
+        stream,
+        ErrorCode.FLOW_CONTROL_ERROR,
+        "DATA beyond the stream's window (6.9)",
+      );
+      return;
+    }
+    this.dataStream = stream;
+  }
+
+  dataContent(chunk: Buffer): void {
+    const stream = this.dataStream;
+    if (stream === undefined || stream.over) return;
+    const flaw = stream.onData(chunk);
+    if (flaw !== undefined)
+      this.malformed(stream, ErrorCode.PROTOCOL_ERROR, flaw);
+  }
+
+  dataEnds(): void {
+    const stream = this.dataStream;
+    this.dataStream = undefined;
+    if (stream === undefined || stream.over) return;
+    if ((this.dataFlags & Flag.END_STREAM) !== 0) {
+      const flaw = stream.onEnd(undefined);
+      if (flaw !== undefined)
+        this.malformed(stream, ErrorCode.PROTOCOL_ERROR, flaw);
+    } else {
+      this.windows.passed(stream, this.now);
+    }
+  }
+
+  frame(
+    type: number,
+    flags: number,
+    id: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    this.admit(type);
+    switch (type) {
+      case FrameType.HEADERS:
+        if (this.block.headers(id, flags, bytes, start, end))
+          this.onBlock(bytes);
+        break;
+      case FrameType.CONTINUATION:
+        if (this.block.continuation(id, flags, bytes, start, end))
+          this.onBlock(bytes);
+        break;
+      case FrameType.WINDOW_UPDATE:
+        expectSize(end - start, 4, "WINDOW_UPDATE");
+        this.onWindowUpdate(id, bytes.readUInt32BE(start) & MAX_31);
+        break;
+      case FrameType.RST_STREAM:
+        expectSize(end - start, 4, "RST_STREAM");
+        this.onRstStream(id, bytes.readUInt32BE(start));
+        break;
+      case FrameType.SETTINGS:
+        this.onSettings(flags, id, bytes, start, end);
+        break;
+      case FrameType.PING:
+        if (id !== 0) throw broken("PING on a stream (6.7)");
+        expectSize(end - start, 8, "PING");
+        if ((flags & Flag.ACK) !== 0) this.pings.answered(bytes, start);
+        else {
+          this.count("ping");
+          this.sender.ping(bytes, start, true);
+        }
+        break;
+      case FrameType.GOAWAY:
+        if (id !== 0) throw broken("GOAWAY on a stream (6.8)");
+        if (end - start < 8) expectSize(end - start, 8, "GOAWAY");
+        this.onGoaway(
+          bytes.readUInt32BE(start) & MAX_31,
+          bytes.readUInt32BE(start + 4),
+        );
+        break;
+      case FrameType.PRIORITY:
+        this.onPriority(id, bytes, start, end);
+        break;
+      case FrameType.PUSH_PROMISE:
+        // A client may not push (8.4), and we have told the server not to (6.6).
+        throw broken("PUSH_PROMISE, which was not enabled (6.6)");
+      default:
+        this.count("stray");
+    }
+  }
+
+  /** What must come first comes first, and nothing stands within a field block. */
+  private admit(type: number): void {
+    if (!this.settingsSeen && type !== FrameType.SETTINGS)
+      throw broken("the first frame is not SETTINGS (3.4)");
+    if (this.block.open && type !== FrameType.CONTINUATION)
+      throw broken("a field block is interrupted by another frame (4.3)");
+  }
+
+  /** A field block is complete. The tables change whatever becomes of the stream (4.3). */
+  private onBlock(bytes: Buffer): void {
+    const { block, decoder } = this;
+    const source = block.bytes ?? bytes;
+    decoder.decode(source, block.start, block.end);
+    const { id, ends, selfDependent } = block;
+    block.clear();
+    const { fields } = decoder;
+    const stream = this.streams.get(id);
+    if (stream === undefined) {
+      this.onNewFields(
+        id,
+        fields,
+        ends,
+        decoder.overflow,
+        selfDependent ? SELF_DEPENDENT : undefined,
+      );
+    } else if (stream.remoteEnded) {
+      this.malformed(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
+    } else if (selfDependent) {
+      this.malformed(stream, ErrorCode.PROTOCOL_ERROR, SELF_DEPENDENT);
+    } else {
+      stream.onFields(fields, ends, decoder.overflow);
+    }
+  }
+
+  private onWindowUpdate(id: number, increment: number): void {
+    if (increment < TINY_UPDATE) this.count("tinyUpdate");
+    if (id === 0) {
+      if (increment === 0) throw broken("WINDOW_UPDATE of 0 (6.9)");
+      this.sender.grant(increment);
+      return;
+    }
+    const stream = this.streams.get(id);
+    if (stream === undefined) this.onLateFrame(id, FrameType.WINDOW_UPDATE);
+    else if (increment === 0)
+      this.malformed(
+        stream,
+        ErrorCode.PROTOCOL_ERROR,
+        "WINDOW_UPDATE of 0 (6.9)",
+      );
+    else if (!this.sender.grantStream(stream, increment))
+      this.malformed(
+        stream,
+        ErrorCode.FLOW_CONTROL_ERROR,
+        "the stream's window exceeds 2^31-1 (6.9.1)",
+      );
+  }
+
+  private onRstStream(id: number, code: number): void {
+    if (id === 0) throw broken("RST_STREAM on stream 0 (6.4)");
+    const stream = this.streams.get(id);
+    if (stream === undefined) {
+      this.onLateFrame(id, FrameType.RST_STREAM);
+      return;
+    }
+    if (this.isServer && !stream.localEnded) this.count("reset");
+    this.closed.byPeer(id);
+    this.remove(stream);
+    stream.onReset(code);
+    this.onStreamOver();
+  }
+
+  private onPriority(
+    id: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    // Deprecated (5.3.2) and without effect, but its form is still checked (6.3).
+    if (id === 0) throw broken("PRIORITY on stream 0 (6.3)");
+    this.count("stray");
+    const wrongSize = end - start !== 5;
+    if (!wrongSize && (bytes.readUInt32BE(start) & MAX_31) !== id) return;
+    const code = wrongSize
+      ? ErrorCode.FRAME_SIZE_ERROR
+      : ErrorCode.PROTOCOL_ERROR;
+    const stream = this.streams.get(id);
+    if (stream !== undefined)
+      this.malformed(stream, code, "a PRIORITY frame is malformed (6.3)");
+    // A stream that is not open cannot be reset (6.4).
+    else if (wrongSize || this.isIdle(id))
+      throw new ConnectionError(code, "a PRIORITY frame is malformed (6.3)");
+  }
+
+  private onSettings(
+    flags: number,
+    id: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (id !== 0) throw broken("SETTINGS on a stream (6.5)");
+    this.count("settings");
+    if ((flags & Flag.ACK) !== 0) {
+      expectSize(end - start, 0, "an acknowledgement of SETTINGS");
+      if (this.settingsTimer === undefined) return;
+      this.settingsTimer();
+      this.settingsTimer = undefined;
+      this.windows.acknowledged(this.streams.values());
+      this.decoder.acknowledgeTable(this.limits.headerTableBytes);
+      return;
+    }
+    this.settingsSeen = true;
+    const before = this.peer.initialWindow;
+    readSettings(this.peer, bytes, start, end, this.isServer);
+    const change = this.peer.initialWindow - before;
+    this.sender.initialWindow = this.peer.initialWindow;
+    this.sender.limitFrames(this.peer.frameSize);
+    this.sender.encoder.limitTable(this.peer.tableSize);
+    if (change !== 0)
+      for (const stream of this.streams.values())
+        if (!this.sender.grantStream(stream, change))
+          throw new ConnectionError(
+            ErrorCode.FLOW_CONTROL_ERROR,
+            "SETTINGS_INITIAL_WINDOW_SIZE takes a window over 2^31-1 (6.9.2)",
+          );
+    this.sender.settingsAck();
+    this.onPeerSettings();
+  }
+
+  /** A frame for a stream that is not open: an error where the stream never was or the peer itself had ended it (5.1). */
+  protected onLateFrame(id: number, type: number): void {
+    if (this.isIdle(id)) throw broken("a frame on an idle stream (5.1)");
+    // DATA is bounded by the connection's window.
+    if (type !== FrameType.DATA) this.count("stray");
+    if (type === FrameType.DATA || type === FrameType.HEADERS) {
+      if (this.closed.wasEndedByPeer(id))
+        throw new ConnectionError(
+          ErrorCode.STREAM_CLOSED,
+          "a frame on a stream that its sender had ended (5.1)",
+        );
+      if (this.closed.wasSkipped(id))
+        throw broken("a stream below one that was opened before (5.1.1)");
+    }
+    // Otherwise our RST_STREAM or END_STREAM crossed it on the way: legal, however late (5.1).
+  }
+
+  protected override onOver(_cause: Cause): void {
+    this.reader.stop();
+    this.settingsTimer?.();
+  }
+}
+
+function broken(detail: string): ConnectionError {
+  return new ConnectionError(ErrorCode.PROTOCOL_ERROR, detail);
+}
+
+function expectSize(size: number, right: number, what: string): void {
+  if (size !== right)
+    throw new ConnectionError(
+      ErrorCode.FRAME_SIZE_ERROR,
+      `${what} of ${size} octets instead of ${right}`,
+    );
+}

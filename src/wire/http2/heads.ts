@@ -1,0 +1,251 @@
+/** Field lists to message heads and back: pseudo-headers, and what HTTP/2 forbids in a message (RFC 9113 section 8). */
+import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
+import type { RequestHead, ResponseHead } from "../exchange.ts";
+import type { ByteWriter } from "./byte-writer.ts";
+import type { Encoder } from "./hpack/encoder.ts";
+import { Kind, type WireField } from "./hpack/names.ts";
+
+/** Why a message is malformed (8.1.1), in words for a log. */
+export type Flaw = string;
+
+const NEVER_CROSSES = FieldClass.CONNECTION | FieldClass.FRAMING;
+
+/** What an INVALID field is, for the log; its value may be a secret and is not shown. */
+function flawOf(field: WireField): Flaw {
+  const name = JSON.stringify(field.name.slice(0, 64));
+  switch (field.of.kind) {
+    case Kind.INVALID:
+      return field.name.startsWith(":")
+        ? `the pseudo-header ${name} is not known`
+        : `${name} is not a valid field name`;
+    case Kind.CONNECTION:
+      return `${name} belongs to HTTP/1.1 connections`;
+    default:
+      return `the value of ${name} is outside its grammar`;
+  }
+}
+
+/** Digits to a number; `undefined` for what was not there. */
+function lengthOf(value: string | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+/** Reads the first `fields` of a request (8.3.1). `ended`: no body follows. */
+export function readRequestHead(
+  fields: readonly WireField[],
+  ended: boolean,
+): RequestHead | Flaw {
+  let method: string | undefined;
+  let scheme: string | undefined;
+  let authority: string | undefined;
+  let path: string | undefined;
+  let protocol: string | undefined;
+  let host: string | undefined;
+  let length: string | undefined;
+  const rest: Field[] = [];
+  let ordinary = false;
+  for (const field of fields) {
+    const { kind } = field;
+    if (kind === Kind.ORDINARY) {
+      ordinary = true;
+      rest.push(field);
+      continue;
+    }
+    if (kind <= Kind.STATUS && ordinary)
+      return `${field.name} stands behind an ordinary field`;
+    const { value } = field;
+    switch (kind) {
+      case Kind.METHOD:
+        if (method !== undefined) return "two :method";
+        method = value;
+        break;
+      case Kind.SCHEME:
+        if (scheme !== undefined) return "two :scheme";
+        scheme = value;
+        break;
+      case Kind.AUTHORITY:
+        if (authority !== undefined) return "two :authority";
+        authority = value;
+        break;
+      case Kind.PATH:
+        if (path !== undefined) return "two :path";
+        path = value;
+        break;
+      case Kind.PROTOCOL:
+        if (protocol !== undefined) return "two :protocol";
+        protocol = value;
+        break;
+      case Kind.STATUS:
+        return ":status in a request";
+      case Kind.HOST:
+        ordinary = true;
+        if (host !== undefined) return "two host fields";
+        host = value;
+        break;
+      case Kind.CONTENT_LENGTH:
+        ordinary = true;
+        if (length !== undefined) return "two content-length fields";
+        length = value;
+        break;
+      case Kind.TE:
+        ordinary = true;
+        break;
+      default:
+        return flawOf(field);
+    }
+  }
+  if (method === undefined) return "no :method";
+  if (authority === undefined) {
+    if (host === undefined) return "neither :authority nor host";
+    authority = host;
+  } else if (
+    host !== undefined &&
+    host !== authority &&
+    host.toLowerCase() !== authority.toLowerCase()
+  ) {
+    return ":authority and host differ";
+  }
+  const tunnel = method === "CONNECT" && protocol === undefined;
+  if (tunnel) {
+    // 8.5: the target alone, with its port.
+    if (scheme !== undefined || path !== undefined)
+      return "CONNECT with :scheme or :path";
+    if (!/:[0-9]+$/.test(authority)) return "CONNECT without a port";
+  } else {
+    if (protocol !== undefined && method !== "CONNECT")
+      return ":protocol without CONNECT";
+    if (scheme === undefined) return "no :scheme";
+    if (path === undefined) return "no :path";
+    if (path === "*" && method !== "OPTIONS")
+      return "the path * without OPTIONS";
+  }
+  const contentLength = lengthOf(length);
+  if (ended && contentLength !== undefined && contentLength > 0)
+    return "content-length without content";
+  return {
+    method,
+    scheme: scheme ?? "http",
+    authority,
+    path: path ?? "",
+    protocol,
+    fields: rest,
+    contentLength,
+    acceptsTrailers: true,
+    absoluteForm: false,
+  };
+}
+
+/** Reads the fields of a response, final or interim (8.3.2). */
+export function readResponseHead(
+  fields: readonly WireField[],
+): ResponseHead | Flaw {
+  let status = 0;
+  let length: string | undefined;
+  const rest: Field[] = [];
+  for (const field of fields) {
+    const { kind } = field;
+    if (kind === Kind.ORDINARY) {
+      rest.push(field);
+      continue;
+    }
+    switch (kind) {
+      case Kind.STATUS:
+        if (status !== 0) return "two :status";
+        if (rest.length > 0 || length !== undefined)
+          return ":status stands behind an ordinary field";
+        status = Number(field.value);
+        break;
+      case Kind.CONTENT_LENGTH:
+        if (length !== undefined && length !== field.value)
+          return "two content-length fields";
+        length = field.value;
+        break;
+      case Kind.HOST:
+        // Means nothing in a response, and would be a framing field of HTTP/1.
+        break;
+      case Kind.TE:
+        return flawOf(field);
+      default:
+        return kind === Kind.INVALID || kind === Kind.CONNECTION
+          ? flawOf(field)
+          : `${field.name} in a response`;
+    }
+  }
+  if (status === 0) return "no :status";
+  // 8.6: there is no switching of protocols.
+  if (status === 101) return "status 101";
+  return { status, fields: rest, contentLength: lengthOf(length) };
+}
+
+/** Reads a trailer section (8.1); fields that may not stand in one are left out (RFC 9110 6.5.1). */
+export function readTrailers(fields: readonly WireField[]): Fields | Flaw {
+  const trailers: Field[] = [];
+  for (const field of fields) {
+    const { kind } = field;
+    if (kind === Kind.ORDINARY) {
+      if ((field.bits & FieldClass.NO_TRAILER) === 0) trailers.push(field);
+    } else if (kind <= Kind.STATUS) {
+      return `${field.name} in a trailer section`;
+    } else if (kind === Kind.INVALID || kind === Kind.CONNECTION) {
+      return flawOf(field);
+    }
+  }
+  return trailers;
+}
+
+const TE_TRAILERS: Field = makeField("te", "trailers");
+
+function writeFields(encoder: Encoder, fields: Fields, out: ByteWriter): void {
+  for (const field of fields)
+    if ((field.bits & NEVER_CROSSES) === 0) encoder.field(field, out);
+}
+
+export function writeRequestHead(
+  encoder: Encoder,
+  head: RequestHead,
+  out: ByteWriter,
+): void {
+  encoder.begin(out);
+  encoder.method(head.method, out);
+  if (head.method !== "CONNECT" || head.protocol !== undefined) {
+    encoder.scheme(head.scheme, out);
+    encoder.pair(":authority", head.authority, "incremental", out);
+    encoder.pair(":path", head.path, "incremental", out);
+    if (head.protocol !== undefined)
+      encoder.pair(":protocol", head.protocol, "incremental", out);
+  } else {
+    encoder.pair(":authority", head.authority, "incremental", out);
+  }
+  writeFields(encoder, head.fields, out);
+  if (head.contentLength !== undefined)
+    encoder.pair("content-length", String(head.contentLength), "without", out);
+  if (head.acceptsTrailers) encoder.field(TE_TRAILERS, out);
+}
+
+export function writeResponseHead(
+  encoder: Encoder,
+  head: ResponseHead,
+  out: ByteWriter,
+): void {
+  encoder.begin(out);
+  encoder.status(head.status, out);
+  writeFields(encoder, head.fields, out);
+  // RFC 9110 8.6: not in a 1xx or 204.
+  if (
+    head.contentLength !== undefined &&
+    head.status >= 200 &&
+    head.status !== 204
+  )
+    encoder.pair("content-length", String(head.contentLength), "without", out);
+}
+
+export function writeTrailers(
+  encoder: Encoder,
+  trailers: Fields,
+  out: ByteWriter,
+): void {
+  encoder.begin(out);
+  for (const field of trailers)
+    if ((field.bits & (NEVER_CROSSES | FieldClass.NO_TRAILER)) === 0)
+      encoder.field(field, out);
+}

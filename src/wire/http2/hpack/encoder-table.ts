@@ -1,0 +1,163 @@
+/** The encoder's dynamic table (RFC 7541 2.3.2): fields found by value, and what is worth remembering decided by what was asked for again. */
+import { STATIC_ENTRIES, STATIC_NAMES, STATIC_TABLE } from "./static-table.ts";
+
+/** Values of one name in a row that were not asked for again, after which its values are mostly sent without indexing. */
+const COLD = 8;
+/** Of a cold name, one value in so many is indexed all the same, to notice when that has changed. */
+const PROBE = 32;
+/** Names remembered; the record begins anew above it. */
+const NAMES = 512;
+
+/** What is known of a name. */
+export interface NameUse {
+  readonly name: string;
+  /** Its lowest index in the static table, 0 where it has none. */
+  readonly staticIndex: number;
+  /** The number of the last entry with this name. */
+  last: number;
+  /** Values since the last hit. */
+  misses: number;
+}
+
+interface Entry {
+  readonly use: NameUse;
+  readonly value: string;
+  readonly size: number;
+  /** Entries are numbered from 1 on. */
+  readonly number: number;
+  /** Another entry of the same value. */
+  next: Entry | undefined;
+}
+
+export class EncoderTable {
+  private readonly byValue: Map<string, Entry> = new Map<string, Entry>();
+  private readonly uses: Map<string, NameUse> = new Map<string, NameUse>();
+  /** Oldest first, from `head` on. */
+  private entries: Entry[] = [];
+  private head = 0;
+  private newest = 0;
+  private octets = 0;
+  private limit: number;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get maxSize(): number {
+    return this.limit;
+  }
+
+  /** The index that stands for the whole field, or 0. */
+  find(name: string, value: string): number {
+    for (
+      let entry = this.byValue.get(value);
+      entry !== undefined;
+      entry = entry.next
+    )
+      if (entry.use.name === name) {
+        entry.use.misses = 0;
+        return this.indexOf(entry.number);
+      }
+    // Of the ordinary fields of the static table all but one have an empty value.
+    if (value === "" || name === "accept-encoding" || name === ":path")
+      return staticIndex(name, value);
+    return 0;
+  }
+
+  use(name: string): NameUse {
+    const known = this.uses.get(name);
+    if (known !== undefined) return known;
+    if (this.uses.size >= NAMES) this.uses.clear();
+    const use: NameUse = {
+      name: flat(name),
+      staticIndex: STATIC_NAMES.get(name) ?? 0,
+      last: 0,
+      misses: 0,
+    };
+    this.uses.set(use.name, use);
+    return use;
+  }
+
+  /** Whether a value that was not found is to be added: not where the last ones of its name were of no use (ids, paths). */
+  worthIndexing(use: NameUse): boolean {
+    use.misses += 1;
+    return use.misses <= COLD || use.misses % PROBE === 0;
+  }
+
+  /** The index of an entry with this name, or 0. */
+  indexOfName(use: NameUse): number {
+    return use.last > this.newest - (this.entries.length - this.head)
+      ? this.indexOf(use.last)
+      : 0;
+  }
+
+  /** Adds an entry as the peer's decoder will: evicting from the oldest on; one larger than the table empties it (4.4). */
+  add(use: NameUse, value: string): void {
+    const size = use.name.length + value.length + 32;
+    this.shrink(this.limit - size);
+    if (size > this.limit) return;
+    const own = flat(value);
+    const entry: Entry = {
+      use,
+      value: own,
+      size,
+      number: ++this.newest,
+      next: this.byValue.get(own),
+    };
+    use.last = entry.number;
+    this.byValue.set(own, entry);
+    this.entries.push(entry);
+    this.octets += size;
+  }
+
+  resize(limit: number): void {
+    this.limit = limit;
+    this.shrink(limit);
+  }
+
+  private indexOf(number: number): number {
+    return STATIC_ENTRIES + 1 + this.newest - number;
+  }
+
+  private shrink(room: number): void {
+    while (this.octets > room) {
+      const oldest = this.entries[this.head];
+      if (oldest === undefined) return;
+      this.head += 1;
+      this.octets -= oldest.size;
+      this.forget(oldest);
+    }
+    if (this.head > 64 && this.head * 2 > this.entries.length) {
+      this.entries = this.entries.slice(this.head);
+      this.head = 0;
+    }
+  }
+
+  /** Takes the oldest entry, which is last in its chain, out of `byValue`. */
+  private forget(oldest: Entry): void {
+    let entry = this.byValue.get(oldest.value);
+    if (entry === oldest) {
+      this.byValue.delete(oldest.value);
+      return;
+    }
+    while (entry !== undefined && entry.next !== oldest) entry = entry.next;
+    if (entry !== undefined) entry.next = undefined;
+  }
+}
+
+function staticIndex(name: string, value: string): number {
+  const first = STATIC_NAMES.get(name) ?? 0;
+  if (first === 0) return 0;
+  for (let index = first; ; index++) {
+    const field = STATIC_TABLE[index - 1];
+    if (field?.name !== name) return 0;
+    if (field.value === value) return index;
+  }
+}
+
+/** A copy that is no slice of something longer: a whole request head would live as long as the entry. */
+function flat(text: string): string {
+  return text.length < 13
+    ? text
+    : Buffer.from(text, "latin1").toString("latin1");
+}

@@ -1,0 +1,195 @@
+/** Fields to field blocks (RFC 7541): one per direction of a connection. */
+import type { Field, Indexing } from "../../fields.ts";
+import type { ByteWriter } from "../byte-writer.ts";
+import { DEFAULT_TABLE_SIZE } from "../frames.ts";
+import { EncoderTable, type NameUse } from "./encoder-table.ts";
+import { huffmanEncode, huffmanLength } from "./huffman.ts";
+import { readContinued, writeInteger } from "./integers.ts";
+
+/** The literal of a field that was encoded once: the next time it is worth keeping. */
+const ENCODED_ONCE: Buffer = Buffer.alloc(0);
+
+/** Statuses of the static table, by index. */
+const STATUS_INDEX: Readonly<Record<number, number>> = {
+  200: 8,
+  204: 9,
+  206: 10,
+  304: 11,
+  400: 12,
+  404: 13,
+  500: 14,
+};
+
+export class Encoder {
+  private readonly table: EncoderTable = new EncoderTable(DEFAULT_TABLE_SIZE);
+  /** The most octets that we keep in a table, whatever the peer allows. */
+  private readonly ownLimit: number;
+  /** The smallest and the last size since the last block, to be announced by the next one (4.2); -1 for none. */
+  private smallest = -1;
+  private announced = -1;
+
+  constructor(ownLimit: number) {
+    this.ownLimit = ownLimit;
+  }
+
+  /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
+  limitTable(peerLimit: number): void {
+    const size = Math.min(peerLimit, this.ownLimit);
+    if (size === this.table.maxSize) return;
+    this.table.resize(size);
+    this.smallest = this.smallest < 0 ? size : Math.min(this.smallest, size);
+    this.announced = size;
+  }
+
+  /** Begins a block: announces what became of the table. */
+  begin(out: ByteWriter): void {
+    if (this.announced < 0) return;
+    if (this.smallest < this.announced)
+      this.integer(out, 0x20, 0x1f, this.smallest);
+    this.integer(out, 0x20, 0x1f, this.announced);
+    this.smallest = this.announced = -1;
+  }
+
+  /** A field as its sender had it indexed; a connection-specific one must not come here. */
+  field(field: Field, out: ByteWriter): void {
+    const { name, value, indexing } = field;
+    if (indexing !== "incremental") {
+      const pattern = indexing === "never" ? 0x10 : 0x00;
+      const use = this.table.use(name);
+      this.name(out, pattern, 0x0f, name, use);
+      this.value(out, field);
+      return;
+    }
+    const found = this.table.find(name, value);
+    if (found > 0) {
+      this.integer(out, 0x80, 0x7f, found);
+      return;
+    }
+    const use = this.table.use(name);
+    if (this.table.worthIndexing(use)) {
+      this.name(out, 0x40, 0x3f, name, use);
+      this.table.add(use, value);
+    } else {
+      this.name(out, 0x00, 0x0f, name, use);
+    }
+    this.value(out, field);
+  }
+
+  /** A field of which there is no object: pseudo-headers and content-length. */
+  pair(
+    name: string,
+    value: string,
+    indexing: Exclude<Indexing, "never">,
+    out: ByteWriter,
+  ): void {
+    if (indexing === "incremental") {
+      const found = this.table.find(name, value);
+      if (found > 0) {
+        this.integer(out, 0x80, 0x7f, found);
+        return;
+      }
+    }
+    const use = this.table.use(name);
+    if (indexing === "incremental" && this.table.worthIndexing(use)) {
+      this.name(out, 0x40, 0x3f, name, use);
+      this.table.add(use, value);
+    } else {
+      this.name(out, 0x00, 0x0f, name, use);
+    }
+    writeString(out, value);
+  }
+
+  status(status: number, out: ByteWriter): void {
+    const index = STATUS_INDEX[status];
+    if (index === undefined)
+      this.pair(":status", String(status), "incremental", out);
+    else this.integer(out, 0x80, 0x7f, index);
+  }
+
+  method(method: string, out: ByteWriter): void {
+    if (method === "GET") this.integer(out, 0x80, 0x7f, 2);
+    else if (method === "POST") this.integer(out, 0x80, 0x7f, 3);
+    else this.pair(":method", method, "incremental", out);
+  }
+
+  scheme(scheme: string, out: ByteWriter): void {
+    if (scheme === "http") this.integer(out, 0x80, 0x7f, 6);
+    else if (scheme === "https") this.integer(out, 0x80, 0x7f, 7);
+    else this.pair(":scheme", scheme, "incremental", out);
+  }
+
+  private integer(
+    out: ByteWriter,
+    pattern: number,
+    prefix: number,
+    value: number,
+  ): void {
+    out.reserve(6);
+    out.length = writeInteger(out.bytes, out.length, pattern, prefix, value);
+  }
+
+  /** The first octet of a literal, with the name by index where a table has it. */
+  private name(
+    out: ByteWriter,
+    pattern: number,
+    prefix: number,
+    name: string,
+    use: NameUse,
+  ): void {
+    const index =
+      use.staticIndex > 0 ? use.staticIndex : this.table.indexOfName(use);
+    this.integer(out, pattern, prefix, index);
+    if (index === 0) writeString(out, name);
+  }
+
+  private value(out: ByteWriter, field: Field): void {
+    const { literal } = field;
+    if (literal === undefined) {
+      writeString(out, field.value);
+      field.literal = ENCODED_ONCE;
+      return;
+    }
+    const whole =
+      literal === ENCODED_ONCE
+        ? (field.literal = encodeLiteral(field))
+        : literal;
+    out.copy(whole, valueStart(whole), whole.length);
+  }
+}
+
+/** Where the value's string literal begins: behind the name's. */
+function valueStart(literal: Buffer): number {
+  const length = (literal[0] ?? 0) & 0x7f;
+  if (length < 0x7f) return 1 + length;
+  const cursor = { at: 1 };
+  const long = readContinued(0x7f, literal, cursor, literal.length);
+  return cursor.at + long;
+}
+
+/** The name's and the value's string literals, as `Field.literal` has them. */
+function encodeLiteral(field: Field): Buffer {
+  const room = field.name.length + field.value.length + 12;
+  const literal = Buffer.allocUnsafeSlow(room);
+  const at = stringInto(field.name, literal, 0);
+  return literal.subarray(0, stringInto(field.value, literal, at));
+}
+
+/** A string literal (5.2), Huffman-coded where that is shorter; at most 6 octets longer than the text. */
+function stringInto(text: string, target: Buffer, at: number): number {
+  const coded = huffmanLength(text);
+  if (coded < text.length)
+    return huffmanEncode(
+      text,
+      target,
+      writeInteger(target, at, 0x80, 0x7f, coded),
+    );
+  const start = writeInteger(target, at, 0x00, 0x7f, text.length);
+  if (text.length > 16) return start + target.write(text, start, "latin1");
+  for (let i = 0; i < text.length; i++) target[start + i] = text.charCodeAt(i);
+  return start + text.length;
+}
+
+function writeString(out: ByteWriter, text: string): void {
+  out.reserve(text.length + 6);
+  out.length = stringInto(text, out.bytes, out.length);
+}

@@ -1,0 +1,154 @@
+/** The Huffman code of HPACK (RFC 7541 5.2 and appendix B): encoding by table, decoding four bits at a time. */
+
+/**
+ * Bits of the code of each octet, then of EOS (appendix B). The code is canonical: codes of one length count up in the
+ * order of their octets, so the lengths are the whole of it.
+ */
+const LENGTHS: readonly number[] = [
+  13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28,
+  28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8,
+  11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12,
+  10, 13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+  8, 7, 8, 13, 19, 13, 14, 6, 15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5,
+  6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28, 20, 22, 20, 20, 22, 22,
+  22, 23, 22, 23, 23, 23, 23, 23, 24, 23, 24, 24, 22, 23, 24, 23, 23, 23, 23,
+  21, 22, 23, 22, 23, 23, 24, 22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24,
+  21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22,
+  23, 26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21,
+  26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27, 20, 24, 20, 21, 22,
+  21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27,
+  27, 28, 27, 27, 27, 27, 27, 26, 30,
+];
+const EOS = 256;
+
+const SIZE = Uint8Array.from(LENGTHS.slice(0, EOS));
+const CODE = new Uint32Array(257);
+
+/** One entry for each inner node and nibble: bits 0–7 the next node, 8–15 the octet, then these. */
+const EMITS = 1 << 16;
+const FAILS = 1 << 17;
+/** The nibble may be the last: only a prefix of EOS, shorter than 8 bits, is left over (5.2). */
+const ENDS = 1 << 18;
+
+function assignCodes(): void {
+  let code = 0;
+  for (let length = 5; length <= 30; length++) {
+    for (let symbol = 0; symbol <= EOS; symbol++)
+      if (LENGTHS[symbol] === length) CODE[symbol] = code++;
+    code *= 2;
+  }
+}
+
+/** Builds the automaton: 256 inner nodes of the code's tree times 16 nibbles, 16 KiB. */
+function buildAutomaton(): Uint32Array {
+  // Children of inner node n at 2n and 2n+1: another inner node, or ~symbol; 0 is none (the root is nobody's child).
+  const tree = new Int16Array(512);
+  let nodes = 1;
+  for (let symbol = 0; symbol <= EOS; symbol++) {
+    const length = LENGTHS[symbol] ?? 0;
+    const code = CODE[symbol] ?? 0;
+    let node = 0;
+    for (let bit = length - 1; bit > 0; bit--) {
+      const branch = 2 * node + ((code >>> bit) & 1);
+      if (tree[branch] === 0) tree[branch] = nodes++;
+      node = tree[branch] ?? 0;
+    }
+    tree[2 * node + (code & 1)] = ~symbol;
+  }
+  // Nodes at which the input may end: the root, and up to seven ones below it.
+  const endings = new Set<number>();
+  for (let node = 0, depth = 0; depth < 8; depth++) {
+    endings.add(node);
+    node = tree[2 * node + 1] ?? 0;
+  }
+  const automaton = new Uint32Array(256 * 16);
+  for (let start = 0; start < 256; start++)
+    for (let nibble = 0; nibble < 16; nibble++) {
+      let node = start;
+      let entry = 0;
+      for (let bit = 3; bit >= 0; bit--) {
+        const child = tree[2 * node + ((nibble >>> bit) & 1)] ?? 0;
+        if (child >= 0) {
+          node = child;
+        } else if (~child === EOS) {
+          entry |= FAILS;
+          break;
+        } else {
+          // Codes have at least five bits, so a nibble completes one at most.
+          entry |= EMITS | (~child << 8);
+          node = 0;
+        }
+      }
+      if (endings.has(node)) entry |= ENDS;
+      automaton[start * 16 + nibble] = entry | node;
+    }
+  return automaton;
+}
+
+assignCodes();
+const AUTOMATON = buildAutomaton();
+
+/** Octets that the encoding of `text` takes. */
+export function huffmanLength(text: string): number {
+  let bits = 7;
+  for (let i = 0; i < text.length; i++)
+    bits += SIZE[text.charCodeAt(i) & 0xff] ?? 0;
+  return bits >>> 3;
+}
+
+/** Writes the encoding of `text` (one character an octet) and gives the place behind it. */
+export function huffmanEncode(
+  text: string,
+  target: Buffer,
+  start: number,
+): number {
+  let at = start;
+  let pending = 0;
+  let bits = 0;
+  for (let i = 0; i < text.length; i++) {
+    const octet = text.charCodeAt(i) & 0xff;
+    let code = CODE[octet] ?? 0;
+    let size = SIZE[octet] ?? 0;
+    if (size > 24) {
+      // With up to seven bits pending it would not fit into 32: its upper part goes first.
+      pending = (pending << (size - 16)) | (code >>> 16);
+      bits += size - 16;
+      while (bits >= 8) target[at++] = pending >>> (bits -= 8);
+      code &= 0xffff;
+      size = 16;
+    }
+    pending = (pending << size) | code;
+    bits += size;
+    while (bits >= 8) target[at++] = pending >>> (bits -= 8);
+  }
+  if (bits > 0) target[at++] = (pending << (8 - bits)) | (0xff >>> bits);
+  return at;
+}
+
+/**
+ * Decodes into `target` (which must have room for 8/5 of the input) and gives the number of octets written;
+ * -1 where the input holds EOS, or padding that is not the beginning of it or is longer than 7 bits.
+ */
+export function huffmanDecode(
+  source: Buffer,
+  start: number,
+  end: number,
+  target: Buffer,
+): number {
+  let written = 0;
+  let entry = ENDS;
+  for (let at = start; at < end; at++) {
+    const octet = source[at] ?? 0;
+    entry = AUTOMATON[((entry & 0xff) << 4) | (octet >>> 4)] ?? FAILS;
+    if ((entry & (EMITS | FAILS)) !== 0) {
+      if ((entry & FAILS) !== 0) return -1;
+      target[written++] = entry >>> 8;
+    }
+    entry = AUTOMATON[((entry & 0xff) << 4) | (octet & 0xf)] ?? FAILS;
+    if ((entry & (EMITS | FAILS)) !== 0) {
+      if ((entry & FAILS) !== 0) return -1;
+      target[written++] = entry >>> 8;
+    }
+  }
+  return (entry & ENDS) !== 0 ? written : -1;
+}

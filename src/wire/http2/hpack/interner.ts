@@ -1,0 +1,212 @@
+/** One shared object for each header field that keeps coming: found by the octets on the wire, so a hit decodes nothing. */
+import { FieldClass, type Indexing } from "../../fields.ts";
+import { ConnectionError, ErrorCode } from "../frames.ts";
+import { huffmanDecode } from "./huffman.ts";
+import { Name, WireField } from "./names.ts";
+
+/** Slots of the cache of fields, a power of two; an entry is at most about 1 KiB with its literal. */
+const FIELD_SLOTS = 4096;
+const NAME_SLOTS = 512;
+/** Longer values are tokens and the like, which rarely repeat: not worth their hash. Octets. */
+const LONGEST_VALUE = 384;
+const LONGEST_NAME = 96;
+
+/** Huffman codes are at least five bits long, so an encoding grows by 8/5 at most. */
+let scratch = Buffer.allocUnsafeSlow(65_536);
+
+/** Decodes the octets of a string literal (RFC 7541 5.2). */
+function decodeText(
+  source: Buffer,
+  start: number,
+  end: number,
+  huffman: boolean,
+): string {
+  if (!huffman) return source.toString("latin1", start, end);
+  const room = (end - start) * 2;
+  if (scratch.length < room) scratch = Buffer.allocUnsafeSlow(room);
+  const length = huffmanDecode(source, start, end, scratch);
+  if (length < 0)
+    throw new ConnectionError(
+      ErrorCode.COMPRESSION_ERROR,
+      "a string of a field block is not valid Huffman code",
+    );
+  return scratch.toString("latin1", 0, length);
+}
+
+/** FNV-1a; of long strings the two ends, since every hit is checked octet for octet anyway. */
+function hashOf(
+  seed: number,
+  source: Buffer,
+  start: number,
+  end: number,
+): number {
+  let hash = seed ^ (end - start);
+  let at = start;
+  if (end - start > 64) {
+    for (const headEnd = start + 32; at < headEnd; at++)
+      hash = Math.imul(hash ^ (source[at] ?? 0), 0x01000193);
+    at = end - 32;
+  }
+  for (; at < end; at++) hash = Math.imul(hash ^ (source[at] ?? 0), 0x01000193);
+  return hash ^ (hash >>> 15);
+}
+
+/** Whether `literal` from `from` on is `source[start, end)`. */
+function sameOctets(
+  literal: Buffer,
+  from: number,
+  source: Buffer,
+  start: number,
+  end: number,
+): boolean {
+  const length = end - start;
+  if (literal.length - from !== length) return false;
+  if (length > 96)
+    return source.compare(literal, from, from + length, start, end) === 0;
+  for (let i = 0; i < length; i++)
+    if (literal[from + i] !== source[start + i]) return false;
+  return true;
+}
+
+/**
+ * Bounded, of two ways: a field displaces the older of two neighbours. A field enters when it is seen for the second time
+ * in its slot, so that unique values (ids, paths) cost no copy and displace nothing.
+ */
+export class Interner {
+  private readonly fields: (WireField | undefined)[] = new Array<undefined>(
+    FIELD_SLOTS,
+  ).fill(undefined);
+  private readonly seen: Int32Array = new Int32Array(FIELD_SLOTS);
+  private readonly names: (Name | undefined)[] = new Array<undefined>(
+    NAME_SLOTS,
+  ).fill(undefined);
+
+  /** The name whose string literal is `source[start, end)`, its text from `text` on. */
+  name(
+    source: Buffer,
+    start: number,
+    text: number,
+    end: number,
+    huffman: boolean,
+  ): Name {
+    const hash = hashOf(0x811c9dc5, source, start, end);
+    const slot = hash & (NAME_SLOTS - 1);
+    const known = this.names[slot];
+    if (
+      known?.seed === hash &&
+      sameOctets(known.literal, 0, source, start, end)
+    )
+      return known;
+    const literal = Buffer.allocUnsafeSlow(end - start);
+    source.copy(literal, 0, start, end);
+    const name = new Name(
+      decodeText(source, text, end, huffman),
+      literal,
+      hash,
+    );
+    if (end - start <= LONGEST_NAME) this.names[slot] = name;
+    return name;
+  }
+
+  /** The field of `name` whose value's string literal is `source[start, end)`, its text from `text` on. */
+  field(
+    name: Name,
+    indexing: Indexing,
+    source: Buffer,
+    start: number,
+    text: number,
+    end: number,
+    huffman: boolean,
+  ): WireField {
+    if (
+      indexing === "never" ||
+      (name.bits & FieldClass.SENSITIVE) !== 0 ||
+      end - start > LONGEST_VALUE
+    )
+      return new WireField(
+        name,
+        decodeText(source, text, end, huffman),
+        indexing,
+        passedOn(name, indexing, source, start, end),
+        0,
+      );
+    const hash = hashOf(name.seed, source, start, end);
+    const slot = hash & (FIELD_SLOTS - 1);
+    const first = this.fields[slot];
+    if (isIt(first, hash, name, indexing, source, start, end)) return first;
+    const second = this.fields[slot ^ 1];
+    if (isIt(second, hash, name, indexing, source, start, end)) return second;
+    const value = decodeText(source, text, end, huffman);
+    if (this.seen[slot] !== hash) {
+      this.seen[slot] = hash;
+      return new WireField(
+        name,
+        value,
+        indexing,
+        passedOn(name, indexing, source, start, end),
+        hash,
+      );
+    }
+    const literal = joined(
+      Buffer.allocUnsafeSlow(name.literal.length + end - start),
+      name,
+      source,
+      start,
+      end,
+    );
+    const field = new WireField(name, value, indexing, literal, hash);
+    this.fields[slot ^ 1] = first;
+    this.fields[slot] = field;
+    return field;
+  }
+}
+
+function joined(
+  target: Buffer,
+  name: Name,
+  source: Buffer,
+  start: number,
+  end: number,
+): Buffer {
+  name.literal.copy(target);
+  source.copy(target, name.literal.length, start, end);
+  return target;
+}
+
+/**
+ * The literal of a field that is not interned: a long one (a token, a trace id) costs more to encode again than to copy.
+ * Not where a table may keep it, as a slice of Node's pool would keep the whole slab.
+ */
+function passedOn(
+  name: Name,
+  indexing: Indexing,
+  source: Buffer,
+  start: number,
+  end: number,
+): Buffer | undefined {
+  if (indexing === "incremental" || end - start < 24) return undefined;
+  const size = name.literal.length + end - start;
+  return joined(Buffer.allocUnsafe(size), name, source, start, end);
+}
+
+function isIt(
+  field: WireField | undefined,
+  hash: number,
+  name: Name,
+  indexing: Indexing,
+  source: Buffer,
+  start: number,
+  end: number,
+): field is WireField {
+  return (
+    field !== undefined &&
+    field.hash === hash &&
+    field.name === name.text &&
+    field.indexing === indexing &&
+    field.literal !== undefined &&
+    sameOctets(field.literal, field.of.literal.length, source, start, end)
+  );
+}
+
+/** Shared by all connections of the process: what one caller sends, the others send too. */
+export const sharedInterner: Interner = new Interner();

@@ -1,0 +1,130 @@
+/** Names of header fields as HPACK carries them, and the field object that a decoder makes: classified once, when first seen. */
+import {
+  classOf,
+  FieldClass,
+  type Field,
+  type Indexing,
+} from "../../fields.ts";
+
+/** What a field means to the framing of a message: `heads.ts` switches on it. 0 is an ordinary field. */
+export const Kind = {
+  ORDINARY: 0,
+  METHOD: 1,
+  SCHEME: 2,
+  AUTHORITY: 3,
+  PATH: 4,
+  PROTOCOL: 5,
+  STATUS: 6,
+  HOST: 7,
+  CONTENT_LENGTH: 8,
+  TE: 9,
+  /** Belongs to a connection of HTTP/1.1 (RFC 9113 8.2.2). */
+  CONNECTION: 10,
+  /** A name or value outside the grammar, an unknown pseudo-header. */
+  INVALID: 11,
+} as const;
+
+const KINDS: ReadonlyMap<string, number> = new Map([
+  [":method", Kind.METHOD],
+  [":scheme", Kind.SCHEME],
+  [":authority", Kind.AUTHORITY],
+  [":path", Kind.PATH],
+  [":protocol", Kind.PROTOCOL],
+  [":status", Kind.STATUS],
+  ["host", Kind.HOST],
+  ["content-length", Kind.CONTENT_LENGTH],
+  ["te", Kind.TE],
+]);
+
+/** tchar without upper case (RFC 9110 5.6.2, RFC 9113 8.2). */
+const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+
+function kindOf(name: string, bits: number): number {
+  const kind = KINDS.get(name);
+  if (kind !== undefined) return kind;
+  if ((bits & FieldClass.CONNECTION) !== 0) return Kind.CONNECTION;
+  return NAME.test(name) ? Kind.ORDINARY : Kind.INVALID;
+}
+
+/** A field's value: no controls but HTAB, no white space at the ends (RFC 9113 8.2.1, RFC 9110 5.5). */
+const VALUE =
+  /^(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?$/;
+
+/** Host and port: nothing that another parser might take for user information, a path or a second host (RFC 3986 3.2). */
+const AUTHORITY =
+  /^(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[A-Za-z0-9\-._~!$&'()*+;=%]+)(?::[0-9]{0,5})?$/;
+
+/** What the values of the special kinds must look like (RFC 9113 8.3). */
+const GRAMMAR: Readonly<Record<number, RegExp>> = {
+  [Kind.METHOD]: /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/,
+  [Kind.SCHEME]: /^https?$/,
+  [Kind.AUTHORITY]: AUTHORITY,
+  [Kind.HOST]: AUTHORITY,
+  [Kind.PATH]: /^(?:\/[^\x00-\x20#\x7f-\xff]*|\*)$/,
+  [Kind.PROTOCOL]: /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/,
+  [Kind.STATUS]: /^[1-5][0-9]{2}$/,
+  [Kind.CONTENT_LENGTH]: /^[0-9]{1,15}$/,
+  [Kind.TE]: /^[Tt][Rr][Aa][Ii][Ll][Ee][Rr][Ss]$/,
+};
+
+/** One spelling of a name on the wire. */
+export class Name {
+  readonly text: string;
+  readonly bits: number;
+  readonly kind: number;
+  /** The HPACK string literal of the name, as received. */
+  readonly literal: Buffer;
+  /** Where hashing of a value of this name starts. */
+  readonly seed: number;
+
+  constructor(text: string, literal: Buffer, seed: number) {
+    this.text = text;
+    this.bits = classOf(text);
+    this.kind = kindOf(text, this.bits);
+    this.literal = literal;
+    this.seed = seed;
+  }
+}
+
+/** A field that came over HTTP/2. */
+export class WireField implements Field {
+  readonly name: string;
+  readonly value: string;
+  readonly bits: number;
+  readonly indexing: Indexing;
+  line: string | undefined;
+  literal: Buffer | undefined;
+  /** A member of `Kind`. */
+  readonly kind: number;
+  readonly of: Name;
+  /** Octets that it counts for in a table or list (RFC 7541 4.1). */
+  readonly size: number;
+  /** Of the name and of the value as encoded; where it is interned. */
+  readonly hash: number;
+
+  constructor(
+    of: Name,
+    value: string,
+    indexing: Indexing,
+    literal: Buffer | undefined,
+    hash: number,
+  ) {
+    this.name = of.text;
+    this.value = value;
+    this.bits = of.bits;
+    this.indexing =
+      (of.bits & FieldClass.SENSITIVE) !== 0 && indexing === "without"
+        ? "never"
+        : indexing;
+    this.line = undefined;
+    this.literal = literal;
+    this.kind = fits(of.kind, value) ? of.kind : Kind.INVALID;
+    this.of = of;
+    this.size = of.text.length + value.length + 32;
+    this.hash = hash;
+  }
+}
+
+function fits(kind: number, value: string): boolean {
+  return (GRAMMAR[kind] ?? VALUE).test(value);
+}

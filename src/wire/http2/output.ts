@@ -1,0 +1,159 @@
+/** What a connection has to say, gathered over one turn of the event loop and handed to the socket in one write. */
+import type { Socket } from "node:net";
+import { ByteWriter, giveBlock } from "./byte-writer.ts";
+import { Flag, FrameType } from "./frames.ts";
+
+/** DATA from this size on is queued by reference, smaller is copied (measured: 44 against 70 µs for 64 KiB). */
+const BY_REFERENCE = 4096;
+
+export class Output extends ByteWriter {
+  private readonly socket: Socket;
+  private readonly onDrained: () => void;
+  /** Chunks queued by reference, and the places in `bytes` before which they belong. */
+  private references: Buffer[] = [];
+  private places: number[] = [];
+  private referenced = 0;
+  /** The buffer that the socket still holds; it is not written to until the socket has let go of it. */
+  private lent: Buffer | undefined;
+  private writes = 0;
+  private written = 0;
+  private closed = false;
+  /** Octets that the socket has been given so far. */
+  private handed = 0;
+  /** Where the flags of the last HEADERS or DATA frame stand, as long as nothing was written behind it. */
+  private lastFlags = -1;
+  private lastStream = 0;
+  private lastEnd = 0;
+
+  constructor(socket: Socket, onDrained: () => void) {
+    super();
+    this.socket = socket;
+    this.onDrained = onDrained;
+  }
+
+  /** Octets that the socket has not been given yet. */
+  get size(): number {
+    return this.length + this.referenced;
+  }
+
+  /** The socket is still busy with the last write. */
+  get busy(): boolean {
+    return this.lent !== undefined;
+  }
+
+  /** Octets written here since the beginning: a mark to compare with `handedOver`. */
+  get position(): number {
+    return this.handed + this.size;
+  }
+
+  /** Octets below this position may have left the process; those above it have not. */
+  get handedOver(): number {
+    return this.handed;
+  }
+
+  /** A DATA frame with `chunk[from, to)`. */
+  data(
+    id: number,
+    chunk: Buffer,
+    from: number,
+    to: number,
+    ends: boolean,
+  ): void {
+    const length = to - from;
+    const start = this.length;
+    this.header(length, FrameType.DATA, ends ? Flag.END_STREAM : 0, id);
+    if (length >= BY_REFERENCE) {
+      this.references.push(
+        length === chunk.length ? chunk : chunk.subarray(from, to),
+      );
+      this.places.push(this.length);
+      this.referenced += length;
+    } else {
+      this.copy(chunk, from, to);
+    }
+    this.mark(id, start);
+  }
+
+  /** The frame that began at `start` is the last one, of stream `id`, and may yet be made to end its stream. */
+  mark(id: number, start: number): void {
+    this.lastFlags = start + 4;
+    this.lastStream = id;
+    this.lastEnd = this.length;
+  }
+
+  /** Sets END_STREAM on the last frame if it is still here and the stream's own; saves an empty DATA frame. */
+  endLast(id: number): boolean {
+    if (
+      this.lastStream !== id ||
+      this.lastFlags < 0 ||
+      this.lastEnd !== this.length
+    )
+      return false;
+    this.bytes[this.lastFlags] =
+      (this.bytes[this.lastFlags] ?? 0) | Flag.END_STREAM;
+    this.lastFlags = -1;
+    return true;
+  }
+
+  /** Gives everything to the socket, unless it is busy: then `onDrained` comes when it no longer is. */
+  flush(): void {
+    if (this.lent !== undefined || this.size === 0 || this.closed) return;
+    const { socket } = this;
+    this.handed += this.size;
+    this.writes += 1;
+    this.lastFlags = -1;
+    if (this.references.length === 0)
+      socket.write(this.bytes.subarray(0, this.length), this.onWritten);
+    else this.writeAll(socket);
+    const bytes = this.release();
+    // Only what the kernel took at once may be written over; otherwise the socket refers to it until it calls back.
+    if (socket.writableLength === 0) giveBlock(bytes);
+    else this.lent = bytes;
+  }
+
+  /** Nothing more goes out. */
+  close(): void {
+    this.closed = true;
+    this.discard();
+  }
+
+  /** Forgets what the socket has not been given. */
+  discard(): void {
+    this.lastFlags = -1;
+    this.references = [];
+    this.places = [];
+    this.referenced = 0;
+    giveBlock(this.release());
+  }
+
+  private writeAll(socket: Socket): void {
+    const { references, places } = this;
+    let from = 0;
+    socket.cork();
+    for (let i = 0; i < references.length; i++) {
+      const place = places[i] ?? 0;
+      if (place > from) socket.write(this.bytes.subarray(from, place));
+      from = place;
+      const chunk = references[i];
+      if (chunk === undefined) continue;
+      if (i === references.length - 1 && from === this.length)
+        socket.write(chunk, this.onWritten);
+      else socket.write(chunk);
+    }
+    if (from < this.length)
+      socket.write(this.bytes.subarray(from, this.length), this.onWritten);
+    socket.uncork();
+    this.references = [];
+    this.places = [];
+    this.referenced = 0;
+  }
+
+  /** Called once for each flush, in order; for those that the kernel took at once it comes late and changes nothing. */
+  private readonly onWritten = (): void => {
+    this.written += 1;
+    if (this.lent === undefined || this.written !== this.writes) return;
+    giveBlock(this.lent);
+    this.lent = undefined;
+    if (!this.closed) this.onDrained();
+  };
+}

@@ -1,0 +1,143 @@
+/**
+ * The windows that we give: a stream's grows while its content is taken quickly and falls back when it is not, so that
+ * stalled streams hold little; the connection's is given back at once, so that a stalled stream does not stop the others.
+ */
+import { ConnectionError, DEFAULT_WINDOW, ErrorCode } from "./frames.ts";
+import type { Http2Limits } from "./limits.ts";
+import type { Sender } from "./sender.ts";
+import type { Stream } from "./stream.ts";
+
+/** Half a window taken within so many milliseconds means that the window may be what holds the stream back. */
+const QUICK = 100;
+
+export class ReceiveWindows {
+  /** What a new stream may send: ours once the peer acknowledged it (RFC 9113 6.9.2). */
+  initial: number = DEFAULT_WINDOW;
+  private readonly limits: Http2Limits;
+  private readonly sender: Sender;
+  /** A connection's window cannot be lowered (6.9.2). */
+  private readonly size: number;
+  private window: number;
+  private uncredited = 0;
+  /** Octets that paused streams took in. */
+  private held = 0;
+  /** Octets by which windows of streams have grown. */
+  private grown = 0;
+
+  constructor(limits: Http2Limits, sender: Sender) {
+    this.limits = limits;
+    this.sender = sender;
+    this.size = this.window = Math.max(limits.connectionWindow, DEFAULT_WINDOW);
+  }
+
+  /** Raises the connection's window from its default. */
+  open(): void {
+    if (this.size > DEFAULT_WINDOW)
+      this.sender.windowUpdate(0, this.size - DEFAULT_WINDOW);
+  }
+
+  /** The peer acknowledged our SETTINGS: its windows changed by the difference. */
+  acknowledged(streams: Iterable<Stream>): void {
+    const change = this.limits.streamWindow - this.initial;
+    if (change === 0) return;
+    this.initial = this.limits.streamWindow;
+    for (const stream of streams) {
+      stream.receiveWindow += change;
+      stream.windowSize += change;
+    }
+  }
+
+  /** A DATA frame of `length` octets came, for `stream` or for none that is open. False where it is over the stream's window. */
+  received(stream: Stream | undefined, length: number): boolean {
+    this.window -= length;
+    if (this.window < 0)
+      throw new ConnectionError(
+        ErrorCode.FLOW_CONTROL_ERROR,
+        "DATA beyond the connection's window (6.9)",
+      );
+    this.uncredited += length;
+    if (stream !== undefined) {
+      stream.receiveWindow -= length;
+      stream.uncredited += length;
+      if (stream.paused) {
+        stream.held += length;
+        this.held += length;
+      }
+    }
+    this.creditConnection();
+    return stream === undefined || stream.receiveWindow >= 0;
+  }
+
+  /** What came was passed on: gives window back in halves. */
+  passed(stream: Stream, now: number): void {
+    if (
+      stream.paused ||
+      stream.remoteEnded ||
+      stream.over ||
+      stream.uncredited * 2 < stream.windowSize
+    )
+      return;
+    let increment = stream.uncredited;
+    const { streamWindowMax, windowGrowth } = this.limits;
+    if (
+      now - stream.creditedAt < QUICK &&
+      stream.windowSize < streamWindowMax
+    ) {
+      const growth = Math.min(
+        stream.windowSize,
+        streamWindowMax - stream.windowSize,
+        windowGrowth - this.grown,
+      );
+      if (growth > 0) {
+        increment += growth;
+        stream.windowSize += growth;
+        this.grown += growth;
+      }
+    }
+    stream.creditedAt = now;
+    this.credit(stream, increment);
+  }
+
+  /** The receiver takes content again: the window falls back to what it started with, as it proved too large. */
+  resumed(stream: Stream): void {
+    this.held -= stream.held;
+    stream.held = 0;
+    this.creditConnection();
+    if (stream.over || stream.remoteEnded) return;
+    const surplus = Math.min(
+      Math.max(0, stream.windowSize - this.initial),
+      stream.uncredited,
+    );
+    if (surplus > 0) {
+      stream.windowSize -= surplus;
+      this.grown -= surplus;
+      stream.uncredited -= surplus;
+    }
+    // Not quick: the time of the pause lies between.
+    stream.creditedAt = Number.NEGATIVE_INFINITY;
+    if (stream.uncredited * 2 >= stream.windowSize)
+      this.credit(stream, stream.uncredited);
+  }
+
+  /** The stream is over. */
+  released(stream: Stream): void {
+    this.held -= stream.held;
+    stream.held = 0;
+    this.grown -= Math.max(0, stream.windowSize - this.initial);
+    this.creditConnection();
+  }
+
+  private credit(stream: Stream, increment: number): void {
+    stream.uncredited = 0;
+    stream.receiveWindow += increment;
+    this.sender.windowUpdate(stream.id, increment);
+  }
+
+  private creditConnection(): void {
+    if (this.uncredited * 2 < this.size || this.held > this.limits.heldBytes)
+      return;
+    this.window += this.uncredited;
+    this.sender.windowUpdate(0, this.uncredited);
+    this.uncredited = 0;
+  }
+}

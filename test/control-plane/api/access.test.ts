@@ -1,0 +1,185 @@
+/** Who may do what: the table of roles, verbs and places, and that every path but the open ones asks for a token. */
+import t from "tap";
+import { refusal } from "../../../src/control-plane/api/access.ts";
+import type { Principal } from "../../../src/control-plane/tokens.ts";
+import { OWN, rig, route, ROUTES, service, SHOP } from "./harness.ts";
+
+const ROOT = `${OWN}/namespaces/wherry-system`;
+
+void t.test("the table of who may do what", (t) => {
+  const admin: Principal = { tokenId: "a", role: "admin" };
+  const editor: Principal = { tokenId: "e", role: "editor" };
+  const viewer: Principal = { tokenId: "v", role: "viewer" };
+  const only = (principal: Principal): Principal => ({
+    ...principal,
+    namespaces: ["shop"],
+  });
+  // principal, verb, namespace ("" = of the mesh, undefined = over all), allowed
+  const rows: readonly (readonly [
+    Principal,
+    "read" | "write",
+    string | undefined,
+    boolean,
+  ])[] = [
+    [admin, "write", "", true],
+    [admin, "write", "wherry-system", true],
+    [admin, "write", "shop", true],
+    [admin, "read", undefined, true],
+    [editor, "write", "shop", true],
+    [editor, "write", "wherry-system", false],
+    [editor, "write", "", false],
+    [editor, "read", undefined, true],
+    [viewer, "write", "shop", false],
+    [viewer, "read", "shop", true],
+    [viewer, "read", "", true],
+    [only(editor), "write", "shop", true],
+    [only(editor), "write", "infra", false],
+    [only(editor), "read", "infra", false],
+    [only(editor), "read", undefined, false],
+    [only(editor), "read", "wherry-system", true],
+    [only(editor), "read", "", true],
+    [only(viewer), "read", "shop", true],
+    [only(viewer), "read", "infra", false],
+    [only(admin), "write", "shop", true],
+    [only(admin), "write", "", false],
+    [only(admin), "write", "wherry-system", false],
+    [only(admin), "read", undefined, false],
+  ];
+  for (const [principal, verb, namespace, allowed] of rows)
+    t.equal(
+      refusal(principal, verb, namespace) === undefined,
+      allowed,
+      `${principal.role} ${principal.namespaces?.join() ?? "everywhere"} ${verb} ${namespace ?? "all"}`,
+    );
+  t.end();
+});
+
+void t.test(
+  "without a token nothing but health and the documentation answers",
+  async (t) => {
+    const { api, call } = await rig(t);
+    for (const [method, url] of [
+      ["GET", `${SHOP}/services`],
+      ["PUT", `${SHOP}/services/a`],
+      ["GET", "/status"],
+      ["GET", "/store"],
+      ["POST", "/store/accept"],
+      ["GET", "/tokens"],
+      ["POST", "/tokens/api"],
+      ["GET", "/no/such/path"],
+      ["OPTIONS", `${SHOP}/services`],
+    ] as const) {
+      const answer = await api.inject({ method, url, payload: "{{{" });
+      t.equal(answer.statusCode, 401, `${method} ${url}`);
+      t.equal(answer.headers["www-authenticate"], 'Bearer realm="wherry"');
+      t.match(answer.json(), {
+        kind: "Status",
+        reason: "Unauthorized",
+        message: /admin.token/,
+      });
+    }
+    for (const url of ["/livez", "/readyz", "/openapi.json"])
+      t.equal((await api.inject(url)).statusCode, 200, url);
+    for (const authorization of [
+      "Bearer nonsense",
+      "Basic YTpi",
+      "Bearer",
+      "Bearer a b",
+    ]) {
+      const answer = await call("GET", "/status", undefined, { authorization });
+      t.equal(answer.code, 401, authorization);
+      t.match(answer.body, { message: /revoked or expired/ });
+    }
+  },
+);
+
+void t.test(
+  "a role that is too small gets 403 and is told what is missing",
+  async (t) => {
+    const { call, as, store } = await rig(t);
+    const editor = await as("editor");
+    const viewer = await as("viewer");
+    const shopper = await as("editor", ["shop"]);
+    const mesh = { spec: { authorization: { defaultAction: "ALLOW" } } };
+    const revision = await store.revision();
+    for (const [method, url, body, headers, message] of [
+      ["PUT", `${SHOP}/services/a`, service("a"), viewer, /only reads/],
+      ["PATCH", `${OWN}/meshes/default`, mesh, editor, /whole mesh/],
+      ["PUT", `${ROOT}/services/a`, service("a"), editor, /wherry-system/],
+      ["DELETE", `${ROOT}/services/a`, undefined, editor, /wherry-system/],
+      [
+        "PUT",
+        `${OWN}/namespaces/infra/services/a`,
+        service("a"),
+        shopper,
+        /not for infra/,
+      ],
+      ["GET", `${OWN}/services`, undefined, shopper, /namespaces\/NAME/],
+      [
+        "GET",
+        `${OWN}/services?watch=1`,
+        undefined,
+        shopper,
+        /namespaces\/NAME/,
+      ],
+      ["POST", "/tokens/api", { role: "admin" }, editor, /role admin/],
+      ["GET", "/tokens", undefined, viewer, /role admin/],
+      ["DELETE", "/tokens/api/x", undefined, viewer, /role admin/],
+      ["POST", "/store/accept", { id: "x" }, editor, /role admin/],
+    ] as const) {
+      const answer = await call(method, url, body, headers);
+      t.equal(answer.code, 403, `${method} ${url}`);
+      t.match(answer.body, { reason: "Forbidden", message });
+    }
+    t.equal(await store.revision(), revision);
+    const mayDo = await call(
+      "PUT",
+      `${SHOP}/services/a`,
+      service("a"),
+      shopper,
+    );
+    t.equal(mayDo.code, 201);
+    const mayRead = await call("GET", `${OWN}/meshes`, undefined, shopper);
+    t.equal(mayRead.code, 200);
+    t.equal(
+      (await call("PUT", `${ROUTES}/r`, route("r", "a", 80), editor)).code,
+      201,
+    );
+  },
+);
+
+void t.test(
+  "a workload under a lease is its sidecar's; an administrator may still mend it",
+  async (t) => {
+    const { call, as, world } = await rig(t);
+    const editor = await as("editor");
+    const url = `${SHOP}/workloads/web-1`;
+    const workload = (annotations = {}): unknown => ({
+      apiVersion: "mesh.wherry.dev/v1alpha1",
+      kind: "Workload",
+      metadata: { name: "web-1", annotations },
+      spec: { address: "10.0.0.1", ports: { http: 8080 } },
+    });
+    const forged = await call(
+      "PUT",
+      url,
+      workload({ "mesh.wherry.dev/registered-by": "spiffe://x/ns/y/sa/z" }),
+      editor,
+    );
+    t.equal(forged.code, 403);
+    t.equal((await call("PUT", url, workload(), editor)).code, 201);
+    world.leased.add("shop/web-1");
+    const patch = { spec: { weight: 2 } };
+    for (const [method, body] of [
+      ["PUT", workload()],
+      ["PATCH", patch],
+      ["DELETE", undefined],
+    ] as const) {
+      const answer = await call(method, url, body, editor);
+      t.equal(answer.code, 403, method);
+      t.match(answer.body, { message: /under a lease/ });
+    }
+    t.equal((await call("PATCH", url, patch)).code, 200);
+    t.equal((await call("DELETE", url)).code, 200);
+  },
+);

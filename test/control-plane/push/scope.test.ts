@@ -1,0 +1,188 @@
+import t from "tap";
+import { scope } from "../../../src/control-plane/push/scope.ts";
+import {
+  formatKey,
+  keyOf,
+  type Resource,
+} from "../../../src/resources/envelope.ts";
+import { MESH, route, service } from "./control-plane.ts";
+
+const SELF = { namespace: "shop", labels: { app: "web", tier: "front" } };
+
+function workload(name: string, app: string, namespace = "shop"): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "Workload",
+    metadata: { name, namespace, labels: { app } },
+    spec: { address: "10.0.0.1" },
+  };
+}
+
+function policy(
+  kind: string,
+  namespace: string,
+  matchLabels?: Record<string, string>,
+): Resource {
+  return {
+    apiVersion: "security.istio.io/v1",
+    kind,
+    metadata: { name: "p", namespace },
+    spec: matchLabels === undefined ? {} : { selector: { matchLabels } },
+  };
+}
+
+function trafficPolicy(namespace: string, target: string): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "TrafficPolicy",
+    metadata: { name: "tp", namespace },
+    spec: { targetRefs: [{ kind: "Service", name: target }] },
+  };
+}
+
+const infra = service("db", {}, "infra");
+const hidden = service("db", { exportTo: ["."] }, "infra");
+const forShop = service("db", { exportTo: ["shop"] }, "infra");
+
+const TABLE: readonly (readonly [
+  name: string,
+  subject: Resource,
+  others: readonly Resource[],
+  inScope: boolean,
+])[] = [
+  ["the Mesh", MESH, [], true],
+  ["a Service of its namespace", service("orders"), [], true],
+  [
+    "a Service of its namespace that is exported elsewhere only",
+    service("orders", { exportTo: ["infra"] }),
+    [],
+    true,
+  ],
+  ["a Service of another namespace", infra, [], true],
+  ["a Service of another namespace, kept there", hidden, [], false],
+  ["a Service of another namespace, exported to this one", forShop, [], true],
+  [
+    "a Workload that a visible Service selects",
+    workload("orders-1", "orders"),
+    [service("orders")],
+    true,
+  ],
+  [
+    "a Workload that nothing selects",
+    workload("job-1", "job"),
+    [service("orders")],
+    false,
+  ],
+  [
+    "a Workload that a Service of another namespace would select",
+    workload("db-1", "db"),
+    [infra],
+    false,
+  ],
+  [
+    "a Workload of another namespace behind an exported Service",
+    workload("db-1", "db", "infra"),
+    [infra],
+    true,
+  ],
+  [
+    "a Workload of another namespace behind a kept Service",
+    workload("db-1", "db", "infra"),
+    [hidden],
+    false,
+  ],
+  [
+    "a route of its namespace (consumer)",
+    {
+      ...route("r", "db"),
+      spec: { parentRefs: [{ name: "db", namespace: "infra" }], rules: [] },
+    },
+    [infra],
+    true,
+  ],
+  [
+    "a route beside a visible Service (producer)",
+    route("r", "db", "infra"),
+    [infra],
+    true,
+  ],
+  ["a route beside a kept Service", route("r", "db", "infra"), [hidden], false],
+  [
+    "another namespace's consumer route",
+    {
+      ...route("r", "orders", "infra"),
+      spec: { parentRefs: [{ name: "orders", namespace: "shop" }], rules: [] },
+    },
+    [service("orders"), infra],
+    false,
+  ],
+  [
+    "the TrafficPolicy of a visible Service",
+    trafficPolicy("infra", "db"),
+    [infra],
+    true,
+  ],
+  [
+    "the TrafficPolicy of a kept Service",
+    trafficPolicy("infra", "db"),
+    [hidden],
+    false,
+  ],
+  [
+    "an AuthorizationPolicy of its namespace",
+    policy("AuthorizationPolicy", "shop"),
+    [],
+    true,
+  ],
+  [
+    "an AuthorizationPolicy of the root namespace",
+    policy("AuthorizationPolicy", "wherry-system"),
+    [],
+    true,
+  ],
+  [
+    "an AuthorizationPolicy of another namespace",
+    policy("AuthorizationPolicy", "infra"),
+    [],
+    false,
+  ],
+  [
+    "an AuthorizationPolicy that selects it",
+    policy("AuthorizationPolicy", "shop", { app: "web" }),
+    [],
+    true,
+  ],
+  [
+    "an AuthorizationPolicy that selects it and more",
+    policy("AuthorizationPolicy", "shop", { app: "web", tier: "back" }),
+    [],
+    false,
+  ],
+  [
+    "a PeerAuthentication that selects another",
+    policy("PeerAuthentication", "shop", { app: "orders" }),
+    [],
+    false,
+  ],
+  [
+    "a PeerAuthentication of the root namespace that selects it",
+    policy("PeerAuthentication", "wherry-system", { tier: "front" }),
+    [],
+    true,
+  ],
+  [
+    "a kind that only the store knows",
+    { ...MESH, kind: "EnrolmentToken" },
+    [],
+    false,
+  ],
+];
+
+for (const [name, subject, others, inScope] of TABLE)
+  void t.test(`${name} is ${inScope ? "" : "not "}in scope`, (t) => {
+    const found = scope(SELF, [...others, subject]).map((resource) =>
+      formatKey(keyOf(resource)),
+    );
+    t.equal(found.includes(formatKey(keyOf(subject))), inScope);
+    t.end();
+  });

@@ -1,0 +1,183 @@
+/** Conditions follow from the store and the sidecars at the moment of reading. */
+import t from "tap";
+import { makeStatusReader } from "../../src/control-plane/status.ts";
+import type {
+  InForce,
+  SidecarStatus,
+} from "../../src/control-plane/push/status.ts";
+import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
+import { StoreError, type Store } from "../../src/control-plane/store/store.ts";
+import type { Condition, Resource } from "../../src/resources/envelope.ts";
+import { fakeClock } from "../harness/fake-clock.ts";
+
+const TRAFFIC_POLICY = (name: string, service: string): Resource => ({
+  apiVersion: "mesh.wherry.dev/v1alpha1",
+  kind: "TrafficPolicy",
+  metadata: { name, namespace: "shop" },
+  spec: { targetRefs: [{ kind: "Service", name: service }] },
+});
+
+const SERVICE = (name: string): Resource => ({
+  apiVersion: "mesh.wherry.dev/v1alpha1",
+  kind: "Service",
+  metadata: { name, namespace: "shop" },
+  spec: { ports: [{ port: 80 }], selector: { app: name } },
+});
+
+interface World {
+  readonly store: Store;
+  inForce: InForce;
+  refused: readonly string[];
+  readonly conditions: (
+    name: string,
+    kind?: string,
+  ) => Promise<Record<string, Condition>>;
+  readonly advance: (ms: number) => void;
+}
+
+function world(): World {
+  const clock = fakeClock();
+  const store = openMemoryStore({ clock });
+  const made: World = {
+    store,
+    inForce: { have: 0, of: 0, refused: 0 },
+    refused: [],
+    advance: (ms) => clock.advance(ms),
+    async conditions(name, kind = "TrafficPolicy") {
+      const found = await store.get({ kind, namespace: "shop", name });
+      const [complete] = await read(found === undefined ? [] : [found]);
+      return Object.fromEntries(
+        (complete?.status?.conditions ?? []).map((one) => [one.type, one]),
+      );
+    },
+  };
+  const read = makeStatusReader(store, {
+    status: () =>
+      made.refused.map((reason, index): SidecarStatus => ({
+        name: `web-${index}`,
+        namespace: "shop",
+        serviceAccount: "web",
+        labels: {},
+        identity: "",
+        connected: true,
+        connectedSince: 0,
+        peer: "",
+        pending: false,
+        certificateExpiresAt: 0,
+        agent: { version: "", schema: 1 },
+        refused: {
+          version: { store: "", revision: 1, digest: "" },
+          reason,
+          at: 0,
+        },
+      })),
+    inForce: () => made.inForce,
+    statistics: () => {
+      throw new Error("conditions need no statistics");
+    },
+  });
+  return made;
+}
+
+void t.test(
+  "Programmed counts the sidecars and says why some refuse",
+  async (t) => {
+    const w = world();
+    await w.store.put(SERVICE("orders"), undefined);
+    const rows: readonly (readonly [InForce, string, string, RegExp])[] = [
+      [{ have: 0, of: 0, refused: 0 }, "Unknown", "NoSidecar", /0 of 0/],
+      [{ have: 1, of: 3, refused: 0 }, "False", "Pending", /1 of 3/],
+      [
+        { have: 1, of: 3, refused: 2 },
+        "False",
+        "Refused",
+        /1 of 3 sidecars, refused by 2; shop\/web-0: bad/,
+      ],
+      [{ have: 3, of: 3, refused: 0 }, "True", "Programmed", /3 of 3/],
+    ];
+    for (const [inForce, status, reason, message] of rows) {
+      w.inForce = inForce;
+      w.refused = Array.from({ length: inForce.refused }, () => "bad");
+      const { Programmed } = await w.conditions("orders", "Service");
+      t.match(Programmed, { status, reason, message, observedGeneration: 1 });
+    }
+    w.inForce = { have: 0, of: 9, refused: 9 };
+    w.refused = Array.from({ length: 9 }, (_, index) => `reason ${index}`);
+    const { Programmed } = await w.conditions("orders", "Service");
+    t.match(Programmed?.message, /reason 4$/, "a message names but a few");
+  },
+);
+
+void t.test("ResolvedRefs follows the Services that come and go", async (t) => {
+  const w = world();
+  await w.store.put(TRAFFIC_POLICY("p", "orders"), undefined);
+  t.match(await w.conditions("p"), {
+    Accepted: { status: "True" },
+    ResolvedRefs: {
+      status: "False",
+      reason: "RefNotFound",
+      message: /spec.targetRefs\[0\].name: there is no Service shop\/orders/,
+    },
+  });
+  await w.store.put(SERVICE("orders"), undefined);
+  t.match(await w.conditions("p"), { ResolvedRefs: { status: "True" } });
+  await w.store.remove({ kind: "Service", namespace: "shop", name: "orders" });
+  t.match(await w.conditions("p"), { ResolvedRefs: { status: "False" } });
+});
+
+void t.test(
+  "of two policies for one target the younger is Conflicted, until the older goes",
+  async (t) => {
+    const w = world();
+    await w.store.put(SERVICE("orders"), undefined);
+    await w.store.put(TRAFFIC_POLICY("z-older", "orders"), undefined);
+    w.advance(1000);
+    await w.store.put(TRAFFIC_POLICY("a-younger", "orders"), undefined);
+    t.match(await w.conditions("z-older"), { Conflicted: { status: "False" } });
+    t.match(await w.conditions("a-younger"), {
+      Conflicted: {
+        status: "True",
+        reason: "OlderResourceWins",
+        message: /TrafficPolicy shop\/z-older/,
+      },
+      Accepted: { message: /see Conflicted/ },
+    });
+    await w.store.remove({
+      kind: "TrafficPolicy",
+      namespace: "shop",
+      name: "z-older",
+    });
+    t.match(await w.conditions("a-younger"), {
+      Conflicted: { status: "False" },
+    });
+  },
+);
+
+void t.test(
+  "nothing to complete asks nothing; a failure of the store is not remembered",
+  async (t) => {
+    const clock = fakeClock();
+    const store = openMemoryStore({ clock });
+    const stored = await store.put(SERVICE("a"), undefined);
+    let broken = true;
+    const flaky: Store = {
+      ...store,
+      list: (kind, namespace) =>
+        broken
+          ? Promise.reject(new StoreError("gone for a moment"))
+          : store.list(kind, namespace),
+    };
+    const read = makeStatusReader(flaky, {
+      status: () => [],
+      inForce: () => ({ have: 0, of: 0, refused: 0 }),
+      statistics: () => {
+        throw new Error("conditions need no statistics");
+      },
+    });
+    t.same(await read([]), []);
+    await t.rejects(read([stored]), StoreError);
+    broken = false;
+    const [complete] = await read([stored]);
+    t.equal(complete?.status?.conditions.length, 4);
+  },
+);

@@ -1,0 +1,9 @@
+/** The memory store keeps the contract. */
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import { storeContract } from "./contract.ts";
+
+storeContract("memory store", ({ clock, history }) =>
+  Promise.resolve(
+    openMemoryStore({ clock, ...(history === undefined ? {} : { history }) }),
+  ),
+);

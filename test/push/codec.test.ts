@@ -1,0 +1,150 @@
+import t from "tap";
+import {
+  assembleResponse,
+  deltaRequest,
+  deltaResponse,
+  encodeResource,
+  pushedResource,
+  revision,
+} from "../../src/push/codec.ts";
+import type { DeltaRequest } from "../../src/push/messages.ts";
+
+const EMPTY: DeltaRequest = {
+  node: undefined,
+  typeUrl: "",
+  subscribe: [],
+  unsubscribe: [],
+  initialVersions: new Map(),
+  nonce: "",
+  error: undefined,
+};
+
+void t.test("a request comes back as it was", (t) => {
+  const request: DeltaRequest = {
+    node: { id: "shop/web-1", metadata: { "wherry.schema": "1" } },
+    typeUrl: "type.googleapis.com/wherry.push.v1.Resource",
+    subscribe: ["*"],
+    unsubscribe: ["a"],
+    initialVersions: new Map([
+      ["Service/shop/web", "12"],
+      ["__proto__", "13"],
+    ]),
+    nonce: "7",
+    error: { code: 3, message: "no" },
+  };
+  t.same(deltaRequest.decode(deltaRequest.encode(request)), request);
+  t.end();
+});
+
+void t.test("a message without fields has every default", (t) => {
+  t.same(deltaRequest.decode(Buffer.alloc(0)), EMPTY);
+  t.end();
+});
+
+void t.test(
+  "field numbers are Envoy's (envoy/service/discovery/v3/discovery.proto)",
+  (t) => {
+    const lengthDelimited = (field: number): number => (field << 3) | 2;
+    t.equal(
+      deltaRequest.encode({ ...EMPTY, typeUrl: "t" })[0],
+      lengthDelimited(2),
+    );
+    t.equal(
+      deltaRequest.encode({ ...EMPTY, subscribe: ["*"] })[0],
+      lengthDelimited(3),
+    );
+    t.equal(
+      deltaRequest.encode({
+        ...EMPTY,
+        initialVersions: new Map([["a", "1"]]),
+      })[0],
+      lengthDelimited(5),
+    );
+    t.equal(
+      deltaRequest.encode({ ...EMPTY, nonce: "1" })[0],
+      lengthDelimited(6),
+    );
+    t.equal(
+      deltaRequest.encode({ ...EMPTY, error: { code: 1, message: "" } })[0],
+      lengthDelimited(7),
+    );
+    const resource = encodeResource({
+      name: "n",
+      version: "v",
+      typeUrl: "u",
+      value: Buffer.from("x"),
+    });
+    t.same(
+      [...resource],
+      [
+        lengthDelimited(2),
+        14,
+        lengthDelimited(1),
+        1,
+        0x76,
+        lengthDelimited(2),
+        6,
+        lengthDelimited(1),
+        1,
+        0x75,
+        lengthDelimited(2),
+        1,
+        0x78,
+        lengthDelimited(3),
+        1,
+        0x6e,
+      ],
+    );
+    t.end();
+  },
+);
+
+void t.test(
+  "a response put together from encoded resources reads like one encoded whole",
+  (t) => {
+    const resources = ["a", "b"].map((name) => ({
+      name,
+      version: "1",
+      typeUrl: "u",
+      // Longer than one byte of a length can say.
+      value: Buffer.alloc(70_000, name),
+    }));
+    const head = {
+      systemVersion: "9",
+      typeUrl: "u",
+      nonce: "3",
+      removed: ["gone"],
+    };
+    const decoded = deltaResponse.decode(
+      assembleResponse(head, resources.map(encodeResource)),
+    );
+    t.same(decoded, { ...head, resources });
+    t.same(
+      deltaResponse.decode(deltaResponse.encode({ ...head, resources })),
+      decoded,
+    );
+    t.end();
+  },
+);
+
+void t.test("revisions beyond 32 bits survive", (t) => {
+  const message = {
+    store: "s",
+    revision: 2 ** 52 + 1,
+    digest: "d",
+    accepted: true,
+  };
+  t.same(revision.decode(revision.encode(message)), message);
+  t.end();
+});
+
+void t.test("bytes that are no message throw, whatever they are", (t) => {
+  for (const bytes of [
+    [0xff, 0xff],
+    [0x0a, 0x05, 0x01],
+    [0x2a, 0x02, 0x0a, 0x7f],
+  ])
+    t.throws(() => deltaRequest.decode(Buffer.from(bytes)));
+  t.throws(() => pushedResource.decode(Buffer.from([0x22, 0x7f])));
+  t.end();
+});

@@ -1,0 +1,209 @@
+/** AuthorizationPolicy at admission: nothing ambiguous, and no value that could never match (model, traps 1, 3, 5, 7). */
+import t from "tap";
+import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy.ts";
+import { runCases, type Case, type Expected } from "./cases.ts";
+
+const SOURCE = "spec.rules[0].from[0].source";
+const OPERATION = "spec.rules[0].to[0].operation";
+
+const source = (lists: object, ...expected: Expected[]): Case => [
+  JSON.stringify(lists),
+  { rules: [{ from: [{ source: lists }] }] },
+  ...expected,
+];
+const operation = (lists: object, ...expected: Expected[]): Case => [
+  JSON.stringify(lists),
+  { action: "DENY", rules: [{ to: [{ operation: lists }] }] },
+  ...expected,
+];
+
+void t.test("what is empty (trap 1)", (t) => {
+  runCases(t, AUTHORIZATION_POLICY, [
+    ["{} allows nothing", {}],
+    ["rules: [{}] is every request", { rules: [{}] }],
+    ["DENY with rules: [{}] denies all", { action: "DENY", rules: [{}] }],
+    [
+      "DENY without rules has no effect",
+      { action: "DENY" },
+      ["spec.rules", /no effect; write rules: \[\{\}\]/],
+    ],
+    ["rules: []", { rules: [] }, ["spec.rules", /ambiguous; leave rules out/]],
+    [
+      "from: []",
+      { rules: [{ from: [] }] },
+      ["spec.rules[0].from", /ambiguous \(any, or none\?\)/],
+    ],
+    [
+      "to: []",
+      { rules: [{ to: [] }] },
+      ["spec.rules[0].to", /ambiguous \(any, or none\?\)/],
+    ],
+    source({ principals: [] }, [`${SOURCE}.principals`, /ambiguous/]),
+    source({}, [SOURCE, /ambiguous/]),
+    operation({ methods: [] }, [`${OPERATION}.methods`, /ambiguous/]),
+    operation({ ports: [] }, [`${OPERATION}.ports`, /ambiguous/]),
+    operation({}, [OPERATION, /ambiguous/]),
+    [
+      "from without source",
+      { rules: [{ from: [{}] }] },
+      ["spec.rules[0].from[0].source", /is required/],
+    ],
+    ["a null spec", null, ["spec", /write \{\}/]],
+  ]);
+  t.end();
+});
+
+void t.test("selector and action", (t) => {
+  runCases(t, AUTHORIZATION_POLICY, [
+    ["a selector", { selector: { matchLabels: { app: "web" } } }],
+    [
+      "an empty selector",
+      { selector: { matchLabels: {} } },
+      ["spec.selector.matchLabels", /is empty/],
+    ],
+    [
+      "a selector without labels",
+      { selector: {} },
+      ["spec.selector.matchLabels", /is required/],
+    ],
+    [
+      "matchExpressions",
+      { selector: { matchLabels: { a: "b" }, matchExpressions: [] } },
+      ["spec.selector.matchExpressions", /unknown field/],
+    ],
+    ["AUDIT", { action: "AUDIT" }, ["spec.action", /not one of ALLOW, DENY/]],
+    [
+      "when",
+      { rules: [{ when: [] }] },
+      ["spec.rules[0].when", /not supported by this version/],
+    ],
+    [
+      "provider",
+      { provider: {} },
+      ["spec.provider", /not supported by this version/],
+    ],
+  ]);
+  t.end();
+});
+
+void t.test("source", (t) => {
+  runCases(t, AUTHORIZATION_POLICY, [
+    source({
+      principals: [
+        "cluster.local/ns/shop/sa/web",
+        "cluster.local/ns/shop/*",
+        "*",
+      ],
+      notPrincipals: ["*/sa/admin"],
+      namespaces: ["shop", "team-*", "*-prod"],
+      notNamespaces: ["*"],
+    }),
+    source({ principals: ["spiffe://cluster.local/ns/a/sa/b"] }, [
+      `${SOURCE}.principals[0]`,
+      /without "spiffe:\/\/"/,
+    ]),
+    source({ notPrincipals: ["shop/web"] }, [
+      `${SOURCE}.notPrincipals[0]`,
+      /could match nobody/,
+    ]),
+    source({ principals: ["cluster.local/*/sa/web"] }, [
+      `${SOURCE}.principals[0]`,
+      /one "\*", at its start or at its end/,
+    ]),
+    source({ namespaces: ["*shop*"] }, [`${SOURCE}.namespaces[0]`, /one "\*"/]),
+    source({ namespaces: ["Shop"] }, [
+      `${SOURCE}.namespaces[0]`,
+      /not the name of a namespace/,
+    ]),
+    source({ namespaces: [""] }, [
+      `${SOURCE}.namespaces[0]`,
+      /must not be empty/,
+    ]),
+    source({ ipBlocks: ["10.0.0.0/8"] }, [
+      `${SOURCE}.ipBlocks`,
+      /not supported by this version/,
+    ]),
+    source({ requestPrincipals: ["*"] }, [
+      `${SOURCE}.requestPrincipals`,
+      /not supported by this version/,
+    ]),
+    source({ principal: ["a"] }, [
+      `${SOURCE}.principal`,
+      /did you mean "principals"\?/,
+    ]),
+  ]);
+  t.end();
+});
+
+void t.test("operation", (t) => {
+  runCases(t, AUTHORIZATION_POLICY, [
+    operation({
+      methods: ["GET", "PROPFIND", "P*", "*"],
+      notMethods: ["DELETE"],
+      paths: ["/api", "/api/*", "*.html", "*", "/a/{*}/b", "/files/{**}"],
+      notPaths: ["/api/admin"],
+      hosts: ["orders.shop", "*.Example.com", "[::1]", "*"],
+      notHosts: ["internal.*"],
+      ports: ["8080"],
+      notPorts: ["9090"],
+    }),
+    operation({ methods: ["get"] }, [
+      `${OPERATION}.methods[0]`,
+      /compared with regard to case; write GET/,
+    ]),
+    operation({ methods: ["GET POST"] }, [
+      `${OPERATION}.methods[0]`,
+      /not a method/,
+    ]),
+    operation({ paths: ["api"] }, [
+      `${OPERATION}.paths[0]`,
+      /must start with "\/" or "\*"/,
+    ]),
+    operation({ notPaths: ["/api/*/admin"] }, [
+      `${OPERATION}.notPaths[0]`,
+      /use \{\*\} for one path element/,
+    ]),
+    operation({ paths: ["/a?b"] }, [`${OPERATION}.paths[0]`, /without query/]),
+    operation({ paths: ["/a#b"] }, [`${OPERATION}.paths[0]`, /has "#"/]),
+    operation({ paths: ["/{**}/a"] }, [
+      `${OPERATION}.paths[0]`,
+      /only as its last element/,
+    ]),
+    operation({ paths: ["/a{*}"] }, [`${OPERATION}.paths[0]`, /path template/]),
+    operation({ paths: ["/{id}"] }, [
+      `${OPERATION}.paths[0]`,
+      /"\{id\}" is none/,
+    ]),
+    operation({ paths: ["/{*}/a*"] }, [
+      `${OPERATION}.paths[0]`,
+      /"a\*" is none/,
+    ]),
+    operation({ paths: ["{*}"] }, [
+      `${OPERATION}.paths[0]`,
+      /must start with "\/"/,
+    ]),
+    operation({ paths: ["/a//b"] }, [`${OPERATION}.paths[0]`, /normalised/]),
+    operation({ paths: ["/%61dmin"] }, [
+      `${OPERATION}.paths[0]`,
+      /"%61".*pathNormalization/,
+    ]),
+    operation({ hosts: ["orders.shop:80"] }, [
+      `${OPERATION}.hosts[0]`,
+      /has a port.*use ports/,
+    ]),
+    operation({ hosts: ["[::1]:80"] }, [`${OPERATION}.hosts[0]`, /has a port/]),
+    operation({ hosts: ["http://a"] }, [`${OPERATION}.hosts[0]`, /has a port/]),
+    operation({ hosts: ["a b"] }, [`${OPERATION}.hosts[0]`, /not a host name/]),
+    operation({ ports: [8080] }, [`${OPERATION}.ports[0]`, /put it in quotes/]),
+    operation({ ports: ["http"] }, [
+      `${OPERATION}.ports[0]`,
+      /in quotes, such as/,
+    ]),
+    operation({ notPorts: ["70000"] }, [
+      `${OPERATION}.notPorts[0]`,
+      /not a port number/,
+    ]),
+    operation({ path: ["/"] }, [`${OPERATION}.path`, /did you mean "paths"\?/]),
+  ]);
+  t.end();
+});

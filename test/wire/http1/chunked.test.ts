@@ -1,0 +1,172 @@
+/** The chunked coding by RFC 9112 7.1: what is decoded, what is refused, and that cuts change neither. */
+import t from "tap";
+import { ChunkedDecoder } from "../../../src/wire/http1/chunked.ts";
+import { DEFAULT_LIMITS } from "../../../src/wire/http1/limits.ts";
+import { Http1Fault } from "../../../src/wire/http1/refusal.ts";
+
+interface Decoded {
+  readonly body: string;
+  readonly pieces: number;
+  /** Octets behind the body. */
+  readonly rest: string;
+  readonly done: boolean;
+  readonly trailers: readonly string[] | undefined;
+}
+
+/** Decodes `text` in reads of `step` octets. */
+function decode(text: string, step = text.length): Decoded {
+  const decoder = new ChunkedDecoder(DEFAULT_LIMITS);
+  let body = "";
+  let pieces = 0;
+  let at = 0;
+  while (at < text.length && !decoder.done) {
+    const bytes = Buffer.from(text.slice(at, at + step), "latin1");
+    at += decoder.decode(bytes, 0, bytes.length, (data) => {
+      body += data.toString("latin1");
+      pieces += 1;
+    });
+  }
+  return {
+    body,
+    pieces,
+    rest: text.slice(at),
+    done: decoder.done,
+    trailers: decoder.trailers?.map(({ name, value }) => `${name}: ${value}`),
+  };
+}
+
+const TAKEN: readonly (readonly [text: string, body: string])[] = [
+  ["0\r\n\r\n", ""],
+  ["3\r\nabc\r\n0\r\n\r\n", "abc"],
+  ["0003\r\nabc\r\n000\r\n\r\n", "abc"],
+  ["a\r\n0123456789\r\n0\r\n\r\n", "0123456789"],
+  ["A\r\n0123456789\r\n0\r\n\r\n", "0123456789"],
+  ["2\r\n\r\n\r\n0\r\n\r\n", "\r\n"],
+  ["1\r\na\r\n2\r\nbc\r\n3\r\ndef\r\n0\r\n\r\n", "abcdef"],
+  ["3;a\r\nabc\r\n0;b\r\n\r\n", "abc"],
+  ["3;a=b;c=d\r\nabc\r\n0\r\n\r\n", "abc"],
+  ['3;a="b;\\"c\\r\t \xe4"\r\nabc\r\n0\r\n\r\n', "abc"],
+  ['3;a="";b\r\nabc\r\n0\r\n\r\n', "abc"],
+];
+
+void t.test("decoded, whatever the cuts", (t) => {
+  for (const [text, body] of TAKEN)
+    for (let step = 1; step <= text.length; step += 1) {
+      const decoded = decode(`${text}GET`, step);
+      if (
+        decoded.body !== body ||
+        !decoded.done ||
+        !"GET".endsWith(decoded.rest.slice(0, 3))
+      )
+        t.fail(JSON.stringify({ text, step, decoded }));
+    }
+  t.equal(decode("0\r\n\r\nGET").rest, "GET", "what follows is left alone");
+  t.end();
+});
+
+void t.test("the chunks of one read arrive in one piece", (t) => {
+  const decoded = decode(`${"1\r\nx\r\n".repeat(1000)}0\r\n\r\n`);
+  t.equal(decoded.body, "x".repeat(1000));
+  t.equal(decoded.pieces, 1);
+  t.end();
+});
+
+void t.test("trailers", (t) => {
+  const text = "0\r\nX-A: 1\r\nx-b:2 \r\n\r\n";
+  for (let step = 1; step <= text.length; step += 1)
+    t.strictSame(decode(text, step).trailers, ["x-a: 1", "x-b: 2"]);
+  t.equal(decode("0\r\n\r\n").trailers, undefined);
+  t.end();
+});
+
+void t.test("a decoder is as new after reset", (t) => {
+  const decoder = new ChunkedDecoder(DEFAULT_LIMITS);
+  for (const text of ["0\r\nA: b\r\n\r\n", "1\r\nx\r\n0\r\n\r\n"]) {
+    decoder.reset();
+    const bytes = Buffer.from(text);
+    decoder.decode(bytes, 0, bytes.length, () => undefined);
+    t.equal(decoder.done, true);
+  }
+  t.equal(decoder.trailers, undefined);
+  t.end();
+});
+
+const REFUSED: readonly (readonly [what: string, text: string])[] = [
+  ["an empty size", "\r\n"],
+  ["a size that is no number", "x\r\n"],
+  ["a size in 0x notation", "0x3\r\n"],
+  ["a size with a sign", "+3\r\n"],
+  ["a negative size", "-3\r\n"],
+  ["a space before the size", " 3\r\n"],
+  ["a space behind the size", "3 \r\n"],
+  ["a tab behind the size", "3\t\r\n"],
+  ["a space before an extension", "3 ;a\r\n"],
+  ["a size past 2^53", "fffffffffffffff\r\n"],
+  ["a size of too many digits", `${"0".repeat(17)}\r\n`],
+  ["a bare LF behind the size", "3\nabc"],
+  ["a bare CR behind the size", "3\rabc"],
+  ["a bare LF behind an extension", "3;a\nabc"],
+  ["a bare CR behind an extension", "3;a\rabc"],
+  ["an empty extension", "3;\r\n"],
+  ["an extension without a name", "3;=a\r\n"],
+  ["an extension without a value", "3;a=\r\n"],
+  ["an extension with a space", "3; a\r\n"],
+  ["an extension with two values", "3;a=b=c\r\n"],
+  ["a quoted string that goes on", '3;a="b"c\r\n'],
+  ["a quoted string with a line break", '3;a="b\r\n"\r\n'],
+  ["a quoted pair of a control character", '3;a="\\\0"\r\n'],
+  ["a quote within a token", '3;a=b"c"\r\n'],
+  ["extensions over their limit", `3;${"a".repeat(256)}\r\n`],
+  ["data longer than its size", "1\r\nab\r\n"],
+  ["data that ends in a bare LF", "1\r\na\n"],
+  ["data that ends in a bare CR", "1\r\na\rb"],
+  ["data without an end", "1\r\na0\r\n\r\n"],
+  ["a trailer that ends in a bare LF", "0\r\nA: b\n\r\n"],
+  ["an end of a bare LF", "0\r\n\n"],
+  ["a trailer with a bare CR", "0\r\nA: b\rc\r\n\r\n"],
+  ["a folded trailer", "0\r\nA: b\r\n c\r\n\r\n"],
+  ["a trailer without a colon", "0\r\nabc\r\n\r\n"],
+  ["a trailer with a space before the colon", "0\r\nA : b\r\n\r\n"],
+  ...[
+    "Content-Length: 1",
+    "Transfer-Encoding: chunked",
+    "Host: a",
+    "Connection: close",
+    "Trailer: x",
+    "Authorization: x",
+    "Set-Cookie: a=b",
+    "Content-Type: text/html",
+    "Cache-Control: no-store",
+    "Expect: 100-continue",
+    "Range: bytes=0-",
+    "X-Wherry-Reason: DENIED",
+    "X-Forwarded-Client-Cert: x",
+  ].map((line): readonly [string, string] => [
+    `the trailer ${line}`,
+    `0\r\n${line}\r\n\r\n`,
+  ]),
+  ["trailers over their limit", `0\r\nA: ${"b".repeat(9000)}\r\n\r\n`],
+  ["too many trailers", `0\r\n${"A: b\r\n".repeat(101)}\r\n`],
+];
+
+for (const [what, text] of REFUSED)
+  void t.test(`refused: ${what}`, (t) => {
+    for (const step of [1, 2, 3, 7, text.length])
+      t.throws(() => decode(text, step), Http1Fault, `in reads of ${step}`);
+    t.end();
+  });
+
+void t.test("a body that has not ended is not done", (t) => {
+  for (const text of [
+    "",
+    "3",
+    "3\r\n",
+    "3\r\nabc",
+    "3\r\nabc\r\n",
+    "0\r\n",
+    "0\r\nA: b\r\n",
+    "0\r\n\r",
+  ])
+    t.equal(decode(text, 1).done, false, JSON.stringify(text));
+  t.end();
+});

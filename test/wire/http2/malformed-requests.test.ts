@@ -1,0 +1,263 @@
+/** What makes a request malformed (RFC 9113 8.1.1 to 8.5), and what does not: as frames on a real socket. */
+import t from "tap";
+import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
+import { lines, OK, rawClient } from "./ends.ts";
+import {
+  block,
+  data,
+  frame,
+  GET,
+  headers,
+  POST,
+  type Pairs,
+} from "./raw-peer.ts";
+
+/** GET without some fields and with others. */
+function get(without: readonly string[], ...more: Pairs): Pairs {
+  return [...GET.filter(([name]) => !without.includes(name)), ...more];
+}
+
+const MALFORMED: readonly (readonly [Pairs, RegExp])[] = [
+  [get([":method"]), /no :method/],
+  [get([":scheme"]), /no :scheme/],
+  [get([":path"]), /no :path/],
+  [get([":authority"]), /neither :authority nor host/],
+  [get([], [":method", "GET"]), /two :method/],
+  [get([], [":scheme", "http"]), /two :scheme/],
+  [get([], [":authority", "shop"]), /two :authority/],
+  [get([], [":path", "/"]), /two :path/],
+  [get([":path"], [":path", ""]), /value of ":path"/],
+  [get([":path"], [":path", "shop"]), /value of ":path"/],
+  [get([":path"], [":path", "*"]), /without OPTIONS/],
+  [get([":method"], [":method", "G\x01T"]), /value of ":method"/],
+  [get([":authority"], [":authority", "u@shop"]), /value of ":authority"/],
+  [get([], [":status", "200"]), /:status in a request/],
+  [get([], [":made-up", "1"]), /":made-up" is not known/],
+  [get([":path"], ["x", "1"], [":path", "/"]), /:path stands behind/],
+  [get([], ["X-Upper", "1"]), /"X-Upper" is not a valid field name/],
+  [get([], ["a b", "1"]), /not a valid field name/],
+  [get([], ["x", "a\r\nb: c"]), /value of "x"/],
+  [get([], ["x", "a\0"]), /value of "x"/],
+  [get([], ["x", " a"]), /value of "x"/],
+  [get([], ["connection", "close"]), /"connection" belongs to HTTP\/1.1/],
+  [get([], ["keep-alive", "1"]), /"keep-alive" belongs/],
+  [get([], ["proxy-connection", "x"]), /"proxy-connection" belongs/],
+  [get([], ["transfer-encoding", "chunked"]), /"transfer-encoding" belongs/],
+  [get([], ["upgrade", "x"]), /"upgrade" belongs/],
+  [get([], ["te", "gzip"]), /value of "te"/],
+  [get([], ["host", "other"]), /:authority and host differ/],
+  [get([], ["host", "shop"], ["host", "shop"]), /two host/],
+  [get([], ["content-length", "5"]), /without content/],
+  [get([], ["content-length", "x"]), /value of "content-length"/],
+  [
+    get([], ["content-length", "0"], ["content-length", "0"]),
+    /two content-length/,
+  ],
+  [get([], [":protocol", "websocket"]), /:protocol without CONNECT/],
+  [get([":method"], [":method", "CONNECT"]), /CONNECT with :scheme or :path/],
+  [
+    [
+      [":method", "CONNECT"],
+      [":authority", "shop"],
+    ],
+    /CONNECT without a port/,
+  ],
+  [
+    get(
+      [":method"],
+      [":method", "CONNECT"],
+      [":protocol", "a"],
+      [":protocol", "b"],
+    ),
+    /two :protocol/,
+  ],
+];
+
+void t.test(
+  "resets a malformed request with PROTOCOL_ERROR, says why, and goes on",
+  async (t) => {
+    const { peer, requests } = await rawClient(t);
+    let id = 1;
+    for (const [pairs, why] of MALFORMED) {
+      peer.send(headers(id, pairs));
+      t.equal(await peer.resetCode(id), ErrorCode.PROTOCOL_ERROR, why.source);
+      t.match(requests.refusals.at(-1), why);
+      t.match(requests.refusals.at(-1), /^BAD_REQUEST: /);
+      id += 2;
+    }
+    t.equal(requests.streams.length, 0, "none was handed on");
+    peer.send(headers(id, GET));
+    t.equal((await requests.get()).head.path, "/");
+  },
+);
+
+void t.test(
+  "hands on what is in order, without what belongs to the framing",
+  async (t) => {
+    const { peer, requests } = await rawClient(t);
+    peer.send(
+      headers(
+        1,
+        get(
+          [],
+          ["host", "SHOP"],
+          ["te", "trailers"],
+          ["cookie", "a=1"],
+          ["cookie", "b=2"],
+          ["x", ""],
+        ),
+      ),
+      headers(3, get([":authority"], ["host", "by.host"])),
+      headers(
+        5,
+        get([":method", ":path"], [":method", "OPTIONS"], [":path", "*"]),
+      ),
+      headers(7, [...POST, ["content-length", "2"]], false),
+      headers(9, [
+        [":method", "CONNECT"],
+        [":authority", "db:5432"],
+      ]),
+      headers(
+        11,
+        get([":method"], [":method", "CONNECT"], [":protocol", "websocket"]),
+      ),
+    );
+    const streams = [];
+    for (let at = 0; at < 6; at++) streams.push(await requests.get(at));
+    const heads = streams.map(({ head }) => head);
+    t.match(heads[0], {
+      method: "GET",
+      scheme: "http",
+      authority: "shop",
+      path: "/",
+      protocol: undefined,
+      contentLength: undefined,
+      acceptsTrailers: true,
+      absoluteForm: false,
+    });
+    t.strictSame(lines(heads[0]?.fields), [
+      "cookie: a=1",
+      "cookie: b=2",
+      "x: ",
+    ]);
+    t.equal(heads[1]?.authority, "by.host");
+    t.strictSame(lines(heads[1]?.fields), []);
+    t.equal(heads[2]?.path, "*");
+    t.equal(heads[3]?.contentLength, 2);
+    t.match(heads[4], { method: "CONNECT", authority: "db:5432", path: "" });
+    t.match(heads[5], { method: "CONNECT", protocol: "websocket", path: "/" });
+    t.strictSame(
+      streams.map(({ ended }) => ended),
+      [true, true, true, false, true, true],
+    );
+  },
+);
+
+void t.test("judges content against content-length (8.1.1)", async (t) => {
+  const { peer, requests } = await rawClient(t);
+  const length: Pairs = [...POST, ["content-length", "4"]];
+  peer.send(headers(1, length, false), data(1, "12345"));
+  t.equal(await peer.resetCode(1), ErrorCode.PROTOCOL_ERROR);
+  peer.send(headers(3, length, false), data(3, "123", true));
+  t.equal(await peer.resetCode(3), ErrorCode.PROTOCOL_ERROR);
+  peer.send(
+    headers(5, length, false),
+    data(5, "12"),
+    headers(5, [["x-t", "1"]]),
+  );
+  t.equal(await peer.resetCode(5), ErrorCode.PROTOCOL_ERROR);
+  peer.send(headers(7, length, false), data(7, "12"), data(7, "34", true));
+  await peer.settle();
+  t.strictSame(requests.refusals, [
+    "BAD_REQUEST: more content than content-length says",
+    "BAD_REQUEST: less content than content-length says",
+    "BAD_REQUEST: less content than content-length says",
+  ]);
+});
+
+void t.test("judges trailers (8.1)", async (t) => {
+  const { peer, requests } = await rawClient(t, { headerFields: 8 });
+  const table: readonly (readonly [Buffer, RegExp])[] = [
+    [headers(1, [["x", "1"]], false), /without END_STREAM/],
+    [headers(3, [[":path", "/"]]), /:path in a trailer/],
+    [headers(5, [["connection", "x"]]), /"connection" belongs/],
+    [headers(7, [["X", "1"]]), /not a valid field name/],
+    [
+      headers(
+        9,
+        Array.from({ length: 9 }, () => ["x", "1"] as const),
+      ),
+      /over the limit/,
+    ],
+  ];
+  let id = 1;
+  for (const [trailers, why] of table) {
+    peer.send(headers(id, POST, false), trailers);
+    t.equal(await peer.resetCode(id), ErrorCode.PROTOCOL_ERROR, why.source);
+    t.match(requests.refusals.at(-1), why);
+    id += 2;
+  }
+});
+
+void t.test("a tunnel takes DATA only (8.5)", async (t) => {
+  const { peer, requests } = await rawClient(t);
+  const connect: Pairs = [
+    [":method", "CONNECT"],
+    [":authority", "db:1"],
+  ];
+  peer.send(headers(1, connect, false));
+  (await requests.get()).respond(OK, false);
+  peer.send(headers(1, [["x", "1"]]));
+  t.equal(await peer.resetCode(1), ErrorCode.PROTOCOL_ERROR);
+  t.match(requests.refusals.at(-1), /in a tunnel/);
+});
+
+void t.test("answers 431 to a head over the limits (RFC 6585 5)", async (t) => {
+  const { peer, requests } = await rawClient(t, {
+    headerFields: 10,
+    headerListBytes: 1000,
+  });
+  const many: Pairs = Array.from({ length: 10 }, (_, i) => [`x-${i}`, "1"]);
+  peer.send(headers(1, [...GET, ...many]));
+  t.strictSame(peer.fields(await peer.next(FrameType.HEADERS, 1)), [
+    ":status: 431",
+    "content-length: 0",
+  ]);
+  peer.send(headers(3, [...POST, ["x", "v".repeat(1000)]], false));
+  const answer = await peer.next(FrameType.HEADERS, 3);
+  t.strictSame(peer.fields(answer), [":status: 431", "content-length: 0"]);
+  t.equal(answer.flags, Flag.END_HEADERS | Flag.END_STREAM);
+  t.equal(await peer.resetCode(3), ErrorCode.NO_ERROR);
+  t.equal(requests.refusals.length, 2);
+  t.match(
+    requests.refusals[0],
+    /^HEADERS_TOO_LARGE: .*1000 octets or 10 fields/,
+  );
+  peer.send(headers(5, GET));
+  await requests.get();
+});
+
+void t.test(
+  "a head may be padded, carry a priority, and be cut into CONTINUATION frames",
+  async (t) => {
+    const { peer, requests } = await rawClient(t);
+    const fields = block([...GET, ["x", "1"]]);
+    peer.send(
+      frame(
+        FrameType.HEADERS,
+        Flag.PADDED | Flag.PRIORITY | Flag.END_STREAM,
+        1,
+        Buffer.concat([
+          Buffer.from([3, 0, 0, 0, 0, 16]),
+          fields.subarray(0, 10),
+          Buffer.alloc(3),
+        ]),
+      ),
+      frame(FrameType.CONTINUATION, 0, 1, fields.subarray(10, 11)),
+      frame(FrameType.CONTINUATION, Flag.END_HEADERS, 1, fields.subarray(11)),
+    );
+    const { head, ended } = await requests.get();
+    t.strictSame(lines(head.fields), ["x: 1"]);
+    t.ok(ended);
+  },
+);

@@ -1,0 +1,154 @@
+/** The link's listener under too many, too slow and senseless connections. */
+import { once } from "node:events";
+import { createServer as createTcpServer, type Socket } from "node:net";
+import { connect, createServer, type TLSSocket } from "node:tls";
+import t from "tap";
+import { systemClock } from "../../src/core/clock.ts";
+import type { Protocol } from "../../src/wire/exchange.ts";
+import {
+  judgeSocket,
+  linkServerOptions,
+  presentedChain,
+} from "../../src/wire/tls-context.ts";
+import { connectLink, type ConnectOptions } from "../../src/wire/tls.ts";
+import { fakeAuthority } from "../harness/certificate-authority.ts";
+import { fakeClock } from "../harness/fake-clock.ts";
+import { failureOf, listen, stranger, tcp, testLink } from "../harness/link.ts";
+
+const mesh = fakeAuthority();
+const orders = mesh.credentials("orders");
+const web = mesh.credentials("web");
+const webClient = {
+  cert: web.certificateChain,
+  key: web.privateKey,
+  ca: mesh.bundle,
+};
+
+function to(
+  port: number,
+  options: Partial<ConnectOptions> = {},
+): ConnectOptions {
+  return {
+    address: "127.0.0.1",
+    port,
+    expected: orders.id,
+    credentials: web,
+    timeoutMs: 5000,
+    clock: systemClock,
+    signal: new AbortController().signal,
+    ...options,
+  };
+}
+
+void t.test("a handshake that is not done in time is ended", async (t) => {
+  const clock = fakeClock({ wall: Date.now() });
+  const link = await testLink(orders, { clock, handshakeTimeout: 5000 });
+  t.teardown(() => link.close());
+  const idle = await tcp(link.port);
+  while (link.listener.handshakes < 1) await nextTurn();
+  clock.advance(4999);
+  t.equal(link.refused.length, 0);
+  clock.advance(1);
+  t.match(link.refused, [{ reason: "handshake time-out" }]);
+  idle.resume();
+  await once(idle, "close");
+  t.equal(clock.pending, 0);
+});
+
+void t.test(
+  "handshakes under way are bounded, and stale ones make room",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    const link = await testLink(orders, { clock, maxHandshakes: 5 });
+    t.teardown(() => link.close());
+    const idle = await Promise.all(
+      Array.from({ length: 8 }, () => tcp(link.port)),
+    );
+    await link.settled(3);
+    t.equal(link.listener.handshakes, 5);
+    t.ok(link.refused.every(({ reason }) => reason === "too many handshakes"));
+    clock.advance(1000);
+    const { socket } = await connectLink(to(link.port));
+    await link.settled(5);
+    t.equal(link.accepted.length, 1);
+    t.equal(link.listener.handshakes, 4, "the oldest made room");
+    for (const one of [socket, ...idle]) one.destroy();
+  },
+);
+
+void t.test("a flood of junk leaves the listener as it was", async (t) => {
+  const link = await testLink(orders);
+  t.teardown(() => link.close());
+  const junk = [
+    Buffer.alloc(0),
+    Buffer.from([0x16]),
+    Buffer.from([0x16, 0x03, 0x01, 0x40, 0x00, 0x01]),
+    Buffer.from("16030100050100000100", "hex"),
+    Buffer.alloc(20_000, 0x16),
+    Buffer.from("SSH-2.0-OpenSSH_9.6\r\n"),
+  ];
+  const rounds = 50;
+  for (let round = 0; round < rounds; round += 1)
+    await Promise.all(
+      junk.map(async (bytes) => {
+        const socket = await tcp(link.port);
+        socket.resume();
+        socket.write(bytes);
+        if (round % 2 === 0) socket.resetAndDestroy();
+        else socket.end();
+        if (!socket.destroyed) await once(socket, "close");
+      }),
+    );
+  await link.settled(rounds * junk.length);
+  t.equal(link.listener.handshakes, 0);
+  t.equal(link.accepted.length, 0);
+  const { socket } = await connectLink(to(link.port));
+  socket.destroy();
+});
+
+void t.test(
+  "closing the listener ends handshakes and spares connections",
+  async (t) => {
+    const link = await testLink(orders);
+    const { socket } = await connectLink(to(link.port));
+    const idle = await tcp(link.port);
+    while (link.listener.handshakes < 1) await nextTurn();
+    const gone = once(idle, "close");
+    link.listener.close();
+    idle.resume();
+    await gone;
+    t.notOk(socket.destroyed);
+    t.equal(link.refused.length, 0);
+    link.close();
+    socket.destroy();
+  },
+);
+
+void t.test(
+  "a connection may be destroyed as soon as it is handed over, the socket beneath it first",
+  async (t) => {
+    const raws: Socket[] = [];
+    const link = await testLink(orders, {
+      onConnection(socket) {
+        for (const raw of raws) raw.destroy();
+        socket.destroy();
+      },
+    });
+    const captured = createTcpServer((raw) => {
+      raws.push(raw);
+      link.listener.accept(raw);
+    });
+    const port = await listen(captured);
+    t.teardown(() => {
+      link.close();
+      captured.close();
+    });
+    const { socket } = await connectLink(to(port));
+    if (!socket.destroyed) await once(socket.resume(), "close");
+    t.equal(link.accepted.length, 1);
+  },
+);
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
