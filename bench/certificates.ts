@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../src/core/clock.ts";
 import { openAuthority } from "../src/control-plane/authority/authority.ts";
+import { createCsr, generatePrivateKey } from "../src/identity/x509.ts";
 import type { Certificates } from "./peer.ts";
 
 export const TRUST_DOMAIN = "demo";
@@ -24,7 +25,14 @@ export async function makeCertificates(
     name: string,
     id: string,
   ): Promise<Certificates["caller"]> => {
-    const { certificateChain, privateKey } = authority.own(id);
+    const privateKey = generatePrivateKey();
+    const request = {
+      spiffeId: id,
+      name: `${name}-1`,
+      labels: { app: name },
+      ttlMs: 86_400_000,
+    };
+    const { certificateChain } = authority.sign(createCsr(privateKey), request);
     const files = {
       certificate: join(directory, `${name}.crt`),
       key: join(directory, `${name}.key`),

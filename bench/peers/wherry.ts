@@ -40,15 +40,7 @@ export async function wherryPair(settings: PeerSettings): Promise<Found> {
   );
   const { certificates } = settings;
   const common = (side: "caller" | "callee", admin: number): string[] => [
-    ...[
-      "sidecar",
-      "--resources",
-      resources,
-      "--name",
-      `${side}-1`,
-      "--label",
-      `app=${side}`,
-    ],
+    ...["sidecar", "--resources", resources],
     ...[
       "--certificate",
       certificates[side].certificate,
