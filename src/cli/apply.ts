@@ -36,24 +36,43 @@ export function registerApply(program: Command, context: CliContext): void {
     .action(async (options: ApplyOptions) => {
       if (options.filename === undefined)
         throw new UserError("what is to be applied? wherry apply -f FILE");
-      const { resources, warnings } = await readManifests(
-        context,
-        options.filename,
-      );
+      // What lint warns of, the files do not hold; the mesh may: the API is asked below.
+      const { resources } = await readManifests(context, options.filename);
       const paint = painter(context.colours);
-      for (const warning of warnings)
-        context.complain(
-          `${paint("yellow", "warning")} ${findingLine(warning)}\n`,
-        );
       const api = await connectApi(context, options);
       await checkAll(api, resources);
-      for (const { resource } of resources) {
-        const did = await applyOne(api, resource, options.dryRun === true);
+      const doubtful: Manifest[] = [];
+      for (const manifest of resources) {
+        const { did, warnings } = await applyOne(
+          api,
+          manifest.resource,
+          options.dryRun === true,
+        );
+        if (warnings.length > 0) doubtful.push(manifest);
         context.print(
-          `${titleOf(resource)} ${paint(did === "unchanged" ? "dim" : "green", did)}${options.dryRun === true ? " (dry run)" : ""}\n`,
+          `${titleOf(manifest.resource)} ${paint(did === "unchanged" ? "dim" : "green", did)}${options.dryRun === true ? " (dry run)" : ""}\n`,
         );
       }
+      if (options.dryRun === true) return;
+      for (const manifest of doubtful)
+        for (const warning of await unresolved(api, manifest))
+          context.complain(`${paint("yellow", "warning:")} ${warning}\n`);
     });
+}
+
+/** What is still not there now that all is applied: a Service that came later in the files has resolved it. */
+async function unresolved(
+  api: ApiClient,
+  { resource, file, line, column }: Manifest,
+): Promise<string[]> {
+  const { body } = await api.call("GET", pathOf(resource));
+  const conditions = (body as Resource).status?.conditions ?? [];
+  return conditions
+    .filter(({ type, status }) => type === "ResolvedRefs" && status === "False")
+    .map(
+      ({ message }) =>
+        `${file}:${line}:${column}: ${titleOf(resource)}: ${message}`,
+    );
 }
 
 /** Asks the API about every resource first, so that a fault in the last one leaves the first as it was. */
@@ -101,17 +120,20 @@ async function applyOne(
   api: ApiClient,
   resource: Resource,
   dryRun: boolean,
-): Promise<"created" | "configured" | "unchanged"> {
+): Promise<{
+  readonly did: "created" | "configured" | "unchanged";
+  readonly warnings: readonly string[];
+}> {
   const before = await api.call("GET", pathOf(resource), undefined, [404]);
   const after = await api.call(
     "PUT",
     `${pathOf(resource)}${dryRun ? "?dryRun=All" : ""}`,
     resource,
   );
-  if (before.status === 404) return "created";
-  return contentOf(before.body) === contentOf(after.body)
-    ? "unchanged"
-    : "configured";
+  const { warnings } = after;
+  if (before.status === 404) return { did: "created", warnings };
+  const same = contentOf(before.body) === contentOf(after.body);
+  return { did: same ? "unchanged" : "configured", warnings };
 }
 
 /** What a person can change of a resource. */

@@ -10,6 +10,8 @@ import { option } from "./settings.ts";
 export interface ApiAnswer {
   readonly status: number;
   readonly body: unknown;
+  /** What the API accepted and finds odd all the same (its Warning fields). */
+  readonly warnings: readonly string[];
 }
 
 export interface ApiClient {
@@ -108,7 +110,11 @@ export async function connectApi(
       const text = await answer.body.text();
       const parsed = parseAnswer(base, path, text);
       if (answer.statusCode < 300 || accepted.includes(answer.statusCode))
-        return { status: answer.statusCode, body: parsed };
+        return {
+          status: answer.statusCode,
+          body: parsed,
+          warnings: warningsOf(answer.headers["warning"]),
+        };
       throw errorOf(answer.statusCode, parsed);
     },
     async *lines(path, signal) {
@@ -144,6 +150,14 @@ async function findToken(
       `no API token: ${file} cannot be read (${systemCode(error) ?? messageOf(error)}). Name a file with --token-file, set WHERRY_TOKEN, or name the control plane's state directory with --state`,
     );
   }
+}
+
+/** The texts of `Warning: 299 - "TEXT", 299 - "TEXT"` (RFC 7234 5.5, as Kubernetes answers). */
+function warningsOf(header: string | string[] | undefined): string[] {
+  const text = Array.isArray(header) ? header.join(", ") : (header ?? "");
+  return [...text.matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)].map(
+    ([, quoted = ""]) => quoted.replaceAll(/\\(.)/g, "$1"),
+  );
 }
 
 function unreachable(base: string, error: unknown): UserError {

@@ -3,14 +3,17 @@
  *
  * ```
  * application ─OUTPUT→ not the proxy's, not loopback ─REDIRECT→ 15001 (sidecar, outbound)
- * network ─PREROUTING→ not the link, not a stated port ─REDIRECT→ 15006 (sidecar, inbound)
+ * network ─PREROUTING→ for this host, not the link, not a stated port ─REDIRECT→ 15006 (sidecar, inbound)
  * ```
- * Only chains of our own are touched, so installing twice and removing leave other rules as they were.
+ * Only chains of our own are touched, so installing twice and removing leave other rules as they were. Connections that
+ * were open before the rules came stay as they are: the kernel asks this table about the first packet alone.
  */
 import ipaddr from "ipaddr.js";
 import { messageOf, UserError } from "../core/errors.ts";
 
 export type Family = "ipv4" | "ipv6";
+
+export const FAMILIES: readonly Family[] = ["ipv4", "ipv6"];
 
 export interface Interception {
   readonly proxyUid: number;
@@ -24,6 +27,15 @@ export interface Interception {
 
 const OUTBOUND = "WHERRY_OUTPUT";
 const INBOUND = "WHERRY_INBOUND";
+
+/**
+ * A link-local address means nothing without its interface, which the kernel does not keep for the sidecar: it could not carry the
+ * call on. No workload is registered under one, and what comes in on one is captured like the rest.
+ */
+const LINK_LOCAL: Readonly<Record<Family, readonly string[]>> = {
+  ipv4: [],
+  ipv6: ["fe80::/10"],
+};
 
 const HOOKS: readonly string[] = [
   `OUTPUT -p tcp -j ${OUTBOUND}`,
@@ -48,14 +60,17 @@ export function interceptionRules(
     `-A ${OUTBOUND} -m owner --uid-owner ${proxyUid} -j RETURN`,
     // The application's own loopback, and its calls to the sidecar by address, stay what they are.
     `-A ${OUTBOUND} -o lo -j RETURN`,
-    ...rangesOf(interception.excludedAddresses, family).map(
-      (range) => `-A ${OUTBOUND} -d ${range} -j RETURN`,
-    ),
+    ...[
+      ...LINK_LOCAL[family],
+      ...rangesOf(interception.excludedAddresses, family),
+    ].map((range) => `-A ${OUTBOUND} -d ${range} -j RETURN`),
     ...unique(interception.excludedOutbound).map(
       (port) => `-A ${OUTBOUND} -p tcp -m tcp --dport ${port} -j RETURN`,
     ),
     `-A ${OUTBOUND} -p tcp -j REDIRECT --to-ports ${outboundPort}`,
     `-A ${INBOUND} -i lo -j RETURN`,
+    // A host that routes for others (for containers, say) passes their traffic on; it is not this sidecar's.
+    `-A ${INBOUND} -m addrtype ! --dst-type LOCAL -j RETURN`,
     ...unique(interception.excludedInbound).map(
       (port) => `-A ${INBOUND} -p tcp -m tcp --dport ${port} -j RETURN`,
     ),

@@ -1,9 +1,11 @@
 /** `wherry intercept`: the packet rules that send a network namespace's traffic through its sidecar. */
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import type { CliContext } from "./context.ts";
 import {
+  FAMILIES,
   interceptionRules,
   removalRules,
   type Family,
@@ -29,6 +31,11 @@ const TOOLS: Readonly<
   ipv4: { save: "iptables-save", restore: "iptables-restore" },
   ipv6: { save: "ip6tables-save", restore: "ip6tables-restore" },
 };
+
+const NAMES: Readonly<Record<Family, string>> = { ipv4: "IPv4", ipv6: "IPv6" };
+
+/** Absent only where the kernel was built or started without IPv6: then no process can have an address of it later either. */
+const IPV6_ADDRESSES = "/proc/net/if_inet6";
 
 export function registerIntercept(program: Command, context: CliContext): void {
   program
@@ -84,32 +91,53 @@ export function registerIntercept(program: Command, context: CliContext): void {
         "destinations (CIDR) whose outgoing traffic is left alone",
       ),
     )
-    .action(async (options: InterceptOptions) => {
-      const interception = interceptionOf(options);
-      for (const family of ["ipv4", "ipv6"] as const) {
-        const { save, restore } = TOOLS[family];
-        const saved =
-          options.dryRun === true ? "" : await tool(save, ["-t", "nat"]);
-        const rules =
-          options.remove === true
-            ? removalRules(saved)
-            : interceptionRules(interception, family, saved);
-        if (options.dryRun === true)
-          context.print(`# ${restore} --noflush\n${rules}`);
-        else await tool(restore, ["--noflush", "--wait", "5"], rules);
-      }
-      if (options.dryRun === true) return;
+    .action((options: InterceptOptions) => intercept(context, options));
+}
+
+async function intercept(
+  context: CliContext,
+  options: InterceptOptions,
+): Promise<void> {
+  const interception = interceptionOf(options);
+  const rulesOf = (family: Family, saved: string): string =>
+    options.remove === true
+      ? removalRules(saved)
+      : interceptionRules(interception, family, saved);
+  if (options.dryRun === true) {
+    for (const family of FAMILIES)
       context.print(
-        options.remove === true
-          ? "the rules are gone\n"
-          : `captured: outgoing traffic goes to ${options.outboundPort}, incoming to ${options.inboundPort}, in IPv4 and IPv6\n`,
+        `# ${TOOLS[family].restore} --noflush\n${rulesOf(family, "")}`,
       );
-    });
+    return;
+  }
+  const families = FAMILIES.filter(
+    (family) => family === "ipv4" || existsSync(IPV6_ADDRESSES),
+  );
+  const plans = new Map<Family, string>();
+  for (const family of families)
+    plans.set(
+      family,
+      rulesOf(family, await tool(TOOLS[family].save, ["-t", "nat"])),
+    );
+  // All are tried before the first takes effect: rules for one family alone would be a way around the sidecar.
+  for (const mode of [["--test"], []])
+    for (const [family, rules] of plans)
+      await tool(
+        TOOLS[family].restore,
+        [...mode, "--noflush", "--wait", "5"],
+        rules,
+      );
+  const names = families.map((family) => NAMES[family]).join(" and ");
+  context.print(
+    options.remove === true
+      ? "the rules are gone\n"
+      : `captured: outgoing traffic goes to ${options.outboundPort}, incoming to ${options.inboundPort}, in ${names}${families.length === 1 ? "; this kernel has no IPv6" : ""}\n`,
+  );
 }
 
 function interceptionOf(options: InterceptOptions): Interception {
   const uid = Number(options.proxyUid);
-  if (!Number.isInteger(uid) || uid < 0)
+  if (!/^[0-9]{1,10}$/.test(options.proxyUid) || uid > 0xffff_fffe)
     throw new UserError(
       `--proxy-uid ${options.proxyUid}: a numeric user id is wanted`,
     );
@@ -117,8 +145,8 @@ function interceptionOf(options: InterceptOptions): Interception {
     texts.map((text) => portOf(flag, text));
   return {
     proxyUid: uid,
-    outboundPort: portOf("--outbound-port", options.outboundPort),
-    inboundPort: portOf("--inbound-port", options.inboundPort),
+    outboundPort: listenerPort("--outbound-port", options.outboundPort),
+    inboundPort: listenerPort("--inbound-port", options.inboundPort),
     excludedInbound: [
       portOf("--link-port", options.linkPort),
       15020,
@@ -130,6 +158,15 @@ function interceptionOf(options: InterceptOptions): Interception {
     ],
     excludedAddresses: options.excludeAddress ?? [],
   };
+}
+
+function listenerPort(flag: string, text: string): number {
+  const port = portOf(flag, text);
+  if (port === 0)
+    throw new UserError(
+      `${flag} 0: the port that the sidecar listens on is wanted`,
+    );
+  return port;
 }
 
 /** Runs one of iptables' tools; resolves with what it prints. */
@@ -159,6 +196,8 @@ function tool(
           );
       },
     );
+    // A tool that ends before it has read everything says by its exit status what became of it.
+    child.stdin?.on("error", () => undefined);
     child.stdin?.end(input);
   });
 }

@@ -76,8 +76,11 @@ export function validityFault(
 
 /** A one-line name for messages. */
 export function nameOf(certificate: X509Certificate): string {
-  const subject = certificate.subject.replaceAll("\n", ", ");
-  return subject === "" ? (certificate.subjectAltName ?? "unnamed") : subject;
+  // Undefined for an empty subject, whatever its type says.
+  const subject: unknown = certificate.subject;
+  return typeof subject === "string" && subject !== ""
+    ? subject.replaceAll("\n", ", ")
+    : (certificate.subjectAltName ?? "unnamed");
 }
 
 function climb(

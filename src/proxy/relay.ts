@@ -48,7 +48,8 @@ export class Relay implements BodyReceiver, Idler {
   movedAt = 0;
   idleLimit: number;
 
-  readonly #tunnel: boolean;
+  /** A CONNECT; a refusal makes an ordinary exchange of it. */
+  #tunnel: boolean;
   readonly #deadline: number;
   readonly #tried = new Set<string>();
   #replay: Replay | undefined;
@@ -207,6 +208,7 @@ export class Relay implements BodyReceiver, Idler {
     const passed = this.way.responseHead(head, attempt.target);
     this.#committed = true;
     this.#responded = true;
+    if (head.status >= 300) this.#tunnel = false;
     this.account.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.#replay?.release();

@@ -369,3 +369,8 @@ export async function listening(server: Server): Promise<number> {
     throw new Error("no TCP address");
   return address.port;
 }
+
+/** Lets the process go on until `done`; the test's own time-out ends a wait for ever. */
+export async function until(done: () => boolean): Promise<void> {
+  while (!done()) await new Promise((resolve) => setImmediate(resolve));
+}

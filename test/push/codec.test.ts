@@ -45,29 +45,39 @@ void t.test(
   "field numbers are Envoy's (envoy/service/discovery/v3/discovery.proto)",
   (t) => {
     const lengthDelimited = (field: number): number => (field << 3) | 2;
-    t.equal(
-      deltaRequest.encode({ ...EMPTY, typeUrl: "t" })[0],
-      lengthDelimited(2),
-    );
-    t.equal(
-      deltaRequest.encode({ ...EMPTY, subscribe: ["*"] })[0],
-      lengthDelimited(3),
-    );
-    t.equal(
-      deltaRequest.encode({
+    const text = (field: number, value: string): number[] => [
+      lengthDelimited(field),
+      value.length,
+      ...Buffer.from(value),
+    ];
+    const nested = (field: number, content: number[]): number[] => [
+      lengthDelimited(field),
+      content.length,
+      ...content,
+    ];
+    const value = nested(2, [...text(1, "k"), ...nested(2, text(3, "v"))]);
+    for (const [bytes, expected] of [
+      [
+        nested(1, [...text(1, "n"), ...nested(3, value.with(0, 10))]),
+        { node: { id: "n", metadata: { k: "v" } } },
+      ],
+      [text(2, "t"), { typeUrl: "t" }],
+      [text(3, "*"), { subscribe: ["*"] }],
+      [text(4, "u"), { unsubscribe: ["u"] }],
+      [
+        nested(5, [...text(1, "a"), ...text(2, "1")]),
+        { initialVersions: new Map([["a", "1"]]) },
+      ],
+      [text(6, "7"), { nonce: "7" }],
+      [
+        nested(7, [8, 3, ...text(2, "no")]),
+        { error: { code: 3, message: "no" } },
+      ],
+    ] as const)
+      t.same(deltaRequest.decode(Buffer.from(bytes)), {
         ...EMPTY,
-        initialVersions: new Map([["a", "1"]]),
-      })[0],
-      lengthDelimited(5),
-    );
-    t.equal(
-      deltaRequest.encode({ ...EMPTY, nonce: "1" })[0],
-      lengthDelimited(6),
-    );
-    t.equal(
-      deltaRequest.encode({ ...EMPTY, error: { code: 1, message: "" } })[0],
-      lengthDelimited(7),
-    );
+        ...expected,
+      });
     const resource = encodeResource({
       name: "n",
       version: "v",

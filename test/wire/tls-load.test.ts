@@ -1,28 +1,16 @@
 /** The link's listener under too many, too slow and senseless connections. */
 import { once } from "node:events";
 import { createServer as createTcpServer, type Socket } from "node:net";
-import { connect, createServer, type TLSSocket } from "node:tls";
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
-import type { Protocol } from "../../src/wire/exchange.ts";
-import {
-  judgeSocket,
-  linkServerOptions,
-  presentedChain,
-} from "../../src/wire/tls-context.ts";
 import { connectLink, type ConnectOptions } from "../../src/wire/tls.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
-import { failureOf, listen, stranger, tcp, testLink } from "../harness/link.ts";
+import { listen, tcp, testLink } from "../harness/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");
 const web = mesh.credentials("web");
-const webClient = {
-  cert: web.certificateChain,
-  key: web.privateKey,
-  ca: mesh.bundle,
-};
 
 function to(
   port: number,

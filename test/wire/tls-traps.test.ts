@@ -1,19 +1,10 @@
 /** What Node does that the link must not do: each trap shown to be one, and the link shown to be free of it. */
 import { once } from "node:events";
-import { createServer as createTcpServer, type Socket } from "node:net";
 import { connect, createServer, type TLSSocket } from "node:tls";
 import t from "tap";
-import { systemClock } from "../../src/core/clock.ts";
-import type { Protocol } from "../../src/wire/exchange.ts";
-import {
-  judgeSocket,
-  linkServerOptions,
-  presentedChain,
-} from "../../src/wire/tls-context.ts";
-import { connectLink, type ConnectOptions } from "../../src/wire/tls.ts";
+import { judgeSocket, linkServerOptions } from "../../src/wire/tls-context.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
-import { failureOf, listen, stranger, tcp, testLink } from "../harness/link.ts";
+import { listen, stranger, testLink } from "../harness/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");
@@ -23,22 +14,6 @@ const webClient = {
   key: web.privateKey,
   ca: mesh.bundle,
 };
-
-function to(
-  port: number,
-  options: Partial<ConnectOptions> = {},
-): ConnectOptions {
-  return {
-    address: "127.0.0.1",
-    port,
-    expected: orders.id,
-    credentials: web,
-    timeoutMs: 5000,
-    clock: systemClock,
-    signal: new AbortController().signal,
-    ...options,
-  };
-}
 
 void t.test(
   "after a change of credentials everything is judged as before",

@@ -1,19 +1,18 @@
 /** The link's TLS as it should go: identities, protocols, credentials that change, and connecting that fails. */
 import { once } from "node:events";
-import { createServer as createTcpServer, type Socket } from "node:net";
-import { connect, createServer, type TLSSocket } from "node:tls";
+import { createServer as createTcpServer } from "node:net";
+import { connect, createServer } from "node:tls";
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Protocol } from "../../src/wire/exchange.ts";
 import {
-  judgeSocket,
   linkServerOptions,
   presentedChain,
 } from "../../src/wire/tls-context.ts";
 import { connectLink, type ConnectOptions } from "../../src/wire/tls.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
-import { failureOf, listen, stranger, tcp, testLink } from "../harness/link.ts";
+import { failureOf, listen, stranger, testLink } from "../harness/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");

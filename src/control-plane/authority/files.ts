@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
@@ -159,7 +159,7 @@ function modeOf(path: string): number | undefined {
 function write(path: string, text: string, mode: number): void {
   const descriptor = openSync(path, "wx", mode);
   try {
-    writeSync(descriptor, text);
+    writeFileSync(descriptor, text);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);

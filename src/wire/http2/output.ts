@@ -97,8 +97,15 @@ export class Output extends ByteWriter {
 
   /** Gives everything to the socket, unless it is busy: then `onDrained` comes when it no longer is. */
   flush(): void {
-    if (this.lent !== undefined || this.size === 0 || this.closed) return;
     const { socket } = this;
+    // A socket that is dead already takes nothing: what is here then never left, and is known not to have.
+    if (
+      this.lent !== undefined ||
+      this.size === 0 ||
+      this.closed ||
+      !socket.writable
+    )
+      return;
     this.handed += this.size;
     this.writes += 1;
     this.lastFlags = -1;

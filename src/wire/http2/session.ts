@@ -7,7 +7,12 @@ import type { Clock } from "../../core/clock.ts";
 import { MeshError, messageOf } from "../../core/errors.ts";
 import { ClosedStreams } from "./closed-streams.ts";
 import { FloodGuard, type Nuisance } from "./flood-guard.ts";
-import { ErrorCode, errorName, MAX_31, type ConnectionError } from "./frames.ts";
+import {
+  ErrorCode,
+  errorName,
+  MAX_31,
+  type ConnectionError,
+} from "./frames.ts";
 import { readTrailers } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import {

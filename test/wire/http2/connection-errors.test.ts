@@ -223,10 +223,10 @@ void t.test(
 void t.test(
   "a connection that does not begin with SETTINGS is ended (3.4)",
   async (t) => {
-    const { peer } = await rawServer(t, {}, undefined);
+    const { peer } = await rawServer(t, {}, null);
     peer.send(frame(FrameType.PING, 0, 0, "12345678"));
     t.equal((await peer.goaway()).code, PROTOCOL_ERROR);
-    const other = await rawServer(t, {}, undefined);
+    const other = await rawServer(t, {}, null);
     other.peer.send(data(1, "x"));
     t.equal((await other.peer.goaway()).code, PROTOCOL_ERROR);
   },

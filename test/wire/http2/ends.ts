@@ -219,11 +219,11 @@ export interface ClientEnd {
   readonly socket: Socket;
 }
 
-/** A client of ours, and a raw server; `said` undefined: the server has not said its SETTINGS. */
+/** A client of ours, and a raw server; `said` null: the server has not said its SETTINGS. */
 export async function rawServer(
   t: Teardown,
   limits: Partial<Http2Limits> = {},
-  said: readonly [number, number][] | undefined = [],
+  said: readonly [number, number][] | null = [],
 ): Promise<ClientEnd> {
   const [accepted, dialled] = await socketPair();
   t.teardown(() => {
@@ -234,7 +234,7 @@ export async function rawServer(
   const observer = new Observer();
   const connection = connectHttp2(dialled, { clock, limits }, observer);
   const peer = new RawPeer(accepted, true);
-  if (said !== undefined) peer.send(settings(...said), SETTINGS_ACK);
+  if (said !== null) peer.send(settings(...said), SETTINGS_ACK);
   return { peer, connection, observer, clock, socket: dialled };
 }
 

@@ -1,0 +1,232 @@
+import t from "tap";
+import {
+  makeStaging,
+  revisionFault,
+  type Sealed,
+} from "../../src/agent/staging.ts";
+import { pushedResource } from "../../src/push/codec.ts";
+import type {
+  DeltaResource,
+  DeltaResponse,
+  Revision,
+} from "../../src/push/messages.ts";
+import { digestOf, RESOURCE_TYPE, resourceName } from "../../src/push/names.ts";
+import { keyOf, type Resource } from "../../src/resources/envelope.ts";
+import { MESH, service } from "../control-plane/push/control-plane.ts";
+
+const STORE = "11111111-1111-4111-8111-111111111111";
+const LIMIT = 100_000;
+
+function pushed(
+  resource: Resource,
+  version: string,
+  change: Partial<DeltaResource> = {},
+): DeltaResource {
+  const key = keyOf(resource);
+  const json = Buffer.from(JSON.stringify(resource));
+  return {
+    name: resourceName(key),
+    version,
+    typeUrl: RESOURCE_TYPE,
+    value: pushedResource.encode({ ...key, json }),
+    ...change,
+  };
+}
+
+function message(
+  resources: readonly DeltaResource[],
+  removed: readonly string[] = [],
+): DeltaResponse {
+  return {
+    systemVersion: "1",
+    typeUrl: RESOURCE_TYPE,
+    nonce: "1",
+    resources,
+    removed,
+  };
+}
+
+function closing(
+  versions: readonly (readonly [string, string])[],
+  change: Partial<Revision> = {},
+): Revision {
+  return {
+    store: STORE,
+    revision: 7,
+    digest: digestOf(versions),
+    accepted: false,
+    ...change,
+  };
+}
+
+const ORDERS = service("orders");
+const BOTH = [
+  ["Mesh//default", "1"],
+  ["Service/shop/orders", "2"],
+] as const;
+
+void t.test("a whole push is taken, on top of what is in force", (t) => {
+  const staging = makeStaging(
+    new Map([
+      ["Mesh//default", { version: "1", resource: MESH, bytes: 100 }],
+      [
+        "Service/shop/old",
+        { version: "1", resource: service("old"), bytes: 100 },
+      ],
+    ]),
+    LIMIT,
+  );
+  staging.stage(
+    message(
+      [pushed(ORDERS, "2")],
+      ["Service/shop/old", "Service/shop/never-heard-of"],
+    ),
+  );
+  const sealed = staging.seal(closing(BOTH));
+  if (sealed.kind !== "resources") throw new Error(JSON.stringify(sealed));
+  t.same([...sealed.resources.keys()].sort(), [
+    "Mesh//default",
+    "Service/shop/orders",
+  ]);
+  t.same(sealed.resources.get("Service/shop/orders")?.resource, ORDERS);
+  t.end();
+});
+
+const FAULTS: readonly (readonly [
+  name: string,
+  resource: DeltaResource,
+  reason: RegExp,
+])[] = [
+  ["a resource missing", pushed(MESH, "1"), /digest of the 1 resources/],
+  ["another version", pushed(ORDERS, "3"), /digest/],
+  [
+    "an unknown field",
+    pushed(
+      {
+        ...ORDERS,
+        spec: { ports: [{ port: 80 }], selector: { a: "b" }, notPaths: [] },
+      },
+      "2",
+    ),
+    /Service\/shop\/orders: spec\.notPaths/,
+  ],
+  [
+    "an unknown kind",
+    pushed(ORDERS, "2", {
+      value: pushedResource.encode({
+        kind: "X",
+        namespace: "",
+        name: "",
+        json: Buffer.from('{"kind":"X","apiVersion":"x"}'),
+      }),
+    }),
+    /"X" is not a kind/,
+  ],
+  [
+    "a resource under another's name",
+    pushed(service("other"), "2", { name: "Service/shop/orders" }),
+    /Service\/shop\/orders holds Service shop\/other/,
+  ],
+  [
+    "JSON that is none",
+    pushed(ORDERS, "2", {
+      value: pushedResource.encode({
+        kind: "",
+        namespace: "",
+        name: "",
+        json: Buffer.from("{"),
+      }),
+    }),
+    /cannot be read/,
+  ],
+  [
+    "bytes that are no message",
+    pushed(ORDERS, "2", { value: Buffer.from([0x22, 0x7f]) }),
+    /cannot be read/,
+  ],
+  [
+    "another type",
+    pushed(ORDERS, "2", { typeUrl: "type.googleapis.com/x" }),
+    /is of type type\.googleapis\.com\/x/,
+  ],
+];
+
+for (const [name, resource, reason] of FAULTS)
+  void t.test(`a push with ${name} is refused whole, with the reason`, (t) => {
+    const staging = makeStaging(new Map(), LIMIT);
+    staging.stage(message([pushed(MESH, "1")]));
+    staging.stage(message([resource]));
+    t.match(staging.seal(closing(BOTH)), { kind: "refused", reason });
+    staging.stage(message([pushed(ORDERS, "2")]));
+    t.match(
+      staging.seal(closing(BOTH)),
+      { kind: "resources" },
+      "the next one mends it",
+    );
+    t.end();
+  });
+
+void t.test(
+  "a push over the limit is refused once, and then has to start over",
+  (t) => {
+    const staging = makeStaging(new Map(), 500);
+    const large: Resource = {
+      ...ORDERS,
+      metadata: { ...ORDERS.metadata, annotations: { note: "x".repeat(400) } },
+    };
+    staging.stage(message([pushed(MESH, "1"), pushed(large, "2")]));
+    t.match(staging.seal(closing(BOTH)), {
+      kind: "refused",
+      reason: /--max-config-bytes/,
+    });
+    staging.stage(message([pushed(ORDERS, "3")]));
+    const again: Sealed = staging.seal(
+      closing([
+        ["Mesh//default", "1"],
+        ["Service/shop/orders", "3"],
+      ]),
+    );
+    t.same(again, { kind: "incomplete" }, "what was dropped is not made up");
+    t.end();
+  },
+);
+
+const KNOWN = { store: STORE, revision: 7, digest: "d" };
+for (const [name, known, change, fault] of [
+  ["the first one ever", undefined, {}, undefined],
+  ["the same store, later", KNOWN, { revision: 8 }, undefined],
+  ["the same store, the same revision", KNOWN, {}, undefined],
+  [
+    "the same store, earlier",
+    KNOWN,
+    { revision: 6 },
+    /another store.*went back to revision 6.*wherry store accept 1111/,
+  ],
+  [
+    "another store, later",
+    KNOWN,
+    { store: "2222", revision: 900 },
+    /another store.*now has store 2222.*wherry store accept 2222/,
+  ],
+  [
+    "another store, accepted",
+    KNOWN,
+    { store: "2222", revision: 1, accepted: true },
+    undefined,
+  ],
+  [
+    "the same store, earlier, accepted",
+    KNOWN,
+    { revision: 1, accepted: true },
+    undefined,
+  ],
+] as const)
+  void t.test(
+    `a Revision of ${name} is ${fault === undefined ? "followed" : "refused"}`,
+    (t) => {
+      const reason = revisionFault(known, closing([], change));
+      if (fault === undefined) t.equal(reason, undefined);
+      else t.match(reason, fault);
+      t.end();
+    },
+  );

@@ -1,0 +1,27 @@
+/** The real components that tests talk to: where they are, or that a test has to do without. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+/** A program in $WHERRY_TOOLS or on the path. */
+export function findTool(name: string): string | undefined {
+  const folders = [
+    process.env["WHERRY_TOOLS"] ?? "",
+    ...(process.env["PATH"] ?? "").split(":"),
+    "/usr/sbin",
+    "/sbin",
+  ];
+  return folders
+    .filter((folder) => folder !== "")
+    .map((folder) => join(folder, name))
+    .find((file) => existsSync(file));
+}
+
+/**
+ * Options that skip a test, with one line that says why, where something is missing; under WHERRY_REQUIRE=all the test runs
+ * and fails instead, so that nothing goes untested where it was promised.
+ */
+export function needs(missing: readonly string[]): { readonly skip?: string } {
+  if (missing.length === 0 || process.env["WHERRY_REQUIRE"] === "all")
+    return {};
+  return { skip: `not here: ${missing.join(", ")}` };
+}

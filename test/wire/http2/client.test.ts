@@ -1,0 +1,597 @@
+/** The client's end: requests, responses, and what is provably unprocessed (RFC 9113 8.1, 8.7). */
+import t from "tap";
+import { MeshError } from "../../../src/core/errors.ts";
+import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
+import { fields, lines, rawServer, Recorder, requestHead } from "./ends.ts";
+import {
+  data,
+  frame,
+  goaway,
+  headers,
+  reset,
+  settings,
+  windowUpdate,
+  type Pairs,
+} from "./raw-peer.ts";
+
+const { END_STREAM, END_HEADERS } = Flag;
+const cancelled = new MeshError("CLIENT_CLOSED", "", { source: "downstream" });
+
+void t.test("writes a request's head as HTTP/2 has it", async (t) => {
+  const { peer, connection } = await rawServer(t);
+  const table: readonly (readonly [
+    Parameters<typeof requestHead>[0],
+    string[],
+  ])[] = [
+    [
+      { fields: fields("x-a: 1", "connection: x", "host: no", "upgrade: y") },
+      [
+        ":method: GET",
+        ":scheme: http",
+        ":authority: shop",
+        ":path: /",
+        "x-a: 1",
+        "te: trailers",
+      ],
+    ],
+    [
+      {
+        method: "PUT",
+        scheme: "https",
+        path: "/a?b",
+        contentLength: 3,
+        acceptsTrailers: false,
+      },
+      [
+        ":method: PUT",
+        ":scheme: https",
+        ":authority: shop",
+        ":path: /a?b",
+        "content-length: 3",
+      ],
+    ],
+    [
+      {
+        method: "CONNECT",
+        authority: "db:5432",
+        path: "",
+        acceptsTrailers: false,
+      },
+      [":method: CONNECT", ":authority: db:5432"],
+    ],
+    [
+      { scheme: "coap", path: "/index.html", acceptsTrailers: false },
+      [
+        ":method: GET",
+        ":scheme: coap",
+        ":authority: shop",
+        ":path: /index.html",
+      ],
+    ],
+  ];
+  for (const [options, expected] of table) {
+    connection.request(requestHead(options), true, new Recorder());
+    const head = await peer.next(FrameType.HEADERS);
+    t.strictSame(peer.fields(head), expected);
+    t.equal(head.flags, END_HEADERS | END_STREAM);
+  }
+});
+
+void t.test(
+  "extended CONNECT needs the peer's consent (RFC 8441 3)",
+  async (t) => {
+    const head = requestHead({
+      method: "CONNECT",
+      protocol: "websocket",
+      acceptsTrailers: false,
+    });
+    const without = await rawServer(t);
+    await without.peer.settle();
+    const refused = new Recorder();
+    const stream = without.connection.request(head, false, refused);
+    t.equal(stream.write(Buffer.from("x")), true);
+    stream.pause();
+    stream.resume();
+    stream.end();
+    t.strictSame(refused.events, [], "not from within request");
+    await refused.until("abort");
+    t.match(refused.error, { code: "UNSUPPORTED", unprocessed: true });
+    const { peer, connection } = await rawServer(t, {}, [[8, 1]]);
+    await peer.settle();
+    connection.request(head, false, new Recorder());
+    t.ok(
+      peer
+        .fields(await peer.next(FrameType.HEADERS))
+        .includes(":protocol: websocket"),
+    );
+  },
+);
+
+void t.test(
+  "an answer: interim heads, the head, content, trailers",
+  async (t) => {
+    const { peer, connection } = await rawServer(t);
+    const recorder = new Recorder();
+    const stream = connection.request(
+      requestHead({ method: "POST" }),
+      false,
+      recorder,
+    );
+    stream.write(Buffer.from("ask"));
+    stream.end(fields("x-t: 1"));
+    await peer.next(FrameType.HEADERS, 1);
+    t.equal((await peer.next(FrameType.DATA, 1)).payload.toString(), "ask");
+    t.equal(
+      (await peer.next(FrameType.HEADERS, 1)).flags,
+      END_HEADERS | END_STREAM,
+    );
+    peer.send(
+      headers(
+        1,
+        [
+          [":status", "103"],
+          ["link", "</a>"],
+        ],
+        false,
+      ),
+      headers(
+        1,
+        [
+          [":status", "200"],
+          ["content-length", "5"],
+          ["host", "odd"],
+        ],
+        false,
+      ),
+      data(1, "reply"),
+      headers(1, [["grpc-status", "0"]]),
+    );
+    await recorder.until("end");
+    t.strictSame(recorder.events, ["informational", "head", "data", "end"]);
+    t.equal(recorder.heads[1]?.contentLength, 5);
+    t.strictSame(recorder.heads[1].fields, []);
+    t.strictSame(lines(recorder.trailers), ["grpc-status: 0"]);
+    t.equal(connection.active, 0);
+  },
+);
+
+void t.test(
+  "answers without content, whatever content-length says",
+  async (t) => {
+    const { peer, connection } = await rawServer(t);
+    const table: readonly (readonly [string, string])[] = [
+      ["HEAD", "200"],
+      ["GET", "304"],
+      ["GET", "204"],
+    ];
+    let id = 1;
+    for (const [method, status] of table) {
+      const whole = new Recorder();
+      connection.request(requestHead({ method }), true, whole);
+      peer.send(
+        headers(id, [
+          [":status", status],
+          ["content-length", "9"],
+        ]),
+      );
+      await whole.until("end");
+      t.strictSame(whole.events, ["head", "end"], `${method} ${status}`);
+      const broken = new Recorder();
+      connection.request(requestHead({ method }), true, broken);
+      peer.send(
+        headers(id + 2, [[":status", status]], false),
+        data(id + 2, "x"),
+      );
+      await broken.until("abort");
+      t.match(
+        broken.error,
+        { code: "UPSTREAM_PROTOCOL" },
+        `${method} ${status} with content`,
+      );
+      t.equal(await peer.resetCode(id + 2), ErrorCode.PROTOCOL_ERROR);
+      id += 4;
+    }
+  },
+);
+
+void t.test("resets a malformed answer and says so (8.1.1)", async (t) => {
+  const { peer, connection } = await rawServer(t, { headerFields: 5 });
+  const ok: Pairs = [[":status", "200"]];
+  const table: readonly (readonly [
+    string,
+    (id: number) => Buffer[],
+    RegExp,
+  ])[] = [
+    ["no status", (id) => [headers(id, [["x", "1"]])], /no :status/],
+    ["two", (id) => [headers(id, [...ok, ...ok])], /two :status/],
+    [
+      "late status",
+      (id) => [headers(id, [["x", "1"], ...ok])],
+      /behind an ordinary/,
+    ],
+    [
+      "status of four digits",
+      (id) => [headers(id, [[":status", "2000"]])],
+      /value of ":status"/,
+    ],
+    ["101 (8.6)", (id) => [headers(id, [[":status", "101"]], false)], /101/],
+    [
+      "interim at the end",
+      (id) => [headers(id, [[":status", "100"]])],
+      /interim/,
+    ],
+    [
+      "a request's pseudo-header",
+      (id) => [headers(id, [...ok, [":path", "/"]])],
+      /:path in a response/,
+    ],
+    [
+      "connection",
+      (id) => [headers(id, [...ok, ["connection", "x"]])],
+      /belongs to HTTP\/1.1/,
+    ],
+    ["te", (id) => [headers(id, [...ok, ["te", "trailers"]])], /"te"/],
+    ["upper case", (id) => [headers(id, [...ok, ["X", "1"]])], /not a valid/],
+    [
+      "two lengths",
+      (id) => [
+        headers(id, [...ok, ["content-length", "1"], ["content-length", "2"]]),
+      ],
+      /two content-length/,
+    ],
+    [
+      "length without content",
+      (id) => [headers(id, [...ok, ["content-length", "1"]])],
+      /without content/,
+    ],
+    [
+      "too little",
+      (id) => [
+        headers(id, [...ok, ["content-length", "2"]], false),
+        data(id, "x", true),
+      ],
+      /less content/,
+    ],
+    [
+      "too much",
+      (id) => [
+        headers(id, [...ok, ["content-length", "1"]], false),
+        data(id, "xy"),
+      ],
+      /more content/,
+    ],
+    ["content first", (id) => [data(id, "x")], /before the response/],
+    [
+      "a third section",
+      (id) => [headers(id, ok, false), headers(id, [["x", "1"]], false)],
+      /second field section/,
+    ],
+    [
+      "too many fields",
+      (id) => [
+        headers(id, [
+          ...ok,
+          ...Array.from({ length: 5 }, () => ["x", "1"] as const),
+        ]),
+      ],
+      /over the limit/,
+    ],
+  ];
+  let id = 1;
+  for (const [what, sent, why] of table) {
+    const recorder = new Recorder();
+    connection.request(requestHead(), true, recorder);
+    await peer.next(FrameType.HEADERS, id);
+    peer.send(...sent(id));
+    t.equal(await peer.resetCode(id), ErrorCode.PROTOCOL_ERROR, what);
+    t.match(recorder.error, { code: "UPSTREAM_PROTOCOL", message: why });
+    id += 2;
+  }
+  t.equal(connection.active, 0);
+});
+
+void t.test("a CONNECT's answer has no length (RFC 9110 9.3.6)", async (t) => {
+  const { peer, connection } = await rawServer(t);
+  const recorder = new Recorder();
+  const stream = connection.request(
+    requestHead({ method: "CONNECT", authority: "db:1" }),
+    false,
+    recorder,
+  );
+  peer.send(
+    headers(
+      1,
+      [
+        [":status", "200"],
+        ["content-length", "1"],
+      ],
+      false,
+    ),
+    data(1, "bytes"),
+  );
+  await recorder.untilBody(5);
+  stream.end();
+  peer.send(data(1, "more", true));
+  await recorder.until("end");
+  t.equal(recorder.body.toString(), "bytesmore");
+});
+
+void t.test("resets say what they mean (8.7)", async (t) => {
+  const { peer, connection } = await rawServer(t);
+  const head = (id: number): Buffer => headers(id, [[":status", "200"]], false);
+  const table: readonly (readonly [
+    string,
+    (id: number) => Buffer[],
+    object | undefined,
+  ])[] = [
+    [
+      "refused",
+      (id) => [reset(id, 7)],
+      { code: "STREAM_REFUSED", unprocessed: true },
+    ],
+    [
+      "refused after the head",
+      (id) => [head(id), reset(id, 7)],
+      { code: "UPSTREAM_RESET", unprocessed: false },
+    ],
+    [
+      "cancelled",
+      (id) => [reset(id, 8)],
+      { code: "UPSTREAM_RESET", unprocessed: false, message: /CANCEL/ },
+    ],
+    [
+      "an unknown code",
+      (id) => [reset(id, 99)],
+      { code: "UPSTREAM_RESET", message: /0x63/ },
+    ],
+    [
+      "no error before the end",
+      (id) => [head(id), reset(id, 0)],
+      { code: "UPSTREAM_RESET" },
+    ],
+    [
+      "no error after the end (8.1)",
+      (id) => [headers(id, [[":status", "413"]]), reset(id, 0)],
+      undefined,
+    ],
+    [
+      "cancelled after the end",
+      (id) => [headers(id, [[":status", "413"]]), reset(id, 8)],
+      undefined,
+    ],
+    [
+      "another error after the end",
+      (id) => [headers(id, [[":status", "413"]]), reset(id, 2)],
+      { code: "UPSTREAM_RESET" },
+    ],
+  ];
+  let id = 1;
+  for (const [what, sent, expected] of table) {
+    const recorder = new Recorder();
+    const stream = connection.request(
+      requestHead({ method: "POST" }),
+      false,
+      recorder,
+    );
+    await peer.next(FrameType.HEADERS, id);
+    peer.send(...sent(id));
+    await peer.settle();
+    if (expected === undefined) t.equal(recorder.error, undefined, what);
+    else t.match(recorder.error, expected, what);
+    t.equal(stream.write(Buffer.from("late")), true);
+    id += 2;
+  }
+  t.equal(connection.active, 0);
+});
+
+void t.test(
+  "an abort cancels the stream, and what comes late is ignored (5.1)",
+  async (t) => {
+    const { peer, connection } = await rawServer(t);
+    const recorder = new Recorder();
+    const stream = connection.request(requestHead(), true, recorder);
+    await peer.next(FrameType.HEADERS, 1);
+    stream.abort(cancelled);
+    stream.abort(cancelled);
+    t.equal(await peer.resetCode(1), ErrorCode.CANCEL);
+    peer.send(
+      headers(1, [[":status", "200"]], false),
+      data(1, "late"),
+      headers(1, [["x", "1"]]),
+    );
+    await peer.settle();
+    t.strictSame(recorder.events, []);
+    const next = new Recorder();
+    connection.request(requestHead(), true, next);
+    peer.send(headers(3, [[":status", "204"]]));
+    await next.until("end");
+  },
+);
+
+void t.test(
+  "counts its streams against the peer's limit (5.1.2)",
+  async (t) => {
+    const early = await rawServer(t, {}, null);
+    t.equal(
+      early.connection.capacity,
+      100,
+      "before the peer has said its limit",
+    );
+    t.match(early.connection, { protocol: "h2", keepAlive: undefined });
+    const { peer, connection, observer } = await rawServer(t, {}, [[3, 1]]);
+    await peer.settle();
+    t.equal(connection.capacity, 1);
+    const first = new Recorder();
+    connection.request(requestHead(), true, first);
+    t.equal(connection.capacity, 0);
+    t.equal(connection.active, 1);
+    peer.send(headers(1, [[":status", "200"]]));
+    await observer.until("available");
+    t.equal(connection.capacity, 1);
+    connection.request(requestHead(), true, new Recorder());
+    t.equal(connection.capacity, 0);
+    peer.send(settings([3, 5]));
+    await peer.settle();
+    t.equal(observer.events.filter((it) => it === "available").length, 2);
+    t.equal(connection.capacity, 4);
+  },
+);
+
+void t.test(
+  "GOAWAY: what is above is unprocessed, the rest goes on (6.8)",
+  async (t) => {
+    const { peer, connection, observer } = await rawServer(t);
+    const [first, second, third] = [
+      new Recorder(),
+      new Recorder(),
+      new Recorder(),
+    ];
+    connection.request(requestHead(), true, first);
+    connection.request(requestHead({ method: "POST" }), false, second);
+    await peer.next(FrameType.HEADERS, 3);
+    peer.send(goaway(2 ** 31 - 1));
+    await observer.until("draining");
+    t.equal(connection.capacity, 0);
+    connection.request(requestHead(), true, third);
+    await third.until("abort");
+    t.match(third.error, { code: "STREAM_REFUSED", unprocessed: true });
+    peer.send(goaway(1));
+    await second.until("abort");
+    t.match(second.error, { code: "STREAM_REFUSED", unprocessed: true });
+    t.equal(first.error, undefined);
+    peer.send(headers(1, [[":status", "200"]]));
+    await first.until("end");
+    await observer.until("closed");
+    t.equal(observer.error, undefined);
+    t.strictSame(observer.events, ["draining", "closed"]);
+    await peer.ended;
+  },
+);
+
+void t.test(
+  "the connection's death: unprocessed is only what never left",
+  async (t) => {
+    const { peer, connection, observer, socket } = await rawServer(t);
+    const [sent, unsent] = [new Recorder(), new Recorder()];
+    connection.request(requestHead(), true, sent);
+    await peer.next(FrameType.HEADERS, 1);
+    connection.request(requestHead(), true, unsent);
+    t.strictSame(unsent.events, []);
+    socket.destroy(new Error("cable cut"));
+    await observer.until("closed");
+    t.match(sent.error, {
+      code: "UPSTREAM_RESET",
+      unprocessed: false,
+      message: /cable cut/,
+    });
+    t.match(unsent.error, { code: "UPSTREAM_RESET", unprocessed: true });
+    t.match(observer.error, { code: "UPSTREAM_RESET" });
+    t.equal(connection.capacity, 0);
+    t.equal(connection.active, 0);
+  },
+);
+
+void t.test(
+  "what was called unprocessed does not leave any more",
+  async (t) => {
+    const { peer, connection, observer } = await rawServer(t);
+    await peer.settle();
+    const recorder = new Recorder();
+    peer.socket.end();
+    await new Promise((resolve) => peer.socket.once("finish", resolve));
+    connection.request(requestHead(), true, recorder);
+    await observer.until("closed");
+    t.equal(recorder.error?.code, "UPSTREAM_RESET");
+    await peer.ended;
+    const left = peer.frames.some(({ type }) => type === FrameType.HEADERS);
+    t.equal(left, !recorder.error.unprocessed);
+  },
+);
+
+void t.test(
+  "an orderly close by the peer is no error, but for the streams",
+  async (t) => {
+    const { peer, connection, observer } = await rawServer(t);
+    const recorder = new Recorder();
+    connection.request(requestHead(), true, recorder);
+    await peer.next(FrameType.HEADERS, 1);
+    peer.socket.end();
+    await observer.until("closed");
+    t.equal(observer.error, undefined);
+    t.match(recorder.error, { code: "UPSTREAM_RESET", unprocessed: false });
+  },
+);
+
+void t.test(
+  "drain: finishes what is under way, then says GOAWAY and ends",
+  async (t) => {
+    const { peer, connection, observer } = await rawServer(t);
+    const recorder = new Recorder();
+    connection.request(requestHead(), true, recorder);
+    await peer.next(FrameType.HEADERS, 1);
+    connection.drain();
+    t.equal(connection.capacity, 0);
+    peer.send(headers(1, [[":status", "200"]]));
+    await recorder.until("end");
+    t.equal((await peer.goaway()).code, ErrorCode.NO_ERROR);
+    await peer.ended;
+    t.strictSame(observer.events, ["closed"]);
+    connection.drain();
+    connection.destroy();
+  },
+);
+
+void t.test("destroy tells the streams what it was given", async (t) => {
+  const { peer, connection, observer } = await rawServer(t);
+  const recorder = new Recorder();
+  connection.request(requestHead(), true, recorder);
+  const error = new MeshError("IDLE_TIMEOUT", "stale", { source: "proxy" });
+  connection.destroy(error);
+  t.equal(recorder.error, error);
+  t.equal(observer.error, error);
+  await peer.ended;
+  const late = new Recorder();
+  connection.request(requestHead(), true, late).abort(cancelled);
+  await t.rejects(connection.ping(), { code: "UPSTREAM_RESET" });
+  t.strictSame(late.events, []);
+});
+
+void t.test(
+  "ping resolves with the answer, and rejects with the end",
+  async (t) => {
+    const { peer, connection, clock } = await rawServer(t);
+    const pings = Array.from({ length: 10 }, () => connection.ping());
+    t.equal(pings[9], pings[8], "more askers share the last");
+    const sent = [];
+    for (let i = 0; i < 8; i++) sent.push(await peer.next(FrameType.PING));
+    clock.advance(50);
+    peer.send(
+      frame(FrameType.PING, Flag.ACK, 0, "another!"),
+      frame(FrameType.PING, Flag.ACK, 0, sent[3]?.payload),
+    );
+    await Promise.all(pings.slice(0, 4));
+    t.equal(connection.heardAt, 50);
+    peer.socket.destroy();
+    await t.rejects(pings[4] ?? Promise.resolve(), { code: "UPSTREAM_RESET" });
+  },
+);
+
+void t.test("receivers and observers that throw do no harm", async (t) => {
+  const { peer, connection, observer } = await rawServer(t);
+  observer.available =
+    observer.draining =
+    observer.closed =
+      () => {
+        throw new Error("in observer");
+      };
+  const thrower = new Recorder();
+  thrower.head = () => {
+    throw new Error("in head");
+  };
+  connection.request(requestHead(), true, thrower);
+  peer.send(headers(1, [[":status", "200"]], false));
+  t.equal(await peer.resetCode(1), ErrorCode.INTERNAL_ERROR);
+  t.match(thrower.error, { code: "INTERNAL" });
+  peer.send(goaway(0), windowUpdate(0, 1));
+  await peer.ended;
+});

@@ -1,0 +1,320 @@
+/** What a hostile peer can cause is bounded (RFC 9113 10.5). */
+import t from "tap";
+import { MeshError } from "../../../src/core/errors.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+  PREFACE,
+} from "../../../src/wire/http2/frames.ts";
+import { serveHttp2 } from "../../../src/wire/http2/server.ts";
+import { fakeClock } from "../../harness/fake-clock.ts";
+import {
+  IGNORE,
+  INFO,
+  OK,
+  rawClient,
+  rawServer,
+  Recorder,
+  requestHead,
+  Requests,
+} from "./ends.ts";
+import {
+  block,
+  data,
+  frame,
+  GET,
+  headers,
+  POST,
+  RawPeer,
+  reset,
+  settings,
+  SETTINGS_ACK,
+  socketPair,
+  windowUpdate,
+} from "./raw-peer.ts";
+import type { Http2Limits } from "../../../src/wire/http2/limits.ts";
+
+const { ENHANCE_YOUR_CALM } = ErrorCode;
+
+/** Each sends one nuisance more than is allowed. */
+const FLOODS: readonly (readonly [
+  string,
+  Partial<Http2Limits>,
+  (i: number) => Buffer[],
+])[] = [
+  [
+    "rapid resets (CVE-2023-44487)",
+    { resetsPerSecond: 10 },
+    (i) => [headers(2 * i + 1, GET), reset(2 * i + 1, 8)],
+  ],
+  [
+    "resets provoked from us (CVE-2025-8671)",
+    { resetsPerSecond: 10 },
+    (i) => [headers(2 * i + 1, GET), windowUpdate(2 * i + 1, 0)],
+  ],
+  [
+    "malformed requests",
+    { resetsPerSecond: 10 },
+    (i) => [headers(2 * i + 1, [[":method", "GET"]])],
+  ],
+  [
+    "heads too large",
+    { resetsPerSecond: 10, headerFields: 2 },
+    (i) => [headers(2 * i + 1, GET)],
+  ],
+  ["SETTINGS (CVE-2019-9515)", { settingsPerSecond: 10 }, () => [settings()]],
+  [
+    "PING (CVE-2019-9512)",
+    { pingsPerSecond: 10 },
+    () => [frame(FrameType.PING, 0, 0, "12345678")],
+  ],
+  [
+    "empty DATA (CVE-2019-9518)",
+    { emptyFramesPerSecond: 10 },
+    (i) => [...(i === 0 ? [headers(1, POST, false)] : []), data(1, "")],
+  ],
+  [
+    "tiny WINDOW_UPDATEs",
+    { tinyUpdatesPerSecond: 10 },
+    () => [windowUpdate(0, 1)],
+  ],
+  [
+    "PRIORITY (CVE-2019-9513)",
+    { strayFramesPerSecond: 10 },
+    () => [frame(FrameType.PRIORITY, 0, 3, "12345")],
+  ],
+  [
+    "unknown frames",
+    { strayFramesPerSecond: 10 },
+    () => [frame(77, 0, 0, "x")],
+  ],
+  [
+    "frames for streams that are over",
+    { strayFramesPerSecond: 10 },
+    (i) => [
+      ...(i === 0 ? [headers(1, POST, false), reset(1, 8)] : []),
+      reset(1, 8),
+    ],
+  ],
+];
+
+for (const [what, limits, send] of FLOODS)
+  void t.test(`ends a connection that floods: ${what}`, async (t) => {
+    const { peer, clock, connection } = await rawClient(t, limits);
+    for (let i = 0; i < 8; i++) peer.send(...send(i));
+    await peer.settle();
+    clock.advance(1000);
+    for (let i = 8; i < 16; i++) peer.send(...send(i));
+    await peer.settle();
+    for (let i = 16; i < 24; i++) peer.send(...send(i));
+    t.equal(
+      (await peer.goaway()).code,
+      ENHANCE_YOUR_CALM,
+      "more than 10 in one second",
+    );
+    await peer.ended;
+    t.equal(connection.active, 0);
+  });
+
+void t.test(
+  "answered streams may be reset as often as one likes",
+  async (t) => {
+    const { peer, requests } = await rawClient(t, { resetsPerSecond: 5 });
+    requests.onRequest = (stream) => {
+      stream.receive(IGNORE);
+      stream.respond(OK, true);
+    };
+    for (let id = 1; id < 61; id += 2)
+      peer.send(headers(id, POST, false), reset(id, 8));
+    await peer.settle();
+    t.equal(requests.streams.length, 30);
+  },
+);
+
+void t.test(
+  "a field block has a limit in octets and in CONTINUATION frames (CVE-2024-27316)",
+  async (t) => {
+    const many = await rawClient(t, { continuations: 4 });
+    many.peer.send(frame(FrameType.HEADERS, 0, 1, block(GET)));
+    for (let i = 0; i < 5; i++)
+      many.peer.send(frame(FrameType.CONTINUATION, 0, 1));
+    t.equal((await many.peer.goaway()).code, ENHANCE_YOUR_CALM);
+    const large = await rawClient(t, { headerBlockBytes: 1000 });
+    large.peer.send(
+      frame(FrameType.HEADERS, 0, 1, block(GET)),
+      frame(
+        FrameType.CONTINUATION,
+        Flag.END_HEADERS,
+        1,
+        block([["x", "v".repeat(1000)]]),
+      ),
+    );
+    t.equal((await large.peer.goaway()).code, ENHANCE_YOUR_CALM);
+  },
+);
+
+void t.test("a HPACK bomb yields 431 and no memory", async (t) => {
+  const { peer, requests } = await rawClient(t);
+  const value = "v".repeat(3000);
+  const entry = Buffer.concat([
+    Buffer.from([0x40, 1]),
+    Buffer.from("x"),
+    Buffer.from([127, ((3000 - 127) & 127) | 128, (3000 - 127) >> 7]),
+    Buffer.from(value),
+  ]);
+  const bomb = Buffer.concat([block(GET), entry, Buffer.alloc(12_000, 0xbe)]);
+  peer.send(
+    frame(FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 1, bomb),
+  );
+  t.strictSame(
+    peer.fields(await peer.next(FrameType.HEADERS, 1))[0],
+    ":status: 431",
+  );
+  t.match(requests.refusals, [/^HEADERS_TOO_LARGE/]);
+});
+
+void t.test(
+  "refuses streams above the limit, and takes others when there is room (5.1.2)",
+  async (t) => {
+    const { peer, requests, connection } = await rawClient(t, {
+      concurrentStreams: 2,
+    });
+    peer.send(headers(1, GET), headers(3, GET), headers(5, GET));
+    t.equal(await peer.resetCode(5), ErrorCode.REFUSED_STREAM);
+    t.equal(connection.active, 2);
+    t.match(requests.refusals, [/^OVERLOADED/]);
+    requests.streams[0]?.respond(OK, true);
+    peer.send(headers(7, GET));
+    await requests.get(2);
+  },
+);
+
+void t.test("SETTINGS must be acknowledged in time (6.5.3)", async (t) => {
+  const [accepted, dialled] = await socketPair();
+  t.teardown(() => dialled.destroy());
+  const clock = fakeClock();
+  serveHttp2(accepted, { clock, info: INFO }, new Requests());
+  const peer = new RawPeer(dialled, false);
+  await peer.next(FrameType.SETTINGS);
+  clock.advance(9999);
+  peer.send(PREFACE, settings());
+  await peer.settle();
+  clock.advance(1);
+  t.equal((await peer.goaway()).code, ErrorCode.SETTINGS_TIMEOUT);
+  t.equal(clock.pending, 1, "only the timer of the closing socket");
+  await peer.ended;
+});
+
+void t.test("a second acknowledgement means nothing", async (t) => {
+  const { peer, clock } = await rawClient(t);
+  peer.send(SETTINGS_ACK, SETTINGS_ACK);
+  await peer.settle();
+  t.equal(clock.pending, 0);
+});
+
+void t.test(
+  "a closing connection does not wait for ever for its peer",
+  async (t) => {
+    const { peer, clock, socket } = await rawClient(t);
+    peer.socket.allowHalfOpen = true;
+    peer.send(data(0, "x"));
+    await peer.goaway();
+    await peer.ended;
+    t.equal(socket.destroyed, false);
+    clock.advance(1000);
+    t.equal(socket.destroyed, true);
+  },
+);
+
+void t.test(
+  "a client that does not read its answers gets no more requests in",
+  async (t) => {
+    const { peer, requests, socket } = await rawClient(t, {
+      outputBytesMax: 50_000,
+    });
+    const large = { ...OK, fields: [{ ...longField("x-large", 8000) }] };
+    requests.onRequest = (stream) => stream.respond(large, true);
+    peer.socket.pause();
+    let id = 1;
+    while (!socket.isPaused()) {
+      for (let i = 0; i < 20; i++, id += 2) peer.send(headers(id, GET));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const served = requests.streams.length;
+    t.ok(served > 0);
+    peer.socket.resume();
+    await peer.settle();
+    t.equal(
+      requests.streams.length,
+      (id - 1) / 2,
+      "all were served in the end",
+    );
+  },
+);
+
+function longField(
+  name: string,
+  length: number,
+): (typeof OK)["fields"][number] {
+  return {
+    name,
+    value: "\xff".repeat(length),
+    bits: 0,
+    indexing: "without",
+    line: undefined,
+    literal: undefined,
+  };
+}
+
+void t.test(
+  "a server that floods a client and does not read is left",
+  async (t) => {
+    const { peer, connection, observer } = await rawServer(t, {
+      outputBytesMax: 1000,
+      pingsPerSecond: 1e9,
+    });
+    const recorder = new Recorder();
+    connection.request(requestHead(), true, recorder);
+    await peer.next(FrameType.HEADERS, 1);
+    peer.socket.pause();
+    const pings = Buffer.concat(
+      Array.from({ length: 5000 }, () =>
+        frame(FrameType.PING, 0, 0, "12345678"),
+      ),
+    );
+    while (!observer.events.includes("closed")) {
+      peer.send(pings);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    t.match(recorder.error, {
+      code: "UPSTREAM_PROTOCOL",
+      message: /does not read/,
+    });
+    t.equal(connection.capacity, 0);
+  },
+);
+
+void t.test(
+  "a client's backlog takes its capacity, and gives it back",
+  async (t) => {
+    const { peer, connection, observer } = await rawServer(t, {
+      outputBytesMax: 20_000,
+    });
+    await peer.settle();
+    peer.socket.pause();
+    const fields = [longField("x-large", 10_000)];
+    let made = 0;
+    while (connection.capacity > 0) {
+      connection.request(requestHead({ fields }), true, new Recorder());
+      made += 1;
+      if (made % 10 === 0)
+        await new Promise((resolve) => setImmediate(resolve));
+    }
+    t.ok(made < 1000, "the backlog ended it");
+    peer.socket.resume();
+    await observer.until("available");
+    t.ok(connection.capacity > 0);
+    connection.destroy(new MeshError("DRAINING", "", { source: "proxy" }));
+  },
+);
