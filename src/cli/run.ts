@@ -37,7 +37,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 /** Runs one command; resolves with the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
   const stop = new AbortController();
-  listenForStop(stop);
+  const stopListening = listenForStop(stop);
   const context: CliContext = {
     clock: systemClock,
     environment: process.env,
@@ -48,7 +48,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     stop: stop.signal,
     exitCode: 0,
   };
-  return runWith(argv, context);
+  try {
+    return await runWith(argv, context);
+  } finally {
+    stopListening();
+  }
 }
 
 /** As `run`, in a world of the caller's making. */
@@ -90,6 +94,8 @@ async function registerCommands(
 /** What a person did wrong is one clear message; what we did wrong comes with its stack. */
 function report(error: unknown, context: CliContext): number {
   if (error instanceof CommanderError) return error.exitCode;
+  // Asked to stop while it was still starting: that is no fault to tell of.
+  if (error === context.stop.reason && context.stop.aborted) return 130;
   const red = painter(context.colours)("red", "error:");
   if (error instanceof UserError) context.complain(`${red} ${error.message}\n`);
   else if (error instanceof ApiError) {
@@ -108,17 +114,21 @@ function report(error: unknown, context: CliContext): number {
   return 1;
 }
 
-/** SIGINT and SIGTERM ask once; asking again changes nothing, for a terminal and a parent may both pass the same wish on. */
-function listenForStop(stop: AbortController): void {
+/**
+ * SIGINT and SIGTERM ask once; asking again changes nothing, for a terminal and a parent may both pass the same wish on.
+ * Returns the way to stop listening: an open standard input would keep the process alive.
+ */
+function listenForStop(stop: AbortController): () => void {
   const ask = (): void => stop.abort(new UserError("stopped"));
   process.on("SIGINT", ask);
   process.on("SIGTERM", ask);
   process.on("SIGHUP", ask);
-  if (process.env[STOP_WITH_PARENT] !== "1") return;
+  if (process.env[STOP_WITH_PARENT] !== "1") return () => undefined;
   process.stdin.on("end", ask);
   process.stdin.on("error", ask);
   process.stdin.resume();
   process.stdin.on("close", ask);
+  return () => void process.stdin.destroy();
 }
 
 async function readInput(): Promise<string> {

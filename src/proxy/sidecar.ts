@@ -2,7 +2,7 @@
  * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate; then, once the
  * application answers, readiness; and in the end everything in reverse (law 12).
  */
-import type { Agent } from "../agent/agent.ts";
+import type { Agent, AgentState } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
@@ -111,6 +111,7 @@ export interface Sidecar {
   destroy(): Promise<void>;
 }
 
+const NO_AGENT: AgentState = { source: "none", connected: false };
 const MAX_SERIES = 10_000;
 const MAX_ACTIVE = 16_384;
 const DRAIN_TIMEOUT = 30_000;
@@ -188,7 +189,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const closers: (() => Promise<void> | void)[] = [];
   const servers = { admin: -1, metrics: -1 };
   let shuttingDown: Promise<void> | undefined;
-  let agent: Agent | undefined;
+  const running: { agent?: Agent } = {};
   const pageState = {
     clock,
     logger,
@@ -197,8 +198,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     pools,
     snapshot,
     credentials,
-    agentState: () =>
-      agent?.state.value ?? ({ source: "none", connected: false } as const),
+    agentState: () => running.agent?.state.value ?? NO_AGENT,
     isReady,
     drain: () => void stop(),
   };
@@ -230,7 +230,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     await end();
     throw error;
   }
-  agent = started;
+  running.agent = started;
   closers.push(
     follow(started.credentials, (value) => credentials.set(value)),
     follow(started.snapshot, (value) => {
@@ -250,7 +250,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   });
   closers.push(
     () => probe.close(),
-    follow(probe.answers, (answers) => {
+    probe.answers.subscribe((answers) => {
       answering.set(answers);
       started
         .setReady(answers)
@@ -276,7 +276,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     pools.destroy();
     clusters.close();
     host.idle.close();
-    await agent?.close();
+    await running.agent?.close();
     accessLog.close();
   }
 

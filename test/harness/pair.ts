@@ -5,7 +5,7 @@ import {
   request as httpRequest,
   type IncomingHttpHeaders,
   type RequestListener,
-  type RequestOptions,
+  type OutgoingHttpHeaders,
 } from "node:http";
 import {
   createServer as createTcpServer,
@@ -64,7 +64,7 @@ export interface CallOptions {
   readonly method?: string;
   readonly path?: string;
   readonly host?: string;
-  readonly headers?: RequestOptions["headers"];
+  readonly headers?: OutgoingHttpHeaders;
   readonly body?: string | Buffer;
 }
 

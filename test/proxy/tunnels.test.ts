@@ -41,6 +41,9 @@ async function all(socket: Socket): Promise<string> {
 /** Waits until the socket is gone, with or without an error. */
 function closed(socket: Socket): Promise<void> {
   socket.on("error", () => undefined);
+  // Without a reader the peer's end goes unnoticed.
+  socket.on("end", () => socket.end());
+  socket.resume();
   return new Promise((resolve) => {
     if (socket.closed) resolve();
     else socket.on("close", () => resolve());

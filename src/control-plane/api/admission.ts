@@ -27,12 +27,11 @@ export async function admit(
   place: Place,
   checkInPlace: CheckInPlace,
 ): Promise<Admitted> {
-  const named = withName(body, place);
-  const what = describe(named, place);
-  const misplaced = misplacements(named, place);
+  const what = describe(body, place);
+  const misplaced = misplacements(body, place);
   if (misplaced.length > 0) throw invalid(what, misplaced);
   const validation = validate(
-    named,
+    body,
     place.namespace === undefined ? {} : { namespace: place.namespace },
   );
   if (!validation.ok) throw invalid(what, validation.problems.map(causeOf));
@@ -46,14 +45,6 @@ export async function admit(
       ({ path, message }) => `${path}: ${message}`,
     ),
   };
-}
-
-/** The URL names the resource; the body may leave it out. */
-function withName(body: unknown, { name }: Place): unknown {
-  if (name === undefined || !isObject(body)) return body;
-  const metadata = body["metadata"] ?? {};
-  if (!isObject(metadata) || metadata["name"] !== undefined) return body;
-  return { ...body, metadata: { ...metadata, name } };
 }
 
 /** Where the body speaks of another kind, name or namespace than the URL. */

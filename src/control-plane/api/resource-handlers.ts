@@ -126,7 +126,12 @@ export function makeResourceHandlers(
       };
     checkExpected(key, expected, before);
     const next = nextVersion(before, resource, revisionOf(before) ?? 0, clock);
-    return { created, resource: next ?? before ?? resource, warnings };
+    const outcome = next ?? before ?? resource;
+    return {
+      created,
+      resource: created ? withoutVersion(outcome) : outcome,
+      warnings,
+    };
   };
 
   const patchOnce = async (
@@ -244,4 +249,10 @@ function withoutOwned(patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const { status: _status, ...rest } = patch;
   return rest;
+}
+
+/** What was only tried has no version that a writer could go on from. */
+function withoutVersion(resource: Resource): Resource {
+  const { resourceVersion: _version, ...metadata } = resource.metadata;
+  return { ...resource, metadata };
 }

@@ -6,7 +6,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { isIP, type AddressInfo } from "node:net";
+import { isIP, type AddressInfo, type Socket } from "node:net";
 import fastify, {
   type FastifyInstance,
   type FastifyReply,
@@ -22,7 +22,13 @@ import {
   YAML_TYPES,
 } from "./bodies.ts";
 import { documentApi } from "./documentation.ts";
-import { ApiError, failure, REASON_CODES, toApiError } from "./errors.ts";
+import {
+  ApiError,
+  failure,
+  REASON_CODES,
+  toApiError,
+  type ApiReason,
+} from "./errors.ts";
 import { addMeshRoutes } from "./mesh-routes.ts";
 import { isObject } from "./merge-patch.ts";
 import type { ApiOptions } from "./options.ts";
@@ -93,6 +99,7 @@ export async function buildApi(
     bodyLimit: BODY_LIMIT,
     // Names go up to 253 characters.
     routerOptions: { maxParamLength: 300 },
+    clientErrorHandler: (error, socket) => answerUnparsed(error, socket),
     frameworkErrors: (error, _request, reply) => {
       const known = toApiError(error);
       // Before routing there is no route whose answers the reply could know.
@@ -123,6 +130,25 @@ export async function buildApi(
   await api.ready();
   return api;
 }
+
+/** A request that never became one: the parser gave up, or the client was too slow. */
+function answerUnparsed(error: Error, socket: Socket): void {
+  if (!socket.writable || systemCode(error) === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const known = UNPARSED[systemCode(error) ?? ""] ?? "BadRequest";
+  const code = REASON_CODES[known];
+  const body = JSON.stringify(failure(new ApiError(known, error.message)));
+  socket.end(
+    `HTTP/1.1 ${code} ${known}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+const UNPARSED: Readonly<Record<string, ApiReason>> = {
+  HPE_HEADER_OVERFLOW: "RequestHeaderFieldsTooLarge",
+  ERR_HTTP_REQUEST_TIMEOUT: "RequestTimeout",
+};
 
 function makeServer(
   handler: (request: IncomingMessage, response: ServerResponse) => void,
@@ -209,12 +235,18 @@ function addErrors(api: Api, { logger }: ApiOptions): void {
     return reply.code(code).type("application/json").send(failure(error));
   };
   api.setErrorHandler(send);
+  const methods: readonly string[] = METHODS;
   api.setNotFoundHandler((request, reply) =>
     send(
-      new ApiError(
-        "NotFound",
-        `there is no path ${request.url.slice(0, 200)}; /openapi.json has those that there are`,
-      ),
+      methods.includes(request.method)
+        ? new ApiError(
+            "NotFound",
+            `there is no path ${request.url.slice(0, 200)}; /openapi.json has those that there are`,
+          )
+        : new ApiError(
+            "MethodNotAllowed",
+            `${request.method} is not possible here; /openapi.json has what is`,
+          ),
       request,
       reply,
     ),

@@ -1,9 +1,12 @@
 /** What is wrong with a request before anything is known of a resource: bodies, types, sizes, methods, paths, queries. */
+import { connect } from "node:net";
 import { Readable } from "node:stream";
+import type { InjectOptions } from "light-my-request";
 import t from "tap";
+import { startApi } from "../../../src/control-plane/api/server.ts";
 import { fields, OWN, rig, service, SHOP } from "./harness.ts";
 
-const URL = `${SHOP}/services/a`;
+const PATH = `${SHOP}/services/a`;
 
 void t.test("a malformed body is 400 and says where", async (t) => {
   const { call } = await rig(t);
@@ -28,7 +31,7 @@ void t.test("a malformed body is 400 and says where", async (t) => {
     ["depth", "[".repeat(50_000) + "]".repeat(50_000), {}, /64 levels/],
     ["depth in YAML", `a: ${"[".repeat(9000)}`, yaml, /not YAML/],
   ] as const) {
-    const answer = await call("PUT", URL, body, headers);
+    const answer = await call("PUT", PATH, body, headers);
     t.equal(answer.code, 400, title);
     t.match(answer.body, { kind: "Status", reason: "BadRequest", message });
   }
@@ -38,7 +41,7 @@ void t.test("bytes that are not UTF-8 are refused, not replaced", async (t) => {
   const { api, as } = await rig(t);
   const answer = await api.inject({
     method: "PUT",
-    url: URL,
+    url: PATH,
     headers: { ...(await as("admin")), "content-type": "application/json" },
     payload: Readable.from([Buffer.from([0x22, 0xff, 0xfe, 0x22])]),
   });
@@ -50,7 +53,7 @@ void t.test(
   "a member called __proto__ is an unknown field like any other",
   async (t) => {
     const { call } = await rig(t);
-    await call("PUT", URL, service("a"));
+    await call("PUT", PATH, service("a"));
     for (const [method, body] of [
       [
         "PUT",
@@ -59,7 +62,7 @@ void t.test(
       ["PATCH", '{"__proto__": {"a": 1}}'],
       ["PATCH", '{"spec": {"__proto__": {"a": 1}}}'],
     ] as const) {
-      const answer = await call(method, URL, body);
+      const answer = await call(method, PATH, body);
       t.equal(answer.code, 422, `${method} ${body.slice(0, 40)}`);
       t.match(fields(answer)[0], /__proto__/);
     }
@@ -76,7 +79,7 @@ spec: {ports: [{port: 80}], selector: {app: a}}
 `;
   for (const type of ["application/yaml", "text/yaml; charset=utf-8"])
     t.match(
-      (await call("PUT", URL, body, { "content-type": type })).body,
+      (await call("PUT", PATH, body, { "content-type": type })).body,
       { metadata: { name: "a" } },
       type,
     );
@@ -94,15 +97,15 @@ void t.test(
       ["PATCH", "application/json-patch+json"],
       ["PATCH", "application/yaml"],
     ] as const) {
-      const answer = await call(method, URL, "{}", { "content-type": type });
+      const answer = await call(method, PATH, "{}", { "content-type": type });
       t.equal(answer.code, 415, `${method} ${type}`);
       t.match(answer.body, { reason: "UnsupportedMediaType" });
     }
-    const large = await call("PUT", URL, `"${"x".repeat(2 * 1024 * 1024)}"`);
+    const large = await call("PUT", PATH, `"${"x".repeat(2 * 1024 * 1024)}"`);
     t.equal(large.code, 413);
     t.match(large.body, { reason: "RequestEntityTooLarge" });
     const { headers } = { headers: await as("admin") };
-    const none = await api.inject({ method: "PUT", url: URL, headers });
+    const none = await api.inject({ method: "PUT", url: PATH, headers });
     t.equal(none.statusCode, 400);
     t.match(none.json(), { message: /missing/ });
   },
@@ -114,7 +117,7 @@ void t.test(
     const { api, as } = await rig(t);
     const headers = await as("admin");
     for (const [method, url, allow] of [
-      ["POST", URL, "DELETE, GET, HEAD, PATCH, PUT"],
+      ["POST", PATH, "DELETE, GET, HEAD, PATCH, PUT"],
       ["PUT", `${SHOP}/services`, "GET, HEAD, POST"],
       ["POST", `${OWN}/services`, "GET, HEAD"],
       ["OPTIONS", "/status", "GET, HEAD"],
@@ -126,6 +129,45 @@ void t.test(
       t.equal(answer.headers.allow, allow);
       t.match(answer.json(), { reason: "MethodNotAllowed" });
     }
+  },
+);
+
+void t.test(
+  "what is no request is answered too, and the connection closed",
+  async (t) => {
+    const { options } = await rig(t);
+    const running = await startApi(options, { host: "127.0.0.1", port: 0 });
+    t.teardown(() => running.close());
+    const answerTo = async (text: string): Promise<string> => {
+      const socket = connect(Number(new URL(running.url).port), "127.0.0.1");
+      socket.end(text);
+      let answer = "";
+      for await (const chunk of socket) answer += String(chunk);
+      return answer;
+    };
+    t.match(
+      await answerTo("GET / HTTP/1.1\r\nbad header\r\n\r\n"),
+      /^HTTP\/1.1 400 /,
+    );
+    t.match(
+      await answerTo(
+        `GET / HTTP/1.1\r\nhost: a\r\nx: ${"x".repeat(20_000)}\r\n\r\n`,
+      ),
+      /^HTTP\/1.1 431 [^]*"reason":"RequestHeaderFieldsTooLarge"/,
+    );
+  },
+);
+
+void t.test(
+  "a method that HTTP has and nothing here takes is 405 anywhere",
+  async (t) => {
+    const { api, as } = await rig(t);
+    const answer = await api.inject({
+      method: "QUERY",
+      url: "/status",
+      headers: await as("viewer"),
+    } as unknown as InjectOptions);
+    t.equal(answer.statusCode, 405);
   },
 );
 

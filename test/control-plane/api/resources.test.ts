@@ -38,11 +38,14 @@ void t.test("a resource is created, read, replaced and deleted", async (t) => {
 });
 
 void t.test(
-  "PUT creates what is not there, under the URL's name",
+  "PUT creates what is not there, in the URL's namespace",
   async (t) => {
     const { call } = await rig(t);
-    const { metadata: _none, ...nameless } = service("orders");
-    const created = await call("PUT", `${SHOP}/services/orders`, nameless);
+    const created = await call(
+      "PUT",
+      `${SHOP}/services/orders`,
+      service("orders"),
+    );
     t.equal(created.code, 201);
     t.match(created.body, { metadata: { name: "orders", namespace: "shop" } });
   },
@@ -181,6 +184,7 @@ void t.test(
       service("new"),
     );
     t.equal(created.code, 201);
+    t.notOk("resourceVersion" in (created.body["metadata"] as object));
     const exists = await call("POST", `${SHOP}/services?dryRun=All`, other);
     t.equal(exists.code, 409);
     t.equal((await call("PUT", `${url}?dryRun=All`, {})).code, 422);
@@ -217,6 +221,12 @@ void t.test(
       ["no kind", { ...service("a"), kind: undefined }, ["kind"]],
       ["no object", [], [""]],
       ["null", null, [""]],
+      ["no name", { ...service("a"), metadata: {} }, ["metadata.name"]],
+      [
+        "metadata that is null",
+        { ...service("a"), metadata: null },
+        ["metadata"],
+      ],
       ["metadata that is none", { ...service("a"), metadata: 3 }, ["metadata"]],
     ];
     for (const [title, body, expected] of rows) {

@@ -29,7 +29,7 @@ import {
 } from "../../../src/control-plane/registry.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
-import { systemClock, type Clock } from "../../../src/core/clock.ts";
+import { systemClock, wait, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { waitFor, type Watch } from "../../../src/core/watch.ts";
 import { formatSpiffeId } from "../../../src/identity/spiffe.ts";
@@ -176,6 +176,16 @@ export async function eventually<T>(
       `it never came; the last was ${JSON.stringify(watch.value)}`,
       { cause },
     );
+  }
+}
+
+/** For what no watch tells of: one side hears of an answer a moment after the other has sent it. Fails after 10 s. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+): Promise<void> {
+  for (let turn = 0; !(await condition()); turn += 1) {
+    if (turn === 2000) throw new Error("it never came");
+    await wait(systemClock, 5, new AbortController().signal);
   }
 }
 

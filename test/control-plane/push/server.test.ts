@@ -11,17 +11,10 @@ import {
   route,
   service,
   startTestControlPlane,
+  until,
   type TestControlPlane,
 } from "./control-plane.ts";
 import { enrolRaw, openRaw, REQUEST } from "./raw-sidecar.ts";
-
-/** The server hears of an answer a moment after it was sent. */
-async function until(condition: () => boolean): Promise<void> {
-  for (let turn = 0; !condition(); turn += 1) {
-    if (turn === 2000) throw new Error("it never came");
-    await wait(systemClock, 5, new AbortController().signal);
-  }
-}
 
 function statusOf(
   push: PushServer,

@@ -1,0 +1,323 @@
+/** The options of `wherry sidecar`, and what their texts mean. */
+import { hostname, networkInterfaces } from "node:os";
+import type { Command } from "commander";
+import { parseDuration } from "../core/duration.ts";
+import { UserError } from "../core/errors.ts";
+import { DEFAULT_PORTS, type BoundPorts } from "../proxy/sidecar.ts";
+import type { WorkloadSpec } from "../resources/workload.ts";
+import type { AccessLogMode } from "../telemetry/access-log.ts";
+import type { Protocol } from "../wire/exchange.ts";
+import {
+  CONFIG_OPTION,
+  listOption,
+  option,
+  pairsOf,
+  portOf,
+} from "./settings.ts";
+
+export interface SidecarCommandOptions {
+  readonly controlPlane?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly state: string;
+  readonly resources?: string;
+  readonly certificate?: string;
+  readonly privateKey?: string;
+  readonly trustBundle?: string;
+  readonly name?: string;
+  readonly label?: readonly string[];
+  readonly address?: string;
+  readonly appPort?: readonly string[];
+  readonly appAddress: string;
+  readonly locality?: string;
+  readonly weight?: string;
+  readonly ttl?: string;
+  readonly host: string;
+  readonly outboundPort: string;
+  readonly inboundPort: string;
+  readonly capture: boolean;
+  readonly linkPort: string;
+  readonly adminPort: string;
+  readonly metricsPort: string;
+  readonly publish?: readonly string[];
+  readonly upstream?: readonly string[];
+  readonly linkProtocol: string;
+  readonly accessLog: string;
+  readonly accessLogFile?: string;
+  readonly otlpEndpoint?: string;
+  readonly drainTimeout: string;
+  readonly maxConfigBytes?: string;
+  readonly logLevel: string;
+}
+
+const port = String;
+
+export function withSidecarOptions(command: Command): Command {
+  return command
+    .option(CONFIG_OPTION, "YAML file with these options by their long names")
+    .addOption(
+      option(
+        "--control-plane <host:port>",
+        "where config and certificates come from",
+      ),
+    )
+    .addOption(
+      option(
+        "--token <text>",
+        'enrolment token, from "wherry token create"; needed until there is a certificate in the state directory',
+      ),
+    )
+    .addOption(option("--token-file <file>", "file with that token"))
+    .addOption(
+      option(
+        "--state <directory>",
+        "where the last good config and the certificate are kept",
+        ".wherry/sidecar",
+      ),
+    )
+    .addOption(
+      option(
+        "--resources <path>",
+        "without a control plane: resources from a file or folder, read again when they change",
+      ),
+    )
+    .addOption(
+      option(
+        "--certificate <file>",
+        "with --resources: PEM certificate chain, leaf first",
+      ),
+    )
+    .addOption(
+      option("--private-key <file>", "with --resources: PEM private key"),
+    )
+    .addOption(
+      option(
+        "--trust-bundle <file>",
+        "with --resources: PEM root certificates",
+      ),
+    )
+    .addOption(
+      option(
+        "--name <name>",
+        "name of this instance; the host's name without it",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--label <pairs>",
+        "with --resources: labels of this instance, like app=web; else the token has them",
+      ),
+    )
+    .addOption(
+      option(
+        "--address <ip>",
+        "the address at which other sidecars reach this one; the host's first without it",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--app-port <name=port>",
+        "a port of the application by its name in the Service, like http=8080",
+      ),
+    )
+    .addOption(
+      option(
+        "--app-address <ip>",
+        "where the application listens",
+        "127.0.0.1",
+      ),
+    )
+    .addOption(
+      option("--locality <region/zone/subzone>", "where this instance stands"),
+    )
+    .addOption(option("--weight <number>", "its share beside other instances"))
+    .addOption(
+      option(
+        "--ttl <duration>",
+        "how long it stays registered without a sign of life",
+      ),
+    )
+    .addOption(
+      option(
+        "--host <ip>",
+        "where the link, captured and published connections are taken; :: is every address",
+        "::",
+      ),
+    )
+    .addOption(
+      option(
+        "--outbound-port <port>",
+        "calls of the application; on loopback only",
+        port(DEFAULT_PORTS.outbound),
+      ),
+    )
+    .addOption(
+      option(
+        "--inbound-port <port>",
+        "captured calls to the application",
+        port(DEFAULT_PORTS.inbound),
+      ),
+    )
+    .option("--no-capture", "leave the port for captured calls closed")
+    .addOption(
+      option(
+        "--link-port <port>",
+        "the link between sidecars",
+        port(DEFAULT_PORTS.link),
+      ),
+    )
+    .addOption(
+      option(
+        "--admin-port <port>",
+        "administration; on loopback only",
+        port(DEFAULT_PORTS.admin),
+      ),
+    )
+    .addOption(
+      option(
+        "--metrics-port <port>",
+        "metrics and readiness",
+        port(DEFAULT_PORTS.metrics),
+      ),
+    )
+    .addOption(
+      listOption(
+        "--publish <port=appport>",
+        "a port for callers without a sidecar, under PeerAuthentication",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--upstream <port=service.ns[:port]>",
+        "a local port that leads to one service",
+      ),
+    )
+    .addOption(option("--link-protocol <protocol>", "h2 or http/1.1", "h2"))
+    .addOption(option("--access-log <mode>", "errors, all or none", "errors"))
+    .addOption(
+      option(
+        "--access-log-file <file>",
+        "where access log lines go; standard output without it",
+      ),
+    )
+    .addOption(
+      option(
+        "--otlp-endpoint <url>",
+        "where spans go (OTLP over HTTP); else OTEL_EXPORTER_OTLP_ENDPOINT",
+      ),
+    )
+    .addOption(
+      option(
+        "--drain-timeout <duration>",
+        "how long requests under way may take at shutdown",
+        "30s",
+      ),
+    )
+    .addOption(
+      option(
+        "--max-config-bytes <bytes>",
+        "a larger config is refused, and the one before kept",
+      ),
+    )
+    .addOption(
+      option(
+        "--log-level <level>",
+        "trace, debug, info, warn, error or silent",
+        "info",
+      ),
+    );
+}
+
+/** What to register; nothing where the sidecar serves no port of an application. */
+export function workloadOf(
+  options: SidecarCommandOptions,
+  appPorts: Record<string, number>,
+  bound: BoundPorts,
+): WorkloadSpec | undefined {
+  if (bound.link === undefined) return undefined;
+  return {
+    address: options.address ?? firstAddress(),
+    ...(Object.keys(appPorts).length === 0 ? {} : { ports: appPorts }),
+    link: { port: bound.link },
+    ...(options.locality === undefined ? {} : { locality: options.locality }),
+    ...(options.weight === undefined
+      ? {}
+      : { weight: countOf("--weight", options.weight) }),
+    ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
+  };
+}
+
+function firstAddress(): string {
+  const addresses = Object.values(networkInterfaces()).flatMap(
+    (each) => each ?? [],
+  );
+  const found =
+    addresses.find(({ internal, family }) => !internal && family === "IPv4") ??
+    addresses.find(({ internal, scopeid }) => !internal && scopeid === 0);
+  if (found === undefined)
+    throw new UserError("this host has no address but loopback: say --address");
+  return found.address;
+}
+
+export function nameOf(options: SidecarCommandOptions): string {
+  return options.name ?? hostname().toLowerCase();
+}
+
+export function applicationPorts(
+  options: SidecarCommandOptions,
+): Record<string, number> {
+  const ports: Record<string, number> = {};
+  for (const [name, text] of Object.entries(
+    pairsOf("--app-port", options.appPort ?? []),
+  ))
+    ports[name] = portOf("--app-port", text);
+  return ports;
+}
+
+export function publishOf(text: string): { port: number; appPort: number } {
+  const [port, appPort, ...rest] = text.split("=");
+  if (port === undefined || appPort === undefined || rest.length > 0)
+    throw new UserError(`--publish ${text}: PORT=APPPORT is wanted`);
+  return {
+    port: portOf("--publish", port),
+    appPort: portOf("--publish", appPort),
+  };
+}
+
+export function upstreamOf(text: string): { port: number; to: string } {
+  const at = text.indexOf("=");
+  if (at <= 0)
+    throw new UserError(
+      `--upstream ${text}: PORT=SERVICE.NAMESPACE[:PORT] is wanted`,
+    );
+  return {
+    port: portOf("--upstream", text.slice(0, at)),
+    to: text.slice(at + 1),
+  };
+}
+
+export function accessLogOf(text: string): AccessLogMode {
+  if (text === "errors" || text === "all" || text === "none") return text;
+  throw new UserError(`--access-log ${text}: errors, all or none is wanted`);
+}
+
+export function linkProtocolOf(text: string): Protocol {
+  if (text === "h2" || text === "http/1.1") return text;
+  throw new UserError(`--link-protocol ${text}: h2 or http/1.1 is wanted`);
+}
+
+export function durationOption(flag: string, text: string): number {
+  const ms = parseDuration(text);
+  if (ms === undefined)
+    throw new UserError(
+      `${flag} ${text}: a duration like 30s or 1m30s is wanted`,
+    );
+  return ms;
+}
+
+export function countOf(flag: string, text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1)
+    throw new UserError(`${flag} ${text}: a whole number above 0 is wanted`);
+  return count;
+}
