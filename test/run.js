@@ -1,7 +1,7 @@
 // `npm test`: installs what is missing, then types, lint, unused code, unit tests with coverage, and the tests of whole processes.
 // With names of files or folders behind it, only those tests. Ends in a plain line "N passed, N failed".
 import { spawn } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { install, root, runtime } from "../src/launch.js";
 
@@ -65,13 +65,11 @@ async function tests(name, files, options) {
 }
 
 function summary(file) {
-  let text = "";
-  try {
-    text = readFileSync(file, "utf8");
-  } catch {
-    return { passed: 0, failed: 0, skipped: 0 };
-  }
-  const found = [...text.matchAll(/^# \{ (.*) \}$/gm)].at(-1)?.[1] ?? "";
+  const found = existsSync(file)
+    ? ([...readFileSync(file, "utf8").matchAll(/^# \{ (.*) \}$/gm)].at(
+        -1,
+      )?.[1] ?? "")
+    : "";
   const count = (word) =>
     Number(new RegExp(`${word}: (\\d+)`).exec(found)?.[1] ?? 0);
   return {
@@ -103,10 +101,7 @@ function coverage() {
   }
 }
 
-const named = process.argv.slice(2);
-if (named.length > 0) {
-  await tests("named tests", named, ["--disable-coverage"]);
-} else {
+async function checks() {
   await check("types", "tsc", ["-p", "."]);
   await check("lint", "eslint", [
     "-c",
@@ -125,6 +120,15 @@ if (named.length > 0) {
     ".eslint.config.js",
   ]);
   await check("unused code", "knip", ["--no-progress"]);
+}
+
+const named = process.argv.slice(2);
+if (named[0] === "--lint") {
+  await checks();
+} else if (named.length > 0) {
+  await tests("named tests", named, ["--disable-coverage"]);
+} else {
+  await checks();
   await tests(
     "unit tests",
     ["--exclude=test/e2e/**", "--exclude=test/hostile/**"],

@@ -8,7 +8,11 @@ import {
 } from "../policy/snapshot.ts";
 import type { Revision } from "../push/messages.ts";
 import type { KeptConfig } from "./last-known-good.ts";
-import { revisionFault, type ReceivedResources } from "./staging.ts";
+import { revisionFault } from "./revision.ts";
+import type { ReceivedResources } from "./staging.ts";
+
+/** Bytes of a config beyond which it is refused, where nothing else is said. */
+export const MAX_CONFIG_BYTES: number = 64 * 1024 * 1024;
 
 export interface Config {
   readonly snapshot: Watch<Snapshot | undefined>;

@@ -8,8 +8,7 @@ import { loadCredentials, type Credentials } from "../identity/credentials.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
 import { alarm } from "../push/alarm.ts";
 import type { Agent, AgentState, RefusedConfig } from "./agent.ts";
-import { makeConfig } from "./config.ts";
-import { MAX_CONFIG_BYTES } from "./mesh-agent.ts";
+import { makeConfig, MAX_CONFIG_BYTES } from "./config.ts";
 import {
   fileVersion,
   listResourceFiles,

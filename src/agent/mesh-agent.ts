@@ -13,7 +13,7 @@ import { MESH_DEFAULTS } from "../resources/mesh.ts";
 import type { WorkloadSpec } from "../resources/workload.ts";
 import type { Agent, AgentState, RefusedConfig } from "./agent.ts";
 import { startCertificates } from "./certificates.ts";
-import { makeConfig } from "./config.ts";
+import { makeConfig, MAX_CONFIG_BYTES } from "./config.ts";
 import { openClient } from "./connection.ts";
 import { splitAddress } from "./enrol.ts";
 import { makeKeeper, readKept } from "./last-known-good.ts";
@@ -40,8 +40,6 @@ export interface AgentOptions {
   readonly clock: Clock;
   readonly logger: Logger;
 }
-
-export const MAX_CONFIG_BYTES: number = 64 * 1024 * 1024;
 
 /** Milliseconds between connections: a control plane that is back is found within 2 s, and not by all at once. */
 const RECONNECT = { base: 250, max: 2000 } as const;

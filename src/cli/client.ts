@@ -22,8 +22,6 @@ export interface ApiClient {
     body?: unknown,
     accepted?: readonly number[],
   ): Promise<ApiAnswer>;
-  /** The lines of a streaming answer, until `signal` aborts or the server ends it. */
-  lines(path: string, signal: AbortSignal): AsyncIterable<unknown>;
 }
 
 export interface Cause {
@@ -87,7 +85,6 @@ export async function connectApi(
     method: string,
     path: string,
     body?: unknown,
-    signal?: AbortSignal,
   ): ReturnType<typeof request> => {
     try {
       return await request(`${base}${path}`, {
@@ -98,7 +95,6 @@ export async function connectApi(
             : { ...headers, "content-type": "application/json" },
         body: body === undefined ? null : JSON.stringify(body),
         headersTimeout: 30_000,
-        ...(signal === undefined ? {} : { signal, bodyTimeout: 0 }),
       });
     } catch (error) {
       throw unreachable(base, error);
@@ -116,21 +112,6 @@ export async function connectApi(
           warnings: warningsOf(answer.headers["warning"]),
         };
       throw errorOf(answer.statusCode, parsed);
-    },
-    async *lines(path, signal) {
-      const answer = await send("GET", path, undefined, signal);
-      if (answer.statusCode >= 300)
-        throw errorOf(
-          answer.statusCode,
-          parseAnswer(base, path, await answer.body.text()),
-        );
-      let rest = "";
-      for await (const chunk of answer.body) {
-        const parts = (rest + String(chunk)).split("\n");
-        rest = parts.pop() ?? "";
-        for (const part of parts)
-          if (part !== "") yield JSON.parse(part) as unknown;
-      }
     },
   };
 }

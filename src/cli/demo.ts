@@ -13,7 +13,7 @@ import {
   type Self,
 } from "../demo/services.ts";
 import { untilStopped, type CliContext } from "./context.ts";
-import { option, portOf } from "./settings.ts";
+import { option, outputOption, portOf } from "./settings.ts";
 import { table } from "./table.ts";
 
 export function registerDemo(program: Command, context: CliContext): void {
@@ -29,7 +29,7 @@ export function registerDemo(program: Command, context: CliContext): void {
     .command("list")
     .description("its processes")
     .addOption(state)
-    .option("-o, --output <form>", "json")
+    .addOption(outputOption("json"))
     .action(
       async (options: { readonly state: string; readonly output?: string }) => {
         const processes = await ask(

@@ -1,7 +1,6 @@
 /** `wherry get KIND [NAME]`: resources as a table, as YAML, as JSON. */
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import { UserError } from "../core/errors.ts";
 import { parseTimestamp, type Clock } from "../core/clock.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "../resources/envelope.ts";
 import type { KindDefinition } from "../resources/registry.ts";
@@ -15,7 +14,7 @@ import {
 import { columnsOf } from "./columns.ts";
 import type { CliContext } from "./context.ts";
 import { collectionPath, kindFor, resourcePath, titleOf } from "./paths.ts";
-import { option } from "./settings.ts";
+import { option, outputOption } from "./settings.ts";
 import { age, table } from "./table.ts";
 
 interface GetOptions extends ServerOptions {
@@ -24,8 +23,6 @@ interface GetOptions extends ServerOptions {
   readonly output?: string;
   readonly selector?: string;
 }
-
-const OUTPUTS = ["wide", "yaml", "json", "name"];
 
 export function registerGet(program: Command, context: CliContext): void {
   withServer(program.command("get"))
@@ -40,13 +37,9 @@ export function registerGet(program: Command, context: CliContext): void {
       "-l, --selector <labels>",
       "only those with these labels, like app=web,version!=v2",
     )
-    .option("-o, --output <form>", `${OUTPUTS.join(", ")}; a table without it`)
+    .addOption(outputOption("wide", "yaml", "json", "name"))
     .action(
       async (kind: string, name: string | undefined, options: GetOptions) => {
-        if (options.output !== undefined && !OUTPUTS.includes(options.output))
-          throw new UserError(
-            `-o ${options.output}: one of ${OUTPUTS.join(", ")} is wanted`,
-          );
         const definition = kindFor(kind);
         const api = await connectApi(context, options);
         if (name !== undefined) {

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { lintTexts } from "../resources/lint.ts";
 import type { CliContext } from "./context.ts";
 import { findingLine, readTexts } from "./manifests.ts";
-import { option } from "./settings.ts";
+import { outputOption } from "./settings.ts";
 import { painter } from "./table.ts";
 
 export function registerLint(program: Command, context: CliContext): void {
@@ -11,11 +11,11 @@ export function registerLint(program: Command, context: CliContext): void {
     .command("lint")
     .description("check resource files offline")
     .argument("<files...>", "files, folders, or standard input (-)")
-    .addOption(option("-o, --output <form>", "text or json", "text"))
+    .addOption(outputOption("json"))
     .action(
       async (
         files: readonly string[],
-        options: { readonly output: string },
+        options: { readonly output?: string },
       ) => {
         const { resources, findings } = lintTexts(
           await readTexts(context, files),

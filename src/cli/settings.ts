@@ -26,6 +26,14 @@ export function listOption(flags: string, description: string): Option {
   );
 }
 
+/** `-o`: only what is listed is taken. */
+export function outputOption(...forms: readonly string[]): Option {
+  return new Option(
+    "-o, --output <form>",
+    `${forms.join(", ")}; for people without it`,
+  ).choices(forms);
+}
+
 export const CONFIG_OPTION = "--config <file>";
 
 /** Fills what neither the command line nor the environment gave from the YAML file that `--config` names; keys are the flags' long names. */
@@ -76,7 +84,9 @@ function configValue(file: string, known: Option, value: unknown): unknown {
       ? String(value)
       : known.parseArg(String(value), undefined as never);
   }
-  if (typeof value === "boolean" && known.isBoolean()) return value;
+  // "no-capture: true" takes the capture away.
+  if (typeof value === "boolean" && known.isBoolean())
+    return known.negate ? !value : value;
   throw new UserError(
     `${file}: ${known.name()} takes ${known.isBoolean() ? "true or false" : "text or a number"}`,
   );

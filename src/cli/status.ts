@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { SidecarStatus } from "../control-plane/push/status.ts";
 import { connectApi, withServer, type ServerOptions } from "./client.ts";
 import type { CliContext } from "./context.ts";
+import { outputOption } from "./settings.ts";
 import { age, painter, table, type Paint } from "./table.ts";
 
 /** What `GET /status` answers. */
@@ -24,7 +25,7 @@ export function registerStatus(program: Command, context: CliContext): void {
     .description(
       "show each sidecar: config in force, acknowledged or refused and why, certificate, age of config",
     )
-    .option("-o, --output <form>", "json")
+    .addOption(outputOption("json"))
     .action(async (options: ServerOptions & { readonly output?: string }) => {
       const api = await connectApi(context, options);
       const { body } = await api.call("GET", "/status");

@@ -8,6 +8,7 @@ import {
   type ServerOptions,
 } from "./client.ts";
 import type { CliContext } from "./context.ts";
+import { outputOption } from "./settings.ts";
 
 export function registerStore(program: Command, context: CliContext): void {
   const store = program
@@ -15,7 +16,7 @@ export function registerStore(program: Command, context: CliContext): void {
     .description("the control plane's store");
   withServer(store.command("show"))
     .description("its id, kind and revision")
-    .option("-o, --output <form>", "json")
+    .addOption(outputOption("json"))
     .action(async (options: ServerOptions & { readonly output?: string }) => {
       const { body } = await (
         await connectApi(context, options)

@@ -11,7 +11,7 @@ import {
   type ServerOptions,
 } from "./client.ts";
 import type { CliContext } from "./context.ts";
-import { listOption, option, pairsOf } from "./settings.ts";
+import { listOption, option, outputOption, pairsOf } from "./settings.ts";
 import { table } from "./table.ts";
 
 interface CreateOptions extends ServerOptions {
@@ -56,7 +56,7 @@ export function registerToken(program: Command, context: CliContext): void {
       ),
     )
     .option("--ttl <duration>", "how long it is good for, like 1h30m")
-    .option("-o, --output <form>", "json")
+    .addOption(outputOption("json"))
     .action(async (options: CreateOptions) => {
       const api = await connectApi(context, options);
       const { body } =
@@ -71,7 +71,7 @@ export function registerToken(program: Command, context: CliContext): void {
     });
   withServer(token.command("list"))
     .description("the tokens there are, without their secrets")
-    .option("-o, --output <form>", "json")
+    .addOption(outputOption("json"))
     .action(async (options: ServerOptions & { readonly output?: string }) => {
       const { body } = await (
         await connectApi(context, options)

@@ -3,12 +3,13 @@ import type { Command } from "commander";
 import { request } from "undici";
 import { messageOf, UserError } from "../core/errors.ts";
 import { timestamp } from "../core/clock.ts";
+import { NEWEST } from "../demo/control.ts";
 import { readDevFile } from "../demo/dev.ts";
 import type { ReceivedSpan } from "../demo/otlp.ts";
 import type { TraceSummary } from "../demo/trace-store.ts";
 import { drawTrace } from "../demo/trace-tree.ts";
 import type { CliContext } from "./context.ts";
-import { option } from "./settings.ts";
+import { option, outputOption } from "./settings.ts";
 import { painter, table } from "./table.ts";
 
 interface TraceOptions {
@@ -25,13 +26,11 @@ export function registerTrace(program: Command, context: CliContext): void {
     )
     .argument("[id]", "the trace id, or the beginning of one")
     .option("--list", "the last traces, newest first")
-    .option("-o, --output <form>", "json")
+    .addOption(outputOption("json"))
     .addOption(
       option("--state <directory>", "the demo's state directory", ".wherry"),
     )
     .action(async (id: string | undefined, options: TraceOptions) => {
-      if (options.output !== undefined && options.output !== "json")
-        throw new UserError(`-o ${options.output}: json is wanted`);
       const { control } = await readDevFile(options.state);
       const paint = painter(context.colours);
       if (options.list === true) {
@@ -44,28 +43,16 @@ export function registerTrace(program: Command, context: CliContext): void {
           );
         return;
       }
-      const wanted =
-        id ?? newest((await ask(`${control}/traces`)) as TraceSummary[]);
       const spans = (await ask(
-        `${control}/traces/${encodeURIComponent(wanted)}`,
+        `${control}/traces/${encodeURIComponent(id ?? NEWEST)}`,
       )) as ReceivedSpan[];
       if (options.output === "json")
         context.print(`${JSON.stringify(spans, undefined, 2)}\n`);
       else
         context.print(
-          `${paint("bold", `trace ${spans[0]?.traceId ?? wanted}`)}\n${drawTrace(spans, paint)}`,
+          `${paint("bold", `trace ${spans[0]?.traceId ?? ""}`)}\n${drawTrace(spans, paint)}`,
         );
     });
-}
-
-function newest(traces: readonly TraceSummary[]): string {
-  // The newest of all may still be on its way: the newest that several services took part in says more.
-  const found = traces.find((trace) => trace.services.length > 1) ?? traces[0];
-  if (found === undefined)
-    throw new UserError(
-      "no trace has arrived yet: open the shop's page, and look again a second later",
-    );
-  return found.traceId;
 }
 
 function summaries(

@@ -133,9 +133,11 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > BODY_AT_MOST) return undefined;
-    chunks.push(chunk);
+    // The rest is read and thrown away: to leave it unread would close the connection before the answer is out.
+    if (size > BODY_AT_MOST) chunks.length = 0;
+    else chunks.push(chunk);
   }
+  if (size > BODY_AT_MOST) return undefined;
   if (size === 0) return {};
   try {
     return JSON.parse(Buffer.concat(chunks).toString()) as unknown;

@@ -1,12 +1,14 @@
 /** The demo's own small server: takes spans by OTLP, shows traces, and starts and stops instances. */
 import { fastify, type FastifyInstance } from "fastify";
 import { request } from "undici";
+import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import { readExport } from "./otlp.ts";
+import { readExport, type ReceivedSpan } from "./otlp.ts";
 import type { ManagedProcess } from "./processes.ts";
 import type { TraceStore } from "./trace-store.ts";
 
 export interface ControlOptions {
+  readonly clock: Clock;
   readonly port: number;
   readonly traces: TraceStore;
   /** By "catalog-1/sidecar", "catalog-1/app", "control-plane". */
@@ -14,6 +16,12 @@ export interface ControlOptions {
   /** Where spans go besides; OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly forwardTo: string | undefined;
 }
+
+/** In place of a trace id: the newest trace, once all of it has arrived. */
+export const NEWEST = "newest";
+
+/** Milliseconds within which a trace is whole: each sidecar sends its spans once a second. */
+const WHOLE_AFTER = 1250;
 
 const EXPORT_AT_MOST = 16 * 1024 * 1024;
 
@@ -43,11 +51,21 @@ export async function startControl(
         .code(400)
         .send({ error: `no ExportTraceServiceRequest: ${messageOf(error)}` });
     }
-    if (options.forwardTo !== undefined) await forward(options.forwardTo, body);
+    // Not waited for: a collector that hangs must not hold up the sidecars.
+    if (options.forwardTo !== undefined) void forward(options.forwardTo, body);
     return reply.type("application/x-protobuf").send(Buffer.alloc(0));
   });
 
   server.get("/traces", () => options.traces.list());
+  server.get(`/traces/${NEWEST}`, async (_incoming, reply) => {
+    const spans = await newestWhole(options);
+    return spans === undefined
+      ? reply.code(404).send({
+          error:
+            "no trace has arrived yet: open the shop's page, and look again",
+        })
+      : reply.send(spans);
+  });
   server.get<{ Params: { id: string } }>("/traces/:id", (incoming, reply) => {
     const spans = options.traces.get(incoming.params.id);
     if (spans === undefined)
@@ -105,6 +123,22 @@ export async function startControl(
   return server;
 }
 
+/** The newest trace of now that several services took part in, where there is one; else whatever came last. */
+async function newestWhole({
+  clock,
+  traces,
+}: ControlOptions): Promise<readonly ReceivedSpan[] | undefined> {
+  const now = clock.wall();
+  await new Promise<void>((resolve) => void clock.after(WHOLE_AFTER, resolve));
+  const all = traces.list();
+  const found =
+    all.find(
+      ({ rooted, services, start }) =>
+        rooted && services.length > 1 && start <= now,
+    ) ?? all[0];
+  return found === undefined ? undefined : traces.get(found.traceId);
+}
+
 /** Best effort: the demo's own store has the spans in any case. */
 async function forward(endpoint: string, body: Buffer): Promise<void> {
   try {
@@ -113,6 +147,7 @@ async function forward(endpoint: string, body: Buffer): Promise<void> {
       headers: { "content-type": "application/x-protobuf" },
       body,
       headersTimeout: 5000,
+      bodyTimeout: 5000,
     });
     await answer.body.dump();
   } catch {

@@ -37,6 +37,8 @@ export interface DevFile {
   readonly pid: number;
   readonly web: string;
   readonly api: string;
+  /** Where sidecars enrol and get their config: "http://127.0.0.1:15012", of which host and port matter. */
+  readonly push: string;
   readonly control: string;
   readonly instances: readonly Instance[];
 }
@@ -53,6 +55,10 @@ export async function startDev(options: DevOptions): Promise<Dev> {
   const logs = join(options.stateDirectory, "logs");
   await mkdir(logs, { recursive: true, mode: 0o700 });
 
+  // A part that ends before the shop is open ends the start: waiting for it would be in vain.
+  const opening = new AbortController();
+  const signal = AbortSignal.any([stop, opening.signal]);
+  let open = false;
   const processes = new Map<string, ManagedProcess>();
   const add = (
     name: string,
@@ -67,10 +73,15 @@ export async function startDev(options: DevOptions): Promise<Dev> {
       args,
       logFile: join(logs, `${name.replace("/", "-")}.log`),
       clock,
-      onUnexpectedExit: (how) =>
-        progress(
-          `${name} ended (${how}); its log is ${join(logs, `${name.replace("/", "-")}.log`)}; start it again with: npx wherry demo start ${name}`,
-        ),
+      onUnexpectedExit: (how) => {
+        const log = join(logs, `${name.replace("/", "-")}.log`);
+        const what = `${name} ended (${how}); its log is ${log}`;
+        if (open)
+          progress(
+            `${what}; start it again with: npx wherry demo start ${name}`,
+          );
+        else opening.abort(new UserError(what));
+      },
       ...more,
     });
     processes.set(name, process);
@@ -78,6 +89,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
   };
   const traces = makeTraceStore({ maxTraces: 1000 });
   const control = await startControl({
+    clock,
     port: shop.ports.control,
     traces,
     processes,
@@ -98,7 +110,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
       `${api}/readyz`,
       clock,
       READY_WITHIN,
-      stop,
+      signal,
     );
 
     progress(
@@ -108,7 +120,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
       await readFile(join(options.stateDirectory, "admin.token"), "utf8")
     ).trim();
     for (const resource of await demoResources(shop))
-      await apply(api, token, resource, stop);
+      await apply(api, token, resource, signal);
 
     progress(
       `starting ${shop.instances.length} applications, and a sidecar beside each`,
@@ -118,7 +130,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
         `${instance.name}/app`,
         applicationArguments(options, instance),
       ).start();
-      const enrolment = await enrolmentToken(api, token, instance, stop);
+      const enrolment = await enrolmentToken(api, token, instance, signal);
       add(
         `${instance.name}/sidecar`,
         sidecarArguments(options, shop, instance),
@@ -135,21 +147,23 @@ export async function startDev(options: DevOptions): Promise<Dev> {
           `http://127.0.0.1:${instance.ports.metrics}/readyz`,
           clock,
           READY_WITHIN,
-          stop,
+          signal,
         ),
       ),
     );
     progress("waiting for the shop's first page");
     const web = `http://127.0.0.1:${shop.ports.web}`;
-    await untilReady("the shop", `${web}/`, clock, READY_WITHIN, stop);
+    await untilReady("the shop", `${web}/`, clock, READY_WITHIN, signal);
     await writeDevFile(options.stateDirectory, {
       pid: process.pid,
       web,
       api,
+      push: `http://127.0.0.1:${shop.ports.push}`,
       control: `http://127.0.0.1:${shop.ports.control}`,
       instances: shop.instances,
     });
     if (options.load) load = startLoad(web, clock, stop);
+    open = true;
     return { shop, close };
   } catch (error) {
     await close();

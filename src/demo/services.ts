@@ -45,9 +45,10 @@ export function catalogService(self: Self): Service {
 
 /** Orders live in one SQLite file that all instances share, so that what one takes the other shows. */
 export function ordersService(self: Self, database: string): Service {
-  const db = new DatabaseSync(database);
+  // Several instances open the file at once: each waits its turn.
+  const db = new DatabaseSync(database, { timeout: 5000 });
   db.exec(
-    "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 5000; CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY AUTOINCREMENT, product TEXT NOT NULL, taken_by TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY AUTOINCREMENT, product TEXT NOT NULL, taken_by TEXT NOT NULL)",
   );
   const insert = db.prepare(
     "INSERT INTO orders (product, taken_by) VALUES (?, ?)",

@@ -11,6 +11,8 @@ export interface TraceSummary {
   readonly services: readonly string[];
   readonly spans: number;
   readonly failed: boolean;
+  /** The span that began it all has arrived. */
+  readonly rooted: boolean;
 }
 
 export interface TraceStore {
@@ -71,13 +73,18 @@ function summarise(
     services: [...new Set(spans.map((span) => span.service))].sort(),
     spans: spans.length,
     failed: spans.some((span) => span.error !== undefined),
+    rooted: spans.some((span) => span.parentSpanId === ""),
   };
 }
 
-/** "GET /orders" of an HTTP span; its name otherwise. */
-export function titleOf(span: ReceivedSpan): string {
-  const path = span.attributes["url.path"];
-  return path === undefined
-    ? span.name
-    : `${String(span.attributes["http.request.method"] ?? span.name)} ${String(path)}`;
+/** "GET /orders" of a server's HTTP span, "GET orders.shop/orders" of a client's; the name of any other. */
+export function titleOf({ name, attributes }: ReceivedSpan): string {
+  const path = attributes["url.path"];
+  const url = attributes["url.full"];
+  const target =
+    path ??
+    (typeof url === "string" ? url.replace(/^[a-z]+:\/\//, "") : undefined);
+  return target === undefined
+    ? name
+    : `${String(attributes["http.request.method"] ?? name)} ${String(target)}`;
 }

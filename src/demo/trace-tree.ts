@@ -14,9 +14,9 @@ const BAR_WIDTH = 30;
  * One line a span: branch, service, kind, what it did, status, duration, and a bar that places it within the trace.
  *
  * ```
- * web       server  GET /                200    12.4 ms  ██████████████████████████████
- * └ web     client  GET /products        200     5.1 ms    ████████████
- *   └ catalog server GET /products       200     3.0 ms       ███████
+ * web          server  GET /                      200  12.4 ms  ██████████████████████████████
+ * └ web        client  GET catalog.shop/products  200   5.1 ms    ████████████
+ *   └ catalog  server  GET /products              200   3.0 ms       ███████
  * ```
  */
 export function drawTrace(

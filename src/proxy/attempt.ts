@@ -62,6 +62,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   /** `limit`: milliseconds that this attempt may take; 0 is without. */
   start(limit: number): void {
     const { clock } = this.#relay.host;
+    this.#trace = this.#relay.openTrace(this.target);
     if (limit > 0)
       this.#cancelTimer = clock.after(limit, () => this.#timedOut());
     this.#cancelConnect = this.target.connect(
@@ -76,8 +77,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     const relay = this.#relay;
     this.reused = reused;
     this.written = true;
-    this.#trace = relay.openTrace(this.target);
-    const head = relay.headOf(this.#trace.fields);
+    const head = relay.headOf(this.#trace?.fields ?? []);
     try {
       this.#sink = connection.request(head, relay.bodyless, this);
     } catch (error) {
@@ -109,7 +109,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     const outcome = this.#judge(head, ended);
     this.#outcome = outcome;
     // A long gRPC answer is judged by its trailers, but the breaker's probe cannot wait for them.
-    if (!this.#grpc) this.#tell(outcome);
+    if (!this.#grpc || this.target.probing) this.#tell(outcome);
     if (this.#relay.repeats(this, outcome, ended)) return;
     if (ended) this.#finish();
     this.#relay.answered(this, head, ended);
@@ -208,11 +208,18 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
 
   #timedOut(): void {
     if (this.#over) return;
-    const error = new MeshError(
-      "ATTEMPT_TIMEOUT",
-      `${this.target.address} did not answer within timeouts.backendRequest`,
-      { source: "upstream" },
-    );
+    const { address } = this.target;
+    const error = this.written
+      ? new MeshError(
+          "ATTEMPT_TIMEOUT",
+          `${address} did not answer within timeouts.backendRequest`,
+          { source: "upstream" },
+        )
+      : new MeshError(
+          "CONNECT_TIMEOUT",
+          `no connection to ${address} within timeouts.backendRequest`,
+          { source: "upstream", unprocessed: true },
+        );
     const sink = this.#sink;
     this.#fail(error);
     sink?.abort(error);

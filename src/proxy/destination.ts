@@ -13,8 +13,6 @@ export type Where =
   | {
       readonly kind: "mesh";
       readonly destination: Destination;
-      /** The instance that the caller named by its address, not by the service's name; it alone is meant. */
-      readonly instance: Address | undefined;
     }
   | { readonly kind: "outside"; readonly host: string; readonly port: number }
   | { readonly kind: "refused"; readonly error: MeshError };
@@ -27,7 +25,6 @@ export interface LocalUpstream {
 
 /**
  * In this order: the listener's own upstream; the original destination of a captured connection; the target of a CONNECT; Host.
- * A captured call that names the service in Host is balanced over it; one that has only the address means that very instance.
  */
 export function whereTo(
   snapshot: Snapshot,
@@ -48,8 +45,7 @@ export function whereTo(
   if (tunnel && named.port === undefined)
     return refused("BAD_REQUEST", "the target of CONNECT has no port");
   const destination = snapshot.destination(named.host, named.port);
-  if (destination !== undefined)
-    return { kind: "mesh", destination, instance: undefined };
+  if (destination !== undefined) return { kind: "mesh", destination };
   if (head.scheme === "https" && !tunnel)
     return refused(
       "UNSUPPORTED",
@@ -65,7 +61,7 @@ function namedUpstream(snapshot: Snapshot, upstream: LocalUpstream): Where {
         "UNKNOWN_DESTINATION",
         `the listener's upstream ${upstream.host} is no service of the mesh`,
       )
-    : { kind: "mesh", destination, instance: undefined };
+    : { kind: "mesh", destination };
 }
 
 function capturedCall(
@@ -75,24 +71,12 @@ function capturedCall(
 ): Where {
   const { address, port } = captured;
   const destination = snapshot.destinationByAddress(address, port);
-  const byName =
-    named === undefined
-      ? undefined
-      : (snapshot.destination(named.host, destination?.port.port ?? port) ??
-        snapshot.destination(named.host, undefined));
-  if (destination !== undefined)
-    return {
-      kind: "mesh",
-      destination,
-      instance:
-        byName?.service.name === destination.service.name &&
-        byName.service.namespace === destination.service.namespace
-          ? undefined
-          : captured,
-    };
+  if (destination !== undefined) return { kind: "mesh", destination };
   // An external Service is known by its host; its addresses are the resolver's affair.
-  if (byName?.cluster.external === true && byName.port.port === port)
-    return { kind: "mesh", destination: byName, instance: undefined };
+  const byName =
+    named === undefined ? undefined : snapshot.destination(named.host, port);
+  if (byName?.cluster.external === true)
+    return { kind: "mesh", destination: byName };
   return outside(snapshot, address, port);
 }
 

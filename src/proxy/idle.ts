@@ -7,6 +7,8 @@ export interface Idler {
   movedAt: number;
   /** Milliseconds after which it is told; 0 is never. */
   readonly idleLimit: number;
+  /** The watcher's own: where it keeps this one. */
+  place?: number | undefined;
   idled(): void;
 }
 
@@ -23,38 +25,49 @@ export interface IdleWatcher {
 export const IDLE_TICK = 100;
 
 export function watchIdle(clock: Clock): IdleWatcher {
-  const idlers = new Set<Idler>();
+  // An array and each one's place in it, not a Set: one that exchanges enter and leave all the time makes new tables all
+  // the time, and a dead one in the old generation keeps every exchange after it alive until the next full collection.
+  const idlers: Idler[] = [];
   let stop: Cancel | undefined;
   const watcher = {
     tick: 0,
     get active(): number {
-      return idlers.size;
+      return idlers.length;
     },
     enter(idler: Idler): void {
       idler.movedAt = watcher.tick;
-      idlers.add(idler);
+      idler.place = idlers.push(idler) - 1;
       stop ??= clock.every(IDLE_TICK, sweep);
     },
     leave(idler: Idler): void {
-      idlers.delete(idler);
+      const { place } = idler;
+      if (place === undefined) return;
+      idler.place = undefined;
+      const last = idlers.pop();
+      if (last === undefined || last === idler) return;
+      idlers[place] = last;
+      last.place = place;
     },
     close(): void {
       stop?.();
       stop = undefined;
-      idlers.clear();
+      for (const idler of idlers) idler.place = undefined;
+      idlers.length = 0;
     },
   };
   function sweep(): void {
     watcher.tick += 1;
     // A full look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
     const everything = watcher.tick % 10 === 0;
-    if (!everything && idlers.size > 1000) return;
-    for (const idler of idlers) {
-      const { idleLimit } = idler;
-      if (idleLimit === 0) continue;
-      if ((watcher.tick - idler.movedAt) * IDLE_TICK > idleLimit) idler.idled();
+    if (!everything && idlers.length > 1000) return;
+    // From the end: where one leaves, the last one takes its place, and that one has been looked at.
+    for (let place = idlers.length - 1; place >= 0; place -= 1) {
+      const idler = idlers[place];
+      if (idler === undefined || idler.idleLimit === 0) continue;
+      if ((watcher.tick - idler.movedAt) * IDLE_TICK > idler.idleLimit)
+        idler.idled();
     }
-    if (idlers.size === 0) {
+    if (idlers.length === 0) {
       stop?.();
       stop = undefined;
     }

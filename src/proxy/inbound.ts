@@ -16,7 +16,7 @@ import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
 import { Account, type Books } from "./account.ts";
 import { DESTINATION } from "./heads.ts";
-import { overloaded, refuse } from "./refuse.ts";
+import { guarded, overloaded, refuse } from "./refuse.ts";
 import { Relay, type RelayHost } from "./relay.ts";
 import type { Application } from "./upstream/application.ts";
 import type { Way } from "./way.ts";
@@ -43,7 +43,13 @@ export function makeInbound(
   options: InboundOptions,
   arrival: Arrival,
 ): ServerHandler {
-  return { request: (stream) => inbound(options, arrival, stream) };
+  const { books } = options;
+  return {
+    request: (stream) =>
+      guarded(books, "inbound", stream, () =>
+        inbound(options, arrival, stream),
+      ),
+  };
 }
 
 function inbound(

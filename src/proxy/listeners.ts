@@ -14,7 +14,7 @@ import { isOpaque } from "../policy/compile/clusters.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 import type { ServerConnectionInfo, ServerHandler } from "../wire/exchange.ts";
 import { originalDestination } from "../wire/original-destination.ts";
-import { sniff } from "../wire/sniff.ts";
+import { classify, sniff, type Sniffed } from "../wire/sniff.ts";
 import { linkListener } from "../wire/tls.ts";
 import type { Address, LocalUpstream } from "./destination.ts";
 import type { Arrival } from "./inbound.ts";
@@ -102,8 +102,11 @@ export function makeListeners(options: ListenersOptions): Listeners {
         serving.bytes(socket, authority, info, handler);
         return;
       }
-      sniff(socket, clock, ({ kind }) => {
-        if (kind === "http/1.1" || kind === "h2")
+      const outside = isOutside(snapshot.value, original);
+      look(socket, clock, outside ? OUTSIDE_TIMEOUT : undefined, (sniffed) => {
+        const { kind } = sniffed;
+        const passes = outside && !isSure(sniffed);
+        if ((kind === "http/1.1" || kind === "h2") && !passes)
           serving.http(
             socket,
             kind,
@@ -141,13 +144,15 @@ export function makeListeners(options: ListenersOptions): Listeners {
       const info = infoOf(socket, undefined, original);
       const appPort =
         arrival.kind === "published" ? arrival.port : (original?.port ?? 0);
-      const authority = `${socket.localAddress ?? ""}:${appPort}`;
+      const authority =
+        authorityOf(original, undefined) ??
+        hostAndPort(socket.localAddress ?? "", appPort);
       const port = snapshot.value?.inbound.byPort(appPort);
       if (port?.appProtocol === "tcp" || port?.appProtocol === "tls") {
         serving.bytes(socket, authority, info, handler);
         return;
       }
-      sniff(socket, clock, ({ kind }) => {
+      look(socket, clock, undefined, ({ kind }) => {
         if (kind === "http/1.1" || kind === "h2")
           serving.http(
             socket,
@@ -200,6 +205,48 @@ export function makeListeners(options: ListenersOptions): Listeners {
   };
 }
 
+/**
+ * Milliseconds that a captured call to outside the mesh has for its first words: there, no policy for HTTP hangs on them, and where
+ * it is the server that speaks first, they do not come.
+ */
+const OUTSIDE_TIMEOUT = 250;
+
+/** `sniff`, on sockets whose halves end one by one: one that ends before it has said a word is closed. */
+function look(
+  socket: Socket,
+  clock: Clock,
+  timeout: number | undefined,
+  onResult: (sniffed: Sniffed) => void,
+): void {
+  const onEnd = (): void => void socket.end();
+  socket.once("end", onEnd);
+  sniff(
+    socket,
+    clock,
+    (sniffed) => {
+      socket.off("end", onEnd);
+      onResult(sniffed);
+    },
+    timeout,
+  );
+}
+
+/** What came says what it is, and not the time that passed. */
+function isSure({ firstBytes }: Sniffed): boolean {
+  return classify(firstBytes) !== undefined;
+}
+
+function isOutside(
+  snapshot: Snapshot | undefined,
+  original: Address | undefined,
+): boolean {
+  return (
+    original !== undefined &&
+    snapshot?.destinationByAddress(original.address, original.port) ===
+      undefined
+  );
+}
+
 const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
 
 function bind(
@@ -249,9 +296,11 @@ function authorityOf(
       ? upstream.host
       : `${upstream.host}:${upstream.port}`;
   if (original === undefined) return undefined;
-  return original.address.includes(":")
-    ? `[${original.address}]:${original.port}`
-    : `${original.address}:${original.port}`;
+  return hostAndPort(original.address, original.port);
+}
+
+function hostAndPort(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function isDeclaredOpaque(

@@ -9,7 +9,6 @@ import type { Endpoint } from "../policy/snapshot.ts";
 import { formatGrpcTimeout, type Timeouts } from "../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../wire/exchange.ts";
 import type { Fields } from "../wire/fields.ts";
-import type { Address } from "./destination.ts";
 import { requestHead, responseHead } from "./heads.ts";
 import type { Entrant } from "./upstream/admission.ts";
 import type { Permit } from "./upstream/breaker.ts";
@@ -34,7 +33,6 @@ export interface OutboundWayOptions {
   readonly repeatable: boolean;
   readonly requestEdits: HeaderEdits | undefined;
   readonly responseEdits: HeaderEdits | undefined;
-  readonly instance: Address | undefined;
   readonly tunnel: boolean;
 }
 
@@ -71,8 +69,7 @@ export class OutboundWay implements Way {
   choose(tried: ReadonlySet<string>): Target | MeshError {
     const { state, clock, tunnel } = this.#options;
     const now = clock.now();
-    const pinned = this.#instance(tried);
-    const pick = pinned ?? state.balancer.pick(now, tried);
+    const pick = state.balancer.pick(now, tried);
     if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
     const permit = state.breaker.enter();
     if (permit < 0) {
@@ -101,7 +98,8 @@ export class OutboundWay implements Way {
     const { state, tunnel, authority, target, requestEdits } = this.#options;
     return requestHead(received, {
       // CONNECT over the link: `:authority` says the same as the destination field (design: the link).
-      authority: tunnel && this.#overLink ? state.key : authority,
+      authority:
+        tunnel && this.#overLink ? state.cluster.destination : authority,
       path: target,
       edits: requestEdits,
       destination: this.#overLink ? state.destination : undefined,
@@ -115,24 +113,6 @@ export class OutboundWay implements Way {
   responseHead(received: ResponseHead, target: Target): ResponseHead {
     return responseHead(received, this.#options.responseEdits, target.trusted);
   }
-
-  /** The instance that the caller named, where the route stays with its service. */
-  #instance(tried: ReadonlySet<string>): EndpointPick<Endpoint> | undefined {
-    const { instance, state } = this.#options;
-    if (instance === undefined) return undefined;
-    const endpoint = state.cluster.endpoints.find(
-      ({ address, port, key }) =>
-        address === instance.address &&
-        port === instance.port &&
-        !tried.has(key),
-    );
-    if (endpoint === undefined) return undefined;
-    return { kind: "endpoint", endpoint, done: ignore };
-  }
-}
-
-function ignore(): void {
-  // The balancer did not pick it and keeps no count of it.
 }
 
 class EndpointTarget implements Target, Entrant {
@@ -192,6 +172,10 @@ class EndpointTarget implements Target, Entrant {
     this.#cancelPool = this.#state
       .poolOf(this.#pick.endpoint, this.#tunnel)
       .acquire(need, waiter);
+  }
+
+  get probing(): boolean {
+    return this.#state.breaker.state !== "closed";
   }
 
   answered(outcome: Outcome): void {

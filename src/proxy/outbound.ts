@@ -19,7 +19,7 @@ import type {
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { Account, type Books } from "./account.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
-import { overloaded, refuse } from "./refuse.ts";
+import { guarded, overloaded, refuse } from "./refuse.ts";
 import { OutboundWay } from "./outbound-way.ts";
 import { Relay, type RelayHost } from "./relay.ts";
 import type { Clusters } from "./upstream/endpoints.ts";
@@ -43,7 +43,13 @@ export function makeOutbound(
   options: OutboundOptions,
   upstream?: LocalUpstream,
 ): ServerHandler {
-  return { request: (stream) => outbound(options, upstream, stream) };
+  const { books } = options;
+  return {
+    request: (stream) =>
+      guarded(books, "outbound", stream, () =>
+        outbound(options, upstream, stream),
+      ),
+  };
 }
 
 function outbound(
@@ -80,7 +86,7 @@ function outbound(
 function nameOf(where: Where): string {
   switch (where.kind) {
     case "mesh":
-      return where.destination.key;
+      return where.destination.cluster.destination;
     case "outside":
       return OUTSIDE;
     case "refused":
@@ -108,7 +114,7 @@ function wayTo(
   account.path = read.facts.path;
   if (where.kind === "outside")
     return options.outside.http(snapshot, where, read, stream);
-  const { destination, instance } = where;
+  const { destination } = where;
   const decision = destination.route(read.facts, options.host.clock.random());
   if (decision.kind === "refuse")
     return new MeshError(
@@ -121,7 +127,7 @@ function wayTo(
   const { clusters, host } = options;
   return new OutboundWay({
     clock: host.clock,
-    destination: destination.key,
+    destination: destination.cluster.destination,
     route: routeName(decision),
     path: read.facts.path,
     target: read.target,
@@ -134,7 +140,6 @@ function wayTo(
     repeatable: isRepeatable(read.facts),
     requestEdits: decision.requestFilters,
     responseEdits: decision.responseFilters,
-    instance,
     tunnel: false,
   });
 }
@@ -144,17 +149,13 @@ function tunnelWay(
   options: OutboundOptions,
   snapshot: Snapshot,
   stream: ServerStream,
-  where: { readonly destination: Destination } & Pick<
-    Extract<Where, { kind: "mesh" }>,
-    "instance"
-  >,
+  { destination }: { readonly destination: Destination },
 ): Way {
-  const { destination, instance } = where;
   const { clusters, host } = options;
   const state = clusters.of(destination.cluster);
   return new OutboundWay({
     clock: host.clock,
-    destination: destination.key,
+    destination: destination.cluster.destination,
     route: undefined,
     path: "",
     target: "",
@@ -167,7 +168,6 @@ function tunnelWay(
     repeatable: false,
     requestEdits: undefined,
     responseEdits: undefined,
-    instance,
     tunnel: true,
   });
 }

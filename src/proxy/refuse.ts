@@ -3,6 +3,7 @@ import { MeshError } from "../core/errors.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { Account, type Books } from "./account.ts";
 import type { Direction } from "./meters.ts";
+import { asMeshError } from "./rescue.ts";
 
 /** Answers `stream` with `error`, which is told under the name `destination`. */
 export function refuse(
@@ -14,6 +15,27 @@ export function refuse(
   inside: boolean,
 ): void {
   new Account(books, direction, stream, destination).refuse(error, inside);
+}
+
+/** Serves `stream`; a defect on the way is an INTERNAL for this one request, not the end of the process. */
+export function guarded(
+  books: Books,
+  direction: Direction,
+  stream: ServerStream,
+  serve: () => void,
+): void {
+  try {
+    serve();
+  } catch (defect) {
+    refuse(
+      books,
+      direction,
+      stream,
+      "unknown",
+      asMeshError(defect),
+      direction === "outbound" || stream.connection.peer !== undefined,
+    );
+  }
 }
 
 export function overloaded(): MeshError {

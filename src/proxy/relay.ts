@@ -37,6 +37,8 @@ export interface RelayHost {
   readonly maxActive: number;
 }
 
+const NOBODY: Set<string> = new Set();
+
 export class Relay implements BodyReceiver, Idler {
   readonly host: RelayHost;
   readonly stream: ServerStream;
@@ -47,16 +49,20 @@ export class Relay implements BodyReceiver, Idler {
   attempt: Attempt | undefined;
   movedAt = 0;
   idleLimit: number;
+  place: number | undefined;
 
   /** A CONNECT; a refusal makes an ordinary exchange of it. */
   #tunnel: boolean;
   readonly #deadline: number;
-  readonly #tried = new Set<string>();
+  /** Endpoints that failed; a set of its own only once there is one. */
+  #tried: Set<string> = NOBODY;
   #replay: Replay | undefined;
   #requestEnded: boolean;
   #requestTrailers: Fields | undefined;
   /** The caller's flow is stopped. */
   #paused = false;
+  /** The caller does not read as fast as it is answered. */
+  #full = false;
   #responded = false;
   #responseEnded = false;
   /** Anything of the response was passed on. */
@@ -137,6 +143,8 @@ export class Relay implements BodyReceiver, Idler {
 
   /** The caller takes more of the response. */
   drained(): void {
+    this.movedAt = this.host.idle.tick;
+    this.#full = false;
     this.attempt?.sink?.resume();
   }
 
@@ -184,6 +192,7 @@ export class Relay implements BodyReceiver, Idler {
   }
 
   upstreamDrained(): void {
+    this.movedAt = this.host.idle.tick;
     this.#resume();
   }
 
@@ -226,7 +235,9 @@ export class Relay implements BodyReceiver, Idler {
   pass(chunk: Buffer): boolean {
     this.movedAt = this.host.idle.tick;
     this.account.sent += chunk.length;
-    return this.stream.write(chunk);
+    const room = this.stream.write(chunk);
+    if (!room) this.#full = true;
+    return room;
   }
 
   answerEnded(trailers: Fields | undefined): void {
@@ -255,11 +266,26 @@ export class Relay implements BodyReceiver, Idler {
   }
 
   idled(): void {
-    const error = new MeshError("IDLE_TIMEOUT", "", {
-      source: this.#responded ? "upstream" : "proxy",
-    });
-    this.#stopAttempt(error);
+    const caller = this.#waitsForCaller();
+    const error =
+      caller && !this.#responded
+        ? new MeshError("REQUEST_STALLED", "", { source: "downstream" })
+        : new MeshError("IDLE_TIMEOUT", "", {
+            source: caller ? "downstream" : "upstream",
+          });
+    // A caller who stalls is not held against the endpoint.
+    this.#stopAttempt(
+      caller
+        ? new MeshError("CLIENT_CLOSED", "", { source: "downstream" })
+        : error,
+    );
     this.#fail(error);
+  }
+
+  /** Nothing can move until the caller sends, or reads. */
+  #waitsForCaller(): boolean {
+    if (this.#responded) return this.#full;
+    return !this.#requestEnded && !this.#paused;
   }
 
   // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -285,6 +311,7 @@ export class Relay implements BodyReceiver, Idler {
     // Most answers: nothing to decide, nothing to allocate.
     if (retry === "no" || this.#over) return undefined;
     const { way, host } = this;
+    if (this.#tried === NOBODY) this.#tried = new Set();
     this.#tried.add(attempt.target.key);
     const decision = decideRetry(
       {

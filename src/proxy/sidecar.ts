@@ -16,10 +16,17 @@ import { makeTracing, type SpanSink } from "../telemetry/tracing.ts";
 import type { Protocol } from "../wire/exchange.ts";
 import type { Books } from "./account.ts";
 import { servePages } from "./admin.ts";
-import { parseAuthority, type LocalUpstream } from "./destination.ts";
 import { watchIdle } from "./idle.ts";
 import { makeInbound } from "./inbound.ts";
-import { makeListeners, type Bound, type Listeners } from "./listeners.ts";
+import { makeListeners } from "./listeners.ts";
+import {
+  DEFAULT_PORTS,
+  openAll,
+  type BoundPorts,
+  type PublishedPort,
+  type SidecarPorts,
+  type UpstreamPort,
+} from "./ports.ts";
 import { makeMeters } from "./meters.ts";
 import { makeOutbound } from "./outbound.ts";
 import { adminPages, collectGauges, metricsPages } from "./pages.ts";
@@ -33,37 +40,7 @@ import { makeClusters } from "./upstream/endpoints.ts";
 import { makeOutside } from "./upstream/passthrough.ts";
 import { makePools } from "./upstream/pools.ts";
 
-/** 0 lets the system choose; undefined leaves the listener out. */
-export interface SidecarPorts {
-  readonly outbound?: number;
-  /** Captured inbound connections. */
-  readonly inbound?: number;
-  readonly link?: number;
-  readonly admin?: number;
-  readonly metrics?: number;
-}
-
-/** Istio's, where it has one. */
-export const DEFAULT_PORTS: Required<SidecarPorts> = {
-  outbound: 15001,
-  inbound: 15006,
-  link: 15008,
-  admin: 15000,
-  metrics: 15020,
-};
-
-/** What listens where, as it came out. */
-export interface BoundPorts {
-  readonly outbound: number | undefined;
-  readonly inbound: number | undefined;
-  readonly link: number | undefined;
-  readonly admin: number | undefined;
-  readonly metrics: number | undefined;
-  /** By the application's port. */
-  readonly published: ReadonlyMap<number, number>;
-  /** By "SERVICE.NS" or "SERVICE.NS:PORT", as it was asked for. */
-  readonly upstreams: ReadonlyMap<string, number>;
-}
+export { DEFAULT_PORTS, type BoundPorts, type SidecarPorts } from "./ports.ts";
 
 export interface SidecarOptions {
   /** Starts the agent, which registers the link's port. Called once the listeners are bound. */
@@ -74,16 +51,14 @@ export interface SidecarOptions {
   /** For metrics and readiness. */
   readonly metricsHost?: string;
   /** Open doors for callers without a sidecar, under PeerAuthentication. */
-  readonly publish?: readonly {
-    readonly port: number;
-    readonly appPort: number;
-  }[];
-  /** A local port that leads to one service; `to` is "SERVICE.NS" or "SERVICE.NS:PORT". */
-  readonly upstream?: readonly { readonly port: number; readonly to: string }[];
+  readonly publish?: readonly PublishedPort[];
+  readonly upstream?: readonly UpstreamPort[];
   /** The application's ports for the probe; those of its Services where absent. */
   readonly appPorts?: readonly number[];
   readonly appAddress?: string;
   readonly accessLog?: AccessLogMode;
+  /** The file that the access log is appended to; standard output where absent. */
+  readonly accessLogFile?: string;
   readonly writeAccessLog?: (line: string) => void;
   readonly tracing?: {
     readonly sink: SpanSink;
@@ -128,6 +103,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const meters = makeMeters(registry);
   const accessLog = makeAccessLog({
     mode: options.accessLog ?? "errors",
+    file: options.accessLogFile,
     clock,
     ...(options.writeAccessLog === undefined
       ? {}
@@ -348,82 +324,4 @@ function follow<T>(
   const stop = watch.subscribe(run);
   run(watch.value);
   return stop;
-}
-
-interface Open {
-  readonly ports: Omit<BoundPorts, "admin" | "metrics">;
-  closeInbound(): void;
-  closeOutbound(): void;
-}
-
-async function openAll(
-  listeners: Listeners,
-  options: SidecarOptions,
-): Promise<Open> {
-  const wanted = options.ports ?? DEFAULT_PORTS;
-  const host = options.host ?? "::";
-  const inbound: Bound[] = [];
-  const outbound: Bound[] = [];
-  const published = new Map<number, number>();
-  const upstreams = new Map<string, number>();
-  const opened = async (
-    into: Bound[],
-    bound: Promise<Bound> | undefined,
-  ): Promise<number | undefined> => {
-    if (bound === undefined) return undefined;
-    const done = await bound;
-    into.push(done);
-    return done.port;
-  };
-  const when = <T>(
-    port: number | undefined,
-    open: (port: number) => T,
-  ): T | undefined => (port === undefined ? undefined : open(port));
-  const close = (bounds: readonly Bound[]) => (): void => {
-    for (const bound of bounds) bound.close();
-  };
-  try {
-    const ports = {
-      outbound: await opened(
-        outbound,
-        when(wanted.outbound, (port) => listeners.outbound(port)),
-      ),
-      inbound: await opened(
-        inbound,
-        when(wanted.inbound, (port) => listeners.captured(host, port)),
-      ),
-      link: await opened(
-        inbound,
-        when(wanted.link, (port) => listeners.link(host, port)),
-      ),
-    };
-    for (const { port, appPort } of options.publish ?? [])
-      published.set(
-        appPort,
-        (await opened(inbound, listeners.published(host, port, appPort))) ?? 0,
-      );
-    for (const { port, to } of options.upstream ?? [])
-      upstreams.set(
-        to,
-        (await opened(outbound, listeners.upstream(port, upstreamOf(to)))) ?? 0,
-      );
-    return {
-      ports: { ...ports, published, upstreams },
-      closeInbound: close(inbound),
-      closeOutbound: close(outbound),
-    };
-  } catch (error) {
-    close(inbound)();
-    close(outbound)();
-    throw error;
-  }
-}
-
-function upstreamOf(text: string): LocalUpstream {
-  const named = parseAuthority(text);
-  if (named === undefined)
-    throw new TypeError(
-      `upstream "${text}" is not SERVICE.NAMESPACE or SERVICE.NAMESPACE:PORT`,
-    );
-  return named;
 }

@@ -16,6 +16,8 @@ export interface Target {
   readonly address: string;
   /** It proves a mesh identity before a byte is sent, so that its `x-wherry-reason` is believed. */
   readonly trusted: boolean;
+  /** The breaker lets this one attempt through to see; it waits for the head only. */
+  readonly probing: boolean;
   connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined;
   /** The breaker's part: the response head came, or it will not come. */
   answered(outcome: Outcome): void;

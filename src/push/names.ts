@@ -8,10 +8,10 @@ export const RESOURCE_TYPE: string = `${PREFIX}wherry.push.v1.Resource`;
 export const REVISION_TYPE: string = `${PREFIX}wherry.push.v1.Revision`;
 
 /** Who the control plane is, in whichever trust domain: spiffe://TD/ns/wherry-system/sa/control-plane. */
-export const CONTROL_PLANE = {
-  namespace: ROOT_NAMESPACE,
-  serviceAccount: "control-plane",
-} as const;
+export const CONTROL_PLANE: {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+} = { namespace: ROOT_NAMESPACE, serviceAccount: "control-plane" };
 
 /** The name of the one resource of type Revision. */
 export const REVISION_NAME = "revision";

@@ -1,7 +1,7 @@
 /** One JSON line a request: errors and refusals always, at a bounded rate; everything when asked. */
-import { pino } from "pino";
 import { timestamp, type Clock } from "../core/clock.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
+import { openLineFile } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
 
@@ -44,7 +44,7 @@ export interface AccessLogOptions {
   readonly mode: AccessLogMode;
   readonly clock: Clock;
   /** The file that lines are appended to; standard output where absent. */
-  readonly file?: string;
+  readonly file?: string | undefined;
   /** Takes the lines in place of a file. */
   readonly write?: (line: string) => void;
 }
@@ -54,18 +54,12 @@ const ERRORS_A_SECOND = 100;
 
 export function makeAccessLog(options: AccessLogOptions): AccessLog {
   const { mode, clock } = options;
-  const destination =
-    options.write === undefined
-      ? pino.destination({
-          dest: options.file ?? 1,
-          sync: false,
-          minLength: 4096,
-          periodicFlush: 500,
-        })
+  const file =
+    options.write === undefined && mode !== "none"
+      ? openLineFile(options.file, clock)
       : undefined;
-  const emit =
-    options.write ?? ((line: string) => void destination?.write(line));
   const bucket = tokenBucket({ rate: ERRORS_A_SECOND, burst: ERRORS_A_SECOND });
+  const time = timestamps();
   let suppressed = 0;
   return {
     wants: (status, reason) =>
@@ -77,17 +71,59 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
         suppressed += 1;
         return;
       }
-      const line = {
-        time: timestamp(clock.wall()),
-        ...record,
-        durationMs: Math.round(record.durationMs * 1000) / 1000,
-        ...(suppressed > 0 ? { suppressed } : {}),
-      };
-      suppressed = 0;
-      emit(`${JSON.stringify(line)}\n`);
+      const line = lineOf(time(clock.wall()), record, suppressed);
+      options.write?.(line);
+      suppressed = file?.write(line) === false ? suppressed + 1 : 0;
     },
     close() {
-      destination?.flushSync();
+      file?.close();
     },
+  };
+}
+
+/** The line, put together by hand: JSON.stringify of a copy with the time took a tenth of a request's cost. */
+function lineOf(
+  time: string,
+  record: AccessRecord,
+  suppressed: number,
+): string {
+  const duration = Math.round(record.durationMs * 1000) / 1000;
+  return (
+    `{"time":"${time}","direction":"${record.direction}","method":${quoted(record.method)},"authority":${quoted(record.authority)}` +
+    `,"path":${quoted(record.path)},"protocol":${quoted(record.protocol)},"status":${record.status}` +
+    optional("reason", record.reason) +
+    optional("policy", record.policy) +
+    optional("detail", record.detail) +
+    `,"durationMs":${duration},"bytesReceived":${record.bytesReceived},"bytesSent":${record.bytesSent},"traceId":"${record.traceId}"` +
+    optional("peer", record.peer) +
+    optional("destination", record.destination) +
+    optional("route", record.route) +
+    optional("endpoint", record.endpoint) +
+    `,"attempts":${record.attempts}${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
+  );
+}
+
+function optional(name: string, text: string | undefined): string {
+  return text === undefined ? "" : `,"${name}":${quoted(text)}`;
+}
+
+/** Printable ASCII but the quotation mark and the backslash: it stands in a JSON string as it is (RFC 8259 7). */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+}
+
+/** Wall milliseconds as `timestamp` writes them; the part that a whole second shares is made once for it. */
+function timestamps(): (wall: number) => string {
+  let second = Number.NaN;
+  let prefix = "";
+  return (wall) => {
+    const now = Math.floor(wall / 1000);
+    if (now !== second) {
+      second = now;
+      prefix = timestamp(now * 1000).slice(0, -"000Z".length);
+    }
+    return `${prefix}${String(wall - now * 1000).padStart(3, "0")}Z`;
   };
 }

@@ -51,10 +51,18 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
       else dropped += 1;
     },
     start() {
-      starting ??= loadSdk(options).then((loaded) => {
-        running = loaded;
-        for (const span of waiting.splice(0)) loaded.record(span);
-      });
+      starting ??= loadSdk(options).then(
+        (loaded) => {
+          running = loaded;
+          for (const span of waiting.splice(0)) loaded.record(span);
+        },
+        // Traffic goes on without its traces.
+        (error: unknown) =>
+          options.logger.error(
+            { error: messageOf(error) },
+            "no spans are sent: the OpenTelemetry SDK does not start",
+          ),
+      );
       return starting;
     },
     async close() {
@@ -87,6 +95,8 @@ async function loadSdk(options: SpanExporterOptions): Promise<Running> {
     autoDetectResources: false,
     resource: resources.resourceFromAttributes(options.resource()),
     instrumentations: [],
+    // Every span that comes here was sampled when it began: OTEL_TRACES_SAMPLER is not asked again.
+    sampler: new tracing.AlwaysOnSampler(),
     metricReaders: [],
     logRecordProcessors: [],
     // The ids were drawn when the span began, since they travelled with the request; the SDK is told them here.

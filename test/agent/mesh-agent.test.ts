@@ -2,6 +2,7 @@ import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import type { Agent } from "../../src/agent/agent.ts";
+import { fakeClock } from "../harness/fake-clock.ts";
 import { keyOf } from "../../src/resources/envelope.ts";
 import {
   eventually,
@@ -463,5 +464,53 @@ void t.test(
       ).lastError,
       /no token: make one with `wherry token create`/,
     );
+  },
+);
+
+void t.test(
+  "a renewed certificate gets a connection of its own: nothing is sent again, and the workload stays",
+  async (t) => {
+    // OpenSSL judges by the system's time: the test's begins in the past.
+    const clock = fakeClock({ wall: Date.now() - 13 * 3_600_000 });
+    const plane = await startTestControlPlane(t, { clock });
+    await plane.store.put(MESH, "absent");
+    const stateDirectory = await temporaryDirectory(t);
+    const agent = await startTestAgent(t, {
+      clock,
+      stateDirectory,
+      controlPlane: plane.address,
+      token: await plane.token(),
+      name: "web-1",
+      workload: () => ({ address: "10.0.0.1" }),
+    });
+    await serving(agent);
+    await agent.setReady(true);
+    clock.advance(100);
+    await until(() => plane.push.statistics().acknowledged === 2);
+    const [before] = plane.push.status();
+    await until(async () =>
+      (await readdir(stateDirectory)).includes("credentials.json"),
+    );
+    const { resources } = plane.push.statistics();
+    const revision = await plane.store.revision();
+    const first = agent.credentials.value;
+    await until(() => {
+      clock.advance(60_000);
+      return agent.credentials.value !== first;
+    });
+    await eventually(agent.state, ({ connected }) => connected);
+    await until(() => plane.push.statistics().acknowledged === 3);
+    const [after] = plane.push.status();
+    t.match(after, {
+      name: "web-1",
+      connected: true,
+      lease: { workload: "shop/web-1", ready: true },
+    });
+    t.ok(
+      (after?.certificateExpiresAt ?? 0) > (before?.certificateExpiresAt ?? 0),
+    );
+    t.equal(plane.push.statistics().resources, resources);
+    t.equal(await plane.store.revision(), revision);
+    t.equal(agent.state.value.lastError, undefined);
   },
 );

@@ -92,13 +92,13 @@ void t.test(
   needs(jaeger === undefined ? ["jaeger-all-in-one"] : []),
   async (t) => {
     const running = await startJaeger(jaeger ?? "jaeger-all-in-one");
+    t.teardown(() => running.stop());
     const demo = await startDemo({
       environment: { OTEL_EXPORTER_OTLP_ENDPOINT: running.otlp },
     });
     t.teardown(async () => {
       closeCalls();
       await demo.stop();
-      await running.stop();
     });
 
     const find = async (

@@ -141,7 +141,10 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
   const { machine } = network;
   const spans: ReceivedSpan[] = [];
   const collector = await startCollector(machine.ipv4, spans);
+  const sidecars: Daemon[] = [];
   const close = async (): Promise<void> => {
+    // Before the control plane, which they say goodbye to.
+    await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
     await network.close();
     collector.close();
     collector.closeAllConnections();
@@ -152,7 +155,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
       `127.0.0.1:${await freePort("127.0.0.1")}`,
       `${machine.ipv4}:${await freePort(machine.ipv4)}`,
     ];
-    const controlPlane = machine.start([
+    machine.start([
       ...WHERRY,
       "control-plane",
       ...["--state", join(state, "control-plane"), "--api", api],
@@ -184,7 +187,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
       ].join("---"),
     );
 
-    const join_ = async (
+    const joinMesh = async (
       name: string,
       address: "ipv4" | "ipv6",
       ports: string,
@@ -208,18 +211,18 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
         ],
         { uid: PROXY, environment: { WHERRY_TOKEN: token.trim() } },
       );
+      sidecars.push(sidecar);
       const ready = `http://${host.ipv4}:15020/readyz`;
       await answers(`${name}'s sidecar`, machine, ready, sidecar);
       const application = daemonOf(applications, name);
       return meshHost(host, application, sidecar);
     };
     const [caller, callee] = await Promise.all([
-      join_("caller", "ipv6", "http=8080"),
-      join_("callee", "ipv4", "http=8080,echo=9000,ends=9001"),
+      joinMesh("caller", "ipv6", "http=8080"),
+      joinMesh("callee", "ipv4", "http=8080,echo=9000,ends=9001"),
     ]);
     for (const application of applications.values())
       await application.prints('"listens"');
-    void controlPlane;
     return {
       network,
       caller,
@@ -244,11 +247,7 @@ function startApplication(host: Host): Daemon {
   ]);
 }
 
-function meshHost(
-  host: Host,
-  application: Daemon,
-  sidecar: Daemon,
-): MeshHost {
+function meshHost(host: Host, application: Daemon, sidecar: Daemon): MeshHost {
   return {
     ...host,
     application,

@@ -178,3 +178,46 @@ function ended(child: ChildProcess): Promise<number | null> {
     (resolve) => void child.once("exit", (code) => resolve(code)),
   );
 }
+
+export interface StartedSidecar {
+  /** The port that takes calls. */
+  readonly outbound: number;
+  stop(): Promise<void>;
+}
+
+/** One more sidecar, on whatever ports are free. */
+export async function startSidecar(
+  args: readonly string[],
+): Promise<StartedSidecar> {
+  const state = await mkdtemp(join(tmpdir(), "wherry-sidecar-"));
+  const ports = ["outbound", "link", "admin", "metrics"].flatMap((name) => [
+    `--${name}-port`,
+    "0",
+  ]);
+  const child = spawn(
+    process.execPath,
+    [
+      WHERRY,
+      "sidecar",
+      ...["--state", state, "--host", "127.0.0.1", "--address", "127.0.0.1"],
+      ...["--no-capture", ...ports, ...args],
+    ],
+    { cwd: ROOT, env: cleanEnvironment(), stdio: ["ignore", "ignore", "pipe"] },
+  );
+  const printed = collect(child);
+  const outbound = await new Promise<number>((resolve, reject) => {
+    child.stderr.on("data", () => {
+      const found = /"outbound":(\d+)/.exec(printed.text)?.[1];
+      if (found !== undefined) resolve(Number(found));
+    });
+    child.once("exit", () => reject(new Error(printed.text)));
+  });
+  return {
+    outbound,
+    async stop() {
+      child.kill("SIGTERM");
+      await ended(child);
+      await rm(state, { recursive: true, force: true });
+    },
+  };
+}

@@ -231,10 +231,7 @@ function commandLine(
       : [
           ...[`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"],
           // The checkout may stand in a folder of root's alone; nothing else is granted.
-          ...[
-            "--inh-caps=+dac_read_search",
-            "--ambient-caps=+dac_read_search",
-          ],
+          ...["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"],
         ];
   const run = ["--pdeathsig=KILL", ...user, ...command];
   return namespace === undefined

@@ -288,16 +288,21 @@ function addItem(
   );
 }
 
+/** Clients take 16 KiB of headers at most, and a person reads fewer. */
+const MOST_WARNINGS = 20;
+
 function answer(reply: FastifyReply, written: Written): FastifyReply {
   // RFC 7234 5.5, 299: what a client should show to whoever wrote this.
-  const warnings = written.warnings.map((text) => `299 - ${quoted(text)}`);
+  const warnings = written.warnings
+    .slice(0, MOST_WARNINGS)
+    .map((text) => `299 - ${quoted(text)}`);
   if (warnings.length > 0) reply.header("warning", warnings.join(", "));
   return reply.code(written.created ? 201 : 200).send(written.resource);
 }
 
 /** A quoted-string of visible ASCII; anything else could not stand in a header. */
 function quoted(text: string): string {
-  return JSON.stringify(text.replaceAll(/[^\x20-\x7e]/g, "?"));
+  return JSON.stringify(text.slice(0, 400).replaceAll(/[^\x20-\x7e]/g, "?"));
 }
 
 function targetOf(request: FastifyRequest): Target {

@@ -299,6 +299,7 @@ const METHODS = [
   "DELETE",
   "OPTIONS",
   "TRACE",
+  "QUERY",
 ] as const;
 
 function refuseOtherMethods(
@@ -308,17 +309,20 @@ function refuseOtherMethods(
   // A copy: each route added here would be seen too.
   for (const [url, known] of [...methods]) {
     const allowed = [...known].sort().join(", ");
+    const refuse = (request: FastifyRequest, reply: FastifyReply): never => {
+      reply.header("allow", allowed);
+      throw new ApiError(
+        "MethodNotAllowed",
+        `${request.method} is not possible here; ${allowed} are`,
+      );
+    };
     api.route({
       url,
       method: METHODS.filter((method) => !known.has(method)),
       schema: { hide: true },
-      handler: (request, reply) => {
-        reply.header("allow", allowed);
-        throw new ApiError(
-          "MethodNotAllowed",
-          `${request.method} is not possible here; ${allowed} are`,
-        );
-      },
+      // Before the body is looked at: what it holds does not matter here.
+      onRequest: (request, reply) => refuse(request, reply),
+      handler: refuse,
     });
   }
 }

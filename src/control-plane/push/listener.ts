@@ -1,6 +1,6 @@
 /** The port that sidecars call: TLS 1.3 with or without a client certificate, each connection judged once and remembered until it closes. */
 import { constants, createHash, type X509Certificate } from "node:crypto";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import {
   createServer,
   type Server,
@@ -48,7 +48,12 @@ export interface Listener {
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { clock, logger } = options;
   const callers = new Map<string, Caller>();
-  const sockets = new Set<TLSSocket>();
+  /** Every connection, also those that have not finished their handshake. */
+  const sockets = new Set<Socket>();
+  const track = (socket: Socket): void => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  };
   const server = createServer({
     ...tlsOptions(options.own.value),
     handshakeTimeout: HANDSHAKE_TIMEOUT,
@@ -59,7 +64,9 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     server.setSecureContext(tlsOptions(own)),
   );
 
+  server.on("connection", track);
   server.on("secureConnection", (socket) => {
+    track(socket);
     socket.on("error", (thrown) =>
       logger.debug(
         { reason: messageOf(thrown) },
@@ -73,7 +80,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     const address = `${socket.remoteAddress ?? ""}:${socket.remotePort ?? 0}`;
     const caller = judge(socket, address, options);
     callers.set(address, caller);
-    sockets.add(socket);
     // No connection outlives the certificate that it stands on.
     const cancelExpiry =
       caller.kind === "peer"
@@ -81,7 +87,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
         : () => undefined;
     socket.on("close", () => {
       cancelExpiry();
-      sockets.delete(socket);
       if (callers.get(address) === caller) callers.delete(address);
     });
     options.onConnection(socket);

@@ -91,6 +91,7 @@ export class DirectWay implements Way {
 
 class DirectTarget implements Target, ConnectionWaiter {
   readonly trusted = false;
+  readonly probing = false;
   readonly #options: DirectWayOptions;
   #waiter: ConnectionWaiter | undefined;
 

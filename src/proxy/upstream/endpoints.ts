@@ -60,7 +60,7 @@ export class ClusterState {
     this.#options = options;
     this.#rotation = rotation;
     this.key = cluster.key;
-    this.destination = makeField(DESTINATION, cluster.key);
+    this.destination = makeField(DESTINATION, cluster.destination);
     this.cluster = cluster;
     this.detector = makeOutlierDetector(random);
     this.balancer = makeBalancer<Endpoint>(random, this.detector);
@@ -88,7 +88,7 @@ export class ClusterState {
     this.#apply(cluster);
   }
 
-  /** The connections to `endpoint`. A tunnel needs bytes, whatever the port speaks. */
+  /** The connections to `endpoint`. In plaintext a tunnel needs bytes whatever the port speaks, and a request needs HTTP. */
   poolOf(endpoint: Endpoint, tunnel: boolean): Pool {
     const { pools } = this.#options;
     const key = tunnel ? `${endpoint.key} tunnel` : endpoint.key;
@@ -97,7 +97,7 @@ export class ClusterState {
       return known.pool;
     const place = placeOf(this.cluster, endpoint);
     const pool = pools.find(
-      tunnel && place.kind === "plain" ? { ...place, protocol: "tcp" } : place,
+      place.kind === "link" ? place : spoken(place, tunnel),
       this.poolSettings,
     );
     this.#pools.set(key, { endpoint, pool, generation: pools.generation });
@@ -231,6 +231,14 @@ export function placeOf(cluster: Cluster, endpoint: Endpoint): Place {
       identity: identity ?? "",
     };
   return { kind: "plain", address, port, protocol: plainProtocolOf(cluster) };
+}
+
+function spoken(
+  place: Extract<Place, { kind: "plain" }>,
+  tunnel: boolean,
+): Place {
+  if (tunnel) return { ...place, protocol: "tcp" };
+  return place.protocol === "tcp" ? { ...place, protocol: "http/1.1" } : place;
 }
 
 export function plainProtocolOf({

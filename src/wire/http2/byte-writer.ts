@@ -9,7 +9,7 @@ const POOLED = 64;
 const NONE: Buffer = Buffer.alloc(0);
 const pool: Buffer[] = [];
 
-export function takeBlock(): Buffer {
+function takeBlock(): Buffer {
   return pool.pop() ?? Buffer.allocUnsafeSlow(BLOCK);
 }
 

@@ -146,31 +146,19 @@ class ClientExchange extends Stream implements ClientStream {
   }
 }
 
-/** Takes what is written after the connection has died. */
-class Stillborn implements ClientStream {
-  write(): boolean {
-    return true;
-  }
-  end(): void {
-    // Its receiver is being told.
-  }
-  abort(): void {
-    this.aborted = true;
-  }
-  pause(): void {
-    // Nothing flows.
-  }
-  resume(): void {
-    // Nothing flows.
-  }
-  private aborted = false;
-
-  constructor(receiver: ResponseReceiver, error: MeshError) {
-    // Never from within `request`.
-    setImmediate(() => {
-      if (!this.aborted) receiver.abort(error);
-    });
-  }
+/** A stream that was never opened: its receiver is told, but not from within `request`. */
+function stillborn(receiver: ResponseReceiver, error: MeshError): ClientStream {
+  let aborted = false;
+  setImmediate(() => {
+    if (!aborted) receiver.abort(error);
+  });
+  return {
+    write: () => true,
+    end: () => undefined,
+    abort: () => void (aborted = true),
+    pause: () => undefined,
+    resume: () => undefined,
+  };
 }
 
 class Client extends Connection implements ClientConnection, ClientHost {
@@ -216,7 +204,7 @@ class Client extends Connection implements ClientConnection, ClientHost {
     if (
       this.draining ||
       this.over ||
-      this.sender.output.size > this.limits.outputBytesMax
+      this.sender.output.stuckOver(this.limits.outputBytesMax)
     )
       return 0;
     const limit = this.settled
@@ -232,7 +220,7 @@ class Client extends Connection implements ClientConnection, ClientHost {
     receiver: ResponseReceiver,
   ): ClientStream {
     const refusal = this.refusal(head);
-    if (refusal !== undefined) return new Stillborn(receiver, refusal);
+    if (refusal !== undefined) return stillborn(receiver, refusal);
     const id = this.nextId;
     this.nextId += 2;
     const stream = new ClientExchange(
@@ -337,7 +325,7 @@ class Client extends Connection implements ClientConnection, ClientHost {
     const first = !this.draining;
     this.draining = true;
     // 6.8: what is above was not and will not be processed.
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       if (stream.id <= lastId || stream.over) continue;
       this.remove(stream);
       stream.deliverAbort(

@@ -100,7 +100,7 @@ export abstract class Connection extends Session implements FrameSink {
 
   /** What the peer makes us say is bounded: it must read, too. */
   protected checkOutput(): void {
-    if (this.sender.output.size > this.limits.outputBytesMax * 4)
+    if (this.sender.output.stuckOver(this.limits.outputBytesMax * 4))
       this.fail(
         new ConnectionError(
           ErrorCode.ENHANCE_YOUR_CALM,

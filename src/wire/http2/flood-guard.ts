@@ -2,17 +2,18 @@
 import { ConnectionError, ErrorCode } from "./frames.ts";
 import type { Http2Limits } from "./limits.ts";
 
-/** The kinds that are counted, and the limit that holds for each. */
-const LIMIT_OF = {
+/** The kinds of frame that are counted. */
+export type Nuisance =
+  "reset" | "settings" | "ping" | "empty" | "tinyUpdate" | "stray";
+
+const LIMIT_OF: Readonly<Record<Nuisance, keyof Http2Limits>> = {
   reset: "resetsPerSecond",
   settings: "settingsPerSecond",
   ping: "pingsPerSecond",
   empty: "emptyFramesPerSecond",
   tinyUpdate: "tinyUpdatesPerSecond",
   stray: "strayFramesPerSecond",
-} as const satisfies Record<string, keyof Http2Limits>;
-
-export type Nuisance = keyof typeof LIMIT_OF;
+};
 
 export class FloodGuard {
   private readonly limits: Http2Limits;

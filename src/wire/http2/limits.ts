@@ -48,7 +48,7 @@ export interface Http2Limits {
   readonly closeTimeout: number;
 }
 
-export const DEFAULT_LIMITS: Http2Limits = {
+const DEFAULT_LIMITS: Http2Limits = {
   headerListBytes: 65_536,
   headerFields: 100,
   headerBlockBytes: 131_072,

@@ -41,6 +41,11 @@ export class Output extends ByteWriter {
     return this.lent !== undefined;
   }
 
+  /** The socket is busy and more than `octets` wait: `onDrained` will come when it has taken them. */
+  stuckOver(octets: number): boolean {
+    return this.lent !== undefined && this.size > octets;
+  }
+
   /** Octets written here since the beginning: a mark to compare with `handedOver`. */
   get position(): number {
     return this.handed + this.size;

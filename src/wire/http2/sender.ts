@@ -251,6 +251,7 @@ export class Sender {
     writeRequestHead(this.encoder, head, this.output);
     this.endFields(start, id, ends);
     this.output.mark(id, start);
+    this.flushIfLarge();
   }
 
   response(id: number, head: ResponseHead, ends: boolean): void {
@@ -258,6 +259,12 @@ export class Sender {
     writeResponseHead(this.encoder, head, this.output);
     this.endFields(start, id, ends);
     if (head.status >= 200) this.output.mark(id, start);
+    this.flushIfLarge();
+  }
+
+  /** Many large heads in one turn need not be held until its end. */
+  private flushIfLarge(): void {
+    if (this.output.size >= this.limits.outputBytes) this.output.flush();
   }
 
   private beginFields(): number {

@@ -347,7 +347,10 @@ class Server extends Connection implements ServerConnection, ServerHost {
 
   /** A client that does not read its answers gets no more requests in. */
   protected override checkOutput(): void {
-    if (this.reading && this.sender.output.size > this.limits.outputBytesMax) {
+    if (
+      this.reading &&
+      this.sender.output.stuckOver(this.limits.outputBytesMax)
+    ) {
       this.reading = false;
       this.socket.pause();
     }

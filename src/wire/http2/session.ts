@@ -25,6 +25,7 @@ import { ReceiveWindows } from "./receive-windows.ts";
 import { Sender } from "./sender.ts";
 import { SocketCloser } from "./socket-closer.ts";
 import type { Stream, StreamHost } from "./stream.ts";
+import { StreamTable } from "./stream-table.ts";
 
 /** Why a connection ended; undefined where it ended in order, or the peer just closed it. */
 export type Cause = Error | undefined;
@@ -35,7 +36,7 @@ export abstract class Session implements StreamHost {
   protected readonly socket: Socket;
   protected readonly clock: Clock;
   protected readonly limits: Http2Limits;
-  protected readonly streams: Map<number, Stream> = new Map<number, Stream>();
+  protected readonly streams: StreamTable = new StreamTable();
   protected readonly closed: ClosedStreams = new ClosedStreams();
   protected readonly pings: Pings = new Pings();
   protected readonly closer: SocketCloser;
@@ -171,7 +172,7 @@ export abstract class Session implements StreamHost {
   protected teardown(cause: Cause): void {
     if (this.over) return;
     this.over = true;
-    const streams = [...this.streams.values()];
+    const streams = this.streams.values();
     this.streams.clear();
     for (const stream of streams) {
       stream.drop();

@@ -155,7 +155,7 @@ export async function rig(
 }
 
 export const OWN = "/apis/mesh.wherry.dev/v1alpha1";
-export const SHOP = `${OWN}/namespaces/shop`;
+export const SHOP: string = `${OWN}/namespaces/shop`;
 export const ROUTES =
   "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes";
 

@@ -16,7 +16,7 @@ import {
   type EnrolmentTokenOptions,
 } from "../../../src/control-plane/enrolment-token.ts";
 import { makeEnrolment } from "../../../src/control-plane/enrolment.ts";
-import { keepOwnCredentials } from "../../../src/control-plane/push/own-credentials.ts";
+import { keepOwnCredentials } from "../../../src/control-plane/own-credentials.ts";
 import {
   startPushServer,
   type PushServer,
@@ -29,11 +29,9 @@ import {
 } from "../../../src/control-plane/registry.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
-import { systemClock, wait, type Clock } from "../../../src/core/clock.ts";
+import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { waitFor, type Watch } from "../../../src/core/watch.ts";
-import { formatSpiffeId } from "../../../src/identity/spiffe.ts";
-import { CONTROL_PLANE } from "../../../src/push/names.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 
 /** What tap's test object gives. */
@@ -99,10 +97,8 @@ export async function startTestControlPlane(
     logger,
   });
   const own = keepOwnCredentials({
-    issue: () =>
-      authority.own(
-        formatSpiffeId({ trustDomain: TRUST_DOMAIN, ...CONTROL_PLANE }),
-      ),
+    own: (spiffeId) => authority.own(spiffeId),
+    trustDomain: TRUST_DOMAIN,
     clock,
     logger,
   });
@@ -169,13 +165,18 @@ export async function eventually<T>(
   watch: Watch<T>,
   accept: (value: T) => boolean,
 ): Promise<T> {
+  const late = new AbortController();
+  // Keeps the process alive, which the product's own timers do not.
+  const timer = setTimeout(() => late.abort(new Error("late")), 10_000);
   try {
-    return await waitFor(watch, accept, AbortSignal.timeout(10_000));
+    return await waitFor(watch, accept, late.signal);
   } catch (cause) {
     throw new Error(
       `it never came; the last was ${JSON.stringify(watch.value)}`,
       { cause },
     );
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -185,7 +186,7 @@ export async function until(
 ): Promise<void> {
   for (let turn = 0; !(await condition()); turn += 1) {
     if (turn === 2000) throw new Error("it never came");
-    await wait(systemClock, 5, new AbortController().signal);
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 

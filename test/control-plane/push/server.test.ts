@@ -2,6 +2,8 @@ import { status } from "@grpc/grpc-js";
 import t from "tap";
 import type { PushServer } from "../../../src/control-plane/push/server.ts";
 import { systemClock, wait } from "../../../src/core/clock.ts";
+import { openClient } from "../../../src/agent/connection.ts";
+import { DISCOVERY } from "../../../src/push/services.ts";
 import { digestOf, NODE, RESOURCE_TYPE } from "../../../src/push/names.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
 import { fingerprintOf } from "../../../src/identity/pem.ts";
@@ -412,6 +414,37 @@ void t.test(
         details: new RegExp(RESOURCE_TYPE),
       });
     }
+  },
+);
+
+void t.test(
+  "bytes that are no request end their stream and nothing else",
+  async (t) => {
+    const plane = await withOrders(t);
+    const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
+    await sidecar.push();
+    const credentials = await enrolRaw(plane, "web-2");
+    const client = openClient({
+      address: plane.address,
+      trustBundle: credentials.trustBundle,
+      credentials,
+      maxMessageBytes: -1,
+    });
+    const method = DISCOVERY.DeltaAggregatedResources;
+    const code = await new Promise<number>((resolve) => {
+      const stream = client.makeBidiStreamRequest(
+        method.path,
+        () => Buffer.from([0xff, 0xff, 0xff]),
+        method.responseDeserialize,
+      );
+      stream.on("error", () => undefined);
+      stream.on("status", (end: { code: number }) => resolve(end.code));
+      stream.write(REQUEST);
+    });
+    client.close();
+    t.equal(code, status.INTERNAL);
+    await plane.store.put(service("payments"), "absent");
+    t.same((await sidecar.push()).names, ["Service/shop/payments"]);
   },
 );
 

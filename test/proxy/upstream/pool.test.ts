@@ -64,11 +64,11 @@ interface Setup {
   readonly made: FakeConnection[];
   /** What each waiter got: the index of its connection, "reused" or not; or the code of the error. */
   readonly got: string[];
-  acquire(mayRepeat?: boolean): (() => void) | undefined;
+  readonly acquire: (mayRepeat?: boolean) => (() => void) | undefined;
   /** Lets dials settle. */
-  settle(): Promise<void>;
+  readonly settle: () => Promise<void>;
   /** The request on that connection is over. */
-  finish(index: number): void;
+  readonly finish: (index: number) => void;
 }
 
 function setUp(

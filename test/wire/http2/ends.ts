@@ -242,6 +242,7 @@ export async function rawServer(
 export async function bothEnds(
   t: Teardown,
   limits: Partial<Http2Limits> = {},
+  pair: () => Promise<[Socket, Socket]> = socketPair,
 ): Promise<{
   client: ClientConnection;
   server: ServerConnection;
@@ -249,7 +250,7 @@ export async function bothEnds(
   observer: Observer;
   clock: FakeClock;
 }> {
-  const [accepted, dialled] = await socketPair();
+  const [accepted, dialled] = await pair();
   t.teardown(() => {
     accepted.destroy();
     dialled.destroy();

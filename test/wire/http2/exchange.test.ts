@@ -1,11 +1,16 @@
 /** Both ends of ours together: whole exchanges, large bodies both ways, many at once, relayed as the proxy does it. */
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import type { AddressInfo, Socket } from "node:net";
+import { connect, createServer } from "node:tls";
 import t from "tap";
 import { MeshError } from "../../../src/core/errors.ts";
 import type {
   ClientConnection,
   ServerStream,
 } from "../../../src/wire/exchange.ts";
+import { fakeAuthority } from "../../harness/certificate-authority.ts";
+import { socketPair } from "./raw-peer.ts";
 import { bothEnds, fields, lines, OK, Recorder, requestHead } from "./ends.ts";
 
 const refusal = new MeshError("STREAM_REFUSED", "", {
@@ -74,16 +79,37 @@ async function post(
   return recorder;
 }
 
-for (const hops of [1, 2])
+/** Two ends of one TLS 1.3 connection: accepted and dialled. */
+async function tlsPair(): Promise<[Socket, Socket]> {
+  const { certificateChain, privateKey } = fakeAuthority().issue();
+  const server = createServer({ cert: certificateChain, key: privateKey });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  // Who the peer is, is judged elsewhere.
+  const dialled = connect({ port, rejectUnauthorized: false });
+  const [[accepted]] = (await Promise.all([
+    once(server, "secureConnection"),
+    once(dialled, "secureConnect"),
+  ])) as [[Socket], unknown[]];
+  server.close();
+  return [accepted, dialled];
+}
+
+for (const [hops, pair] of [
+  [1, socketPair],
+  [2, socketPair],
+  [2, tlsPair],
+] as const)
   void t.test(
-    `bodies of any size come back whole, over ${hops} hop(s), many at once`,
+    `bodies of any size come back whole, many at once, over ${hops} hop(s) by ${pair.name}`,
     async (t) => {
-      const last = await bothEnds(t);
+      const last = await bothEnds(t, {}, pair);
       last.requests.onRequest = echo;
       let { client } = last;
       if (hops === 2) {
         const upstream = client;
-        const first = await bothEnds(t);
+        const first = await bothEnds(t, {}, pair);
         first.requests.onRequest = (stream) => relay(stream, upstream);
         client = first.client;
       }

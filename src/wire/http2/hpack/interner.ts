@@ -22,7 +22,7 @@ function decodeText(
   huffman: boolean,
 ): string {
   if (!huffman) return source.toString("latin1", start, end);
-  const room = (end - start) * 2;
+  const room = (end - start) * 2 + 2;
   if (scratch.length < room) scratch = Buffer.allocUnsafeSlow(room);
   const length = huffmanDecode(source, start, end, scratch);
   if (length < 0)

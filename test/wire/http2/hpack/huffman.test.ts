@@ -14,7 +14,7 @@ function encode(text: string): string {
 
 function decode(hex: string): string | undefined {
   const source = Buffer.from(hex, "hex");
-  const target = Buffer.alloc(source.length * 2);
+  const target = Buffer.alloc(source.length * 2 + 2);
   const length = huffmanDecode(source, 0, source.length, target);
   return length < 0 ? undefined : target.toString("latin1", 0, length);
 }

@@ -127,7 +127,7 @@ void t.test(
           });
           decoder.decode(out.bytes, 0, out.length);
           t.equal(decoder.fields[0]?.name, name);
-          t.equal(decoder.fields[0].value, "value");
+          t.equal(decoder.fields[0]?.value, "value");
         }
       }
     }

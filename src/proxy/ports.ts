@@ -1,0 +1,136 @@
+/** Which ports a sidecar listens on, as they are asked for and as they came out. */
+import { UserError } from "../core/errors.ts";
+import { parseAuthority, type LocalUpstream } from "./destination.ts";
+import type { Bound, Listeners } from "./listeners.ts";
+
+/** 0 lets the system choose; undefined leaves the listener out. */
+export interface SidecarPorts {
+  readonly outbound?: number;
+  /** Captured inbound connections. */
+  readonly inbound?: number;
+  readonly link?: number;
+  readonly admin?: number;
+  readonly metrics?: number;
+}
+
+/** Istio's, where it has one. */
+export const DEFAULT_PORTS: Required<SidecarPorts> = {
+  outbound: 15001,
+  inbound: 15006,
+  link: 15008,
+  admin: 15000,
+  metrics: 15020,
+};
+
+/** What listens where, as it came out. */
+export interface BoundPorts {
+  readonly outbound: number | undefined;
+  readonly inbound: number | undefined;
+  readonly link: number | undefined;
+  readonly admin: number | undefined;
+  readonly metrics: number | undefined;
+  /** By the application's port. */
+  readonly published: ReadonlyMap<number, number>;
+  /** By "SERVICE.NS" or "SERVICE.NS:PORT", as it was asked for. */
+  readonly upstreams: ReadonlyMap<string, number>;
+}
+
+/** An open door for callers without a sidecar, under PeerAuthentication. */
+export interface PublishedPort {
+  readonly port: number;
+  readonly appPort: number;
+}
+
+/** A local port that leads to one service. */
+export interface UpstreamPort {
+  readonly port: number;
+  /** "SERVICE.NS" or "SERVICE.NS:PORT" */
+  readonly to: string;
+}
+
+export interface OpenOptions {
+  readonly ports?: SidecarPorts;
+  readonly host?: string;
+  readonly publish?: readonly PublishedPort[];
+  readonly upstream?: readonly UpstreamPort[];
+}
+
+/** The listeners, open. */
+export interface Open {
+  readonly ports: Omit<BoundPorts, "admin" | "metrics">;
+  closeInbound(): void;
+  closeOutbound(): void;
+}
+
+/** Opens all that is asked for, or nothing. */
+export async function openAll(
+  listeners: Listeners,
+  options: OpenOptions,
+): Promise<Open> {
+  const wanted = options.ports ?? DEFAULT_PORTS;
+  const host = options.host ?? "::";
+  const inbound: Bound[] = [];
+  const outbound: Bound[] = [];
+  const published = new Map<number, number>();
+  const upstreams = new Map<string, number>();
+  const opened = async (
+    into: Bound[],
+    bound: Promise<Bound> | undefined,
+  ): Promise<number | undefined> => {
+    if (bound === undefined) return undefined;
+    const done = await bound;
+    into.push(done);
+    return done.port;
+  };
+  const when = <T>(
+    port: number | undefined,
+    open: (port: number) => T,
+  ): T | undefined => (port === undefined ? undefined : open(port));
+  const close = (bounds: readonly Bound[]) => (): void => {
+    for (const bound of bounds) bound.close();
+  };
+  try {
+    const ports = {
+      outbound: await opened(
+        outbound,
+        when(wanted.outbound, (port) => listeners.outbound(port)),
+      ),
+      inbound: await opened(
+        inbound,
+        when(wanted.inbound, (port) => listeners.captured(host, port)),
+      ),
+      link: await opened(
+        inbound,
+        when(wanted.link, (port) => listeners.link(host, port)),
+      ),
+    };
+    for (const { port, appPort } of options.publish ?? [])
+      published.set(
+        appPort,
+        (await opened(inbound, listeners.published(host, port, appPort))) ?? 0,
+      );
+    for (const { port, to } of options.upstream ?? [])
+      upstreams.set(
+        to,
+        (await opened(outbound, listeners.upstream(port, upstreamOf(to)))) ?? 0,
+      );
+    return {
+      ports: { ...ports, published, upstreams },
+      closeInbound: close(inbound),
+      closeOutbound: close(outbound),
+    };
+  } catch (error) {
+    close(inbound)();
+    close(outbound)();
+    throw error;
+  }
+}
+
+function upstreamOf(text: string): LocalUpstream {
+  const named = parseAuthority(text);
+  if (named === undefined)
+    throw new UserError(
+      `upstream "${text}" is not SERVICE.NAMESPACE or SERVICE.NAMESPACE:PORT`,
+    );
+  return named;
+}

@@ -1,0 +1,432 @@
+// Transparent capture: applications that know nothing of the mesh, on hosts of their own, and what is on the wire between them.
+import t from "tap";
+import { eventually } from "../harness/call.ts";
+import {
+  allowOnly,
+  PROXY,
+  requestsTo,
+  startCapturedMesh,
+  WHERRY,
+  type CapturedMesh,
+} from "../harness/captured-mesh.ts";
+import { whyNoHosts, type Host, type RunOptions } from "../harness/hosts.ts";
+import { watchWire } from "../harness/wire-watch.ts";
+
+const HTTP = 8080;
+const LINK = 15008;
+const CALLER = "spiffe://cluster.local/ns/shop/sa/caller";
+const CALLEE = "spiffe://cluster.local/ns/shop/sa/callee";
+
+interface Answer {
+  /** 0 where there was none; `text` says why. */
+  readonly status: number;
+  readonly reason: string;
+  readonly by: string;
+  readonly text: string;
+}
+
+/** A plain HTTP call to an address, as an application makes one. */
+async function curl(
+  from: Host,
+  url: string,
+  more: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<Answer> {
+  const { stdout, stderr } = await from.run(
+    [
+      ...["curl", "-sS", "-i", "--noproxy", "*", "--max-time", "8"],
+      ...more,
+      url,
+    ],
+    options,
+  );
+  const [head = "", ...body] = stdout.split("\r\n\r\n");
+  const field = (name: string): string =>
+    new RegExp(`^${name}: (.*)$`, "im").exec(head)?.[1]?.trim() ?? "";
+  return {
+    status: Number(/^HTTP\/1\.1 ([0-9]{3})/.exec(head)?.[1] ?? 0),
+    reason: field("x-wherry-reason"),
+    by: field("x-answered-by"),
+    text: body.join("\r\n\r\n") || stderr,
+  };
+}
+
+/** Connects, sends `text` (after the greeting, where `waits`), ends its half, and tells what came until the other end. */
+const CLIENT = `
+import { connect } from "node:net";
+const [host, port, order, text, times] = process.argv.slice(1);
+const socket = connect({ host, port: Number(port), allowHalfOpen: true });
+let got = "";
+const send = () => socket.end(text.repeat(Number(times)));
+if (order === "speaks first") send();
+if (order === "after the greeting") socket.once("data", send);
+if (order === "after the end") socket.once("end", send);
+socket.on("data", (chunk) => (got += chunk.toString("latin1")));
+const tell = (how) => {
+  console.log(JSON.stringify({ how, length: got.length, start: got.slice(0, 40), end: got.slice(-40) }));
+  process.exit();
+};
+socket.on("error", (error) => tell(error.code));
+socket.on("close", () => tell("closed"));
+setTimeout(() => tell("nothing happens"), 8000);
+`;
+
+interface Talk {
+  readonly how: string;
+  readonly length: number;
+  readonly start: string;
+  readonly end: string;
+}
+
+async function talk(
+  from: Host,
+  address: string,
+  port: number,
+  order: "speaks first" | "after the greeting" | "after the end",
+  text: string,
+  times = 1,
+  options: RunOptions = {},
+): Promise<Talk> {
+  const { stdout, stderr } = await from.run(
+    [
+      ...[process.execPath, "--input-type=module", "-e", CLIENT],
+      ...[address, String(port), order, text, String(times)],
+    ],
+    options,
+  );
+  if (stdout === "") throw new Error(stderr);
+  return JSON.parse(stdout) as Talk;
+}
+
+/** The nat tables of both families, without counters and comments. */
+async function rulesOf(host: Host): Promise<string> {
+  const saved = await Promise.all(
+    ["iptables-save", "ip6tables-save"].map(
+      async (tool) => (await host.run([tool, "-t", "nat"])).stdout,
+    ),
+  );
+  return saved
+    .join("")
+    .replace(/^#.*\n/gm, "")
+    .replace(/\[[0-9:]+\]/g, "");
+}
+
+const url = (address: string, port: number, path: string): string =>
+  `http://${address.includes(":") ? `[${address}]` : address}:${port}${path}`;
+
+function capture(mesh: CapturedMesh): void {
+  const { network, caller, callee, outside } = mesh;
+  const families = [
+    { family: "IPv4", of: (host: Host): string => host.ipv4 },
+    { family: "IPv6", of: (host: Host): string => host.ipv6 },
+  ] as const;
+  t.teardown(() => mesh.close());
+
+  void t.test("intercept adds its rules once, beside others", async (t) => {
+    const foreign = ["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"];
+    const before: string[] = [];
+    for (const host of [caller, callee]) {
+      for (const tool of ["iptables", "ip6tables"])
+        await host.run([tool, ...foreign]);
+      before.push(await rulesOf(host));
+      const dry = await host.run([...WHERRY, "intercept", "--dry-run"]);
+      t.match(dry.stdout, "# iptables-restore");
+      t.match(dry.stdout, "# ip6tables-restore");
+      t.equal(await rulesOf(host), before.at(-1), "a dry run changes nothing");
+      const first = await host.run([...WHERRY, "intercept"]);
+      t.equal(first.code, 0, first.stderr);
+      t.match(first.stdout, "in IPv4 and IPv6");
+    }
+    const [once, again] = [
+      await rulesOf(caller),
+      (await caller.run([...WHERRY, "intercept"]), await rulesOf(caller)),
+    ];
+    t.equal(again, once, "the second time gives the same rules");
+    t.equal(once.match(/-A OUTPUT -p udp -j RETURN/g)?.length, 2);
+    t.equal(once.match(/--to-ports 15001/g)?.length, 2, "both families");
+    t.equal(once.match(/--to-ports 15006/g)?.length, 2, "both families");
+  });
+
+  void t.test(
+    "a call to the other host's address crosses as mTLS, authorized by the caller's identity",
+    async (t) => {
+      const path = "/plain-path";
+      let answer: Answer | undefined;
+      const seen = await watchWire(network, callee, async () => {
+        answer = await curl(
+          caller,
+          url(callee.ipv4, HTTP, `${path}?plain=query`),
+          ["-d", "plain-body", "-H", "x-plain: plain-field"],
+        );
+      });
+      t.match(answer, { status: 200, by: "callee" });
+      t.equal(answer?.text, "plain answer of callee to plain-body");
+      t.equal(seen.packets(HTTP), 0, "nothing to or from the application");
+      t.ok(seen.packets(LINK) > 0, "but over the link");
+      for (const text of ["plain-path", "plain-body", "plain-field", "answer"])
+        t.notOk(seen.has(text), `"${text}" is not on the wire`);
+      t.strictSame(callee.strangers(), [], "the sidecar alone came to it");
+      t.ok(callee.requests().includes(`POST ${path}?plain=query`));
+
+      const [inbound] = await eventually(
+        "the callee's access log",
+        5000,
+        () => Promise.resolve(callee.accesses(path)),
+        (records) => records.length > 0,
+      );
+      t.match(inbound, {
+        direction: "inbound",
+        status: 200,
+        peer: CALLER,
+        destination: "callee.shop:80",
+      });
+      const [outbound] = await eventually(
+        "the caller's access log",
+        5000,
+        () => Promise.resolve(caller.accesses(path)),
+        (records) => records.length > 0,
+      );
+      t.match(outbound, {
+        direction: "outbound",
+        destination: "callee.shop:80",
+        endpoint: `${callee.ipv4}:${LINK}`,
+        traceId: inbound?.traceId,
+      });
+
+      const spans = await eventually(
+        "the trace",
+        10_000,
+        () =>
+          Promise.resolve(
+            mesh.spans.filter(({ traceId }) => traceId === inbound?.traceId),
+          ),
+        (found) => found.length >= 4,
+      );
+      const chain = [
+        ["caller", "server"],
+        ["caller", "client"],
+        ["callee", "server"],
+        ["callee", "client"],
+      ].map(([instance, kind]) =>
+        spans.find((span) => span.instance === instance && span.kind === kind),
+      );
+      for (const [index, span] of chain.entries())
+        t.equal(
+          span?.parentSpanId,
+          index === 0 ? "" : chain[index - 1]?.spanId,
+          `${span?.instance ?? "?"}'s ${span?.kind ?? "?"} span has its parent`,
+        );
+    },
+  );
+
+  void t.test("a call to an IPv6 address is carried too", async (t) => {
+    let answer: Answer | undefined;
+    const seen = await watchWire(network, caller, async () => {
+      answer = await curl(callee, url(caller.ipv6, HTTP, "/plain-six"));
+    });
+    t.match(answer, { status: 200, by: "caller" });
+    t.equal(seen.packets(HTTP), 0);
+    t.ok(seen.packets(LINK) > 0);
+    t.notOk(seen.has("plain-six"));
+    const [inbound] = await eventually(
+      "the access log",
+      5000,
+      () => Promise.resolve(caller.accesses("/plain-six")),
+      (records) => records.length > 0,
+    );
+    t.match(inbound, { direction: "inbound", peer: CALLEE });
+    t.strictSame(caller.strangers(), []);
+  });
+
+  void t.test(
+    "bytes cross as a CONNECT stream, each half ended by itself",
+    async (t) => {
+      const text = "plain-bytes ";
+      const times = 50_000;
+      const talks: Talk[] = [];
+      const seen = await watchWire(network, callee, async () => {
+        for (const [port, order, count] of [
+          [9000, "after the greeting", times],
+          [9000, "speaks first", 1],
+          [9001, "after the end", 1],
+        ] as const)
+          talks.push(await talk(caller, callee.ipv4, port, order, text, count));
+      });
+      const greeting = "greeting of callee\n";
+      const sent = text.length * times;
+      t.match(
+        talks[0],
+        { how: "closed", start: greeting, end: `seen ${sent}` },
+        "the server speaks first, and last, after the client's end",
+      );
+      t.equal(
+        talks[0]?.length,
+        `${greeting}\nseen ${sent}`.length + sent,
+        "every byte came back",
+      );
+      t.match(talks[1], { how: "closed", end: `seen ${text.length}` });
+      t.match(talks[2], { how: "closed", start: "all I have to say" });
+      await callee.application.prints(JSON.stringify({ after: text }));
+      for (const port of [9000, 9001]) t.equal(seen.packets(port), 0);
+      t.ok(seen.packets(LINK) > 0);
+      for (const words of ["plain-bytes", "greeting of", "all I have"])
+        t.notOk(seen.has(words), `"${words}" is not on the wire`);
+      t.strictSame(callee.strangers(), []);
+    },
+  );
+
+  void t.test(
+    "who is not allowed is refused, with the policy's name",
+    async (t) => {
+      const asked = url(callee.ipv4, HTTP, "/allowed");
+      await mesh.apply(allowOnly("callee", "somebody-else"));
+      const refused = await eventually(
+        "the refusal",
+        5000,
+        () => curl(caller, asked),
+        ({ status }) => status !== 200,
+      );
+      t.match(refused, {
+        status: 403,
+        reason: "NOT_ALLOWED; policy=shop/callee-callers",
+        by: "",
+      });
+      t.match(
+        await talk(caller, callee.ipv4, 9000, "speaks first", "knock"),
+        { length: 0 },
+        "bytes neither",
+      );
+      await mesh.apply(allowOnly("callee", "caller"));
+      await eventually(
+        "service again",
+        5000,
+        () => curl(caller, asked),
+        ({ status }) => status === 200,
+      );
+    },
+  );
+
+  for (const { family, of } of families) {
+    void t.test(
+      `plaintext past the caller's sidecar is refused: ${family}`,
+      async (t) => {
+        const before = callee.requests().length;
+        const path = `/straight-${family}`;
+        const straight = url(of(callee), HTTP, path);
+        const answers: Answer[] = [];
+        const seen = await watchWire(network, callee, async () => {
+          answers.push(
+            // As the proxy's user, whom the rules let through.
+            await curl(caller, straight, [], { uid: PROXY }),
+            await curl(outside, straight),
+          );
+        });
+        for (const answer of answers)
+          t.match(answer, { status: 403, by: "" }, answer.text);
+        t.ok(seen.packets(HTTP) > 10, "it did go to the application's port");
+        t.ok(seen.has(path), "and this look at the wire sees plaintext");
+        t.match(
+          await talk(outside, of(callee), 9000, "speaks first", "knock"),
+          { length: 0 },
+          "bytes are cut off unanswered",
+        );
+        await eventually(
+          "the reason in the log",
+          5000,
+          () => Promise.resolve(callee.accesses(path)),
+          (records) =>
+            records.length === 2 &&
+            records.every(({ reason }) => reason === "MTLS_REQUIRED"),
+        );
+        t.equal(callee.requests().length, before, "the application saw none");
+        t.strictSame(callee.strangers(), []);
+      },
+    );
+
+    void t.test(
+      `no way leads to the sidecar's own ports: ${family}`,
+      async (t) => {
+        for (const port of [15001, 15000])
+          t.match(await curl(outside, url(of(callee), port, "/")), {
+            status: 421,
+          });
+        for (const port of [15006, LINK])
+          t.match(
+            await curl(outside, url(of(callee), port, "/")),
+            { status: 0 },
+            `${port} closes a connection that is not for it`,
+          );
+        const loopback = family === "IPv4" ? "127.0.0.1" : "::1";
+        for (const port of [15006, LINK])
+          t.match(
+            await talk(
+              callee,
+              loopback,
+              port,
+              "speaks first",
+              "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            ),
+            { length: 0 },
+            `${port} from the host itself`,
+          );
+        t.match(callee.sidecar.printed, '"reason":"not captured"');
+      },
+    );
+
+    void t.test(
+      `a destination outside the mesh is passed through: ${family}`,
+      async (t) => {
+        const path = `/outside-${family}`;
+        const seenBefore = requestsTo(mesh.outsideApplication).length;
+        t.match(await curl(caller, url(of(outside), HTTP, path)), {
+          status: 200,
+          by: "outside",
+        });
+        t.strictSame(requestsTo(mesh.outsideApplication).slice(seenBefore), [
+          `GET ${path}`,
+        ]);
+        const [record] = await eventually(
+          "the access log",
+          5000,
+          () => Promise.resolve(caller.accesses(path)),
+          (records) => records.length > 0,
+        );
+        t.match(
+          record,
+          { direction: "outbound", destination: "outside" },
+          "it was captured",
+        );
+        t.match(
+          await talk(caller, of(outside), 9000, "speaks first", "\u0001bytes"),
+          { how: "closed", end: "seen 6" },
+          "bytes as well",
+        );
+        t.match(
+          await talk(caller, of(outside), 9000, "after the greeting", "knock"),
+          { how: "closed", end: "seen 5" },
+          "and a server that speaks first",
+        );
+      },
+    );
+  }
+
+  void t.test("without the rules everything is as it was", async (t) => {
+    const { code } = await callee.run([...WHERRY, "intercept", "--remove"]);
+    t.equal(code, 0);
+    const rules = await rulesOf(callee);
+    t.notMatch(rules, "WHERRY");
+    t.equal(rules.match(/-A OUTPUT -p udp -j RETURN/g)?.length, 2);
+    for (const { of } of families)
+      t.match(await curl(outside, url(of(callee), HTTP, "/bare")), {
+        status: 200,
+        by: "callee",
+      });
+    const again = await callee.run([...WHERRY, "intercept", "--remove"]);
+    t.equal(again.code, 0, "removing twice is no error");
+  });
+}
+
+const missing = whyNoHosts();
+if (missing === undefined) capture(await startCapturedMesh());
+else if (process.env["WHERRY_REQUIRE"] === "all") t.fail(missing);
+else t.pass(missing, { skip: missing });

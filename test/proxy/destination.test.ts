@@ -1,0 +1,240 @@
+/** Where a request wants to go, by all the ways that it can say so. */
+import t from "tap";
+import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
+import {
+  parseAuthority,
+  whereTo,
+  type LocalUpstream,
+} from "../../src/proxy/destination.ts";
+import type { RequestHead } from "../../src/wire/exchange.ts";
+import { resource } from "../harness/pair.ts";
+
+const ALLOW = { authorization: { defaultAction: "ALLOW" } };
+
+function snapshotOf(mesh: Record<string, unknown> = {}): Snapshot {
+  return compileSnapshot(
+    [
+      resource("Mesh", "default", { ...ALLOW, ...mesh }),
+      resource("Service", "orders", {
+        ports: [{ name: "http", port: 80, targetPort: 8080 }],
+        selector: { app: "orders" },
+      }),
+      resource(
+        "Workload",
+        "orders-1",
+        {
+          address: "10.0.0.7",
+          ports: { http: 8080 },
+          serviceAccount: "orders",
+          link: { port: 15008 },
+        },
+        { labels: { app: "orders" } },
+      ),
+      resource("Service", "stripe", {
+        location: "MESH_EXTERNAL",
+        hosts: ["api.stripe.com"],
+        resolution: "DNS",
+        ports: [{ port: 443, appProtocol: "tls" }],
+      }),
+    ],
+    {
+      name: "web-1",
+      namespace: "shop",
+      serviceAccount: "web",
+      labels: {},
+      identity: "spiffe://cluster.local/ns/shop/sa/web",
+    },
+    { store: "s", revision: 1, digest: "" },
+  );
+}
+
+interface Case {
+  readonly name: string;
+  readonly authority: string;
+  readonly method?: string;
+  readonly scheme?: string;
+  readonly captured?: { readonly address: string; readonly port: number };
+  readonly upstream?: LocalUpstream;
+  readonly mesh?: Record<string, unknown>;
+  readonly expected: string;
+}
+
+const ORDERS_8080 = { address: "10.0.0.7", port: 8080 };
+
+const CASES: readonly Case[] = [
+  {
+    name: "a service in the caller's namespace",
+    authority: "orders",
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "a service with its namespace",
+    authority: "orders.shop",
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "its port",
+    authority: "orders.shop:80",
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "case and final dot do not matter",
+    authority: "Orders.SHOP.",
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "an external service",
+    authority: "api.stripe.com:443",
+    method: "CONNECT",
+    expected: "mesh stripe.shop:443",
+  },
+  {
+    name: "no service",
+    authority: "example.org",
+    expected: "outside example.org:80",
+  },
+  {
+    name: "no service, with a port",
+    authority: "example.org:8080",
+    expected: "outside example.org:8080",
+  },
+  {
+    name: "an IPv6 address",
+    authority: "[2001:db8::1]:81",
+    expected: "outside 2001:db8::1:81",
+  },
+  {
+    name: "no service, and REGISTRY_ONLY",
+    authority: "example.org",
+    mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" },
+    expected: "refused UNKNOWN_DESTINATION",
+  },
+  { name: "no host", authority: "", expected: "refused BAD_REQUEST" },
+  {
+    name: "user information",
+    authority: "me@orders.shop",
+    expected: "refused BAD_REQUEST",
+  },
+  {
+    name: "a port that is none",
+    authority: "orders.shop:99999",
+    expected: "refused BAD_REQUEST",
+  },
+  {
+    name: "CONNECT without a port",
+    authority: "orders.shop",
+    method: "CONNECT",
+    expected: "refused BAD_REQUEST",
+  },
+  {
+    name: "https in absolute form",
+    authority: "example.org",
+    scheme: "https",
+    expected: "refused UNSUPPORTED",
+  },
+  {
+    name: "captured, and Host names the service",
+    authority: "orders.shop",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "captured, and Host names the service and the application's port",
+    authority: "orders.shop:8080",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "captured, and Host is the address",
+    authority: "10.0.0.7:8080",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "captured bytes",
+    authority: "10.0.0.7:8080",
+    method: "CONNECT",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "captured to an unknown address: the address counts, not what Host claims",
+    authority: "orders.shop",
+    captured: { address: "192.0.2.1", port: 80 },
+    expected: "outside 192.0.2.1:80",
+  },
+  {
+    name: "captured to a host of an external service",
+    authority: "api.stripe.com",
+    captured: { address: "192.0.2.1", port: 443 },
+    expected: "mesh stripe.shop:443",
+  },
+  {
+    name: "a listener of one service, whatever Host says",
+    authority: "example.org",
+    upstream: { host: "orders.shop", port: undefined },
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "a listener of a service that is gone",
+    authority: "x",
+    upstream: { host: "gone.shop", port: 80 },
+    expected: "refused UNKNOWN_DESTINATION",
+  },
+];
+
+void t.test("where to", (t) => {
+  for (const each of CASES) {
+    const head: RequestHead = {
+      method: each.method ?? "GET",
+      scheme: each.scheme ?? "http",
+      authority: each.authority,
+      path: "/",
+      protocol: undefined,
+      fields: [],
+      contentLength: undefined,
+      acceptsTrailers: false,
+      absoluteForm: each.scheme !== undefined,
+    };
+    const where = whereTo(
+      snapshotOf(each.mesh),
+      head,
+      {
+        protocol: "http/1.1",
+        peer: undefined,
+        remoteAddress: "127.0.0.1",
+        remotePort: 1,
+        originalDestination: each.captured,
+      },
+      each.upstream,
+    );
+    t.equal(describe(where), each.expected, each.name);
+  }
+  t.end();
+});
+
+function describe(where: ReturnType<typeof whereTo>): string {
+  switch (where.kind) {
+    case "mesh":
+      return `mesh ${where.destination.key}`;
+    case "outside":
+      return `outside ${where.host}:${where.port}`;
+    case "refused":
+      return `refused ${where.error.code}`;
+  }
+}
+
+void t.test("authorities", (t) => {
+  for (const [text, expected] of [
+    ["a.b", { host: "a.b", port: undefined }],
+    ["A.B:1", { host: "a.b", port: 1 }],
+    ["[::1]:80", { host: "::1", port: 80 }],
+    ["::1", undefined],
+    ["a:0", undefined],
+    ["a:", undefined],
+    ["a b", undefined],
+    ["a/b", undefined],
+  ] as const)
+    t.same(parseAuthority(text), expected, text);
+  t.end();
+});
