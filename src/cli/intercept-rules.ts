@@ -5,8 +5,11 @@
  * application ─OUTPUT→ not the proxy's, not loopback ─REDIRECT→ 15001 (sidecar, outbound)
  * network ─PREROUTING→ for this host, not the link, not a stated port ─REDIRECT→ 15006 (sidecar, inbound)
  * ```
- * Only chains of our own are touched, so installing twice and removing leave other rules as they were. Connections that
- * were open before the rules came stay as they are: the kernel asks this table about the first packet alone.
+ * Only chains of our own are touched, so installing twice and removing leave other rules as they were.
+ *
+ * The rules are to stand before application and sidecar start. Of a connection that was open before connection tracking began,
+ * the kernel takes the next packet for a first one, which is captured, and the connection breaks. Rules for SYN packets alone would
+ * spare it; but whether a connection is captured must not hang on how soon the kernel forgets an entry that a stray packet made.
  */
 import ipaddr from "ipaddr.js";
 import { messageOf, UserError } from "../core/errors.ts";

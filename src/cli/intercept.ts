@@ -41,7 +41,7 @@ export function registerIntercept(program: Command, context: CliContext): void {
   program
     .command("intercept")
     .description(
-      "send this network namespace's TCP traffic through its sidecar, IPv4 and IPv6 alike (needs CAP_NET_ADMIN)",
+      "send this network namespace's TCP traffic through its sidecar, IPv4 and IPv6 alike (needs CAP_NET_ADMIN); run it before the application starts, for connections that are open then may break",
     )
     .option("--dry-run", "print the rules, change nothing")
     .option("--remove", "take the rules away again")

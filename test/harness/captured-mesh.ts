@@ -137,7 +137,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
   const state = await mkdtemp(join(tmpdir(), "wherry-hosts-"));
   // Sidecars look for their own folder in it.
   await chmod(state, 0o711);
-  const network = await makeNetwork(["caller", "callee", "outside"]);
+  const network = makeNetwork(["caller", "callee", "outside"]);
   const { machine } = network;
   const spans: ReceivedSpan[] = [];
   const collector = await startCollector(machine.ipv4, spans);
@@ -172,8 +172,9 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
           input,
         ),
       );
-    const apply = async (yaml: string): Promise<void> =>
-      void (await cli(["apply", "-f", "-"], yaml));
+    const apply = async (yaml: string): Promise<void> => {
+      await cli(["apply", "-f", "-"], yaml);
+    };
     const { hosts } = network;
     const applications = new Map<string, Daemon>();
     for (const host of hosts.values())
@@ -196,6 +197,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
       const directory = join(state, name);
       await mkdir(directory, { mode: 0o700 });
       await chown(directory, PROXY, PROXY);
+      await must(host.run([...WHERRY, "intercept"]));
       const token = await cli([
         ...["token", "create", "-n", "shop", "--service-account", name],
         ...["--label", `app=${name}`, "--uses", "1", "--ttl", "10m"],

@@ -88,7 +88,7 @@ export function whyNoHosts(): string | undefined {
 const PREFIX = "wherry-";
 const BRIDGE = "bridge";
 
-export async function makeNetwork(names: readonly string[]): Promise<Network> {
+export function makeNetwork(names: readonly string[]): Network {
   const { pid } = process;
   removeStale();
   const net = freeNetwork();

@@ -1,6 +1,11 @@
 /** What of a message crosses the pair unchanged, what is mapped, and what is removed. */
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import {
+  connect as connectHttp2,
+  constants,
+  type ClientHttp2Stream,
+} from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
 import { send, withPair, type Answer } from "../harness/pair.ts";
@@ -243,6 +248,43 @@ void t.test(
       async (pair) => {
         const answer = await pair.call({ path: "/two" });
         t.equal(answer.text, "h2 2.0 /two");
+      },
+    );
+  },
+);
+
+void t.test(
+  "a caller in HTTP/2 without TLS is served, and its reset ends the work upstream",
+  async (t) => {
+    let cancelled: (() => void) | undefined;
+    const ended = new Promise<void>((resolve) => (cancelled = resolve));
+    let reached: (() => void) | undefined;
+    const arrived = new Promise<void>((resolve) => (reached = resolve));
+    await withPair(
+      {
+        app: () => (request, response) => {
+          if (request.url === "/slow") {
+            response.on("close", () => cancelled?.());
+            reached?.();
+          } else response.end(`${request.headers.host} ${request.url}`);
+        },
+      },
+      async (pair) => {
+        const session = connectHttp2(
+          `http://127.0.0.1:${pair.caller.ports.outbound}`,
+        );
+        const get = (path: string): ClientHttp2Stream =>
+          session.request({ ":path": path, ":authority": "orders.shop" });
+        const stream = get("/two?x");
+        let text = "";
+        for await (const chunk of stream) text += String(chunk);
+        t.equal(text, "orders.shop /two?x");
+        const slow = get("/slow");
+        slow.on("error", () => undefined);
+        await arrived;
+        slow.close(constants.NGHTTP2_CANCEL);
+        await ended;
+        session.close();
       },
     );
   },

@@ -101,7 +101,7 @@ void t.test("150 connections of random frames", async (t) => {
       code = (await peer.goaway()).code;
       t.not(code, ErrorCode.NO_ERROR, `seed ${seed}`);
     }
-    t.not(code, ErrorCode.INTERNAL_ERROR, `seed ${seed} found a defect`);
+    t.not(code, ErrorCode.INTERNAL_ERROR, `seed ${seed}: no defect`);
     connection.destroy();
     t.equal(connection.active, 0);
     await peer.ended;
