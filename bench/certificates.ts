@@ -7,8 +7,8 @@ import { createCsr, generatePrivateKey } from "../src/identity/x509.ts";
 import type { Certificates } from "./peer.ts";
 
 export const TRUST_DOMAIN = "demo";
-export const CALLER = `spiffe://${TRUST_DOMAIN}/ns/bench/sa/caller`;
-export const CALLEE = `spiffe://${TRUST_DOMAIN}/ns/bench/sa/callee`;
+export const CALLER: string = `spiffe://${TRUST_DOMAIN}/ns/bench/sa/caller`;
+export const CALLEE: string = `spiffe://${TRUST_DOMAIN}/ns/bench/sa/callee`;
 
 export async function makeCertificates(
   directory: string,

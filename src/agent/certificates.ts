@@ -70,26 +70,32 @@ export async function startCertificates(
     fault.set(text === undefined ? { error } : { error, alarm: text });
   };
 
-  const take = async (next: Credentials): Promise<void> => {
-    latest = next;
-    credentials.set(next);
-    fault.set({});
-    const { certificateChain, privateKey, trustBundle } = next;
-    logger.info(
-      { identity: next.id, expiresAt: timestamp(next.notAfter) },
-      "a new certificate is in use",
-    );
+  /** In order, and apart: a slow disk delays no renewal. */
+  let writing: Promise<void> = Promise.resolve();
+  const write = async ({
+    certificateChain,
+    privateKey,
+    trustBundle,
+  }: Credentials): Promise<void> => {
+    const content = { certificateChain, privateKey, trustBundle };
     try {
-      await directory.write(CREDENTIALS_FILE, {
-        certificateChain,
-        privateKey,
-        trustBundle,
-      });
+      await directory.write(CREDENTIALS_FILE, content);
     } catch (thrown) {
       failed(
         `the certificate cannot be kept in ${directory.path}: ${messageOf(thrown)}; without it this sidecar cannot restart while the control plane is away`,
       );
     }
+  };
+
+  const take = (next: Credentials): void => {
+    latest = next;
+    credentials.set(next);
+    fault.set({});
+    logger.info(
+      { identity: next.id, expiresAt: timestamp(next.notAfter) },
+      "a new certificate is in use",
+    );
+    writing = writing.then(() => write(next));
   };
 
   /** One try; undefined where there is nothing to try with. */
@@ -119,7 +125,7 @@ export async function startCertificates(
           return;
         }
         try {
-          await take(await trying);
+          take(await trying);
           break;
         } catch (thrown) {
           if (signal.aborted) throw thrown;
@@ -173,6 +179,7 @@ export async function startCertificates(
     async close() {
       stop.abort(new Error("the sidecar is stopping"));
       await running;
+      await writing;
     },
   };
 }

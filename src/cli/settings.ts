@@ -73,23 +73,19 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
 }
 
 function configValue(file: string, known: Option, value: unknown): unknown {
+  const isSwitch = known.isBoolean() || known.negate;
+  if (typeof value === "boolean" && isSwitch)
+    // "no-capture: true" takes the capture away.
+    return known.negate ? !value : value;
+  if (isSwitch)
+    throw new UserError(`${file}: ${known.name()} is a switch: true or false`);
   if (Array.isArray(value) && known.parseArg !== undefined)
     return value.map(String);
-  if (typeof value === "string" || typeof value === "number") {
-    if (known.isBoolean())
-      throw new UserError(
-        `${file}: ${known.name()} is a switch: true or false`,
-      );
+  if (typeof value === "string" || typeof value === "number")
     return known.parseArg === undefined
       ? String(value)
       : known.parseArg(String(value), undefined as never);
-  }
-  // "no-capture: true" takes the capture away.
-  if (typeof value === "boolean" && known.isBoolean())
-    return known.negate ? !value : value;
-  throw new UserError(
-    `${file}: ${known.name()} takes ${known.isBoolean() ? "true or false" : "text or a number"}`,
-  );
+  throw new UserError(`${file}: ${known.name()} takes text or a number`);
 }
 
 /** A TCP port from text. */

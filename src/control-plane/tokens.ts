@@ -13,7 +13,6 @@ export type TokenKind = typeof API_TOKEN | typeof ENROLMENT_TOKEN;
 
 /** admin: everything. editor: reads, and writes policy in its namespaces. viewer: reads. */
 export type Role = "admin" | "editor" | "viewer";
-export const ROLES: readonly Role[] = ["admin", "editor", "viewer"];
 
 export interface ApiTokenSpec {
   /** SHA-256 of the secret in hex. */

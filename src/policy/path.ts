@@ -5,6 +5,7 @@
  * escaped slashes, then escapes and dot segments (RFC 3986 5.2.4, 6.2.2.2), then runs of slashes. As in Envoy, the case of the hex
  * digits of an escape is left alone and a "%" that starts no escape is passed on.
  */
+import { memo } from "../core/memo.ts";
 import type { PathNormalization } from "../resources/mesh.ts";
 
 export type NormalisedPath =
@@ -213,7 +214,9 @@ export function readRequest(
 }
 
 /** Lower-case host of an authority, without port (Gateway API and trap 5) and without the final dot of an absolute DNS name. */
-export function hostOf(authority: string): string {
+export const hostOf: (authority: string) => string = memo(readHost);
+
+function readHost(authority: string): string {
   // In "[::1]:80" the colons inside the brackets are the address's.
   const colon = authority.lastIndexOf(":");
   let host =

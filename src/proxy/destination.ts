@@ -1,5 +1,6 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
 import { MeshError } from "../core/errors.ts";
+import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
 import { hostOf } from "../policy/path.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
@@ -103,7 +104,10 @@ export interface Named {
 }
 
 /** `host`, `host:port` or `[v6]:port`; undefined where it is neither. */
-export function parseAuthority(authority: string): Named | undefined {
+export const parseAuthority: (authority: string) => Named | undefined =
+  memo(readAuthority);
+
+function readAuthority(authority: string): Named | undefined {
   const found = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]@/?#\s]+)(?::([0-9]{1,5}))?$/.exec(
     authority,
   );

@@ -8,7 +8,7 @@ import { SERVICE } from "./service.ts";
 import { TRAFFIC_POLICY } from "./traffic-policy.ts";
 import { WORKLOAD } from "./workload.ts";
 
-export type { KindDefinition, Problem } from "./kind.ts";
+export type { KindDefinition } from "./kind.ts";
 
 /** In the order in which they are best applied and shown. */
 export const KINDS: readonly KindDefinition[] = [

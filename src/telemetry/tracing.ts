@@ -93,7 +93,7 @@ export function makeTracing(options: TracingOptions): Tracing {
         parent === undefined
           ? clock.random() * 100 < options.samplingPercentage()
           : parent.sampled;
-      if (!sampled) return unsampled(parent?.traceId, forwarded);
+      if (!sampled) return new Unsampled(parent?.traceId, forwarded);
       return sampledServer(clock, sink, name, parent, state, attributes());
     },
   };
@@ -139,37 +139,34 @@ function readContext(fields: Fields): Incoming {
   };
 }
 
-function unsampled(
-  traceId: string | undefined,
-  forwarded: Fields,
-): ServerTrace {
-  const id = traceId ?? newTraceId();
-  const fields =
-    forwarded.length > 0
-      ? forwarded
-      : [
-          makeField(
-            "traceparent",
-            formatTraceparent({
-              traceId: id,
-              spanId: newSpanId(),
-              sampled: false,
-            }),
-            "without",
-          ),
-        ];
-  const client: ClientTrace = { fields, attribute: ignore, end: ignore };
-  return {
-    traceId: id,
-    sampled: false,
-    attribute: ignore,
-    client: () => client,
-    end: ignore,
-  };
-}
+/** A trace that is not recorded is one object, its attempts' as well: they all send the same context on. */
+class Unsampled implements ServerTrace, ClientTrace {
+  readonly traceId: string;
+  readonly sampled = false;
+  readonly fields: Fields;
 
-function ignore(): void {
-  // What is not sampled records nothing.
+  constructor(traceId: string | undefined, forwarded: Fields) {
+    this.traceId = traceId ?? newTraceId();
+    this.fields = forwarded.length > 0 ? forwarded : this.#begin();
+  }
+
+  client(): ClientTrace {
+    return this;
+  }
+
+  attribute(): void {
+    // What is not sampled records nothing.
+  }
+
+  end(): void {
+    // Nor does it end anywhere.
+  }
+
+  #begin(): Fields {
+    const { traceId, sampled } = this;
+    const value = formatTraceparent({ traceId, spanId: newSpanId(), sampled });
+    return [makeField("traceparent", value, "without")];
+  }
 }
 
 function sampledServer(

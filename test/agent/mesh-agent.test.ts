@@ -1,8 +1,6 @@
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import type { Agent } from "../../src/agent/agent.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
 import { keyOf } from "../../src/resources/envelope.ts";
 import {
   eventually,
@@ -13,26 +11,14 @@ import {
   startTestControlPlane,
   temporaryDirectory,
   until,
-  type Scope,
-  type TestControlPlane,
+  startWithOrders,
+  serving,
 } from "../control-plane/push/control-plane.ts";
-
-async function withOrders(t: Scope): Promise<TestControlPlane> {
-  const plane = await startTestControlPlane(t, {
-    gather: { quiet: 10, most: 100 },
-  });
-  await plane.store.put(MESH, "absent");
-  await plane.store.put(service("orders"), "absent");
-  return plane;
-}
-
-const serving = (agent: Agent): Promise<unknown> =>
-  eventually(agent.state, ({ source }) => source === "stream");
 
 void t.test(
   "an agent enrols with its token, takes its config and serves it",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const agent = await startTestAgent(t, {
       controlPlane: plane.address,
       token: await plane.token(),
@@ -77,7 +63,7 @@ void t.test(
 void t.test(
   "an agent boots from its disk while the control plane is dead, and says so",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const stateDirectory = await temporaryDirectory(t);
     const first = await startTestAgent(t, {
       controlPlane: plane.address,
@@ -136,7 +122,7 @@ void t.test(
 void t.test(
   "a damaged state directory is reported, and the control plane makes it good",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const stateDirectory = await temporaryDirectory(t);
     const options = {
       controlPlane: plane.address,
@@ -167,7 +153,7 @@ void t.test(
 );
 
 void t.test("another instance's config is not served", async (t) => {
-  const plane = await withOrders(t);
+  const plane = await startWithOrders(t);
   const [mine, other] = [
     await temporaryDirectory(t),
     await temporaryDirectory(t),
@@ -201,7 +187,7 @@ void t.test("another instance's config is not served", async (t) => {
 void t.test(
   "a config that cannot be used is refused whole, with the reason, and the old one serves",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const agent = await startTestAgent(t, {
       controlPlane: plane.address,
       token: await plane.token(),
@@ -249,7 +235,7 @@ void t.test(
 void t.test(
   "a config over the limit is refused with the reason, and a smaller one is taken",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const agent = await startTestAgent(t, {
       controlPlane: plane.address,
       token: await plane.token(),
@@ -284,7 +270,7 @@ void t.test(
 void t.test(
   "a lost database empties no mesh: its word is refused until an operator accepts it",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const agent = await startTestAgent(t, {
       controlPlane: plane.address,
       token: await plane.token(),
@@ -329,189 +315,5 @@ void t.test(
       (snapshot) => snapshot?.destination("orders", 80) === undefined,
     );
     t.equal(agent.state.value.refused, undefined);
-  },
-);
-
-void t.test(
-  "a workload is registered when it is ready, follows it, and goes when it is told",
-  async (t) => {
-    const plane = await withOrders(t);
-    let address = "10.0.0.1";
-    const agent = await startTestAgent(t, {
-      controlPlane: plane.address,
-      token: await plane.token({ labels: { app: "orders" } }),
-      name: "orders-1",
-      workload: () => ({
-        address,
-        ports: { http: 8080 },
-        link: { port: 15_008 },
-      }),
-    });
-    const workload = { kind: "Workload", namespace: "shop", name: "orders-1" };
-    await serving(agent);
-    t.equal(
-      await plane.store.get(workload),
-      undefined,
-      "not before it is ready (law 12)",
-    );
-    await agent.setReady(true);
-    t.match(await plane.store.get(workload), {
-      spec: { address: "10.0.0.1", ready: true, serviceAccount: "web" },
-      metadata: { labels: { app: "orders" } },
-    });
-    t.match(plane.push.status(), [
-      { lease: { workload: "shop/orders-1", ready: true } },
-    ]);
-    await eventually(
-      agent.snapshot,
-      (snapshot) =>
-        snapshot?.destination("orders", 80)?.cluster.endpoints.length === 1,
-    );
-    address = "10.0.0.2";
-    await agent.setReady(false);
-    t.match(await plane.store.get(workload), {
-      spec: { address: "10.0.0.2", ready: false },
-    });
-    await agent.deregister();
-    t.equal(await plane.store.get(workload), undefined);
-    await agent.setReady(true);
-    t.equal(
-      await plane.store.get(workload),
-      undefined,
-      "nothing brings it back",
-    );
-  },
-);
-
-void t.test(
-  "a control plane that comes back finds its sidecars within 2 s, registered again",
-  async (t) => {
-    const plane = await withOrders(t);
-    const agent = await startTestAgent(t, {
-      controlPlane: plane.address,
-      token: await plane.token(),
-      name: "web-1",
-      workload: () => ({ address: "10.0.0.1" }),
-    });
-    await serving(agent);
-    await agent.setReady(true);
-    await plane.close();
-    await eventually(agent.state, ({ connected }) => !connected);
-    t.ok(agent.snapshot.value, "serving goes on");
-    const { store, authority, port } = plane;
-    const revision = await store.revision();
-    const began = performance.now();
-    const back = await startTestControlPlane(t, { store, authority, port });
-    await eventually(agent.state, ({ connected }) => connected);
-    t.ok(performance.now() - began < 2500);
-    await back.store.put(service("payments"), "absent");
-    await eventually(
-      agent.snapshot,
-      (snapshot) => snapshot?.destination("payments", 80) !== undefined,
-    );
-    t.equal(
-      await back.store.revision(),
-      revision + 1,
-      "coming back has written nothing",
-    );
-  },
-);
-
-void t.test(
-  "an agent that never reached its control plane waits, says why, and closes at once",
-  async (t) => {
-    const plane = await withOrders(t);
-    const token = await plane.token();
-    await plane.close();
-    const agent = await startTestAgent(t, {
-      controlPlane: plane.address,
-      token,
-    });
-    t.match(
-      (
-        await eventually(
-          agent.state,
-          ({ lastError }) => lastError !== undefined,
-        )
-      ).lastError,
-      /cannot be reached: .*ECONNREFUSED/,
-    );
-    t.match(agent.state.value, { source: "none", connected: false });
-    await agent.setReady(true);
-    await agent.close();
-  },
-);
-
-void t.test(
-  "options that cannot work are refused at the start, with what to do",
-  async (t) => {
-    const stateDirectory = await temporaryDirectory(t);
-    for (const controlPlane of ["", "host", "host:", "host:x", "a:b:1"])
-      await t.rejects(startTestAgent(t, { controlPlane, stateDirectory }), {
-        name: "UserError",
-        message: /HOST:PORT/,
-      });
-    const agent = await startTestAgent(t, {
-      controlPlane: "127.0.0.1:1",
-      stateDirectory,
-    });
-    t.match(
-      (
-        await eventually(
-          agent.state,
-          ({ lastError }) => lastError !== undefined,
-        )
-      ).lastError,
-      /no token: make one with `wherry token create`/,
-    );
-  },
-);
-
-void t.test(
-  "a renewed certificate gets a connection of its own: nothing is sent again, and the workload stays",
-  async (t) => {
-    // OpenSSL judges by the system's time: the test's begins in the past.
-    const clock = fakeClock({ wall: Date.now() - 13 * 3_600_000 });
-    const plane = await startTestControlPlane(t, { clock });
-    await plane.store.put(MESH, "absent");
-    const stateDirectory = await temporaryDirectory(t);
-    const agent = await startTestAgent(t, {
-      clock,
-      stateDirectory,
-      controlPlane: plane.address,
-      token: await plane.token(),
-      name: "web-1",
-      workload: () => ({ address: "10.0.0.1" }),
-    });
-    await serving(agent);
-    await agent.setReady(true);
-    clock.advance(100);
-    await until(() => plane.push.statistics().acknowledged === 2);
-    const [before] = plane.push.status();
-    await until(async () =>
-      (await readdir(stateDirectory)).includes("credentials.json"),
-    );
-    const { resources } = plane.push.statistics();
-    const revision = await plane.store.revision();
-    const first = agent.credentials.value;
-    await until(() => {
-      if (agent.credentials.value !== first) return true;
-      clock.advance(300_000);
-      return false;
-    });
-    await eventually(agent.state, ({ connected }) => connected);
-    await until(() => plane.push.statistics().acknowledged === 3);
-    const [after] = plane.push.status();
-    t.match(after, {
-      name: "web-1",
-      connected: true,
-      lease: { workload: "shop/web-1", ready: true },
-    });
-    t.ok(
-      (after?.certificateExpiresAt ?? 0) > (before?.certificateExpiresAt ?? 0),
-    );
-    t.equal(plane.push.statistics().resources, resources);
-    t.equal(await plane.store.revision(), revision);
-    t.equal(agent.state.value.lastError, undefined);
   },
 );

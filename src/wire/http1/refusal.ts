@@ -7,7 +7,16 @@ interface Refusal {
   readonly code: Code;
 }
 
-export const REFUSALS = {
+export type RefusalKind =
+  | "grammar"
+  | "stalled"
+  | "line"
+  | "expectation"
+  | "head"
+  | "coding"
+  | "version";
+
+export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
   /** Not HTTP, or HTTP that two parsers could read differently. */
   grammar: { status: 400, code: "BAD_REQUEST" },
   /** The head did not come to its end in time (RFC 9110 15.5.9). */
@@ -31,9 +40,7 @@ export const REFUSALS = {
     status: 505,
     code: "UNSUPPORTED",
   },
-} as const satisfies Readonly<Record<string, Refusal>>;
-
-export type RefusalKind = keyof typeof REFUSALS;
+};
 
 /** What came breaks the grammar or a limit. The message names the fault and quotes nothing that the peer sent. */
 export class Http1Fault extends Error {

@@ -1,5 +1,8 @@
 /** An API over a memory store, with sidecars of the test's making. */
-import type { InjectOptions, Response } from "light-my-request";
+import type {
+  InjectOptions,
+  LightMyRequestResponse as Response,
+} from "fastify";
 import type { Test } from "tap";
 import { checkAgainstStore } from "../../../src/control-plane/checks.ts";
 import type { ApiOptions } from "../../../src/control-plane/api/options.ts";

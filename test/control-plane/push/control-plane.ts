@@ -6,7 +6,7 @@ import {
   startAgent,
   type AgentOptions,
 } from "../../../src/agent/mesh-agent.ts";
-import type { Agent } from "../../../src/agent/agent.ts";
+import type { Agent, AgentState } from "../../../src/agent/agent.ts";
 import {
   openAuthority,
   type Authority,
@@ -233,4 +233,19 @@ export function route(
       ],
     },
   };
+}
+
+/** A control plane with a Mesh (revision 1) and a Service "orders" (revision 2), that gathers changes for a moment only. */
+export async function startWithOrders(t: Scope): Promise<TestControlPlane> {
+  const plane = await startTestControlPlane(t, {
+    gather: { quiet: 10, most: 100 },
+  });
+  await plane.store.put(MESH, "absent");
+  await plane.store.put(service("orders"), "absent");
+  return plane;
+}
+
+/** Resolves when the agent serves what a control plane has sent or confirmed. */
+export function serving(agent: Agent): Promise<AgentState> {
+  return eventually(agent.state, ({ source }) => source === "stream");
 }

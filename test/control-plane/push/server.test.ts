@@ -2,21 +2,16 @@ import { status } from "@grpc/grpc-js";
 import t from "tap";
 import type { PushServer } from "../../../src/control-plane/push/server.ts";
 import { systemClock, wait } from "../../../src/core/clock.ts";
-import { openClient } from "../../../src/agent/connection.ts";
-import { DISCOVERY } from "../../../src/push/services.ts";
-import { digestOf, NODE, RESOURCE_TYPE } from "../../../src/push/names.ts";
+import { digestOf, NODE } from "../../../src/push/names.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
-import { fingerprintOf } from "../../../src/identity/pem.ts";
-import { fakeAuthority } from "../../harness/certificate-authority.ts";
 import {
   MESH,
   route,
   service,
-  startTestControlPlane,
   until,
-  type TestControlPlane,
+  startWithOrders,
 } from "./control-plane.ts";
-import { enrolRaw, openRaw, REQUEST } from "./raw-sidecar.ts";
+import { enrolRaw, openRaw } from "./raw-sidecar.ts";
 
 function statusOf(
   push: PushServer,
@@ -25,21 +20,10 @@ function statusOf(
   return push.status().find((sidecar) => sidecar.name === name);
 }
 
-async function withOrders(
-  t: Parameters<typeof startTestControlPlane>[0],
-): Promise<TestControlPlane> {
-  const plane = await startTestControlPlane(t, {
-    gather: { quiet: 10, most: 100 },
-  });
-  await plane.store.put(MESH, "absent");
-  await plane.store.put(service("orders"), "absent");
-  return plane;
-}
-
 void t.test(
   "the first push brings everything in scope, and its Revision says what that is",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     await plane.store.put(
       service("kept", { exportTo: ["."] }, "infra"),
       "absent",
@@ -75,7 +59,7 @@ void t.test(
 void t.test(
   "a change of one route among 1,000 sends one resource, encoded once for all sidecars",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     for (let index = 0; index < 1000; index += 1)
       await plane.store.put(route(`r${index}`, "orders"), "absent");
     const sidecars = await Promise.all(
@@ -115,7 +99,7 @@ void t.test(
 void t.test(
   "a removal names the resource, and nothing else travels",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
     await sidecar.push();
     await plane.store.remove(keyOf(service("orders")));
@@ -128,7 +112,7 @@ void t.test(
 void t.test(
   "a sidecar that comes back gets the differences alone",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const credentials = await enrolRaw(plane, "web-1");
     const metadata = { [NODE.store]: plane.store.id, [NODE.revision]: "3" };
     const held = new Map([
@@ -160,7 +144,7 @@ void t.test(
 void t.test(
   "versions of another store, or of a later past, are not compared: everything is sent",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const credentials = await enrolRaw(plane, "web-1");
     const initialVersions = new Map([
       ["Mesh//default", "1"],
@@ -186,7 +170,7 @@ void t.test(
 void t.test(
   "one message at a time: changes that come while one is unanswered go out together",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
     const first = await sidecar.next();
     for (let index = 0; index < 50; index += 1)
@@ -211,7 +195,7 @@ void t.test(
 void t.test(
   "a large push travels in parts, and each waits for the answer to the one before",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const annotations = { note: "x".repeat(60_000) };
     for (let index = 0; index < 30; index += 1) {
       const resource = service(`s${index}`);
@@ -230,7 +214,7 @@ void t.test(
 void t.test(
   "a refusal is shown with its reason until a push is taken, and the next push brings only what changed",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
     const other = openRaw(t, plane.address, await enrolRaw(plane, "web-2"));
     await sidecar.push();
@@ -283,7 +267,7 @@ void t.test(
 void t.test(
   "a change outside a sidecar's scope sends it nothing",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
     await sidecar.push();
     await plane.token();
@@ -300,7 +284,7 @@ void t.test(
 void t.test(
   "a sidecar that knows another store hears of an acceptance, and only of the right one",
   async (t) => {
-    const plane = await withOrders(t);
+    const plane = await startWithOrders(t);
     const metadata = {
       [NODE.store]: "00000000-0000-4000-8000-000000000000",
       [NODE.revision]: "2",
@@ -325,7 +309,7 @@ void t.test(
 );
 
 void t.test("a sidecar that has left is shown as such", async (t) => {
-  const plane = await withOrders(t);
+  const plane = await startWithOrders(t);
   const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
   await sidecar.push();
   sidecar.close();
@@ -336,7 +320,7 @@ void t.test("a sidecar that has left is shown as such", async (t) => {
 });
 
 void t.test("the newest stream of a sidecar ends the one before", async (t) => {
-  const plane = await withOrders(t);
+  const plane = await startWithOrders(t);
   const credentials = await enrolRaw(plane, "web-1");
   const old = openRaw(t, plane.address, credentials);
   await old.push();
@@ -346,117 +330,3 @@ void t.test("the newest stream of a sidecar ends the one before", async (t) => {
   t.equal(plane.push.status().length, 1);
   t.equal(statusOf(plane.push, "web-1")?.connected, true);
 });
-
-void t.test(
-  "nobody streams without a certificate of our CA that is bound to an instance",
-  async (t) => {
-    const ours = fakeAuthority();
-    const binding = { name: "web-1", labels: {} };
-    const plane = await startTestControlPlane(t, {
-      authority: {
-        trustBundle: ours.bundle,
-        fingerprint: fingerprintOf(ours.root),
-        issuingNotAfter: Infinity,
-        renewalFault: undefined,
-        own: (id) => ours.credentials("control-plane", { id }),
-        sign: () => {
-          throw new Error("nothing is signed here");
-        },
-      },
-    });
-    const good = openRaw(
-      t,
-      plane.address,
-      ours.credentials("web", { binding }),
-    );
-    await good.push();
-    for (const [name, credentials, details] of [
-      [
-        "another CA's",
-        {
-          ...fakeAuthority().credentials("web", { binding }),
-          trustBundle: ours.bundle,
-        },
-        /untrusted issuer/,
-      ],
-      [
-        "one without a binding",
-        ours.credentials("web"),
-        /bound to no workload instance/,
-      ],
-    ] as const) {
-      const sidecar = openRaw(t, plane.address, credentials);
-      const end = await sidecar.ended();
-      t.equal(end.code, status.UNAUTHENTICATED, name);
-      t.match(end.details, details, name);
-      t.equal(sidecar.received.length, 0, name);
-    }
-  },
-);
-
-void t.test(
-  "a stream that starts with anything but a node and our type is refused",
-  async (t) => {
-    const plane = await withOrders(t);
-    const credentials = await enrolRaw(plane, "web-1");
-    for (const request of [
-      REQUEST,
-      {
-        ...REQUEST,
-        node: { id: "x", metadata: {} },
-        typeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-      },
-    ]) {
-      const sidecar = openRaw(t, plane.address, credentials, { greet: false });
-      sidecar.send(request);
-      t.match(await sidecar.ended(), {
-        code: status.INVALID_ARGUMENT,
-        details: new RegExp(RESOURCE_TYPE),
-      });
-    }
-  },
-);
-
-void t.test(
-  "bytes that are no request end their stream and nothing else",
-  async (t) => {
-    const plane = await withOrders(t);
-    const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
-    await sidecar.push();
-    const credentials = await enrolRaw(plane, "web-2");
-    const client = openClient({
-      address: plane.address,
-      trustBundle: credentials.trustBundle,
-      credentials,
-      maxMessageBytes: -1,
-    });
-    const method = DISCOVERY.DeltaAggregatedResources;
-    const code = await new Promise<number>((resolve) => {
-      const stream = client.makeBidiStreamRequest(
-        method.path,
-        () => Buffer.from([0xff, 0xff, 0xff]),
-        method.responseDeserialize,
-      );
-      stream.on("error", () => undefined);
-      stream.on("status", (end: { code: number }) => resolve(end.code));
-      stream.write(REQUEST);
-    });
-    client.close();
-    t.equal(code, status.INTERNAL);
-    await plane.store.put(service("payments"), "absent");
-    t.same((await sidecar.push()).names, ["Service/shop/payments"]);
-  },
-);
-
-void t.test(
-  "a closing control plane says so, and its port is free",
-  async (t) => {
-    const plane = await withOrders(t);
-    const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
-    await sidecar.push();
-    await plane.close();
-    t.equal((await sidecar.ended()).code, status.UNAVAILABLE);
-    const next = await startTestControlPlane(t, { port: plane.port });
-    t.equal(next.port, plane.port);
-  },
-);

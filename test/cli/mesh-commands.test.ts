@@ -1,0 +1,231 @@
+/** status, token and store. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { parseToken } from "../../src/push/token.ts";
+import { runCli, withControlPlane, withServer } from "./harness.ts";
+
+void t.test("tokens: made once, listed without secrets, revoked", async (t) => {
+  const running = await withControlPlane(t);
+  const { cli, controlPlane } = running;
+
+  await t.test("an enrolment token says where and to whom", async (t) => {
+    const { code, out } = await cli(
+      ...["token", "create", "-n", "shop", "--service-account", "web"],
+      ...["--label", "app=web,version=v2", "--label", "tier=front"],
+      ...["--ttl", "2h", "--uses", "3"],
+    );
+    t.equal(code, 0);
+    t.match(parseToken(out), {
+      ca: controlPlane.authority.fingerprint,
+      address: controlPlane.pushAddress,
+    });
+    const { out: listed } = await cli("token", "list");
+    t.match(listed, /^KIND +ID +FOR +EXPIRES\n/);
+    t.match(listed, /EnrolmentToken +\S+ +shop\/web, 3 uses left +20\d\d-/);
+    t.match(listed, /ApiToken +\S+ +admin in all namespaces +never/);
+    t.notMatch(listed, out.trim().split(".")[2]);
+    const json = JSON.parse(
+      (await cli("token", "list", "-o", "json")).out,
+    ) as Record<string, unknown>[];
+    const found = json.find(({ kind }) => kind === "EnrolmentToken");
+    t.match(found, {
+      labels: { app: "web", version: "v2", tier: "front" },
+    });
+    t.notOk(json.some((item) => "hash" in item));
+  });
+
+  await t.test(
+    "an API token may do what its role says, until revoked",
+    async (t) => {
+      const made = JSON.parse(
+        (
+          await cli(
+            ...["token", "create", "--role", "viewer"],
+            ...["--for-namespace", "shop", "-o", "json"],
+          )
+        ).out,
+      ) as { id: string; token: string };
+      const as = (argv: string[]): ReturnType<typeof runCli> =>
+        runCli([...argv, "--server", controlPlane.apiUrl], {
+          environment: { WHERRY_TOKEN: made.token },
+        });
+      t.equal((await as(["get", "services", "-n", "shop"])).code, 0);
+      const refused = await as(["delete", "svc", "x", "-n", "shop"]);
+      t.equal(refused.code, 1);
+      t.match(refused.err, /viewer, which only reads/);
+      t.match((await cli("token", "revoke", "api", made.id)).out, made.id);
+      const late = await as(["get", "services", "-n", "shop"]);
+      t.equal(late.code, 1);
+      t.match(late.err, /token/);
+    },
+  );
+
+  await t.test("slips", async (t) => {
+    const rows: readonly (readonly [string[], RegExp])[] = [
+      [["create"], /what is the token for\?/],
+      [
+        ["create", "--service-account", "web", "--uses", "two"],
+        /--uses two: a whole number is wanted/,
+      ],
+      [
+        ["create", "--service-account", "web", "--label", "app"],
+        /--label: "app" is not of the form KEY=VALUE/,
+      ],
+      [["create", "--service-account", "web", "--ttl", "soon"], /ttl: /],
+      [["create", "--role", "king"], /role: /],
+      [["revoke", "magic", "x"], /"magic": enrolment or api is wanted/],
+      [["revoke", "api", "nobody"], /nobody does not exist/],
+    ];
+    for (const [argv, message] of rows) {
+      const { code, out, err } = await cli("token", ...argv);
+      t.equal(code, 1, argv.join(" "));
+      t.equal(out, "");
+      t.match(err, message);
+    }
+  });
+});
+
+void t.test("the store: shown, accepted by its id alone", async (t) => {
+  const { cli, controlPlane } = await withControlPlane(t);
+  const { id } = controlPlane.store;
+  t.match(
+    (await cli("store", "show")).out,
+    `store ${id} (memory) at revision `,
+  );
+  t.match(JSON.parse((await cli("store", "show", "-o", "json")).out), {
+    id,
+    accepted: false,
+  });
+  const wrong = await cli("store", "accept", "another");
+  t.equal(wrong.code, 1);
+  t.match(wrong.err, `serves from store ${id}, not another`);
+  t.match((await cli("store", "accept", id)).out, /^accepted: /);
+  t.match(JSON.parse((await cli("store", "show", "-o", "json")).out), {
+    accepted: true,
+  });
+});
+
+void t.test("status without a sidecar says how to get one", async (t) => {
+  const { cli, controlPlane } = await withControlPlane(t);
+  const { out } = await cli("status");
+  t.match(out, `store ${controlPlane.store.id} (memory) at revision `);
+  t.match(out, /no sidecar is known: start one with "wherry sidecar"/);
+  t.match(JSON.parse((await cli("status", "-o", "json")).out), {
+    trustDomain: "cluster.local",
+    sidecars: [],
+  });
+});
+
+const NOW = Date.UTC(2026, 0, 2);
+
+function sidecar(name: string, more: object): object {
+  return {
+    name,
+    namespace: "shop",
+    serviceAccount: "web",
+    labels: {},
+    identity: "spiffe://cluster.local/ns/shop/sa/web",
+    connected: true,
+    connectedSince: NOW - 5000,
+    peer: "127.0.0.1",
+    pending: false,
+    certificateExpiresAt: NOW + 7_200_000,
+    agent: { version: "0.1.0", schema: 1 },
+    ...more,
+  };
+}
+
+const STATUS = {
+  now: NOW,
+  trustDomain: "cluster.local",
+  store: { id: "new", revision: 9, kind: "sqlite", accepted: false },
+  sidecars: [
+    sidecar("a-1", {
+      acknowledged: { store: "new", revision: 9, digest: "" },
+      configReceivedAt: NOW - 61_000,
+      lease: { workload: "shop/a-1", ready: true },
+    }),
+    sidecar("b-1", {
+      connected: false,
+      disconnectedAt: NOW - 3000,
+      acknowledged: { store: "old", revision: 40, digest: "" },
+      refused: {
+        version: { store: "new", revision: 4, digest: "" },
+        reason: "another store",
+        at: NOW - 2000,
+      },
+      lease: { workload: "shop/b-1", ready: false },
+    }),
+    sidecar("c-1", { pending: true }),
+  ],
+};
+
+void t.test(
+  "status: a row a sidecar, refusals with their reason, advice",
+  async (t) => {
+    const server = await withServer(t, (_request, response) =>
+      response.end(JSON.stringify(STATUS)),
+    );
+    const environment = { WHERRY_TOKEN: "any" };
+    const { out } = await runCli(["status", "--server", server], {
+      environment,
+    });
+    t.equal(
+      out,
+      `store new (sqlite) at revision 9, trust domain cluster.local
+
+SIDECAR   STATE        WORKLOAD        REVISION  CONFIG        AGE   CERTIFICATE ENDS
+shop/a-1  connected    ready           9         acknowledged  1m1s  in 2h
+shop/b-1  gone for 3s  not ready       40        refused       -     in 2h
+shop/c-1  connected    not registered  -         none yet      -     in 2h
+
+shop/b-1 refused revision 4 of store new, 2s ago:
+  another store
+
+1 of 3 sidecars serve from another store's config. If this store holds what the mesh shall have: wherry store accept new
+`,
+    );
+    const coloured = await runCli(["status", "--server", server], {
+      environment,
+      colours: true,
+    });
+    t.match(coloured.out, "\u001b[31mrefused\u001b[39m");
+    t.equal(coloured.out.replaceAll(/\u001b\[\d+m/g, ""), out);
+  },
+);
+
+void t.test("where the API's token comes from", async (t) => {
+  const seen: (string | undefined)[] = [];
+  const server = await withServer(t, (request, response) => {
+    seen.push(request.headers.authorization);
+    response.end(JSON.stringify({ ...STATUS, sidecars: [] }));
+  });
+  const folder = t.testdir({ "admin.token": "of-state\n", other: "of-file\n" });
+  const status = ["status", "--server", `${server}/`];
+  await runCli([...status, "--state", folder]);
+  await runCli([...status, "--state", folder], {
+    environment: { WHERRY_TOKEN: "of-environment" },
+  });
+  await runCli([...status, "--token-file", join(folder, "other")], {
+    environment: { WHERRY_TOKEN: "of-environment" },
+  });
+  t.strictSame(seen, [
+    "Bearer of-state",
+    "Bearer of-environment",
+    "Bearer of-file",
+  ]);
+  const none = await runCli([...status, "--state", join(folder, "nowhere")]);
+  t.equal(none.code, 1);
+  t.match(
+    none.err,
+    /no API token: .*nowhere\/admin\.token cannot be read \(ENOENT\)\. Name a file/,
+  );
+});
+
+void t.test("tokens that a control plane made open it again", async (t) => {
+  const { cli, controlPlane } = await withControlPlane(t);
+  const file = join(t.testdir(), "token");
+  writeFileSync(file, readFileSync(controlPlane.adminTokenFile, "utf8"));
+  t.equal((await cli("status", "--token-file", file)).code, 0);
+});

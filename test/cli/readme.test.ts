@@ -1,0 +1,106 @@
+/** What the README says is what the code does: the table of reasons, the metrics, the links, the packages. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import t from "tap";
+import { REASONS } from "../../src/core/errors.ts";
+import { makeMeters } from "../../src/proxy/meters.ts";
+import { RESCUES } from "../../src/proxy/rescue.ts";
+import { makeMetrics } from "../../src/telemetry/metrics.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const read = (name: string): string => readFileSync(join(ROOT, name), "utf8");
+const README = read("README.md");
+
+/** The cells of the table's rows that follow a heading, without those of its head. */
+function tableAfter(text: string, heading: string): string[][] {
+  const section = text.slice(text.indexOf(heading) + heading.length);
+  const rows = section
+    .slice(0, section.search(/^## /m))
+    .split("\n")
+    .filter((line) => line.startsWith("|"));
+  return rows.slice(2).map((row) =>
+    row
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+void t.test("the table of reasons is that of the code", (t) => {
+  t.strictSame(
+    tableAfter(README, "## Reasons\n"),
+    (Object.keys(REASONS) as (keyof typeof REASONS)[]).map((code) => [
+      `\`${code}\``,
+      String(RESCUES[code].status),
+      String(RESCUES[code].grpc),
+      REASONS[code],
+    ]),
+  );
+  t.end();
+});
+
+void t.test("every metric of the proxy is there, and no other", (t) => {
+  const registry = makeMetrics({ maxSeries: 100 });
+  makeMeters(registry);
+  const real = [...registry.render().matchAll(/^# HELP (\S+)/gm)].map(
+    ([, name]) => name,
+  );
+  const said = new Set(
+    [...README.matchAll(/`(wherry_[a-z_]+)`/g)].map(([, name]) => name),
+  );
+  t.strictSame([...said].sort(), real.sort());
+  t.end();
+});
+
+const PAGES = [
+  "README.md",
+  "src/README.md",
+  "bench/README.md",
+  "certs/README.md",
+  ...readdirSync(join(ROOT, "src", "decisions")).map(
+    (name) => `src/decisions/${name}`,
+  ),
+];
+
+for (const page of PAGES)
+  void t.test(`${page} links to what is there`, (t) => {
+    const links = [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)/g)];
+    for (const [, target = ""] of links)
+      t.ok(existsSync(join(ROOT, dirname(page), target)), target);
+    t.end();
+  });
+
+void t.test(
+  "files of config/ that the README's commands name are there",
+  (t) => {
+    const named = [...README.matchAll(/-f (config\/\S+\.yaml)/g)];
+    t.ok(named.length > 0);
+    for (const [, file = ""] of named) t.ok(existsSync(join(ROOT, file)), file);
+    t.end();
+  },
+);
+
+void t.test("every package has its line among the decisions", (t) => {
+  const record = read("src/decisions/001-runtime-and-packages.md");
+  const { dependencies, devDependencies } = JSON.parse(
+    read("package.json"),
+  ) as Record<"dependencies" | "devDependencies", Record<string, string>>;
+  for (const name of Object.keys({ ...dependencies, ...devDependencies }))
+    t.ok(record.includes(`\`${name}\``), name);
+  t.end();
+});
+
+void t.test("src/README.md knows every folder and every decision", (t) => {
+  const map = read("src/README.md");
+  const folders = readdirSync(join(ROOT, "src"), {
+    recursive: true,
+    encoding: "utf8",
+  })
+    .filter((file) => file.endsWith(".ts") && file.includes("/"))
+    .map((file) => file.split("/")[0] ?? "");
+  for (const folder of new Set(folders))
+    t.ok(map.includes(`\`${folder}/\``), folder);
+  for (const name of readdirSync(join(ROOT, "src", "decisions")))
+    t.ok(map.includes(`(decisions/${name})`), name);
+  t.end();
+});
