@@ -1,7 +1,14 @@
 // What has to work on any Node, however old: install what is missing, then run a file on the Node that the project pins.
 // Plain JavaScript on purpose: it runs before there is anything that could strip types.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -18,6 +25,14 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
  */
 export function install() {
   if (isInstalled()) return;
+  const modules = join(root, "node_modules");
+  if (existsSync(modules) && lstatSync(modules).isSymbolicLink()) {
+    // "npm ci" would empty the folder that another checkout works with.
+    process.stderr.write(
+      `wherry: ${modules} is a link, and what it leads to is not what the lock file says: install there, or remove the link.\n`,
+    );
+    process.exit(1);
+  }
   const turn = join(root, ".installing");
   const since = Date.now();
   while (!takeTurn(turn)) {

@@ -1,7 +1,7 @@
 /** The control plane's REST API as the commands use it: one request, one answer, and errors that say what to do. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { request } from "undici";
+import type { Dispatcher } from "undici";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import type { Command } from "commander";
 import type { CliContext } from "./context.ts";
@@ -81,11 +81,13 @@ export async function connectApi(
   const base = options.server.replace(/\/+$/, "");
   const token = await findToken(context, options);
   const headers = { authorization: `Bearer ${token}` };
+  // Loaded here: a sidecar knows this module for its errors only, and makes no call.
+  const { request } = await import("undici");
   const send = async (
     method: string,
     path: string,
     body?: unknown,
-  ): ReturnType<typeof request> => {
+  ): Promise<Dispatcher.ResponseData> => {
     try {
       return await request(`${base}${path}`, {
         method,

@@ -2,8 +2,6 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { Agent } from "../agent/agent.ts";
-import { startFileAgent } from "../agent/file-agent.ts";
-import { startAgent } from "../agent/mesh-agent.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
 import { startSidecar, type BoundPorts } from "../proxy/sidecar.ts";
@@ -128,6 +126,8 @@ async function startOwnAgent(
       labels: pairsOf("--label", options.label ?? []),
       ports: appPorts,
     };
+    // Of the two agents the one that is asked for is loaded: gRPC is large, and files have no use for it.
+    const { startFileAgent } = await import("../agent/file-agent.ts");
     return startFileAgent({
       resources: options.resources,
       certificate,
@@ -148,6 +148,7 @@ async function startOwnAgent(
       "--label: in a mesh, labels are bound to the enrolment token (wherry token create --label …), for policy trusts them",
     );
   const token = await tokenOf(options);
+  const { startAgent } = await import("../agent/mesh-agent.ts");
   return startAgent({
     controlPlane: options.controlPlane,
     stateDirectory: options.state,

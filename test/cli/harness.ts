@@ -1,5 +1,5 @@
 /** Runs commands of the CLI in this process, against a real control plane or a server of the test's own. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -50,7 +50,7 @@ export interface Running {
   /** The options by which a command finds it. */
   readonly options: readonly string[];
   /** Runs a command against it. */
-  cli(...argv: string[]): Promise<Ran>;
+  readonly cli: (...argv: string[]) => Promise<Ran>;
 }
 
 /** A control plane in memory, on ports of its own, until the test ends. */
@@ -81,10 +81,6 @@ export async function withControlPlane(t: Test): Promise<Running> {
     options,
     cli: (...argv) => runCli([...argv, ...options]),
   };
-}
-
-export function adminToken({ controlPlane }: Running): string {
-  return readFileSync(controlPlane.adminTokenFile, "utf8").trim();
 }
 
 /** A server that answers as the test says; gives its URL. */

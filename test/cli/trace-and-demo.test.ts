@@ -71,7 +71,7 @@ const impatient: Clock = {
 async function demo(t: Test): Promise<{
   traces: ReturnType<typeof makeTraceStore>;
   did: string[];
-  cli(...argv: string[]): Promise<Ran>;
+  readonly cli: (...argv: string[]) => Promise<Ran>;
 }> {
   const traces = makeTraceStore({ maxTraces: 10 });
   const did: string[] = [];

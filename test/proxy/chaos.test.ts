@@ -1,6 +1,7 @@
 /** Callers and applications that misbehave at every phase, at random: afterwards nothing is left, and the next call succeeds. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
+import { reset } from "../../src/wire/http1/sockets.ts";
 import { seededRandom } from "../harness/fake-clock.ts";
 import { resource, send, until, withPair, type Pair } from "../harness/pair.ts";
 
@@ -11,12 +12,12 @@ type Behaviour = (socket: Socket, random: () => number) => void;
 
 /** What an application does once it has read something. */
 const APPLICATIONS: readonly Behaviour[] = [
-  (socket) => socket.resetAndDestroy(),
+  (socket) => reset(socket),
   (socket) => socket.end(),
   (socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"),
   (socket) => {
     socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", () =>
-      socket.resetAndDestroy(),
+      reset(socket),
     );
   },
   (socket) =>
@@ -41,7 +42,7 @@ const CALLERS: readonly Behaviour[] = [
   (socket) => socket.write("GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n"),
   (socket) => {
     socket.write("GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n", () =>
-      socket.resetAndDestroy(),
+      reset(socket),
     );
   },
   (socket) =>
@@ -51,7 +52,7 @@ const CALLERS: readonly Behaviour[] = [
   (socket) => {
     socket.write(
       "PUT / HTTP/1.1\r\nHost: orders.shop\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-      () => setImmediate(() => socket.resetAndDestroy()),
+      () => setImmediate(() => reset(socket)),
     );
   },
   (socket) => {
@@ -120,7 +121,7 @@ for (const seed of SEEDS)
             socket.on("close", () => open.delete(socket));
             socket.on("data", () => undefined);
             pick(CALLERS)(socket, random);
-            if (open.size > 20) pick([...open]).resetAndDestroy();
+            if (open.size > 20) reset(pick([...open]));
             await new Promise((resolve) => setImmediate(resolve));
           }
           await settled(pair);

@@ -25,9 +25,14 @@ export function attend(socket: Socket, user: SocketUser): void {
   socket.resume();
 }
 
-/** A reset where the transport is bare TCP; other kinds have none that Node would let us send. */
+/**
+ * A reset where the transport is bare TCP; other kinds have none that Node would let us send. While our FIN is on its way libuv
+ * refuses a reset (EINVAL), and Node 26 then never closes the socket: such a one is destroyed.
+ */
 export function reset(socket: Socket): void {
   const isTcp = socket.remoteFamily !== undefined;
-  if (isTcp && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
+  const ending = socket.writableEnded && !socket.writableFinished;
+  if (isTcp && !ending && !(socket instanceof TLSSocket))
+    socket.resetAndDestroy();
   else socket.destroy();
 }

@@ -1,0 +1,139 @@
+/** Spans as a collector gets them: OTLP in protobuf over HTTP, with the ids that travelled with the request. */
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import t, { type Test } from "tap";
+import { silentLogger } from "../../src/core/log.ts";
+import { readExport, type ReceivedSpan } from "../../src/demo/otlp.ts";
+import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
+import type { SpanRecord } from "../../src/telemetry/tracing.ts";
+
+interface Collector {
+  readonly endpoint: string;
+  readonly spans: ReceivedSpan[];
+  readonly paths: string[];
+  readonly headers: IncomingHttpHeaders[];
+}
+
+async function collector(t: Test): Promise<Collector> {
+  const spans: ReceivedSpan[] = [];
+  const paths: string[] = [];
+  const headers: IncomingHttpHeaders[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => void chunks.push(chunk));
+    request.on("end", () => {
+      paths.push(`${request.method ?? ""} ${request.url ?? ""}`);
+      headers.push(request.headers);
+      spans.push(...readExport(Buffer.concat(chunks)));
+      response.writeHead(200).end();
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { endpoint: `http://127.0.0.1:${port}`, spans, paths, headers };
+}
+
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
+const START = Date.UTC(2026, 0, 1) + 0.25;
+
+function record(spanId: string, more: Partial<SpanRecord> = {}): SpanRecord {
+  return {
+    name: "GET orders.shop:80",
+    kind: "server",
+    traceId: TRACE,
+    spanId,
+    parentSpanId: undefined,
+    traceState: undefined,
+    start: START,
+    end: START + 12.5,
+    attributes: { "url.path": "/orders", "http.response.status_code": 200 },
+    error: undefined,
+    ...more,
+  };
+}
+
+const resource = (): Record<string, string> => ({
+  "service.name": "web",
+  "service.instance.id": "web-1",
+});
+
+// The SDK's provider is one for the process: so is the test that looks at what it sends.
+void t.test(
+  "spans arrive as they were recorded, those from before the start too",
+  async (t) => {
+    // A sampler of the environment must not be asked again: what comes here was sampled.
+    process.env["OTEL_TRACES_SAMPLER"] = "always_off";
+    t.teardown(() => delete process.env["OTEL_TRACES_SAMPLER"]);
+    const { endpoint, spans, paths, headers } = await collector(t);
+    const exporter = makeSpanExporter({
+      endpoint: `${endpoint}/`,
+      resource,
+      logger: silentLogger,
+      interval: 10,
+    });
+    const root = "00f067aa0ba902b1";
+    const client = "00f067aa0ba902b2";
+    exporter.sink(record(root));
+    await Promise.all([exporter.start(), exporter.start()]);
+    exporter.sink(
+      record(client, {
+        kind: "client",
+        parentSpanId: root,
+        traceState: "vendor=1",
+        attributes: { "http.response.status_code": 503 },
+        error: "NO_ENDPOINT",
+      }),
+    );
+    exporter.sink(record("00f067aa0ba902b3", { parentSpanId: client }));
+    await exporter.close();
+    t.equal(exporter.dropped, 0);
+    t.ok(paths.every((path) => path === "POST /v1/traces"));
+    t.match(headers[0], { "content-type": "application/x-protobuf" });
+    const bySpan = new Map(spans.map((span) => [span.spanId, span]));
+    t.equal(spans.length, 3, "each once");
+    t.strictSame(bySpan.get(root), {
+      traceId: TRACE,
+      spanId: root,
+      parentSpanId: "",
+      service: "web",
+      instance: "web-1",
+      name: "GET orders.shop:80",
+      kind: "server",
+      start: START,
+      end: START + 12.5,
+      attributes: { "url.path": "/orders", "http.response.status_code": 200 },
+      error: undefined,
+    });
+    t.match(bySpan.get(client), {
+      traceId: TRACE,
+      parentSpanId: root,
+      kind: "client",
+      error: "NO_ENDPOINT",
+    });
+    t.match(bySpan.get("00f067aa0ba902b3"), {
+      parentSpanId: client,
+      kind: "server",
+      error: undefined,
+    });
+  },
+);
+
+void t.test(
+  "before the start spans wait, up to a bound, and are counted past it",
+  async (t) => {
+    const exporter = makeSpanExporter({
+      endpoint: "http://127.0.0.1:1",
+      resource,
+      logger: silentLogger,
+    });
+    for (let index = 0; index < 2050; index += 1)
+      exporter.sink(record(index.toString(16).padStart(16, "0")));
+    t.equal(exporter.dropped, 2);
+    await exporter.close();
+  },
+);
