@@ -11,7 +11,7 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import { EFFECTS, type Outcome } from "../policy/outcome.ts";
 import { decideRetry, type RetryDecision } from "../policy/retry.ts";
-import { deadlineOf, isEventStream, isGrpc } from "../policy/timeout.ts";
+import { isGrpc } from "../policy/timeout.ts";
 import type { ClientTrace } from "../telemetry/tracing.ts";
 import type {
   BodyReceiver,
@@ -20,11 +20,12 @@ import type {
   ResponseHead,
   ServerStream,
 } from "../wire/exchange.ts";
-import { fieldValue, joinedValue, type Fields } from "../wire/fields.ts";
+import { fieldValue, type Fields } from "../wire/fields.ts";
 import type { Account } from "./account.ts";
 import { Attempt } from "./attempt.ts";
 import type { Idler, IdleWatcher } from "./idle.ts";
 import { Replay, type ReplayBudget } from "./replay.ts";
+import { deadlineFor, isEndless } from "./deadline.ts";
 import { rescue } from "./rescue.ts";
 import type { Target, Way } from "./way.ts";
 
@@ -88,7 +89,7 @@ export class Relay implements BodyReceiver, Idler {
     this.idleLimit = way.streamIdle;
     this.#deadline =
       this.grpc || way.timeouts.request > 0
-        ? this.#computeDeadline()
+        ? deadlineFor(stream, way.timeouts, host.clock.now())
         : Number.POSITIVE_INFINITY;
   }
 
@@ -389,16 +390,6 @@ export class Relay implements BodyReceiver, Idler {
     this.#fail(error);
   }
 
-  #computeDeadline(): number {
-    const { fields, method, protocol } = this.stream.head;
-    return deadlineOf(
-      { method, header: (name) => joinedValue(fields, name) },
-      protocol,
-      this.way.timeouts,
-      this.host.clock.now(),
-    );
-  }
-
   #stopAttempt(error: MeshError): void {
     this.#cancelBackoff?.();
     this.#cancelBackoff = undefined;
@@ -443,13 +434,4 @@ export class Relay implements BodyReceiver, Idler {
     this.#paused = false;
     this.stream.resume();
   }
-}
-
-/** A tunnel and an event stream have no end that a time-out could wait for (trap 11). */
-function isEndless(request: RequestHead, response: ResponseHead): boolean {
-  return (
-    request.method === "CONNECT" ||
-    request.protocol !== undefined ||
-    isEventStream(fieldValue(response.fields, "content-type"))
-  );
 }
