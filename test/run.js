@@ -47,21 +47,64 @@ async function check(name, command, args) {
 
 /** Runs test files; their counts are read from the TAP that the run leaves behind. */
 async function tests(name, files, options) {
+  await buildTap();
   process.stdout.write(`${name} …\n`);
   const tap = join(root, ".tap", `${name.replaceAll(" ", "-")}.tap`);
   rmSync(tap, { force: true });
+  // A person watches the counts grow; a log gets the failures alone, below.
+  const reporter = process.stdout.isTTY ? "terse" : "silent";
   const { ok } = await sh("tap", [
     "run",
-    "--reporter=terse",
+    `--reporter=${reporter}`,
     `--output-file=${tap}`,
     "--allow-incomplete-coverage",
     ...options,
     ...files,
   ]);
-  const counts = summary(tap);
+  const text = existsSync(tap) ? readFileSync(tap, "utf8") : "";
+  const counts = summary(text);
   // A run that died before its summary has failed once more than it can tell.
   if (!ok && counts.failed === 0) counts.failed = 1;
+  process.stdout.write(
+    `${failures(text)}  ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`,
+  );
   for (const key of Object.keys(total)) total[key] += counts[key];
+}
+
+/** tap carries a TypeScript loader that Node makes needless; .taprc leaves it out, which a fresh installation must be told. */
+async function buildTap() {
+  const built = join(
+    root,
+    "node_modules",
+    "@tapjs",
+    "test",
+    "dist",
+    "esm",
+    "index.js",
+  );
+  if (!readFileSync(built, "utf8").includes("@tapjs/typescript")) return;
+  process.stdout.write(
+    "building the test runner without its TypeScript loader …\n",
+  );
+  await sh("tap", ["build"]);
+}
+
+/** The failed assertions of a TAP text, each with what TAP says of it; the first hundred lines. */
+function failures(text) {
+  const lines = text.split("\n");
+  const shown = [];
+  for (let index = 0; index < lines.length && shown.length < 100; index += 1) {
+    if (!/^\s*not ok /.test(lines[index])) continue;
+    shown.push(lines[index]);
+    if (!/^\s*---$/.test(lines[index + 1] ?? "")) continue;
+    for (
+      index += 1;
+      index < lines.length && !/^\s*\.\.\.$/.test(lines[index]);
+      index += 1
+    )
+      shown.push(lines[index]);
+  }
+  return shown.length === 0 ? "" : `${shown.join("\n")}\n`;
 }
 
 function filesIn(...folders) {
@@ -72,12 +115,8 @@ function filesIn(...folders) {
   );
 }
 
-function summary(file) {
-  const found = existsSync(file)
-    ? ([...readFileSync(file, "utf8").matchAll(/^# \{ (.*) \}$/gm)].at(
-        -1,
-      )?.[1] ?? "")
-    : "";
+function summary(text) {
+  const found = [...text.matchAll(/^# \{ (.*) \}$/gm)].at(-1)?.[1] ?? "";
   const count = (word) =>
     Number(new RegExp(`${word}: (\\d+)`).exec(found)?.[1] ?? 0);
   return {

@@ -20,16 +20,19 @@ const TIMEOUT = 15_000;
 /** Bytes of an answer: a chain and a bundle. */
 const LONGEST_ANSWER = 2 * 1024 * 1024;
 
+export function unreadableToken(): UserError {
+  return new UserError(
+    "the enrolment token (--token or --token-file) is not one (wherry1.…): give the whole text that `wherry token create` printed",
+  );
+}
+
 /** `name`: the instance name to ask for; "" leaves it to the control plane. */
 export async function enrol(
   options: IssueOptions & { readonly token: string; readonly name: string },
 ): Promise<Credentials> {
   const { address, clock, signal, token, name } = options;
   const parsed = parseToken(token);
-  if (parsed === undefined)
-    throw new UserError(
-      "the enrolment token is not one (wherry1.…): give the whole text that `wherry token create` printed",
-    );
+  if (parsed === undefined) throw unreadableToken();
   const trustBundle = await findRoot({
     ...splitAddress(address),
     fingerprint: parsed.ca,

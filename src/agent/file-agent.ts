@@ -104,13 +104,32 @@ export async function startFileAgent(
   };
 
   let cancelAlarm: Cancel = () => undefined;
-  const watchExpiry = ({ notBefore, notAfter }: Credentials): void => {
+  const watchExpiry = ({
+    notBefore,
+    notAfter,
+  }: Pick<Credentials, "notBefore" | "notAfter">): void => {
     cancelAlarm();
     certificateAlarm = undefined;
-    cancelAlarm = alarm(clock, notAfter - (notAfter - notBefore) / 4, () => {
-      certificateAlarm = `the certificate in ${certificate} expires at ${timestamp(notAfter)}: put its successor there`;
-      logger.error(certificateAlarm);
+    const raise = (text: string): void => {
+      certificateAlarm = text;
+      logger.error(text);
       refresh();
+    };
+    if (clock.wall() < notBefore) {
+      raise(
+        `the certificate in ${certificate} is not valid before ${timestamp(notBefore)}, and no peer takes it until then: check the clock of this machine`,
+      );
+      cancelAlarm = alarm(clock, notBefore, () => {
+        watchExpiry({ notBefore, notAfter });
+        refresh();
+      });
+      return;
+    }
+    cancelAlarm = alarm(clock, notAfter - (notAfter - notBefore) / 4, () => {
+      const verb = clock.wall() < notAfter ? "expires" : "expired";
+      raise(
+        `the certificate in ${certificate} ${verb} at ${timestamp(notAfter)}: put its successor there`,
+      );
     });
   };
 

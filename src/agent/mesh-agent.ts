@@ -9,13 +9,14 @@ import type { Credentials } from "../identity/credentials.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
 import type { Node, Revision } from "../push/messages.ts";
 import { NODE, SCHEMA_VERSION } from "../push/names.ts";
+import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh.ts";
 import type { WorkloadSpec } from "../resources/workload.ts";
 import type { Agent, AgentState, RefusedConfig } from "./agent.ts";
 import { startCertificates } from "./certificates.ts";
 import { makeConfig, MAX_CONFIG_BYTES } from "./config.ts";
 import { openClient } from "./connection.ts";
-import { splitAddress } from "./enrol.ts";
+import { splitAddress, unreadableToken } from "./enrol.ts";
 import { makeKeeper, readKept } from "./last-known-good.ts";
 import { makeRegistration } from "./registration.ts";
 import { describeSelf } from "./self.ts";
@@ -66,6 +67,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     clock,
     logger,
   });
+  // Without a certificate such a token leads nowhere; with one it is not needed, and the mesh goes on (law 8).
+  if (
+    certificates.latest === undefined &&
+    options.token !== undefined &&
+    parseToken(options.token) === undefined
+  ) {
+    await certificates.close();
+    throw unreadableToken();
+  }
 
   let source: AgentState["source"] = "none";
   let connected = false;

@@ -1,15 +1,8 @@
 /** What a sidecar keeps on disk to start without its control plane: files that are whole or not there, and known to be unharmed. */
 import { createHash, randomBytes } from "node:crypto";
-import {
-  chmod,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-} from "node:fs/promises";
+import { chmod, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { makeDirectory } from "../core/directory.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 
 export type Stored =
@@ -39,14 +32,14 @@ export async function openStateDirectory(
   path: string,
 ): Promise<StateDirectory> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectory(path);
     await chmod(path, 0o700);
     // What a crash in the middle of a write has left.
     for (const name of await readdir(path))
       if (TEMPORARY.test(name)) await rm(join(path, name), { force: true });
   } catch (thrown) {
     throw new UserError(
-      `the state directory ${path} cannot be used: ${messageOf(thrown)}; give another with --state-directory`,
+      `the state directory ${path} cannot be used: ${messageOf(thrown)}; give another with --state`,
       { cause: thrown },
     );
   }

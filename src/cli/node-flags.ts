@@ -5,3 +5,18 @@
  * the tail of the latency short. Node refuses this flag in NODE_OPTIONS.
  */
 export const SIDECAR_FLAGS: readonly string[] = ["--single-threaded-gc"];
+
+/**
+ * Node takes flags at its start only: a process that was started without them begins again with them, as the same process.
+ * Does not return where it does.
+ */
+export function beginWithFlags(flags: readonly string[]): void {
+  const missing = flags.filter((flag) => !process.execArgv.includes(flag));
+  if (missing.length === 0 || process.execve === undefined) return;
+  process.execve(process.execPath, [
+    process.execPath,
+    ...process.execArgv,
+    ...missing,
+    ...process.argv.slice(1),
+  ]);
+}

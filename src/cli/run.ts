@@ -5,6 +5,7 @@ import { messageOf, UserError } from "../core/errors.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
+import { beginWithFlags, SIDECAR_FLAGS } from "./node-flags.ts";
 import { applyConfigFile } from "./settings.ts";
 import { painter } from "./table.ts";
 
@@ -36,6 +37,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 
 /** Runs one command; resolves with the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
+  if (argv[0] === "sidecar") beginWithFlags(SIDECAR_FLAGS);
   const stop = new AbortController();
   const stopListening = listenForStop(stop);
   const context: CliContext = {

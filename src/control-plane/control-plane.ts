@@ -1,8 +1,8 @@
 /** The control plane as a whole: opened in the order of dependence, closed in the reverse of it. */
-import { mkdir } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
+import { makeDirectory } from "../core/directory.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Acceptance } from "./api/options.ts";
@@ -86,7 +86,14 @@ async function assemble(
   close: () => Promise<void>,
 ): Promise<ControlPlane> {
   const { stateDirectory, trustDomain, clock, logger } = options;
-  await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+  try {
+    await makeDirectory(stateDirectory);
+  } catch (thrown) {
+    throw new UserError(
+      `the state directory ${stateDirectory} cannot be used: ${messageOf(thrown)}; give another with --state`,
+      { cause: thrown },
+    );
+  }
 
   const store = openStore(options);
   closers.push(() => store.close());

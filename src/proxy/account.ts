@@ -70,6 +70,8 @@ export class Account {
   /** Of the answer that the caller got; 0 for none. */
   status = 0;
   #endpoint: string | undefined;
+  /** Why attempts were repeated, in their order (law 9). */
+  #retried: string | undefined;
   #reason: string | undefined;
   #policy: string | undefined;
   #detail: string | undefined;
@@ -125,6 +127,8 @@ export class Account {
   }
 
   repeated(reason: string): void {
+    this.#retried =
+      this.#retried === undefined ? reason : `${this.#retried}, ${reason}`;
     this.#books.meters.retries.with(this.destination, reason).add();
   }
 
@@ -173,6 +177,8 @@ export class Account {
     if (this.#policy !== undefined)
       trace.attribute("wherry.policy", this.#policy);
     if (this.attempts > 1) trace.attribute("wherry.attempts", this.attempts);
+    if (this.#retried !== undefined)
+      trace.attribute("wherry.retried", this.#retried);
     trace.end({
       status: this.status === 0 ? undefined : this.status,
       reason: this.#reason,
@@ -217,6 +223,7 @@ export class Account {
       route: this.route,
       endpoint: this.#endpoint,
       attempts: this.attempts,
+      retried: this.#retried,
     });
   }
 }

@@ -12,6 +12,7 @@ import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { isOpaque } from "../policy/compile/clusters.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
+import { alarm } from "../push/alarm.ts";
 import type { ServerConnectionInfo, ServerHandler } from "../wire/exchange.ts";
 import { originalDestination } from "../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../wire/sniff.ts";
@@ -74,7 +75,9 @@ export function makeListeners(options: ListenersOptions): Listeners {
         bound = address.port;
       } catch (error) {
         // The second host is the other address family, which a machine need not have.
-        if (index === 0 || !isMissingFamily(error)) throw error;
+        if (index > 0 && isMissingFamily(error)) continue;
+        for (const server of servers) server.close();
+        throw error;
       }
     }
     ownPorts.add(bound);
@@ -189,10 +192,19 @@ export function makeListeners(options: ListenersOptions): Listeners {
       const listener = linkListener({
         credentials: options.credentials,
         clock,
-        onConnection(socket, { uri, protocol }) {
+        onConnection(socket, { uri, protocol, validUntil }) {
           if (!serving.admit(socket, "link")) return;
           const info = { ...infoOf(socket, uri, undefined), protocol };
-          serving.http(socket, protocol, info, handler, "link");
+          const connection = serving.http(
+            socket,
+            protocol,
+            info,
+            handler,
+            "link",
+          );
+          // No identity outlives its certificate (laws 5 and 8): what is under way ends, the next request proves itself anew.
+          const cancel = alarm(clock, validUntil, () => connection.drain());
+          socket.on("close", cancel);
         },
         onRefused(reason, detail, remote) {
           serving.refused("link", reason, detail, remote.address, remote.port);

@@ -63,7 +63,11 @@ export function makeMeters(registry: MetricsRegistry): Meters {
     "Requests under way.",
     ["direction"],
   );
-  const cache = new Map<string, TrafficCells>();
+  // Destination, then peer: both texts are at hand, and one key put together of them for each request is not.
+  const caches: Readonly<
+    Record<Direction, Map<string, Map<string, TrafficCells>>>
+  > = { outbound: new Map(), inbound: new Map() };
+  let cached = 0;
 
   function makeCells(
     direction: Direction,
@@ -98,13 +102,18 @@ export function makeMeters(registry: MetricsRegistry): Meters {
   return {
     registry,
     traffic(direction, destination, peer) {
-      const key = `${direction} ${destination} ${peer}`;
-      let cells = cache.get(key);
-      if (cells === undefined) {
-        if (cache.size >= CACHED) cache.clear();
-        cells = makeCells(direction, destination, peer);
-        cache.set(key, cells);
+      const cache = direction === "outbound" ? caches.outbound : caches.inbound;
+      const known = cache.get(destination)?.get(peer);
+      if (known !== undefined) return known;
+      if (cached >= CACHED) {
+        caches.outbound.clear();
+        caches.inbound.clear();
+        cached = 0;
       }
+      cached += 1;
+      const cells = makeCells(direction, destination, peer);
+      const peers = cache.get(destination) ?? new Map<string, TrafficCells>();
+      cache.set(destination, peers.set(peer, cells));
       return cells;
     },
     retries: registry.counter(

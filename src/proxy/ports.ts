@@ -1,5 +1,6 @@
 /** Which ports a sidecar listens on, as they are asked for and as they came out. */
 import { UserError } from "../core/errors.ts";
+import { cannotListen } from "../core/listening.ts";
 import { parseAuthority, type LocalUpstream } from "./destination.ts";
 import type { Bound, Listeners } from "./listeners.ts";
 
@@ -62,7 +63,15 @@ export interface Open {
   closeOutbound(): void;
 }
 
-/** Opens all that is asked for, or nothing. */
+/** What a listener is called, the option that chooses its port, and whose address it has. */
+type Door = readonly [what: string, option: string, at: "loopback" | "host"];
+const OUTBOUND: Door = ["outbound", "--outbound-port", "loopback"];
+const CAPTURED: Door = ["captured inbound", "--inbound-port", "host"];
+const LINK: Door = ["the link", "--link-port", "host"];
+const PUBLISHED: Door = ["a published port", "--publish", "host"];
+const UPSTREAM: Door = ["an upstream's port", "--upstream", "loopback"];
+
+/** Opens all that is asked for, or nothing. Throws UserError that says which option to change. */
 export async function openAll(
   listeners: Listeners,
   options: OpenOptions,
@@ -75,45 +84,59 @@ export async function openAll(
   const upstreams = new Map<string, number>();
   const opened = async (
     into: Bound[],
-    bound: Promise<Bound> | undefined,
-  ): Promise<number | undefined> => {
-    if (bound === undefined) return undefined;
-    const done = await bound;
-    into.push(done);
-    return done.port;
+    [what, option, at]: Door,
+    port: number,
+    open: (port: number) => Promise<Bound>,
+  ): Promise<number> => {
+    try {
+      const done = await open(port);
+      into.push(done);
+      return done.port;
+    } catch (thrown) {
+      if (thrown instanceof UserError) throw thrown;
+      const address =
+        at === "host" ? { host, hostOption: "--host" } : { host: "127.0.0.1" };
+      throw cannotListen({ what, ...address, port, option }, thrown);
+    }
   };
-  const when = <T>(
+  const when = async (
+    into: Bound[],
+    door: Door,
     port: number | undefined,
-    open: (port: number) => T,
-  ): T | undefined => (port === undefined ? undefined : open(port));
+    open: (port: number) => Promise<Bound>,
+  ): Promise<number | undefined> =>
+    port === undefined ? undefined : opened(into, door, port, open);
   const close = (bounds: readonly Bound[]) => (): void => {
     for (const bound of bounds) bound.close();
   };
   try {
     const ports = {
-      outbound: await opened(
-        outbound,
-        when(wanted.outbound, (port) => listeners.outbound(port)),
+      outbound: await when(outbound, OUTBOUND, wanted.outbound, (port) =>
+        listeners.outbound(port),
       ),
-      inbound: await opened(
-        inbound,
-        when(wanted.inbound, (port) => listeners.captured(host, port)),
+      inbound: await when(inbound, CAPTURED, wanted.inbound, (port) =>
+        listeners.captured(host, port),
       ),
-      link: await opened(
-        inbound,
-        when(wanted.link, (port) => listeners.link(host, port)),
+      link: await when(inbound, LINK, wanted.link, (port) =>
+        listeners.link(host, port),
       ),
     };
     for (const { port, appPort } of options.publish ?? [])
       published.set(
         appPort,
-        (await opened(inbound, listeners.published(host, port, appPort))) ?? 0,
+        await opened(inbound, PUBLISHED, port, (wish) =>
+          listeners.published(host, wish, appPort),
+        ),
       );
-    for (const { port, to } of options.upstream ?? [])
+    for (const { port, to } of options.upstream ?? []) {
+      const upstream = upstreamOf(to);
       upstreams.set(
         to,
-        (await opened(outbound, listeners.upstream(port, upstreamOf(to)))) ?? 0,
+        await opened(outbound, UPSTREAM, port, (wish) =>
+          listeners.upstream(wish, upstream),
+        ),
       );
+    }
     return {
       ports: { ...ports, published, upstreams },
       closeInbound: close(inbound),

@@ -26,7 +26,7 @@ export interface Serving {
     info: ServerConnectionInfo,
     handler: ServerHandler,
     listener: string,
-  ): void;
+  ): ServerConnection;
   /** Bytes on a connection that was admitted, as one CONNECT to `authority`. */
   bytes(
     socket: Socket,
@@ -132,6 +132,7 @@ export function makeServing(options: ServingOptions): Serving {
           : serveHttp1(socket, { clock, info }, withRefusals);
       served.set(connection, listener);
       socket.on("close", () => served.delete(connection));
+      return connection;
     },
     bytes(socket, authority, info, handler) {
       handler.request(new SocketStream(socket, authority, info));

@@ -5,6 +5,7 @@
 import type { Agent, AgentState } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { cannotListen } from "../core/listening.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
 import { watchSource } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
@@ -152,7 +153,12 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     outbound: (upstream) => makeOutbound(outbound, upstream),
     inbound: (arrival) => makeInbound(inbound, arrival),
   });
-  const open = await openAll(listeners, options);
+  const open = await openAll(listeners, options).catch((thrown: unknown) => {
+    clusters.close();
+    host.idle.close();
+    accessLog.close();
+    throw thrown;
+  });
 
   // Pages, then the agent, whose config and certificate go to everyone who watches.
   let unready = false;
@@ -182,12 +188,26 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   for (const kind of ["admin", "metrics"] as const) {
     const port = wanted[kind];
     if (port === undefined) continue;
+    const pagesHost =
+      kind === "admin" ? "127.0.0.1" : (options.metricsHost ?? "::");
     const server = await servePages({
-      host: kind === "admin" ? "127.0.0.1" : (options.metricsHost ?? "::"),
+      host: pagesHost,
       port,
       logger,
       localOnly: kind === "admin",
       pages: kind === "admin" ? adminPages(pageState) : metricsPages(pageState),
+    }).catch(async (thrown: unknown) => {
+      // What is open already would keep the process alive.
+      await end();
+      throw cannotListen(
+        {
+          what: `the ${kind} pages`,
+          host: pagesHost,
+          port,
+          option: `--${kind}-port`,
+        },
+        thrown,
+      );
     });
     ownPorts.add(server.port);
     servers[kind] = server.port;

@@ -1,7 +1,8 @@
 /** One JSON line a request: errors and refusals always, at a bounded rate; everything when asked. */
 import { timestamp, type Clock } from "../core/clock.ts";
+import { messageOf, UserError } from "../core/errors.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
-import { openLineFile } from "./line-file.ts";
+import { openLineFile, type LineFile } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
 
@@ -31,6 +32,8 @@ export interface AccessRecord {
   /** Address and port of the last attempt. */
   readonly endpoint: string | undefined;
   readonly attempts: number;
+  /** Why attempts were repeated, in their order; undefined where none was. */
+  readonly retried?: string | undefined;
 }
 
 export interface AccessLog {
@@ -56,7 +59,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
   const { mode, clock } = options;
   const file =
     options.write === undefined && mode !== "none"
-      ? openLineFile(options.file, clock)
+      ? openFile(options.file, clock)
       : undefined;
   const bucket = tokenBucket({ rate: ERRORS_A_SECOND, burst: ERRORS_A_SECOND });
   const time = timestamps();
@@ -81,6 +84,17 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
   };
 }
 
+function openFile(path: string | undefined, clock: Clock): LineFile {
+  try {
+    return openLineFile(path, clock);
+  } catch (thrown) {
+    throw new UserError(
+      `the access log cannot be opened: ${messageOf(thrown)}; give another with --access-log-file`,
+      { cause: thrown },
+    );
+  }
+}
+
 /** The line, put together by hand: JSON.stringify of a copy with the time took a tenth of a request's cost. */
 function lineOf(
   time: string,
@@ -99,7 +113,9 @@ function lineOf(
     optional("destination", record.destination) +
     optional("route", record.route) +
     optional("endpoint", record.endpoint) +
-    `,"attempts":${record.attempts}${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
+    `,"attempts":${record.attempts}` +
+    optional("retried", record.retried) +
+    `${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
   );
 }
 

@@ -53,6 +53,8 @@ export interface LinkPeer {
   readonly peer: SpiffeId;
   readonly uri: string;
   readonly protocol: Protocol;
+  /** Wall-clock milliseconds: the end of the peer's certificate or of our own, whichever comes first. */
+  readonly validUntil: number;
 }
 
 export interface LinkListenerOptions {
@@ -209,7 +211,11 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
       return;
     }
     const { id, uri } = judgement;
-    options.onConnection(socket, { peer: id, uri, protocol });
+    const validUntil = Math.min(
+      socket.getPeerX509Certificate()?.validToDate.getTime() ?? 0,
+      loaded?.notAfter ?? 0,
+    );
+    options.onConnection(socket, { peer: id, uri, protocol, validUntil });
   };
 
   const tcpServer = createTcpServer({ noDelay: true }, accept);

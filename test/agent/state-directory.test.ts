@@ -85,7 +85,7 @@ void t.test("a directory that cannot be made says what to do", async (t) => {
   await writeFile(join(path, "file"), "");
   await t.rejects(openStateDirectory(join(path, "file", "state")), {
     name: "UserError",
-    message: /--state-directory/,
+    message: /--state$/,
   });
 });
 

@@ -186,7 +186,7 @@ void t.test(
       [
         "a port that is taken",
         { api: { host: "127.0.0.1", port } },
-        /cannot listen on 127\.0\.0\.1 port \d+ \(EADDRINUSE\)/,
+        /cannot listen on 127\.0\.0\.1:\d+: .*\(EADDRINUSE\).*--api/,
       ],
     ];
     for (const [title, changes, message] of rows)

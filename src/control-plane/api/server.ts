@@ -13,6 +13,7 @@ import fastify, {
   type FastifyRequest,
 } from "fastify";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
+import { cannotListen } from "../../core/listening.ts";
 import { addAuthentication, tokenIdOf } from "./authentication.ts";
 import {
   BODY_LIMIT,
@@ -63,16 +64,25 @@ export async function startApi(
   const { host, port, tls } = listen;
   if (tls === undefined && !isLoopback(host))
     throw new UserError(
-      `the API is not served without TLS on ${host}, for tokens would travel in plaintext: give it a certificate and key, or listen on 127.0.0.1`,
+      `the API is not served without TLS on ${host}, for tokens would travel in plaintext: give it --api-certificate and --api-key, or listen on 127.0.0.1 with --api`,
     );
-  const api = await buildApi(options, tls);
+  let api: Api;
+  try {
+    api = await buildApi(options, tls);
+  } catch (thrown) {
+    if (tls === undefined) throw thrown;
+    throw new UserError(
+      `the API's certificate and key (--api-certificate, --api-key) cannot be used: ${messageOf(thrown)}; give PEM files that belong together`,
+      { cause: thrown },
+    );
+  }
   try {
     await api.listen({ host, port });
   } catch (thrown) {
     await api.close();
-    throw new UserError(
-      `the API cannot listen on ${host} port ${port} (${systemCode(thrown) ?? messageOf(thrown)}): stop what listens there, or give another port`,
-      { cause: thrown },
+    throw cannotListen(
+      { what: "the API", host, port, option: "--api" },
+      thrown,
     );
   }
   const shown = isIP(host) === 6 ? `[${host}]` : host;

@@ -9,6 +9,7 @@ import {
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import { cannotListen } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -122,9 +123,21 @@ function bind(
   { host, port }: ListenerOptions,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    const fail = (thrown: Error): void =>
+      reject(
+        cannotListen(
+          {
+            what: "enrolment and config push",
+            host,
+            port,
+            option: "--push",
+          },
+          thrown,
+        ),
+      );
+    server.once("error", fail);
     server.listen(port, host, () => {
-      server.off("error", reject);
+      server.off("error", fail);
       resolve((server.address() as AddressInfo).port);
     });
   });

@@ -147,7 +147,12 @@ export class ClusterState {
           .with(this.key)
           .set(state === "open" ? 2 : state === "half-open" ? 1 : 0);
         if (state === "open") meters.breakerOpened.with(this.key).add();
-        logger.warn({ destination: this.key, state }, "circuit breaker");
+        // Why it opened: what its window holds (law 9).
+        const { calls, failures } = this.breaker.window;
+        logger.warn(
+          { destination: this.key, state, calls, failures },
+          "circuit breaker",
+        );
       },
     });
   }

@@ -14,7 +14,6 @@ const GENERATION = 512;
 const PASSING: ReadonlySet<string> = new Set([
   "age",
   "content-length",
-  "date",
   "etag",
   "expires",
   "if-modified-since",

@@ -71,16 +71,21 @@ export class Output {
   later(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    process.nextTick(flushLater, this);
+    if (due.push(this) === 1) process.nextTick(flushDue);
   }
 
   flush(): void {
-    this.#scheduled = false;
     const text = this.#text;
     if (text === "") return;
     this.#text = "";
     this.#write(text);
     this.#judge();
+  }
+
+  /** What `later` asked for. */
+  flushLate(): void {
+    this.#scheduled = false;
+    this.flush();
   }
 
   /** Drops what has not been given to the socket yet. */
@@ -103,6 +108,11 @@ export class Output {
   }
 }
 
-function flushLater(output: Output): void {
-  output.flush();
+/** The outputs of all connections that are to be flushed at the end of this turn: one tick serves them all. */
+let due: Output[] = [];
+
+function flushDue(): void {
+  const outputs = due;
+  due = [];
+  for (const output of outputs) output.flushLate();
 }

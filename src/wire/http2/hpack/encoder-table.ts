@@ -17,6 +17,8 @@ export interface NameUse {
   last: number;
   /** Values since the last hit. */
   misses: number;
+  /** The name's string literal, made when it is first sent. */
+  literal: Buffer | undefined;
 }
 
 interface Entry {
@@ -73,6 +75,7 @@ export class EncoderTable {
       staticIndex: STATIC_NAMES.get(name) ?? 0,
       last: 0,
       misses: 0,
+      literal: undefined,
     };
     this.uses.set(use.name, use);
     return use;

@@ -139,13 +139,17 @@ export class Encoder {
     const index =
       use.staticIndex > 0 ? use.staticIndex : this.table.indexOfName(use);
     this.integer(out, pattern, prefix, index);
-    if (index === 0) writeString(out, name);
+    if (index !== 0) return;
+    // A name whose values are not indexed never enters the table, and is written each time.
+    const literal = (use.literal ??= literalOf(name));
+    out.copy(literal, 0, literal.length);
   }
 
   private value(out: ByteWriter, field: Field): void {
     const { literal } = field;
     if (literal === undefined) {
-      writeString(out, field.value);
+      if (field.indexing === "without") writePlain(out, field.value);
+      else writeString(out, field.value);
       field.literal = ENCODED_ONCE;
       return;
     }
@@ -187,6 +191,19 @@ function stringInto(text: string, target: Buffer, at: number): number {
   if (text.length > 16) return start + target.write(text, start, "latin1");
   for (let i = 0; i < text.length; i++) target[start + i] = text.charCodeAt(i);
   return start + text.length;
+}
+
+function literalOf(text: string): Buffer {
+  const literal = Buffer.allocUnsafeSlow(text.length + 6);
+  return Buffer.from(literal.subarray(0, stringInto(text, literal, 0)));
+}
+
+/** As it is, without Huffman coding: for values that are new each time, where fewer octets are not worth coding them here and decoding them there. */
+function writePlain(out: ByteWriter, text: string): void {
+  out.reserve(text.length + 6);
+  const { bytes } = out;
+  const at = writeInteger(bytes, out.length, 0x00, 0x7f, text.length);
+  out.length = at + bytes.write(text, at, "latin1");
 }
 
 function writeString(out: ByteWriter, text: string): void {
