@@ -1,10 +1,13 @@
 /** Flags of Node that belong to a sidecar's process, where they were measured to matter. */
 
-/**
- * V8's helper threads wait for the core that the event loop holds when there are few cores; one thread for collection keeps
- * the tail of the latency short. Node refuses this flag in NODE_OPTIONS.
- */
-export const SIDECAR_FLAGS: readonly string[] = ["--single-threaded-gc"];
+export const SIDECAR_FLAGS: readonly string[] = [
+  // V8's helper threads wait for the core that the event loop holds when there are few cores; one thread for collection keeps
+  // the tail of the latency short. Node refuses this flag in NODE_OPTIONS.
+  "--single-threaded-gc",
+  // MiB: half of V8's own limit. What a request allocates dies with it, so a smaller nursery is emptied more often and at no
+  // greater cost; it took 11 MiB off the process under load, and the CPU a request stayed where it was (4: 5 MiB less still, 10 % more CPU).
+  "--max-semi-space-size=8",
+];
 
 /**
  * Node takes flags at its start only: a process that was started without them begins again with them, as the same process.

@@ -18,10 +18,12 @@ export function memo<T>(
   return (text) => {
     const found = known.get(text);
     if (found !== undefined) return found.result;
-    const result = compute(text);
-    if (text.length > bounds.longest) return result;
+    if (text.length > bounds.longest) return compute(text);
+    // A text may be a view of something larger, a request's head with its credentials: what outlives it is a copy of its own.
+    const own = Buffer.from(text, "utf8").toString("utf8");
+    const result = compute(own);
     if (known.size >= bounds.entries) known.clear();
-    known.set(text, { result });
+    known.set(own, { result });
     return result;
   };
 }

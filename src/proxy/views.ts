@@ -25,6 +25,7 @@ export function configView(
         ? undefined
         : { ...state.refused, at: timestamp(state.refused.at) },
     lastError: state.lastError,
+    certificateAlarm: state.certificateAlarm,
     self: snapshot?.self,
     mesh: snapshot?.mesh,
     warnings: snapshot?.warnings,

@@ -1,6 +1,7 @@
 /** One JSON line a request: errors and refusals always, at a bounded rate; everything when asked. */
 import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
+import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 import { openLineFile, type LineFile } from "./line-file.ts";
 
@@ -107,7 +108,7 @@ function lineOf(
     `,"path":${quoted(record.path)},"protocol":${quoted(record.protocol)},"status":${record.status}` +
     optional("reason", record.reason) +
     optional("policy", record.policy) +
-    optional("detail", record.detail) +
+    (record.detail === undefined ? "" : `,"detail":${quoted(record.detail)}`) +
     `,"durationMs":${duration},"bytesReceived":${record.bytesReceived},"bytesSent":${record.bytesSent},"traceId":"${record.traceId}"` +
     optional("peer", record.peer) +
     optional("destination", record.destination) +
@@ -120,7 +121,7 @@ function lineOf(
 }
 
 function optional(name: string, text: string | undefined): string {
-  return text === undefined ? "" : `,"${name}":${quoted(text)}`;
+  return text === undefined ? "" : `,"${name}":${quotedName(text)}`;
 }
 
 /** Printable ASCII but the quotation mark and the backslash: it stands in a JSON string as it is (RFC 8259 7). */
@@ -129,6 +130,9 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 function quoted(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
+
+/** Names of the mesh, of which there are few. */
+const quotedName: (name: string) => string = memo(quoted);
 
 /** Wall milliseconds as `timestamp` writes them; the part that a whole second shares is made once for it. */
 function timestamps(): (wall: number) => string {

@@ -357,7 +357,10 @@ async function metric(sidecar: Sidecar, ...parts: string[]): Promise<number> {
   });
   const line = text
     .split("\n")
-    .find((each) => parts.every((part) => each.includes(part)));
+    .find(
+      (each) =>
+        !each.startsWith("#") && parts.every((part) => each.includes(part)),
+    );
   return line === undefined ? 0 : Number(line.slice(line.lastIndexOf(" ")));
 }
 

@@ -273,6 +273,7 @@ void t.test(
         ...countable,
         rawApp: () => (socket) => {
           socket.on("error", () => undefined);
+          socket.on("end", () => socket.end());
           closed.push(once(socket, "close"));
           socket.once("data", () =>
             socket.write(

@@ -2,6 +2,7 @@
 import type { Resource } from "../../resources/envelope.ts";
 import type { KindDefinition, Problem } from "../../resources/kind.ts";
 import { validate } from "../../resources/validate.ts";
+import { BODY_LIMIT } from "./bodies.ts";
 import { invalid, type Cause } from "./errors.ts";
 import { isObject } from "./merge-patch.ts";
 
@@ -36,6 +37,15 @@ export async function admit(
   );
   if (!validation.ok) throw invalid(what, validation.problems.map(causeOf));
   const { resource } = validation;
+  // Patches add up, and every sidecar in reach would have to take the sum.
+  const bytes = Buffer.byteLength(JSON.stringify(resource));
+  if (bytes > BODY_LIMIT)
+    throw invalid(what, [
+      {
+        field: "",
+        message: `would have ${bytes} bytes as JSON, more than ${BODY_LIMIT}`,
+      },
+    ]);
   const inPlace = await checkInPlace(resource);
   const errors = inPlace.filter(({ severity }) => severity !== "warning");
   if (errors.length > 0) throw invalid(what, errors.map(causeOf));

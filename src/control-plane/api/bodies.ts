@@ -1,11 +1,18 @@
 /** Reads request bodies, JSON or YAML, and says where one is malformed. */
 import { LineCounter, parseDocument } from "yaml";
 import { messageOf } from "../../core/errors.ts";
+import {
+  MOST_ALIASES,
+  structureFaults,
+} from "../../resources/yaml-structure.ts";
 import { ApiError } from "./errors.ts";
 import { jsonFault } from "./json-fault.ts";
 
 /** More than the largest useful resource, less than what would hurt. */
 export const BODY_LIMIT: number = 2 * 1024 * 1024;
+
+/** YAML takes fifty times as long to read as JSON, and everything else waits meanwhile. */
+export const YAML_LIMIT: number = 256 * 1024;
 
 export const JSON_TYPE = "application/json";
 export const MERGE_PATCH_TYPE = "application/merge-patch+json";
@@ -20,6 +27,9 @@ export const YAML_TYPES: readonly string[] = [
 /** No resource is nested half as deep; what recurses over a body needs a bound. */
 const DEEPEST = 64;
 
+/** Far more than in any resource. Each may be wrong in several ways, and what is said of it takes a hundred times its room. */
+const MOST_VALUES = 50_000;
+
 /** Throws ApiError BadRequest with the position. */
 export function parseJson(body: Buffer): unknown {
   const text = decode(body);
@@ -32,11 +42,11 @@ export function parseJson(body: Buffer): unknown {
       `not JSON at line ${line}, column ${column}: ${messageOf(thrown)}`,
     );
   }
-  checkDepth(value);
+  checkSize(value);
   return value;
 }
 
-/** One document; keys only once, aliases bounded by the parser. Throws ApiError BadRequest with the position. */
+/** One document; keys only once, few aliases. Throws ApiError BadRequest with the position. */
 export function parseYaml(body: Buffer): unknown {
   const lines = new LineCounter();
   let value: unknown;
@@ -45,21 +55,25 @@ export function parseYaml(body: Buffer): unknown {
       lineCounter: lines,
       prettyErrors: false,
       stringKeys: true,
+      // `structureFaults` looks for duplicates, in linear time.
+      uniqueKeys: false,
     });
     const [error] = document.errors;
-    if (error !== undefined) {
-      const { line, col } = lines.linePos(error.pos[0]);
-      throw malformed(
-        `not YAML at line ${line}, column ${col}: ${error.message}`,
-      );
-    }
-    value = document.toJS({ maxAliasCount: 100 });
+    if (error !== undefined) throw notYaml(lines, error.pos[0], error.message);
+    const [fault] = structureFaults(document);
+    if (fault !== undefined) throw notYaml(lines, fault.offset, fault.message);
+    value = document.toJS({ maxAliasCount: MOST_ALIASES });
   } catch (thrown) {
     if (thrown instanceof ApiError) throw thrown;
     throw malformed(`not YAML: ${messageOf(thrown)}`);
   }
-  checkDepth(value);
+  checkSize(value);
   return value;
+}
+
+function notYaml(lines: LineCounter, offset: number, what: string): ApiError {
+  const { line, col } = lines.linePos(offset);
+  return malformed(`not YAML at line ${line}, column ${col}: ${what}`);
 }
 
 function decode(body: Buffer): string {
@@ -76,16 +90,21 @@ function malformed(what: string): ApiError {
   return new ApiError("BadRequest", `the body is ${what}`);
 }
 
-/** Level by level, so that depth itself cannot exhaust the stack. */
-function checkDepth(value: unknown): void {
+/** Level by level, so that depth itself cannot exhaust the stack; what an alias stands for counts each time. */
+function checkSize(value: unknown): void {
   let level: unknown[] = [value];
+  let values = 1;
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth > DEEPEST)
       throw malformed(`nested more than ${DEEPEST} levels deep`);
     const next: unknown[] = [];
     for (const item of level)
-      if (typeof item === "object" && item !== null)
+      if (typeof item === "object" && item !== null) {
         for (const child of Object.values(item)) next.push(child);
+        if (values + next.length > MOST_VALUES)
+          throw malformed(`of more than ${MOST_VALUES} values`);
+      }
+    values += next.length;
     level = next;
   }
 }

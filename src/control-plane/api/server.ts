@@ -20,6 +20,7 @@ import {
   JSON_TYPES,
   parseJson,
   parseYaml,
+  YAML_LIMIT,
   YAML_TYPES,
 } from "./bodies.ts";
 import { documentApi } from "./documentation.ts";
@@ -192,8 +193,11 @@ function addBodies(api: Api): void {
   api.addContentTypeParser([...JSON_TYPES], buffer, (_request, body, done) =>
     parseInto(done, () => parseJson(Buffer.from(body))),
   );
-  api.addContentTypeParser([...YAML_TYPES], buffer, (_request, body, done) =>
-    parseInto(done, () => parseYaml(Buffer.from(body))),
+  api.addContentTypeParser(
+    [...YAML_TYPES],
+    { ...buffer, bodyLimit: YAML_LIMIT },
+    (_request, body, done) =>
+      parseInto(done, () => parseYaml(Buffer.from(body))),
   );
   api.addHook("preValidation", (request, _reply, done) => {
     done(bodyError(request));

@@ -7,6 +7,9 @@ import { ApiError, invalid, type Cause } from "./errors.ts";
 
 type Outcome = { readonly value: unknown } | { readonly error: Error };
 
+/** A request with more is not worth reading to the end, and its answer must not be larger than it by far. */
+const MOST_CAUSES = 50;
+
 const ajv = new Ajv({ allErrors: true, strictTypes: false });
 
 /** For fastify's `validatorCompiler`. Wrong bodies are 422, wrong queries and paths 400; both name the field. */
@@ -22,7 +25,15 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({
     compiled ??= ajv.compile(schema);
     const accepts = compiled;
     if (accepts(value)) return { value };
-    const causes = (accepts.errors ?? []).map((error) => causeOf(error, value));
+    const errors = accepts.errors ?? [];
+    const causes = errors
+      .slice(0, MOST_CAUSES)
+      .map((error) => causeOf(error, value));
+    if (errors.length > MOST_CAUSES)
+      causes.push({
+        field: "",
+        message: `and ${errors.length - MOST_CAUSES} more`,
+      });
     return {
       error:
         httpPart === "body"

@@ -63,7 +63,7 @@ interface Waiting {
 
 export class Pool {
   readonly #options: PoolOptions;
-  /** In the order of use: the last was used last, and is used next (law 3: stale connections are the field's random 503s). */
+  /** Those that are idle stand in the order of use: the last was used last, and is used next (law 3: stale connections are the field's random 503s). */
   readonly #entries: Entry[] = [];
   readonly #waiting: Waiting[] = [];
   readonly #dials = new Set<AbortController>();
@@ -153,9 +153,9 @@ export class Pool {
   #serve(entry: Entry, waiter: ConnectionWaiter, reused: boolean): void {
     entry.requests += 1;
     entry.idleSince = Number.NaN;
-    if (entry.connection.protocol === "http/1.1") this.#moveToEnd(entry);
     waiter.connected(entry.connection, reused);
-    if (entry.connection.active === 0) entry.idleSince = this.#now();
+    // Its place does not matter while it carries something; it is moved when it no longer does.
+    if (entry.connection.active === 0) this.#idle(entry);
     const { maxRequestsPerConnection } = this.#options.settings();
     if (
       maxRequestsPerConnection > 0 &&
@@ -170,9 +170,10 @@ export class Pool {
     return this.#options.clock.now();
   }
 
-  #moveToEnd(entry: Entry): void {
+  #idle(entry: Entry): void {
+    entry.idleSince = this.#now();
     const entries = this.#entries;
-    if (entries.at(-1) === entry) return;
+    if (entry.connection.protocol === "h2" || entries.at(-1) === entry) return;
     const index = entries.lastIndexOf(entry);
     if (index < 0) return;
     entries.splice(index, 1);
@@ -286,10 +287,7 @@ export class Pool {
 
   #available(entry: Entry): void {
     if (entry.leaving) return;
-    if (entry.connection.active === 0) {
-      entry.idleSince = this.#now();
-      if (entry.connection.protocol === "http/1.1") this.#moveToEnd(entry);
-    }
+    if (entry.connection.active === 0) this.#idle(entry);
     if (this.#waiting.length > 0) this.#serveWaiting(entry, true);
   }
 

@@ -14,6 +14,7 @@ const GENERATION = 512;
 const PASSING: ReadonlySet<string> = new Set([
   "age",
   "content-length",
+  "date",
   "etag",
   "expires",
   "if-modified-since",
@@ -35,6 +36,10 @@ const PASSING: ReadonlySet<string> = new Set([
  */
 let young = new Map<string, Field>();
 let old = new Map<string, Field>();
+
+/** The last Date alone, once it has come twice: all answers of a second have the same one, and none has it again. */
+let dateLine = "";
+let date: Field | undefined;
 
 function keep(line: string, field: Field): void {
   if (young.size >= GENERATION) {
@@ -64,7 +69,12 @@ export function fieldOfLine(line: string): Field {
     keep(detached(line), field);
     return field;
   }
+  if (line === dateLine) return (date ??= parseFieldLine(dateLine));
   field = parseFieldLine(line);
+  if (field.name === "date") {
+    dateLine = detached(line);
+    date = undefined;
+  }
   if (!isKeepable(field)) return field;
   // The line is a view of a whole head, credentials included: what outlives the request is a copy of its own.
   const copy = detached(line);

@@ -1,4 +1,5 @@
 /** The server's end of an HTTP/2 connection: requests in, responses out (RFC 9113 8.1), and the orderly end (6.8). */
+import { REFUSALS } from "../http1/refusal.ts";
 import type { Socket } from "node:net";
 import { MeshError, type Code } from "../../core/errors.ts";
 import type { Cancel } from "../../core/clock.ts";
@@ -26,8 +27,12 @@ import type { Http2Options } from "./limits.ts";
 import type { Cause } from "./session.ts";
 import { Stream, type StreamHost } from "./stream.ts";
 
-/** RFC 6585 5. */
-const TOO_LARGE: ResponseHead = { status: 431, fields: [], contentLength: 0 };
+/** RFC 6585 5; the codecs' own answers stand in one table (law 9). */
+const TOO_LARGE: ResponseHead = {
+  status: REFUSALS.head.status,
+  fields: [],
+  contentLength: 0,
+};
 
 /** Of what went wrong on our side, what the client may know (7). */
 function resetCodeFor(error: MeshError, responded: boolean): number {

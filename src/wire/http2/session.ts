@@ -36,7 +36,7 @@ export abstract class Session implements StreamHost {
   protected readonly socket: Socket;
   protected readonly clock: Clock;
   protected readonly limits: Http2Limits;
-  protected readonly streams: StreamTable = new StreamTable();
+  protected readonly streams: StreamTable<Stream> = new StreamTable();
   protected readonly closed: ClosedStreams = new ClosedStreams();
   protected readonly pings: Pings = new Pings();
   protected readonly closer: SocketCloser;

@@ -3,14 +3,13 @@
  * time, each pointing to its successor and to what it held, so that one dead table in the old generation kept every
  * exchange after it alive until the next full collection (measured: 3 KiB a request, and half of the process's memory).
  */
-import type { Stream } from "./stream.ts";
 
 /** Slots at first; a power of two. */
 const SLOTS = 16;
 
 /** Open addressing, and an entry is put back in place of a removed one (Knuth 6.4, algorithm R), so that nothing piles up. */
-export class StreamTable {
-  private slots: (Stream | undefined)[] = empty(SLOTS);
+export class StreamTable<S extends { readonly id: number }> {
+  private slots: (S | undefined)[] = empty<S>(SLOTS);
   private mask: number = SLOTS - 1;
   private count = 0;
 
@@ -18,11 +17,11 @@ export class StreamTable {
     return this.count;
   }
 
-  get(id: number): Stream | undefined {
+  get(id: number): S | undefined {
     return this.slots[this.find(id)];
   }
 
-  set(id: number, stream: Stream): void {
+  set(id: number, stream: S): void {
     // At most half full: a search ends after a step or two.
     if (this.count * 2 >= this.slots.length) this.grow();
     const at = this.find(id);
@@ -54,7 +53,7 @@ export class StreamTable {
   }
 
   /** Those of now: what comes and goes meanwhile changes nothing. */
-  values(): Stream[] {
+  values(): S[] {
     return this.slots.filter((stream) => stream !== undefined);
   }
 
@@ -83,6 +82,6 @@ function homeOf(id: number): number {
   return id >>> 1;
 }
 
-function empty(length: number): (Stream | undefined)[] {
-  return new Array<Stream | undefined>(length).fill(undefined);
+function empty<S>(length: number): (S | undefined)[] {
+  return new Array<S | undefined>(length).fill(undefined);
 }

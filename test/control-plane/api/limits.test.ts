@@ -1,0 +1,97 @@
+/** What one request may cost: the API reads, checks and answers within bounds, whatever a holder of a token sends. */
+import t from "tap";
+import { fields, rig, service, SHOP } from "./harness.ts";
+
+const PATH = `${SHOP}/services/a`;
+const YAML = { "content-type": "application/yaml" };
+
+function times(count: number, text: (index: number) => string): string {
+  return Array.from({ length: count }, (_, index) => text(index)).join("");
+}
+
+void t.test("YAML of more than 256 KiB is 413", async (t) => {
+  const { call } = await rig(t);
+  const answer = await call("PUT", PATH, "#".repeat(256 * 1024 + 1), YAML);
+  t.equal(answer.code, 413);
+  t.match(answer.body, { reason: "RequestEntityTooLarge" });
+});
+
+void t.test(
+  "a body of more than 50,000 values is 400, also where aliases make them",
+  async (t) => {
+    const { call } = await rig(t);
+    const ones = "1,".repeat(600);
+    for (const [title, body, headers] of [
+      ["JSON", `[${"0,".repeat(50_000)}0]`, {}],
+      ["YAML", `[${"0,".repeat(50_000)}0]`, YAML],
+      ["aliases", `a: &a [${ones}]\nb: [${"*a ,".repeat(99)}]`, YAML],
+    ] as const) {
+      const answer = await call("PUT", PATH, body, headers);
+      t.equal(answer.code, 400, title);
+      t.match(answer.body, { message: /more than 50000 values/ });
+    }
+  },
+);
+
+void t.test(
+  "a YAML mapping of 20,000 keys is looked through for duplicates without comparing each pair",
+  async (t) => {
+    const { call } = await rig(t);
+    const keys = times(20_000, (index) => `k${index}:\n`);
+    const cpu = process.cpuUsage();
+    const answer = await call("PUT", PATH, `${keys}k7:\n`, YAML);
+    const { user } = process.cpuUsage(cpu);
+    t.equal(answer.code, 400);
+    t.match(answer.body, {
+      message: /not YAML at line 20001, column 1: .*"k7" is there already/,
+    });
+    // Comparing pairs takes 200,000,000 steps: seconds, not tenths of one.
+    t.ok(user < 1_500_000, `${user} µs`);
+  },
+);
+
+void t.test("more than 100 aliases are refused with their place", async (t) => {
+  const { call } = await rig(t);
+  const body = `- &a x\n${"- *a\n".repeat(101)}`;
+  const answer = await call("PUT", PATH, body, YAML);
+  t.equal(answer.code, 400);
+  t.match(answer.body, { message: /line 102, column 3: .*100 aliases/ });
+});
+
+void t.test(
+  "of many things that are wrong with a body or query, 50 are named and the rest counted",
+  async (t) => {
+    const { call } = await rig(t);
+    const namespaces = Array.from({ length: 40_000 }, () => 0);
+    const body = { role: "viewer", namespaces };
+    const answer = await call("POST", "/tokens/api", body);
+    t.equal(answer.code, 422);
+    t.equal(fields(answer).length, 51);
+    t.match(answer.body, { message: /; and 39951 more$/ });
+    t.ok(answer.text.length < 20_000, `${answer.text.length} characters`);
+    const query = times(200, (index) => `&q${index}=1`);
+    const listed = await call("GET", `${SHOP}/services?${query}`);
+    t.equal(listed.code, 400);
+    t.equal(fields(listed).length, 51);
+  },
+);
+
+void t.test("patches cannot add up to more than 2 MiB", async (t) => {
+  const { call } = await rig(t);
+  await call("PUT", PATH, service("a"));
+  const patch = (index: number): object => ({
+    metadata: {
+      annotations: Object.fromEntries(
+        Array.from({ length: 15 }, (_, at) => [
+          `k${index}-${at}`,
+          "x".repeat(60_000),
+        ]),
+      ),
+    },
+  });
+  t.equal((await call("PATCH", PATH, patch(0))).code, 200);
+  t.equal((await call("PATCH", PATH, patch(1))).code, 200);
+  const refused = await call("PATCH", PATH, patch(2));
+  t.equal(refused.code, 422);
+  t.match(refused.body, { message: /would have 27\d{5} bytes as JSON/ });
+});

@@ -1,0 +1,194 @@
+/** The listeners of a running sidecar among hostile peers: the process lives, holds nothing for them, and serves the next good caller. */
+import { connect, type Socket } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import t from "tap";
+import { seededRandom } from "../harness/fake-clock.ts";
+import { resource, send, until, withPair, type Pair } from "../harness/pair.ts";
+import {
+  HTTP1_ATTACKS,
+  HTTP2_ATTACKS,
+  HTTP2_FLOODS,
+  TLS_ATTACKS,
+  type Attack,
+  type Random,
+} from "./attacks.ts";
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+/** Attackers at a time. */
+const CROWD = 16;
+const ROUNDS = 12;
+/** Octets that the heap may have grown by: far less than what was sent. */
+const GROWTH = 48 * 1024 * 1024;
+
+/** How an attacker leaves. */
+const ENDINGS: readonly ((socket: Socket) => void)[] = [
+  (socket) => void socket.end(),
+  (socket) => void socket.resetAndDestroy(),
+  (socket) => void socket.destroy(),
+];
+
+/** One attack. Resolves when the connection is gone, for which the attacker sees after some turns of the event loop. */
+function attack(
+  { run }: Attack,
+  port: number,
+  random: Random,
+  reads: boolean,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.on("error", () => undefined);
+    socket.on("close", () => resolve());
+    if (reads) socket.resume();
+    const leave = ENDINGS[Math.floor(random() * ENDINGS.length)];
+    // Before it is connected, while it speaks, while it is answered, or after.
+    let turns = Math.floor(random() * 200);
+    const wait = (): void => {
+      if (socket.destroyed) return;
+      turns -= 1;
+      if (turns > 0) setImmediate(wait);
+      else {
+        leave?.(socket);
+        // Whoever only half closes goes for good a little later.
+        setTimeout(() => socket.destroy(), 50);
+      }
+    };
+    socket.on("connect", () => run(socket, random));
+    wait();
+  });
+}
+
+interface Door {
+  readonly name: string;
+  readonly port: number;
+}
+
+function doors(pair: Pair): Door[] {
+  const { caller, callee } = pair;
+  return [
+    { name: "outbound", port: caller.ports.outbound ?? 0 },
+    { name: "captured", port: callee.ports.inbound ?? 0 },
+    { name: "link", port: callee.ports.link ?? 0 },
+    {
+      name: "published",
+      port: callee.ports.published.values().next().value ?? 0,
+    },
+    { name: "admin", port: callee.ports.admin ?? 0 },
+    { name: "metrics", port: callee.ports.metrics ?? 0 },
+  ];
+}
+
+/** Open connections of strangers and requests under way, on both sides. */
+async function load(pair: Pair): Promise<number> {
+  let sum = 0;
+  for (const sidecar of [pair.caller, pair.callee]) {
+    const { text } = await send(sidecar.ports.metrics ?? 0, {
+      path: "/metrics",
+      host: "127.0.0.1",
+    });
+    for (const [, kind, count] of text.matchAll(
+      /^wherry_(?:active_requests|connections)\{(?:direction|kind)="([a-z]+)"\} (-?\d+)$/gm,
+    ))
+      if (kind !== "upstream" && kind !== "link")
+        sum += Math.abs(Number(count));
+  }
+  return sum;
+}
+
+async function served(pair: Pair): Promise<boolean> {
+  const published = doors(pair).find(({ name }) => name === "published");
+  const answers = [
+    await pair.call(),
+    await pair.call({ method: "POST", body: "good" }),
+    await send(published?.port ?? 0),
+    await send(pair.callee.ports.metrics ?? 0, {
+      path: "/readyz",
+      host: "127.0.0.1",
+    }),
+  ];
+  return answers.every(({ status }) => status === 200);
+}
+
+void t.test(
+  "attacks of every kind at every door: nothing is left of them, and good callers are served",
+  { timeout: 60_000 },
+  async (t) => {
+    const random = seededRandom(20_260_101);
+    await withPair(
+      {
+        calleePublish: true,
+        mesh: { defaults: { timeouts: { streamIdle: "500ms" } } },
+        resources: [
+          resource("PeerAuthentication", "open", {
+            selector: { matchLabels: { app: "orders" } },
+            mtls: { mode: "PERMISSIVE" },
+          }),
+          resource("TrafficPolicy", "orders", {
+            targetRefs: [{ kind: "Service", name: "orders" }],
+            circuitBreaker: { volumeThreshold: 1_000_000 },
+          }),
+        ],
+        caller: { accessLog: "none" },
+        callee: { accessLog: "none" },
+      },
+      async (pair) => {
+        t.ok(await served(pair), "before");
+        collect();
+        const before = process.memoryUsage().heapUsed;
+        const attacks = [...HTTP1_ATTACKS, ...TLS_ATTACKS, ...HTTP2_ATTACKS];
+        const plan: (readonly [Attack, Door])[] = [];
+        for (let round = 0; round < ROUNDS; round += 1)
+          for (const each of attacks)
+            for (const door of doors(pair)) plan.push([each, door]);
+        // An order without a pattern, the same each time.
+        for (let index = plan.length - 1; index > 0; index -= 1) {
+          const other = Math.floor(random() * (index + 1));
+          const [here, there] = [plan[index], plan[other]];
+          if (here === undefined || there === undefined) continue;
+          plan[index] = there;
+          plan[other] = here;
+        }
+        let next = 0;
+        await Promise.all(
+          Array.from({ length: CROWD }, async () => {
+            for (;;) {
+              const chosen = plan[next];
+              next += 1;
+              if (chosen === undefined) return;
+              await attack(chosen[0], chosen[1].port, random, random() < 0.5);
+            }
+          }),
+        );
+        t.ok(await served(pair), `after ${plan.length} attacks`);
+        while ((await load(pair)) > 0) await until(() => true);
+        collect();
+        const growth = process.memoryUsage().heapUsed - before;
+        t.ok(growth < GROWTH, `the heap has grown by ${growth} octets`);
+      },
+    );
+  },
+);
+
+void t.test(
+  "a flood in HTTP/2 ends its connection, and no other",
+  { timeout: 60_000 },
+  async (t) => {
+    const random = seededRandom(7);
+    await withPair({ caller: { accessLog: "none" } }, async (pair) => {
+      for (const { name, run } of HTTP2_FLOODS) {
+        const socket = connect(pair.caller.ports.outbound ?? 0, "127.0.0.1");
+        socket.on("error", () => undefined);
+        socket.resume();
+        const closed = new Promise<void>((resolve) =>
+          socket.on("close", () => resolve()),
+        );
+        run(socket, random);
+        const call = pair.call();
+        await closed;
+        t.equal((await call).status, 200, `${name}: beside it`);
+      }
+    });
+  },
+);

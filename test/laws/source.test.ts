@@ -1,0 +1,126 @@
+/** What laws 9 and 11 say of the source itself: who may name a status, and who may read the time. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ESLint } from "eslint";
+import t from "tap";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const SRC = join(ROOT, "src");
+
+/** The file's code without its comments; strings stay. */
+function codeOf(file: string): string {
+  return readFileSync(join(SRC, file), "utf8").replace(
+    /\/\*[^]*?\*\/|(^|[^:"'`\\])\/\/[^\n]*/g,
+    (_all, before: string | undefined) => before ?? "",
+  );
+}
+
+function sources(...folders: readonly string[]): string[] {
+  return folders.flatMap((folder) =>
+    readdirSync(join(SRC, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.[jt]s$/.test(name))
+      .map((name) => join(folder, name)),
+  );
+}
+
+/** The lines of `files` that match, as "FILE: LINE". */
+function matches(files: readonly string[], pattern: RegExp): string[] {
+  return files.flatMap((file) =>
+    codeOf(file)
+      .split("\n")
+      .filter((line) => pattern.test(line))
+      .map((line) => `${file}: ${line.trim()}`),
+  );
+}
+
+const CLOCK =
+  /\b(?:setTimeout|setInterval|performance|hrtime|uptime)\b|\bDate\b|\bMath\.random\b|\bAbortSignal\.timeout\b|node:(?:timers|perf_hooks)/;
+const STATUS =
+  /\bstatus(?:Code)?\s*[:=]\s*[45][0-9]{2}\b|\b(?:writeHead|respond|row)\(\s*[45][0-9]{2}\b|HTTP\/1\.1 [45][0-9]{2}/;
+
+void t.test(
+  "law 11: nothing but core/clock.ts reads the time, sets a timer or draws a random number",
+  (t) => {
+    const files = sources(".").filter(
+      (file) =>
+        // What runs before there is a Node that could load the clock, and what builds the package.
+        !["core/clock.ts", "launch.js", "build.js"].includes(file),
+    );
+    t.ok(files.length > 200, `${files.length} files`);
+    const found = matches(files, CLOCK).filter(
+      // A type's name, and the words of a message, read no clock.
+      (line) =>
+        !/^\S+: (?:.*\bvalidToDate\b|.*"[^"]*\bDate\b[^"]*")/.test(line),
+    );
+    t.same(found, []);
+    t.end();
+  },
+);
+
+void t.test(
+  "law 11: the scan and the linter know what they forbid",
+  async (t) => {
+    for (const line of [
+      "const now = Date.now();",
+      "setTimeout(run, 1);",
+      "Math.random()",
+      "AbortSignal.timeout(5)",
+      'import { setTimeout as sleep } from "node:timers/promises";',
+    ])
+      t.match(line, CLOCK);
+    for (const line of [
+      "clock.after(5, run)",
+      "the date of it",
+      "setImmediate(x)",
+    ])
+      t.notMatch(line, CLOCK);
+    const eslint = new ESLint({
+      cwd: ROOT,
+      overrideConfigFile: join(ROOT, ".eslint.config.js"),
+    });
+    const config = (await eslint.calculateConfigForFile(
+      join(SRC, "proxy/relay.ts"),
+    )) as { rules: Record<string, unknown[]> };
+    const globals = JSON.stringify(config.rules["no-restricted-globals"]);
+    for (const name of ["setTimeout", "setInterval", "Date", "performance"])
+      t.match(globals, `"name":"${name}"`);
+    t.match(
+      JSON.stringify(config.rules["no-restricted-properties"]),
+      '"object":"Math","property":"random"',
+    );
+    t.equal(config.rules["no-restricted-globals"]?.[0], 2, "as an error");
+  },
+);
+
+void t.test(
+  "law 9: no file of the data path but rescue.ts and the codecs' table of refusals names the status of a failure",
+  (t) => {
+    const allowed = [
+      "proxy/rescue.ts",
+      "wire/http1/refusal.ts",
+      // The sidecar's own pages are no answers to a request of the mesh.
+      "proxy/admin.ts",
+      "proxy/pages.ts",
+    ];
+    const files = sources("proxy", "wire", "policy").filter(
+      (file) => !allowed.includes(file),
+    );
+    t.same(matches(files, STATUS), []);
+    for (const file of allowed)
+      t.ok(
+        file === "proxy/admin.ts" ||
+          matches([file], STATUS).length > 0 ||
+          /row\(/.test(codeOf(file)),
+        `${file} is there for it`,
+      );
+    for (const line of [
+      "{ status: 503 }",
+      "response.statusCode = 404",
+      "writeHead(500)",
+    ])
+      t.match(line, STATUS);
+    t.notMatch("if (status === 429)", STATUS);
+    t.end();
+  },
+);
