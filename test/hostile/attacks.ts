@@ -195,7 +195,7 @@ export const HTTP2_FLOODS: readonly Attack[] = [
     ...many(50_000, () => frame(DATA, 0, 1)),
   ]),
   http2("PRIORITY", () =>
-    many(50_000, () => frame(PRIORITY, 0, 1, Buffer.from([0, 0, 0, 3, 1]))),
+    many(60_000, () => frame(PRIORITY, 0, 1, Buffer.from([0, 0, 0, 3, 1]))),
   ),
   http2("a window beyond 2^31-1", () =>
     many(3, () =>

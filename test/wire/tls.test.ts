@@ -58,6 +58,7 @@ void t.test("both ends learn who the other is", async (t) => {
       peer: web.spiffeId,
       uri: web.id,
       protocol,
+      validUntil: Math.min(web.notAfter, orders.notAfter),
     });
     t.equal(client.socket.getProtocol(), "TLSv1.3");
     t.equal(link.listener.handshakes, 0);

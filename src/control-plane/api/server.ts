@@ -195,7 +195,7 @@ function addBodies(api: Api): void {
   );
   api.addContentTypeParser(
     [...YAML_TYPES],
-    { ...buffer, bodyLimit: YAML_LIMIT },
+    { parseAs: "buffer", bodyLimit: YAML_LIMIT },
     (_request, body, done) =>
       parseInto(done, () => parseYaml(Buffer.from(body))),
   );

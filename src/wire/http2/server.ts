@@ -34,6 +34,20 @@ const TOO_LARGE: ResponseHead = {
   contentLength: 0,
 };
 
+/** What a connection error is in the words of the log. */
+function refusalOf(code: number): Code {
+  switch (code) {
+    case ErrorCode.ENHANCE_YOUR_CALM:
+      return "OVERLOADED";
+    case ErrorCode.SETTINGS_TIMEOUT:
+      return "REQUEST_STALLED";
+    case ErrorCode.INTERNAL_ERROR:
+      return "INTERNAL";
+    default:
+      return "BAD_REQUEST";
+  }
+}
+
 /** Of what went wrong on our side, what the client may know (7). */
 function resetCodeFor(error: MeshError, responded: boolean): number {
   if (error.unprocessed && !responded) return ErrorCode.REFUSED_STREAM;
@@ -348,6 +362,9 @@ class Server extends Connection implements ServerConnection, ServerHost {
   protected override onOver(cause: Cause): void {
     super.onOver(cause);
     this.drainTimer?.();
+    // A peer that is sent away is told of, like every refusal (law 9).
+    if (cause instanceof ConnectionError)
+      this.refused(refusalOf(cause.code), cause.message);
   }
 
   /** A client that does not read its answers gets no more requests in. */

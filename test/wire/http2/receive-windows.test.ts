@@ -1,0 +1,251 @@
+/** The windows that we give: how much a peer may send, and that a stalled stream holds up no other (RFC 9113 5.2, 6.9). */
+import t from "tap";
+import { serveHttp2 } from "../../../src/wire/http2/server.ts";
+import { fakeClock } from "../../harness/fake-clock.ts";
+import type { ServerStream } from "../../../src/wire/exchange.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+  PREFACE,
+} from "../../../src/wire/http2/frames.ts";
+import { INFO, rawClient, Recorder, Requests, type ServerEnd } from "./ends.ts";
+import {
+  data,
+  frame,
+  headers,
+  POST,
+  reset,
+  RawPeer,
+  settings,
+  SETTINGS_ACK,
+  socketPair,
+} from "./raw-peer.ts";
+
+async function uploading(
+  end: ServerEnd,
+  id = 1,
+): Promise<{
+  recorder: Recorder;
+  stream: ServerStream;
+}> {
+  const at = end.requests.streams.length;
+  end.peer.send(headers(id, POST, false));
+  const stream = await end.requests.get(at);
+  const recorder = new Recorder();
+  stream.receive(recorder);
+  return { recorder, stream };
+}
+
+/** The increments of WINDOW_UPDATE for the stream, among the frames that have come. */
+async function credits(peer: RawPeer, id: number): Promise<number[]> {
+  peer.send(frame(FrameType.PING, 0, 0, "credits?"));
+  const increments: number[] = [];
+  for (;;) {
+    const at = peer.frames.findIndex(({ type }) => type === FrameType.PING);
+    if (at >= 0) {
+      for (const it of peer.frames.splice(0, at + 1))
+        if (it.type === FrameType.WINDOW_UPDATE && it.id === id)
+          increments.push(it.payload.readUInt32BE(0));
+      return increments;
+    }
+    await new Promise((resolve) => peer.socket.once("data", resolve));
+  }
+}
+
+void t.test(
+  "the connection's window is opened beyond its default at once",
+  async (t) => {
+    const { peer } = await rawClient(t);
+    t.strictSame(await credits(peer, 0), [1_048_576 - 65_535]);
+    const small = await rawClient(t, { connectionWindow: 1 });
+    t.strictSame(await credits(small.peer, 0), [], "it cannot be lowered");
+  },
+);
+
+void t.test("window comes back in halves", async (t) => {
+  const end = await rawClient(t, { streamWindow: 1000, streamWindowMax: 1000 });
+  await uploading(end);
+  await end.peer.settle();
+  end.peer.send(data(1, Buffer.alloc(400)));
+  t.strictSame(await credits(end.peer, 1), []);
+  end.peer.send(data(1, Buffer.alloc(200)));
+  t.strictSame(await credits(end.peer, 1), [600]);
+  end.peer.send(data(1, Buffer.alloc(500)), data(1, Buffer.alloc(500), true));
+  t.strictSame(
+    await credits(end.peer, 1),
+    [500],
+    "none for a half that has ended",
+  );
+});
+
+void t.test("padding counts and comes back (6.1)", async (t) => {
+  const end = await rawClient(t, { streamWindow: 1000, streamWindowMax: 1000 });
+  const { recorder } = await uploading(end);
+  const padded = Buffer.concat([
+    Buffer.from([250]),
+    Buffer.from("x"),
+    Buffer.alloc(250),
+  ]);
+  for (let i = 0; i < 2; i++)
+    end.peer.send(frame(FrameType.DATA, Flag.PADDED, 1, padded));
+  t.strictSame(await credits(end.peer, 1), [504]);
+  t.equal(recorder.body.toString(), "xx");
+});
+
+void t.test("a paused stream gets no window until it resumes", async (t) => {
+  const end = await rawClient(t, { streamWindow: 1000, streamWindowMax: 1000 });
+  const { stream } = await uploading(end);
+  stream.pause();
+  end.peer.send(data(1, Buffer.alloc(1000)));
+  t.strictSame(await credits(end.peer, 1), []);
+  stream.resume();
+  stream.resume();
+  t.strictSame(await credits(end.peer, 1), [1000]);
+});
+
+void t.test(
+  "DATA beyond the stream's window resets it, beyond the connection's ends that (6.9.1)",
+  async (t) => {
+    const end = await rawClient(t, {
+      streamWindow: 1000,
+      streamWindowMax: 1000,
+      heldBytes: 0,
+      connectionWindow: 70_000,
+    });
+    const { stream, recorder } = await uploading(end);
+    stream.pause();
+    await end.peer.settle();
+    end.peer.send(data(1, Buffer.alloc(1001)));
+    t.equal(await end.peer.resetCode(1), ErrorCode.FLOW_CONTROL_ERROR);
+    t.equal(recorder.error?.code, "BAD_REQUEST");
+    const wide = await rawClient(t, {
+      streamWindow: 100_000,
+      heldBytes: 0,
+      connectionWindow: 65_535,
+    });
+    (await uploading(wide)).stream.pause();
+    for (let i = 0; i < 5; i++) wide.peer.send(data(1, Buffer.alloc(16_384)));
+    t.equal((await wide.peer.goaway()).code, ErrorCode.FLOW_CONTROL_ERROR);
+  },
+);
+
+void t.test(
+  "the window of a fast stream grows, and falls back after a pause",
+  async (t) => {
+    const end = await rawClient(t, {
+      streamWindow: 1000,
+      streamWindowMax: 3000,
+    });
+    const { stream } = await uploading(end);
+    await end.peer.settle();
+    // The first credit after the beginning is never quick.
+    end.peer.send(data(1, Buffer.alloc(500)));
+    t.strictSame(await credits(end.peer, 1), [500]);
+    end.peer.send(data(1, Buffer.alloc(500)));
+    t.strictSame(await credits(end.peer, 1), [1500], "doubled");
+    end.peer.send(data(1, Buffer.alloc(1000)));
+    t.strictSame(await credits(end.peer, 1), [2000], "up to the most");
+    end.clock.advance(1000);
+    end.peer.send(data(1, Buffer.alloc(1500)));
+    t.strictSame(await credits(end.peer, 1), [1500], "slow: as it was");
+    stream.pause();
+    end.peer.send(data(1, Buffer.alloc(3000)));
+    t.strictSame(await credits(end.peer, 1), []);
+    stream.resume();
+    t.strictSame(await credits(end.peer, 1), [1000], "2000 are withheld");
+    end.peer.send(data(1, Buffer.alloc(1000)));
+    t.strictSame(await credits(end.peer, 1), [1000]);
+  },
+);
+
+void t.test("all growth of a connection is bounded", async (t) => {
+  const end = await rawClient(t, {
+    streamWindow: 1000,
+    streamWindowMax: 9000,
+    windowGrowth: 1500,
+  });
+  for (const id of [1, 3]) {
+    await uploading(end, id);
+    await end.peer.settle();
+    end.peer.send(data(id, Buffer.alloc(500)));
+    await credits(end.peer, id);
+  }
+  end.peer.send(data(1, Buffer.alloc(500)), data(3, Buffer.alloc(500)));
+  t.strictSame(await credits(end.peer, 1), [1500]);
+  end.peer.send(data(3, Buffer.alloc(1000)));
+  t.strictSame(await credits(end.peer, 3), [1000]);
+  end.peer.send(reset(1, ErrorCode.CANCEL), data(3, Buffer.alloc(1000)));
+  t.strictSame(await credits(end.peer, 3), [2000], "what the other gave back");
+});
+
+void t.test(
+  "stalled streams do not stop the others, until they hold too much",
+  async (t) => {
+    const end = await rawClient(t, {
+      streamWindow: 60_000,
+      streamWindowMax: 60_000,
+      connectionWindow: 65_535,
+      heldBytes: 100_000,
+    });
+    const stalled = [await uploading(end, 1), await uploading(end, 3)];
+    for (const { stream } of stalled) stream.pause();
+    const { recorder } = await uploading(end, 5);
+    await credits(end.peer, 0);
+    const send = (id: number): void => {
+      for (let i = 0; i < 3; i++) end.peer.send(data(id, Buffer.alloc(16_000)));
+    };
+    send(1);
+    t.strictSame(await credits(end.peer, 0), [48_000]);
+    send(3);
+    t.strictSame(await credits(end.peer, 0), [48_000]);
+    send(5);
+    await recorder.untilBody(48_000);
+    t.strictSame(
+      await credits(end.peer, 0),
+      [48_000],
+      "96,000 held: the third goes on",
+    );
+    end.peer.send(data(1, Buffer.alloc(10_000)));
+    end.peer.send(data(5, Buffer.alloc(12_000)), data(5, Buffer.alloc(12_000)));
+    t.strictSame(
+      await credits(end.peer, 0),
+      [],
+      "106,000 held: the window is withheld",
+    );
+    stalled[0]?.stream.resume();
+    t.strictSame(await credits(end.peer, 0), [34_000]);
+  },
+);
+
+void t.test(
+  "content before our SETTINGS were acknowledged goes by the default window (6.9.2)",
+  async (t) => {
+    const [accepted, dialled] = await socketPair();
+    t.teardown(() => dialled.destroy());
+    const requests = new Requests();
+    serveHttp2(
+      accepted,
+      {
+        clock: fakeClock(),
+        info: INFO,
+        limits: { streamWindow: 100, streamWindowMax: 100 },
+      },
+      requests,
+    );
+    const peer = new RawPeer(dialled, false);
+    peer.send(PREFACE, settings(), headers(1, POST, false));
+    (await requests.get()).pause();
+    for (let i = 0; i < 3; i++) peer.send(data(1, Buffer.alloc(16_000)));
+    await peer.settle();
+    peer.send(
+      SETTINGS_ACK,
+      headers(3, POST, false),
+      data(3, Buffer.alloc(100)),
+    );
+    await peer.settle();
+    peer.send(data(3, "x"), data(1, "x"));
+    t.equal(await peer.resetCode(3), ErrorCode.FLOW_CONTROL_ERROR);
+    t.equal(await peer.resetCode(1), ErrorCode.FLOW_CONTROL_ERROR);
+  },
+);
