@@ -23,7 +23,11 @@ import type { Serving } from "./serving.ts";
 
 export interface Bound {
   readonly port: number;
-  /** Accepts no more; connections that are open live on. */
+  /** Connections that are accepted and not handed over yet. */
+  readonly arriving: number;
+  /** Accepts no more; connections that are open live on, and those that arrive are handed over. */
+  stop(): void;
+  /** Besides, ends what is arriving. */
   close(): void;
 }
 
@@ -81,12 +85,10 @@ export function makeListeners(options: ListenersOptions): Listeners {
       }
     }
     ownPorts.add(bound);
-    return {
-      port: bound,
-      close() {
-        for (const server of servers) server.close();
-      },
+    const stop = (): void => {
+      for (const server of servers) server.close();
     };
+    return { port: bound, arriving: 0, stop, close: stop };
   };
 
   const acceptOutbound =
@@ -189,6 +191,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
       ),
     async link(host, port) {
       const handler = options.inbound({ kind: "link" });
+      let stopped = false;
       const listener = linkListener({
         credentials: options.credentials,
         clock,
@@ -205,6 +208,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
           // No identity outlives its certificate (laws 5 and 8): what is under way ends, the next request proves itself anew.
           const cancel = alarm(clock, validUntil, () => connection.drain());
           socket.on("close", cancel);
+          if (stopped) connection.drain();
         },
         onRefused(reason, detail, remote) {
           serving.refused("link", reason, detail, remote.address, remote.port);
@@ -212,7 +216,17 @@ export function makeListeners(options: ListenersOptions): Listeners {
       });
       const address = await listener.listen({ host, port });
       ownPorts.add(address.port);
-      return { port: address.port, close: () => listener.close() };
+      return {
+        port: address.port,
+        get arriving() {
+          return listener.handshakes;
+        },
+        stop() {
+          stopped = true;
+          listener.stop();
+        },
+        close: () => listener.close(),
+      };
     },
   };
 }

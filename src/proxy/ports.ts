@@ -59,6 +59,10 @@ export interface OpenOptions {
 /** The listeners, open. */
 export interface Open {
   readonly ports: Omit<BoundPorts, "admin" | "metrics">;
+  /** Inbound connections that are accepted and not handed over yet. */
+  readonly arriving: number;
+  /** Accepts no more. */
+  stopInbound(): void;
   closeInbound(): void;
   closeOutbound(): void;
 }
@@ -139,6 +143,12 @@ export async function openAll(
     }
     return {
       ports: { ...ports, published, upstreams },
+      get arriving() {
+        return inbound.reduce((sum, bound) => sum + bound.arriving, 0);
+      },
+      stopInbound() {
+        for (const bound of inbound) bound.stop();
+      },
       closeInbound: close(inbound),
       closeOutbound: close(outbound),
     };

@@ -52,6 +52,8 @@ export interface Serving {
   /** Takes no new requests on the connections of `listener` (GOAWAY, Connection: close). */
   drain(isConcerned: (listener: string) => boolean): void;
   readonly connections: number;
+  /** Connections of HTTP that are open: one that is drained is among them until its last round trip is over. */
+  open(isConcerned: (listener: string) => boolean): number;
   destroy(): void;
 }
 
@@ -145,6 +147,12 @@ export function makeServing(options: ServingOptions): Serving {
     },
     get connections() {
       return sockets.size;
+    },
+    open(isConcerned) {
+      let count = 0;
+      for (const listener of served.values())
+        if (isConcerned(listener)) count += 1;
+      return count;
     },
     destroy() {
       for (const connection of [...served.keys()]) connection.destroy();

@@ -285,14 +285,16 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
         unready: () => (unready = true),
         deregister: () => started.deregister(),
         refuseInbound() {
-          open.closeInbound();
-          serving.drain((listener) => !isOutbound(listener));
+          open.stopInbound();
+          serving.drain(isInbound);
         },
         refuseOutbound() {
           open.closeOutbound();
           serving.drain(isOutbound);
         },
-        inboundActive: () => meters.active.inbound.value,
+        // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
+        inboundActive: () =>
+          meters.active.inbound.value + serving.open(isInbound) + open.arriving,
         outboundActive: () => meters.active.outbound.value,
         end,
       },
@@ -317,6 +319,10 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
 
 function isOutbound(listener: string): boolean {
   return listener === "outbound" || listener === "upstream";
+}
+
+function isInbound(listener: string): boolean {
+  return !isOutbound(listener);
 }
 
 function ignoreSpan(): void {

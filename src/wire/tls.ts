@@ -79,6 +79,8 @@ export interface LinkListener {
   /** Takes a connection that was accepted elsewhere (a captured one, bytes put back after a look at them). */
   accept(raw: Socket): void;
   readonly handshakes: number;
+  /** Stops listening. Handshakes under way go on: their clients may send a request together with its last message. */
+  stop(): void;
   /** Stops listening and ends the handshakes under way; connections handed over live on. */
   close(): void;
 }
@@ -238,6 +240,9 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
     accept,
     get handshakes() {
       return handshakes.size;
+    },
+    stop() {
+      tcpServer.close();
     },
     close() {
       closed = true;

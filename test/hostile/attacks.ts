@@ -6,7 +6,7 @@ export type Random = () => number;
 /** Speaks on a socket that has just connected. Afterwards the socket is held, ended or reset by whoever runs it. */
 export interface Attack {
   readonly name: string;
-  run(socket: Socket, random: Random): void;
+  readonly run: (socket: Socket, random: Random) => void;
 }
 
 export function bytes(random: Random, length: number): Buffer {
@@ -44,7 +44,7 @@ export const HTTP1_ATTACKS: readonly Attack[] = [
   },
   {
     name: "a request with random octets in it",
-    run: (socket, random) => {
+    run: (socket: Socket, random: Random): void => {
       const text = Buffer.from(`${HEAD}X-A: b\r\n\r\n`);
       for (let count = 0; count < 3; count += 1)
         text[Math.floor(random() * text.length)] = Math.floor(random() * 256);
@@ -55,7 +55,7 @@ export const HTTP1_ATTACKS: readonly Attack[] = [
   truncated("half a body", `${CHUNKED}5\r\nhello\r\n0\r\n\r\n`),
   {
     name: "a head octet by octet, never to its end",
-    run: (socket, random) => {
+    run: (socket: Socket, random: Random): void => {
       const text = `${HEAD}X-Slow: ${"s".repeat(20)}`;
       let at = 0;
       const next = (): void => {
@@ -114,7 +114,7 @@ export const TLS_ATTACKS: readonly Attack[] = [
   says("application data", "\x17\x03\x03\x00\x05hello"),
   {
     name: "a handshake record of random octets",
-    run(socket, random) {
+    run: (socket: Socket, random: Random): void => {
       socket.write("\x16\x03\x03\x02\x00", "latin1");
       socket.write(bytes(random, 512));
     },
@@ -151,11 +151,11 @@ const [END_STREAM, END_HEADERS] = [1, 4];
 function http2(name: string, make: (random: Random) => Buffer[]): Attack {
   return {
     name: `HTTP/2: ${name}`,
-    run(socket, random) {
+    run: (socket: Socket, random: Random): void => {
       socket.write(
         Buffer.concat([
           Buffer.from(PREFACE),
-          frame(SETTINGS ?? 4, 0, 0),
+          frame(SETTINGS, 0, 0),
           ...make(random),
         ]),
       );

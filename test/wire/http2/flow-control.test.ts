@@ -2,15 +2,8 @@
 import t from "tap";
 import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
 import { IGNORE, OK, rawClient, Recorder, type ServerEnd } from "./ends.ts";
-import type {
-  RawPeer} from "./raw-peer.ts";
-import {
-  GET,
-  headers,
-  reset,
-  settings,
-  windowUpdate,
-} from "./raw-peer.ts";
+import type { RawPeer } from "./raw-peer.ts";
+import { GET, headers, reset, settings, windowUpdate } from "./raw-peer.ts";
 
 const { END_STREAM } = Flag;
 
