@@ -2,7 +2,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ESLint } from "eslint";
 import t from "tap";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -58,40 +57,34 @@ void t.test(
   },
 );
 
-void t.test(
-  "law 11: the scan and the linter know what they forbid",
-  async (t) => {
-    for (const line of [
-      "const now = Date.now();",
-      "setTimeout(run, 1);",
-      "Math.random()",
-      "AbortSignal.timeout(5)",
-      'import { setTimeout as sleep } from "node:timers/promises";',
-    ])
-      t.match(line, CLOCK);
-    for (const line of [
-      "clock.after(5, run)",
-      "the date of it",
-      "setImmediate(x)",
-    ])
-      t.notMatch(line, CLOCK);
-    const eslint = new ESLint({
-      cwd: ROOT,
-      overrideConfigFile: join(ROOT, ".eslint.config.js"),
-    });
-    const config = (await eslint.calculateConfigForFile(
-      join(SRC, "proxy/relay.ts"),
-    )) as { rules: Record<string, unknown[]> };
-    const globals = JSON.stringify(config.rules["no-restricted-globals"]);
-    for (const name of ["setTimeout", "setInterval", "Date", "performance"])
-      t.match(globals, `"name":"${name}"`);
-    t.match(
-      JSON.stringify(config.rules["no-restricted-properties"]),
-      '"object":"Math","property":"random"',
-    );
-    t.equal(config.rules["no-restricted-globals"]?.[0], 2, "as an error");
-  },
-);
+void t.test("law 11: the scan and the linter know what they forbid", (t) => {
+  for (const line of [
+    "const now = Date.now();",
+    "setTimeout(run, 1);",
+    "Math.random()",
+    "AbortSignal.timeout(5)",
+    'import { setTimeout as sleep } from "node:timers/promises";',
+  ])
+    t.match(line, CLOCK);
+  for (const line of [
+    "clock.after(5, run)",
+    "the date of it",
+    "setImmediate(x)",
+  ])
+    t.notMatch(line, CLOCK);
+  // Its text: the compiler that the linter loads does not survive the measuring of coverage.
+  const config = readFileSync(join(ROOT, ".eslint.config.js"), "utf8");
+  const globals = /"no-restricted-globals": \[\s*"error",[^]*?\]\.map/.exec(
+    config,
+  );
+  for (const name of ["setTimeout", "setInterval", "Date", "performance"])
+    t.match(globals?.[0], `"${name}"`);
+  t.match(
+    config,
+    /"no-restricted-properties": \[\s*"error",\s*\{ object: "Math", property: "random"/,
+  );
+  t.end();
+});
 
 void t.test(
   "law 9: no file of the data path but rescue.ts and the codecs' table of refusals names the status of a failure",
