@@ -5,6 +5,7 @@ import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
+import { compileSnapshot } from "../../src/policy/snapshot.ts";
 import { poolSettingsOf } from "../../src/proxy/upstream/endpoints.ts";
 import { makePools, type Place } from "../../src/proxy/upstream/pools.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy.ts";
@@ -14,7 +15,7 @@ import {
 } from "../harness/certificate-authority.ts";
 import { stranger } from "../harness/link.ts";
 import { resource, until, withPair } from "../harness/pair.ts";
-import { keptLog } from "./harness.ts";
+import { ask, keptLog, link } from "./harness.ts";
 
 const HOUR = 3_600_000;
 
@@ -161,8 +162,6 @@ void t.test(
           ports: [{ name: "other", port: 81, targetPort: 8081 }],
           selector: { app: "orders" },
         });
-        const { compileSnapshot } =
-          await import("../../src/policy/snapshot.ts");
         const { value: snapshot } = pair.callerAgent.snapshot;
         if (snapshot === undefined) throw new Error("no snapshot");
         pair.callerAgent.snapshot.set(
@@ -205,6 +204,60 @@ void t.test(
         });
       },
     );
+  },
+);
+
+void t.test(
+  "a stream to a port of the sidecar itself is a 421, though the workload declares it",
+  async (t) => {
+    await withPair({}, async (pair) => {
+      const { admin, metrics, link: own } = pair.callee.ports;
+      const agent = pair.instances[0]?.agent;
+      const self = agent?.snapshot.value?.self;
+      if (agent === undefined || self === undefined)
+        throw new Error("no agent");
+      const ports = { admin, metrics, own };
+      agent.snapshot.set(
+        compileSnapshot(
+          [
+            resource("Service", "evil", {
+              ports: Object.keys(ports).map((name, index) => ({
+                name,
+                port: 81 + index,
+                appProtocol: "http",
+              })),
+              selector: { app: "orders" },
+            }),
+            resource(
+              "Workload",
+              "orders-1",
+              { address: "127.0.0.1", ports, serviceAccount: "orders" },
+              { labels: { app: "orders" } },
+            ),
+          ],
+          {
+            ...self,
+            ports: Object.fromEntries(
+              Object.entries(ports).map(([name, port]) => [name, port ?? 0]),
+            ),
+          },
+          { store: "test", revision: 9, digest: "" },
+        ),
+      );
+      const declared = agent.snapshot.value?.inbound.ports ?? [];
+      t.equal(declared.length, 3, "the snapshot knows all of them");
+      const connection = await link(pair, "web");
+      for (const port of [81, 82, 83])
+        t.equal(
+          await ask(connection, {
+            destination: `evil.shop:${port}`,
+            path: "/config",
+          }),
+          421,
+          `evil.shop:${port}`,
+        );
+      connection.destroy();
+    });
   },
 );
 

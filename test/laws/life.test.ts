@@ -6,6 +6,7 @@ import { startSidecar } from "../../src/proxy/sidecar.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
 import { memoryAgent, send, until, withPair } from "../harness/pair.ts";
+import { ask, link } from "./harness.ts";
 
 const HOUR = 3_600_000;
 
@@ -181,5 +182,36 @@ void t.test(
         );
       },
     );
+  },
+);
+
+void t.test(
+  "law 12: a request that meets the shutdown on its way is answered, or provably unprocessed",
+  async (t) => {
+    for (const moment of ["with the GOAWAY", "before", "on a new connection"]) {
+      await withPair({}, async (pair) => {
+        const connection = await link(pair, "web");
+        t.equal(await ask(connection), 200);
+        const arriving =
+          moment === "on a new connection" ? link(pair, "web") : undefined;
+        const early =
+          moment === "before" ? ask(connection, { method: "POST" }) : undefined;
+        const over = pair.callee.shutDown();
+        const outcome =
+          early ??
+          (arriving === undefined
+            ? ask(connection, { method: "POST" })
+            : arriving.then(
+                (made) => ask(made, { method: "POST" }),
+                (error: unknown) => error as { unprocessed: boolean },
+              ));
+        const got = await outcome;
+        t.ok(
+          typeof got === "number" ? got === 200 : got.unprocessed,
+          `${moment}: ${typeof got === "number" ? got : JSON.stringify(got)}`,
+        );
+        await over;
+      });
+    }
   },
 );

@@ -1,5 +1,6 @@
 /** Laws 1, 2, 3 and 7 seen from outside: what a request keeps, when it is committed, what is never sent again, what is never read on. */
 import { once } from "node:events";
+import type { RequestListener } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import { connect, type Socket } from "node:net";
 import t from "tap";
@@ -10,6 +11,7 @@ import {
   withPair,
   type PairOptions,
 } from "../harness/pair.ts";
+import { ask, link } from "./harness.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -233,6 +235,28 @@ void t.test(
         );
       },
     );
+  },
+);
+
+void t.test(
+  "law 6: the path that policy saw is the path that goes on, from either side",
+  async (t) => {
+    const targets: (string | undefined)[] = [];
+    const app = (): RequestListener => (request, response) => {
+      targets.push(request.url);
+      response.end();
+    };
+    const raw = "/a/../b//%63?q=/../";
+    await withPair({ app, plaintext: true }, async (pair) => {
+      await pair.call({ path: raw });
+    });
+    // The inbound side believes no caller: here is one that normalises nothing.
+    await withPair({ app }, async (pair) => {
+      const connection = await link(pair, "web");
+      t.equal(await ask(connection, { path: raw }), 200);
+      connection.destroy();
+    });
+    t.same(targets, ["/b/c?q=/../", "/b/c?q=/../"]);
   },
 );
 
