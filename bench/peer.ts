@@ -17,6 +17,11 @@ export const FEATURES = {
 
 export type Feature = keyof typeof FEATURES;
 
+/** Of a peer that has all of them on. */
+export const EVERY_FEATURE: ReadonlySet<Feature> = new Set(
+  Object.keys(FEATURES) as Feature[],
+);
+
 export interface Peer {
   readonly name: string;
   readonly version: string;

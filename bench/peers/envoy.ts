@@ -4,30 +4,17 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  EVERY_FEATURE,
   INBOUND_PORT,
   OTLP_PORT,
   OUTBOUND_PORT,
   SERVER_PORT,
-  type Feature,
   type Found,
   type PeerSettings,
 } from "../peer.ts";
 
 const TYPE = "type.googleapis.com/";
 const EXTENSION = `${TYPE}envoy.extensions.`;
-
-const ALL: readonly Feature[] = [
-  "mtls",
-  "link-h2",
-  "authorization",
-  "retry",
-  "breaker",
-  "outlier",
-  "balancer",
-  "access-log",
-  "tracing",
-  "metrics",
-];
 
 export async function envoyPair(settings: PeerSettings): Promise<Found> {
   const binary = findBinary();
@@ -63,7 +50,7 @@ export async function envoyPair(settings: PeerSettings): Promise<Found> {
     peer: {
       name: "Envoy",
       version: versionOf(binary),
-      features: new Set(ALL),
+      features: EVERY_FEATURE,
       host: "callee.bench",
       outbound: {
         name: "Envoy, outbound",

@@ -8,11 +8,11 @@ import { SIDECAR_FLAGS } from "../../src/cli/node-flags.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { TRUST_DOMAIN } from "../certificates.ts";
 import {
+  EVERY_FEATURE,
   INBOUND_PORT,
   OTLP_PORT,
   OUTBOUND_PORT,
   SERVER_PORT,
-  type Feature,
   type Found,
   type PeerSettings,
 } from "../peer.ts";
@@ -20,19 +20,6 @@ import {
 const BUILD = fileURLToPath(new URL("../../src/build.js", import.meta.url));
 /** The published bundle is measured, as it is what runs beside a service: from the source, Node keeps its stripper of types in memory. */
 const MAIN = fileURLToPath(new URL("../../dist/src/main.mjs", import.meta.url));
-
-const ALL: readonly Feature[] = [
-  "mtls",
-  "link-h2",
-  "authorization",
-  "retry",
-  "breaker",
-  "outlier",
-  "balancer",
-  "access-log",
-  "tracing",
-  "metrics",
-];
 
 export async function wherryPair(settings: PeerSettings): Promise<Found> {
   build();
@@ -90,7 +77,7 @@ export async function wherryPair(settings: PeerSettings): Promise<Found> {
     peer: {
       name: "Wherry",
       version: "this checkout, built",
-      features: new Set(ALL),
+      features: EVERY_FEATURE,
       host: "callee.bench",
       outbound: {
         name: "Wherry, outbound",

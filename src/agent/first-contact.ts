@@ -1,10 +1,10 @@
 /** The first contact with a control plane of which only the root's fingerprint is known: finds the root, and says nothing before. */
-import type { X509Certificate } from "node:crypto";
-import { connect, type TLSSocket } from "node:tls";
+import { connect } from "node:tls";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { chainFault, pinnedRoot } from "../identity/chain.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
+import { presentedChain } from "../wire/tls-context.ts";
 
 export interface FirstContactOptions {
   readonly host: string;
@@ -16,8 +16,6 @@ export interface FirstContactOptions {
 }
 
 const TIMEOUT = 10_000;
-/** Certificates of a chain that are looked at. */
-const LONGEST_CHAIN = 10;
 
 /**
  * The root as PEM, taken from the chain that the server presents. Its fingerprint makes it the right one; that the server's
@@ -81,17 +79,4 @@ export function findRoot(options: FirstContactOptions): Promise<string> {
       else settle(() => resolve(root.toString()));
     });
   });
-}
-
-function presentedChain(socket: TLSSocket): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let next = socket.getPeerX509Certificate();
-  while (next !== undefined && chain.length < LONGEST_CHAIN) {
-    const current = next;
-    // A root names itself as its issuer.
-    if (chain.some((certificate) => certificate.raw.equals(current.raw))) break;
-    chain.push(current);
-    next = current.issuerCertificate;
-  }
-  return chain;
 }

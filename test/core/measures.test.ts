@@ -1,5 +1,4 @@
 import t from "tap";
-import { makeDrain } from "../../src/core/drain.ts";
 import {
   durationOf,
   formatDuration,
@@ -11,7 +10,6 @@ import {
   REASONS,
   systemCode,
 } from "../../src/core/errors.ts";
-import { peakEwma } from "../../src/core/ewma.ts";
 import { tokenBucket } from "../../src/core/token-bucket.ts";
 
 void t.test("GEP-2257 durations", (t) => {
@@ -57,42 +55,6 @@ void t.test(
     t.equal(bucket.level(10_000), 2);
     t.equal(bucket.level(9_000), 2, "time that runs back takes nothing away");
     t.end();
-  },
-);
-
-void t.test(
-  "a peak EWMA takes a peak at once and forgets it with its time constant",
-  (t) => {
-    const average = peakEwma(30, 10_000);
-    t.equal(average.value(0), 30);
-    average.add(100, 0);
-    t.equal(average.value(0), 100);
-    average.add(0, 10_000);
-    t.ok(Math.abs(average.value(10_000) - 100 / Math.E) < 0.001);
-    t.end();
-  },
-);
-
-void t.test(
-  "a drain ends when the last that was under way has left",
-  async (t) => {
-    const drain = makeDrain();
-    let told = 0;
-    drain.onStart(() => void (told += 1));
-    const off = drain.onStart(() => void (told += 100));
-    off();
-    const leave = drain.enter();
-    const leaveToo = drain.enter();
-    const done = drain.start();
-    t.equal(drain.draining, true);
-    leave();
-    leave();
-    t.equal(drain.active, 1);
-    leaveToo();
-    await done;
-    drain.onStart(() => void (told += 1));
-    t.equal(told, 2);
-    await drain.start();
   },
 );
 
