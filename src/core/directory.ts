@@ -9,15 +9,23 @@ import { systemCode } from "./errors.ts";
  */
 export async function makeDirectory(path: string): Promise<void> {
   try {
+    await makeOne(path);
+  } catch (thrown) {
+    const parent = dirname(path);
+    if (systemCode(thrown) !== "ENOENT" || parent === path) throw thrown;
+    // Another process may have made the parent meanwhile: where it was there all along, the second try fails as the first did.
+    if (!(await isDirectory(parent))) await makeDirectory(parent);
+    await makeOne(path);
+  }
+}
+
+/** Leaves a directory that is there as it is. */
+async function makeOne(path: string): Promise<void> {
+  try {
     await mkdir(path, { mode: 0o700 });
   } catch (thrown) {
-    const code = systemCode(thrown);
-    if (code === "EEXIST" && (await isDirectory(path))) return;
-    const parent = dirname(path);
-    if (code !== "ENOENT" || parent === path || (await isDirectory(parent)))
+    if (systemCode(thrown) !== "EEXIST" || !(await isDirectory(path)))
       throw thrown;
-    await makeDirectory(parent);
-    await makeDirectory(path);
   }
 }
 
