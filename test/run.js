@@ -171,7 +171,7 @@ const named = process.argv.slice(2);
 if (named[0] === "--lint") {
   await checks();
 } else if (named.length > 0) {
-  await tests("named tests", named, ["--disable-coverage"]);
+  await tests("named tests", named, ["--disable-coverage", "--timeout=600"]);
 } else {
   await checks();
   await tests(
