@@ -8,6 +8,7 @@ import type {
   AttributeValue,
   ClientTrace,
   ServerTrace,
+  SpanSubject,
   Tracing,
 } from "../telemetry/tracing.ts";
 import type {
@@ -54,11 +55,12 @@ function ignore(): void {
   // Nobody is interested.
 }
 
-export class Account {
+export class Account implements SpanSubject {
   readonly #books: Books;
   readonly #direction: Direction;
   readonly #stream: ServerStream;
-  readonly #startedAt: number;
+  /** Monotonic milliseconds: when the request's head had come. */
+  readonly startedAt: number;
   readonly #trace: ServerTrace;
   /** "orders.shop:80"; a name of our own where the destination is unknown, so that series stay bounded. */
   readonly destination: string;
@@ -69,7 +71,7 @@ export class Account {
   sent = 0;
   /** Of the answer that the caller got; 0 for none. */
   status = 0;
-  #endpoint: string | undefined;
+  #target: Target | undefined;
   /** Why attempts were repeated, in their order (law 9). */
   #retried: string | undefined;
   #reason: string | undefined;
@@ -86,27 +88,23 @@ export class Account {
     this.#direction = direction;
     this.#stream = stream;
     this.destination = destination;
-    this.#startedAt = books.clock.now();
-    const method = methodOf(stream);
-    this.#trace = books.tracing.server(
-      `${method} ${destination}`,
-      stream.head.fields,
-      () => serverAttributes(direction, stream, destination, method),
-    );
+    this.startedAt = books.clock.now();
+    this.#trace = books.tracing.server(stream.head.fields, this);
     books.meters.active[direction].add(1);
   }
 
+  get spanName(): string {
+    return `${methodOf(this.#stream)} ${this.destination}`;
+  }
+
   /** The span of the attempt that `attempted` announced. */
-  client(target: Target): ClientTrace {
-    return this.#trace.client(
-      `${methodOf(this.#stream)} ${this.destination}`,
-      () => this.#clientAttributes(target),
-    );
+  client(): ClientTrace {
+    return this.#trace.client();
   }
 
   attempted(target: Target): void {
     this.attempts += 1;
-    this.#endpoint = target.address;
+    this.#target = target;
   }
 
   /** The head that the caller gets; a trusted peer's reason is part of it. */
@@ -142,11 +140,11 @@ export class Account {
     // Whatever follows of the request is of no interest; the codec reads it and throws it away.
     this.#stream.receive(DEAF);
     this.status = rescue(this.#stream, error, { inside });
-    this.close(error);
+    this.close(error, this.#books.clock.now());
   }
 
   /** The exchange is over; `error` where it failed. */
-  close(error: MeshError | undefined): void {
+  close(error: MeshError | undefined, now: number): void {
     if (error !== undefined) {
       this.#reason = error.code;
       this.#policy = error.policy ?? this.#policy;
@@ -155,8 +153,8 @@ export class Account {
           ? error.message
           : `${error.message}: ${messageOf(error.cause)}`;
     }
-    const { clock, meters, log } = this.#books;
-    const elapsed = clock.now() - this.#startedAt;
+    const { meters, log } = this.#books;
+    const elapsed = now - this.startedAt;
     const cells = meters.traffic(
       this.#direction,
       this.destination,
@@ -185,17 +183,38 @@ export class Account {
     });
   }
 
-  #clientAttributes(target: Target): Record<string, AttributeValue> {
-    const { head } = this.#stream;
-    const colon = target.address.lastIndexOf(":");
+  serverAttributes(): Record<string, AttributeValue> {
+    const { head, connection } = this.#stream;
     const attributes: Record<string, AttributeValue> = {
       "http.request.method": methodOf(this.#stream),
-      "server.address": target.address.slice(0, colon),
-      "server.port": Number(target.address.slice(colon + 1)),
+      "url.scheme": head.scheme,
+      "url.path": withoutQuery(head.path),
+      "server.address": head.authority,
+      "client.address": connection.remoteAddress,
+      "network.protocol.name": "http",
+      "network.protocol.version": connection.protocol === "h2" ? "2" : "1.1",
+      "wherry.direction": this.#direction,
+      "wherry.destination": this.destination,
+    };
+    if (connection.peer !== undefined)
+      attributes["wherry.peer"] = connection.peer;
+    const agent = fieldValue(head.fields, "user-agent");
+    if (agent !== undefined) attributes["user_agent.original"] = agent;
+    return attributes;
+  }
+
+  clientAttributes(): Record<string, AttributeValue> {
+    const { head } = this.#stream;
+    const { address = "", key = "" } = this.#target ?? {};
+    const colon = address.lastIndexOf(":");
+    const attributes: Record<string, AttributeValue> = {
+      "http.request.method": methodOf(this.#stream),
+      "server.address": address.slice(0, colon),
+      "server.port": Number(address.slice(colon + 1)),
       "url.full": `${head.scheme}://${head.authority}${this.path ?? ""}`,
       "wherry.destination": this.destination,
       "wherry.direction": this.#direction,
-      "wherry.endpoint": target.key,
+      "wherry.endpoint": key,
     };
     if (this.attempts > 1)
       attributes["http.request.resend_count"] = this.attempts - 1;
@@ -221,7 +240,7 @@ export class Account {
       peer: connection.peer,
       destination: this.destination,
       route: this.route,
-      endpoint: this.#endpoint,
+      endpoint: this.#target?.address,
       attempts: this.attempts,
       retried: this.#retried,
     });
@@ -237,29 +256,4 @@ function methodOf(stream: ServerStream): string {
 function withoutQuery(path: string): string {
   const question = path.indexOf("?");
   return question < 0 ? path : path.slice(0, question);
-}
-
-function serverAttributes(
-  direction: Direction,
-  stream: ServerStream,
-  destination: string,
-  method: string,
-): Record<string, AttributeValue> {
-  const { head, connection } = stream;
-  const attributes: Record<string, AttributeValue> = {
-    "http.request.method": method,
-    "url.scheme": head.scheme,
-    "url.path": withoutQuery(head.path),
-    "server.address": head.authority,
-    "client.address": connection.remoteAddress,
-    "network.protocol.name": "http",
-    "network.protocol.version": connection.protocol === "h2" ? "2" : "1.1",
-    "wherry.direction": direction,
-    "wherry.destination": destination,
-  };
-  if (connection.peer !== undefined)
-    attributes["wherry.peer"] = connection.peer;
-  const agent = fieldValue(head.fields, "user-agent");
-  if (agent !== undefined) attributes["user_agent.original"] = agent;
-  return attributes;
 }

@@ -49,10 +49,10 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   /** Anything was given to a connection. */
   written = false;
 
-  constructor(relay: Relay, target: Target) {
+  constructor(relay: Relay, target: Target, now: number) {
     this.#relay = relay;
     this.target = target;
-    this.#startedAt = relay.now();
+    this.#startedAt = now;
   }
 
   get sink(): ClientStream | undefined {
@@ -62,7 +62,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   /** `limit`: milliseconds that this attempt may take; 0 is without. */
   start(limit: number): void {
     const { clock } = this.#relay.host;
-    this.#trace = this.#relay.openTrace(this.target);
+    this.#trace = this.#relay.openTrace();
     if (limit > 0)
       this.#cancelTimer = clock.after(limit, () => this.#timedOut());
     this.#cancelConnect = this.target.connect(
@@ -104,15 +104,16 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
 
   head(head: ResponseHead, ended: boolean): void {
     if (this.#over) return;
-    this.#latency = this.#relay.now() - this.#startedAt;
+    const now = this.#relay.now();
+    this.#latency = now - this.#startedAt;
     this.#status = head.status;
     const outcome = this.#judge(head, ended);
     this.#outcome = outcome;
     // A long gRPC answer is judged by its trailers, but the breaker's probe cannot wait for them.
     if (!this.#grpc || this.target.probing) this.#tell(outcome);
     if (this.#relay.repeats(this, outcome, ended)) return;
-    if (ended) this.#finish();
-    this.#relay.answered(this, head, ended);
+    if (ended) this.#finish(now);
+    this.#relay.answered(this, head, ended, now);
   }
 
   data(chunk: Buffer): void {
@@ -123,8 +124,9 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   end(trailers: Fields | undefined): void {
     if (this.#over) return;
     if (this.#grpc) this.#judgeTrailers(trailers);
-    this.#finish();
-    this.#relay.answerEnded(trailers);
+    const now = this.#relay.now();
+    this.#finish(now);
+    this.#relay.answerEnded(trailers, now);
   }
 
   abort(error: MeshError): void {
@@ -147,6 +149,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
         responseBegan: this.#status !== undefined,
       }),
       error.code,
+      this.#relay.now(),
     );
     sink?.abort(error);
   }
@@ -154,7 +157,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   /** Gives up an answer that a retry replaces. `complete`: both directions had ended, and the connection is of further use. */
   discard(outcome: Outcome, complete: boolean): void {
     const sink = this.#stop();
-    this.#settle(outcome, undefined);
+    this.#settle(outcome, undefined, this.#relay.now());
     if (!complete)
       sink?.abort(
         new MeshError("CLIENT_CLOSED", "another attempt replaces this one", {
@@ -233,13 +236,17 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
       responseBegan: began,
     });
     this.#stop();
-    this.#settle(outcome, error.code);
+    this.#settle(outcome, error.code, this.#relay.now());
     this.#relay.failed(this, error, outcome);
   }
 
-  #finish(): void {
+  #finish(now: number): void {
     this.#stop();
-    this.#settle(this.#outcome ?? outcomeOfAnswer({ status: 200 }), undefined);
+    this.#settle(
+      this.#outcome ?? outcomeOfAnswer({ status: 200 }),
+      undefined,
+      now,
+    );
   }
 
   #stop(): ClientStream | undefined {
@@ -256,11 +263,10 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     this.target.answered(outcome);
   }
 
-  #settle(outcome: Outcome, reason: string | undefined): void {
+  #settle(outcome: Outcome, reason: string | undefined, now: number): void {
     this.#tell(outcome);
-    const latency =
-      this.#latency >= 0 ? this.#latency : this.#relay.now() - this.#startedAt;
-    this.target.done(outcome, latency);
+    const latency = this.#latency >= 0 ? this.#latency : now - this.#startedAt;
+    this.target.done(outcome, latency, now);
     this.#trace?.end({ status: this.#status, reason });
   }
 }

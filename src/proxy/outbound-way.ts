@@ -12,7 +12,11 @@ import type { Fields } from "../wire/fields.ts";
 import { requestHead, responseHead } from "./heads.ts";
 import type { Entrant } from "./upstream/admission.ts";
 import type { Permit } from "./upstream/breaker.ts";
-import { noEndpoint, type ClusterState } from "./upstream/endpoints.ts";
+import {
+  hostPortOf,
+  noEndpoint,
+  type ClusterState,
+} from "./upstream/endpoints.ts";
 import type { ConnectionNeed, ConnectionWaiter } from "./upstream/pool.ts";
 import type { Target, Way } from "./way.ts";
 
@@ -66,9 +70,8 @@ export class OutboundWay implements Way {
   }
 
   /** pick → break: nobody to pick takes no probe of the breaker. */
-  choose(tried: ReadonlySet<string>): Target | MeshError {
-    const { state, clock, tunnel } = this.#options;
-    const now = clock.now();
+  choose(tried: ReadonlySet<string>, now: number): Target | MeshError {
+    const { state, tunnel } = this.#options;
     const pick = state.balancer.pick(now, tried);
     if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
     const permit = state.breaker.enter();
@@ -81,7 +84,7 @@ export class OutboundWay implements Way {
       );
     }
     this.#overLink = pick.endpoint.link !== undefined;
-    return new EndpointTarget(clock, state, pick, permit, tunnel);
+    return new EndpointTarget(state, pick, permit, tunnel);
   }
 
   hasOther(tried: ReadonlySet<string>): boolean {
@@ -117,9 +120,7 @@ export class OutboundWay implements Way {
 
 class EndpointTarget implements Target, Entrant {
   readonly key: string;
-  readonly address: string;
   readonly trusted: boolean;
-  readonly #clock: Clock;
   readonly #state: ClusterState;
   readonly #pick: EndpointPick<Endpoint>;
   readonly #permit: Permit;
@@ -131,7 +132,6 @@ class EndpointTarget implements Target, Entrant {
   #over = false;
 
   constructor(
-    clock: Clock,
     state: ClusterState,
     pick: EndpointPick<Endpoint>,
     permit: Permit,
@@ -139,9 +139,7 @@ class EndpointTarget implements Target, Entrant {
   ) {
     const { endpoint } = pick;
     this.key = endpoint.key;
-    this.address = `${endpoint.address}:${endpoint.link ?? endpoint.port}`;
     this.trusted = endpoint.link !== undefined;
-    this.#clock = clock;
     this.#state = state;
     this.#pick = pick;
     this.#permit = permit;
@@ -174,6 +172,10 @@ class EndpointTarget implements Target, Entrant {
       .acquire(need, waiter);
   }
 
+  get address(): string {
+    return hostPortOf(this.#pick.endpoint);
+  }
+
   get probing(): boolean {
     return this.#state.breaker.state !== "closed";
   }
@@ -182,12 +184,12 @@ class EndpointTarget implements Target, Entrant {
     this.#state.breaker.settle(this.#permit, EFFECTS[outcome.kind].breaker);
   }
 
-  done(outcome: Outcome, latency: number): void {
+  done(outcome: Outcome, latency: number, now: number): void {
     if (this.#over) return;
     this.#over = true;
     if (this.#entered) this.#state.admission.leave(this.key);
-    this.#pick.done(latencyOf(outcome, latency), this.#clock.now());
+    this.#pick.done(latencyOf(outcome, latency), now);
     const { ejection } = EFFECTS[outcome.kind];
-    if (ejection !== "none") this.#state.record(this.key, ejection);
+    if (ejection !== "none") this.#state.record(this.key, ejection, now);
   }
 }

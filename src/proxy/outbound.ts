@@ -11,6 +11,7 @@ import { MeshError } from "../core/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import { readRequest } from "../policy/path.ts";
 import { compileRetry, isRepeatable } from "../policy/retry.ts";
+import type { RuleRef } from "../policy/router.ts";
 import type {
   Destination,
   ForwardDecision,
@@ -172,8 +173,17 @@ function tunnelWay(
   });
 }
 
+const routeNames = new WeakMap<RuleRef, string>();
+
+/** "shop/orders#0": the same text each time, which the access log finds again without reading it. */
 function routeName({ rule }: ForwardDecision): string | undefined {
-  return rule.route === "" ? undefined : `${rule.route}#${rule.rule}`;
+  if (rule.route === "") return undefined;
+  let name = routeNames.get(rule);
+  if (name === undefined) {
+    name = `${rule.route}#${rule.rule}`;
+    routeNames.set(rule, name);
+  }
+  return name;
 }
 
 function policyOf(route: string | undefined): { readonly policy?: string } {

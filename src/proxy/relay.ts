@@ -27,7 +27,7 @@ import type { Idler, IdleWatcher } from "./idle.ts";
 import { Replay, type ReplayBudget } from "./replay.ts";
 import { deadlineFor, isEndless } from "./deadline.ts";
 import { rescue } from "./rescue.ts";
-import type { Target, Way } from "./way.ts";
+import type { Way } from "./way.ts";
 
 /** What all relays of a proxy share. */
 export interface RelayHost {
@@ -89,7 +89,7 @@ export class Relay implements BodyReceiver, Idler {
     this.idleLimit = way.streamIdle;
     this.#deadline =
       this.grpc || way.timeouts.request > 0
-        ? deadlineFor(stream, way.timeouts, host.clock.now())
+        ? deadlineFor(stream, way.timeouts, account.startedAt)
         : Number.POSITIVE_INFINITY;
   }
 
@@ -97,14 +97,15 @@ export class Relay implements BodyReceiver, Idler {
     const { host, stream } = this;
     host.idle.enter(this);
     if (!this.#requestEnded) this.#replay = new Replay(host.replay);
-    this.way.budget.request(host.clock.now());
+    const now = this.account.startedAt;
+    this.way.budget.request(now);
     if (this.#deadline !== Number.POSITIVE_INFINITY)
       this.#cancelDeadline = host.clock.after(
-        Math.max(0, this.#deadline - host.clock.now()),
+        Math.max(0, this.#deadline - now),
         () => this.#deadlinePassed(),
       );
     stream.receive(this);
-    if (!this.#over) this.#try();
+    if (!this.#over) this.#try(now);
   }
 
   // ── the caller's side ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,13 +134,13 @@ export class Relay implements BodyReceiver, Idler {
     this.#requestEnded = true;
     this.#requestTrailers = trailers;
     this.attempt?.sink?.end(trailers);
-    if (this.#responseEnded) this.#finish(undefined);
+    if (this.#responseEnded) this.#finish(undefined, this.now());
   }
 
   abort(error: MeshError): void {
     if (this.#over) return;
     this.#stopAttempt(error);
-    this.#finish(error);
+    this.#finish(error, this.now());
   }
 
   /** The caller takes more of the response. */
@@ -169,12 +170,14 @@ export class Relay implements BodyReceiver, Idler {
       this.stream.head,
       this.account.attempts,
       trace,
-      this.#deadline - this.host.clock.now(),
+      this.#deadline === Number.POSITIVE_INFINITY
+        ? this.#deadline
+        : this.#deadline - this.now(),
     );
   }
 
-  openTrace(target: Target): ClientTrace {
-    return this.account.client(target);
+  openTrace(): ClientTrace {
+    return this.account.client();
   }
 
   /** The head went out; what has been read of the body follows. */
@@ -213,7 +216,12 @@ export class Relay implements BodyReceiver, Idler {
     return true;
   }
 
-  answered(attempt: Attempt, head: ResponseHead, ended: boolean): void {
+  answered(
+    attempt: Attempt,
+    head: ResponseHead,
+    ended: boolean,
+    now: number,
+  ): void {
     this.movedAt = this.host.idle.tick;
     const passed = this.way.responseHead(head, attempt.target);
     this.#committed = true;
@@ -229,7 +237,7 @@ export class Relay implements BodyReceiver, Idler {
       if (!this.#tunnel) this.idleLimit = 0;
     }
     this.stream.respond(passed, ended);
-    if (ended) this.#answerOver();
+    if (ended) this.#answerOver(now);
   }
 
   /** Passes a piece of the response on; false: wait for `drained`. */
@@ -241,11 +249,11 @@ export class Relay implements BodyReceiver, Idler {
     return room;
   }
 
-  answerEnded(trailers: Fields | undefined): void {
+  answerEnded(trailers: Fields | undefined, now: number): void {
     if (this.#over) return;
     if (trailers !== undefined) this.account.trailers(trailers);
     this.stream.end(trailers);
-    this.#answerOver();
+    this.#answerOver(now);
   }
 
   /** The attempt broke off; it has told its outcome already. */
@@ -263,7 +271,7 @@ export class Relay implements BodyReceiver, Idler {
   brokenAfterEnd(attempt: Attempt, error: MeshError): void {
     if (this.#over || this.attempt !== attempt || !this.#responseEnded) return;
     this.stream.abort(error);
-    this.#finish(error);
+    this.#finish(error, this.now());
   }
 
   idled(): void {
@@ -291,14 +299,14 @@ export class Relay implements BodyReceiver, Idler {
 
   // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  #try(): void {
-    const target = this.way.choose(this.#tried);
+  #try(now: number): void {
+    const target = this.way.choose(this.#tried, now);
     if (target instanceof MeshError) {
       this.#fail(target);
       return;
     }
     this.account.attempted(target);
-    const attempt = new Attempt(this, target);
+    const attempt = new Attempt(this, target, now);
     this.attempt = attempt;
     attempt.start(this.way.timeouts.backendRequest);
   }
@@ -344,21 +352,21 @@ export class Relay implements BodyReceiver, Idler {
     if (this.attempt === attempt) this.attempt = undefined;
     this.account.repeated(reason);
     if (after <= 0) {
-      this.#try();
+      this.#try(this.now());
       return;
     }
     this.#cancelBackoff = this.host.clock.after(after, () => {
       this.#cancelBackoff = undefined;
-      this.#try();
+      this.#try(this.now());
     });
   }
 
   // ── the ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #answerOver(): void {
+  #answerOver(now: number): void {
     this.#responseEnded = true;
     if (this.#requestEnded) {
-      this.#finish(undefined);
+      this.#finish(undefined, now);
       return;
     }
     if (this.#tunnel) return;
@@ -373,7 +381,7 @@ export class Relay implements BodyReceiver, Idler {
       ),
     );
     this.#resume();
-    this.#finish(undefined);
+    this.#finish(undefined, now);
   }
 
   #deadlinePassed(): void {
@@ -410,17 +418,17 @@ export class Relay implements BodyReceiver, Idler {
       // What is still read of the request is thrown away by the codec.
       this.#resume();
     }
-    this.#finish(error);
+    this.#finish(error, this.now());
   }
 
-  #finish(error: MeshError | undefined): void {
+  #finish(error: MeshError | undefined, now: number): void {
     if (this.#over) return;
     this.#over = true;
     this.#cancelDeadline?.();
     this.#cancelBackoff?.();
     this.#replay?.release();
     this.host.idle.leave(this);
-    this.account.close(error);
+    this.account.close(error, now);
   }
 
   #pause(): void {

@@ -22,7 +22,7 @@ export interface Target {
   /** The breaker's part: the response head came, or it will not come. */
   answered(outcome: Outcome): void;
   /** The balancer's and the ejection's part: the attempt is over. `latency` in milliseconds to the response head, or to the failure. */
-  done(outcome: Outcome, latency: number): void;
+  done(outcome: Outcome, latency: number, now: number): void;
 }
 
 /** How one request goes, with the snapshot that it started with (law 1). */
@@ -45,7 +45,7 @@ export interface Way {
   /** Milliseconds after which a caller that was refused may try again; 0 where nobody knows. */
   readonly retryAfter: number;
   /** Where the next attempt goes; keys in `tried` only if there is nothing else. */
-  choose(tried: ReadonlySet<string>): Target | MeshError;
+  choose(tried: ReadonlySet<string>, now: number): Target | MeshError;
   /** There is an endpoint that is not in `tried`. */
   hasOther(tried: ReadonlySet<string>): boolean;
   /** The head of attempt `attempt` (from 1), with `trace` in place of the trace fields that came. `left`: milliseconds to the deadline. */

@@ -64,6 +64,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
       : undefined;
   const bucket = tokenBucket({ rate: ERRORS_A_SECOND, burst: ERRORS_A_SECOND });
   const time = timestamps();
+  const fragments = new Fragments();
   let suppressed = 0;
   return {
     wants: (status, reason) =>
@@ -75,7 +76,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
         suppressed += 1;
         return;
       }
-      const line = lineOf(time(clock.wall()), record, suppressed);
+      const line = lineOf(time(clock.wall()), record, suppressed, fragments);
       options.write?.(line);
       suppressed = file?.write(line) === false ? suppressed + 1 : 0;
     },
@@ -101,23 +102,98 @@ function lineOf(
   time: string,
   record: AccessRecord,
   suppressed: number,
+  fragments: Fragments,
 ): string {
   const duration = Math.round(record.durationMs * 1000) / 1000;
   return (
-    `{"time":"${time}","direction":"${record.direction}","method":${quoted(record.method)},"authority":${quoted(record.authority)}` +
-    `,"path":${quoted(record.path)},"protocol":${quoted(record.protocol)},"status":${record.status}` +
+    `{"time":"${time}${fragments.of(record)},"path":${quoted(record.path)},"status":${record.status}` +
     optional("reason", record.reason) +
     optional("policy", record.policy) +
     (record.detail === undefined ? "" : `,"detail":${quoted(record.detail)}`) +
     `,"durationMs":${duration},"bytesReceived":${record.bytesReceived},"bytesSent":${record.bytesSent},"traceId":"${record.traceId}"` +
-    optional("peer", record.peer) +
-    optional("destination", record.destination) +
-    optional("route", record.route) +
-    optional("endpoint", record.endpoint) +
     `,"attempts":${record.attempts}` +
     optional("retried", record.retried) +
     `${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
   );
+}
+
+/** The part of a line that many requests share, from behind the time, with what it was made of. */
+interface Fragment {
+  readonly direction: string;
+  readonly method: string;
+  readonly authority: string;
+  readonly protocol: string;
+  readonly peer: string | undefined;
+  readonly route: string | undefined;
+  readonly endpoint: string | undefined;
+  readonly text: string;
+}
+
+/** Fragments kept of one destination: callers, routes and endpoints that take turns. */
+const KEPT = 16;
+/** Destinations: beyond them all are forgotten. */
+const DESTINATIONS = 512;
+
+/** Fragments that are found again by comparing what they were made of, which nearly always is the very same text. */
+class Fragments {
+  readonly #known = new Map<
+    string | undefined,
+    { readonly ring: Fragment[]; next: number }
+  >();
+
+  of(record: AccessRecord): string {
+    const kept = this.#known.get(record.destination);
+    if (kept !== undefined)
+      for (const each of kept.ring)
+        if (
+          each.endpoint === record.endpoint &&
+          each.peer === record.peer &&
+          each.route === record.route &&
+          each.direction === record.direction &&
+          each.method === record.method &&
+          each.authority === record.authority &&
+          each.protocol === record.protocol
+        )
+          return each.text;
+    return this.#add(record);
+  }
+
+  #add(record: AccessRecord): string {
+    const { direction, method, authority, protocol } = record;
+    const { peer, destination, route, endpoint } = record;
+    const text =
+      `","direction":"${direction}","method":${quoted(method)},"authority":${quoted(authority)},"protocol":${quoted(protocol)}` +
+      optional("peer", peer) +
+      optional("destination", destination) +
+      optional("route", route) +
+      optional("endpoint", endpoint);
+    if (text.length > LONGEST_FRAGMENT) return text;
+    let kept = this.#known.get(destination);
+    if (kept === undefined) {
+      if (this.#known.size >= DESTINATIONS) this.#known.clear();
+      kept = { ring: [], next: 0 };
+      this.#known.set(destination, kept);
+    }
+    // A caller's texts are views of its whole head, credentials included: what outlives the request are copies of their own.
+    kept.ring[kept.next] = {
+      direction,
+      method: detached(method),
+      authority: detached(authority),
+      protocol,
+      peer,
+      route,
+      endpoint,
+      text: detached(text),
+    };
+    kept.next = (kept.next + 1) % KEPT;
+    return text;
+  }
+}
+
+const LONGEST_FRAGMENT = 1024;
+
+function detached(text: string): string {
+  return Buffer.from(text, "utf8").toString("utf8");
 }
 
 function optional(name: string, text: string | undefined): string {

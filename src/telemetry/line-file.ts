@@ -4,6 +4,8 @@ import type { Cancel, Clock } from "../core/clock.ts";
 
 /** Octets that are gathered before they are written: Envoy's figure. */
 const GATHERED = 65_536;
+/** Characters of lines that are put together before they are encoded: one call for some dozens of them. */
+const ENCODED = 8192;
 /** Milliseconds that a line waits at most. */
 const WAIT = 500;
 /** Milliseconds after which a write that failed is tried again: a full pipe, a full disk. */
@@ -23,13 +25,21 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
   // Two buffers in turn: one is filled while the other is written, and there are no more than the two (law 10).
   let filling: Buffer = Buffer.allocUnsafeSlow(GATHERED);
   let filled = 0;
+  /** Lines that are not in the buffer yet. */
+  let lines = "";
   let spare: Buffer | undefined = Buffer.allocUnsafeSlow(GATHERED);
   let closed = false;
   let cancel: Cancel | undefined;
 
+  function encode(): void {
+    filled += filling.write(lines, filled, "utf8");
+    lines = "";
+  }
+
   function flush(): void {
     cancel?.();
     cancel = undefined;
+    encode();
     if (filled === 0 || spare === undefined) return;
     const full = filling;
     const length = filled;
@@ -51,7 +61,7 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
       }
       spare = full;
       if (closed) finish();
-      else if (filled > 0) waitForMore();
+      else if (filled > 0 || lines !== "") waitForMore();
     });
   }
 
@@ -60,6 +70,7 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
   }
 
   function finish(): void {
+    encode();
     try {
       writeSync(file, filling, 0, filled);
     } catch {
@@ -72,9 +83,10 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
     write(line) {
       // Three octets a character at most; to count them would take longer than to leave room for them.
       const most = line.length * 3;
-      if (filled + most > GATHERED) flush();
-      if (closed || filled + most > GATHERED) return false;
-      filled += filling.write(line, filled, "utf8");
+      if (filled + lines.length * 3 + most > GATHERED) flush();
+      if (closed || filled + lines.length * 3 + most > GATHERED) return false;
+      lines += line;
+      if (lines.length >= ENCODED) encode();
       waitForMore();
       return true;
     },

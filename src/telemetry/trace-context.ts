@@ -52,14 +52,40 @@ export function formatTraceparent(context: TraceContext): string {
 const pool = Buffer.allocUnsafe(4096);
 let used = pool.length;
 
-function randomHex(octets: number): string {
+/** Where in the pool `octets` lie that nobody has had yet. */
+function draw(octets: number): number {
   if (used + octets > pool.length) {
     randomFillSync(pool);
     used = 0;
   }
-  const text = pool.toString("hex", used, used + octets);
   used += octets;
-  return text;
+  return used - octets;
+}
+
+function randomHex(octets: number): string {
+  const from = draw(octets);
+  return pool.toString("hex", from, from + octets);
+}
+
+const template = Buffer.from(
+  formatTraceparent({ traceId: NO_TRACE, spanId: NO_SPAN, sampled: false }),
+);
+const DIGITS = Buffer.from("0123456789abcdef");
+
+/** The `traceparent` of a new trace that is not recorded. Most requests begin one: digit by digit into one text is half the price of two ids put together. */
+export function newUnsampledTraceparent(): string {
+  let from = draw(24);
+  for (let at = 3; at < 52; at += 2) {
+    if (at === 35) at = 36;
+    const octet = pool[from++] ?? 0;
+    template[at] = DIGITS[octet >> 4] ?? 0;
+    template[at + 1] = DIGITS[octet & 15] ?? 0;
+  }
+  const value = template.toString("latin1");
+  // Ids of zeros alone are invalid (section 3.2.2.3).
+  return parseTraceparent(value) === undefined
+    ? newUnsampledTraceparent()
+    : value;
 }
 
 export function newTraceId(): string {

@@ -15,6 +15,7 @@ import {
   formatTraceparent,
   newSpanId,
   newTraceId,
+  newUnsampledTraceparent,
   parseTraceparent,
   type TraceContext,
 } from "./trace-context.ts";
@@ -47,6 +48,14 @@ export interface SpanOutcome {
   readonly reason?: string | undefined;
 }
 
+/** What a trace asks of its request, and only where it is sampled. */
+export interface SpanSubject {
+  readonly spanName: string;
+  serverAttributes(): Record<string, AttributeValue>;
+  /** Of the attempt that is about to begin. */
+  clientAttributes(): Record<string, AttributeValue>;
+}
+
 /** One attempt upstream. */
 export interface ClientTrace {
   /** `traceparent` and `tracestate` to send with the attempt, in place of those that came. */
@@ -60,21 +69,14 @@ export interface ServerTrace {
   readonly traceId: string;
   readonly sampled: boolean;
   attribute(key: string, value: AttributeValue): void;
-  /** The span of one attempt, a child of this one. Attributes are asked for only where the trace is sampled. */
-  client(
-    name: string,
-    attributes: () => Record<string, AttributeValue>,
-  ): ClientTrace;
+  /** The span of one attempt, a child of this one. */
+  client(): ClientTrace;
   end(outcome: SpanOutcome): void;
 }
 
 export interface Tracing {
-  /** Begins the span of a request. `fields` are those that came; attributes are asked for only where it is sampled. */
-  server(
-    name: string,
-    fields: Fields,
-    attributes: () => Record<string, AttributeValue>,
-  ): ServerTrace;
+  /** Begins the span of a request. `fields` are those that came. */
+  server(fields: Fields, subject: SpanSubject): ServerTrace;
 }
 
 export interface TracingOptions {
@@ -87,14 +89,14 @@ export interface TracingOptions {
 export function makeTracing(options: TracingOptions): Tracing {
   const { clock, sink } = options;
   return {
-    server(name, fields, attributes) {
+    server(fields, subject) {
       const { parent, state, forwarded } = readContext(fields);
       const sampled =
         parent === undefined
           ? clock.random() * 100 < options.samplingPercentage()
           : parent.sampled;
       if (!sampled) return new Unsampled(parent?.traceId, forwarded);
-      return sampledServer(clock, sink, name, parent, state, attributes());
+      return sampledServer(clock, sink, parent, state, subject);
     },
   };
 }
@@ -146,8 +148,14 @@ class Unsampled implements ServerTrace, ClientTrace {
   readonly fields: Fields;
 
   constructor(traceId: string | undefined, forwarded: Fields) {
-    this.traceId = traceId ?? newTraceId();
-    this.fields = forwarded.length > 0 ? forwarded : this.#begin();
+    if (traceId === undefined) {
+      const value = newUnsampledTraceparent();
+      this.traceId = value.slice(3, 35);
+      this.fields = [makeField("traceparent", value, "without")];
+    } else {
+      this.traceId = traceId;
+      this.fields = forwarded;
+    }
   }
 
   client(): ClientTrace {
@@ -161,44 +169,37 @@ class Unsampled implements ServerTrace, ClientTrace {
   end(): void {
     // Nor does it end anywhere.
   }
-
-  #begin(): Fields {
-    const { traceId, sampled } = this;
-    const value = formatTraceparent({ traceId, spanId: newSpanId(), sampled });
-    return [makeField("traceparent", value, "without")];
-  }
 }
 
 function sampledServer(
   clock: Clock,
   sink: SpanSink,
-  name: string,
   parent: TraceContext | undefined,
   state: string | undefined,
-  attributes: Record<string, AttributeValue>,
+  subject: SpanSubject,
 ): ServerTrace {
   const traceId = parent?.traceId ?? newTraceId();
   const server = openSpan(clock, sink, {
-    name,
+    name: subject.spanName,
     kind: "server",
     traceId,
     parentSpanId: parent?.spanId,
     traceState: state,
-    attributes,
+    attributes: subject.serverAttributes(),
   });
   return {
     traceId,
     sampled: true,
     attribute: server.attribute,
     end: server.end,
-    client(clientName, clientAttributes) {
+    client() {
       const client = openSpan(clock, sink, {
-        name: clientName,
+        name: subject.spanName,
         kind: "client",
         traceId,
         parentSpanId: server.spanId,
         traceState: state,
-        attributes: clientAttributes(),
+        attributes: subject.clientAttributes(),
       });
       const fields = [
         makeField(

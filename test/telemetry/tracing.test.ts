@@ -5,9 +5,20 @@ import {
   newTraceId,
   parseTraceparent,
 } from "../../src/telemetry/trace-context.ts";
-import { makeTracing, type SpanRecord } from "../../src/telemetry/tracing.ts";
+import {
+  makeTracing,
+  type SpanRecord,
+  type SpanSubject,
+} from "../../src/telemetry/tracing.ts";
 import { fieldValue, makeField } from "../../src/wire/fields.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
+
+/** A request of which nothing is asked but its name. */
+const PLAIN: SpanSubject = {
+  spanName: "GET",
+  serverAttributes: () => ({}),
+  clientAttributes: () => ({}),
+};
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN = "00f067aa0ba902b7";
@@ -95,19 +106,20 @@ void t.test(
   (t) => {
     const { clock, spans, tracing } = setUp();
     const server = tracing.server(
-      "GET",
       [
         makeField("traceparent", `00-${TRACE}-${SPAN}-01`),
         makeField("tracestate", "a=1"),
         makeField("tracestate", "b=2"),
       ],
-      () => ({ "url.path": "/x" }),
+      {
+        spanName: "GET",
+        serverAttributes: () => ({ "url.path": "/x" }),
+        clientAttributes: () => ({ "server.address": "10.0.0.7" }),
+      },
     );
     t.equal(server.traceId, TRACE);
     clock.advance(5);
-    const client = server.client("GET", () => ({
-      "server.address": "10.0.0.7",
-    }));
+    const client = server.client();
     client.attribute("wherry.attempt", 1);
     clock.advance(10);
     client.end({ status: 503 });
@@ -154,16 +166,14 @@ void t.test(
   "what is not sampled makes no span, but one traceparent that stops others from sampling",
   (t) => {
     const { spans, tracing } = setUp(0);
-    const server = tracing.server(
-      "GET",
-      [],
-      () => t.fail("attributes asked for") as never,
-    );
-    const first = server.client(
-      "GET",
-      () => t.fail("attributes asked for") as never,
-    );
-    const second = server.client("GET", () => ({}));
+    const asked = (): never => t.fail("attributes asked for") as never;
+    const server = tracing.server([], {
+      spanName: "GET",
+      serverAttributes: asked,
+      clientAttributes: asked,
+    });
+    const first = server.client();
+    const second = server.client();
     first.end({ status: 500 });
     server.end({ status: 500 });
     t.same(spans, []);
@@ -183,14 +193,13 @@ void t.test("the parent's decision is respected in both directions", (t) => {
   ] as const) {
     const { tracing } = setUp(percentage);
     const server = tracing.server(
-      "GET",
       [makeField("traceparent", `00-${TRACE}-${SPAN}-${flags}`)],
-      () => ({}),
+      PLAIN,
     );
     t.equal(server.sampled, sampled);
     if (!sampled)
       t.equal(
-        fieldValue(server.client("GET", () => ({})).fields, "traceparent"),
+        fieldValue(server.client().fields, "traceparent"),
         `00-${TRACE}-${SPAN}-${flags}`,
       );
   }
@@ -207,12 +216,9 @@ void t.test(
       [makeField("traceparent", "junk"), makeField("tracestate", "a=1")],
       [makeField("tracestate", "a=1")],
     ]) {
-      const server = tracing.server("GET", fields, () => ({}));
+      const server = tracing.server(fields, PLAIN);
       t.not(server.traceId, TRACE);
-      t.equal(
-        fieldValue(server.client("GET", () => ({})).fields, "tracestate"),
-        undefined,
-      );
+      t.equal(fieldValue(server.client().fields, "tracestate"), undefined);
     }
     t.end();
   },
@@ -233,8 +239,8 @@ void t.test(
       [undefined, "_OTHER", "_OTHER"],
     ];
     for (const [status, clientError, serverError] of cases) {
-      const server = tracing.server("GET", [], () => ({}));
-      server.client("GET", () => ({})).end({ status });
+      const server = tracing.server([], PLAIN);
+      server.client().end({ status });
       server.end({ status });
       const [client, ended] = spans.splice(0);
       t.equal(client?.error, clientError);

@@ -36,7 +36,8 @@ interface Target {
   readonly absolute: boolean;
 }
 
-const METHODS: ReadonlySet<string> = new Set([
+/** Methods as one text each, whoever sends them: what looks at them later finds them by identity. */
+const METHODS: readonly string[] = [
   "GET",
   "POST",
   "PUT",
@@ -46,7 +47,13 @@ const METHODS: ReadonlySet<string> = new Set([
   "OPTIONS",
   "CONNECT",
   "TRACE",
-]);
+];
+
+function knownMethod(text: string, length: number): string | undefined {
+  for (const method of METHODS)
+    if (method.length === length && text.startsWith(method)) return method;
+  return undefined;
+}
 
 /**
  * `text` is the head in latin-1 with the CRLF of its last line, without the empty line. `scheme` is that of the connection,
@@ -66,8 +73,9 @@ export function parseRequestHead(
   const methodEnd = text.indexOf(" ");
   if (methodEnd === -1 || methodEnd > end)
     throw new Http1Fault("grammar", "the request line has no target");
-  const method = text.slice(0, methodEnd);
-  if (!METHODS.has(method) && !isToken(method))
+  const known = knownMethod(text, methodEnd);
+  const method = known ?? text.slice(0, methodEnd);
+  if (known === undefined && !isToken(method))
     throw new Http1Fault("grammar", "the method is not a token");
   const targetEnd = text.indexOf(" ", methodEnd + 1);
   if (targetEnd === -1 || targetEnd > end)
