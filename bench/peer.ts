@@ -3,7 +3,8 @@ import type { Command } from "./processes.ts";
 
 /** What costs time on the path of a request; two peers are compared only where both have the same of these on. */
 export const FEATURES = {
-  mtls: "mutual TLS 1.3 between the two proxies, identity checked",
+  mtls: "mutual TLS 1.3 between the two proxies",
+  identity: "SPIFFE ID of the other proxy checked, on both ends",
   "link-h2": "HTTP/2 between the two proxies",
   authorization: "authorization by the caller's principal",
   retry: "retry policy",
@@ -17,61 +18,99 @@ export const FEATURES = {
 
 export type Feature = keyof typeof FEATURES;
 
-/** Of a peer that has all of them on. */
-export const EVERY_FEATURE: ReadonlySet<Feature> = new Set(
-  Object.keys(FEATURES) as Feature[],
-);
+export const FEATURE_NAMES: readonly Feature[] = Object.keys(
+  FEATURES,
+) as Feature[];
+
+/** All but what is named. */
+export function featuresWithout(
+  ...names: readonly Feature[]
+): ReadonlySet<Feature> {
+  return new Set(FEATURE_NAMES.filter((feature) => !names.includes(feature)));
+}
+
+export const PEER_NAMES = [
+  "Wherry",
+  "Envoy",
+  "HAProxy",
+  "nginx",
+  "http-proxy",
+  "undici",
+] as const;
+
+export type PeerName = (typeof PEER_NAMES)[number];
+
+export type Protocol = "http/1.1" | "h2";
 
 export interface Peer {
-  readonly name: string;
+  readonly name: PeerName;
   readonly version: string;
   readonly features: ReadonlySet<Feature>;
   /** The proxy beside the caller; it listens on `OUTBOUND_PORT`. */
   readonly outbound: Command;
-  /** The proxy beside the callee. */
+  /** The proxy beside the callee; it listens on `INBOUND_PORT`. */
   readonly inbound: Command;
-  /** The Host that callers send. */
-  readonly host: string;
+  /** What tells that the inbound proxy takes traffic, where it has a page for that. */
+  readonly readiness?: { readonly port: number; readonly path: string };
 }
 
+/** The Host that callers send. */
+export const HOST = "callee.bench";
 export const OUTBOUND_PORT = 8201;
 export const INBOUND_PORT = 8202;
-export const SERVER_PORT = 9000;
-export const OTLP_PORT = 4318;
+export const SERVER_PORT = 8209;
+export const OTLP_PORT = 8208;
 
 /** What makes a peer possible, or why it is not: a person installs what is missing. */
 export type Found =
   | { readonly kind: "peer"; readonly peer: Peer }
-  | { readonly kind: "missing"; readonly name: string; readonly why: string };
+  | { readonly kind: "missing"; readonly name: PeerName; readonly why: string };
 
-export interface PeerSettings {
-  /** A folder of its own for configuration and certificates. */
-  readonly directory: string;
+/** What a scenario asks of a pair of proxies. */
+export interface Setup {
+  /** What the callers and the server speak. */
+  readonly apps: Protocol;
+  /** What the proxies speak with each other, where a peer has the choice. */
+  readonly link: Protocol;
   /** Percent of requests traced. */
   readonly tracing: number;
-  /** The core to which proxies are pinned. */
-  readonly core: string | undefined;
+  /** Worker threads of each proxy. */
+  readonly workers: number;
+  /** Connections that one address has to be allowed; undefined: as many as it comes with. */
+  readonly connections?: number;
+}
+
+export interface PeerSettings extends Setup {
+  /** A folder of its own for configuration. */
+  readonly directory: string;
+  /** The cores to which proxies are pinned, as taskset has them. */
+  readonly cores: string | undefined;
   readonly certificates: Certificates;
+  /** The built package of Wherry to measure. */
+  readonly dist: string;
 }
 
 /** Files in PEM: the caller's and the callee's certificate chains and keys, and the root. */
 export interface Certificates {
   readonly root: string;
-  readonly caller: {
-    readonly certificate: string;
-    readonly key: string;
-    readonly id: string;
-  };
-  readonly callee: {
-    readonly certificate: string;
-    readonly key: string;
-    readonly id: string;
-  };
+  readonly caller: KeyPair;
+  readonly callee: KeyPair;
+}
+
+export interface KeyPair {
+  readonly certificate: string;
+  readonly key: string;
+  readonly id: string;
 }
 
 /** What only one of the two has on: with any, their figures are no comparison. */
-export function differences(a: Peer, b: Peer): Feature[] {
-  return (Object.keys(FEATURES) as Feature[]).filter(
-    (feature) => a.features.has(feature) !== b.features.has(feature),
-  );
+export function differences(
+  a: ReadonlySet<Feature>,
+  b: ReadonlySet<Feature>,
+): Feature[] {
+  return FEATURE_NAMES.filter((feature) => a.has(feature) !== b.has(feature));
+}
+
+export function pinnedTo(cores: string | undefined): { cores?: string } {
+  return cores === undefined ? {} : { cores };
 }

@@ -1,6 +1,7 @@
 /** The processes of a measurement: started, watched by the kernel's own accounting, and ended by pid. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { get } from "node:http";
 import { connect } from "node:net";
 import { wait, type Clock } from "../src/core/clock.ts";
 import { UserError } from "../src/core/errors.ts";
@@ -12,7 +13,7 @@ export interface Command {
   /** The port that tells that it is up; it must be free before, and this process's after. */
   readonly port: number;
   /** "1": pinned to that core by taskset; absent: anywhere. */
-  readonly core?: string;
+  readonly cores?: string;
 }
 
 export interface Running {
@@ -20,29 +21,64 @@ export interface Running {
   readonly pid: number;
   /** CPU seconds spent so far, user and system, by all threads. */
   cpu(): number;
+  /** The same by thread; threads that have ended are missing. */
+  threads(): ReadonlyMap<number, number>;
   /** Resident set, in MiB. */
   rss(): number;
+  /** Throws where the listener is not this process's. */
+  guard(): void;
+  ended(): boolean;
+  /** The end of what it wrote to standard error. */
+  complaint(): string;
   stop(): Promise<void>;
 }
 
 /** USER_HZ of Linux, in which /proc counts. */
 const TICKS_A_SECOND = 100;
+/** Milliseconds. */
 const UP_WITHIN = 15_000;
+const STOPPED_WITHIN = 3000;
+const READINESS_EVERY = 3;
 
-export function isInstalled(command: string): boolean {
-  return spawnSync("sh", ["-c", `command -v ${command}`]).status === 0;
+const children = new Set<ChildProcess>();
+
+/** Ends what runs still, at once: for a benchmark that is called off. */
+export function endAll(): void {
+  for (const child of children) child.kill("SIGTERM");
 }
 
 /** Starts a process and waits until it listens; throws where the port was taken or another process listens on it. */
 export async function start(command: Command, clock: Clock): Promise<Running> {
+  const running = await launch(command, clock);
+  const until = clock.now() + UP_WITHIN;
+  while (!(await answers(command.port))) {
+    if (running.ended() || clock.now() > until) {
+      await running.stop();
+      throw new UserError(
+        `${command.name} does not listen on ${command.port}: ${running.complaint()}`,
+      );
+    }
+    await wait(clock, 20, new AbortController().signal);
+  }
+  try {
+    running.guard();
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
+  return running;
+}
+
+/** Starts a process and waits for nothing. */
+export async function launch(command: Command, clock: Clock): Promise<Running> {
   if (await answers(command.port))
     throw new UserError(
       `port ${command.port} is taken: something else than ${command.name} would be measured`,
     );
   const pinned =
-    command.core === undefined
+    command.cores === undefined
       ? [command.command, ...command.args]
-      : ["taskset", "-c", command.core, command.command, ...command.args];
+      : ["taskset", "-c", command.cores, command.command, ...command.args];
   const [program = "", ...args] = pinned;
   const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   let complaint = "";
@@ -54,37 +90,66 @@ export async function start(command: Command, clock: Clock): Promise<Running> {
   const { pid } = child;
   if (pid === undefined)
     throw new UserError(`${command.name}: ${program} does not start`);
-  const stopped = exit(child);
-  const give = async (): Promise<void> => {
-    child.kill("SIGTERM");
-    const cancel = clock.after(5000, () => void child.kill("SIGKILL"));
-    await stopped;
-    cancel();
+  children.add(child);
+  const stopped = exit(child).then(() => void children.delete(child));
+  const ended = (): boolean =>
+    child.exitCode !== null || child.signalCode !== null;
+  const alive = <T>(look: () => T): T => {
+    if (ended())
+      throw new UserError(`${command.name} ended by itself: ${complaint}`);
+    return look();
   };
-  const until = clock.now() + UP_WITHIN;
-  while (!(await answers(command.port))) {
-    if (child.exitCode !== null || clock.now() > until) {
-      await give();
-      throw new UserError(
-        `${command.name} does not listen on ${command.port}: ${complaint}`,
-      );
-    }
-    await wait(clock, 20, new AbortController().signal);
-  }
-  // taskset and Envoy's launcher replace themselves: the listener must be this pid or a child of it.
-  if (!listens(pid, command.port)) {
-    await give();
-    throw new UserError(
-      `the listener on ${command.port} is not ${command.name}: the measurement would be of another process`,
-    );
-  }
   return {
     name: command.name,
     pid,
-    cpu: () => cpuOf(pid),
-    rss: () => rssOf(pid),
-    stop: give,
+    cpu: () => alive(() => cpuOf(pid)),
+    threads: () => alive(() => threadsOf(pid)),
+    rss: () => alive(() => rssOf(pid)),
+    ended,
+    complaint: () => complaint,
+    // taskset and Envoy's launcher replace themselves: the listener must be this pid or a child of it.
+    guard() {
+      if (!listens(pid, command.port))
+        throw new UserError(
+          `the listener on ${command.port} is not ${command.name}: the measurement would be of another process`,
+        );
+    },
+    async stop() {
+      child.kill("SIGTERM");
+      const cancel = clock.after(
+        STOPPED_WITHIN,
+        () => void child.kill("SIGKILL"),
+      );
+      await stopped;
+      cancel();
+    },
   };
+}
+
+/** Waits until a page answers 200, looking every few milliseconds; then guards. */
+export async function untilReady(
+  running: Running,
+  page: { readonly port: number; readonly path: string },
+  clock: Clock,
+): Promise<void> {
+  const until = clock.now() + UP_WITHIN;
+  while ((await statusOf(page.port, page.path)) !== 200) {
+    if (running.ended() || clock.now() > until)
+      throw new UserError(
+        `${running.name} is not ready: ${running.complaint()}`,
+      );
+    await wait(clock, READINESS_EVERY, new AbortController().signal);
+  }
+  running.guard();
+}
+
+function statusOf(port: number, path: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    get({ host: "127.0.0.1", port, path, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).on("error", () => resolve(undefined));
+  });
 }
 
 function exit(child: ChildProcess): Promise<void> {
@@ -120,13 +185,26 @@ function family(pid: number): number[] {
 
 function cpuOf(pid: number): number {
   let ticks = 0;
-  for (const each of family(pid)) {
-    const stat = readFileSync(`/proc/${each}/stat`, "utf8");
-    // The command's name, in parentheses, may hold blanks: fields are counted from behind it.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    ticks += Number(fields[11]) + Number(fields[12]);
-  }
+  for (const each of family(pid)) ticks += ticksIn(`/proc/${each}/stat`);
   return ticks / TICKS_A_SECOND;
+}
+
+function threadsOf(pid: number): ReadonlyMap<number, number> {
+  return new Map(
+    family(pid).flatMap((each) =>
+      readdirSync(`/proc/${each}/task`).map((thread) => [
+        Number(thread),
+        ticksIn(`/proc/${each}/task/${thread}/stat`) / TICKS_A_SECOND,
+      ]),
+    ),
+  );
+}
+
+function ticksIn(file: string): number {
+  const stat = readFileSync(file, "utf8");
+  // The command's name, in parentheses, may hold blanks: fields are counted from behind it.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return Number(fields[11]) + Number(fields[12]);
 }
 
 function rssOf(pid: number): number {

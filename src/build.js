@@ -22,7 +22,10 @@ const NATIVE = ["koffi"];
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 const result = await build({
-  entryPoints: [join(root, "src", "main.ts")],
+  entryPoints: {
+    main: join(root, "src", "main.ts"),
+    thread: join(root, "src", "proxy", "workers", "thread.ts"),
+  },
   outdir: join(out, "src"),
   outExtension: { ".js": ".mjs" },
   bundle: true,
@@ -33,6 +36,8 @@ const result = await build({
   minifySyntax: true,
   legalComments: "linked",
   metafile: true,
+  // Modules where a package has them: what is not used of one is left out, and so is its memory.
+  mainFields: ["module", "main"],
   external: NATIVE,
   // Packages in CommonJS ask for Node's own modules by require.
   banner: {

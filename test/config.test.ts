@@ -39,6 +39,8 @@ void t.test("the examples' kinds cover all that there are", (t) => {
     [...new Set(resources.map(({ resource }) => resource.kind))].sort(),
     [
       "AuthorizationPolicy",
+      "FaultInjection",
+      "GRPCRoute",
       "HTTPRoute",
       "Mesh",
       "PeerAuthentication",

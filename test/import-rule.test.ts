@@ -18,7 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
 ];
 
 /** Files of policy/ that put the single policies together. */
-const COMPOSITION = ["snapshot.ts", "compile", "balance"];
+const COMPOSITION = ["snapshot.ts", "compile", "balance", "explain"];
 
 interface Import {
   readonly from: string;
@@ -68,7 +68,7 @@ function policyFault(from: string): string | undefined {
     COMPOSITION.includes(file.split("/")[1] ?? "");
   return composes(from)
     ? undefined
-    : "is another policy: only snapshot.ts, compile/ and balance/ put policies together";
+    : "is another policy: only snapshot.ts, compile/, balance/ and explain/ put policies together";
 }
 
 void t.test("imports go one way", (t) => {

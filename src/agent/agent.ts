@@ -1,7 +1,12 @@
 /** What a sidecar has of its agent, whether its config and certificates come from a control plane or from files. */
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import type { Snapshot, SnapshotVersion } from "../policy/snapshot.ts";
+import type {
+  SelfDescription,
+  Snapshot,
+  SnapshotVersion,
+} from "../policy/snapshot.ts";
+import type { Resource } from "../resources/envelope.ts";
 
 export interface Agent {
   /** The config in force; undefined until there is any. */
@@ -17,6 +22,21 @@ export interface Agent {
   /** Takes the workload out; resolves when that is acknowledged, or after 5 s. Nothing registers it again. */
   deregister(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What a snapshot is compiled from. */
+export interface SharedConfig {
+  readonly resources: readonly Resource[];
+  readonly self: SelfDescription;
+  readonly version: SnapshotVersion;
+}
+
+/** Those who serve by the same config in threads of their own: it is in force, and acknowledged, once all of them have it. */
+export interface Sharers {
+  /** Each compiles it and keeps it ready; resolves with the reason where one of them cannot. */
+  compile(config: SharedConfig): Promise<string | undefined>;
+  /** Each goes over to it. */
+  swap(): Promise<void>;
 }
 
 export interface AgentState {

@@ -7,6 +7,7 @@ import {
   type Snapshot,
 } from "../policy/snapshot.ts";
 import type { Revision } from "../push/messages.ts";
+import type { Sharers } from "./agent.ts";
 import type { KeptConfig } from "./last-known-good.ts";
 import { revisionFault } from "./revision.ts";
 import type { ReceivedResources } from "./staging.ts";
@@ -18,36 +19,49 @@ export interface Config {
   readonly snapshot: Watch<Snapshot | undefined>;
   /** What the snapshot was compiled from. */
   readonly current: KeptConfig | undefined;
-  /** Gives the reason where it cannot be put in force. */
-  take(config: KeptConfig, self: SelfDescription): string | undefined;
+  /** Resolves once it is in force, or with the reason where it cannot be. One after the other, in the order of the calls. */
+  take(config: KeptConfig, self: SelfDescription): Promise<string | undefined>;
   /** The same for a push, which has to come from the store that is followed. */
   push(
     revision: Revision,
     resources: ReceivedResources,
     self: SelfDescription,
     receivedAt: number,
-  ): string | undefined;
+  ): Promise<string | undefined>;
 }
 
-export function makeConfig(): Config {
+export function makeConfig(sharers?: Sharers): Config {
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   let current: KeptConfig | undefined;
+  let last: Promise<unknown> = Promise.resolve();
 
-  const take = (
+  const inTurn = (
+    work: () => Promise<string | undefined>,
+  ): Promise<string | undefined> => {
+    const done = last.then(work);
+    last = done;
+    return done;
+  };
+
+  const putInForce = async (
     config: KeptConfig,
     self: SelfDescription,
-  ): string | undefined => {
+  ): Promise<string | undefined> => {
+    const { version } = config;
     try {
       const resources = Array.from(
         config.resources.values(),
         ({ resource }) => resource,
       );
       // Compiled to the end before anything changes: no request ever sees half of a config.
-      const compiled = compileSnapshot(resources, self, config.version, {
+      const compiled = compileSnapshot(resources, self, version, {
         previous: snapshot.value,
       });
+      const refused = await sharers?.compile({ resources, self, version });
+      if (refused !== undefined) return refused;
       current = config;
       snapshot.set(compiled);
+      await sharers?.swap();
       return undefined;
     } catch (thrown) {
       return messageOf(thrown);
@@ -59,20 +73,15 @@ export function makeConfig(): Config {
     get current() {
       return current;
     },
-    take,
-    push(revision, resources, self, receivedAt) {
-      const { store, revision: number, digest } = revision;
-      return (
-        revisionFault(current?.version, revision) ??
-        take(
-          {
-            version: { store, revision: number, digest },
-            receivedAt,
-            resources,
-          },
-          self,
-        )
-      );
-    },
+    take: (config, self) => inTurn(() => putInForce(config, self)),
+    push: (revision, resources, self, receivedAt) =>
+      inTurn(async () => {
+        const { store, revision: number, digest } = revision;
+        const version = { store, revision: number, digest };
+        return (
+          revisionFault(current?.version, revision) ??
+          (await putInForce({ version, receivedAt, resources }, self))
+        );
+      }),
   };
 }

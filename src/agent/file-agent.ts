@@ -7,7 +7,7 @@ import { watchSource } from "../core/watch.ts";
 import { loadCredentials, type Credentials } from "../identity/credentials.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
 import { alarm } from "../push/alarm.ts";
-import type { Agent, AgentState, RefusedConfig } from "./agent.ts";
+import type { Agent, AgentState, RefusedConfig, Sharers } from "./agent.ts";
 import { makeConfig, MAX_CONFIG_BYTES } from "./config.ts";
 import {
   fileVersion,
@@ -28,6 +28,7 @@ export interface FileAgentOptions {
   readonly self: DeclaredSelf;
   /** MAX_CONFIG_BYTES where absent. */
   readonly maxConfigBytes?: number;
+  readonly sharers?: Sharers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -45,7 +46,7 @@ export async function startFileAgent(
     trustBundle,
   } = options;
   const maxConfigBytes = options.maxConfigBytes ?? MAX_CONFIG_BYTES;
-  const config = makeConfig();
+  const config = makeConfig(options.sharers);
   const credentials = watchSource<Credentials>(await readCredentials(options));
   let self = describeSelf(credentials.value, options.self);
   let revision = 0;
@@ -72,10 +73,10 @@ export async function startFileAgent(
 
   /** Throws UserError. */
   const loadConfig = async (): Promise<void> => {
-    const loaded = await loadResourceFiles(path, maxConfigBytes);
+    const loaded = await loadResourceFiles(path, maxConfigBytes, clock.wall());
     revision += 1;
     const version = fileVersion(revision, loaded.digest);
-    const reason = config.take(
+    const reason = await config.take(
       { version, receivedAt: clock.wall(), resources: loaded.resources },
       self,
     );

@@ -12,7 +12,7 @@ import { NODE, SCHEMA_VERSION } from "../push/names.ts";
 import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh.ts";
 import type { WorkloadSpec } from "../resources/workload.ts";
-import type { Agent, AgentState, RefusedConfig } from "./agent.ts";
+import type { Agent, AgentState, RefusedConfig, Sharers } from "./agent.ts";
 import { startCertificates } from "./certificates.ts";
 import { makeConfig, MAX_CONFIG_BYTES } from "./config.ts";
 import { openClient } from "./connection.ts";
@@ -38,6 +38,7 @@ export interface AgentOptions {
   readonly version?: string;
   /** MAX_CONFIG_BYTES where absent. */
   readonly maxConfigBytes?: number;
+  readonly sharers?: Sharers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -54,7 +55,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   splitAddress(controlPlane);
   const directory = await openStateDirectory(options.stateDirectory);
   const stop = new AbortController();
-  const config = makeConfig();
+  const config = makeConfig(options.sharers);
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = makeRegistration({ workload, clock, logger });
   const certificates = await startCertificates({
@@ -111,24 +112,26 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   /** Who we are, by this certificate; and, the first time that is known, the config that the disk holds for us. */
   const become = async (credentials: Credentials): Promise<SelfDescription> => {
-    const ports = workload()?.ports;
-    const next = describeSelf(
-      credentials,
-      ports === undefined ? {} : { ports },
-    );
+    const { ports, locality } = workload() ?? {};
+    const next = describeSelf(credentials, {
+      ...(ports === undefined ? {} : { ports }),
+      ...(locality === undefined ? {} : { locality }),
+    });
     const first = self === undefined;
     const changed = JSON.stringify(self) !== JSON.stringify(next);
     self = next;
+    const { current } = config;
     if (first) await boot(next);
-    else if (changed && config.current !== undefined)
-      report(config.take(config.current, next), config.current.version);
+    else if (changed && current !== undefined)
+      report(await config.take(current, next), current.version);
     return next;
   };
 
   const boot = async (owner: SelfDescription): Promise<void> => {
     const kept = await readKept(directory, owner);
     if (kept === undefined) return;
-    const reason = "reason" in kept ? kept.reason : config.take(kept, owner);
+    const reason =
+      "reason" in kept ? kept.reason : await config.take(kept, owner);
     if (reason === undefined) {
       source = "disk";
       logger.info(
@@ -165,12 +168,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     refresh();
   };
 
-  const onPush = (
+  const onPush = async (
     who: SelfDescription,
     revision: Revision,
     resources: ReceivedResources,
-  ): { refused?: string } => {
-    const reason = config.push(revision, resources, who, clock.wall());
+  ): Promise<{ refused?: string }> => {
+    const at = clock.wall();
+    const reason = await config.push(revision, resources, who, at);
     if (reason !== undefined) {
       report(reason, revision);
       return { refused: reason };

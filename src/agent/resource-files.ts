@@ -38,9 +38,10 @@ export async function listResourceFiles(
 export async function loadResourceFiles(
   path: string,
   maxBytes: number,
+  wall: number,
 ): Promise<LoadedFiles> {
   const texts = await readTexts(path, maxBytes);
-  const { resources, findings } = lintTexts(texts);
+  const { resources, findings } = lintTexts(texts, { wall });
   const errors = findings.filter(({ severity }) => severity === "error");
   if (errors.length > 0) {
     const shown = errors.slice(0, MOST_SHOWN).map(formatFinding);

@@ -10,6 +10,7 @@ export interface DeclaredSelf {
   readonly name?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly ports?: Readonly<Record<string, number>>;
+  readonly locality?: string;
 }
 
 /** A certificate's own binding goes before what was declared (trap 16). Throws UserError where neither gives a name. */
@@ -33,5 +34,6 @@ export function describeSelf(
     labels: binding?.labels ?? declared.labels ?? {},
     identity: credentials.id,
     ...(declared.ports === undefined ? {} : { ports: declared.ports }),
+    ...(declared.locality === undefined ? {} : { locality: declared.locality }),
   };
 }

@@ -25,11 +25,11 @@ export interface StreamOptions {
   readonly signal: AbortSignal;
   /** The control plane has answered. */
   readonly onOpen: () => void;
-  /** A push is complete: puts it in force, or gives the reason why not. May not throw. */
+  /** A push is complete: puts it in force, or gives the reason why not. May not reject. */
   readonly onPush: (
     revision: Revision,
     resources: ReceivedResources,
-  ) => { readonly refused?: string };
+  ) => Promise<{ readonly refused?: string }>;
   /** A push is complete and cannot be used as it came. */
   readonly onUnusable: (revision: Revision | undefined, reason: string) => void;
 }
@@ -93,7 +93,12 @@ export function runStream(options: StreamOptions): Promise<string> {
           answer(message, sealed.reason);
           return;
         case "resources":
-          answer(message, options.onPush(revision, sealed.resources).refused);
+          // What comes meanwhile belongs to the next push, which waits for this one.
+          void options
+            .onPush(revision, sealed.resources)
+            .then(({ refused }) => {
+              if (!over) answer(message, refused);
+            });
       }
     };
 

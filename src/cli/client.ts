@@ -82,7 +82,7 @@ export async function connectApi(
   const token = await findToken(context, options);
   const headers = { authorization: `Bearer ${token}` };
   // Loaded here: a sidecar knows this module for its errors only, and makes no call.
-  const { request } = await import("undici");
+  const { request } = await import("../core/undici.ts");
   const send = async (
     method: string,
     path: string,

@@ -1,7 +1,16 @@
 /** What `wherry get` shows of each kind beside its name and age. */
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy.ts";
 import type { Resource } from "../resources/envelope.ts";
-import { HTTP_ROUTE } from "../resources/http-route.ts";
+import { GRPC_ROUTE } from "../resources/grpc-route.ts";
+import {
+  HTTP_ROUTE,
+  type BackendRef,
+  type ParentRef,
+} from "../resources/http-route.ts";
+import {
+  describeFault,
+  FAULT_INJECTION,
+} from "../resources/fault-injection.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
 import { MESH } from "../resources/mesh.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication.ts";
@@ -50,6 +59,35 @@ function labelText(
     .join(",");
 }
 
+interface RouteSpec {
+  readonly parentRefs: readonly ParentRef[];
+  readonly rules: readonly { readonly backendRefs?: readonly BackendRef[] }[];
+}
+
+/** Of both kinds of route. */
+const ROUTE_COLUMNS: readonly [
+  readonly SpecColumn<RouteSpec>[],
+  readonly SpecColumn<RouteSpec>[],
+] = [
+  [
+    [
+      "PARENTS",
+      (spec) => spec.parentRefs.map((parent) => parent.name).join(","),
+    ],
+    ["RULES", (spec) => String(spec.rules.length)],
+  ],
+  [
+    [
+      "BACKENDS",
+      (spec) =>
+        spec.rules
+          .flatMap((rule) => rule.backendRefs ?? [])
+          .map((backend) => `${backend.name}:${backend.weight ?? 1}`)
+          .join(","),
+    ],
+  ],
+];
+
 const COLUMNS: readonly KindColumns[] = [
   columnsFor(MESH, [
     ["TRUST DOMAIN", (spec) => spec.trustDomain ?? "cluster.local"],
@@ -90,26 +128,8 @@ const COLUMNS: readonly KindColumns[] = [
       ["LABELS", (_spec, resource) => labelText(resource.metadata.labels)],
     ],
   ),
-  columnsFor(
-    HTTP_ROUTE,
-    [
-      [
-        "PARENTS",
-        (spec) => spec.parentRefs.map((parent) => parent.name).join(","),
-      ],
-      ["RULES", (spec) => String(spec.rules.length)],
-    ],
-    [
-      [
-        "BACKENDS",
-        (spec) =>
-          spec.rules
-            .flatMap((rule) => rule.backendRefs ?? [])
-            .map((backend) => `${backend.name}:${backend.weight ?? 1}`)
-            .join(","),
-      ],
-    ],
-  ),
+  columnsFor(HTTP_ROUTE, ...ROUTE_COLUMNS),
+  columnsFor(GRPC_ROUTE, ...ROUTE_COLUMNS),
   columnsFor(
     TRAFFIC_POLICY,
     [
@@ -120,6 +140,14 @@ const COLUMNS: readonly KindColumns[] = [
     ],
     [["BALANCER", (spec) => spec.loadBalancer?.simple ?? ""]],
   ),
+  columnsFor(FAULT_INJECTION, [
+    [
+      "TARGETS",
+      (spec) => spec.targetRefs.map((target) => target.name).join(","),
+    ],
+    ["FAULT", describeFault],
+    ["EXPIRES", (spec) => spec.expiresAt],
+  ]),
   columnsFor(AUTHORIZATION_POLICY, [
     ["ACTION", (spec) => spec.action ?? "ALLOW"],
     ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],

@@ -5,8 +5,15 @@ import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger } from "../core/log.ts";
 import { startControlPlane } from "../control-plane/control-plane.ts";
 import type { Profile } from "../control-plane/first-start.ts";
+import { makeApiTracing } from "../control-plane/tracing.ts";
 import { untilStopped, type CliContext } from "./context.ts";
-import { addressOf, CONFIG_OPTION, option } from "./settings.ts";
+import {
+  addressOf,
+  CONFIG_OPTION,
+  option,
+  otlpEndpointOf,
+  otlpEndpointOption,
+} from "./settings.ts";
 
 interface ControlPlaneCommandOptions {
   readonly state: string;
@@ -18,6 +25,7 @@ interface ControlPlaneCommandOptions {
   readonly apiKey?: string;
   readonly push: string;
   readonly advertise?: string;
+  readonly otlpEndpoint?: string;
   readonly logLevel: string;
 }
 
@@ -76,6 +84,7 @@ export function registerControlPlane(
         "the address of --push as sidecars reach it, for enrolment tokens to carry",
       ),
     )
+    .addOption(otlpEndpointOption("spans of the API's requests"))
     .addOption(
       option(
         "--log-level <level>",
@@ -88,6 +97,11 @@ export function registerControlPlane(
         level: options.logLevel,
         bindings: { component: "control-plane" },
       });
+      const endpoint = otlpEndpointOf(options, context.environment);
+      const tracing =
+        endpoint === undefined
+          ? undefined
+          : makeApiTracing({ endpoint, clock: context.clock, logger });
       const controlPlane = await startControlPlane({
         stateDirectory: options.state,
         store: storeOf(options.store),
@@ -100,12 +114,16 @@ export function registerControlPlane(
             ? {}
             : { advertise: options.advertise }),
         },
+        ...(tracing === undefined ? {} : { tracing }),
         clock: context.clock,
         logger,
       });
+      // The SDK is large: it is loaded once the API answers.
+      void tracing?.start();
       await untilStopped(context);
       logger.info("stopping");
       await controlPlane.close();
+      await tracing?.close();
     });
 }
 

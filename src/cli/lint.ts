@@ -19,6 +19,7 @@ export function registerLint(program: Command, context: CliContext): void {
       ) => {
         const { resources, findings } = lintTexts(
           await readTexts(context, files),
+          { wall: context.clock.wall() },
         );
         const errors = findings.filter(
           (finding) => finding.severity === "error",

@@ -23,7 +23,9 @@ export async function readManifests(
   context: CliContext,
   names: readonly string[],
 ): Promise<Manifests> {
-  const { resources, findings } = lintTexts(await readTexts(context, names));
+  const { resources, findings } = lintTexts(await readTexts(context, names), {
+    wall: context.clock.wall(),
+  });
   const errors = findings.filter((finding) => finding.severity === "error");
   if (errors.length > 0)
     throw new UserError(errors.map(findingLine).join("\n"));

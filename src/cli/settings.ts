@@ -88,6 +88,23 @@ function configValue(file: string, known: Option, value: unknown): unknown {
   throw new UserError(`${file}: ${known.name()} takes text or a number`);
 }
 
+/** `what`: whose spans. */
+export function otlpEndpointOption(what: string): Option {
+  return option(
+    "--otlp-endpoint <url>",
+    `where ${what} go (OTLP over HTTP); else OTEL_EXPORTER_OTLP_ENDPOINT`,
+  );
+}
+
+/** The collector's base address; undefined where spans are not wanted. */
+export function otlpEndpointOf(
+  { otlpEndpoint }: { readonly otlpEndpoint?: string },
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const endpoint = otlpEndpoint ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"];
+  return endpoint === "" ? undefined : endpoint;
+}
+
 /** A TCP port from text. */
 export function portOf(flag: string, text: string): number {
   const port = Number(text);

@@ -7,15 +7,17 @@ import { DEFAULT_PORTS, type BoundPorts } from "../proxy/sidecar.ts";
 import type { WorkloadSpec } from "../resources/workload.ts";
 import type { AccessLogMode } from "../telemetry/access-log.ts";
 import type { Protocol } from "../wire/exchange.ts";
+import { withLimitOptions, type LimitCommandOptions } from "./limit-options.ts";
 import {
   CONFIG_OPTION,
   listOption,
   option,
+  otlpEndpointOption,
   pairsOf,
   portOf,
 } from "./settings.ts";
 
-export interface SidecarCommandOptions {
+export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly controlPlane?: string;
   readonly token?: string;
   readonly tokenFile?: string;
@@ -42,6 +44,7 @@ export interface SidecarCommandOptions {
   readonly publish?: readonly string[];
   readonly upstream?: readonly string[];
   readonly linkProtocol: string;
+  readonly concurrency: string;
   readonly accessLog: string;
   readonly accessLogFile?: string;
   readonly otlpEndpoint?: string;
@@ -53,7 +56,7 @@ export interface SidecarCommandOptions {
 const port = String;
 
 export function withSidecarOptions(command: Command): Command {
-  return command
+  return withLimitOptions(command)
     .option(CONFIG_OPTION, "YAML file with these options by their long names")
     .addOption(
       option(
@@ -193,6 +196,13 @@ export function withSidecarOptions(command: Command): Command {
       ),
     )
     .addOption(option("--link-protocol <protocol>", "h2 or http/1.1", "h2"))
+    .addOption(
+      option(
+        "--concurrency <workers>",
+        "threads that carry the traffic: more than one only where one core is too little",
+        "1",
+      ),
+    )
     .addOption(option("--access-log <mode>", "errors, all or none", "errors"))
     .addOption(
       option(
@@ -200,12 +210,7 @@ export function withSidecarOptions(command: Command): Command {
         "where access log lines go; standard output without it",
       ),
     )
-    .addOption(
-      option(
-        "--otlp-endpoint <url>",
-        "where spans go (OTLP over HTTP); else OTEL_EXPORTER_OTLP_ENDPOINT",
-      ),
-    )
+    .addOption(otlpEndpointOption("spans"))
     .addOption(
       option(
         "--drain-timeout <duration>",
@@ -320,4 +325,14 @@ export function countOf(flag: string, text: string): number {
   if (!Number.isInteger(count) || count < 1)
     throw new UserError(`${flag} ${text}: a whole number above 0 is wanted`);
   return count;
+}
+
+/** Threads cost memory, and their links to every peer: more than there are cores of a large machine nobody can have meant. */
+const MOST_WORKERS = 64;
+
+export function workersOf(flag: string, text: string): number {
+  const workers = countOf(flag, text);
+  if (workers > MOST_WORKERS)
+    throw new UserError(`${flag} ${text}: ${MOST_WORKERS} at most`);
+  return workers;
 }

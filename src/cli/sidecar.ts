@@ -1,13 +1,15 @@
 /** `wherry sidecar`: the proxy beside one instance of a service, until it is told to stop. */
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import type { Agent } from "../agent/agent.ts";
+import type { Agent, Sharers } from "../agent/agent.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
+import { trimMemory } from "../proxy/memory-trim.ts";
 import { startSidecar, type BoundPorts } from "../proxy/sidecar.ts";
 import { makeSpanExporter, type SpanExporter } from "../telemetry/exporter.ts";
 import { untilStopped, type CliContext } from "./context.ts";
-import { pairsOf, portOf } from "./settings.ts";
+import { limitsOf } from "./limit-options.ts";
+import { otlpEndpointOf, pairsOf, portOf } from "./settings.ts";
 import {
   accessLogOf,
   applicationPorts,
@@ -18,6 +20,7 @@ import {
   publishOf,
   upstreamOf,
   withSidecarOptions,
+  workersOf,
   workloadOf,
   type SidecarCommandOptions,
 } from "./sidecar-options.ts";
@@ -40,8 +43,13 @@ async function runSidecar(
   let agent: Agent | undefined;
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
-    agent: async (ports) =>
-      (agent = await startOwnAgent(context, options, logger, appPorts, ports)),
+    agent: async (ports, sharers) =>
+      (agent = await startOwnAgent(
+        { context, options, logger, sharers },
+        appPorts,
+        ports,
+      )),
+    concurrency: workersOf("--concurrency", options.concurrency),
     ports: {
       outbound: portOf("--outbound-port", options.outboundPort),
       ...(options.capture
@@ -65,10 +73,12 @@ async function runSidecar(
       : { accessLogFile: options.accessLogFile }),
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
     linkProtocol: linkProtocolOf(options.linkProtocol),
+    limits: limitsOf(options),
     drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
     clock: context.clock,
     logger,
   });
+  const stopTrimming = trimMemory({ clock: context.clock });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   void sidecar.whenReady.then(async () => {
     const { source, configReceivedAt } = sidecar.agent.state.value;
@@ -85,21 +95,28 @@ async function runSidecar(
     // The SDK is large: it is loaded once traffic is served.
     await exporter?.start();
   });
-  await untilStopped(context);
+  await Promise.race([untilStopped(context), sidecar.over]);
   logger.info("stopping: deregister, GOAWAY, drain");
   await sidecar.shutDown();
+  const lost = await sidecar.over;
+  stopTrimming();
+  if (lost !== undefined) context.exitCode = 1;
   await exporter?.close();
   logger.info("stopped");
 }
 
 /** The agent of a mesh, or that of files where there is no control plane. */
 async function startOwnAgent(
-  context: CliContext,
-  options: SidecarCommandOptions,
-  logger: Logger,
+  own: {
+    readonly context: CliContext;
+    readonly options: SidecarCommandOptions;
+    readonly logger: Logger;
+    readonly sharers: Sharers | undefined;
+  },
   appPorts: Record<string, number>,
   bound: BoundPorts,
 ): Promise<Agent> {
+  const { context, options, logger, sharers } = own;
   const { clock } = context;
   const maxConfigBytes =
     options.maxConfigBytes === undefined
@@ -125,6 +142,7 @@ async function startOwnAgent(
       name: nameOf(options),
       labels: pairsOf("--label", options.label ?? []),
       ports: appPorts,
+      ...(options.locality === undefined ? {} : { locality: options.locality }),
     };
     // Of the two agents the one that is asked for is loaded: gRPC is large, and files have no use for it.
     const { startFileAgent } = await import("../agent/file-agent.ts");
@@ -135,6 +153,7 @@ async function startOwnAgent(
       trustBundle,
       self,
       ...maxConfigBytes,
+      sharers,
       clock,
       logger,
     });
@@ -156,6 +175,7 @@ async function startOwnAgent(
     name: nameOf(options),
     workload: () => workloadOf(options, appPorts, bound),
     ...maxConfigBytes,
+    sharers,
     clock,
     logger,
   });
@@ -180,9 +200,8 @@ function exporterOf(
   logger: Logger,
   agent: () => Agent | undefined,
 ): SpanExporter | undefined {
-  const endpoint =
-    options.otlpEndpoint ?? context.environment["OTEL_EXPORTER_OTLP_ENDPOINT"];
-  if (endpoint === undefined || endpoint === "") return undefined;
+  const endpoint = otlpEndpointOf(options, context.environment);
+  if (endpoint === undefined) return undefined;
   return makeSpanExporter({
     endpoint,
     logger,

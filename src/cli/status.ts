@@ -1,5 +1,6 @@
 /** `wherry status`: each sidecar, what it has in force, what it refused and why. */
 import type { Command } from "commander";
+import type { ActiveFault } from "../control-plane/faults.ts";
 import type { SidecarStatus } from "../control-plane/push/status.ts";
 import { connectApi, withServer, type ServerOptions } from "./client.ts";
 import type { CliContext } from "./context.ts";
@@ -18,6 +19,8 @@ interface MeshStatus {
     readonly accepted: boolean;
   };
   readonly sidecars: readonly SidecarStatus[];
+  /** Absent from a control plane that knows no faults. */
+  readonly faults?: readonly ActiveFault[];
 }
 
 export function registerStatus(program: Command, context: CliContext): void {
@@ -38,7 +41,7 @@ export function registerStatus(program: Command, context: CliContext): void {
 
 function render(status: MeshStatus, paint: Paint): string {
   const { store, sidecars, now } = status;
-  const head = `${paint("bold", "store")} ${store.id} (${store.kind}) at revision ${store.revision}, trust domain ${status.trustDomain}\n`;
+  const head = `${faultsOf(status, paint)}${paint("bold", "store")} ${store.id} (${store.kind}) at revision ${store.revision}, trust domain ${status.trustDomain}\n`;
   if (sidecars.length === 0)
     return `${head}no sidecar is known: start one with "wherry sidecar"; its token comes from "wherry token create"\n`;
   const rows = sidecars.map((sidecar) => [
@@ -64,6 +67,16 @@ function render(status: MeshStatus, paint: Paint): string {
         ],
   );
   return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${adviceOf(status)}`;
+}
+
+/** Before everything else: whoever looks for the cause of trouble shall not look past what was made on purpose. */
+function faultsOf({ faults = [], now }: MeshStatus, paint: Paint): string {
+  return faults
+    .map(
+      ({ namespace, name, targets, what, expiresAt }) =>
+        `${paint("red", "FAULTS ARE INJECTED")} into calls to ${targets.join(", ")} by ${namespace}/${name}: ${what}; ends in ${age(expiresAt - now)}, or with: wherry delete faultinjection ${name} -n ${namespace}\n`,
+    )
+    .join("");
 }
 
 function workloadOf(sidecar: SidecarStatus, paint: Paint): string {

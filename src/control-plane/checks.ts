@@ -4,19 +4,22 @@ import {
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
+import { checkExpiry } from "../resources/fault-injection-check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import { MESH, meshSettings } from "../resources/mesh.ts";
 import { checkReferences } from "../resources/references.ts";
 import type { Store } from "./store/store.ts";
 
-/** References that no resource satisfies, and a trust domain that this control plane's authority cannot serve. */
+/** References that no resource satisfies, faults without an end in sight, and a trust domain that this control plane's authority cannot serve. */
 export async function checkAgainstStore(
   resource: Resource,
   store: Store,
   trustDomain: string,
+  wall: number,
 ): Promise<readonly Problem[]> {
   return [
     ...checkTrustDomain(resource, trustDomain),
+    ...checkExpiry(resource, wall),
     ...(await checkStoredReferences(resource, store)),
   ];
 }

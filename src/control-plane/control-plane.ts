@@ -22,6 +22,7 @@ import { makeStatusReader } from "./status.ts";
 import { openMemoryStore } from "./store/memory.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { StoreError, type Store } from "./store/store.ts";
+import type { ApiTracing } from "./tracing.ts";
 
 export interface ControlPlaneOptions {
   /** Made with mode 0700 where it is missing; holds the database, the authority and the administrator's token. */
@@ -39,6 +40,8 @@ export interface ControlPlaneOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly profile: Profile;
+  /** Absent: the API's requests are not traced. The caller starts and closes it. */
+  readonly tracing?: ApiTracing;
 }
 
 export interface ControlPlane {
@@ -150,12 +153,13 @@ async function assemble(
       enrolmentAddress: () => advertised(options, push.port),
       withStatus: makeStatusReader(store, push),
       checkInPlace: (resource) =>
-        checkAgainstStore(resource, store, trustDomain),
+        checkAgainstStore(resource, store, trustDomain, clock.wall()),
       isLeased: (namespace, name) =>
         registry.lease(`${namespace}/${name}`) !== undefined,
       push,
       acceptance: acceptanceOf(store, push),
       isReady: () => !stopping,
+      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
     },
     options.api,
   );

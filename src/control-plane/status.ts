@@ -167,7 +167,7 @@ function conflicted(losses: readonly Conflict[]): Condition {
     : {
         type: "Conflicted",
         status: "True",
-        reason: "OlderResourceWins",
+        reason: losses[0]?.reason ?? "OlderResourceWins",
         message: losses.map(({ message }) => message).join("; "),
       };
 }

@@ -4,7 +4,7 @@
 export type Cancel = () => void;
 
 export interface Clock {
-  /** Monotonic milliseconds with a fraction; for measuring, never for showing. */
+  /** Monotonic milliseconds with a fraction, the same in all threads of the process; for measuring, never for showing. */
   now(): number;
   /** Milliseconds since the Unix epoch; for showing and for expiry dates, never for measuring. */
   wall(): number;
@@ -19,8 +19,11 @@ export interface Clock {
 /** The longest delay that Node's timers take; longer ones would fire at once. */
 const LONGEST = 2 ** 31 - 1;
 
+/** Each thread's `performance` starts at 0 when the thread does; threads that share a rate limit need one time. */
+const ORIGIN = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: () => ORIGIN + performance.now(),
   wall: () => Date.now(),
   after(ms, run) {
     const timer = setTimeout(run, Math.min(ms, LONGEST));

@@ -12,6 +12,8 @@ export const REASONS = {
     "the request carries an expectation other than 100-continue",
   UNSUPPORTED: "the request asks for something that this proxy does not do",
   REQUEST_STALLED: "the caller did not finish sending its request in time",
+  RESPONSE_STALLED: "the caller did not take its answer in time",
+  DEADLINE_EXCEEDED: "the caller's deadline has passed",
   CLIENT_CLOSED: "the caller went away before it had its answer",
   LOOP: "the request has passed through this proxy already",
   // What policy says.
@@ -34,6 +36,11 @@ export const REASONS = {
   IDLE_TIMEOUT: "the stream was idle for too long",
   DRAINING: "this proxy is shutting down",
   OVERLOADED: "the proxy is over its own limits",
+  RATE_LIMITED: "a rate limit of the service is used up",
+  SHED: "the instance has more to do than it can and takes more important requests first",
+  THROTTLED:
+    "the service refuses most of what is sent to it, so this call was not sent",
+  FAULT_INJECTED: "a FaultInjection made the call fail on purpose",
   // What the peer did.
   CONNECT_FAILED: "no connection to the endpoint could be made",
   CONNECT_TIMEOUT: "the connection to the endpoint was not made in time",
@@ -59,7 +66,21 @@ export interface MeshErrorOptions {
   readonly unprocessed?: boolean;
   /** "NAMESPACE/NAME" of the policy that decided. */
   readonly policy?: string;
+  readonly answer?: AnswerDetails;
   readonly cause?: unknown;
+}
+
+/** What the answer to a failure has besides what its reason gives. */
+export interface AnswerDetails {
+  /** HTTP and gRPC status in place of the reason's, where a policy of the user's names them. */
+  readonly status?: number;
+  readonly grpc?: number;
+  /** There is no answer: the exchange is broken off. */
+  readonly reset?: boolean;
+  /** Milliseconds after which the caller may come again: `Retry-After`. */
+  readonly retryAfter?: number;
+  /** Further fields, by lower-case name. */
+  readonly fields?: readonly (readonly [name: string, value: string])[];
 }
 
 export class MeshError extends Error {
@@ -68,6 +89,7 @@ export class MeshError extends Error {
   readonly source: Source;
   readonly unprocessed: boolean;
   readonly policy: string | undefined;
+  readonly answer: AnswerDetails | undefined;
 
   constructor(code: Code, detail: string, options: MeshErrorOptions) {
     super(
@@ -78,6 +100,7 @@ export class MeshError extends Error {
     this.source = options.source;
     this.unprocessed = options.unprocessed ?? false;
     this.policy = options.policy;
+    this.answer = options.answer;
   }
 }
 

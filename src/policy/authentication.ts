@@ -23,6 +23,8 @@ export interface MtlsDecision {
 export interface Authentication {
   /** By the application's port. */
   port(workloadPort: number): MtlsDecision;
+  /** "NAMESPACE/NAME" of those that come before the one that decides and say nothing of the port. */
+  silent(workloadPort: number): readonly string[];
   /** "NAMESPACE/NAME" of those that an older one of the same scope puts out of force. */
   readonly overruled: readonly { readonly loser: string; winner: string }[];
 }
@@ -60,13 +62,20 @@ export function compileAuthentication(
   const chain = scopes.flatMap(([oldest]) =>
     oldest === undefined ? [] : [oldest],
   );
+  const decides = (workloadPort: number): number =>
+    chain.findIndex((policy) => modeOf(policy, workloadPort) !== "UNSET");
   return {
     port(workloadPort) {
-      for (const policy of chain) {
-        const mode = modeOf(policy, workloadPort);
-        if (mode !== "UNSET") return { mode, policy: nameOf(policy) };
-      }
-      return { mode: meshMode };
+      const policy = chain[decides(workloadPort)];
+      const mode =
+        policy === undefined ? "UNSET" : modeOf(policy, workloadPort);
+      return policy === undefined || mode === "UNSET"
+        ? { mode: meshMode }
+        : { mode, policy: nameOf(policy) };
+    },
+    silent(workloadPort) {
+      const at = decides(workloadPort);
+      return chain.slice(0, at < 0 ? chain.length : at).map(nameOf);
     },
     overruled: scopes.flatMap(([winner, ...losers]) =>
       winner === undefined

@@ -47,8 +47,31 @@ export type Verdict =
 
 export interface Authorizer {
   authorize(facts: AuthorizationFacts): Verdict;
+  /** How `authorize` came to its verdict, by the same tests. */
+  explain(facts: AuthorizationFacts): AuthorizationTrace;
   /** "NAMESPACE/NAME" of the policies that apply, DENY first. */
   readonly policies: readonly string[];
+}
+
+export interface AuthorizationTrace {
+  readonly verdict: Verdict;
+  /** In the order in which they were asked; the last one matched if one did. */
+  readonly considered: readonly ConsideredRule[];
+  /** "NAMESPACE/NAME" of the policies that were given and do not apply to this workload, and why. */
+  readonly passedOver: readonly {
+    readonly policy: string;
+    readonly why: string;
+  }[];
+}
+
+export interface ConsideredRule {
+  /** "NAMESPACE/NAME" */
+  readonly policy: string;
+  readonly action: "DENY" | "ALLOW";
+  /** Undefined for a policy without rules. */
+  readonly rule: number | undefined;
+  /** Why it did not match; undefined where it did. */
+  readonly why: string | undefined;
 }
 
 export interface AuthorizedWorkload {
@@ -66,10 +89,15 @@ interface Call {
   readonly request: AuthorizedRequest | undefined;
 }
 
-type Test = (call: Call) => boolean;
+interface Test {
+  readonly meets: (call: Call) => boolean;
+  /** Of a call that does not meet it: what in it does not, found by `meets` itself. */
+  readonly why: (call: Call) => string;
+}
 
 interface CompiledPolicy {
   readonly name: string;
+  readonly action: "DENY" | "ALLOW";
   readonly rules: readonly Test[];
   /** One a rule, so that a refusal allocates nothing. */
   readonly denials: readonly Verdict[];
@@ -81,7 +109,7 @@ export function compileAuthorization(
   defaultAction: DefaultAction,
 ): Authorizer {
   const applying = policies
-    .filter((policy) => appliesTo(policy, workload))
+    .filter((policy) => inapplicable(policy, workload) === undefined)
     .sort((left, right) => (nameOf(left) < nameOf(right) ? -1 : 1));
   const deny = applying
     .filter((policy) => policy.spec.action === "DENY")
@@ -90,37 +118,81 @@ export function compileAuthorization(
     .filter((policy) => policy.spec.action !== "DENY")
     .map(compilePolicy);
   const names = [...deny, ...allow].map((policy) => policy.name);
+  const passedOver = policies.flatMap((policy) => {
+    const why = inapplicable(policy, workload);
+    return why === undefined ? [] : [{ policy: nameOf(policy), why }];
+  });
   const otherwise = verdictWithoutMatch(allow, defaultAction);
 
-  if (deny.length === 0 && allow.every((policy) => policy.rules.length === 0))
-    return { authorize: () => otherwise, policies: names };
+  const authorize = (facts: AuthorizationFacts): Verdict => {
+    const call = callOf(facts);
+    for (const policy of deny) {
+      const rule = policy.rules.findIndex((test) => test.meets(call));
+      if (rule >= 0) return policy.denials[rule] ?? otherwise;
+    }
+    for (const policy of allow)
+      if (policy.rules.some((test) => test.meets(call))) return ALLOW;
+    return otherwise;
+  };
   return {
     policies: names,
-    authorize(facts) {
-      const call = callOf(facts);
-      for (const policy of deny) {
-        const rule = policy.rules.findIndex((test) => test(call));
-        if (rule >= 0) return policy.denials[rule] ?? otherwise;
-      }
-      for (const policy of allow)
-        if (policy.rules.some((test) => test(call))) return ALLOW;
-      return otherwise;
-    },
+    authorize:
+      deny.length === 0 && allow.every((policy) => policy.rules.length === 0)
+        ? () => otherwise
+        : authorize,
+    explain: (facts) => ({
+      verdict: authorize(facts),
+      considered: considered([...deny, ...allow], callOf(facts)),
+      passedOver,
+    }),
   };
 }
 
-/** Root namespace: the whole mesh (trap 17); any other: its own workloads. The selector narrows either (trap 16). */
-function appliesTo(
+/** The rules in turn, to the first that matches. */
+function considered(
+  policies: readonly CompiledPolicy[],
+  call: Call,
+): ConsideredRule[] {
+  const asked: ConsideredRule[] = [];
+  for (const { name: policy, action, rules } of policies) {
+    if (rules.length === 0)
+      asked.push({
+        policy,
+        action,
+        rule: undefined,
+        why: "it has no rules, so it matches nothing",
+      });
+    for (const [rule, test] of rules.entries()) {
+      const matches = test.meets(call);
+      const why = matches ? undefined : test.why(call);
+      asked.push({ policy, action, rule, why });
+      if (matches) return asked;
+    }
+  }
+  return asked;
+}
+
+/**
+ * Why the policy is not for the workload; undefined where it is. Root namespace: the whole mesh (trap 17); any other: its own
+ * workloads. The selector narrows either (trap 16).
+ */
+function inapplicable(
   policy: AuthorizationPolicyResource,
   workload: AuthorizedWorkload,
-): boolean {
-  const { namespace } = policy.metadata;
+): string | undefined {
+  const { namespace = "" } = policy.metadata;
   if (namespace !== ROOT_NAMESPACE && namespace !== workload.namespace)
-    return false;
+    return `it is for the workloads of namespace ${namespace}`;
   const { selector } = policy.spec;
-  return (
-    selector === undefined || selects(selector.matchLabels, workload.labels)
-  );
+  return selector === undefined ||
+    selects(selector.matchLabels, workload.labels)
+    ? undefined
+    : `it selects ${labelsText(selector.matchLabels)}, and the workload has ${labelsText(workload.labels)}`;
+}
+
+function labelsText(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return pairs.length === 0 ? "no labels" : pairs.join(",");
 }
 
 function verdictWithoutMatch(
@@ -141,6 +213,7 @@ function compilePolicy(policy: AuthorizationPolicyResource): CompiledPolicy {
   const rules = policy.spec.rules ?? [];
   return {
     name,
+    action: denies ? "DENY" : "ALLOW",
     rules: rules.map((rule) => compileRule(rule, denies)),
     denials: rules.map((_rule, index) => ({
       kind: "deny",
@@ -183,21 +256,27 @@ const callerOf: (peer: string) => Caller = memo((peer) => {
 });
 
 function compileRule(rule: AuthorizationRule, denies: boolean): Test {
-  const from = rule.from?.map(({ source }) => compileSource(source));
-  const to = rule.to?.map(({ operation }) =>
-    compileOperation(operation, denies),
-  );
-  return (call) =>
-    (from === undefined || from.some((test) => test(call))) &&
-    (to === undefined || to.some((test) => test(call)));
+  const parts = [
+    any(
+      "from",
+      rule.from?.map(({ source }) => compileSource(source)),
+    ),
+    any(
+      "to",
+      rule.to?.map(({ operation }) => compileOperation(operation, denies)),
+    ),
+  ];
+  return all(parts);
 }
 
 function compileSource(source: AuthorizationSource): Test {
+  const principal = (call: Call): string | undefined => call.principal;
+  const namespace = (call: Call): string | undefined => call.namespace;
   return all([
-    positive(source.principals, matchText, (call) => call.principal),
-    negative(source.notPrincipals, matchText, (call) => call.principal),
-    positive(source.namespaces, matchText, (call) => call.namespace),
-    negative(source.notNamespaces, matchText, (call) => call.namespace),
+    positive("principal", source.principals, matchText, principal),
+    negative("principal", source.notPrincipals, matchText, principal),
+    positive("namespace", source.namespaces, matchText, namespace),
+    negative("namespace", source.notNamespaces, matchText, namespace),
   ]);
 }
 
@@ -208,56 +287,101 @@ function compileOperation(
   const method = (call: Call): string | undefined => call.request?.method;
   const host = (call: Call): string | undefined => call.request?.host;
   const path = (call: Call): string | undefined => call.request?.path;
-  const ports = all([
-    positive(operation.ports, matchText, (call) => call.port),
-    negative(operation.notPorts, matchText, (call) => call.port),
-  ]);
+  const port = (call: Call): string => call.port;
+  const ports = [
+    positive("port", operation.ports, matchText, port),
+    negative("port", operation.notPorts, matchText, port),
+  ];
   const http = [
-    positive(operation.methods, matchText, method),
-    negative(operation.notMethods, matchText, method),
-    positive(operation.hosts, matchHost, host),
-    negative(operation.notHosts, matchHost, host),
-    positive(operation.paths, matchPath, path),
-    negative(operation.notPaths, matchPath, path),
+    positive("method", operation.methods, matchText, method),
+    negative("method", operation.notMethods, matchText, method),
+    positive("host", operation.hosts, matchHost, host),
+    negative("host", operation.notHosts, matchHost, host),
+    positive("path", operation.paths, matchPath, path),
+    negative("path", operation.notPaths, matchPath, path),
   ].filter((test) => test !== undefined);
-  if (http.length === 0) return ports;
-  const request = all(http);
-  // On TCP the attributes are missing: a DENY takes the whole port, an ALLOW gives nothing (trap 3).
-  return (call) =>
-    ports(call) && (call.request === undefined ? denies : request(call));
+  return http.length === 0
+    ? all(ports)
+    : all([...ports, ofHttp(all(http), denies)]);
+}
+
+/** On TCP the attributes are missing: a DENY takes the whole port, an ALLOW gives nothing (trap 3). */
+function ofHttp(test: Test, denies: boolean): Test {
+  return {
+    meets: (call) => (call.request === undefined ? denies : test.meets(call)),
+    why: (call) =>
+      call.request === undefined
+        ? "the call is no HTTP, and has nothing of what the rule asks for"
+        : test.why(call),
+  };
 }
 
 function all(tests: readonly (Test | undefined)[]): Test {
   const present = tests.filter((test) => test !== undefined);
   const [only] = present;
   if (present.length === 1 && only !== undefined) return only;
-  return (call) => present.every((test) => test(call));
+  return {
+    meets: (call) => present.every((test) => test.meets(call)),
+    why: (call) => present.find((test) => !test.meets(call))?.why(call) ?? "",
+  };
+}
+
+/** One of the list is enough. */
+function any(
+  what: string,
+  tests: readonly Test[] | undefined,
+): Test | undefined {
+  return tests === undefined
+    ? undefined
+    : {
+        meets: (call) => tests.some((test) => test.meets(call)),
+        why: (call) =>
+          tests
+            .map((test, index) => `${what}[${index}]: ${test.why(call)}`)
+            .join("; "),
+      };
 }
 
 type Pattern = (pattern: string) => (value: string) => boolean;
 type Read = (call: Call) => string | undefined;
 
 function positive(
+  of: string,
   patterns: readonly string[] | undefined,
   compile: Pattern,
   read: Read,
 ): Test | undefined {
   if (patterns === undefined) return undefined;
   const tests = patterns.map(compile);
-  return (call) => {
-    const value = read(call);
-    return value !== undefined && tests.some((test) => test(value));
+  return {
+    meets(call) {
+      const value = read(call);
+      return value !== undefined && tests.some((test) => test(value));
+    },
+    why(call) {
+      const value = read(call);
+      return value === undefined
+        ? `the call has no ${of}, which comes from its caller's certificate`
+        : `${of} ${JSON.stringify(value)} is not among ${patterns.join(", ")}`;
+    },
   };
 }
 
 /** `notX`: true where the value is missing (trap 5). */
 function negative(
+  of: string,
   patterns: readonly string[] | undefined,
   compile: Pattern,
   read: Read,
 ): Test | undefined {
-  const test = positive(patterns, compile, read);
-  return test === undefined ? undefined : (call) => !test(call);
+  const test = positive(of, patterns, compile, read);
+  return test === undefined
+    ? undefined
+    : {
+        meets: (call) => !test.meets(call),
+        why: (call) =>
+          `${of} ${JSON.stringify(read(call))} is one that is left out (${patterns?.join(", ") ?? ""})`,
+      };
 }
 
 /** Exact, "abc*", "*abc", or "*" for present and not empty (trap 5). */

@@ -3,13 +3,15 @@ import type {
   HeaderModifier,
   HeaderPair,
   HTTPRouteFilter,
-} from "../resources/http-route.ts";
+} from "../resources/route-filters.ts";
 
 /** Applied in the order set, add, remove. Names in lower case. */
 export interface HeaderEdits {
   readonly set: readonly HeaderPair[];
   readonly add: readonly HeaderPair[];
   readonly remove: ReadonlySet<string>;
+  /** Applied to what these have made of the fields: a backend's after those of its rule. */
+  readonly next?: HeaderEdits | undefined;
 }
 
 /** The edits of one direction; undefined where the filters change nothing, so that nothing is done for it. */
@@ -34,11 +36,32 @@ export function compileEdits(
     : { set, add, remove };
 }
 
+/** `edits`, then `next`; undefined where neither changes anything. */
+export function inTurn(
+  edits: HeaderEdits | undefined,
+  next: HeaderEdits | undefined,
+): HeaderEdits | undefined {
+  if (edits === undefined) return next;
+  if (next === undefined) return edits;
+  return { ...edits, next: inTurn(edits.next, next) };
+}
+
 /**
  * The fields after the edits, in a new list. `set` takes the place of the first field of that name and drops the others;
  * `make` builds a field from a lower-case name and a value.
  */
 export function applyEdits<F extends { readonly name: string }>(
+  fields: readonly F[],
+  edits: HeaderEdits,
+  make: (name: string, value: string) => F,
+): F[] {
+  let edited = applyOne(fields, edits, make);
+  for (let { next } = edits; next !== undefined; next = next.next)
+    edited = applyOne(edited, next, make);
+  return edited;
+}
+
+function applyOne<F extends { readonly name: string }>(
   fields: readonly F[],
   edits: HeaderEdits,
   make: (name: string, value: string) => F,

@@ -136,7 +136,9 @@ export function outcomeOfFailure(failure: FailureFacts): Outcome {
 }
 
 function kindAfterResponse(code: Code): OutcomeKind {
-  return code === "CLIENT_CLOSED" || code === "REQUEST_TIMEOUT"
+  return code === "CLIENT_CLOSED" ||
+    code === "REQUEST_TIMEOUT" ||
+    code === "DEADLINE_EXCEEDED"
     ? "cancelled"
     : "cut-short";
 }
@@ -159,6 +161,9 @@ function kindOfFailure({ code, unprocessed }: FailureFacts): OutcomeKind {
     case "OVERFLOW":
     case "OVERLOADED":
     case "DRAINING":
+    case "SHED":
+    case "THROTTLED":
+    case "FAULT_INJECTED":
     case "INTERNAL":
       return "not-attempted";
     case "UPSTREAM_RESET":
@@ -186,6 +191,7 @@ function kindOfReason(reason: Code): OutcomeKind {
       return "attempt-timeout";
     case "OVERLOADED":
     case "OVERFLOW":
+    case "SHED":
     case "DRAINING":
     case "NO_CONFIG":
     case "STREAM_REFUSED":

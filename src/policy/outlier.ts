@@ -2,10 +2,11 @@
  * Which endpoints are taken out of balancing for a while because of how they answer, and on what evidence.
  *
  * ```
- *   consecutive 5xx ─┐
- *   consecutive local-origin failures ─┼→ within the cap? → ejected for base·2^(n−1) with jitter → back, counters at zero
- *   success rate under the threshold and ─┘
- *     credibly under its peers' (Wilson)
+ *   consecutive 5xx ───────────────────────┐
+ *   consecutive local-origin failures ─────┤
+ *   success rate under the threshold and   ├─▶ within the cap? ─▶ out for base·2^(n−1), with jitter
+ *     credibly under its peers' (Wilson) ──┘                            ▲ failure      │
+ *                                                                       └─ on probation ◀┘ ─ success ─▶ in, counters at zero
  * ```
  * A fault that all share ejects nobody: the success rate is judged against the peers' median only.
  */
@@ -15,7 +16,11 @@ import type { OutlierDetection } from "../resources/traffic-policy.ts";
 export type EjectionEffect = "success" | "failure" | "local-origin" | "none";
 
 export type EjectionReason =
-  "consecutive-5xx" | "consecutive-local-origin" | "success-rate";
+  | "consecutive-5xx"
+  | "consecutive-local-origin"
+  | "success-rate"
+  /** The first request after an ejection failed. */
+  | "probe";
 
 /** An entry of the ledger (law 9). */
 export interface Ejection {
@@ -44,6 +49,8 @@ export interface OutlierDetector {
   ): Ejection | undefined;
   /** Monotonic milliseconds until which the endpoint is out; 0 where it is not known or was never ejected. */
   until(endpoint: string): number;
+  /** It was ejected, and nothing has succeeded there since. Once its time is over it gets a request at a time until one does. */
+  onProbation(endpoint: string): boolean;
   /** Grows with each ejection and update: a picker need look only then, and when an ejection ends. */
   readonly version: number;
   /** The latest ejections, the newest last; bounded. */
@@ -60,6 +67,7 @@ interface Host {
   consecutiveLocal: number;
   until: number;
   times: number;
+  probation: boolean;
   readonly window: Window;
 }
 
@@ -96,6 +104,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
     );
     // Half to one and a half: endpoints that fell together must not return together.
     host.until = now + Math.min(rules.maxEjectionTime, time * (0.5 + random()));
+    host.probation = true;
     reset(host);
     version += 1;
     const ejection: Ejection = {
@@ -135,6 +144,15 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
     rules: OutlierDetection<number>,
   ): Ejection | undefined => {
     const { consecutive5xxErrors, consecutiveLocalOriginFailures } = rules;
+    if (host.probation)
+      return eject(
+        endpoint,
+        host,
+        "probe",
+        "the first request after its ejection failed",
+        now,
+        rules,
+      );
     if (consecutive5xxErrors > 0 && host.consecutive5xx >= consecutive5xxErrors)
       return eject(
         endpoint,
@@ -191,6 +209,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
           consecutiveLocal: known?.consecutiveLocal ?? 0,
           until: known?.until ?? 0,
           times: known?.times ?? 0,
+          probation: known?.probation ?? false,
           window:
             known !== undefined && sameWindow
               ? known.window
@@ -213,6 +232,10 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
           host.consecutive5xx = 0;
           host.consecutiveLocal = 0;
           host.window.add(true, now);
+          if (host.probation) {
+            host.probation = false;
+            version += 1;
+          }
           return undefined;
         case "failure":
           host.consecutive5xx += 1;
@@ -225,6 +248,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
       return judge(endpoint, host, now, settings);
     },
     until: (endpoint) => hosts.get(endpoint)?.until ?? 0,
+    onProbation: (endpoint) => hosts.get(endpoint)?.probation ?? false,
   };
 }
 

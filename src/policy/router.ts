@@ -40,6 +40,8 @@ export interface RouteEntry<D> {
   /** Milliseconds since the epoch; the older route goes first. */
   readonly createdAt: number;
   readonly match: HTTPRouteMatch;
+  /** Among regular expressions, before all else: the lower goes first. Kinds of routes that have an order of their own there use it. */
+  readonly rank?: number;
   /** Shares of the requests; one at least has a weight above 0. */
   readonly targets: readonly { readonly weight: number; readonly to: D }[];
 }
@@ -47,16 +49,39 @@ export interface RouteEntry<D> {
 export interface Router<D> {
   /** Where the request goes; `random` in [0, 1) draws among the weights. Undefined: no match. */
   route(request: RoutedRequest, random: number): D | undefined;
+  /** How `route` came to its answer, by the same lists and the same conditions. */
+  explain(request: RoutedRequest): RouterTrace<D>;
+}
+
+export interface RouterTrace<D> {
+  /** In the order in which they are asked; those that the path rules out stand last. */
+  readonly considered: readonly ConsideredMatch[];
+  /** Where the match that takes the request leads; none where no match does. */
+  readonly targets: RouteEntry<D>["targets"];
+}
+
+export interface ConsideredMatch {
+  readonly ref: RuleRef;
+  /** Why it does not take the request; undefined for the one that does. */
+  readonly why: string | undefined;
 }
 
 type ValueMatcher = (value: string) => boolean;
 
+/** One thing that a match asks for besides a path that is looked up. */
+interface Condition {
+  /** Like "method", or "header x-user". */
+  readonly of: string;
+  readonly wanted: string;
+  readonly read: (request: RoutedRequest) => string | undefined;
+  readonly matches: ValueMatcher;
+}
+
 interface Candidate<D> {
   readonly entry: RouteEntry<D>;
-  readonly path: ValueMatcher | undefined;
-  readonly method: string | undefined;
-  readonly headers: readonly { name: string; matches: ValueMatcher }[];
-  readonly query: readonly { name: string; matches: ValueMatcher }[];
+  readonly conditions: readonly Condition[];
+  readonly headers: number;
+  readonly query: number;
   readonly total: number;
 }
 
@@ -80,22 +105,53 @@ export function compileRouter<D>(entries: readonly RouteEntry<D>[]): Router<D> {
     }
   }
 
+  /** Shows `visit` each list that the path leads to, in order of precedence, until it finds something. */
+  const walk = <T>(
+    request: RoutedRequest,
+    visit: (
+      list: readonly Candidate<D>[] | undefined,
+      request: RoutedRequest,
+    ) => T | undefined,
+  ): T | undefined => {
+    const { path } = request;
+    let found = visit(exact.get(path), request);
+    if (found === undefined && depth > 0)
+      for (let prefix = cut(path, depth); prefix !== ""; prefix = up(prefix)) {
+        found = visit(prefixes.get(prefix), request);
+        if (found !== undefined) break;
+      }
+    found ??= visit(prefixes.get(""), request);
+    return found ?? visit(expressions, request);
+  };
+
   return {
     route(request, random) {
-      const { path } = request;
-      let found = first(exact.get(path), request);
-      if (found === undefined && depth > 0)
-        for (
-          let prefix = cut(path, depth);
-          prefix !== "";
-          prefix = up(prefix)
-        ) {
-          found = first(prefixes.get(prefix), request);
-          if (found !== undefined) break;
-        }
-      found ??= first(prefixes.get(""), request);
-      found ??= first(expressions, request);
+      const found = walk(request, first);
       return found === undefined ? undefined : draw(found, random);
+    },
+    explain(request) {
+      const taken = walk(request, first);
+      const reached: Candidate<D>[] = [];
+      walk(request, (list) => void reached.push(...(list ?? [])));
+      const all = [
+        ...[...exact.values()].flat(),
+        ...[...prefixes.values()].flat(),
+        ...expressions,
+      ];
+      const ruledOut = all.filter((each) => !reached.includes(each));
+      return {
+        considered: [
+          ...reached.map((each) => ({
+            ref: each.entry.ref,
+            why: each === taken ? undefined : whyNot(each, request, taken),
+          })),
+          ...ruledOut.map(({ entry }) => ({
+            ref: entry.ref,
+            why: offPath(entry.match, request.path),
+          })),
+        ],
+        targets: taken?.entry.targets ?? [],
+      };
     },
   };
 }
@@ -107,24 +163,53 @@ function first<D>(
 ): Candidate<D> | undefined {
   if (candidates === undefined) return undefined;
   for (const candidate of candidates)
-    if (meets(candidate, request)) return candidate;
+    if (unmet(candidate, request) === undefined) return candidate;
   return undefined;
 }
 
-function meets<D>(candidate: Candidate<D>, request: RoutedRequest): boolean {
-  if (candidate.method !== undefined && candidate.method !== request.method)
-    return false;
-  if (candidate.path !== undefined && !candidate.path(request.path))
-    return false;
-  for (const { name, matches } of candidate.headers) {
-    const value = request.header(name);
-    if (value === undefined || !matches(value)) return false;
+/** The first condition that the request does not meet: to route is to ask whether there is one, to explain is to say which. */
+function unmet<D>(
+  { conditions }: Candidate<D>,
+  request: RoutedRequest,
+): Condition | undefined {
+  for (const condition of conditions) {
+    const value = condition.read(request);
+    if (value === undefined || !condition.matches(value)) return condition;
   }
-  for (const { name, matches } of candidate.query) {
-    const value = queryValue(request.query, name);
-    if (value === undefined || !matches(value)) return false;
-  }
-  return true;
+  return undefined;
+}
+
+function whyNot<D>(
+  candidate: Candidate<D>,
+  request: RoutedRequest,
+  taken: Candidate<D> | undefined,
+): string {
+  const condition = unmet(candidate, request);
+  if (condition === undefined)
+    return `matches too, but ${taken === undefined ? "another" : precedence(taken, candidate)} goes first`;
+  const value = condition.read(request);
+  return `${condition.of} ${value === undefined ? "is missing" : `is ${JSON.stringify(value)}`}, not ${condition.wanted}`;
+}
+
+function offPath({ path }: HTTPRouteMatch, asked: string): string {
+  const { type = "PathPrefix", value = "/" } = path ?? {};
+  return `path is ${JSON.stringify(asked)}, not ${type === "Exact" ? "" : "under "}${JSON.stringify(value)}`;
+}
+
+/** What puts `winner` before `loser`. */
+function precedence<D>(winner: Candidate<D>, loser: Candidate<D>): string {
+  const [won, lost] = [winner, loser].map(
+    ({ entry }) => entry.match.path?.type ?? "PathPrefix",
+  );
+  if (won !== lost) return `a path of type ${won ?? ""}`;
+  if (
+    won === "PathPrefix" &&
+    withoutSlash(winner.entry.match.path?.value ?? "/") !==
+      withoutSlash(loser.entry.match.path?.value ?? "/")
+  )
+    return "a longer prefix";
+  const decides = ORDER.find(({ compare }) => compare(winner, loser) !== 0);
+  return decides?.by ?? "the earlier one";
 }
 
 /** Draws by weight: the share [0, w₁) of `random` is the first target's, and so on. */
@@ -141,38 +226,78 @@ function draw<D>(candidate: Candidate<D>, random: number): D | undefined {
 
 function compileEntry<D>(entry: RouteEntry<D>): Candidate<D> {
   const { path, method } = entry.match;
+  const headers = firstOfEachName(
+    entry.match.headers ?? [],
+    (name) => name.toLowerCase(),
+    "header",
+    (request, name) => request.header(name),
+  );
+  const query = firstOfEachName(
+    entry.match.queryParams ?? [],
+    (name) => name,
+    "query parameter",
+    ({ query }, name) => queryValue(query, name),
+  );
   return {
     entry,
-    path:
-      path?.type === "RegularExpression"
-        ? expression(path.value ?? "/")
-        : undefined,
-    method,
-    headers: firstOfEachName(entry.match.headers ?? [], (name) =>
-      name.toLowerCase(),
-    ),
-    query: firstOfEachName(entry.match.queryParams ?? [], (name) => name),
+    conditions: [
+      ...(method === undefined
+        ? []
+        : [
+            {
+              of: "method",
+              wanted: method,
+              read: methodOf,
+              matches: (actual: string) => actual === method,
+            },
+          ]),
+      ...(path?.type === "RegularExpression"
+        ? [
+            {
+              of: "path",
+              wanted: `an instance of ${path.value ?? "/"}`,
+              read: pathOf,
+              matches: expression(path.value ?? "/"),
+            },
+          ]
+        : []),
+      ...headers,
+      ...query,
+    ],
+    headers: headers.length,
+    query: query.length,
     total: entry.targets.reduce((sum, target) => sum + target.weight, 0),
   };
+}
+
+function methodOf({ method }: RoutedRequest): string {
+  return method;
+}
+
+function pathOf({ path }: RoutedRequest): string {
+  return path;
 }
 
 /** Of several entries with an equivalent name only the first counts (Gateway API, HTTPHeaderMatch and HTTPQueryParamMatch). */
 function firstOfEachName(
   wanted: readonly (HeaderMatch | QueryMatch)[],
   canonical: (name: string) => string,
-): { name: string; matches: ValueMatcher }[] {
-  const byName = new Map<string, ValueMatcher>();
+  what: string,
+  read: (request: RoutedRequest, name: string) => string | undefined,
+): Condition[] {
+  const byName = new Map<string, Condition>();
   for (const { name, type, value } of wanted) {
     const key = canonical(name);
     if (byName.has(key)) continue;
-    byName.set(
-      key,
-      type === "RegularExpression"
-        ? expression(value)
-        : (actual) => actual === value,
-    );
+    const regular = type === "RegularExpression";
+    byName.set(key, {
+      of: `${what} ${key}`,
+      wanted: regular ? `an instance of ${value}` : JSON.stringify(value),
+      read: (request) => read(request, key),
+      matches: regular ? expression(value) : (actual) => actual === value,
+    });
   }
-  return [...byName].map(([name, matches]) => ({ name, matches }));
+  return [...byName.values()];
 }
 
 /** Matches the whole value, as Istio does; linear in its length whatever the pattern. */
@@ -181,17 +306,58 @@ function expression(pattern: string): ValueMatcher {
   return (value) => compiled.testExact(value);
 }
 
-/** The order within one path. Array.sort is stable, so equal ones stay as they came. */
+/** What goes first within one path, and in which words. */
+const ORDER: readonly {
+  readonly by: string;
+  readonly compare: <D>(left: Candidate<D>, right: Candidate<D>) => number;
+}[] = [
+  {
+    by: "a more specific service and method",
+    compare: (left, right) => (left.entry.rank ?? 0) - (right.entry.rank ?? 0),
+  },
+  {
+    by: "a match with a method",
+    compare: (left, right) =>
+      Number(hasMethod(right)) - Number(hasMethod(left)),
+  },
+  {
+    by: "a match of more headers",
+    compare: (left, right) => right.headers - left.headers,
+  },
+  {
+    by: "a match of more query parameters",
+    compare: (left, right) => right.query - left.query,
+  },
+  {
+    by: "an older route",
+    compare: (left, right) => left.entry.createdAt - right.entry.createdAt,
+  },
+  {
+    by: "the route whose name sorts earlier",
+    compare: (left, right) =>
+      compareText(left.entry.ref.route, right.entry.ref.route),
+  },
+  {
+    by: "an earlier rule",
+    compare: (left, right) => left.entry.ref.rule - right.entry.ref.rule,
+  },
+  {
+    by: "an earlier match",
+    compare: (left, right) => left.entry.ref.match - right.entry.ref.match,
+  },
+];
+
+function hasMethod<D>({ entry }: Candidate<D>): boolean {
+  return entry.match.method !== undefined;
+}
+
+/** Array.sort is stable, so equal ones stay as they came. */
 function compare<D>(left: Candidate<D>, right: Candidate<D>): number {
-  return (
-    Number(right.method !== undefined) - Number(left.method !== undefined) ||
-    right.headers.length - left.headers.length ||
-    right.query.length - left.query.length ||
-    left.entry.createdAt - right.entry.createdAt ||
-    compareText(left.entry.ref.route, right.entry.ref.route) ||
-    left.entry.ref.rule - right.entry.ref.rule ||
-    left.entry.ref.match - right.entry.ref.match
-  );
+  for (const criterion of ORDER) {
+    const difference = criterion.compare(left, right);
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }
 
 function compareText(left: string, right: string): number {

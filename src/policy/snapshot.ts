@@ -4,16 +4,25 @@ import type { AppProtocol, ServicePort } from "../resources/service.ts";
 import type { TrafficSettings } from "../resources/traffic-policy.ts";
 import type { Resource } from "../resources/envelope.ts";
 import type { MtlsDecision } from "./authentication.ts";
-import type { AuthorizationFacts, Verdict } from "./authorization.ts";
+import type {
+  AuthorizationFacts,
+  AuthorizationTrace,
+  Verdict,
+} from "./authorization.ts";
 import { compileClusters } from "./compile/clusters.ts";
 import { compileDestinations } from "./compile/destinations.ts";
+import { compileFaults } from "./compile/faults.ts";
 import { compileInbound } from "./compile/inbound.ts";
+import type { Protection } from "./compile/protection.ts";
 import { routing } from "./compile/routes.ts";
 import { sortResources } from "./compile/sort.ts";
+import type { CorsPolicy } from "./cors.ts";
+import type { Fault } from "./fault.ts";
 import type { HeaderEdits } from "./header-edits.ts";
 import type { RetryPolicy } from "./retry.ts";
-import type { RoutedRequest, RuleRef } from "./router.ts";
+import type { ConsideredMatch, RoutedRequest, RuleRef } from "./router.ts";
 import type { Timeouts } from "./timeout.ts";
+import type { Redirect, UrlRewrite } from "./url-rewrite.ts";
 
 /** Which state of which store this was compiled from. */
 export interface SnapshotVersion {
@@ -32,6 +41,8 @@ export interface SelfDescription {
   readonly identity: string;
   /** Ports of the application that were declared at start, by name: known before the Workload is registered. */
   readonly ports?: Readonly<Record<string, number>>;
+  /** "REGION/ZONE/SUBZONE", or the first parts of it, as declared at start. */
+  readonly locality?: string;
 }
 
 export interface Snapshot {
@@ -61,8 +72,35 @@ export interface Destination {
   readonly port: ServicePort;
   /** What to do with a request; `random` in [0, 1) draws the backend. */
   route(request: RoutedRequest, random: number): RouteDecision;
+  /** How `route` comes to its decision. */
+  explain(request: RoutedRequest): RouteTrace;
+  /** Trouble on purpose in this workload's calls to it, the oldest first; some may have expired. Undefined where there is none. */
+  readonly faults: readonly Fault<RoutedRequest>[] | undefined;
   /** The Service's own endpoints: for TCP, and where no route applies. */
   readonly cluster: Cluster;
+}
+
+export interface RouteTrace {
+  /** Undefined where no route acts here, so that all goes to the Service itself. */
+  readonly kind: RouteKind | undefined;
+  /** In the order in which they were asked. */
+  readonly considered: readonly ConsideredMatch[];
+  /** Routes that name the Service and do not act here. */
+  readonly passedOver: readonly PassedOverRoute[];
+  /** What it may come to; shares add up to 1. Empty where no rule matches. */
+  readonly shares: readonly {
+    readonly share: number;
+    readonly decision: RouteDecision;
+  }[];
+}
+
+export type RouteKind = "HTTPRoute" | "GRPCRoute";
+
+export interface PassedOverRoute {
+  readonly kind: RouteKind;
+  /** "NAMESPACE/NAME" */
+  readonly route: string;
+  readonly why: string;
 }
 
 export interface ServiceName {
@@ -100,10 +138,13 @@ export interface Endpoint {
   readonly identity: string | undefined;
   readonly weight: number;
   readonly locality: string;
+  /** How far its locality is from the caller's: 0 is the same as far as both say, 3 another region. */
+  readonly distance: number;
   readonly ready: boolean;
 }
 
-export type RouteDecision = ForwardDecision | RefuseDecision;
+export type RouteDecision =
+  ForwardDecision | RedirectDecision | PreflightDecision | RefuseDecision;
 
 export interface ForwardDecision {
   readonly kind: "forward";
@@ -111,8 +152,39 @@ export interface ForwardDecision {
   readonly cluster: Cluster;
   readonly requestFilters: HeaderEdits | undefined;
   readonly responseFilters: HeaderEdits | undefined;
+  /** Filters that few routes have; undefined where there is none of them, so that one look tells. */
+  readonly extras: RouteExtras | undefined;
   readonly timeouts: Timeouts;
   readonly retry: RetryPolicy;
+}
+
+export interface RouteExtras {
+  readonly rewrite: UrlRewrite | undefined;
+  readonly cors: CorsPolicy | undefined;
+  readonly mirrors: readonly Mirror[];
+}
+
+/** Where a share of the requests is copied to. */
+export interface Mirror {
+  readonly cluster: Cluster;
+  /** From 0 to 1. */
+  readonly share: number;
+}
+
+/** Answered here, with another place to go. */
+export interface RedirectDecision {
+  readonly kind: "redirect";
+  readonly rule: RuleRef;
+  readonly redirect: Redirect;
+  readonly responseFilters: HeaderEdits | undefined;
+  readonly cors: CorsPolicy | undefined;
+}
+
+/** A browser asks whether it may: answered here. */
+export interface PreflightDecision {
+  readonly kind: "preflight";
+  readonly rule: RuleRef;
+  readonly cors: CorsPolicy;
 }
 
 export interface RefuseDecision {
@@ -139,7 +211,12 @@ export interface InboundPort {
   readonly targetPort: number;
   readonly appProtocol: AppProtocol;
   readonly mtls: MtlsDecision;
+  readonly protection: Protection;
   authorize(facts: AuthorizationFacts): Verdict;
+  /** How `authorize` comes to its verdict. */
+  explain(facts: AuthorizationFacts): AuthorizationTrace;
+  /** "NAMESPACE/NAME" of the PeerAuthentications that come before what decided `mtls` and say nothing of the port. */
+  silent(): readonly string[];
 }
 
 /** Why a set of resources was refused as a whole; the proxy keeps the snapshot that it has. */
@@ -179,14 +256,22 @@ export function compileSnapshot(
   const mesh = meshSettings(sorted.mesh?.spec);
   const served = compileClusters(
     sorted,
-    own.namespace,
+    own,
     mesh,
     options.previous?.clusters ?? [],
     warnings,
   );
   const destinations = compileDestinations(
     served.values(),
-    routing(sorted.routes, served, own.namespace, mesh, problems, warnings),
+    routing(
+      [...sorted.routes, ...sorted.grpcRoutes],
+      served,
+      own.namespace,
+      mesh,
+      problems,
+      warnings,
+    ),
+    compileFaults(sorted.faults, own),
     own.namespace,
     mesh.trustDomain,
     warnings,

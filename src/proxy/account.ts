@@ -66,6 +66,8 @@ export class Account implements SpanSubject {
   readonly destination: string;
   path: string | undefined;
   route: string | undefined;
+  /** The trouble that it was given on purpose. */
+  fault: string | undefined;
   attempts = 0;
   received = 0;
   sent = 0;
@@ -143,6 +145,14 @@ export class Account implements SpanSubject {
     this.close(error, this.#books.clock.now());
   }
 
+  /** Answers by the word of the route, before anything else was done, and closes. */
+  reply(head: ResponseHead): void {
+    this.#stream.receive(DEAF);
+    this.status = head.status;
+    this.#stream.respond(head, true);
+    this.close(undefined, this.#books.clock.now());
+  }
+
   /** The exchange is over; `error` where it failed. */
   close(error: MeshError | undefined, now: number): void {
     if (error !== undefined) {
@@ -174,6 +184,7 @@ export class Account implements SpanSubject {
     if (this.route !== undefined) trace.attribute("wherry.route", this.route);
     if (this.#policy !== undefined)
       trace.attribute("wherry.policy", this.#policy);
+    if (this.fault !== undefined) trace.attribute("wherry.fault", this.fault);
     if (this.attempts > 1) trace.attribute("wherry.attempts", this.attempts);
     if (this.#retried !== undefined)
       trace.attribute("wherry.retried", this.#retried);
@@ -243,6 +254,7 @@ export class Account implements SpanSubject {
       endpoint: this.#target?.address,
       attempts: this.attempts,
       retried: this.#retried,
+      fault: this.fault,
     });
   }
 }

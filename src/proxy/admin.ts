@@ -16,7 +16,12 @@ export interface Page {
 }
 
 /** By "METHOD /path". `query` is what follows "?". */
-export type Pages = Readonly<Record<string, (query: URLSearchParams) => Page>>;
+export type Pages = Readonly<
+  Record<string, (query: URLSearchParams) => Page | Promise<Page>>
+>;
+
+/** Connections to one of these servers: those who look after a sidecar are few. */
+export const PAGE_CONNECTIONS: number = 256;
 
 export interface PageServer {
   readonly port: number;
@@ -32,13 +37,16 @@ export async function servePages(options: {
   readonly localOnly: boolean;
 }): Promise<PageServer> {
   const server = createServer((request, response) => {
-    try {
-      send(response, answer(request, options.pages, options.localOnly));
-    } catch (error) {
-      options.logger.error({ error: messageOf(error) }, "page failed");
-      send(response, { status: 500, body: "the page failed; see the log\n" });
-    }
+    void (async () => {
+      try {
+        send(response, await answer(request, options.pages, options.localOnly));
+      } catch (error) {
+        options.logger.error({ error: messageOf(error) }, "page failed");
+        send(response, { status: 500, body: "the page failed; see the log\n" });
+      }
+    })();
   });
+  server.maxConnections = PAGE_CONNECTIONS;
   server.headersTimeout = 10_000;
   server.requestTimeout = 10_000;
   const port = await listen(server, options.host, options.port);
@@ -59,7 +67,7 @@ function answer(
   request: IncomingMessage,
   pages: Pages,
   localOnly: boolean,
-): Page {
+): Page | Promise<Page> {
   // The body, if any, is not read: what the pages take stands in the query.
   request.resume();
   if (localOnly && !isLocal(request.headers.host))

@@ -2,12 +2,14 @@
 import type { Cancel } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import {
+  EFFECTS,
   outcomeOfAnswer,
   outcomeOfFailure,
   parseReason,
   parseRetryAfter,
   type Outcome,
 } from "../policy/outcome.ts";
+import type { FailedAttempt } from "../policy/retry.ts";
 import type { ClientTrace } from "../telemetry/tracing.ts";
 import type {
   ClientConnection,
@@ -77,7 +79,11 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     const relay = this.#relay;
     this.reused = reused;
     this.written = true;
-    const head = relay.headOf(this.#trace?.fields ?? []);
+    const { backendRequest } = relay.way.timeouts;
+    const head = relay.headOf(
+      this.#trace?.fields ?? [],
+      backendRequest > 0 ? this.#startedAt + backendRequest : Infinity,
+    );
     try {
       this.#sink = connection.request(head, relay.bodyless, this);
     } catch (error) {
@@ -166,8 +172,21 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
       );
   }
 
+  /** What the decision on a retry asks of it; `error` where it got no answer. */
+  failure(outcome: Outcome, error: MeshError | undefined): FailedAttempt {
+    return {
+      kind: outcome.kind,
+      retry: EFFECTS[outcome.kind].retry,
+      status: outcome.status,
+      retryAfter: outcome.retryAfter,
+      refused: error?.code === "STREAM_REFUSED",
+      reusedConnection: this.reused,
+    };
+  }
+
   /** An event stream or a tunnel has no time-out. */
   unlimited(): void {
+    this.target.endless?.();
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
   }
@@ -215,17 +234,21 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     const error = this.written
       ? new MeshError(
           "ATTEMPT_TIMEOUT",
-          `${address} did not answer within timeouts.backendRequest`,
+          `${address} did not answer within timeouts.backendRequest: ${this.#timeSpent()}`,
           { source: "upstream" },
         )
       : new MeshError(
           "CONNECT_TIMEOUT",
-          `no connection to ${address} within timeouts.backendRequest`,
+          `no connection to ${address} within timeouts.backendRequest: ${this.#timeSpent()}`,
           { source: "upstream", unprocessed: true },
         );
     const sink = this.#sink;
     this.#fail(error);
     sink?.abort(error);
+  }
+
+  #timeSpent(): string {
+    return this.#relay.spent?.tell(this.#relay.account.attempts) ?? "";
   }
 
   #fail(error: MeshError): void {
@@ -266,7 +289,9 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   #settle(outcome: Outcome, reason: string | undefined, now: number): void {
     this.#tell(outcome);
     const latency = this.#latency >= 0 ? this.#latency : now - this.#startedAt;
-    this.target.done(outcome, latency, now);
+    const verdict = this.target.done(outcome, latency, now);
+    if (verdict !== undefined)
+      this.#trace?.attribute("wherry.verdict", verdict);
     this.#trace?.end({ status: this.#status, reason });
   }
 }

@@ -4,6 +4,7 @@ import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
 import { hostOf } from "../policy/path.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
+import { isTunnel } from "./tunnel.ts";
 
 export interface Address {
   readonly address: string;
@@ -34,7 +35,7 @@ export function whereTo(
   upstream: LocalUpstream | undefined,
 ): Where {
   if (upstream !== undefined) return namedUpstream(snapshot, upstream);
-  const tunnel = head.method === "CONNECT";
+  const tunnel = isTunnel(head);
   const captured = connection.originalDestination;
   const named = parseAuthority(head.authority);
   if (captured !== undefined) return capturedCall(snapshot, captured, named);

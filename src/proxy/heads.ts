@@ -14,6 +14,10 @@ const { MESH, TRACE } = FieldClass;
 export const DESTINATION = "x-wherry-destination";
 export const REASON = "x-wherry-reason";
 export const ATTEMPT = "x-wherry-attempt";
+/** In a request: tell me your load. In an answer: "RIF,LATENCY-IN-MICROSECONDS,LIMIT". */
+export const LOAD = "x-wherry-load";
+/** In an answer: the least important priority that is let in now (policy/priority.ts). */
+export const ADMISSION = "x-wherry-admission";
 
 /** Fields without those of the mesh. The same list where there are none. */
 export function withoutMesh(fields: Fields): Fields {
@@ -35,7 +39,8 @@ export function withReasonOnly(fields: Fields): Fields {
 
 const attemptFields = new Map<number, Field>();
 
-function attemptField(attempt: number): Field {
+/** `x-wherry-attempt` of a request that is not the first of its kind. */
+export function attemptField(attempt: number): Field {
   let field = attemptFields.get(attempt);
   if (field === undefined) {
     field = makeField(ATTEMPT, String(attempt));
@@ -51,10 +56,14 @@ export interface OutgoingHead {
   readonly edits: HeaderEdits | undefined;
   /** The destination field, where the request goes over the link. */
   readonly destination: Field | undefined;
+  /** Asks for the load of who answers. */
+  readonly load?: Field | undefined;
   readonly attempt: number;
   readonly trace: Fields;
   /** What is left of the caller's deadline, where it speaks gRPC and gave one. */
   readonly grpcTimeout: string | undefined;
+  /** What is left of the time of the attempt, where the next sidecar is to know it. */
+  readonly deadline?: Field | undefined;
 }
 
 /** The head that goes upstream. */
@@ -75,7 +84,9 @@ export function requestHead(
     edits === undefined ? fields : applyEdits(fields, edits, makeField);
   for (const field of trace) edited.push(field);
   if (destination !== undefined) edited.push(destination);
+  if (outgoing.load !== undefined) edited.push(outgoing.load);
   if (attempt > 1) edited.push(attemptField(attempt));
+  if (outgoing.deadline !== undefined) edited.push(outgoing.deadline);
   return {
     method: received.method,
     scheme: received.scheme,

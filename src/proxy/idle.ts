@@ -1,4 +1,4 @@
-/** The stream idle time-out of every exchange from one coarse timer: an exchange marks that it moved, a tick looks who did not. */
+/** The stream idle time-out and the pace of every exchange from one coarse timer: an exchange marks that it moved, a tick looks who did not. */
 import type { Cancel, Clock } from "../core/clock.ts";
 
 /** Whoever may be idle for too long. */
@@ -10,6 +10,8 @@ export interface Idler {
   /** The watcher's own: where it keeps this one. */
   place?: number | undefined;
   idled(): void;
+  /** About once a second, `ms` after the last time: whether whoever is waited for is quick enough. */
+  paced(ms: number): void;
 }
 
 export interface IdleWatcher {
@@ -23,6 +25,8 @@ export interface IdleWatcher {
 
 /** Milliseconds: the precision of the idle time-out. */
 export const IDLE_TICK = 100;
+/** Ticks between two looks at everything. */
+const FULL_LOOK = 10;
 
 export function watchIdle(clock: Clock): IdleWatcher {
   // An array and each one's place in it, not a Set: one that exchanges enter and leave all the time makes new tables all
@@ -58,14 +62,18 @@ export function watchIdle(clock: Clock): IdleWatcher {
   function sweep(): void {
     watcher.tick += 1;
     // A full look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
-    const everything = watcher.tick % 10 === 0;
+    const everything = watcher.tick % FULL_LOOK === 0;
     if (!everything && idlers.length > 1000) return;
     // From the end: where one leaves, the last one takes its place, and that one has been looked at.
     for (let place = idlers.length - 1; place >= 0; place -= 1) {
       const idler = idlers[place];
-      if (idler === undefined || idler.idleLimit === 0) continue;
-      if ((watcher.tick - idler.movedAt) * IDLE_TICK > idler.idleLimit)
+      if (idler === undefined) continue;
+      if (
+        idler.idleLimit !== 0 &&
+        (watcher.tick - idler.movedAt) * IDLE_TICK > idler.idleLimit
+      )
         idler.idled();
+      else if (everything) idler.paced(FULL_LOOK * IDLE_TICK);
     }
     if (idlers.length === 0) {
       stop?.();

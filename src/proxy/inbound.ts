@@ -4,7 +4,7 @@
  * ```
  *   accept ─▶ identify ─▶ authorize ─▶ limit ─▶ local app
  *     │           │           │          │         │
- *  MISDIRECTED  MTLS_…     DENIED    OVERLOADED  APPLICATION_UNREACHABLE …        rescue.ts answers them all
+ *  MISDIRECTED  MTLS_…     DENIED    RATE_LIMITED  APPLICATION_UNREACHABLE …      rescue.ts answers them all
  * ```
  */
 import { MeshError } from "../core/errors.ts";
@@ -15,9 +15,13 @@ import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
 import { Account, type Books } from "./account.ts";
+import { deadlineExceeded, deadlineLeft } from "./deadline.ts";
 import { DESTINATION } from "./heads.ts";
+import type { Limiter } from "./limiter.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
-import { Relay, type RelayHost } from "./relay.ts";
+import type { RelayHost } from "./relay-host.ts";
+import { Relay } from "./relay.ts";
+import { isTunnel } from "./tunnel.ts";
 import type { Application } from "./upstream/application.ts";
 import type { Way } from "./way.ts";
 
@@ -26,6 +30,7 @@ export interface InboundOptions {
   readonly host: RelayHost;
   readonly books: Books;
   readonly application: Application;
+  readonly limiter: Limiter;
   /** Ports that this process listens on: no stream reaches one, whatever a Service declares. */
   readonly ownPorts: ReadonlySet<number>;
 }
@@ -106,7 +111,7 @@ function admit(
       { source: "downstream", ...policyOf(port.mtls.policy) },
     );
   // authorize: by the very path that is forwarded (law 6)
-  const tunnel = stream.head.method === "CONNECT";
+  const tunnel = isTunnel(stream.head);
   const read = tunnel
     ? undefined
     : readRequest(stream.head, snapshot.mesh.pathNormalization);
@@ -115,11 +120,23 @@ function admit(
   if (read !== undefined) account.path = read.facts.path;
   const refusal = authorize(port, peer, read?.facts);
   if (refusal !== undefined) return refusal;
-  // limit: of the process; limits of a caller's rate come with their policy
-  if (options.host.idle.active >= options.host.maxActive) return overloaded();
+  // expired work does not reach the application
+  const left = deadlineLeft(stream);
+  if (left === 0)
+    return deadlineExceeded(
+      "nothing was left of its time when the request came",
+    );
+  // limit: of the process, then the rates that the policy of the Service allows
+  const { idle, maxActive } = options.host;
+  if (idle.active >= maxActive) return overloaded(maxActive);
+  const { limits } = port.protection;
+  if (limits !== undefined) {
+    const overdrawn = options.limiter.take(limits, peer, read?.facts);
+    if (overdrawn !== undefined) return overdrawn;
+  }
   return read === undefined
     ? options.application.tunnel(port, stream)
-    : options.application.http(snapshot, port, read, stream);
+    : options.application.http(snapshot, port, read, stream, left);
 }
 
 function portOf(
@@ -158,7 +175,7 @@ function declaredPort(
 function linkDestination(stream: ServerStream): string | undefined {
   const { head } = stream;
   const named = fieldValue(head.fields, DESTINATION);
-  if (head.method !== "CONNECT" || head.protocol !== undefined) return named;
+  if (!isTunnel(head)) return named;
   return named === undefined || named === head.authority
     ? head.authority
     : undefined;

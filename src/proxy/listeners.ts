@@ -7,7 +7,6 @@ import {
 } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import { systemCode } from "../core/errors.ts";
-import type { Logger } from "../core/log.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { isOpaque } from "../policy/compile/clusters.ts";
@@ -20,6 +19,7 @@ import { linkListener } from "../wire/tls.ts";
 import type { Address, LocalUpstream } from "./destination.ts";
 import type { Arrival } from "./inbound.ts";
 import type { Serving } from "./serving.ts";
+import { assertFree } from "./workers/port-lock.ts";
 
 export interface Bound {
   readonly port: number;
@@ -33,12 +33,16 @@ export interface Bound {
 
 export interface ListenersOptions {
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly serving: Serving;
   readonly snapshot: Watch<Snapshot | undefined>;
   readonly credentials: Watch<Credentials | undefined>;
   /** Filled with every port that is bound. */
   readonly ownPorts: Set<number>;
+  /**
+   * Other workers of this process listen on the same ports, and the kernel gives each its part of the connections. The first of them
+   * sees to it that nobody else does.
+   */
+  readonly shared: false | "first" | "joined";
   outbound(upstream: LocalUpstream | undefined): ServerHandler;
   inbound(arrival: Arrival): ServerHandler;
 }
@@ -54,7 +58,8 @@ export interface Listeners {
 }
 
 export function makeListeners(options: ListenersOptions): Listeners {
-  const { clock, serving, snapshot, ownPorts, logger } = options;
+  const { clock, serving, snapshot, ownPorts, shared } = options;
+  const reusePort = shared !== false;
 
   const listen = async (
     hosts: readonly string[],
@@ -66,13 +71,22 @@ export function makeListeners(options: ListenersOptions): Listeners {
     let bound = port;
     for (const [index, host] of hosts.entries()) {
       try {
-        const { server, address } = await bind(host, bound, (socket) => {
-          if (serving.admit(socket, name)) accept(socket);
-        });
+        if (shared === "first" && bound !== 0) await assertFree(host, bound);
+        const { server, address } = await bind(
+          host,
+          bound,
+          reusePort,
+          (socket) => {
+            if (serving.admit(socket, name)) accept(socket);
+          },
+        );
         server.on("error", (error) =>
-          logger.error(
-            { listener: name, error: error.message },
+          serving.refused(
+            name,
             "accept failed",
+            error.message,
+            undefined,
+            undefined,
           ),
         );
         servers.push(server);
@@ -109,8 +123,10 @@ export function makeListeners(options: ListenersOptions): Listeners {
       }
       const outside = isOutside(snapshot.value, original);
       look(socket, clock, outside ? OUTSIDE_TIMEOUT : undefined, (sniffed) => {
-        const { kind } = sniffed;
         const passes = outside && !isSure(sniffed);
+        // Where nothing but HTTP is meant, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient.
+        const kind =
+          sniffed.kind === "other" && !outside ? "http/1.1" : sniffed.kind;
         if ((kind === "http/1.1" || kind === "h2") && !passes)
           serving.http(
             socket,
@@ -158,14 +174,12 @@ export function makeListeners(options: ListenersOptions): Listeners {
         return;
       }
       look(socket, clock, undefined, ({ kind }) => {
-        if (kind === "http/1.1" || kind === "h2")
-          serving.http(
-            socket,
-            kind,
-            { ...info, protocol: kind },
-            handler,
-            name,
-          );
+        // On a port for HTTP, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient. And whoever
+        // says nothing there gets the time that an idle connection has, and no connection to the application.
+        const protocol =
+          kind === "other" && port !== undefined ? "http/1.1" : kind;
+        if (protocol === "http/1.1" || protocol === "h2")
+          serving.http(socket, protocol, { ...info, protocol }, handler, name);
         else serving.bytes(socket, authority, info, handler);
       });
     };
@@ -195,8 +209,9 @@ export function makeListeners(options: ListenersOptions): Listeners {
       const listener = linkListener({
         credentials: options.credentials,
         clock,
+        onAccept: (raw) => serving.admit(raw, "link"),
         onConnection(socket, { uri, protocol, validUntil }) {
-          if (!serving.admit(socket, "link")) return;
+          if (!serving.identify(socket, "link", uri)) return;
           const info = { ...infoOf(socket, uri, undefined), protocol };
           const connection = serving.http(
             socket,
@@ -214,7 +229,8 @@ export function makeListeners(options: ListenersOptions): Listeners {
           serving.refused("link", reason, detail, remote.address, remote.port);
         },
       });
-      const address = await listener.listen({ host, port });
+      if (shared === "first" && port !== 0) await assertFree(host, port);
+      const address = await listener.listen({ host, port, reusePort });
       ownPorts.add(address.port);
       return {
         port: address.port,
@@ -278,12 +294,14 @@ const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
 function bind(
   host: string,
   port: number,
+  reusePort: boolean,
   accept: (socket: Socket) => void,
 ): Promise<{ readonly server: Server; readonly address: AddressInfo }> {
   return new Promise((resolve, reject) => {
     const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
     server.once("error", reject);
-    server.listen({ host, port, ipv6Only: host === "::1" }, () => {
+    const ipv6Only = host === "::1";
+    server.listen({ host, port, ipv6Only, reusePort }, () => {
       server.off("error", reject);
       const address = server.address();
       if (address === null || typeof address === "string")

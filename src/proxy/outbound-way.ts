@@ -2,14 +2,17 @@
 import type { Cancel, Clock } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import type { EndpointPick } from "../policy/balance/picker.ts";
+import type { Injection } from "../policy/fault.ts";
 import type { HeaderEdits } from "../policy/header-edits.ts";
 import { EFFECTS, latencyOf, type Outcome } from "../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../policy/retry.ts";
 import type { Endpoint } from "../policy/snapshot.ts";
 import { formatGrpcTimeout, type Timeouts } from "../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../wire/exchange.ts";
-import type { Fields } from "../wire/fields.ts";
-import { requestHead, responseHead } from "./heads.ts";
+import { makeField, type Fields } from "../wire/fields.ts";
+import { deadlineField } from "./deadline.ts";
+import { LOAD, requestHead, responseHead } from "./heads.ts";
+import type { Tee } from "./shadow.ts";
 import type { Entrant } from "./upstream/admission.ts";
 import type { Permit } from "./upstream/breaker.ts";
 import {
@@ -17,8 +20,13 @@ import {
   noEndpoint,
   type ClusterState,
 } from "./upstream/endpoints.ts";
+import { HedgedTarget, type HedgeState } from "./upstream/hedge.ts";
+import { newest } from "./upstream/ledger.ts";
 import type { ConnectionNeed, ConnectionWaiter } from "./upstream/pool.ts";
 import type { Target, Way } from "./way.ts";
+
+/** Answers are to say how busy the endpoint is. */
+const ASK_LOAD = makeField(LOAD, "?");
 
 export interface OutboundWayOptions {
   readonly clock: Clock;
@@ -37,7 +45,15 @@ export interface OutboundWayOptions {
   readonly repeatable: boolean;
   readonly requestEdits: HeaderEdits | undefined;
   readonly responseEdits: HeaderEdits | undefined;
+  /** What the endpoint is to follow from, where the request has a hash. */
+  readonly hash?: number | undefined;
   readonly tunnel: boolean;
+  /** Of the request, where the service tells requests apart by it. */
+  readonly priority?: number | undefined;
+  /** Where it may be sent to a second endpoint when the first is slow. */
+  readonly hedge?: HedgeState | undefined;
+  readonly fault?: Injection | undefined;
+  readonly tee?: Tee | undefined;
 }
 
 export class OutboundWay implements Way {
@@ -50,6 +66,9 @@ export class OutboundWay implements Way {
   readonly budget: RetryBudget;
   readonly repeatable: boolean;
   readonly inside = true;
+  readonly callee = false;
+  readonly fault: Injection | undefined;
+  readonly tee: Tee | undefined;
   readonly #options: OutboundWayOptions;
   #overLink = false;
 
@@ -62,6 +81,8 @@ export class OutboundWay implements Way {
     this.retry = options.retry;
     this.budget = options.budget;
     this.repeatable = options.repeatable;
+    this.fault = options.fault;
+    this.tee = options.tee;
     this.#options = options;
   }
 
@@ -69,10 +90,31 @@ export class OutboundWay implements Way {
     return this.#options.state.breaker.retryAfter;
   }
 
-  /** pick → break: nobody to pick takes no probe of the breaker. */
   choose(tried: ReadonlySet<string>, now: number): Target | MeshError {
-    const { state, tunnel } = this.#options;
-    const pick = state.balancer.pick(now, tried);
+    const target = this.#pick(tried, now);
+    const { hedge, clock, budget } = this.#options;
+    // A repeated request is on its second endpoint already.
+    if (hedge === undefined || tried.size > 0 || target instanceof MeshError)
+      return target;
+    return new HedgedTarget(
+      {
+        clock,
+        budget,
+        state: hedge,
+        choose: (others, at) => this.#pick(others, at),
+      },
+      target,
+    );
+  }
+
+  /** pick → break: nobody to pick takes no probe of the breaker. */
+  #pick(tried: ReadonlySet<string>, now: number): Target | MeshError {
+    const { state, tunnel, hash } = this.#options;
+    const pick =
+      state.restraint === undefined
+        ? state.balancer.pick(now, tried, hash)
+        : state.restraint.pick(state.balancer, tried, now, this.#options);
+    if (pick instanceof MeshError) return pick;
     if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
     const permit = state.breaker.enter();
     if (permit < 0) {
@@ -97,6 +139,7 @@ export class OutboundWay implements Way {
     attempt: number,
     trace: Fields,
     left: number,
+    attemptLeft: number,
   ): RequestHead {
     const { state, tunnel, authority, target, requestEdits } = this.#options;
     return requestHead(received, {
@@ -106,15 +149,25 @@ export class OutboundWay implements Way {
       path: target,
       edits: requestEdits,
       destination: this.#overLink ? state.destination : undefined,
+      load: this.#overLink && state.loadAware ? ASK_LOAD : undefined,
       attempt: this.#overLink ? attempt : 1,
       trace,
       grpcTimeout:
         left === Number.POSITIVE_INFINITY ? undefined : formatGrpcTimeout(left),
+      deadline:
+        attemptLeft === Number.POSITIVE_INFINITY || !this.#overLink
+          ? undefined
+          : deadlineField(attemptLeft),
     });
   }
 
   responseHead(received: ResponseHead, target: Target): ResponseHead {
-    return responseHead(received, this.#options.responseEdits, target.trusted);
+    const { state, responseEdits } = this.#options;
+    if (target.trusted) {
+      if (state.loadAware) state.answered(target.key, received.fields);
+      state.restraint?.heard(target.key, received.fields, this.#options.clock);
+    }
+    return responseHead(received, responseEdits, target.trusted);
   }
 }
 
@@ -130,6 +183,8 @@ class EndpointTarget implements Target, Entrant {
   #cancelPool: Cancel | undefined;
   #entered = false;
   #over = false;
+  /** What its outcome led to, in words. */
+  #verdict: string | undefined;
 
   constructor(
     state: ClusterState,
@@ -181,15 +236,30 @@ class EndpointTarget implements Target, Entrant {
   }
 
   answered(outcome: Outcome): void {
-    this.#state.breaker.settle(this.#permit, EFFECTS[outcome.kind].breaker);
+    const { ledger, breaker } = this.#state;
+    const before = ledger.count;
+    breaker.settle(this.#permit, EFFECTS[outcome.kind].breaker);
+    if (ledger.count > before) this.#verdict = newest(ledger);
   }
 
-  done(outcome: Outcome, latency: number, now: number): void {
-    if (this.#over) return;
+  done(outcome: Outcome, latency: number, now: number): string | undefined {
+    if (this.#over) return undefined;
     this.#over = true;
     if (this.#entered) this.#state.admission.leave(this.key);
-    this.#pick.done(latencyOf(outcome, latency), now);
-    const { ejection } = EFFECTS[outcome.kind];
-    if (ejection !== "none") this.#state.record(this.key, ejection, now);
+    const { ejection, latency: counts } = EFFECTS[outcome.kind];
+    this.#pick.done(
+      latencyOf(outcome, latency),
+      now,
+      counts === "penalty",
+      outcome.retryAfter,
+    );
+    this.#state.restraint?.ended(outcome, now);
+    if (ejection !== "none") {
+      const { ledger } = this.#state;
+      const before = ledger.count;
+      this.#state.record(this.key, ejection, now);
+      if (ledger.count > before) this.#verdict = newest(ledger);
+    }
+    return this.#verdict;
   }
 }

@@ -9,21 +9,34 @@
  */
 import { MeshError } from "../core/errors.ts";
 import type { Watch } from "../core/watch.ts";
-import { readRequest } from "../policy/path.ts";
+import { corsEdits } from "../policy/cors.ts";
+import { drawFault, type Injection } from "../policy/fault.ts";
+import { inTurn } from "../policy/header-edits.ts";
+import { readRequest, type RequestFacts } from "../policy/path.ts";
 import { compileRetry, isRepeatable } from "../policy/retry.ts";
 import type { RuleRef } from "../policy/router.ts";
 import type {
   Destination,
   ForwardDecision,
+  RouteExtras,
   Snapshot,
 } from "../policy/snapshot.ts";
+import { rewriteTarget } from "../policy/url-rewrite.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
+import { affinityOf } from "./affinity.ts";
 import { Account, type Books } from "./account.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
+import { LocalAnswer, localAnswer } from "./local-answer.ts";
+import type { Faults } from "./faults.ts";
+import type { Mirrors } from "./mirror.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
-import { OutboundWay } from "./outbound-way.ts";
-import { Relay, type RelayHost } from "./relay.ts";
-import type { Clusters } from "./upstream/endpoints.ts";
+import { OutboundWay, type OutboundWayOptions } from "./outbound-way.ts";
+import type { RelayHost } from "./relay-host.ts";
+import { Relay } from "./relay.ts";
+import { isTunnel } from "./tunnel.ts";
+import { affinityTo, keptTo, placeInSplit } from "./stickiness.ts";
+import type { Clusters, ClusterState } from "./upstream/endpoints.ts";
+import type { HedgeState } from "./upstream/hedge.ts";
 import type { Outside } from "./upstream/passthrough.ts";
 import type { Way } from "./way.ts";
 
@@ -33,6 +46,8 @@ export interface OutboundOptions {
   readonly books: Books;
   readonly clusters: Clusters;
   readonly outside: Outside;
+  readonly mirrors: Mirrors;
+  readonly faults: Faults;
 }
 
 /** The name under which everything outside the mesh is counted: callers must not be able to make series. */
@@ -66,7 +81,8 @@ function outbound(
     return;
   }
   if (host.idle.active >= host.maxActive) {
-    refuse(books, "outbound", stream, UNKNOWN, overloaded(), true);
+    const error = overloaded(host.maxActive);
+    refuse(books, "outbound", stream, UNKNOWN, error, true);
     return;
   }
   // where to: a service of the mesh, or a place outside it
@@ -78,10 +94,30 @@ function outbound(
     account.refuse(way, true);
     return;
   }
-  account.path = way.path;
   account.route = way.route;
+  if (way instanceof LocalAnswer) {
+    account.reply(way.head);
+    return;
+  }
+  account.path = way.path;
+  if (way.fault === undefined) start(host, stream, way, account);
+  else
+    options.faults.inject(stream, account, way.fault, (through) =>
+      start(host, through, way, account),
+    );
+}
+
+function start(
+  host: RelayHost,
+  stream: ServerStream,
+  way: Way,
+  account: Account,
+): void {
   // attempt, as often as the retry policy allows, and relay
-  new Relay(host, stream, way, account).start();
+  const { tee } = way;
+  new Relay(host, tee ?? stream, way, account).start();
+  // copies, where the route has mirrors: behind the request itself
+  tee?.open();
 }
 
 function nameOf(where: Where): string {
@@ -101,9 +137,9 @@ function wayTo(
   stream: ServerStream,
   where: Where,
   account: Account,
-): Way | MeshError {
+): Way | LocalAnswer | MeshError {
   if (where.kind === "refused") return where.error;
-  if (stream.head.method === "CONNECT")
+  if (isTunnel(stream.head))
     return where.kind === "mesh"
       ? tunnelWay(options, snapshot, stream, where)
       : options.outside.tunnel(snapshot, where.host, where.port);
@@ -116,7 +152,12 @@ function wayTo(
   if (where.kind === "outside")
     return options.outside.http(snapshot, where, read, stream);
   const { destination } = where;
-  const decision = destination.route(read.facts, options.host.clock.random());
+  // A split is the called Service's: where its policy asks for a hash, callers keep to their share.
+  const split = affinityTo(destination.cluster, stream, snapshot.self);
+  const decision = destination.route(
+    read.facts,
+    split === undefined ? options.host.clock.random() : placeInSplit(split),
+  );
   if (decision.kind === "refuse")
     return new MeshError(
       decision.code,
@@ -125,24 +166,101 @@ function wayTo(
         : `a backend of the route of ${destination.key} does not exist`,
       { source: "proxy", ...policyOf(decision.rule?.route) },
     );
+  if (decision.kind !== "forward")
+    return localAnswer(decision, stream.head, read, destination.cluster.port);
   const { clusters, host } = options;
-  return new OutboundWay({
+  const state = clusters.of(decision.cluster);
+  const fault =
+    destination.faults === undefined
+      ? undefined
+      : drawFault(destination.faults, read.facts, host.clock.wall(), () =>
+          host.clock.random(),
+        );
+  const affinity = keptTo(
+    destination.cluster,
+    decision.cluster,
+    split,
+    stream,
+    snapshot.self,
+  );
+  const way: OutboundWayOptions = {
     clock: host.clock,
     destination: destination.cluster.destination,
     route: routeName(decision),
     path: read.facts.path,
     target: read.target,
     authority: stream.head.authority,
-    state: clusters.of(decision.cluster),
+    state,
+    priority: state.restraint?.priorityOf?.(
+      snapshot.self.identity,
+      read.facts,
+      host.clock.wall(),
+    ),
     budget: clusters.of(destination.cluster).budget,
-    timeouts: decision.timeouts,
+    // What was done on purpose is neither mended by a retry nor cut short by a time-out (trap 19).
+    timeouts: fault === undefined ? decision.timeouts : NO_TIMEOUTS,
     streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
-    retry: decision.retry,
+    retry: fault === undefined ? decision.retry : NO_RETRY,
     repeatable: isRepeatable(read.facts),
+    fault,
+    hedge: fault === undefined ? hedgeOf(state, stream, read.facts) : undefined,
     requestEdits: decision.requestFilters,
-    responseEdits: decision.responseFilters,
+    responseEdits:
+      affinity === undefined
+        ? decision.responseFilters
+        : inTurn(affinity.edits, decision.responseFilters),
+    hash: affinity?.hash,
     tunnel: false,
-  });
+  };
+  return new OutboundWay(
+    decision.extras === undefined || endsHere(fault)
+      ? way
+      : withExtras(way, decision.extras, options.mirrors, stream, read.facts),
+  );
+}
+
+const NO_TIMEOUTS = { request: 0, backendRequest: 0 };
+const NO_RETRY = compileRetry(undefined, { attempts: 0, on: [] });
+
+/** A request that is its head alone, and that does no harm where it is done twice. */
+function hedgeOf(
+  { hedging }: ClusterState,
+  stream: ServerStream,
+  facts: RequestFacts,
+): HedgeState | undefined {
+  return hedging !== undefined &&
+    stream.ended &&
+    isRepeatable(facts) &&
+    hedging.matches?.(facts) !== false
+    ? hedging
+    : undefined;
+}
+
+/** The request goes nowhere, and so does no copy of it. */
+function endsHere(fault: Injection | undefined): boolean {
+  return fault !== undefined && (fault.abort !== undefined || fault.reset);
+}
+
+/** The filters that few routes have: another URL, leave for other origins, copies. */
+function withExtras(
+  way: OutboundWayOptions,
+  { rewrite, cors, mirrors }: RouteExtras,
+  copies: Mirrors,
+  stream: ServerStream,
+  facts: RequestFacts,
+): OutboundWayOptions {
+  const changed = {
+    ...way,
+    target: rewriteTarget(rewrite?.path, way.path, way.target),
+    authority: rewrite?.host ?? way.authority,
+    responseEdits:
+      cors === undefined
+        ? way.responseEdits
+        : inTurn(corsEdits(cors, facts), way.responseEdits),
+  };
+  return mirrors.length === 0
+    ? changed
+    : { ...changed, tee: copies.tee(stream, mirrors, changed) };
 }
 
 /** Bytes to a port of the mesh: no route, the service's own endpoints, as a CONNECT stream over the link. */
@@ -154,6 +272,7 @@ function tunnelWay(
 ): Way {
   const { clusters, host } = options;
   const state = clusters.of(destination.cluster);
+  const { consistentHash } = destination.cluster.settings.loadBalancer;
   return new OutboundWay({
     clock: host.clock,
     destination: destination.cluster.destination,
@@ -163,12 +282,16 @@ function tunnelWay(
     authority: stream.head.authority,
     state,
     budget: state.budget,
-    timeouts: { request: 0, backendRequest: 0 },
+    timeouts: NO_TIMEOUTS,
     streamIdle: destination.cluster.settings.connectionPool.tcp.idleTimeout,
     retry: compileRetry(undefined, snapshot.mesh.defaults.retry),
     repeatable: false,
     requestEdits: undefined,
     responseEdits: undefined,
+    hash:
+      consistentHash?.useSourceIp === undefined
+        ? undefined
+        : affinityOf(consistentHash, stream, snapshot.self)?.hash,
     tunnel: true,
   });
 }

@@ -1,42 +1,101 @@
 /** The pages of a sidecar: admin (config, clusters, stats, certs, logging, drain), and metrics with readiness. */
 import type { AgentState } from "../agent/agent.ts";
 import type { Clock } from "../core/clock.ts";
+import { cannotListen } from "../core/listening.ts";
 import type { Logger } from "../core/log.ts";
-import type { Watch } from "../core/watch.ts";
-import type { Credentials } from "../identity/credentials.ts";
-import type { Snapshot } from "../policy/snapshot.ts";
-import type { MetricsRegistry } from "../telemetry/metrics.ts";
-import type { Page, Pages } from "./admin.ts";
-import type { Meters } from "./meters.ts";
-import type { Clusters } from "./upstream/endpoints.ts";
-import type { Pools } from "./upstream/pools.ts";
-import { ageSeconds, certsView, clustersView, configView } from "./views.ts";
+import { servePages, type Page, type Pages } from "./admin.ts";
+import { HIGHEST, type Meters } from "./meters.ts";
+import { DEFAULT_PORTS, type SidecarPorts } from "./ports.ts";
+import {
+  ageSeconds,
+  certsView,
+  clustersView,
+  configView,
+  overloadView,
+} from "./views.ts";
+import type { Crew } from "./workers/crew.ts";
+import { mergeClusters, mergeMetrics, workerViews } from "./workers/merge.ts";
+import type { ProxyWorker } from "./workers/worker.ts";
 
 export interface PageState {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly registry: MetricsRegistry;
-  readonly clusters: Clusters;
-  readonly pools: Pools;
-  readonly snapshot: Watch<Snapshot | undefined>;
-  readonly credentials: Watch<Credentials | undefined>;
+  /** The first worker: config and certificate are the same in all. */
+  readonly worker: ProxyWorker;
+  /** The other workers; undefined where there are none. */
+  readonly crew: Crew | undefined;
   agentState(): AgentState;
   isReady(): boolean;
   /** Starts the shutdown and returns. */
   drain(): void;
 }
 
+export interface OpenPages {
+  readonly admin: number | undefined;
+  readonly metrics: number | undefined;
+  close(): Promise<void>;
+}
+
+/** Serves those of the two that have a port. Throws UserError, with none of them open, where one cannot listen. */
+export async function openPages(
+  options: { readonly ports?: SidecarPorts; readonly metricsHost?: string },
+  state: PageState,
+): Promise<OpenPages> {
+  const wanted = options.ports ?? DEFAULT_PORTS;
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const each of closers) await each();
+  };
+  const open = async (
+    kind: "admin" | "metrics",
+    host: string,
+    pages: Pages,
+  ): Promise<number | undefined> => {
+    const port = wanted[kind];
+    if (port === undefined) return undefined;
+    try {
+      const server = await servePages({
+        host,
+        port,
+        pages,
+        logger: state.logger,
+        localOnly: kind === "admin",
+      });
+      closers.push(() => server.close());
+      return server.port;
+    } catch (thrown) {
+      await close();
+      const what = `the ${kind} pages`;
+      throw cannotListen(
+        { what, host, port, option: `--${kind}-port` },
+        thrown,
+      );
+    }
+  };
+  return {
+    admin: await open("admin", "127.0.0.1", adminPages(state)),
+    metrics: await open(
+      "metrics",
+      options.metricsHost ?? "::",
+      metricsPages(state),
+    ),
+    close,
+  };
+}
+
 /** The version of the Prometheus text format that `render` writes. */
 const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
 
-export function adminPages(state: PageState): Pages {
-  const { clock, logger } = state;
+function adminPages(state: PageState): Pages {
+  const { clock, logger, worker, crew } = state;
   return {
     "GET /config": () =>
-      ok(configView(state.snapshot.value, state.agentState(), clock)),
-    "GET /clusters": () => ok(clustersView(state.clusters, state.pools, clock)),
+      ok(configView(worker.snapshot.value, state.agentState(), clock)),
+    "GET /clusters": () => clusters(state),
+    "GET /overload": () => ok(overloadView(worker.gates.all())),
     "GET /stats": () => metrics(state),
-    "GET /certs": () => ok(certsView(state.credentials.value, clock)),
+    "GET /workers": () => workers(state),
+    "GET /certs": () => ok(certsView(worker.credentials.value, clock)),
     "GET /logging": () => ok({ level: logger.level }),
     "POST /logging": (query) => {
       const level = query.get("level") ?? "";
@@ -46,6 +105,7 @@ export function adminPages(state: PageState): Pages {
           body: `?level= must be one of ${Object.keys(logger.levels.values).join(", ")}, silent\n`,
         };
       logger.level = level;
+      crew?.level(level);
       return ok({ level });
     },
     "POST /drain": () => {
@@ -56,21 +116,20 @@ export function adminPages(state: PageState): Pages {
   };
 }
 
-export function metricsPages(state: PageState): Pages {
+function metricsPages(state: PageState): Pages {
   return { "GET /metrics": () => metrics(state), ...health(state) };
 }
 
 /** Sets the gauges that are computed when asked for. Returns the way to stop. */
 export function collectGauges(meters: Meters, state: PageState): () => void {
-  const { clock } = state;
-  return state.registry.collect(() => {
-    const credentials = state.credentials.value;
+  const { clock, worker } = state;
+  return worker.registry.collect(() => {
+    const credentials = worker.credentials.value;
     if (credentials !== undefined)
       meters.certificateExpiry.set(
         (credentials.notAfter - clock.wall()) / 1000,
       );
     meters.configAge.set(ageSeconds(state.agentState(), clock) ?? -1);
-    meters.connections.with("upstream").set(state.pools.connections);
   });
 }
 
@@ -87,8 +146,28 @@ function health(state: PageState): Pages {
   };
 }
 
-function metrics(state: PageState): Page {
-  return { status: 200, body: state.registry.render(), type: PROMETHEUS };
+function metrics({ worker, crew }: PageState): Page | Promise<Page> {
+  const own = worker.registry.render();
+  const page = (body: string): Page => ({
+    status: 200,
+    body,
+    type: PROMETHEUS,
+  });
+  if (crew === undefined) return page(own);
+  return crew
+    .metrics()
+    .then((others) => page(mergeMetrics([own, ...others], HIGHEST)));
+}
+
+async function workers({ worker, crew }: PageState): Promise<Page> {
+  const others = (await crew?.metrics()) ?? [];
+  return ok(workerViews([worker.registry.render(), ...others]));
+}
+
+function clusters({ worker, crew, clock }: PageState): Page | Promise<Page> {
+  const own = clustersView(worker.clusters, worker.pools, clock);
+  if (crew === undefined) return ok(own);
+  return crew.clusters().then((others) => ok(mergeClusters([own, ...others])));
 }
 
 function ok(body: unknown): Page {

@@ -59,6 +59,11 @@ export interface OpenOptions {
 /** The listeners, open. */
 export interface Open {
   readonly ports: Omit<BoundPorts, "admin" | "metrics">;
+  /** What was asked for, with the ports that the system chose. */
+  readonly doors: {
+    readonly publish: readonly PublishedPort[];
+    readonly upstream: readonly UpstreamPort[];
+  };
   /** Inbound connections that are accepted and not handed over yet. */
   readonly arriving: number;
   /** Accepts no more. */
@@ -125,24 +130,26 @@ export async function openAll(
         listeners.link(host, port),
       ),
     };
-    for (const { port, appPort } of options.publish ?? [])
-      published.set(
-        appPort,
-        await opened(inbound, PUBLISHED, port, (wish) =>
-          listeners.published(host, wish, appPort),
-        ),
+    const publish: PublishedPort[] = [];
+    for (const { port: wish, appPort } of options.publish ?? []) {
+      const port = await opened(inbound, PUBLISHED, wish, (number) =>
+        listeners.published(host, number, appPort),
       );
-    for (const { port, to } of options.upstream ?? []) {
-      const upstream = upstreamOf(to);
-      upstreams.set(
-        to,
-        await opened(outbound, UPSTREAM, port, (wish) =>
-          listeners.upstream(wish, upstream),
-        ),
+      published.set(appPort, port);
+      publish.push({ port, appPort });
+    }
+    const upstream: UpstreamPort[] = [];
+    for (const { port: wish, to } of options.upstream ?? []) {
+      const named = upstreamOf(to);
+      const port = await opened(outbound, UPSTREAM, wish, (number) =>
+        listeners.upstream(number, named),
       );
+      upstreams.set(to, port);
+      upstream.push({ port, to });
     }
     return {
       ports: { ...ports, published, upstreams },
+      doors: { publish, upstream },
       get arriving() {
         return inbound.reduce((sum, bound) => sum + bound.arriving, 0);
       },

@@ -38,10 +38,13 @@ export function guarded(
   }
 }
 
-export function overloaded(): MeshError {
+/** `most`: exchanges that may be under way now. */
+export function overloaded(most: number): MeshError {
   return new MeshError(
     "OVERLOADED",
-    "too many requests are under way in this proxy",
+    most === 0
+      ? "this proxy is short of memory"
+      : `${most} requests are under way in this proxy, and no more are taken`,
     { source: "proxy", unprocessed: true },
   );
 }

@@ -7,7 +7,7 @@
  * ```
  * Committed (law 2) from the first response byte that is passed on, or from the byte that the replay buffer cannot hold.
  */
-import type { Cancel, Clock } from "../core/clock.ts";
+import type { Cancel } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import { EFFECTS, type Outcome } from "../policy/outcome.ts";
 import { decideRetry, type RetryDecision } from "../policy/retry.ts";
@@ -23,20 +23,14 @@ import type {
 import { fieldValue, type Fields } from "../wire/fields.ts";
 import type { Account } from "./account.ts";
 import { Attempt } from "./attempt.ts";
-import type { Idler, IdleWatcher } from "./idle.ts";
-import { Replay, type ReplayBudget } from "./replay.ts";
-import { deadlineFor, isEndless } from "./deadline.ts";
+import { IDLE_TICK, type Idler } from "./idle.ts";
+import { Pace } from "./pace.ts";
+import type { RelayHost } from "./relay-host.ts";
+import { Replay } from "./replay.ts";
+import { deadlineFor, GRACE, isEndless, outOfTime } from "./deadline.ts";
 import { rescue } from "./rescue.ts";
+import { TimeSpent } from "./time-spent.ts";
 import type { Way } from "./way.ts";
-
-/** What all relays of a proxy share. */
-export interface RelayHost {
-  readonly clock: Clock;
-  readonly idle: IdleWatcher;
-  readonly replay: ReplayBudget;
-  /** Exchanges under way at most; over it, OVERLOADED. */
-  readonly maxActive: number;
-}
 
 const NOBODY: Set<string> = new Set();
 
@@ -47,6 +41,8 @@ export class Relay implements BodyReceiver, Idler {
   readonly account: Account;
   /** The caller speaks gRPC: statuses are read from fields and trailers. */
   readonly grpc: boolean;
+  /** Only where there is a time-out to explain. */
+  readonly spent: TimeSpent | undefined;
   attempt: Attempt | undefined;
   movedAt = 0;
   idleLimit: number;
@@ -58,6 +54,8 @@ export class Relay implements BodyReceiver, Idler {
   /** Endpoints that failed; a set of its own only once there is one. */
   #tried: Set<string> = NOBODY;
   #replay: Replay | undefined;
+  /** Only where the caller takes its time. */
+  #pace: Pace | undefined;
   #requestEnded: boolean;
   #requestTrailers: Fields | undefined;
   /** The caller's flow is stopped. */
@@ -90,7 +88,9 @@ export class Relay implements BodyReceiver, Idler {
     this.#deadline =
       this.grpc || way.timeouts.request > 0
         ? deadlineFor(stream, way.timeouts, account.startedAt)
-        : Number.POSITIVE_INFINITY;
+        : Infinity;
+    if (this.#deadline < Infinity || way.timeouts.backendRequest > 0)
+      this.spent = new TimeSpent(host.clock);
   }
 
   start(): void {
@@ -99,13 +99,16 @@ export class Relay implements BodyReceiver, Idler {
     if (!this.#requestEnded) this.#replay = new Replay(host.replay);
     const now = this.account.startedAt;
     this.way.budget.request(now);
-    if (this.#deadline !== Number.POSITIVE_INFINITY)
+    const left = this.#deadline - now;
+    if (left < Infinity)
       this.#cancelDeadline = host.clock.after(
-        Math.max(0, this.#deadline - now),
+        Math.max(0, this.way.callee ? left + GRACE : left),
         () => this.#deadlinePassed(),
       );
     stream.receive(this);
-    if (!this.#over) this.#try(now);
+    if (this.#over) return;
+    if (left > 0) this.#try(now);
+    else this.#fail(outOfTime(this));
   }
 
   // ── the caller's side ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,14 +168,16 @@ export class Relay implements BodyReceiver, Idler {
     );
   }
 
-  headOf(trace: Fields): RequestHead {
+  /** `limit`: the time at which the attempt must be over; Infinity: none of its own. */
+  headOf(trace: Fields, limit: number): RequestHead {
+    const now = this.spent === undefined ? 0 : this.now();
+    this.spent?.enter("waiting");
     return this.way.requestHead(
       this.stream.head,
       this.account.attempts,
       trace,
-      this.#deadline === Number.POSITIVE_INFINITY
-        ? this.#deadline
-        : this.#deadline - this.now(),
+      this.#deadline - now,
+      Math.min(this.#deadline, limit) - now,
     );
   }
 
@@ -226,6 +231,7 @@ export class Relay implements BodyReceiver, Idler {
     const passed = this.way.responseHead(head, attempt.target);
     this.#committed = true;
     this.#responded = true;
+    this.spent?.enter("answering");
     if (head.status >= 300) this.#tunnel = false;
     this.account.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
@@ -260,11 +266,9 @@ export class Relay implements BodyReceiver, Idler {
   failed(attempt: Attempt, error: MeshError, outcome: Outcome): void {
     if (this.#over || this.attempt !== attempt) return;
     const decision = this.#decide(attempt, outcome, error);
-    if (decision?.retry === true) {
+    if (decision?.retry === true)
       this.#repeat(attempt, error.code, decision.after);
-      return;
-    }
-    this.#fail(error);
+    else this.#fail(error);
   }
 
   /** After the answer's end only a tunnel still has a direction open. */
@@ -275,19 +279,31 @@ export class Relay implements BodyReceiver, Idler {
   }
 
   idled(): void {
-    const caller = this.#waitsForCaller();
-    const error =
-      caller && !this.#responded
-        ? new MeshError("REQUEST_STALLED", "", { source: "downstream" })
-        : new MeshError("IDLE_TIMEOUT", "", {
-            source: caller ? "downstream" : "upstream",
-          });
+    const source = this.#waitsForCaller() ? "downstream" : "upstream";
+    const begun = source === "upstream" || this.#responded;
+    const code = begun ? "IDLE_TIMEOUT" : "REQUEST_STALLED";
+    this.#giveUp(new MeshError(code, "", { source }));
+  }
+
+  paced(ms: number): void {
+    this.#pace ??= new Pace(this.host, this.stream, this.way.inside);
+    const error = this.#pace.judge(ms, {
+      still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
+      holds: this.#full || this.#paused,
+      // Tunnels and gRPC are dialogues, in which either side may take its time.
+      waits: this.#waitsForCaller() && !this.#tunnel && !this.grpc,
+      responded: this.#responded,
+      received: this.account.received,
+      continued: this.#committed,
+    });
+    if (error !== undefined) this.#giveUp(error);
+  }
+
+  #giveUp(error: MeshError): void {
+    const { source } = error;
     // A caller who stalls is not held against the endpoint.
-    this.#stopAttempt(
-      caller
-        ? new MeshError("CLIENT_CLOSED", "", { source: "downstream" })
-        : error,
-    );
+    if (source === "upstream") this.#stopAttempt(error);
+    else this.#stopAttempt(new MeshError("CLIENT_CLOSED", "", { source }));
     this.#fail(error);
   }
 
@@ -306,6 +322,7 @@ export class Relay implements BodyReceiver, Idler {
       return;
     }
     this.account.attempted(target);
+    this.spent?.enter("connecting");
     const attempt = new Attempt(this, target, now);
     this.attempt = attempt;
     attempt.start(this.way.timeouts.backendRequest);
@@ -325,14 +342,7 @@ export class Relay implements BodyReceiver, Idler {
     const decision = decideRetry(
       {
         policy: way.retry,
-        attempt: {
-          kind: outcome.kind,
-          retry,
-          status: outcome.status,
-          retryAfter: outcome.retryAfter,
-          refused: error?.code === "STREAM_REFUSED",
-          reusedConnection: attempt.reused,
-        },
+        attempt: attempt.failure(outcome, error),
         repeatable: way.repeatable,
         retries: this.account.attempts - 1,
         committed: this.#committed,
@@ -355,6 +365,7 @@ export class Relay implements BodyReceiver, Idler {
       this.#try(this.now());
       return;
     }
+    this.spent?.enter("pausing");
     this.#cancelBackoff = this.host.clock.after(after, () => {
       this.#cancelBackoff = undefined;
       this.#try(this.now());
@@ -386,14 +397,7 @@ export class Relay implements BodyReceiver, Idler {
 
   #deadlinePassed(): void {
     if (this.#over) return;
-    const { attempts } = this.account;
-    const error = new MeshError(
-      "REQUEST_TIMEOUT",
-      this.grpc
-        ? `the caller's grpc-timeout passed in attempt ${attempts}`
-        : `timeouts.request passed in attempt ${attempts}`,
-      { source: "proxy" },
-    );
+    const error = outOfTime(this);
     this.#stopAttempt(error);
     this.#fail(error);
   }

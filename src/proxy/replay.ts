@@ -1,4 +1,5 @@
 /** What was read of a request body and may have to be sent again: at most 64 KiB a request, and bounded for the process. */
+import { ChunkQueue } from "../wire/chunk-queue.ts";
 
 /** Bytes of one request's body that are kept (law 2); one more commits the attempt. */
 export const REPLAY_LIMIT: number = 64 * 1024;
@@ -16,9 +17,11 @@ export function makeReplayBudget(limit: number = REPLAY_TOTAL): ReplayBudget {
   return { limit, held: 0 };
 }
 
+const NOTHING: readonly Buffer[] = [];
+
 export class Replay {
   readonly #budget: ReplayBudget;
-  #chunks: Buffer[] = [];
+  #kept: ChunkQueue | undefined;
   #bytes = 0;
   /** False once something was let go of: the request cannot be sent again. */
   complete = true;
@@ -32,7 +35,7 @@ export class Replay {
   }
 
   get chunks(): readonly Buffer[] {
-    return this.#chunks;
+    return this.#kept?.chunks ?? NOTHING;
   }
 
   /** Keeps `chunk`; false where the limits do not allow it (then nothing more can be repeated, and `release` is due). */
@@ -43,15 +46,13 @@ export class Replay {
       this.#budget.held + chunk.length > this.#budget.limit
     )
       return false;
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
-    this.#budget.held += chunk.length;
+    this.hold(chunk);
     return true;
   }
 
   /** Keeps `chunk` whatever the limits: it has not been sent anywhere yet. The caller has stopped the flow. */
   hold(chunk: Buffer): void {
-    this.#chunks.push(chunk);
+    (this.#kept ??= new ChunkQueue()).push(chunk);
     this.#bytes += chunk.length;
     this.#budget.held += chunk.length;
   }
@@ -60,7 +61,7 @@ export class Replay {
   release(): void {
     this.#budget.held -= this.#bytes;
     this.#bytes = 0;
-    this.#chunks = [];
+    this.#kept = undefined;
     this.complete = false;
   }
 }

@@ -64,6 +64,16 @@ export const RESCUES: Readonly<Record<Code, Rescue>> = {
     GRPC.DEADLINE_EXCEEDED,
     "Send the request without pauses.",
   ),
+  RESPONSE_STALLED: row(
+    408,
+    GRPC.DEADLINE_EXCEEDED,
+    "Read the answer as it comes.",
+  ),
+  DEADLINE_EXCEEDED: row(
+    504,
+    GRPC.DEADLINE_EXCEEDED,
+    "Give the call more time, or make the service faster.",
+  ),
   CLIENT_CLOSED: row(
     CLIENT_CLOSED_STATUS,
     GRPC.CANCELLED,
@@ -99,9 +109,10 @@ export const RESCUES: Readonly<Record<Code, Rescue>> = {
     GRPC.UNIMPLEMENTED,
     "Add a rule that matches to a route of the service.",
   ),
+  // UNAVAILABLE: GRPCRouteRule.backendRefs.
   BACKEND_INVALID: row(
     500,
-    GRPC.INTERNAL,
+    GRPC.UNAVAILABLE,
     "Mend the backendRefs of the route: the Service and port must exist.",
   ),
   UNKNOWN_DESTINATION: row(
@@ -150,6 +161,29 @@ export const RESCUES: Readonly<Record<Code, Rescue>> = {
   ),
   DRAINING: row(503, GRPC.UNAVAILABLE, "Call another instance.", true),
   OVERLOADED: row(503, GRPC.RESOURCE_EXHAUSTED, "Call again later.", true),
+  RATE_LIMITED: row(
+    429,
+    GRPC.RESOURCE_EXHAUSTED,
+    "Send less, wait as long as Retry-After says, or raise rateLimit in the TrafficPolicy.",
+    true,
+  ),
+  // No Retry-After: another instance may have room at once.
+  SHED: row(
+    503,
+    GRPC.RESOURCE_EXHAUSTED,
+    "Call again later, or start more instances; see the sidecar's /overload.",
+  ),
+  THROTTLED: row(
+    503,
+    GRPC.RESOURCE_EXHAUSTED,
+    "Send less, or start more instances of the service.",
+    true,
+  ),
+  FAULT_INJECTED: row(
+    503,
+    GRPC.UNAVAILABLE,
+    "Somebody tests how you take it: see wherry status, and delete the FaultInjection to end it.",
+  ),
   CONNECT_FAILED: row(
     503,
     GRPC.UNAVAILABLE,
@@ -224,21 +258,27 @@ export function rescue(
   options: RescueOptions,
 ): number {
   const found = RESCUES[error.code];
+  const { answer } = error;
   if (error.code === "CLIENT_CLOSED") {
     stream.abort(error);
     return CLIENT_CLOSED_STATUS;
   }
+  if (answer?.reset === true) {
+    stream.abort(error);
+    return 0;
+  }
+  const status = answer?.status ?? found.status;
   const fields: Field[] = [];
   if (options.inside)
     fields.push(makeField("x-wherry-reason", reasonValue(error), "without"));
   if (found.retryAfter)
-    fields.push(
-      makeField("retry-after", String(Math.max(1, options.retryAfter ?? 1))),
-    );
+    fields.push(makeField("retry-after", String(secondsOf(error, options))));
+  for (const [name, value] of answer?.fields ?? [])
+    fields.push(makeField(name, value));
   if (isGrpc(fieldValue(stream.head.fields, "content-type"))) {
     fields.push(
       makeField("content-type", "application/grpc"),
-      makeField("grpc-status", String(found.grpc)),
+      makeField("grpc-status", String(answer?.grpc ?? found.grpc)),
       makeField("grpc-message", percentEncode(error.message), "without"),
     );
     stream.respond({ status: 200, fields, contentLength: undefined }, true);
@@ -251,15 +291,20 @@ export function rescue(
   fields.push(makeField("content-type", "text/plain; charset=utf-8"));
   // A CONNECT or HEAD that is refused has no use for a body, and HEAD must not have one.
   const bare = stream.head.method === "HEAD";
-  stream.respond(
-    { status: found.status, fields, contentLength: body.length },
-    bare,
-  );
+  stream.respond({ status, fields, contentLength: body.length }, bare);
   if (!bare) {
     stream.write(body);
     stream.end();
   }
-  return found.status;
+  return status;
+}
+
+function secondsOf(error: MeshError, { retryAfter }: RescueOptions): number {
+  const own = error.answer?.retryAfter;
+  return Math.max(
+    1,
+    own === undefined ? (retryAfter ?? 1) : Math.ceil(own / 1000),
+  );
 }
 
 /** The Percent-Encoded form of grpc-message (gRPC over HTTP/2, "Responses"): all but printable ASCII, and "%". */

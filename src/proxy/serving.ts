@@ -1,24 +1,28 @@
-/** The server-side connections of the proxy: a codec on each, a bound on their number, and one way to drain or end them all. */
+/** The server-side connections of the proxy: a codec on each, bounds on their number, what they hold, and one way to drain or end them all. */
 import type { Socket } from "node:net";
-import type { Clock } from "../core/clock.ts";
+import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import type {
   Protocol,
   ServerConnection,
   ServerConnectionInfo,
   ServerHandler,
+  WorkerPlace,
 } from "../wire/exchange.ts";
 import { serveHttp1 } from "../wire/http1/server.ts";
 import { serveHttp2 } from "../wire/http2/server.ts";
+import { countConnections } from "./connection-counts.ts";
+import { resolveLimits, type SidecarLimits } from "./limits.ts";
+import type { Level } from "./memory-pressure.ts";
 import type { Meters } from "./meters.ts";
+import { makeRefusalLog } from "./refusal-log.ts";
 import { SocketStream } from "./tunnel.ts";
 
-/** Connections that callers may hold open at most: each costs memory before it says a word (law 10). */
-const MAX_CONNECTIONS = 16_384;
-
 export interface Serving {
-  /** False where the bound is reached; the socket is closed then. Ask before anything else is done with an accepted socket. */
+  /** False where a bound is reached; the socket is closed then. Ask before anything else is done with an accepted socket. */
   admit(socket: Socket, listener: string): boolean;
+  /** Counts an admitted connection for the identity that it proved; false, and the socket is closed, where that has too many. */
+  identify(socket: Socket, listener: string, identity: string): boolean;
   /** HTTP on a connection that was admitted. */
   http(
     socket: Socket,
@@ -51,7 +55,11 @@ export interface Serving {
   ): void;
   /** Takes no new requests on the connections of `listener` (GOAWAY, Connection: close). */
   drain(isConcerned: (listener: string) => boolean): void;
+  /** From level 1 on no connection is kept alive, from level 2 on none is taken. */
+  overloaded(level: Level): void;
   readonly connections: number;
+  /** Octets that are held on these connections. Looks at each of them. */
+  readonly buffered: number;
   /** Connections of HTTP that are open: one that is drained is among them until its last round trip is over. */
   open(isConcerned: (listener: string) => boolean): number;
   destroy(): void;
@@ -61,14 +69,39 @@ export interface ServingOptions {
   readonly clock: Clock;
   readonly meters: Meters;
   readonly logger: Logger;
-  readonly maxConnections?: number;
+  readonly limits?: SidecarLimits;
+  /** Said to the sidecars that call, where this process has several workers. */
+  readonly place?: WorkerPlace | undefined;
 }
+
+/** A connection of HTTP. */
+interface Served {
+  readonly listener: string;
+  readonly multiplexed: boolean;
+}
+
+/** Milliseconds between two looks at what the log left out. */
+const CATCH_UP = 1000;
+
+/** Callers there are those of this machine: one application, which may have as many connections as there is room for. */
+const LOCAL: ReadonlySet<string> = new Set(["outbound", "upstream"]);
 
 export function makeServing(options: ServingOptions): Serving {
   const { clock, meters, logger } = options;
-  const maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+  const limits = options.limits ?? resolveLimits();
+  const { place } = options;
+  const link = {
+    limits: { idleTimeout: limits.idleLink },
+    ...(place === undefined ? {} : { place }),
+  };
+  const counts = countConnections(limits);
+  const log = makeRefusalLog(logger, clock);
   const sockets = new Set<Socket>();
-  const served = new Map<ServerConnection, string>();
+  const served = new Map<ServerConnection, Served>();
+  /** What holds octets: connections of HTTP, and tunnels. */
+  const holders = new Set<{ readonly buffered: number }>();
+  let level: Level = 0;
+  let stopCatchUp: Cancel | undefined;
 
   const refused: Serving["refused"] = (
     listener,
@@ -78,10 +111,12 @@ export function makeServing(options: ServingOptions): Serving {
     remotePort,
   ) => {
     meters.refused.with(listener, reason).add();
-    logger.warn(
-      { listener, reason, detail, remoteAddress, remotePort },
-      "connection refused",
-    );
+    log.warn("connection refused", reason, {
+      listener,
+      detail,
+      remoteAddress,
+      remotePort,
+    });
   };
   const turnAway: Serving["turnAway"] = (socket, listener, reason, detail) => {
     const { remoteAddress, remotePort } = socket;
@@ -89,17 +124,28 @@ export function makeServing(options: ServingOptions): Serving {
     refused(listener, reason, detail, remoteAddress, remotePort);
   };
 
+  const catchUp = (): void => {
+    log.catchUp();
+    if (sockets.size > 0) return;
+    stopCatchUp?.();
+    stopCatchUp = undefined;
+  };
+
   return {
     admit(socket, listener) {
       // Whoever reads the socket later has listeners of his own; until then an error must not end the process.
       socket.on("error", ignore);
-      if (sockets.size >= maxConnections) {
-        turnAway(
-          socket,
-          listener,
-          "too many connections",
-          `${sockets.size} are open`,
-        );
+      stopCatchUp ??= clock.every(CATCH_UP, catchUp);
+      if (level >= 2) {
+        turnAway(socket, listener, "overloaded", "memory runs short");
+        return false;
+      }
+      const address = LOCAL.has(listener)
+        ? undefined
+        : (socket.remoteAddress ?? "");
+      const excess = counts.add(listener, address);
+      if (excess !== undefined) {
+        turnAway(socket, listener, excess.reason, excess.detail);
         return false;
       }
       sockets.add(socket);
@@ -107,54 +153,95 @@ export function makeServing(options: ServingOptions): Serving {
       gauge.add(1);
       socket.on("close", () => {
         sockets.delete(socket);
+        counts.remove(listener, address);
         gauge.add(-1);
       });
       return true;
     },
+    identify(socket, listener, identity) {
+      const excess = counts.addIdentity(identity);
+      if (excess !== undefined) {
+        const { reason, detail } = excess;
+        turnAway(socket, listener, reason, `${detail}: ${identity}`);
+        return false;
+      }
+      socket.on("close", () => counts.removeIdentity(identity));
+      return true;
+    },
     http(socket, protocol, info, handler, listener) {
-      const withRefusals: ServerHandler = {
-        request: (stream) => handler.request(stream),
+      const multiplexed = protocol === "h2";
+      const told: ServerHandler = {
+        request(stream) {
+          // HTTP/2 was told when the level was entered.
+          if (level > 0 && !multiplexed) connection.drain();
+          handler.request(stream);
+        },
         refused(code, detail) {
           meters.refused.with(listener, code).add();
-          logger.warn(
-            {
-              listener,
-              reason: code,
-              detail,
-              remoteAddress: info.remoteAddress,
-              peer: info.peer,
-            },
-            "request refused",
-          );
+          log.warn("request refused", code, {
+            listener,
+            detail,
+            remoteAddress: info.remoteAddress,
+            peer: info.peer,
+          });
         },
       };
-      const connection =
-        protocol === "h2"
-          ? serveHttp2(socket, { clock, info }, withRefusals)
-          : serveHttp1(socket, { clock, info }, withRefusals);
-      served.set(connection, listener);
-      socket.on("close", () => served.delete(connection));
+      const common = {
+        clock,
+        info,
+        onLimit: (limit: string) => meters.limits.with(listener, limit).add(),
+      };
+      const connection = !multiplexed
+        ? serveHttp1(socket, common, told)
+        : serveHttp2(
+            socket,
+            info.peer === undefined ? common : { ...common, ...link },
+            told,
+          );
+      served.set(connection, { listener, multiplexed });
+      holders.add(connection);
+      socket.on("close", () => {
+        served.delete(connection);
+        holders.delete(connection);
+      });
       return connection;
     },
     bytes(socket, authority, info, handler) {
-      handler.request(new SocketStream(socket, authority, info));
+      const stream = new SocketStream(socket, authority, info);
+      holders.add(stream);
+      socket.on("close", () => holders.delete(stream));
+      handler.request(stream);
     },
     turnAway,
     refused,
     drain(isConcerned) {
-      for (const [connection, listener] of [...served])
+      for (const [connection, { listener }] of [...served])
         if (isConcerned(listener)) connection.drain();
     },
+    overloaded(next) {
+      const entered = level === 0 && next > 0;
+      level = next;
+      if (!entered) return;
+      // HTTP/1.1 is told with its next answer: to close a connection on which a request may be under way would fail that request.
+      for (const [connection, { multiplexed }] of [...served])
+        if (multiplexed) connection.drain();
+    },
     get connections() {
-      return sockets.size;
+      return counts.total;
+    },
+    get buffered() {
+      let sum = 0;
+      for (const holder of holders) sum += holder.buffered;
+      return sum;
     },
     open(isConcerned) {
       let count = 0;
-      for (const listener of served.values())
+      for (const { listener } of served.values())
         if (isConcerned(listener)) count += 1;
       return count;
     },
     destroy() {
+      stopCatchUp?.();
       for (const connection of [...served.keys()]) connection.destroy();
       for (const socket of [...sockets]) socket.destroy();
     },

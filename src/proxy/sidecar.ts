@@ -2,50 +2,51 @@
  * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate; then, once the
  * application answers, readiness; and in the end everything in reverse (law 12).
  */
-import type { Agent, AgentState } from "../agent/agent.ts";
+import type { Agent, AgentState, Sharers } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
+import {
+  makeCommons,
+  type Commons,
+  type CommonsData,
+} from "../core/commons.ts";
 import { messageOf } from "../core/errors.ts";
-import { cannotListen } from "../core/listening.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
 import { watchSource } from "../core/watch.ts";
-import type { Credentials } from "../identity/credentials.ts";
-import type { Snapshot } from "../policy/snapshot.ts";
-import { MESH_DEFAULTS } from "../resources/mesh.ts";
-import { makeAccessLog, type AccessLogMode } from "../telemetry/access-log.ts";
-import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
-import { makeTracing, type SpanSink } from "../telemetry/tracing.ts";
-import type { Protocol } from "../wire/exchange.ts";
-import type { Books } from "./account.ts";
-import { servePages } from "./admin.ts";
-import { watchIdle } from "./idle.ts";
-import { makeInbound } from "./inbound.ts";
-import { makeListeners } from "./listeners.ts";
 import {
-  DEFAULT_PORTS,
-  openAll,
-  type BoundPorts,
-  type PublishedPort,
-  type SidecarPorts,
-  type UpstreamPort,
+  makeAccessLog,
+  openAccessFile,
+  type AccessLog,
+  type AccessLogMode,
+} from "../telemetry/access-log.ts";
+import type { LineSink } from "../telemetry/line-file.ts";
+import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
+import type { Protocol } from "../wire/exchange.ts";
+import type { LimitOptions } from "./limits.ts";
+import { collectGauges, openPages, type PageState } from "./pages.ts";
+import type {
+  BoundPorts,
+  PublishedPort,
+  SidecarPorts,
+  UpstreamPort,
 } from "./ports.ts";
-import { makeMeters } from "./meters.ts";
-import { makeOutbound } from "./outbound.ts";
-import { adminPages, collectGauges, metricsPages } from "./pages.ts";
 import { startProbe } from "./probe.ts";
-import type { RelayHost } from "./relay.ts";
-import { makeReplayBudget } from "./replay.ts";
-import { makeServing } from "./serving.ts";
 import { shutDown } from "./shutdown.ts";
-import { makeApplication } from "./upstream/application.ts";
-import { makeClusters } from "./upstream/endpoints.ts";
-import { makeOutside } from "./upstream/passthrough.ts";
-import { makePools } from "./upstream/pools.ts";
+import { startCrew } from "./workers/crew.ts";
+import {
+  MAX_SERIES,
+  startWorker,
+  type ProxyWorker,
+  type Side,
+  type TracingChoice,
+} from "./workers/worker.ts";
 
 export { DEFAULT_PORTS, type BoundPorts, type SidecarPorts } from "./ports.ts";
 
 export interface SidecarOptions {
-  /** Starts the agent, which registers the link's port. Called once the listeners are bound. */
-  agent(ports: BoundPorts): Promise<Agent>;
+  /** Starts the agent, which registers the link's port. Called once the listeners are bound. `sharers`: the other workers. */
+  agent(ports: BoundPorts, sharers?: Sharers): Promise<Agent>;
+  /** Workers that carry the traffic, each in a thread but the first: 1. */
+  readonly concurrency?: number;
   readonly ports?: SidecarPorts;
   /** For the link, captured and published connections: "::" is every address of both families. */
   readonly host?: string;
@@ -60,14 +61,13 @@ export interface SidecarOptions {
   readonly accessLog?: AccessLogMode;
   /** The file that the access log is appended to; standard output where absent. */
   readonly accessLogFile?: string;
+  /** Takes the lines of the first worker in place of a file. */
   readonly writeAccessLog?: (line: string) => void;
-  readonly tracing?: {
-    readonly sink: SpanSink;
-    /** In place of the Mesh's percentage. */
-    readonly samplingPercentage?: number;
-  };
+  readonly tracing?: TracingChoice;
   readonly metrics?: MetricsRegistry;
   readonly linkProtocol?: Protocol;
+  /** What all callers together may cost. */
+  readonly limits?: LimitOptions;
   /** Milliseconds that requests under way may take at shutdown. */
   readonly drainTimeout?: number;
   readonly clock?: Clock;
@@ -85,80 +85,77 @@ export interface Sidecar {
   shutDown(): Promise<void>;
   /** At once. */
   destroy(): Promise<void>;
+  /** Resolves when it has ended, whoever wished it; with the error where a worker was lost, and it ended for that. */
+  readonly over: Promise<Error | undefined>;
 }
 
 const NO_AGENT: AgentState = { source: "none", connected: false };
-const MAX_SERIES = 10_000;
-const MAX_ACTIVE = 16_384;
 const DRAIN_TIMEOUT = 30_000;
+const HERE = "127.0.0.1";
 
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const clock = options.clock ?? systemClock;
   const logger = options.logger ?? silentLogger;
-  const snapshot = watchSource<Snapshot | undefined>(undefined);
-  const credentials = watchSource<Credentials | undefined>(undefined);
-  const ownPorts = new Set<number>();
+  const appAddress = options.appAddress ?? HERE;
+  const linkProtocol = options.linkProtocol ?? "h2";
+  const mode = options.accessLog ?? "errors";
+  const commons = makeCommons(options.concurrency ?? 1);
 
-  // The books: what is told of every request.
-  const registry = options.metrics ?? makeMetrics({ maxSeries: MAX_SERIES });
-  const meters = makeMeters(registry);
-  const accessLog = makeAccessLog({
-    mode: options.accessLog ?? "errors",
-    file: options.accessLogFile,
+  // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
+  const log = openAccessLog(options, mode, clock, commons.workers);
+  const worker = await startWorker({
     clock,
-    ...(options.writeAccessLog === undefined
-      ? {}
-      : { write: options.writeAccessLog }),
-  });
-  const books: Books = {
-    clock,
-    meters,
-    log: accessLog,
-    tracing: makeTracing({
-      clock,
-      sink: options.tracing?.sink ?? ignoreSpan,
-      samplingPercentage: samplingPercentage(options, snapshot),
-    }),
-  };
-
-  // Upstream: pools, clusters, what lies outside, and the application.
-  const pools = makePools({
-    clock,
-    credentials,
-    ownPorts,
-    linkProtocol: options.linkProtocol ?? "h2",
-  });
-  const clusters = makeClusters({ clock, pools, meters, logger });
-  const address = options.appAddress ?? "127.0.0.1";
-  const application = makeApplication({ clock, pools, address });
-  const host: RelayHost = {
-    clock,
-    idle: watchIdle(clock),
-    replay: makeReplayBudget(),
-    maxActive: MAX_ACTIVE,
-  };
-
-  // Listeners, before there is anything to serve from: until then each refuses with its reason.
-  const serving = makeServing({ clock, meters, logger });
-  const outside = makeOutside(clock, pools);
-  const outbound = { snapshot, host, books, clusters, outside };
-  const inbound = { snapshot, host, books, application, ownPorts };
-  const listeners = makeListeners({
-    clock,
+    commons,
     logger,
-    serving,
-    snapshot,
-    credentials,
-    ownPorts,
-    outbound: (upstream) => makeOutbound(outbound, upstream),
-    inbound: (arrival) => makeInbound(inbound, arrival),
-  });
-  const open = await openAll(listeners, options).catch((thrown: unknown) => {
-    clusters.close();
-    host.idle.close();
-    accessLog.close();
+    registry: options.metrics ?? makeMetrics({ maxSeries: MAX_SERIES }),
+    accessLog: log.accessLog,
+    tracing: options.tracing,
+    appAddress,
+    linkProtocol,
+    limits: options.limits,
+    ...(options.ports === undefined ? {} : { ports: options.ports }),
+    ...(options.host === undefined ? {} : { host: options.host }),
+    publish: options.publish ?? [],
+    upstream: options.upstream ?? [],
+  }).catch((thrown: unknown) => {
+    log.close();
     throw thrown;
   });
+  const { snapshot, credentials, ownPorts } = worker;
+  const over = Promise.withResolvers<Error | undefined>();
+  let lost: Error | undefined;
+
+  // The others listen on the same ports, while pages and agent begin.
+  const data = threadData(commons);
+  const crew =
+    data === undefined
+      ? undefined
+      : startCrew({
+          clock,
+          threads: data.workers - 1,
+          data: {
+            commons: data,
+            ports: portsOf(worker.ports),
+            host: options.host,
+            ...worker.doors,
+            appAddress,
+            linkProtocol,
+            accessLog: mode,
+            tracing: percentageOf(options.tracing),
+            limits: options.limits,
+            log: { level: logger.level, bindings: logger.bindings() },
+          },
+          lines: log.sink,
+          spans: (span) => options.tracing?.sink(span),
+          onLost(error) {
+            lost = error;
+            logger.fatal(
+              { error: error.message },
+              "a worker was lost: this sidecar ends in order, to be started again",
+            );
+            void stop();
+          },
+        });
 
   // Pages, then the agent, whose config and certificate go to everyone who watches.
   let unready = false;
@@ -169,76 +166,49 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     snapshot.value !== undefined &&
     credentials.value !== undefined;
   const closers: (() => Promise<void> | void)[] = [];
-  const servers = { admin: -1, metrics: -1 };
   let shuttingDown: Promise<void> | undefined;
   const running: { agent?: Agent } = {};
-  const pageState = {
+  const pageState: PageState = {
     clock,
     logger,
-    registry,
-    clusters,
-    pools,
-    snapshot,
-    credentials,
+    worker,
+    crew,
     agentState: () => running.agent?.state.value ?? NO_AGENT,
     isReady,
     drain: () => void stop(),
   };
-  const wanted = options.ports ?? DEFAULT_PORTS;
-  for (const kind of ["admin", "metrics"] as const) {
-    const port = wanted[kind];
-    if (port === undefined) continue;
-    const pagesHost =
-      kind === "admin" ? "127.0.0.1" : (options.metricsHost ?? "::");
-    const server = await servePages({
-      host: pagesHost,
-      port,
-      logger,
-      localOnly: kind === "admin",
-      pages: kind === "admin" ? adminPages(pageState) : metricsPages(pageState),
-    }).catch(async (thrown: unknown) => {
-      // What is open already would keep the process alive.
-      await end();
-      throw cannotListen(
-        {
-          what: `the ${kind} pages`,
-          host: pagesHost,
-          port,
-          option: `--${kind}-port`,
-        },
-        thrown,
-      );
-    });
-    ownPorts.add(server.port);
-    servers[kind] = server.port;
-    closers.push(() => server.close());
-  }
-  const ports: BoundPorts = {
-    ...open.ports,
-    admin: servers.admin < 0 ? undefined : servers.admin,
-    metrics: servers.metrics < 0 ? undefined : servers.metrics,
-  };
-  closers.push(collectGauges(meters, pageState));
   let started: Agent;
+  let ports: BoundPorts;
   try {
-    started = await options.agent(ports);
+    const pages = await openPages(options, pageState);
+    closers.push(() => pages.close());
+    for (const port of [pages.admin, pages.metrics])
+      if (port !== undefined) ownPorts.add(port);
+    crew?.ownPorts(ownPorts);
+    ports = { ...worker.ports, admin: pages.admin, metrics: pages.metrics };
+    closers.push(collectGauges(worker.meters, pageState));
+    started = await options.agent(ports, crew);
+    running.agent = started;
+    await crew?.open;
   } catch (error) {
+    // What is open already would keep the process alive.
     await end();
     throw error;
   }
-  running.agent = started;
   closers.push(
-    follow(started.credentials, (value) => credentials.set(value)),
+    follow(started.credentials, (value) => {
+      credentials.set(value);
+      if (value !== undefined) crew?.credentials(value);
+    }),
     follow(started.snapshot, (value) => {
-      if (value !== undefined) clusters.apply(value);
-      snapshot.set(value);
+      if (value !== undefined) worker.apply(value);
     }),
   );
 
   // The application: ready only once it answers (law 12).
   const probe = startProbe({
     clock,
-    address,
+    address: appAddress,
     ports: () =>
       options.appPorts ??
       snapshot.value?.inbound.ports.map(({ targetPort }) => targetPort) ??
@@ -265,37 +235,32 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   });
 
   async function end(): Promise<void> {
-    open.closeInbound();
-    open.closeOutbound();
     for (const close of closers.splice(0)) await close();
-    serving.destroy();
-    pools.destroy();
-    clusters.close();
-    host.idle.close();
+    worker.destroy();
+    await crew?.end();
     await running.agent?.close();
-    accessLog.close();
+    log.close();
+    over.resolve(lost);
   }
 
   function stop(): Promise<void> {
+    const sides = (side: Side): number =>
+      worker.active(side) + (crew?.active(side) ?? 0);
+    const refuse = (side: Side): void => {
+      worker.refuse(side);
+      crew?.refuse(side);
+    };
     shuttingDown ??= shutDown({
       clock,
       logger,
       drainTimeout: options.drainTimeout ?? DRAIN_TIMEOUT,
       steps: {
         unready: () => (unready = true),
-        deregister: () => started.deregister(),
-        refuseInbound() {
-          open.stopInbound();
-          serving.drain(isInbound);
-        },
-        refuseOutbound() {
-          open.closeOutbound();
-          serving.drain(isOutbound);
-        },
-        // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
-        inboundActive: () =>
-          meters.active.inbound.value + serving.open(isInbound) + open.arriving,
-        outboundActive: () => meters.active.outbound.value,
+        deregister: () => running.agent?.deregister() ?? Promise.resolve(),
+        refuseInbound: () => refuse("inbound"),
+        refuseOutbound: () => refuse("outbound"),
+        inboundActive: () => sides("inbound"),
+        outboundActive: () => sides("outbound"),
         end,
       },
     });
@@ -314,32 +279,82 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
       unready = true;
       await end();
     },
+    over: over.promise,
   };
 }
 
-function isOutbound(listener: string): boolean {
-  return listener === "outbound" || listener === "upstream";
+/** The access log of the first worker, and the file that those of all go to. */
+function openAccessLog(
+  options: SidecarOptions,
+  mode: AccessLogMode,
+  clock: Clock,
+  workers: number,
+): {
+  readonly accessLog: AccessLog;
+  readonly sink: LineSink;
+  close(): void;
+} {
+  const { writeAccessLog } = options;
+  const sink =
+    mode === "none" || writeAccessLog !== undefined
+      ? NOWHERE
+      : openAccessFile(options.accessLogFile, clock);
+  const accessLog = makeAccessLog({
+    mode,
+    clock,
+    sink,
+    share: 1 / workers,
+    ...(writeAccessLog === undefined ? {} : { write: writeAccessLog }),
+  });
+  return {
+    accessLog,
+    sink,
+    close() {
+      accessLog.close();
+      sink.close();
+    },
+  };
 }
 
-function isInbound(listener: string): boolean {
-  return !isOutbound(listener);
+/** For a test that reads the first worker's lines as they come. */
+const NOWHERE: LineSink = {
+  take: (block, _length, done) => done(block),
+  last: nothing,
+  close: nothing,
+};
+
+function nothing(): void {
+  // There is no file.
 }
 
-function ignoreSpan(): void {
-  // Nobody wants the spans.
+function threadData({
+  workers,
+  memory,
+  rates,
+}: Commons): CommonsData | undefined {
+  if (memory === undefined || rates === undefined) return undefined;
+  return { workers, memory: memory.buffer, rates };
 }
 
-/** 0 where nobody takes the spans: a parent's decision is still passed on. */
-function samplingPercentage(
-  { tracing }: SidecarOptions,
-  snapshot: { readonly value: Snapshot | undefined },
-): () => number {
-  if (tracing === undefined) return () => 0;
-  const { samplingPercentage: fixed } = tracing;
-  if (fixed !== undefined) return () => fixed;
-  return () =>
-    (snapshot.value?.mesh ?? MESH_DEFAULTS).defaults.tracing
-      .randomSamplingPercentage;
+/** The same ports again, of what listens. */
+function portsOf({
+  outbound,
+  inbound,
+  link,
+}: ProxyWorker["ports"]): SidecarPorts {
+  return {
+    ...(outbound === undefined ? {} : { outbound }),
+    ...(inbound === undefined ? {} : { inbound }),
+    ...(link === undefined ? {} : { link }),
+  };
+}
+
+function percentageOf(
+  tracing: TracingChoice | undefined,
+): { readonly samplingPercentage?: number } | undefined {
+  if (tracing === undefined) return undefined;
+  const { samplingPercentage } = tracing;
+  return samplingPercentage === undefined ? {} : { samplingPercentage };
 }
 
 /** The present value and every later one. */

@@ -22,13 +22,19 @@ import type {
   ServerConnectionInfo,
   ServerStream,
 } from "../wire/exchange.ts";
-import { reset } from "../wire/http1/sockets.ts";
+import { wasRead } from "../wire/collecting.ts";
+import { held, reset } from "../wire/http1/sockets.ts";
 
 const ACCEPTED: ResponseHead = {
   status: 200,
   fields: [],
   contentLength: undefined,
 };
+
+/** A plain CONNECT (RFC 9110 9.3.6). An extended one (RFC 8441) has a path, and is routed and judged as any request. */
+export function isTunnel(head: RequestHead): boolean {
+  return head.method === "CONNECT" && head.protocol === undefined;
+}
 
 /** The head of a tunnel to `authority`. */
 export function connectHead(authority: string): RequestHead {
@@ -66,6 +72,10 @@ class SocketHalf {
     socket.on("close", () => this.#closed());
   }
 
+  get buffered(): number {
+    return held(this.socket);
+  }
+
   start(receiver: BodyReceiver): void {
     this.#receiver = receiver;
     const { socket } = this;
@@ -74,6 +84,7 @@ class SocketHalf {
       return;
     }
     socket.on("data", (chunk: Buffer) => {
+      wasRead(chunk.length);
       if (!this.#aborted) receiver.data(chunk);
     });
     socket.on("end", () => {
@@ -134,6 +145,11 @@ export class SocketStream implements ServerStream {
     this.#half = new SocketHalf(socket, "downstream");
   }
 
+  /** Octets that are held of what crosses it. */
+  get buffered(): number {
+    return this.#half.buffered;
+  }
+
   receive(receiver: BodyReceiver): void {
     this.#half.start(receiver);
   }
@@ -185,6 +201,10 @@ export class TcpConnection implements ClientConnection {
       this.capacity = 0;
       observer.closed(undefined);
     });
+  }
+
+  get buffered(): number {
+    return this.#half.buffered;
   }
 
   request(

@@ -2,8 +2,12 @@
 import { timestamp, type Clock } from "../core/clock.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import type { AgentState } from "../agent/agent.ts";
+import { failingNow, Report, type Load } from "../policy/balance/algorithm.ts";
+import { reports } from "../policy/balance/load-aware.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 import type { Clusters, ClusterState } from "./upstream/endpoints.ts";
+import type { Gate } from "./upstream/gate.ts";
+import type { LedgerEntry } from "./upstream/ledger.ts";
 import type { Pools } from "./upstream/pools.ts";
 
 /** `/config`: what is in force, and since when. */
@@ -57,12 +61,40 @@ export function ageSeconds(
     : Math.max(0, (clock.wall() - state.configReceivedAt) / 1000);
 }
 
+/** What several workers' views have to be put together by; the rest is the same in each, or one's own. */
+export interface ClustersView {
+  readonly clusters: readonly ClusterView[];
+  readonly pools: readonly PoolView[];
+}
+
+export interface ClusterView {
+  readonly key: string;
+  readonly endpoints: readonly EndpointView[];
+  readonly ejections: readonly { readonly at: string }[];
+  readonly [more: string]: unknown;
+}
+
+export interface EndpointView {
+  readonly key: string;
+  readonly active: number;
+  readonly ejectedForMs: number;
+  readonly [more: string]: unknown;
+}
+
+export interface PoolView {
+  readonly place: string;
+  readonly connections: number;
+  readonly dialling: number;
+  readonly active: number;
+  readonly waiting: number;
+}
+
 /** `/clusters`: each cluster that has been called, its endpoints, ejections, breaker and load. */
 export function clustersView(
   clusters: Clusters,
   pools: Pools,
   clock: Clock,
-): unknown {
+): ClustersView {
   return {
     clusters: [...clusters.all()].map((state) => clusterView(state, clock)),
     pools: [...pools.entries()].map(([place, pool]) => ({
@@ -75,9 +107,10 @@ export function clustersView(
   };
 }
 
-function clusterView(state: ClusterState, clock: Clock): unknown {
+function clusterView(state: ClusterState, clock: Clock): ClusterView {
   const now = clock.now();
-  const { breaker, admission, cluster, detector, balancer } = state;
+  const { breaker, admission, cluster, detector, balancer, health } = state;
+  const { entries } = state.ledger;
   return {
     key: state.key,
     trafficPolicy: cluster.policy,
@@ -102,19 +135,70 @@ function clusterView(state: ClusterState, clock: Clock): unknown {
       weight: endpoint.weight,
       locality: endpoint.locality,
       ejectedForMs: Math.max(0, Math.round(detector.until(endpoint.key) - now)),
-      active: balancer.loadOf(endpoint.key)?.inflight ?? 0,
-      latencyMs: balancer.loadOf(endpoint.key)?.latency,
+      onProbation: detector.onProbation(endpoint.key),
+      healthy: health.isHealthy(endpoint.key),
+      ...loadView(balancer.loadOf(endpoint.key), now),
     })),
-    ejections: detector.ledger.map(
-      ({ endpoint, reason, evidence, at, until, times }) => ({
-        endpoint,
-        reason,
-        evidence,
-        at: timestamp(clock.wall() - (now - at)),
-        forMs: Math.round(until - at),
-        times,
-      }),
-    ),
+    ejections: entries
+      .filter(({ kind }) => kind === "ejection")
+      .map((entry) => ledgerView(entry, clock)),
+    breaks: entries
+      .filter(({ kind }) => kind === "break")
+      .map((entry) => ledgerView(entry, clock)),
+  };
+}
+
+function ledgerView(
+  { endpoint, reason, evidence, at, until, times }: LedgerEntry,
+  clock: Clock,
+): { readonly at: string; readonly [more: string]: unknown } {
+  return {
+    endpoint,
+    reason,
+    evidence,
+    at: timestamp(clock.wall() - (clock.now() - at)),
+    // Absent: until its health checks succeed.
+    forMs: Number.isFinite(until) ? Math.round(until - at) : undefined,
+    times,
+  };
+}
+
+/** What this caller knows of an endpoint's load, and what its sidecar says of it where that is asked for. */
+function loadView(
+  load: Readonly<Load> | undefined,
+  now: number,
+): { readonly active: number; readonly [more: string]: unknown } {
+  if (load === undefined) return { active: 0 };
+  const { inflight, latency, report } = load;
+  return {
+    active: inflight,
+    latencyMs: latency,
+    failing: failingNow(load, now),
+    reported: reports(load, now)
+      ? {
+          inFlight: report[Report.RIF],
+          latencyMs: report[Report.LATENCY],
+          limit: report[Report.LIMIT],
+          ageMs: Math.round(now - (report[Report.AT] ?? now)),
+        }
+      : undefined,
+  };
+}
+
+/** `/overload`: what each port of the application can serve at once, and what was or would have been turned away. */
+export function overloadView(gates: Iterable<Gate>): unknown {
+  return {
+    ports: [...gates].map((gate) => ({
+      port: gate.port,
+      limit: gate.limit.limit,
+      inFlight: gate.inFlight,
+      waiting: gate.waiting,
+      usualMs: gate.limit.usual,
+      latestMs: gate.limit.latest,
+      refused: gate.refused,
+      wouldRefuse: gate.wouldRefuse,
+      lowestPriorityLetIn: gate.threshold.value,
+    })),
   };
 }
 

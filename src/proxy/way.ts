@@ -1,11 +1,13 @@
 /** What the relay asks of the one who knows the way (`outbound.ts`, `inbound.ts`), and of the target that he chose for one attempt. */
 import type { Cancel } from "../core/clock.ts";
 import type { MeshError } from "../core/errors.ts";
+import type { Injection } from "../policy/fault.ts";
 import type { Outcome } from "../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../policy/retry.ts";
 import type { Timeouts } from "../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../wire/exchange.ts";
 import type { Fields } from "../wire/fields.ts";
+import type { Tee } from "./shadow.ts";
 import type { ConnectionNeed, ConnectionWaiter } from "./upstream/pool.ts";
 
 /** One endpoint, chosen for one attempt. `answered` and `done` are each called once at most, `done` always. */
@@ -21,8 +23,13 @@ export interface Target {
   connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined;
   /** The breaker's part: the response head came, or it will not come. */
   answered(outcome: Outcome): void;
-  /** The balancer's and the ejection's part: the attempt is over. `latency` in milliseconds to the response head, or to the failure. */
-  done(outcome: Outcome, latency: number, now: number): void;
+  /**
+   * The balancer's and the ejection's part: the attempt is over. `latency` in milliseconds to the response head, or to the failure.
+   * What the attempt led to, in words for its span: an ejection, a break.
+   */
+  done(outcome: Outcome, latency: number, now: number): string | undefined;
+  /** Its answer has no end that could be waited for: it takes none of the places that are for requests. */
+  endless?(): void;
 }
 
 /** How one request goes, with the snapshot that it started with (law 1). */
@@ -42,18 +49,25 @@ export interface Way {
   readonly repeatable: boolean;
   /** The caller is told reasons: it is the local application, or on the link. */
   readonly inside: boolean;
+  /** This is the side of the callee, and the time-outs are what its caller's sidecar gave it. */
+  readonly callee: boolean;
   /** Milliseconds after which a caller that was refused may try again; 0 where nobody knows. */
   readonly retryAfter: number;
+  /** The trouble that the request is given on purpose. */
+  readonly fault?: Injection | undefined;
+  /** The caller's stream with copies on the side, which is then served in its place. */
+  readonly tee?: Tee | undefined;
   /** Where the next attempt goes; keys in `tried` only if there is nothing else. */
   choose(tried: ReadonlySet<string>, now: number): Target | MeshError;
   /** There is an endpoint that is not in `tried`. */
   hasOther(tried: ReadonlySet<string>): boolean;
-  /** The head of attempt `attempt` (from 1), with `trace` in place of the trace fields that came. `left`: milliseconds to the deadline. */
+  /** The head of attempt `attempt` (from 1), with `trace` in place of the trace fields that came. `left`: milliseconds to the deadline, `attemptLeft`: to the end of the attempt. */
   requestHead(
     received: RequestHead,
     attempt: number,
     trace: Fields,
     left: number,
+    attemptLeft: number,
   ): RequestHead;
   /** The response head as the caller gets it. */
   responseHead(received: ResponseHead, target: Target): ResponseHead;

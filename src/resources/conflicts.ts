@@ -1,13 +1,18 @@
-/** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13). */
+/** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
 import { parseTimestamp } from "../core/clock.ts";
 import { formatKey, formatName, keyOf, type Resource } from "./envelope.ts";
+import { GRPC_ROUTE } from "./grpc-route.ts";
+import { HTTP_ROUTE, type ParentRef } from "./http-route.ts";
 import { isKind } from "./kind.ts";
 import { PEER_AUTHENTICATION } from "./peer-authentication.ts";
+import { findPort, SERVICE, type ServiceResource } from "./service.ts";
 import { TRAFFIC_POLICY } from "./traffic-policy.ts";
 
 export interface Conflict {
   readonly loser: Resource;
   readonly winner: Resource;
+  /** Of the `Conflicted` condition. */
+  readonly reason: "OlderResourceWins" | "GRPCRouteWins";
   /** Of the field of the loser that claims what the winner has. */
   readonly path: string;
   /** What both claim, for the `Conflicted` condition. */
@@ -41,7 +46,8 @@ interface Claim {
 
 /**
  * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication that an older one has.
- * A TrafficPolicy that loses one target keeps its others. Other kinds are additive or have an order of precedence.
+ * A TrafficPolicy that loses one target keeps its others. An HTTPRoute loses each port that a GRPCRoute of its namespace has.
+ * Other kinds are additive or have an order of precedence.
  */
 export function conflicts(resources: readonly Resource[]): Conflict[] {
   const winners = new Map<string, Resource>();
@@ -54,11 +60,67 @@ export function conflicts(resources: readonly Resource[]): Conflict[] {
         found.push({
           loser: resource,
           winner,
+          reason: "OlderResourceWins",
           path,
           message: `${what} has ${formatKey(keyOf(winner))} already, which is older and wins as a whole`,
         });
     }
+  return [...found, ...routeConflicts(resources)];
+}
+
+/**
+ * A Service's port takes one kind of route, GRPCRoute before HTTPRoute whatever their age (trap 9). Only routes of one namespace meet
+ * there: those of a caller's namespace act instead of the Service's own, whatever their kind.
+ */
+function routeConflicts(resources: readonly Resource[]): Conflict[] {
+  const services = new Map<string, ServiceResource>();
+  for (const resource of resources)
+    if (isKind(SERVICE, resource)) services.set(nameOf(resource), resource);
+  const taken = new Map<string, Resource>();
+  for (const route of [...resources].sort(compareAge))
+    if (isKind(GRPC_ROUTE, route))
+      for (const parent of route.spec.parentRefs)
+        for (const place of placesOf(parent, route, services))
+          if (!taken.has(place.key)) taken.set(place.key, route);
+  if (taken.size === 0) return [];
+  const found: Conflict[] = [];
+  for (const loser of resources)
+    if (isKind(HTTP_ROUTE, loser))
+      for (const [index, parent] of loser.spec.parentRefs.entries())
+        for (const { key, what } of placesOf(parent, loser, services)) {
+          const winner = taken.get(key);
+          if (winner !== undefined)
+            found.push({
+              loser,
+              winner,
+              reason: "GRPCRouteWins",
+              path: `spec.parentRefs[${index}]`,
+              message: `${what} has ${formatKey(keyOf(winner))}, and takes one kind of route: GRPCRoute before HTTPRoute`,
+            });
+        }
   return found;
+}
+
+/** The ports that a parent binds, each with the namespace whose routes merge there. Without the Service only its own words can be compared. */
+function placesOf(
+  parent: ParentRef,
+  route: Resource,
+  services: ReadonlyMap<string, ServiceResource>,
+): { readonly key: string; readonly what: string }[] {
+  const namespace = route.metadata.namespace ?? "";
+  const name = formatName(parent.namespace ?? namespace, parent.name);
+  const service = services.get(name);
+  const wanted = parent.port ?? parent.sectionName;
+  const ports: readonly (string | number)[] =
+    service === undefined
+      ? [wanted ?? "*"]
+      : wanted === undefined
+        ? service.spec.ports.map(({ port }) => port)
+        : [findPort(service.spec, wanted)?.port ?? wanted];
+  return ports.map((port) => ({
+    key: `${namespace} ${name} ${port}`,
+    what: `Service ${name} port ${port}`,
+  }));
 }
 
 function claimsOf(resource: Resource): Claim[] {

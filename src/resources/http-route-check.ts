@@ -1,19 +1,20 @@
 /** What the schema of HTTPRoute cannot state: paths, regular expressions, header names and time-outs that could not work. */
 import { durationOf } from "../core/duration.ts";
 import type {
-  HeaderModifier,
-  HTTPRouteFilter,
+  BackendRef,
+  HeaderMatch,
   HTTPRouteMatch,
   HTTPRouteResource,
   HTTPRouteRule,
   HTTPRouteTimeouts,
+  ParentRef,
   PathMatch,
 } from "./http-route.ts";
 import type { Problem } from "./kind.ts";
 import type { Segment } from "./path.ts";
-import { duplicates, error, warning } from "./problems.ts";
+import { duplicates, error, fault, warning } from "./problems.ts";
+import { checkFilters } from "./route-filters-check.ts";
 import {
-  filterNameFault,
   matchNameFault,
   needlessEncoding,
   pathFault,
@@ -31,18 +32,7 @@ export function checkHTTPRoute({ spec }: HTTPRouteResource): Problem[] {
     0,
   );
   return [
-    ...duplicates(
-      spec.parentRefs,
-      (ref) =>
-        [
-          ref.namespace ?? "",
-          ref.name,
-          ref.port ?? "",
-          ref.sectionName ?? "",
-        ].join("/"),
-      (index) => ["spec", "parentRefs", index],
-      "the parent",
-    ),
+    ...checkParents(spec.parentRefs),
     ...duplicates(
       spec.rules,
       (rule) => rule.name,
@@ -63,20 +53,28 @@ export function checkHTTPRoute({ spec }: HTTPRouteResource): Problem[] {
   ];
 }
 
+/** The parents of a route of either kind. */
+export function checkParents(parents: readonly ParentRef[]): Problem[] {
+  return duplicates(
+    parents,
+    (ref) =>
+      [
+        ref.namespace ?? "",
+        ref.name,
+        ref.port ?? "",
+        ref.sectionName ?? "",
+      ].join("/"),
+    (index) => ["spec", "parentRefs", index],
+    "the parent",
+  );
+}
+
 function checkRule(rule: HTTPRouteRule, at: Path): Problem[] {
   const problems = [
     ...(rule.matches ?? []).flatMap((match, index) =>
       checkMatch(match, [...at, "matches", index]),
     ),
-    ...duplicates(
-      rule.filters,
-      (filter) => filter.type,
-      (index) => [...at, "filters", index, "type"],
-      "a filter of type",
-    ),
-    ...(rule.filters ?? []).flatMap((filter, index) =>
-      checkFilter(filter, [...at, "filters", index]),
-    ),
+    ...checkFilters(rule.filters, [...at, "filters"], isPrefixed(rule)),
     ...checkTimeouts(rule.timeouts, [...at, "timeouts"]),
   ];
   if (rule.retry?.backoff !== undefined && durationOf(rule.retry.backoff) === 0)
@@ -86,38 +84,16 @@ function checkRule(rule: HTTPRouteRule, at: Path): Problem[] {
         'must be above 0: retries without a pause make a storm; leave it out for "25ms"',
       ),
     );
-  const backends = rule.backendRefs ?? [];
-  if (backends.length === 0)
-    problems.push(
-      warning(at, "has no backendRefs: what it matches is answered 500"),
-    );
-  else if (backends.every((backend) => backend.weight === 0))
-    problems.push(
-      warning(
-        [...at, "backendRefs"],
-        "have weight 0 all: what the rule matches is answered 500",
-      ),
-    );
+  problems.push(...checkBackends(rule, at));
   return problems;
 }
 
-function checkMatch(match: HTTPRouteMatch, at: Path): Problem[] {
-  const headers = [...at, "headers"];
+/** One match, of a route or of another policy that acts on some requests only. */
+export function checkMatch(match: HTTPRouteMatch, at: Path): Problem[] {
   const query = [...at, "queryParams"];
   return [
     ...checkPath(match.path, [...at, "path", "value"]),
-    ...duplicates(
-      match.headers,
-      (header) => header.name.toLowerCase(),
-      (index) => [...headers, index, "name"],
-      "a match of the header",
-    ),
-    ...(match.headers ?? []).flatMap((header, index) => [
-      ...fault(matchNameFault(header.name), [...headers, index, "name"]),
-      ...(header.type === "RegularExpression"
-        ? fault(regexFault(header.value), [...headers, index, "value"])
-        : []),
-    ]),
+    ...checkHeaderMatches(match.headers, [...at, "headers"]),
     ...duplicates(
       match.queryParams,
       (param) => param.name,
@@ -132,6 +108,68 @@ function checkMatch(match: HTTPRouteMatch, at: Path): Problem[] {
   ];
 }
 
+/** The header matches of a route of either kind. */
+export function checkHeaderMatches(
+  headers: readonly HeaderMatch[] | undefined,
+  at: Path,
+): Problem[] {
+  return [
+    ...duplicates(
+      headers,
+      (header) => header.name.toLowerCase(),
+      (index) => [...at, index, "name"],
+      "a match of the header",
+    ),
+    ...(headers ?? []).flatMap((header, index) => [
+      ...fault(matchNameFault(header.name), [...at, index, "name"]),
+      ...(header.type === "RegularExpression"
+        ? fault(regexFault(header.value), [...at, index, "value"])
+        : []),
+    ]),
+  ];
+}
+
+/** Gateway API: exactly one match, of a PathPrefix; no match at all is that of "/". */
+function isPrefixed({ matches = [{}] }: HTTPRouteRule): boolean {
+  return (
+    matches.length === 1 &&
+    (matches[0]?.path?.type ?? "PathPrefix") === "PathPrefix"
+  );
+}
+
+interface RuleWithBackends {
+  readonly filters?: HTTPRouteRule["filters"];
+  readonly backendRefs?: readonly BackendRef[];
+}
+
+/** The backends of a rule of either kind: their filters, and whether there is anywhere to go (trap 10). */
+export function checkBackends(rule: RuleWithBackends, at: Path): Problem[] {
+  const backends = rule.backendRefs ?? [];
+  const list = [...at, "backendRefs"];
+  const problems = backends.flatMap((backend, index) =>
+    checkFilters(backend.filters, [...list, index, "filters"], false),
+  );
+  const redirects = (rule.filters ?? []).some(
+    ({ type }) => type === "RequestRedirect",
+  );
+  if (redirects && backends.length > 0)
+    problems.push(
+      error(
+        list,
+        "do not go with RequestRedirect: what is redirected is not forwarded",
+      ),
+    );
+  else if (!redirects && backends.length === 0)
+    problems.push(
+      warning(at, "has no backendRefs: what it matches is answered 500"),
+    );
+  else if (!redirects && backends.every((backend) => backend.weight === 0))
+    problems.push(
+      warning(list, "have weight 0 all: what the rule matches is answered 500"),
+    );
+  return problems;
+}
+
 function checkPath(path: PathMatch | undefined, at: Path): Problem[] {
   const value = path?.value ?? "/";
   if (path?.type === "RegularExpression") return fault(regexFault(value), at);
@@ -144,47 +182,6 @@ function checkPath(path: PathMatch | undefined, at: Path): Problem[] {
         `holds ${needless}, which path normalisation decodes: it matches nothing but where pathNormalization is NONE`,
       ),
     );
-  return problems;
-}
-
-const FIELD_OF = {
-  RequestHeaderModifier: "requestHeaderModifier",
-  ResponseHeaderModifier: "responseHeaderModifier",
-} as const;
-
-function checkFilter(filter: HTTPRouteFilter, at: Path): Problem[] {
-  const problems: Problem[] = [];
-  for (const [type, field] of Object.entries(FIELD_OF)) {
-    const modifier = filter[field];
-    if (type === filter.type && modifier === undefined)
-      problems.push(
-        error([...at, field], `is required where type is ${filter.type}`),
-      );
-    if (modifier === undefined) continue;
-    if (type !== filter.type)
-      problems.push(
-        error([...at, field], `does not go with type ${filter.type}`),
-      );
-    problems.push(...checkModifier(modifier, [...at, field]));
-  }
-  return problems;
-}
-
-function checkModifier(modifier: HeaderModifier, at: Path): Problem[] {
-  const problems: Problem[] = [];
-  const lists = [
-    ["set", modifier.set?.map((pair) => pair.name), ["name"]],
-    ["add", modifier.add?.map((pair) => pair.name), ["name"]],
-    ["remove", modifier.remove, []],
-  ] as const;
-  for (const [list, names, rest] of lists) {
-    const path = (index: number): Path => [...at, list, index, ...rest];
-    for (const [index, name] of (names ?? []).entries())
-      problems.push(...fault(filterNameFault(name), path(index)));
-    problems.push(
-      ...duplicates(names, (name) => name.toLowerCase(), path, "the header"),
-    );
-  }
   return problems;
 }
 
@@ -203,8 +200,4 @@ function checkTimeouts(
       `(${backendRequest}) is longer than request (${request}), which spans all tries`,
     ),
   ];
-}
-
-function fault(message: string | undefined, at: Path): Problem[] {
-  return message === undefined ? [] : [error(at, message)];
 }

@@ -1,8 +1,14 @@
 /** HTTPRoute: which backends get which requests of a Service, with what changes, time-outs and retries (Gateway API, GAMMA). */
-import Type, { type TSchema } from "typebox";
+import Type, { type TSchema, type TUnsafe } from "typebox";
 import type { Resource } from "./envelope.ts";
 import { checkHTTPRoute } from "./http-route-check.ts";
 import { defineKind, type KindDefinition } from "./kind.ts";
+import {
+  BACKEND_FILTERS,
+  HTTP_ROUTE_FILTERS,
+  type BackendFilter,
+  type HTTPRouteFilter,
+} from "./route-filters.ts";
 import {
   CLOSED,
   describes,
@@ -10,7 +16,6 @@ import {
   DNS_NAME,
   DURATION,
   HEADER_NAME,
-  HEADER_VALUE,
   PORT,
 } from "./schema.ts";
 
@@ -90,25 +95,6 @@ export interface QueryMatch {
   readonly value: string;
 }
 
-/** The one field that `type` names is there; the check holds it. */
-export interface HTTPRouteFilter {
-  readonly type: "RequestHeaderModifier" | "ResponseHeaderModifier";
-  readonly requestHeaderModifier?: HeaderModifier;
-  readonly responseHeaderModifier?: HeaderModifier;
-}
-
-/** Applied in the order set, add, remove. */
-export interface HeaderModifier {
-  readonly set?: readonly HeaderPair[];
-  readonly add?: readonly HeaderPair[];
-  readonly remove?: readonly string[];
-}
-
-export interface HeaderPair {
-  readonly name: string;
-  readonly value: string;
-}
-
 export interface BackendRef {
   readonly group?: "" | "core" | "mesh.wherry.dev";
   readonly kind?: "Service";
@@ -119,6 +105,8 @@ export interface BackendRef {
   readonly port: number;
   /** Absent: 1. */
   readonly weight?: number;
+  /** After those of the rule, for this backend's share. */
+  readonly filters?: readonly BackendFilter[];
 }
 
 export interface HTTPRouteTimeouts {
@@ -146,27 +134,56 @@ const serviceRef = {
   namespace: Type.Optional(Type.String(DNS_LABEL)),
   name: Type.String(DNS_NAME),
 };
-const parentRef = Type.Object(
-  {
-    ...serviceRef,
-    kind: Type.Enum(["Service"], {
-      description: "Service (Gateway API reads an absent kind as Gateway)",
-    }),
-    port: Type.Optional(Type.Integer(PORT)),
-    sectionName: Type.Optional(Type.String(DNS_LABEL)),
-  },
-  CLOSED,
+const parentRefs = Type.Array(
+  Type.Object(
+    {
+      ...serviceRef,
+      kind: Type.Enum(["Service"], {
+        description: "Service (Gateway API reads an absent kind as Gateway)",
+      }),
+      port: Type.Optional(Type.Integer(PORT)),
+      sectionName: Type.Optional(Type.String(DNS_LABEL)),
+    },
+    CLOSED,
+  ),
+  { minItems: 1, maxItems: 32 },
 );
-const backendRef = Type.Object(
-  {
-    ...serviceRef,
-    kind: Type.Optional(Type.Enum(["Service"])),
-    port: Type.Integer(PORT),
-    weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
-  },
-  CLOSED,
+const backendRefs = Type.Array(
+  Type.Object(
+    {
+      ...serviceRef,
+      kind: Type.Optional(Type.Enum(["Service"])),
+      port: Type.Integer(PORT),
+      weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+      filters: Type.Optional(BACKEND_FILTERS),
+    },
+    CLOSED,
+  ),
+  { maxItems: 16 },
+);
+/** As HTTPRoute and GRPCRoute share them. */
+export const PARENT_REFS: TUnsafe<readonly ParentRef[]> = Type.Unsafe(
+  describes<readonly ParentRef[]>()(parentRefs),
+);
+export const BACKEND_REFS: TUnsafe<readonly BackendRef[]> = Type.Unsafe(
+  describes<readonly BackendRef[]>()(backendRefs),
 );
 const valueType = Type.Optional(Type.Enum(["Exact", "RegularExpression"]));
+export const HEADER_MATCHES: TUnsafe<readonly HeaderMatch[]> = Type.Unsafe(
+  describes<readonly HeaderMatch[]>()(
+    Type.Array(
+      Type.Object(
+        {
+          type: valueType,
+          name: Type.String(HEADER_NAME),
+          value: Type.String({ minLength: 1, maxLength: 4096 }),
+        },
+        CLOSED,
+      ),
+      { minItems: 1, maxItems: 16 },
+    ),
+  ),
+);
 const match = Type.Object(
   {
     path: Type.Optional(
@@ -180,19 +197,7 @@ const match = Type.Object(
         CLOSED,
       ),
     ),
-    headers: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            type: valueType,
-            name: Type.String(HEADER_NAME),
-            value: Type.String({ minLength: 1, maxLength: 4096 }),
-          },
-          CLOSED,
-        ),
-        { minItems: 1, maxItems: 16 },
-      ),
-    ),
+    headers: Type.Optional(HEADER_MATCHES),
     queryParams: Type.Optional(
       Type.Array(
         Type.Object(
@@ -222,48 +227,23 @@ const match = Type.Object(
   },
   CLOSED,
 );
-const pairs = Type.Optional(
-  Type.Array(
-    Type.Object(
-      { name: Type.String(HEADER_NAME), value: Type.String(HEADER_VALUE) },
-      CLOSED,
-    ),
-    { minItems: 1, maxItems: 16 },
+/** For policies that act on some requests only: any of these. */
+export const REQUEST_MATCHES: TUnsafe<readonly HTTPRouteMatch[]> = Type.Unsafe(
+  describes<readonly HTTPRouteMatch[]>()(
+    Type.Array(match, {
+      minItems: 1,
+      maxItems: 64,
+      description:
+        "that is ambiguous (any, or none?); leave matches out for every request",
+    }),
   ),
-);
-const modifier = Type.Optional(
-  Type.Object(
-    {
-      set: pairs,
-      add: pairs,
-      remove: Type.Optional(
-        Type.Array(Type.String(HEADER_NAME), { minItems: 1, maxItems: 16 }),
-      ),
-    },
-    { ...CLOSED, minProperties: 1 },
-  ),
-);
-const filter = Type.Object(
-  {
-    type: Type.Enum(["RequestHeaderModifier", "ResponseHeaderModifier"]),
-    requestHeaderModifier: modifier,
-    responseHeaderModifier: modifier,
-  },
-  CLOSED,
 );
 const rule = Type.Object(
   {
     name: Type.Optional(Type.String(DNS_NAME)),
-    matches: Type.Optional(
-      Type.Array(match, {
-        minItems: 1,
-        maxItems: 64,
-        description:
-          "that is ambiguous (any, or none?); leave matches out for every request",
-      }),
-    ),
-    filters: Type.Optional(Type.Array(filter, { maxItems: 16 })),
-    backendRefs: Type.Optional(Type.Array(backendRef, { maxItems: 16 })),
+    matches: Type.Optional(REQUEST_MATCHES),
+    filters: Type.Optional(HTTP_ROUTE_FILTERS),
+    backendRefs: Type.Optional(BACKEND_REFS),
     timeouts: Type.Optional(
       Type.Object(
         {
@@ -295,12 +275,22 @@ const rule = Type.Object(
 const spec: TSchema = describes<HTTPRouteSpec>()(
   Type.Object(
     {
-      parentRefs: Type.Array(parentRef, { minItems: 1, maxItems: 32 }),
+      parentRefs: PARENT_REFS,
       rules: Type.Array(rule, { minItems: 1, maxItems: 16 }),
     },
     CLOSED,
   ),
 );
+
+const ON_RULE = "a backend has header filters only; put this one on the rule";
+/** What upstream allows on a backend and this version does not. */
+export const ON_BACKENDS: Readonly<Record<string, string>> = {
+  "spec.rules[].backendRefs[].filters[].requestMirror": ON_RULE,
+  "spec.rules[].backendRefs[].filters[].requestRedirect": ON_RULE,
+  "spec.rules[].backendRefs[].filters[].urlRewrite": ON_RULE,
+  "spec.rules[].backendRefs[].filters[].cors": ON_RULE,
+  "spec.rules[].backendRefs[].filters[].extensionRef": ON_RULE,
+};
 
 export const HTTP_ROUTE: KindDefinition<HTTPRouteSpec> = defineKind({
   kind: "HTTPRoute",
@@ -315,12 +305,7 @@ export const HTTP_ROUTE: KindDefinition<HTTPRouteSpec> = defineKind({
     "spec.useDefaultGateways":
       "this mesh has no gateways; name a Service in parentRefs",
     "spec.rules[].sessionPersistence": "",
-    "spec.rules[].backendRefs[].filters":
-      "filters on a backend are not supported by this version; put them on the rule",
-    "spec.rules[].filters[].requestMirror": "",
-    "spec.rules[].filters[].requestRedirect": "",
-    "spec.rules[].filters[].urlRewrite": "",
-    "spec.rules[].filters[].cors": "",
+    ...ON_BACKENDS,
     "spec.rules[].filters[].externalAuth": "",
     "spec.rules[].filters[].extensionRef": "",
   },

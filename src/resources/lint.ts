@@ -1,6 +1,7 @@
 /** Everything that can be said of a set of files without a control plane, with file, line and column. */
 import { conflicts } from "./conflicts.ts";
 import { formatKey, keyOf, type Resource } from "./envelope.ts";
+import { checkExpiry } from "./fault-injection-check.ts";
 import { isKind, type Problem } from "./kind.ts";
 import { checkAttributes, checkReferences, type Lookup } from "./references.ts";
 import { SERVICE, type ServiceResource } from "./service.ts";
@@ -37,6 +38,8 @@ export interface Linted {
 export interface LintOptions extends ValidateOptions {
   /** What exists besides the files: without it, what they do not hold is taken as missing. */
   readonly lookup?: Lookup;
+  /** What time it is, in milliseconds since the epoch: without it nothing is said of expiry. */
+  readonly wall?: number;
 }
 
 /** Parses and validates the files, and checks them against each other. */
@@ -70,6 +73,9 @@ export function lintTexts(
     for (const problem of [
       ...checkReferences(loaded.resource, lookup),
       ...checkAttributes(loaded.resource, services),
+      ...(options.wall === undefined
+        ? []
+        : checkExpiry(loaded.resource, options.wall)),
     ])
       findings.push(findingOf(loaded, problem));
   const inForce = [...known.values()];

@@ -10,6 +10,14 @@ export function warning(path: readonly Segment[], message: string): Problem {
   return { path: formatPath(path), message, severity: "warning" };
 }
 
+/** The error that a text check found, if it found one. */
+export function fault(
+  message: string | undefined,
+  path: readonly Segment[],
+): Problem[] {
+  return message === undefined ? [] : [error(path, message)];
+}
+
 export function isError(problem: Problem): boolean {
   return problem.severity !== "warning";
 }

@@ -9,6 +9,11 @@ import {
   type Resource,
   type ResourceKey,
 } from "./envelope.ts";
+import {
+  FAULT_INJECTION,
+  type FaultInjectionResource,
+} from "./fault-injection.ts";
+import { GRPC_ROUTE, type GRPCRouteResource } from "./grpc-route.ts";
 import { HTTP_ROUTE, type HTTPRouteResource } from "./http-route.ts";
 import { isKind, type Problem } from "./kind.ts";
 import type { Segment } from "./path.ts";
@@ -30,8 +35,10 @@ export type Lookup = (key: ResourceKey) => Resource | undefined;
 
 /** Errors and warnings about references of a validated resource. The order in which resources are applied does not matter. */
 export function checkReferences(resource: Resource, lookup: Lookup): Problem[] {
-  if (isKind(HTTP_ROUTE, resource)) return ofRoute(resource, lookup);
+  if (isKind(HTTP_ROUTE, resource) || isKind(GRPC_ROUTE, resource))
+    return ofRoute(resource, lookup);
   if (isKind(TRAFFIC_POLICY, resource)) return ofPolicy(resource, lookup);
+  if (isKind(FAULT_INJECTION, resource)) return ofFault(resource, lookup);
   return [];
 }
 
@@ -44,7 +51,9 @@ interface ServiceRef {
   readonly sectionName?: string;
 }
 
-function ofRoute(route: HTTPRouteResource, lookup: Lookup): Problem[] {
+type RouteResource = HTTPRouteResource | GRPCRouteResource;
+
+function ofRoute(route: RouteResource, lookup: Lookup): Problem[] {
   const problems: Problem[] = [];
   for (const [index, ref] of route.spec.parentRefs.entries()) {
     const at = ["spec", "parentRefs", index];
@@ -58,7 +67,20 @@ function ofRoute(route: HTTPRouteResource, lookup: Lookup): Problem[] {
       ),
     );
   }
-  for (const [rule, { backendRefs }] of route.spec.rules.entries())
+  for (const [rule, { backendRefs, filters }] of route.spec.rules.entries()) {
+    for (const [index, { requestMirror }] of (filters ?? []).entries()) {
+      if (requestMirror === undefined) continue;
+      const field = ["filters", index, "requestMirror", "backendRef"];
+      problems.push(
+        ...resolve(
+          requestMirror.backendRef,
+          route,
+          ["spec", "rules", rule, ...field],
+          lookup,
+          "until there is, nothing is copied",
+        ),
+      );
+    }
     for (const [index, ref] of (backendRefs ?? []).entries()) {
       const at = ["spec", "rules", rule, "backendRefs", index];
       problems.push(
@@ -71,10 +93,32 @@ function ofRoute(route: HTTPRouteResource, lookup: Lookup): Problem[] {
         ),
       );
     }
+  }
   return problems;
 }
 
-function ofPolicy(policy: TrafficPolicyResource, lookup: Lookup): Problem[] {
+/** Faults are of requests: bytes have none. */
+function ofFault(fault: FaultInjectionResource, lookup: Lookup): Problem[] {
+  const problems = ofPolicy(fault, lookup);
+  for (const [index, ref] of fault.spec.targetRefs.entries()) {
+    const service = find(ref, fault, lookup);
+    if (service === undefined) continue;
+    const ports = portsOf(ref, service);
+    if (ports.length > 0 && !ports.some(speaksHttp))
+      problems.push(
+        error(
+          ["spec", "targetRefs", index],
+          `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where a FaultInjection cannot act`,
+        ),
+      );
+  }
+  return problems;
+}
+
+function ofPolicy(
+  policy: TrafficPolicyResource | FaultInjectionResource,
+  lookup: Lookup,
+): Problem[] {
   return policy.spec.targetRefs.flatMap((ref, index) => {
     const at = ["spec", "targetRefs", index];
     const service = find(ref, policy, lookup);
@@ -87,7 +131,7 @@ function ofPolicy(policy: TrafficPolicyResource, lookup: Lookup): Problem[] {
 /** A reference of a route: the Service must be seen from the route's namespace and speak HTTP on that port. */
 function resolve(
   ref: ServiceRef,
-  route: HTTPRouteResource,
+  route: RouteResource,
   at: Path,
   lookup: Lookup,
   consequence: string,
@@ -110,7 +154,17 @@ function resolve(
     problems.push(
       error(
         at,
-        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where an HTTPRoute cannot act`,
+        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where ${route.kind === GRPC_ROUTE.kind ? "a GRPCRoute" : "an HTTPRoute"} cannot act`,
+      ),
+    );
+  else if (
+    route.kind === GRPC_ROUTE.kind &&
+    ports.some((port) => appProtocolOf(port) === "http")
+  )
+    problems.push(
+      warning(
+        at,
+        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}; gRPC needs HTTP/2: declare appProtocol grpc`,
       ),
     );
   return problems;

@@ -1,5 +1,7 @@
 /** Every kind there is, and how to find one by what people and clients call it. */
 import { AUTHORIZATION_POLICY } from "./authorization-policy.ts";
+import { FAULT_INJECTION } from "./fault-injection.ts";
+import { GRPC_ROUTE } from "./grpc-route.ts";
 import { HTTP_ROUTE } from "./http-route.ts";
 import type { KindDefinition } from "./kind.ts";
 import { MESH } from "./mesh.ts";
@@ -16,7 +18,9 @@ export const KINDS: readonly KindDefinition[] = [
   SERVICE,
   WORKLOAD,
   HTTP_ROUTE,
+  GRPC_ROUTE,
   TRAFFIC_POLICY,
+  FAULT_INJECTION,
   PEER_AUTHENTICATION,
   AUTHORIZATION_POLICY,
 ];

@@ -1,11 +1,14 @@
 /** What the schema of TrafficPolicy cannot state: bounds of durations and how they relate. */
 import { durationOf, formatDuration } from "../core/duration.ts";
+import { checkHealthCheck } from "./health-check.ts";
 import type { Problem } from "./kind.ts";
+import { checkLoadBalancing } from "./load-balancing.ts";
 import { duplicates, error } from "./problems.ts";
 import {
   TRAFFIC_DEFAULTS,
   type TrafficPolicyResource,
 } from "./traffic-policy.ts";
+import { checkProtection } from "./traffic-protection-check.ts";
 
 export function checkTrafficPolicy({ spec }: TrafficPolicyResource): Problem[] {
   const {
@@ -57,5 +60,10 @@ export function checkTrafficPolicy({ spec }: TrafficPolicyResource): Problem[] {
         ),
       );
   }
-  return problems;
+  return [
+    ...problems,
+    ...checkLoadBalancing(spec.loadBalancer),
+    ...checkHealthCheck(spec.healthCheck),
+    ...checkProtection(spec),
+  ];
 }

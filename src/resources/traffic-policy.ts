@@ -1,8 +1,22 @@
 /** TrafficPolicy: how callers treat a Service: balancing, pools, circuit breaker, ejection, retry budget. */
-import Type, { type TSchema } from "typebox";
+import Type, { type TSchema, type TUnsafe } from "typebox";
 import { durationOf } from "../core/duration.ts";
 import type { Resource } from "./envelope.ts";
+import {
+  HEALTH_CHECK,
+  healthCheck,
+  type HealthCheck,
+  type HealthCheckSpec,
+} from "./health-check.ts";
 import { defineKind, OWN_GROUP, type KindDefinition } from "./kind.ts";
+import {
+  LOAD_BALANCING,
+  LOAD_BALANCING_DEFAULTS,
+  LOAD_BALANCING_UNSUPPORTED,
+  loadBalancing,
+  type LoadBalancing,
+  type LoadBalancingSpec,
+} from "./load-balancing.ts";
 import { meshSettings, type MeshSettings } from "./mesh.ts";
 import {
   CLOSED,
@@ -13,20 +27,31 @@ import {
   PERCENT,
 } from "./schema.ts";
 import { checkTrafficPolicy } from "./traffic-policy-check.ts";
+import {
+  ADAPTIVE_CONCURRENCY,
+  CLIENT_THROTTLING,
+  PRIORITY,
+  RATE_LIMIT,
+  clientThrottling,
+  HEDGING,
+  hedging,
+  type ClientThrottling,
+  type Hedging,
+  type PrioritySpec,
+  type ProtectionSpec,
+} from "./traffic-protection.ts";
 
 export type TrafficPolicyResource = Resource<TrafficPolicySpec>;
 
-export type LoadBalancer =
-  "PEAK_EWMA" | "LEAST_REQUEST" | "ROUND_ROBIN" | "RANDOM";
-
 /** Durations are GEP-2257 texts; `trafficSettings` gives them in milliseconds. */
-export interface TrafficPolicySpec {
+export interface TrafficPolicySpec extends ProtectionSpec {
   readonly targetRefs: readonly TargetRef[];
-  readonly loadBalancer?: { readonly simple: LoadBalancer };
+  readonly loadBalancer?: LoadBalancingSpec;
   readonly connectionPool?: {
     readonly tcp?: Partial<TcpPool<string>>;
     readonly http?: Partial<HttpPool<string>>;
   };
+  readonly healthCheck?: HealthCheckSpec;
   readonly circuitBreaker?: Partial<CircuitBreaker<string>>;
   readonly outlierDetection?: Partial<
     Omit<OutlierDetection<string>, "successRate">
@@ -98,7 +123,7 @@ export interface RetryConstraint<D> {
 
 /** Everything resolved, durations in milliseconds. */
 export interface TrafficSettings {
-  readonly loadBalancer: LoadBalancer;
+  readonly loadBalancer: LoadBalancing<number>;
   readonly connectionPool: {
     readonly tcp: TcpPool<number>;
     readonly http: HttpPool<number>;
@@ -106,11 +131,18 @@ export interface TrafficSettings {
   readonly circuitBreaker: CircuitBreaker<number>;
   readonly outlierDetection: OutlierDetection<number>;
   readonly retryConstraint: RetryConstraint<number>;
+  /** Absent: endpoints are judged by their answers alone. */
+  readonly healthCheck?: HealthCheck<number>;
+  /** What callers know of it, so that they do not send what would be refused. */
+  readonly priority?: PrioritySpec;
+  readonly clientThrottling?: ClientThrottling;
+  /** Absent: none. */
+  readonly hedging?: Hedging;
 }
 
 /** In force where no TrafficPolicy says otherwise (model: defaults that differ from what the field does). */
 export const TRAFFIC_DEFAULTS: TrafficSettings = {
-  loadBalancer: "PEAK_EWMA",
+  loadBalancer: LOAD_BALANCING_DEFAULTS,
   connectionPool: {
     tcp: { maxConnections: 1024, connectTimeout: 1000, idleTimeout: 3_600_000 },
     http: {
@@ -151,34 +183,28 @@ const countOrNone = Type.Optional(
 );
 const percent = Type.Optional(Type.Number(PERCENT));
 
+export const TARGET_REFS: TUnsafe<readonly TargetRef[]> = Type.Unsafe(
+  describes<readonly TargetRef[]>()(
+    Type.Array(
+      Type.Object(
+        {
+          group: Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
+          kind: Type.Enum(["Service"]),
+          name: Type.String(DNS_NAME),
+          sectionName: Type.Optional(Type.String(DNS_LABEL)),
+        },
+        CLOSED,
+      ),
+      { minItems: 1, maxItems: 16 },
+    ),
+  ),
+);
+
 const spec: TSchema = describes<TrafficPolicySpec>()(
   Type.Object(
     {
-      targetRefs: Type.Array(
-        Type.Object(
-          {
-            group: Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
-            kind: Type.Enum(["Service"]),
-            name: Type.String(DNS_NAME),
-            sectionName: Type.Optional(Type.String(DNS_LABEL)),
-          },
-          CLOSED,
-        ),
-        { minItems: 1, maxItems: 16 },
-      ),
-      loadBalancer: Type.Optional(
-        Type.Object(
-          {
-            simple: Type.Enum([
-              "PEAK_EWMA",
-              "LEAST_REQUEST",
-              "ROUND_ROBIN",
-              "RANDOM",
-            ]),
-          },
-          CLOSED,
-        ),
-      ),
+      targetRefs: TARGET_REFS,
+      loadBalancer: Type.Optional(LOAD_BALANCING),
       connectionPool: Type.Optional(
         Type.Object(
           {
@@ -240,6 +266,12 @@ const spec: TSchema = describes<TrafficPolicySpec>()(
           CLOSED,
         ),
       ),
+      healthCheck: Type.Optional(HEALTH_CHECK),
+      rateLimit: Type.Optional(RATE_LIMIT),
+      adaptiveConcurrency: Type.Optional(ADAPTIVE_CONCURRENCY),
+      priority: Type.Optional(PRIORITY),
+      clientThrottling: Type.Optional(CLIENT_THROTTLING),
+      hedging: Type.Optional(HEDGING),
       retryConstraint: Type.Optional(
         Type.Object(
           {
@@ -280,10 +312,14 @@ export function trafficSettings(
   const breaker = portLevel?.circuitBreaker ?? spec?.circuitBreaker;
   const outlier = portLevel?.outlierDetection ?? spec?.outlierDetection;
   const retry = portLevel?.retryConstraint ?? spec?.retryConstraint;
+  const health = healthCheck(portLevel?.healthCheck ?? spec?.healthCheck);
+  const priority = portLevel?.priority ?? spec?.priority;
+  const hedges = hedging(portLevel?.hedging ?? spec?.hedging);
+  const throttling = clientThrottling(
+    portLevel?.clientThrottling ?? spec?.clientThrottling,
+  );
   return {
-    loadBalancer:
-      (portLevel?.loadBalancer ?? spec?.loadBalancer)?.simple ??
-      base.loadBalancer,
+    loadBalancer: loadBalancing(portLevel?.loadBalancer ?? spec?.loadBalancer),
     connectionPool: {
       tcp: {
         ...base.connectionPool.tcp,
@@ -317,6 +353,10 @@ export function trafficSettings(
         ...withMs(retry?.minRetryRate, ["interval"]),
       },
     },
+    ...(health === undefined ? {} : { healthCheck: health }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(throttling === undefined ? {} : { clientThrottling: throttling }),
+    ...(hedges === undefined ? {} : { hedging: hedges }),
   };
 }
 
@@ -346,11 +386,8 @@ export const TRAFFIC_POLICY: KindDefinition<TrafficPolicySpec> = defineKind({
   shortNames: ["tp"],
   spec,
   unsupported: {
-    "spec.rateLimit": "",
-    "spec.healthCheck": "",
     "spec.tls": "",
-    "spec.loadBalancer.consistentHash": "",
-    "spec.loadBalancer.warmup": "",
+    ...LOAD_BALANCING_UNSUPPORTED,
     "spec.targetRefs[].namespace":
       "a TrafficPolicy acts on Services of its own namespace; set metadata.namespace",
   },

@@ -3,12 +3,12 @@ import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
-import { openLineFile, type LineFile } from "./line-file.ts";
+import { gatherLines, openLineSink, type LineSink } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
 
 export interface AccessRecord {
-  readonly direction: "outbound" | "inbound";
+  readonly direction: "outbound" | "inbound" | "mirror";
   readonly method: string;
   readonly authority: string;
   /** Normalised, without the query: queries carry credentials. */
@@ -35,6 +35,8 @@ export interface AccessRecord {
   readonly attempts: number;
   /** Why attempts were repeated, in their order; undefined where none was. */
   readonly retried?: string | undefined;
+  /** What a FaultInjection did to it. */
+  readonly fault?: string | undefined;
 }
 
 export interface AccessLog {
@@ -49,6 +51,10 @@ export interface AccessLogOptions {
   readonly clock: Clock;
   /** The file that lines are appended to; standard output where absent. */
   readonly file?: string | undefined;
+  /** Takes blocks of lines in place of a file; its owner closes it. */
+  readonly sink?: LineSink | undefined;
+  /** This log's part of the lines of errors that the process writes a second. */
+  readonly share?: number;
   /** Takes the lines in place of a file. */
   readonly write?: (line: string) => void;
 }
@@ -58,11 +64,15 @@ const ERRORS_A_SECOND = 100;
 
 export function makeAccessLog(options: AccessLogOptions): AccessLog {
   const { mode, clock } = options;
-  const file =
-    options.write === undefined && mode !== "none"
-      ? openFile(options.file, clock)
-      : undefined;
-  const bucket = tokenBucket({ rate: ERRORS_A_SECOND, burst: ERRORS_A_SECOND });
+  const silent = options.write !== undefined || mode === "none";
+  const own =
+    silent || options.sink !== undefined
+      ? undefined
+      : openAccessFile(options.file, clock);
+  const sink = silent ? undefined : (options.sink ?? own);
+  const lines = sink === undefined ? undefined : gatherLines(sink, clock);
+  const rate = ERRORS_A_SECOND * (options.share ?? 1);
+  const bucket = tokenBucket({ rate, burst: rate });
   const time = timestamps();
   const fragments = new Fragments();
   let suppressed = 0;
@@ -78,17 +88,22 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
       }
       const line = lineOf(time(clock.wall()), record, suppressed, fragments);
       options.write?.(line);
-      suppressed = file?.write(line) === false ? suppressed + 1 : 0;
+      suppressed = lines?.write(line) === false ? suppressed + 1 : 0;
     },
     close() {
-      file?.close();
+      lines?.close();
+      own?.close();
     },
   };
 }
 
-function openFile(path: string | undefined, clock: Clock): LineFile {
+/** The file for `sink`. Throws UserError where it cannot be opened. */
+export function openAccessFile(
+  path: string | undefined,
+  clock: Clock,
+): LineSink {
   try {
-    return openLineFile(path, clock);
+    return openLineSink(path, clock);
   } catch (thrown) {
     throw new UserError(
       `the access log cannot be opened: ${messageOf(thrown)}; give another with --access-log-file`,
@@ -113,6 +128,7 @@ function lineOf(
     `,"durationMs":${duration},"bytesReceived":${record.bytesReceived},"bytesSent":${record.bytesSent},"traceId":"${record.traceId}"` +
     `,"attempts":${record.attempts}` +
     optional("retried", record.retried) +
+    optional("fault", record.fault) +
     `${suppressed > 0 ? `,"suppressed":${suppressed}` : ""}}\n`
   );
 }

@@ -1,19 +1,20 @@
 /**
  * Hands ended spans to the OpenTelemetry SDK, which batches them and sends OTLP in protobuf over HTTP.
  *
- * The SDK costs tens of megabytes and hundreds of milliseconds to load, so it is loaded when `start` is called, after
- * readiness; spans that end before wait in a bounded queue.
+ * The SDK is loaded when `start` is called, after readiness; spans that end before wait in a bounded queue.
  */
-import type * as OpenTelemetry from "@opentelemetry/api";
+import type { Attributes, HrTime, SpanContext } from "@opentelemetry/api";
+import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
+import type * as Sdk from "./sdk.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 
 export interface SpanExporterOptions {
-  /** The collector's base address, "http://127.0.0.1:4318": "/v1/traces" is appended, as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
+  /** The collector's base address, "http://127.0.0.1:4318". */
   readonly endpoint: string;
   /** Resource attributes: service.name, service.namespace, service.instance.id. Asked for when the SDK is loaded. */
-  readonly resource: () => OpenTelemetry.Attributes;
+  readonly resource: () => Attributes;
   readonly logger: Logger;
   /** Milliseconds between two batches. */
   readonly interval?: number;
@@ -29,10 +30,16 @@ export interface SpanExporter {
   close(): Promise<void>;
 }
 
+/** Spans that wait for the SDK to be loaded. */
 const WAITING_AT_MOST = 2048;
+/** Spans that wait to be sent, some 1 KiB each: two seconds of four thousand a second. */
+const QUEUED_AT_MOST = 8192;
+/** Spans in one message: what is spent on a message hardly depends on it. */
+const BATCH = 1024;
 
 interface Running {
-  readonly record: SpanSink;
+  /** False where there are too many already. */
+  record(span: SpanRecord): boolean;
   shutdown(): Promise<void>;
 }
 
@@ -46,9 +53,9 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
       return dropped;
     },
     sink(span) {
-      if (running !== undefined) running.record(span);
-      else if (waiting.length < WAITING_AT_MOST) waiting.push(span);
-      else dropped += 1;
+      if (running === undefined && waiting.length < WAITING_AT_MOST)
+        waiting.push(span);
+      else if (running?.record(span) !== true) dropped += 1;
     },
     start() {
       starting ??= loadSdk(options).then(
@@ -79,84 +86,104 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
   };
 }
 
+/** Where a collector takes spans, from its base address: as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
+export function tracesUrl(endpoint: string): string {
+  return `${endpoint.replace(/\/+$/, "")}/v1/traces`;
+}
+
 async function loadSdk(options: SpanExporterOptions): Promise<Running> {
-  const [api, { NodeSDK, resources, tracing }, { OTLPTraceExporter }] =
-    await Promise.all([
-      import("@opentelemetry/api"),
-      import("@opentelemetry/sdk-node"),
-      import("@opentelemetry/exporter-trace-otlp-proto"),
-    ]);
-  const ids = { traceId: "", spanId: "" };
-  const exporter = new OTLPTraceExporter({
-    url: `${options.endpoint.replace(/\/+$/, "")}/v1/traces`,
+  const sdk = await import("./sdk.ts");
+  const otlp = new sdk.OTLPTraceExporter({
+    url: tracesUrl(options.endpoint),
     timeoutMillis: 5000,
   });
-  const sdk = new NodeSDK({
-    autoDetectResources: false,
-    resource: resources.resourceFromAttributes(options.resource()),
-    instrumentations: [],
-    // Every span that comes here was sampled when it began: OTEL_TRACES_SAMPLER is not asked again.
-    sampler: new tracing.AlwaysOnSampler(),
-    metricReaders: [],
-    logRecordProcessors: [],
-    // The ids were drawn when the span began, since they travelled with the request; the SDK is told them here.
-    idGenerator: {
-      generateTraceId: () => ids.traceId,
-      generateSpanId: () => ids.spanId,
+  const resource = sdk.resourceFromAttributes(options.resource());
+  let queued = 0;
+  const processor = new sdk.BatchSpanProcessor(
+    {
+      export(spans, done) {
+        queued -= spans.length;
+        otlp.export(spans, done);
+      },
+      forceFlush: () => otlp.forceFlush(),
+      shutdown: () => otlp.shutdown(),
     },
-    spanProcessors: [
-      new tracing.BatchSpanProcessor(exporter, {
-        scheduledDelayMillis: options.interval ?? 1000,
-        maxQueueSize: 4096,
-        maxExportBatchSize: 512,
-      }),
-    ],
-  });
-  sdk.start();
-  const tracer = api.trace.getTracer("wherry");
+    {
+      scheduledDelayMillis: options.interval ?? 1000,
+      maxQueueSize: QUEUED_AT_MOST,
+      maxExportBatchSize: BATCH,
+    },
+  );
   return {
     record(span) {
-      ids.traceId = span.traceId;
-      ids.spanId = span.spanId;
-      replay(api, tracer, span);
+      // What the processor would drop it drops in silence: it is counted here.
+      if (queued >= QUEUED_AT_MOST) return false;
+      queued += 1;
+      processor.onEnd(readable(sdk, resource, span));
+      return true;
     },
-    shutdown: () => sdk.shutdown(),
+    shutdown: () => processor.shutdown(),
   };
 }
 
-function replay(
-  api: typeof OpenTelemetry,
-  tracer: OpenTelemetry.Tracer,
-  span: SpanRecord,
-): void {
-  const { SpanKind, SpanStatusCode } = api;
-  const opened = tracer.startSpan(
-    span.name,
-    {
-      kind: span.kind === "server" ? SpanKind.SERVER : SpanKind.CLIENT,
-      startTime: span.start,
-      attributes: { ...span.attributes },
-      root: span.parentSpanId === undefined,
-    },
-    parentOf(api, span),
-  );
-  if (span.error !== undefined)
-    opened.setStatus({ code: SpanStatusCode.ERROR, message: span.error });
-  opened.end(span.end);
-}
+const NOTHING: never[] = [];
+const SCOPE = { name: "wherry" };
 
-function parentOf(
-  api: typeof OpenTelemetry,
+/**
+ * The record as the SDK's exporters read spans. It goes to the processor as it is: to open a span with the SDK's tracer, set
+ * what is known already and end it took as long as to send it.
+ */
+function readable(
+  sdk: typeof Sdk,
+  resource: ReadableSpan["resource"],
   span: SpanRecord,
-): OpenTelemetry.Context {
-  if (span.parentSpanId === undefined) return api.ROOT_CONTEXT;
-  return api.trace.setSpanContext(api.ROOT_CONTEXT, {
-    traceId: span.traceId,
-    spanId: span.parentSpanId,
-    traceFlags: api.TraceFlags.SAMPLED,
-    isRemote: span.kind === "server",
+): ReadableSpan {
+  const { traceId, spanId, parentSpanId, error } = span;
+  const startTime = hrTime(span.start);
+  const endTime = hrTime(span.end);
+  const context: SpanContext = {
+    traceId,
+    spanId,
+    traceFlags: sdk.TraceFlags.SAMPLED,
     ...(span.traceState === undefined
       ? {}
-      : { traceState: api.createTraceState(span.traceState) }),
-  });
+      : { traceState: sdk.createTraceState(span.traceState) }),
+  };
+  return {
+    name: span.name,
+    kind: span.kind === "server" ? sdk.SpanKind.SERVER : sdk.SpanKind.CLIENT,
+    spanContext: () => context,
+    ...(parentSpanId === undefined
+      ? {}
+      : {
+          parentSpanContext: {
+            ...context,
+            spanId: parentSpanId,
+            isRemote: span.kind === "server",
+          },
+        }),
+    startTime,
+    endTime,
+    duration: hrTime(span.end - span.start),
+    status:
+      error === undefined
+        ? { code: sdk.SpanStatusCode.UNSET }
+        : { code: sdk.SpanStatusCode.ERROR, message: error },
+    attributes: span.attributes,
+    links: NOTHING,
+    events: NOTHING,
+    ended: true,
+    resource,
+    instrumentationScope: SCOPE,
+    droppedAttributesCount: 0,
+    droppedEventsCount: 0,
+    droppedLinksCount: 0,
+  };
+}
+
+/** Milliseconds with a fraction to seconds and nanoseconds. */
+function hrTime(ms: number): HrTime {
+  const seconds = Math.floor(ms / 1000);
+  const nanoseconds = Math.round((ms - seconds * 1000) * 1e6);
+  return nanoseconds < 1e9 ? [seconds, nanoseconds] : [seconds + 1, 0];
 }

@@ -19,9 +19,31 @@ export interface LineFile {
   close(): void;
 }
 
+/** Takes blocks of whole lines and writes one after the other, so that no line is broken whoever they come from. */
+export interface LineSink {
+  /** Writes the first `length` octets of `block` when its turn comes, and then gives it back. */
+  take(block: Buffer, length: number, done: (block: Buffer) => void): void;
+  /** The same for whoever will write no more: at once where nothing is being written, since the process may be about to end. */
+  last(block: Buffer, length: number): void;
+  /** Closes once all is written. */
+  close(): void;
+}
+
 /** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. */
 export function openLineFile(path: string | undefined, clock: Clock): LineFile {
-  const file = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
+  const sink = openLineSink(path, clock);
+  const lines = gatherLines(sink, clock);
+  return {
+    write: (line) => lines.write(line),
+    close() {
+      lines.close();
+      sink.close();
+    },
+  };
+}
+
+/** Gathers lines into blocks for `sink`, which its owner closes. */
+export function gatherLines(sink: LineSink, clock: Clock): LineFile {
   // Two buffers in turn: one is filled while the other is written, and there are no more than the two (law 10).
   let filling: Buffer = Buffer.allocUnsafeSlow(GATHERED);
   let filled = 0;
@@ -46,37 +68,16 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
     filling = spare;
     filled = 0;
     spare = undefined;
-    send(full, 0, length);
+    sink.take(full, length, written);
   }
 
-  function send(full: Buffer, from: number, to: number): void {
-    write(file, full, from, to - from, null, (error, written) => {
-      if (error !== null && !closed) {
-        clock.after(AGAIN, () => send(full, from, to));
-        return;
-      }
-      if (error === null && from + written < to) {
-        send(full, from + written, to);
-        return;
-      }
-      spare = full;
-      if (closed) finish();
-      else if (filled > 0 || lines !== "") waitForMore();
-    });
+  function written(block: Buffer): void {
+    spare = block;
+    if ((filled > 0 || lines !== "") && !closed) waitForMore();
   }
 
   function waitForMore(): void {
     cancel ??= clock.after(WAIT, flush);
-  }
-
-  function finish(): void {
-    encode();
-    try {
-      writeSync(file, filling, 0, filled);
-    } catch {
-      // A pipe that nobody reads, a disk that is full: the process must end all the same.
-    }
-    if (file !== STANDARD_OUTPUT) closeSync(file);
   }
 
   return {
@@ -94,7 +95,74 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
       if (closed) return;
       closed = true;
       cancel?.();
-      if (spare !== undefined) finish();
+      encode();
+      sink.last(filling, filled);
     },
   };
+}
+
+interface Waiting {
+  readonly block: Buffer;
+  readonly length: number;
+  readonly done: (block: Buffer) => void;
+}
+
+/** As `openLineFile` opens. What waits is bounded by those who write: none gives a block before it has got the last one back. */
+export function openLineSink(path: string | undefined, clock: Clock): LineSink {
+  const file = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
+  const waiting: Waiting[] = [];
+  let busy = false;
+  let closing = false;
+
+  function next(): void {
+    const first = waiting.shift();
+    if (first !== undefined) send(first, 0);
+    else if (closing && file !== STANDARD_OUTPUT) closeSync(file);
+  }
+
+  function send(piece: Waiting, from: number): void {
+    const { block, length } = piece;
+    busy = true;
+    write(file, block, from, length - from, null, (error, written) => {
+      if (error !== null && !closing) {
+        clock.after(AGAIN, () => send(piece, from));
+        return;
+      }
+      if (error === null && from + written < length) {
+        send(piece, from + written);
+        return;
+      }
+      // Until it is given back, what comes meanwhile stands in line.
+      piece.done(block);
+      busy = false;
+      next();
+    });
+  }
+
+  return {
+    take(block, length, done) {
+      if (busy) waiting.push({ block, length, done });
+      else send({ block, length, done }, 0);
+    },
+    last(block, length) {
+      if (busy) {
+        waiting.push({ block, length, done: nothing });
+        return;
+      }
+      try {
+        writeSync(file, block, 0, length);
+      } catch {
+        // A pipe that nobody reads, a disk that is full: the process must end all the same.
+      }
+    },
+    close() {
+      if (closing) return;
+      closing = true;
+      if (!busy && file !== STANDARD_OUTPUT) closeSync(file);
+    },
+  };
+}
+
+function nothing(): void {
+  // Nobody wants the block back.
 }

@@ -71,9 +71,17 @@ export interface BodySink {
   resume(): void;
 }
 
+/** Tells the peer of a connection something that concerns no stream in particular. */
+export interface Notifier {
+  /** False: the connection is over, and nothing is to be told on it any more. Where the peer does not read, it is told nothing. */
+  notify(payload: Buffer): boolean;
+}
+
 /** One request as a server got it, and the way to answer it. */
 export interface ServerStream extends BodySink {
   readonly head: RequestHead;
+  /** The same for all requests of a connection; absent where the protocol has no way to notify (HTTP/1.1). */
+  readonly notifier?: Notifier;
   /** No body follows the head. */
   readonly ended: boolean;
   readonly connection: ServerConnectionInfo;
@@ -109,6 +117,8 @@ export interface ServerHandler {
 export interface ServerConnection {
   /** Requests under way. */
   readonly active: number;
+  /** Octets that this process holds of what crosses the connection, worked out when it is asked for. */
+  readonly buffered: number;
   /** Takes no new requests (GOAWAY, Connection: close), finishes those under way, then closes. */
   drain(): void;
   /** Ends at once. */
@@ -118,10 +128,21 @@ export interface ServerConnection {
 /** One request as a client made it. */
 export type ClientStream = BodySink;
 
+/** Which of several workers of a sidecar is at the other end. */
+export interface WorkerPlace {
+  /** From 0. */
+  readonly worker: number;
+  readonly workers: number;
+}
+
 /** What a client connection tells its pool. Called never from within `request`. */
 export interface ClientConnectionObserver {
   /** Room for more streams than before. */
   available(): void;
+  /** The peer has several workers, and this connection is one's; trust it no more than the peer. */
+  introduced?(place: WorkerPlace): void;
+  /** The peer's notice, which may be kept no longer than this call; trust it no more than the peer. */
+  noticed?(payload: Buffer): void;
   /** No new streams (GOAWAY, Connection: close, the peer closes); those under way go on. */
   draining(): void;
   /** Gone; every stream has been told. `error` undefined where it ended in order. */
@@ -133,6 +154,8 @@ export interface ClientConnection {
   readonly protocol: Protocol;
   /** Streams under way. */
   readonly active: number;
+  /** Octets that this process holds of what crosses the connection, worked out when it is asked for. */
+  readonly buffered: number;
   /** How many more streams can be opened now; 0 when draining. */
   readonly capacity: number;
   /** Monotonic milliseconds (the codec's clock) when the peer last sent anything. */

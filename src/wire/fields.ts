@@ -4,6 +4,7 @@
  * Interning keeps the cost of a repeated field at one map look-up: the object remembers its encodings for both protocols.
  * Credentials and cookies are never interned: the cache outlives the request.
  */
+import { memo } from "../core/memo.ts";
 
 /** Bits of a field's name, so that validation and forwarding are a test on an integer. */
 export const FieldClass = {
@@ -72,11 +73,37 @@ const CLASSES: ReadonlyMap<string, number> = new Map([
   ["tracestate", TRACE],
 ]);
 
+/** What people call fields that carry a credential, beside those that everybody knows: `x-auth-token`, `x-amz-security-token`, `api-key`. */
+const CREDENTIAL =
+  /auth(?!or$|ority|entic)|token|secret|passw|passphrase|credential|api-?key|session|cookie|jwt|signature|private-key|access-key/;
+
 /** The class bits of a lower-case name. Every `x-wherry-` name is the mesh's own. */
 export function classOf(name: string): number {
-  const known = CLASSES.get(name);
-  if (known !== undefined) return known;
-  return name.startsWith("x-wherry-") ? MESH | NO_TRAILER : 0;
+  return CLASSES.get(name) ?? classOfUnknown(name);
+}
+
+const classOfUnknown: (name: string) => number = memo((name) => {
+  if (name.startsWith("x-wherry-")) return MESH | NO_TRAILER;
+  return CREDENTIAL.test(name) ? SENSITIVE : 0;
+});
+
+/**
+ * Whether a field may be kept beyond its request, in a cache that all callers share. Credentials may not; nor may a value with a
+ * query in it (a path, a Referer, a Location), since tokens travel there too (RFC 6750 2.3).
+ */
+export function mayOutlive(bits: number, value: string): boolean {
+  return (bits & SENSITIVE) === 0 && !value.includes("?");
+}
+
+/**
+ * Whether a lower-case name is that of a framing or mesh field to a recipient that takes "_" for "-", as CGI's meta-variables
+ * do (RFC 3875 4.1.18): `content_length` frames a message for it, and `x_forwarded_client_cert` is an identity that nobody removed.
+ */
+export function isLookalike(name: string): boolean {
+  return (
+    name.includes("_") &&
+    (classOf(name.replaceAll("_", "-")) & (FRAMING | MESH)) !== 0
+  );
 }
 
 /** A field that is not shared with other messages. `name` must be lower-case and both must be valid (RFC 9110 5.5, 5.6.2). */
@@ -85,7 +112,16 @@ export function makeField(
   value: string,
   indexing?: Indexing,
 ): Field {
-  const bits = classOf(name);
+  return makeFieldOf(name, classOf(name), value, indexing);
+}
+
+/** As `makeField`, of a name whose class bits are known. */
+export function makeFieldOf(
+  name: string,
+  bits: number,
+  value: string,
+  indexing?: Indexing,
+): Field {
   return {
     name,
     value,

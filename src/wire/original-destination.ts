@@ -1,9 +1,8 @@
 /** Asks the kernel where a captured connection was going before a packet rule sent it here (Linux, SO_ORIGINAL_DST). */
-import { createRequire } from "node:module";
 import type { Socket } from "node:net";
 import { endianness } from "node:os";
 import ipaddr from "ipaddr.js";
-import type * as koffiModule from "koffi";
+import { libcFunction } from "../core/libc.ts";
 
 export interface Destination {
   readonly address: string;
@@ -107,16 +106,13 @@ function descriptorOf(socket: Socket): number | undefined {
     : undefined;
 }
 
+/** Where there is no such function the answer is "not captured" as well. */
 function loadGetSockOpt(): GetSockOpt {
-  const koffi = createRequire(import.meta.url)("koffi") as typeof koffiModule;
-  // The process itself: its C library, whichever that is.
-  const native = koffi
-    .load(null)
-    .func(
-      "int getsockopt(int descriptor, int level, int option, _Out_ void *value, _Inout_ uint32_t *length)",
-    );
+  const native = libcFunction(
+    "int getsockopt(int descriptor, int level, int option, _Out_ void *value, _Inout_ uint32_t *length)",
+  );
   return (descriptor, level, option, value, length) => {
-    const status: unknown = native(descriptor, level, option, value, length);
+    const status = native?.(descriptor, level, option, value, length);
     return typeof status === "number" ? status : -1;
   };
 }

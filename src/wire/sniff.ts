@@ -15,7 +15,8 @@ const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 /** Octets: a request line that is longer, and looks like one until there, is left to the codec to refuse. */
 const LONGEST_LINE = 4096;
 const LONGEST_METHOD = 32;
-const TIMEOUT = 5000;
+/** Milliseconds for the first octets of a connection. */
+export const SNIFF_TIMEOUT: number = 5000;
 
 /**
  * Calls `onResult` once, as soon as the bytes are unmistakable, or after the time-out. Not at all where the connection ends before
@@ -28,7 +29,7 @@ export function sniff(
   socket: Socket,
   clock: Clock,
   onResult: (result: Sniffed) => void,
-  timeout: number = TIMEOUT,
+  timeout: number = SNIFF_TIMEOUT,
 ): () => void {
   /** Taken off the socket until it is clear what they are: putting them back earlier would make it readable again at once. */
   let held: Buffer = Buffer.alloc(0);

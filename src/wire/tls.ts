@@ -58,6 +58,8 @@ export interface LinkPeer {
 }
 
 export interface LinkListenerOptions {
+  /** Whether an accepted connection may stay; false where it is closed already. Asked before anything is spent on it. */
+  onAccept?(raw: Socket): boolean;
   /** Each handshake uses the present value; connections that exist stay as they are. */
   readonly credentials: Watch<Credentials | undefined>;
   readonly clock: Clock;
@@ -85,8 +87,8 @@ export interface LinkListener {
   close(): void;
 }
 
-const HANDSHAKE_TIMEOUT = 5000;
-const MAX_HANDSHAKES = 1000;
+export const HANDSHAKE_TIMEOUT: number = 5000;
+export const MAX_HANDSHAKES: number = 1000;
 
 /** OpenSSL's words for first bytes that are no TLS record. */
 const PLAINTEXT: ReadonlySet<string> = new Set([
@@ -136,6 +138,7 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
   const accept = (raw: Socket): void => {
     // Errors are followed by "close", which is what counts here.
     raw.on("error", ignore);
+    if (options.onAccept?.(raw) === false) return;
     const remote = remoteOf(raw);
     const present = credentials.value;
     if (closed) {

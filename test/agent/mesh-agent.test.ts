@@ -228,7 +228,7 @@ void t.test(
       agent.snapshot,
       (snapshot) => snapshot?.destination("payments", 80) !== undefined,
     );
-    t.equal(agent.state.value.refused, undefined);
+    await eventually(agent.state, ({ refused }) => refused === undefined);
   },
 );
 

@@ -195,6 +195,35 @@ shop/b-1 refused revision 4 of store new, 2s ago:
   },
 );
 
+void t.test(
+  "status: faults that are injected stand before everything else, and how to end them",
+  async (t) => {
+    const server = await withServer(t, (_request, response) =>
+      response.end(
+        JSON.stringify({
+          ...STATUS,
+          faults: [
+            {
+              namespace: "shop",
+              name: "slow",
+              targets: ["reviews", "orders"],
+              what: "delay 2s 10 %",
+              expiresAt: STATUS.now + 3_600_000,
+            },
+          ],
+        }),
+      ),
+    );
+    const { out } = await runCli(["status", "--server", server], {
+      environment: { WHERRY_TOKEN: "any" },
+    });
+    t.equal(
+      out.split("\n")[0],
+      "FAULTS ARE INJECTED into calls to reviews, orders by shop/slow: delay 2s 10 %; ends in 1h, or with: wherry delete faultinjection slow -n shop",
+    );
+  },
+);
+
 void t.test("where the API's token comes from", async (t) => {
   const seen: (string | undefined)[] = [];
   const server = await withServer(t, (request, response) => {

@@ -6,25 +6,10 @@ import { REASONS } from "../../src/core/errors.ts";
 import { makeMeters } from "../../src/proxy/meters.ts";
 import { RESCUES } from "../../src/proxy/rescue.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
+import { README, tableAfter } from "../harness/readme.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const read = (name: string): string => readFileSync(join(ROOT, name), "utf8");
-const README = read("README.md");
-
-/** The cells of the table's rows that follow a heading, without those of its head. */
-function tableAfter(text: string, heading: string): string[][] {
-  const section = text.slice(text.indexOf(heading) + heading.length);
-  const rows = section
-    .slice(0, section.search(/^## /m))
-    .split("\n")
-    .filter((line) => line.startsWith("|"));
-  return rows.slice(2).map((row) =>
-    row
-      .split("|")
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  );
-}
 
 void t.test("the table of reasons is that of the code", (t) => {
   t.strictSame(

@@ -27,7 +27,9 @@ void t.test("references and the trust domain", async (t) => {
       undefined,
     );
   const paths = async (resource: Resource, domain = "cluster.local") =>
-    (await checkAgainstStore(resource, store, domain)).map(({ path }) => path);
+    (await checkAgainstStore(resource, store, domain, 0)).map(
+      ({ path }) => path,
+    );
   t.same(await paths(route(80)), []);
   t.same(await paths(route(81)), ["spec.rules[0].backendRefs[0].port"]);
   const mesh = (trustDomain?: string): Resource => ({

@@ -131,7 +131,7 @@ export function resource(
   metadata: Record<string, unknown> = {},
 ): Resource {
   const group =
-    kind === "HTTPRoute"
+    kind === "HTTPRoute" || kind === "GRPCRoute"
       ? "gateway.networking.k8s.io/v1"
       : kind === "AuthorizationPolicy" || kind === "PeerAuthentication"
         ? "security.istio.io/v1"

@@ -3,9 +3,11 @@ import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
 import type { Socket } from "node:net";
 import t from "tap";
+import { ALONE } from "../../src/core/commons.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
 import { makeOutbound } from "../../src/proxy/outbound.ts";
+import { DEFAULT_LIMITS } from "../../src/proxy/limits.ts";
 import { makeMeters } from "../../src/proxy/meters.ts";
 import { makeReplayBudget } from "../../src/proxy/replay.ts";
 import { makeServing } from "../../src/proxy/serving.ts";
@@ -47,7 +49,7 @@ void t.test(
       clock,
       meters: makeMeters(registry),
       logger,
-      maxConnections: 2,
+      limits: { ...DEFAULT_LIMITS, connections: 2 },
     });
     const first = socketLike();
     t.ok(serving.admit(first, "link"));
@@ -59,7 +61,7 @@ void t.test(
       registry.render(),
       /wherry_refusals_total\{listener="link",reason="too many connections"\} 1/,
     );
-    t.match(lines, [{ reason: "too many connections", detail: "2 are open" }]);
+    t.match(lines, [{ reason: "too many connections", detail: /^2 are open/ }]);
     first.emit("close");
     t.ok(serving.admit(socketLike(), "link"));
     t.end();
@@ -96,7 +98,9 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       clock,
       idle: watchIdle(clock),
       replay: makeReplayBudget(),
+      limits: DEFAULT_LIMITS,
       maxActive: 0,
+      short: false,
     },
     books: {
       clock,
@@ -109,7 +113,13 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       log: makeAccessLog({ mode: "none", clock }),
     },
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
-    outside: makeOutside(clock, pools),
+    outside: makeOutside(clock, ALONE, pools),
+    mirrors: { tee: () => undefined },
+    faults: {
+      inject: () => t.fail("there are none"),
+      apply: () => undefined,
+      close: () => undefined,
+    },
   });
   const { createServer } = await import("node:net");
   const server = createServer({ allowHalfOpen: true }, (socket) => {

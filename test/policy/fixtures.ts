@@ -1,6 +1,7 @@
 /** Short ways to write the resources and requests that the tests of policy need. */
 import type { AuthorizationPolicySpec } from "../../src/resources/authorization-policy.ts";
 import type { Metadata, Resource } from "../../src/resources/envelope.ts";
+import type { GRPCRouteSpec } from "../../src/resources/grpc-route.ts";
 import type { HTTPRouteSpec } from "../../src/resources/http-route.ts";
 import type { MeshSpec } from "../../src/resources/mesh.ts";
 import type { PeerAuthenticationSpec } from "../../src/resources/peer-authentication.ts";
@@ -78,6 +79,19 @@ export function httpRoute(
   return {
     apiVersion: "gateway.networking.k8s.io/v1",
     kind: "HTTPRoute",
+    metadata: metadata(name, more),
+    spec,
+  };
+}
+
+export function grpcRoute(
+  name: string,
+  spec: GRPCRouteSpec,
+  more?: More,
+): Resource<GRPCRouteSpec> {
+  return {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "GRPCRoute",
     metadata: metadata(name, more),
     spec,
   };

@@ -1,5 +1,9 @@
 import t from "tap";
-import { applyEdits, compileEdits } from "../../src/policy/header-edits.ts";
+import {
+  applyEdits,
+  compileEdits,
+  inTurn,
+} from "../../src/policy/header-edits.ts";
 
 interface Pair {
   readonly name: string;
@@ -77,3 +81,47 @@ void t.test("the response's edits are told from the request's", (t) => {
   });
   t.end();
 });
+
+void t.test(
+  "edits that follow each other see what the earlier ones made",
+  (t) => {
+    const rule = compileEdits(
+      [
+        {
+          type: "RequestHeaderModifier",
+          requestHeaderModifier: {
+            set: [{ name: "x-a", value: "rule" }],
+            remove: ["x-b"],
+          },
+        },
+      ],
+      "request",
+    );
+    const backend = compileEdits(
+      [
+        {
+          type: "RequestHeaderModifier",
+          requestHeaderModifier: {
+            add: [{ name: "x-b", value: "backend" }],
+            remove: ["x-a"],
+          },
+        },
+      ],
+      "request",
+    );
+    const make = (
+      name: string,
+      value: string,
+    ): { name: string; value: string } => ({ name, value });
+    const both = inTurn(rule, backend);
+    t.ok(both);
+    if (both !== undefined)
+      t.strictSame(applyEdits([make("x-b", "caller")], both, make), [
+        make("x-b", "backend"),
+      ]);
+    t.equal(inTurn(undefined, backend), backend);
+    t.equal(inTurn(rule, undefined), rule);
+    t.equal(inTurn(undefined, undefined), undefined);
+    t.end();
+  },
+);

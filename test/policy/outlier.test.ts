@@ -143,10 +143,38 @@ void t.test("an endpoint starts anew when it comes back", (t) => {
   times(5, outlier, "a", "failure", 0);
   times(50, outlier, "a", "failure", 500);
   t.equal(outlier.ledger.length, 1, "what it answers while out does not count");
+  outlier.record("a", "success", 1000);
   times(4, outlier, "a", "failure", 1000);
   t.equal(outlier.until("a"), 1000);
   t.end();
 });
+
+void t.test(
+  "an endpoint that comes back is on probation until something succeeds there",
+  (t) => {
+    const outlier = detector(FOUR);
+    times(5, outlier, "a", "failure", 0);
+    t.equal(outlier.onProbation("a"), true);
+    t.equal(outlier.onProbation("b"), false);
+    const version = outlier.version;
+    outlier.record("a", "none", 1000);
+    t.equal(outlier.onProbation("a"), true, "a cancelled probe says nothing");
+    t.match(outlier.record("a", "failure", 1000), {
+      reason: "probe",
+      evidence: "the first request after its ejection failed",
+      until: 3000,
+      times: 2,
+    });
+    outlier.record("a", "success", 2000);
+    t.equal(outlier.onProbation("a"), true, "it is out, and not heard");
+    outlier.record("a", "success", 3000);
+    t.equal(outlier.onProbation("a"), false);
+    t.ok(outlier.version > version + 1, "pickers look again");
+    times(4, outlier, "a", "failure", 3000);
+    t.equal(outlier.ledger.length, 2);
+    t.end();
+  },
+);
 
 /** Endpoints, maxEjectionPercent, how many of them can be out at once. */
 const CAPS: readonly [hosts: number, percent: number, ejectable: number][] = [

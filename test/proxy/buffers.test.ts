@@ -49,6 +49,7 @@ void t.test(
       const made: Idler = {
         movedAt: 0,
         idleLimit,
+        paced: () => undefined,
         idled() {
           told.push(name);
           watcher.leave(made);

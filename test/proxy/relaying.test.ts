@@ -74,41 +74,50 @@ void t.test("a body crosses whatever its framing", async (t) => {
   });
 });
 
-void t.test("the caller's going away ends the work upstream", async (t) => {
-  const seen: string[] = [];
-  let gone: (() => void) | undefined;
-  const ended = new Promise<void>((resolve) => (gone = resolve));
-  let arrived: (() => void) | undefined;
-  const reached = new Promise<void>((resolve) => (arrived = resolve));
-  await withPair(
-    {
-      app: () => (request, response) => {
-        seen.push(request.url ?? "");
-        response.on("close", () => gone?.());
-        arrived?.();
-      },
-    },
-    async (pair) => {
-      const socket = connect({
-        port: pair.caller.ports.outbound ?? 0,
-        host: "127.0.0.1",
-      });
-      socket.write("GET /slow HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
-      await reached;
-      socket.resetAndDestroy();
-      await ended;
-      t.same(seen, ["/slow"]);
-      t.equal(
-        await pair.metric(pair.caller, "wherry_active_requests", "outbound"),
-        0,
+void t.test(
+  "the caller's going away ends the work upstream, whether it resets or closes (law 4)",
+  async (t) => {
+    for (const leave of ["resetAndDestroy", "end"] as const) {
+      const seen: string[] = [];
+      let gone: (() => void) | undefined;
+      const ended = new Promise<void>((resolve) => (gone = resolve));
+      let arrived: (() => void) | undefined;
+      const reached = new Promise<void>((resolve) => (arrived = resolve));
+      await withPair(
+        {
+          app: () => (request, response) => {
+            seen.push(request.url ?? "");
+            response.on("close", () => gone?.());
+            arrived?.();
+          },
+        },
+        async (pair) => {
+          const socket = connect({
+            port: pair.caller.ports.outbound ?? 0,
+            host: "127.0.0.1",
+          });
+          socket.write("GET /slow HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
+          await reached;
+          socket[leave]();
+          await ended;
+          t.same(seen, ["/slow"], leave);
+          t.equal(
+            await pair.metric(
+              pair.caller,
+              "wherry_active_requests",
+              "outbound",
+            ),
+            0,
+          );
+          t.match(
+            pair.log.find(({ direction }) => direction === "outbound"),
+            { status: 0, reason: "CLIENT_CLOSED" },
+          );
+        },
       );
-      t.match(
-        pair.log.find(({ direction }) => direction === "outbound"),
-        { status: 0, reason: "CLIENT_CLOSED" },
-      );
-    },
-  );
-});
+    }
+  },
+);
 
 void t.test(
   "an answer that is cut off is cut off for the caller too, not made to look complete",

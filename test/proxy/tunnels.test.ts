@@ -289,22 +289,30 @@ void t.test("a call to the sidecar's own listener is a loop", async (t) => {
 });
 
 void t.test(
-  "what is neither HTTP nor captured is closed and counted",
+  "what is neither HTTP nor captured is refused or closed, and counted",
   async (t) => {
     await withPair({}, async (pair) => {
-      const socket = await dial(pair.caller.ports.outbound ?? 0);
-      socket.on("error", () => undefined);
-      socket.write("\u0000\u0001\u0002 garbage\r\n");
-      await closed(socket);
-      t.equal(
-        await pair.metric(
-          pair.caller,
-          "wherry_refusals_total",
-          "outbound",
-          "not HTTP",
-        ),
-        1,
-      );
+      for (const [octets, reason, answer] of [
+        ["\u0000\u0001\u0002 garbage\r\n", "BAD_REQUEST", /^HTTP\/1\.1 400 /],
+        ["\u0016\u0003\u0001\u0002\u0000", "not HTTP", /^$/],
+      ] as const) {
+        const socket = await dial(pair.caller.ports.outbound ?? 0);
+        let received = "";
+        socket.on("error", () => undefined);
+        socket.on("data", (chunk: Buffer) => (received += chunk.toString()));
+        socket.write(octets);
+        await closed(socket);
+        t.match(received, answer, reason);
+        t.equal(
+          await pair.metric(
+            pair.caller,
+            "wherry_refusals_total",
+            "outbound",
+            reason,
+          ),
+          1,
+        );
+      }
     });
   },
 );

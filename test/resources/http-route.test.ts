@@ -23,14 +23,6 @@ const path = (type: string, value: string, words?: RegExp): Case =>
       ? []
       : ([["spec.rules[0].matches[0].path.value", words]] as const)),
   );
-const requestFilter = (
-  requestHeaderModifier: object,
-  ...expected: Expected[]
-): Case =>
-  ruled(
-    { filters: [{ type: "RequestHeaderModifier", requestHeaderModifier }] },
-    ...expected,
-  );
 const parent = (ref: object, ...expected: Expected[]): Case => [
   `parent ${JSON.stringify(ref)}`,
   { parentRefs: [ref], rules: [{ backendRefs }] },
@@ -233,115 +225,6 @@ void t.test("path values (trap 7)", (t) => {
       "spec.rules[0].matches[0].path.type",
       /did you mean|not one of Exact, PathPrefix, RegularExpression/,
     ]),
-  ]);
-  t.end();
-});
-
-void t.test("filters", (t) => {
-  const at = "spec.rules[0].filters[0]";
-  const forbidden = [
-    "Host",
-    "content-length",
-    "Transfer-Encoding",
-    "connection",
-    "upgrade",
-    "te",
-    "x-wherry-destination",
-    "X-Forwarded-Client-Cert",
-  ];
-  runCases(t, HTTP_ROUTE, [
-    requestFilter({
-      set: [{ name: "x-canary", value: "1" }],
-      add: [{ name: "via", value: "a b" }],
-      remove: ["x-debug"],
-    }),
-    ruled({
-      filters: [
-        {
-          type: "ResponseHeaderModifier",
-          responseHeaderModifier: { remove: ["server"] },
-        },
-        {
-          type: "RequestHeaderModifier",
-          requestHeaderModifier: { remove: ["x"] },
-        },
-      ],
-    }),
-    ...forbidden.flatMap((name): Case[] => {
-      const words = /header filter/;
-      return [
-        requestFilter({ set: [{ name, value: "1" }] }, [
-          `${at}.requestHeaderModifier.set[0].name`,
-          words,
-        ]),
-        requestFilter({ remove: [name] }, [
-          `${at}.requestHeaderModifier.remove[0]`,
-          words,
-        ]),
-        ruled(
-          {
-            filters: [
-              {
-                type: "ResponseHeaderModifier",
-                responseHeaderModifier: { add: [{ name, value: "1" }] },
-              },
-            ],
-          },
-          [`${at}.responseHeaderModifier.add[0].name`, words],
-        ),
-      ];
-    }),
-    requestFilter({ set: [{ name: ":authority", value: "a" }] }, [
-      `${at}.requestHeaderModifier.set[0].name`,
-      /not a header name/,
-    ]),
-    requestFilter({ set: [{ name: "x", value: "a\r\nb: c" }] }, [
-      `${at}.requestHeaderModifier.set[0].value`,
-      /not a header value/,
-    ]),
-    requestFilter({ set: [{ name: "x", value: 1 }] }, [
-      `${at}.requestHeaderModifier.set[0].value`,
-      /put it in quotes/,
-    ]),
-    requestFilter({}, [`${at}.requestHeaderModifier`, /is empty/]),
-    requestFilter({ remove: ["X", "x"] }, [
-      `${at}.requestHeaderModifier.remove[1]`,
-      /"x" is there already/,
-    ]),
-    requestFilter({ remove: many(17, (i) => ({ i })).map((_, i) => `x${i}`) }, [
-      `${at}.requestHeaderModifier.remove`,
-      /has 17 entries, more than 16/,
-    ]),
-    ruled({ filters: [{ type: "ResponseHeaderModifier" }] }, [
-      `${at}.responseHeaderModifier`,
-      /is required where type is ResponseHeaderModifier/,
-    ]),
-    ruled(
-      {
-        filters: [
-          {
-            type: "ResponseHeaderModifier",
-            requestHeaderModifier: { remove: ["x"] },
-            responseHeaderModifier: { remove: ["x"] },
-          },
-        ],
-      },
-      [`${at}.requestHeaderModifier`, /does not go with type Response/],
-    ),
-    ruled(
-      {
-        filters: many(2, () => ({
-          type: "RequestHeaderModifier",
-          requestHeaderModifier: { remove: ["x"] },
-        })),
-      },
-      ["spec.rules[0].filters[1].type", /is there already/],
-    ),
-    ruled(
-      { filters: [{ type: "URLRewrite", urlRewrite: {} }] },
-      [`${at}.urlRewrite`, /"urlRewrite" is not supported by this version/],
-      [`${at}.type`, /"URLRewrite" is not one of/],
-    ),
   ]);
   t.end();
 });

@@ -45,19 +45,18 @@ void t.test("targets", (t) => {
 
 void t.test("blocks", (t) => {
   runCases(t, TRAFFIC_POLICY, [
-    ...["PEAK_EWMA", "LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"].map((simple) =>
-      block({ loadBalancer: { simple } }),
-    ),
-    block({ loadBalancer: {} }, ["spec.loadBalancer.simple", /is required/]),
+    ...[
+      "PEAK_EWMA",
+      "LOAD_AWARE",
+      "LEAST_REQUEST",
+      "ROUND_ROBIN",
+      "RANDOM",
+    ].map((simple) => block({ loadBalancer: { simple } })),
     block({ loadBalancer: { simple: "LEAST_CONN" } }, [
       "spec.loadBalancer.simple",
       /not one of PEAK_EWMA/,
     ]),
-    block({ loadBalancer: { simple: "RANDOM", consistentHash: {} } }, [
-      "spec.loadBalancer.consistentHash",
-      /"consistentHash" is not supported by this version/,
-    ]),
-    ...["rateLimit", "healthCheck", "tls"].map((field) =>
+    ...["tls"].map((field) =>
       block({ [field]: {} }, [
         `spec.${field}`,
         /is not supported by this version; it would be ignored/,
@@ -147,7 +146,7 @@ void t.test("without a policy the defaults of the model are in force", (t) => {
   t.strictSame(trafficSettings(undefined), TRAFFIC_DEFAULTS);
   t.strictSame(trafficSettings({ targetRefs }), TRAFFIC_DEFAULTS);
   t.strictSame(TRAFFIC_DEFAULTS, {
-    loadBalancer: "PEAK_EWMA",
+    loadBalancer: { simple: "PEAK_EWMA" },
     connectionPool: {
       tcp: {
         maxConnections: 1024,
@@ -194,7 +193,7 @@ void t.test("what a block leaves out keeps its default", (t) => {
     outlierDetection: { successRate: { minimumRequests: 5 } },
     retryConstraint: { minRetryRate: { count: 1 } },
   });
-  t.equal(settings.loadBalancer, "RANDOM");
+  t.strictSame(settings.loadBalancer, { simple: "RANDOM" });
   t.equal(settings.connectionPool.http.idleTimeout, 90_000);
   t.equal(settings.connectionPool.http.http2MaxRequests, 1024);
   t.equal(settings.circuitBreaker.resetTimeout, 250);

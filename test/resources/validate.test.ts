@@ -36,8 +36,8 @@ const table: readonly (readonly [string, unknown, ...Expected[]])[] = [
   ],
   [
     "a kind of a later version",
-    { apiVersion: "gateway.networking.k8s.io/v1", kind: "GRPCRoute" },
-    ["kind", /"GRPCRoute" is not a kind of this version/],
+    { apiVersion: "gateway.networking.k8s.io/v1", kind: "TLSRoute" },
+    ["kind", /"TLSRoute" is not a kind of this version/],
   ],
   [
     "another apiVersion of a known kind",
@@ -226,11 +226,11 @@ void t.test(
     const [problem] = problemsOf(
       resourceOf(HTTP_ROUTE, {
         parentRefs: [{ kind: "Service", name: "web" }],
-        rules: [{ backendRefs: [{ name: "web", port: 80, filters: [] }] }],
+        rules: [{ filters: [{ type: "CORS", extensionRef: {} }] }],
       }),
     );
-    t.equal(problem?.path, "spec.rules[0].backendRefs[0].filters");
-    t.match(problem?.message, /filters on a backend are not supported/);
+    t.equal(problem?.path, "spec.rules[0].filters[0].extensionRef");
+    t.match(problem?.message, /not supported by this version/);
     t.equal(problem?.at, "key");
     t.end();
   },

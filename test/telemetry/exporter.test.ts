@@ -1,42 +1,9 @@
 /** Spans as a collector gets them: OTLP in protobuf over HTTP, with the ids that travelled with the request. */
-import { once } from "node:events";
-import { createServer, type IncomingHttpHeaders } from "node:http";
-import type { AddressInfo } from "node:net";
-import t, { type Test } from "tap";
+import t from "tap";
 import { silentLogger } from "../../src/core/log.ts";
-import { readExport, type ReceivedSpan } from "../../src/demo/otlp.ts";
 import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
-
-interface Collector {
-  readonly endpoint: string;
-  readonly spans: ReceivedSpan[];
-  readonly paths: string[];
-  readonly headers: IncomingHttpHeaders[];
-}
-
-async function collector(t: Test): Promise<Collector> {
-  const spans: ReceivedSpan[] = [];
-  const paths: string[] = [];
-  const headers: IncomingHttpHeaders[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => void chunks.push(chunk));
-    request.on("end", () => {
-      paths.push(`${request.method ?? ""} ${request.url ?? ""}`);
-      headers.push(request.headers);
-      spans.push(...readExport(Buffer.concat(chunks)));
-      response.writeHead(200).end();
-    });
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.teardown(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return { endpoint: `http://127.0.0.1:${port}`, spans, paths, headers };
-}
+import { startCollector } from "../harness/collector.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const START = Date.UTC(2026, 0, 1) + 0.25;
@@ -69,7 +36,7 @@ void t.test(
     // A sampler of the environment must not be asked again: what comes here was sampled.
     process.env["OTEL_TRACES_SAMPLER"] = "always_off";
     t.teardown(() => delete process.env["OTEL_TRACES_SAMPLER"]);
-    const { endpoint, spans, paths, headers } = await collector(t);
+    const { endpoint, spans, paths, headers } = await startCollector(t);
     const exporter = makeSpanExporter({
       endpoint: `${endpoint}/`,
       resource,

@@ -6,6 +6,7 @@ import {
   fieldValue,
   joinedValue,
   makeField,
+  mayOutlive,
 } from "../../src/wire/fields.ts";
 
 const { CONNECTION, FRAMING, MESH, NO_TRAILER, SENSITIVE, TRACE } = FieldClass;
@@ -45,6 +46,20 @@ const ROWS: readonly (readonly [string, number])[] = [
   ["cookie", SENSITIVE | NO_TRAILER],
   ["set-cookie", SENSITIVE | NO_TRAILER],
   ["x-api-key", SENSITIVE],
+  ["api-key", SENSITIVE],
+  ["apikey", SENSITIVE],
+  ["x-auth-token", SENSITIVE],
+  ["x-authorization", SENSITIVE],
+  ["x-amz-security-token", SENSITIVE],
+  ["x-csrf-token", SENSITIVE],
+  ["x-client-secret", SENSITIVE],
+  ["x-password", SENSITIVE],
+  ["x-session-id", SENSITIVE],
+  ["x-goog-iap-jwt-assertion", SENSITIVE],
+  ["x-hub-signature-256", SENSITIVE],
+  ["author", 0],
+  ["idempotency-key", 0],
+  ["user-agent", 0],
   ["x-forwarded-client-cert", MESH | NO_TRAILER],
   ["x-wherry-destination", MESH | NO_TRAILER],
   ["x-wherry-reason", MESH | NO_TRAILER],
@@ -119,3 +134,11 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("neither credentials nor queries outlive their request", (t) => {
+  t.equal(mayOutlive(classOf("accept"), "text/html"), true);
+  t.equal(mayOutlive(classOf("authorization"), "Bearer a"), false);
+  t.equal(mayOutlive(classOf("x-vault-token"), "a"), false);
+  t.equal(mayOutlive(classOf("referer"), "https://a/?access_token=b"), false);
+  t.end();
+});

@@ -16,6 +16,7 @@ import {
   sweepTokens,
   type ApiTokenSpec,
 } from "../tokens.ts";
+import { activeFaults } from "../faults.ts";
 import { CONTROL_PLANE_ACCOUNT } from "../own-credentials.ts";
 import { isFullAdmin, refusal } from "./access.ts";
 import { principalOf } from "./authentication.ts";
@@ -75,6 +76,10 @@ function addStatus(api: Api, options: ApiOptions): void {
             ({ namespace }) =>
               refusal(principal, "read", namespace) === undefined,
           ),
+        faults: (await activeFaults(options.store, clock.wall())).filter(
+          ({ namespace }) =>
+            refusal(principal, "read", namespace) === undefined,
+        ),
         statistics: push.statistics(),
       };
     },
@@ -244,6 +249,7 @@ function addStore(api: Api, options: ApiOptions): void {
 
 function addHealth(api: Api, options: ApiOptions): void {
   const config = { open: true };
+  const probed = { ...config, untraced: true };
   const schema = {
     tags: ["health"],
     querystring: NO_QUERY,
@@ -252,12 +258,12 @@ function addHealth(api: Api, options: ApiOptions): void {
   };
   api.get(
     "/livez",
-    { config, schema: { ...schema, operationId: "getLiveness" } },
+    { config: probed, schema: { ...schema, operationId: "getLiveness" } },
     () => ({ status: "ok" }),
   );
   api.get(
     "/readyz",
-    { config, schema: { ...schema, operationId: "getReadiness" } },
+    { config: probed, schema: { ...schema, operationId: "getReadiness" } },
     async () => {
       if (!options.isReady())
         throw new ApiError(

@@ -4,6 +4,7 @@ import type { Logger } from "../../core/log.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Store } from "../store/store.ts";
+import type { ApiTracing } from "../tracing.ts";
 import type { CheckInPlace } from "./admission.ts";
 
 export interface ApiOptions {
@@ -25,6 +26,8 @@ export interface ApiOptions {
   readonly acceptance: Acceptance;
   /** Refuses to answer as ready before this says so. */
   isReady(): boolean;
+  /** Absent: requests are not traced. */
+  readonly tracing?: ApiTracing;
 }
 
 /** Whether an operator has told the sidecars to take this store for their own. */

@@ -225,12 +225,26 @@ const SIDECAR = Type.Object(
   CLOSED,
 );
 
+/** A FaultInjection that acts now. */
+const FAULT = Type.Object(
+  {
+    namespace: Type.String(),
+    name: Type.String(),
+    targets: Type.Array(Type.String()),
+    /** "delay 2s 10 %, abort 503 1 %" */
+    what: Type.String(),
+    expiresAt: WALL,
+  },
+  CLOSED,
+);
+
 export const MESH_STATUS: TSchema = Type.Object(
   {
     now: WALL,
     trustDomain: Type.String(),
     store: STORE_BODY,
     sidecars: Type.Array(SIDECAR),
+    faults: Type.Array(FAULT),
     statistics: Type.Record(Type.String(), Type.Number()),
   },
   CLOSED,

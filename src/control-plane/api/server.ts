@@ -130,6 +130,7 @@ export async function buildApi(
   });
   addBodies(api);
   addErrors(api, options);
+  options.tracing?.addTo(api);
   addAuthentication(api, options.store, options.clock);
   addSafetyHeaders(api);
   addAudit(api, options);
@@ -304,7 +305,7 @@ function collectMethods(api: Api): Map<string, Set<string>> {
   return methods;
 }
 
-const METHODS = [
+export const METHODS = [
   "GET",
   "HEAD",
   "POST",

@@ -5,6 +5,11 @@ import {
   selects,
   type Resource,
 } from "../../resources/envelope.ts";
+import {
+  FAULT_INJECTION,
+  isFaultCaller,
+} from "../../resources/fault-injection.ts";
+import { GRPC_ROUTE } from "../../resources/grpc-route.ts";
 import { HTTP_ROUTE } from "../../resources/http-route.ts";
 import { isKind } from "../../resources/kind.ts";
 import { MESH } from "../../resources/mesh.ts";
@@ -27,7 +32,7 @@ export interface ScopeOf {
 /**
  * The resources that act on a workload of that namespace and labels, or on what it may call:
  * Mesh; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
- * and those beside a visible Service (producer); the TrafficPolicies of visible Services; the security policies of its namespace
+ * and those beside a visible Service (producer); the TrafficPolicies of visible Services, and the faults in its calls to them; the security policies of its namespace
  * and of the root namespace that select it or select nothing in particular.
  */
 export function scope(
@@ -90,7 +95,7 @@ function isInScope(
     return (visible.selectors.get(namespace) ?? []).some((selector) =>
       selects(selector, resource.metadata.labels),
     );
-  if (isKind(HTTP_ROUTE, resource))
+  if (isKind(HTTP_ROUTE, resource) || isKind(GRPC_ROUTE, resource))
     return (
       namespace === self.namespace ||
       besideVisible(
@@ -98,6 +103,11 @@ function isInScope(
           .filter((parent) => (parent.namespace ?? namespace) === namespace)
           .map((parent) => parent.name),
       )
+    );
+  if (isKind(FAULT_INJECTION, resource))
+    return (
+      isFaultCaller(resource.spec, self) &&
+      besideVisible(resource.spec.targetRefs.map((target) => target.name))
     );
   if (isKind(TRAFFIC_POLICY, resource))
     return (

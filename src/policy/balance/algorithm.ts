@@ -4,12 +4,37 @@
 export interface Load {
   /** Own requests under way. */
   inflight: number;
-  /** Milliseconds: peak-sensitive average of the latency, as of `updatedAt`. */
+  /** Milliseconds: peak-sensitive average of the latency, as of `updatedAt`; a guess where that is -Infinity. */
   latency: number;
   updatedAt: number;
   /** Standing of the smooth weighted round robin. */
   turn: number;
+  /** Between 0 and 1: how much of what it answered lately had failed, as of `judgedAt`. */
+  failing: number;
+  judgedAt: number;
+  /** Monotonic milliseconds until which it asked to be left alone (`Retry-After`). */
+  hotUntil: number;
+  /** What its own sidecar says of it, by the indices of `Report`. */
+  readonly report: Float64Array;
 }
+
+/** Where in `Load.report` what stands. */
+export const Report = {
+  /** Requests in flight there, from all callers. */
+  RIF: 0,
+  /** Milliseconds that a request takes there at that many. */
+  LATENCY: 1,
+  /** Most requests that it takes at once; 0 where it has no limit. */
+  LIMIT: 2,
+  /** Monotonic milliseconds when this was heard; -Infinity where nothing ever was. */
+  AT: 3,
+  /** Monotonic milliseconds of the newest latency in it. */
+  SAMPLED_AT: 4,
+  /** Own requests that were sent since `AT`. */
+  SENT: 5,
+} as const;
+
+const REPORT_FIELDS = 6;
 
 export interface Candidate {
   /** Above 0. */
@@ -20,6 +45,63 @@ export interface Candidate {
 export interface Algorithm {
   /** One of `candidates`, of which there is one at least. Must not allocate. */
   choose<C extends Candidate>(candidates: readonly C[], now: number): C;
+}
+
+/** Load of an endpoint that nobody knows yet. `turn` below 1: clients that start together do not all begin with the same endpoint. */
+export function newLoad(latency: number, turn: number, now: number): Load {
+  const report = new Float64Array(REPORT_FIELDS);
+  report[Report.AT] = Number.NEGATIVE_INFINITY;
+  return {
+    inflight: 0,
+    latency,
+    updatedAt: Number.NEGATIVE_INFINITY,
+    turn,
+    failing: 0,
+    judgedAt: now,
+    hotUntil: 0,
+    report,
+  };
+}
+
+/** Milliseconds: time constant with which failures are forgotten. */
+const FAILURE_TAU = 10_000;
+/** Weight of one outcome in the share of failures. */
+const FAILURE_ALPHA = 0.15;
+
+/** The share of failures as of now. */
+export function failingNow(load: Load, now: number): number {
+  return load.failing === 0
+    ? 0
+    : load.failing * Math.exp((load.judgedAt - now) / FAILURE_TAU);
+}
+
+/** Takes the outcome of an attempt into the share of failures. */
+export function recordOutcome(load: Load, failed: boolean, now: number): void {
+  // Where nothing has failed nothing is to be forgotten: the usual case costs a comparison.
+  if (!failed && load.failing === 0) return;
+  const before = failingNow(load, now);
+  const after = before + FAILURE_ALPHA * ((failed ? 1 : 0) - before);
+  load.failing = after < 1e-6 ? 0 : after;
+  load.judgedAt = now;
+}
+
+/** Share of picks that look at an endpoint whatever is thought of it: an estimate of which nobody makes use is never corrected. */
+const EXPLORATION = 0.01;
+/** An endpoint that has failed lately is no place to explore: that is what a share of failures that decays is for. */
+const NO_PLACE_TO_EXPLORE = 0.01;
+
+/** Now and then any candidate at all, if it is fit to be explored; undefined where the algorithm is to choose. */
+export function explored<C extends Candidate>(
+  candidates: readonly C[],
+  random: () => number,
+  now: number,
+): C | undefined {
+  if (random() >= EXPLORATION) return undefined;
+  const any = at(candidates, Math.floor(random() * candidates.length));
+  const { load } = any;
+  return load.hotUntil <= now && failingNow(load, now) < NO_PLACE_TO_EXPLORE
+    ? any
+    : undefined;
 }
 
 /** Two different candidates by chance, the cheaper of the two: Mitzenmacher's "power of two choices". */

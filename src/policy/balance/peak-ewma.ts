@@ -1,10 +1,12 @@
 /** Peak EWMA over two choices: the expected wait, from a latency average that takes bad news at once and good news slowly (Finagle, Linkerd). */
 import {
   cheaperOfTwo,
+  explored,
   type Algorithm,
   type Candidate,
   type Load,
 } from "./algorithm.ts";
+import { makeQuantile } from "./quantile.ts";
 
 /** Milliseconds: time constant of the average. */
 export const TAU = 10_000;
@@ -16,34 +18,33 @@ const MEDIAN_AGE = 1000;
 export function peakEwma(random: () => number): Algorithm {
   let median = Number.POSITIVE_INFINITY;
   let medianAt = Number.NEGATIVE_INFINITY;
-  let scratch = new Float64Array(16);
   // Made once: a closure for each pick would be garbage for each pick.
+  const quantile = makeQuantile(({ load }) => measured(load));
   const cost = ({ load, weight }: Candidate, now: number): number =>
     (estimate(load, median, now) * (load.inflight + 1)) / weight;
 
-  const look = (candidates: readonly Candidate[], now: number): void => {
-    medianAt = now;
-    if (scratch.length < candidates.length)
-      scratch = new Float64Array(candidates.length * 2);
-    let count = 0;
-    for (const { load } of candidates) {
-      scratch[count] = load.latency;
-      count += 1;
-    }
-    const sorted = scratch.subarray(0, count).sort();
-    // The lower one of an even number: of two endpoints the better is what the worse returns to.
-    median = sorted[Math.floor((count - 1) / 2)] ?? Number.POSITIVE_INFINITY;
-  };
-
   return {
     choose(candidates, now) {
-      if (now - medianAt >= MEDIAN_AGE) look(candidates, now);
-      return cheaperOfTwo(candidates, random, cost, now);
+      // As long as nothing is known, the first to answer is to be known at once.
+      if (now - medianAt >= MEDIAN_AGE || median === Number.POSITIVE_INFINITY) {
+        medianAt = now;
+        // The lower one of an even number: of two endpoints the better is what the worse returns to.
+        median = quantile(candidates, 0.5, now);
+      }
+      return (
+        explored(candidates, random, now) ??
+        cheaperOfTwo(candidates, random, cost, now)
+      );
     },
   };
 }
 
-/** The average as of now: an estimate worse than the median decays towards it, or an endpoint that gets no traffic would keep a bad one for ever. */
+/** NaN where nothing was ever measured. */
+export function measured({ latency, updatedAt }: Load): number {
+  return updatedAt === Number.NEGATIVE_INFINITY ? Number.NaN : latency;
+}
+
+/** The average as of now: an estimate worse than the median decays towards it, or an endpoint that gets no traffic would keep a bad one for ever. One that was never measured is taken for the median at most. */
 export function estimate(load: Load, median: number, now: number): number {
   if (load.latency <= median) return load.latency;
   const weight = Math.exp(-Math.max(0, now - load.updatedAt) / TAU);

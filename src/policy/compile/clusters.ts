@@ -20,7 +20,7 @@ import {
   workloadSettings,
   type WorkloadResource,
 } from "../../resources/workload.ts";
-import type { Cluster, Endpoint } from "../snapshot.ts";
+import type { Cluster, Endpoint, SelfDescription } from "../snapshot.ts";
 import { nameOf, type Sorted } from "./sort.ts";
 
 /** One port of one Service that callers here may use. */
@@ -47,10 +47,10 @@ export function namespaceOf(resource: ServiceResource): string {
   return resource.metadata.namespace ?? "";
 }
 
-/** The ports of all Services that are exported to `caller`, by cluster key. */
+/** The ports of all Services that are exported to the caller, by cluster key. */
 export function compileClusters(
   sorted: Sorted,
-  caller: string,
+  caller: SelfDescription,
   mesh: MeshSettings,
   previous: readonly Cluster[],
   warnings: string[],
@@ -61,10 +61,11 @@ export function compileClusters(
     sorted.workloads,
     (workload) => workload.metadata.namespace ?? "",
   );
+  const locality = localityOf(sorted, caller);
   const served = new Map<string, ServedPort>();
   for (const service of sorted.services) {
     const namespace = namespaceOf(service);
-    if (!isExportedTo(service.spec, namespace, caller)) continue;
+    if (!isExportedTo(service.spec, namespace, caller.namespace)) continue;
     const selected = (workloads.get(namespace) ?? []).filter(
       ({ metadata }) =>
         service.spec.selector !== undefined &&
@@ -81,7 +82,7 @@ export function compileClusters(
       );
       const endpoints = isExternal(service.spec)
         ? externalEndpoints(service, port)
-        : workloadEndpoints(selected, port, mesh);
+        : workloadEndpoints(selected, port, mesh, locality);
       const make = (clusterKey: string, of: readonly Endpoint[]): Cluster =>
         takeOver(known.get(clusterKey), {
           key: clusterKey,
@@ -123,6 +124,7 @@ function workloadEndpoints(
   workloads: readonly WorkloadResource[],
   port: ServicePort,
   mesh: MeshSettings,
+  locality: string,
 ): Endpoint[] {
   return workloads.flatMap((workload) => {
     const application = applicationPort(workload.spec, port);
@@ -145,10 +147,36 @@ function workloadEndpoints(
               }),
         weight: settings.weight,
         locality: settings.locality,
+        distance: distance(locality, settings.locality),
         ready: settings.ready,
       },
     ];
   });
+}
+
+/** Where the caller stands: as it was declared at its start, else as it was registered. */
+function localityOf(
+  sorted: Sorted,
+  { name, namespace, ...self }: SelfDescription,
+): string {
+  return (
+    self.locality ??
+    sorted.workloads.find(
+      ({ metadata }) =>
+        metadata.name === name && metadata.namespace === namespace,
+    )?.spec.locality ??
+    ""
+  );
+}
+
+/** 3 for another region, 2 for another zone, 1 for another subzone than one's own; what the caller does not say of itself is no difference. */
+function distance(own: string, other: string): number {
+  if (own === "") return 0;
+  const parts = other.split("/");
+  const differs = own
+    .split("/")
+    .findIndex((part, index) => part !== parts[index]);
+  return differs < 0 ? 0 : 3 - differs;
 }
 
 function externalEndpoints(
@@ -168,6 +196,7 @@ function externalEndpoints(
     identity: undefined,
     weight: 1,
     locality: "",
+    distance: 0,
     ready: true,
   }));
 }
@@ -254,6 +283,7 @@ function sameEndpoint(left: Endpoint, right: Endpoint): boolean {
     left.identity === right.identity &&
     left.weight === right.weight &&
     left.locality === right.locality &&
+    left.distance === right.distance &&
     left.ready === right.ready
   );
 }

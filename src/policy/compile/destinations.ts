@@ -2,6 +2,7 @@
 import { isExternal } from "../../resources/service.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
 import { externalKey, namespaceOf, type ServedPort } from "./clusters.ts";
+import type { FaultsOf } from "./faults.ts";
 import type { Route } from "./routes.ts";
 import { nameOf } from "./sort.ts";
 
@@ -19,6 +20,7 @@ const HTTP_PORT = 80;
 export function compileDestinations(
   served: Iterable<ServedPort>,
   route: (port: ServedPort, cluster: Cluster) => Route,
+  faultsOf: FaultsOf,
   caller: string,
   trustDomain: string,
   warnings: string[],
@@ -54,13 +56,13 @@ export function compileDestinations(
     const { service, port, cluster } = target;
     const { name } = service.metadata;
     const namespace = namespaceOf(service);
-    const destination = makeDestination(target, cluster, route);
+    const destination = makeDestination(target, cluster, route, faultsOf);
     all.push(destination);
     const full = `${name}.${namespace}`;
     for (const form of [full, `${full}.svc`, `${full}.svc.${trustDomain}`])
       lead(form, port.port, destination, nameOf(service));
     if (namespace === caller) bare.push({ name, port: port.port, destination });
-    addAddresses(target, destination, route, addresses);
+    addAddresses(target, destination, route, faultsOf, addresses);
   }
   for (const target of ordered) {
     if (!isExternal(target.service.spec)) continue;
@@ -69,7 +71,7 @@ export function compileDestinations(
       const destination =
         own === undefined
           ? all.find(({ key }) => key === target.cluster.key)
-          : makeDestination(target, own, route);
+          : makeDestination(target, own, route, faultsOf);
       if (destination === undefined) continue;
       if (own !== undefined) all.push(destination);
       lead(
@@ -105,12 +107,14 @@ function makeDestination(
   target: ServedPort,
   cluster: Cluster,
   route: (port: ServedPort, cluster: Cluster) => Route,
+  faultsOf: FaultsOf,
 ): Destination {
   return {
     key: cluster.key,
     service: cluster.service,
     port: target.port,
-    route: route(target, cluster),
+    ...route(target, cluster),
+    faults: faultsOf(target),
     cluster,
   };
 }
@@ -123,6 +127,7 @@ function addAddresses(
   target: ServedPort,
   destination: Destination,
   route: (port: ServedPort, cluster: Cluster) => Route,
+  faultsOf: FaultsOf,
   addresses: Map<string, Destination>,
 ): void {
   const { cluster, service, byEndpoint } = target;
@@ -133,7 +138,9 @@ function addAddresses(
     const own = byEndpoint.get(endpoint.key);
     addresses.set(
       key,
-      own === undefined ? destination : makeDestination(target, own, route),
+      own === undefined
+        ? destination
+        : makeDestination(target, own, route, faultsOf),
     );
   }
 }

@@ -15,6 +15,7 @@ import type {
   SelfDescription,
 } from "../snapshot.ts";
 import { clusterKey, namespaceOf } from "./clusters.ts";
+import { protectionOf, UNPROTECTED } from "./protection.ts";
 import type { Sorted } from "./sort.ts";
 
 export function compileInbound(
@@ -38,11 +39,13 @@ export function compileInbound(
     mesh.authorization.defaultAction,
   );
   const port = (
-    named: Omit<InboundPort, "mtls" | "authorize">,
+    named: Omit<InboundPort, "mtls" | "authorize" | "silent" | "explain">,
   ): InboundPort => ({
     ...named,
     mtls: authentication.port(named.targetPort),
     authorize: (facts) => authorizer.authorize(facts),
+    silent: () => authentication.silent(named.targetPort),
+    explain: (facts) => authorizer.explain(facts),
   });
 
   const declared = declaredPorts(sorted, self);
@@ -75,6 +78,11 @@ export function compileInbound(
           servicePort: servicePort.port,
           targetPort,
           appProtocol: appProtocolOf(servicePort),
+          protection: protectionOf(
+            sorted.trafficPolicies,
+            { name, namespace: self.namespace },
+            servicePort,
+          ),
         }),
       );
     }
@@ -88,6 +96,7 @@ export function compileInbound(
           servicePort: targetPort,
           targetPort,
           appProtocol: DEFAULT_APP_PROTOCOL,
+          protection: UNPROTECTED,
         }),
       );
 

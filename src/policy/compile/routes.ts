@@ -1,35 +1,51 @@
-/** HTTPRoutes → what each Service's port does with a request: the group of routes that applies, and where each match leads. */
-import { findPort, type ServicePort } from "../../resources/service.ts";
-import type {
-  BackendRef,
-  HTTPRouteResource,
-  HTTPRouteRule,
-  ParentRef,
+/** Routes → what each Service's port does with a request: the group of routes that applies, and where each match leads. */
+import type { Resource } from "../../resources/envelope.ts";
+import {
+  GRPC_ROUTE,
+  type GRPCRouteResource,
+} from "../../resources/grpc-route.ts";
+import {
+  HTTP_ROUTE,
+  type HTTPRouteResource,
+  type ParentRef,
 } from "../../resources/http-route.ts";
-import { DEFAULT_WEIGHT } from "../../resources/http-route.ts";
+import { isKind } from "../../resources/kind.ts";
 import type { MeshSettings } from "../../resources/mesh.ts";
-import { compileEdits } from "../header-edits.ts";
+import { findPort, type ServicePort } from "../../resources/service.ts";
+import { isPreflight } from "../cors.ts";
 import { compileRetry } from "../retry.ts";
 import {
   compileRouter,
   type RouteEntry,
   type RoutedRequest,
-  type RuleRef,
 } from "../router.ts";
-import type { Cluster, ForwardDecision, RouteDecision } from "../snapshot.ts";
+import type {
+  Cluster,
+  Destination,
+  ForwardDecision,
+  PassedOverRoute,
+  RouteDecision,
+  RouteKind,
+  RouteTrace,
+} from "../snapshot.ts";
 import { effectiveTimeouts } from "../timeout.ts";
+import { isOpaque, namespaceOf, type ServedPort } from "./clusters.ts";
+import { grpcEntries } from "./grpc-rules.ts";
 import {
-  clusterKey,
-  isOpaque,
-  namespaceOf,
-  type ServedPort,
-} from "./clusters.ts";
-import { createdAt, nameOf } from "./sort.ts";
+  hasCors,
+  httpEntries,
+  preflightEntries,
+  type RuleContext,
+} from "./rules.ts";
+import { nameOf } from "./sort.ts";
 
-export type Route = (request: RoutedRequest, random: number) => RouteDecision;
+/** What a port of a Service does with a request, and how it comes to that. */
+export type Route = Pick<Destination, "route" | "explain">;
+
+type RouteResource = HTTPRouteResource | GRPCRouteResource;
 
 interface Attached {
-  readonly route: HTTPRouteResource;
+  readonly route: RouteResource;
   readonly parent: ParentRef;
 }
 
@@ -37,13 +53,14 @@ const NO_ROUTE: RouteDecision = { kind: "refuse", code: "NO_ROUTE" };
 
 /** Indexes the routes once; the result gives the routing of one port. */
 export function routing(
-  routes: readonly HTTPRouteResource[],
+  routes: readonly RouteResource[],
   served: ReadonlyMap<string, ServedPort>,
   caller: string,
   mesh: MeshSettings,
   problems: string[],
   warnings: string[],
 ): (port: ServedPort, cluster: Cluster) => Route {
+  const context: RuleContext = { served, mesh, warnings };
   const attached = new Map<string, Attached[]>();
   for (const route of routes)
     for (const parent of route.spec.parentRefs) {
@@ -54,34 +71,148 @@ export function routing(
     }
 
   return (target, cluster) => {
+    const all = attached.get(nameOf(target.service)) ?? [];
+    const producer = namespaceOf(target.service);
     const group = groupFor(
-      (attached.get(nameOf(target.service)) ?? []).filter(({ parent }) =>
+      all.filter(({ parent }) =>
         binds(parent, target.service.spec, target.port),
       ),
-      namespaceOf(target.service),
+      producer,
       caller,
     );
-    if (group.length === 0) return implicitRoute(cluster, mesh);
+    const others = (
+      acting: readonly RouteResource[],
+      why?: string,
+    ): PassedOverRoute[] =>
+      [...new Set(all.map(({ route }) => route))]
+        .filter((route) => !acting.includes(route))
+        .map((route) => ({
+          kind: kindOf(route),
+          route: nameOf(route),
+          why: group.includes(route)
+            ? (why ?? "a GRPCRoute has the port, and a port takes one kind")
+            : notInGroup(route, group, producer, caller),
+        }));
+    if (group.length === 0) return implicitRoute(cluster, mesh, others([]));
     if (isOpaque(target.port)) {
       for (const route of group)
         warnings.push(
-          `HTTPRoute ${nameOf(route)} does nothing on ${cluster.key}: its appProtocol is ${cluster.appProtocol}`,
+          `${titleOf(route)} does nothing on ${cluster.key}: its appProtocol is ${cluster.appProtocol}`,
         );
-      return implicitRoute(cluster, mesh);
+      const why = `no route acts on appProtocol ${cluster.appProtocol}`;
+      return implicitRoute(cluster, mesh, others([], why));
     }
-    const entries = group.flatMap((route) =>
-      entriesOf(route, served, mesh, warnings),
-    );
+    const grpc = group.filter((route) => isKind(GRPC_ROUTE, route));
+    const http = group.filter((route) => isKind(HTTP_ROUTE, route));
+    const { entries, preflights } = entriesOf(grpc, http, cluster, context);
     try {
-      const router = compileRouter(entries);
-      return (request, random) => router.route(request, random) ?? NO_ROUTE;
+      return grpc.length > 0
+        ? route("GRPCRoute", entries, preflights, others(grpc))
+        : route("HTTPRoute", entries, preflights, others(http));
     } catch (error) {
       problems.push(
-        `${group.map((route) => `HTTPRoute ${nameOf(route)}`).join(", ")}: ${error instanceof Error ? error.message : String(error)}`,
+        `${group.map(titleOf).join(", ")}: ${error instanceof Error ? error.message : String(error)}`,
       );
-      return () => NO_ROUTE;
+      return implicitRoute(cluster, mesh, []);
     }
   };
+}
+
+interface Entries {
+  readonly entries: readonly RouteEntry<RouteDecision>[];
+  readonly preflights: ReturnType<typeof preflightEntries>;
+}
+
+/** A port takes one kind of route, GRPCRoute before HTTPRoute whatever their age (trap 9). */
+function entriesOf(
+  grpc: readonly GRPCRouteResource[],
+  http: readonly HTTPRouteResource[],
+  cluster: Cluster,
+  context: RuleContext,
+): Entries {
+  const [winner] = grpc;
+  if (winner === undefined)
+    return {
+      entries: http.flatMap((route) => httpEntries(route, context)),
+      preflights: http.some(hasCors) ? http.flatMap(preflightEntries) : [],
+    };
+  for (const loser of http)
+    context.warnings.push(
+      `${titleOf(loser)} is not in force on ${cluster.key}: ${titleOf(winner)} has the port, and a port takes one kind of route`,
+    );
+  return { entries: grpcEntries(grpc, context), preflights: [] };
+}
+
+function route(
+  kind: RouteKind,
+  entries: readonly RouteEntry<RouteDecision>[],
+  preflights: Entries["preflights"],
+  passedOver: readonly PassedOverRoute[],
+): Route {
+  const router = compileRouter(entries);
+  const explain = (request: RoutedRequest): RouteTrace => {
+    const { considered, targets } = router.explain(request);
+    return { kind, considered, passedOver, shares: sharesOf(targets) };
+  };
+  if (preflights.length === 0)
+    return {
+      route: (request, random) => router.route(request, random) ?? NO_ROUTE,
+      explain,
+    };
+  const asked = compileRouter(
+    preflights.map((entry) => ({
+      ...entry,
+      targets: entry.targets.map(({ weight, to }) => ({
+        weight,
+        to:
+          to === undefined
+            ? undefined
+            : { kind: "preflight" as const, cors: to, rule: entry.ref },
+      })),
+    })),
+  );
+  return {
+    route(request, random) {
+      if (isPreflight(request)) {
+        const found = asked.route(announced(request), 0);
+        if (found !== undefined) return found;
+      }
+      return router.route(request, random) ?? NO_ROUTE;
+    },
+    explain(request) {
+      if (!isPreflight(request)) return explain(request);
+      const call = announced(request);
+      const decision = asked.route(call, 0);
+      if (decision === undefined) return explain(request);
+      const { considered } = asked.explain(call);
+      return { kind, considered, passedOver, shares: [{ share: 1, decision }] };
+    },
+  };
+}
+
+/** Which rule would take the call that the browser has in mind? */
+function announced(request: RoutedRequest): RoutedRequest {
+  return {
+    ...request,
+    method: request.header("access-control-request-method") ?? "",
+  };
+}
+
+function sharesOf(
+  targets: RouteEntry<RouteDecision>["targets"],
+): RouteTrace["shares"] {
+  const total = targets.reduce((sum, { weight }) => sum + weight, 0);
+  return targets
+    .filter(({ weight }) => weight > 0)
+    .map(({ weight, to }) => ({ share: weight / total, decision: to }));
+}
+
+function kindOf(route: RouteResource): RouteKind {
+  return isKind(GRPC_ROUTE, route) ? "GRPCRoute" : "HTTPRoute";
+}
+
+function titleOf(route: Resource): string {
+  return `${route.kind} ${nameOf(route)}`;
 }
 
 /** `port` binds one port, `sectionName` one by name, neither: all (trap 9). */
@@ -102,8 +233,8 @@ function groupFor(
   attached: readonly Attached[],
   producer: string,
   caller: string,
-): HTTPRouteResource[] {
-  const from = (namespace: string): HTTPRouteResource[] => [
+): RouteResource[] {
+  const from = (namespace: string): RouteResource[] => [
     ...new Set(
       attached
         .map(({ route }) => route)
@@ -114,92 +245,41 @@ function groupFor(
   return consumers.length > 0 ? consumers : from(producer);
 }
 
-function implicitRoute(cluster: Cluster, mesh: MeshSettings): Route {
+/** Why a route that names the Service is not among those that act on its port. */
+function notInGroup(
+  { metadata: { namespace = "" } }: RouteResource,
+  group: readonly RouteResource[],
+  producer: string,
+  caller: string,
+): string {
+  if (namespace !== producer && namespace !== caller)
+    return `it is of namespace ${namespace}: only routes of the caller's namespace and of the Service's act`;
+  const consumers = group.some(
+    ({ metadata }) => metadata.namespace !== producer,
+  );
+  return consumers && namespace === producer
+    ? `routes of the caller's namespace ${caller} act in its place`
+    : "it names another port";
+}
+
+function implicitRoute(
+  cluster: Cluster,
+  mesh: MeshSettings,
+  passedOver: readonly PassedOverRoute[],
+): Route {
   const decision: ForwardDecision = {
     kind: "forward",
     rule: { route: "", rule: 0, match: 0 },
     cluster,
     requestFilters: undefined,
     responseFilters: undefined,
+    extras: undefined,
     timeouts: effectiveTimeouts(undefined, mesh.defaults.timeouts),
     retry: compileRetry(undefined, mesh.defaults.retry),
   };
-  return () => decision;
-}
-
-/** Each match of each rule by itself, for each sorts by itself (trap 8). */
-function entriesOf(
-  route: HTTPRouteResource,
-  served: ReadonlyMap<string, ServedPort>,
-  mesh: MeshSettings,
-  warnings: string[],
-): RouteEntry<RouteDecision>[] {
-  const name = nameOf(route);
-  const age = createdAt(route);
-  return route.spec.rules.flatMap((rule, ruleIndex) => {
-    const shared = {
-      requestFilters: compileEdits(rule.filters, "request"),
-      responseFilters: compileEdits(rule.filters, "response"),
-      timeouts: effectiveTimeouts(rule.timeouts, mesh.defaults.timeouts),
-      retry: compileRetry(rule.retry, mesh.defaults.retry),
-    };
-    const shares = sharesOf(
-      rule,
-      route,
-      served,
-      `${name} rule ${ruleIndex}`,
-      warnings,
-    );
-    return (rule.matches ?? [{}]).map((match, matchIndex) => {
-      const ref: RuleRef = { route: name, rule: ruleIndex, match: matchIndex };
-      return {
-        ref,
-        createdAt: age,
-        match,
-        targets: shares.map(({ weight, cluster }) => ({
-          weight,
-          to:
-            cluster === undefined
-              ? { kind: "refuse", code: "BACKEND_INVALID", rule: ref }
-              : { kind: "forward", rule: ref, cluster, ...shared },
-        })),
-      };
-    });
-  });
-}
-
-interface Share {
-  readonly weight: number;
-  /** Undefined: this share of the requests is answered with 500 (trap 10). */
-  readonly cluster: Cluster | undefined;
-}
-
-function sharesOf(
-  rule: HTTPRouteRule,
-  route: HTTPRouteResource,
-  served: ReadonlyMap<string, ServedPort>,
-  where: string,
-  warnings: string[],
-): Share[] {
-  const shares = (rule.backendRefs ?? []).map((ref) => {
-    const key = backendKey(ref, route);
-    const cluster = served.get(key)?.cluster;
-    if (cluster === undefined)
-      warnings.push(
-        `HTTPRoute ${where}: no Service here has the backend ${key}; its share is answered with 500`,
-      );
-    return { weight: ref.weight ?? DEFAULT_WEIGHT, cluster };
-  });
-  // Neither "no backend" nor "none with a weight" leaves anywhere to go: Gateway API wants 500.
-  return shares.some(({ weight }) => weight > 0)
-    ? shares
-    : [{ weight: 1, cluster: undefined }];
-}
-
-function backendKey(ref: BackendRef, route: HTTPRouteResource): string {
-  return clusterKey(
-    ref.name,
-    ref.namespace ?? route.metadata.namespace ?? "",
-    ref.port,
-  );
+  const shares = [{ share: 1, decision }];
+  return {
+    route: () => decision,
+    explain: () => ({ kind: undefined, considered: [], passedOver, shares }),
+  };
 }

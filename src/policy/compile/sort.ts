@@ -11,6 +11,14 @@ import {
   type Resource,
 } from "../../resources/envelope.ts";
 import {
+  FAULT_INJECTION,
+  type FaultInjectionResource,
+} from "../../resources/fault-injection.ts";
+import {
+  GRPC_ROUTE,
+  type GRPCRouteResource,
+} from "../../resources/grpc-route.ts";
+import {
   HTTP_ROUTE,
   type HTTPRouteResource,
 } from "../../resources/http-route.ts";
@@ -34,7 +42,9 @@ export interface Sorted {
   readonly services: readonly ServiceResource[];
   readonly workloads: readonly WorkloadResource[];
   readonly routes: readonly HTTPRouteResource[];
+  readonly grpcRoutes: readonly GRPCRouteResource[];
   readonly trafficPolicies: readonly TrafficPolicyResource[];
+  readonly faults: readonly FaultInjectionResource[];
   readonly authorizationPolicies: readonly AuthorizationPolicyResource[];
   readonly peerAuthentications: readonly PeerAuthenticationResource[];
 }
@@ -48,7 +58,9 @@ export function sortResources(
   const services: ServiceResource[] = [];
   const workloads: WorkloadResource[] = [];
   const routes: HTTPRouteResource[] = [];
+  const grpcRoutes: GRPCRouteResource[] = [];
   const trafficPolicies: TrafficPolicyResource[] = [];
+  const faults: FaultInjectionResource[] = [];
   const authorizationPolicies: AuthorizationPolicyResource[] = [];
   const peerAuthentications: PeerAuthenticationResource[] = [];
 
@@ -69,7 +81,9 @@ export function sortResources(
     else if (isKind(SERVICE, resource)) services.push(resource);
     else if (isKind(WORKLOAD, resource)) workloads.push(resource);
     else if (isKind(HTTP_ROUTE, resource)) routes.push(resource);
+    else if (isKind(GRPC_ROUTE, resource)) grpcRoutes.push(resource);
     else if (isKind(TRAFFIC_POLICY, resource)) trafficPolicies.push(resource);
+    else if (isKind(FAULT_INJECTION, resource)) faults.push(resource);
     else if (isKind(AUTHORIZATION_POLICY, resource))
       authorizationPolicies.push(resource);
     else if (isKind(PEER_AUTHENTICATION, resource))
@@ -81,7 +95,9 @@ export function sortResources(
     services: services.sort(byAge),
     workloads: workloads.sort(byAge),
     routes: routes.sort(byAge),
+    grpcRoutes: grpcRoutes.sort(byAge),
     trafficPolicies: trafficPolicies.sort(byAge),
+    faults: faults.sort(byAge),
     authorizationPolicies: authorizationPolicies.sort(byAge),
     peerAuthentications: peerAuthentications.sort(byAge),
   };

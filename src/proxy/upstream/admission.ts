@@ -9,22 +9,56 @@ export interface Entrant {
   admitted(): void;
 }
 
+/**
+ * HTTP/2 and gRPC count requests to the service (`http2MaxRequests`); HTTP/1.1 and TCP count requests and connections to one
+ * endpoint as well (`maxConnections`; over the link those are streams), and HTTP/1.1 waits in a queue of `http1MaxPendingRequests`.
+ */
+export interface Admission {
+  /** Requests under way, and those that wait. */
+  readonly active: number;
+  readonly pending: number;
+  configure(cluster: Cluster): void;
+  /**
+   * Starts now, or when another ends, or never: then it returns the error. A request that has started is given back by `leave`.
+   * The result takes a waiting request out of the queue; undefined where it has started.
+   */
+  enter(endpoint: string, entrant: Entrant): Cancel | MeshError | undefined;
+  leave(endpoint: string): void;
+  /** The cluster is no more: those who are in still leave. */
+  close(): void;
+}
+
+export interface AdmissionLimits {
+  readonly requests: number;
+  readonly perEndpoint: number;
+  readonly pending: number;
+}
+
+export function limitsOf(cluster: Cluster | undefined): AdmissionLimits {
+  if (cluster === undefined)
+    return { requests: Infinity, perEndpoint: Infinity, pending: 0 };
+  const { tcp, http } = cluster.settings.connectionPool;
+  const kind = cluster.appProtocol;
+  const multiplexed = kind === "http2" || kind === "grpc";
+  const opaque = kind === "tcp" || kind === "tls";
+  return {
+    requests: opaque ? Infinity : http.http2MaxRequests,
+    perEndpoint: multiplexed ? Infinity : tcp.maxConnections,
+    pending: kind === "http" ? http.http1MaxPendingRequests : 0,
+  };
+}
+
 /** Requests to one endpoint. */
 interface Place {
   active: number;
   readonly queue: Entrant[];
 }
 
-/**
- * HTTP/2 and gRPC count requests to the service (`http2MaxRequests`); HTTP/1.1 and TCP count requests and connections to one
- * endpoint as well (`maxConnections`; over the link those are streams), and HTTP/1.1 waits in a queue of `http1MaxPendingRequests`.
- */
-export class Admission {
+/** Of a worker that is alone. */
+export class OwnAdmission implements Admission {
   #active = 0;
   #pending = 0;
-  #maxRequests = Infinity;
-  #maxPerEndpoint = Infinity;
-  #maxPending = 0;
+  #limits = limitsOf(undefined);
   readonly #places = new Map<string, Place>();
 
   get active(): number {
@@ -35,35 +69,23 @@ export class Admission {
   }
 
   configure(cluster: Cluster): void {
-    const { tcp, http } = cluster.settings.connectionPool;
-    const kind = cluster.appProtocol;
-    const multiplexed = kind === "http2" || kind === "grpc";
-    const opaque = kind === "tcp" || kind === "tls";
-    this.#maxRequests = opaque ? Infinity : http.http2MaxRequests;
-    this.#maxPerEndpoint = multiplexed ? Infinity : tcp.maxConnections;
-    this.#maxPending = kind === "http" ? http.http1MaxPendingRequests : 0;
+    this.#limits = limitsOf(cluster);
   }
 
-  /**
-   * Starts now, or when another ends, or never: then it returns the error. A request that has started is given back by `leave`.
-   * The result takes a waiting request out of the queue; undefined where it has started.
-   */
   enter(endpoint: string, entrant: Entrant): Cancel | MeshError | undefined {
-    if (this.#active >= this.#maxRequests)
-      return overflow(`${this.#active} requests are under way`);
+    const { requests, perEndpoint, pending } = this.#limits;
+    if (this.#active >= requests) return serviceOverflow(this.#active);
     let place = this.#places.get(endpoint);
     if (place === undefined) {
       place = { active: 0, queue: [] };
       this.#places.set(endpoint, place);
     }
-    if (place.active < this.#maxPerEndpoint) {
+    if (place.active < perEndpoint) {
       this.#begin(place, entrant);
       return undefined;
     }
-    if (this.#pending >= this.#maxPending)
-      return overflow(
-        `${place.active} requests to ${endpoint} are under way and ${this.#pending} wait`,
-      );
+    if (this.#pending >= pending)
+      return placeOverflow(place.active, endpoint, this.#pending);
     const { queue } = place;
     queue.push(entrant);
     this.#pending += 1;
@@ -87,11 +109,29 @@ export class Admission {
     } else if (place.active === 0) this.#places.delete(endpoint);
   }
 
+  close(): void {
+    // Nothing is held that others need.
+  }
+
   #begin(place: Place, entrant: Entrant): void {
     this.#active += 1;
     place.active += 1;
     entrant.admitted();
   }
+}
+
+export function serviceOverflow(active: number): MeshError {
+  return overflow(`${active} requests are under way`);
+}
+
+export function placeOverflow(
+  active: number,
+  endpoint: string,
+  pending: number,
+): MeshError {
+  return overflow(
+    `${active} requests to ${endpoint} are under way and ${pending} wait`,
+  );
 }
 
 function overflow(detail: string): MeshError {

@@ -1,33 +1,42 @@
 /** The local application: its pools on loopback, in HTTP/1.1, HTTP/2 or bytes as its port is declared. */
 import type { Clock } from "../../core/clock.ts";
+import type { Commons } from "../../core/commons.ts";
 import { MeshError } from "../../core/errors.ts";
-import type { ReadRequest } from "../../policy/path.ts";
-import {
-  isRepeatable,
-  retryBudget,
-  type RetryPolicy,
-} from "../../policy/retry.ts";
+import type { Protection } from "../../policy/compile/protection.ts";
+import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
+import { isRepeatable, type RetryPolicy } from "../../policy/retry.ts";
 import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
+import { fieldValue } from "../../wire/fields.ts";
+import { ATTEMPT } from "../heads.ts";
+import type { LoadReports, RequestLoad } from "../load-reports.ts";
 import type { Way } from "../way.ts";
 import { DirectWay } from "./direct-way.ts";
 import { plainProtocolOf, poolSettingsOf } from "./endpoints.ts";
+import type { Entry, Gate, Gates } from "./gate.ts";
+import type { Pool } from "./pool.ts";
 import type { Pools } from "./pools.ts";
+import { budgetOf } from "./shared-budget.ts";
 
 export interface Application {
+  /** `left`: milliseconds above 0 that the caller's sidecar has left for it; undefined: no limit. */
   http(
     snapshot: Snapshot,
     port: InboundPort,
     read: Extract<ReadRequest, { ok: true }>,
     stream: ServerStream,
+    left: number | undefined,
   ): Way;
   tunnel(port: InboundPort, stream: ServerStream): Way;
 }
 
 export interface ApplicationOptions {
   readonly clock: Clock;
+  readonly commons: Commons;
   readonly pools: Pools;
+  readonly loads: LoadReports;
+  readonly gates: Gates;
   /** Where the application listens: "127.0.0.1", unless it binds another address alone. */
   readonly address: string;
 }
@@ -43,20 +52,49 @@ const RETRY: RetryPolicy = {
   backoff: { minimum: 0, base: 0, max: 0 },
 };
 
+type Protocol = "http/1.1" | "h2" | "tcp";
+
+interface KnownPool {
+  readonly pool: Pool;
+  readonly protocol: Protocol;
+  readonly generation: number;
+}
+
 const SETTINGS = poolSettingsOf(TRAFFIC_DEFAULTS);
 
 export function makeApplication(options: ApplicationOptions): Application {
-  const { clock, pools, address } = options;
-  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
+  const { clock, pools, loads, gates, address } = options;
+  const budget = budgetOf(
+    options.commons,
+    "application",
+    TRAFFIC_DEFAULTS.retryConstraint,
+  );
+  // Found by the port's number: a key put together of texts for each request costs more than the rest of the way.
+  const known = new Map<number, KnownPool>();
+  const poolOf = (port: number, protocol: Protocol): Pool => {
+    const found = known.get(port);
+    if (found?.protocol === protocol && found.generation === pools.generation)
+      return found.pool;
+    const pool = pools.find(
+      { kind: "plain", address, port, protocol },
+      SETTINGS,
+    );
+    known.set(port, { pool, protocol, generation: pools.generation });
+    return pool;
+  };
   const way = (
     port: InboundPort,
     stream: ServerStream,
     rest: {
-      readonly protocol: "http/1.1" | "h2" | "tcp";
+      readonly protocol: Protocol;
       readonly path: string;
       readonly target: string;
       readonly streamIdle: number;
       readonly repeatable: boolean;
+      readonly left: number | undefined;
+      readonly load: RequestLoad | undefined;
+      readonly gate: Gate | undefined;
+      readonly entry: Entry | undefined;
     },
   ): Way =>
     new DirectWay({
@@ -65,32 +103,42 @@ export function makeApplication(options: ApplicationOptions): Application {
       path: rest.path,
       target: rest.target,
       authority: stream.head.authority,
-      pool: pools.find(
-        {
-          kind: "plain",
-          address,
-          port: port.targetPort,
-          protocol: rest.protocol,
-        },
-        SETTINGS,
-      ),
+      pool: poolOf(port.targetPort, rest.protocol),
       address: `${address}:${port.targetPort}`,
       streamIdle: rest.streamIdle,
       retry: RETRY,
       budget,
       repeatable: rest.repeatable,
+      load: rest.load,
+      gate: rest.gate,
+      entry: rest.entry,
       inside: stream.connection.peer !== undefined,
+      callee: true,
+      left: rest.left,
       connectError: unreachable,
     });
   return {
-    http: (snapshot, port, { facts, target }, stream) =>
-      way(port, stream, {
+    http(snapshot, port, { facts, target }, stream, left) {
+      const { protection } = port;
+      const { mode } = protection.concurrency;
+      return way(port, stream, {
         protocol: httpProtocolOf(port),
         path: facts.path,
         target,
         streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
         repeatable: isRepeatable(facts),
-      }),
+        left,
+        load: loads.of(port.targetPort, stream),
+        gate:
+          mode === "OFF"
+            ? undefined
+            : gates.of(port.targetPort, protection.concurrency),
+        entry:
+          mode === "ENFORCE"
+            ? entryOf(protection, facts, stream, clock, left)
+            : undefined,
+      });
+    },
     tunnel: (port, stream) =>
       way(port, stream, {
         protocol: "tcp",
@@ -98,7 +146,28 @@ export function makeApplication(options: ApplicationOptions): Application {
         target: "",
         streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
         repeatable: false,
+        left: undefined,
+        load: undefined,
+        gate: undefined,
+        entry: undefined,
       }),
+  };
+}
+
+function entryOf(
+  { priority, concurrencyPolicy }: Protection,
+  facts: RequestFacts,
+  { head, connection }: ServerStream,
+  clock: Clock,
+  left: number | undefined,
+): Entry {
+  return {
+    policy: concurrencyPolicy,
+    priority: priority?.(connection.peer, facts, clock.wall()),
+    // Of a peer's sidecar, for what applications say of it is removed there; a stranger who says so is refused the sooner.
+    retry: fieldValue(head.fields, ATTEMPT) !== undefined,
+    inside: connection.peer !== undefined,
+    left,
   };
 }
 

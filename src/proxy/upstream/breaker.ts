@@ -64,7 +64,44 @@ function ignore(): void {
   // opossum has counted it; nobody waits for the promise.
 }
 
-type Opossum = CircuitBreaker<[boolean], void>;
+export type Opossum = CircuitBreaker<[boolean], void>;
+
+/** opossum as both kinds of breaker have it; where `halfOpen`, as it is when its reset time has passed. */
+export function makeCircuit(
+  settings: Settings<number>,
+  rotation: Rotation,
+  halfOpen = false,
+): Opossum {
+  return new CircuitBreaker(outcome, {
+    timeout: false,
+    errorThresholdPercentage: settings.errorThresholdPercent,
+    volumeThreshold: settings.volumeThreshold,
+    rollingCountTimeout: settings.window,
+    rollingCountBuckets: Math.max(1, Math.round(settings.window / BUCKET)),
+    rollingPercentilesEnabled: false,
+    enableSnapshots: false,
+    rotateBucketController: rotation.controller,
+    resetTimeout: settings.resetTimeout,
+    ...(halfOpen
+      ? {
+          state: {
+            enabled: true,
+            name: "",
+            closed: false,
+            open: false,
+            halfOpen: true,
+            warmUp: false,
+            shutdown: false,
+          },
+        }
+      : {}),
+  });
+}
+
+/** Tells opossum what became of a call. */
+export function count(circuit: Opossum, failed: boolean): void {
+  circuit.fire(failed).catch(ignore);
+}
 
 export function makeBreaker(options: BreakerOptions): Breaker {
   const { clock, settings } = options;
@@ -74,7 +111,7 @@ export function makeBreaker(options: BreakerOptions): Breaker {
   let probing = false;
   let openedAt = 0;
   let closed = false;
-  let circuit = makeCircuit();
+  let circuit = watched();
   /** Successes in the closed state that are not in opossum's window yet. */
   let successes = 0;
 
@@ -101,24 +138,14 @@ export function makeBreaker(options: BreakerOptions): Breaker {
     options.onState(next);
   }
 
-  function makeCircuit(): Opossum {
-    const made: Opossum = new CircuitBreaker(outcome, {
-      timeout: false,
-      errorThresholdPercentage: settings.errorThresholdPercent,
-      volumeThreshold: settings.volumeThreshold,
-      rollingCountTimeout: settings.window,
-      rollingCountBuckets: Math.max(1, Math.round(settings.window / BUCKET)),
-      rollingPercentilesEnabled: false,
-      enableSnapshots: false,
-      rotateBucketController: options.rotation.controller,
-      resetTimeout: settings.resetTimeout,
-    });
+  function watched(): Opossum {
+    const made = makeCircuit(settings, options.rotation);
     made.on("open", () => change("open"));
     made.on("halfOpen", () => change("half-open"));
     made.on("close", () => {
       // The failures that opened it are still in its window, and one more would open it at once: start with an empty one.
       made.shutdown();
-      circuit = makeCircuit();
+      circuit = watched();
       change("closed");
     });
     return made;
@@ -156,7 +183,7 @@ export function makeBreaker(options: BreakerOptions): Breaker {
         return;
       }
       gather();
-      circuit.fire(effect === "failure").catch(ignore);
+      count(circuit, effect === "failure");
     },
     close() {
       closed = true;

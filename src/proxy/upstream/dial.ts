@@ -22,6 +22,8 @@ export interface DialOptions {
   readonly port: number;
   readonly timeoutMs: number;
   readonly observer: ClientConnectionObserver;
+  /** A limit of the codec's acted. */
+  readonly onLimit?: ((limit: string) => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -56,11 +58,11 @@ export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
 function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
-  { clock, observer }: DialOptions,
+  { clock, observer, onLimit }: DialOptions,
 ): ClientConnection {
   switch (protocol) {
     case "h2":
-      return connectHttp2(socket, { clock }, observer);
+      return connectHttp2(socket, { clock, onLimit }, observer);
     case "http/1.1":
       return connectHttp1(socket, { clock }, observer);
     case "tcp":

@@ -1,31 +1,43 @@
 /** What one caller keeps of each cluster over all snapshots, by key: balancer, ejections, breaker, limits, and the pool of each endpoint. */
-import type { Clock } from "../../core/clock.ts";
+import type { Cancel, Clock } from "../../core/clock.ts";
+import { ALONE, type Commons } from "../../core/commons.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import type { Ejections } from "../../policy/balance/eligible.ts";
 import { makeBalancer, type Balancer } from "../../policy/balance/picker.ts";
-import { retryBudget, type RetryBudget } from "../../policy/retry.ts";
+import { parseLoad } from "../../policy/load-report.ts";
 import {
   makeOutlierDetector,
-  type Ejection,
   type OutlierDetector,
 } from "../../policy/outlier.ts";
 import type { Cluster, Endpoint, Snapshot } from "../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../resources/traffic-policy.ts";
-import { DESTINATION } from "../heads.ts";
-import { makeField, type Field } from "../../wire/fields.ts";
-import type { Meters } from "../meters.ts";
-import { Admission } from "./admission.ts";
 import {
-  makeBreaker,
-  startRotation,
-  type Breaker,
-  type Rotation,
-} from "./breaker.ts";
+  fieldValue,
+  makeField,
+  type Field,
+  type Fields,
+} from "../../wire/fields.ts";
+import { decodeLoadNotice } from "../../wire/load-notice.ts";
+import { DESTINATION, LOAD } from "../heads.ts";
+import type { Meters } from "../meters.ts";
+import type { Admission } from "./admission.ts";
+import { startRotation, type Breaker, type Rotation } from "./breaker.ts";
+import { checkEndpoint } from "./health-check.ts";
+import { makeHealth, type Health } from "./health.ts";
+import { makeLedger, type Ledger, type LedgerEntry } from "./ledger.ts";
+import { hedgeState, type HedgeState } from "./hedge.ts";
 import type { Pool, PoolSettings } from "./pool.ts";
+import { restraintOf, type Restraint } from "./restraint.ts";
 import type { Place, Pools } from "./pools.ts";
+import { admissionOf } from "./shared-admission.ts";
+import { breakerOf } from "./shared-breaker.ts";
+import { budgetOf, type HeldBudget } from "./shared-budget.ts";
 
 export interface ClustersOptions {
   readonly clock: Clock;
+  /** Absent: this worker is the only one. */
+  readonly commons?: Commons;
   readonly pools: Pools;
   readonly meters: Meters;
   readonly logger: Logger;
@@ -35,6 +47,8 @@ interface PoolRef {
   readonly endpoint: Endpoint;
   readonly pool: Pool;
   readonly generation: number;
+  /** Ends what is heard of the endpoint's load. */
+  readonly unlisten: Cancel | undefined;
 }
 
 /** The state of one cluster. */
@@ -45,17 +59,25 @@ export class ClusterState {
   cluster: Cluster;
   readonly balancer: Balancer<Endpoint>;
   readonly detector: OutlierDetector;
+  readonly health: Health;
+  readonly ledger: Ledger = makeLedger();
   readonly admission: Admission;
   breaker: Breaker;
-  budget: RetryBudget;
+  budget: HeldBudget;
   poolSettings: PoolSettings;
+  /** How callers hold back from it; undefined where they do not. */
+  restraint: Restraint | undefined;
+  /** Where slow requests are sent twice. */
+  hedging: HedgeState | undefined;
+  /** Its endpoints are asked how busy they are. */
+  loadAware = false;
   readonly #options: ClustersOptions;
   readonly #rotation: Rotation;
   /** Found pools by endpoint: a look-up in place of putting a key together for each request. */
   readonly #pools = new Map<string, PoolRef>();
 
   constructor(options: ClustersOptions, rotation: Rotation, cluster: Cluster) {
-    const { clock } = options;
+    const { clock, commons = ALONE } = options;
     const random = (): number => clock.random();
     this.#options = options;
     this.#rotation = rotation;
@@ -63,11 +85,29 @@ export class ClusterState {
     this.destination = makeField(DESTINATION, cluster.destination);
     this.cluster = cluster;
     this.detector = makeOutlierDetector(random);
-    this.balancer = makeBalancer<Endpoint>(random, this.detector);
-    this.admission = new Admission();
+    this.health = makeHealth({
+      clock,
+      check: (endpoint, settings, signal) =>
+        checkEndpoint({
+          cluster: this.cluster,
+          endpoint,
+          settings,
+          pool: (tunnel) => this.poolOf(endpoint, tunnel),
+          signal,
+        }),
+      onChange: (endpoint, healthy, evidence) =>
+        this.#tellHealth(endpoint, healthy, evidence),
+    });
+    this.balancer = makeBalancer<Endpoint>(
+      random,
+      inBoth(this.detector, this.health),
+    );
+    this.admission = admissionOf(commons, clock, cluster.key);
     this.breaker = this.#makeBreaker(cluster.settings);
-    this.budget = retryBudget(cluster.settings.retryConstraint);
+    this.budget = this.#makeBudget(cluster.settings);
     this.poolSettings = poolSettingsOf(cluster.settings);
+    this.restraint = restraintOf(cluster.key, cluster.settings);
+    this.hedging = hedgeState(cluster, options.meters);
     this.#apply(cluster);
   }
 
@@ -78,13 +118,24 @@ export class ClusterState {
     if (!same(before.circuitBreaker, after.circuitBreaker)) {
       this.breaker.close();
       this.breaker = this.#makeBreaker(after);
-      this.#options.meters.breakerState.with(this.key).set(0);
     }
-    if (!same(before.retryConstraint, after.retryConstraint))
-      this.budget = retryBudget(after.retryConstraint);
+    if (!same(before.retryConstraint, after.retryConstraint)) {
+      this.budget.close();
+      this.budget = this.#makeBudget(after);
+    }
+    if (
+      !same(
+        [before.priority, before.clientThrottling],
+        [after.priority, after.clientThrottling],
+      )
+    )
+      this.restraint = restraintOf(cluster.key, after);
+    if (!same(before.hedging, after.hedging))
+      this.hedging = hedgeState(cluster, this.#options.meters);
+    this.restraint?.retain(new Set(cluster.endpoints.map(({ key }) => key)));
     this.poolSettings = poolSettingsOf(after);
     this.cluster = cluster;
-    this.#pools.clear();
+    this.#forgetPools();
     this.#apply(cluster);
   }
 
@@ -100,8 +151,33 @@ export class ClusterState {
       place.kind === "link" ? place : spoken(place, tunnel),
       this.poolSettings,
     );
-    this.#pools.set(key, { endpoint, pool, generation: pools.generation });
+    known?.unlisten?.();
+    this.#pools.set(key, {
+      endpoint,
+      pool,
+      generation: pools.generation,
+      // Only a peer of the link is believed, and a tunnel's bytes are no measure.
+      unlisten:
+        this.loadAware && place.kind === "link" && !tunnel
+          ? pool.listen((notice) => this.#noticed(endpoint, notice))
+          : undefined,
+    });
     return pool;
+  }
+
+  /** Takes what the endpoint's answer says of its load. */
+  answered(endpoint: string, fields: Fields): void {
+    const text = fieldValue(fields, LOAD);
+    const load = text === undefined ? undefined : parseLoad(text);
+    if (load !== undefined)
+      this.balancer.report(endpoint, load, 0, this.#options.clock.now());
+  }
+
+  #noticed(endpoint: Endpoint, notice: Buffer): void {
+    const load = decodeLoadNotice(notice);
+    if (load?.port !== endpoint.port) return;
+    const now = this.#options.clock.now();
+    this.balancer.report(endpoint.key, load, load.age, now);
   }
 
   /** Counts what became of an attempt against its endpoint. */
@@ -111,20 +187,31 @@ export class ClusterState {
     now: number,
   ): void {
     const ejection = this.detector.record(endpoint, effect, now);
-    if (ejection !== undefined) this.#tell(ejection);
+    if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
   }
 
   close(): void {
+    this.health.close();
+    this.#forgetPools();
     this.breaker.close();
+    this.budget.close();
+    this.admission.close();
     this.#options.meters.breakerState.remove(this.key);
+  }
+
+  #forgetPools(): void {
+    for (const { unlisten } of this.#pools.values()) unlisten?.();
+    this.#pools.clear();
   }
 
   #apply(cluster: Cluster): void {
     const { settings, endpoints } = cluster;
+    this.loadAware = settings.loadBalancer.simple === "LOAD_AWARE";
     this.detector.update(
       endpoints.map(({ key }) => key),
       settings.outlierDetection,
     );
+    this.health.update(endpoints, settings.healthCheck);
     this.balancer.update(
       endpoints,
       {
@@ -136,19 +223,22 @@ export class ClusterState {
     this.admission.configure(cluster);
   }
 
+  #makeBudget({ retryConstraint }: TrafficSettings): HeldBudget {
+    const { commons = ALONE } = this.#options;
+    return budgetOf(commons, this.key, retryConstraint);
+  }
+
   #makeBreaker(settings: TrafficSettings): Breaker {
-    const { clock, meters, logger } = this.#options;
-    return makeBreaker({
+    const { clock, commons = ALONE, meters, logger } = this.#options;
+    return breakerOf(commons, this.key, {
       clock,
       rotation: this.#rotation,
       settings: settings.circuitBreaker,
       onState: (state) => {
-        meters.breakerState
-          .with(this.key)
-          .set(state === "open" ? 2 : state === "half-open" ? 1 : 0);
         if (state === "open") meters.breakerOpened.with(this.key).add();
         // Why it opened: what its window holds (law 9).
         const { calls, failures } = this.breaker.window;
+        if (state === "open") this.#noteBreak(calls, failures);
         logger.warn(
           { destination: this.key, state, calls, failures },
           "circuit breaker",
@@ -157,9 +247,43 @@ export class ClusterState {
     });
   }
 
-  #tell(ejection: Ejection): void {
+  #noteBreak(calls: number, failures: number): void {
+    const now = this.#options.clock.now();
+    this.ledger.add({
+      kind: "break",
+      endpoint: undefined,
+      reason: "error-rate",
+      evidence: `${failures} of ${calls} calls failed`,
+      at: now,
+      until: now + this.breaker.retryAfter,
+      times: 1,
+    });
+  }
+
+  #tellHealth(endpoint: string, healthy: boolean, evidence: string): void {
+    const { clock, logger } = this.#options;
+    if (healthy) {
+      logger.info(
+        { destination: this.key, endpoint, evidence },
+        "endpoint is well again",
+      );
+      return;
+    }
+    this.#tell({
+      kind: "ejection",
+      endpoint,
+      reason: "health-check",
+      evidence,
+      at: clock.now(),
+      until: Number.POSITIVE_INFINITY,
+      times: 1,
+    });
+  }
+
+  #tell(ejection: LedgerEntry): void {
     const { meters, logger } = this.#options;
-    const { endpoint, reason, evidence, at, until, times } = ejection;
+    const { endpoint = "", reason, evidence, at, until, times } = ejection;
+    this.ledger.add(ejection);
     meters.ejections.with(this.key, endpoint, reason).add();
     logger.warn(
       {
@@ -167,12 +291,24 @@ export class ClusterState {
         endpoint,
         reason,
         evidence,
-        forMs: Math.round(until - at),
+        forMs: Number.isFinite(until) ? Math.round(until - at) : undefined,
         times,
       },
       "endpoint ejected",
     );
   }
+}
+
+/** Out of balancing is who was ejected for his answers, and who fails his health checks. */
+function inBoth(detector: OutlierDetector, health: Health): Ejections {
+  return {
+    get version() {
+      return detector.version + health.version;
+    },
+    until: (key) =>
+      health.isHealthy(key) ? detector.until(key) : Number.POSITIVE_INFINITY,
+    onProbation: (key) => detector.onProbation(key),
+  };
 }
 
 /** The states of all clusters. */

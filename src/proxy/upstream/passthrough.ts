@@ -1,6 +1,7 @@
 /** Destinations outside the mesh: HTTP by Host, tunnels by their target, captured bytes by their original destination. */
 import type { Clock } from "../../core/clock.ts";
-import { compileRetry, isRepeatable, retryBudget } from "../../policy/retry.ts";
+import type { Commons } from "../../core/commons.ts";
+import { compileRetry, isRepeatable } from "../../policy/retry.ts";
 import type { ReadRequest } from "../../policy/path.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy.ts";
@@ -11,6 +12,7 @@ import type { PlainProtocol } from "./dial.ts";
 import { poolSettingsOf } from "./endpoints.ts";
 import type { Pool } from "./pool.ts";
 import type { Pools } from "./pools.ts";
+import { budgetOf } from "./shared-budget.ts";
 
 export interface Outside {
   http(
@@ -25,9 +27,13 @@ export interface Outside {
 /** The name under which all of it is counted. */
 const OUTSIDE = "outside";
 
-export function makeOutside(clock: Clock, pools: Pools): Outside {
+export function makeOutside(
+  clock: Clock,
+  commons: Commons,
+  pools: Pools,
+): Outside {
   // One budget for all of it: a storm towards the outside is a storm, wherever each of its calls goes.
-  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
+  const budget = budgetOf(commons, "outside", TRAFFIC_DEFAULTS.retryConstraint);
   const poolOf = (
     snapshot: Snapshot,
     host: string,

@@ -4,17 +4,22 @@ import { MeshError } from "../../core/errors.ts";
 import type {
   ClientConnection,
   ClientConnectionObserver,
+  WorkerPlace,
 } from "../../wire/exchange.ts";
+import { Spread } from "./spread.ts";
 
 export interface ConnectionNeed {
   /** The request may be sent twice. Where not, it gets no connection that may have died unnoticed (law 3). */
   readonly mayRepeat: boolean;
 }
 
+/** All that a request needs of a connection. */
+export type Requestable = Pick<ClientConnection, "request">;
+
 /** Waits for a connection; exactly one of the two is called, once, possibly from within `acquire`. */
 export interface ConnectionWaiter {
   /** A request must be opened on it before returning, or never. */
-  connected(connection: ClientConnection, reused: boolean): void;
+  connected(connection: Requestable, reused: boolean): void;
   failed(error: MeshError): void;
 }
 
@@ -42,6 +47,8 @@ export interface PoolOptions {
   readonly dial: Dial;
   /** Many streams share a connection: one is dialled, more only when it is full. Otherwise each waiter dials. */
   readonly multiplexed: boolean;
+  /** The peer is a sidecar, which may have several workers: each is to get its part. This is the worker that calls. */
+  readonly spread?: WorkerPlace | undefined;
 }
 
 /** Milliseconds that a connection may have been silent and still carry a request that may not be repeated (law 3). */
@@ -53,6 +60,8 @@ interface Entry {
   /** Monotonic milliseconds since it carries nothing; NaN while it carries something. */
   idleSince: number;
   leaving: boolean;
+  /** Which of the peer's workers has it; undefined where it has not said, and has one. */
+  worker: number | undefined;
 }
 
 interface Waiting {
@@ -68,6 +77,9 @@ export class Pool {
   readonly #waiting: Waiting[] = [];
   readonly #dials = new Set<AbortController>();
   #closed = false;
+  /** Made once the peer says that it has several workers. */
+  #spread: Spread | undefined;
+  readonly #listeners = new Set<(notice: Buffer) => void>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -87,6 +99,13 @@ export class Pool {
     let active = 0;
     for (const entry of this.#entries) active += entry.connection.active;
     return active;
+  }
+
+  /** Octets that are held on its connections. */
+  get buffered(): number {
+    let sum = 0;
+    for (const { connection } of this.#entries) sum += connection.buffered;
+    return sum;
   }
 
   /** Undefined where the waiter has been served already. */
@@ -116,9 +135,16 @@ export class Pool {
     };
   }
 
+  /** Hears the notices of whoever is at the other end; what it is given may be kept no longer than the call. */
+  listen(listener: (notice: Buffer) => void): Cancel {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** The connection that a request gets now, if any has room. */
   #find(need: ConnectionNeed): Entry | undefined {
     const entries = this.#entries;
+    if (this.#spread !== undefined) return this.#spread.choose(entries);
     for (let index = entries.length - 1; index >= 0; index -= 1) {
       const entry = entries[index];
       if (entry === undefined || entry.leaving) continue;
@@ -227,10 +253,30 @@ export class Pool {
     const wanted = this.#options.multiplexed
       ? Math.min(1, this.#waiting.length)
       : this.#waiting.length;
-    while (this.#dials.size < wanted) this.#dial();
+    while (this.#dials.size < wanted) this.#dial(false);
   }
 
-  #dial(): void {
+  /** Where the peer has several workers: a connection to each of them, as far as they can be reached. */
+  #dialForSpread(): void {
+    if (this.#closed || this.#entries.length === 0) return;
+    const missing = this.#spread?.missing(this.#entries) ?? 0;
+    while (this.#dials.size < missing) this.#dial(true);
+  }
+
+  #introduced(entry: Entry, place: WorkerPlace): void {
+    const { clock, spread: own } = this.#options;
+    if (own === undefined) return;
+    this.#spread = Spread.over(this.#spread, { clock, own }, place.workers);
+    if (this.#spread === undefined || entry.leaving) return;
+    if (this.#spread.introduced(this.#entries, entry, place)) {
+      this.#remove(entry);
+      entry.connection.drain();
+    }
+    this.#dialForSpread();
+  }
+
+  /** `more`: nobody waits for it in particular. */
+  #dial(more: boolean): void {
     const abort = new AbortController();
     this.#dials.add(abort);
     let entry: Entry | undefined;
@@ -238,6 +284,12 @@ export class Pool {
     const observer: ClientConnectionObserver = {
       available: () => {
         if (entry !== undefined) this.#available(entry);
+      },
+      introduced: (place) => {
+        if (entry !== undefined) this.#introduced(entry, place);
+      },
+      noticed: (notice) => {
+        for (const listener of this.#listeners) listener(notice);
       },
       draining: () => {
         gone = true;
@@ -261,6 +313,7 @@ export class Pool {
           requests: 0,
           idleSince: this.#now(),
           leaving: false,
+          worker: undefined,
         };
         this.#entries.push(entry);
         this.#serveWaiting(entry, false);
@@ -269,6 +322,11 @@ export class Pool {
       (error: unknown) => {
         this.#dials.delete(abort);
         if (this.#closed) return;
+        if (more) {
+          this.#spread?.failed();
+          this.#dialForWaiting();
+          return;
+        }
         const reason =
           error instanceof MeshError
             ? error
@@ -305,6 +363,7 @@ export class Pool {
   #leave(entry: Entry): void {
     this.#remove(entry);
     if (this.#waiting.length > 0) this.#dialForWaiting();
+    this.#dialForSpread();
   }
 
   #remove(entry: Entry): void {
@@ -331,6 +390,7 @@ export class Pool {
           : this.#isStale(entry);
       if (stale) this.#discard(entry);
     }
+    if (this.#spread?.again(now) === true) this.#dialForSpread();
   }
 
   /** No new requests; those under way finish, then the connections close. */

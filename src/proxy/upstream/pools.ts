@@ -1,5 +1,6 @@
 /** All pools of the proxy, by address, expected identity and own credential generation (law 5): found, shared, let go. */
 import type { Cancel, Clock } from "../../core/clock.ts";
+import { ALONE, type Commons } from "../../core/commons.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -29,6 +30,10 @@ export interface PoolsOptions {
   readonly linkProtocol: Protocol;
   /** Ports that this process listens on. */
   readonly ownPorts: ReadonlySet<number>;
+  /** A limit of a connection's codec acted; for a metric. */
+  readonly onLimit?: (limit: string) => void;
+  /** Absent: this worker is the only one. */
+  readonly commons?: Commons;
 }
 
 export interface Pools {
@@ -39,6 +44,8 @@ export interface Pools {
   /** Lets go of every pool whose place is not among `places`, once its requests are over. */
   retain(places: Iterable<Place>): void;
   readonly connections: number;
+  /** Octets that are held on them. */
+  readonly buffered: number;
   entries(): Iterable<readonly [string, Pool]>;
   drain(): void;
   destroy(): void;
@@ -55,7 +62,7 @@ const SWEEP = 1000;
 const MAX_POOLS = 4096;
 
 export function makePools(options: PoolsOptions): Pools {
-  const { clock, credentials } = options;
+  const { clock, credentials, commons: own = ALONE } = options;
   const entries = new Map<string, Entry>();
   const leaving = new Set<Pool>();
   let generation = 0;
@@ -93,6 +100,7 @@ export function makePools(options: PoolsOptions): Pools {
     return new Pool({
       clock,
       multiplexed,
+      spread: place.kind === "link" ? own : undefined,
       settings: () => entry().settings,
       dial: (observer, signal): Promise<ClientConnection> => {
         const common = {
@@ -101,6 +109,7 @@ export function makePools(options: PoolsOptions): Pools {
           port: place.port,
           timeoutMs: entry().settings.connectTimeout,
           observer,
+          onLimit: options.onLimit,
           signal,
         };
         if (place.kind === "plain")
@@ -159,6 +168,12 @@ export function makePools(options: PoolsOptions): Pools {
       for (const { pool } of entries.values()) count += pool.connections;
       for (const pool of leaving) count += pool.connections;
       return count;
+    },
+    get buffered() {
+      let sum = 0;
+      for (const { pool } of entries.values()) sum += pool.buffered;
+      for (const pool of leaving) sum += pool.buffered;
+      return sum;
     },
     *entries() {
       for (const [key, { pool }] of entries) yield [key, pool] as const;

@@ -21,13 +21,15 @@ import { BodyReader } from "./body-reader.ts";
 import { BodyWriter } from "./body-writer.ts";
 import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
 import { takeHead } from "./head-intake.ts";
-import { Input } from "./input.ts";
+import { HeadMemory } from "./head-memory.ts";
+import { Incoming, type Interpreter } from "./incoming.ts";
+import type { Input } from "./input.ts";
 import { DEFAULT_LIMITS, type Http1Limits } from "./limits.ts";
 import { Output } from "./output.ts";
 import { Http1Fault } from "./refusal.ts";
 import { beginRequest } from "./request-writer.ts";
 import { parseResponseHead } from "./response-head.ts";
-import { attend, type SocketUser } from "./sockets.ts";
+import { attend, held, type SocketUser } from "./sockets.ts";
 
 export interface Http1ClientOptions {
   readonly clock: Clock;
@@ -52,7 +54,7 @@ type State =
   | "closed";
 
 class Http1ClientConnection
-  implements ClientConnection, ClientCarrier, SocketUser
+  implements ClientConnection, ClientCarrier, Interpreter, SocketUser
 {
   readonly protocol = "http/1.1";
   readonly output: Output;
@@ -62,17 +64,15 @@ class Http1ClientConnection
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #limits: Http1Limits;
+  readonly #memory = new HeadMemory();
   readonly #observer: ClientConnectionObserver;
   readonly #reader: BodyReader;
-  readonly #input: Input = new Input();
+  readonly #incoming: Incoming;
+  readonly #input: Input;
   #state: State = "idle";
   #stream: Http1ClientStream | undefined;
-  #running = false;
-  #reading = true;
   /** The connection may carry another request after this one. */
   #reusable = true;
-  /** The peer has sent its FIN. */
-  #finished = false;
   #informational = 0;
   /** Why the connection ended, where it was not in order. */
   #failure: MeshError | undefined;
@@ -86,6 +86,8 @@ class Http1ClientConnection
     this.#clock = options.clock;
     this.#observer = observer;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#incoming = new Incoming(socket, this);
+    this.#input = this.#incoming.input;
     this.#reader = new BodyReader(this.#limits);
     this.output = new Output(socket, () => this.#stream?.drained());
     this.writer = new BodyWriter(this.output);
@@ -95,6 +97,10 @@ class Http1ClientConnection
 
   get active(): number {
     return this.#stream === undefined ? 0 : 1;
+  }
+
+  get buffered(): number {
+    return held(this.#socket) + this.#input.length;
   }
 
   get capacity(): number {
@@ -152,7 +158,7 @@ class Http1ClientConnection
   // ClientCarrier: what the stream asks for.
 
   flow(): void {
-    this.#run();
+    this.#incoming.run();
   }
 
   requestEnded(): void {
@@ -192,13 +198,11 @@ class Http1ClientConnection
       this.#violated("the endpoint sent octets that answer no request");
       return;
     }
-    this.#input.push(chunk);
-    this.#run();
+    this.#incoming.push(chunk);
   }
 
   finished(): void {
-    this.#finished = true;
-    this.#run();
+    this.#incoming.finish();
   }
 
   closed(error: Error | undefined): void {
@@ -215,29 +219,9 @@ class Http1ClientConnection
     this.#observer.closed(this.#failure);
   }
 
-  // Reading.
+  // Interpreter: what comes, understood.
 
-  /** Goes on as far as what is at hand allows. Calls from within it return at once: the loop takes up what they changed. */
-  #run(): void {
-    if (this.#running) return;
-    this.#running = true;
-    try {
-      while (this.#step());
-    } catch (fault) {
-      if (!(fault instanceof Http1Fault)) {
-        this.destroy();
-        throw fault;
-      }
-      this.#violated(fault.message);
-    } finally {
-      this.#running = false;
-    }
-    if (this.#finished) this.#peerFinished();
-    this.#updateReading();
-  }
-
-  /** False where nothing can be done before something else happens. */
-  #step(): boolean {
+  step(): boolean {
     const stream = this.#stream;
     const input = this.#input;
     if (stream === undefined || input.length === 0 || stream.paused)
@@ -259,9 +243,7 @@ class Http1ClientConnection
         return false;
       }
       case "tunnel": {
-        const data = input.bytes.subarray(input.start, input.end);
-        input.clear();
-        stream.receiver.data(data);
+        stream.receiver.data(input.take());
         return true;
       }
       default:
@@ -270,9 +252,14 @@ class Http1ClientConnection
   }
 
   #responseHead(stream: Http1ClientStream): boolean {
-    const text = takeHead(this.#input, this.#limits);
+    const text = takeHead(this.#input, this.#limits, "HTTP/1.");
     if (text === undefined) return false;
-    const response = parseResponseHead(text, stream.method, this.#limits);
+    const response = parseResponseHead(
+      text,
+      stream.method,
+      this.#limits,
+      this.#memory,
+    );
     const { head, framing } = response;
     if (head.status < 200) {
       this.#informationalHead(head.status);
@@ -345,8 +332,11 @@ class Http1ClientConnection
     } else if (this.#state === "idle") this.#observer.available();
   }
 
-  /** The peer's half is closed, and all that came before has been looked at as far as it could be. */
-  #peerFinished(): void {
+  faulted(fault: Http1Fault): void {
+    this.#violated(fault.message);
+  }
+
+  peerFinished(): void {
     const stream = this.#stream;
     // What is still at hand waits for the receiver.
     if (stream?.paused === true && this.#input.length > 0) return;
@@ -374,13 +364,8 @@ class Http1ClientConnection
     }
   }
 
-  #updateReading(): void {
-    if (this.#state === "closed") return;
-    const wanted = this.#stream?.paused !== true || this.#stream.responseEnded;
-    if (wanted === this.#reading) return;
-    this.#reading = wanted;
-    if (wanted) this.#socket.resume();
-    else this.#socket.pause();
+  wantsMore(): boolean {
+    return this.#stream?.paused !== true || this.#stream.responseEnded;
   }
 
   // Ending.

@@ -1,6 +1,12 @@
 /** Field lines to shared `Field` objects: a line that was seen before costs one look-up, is known to be valid and brings its encodings along. */
-import { FieldClass, makeField, type Field } from "../fields.ts";
-import { consistsOf, FIELD_VALUE, TOKEN } from "./grammar.ts";
+import {
+  FieldClass,
+  isLookalike,
+  makeField,
+  mayOutlive,
+  type Field,
+} from "../fields.ts";
+import { consistsOf, FIELD_VALUE, isBlank, TOKEN } from "./grammar.ts";
 import { Http1Fault } from "./refusal.ts";
 
 /** Lines longer than this are neither looked up nor kept. */
@@ -34,19 +40,30 @@ const PASSING: ReadonlySet<string> = new Set([
  * Two generations: what is asked for moves to the young one; when that is full it becomes the old one, and the former old
  * one is dropped. A name that never repeats thus costs a rotation now and then, and cannot keep the useful lines out.
  */
-let young = new Map<string, Field>();
-let old = new Map<string, Field>();
+let young = new Map<string, KeptLine>();
+let old = new Map<string, KeptLine>();
+
+/** A line that is kept, with its CRLF, and its field. */
+export interface KeptLine {
+  readonly text: string;
+  readonly field: Field;
+}
 
 /** The last Date alone, once it has come twice: all answers of a second have the same one, and none has it again. */
 let dateLine = "";
 let date: Field | undefined;
 
-function keep(line: string, field: Field): void {
+function keep(line: string, kept: KeptLine): void {
   if (young.size >= GENERATION) {
     old = young;
     young = new Map();
   }
-  young.set(line, field);
+  young.set(line, kept);
+}
+
+/** The line as it is kept, where it is. */
+export function keptLine(line: string): KeptLine | undefined {
+  return line.length > LONGEST_LINE ? undefined : young.get(line);
 }
 
 /** How many lines are kept; for tests and metrics. */
@@ -62,15 +79,15 @@ export function isKept(line: string): boolean {
 /** The field of one line, without its CRLF (RFC 9112 5). Throws `Http1Fault`. */
 export function fieldOfLine(line: string): Field {
   if (line.length > LONGEST_LINE) return parseFieldLine(line);
-  let field = young.get(line);
-  if (field !== undefined) return field;
-  field = old.get(line);
-  if (field !== undefined) {
-    keep(detached(line), field);
-    return field;
-  }
   if (line === dateLine) return (date ??= parseFieldLine(dateLine));
-  field = parseFieldLine(line);
+  let kept = young.get(line);
+  if (kept !== undefined) return kept.field;
+  kept = old.get(line);
+  if (kept !== undefined) {
+    keep(detached(line), kept);
+    return kept.field;
+  }
+  let field = parseFieldLine(line);
   if (field.name === "date") {
     dateLine = detached(line);
     date = undefined;
@@ -79,13 +96,14 @@ export function fieldOfLine(line: string): Field {
   // The line is a view of a whole head, credentials included: what outlives the request is a copy of its own.
   const copy = detached(line);
   field = parseFieldLine(copy);
-  keep(copy, field);
+  keep(copy, { text: detached(`${copy}\r\n`), field });
   return field;
 }
 
 function isKeepable(field: Field): boolean {
   return (
-    (field.bits & (FieldClass.SENSITIVE | FieldClass.TRACE)) === 0 &&
+    mayOutlive(field.bits, field.value) &&
+    (field.bits & FieldClass.TRACE) === 0 &&
     field.value.length <= LONGEST_VALUE &&
     !PASSING.has(field.name)
   );
@@ -108,11 +126,16 @@ function parseFieldLine(line: string): Field {
   while (to > from && isBlank(line.charCodeAt(to - 1))) to -= 1;
   if (!consistsOf(FIELD_VALUE, line, from, to))
     throw new Http1Fault("grammar", "a field value has a control character");
-  return makeField(line.slice(0, colon).toLowerCase(), line.slice(from, to));
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
+  const name = line.slice(0, colon).toLowerCase();
+  if (isLookalike(name))
+    throw new Http1Fault(
+      "grammar",
+      "a field name that CGI cannot tell from one that frames or steers",
+    );
+  // llhttp does not take it away, finds another coding, and reads an answer to the end of its connection.
+  if (name === "transfer-encoding" && line.includes("\t", to))
+    throw new Http1Fault("grammar", "a tab behind Transfer-Encoding's value");
+  return makeField(name, line.slice(from, to));
 }
 
 /** Names what is wrong with a name, since each of these is a known way to smuggle. */

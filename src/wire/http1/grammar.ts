@@ -1,5 +1,6 @@
 /** The character classes and small productions of RFC 9110 and RFC 9112, as look-up tables over latin-1 text. */
 import { isIPv6 } from "node:net";
+import { Http1Fault } from "./refusal.ts";
 
 const ALPHANUMERIC =
   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -53,6 +54,19 @@ export function consistsOf(
   for (let at = from; at < to; at += 1)
     if (table[text.charCodeAt(at)] !== 1) return false;
   return true;
+}
+
+/** SP or HTAB: the white space of OWS (RFC 9110 5.6.3). */
+export function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/** Where the line ends that begins at `at`: at its CR, which an LF must follow (RFC 9112 2.2). */
+export function lineEnd(text: string, at: number): number {
+  const end = text.indexOf("\r", at);
+  if (text.charCodeAt(end + 1) !== 0x0a)
+    throw new Http1Fault("grammar", "a CR without LF in the head");
+  return end;
 }
 
 /** token = 1*tchar (RFC 9110 5.6.2). */

@@ -18,16 +18,17 @@ export function skipEmptyLine(input: Input): boolean {
 
 /**
  * The head that begins the input, in latin-1, with the CRLF of its last line but without the empty line, and takes it out;
- * undefined where it is not complete. Throws `Http1Fault`.
+ * undefined where it is not complete. `opening` is what every such head begins with. Throws `Http1Fault`.
  */
 export function takeHead(
   input: Input,
   limits: Http1Limits,
+  opening = "",
 ): string | undefined {
   const { start } = input;
   const end = input.headEnd();
   if (end === -1) {
-    judgePart(input, limits);
+    judgePart(input, limits, opening);
     return undefined;
   }
   if (end + 4 - start > limits.headBytes) throw tooLarge(input, limits);
@@ -36,10 +37,8 @@ export function takeHead(
   return text;
 }
 
-function judgePart(input: Input, limits: Http1Limits): void {
-  // Both start-lines begin with a token; a TLS record, say, does not.
-  const first = input.bytes[input.start] ?? 0;
-  if (TOKEN[first] !== 1 && !(first === CR && input.length === 1))
+function judgePart(input: Input, limits: Http1Limits, opening: string): void {
+  if (!beginsLikeHead(input, opening))
     throw new Http1Fault("grammar", "what came does not begin like a head");
   if (input.hasBareLf())
     throw new Http1Fault("grammar", "a bare LF in the head");
@@ -49,6 +48,17 @@ function judgePart(input: Input, limits: Http1Limits): void {
       !input.hasCrlfWithin(limits.requestLineBytes))
   )
     throw tooLarge(input, limits);
+}
+
+/** Both start-lines begin with a token; a TLS record, say, does not. */
+function beginsLikeHead(input: Input, opening: string): boolean {
+  const { bytes, start } = input;
+  const first = bytes[start] ?? 0;
+  if (TOKEN[first] !== 1) return first === CR && input.length === 1;
+  const known = Math.min(input.length, opening.length);
+  return (
+    bytes.toString("latin1", start, start + known) === opening.slice(0, known)
+  );
 }
 
 function tooLarge(input: Input, limits: Http1Limits): Http1Fault {

@@ -1,7 +1,7 @@
 /** The header section of either message: field lines to neutral fields, with what belongs to framing and to the connection taken out (RFC 9110 7.6.1, RFC 9112 6). */
 import { classOf, FieldClass, type Field } from "../fields.ts";
-import { fieldOfLine } from "./field-lines.ts";
 import { isToken, parseDigits } from "./grammar.ts";
+import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "./limits.ts";
 import { Http1Fault } from "./refusal.ts";
 
@@ -38,6 +38,8 @@ export interface HeaderSection {
   close: boolean;
   /** Connection: keep-alive. */
   keepAlive: boolean;
+  /** There is an Upgrade field. */
+  upgrade: boolean;
   /** TE lists trailers. */
   trailers: boolean;
   /** Milliseconds of Keep-Alive: timeout. */
@@ -53,6 +55,7 @@ export function parseHeaderSection(
   text: string,
   start: number,
   limits: Http1Limits,
+  memory: HeadMemory,
 ): HeaderSection {
   const section: HeaderSection = {
     fields: [],
@@ -61,37 +64,29 @@ export function parseHeaderSection(
     transferEncoding: undefined,
     close: false,
     keepAlive: false,
+    upgrade: false,
     trailers: false,
     keepAliveTimeout: undefined,
     expect: undefined,
     named: undefined,
   };
   let count = 0;
-  for (let at = start; at < text.length;) {
-    const end = lineEnd(text, at);
+  memory.begin();
+  for (let at = start; at < text.length; at = memory.end) {
     count += 1;
     if (count > limits.headerCount)
       throw new Http1Fault(
         "head",
         `more than ${limits.headerCount} field lines`,
       );
-    const field = fieldOfLine(text.slice(at, end));
+    const field = memory.read(text, at);
     if ((field.bits & LOOKED_AT) === 0) section.fields.push(field);
     else takeField(section, field);
-    at = end + 2;
   }
   const { named } = section;
   if (named !== undefined)
     section.fields = section.fields.filter((field) => !named.has(field.name));
   return section;
-}
-
-/** Where the line ends that begins at `at`: at its CR, which an LF must follow (RFC 9112 2.2). */
-export function lineEnd(text: string, at: number): number {
-  const end = text.indexOf("\r", at);
-  if (text.charCodeAt(end + 1) !== 0x0a)
-    throw new Http1Fault("grammar", "a CR without LF in the head");
-  return end;
 }
 
 function takeField(section: HeaderSection, field: Field): void {
@@ -119,6 +114,10 @@ function takeField(section: HeaderSection, field: Field): void {
     case "te":
       if (listOf(field.value).some(isTrailersOption)) section.trailers = true;
       return;
+    case "upgrade":
+      // It is for this connection, and may be ignored (RFC 9110 7.8).
+      section.upgrade = true;
+      return;
     case "keep-alive":
       section.keepAliveTimeout = timeoutOf(field.value);
       return;
@@ -130,7 +129,10 @@ function takeField(section: HeaderSection, field: Field): void {
       section.fields.push(field);
       return;
     default:
-      // What is left of this class (Upgrade, Proxy-Connection, HTTP2-Settings) is for this connection, and may be ignored (RFC 9110 7.8).
+      // Nobody standardised Proxy-Connection, but to some its "close" is the end of the connection (RFC 9112 C.2.2).
+      if (field.name === "proxy-connection")
+        section.close ||= listOf(field.value).includes("close");
+      // What is left of this class (it, HTTP2-Settings) is for this connection alone.
       if ((field.bits & CONNECTION) === 0) section.fields.push(field);
   }
 }

@@ -42,6 +42,13 @@ export class Input {
     if (to === this.end) this.clear();
   }
 
+  /** All that is at hand, taken out. */
+  take(): Buffer {
+    const taken = this.bytes.subarray(this.start, this.end);
+    this.clear();
+    return taken;
+  }
+
   clear(): void {
     this.bytes = EMPTY;
     this.start = 0;

@@ -5,20 +5,29 @@ import { phraseOf } from "./phrases.ts";
 interface Refusal {
   readonly status: number;
   readonly code: Code;
+  /** The connection ends without a word. */
+  readonly silent?: true;
 }
 
 export type RefusalKind =
   | "grammar"
+  | "foreign"
   | "stalled"
   | "line"
   | "expectation"
   | "head"
   | "coding"
+  | "method"
   | "version";
 
 export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
   /** Not HTTP, or HTTP that two parsers could read differently. */
   grammar: { status: 400, code: "BAD_REQUEST" },
+  /**
+   * Neither the method nor the version is one of HTTP/1: whoever sent it would take our answer for something else. A failed
+   * preface of HTTP/2 looks so, which ends the connection (RFC 9113 3.4).
+   */
+  foreign: { status: 400, code: "BAD_REQUEST", silent: true },
   /** The head did not come to its end in time (RFC 9110 15.5.9). */
   stalled: { status: 408, code: "REQUEST_STALLED" },
   /** The request line is over its limit (RFC 9112 3). */
@@ -35,6 +44,8 @@ export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
   },
   /** A transfer coding beside chunked (RFC 9112 6.1). */
   coding: { status: 501, code: "UNSUPPORTED" },
+  /** A method that nobody registered (RFC 9110 9.1). */
+  method: { status: 501, code: "UNSUPPORTED" },
   /** A version that is neither 1.1 nor 1.0. */
   version: {
     status: 505,

@@ -1,20 +1,22 @@
 /** Request line and header section to a neutral request head, by the strict reading of RFC 9112 3 and 6. */
 import type { RequestHead } from "../exchange.ts";
 import type { Field } from "../fields.ts";
+import { knownMethod } from "../methods.ts";
 import {
   comparableAuthority,
   consistsOf,
   hasPort,
   isAuthority,
   isToken,
+  lineEnd,
   TARGET,
 } from "./grammar.ts";
 import {
   isChunked,
-  lineEnd,
   parseHeaderSection,
   type Framing,
 } from "./header-section.ts";
+import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "./limits.ts";
 import { Http1Fault } from "./refusal.ts";
 
@@ -27,6 +29,8 @@ export interface ParsedRequest {
   readonly keepAlive: boolean;
   /** The caller may hold its body back until it sees a 100 (RFC 9110 10.1.1). */
   readonly expectsContinue: boolean;
+  /** The caller asks for another protocol, and never gets it (RFC 9110 7.8). */
+  readonly asksUpgrade: boolean;
 }
 
 interface Target {
@@ -34,25 +38,6 @@ interface Target {
   readonly authority: string;
   readonly path: string;
   readonly absolute: boolean;
-}
-
-/** Methods as one text each, whoever sends them: what looks at them later finds them by identity. */
-const METHODS: readonly string[] = [
-  "GET",
-  "POST",
-  "PUT",
-  "PATCH",
-  "DELETE",
-  "HEAD",
-  "OPTIONS",
-  "CONNECT",
-  "TRACE",
-];
-
-function knownMethod(text: string, length: number): string | undefined {
-  for (const method of METHODS)
-    if (method.length === length && text.startsWith(method)) return method;
-  return undefined;
 }
 
 /**
@@ -63,6 +48,7 @@ export function parseRequestHead(
   text: string,
   scheme: "http" | "https",
   limits: Http1Limits,
+  memory: HeadMemory,
 ): ParsedRequest {
   const end = lineEnd(text, 0);
   if (end > limits.requestLineBytes)
@@ -73,14 +59,14 @@ export function parseRequestHead(
   const methodEnd = text.indexOf(" ");
   if (methodEnd === -1 || methodEnd > end)
     throw new Http1Fault("grammar", "the request line has no target");
-  const known = knownMethod(text, methodEnd);
-  const method = known ?? text.slice(0, methodEnd);
-  if (known === undefined && !isToken(method))
-    throw new Http1Fault("grammar", "the method is not a token");
+  const method = knownMethod(text, methodEnd);
   const targetEnd = text.indexOf(" ", methodEnd + 1);
   if (targetEnd === -1 || targetEnd > end)
     throw new Http1Fault("grammar", "the request line has no version");
+  if (method === undefined && !/ |http/i.test(text.slice(targetEnd + 1, end)))
+    throw new Http1Fault("foreign", "what came is of another protocol");
   const minor = parseVersion(text, targetEnd + 1, end);
+  if (method === undefined) throw methodFault(text.slice(0, methodEnd));
   const target = text.slice(methodEnd + 1, targetEnd);
   if (target.length === 0 || !consistsOf(TARGET, target, 0, target.length))
     throw new Http1Fault(
@@ -88,7 +74,7 @@ export function parseRequestHead(
       "the request target has a character that no target has",
     );
 
-  const section = parseHeaderSection(text, end + 2, limits);
+  const section = parseHeaderSection(text, end + 2, limits, memory);
   const { host } = section;
   if (host === undefined && minor === 1)
     throw new Http1Fault("grammar", "no Host in an HTTP/1.1 request");
@@ -105,6 +91,8 @@ export function parseRequestHead(
     : otherForm(method, target, host, scheme);
   if (method === "CONNECT" && (chunked || section.contentLength !== undefined))
     throw new Http1Fault("grammar", "CONNECT with a body (RFC 9110 9.3.6)");
+  if (method === "TRACE" && (chunked || section.contentLength !== undefined))
+    throw new Http1Fault("grammar", "TRACE with a body (RFC 9110 9.3.8)");
   const framing =
     section.contentLength === undefined || section.contentLength === 0
       ? chunked
@@ -127,7 +115,14 @@ export function parseRequestHead(
     minor,
     keepAlive: !section.close && (minor === 1 || section.keepAlive),
     expectsContinue: minor === 1 && section.expect !== undefined,
+    asksUpgrade: section.upgrade,
   };
+}
+
+function methodFault(method: string): Http1Fault {
+  return isToken(method)
+    ? new Http1Fault("method", "the method is none that crosses this proxy")
+    : new Http1Fault("grammar", "the method is not a token");
 }
 
 /** HTTP-version = "HTTP/" DIGIT "." DIGIT, case-sensitive (RFC 9112 2.3). */

@@ -1,12 +1,12 @@
 /** Status line and header section to a neutral response head, by the strict reading of RFC 9112 4 and 6. */
 import type { ResponseHead } from "../exchange.ts";
-import { consistsOf, FIELD_VALUE } from "./grammar.ts";
+import { consistsOf, FIELD_VALUE, lineEnd } from "./grammar.ts";
 import {
   isChunked,
-  lineEnd,
   parseHeaderSection,
   type Framing,
 } from "./header-section.ts";
+import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "./limits.ts";
 import { Http1Fault } from "./refusal.ts";
 
@@ -27,10 +27,11 @@ export function parseResponseHead(
   text: string,
   method: string,
   limits: Http1Limits,
+  memory: HeadMemory,
 ): ParsedResponse {
   const end = lineEnd(text, 0);
   const { status, minor } = parseStatusLine(text, end);
-  const section = parseHeaderSection(text, end + 2, limits);
+  const section = parseHeaderSection(text, end + 2, limits, memory);
   if (section.host !== undefined)
     throw new Http1Fault("grammar", "Host in a response");
   const keepAlive = !section.close && (minor === 1 || section.keepAlive);
@@ -49,6 +50,9 @@ export function parseResponseHead(
       keepAliveTimeout,
     };
   const chunked = isChunked(section, minor);
+  // RFC 9110 15.2: HTTP/1.0 knows no 1xx, and a close before the final response is the end of it to some.
+  if (status < 200 && !keepAlive)
+    throw new Http1Fault("grammar", "a 1xx that ends the connection");
   if (status < 200 || status === 204) {
     // RFC 9110 8.6 and RFC 9112 6.1 forbid both fields here: some would read a body, some would not.
     if (chunked || (section.contentLength ?? 0) > 0)
@@ -73,7 +77,11 @@ export function parseResponseHead(
   return {
     head: head(contentLength),
     framing,
-    keepAlive: keepAlive && framing !== "close",
+    // An answer to HEAD that tells no length leaves open what a server that sends its body would send.
+    keepAlive:
+      keepAlive &&
+      framing !== "close" &&
+      (method !== "HEAD" || chunked || contentLength !== undefined),
     keepAliveTimeout,
   };
 }

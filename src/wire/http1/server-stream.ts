@@ -30,6 +30,8 @@ export interface Carrier {
   readonly draining: boolean;
   /** More of the request's body is known to be coming than will be read once its answer is out. */
   readonly bodyTooLongToDrain: boolean;
+  /** Octets that came behind what has been read of the request. */
+  readonly octetsAhead: number;
   /** The stream has a receiver now, or was paused or resumed. */
   flow(): void;
   /** CONNECT was answered with a 2xx: from here on the octets are not HTTP. */
@@ -226,6 +228,9 @@ export class Http1ServerStream implements ServerStream {
         !this.#continued &&
         !this.requestEnded &&
         !this.bodyBegun) ||
+      // So it is where the caller asked for another protocol and went on before it knew that it does not get it.
+      (this.#request.asksUpgrade &&
+        (!this.requestEnded || carrier.octetsAhead > 0)) ||
       (ended && carrier.bodyTooLongToDrain)
     )
       this.keepAlive = false;

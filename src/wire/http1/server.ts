@@ -20,19 +20,23 @@ import { BodyReader } from "./body-reader.ts";
 import { BodyWriter } from "./body-writer.ts";
 import { Deadline } from "./deadline.ts";
 import { skipEmptyLine, takeHead } from "./head-intake.ts";
-import { Input } from "./input.ts";
-import { DEFAULT_LIMITS, type Http1Limits } from "./limits.ts";
+import { HeadMemory } from "./head-memory.ts";
+import { Incoming, type Interpreter } from "./incoming.ts";
+import type { Input } from "./input.ts";
+import { DEFAULT_LIMITS, type Http1Limit, type Http1Limits } from "./limits.ts";
 import { Linger } from "./linger.ts";
 import { Output } from "./output.ts";
 import { Http1Fault, refusalResponse, REFUSALS } from "./refusal.ts";
 import { parseRequestHead } from "./request-head.ts";
 import { Http1ServerStream, type Carrier } from "./server-stream.ts";
-import { attend, reset, type SocketUser } from "./sockets.ts";
+import { attend, held, reset, type SocketUser } from "./sockets.ts";
 
 export interface Http1ServerOptions {
   readonly clock: Clock;
   readonly info: ServerConnectionInfo;
   readonly limits?: Partial<Http1Limits>;
+  /** A time-out acted: for a metric. Must not throw. */
+  readonly onLimit?: (limit: Http1Limit) => void;
   /** What was read already to find out the protocol; it counts as received first. */
   readonly firstBytes?: Buffer;
 }
@@ -54,7 +58,9 @@ type State =
   | "closing"
   | "closed";
 
-class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
+class Http1ServerConnection
+  implements ServerConnection, Carrier, Interpreter, SocketUser
+{
   readonly info: ServerConnectionInfo;
   readonly output: Output;
   readonly writer: BodyWriter;
@@ -64,18 +70,17 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
   readonly #limits: Http1Limits;
   readonly #scheme: "http" | "https";
   readonly #reader: BodyReader;
-  readonly #input: Input = new Input();
+  readonly #incoming: Incoming;
+  readonly #input: Input;
   readonly #deadline: Deadline;
   readonly #linger: Linger;
+  readonly #onLimit: ((limit: Http1Limit) => void) | undefined;
   #state: State = "request-head";
   #stream: Http1ServerStream | undefined;
-  #running = false;
-  #reading = true;
-  /** The peer has sent its FIN. */
-  #finished = false;
   #tunnelEndTold = false;
   /** Part of a request head is there, and its time is running. */
   #headBegun = false;
+  readonly #memory = new HeadMemory();
   #emptyLineSkipped = false;
   /** Octets of the request read after its answer. */
   #drained = 0;
@@ -89,7 +94,10 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     this.#handler = handler;
     this.info = options.info;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#onLimit = options.onLimit;
     this.#scheme = socket instanceof TLSSocket ? "https" : "http";
+    this.#incoming = new Incoming(socket, this);
+    this.#input = this.#incoming.input;
     this.#reader = new BodyReader(this.#limits);
     this.output = new Output(socket, () => this.#stream?.drained());
     this.writer = new BodyWriter(this.output);
@@ -99,13 +107,17 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     const { firstBytes } = options;
     if (firstBytes !== undefined && firstBytes.length > 0) {
       this.#input.push(firstBytes);
-      process.nextTick(() => this.#run());
+      process.nextTick(() => this.#incoming.run());
     }
     attend(socket, this);
   }
 
   get active(): number {
     return this.#stream === undefined ? 0 : 1;
+  }
+
+  get buffered(): number {
+    return held(this.#socket) + this.#input.length;
   }
 
   drain(): void {
@@ -129,13 +141,17 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     return this.#reader.remaining > this.#limits.drainBytes;
   }
 
+  get octetsAhead(): number {
+    return this.#input.length;
+  }
+
   flow(): void {
-    this.#run();
+    this.#incoming.run();
   }
 
   openTunnel(): void {
     this.#state = "tunnel";
-    this.#run();
+    this.#incoming.run();
   }
 
   responseEnded(): void {
@@ -155,20 +171,19 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
       // The rest of the body is read for the sake of the connection, up to a bound and a time.
       this.#drained = 0;
       this.#deadline.set(this.#limits.headTimeout);
-      this.#run();
+      this.#incoming.run();
       return;
     }
     this.#cutRequest(stream);
   }
 
   breakOff(): void {
-    const endIsFin = this.writer.framing === "close";
     this.#stream = undefined;
     this.#state = "closed";
     this.#input.clear();
     this.output.discard();
     // Where the end of the connection is the end of the body, only a reset tells that this is not it.
-    if (endIsFin) reset(this.#socket);
+    if (this.writer.framing === "close") reset(this.#socket);
     else this.#socket.destroy();
   }
 
@@ -179,44 +194,21 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
       this.#linger.drop(chunk.length);
       return;
     }
-    if (this.#state === "closed") return;
-    this.#input.push(chunk);
-    this.#run();
+    if (this.#state !== "closed") this.#incoming.push(chunk);
   }
 
   finished(): void {
-    this.#finished = true;
-    this.#run();
+    this.#incoming.finish();
   }
 
   closed(error: Error | undefined): void {
     this.#deadline.destroy();
-    this.#abandon(
-      this.#clientClosed("the caller closed its connection", error),
-    );
+    this.#abandon(clientClosed("the caller closed its connection", error));
   }
 
-  /** Goes on as far as what is at hand allows. Calls from within it return at once: the loop takes up what they changed. */
-  #run(): void {
-    if (this.#running) return;
-    this.#running = true;
-    try {
-      while (this.#step());
-    } catch (fault) {
-      if (!(fault instanceof Http1Fault)) {
-        this.destroy();
-        throw fault;
-      }
-      this.#refuse(fault);
-    } finally {
-      this.#running = false;
-    }
-    if (this.#finished) this.#peerFinished();
-    this.#updateReading();
-  }
+  // Interpreter: what comes, understood.
 
-  /** False where nothing can be done before something else happens. */
-  #step(): boolean {
+  step(): boolean {
     switch (this.#state) {
       case "request-head":
         return this.#input.length > 0 && this.#requestHead();
@@ -243,7 +235,12 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
       }
       return false;
     }
-    const request = parseRequestHead(text, this.#scheme, this.#limits);
+    const request = parseRequestHead(
+      text,
+      this.#scheme,
+      this.#limits,
+      this.#memory,
+    );
     this.#headBegun = false;
     this.#emptyLineSkipped = false;
     this.#deadline.clear();
@@ -287,20 +284,18 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     const { receiver } = stream;
     if (input.length === 0 || stream.paused || receiver === undefined)
       return false;
-    const data = input.bytes.subarray(input.start, input.end);
-    input.clear();
-    receiver.data(data);
+    receiver.data(input.take());
     return true;
   }
 
-  /** The peer's half is closed, and all that came before has been looked at as far as it could be. */
-  #peerFinished(): void {
+  /** A caller that closes before its answer is whole has gone, and the work for it stops, though TCP would let it go on reading. */
+  peerFinished(): void {
     const stream = this.#stream;
     switch (this.#state) {
       case "request-head":
         if (this.#input.length === 0) this.#close();
         else
-          this.#refuse(
+          this.faulted(
             new Http1Fault("grammar", "the request head is cut off"),
           );
         return;
@@ -308,10 +303,12 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
         // What is still at hand waits for the receiver, and may be all that is missing.
         if (this.#input.length > 0) return;
         if (stream?.responseEnded === true) this.#cutRequest(stream);
-        else {
-          this.#abandon(this.#clientClosed("the request's body is cut off"));
-          this.#socket.destroy();
-        }
+        else this.#callerGone("the request's body is cut off");
+        return;
+      case "response":
+        // What is to be a tunnel may have said all that it has to say.
+        if (stream?.isConnect === false)
+          this.#callerGone("the caller closed before its answer was whole");
         return;
       case "tunnel":
         if (this.#tunnelEndTold || this.#input.length > 0) return;
@@ -325,16 +322,7 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     }
   }
 
-  #updateReading(): void {
-    if (this.#state === "closed") return;
-    const wanted = this.#wantsToRead();
-    if (wanted === this.#reading) return;
-    this.#reading = wanted;
-    if (wanted) this.#socket.resume();
-    else this.#socket.pause();
-  }
-
-  #wantsToRead(): boolean {
+  wantsMore(): boolean {
     const stream = this.#stream;
     switch (this.#state) {
       case "request-body":
@@ -364,7 +352,7 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     // Where the next request is at hand already, its answer may share a write with this one.
     if (this.#input.length === 0) this.output.flush();
     else this.output.later();
-    this.#run();
+    this.#incoming.run();
   }
 
   /** The answer is out and the connection will not wait for the rest of the request. */
@@ -374,17 +362,17 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     // In a later turn: this may be the middle of the proxy's own `end`.
     process.nextTick(() =>
       stream.fail(
-        this.#clientClosed("the request had not ended when its answer had"),
+        clientClosed("the request had not ended when its answer had"),
       ),
     );
   }
 
-  #refuse(fault: Http1Fault): void {
-    const { code } = REFUSALS[fault.kind];
+  faulted(fault: Http1Fault): void {
+    const { code, silent } = REFUSALS[fault.kind];
     const stream = this.#stream;
     if (stream?.responded === true && !stream.responseEnded) this.breakOff();
     else {
-      if (stream?.responseEnded !== true)
+      if (stream?.responseEnded !== true && silent !== true)
         this.output.text(refusalResponse(fault));
       this.#close();
     }
@@ -400,21 +388,27 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     this.#input.clear();
     this.output.flush();
     this.#linger.start();
-    this.#updateReading();
+    this.#incoming.adjustFlow();
   }
 
   #overdue(): void {
     const stream = this.#stream;
     if (this.#state === "closing") this.#linger.overdue();
-    else if (stream !== undefined) this.#cutRequest(stream);
-    else if (this.#input.length > 0)
-      this.#refuse(
+    else if (stream !== undefined) {
+      this.#onLimit?.("drain_time");
+      this.#cutRequest(stream);
+    } else if (this.#input.length > 0) {
+      this.#onLimit?.("header_time");
+      this.faulted(
         new Http1Fault(
           "stalled",
           `the head did not end within ${this.#limits.headTimeout} ms`,
         ),
       );
-    else this.#close();
+    } else {
+      this.#onLimit?.("idle");
+      this.#close();
+    }
   }
 
   #abandon(error: MeshError): void {
@@ -430,10 +424,15 @@ class Http1ServerConnection implements ServerConnection, Carrier, SocketUser {
     else stream.fail(error);
   }
 
-  #clientClosed(detail: string, cause?: Error): MeshError {
-    return new MeshError("CLIENT_CLOSED", detail, {
-      source: "downstream",
-      cause,
-    });
+  #callerGone(detail: string): void {
+    this.#abandon(clientClosed(detail));
+    this.breakOff();
   }
+}
+
+function clientClosed(detail: string, cause?: Error): MeshError {
+  return new MeshError("CLIENT_CLOSED", detail, {
+    source: "downstream",
+    cause,
+  });
 }

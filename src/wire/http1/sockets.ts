@@ -1,6 +1,7 @@
 /** What both ends of the codec do with a socket: listen to it in one way, and end it so that the end is not mistaken for another. */
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { wasRead } from "../collecting.ts";
 
 /** Who is told of what happens on a socket. */
 export interface SocketUser {
@@ -11,18 +12,26 @@ export interface SocketUser {
   closed(error: Error | undefined): void;
 }
 
-/** Starts the flow of the socket to its user. Half-closed connections stay usable (RFC 9112 9.6). */
+/** Starts the flow of the socket to its user. What becomes of a connection that the peer half closes is the user's to say. */
 export function attend(socket: Socket, user: SocketUser): void {
   let failure: Error | undefined;
   socket.allowHalfOpen = true;
   socket.setNoDelay(true);
-  socket.on("data", (chunk: Buffer) => user.received(chunk));
+  socket.on("data", (chunk: Buffer) => {
+    wasRead(chunk.length);
+    user.received(chunk);
+  });
   socket.on("end", () => user.finished());
   socket.on("error", (error: Error) => {
     failure = error;
   });
   socket.on("close", () => user.closed(failure));
   socket.resume();
+}
+
+/** Octets that Node holds for a socket: read and not taken, written and not sent. */
+export function held(socket: Socket): number {
+  return socket.readableLength + socket.writableLength;
 }
 
 /**

@@ -8,6 +8,11 @@ import type {
   RequestHead,
   ResponseReceiver,
 } from "../exchange.ts";
+import {
+  ClientExchange,
+  stillborn,
+  type ClientHost,
+} from "./client-exchange.ts";
 import { Connection } from "./connection.ts";
 import {
   ConnectionError,
@@ -16,150 +21,12 @@ import {
   FrameType,
   MAX_31,
 } from "./frames.ts";
-import { readResponseHead } from "./heads.ts";
-import type { WireField } from "./hpack/names.ts";
 import type { Http2Options } from "./limits.ts";
 import type { Cause } from "./session.ts";
-import { Stream, type StreamHost } from "./stream.ts";
+import type { Stream } from "./stream.ts";
 
 /** Streams at once before the peer has said how many it takes. */
 const BEFORE_SETTINGS = 100;
-
-interface ClientHost extends StreamHost {
-  malformed(stream: Stream, code: number, detail: string): void;
-  endWithTrailers(stream: Stream, fields: readonly WireField[]): void;
-}
-
-class ClientExchange extends Stream implements ClientStream {
-  /** Where the request's HEADERS begin in all that the connection has written. */
-  readonly position: number;
-  private readonly client: ClientHost;
-  private readonly method: string;
-  private responses: ResponseReceiver | undefined;
-  /** The final head has come. */
-  responded = false;
-
-  constructor(
-    client: ClientHost,
-    id: number,
-    now: number,
-    method: string,
-    receiver: ResponseReceiver,
-  ) {
-    super(client, id, now);
-    this.client = client;
-    this.method = method;
-    this.receiver = this.responses = receiver;
-    this.position = client.sender.output.position;
-  }
-
-  abort(_error: MeshError): void {
-    if (this.over) return;
-    this.receiver = this.responses = undefined;
-    this.client.reset(this, ErrorCode.CANCEL);
-  }
-
-  onFields(
-    fields: readonly WireField[],
-    ends: boolean,
-    tooLarge: boolean,
-  ): void {
-    if (tooLarge) this.reject("the response's head is over the limit");
-    else if (!this.responded) this.onHead(fields, ends);
-    else if (!ends)
-      this.reject("a second field section without END_STREAM (8.1)");
-    else this.client.endWithTrailers(this, fields);
-  }
-
-  private onHead(fields: readonly WireField[], ends: boolean): void {
-    const head = readResponseHead(fields);
-    if (typeof head === "string") {
-      this.reject(head);
-      return;
-    }
-    const { status, contentLength } = head;
-    const { responses } = this;
-    if (status < 200) {
-      if (ends) this.reject("an interim response with END_STREAM (8.1)");
-      else this.guarded(() => responses?.informational(head));
-      return;
-    }
-    this.responded = true;
-    // No content follows whatever content-length says (RFC 9110 6.4.1, 8.6).
-    if (this.method === "HEAD" || status === 204 || status === 304)
-      this.expected = 0;
-    else if (this.method !== "CONNECT") this.expected = contentLength ?? -1;
-    if (ends && this.expected > 0) {
-      this.reject("content-length without content");
-      return;
-    }
-    if (ends) this.remoteEnded = true;
-    this.guarded(() => responses?.head(head, ends));
-    if (ends && !this.over) this.settle();
-  }
-
-  private guarded(tell: () => void): void {
-    try {
-      tell();
-    } catch (thrown) {
-      this.client.failed(this, thrown);
-    }
-  }
-
-  override onData(chunk: Buffer): string | undefined {
-    if (!this.responded) return "content before the response's head (8.1)";
-    return super.onData(chunk);
-  }
-
-  private reject(detail: string): void {
-    this.client.malformed(this, ErrorCode.PROTOCOL_ERROR, detail);
-  }
-
-  onReset(code: number): void {
-    // 8.1: a server may end a stream so when it has answered and does not want the rest of the request.
-    if (
-      this.remoteEnded &&
-      (code === ErrorCode.NO_ERROR || code === ErrorCode.CANCEL)
-    )
-      return;
-    if (code === ErrorCode.REFUSED_STREAM && !this.responded)
-      this.deliverAbort(
-        new MeshError("STREAM_REFUSED", "the peer refused the stream", {
-          source: "upstream",
-          unprocessed: true,
-        }),
-      );
-    else
-      this.deliverAbort(
-        new MeshError(
-          "UPSTREAM_RESET",
-          `the peer reset the stream: ${errorName(code)}`,
-          { source: "upstream" },
-        ),
-      );
-  }
-
-  onMalformed(detail: string): void {
-    this.deliverAbort(
-      new MeshError("UPSTREAM_PROTOCOL", detail, { source: "upstream" }),
-    );
-  }
-}
-
-/** A stream that was never opened: its receiver is told, but not from within `request`. */
-function stillborn(receiver: ResponseReceiver, error: MeshError): ClientStream {
-  let aborted = false;
-  setImmediate(() => {
-    if (!aborted) receiver.abort(error);
-  });
-  return {
-    write: () => true,
-    end: () => undefined,
-    abort: () => void (aborted = true),
-    pause: () => undefined,
-    resume: () => undefined,
-  };
-}
 
 class Client extends Connection implements ClientConnection, ClientHost {
   readonly protocol = "h2";
@@ -188,6 +55,10 @@ class Client extends Connection implements ClientConnection, ClientHost {
 
   get active(): number {
     return this.streams.size;
+  }
+
+  get interimLimit(): number {
+    return this.limits.informationalResponses;
   }
 
   get heardAt(): number {
@@ -234,7 +105,7 @@ class Client extends Connection implements ClientConnection, ClientHost {
     this.sender.request(id, head, ended);
     if (ended) {
       stream.ending = true;
-      stream.localEnded = true;
+      stream.sentEnd();
     }
     if (this.nextId > MAX_31) {
       // 5.1.1: identifiers are used up; another connection must take over.
@@ -318,6 +189,8 @@ class Client extends Connection implements ClientConnection, ClientHost {
 
   protected override onPeerSettings(): void {
     this.settled = true;
+    const { place } = this.peer;
+    if (place !== undefined) this.tell(() => this.observer.introduced?.(place));
     this.tellAvailable();
   }
 
@@ -338,6 +211,10 @@ class Client extends Connection implements ClientConnection, ClientHost {
     }
     if (first) this.tell(() => this.observer.draining());
     this.closeIfDrained();
+  }
+
+  protected override onNotice(payload: Buffer): void {
+    this.tell(() => this.observer.noticed?.(payload));
   }
 
   protected override onStreamOver(): void {
@@ -388,6 +265,21 @@ class Client extends Connection implements ClientConnection, ClientHost {
 
   protected override onDefect(): void {
     // The stream's receiver is told, and it is the one that threw.
+  }
+
+  override flushing(): readonly Stream[] {
+    // Whoever made a request waits for its answer, and looks after its own time.
+    return [];
+  }
+
+  override readonly idleMark = undefined;
+
+  override resetStalled(): void {
+    // None is flushing.
+  }
+
+  override endIdle(): void {
+    // The pool decides that.
   }
 }
 

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { Cancel } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import type { WorkerPlace } from "../exchange.ts";
 import { FieldBlock } from "./field-block.ts";
 import { FrameReader, type FrameSink } from "./frame-reader.ts";
 import {
@@ -16,17 +17,25 @@ import {
 } from "./frames.ts";
 import { Decoder } from "./hpack/decoder.ts";
 import type { WireField } from "./hpack/names.ts";
-import type { Http2Options } from "./limits.ts";
+import type { Http2Limit, Http2Options } from "./limits.ts";
+import type { Output } from "./output.ts";
 import { Session, type Cause } from "./session.ts";
 import { announce, PeerSettings, readSettings } from "./settings.ts";
+import { StallGuard, type Guarded } from "./stall-guard.ts";
 import type { Stream } from "./stream.ts";
 
 const SELF_DEPENDENT = "a stream depends on itself (RFC 7540 5.3.1)";
 const AFTER_END = "a frame after END_STREAM (5.1)";
 /** WINDOW_UPDATEs below this are counted as tiny; octets. */
 const TINY_UPDATE = 256;
+/** Octets of a NOTICE that is looked at. */
+const MAX_NOTICE = 256;
+/** DATA frames below this are. */
+const TINY_DATA = 64;
+/** Milliseconds: a stream that is reset after them was not opened for that. */
+const RAPID = 1000;
 
-export abstract class Connection extends Session implements FrameSink {
+export abstract class Connection extends Session implements FrameSink, Guarded {
   protected readonly peer: PeerSettings = new PeerSettings();
   private readonly isServer: boolean;
   private readonly reader: FrameReader;
@@ -34,6 +43,9 @@ export abstract class Connection extends Session implements FrameSink {
   private readonly block: FieldBlock;
   private settingsSeen = false;
   private settingsTimer: Cancel | undefined;
+  private readonly stalls: StallGuard;
+  /** Frames and field blocks that are complete. */
+  read = 0;
   /** The stream of the present DATA frame, where it takes content, and whether the frame ends it. */
   private dataStream: Stream | undefined;
   private dataFlags = 0;
@@ -45,17 +57,19 @@ export abstract class Connection extends Session implements FrameSink {
     this.decoder = new Decoder(this.limits);
     this.decoder.allowTable(this.limits.headerTableBytes);
     this.block = new FieldBlock(this.limits);
+    this.stalls = new StallGuard(this.clock, this.limits, this);
   }
 
   /** Says our SETTINGS, which come first (3.4). */
-  protected start(): void {
-    this.sender.settings(announce(this.limits, this.isServer));
+  protected start(place?: WorkerPlace): void {
+    this.sender.settings(announce(this.limits, this.isServer, place));
     this.windows.open();
     this.settingsTimer = this.clock.after(this.limits.settingsTimeout, () =>
       this.fail(
         new ConnectionError(
           ErrorCode.SETTINGS_TIMEOUT,
           `SETTINGS were not acknowledged within ${this.limits.settingsTimeout} ms`,
+          "settings_ack",
         ),
       ),
     );
@@ -76,6 +90,8 @@ export abstract class Connection extends Session implements FrameSink {
   /** SETTINGS of the peer are in force. */
   protected abstract onPeerSettings(): void;
   protected abstract onGoaway(lastId: number, code: number): void;
+  /** The octets may be written to again once it returns. */
+  protected abstract onNotice(payload: Buffer): void;
 
   // --- bytes in ---
 
@@ -105,11 +121,12 @@ export abstract class Connection extends Session implements FrameSink {
         new ConnectionError(
           ErrorCode.ENHANCE_YOUR_CALM,
           "the peer does not read what it makes us send",
+          "output",
         ),
       );
   }
 
-  dataBegins(id: number, flags: number, length: number): void {
+  dataBegins(id: number, flags: number, length: number, content: number): void {
     this.admit(FrameType.DATA);
     if (id === 0) throw broken("DATA on stream 0 (6.1)");
     const stream = this.streams.get(id);
@@ -125,7 +142,8 @@ export abstract class Connection extends Session implements FrameSink {
       this.malformed(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
       return;
     }
-    if (length === 0 && (flags & Flag.END_STREAM) === 0) this.count("empty");
+    if (content < TINY_DATA && (flags & Flag.END_STREAM) === 0)
+      this.count(content === 0 ? "empty_data" : "tiny_data");
     if (!this.windows.received(stream, length)) {
       this.malformed(
         stream,
@@ -146,6 +164,7 @@ export abstract class Connection extends Session implements FrameSink {
   }
 
   dataEnds(): void {
+    this.read += 1;
     const stream = this.dataStream;
     this.dataStream = undefined;
     if (stream === undefined || stream.over) return;
@@ -192,13 +211,14 @@ export abstract class Connection extends Session implements FrameSink {
         expectSize(end - start, 8, "PING");
         if ((flags & Flag.ACK) !== 0) this.pings.answered(bytes, start);
         else {
-          this.count("ping");
+          this.count("pings");
           this.sender.ping(bytes, start, true);
         }
         break;
       case FrameType.GOAWAY:
         if (id !== 0) throw broken("GOAWAY on a stream (6.8)");
         if (end - start < 8) expectSize(end - start, 8, "GOAWAY");
+        this.count("settings");
         this.onGoaway(
           bytes.readUInt32BE(start) & MAX_31,
           bytes.readUInt32BE(start + 4),
@@ -210,9 +230,15 @@ export abstract class Connection extends Session implements FrameSink {
       case FrameType.PUSH_PROMISE:
         // A client may not push (8.4), and we have told the server not to (6.6).
         throw broken("PUSH_PROMISE, which was not enabled (6.6)");
+      case FrameType.NOTICE:
+        this.count("stray_frames");
+        if (id === 0 && end - start <= MAX_NOTICE)
+          this.onNotice(bytes.subarray(start, end));
+        break;
       default:
-        this.count("stray");
+        this.count("stray_frames");
     }
+    if (!this.block.open) this.read += 1;
   }
 
   /** What must come first comes first, and nothing stands within a field block. */
@@ -250,7 +276,7 @@ export abstract class Connection extends Session implements FrameSink {
   }
 
   private onWindowUpdate(id: number, increment: number): void {
-    if (increment < TINY_UPDATE) this.count("tinyUpdate");
+    if (increment < TINY_UPDATE) this.count("tiny_window_updates");
     if (id === 0) {
       if (increment === 0) throw broken("WINDOW_UPDATE of 0 (6.9)");
       this.sender.grant(increment);
@@ -279,7 +305,12 @@ export abstract class Connection extends Session implements FrameSink {
       this.onLateFrame(id, FrameType.RST_STREAM);
       return;
     }
-    if (this.isServer && !stream.localEnded) this.count("reset");
+    if (
+      this.isServer &&
+      !stream.localEnded &&
+      ((this.now | 0) - stream.openedAt) >>> 0 < RAPID
+    )
+      this.count("resets");
     this.closed.byPeer(id);
     this.remove(stream);
     stream.onReset(code);
@@ -294,7 +325,7 @@ export abstract class Connection extends Session implements FrameSink {
   ): void {
     // Deprecated (5.3.2) and without effect, but its form is still checked (6.3).
     if (id === 0) throw broken("PRIORITY on stream 0 (6.3)");
-    this.count("stray");
+    this.count("stray_frames");
     const wrongSize = end - start !== 5;
     if (!wrongSize && (bytes.readUInt32BE(start) & MAX_31) !== id) return;
     const code = wrongSize
@@ -348,7 +379,7 @@ export abstract class Connection extends Session implements FrameSink {
   protected onLateFrame(id: number, type: number): void {
     if (this.isIdle(id)) throw broken("a frame on an idle stream (5.1)");
     // DATA is bounded by the connection's window.
-    if (type !== FrameType.DATA) this.count("stray");
+    if (type !== FrameType.DATA) this.count("stray_frames");
     if (type === FrameType.DATA || type === FrameType.HEADERS) {
       if (this.closed.wasEndedByPeer(id))
         throw new ConnectionError(
@@ -361,8 +392,28 @@ export abstract class Connection extends Session implements FrameSink {
     // Otherwise our RST_STREAM or END_STREAM crossed it on the way: legal, however late (5.1).
   }
 
+  // --- what may stand still ---
+
+  get output(): Output {
+    return this.sender.output;
+  }
+
+  get reading(): boolean {
+    return this.block.open || this.reader.midway;
+  }
+
+  abstract flushing(): readonly Stream[];
+  abstract readonly idleMark: number | undefined;
+  abstract resetStalled(stream: Stream): void;
+  abstract endIdle(): void;
+
+  endStalled(limit: Http2Limit, detail: string): void {
+    this.fail(new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, detail, limit));
+  }
+
   protected override onOver(_cause: Cause): void {
     this.reader.stop();
+    this.stalls.stop();
     this.settingsTimer?.();
   }
 }

@@ -90,6 +90,7 @@ export class FieldBlock {
       throw new ConnectionError(
         ErrorCode.ENHANCE_YOUR_CALM,
         `a field block of more than ${this.limits.headerBlockBytes} octets or ${this.limits.continuations} CONTINUATION frames`,
+        "field_block",
       );
     this.parts.push(Buffer.from(bytes.subarray(start, end)));
   }

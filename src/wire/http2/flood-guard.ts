@@ -1,30 +1,20 @@
 /** Counts the cheap frames by which a peer could keep us busy, and ends the connection that sends too many a second. */
 import { ConnectionError, ErrorCode } from "./frames.ts";
-import type { Http2Limits } from "./limits.ts";
-
-/** The kinds of frame that are counted. */
-export type Nuisance =
-  "reset" | "settings" | "ping" | "empty" | "tinyUpdate" | "stray";
+import type { Http2Limits, Nuisance } from "./limits.ts";
 
 const LIMIT_OF: Readonly<Record<Nuisance, keyof Http2Limits>> = {
-  reset: "resetsPerSecond",
+  resets: "resetsPerSecond",
   settings: "settingsPerSecond",
-  ping: "pingsPerSecond",
-  empty: "emptyFramesPerSecond",
-  tinyUpdate: "tinyUpdatesPerSecond",
-  stray: "strayFramesPerSecond",
+  pings: "pingsPerSecond",
+  empty_data: "emptyFramesPerSecond",
+  tiny_data: "tinyFramesPerSecond",
+  tiny_window_updates: "tinyUpdatesPerSecond",
+  stray_frames: "strayFramesPerSecond",
 };
 
 export class FloodGuard {
   private readonly limits: Http2Limits;
-  private readonly counts: Record<Nuisance, number> = {
-    reset: 0,
-    settings: 0,
-    ping: 0,
-    empty: 0,
-    tinyUpdate: 0,
-    stray: 0,
-  };
+  private readonly counts: Record<Nuisance, number> = zeroes();
   private since = 0;
 
   constructor(limits: Http2Limits) {
@@ -36,8 +26,7 @@ export class FloodGuard {
     const { counts } = this;
     if (now - this.since >= 1000) {
       this.since = now;
-      counts.reset = counts.settings = counts.ping = 0;
-      counts.empty = counts.tinyUpdate = counts.stray = 0;
+      Object.assign(counts, zeroes());
     }
     counts[kind] += 1;
     const limit = this.limits[LIMIT_OF[kind]];
@@ -45,6 +34,19 @@ export class FloodGuard {
       throw new ConnectionError(
         ErrorCode.ENHANCE_YOUR_CALM,
         `more than ${limit} in a second: ${LIMIT_OF[kind]}`,
+        kind,
       );
   }
+}
+
+function zeroes(): Record<Nuisance, number> {
+  return {
+    resets: 0,
+    settings: 0,
+    pings: 0,
+    empty_data: 0,
+    tiny_data: 0,
+    tiny_window_updates: 0,
+    stray_frames: 0,
+  };
 }

@@ -18,8 +18,8 @@ export interface FrameSink {
     start: number,
     end: number,
   ): void;
-  /** A DATA frame begins; `length` counts for flow control, padding included. */
-  dataBegins(id: number, flags: number, length: number): void;
+  /** A DATA frame begins: `content` octets, and `length` that count for flow control, padding included (6.1). */
+  dataBegins(id: number, flags: number, length: number, content: number): void;
   /** Content of the DATA frame that began last. */
   dataContent(chunk: Buffer): void;
   dataEnds(): void;
@@ -49,6 +49,20 @@ export class FrameReader {
     this.sink = sink;
     this.largest = largest;
     this.state = expectPreface ? "preface" : "header";
+  }
+
+  /** A frame other than DATA, or the preface, is begun and not complete. */
+  get midway(): boolean {
+    switch (this.state) {
+      case "header":
+        return this.filled > 0;
+      case "payload":
+      case "preface":
+        return true;
+      case "data":
+      case "pad-length":
+        return false;
+    }
   }
 
   /** Takes nothing more. */
@@ -165,7 +179,7 @@ export class FrameReader {
     this.content = this.length;
     this.padding = 0;
     if ((this.flags & Flag.PADDED) === 0) {
-      this.sink.dataBegins(this.id, this.flags, this.length);
+      this.sink.dataBegins(this.id, this.flags, this.length, this.length);
       this.endDataIfComplete();
     } else if (this.length === 0) {
       throw new ConnectionError(
@@ -185,7 +199,7 @@ export class FrameReader {
         "the padding is longer than its frame (6.1)",
       );
     this.content = this.length - 1 - this.padding;
-    this.sink.dataBegins(this.id, this.flags, this.length);
+    this.sink.dataBegins(this.id, this.flags, this.length, this.content);
     this.endDataIfComplete();
     return at + 1;
   }

@@ -1,4 +1,5 @@
 /** The vocabulary of HTTP/2 frames: types, flags, error codes, settings (RFC 9113 sections 6, 7 and 11). */
+import type { Http2Limit } from "./limits.ts";
 
 /** The nine octets before every payload (4.1). */
 export const FRAME_HEADER = 9;
@@ -20,6 +21,8 @@ export const FrameType = {
   GOAWAY: 7,
   WINDOW_UPDATE: 8,
   CONTINUATION: 9,
+  /** Of the range that nobody else is given: what one sidecar tells another about no stream in particular (5.5). Whoever does not know it skips it. */
+  NOTICE: 0xf7,
 } as const;
 
 export const Flag = {
@@ -64,6 +67,8 @@ export const Setting = {
   MAX_HEADER_LIST_SIZE: 6,
   /** RFC 8441 3. */
   ENABLE_CONNECT_PROTOCOL: 8,
+  /** Of the range that nobody else is given (11.3): which of a sidecar's workers serves the connection, and of how many. */
+  WORKER: 0xf0a7,
 } as const;
 
 /** The largest flow-control window (6.9.1), stream identifier (5.1.1) and so on: 31 bits. */
@@ -77,13 +82,16 @@ export const LARGEST_FRAME_SIZE = 0xffffff;
 /** SETTINGS_HEADER_TABLE_SIZE before anybody said otherwise (6.5.2). */
 export const DEFAULT_TABLE_SIZE = 4096;
 
-/** The peer broke the rules of the connection as a whole: GOAWAY with `code`, then the end (5.4.1). */
+/** The peer broke the rules of the connection as a whole, or a limit: GOAWAY with `code`, then the end (5.4.1). */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   readonly code: number;
+  /** The limit that acted, where it was one. */
+  readonly limit: Http2Limit | undefined;
 
-  constructor(code: number, detail: string) {
+  constructor(code: number, detail: string, limit?: Http2Limit) {
     super(detail);
     this.code = code;
+    this.limit = limit;
   }
 }

@@ -2,20 +2,24 @@
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
 import type { RequestHead, ResponseHead } from "../exchange.ts";
 import type { ByteWriter } from "./byte-writer.ts";
+import { hasPort } from "../http1/grammar.ts";
 import type { Encoder } from "./hpack/encoder.ts";
 import { Kind, type WireField } from "./hpack/names.ts";
 
 /** Why a message is malformed (8.1.1), in words for a log. */
 export type Flaw = string;
 
+/** The one flaw that has an answer of its own, 417 (RFC 9110 10.1.1). */
+export const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
+
 const NEVER_CROSSES = FieldClass.CONNECTION | FieldClass.FRAMING;
 
 /** What an INVALID field is, for the log; its value may be a secret and is not shown. */
-function flawOf(field: WireField): Flaw {
-  const name = JSON.stringify(field.name.slice(0, 64));
-  switch (field.of.kind) {
+function flawOf(kind: number, text: string): Flaw {
+  const name = JSON.stringify(text.slice(0, 64));
+  switch (kind) {
     case Kind.INVALID:
-      return field.name.startsWith(":")
+      return text.startsWith(":")
         ? `the pseudo-header ${name} is not known`
         : `${name} is not a valid field name`;
     case Kind.CONNECTION:
@@ -44,6 +48,7 @@ export function readRequestHead(
   let length: string | undefined;
   const rest: Field[] = [];
   let ordinary = false;
+  let expected = true;
   for (const field of fields) {
     const { kind } = field;
     if (kind === Kind.ORDINARY) {
@@ -90,10 +95,16 @@ export function readRequestHead(
       case Kind.TE:
         ordinary = true;
         break;
+      case Kind.EXPECT:
+        ordinary = true;
+        if (value.toLowerCase() !== "100-continue") expected = false;
+        rest.push(field);
+        break;
       default:
-        return flawOf(field);
+        return flawOf(field.of.kind, field.name);
     }
   }
+  if (!expected) return UNMET_EXPECTATION;
   if (method === undefined) return "no :method";
   if (authority === undefined) {
     if (host === undefined) return "neither :authority nor host";
@@ -107,10 +118,11 @@ export function readRequestHead(
   }
   const tunnel = method === "CONNECT" && protocol === undefined;
   if (tunnel) {
-    // 8.5: the target alone, with its port.
+    // 8.5: the target alone, with its port. What follows is no content that could have a length (RFC 9110 9.3.6).
     if (scheme !== undefined || path !== undefined)
       return "CONNECT with :scheme or :path";
-    if (!/:[0-9]+$/.test(authority)) return "CONNECT without a port";
+    if (!hasPort(authority)) return "CONNECT without a port";
+    if (length !== undefined) return "CONNECT with content-length";
   } else {
     if (protocol !== undefined && method !== "CONNECT")
       return ":protocol without CONNECT";
@@ -156,41 +168,40 @@ export function readResponseHead(
         status = Number(field.value);
         break;
       case Kind.CONTENT_LENGTH:
-        if (length !== undefined && length !== field.value)
-          return "two content-length fields";
+        if (length !== undefined) return "two content-length fields";
         length = field.value;
         break;
-      case Kind.HOST:
-        // Means nothing in a response, and would be a framing field of HTTP/1.
+      case Kind.EXPECT:
+        rest.push(field);
         break;
       case Kind.TE:
-        return flawOf(field);
+        return flawOf(field.of.kind, field.name);
       default:
         return kind === Kind.INVALID || kind === Kind.CONNECTION
-          ? flawOf(field)
+          ? flawOf(field.of.kind, field.name)
           : `${field.name} in a response`;
     }
   }
   if (status === 0) return "no :status";
   // 8.6: there is no switching of protocols.
   if (status === 101) return "status 101";
-  return { status, fields: rest, contentLength: lengthOf(length) };
+  const contentLength = lengthOf(length);
+  // RFC 9110 8.6: some would wait for content, some would not.
+  if ((status < 200 || status === 204) && (contentLength ?? 0) > 0)
+    return "content announced for a 1xx or 204";
+  return { status, fields: rest, contentLength };
 }
 
-/** Reads a trailer section (8.1); fields that may not stand in one are left out (RFC 9110 6.5.1). */
+/** Reads a trailer section (8.1). What belongs in the head is refused, as in HTTP/1: some would merge it, some would not (RFC 9110 6.5.1). */
 export function readTrailers(fields: readonly WireField[]): Fields | Flaw {
-  const trailers: Field[] = [];
-  for (const field of fields) {
-    const { kind } = field;
-    if (kind === Kind.ORDINARY) {
-      if ((field.bits & FieldClass.NO_TRAILER) === 0) trailers.push(field);
-    } else if (kind <= Kind.STATUS) {
-      return `${field.name} in a trailer section`;
-    } else if (kind === Kind.INVALID || kind === Kind.CONNECTION) {
-      return flawOf(field);
-    }
+  for (const { kind, bits, of, name } of fields) {
+    if (kind === Kind.ORDINARY && (bits & FieldClass.NO_TRAILER) === 0)
+      continue;
+    return kind === Kind.INVALID || kind === Kind.CONNECTION
+      ? flawOf(of.kind, name)
+      : `${name} in a trailer section`;
   }
-  return trailers;
+  return fields.slice();
 }
 
 const TE_TRAILERS: Field = makeField("te", "trailers");

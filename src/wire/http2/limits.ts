@@ -1,5 +1,29 @@
-/** What one HTTP/2 connection may cost: every bound on memory and on work that a peer can cause, with its default. */
+/** What one HTTP/2 connection may cost: every bound on memory, work and time that a peer can cause, with its default (decision 013). */
 import type { Clock } from "../../core/clock.ts";
+
+/** The limits that are told of when they act, by the names that a metric has for them. */
+export type Http2Limit =
+  | Nuisance
+  | "field_block"
+  | "header_list"
+  | "streams"
+  | "informational"
+  | "output"
+  | "held"
+  | "settings_ack"
+  | "header_time"
+  | "write_time"
+  | "idle";
+
+/** The kinds of frame that cost the peer nothing, and are counted by the second. */
+export type Nuisance =
+  | "resets"
+  | "settings"
+  | "pings"
+  | "empty_data"
+  | "tiny_data"
+  | "tiny_window_updates"
+  | "stray_frames";
 
 export interface Http2Limits {
   /** Octets of a header list: names, values and 32 for each field (RFC 9113 6.5.2). Over it: 431, or a reset. */
@@ -26,24 +50,39 @@ export interface Http2Limits {
   readonly connectionWindow: number;
   /** Octets that paused streams may have taken in together before the connection's window is withheld as well. */
   readonly heldBytes: number;
+  /** 1xx answers before the final one. Over it the stream is reset. */
+  readonly informationalResponses: number;
   /** Octets queued on a stream at which `write` says false. */
   readonly streamQueueBytes: number;
   /** Octets of frames waiting for the socket at which DATA waits in its stream instead. */
   readonly outputBytes: number;
   /** Octets of frames waiting for the socket at which a server reads no more and a client takes no request. */
   readonly outputBytesMax: number;
-  /** Resets a second, by the peer or provoked by it, of streams that were not yet answered (CVE-2023-44487, CVE-2025-8671). */
+  /**
+   * Resets a second of streams that were not yet answered: by the peer within a second of opening them (CVE-2023-44487; later
+   * ones are bounded by the streams at once), or provoked by it (CVE-2025-8671).
+   */
   readonly resetsPerSecond: number;
+  /** SETTINGS, acknowledgements too, and GOAWAY (CVE-2019-9515). */
   readonly settingsPerSecond: number;
+  /** CVE-2019-9512. Some clients measure the way by one PING a round trip. */
   readonly pingsPerSecond: number;
-  /** DATA frames without content or END_STREAM, a second. */
+  /** DATA frames without content or END_STREAM, a second, whatever their padding (CVE-2019-9518). */
   readonly emptyFramesPerSecond: number;
+  /** DATA frames of less than 64 octets without END_STREAM, a second: each is passed on by itself. */
+  readonly tinyFramesPerSecond: number;
   /** WINDOW_UPDATE frames of less than 256 octets, a second. */
   readonly tinyUpdatesPerSecond: number;
   /** PRIORITY, unknown frames, and frames for streams that are over, a second. */
   readonly strayFramesPerSecond: number;
   /** Milliseconds until the peer must have acknowledged our SETTINGS. */
   readonly settingsTimeout: number;
+  /** Milliseconds that a frame or field block may take from its first octet to its last. */
+  readonly headerTimeout: number;
+  /** Milliseconds in which the peer must take something: of what waits for the socket, and of a whole answer that waits for its window. */
+  readonly writeTimeout: number;
+  /** Milliseconds that a client's connection may be without a stream; then it is drained. */
+  readonly idleTimeout: number;
   /** Milliseconds that a closing connection waits: for a PING's answer while draining, and for the peer's FIN. */
   readonly closeTimeout: number;
 }
@@ -57,26 +96,33 @@ const DEFAULT_LIMITS: Http2Limits = {
   concurrentStreams: 1000,
   frameBytes: 16_384,
   streamWindow: 65_535,
-  streamWindowMax: 1_048_576,
+  streamWindowMax: 786_432,
   windowGrowth: 4_194_304,
   connectionWindow: 1_048_576,
   heldBytes: 4_194_304,
+  informationalResponses: 16,
   streamQueueBytes: 65_536,
   outputBytes: 65_536,
   outputBytesMax: 1_048_576,
-  resetsPerSecond: 2000,
-  settingsPerSecond: 1000,
+  resetsPerSecond: 500,
+  settingsPerSecond: 100,
   pingsPerSecond: 10_000,
-  emptyFramesPerSecond: 10_000,
+  emptyFramesPerSecond: 1000,
+  tinyFramesPerSecond: 50_000,
   tinyUpdatesPerSecond: 50_000,
   strayFramesPerSecond: 50_000,
   settingsTimeout: 10_000,
+  headerTimeout: 10_000,
+  writeTimeout: 60_000,
+  idleTimeout: 600_000,
   closeTimeout: 1000,
 };
 
 export interface Http2Options {
   readonly clock: Clock;
   readonly limits?: Partial<Http2Limits>;
+  /** A limit acted: for a metric. Must not throw. */
+  readonly onLimit?: ((limit: Http2Limit) => void) | undefined;
 }
 
 export function resolveLimits(limits: Partial<Http2Limits> = {}): Http2Limits {

@@ -15,6 +15,9 @@ export class ReceiveWindows {
   initial: number = DEFAULT_WINDOW;
   private readonly limits: Http2Limits;
   private readonly sender: Sender;
+  /** The connection's window is withheld, as paused streams hold too much. */
+  private readonly onWithheld: () => void;
+  private withheld = false;
   /** A connection's window cannot be lowered (6.9.2). */
   private readonly size: number;
   private window: number;
@@ -24,9 +27,10 @@ export class ReceiveWindows {
   /** Octets by which windows of streams have grown. */
   private grown = 0;
 
-  constructor(limits: Http2Limits, sender: Sender) {
+  constructor(limits: Http2Limits, sender: Sender, onWithheld: () => void) {
     this.limits = limits;
     this.sender = sender;
+    this.onWithheld = onWithheld;
     this.size = this.window = Math.max(limits.connectionWindow, DEFAULT_WINDOW);
   }
 
@@ -134,8 +138,13 @@ export class ReceiveWindows {
   }
 
   private creditConnection(): void {
-    if (this.uncredited * 2 < this.size || this.held > this.limits.heldBytes)
+    if (this.uncredited * 2 < this.size) return;
+    if (this.held > this.limits.heldBytes) {
+      if (!this.withheld) this.onWithheld();
+      this.withheld = true;
       return;
+    }
+    this.withheld = false;
     this.window += this.uncredited;
     this.sender.windowUpdate(0, this.uncredited);
     this.uncredited = 0;

@@ -1,5 +1,6 @@
 /** Everything that a connection sends: frames into the output, DATA of many streams in turn under flow control (RFC 9113 5.2, 6.9). */
 import type { Socket } from "node:net";
+import { ChunkQueue } from "../chunk-queue.ts";
 import type { Fields } from "../fields.ts";
 import type { RequestHead, ResponseHead } from "../exchange.ts";
 import {
@@ -85,6 +86,11 @@ export class Sender {
     this.output.flush();
   }
 
+  /** The socket is busy and more than a usual write waits behind it. */
+  get backlogged(): boolean {
+    return this.output.stuckOver(this.limits.outputBytes);
+  }
+
   // --- DATA ---
 
   /** Takes a chunk; false when the stream has enough queued. */
@@ -108,6 +114,7 @@ export class Sender {
       this.touch();
       if (from === length) return true;
     }
+    stream.queue ??= new ChunkQueue();
     stream.queue.push(from === 0 ? chunk : chunk.subarray(from));
     stream.queued += chunk.length - from;
     this.enqueue(stream);
@@ -133,7 +140,7 @@ export class Sender {
       this.output.header(0, FrameType.DATA, Flag.END_STREAM, id);
       this.touch();
     }
-    stream.localEnded = true;
+    stream.sentEnd();
     stream.settle();
   }
 
@@ -174,8 +181,9 @@ export class Sender {
   }
 
   private sendOne(stream: Stream): void {
-    const chunk = stream.queue[0];
-    if (chunk === undefined) return;
+    const { queue } = stream;
+    const chunk = queue?.chunks[0];
+    if (queue === undefined || chunk === undefined) return;
     const from = stream.queueAt;
     const size = Math.min(
       chunk.length - from,
@@ -191,7 +199,7 @@ export class Sender {
     stream.sendWindow -= size;
     this.window -= size;
     if (from + size === chunk.length) {
-      stream.queue.shift();
+      queue.shift();
       stream.queueAt = 0;
     } else {
       stream.queueAt = from + size;
@@ -199,7 +207,7 @@ export class Sender {
     this.touch();
     if (stream.queued > 0) this.enqueue(stream);
     else if (ends) {
-      stream.localEnded = true;
+      stream.sentEnd();
       stream.settle();
       return;
     } else if (stream.ending) {
@@ -331,6 +339,12 @@ export class Sender {
   ping(bytes: Buffer, start: number, ack: boolean): void {
     this.output.header(8, FrameType.PING, ack ? Flag.ACK : 0, 0);
     this.output.copy(bytes, start, start + 8);
+    this.touch();
+  }
+
+  notice(payload: Buffer): void {
+    this.output.header(payload.length, FrameType.NOTICE, 0, 0);
+    this.output.copy(payload, 0, payload.length);
     this.touch();
   }
 

@@ -1,41 +1,35 @@
 /** The server's end of an HTTP/2 connection: requests in, responses out (RFC 9113 8.1), and the orderly end (6.8). */
-import { REFUSALS } from "../http1/refusal.ts";
 import type { Socket } from "node:net";
-import { MeshError, type Code } from "../../core/errors.ts";
 import type { Cancel } from "../../core/clock.ts";
+import { MeshError, type Code } from "../../core/errors.ts";
 import type {
-  BodyReceiver,
-  RequestHead,
   ResponseHead,
   ServerConnection,
   ServerConnectionInfo,
   ServerHandler,
-  ServerStream,
+  WorkerPlace,
 } from "../exchange.ts";
-import type { Fields } from "../fields.ts";
+import { REFUSALS, type RefusalKind } from "../http1/refusal.ts";
 import { Connection } from "./connection.ts";
-import {
-  ConnectionError,
-  ErrorCode,
-  errorName,
-  FrameType,
-  MAX_31,
-} from "./frames.ts";
-import { readRequestHead } from "./heads.ts";
+import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
+import { readRequestHead, UNMET_EXPECTATION } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Http2Options } from "./limits.ts";
+import { ServerExchange, type ServerHost } from "./server-exchange.ts";
 import type { Cause } from "./session.ts";
-import { Stream, type StreamHost } from "./stream.ts";
+import type { Stream } from "./stream.ts";
 
-/** RFC 6585 5; the codecs' own answers stand in one table (law 9). */
-const TOO_LARGE: ResponseHead = {
-  status: REFUSALS.head.status,
-  fields: [],
-  contentLength: 0,
-};
+/** The codecs' own answers stand in one table (law 9): 431 (RFC 6585 5) and 417 (RFC 9110 10.1.1). */
+function answerOf(kind: RefusalKind): ResponseHead {
+  return { status: REFUSALS[kind].status, fields: [], contentLength: 0 };
+}
+const TOO_LARGE = answerOf("head");
+const EXPECTATION_FAILED = answerOf("expectation");
 
 /** What a connection error is in the words of the log. */
-function refusalOf(code: number): Code {
+function refusalOf({ code, limit }: ConnectionError): Code {
+  if (limit === "header_time") return "REQUEST_STALLED";
+  if (limit === "write_time") return "RESPONSE_STALLED";
   switch (code) {
     case ErrorCode.ENHANCE_YOUR_CALM:
       return "OVERLOADED";
@@ -48,155 +42,10 @@ function refusalOf(code: number): Code {
   }
 }
 
-/** Of what went wrong on our side, what the client may know (7). */
-function resetCodeFor(error: MeshError, responded: boolean): number {
-  if (error.unprocessed && !responded) return ErrorCode.REFUSED_STREAM;
-  switch (error.code) {
-    case "CLIENT_CLOSED":
-    case "REQUEST_STALLED":
-    case "REQUEST_TIMEOUT":
-    case "ATTEMPT_TIMEOUT":
-    case "IDLE_TIMEOUT":
-      return ErrorCode.CANCEL;
-    default:
-      return ErrorCode.INTERNAL_ERROR;
-  }
-}
-
-interface ServerHost extends StreamHost {
-  readonly info: ServerConnectionInfo;
-  refused(code: Code, detail: string): void;
-  malformed(stream: Stream, code: number, detail: string): void;
-  endWithTrailers(stream: Stream, fields: readonly WireField[]): void;
-}
-
-class ServerExchange extends Stream implements ServerStream {
-  readonly head: RequestHead;
-  readonly ended: boolean;
-  readonly connection: ServerConnectionInfo;
-  /** CONNECT in either form, unless it was refused: the two directions end one by one (8.5). */
-  tunnel: boolean;
-  private readonly server: ServerHost;
-  private responded = false;
-  /** What came before there was a receiver; bounded by the stream's window, of which nothing is given back. */
-  private early: Buffer[] = [];
-  private earlyTrailers: Fields | undefined;
-  private failure: MeshError | undefined;
-
-  constructor(
-    server: ServerHost,
-    id: number,
-    now: number,
-    head: RequestHead,
-    ended: boolean,
-  ) {
-    super(server, id, now);
-    this.server = server;
-    this.head = head;
-    this.ended = ended;
-    this.connection = server.info;
-    this.tunnel = head.method === "CONNECT";
-    this.remoteEnded = ended;
-    this.expected = this.tunnel || ended ? -1 : (head.contentLength ?? -1);
-    this.paused = true;
-  }
-
-  receive(receiver: BodyReceiver): void {
-    if (this.failure !== undefined) {
-      this.receiver = receiver;
-      this.deliverAbort(this.failure);
-      return;
-    }
-    if (this.receiver !== undefined || (this.over && !this.remoteEnded)) return;
-    this.receiver = receiver;
-    const early = this.early;
-    this.early = [];
-    this.resume();
-    for (const chunk of early) if (!this.failed()) this.deliver(chunk);
-    if (this.remoteEnded && !this.ended && !this.failed())
-      this.deliverEnd(this.earlyTrailers);
-    if (this.wantsDrain && !this.over && this.queued === 0) {
-      this.wantsDrain = false;
-      this.onDrained();
-    }
-  }
-
-  /** Broken off while `receive` was handing over what had come before. */
-  private failed(): boolean {
-    return this.over && this.receiver === undefined;
-  }
-
-  informational(head: ResponseHead): void {
-    if (this.over || this.responded) return;
-    this.server.sender.response(this.id, head, false);
-  }
-
-  respond(head: ResponseHead, ended: boolean): void {
-    if (this.over || this.responded) return;
-    this.responded = true;
-    if (head.status >= 300) this.tunnel = false;
-    this.server.sender.response(this.id, head, ended);
-    if (!ended) return;
-    this.ending = true;
-    this.localEnded = true;
-    this.settle();
-  }
-
-  abort(error: MeshError): void {
-    if (this.over) return;
-    this.receiver = undefined;
-    this.server.reset(this, resetCodeFor(error, this.responded));
-  }
-
-  onFields(
-    fields: readonly WireField[],
-    ends: boolean,
-    tooLarge: boolean,
-  ): void {
-    let flaw: string | undefined;
-    if (!ends) flaw = "a second field section without END_STREAM (8.1)";
-    else if (tooLarge) flaw = "the trailer section is over the limit";
-    else if (this.tunnel && fields.length > 0)
-      flaw = "a trailer section in a tunnel (8.5)";
-    if (flaw === undefined) this.server.endWithTrailers(this, fields);
-    else this.server.malformed(this, ErrorCode.PROTOCOL_ERROR, flaw);
-  }
-
-  onReset(code: number): void {
-    this.lose(
-      new MeshError(
-        "CLIENT_CLOSED",
-        `the caller reset the stream: ${errorName(code)}`,
-        { source: "downstream" },
-      ),
-    );
-  }
-
-  onMalformed(detail: string): void {
-    this.server.refused("BAD_REQUEST", detail);
-    this.lose(new MeshError("BAD_REQUEST", detail, { source: "downstream" }));
-  }
-
-  /** The exchange failed: the receiver is told, now or when it comes. */
-  lose(error: MeshError): void {
-    this.early = [];
-    this.failure = error;
-    this.deliverAbort(error);
-  }
-
-  protected override deliver(chunk: Buffer): void {
-    if (this.receiver === undefined) this.early.push(chunk);
-    else super.deliver(chunk);
-  }
-
-  protected override deliverEnd(trailers: Fields | undefined): void {
-    if (this.receiver === undefined) this.earlyTrailers = trailers;
-    else super.deliverEnd(trailers);
-  }
-}
-
 export type Http2ServerOptions = Http2Options & {
   readonly info: ServerConnectionInfo;
+  /** Said to the peer where this process has several workers. */
+  readonly place?: WorkerPlace;
   /** What a sniffer has read already. */
   readonly firstBytes?: Buffer;
 };
@@ -206,7 +55,8 @@ class Server extends Connection implements ServerConnection, ServerHost {
   private readonly handler: ServerHandler;
   private draining = false;
   private drainTimer: Cancel | undefined;
-  private reading = true;
+  /** Requests are read. */
+  private accepting = true;
 
   constructor(
     socket: Socket,
@@ -216,11 +66,17 @@ class Server extends Connection implements ServerConnection, ServerHost {
     super(socket, options, true);
     this.info = options.info;
     this.handler = handler;
-    this.start();
+    this.start(options.place);
   }
 
   get active(): number {
     return this.streams.size;
+  }
+
+  notify(payload: Buffer): boolean {
+    if (this.over) return false;
+    if (!this.sender.backlogged) this.sender.notice(payload);
+    return true;
   }
 
   drain(): void {
@@ -279,11 +135,12 @@ class Server extends Connection implements ServerConnection, ServerHost {
     if (id > this.lastPeerId + 2) this.closed.skip(this.lastPeerId + 1, id - 1);
     this.lastPeerId = id;
     if (id > this.lastServed) {
-      this.count("stray");
+      this.count("stray_frames");
       return;
     }
     if (this.streams.size >= this.limits.concurrentStreams) {
-      this.count("reset");
+      this.count("resets");
+      this.limited("streams");
       this.sender.reset(id, ErrorCode.REFUSED_STREAM);
       this.refused(
         "OVERLOADED",
@@ -292,12 +149,23 @@ class Server extends Connection implements ServerConnection, ServerHost {
       return;
     }
     if (tooLarge) {
-      this.refuseTooLarge(id, ends);
+      this.limited("header_list");
+      this.answer(
+        id,
+        ends,
+        TOO_LARGE,
+        "HEADERS_TOO_LARGE",
+        `a request head of more than ${this.limits.headerListBytes} octets or ${this.limits.headerFields} fields`,
+      );
       return;
     }
     const head = flaw ?? readRequestHead(fields, ends);
+    if (head === UNMET_EXPECTATION) {
+      this.answer(id, ends, EXPECTATION_FAILED, "EXPECTATION_FAILED", head);
+      return;
+    }
     if (typeof head === "string") {
-      this.count("reset");
+      this.count("resets");
       this.sender.reset(id, ErrorCode.PROTOCOL_ERROR);
       this.refused("BAD_REQUEST", head);
       return;
@@ -311,14 +179,18 @@ class Server extends Connection implements ServerConnection, ServerHost {
     }
   }
 
-  private refuseTooLarge(id: number, ends: boolean): void {
-    this.count("reset");
-    this.sender.response(id, TOO_LARGE, true);
+  /** Answers a head that is not handed on. */
+  private answer(
+    id: number,
+    ends: boolean,
+    head: ResponseHead,
+    code: Code,
+    detail: string,
+  ): void {
+    this.count("resets");
+    this.sender.response(id, head, true);
     if (!ends) this.sender.reset(id, ErrorCode.NO_ERROR);
-    this.refused(
-      "HEADERS_TOO_LARGE",
-      `a request head of more than ${this.limits.headerListBytes} octets or ${this.limits.headerFields} fields`,
-    );
+    this.refused(code, detail);
   }
 
   protected override isIdle(id: number): boolean {
@@ -345,6 +217,10 @@ class Server extends Connection implements ServerConnection, ServerHost {
     // Nothing of a server's depends on them but what the sender already knows.
   }
 
+  protected override onNotice(): void {
+    // Clients have nothing to tell but in their requests.
+  }
+
   protected override onGoaway(): void {
     // The client opens no more streams; those under way go on (6.8).
   }
@@ -364,28 +240,50 @@ class Server extends Connection implements ServerConnection, ServerHost {
     this.drainTimer?.();
     // A peer that is sent away is told of, like every refusal (law 9).
     if (cause instanceof ConnectionError)
-      this.refused(refusalOf(cause.code), cause.message);
+      this.refused(refusalOf(cause), cause.message);
   }
 
   /** A client that does not read its answers gets no more requests in. */
   protected override checkOutput(): void {
     if (
-      this.reading &&
+      this.accepting &&
       this.sender.output.stuckOver(this.limits.outputBytesMax)
     ) {
-      this.reading = false;
+      this.accepting = false;
+      this.limited("output");
       this.socket.pause();
     }
   }
 
   protected override onOutputDrained(): void {
-    if (this.reading) return;
-    this.reading = true;
+    if (this.accepting) return;
+    this.accepting = true;
     this.socket.resume();
   }
 
   protected override onDefect(detail: string): void {
     this.refused("INTERNAL", detail);
+  }
+
+  override flushing(): readonly Stream[] {
+    return this.streams.size === 0
+      ? []
+      : this.streams.values().filter((it) => it.ending && it.queued > 0);
+  }
+
+  override resetStalled(stream: Stream): void {
+    this.limited("write_time");
+    this.refused("RESPONSE_STALLED", "the caller gave its answer no window");
+    this.reset(stream, ErrorCode.CANCEL);
+  }
+
+  override get idleMark(): number | undefined {
+    return this.streams.size > 0 || this.draining ? undefined : this.lastPeerId;
+  }
+
+  override endIdle(): void {
+    this.limited("idle");
+    this.drain();
   }
 }
 

@@ -3,10 +3,11 @@
  * the connection does (5.4.1), so that every stream is told once.
  */
 import type { Socket } from "node:net";
+import { wasRead } from "../collecting.ts";
 import type { Clock } from "../../core/clock.ts";
 import { MeshError, messageOf } from "../../core/errors.ts";
 import { ClosedStreams } from "./closed-streams.ts";
-import { FloodGuard, type Nuisance } from "./flood-guard.ts";
+import { FloodGuard } from "./flood-guard.ts";
 import {
   ErrorCode,
   errorName,
@@ -15,10 +16,13 @@ import {
 } from "./frames.ts";
 import { readTrailers } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
+import { held } from "../http1/sockets.ts";
 import {
   resolveLimits,
+  type Http2Limit,
   type Http2Limits,
   type Http2Options,
+  type Nuisance,
 } from "./limits.ts";
 import { Pings } from "./pings.ts";
 import { ReceiveWindows } from "./receive-windows.ts";
@@ -49,6 +53,7 @@ export abstract class Session implements StreamHost {
   /** Every stream has been told; nothing more is read. */
   protected over = false;
   private readonly guard: FloodGuard;
+  private readonly onLimit: ((limit: Http2Limit) => void) | undefined;
   private socketError: Error | undefined;
 
   constructor(socket: Socket, options: Http2Options) {
@@ -66,16 +71,30 @@ export abstract class Session implements StreamHost {
       this.clock,
       this.limits.closeTimeout,
     );
-    this.windows = new ReceiveWindows(this.limits, this.sender);
+    this.windows = new ReceiveWindows(this.limits, this.sender, () =>
+      this.limited("held"),
+    );
     this.guard = new FloodGuard(this.limits);
+    this.onLimit = options.onLimit;
     socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => this.onChunk(chunk));
+    socket.on("data", (chunk: Buffer) => {
+      wasRead(chunk.length);
+      this.onChunk(chunk);
+    });
     socket.on("error", (error) => (this.socketError = error));
     socket.on("end", () => {
       this.teardown(undefined);
       this.closer.close(false);
     });
     socket.on("close", () => this.onSocketClosed());
+  }
+
+  /** Octets that are held of what is to be sent, and by the socket. Looks at every stream. */
+  get buffered(): number {
+    let sum = held(this.socket) + this.sender.output.size;
+    if (this.streams.size > 0)
+      for (const { queued } of this.streams.values()) sum += queued;
+    return sum;
   }
 
   protected abstract onChunk(chunk: Buffer): void;
@@ -90,6 +109,11 @@ export abstract class Session implements StreamHost {
   /** A defect of ours, caught. */
   protected abstract onDefect(detail: string): void;
 
+  /** A limit acted. */
+  limited(limit: Http2Limit): void {
+    this.onLimit?.(limit);
+  }
+
   /** One more frame of a kind that costs the peer nothing; throws above the limit. */
   protected count(kind: Nuisance): void {
     this.guard.count(kind, this.now);
@@ -99,7 +123,7 @@ export abstract class Session implements StreamHost {
 
   /** A stream error that the peer caused (5.4.2): the stream is told, reset, and counted. */
   malformed(stream: Stream, code: number, detail: string): void {
-    this.count("reset");
+    this.count("resets");
     if (stream.over) return;
     this.sender.reset(stream.id, code);
     this.remove(stream);
@@ -157,6 +181,7 @@ export abstract class Session implements StreamHost {
   /** A connection error: GOAWAY, and the end (5.4.1). */
   protected fail(error: ConnectionError): void {
     if (this.over) return;
+    if (error.limit !== undefined) this.limited(error.limit);
     this.sender.goaway(
       Math.min(this.lastPeerId, this.lastServed),
       error.code,

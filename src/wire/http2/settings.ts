@@ -1,4 +1,5 @@
 /** SETTINGS: what we announce, and what the peer announced (RFC 9113 6.5, RFC 8441 3). */
+import type { WorkerPlace } from "../exchange.ts";
 import {
   ConnectionError,
   DEFAULT_FRAME_SIZE,
@@ -15,6 +16,7 @@ import type { Http2Limits } from "./limits.ts";
 export function announce(
   limits: Http2Limits,
   isServer: boolean,
+  place?: WorkerPlace,
 ): readonly (readonly [number, number])[] {
   const pairs: (readonly [number, number])[] = [
     [Setting.HEADER_TABLE_SIZE, limits.headerTableBytes],
@@ -28,6 +30,8 @@ export function announce(
       [Setting.ENABLE_CONNECT_PROTOCOL, 1],
     );
   else pairs.push([Setting.ENABLE_PUSH, 0]);
+  if (place !== undefined)
+    pairs.push([Setting.WORKER, place.workers * 65_536 + place.worker]);
   return pairs;
 }
 
@@ -39,6 +43,8 @@ export class PeerSettings {
   /** Undefined: it has not said so, which means no limit (6.5.2). */
   concurrentStreams: number | undefined;
   connectProtocol = false;
+  /** Undefined: it has not said so, and has one worker or is none of ours. */
+  place: WorkerPlace | undefined;
 }
 
 /** Applies the entries of a SETTINGS frame in their order (6.5.3). Throws ConnectionError. */
@@ -94,6 +100,9 @@ function apply(
       if (value > 1 || (value === 0 && peer.connectProtocol))
         throw outside("ENABLE_CONNECT_PROTOCOL", value);
       peer.connectProtocol = value === 1;
+      break;
+    case Setting.WORKER:
+      peer.place = { workers: value >>> 16, worker: value & 0xffff };
       break;
     default:
     // MAX_HEADER_LIST_SIZE is advice; others are unknown and ignored (6.5.2).

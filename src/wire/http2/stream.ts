@@ -1,10 +1,29 @@
-/** One stream of a connection (RFC 9113 5.1), as far as both ends treat it alike: the sending half, and the state of both. */
+/**
+ * One stream of a connection, as far as both ends treat it alike: its state, the sending half, the windows. Its states are those
+ * of RFC 9113 5.1; one that is idle has no object here, and none is ever reserved, as nobody may push.
+ *
+ * ```
+ *                     ┌─ END_STREAM sent ────▶ half-closed (local) ── END_STREAM received ─┐
+ *   idle ─HEADERS─▶ open                                                                   ├─▶ closed
+ *                     └─ END_STREAM received ▶ half-closed (remote) ── END_STREAM sent ────┘
+ *                     RST_STREAM sent or received, GOAWAY below it, the connection's end ────▶ closed, from any of them
+ * ```
+ */
 import type { MeshError } from "../../core/errors.ts";
+import type { ChunkQueue } from "../chunk-queue.ts";
 import type { BodyReceiver, BodySink } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Sender } from "./sender.ts";
 import type { ReceiveWindows } from "./receive-windows.ts";
+
+/** As bits: both halves may have ended a moment before the connection lets go of the stream, which is when it is closed. */
+export const State = {
+  OPEN: 0,
+  HALF_CLOSED_LOCAL: 1,
+  HALF_CLOSED_REMOTE: 2,
+  CLOSED: 4,
+} as const;
 
 /** What a stream needs of its connection. */
 export interface StreamHost {
@@ -21,13 +40,15 @@ export interface StreamHost {
 export abstract class Stream implements BodySink {
   readonly id: number;
   protected readonly host: StreamHost;
-  /** Closed in either way: no frame is sent or expected any more. */
-  over = false;
+  /** Bits of `State`. */
+  private state: number = State.OPEN;
+  /** When it was opened, monotonic milliseconds modulo 2^32. */
+  readonly openedAt: number;
 
   /** What the peer lets us send; below zero after it lowered its initial window (6.9.2). */
   sendWindow: number;
-  /** Chunks not yet framed; of the first, `queueAt` octets have gone. */
-  queue: Buffer[] = [];
+  /** What is not yet framed, where there was any; of the first chunk, `queueAt` octets have gone. */
+  queue: ChunkQueue | undefined;
   queueAt = 0;
   queued = 0;
   /** Stands in the sender's ring. */
@@ -35,8 +56,6 @@ export abstract class Stream implements BodySink {
   /** `end` was called. */
   ending = false;
   trailers: Fields | undefined;
-  /** END_STREAM was written. */
-  localEnded = false;
   /** `write` said false, so `drained` is owed. */
   wantsDrain = false;
 
@@ -52,8 +71,6 @@ export abstract class Stream implements BodySink {
   creditedAt: number;
   /** No window is given: the receiver asked for a pause, or there is none yet. */
   paused = false;
-  /** END_STREAM was received. */
-  remoteEnded = false;
   /** Octets that content-length leaves to come; -1 where none was declared. */
   expected = -1;
   receiver: BodyReceiver | undefined;
@@ -64,6 +81,27 @@ export abstract class Stream implements BodySink {
     this.sendWindow = host.sender.initialWindow;
     this.receiveWindow = this.windowSize = host.windows.initial;
     this.creditedAt = now;
+    this.openedAt = now | 0;
+  }
+
+  /** Closed: no frame of it is sent or expected any more. */
+  get over(): boolean {
+    return this.state >= State.CLOSED;
+  }
+  /** END_STREAM was sent. */
+  get localEnded(): boolean {
+    return (this.state & State.HALF_CLOSED_LOCAL) !== 0;
+  }
+  /** END_STREAM was received. */
+  get remoteEnded(): boolean {
+    return (this.state & State.HALF_CLOSED_REMOTE) !== 0;
+  }
+
+  sentEnd(): void {
+    this.state |= State.HALF_CLOSED_LOCAL;
+  }
+  receivedEnd(): void {
+    this.state |= State.HALF_CLOSED_REMOTE;
   }
 
   /** A field block that belongs to this stream. `tooLarge`: fields are missing. */
@@ -117,7 +155,7 @@ export abstract class Stream implements BodySink {
   /** The peer's half is complete. Returns why it is malformed, where it is. */
   onEnd(trailers: Fields | undefined): string | undefined {
     if (this.expected > 0) return "less content than content-length says";
-    this.remoteEnded = true;
+    this.receivedEnd();
     this.deliverEnd(trailers);
     if (!this.over) this.host.settle(this);
     return undefined;
@@ -170,10 +208,10 @@ export abstract class Stream implements BodySink {
     }
   }
 
-  /** Forgets what was to be sent. */
+  /** The connection lets go of it: what was to be sent is forgotten. */
   drop(): void {
-    this.over = true;
-    this.queue = [];
+    this.state |= State.CLOSED;
+    this.queue = undefined;
     this.queued = 0;
     this.wantsDrain = false;
   }

@@ -99,7 +99,7 @@ export async function rig(
     enrolmentAddress: () => "127.0.0.1:15012",
     withStatus: makeStatusReader(store, push),
     checkInPlace: (resource) =>
-      checkAgainstStore(resource, store, "cluster.local"),
+      checkAgainstStore(resource, store, "cluster.local", clock.wall()),
     isLeased: (namespace, name) => world.leased.has(`${namespace}/${name}`),
     push,
     acceptance: {

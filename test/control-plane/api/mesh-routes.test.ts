@@ -22,6 +22,54 @@ function sidecar(namespace: string): SidecarStatus {
   };
 }
 
+void t.test(
+  "status shows the faults that act now, and none may be written that lasts longer than a day",
+  async (t) => {
+    const { call, as, clock } = await rig(t);
+    const url = (namespace: string): string =>
+      `/apis/mesh.wherry.dev/v1alpha1/namespaces/${namespace}/faultinjections/slow`;
+    const fault = (namespace: string, hours: number): object => ({
+      apiVersion: "mesh.wherry.dev/v1alpha1",
+      kind: "FaultInjection",
+      metadata: { name: "slow", namespace },
+      spec: {
+        targetRefs: [{ kind: "Service", name: "orders" }],
+        delay: { fixedDelay: "2s", percentage: 10 },
+        expiresAt: new Date(clock.wall() + hours * 3_600_000).toISOString(),
+      },
+    });
+    const refused = await call("PUT", url("shop"), fault("shop", 25));
+    t.equal(refused.code, 422);
+    t.match(refused.body, {
+      details: {
+        causes: [{ field: "spec.expiresAt", message: /must end within a day/ }],
+      },
+    });
+    for (const namespace of ["shop", "infra"])
+      t.equal(
+        (await call("PUT", url(namespace), fault(namespace, 23))).code,
+        201,
+      );
+    const faults = async (headers?: Record<string, string>): Promise<unknown> =>
+      (await call("GET", "/status", undefined, headers)).body["faults"];
+    t.match(await faults(), [
+      { namespace: "infra" },
+      {
+        namespace: "shop",
+        name: "slow",
+        targets: ["orders"],
+        what: "delay 2s 10 %",
+        expiresAt: clock.wall() + 23 * 3_600_000,
+      },
+    ]);
+    t.match(await faults(await as("viewer", ["shop"])), [
+      { namespace: "shop" },
+    ]);
+    clock.advance(23 * 3_600_000);
+    t.strictSame(await faults(), [], "and no more when they are over");
+  },
+);
+
 void t.test("status shows the sidecars that the token may see", async (t) => {
   const { call, as, world } = await rig(t);
   world.sidecars = [sidecar("infra"), sidecar("shop")];

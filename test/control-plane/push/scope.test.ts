@@ -40,6 +40,24 @@ function trafficPolicy(namespace: string, target: string): Resource {
   };
 }
 
+function fault(
+  namespace: string,
+  target: string,
+  from?: readonly object[],
+): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "FaultInjection",
+    metadata: { name: "f", namespace },
+    spec: {
+      targetRefs: [{ kind: "Service", name: target }],
+      reset: { percentage: 1 },
+      expiresAt: "2026-12-01T00:00:00Z",
+      ...(from === undefined ? {} : { from }),
+    },
+  };
+}
+
 const infra = service("db", {}, "infra");
 const hidden = service("db", { exportTo: ["."] }, "infra");
 const forShop = service("db", { exportTo: ["shop"] }, "infra");
@@ -51,6 +69,30 @@ const TABLE: readonly (readonly [
   inScope: boolean,
 ])[] = [
   ["the Mesh", MESH, [], true],
+  [
+    "a fault in calls to a Service that it sees",
+    fault("infra", "db"),
+    [infra],
+    true,
+  ],
+  [
+    "a fault in calls to one that it does not",
+    fault("infra", "db"),
+    [hidden],
+    false,
+  ],
+  [
+    "a fault for callers with its labels",
+    fault("infra", "db", [{ labels: { app: "web" } }]),
+    [infra],
+    true,
+  ],
+  [
+    "a fault for other callers",
+    fault("infra", "db", [{ labels: { app: "jobs" } }, { namespace: "infra" }]),
+    [infra],
+    false,
+  ],
   ["a Service of its namespace", service("orders"), [], true],
   [
     "a Service of its namespace that is exported elsewhere only",
@@ -105,6 +147,18 @@ const TABLE: readonly (readonly [
     route("r", "db", "infra"),
     [infra],
     true,
+  ],
+  [
+    "a GRPCRoute beside a visible Service (producer)",
+    { ...route("r", "db", "infra"), kind: "GRPCRoute" },
+    [infra],
+    true,
+  ],
+  [
+    "a GRPCRoute beside a kept Service",
+    { ...route("r", "db", "infra"), kind: "GRPCRoute" },
+    [hidden],
+    false,
   ],
   ["a route beside a kept Service", route("r", "db", "infra"), [hidden], false],
   [

@@ -1,6 +1,7 @@
 import t from "tap";
 import {
   at,
+  newLoad,
   type Algorithm,
   type Candidate,
 } from "../../../src/policy/balance/algorithm.ts";
@@ -25,7 +26,7 @@ function candidate(name: string, over: Partial<Candidate> = {}): Named {
   return {
     name,
     weight: 1,
-    load: { inflight: 0, latency: INITIAL_LATENCY, updatedAt: 0, turn: 0 },
+    load: newLoad(INITIAL_LATENCY, 0, 0),
     ...over,
   };
 }

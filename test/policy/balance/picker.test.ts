@@ -8,14 +8,13 @@ import {
 } from "../../../src/policy/balance/picker.ts";
 import { INITIAL_LATENCY } from "../../../src/policy/balance/peak-ewma.ts";
 import { makeOutlierDetector } from "../../../src/policy/outlier.ts";
-import {
-  TRAFFIC_DEFAULTS,
-  type LoadBalancer,
-} from "../../../src/resources/traffic-policy.ts";
+import type { LoadBalancer } from "../../../src/resources/load-balancing.ts";
+import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy.ts";
 import { seededRandom } from "../../harness/fake-clock.ts";
 
 const ALGORITHMS: readonly LoadBalancer[] = [
   "PEAK_EWMA",
+  "LOAD_AWARE",
   "LEAST_REQUEST",
   "ROUND_ROBIN",
   "RANDOM",
@@ -24,10 +23,10 @@ const ALGORITHMS: readonly LoadBalancer[] = [
 const endpoint = (
   key: string,
   over: Partial<BalancedEndpoint> = {},
-): BalancedEndpoint => ({ key, weight: 1, ready: true, ...over });
+): BalancedEndpoint => ({ key, weight: 1, ready: true, distance: 0, ...over });
 
 const settings = (over: Partial<BalancerSettings> = {}): BalancerSettings => ({
-  loadBalancer: "ROUND_ROBIN",
+  loadBalancer: { simple: "ROUND_ROBIN" },
   minHealthPercent: 50,
   ...over,
 });
@@ -36,12 +35,14 @@ const settings = (over: Partial<BalancerSettings> = {}): BalancerSettings => ({
 function ejections(): {
   version: number;
   until(key: string): number;
+  onProbation(key: string): boolean;
   eject(key: string, until: number): void;
 } {
   const until = new Map<string, number>();
   return {
     version: 0,
     until: (key) => until.get(key) ?? 0,
+    onProbation: () => false,
     eject(key, time) {
       until.set(key, time);
       this.version += 1;
@@ -103,7 +104,7 @@ for (const loadBalancer of ALGORITHMS)
     (t) => {
       const made = balancer(
         [endpoint("a"), endpoint("b"), endpoint("c", { ready: false })],
-        { loadBalancer },
+        { loadBalancer: { simple: loadBalancer } },
       );
       const picks = tally(made, 400);
       t.strictSame(Object.keys(picks).sort(), ["a", "b"]);
@@ -116,7 +117,9 @@ for (const loadBalancer of ALGORITHMS)
   void t.test(
     `${loadBalancer}: an attempt avoids what was tried, as long as there is another`,
     (t) => {
-      const made = balancer([endpoint("a"), endpoint("b")], { loadBalancer });
+      const made = balancer([endpoint("a"), endpoint("b")], {
+        loadBalancer: { simple: loadBalancer },
+      });
       t.strictSame(tally(made, 50, 0, new Set(["a"])), { b: 50 });
       t.equal(made.hasOther(0, new Set(["a"])), true);
       t.equal(made.hasOther(0, new Set(["a", "b"])), false);
@@ -197,7 +200,7 @@ void t.test(
         endpoint("b", { weight: 2 }),
         endpoint("c"),
       ],
-      settings({ loadBalancer: "PEAK_EWMA" }),
+      settings({ loadBalancer: { simple: "PEAK_EWMA" } }),
       20,
     );
     t.match(made.loadOf(key), { inflight: 1, latency: 700 });

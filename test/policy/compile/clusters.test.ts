@@ -58,6 +58,7 @@ void t.test(
         identity: "spiffe://cluster.local/ns/shop/sa/orders",
         weight: 3,
         locality: "eu/a",
+        distance: 0,
         ready: false,
       },
       {
@@ -69,6 +70,7 @@ void t.test(
         identity: "spiffe://cluster.local/ns/shop/sa/orders",
         weight: 1,
         locality: "",
+        distance: 0,
         ready: true,
       },
     ]);
@@ -141,7 +143,7 @@ void t.test(
     ]);
     const cluster = snapshot.destination("orders", 80)?.cluster;
     t.equal(cluster?.policy, "shop/old");
-    t.equal(cluster?.settings.loadBalancer, "ROUND_ROBIN");
+    t.strictSame(cluster?.settings.loadBalancer, { simple: "ROUND_ROBIN" });
     t.equal(
       cluster?.settings.circuitBreaker.volumeThreshold,
       TRAFFIC_DEFAULTS.circuitBreaker.volumeThreshold,
@@ -183,7 +185,7 @@ void t.test(
     t.match(rpc, {
       policy: "shop/rpc",
       settings: {
-        loadBalancer: "RANDOM",
+        loadBalancer: { simple: "RANDOM" },
         circuitBreaker: {
           volumeThreshold: 3,
           resetTimeout: TRAFFIC_DEFAULTS.circuitBreaker.resetTimeout,
@@ -230,6 +232,38 @@ void t.test(
         },
       ],
     });
+    t.end();
+  },
+);
+
+void t.test(
+  "how far an endpoint is follows from its locality and the caller's own",
+  (t) => {
+    const distances = (own: string | undefined): readonly number[] => {
+      const localities = ["eu/a/1", "eu/a/2", "eu/b/1", "us/a/1", "eu", ""];
+      const snapshot = compileSnapshot(
+        [
+          service("shop/orders"),
+          ...localities.map((locality, index) =>
+            workload(
+              `shop/orders-${index}`,
+              "orders",
+              locality === "" ? {} : { locality },
+            ),
+          ),
+          workload("shop/web-1", "web", { locality: "us/a/1" }),
+        ],
+        own === undefined ? self() : { ...self(), locality: own },
+        VERSION,
+      );
+      const { endpoints } = snapshot.destination("orders", 80)?.cluster ?? {};
+      return (endpoints ?? []).map(({ distance }) => distance);
+    };
+    t.strictSame(distances("eu/a/1"), [0, 1, 2, 3, 2, 3]);
+    t.strictSame(distances("eu/a"), [0, 0, 2, 3, 2, 3]);
+    t.strictSame(distances("eu"), [0, 0, 0, 3, 0, 3]);
+    t.strictSame(distances(""), [0, 0, 0, 0, 0, 0], "nothing is known");
+    t.strictSame(distances(undefined), [3, 3, 3, 0, 3, 3], "as registered");
     t.end();
   },
 );

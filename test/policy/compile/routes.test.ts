@@ -64,9 +64,10 @@ function decide(
     ?.route(request(path), random);
 }
 
-/** The key of the cluster, or the code of the refusal. */
+/** The key of the cluster, the code of the refusal, or what else the route does. */
 function where(decision: RouteDecision | undefined): string | undefined {
-  return decision?.kind === "forward" ? decision.cluster.key : decision?.code;
+  if (decision?.kind === "forward") return decision.cluster.key;
+  return decision?.kind === "refuse" ? decision.code : decision?.kind;
 }
 
 void t.test(

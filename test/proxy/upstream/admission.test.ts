@@ -2,14 +2,17 @@
 import t from "tap";
 import { MeshError } from "../../../src/core/errors.ts";
 import type { Cluster } from "../../../src/policy/snapshot.ts";
-import { Admission } from "../../../src/proxy/upstream/admission.ts";
+import {
+  OwnAdmission,
+  type Admission,
+} from "../../../src/proxy/upstream/admission.ts";
 import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy.ts";
 
 function admission(
   appProtocol: Cluster["appProtocol"],
   limits: { connections: number; requests: number; pending: number },
 ): Admission {
-  const made = new Admission();
+  const made = new OwnAdmission();
   made.configure({
     key: "orders.shop:80",
     destination: "orders.shop:80",

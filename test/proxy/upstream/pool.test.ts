@@ -36,6 +36,7 @@ function fakeConnection(
     active: 0,
     capacity: most,
     heardAt: clock.now(),
+    buffered: 0,
     keepAlive: undefined,
     observer,
     ended,

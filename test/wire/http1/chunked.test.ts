@@ -3,6 +3,7 @@ import t from "tap";
 import { ChunkedDecoder } from "../../../src/wire/http1/chunked.ts";
 import { DEFAULT_LIMITS } from "../../../src/wire/http1/limits.ts";
 import { Http1Fault } from "../../../src/wire/http1/refusal.ts";
+import { CHUNK_FAULTS } from "./faults-fields.ts";
 
 interface Decoded {
   readonly body: string;
@@ -91,65 +92,7 @@ void t.test("a decoder is as new after reset", (t) => {
   t.end();
 });
 
-const REFUSED: readonly (readonly [what: string, text: string])[] = [
-  ["an empty size", "\r\n"],
-  ["a size that is no number", "x\r\n"],
-  ["a size in 0x notation", "0x3\r\n"],
-  ["a size with a sign", "+3\r\n"],
-  ["a negative size", "-3\r\n"],
-  ["a space before the size", " 3\r\n"],
-  ["a space behind the size", "3 \r\n"],
-  ["a tab behind the size", "3\t\r\n"],
-  ["a space before an extension", "3 ;a\r\n"],
-  ["a size past 2^53", "fffffffffffffff\r\n"],
-  ["a size of too many digits", `${"0".repeat(17)}\r\n`],
-  ["a bare LF behind the size", "3\nabc"],
-  ["a bare CR behind the size", "3\rabc"],
-  ["a bare LF behind an extension", "3;a\nabc"],
-  ["a bare CR behind an extension", "3;a\rabc"],
-  ["an empty extension", "3;\r\n"],
-  ["an extension without a name", "3;=a\r\n"],
-  ["an extension without a value", "3;a=\r\n"],
-  ["an extension with a space", "3; a\r\n"],
-  ["an extension with two values", "3;a=b=c\r\n"],
-  ["a quoted string that goes on", '3;a="b"c\r\n'],
-  ["a quoted string with a line break", '3;a="b\r\n"\r\n'],
-  ["a quoted pair of a control character", '3;a="\\\0"\r\n'],
-  ["a quote within a token", '3;a=b"c"\r\n'],
-  ["extensions over their limit", `3;${"a".repeat(256)}\r\n`],
-  ["data longer than its size", "1\r\nab\r\n"],
-  ["data that ends in a bare LF", "1\r\na\n"],
-  ["data that ends in a bare CR", "1\r\na\rb"],
-  ["data without an end", "1\r\na0\r\n\r\n"],
-  ["a trailer that ends in a bare LF", "0\r\nA: b\n\r\n"],
-  ["an end of a bare LF", "0\r\n\n"],
-  ["a trailer with a bare CR", "0\r\nA: b\rc\r\n\r\n"],
-  ["a folded trailer", "0\r\nA: b\r\n c\r\n\r\n"],
-  ["a trailer without a colon", "0\r\nabc\r\n\r\n"],
-  ["a trailer with a space before the colon", "0\r\nA : b\r\n\r\n"],
-  ...[
-    "Content-Length: 1",
-    "Transfer-Encoding: chunked",
-    "Host: a",
-    "Connection: close",
-    "Trailer: x",
-    "Authorization: x",
-    "Set-Cookie: a=b",
-    "Content-Type: text/html",
-    "Cache-Control: no-store",
-    "Expect: 100-continue",
-    "Range: bytes=0-",
-    "X-Wherry-Reason: DENIED",
-    "X-Forwarded-Client-Cert: x",
-  ].map((line): readonly [string, string] => [
-    `the trailer ${line}`,
-    `0\r\n${line}\r\n\r\n`,
-  ]),
-  ["trailers over their limit", `0\r\nA: ${"b".repeat(9000)}\r\n\r\n`],
-  ["too many trailers", `0\r\n${"A: b\r\n".repeat(101)}\r\n`],
-];
-
-for (const [what, text] of REFUSED)
+for (const [what, text] of Object.entries(CHUNK_FAULTS))
   void t.test(`refused: ${what}`, (t) => {
     for (const step of [1, 2, 3, 7, text.length])
       t.throws(() => decode(text, step), Http1Fault, `in reads of ${step}`);

@@ -3,84 +3,24 @@ import t from "tap";
 import { MeshError } from "../../../src/core/errors.ts";
 import type { RequestHead } from "../../../src/wire/exchange.ts";
 import { makeField } from "../../../src/wire/fields.ts";
+import { CHUNK_FAULTS, FIELD_FAULTS } from "./faults-fields.ts";
+import { RESPONSE_FAULTS } from "./faults-responses.ts";
 import { clientSide } from "./harness.ts";
 
-const head = (lines: string, first = "HTTP/1.1 200 OK"): string =>
-  `${first}\r\n${lines}\r\n`;
 const turn = (): Promise<void> =>
   new Promise((resolve) => setImmediate(resolve));
 
+const OK = "HTTP/1.1 200 OK\r\n";
+
 const VIOLATIONS: readonly (readonly [what: string, bytes: string])[] = [
-  ["no HTTP", "hello\r\n\r\n"],
-  ["HTTP/0.9", "<html>"],
-  ["an empty line first", `\r\n${head("Content-Length: 0\r\n")}`],
-  ["HTTP/2.0", head("", "HTTP/2.0 200 OK")],
-  ["HTTP/1.2", head("", "HTTP/1.2 200 OK")],
-  ["a status of two digits", head("", "HTTP/1.1 20 OK")],
-  ["a status of four digits", head("", "HTTP/1.1 2000 OK")],
-  ["a status under 100", head("", "HTTP/1.1 099 OK")],
-  ["a status over 599", head("", "HTTP/1.1 600 OK")],
-  ["a status of letters", head("", "HTTP/1.1 2x0 OK")],
-  ["two spaces before the status", head("", "HTTP/1.1  200 OK")],
-  ["no status", head("", "HTTP/1.1 ")],
-  ["a control character in the phrase", head("", "HTTP/1.1 200 O\0K")],
-  ["both lengths", head("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n")],
-  ["Content-Length twice", head("Content-Length: 1\r\nContent-Length: 1\r\n")],
-  ["Content-Length as a list", head("Content-Length: 1, 1\r\n")],
-  ["Content-Length malformed", head("Content-Length: -1\r\n")],
-  ["another coding", head("Transfer-Encoding: gzip, chunked\r\n")],
-  ["chunked not final", head("Transfer-Encoding: chunked, gzip\r\n")],
-  [
-    "Transfer-Encoding twice",
-    head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
-  ],
-  [
-    "Transfer-Encoding in HTTP/1.0",
-    head("Transfer-Encoding: chunked\r\n", "HTTP/1.0 200 OK"),
-  ],
-  ["bare LF", "HTTP/1.1 200 OK\nContent-Length: 0\n\n"],
-  ["bare CR in a value", head("A: b\rc\r\n")],
-  ["obs-fold", head("A: b\r\n c\r\n")],
-  ["space before the colon", head("A : b\r\n")],
-  ["an empty name", head(": b\r\n")],
-  ["NUL in a value", head("A: b\0\r\n")],
-  ["Host", head("Host: a\r\n")],
-  ["Connection that names Set-Cookie", head("Connection: set-cookie\r\n")],
-  ["too many fields", head("A: b\r\n".repeat(101))],
-  ["a head over the limit", head(`A: ${"b".repeat(70_000)}\r\n`)],
-  ["a head without an end", `HTTP/1.1 200 OK\r\nA: ${"b".repeat(70_000)}`],
-  [
-    "101 that nobody asked for",
-    head(
-      "Upgrade: websocket\r\nConnection: upgrade\r\n",
-      "HTTP/1.1 101 Switching Protocols",
-    ),
-  ],
-  [
-    "a 204 with a length",
-    head("Content-Length: 1\r\n", "HTTP/1.1 204 No Content"),
-  ],
-  [
-    "a 204 with a coding",
-    head("Transfer-Encoding: chunked\r\n", "HTTP/1.1 204 No Content"),
-  ],
-  [
-    "a 100 with a length",
-    head("Content-Length: 1\r\n", "HTTP/1.1 100 Continue"),
-  ],
-  ["a flood of 1xx", head("", "HTTP/1.1 103 Early Hints").repeat(17)],
-  [
-    "a chunk size that is none",
-    `${head("Transfer-Encoding: chunked\r\n")}x\r\n`,
-  ],
-  [
-    "a chunk longer than its size",
-    `${head("Transfer-Encoding: chunked\r\n")}1\r\nab\r\n`,
-  ],
-  [
-    "a forbidden trailer",
-    `${head("Transfer-Encoding: chunked\r\n")}0\r\nContent-Length: 1\r\n\r\n`,
-  ],
+  ...Object.entries(RESPONSE_FAULTS),
+  ...Object.entries(FIELD_FAULTS).map(
+    ([what, lines]) => [what, `${OK}${lines}\r\n\r\n`] as const,
+  ),
+  ...Object.entries(CHUNK_FAULTS).map(
+    ([what, body]) =>
+      [what, `${OK}Transfer-Encoding: chunked\r\n\r\n${body}`] as const,
+  ),
 ];
 
 for (const [what, bytes] of VIOLATIONS)

@@ -174,7 +174,7 @@ void t.test("responses by every framing (RFC 9112 6.3)", async (t) => {
       "HEAD without framing",
       "HEAD",
       "HTTP/1.1 200 OK\r\n\r\n",
-      { body: "", reused: true },
+      { body: "", reused: false },
     ],
     [
       "204",

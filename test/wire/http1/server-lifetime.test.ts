@@ -13,24 +13,59 @@ const turn = (): Promise<void> =>
   new Promise((resolve) => setImmediate(resolve));
 
 void t.test(
-  "a caller that closes its half after the request still gets its answer",
+  "a caller that closes its half before its answer is whole has gone: the exchange is aborted (decision 012)",
   async (t) => {
-    const side = await serverSide(t);
-    side.peer.send(GET);
-    side.peer.socket.end();
-    const stream = await side.request(0);
-    const request = receive(stream);
-    await turn();
-    await turn();
-    t.equal(request.error, undefined);
-    answer(stream, 200, "late");
-    t.match(await side.peer.all(), /late$/);
-    await side.peer.gone();
+    await t.test("before the answer begins", async (t) => {
+      const side = await serverSide(t);
+      side.peer.send(GET);
+      const request = receive(await side.request(0));
+      side.peer.socket.end();
+      t.match(await request.aborted(), {
+        code: "CLIENT_CLOSED",
+        source: "downstream",
+      });
+      t.equal(await side.peer.all(), "");
+      await side.closed;
+      t.equal(side.connection.active, 0);
+    });
+    await t.test(
+      "within the answer, which is then seen to be cut off",
+      async (t) => {
+        const rows = [
+          [GET, "3\r\nabc\r\n", undefined],
+          // Its end would be taken for the end of the body.
+          ["GET / HTTP/1.0\r\n\r\n", "abc", "ECONNRESET"],
+        ] as const;
+        for (const [bytes, body, error] of rows) {
+          const side = await serverSide(t);
+          side.peer.send(bytes);
+          const stream = await side.request(0);
+          const request = receive(stream);
+          stream.respond(responseHead(200), false);
+          stream.write(Buffer.from("abc"));
+          await side.peer.until(`\r\n\r\n${body}`);
+          side.peer.socket.end();
+          t.equal((await request.aborted()).code, "CLIENT_CLOSED");
+          await side.peer.gone();
+          t.ok(side.peer.received.endsWith(body));
+          t.equal(side.peer.error, error);
+        }
+      },
+    );
+    await t.test("requests that it had sent ahead go with it", async (t) => {
+      const side = await serverSide(t);
+      side.peer.send(GET + GET);
+      const request = receive(await side.request(0));
+      side.peer.socket.end();
+      await request.aborted();
+      await side.closed;
+      t.equal(side.streams.length, 1);
+    });
   },
 );
 
 void t.test(
-  "pipelined requests before a half-close are all answered",
+  "what could be answered when the half-close came was answered",
   async (t) => {
     const side = await serverSide(t, {
       onRequest: (stream) => answer(stream, 204),
@@ -75,9 +110,9 @@ void t.test(
     const complete = await whole.request(0);
     await turn();
     await turn();
-    t.equal((await receive(complete).done()).body, "abc");
-    answer(complete, 204);
-    await whole.peer.until("204");
+    const body = receive(complete);
+    t.equal(body.body, "abc");
+    t.equal((await body.aborted()).code, "CLIENT_CLOSED");
   },
 );
 

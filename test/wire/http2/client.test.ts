@@ -130,7 +130,6 @@ void t.test(
         [
           [":status", "200"],
           ["content-length", "5"],
-          ["host", "odd"],
         ],
         false,
       ),
@@ -162,7 +161,7 @@ void t.test(
       peer.send(
         headers(id, [
           [":status", status],
-          ["content-length", "9"],
+          ["content-length", status === "204" ? "0" : "9"],
         ]),
       );
       await whole.until("end");
@@ -224,11 +223,53 @@ void t.test("resets a malformed answer and says so (8.1.1)", async (t) => {
     ["te", (id) => [headers(id, [...ok, ["te", "trailers"]])], /"te"/],
     ["upper case", (id) => [headers(id, [...ok, ["X", "1"]])], /not a valid/],
     [
-      "two lengths",
+      "two lengths, though they agree",
       (id) => [
-        headers(id, [...ok, ["content-length", "1"], ["content-length", "2"]]),
+        headers(id, [...ok, ["content-length", "1"], ["content-length", "1"]]),
       ],
       /two content-length/,
+    ],
+    [
+      "a length of 204",
+      (id) => [
+        headers(id, [
+          [":status", "204"],
+          ["content-length", "1"],
+        ]),
+      ],
+      /announced for a 1xx or 204/,
+    ],
+    [
+      "a length of 1xx",
+      (id) => [
+        headers(
+          id,
+          [
+            [":status", "103"],
+            ["content-length", "1"],
+          ],
+          false,
+        ),
+      ],
+      /announced for a 1xx or 204/,
+    ],
+    [
+      "host",
+      (id) => [headers(id, [...ok, ["host", "shop"]])],
+      /host in a resp/,
+    ],
+    [
+      "a trailer that belongs in the head",
+      (id) => [headers(id, ok, false), headers(id, [["content-length", "0"]])],
+      /content-length in a trailer section/,
+    ],
+    [
+      "17 interim answers",
+      (id) =>
+        Array.from({ length: 17 }, () =>
+          headers(id, [[":status", "103"]], false),
+        ),
+      /more than 16 interim/,
     ],
     [
       "length without content",

@@ -15,7 +15,10 @@ import type {
 } from "../../../src/wire/exchange.ts";
 import { makeField, type Fields } from "../../../src/wire/fields.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
-import type { Http2Limits } from "../../../src/wire/http2/limits.ts";
+import type {
+  Http2Limit,
+  Http2Limits,
+} from "../../../src/wire/http2/limits.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
 import { fakeClock, type FakeClock } from "../../harness/fake-clock.ts";
 import { RawPeer, settings, SETTINGS_ACK, socketPair } from "./raw-peer.ts";
@@ -157,6 +160,8 @@ export interface Teardown {
 }
 
 export interface ServerEnd {
+  /** Limits that acted. */
+  readonly limited: Http2Limit[];
   readonly peer: RawPeer;
   readonly connection: ServerConnection;
   readonly requests: Requests;
@@ -177,14 +182,16 @@ export async function rawClient(
   });
   const clock = fakeClock();
   const requests = new Requests();
+  const limited: Http2Limit[] = [];
+  const onLimit = (limit: Http2Limit): void => void limited.push(limit);
   const connection = serveHttp2(
     accepted,
-    { clock, limits, info: INFO },
+    { clock, limits, onLimit, info: INFO },
     requests,
   );
   const peer = new RawPeer(dialled, false);
   peer.send(PREFACE, settings(...said), SETTINGS_ACK);
-  return { peer, connection, requests, clock, socket: accepted };
+  return { peer, connection, requests, clock, limited, socket: accepted };
 }
 
 export class Observer implements ClientConnectionObserver {
@@ -212,6 +219,8 @@ export class Observer implements ClientConnectionObserver {
 }
 
 export interface ClientEnd {
+  /** Limits that acted. */
+  readonly limited: Http2Limit[];
   readonly peer: RawPeer;
   readonly connection: ClientConnection;
   readonly observer: Observer;
@@ -232,10 +241,16 @@ export async function rawServer(
   });
   const clock = fakeClock();
   const observer = new Observer();
-  const connection = connectHttp2(dialled, { clock, limits }, observer);
+  const limited: Http2Limit[] = [];
+  const onLimit = (limit: Http2Limit): void => void limited.push(limit);
+  const connection = connectHttp2(
+    dialled,
+    { clock, limits, onLimit },
+    observer,
+  );
   const peer = new RawPeer(accepted, true);
   if (said !== null) peer.send(settings(...said), SETTINGS_ACK);
-  return { peer, connection, observer, clock, socket: dialled };
+  return { peer, connection, observer, clock, limited, socket: dialled };
 }
 
 /** Both ends ours. */

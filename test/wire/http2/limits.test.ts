@@ -24,6 +24,7 @@ import {
   data,
   frame,
   GET,
+  goaway,
   headers,
   POST,
   RawPeer,
@@ -33,61 +34,140 @@ import {
   socketPair,
   windowUpdate,
 } from "./raw-peer.ts";
-import type { Http2Limits } from "../../../src/wire/http2/limits.ts";
+import type {
+  Http2Limit,
+  Http2Limits,
+} from "../../../src/wire/http2/limits.ts";
 
 const { ENHANCE_YOUR_CALM } = ErrorCode;
 
-/** Each sends one nuisance more than is allowed. */
+/** What is sent over and over, under a limit of ten a second, and the name of that limit. */
 const FLOODS: readonly (readonly [
   string,
   Partial<Http2Limits>,
   (i: number) => Buffer[],
+  Http2Limit,
 ])[] = [
   [
     "rapid resets (CVE-2023-44487)",
     { resetsPerSecond: 10 },
     (i) => [headers(2 * i + 1, GET), reset(2 * i + 1, 8)],
+    "resets",
   ],
   [
     "resets provoked from us (CVE-2025-8671)",
     { resetsPerSecond: 10 },
     (i) => [headers(2 * i + 1, GET), windowUpdate(2 * i + 1, 0)],
+    "resets",
+  ],
+  [
+    "resets provoked by a window that overflows",
+    { resetsPerSecond: 10 },
+    (i) => [headers(2 * i + 1, GET), windowUpdate(2 * i + 1, 2 ** 31 - 1)],
+    "resets",
+  ],
+  [
+    "resets provoked by a frame behind the end",
+    { resetsPerSecond: 10 },
+    (i) => [headers(2 * i + 1, GET), data(2 * i + 1, "", true)],
+    "resets",
+  ],
+  [
+    "resets provoked by a priority of wrong size",
+    { resetsPerSecond: 10 },
+    (i) => [headers(2 * i + 1, GET), frame(FrameType.PRIORITY, 0, 2 * i + 1)],
+    "resets",
+  ],
+  [
+    "resets provoked by content of another length",
+    { resetsPerSecond: 10 },
+    (i) => [
+      headers(2 * i + 1, [...POST, ["content-length", "1"]], false),
+      data(2 * i + 1, "xy"),
+    ],
+    "resets",
+  ],
+  [
+    "streams above their number",
+    { resetsPerSecond: 10, concurrentStreams: 1 },
+    (i) => [headers(2 * i + 1, GET)],
+    "resets",
   ],
   [
     "malformed requests",
     { resetsPerSecond: 10 },
     (i) => [headers(2 * i + 1, [[":method", "GET"]])],
+    "resets",
   ],
   [
     "heads too large",
     { resetsPerSecond: 10, headerFields: 2 },
     (i) => [headers(2 * i + 1, GET)],
+    "resets",
   ],
-  ["SETTINGS (CVE-2019-9515)", { settingsPerSecond: 10 }, () => [settings()]],
+  [
+    "SETTINGS (CVE-2019-9515)",
+    { settingsPerSecond: 10 },
+    () => [settings()],
+    "settings",
+  ],
+  [
+    "SETTINGS that change the table's size to and fro",
+    { settingsPerSecond: 10 },
+    (i) => [settings([1, i % 2 === 0 ? 0 : 65_536])],
+    "settings",
+  ],
+  [
+    "acknowledgements of SETTINGS",
+    { settingsPerSecond: 10 },
+    () => [SETTINGS_ACK],
+    "settings",
+  ],
+  ["GOAWAY", { settingsPerSecond: 10 }, () => [goaway(0)], "settings"],
   [
     "PING (CVE-2019-9512)",
     { pingsPerSecond: 10 },
     () => [frame(FrameType.PING, 0, 0, "12345678")],
+    "pings",
   ],
   [
     "empty DATA (CVE-2019-9518)",
     { emptyFramesPerSecond: 10 },
     (i) => [...(i === 0 ? [headers(1, POST, false)] : []), data(1, "")],
+    "empty_data",
+  ],
+  [
+    "DATA of padding alone",
+    { emptyFramesPerSecond: 10 },
+    (i) => [
+      ...(i === 0 ? [headers(1, POST, false)] : []),
+      frame(FrameType.DATA, Flag.PADDED, 1, `\x7f${"p".repeat(127)}`),
+    ],
+    "empty_data",
+  ],
+  [
+    "DATA of an octet each",
+    { tinyFramesPerSecond: 10 },
+    (i) => [...(i === 0 ? [headers(1, POST, false)] : []), data(1, "x")],
+    "tiny_data",
   ],
   [
     "tiny WINDOW_UPDATEs",
     { tinyUpdatesPerSecond: 10 },
     () => [windowUpdate(0, 1)],
+    "tiny_window_updates",
   ],
   [
     "PRIORITY (CVE-2019-9513)",
     { strayFramesPerSecond: 10 },
     () => [frame(FrameType.PRIORITY, 0, 3, "12345")],
+    "stray_frames",
   ],
   [
     "unknown frames",
     { strayFramesPerSecond: 10 },
     () => [frame(77, 0, 0, "x")],
+    "stray_frames",
   ],
   [
     "frames for streams that are over",
@@ -96,12 +176,16 @@ const FLOODS: readonly (readonly [
       ...(i === 0 ? [headers(1, POST, false), reset(1, 8)] : []),
       reset(1, 8),
     ],
+    "stray_frames",
   ],
 ];
 
-for (const [what, limits, send] of FLOODS)
+for (const [what, limits, send, limit] of FLOODS)
   void t.test(`ends a connection that floods: ${what}`, async (t) => {
-    const { peer, clock, connection } = await rawClient(t, limits);
+    const { peer, clock, connection, requests, limited } = await rawClient(
+      t,
+      limits,
+    );
     for (let i = 0; i < 8; i++) peer.send(...send(i));
     await peer.settle();
     clock.advance(1000);
@@ -115,7 +199,27 @@ for (const [what, limits, send] of FLOODS)
     );
     await peer.ended;
     t.equal(connection.active, 0);
+    t.equal(limited.at(-1), limit, "for the metric");
+    t.match(requests.refusals.at(-1), /^OVERLOADED: more than 10 in a second/);
   });
+
+void t.test(
+  "a stream that lived for a second may be reset: its number is bounded by the streams at once",
+  async (t) => {
+    const { peer, clock, requests } = await rawClient(t, {
+      resetsPerSecond: 5,
+    });
+    for (let id = 1; id < 41; id += 2) peer.send(headers(id, GET));
+    await requests.get(19);
+    clock.advance(999);
+    for (let id = 1; id < 11; id += 2) peer.send(reset(id, 8));
+    await peer.settle();
+    clock.advance(1);
+    for (let id = 11; id < 41; id += 2) peer.send(reset(id, 8));
+    await peer.settle();
+    t.pass("five young ones, fifteen old ones");
+  },
+);
 
 void t.test(
   "answered streams may be reset as often as one likes",
@@ -140,6 +244,7 @@ void t.test(
     for (let i = 0; i < 5; i++)
       many.peer.send(frame(FrameType.CONTINUATION, 0, 1));
     t.equal((await many.peer.goaway()).code, ENHANCE_YOUR_CALM);
+    t.strictSame(many.limited, ["field_block"]);
     const large = await rawClient(t, { headerBlockBytes: 1000 });
     large.peer.send(
       frame(FrameType.HEADERS, 0, 1, block(GET)),
@@ -155,7 +260,7 @@ void t.test(
 );
 
 void t.test("a HPACK bomb yields 431 and no memory", async (t) => {
-  const { peer, requests } = await rawClient(t);
+  const { peer, requests, limited } = await rawClient(t);
   const value = "v".repeat(3000);
   const entry = Buffer.concat([
     Buffer.from([0x40, 1]),
@@ -172,18 +277,20 @@ void t.test("a HPACK bomb yields 431 and no memory", async (t) => {
     ":status: 431",
   );
   t.match(requests.refusals, [/^HEADERS_TOO_LARGE/]);
+  t.strictSame(limited, ["header_list"]);
 });
 
 void t.test(
   "refuses streams above the limit, and takes others when there is room (5.1.2)",
   async (t) => {
-    const { peer, requests, connection } = await rawClient(t, {
+    const { peer, requests, connection, limited } = await rawClient(t, {
       concurrentStreams: 2,
     });
     peer.send(headers(1, GET), headers(3, GET), headers(5, GET));
     t.equal(await peer.resetCode(5), ErrorCode.REFUSED_STREAM);
     t.equal(connection.active, 2);
     t.match(requests.refusals, [/^OVERLOADED/]);
+    t.strictSame(limited, ["streams"]);
     requests.streams[0]?.respond(OK, true);
     peer.send(headers(7, GET));
     await requests.get(2);
@@ -194,7 +301,12 @@ void t.test("SETTINGS must be acknowledged in time (6.5.3)", async (t) => {
   const [accepted, dialled] = await socketPair();
   t.teardown(() => dialled.destroy());
   const clock = fakeClock();
-  serveHttp2(accepted, { clock, info: INFO }, new Requests());
+  const limited: Http2Limit[] = [];
+  serveHttp2(
+    accepted,
+    { clock, info: INFO, onLimit: (limit) => limited.push(limit) },
+    new Requests(),
+  );
   const peer = new RawPeer(dialled, false);
   await peer.next(FrameType.SETTINGS);
   clock.advance(9999);
@@ -202,6 +314,7 @@ void t.test("SETTINGS must be acknowledged in time (6.5.3)", async (t) => {
   await peer.settle();
   clock.advance(1);
   t.equal((await peer.goaway()).code, ErrorCode.SETTINGS_TIMEOUT);
+  t.strictSame(limited, ["settings_ack"]);
   t.equal(clock.pending, 1, "only the timer of the closing socket");
   await peer.ended;
 });
@@ -210,7 +323,7 @@ void t.test("a second acknowledgement means nothing", async (t) => {
   const { peer, clock } = await rawClient(t);
   peer.send(SETTINGS_ACK, SETTINGS_ACK);
   await peer.settle();
-  t.equal(clock.pending, 0);
+  t.equal(clock.pending, 1, "only the one that looks for what stands still");
 });
 
 void t.test(
@@ -230,7 +343,7 @@ void t.test(
 void t.test(
   "a client that does not read its answers gets no more requests in",
   async (t) => {
-    const { peer, requests, socket } = await rawClient(t, {
+    const { peer, requests, socket, limited } = await rawClient(t, {
       outputBytesMax: 50_000,
     });
     const large = { ...OK, fields: [{ ...longField("x-large", 8000) }] };
@@ -241,6 +354,7 @@ void t.test(
       for (let i = 0; i < 20; i++, id += 2) peer.send(headers(id, GET));
       await new Promise((resolve) => setImmediate(resolve));
     }
+    t.strictSame(limited, ["output"]);
     const served = requests.streams.length;
     t.ok(served > 0);
     peer.socket.resume();
@@ -270,7 +384,7 @@ function longField(
 void t.test(
   "a server that floods a client and does not read is left",
   async (t) => {
-    const { peer, connection, observer } = await rawServer(t, {
+    const { peer, connection, observer, limited } = await rawServer(t, {
       outputBytesMax: 1000,
       pingsPerSecond: 1e9,
     });
@@ -291,6 +405,7 @@ void t.test(
       code: "UPSTREAM_PROTOCOL",
       message: /does not read/,
     });
+    t.strictSame(limited, ["output"]);
     t.equal(connection.capacity, 0);
   },
 );

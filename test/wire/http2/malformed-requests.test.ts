@@ -2,6 +2,7 @@
 import t from "tap";
 import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
 import { lines, OK, rawClient } from "./ends.ts";
+import { get, MALFORMED, show } from "./malformed.ts";
 import {
   block,
   data,
@@ -12,67 +13,6 @@ import {
   type Pairs,
 } from "./raw-peer.ts";
 
-/** GET without some fields and with others. */
-function get(without: readonly string[], ...more: Pairs): Pairs {
-  return [...GET.filter(([name]) => !without.includes(name)), ...more];
-}
-
-const MALFORMED: readonly (readonly [Pairs, RegExp])[] = [
-  [get([":method"]), /no :method/],
-  [get([":scheme"]), /no :scheme/],
-  [get([":path"]), /no :path/],
-  [get([":authority"]), /neither :authority nor host/],
-  [get([], [":method", "GET"]), /two :method/],
-  [get([], [":scheme", "http"]), /two :scheme/],
-  [get([], [":authority", "shop"]), /two :authority/],
-  [get([], [":path", "/"]), /two :path/],
-  [get([":path"], [":path", ""]), /value of ":path"/],
-  [get([":path"], [":path", "shop"]), /value of ":path"/],
-  [get([":path"], [":path", "*"]), /without OPTIONS/],
-  [get([":method"], [":method", "G\x01T"]), /value of ":method"/],
-  [get([":authority"], [":authority", "u@shop"]), /value of ":authority"/],
-  [get([], [":status", "200"]), /:status in a request/],
-  [get([], [":made-up", "1"]), /":made-up" is not known/],
-  [get([":path"], ["x", "1"], [":path", "/"]), /:path stands behind/],
-  [get([], ["X-Upper", "1"]), /"X-Upper" is not a valid field name/],
-  [get([], ["a b", "1"]), /not a valid field name/],
-  [get([], ["x", "a\r\nb: c"]), /value of "x"/],
-  [get([], ["x", "a\0"]), /value of "x"/],
-  [get([], ["x", " a"]), /value of "x"/],
-  [get([], ["connection", "close"]), /"connection" belongs to HTTP\/1.1/],
-  [get([], ["keep-alive", "1"]), /"keep-alive" belongs/],
-  [get([], ["proxy-connection", "x"]), /"proxy-connection" belongs/],
-  [get([], ["transfer-encoding", "chunked"]), /"transfer-encoding" belongs/],
-  [get([], ["upgrade", "x"]), /"upgrade" belongs/],
-  [get([], ["te", "gzip"]), /value of "te"/],
-  [get([], ["host", "other"]), /:authority and host differ/],
-  [get([], ["host", "shop"], ["host", "shop"]), /two host/],
-  [get([], ["content-length", "5"]), /without content/],
-  [get([], ["content-length", "x"]), /value of "content-length"/],
-  [
-    get([], ["content-length", "0"], ["content-length", "0"]),
-    /two content-length/,
-  ],
-  [get([], [":protocol", "websocket"]), /:protocol without CONNECT/],
-  [get([":method"], [":method", "CONNECT"]), /CONNECT with :scheme or :path/],
-  [
-    [
-      [":method", "CONNECT"],
-      [":authority", "shop"],
-    ],
-    /CONNECT without a port/,
-  ],
-  [
-    get(
-      [":method"],
-      [":method", "CONNECT"],
-      [":protocol", "a"],
-      [":protocol", "b"],
-    ),
-    /two :protocol/,
-  ],
-];
-
 void t.test(
   "resets a malformed request with PROTOCOL_ERROR, says why, and goes on",
   async (t) => {
@@ -80,14 +20,28 @@ void t.test(
     let id = 1;
     for (const [pairs, why] of MALFORMED) {
       peer.send(headers(id, pairs));
-      t.equal(await peer.resetCode(id), ErrorCode.PROTOCOL_ERROR, why.source);
-      t.match(requests.refusals.at(-1), why);
+      t.equal(await peer.resetCode(id), ErrorCode.PROTOCOL_ERROR, show(pairs));
+      t.match(requests.refusals.at(-1), why, show(pairs));
       t.match(requests.refusals.at(-1), /^BAD_REQUEST: /);
       id += 2;
     }
     t.equal(requests.streams.length, 0, "none was handed on");
     peer.send(headers(id, GET));
     t.equal((await requests.get()).head.path, "/");
+  },
+);
+
+void t.test(
+  "answers 417 to an expectation that it cannot meet (RFC 9110 10.1.1)",
+  async (t) => {
+    const { peer, requests } = await rawClient(t);
+    peer.send(headers(1, get([], ["expect", "200-maybe"])));
+    const answer = await peer.next(FrameType.HEADERS, 1);
+    t.strictSame(peer.fields(answer), [":status: 417", "content-length: 0"]);
+    t.match(requests.refusals, [/^EXPECTATION_FAILED: /]);
+    peer.send(headers(3, [...POST, ["expect", "100-Continue"]], false));
+    const { head } = await requests.get();
+    t.strictSame(lines(head.fields), ["expect: 100-Continue"]);
   },
 );
 
@@ -182,20 +136,25 @@ void t.test("judges trailers (8.1)", async (t) => {
     [headers(3, [[":path", "/"]]), /:path in a trailer/],
     [headers(5, [["connection", "x"]]), /"connection" belongs/],
     [headers(7, [["X", "1"]]), /not a valid field name/],
+    [headers(11, [["content-length", "0"]]), /content-length in a trailer/],
+    [headers(13, [["host", "shop"]]), /host in a trailer/],
+    [headers(15, [["te", "trailers"]]), /te in a trailer/],
+    [headers(17, [["authorization", "a"]]), /authorization in a trailer/],
+    [headers(19, [["x-wherry-reason", "a"]]), /x-wherry-reason in a trailer/],
+    [headers(21, [["x", "a\r\nb"]]), /value of "x"/],
     [
       headers(
-        9,
+        23,
         Array.from({ length: 9 }, () => ["x", "1"] as const),
       ),
       /over the limit/,
     ],
   ];
-  let id = 1;
   for (const [trailers, why] of table) {
+    const id = trailers.readUInt32BE(5);
     peer.send(headers(id, POST, false), trailers);
     t.equal(await peer.resetCode(id), ErrorCode.PROTOCOL_ERROR, why.source);
     t.match(requests.refusals.at(-1), why);
-    id += 2;
   }
 });
 

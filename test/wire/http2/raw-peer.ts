@@ -183,15 +183,22 @@ export class RawPeer {
       }
       if (this.over)
         throw new Error(`the connection ended without frame ${type}`);
-      const { promise, resolve } = Promise.withResolvers<undefined>();
-      this.wake = () => resolve(undefined);
-      await promise;
+      await this.arrives();
     }
+  }
+
+  /** Waits until something comes, or the connection ends. */
+  async arrives(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.wake = () => resolve(undefined);
+    if (!this.over) await promise;
   }
 
   /** Waits until everything sent so far has been handled; gives what was received until then, but for WINDOW_UPDATE and SETTINGS. */
   async settle(): Promise<Frame[]> {
-    const payload = Buffer.from(`settle${String(++this.pings).padStart(2)}`);
+    const payload = Buffer.from(
+      `settle${String(++this.pings % 100).padStart(2)}`,
+    );
     this.send(frame(FrameType.PING, 0, 0, payload));
     for (;;) {
       const at = this.frames.findIndex(
@@ -209,9 +216,7 @@ export class RawPeer {
               type !== FrameType.WINDOW_UPDATE && type !== FrameType.SETTINGS,
           );
       if (this.over) throw new Error("the connection ended");
-      const { promise, resolve } = Promise.withResolvers<undefined>();
-      this.wake = () => resolve(undefined);
-      await promise;
+      await this.arrives();
     }
   }
 

@@ -53,7 +53,7 @@ export class Decoder {
     this.listBytes = 0;
     this.overflow = false;
     cursor.at = start;
-    let mayResize = true;
+    let resizes = 0;
     while (cursor.at < end) {
       const octet = source[cursor.at++] ?? 0;
       if (octet >= 0x80) {
@@ -74,7 +74,9 @@ export class Decoder {
         table.add(field);
         this.take(field);
       } else if (octet >= 0x20) {
-        if (!mayResize) throw bad("a table size update after the first field");
+        // The smallest since the last block and the present one: more there is no use for (4.2).
+        if (++resizes > 2)
+          throw bad("a table size update after the first field, or a third");
         this.resize(octet & 0x1f, source, end);
         continue;
       } else {
@@ -88,7 +90,7 @@ export class Decoder {
           ),
         );
       }
-      mayResize = false;
+      resizes = 2;
       if (table.maxSize > this.tableLimit)
         throw bad("the table was not shrunk to the announced size");
     }

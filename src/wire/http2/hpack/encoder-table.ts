@@ -3,8 +3,10 @@ import { STATIC_ENTRIES, STATIC_NAMES, STATIC_TABLE } from "./static-table.ts";
 
 /** Values of one name in a row that were not asked for again, after which its values are mostly sent without indexing. */
 const COLD = 8;
-/** Of a cold name, one value in so many is indexed all the same, to notice when that has changed. */
+/** Of a cold name, one value in so many is indexed all the same, to notice when that has changed … */
 const PROBE = 32;
+/** … and so many are looked up from it on: to look up each of a name whose values never come again is work for nothing. */
+const LOOKED_UP = 4;
 /** Names remembered; the record begins anew above it. */
 const NAMES = 512;
 
@@ -50,20 +52,23 @@ export class EncoderTable {
   }
 
   /** The index that stands for the whole field, or 0. */
-  find(name: string, value: string): number {
+  find(use: NameUse, value: string): number {
     for (
       let entry = this.byValue.get(value);
       entry !== undefined;
       entry = entry.next
     )
-      if (entry.use.name === name) {
-        entry.use.misses = 0;
+      if (entry.use === use) {
+        use.misses = 0;
         return this.indexOf(entry.number);
       }
+    const { name } = use;
     // Of the ordinary fields of the static table all but one have an empty value.
-    if (value === "" || name === "accept-encoding" || name === ":path")
-      return staticIndex(name, value);
-    return 0;
+    if (value !== "" && name !== "accept-encoding" && name !== ":path")
+      return 0;
+    const index = staticIndex(name, value);
+    if (index > 0) use.misses = 0;
+    return index;
   }
 
   use(name: string): NameUse {
@@ -81,9 +86,14 @@ export class EncoderTable {
     return use;
   }
 
-  /** Whether a value that was not found is to be added: not where the last ones of its name were of no use (ids, paths). */
-  worthIndexing(use: NameUse): boolean {
+  /** Whether a value of this name may be in the table at all: not where the last ones were of no use (ids, paths). Asked once for each. */
+  worthFinding(use: NameUse): boolean {
     use.misses += 1;
+    return use.misses <= COLD || use.misses % PROBE < LOOKED_UP;
+  }
+
+  /** Whether a value that was looked up and not found is to be added. */
+  worthIndexing(use: NameUse): boolean {
     return use.misses <= COLD || use.misses % PROBE === 0;
   }
 

@@ -60,12 +60,18 @@ export class Encoder {
       this.value(out, field);
       return;
     }
-    const found = this.table.find(name, value);
+    const use = this.table.use(name);
+    if (!this.table.worthFinding(use)) {
+      this.name(out, 0x00, 0x0f, name, use);
+      if (field.literal === undefined) writePlain(out, value);
+      else this.value(out, field);
+      return;
+    }
+    const found = this.table.find(use, value);
     if (found > 0) {
       this.integer(out, 0x80, 0x7f, found);
       return;
     }
-    const use = this.table.use(name);
     if (this.table.worthIndexing(use)) {
       this.name(out, 0x40, 0x3f, name, use);
       this.table.add(use, value);
@@ -82,15 +88,18 @@ export class Encoder {
     indexing: Exclude<Indexing, "never">,
     out: ByteWriter,
   ): void {
-    if (indexing === "incremental") {
-      const found = this.table.find(name, value);
-      if (found > 0) {
-        this.integer(out, 0x80, 0x7f, found);
-        return;
-      }
-    }
     const use = this.table.use(name);
-    if (indexing === "incremental" && this.table.worthIndexing(use)) {
+    if (indexing === "without" || !this.table.worthFinding(use)) {
+      this.name(out, 0x00, 0x0f, name, use);
+      writePlain(out, value);
+      return;
+    }
+    const found = this.table.find(use, value);
+    if (found > 0) {
+      this.integer(out, 0x80, 0x7f, found);
+      return;
+    }
+    if (this.table.worthIndexing(use)) {
       this.name(out, 0x40, 0x3f, name, use);
       this.table.add(use, value);
     } else {

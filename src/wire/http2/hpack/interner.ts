@@ -1,5 +1,8 @@
-/** One shared object for each header field that keeps coming: found by the octets on the wire, so a hit decodes nothing. */
-import { FieldClass, type Indexing } from "../../fields.ts";
+/**
+ * One shared object for each header field that keeps coming: found by the octets on the wire, so a hit decodes nothing. It outlives
+ * the requests and is shared by all callers: no credential, nothing that its sender wants never indexed, and no query is kept.
+ */
+import { FieldClass, mayOutlive, type Indexing } from "../../fields.ts";
 import { ConnectionError, ErrorCode } from "../frames.ts";
 import { huffmanDecode } from "./huffman.ts";
 import { Name, WireField } from "./names.ts";
@@ -10,6 +13,8 @@ const NAME_SLOTS = 512;
 /** Longer values are tokens and the like, which rarely repeat: not worth their hash. Octets. */
 const LONGEST_VALUE = 384;
 const LONGEST_NAME = 96;
+/** Names whose values are secrets, or are another for each request: not even hashed. */
+const NEVER_AGAIN = FieldClass.SENSITIVE | FieldClass.TRACE;
 
 /** Huffman codes are at least five bits long, so an encoding grows by 8/5 at most. */
 let scratch = Buffer.allocUnsafeSlow(65_536);
@@ -120,7 +125,7 @@ export class Interner {
   ): WireField {
     if (
       indexing === "never" ||
-      (name.bits & FieldClass.SENSITIVE) !== 0 ||
+      (name.bits & NEVER_AGAIN) !== 0 ||
       end - start > LONGEST_VALUE
     )
       return new WireField(
@@ -137,7 +142,7 @@ export class Interner {
     const second = this.fields[slot ^ 1];
     if (isIt(second, hash, name, indexing, source, start, end)) return second;
     const value = decodeText(source, text, end, huffman);
-    if (this.seen[slot] !== hash) {
+    if (this.seen[slot] !== hash || !mayOutlive(name.bits, value)) {
       this.seen[slot] = hash;
       return new WireField(
         name,

@@ -2,9 +2,11 @@
 import {
   classOf,
   FieldClass,
+  isLookalike,
   type Field,
   type Indexing,
 } from "../../fields.ts";
+import { isAuthority, isToken, parseDigits } from "../../http1/grammar.ts";
 
 /** What a field means to the framing of a message: `heads.ts` switches on it. 0 is an ordinary field. */
 export const Kind = {
@@ -22,6 +24,7 @@ export const Kind = {
   CONNECTION: 10,
   /** A name or value outside the grammar, an unknown pseudo-header. */
   INVALID: 11,
+  EXPECT: 12,
 } as const;
 
 const KINDS: ReadonlyMap<string, number> = new Map([
@@ -34,6 +37,7 @@ const KINDS: ReadonlyMap<string, number> = new Map([
   ["host", Kind.HOST],
   ["content-length", Kind.CONTENT_LENGTH],
   ["te", Kind.TE],
+  ["expect", Kind.EXPECT],
 ]);
 
 /** tchar without upper case (RFC 9110 5.6.2, RFC 9113 8.2). */
@@ -43,29 +47,35 @@ function kindOf(name: string, bits: number): number {
   const kind = KINDS.get(name);
   if (kind !== undefined) return kind;
   if ((bits & FieldClass.CONNECTION) !== 0) return Kind.CONNECTION;
-  return NAME.test(name) ? Kind.ORDINARY : Kind.INVALID;
+  return NAME.test(name) && !isLookalike(name) ? Kind.ORDINARY : Kind.INVALID;
 }
 
 /** A field's value: no controls but HTAB, no white space at the ends (RFC 9113 8.2.1, RFC 9110 5.5). */
 const VALUE =
   /^(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?$/;
 
-/** Host and port: nothing that another parser might take for user information, a path or a second host (RFC 3986 3.2). */
-const AUTHORITY =
-  /^(?:\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[A-Za-z0-9\-._~!$&'()*+;=%]+)(?::[0-9]{0,5})?$/;
+type Grammar = (value: string) => boolean;
 
-/** What the values of the special kinds must look like (RFC 9113 8.3). */
-const GRAMMAR: Readonly<Record<number, RegExp>> = {
-  [Kind.METHOD]: /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/,
-  [Kind.SCHEME]: /^https?$/,
-  [Kind.AUTHORITY]: AUTHORITY,
-  [Kind.HOST]: AUTHORITY,
-  [Kind.PATH]: /^(?:\/[^\x00-\x20#\x7f-\xff]*|\*)$/,
-  [Kind.PROTOCOL]: /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/,
-  [Kind.STATUS]: /^[1-5][0-9]{2}$/,
-  [Kind.CONTENT_LENGTH]: /^[0-9]{1,15}$/,
-  [Kind.TE]: /^[Tt][Rr][Aa][Ii][Ll][Ee][Rr][Ss]$/,
+function like(pattern: RegExp): Grammar {
+  return (value) => pattern.test(value);
+}
+
+/**
+ * What the values of the special kinds must look like (RFC 9113 8.3). Whatever both protocols have in common is read by the
+ * grammar of HTTP/1, so that no peer can say over one what would be refused over the other (law 7).
+ */
+const GRAMMAR: Readonly<Record<number, Grammar>> = {
+  [Kind.METHOD]: isToken,
+  [Kind.SCHEME]: like(/^https?$/),
+  [Kind.AUTHORITY]: isAuthority,
+  [Kind.HOST]: isAuthority,
+  [Kind.PATH]: like(/^(?:\/[^\x00-\x20#\x7f-\xff]*|\*)$/),
+  [Kind.PROTOCOL]: isToken,
+  [Kind.STATUS]: like(/^[1-5][0-9]{2}$/),
+  [Kind.CONTENT_LENGTH]: (value) => parseDigits(value) !== undefined,
+  [Kind.TE]: like(/^trailers$/i),
 };
+const ORDINARY: Grammar = like(VALUE);
 
 /** One spelling of a name on the wire. */
 export class Name {
@@ -126,5 +136,5 @@ export class WireField implements Field {
 }
 
 function fits(kind: number, value: string): boolean {
-  return (GRAMMAR[kind] ?? VALUE).test(value);
+  return (GRAMMAR[kind] ?? ORDINARY)(value);
 }

@@ -1,0 +1,123 @@
+/** The command line of `npm run bench`. */
+import { parseArgs } from "node:util";
+import { UserError } from "../src/core/errors.ts";
+import { PEER_NAMES, type PeerName } from "./peer.ts";
+
+export const USAGE = `npm run bench -- [SCENARIO or FAMILY …] [options]
+
+  --list               the scenarios and families there are
+  --only NAME          the same as a name without it; may be repeated
+  --runs 3             of each contender, alternated
+  --seconds 8          of load in a run, after two of warming up
+  --connections 32     of callers, where a scenario does not say it itself
+  --minutes 10         of the scenario "growth"
+  --peers A,B          only these peers, such as Wherry,Envoy
+  --unpinned           proxies and load on all cores, all peers alike; without it each has cores of its own
+  --dist FOLDER        measures a built package that is there, in place of building this checkout
+  --beside FOLDER      measures a second built package of ours beside it
+  --add                adds the runs to those that are kept of today, from the same versions
+  --summary            no run: puts together what is kept in bench/results
+  --json               JSON on standard output, not tables
+  --no-save            keeps nothing in bench/results
+`;
+
+export interface Options {
+  readonly names: readonly string[];
+  readonly runs: number;
+  readonly seconds: number;
+  readonly connections: number;
+  readonly minutes: number;
+  readonly peers: readonly PeerName[];
+  readonly pinned: boolean;
+  readonly dist: string | undefined;
+  readonly beside: string | undefined;
+  readonly add: boolean;
+  readonly json: boolean;
+  readonly save: boolean;
+}
+
+export type Wish =
+  | { readonly kind: "help" }
+  | { readonly kind: "list" }
+  | { readonly kind: "summary" }
+  | { readonly kind: "run"; readonly options: Options };
+
+export function readOptions(argv: readonly string[]): Wish {
+  const { values, positionals } = parse(argv);
+  if (values.help) return { kind: "help" };
+  if (values.list) return { kind: "list" };
+  if (values.summary) return { kind: "summary" };
+  const number = (
+    name: "runs" | "seconds" | "connections" | "minutes",
+    least: number,
+  ): number => {
+    const value = Number(values[name]);
+    if (!(value >= least))
+      throw new UserError(
+        `--${name} ${values[name]}: a number of at least ${least} is wanted`,
+      );
+    return value;
+  };
+  return {
+    kind: "run",
+    options: {
+      names: [...positionals, ...values.only],
+      runs: number("runs", 1),
+      seconds: number("seconds", 1),
+      connections: number("connections", 1),
+      minutes: number("minutes", 0.2),
+      peers: peersOf(values.peers),
+      pinned: !values.unpinned,
+      dist: values.dist,
+      beside: values.beside,
+      add: values.add,
+      json: values.json,
+      save: !values["no-save"],
+    },
+  };
+}
+
+function peersOf(text: string | undefined): readonly PeerName[] {
+  if (text === undefined) return PEER_NAMES;
+  return text.split(",").map((name) => {
+    const known = PEER_NAMES.find(
+      (each) => each.toLowerCase() === name.trim().toLowerCase(),
+    );
+    if (known === undefined)
+      throw new UserError(
+        `--peers ${name}: there are ${PEER_NAMES.join(", ")}`,
+      );
+    return known;
+  });
+}
+
+// The type of what it gives is inferred from the options: that keeps them in one place.
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        help: { type: "boolean", short: "h", default: false },
+        list: { type: "boolean", default: false },
+        summary: { type: "boolean", default: false },
+        only: { type: "string", multiple: true, default: [] },
+        runs: { type: "string", default: "3" },
+        seconds: { type: "string", default: "8" },
+        connections: { type: "string", default: "32" },
+        minutes: { type: "string", default: "10" },
+        peers: { type: "string" },
+        unpinned: { type: "boolean", default: false },
+        dist: { type: "string" },
+        beside: { type: "string" },
+        add: { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        "no-save": { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    throw new UserError(
+      `${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`,
+    );
+  }
+}

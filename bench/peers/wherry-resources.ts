@@ -1,0 +1,95 @@
+/** What Envoy's configuration says, in our kinds. */
+import { TRUST_DOMAIN } from "../certificates.ts";
+import { INBOUND_PORT, SERVER_PORT, type PeerSettings } from "../peer.ts";
+
+const OWN = "mesh.wherry.dev/v1alpha1";
+
+export function resourcesOf(
+  settings: Pick<PeerSettings, "apps" | "tracing">,
+  workload: "declared" | "registered",
+): object[] {
+  return [
+    {
+      apiVersion: OWN,
+      kind: "Mesh",
+      metadata: { name: "default" },
+      spec: {
+        trustDomain: TRUST_DOMAIN,
+        authorization: { defaultAction: "ALLOW" },
+        defaults: { tracing: { randomSamplingPercentage: settings.tracing } },
+      },
+    },
+    {
+      apiVersion: OWN,
+      kind: "Service",
+      metadata: { name: "callee", namespace: "bench" },
+      spec: {
+        ports: [
+          {
+            name: "http",
+            port: 80,
+            targetPort: SERVER_PORT,
+            appProtocol: settings.apps === "h2" ? "http2" : "http",
+          },
+        ],
+        selector: { app: "callee" },
+      },
+    },
+    // In a mesh the sidecar registers its own.
+    ...(workload === "declared" ? [declaredWorkload()] : []),
+    {
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "HTTPRoute",
+      metadata: { name: "callee", namespace: "bench" },
+      spec: {
+        parentRefs: [
+          { group: "mesh.wherry.dev", kind: "Service", name: "callee" },
+        ],
+        rules: [
+          {
+            backendRefs: [{ name: "callee", port: 80 }],
+            timeouts: { backendRequest: "2s" },
+            retry: { codes: [500, 502, 503, 504], attempts: 2 },
+          },
+        ],
+      },
+    },
+    {
+      apiVersion: "security.istio.io/v1",
+      kind: "AuthorizationPolicy",
+      metadata: { name: "callers", namespace: "bench" },
+      spec: {
+        selector: { matchLabels: { app: "callee" } },
+        action: "ALLOW",
+        rules: [
+          {
+            from: [
+              {
+                source: { principals: [`${TRUST_DOMAIN}/ns/bench/sa/caller`] },
+              },
+            ],
+            to: [{ operation: { paths: ["/*"] } }],
+          },
+        ],
+      },
+    },
+  ];
+}
+
+function declaredWorkload(): object {
+  return {
+    apiVersion: OWN,
+    kind: "Workload",
+    metadata: {
+      name: "callee-1",
+      namespace: "bench",
+      labels: { app: "callee" },
+    },
+    spec: {
+      address: "127.0.0.1",
+      ports: { http: SERVER_PORT },
+      link: { port: INBOUND_PORT },
+      serviceAccount: "callee",
+    },
+  };
+}

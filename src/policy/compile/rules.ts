@@ -1,0 +1,235 @@
+/** The rules of HTTPRoutes → what the router takes: each match by itself, and where its filters and backends lead. */
+import type {
+  BackendRef,
+  HTTPRouteResource,
+  HTTPRouteRule,
+} from "../../resources/http-route.ts";
+import { DEFAULT_WEIGHT } from "../../resources/http-route.ts";
+import type { Resource } from "../../resources/envelope.ts";
+import type { MeshSettings } from "../../resources/mesh.ts";
+import type {
+  BackendFilter,
+  HTTPRouteFilter,
+  ServiceRef,
+} from "../../resources/route-filters.ts";
+import { compileCors, type CorsPolicy } from "../cors.ts";
+import { compileEdits, inTurn } from "../header-edits.ts";
+import { mirrorShare } from "../mirror.ts";
+import { compileRetry } from "../retry.ts";
+import type { RouteEntry, RuleRef } from "../router.ts";
+import type {
+  Cluster,
+  Mirror,
+  RouteDecision,
+  RouteExtras,
+} from "../snapshot.ts";
+import { effectiveTimeouts } from "../timeout.ts";
+import { compileRedirect, compileRewrite } from "../url-rewrite.ts";
+import { clusterKey, isOpaque, type ServedPort } from "./clusters.ts";
+import { createdAt, nameOf } from "./sort.ts";
+
+/** What the compiling of a rule looks up and reports to. */
+export interface RuleContext {
+  readonly served: ReadonlyMap<string, ServedPort>;
+  readonly mesh: MeshSettings;
+  readonly warnings: string[];
+}
+
+/** What both kinds of routes have in a rule. */
+export type AnyRule = Pick<
+  HTTPRouteRule,
+  "filters" | "backendRefs" | "timeouts" | "retry"
+>;
+
+/** Each match of each rule by itself, for each sorts by itself (trap 8). */
+export function httpEntries(
+  route: HTTPRouteResource,
+  context: RuleContext,
+): RouteEntry<RouteDecision>[] {
+  const name = nameOf(route);
+  const age = createdAt(route);
+  return route.spec.rules.flatMap((rule, ruleIndex) => {
+    const targetsOf = compileRule(
+      rule,
+      rule.matches?.[0]?.path?.value ?? "/",
+      route,
+      `HTTPRoute ${name} rule ${ruleIndex}`,
+      context,
+    );
+    return (rule.matches ?? [{}]).map((match, matchIndex) => {
+      const ref: RuleRef = { route: name, rule: ruleIndex, match: matchIndex };
+      return { ref, createdAt: age, match, targets: targetsOf(ref) };
+    });
+  });
+}
+
+/** The rules with CORS and those without, so that a preflight can be asked as what it announces. */
+export function preflightEntries(
+  route: HTTPRouteResource,
+): RouteEntry<CorsPolicy | undefined>[] {
+  const name = nameOf(route);
+  return route.spec.rules.flatMap((rule, ruleIndex) => {
+    const cors = corsOf(rule.filters);
+    return (rule.matches ?? [{}]).map((match, matchIndex) => ({
+      ref: { route: name, rule: ruleIndex, match: matchIndex },
+      createdAt: createdAt(route),
+      match,
+      targets: [{ weight: 1, to: cors }],
+    }));
+  });
+}
+
+export function hasCors(route: HTTPRouteResource): boolean {
+  return route.spec.rules.some(
+    ({ filters }) => filters?.some(({ type }) => type === "CORS") ?? false,
+  );
+}
+
+type Targets = RouteEntry<RouteDecision>["targets"];
+
+/** Where the requests that a rule takes go, as a function of the match that took them. `prefix` is that of its PathPrefix match. */
+export function compileRule(
+  rule: AnyRule,
+  prefix: string,
+  route: Resource,
+  where: string,
+  context: RuleContext,
+): (ref: RuleRef) => Targets {
+  const filters: readonly HTTPRouteFilter[] = rule.filters ?? [];
+  const responseFilters = compileEdits(filters, "response");
+  const redirect = filters.find(
+    ({ requestRedirect }) => requestRedirect !== undefined,
+  )?.requestRedirect;
+  if (redirect !== undefined) {
+    const compiled = compileRedirect(redirect, prefix);
+    const cors = corsOf(filters);
+    return (ref) => [
+      {
+        weight: 1,
+        to: {
+          kind: "redirect",
+          rule: ref,
+          redirect: compiled,
+          responseFilters,
+          cors,
+        },
+      },
+    ];
+  }
+  const requestFilters = compileEdits(filters, "request");
+  const shared = {
+    extras: extrasOf(filters, prefix, route, where, context),
+    timeouts: effectiveTimeouts(rule.timeouts, context.mesh.defaults.timeouts),
+    retry: compileRetry(rule.retry, context.mesh.defaults.retry),
+  };
+  const shares = sharesOf(rule.backendRefs ?? [], route, where, context);
+  return (ref) =>
+    shares.map(({ weight, cluster, filters: own }) => ({
+      weight,
+      to:
+        cluster === undefined
+          ? { kind: "refuse", code: "BACKEND_INVALID", rule: ref }
+          : {
+              kind: "forward",
+              rule: ref,
+              cluster,
+              requestFilters: inTurn(
+                requestFilters,
+                compileEdits(own, "request"),
+              ),
+              responseFilters: inTurn(
+                compileEdits(own, "response"),
+                responseFilters,
+              ),
+              ...shared,
+            },
+    }));
+}
+
+function corsOf(
+  filters: readonly HTTPRouteFilter[] | undefined,
+): CorsPolicy | undefined {
+  const filter = filters?.find(({ cors }) => cors !== undefined)?.cors;
+  return filter === undefined ? undefined : compileCors(filter);
+}
+
+function extrasOf(
+  filters: readonly HTTPRouteFilter[],
+  prefix: string,
+  route: Resource,
+  where: string,
+  context: RuleContext,
+): RouteExtras | undefined {
+  const urlRewrite = filters.find(
+    (each) => each.urlRewrite !== undefined,
+  )?.urlRewrite;
+  const rewrite =
+    urlRewrite === undefined ? undefined : compileRewrite(urlRewrite, prefix);
+  const cors = corsOf(filters);
+  const mirrors = mirrorsOf(filters, route, where, context);
+  return rewrite === undefined && cors === undefined && mirrors.length === 0
+    ? undefined
+    : { rewrite, cors, mirrors };
+}
+
+/** A backend that is not there must be left out, not answered for: the request itself has another. */
+function mirrorsOf(
+  filters: readonly HTTPRouteFilter[],
+  route: Resource,
+  where: string,
+  { served, warnings }: RuleContext,
+): Mirror[] {
+  return filters.flatMap(({ requestMirror }) => {
+    if (requestMirror === undefined) return [];
+    const key = backendKey(requestMirror.backendRef, route);
+    const found = served.get(key);
+    const share = mirrorShare(requestMirror);
+    if (found === undefined || isOpaque(found.port)) {
+      warnings.push(
+        `${where}: nothing is copied to ${key}: ${found === undefined ? "no Service here has it" : `its appProtocol is ${found.cluster.appProtocol}`}`,
+      );
+      return [];
+    }
+    return share === 0 ? [] : [{ cluster: found.cluster, share }];
+  });
+}
+
+interface Share {
+  readonly weight: number;
+  /** Undefined: this share of the requests is answered with 500 (trap 10). */
+  readonly cluster: Cluster | undefined;
+  readonly filters: readonly BackendFilter[] | undefined;
+}
+
+function sharesOf(
+  backends: readonly BackendRef[],
+  route: Resource,
+  where: string,
+  { served, warnings }: RuleContext,
+): Share[] {
+  const shares = backends.map((ref) => {
+    const key = backendKey(ref, route);
+    const cluster = served.get(key)?.cluster;
+    if (cluster === undefined)
+      warnings.push(
+        `${where}: no Service here has the backend ${key}; its share is answered with 500`,
+      );
+    return {
+      weight: ref.weight ?? DEFAULT_WEIGHT,
+      cluster,
+      filters: ref.filters,
+    };
+  });
+  // Neither "no backend" nor "none with a weight" leaves anywhere to go: Gateway API wants 500.
+  return shares.some(({ weight }) => weight > 0)
+    ? shares
+    : [{ weight: 1, cluster: undefined, filters: undefined }];
+}
+
+function backendKey(ref: ServiceRef, route: Resource): string {
+  return clusterKey(
+    ref.name,
+    ref.namespace ?? route.metadata.namespace ?? "",
+    ref.port,
+  );
+}

@@ -1,0 +1,120 @@
+/** What all callers together may cost this process; what one connection may cost stands with its codec (`wire/http1/limits.ts`, `wire/http2/limits.ts`). */
+import { readFileSync } from "node:fs";
+
+export interface SidecarLimits {
+  /** Open connections of callers, on all listeners. */
+  readonly connections: number;
+  /** Of these, on one listener: it must not shut the others. */
+  readonly connectionsPerListener: number;
+  /** Of these, from one address (IPv6: one /64) on the listeners that strangers reach. The application's own are not counted. */
+  readonly connectionsPerAddress: number;
+  /** Of these, with one SPIFFE ID: all instances of a workload together. */
+  readonly connectionsPerIdentity: number;
+  /** Exchanges under way. */
+  readonly requests: number;
+  /** Octets a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */
+  readonly bodyRate: number;
+  /** Milliseconds by which a caller may lag behind `bodyRate`. */
+  readonly sendGrace: number;
+  /** Milliseconds in which a caller without an identity must take what waits for it. */
+  readonly takeTimeout: number;
+  /** Milliseconds that an exchange which holds octets may stand still while memory is short. */
+  readonly shortTimeout: number;
+  /** Milliseconds that a connection of the link is kept without a stream: the caller's pool lets go of it first, after an hour. */
+  readonly idleLink: number;
+  /** Octets held of messages, on both sides of the proxy. */
+  readonly bufferedBytes: number;
+  /** Octets of resident memory; 0 where nobody limits it. */
+  readonly memoryBytes: number;
+}
+
+/** What can be set; the rest follows from it. */
+export interface LimitOptions {
+  readonly connections?: number;
+  readonly connectionsPerAddress?: number;
+  readonly bodyRate?: number;
+  /** Octets; what the container may use where absent. */
+  readonly memoryBytes?: number;
+  /** Octets; no option of the command sets it. */
+  readonly bufferedBytes?: number;
+}
+
+/** What the process may use, as it finds it. */
+export interface Allowance {
+  /** File descriptors. */
+  readonly descriptors: number;
+  /** Octets of memory; 0 where there is no limit. */
+  readonly memoryBytes: number;
+}
+
+export const DEFAULT_LIMITS: SidecarLimits = {
+  connections: 16_384,
+  connectionsPerListener: 12_288,
+  connectionsPerAddress: 1024,
+  connectionsPerIdentity: 4096,
+  requests: 16_384,
+  // IIS's and Kestrel's figure, with twice Kestrel's grace.
+  bodyRate: 240,
+  sendGrace: 10_000,
+  // nginx's `send_timeout`.
+  takeTimeout: 60_000,
+  shortTimeout: 5000,
+  idleLink: 3_900_000,
+  bufferedBytes: 268_435_456,
+  memoryBytes: 0,
+};
+
+/** Descriptors that are needed for other things than calls. */
+const OTHER_DESCRIPTORS = 256;
+
+export function resolveLimits(
+  options: LimitOptions = {},
+  allowance: Allowance = allowanceOfProcess(),
+): SidecarLimits {
+  const wanted = options.connections ?? DEFAULT_LIMITS.connections;
+  // Each connection may need another one, to the upstream.
+  const possible = Math.floor((allowance.descriptors - OTHER_DESCRIPTORS) / 2);
+  const connections = Math.max(1, Math.min(wanted, possible));
+  const perAddress =
+    options.connectionsPerAddress ?? DEFAULT_LIMITS.connectionsPerAddress;
+  return {
+    ...DEFAULT_LIMITS,
+    connections,
+    connectionsPerListener: Math.ceil(connections * 0.75),
+    connectionsPerAddress: perAddress,
+    connectionsPerIdentity: perAddress * 4,
+    bodyRate: options.bodyRate ?? DEFAULT_LIMITS.bodyRate,
+    bufferedBytes: options.bufferedBytes ?? DEFAULT_LIMITS.bufferedBytes,
+    memoryBytes: options.memoryBytes ?? allowance.memoryBytes,
+  };
+}
+
+function allowanceOfProcess(): Allowance {
+  // No limit is a number beyond all memory there is.
+  const memory = process.constrainedMemory();
+  return {
+    descriptors: descriptorLimit(),
+    memoryBytes: memory > Number.MAX_SAFE_INTEGER ? 0 : memory,
+  };
+}
+
+/** Node has raised the soft limit to the hard one when it started. */
+function descriptorLimit(): number {
+  try {
+    const text = readFileSync("/proc/self/limits", "latin1");
+    const [, soft] = /^Max open files\s+(\d+)/m.exec(text) ?? [];
+    return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
+  } catch {
+    // Not Linux.
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** One worker's part, where the process has several: connections are counted over all of them, and memory is the process's. */
+export function shareOf(limits: SidecarLimits, workers: number): SidecarLimits {
+  return {
+    ...limits,
+    requests: Math.ceil(limits.requests / workers),
+    bufferedBytes: Math.ceil(limits.bufferedBytes / workers),
+  };
+}

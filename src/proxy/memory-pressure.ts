@@ -1,0 +1,155 @@
+/**
+ * Memory as a state of overload: it is looked at twice a second, and each level gives up more than the one before.
+ *
+ * ```
+ *            0.90 ──▶ 1 keep-alive ends,  0.95 ──▶ 2 no new connections   0.98 ──▶ 3 requests are answered 503 OVERLOADED
+ *                       what stands still too
+ *   0  ◀── 0.85           ◀── 0.90                     ◀── 0.93
+ * ```
+ * The share is the largest of three: of resident memory in what the container may use, of V8's heap in its limit, and of the octets
+ * that are held of messages in their bound. Up it goes at once, down one level a second: a state that flaps helps nobody.
+ */
+import { getHeapStatistics } from "node:v8";
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/log.ts";
+import type { SidecarLimits } from "./limits.ts";
+import type { Meters } from "./meters.ts";
+
+export type Level = 0 | 1 | 2 | 3;
+
+/** Shares at which a level is entered, and under which it is left. */
+export const LEVELS: readonly {
+  readonly enter: number;
+  readonly leave: number;
+  readonly does: string;
+}[] = [
+  { enter: 0, leave: 0, does: "all is well" },
+  {
+    enter: 0.9,
+    leave: 0.85,
+    does: "connections are not kept alive, and exchanges that hold octets and stand still are broken off",
+  },
+  { enter: 0.95, leave: 0.9, does: "no new connections are taken" },
+  { enter: 0.98, leave: 0.93, does: "requests are answered 503 OVERLOADED" },
+];
+
+/** Milliseconds between two looks. */
+export const LOOK = 500;
+/** Milliseconds that a level lasts at least. */
+const STAY = 1000;
+/** Milliseconds between two collections of garbage that pressure asks for: each stops everything for a moment. */
+const COLLECT_AGAIN = 30_000;
+
+/** Octets. */
+export interface MemorySample {
+  readonly resident: number;
+  readonly heap: number;
+  readonly heapLimit: number;
+}
+
+export interface MemoryPressureOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly meters: Meters;
+  readonly limits: Pick<SidecarLimits, "bufferedBytes" | "memoryBytes">;
+  /** Octets that are held of messages. */
+  buffered(): number;
+  /** A level was entered or left. */
+  onLevel(level: Level): void;
+  readonly sample?: () => MemorySample;
+  /** Frees what is free already, so far as V8 lets it. */
+  readonly collect?: () => void;
+}
+
+export interface MemoryPressure {
+  readonly level: Level;
+  close(): void;
+}
+
+export function watchMemory(options: MemoryPressureOptions): MemoryPressure {
+  const { clock, logger, meters, limits } = options;
+  const sample = options.sample ?? sampleProcess;
+  const collect = options.collect ?? collectGarbage;
+  let level: Level = 0;
+  let since = clock.now();
+  let collectedAt = Number.NEGATIVE_INFINITY;
+
+  const look = (): void => {
+    const { resident, heap, heapLimit } = sample();
+    const buffered = options.buffered();
+    const shares = {
+      resident: limits.memoryBytes > 0 ? resident / limits.memoryBytes : 0,
+      heap: heap / heapLimit,
+      buffered: buffered / limits.bufferedBytes,
+    };
+    const share = Math.max(shares.resident, shares.heap, shares.buffered);
+    meters.bufferedBytes.set(buffered);
+    meters.memoryPressure.set(share);
+    const now = clock.now();
+    if (
+      share >= (LEVELS[1]?.enter ?? 1) &&
+      shares.buffered < share &&
+      now - collectedAt >= COLLECT_AGAIN
+    ) {
+      // V8 is in no hurry to give back what a burst has left behind; the next look sees what it was.
+      collectedAt = now;
+      collect();
+    }
+    const next = nextLevel(level, share, now - since >= STAY);
+    if (next === level) return;
+    const rises = next > level;
+    level = next;
+    since = now;
+    meters.overloadLevel.set(level);
+    logger[rises ? "warn" : "info"](
+      {
+        level,
+        does: LEVELS[level]?.does,
+        residentBytes: resident,
+        memoryLimitBytes: limits.memoryBytes,
+        heapBytes: heap,
+        heapLimitBytes: heapLimit,
+        bufferedBytes: buffered,
+        bufferedLimitBytes: limits.bufferedBytes,
+      },
+      rises ? "memory runs short" : "memory pressure falls",
+    );
+    options.onLevel(level);
+  };
+  const stop = clock.every(LOOK, look);
+  return {
+    get level() {
+      return level;
+    },
+    close: stop,
+  };
+}
+
+function nextLevel(level: Level, share: number, stayed: boolean): Level {
+  let next: Level = level;
+  while (next < 3 && share >= (LEVELS[next + 1]?.enter ?? Infinity))
+    next = above(next);
+  if (next > level || !stayed) return next;
+  return level > 0 && share < (LEVELS[level]?.leave ?? 0)
+    ? below(level)
+    : level;
+}
+
+function above(level: Level): Level {
+  return level === 0 ? 1 : level === 1 ? 2 : 3;
+}
+
+function below(level: Level): Level {
+  return level === 3 ? 2 : level === 2 ? 1 : 0;
+}
+
+function sampleProcess(): MemorySample {
+  const { used_heap_size: heap, heap_size_limit: heapLimit } =
+    getHeapStatistics();
+  return { resident: process.memoryUsage.rss(), heap, heapLimit };
+}
+
+/** Only where the process was started with --expose-gc, as the command does (`cli/node-flags.ts`). */
+function collectGarbage(): void {
+  void globalThis.gc?.({ type: "major", execution: "async" });
+}

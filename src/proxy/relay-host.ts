@@ -1,0 +1,16 @@
+/** What all relays of a proxy share. */
+import type { Clock } from "../core/clock.ts";
+import type { IdleWatcher } from "./idle.ts";
+import type { SidecarLimits } from "./limits.ts";
+import type { ReplayBudget } from "./replay.ts";
+
+export interface RelayHost {
+  readonly clock: Clock;
+  readonly idle: IdleWatcher;
+  readonly replay: ReplayBudget;
+  readonly limits: SidecarLimits;
+  /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */
+  maxActive: number;
+  /** Memory is short, at whatever level: what holds some of it has to move. */
+  short: boolean;
+}

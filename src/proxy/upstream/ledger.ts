@@ -1,0 +1,53 @@
+/** What was taken out of service, on what evidence and until when: the ejections and breaks of one cluster (law 9). */
+
+export interface LedgerEntry {
+  readonly kind: "ejection" | "break";
+  /** Of an ejection. */
+  readonly endpoint: string | undefined;
+  readonly reason: string;
+  /** What was seen, in words. */
+  readonly evidence: string;
+  /** Monotonic milliseconds. */
+  readonly at: number;
+  /** Monotonic milliseconds; Infinity where only a health check ends it. */
+  readonly until: number;
+  /** The how manieth ejection in a row. */
+  readonly times: number;
+}
+
+export interface Ledger {
+  /** The newest last; bounded. */
+  readonly entries: readonly LedgerEntry[];
+  /** How many there ever were. */
+  readonly count: number;
+  add(entry: LedgerEntry): void;
+}
+
+const KEPT = 100;
+
+export function makeLedger(): Ledger {
+  const entries: LedgerEntry[] = [];
+  let count = 0;
+  return {
+    entries,
+    get count() {
+      return count;
+    },
+    add(entry) {
+      entries.push(entry);
+      count += 1;
+      if (entries.length > KEPT) entries.shift();
+    },
+  };
+}
+
+/** The newest entry in a line, for the span of the attempt that led to it. */
+export function newest({ entries }: Ledger): string | undefined {
+  const entry = entries.at(-1);
+  if (entry === undefined) return undefined;
+  const { kind, endpoint, reason, evidence, at, until } = entry;
+  const ms = Math.round(until - at);
+  return kind === "break"
+    ? `breaker opened for ${ms} ms: ${evidence}`
+    : `${endpoint ?? ""} ejected for ${ms} ms: ${reason}, ${evidence}`;
+}

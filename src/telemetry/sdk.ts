@@ -1,0 +1,14 @@
+/**
+ * What is used of OpenTelemetry's SDK, as a module of our own that is loaded late: a bundle gives a late import of a CommonJS
+ * package its default export and no names. Only the parts that send spans: the SDK as a whole takes 13 MB of a sidecar's memory
+ * where these take 2.
+ */
+export {
+  createTraceState,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags,
+} from "@opentelemetry/api";
+export { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
+export { resourceFromAttributes } from "@opentelemetry/resources";
+export { BatchSpanProcessor } from "@opentelemetry/sdk-trace-base";

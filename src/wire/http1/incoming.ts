@@ -1,0 +1,71 @@
+/** The incoming half of a connection, the same at both ends: what came and is not understood yet, and the loop that lets the state machine understand it. */
+import type { Socket } from "node:net";
+import { Input } from "./input.ts";
+import { Http1Fault } from "./refusal.ts";
+
+/** The state machine that what comes is for. */
+export interface Interpreter {
+  /** Understands the next part of the input. False where nothing can be done before something else happens. */
+  step(): boolean;
+  /** What came breaks the grammar or a limit. */
+  faulted(fault: Http1Fault): void;
+  /** The peer's half is closed, and all that came before has been looked at as far as it could be. */
+  peerFinished(): void;
+  /** There is use for more octets than are at hand. */
+  wantsMore(): boolean;
+  destroy(): void;
+}
+
+export class Incoming {
+  readonly input: Input = new Input();
+  readonly #socket: Socket;
+  readonly #interpreter: Interpreter;
+  #running = false;
+  #flowing = true;
+  /** The peer has sent its FIN. */
+  #finished = false;
+
+  constructor(socket: Socket, interpreter: Interpreter) {
+    this.#socket = socket;
+    this.#interpreter = interpreter;
+  }
+
+  push(chunk: Buffer): void {
+    this.input.push(chunk);
+    this.run();
+  }
+
+  finish(): void {
+    this.#finished = true;
+    this.run();
+  }
+
+  /** Goes on as far as what is at hand allows. Calls from within it return at once: the loop takes up what they changed. */
+  run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const interpreter = this.#interpreter;
+    try {
+      while (interpreter.step());
+    } catch (fault) {
+      if (!(fault instanceof Http1Fault)) {
+        interpreter.destroy();
+        throw fault;
+      }
+      interpreter.faulted(fault);
+    } finally {
+      this.#running = false;
+    }
+    if (this.#finished) interpreter.peerFinished();
+    this.adjustFlow();
+  }
+
+  /** Lets the socket flow or stops it, as the state has it now. */
+  adjustFlow(): void {
+    const wanted = this.#interpreter.wantsMore();
+    if (wanted === this.#flowing) return;
+    this.#flowing = wanted;
+    if (wanted) this.#socket.resume();
+    else this.#socket.pause();
+  }
+}

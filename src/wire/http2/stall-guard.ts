@@ -1,0 +1,103 @@
+/**
+ * Ends what stands still. One timer a connection looks every few seconds at what ought to have moved, so that neither a request
+ * nor a frame sets one; a time-out is thus up to that much late.
+ */
+import type { Cancel, Clock } from "../../core/clock.ts";
+import type { Http2Limit, Http2Limits } from "./limits.ts";
+import type { Output } from "./output.ts";
+import type { Stream } from "./stream.ts";
+
+/** Milliseconds between two looks. */
+const INTERVAL = 5000;
+
+/** What the guard watches of a connection, and what it does to it. */
+export interface Guarded {
+  readonly output: Output;
+  /** A frame or field block is begun and not complete. */
+  readonly reading: boolean;
+  /** Grows with every frame and field block that is complete. */
+  readonly read: number;
+  /** Streams that nobody but the connection waits for any more: the whole answer is here, and the peer gives no window. */
+  flushing(): readonly Stream[];
+  /** Grows with every stream; undefined where streams are open, or nobody cares. */
+  readonly idleMark: number | undefined;
+  endStalled(limit: Http2Limit, detail: string): void;
+  resetStalled(stream: Stream): void;
+  endIdle(): void;
+}
+
+/** Since when a value has been what it is. */
+class Still<T> {
+  private value: T | undefined;
+  private since = 0;
+
+  /** Milliseconds for which it has been `value`; undefined is never for long. */
+  for(value: T | undefined, now: number): number {
+    if (value === undefined || value !== this.value) this.since = now;
+    this.value = value;
+    return now - this.since;
+  }
+}
+
+export class StallGuard {
+  private readonly clock: Clock;
+  private readonly limits: Http2Limits;
+  private readonly guarded: Guarded;
+  private readonly cancel: Cancel;
+  private readonly frame: Still<number> = new Still();
+  private readonly write: Still<number> = new Still();
+  private readonly idle: Still<number> = new Still();
+  /** By stream, what it has queued and since when that is so. */
+  private answers: Map<Stream, Still<number>> = new Map();
+
+  constructor(clock: Clock, limits: Http2Limits, guarded: Guarded) {
+    this.clock = clock;
+    this.limits = limits;
+    this.guarded = guarded;
+    this.cancel = clock.every(INTERVAL, () => this.look());
+  }
+
+  stop(): void {
+    this.cancel();
+    this.answers.clear();
+  }
+
+  private look(): void {
+    const { guarded, limits } = this;
+    const now = this.clock.now();
+    const reading = guarded.reading ? guarded.read : undefined;
+    if (this.frame.for(reading, now) >= limits.headerTimeout) {
+      guarded.endStalled(
+        "header_time",
+        `a frame or field block did not come to its end within ${limits.headerTimeout} ms`,
+      );
+      return;
+    }
+    const { output } = guarded;
+    const writing = output.busy ? output.handedOver : undefined;
+    if (this.write.for(writing, now) >= limits.writeTimeout) {
+      guarded.endStalled(
+        "write_time",
+        `the peer took nothing of what it was sent for ${limits.writeTimeout} ms`,
+      );
+      return;
+    }
+    this.lookAtAnswers(now);
+    if (this.idle.for(guarded.idleMark, now) >= limits.idleTimeout)
+      guarded.endIdle();
+  }
+
+  /** Only ever those that were stalled at the last look already: mostly none. */
+  private lookAtAnswers(now: number): void {
+    const flushing = this.guarded.flushing();
+    if (flushing.length === 0 && this.answers.size === 0) return;
+    const before = this.answers;
+    this.answers = new Map();
+    for (const stream of flushing) {
+      const still = before.get(stream) ?? new Still<number>();
+      if (still.for(stream.queued, now) < this.limits.writeTimeout)
+        this.answers.set(stream, still);
+      else this.guarded.resetStalled(stream);
+    }
+  }
+}

@@ -1,0 +1,166 @@
+/** Floods in HTTP/2 and thousands of idle connections at a sidecar process: a good caller does not notice, memory stays, a metric tells. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+import { closeCalls, eventually } from "../harness/call.ts";
+import { cleanEnvironment } from "../harness/demo.ts";
+import {
+  bound,
+  callEvenly,
+  median,
+  warmUp,
+  type Windows,
+} from "../harness/good-caller.ts";
+import { startLoneSidecar } from "../harness/lone-sidecar.ts";
+import { needs } from "../harness/tools.ts";
+
+const MIB = 1_048_576;
+
+const sidecar = await startLoneSidecar((request, response) => {
+  request.resume();
+  request.on("end", () => response.end("ok"));
+});
+t.teardown(async () => {
+  closeCalls();
+  await sidecar.stop();
+});
+await warmUp(sidecar);
+let quiet: Windows = await callEvenly(sidecar, 3);
+
+interface Attacker {
+  readonly child: ChildProcess;
+  /** How often it has printed `word`. */
+  count(word: string): number;
+}
+
+function attackWith(attack: string): Attacker {
+  const child = spawn(
+    process.execPath,
+    [
+      fileURLToPath(new URL("../harness/attacker.ts", import.meta.url)),
+      attack,
+      String(sidecar.published),
+    ],
+    { env: cleanEnvironment(), stdio: ["ignore", "pipe", "inherit"] },
+  );
+  let printed = "";
+  child.stdout.on("data", (chunk: Buffer) => (printed += chunk.toString()));
+  return { child, count: (word) => printed.split(word).length - 1 };
+}
+
+function kill(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve());
+    child.kill("SIGKILL");
+  });
+}
+
+/** By flood, the limit that stops it, as the metric calls it. */
+const FLOODS: readonly (readonly [flood: string, limit: string])[] = [
+  ["rapid-reset", "resets"],
+  ["continuation", "field_block"],
+  ["ping", "pings"],
+  ["settings", "settings"],
+];
+
+for (const [flood, limit] of FLOODS)
+  void t.test(
+    `${flood} flood, again and again: the good caller's p99 stays under twice its quiet value, memory stays, ${limit} is counted`,
+    { timeout: 60_000 },
+    async (t) => {
+      const counted = (): Promise<number> =>
+        sidecar.metric(
+          "wherry_limits_total",
+          'listener="published"',
+          `limit="${limit}"`,
+        );
+      const before = await counted();
+      // The first flood makes the codec's buffers, which stay.
+      const attacker = attackWith(flood);
+      t.teardown(() => attacker.child.kill("SIGKILL"));
+      await eventually(
+        "the flood has been stopped",
+        10_000,
+        () => Promise.resolve(attacker.count("ended")),
+        (count) => count > 0,
+      );
+      const resident = sidecar.resident();
+      const during = await callEvenly(sidecar, 4);
+      const growth = sidecar.resident() - resident;
+      const floods = attacker.count("ended");
+      await kill(attacker.child);
+      const after = await callEvenly(sidecar, 2);
+      t.same(during.failures, [], "all calls are answered");
+      t.ok(
+        median(during.p99) < bound(quiet, after),
+        `p99 ${during.p99.join(", ")} ms, quiet ${[...quiet.p99, ...after.p99].join(", ")}`,
+      );
+      t.ok(growth < 32 * MIB, `resident memory has grown by ${growth} octets`);
+      t.ok(floods > 5, `${floods} floods were stopped`);
+      t.ok((await counted()) - before >= floods, "each is counted");
+      quiet = after;
+    },
+  );
+
+const IDLE = 5000;
+/** Each connection may need two descriptors, and one listener has three quarters of them. */
+const DESCRIPTORS = 16_384;
+
+function descriptors(): number {
+  const limits = readFileSync("/proc/self/limits", "latin1");
+  return Number(/^Max open files\s+\d+\s+(\d+)/m.exec(limits)?.[1] ?? 0);
+}
+
+void t.test(
+  `${IDLE} idle connections: the good caller's p99 stays under twice its quiet value, each costs a few KiB and is counted`,
+  {
+    timeout: 60_000,
+    ...needs(
+      descriptors() < DESCRIPTORS
+        ? [
+            `${DESCRIPTORS} open files a process ("ulimit -Hn" says ${descriptors()})`,
+          ]
+        : [],
+    ),
+  },
+  async (t) => {
+    const resident = sidecar.resident();
+    const attacker = attackWith(`idle-${IDLE}`);
+    t.teardown(() => attacker.child.kill("SIGKILL"));
+    await eventually(
+      "all are there",
+      30_000,
+      () => Promise.resolve(attacker.count("holding")),
+      (count) => count === 1,
+    );
+    const during = await callEvenly(sidecar, 4);
+    const growth = sidecar.resident() - resident;
+    t.ok(
+      (await sidecar.metric("wherry_connections", 'kind="published"')) >= IDLE,
+      "they are in the gauge",
+    );
+    t.equal(
+      await sidecar.metric("wherry_active_requests", 'direction="inbound"'),
+      0,
+      "the application hears of none of them",
+    );
+    await kill(attacker.child);
+    await eventually(
+      "they are gone",
+      10_000,
+      () => sidecar.metric("wherry_connections", 'kind="published"'),
+      (count) => count < 200,
+    );
+    const after = await callEvenly(sidecar, 3);
+    t.same(during.failures, [], "all calls are answered");
+    t.ok(
+      median(during.p99) < bound(quiet, after),
+      `p99 ${during.p99.join(", ")} ms, quiet ${[...quiet.p99, ...after.p99].join(", ")}`,
+    );
+    t.ok(
+      growth < 80 * MIB,
+      `resident memory has grown by ${growth} octets, 16 KiB a connection at most`,
+    );
+  },
+);

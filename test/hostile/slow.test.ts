@@ -1,0 +1,132 @@
+/** slowhttptest's header, body and read attacks at a sidecar process: a good caller does not notice, memory stays, a metric tells. */
+import { spawn, type ChildProcess } from "node:child_process";
+import t from "tap";
+import { closeCalls, eventually } from "../harness/call.ts";
+import {
+  bound,
+  callEvenly,
+  median,
+  warmUp,
+  type Windows,
+} from "../harness/good-caller.ts";
+import { startLoneSidecar } from "../harness/lone-sidecar.ts";
+import { findTool, needs } from "../harness/tools.ts";
+
+const MIB = 1_048_576;
+const CONNECTIONS = 500;
+const TOOL = findTool("slowhttptest");
+const skip = needs(TOOL === undefined ? ["slowhttptest"] : []);
+
+/** More than all buffers of the kernel between here and there. */
+const LARGE = Buffer.alloc(16 * MIB);
+const sidecar = await startLoneSidecar((request, response) => {
+  request.resume();
+  request.on("end", () =>
+    response.end(request.url === "/large" ? LARGE : "ok"),
+  );
+});
+t.teardown(async () => {
+  closeCalls();
+  await sidecar.stop();
+});
+await warmUp(sidecar);
+let quiet: Windows = await callEvenly(sidecar, 3);
+
+function attackWith(kind: string, path: string, args: string): ChildProcess {
+  const url = `http://127.0.0.1:${sidecar.published}${path}`;
+  // As many connections as are wanted within two seconds; `-l` ends it where this test does not.
+  const common = `-c ${CONNECTIONS} -r 250 -l 110 -p 3 -u ${url}`;
+  return spawn(TOOL ?? "slowhttptest", `${kind} ${args} ${common}`.split(" "), {
+    stdio: "ignore",
+  });
+}
+
+interface Slowness {
+  readonly name: string;
+  readonly start: () => ChildProcess;
+  /** How many connections are under attack, by what the sidecar says of itself. */
+  readonly held: () => Promise<number>;
+  /** How many it has cut off. */
+  readonly cut: () => Promise<number>;
+  /** Milliseconds until they are. */
+  readonly patience: number;
+  /** Octets that one connection may cost. */
+  readonly cost: number;
+}
+
+const connections = (): Promise<number> =>
+  sidecar.metric("wherry_connections", 'kind="published"');
+const requests = (reason: string): Promise<number> =>
+  sidecar.metric("wherry_requests_total", `reason="${reason}"`);
+
+const ATTACKS: readonly Slowness[] = [
+  {
+    name: "slow headers (slowloris)",
+    start: () => attackWith("-H", "/", "-i 2"),
+    held: connections,
+    cut: () => sidecar.metric("wherry_limits_total", 'limit="header_time"'),
+    patience: 10_000,
+    cost: 32 * 1024,
+  },
+  {
+    name: "slow bodies",
+    start: () => attackWith("-B", "/", "-i 2"),
+    held: () => sidecar.metric("wherry_active_requests", '"inbound"'),
+    cut: () => requests("REQUEST_STALLED"),
+    patience: 10_000,
+    // A connection to the application besides.
+    cost: 64 * 1024,
+  },
+  {
+    name: "slow reading",
+    // A window of a KiB at most, and five octets a second taken from it.
+    start: () => attackWith("-X", "/large", "-k 1 -n 1 -z 5 -w 512 -y 1024"),
+    held: async () =>
+      (await sidecar.metric("wherry_buffered_bytes")) / (128 * 1024),
+    cut: () => requests("RESPONSE_STALLED"),
+    patience: 60_000,
+    // 64 KiB that wait to be sent and 64 KiB that have been read; and what the allocator keeps of the megabytes that the kernel took before.
+    cost: 512 * 1024,
+  },
+];
+
+for (const { name, start, held, cut, patience, cost } of ATTACKS)
+  void t.test(
+    `${name} on ${CONNECTIONS} connections: the good caller's p99 stays under twice its quiet value, memory stays, each is cut off and counted`,
+    { timeout: 120_000, ...skip },
+    async (t) => {
+      const idle = sidecar.resident();
+      const before = await cut();
+      const attack = start();
+      t.teardown(() => attack.kill("SIGKILL"));
+      await eventually(
+        "the attack is at its height",
+        20_000,
+        held,
+        (count) => count >= 0.9 * CONNECTIONS,
+      );
+      const began = performance.now();
+      const height = sidecar.resident();
+      const during = await callEvenly(sidecar, 4);
+      const growth = sidecar.resident() - height;
+      await eventually(
+        "all are cut off",
+        patience + 15_000 - (performance.now() - began),
+        async () => (await cut()) - before,
+        (count) => count >= 0.9 * CONNECTIONS,
+      );
+      attack.kill("SIGKILL");
+      const after = await callEvenly(sidecar, 2);
+      t.same(during.failures, [], "all calls are answered");
+      t.ok(
+        median(during.p99) < bound(quiet, after),
+        `p99 ${during.p99.join(", ")} ms, quiet ${[...quiet.p99, ...after.p99].join(", ")}`,
+      );
+      t.ok(
+        height - idle < 16 * MIB + CONNECTIONS * cost,
+        `${height - idle} octets for them all`,
+      );
+      t.ok(growth < 16 * MIB, `and ${growth} octets while they last`);
+      quiet = after;
+    },
+  );

@@ -1,0 +1,280 @@
+/** Which limits a request falls under, whose bucket it takes from, and that a refusal costs no other limit anything. */
+import t from "tap";
+import { rateTable, rateTableMemory } from "../../src/core/rate-table.ts";
+import { takeFrom } from "../../src/policy/rate-limit.ts";
+import {
+  compileSnapshot,
+  type InboundPort,
+  type Snapshot,
+} from "../../src/policy/snapshot.ts";
+import type { Resource } from "../../src/resources/envelope.ts";
+import type { RateLimitSpec } from "../../src/resources/traffic-protection.ts";
+import {
+  born,
+  mesh,
+  request,
+  self,
+  service,
+  trafficPolicy,
+  VERSION,
+} from "./fixtures.ts";
+
+const WEB = "spiffe://cluster.local/ns/shop/sa/web";
+const JOBS = "spiffe://cluster.local/ns/shop/sa/jobs";
+
+function orders(...policies: readonly Resource[]): Snapshot {
+  return compileSnapshot(
+    [
+      mesh(),
+      service("shop/orders", {
+        ports: [
+          { name: "http", port: 80, targetPort: 8080 },
+          { name: "admin", port: 81, targetPort: 8081 },
+        ],
+      }),
+      ...policies,
+    ],
+    self({ name: "orders-1", labels: { app: "orders" } }),
+    VERSION,
+  );
+}
+
+function limited(rateLimit: RateLimitSpec): Snapshot {
+  return orders(
+    trafficPolicy("shop/orders", {
+      targetRefs: [{ kind: "Service", name: "orders" }],
+      rateLimit,
+    }),
+  );
+}
+
+interface Call {
+  readonly port?: number;
+  readonly peer?: string;
+  readonly target?: string;
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  readonly tunnel?: boolean;
+}
+
+/** What became of each call, all at one moment: "pass", or the limit that refused. */
+function play(snapshot: Snapshot, calls: readonly Call[]): string[] {
+  const table = rateTable(rateTableMemory(new Uint8Array(8)));
+  return calls.map((call) => {
+    const port = snapshot.inbound.resolve(
+      `orders.shop:${call.port ?? 80}`,
+    ) as InboundPort;
+    const over = takeFrom(
+      port.protection.limits ?? [],
+      call.peer,
+      call.tunnel === true
+        ? undefined
+        : request(call.target ?? "/", {
+            ...(call.method === undefined ? {} : { method: call.method }),
+            ...(call.headers === undefined ? {} : { headers: call.headers }),
+          }),
+      table,
+      0,
+    );
+    return over === undefined ? "pass" : over.limit.name;
+  });
+}
+
+const OVER = "rateLimit";
+
+void t.test("without a policy there is no limit to ask", (t) => {
+  t.equal(
+    orders().inbound.resolve("orders.shop:80")?.protection.limits,
+    undefined,
+  );
+  t.end();
+});
+
+void t.test("whose bucket a request takes from", (t) => {
+  const two = { requests: 2, interval: "1s" };
+  for (const [states, key, calls, expected] of [
+    [
+      "none: everyone's",
+      undefined,
+      [{ peer: WEB }, { peer: JOBS }, { peer: WEB }],
+      ["pass", "pass", OVER],
+    ],
+    [
+      "source.principal: each caller's",
+      "source.principal",
+      [{ peer: WEB }, { peer: WEB }, { peer: WEB }, { peer: JOBS }],
+      ["pass", "pass", OVER, "pass"],
+    ],
+    [
+      "source.principal: callers without identity share one, whatever they say in a header (trap 4)",
+      "source.principal",
+      [{}, { headers: { "x-forwarded-client-cert": WEB } }, {}, { peer: WEB }],
+      ["pass", "pass", OVER, "pass"],
+    ],
+    [
+      "request.headers[X]: each value's; the name in any case",
+      "request.headers[X-Tenant]",
+      [
+        { headers: { "x-tenant": "a" } },
+        { headers: { "x-tenant": "a" } },
+        { headers: { "x-tenant": "a" } },
+        { headers: { "x-tenant": "b" } },
+      ],
+      ["pass", "pass", OVER, "pass"],
+    ],
+    [
+      "request.headers[X]: requests without it share one, so leaving it out is no way around",
+      "request.headers[x-tenant]",
+      [{}, {}, {}, { headers: { "x-tenant": "b" } }],
+      ["pass", "pass", OVER, "pass"],
+    ],
+    [
+      "a tunnel counts as one request",
+      "source.principal",
+      [
+        { peer: WEB, tunnel: true },
+        { peer: WEB, tunnel: true },
+        { peer: WEB, tunnel: true },
+      ],
+      ["pass", "pass", OVER],
+    ],
+    [
+      "the ports of a Service share its limit",
+      undefined,
+      [{ port: 80 }, { port: 81 }, { port: 80 }],
+      ["pass", "pass", OVER],
+    ],
+  ] as const)
+    t.strictSame(
+      play(
+        limited(key === undefined ? two : { ...two, key }),
+        calls as readonly Call[],
+      ),
+      expected,
+      states,
+    );
+  t.end();
+});
+
+void t.test("limits of routes", (t) => {
+  const rateLimit: RateLimitSpec = {
+    requests: 4,
+    interval: "1s",
+    routes: [
+      {
+        name: "export",
+        matches: [
+          { path: { type: "PathPrefix", value: "/export" }, method: "POST" },
+        ],
+        requests: 1,
+        interval: "1m",
+      },
+      {
+        matches: [{ headers: [{ name: "x-batch", value: "1" }] }],
+        requests: 2,
+        interval: "1s",
+        key: "source.principal",
+      },
+    ],
+  };
+  const post: Call = { target: "/export/all", method: "POST" };
+  t.strictSame(
+    play(limited(rateLimit), [
+      post,
+      post,
+      post,
+      { target: "/export/all" },
+      { target: "/exports", method: "POST" },
+      {},
+      {},
+    ]),
+    [
+      "pass",
+      "rateLimit.routes export",
+      "rateLimit.routes export",
+      "pass",
+      "pass",
+      "pass",
+      OVER,
+    ],
+    "what one limit refuses costs the others nothing",
+  );
+  const batch: Call = { peer: WEB, headers: { "x-batch": "1" } };
+  t.strictSame(
+    play(limited(rateLimit), [batch, batch, batch, { ...batch, peer: JOBS }]),
+    ["pass", "pass", "rateLimit.routes 1", "pass"],
+  );
+  t.strictSame(
+    play(limited(rateLimit), [{}, {}, {}, {}, batch, batch, batch]),
+    ["pass", "pass", "pass", "pass", OVER, OVER, OVER],
+    "all that match must have room",
+  );
+  t.strictSame(
+    play(limited({ routes: rateLimit.routes ?? [] }), [
+      { ...post, tunnel: true },
+      { ...post, tunnel: true },
+      {},
+    ]),
+    ["pass", "pass", "pass"],
+    "a tunnel matches no route",
+  );
+  t.end();
+});
+
+void t.test(
+  "the oldest policy wins whole (trap 13), that of a port replaces the block (trap 14)",
+  (t) => {
+    const policy = (
+      name: string,
+      requests: number,
+      day: number,
+      sectionName?: string,
+    ): Resource =>
+      trafficPolicy(
+        `shop/${name}`,
+        {
+          targetRefs: [
+            {
+              kind: "Service",
+              name: "orders",
+              ...(sectionName === undefined ? {} : { sectionName }),
+            },
+          ],
+          rateLimit: { requests, interval: "1s" },
+        },
+        born(day),
+      );
+    const snapshot = orders(
+      policy("young", 1, 3),
+      policy("old", 2, 1),
+      policy("admin", 1, 2, "admin"),
+    );
+    t.strictSame(play(snapshot, [{}, {}, {}, { port: 81 }, { port: 81 }]), [
+      "pass",
+      "pass",
+      OVER,
+      "pass",
+      OVER,
+    ]);
+    t.equal(
+      snapshot.inbound.resolve("orders.shop:81")?.protection.limits?.[0]
+        ?.policy,
+      "shop/admin",
+    );
+    t.end();
+  },
+);
+
+void t.test(
+  "a policy of another namespace's Service of the same name acts on none of ours",
+  (t) => {
+    const snapshot = orders(
+      trafficPolicy("other/orders", {
+        targetRefs: [{ kind: "Service", name: "orders" }],
+        rateLimit: { requests: 1, interval: "1s" },
+      }),
+    );
+    t.strictSame(play(snapshot, [{}, {}]), ["pass", "pass"]);
+    t.end();
+  },
+);
