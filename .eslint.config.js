@@ -70,6 +70,20 @@ export default tseslint.config(
     },
   },
   {
+    files: ["src/**"],
+    ignores: ["src/core/http.ts"],
+    rules: {
+      "@typescript-eslint/no-restricted-imports": [
+        "error",
+        {
+          name: "node:http",
+          allowTypeImports: true,
+          message: "Take it from core/http.ts: an import costs 15 MiB.",
+        },
+      ],
+    },
+  },
+  {
     // launch.js runs on a Node that cannot load the clock.
     files: ["src/core/clock.ts", "src/launch.js"],
     rules: {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { formatFinding, lintTexts } from "../src/resources/lint.ts";
+import { runCli } from "./cli/harness.ts";
 
 const CONFIG = join(import.meta.dirname, "..", "config");
 
@@ -50,6 +51,15 @@ void t.test("the examples' kinds cover all that there are", (t) => {
     ],
   );
   t.end();
+});
+
+void t.test("the tests among the examples pass", async (t) => {
+  const folder = join(CONFIG, "examples", "tests");
+  const files = yamlIn("examples/tests").map((name) => join(folder, name));
+  t.ok(files.length > 0);
+  const { code, out, err } = await runCli(["test", ...files]);
+  t.equal(err, "");
+  t.equal(code, 0, out);
 });
 
 void t.test("the demo's mesh, with each thing to try, has no error", (t) => {

@@ -14,7 +14,7 @@ const BASE = 18_300;
 
 export const APP_PORTS: readonly number[] = ports(0);
 export const LINK_PORTS: readonly number[] = ports(20);
-export const CONTROL_PORT = BASE + 40;
+export const CONTROL_PORT: number = BASE + 40;
 /** Of the sidecars beside the replicas; for their pages. */
 export const CALLEE_PORTS: readonly number[] = ports(100, 2 * REPLICAS);
 export const CLIENT_PORTS: readonly number[] = ports(60, CLIENTS);

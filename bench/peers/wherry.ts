@@ -88,7 +88,7 @@ export function wherryArguments(
   return [
     "--disable-warning=ExperimentalWarning",
     ...SIDECAR_FLAGS,
-    join(dist, "src", "main.mjs"),
+    join(dist, "wherry.js"),
     "sidecar",
     ...args,
   ];

@@ -56,6 +56,8 @@ export function makeConfig(sharers?: Sharers): Config {
       // Compiled to the end before anything changes: no request ever sees half of a config.
       const compiled = compileSnapshot(resources, self, version, {
         previous: snapshot.value,
+        // By whoever received them: staging, the files' lint, or the start that read them from disk.
+        validated: true,
       });
       const refused = await sharers?.compile({ resources, self, version });
       if (refused !== undefined) return refused;

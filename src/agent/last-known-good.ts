@@ -3,12 +3,14 @@ import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { SnapshotVersion } from "../policy/snapshot.ts";
 import { digestOf, resourceName } from "../push/names.ts";
-import { keyOf, type Resource } from "../resources/envelope.ts";
+import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
+import { isError } from "../resources/problems.ts";
+import { validate } from "../resources/validate.ts";
 import type { ReceivedResource, ReceivedResources } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 export const SNAPSHOT_FILE = "snapshot.json";
-const FORMAT = 1;
+const FORMAT = 2;
 
 export interface KeptConfig {
   readonly version: SnapshotVersion;
@@ -27,6 +29,8 @@ export interface Owner {
 interface File {
   readonly format: number;
   readonly owner: Owner;
+  /** The version of the program that found the resources good. */
+  readonly program: string;
   readonly version: SnapshotVersion;
   readonly receivedAt: number;
   readonly resources: readonly {
@@ -36,10 +40,14 @@ interface File {
   }[];
 }
 
-/** What is on disk for `owner`; the reason where there is something that cannot be used. */
+/**
+ * What is on disk for `owner`; the reason where there is something that cannot be used. `program`: the version of this program; what
+ * another one wrote is held to this one's schemas, which may have become stricter.
+ */
 export async function readKept(
   directory: StateDirectory,
   owner: Owner,
+  program: string,
 ): Promise<KeptConfig | { readonly reason: string } | undefined> {
   const stored = await directory.read(SNAPSHOT_FILE);
   if (stored.kind === "none") return undefined;
@@ -55,8 +63,27 @@ export async function readKept(
       reason: `${directory.path}/${SNAPSHOT_FILE} is ignored: it is the config of ${file.owner.name} (${file.owner.identity})`,
     };
   const resources = new Map<string, ReceivedResource>();
-  for (const received of file.resources)
-    resources.set(resourceName(keyOf(received.resource)), received);
+  const faults: string[] = [];
+  for (const received of file.resources) {
+    const { resource } = received;
+    const validation =
+      file.program === program
+        ? ({ ok: true, resource } as const)
+        : validate(resource);
+    const key = keyOf(resource);
+    if (validation.ok)
+      resources.set(resourceName(key), {
+        ...received,
+        resource: validation.resource,
+      });
+    else
+      for (const { path, message } of validation.problems.filter(isError))
+        faults.push(`${formatKey(key)}: ${path} ${message}`);
+  }
+  if (faults.length > 0)
+    return {
+      reason: `${directory.path}/${SNAPSHOT_FILE} is ignored: version "${file.program}" wrote it, and here ${faults.slice(0, 5).join("; ")}`,
+    };
   const digest = digestOf(
     Array.from(resources, ([name, { version }]) => [name, version] as const),
   );
@@ -76,6 +103,7 @@ export interface Keeper {
 
 export function makeKeeper(
   directory: StateDirectory,
+  program: string,
   logger: Logger,
   onFailure: (error: string | undefined) => void,
 ): Keeper {
@@ -103,6 +131,7 @@ export function makeKeeper(
       next = {
         format: FORMAT,
         owner,
+        program,
         version,
         receivedAt,
         resources: [...resources.values()],

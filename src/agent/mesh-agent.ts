@@ -35,7 +35,7 @@ export interface AgentOptions {
   /** What to register, asked for at each registration; absent or undefined: nothing. `ready` is the agent's to set. */
   readonly workload?: () => WorkloadSpec | undefined;
   /** Version of this software, for the control plane to show. */
-  readonly version?: string;
+  readonly version: string;
   /** MAX_CONFIG_BYTES where absent. */
   readonly maxConfigBytes?: number;
   readonly sharers?: Sharers | undefined;
@@ -103,7 +103,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   };
   certificates.fault.subscribe(refresh);
   registration.state.subscribe(refresh);
-  const keeper = makeKeeper(directory, logger, (error) => {
+  const keeper = makeKeeper(directory, options.version, logger, (error) => {
     keepError = error;
     refresh();
   });
@@ -128,7 +128,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   };
 
   const boot = async (owner: SelfDescription): Promise<void> => {
-    const kept = await readKept(directory, owner);
+    const kept = await readKept(directory, owner, options.version);
     if (kept === undefined) return;
     const reason =
       "reason" in kept ? kept.reason : await config.take(kept, owner);
@@ -191,7 +191,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       id: `${namespace}/${name}`,
       metadata: {
         [NODE.schema]: String(SCHEMA_VERSION),
-        [NODE.version]: options.version ?? "",
+        [NODE.version]: options.version,
         ...(current === undefined
           ? {}
           : {

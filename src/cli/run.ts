@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { systemClock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
+import { packageVersion } from "../core/package.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
@@ -23,6 +24,8 @@ const COMMANDS: Readonly<
   delete: async () => (await import("./delete.ts")).registerDelete,
   status: async () => (await import("./status.ts")).registerStatus,
   lint: async () => (await import("./lint.ts")).registerLint,
+  test: async () => (await import("./test.ts")).registerTest,
+  explain: async () => (await import("./explain.ts")).registerExplain,
   token: async () => (await import("./token.ts")).registerToken,
   store: async () => (await import("./store.ts")).registerStore,
   trace: async () => (await import("./trace.ts")).registerTrace,
@@ -66,6 +69,7 @@ export async function runWith(
     .description(
       "a service mesh: a sidecar proxy beside each service, and a small control plane",
     )
+    .version(packageVersion(), "--version", "the version of wherry")
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.print(text),

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import type { Agent, Sharers } from "../agent/agent.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
+import { packageVersion } from "../core/package.ts";
 import { trimMemory } from "../proxy/memory-trim.ts";
 import { startSidecar, type BoundPorts } from "../proxy/sidecar.ts";
 import { makeSpanExporter, type SpanExporter } from "../telemetry/exporter.ts";
@@ -174,6 +175,7 @@ async function startOwnAgent(
     ...(token === undefined ? {} : { token }),
     name: nameOf(options),
     workload: () => workloadOf(options, appPorts, bound),
+    version: packageVersion(),
     ...maxConfigBytes,
     sharers,
     clock,

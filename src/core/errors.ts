@@ -51,6 +51,11 @@ export const REASONS = {
   STREAM_REFUSED: "the endpoint refused the stream unprocessed",
   UPSTREAM_RESET: "the endpoint ended the exchange before it was complete",
   UPSTREAM_PROTOCOL: "the endpoint's answer breaks the HTTP grammar",
+  // What the sidecar's own pages say.
+  BAD_QUESTION: "the page cannot be asked for that",
+  NOT_LOCAL: "the page is for those who ask for it as this machine alone",
+  NO_PAGE: "there is no such page",
+  NOT_READY: "the sidecar is not ready",
   // Us.
   INTERNAL: "a defect of this proxy",
 } as const;

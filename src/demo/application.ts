@@ -1,11 +1,7 @@
 /** One small HTTP server of the demo shop: it knows nothing of the mesh but the address at which it calls others. */
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { http } from "../core/http.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { makeChaos, type Chaos } from "./chaos.ts";
@@ -57,7 +53,7 @@ export async function startApplication(
   makeCaller: (traceHeaders: Readonly<Record<string, string>>) => Caller,
 ): Promise<Application> {
   const chaos = makeChaos(options.clock);
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     serve(options, service, makeCaller, chaos, request, response).catch(
       (error: unknown) => {
         answer(response, { status: 500, body: { error: messageOf(error) } });

@@ -1,5 +1,5 @@
 /** How an application of the demo calls another: plain HTTP to its own sidecar, with the service's name as Host. */
-import { Agent, request } from "node:http";
+import { http } from "../core/http.ts";
 
 export interface Reply {
   readonly status: number;
@@ -26,7 +26,7 @@ export function makeCallers(options: CallerOptions): {
   bind(traceHeaders: Readonly<Record<string, string>>): Caller;
   close(): void;
 } {
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
   return {
     bind:
       (traceHeaders) =>
@@ -34,7 +34,7 @@ export function makeCallers(options: CallerOptions): {
         new Promise((resolve) => {
           const body =
             sent.body === undefined ? undefined : JSON.stringify(sent.body);
-          const outgoing = request(
+          const outgoing = http.request(
             {
               agent,
               host: "127.0.0.1",

@@ -1,13 +1,11 @@
 /** Child processes of the demo: each with a log file, none outliving its parent. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Clock } from "../core/clock.ts";
+import { MAIN } from "../core/package.ts";
 
 /** Set for children that are to stop when their standard input ends: that is when their parent is gone, however it went. */
 export const STOP_WITH_PARENT = "WHERRY_STOP_WITH_PARENT";
-
-const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
 
 export interface ProcessOptions {
   /** "catalog-1/sidecar" */

@@ -1,6 +1,7 @@
 /** The resources of the demo: the YAML that stands in config/, and the one that needs a port of this machine. */
 import { readFile } from "node:fs/promises";
 import { parseAllDocuments } from "yaml";
+import { PACKAGE } from "../core/package.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { kindOf } from "../resources/registry.ts";
 import type { Shop } from "./shop.ts";
@@ -11,7 +12,7 @@ export interface DemoResource {
   readonly body: Resource;
 }
 
-const FILE = new URL("../../config/demo.yaml", import.meta.url);
+const FILE = new URL("config/demo.yaml", PACKAGE);
 
 export async function demoResources(shop: Shop): Promise<DemoResource[]> {
   const documents = parseAllDocuments(await readFile(FILE, "utf8"));

@@ -118,10 +118,14 @@ export function compileAuthorization(
     .filter((policy) => policy.spec.action !== "DENY")
     .map(compilePolicy);
   const names = [...deny, ...allow].map((policy) => policy.name);
-  const passedOver = policies.flatMap((policy) => {
-    const why = inapplicable(policy, workload);
-    return why === undefined ? [] : [{ policy: nameOf(policy), why }];
-  });
+  const isNear = ({ metadata }: AuthorizationPolicyResource): number =>
+    Number(metadata.namespace === workload.namespace);
+  const passedOver = policies
+    .toSorted((left, right) => isNear(right) - isNear(left))
+    .flatMap((policy) => {
+      const why = inapplicable(policy, workload);
+      return why === undefined ? [] : [{ policy: nameOf(policy), why }];
+    });
   const otherwise = verdictWithoutMatch(allow, defaultAction);
 
   const authorize = (facts: AuthorizationFacts): Verdict => {

@@ -235,6 +235,8 @@ export class CompileError extends Error {
 export interface CompileOptions {
   /** The snapshot in force: clusters that did not change are taken over from it. */
   readonly previous?: Snapshot | undefined;
+  /** Each resource by itself has been validated by this version of the program already. */
+  readonly validated?: boolean;
 }
 
 /**
@@ -250,7 +252,7 @@ export function compileSnapshot(
   const problems: string[] = [];
   const warnings: string[] = [];
   const own = structuredClone(self);
-  const sorted = sortResources(resources, problems);
+  const sorted = sortResources(resources, options.validated === true, problems);
   if (problems.length > 0) throw new CompileError(problems);
 
   const mesh = meshSettings(sorted.mesh?.spec);

@@ -66,6 +66,8 @@ export class Account implements SpanSubject {
   readonly destination: string;
   path: string | undefined;
   route: string | undefined;
+  /** The Service that the route drew: "orders-v2.shop:80". */
+  backend: string | undefined;
   /** The trouble that it was given on purpose. */
   fault: string | undefined;
   attempts = 0;
@@ -182,6 +184,8 @@ export class Account implements SpanSubject {
   #endTrace(): void {
     const trace = this.#trace;
     if (this.route !== undefined) trace.attribute("wherry.route", this.route);
+    if (this.backend !== undefined && this.backend !== this.destination)
+      trace.attribute("wherry.backend", this.backend);
     if (this.#policy !== undefined)
       trace.attribute("wherry.policy", this.#policy);
     if (this.fault !== undefined) trace.attribute("wherry.fault", this.fault);

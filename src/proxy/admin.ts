@@ -1,18 +1,27 @@
 /** The sidecar's own HTTP pages, off the data path: admin on loopback, metrics and readiness for the platform. */
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
-import { messageOf } from "../core/errors.ts";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { http } from "../core/http.ts";
+import { messageOf, REASONS, systemCode, type Code } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { RESCUES } from "./rescue.ts";
 
 /** An answer: an object is sent as JSON, text as it is. */
 export interface Page {
   readonly status: number;
   readonly body: unknown;
   readonly type?: string;
+  /** Why it is not the page that was asked for. */
+  readonly reason?: Code;
+}
+
+/** Refusals of pages carry their reason as those of calls do; their status is the reason's. */
+export function refusedPage(reason: Code, detail: string): Page {
+  return {
+    status: RESCUES[reason].status,
+    body: `${reason}: ${detail}\n`,
+    reason,
+  };
 }
 
 /** By "METHOD /path". `query` is what follows "?". */
@@ -36,16 +45,17 @@ export async function servePages(options: {
   /** Only requests that name this machine are taken: a web page in a browser must not reach an admin port by a name of its own. */
   readonly localOnly: boolean;
 }): Promise<PageServer> {
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     void (async () => {
       try {
         send(response, await answer(request, options.pages, options.localOnly));
       } catch (error) {
         options.logger.error({ error: messageOf(error) }, "page failed");
-        send(response, { status: 500, body: "the page failed; see the log\n" });
+        send(response, refusedPage("INTERNAL", "the page failed; see the log"));
       }
     })();
   });
+  server.on("clientError", refuseUnparsed);
   server.maxConnections = PAGE_CONNECTIONS;
   server.headersTimeout = 10_000;
   server.requestTimeout = 10_000;
@@ -71,21 +81,39 @@ function answer(
   // The body, if any, is not read: what the pages take stands in the query.
   request.resume();
   if (localOnly && !isLocal(request.headers.host))
-    return {
-      status: 403,
-      body: "ask for this page as 127.0.0.1 or localhost\n",
-    };
+    return refusedPage(
+      "NOT_LOCAL",
+      "ask for this page as 127.0.0.1 or localhost",
+    );
   const [path = "/", query = ""] = (request.url ?? "/").split("?", 2);
   const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET");
   const page = Object.hasOwn(pages, `${method} ${path}`)
     ? pages[`${method} ${path}`]
     : undefined;
   if (page !== undefined) return page(new URLSearchParams(query));
-  return {
-    status: 404,
-    body: `no such page; there are:\n${Object.keys(pages).join("\n")}\n`,
-  };
+  return refusedPage(
+    "NO_PAGE",
+    `no such page; there are:\n${Object.keys(pages).join("\n")}`,
+  );
 }
+
+/** A request that never became one. */
+function refuseUnparsed(error: Error, socket: Duplex): void {
+  if (!socket.writable || systemCode(error) === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const reason = UNPARSED[systemCode(error) ?? ""] ?? "BAD_REQUEST";
+  const text = `${reason}: ${REASONS[reason]}\n`;
+  socket.end(
+    `HTTP/1.1 ${RESCUES[reason].status} ${reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${text.length}\r\nconnection: close\r\nx-wherry-reason: ${reason}\r\n\r\n${text}`,
+  );
+}
+
+const UNPARSED: Readonly<Record<string, Code>> = {
+  HPE_HEADER_OVERFLOW: "HEADERS_TOO_LARGE",
+  ERR_HTTP_REQUEST_TIMEOUT: "REQUEST_STALLED",
+};
 
 function isLocal(host: string | undefined): boolean {
   return (
@@ -105,6 +133,7 @@ function send(response: ServerResponse, page: Page): void {
       page.type ?? (isText ? "text/plain; charset=utf-8" : "application/json"),
     "content-length": Buffer.byteLength(text),
     "x-content-type-options": "nosniff",
+    ...(page.reason === undefined ? {} : { "x-wherry-reason": page.reason }),
   });
   response.end(response.req.method === "HEAD" ? undefined : text);
 }

@@ -7,8 +7,7 @@ import type {
   ConsistentHash,
   HttpCookie,
 } from "../resources/load-balancing.ts";
-import type { ServerStream } from "../wire/exchange.ts";
-import { joinedValue } from "../wire/fields.ts";
+import { joinedValue, type Fields } from "../wire/fields.ts";
 
 export interface Affinity {
   /** 32 bits. */
@@ -17,10 +16,16 @@ export interface Affinity {
   readonly edits: HeaderEdits | undefined;
 }
 
+/** What a request may be told apart by; a ServerStream has it. */
+export interface Traits {
+  readonly head: { readonly fields: Fields };
+  readonly connection: { readonly remoteAddress: string };
+}
+
 /** Undefined where the request has nothing to be told apart by: then it is balanced as any other. */
 export function affinityOf(
   by: ConsistentHash<number>,
-  stream: ServerStream,
+  stream: Traits,
   self: SelfDescription,
 ): Affinity | undefined {
   const { httpHeaderName: header, httpCookie: cookie } = by;
@@ -41,7 +46,7 @@ function affinity(text: string, edits?: HeaderEdits): Affinity {
 }
 
 /** The local application has no address of its own on loopback, but every instance has a name. */
-function sourceOf({ connection }: ServerStream, self: SelfDescription): string {
+function sourceOf({ connection }: Traits, self: SelfDescription): string {
   const { remoteAddress } = connection;
   return isLoopback(remoteAddress)
     ? `${self.namespace}/${self.name}`

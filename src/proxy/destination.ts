@@ -31,7 +31,8 @@ export interface LocalUpstream {
 export function whereTo(
   snapshot: Snapshot,
   head: RequestHead,
-  connection: ServerConnectionInfo,
+  connection: Pick<ServerConnectionInfo, "originalDestination"> &
+    Partial<ServerConnectionInfo>,
   upstream: LocalUpstream | undefined,
 ): Where {
   if (upstream !== undefined) return namedUpstream(snapshot, upstream);

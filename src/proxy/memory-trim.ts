@@ -1,10 +1,13 @@
 /**
- * Gives back to the system what the C library keeps for itself: to compile hot code takes some 20 MiB for a moment, of which not
- * a page went back by itself, and a sidecar that compiled its code in the first seconds carried it for the rest of its life.
+ * Gives memory back to the system. A start leaves much behind that serving does not need: garbage, a nursery grown by it, pages of
+ * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is told.
  */
 import type { Cancel, Clock } from "../core/clock.ts";
 import { libcFunction } from "../core/libc.ts";
+import { dropProgramPages } from "../core/program-pages.ts";
 
+/** Milliseconds after which a start is over. */
+export const STARTED = 2000;
 /** Milliseconds between two looks at the resident set. */
 export const TRIM_LOOK = 5000;
 /** Octets that it must have grown by to be worth the two milliseconds that a trim takes. */
@@ -15,6 +18,8 @@ export interface TrimOptions {
   /** Octets resident. */
   readonly resident?: () => number;
   readonly trim?: () => void;
+  /** Leaves the start behind. */
+  readonly settle?: () => void;
 }
 
 /** Starts to look; ends by what it returns. */
@@ -23,12 +28,27 @@ export function trimMemory(options: TrimOptions): Cancel {
   const resident = options.resident ?? (() => process.memoryUsage.rss());
   let trim = options.trim;
   let before = 0;
-  return clock.every(TRIM_LOOK, () => {
+  const look = (): void => {
     if (resident() < before + WORTH) return;
     trim ??= nativeTrim();
     trim();
     before = resident();
+  };
+  const cancelSettling = clock.after(STARTED, () => {
+    (options.settle ?? leaveStartBehind)();
+    look();
   });
+  const cancelLooking = clock.every(TRIM_LOOK, look);
+  return () => {
+    cancelSettling();
+    cancelLooking();
+  };
+}
+
+/** V8 makes the nursery small again in this kind of collection alone; it takes some 50 ms, once. */
+function leaveStartBehind(): void {
+  globalThis.gc?.({ type: "major", flavor: "last-resort" });
+  dropProgramPages();
 }
 
 /** glibc's malloc_trim(3), which goes over the pools of all threads; other C libraries have none, and keep less. */

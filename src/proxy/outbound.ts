@@ -17,7 +17,7 @@ import { compileRetry, isRepeatable } from "../policy/retry.ts";
 import type { RuleRef } from "../policy/router.ts";
 import type {
   Destination,
-  ForwardDecision,
+  RefuseDecision,
   RouteExtras,
   Snapshot,
 } from "../policy/snapshot.ts";
@@ -158,7 +158,8 @@ function wayTo(
     read.facts,
     split === undefined ? options.host.clock.random() : placeInSplit(split),
   );
-  if (decision.kind === "refuse")
+  if (decision.kind === "refuse") {
+    account.route = routeName(decision);
     return new MeshError(
       decision.code,
       decision.code === "NO_ROUTE"
@@ -166,8 +167,10 @@ function wayTo(
         : `a backend of the route of ${destination.key} does not exist`,
       { source: "proxy", ...policyOf(decision.rule?.route) },
     );
+  }
   if (decision.kind !== "forward")
     return localAnswer(decision, stream.head, read, destination.cluster.port);
+  account.backend = decision.cluster.destination;
   const { clusters, host } = options;
   const state = clusters.of(decision.cluster);
   const fault =
@@ -299,8 +302,8 @@ function tunnelWay(
 const routeNames = new WeakMap<RuleRef, string>();
 
 /** "shop/orders#0": the same text each time, which the access log finds again without reading it. */
-function routeName({ rule }: ForwardDecision): string | undefined {
-  if (rule.route === "") return undefined;
+function routeName({ rule }: Pick<RefuseDecision, "rule">): string | undefined {
+  if (rule === undefined || rule.route === "") return undefined;
   let name = routeNames.get(rule);
   if (name === undefined) {
     name = `${rule.route}#${rule.rule}`;

@@ -3,7 +3,7 @@ import type { AgentState } from "../agent/agent.ts";
 import type { Clock } from "../core/clock.ts";
 import { cannotListen } from "../core/listening.ts";
 import type { Logger } from "../core/log.ts";
-import { servePages, type Page, type Pages } from "./admin.ts";
+import { refusedPage, servePages, type Page, type Pages } from "./admin.ts";
 import { HIGHEST, type Meters } from "./meters.ts";
 import { DEFAULT_PORTS, type SidecarPorts } from "./ports.ts";
 import {
@@ -100,10 +100,10 @@ function adminPages(state: PageState): Pages {
     "POST /logging": (query) => {
       const level = query.get("level") ?? "";
       if (!Object.hasOwn(logger.levels.values, level) && level !== "silent")
-        return {
-          status: 400,
-          body: `?level= must be one of ${Object.keys(logger.levels.values).join(", ")}, silent\n`,
-        };
+        return refusedPage(
+          "BAD_QUESTION",
+          `?level= must be one of ${Object.keys(logger.levels.values).join(", ")}, silent`,
+        );
       logger.level = level;
       crew?.level(level);
       return ok({ level });
@@ -139,10 +139,10 @@ function health(state: PageState): Pages {
     "GET /readyz": () =>
       state.isReady()
         ? { status: 200, body: "ok\n" }
-        : {
-            status: 503,
-            body: "not ready: config, certificate or application is missing, or the sidecar is shutting down; see /config and /certs\n",
-          },
+        : refusedPage(
+            "NOT_READY",
+            "config, certificate or application is missing, or the sidecar is shutting down; see /config and /certs",
+          ),
   };
 }
 

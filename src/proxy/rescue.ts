@@ -224,6 +224,22 @@ export const RESCUES: Readonly<Record<Code, Rescue>> = {
     GRPC.INTERNAL,
     "Mend the service: its answer breaks the HTTP grammar.",
   ),
+  BAD_QUESTION: row(400, GRPC.INVALID_ARGUMENT, "Ask as the answer says."),
+  NOT_LOCAL: row(
+    403,
+    GRPC.PERMISSION_DENIED,
+    "Ask for the page as 127.0.0.1 or localhost.",
+  ),
+  NO_PAGE: row(
+    404,
+    GRPC.UNIMPLEMENTED,
+    "Ask for one of the pages that the answer lists.",
+  ),
+  NOT_READY: row(
+    503,
+    GRPC.UNAVAILABLE,
+    "See /config and /certs for what is missing.",
+  ),
   INTERNAL: row(
     500,
     GRPC.INTERNAL,

@@ -5,13 +5,12 @@
 import { inTurn, type HeaderEdits } from "../policy/header-edits.ts";
 import type { Cluster, SelfDescription } from "../policy/snapshot.ts";
 import type { ConsistentHash } from "../resources/load-balancing.ts";
-import type { ServerStream } from "../wire/exchange.ts";
-import { affinityOf, type Affinity } from "./affinity.ts";
+import { affinityOf, type Affinity, type Traits } from "./affinity.ts";
 
 /** The hash of the called Service; undefined where it asks for none, or the request has nothing to be told apart by. */
 export function affinityTo(
   called: Cluster,
-  stream: ServerStream,
+  stream: Traits,
   self: SelfDescription,
 ): Affinity | undefined {
   const { consistentHash } = called.settings.loadBalancer;
@@ -42,7 +41,7 @@ export function keptTo(
   called: Cluster,
   backend: Cluster,
   split: Affinity | undefined,
-  stream: ServerStream,
+  stream: Traits,
   self: SelfDescription,
 ): Kept | undefined {
   const own = backend.settings.loadBalancer.consistentHash;

@@ -8,7 +8,7 @@ import { didYouMean } from "./suggest.ts";
 export function explain(
   errors: readonly ErrorObject[],
   root: unknown,
-  definition: KindDefinition,
+  definition: Pick<KindDefinition, "unsupported">,
 ): Problem[] {
   const problems = new Map<string, Problem>();
   for (const found of errors) {
@@ -25,7 +25,7 @@ export function explain(
 function problemOf(
   found: ErrorObject,
   root: unknown,
-  definition: KindDefinition,
+  definition: Pick<KindDefinition, "unsupported">,
 ): Problem {
   const at = fromPointer(found.instancePath, root);
   const params = found.params as Readonly<Record<string, unknown>>;
@@ -59,7 +59,7 @@ function unknownField(
   path: readonly Segment[],
   name: string,
   found: ErrorObject,
-  definition: KindDefinition,
+  definition: Pick<KindDefinition, "unsupported">,
 ): string {
   const shape = shapeOf(path);
   if (Object.hasOwn(definition.unsupported, shape)) {

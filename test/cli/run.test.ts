@@ -29,6 +29,12 @@ void t.test("help is asked for, or given after a wrong word", async (t) => {
   t.match((await runCli(["token", "create", "--help"])).out, /WHERRY_SERVER/);
 });
 
+void t.test("the version is that of the package", async (t) => {
+  const { code, out } = await runCli(["--version"]);
+  t.equal(code, 0);
+  t.match(out, /^[0-9]+[.][0-9]+[.][0-9]+\n$/);
+});
+
 void t.test(
   "no control plane: where it was looked for, and what to do",
   async (t) => {

@@ -72,6 +72,7 @@ function world(): World {
         },
       })),
     inForce: () => made.inForce,
+    configOf: () => undefined,
     statistics: () => {
       throw new Error("conditions need no statistics");
     },
@@ -126,7 +127,7 @@ void t.test("ResolvedRefs follows the Services that come and go", async (t) => {
 });
 
 void t.test(
-  "of two policies for one target the younger is Conflicted, until the older goes",
+  "trap 13: of two policies for one target the younger is Conflicted, until the older goes",
   async (t) => {
     const w = world();
     await w.store.put(SERVICE("orders"), undefined);
@@ -170,6 +171,7 @@ void t.test(
     const read = makeStatusReader(flaky, {
       status: () => [],
       inForce: () => ({ have: 0, of: 0, refused: 0 }),
+      configOf: () => undefined,
       statistics: () => {
         throw new Error("conditions need no statistics");
       },

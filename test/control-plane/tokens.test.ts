@@ -8,6 +8,7 @@ import {
   authenticate,
   createApiToken,
   hasAdministrator,
+  hideTokens,
   readmitAdministrator,
   revokeToken,
 } from "../../src/control-plane/tokens.ts";
@@ -112,3 +113,12 @@ void t.test(
     t.match(await authenticate(store, clock, token), { role: "admin" });
   },
 );
+
+void t.test("a token in a text is made unreadable", (t) => {
+  t.equal(
+    hideTokens("/tokens/api/wherryapi1.abc.DEF?x=wherry1.s3cret&y=1"),
+    "/tokens/api/TOKEN?x=TOKEN&y=1",
+  );
+  t.equal(hideTokens("/tokens/api/some-id"), "/tokens/api/some-id");
+  t.end();
+});

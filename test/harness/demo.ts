@@ -51,13 +51,16 @@ export async function startDemo(
   options: {
     readonly args?: readonly string[];
     readonly environment?: Readonly<Record<string, string>>;
+    /** The file that is the command; that of the checkout without it. */
+    readonly wherry?: string;
   } = {},
 ): Promise<Demo> {
+  const command = options.wherry ?? WHERRY;
   const state = await mkdtemp(join(tmpdir(), "wherry-demo-"));
   const child = spawn(
     process.execPath,
     [
-      WHERRY,
+      command,
       "dev",
       "--any-ports",
       "--no-load",
@@ -77,7 +80,12 @@ export async function startDemo(
     await readFile(join(state, "dev.json"), "utf8"),
   ) as DevFile;
   const wherry = (...args: string[]): Promise<Ran> =>
-    runWherry(args, { WHERRY_SERVER: file.api, WHERRY_STATE: state });
+    runWherry(
+      args,
+      { WHERRY_SERVER: file.api, WHERRY_STATE: state },
+      "",
+      command,
+    );
   return {
     file,
     state,
@@ -101,6 +109,7 @@ export async function startDemo(
         ["apply", "-f", "-"],
         { WHERRY_SERVER: file.api, WHERRY_STATE: state },
         yaml,
+        command,
       ),
     log: (name) =>
       readFile(join(state, "logs", `${name.replace("/", "-")}.log`), "utf8"),
@@ -117,9 +126,10 @@ export function runWherry(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
   input = "",
+  wherry: string = WHERRY,
 ): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [WHERRY, ...args], {
+    const child = spawn(process.execPath, [wherry, ...args], {
       cwd: ROOT,
       env: cleanEnvironment(environment),
       stdio: ["pipe", "pipe", "pipe"],

@@ -89,22 +89,14 @@ void t.test("law 11: the scan and the linter know what they forbid", (t) => {
 void t.test(
   "law 9: no file of the data path but rescue.ts and the codecs' table of refusals names the status of a failure",
   (t) => {
-    const allowed = [
-      "proxy/rescue.ts",
-      "wire/http1/refusal.ts",
-      // The sidecar's own pages are no answers to a request of the mesh.
-      "proxy/admin.ts",
-      "proxy/pages.ts",
-    ];
+    const allowed = ["proxy/rescue.ts", "wire/http1/refusal.ts"];
     const files = sources("proxy", "wire", "policy").filter(
       (file) => !allowed.includes(file),
     );
     t.same(matches(files, STATUS), []);
     for (const file of allowed)
       t.ok(
-        file === "proxy/admin.ts" ||
-          matches([file], STATUS).length > 0 ||
-          /row\(/.test(codeOf(file)),
+        matches([file], STATUS).length > 0 || /row\(/.test(codeOf(file)),
         `${file} is there for it`,
       );
     for (const line of [

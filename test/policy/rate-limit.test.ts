@@ -222,7 +222,7 @@ void t.test("limits of routes", (t) => {
 });
 
 void t.test(
-  "the oldest policy wins whole (trap 13), that of a port replaces the block (trap 14)",
+  "traps 13 and 14: the oldest policy wins whole, that of a port replaces the block",
   (t) => {
     const policy = (
       name: string,

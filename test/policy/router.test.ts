@@ -234,7 +234,7 @@ const MATCHES: readonly [HTTPRouteMatch, RoutedRequest, boolean][] = [
   ],
 ];
 
-void t.test("a match takes what Gateway API says it takes", (t) => {
+void t.test("trap 8: a match takes what Gateway API says it takes", (t) => {
   for (const [match, asked, expected] of MATCHES)
     t.equal(
       compileRouter([entry("yes", match)]).route(asked, 0) === "yes",

@@ -27,7 +27,7 @@ const route = resource("HTTPRoute", "orders", {
 });
 
 void t.test(
-  "abort: the status that it names, with its reason; the service never hears of it, and no retry mends it (trap 19)",
+  "trap 19: abort: the status that it names, with its reason; the service never hears of it, and no retry mends it",
   async (t) => {
     let served = 0;
     await withPair(
@@ -103,7 +103,7 @@ void t.test("reset: the connection ends without an answer", async (t) => {
 });
 
 void t.test(
-  "delay: before the call goes out, and the route's time-out does not cut it short (trap 19)",
+  "trap 19: delay: before the call goes out, and the route's time-out does not cut it short",
   async (t) => {
     await withPair(
       {

@@ -1,7 +1,8 @@
 /** The filters of HTTPRoute on the wire: what goes upstream, and what the mesh answers by itself (Gateway API, HTTPRouteFilter). */
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { resource, withPair, type Answer } from "../harness/pair.ts";
+import type { SpanRecord } from "../../src/telemetry/tracing.ts";
+import { resource, until, withPair, type Answer } from "../harness/pair.ts";
 
 const parentRefs = [
   { group: "mesh.wherry.dev", kind: "Service", name: "orders" },
@@ -298,3 +299,46 @@ void t.test("weights change without connection churn", async (t) => {
     t.equal(links, 1, "one connection all the time");
   });
 });
+
+void t.test(
+  "the span says which route, and to which Service it led",
+  async (t) => {
+    const next = resource("Service", "next", {
+      ports: [{ name: "http", port: 80 }],
+      selector: { app: "orders" },
+    });
+    const to = (name: string): object => ({
+      matches: [{ path: { value: `/${name}` } }],
+      backendRefs: [{ name, port: 80 }],
+    });
+    const routes = route(to("next"), to("nobody"), { backendRefs });
+    await withPair({ resources: [next, routes] }, async (pair) => {
+      const facts = async (path: string): Promise<unknown> => {
+        pair.spans.length = 0;
+        await pair.call({ path });
+        const isServer = ({ kind, attributes }: SpanRecord): boolean =>
+          kind === "server" && attributes["wherry.direction"] === "outbound";
+        await until(() => pair.spans.some(isServer));
+        const attributes = pair.spans.find(isServer)?.attributes;
+        return ["route", "backend", "policy"].map(
+          (fact) => attributes?.[`wherry.${fact}`],
+        );
+      };
+      t.strictSame(await facts("/next"), [
+        "shop/orders#0",
+        "next.shop:80",
+        undefined,
+      ]);
+      t.strictSame(
+        await facts("/nobody"),
+        ["shop/orders#1", undefined, "shop/orders"],
+        "refused: by which rule",
+      );
+      t.strictSame(
+        await facts("/"),
+        ["shop/orders#2", undefined, undefined],
+        "the backend is the Service that was called",
+      );
+    });
+  },
+);

@@ -1,6 +1,7 @@
 import t from "tap";
 import { libcFunction } from "../../src/core/libc.ts";
-import { trimMemory, TRIM_LOOK } from "../../src/proxy/memory-trim.ts";
+import { dropProgramPages, readRanges } from "../../src/core/program-pages.ts";
+import { STARTED, trimMemory, TRIM_LOOK } from "../../src/proxy/memory-trim.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
 
 const MIB = 1024 * 1024;
@@ -11,6 +12,7 @@ void t.test(
     const clock = fakeClock();
     let resident = 100 * MIB;
     let trims = 0;
+    let settled = 0;
     const stop = trimMemory({
       clock,
       resident: () => resident,
@@ -18,9 +20,13 @@ void t.test(
         trims += 1;
         resident -= 20 * MIB;
       },
+      settle: () => (settled += 1),
     });
-    clock.advance(TRIM_LOOK);
+    clock.advance(STARTED);
+    t.equal(settled, 1);
     t.equal(trims, 1, "once at the start");
+    clock.advance(TRIM_LOOK);
+    t.equal(trims, 1);
     resident += 3 * MIB;
     clock.advance(10 * TRIM_LOOK);
     t.equal(trims, 1, "not worth it");
@@ -31,6 +37,7 @@ void t.test(
     resident += 100 * MIB;
     clock.advance(10 * TRIM_LOOK);
     t.equal(trims, 2, "not after the end");
+    t.equal(settled, 1);
     t.end();
   },
 );
@@ -42,5 +49,47 @@ void t.test("a function that the C library does not have is none", (t) => {
   );
   if (process.platform === "linux")
     t.equal(libcFunction("int abs(int value)")?.(-3), 3);
+  t.end();
+});
+
+const SMAPS = `5600000000-5600001000 r--p 00000000 fd:00 1234                       /opt/node/bin/node
+Rss:                   4 kB
+Anonymous:             0 kB
+5600001000-5600003000 r-xp 00001000 fd:00 1234                       /opt/node/bin/node
+Rss:                   8 kB
+Anonymous:             0 kB
+5600003000-5600004000 r--p 00003000 fd:00 1234                       /opt/node/bin/node
+Rss:                   4 kB
+Anonymous:             4 kB
+5600004000-5600005000 rw-p 00004000 fd:00 1234                       /opt/node/bin/node
+Rss:                   4 kB
+Anonymous:             0 kB
+5600005000-5600006000 r--p 00000000 00:00 0 
+Anonymous:             0 kB
+7f00000000-7f00001000 r-xp 00000000 fd:00 99                         /lib/libc.so.6
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+`;
+
+void t.test(
+  "of the program's file, what was never written is dropped, and nothing else",
+  (t) => {
+    t.strictSame(readRanges(SMAPS, "/opt/node/bin/node"), [
+      { from: 0x5600000000n, to: 0x5600001000n },
+      { from: 0x5600001000n, to: 0x5600003000n },
+    ]);
+    t.strictSame(readRanges("", "/opt/node/bin/node"), []);
+    t.strictSame(readRanges("garbage\n-\n", ""), []);
+    t.end();
+  },
+);
+
+void t.test("the program goes on without its pages", (t) => {
+  const before = process.memoryUsage.rss();
+  dropProgramPages();
+  const after = process.memoryUsage.rss();
+  if (process.platform === "linux")
+    t.ok(before - after > 8 * MIB, `${before} octets, then ${after}`);
+  t.strictSame(JSON.parse('{"a":[1,2]}'), { a: [1, 2] });
   t.end();
 });

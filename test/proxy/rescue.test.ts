@@ -43,6 +43,10 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["STREAM_REFUSED", 503, 14, false],
   ["UPSTREAM_RESET", 503, 14, false],
   ["UPSTREAM_PROTOCOL", 502, 13, false],
+  ["BAD_QUESTION", 400, 3, false],
+  ["NOT_LOCAL", 403, 7, false],
+  ["NO_PAGE", 404, 12, false],
+  ["NOT_READY", 503, 14, false],
   ["INTERNAL", 500, 13, false],
 ];
 

@@ -69,7 +69,7 @@ async function callUntil(
 }
 
 void t.test(
-  "a POST whose connection cannot be made goes to another endpoint",
+  "trap 12: a POST whose connection cannot be made goes to another endpoint",
   async (t) => {
     await withPair({ instances: 2, resources: [roundRobin] }, async (pair) => {
       // The second instance is gone without a word.
@@ -92,7 +92,7 @@ void t.test(
 );
 
 void t.test(
-  "a POST to an instance whose application is gone goes to another, for its sidecar says that nothing was processed",
+  "trap 12: a POST to an instance whose application is gone goes to another, for its sidecar says that nothing was processed",
   async (t) => {
     await withPair({ instances: 2, resources: [roundRobin] }, async (pair) => {
       pair.instances[1]?.app.close();
@@ -124,7 +124,7 @@ void t.test(
   },
 );
 
-void t.test("a POST that was read is never sent again", async (t) => {
+void t.test("trap 12: a POST that was read is never sent again", async (t) => {
   const { heads, app } = scripted((socket) => socket.resetAndDestroy());
   await withPair(
     {
@@ -142,7 +142,7 @@ void t.test("a POST that was read is never sent again", async (t) => {
 });
 
 void t.test(
-  "a POST with an idempotency-key is, where the route asks",
+  "trap 12: a POST with an idempotency-key is, where the route asks",
   async (t) => {
     const { heads, app } = scripted((socket, count) => {
       if (count === 1) socket.resetAndDestroy();
@@ -168,7 +168,7 @@ void t.test(
 );
 
 void t.test(
-  "statuses are repeated for GET only, as often as asked",
+  "trap 12: statuses are repeated for GET only, as often as asked",
   async (t) => {
     for (const { method, seen, status } of [
       { method: "GET", seen: 3, status: 200 },
@@ -202,7 +202,7 @@ void t.test(
 );
 
 void t.test(
-  "a body within 64 KiB is sent again, a longer one is not",
+  "trap 12: a body within 64 KiB is sent again, a longer one is not",
   async (t) => {
     for (const { size, status } of [
       { size: 60_000, status: 200 },
@@ -251,7 +251,7 @@ void t.test(
   },
 );
 
-void t.test("retries stop at the budget", async (t) => {
+void t.test("trap 12: retries stop at the budget", async (t) => {
   const { heads, app } = scripted((socket) =>
     socket.write("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
   );
@@ -287,7 +287,7 @@ void t.test("retries stop at the budget", async (t) => {
 });
 
 void t.test(
-  "the attempt's time-out stops the work and goes elsewhere",
+  "trap 11: the attempt's time-out stops the work and goes elsewhere",
   async (t) => {
     let closed = 0;
     await withPair(
@@ -327,7 +327,7 @@ void t.test(
 );
 
 void t.test(
-  "the request's time-out is a 504 at its time, whatever is tried",
+  "trap 11: the request's time-out is a 504 at its time, whatever is tried",
   async (t) => {
     await withPair(
       {

@@ -13,7 +13,7 @@ function route(timeouts: Record<string, string>): ReturnType<typeof resource> {
 }
 
 void t.test(
-  "after the commit the request's time-out resets the stream",
+  "trap 11: after the commit the request's time-out resets the stream",
   async (t) => {
     await withPair(
       {
@@ -35,7 +35,7 @@ void t.test(
 );
 
 void t.test(
-  "an event stream outlives the request's time-out and the idle time-out",
+  "trap 11: an event stream outlives the request's time-out and the idle time-out",
   async (t) => {
     await withPair(
       {
@@ -95,7 +95,7 @@ void t.test(
 );
 
 void t.test(
-  "gRPC goes by its caller's deadline, and is answered in gRPC",
+  "trap 11: gRPC goes by its caller's deadline, and is answered in gRPC",
   async (t) => {
     let forwarded: string | undefined;
     await withPair(

@@ -194,7 +194,7 @@ void t.test("rules and matches", (t) => {
   t.end();
 });
 
-void t.test("path values (trap 7)", (t) => {
+void t.test("trap 7: path values", (t) => {
   runCases(t, HTTP_ROUTE, [
     path("PathPrefix", "/"),
     path("PathPrefix", "/api/"),
@@ -229,7 +229,7 @@ void t.test("path values (trap 7)", (t) => {
   t.end();
 });
 
-void t.test("backends, time-outs and retries", (t) => {
+void t.test("traps 10 and 11: backends, time-outs and retries", (t) => {
   const rule = "spec.rules[0]";
   const backend = (ref: object, ...expected: Expected[]): Case =>
     ruled({ backendRefs: [ref] }, ...expected);

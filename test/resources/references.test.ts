@@ -236,7 +236,7 @@ function losses(resources: readonly Resource[]): string[] {
 }
 
 void t.test(
-  "the oldest TrafficPolicy of a target wins, then the first by name (trap 13)",
+  "trap 13: the oldest TrafficPolicy of a target wins, then the first by name",
   (t) => {
     const old = "2026-01-01T00:00:00Z";
     const young = "2026-01-01T01:00:00.5+01:00";
@@ -272,7 +272,7 @@ void t.test(
 );
 
 void t.test(
-  "one PeerAuthentication a namespace and a selector; other kinds add up",
+  "trap 13: one PeerAuthentication a namespace and a selector; other kinds add up",
   (t) => {
     const peer = (
       name: string,

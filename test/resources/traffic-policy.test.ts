@@ -5,6 +5,7 @@ import {
   TRAFFIC_DEFAULTS,
   TRAFFIC_POLICY,
   trafficSettings,
+  type TrafficPolicySpec,
 } from "../../src/resources/traffic-policy.ts";
 import { runCases, type Case, type Expected } from "./cases.ts";
 
@@ -210,7 +211,7 @@ void t.test("what a block leaves out keeps its default", (t) => {
 });
 
 void t.test(
-  "a port's policy replaces whole blocks, not fields (trap 14)",
+  "trap 14: a port's policy replaces whole blocks, not fields",
   (t) => {
     const settings = trafficSettings(
       {
@@ -226,6 +227,52 @@ void t.test(
     t.end();
   },
 );
+
+/** Of each block: what the Service's policy says, and what its port's says. */
+const BLOCKS: readonly (readonly [
+  Partial<TrafficPolicySpec>,
+  Partial<TrafficPolicySpec>,
+])[] = [
+  [
+    { loadBalancer: { simple: "RANDOM", warmup: { duration: "9s" } } },
+    { loadBalancer: { simple: "ROUND_ROBIN" } },
+  ],
+  [
+    { connectionPool: { tcp: { maxConnections: 9 } } },
+    { connectionPool: { http: { idleTimeout: "1s" } } },
+  ],
+  [
+    { circuitBreaker: { volumeThreshold: 7 } },
+    { circuitBreaker: { window: "30s" } },
+  ],
+  [
+    { outlierDetection: { successRate: { minimumRequests: 7 } } },
+    { outlierDetection: { interval: "3s" } },
+  ],
+  [
+    { retryConstraint: { budget: { percent: 7, interval: "7s" } } },
+    { retryConstraint: { minRetryRate: { count: 3, interval: "3s" } } },
+  ],
+  [
+    { healthCheck: { path: "/a", unhealthyThreshold: 7 } },
+    { healthCheck: { path: "/b" } },
+  ],
+  [{ hedging: { percentile: 70, minimumDelay: "7ms" } }, { hedging: {} }],
+];
+
+void t.test("trap 14: so does each block of a port's policy", (t) => {
+  for (const [service, port] of BLOCKS) {
+    const alone = trafficSettings({ targetRefs, ...port });
+    const [block = ""] = Object.keys(port);
+    t.notSame(trafficSettings({ targetRefs, ...service }), alone, block);
+    t.strictSame(
+      trafficSettings({ targetRefs, ...service }, { targetRefs, ...port }),
+      alone,
+      block,
+    );
+  }
+  t.end();
+});
 
 void t.test("the Mesh's connect time-out stands below the policy's", (t) => {
   const mesh = meshSettings({

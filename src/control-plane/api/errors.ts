@@ -23,6 +23,26 @@ export const REASON_CODES = {
 
 export type ApiReason = keyof typeof REASON_CODES;
 
+/** When the API answers so; for its documentation. */
+export const REASON_TEXTS: Readonly<Record<ApiReason, string>> = {
+  BadRequest: "the request, its query or its body cannot be read",
+  Unauthorized: "there is no token, or it is unknown, revoked or expired",
+  Forbidden: "the token does not reach that far, or nobody may change that",
+  NotFound: "there is no such path, resource or token",
+  MethodNotAllowed: "the path has other methods: `Allow` lists them",
+  RequestTimeout: "the request did not come to its end in time",
+  AlreadyExists: "a resource of that name is there already",
+  Conflict: "what is there is not what the request was made for: read again",
+  Expired: "the changes asked for are not kept any more: list again",
+  RequestEntityTooLarge: "the body is over the limit",
+  UnsupportedMediaType: "the body is of a type that is not taken there",
+  Invalid: "the resource breaks a rule: `details.causes` say which, and where",
+  RequestHeaderFieldsTooLarge: "the request's head is over the limit",
+  InternalError: "a defect of the control plane: its log says more",
+  ServiceUnavailable:
+    "the store cannot be used, or the control plane is starting or stopping",
+};
+
 /** One thing that is wrong, and where. */
 export interface Cause {
   /** Like `spec.rules[0].matches[1].path.value`; "" for the document as a whole. */

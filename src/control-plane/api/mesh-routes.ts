@@ -41,6 +41,7 @@ import {
   type StoreBody,
 } from "./schemas.ts";
 import type { Api } from "./server.ts";
+import { addSidecarRoutes } from "./sidecar-routes.ts";
 
 const NO_QUERY = Type.Object({}, CLOSED);
 
@@ -49,6 +50,7 @@ export function addMeshRoutes(api: Api, options: ApiOptions): void {
   addTokens(api, options);
   addStore(api, options);
   addHealth(api, options);
+  addSidecarRoutes(api, options);
 }
 
 function addStatus(api: Api, options: ApiOptions): void {

@@ -250,4 +250,33 @@ export const MESH_STATUS: TSchema = Type.Object(
   CLOSED,
 );
 
+export const SIDECAR_CONFIG: TSchema = Type.Object(
+  {
+    sidecar: Type.Object(
+      {
+        name: Type.String(),
+        namespace: Type.String(),
+        serviceAccount: Type.String(),
+        labels: Type.Record(Type.String(), Type.String()),
+        identity: Type.String(),
+      },
+      CLOSED,
+    ),
+    version: Type.Object(
+      {
+        store: Type.String(),
+        revision: Type.Integer(),
+        digest: Type.String(),
+      },
+      CLOSED,
+    ),
+    latest: Type.Boolean({
+      description: "there is nothing newer for this sidecar",
+    }),
+    storeRevision: Type.Integer(),
+    resources: Type.Array(Type.Object({}, { additionalProperties: true })),
+  },
+  CLOSED,
+);
+
 export const HEALTH: TSchema = Type.Object({ status: Type.String() }, CLOSED);

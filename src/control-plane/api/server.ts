@@ -1,10 +1,5 @@
 /** The API as a server: parsing, authentication, routes, errors, and an orderly end. */
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { isIP, type AddressInfo, type Socket } from "node:net";
 import fastify, {
@@ -12,6 +7,7 @@ import fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from "fastify";
+import { http } from "../../core/http.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { addAuthentication, tokenIdOf } from "./authentication.ts";
@@ -36,6 +32,7 @@ import { isObject } from "./merge-patch.ts";
 import type { ApiOptions } from "./options.ts";
 import { addResourceRoutes } from "./resource-routes.ts";
 import { validatorCompiler } from "./validation.ts";
+import { hideTokens } from "../tokens.ts";
 
 export type Api = FastifyInstance;
 
@@ -174,7 +171,7 @@ function makeServer(
   };
   const server: Server =
     tls === undefined
-      ? createServer(timeouts, handler)
+      ? http.createServer(timeouts, handler)
       : createTlsServer(
           {
             ...timeouts,
@@ -284,7 +281,7 @@ function addAudit(api: Api, { logger }: ApiOptions): void {
       logger.info(
         {
           method: request.method,
-          url: request.url,
+          url: hideTokens(request.url),
           token: tokenIdOf(request),
           status: reply.statusCode,
           remote: request.ip,

@@ -251,6 +251,10 @@ export async function startPushServer(
       }
       return count;
     },
+    configOf: (namespace, name) =>
+      [...newest().values()].findLast(
+        ({ peer }) => peer.namespace === namespace && peer.name === name,
+      )?.inForce,
     statistics: () => ({
       ...counters,
       encoded: feed.catalogue.encoded,

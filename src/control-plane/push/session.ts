@@ -23,7 +23,7 @@ import {
 import type { Feed } from "./feed.ts";
 import { GrpcError } from "./grpc.ts";
 import { workloadOf, type Peer } from "./peer.ts";
-import type { ConfigVersion, SidecarStatus } from "./status.ts";
+import type { ConfigVersion, SidecarConfig, SidecarStatus } from "./status.ts";
 
 /** Bytes of resources in a message: what a sidecar that reads nothing can make us hold for it. */
 const CHUNK = 512 * 1024;
@@ -57,6 +57,8 @@ export interface SessionOptions {
 export interface Session {
   readonly peer: Peer;
   readonly status: SidecarStatus;
+  /** The resources of the last push that it acknowledged on this stream; undefined where there is none yet. */
+  readonly inForce: SidecarConfig | undefined;
   /** The catalogue changed: push, or push when the answer to the last push is here. */
   settled(): void;
   /** Whether the config of this sidecar should hold the resource, holds it, or was refused with it. */
@@ -279,6 +281,18 @@ export function startSession(options: SessionOptions): Session {
     peer,
     settled,
     end,
+    get inForce() {
+      return inForce === undefined || acknowledged === undefined
+        ? undefined
+        : {
+            version: acknowledged,
+            latest: inForce.digest === wanted().digest,
+            resources: Array.from(
+              inForce.entries.values(),
+              ({ resource }) => resource,
+            ),
+          };
+    },
     acceptedNow() {
       if (refusal !== undefined && push === undefined && !ended) startPush();
     },

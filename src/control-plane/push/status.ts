@@ -1,5 +1,5 @@
 /** What the control plane knows of each sidecar; computed when asked for, never stored. */
-import type { ResourceKey } from "../../resources/envelope.ts";
+import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 
 export interface ConfigVersion {
   readonly store: string;
@@ -43,6 +43,14 @@ export interface SidecarStatus {
   readonly lease?: { readonly workload: string; readonly ready: boolean };
 }
 
+/** What a sidecar has in force. */
+export interface SidecarConfig {
+  readonly version: ConfigVersion;
+  /** There is nothing newer for it; the store's revision may be higher all the same. */
+  readonly latest: boolean;
+  readonly resources: readonly Resource[];
+}
+
 /** Of the connected sidecars whose config should hold a resource: how many have it in force, and how many refused it. */
 export interface InForce {
   readonly have: number;
@@ -69,5 +77,7 @@ export interface PushStatus {
   status(): readonly SidecarStatus[];
   /** `resourceVersion` is that of the resource as the store has it. */
   inForce(key: ResourceKey, resourceVersion: string): InForce;
+  /** What the connected sidecar acknowledged last; undefined where it has acknowledged nothing on its stream, or has none. */
+  configOf(namespace: string, name: string): SidecarConfig | undefined;
   statistics(): PushStatistics;
 }

@@ -49,9 +49,10 @@ export interface Sorted {
   readonly peerAuthentications: readonly PeerAuthenticationResource[];
 }
 
-/** Adds to `problems` what stands in the way of using `resources` as a whole. */
+/** Adds to `problems` what stands in the way of using `resources` as a whole. `validated`: each by itself has been found good. */
 export function sortResources(
   resources: readonly Resource[],
+  validated: boolean,
   problems: string[],
 ): Sorted {
   const mesh: MeshResource[] = [];
@@ -70,7 +71,9 @@ export function sortResources(
     const key = formatKey(keyOf(given));
     if (seen.has(key)) problems.push(`${key}: stands there twice`);
     seen.add(key);
-    const validation = validate(given);
+    const validation = validated
+      ? ({ ok: true, resource: given } as const)
+      : validate(given);
     if (!validation.ok) {
       for (const { path, message } of validation.problems)
         problems.push(`${key}: ${path === "" ? "" : `${path} `}${message}`);

@@ -113,8 +113,8 @@ interface Member {
 }
 
 interface Asked {
-  answer(value: unknown): void;
-  fail(error: Error): void;
+  readonly answer: (value: unknown) => void;
+  readonly fail: (error: Error) => void;
 }
 
 function startMember(
@@ -145,9 +145,7 @@ function startMember(
       numbers += 1;
       asked.set(numbers, {
         // The thread answers a question as `Answers` says.
-        answer(this: void, value) {
-          resolve(value as Answers[Q["ask"]]);
-        },
+        answer: (value) => resolve(value as Answers[Q["ask"]]),
         fail: reject,
       });
       thread.postMessage({ ...question, number: numbers });

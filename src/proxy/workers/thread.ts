@@ -75,6 +75,8 @@ async function run(data: ThreadData): Promise<void> {
     try {
       compiled = compileSnapshot(resources, self, version, {
         previous: worker.snapshot.value,
+        // By the main thread.
+        validated: true,
       });
       return undefined;
     } catch (thrown) {

@@ -9,6 +9,7 @@ import type {
   ServerHandler,
   WorkerPlace,
 } from "../exchange.ts";
+import { makeField } from "../fields.ts";
 import { REFUSALS, type RefusalKind } from "../http1/refusal.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
@@ -21,7 +22,12 @@ import type { Stream } from "./stream.ts";
 
 /** The codecs' own answers stand in one table (law 9): 431 (RFC 6585 5) and 417 (RFC 9110 10.1.1). */
 function answerOf(kind: RefusalKind): ResponseHead {
-  return { status: REFUSALS[kind].status, fields: [], contentLength: 0 };
+  const { status, code } = REFUSALS[kind];
+  return {
+    status,
+    fields: [makeField("x-wherry-reason", code)],
+    contentLength: 0,
+  };
 }
 const TOO_LARGE = answerOf("head");
 const EXPECTATION_FAILED = answerOf("expectation");

@@ -5,10 +5,12 @@ import type {
 } from "fastify";
 import type { Test } from "tap";
 import { checkAgainstStore } from "../../../src/control-plane/checks.ts";
+import { REASON_CODES } from "../../../src/control-plane/api/errors.ts";
 import type { ApiOptions } from "../../../src/control-plane/api/options.ts";
 import { buildApi, type Api } from "../../../src/control-plane/api/server.ts";
 import type {
   InForce,
+  SidecarConfig,
   SidecarStatus,
 } from "../../../src/control-plane/push/status.ts";
 import { makeStatusReader } from "../../../src/control-plane/status.ts";
@@ -32,6 +34,7 @@ export interface Rig {
   /** What the test says of sidecars; it may change it. */
   readonly world: {
     sidecars: SidecarStatus[];
+    config: SidecarConfig | undefined;
     inForce: InForce;
     leased: Set<string>;
     ready: boolean;
@@ -70,6 +73,7 @@ export async function rig(
   });
   const world: Rig["world"] = {
     sidecars: [],
+    config: undefined,
     inForce: { have: 0, of: 0, refused: 0 },
     leased: new Set(),
     ready: true,
@@ -78,6 +82,7 @@ export async function rig(
   const push = {
     status: () => world.sidecars,
     inForce: () => world.inForce,
+    configOf: () => world.config,
     statistics: () => ({
       pushes: 0,
       acknowledged: 0,
@@ -145,16 +150,24 @@ export async function rig(
           typeof body === "string" ? body : JSON.stringify(body);
       }
       const answer = await api.inject(injected);
-      return {
-        code: answer.statusCode,
-        text: answer.body,
-        body: answer.body.startsWith("{")
-          ? (JSON.parse(answer.body) as Record<string, unknown>)
-          : {},
-        headers: answer.headers,
-      };
+      const { statusCode: code, body: text } = answer;
+      const parsed = text.startsWith("{")
+        ? (JSON.parse(text) as Record<string, unknown>)
+        : {};
+      // Whatever a test is about: a refusal has its reason from the table.
+      if (code >= 400 && method !== "HEAD" && !isDocumented(code, parsed))
+        throw new Error(
+          `${method} ${url}: ${code} without its reason: ${text}`,
+        );
+      return { code, text, body: parsed, headers: answer.headers };
     },
   };
+}
+
+function isDocumented(code: number, body: Record<string, unknown>): boolean {
+  return Object.entries(REASON_CODES).some(
+    ([reason, known]) => reason === body["reason"] && known === code,
+  );
 }
 
 export const OWN = "/apis/mesh.wherry.dev/v1alpha1";

@@ -154,6 +154,7 @@ export async function startTestAgent(
     clock: systemClock,
     logger: silentLogger,
     stateDirectory: options.stateDirectory ?? (await temporaryDirectory(t)),
+    version: "1.2.3",
     ...options,
   });
   t.after(() => agent.close());

@@ -61,7 +61,7 @@ const summary = ({ revision, type, created, resource }: Change): string =>
 export function storeContract(name: string, open: OpenStore): void {
   void t.test(name, (t) => {
     void t.test(
-      "the store owns the metadata that orders resources",
+      "trap 18: the store owns the metadata that orders resources",
       async (t) => {
         const clock = fakeClock();
         const store = await open({ directory: t.testdir(), clock });
@@ -207,7 +207,7 @@ export function storeContract(name: string, open: OpenStore): void {
       await store.close();
     });
 
-    void t.test("a resource made anew is another one", async (t) => {
+    void t.test("trap 18: a resource made anew is another one", async (t) => {
       const clock = fakeClock();
       const store = await open({ directory: t.testdir(), clock });
       const first = await store.put(service("a"), undefined);

@@ -16,6 +16,7 @@ import {
   request,
   self,
   service,
+  trafficPolicy,
   VERSION,
 } from "../fixtures.ts";
 
@@ -257,6 +258,26 @@ void t.test("trap 9: a backend's own routes are not run", (t) => {
   );
   t.end();
 });
+
+void t.test(
+  "trap 9: the TrafficPolicy that applies is that of the chosen backend",
+  (t) => {
+    const of = (name: string): Resource =>
+      trafficPolicy(`shop/${name}`, {
+        targetRefs: [{ kind: "Service", name }],
+      });
+    const policies = [of("orders"), of("v2")];
+    for (const [rule, policy] of [
+      [V1, undefined],
+      [V2, "shop/v2"],
+    ] as const)
+      t.match(decide(compile([route("shop/r", [rule]), ...policies])), {
+        kind: "forward",
+        cluster: { policy },
+      });
+    t.end();
+  },
+);
 
 void t.test(
   "trap 9: a backend that is not exported to the caller may not be used",

@@ -37,7 +37,11 @@ void t.test(
     const { peer, requests } = await rawClient(t);
     peer.send(headers(1, get([], ["expect", "200-maybe"])));
     const answer = await peer.next(FrameType.HEADERS, 1);
-    t.strictSame(peer.fields(answer), [":status: 417", "content-length: 0"]);
+    t.strictSame(peer.fields(answer), [
+      ":status: 417",
+      "x-wherry-reason: EXPECTATION_FAILED",
+      "content-length: 0",
+    ]);
     t.match(requests.refusals, [/^EXPECTATION_FAILED: /]);
     peer.send(headers(3, [...POST, ["expect", "100-Continue"]], false));
     const { head } = await requests.get();
@@ -178,13 +182,15 @@ void t.test("answers 431 to a head over the limits (RFC 6585 5)", async (t) => {
   });
   const many: Pairs = Array.from({ length: 10 }, (_, i) => [`x-${i}`, "1"]);
   peer.send(headers(1, [...GET, ...many]));
-  t.strictSame(peer.fields(await peer.next(FrameType.HEADERS, 1)), [
+  const tooLarge = [
     ":status: 431",
+    "x-wherry-reason: HEADERS_TOO_LARGE",
     "content-length: 0",
-  ]);
+  ];
+  t.strictSame(peer.fields(await peer.next(FrameType.HEADERS, 1)), tooLarge);
   peer.send(headers(3, [...POST, ["x", "v".repeat(1000)]], false));
   const answer = await peer.next(FrameType.HEADERS, 3);
-  t.strictSame(peer.fields(answer), [":status: 431", "content-length: 0"]);
+  t.strictSame(peer.fields(answer), tooLarge);
   t.equal(answer.flags, Flag.END_HEADERS | Flag.END_STREAM);
   t.equal(await peer.resetCode(3), ErrorCode.NO_ERROR);
   t.equal(requests.refusals.length, 2);

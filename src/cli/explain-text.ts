@@ -1,0 +1,92 @@
+/** An explanation as people read it, and where in their files each rule stands. */
+import type { CallExplanation } from "../policy/explain/call.ts";
+import {
+  resourceTitle,
+  type Decision,
+  type Outcome,
+  type Source,
+} from "../policy/explain/decision.ts";
+import type { Located } from "../resources/lint.ts";
+import type { Paint } from "./table.ts";
+
+/** "FILE:LINE" of a rule; undefined where it comes from no file. */
+export type Place = (source: Source) => string | undefined;
+
+export function placeIn(files: readonly Located[]): Place {
+  const byTitle = new Map(
+    files.map((located) => [resourceTitle(located.resource), located]),
+  );
+  return ({ resource, field }) => {
+    const located = byTitle.get(resource);
+    if (located === undefined) return undefined;
+    return `${located.file}:${located.locate(field ?? "").line}`;
+  };
+}
+
+/** "HTTPRoute/shop/orders spec.rules[1] (orders.yaml:12)". */
+export function sourceText(source: Source, place: Place): string {
+  const at = place(source);
+  const field = source.field === undefined ? "" : ` ${source.field}`;
+  return `${source.resource}${field}${at === undefined ? "" : ` (${at})`}`;
+}
+
+const WIDTH = 15;
+/** A mesh has many rules that a request does not meet; "-o json" has all of them. */
+const MOST_NOT_MATCHED = 20;
+
+/** Each with its source, its details, and what was not matched and why. */
+export function decisionLines(
+  decisions: readonly Decision[],
+  place: Place,
+  paint: Paint,
+): string[] {
+  const pad = " ".repeat(WIDTH);
+  return decisions.flatMap((each) => [
+    `${paint("bold", each.step.padEnd(WIDTH))}${
+      each.refusal === undefined
+        ? each.outcome
+        : `${paint("red", each.refusal.code)} ${each.outcome}`
+    }`,
+    ...(each.source === undefined
+      ? []
+      : [`${pad}by ${paint("cyan", sourceText(each.source, place))}`]),
+    ...each.details.map((detail) => `${pad}${detail}`),
+    ...each.notMatched
+      .slice(0, MOST_NOT_MATCHED)
+      .map(
+        ({ source, why }) =>
+          `${pad}${paint("dim", `not ${sourceText(source, place)}: ${why}`)}`,
+      ),
+    ...(each.notMatched.length > MOST_NOT_MATCHED
+      ? [
+          `${pad}${paint("dim", `and ${each.notMatched.length - MOST_NOT_MATCHED} more that did not match (-o json lists them)`)}`,
+        ]
+      : []),
+  ]);
+}
+
+/** What becomes of the request, in one line. */
+export function outcomeText(outcome: Outcome): string {
+  const { backend = "", workload, location = "", reason, by } = outcome;
+  switch (outcome.answeredBy) {
+    case "application":
+      return `allowed: goes to ${backend}${workload === undefined ? "" : `, at ${workload}`}`;
+    case "outside":
+      return "allowed: passes through to a place outside the mesh";
+    case "redirect":
+      return `redirected: ${outcome.status ?? ""} to ${location}`;
+    case "preflight":
+      return "a preflight, answered by the route: 204";
+    case "reset":
+      return `broken off: ${reason ?? ""}${by === undefined ? "" : ` by ${by}`}`;
+    case "refusal":
+      return `refused: ${outcome.grpcStatus === undefined ? (outcome.status ?? "") : `grpc-status ${outcome.grpcStatus}`} ${reason ?? ""}${by === undefined ? "" : ` by ${by}`}`;
+  }
+}
+
+export function elsewhereLines({ elsewhere }: CallExplanation): string[] {
+  return elsewhere.map(
+    ({ backend, workload, outcome }) =>
+      `otherwise${backend === undefined ? "" : ` on ${backend}`}${workload === undefined ? "" : `, at ${workload}`}: ${outcomeText(outcome)}`,
+  );
+}

@@ -1,0 +1,148 @@
+/** What a test expects against what was decided: one difference a field, in the words of the test file. */
+import { durationOf } from "../core/duration.ts";
+import type { CallExplanation } from "../policy/explain/call.ts";
+import {
+  valueAt,
+  type Lookup,
+  type Outcome,
+} from "../policy/explain/decision.ts";
+import { percent, timeText } from "../policy/explain/words.ts";
+import { elsewhereLines } from "./explain-text.ts";
+import type { Expectation } from "./test-file.ts";
+
+export interface Difference {
+  readonly field: string;
+  readonly expected: string;
+  readonly actual: string;
+}
+
+export function differences(
+  expect: Expectation,
+  explanation: CallExplanation,
+  find: Lookup,
+): Difference[] {
+  const { outcome } = explanation;
+  const found: Difference[] = [];
+  const compare = (
+    field: string,
+    expected: string | number | boolean | undefined,
+    actual: string | number | boolean | undefined,
+    otherwise = "none",
+  ): void => {
+    if (expected !== undefined && expected !== actual)
+      found.push({
+        field,
+        expected: String(expected),
+        actual: String(actual ?? otherwise),
+      });
+  };
+  compare("allowed", expect.allowed, outcome.allowed);
+  if (expect.by !== outcome.reason) compare("by", expect.by, outcome.by);
+  compare("reason", expect.reason, outcome.reason);
+  compare(
+    "status",
+    expect.status,
+    outcome.status,
+    outcome.allowed ? "whatever the application answers" : "no answer",
+  );
+  compare("grpcStatus", expect.grpcStatus, outcome.grpcStatus);
+  compare("route", expect.route, outcome.route);
+  compare("rule", expect.rule, ruleOf(expect.rule, outcome, find));
+  compareBackend(expect.backend, outcome, found);
+  compare("retries", expect.retries, outcome.retries);
+  compareTime("timeout", expect.timeout, outcome.timeouts?.request, found);
+  compareTime(
+    "backendTimeout",
+    expect.backendTimeout,
+    outcome.timeouts?.backendRequest,
+    found,
+  );
+  compare("location", expect.location, outcome.location);
+  compare("path", expect.path, outcome.sent?.target);
+  for (const [name, value] of Object.entries(expect.headers ?? {}))
+    compare(`headers.${name}`, value, headerOf(outcome, name));
+  if (expect.allowed !== undefined || expect.by !== undefined)
+    for (const line of elsewhereLines(explanation))
+      found.push({
+        field: "allowed",
+        expected: "the same on every share and at every instance",
+        actual: line,
+      });
+  return found;
+}
+
+/** The index, or the name where the test says one. */
+function ruleOf(
+  expected: Expectation["rule"],
+  { route, rule }: Outcome,
+  find: Lookup,
+): number | string | undefined {
+  if (route === undefined || rule === undefined) return undefined;
+  if (typeof expected !== "string") return rule;
+  for (const kind of ["HTTPRoute", "GRPCRoute"]) {
+    const name = valueAt(find(`${kind}/${route}`), "rules", rule, "name");
+    if (typeof name === "string") return name;
+  }
+  return rule;
+}
+
+function compareBackend(
+  expected: Expectation["backend"],
+  { backend, shares = {} }: Outcome,
+  found: Difference[],
+): void {
+  if (expected === undefined) return;
+  const actual =
+    Object.keys(shares).length > 0
+      ? shares
+      : backend === undefined
+        ? {}
+        : { [backend]: 1 };
+  const wanted =
+    typeof expected === "string"
+      ? { [expected]: 1 }
+      : Object.fromEntries(
+          Object.entries(expected).map(([name, share]) => [name, share / 100]),
+        );
+  const names = new Set([...Object.keys(wanted), ...Object.keys(actual)]);
+  const same = [...names].every(
+    (name) => Math.abs((wanted[name] ?? 0) - (actual[name] ?? 0)) < 0.0005,
+  );
+  if (!same)
+    found.push({
+      field: "backend",
+      expected: sharesText(wanted),
+      actual: sharesText(actual),
+    });
+}
+
+function sharesText(shares: Readonly<Record<string, number>>): string {
+  const entries = Object.entries(shares);
+  const [only] = entries;
+  if (only === undefined) return "none";
+  return entries.length === 1
+    ? only[0]
+    : entries.map(([name, share]) => `${percent(share)} ${name}`).join(", ");
+}
+
+function compareTime(
+  field: string,
+  expected: string | undefined,
+  actual: number | undefined,
+  found: Difference[],
+): void {
+  if (expected === undefined || durationOf(expected) === actual) return;
+  found.push({
+    field,
+    expected: timeText(durationOf(expected)),
+    actual: actual === undefined ? "none" : timeText(actual),
+  });
+}
+
+/** As the backend gets it: several of a name are one list. */
+function headerOf({ sent }: Outcome, name: string): string | undefined {
+  const values = (sent?.fields ?? [])
+    .filter((field) => field.name === name.toLowerCase())
+    .map(({ value }) => value);
+  return values.length === 0 ? undefined : values.join(", ");
+}

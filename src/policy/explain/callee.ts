@@ -1,0 +1,274 @@
+/** The callee's side of a request, decision by decision, by the functions that `proxy/inbound.ts` asks and in its order. */
+import type { ConsideredRule } from "../authorization.ts";
+import { readRequest } from "../path.ts";
+import { applies } from "../rate-limit.ts";
+import type { RoutedRequest } from "../router.ts";
+import type { InboundPort, Snapshot } from "../snapshot.ts";
+import {
+  decision,
+  sourceOf,
+  valueAt,
+  type Decision,
+  type Lookup,
+  type NotMatched,
+  type Refusal,
+  type SentRequest,
+  type Source,
+} from "./decision.ts";
+
+export interface CalleeQuestion {
+  readonly snapshot: Snapshot;
+  readonly find: Lookup;
+  /** How it comes in: over the link to a port of a Service, or in plaintext to a port of the application. */
+  readonly arrival:
+    | { readonly kind: "link"; readonly destination: string }
+    | { readonly kind: "plaintext"; readonly port: number };
+  /** SPIFFE id of the caller; undefined in plaintext. */
+  readonly peer: string | undefined;
+  readonly sent: SentRequest;
+  readonly tunnel: boolean;
+}
+
+export interface CalleeAnswer {
+  readonly decisions: readonly Decision[];
+  readonly refusal: Refusal | undefined;
+  /** "NAMESPACE/NAME" of the policy that allowed. */
+  readonly allowedBy: string | undefined;
+  /** What the application gets, as this side normalised it. */
+  readonly target: string;
+}
+
+export function explainCallee(question: CalleeQuestion): CalleeAnswer {
+  const { snapshot, arrival, peer, sent } = question;
+  const { inbound: policy } = snapshot;
+  const port =
+    arrival.kind === "link"
+      ? policy.resolve(arrival.destination)
+      : policy.byPort(arrival.port);
+  const asked =
+    arrival.kind === "link" ? arrival.destination : `port ${arrival.port}`;
+  if (port === undefined)
+    return ends([
+      decision(
+        "callee",
+        "port",
+        `${asked} is not a declared port of ${snapshot.self.namespace}/${snapshot.self.name}`,
+        { refusal: { code: "MISDIRECTED" } },
+      ),
+    ]);
+  const decisions = [
+    decision(
+      "callee",
+      "port",
+      `${asked} is port ${port.targetPort} of ${snapshot.self.namespace}/${snapshot.self.name}`,
+    ),
+    mtlsDecision(question, port),
+  ];
+  if (decisions.some(({ refusal }) => refusal !== undefined))
+    return ends(decisions);
+  const read = question.tunnel
+    ? undefined
+    : readRequest(
+        { ...sent, scheme: "http", path: sent.target },
+        snapshot.mesh.pathNormalization,
+      );
+  if (read?.ok === false)
+    return ends([
+      ...decisions,
+      decision("callee", "authorization", read.detail, {
+        refusal: { code: "BAD_REQUEST" },
+      }),
+    ]);
+  const { allowedBy, ...authorized } = authorization(
+    question,
+    port,
+    peer,
+    read?.facts,
+  );
+  decisions.push(authorized.decision);
+  if (authorized.decision.refusal !== undefined) return ends(decisions);
+  const limited = limits(port, read?.facts);
+  return {
+    decisions: limited === undefined ? decisions : [...decisions, limited],
+    refusal: undefined,
+    allowedBy,
+    target: read?.target ?? sent.target,
+  };
+}
+
+function ends(decisions: readonly Decision[]): CalleeAnswer {
+  return {
+    decisions,
+    refusal: decisions.at(-1)?.refusal,
+    allowedBy: undefined,
+    target: "",
+  };
+}
+
+function mtlsDecision(
+  { peer, find }: CalleeQuestion,
+  port: InboundPort,
+): Decision {
+  const { mode, policy } = port.mtls;
+  const stated = valueAt(find("Mesh/default"), "mtls", "mode");
+  const source =
+    policy !== undefined
+      ? sourceOf("PeerAuthentication", policy)
+      : stated === undefined
+        ? undefined
+        : sourceOf("Mesh", "default", "spec.mtls.mode");
+  const refused = peer === undefined && mode === "STRICT";
+  return decision(
+    "callee",
+    "mTLS",
+    `${mode}${source === undefined ? " (the default)" : ""}: ${
+      peer === undefined
+        ? `the call is in plaintext${refused ? ", and the port takes mesh mTLS only" : ""}`
+        : `the call is from ${peer}`
+    }`,
+    {
+      source,
+      notMatched: port.silent().map((name) => ({
+        source: sourceOf("PeerAuthentication", name),
+        why: "it leaves the mode of this port unset",
+      })),
+      ...(refused
+        ? {
+            refusal: {
+              code: "MTLS_REQUIRED",
+              ...(policy === undefined ? {} : { policy }),
+            },
+          }
+        : {}),
+    },
+  );
+}
+
+function authorization(
+  { find }: CalleeQuestion,
+  port: InboundPort,
+  peer: string | undefined,
+  request: Parameters<InboundPort["explain"]>[0]["request"],
+): { readonly decision: Decision; readonly allowedBy: string | undefined } {
+  const { verdict, considered, passedOver } = port.explain({
+    peer,
+    port: port.targetPort,
+    request,
+  });
+  const matched = considered.find(({ why }) => why === undefined);
+  const notMatched: NotMatched[] = [
+    ...considered.flatMap((each) =>
+      each.why === undefined
+        ? []
+        : [{ source: authorizationSource(each), why: each.why }],
+    ),
+    ...passedOver.map(({ policy, why }) => ({
+      source: sourceOf("AuthorizationPolicy", policy),
+      why,
+    })),
+  ];
+  const made = (
+    outcome: string,
+    source: Source | undefined,
+    refusal?: Refusal,
+  ): Decision =>
+    decision("callee", "authorization", outcome, {
+      source,
+      notMatched,
+      ...(refusal === undefined ? {} : { refusal }),
+    });
+  const caller = peer ?? "a caller without identity";
+  if (verdict.kind === "allow")
+    return matched === undefined
+      ? {
+          decision: made(
+            "allowed: no policy forbids it, and the Mesh allows what none speaks of",
+            meshAction(find),
+          ),
+          allowedBy: undefined,
+        }
+      : {
+          decision: made(
+            `allowed: ${ruleText(matched)} takes it`,
+            authorizationSource(matched),
+          ),
+          allowedBy: matched.policy,
+        };
+  const { code, policy } = verdict;
+  const refusal = { code, policy };
+  if (matched !== undefined)
+    return {
+      decision: made(
+        `${ruleText(matched)} takes it`,
+        authorizationSource(matched),
+        refusal,
+      ),
+      allowedBy: undefined,
+    };
+  const listed = considered.some(({ action }) => action === "ALLOW");
+  return {
+    decision: made(
+      listed
+        ? `ALLOW policies act on the workload, and none of their rules takes ${caller}`
+        : `no policy allows it, and the Mesh denies what none speaks of`,
+      listed ? sourceOf("AuthorizationPolicy", policy) : meshAction(find),
+      refusal,
+    ),
+    allowedBy: undefined,
+  };
+}
+
+function meshAction(find: Lookup): Source | undefined {
+  return find("Mesh/default") === undefined
+    ? undefined
+    : sourceOf("Mesh", "default", "spec.authorization.defaultAction");
+}
+
+function ruleText({ policy, action, rule }: ConsideredRule): string {
+  return `rule ${rule ?? 0} of ${action} ${policy}`;
+}
+
+function authorizationSource({ policy, rule }: ConsideredRule): Source {
+  return sourceOf(
+    "AuthorizationPolicy",
+    policy,
+    rule === undefined ? "spec" : `spec.rules[${rule}]`,
+  );
+}
+
+/** Undefined where nothing limits the port. How much of a limit is used up only the sidecar knows. */
+function limits(
+  { protection }: InboundPort,
+  request: RoutedRequest | undefined,
+): Decision | undefined {
+  const { limits: all = [], concurrency } = protection;
+  const counting = all.filter((limit) => applies(limit, request));
+  if (all.length === 0 && concurrency.mode === "OFF") return undefined;
+  const [first] = all;
+  return decision(
+    "callee",
+    "limits",
+    counting.length === 0
+      ? "no rate limit counts it"
+      : `counts against ${counting.map(({ name, requests, interval }) => `${name}: ${requests} in ${interval} ms`).join("; ")}`,
+    {
+      source:
+        first === undefined
+          ? undefined
+          : sourceOf("TrafficPolicy", first.policy, "spec.rateLimit"),
+      details:
+        concurrency.mode === "OFF"
+          ? []
+          : [`adaptiveConcurrency is ${concurrency.mode}`],
+      notMatched: all
+        .filter((limit) => !counting.includes(limit))
+        .map(({ policy, matches }) => ({
+          source: sourceOf("TrafficPolicy", policy, "spec.rateLimit"),
+          why:
+            request === undefined
+              ? "the call is no HTTP"
+              : (matches?.why?.(request) ?? "it is not for this request"),
+        })),
+    },
+  );
+}

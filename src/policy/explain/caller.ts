@@ -1,0 +1,403 @@
+/** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
+import type { MeshError } from "../../core/errors.ts";
+import { corsEdits, preflightFields } from "../cors.ts";
+import { applyEdits, inTurn, type HeaderEdits } from "../header-edits.ts";
+import {
+  readRequest,
+  type ReadRequest,
+  type RequestHeadLike,
+} from "../path.ts";
+import { isRepeatable } from "../retry.ts";
+import type {
+  Destination,
+  ForwardDecision,
+  PreflightDecision,
+  RedirectDecision,
+  RouteDecision,
+  RouteTrace,
+  Snapshot,
+} from "../snapshot.ts";
+import { locationOf, rewriteTarget } from "../url-rewrite.ts";
+import {
+  decision,
+  sourceOf,
+  valueAt,
+  type Decision,
+  type Lookup,
+  type Outcome,
+  type SentRequest,
+  type Source,
+} from "./decision.ts";
+import { faultDecision } from "./fault-decision.ts";
+import {
+  backendDecision,
+  destinationDecision,
+  drawsOf,
+  foundIn,
+  invalidBackend,
+  routeDecision,
+  ruleSource,
+  sharesOf,
+} from "./route-decisions.ts";
+import { settingsDecisions } from "./settings.ts";
+import { editsText, percent, plural } from "./words.ts";
+
+/** Where the request wants to go; `whereTo` of the proxy gives it. */
+export type Where =
+  | { readonly kind: "mesh"; readonly destination: Destination }
+  | { readonly kind: "outside"; readonly host: string; readonly port: number }
+  | { readonly kind: "refused"; readonly error: MeshError };
+
+export interface CallerQuestion {
+  readonly snapshot: Snapshot;
+  readonly find: Lookup;
+  readonly where: Where;
+  readonly head: RequestHeadLike;
+  /** A CONNECT, or bytes that are no HTTP. */
+  readonly tunnel: boolean;
+  /** In [0, 1): which share of a split. Undefined: the largest. */
+  readonly draw: number | undefined;
+  /** Wall milliseconds, for the end of faults. */
+  readonly wall: number;
+}
+
+export interface CallerAnswer {
+  readonly decisions: readonly Decision[];
+  readonly outcome: Outcome;
+  /** Where it goes on to, with what is sent there; undefined where it ends here. */
+  readonly onward:
+    { readonly via: ForwardDecision["cluster"]; sent: SentRequest } | undefined;
+  /** One a share that may be drawn, to ask again with; the one that was given, if one was. */
+  readonly draws: readonly (number | undefined)[];
+}
+
+export function explainCaller(question: CallerQuestion): CallerAnswer {
+  const { where, snapshot, head } = question;
+  if (where.kind === "refused") {
+    const { code, message } = where.error;
+    const { source, registry } = registryOf(question);
+    return refused(
+      [],
+      decision("caller", "destination", message, {
+        ...(code === "UNKNOWN_DESTINATION" ? { source } : {}),
+        details: code === "UNKNOWN_DESTINATION" ? [registry] : [],
+        refusal: { code },
+      }),
+      {},
+    );
+  }
+  if (where.kind === "outside") return outside(question, where);
+  const { destination } = where;
+  const decisions = [destinationDecision(question.find, destination)];
+  if (question.tunnel) return tunnelled(destination, decisions);
+  const read = readRequest(head, snapshot.mesh.pathNormalization);
+  if (!read.ok)
+    return refused(
+      decisions,
+      decision("caller", "route", read.detail, {
+        refusal: { code: "BAD_REQUEST" },
+      }),
+      {},
+    );
+  return routed(question, destination, read, decisions);
+}
+
+function outside(
+  question: CallerQuestion,
+  { host, port }: Extract<Where, { kind: "outside" }>,
+): CallerAnswer {
+  const { source, registry } = registryOf(question);
+  return {
+    decisions: [
+      decision(
+        "caller",
+        "destination",
+        `${host}:${port} is no service of the mesh: the request passes through`,
+        { source, details: [registry] },
+      ),
+    ],
+    outcome: { answeredBy: "outside", allowed: true },
+    onward: undefined,
+    draws: [undefined],
+  };
+}
+
+function registryOf({ snapshot, find }: CallerQuestion): {
+  readonly source: Source | undefined;
+  readonly registry: string;
+} {
+  const stated = valueAt(find("Mesh/default"), "outboundTrafficPolicy");
+  return {
+    source:
+      stated === undefined
+        ? undefined
+        : sourceOf("Mesh", "default", "spec.outboundTrafficPolicy"),
+    registry: `outboundTrafficPolicy is ${snapshot.mesh.outboundTrafficPolicy}${stated === undefined ? " (the default)" : ""}`,
+  };
+}
+
+function tunnelled(
+  { cluster }: Destination,
+  decisions: readonly Decision[],
+): CallerAnswer {
+  return forwarded(
+    [
+      ...decisions,
+      decision(
+        "caller",
+        "route",
+        "none: what is in a tunnel is not looked into, it goes to the Service's own endpoints",
+      ),
+    ],
+    cluster,
+    {
+      method: "CONNECT",
+      authority: cluster.destination,
+      target: "",
+      fields: [],
+    },
+    { shares: { [cluster.destination]: 1 } },
+  );
+}
+
+function routed(
+  question: CallerQuestion,
+  destination: Destination,
+  read: Extract<ReadRequest, { ok: true }>,
+  before: readonly Decision[],
+): CallerAnswer {
+  const { facts } = read;
+  const trace = destination.explain(facts);
+  const draws = question.draw === undefined ? drawsOf(trace) : [question.draw];
+  const taken = destination.route(facts, draws[0] ?? 0);
+  const decisions = [
+    ...before,
+    routeDecision(question.find, destination, trace, taken),
+  ];
+  const found = { ...foundIn(taken.rule), shares: sharesOf(trace) };
+  return {
+    ...decided(question, destination, trace, taken, read, decisions, found),
+    draws,
+  };
+}
+
+function decided(
+  question: CallerQuestion,
+  destination: Destination,
+  trace: RouteTrace,
+  taken: RouteDecision,
+  read: Extract<ReadRequest, { ok: true }>,
+  decisions: readonly Decision[],
+  found: Partial<Outcome>,
+): CallerAnswer {
+  if (taken.kind === "refuse")
+    return taken.code === "NO_ROUTE"
+      ? endsWith(decisions, "refusal", { ...found, reason: taken.code })
+      : refused(decisions, invalidBackend(trace, taken), found);
+  return taken.kind === "forward"
+    ? filtered(question, destination, trace, taken, read, decisions, found)
+    : answered(question, destination, trace, taken, read, decisions, found);
+}
+
+/** By `proxy/local-answer.ts`. */
+function answered(
+  { head }: CallerQuestion,
+  { cluster }: Destination,
+  trace: RouteTrace,
+  taken: RedirectDecision | PreflightDecision,
+  { facts, target }: Extract<ReadRequest, { ok: true }>,
+  decisions: readonly Decision[],
+  found: Partial<Outcome>,
+): CallerAnswer {
+  const source = ruleSource(trace, taken.rule, "filters");
+  if (taken.kind === "preflight") {
+    const fields = preflightFields(taken.cors, facts);
+    return endsWith(
+      [
+        ...decisions,
+        decision("caller", "filters", "CORS: the preflight is answered here", {
+          source,
+          details: fields.map(({ name, value }) => `${name}: ${value}`),
+        }),
+      ],
+      "preflight",
+      { ...found, status: 204, answerFields: fields },
+    );
+  }
+  const { redirect, responseFilters, cors } = taken;
+  const { scheme, host, path } = facts;
+  const location = locationOf(
+    redirect,
+    { scheme, host, authority: head.authority, path, target },
+    cluster.port,
+  );
+  const edits = inTurn(
+    cors === undefined ? undefined : corsEdits(cors, facts),
+    responseFilters,
+  );
+  return endsWith(
+    [
+      ...decisions,
+      decision(
+        "caller",
+        "filters",
+        `redirected: ${redirect.status} to ${location}`,
+        { source, details: editsText("answer", edits) },
+      ),
+    ],
+    "redirect",
+    {
+      ...found,
+      status: redirect.status,
+      location,
+      answerFields: edited([{ name: "location", value: location }], edits),
+    },
+  );
+}
+
+function filtered(
+  question: CallerQuestion,
+  destination: Destination,
+  trace: RouteTrace,
+  taken: ForwardDecision,
+  read: Extract<ReadRequest, { ok: true }>,
+  before: readonly Decision[],
+  found: Partial<Outcome>,
+): CallerAnswer {
+  const { head } = question;
+  const { facts } = read;
+  const { extras, rule, cluster } = taken;
+  const sent = {
+    method: head.method,
+    authority: extras?.rewrite?.host ?? head.authority,
+    target: rewriteTarget(extras?.rewrite?.path, facts.path, read.target),
+    fields: edited(head.fields, taken.requestFilters),
+  };
+  const responseEdits =
+    extras?.cors === undefined
+      ? taken.responseFilters
+      : inTurn(corsEdits(extras.cors, facts), taken.responseFilters);
+  const changes = [
+    ...(sent.target === head.path
+      ? []
+      : [`path: ${head.path} becomes ${sent.target}`]),
+    ...(sent.authority === head.authority
+      ? []
+      : [`host: ${head.authority} becomes ${sent.authority}`]),
+    ...editsText("request", taken.requestFilters),
+    ...editsText("answer", responseEdits),
+    ...(extras?.mirrors ?? []).map(
+      ({ cluster: copy, share }) =>
+        `${percent(share)} of the requests are copied to ${copy.destination}`,
+    ),
+  ];
+  const decisions = [
+    ...before,
+    ...(changes.length === 0
+      ? []
+      : [
+          decision("caller", "filters", plural(changes.length, "change"), {
+            source: ruleSource(trace, rule, "filters"),
+            details: changes,
+          }),
+        ]),
+  ];
+  const fault = faultDecision(destination, facts, question.wall);
+  if (fault !== undefined) decisions.push(fault.decision);
+  const drawn = fault?.drawn;
+  if (drawn !== undefined && (drawn.abort !== undefined || drawn.reset))
+    return endsWith(
+      decisions,
+      drawn.abort === undefined ? "reset" : "refusal",
+      {
+        ...found,
+        reason: "FAULT_INJECTED",
+        by: drawn.policy,
+        ...(drawn.abort === undefined
+          ? {}
+          : { status: drawn.abort.status, grpcStatus: drawn.abort.grpc }),
+      },
+    );
+  decisions.push(backendDecision(trace, taken, question.draw !== undefined));
+  decisions.push(
+    ...settingsDecisions({
+      find: question.find,
+      snapshot: question.snapshot,
+      destination,
+      decision: taken,
+      kind: trace.kind,
+      repeatable: isRepeatable(facts),
+      faulty: drawn !== undefined,
+    }),
+  );
+  const quiet = drawn !== undefined;
+  return forwarded(decisions, cluster, sent, {
+    ...found,
+    // What was done on purpose is neither mended by a retry nor cut short by a time-out (trap 19).
+    timeouts: quiet ? { request: 0, backendRequest: 0 } : taken.timeouts,
+    retries: quiet ? 0 : taken.retry.attempts,
+    answerFields: edited([], responseEdits),
+  });
+}
+
+function edited(
+  fields: RequestHeadLike["fields"],
+  edits: HeaderEdits | undefined,
+): SentRequest["fields"] {
+  const plain = fields.map(({ name, value }) => ({ name, value }));
+  return edits === undefined
+    ? plain
+    : applyEdits(plain, edits, (name, value) => ({ name, value }));
+}
+
+function forwarded(
+  decisions: readonly Decision[],
+  cluster: ForwardDecision["cluster"],
+  sent: SentRequest,
+  found: Partial<Outcome>,
+): CallerAnswer {
+  const outcome = { ...found, backend: cluster.destination, sent };
+  if (!cluster.endpoints.some(({ ready }) => ready))
+    return refused(
+      decisions,
+      decision(
+        "caller",
+        "balancing",
+        `${cluster.key} has no ready endpoint, of ${cluster.endpoints.length} in all`,
+        { refusal: { code: "NO_ENDPOINT" } },
+      ),
+      outcome,
+    );
+  return {
+    decisions,
+    outcome: { ...outcome, answeredBy: "application", allowed: true },
+    onward: { via: cluster, sent },
+    draws: [undefined],
+  };
+}
+
+function refused(
+  decisions: readonly Decision[],
+  last: Decision,
+  found: Partial<Outcome>,
+): CallerAnswer {
+  const { refusal } = last;
+  return endsWith([...decisions, last], "refusal", {
+    ...found,
+    ...(refusal === undefined ? {} : { reason: refusal.code }),
+    ...(refusal?.policy === undefined ? {} : { by: refusal.policy }),
+  });
+}
+
+function endsWith(
+  decisions: readonly Decision[],
+  answeredBy: Outcome["answeredBy"],
+  found: Partial<Outcome>,
+): CallerAnswer {
+  return {
+    decisions,
+    outcome: { ...found, answeredBy, allowed: found.reason === undefined },
+    onward: undefined,
+    draws: [undefined],
+  };
+}

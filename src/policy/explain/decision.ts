@@ -1,0 +1,145 @@
+/** What an explanation consists of: decisions in the order in which the proxy makes them, and what they come to. */
+import type { Code } from "../../core/errors.ts";
+import { keyOf, type Resource } from "../../resources/envelope.ts";
+import type { Timeouts } from "../timeout.ts";
+
+export type Step =
+  | "destination"
+  | "route"
+  | "filters"
+  | "fault"
+  | "backend"
+  | "time-outs"
+  | "retries"
+  | "balancing"
+  | "protection"
+  | "port"
+  | "mTLS"
+  | "authorization"
+  | "limits";
+
+/** Where in the configuration something is said. */
+export interface Source {
+  /** "KIND/NAMESPACE/NAME", or "KIND/NAME" for a kind of the whole mesh. */
+  readonly resource: string;
+  /** Like "spec.rules[1].matches[0]"; absent for the resource as a whole. */
+  readonly field?: string;
+}
+
+export interface Decision {
+  readonly side: "caller" | "callee";
+  readonly step: Step;
+  /** What was decided, in one line. */
+  readonly outcome: string;
+  /** What says so; absent where a default of this version does. */
+  readonly source: Source | undefined;
+  readonly details: readonly string[];
+  readonly notMatched: readonly NotMatched[];
+  readonly refusal?: Refusal;
+}
+
+/** A rule that was asked, or might be thought to have been, and did not decide. */
+export interface NotMatched {
+  readonly source: Source;
+  readonly why: string;
+}
+
+export interface Refusal {
+  readonly code: Code;
+  /** "NAMESPACE/NAME" of the policy, as it stands in `x-wherry-reason`. */
+  readonly policy?: string;
+}
+
+/** What becomes of the request, as far as configuration decides. */
+export interface Outcome {
+  readonly answeredBy:
+    "application" | "outside" | "redirect" | "preflight" | "refusal" | "reset";
+  /** Nothing refused it. */
+  readonly allowed: boolean;
+  readonly reason?: Code;
+  /** "NAMESPACE/NAME" of the policy that refused or, on the callee's side, allowed. */
+  readonly by?: string;
+  /** Of an answer that the configuration itself gives: a redirect, a preflight, an abort. */
+  readonly status?: number;
+  /** What a caller that speaks gRPC gets, with the HTTP status 200. */
+  readonly grpcStatus?: number;
+  /** "NAMESPACE/NAME" */
+  readonly route?: string;
+  readonly rule?: number;
+  readonly match?: number;
+  /** "orders-v2.shop:80"; the one that was drawn. */
+  readonly backend?: string;
+  /** All that may be drawn, in [0, 1]. */
+  readonly shares?: Readonly<Record<string, number>>;
+  readonly timeouts?: Timeouts;
+  /** Retries, not tries. */
+  readonly retries?: number;
+  readonly location?: string;
+  /** What goes on to the backend. */
+  readonly sent?: SentRequest;
+  /** Fields that the route gives to the answer, whoever makes it. */
+  readonly answerFields?: SentRequest["fields"];
+  /** "NAMESPACE/NAME" of the Workload whose sidecar judged. */
+  readonly workload?: string;
+}
+
+export interface SentRequest {
+  readonly method: string;
+  readonly authority: string;
+  /** Path and query. */
+  readonly target: string;
+  readonly fields: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** What a decision starts from. */
+export function decision(
+  side: Decision["side"],
+  step: Step,
+  outcome: string,
+  rest: Partial<Omit<Decision, "side" | "step" | "outcome">> = {},
+): Decision {
+  return {
+    side,
+    step,
+    outcome,
+    source: undefined,
+    details: [],
+    notMatched: [],
+    ...rest,
+  };
+}
+
+/** `name` is "NAMESPACE/NAME", or the name alone for a kind of the whole mesh. */
+export function sourceOf(kind: string, name: string, field?: string): Source {
+  const resource = `${kind}/${name}`;
+  return field === undefined ? { resource } : { resource, field };
+}
+
+/** "KIND/NAMESPACE/NAME" of a resource. */
+export function resourceTitle(resource: Resource): string {
+  const { kind, namespace, name } = keyOf(resource);
+  return namespace === "" ? `${kind}/${name}` : `${kind}/${namespace}/${name}`;
+}
+
+/** The resources that a snapshot was compiled from, to say where in them a value stands. */
+export type Lookup = (title: string) => Resource | undefined;
+
+export function lookupIn(resources: readonly Resource[]): Lookup {
+  const byTitle = new Map(
+    resources.map((resource) => [resourceTitle(resource), resource]),
+  );
+  return (title) => byTitle.get(title);
+}
+
+/** The value at a path of names and indexes; undefined where there is none. */
+export function valueAt(
+  resource: Resource | undefined,
+  ...path: readonly (string | number)[]
+): unknown {
+  let value: unknown = resource?.spec;
+  for (const step of path) {
+    if (typeof value !== "object" || value === null) return undefined;
+    value = (value as Readonly<Record<string | number, unknown>>)[step];
+  }
+  return value;
+}

@@ -1,0 +1,527 @@
+/** The explanations of policy: what was not matched and why, in the order in which it was asked. */
+import t from "tap";
+import { explainCallee } from "../../src/policy/explain/callee.ts";
+import {
+  explainCaller,
+  type CallerAnswer,
+} from "../../src/policy/explain/caller.ts";
+import {
+  lookupIn,
+  type Decision,
+  type Step,
+} from "../../src/policy/explain/decision.ts";
+import { compileSnapshot } from "../../src/policy/snapshot.ts";
+import type { Resource } from "../../src/resources/envelope.ts";
+import type { FaultInjectionSpec } from "../../src/resources/fault-injection.ts";
+import type { HTTPRouteRule } from "../../src/resources/http-route.ts";
+import {
+  authorizationPolicy,
+  born,
+  grpcRoute,
+  httpRoute,
+  mesh,
+  peerAuthentication,
+  self,
+  service,
+  trafficPolicy,
+  VERSION,
+  workload,
+} from "./fixtures.ts";
+
+const NOW = Date.parse("2026-03-01T12:00:00Z");
+const parentRefs = [{ kind: "Service" as const, name: "orders" }];
+const backendRefs = [{ name: "orders", port: 80 }];
+const ORDERS = [
+  service("shop/orders"),
+  workload("shop/orders-1", "orders", { serviceAccount: "orders" }),
+];
+
+interface Asked {
+  readonly method?: string;
+  readonly path?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly host?: string;
+  readonly draw?: number;
+  readonly tunnel?: boolean;
+}
+
+function caller(
+  resources: readonly Resource[],
+  asked: Asked = {},
+): CallerAnswer {
+  const { method = "GET", path = "/", headers = {}, draw } = asked;
+  const host = asked.host ?? "orders.shop";
+  const snapshot = compileSnapshot(resources, self(), VERSION);
+  const destination = snapshot.destination(host, undefined);
+  return explainCaller({
+    snapshot,
+    find: lookupIn(resources),
+    where:
+      destination === undefined
+        ? { kind: "outside", host, port: 80 }
+        : { kind: "mesh", destination },
+    head: {
+      method,
+      path,
+      scheme: "http",
+      authority: host,
+      fields: Object.entries(headers).map(([name, value]) => ({
+        name,
+        value,
+      })),
+    },
+    tunnel: asked.tunnel ?? false,
+    draw,
+    wall: NOW,
+  });
+}
+
+function callee(
+  resources: readonly Resource[],
+  over: Partial<Parameters<typeof explainCallee>[0]> = {},
+): ReturnType<typeof explainCallee> {
+  return explainCallee({
+    snapshot: compileSnapshot(
+      resources,
+      self({
+        name: "orders-1",
+        serviceAccount: "orders",
+        labels: { app: "orders" },
+      }),
+      VERSION,
+    ),
+    find: lookupIn(resources),
+    arrival: { kind: "link", destination: "orders.shop:80" },
+    peer: "spiffe://cluster.local/ns/shop/sa/web",
+    sent: { method: "GET", authority: "orders.shop", target: "/", fields: [] },
+    tunnel: false,
+    ...over,
+  });
+}
+
+function step(
+  { decisions }: { readonly decisions: readonly Decision[] },
+  wanted: Step,
+): Decision {
+  const found = decisions.find((each) => each.step === wanted);
+  if (found === undefined) throw new Error(`no step ${wanted}`);
+  return found;
+}
+
+/** "orders spec.rules[0]: why" of each. */
+function passed(decision: Decision): string[] {
+  return decision.notMatched.map(
+    ({ source, why }) =>
+      `${source.resource.split("/").at(-1) ?? ""}${source.field?.replace("spec", "") ?? ""}: ${why}`,
+  );
+}
+
+function ruled(...rules: HTTPRouteRule[]): Resource[] {
+  return [...ORDERS, httpRoute("shop/orders", { parentRefs, rules })];
+}
+
+void t.test("each kind of condition says what it found and wanted", (t) => {
+  const resources = ruled(
+    { matches: [{ path: { type: "Exact", value: "/b" } }], backendRefs },
+    { matches: [{ path: { value: "/c" } }], backendRefs },
+    {
+      matches: [{ path: { type: "RegularExpression", value: "/[0-9]+" } }],
+      backendRefs,
+    },
+    { matches: [{ method: "POST" }], backendRefs },
+    { matches: [{ headers: [{ name: "X-User", value: "qa" }] }], backendRefs },
+    {
+      matches: [
+        {
+          headers: [{ name: "x-env", type: "RegularExpression", value: "p.*" }],
+        },
+      ],
+      backendRefs,
+    },
+    { matches: [{ queryParams: [{ name: "q", value: "1" }] }], backendRefs },
+    { backendRefs },
+  );
+  const answer = caller(resources, {
+    path: "/a?q=2",
+    headers: { "x-env": "test" },
+  });
+  const decision = step(answer, "route");
+  t.strictSame(passed(decision), [
+    'orders.rules[3].matches[0]: method is "GET", not POST',
+    'orders.rules[4].matches[0]: header x-user is missing, not "qa"',
+    'orders.rules[5].matches[0]: header x-env is "test", not an instance of p.*',
+    'orders.rules[6].matches[0]: query parameter q is "2", not "1"',
+    'orders.rules[2].matches[0]: path is "/a", not an instance of /[0-9]+',
+    'orders.rules[0].matches[0]: path is "/a", not "/b"',
+    'orders.rules[1].matches[0]: path is "/a", not under "/c"',
+  ]);
+  t.strictSame(decision.source, {
+    resource: "HTTPRoute/shop/orders",
+    field: "spec.rules[7]",
+  });
+  t.match(answer.outcome, { route: "shop/orders", rule: 7, allowed: true });
+  t.end();
+});
+
+void t.test("a match that comes later says what goes first", (t) => {
+  const exact = { path: { type: "Exact" as const, value: "/a/b" } };
+  const header = (name: string): { name: string; value: string } => ({
+    name,
+    value: "1",
+  });
+  for (const [first, later, why] of [
+    [exact, { path: { value: "/a" } }, "a path of type Exact"],
+    [{ path: { value: "/a/b" } }, { path: { value: "/a" } }, "a longer prefix"],
+    [{ method: "GET" as const }, {}, "a match with a method"],
+    [{ headers: [header("x-a")] }, {}, "a match of more headers"],
+    [{ queryParams: [header("q")] }, {}, "a match of more query parameters"],
+    [{}, {}, "an earlier rule"],
+  ] as const) {
+    const decision = step(
+      caller(
+        ruled(
+          { matches: [first], backendRefs },
+          { matches: [later], backendRefs },
+        ),
+        { path: "/a/b?q=1", headers: { "x-a": "1" } },
+      ),
+      "route",
+    );
+    t.strictSame(passed(decision), [
+      `orders.rules[1].matches[0]: matches too, but ${why} goes first`,
+    ]);
+  }
+  const decision = step(
+    caller([
+      ...ORDERS,
+      httpRoute("shop/old", { parentRefs, rules: [{ backendRefs }] }, born(1)),
+      httpRoute("shop/new", { parentRefs, rules: [{ backendRefs }] }, born(2)),
+    ]),
+    "route",
+  );
+  t.strictSame(passed(decision), [
+    "new.rules[0]: matches too, but an older route goes first",
+  ]);
+  t.end();
+});
+
+void t.test("routes that name the Service and do not act say why", (t) => {
+  const rules = [{ backendRefs }];
+  const far = (name: string): Resource =>
+    httpRoute(name, {
+      parentRefs: [{ kind: "Service", name: "orders", namespace: "shop" }],
+      rules: [{ backendRefs: [{ ...backendRefs[0], namespace: "shop" }] }],
+    } as Parameters<typeof httpRoute>[1]);
+  const others = [
+    service("shop/orders", {
+      ports: [
+        { name: "http", port: 80, targetPort: 8080 },
+        { name: "more", port: 81, targetPort: 8081 },
+      ],
+    }),
+    workload("shop/orders-1", "orders"),
+    httpRoute("shop/acts", { parentRefs, rules }),
+    httpRoute("shop/port", {
+      parentRefs: [{ kind: "Service", name: "orders", port: 81 }],
+      rules,
+    }),
+    far("elsewhere/route"),
+  ];
+  t.strictSame(passed(step(caller(others), "route")), [
+    "route: it is of namespace elsewhere: only routes of the caller's namespace and of the Service's act",
+    "port: it names another port",
+  ]);
+  const grpc = grpcRoute("shop/grpc", {
+    parentRefs,
+    rules: [{ backendRefs }],
+  });
+  t.match(
+    passed(step(caller([...others, grpc], { method: "POST" }), "route")),
+    [/route/, "acts: a GRPCRoute has the port, and a port takes one kind"],
+  );
+  t.end();
+});
+
+void t.test("a consumer's routes act in place of the producer's", (t) => {
+  const resources = [
+    service("far/orders"),
+    workload("far/orders-1", "orders"),
+    httpRoute("far/producer", { parentRefs, rules: [{ backendRefs }] }),
+    httpRoute("shop/consumer", {
+      parentRefs: [{ kind: "Service", name: "orders", namespace: "far" }],
+      rules: [
+        { backendRefs: [{ name: "orders", namespace: "far", port: 80 }] },
+      ],
+    }),
+  ];
+  const decision = step(caller(resources, { host: "orders.far" }), "route");
+  t.match(decision.outcome, /shop\/consumer/);
+  t.strictSame(passed(decision), [
+    "producer: routes of the caller's namespace shop act in its place",
+  ]);
+  t.end();
+});
+
+void t.test(
+  "shares are said, the largest is taken unless one is drawn",
+  (t) => {
+    const resources = [
+      ...ruled({
+        backendRefs: [
+          { name: "orders", port: 80, weight: 1 },
+          { name: "orders-b", port: 80, weight: 3 },
+          { name: "orders", port: 80, weight: 0 },
+        ],
+      }),
+      service("shop/orders-b", { selector: { app: "orders" } }),
+    ];
+    const { outcome, draws } = caller(resources);
+    t.equal(outcome.backend, "orders-b.shop:80");
+    t.strictSame(outcome.shares, {
+      "orders.shop:80": 0.25,
+      "orders-b.shop:80": 0.75,
+    });
+    t.strictSame(
+      draws.map(
+        (draw) => caller(resources, { draw: draw ?? 0 }).outcome.backend,
+      ),
+      ["orders-b.shop:80", "orders.shop:80"],
+    );
+    t.end();
+  },
+);
+
+void t.test("defaults are said as such, and what is stated by whom", (t) => {
+  const plain = caller(ORDERS);
+  t.equal(
+    step(plain, "time-outs").outcome,
+    "request off, each try off (the default)",
+  );
+  t.equal(step(plain, "time-outs").source, undefined);
+  t.match(step(plain, "balancing").outcome, /PEAK_EWMA.*\(the default\)/);
+  const stated = caller([
+    mesh({ defaults: { retry: { attempts: 2 } } }),
+    ...ruled({ backendRefs, timeouts: { request: "2s" } }),
+    trafficPolicy("shop/orders", {
+      targetRefs: [{ kind: "Service", name: "orders" }],
+      loadBalancer: { simple: "RANDOM" },
+    }),
+  ]);
+  t.equal(step(stated, "time-outs").outcome, "request 2s, each try off");
+  t.strictSame(step(stated, "time-outs").source, {
+    resource: "HTTPRoute/shop/orders",
+    field: "spec.rules[0].timeouts",
+  });
+  t.equal(step(stated, "retries").outcome, "2 at most");
+  t.strictSame(step(stated, "retries").source, {
+    resource: "Mesh/default",
+    field: "spec.defaults.retry",
+  });
+  t.equal(step(stated, "balancing").outcome, "RANDOM among 1 endpoint");
+  t.equal(
+    step(stated, "balancing").source?.resource,
+    "TrafficPolicy/shop/orders",
+  );
+  t.end();
+});
+
+void t.test("faults: certain, by chance, over, and for others", (t) => {
+  const fault = (
+    name: string,
+    spec: Partial<FaultInjectionSpec>,
+    day: number,
+  ): Resource => ({
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "FaultInjection",
+    metadata: { name, namespace: "shop", ...born(day) },
+    spec: {
+      targetRefs: [{ kind: "Service", name: "orders" }],
+      expiresAt: "2026-03-01T13:00:00Z",
+      ...spec,
+    },
+  });
+  const abort = { httpStatus: 418, percentage: 100 };
+  const resources = [
+    ...ORDERS,
+    fault("over", { abort, expiresAt: "2026-03-01T11:00:00Z" }, 1),
+    fault("posts", { abort, matches: [{ method: "POST" }] }, 2),
+    fault("some", { delay: { fixedDelay: "1s", percentage: 50 } }, 3),
+  ];
+  const perhaps = step(caller(resources), "fault");
+  t.strictSame(passed(perhaps), [
+    "over: it has expired",
+    'posts: matches[0]: method is "GET", not POST',
+  ]);
+  t.strictSame(perhaps.details, ["50 % of the requests: each waits 1000 ms"]);
+  const ended = caller(resources, { method: "POST" }).outcome;
+  t.match(ended, {
+    allowed: false,
+    reason: "FAULT_INJECTED",
+    by: "shop/posts",
+    status: 418,
+  });
+  const slow = caller([
+    ...ORDERS,
+    fault("slow", { delay: { fixedDelay: "1s", percentage: 100 } }, 1),
+  ]).outcome;
+  t.match(slow, { allowed: true, retries: 0, timeouts: { request: 0 } });
+  t.end();
+});
+
+void t.test("what has no route: tunnels, the outside, nobody there", (t) => {
+  t.match(step(caller(ORDERS, { tunnel: true }), "route").outcome, /tunnel/);
+  const outside = caller(ORDERS, { host: "example.com" });
+  t.equal(outside.outcome.answeredBy, "outside");
+  t.match(step(outside, "destination").details, [/ALLOW_ANY \(the default\)/]);
+  t.match(caller([service("shop/orders")]).outcome, {
+    allowed: false,
+    reason: "NO_ENDPOINT",
+  });
+  t.match(caller(ORDERS, { path: "/a#b" }).outcome, { reason: "BAD_REQUEST" });
+  t.match(
+    caller(ruled({ backendRefs: [{ name: "nobody", port: 80 }] })).outcome,
+    { reason: "BACKEND_INVALID", by: "shop/orders" },
+  );
+  t.match(
+    caller(ruled({ matches: [{ path: { value: "/a" } }], backendRefs }))
+      .outcome,
+    { reason: "NO_ROUTE", shares: {} },
+  );
+  t.end();
+});
+
+void t.test(
+  "authorization: DENY before ALLOW, each rule with what it lacked",
+  (t) => {
+    const resources = [
+      ...ORDERS,
+      authorizationPolicy("shop/a-readers", {
+        rules: [
+          {
+            from: [
+              { source: { principals: ["cluster.local/ns/shop/sa/batch"] } },
+              { source: { namespaces: ["far"] } },
+            ],
+          },
+          { to: [{ operation: { methods: ["GET"], notPaths: ["/b*"] } }] },
+        ],
+      }),
+      authorizationPolicy("shop/b-no-admin", {
+        action: "DENY",
+        rules: [{ to: [{ operation: { paths: ["/admin/*"] } }] }],
+      }),
+      authorizationPolicy("shop/c-web", {
+        selector: { matchLabels: { app: "web" } },
+      }),
+      authorizationPolicy("far/d-far", {}),
+    ];
+    const at = (target: string): ReturnType<typeof callee> =>
+      callee(resources, {
+        sent: { method: "GET", authority: "orders.shop", target, fields: [] },
+      });
+    const allowed = at("/a");
+    t.equal(allowed.allowedBy, "shop/a-readers");
+    t.strictSame(passed(step(allowed, "authorization")), [
+      'b-no-admin.rules[0]: to[0]: path "/a" is not among /admin/*',
+      'a-readers.rules[0]: from[0]: principal "cluster.local/ns/shop/sa/web" is not among cluster.local/ns/shop/sa/batch; from[1]: namespace "shop" is not among far',
+      "c-web: it selects app=web, and the workload has app=orders",
+      "d-far: it is for the workloads of namespace far",
+    ]);
+    t.strictSame(at("/admin/x").refusal, {
+      code: "DENIED",
+      policy: "shop/b-no-admin",
+    });
+    const refused = at("/bc");
+    t.strictSame(refused.refusal, {
+      code: "NOT_ALLOWED",
+      policy: "shop/a-readers",
+    });
+    t.match(
+      passed(step(refused, "authorization"))[2],
+      /to\[0\]: path "\/bc" is one that is left out \(\/b\*\)/,
+    );
+    t.strictSame(
+      callee(resources, { tunnel: true }).refusal,
+      { code: "DENIED", policy: "shop/b-no-admin" },
+      "a tunnel has nothing of HTTP, so a DENY of paths takes it",
+    );
+    t.end();
+  },
+);
+
+void t.test("nothing allows, and the Mesh has the last word", (t) => {
+  const action = step(
+    callee([mesh({ authorization: { defaultAction: "DENY" } }), ...ORDERS]),
+    "authorization",
+  );
+  t.strictSame(action.refusal, { code: "NOT_ALLOWED", policy: "default" });
+  t.strictSame(action.source, {
+    resource: "Mesh/default",
+    field: "spec.authorization.defaultAction",
+  });
+  const empty = step(
+    callee([...ORDERS, authorizationPolicy("shop/nobody", {})]),
+    "authorization",
+  );
+  t.strictSame(passed(empty), [
+    "nobody: it has no rules, so it matches nothing",
+  ]);
+  t.end();
+});
+
+void t.test("mTLS: who decides, and who left it open", (t) => {
+  const resources = [
+    ...ORDERS,
+    peerAuthentication("shop/own", {
+      selector: { matchLabels: { app: "orders" } },
+    }),
+    peerAuthentication("shop/all", { mtls: { mode: "STRICT" } }),
+  ];
+  const plain = callee(resources, {
+    peer: undefined,
+    arrival: { kind: "plaintext", port: 8080 },
+  });
+  t.strictSame(plain.refusal, { code: "MTLS_REQUIRED", policy: "shop/all" });
+  t.strictSame(passed(step(plain, "mTLS")), [
+    "own: it leaves the mode of this port unset",
+  ]);
+  t.match(step(callee(ORDERS), "mTLS").outcome, /^STRICT \(the default\)/);
+  t.strictSame(
+    callee(ORDERS, { arrival: { kind: "link", destination: "x.shop:80" } })
+      .refusal,
+    { code: "MISDIRECTED" },
+  );
+  t.end();
+});
+
+void t.test(
+  "limits: those that count the request, and those that do not",
+  (t) => {
+    const decision = step(
+      callee([
+        ...ORDERS,
+        trafficPolicy("shop/limits", {
+          targetRefs: [{ kind: "Service", name: "orders" }],
+          rateLimit: {
+            requests: 10,
+            interval: "1s",
+            routes: [
+              {
+                name: "posts",
+                matches: [{ method: "POST" }],
+                requests: 1,
+                interval: "1s",
+              },
+            ],
+          },
+        }),
+      ]),
+      "limits",
+    );
+    t.equal(decision.outcome, "counts against rateLimit: 10 in 1000 ms");
+    t.strictSame(passed(decision), [
+      'limits.rateLimit: matches[0]: method is "GET", not POST',
+    ]);
+    t.end();
+  },
+);
