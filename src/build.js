@@ -46,6 +46,23 @@ const OPEN_TELEMETRY = {
   },
 };
 
+/** What `core/http.ts` is for, where a package imports `http`: the exporter of spans does. */
+const NODE_HTTP = {
+  name: "node-http",
+  setup(building) {
+    building.onResolve({ filter: /^(?:node:)?http$/ }, ({ kind }) =>
+      kind === "require-call"
+        ? undefined
+        : { path: "http", namespace: "node-http" },
+    );
+    building.onLoad({ filter: /^/, namespace: "node-http" }, () => ({
+      contents: `const http = process.getBuiltinModule("node:http");
+export const { Agent, IncomingMessage, METHODS, STATUS_CODES, Server, ServerResponse, createServer, get, globalAgent, request } = http;
+export default http;`,
+    }));
+  },
+};
+
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 const result = await build({
@@ -67,7 +84,7 @@ const result = await build({
   // Modules where a package has them: what is not used of one is left out, and so is its memory.
   mainFields: ["module", "main"],
   external: NATIVE,
-  plugins: [OPEN_TELEMETRY],
+  plugins: [NODE_HTTP, OPEN_TELEMETRY],
   // Packages in CommonJS ask for Node's own modules by require.
   banner: {
     js: 'import { createRequire as bundledRequire } from "node:module"; const require = bundledRequire(import.meta.url);',
