@@ -3,10 +3,12 @@ import type { CallExplanation } from "../policy/explain/call.ts";
 import {
   resourceTitle,
   type Decision,
+  type NotMatched,
   type Outcome,
   type Source,
 } from "../policy/explain/decision.ts";
 import type { Located } from "../resources/lint.ts";
+import type { Explained } from "./explaining.ts";
 import type { Paint } from "./table.ts";
 
 /** "FILE:LINE" of a rule; undefined where it comes from no file. */
@@ -28,6 +30,27 @@ export function sourceText(source: Source, place: Place): string {
   const at = place(source);
   const field = source.field === undefined ? "" : ` ${source.field}`;
   return `${source.resource}${field}${at === undefined ? "" : ` (${at})`}`;
+}
+
+/** The decisions with each source's FILE:LINE, for programs. */
+export function withPlaces(
+  { decisions, ...rest }: Explained,
+  place: Place,
+): object {
+  const placed = (each: Decision | NotMatched): object => {
+    const at = each.source === undefined ? undefined : place(each.source);
+    return at === undefined
+      ? { ...each }
+      : { ...each, source: { ...each.source, at } };
+  };
+  return {
+    decisions: decisions.map((each) =>
+      Object.assign(placed(each), {
+        notMatched: each.notMatched.map(placed),
+      }),
+    ),
+    ...rest,
+  };
 }
 
 const WIDTH = 15;

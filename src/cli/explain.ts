@@ -1,7 +1,6 @@
 /** `wherry explain METHOD URL`: each decision that the sidecars make of a request, in order, by the evaluator that they run. */
 import type { Command } from "commander";
 import { UserError } from "../core/errors.ts";
-import type { CallExplanation } from "../policy/explain/call.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
 import type { Resource } from "../resources/envelope.ts";
 import type { Located } from "../resources/lint.ts";
@@ -18,6 +17,7 @@ import {
   elsewhereLines,
   outcomeText,
   placeIn,
+  withPlaces,
 } from "./explain-text.ts";
 import {
   calleesOf,
@@ -28,6 +28,7 @@ import {
   type Asked,
   type AskedRequest,
   type Caller,
+  type Explained,
   type World,
 } from "./explaining.ts";
 import { listResources } from "./get.ts";
@@ -127,7 +128,7 @@ export function registerExplain(program: Command, context: CliContext): void {
       });
       context.print(
         options.output === "json"
-          ? `${JSON.stringify({ ...origin, ...explanation }, undefined, 2)}\n`
+          ? `${JSON.stringify({ ...origin, ...withPlaces(explanation, placeIn(question.files)) }, undefined, 2)}\n`
           : render(request, explanation, question, context.colours),
       );
     });
@@ -231,7 +232,7 @@ function inForceText(config: SidecarConfig): string {
 
 function render(
   { method, url }: AskedRequest,
-  explanation: CallExplanation,
+  explanation: Explained,
   { origin, files, caller }: Question,
   colours: boolean,
 ): string {
@@ -259,6 +260,9 @@ function render(
     ...part("callee"),
     paint(outcome.allowed ? "green" : "red", outcomeText(outcome)),
     ...elsewhereLines(explanation).map((line) => paint("yellow", line)),
+    ...explanation.warnings.map(
+      (warning) => `${paint("yellow", "warning:")} ${warning}`,
+    ),
   ]
     .map((line) => `${line}\n`)
     .join("");

@@ -9,6 +9,7 @@ import {
 import { lookupIn, type Outcome } from "../policy/explain/decision.ts";
 import {
   compileSnapshot,
+  type Destination,
   type SelfDescription,
   type SnapshotVersion,
 } from "../policy/snapshot.ts";
@@ -69,8 +70,13 @@ export interface Asked {
 /** Whatever comes from loopback is told apart by the workload's name. */
 const LOOPBACK = "127.0.0.1";
 
+export interface Explained extends CallExplanation {
+  /** What is odd about the Service that is called, like a policy that another one puts out of force. */
+  readonly warnings: readonly string[];
+}
+
 /** Throws UserError where the request cannot be one. */
-export function explainRequest(asked: Asked): CallExplanation {
+export function explainRequest(asked: Asked): Explained {
   const { caller, request, ...rest } = asked;
   const head = headOf(request);
   const { snapshot } = caller.side;
@@ -115,7 +121,22 @@ export function explainRequest(asked: Asked): CallExplanation {
       ...each,
       outcome: asAnswered(head, each.outcome),
     })),
+    warnings:
+      where.kind === "mesh"
+        ? warningsOf(snapshot.warnings, where.destination)
+        : [],
   };
+}
+
+/** Those that name the Service or its port. */
+function warningsOf(
+  warnings: readonly string[],
+  { key, service }: Destination,
+): readonly string[] {
+  const names = [key, formatName(service.namespace, service.name)];
+  return warnings.filter((warning) =>
+    warning.split(/[\s,;]+|:(?=\s|$)/).some((word) => names.includes(word)),
+  );
 }
 
 /** By `rescue`: gRPC has its own status, in an answer of 200. */

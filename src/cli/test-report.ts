@@ -1,7 +1,13 @@
 /** The results of `wherry test`: for a person, as JSON, or as the JUnit XML that CI systems show. */
 import type { CallExplanation } from "../policy/explain/call.ts";
 import type { Decision, Step } from "../policy/explain/decision.ts";
-import { decisionLines, outcomeText, type Place } from "./explain-text.ts";
+import {
+  decisionLines,
+  outcomeText,
+  type Place,
+  withPlaces,
+} from "./explain-text.ts";
+import type { Explained } from "./explaining.ts";
 import { painter, type Paint } from "./table.ts";
 import type { Difference } from "./test-compare.ts";
 import type { CallTest } from "./test-file.ts";
@@ -9,7 +15,7 @@ import type { CallTest } from "./test-file.ts";
 export interface TestResult {
   readonly file: string;
   readonly test: CallTest;
-  readonly explanation: CallExplanation;
+  readonly explanation: Explained;
   readonly differences: readonly Difference[];
   readonly place: Place;
 }
@@ -96,13 +102,13 @@ export function jsonReport(results: readonly TestResult[]): string {
     {
       passed,
       failed: results.length - passed,
-      tests: results.map(({ file, test, differences, explanation }) => ({
+      tests: results.map(({ file, test, differences, explanation, place }) => ({
         file,
         line: test.line,
         name: test.name,
         passed: differences.length === 0,
         differences,
-        ...explanation,
+        ...withPlaces(explanation, place),
       })),
     },
     undefined,

@@ -23,8 +23,10 @@ export interface MtlsDecision {
 export interface Authentication {
   /** By the application's port. */
   port(workloadPort: number): MtlsDecision;
-  /** "NAMESPACE/NAME" of those that come before the one that decides and say nothing of the port. */
-  silent(workloadPort: number): readonly string[];
+  /** "NAMESPACE/NAME" of those that are for the workload and do not decide, and why. */
+  passedOver(
+    workloadPort: number,
+  ): readonly { readonly policy: string; readonly why: string }[];
   /** "NAMESPACE/NAME" of those that an older one of the same scope puts out of force. */
   readonly overruled: readonly { readonly loser: string; winner: string }[];
 }
@@ -64,6 +66,14 @@ export function compileAuthentication(
   );
   const decides = (workloadPort: number): number =>
     chain.findIndex((policy) => modeOf(policy, workloadPort) !== "UNSET");
+  const overruled = scopes.flatMap(([winner, ...losers]) =>
+    winner === undefined
+      ? []
+      : losers.map((loser) => ({
+          loser: nameOf(loser),
+          winner: nameOf(winner),
+        })),
+  );
   return {
     port(workloadPort) {
       const policy = chain[decides(workloadPort)];
@@ -73,18 +83,30 @@ export function compileAuthentication(
         ? { mode: meshMode }
         : { mode, policy: nameOf(policy) };
     },
-    silent(workloadPort) {
+    passedOver(workloadPort) {
       const at = decides(workloadPort);
-      return chain.slice(0, at < 0 ? chain.length : at).map(nameOf);
+      const before = at < 0 ? chain.length : at;
+      return [
+        ...chain.flatMap((policy, index) =>
+          index === at
+            ? []
+            : [
+                {
+                  policy: nameOf(policy),
+                  why:
+                    index < before
+                      ? "it leaves the mode of this port unset"
+                      : "a narrower one decides",
+                },
+              ],
+        ),
+        ...overruled.map(({ loser, winner }) => ({
+          policy: loser,
+          why: `${winner}, for the same workloads, is older`,
+        })),
+      ];
     },
-    overruled: scopes.flatMap(([winner, ...losers]) =>
-      winner === undefined
-        ? []
-        : losers.map((loser) => ({
-            loser: nameOf(loser),
-            winner: nameOf(winner),
-          })),
-    ),
+    overruled,
   };
 }
 

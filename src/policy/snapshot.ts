@@ -215,8 +215,8 @@ export interface InboundPort {
   authorize(facts: AuthorizationFacts): Verdict;
   /** How `authorize` comes to its verdict. */
   explain(facts: AuthorizationFacts): AuthorizationTrace;
-  /** "NAMESPACE/NAME" of the PeerAuthentications that come before what decided `mtls` and say nothing of the port. */
-  silent(): readonly string[];
+  /** "NAMESPACE/NAME" of the PeerAuthentications for the workload that did not decide `mtls`, and why. */
+  passedOver(): readonly { readonly policy: string; readonly why: string }[];
 }
 
 /** Why a set of resources was refused as a whole; the proxy keeps the snapshot that it has. */

@@ -39,6 +39,10 @@ void t.test("a header chooses the rule, and --header says it", async (t) => {
     ...["--from", "shop/web", "-f", file("canary.yaml"), "-o", "json"],
   ]);
   t.match(JSON.parse(out), {
+    decisions: [
+      { step: "destination" },
+      { source: { resource: "HTTPRoute/shop/reviews-canary", at: /:32$/ } },
+    ],
     outcome: {
       route: "shop/reviews-canary",
       rule: 0,
@@ -134,6 +138,25 @@ spec:
         - type: RequestRedirect
           requestRedirect: { hostname: ${host} }
 `;
+
+void t.test("a policy that is out of force is warned of", async (t) => {
+  const policy = (name: string): string => `
+---
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: ${name}, namespace: shop }
+spec: { targetRefs: [{ kind: Service, name: orders }], loadBalancer: { simple: RANDOM } }
+`;
+  const { out } = await runCli(
+    ["explain", "GET", "http://orders/", "--from", "shop/web", "-f", "-"],
+    { input: SHOP + policy("a") + policy("b") },
+  );
+  t.match(
+    out,
+    /balancing +RANDOM .*\n +by TrafficPolicy\/shop\/a spec\.loadBalancer \(<stdin>:\d+\)/,
+  );
+  t.match(out, /\nwarning: TrafficPolicy shop\/b is not in force .*older\n$/);
+});
 
 void t.test(
   "--at decides by what the sidecar acknowledged, and says when that is not the last there is",

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { systemClock } from "../../src/core/clock.ts";
 import { parseToken } from "../../src/push/token.ts";
 import { runCli, withControlPlane, withServer } from "./harness.ts";
 
@@ -221,6 +222,45 @@ void t.test(
       out.split("\n")[0],
       "FAULTS ARE INJECTED into calls to reviews, orders by shop/slow: delay 2s 10 %; ends in 1h, or with: wherry delete faultinjection slow -n shop",
     );
+  },
+);
+
+void t.test(
+  "status: a FaultInjection is shown from its apply to its delete, in red, and one that does not end is not taken",
+  async (t) => {
+    const { cli, options } = await withControlPlane(t);
+    const apply = (expiresAt: string): ReturnType<typeof runCli> =>
+      runCli(["apply", "-f", "-", ...options], {
+        input: `apiVersion: mesh.wherry.dev/v1alpha1
+kind: FaultInjection
+metadata: { name: slow, namespace: shop }
+spec:
+  targetRefs: [{ kind: Service, name: orders }]
+  delay: { fixedDelay: 2s, percentage: 10 }
+  abort: { grpcStatus: UNAVAILABLE, percentage: 5 }
+  reset: { percentage: 1 }
+  bandwidth: { kibibytesPerSecond: 64, percentage: 50 }
+${expiresAt}`,
+      });
+    const endless = await apply("");
+    t.equal(endless.code, 1);
+    t.match(endless.err, /spec\.expiresAt: is required/);
+    t.notMatch((await cli("status")).out, /FAULTS/);
+    const end = new Date(systemClock.wall() + 3_600_000).toISOString();
+    t.equal((await apply(`  expiresAt: ${end}\n`)).code, 0);
+    const { out } = await runCli(["status", ...options], { colours: true });
+    t.match(
+      out.split("\n")[0],
+      /^\u001b\[31mFAULTS ARE INJECTED\u001b\[\d+m into calls to orders by shop\/slow: delay 2s 10 %, abort UNAVAILABLE 5 %, reset 1 %, bandwidth 64 KiB\/s 50 %; ends in /,
+    );
+    t.match(JSON.parse((await cli("status", "-o", "json")).out), {
+      faults: [{ name: "slow", targets: ["orders"] }],
+    });
+    t.equal(
+      (await cli("delete", "faultinjection", "slow", "-n", "shop")).code,
+      0,
+    );
+    t.notMatch((await cli("status")).out, /FAULTS/);
   },
 );
 

@@ -22,19 +22,20 @@ function fresh(): RateTable {
   return rateTable(rateTableMemory(SEED));
 }
 
-/** How many of `offered` requests, evenly spread over `seconds` from `start`, get in. */
+/** How many of `offered` requests, evenly spread over `seconds` from `start`, get in; with several tables they go to each in turn. */
 function admitted(
-  table: RateTable,
+  tables: RateTable | readonly RateTable[],
   rate: Rate,
   offered: number,
   seconds: number,
   start = 0,
   key = "",
 ): number {
+  const all = [tables].flat();
   let count = 0;
   for (let index = 0; index < offered; index += 1)
     if (
-      table.take(
+      all[index % all.length]?.take(
         "limit",
         key,
         rate,
@@ -65,21 +66,26 @@ for (const [requests, offered] of [
   [3333, 10_000],
   [100_000, 400_000],
 ] as const)
-  void t.test(
-    `${offered} a second against ${requests}: within 5 % over ten seconds`,
-    (t) => {
-      const table = fresh();
-      const rate = perSecond(requests);
-      // The first burst is there besides; it is taken before the count begins.
-      admitted(table, rate, requests, 0.000_001);
-      const passed = admitted(table, rate, offered * 10, 10);
-      t.ok(
-        Math.abs(passed - requests * 10) <= Math.max(1, requests * 0.5),
-        `${passed} of ${requests * 10}`,
+  for (const workers of [1, 2])
+    for (const key of ["", "a key of its own"])
+      void t.test(
+        `${offered} a second at ${workers === 1 ? "one worker" : "two workers"} against ${requests}${key === "" ? "" : " for each key"}: within 5 % over ten seconds`,
+        (t) => {
+          const memory = rateTableMemory(SEED);
+          const tables = Array.from({ length: workers }, () =>
+            rateTable(memory),
+          );
+          const rate = perSecond(requests);
+          // The first burst is there besides; it is taken before the count begins.
+          admitted(tables, rate, requests, 0.000_001, 0, key);
+          const passed = admitted(tables, rate, offered * 10, 10, 0, key);
+          t.ok(
+            Math.abs(passed - requests * 10) <= Math.max(1, requests * 0.5),
+            `${passed} of ${requests * 10}`,
+          );
+          t.end();
+        },
       );
-      t.end();
-    },
-  );
 
 void t.test("below the rate nothing is refused", (t) => {
   t.equal(admitted(fresh(), perSecond(100, 1), 990, 10), 990);

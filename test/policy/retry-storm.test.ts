@@ -28,6 +28,18 @@ function between({ goodput }: Storm, from: number, to: number): number[] {
   return goodput.slice(from / 1000, to / 1000);
 }
 
+/** Where a client had made more attempts than 1.2 for each request and ten a second. */
+function overspent({ attempts, requests }: Storm): string[] {
+  return attempts.flatMap((ofClient, client) =>
+    ofClient.flatMap((made, second) => {
+      const most = 1.2 * (requests[client]?.[second] ?? 0) + 10 * (second + 1);
+      return made > most
+        ? [`client ${client}, second ${second}: ${made} attempts of ${most}`]
+        : [];
+    }),
+  );
+}
+
 function text(shares: readonly number[]): string {
   return shares.map((share) => Math.round(share * 100)).join(" ");
 }
@@ -63,19 +75,34 @@ for (const seed of [1, 2, 3]) {
           after.every((share) => share > BACK),
           text(after),
         );
-        for (const [client, attempts] of result.attempts.entries())
-          for (const [second, made] of attempts.entries()) {
-            const requests = result.requests[client]?.[second] ?? 0;
-            const most = 1.2 * requests + 10 * (second + 1);
-            if (made > most)
-              t.fail(
-                `client ${client}, second ${second}: ${made} attempts of ${most}`,
-              );
-          }
+        t.strictSame(overspent(result), []);
         t.end();
       },
     );
+
+  void t.test(
+    `all attempts at the service are never above 1.2 times its requests and ten a second (one client, seed ${seed})`,
+    (t) => {
+      const one = storm({ ...BUDGET, clients: 1 }, seed);
+      t.strictSame(overspent(one), []);
+      const after = between(one, LOST_TO + 10_000, END - 1000);
+      t.ok(
+        after.every((share) => share > BACK),
+        text(after),
+      );
+      t.ok(
+        overspent(storm({ ...CONTROL, clients: 1 }, seed)).length > 0,
+        "which without the budget they are",
+      );
+      t.end();
+    },
+  );
 }
+
+void t.test("a run can be repeated to the last attempt", (t) => {
+  t.strictSame(storm(BOTH, 1), storm(BOTH, 1));
+  t.end();
+});
 
 void t.test("the scenario is what it says", (t) => {
   t.equal(OFFERED / CAPACITY, 0.8);

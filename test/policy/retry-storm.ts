@@ -16,6 +16,7 @@ import {
   type CircuitBreaker,
 } from "../../src/resources/traffic-policy.ts";
 
+/** Unless an arm has others. */
 const CLIENTS = 4;
 const REPLICAS = 4;
 const SLOTS = 4;
@@ -34,6 +35,7 @@ export interface Arm {
   readonly breaker: boolean;
   /** Requests that wait at one replica at most. */
   readonly queue: number;
+  readonly clients?: number;
 }
 
 export interface Storm {
@@ -63,12 +65,13 @@ export function storm(arm: Arm, seed: number): Storm {
     () => new Replica(engine, arm.queue),
   );
   const seconds = END / 1000;
+  const { clients = CLIENTS } = arm;
   const made = new Array<number>(seconds).fill(0);
   const answered = new Array<number>(seconds).fill(0);
   const requests: number[][] = [];
   const attempts: number[][] = [];
 
-  for (let client = 0; client < CLIENTS; client += 1) {
+  for (let client = 0; client < clients; client += 1) {
     const budget = arm.budget
       ? retryBudget(TRAFFIC_DEFAULTS.retryConstraint)
       : ENDLESS;
@@ -138,7 +141,7 @@ export function storm(arm: Arm, seed: number): Storm {
     const arrive = (): void => {
       request();
       engine.after(
-        (-Math.log(1 - engine.random()) * 1000 * CLIENTS) / OFFERED,
+        (-Math.log(1 - engine.random()) * 1000 * clients) / OFFERED,
         arrive,
       );
     };

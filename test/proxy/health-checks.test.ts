@@ -1,4 +1,5 @@
 // Active health checks: HTTP, gRPC and TCP, over the link and in plaintext, and what the balancer makes of them.
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { RequestListener } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import { connect } from "node:net";
@@ -103,6 +104,27 @@ for (const plaintext of [false, true])
       );
     },
   );
+
+void t.test("HTTP in plaintext is asked by undici", async (t) => {
+  const asked: string[] = [];
+  const note = (message: unknown): void => {
+    const { request } = message as {
+      readonly request: { readonly origin: string; readonly path: string };
+    };
+    asked.push(`${request.origin}${request.path}`);
+  };
+  subscribe("undici:request:create", note);
+  t.teardown(() => unsubscribe("undici:request:create", note));
+  await withPair(
+    { plaintext: true, resources: [checks({ path: "/healthz" })] },
+    async (pair) => {
+      await pair.call();
+      while (asked.length < 2) await cluster(pair);
+      const url = `http://127.0.0.1:${pair.instances[0]?.appPort ?? 0}/healthz`;
+      t.strictSame(new Set(asked), new Set([url]));
+    },
+  );
+});
 
 void t.test(
   "an application that is not there is out; one whose policy says no is not",

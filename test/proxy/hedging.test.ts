@@ -200,6 +200,112 @@ void t.test(
   },
 );
 
+void t.test(
+  "one extra and no more, however long both take, and where one is asked by itself none",
+  async (t) => {
+    const held: ServerResponse[] = [];
+    let slow = false;
+    await withPair(
+      {
+        instances: 3,
+        app: () => (_request, response) => {
+          if (slow) held.push(response);
+          else response.end("ok");
+        },
+        resources: shop({ minimumDelay: "10ms" }).options.resources ?? [],
+      },
+      async (pair) => {
+        for (let index = 0; index < 128; index += 1) await pair.call();
+        const before = await hedges(pair, "made");
+        slow = true;
+        const call = pair.call();
+        await until(() => held.length === 2);
+        // Many times as long as the first extra one waited.
+        const since = performance.now();
+        await until(() => performance.now() - since > 300);
+        t.equal(held.length, 2, "there was a third who could have been asked");
+        t.equal(await hedges(pair, "made"), before + 1);
+        for (const response of held) response.end("late");
+        t.equal((await call).status, 200);
+      },
+    );
+  },
+);
+
+void t.test(
+  "what retries have spent of the budget is not there for a hedge",
+  async (t) => {
+    const made = shop(
+      { minimumDelay: "5ms" },
+      {
+        // Two in all.
+        retryConstraint: {
+          budget: { percent: 0 },
+          minRetryRate: { count: 2, interval: "1h" },
+        },
+        outlierDetection: { consecutive5xxErrors: 0 },
+      },
+    );
+    const answer = made.options.app;
+    let failing = 0;
+    await withPair(
+      {
+        ...made.options,
+        app: (index) => (request, response) => {
+          if (failing === 0) {
+            answer?.(index)(request, response);
+            return;
+          }
+          failing -= 1;
+          response.statusCode = 503;
+          response.end();
+        },
+        resources: [
+          ...(made.options.resources ?? []),
+          resource("HTTPRoute", "orders", {
+            parentRefs: [{ kind: "Service", name: "orders" }],
+            rules: [
+              {
+                backendRefs: [{ name: "orders", port: 80 }],
+                retry: { codes: [503], attempts: 1 },
+              },
+            ],
+          }),
+        ],
+      },
+      async (pair) => {
+        const spend = async (): Promise<void> => {
+          failing = 1;
+          t.equal((await pair.call()).status, 200, "by a retry");
+        };
+        const slowly = async (): Promise<number> => {
+          const before = await hedges(pair, "made");
+          const calls = [pair.call(), pair.call()];
+          await until(() => made.held.length === 1);
+          const [call] = made.held.splice(0);
+          const since = performance.now();
+          await until(
+            () =>
+              call?.response.destroyed === true ||
+              performance.now() - since > 100,
+          );
+          call?.response.end("late");
+          await Promise.all(calls);
+          return (await hedges(pair, "made")) - before;
+        };
+        for (let index = 0; index < 128; index += 1) await pair.call();
+        await spend();
+        made.slow = true;
+        t.equal(await slowly(), 1, "the second of two");
+        t.equal(await slowly(), 0, "there is no third");
+        made.slow = false;
+        failing = 1;
+        t.equal((await pair.call()).status, 503, "nor one for a retry");
+      },
+    );
+  },
+);
+
 void t.test("a caller that goes away takes both with it", async (t) => {
   const both: ServerResponse[] = [];
   let slow = false;

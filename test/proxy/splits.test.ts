@@ -1,9 +1,18 @@
 /** Sticky splits: where the called Service's TrafficPolicy asks for a consistent hash, callers keep to their share, and a share that grows keeps them. */
+import type { Socket } from "node:net";
 import t from "tap";
 import { hashText } from "../../src/policy/balance/ring.ts";
+import type { Sidecar } from "../../src/proxy/sidecar.ts";
 import { placeInSplit } from "../../src/proxy/stickiness.ts";
+import type { ClustersView } from "../../src/proxy/views.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { resource, withPair, type Answer, type Pair } from "../harness/pair.ts";
+import {
+  resource,
+  send,
+  withPair,
+  type Answer,
+  type Pair,
+} from "../harness/pair.ts";
 
 /** v1 and v2 are the same instances; the backend's filter says which share a request was. */
 function split(
@@ -83,6 +92,58 @@ void t.test(
       ).length;
       t.ok(grown > canary.length && grown < 45, `${grown} of 60 at 50 %`);
     });
+  },
+);
+
+void t.test(
+  "weights that change open and close no connection, neither on the link nor at the application",
+  async (t) => {
+    // Those that carried a request: the sidecar's probe connects by itself.
+    const sockets = new Set<Socket>();
+    let closed = 0;
+    const by = { httpHeaderName: "x-user" };
+    await withPair(
+      {
+        app: () => (request, response) => {
+          const { socket } = request;
+          if (!sockets.has(socket)) socket.on("close", () => (closed += 1));
+          sockets.add(socket);
+          response.end("ok");
+        },
+        resources: split(50, 50, by),
+      },
+      async (pair) => {
+        const connections = async (): Promise<readonly string[]> => {
+          const of = async ({ ports }: Sidecar): Promise<string[]> => {
+            const { text } = await send(ports.admin ?? 0, {
+              path: "/clusters",
+              host: "127.0.0.1",
+            });
+            const { pools } = JSON.parse(text) as ClustersView;
+            return pools.map(
+              ({ place, connections, dialling }) =>
+                `${place}: ${connections} open, ${dialling} on the way`,
+            );
+          };
+          return [...(await of(pair.caller)), ...(await of(pair.callee))];
+        };
+        const seen = new Set<string>();
+        for (let call = 0; call < 40; call += 1)
+          seen.add(shareOf(await pair.call()));
+        t.equal(seen.size, 2, "both shares have been called");
+        const before = await connections();
+        t.match(before, [/^link .*: 1 open, 0 on the way$/]);
+        t.equal(sockets.size, 1);
+        for (let weight = 0; weight <= 100; weight += 10) {
+          pair.apply(split(100 - weight, weight, by));
+          for (let call = 0; call < 10; call += 1)
+            t.equal((await pair.call()).status, 200);
+        }
+        t.strictSame(await connections(), before);
+        t.equal(sockets.size, 1, "the application has seen one connection");
+        t.equal(closed, 0);
+      },
+    );
   },
 );
 

@@ -39,12 +39,12 @@ export function compileInbound(
     mesh.authorization.defaultAction,
   );
   const port = (
-    named: Omit<InboundPort, "mtls" | "authorize" | "silent" | "explain">,
+    named: Omit<InboundPort, "mtls" | "authorize" | "passedOver" | "explain">,
   ): InboundPort => ({
     ...named,
     mtls: authentication.port(named.targetPort),
     authorize: (facts) => authorizer.authorize(facts),
-    silent: () => authentication.silent(named.targetPort),
+    passedOver: () => authentication.passedOver(named.targetPort),
     explain: (facts) => authorizer.explain(facts),
   });
 

@@ -128,9 +128,9 @@ function mtlsDecision(
     }`,
     {
       source,
-      notMatched: port.silent().map((name) => ({
+      notMatched: port.passedOver().map(({ policy: name, why }) => ({
         source: sourceOf("PeerAuthentication", name),
-        why: "it leaves the mode of this port unset",
+        why,
       })),
       ...(refused
         ? {

@@ -40,6 +40,26 @@ for (const { what, octets, kind } of REFUSED)
     );
   });
 
+void t.test(
+  "what is of another protocol ends without an answer, and is told of",
+  async (t) => {
+    // The first as a failed preface of HTTP/2 may look (RFC 9113 3.4).
+    for (const octets of [
+      "INVALID CONNECTION PREFACE\r\n\r\n",
+      "EHLO mail SMTP\r\n\r\n",
+    ]) {
+      const side = await serverSide(t);
+      side.peer.send(octets + withHost(""));
+      t.equal(await side.peer.all(), "", octets);
+      t.equal(side.streams.length, 0, "nor is what follows looked at");
+      t.strictSame(
+        side.refusals.map(({ code }) => code),
+        ["BAD_REQUEST"],
+      );
+    }
+  },
+);
+
 void t.test("a refused head is refused however it is cut", async (t) => {
   const bytes = withHost("A : b\r\n");
   for (const cut of [1, 2, 15, 16, 17, 18, bytes.length - 2]) {

@@ -1,0 +1,150 @@
+/** The callee's side of an explanation: each policy and rule that was asked, and what it lacked. */
+import t from "tap";
+import {
+  authorizationPolicy,
+  born,
+  mesh,
+  peerAuthentication,
+  trafficPolicy,
+} from "../fixtures.ts";
+import { callee, ORDERS, passed, step } from "./asked.ts";
+
+void t.test(
+  "authorization: DENY before ALLOW, each rule with what it lacked",
+  (t) => {
+    const resources = [
+      ...ORDERS,
+      authorizationPolicy("shop/a-readers", {
+        rules: [
+          {
+            from: [
+              { source: { principals: ["cluster.local/ns/shop/sa/batch"] } },
+              { source: { namespaces: ["far"] } },
+            ],
+          },
+          { to: [{ operation: { methods: ["GET"], notPaths: ["/b*"] } }] },
+        ],
+      }),
+      authorizationPolicy("shop/b-no-admin", {
+        action: "DENY",
+        rules: [{ to: [{ operation: { paths: ["/admin/*"] } }] }],
+      }),
+      authorizationPolicy("shop/c-web", {
+        selector: { matchLabels: { app: "web" } },
+      }),
+      authorizationPolicy("far/d-far", {}),
+    ];
+    const at = (target: string): ReturnType<typeof callee> =>
+      callee(resources, {
+        sent: { method: "GET", authority: "orders.shop", target, fields: [] },
+      });
+    const allowed = at("/a");
+    t.equal(allowed.allowedBy, "shop/a-readers");
+    t.strictSame(passed(step(allowed, "authorization")), [
+      'b-no-admin.rules[0]: to[0]: path "/a" is not among /admin/*',
+      'a-readers.rules[0]: from[0]: principal "cluster.local/ns/shop/sa/web" is not among cluster.local/ns/shop/sa/batch; from[1]: namespace "shop" is not among far',
+      "c-web: it selects app=web, and the workload has app=orders",
+      "d-far: it is for the workloads of namespace far",
+    ]);
+    t.strictSame(at("/admin/x").refusal, {
+      code: "DENIED",
+      policy: "shop/b-no-admin",
+    });
+    const refused = at("/bc");
+    t.strictSame(refused.refusal, {
+      code: "NOT_ALLOWED",
+      policy: "shop/a-readers",
+    });
+    t.match(
+      passed(step(refused, "authorization"))[2],
+      /to\[0\]: path "\/bc" is one that is left out \(\/b\*\)/,
+    );
+    t.strictSame(
+      callee(resources, { tunnel: true }).refusal,
+      { code: "DENIED", policy: "shop/b-no-admin" },
+      "a tunnel has nothing of HTTP, so a DENY of paths takes it",
+    );
+    t.end();
+  },
+);
+
+void t.test("nothing allows, and the Mesh has the last word", (t) => {
+  const action = step(
+    callee([mesh({ authorization: { defaultAction: "DENY" } }), ...ORDERS]),
+    "authorization",
+  );
+  t.strictSame(action.refusal, { code: "NOT_ALLOWED", policy: "default" });
+  t.strictSame(action.source, {
+    resource: "Mesh/default",
+    field: "spec.authorization.defaultAction",
+  });
+  const empty = step(
+    callee([...ORDERS, authorizationPolicy("shop/nobody", {})]),
+    "authorization",
+  );
+  t.strictSame(passed(empty), [
+    "nobody: it has no rules, so it matches nothing",
+  ]);
+  t.end();
+});
+
+void t.test("mTLS: who decides, and who left it open", (t) => {
+  const resources = [
+    ...ORDERS,
+    peerAuthentication("shop/own", {
+      selector: { matchLabels: { app: "orders" } },
+    }),
+    peerAuthentication("shop/all", { mtls: { mode: "STRICT" } }, born(1)),
+    peerAuthentication("shop/late", { mtls: { mode: "DISABLE" } }, born(2)),
+    peerAuthentication("wherry-system/mesh", { mtls: { mode: "PERMISSIVE" } }),
+  ];
+  const plain = callee(resources, {
+    peer: undefined,
+    arrival: { kind: "plaintext", port: 8080 },
+  });
+  t.strictSame(plain.refusal, { code: "MTLS_REQUIRED", policy: "shop/all" });
+  t.strictSame(passed(step(plain, "mTLS")), [
+    "own: it leaves the mode of this port unset",
+    "mesh: a narrower one decides",
+    "late: shop/all, for the same workloads, is older",
+  ]);
+  t.match(step(callee(ORDERS), "mTLS").outcome, /^STRICT \(the default\)/);
+  t.strictSame(
+    callee(ORDERS, { arrival: { kind: "link", destination: "x.shop:80" } })
+      .refusal,
+    { code: "MISDIRECTED" },
+  );
+  t.end();
+});
+
+void t.test(
+  "limits: those that count the request, and those that do not",
+  (t) => {
+    const decision = step(
+      callee([
+        ...ORDERS,
+        trafficPolicy("shop/limits", {
+          targetRefs: [{ kind: "Service", name: "orders" }],
+          rateLimit: {
+            requests: 10,
+            interval: "1s",
+            routes: [
+              {
+                name: "posts",
+                matches: [{ method: "POST" }],
+                requests: 1,
+                interval: "1s",
+              },
+            ],
+          },
+        }),
+      ]),
+      "limits",
+    );
+    t.equal(decision.outcome, "counts against rateLimit: 10 in 1000 ms");
+    t.strictSame(passed(decision), [
+      'limits.rateLimit: matches[0]: method is "GET", not POST',
+    ]);
+    t.end();
+  },
+);
