@@ -39,7 +39,7 @@ async function prepare(settings: PeerSettings, clock: Clock): Promise<Command> {
   const directory = join(settings.directory, "mesh");
   await mkdir(directory, { recursive: true });
   const state = join(directory, "control-plane");
-  const main = join(settings.dist, "src", "main.mjs");
+  const main = join(settings.dist, "wherry.js");
   const wherry = (...args: readonly string[]): Promise<string> =>
     runCommand([main, ...args, "--server", SERVER, "--state", state]);
   const controlPlane = await start(

@@ -1,4 +1,10 @@
 /** How many connections there are: in all, on a listener, from an address, of an identity; and whether there may be one more. */
+import {
+  ALONE,
+  counterOf,
+  type Commons,
+  type Counter,
+} from "../core/commons.ts";
 import type { SidecarLimits } from "./limits.ts";
 
 type Caps = Pick<
@@ -31,75 +37,94 @@ export interface ConnectionCounts {
   removeIdentity(identity: string): void;
 }
 
-export function countConnections(caps: Caps): ConnectionCounts {
-  const listeners = new Map<string, number>();
-  const addresses = new Map<string, number>();
-  const identities = new Map<string, number>();
-  let total = 0;
+/** The caps hold over all workers of `commons`. */
+export function countConnections(
+  caps: Caps,
+  commons: Commons = ALONE,
+): ConnectionCounts {
+  const open = new Map<string, Open>();
+
+  const enter = (
+    reason: ConnectionExcess,
+    name: string,
+    cap: number,
+  ): Excess | undefined => {
+    const known = open.get(name);
+    const counter = known?.counter ?? counterOf(commons, `connections ${name}`);
+    if (!counter.enter(cap)) {
+      const detail = `${counter.value} are open, and no more are taken`;
+      if (known === undefined) counter.close();
+      return { reason, detail };
+    }
+    if (known === undefined) open.set(name, { counter, own: 1 });
+    else known.own += 1;
+    return undefined;
+  };
+  const leave = (name: string): void => {
+    const known = open.get(name);
+    if (known === undefined) return;
+    known.counter.leave();
+    known.own -= 1;
+    if (known.own > 0) return;
+    open.delete(name);
+    known.counter.close();
+  };
+
   return {
     get total() {
-      return total;
+      return open.get(ALL)?.counter.value ?? 0;
     },
     add(listener, address) {
-      const onListener = listeners.get(listener) ?? 0;
-      const from = address === undefined ? "" : networkOf(address);
-      const excess =
-        over("too many connections", total, caps.connections) ??
-        over(
+      const asked: readonly (readonly [ConnectionExcess, string, number])[] = [
+        ["too many connections", ALL, caps.connections],
+        [
           "too many connections on the listener",
-          onListener,
+          onListener(listener),
           caps.connectionsPerListener,
-        ) ??
-        (address === undefined
-          ? undefined
-          : over(
-              "too many connections from one address",
-              addresses.get(from) ?? 0,
-              caps.connectionsPerAddress,
-            ));
-      if (excess !== undefined) return excess;
-      total += 1;
-      listeners.set(listener, onListener + 1);
-      if (address !== undefined) change(addresses, from, 1);
+        ],
+        ...(address === undefined
+          ? []
+          : [
+              [
+                "too many connections from one address",
+                fromAddress(address),
+                caps.connectionsPerAddress,
+              ] as const,
+            ]),
+      ];
+      for (const [index, [reason, name, cap]] of asked.entries()) {
+        const excess = enter(reason, name, cap);
+        if (excess === undefined) continue;
+        for (const [, entered] of asked.slice(0, index)) leave(entered);
+        return excess;
+      }
       return undefined;
     },
     remove(listener, address) {
-      total -= 1;
-      change(listeners, listener, -1);
-      if (address !== undefined) change(addresses, networkOf(address), -1);
+      leave(ALL);
+      leave(onListener(listener));
+      if (address !== undefined) leave(fromAddress(address));
     },
-    addIdentity(identity) {
-      const excess = over(
+    addIdentity: (identity) =>
+      enter(
         "too many connections of one identity",
-        identities.get(identity) ?? 0,
+        ofIdentity(identity),
         caps.connectionsPerIdentity,
-      );
-      if (excess === undefined) change(identities, identity, 1);
-      return excess;
-    },
-    removeIdentity: (identity) => change(identities, identity, -1),
+      ),
+    removeIdentity: (identity) => leave(ofIdentity(identity)),
   };
 }
 
-function over(
-  reason: ConnectionExcess,
-  count: number,
-  cap: number,
-): Excess | undefined {
-  return count < cap
-    ? undefined
-    : { reason, detail: `${count} are open, and no more are taken` };
+interface Open {
+  readonly counter: Counter;
+  /** Of this worker. */
+  own: number;
 }
 
-function change(
-  counts: Map<string, number>,
-  key: string,
-  difference: number,
-): void {
-  const count = (counts.get(key) ?? 0) + difference;
-  if (count === 0) counts.delete(key);
-  else counts.set(key, count);
-}
+const ALL = "in all";
+const onListener = (listener: string): string => `on ${listener}`;
+const fromAddress = (address: string): string => `from ${networkOf(address)}`;
+const ofIdentity = (identity: string): string => `of ${identity}`;
 
 /** Whoever has one IPv6 address has the 2^64 of its network. */
 export function networkOf(address: string): string {

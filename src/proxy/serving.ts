@@ -1,6 +1,7 @@
 /** The server-side connections of the proxy: a codec on each, bounds on their number, what they hold, and one way to drain or end them all. */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../core/clock.ts";
+import type { Commons } from "../core/commons.ts";
 import type { Logger } from "../core/log.ts";
 import type {
   Protocol,
@@ -72,6 +73,8 @@ export interface ServingOptions {
   readonly limits?: SidecarLimits;
   /** Said to the sidecars that call, where this process has several workers. */
   readonly place?: WorkerPlace | undefined;
+  /** What bounds the connections of all workers together; absent: this one is alone. */
+  readonly commons?: Commons;
 }
 
 /** A connection of HTTP. */
@@ -94,7 +97,7 @@ export function makeServing(options: ServingOptions): Serving {
     limits: { idleTimeout: limits.idleLink },
     ...(place === undefined ? {} : { place }),
   };
-  const counts = countConnections(limits);
+  const counts = countConnections(limits, options.commons);
   const log = makeRefusalLog(logger, clock);
   const sockets = new Set<Socket>();
   const served = new Map<ServerConnection, Served>();

@@ -1,5 +1,6 @@
 /** Bounds on connections: in all, on a listener, from an address, of an identity. */
 import t from "tap";
+import { joinCommons, makeCommons } from "../../src/core/commons.ts";
 import {
   countConnections,
   networkOf,
@@ -85,6 +86,48 @@ void t.test("one identity has so many, from wherever", (t) => {
   t.equal(counts.addIdentity("spiffe://b"), undefined);
   counts.removeIdentity("spiffe://a");
   t.equal(counts.addIdentity("spiffe://a"), undefined);
+  t.end();
+});
+
+void t.test("the caps hold over the workers of a process", (t) => {
+  const first = makeCommons(2);
+  const { memory, rates } = first;
+  if (memory === undefined || rates === undefined) throw new Error("no memory");
+  const second = joinCommons(1, { workers: 2, memory: memory.buffer, rates });
+  const here = countConnections(CAPS, first);
+  const there = countConnections(CAPS, second);
+  t.equal(
+    open(here, 2, "link", () => "10.0.0.1"),
+    undefined,
+  );
+  t.equal(
+    open(there, 1, "link", () => "10.0.0.1"),
+    undefined,
+  );
+  for (const counts of [here, there])
+    t.equal(
+      open(counts, 1, "link", () => "10.0.0.1"),
+      "too many connections from one address",
+    );
+  t.equal(there.total, 3, "what was refused is not counted anywhere");
+  const each = (index: number): string => `10.0.1.${index}`;
+  t.equal(
+    open(there, 3, "link", each),
+    undefined,
+    "six on the listener, in two workers",
+  );
+  t.equal(open(here, 1, "link", each), "too many connections on the listener");
+  for (const address of ["10.0.0.1", "10.0.0.1"]) here.remove("link", address);
+  t.equal(
+    open(there, 2, "link", () => "10.0.0.1"),
+    undefined,
+    "what one worker lets go another may take",
+  );
+  t.equal(here.addIdentity("spiffe://a"), undefined);
+  t.equal(there.addIdentity("spiffe://a"), undefined);
+  t.match(here.addIdentity("spiffe://a"), {
+    reason: "too many connections of one identity",
+  });
   t.end();
 });
 

@@ -129,7 +129,13 @@ void t.test(
           pair.log.find(({ direction }) => direction === "outbound"),
           { fault: "shop/chaos: delay 200 ms", status: 200 },
         );
-        t.equal((await pair.call()).status, 200, "others are not touched");
+        pair.log.length = 0;
+        t.equal((await pair.call()).status, 200);
+        const other = pair.log.find(
+          ({ direction }) => direction === "outbound",
+        );
+        t.equal(other?.status, 200);
+        t.notOk(other !== undefined && "fault" in other, "others are spared");
       },
     );
   },
@@ -158,21 +164,45 @@ void t.test(
 );
 
 void t.test(
-  "only callers that it is for, and delays that are too many are left out",
+  "scoped: to the Service and its port, to the callers that it names, and to the requests that match",
   async (t) => {
-    await withPair(
-      {
-        resources: [
-          fault({
-            abort: { httpStatus: 503, percentage: 100 },
-            from: [{ labels: { app: "jobs" } }],
-          }),
+    const abort = { httpStatus: 503, percentage: 100 };
+    // The same instances, by another name.
+    const cart = (targetPort: number): ReturnType<typeof resource> =>
+      resource("Service", "cart", {
+        ports: [
+          { name: "http", port: 80 },
+          { name: "more", port: 81, targetPort },
         ],
-      },
-      async (pair) => {
-        t.equal((await pair.call()).status, 200);
-      },
-    );
+        selector: { app: "orders" },
+      });
+    const of = (name: string, more: object = {}): object => ({
+      targetRefs: [{ kind: "Service", name, ...more }],
+    });
+    await withPair({}, async (pair) => {
+      for (const [spec, host, expected] of [
+        [of("cart"), "cart.shop", 503],
+        [of("cart"), "cart.shop:81", 503],
+        [of("orders"), "cart.shop:81", 200],
+        [of("cart"), "orders.shop", 200],
+        [of("cart", { sectionName: "more" }), "cart.shop:81", 503],
+        [of("cart", { sectionName: "more" }), "cart.shop", 200],
+        [{ from: [{ labels: { app: "web" } }] }, "orders.shop", 503],
+        [{ from: [{ labels: { app: "jobs" } }] }, "orders.shop", 200],
+        [{ matches: [{ method: "GET" }] }, "orders.shop", 503],
+        [{ matches: [{ method: "POST" }] }, "orders.shop", 200],
+      ] as const) {
+        pair.apply([
+          cart(pair.instances[0]?.appPort ?? 0),
+          fault({ abort, ...spec }),
+        ]);
+        t.equal(
+          (await pair.call({ host })).status,
+          expected,
+          `${JSON.stringify(spec)}, ${host}`,
+        );
+      }
+    });
   },
 );
 

@@ -200,37 +200,34 @@ void t.test(
   },
 );
 
-void t.test(
-  "one extra and no more, however long both take, and where one is asked by itself none",
-  async (t) => {
-    const held: ServerResponse[] = [];
-    let slow = false;
-    await withPair(
-      {
-        instances: 3,
-        app: () => (_request, response) => {
-          if (slow) held.push(response);
-          else response.end("ok");
-        },
-        resources: shop({ minimumDelay: "10ms" }).options.resources ?? [],
+void t.test("one extra and no more, however long both take", async (t) => {
+  const held: ServerResponse[] = [];
+  let slow = false;
+  await withPair(
+    {
+      instances: 3,
+      app: () => (_request, response) => {
+        if (slow) held.push(response);
+        else response.end("ok");
       },
-      async (pair) => {
-        for (let index = 0; index < 128; index += 1) await pair.call();
-        const before = await hedges(pair, "made");
-        slow = true;
-        const call = pair.call();
-        await until(() => held.length === 2);
-        // Many times as long as the first extra one waited.
-        const since = performance.now();
-        await until(() => performance.now() - since > 300);
-        t.equal(held.length, 2, "there was a third who could have been asked");
-        t.equal(await hedges(pair, "made"), before + 1);
-        for (const response of held) response.end("late");
-        t.equal((await call).status, 200);
-      },
-    );
-  },
-);
+      resources: shop({ minimumDelay: "10ms" }).options.resources ?? [],
+    },
+    async (pair) => {
+      for (let index = 0; index < 128; index += 1) await pair.call();
+      const before = await hedges(pair, "made");
+      slow = true;
+      const call = pair.call();
+      await until(() => held.length === 2);
+      // Many times as long as the first extra one waited.
+      const since = performance.now();
+      await until(() => performance.now() - since > 300);
+      t.equal(held.length, 2, "there was a third who could have been asked");
+      t.equal(await hedges(pair, "made"), before + 1);
+      for (const response of held) response.end("late");
+      t.equal((await call).status, 200);
+    },
+  );
+});
 
 void t.test(
   "what retries have spent of the budget is not there for a hedge",

@@ -144,6 +144,7 @@ export async function startWorker(
     logger,
     limits,
     place: workers > 1 ? { worker, workers } : undefined,
+    commons,
   });
   const outside = makeOutside(clock, commons, pools);
   const mirrors = makeMirrors({ clock, host, books, clusters });

@@ -9,7 +9,7 @@ import { withCrowd, type Caller } from "./harness.ts";
 /** Enough that chance gives neither worker less than 35 % of them: five standard deviations. */
 const CONNECTIONS = 240;
 /** Of each. */
-const CALLS = 20;
+const CALLS = 15;
 
 async function workersOf(sidecar: Sidecar): Promise<readonly WorkerView[]> {
   const { text } = await send(sidecar.ports.admin ?? 0, {
