@@ -6,8 +6,6 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import { libcFunction } from "../core/libc.ts";
 import { dropProgramPages } from "../core/program-pages.ts";
 
-/** Milliseconds after which a start is over. */
-export const STARTED = 2000;
 /** Milliseconds between two looks at the resident set. */
 export const TRIM_LOOK = 5000;
 /** Octets that it must have grown by to be worth the two milliseconds that a trim takes. */
@@ -18,8 +16,6 @@ export interface TrimOptions {
   /** Octets resident. */
   readonly resident?: () => number;
   readonly trim?: () => void;
-  /** Leaves the start behind. */
-  readonly settle?: () => void;
 }
 
 /** Starts to look; ends by what it returns. */
@@ -28,25 +24,19 @@ export function trimMemory(options: TrimOptions): Cancel {
   const resident = options.resident ?? (() => process.memoryUsage.rss());
   let trim = options.trim;
   let before = 0;
-  const look = (): void => {
+  return clock.every(TRIM_LOOK, () => {
     if (resident() < before + WORTH) return;
     trim ??= nativeTrim();
     trim();
     before = resident();
-  };
-  const cancelSettling = clock.after(STARTED, () => {
-    (options.settle ?? leaveStartBehind)();
-    look();
   });
-  const cancelLooking = clock.every(TRIM_LOOK, look);
-  return () => {
-    cancelSettling();
-    cancelLooking();
-  };
 }
 
-/** V8 makes the nursery small again in this kind of collection alone; it takes some 50 ms, once. */
-function leaveStartBehind(): void {
+/**
+ * For the moment when all is loaded and nothing is compiled yet: V8 makes the nursery small again in this kind of collection alone,
+ * which also throws compiled code away. It takes some 30 ms.
+ */
+export function leaveStartBehind(): void {
   globalThis.gc?.({ type: "major", flavor: "last-resort" });
   dropProgramPages();
 }

@@ -266,7 +266,8 @@ void t.test(
           if (status === 503) refused = text;
         }
         t.match(refused, /BREAKER_OPEN/);
-        t.ok(calls >= 30 && calls <= 31, `after ${calls} calls of both`);
+        // Each takes in what the other has counted at its own next failure.
+        t.ok(calls >= 30 && calls <= 34, `after ${calls} calls of both`);
         t.match((await two.get()).text, /BREAKER_OPEN/, "open in both");
         t.equal(await crowd.metric(crowd.caller, "wherry_breaker_state"), 2);
         t.equal(
