@@ -4,6 +4,7 @@
  * Safety comes first (may this request be repeated after this outcome?), then what is configured (is it asked for?), then the
  * limits (attempts, deadline), and the budget last, so that only a retry that will happen is paid for.
  */
+import { slidingCount } from "../core/sliding-count.ts";
 import { fullJitter } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { durationOf } from "../core/duration.ts";
@@ -229,51 +230,28 @@ const SLOTS = 10;
  */
 export function retryBudget(settings: RetryConstraint<number>): RetryBudget {
   const { budget, minRetryRate } = settings;
-  const width = Math.max(1, budget.interval / SLOTS);
-  const requests = new Float64Array(SLOTS);
-  const retries = new Float64Array(SLOTS);
-  let total = 0;
-  let paid = 0;
-  let current = Number.NaN;
+  const requests = slidingCount(budget.interval, SLOTS);
+  const retries = slidingCount(budget.interval, SLOTS);
   const floor = tokenBucket({
     rate: (minRetryRate.count * 1000) / Math.max(1, minRetryRate.interval),
     burst: minRetryRate.count,
   });
 
-  /** Empties the slots that time has passed by. */
-  const advance = (now: number): number => {
-    const slot = Math.floor(now / width);
-    if (Number.isNaN(current)) current = slot;
-    const steps = Math.min(SLOTS, slot - current);
-    for (let step = 1; step <= steps; step += 1) {
-      const stale = (slot - steps + step) % SLOTS;
-      total -= requests[stale] ?? 0;
-      paid -= retries[stale] ?? 0;
-      requests[stale] = 0;
-      retries[stale] = 0;
-    }
-    current = Math.max(current, slot);
-    return current % SLOTS;
-  };
-
   return {
-    request(now) {
-      const slot = advance(now);
-      requests[slot] = (requests[slot] ?? 0) + 1;
-      total += 1;
-    },
+    request: (now) => requests.add(now),
     take(now) {
-      const slot = advance(now);
-      if (paid + 1 <= (total * budget.percent) / 100) {
-        retries[slot] = (retries[slot] ?? 0) + 1;
-        paid += 1;
+      if (
+        retries.total(now) + 1 <=
+        (requests.total(now) * budget.percent) / 100
+      ) {
+        retries.add(now);
         return true;
       }
       return floor.take(now);
     },
-    usage(now) {
-      advance(now);
-      return { requests: total, retries: paid };
-    },
+    usage: (now) => ({
+      requests: requests.total(now),
+      retries: retries.total(now),
+    }),
   };
 }

@@ -3,6 +3,8 @@
  * ("Handling Overload", Site Reliability Engineering, Google 2016: client-side throttling).
  */
 
+import { slidingCount } from "../core/sliding-count.ts";
+
 export interface ThrottleOptions {
   /** K: requests that are sent for each that is accepted, at most. */
   readonly multiplier: number;
@@ -26,47 +28,20 @@ export function makeThrottle({
   multiplier,
   window,
 }: ThrottleOptions): Throttle {
-  const width = Math.max(1, window / SLOTS);
-  const requests = new Float64Array(SLOTS);
-  const accepts = new Float64Array(SLOTS);
-  let made = 0;
-  let taken = 0;
-  let current = Number.NaN;
-
-  /** Empties the slots that time has passed by. */
-  const advance = (now: number): number => {
-    const slot = Math.floor(now / width);
-    if (Number.isNaN(current)) current = slot;
-    const steps = Math.min(SLOTS, slot - current);
-    for (let step = 1; step <= steps; step += 1) {
-      const stale = (slot - steps + step) % SLOTS;
-      made -= requests[stale] ?? 0;
-      taken -= accepts[stale] ?? 0;
-      requests[stale] = 0;
-      accepts[stale] = 0;
-    }
-    current = Math.max(current, slot);
-    return current % SLOTS;
+  const requests = slidingCount(window, SLOTS);
+  const accepts = slidingCount(window, SLOTS);
+  const share = (now: number): number => {
+    const made = requests.total(now);
+    return Math.max(0, (made - multiplier * accepts.total(now)) / (made + 1));
   };
-  const share = (): number =>
-    Math.max(0, (made - multiplier * taken) / (made + 1));
 
   return {
     request(now, random) {
-      const slot = advance(now);
-      const passes = random >= share();
-      requests[slot] = (requests[slot] ?? 0) + 1;
-      made += 1;
+      const passes = random >= share(now);
+      requests.add(now);
       return passes;
     },
-    accepted(now) {
-      const slot = advance(now);
-      accepts[slot] = (accepts[slot] ?? 0) + 1;
-      taken += 1;
-    },
-    probability(now) {
-      advance(now);
-      return share();
-    },
+    accepted: (now) => accepts.add(now),
+    probability: share,
   };
 }

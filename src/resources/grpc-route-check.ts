@@ -7,44 +7,18 @@ import type {
 import {
   checkBackends,
   checkHeaderMatches,
-  checkParents,
+  checkRoute,
 } from "./http-route-check.ts";
 import type { Problem } from "./kind.ts";
 import type { Segment } from "./path.ts";
-import { duplicates, error, fault } from "./problems.ts";
+import { error, fault } from "./problems.ts";
 import { checkFilters } from "./route-filters-check.ts";
 import { regexFault } from "./text-checks.ts";
-
-/** Over all rules of a route, as in HTTPRoute. */
-const MOST_MATCHES = 128;
 
 type Path = readonly Segment[];
 
 export function checkGRPCRoute({ spec }: GRPCRouteResource): Problem[] {
-  const matches = spec.rules.reduce(
-    (sum, rule) => sum + (rule.matches?.length ?? 1),
-    0,
-  );
-  return [
-    ...checkParents(spec.parentRefs),
-    ...duplicates(
-      spec.rules,
-      (rule) => rule.name,
-      (index) => ["spec", "rules", index, "name"],
-      "a rule named",
-    ),
-    ...(matches > MOST_MATCHES
-      ? [
-          error(
-            ["spec", "rules"],
-            `have ${matches} matches together, more than ${MOST_MATCHES}`,
-          ),
-        ]
-      : []),
-    ...spec.rules.flatMap((rule, index) =>
-      checkRule(rule, ["spec", "rules", index]),
-    ),
-  ];
+  return checkRoute(spec, checkRule);
 }
 
 function checkRule(rule: GRPCRouteRule, at: Path): Problem[] {

@@ -27,6 +27,22 @@ const MOST_MATCHES = 128;
 type Path = readonly Segment[];
 
 export function checkHTTPRoute({ spec }: HTTPRouteResource): Problem[] {
+  return checkRoute(spec, checkRule);
+}
+
+interface RouteRule {
+  readonly name?: string;
+  readonly matches?: readonly unknown[];
+}
+
+/** What routes of either kind have in common. */
+export function checkRoute<R extends RouteRule>(
+  spec: {
+    readonly parentRefs: readonly ParentRef[];
+    readonly rules: readonly R[];
+  },
+  checkRule: (rule: R, at: Path) => Problem[],
+): Problem[] {
   const matches = spec.rules.reduce(
     (sum, rule) => sum + (rule.matches?.length ?? 1),
     0,
@@ -54,7 +70,7 @@ export function checkHTTPRoute({ spec }: HTTPRouteResource): Problem[] {
 }
 
 /** The parents of a route of either kind. */
-export function checkParents(parents: readonly ParentRef[]): Problem[] {
+function checkParents(parents: readonly ParentRef[]): Problem[] {
   return duplicates(
     parents,
     (ref) =>
