@@ -114,7 +114,8 @@ export function compileRouter<D>(entries: readonly RouteEntry<D>[]): Router<D> {
     ) => T | undefined,
   ): T | undefined => {
     const { path } = request;
-    let found = visit(exact.get(path), request);
+    // To look up a path makes V8 keep it: not where there is nothing to find.
+    let found = exact.size > 0 ? visit(exact.get(path), request) : undefined;
     if (found === undefined && depth > 0)
       for (let prefix = cut(path, depth); prefix !== ""; prefix = up(prefix)) {
         found = visit(prefixes.get(prefix), request);

@@ -22,7 +22,7 @@ import type {
   ServerConnectionInfo,
   ServerStream,
 } from "../wire/exchange.ts";
-import { wasRead } from "../wire/collecting.ts";
+import { onData } from "../wire/socket-data.ts";
 import { held, reset } from "../wire/http1/sockets.ts";
 
 const ACCEPTED: ResponseHead = {
@@ -83,8 +83,7 @@ class SocketHalf {
       process.nextTick(() => this.#closed());
       return;
     }
-    socket.on("data", (chunk: Buffer) => {
-      wasRead(chunk.length);
+    onData(socket, (chunk) => {
       if (!this.#aborted) receiver.data(chunk);
     });
     socket.on("end", () => {

@@ -100,7 +100,7 @@ class Http1ClientConnection
   }
 
   get buffered(): number {
-    return held(this.#socket) + this.#input.length;
+    return held(this.#socket) + this.output.size + this.#input.length;
   }
 
   get capacity(): number {

@@ -1,10 +1,12 @@
-/** What a connection sends: head, framing and small bodies gathered into one latin-1 string and one write, large chunks by reference. */
+/** What a connection sends, gathered into one write: head, framing and small bodies in a latin-1 string, large chunks by reference. */
 import type { Socket } from "node:net";
 
 /** A chunk up to this size is copied into the text: cheaper than a second entry in a writev. */
 const COPIED = 4096;
 /** Text beyond this size is handed on before more is added. */
 const GATHERED = 16 * 1024;
+/** So are large chunks: TLS gives them out by 16 KiB, and a write costs more than what is in it. */
+const BULK = 128 * 1024;
 
 /**
  * "Full" means that the socket holds at least its high-water mark (Node's 64 KiB) in user space after a write. That the
@@ -12,6 +14,9 @@ const GATHERED = 16 * 1024;
  */
 export class Output {
   readonly #socket: Socket;
+  /** What comes before the text, and its octets. */
+  #parts: (string | Buffer)[] = [];
+  #octets = 0;
   #text = "";
   #scheduled = false;
   #full = false;
@@ -30,6 +35,11 @@ export class Output {
 
   get full(): boolean {
     return this.#full;
+  }
+
+  /** Octets that the socket has not been given yet. */
+  get size(): number {
+    return this.#octets + this.#text.length;
   }
 
   /** From here on `sent` tells about what follows. */
@@ -54,32 +64,47 @@ export class Output {
       if (this.#text.length > GATHERED) this.flush();
       return;
     }
-    const before = this.#text;
-    this.#text = "";
-    if (before === "" && after === "") this.#write(chunk);
-    else {
-      this.#socket.cork();
-      if (before !== "") this.#write(before);
-      this.#write(chunk);
-      if (after !== "") this.#write(after);
-      this.#socket.uncork();
-    }
-    this.#judge();
+    this.#closeText();
+    this.#parts.push(chunk);
+    this.#octets += chunk.length;
+    this.#text = after;
+    if (this.#octets >= BULK) this.flush();
   }
 
   /** Flushes when this turn of the event loop has done its work, so that what it still adds goes along. */
   later(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    if (due.push(this) === 1) process.nextTick(flushDue);
+    // A tick comes after each piece that TLS gives out; of a large body more is to come in the same turn.
+    if (this.#parts.length > 0) {
+      if (bulk.push(this) === 1) setImmediate(flushBulk);
+    } else if (due.push(this) === 1) process.nextTick(flushDue);
   }
 
   flush(): void {
+    const parts = this.#parts;
+    if (parts.length === 0) {
+      const text = this.#text;
+      if (text === "") return;
+      this.#text = "";
+      this.#write(text);
+    } else {
+      this.#closeText();
+      this.#parts = [];
+      this.#octets = 0;
+      this.#socket.cork();
+      for (const part of parts) this.#write(part);
+      this.#socket.uncork();
+    }
+    this.#judge();
+  }
+
+  #closeText(): void {
     const text = this.#text;
     if (text === "") return;
     this.#text = "";
-    this.#write(text);
-    this.#judge();
+    this.#parts.push(text);
+    this.#octets += text.length;
   }
 
   /** What `later` asked for. */
@@ -90,6 +115,8 @@ export class Output {
 
   /** Drops what has not been given to the socket yet. */
   discard(): void {
+    this.#parts = [];
+    this.#octets = 0;
     this.#text = "";
   }
 
@@ -108,11 +135,18 @@ export class Output {
   }
 }
 
-/** The outputs of all connections that are to be flushed at the end of this turn: one tick serves them all. */
+/** The outputs of all connections that are to be flushed when this callback, and when this turn, is through: one tick serves them all. */
 let due: Output[] = [];
+let bulk: Output[] = [];
 
 function flushDue(): void {
   const outputs = due;
   due = [];
+  for (const output of outputs) output.flushLate();
+}
+
+function flushBulk(): void {
+  const outputs = bulk;
+  bulk = [];
   for (const output of outputs) output.flushLate();
 }

@@ -117,7 +117,7 @@ class Http1ServerConnection
   }
 
   get buffered(): number {
-    return held(this.#socket) + this.#input.length;
+    return held(this.#socket) + this.output.size + this.#input.length;
   }
 
   drain(): void {

@@ -1,7 +1,7 @@
 /** What both ends of the codec do with a socket: listen to it in one way, and end it so that the end is not mistaken for another. */
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import { wasRead } from "../collecting.ts";
+import { onData } from "../socket-data.ts";
 
 /** Who is told of what happens on a socket. */
 export interface SocketUser {
@@ -17,10 +17,7 @@ export function attend(socket: Socket, user: SocketUser): void {
   let failure: Error | undefined;
   socket.allowHalfOpen = true;
   socket.setNoDelay(true);
-  socket.on("data", (chunk: Buffer) => {
-    wasRead(chunk.length);
-    user.received(chunk);
-  });
+  onData(socket, (chunk) => user.received(chunk));
   socket.on("end", () => user.finished());
   socket.on("error", (error: Error) => {
     failure = error;

@@ -21,8 +21,8 @@ import { Output } from "./output.ts";
 import { writeHeader } from "./byte-writer.ts";
 import type { Stream } from "./stream.ts";
 
-/** The largest DATA frame of ours, whatever the peer takes: streams take turns frame by frame. */
-const FAIR_SHARE = 16_384;
+/** The largest DATA frame of ours, whatever the peer takes: streams take turns frame by frame. With its header it fills a TLS record, so that the peer gets it in one piece. */
+const FAIR_SHARE = 16_384 - FRAME_HEADER;
 /** Debug data of GOAWAY is for people; octets. */
 const LONGEST_DEBUG = 200;
 

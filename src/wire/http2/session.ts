@@ -3,7 +3,7 @@
  * the connection does (5.4.1), so that every stream is told once.
  */
 import type { Socket } from "node:net";
-import { wasRead } from "../collecting.ts";
+import { onData } from "../socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
 import { MeshError, messageOf } from "../../core/errors.ts";
 import { ClosedStreams } from "./closed-streams.ts";
@@ -77,10 +77,7 @@ export abstract class Session implements StreamHost {
     this.guard = new FloodGuard(this.limits);
     this.onLimit = options.onLimit;
     socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => {
-      wasRead(chunk.length);
-      this.onChunk(chunk);
-    });
+    onData(socket, (chunk) => this.onChunk(chunk));
     socket.on("error", (error) => (this.socketError = error));
     socket.on("end", () => {
       this.teardown(undefined);

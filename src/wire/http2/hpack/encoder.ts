@@ -105,7 +105,7 @@ export class Encoder {
     } else {
       this.name(out, 0x00, 0x0f, name, use);
     }
-    writeString(out, value);
+    writePlain(out, value);
   }
 
   status(status: number, out: ByteWriter): void {
@@ -157,8 +157,7 @@ export class Encoder {
   private value(out: ByteWriter, field: Field): void {
     const { literal } = field;
     if (literal === undefined) {
-      if (field.indexing === "without") writePlain(out, field.value);
-      else writeString(out, field.value);
+      writePlain(out, field.value);
       field.literal = ENCODED_ONCE;
       return;
     }
@@ -207,15 +206,10 @@ function literalOf(text: string): Buffer {
   return Buffer.from(literal.subarray(0, stringInto(text, literal, 0)));
 }
 
-/** As it is, without Huffman coding: for values that are new each time, where fewer octets are not worth coding them here and decoding them there. */
+/** As it is, without Huffman coding: fewer octets are not worth coding a value here and decoding it there, unless it comes again. */
 function writePlain(out: ByteWriter, text: string): void {
   out.reserve(text.length + 6);
   const { bytes } = out;
   const at = writeInteger(bytes, out.length, 0x00, 0x7f, text.length);
   out.length = at + bytes.write(text, at, "latin1");
-}
-
-function writeString(out: ByteWriter, text: string): void {
-  out.reserve(text.length + 6);
-  out.length = stringInto(text, out.bytes, out.length);
 }
