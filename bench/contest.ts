@@ -120,6 +120,7 @@ async function enter(
       collector: around.collector,
       application: around.application,
       seconds: options.seconds,
+      warmUp: options.warmUp,
       minutes: options.minutes,
       connections: options.connections,
       loadCore: cores.load,

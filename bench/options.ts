@@ -8,7 +8,8 @@ export const USAGE = `npm run bench -- [SCENARIO or FAMILY …] [options]
   --list               the scenarios and families there are
   --only NAME          the same as a name without it; may be repeated
   --runs 3             of each contender, alternated
-  --seconds 8          of load in a run, after two of warming up
+  --seconds 8          of load in a run
+  --warm-up 12         seconds of the same load before it: what is compiled at run time is compiled then
   --connections 32     of callers, where a scenario does not say it itself
   --minutes 10         of the scenario "growth"
   --peers A,B          only these peers, such as Wherry,Envoy
@@ -25,6 +26,7 @@ export interface Options {
   readonly names: readonly string[];
   readonly runs: number;
   readonly seconds: number;
+  readonly warmUp: number;
   readonly connections: number;
   readonly minutes: number;
   readonly peers: readonly PeerName[];
@@ -48,7 +50,7 @@ export function readOptions(argv: readonly string[]): Wish {
   if (values.list) return { kind: "list" };
   if (values.summary) return { kind: "summary" };
   const number = (
-    name: "runs" | "seconds" | "connections" | "minutes",
+    name: "runs" | "seconds" | "warm-up" | "connections" | "minutes",
     least: number,
   ): number => {
     const value = Number(values[name]);
@@ -64,6 +66,7 @@ export function readOptions(argv: readonly string[]): Wish {
       names: [...positionals, ...values.only],
       runs: number("runs", 1),
       seconds: number("seconds", 1),
+      warmUp: number("warm-up", 1),
       connections: number("connections", 1),
       minutes: number("minutes", 0.2),
       peers: peersOf(values.peers),
@@ -104,6 +107,7 @@ function parse(argv: readonly string[]) {
         only: { type: "string", multiple: true, default: [] },
         runs: { type: "string", default: "3" },
         seconds: { type: "string", default: "8" },
+        "warm-up": { type: "string", default: "12" },
         connections: { type: "string", default: "32" },
         minutes: { type: "string", default: "10" },
         peers: { type: "string" },

@@ -12,8 +12,6 @@ export interface Pair {
   readonly inbound: Running;
 }
 
-/** Seconds. */
-const WARM_UP = 2;
 /** Milliseconds. */
 const SERVED_WITHIN = 10_000;
 /** From this percentage on, spans are waited for and counted. */
@@ -78,7 +76,7 @@ export async function measure<T extends LoadResult>(
 ): Promise<Measured<T>> {
   const { collector, settings, peer } = stage;
   const traced = settings.tracing >= ALL_TRACED && peer.features.has("tracing");
-  await load(WARM_UP);
+  await load(stage.warmUp);
   if (traced) await collector.settled();
   const spans = collector.spans;
   const outbound = pair.outbound.cpu();

@@ -23,6 +23,8 @@ export interface Result {
   readonly machine: Machine;
   readonly options: {
     readonly seconds: number;
+    /** Of warming up; 2 where it is not said. */
+    readonly warmUp?: number;
     readonly connections: number;
     readonly minutes: number;
     readonly pinned: boolean;
@@ -35,13 +37,13 @@ export function resultOf(
   entries: readonly Entry[],
   date: string,
   machine: Machine,
-  { seconds, connections, minutes, pinned }: Options,
+  { seconds, warmUp, connections, minutes, pinned }: Options,
 ): Result {
   return {
     scenario: scenario.name,
     date,
     machine,
-    options: { seconds, connections, minutes, pinned },
+    options: { seconds, warmUp, connections, minutes, pinned },
     entries,
   };
 }
@@ -121,6 +123,9 @@ export function page(results: readonly Result[]): string {
     entries.map((entry) => entry.runs.length),
   );
   const seconds = [...new Set(results.map(({ options }) => options.seconds))];
+  const warmUp = [
+    ...new Set(results.map(({ options }) => options.warmUp ?? 2)),
+  ];
   const pinned = results.every(({ options }) => options.pinned);
   return `# What a hop costs, ${days.join(", ")}
 
@@ -129,7 +134,7 @@ ${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.
   )
     .map(([name, version]) => `${name} ${version}`)
     .join(", ")}.
-${seconds.join(" or ")} s of load a run, ${range(runs)} runs of each contender, alternated; medians, with the lowest and highest run in parentheses.
+${seconds.join(" or ")} s of load a run after ${warmUp.join(" or ")} of warming up, ${range(runs)} runs of each contender, alternated; medians, with the lowest and highest run in parentheses.
 ${pinned ? "Proxies on one core and load on the other, all peers alike" : "Nothing pinned to a core, all peers alike"}, where a scenario does not say otherwise. [How to read it](../README.md).
 
 ${summaryMarkdown(reports)}

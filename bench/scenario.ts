@@ -66,6 +66,8 @@ export interface Stage {
   readonly collector: Collector;
   readonly application: Application;
   readonly seconds: number;
+  /** Seconds. */
+  readonly warmUp: number;
   readonly minutes: number;
   readonly connections: number;
   /** Where the load runs. */

@@ -43,13 +43,13 @@ const OUTLIER_DETECTION = {
 };
 
 export const ARMS: readonly Arm[] = [
-  wherry("Wherry round robin, no ejection", "ROUND_ROBIN", false),
-  wherry("Wherry least request, no ejection", "LEAST_REQUEST", false),
+  wherry("Wherry round robin without ejection", "ROUND_ROBIN", false),
+  wherry("Wherry least request without ejection", "LEAST_REQUEST", false),
   wherry("Wherry peak EWMA", "PEAK_EWMA", true),
   wherry("Wherry load-aware", "LOAD_AWARE", true),
   envoy("Envoy round robin", { lb_policy: "ROUND_ROBIN" }),
   envoy("Envoy least request", { lb_policy: "LEAST_REQUEST" }),
-  envoy("Envoy least request, outlier detection", {
+  envoy("Envoy least request with outlier detection", {
     lb_policy: "LEAST_REQUEST",
     outlier_detection: OUTLIER_DETECTION,
     common_lb_config: { healthy_panic_threshold: { value: 50 } },
