@@ -46,12 +46,14 @@ void t.test(
           t.equal(headers["x-wherry-load"], undefined);
         }
         t.strictSame(new Set(asked), new Set([undefined]));
-        const endpoints = await endpointsOf(pair);
+        let endpoints = await endpointsOf(pair);
+        // One that was asked once has answered before its latency was known: a notice tells of that.
+        while (
+          endpoints.some(({ reported }) => !((reported?.latencyMs ?? 0) > 0))
+        )
+          endpoints = await endpointsOf(pair);
         t.equal(endpoints.length, 2);
-        for (const { reported } of endpoints) {
-          t.equal(reported?.inFlight, 0);
-          t.ok((reported?.latencyMs ?? 0) > 0);
-        }
+        for (const { reported } of endpoints) t.equal(reported?.inFlight, 0);
       },
     );
   },
