@@ -102,7 +102,9 @@ if (Number.parseInt(process.versions.node, 10) < 24) {
 }
 const { enableCompileCache } = await import("node:module");
 const { fileURLToPath } = await import("node:url");
-enableCompileCache(fileURLToPath(new URL("compiled", import.meta.url)));
+const directory = fileURLToPath(new URL("compiled", import.meta.url));
+// By their place beside it, so that the package may be moved; Node 24 knows a folder alone.
+enableCompileCache(Number.parseInt(process.versions.node, 10) > 24 ? { directory, portable: true } : directory);
 // Before anything large is loaded: Node begins again where its flags are missing.
 const { beginWithFlags, SIDECAR_FLAGS } = await import("./src/node-flags.mjs");
 if (process.argv[2] === "sidecar") beginWithFlags(SIDECAR_FLAGS);
@@ -143,7 +145,7 @@ function compileAhead() {
       "--input-type=module",
       "--eval",
       `import { enableCompileCache, flushCompileCache } from "node:module";
-enableCompileCache(${JSON.stringify(join(out, "compiled"))});
+enableCompileCache({ directory: ${JSON.stringify(join(out, "compiled"))}, portable: true });
 for (const file of ${JSON.stringify(modules)}) await import(${JSON.stringify(pathToFileURL(join(out, "src")).href + "/")} + file);
 flushCompileCache();
 process.exit();`,
