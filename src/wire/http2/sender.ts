@@ -22,7 +22,7 @@ import { writeHeader } from "./byte-writer.ts";
 import type { Stream } from "./stream.ts";
 
 /** The largest DATA frame of ours, whatever the peer takes: streams take turns frame by frame. With its header it fills a TLS record, so that the peer gets it in one piece. */
-const FAIR_SHARE = 16_384 - FRAME_HEADER;
+const FAIR_SHARE = DEFAULT_FRAME_SIZE - FRAME_HEADER;
 /** Debug data of GOAWAY is for people; octets. */
 const LONGEST_DEBUG = 200;
 
@@ -35,6 +35,8 @@ export class Sender {
   private readonly afterDrain: () => void;
   private window: number = DEFAULT_WINDOW;
   private frameSize: number = DEFAULT_FRAME_SIZE;
+  /** That of DATA. */
+  private dataSize: number = FAIR_SHARE;
   /** Streams with data and window, in turn; from `head` on. */
   private ring: Stream[] = [];
   private head = 0;
@@ -103,7 +105,7 @@ export class Sender {
           length - from,
           stream.sendWindow,
           this.window,
-          this.frameSize,
+          this.dataSize,
         );
         if (size <= 0) break;
         this.output.data(stream.id, chunk, from, from + size, false);
@@ -189,7 +191,7 @@ export class Sender {
       chunk.length - from,
       stream.sendWindow,
       this.window,
-      this.frameSize,
+      this.dataSize,
     );
     if (size <= 0) return;
     stream.queued -= size;
@@ -249,7 +251,8 @@ export class Sender {
 
   /** The peer's SETTINGS_MAX_FRAME_SIZE. */
   limitFrames(size: number): void {
-    this.frameSize = Math.min(size, FAIR_SHARE);
+    this.frameSize = Math.min(size, DEFAULT_FRAME_SIZE);
+    this.dataSize = Math.min(size, FAIR_SHARE);
   }
 
   // --- field blocks ---
