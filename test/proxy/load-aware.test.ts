@@ -53,7 +53,10 @@ void t.test(
         )
           endpoints = await endpointsOf(pair);
         t.equal(endpoints.length, 2);
-        for (const { reported } of endpoints) t.equal(reported?.inFlight, 0);
+        for (const { reported } of endpoints) {
+          t.equal(reported?.inFlight, 0);
+          t.ok((reported?.latencyMs ?? 0) > 0);
+        }
       },
     );
   },

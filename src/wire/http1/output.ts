@@ -142,11 +142,15 @@ let bulk: Output[] = [];
 function flushDue(): void {
   const outputs = due;
   due = [];
-  for (const output of outputs) output.flushLate();
+  flushAll(outputs);
 }
 
 function flushBulk(): void {
   const outputs = bulk;
   bulk = [];
+  flushAll(outputs);
+}
+
+function flushAll(outputs: readonly Output[]): void {
   for (const output of outputs) output.flushLate();
 }
