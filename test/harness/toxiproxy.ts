@@ -27,8 +27,13 @@ export interface FaultyHop {
   /** Breaks every connection and takes no other until `mend`. */
   cut(): Promise<void>;
   mend(): Promise<void>;
-  /** At most one at a time; open connections have it too. "upstream" is from the caller on. */
+  /**
+   * New connections have it, the open ones break; at most one at a time. "upstream" is from the caller on. toxiproxy can take
+   * a toxic from an open connection, but then waits for ever where that connection ends in the same moment, with all new ones
+   * behind it (2.12, `ToxicCollection.RemoveToxic`): so the proxy is replaced.
+   */
   poison(toxic: Toxic, direction: "upstream" | "downstream"): Promise<void>;
+  /** Takes the toxic off; the open connections break. */
   calm(): Promise<void>;
   /** Leads new connections to another port; the open ones break. */
   leadTo(upstream: number): Promise<void>;
@@ -70,7 +75,7 @@ export async function startToxiproxy(): Promise<Toxiproxy> {
 async function makeHop(
   api: string,
   name: string,
-  upstream: number,
+  firstUpstream: number,
 ): Promise<FaultyHop> {
   const ask = async (
     method: string,
@@ -85,39 +90,49 @@ async function makeHop(
     throw new Error(`toxiproxy: ${method} ${path}: ${status} ${text}`);
   };
   const address = (port: number): string => `127.0.0.1:${port}`;
-  const made = JSON.parse(
-    await ask("POST", "/proxies", {
-      name,
-      listen: address(0),
-      upstream: address(upstream),
-      enabled: true,
-    }),
-  ) as { readonly listen: string };
-  const self = `/proxies/${name}`;
-  const change = async (to: unknown): Promise<void> => {
-    await ask("POST", self, to);
-  };
+  let upstream = firstUpstream;
+  let generation = 0;
   let poisoned = false;
-  const calm = async (): Promise<void> => {
-    if (!poisoned) return;
-    poisoned = false;
-    await ask("DELETE", `${self}/toxics/fault`);
+  const begin = async (
+    listen: string,
+    toxic?: Record<string, unknown>,
+  ): Promise<string> => {
+    generation += 1;
+    const { listen: taken } = JSON.parse(
+      await ask("POST", "/proxies", {
+        name: `${name}-${generation}`,
+        listen,
+        upstream: address(upstream),
+        enabled: toxic === undefined,
+      }),
+    ) as { readonly listen: string };
+    if (toxic === undefined) return taken;
+    await ask("POST", `${self()}/toxics`, toxic);
+    await change({ enabled: true });
+    return taken;
+  };
+  const self = (): string => `/proxies/${name}-${generation}`;
+  const change = async (to: unknown): Promise<void> => {
+    await ask("POST", self(), to);
+  };
+  const listen = await begin(address(0));
+  const replace = async (toxic?: Record<string, unknown>): Promise<void> => {
+    await ask("DELETE", self());
+    await begin(listen, toxic);
+    poisoned = toxic !== undefined;
   };
   return {
-    port: Number(made.listen.split(":").at(-1)),
+    port: Number(listen.split(":").at(-1)),
     cut: () => change({ enabled: false }),
     mend: () => change({ enabled: true }),
-    async poison({ type, ...attributes }, stream) {
-      await calm();
-      await ask("POST", `${self}/toxics`, {
-        name: "fault",
-        type,
-        stream,
-        attributes,
-      });
-      poisoned = true;
+    poison: ({ type, ...attributes }, stream) =>
+      replace({ name: "fault", type, stream, attributes }),
+    async calm() {
+      if (poisoned) await replace();
     },
-    calm,
-    leadTo: (port) => change({ upstream: address(port) }),
+    async leadTo(port) {
+      upstream = port;
+      await change({ upstream: address(port) });
+    },
   };
 }

@@ -5,8 +5,8 @@ import type { Socket } from "node:net";
 const COPIED = 4096;
 /** Text beyond this size is handed on before more is added. */
 const GATHERED = 16 * 1024;
-/** So are large chunks: TLS gives them out by 16 KiB, and a write costs more than what is in it. */
-const BULK = 128 * 1024;
+/** So are large chunks: TLS gives them out by 16 KiB, and a write costs more than what is in it. No more than makes it full. */
+const BULK = 64 * 1024;
 
 /**
  * "Full" means that the socket holds at least its high-water mark (Node's 64 KiB) in user space after a write. That the
