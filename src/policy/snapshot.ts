@@ -191,6 +191,8 @@ export interface RefuseDecision {
   readonly kind: "refuse";
   readonly code: "NO_ROUTE" | "BACKEND_INVALID";
   readonly rule?: RuleRef;
+  /** Of the rule: it decides who may read the refusal. */
+  readonly cors?: CorsPolicy | undefined;
 }
 
 export interface InboundPolicy {

@@ -1,6 +1,8 @@
 /** What is told of one request: its server span, a client span an attempt, its metrics and its line in the access log (law 9). */
 import type { Clock } from "../core/clock.ts";
 import { messageOf, type MeshError } from "../core/errors.ts";
+import { COMMON_METHODS } from "../core/methods.ts";
+import type { HeaderEdits } from "../policy/header-edits.ts";
 import { parseReason } from "../policy/outcome.ts";
 import type { RetryRefusal } from "../policy/retry.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
@@ -31,17 +33,7 @@ export interface Books {
 }
 
 /** OpenTelemetry's HTTP conventions: methods outside this list become "_OTHER", so that callers cannot invent span names. */
-const METHODS: ReadonlySet<string> = new Set([
-  "GET",
-  "HEAD",
-  "POST",
-  "PUT",
-  "DELETE",
-  "CONNECT",
-  "OPTIONS",
-  "TRACE",
-  "PATCH",
-]);
+const METHODS: ReadonlySet<string> = new Set(COMMON_METHODS);
 
 /** Takes the body of a request that is refused. */
 const DEAF: BodyReceiver = {
@@ -70,6 +62,8 @@ export class Account implements SpanSubject {
   backend: string | undefined;
   /** The trouble that it was given on purpose. */
   fault: string | undefined;
+  /** By the route's CORS: which pages may read the answer, if it is our own refusal. */
+  readers: HeaderEdits | undefined;
   attempts = 0;
   received = 0;
   sent = 0;
@@ -143,7 +137,10 @@ export class Account implements SpanSubject {
   refuse(error: MeshError, inside: boolean): void {
     // Whatever follows of the request is of no interest; the codec reads it and throws it away.
     this.#stream.receive(DEAF);
-    this.status = rescue(this.#stream, error, { inside });
+    this.status = rescue(this.#stream, error, {
+      inside,
+      readers: this.readers,
+    });
     this.close(error, this.#books.clock.now());
   }
 

@@ -11,7 +11,7 @@ import { MeshError } from "../core/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import { corsEdits } from "../policy/cors.ts";
 import { drawFault, type Injection } from "../policy/fault.ts";
-import { inTurn } from "../policy/header-edits.ts";
+import { inTurn, type HeaderEdits } from "../policy/header-edits.ts";
 import { readRequest, type RequestFacts } from "../policy/path.ts";
 import { compileRetry, isRepeatable } from "../policy/retry.ts";
 import type { RuleRef } from "../policy/router.ts";
@@ -160,6 +160,8 @@ function wayTo(
   );
   if (decision.kind === "refuse") {
     account.route = routeName(decision);
+    if (decision.cors !== undefined)
+      account.readers = corsEdits(decision.cors, read.facts);
     return new MeshError(
       decision.code,
       decision.code === "NO_ROUTE"
@@ -171,6 +173,8 @@ function wayTo(
   if (decision.kind !== "forward")
     return localAnswer(decision, stream.head, read, destination.cluster.port);
   account.backend = decision.cluster.destination;
+  const cors = decision.extras?.cors;
+  if (cors !== undefined) account.readers = corsEdits(cors, read.facts);
   const { clusters, host } = options;
   const state = clusters.of(decision.cluster);
   const fault =
@@ -218,7 +222,13 @@ function wayTo(
   return new OutboundWay(
     decision.extras === undefined || endsHere(fault)
       ? way
-      : withExtras(way, decision.extras, options.mirrors, stream, read.facts),
+      : withExtras(
+          way,
+          decision.extras,
+          account.readers,
+          options.mirrors,
+          stream,
+        ),
   );
 }
 
@@ -247,19 +257,16 @@ function endsHere(fault: Injection | undefined): boolean {
 /** The filters that few routes have: another URL, leave for other origins, copies. */
 function withExtras(
   way: OutboundWayOptions,
-  { rewrite, cors, mirrors }: RouteExtras,
+  { rewrite, mirrors }: RouteExtras,
+  readers: HeaderEdits | undefined,
   copies: Mirrors,
   stream: ServerStream,
-  facts: RequestFacts,
 ): OutboundWayOptions {
   const changed = {
     ...way,
     target: rewriteTarget(rewrite?.path, way.path, way.target),
     authority: rewrite?.host ?? way.authority,
-    responseEdits:
-      cors === undefined
-        ? way.responseEdits
-        : inTurn(corsEdits(cors, facts), way.responseEdits),
+    responseEdits: inTurn(readers, way.responseEdits),
   };
   return mirrors.length === 0
     ? changed

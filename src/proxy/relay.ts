@@ -417,6 +417,7 @@ export class Relay implements BodyReceiver, Idler {
       this.#responded = true;
       this.account.status = rescue(this.stream, error, {
         inside: this.way.inside,
+        readers: this.account.readers,
         retryAfter: Math.ceil(this.way.retryAfter / 1000),
       });
       // What is still read of the request is thrown away by the codec.

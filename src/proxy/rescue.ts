@@ -1,5 +1,6 @@
 /** The only place that turns a failure into a status, a grpc-status or a reset (law 9). */
 import { MeshError, REASONS, type Code } from "../core/errors.ts";
+import { applyEdits, type HeaderEdits } from "../policy/header-edits.ts";
 import { isGrpc } from "../policy/timeout.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { fieldValue, makeField, type Field } from "../wire/fields.ts";
@@ -265,6 +266,8 @@ export interface RescueOptions {
   readonly inside: boolean;
   /** Seconds for `Retry-After`, where the row asks for it. */
   readonly retryAfter?: number;
+  /** By the route's CORS. A browser keeps an answer without it from the page, status and all. */
+  readonly readers?: HeaderEdits | undefined;
 }
 
 /** Answers `stream`, whose answer has not begun, with `error`. Returns the HTTP status that was sent. */
@@ -284,7 +287,10 @@ export function rescue(
     return 0;
   }
   const status = answer?.status ?? found.status;
-  const fields: Field[] = [];
+  const fields: Field[] =
+    options.readers === undefined
+      ? []
+      : applyEdits([], options.readers, makeField);
   if (options.inside)
     fields.push(makeField("x-wherry-reason", reasonValue(error), "without"));
   if (found.retryAfter)

@@ -5,7 +5,7 @@ import { checkGRPCRoute } from "./grpc-route-check.ts";
 import {
   BACKEND_REFS,
   HEADER_MATCHES,
-  ON_BACKENDS,
+  NOT_OF_ROUTES,
   PARENT_REFS,
   type BackendRef,
   type HeaderMatch,
@@ -108,17 +108,11 @@ export const GRPC_ROUTE: KindDefinition<GRPCRouteSpec> = defineKind({
   shortNames: [],
   spec,
   unsupported: {
-    "spec.hostnames":
-      "hostnames has no meaning on a route whose parent is a Service (GEP-1294); match the host header instead: matches: [{headers: [{name: host, value: …}]}]",
-    "spec.useDefaultGateways":
-      "this mesh has no gateways; name a Service in parentRefs",
-    "spec.rules[].sessionPersistence": "",
+    ...NOT_OF_ROUTES,
     "spec.rules[].timeouts": DEADLINE,
     "spec.rules[].filters[].requestRedirect": OF_HTTP,
     "spec.rules[].filters[].urlRewrite": OF_HTTP,
     "spec.rules[].filters[].cors": OF_HTTP,
-    "spec.rules[].filters[].extensionRef": "",
-    ...ON_BACKENDS,
   },
   check: checkGRPCRoute,
 });

@@ -1,5 +1,6 @@
 /** HTTPRoute: which backends get which requests of a Service, with what changes, time-outs and retries (Gateway API, GAMMA). */
 import Type, { type TSchema, type TUnsafe } from "typebox";
+import { COMMON_METHODS, type CommonMethod } from "../core/methods.ts";
 import type { Resource } from "./envelope.ts";
 import { checkHTTPRoute } from "./http-route-check.ts";
 import { defineKind, type KindDefinition } from "./kind.ts";
@@ -58,19 +59,8 @@ export interface HTTPRouteMatch {
   readonly path?: PathMatch;
   readonly headers?: readonly HeaderMatch[];
   readonly queryParams?: readonly QueryMatch[];
-  readonly method?: HTTPMethod;
+  readonly method?: CommonMethod;
 }
-
-export type HTTPMethod =
-  | "GET"
-  | "HEAD"
-  | "POST"
-  | "PUT"
-  | "DELETE"
-  | "CONNECT"
-  | "OPTIONS"
-  | "TRACE"
-  | "PATCH";
 
 export interface PathMatch {
   /** Absent: PathPrefix. */
@@ -211,19 +201,7 @@ const match = Type.Object(
         { minItems: 1, maxItems: 16 },
       ),
     ),
-    method: Type.Optional(
-      Type.Enum([
-        "GET",
-        "HEAD",
-        "POST",
-        "PUT",
-        "DELETE",
-        "CONNECT",
-        "OPTIONS",
-        "TRACE",
-        "PATCH",
-      ]),
-    ),
+    method: Type.Optional(Type.Enum([...COMMON_METHODS])),
   },
   CLOSED,
 );
@@ -283,8 +261,14 @@ const spec: TSchema = describes<HTTPRouteSpec>()(
 );
 
 const ON_RULE = "a backend has header filters only; put this one on the rule";
-/** What upstream allows on a backend and this version does not. */
-export const ON_BACKENDS: Readonly<Record<string, string>> = {
+/** What upstream allows in a route, HTTPRoute or GRPCRoute, and this version does not. */
+export const NOT_OF_ROUTES: Readonly<Record<string, string>> = {
+  "spec.hostnames":
+    "hostnames has no meaning on a route whose parent is a Service (GEP-1294); match the host header instead: matches: [{headers: [{name: host, value: …}]}]",
+  "spec.useDefaultGateways":
+    "this mesh has no gateways; name a Service in parentRefs",
+  "spec.rules[].sessionPersistence": "",
+  "spec.rules[].filters[].extensionRef": "",
   "spec.rules[].backendRefs[].filters[].requestMirror": ON_RULE,
   "spec.rules[].backendRefs[].filters[].requestRedirect": ON_RULE,
   "spec.rules[].backendRefs[].filters[].urlRewrite": ON_RULE,
@@ -300,14 +284,8 @@ export const HTTP_ROUTE: KindDefinition<HTTPRouteSpec> = defineKind({
   shortNames: [],
   spec,
   unsupported: {
-    "spec.hostnames":
-      "hostnames has no meaning on a route whose parent is a Service (GEP-1294); match the host header instead: matches: [{headers: [{name: host, value: …}]}]",
-    "spec.useDefaultGateways":
-      "this mesh has no gateways; name a Service in parentRefs",
-    "spec.rules[].sessionPersistence": "",
-    ...ON_BACKENDS,
+    ...NOT_OF_ROUTES,
     "spec.rules[].filters[].externalAuth": "",
-    "spec.rules[].filters[].extensionRef": "",
   },
   check: checkHTTPRoute,
 });

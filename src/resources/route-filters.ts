@@ -1,5 +1,6 @@
 /** The filters of routes' rules, as HTTPRoute and GRPCRoute share them: what is changed in a request, copied of it, or answered in its place. */
 import Type, { type TUnsafe } from "typebox";
+import { COMMON_METHODS, type CommonMethod } from "../core/methods.ts";
 import {
   CLOSED,
   describes,
@@ -73,17 +74,7 @@ export interface RequestRedirect {
   readonly statusCode?: 301 | 302 | 303 | 307 | 308;
 }
 
-export type CORSMethod =
-  | "GET"
-  | "HEAD"
-  | "POST"
-  | "PUT"
-  | "DELETE"
-  | "CONNECT"
-  | "OPTIONS"
-  | "TRACE"
-  | "PATCH"
-  | "*";
+export type CORSMethod = CommonMethod | "*";
 
 /** Which pages of other origins may call (Gateway API's HTTPCORSFilter, Fetch 3.2). */
 export interface CORS {
@@ -235,21 +226,11 @@ const cors = Type.Optional(
       ),
       allowCredentials: Type.Optional(Type.Boolean()),
       allowMethods: Type.Optional(
-        Type.Array(
-          Type.Enum([
-            "GET",
-            "HEAD",
-            "POST",
-            "PUT",
-            "DELETE",
-            "CONNECT",
-            "OPTIONS",
-            "TRACE",
-            "PATCH",
-            "*",
-          ]),
-          { minItems: 1, maxItems: 9, uniqueItems: true },
-        ),
+        Type.Array(Type.Enum([...COMMON_METHODS, "*"]), {
+          minItems: 1,
+          maxItems: 9,
+          uniqueItems: true,
+        }),
       ),
       allowHeaders: names,
       exposeHeaders: names,

@@ -1,17 +1,11 @@
+import { COMMON_METHODS } from "../core/methods.ts";
+
 /**
  * The methods that cross the proxy: those of the IANA registry and of WebDAV, UPnP and caches that servers know. Any other is a
  * 501 (RFC 9110 9.1): to one recipient "delete" is DELETE, to another it is nothing, and policy would have seen neither.
  */
 export const METHODS: readonly string[] = [
-  "GET",
-  "POST",
-  "PUT",
-  "PATCH",
-  "DELETE",
-  "HEAD",
-  "OPTIONS",
-  "CONNECT",
-  "TRACE",
+  ...COMMON_METHODS,
   "ACL",
   "BIND",
   "CHECKOUT",

@@ -8,6 +8,7 @@ import { watchSource, type WatchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import {
   linkListener,
+  type ConnectOptions,
   type LinkListener,
   type LinkPeer,
   type LinkRefusal,
@@ -93,6 +94,23 @@ export async function testLink(
       for (const { socket } of accepted) socket.destroy();
     },
   };
+}
+
+/** Options of connections from one workload to the other, wherever it listens. */
+export function connecting(
+  caller: Credentials,
+  callee: Credentials,
+): (port: number, options?: Partial<ConnectOptions>) => ConnectOptions {
+  return (port, options) => ({
+    address: "127.0.0.1",
+    port,
+    expected: callee.id,
+    credentials: caller,
+    timeoutMs: 5000,
+    clock: systemClock,
+    signal: new AbortController().signal,
+    ...options,
+  });
 }
 
 /** What became of a plain TLS client: Node's own, with whatever options a stranger might use. */

@@ -1,11 +1,9 @@
 /** The deadline on its way: told from sidecar to sidecar, refused before the application once it has passed, and explained in the error (trap 11). */
 import type { RequestListener } from "node:http";
 import t from "tap";
-import { systemClock } from "../../src/core/clock.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { joinedValue, makeField } from "../../src/wire/fields.ts";
-import { serveHttp2 } from "../../src/wire/http2/server.ts";
-import { testLink } from "../harness/link.ts";
+import { makeField } from "../../src/wire/fields.ts";
+import { nextSidecar } from "../harness/next-sidecar.ts";
 import { overLink } from "../harness/over-link.ts";
 import { resource, send, until, withPair } from "../harness/pair.ts";
 
@@ -34,34 +32,7 @@ void t.test(
   async (t) => {
     for (const [timeouts, range] of TOLD)
       await withPair({ instances: 0 }, async (pair) => {
-        const heard: (string | undefined)[] = [];
-        const peer = await testLink(pair.authority.credentials("orders"), {
-          onConnection: (socket) =>
-            serveHttp2(
-              socket,
-              {
-                clock: systemClock,
-                info: {
-                  protocol: "h2",
-                  peer: pair.authority.id("web"),
-                  remoteAddress: "127.0.0.1",
-                  remotePort: 1,
-                  originalDestination: undefined,
-                },
-              },
-              {
-                request(stream) {
-                  heard.push(
-                    joinedValue(stream.head.fields, "x-wherry-deadline"),
-                  );
-                  stream.respond(
-                    { status: 200, fields: [], contentLength: undefined },
-                    true,
-                  );
-                },
-              },
-            ),
-        });
+        const peer = await nextSidecar(pair, "x-wherry-deadline", 200);
         try {
           pair.apply([
             route({ timeouts }),
@@ -81,8 +52,8 @@ void t.test(
             headers: { "x-wherry-deadline": "1" },
           });
           t.equal(answer.status, 200, answer.text);
-          t.equal(heard.length, 1);
-          const [value] = heard;
+          t.equal(peer.heard.length, 1);
+          const [value] = peer.heard;
           if (range === undefined) t.equal(value, undefined);
           else {
             t.match(value, /^[0-9]+$/);

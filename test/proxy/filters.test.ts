@@ -270,6 +270,61 @@ void t.test(
   },
 );
 
+/** What the mesh answers itself, and by what. */
+const REFUSALS: readonly (readonly [
+  string,
+  number,
+  readonly Resource[],
+  boolean?,
+])[] = [
+  ["a backend that does not exist", 500, [corsTo("nobody")]],
+  ["no instance", 503, [corsTo("orders")], true],
+  [
+    "a fault on purpose",
+    418,
+    [
+      corsTo("orders"),
+      resource("FaultInjection", "teapot", {
+        targetRefs: [{ kind: "Service", name: "orders" }],
+        abort: { httpStatus: 418, percentage: 100 },
+        expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+      }),
+    ],
+  ],
+];
+
+function corsTo(name: string): Resource {
+  return route({ filters: [cors], backendRefs: [{ name, port: 80 }] });
+}
+
+for (const [what, status, resources, alone] of REFUSALS)
+  void t.test(
+    `CORS: a refusal of our own says who may read it, too: ${what}`,
+    async (t) => {
+      await withPair(
+        { resources, ...(alone === true ? { instances: 0 } : {}) },
+        async (pair) => {
+          const answer = await pair.call({
+            headers: { origin: "https://a.example" },
+          });
+          t.match(answer, {
+            status,
+            headers: {
+              "access-control-allow-origin": "https://a.example",
+              "access-control-allow-credentials": "true",
+              vary: "origin",
+            },
+          });
+          const stranger = await pair.call({
+            headers: { origin: "https://b.test" },
+          });
+          t.equal(stranger.status, status);
+          t.notOk("access-control-allow-origin" in stranger.headers);
+        },
+      );
+    },
+  );
+
 void t.test("weights change without connection churn", async (t) => {
   const service = (name: string): Resource =>
     resource("Service", name, {

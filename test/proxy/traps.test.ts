@@ -1,10 +1,7 @@
 /** Traps of routes and retries, seen from outside: a caller, two sidecars, an application. What is pure has its tests in test/policy. */
 import { createServer, type RequestListener } from "node:http";
 import t from "tap";
-import { systemClock } from "../../src/core/clock.ts";
-import { joinedValue } from "../../src/wire/fields.ts";
-import { serveHttp2 } from "../../src/wire/http2/server.ts";
-import { testLink } from "../harness/link.ts";
+import { nextSidecar } from "../harness/next-sidecar.ts";
 import { listening, resource, withPair } from "../harness/pair.ts";
 
 type Made = ReturnType<typeof resource>;
@@ -183,37 +180,16 @@ void t.test(
 
 void t.test("trap 12: the next sidecar is told which try it is", async (t) => {
   await withPair({ instances: 0 }, async (pair) => {
-    const heard: (string | undefined)[] = [];
-    const peer = await testLink(pair.authority.credentials("orders"), {
-      onConnection: (socket) =>
-        serveHttp2(
-          socket,
-          {
-            clock: systemClock,
-            info: {
-              protocol: "h2",
-              peer: pair.authority.id("web"),
-              remoteAddress: "127.0.0.1",
-              remotePort: 1,
-              originalDestination: undefined,
-            },
-          },
-          {
-            request(stream) {
-              heard.push(joinedValue(stream.head.fields, "x-wherry-attempt"));
-              stream.respond(
-                { status: 503, fields: [], contentLength: undefined },
-                true,
-              );
-            },
-          },
-        ),
-    });
+    const peer = await nextSidecar(pair, "x-wherry-attempt", 503);
     t.teardown(() => peer.close());
     pair.apply([workload("orders", 8080, peer.port), route({ retry })]);
     const headers = { "x-wherry-attempt": "9" };
     t.equal((await pair.call({ headers })).status, 503);
-    t.same(heard, [undefined, "2", "3"], "and no application's word is taken");
+    t.same(
+      peer.heard,
+      [undefined, "2", "3"],
+      "and no application's word is taken",
+    );
   });
 });
 

@@ -2,31 +2,15 @@
 import { once } from "node:events";
 import { createServer as createTcpServer, type Socket } from "node:net";
 import t from "tap";
-import { systemClock } from "../../src/core/clock.ts";
-import { connectLink, type ConnectOptions } from "../../src/wire/tls.ts";
+import { connectLink } from "../../src/wire/tls.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
-import { listen, tcp, testLink } from "../harness/link.ts";
+import { connecting, listen, tcp, testLink } from "../harness/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");
 const web = mesh.credentials("web");
-
-function to(
-  port: number,
-  options: Partial<ConnectOptions> = {},
-): ConnectOptions {
-  return {
-    address: "127.0.0.1",
-    port,
-    expected: orders.id,
-    credentials: web,
-    timeoutMs: 5000,
-    clock: systemClock,
-    signal: new AbortController().signal,
-    ...options,
-  };
-}
+const to = connecting(web, orders);
 
 void t.test("a handshake that is not done in time is ended", async (t) => {
   const clock = fakeClock({ wall: Date.now() });

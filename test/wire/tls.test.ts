@@ -3,16 +3,21 @@ import { once } from "node:events";
 import { createServer as createTcpServer } from "node:net";
 import { connect, createServer } from "node:tls";
 import t from "tap";
-import { systemClock } from "../../src/core/clock.ts";
 import type { Protocol } from "../../src/wire/exchange.ts";
 import {
   linkServerOptions,
   presentedChain,
 } from "../../src/wire/tls-context.ts";
-import { connectLink, type ConnectOptions } from "../../src/wire/tls.ts";
+import { connectLink } from "../../src/wire/tls.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
-import { failureOf, listen, stranger, testLink } from "../harness/link.ts";
+import {
+  connecting,
+  failureOf,
+  listen,
+  stranger,
+  testLink,
+} from "../harness/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");
@@ -22,22 +27,7 @@ const webClient = {
   key: web.privateKey,
   ca: mesh.bundle,
 };
-
-function to(
-  port: number,
-  options: Partial<ConnectOptions> = {},
-): ConnectOptions {
-  return {
-    address: "127.0.0.1",
-    port,
-    expected: orders.id,
-    credentials: web,
-    timeoutMs: 5000,
-    clock: systemClock,
-    signal: new AbortController().signal,
-    ...options,
-  };
-}
+const to = connecting(web, orders);
 
 void t.test("both ends learn who the other is", async (t) => {
   const rows: [readonly Protocol[] | undefined, Protocol][] = [

@@ -128,7 +128,12 @@ export function compileRule(
       weight,
       to:
         cluster === undefined
-          ? { kind: "refuse", code: "BACKEND_INVALID", rule: ref }
+          ? {
+              kind: "refuse",
+              code: "BACKEND_INVALID",
+              rule: ref,
+              cors: shared.extras?.cors,
+            }
           : {
               kind: "forward",
               rule: ref,

@@ -76,9 +76,8 @@ export class Output {
     if (this.#scheduled) return;
     this.#scheduled = true;
     // A tick comes after each piece that TLS gives out; of a large body more is to come in the same turn.
-    if (this.#parts.length > 0) {
-      if (bulk.push(this) === 1) setImmediate(flushBulk);
-    } else if (due.push(this) === 1) process.nextTick(flushDue);
+    if (this.#parts.length > 0) afterTurn(this);
+    else afterThis(this);
   }
 
   flush(): void {
@@ -135,22 +134,20 @@ export class Output {
   }
 }
 
-/** The outputs of all connections that are to be flushed when this callback, and when this turn, is through: one tick serves them all. */
-let due: Output[] = [];
-let bulk: Output[] = [];
-
-function flushDue(): void {
-  const outputs = due;
-  due = [];
-  flushAll(outputs);
+/** One callback flushes the outputs of all connections that wait for it. */
+function together(
+  schedule: (flush: () => void) => void,
+): (output: Output) => void {
+  let waiting: Output[] = [];
+  const flush = (): void => {
+    const outputs = waiting;
+    waiting = [];
+    for (const output of outputs) output.flushLate();
+  };
+  return (output) => {
+    if (waiting.push(output) === 1) schedule(flush);
+  };
 }
 
-function flushBulk(): void {
-  const outputs = bulk;
-  bulk = [];
-  flushAll(outputs);
-}
-
-function flushAll(outputs: readonly Output[]): void {
-  for (const output of outputs) output.flushLate();
-}
+const afterThis = together((flush) => process.nextTick(flush));
+const afterTurn = together((flush) => setImmediate(flush));

@@ -67,18 +67,7 @@ export class Encoder {
       else this.value(out, field);
       return;
     }
-    const found = this.table.find(use, value);
-    if (found > 0) {
-      this.integer(out, 0x80, 0x7f, found);
-      return;
-    }
-    if (this.table.worthIndexing(use)) {
-      this.name(out, 0x40, 0x3f, name, use);
-      this.table.add(use, value);
-    } else {
-      this.name(out, 0x00, 0x0f, name, use);
-    }
-    this.value(out, field);
+    if (!this.fromTable(name, value, use, out)) this.value(out, field);
   }
 
   /** A field of which there is no object: pseudo-headers and content-length. */
@@ -94,10 +83,20 @@ export class Encoder {
       writePlain(out, value);
       return;
     }
+    if (!this.fromTable(name, value, use, out)) writePlain(out, value);
+  }
+
+  /** Writes the index of what the table has; else the name alone, for the value to follow, and false. */
+  private fromTable(
+    name: string,
+    value: string,
+    use: NameUse,
+    out: ByteWriter,
+  ): boolean {
     const found = this.table.find(use, value);
     if (found > 0) {
       this.integer(out, 0x80, 0x7f, found);
-      return;
+      return true;
     }
     if (this.table.worthIndexing(use)) {
       this.name(out, 0x40, 0x3f, name, use);
@@ -105,7 +104,7 @@ export class Encoder {
     } else {
       this.name(out, 0x00, 0x0f, name, use);
     }
-    writePlain(out, value);
+    return false;
   }
 
   status(status: number, out: ByteWriter): void {
