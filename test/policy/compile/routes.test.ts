@@ -114,6 +114,7 @@ void t.test(
       kind: "refuse",
       code: "BACKEND_INVALID",
       rule: { route: "shop/r", rule: 0, match: 0 },
+      cors: undefined,
     });
     t.equal(where(decide(snapshot, "/", 0.95)), "BACKEND_INVALID");
     t.match(snapshot.warnings, [/nobody\.shop:80/, /v2\.shop:99/]);
