@@ -82,10 +82,10 @@ const ATTACKS: readonly Slowness[] = [
     // A window of a KiB at most, and five octets a second taken from it.
     start: () => attackWith("-X", "/large", "-k 1 -n 1 -z 5 -w 512 -y 1024"),
     held: async () =>
-      (await sidecar.metric("wherry_buffered_bytes")) / (128 * 1024),
+      (await sidecar.metric("wherry_buffered_bytes")) / (64 * 1024),
     cut: () => requests("RESPONSE_STALLED"),
     patience: 60_000,
-    // 64 KiB that wait to be sent and 64 KiB that have been read; and what the allocator keeps of the megabytes that the kernel took before.
+    // 64 KiB that wait to be sent, up to 64 KiB that have been read; and what the allocator keeps of the megabytes that the kernel took before.
     cost: 512 * 1024,
   },
 ];
