@@ -26,7 +26,7 @@ import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { affinityOf } from "./affinity.ts";
 import { Account, type Books } from "./account.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
-import { LocalAnswer, localAnswer } from "./local-answer.ts";
+import { LocalAnswer } from "./local-answer.ts";
 import type { Faults } from "./faults.ts";
 import type { Mirrors } from "./mirror.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
@@ -171,7 +171,12 @@ function wayTo(
     );
   }
   if (decision.kind !== "forward")
-    return localAnswer(decision, stream.head, read, destination.cluster.port);
+    return new LocalAnswer(
+      decision,
+      stream.head.authority,
+      read,
+      destination.cluster.port,
+    );
   account.backend = decision.cluster.destination;
   const cors = decision.extras?.cors;
   if (cors !== undefined) account.readers = corsEdits(cors, read.facts);

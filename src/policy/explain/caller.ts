@@ -1,7 +1,8 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
 import type { MeshError } from "../../core/errors.ts";
-import { corsEdits, preflightFields } from "../cors.ts";
+import { corsEdits } from "../cors.ts";
 import { applyEdits, inTurn, type HeaderEdits } from "../header-edits.ts";
+import { localAnswer } from "../local-answer.ts";
 import {
   readRequest,
   type ReadRequest,
@@ -17,7 +18,7 @@ import type {
   RouteTrace,
   Snapshot,
 } from "../snapshot.ts";
-import { locationOf, rewriteTarget } from "../url-rewrite.ts";
+import { rewriteTarget } from "../url-rewrite.ts";
 import {
   decision,
   sourceOf,
@@ -199,60 +200,48 @@ function decided(
     : answered(question, destination, trace, taken, read, decisions, found);
 }
 
-/** By `proxy/local-answer.ts`. */
 function answered(
   { head }: CallerQuestion,
   { cluster }: Destination,
   trace: RouteTrace,
   taken: RedirectDecision | PreflightDecision,
-  { facts, target }: Extract<ReadRequest, { ok: true }>,
+  read: Extract<ReadRequest, { ok: true }>,
   decisions: readonly Decision[],
   found: Partial<Outcome>,
 ): CallerAnswer {
+  const answer = localAnswer(taken, head.authority, read, cluster.port);
+  const { status, location, fields, edits } = answer;
   const source = ruleSource(trace, taken.rule, "filters");
-  if (taken.kind === "preflight") {
-    const fields = preflightFields(taken.cors, facts);
-    return endsWith(
-      [
-        ...decisions,
-        decision("caller", "filters", "CORS: the preflight is answered here", {
-          source,
-          details: fields.map(({ name, value }) => `${name}: ${value}`),
-        }),
-      ],
-      "preflight",
-      { ...found, status: 204, answerFields: fields },
-    );
-  }
-  const { redirect, responseFilters, cors } = taken;
-  const { scheme, host, path } = facts;
-  const location = locationOf(
-    redirect,
-    { scheme, host, authority: head.authority, path, target },
-    cluster.port,
-  );
-  const edits = inTurn(
-    cors === undefined ? undefined : corsEdits(cors, facts),
-    responseFilters,
-  );
-  return endsWith(
-    [
-      ...decisions,
-      decision(
-        "caller",
-        "filters",
-        `redirected: ${redirect.status} to ${location}`,
-        { source, details: editsText("answer", edits) },
-      ),
-    ],
-    "redirect",
-    {
-      ...found,
-      status: redirect.status,
-      location,
-      answerFields: edited([{ name: "location", value: location }], edits),
-    },
-  );
+  return location === undefined
+    ? endsWith(
+        [
+          ...decisions,
+          decision(
+            "caller",
+            "filters",
+            "CORS: the preflight is answered here",
+            {
+              source,
+              details: fields.map(({ name, value }) => `${name}: ${value}`),
+            },
+          ),
+        ],
+        "preflight",
+        { ...found, status, answerFields: fields },
+      )
+    : endsWith(
+        [
+          ...decisions,
+          decision(
+            "caller",
+            "filters",
+            `redirected: ${status} to ${location}`,
+            { source, details: editsText("answer", edits) },
+          ),
+        ],
+        "redirect",
+        { ...found, status, location, answerFields: fields },
+      );
 }
 
 function filtered(
