@@ -11,11 +11,14 @@ interface Inside {
 
 /** As much as libuv reads at once. */
 const READ = 64 * 1024;
-/** From here on a read is part of a body, and copying it would cost more than a buffer of its own. */
-const BULK = 8 * 1024;
-/** What is left of a buffer is read into if there is room for what comes at once: a record of TLS, most of what libuv reads. */
-const ROOM_TLS = 16 * 1024;
-const ROOM_TCP = 48 * 1024;
+/**
+ * What comes at once where there is more to come: a whole record of TLS, most of what libuv reads. From then on the socket has a buffer
+ * of its own, whose parts are given away without a copy, and another when no room for so much is left.
+ */
+const MUCH_TLS = 16 * 1024;
+const MUCH_TCP = 48 * 1024;
+/** Octets that are not worth a part of it: with them the socket goes back to the buffer of all. */
+const LITTLE = 8 * 1024;
 
 const POOL = 8 * 1024;
 
@@ -43,25 +46,10 @@ function readByCopy(socket: Socket, use: (chunk: Buffer) => void): void {
   if (socket.connecting || typeof handle?.useUserBuffer !== "function") return;
   const parts = partsOf(socket);
   if (parts === undefined) return;
-  const room = "encrypted" in socket ? ROOM_TLS : ROOM_TCP;
-  let current = SHARED;
-  let next: Buffer | undefined;
-  const take = (octets: number): Buffer => {
-    if (current !== SHARED && octets >= BULK) {
-      next =
-        current.length - octets < room ? fresh() : current.subarray(octets);
-      return current.subarray(0, octets);
-    }
-    const chunk = copy(current, octets);
-    if (octets >= BULK) {
-      wasRead(octets);
-      next = fresh();
-    } else if (current !== SHARED) next = SHARED;
-    return chunk;
-  };
+  const reads = new Reads("encrypted" in socket ? MUCH_TLS : MUCH_TCP);
   inside[parts.buffer] = SHARED;
   inside[parts.callback] = (octets: number): boolean => {
-    const chunk = take(octets);
+    const chunk = reads.take(octets);
     // TLS gives out what it has deciphered though it was told to stop; and what waits goes first.
     if (socket.isPaused() || socket.readableLength > 0)
       return socket.push(chunk);
@@ -75,13 +63,41 @@ function readByCopy(socket: Socket, use: (chunk: Buffer) => void): void {
     return true;
   };
   // Asked after each read.
-  inside[parts.generator] = (): Buffer | undefined => {
-    if (next === undefined) return undefined;
-    current = next;
-    next = undefined;
-    return current;
-  };
+  inside[parts.generator] = () => reads.next();
   handle.useUserBuffer(SHARED);
+}
+
+/** What a socket is read into, and what becomes of it. */
+class Reads {
+  #current: Buffer = SHARED;
+  #next: Buffer | undefined;
+  readonly #much: number;
+
+  constructor(much: number) {
+    this.#much = much;
+  }
+
+  /** The octets that have just been read, for their user to keep. */
+  take(octets: number): Buffer {
+    const current = this.#current;
+    if (current !== SHARED && octets >= LITTLE) {
+      const left = current.length - octets;
+      this.#next = left < this.#much ? fresh() : current.subarray(octets);
+      return current.subarray(0, octets);
+    }
+    if (octets >= this.#much) this.#next = fresh();
+    else if (current !== SHARED) this.#next = SHARED;
+    return copy(current, octets);
+  }
+
+  /** The buffer from now on; undefined where it stays. */
+  next(): Buffer | undefined {
+    const next = this.#next;
+    if (next === undefined) return undefined;
+    this.#current = next;
+    this.#next = undefined;
+    return next;
+  }
 }
 
 /** What small chunks are copied into, and how much of it is taken. Whoever keeps a chunk keeps this: Node's own, of 64 KiB, would be too much. */
@@ -90,8 +106,10 @@ let taken = 0;
 
 function copy(from: Buffer, octets: number): Buffer {
   let chunk: Buffer;
-  if (octets > POOL / 4) chunk = Buffer.allocUnsafeSlow(octets);
-  else {
+  if (octets > POOL / 4) {
+    wasRead(octets);
+    chunk = Buffer.allocUnsafeSlow(octets);
+  } else {
     if (octets > POOL - taken) {
       pool = Buffer.allocUnsafeSlow(POOL);
       taken = 0;
