@@ -43,6 +43,9 @@ export class Sender {
   /** A read event is being handled: what it causes is flushed at its end. */
   private inRead = false;
   private scheduled = false;
+  /** Requests and answers that the end of this turn will send, and whether they have waited for it once already. */
+  private heads = 0;
+  private waited = false;
   private pumping = false;
 
   /** `afterDrain` is called when the socket has taken all after it had been busy. */
@@ -63,7 +66,9 @@ export class Sender {
   readEnds(): void {
     this.inRead = false;
     if (this.head < this.ring.length) this.pump();
-    if (!this.scheduled) this.output.flush();
+    if (this.scheduled) return;
+    this.heads = 0;
+    this.output.flush();
   }
 
   /** Something was written: it leaves at the end of the read event, or of this turn of the event loop. */
@@ -73,7 +78,15 @@ export class Sender {
     setImmediate(this.onTurn);
   }
 
+  /** Where several calls came in one turn others are on their way: they are waited for, by one turn, and share the write. */
   private readonly onTurn = (): void => {
+    if (this.heads > 1 && !this.waited) {
+      this.waited = true;
+      setImmediate(this.onTurn);
+      return;
+    }
+    this.heads = 0;
+    this.waited = false;
     this.scheduled = false;
     this.flush();
   };
@@ -260,6 +273,7 @@ export class Sender {
   request(id: number, head: RequestHead, ends: boolean): void {
     const start = this.beginFields();
     writeRequestHead(this.encoder, head, this.output);
+    this.heads += 1;
     this.endFields(start, id, ends);
     this.output.mark(id, start);
     this.flushIfLarge();
@@ -268,6 +282,7 @@ export class Sender {
   response(id: number, head: ResponseHead, ends: boolean): void {
     const start = this.beginFields();
     writeResponseHead(this.encoder, head, this.output);
+    this.heads += 1;
     this.endFields(start, id, ends);
     if (head.status >= 200) this.output.mark(id, start);
     this.flushIfLarge();

@@ -1,4 +1,5 @@
 /** The server's end: answers, bodies, aborts in both directions (RFC 9113 8.1). */
+import type { Socket } from "node:net";
 import t from "tap";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
 import { Flag, FrameType, PREFACE } from "../../../src/wire/http2/frames.ts";
@@ -209,6 +210,37 @@ void t.test(
   },
 );
 
+/** How often `socket` is written to from now on. */
+function countWrites(socket: Socket): () => number {
+  let writes = 0;
+  const write = socket.write.bind(socket);
+  socket.write = ((...args: Parameters<typeof write>) => {
+    writes += 1;
+    return write(...args);
+  }) as typeof socket.write;
+  return () => writes;
+}
+
+for (const [answers, expected] of [
+  [1, 2],
+  [2, 1],
+] as const)
+  void t.test(
+    `${answers} answered in one turn and another in the next: ${expected} write(s)`,
+    async (t) => {
+      const { peer, requests, socket } = await rawClient(t);
+      for (let id = 1; id < 7; id += 2) peer.send(headers(id, GET));
+      await requests.get(2);
+      await peer.settle();
+      const writes = countWrites(socket);
+      for (const stream of requests.streams.slice(0, answers))
+        stream.respond(OK, true);
+      setImmediate(() => requests.streams[2]?.respond(OK, true));
+      await peer.next(FrameType.HEADERS, 5);
+      t.equal(writes(), expected);
+    },
+  );
+
 void t.test(
   "frames of many streams in one turn leave in one write",
   async (t) => {
@@ -217,19 +249,14 @@ void t.test(
     await requests.get(19);
     await peer.settle();
     const before = socket.bytesWritten;
-    let writes = 0;
-    const write = socket.write.bind(socket);
-    socket.write = ((...args: Parameters<typeof write>) => {
-      writes += 1;
-      return write(...args);
-    }) as typeof socket.write;
+    const writes = countWrites(socket);
     for (const stream of requests.streams) {
       stream.respond(OK, false);
       stream.write(Buffer.from("small"));
       stream.end();
     }
     await peer.next(FrameType.DATA, 39);
-    t.equal(writes, 1);
+    t.equal(writes(), 1);
     t.ok(socket.bytesWritten > before);
   },
 );
