@@ -1,5 +1,5 @@
 /** A route's own answer as the codec sends it. Failures are not among these: those are rescue.ts's. */
-import { localAnswer } from "../policy/local-answer.ts";
+import { localAnswer } from "../policy/compile/local-answer.ts";
 import type { ReadRequest } from "../policy/path.ts";
 import type {
   PreflightDecision,

@@ -2,7 +2,7 @@
 import type { MeshError } from "../../core/errors.ts";
 import { corsEdits } from "../cors.ts";
 import { applyEdits, inTurn, type HeaderEdits } from "../header-edits.ts";
-import { localAnswer } from "../local-answer.ts";
+import { localAnswer } from "../compile/local-answer.ts";
 import {
   readRequest,
   type ReadRequest,

@@ -1,10 +1,10 @@
 /** What a route answers by itself: another place to go, or leave for a browser's call (HTTPRoute's RequestRedirect and CORS). */
-import type { HeaderPair } from "../resources/route-filters.ts";
-import { corsEdits, preflightFields } from "./cors.ts";
-import { applyEdits, inTurn, type HeaderEdits } from "./header-edits.ts";
-import type { ReadRequest } from "./path.ts";
-import type { PreflightDecision, RedirectDecision } from "./snapshot.ts";
-import { locationOf } from "./url-rewrite.ts";
+import type { HeaderPair } from "../../resources/route-filters.ts";
+import { corsEdits, preflightFields } from "../cors.ts";
+import { applyEdits, inTurn, type HeaderEdits } from "../header-edits.ts";
+import type { ReadRequest } from "../path.ts";
+import type { PreflightDecision, RedirectDecision } from "../snapshot.ts";
+import { locationOf } from "../url-rewrite.ts";
 
 export interface LocalAnswer {
   readonly status: number;

@@ -1,15 +1,15 @@
 /** What a route answers by itself, field by field (HTTPRequestRedirectFilter, HTTPCORSFilter). */
 import t from "tap";
-import { compileCors } from "../../src/policy/cors.ts";
+import { compileCors } from "../../../src/policy/cors.ts";
 import {
   localAnswer,
   type LocalAnswer,
-} from "../../src/policy/local-answer.ts";
-import { readRequest } from "../../src/policy/path.ts";
+} from "../../../src/policy/compile/local-answer.ts";
+import { readRequest } from "../../../src/policy/path.ts";
 import type {
   PreflightDecision,
   RedirectDecision,
-} from "../../src/policy/snapshot.ts";
+} from "../../../src/policy/snapshot.ts";
 
 const rule = { route: "shop/orders", rule: 0, match: 0 };
 const cors = compileCors({
