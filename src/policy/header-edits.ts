@@ -61,6 +61,17 @@ export function applyEdits<F extends { readonly name: string }>(
   return edited;
 }
 
+/** The fields as plain pairs, after the edits where there are any. */
+export function editedPairs(
+  fields: readonly HeaderPair[],
+  edits: HeaderEdits | undefined,
+): HeaderPair[] {
+  const pairs = fields.map(({ name, value }) => ({ name, value }));
+  return edits === undefined
+    ? pairs
+    : applyEdits(pairs, edits, (name, value) => ({ name, value }));
+}
+
 function applyOne<F extends { readonly name: string }>(
   fields: readonly F[],
   edits: HeaderEdits,

@@ -1,7 +1,7 @@
 /** What a route answers by itself: another place to go, or leave for a browser's call (HTTPRoute's RequestRedirect and CORS). */
 import type { HeaderPair } from "../../resources/route-filters.ts";
 import { corsEdits, preflightFields } from "../cors.ts";
-import { applyEdits, inTurn, type HeaderEdits } from "../header-edits.ts";
+import { editedPairs, inTurn, type HeaderEdits } from "../header-edits.ts";
 import type { ReadRequest } from "../path.ts";
 import type { PreflightDecision, RedirectDecision } from "../snapshot.ts";
 import { locationOf } from "../url-rewrite.ts";
@@ -41,14 +41,10 @@ export function localAnswer(
     cors === undefined ? undefined : corsEdits(cors, facts),
     responseFilters,
   );
-  const fields = [{ name: "location", value: location }];
   return {
     status: redirect.status,
     location,
-    fields:
-      edits === undefined
-        ? fields
-        : applyEdits(fields, edits, (name, value) => ({ name, value })),
+    fields: editedPairs([{ name: "location", value: location }], edits),
     edits,
   };
 }

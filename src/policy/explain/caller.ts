@@ -1,8 +1,8 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
 import type { MeshError } from "../../core/errors.ts";
-import { corsEdits } from "../cors.ts";
-import { applyEdits, inTurn, type HeaderEdits } from "../header-edits.ts";
 import { localAnswer } from "../compile/local-answer.ts";
+import { corsEdits } from "../cors.ts";
+import { editedPairs, inTurn } from "../header-edits.ts";
 import {
   readRequest,
   type ReadRequest,
@@ -212,36 +212,23 @@ function answered(
   const answer = localAnswer(taken, head.authority, read, cluster.port);
   const { status, location, fields, edits } = answer;
   const source = ruleSource(trace, taken.rule, "filters");
-  return location === undefined
-    ? endsWith(
-        [
-          ...decisions,
-          decision(
-            "caller",
-            "filters",
-            "CORS: the preflight is answered here",
-            {
-              source,
-              details: fields.map(({ name, value }) => `${name}: ${value}`),
-            },
-          ),
-        ],
-        "preflight",
-        { ...found, status, answerFields: fields },
-      )
-    : endsWith(
-        [
-          ...decisions,
-          decision(
-            "caller",
-            "filters",
-            `redirected: ${status} to ${location}`,
-            { source, details: editsText("answer", edits) },
-          ),
-        ],
-        "redirect",
-        { ...found, status, location, answerFields: fields },
-      );
+  const preflight = taken.kind === "preflight";
+  const text = preflight
+    ? "CORS: the preflight is answered here"
+    : `redirected: ${status} to ${location}`;
+  const details = preflight
+    ? fields.map(({ name, value }) => `${name}: ${value}`)
+    : editsText("answer", edits);
+  return endsWith(
+    [...decisions, decision("caller", "filters", text, { source, details })],
+    preflight ? "preflight" : "redirect",
+    {
+      ...found,
+      status,
+      ...(location === undefined ? {} : { location }),
+      answerFields: fields,
+    },
+  );
 }
 
 function filtered(
@@ -260,7 +247,7 @@ function filtered(
     method: head.method,
     authority: extras?.rewrite?.host ?? head.authority,
     target: rewriteTarget(extras?.rewrite?.path, facts.path, read.target),
-    fields: edited(head.fields, taken.requestFilters),
+    fields: editedPairs(head.fields, taken.requestFilters),
   };
   const responseEdits =
     extras?.cors === undefined
@@ -325,18 +312,8 @@ function filtered(
     // What was done on purpose is neither mended by a retry nor cut short by a time-out (trap 19).
     timeouts: quiet ? { request: 0, backendRequest: 0 } : taken.timeouts,
     retries: quiet ? 0 : taken.retry.attempts,
-    answerFields: edited([], responseEdits),
+    answerFields: editedPairs([], responseEdits),
   });
-}
-
-function edited(
-  fields: RequestHeadLike["fields"],
-  edits: HeaderEdits | undefined,
-): SentRequest["fields"] {
-  const plain = fields.map(({ name, value }) => ({ name, value }));
-  return edits === undefined
-    ? plain
-    : applyEdits(plain, edits, (name, value) => ({ name, value }));
 }
 
 function forwarded(
