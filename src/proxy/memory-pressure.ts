@@ -11,6 +11,7 @@
  */
 import { getHeapStatistics } from "node:v8";
 import type { Clock } from "../core/clock.ts";
+import { collectGarbage } from "../core/garbage.ts";
 import type { Logger } from "../core/log.ts";
 import type { SidecarLimits } from "./limits.ts";
 import type { Meters } from "./meters.ts";
@@ -69,7 +70,7 @@ export interface MemoryPressure {
 export function watchMemory(options: MemoryPressureOptions): MemoryPressure {
   const { clock, logger, meters, limits } = options;
   const sample = options.sample ?? sampleProcess;
-  const collect = options.collect ?? collectGarbage;
+  const collect = options.collect ?? collectAll;
   let level: Level = 0;
   let since = clock.now();
   let collectedAt = Number.NEGATIVE_INFINITY;
@@ -149,7 +150,6 @@ function sampleProcess(): MemorySample {
   return { resident: process.memoryUsage.rss(), heap, heapLimit };
 }
 
-/** Only where the process was started with --expose-gc, as the command does (`cli/node-flags.ts`). */
-function collectGarbage(): void {
-  void globalThis.gc?.({ type: "major", execution: "async" });
+function collectAll(): void {
+  collectGarbage({ type: "major", execution: "async" });
 }

@@ -1,10 +1,9 @@
 /** Tells V8's collector of the octets that were read: it does not see that they wait to be freed, until they are so many that it stops everything for a full collection. */
+import { collectGarbage } from "../core/garbage.ts";
 
 /** Octets read after which the nursery is collected: what a body leaves behind is in there, and is nearly all dead by then. */
 const READ = 8 * 1024 * 1024;
 
-/** Present with `--expose-gc`, which is among a sidecar's flags. */
-const collect = globalThis.gc;
 let read = 0;
 
 /** Counts what came from a socket. */
@@ -17,5 +16,5 @@ export function wasRead(octets: number): void {
 }
 
 function collectNursery(): void {
-  collect?.({ type: "minor" });
+  collectGarbage({ type: "minor" });
 }
