@@ -1,5 +1,5 @@
 /** What is compared: our sidecars and Envoys as the callers' proxies, each under the settings that make the difference. */
-import { writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { SIDECAR_FLAGS } from "../../src/cli/node-flags.ts";
@@ -42,6 +42,8 @@ const OUTLIER_DETECTION = {
   max_ejection_time_jitter: "1s",
 };
 
+const PANIC = { healthy_panic_threshold: { value: 50 } };
+
 export const ARMS: readonly Arm[] = [
   wherry("Wherry round robin without ejection", "ROUND_ROBIN", false),
   wherry("Wherry least request without ejection", "LEAST_REQUEST", false),
@@ -52,7 +54,15 @@ export const ARMS: readonly Arm[] = [
   envoy("Envoy least request with outlier detection", {
     lb_policy: "LEAST_REQUEST",
     outlier_detection: OUTLIER_DETECTION,
-    common_lb_config: { healthy_panic_threshold: { value: 50 } },
+    common_lb_config: PANIC,
+  }),
+  envoy("Envoy least request with outlier detection and slow start", {
+    lb_policy: "LEAST_REQUEST",
+    least_request_lb_config: {
+      slow_start_config: { slow_start_window: "30s" },
+    },
+    outlier_detection: OUTLIER_DETECTION,
+    common_lb_config: PANIC,
   }),
 ];
 
@@ -78,10 +88,11 @@ function envoy(name: string, settings: Arm["settings"]): Arm {
 
 const OWN = "mesh.wherry.dev/v1alpha1";
 
-/** The file that all sidecars of a run read, those beside the replicas too. */
+/** What sidecars read, with the first so many replicas; those that read it already see the change. */
 export async function writeResources(
   file: string,
   settings: Arm["settings"],
+  replicas: number,
 ): Promise<void> {
   const object = (kind: string, name: string, spec: unknown): object => ({
     apiVersion: OWN,
@@ -103,7 +114,7 @@ export async function writeResources(
       ports: [{ name: "http", port: 80, appProtocol: "http" }],
       selector: { app: "callee" },
     }),
-    ...APP_PORTS.map((port, index) =>
+    ...APP_PORTS.slice(0, replicas).map((port, index) =>
       object("Workload", `replica-${index}`, {
         address: "127.0.0.1",
         ports: { http: port },
@@ -116,15 +127,49 @@ export async function writeResources(
       ...settings,
     }),
   ];
-  await writeFile(
+  await replaceFile(
     file,
     resources.map((resource) => stringify(resource)).join("---\n"),
   );
 }
 
+/** The same for Envoy: a file of its endpoint discovery, which it watches for being replaced. */
+export async function writeEndpoints(
+  file: string,
+  replicas: number,
+): Promise<void> {
+  const assignment = {
+    "@type":
+      "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    cluster_name: SERVICE,
+    endpoints: [
+      {
+        lb_endpoints: APP_PORTS.slice(0, replicas).map((port) => ({
+          endpoint: { address: addressOf(port) },
+        })),
+      },
+    ],
+  };
+  await replaceFile(file, JSON.stringify({ resources: [assignment] }));
+}
+
+/** At once: nobody reads half of it. */
+async function replaceFile(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.new`, text);
+  await rename(`${file}.new`, file);
+}
+
+function addressOf(port: number): object {
+  return { socket_address: { address: "127.0.0.1", port_value: port } };
+}
+
 export interface ArmFiles {
   readonly directory: string;
+  /** What the callers' sidecars read, and their Envoys. */
   readonly resources: string;
+  readonly endpoints: string;
+  /** What the sidecars beside the replicas read, of which none is left out. */
+  readonly calleeResources: string;
   readonly certificates: Certificates;
 }
 
@@ -138,7 +183,10 @@ export async function clientCommand(
   const name = `${arm.proxy} ${index}`;
   if (arm.proxy === "Envoy") {
     const file = join(files.directory, `envoy-${index}.json`);
-    await writeFile(file, JSON.stringify(envoyConfig(arm, port)));
+    await writeFile(
+      file,
+      JSON.stringify(envoyConfig(arm, port, files.endpoints)),
+    );
     return {
       name,
       command: program("envoy"),
@@ -173,10 +221,11 @@ export async function clientCommand(
 const TYPE = "type.googleapis.com/envoy.extensions.filters";
 
 /** Straight to the replicas, in plaintext: what Envoy knows of load it measures itself, and it is spared the second proxy. */
-function envoyConfig({ settings }: Arm, port: number): object {
-  const address = (at: number): object => ({
-    socket_address: { address: "127.0.0.1", port_value: at },
-  });
+function envoyConfig(
+  { settings }: Arm,
+  port: number,
+  endpoints: string,
+): object {
   const manager = {
     "@type": `${TYPE}.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "out",
@@ -202,10 +251,12 @@ function envoyConfig({ settings }: Arm, port: number): object {
     ],
   };
   return {
+    // Whoever discovers endpoints has to be somebody.
+    node: { id: `caller-${port}`, cluster: "bench" },
     static_resources: {
       listeners: [
         {
-          address: address(port),
+          address: addressOf(port),
           filter_chains: [
             {
               filters: [
@@ -222,16 +273,12 @@ function envoyConfig({ settings }: Arm, port: number): object {
         {
           name: SERVICE,
           connect_timeout: "1s",
-          type: "STATIC",
-          load_assignment: {
-            cluster_name: SERVICE,
-            endpoints: [
-              {
-                lb_endpoints: APP_PORTS.map((each) => ({
-                  endpoint: { address: address(each) },
-                })),
-              },
-            ],
+          type: "EDS",
+          eds_cluster_config: {
+            eds_config: {
+              path_config_source: { path: endpoints },
+              resource_api_version: "V3",
+            },
           },
           circuit_breakers: {
             thresholds: [

@@ -1,5 +1,5 @@
 /**
- * The process of the replicas: ten listeners, each with the simulated slots of `bench/simulate/replica.ts` on the real clock (it
+ * The process of the replicas: ten listeners and one that may join, each with the simulated slots of `bench/simulate/replica.ts` on the real clock (it
  * waits, it does not compute), and one of our sidecars beside each. `POST /begin?scenario=…&seed=…` starts what goes wrong.
  */
 import { createServer, type ServerResponse } from "node:http";
@@ -13,6 +13,7 @@ import { lognormal } from "../simulate/engine.ts";
 import { Replica } from "../simulate/replica.ts";
 import { REPLICAS, SCENARIOS, SIGMA } from "../simulate/scenarios.ts";
 import {
+  ALL_REPLICAS,
   APP_PORTS,
   CALLEE_PORTS,
   CONTROL_PORT,
@@ -26,7 +27,7 @@ const BODY = "x".repeat(130);
 const demands = seededRandom(1);
 const errors = seededRandom(2);
 const replicas = Array.from(
-  { length: REPLICAS },
+  { length: ALL_REPLICAS },
   () => new Replica(systemClock, SLOTS, errors),
 );
 
@@ -95,7 +96,9 @@ async function main(): Promise<void> {
       return;
     }
     const seed = Number(searchParams.get("seed"));
-    scenario.inject(replicas, systemClock, seededRandom(seed));
+    const present =
+      scenario.joining === undefined ? replicas.slice(0, REPLICAS) : replicas;
+    scenario.inject(present, systemClock, seededRandom(seed));
     response.end();
   }).listen(CONTROL_PORT, "127.0.0.1");
 }

@@ -12,8 +12,14 @@ import { UserError } from "../../src/core/errors.ts";
 import { makeCertificates } from "../certificates.ts";
 import { endAll, start, type Running } from "../processes.ts";
 import { findProgram } from "../tools.ts";
-import { SCENARIOS } from "../simulate/scenarios.ts";
-import { ARMS, clientCommand, writeResources, type ArmFiles } from "./arms.ts";
+import { REPLICAS, SCENARIOS } from "../simulate/scenarios.ts";
+import {
+  ARMS,
+  clientCommand,
+  writeEndpoints,
+  writeResources,
+  type ArmFiles,
+} from "./arms.ts";
 import {
   keepMade,
   left,
@@ -24,7 +30,7 @@ import {
   type Pass,
 } from "./campaign.ts";
 import {
-  APP_PORTS,
+  ALL_REPLICAS,
   CLIENT_PORTS,
   CLIENTS,
   CONTROL_PORT,
@@ -38,8 +44,6 @@ import { run } from "./load.ts";
 
 /** Share of all cores above which a pass does not count. */
 const MOST_CPU = 0.5;
-/** Cold starts need another endpoint in the config: the simulation has them. */
-const POSSIBLE = SCENARIOS.filter(({ joining }) => joining === undefined);
 const RESULTS = join(import.meta.dirname, "..", "results");
 
 async function main(): Promise<void> {
@@ -56,7 +60,7 @@ async function main(): Promise<void> {
   const scenarios = chosen(
     "--scenarios",
     values.scenarios,
-    POSSIBLE.map(({ name }) => name),
+    SCENARIOS.map(({ name }) => name),
   );
   const arms = chosen(
     "--arms",
@@ -85,7 +89,7 @@ async function main(): Promise<void> {
     await keepMade(values.results, made);
   }
   const setting = [
-    `${CLIENTS} callers' proxies, ${APP_PORTS.length} replicas of ${SLOTS} slots that wait ${MEAN_DEMAND} ms in the mean (lognormal), open-loop Poisson arrivals, deadline ${DEADLINE} ms (a failure counts as that), no retries of statuses,`,
+    `${CLIENTS} callers' proxies, ${REPLICAS} replicas of ${SLOTS} slots that wait ${MEAN_DEMAND} ms in the mean (lognormal), open-loop Poisson arrivals, deadline ${DEADLINE} ms (a failure counts as that), no retries of statuses,`,
     `${WARM_UP / 1000} s of warming up, then ${duration / 1000} s; one policy at a time, in an order by chance; passes in which the machine was more than half busy are left out. Medians, least to most.`,
     "Wherry's calls cross two sidecars over mutual TLS, Envoy's one proxy in plaintext.",
   ];
@@ -123,12 +127,17 @@ async function measure(pass: Pass, duration: number): Promise<Made> {
     const files: ArmFiles = {
       directory,
       resources: join(directory, "resources.yaml"),
+      endpoints: join(directory, "endpoints.json"),
+      calleeResources: join(directory, "callees.yaml"),
       certificates: await makeCertificates(directory, systemClock),
     };
-    await writeResources(
-      files.resources,
-      arm.proxy === "Wherry" ? arm.settings : {},
-    );
+    const settings = arm.proxy === "Wherry" ? arm.settings : {};
+    const tell = async (replicas: number): Promise<void> => {
+      await writeResources(files.resources, settings, replicas);
+      await writeEndpoints(files.endpoints, replicas);
+    };
+    await writeResources(files.calleeResources, settings, ALL_REPLICAS);
+    await tell(REPLICAS);
     running.push(await startBackend(files));
     for (let index = 0; index < CLIENTS; index += 1)
       running.push(
@@ -138,12 +147,20 @@ async function measure(pass: Pass, duration: number): Promise<Made> {
     const before = spent(running);
     const since = systemClock.now();
     await begin(pass);
-    const result = await run({
-      rate: rateAt(scenario.load),
-      seed: 100 * pass.repeat,
-      warmUp: WARM_UP,
-      duration,
-    });
+    const { joining, counted } = scenario;
+    const [result] = await Promise.all([
+      run({
+        rate: rateAt(scenario.load),
+        seed: 100 * pass.repeat,
+        warmUp: counted?.from ?? WARM_UP,
+        duration: counted === undefined ? duration : counted.to - counted.from,
+      }),
+      joining === undefined
+        ? undefined
+        : wait(systemClock, joining.at, new AbortController().signal).then(() =>
+            tell(ALL_REPLICAS),
+          ),
+    ]);
     const cpu =
       (1000 * (spent(running) - before)) /
       (systemClock.now() - since) /
@@ -156,7 +173,7 @@ async function measure(pass: Pass, duration: number): Promise<Made> {
 }
 
 function startBackend({
-  resources,
+  calleeResources,
   certificates: { root, callee },
 }: ArmFiles): Promise<Running> {
   return start(
@@ -166,7 +183,7 @@ function startBackend({
       args: [
         "--disable-warning=ExperimentalWarning",
         join(import.meta.dirname, "backend.ts"),
-        ...["--resources", resources, "--trust-bundle", root],
+        ...["--resources", calleeResources, "--trust-bundle", root],
         ...["--certificate", callee.certificate, "--private-key", callee.key],
       ],
       port: CONTROL_PORT,

@@ -1,4 +1,4 @@
-/** Flags of Node that belong to a sidecar's process, where they were measured to matter. Those that a start would pay for are in `core/garbage.ts`. */
+/** Flags of Node that belong to a sidecar's process, where they were measured to matter. Those that a start would pay for are in `core/v8.ts`. */
 
 export const SIDECAR_FLAGS: readonly string[] = [
   // V8's helper threads wait for the core that the event loop holds when there are few cores; one thread for collection keeps

@@ -5,6 +5,7 @@ import type { Agent, Sharers } from "../agent/agent.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
 import { packageVersion } from "../core/package.ts";
+import { compileSooner } from "../core/v8.ts";
 import { leaveStartBehind, trimMemory } from "../proxy/memory-trim.ts";
 import { startSidecar, type BoundPorts } from "../proxy/sidecar.ts";
 import { makeSpanExporter, type SpanExporter } from "../telemetry/exporter.ts";
@@ -96,6 +97,7 @@ async function runSidecar(
     // The SDK is large: it is loaded once traffic is served.
     await exporter?.start();
     leaveStartBehind();
+    compileSooner();
   });
   await Promise.race([untilStopped(context), sidecar.over]);
   logger.info("stopping: deregister, GOAWAY, drain");

@@ -11,7 +11,7 @@
  */
 import { getHeapStatistics } from "node:v8";
 import type { Clock } from "../core/clock.ts";
-import { collectGarbage } from "../core/garbage.ts";
+import { collectGarbage } from "../core/v8.ts";
 import type { Logger } from "../core/log.ts";
 import type { SidecarLimits } from "./limits.ts";
 import type { Meters } from "./meters.ts";

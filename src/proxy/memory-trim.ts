@@ -3,7 +3,7 @@
  * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is told.
  */
 import type { Cancel, Clock } from "../core/clock.ts";
-import { collectGarbage, setHeapGrowth } from "../core/garbage.ts";
+import { collectGarbage, setHeapGrowth } from "../core/v8.ts";
 import { libcFunction } from "../core/libc.ts";
 import { dropProgramPages } from "../core/program-pages.ts";
 

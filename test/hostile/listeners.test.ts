@@ -1,7 +1,7 @@
 /** The listeners of a running sidecar among hostile peers: the process lives, holds nothing for them, and serves the next good caller. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { collectGarbage } from "../../src/core/garbage.ts";
+import { collectGarbage } from "../../src/core/v8.ts";
 import { seededRandom } from "../harness/fake-clock.ts";
 import { resource, send, until, withPair, type Pair } from "../harness/pair.ts";
 import { keptLog } from "../laws/harness.ts";

@@ -1,6 +1,6 @@
 /** What a connection holds for a peer that sends little and takes nothing (law 10): at most 1 MiB for a request that sent 10 KiB. */
 import t from "tap";
-import { collectGarbage } from "../../../src/core/garbage.ts";
+import { collectGarbage } from "../../../src/core/v8.ts";
 import { FrameType } from "../../../src/wire/http2/frames.ts";
 import {
   bothEnds,

@@ -8,7 +8,7 @@ import {
 import { cachedDataVersionTag } from "node:v8";
 import t from "tap";
 import { SIDECAR_FLAGS } from "../../src/cli/node-flags.ts";
-import { collectGarbage, setHeapGrowth } from "../../src/core/garbage.ts";
+import { collectGarbage, setHeapGrowth } from "../../src/core/v8.ts";
 import { cleanEnvironment } from "../harness/demo.ts";
 
 /** What is held alive for a measurement, and how much of it is made in a turn of the event loop. */
