@@ -1,4 +1,4 @@
-/** The collector is steered without a flag of the process: those would have Node compile at each start what it brings compiled. */
+/** The collector and the compilers are steered without a flag of the process: those would have Node compile at each start what it brings compiled. */
 import { execFileSync } from "node:child_process";
 import {
   constants,
@@ -27,6 +27,44 @@ function tagWith(flags: readonly string[]): string {
     { env: cleanEnvironment(), encoding: "utf8" },
   );
 }
+
+/** Calls after which a small function has got to the tier that it ends in. One thread: nothing depends on who is how fast. */
+function callsUntilCompiled(before: string): number {
+  const text = `
+import { compileSooner } from ${JSON.stringify(new URL("../../src/core/v8.ts", import.meta.url).href)};
+const sum = (list, factor) => {
+  let all = 0;
+  for (const each of list) all += each.length * factor;
+  return all;
+};
+let status = 0, since = 0;
+${before}
+for (let n = 0; n < 20_000; n++) {
+  if (status !== (status = %GetOptimizationStatus(sum))) since = n;
+  sum(["x", "yy", "zzz"], n & 7);
+}
+console.log(since);`;
+  return Number(
+    execFileSync(
+      process.execPath,
+      [
+        ...["--single-threaded", "--allow-natives-syntax"],
+        ...["--disable-warning=ExperimentalWarning"],
+        ...["--input-type=module", "--eval", text],
+      ],
+      { env: cleanEnvironment(), encoding: "utf8" },
+    ),
+  );
+}
+
+void t.test("functions are compiled after a third of the calls", (t) => {
+  const [own, sooner] = ["", "compileSooner();"].map(callsUntilCompiled);
+  t.ok(
+    sooner !== undefined && own !== undefined && sooner < own / 2,
+    `after ${sooner} calls, and of V8's own accord after ${own}`,
+  );
+  t.end();
+});
 
 void t.test(
   "no flag of a sidecar makes V8 refuse what Node brings compiled",
