@@ -210,6 +210,7 @@ function exporterOf(
   return makeSpanExporter({
     endpoint,
     logger,
+    clock: context.clock,
     resource: () => {
       const self = agent()?.snapshot.value?.self;
       return {

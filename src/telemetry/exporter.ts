@@ -1,13 +1,14 @@
 /**
- * Hands ended spans to the OpenTelemetry SDK, which batches them and sends OTLP in protobuf over HTTP.
+ * Gathers ended spans into messages of OTLP in protobuf, which the OpenTelemetry SDK's exporter sends over HTTP, and again where that
+ * fails and may be tried again.
  *
  * The SDK is loaded when `start` is called, after readiness; spans that end before wait in a bounded queue.
  */
-import type { Attributes, HrTime, SpanContext } from "@opentelemetry/api";
-import type { ReadableSpan } from "@opentelemetry/sdk-trace-base";
+import type { Attributes } from "@opentelemetry/api";
+import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
-import type * as Sdk from "./sdk.ts";
+import type { SpanBatch } from "./otlp.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 
 export interface SpanExporterOptions {
@@ -16,6 +17,7 @@ export interface SpanExporterOptions {
   /** Resource attributes: service.name, service.namespace, service.instance.id. Asked for when the SDK is loaded. */
   readonly resource: () => Attributes;
   readonly logger: Logger;
+  readonly clock: Clock;
   /** Milliseconds between two batches. */
   readonly interval?: number;
 }
@@ -32,10 +34,15 @@ export interface SpanExporter {
 
 /** Spans that wait for the SDK to be loaded. */
 const WAITING_AT_MOST = 2048;
-/** Spans that wait to be sent, some 1 KiB each: two seconds of four thousand a second. */
+/** Spans that wait to be sent or for an answer, some 0.7 KiB each: two seconds of four thousand a second. */
 const QUEUED_AT_MOST = 8192;
-/** Spans in one message: what is spent on a message hardly depends on it. */
+/** Octets of them, for there may be long ones. */
+const HELD_AT_MOST = 16 * 1024 * 1024;
+/** Spans in one message, and octets after which it is sent: what is spent on a message hardly depends on it. */
 const BATCH = 1024;
+const BATCH_OCTETS = 1024 * 1024;
+/** Batches that wait to be used again. */
+const IDLE_AT_MOST = 2;
 
 interface Running {
   /** False where there are too many already. */
@@ -92,98 +99,85 @@ export function tracesUrl(endpoint: string): string {
 }
 
 async function loadSdk(options: SpanExporterOptions): Promise<Running> {
-  const sdk = await import("./sdk.ts");
-  const otlp = new sdk.OTLPTraceExporter({
-    url: tracesUrl(options.endpoint),
-    timeoutMillis: 5000,
-  });
-  const resource = sdk.resourceFromAttributes(options.resource());
-  let queued = 0;
-  const processor = new sdk.BatchSpanProcessor(
+  const [sdk, { makeSpanBatch }] = await Promise.all([
+    import("./sdk.ts"),
+    import("./otlp.ts"),
+  ]);
+  const resource = options.resource();
+  const delegate = sdk.createOtlpHttpExportDelegate<SpanBatch, unknown>(
+    sdk.convertLegacyHttpOptions(
+      { url: tracesUrl(options.endpoint), timeoutMillis: 5000 },
+      ...(["TRACES", "v1/traces"] as const),
+      { "Content-Type": "application/x-protobuf" },
+    ),
     {
-      export(spans, done) {
-        queued -= spans.length;
-        otlp.export(spans, done);
-      },
-      forceFlush: () => otlp.forceFlush(),
-      shutdown: () => otlp.shutdown(),
+      serializeRequest: (batch) => batch.message(),
+      deserializeResponse: (octets) =>
+        sdk.ProtobufTraceSerializer.deserializeResponse(octets),
     },
-    {
-      scheduledDelayMillis: options.interval ?? 1000,
-      maxQueueSize: QUEUED_AT_MOST,
-      maxExportBatchSize: BATCH,
-    },
+    "otlp_http_span_exporter",
+    { name: "span", countItems: ({ spans }) => spans },
+    undefined,
   );
+  const told = tellOfLosses(options.logger);
+  const idle: SpanBatch[] = [];
+  const underWay = { spans: 0, octets: 0 };
+  let batch = makeSpanBatch(resource);
+  let cancel: Cancel | undefined;
+
+  const send = (): void => {
+    cancel?.();
+    cancel = undefined;
+    if (batch.spans === 0) return;
+    const sent = batch;
+    const { spans, octets } = sent;
+    batch = idle.pop() ?? makeSpanBatch(resource);
+    underWay.spans += spans;
+    underWay.octets += octets;
+    delegate.export(sent, ({ error }) => {
+      underWay.spans -= spans;
+      underWay.octets -= octets;
+      told(spans, error);
+      sent.clear();
+      if (idle.length < IDLE_AT_MOST) idle.push(sent);
+    });
+  };
+
   return {
     record(span) {
-      // What the processor would drop it drops in silence: it is counted here.
-      if (queued >= QUEUED_AT_MOST) return false;
-      queued += 1;
-      processor.onEnd(readable(sdk, resource, span));
+      if (
+        underWay.spans + batch.spans >= QUEUED_AT_MOST ||
+        underWay.octets + batch.octets >= HELD_AT_MOST
+      )
+        return false;
+      batch.add(span);
+      if (batch.spans >= BATCH || batch.octets >= BATCH_OCTETS) send();
+      else cancel ??= options.clock.after(options.interval ?? 1000, send);
       return true;
     },
-    shutdown: () => processor.shutdown(),
+    async shutdown() {
+      send();
+      await delegate.shutdown();
+    },
   };
 }
 
-const NOTHING: never[] = [];
-const SCOPE = { name: "wherry" };
-
-/**
- * The record as the SDK's exporters read spans. It goes to the processor as it is: to open a span with the SDK's tracer, set
- * what is known already and end it took as long as to send it.
- */
-function readable(
-  sdk: typeof Sdk,
-  resource: ReadableSpan["resource"],
-  span: SpanRecord,
-): ReadableSpan {
-  const { traceId, spanId, parentSpanId, error } = span;
-  const startTime = hrTime(span.start);
-  const endTime = hrTime(span.end);
-  const context: SpanContext = {
-    traceId,
-    spanId,
-    traceFlags: sdk.TraceFlags.SAMPLED,
-    ...(span.traceState === undefined
-      ? {}
-      : { traceState: sdk.createTraceState(span.traceState) }),
+/** Says once that spans are lost, and why, and once that they arrive again. */
+function tellOfLosses(
+  logger: Logger,
+): (spans: number, error: Error | undefined) => void {
+  let lost = 0;
+  return (spans, error) => {
+    if (error !== undefined) {
+      if (lost === 0)
+        logger.warn(
+          { error: messageOf(error) },
+          "the collector does not take spans: they are lost until it does",
+        );
+      lost += spans;
+    } else if (lost > 0) {
+      logger.info({ lost }, "the collector takes spans again");
+      lost = 0;
+    }
   };
-  return {
-    name: span.name,
-    kind: span.kind === "server" ? sdk.SpanKind.SERVER : sdk.SpanKind.CLIENT,
-    spanContext: () => context,
-    ...(parentSpanId === undefined
-      ? {}
-      : {
-          parentSpanContext: {
-            ...context,
-            spanId: parentSpanId,
-            isRemote: span.kind === "server",
-          },
-        }),
-    startTime,
-    endTime,
-    duration: hrTime(span.end - span.start),
-    status:
-      error === undefined
-        ? { code: sdk.SpanStatusCode.UNSET }
-        : { code: sdk.SpanStatusCode.ERROR, message: error },
-    attributes: span.attributes,
-    links: NOTHING,
-    events: NOTHING,
-    ended: true,
-    resource,
-    instrumentationScope: SCOPE,
-    droppedAttributesCount: 0,
-    droppedEventsCount: 0,
-    droppedLinksCount: 0,
-  };
-}
-
-/** Milliseconds with a fraction to seconds and nanoseconds. */
-function hrTime(ms: number): HrTime {
-  const seconds = Math.floor(ms / 1000);
-  const nanoseconds = Math.round((ms - seconds * 1000) * 1e6);
-  return nanoseconds < 1e9 ? [seconds, nanoseconds] : [seconds + 1, 0];
 }

@@ -4,11 +4,7 @@
  * where these take 2.
  */
 export {
-  createTraceState,
-  SpanKind,
-  SpanStatusCode,
-  TraceFlags,
-} from "@opentelemetry/api";
-export { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto";
-export { resourceFromAttributes } from "@opentelemetry/resources";
-export { BatchSpanProcessor } from "@opentelemetry/sdk-trace-base";
+  convertLegacyHttpOptions,
+  createOtlpHttpExportDelegate,
+} from "@opentelemetry/otlp-exporter-base/node-http";
+export { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";

@@ -1,13 +1,15 @@
-/** A collector that refuses. In a file of its own: the SDK's provider is one for the process. */
+/** A collector that refuses. */
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { pino } from "pino";
 import t from "tap";
-import { silentLogger } from "../../src/core/log.ts";
+import { systemClock } from "../../src/core/clock.ts";
 import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
 
 void t.test("a refusal costs the spans, not the process", async (t) => {
   let posts = 0;
+  const warnings: string[] = [];
   const server = createServer((request, response) => {
     posts += 1;
     request.resume();
@@ -22,7 +24,8 @@ void t.test("a refusal costs the spans, not the process", async (t) => {
   const exporter = makeSpanExporter({
     endpoint: `http://127.0.0.1:${port}`,
     resource: () => ({ "service.name": "web" }),
-    logger: silentLogger,
+    clock: systemClock,
+    logger: pino({}, { write: (line: string) => warnings.push(line) }),
     interval: 10,
   });
   await exporter.start();
@@ -40,4 +43,9 @@ void t.test("a refusal costs the spans, not the process", async (t) => {
   });
   await t.resolves(exporter.close());
   t.equal(posts, 1, "a 400 is not worth a second try");
+  t.match(
+    warnings,
+    [/"error":.*the collector does not take spans/],
+    "and is told of",
+  );
 });

@@ -1,8 +1,11 @@
 /** Spans as a collector gets them: OTLP in protobuf over HTTP, with the ids that travelled with the request. */
+import type { ServerResponse } from "node:http";
 import t from "tap";
+import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
+import { eventually } from "../harness/call.ts";
 import { startCollector } from "../harness/collector.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -29,7 +32,6 @@ const resource = (): Record<string, string> => ({
   "service.instance.id": "web-1",
 });
 
-// The SDK's provider is one for the process: so is the test that looks at what it sends.
 void t.test(
   "spans arrive as they were recorded, those from before the start too",
   async (t) => {
@@ -41,6 +43,7 @@ void t.test(
       endpoint: `${endpoint}/`,
       resource,
       logger: silentLogger,
+      clock: systemClock,
       interval: 10,
     });
     const root = "00f067aa0ba902b1";
@@ -97,10 +100,43 @@ void t.test(
       endpoint: "http://127.0.0.1:1",
       resource,
       logger: silentLogger,
+      clock: systemClock,
     });
     for (let index = 0; index < 2050; index += 1)
       exporter.sink(record(index.toString(16).padStart(16, "0")));
     t.equal(exporter.dropped, 2);
     await exporter.close();
+  },
+);
+
+void t.test(
+  "while the collector does not answer spans wait, up to a bound, and are counted past it",
+  async (t) => {
+    const held: ServerResponse[] = [];
+    const { endpoint, spans } = await startCollector(
+      t,
+      (response) => void held.push(response),
+    );
+    const exporter = makeSpanExporter({
+      endpoint,
+      resource,
+      logger: silentLogger,
+      clock: systemClock,
+      interval: 10,
+    });
+    await exporter.start();
+    for (let index = 0; index < 9000; index += 1)
+      exporter.sink(record(index.toString(16).padStart(16, "0")));
+    t.equal(exporter.dropped, 9000 - 8192);
+    const closed = exporter.close();
+    await eventually(
+      "all that waits has come",
+      10_000,
+      () => Promise.resolve(spans.length),
+      (length) => length === 8192,
+    );
+    for (const response of held) response.writeHead(200).end();
+    await closed;
+    t.equal(spans.length, 8192, "each once");
   },
 );
