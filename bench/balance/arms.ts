@@ -42,7 +42,11 @@ const OUTLIER_DETECTION = {
   max_ejection_time_jitter: "1s",
 };
 
-const PANIC = { healthy_panic_threshold: { value: 50 } };
+const EJECTING = {
+  lb_policy: "LEAST_REQUEST",
+  outlier_detection: OUTLIER_DETECTION,
+  common_lb_config: { healthy_panic_threshold: { value: 50 } },
+};
 
 export const ARMS: readonly Arm[] = [
   wherry("Wherry round robin without ejection", "ROUND_ROBIN", false),
@@ -51,18 +55,12 @@ export const ARMS: readonly Arm[] = [
   wherry("Wherry load-aware", "LOAD_AWARE", true),
   envoy("Envoy round robin", { lb_policy: "ROUND_ROBIN" }),
   envoy("Envoy least request", { lb_policy: "LEAST_REQUEST" }),
-  envoy("Envoy least request with outlier detection", {
-    lb_policy: "LEAST_REQUEST",
-    outlier_detection: OUTLIER_DETECTION,
-    common_lb_config: PANIC,
-  }),
+  envoy("Envoy least request with outlier detection", EJECTING),
   envoy("Envoy least request with outlier detection and slow start", {
-    lb_policy: "LEAST_REQUEST",
+    ...EJECTING,
     least_request_lb_config: {
       slow_start_config: { slow_start_window: "30s" },
     },
-    outlier_detection: OUTLIER_DETECTION,
-    common_lb_config: PANIC,
   }),
 ];
 

@@ -1,6 +1,6 @@
 /**
- * The process of the replicas: ten listeners and one that may join, each with the simulated slots of `bench/simulate/replica.ts` on the real clock (it
- * waits, it does not compute), and one of our sidecars beside each. `POST /begin?scenario=…&seed=…` starts what goes wrong.
+ * The process of the replicas: ten listeners and one that may join, each with the simulated slots of `bench/simulate/replica.ts` on
+ * the real clock (it waits, it does not compute), and one of our sidecars beside each. `POST /begin?scenario=…&seed=…` starts what goes wrong.
  */
 import { createServer, type ServerResponse } from "node:http";
 import { parseArgs } from "node:util";

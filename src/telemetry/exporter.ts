@@ -107,7 +107,8 @@ async function loadSdk(options: SpanExporterOptions): Promise<Running> {
   const delegate = sdk.createOtlpHttpExportDelegate<SpanBatch, unknown>(
     sdk.convertLegacyHttpOptions(
       { url: tracesUrl(options.endpoint), timeoutMillis: 5000 },
-      ...(["TRACES", "v1/traces"] as const),
+      "TRACES",
+      "v1/traces",
       { "Content-Type": "application/x-protobuf" },
     ),
     {
