@@ -1,4 +1,4 @@
-/** Functions of the C library that Node does not offer, by the foreign-function library, which is loaded at first use. */
+/** What of the process Node does not offer, functions of the C library above all, by the foreign-function library, which is loaded at first use. */
 import { createRequire } from "node:module";
 import type * as koffiModule from "koffi";
 
@@ -10,11 +10,15 @@ type NativeFunction = (...values: unknown[]) => unknown;
  */
 export function libcFunction(prototype: string): NativeFunction | undefined {
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof koffiModule;
     // The process itself: its C library, whichever that is.
-    const native = koffi.load(null).func(prototype);
+    const native = foreign().load(null).func(prototype);
     return (...values) => native(...values) as unknown;
   } catch {
     return undefined;
   }
+}
+
+/** Throws where it has no binary for this machine. */
+export function foreign(): typeof koffiModule {
+  return createRequire(import.meta.url)("koffi") as typeof koffiModule;
 }

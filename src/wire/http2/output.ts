@@ -41,6 +41,11 @@ export class Output extends ByteWriter {
     return this.lent !== undefined;
   }
 
+  /** A write has not been reported to be over, though the kernel may have taken it. */
+  get underWay(): boolean {
+    return this.written !== this.writes;
+  }
+
   /** The socket is busy and more than `octets` wait: `onDrained` will come when it has taken them. */
   stuckOver(octets: number): boolean {
     return this.lent !== undefined && this.size > octets;
