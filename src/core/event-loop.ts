@@ -1,5 +1,5 @@
 /** The event loop of a thread, libuv's: what Node has switched on in it for those who ask, and a sidecar does not. */
-import { foreign } from "./libc.ts";
+import { foreign, nativeFunction } from "./native.ts";
 
 /** Octets from the beginning of a `uv_loop_t` to its `internal_fields`; a public struct, since programs have loops of their own (uv.h). For pointers of 64 bits. */
 const INTERNAL_FIELDS = 40;
@@ -16,20 +16,12 @@ const MACHINES = ["x64", "arm64"];
 export function stopMeasuringIdleTime(): boolean {
   if (!MACHINES.includes(process.arch)) return false;
   try {
-    const koffi = foreign();
-    const program = koffi.load(null);
     // v8::Isolate::GetCurrent() and node::GetCurrentEventLoop(v8::Isolate*), for programs that embed Node.
-    const isolateOf = program.func(
-      "_ZN2v87Isolate10GetCurrentEv",
-      "void *",
-      [],
-    );
-    const loopOf = program.func(
-      "_ZN4node19GetCurrentEventLoopEPN2v87IsolateE",
-      "void *",
-      ["void *"],
-    );
-    const loop: unknown = loopOf(isolateOf());
+    const isolate = nativeFunction("void *_ZN2v87Isolate10GetCurrentEv()")?.();
+    const loop = nativeFunction(
+      "void *_ZN4node19GetCurrentEventLoopEPN2v87IsolateE(void *isolate)",
+    )?.(isolate);
+    const koffi = foreign();
     const fields: unknown = koffi.decode(loop, INTERNAL_FIELDS, "void *");
     if (koffi.decode(fields, "uint32_t") !== MEASURES_IDLE_TIME) return false;
     koffi.encode(fields, "uint32_t", 0);

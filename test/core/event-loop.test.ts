@@ -7,6 +7,9 @@ import { promisify } from "node:util";
 import t from "tap";
 import { stopMeasuringIdleTime } from "../../src/core/event-loop.ts";
 
+/** On a busy machine the process may have ended before the loop comes to wait for it; not every time. */
+const TRIES = 200;
+
 /** The kernel has nothing for this loop until another process has ended. */
 const waits = (): Promise<unknown> =>
   promisify(execFile)(process.execPath, ["--version"]);
@@ -20,7 +23,10 @@ async function idleFor(work: () => Promise<unknown>): Promise<number> {
 void t.test("the loop of the main thread", async (t) => {
   // Node says nothing of a loop that has not begun.
   await waits();
-  t.ok((await idleFor(waits)) > 0, "Node has it measured");
+  let measured = 0;
+  for (let i = 0; i < TRIES && measured === 0; i++)
+    measured = await idleFor(waits);
+  t.ok(measured > 0, "Node has it measured");
   t.equal(stopMeasuringIdleTime(), true);
   // The wait that is under way may be added once more.
   await waits();
@@ -50,10 +56,13 @@ void (async () => {
     const [answer] = (await once(worker, "message")) as unknown[];
     return answer;
   };
-  await ask("look");
-  await waits();
-  const measured = (await ask("asked")) as { readonly idle: number };
-  t.ok(measured.idle > 0);
+  let measured = 0;
+  for (let i = 0; i < TRIES && measured === 0; i++) {
+    await ask("look");
+    await waits();
+    measured = ((await ask("asked")) as { readonly idle: number }).idle;
+  }
+  t.ok(measured > 0);
   t.match(await ask("stop"), { stopped: true });
   await waits();
   await ask("look");

@@ -168,7 +168,7 @@ export class Output extends ByteWriter {
   /** Called once for each flush, in order; for those that the kernel took at once it comes late and changes nothing. */
   private readonly onWritten = (): void => {
     this.written += 1;
-    if (this.lent === undefined || this.written !== this.writes) return;
+    if (this.lent === undefined || this.underWay) return;
     giveBlock(this.lent);
     this.lent = undefined;
     if (!this.closed) this.onDrained();

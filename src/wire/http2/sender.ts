@@ -90,11 +90,7 @@ export class Sender {
     if (this.heads > 1) {
       this.alone = false;
       setImmediate(this.onTurn);
-      return;
-    }
-    this.heads = 0;
-    this.scheduled = false;
-    this.flush();
+    } else this.leave();
   };
 
   /** Where several calls came in one turn others are on their way: they are waited for, by one turn, and share the write. */
@@ -106,11 +102,15 @@ export class Sender {
     }
     // One that came while another was being written was not alone either.
     if (this.heads > 0) this.alone = !this.alone && this.heads === 1;
+    this.leave();
+  };
+
+  private leave(): void {
     this.heads = 0;
     this.waited = false;
     this.scheduled = false;
     this.flush();
-  };
+  }
 
   private readonly onDrained = (): void => {
     this.flush();

@@ -5,12 +5,12 @@ import type * as koffiModule from "koffi";
 type NativeFunction = (...values: unknown[]) => unknown;
 
 /**
- * The function of that prototype, as koffi reads it: "int malloc_trim(size_t pad)". Undefined where this C library has none, or
+ * The function of that prototype, as koffi reads it: "int malloc_trim(size_t pad)". Undefined where the process has none, or
  * where the foreign-function library has no binary for this machine.
  */
-export function libcFunction(prototype: string): NativeFunction | undefined {
+export function nativeFunction(prototype: string): NativeFunction | undefined {
   try {
-    // The process itself: its C library, whichever that is.
+    // The process itself: Node, and its C library, whichever that is.
     const native = foreign().load(null).func(prototype);
     return (...values) => native(...values) as unknown;
   } catch {
