@@ -60,46 +60,51 @@ function buildTree(): Int16Array {
   return tree;
 }
 
-/** An entry for each of 256 inner nodes and each octet: 256 KiB, of which text uses a few rows. */
-function buildAutomaton(): Uint32Array {
-  const tree = buildTree();
-  // Nodes at which the input may end: the root, and up to seven ones below it.
+/** Nodes at which the input may end: the root, and up to seven ones below it. */
+function findEndings(): ReadonlySet<number> {
   const endings = new Set<number>();
   for (let node = 0, depth = 0; depth < 8; depth++) {
     endings.add(node);
-    node = tree[2 * node + 1] ?? 0;
+    node = TREE[2 * node + 1] ?? 0;
   }
-  const automaton = new Uint32Array(256 * 256);
-  for (let start = 0; start < 256; start++)
-    for (let octet = 0; octet < 256; octet++) {
-      let node = start;
-      let symbols = 0;
-      let count = 0;
-      let failed = false;
-      for (let bit = 7; bit >= 0 && !failed; bit--) {
-        const child = tree[2 * node + ((octet >>> bit) & 1)] ?? 0;
-        if (child >= 0) {
-          node = child;
-          continue;
-        }
-        failed = ~child === EOS;
-        // Codes have at least five bits, so an octet completes two at most.
-        symbols |= ~child << (8 * count);
-        count += 1;
-        node = 0;
-      }
-      automaton[start * 256 + octet] = failed
-        ? FAILS
-        : node |
-          (symbols << 8) |
-          (count << 24) |
-          (endings.has(node) ? ENDS : 0);
+  return endings;
+}
+
+/** Where an octet leads from an inner node. Never 0: it is the root only behind a symbol. */
+function follow(start: number, octet: number): number {
+  let node = start;
+  let symbols = 0;
+  let count = 0;
+  for (let bit = 7; bit >= 0; bit--) {
+    const child = TREE[2 * node + ((octet >>> bit) & 1)] ?? 0;
+    if (child >= 0) {
+      node = child;
+      continue;
     }
-  return automaton;
+    if (~child === EOS) return FAILS;
+    // Codes have at least five bits, so an octet completes two at most.
+    symbols |= ~child << (8 * count);
+    count += 1;
+    node = 0;
+  }
+  return node | (symbols << 8) | (count << 24) | (ENDINGS.has(node) ? ENDS : 0);
+}
+
+/** Enters what all octets lead to from a node, and gives it for one of them. */
+function enterRow(start: number, octet: number): number {
+  for (let each = 0; each < 256; each++)
+    AUTOMATON[(start << 8) | each] = follow(start, each);
+  return AUTOMATON[(start << 8) | octet] ?? FAILS;
 }
 
 assignCodes();
-const AUTOMATON = buildAutomaton();
+const TREE = buildTree();
+const ENDINGS = findEndings();
+/**
+ * An entry for each of 256 inner nodes and each octet: 256 KiB, of which text uses a few rows. A row is entered when it is
+ * first come to, as all of them would take a start 10 ms; 0 where it has not been.
+ */
+const AUTOMATON = new Uint32Array(256 * 256);
 
 /** Octets that the encoding of `text` takes. */
 export function huffmanLength(text: string): number {
@@ -151,7 +156,10 @@ export function huffmanDecode(
   let written = 0;
   let entry = ENDS;
   for (let at = start; at < end; at++) {
-    entry = AUTOMATON[((entry & 0xff) << 8) | (source[at] ?? 0)] ?? FAILS;
+    const node = entry & 0xff;
+    const octet = source[at] ?? 0;
+    entry = AUTOMATON[(node << 8) | octet] ?? FAILS;
+    if (entry === 0) entry = enterRow(node, octet);
     // Written whether or not they are there: what counts is how far that takes us.
     target[written] = entry >>> 8;
     target[written + 1] = entry >>> 16;
