@@ -3,7 +3,6 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { Agent, Sharers } from "../agent/agent.ts";
 import { messageOf, UserError } from "../core/errors.ts";
-import { stopMeasuringIdleTime } from "../core/event-loop.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
 import { packageVersion } from "../core/package.ts";
 import { compileSooner } from "../core/v8.ts";
@@ -98,7 +97,6 @@ async function runSidecar(
     // The SDK is large: it is loaded once traffic is served.
     await exporter?.start();
     leaveStartBehind();
-    stopMeasuringIdleTime();
     compileSooner();
   });
   await Promise.race([untilStopped(context), sidecar.over]);

@@ -1,6 +1,6 @@
 /** Gives back the pages of the program's own file: of 50 MiB that Node maps to start, serving needs half. */
 import { readFileSync } from "node:fs";
-import { nativeFunction } from "./native.ts";
+import { libcFunction } from "./libc.ts";
 
 /** MADV_DONTNEED of madvise(2): the pages are the file's, and come from the page cache again where they are used. */
 const DONT_NEED = 4;
@@ -14,7 +14,7 @@ interface Range {
 export function dropProgramPages(): void {
   const ranges = programRanges();
   if (ranges.length === 0) return;
-  const madvise = nativeFunction(
+  const madvise = libcFunction(
     "int madvise(uint64_t address, size_t length, int advice)",
   );
   for (const { from, to } of ranges)

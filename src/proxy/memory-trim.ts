@@ -4,7 +4,7 @@
  */
 import type { Cancel, Clock } from "../core/clock.ts";
 import { collectGarbage, setHeapGrowth } from "../core/v8.ts";
-import { nativeFunction } from "../core/native.ts";
+import { libcFunction } from "../core/libc.ts";
 import { dropProgramPages } from "../core/program-pages.ts";
 
 /** Milliseconds between two looks at the resident set. */
@@ -50,6 +50,6 @@ export function leaveStartBehind(): void {
 
 /** glibc's malloc_trim(3), which goes over the pools of all threads; other C libraries have none, and keep less. */
 function nativeTrim(): () => void {
-  const native = nativeFunction("int malloc_trim(size_t pad)");
+  const native = libcFunction("int malloc_trim(size_t pad)");
   return () => void native?.(0);
 }

@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { endianness } from "node:os";
 import ipaddr from "ipaddr.js";
-import { nativeFunction } from "../core/native.ts";
+import { libcFunction } from "../core/libc.ts";
 
 export interface Destination {
   readonly address: string;
@@ -108,7 +108,7 @@ function descriptorOf(socket: Socket): number | undefined {
 
 /** Where there is no such function the answer is "not captured" as well. */
 function loadGetSockOpt(): GetSockOpt {
-  const native = nativeFunction(
+  const native = libcFunction(
     "int getsockopt(int descriptor, int level, int option, _Out_ void *value, _Inout_ uint32_t *length)",
   );
   return (descriptor, level, option, value, length) => {

@@ -1,5 +1,5 @@
 import t from "tap";
-import { nativeFunction } from "../../src/core/native.ts";
+import { libcFunction } from "../../src/core/libc.ts";
 import { dropProgramPages, readRanges } from "../../src/core/program-pages.ts";
 import { trimMemory, TRIM_LOOK } from "../../src/proxy/memory-trim.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
@@ -38,11 +38,11 @@ void t.test(
 
 void t.test("a function that the C library does not have is none", (t) => {
   t.equal(
-    nativeFunction("int wherry_has_no_such_function(int value)"),
+    libcFunction("int wherry_has_no_such_function(int value)"),
     undefined,
   );
   if (process.platform === "linux")
-    t.equal(nativeFunction("int abs(int value)")?.(-3), 3);
+    t.equal(libcFunction("int abs(int value)")?.(-3), 3);
   t.end();
 });
 

@@ -4,7 +4,6 @@ import type { SharedConfig } from "../../agent/agent.ts";
 import { systemClock } from "../../core/clock.ts";
 import { joinCommons } from "../../core/commons.ts";
 import { messageOf } from "../../core/errors.ts";
-import { stopMeasuringIdleTime } from "../../core/event-loop.ts";
 import { makeLogger } from "../../core/log.ts";
 import { compileSnapshot, type Snapshot } from "../../policy/snapshot.ts";
 import { makeAccessLog } from "../../telemetry/access-log.ts";
@@ -144,5 +143,4 @@ async function run(data: ThreadData): Promise<void> {
     }
   });
   post({ kind: "open" });
-  stopMeasuringIdleTime();
 }

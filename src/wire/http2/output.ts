@@ -41,11 +41,6 @@ export class Output extends ByteWriter {
     return this.lent !== undefined;
   }
 
-  /** A write has not been reported to be over, though the kernel may have taken it. */
-  get underWay(): boolean {
-    return this.written !== this.writes;
-  }
-
   /** The socket is busy and more than `octets` wait: `onDrained` will come when it has taken them. */
   stuckOver(octets: number): boolean {
     return this.lent !== undefined && this.size > octets;
@@ -168,7 +163,7 @@ export class Output extends ByteWriter {
   /** Called once for each flush, in order; for those that the kernel took at once it comes late and changes nothing. */
   private readonly onWritten = (): void => {
     this.written += 1;
-    if (this.lent === undefined || this.underWay) return;
+    if (this.lent === undefined || this.written !== this.writes) return;
     giveBlock(this.lent);
     this.lent = undefined;
     if (!this.closed) this.onDrained();

@@ -43,11 +43,9 @@ export class Sender {
   /** A read event is being handled: what it causes is flushed at its end. */
   private inRead = false;
   private scheduled = false;
-  /** Requests and answers that wait to be sent, and whether they have waited for a second turn already. */
+  /** Requests and answers that the end of this turn will send, and whether they have waited for it once already. */
   private heads = 0;
   private waited = false;
-  /** The last turn had no more than one of them: the next is likely to be alone as well. */
-  private alone = true;
   private pumping = false;
 
   /** `afterDrain` is called when the socket has taken all after it had been busy. */
@@ -73,25 +71,12 @@ export class Sender {
     this.output.flush();
   }
 
-  /**
-   * Something was written: it leaves at the end of the read event, or of this turn of the event loop; the head of a call that is likely
-   * to be alone as soon as what caused it is over. Node ends a write of TLS a turn later: if it begins in the turn's last phase, Node asks
-   * the kernel for events in between, and finds none.
-   */
+  /** Something was written: it leaves at the end of the read event, or of this turn of the event loop. */
   private touch(): void {
     if (this.inRead || this.scheduled) return;
     this.scheduled = true;
-    if (this.alone && this.heads === 1 && !this.output.underWay)
-      process.nextTick(this.onTick);
-    else setImmediate(this.onTurn);
+    setImmediate(this.onTurn);
   }
-
-  private readonly onTick = (): void => {
-    if (this.heads > 1) {
-      this.alone = false;
-      setImmediate(this.onTurn);
-    } else this.leave();
-  };
 
   /** Where several calls came in one turn others are on their way: they are waited for, by one turn, and share the write. */
   private readonly onTurn = (): void => {
@@ -100,17 +85,11 @@ export class Sender {
       setImmediate(this.onTurn);
       return;
     }
-    // One that came while another was being written was not alone either.
-    if (this.heads > 0) this.alone = !this.alone && this.heads === 1;
-    this.leave();
-  };
-
-  private leave(): void {
     this.heads = 0;
     this.waited = false;
     this.scheduled = false;
     this.flush();
-  }
+  };
 
   private readonly onDrained = (): void => {
     this.flush();

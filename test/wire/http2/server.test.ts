@@ -241,59 +241,6 @@ for (const [answers, expected] of [
     },
   );
 
-/** Has `socket` tell the end of a write as TLS does: in the last phase of the turn. */
-function endWritesLate(socket: Socket): void {
-  const write = socket.write.bind(socket) as (
-    data: Buffer,
-    done?: () => void,
-  ) => boolean;
-  socket.write = ((data: Buffer, done?: () => void) =>
-    write(data, () => setImmediate(() => done?.()))) as typeof socket.write;
-}
-
-const tick = (): Promise<void> =>
-  new Promise((resolve) => process.nextTick(resolve));
-
-const turn = (): Promise<void> =>
-  new Promise((resolve) => setImmediate(resolve));
-
-void t.test(
-  "an answer that is alone leaves before the turn is over, those behind it together at its end, and the next is not taken for alone",
-  async (t) => {
-    const { peer, requests, socket } = await rawClient(t);
-    for (let id = 1; id < 13; id += 2) peer.send(headers(id, GET));
-    await requests.get(5);
-    await peer.settle();
-    endWritesLate(socket);
-    const writes = countWrites(socket);
-    const [first, second, third, fourth, fifth, sixth] = requests.streams;
-    first?.respond(OK, true);
-    t.equal(writes(), 0);
-    await tick();
-    t.equal(writes(), 1);
-    second?.respond(OK, true);
-    await tick();
-    third?.respond(OK, true);
-    await tick();
-    t.equal(writes(), 1);
-    await peer.next(FrameType.HEADERS, 5);
-    t.equal(writes(), 2);
-    fourth?.respond(OK, true);
-    await tick();
-    t.equal(writes(), 2);
-    await peer.next(FrameType.HEADERS, 7);
-    await turn();
-    await turn();
-    fifth?.respond(OK, true);
-    await tick();
-    t.equal(writes(), 4, "one turn had a single answer: alone again");
-    await turn();
-    sixth?.respond(OK, true);
-    await tick();
-    t.equal(writes(), 5);
-  },
-);
-
 void t.test(
   "frames of many streams in one turn leave in one write",
   async (t) => {
