@@ -150,14 +150,19 @@ function withSecond(
   );
 }
 
-/** With two cores or more the proxies have one for themselves and the load the other: that is a sidecar's usual lot. */
+/**
+ * With two cores or more the proxies have one for themselves and the load the other: that is a sidecar's usual lot. Undefined: as this
+ * process has it, which goes to where the load is. So all cores have to be said where all are meant.
+ */
 export function coresOf(
   scenario: Pick<Scenario, "cores">,
   options: Pick<Options, "pinned">,
 ): { proxies: string | undefined; load: string | undefined } {
-  return scenario.cores === "shared" || !options.pinned || CORES < 2
-    ? { proxies: undefined, load: undefined }
-    : { proxies: "1", load: "0" };
+  if (!options.pinned || CORES < 2)
+    return { proxies: undefined, load: undefined };
+  if (scenario.cores !== "shared") return { proxies: "1", load: "0" };
+  const all = `0-${CORES - 1}`;
+  return { proxies: all, load: all };
 }
 
 function inOneLine(run: Run): string {

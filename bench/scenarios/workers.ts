@@ -12,23 +12,36 @@ const TWO = { label: LABEL, setup: { workers: 2 } } as const;
 const OURS = `Wherry, ${LABEL}`;
 
 const RATE = 4000;
+/** Enough that two workers are busy all the time, as those are who have a second one; and what one worker serves with time to spare. */
+const MANY = 128;
+const FEW = 32;
 
 export function workerScenarios(): Scenario[] {
   return [
-    scenario("workers", "closed loop", (options) =>
-      wrk({ ...options, call: "get" }),
-    ),
+    closedLoop("workers", MANY),
+    closedLoop("workers-32", FEW),
     scenario(
       "workers-4k",
       `${RATE.toLocaleString("en")} requests/s evenly spaced`,
+      FEW,
       (options) => fortio({ ...options, call: "get", rate: RATE }),
     ),
   ];
 }
 
+function closedLoop(name: string, connections: number): Scenario {
+  return scenario(
+    name,
+    `closed loop over ${connections} connections`,
+    connections,
+    (options) => wrk({ ...options, call: "get" }),
+  );
+}
+
 function scenario(
   name: string,
   what: string,
+  connections: number,
   load: (
     options: LoadOptions & { readonly tracing: number },
   ) => Promise<LoadResult>,
@@ -36,7 +49,7 @@ function scenario(
   return {
     name,
     families: ["life"],
-    title: `two workers in each proxy beside one: GET, 130 bytes back; ${what}; 1 % traced; everything on all cores`,
+    title: `two workers in each proxy beside one: GET, 130 bytes back; ${what}; 1 % traced; proxies and load on all cores`,
     setup: PLAIN,
     contenders: [
       { peer: "Wherry" },
@@ -62,7 +75,7 @@ function scenario(
           load({
             port: OUTBOUND_PORT,
             core: stage.loadCore,
-            connections: stage.connections,
+            connections,
             tracing: stage.settings.tracing,
             seconds,
           }),

@@ -1,5 +1,7 @@
 // What the command line of the benchmark chooses.
+import { availableParallelism } from "node:os";
 import t from "tap";
+import { coresOf } from "../../bench/contest.ts";
 import { readOptions } from "../../bench/options.ts";
 import { nameOf } from "../../bench/scenario.ts";
 import { choose, listing, SCENARIOS } from "../../bench/scenarios.ts";
@@ -53,6 +55,24 @@ void t.test(
       for (const goal of goals)
         t.ok(names.includes(goal.contender ?? "Wherry"));
     }
+    t.end();
+  },
+);
+
+void t.test(
+  "whoever is to have all cores is told so: what is not told has those of the benchmark itself, which goes to where the load is",
+  (t) => {
+    const all = `0-${availableParallelism() - 1}`;
+    t.same(
+      coresOf({ cores: "shared" }, { pinned: true }),
+      availableParallelism() > 1
+        ? { proxies: all, load: all }
+        : { proxies: undefined, load: undefined },
+    );
+    t.same(coresOf({ cores: "shared" }, { pinned: false }), {
+      proxies: undefined,
+      load: undefined,
+    });
     t.end();
   },
 );
