@@ -94,8 +94,8 @@ export class Decoder {
       if (table.maxSize > this.tableLimit)
         throw bad("the table was not shrunk to the announced size");
     }
-    // The array is reused: fields of an earlier, longer block must not live on in it.
-    this.fields.length = this.count;
+    // The array is reused: fields of an earlier, longer block must not live on in it. To set a length takes V8 its runtime.
+    if (this.fields.length > this.count) this.fields.length = this.count;
   }
 
   private take(field: WireField): void {
