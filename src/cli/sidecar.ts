@@ -76,6 +76,7 @@ async function runSidecar(
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
     linkProtocol: linkProtocolOf(options.linkProtocol),
     limits: limitsOf(options),
+    coalescing: options.coalescing,
     drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
     clock: context.clock,
     logger,

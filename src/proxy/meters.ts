@@ -43,6 +43,8 @@ export interface Meters {
   readonly refused: Family<CounterCell>;
   /** Limits of a connection that acted, by their names. */
   readonly limits: Family<CounterCell>;
+  /** Waits for answers alone, while calls of the application gather. */
+  readonly coalescing: CounterCell;
   readonly overloadLevel: GaugeCell;
   readonly memoryPressure: GaugeCell;
   readonly bufferedBytes: GaugeCell;
@@ -211,6 +213,12 @@ export function makeMeters(registry: MetricsRegistry): Meters {
       "Limits of a connection that acted: of time, of size, of frames a second.",
       ["listener", "limit"],
     ),
+    coalescing: registry
+      .counter(
+        "wherry_coalescing_waits_total",
+        "Waits of less than a millisecond for answers alone, in which calls of the application gather to share a turn.",
+      )
+      .with(),
     overloadLevel: registry
       .gauge(
         "wherry_overload_level",

@@ -12,6 +12,7 @@ import type {
 } from "../wire/exchange.ts";
 import { serveHttp1 } from "../wire/http1/server.ts";
 import { serveHttp2 } from "../wire/http2/server.ts";
+import type { Coalescing } from "./coalescing.ts";
 import { countConnections } from "./connection-counts.ts";
 import { resolveLimits, type SidecarLimits } from "./limits.ts";
 import type { Level } from "./memory-pressure.ts";
@@ -75,6 +76,8 @@ export interface ServingOptions {
   readonly place?: WorkerPlace | undefined;
   /** What bounds the connections of all workers together; absent: this one is alone. */
   readonly commons?: Commons;
+  /** Of the calls that the local application makes; absent: each is served as it comes. */
+  readonly coalescing?: Coalescing | undefined;
 }
 
 /** A connection of HTTP. */
@@ -173,8 +176,10 @@ export function makeServing(options: ServingOptions): Serving {
     },
     http(socket, protocol, info, handler, listener) {
       const multiplexed = protocol === "h2";
+      const arrivals = LOCAL.has(listener) ? options.coalescing : undefined;
       const told: ServerHandler = {
         request(stream) {
+          arrivals?.arrived();
           // HTTP/2 was told when the level was entered.
           if (level > 0 && !multiplexed) connection.drain();
           handler.request(stream);

@@ -68,6 +68,8 @@ export interface SidecarOptions {
   readonly linkProtocol?: Protocol;
   /** What all callers together may cost. */
   readonly limits?: LimitOptions;
+  /** Calls of the application that come one by one, thousands a second, wait for each other (`coalescing.ts`): false. */
+  readonly coalescing?: boolean;
   /** Milliseconds that requests under way may take at shutdown. */
   readonly drainTimeout?: number;
   readonly clock?: Clock;
@@ -99,6 +101,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const appAddress = options.appAddress ?? HERE;
   const linkProtocol = options.linkProtocol ?? "h2";
   const mode = options.accessLog ?? "errors";
+  const coalescing = options.coalescing ?? false;
   const commons = makeCommons(options.concurrency ?? 1);
 
   // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
@@ -113,6 +116,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     appAddress,
     linkProtocol,
     limits: options.limits,
+    coalescing,
     ...(options.ports === undefined ? {} : { ports: options.ports }),
     ...(options.host === undefined ? {} : { host: options.host }),
     publish: options.publish ?? [],
@@ -143,6 +147,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
             accessLog: mode,
             tracing: percentageOf(options.tracing),
             limits: options.limits,
+            coalescing,
             log: { level: logger.level, bindings: logger.bindings() },
           },
           lines: log.sink,

@@ -15,6 +15,8 @@ const STANDARD_OUTPUT = 1;
 export interface LineFile {
   /** Takes `line` with its line feed; false where the file takes lines more slowly than they come, and this one is left out. */
   write(line: string): boolean;
+  /** Calls `fill`, which may write more lines, before what is gathered leaves, and within half a second at the latest. Once, the one that was given last. */
+  before(fill: () => void): void;
   /** Writes what is gathered, behind what is being written, and closes the file. */
   close(): void;
 }
@@ -35,6 +37,7 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
   const lines = gatherLines(sink, clock);
   return {
     write: (line) => lines.write(line),
+    before: (fill) => lines.before(fill),
     close() {
       lines.close();
       sink.close();
@@ -52,6 +55,13 @@ export function gatherLines(sink: LineSink, clock: Clock): LineFile {
   let spare: Buffer | undefined = Buffer.allocUnsafeSlow(GATHERED);
   let closed = false;
   let cancel: Cancel | undefined;
+  let fillFirst: (() => void) | undefined;
+
+  function fill(): void {
+    const first = fillFirst;
+    fillFirst = undefined;
+    first?.();
+  }
 
   function encode(): void {
     filled += filling.write(lines, filled, "utf8");
@@ -71,13 +81,18 @@ export function gatherLines(sink: LineSink, clock: Clock): LineFile {
     sink.take(full, length, written);
   }
 
+  function onWaited(): void {
+    fill();
+    flush();
+  }
+
   function written(block: Buffer): void {
     spare = block;
     if ((filled > 0 || lines !== "") && !closed) waitForMore();
   }
 
   function waitForMore(): void {
-    cancel ??= clock.after(WAIT, flush);
+    cancel ??= clock.after(WAIT, onWaited);
   }
 
   return {
@@ -91,8 +106,13 @@ export function gatherLines(sink: LineSink, clock: Clock): LineFile {
       waitForMore();
       return true;
     },
+    before(first) {
+      fillFirst = first;
+      waitForMore();
+    },
     close() {
       if (closed) return;
+      fill();
       closed = true;
       cancel?.();
       encode();

@@ -75,17 +75,20 @@ const DIGITS = Buffer.from("0123456789abcdef");
 /** The `traceparent` of a new trace that is not recorded. Most requests begin one: digit by digit into one text is half the price of two ids put together. */
 export function newUnsampledTraceparent(): string {
   let from = draw(24);
+  let traceId = 0;
+  let spanId = 0;
   for (let at = 3; at < 52; at += 2) {
     if (at === 35) at = 36;
     const octet = pool[from++] ?? 0;
+    if (at < 35) traceId |= octet;
+    else spanId |= octet;
     template[at] = DIGITS[octet >> 4] ?? 0;
     template[at + 1] = DIGITS[octet & 15] ?? 0;
   }
-  const value = template.toString("latin1");
   // Ids of zeros alone are invalid (section 3.2.2.3).
-  return parseTraceparent(value) === undefined
+  return traceId === 0 || spanId === 0
     ? newUnsampledTraceparent()
-    : value;
+    : template.toString("latin1");
 }
 
 export function newTraceId(): string {

@@ -17,6 +17,10 @@ export interface LoneSidecar {
   /** Leads to the application; takes callers without a sidecar. */
   readonly published: number;
   readonly link: number;
+  /** For calls of the local application. */
+  readonly outbound: number;
+  /** The application's own port. */
+  readonly appPort: number;
   /** Resident memory of the process, octets. */
   resident(): number;
   /** The sum of the series whose line begins with `name` and contains all of `parts`. */
@@ -107,6 +111,8 @@ export async function startLoneSidecar(
   return {
     published,
     link: portOf("link"),
+    outbound: portOf("outbound"),
+    appPort,
     resident() {
       const text = readFileSync(`/proc/${child.pid ?? 0}/status`, "latin1");
       return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024;

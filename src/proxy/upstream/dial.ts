@@ -24,6 +24,8 @@ export interface DialOptions {
   readonly observer: ClientConnectionObserver;
   /** A limit of the codec's acted. */
   readonly onLimit?: ((limit: string) => void) | undefined;
+  /** Answers will come on this socket. */
+  readonly onConnected?: ((socket: Socket) => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -58,8 +60,9 @@ export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
 function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
-  { clock, observer, onLimit }: DialOptions,
+  { clock, observer, onLimit, onConnected }: DialOptions,
 ): ClientConnection {
+  onConnected?.(socket);
   switch (protocol) {
     case "h2":
       return connectHttp2(socket, { clock, onLimit }, observer);

@@ -1,4 +1,5 @@
 /** All pools of the proxy, by address, expected identity and own credential generation (law 5): found, shared, let go. */
+import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { ALONE, type Commons } from "../../core/commons.ts";
 import { MeshError } from "../../core/errors.ts";
@@ -32,6 +33,8 @@ export interface PoolsOptions {
   readonly ownPorts: ReadonlySet<number>;
   /** A limit of a connection's codec acted; for a metric. */
   readonly onLimit?: (limit: string) => void;
+  /** A connection was made. */
+  readonly onConnected?: ((socket: Socket) => void) | undefined;
   /** Absent: this worker is the only one. */
   readonly commons?: Commons;
 }
@@ -110,6 +113,7 @@ export function makePools(options: PoolsOptions): Pools {
           timeoutMs: entry().settings.connectTimeout,
           observer,
           onLimit: options.onLimit,
+          onConnected: options.onConnected,
           signal,
         };
         if (place.kind === "plain")

@@ -63,6 +63,7 @@ async function run(data: ThreadData): Promise<void> {
     appAddress: data.appAddress,
     linkProtocol: data.linkProtocol,
     limits: data.limits,
+    coalescing: data.coalescing,
   });
   let compiled: Snapshot | undefined;
   let stopReporting: (() => void) | undefined;

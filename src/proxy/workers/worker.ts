@@ -11,6 +11,7 @@ import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
 import type { Protocol } from "../../wire/exchange.ts";
 import type { Books } from "../account.ts";
+import { makeCoalescing } from "../coalescing.ts";
 import { makeFaults } from "../faults.ts";
 import { watchIdle } from "../idle.ts";
 import { makeInbound } from "../inbound.ts";
@@ -46,6 +47,8 @@ export interface WorkerOptions extends OpenOptions {
   readonly linkProtocol: Protocol;
   /** What all callers together may cost the process. */
   readonly limits?: LimitOptions | undefined;
+  /** Calls of the application may wait for each other (`coalescing.ts`). */
+  readonly coalescing: boolean;
 }
 
 export interface TracingChoice {
@@ -108,6 +111,10 @@ export async function startWorker(
     }),
   };
 
+  const coalescing = options.coalescing
+    ? makeCoalescing({ clock, onWait: () => meters.coalescing.add() })
+    : undefined;
+
   // Upstream: pools, clusters, what lies outside, and the application.
   const pools = makePools({
     clock,
@@ -116,6 +123,7 @@ export async function startWorker(
     ownPorts,
     linkProtocol,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
+    onConnected: (socket) => coalescing?.answersOn(socket),
   });
   const clusters = makeClusters({ clock, commons, pools, meters, logger });
   const loads = makeLoadReports(clock);
@@ -145,6 +153,7 @@ export async function startWorker(
     limits,
     place: workers > 1 ? { worker, workers } : undefined,
     commons,
+    coalescing,
   });
   const outside = makeOutside(clock, commons, pools);
   const mirrors = makeMirrors({ clock, host, books, clusters });
@@ -197,6 +206,7 @@ export async function startWorker(
     faults.close();
     gates.close();
     host.idle.close();
+    coalescing?.close();
   };
   let open: Open;
   try {

@@ -1,5 +1,6 @@
 /** Everything that a connection sends: frames into the output, DATA of many streams in turn under flow control (RFC 9113 5.2, 6.9). */
 import type { Socket } from "node:net";
+import { afterTurn } from "../../core/turn.ts";
 import { ChunkQueue } from "../chunk-queue.ts";
 import type { Fields } from "../fields.ts";
 import type { RequestHead, ResponseHead } from "../exchange.ts";
@@ -26,6 +27,9 @@ const FAIR_SHARE = DEFAULT_FRAME_SIZE - FRAME_HEADER;
 /** Debug data of GOAWAY is for people; octets. */
 const LONGEST_DEBUG = 200;
 
+/** Writes with a head by itself after which no company is expected any more. */
+const HOPE = 8;
+
 export class Sender {
   readonly encoder: Encoder;
   readonly output: Output;
@@ -46,6 +50,8 @@ export class Sender {
   /** Requests and answers that the end of this turn will send, and whether they have waited for it once already. */
   private heads = 0;
   private waited = false;
+  /** Writes for which a head by itself waits yet. */
+  private hope = 0;
   private pumping = false;
 
   /** `afterDrain` is called when the socket has taken all after it had been busy. */
@@ -75,16 +81,22 @@ export class Sender {
   private touch(): void {
     if (this.inRead || this.scheduled) return;
     this.scheduled = true;
-    setImmediate(this.onTurn);
+    afterTurn(this.onTurn);
   }
 
-  /** Where several calls came in one turn others are on their way: they are waited for, by one turn, and share the write. */
+  /**
+   * Where calls come together others are on their way: they are waited for, by one turn, and share the write. So does a call by itself,
+   * as long as one of the last few writes had company; a caller with one call at a time waits for nobody.
+   */
   private readonly onTurn = (): void => {
-    if (this.heads > 1 && !this.waited) {
+    const { heads } = this;
+    if (!this.waited && (heads > 1 || (heads === 1 && this.hope > 0))) {
       this.waited = true;
-      setImmediate(this.onTurn);
+      afterTurn(this.onTurn);
       return;
     }
+    if (heads > 1) this.hope = HOPE;
+    else if (heads === 1 && this.hope > 0) this.hope -= 1;
     this.heads = 0;
     this.waited = false;
     this.scheduled = false;

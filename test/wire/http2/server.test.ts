@@ -242,6 +242,43 @@ for (const [answers, expected] of [
   );
 
 void t.test(
+  "an answer by itself waits for the next turn where one of the last eight writes had company",
+  async (t) => {
+    const { peer, requests, socket } = await rawClient(t);
+    let id = 1;
+    let answered = 0;
+    const ask = async (count: number): Promise<void> => {
+      for (let one = 0; one < count; one += 1, id += 2)
+        peer.send(headers(id, GET));
+      await requests.get((id - 1) / 2 - 1);
+      await peer.settle();
+    };
+    const answer = (): void => requests.streams[answered++]?.respond(OK, true);
+    /** Writes that take one answer and another one a turn later. */
+    const writesForTwo = async (): Promise<number> => {
+      await ask(2);
+      const writes = countWrites(socket);
+      answer();
+      setImmediate(answer);
+      await peer.next(FrameType.HEADERS, id - 2);
+      return writes();
+    };
+    t.equal(await writesForTwo(), 2, "nobody had company yet");
+    await ask(2);
+    answer();
+    answer();
+    await peer.next(FrameType.HEADERS, id - 2);
+    t.equal(await writesForTwo(), 1, "two have just had it");
+    for (let lone = 0; lone < 8; lone += 1) {
+      await ask(1);
+      answer();
+      await peer.next(FrameType.HEADERS, id - 2);
+    }
+    t.equal(await writesForTwo(), 2, "eight have had none");
+  },
+);
+
+void t.test(
   "frames of many streams in one turn leave in one write",
   async (t) => {
     const { peer, requests, socket } = await rawClient(t);
