@@ -45,7 +45,7 @@ export const LONGEST_REST = 65_536;
 /** Milliseconds between two calls on average: where they come more seldom, waiting for company costs more time than it saves work, ... */
 export const SELDOM = 0.3;
 /** ... and where they come more often, they find each other anyway. */
-export const OFTEN = 0.06;
+export const OFTEN = 0.14;
 /** How long to wait, in times of that: for two calls more, and some lateness. */
 const PATIENCE = 2.25;
 /** Times the milliseconds between two calls by which it shows that callers wait for answers. Chance alone makes a sixth. */

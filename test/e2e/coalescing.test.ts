@@ -7,7 +7,7 @@ import { startLoneSidecar, type LoneSidecar } from "../harness/lone-sidecar.ts";
 /** Calls of each number of callers. */
 const CALLS = 4096;
 /** Callers, each with one call at a time: with some number of them, calls come by the thousand and one by one on every machine. */
-const CALLERS = [3, 4, 6, 8, 12];
+const CALLERS = [1, 2, 3, 4, 8];
 /** Calls a second from which they may wait, with room for a machine that is slow for a moment. */
 const OFTEN_ENOUGH = 5000;
 const WAITS = "wherry_coalescing_waits_total";
