@@ -3,8 +3,9 @@
  * adapter (interrupt coalescing, `ethtool -C`). A call by itself wakes both sidecars on its way there and again on its way back, each
  * time with cold caches, and that costs more than the call; those that come together share it (decision 021).
  *
- * From the first call on the thread does not wait for whatever comes next but for answers alone, until about two more calls must have
- * come. So no answer is held up, and no call that finds nobody to share with: where they come more seldom than `SELDOM` none waits.
+ * From the first call on the thread does not wait for whatever comes next but for answers, and for what others call, until about two
+ * more calls must have come. So neither is held up, nor a call that finds nobody to share with: where they come more seldom than
+ * `SELDOM` none waits.
  *
  * ```
  *   measure ─ they come neither seldom nor often ─→ coalesce ─ they come less often than before ─→ rest
@@ -22,14 +23,14 @@ import { beforeWaiting } from "../core/turn.ts";
 export interface Coalescing {
   /** A call of the local application came. */
   arrived(): void;
-  /** Answers come on this socket. */
-  answersOn(socket: Socket): void;
+  /** What comes on this socket does not wait: answers, and calls of others. */
+  exempt(socket: Socket): void;
   close(): void;
 }
 
 export interface CoalescingOptions {
   readonly clock: Clock;
-  /** The thread is about to wait for answers alone: for a metric. Must not throw. */
+  /** The thread is about to wait for exempt sockets alone: for a metric. Must not throw. */
   readonly onWait?: () => void;
   readonly nap?: () => Nap | undefined;
   /** Runs it once, just before the event loop waits. */
@@ -99,7 +100,7 @@ class Coalescer implements Coalescing {
     this.#beforeWaiting(this.#waitOn);
   }
 
-  answersOn(socket: Socket): void {
+  exempt(socket: Socket): void {
     if (this.#nap === null) return;
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
@@ -161,7 +162,7 @@ class Coalescer implements Coalescing {
     return nap;
   }
 
-  /** Answers that come are handled in between. */
+  /** What comes on exempt sockets is handled in between. */
   readonly #waitOn = (): void => {
     const ms = this.#until - this.#clock.now() - LATE;
     if (ms > LATE && this.#nap != null) {

@@ -93,7 +93,7 @@ const CATCH_UP = 1000;
 const LOCAL: ReadonlySet<string> = new Set(["outbound", "upstream"]);
 
 export function makeServing(options: ServingOptions): Serving {
-  const { clock, meters, logger } = options;
+  const { clock, meters, logger, coalescing } = options;
   const limits = options.limits ?? resolveLimits();
   const { place } = options;
   const link = {
@@ -176,7 +176,8 @@ export function makeServing(options: ServingOptions): Serving {
     },
     http(socket, protocol, info, handler, listener) {
       const multiplexed = protocol === "h2";
-      const arrivals = LOCAL.has(listener) ? options.coalescing : undefined;
+      const arrivals = LOCAL.has(listener) ? coalescing : undefined;
+      if (arrivals === undefined) coalescing?.exempt(socket);
       const told: ServerHandler = {
         request(stream) {
           arrivals?.arrived();
@@ -215,6 +216,7 @@ export function makeServing(options: ServingOptions): Serving {
       return connection;
     },
     bytes(socket, authority, info, handler) {
+      coalescing?.exempt(socket);
       const stream = new SocketStream(socket, authority, info);
       holders.add(stream);
       socket.on("close", () => holders.delete(stream));

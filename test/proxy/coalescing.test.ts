@@ -209,24 +209,24 @@ void t.test("callers who come a fifth more seldom are waited for on", (t) => {
   t.end();
 });
 
-void t.test("sockets of answers are known, whenever they came", (t) => {
+void t.test("sockets that do not wait are known, whenever they came", (t) => {
   const { calls, coalescing, chosen } = rig();
   const before = socket();
   const gone = socket();
   const after = socket();
-  coalescing.answersOn(before);
-  coalescing.answersOn(gone);
+  coalescing.exempt(before);
+  coalescing.exempt(gone);
   gone.emit("close");
   t.equal(chosen.size, 0, "nothing is opened before it is of use");
   calls(PHASE, BETWEEN);
-  coalescing.answersOn(after);
+  coalescing.exempt(after);
   t.same(chosen, new Set([before, after]));
   t.end();
 });
 
 void t.test("a system without such a wait is asked once", (t) => {
   const lone = rig(false);
-  lone.coalescing.answersOn(socket());
+  lone.coalescing.exempt(socket());
   t.equal(lone.calls(PHASE * 10, BETWEEN), 0);
   t.equal(lone.made, 1);
   t.end();
@@ -238,7 +238,7 @@ void t.test("after the end none waits; each wait is counted", (t) => {
   t.equal(ended.waits, 1);
   ended.coalescing.close();
   ended.coalescing.close();
-  ended.coalescing.answersOn(socket());
+  ended.coalescing.exempt(socket());
   t.equal(ended.calls(PHASE * 4, BETWEEN), 0);
   t.equal(ended.waits, 1);
   t.end();

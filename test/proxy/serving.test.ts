@@ -266,3 +266,94 @@ void t.test(
     t.end();
   },
 );
+
+for (const [listener, waits] of [
+  ["outbound", true],
+  ["upstream", true],
+  ["link", false],
+  ["captured", false],
+  ["published", false],
+] as const)
+  void t.test(
+    `a call at ${listener} ${waits ? "may wait for others" : "does not wait"}`,
+    async (t) => {
+      let arrived = 0;
+      const exempt = new Set<Socket>();
+      const serving = makeServing({
+        clock: fakeClock(),
+        meters: makeMeters(makeMetrics({ maxSeries: 100 })),
+        logger: keptLog().logger,
+        coalescing: {
+          arrived: () => (arrived += 1),
+          exempt: (socket) => void exempt.add(socket),
+          close: () => undefined,
+        },
+      });
+      const accepted = Promise.withResolvers<Socket>();
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        accepted.resolve(socket);
+        serving.http(
+          socket,
+          "http/1.1",
+          {
+            protocol: "http/1.1",
+            peer: undefined,
+            remoteAddress: "127.0.0.1",
+            remotePort: 1,
+            originalDestination: undefined,
+          },
+          {
+            request(stream) {
+              stream.respond(
+                { status: 204, fields: [], contentLength: undefined },
+                true,
+              );
+            },
+          },
+          listener,
+        );
+      });
+      const port = await listening(server);
+      t.teardown(() => {
+        serving.destroy();
+        server.close();
+      });
+      const caller = connect(port, "127.0.0.1");
+      caller.write("GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
+      await new Promise((resolve) => caller.once("data", resolve));
+      caller.destroy();
+      t.equal(arrived, waits ? 1 : 0);
+      t.equal(exempt.has(await accepted.promise), !waits);
+    },
+  );
+
+void t.test("the octets of tunnels do not wait", (t) => {
+  const exempt = new Set<Socket>();
+  const serving = makeServing({
+    clock: fakeClock(),
+    meters: makeMeters(makeMetrics({ maxSeries: 100 })),
+    logger: keptLog().logger,
+    coalescing: {
+      arrived: () => t.fail("it is no call"),
+      exempt: (socket) => void exempt.add(socket),
+      close: () => undefined,
+    },
+  });
+  const socket = new Socket();
+  serving.bytes(
+    socket,
+    "orders:1",
+    {
+      protocol: "http/1.1",
+      peer: undefined,
+      remoteAddress: "127.0.0.1",
+      remotePort: 1,
+      originalDestination: undefined,
+    },
+    { request: () => undefined },
+  );
+  t.ok(exempt.has(socket));
+  socket.destroy();
+  serving.destroy();
+  t.end();
+});

@@ -123,7 +123,7 @@ export async function startWorker(
     ownPorts,
     linkProtocol,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
-    onConnected: (socket) => coalescing?.answersOn(socket),
+    onConnected: (socket) => coalescing?.exempt(socket),
   });
   const clusters = makeClusters({ clock, commons, pools, meters, logger });
   const loads = makeLoadReports(clock);
