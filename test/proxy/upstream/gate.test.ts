@@ -40,7 +40,7 @@ function scene(places: number): Scene {
   const gate = new Gate(
     8080,
     clock,
-    makeMeters(makeMetrics({ maxSeries: 9 })),
+    makeMeters(makeMetrics({ maxSeries: 100 })),
     {
       mode: "ENFORCE",
       minConcurrency: places,
