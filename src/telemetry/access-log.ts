@@ -61,8 +61,12 @@ export interface AccessLogOptions {
 
 /** Lines a second in mode "errors": a failing mesh must not also drown its disk. */
 const ERRORS_A_SECOND = 100;
-/** Records whose lines are put together at once: the code for it is then in the processor's caches for all but the first. */
+/** Records whose lines are put together at once: the code for it is then in the processor's caches for all but the first. ... */
 const TOGETHER = 32;
+/** ... Milliseconds later, when the answer to the last of them has left. */
+const SOON = 1;
+/** Records at most of which there is no line. */
+const MOST = 1024;
 
 export function makeAccessLog(options: AccessLogOptions): AccessLog {
   const { mode, clock } = options;
@@ -113,8 +117,9 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
       }
       times.push(wall);
       const count = records.push(record);
-      if (count === TOGETHER) putAll();
-      else if (count === 1) lines.before(putAll);
+      if (count === 1) lines.before(putAll);
+      else if (count === TOGETHER) clock.after(SOON, putAll);
+      else if (count === MOST) putAll();
     },
     close() {
       lines?.close();

@@ -93,3 +93,52 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  "lines are put together by the dozen, soon, in order, and none is left behind",
+  (t) => {
+    const clock = fakeClock();
+    const blocks: string[] = [];
+    const log = makeAccessLog({
+      mode: "all",
+      clock,
+      sink: {
+        take(block, length, done) {
+          blocks.push(block.toString("utf8", 0, length));
+          done(block);
+        },
+        last: (block, length) => blocks.push(block.toString("utf8", 0, length)),
+        close: () => undefined,
+      },
+    });
+    let made = 0;
+    const write = (count: number): void => {
+      for (let one = 0; one < count; one += 1, made += 1) {
+        log.write({ ...RECORD, path: `/${made}` });
+        clock.advance(0.001);
+      }
+    };
+    const paths = (): (string | undefined)[] =>
+      blocks.flatMap((block) =>
+        block
+          .trimEnd()
+          .split("\n")
+          .filter((line) => line !== "")
+          .map((line) => (JSON.parse(line) as { path: string }).path),
+      );
+    // Too few to be put together at once: half a second later.
+    write(5);
+    clock.advance(500);
+    t.equal(paths().length, 5);
+    // So many that no turn of the event loop comes in between.
+    write(1500);
+    clock.advance(500);
+    write(40);
+    log.close();
+    t.same(
+      paths(),
+      Array.from({ length: made }, (_, one) => `/${one}`),
+    );
+    t.end();
+  },
+);
