@@ -67,6 +67,7 @@ class Coalescer implements Coalescing {
   readonly #beforeWaiting: (run: () => void) => void;
   /** Made when it is needed first; null where this system has none, and at the end. */
   #nap: Nap | undefined | null;
+  /** What is exempt, until there is a nap that knows it. */
   readonly #sockets = new Set<Socket>();
   #state: State = "measuring";
   /** Calls until the next decision, and when they began to be counted. */
@@ -102,9 +103,12 @@ class Coalescer implements Coalescing {
 
   exempt(socket: Socket): void {
     if (this.#nap === null) return;
+    if (this.#nap !== undefined) {
+      this.#nap.endsWith(socket);
+      return;
+    }
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
-    this.#nap?.endsWith(socket);
   }
 
   close(): void {
@@ -153,12 +157,9 @@ class Coalescer implements Coalescing {
   }
 
   #openNap(): Nap | null {
-    const nap = this.#makeNap();
-    if (nap === undefined) {
-      this.#sockets.clear();
-      return null;
-    }
-    for (const socket of this.#sockets) nap.endsWith(socket);
+    const nap = this.#makeNap() ?? null;
+    for (const socket of this.#sockets) nap?.endsWith(socket);
+    this.#sockets.clear();
     return nap;
   }
 

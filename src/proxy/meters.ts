@@ -43,7 +43,7 @@ export interface Meters {
   readonly refused: Family<CounterCell>;
   /** Limits of a connection that acted, by their names. */
   readonly limits: Family<CounterCell>;
-  /** Waits for answers alone, while calls of the application gather. */
+  /** Waits for answers and calls of others alone, while calls of the application gather. */
   readonly coalescing: CounterCell;
   readonly overloadLevel: GaugeCell;
   readonly memoryPressure: GaugeCell;
@@ -216,7 +216,7 @@ export function makeMeters(registry: MetricsRegistry): Meters {
     coalescing: registry
       .counter(
         "wherry_coalescing_waits_total",
-        "Waits of less than a millisecond for answers alone, in which calls of the application gather to share a turn.",
+        "Waits of less than a millisecond for answers and calls of others alone, in which calls of the application gather to share a turn.",
       )
       .with(),
     overloadLevel: registry

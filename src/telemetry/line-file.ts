@@ -15,7 +15,7 @@ const STANDARD_OUTPUT = 1;
 export interface LineFile {
   /** Takes `line` with its line feed; false where the file takes lines more slowly than they come, and this one is left out. */
   write(line: string): boolean;
-  /** Calls `fill`, which may write more lines, before what is gathered leaves, and within half a second at the latest. Once, the one that was given last. */
+  /** Calls `fill`, which may write more lines, in half a second at the latest, and before the end. Once, the one that was given last. */
   before(fill: () => void): void;
   /** Writes what is gathered, behind what is being written, and closes the file. */
   close(): void;
@@ -36,8 +36,7 @@ export function openLineFile(path: string | undefined, clock: Clock): LineFile {
   const sink = openLineSink(path, clock);
   const lines = gatherLines(sink, clock);
   return {
-    write: (line) => lines.write(line),
-    before: (fill) => lines.before(fill),
+    ...lines,
     close() {
       lines.close();
       sink.close();

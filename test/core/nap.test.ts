@@ -33,17 +33,18 @@ async function connection(t: Test): Promise<Ends> {
   return { ours, peer };
 }
 
-function napOf(t: Test): Nap {
+/** A nap that `ours` ends. */
+async function scene(t: Test): Promise<Ends & { readonly nap: Nap }> {
   const nap = makeNap();
   if (nap === undefined) throw new Error("this Linux has no epoll_pwait2(2)");
   t.teardown(() => nap.close());
-  return nap;
+  const ends = await connection(t);
+  nap.endsWith(ends.ours);
+  return { nap, ...ends };
 }
 
 void t.test("what comes on a chosen socket ends it", OPTIONS, async (t) => {
-  const nap = napOf(t);
-  const { ours, peer } = await connection(t);
-  nap.endsWith(ours);
+  const { nap, peer } = await scene(t);
   t.equal(nap.take(SHORT), false, "nothing has come");
   // A write of this size is in the other's buffer when it returns.
   peer.write("answer");
@@ -54,9 +55,7 @@ void t.test(
   "what is not read ends one nap, not one after the other",
   OPTIONS,
   async (t) => {
-    const nap = napOf(t);
-    const { ours, peer } = await connection(t);
-    nap.endsWith(ours);
+    const { nap, peer } = await scene(t);
     peer.write("answer");
     t.equal(nap.take(LONG), true);
     t.equal(nap.take(SHORT), false);
@@ -66,18 +65,14 @@ void t.test(
 );
 
 void t.test("what comes elsewhere does not end it", OPTIONS, async (t) => {
-  const nap = napOf(t);
-  const chosen = await connection(t);
+  const { nap } = await scene(t);
   const other = await connection(t);
-  nap.endsWith(chosen.ours);
   other.peer.write("request");
   t.equal(nap.take(SHORT), false);
 });
 
 void t.test("what was read before does not end it", OPTIONS, async (t) => {
-  const nap = napOf(t);
-  const { ours, peer } = await connection(t);
-  nap.endsWith(ours);
+  const { nap, ours, peer } = await scene(t);
   peer.write("answer");
   ours.resume();
   await once(ours, "data");
@@ -88,9 +83,7 @@ void t.test(
   "the end of a connection ends it; a closed socket does not, nor is one an error that is closed already",
   OPTIONS,
   async (t) => {
-    const nap = napOf(t);
-    const { ours, peer } = await connection(t);
-    nap.endsWith(ours);
+    const { nap, ours, peer } = await scene(t);
     peer.destroy();
     t.equal(nap.take(LONG), true);
     ours.destroy();

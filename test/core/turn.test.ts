@@ -1,7 +1,7 @@
 import t from "tap";
 import { afterTurn, beforeWaiting } from "../../src/core/turn.ts";
 
-/** Runs what is asked for in later turns: two are enough for what is tested. */
+/** More turns than anything here asks for. */
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 4; turn += 1)
     await new Promise((resolve) => setImmediate(resolve));

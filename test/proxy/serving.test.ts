@@ -2,12 +2,14 @@
 import { connect, createServer, Socket } from "node:net";
 import { connect as connectHttp2 } from "node:http2";
 import t, { type Test } from "tap";
+import type { Coalescing } from "../../src/proxy/coalescing.ts";
 import { DEFAULT_LIMITS } from "../../src/proxy/limits.ts";
 import { makeMeters } from "../../src/proxy/meters.ts";
 import { makeServing, type Serving } from "../../src/proxy/serving.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import type {
   Protocol,
+  ServerConnectionInfo,
   ServerHandler,
   ServerStream,
 } from "../../src/wire/exchange.ts";
@@ -20,11 +22,20 @@ interface Served {
   readonly port: number;
   /** Requests that wait for their answers. */
   readonly waiting: ServerStream[];
+  /** Connections, in the order in which they came. */
+  readonly accepted: readonly Socket[];
   readonly metrics: () => string;
 }
 
 /** A server of one protocol, that answers when the test says so. */
-async function serve(t: Test, protocol: Protocol): Promise<Served> {
+async function serve(
+  t: Test,
+  protocol: Protocol,
+  {
+    listener = "published",
+    coalescing,
+  }: { readonly listener?: string; readonly coalescing?: Coalescing } = {},
+): Promise<Served> {
   const clock = fakeClock();
   const registry = makeMetrics({ maxSeries: 100 });
   const serving = makeServing({
@@ -32,30 +43,43 @@ async function serve(t: Test, protocol: Protocol): Promise<Served> {
     meters: makeMeters(registry),
     logger: keptLog().logger,
     limits: DEFAULT_LIMITS,
+    coalescing,
   });
   const waiting: ServerStream[] = [];
+  const accepted: Socket[] = [];
   const handler: ServerHandler = {
     request(stream) {
       waiting.push(stream);
     },
   };
   const server = createServer({ allowHalfOpen: true }, (socket) => {
-    if (!serving.admit(socket, "published")) return;
-    const info = {
-      protocol,
-      peer: undefined,
-      remoteAddress: "127.0.0.1",
-      remotePort: socket.remotePort ?? 0,
-      originalDestination: undefined,
-    };
-    serving.http(socket, protocol, info, handler, "published");
+    if (!serving.admit(socket, listener)) return;
+    accepted.push(socket);
+    const info = infoOf(protocol, socket);
+    serving.http(socket, protocol, info, handler, listener);
   });
   const port = await listening(server);
   t.teardown(() => {
     serving.destroy();
     server.close();
   });
-  return { serving, port, waiting, metrics: () => registry.render() };
+  return {
+    serving,
+    port,
+    waiting,
+    accepted,
+    metrics: () => registry.render(),
+  };
+}
+
+function infoOf(protocol: Protocol, socket: Socket): ServerConnectionInfo {
+  return {
+    protocol,
+    peer: undefined,
+    remoteAddress: "127.0.0.1",
+    remotePort: socket.remotePort ?? 0,
+    originalDestination: undefined,
+  };
 }
 
 interface Caller {
@@ -267,6 +291,24 @@ void t.test(
   },
 );
 
+/** Of which nothing but who is told. */
+function told(): Coalescing & {
+  readonly exempted: Set<Socket>;
+  readonly arrivals: number;
+} {
+  let arrivals = 0;
+  const exempted = new Set<Socket>();
+  return {
+    exempted,
+    get arrivals() {
+      return arrivals;
+    },
+    arrived: () => (arrivals += 1),
+    exempt: (socket) => void exempted.add(socket),
+    close: () => undefined,
+  };
+}
+
 for (const [listener, waits] of [
   ["outbound", true],
   ["upstream", true],
@@ -277,83 +319,24 @@ for (const [listener, waits] of [
   void t.test(
     `a call at ${listener} ${waits ? "may wait for others" : "does not wait"}`,
     async (t) => {
-      let arrived = 0;
-      const exempt = new Set<Socket>();
-      const serving = makeServing({
-        clock: fakeClock(),
-        meters: makeMeters(makeMetrics({ maxSeries: 100 })),
-        logger: keptLog().logger,
-        coalescing: {
-          arrived: () => (arrived += 1),
-          exempt: (socket) => void exempt.add(socket),
-          close: () => undefined,
-        },
-      });
-      const accepted = Promise.withResolvers<Socket>();
-      const server = createServer({ allowHalfOpen: true }, (socket) => {
-        accepted.resolve(socket);
-        serving.http(
-          socket,
-          "http/1.1",
-          {
-            protocol: "http/1.1",
-            peer: undefined,
-            remoteAddress: "127.0.0.1",
-            remotePort: 1,
-            originalDestination: undefined,
-          },
-          {
-            request(stream) {
-              stream.respond(
-                { status: 204, fields: [], contentLength: undefined },
-                true,
-              );
-            },
-          },
-          listener,
-        );
-      });
-      const port = await listening(server);
-      t.teardown(() => {
-        serving.destroy();
-        server.close();
-      });
-      const caller = connect(port, "127.0.0.1");
-      caller.write("GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
-      await new Promise((resolve) => caller.once("data", resolve));
-      caller.destroy();
-      t.equal(arrived, waits ? 1 : 0);
-      t.equal(exempt.has(await accepted.promise), !waits);
+      const coalescing = told();
+      const served = await serve(t, "http/1.1", { listener, coalescing });
+      const one = caller(t, served.port);
+      await ask(served, one);
+      await until(() => one.heard.includes("200 OK"));
+      t.equal(coalescing.arrivals, waits ? 1 : 0);
+      t.same(coalescing.exempted, new Set(waits ? [] : served.accepted));
     },
   );
 
-void t.test("the octets of tunnels do not wait", (t) => {
-  const exempt = new Set<Socket>();
-  const serving = makeServing({
-    clock: fakeClock(),
-    meters: makeMeters(makeMetrics({ maxSeries: 100 })),
-    logger: keptLog().logger,
-    coalescing: {
-      arrived: () => t.fail("it is no call"),
-      exempt: (socket) => void exempt.add(socket),
-      close: () => undefined,
-    },
-  });
+void t.test("the octets of tunnels do not wait", async (t) => {
+  const coalescing = told();
+  const { serving } = await serve(t, "http/1.1", { coalescing });
   const socket = new Socket();
-  serving.bytes(
-    socket,
-    "orders:1",
-    {
-      protocol: "http/1.1",
-      peer: undefined,
-      remoteAddress: "127.0.0.1",
-      remotePort: 1,
-      originalDestination: undefined,
-    },
-    { request: () => undefined },
-  );
-  t.ok(exempt.has(socket));
-  socket.destroy();
-  serving.destroy();
-  t.end();
+  t.teardown(() => socket.destroy());
+  serving.bytes(socket, "orders:1", infoOf("http/1.1", socket), {
+    request: () => undefined,
+  });
+  t.same(coalescing.exempted, new Set([socket]));
+  t.equal(coalescing.arrivals, 0, "it is no call");
 });

@@ -76,7 +76,7 @@ export class Output {
   later(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // A tick comes after each piece that TLS gives out; of a large body more is to come in the same turn.
+    // Microtasks run after each piece that TLS gives out; of a large body more is to come in the same turn.
     if (this.#parts.length > 0) atTurnEnd(this);
     else afterThis(this);
   }
@@ -152,6 +152,6 @@ function together(
   };
 }
 
-/** Where nothing else waits for a tick, this spares Node's walk through its ticks after each event. */
+/** A microtask and not a tick: it spares Node's walk through its ticks after each event. */
 const afterThis = together((flush) => void SETTLED.then(flush));
 const atTurnEnd = together(afterTurn);
