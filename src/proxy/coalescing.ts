@@ -47,8 +47,8 @@ export const LONGEST_REST = 65_536;
 export const SELDOM = 0.3;
 /** ... and where they come more often, they find each other anyway. */
 export const OFTEN = 0.14;
-/** How long to wait, in times of that: for two calls more, and some lateness. */
-const PATIENCE = 2.25;
+/** How long to wait, in times of that: for two calls more. */
+const PATIENCE = 2;
 /** Times the milliseconds between two calls by which it shows that callers wait for answers. Chance alone makes a sixth. */
 const SLOWED = 1.4;
 /** Milliseconds by which a nap is longer than it was told to be (timer slack, prctl(2)); what is no longer is not worth its system call. */

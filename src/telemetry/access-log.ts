@@ -3,6 +3,7 @@ import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
+import { afterTurn } from "../core/turn.ts";
 import { gatherLines, openLineSink, type LineSink } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
@@ -61,10 +62,8 @@ export interface AccessLogOptions {
 
 /** Lines a second in mode "errors": a failing mesh must not also drown its disk. */
 const ERRORS_A_SECOND = 100;
-/** Records whose lines are put together at once: the code for it is then in the processor's caches for all but the first. ... */
+/** Records whose lines are put together at once: the code for it is then in the processor's caches for all but the first. */
 const TOGETHER = 32;
-/** ... Milliseconds later, when the answer to the last of them has left. */
-const SOON = 1;
 /** Records at most of which there is no line. */
 const MOST = 1024;
 
@@ -90,6 +89,13 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
     const line = lineOf(time(wall), record, suppressed, fragments);
     options.write?.(line);
     suppressed = lines?.write(line) === false ? suppressed + 1 : 0;
+  }
+
+  /** The next turn of the event loop is soon enough, and the answer to the last of them has left by then: at thousands of calls a second a timer would be one more thing to compile. */
+  function putAllSoon(): void {
+    afterTurn(() => {
+      afterTurn(putAll);
+    });
   }
 
   function putAll(): void {
@@ -118,7 +124,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
       times.push(wall);
       const count = records.push(record);
       if (count === 1) lines.before(putAll);
-      else if (count === TOGETHER) clock.after(SOON, putAll);
+      else if (count === TOGETHER) putAllSoon();
       else if (count === MOST) putAll();
     },
     close() {

@@ -136,12 +136,13 @@ for (const [what, ms, waits] of [
     t.end();
   });
 
-void t.test("they wait for two more and some lateness", (t) => {
+void t.test("they wait for two more", (t) => {
   const { calls, naps } = rig();
   calls(PHASE, BETWEEN);
   t.equal(naps.length, 1);
   const [first = 0] = naps;
-  t.ok(first > 2 * BETWEEN - 0.05 && first < 3 * BETWEEN, String(first));
+  // Less the slack of the timer by which the nap ends.
+  t.ok(first > 2 * BETWEEN - 0.06 && first <= 2 * BETWEEN, String(first));
   t.end();
 });
 
@@ -197,7 +198,8 @@ void t.test(
     t.equal(independent(PHASE - 1, BETWEEN), 0);
     const calls = PHASE * COALESCED;
     const waits = independent(calls, BETWEEN);
-    t.ok(waits > calls / 4 && waits < calls / 2, `${waits} for ${calls} calls`);
+    // A wait is for two calls more, of which the second may come just behind its end.
+    t.ok(waits > calls / 4 && waits < calls * 0.6, `${waits} for ${calls}`);
     t.equal(independent(PHASE, BETWEEN), 0, "one phase without");
     t.ok(independent(PHASE, BETWEEN) > 0);
     t.end();
