@@ -1,4 +1,5 @@
 /** One attempt at one target: connect, send, hear the answer; its outcome is told exactly once, and its time-out stops the work. */
+import type { Alarmed } from "../core/alarms.ts";
 import type { Cancel } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import {
@@ -30,14 +31,15 @@ import type { Target } from "./way.ts";
  *       └────────────────────────┴──────────────────┴─────────────▶ over, and the relay decides what comes next
  * ```
  */
-export class Attempt implements ResponseReceiver, ConnectionWaiter {
+export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   readonly target: Target;
   readonly #relay: Relay;
   readonly #startedAt: number;
   #sink: ClientStream | undefined;
   #trace: ClientTrace | undefined;
   #cancelConnect: Cancel | undefined;
-  #cancelTimer: Cancel | undefined;
+  alarmAt = 0;
+  alarmPlace: number | undefined;
   /** Milliseconds to the response head. */
   #latency = -1;
   #status: number | undefined;
@@ -63,10 +65,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
 
   /** `limit`: milliseconds that this attempt may take; 0 is without. */
   start(limit: number): void {
-    const { clock } = this.#relay.host;
     this.#trace = this.#relay.openTrace();
-    if (limit > 0)
-      this.#cancelTimer = clock.after(limit, () => this.#timedOut());
+    if (limit > 0) this.#relay.host.alarms.set(this, this.#startedAt + limit);
     this.#cancelConnect = this.target.connect(
       { mayRepeat: this.#relay.way.repeatable },
       this,
@@ -187,8 +187,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
   /** An event stream or a tunnel has no time-out. */
   unlimited(): void {
     this.target.endless?.();
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
+    this.#relay.host.alarms.clear(this);
   }
 
   #judge(head: ResponseHead, ended: boolean): Outcome {
@@ -228,8 +227,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     });
   }
 
-  #timedOut(): void {
-    if (this.#over) return;
+  /** Its time-out passed. */
+  alarm(): void {
     const { address } = this.target;
     const error = this.written
       ? new MeshError(
@@ -276,7 +275,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter {
     if (this.#over) return undefined;
     this.#over = true;
     this.#cancelConnect?.();
-    this.#cancelTimer?.();
+    this.#relay.host.alarms.clear(this);
     return this.#sink;
   }
 

@@ -1,4 +1,5 @@
 /** What all relays of a proxy share. */
+import type { Alarms } from "../core/alarms.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdleWatcher } from "./idle.ts";
 import type { SidecarLimits } from "./limits.ts";
@@ -7,6 +8,8 @@ import type { ReplayBudget } from "./replay.ts";
 export interface RelayHost {
   readonly clock: Clock;
   readonly idle: IdleWatcher;
+  /** The time-outs of exchanges and of their attempts. */
+  readonly alarms: Alarms;
   readonly replay: ReplayBudget;
   readonly limits: SidecarLimits;
   /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */

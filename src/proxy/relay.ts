@@ -7,6 +7,7 @@
  * ```
  * Committed (law 2) from the first response byte that is passed on, or from the byte that the replay buffer cannot hold.
  */
+import type { Alarmed } from "../core/alarms.ts";
 import type { Cancel } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import { EFFECTS, type Outcome } from "../policy/outcome.ts";
@@ -34,7 +35,7 @@ import type { Way } from "./way.ts";
 
 const NOBODY: Set<string> = new Set();
 
-export class Relay implements BodyReceiver, Idler {
+export class Relay implements BodyReceiver, Idler, Alarmed {
   readonly host: RelayHost;
   readonly stream: ServerStream;
   readonly way: Way;
@@ -47,6 +48,8 @@ export class Relay implements BodyReceiver, Idler {
   movedAt = 0;
   idleLimit: number;
   place: number | undefined;
+  alarmAt = 0;
+  alarmPlace: number | undefined;
 
   /** A CONNECT; a refusal makes an ordinary exchange of it. */
   #tunnel: boolean;
@@ -67,7 +70,6 @@ export class Relay implements BodyReceiver, Idler {
   /** Anything of the response was passed on. */
   #committed = false;
   #over = false;
-  #cancelDeadline: Cancel | undefined;
   #cancelBackoff: Cancel | undefined;
 
   constructor(
@@ -101,10 +103,7 @@ export class Relay implements BodyReceiver, Idler {
     this.way.budget.request(now);
     const left = this.#deadline - now;
     if (left < Infinity)
-      this.#cancelDeadline = host.clock.after(
-        Math.max(0, this.way.callee ? left + GRACE : left),
-        () => this.#deadlinePassed(),
-      );
+      host.alarms.set(this, this.#deadline + (this.way.callee ? GRACE : 0));
     stream.receive(this);
     if (this.#over) return;
     if (left > 0) this.#try(now);
@@ -237,7 +236,7 @@ export class Relay implements BodyReceiver, Idler {
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.#replay?.release();
     if (isEndless(this.stream.head, head)) {
-      this.#cancelDeadline?.();
+      this.host.alarms.clear(this);
       attempt.unlimited();
       // A tunnel's limit is that of the TCP pool; an event stream may be silent for ever.
       if (!this.#tunnel) this.idleLimit = 0;
@@ -325,7 +324,9 @@ export class Relay implements BodyReceiver, Idler {
     this.spent?.enter("connecting");
     const attempt = new Attempt(this, target, now);
     this.attempt = attempt;
-    attempt.start(this.way.timeouts.backendRequest);
+    // Of two that would pass together, the deadline of the whole is told.
+    const { backendRequest } = this.way.timeouts;
+    attempt.start(now + backendRequest < this.#deadline ? backendRequest : 0);
   }
 
   #decide(
@@ -395,8 +396,8 @@ export class Relay implements BodyReceiver, Idler {
     this.#finish(undefined, now);
   }
 
-  #deadlinePassed(): void {
-    if (this.#over) return;
+  /** The deadline passed. */
+  alarm(): void {
     const error = outOfTime(this);
     this.#stopAttempt(error);
     this.#fail(error);
@@ -404,7 +405,6 @@ export class Relay implements BodyReceiver, Idler {
 
   #stopAttempt(error: MeshError): void {
     this.#cancelBackoff?.();
-    this.#cancelBackoff = undefined;
     const { attempt } = this;
     this.attempt = undefined;
     attempt?.abandon(error);
@@ -429,7 +429,7 @@ export class Relay implements BodyReceiver, Idler {
   #finish(error: MeshError | undefined, now: number): void {
     if (this.#over) return;
     this.#over = true;
-    this.#cancelDeadline?.();
+    this.host.alarms.clear(this);
     this.#cancelBackoff?.();
     this.#replay?.release();
     this.host.idle.leave(this);

@@ -3,6 +3,7 @@
  * end: nothing of them is kept that the collector of garbage would have to look after, and no batch is encoded in one go.
  */
 import { createTraceState, type Attributes } from "@opentelemetry/api";
+import { memo } from "../core/memo.ts";
 import type { AttributeValue, SpanRecord } from "./tracing.ts";
 
 /** Octets of a new batch's message. */
@@ -26,6 +27,9 @@ const STATUS_ERROR = 2;
 const SAMPLED = 0x01;
 const HAS_IS_REMOTE = 0x100;
 const IS_REMOTE = 0x200;
+
+/** Octets of the longest text whose message has a length of one octet. */
+const SHORT = 125;
 
 export interface SpanBatch {
   readonly spans: number;
@@ -154,11 +158,16 @@ class Writer {
     this.#end(begun);
   }
 
+  /** A key, and its tag. */
+  key(key: string): void {
+    this.#text(1, key);
+  }
+
   /** A KeyValue. */
   attribute(field: number, key: string, value: AttributeValue): void {
     if (typeof value === "string" && this.#plainPair(field, key, value)) return;
     const pair = this.#begin(field);
-    this.#text(1, key);
+    this.key(key);
     const any = this.#begin(2);
     if (typeof value === "string") this.#text(1, value);
     else this.#scalar(value);
@@ -181,24 +190,25 @@ class Writer {
     }
   }
 
-  /** A pair of texts in ASCII, whose lengths are known before they are written: nearly all are. False, and nothing, for others. */
+  /** A pair whose value is short and in ASCII, as nearly all are: no length in it but the whole's has two octets. False, and nothing, for others. */
   #plainPair(field: number, key: string, value: string): boolean {
+    const { length } = value;
+    if (length > SHORT) return false;
     const before = this.position;
-    const any = 1 + lengthOf(value.length) + value.length;
-    const pair =
-      1 + lengthOf(key.length) + key.length + 1 + lengthOf(any) + any;
+    const name = nameOf(key);
+    const pair = name.length + 4 + length;
     this.#room(pair + 8);
     this.#tag(field, LENGTH_DELIMITED);
     this.#varint(pair);
-    this.#tag(1, LENGTH_DELIMITED);
-    this.#varint(key.length);
-    if (this.#ascii(key)) {
-      this.#tag(2, LENGTH_DELIMITED);
-      this.#varint(any);
-      this.#tag(1, LENGTH_DELIMITED);
-      this.#varint(value.length);
-      if (this.#ascii(value)) return true;
-    }
+    const octets = this.#octets;
+    octets.set(name, this.position);
+    const any = this.position + name.length;
+    octets[any] = (2 << 3) | LENGTH_DELIMITED;
+    octets[any + 1] = 2 + length;
+    octets[any + 2] = (1 << 3) | LENGTH_DELIMITED;
+    octets[any + 3] = length;
+    this.position = any + 4;
+    if (this.#ascii(value)) return true;
     this.position = before;
     return false;
   }
@@ -319,6 +329,13 @@ class Writer {
     this.#octets = larger;
   }
 }
+
+/** A key as it stands in a KeyValue. There are few, and each span has a dozen. */
+const nameOf = memo((key) => {
+  const writer = new Writer(32);
+  writer.key(key);
+  return writer.written();
+});
 
 /** Octets of a varint. */
 function lengthOf(value: number): number {

@@ -3,6 +3,7 @@ import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
 import type { Socket } from "node:net";
 import t from "tap";
+import { makeAlarms } from "../../src/core/alarms.ts";
 import { ALONE } from "../../src/core/commons.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
@@ -97,6 +98,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
     host: {
       clock,
       idle: watchIdle(clock),
+      alarms: makeAlarms(clock),
       replay: makeReplayBudget(),
       limits: DEFAULT_LIMITS,
       maxActive: 0,

@@ -1,4 +1,5 @@
 /** What one worker does: its books, its upstream, its listeners. A process has one, or one more in each of its threads. */
+import { makeAlarms } from "../../core/alarms.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/commons.ts";
 import type { Logger } from "../../core/log.ts";
@@ -139,6 +140,7 @@ export async function startWorker(
   const host: RelayHost = {
     clock,
     idle: watchIdle(clock),
+    alarms: makeAlarms(clock),
     replay: makeReplayBudget(REPLAY_TOTAL / workers),
     limits,
     maxActive: limits.requests,
