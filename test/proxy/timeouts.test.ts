@@ -35,6 +35,27 @@ void t.test(
 );
 
 void t.test(
+  "of an attempt's time-out and the request's, that pass together, the request's is told",
+  async (t) => {
+    await withPair(
+      {
+        app: () => () => undefined,
+        resources: [route({ request: "100ms", backendRequest: "100ms" })],
+      },
+      async (pair) => {
+        const answer = await pair.call();
+        t.equal(answer.status, 504);
+        t.match(answer.reason, /^REQUEST_TIMEOUT/);
+        t.match(
+          pair.log.find(({ direction }) => direction === "outbound"),
+          { attempts: 1 },
+        );
+      },
+    );
+  },
+);
+
+void t.test(
   "trap 11: an event stream outlives the request's time-out and the idle time-out",
   async (t) => {
     await withPair(
