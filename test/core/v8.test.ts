@@ -57,7 +57,7 @@ console.log(since);`;
   );
 }
 
-void t.test("functions are compiled after a third of the calls", (t) => {
+void t.test("functions are compiled after fewer than half of the calls", (t) => {
   const [own, sooner] = ["", "compileSooner();"].map(callsUntilCompiled);
   t.ok(
     sooner !== undefined && own !== undefined && sooner < own / 2,
