@@ -57,14 +57,17 @@ console.log(since);`;
   );
 }
 
-void t.test("functions are compiled after fewer than half of the calls", (t) => {
-  const [own, sooner] = ["", "compileSooner();"].map(callsUntilCompiled);
-  t.ok(
-    sooner !== undefined && own !== undefined && sooner < own / 2,
-    `after ${sooner} calls, and of V8's own accord after ${own}`,
-  );
-  t.end();
-});
+void t.test(
+  "functions are compiled after fewer than half of the calls",
+  (t) => {
+    const [own, sooner] = ["", "compileSooner();"].map(callsUntilCompiled);
+    t.ok(
+      sooner !== undefined && own !== undefined && sooner < own / 2,
+      `after ${sooner} calls, and of V8's own accord after ${own}`,
+    );
+    t.end();
+  },
+);
 
 void t.test(
   "no flag of a sidecar makes V8 refuse what Node brings compiled",
