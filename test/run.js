@@ -181,11 +181,11 @@ if (named[0] === "--lint") {
   );
   coverage();
   // One at a time: each of these starts processes of its own and looks at the time.
-  await tests("whole processes", filesIn("hostile", "e2e"), [
-    "--jobs=1",
-    "--disable-coverage",
-    "--timeout=600",
-  ]);
+  await tests(
+    "whole processes",
+    filesIn("hostile", "hostile/red-team", "e2e"),
+    ["--jobs=1", "--disable-coverage", "--timeout=600"],
+  );
 }
 const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
 const refused = process.env.WHERRY_REQUIRE === "all" && total.skipped > 0;
