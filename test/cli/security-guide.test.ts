@@ -1,0 +1,136 @@
+/** The guide's page on security says what the code does: each bound of its table is the code's constant, and each test that it names is there. */
+import { existsSync, readFileSync } from "node:fs";
+import { maxHeaderSize } from "node:http";
+import { join } from "node:path";
+import t from "tap";
+import { PAGE_CONNECTIONS } from "../../src/proxy/admin.ts";
+import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
+import { DEFAULT_LIMITS as HTTP1 } from "../../src/wire/http1/limits.ts";
+import { resolveLimits as http2 } from "../../src/wire/http2/limits.ts";
+import { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES } from "../../src/wire/tls.ts";
+import { README, tableAfter } from "../harness/readme.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const GUIDE = read("config/guide/security.md");
+const POLICY = read(".github/SECURITY.md");
+const HTTP2 = http2();
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), "utf8");
+}
+
+const count = (number: number): string => number.toLocaleString("en-US");
+const bytes = (number: number): string =>
+  number % 1_048_576 === 0
+    ? `${count(number / 1_048_576)} MiB`
+    : `${count(number / 1024)} KiB`;
+const time = (ms: number): string =>
+  ms >= 120_000 ? `${count(ms / 60_000)} min` : `${count(ms / 1000)} s`;
+
+/** A constant of a file that nobody else needs, by its name. */
+function constant(file: string, name: string): number {
+  const pattern = new RegExp(
+    `(?<!\\w)${name}(?:: number)?(?: =|:) ([\\d_* ]+)`,
+  );
+  const [, text] = pattern.exec(read(file)) ?? [];
+  if (text === undefined) throw new Error(`${file} has no number ${name}`);
+  return text
+    .replaceAll("_", "")
+    .split("*")
+    .reduce((product, factor) => product * Number(factor), 1);
+}
+
+const PUSH_LISTENER = "src/control-plane/push/listener.ts";
+const PUSH_SERVER = "src/control-plane/push/server.ts";
+const API_SERVER = "src/control-plane/api/server.ts";
+const DEMO = "src/demo/control.ts";
+
+const MESSAGES = `${bytes(HTTP1.headBytes)} of a head, ${bytes(HTTP1.pipelinedBytes)} sent ahead; HTTP/2: ${bytes(HTTP2.headerBlockBytes)} of a field block, ${bytes(HTTP2.heldBytes)} of bodies; ${bytes(SIDECAR.bufferedBytes)} in all`;
+const IDLE = `${time(HTTP1.headTimeout)} for a head, ${time(HTTP1.idleTimeout)} idle; HTTP/2: ${time(HTTP2.idleTimeout)} idle`;
+const PACE = `${SIDECAR.bodyRate} bytes a second of a body, ${time(SIDECAR.takeTimeout)} to take a response`;
+const ON_LISTENER = `${count(SIDECAR.connectionsPerListener)} on the listener`;
+const FROM_SOURCE = `${count(SIDECAR.connectionsPerAddress)} a source, ${ON_LISTENER}`;
+const STREAMS = count(HTTP2.concurrentStreams);
+
+/** By listener: connections, bytes, streams and time. */
+const ROWS: Readonly<Record<string, readonly string[]>> = {
+  "15001, calls out": [ON_LISTENER, MESSAGES, STREAMS, IDLE],
+  "`--upstream` ports": [ON_LISTENER, MESSAGES, STREAMS, IDLE],
+  "15006, captured": [FROM_SOURCE, MESSAGES, STREAMS, `${IDLE}; ${PACE}`],
+  "`--publish` ports": [FROM_SOURCE, MESSAGES, STREAMS, `${IDLE}; ${PACE}`],
+  "15008, the link": [
+    `${count(SIDECAR.connectionsPerAddress)} a source, ${count(MAX_HANDSHAKES)} in their handshake`,
+    "none of a request",
+    "0",
+    `${time(HANDSHAKE_TIMEOUT)} for the handshake`,
+  ],
+  "15000, admin": [
+    count(PAGE_CONNECTIONS),
+    `${bytes(maxHeaderSize)} of a head; no body is kept`,
+    "1",
+    `${time(constant("src/proxy/admin.ts", "requestTimeout"))} for a request; then until the peer closes`,
+  ],
+  "15020, metrics and probes": [
+    count(PAGE_CONNECTIONS),
+    `${bytes(maxHeaderSize)} of a head; no body is kept`,
+    "1",
+    `${time(constant("src/proxy/admin.ts", "requestTimeout"))} for a request; then until the peer closes`,
+  ],
+  "15012, enrolment and push": [
+    count(constant(PUSH_LISTENER, "MOST_CONNECTIONS")),
+    `${bytes(constant(PUSH_SERVER, "LONGEST_REQUEST"))} a stream`,
+    count(constant(PUSH_SERVER, '"grpc.max_concurrent_streams"')),
+    `${time(constant(PUSH_LISTENER, "HANDSHAKE_TIMEOUT"))} for the handshake; then until the peer closes`,
+  ],
+  "15080, API": [
+    count(constant(API_SERVER, "maxConnections")),
+    `${bytes(maxHeaderSize)} of a head; no body before the token`,
+    "1",
+    `${time(constant(API_SERVER, "headersTimeout"))} for a head, ${time(constant(API_SERVER, "requestTimeout"))} for a request, ${time(constant(API_SERVER, "keepAliveTimeout"))} idle`,
+  ],
+  "15090, `wherry dev`": [
+    "no bound of its own",
+    `${bytes(constant(DEMO, "EXPORT_AT_MOST"))} of a request`,
+    "1",
+    "until the peer closes",
+  ],
+};
+
+const TABLE = tableAfter(GUIDE, "## Before a peer has proved who it is\n");
+
+void t.test("bounds are those of the code", (t) => {
+  t.strictSame(
+    TABLE.map(([listener, , ...bounds]) => [listener, ...bounds.slice(0, 4)]),
+    Object.entries(ROWS).map(([listener, bounds]) => [listener, ...bounds]),
+  );
+  t.end();
+});
+
+void t.test("each row names tests that are there", (t) => {
+  for (const [listener = "", , , , , , tests = ""] of TABLE) {
+    const named = [...tests.matchAll(/`([^`]+)`/g)].map(
+      ([, path = ""]) => path,
+    );
+    t.ok(named.length > 0, `${listener} names a test`);
+    for (const path of named)
+      t.ok(existsSync(join(ROOT, "test", path)), `${listener}: test/${path}`);
+  }
+  t.end();
+});
+
+void t.test(
+  "the README leads to both pages, and their links lead somewhere",
+  (t) => {
+    t.match(README, "](config/guide/security.md)");
+    t.match(README, "](.github/SECURITY.md)");
+    for (const [folder, text] of [
+      ["config/guide", GUIDE],
+      [".github", POLICY],
+    ] as const)
+      for (const [, target = ""] of text.matchAll(
+        /\]\(([^)#:]+)(?:#[^)]*)?\)/g,
+      ))
+        t.ok(existsSync(join(ROOT, folder, target)), `${folder}: ${target}`);
+    t.end();
+  },
+);
