@@ -1,5 +1,6 @@
 // The linter's rules: strict types everywhere, one clock, one way to throw.
 import js from "@eslint/js";
+import regexp from "eslint-plugin-regexp";
 import tseslint from "typescript-eslint";
 
 const fromClock =
@@ -79,6 +80,19 @@ export default tseslint.config(
           property: "exit",
           message: "Only main.ts ends the process.",
         },
+      ],
+    },
+  },
+  {
+    // Law 15: what a peer sends may take no time that grows faster than its size, and nobody knows for sure which texts come from a
+    // peer. So "potential" as well as "certain", and a search that begins anew at each place. Sticky ones are not moved.
+    files: ["src/**"],
+    plugins: { regexp },
+    rules: {
+      "regexp/no-super-linear-backtracking": ["error", { report: "potential" }],
+      "regexp/no-super-linear-move": [
+        "error",
+        { report: "potential", ignorePartial: false, ignoreSticky: true },
       ],
     },
   },

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
+import { withoutFinalSlashes } from "../core/url.ts";
 import type { Command } from "commander";
 import type { CliContext } from "./context.ts";
 import { option } from "./settings.ts";
@@ -78,7 +79,7 @@ export async function connectApi(
   context: CliContext,
   options: ServerOptions,
 ): Promise<ApiClient> {
-  const base = options.server.replace(/\/+$/, "");
+  const base = withoutFinalSlashes(options.server);
   const token = await findToken(context, options);
   const headers = { authorization: `Bearer ${token}` };
   // Loaded here: a sidecar knows this module for its errors only, and makes no call.

@@ -3,6 +3,7 @@ import { fastify, type FastifyInstance } from "fastify";
 import { request } from "undici";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { withoutFinalSlashes } from "../core/url.ts";
 import { readExport, type ReceivedSpan } from "./otlp.ts";
 import type { ManagedProcess } from "./processes.ts";
 import type { TraceStore } from "./trace-store.ts";
@@ -142,7 +143,7 @@ async function newestWhole({
 /** Best effort: the demo's own store has the spans in any case. */
 async function forward(endpoint: string, body: Buffer): Promise<void> {
   try {
-    const answer = await request(`${endpoint.replace(/\/+$/, "")}/v1/traces`, {
+    const answer = await request(`${withoutFinalSlashes(endpoint)}/v1/traces`, {
       method: "POST",
       headers: { "content-type": "application/x-protobuf" },
       body,

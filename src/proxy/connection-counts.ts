@@ -131,7 +131,7 @@ export function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
   if (!address.includes(":")) return address;
-  const [front = "", back] = address.replace(/%.*$/, "").split("::");
+  const [front = "", back] = (address.split("%", 1)[0] ?? address).split("::");
   const groups = front === "" ? [] : front.split(":");
   if (back !== undefined) {
     const tail = back === "" ? [] : back.split(":");

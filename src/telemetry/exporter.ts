@@ -8,6 +8,7 @@ import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
+import { withoutFinalSlashes } from "../core/url.ts";
 import type { SpanBatch } from "./otlp.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 
@@ -95,7 +96,7 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
 
 /** Where a collector takes spans, from its base address: as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
 export function tracesUrl(endpoint: string): string {
-  return `${endpoint.replace(/\/+$/, "")}/v1/traces`;
+  return `${withoutFinalSlashes(endpoint)}/v1/traces`;
 }
 
 async function loadSdk(options: SpanExporterOptions): Promise<Running> {

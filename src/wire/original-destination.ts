@@ -85,7 +85,7 @@ function plainAddress(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   if (mapped?.[1] !== undefined) return mapped[1];
   // A link-local address carries its interface ("fe80::1%eth0"), which the kernel keeps in a field of its own.
-  return address.replace(/%.*$/, "");
+  return address.split("%", 1)[0] ?? address;
 }
 
 /** As Node prints addresses (RFC 5952), so that they compare as text. */

@@ -21,8 +21,14 @@ export interface LoneSidecar {
   readonly outbound: number;
   /** The application's own port. */
   readonly appPort: number;
+  readonly admin: number;
+  readonly metrics: number;
+  /** The directory of its files: resources, certificate, state. */
+  readonly directory: string;
   /** Resident memory of the process, octets. */
   resident(): number;
+  /** Milliseconds of CPU that the process has used. */
+  cpu(): number;
   /** The sum of the series whose line begins with `name` and contains all of `parts`. */
   metric(name: string, ...parts: string[]): Promise<number>;
   /** Lines of the sidecar's own log. */
@@ -113,6 +119,15 @@ export async function startLoneSidecar(
     link: portOf("link"),
     outbound: portOf("outbound"),
     appPort,
+    admin: portOf("admin"),
+    metrics: portOf("metrics"),
+    directory: state,
+    cpu() {
+      const text = readFileSync(`/proc/${child.pid ?? 0}/stat`, "latin1");
+      const [user, system] = text.split(") ")[1]?.split(" ").slice(11) ?? [];
+      // In ticks of 10 ms, on every Linux.
+      return (Number(user) + Number(system)) * 10;
+    },
     resident() {
       const text = readFileSync(`/proc/${child.pid ?? 0}/status`, "latin1");
       return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024;

@@ -61,6 +61,15 @@ export function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
+/** The text without the blanks at its ends. Not by an expression: "blanks up to the end" is tried at every blank of a long run of them. */
+export function withoutBlanks(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && isBlank(text.charCodeAt(from))) from += 1;
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to -= 1;
+  return text.slice(from, to);
+}
+
 /** Where the line ends that begins at `at`: at its CR, which an LF must follow (RFC 9112 2.2). */
 export function lineEnd(text: string, at: number): number {
   const end = text.indexOf("\r", at);

@@ -1,6 +1,6 @@
 /** The header section of either message: field lines to neutral fields, with what belongs to framing and to the connection taken out (RFC 9110 7.6.1, RFC 9112 6). */
 import { classOf, FieldClass, type Field } from "../fields.ts";
-import { isToken, parseDigits } from "./grammar.ts";
+import { isToken, parseDigits, withoutBlanks } from "./grammar.ts";
 import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "./limits.ts";
 import { Http1Fault } from "./refusal.ts";
@@ -173,12 +173,8 @@ function listOf(value: string): string[] {
   return value
     .toLowerCase()
     .split(",")
-    .map(trimBlanks)
+    .map(withoutBlanks)
     .filter((member) => member !== "");
-}
-
-function trimBlanks(text: string): string {
-  return text.replace(/^[ \t]+/, "").replace(/[ \t]+$/, "");
 }
 
 function isTrailersOption(member: string): boolean {
@@ -209,7 +205,7 @@ export function isChunked(section: HeaderSection, minor: 0 | 1): boolean {
   if (minor === 0)
     throw new Http1Fault("grammar", "Transfer-Encoding in HTTP/1.0");
   if (transferEncoding.toLowerCase() === "chunked") return true;
-  const codings = transferEncoding.toLowerCase().split(",").map(trimBlanks);
+  const codings = transferEncoding.toLowerCase().split(",").map(withoutBlanks);
   const understandable =
     codings.length > 1 &&
     codings.every(isToken) &&

@@ -157,14 +157,18 @@ function otherForm(
       throw new Http1Fault("grammar", "the target * is for OPTIONS only");
     return { scheme, authority: host ?? "", path: "*", absolute: false };
   }
-  const said = /^(https?):\/\/([^/?]*)(.*)$/i.exec(target);
-  if (said === null)
+  const opening = /^https?:\/\//i.exec(target)?.[0];
+  if (opening === undefined)
     throw new Http1Fault(
       "grammar",
       "the request target is in none of the four forms",
     );
-  const [, saidScheme = "", authority = "", rest = ""] = said;
-  const lowerScheme = saidScheme.toLowerCase();
+  const lowerScheme = opening.slice(0, -3).toLowerCase();
+  const afterAuthority = target.slice(opening.length).search(/[/?]/);
+  const authorityEnd =
+    afterAuthority === -1 ? target.length : opening.length + afterAuthority;
+  const authority = target.slice(opening.length, authorityEnd);
+  const rest = target.slice(authorityEnd);
   if (!isAuthority(authority))
     throw new Http1Fault("grammar", "the target's authority is not host:port");
   requireSameHost(authority, host, lowerScheme);
