@@ -33,6 +33,8 @@ export function sniff(
 ): () => void {
   /** Taken off the socket until it is clear what they are: putting them back earlier would make it readable again at once. */
   let held: Buffer = Buffer.alloc(0);
+  /** What `held` is the beginning of, with room for more: bytes that come one by one are not copied each time. */
+  let room: Buffer = held;
   const stop = (): void => {
     cancel();
     socket.off("readable", onReadable);
@@ -47,7 +49,17 @@ export function sniff(
   const take = (): boolean => {
     const chunk: unknown = socket.read();
     if (!Buffer.isBuffer(chunk)) return false;
-    held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
+    if (held.length === 0) {
+      held = room = chunk;
+      return true;
+    }
+    const length = held.length + chunk.length;
+    if (length > room.length) {
+      room = Buffer.allocUnsafeSlow(length * 2);
+      held.copy(room);
+    }
+    chunk.copy(room, held.length);
+    held = room.subarray(0, length);
     return true;
   };
   const onReadable = (): void => {
@@ -83,10 +95,11 @@ export function classify(bytes: Buffer): SniffedKind | undefined {
 
 function classifyRequestLine(bytes: Buffer): SniffedKind | undefined {
   const end = bytes.indexOf(0x0a);
+  // Until the line is whole, no more than a method is looked at: it is not read anew with each of its bytes (law 15).
   const line = bytes.toString(
     "latin1",
     0,
-    end < 0 ? Math.min(bytes.length, LONGEST_LINE) : end,
+    end < 0 ? Math.min(bytes.length, LONGEST_METHOD + 1) : end,
   );
   const space = line.indexOf(" ");
   const method = space < 0 ? line : line.slice(0, space);

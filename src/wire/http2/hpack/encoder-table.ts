@@ -7,6 +7,8 @@ const COLD = 8;
 const PROBE = 32;
 /** … and so many are looked up from it on: to look up each of a name whose values never come again is work for nothing. */
 const LOOKED_UP = 4;
+/** Entries of one value that are looked at: a caller that sends one value under ever new names must not buy a walk through the table with each. */
+const CHAIN = 8;
 /** Names remembered; the record begins anew above it. */
 const NAMES = 512;
 
@@ -29,8 +31,9 @@ interface Entry {
   readonly size: number;
   /** Entries are numbered from 1 on. */
   readonly number: number;
-  /** Another entry of the same value. */
-  next: Entry | undefined;
+  /** Other entries of the same value, in the order in which they were added. */
+  older: Entry | undefined;
+  newer: Entry | undefined;
 }
 
 export class EncoderTable {
@@ -53,15 +56,14 @@ export class EncoderTable {
 
   /** The index that stands for the whole field, or 0. */
   find(use: NameUse, value: string): number {
-    for (
-      let entry = this.byValue.get(value);
-      entry !== undefined;
-      entry = entry.next
-    )
+    let entry = this.byValue.get(value);
+    for (let seen = 0; entry !== undefined && seen < CHAIN; seen += 1) {
       if (entry.use === use) {
         use.misses = 0;
         return this.indexOf(entry.number);
       }
+      entry = entry.older;
+    }
     const { name } = use;
     // Of the ordinary fields of the static table all but one have an empty value.
     if (value !== "" && name !== "accept-encoding" && name !== ":path")
@@ -110,13 +112,16 @@ export class EncoderTable {
     this.shrink(this.limit - size);
     if (size > this.limit) return;
     const own = flat(value);
+    const older = this.byValue.get(own);
     const entry: Entry = {
       use,
       value: own,
       size,
       number: ++this.newest,
-      next: this.byValue.get(own),
+      older,
+      newer: undefined,
     };
+    if (older !== undefined) older.newer = entry;
     use.last = entry.number;
     this.byValue.set(own, entry);
     this.entries.push(entry);
@@ -148,13 +153,8 @@ export class EncoderTable {
 
   /** Takes the oldest entry, which is last in its chain, out of `byValue`. */
   private forget(oldest: Entry): void {
-    let entry = this.byValue.get(oldest.value);
-    if (entry === oldest) {
-      this.byValue.delete(oldest.value);
-      return;
-    }
-    while (entry !== undefined && entry.next !== oldest) entry = entry.next;
-    if (entry !== undefined) entry.next = undefined;
+    if (oldest.newer === undefined) this.byValue.delete(oldest.value);
+    else oldest.newer.older = undefined;
   }
 }
 
