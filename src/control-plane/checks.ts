@@ -1,13 +1,17 @@
 /** Checks of a resource against what the mesh holds, at admission and whenever its conditions are asked for. */
+import { hostConflicts } from "../resources/conflicts.ts";
 import {
   formatKey,
+  keyOf,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
 import { checkExpiry } from "../resources/fault-injection-check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import { MESH, meshSettings } from "../resources/mesh.ts";
+import { checkHosts } from "../resources/host-owners.ts";
 import { checkReferences } from "../resources/references.ts";
+import { isExternal, SERVICE } from "../resources/service.ts";
 import type { Store } from "./store/store.ts";
 
 /** References that no resource satisfies, faults without an end in sight, and a trust domain that this control plane's authority cannot serve. */
@@ -21,6 +25,7 @@ export async function checkAgainstStore(
     ...checkTrustDomain(resource, trustDomain),
     ...checkExpiry(resource, wall),
     ...(await checkStoredReferences(resource, store)),
+    ...(await checkStoredHosts(resource, store, trustDomain)),
   ];
 }
 
@@ -40,6 +45,43 @@ async function checkStoredReferences(
     if (wanted.size === 0) return problems;
     for (const [text, key] of wanted) known.set(text, await store.get(key));
   }
+}
+
+/** Hosts that shadow the mesh's own names are refused; those that another Service has already are warned of. */
+async function checkStoredHosts(
+  resource: Resource,
+  store: Store,
+  trustDomain: string,
+): Promise<readonly Problem[]> {
+  if (!isKind(SERVICE, resource) || !isExternal(resource.spec)) return [];
+  const { resources } = await store.list(SERVICE.kind);
+  const key = formatKey(keyOf(resource));
+  const before = resources.find((each) => formatKey(keyOf(each)) === key);
+  const others = resources.filter((each) => each !== before);
+  // Its age is the store's word (trap 18): without one it is the youngest.
+  const { creationTimestamp: _stated, ...metadata } = resource.metadata;
+  const { creationTimestamp } = before?.metadata ?? {};
+  const written = {
+    ...resource,
+    metadata: {
+      ...metadata,
+      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+    },
+  };
+  return [
+    ...checkHosts(
+      resource,
+      others.filter((each) => isKind(SERVICE, each)),
+      trustDomain,
+    ),
+    ...hostConflicts([...others, written], trustDomain)
+      .filter(({ loser }) => loser === written)
+      .map(({ path, message }): Problem => ({
+        path,
+        message,
+        severity: "warning",
+      })),
+  ];
 }
 
 /** Every identity carries the trust domain, and the authority issues for one only. */

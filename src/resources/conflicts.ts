@@ -3,16 +3,23 @@ import { parseTimestamp } from "../core/clock.ts";
 import { formatKey, formatName, keyOf, type Resource } from "./envelope.ts";
 import { GRPC_ROUTE } from "./grpc-route.ts";
 import { HTTP_ROUTE, type ParentRef } from "./http-route.ts";
+import { hostOwners } from "./host-owners.ts";
 import { isKind } from "./kind.ts";
+import { MESH, meshSettings } from "./mesh.ts";
 import { PEER_AUTHENTICATION } from "./peer-authentication.ts";
-import { findPort, SERVICE, type ServiceResource } from "./service.ts";
+import {
+  findPort,
+  isExternal,
+  SERVICE,
+  type ServiceResource,
+} from "./service.ts";
 import { TRAFFIC_POLICY } from "./traffic-policy.ts";
 
 export interface Conflict {
   readonly loser: Resource;
   readonly winner: Resource;
   /** Of the `Conflicted` condition. */
-  readonly reason: "OlderResourceWins" | "GRPCRouteWins";
+  readonly reason: "OlderResourceWins" | "GRPCRouteWins" | "HostTaken";
   /** Of the field of the loser that claims what the winner has. */
   readonly path: string;
   /** What both claim, for the `Conflicted` condition. */
@@ -47,7 +54,7 @@ interface Claim {
 /**
  * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication that an older one has.
  * A TrafficPolicy that loses one target keeps its others. An HTTPRoute loses each port that a GRPCRoute of its namespace has.
- * Other kinds are additive or have an order of precedence.
+ * An external Service loses each host that another Service has. Other kinds are additive or have an order of precedence.
  */
 export function conflicts(resources: readonly Resource[]): Conflict[] {
   const winners = new Map<string, Resource>();
@@ -65,7 +72,31 @@ export function conflicts(resources: readonly Resource[]): Conflict[] {
           message: `${what} has ${formatKey(keyOf(winner))} already, which is older and wins as a whole`,
         });
     }
-  return [...found, ...routeConflicts(resources)];
+  const mesh = resources.find((resource) => isKind(MESH, resource));
+  const { trustDomain } = meshSettings(mesh?.spec);
+  return [
+    ...found,
+    ...routeConflicts(resources),
+    ...hostConflicts(resources, trustDomain),
+  ];
+}
+
+/** Hosts of external Services that another Service has: the same decision as in the sidecars. */
+export function hostConflicts(
+  resources: readonly Resource[],
+  trustDomain: string,
+): Conflict[] {
+  const services = resources.filter((resource) => isKind(SERVICE, resource));
+  if (!services.some(({ spec }) => isExternal(spec))) return [];
+  return hostOwners(services.sort(compareAge), trustDomain).losses.map(
+    ({ loser, winner, index, message }) => ({
+      loser,
+      winner,
+      reason: "HostTaken",
+      path: `spec.hosts[${index}]`,
+      message,
+    }),
+  );
 }
 
 /**

@@ -2,7 +2,9 @@
 import { conflicts } from "./conflicts.ts";
 import { formatKey, keyOf, type Resource } from "./envelope.ts";
 import { checkExpiry } from "./fault-injection-check.ts";
+import { checkHosts } from "./host-owners.ts";
 import { isKind, type Problem } from "./kind.ts";
+import { MESH, meshSettings } from "./mesh.ts";
 import { checkAttributes, checkReferences, type Lookup } from "./references.ts";
 import { SERVICE, type ServiceResource } from "./service.ts";
 import { validate, type ValidateOptions } from "./validate.ts";
@@ -69,8 +71,15 @@ export function lintTexts(
     ({ resource }): ServiceResource[] =>
       isKind(SERVICE, resource) ? [resource] : [],
   );
+  const mesh = [...known.values()]
+    .map(({ resource }) => resource)
+    .find((resource) => isKind(MESH, resource));
+  const { trustDomain } = meshSettings(mesh?.spec);
   for (const loaded of known.values())
     for (const problem of [
+      ...(isKind(SERVICE, loaded.resource)
+        ? checkHosts(loaded.resource, services, trustDomain)
+        : []),
       ...checkReferences(loaded.resource, lookup),
       ...checkAttributes(loaded.resource, services),
       ...(options.wall === undefined

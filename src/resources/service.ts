@@ -17,6 +17,7 @@ import {
   PORT,
   WANTED_LABELS,
 } from "./schema.ts";
+import { hostFault } from "./text-checks.ts";
 
 export type ServiceResource = Resource<ServiceSpec>;
 
@@ -75,6 +76,17 @@ export function isExportedTo(
       entry === caller ||
       (entry === "." && namespace === caller),
   );
+}
+
+/** Namespaces whose callers see it, or "*" alone: `exportTo` with the default and its own namespace put in. */
+export function visibilityOf({
+  metadata: { namespace = "" },
+  spec,
+}: ServiceResource): readonly string[] {
+  const to = (spec.exportTo ?? ["*"]).map((entry) =>
+    entry === "." ? namespace : entry,
+  );
+  return to.includes("*") ? ["*"] : to;
 }
 
 /** The port of that number, or of that name. */
@@ -217,6 +229,11 @@ function checkExternal(spec: ServiceSpec): Problem[] {
     problems.push(
       error(["spec", "hosts"], "is required with location: MESH_EXTERNAL"),
     );
+  for (const [index, host] of (spec.hosts ?? []).entries()) {
+    const fault = hostFault(host);
+    if (fault !== undefined)
+      problems.push(error(["spec", "hosts", index], `${quote(host)} ${fault}`));
+  }
   if (spec.selector !== undefined)
     problems.push(
       error(

@@ -50,6 +50,22 @@ function decodeOctet(encoded: string): string {
   return String.fromCharCode(Number.parseInt(encoded.slice(1), 16));
 }
 
+/**
+ * Why the host can be that of no external Service, whatever the mesh holds. Single labels and what ends in `.svc` are names of
+ * the mesh's own Services; a name that ends in a number is an address to whoever resolves it (URL standard, "ends in a number").
+ */
+export function hostFault(host: string): string | undefined {
+  const labels = host.split(".");
+  const last = labels.at(-1) ?? "";
+  if (/^(?:[0-9]+|0x[0-9a-f]*)$/i.test(last))
+    return "is an IP address or looks like one: use a DNS name, and resolution: STATIC with endpoints for its addresses";
+  if (labels.length < 2)
+    return "is a single label, which names a Service of the caller's namespace: expected a full name such as api.example.com";
+  if (last === "svc" || host.endsWith(".svc.cluster.local"))
+    return "has the form of a Service's own name (NAME.NAMESPACE.svc): expected a name outside the mesh";
+  return undefined;
+}
+
 /** Fields that belong to one connection or to the framing: gone before policy looks. */
 const OF_CONNECTION: ReadonlySet<string> = new Set([
   "connection",

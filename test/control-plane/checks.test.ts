@@ -50,3 +50,49 @@ void t.test("references and the trust domain", async (t) => {
     "left out, it would be the default and not what the authority issues for",
   );
 });
+
+void t.test("hosts of external Services", async (t) => {
+  const clock = fakeClock();
+  const store = openMemoryStore({ clock });
+  const external = (name: string, host: string): Resource => ({
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "Service",
+    metadata: {
+      name,
+      namespace: name,
+      // what a writer says of its age is not believed
+      creationTimestamp: "1999-01-01T00:00:00Z",
+    },
+    spec: {
+      location: "MESH_EXTERNAL",
+      hosts: [host],
+      ports: [{ port: 443, appProtocol: "tls" }],
+    },
+  });
+  await store.put(external("first", "api.partner.example"), undefined);
+  clock.advance(1000);
+  await store.put(external("second", "api.other.example"), undefined);
+  const problems = async (resource: Resource, domain = "mesh.example") =>
+    (await checkAgainstStore(resource, store, domain, 0)).map(
+      ({ path, message, severity = "error" }) =>
+        `${severity} ${path}: ${message}`,
+    );
+  t.same(await problems(external("first", "api.partner.example")), []);
+  t.match(await problems(external("second", "api.partner.example")), [
+    /^warning spec\.hosts\[0\]: host api\.partner\.example belongs to Service first\/first/,
+  ]);
+  t.match(await problems(external("third", "api.partner.example")), [
+    /^warning .*namespace first claimed it first/,
+  ]);
+  t.same(
+    await problems(external("first", "api.other.example")),
+    [],
+    "a Service keeps its age when its hosts change",
+  );
+  t.match(await problems(external("third", "orders.first")), [
+    /^error spec\.hosts\[0\]: .*Service orders in namespace first/,
+  ]);
+  t.match(await problems(external("third", "a.b.svc.mesh.example")), [
+    /^error spec\.hosts\[0\]: .*own name/,
+  ]);
+});

@@ -8,7 +8,7 @@ import {
   PREFACE,
 } from "../../src/wire/http2/frames.ts";
 import { connectLink } from "../../src/wire/tls.ts";
-import { resource, type Pair } from "../harness/pair.ts";
+import type { Pair } from "../harness/pair.ts";
 import { block } from "../wire/http2/raw-peer.ts";
 
 export interface OpenDoor {
@@ -16,23 +16,12 @@ export interface OpenDoor {
   close(): void;
 }
 
-/** The caller's own listener: what asks it for the listener itself gets the service. */
+/** What `--upstream` of the caller's sidecar has to be for `plainDoor`. */
+export const PLAIN_DOOR = { port: 0, to: "orders.shop:80" };
+
+/** A listener of the caller's sidecar that leads to one Service, whatever the request says of its host. */
 export function plainDoor(pair: Pair): OpenDoor {
-  const port = pair.caller.ports.outbound ?? 0;
-  pair.apply([
-    resource("Service", "itself", {
-      location: "MESH_EXTERNAL",
-      hosts: ["127.0.0.1"],
-      resolution: "DNS",
-      ports: [{ name: "http", port, appProtocol: "http" }],
-    }),
-    resource("HTTPRoute", "itself", {
-      parentRefs: [
-        { group: "mesh.wherry.dev", kind: "Service", name: "itself" },
-      ],
-      rules: [{ backendRefs: [{ name: "orders", port: 80 }] }],
-    }),
-  ]);
+  const port = pair.caller.ports.upstreams.get(PLAIN_DOOR.to) ?? 0;
   return { port, close: () => undefined };
 }
 

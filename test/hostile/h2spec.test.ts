@@ -6,7 +6,7 @@ import { join } from "node:path";
 import t from "tap";
 import { withPair } from "../harness/pair.ts";
 import { findTool, needs } from "../harness/tools.ts";
-import { linkDoor, plainDoor } from "./h2spec-doors.ts";
+import { linkDoor, PLAIN_DOOR, plainDoor } from "./h2spec-doors.ts";
 
 /**
  * Cases whose outcome depends on timing rather than on what we do, each with the reason why. There are none: where h2spec takes
@@ -79,7 +79,10 @@ void t.test("passes every case of h2spec", missing, async (t) => {
     return;
   }
   await withPair(
-    { caller: { accessLog: "none" }, callee: { accessLog: "none" } },
+    {
+      caller: { accessLog: "none", upstream: [PLAIN_DOOR] },
+      callee: { accessLog: "none" },
+    },
     async (pair) => {
       const doors = [
         ["the plain listener", plainDoor(pair)],

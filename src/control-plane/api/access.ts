@@ -1,5 +1,7 @@
 /** Who may do what over the API: a pure table of role, verb and place. */
-import { ROOT_NAMESPACE } from "../../resources/envelope.ts";
+import { ROOT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
+import { isKind } from "../../resources/kind.ts";
+import { isExternal, SERVICE, visibilityOf } from "../../resources/service.ts";
 import type { Principal } from "../tokens.ts";
 
 export type Verb = "read" | "write";
@@ -28,6 +30,29 @@ export function refusal(
   return namespaces.includes(namespace)
     ? undefined
     : `this token is for the namespaces ${namespaces.join(", ")}, not for ${namespace}`;
+}
+
+/**
+ * Why the principal may not export the hosts of an external Service so far: they act on the callers of each namespace that sees
+ * them, so each needs the right to write there, and "*" the right to act on the whole mesh.
+ */
+export function exportRefusal(
+  principal: Principal,
+  resource: Resource,
+): string | undefined {
+  if (!isKind(SERVICE, resource) || !isExternal(resource.spec))
+    return undefined;
+  const { namespace = "" } = resource.metadata;
+  for (const to of visibilityOf(resource)) {
+    if (to === namespace) continue;
+    const why =
+      to === "*"
+        ? refusal(principal, "write", ROOT_NAMESPACE)
+        : refusal(principal, "write", to);
+    if (why !== undefined)
+      return `hosts of a MESH_EXTERNAL Service act on the calls of every namespace that it is exported to, and this one is exported to ${to === "*" ? "all" : to}: write exportTo: ["."] to keep it in namespace ${namespace}, or use an admin token without a list of namespaces`;
+  }
+  return undefined;
 }
 
 /** Tokens, the store and other matters of the whole control plane. */

@@ -12,7 +12,7 @@ import { LEASE_ANNOTATION } from "../registry.ts";
 import { ConflictError } from "../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../store/write.ts";
 import type { Principal } from "../tokens.ts";
-import { isFullAdmin, refusal, type Verb } from "./access.ts";
+import { exportRefusal, isFullAdmin, refusal, type Verb } from "./access.ts";
 import { admit, type Admitted, type Place } from "./admission.ts";
 import { ApiError, invalid, success, type StatusBody } from "./errors.ts";
 import { parseLabelSelector, type LabelSelector } from "./label-selector.ts";
@@ -116,6 +116,8 @@ export function makeResourceHandlers(
   ): Promise<Written> => {
     const key = keyFor(target.namespace, resource.metadata.name);
     checkLease(target, key, resource);
+    const notExported = exportRefusal(target.principal, resource);
+    if (notExported !== undefined) throw new ApiError("Forbidden", notExported);
     const before = await store.get(key);
     const created = before === undefined;
     if (!dryRun)

@@ -1,5 +1,6 @@
 /** Names and addresses that callers use → destinations. */
-import { isExternal } from "../../resources/service.ts";
+import { hostOwners, namesOf } from "../../resources/host-owners.ts";
+import { isExternal, type ServiceResource } from "../../resources/service.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
 import { externalKey, namespaceOf, type ServedPort } from "./clusters.ts";
 import type { FaultsOf } from "./faults.ts";
@@ -10,6 +11,19 @@ export interface Destinations {
   readonly all: readonly Destination[];
   byHost(host: string, port: number | undefined): Destination | undefined;
   byAddress(address: string, port: number): Destination | undefined;
+}
+
+function notLed(
+  service: ServiceResource,
+  host: string,
+  port: number,
+  owner: ServiceResource | undefined,
+): string {
+  const why =
+    owner === undefined
+      ? "no external Service may have it"
+      : `it belongs to Service ${nameOf(owner)}`;
+  return `Service ${nameOf(service)} does not get ${host}:${port}: ${why}`;
 }
 
 /** The ports that one name leads to. */
@@ -28,64 +42,56 @@ export function compileDestinations(
   const names = new Map<string, Ports>();
   const addresses = new Map<string, Destination>();
   const all: Destination[] = [];
-  const bare: { name: string; port: number; destination: Destination }[] = [];
-
-  const lead = (
-    name: string,
-    port: number,
-    destination: Destination,
-    service: string,
-  ): void => {
+  const lead = (name: string, port: number, destination: Destination): void => {
     const ports = names.get(name) ?? new Map<number, Destination>();
     names.set(name, ports);
-    const there = ports.get(port);
-    if (there === undefined) ports.set(port, destination);
-    else
-      warnings.push(
-        `Service ${service} does not get ${name}:${port}: it leads to ${there.key}`,
-      );
+    if (!ports.has(port)) ports.set(port, destination);
   };
 
-  // A Service's name may hold dots, so one could pass for another's longer form; plain names come first.
-  const ordered = [...served].sort(
+  // The mesh's own addresses before those of external Services; plain names before dotted ones, which could pass for a longer form.
+  const targets = [...served].sort(
     (left, right) =>
+      Number(isExternal(left.service.spec)) -
+        Number(isExternal(right.service.spec)) ||
       Number(left.service.metadata.name.includes(".")) -
-      Number(right.service.metadata.name.includes(".")),
+        Number(right.service.metadata.name.includes(".")),
   );
-  for (const target of ordered) {
+  const made = new Map<ServedPort, Destination>();
+  for (const target of targets) {
     const { service, port, cluster } = target;
-    const { name } = service.metadata;
-    const namespace = namespaceOf(service);
     const destination = makeDestination(target, cluster, route, faultsOf);
+    made.set(target, destination);
     all.push(destination);
-    const full = `${name}.${namespace}`;
-    for (const form of [full, `${full}.svc`, `${full}.svc.${trustDomain}`])
-      lead(form, port.port, destination, nameOf(service));
-    if (namespace === caller) bare.push({ name, port: port.port, destination });
+    for (const name of namesOf(service, trustDomain))
+      lead(name, port.port, destination);
+    // The short form is a convenience of one namespace, and no host of an external Service is a single label.
+    if (namespaceOf(service) === caller)
+      lead(service.metadata.name, port.port, destination);
     addAddresses(target, destination, route, faultsOf, addresses);
   }
-  for (const target of ordered) {
+  const owners = hostOwners(
+    [...new Set(targets.map(({ service }) => service))],
+    trustDomain,
+  );
+  for (const target of targets) {
     if (!isExternal(target.service.spec)) continue;
     for (const host of target.service.spec.hosts ?? []) {
-      const own = target.byEndpoint.get(externalKey(host, target.port));
+      const { service, port } = target;
+      const owner = owners.owner(service, host, port.port, caller);
+      if (owner !== service) {
+        warnings.push(notLed(service, host, port.port, owner));
+        continue;
+      }
+      const own = target.byEndpoint.get(externalKey(host, port));
       const destination =
         own === undefined
-          ? all.find(({ key }) => key === target.cluster.key)
+          ? made.get(target)
           : makeDestination(target, own, route, faultsOf);
       if (destination === undefined) continue;
       if (own !== undefined) all.push(destination);
-      lead(
-        host.toLowerCase(),
-        target.port.port,
-        destination,
-        nameOf(target.service),
-      );
+      lead(host, port.port, destination);
     }
   }
-  // The short form last: it is a convenience of one namespace and takes no full name away.
-  for (const { name, port, destination } of bare)
-    if (names.get(name)?.has(port) !== true)
-      lead(name, port, destination, name);
 
   return {
     all,

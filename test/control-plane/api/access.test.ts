@@ -1,7 +1,11 @@
 /** Who may do what: the table of roles, verbs and places, and that every path but the open ones asks for a token. */
 import t from "tap";
-import { refusal } from "../../../src/control-plane/api/access.ts";
+import {
+  exportRefusal,
+  refusal,
+} from "../../../src/control-plane/api/access.ts";
 import type { Principal } from "../../../src/control-plane/tokens.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
 import { OWN, rig, route, ROUTES, service, SHOP } from "./harness.ts";
 
 const ROOT = `${OWN}/namespaces/wherry-system`;
@@ -181,5 +185,107 @@ void t.test(
     }
     t.equal((await call("PATCH", url, patch)).code, 200);
     t.equal((await call("DELETE", url)).code, 200);
+  },
+);
+
+void t.test(
+  "who may export the hosts of an external Service, and where",
+  (t) => {
+    const admin: Principal = { tokenId: "a", role: "admin" };
+    const editor: Principal = { tokenId: "e", role: "editor" };
+    const both: Principal = { ...editor, namespaces: ["shop", "infra"] };
+    const one: Principal = { ...editor, namespaces: ["shop"] };
+    const oneAdmin: Principal = { ...admin, namespaces: ["shop"] };
+    const rows: readonly (readonly [
+      Principal,
+      readonly string[] | undefined,
+      boolean,
+    ])[] = [
+      [admin, undefined, true],
+      [admin, ["*"], true],
+      [editor, undefined, false],
+      [editor, ["*"], false],
+      [editor, ["infra"], true],
+      [editor, ["wherry-system"], false],
+      [both, ["."], true],
+      [both, ["shop"], true],
+      [both, ["infra", "."], true],
+      [both, ["infra", "*"], false],
+      [both, ["infra", "other"], false],
+      [one, ["."], true],
+      [one, ["infra"], false],
+      [one, undefined, false],
+      [oneAdmin, undefined, false],
+      [oneAdmin, ["."], true],
+    ];
+    for (const [principal, exportTo, allowed] of rows) {
+      const external = service(
+        "partner",
+        { namespace: "shop" },
+        {
+          location: "MESH_EXTERNAL",
+          hosts: ["api.partner.example"],
+          ...(exportTo === undefined ? {} : { exportTo }),
+        },
+      ) as unknown as Resource;
+      const why = exportRefusal(principal, external);
+      t.equal(
+        why === undefined,
+        allowed,
+        `${JSON.stringify(principal)} to ${JSON.stringify(exportTo)}: ${why ?? "may"}`,
+      );
+    }
+    t.equal(
+      exportRefusal(
+        one,
+        service("own", { namespace: "shop" }) as unknown as Resource,
+      ),
+      undefined,
+      "names of the mesh's own Services are their namespace's",
+    );
+    t.end();
+  },
+);
+
+void t.test(
+  "an editor neither makes, changes nor patches an exported external Service",
+  async (t) => {
+    const { call, as } = await rig(t);
+    const editor = await as("editor", ["shop"]);
+    const body = (spec = {}) =>
+      service(
+        "partner",
+        {},
+        {
+          location: "MESH_EXTERNAL",
+          hosts: ["api.partner.example"],
+          selector: undefined,
+          ...spec,
+        },
+      );
+    const url = `${SHOP}/services/partner`;
+    for (const dryRun of ["", "?dryRun=All"]) {
+      const post = await call(
+        "POST",
+        `${SHOP}/services${dryRun}`,
+        body(),
+        editor,
+      );
+      t.match(post, { code: 403, text: /exportTo: \[\\"\.\\"\]/ });
+      const put = await call("PUT", `${url}${dryRun}`, body(), editor);
+      t.equal(put.code, 403);
+    }
+    t.equal(
+      (await call("PUT", url, body())).code,
+      201,
+      "an administrator does",
+    );
+    const hijack = { spec: { hosts: ["api.other.example"] } };
+    t.equal((await call("PATCH", url, hijack, editor)).code, 403);
+    t.equal(
+      (await call("PATCH", url, { spec: { exportTo: ["."] } }, editor)).code,
+      200,
+      "to draw it back takes nothing from anybody",
+    );
   },
 );

@@ -97,10 +97,55 @@ void t.test(
       "of two the older",
     );
     t.match(snapshot.warnings, [
-      /shop\/fake does not get orders\.shop:80: it leads to orders\.shop:80/,
-      /infra\/second does not get example\.com:80/,
+      /shop\/fake does not get orders\.shop:80: it belongs to Service shop\/orders/,
+      /shop\/fake does not get orders\.shop:443: it belongs to Service shop\/orders/,
+      /infra\/second does not get example\.com:80: it belongs to Service shop\/fake/,
       /infra\/second does not get example\.com:443/,
     ]);
+    t.equal(
+      snapshot.destination("orders.shop", 443),
+      undefined,
+      "a name of the mesh is its own with every port",
+    );
+    t.end();
+  },
+);
+
+void t.test(
+  "an older external Service takes no address of the mesh's own",
+  (t) => {
+    const snapshot = compile([
+      external(
+        "infra/fixed",
+        ["fixed.example"],
+        {
+          resolution: "STATIC",
+          endpoints: [{ address: "10.0.0.1" }],
+          ports: [{ port: 8080 }],
+        },
+        born(1),
+      ),
+      external(
+        "infra/later",
+        ["later.example"],
+        {
+          resolution: "STATIC",
+          endpoints: [{ address: "10.0.0.1" }, { address: "10.0.0.9" }],
+          ports: [{ port: 8080 }],
+        },
+        born(2),
+      ),
+      service("shop/orders", {}, born(9)),
+      workload("shop/orders-1", "orders"),
+    ]);
+    t.equal(
+      snapshot.destinationByAddress("10.0.0.1", 8080)?.key,
+      "orders.shop:80",
+    );
+    t.equal(
+      snapshot.destinationByAddress("10.0.0.9", 8080)?.key,
+      "later.infra:8080",
+    );
     t.end();
   },
 );
