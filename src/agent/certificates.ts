@@ -226,6 +226,7 @@ async function readStored(
     );
     return undefined;
   }
+  if (stored.warning !== undefined) logger.warn(stored.warning);
   try {
     const pems = stored.content as Partial<CredentialPems>;
     const { certificateChain = "", privateKey = "", trustBundle = "" } = pems;

@@ -1,6 +1,10 @@
 /** A gRPC client of the control plane: TLS 1.3, the server's SPIFFE id judged before anything is said, no resumption, dead connections found within seconds. */
 import { X509Certificate } from "node:crypto";
-import { createSecureContext } from "node:tls";
+import {
+  createSecureContext,
+  type DetailedPeerCertificate,
+  type PeerCertificate,
+} from "node:tls";
 import {
   Client,
   credentials as channelCredentials,
@@ -11,8 +15,8 @@ import {
 } from "@grpc/grpc-js";
 import type { Clock } from "../core/clock.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import { uriNames } from "../identity/extensions.ts";
-import { formatSpiffeId, parseSpiffeId } from "../identity/spiffe.ts";
+import { formatSpiffeId } from "../identity/spiffe.ts";
+import { judgePeer } from "../identity/svid.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
 
 export interface ConnectionOptions {
@@ -24,6 +28,7 @@ export interface ConnectionOptions {
   readonly credentials?: Credentials;
   /** Bytes of a message beyond which the stream is given up. */
   readonly maxMessageBytes: number;
+  readonly clock: Clock;
 }
 
 /** Makes no connection before the first call. Close it. */
@@ -39,7 +44,11 @@ export function openClient(options: ConnectionOptions): Client {
   });
   const channel = channelCredentials.createFromSecureContext(context, {
     checkServerIdentity: (_host, certificate) =>
-      serverFault(certificate.raw, credentials?.spiffeId.trustDomain),
+      serverFault(
+        certificate,
+        credentials?.spiffeId.trustDomain,
+        options.clock.wall(),
+      ),
   });
   return new Client(`dns:///${options.address}`, channel, {
     // A name for SNI, where the address may be a number; the identity is in the SPIFFE id alone.
@@ -59,24 +68,50 @@ export function openClient(options: ConnectionOptions): Client {
 
 /** Called once the chain is verified; never on a resumed session, and none is (no session is ever passed). */
 function serverFault(
-  der: Buffer,
+  certificate: PeerCertificate,
   trustDomain: string | undefined,
+  wall: number,
 ): Error | undefined {
-  const [uri = "", ...more] = uriNames(new X509Certificate(der));
-  const id = parseSpiffeId(uri);
+  const [leaf, ...issuers] = chainOf(certificate);
+  const judgement = judgePeer(
+    {
+      leaf,
+      issuers,
+      authorized: true,
+      authorizationError: undefined,
+    },
+    trustDomain === undefined ? undefined : [trustDomain],
+    wall,
+  );
   const isControlPlane =
-    more.length === 0 &&
-    id?.namespace === CONTROL_PLANE.namespace &&
-    id.serviceAccount === CONTROL_PLANE.serviceAccount &&
-    (trustDomain === undefined || id.trustDomain === trustDomain);
+    judgement.ok &&
+    judgement.id.namespace === CONTROL_PLANE.namespace &&
+    judgement.id.serviceAccount === CONTROL_PLANE.serviceAccount;
   if (isControlPlane) return undefined;
   const expected = formatSpiffeId({
     trustDomain: trustDomain ?? "any",
     ...CONTROL_PLANE,
   });
   return new Error(
-    `the server proved to be ${uri === "" ? "nobody" : uri}, not the control plane (${expected})`,
+    judgement.ok
+      ? `the server proved to be ${judgement.uri}, not the control plane (${expected})`
+      : `the server did not prove to be the control plane (${expected}): ${judgement.reason}: ${judgement.detail}`,
   );
+}
+
+/** The chain as it was verified: node:tls makes it a ring at the root. */
+function chainOf(certificate: PeerCertificate): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  const seen = new Set<unknown>();
+  for (
+    let next: Partial<DetailedPeerCertificate> | undefined = certificate;
+    next?.raw !== undefined && !seen.has(next);
+    next = next.issuerCertificate
+  ) {
+    seen.add(next);
+    chain.push(new X509Certificate(next.raw));
+  }
+  return chain;
 }
 
 export interface CallOptions {

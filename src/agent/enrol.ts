@@ -42,6 +42,7 @@ export async function enrol(
   const client = openClient({
     address,
     trustBundle,
+    clock,
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {
@@ -69,6 +70,7 @@ export async function renew(
     address,
     trustBundle: credentials.trustBundle,
     credentials,
+    clock,
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {

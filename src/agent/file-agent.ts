@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { timestamp, type Cancel, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { readSecret } from "../core/secret-file.ts";
 import { watchSource } from "../core/watch.ts";
 import { loadCredentials, type Credentials } from "../identity/credentials.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
@@ -216,7 +217,7 @@ async function readCredentials({
   return loadCredentials(
     {
       certificateChain: await read(certificate),
-      privateKey: await read(privateKey),
+      privateKey: await readSecret(privateKey, "the private key"),
       trustBundle: await read(trustBundle),
     },
     clock.wall(),

@@ -217,6 +217,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         address: controlPlane,
         trustBundle: credentials.trustBundle,
         credentials,
+        clock,
         maxMessageBytes: maxConfigBytes + 65_536,
       });
       client = opened;

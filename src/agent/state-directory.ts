@@ -9,7 +9,12 @@ export type Stored =
   | { readonly kind: "none" }
   /** The reason names the file and what is wrong with it. */
   | { readonly kind: "damaged"; readonly reason: string }
-  | { readonly kind: "content"; readonly content: unknown };
+  | {
+      readonly kind: "content";
+      readonly content: unknown;
+      /** Others could read or write the file; they cannot any more. */
+      readonly warning?: string;
+    };
 
 export interface StateDirectory {
   readonly path: string;
@@ -56,10 +61,16 @@ async function read(file: string): Promise<Stored> {
     reason: `${file} is ignored: ${what}`,
   });
   let text: string;
+  let warning: string | undefined;
   try {
     await using handle = await open(file, "r");
-    const { size } = await handle.stat();
+    const { size, mode } = await handle.stat();
     if (size > LARGEST) return damaged(`it has ${size} bytes`);
+    // Closed instead of refused: a volume that is mounted for a group opens all files on it, each time.
+    if ((mode & 0o077) !== 0) {
+      await handle.chmod(0o600);
+      warning = `${file} was open to others (mode ${(mode & 0o777).toString(8).padStart(4, "0")}) and is 0600 now: if others can have read it, remove it and enrol again`;
+    }
     text = await readFile(handle, "utf8");
   } catch (thrown) {
     return systemCode(thrown) === "ENOENT"
@@ -71,7 +82,11 @@ async function read(file: string): Promise<Stored> {
   if (checksum === undefined || checksum !== checksumOf(body))
     return damaged("its checksum does not fit: it was cut short or changed");
   try {
-    return { kind: "content", content: JSON.parse(body) as unknown };
+    return {
+      kind: "content",
+      content: JSON.parse(body) as unknown,
+      ...(warning === undefined ? {} : { warning }),
+    };
   } catch (thrown) {
     return damaged(messageOf(thrown));
   }

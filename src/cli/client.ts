@@ -1,9 +1,9 @@
 /** The control plane's REST API as the commands use it: one request, one answer, and errors that say what to do. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import { withoutFinalSlashes } from "../core/url.ts";
+import { readSecret } from "../core/secret-file.ts";
 import type { Command } from "commander";
 import type { CliContext } from "./context.ts";
 import { option } from "./settings.ts";
@@ -128,10 +128,12 @@ async function findToken(
     return fromEnvironment;
   const file = options.tokenFile ?? join(options.state, "admin.token");
   try {
-    return (await readFile(file, "utf8")).trim();
+    return (await readSecret(file, "the API token")).trim();
   } catch (error) {
+    const { cause } = error as UserError;
+    if (cause === undefined) throw error;
     throw new UserError(
-      `no API token: ${file} cannot be read (${systemCode(error) ?? messageOf(error)}). Name a file with --token-file, set WHERRY_TOKEN, or name the control plane's state directory with --state`,
+      `no API token: ${file} cannot be read (${systemCode(cause) ?? messageOf(cause)}). Name a file with --token-file, set WHERRY_TOKEN, or name the control plane's state directory with --state`,
     );
   }
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger } from "../core/log.ts";
+import { readSecret } from "../core/secret-file.ts";
 import { startControlPlane } from "../control-plane/control-plane.ts";
 import type { Profile } from "../control-plane/first-start.ts";
 import { makeApiTracing } from "../control-plane/tracing.ts";
@@ -150,10 +151,11 @@ async function tlsOf({
     return {
       tls: {
         certificate: await readFile(apiCertificate, "utf8"),
-        privateKey: await readFile(apiKey, "utf8"),
+        privateKey: await readSecret(apiKey, "the API's private key"),
       },
     };
   } catch (error) {
+    if (error instanceof UserError) throw error;
     throw new UserError(
       `the API's certificate cannot be read: ${messageOf(error)}`,
     );

@@ -1,8 +1,10 @@
 /** Where a flag's value comes from when it is not on the command line: its environment variable, then the `--config` file. */
-import { readFile } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { open } from "node:fs/promises";
 import { Option, type Command } from "commander";
 import { parse } from "yaml";
 import { messageOf, UserError } from "../core/errors.ts";
+import { secretFault } from "../core/secret-file.ts";
 
 /** An option that `WHERRY_NAME` sets too: `--control-plane` is WHERRY_CONTROL_PLANE. */
 export function option(
@@ -35,6 +37,8 @@ export function outputOption(...forms: readonly string[]): Option {
 }
 
 export const CONFIG_OPTION = "--config <file>";
+/** The one option whose value is a secret itself, instead of the name of a file with one. */
+const SECRET = "token";
 
 /** Fills what neither the command line nor the environment gave from the YAML file that `--config` names; keys are the flags' long names. */
 export async function applyConfigFile(command: Command): Promise<void> {
@@ -59,8 +63,11 @@ export async function applyConfigFile(command: Command): Promise<void> {
 
 async function readConfig(file: string): Promise<Record<string, unknown>> {
   let value: unknown;
+  let facts: Stats;
   try {
-    value = parse(await readFile(file, "utf8"));
+    await using handle = await open(file, "r");
+    facts = await handle.stat();
+    value = parse(await handle.readFile("utf8"));
   } catch (error) {
     throw new UserError(`--config ${file}: ${messageOf(error)}`);
   }
@@ -69,6 +76,12 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
     throw new UserError(
       `--config ${file}: a mapping of option names to values is wanted`,
     );
+  // A file of settings may be open to all, one with a secret in it may not.
+  const fault =
+    SECRET in value
+      ? secretFault(facts, file, `the file with "${SECRET}"`)
+      : undefined;
+  if (fault !== undefined) throw new UserError(`--config: ${fault}`);
   return value as Record<string, unknown>;
 }
 

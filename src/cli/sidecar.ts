@@ -1,10 +1,10 @@
 /** `wherry sidecar`: the proxy beside one instance of a service, until it is told to stop. */
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import type { Agent, Sharers } from "../agent/agent.ts";
-import { messageOf, UserError } from "../core/errors.ts";
+import { UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
 import { packageVersion } from "../core/package.ts";
+import { readSecret } from "../core/secret-file.ts";
 import { compileSooner } from "../core/v8.ts";
 import { leaveStartBehind, trimMemory } from "../proxy/memory-trim.ts";
 import { startSidecar, type BoundPorts } from "../proxy/sidecar.ts";
@@ -191,13 +191,7 @@ async function tokenOf(
   options: SidecarCommandOptions,
 ): Promise<string | undefined> {
   if (options.tokenFile === undefined) return options.token;
-  try {
-    return (await readFile(options.tokenFile, "utf8")).trim();
-  } catch (error) {
-    throw new UserError(
-      `--token-file ${options.tokenFile}: ${messageOf(error)}`,
-    );
-  }
+  return (await readSecret(options.tokenFile, "--token-file")).trim();
 }
 
 function exporterOf(

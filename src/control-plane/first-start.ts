@@ -1,10 +1,11 @@
 /** What a control plane makes when it finds nothing: the Mesh, and a token for the first administrator. */
 import { randomBytes } from "node:crypto";
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { readSecret } from "../core/secret-file.ts";
 import { isKind } from "../resources/kind.ts";
 import { MESH, MESH_NAME, meshSettings } from "../resources/mesh.ts";
 import type { Store } from "./store/store.ts";
@@ -86,12 +87,11 @@ export async function ensureAdministrator(
 /** "" of an empty file, undefined where there is none. */
 async function readToken(file: string): Promise<string | undefined> {
   try {
-    return (await readFile(file, "utf8")).trim();
+    return (await readSecret(file, "the administrator's token")).trim();
   } catch (thrown) {
-    if (systemCode(thrown) === "ENOENT") return undefined;
-    throw new UserError(`${file} cannot be read: ${messageOf(thrown)}`, {
-      cause: thrown,
-    });
+    if (thrown instanceof UserError && systemCode(thrown.cause) === "ENOENT")
+      return undefined;
+    throw thrown;
   }
 }
 

@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
+import { readSecret } from "../core/secret-file.ts";
 import { startControl } from "./control.ts";
 import { fetchText, untilReady } from "./http.ts";
 import { startLoad } from "./load.ts";
@@ -117,7 +118,10 @@ export async function startDev(options: DevOptions): Promise<Dev> {
       "applying the shop's resources, and making a token for each service",
     );
     const token = (
-      await readFile(join(options.stateDirectory, "admin.token"), "utf8")
+      await readSecret(
+        join(options.stateDirectory, "admin.token"),
+        "the API token",
+      )
     ).trim();
     for (const resource of await demoResources(shop))
       await apply(api, token, resource, signal);

@@ -1,8 +1,9 @@
 /** Checks that a chain of certificates leads to a root: for credentials before they are used, and for a first contact that knows the root's fingerprint alone. */
 import type { X509Certificate } from "node:crypto";
 import { messageOf } from "../core/errors.ts";
-import { KeyUsage, keyUsages, pathLength } from "./extensions.ts";
+import { basicConstraints } from "./extensions.ts";
 import { fingerprintOf } from "./pem.ts";
+import { signingFault } from "./profile.ts";
 
 /** Certificates between leaf and root: more is an attack on our time. */
 const DEEPEST = 8;
@@ -21,7 +22,7 @@ export function chainFault(
   if (chain.length > DEEPEST) return `more than ${DEEPEST} certificates`;
   try {
     // An authority counts towards the path lengths of those above it, a workload does not (RFC 5280 4.2.1.9).
-    return climb(leaf, others, roots, now, leaf.ca ? 1 : 0);
+    return climb(leaf, others, roots, now, isAuthority(leaf) ? 1 : 0);
   } catch (error) {
     return `a certificate cannot be read: ${messageOf(error)}`;
   }
@@ -52,11 +53,9 @@ export function authorityFault(
   certificate: X509Certificate,
   below: number,
 ): string | undefined {
-  if (!certificate.ca)
-    return `"${nameOf(certificate)}" is not a certificate authority`;
-  if (keyUsages(certificate)?.has(KeyUsage.KEY_CERT_SIGN) !== true)
-    return `"${nameOf(certificate)}" may not sign certificates (key usage keyCertSign is missing)`;
-  const limit = pathLength(certificate);
+  const fault = signingFault(certificate);
+  if (fault !== undefined) return `"${nameOf(certificate)}" ${fault}`;
+  const limit = basicConstraints(certificate)?.pathLength;
   if (limit !== undefined && below > limit)
     return `"${nameOf(certificate)}" allows ${limit} authorities beneath it and has ${below}`;
   return undefined;
@@ -67,9 +66,14 @@ export function validityFault(
   certificate: X509Certificate,
   now: number,
 ): string | undefined {
-  if (now < certificate.validFromDate.getTime())
+  const from = certificate.validFromDate.getTime();
+  const to = certificate.validToDate.getTime();
+  // Neither can be compared where OpenSSL finds the time in a form that is not DER.
+  if (Number.isNaN(from) || Number.isNaN(to))
+    return `"${nameOf(certificate)}" has a validity that is not in a valid form`;
+  if (now < from)
     return `"${nameOf(certificate)}" is not valid before ${certificate.validFrom}`;
-  if (now > certificate.validToDate.getTime())
+  if (now > to)
     return `"${nameOf(certificate)}" expired at ${certificate.validTo}`;
   return undefined;
 }
@@ -81,6 +85,10 @@ export function nameOf(certificate: X509Certificate): string {
   return typeof subject === "string" && subject !== ""
     ? subject.replaceAll("\n", ", ")
     : (certificate.subjectAltName ?? "unnamed");
+}
+
+function isAuthority(certificate: X509Certificate): boolean {
+  return basicConstraints(certificate)?.ca === true;
 }
 
 function climb(

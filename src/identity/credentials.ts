@@ -1,9 +1,14 @@
 /** What a workload proves its identity with and whom it trusts: checked as a whole before anything uses it. */
-import { createPrivateKey, type KeyObject } from "node:crypto";
+import {
+  createPrivateKey,
+  type KeyObject,
+  type X509Certificate,
+} from "node:crypto";
 import { messageOf, UserError } from "../core/errors.ts";
 import { authorityFault, chainFault } from "./chain.ts";
 import { uriNames } from "./extensions.ts";
 import { readCertificates } from "./pem.ts";
+import { leafFault } from "./profile.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe.ts";
 
 export interface CredentialPems {
@@ -46,9 +51,12 @@ export function loadCredentials(
       "private key: it does not belong to the (first) certificate; the chain must have the leaf first",
     );
   const { uri, spiffeId } = identityOf(uriNames(leaf));
-  if (leaf.ca)
+  const unfit = leafFaultOf(leaf);
+  if (unfit !== undefined)
     throw new UserError(
-      `certificate: the first one (${uri}) is a certificate authority; give the workload's own certificate first`,
+      unfit.reason === "CA certificate"
+        ? `certificate: the first one (${uri}) is a certificate authority; give the workload's own certificate first`
+        : `certificate: no peer would accept ${uri}: ${unfit.detail}; have it issued as an X.509-SVID`,
     );
   for (const root of roots) {
     const fault = authorityFault(root, 0);
@@ -76,6 +84,14 @@ export function loadCredentials(
     notAfter,
     generation: generations,
   };
+}
+
+function leafFaultOf(leaf: X509Certificate): ReturnType<typeof leafFault> {
+  try {
+    return leafFault(leaf);
+  } catch (error) {
+    return { reason: "malformed certificate", detail: messageOf(error) };
+  }
 }
 
 function readPrivateKey(pem: string): KeyObject {

@@ -8,6 +8,7 @@ import {
   expectTag,
   readElement,
   Tag,
+  type Element,
 } from "./der.ts";
 
 export const Oid = {
@@ -19,8 +20,19 @@ export const Oid = {
   EXTENDED_KEY_USAGE: "2.5.29.37",
   SERVER_AUTH: "1.3.6.1.5.5.7.3.1",
   CLIENT_AUTH: "1.3.6.1.5.5.7.3.2",
-  /** Ours, from a UUID (X.667): instance name and labels as JSON. */
-  BINDING: "2.25.247138091126452089637751022409361174935",
+  NAME_CONSTRAINTS: "2.5.29.30",
+  CERTIFICATE_POLICIES: "2.5.29.32",
+  POLICY_MAPPINGS: "2.5.29.33",
+  POLICY_CONSTRAINTS: "2.5.29.36",
+  INHIBIT_ANY_POLICY: "2.5.29.54",
+  /**
+   * Ours: instance name and labels as JSON. The arcs are a UUID in seven parts beneath the root that Microsoft gives to whoever has no arc
+   * of their own. Each is below 2^31: Go and others refuse a whole certificate for one larger arc.
+   */
+  BINDING:
+    "1.2.840.113556.1.8000.2554.47597.4260.32092.40160.43315.4283413.13152663",
+  /** The same UUID as one arc (X.667), in leaves of older builds: still read, never written. */
+  OLD_BINDING: "2.25.247138091126452089637751022409361174935",
 } as const;
 
 /** Bits of KeyUsage by their number in RFC 5280 4.2.1.3. */
@@ -32,6 +44,18 @@ export const KeyUsage = {
 
 /** GeneralName's [6] IMPLICIT IA5String. */
 const URI_NAME = 0x86;
+/** otherName, rfc822Name, dNSName, x400Address, directoryName, ediPartyName, URI, iPAddress, registeredID (RFC 5280 4.2.1.6). */
+const GENERAL_NAMES: ReadonlySet<number> = new Set([
+  0xa0,
+  0x81,
+  0x82,
+  0xa3,
+  0xa4,
+  0xa5,
+  URI_NAME,
+  0x87,
+  0x88,
+]);
 const OUR_LONGEST_BINDING = 8192;
 
 /** The workload instance that the authority bound to a certificate: selectors match by these labels alone. */
@@ -40,37 +64,92 @@ export interface Binding {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** Contents of the extension's OCTET STRING; undefined where the certificate has none. Throws DerError where it has two, or is malformed. */
+export interface Extension {
+  readonly critical: boolean;
+  /** Contents of its OCTET STRING. */
+  readonly value: Buffer;
+}
+
+/** By the bytes of the OID in hexadecimal. */
+type Extensions = ReadonlyMap<string, Extension>;
+
+const known = new WeakMap<X509Certificate, Extensions>();
+const encoded = new Map<string, string>();
+
+/** All extensions of a version 3 certificate. Throws DerError where the version is another, one stands there twice, or one is malformed. */
+export function extensionsOf(certificate: X509Certificate): Extensions {
+  let extensions = known.get(certificate);
+  if (extensions === undefined) {
+    extensions = readExtensions(certificate);
+    known.set(certificate, extensions);
+  }
+  return extensions;
+}
+
+/** Contents of the extension's OCTET STRING; undefined where the certificate has none. Throws DerError as `extensionsOf` does. */
 export function extensionValue(
   certificate: X509Certificate,
   oid: string,
 ): Buffer | undefined {
-  const wanted = encodeOid(oid);
+  return extensionsOf(certificate).get(keyOfOid(oid))?.value;
+}
+
+/** Key of an extension in what `extensionsOf` returns. */
+export function keyOfOid(oid: string): string {
+  let key = encoded.get(oid);
+  if (key === undefined) {
+    key = encodeOid(oid).toString("hex");
+    encoded.set(oid, key);
+  }
+  return key;
+}
+
+function readExtensions(certificate: X509Certificate): Extensions {
   const [body] = childrenOf(
     expectTag(readElement(certificate.raw), Tag.SEQUENCE),
   );
+  const fields = childrenOf(expectTag(body, Tag.SEQUENCE));
+  const [version] = fields;
+  // [0] EXPLICIT INTEGER 2 is version 3; version 1 has no such field, and neither has extensions.
+  if (version?.tag !== 0xa0 || version.value.toString("hex") !== "020102")
+    throw new DerError("it is not of version 3");
   // TBSCertificate ends with extensions [3] EXPLICIT.
-  const wrapper = childrenOf(expectTag(body, Tag.SEQUENCE)).find(
-    ({ tag }) => tag === 0xa3,
-  );
-  if (wrapper === undefined) return undefined;
-  let found: Buffer | undefined;
+  const wrapper = fields.find(({ tag }) => tag === 0xa3);
+  const extensions = new Map<string, Extension>();
+  if (wrapper === undefined) return extensions;
   const list = childrenOf(expectTag(readElement(wrapper.value), Tag.SEQUENCE));
-  for (const extension of list) {
-    const parts = childrenOf(expectTag(extension, Tag.SEQUENCE));
-    if (!expectTag(parts[0], Tag.OID).value.equals(wanted)) continue;
-    if (found !== undefined)
-      throw new DerError(`the extension ${oid} stands twice`);
-    found = expectTag(parts.at(-1), Tag.OCTET_STRING).value;
+  for (const element of list) {
+    const [id, ...rest] = childrenOf(expectTag(element, Tag.SEQUENCE));
+    const key = expectTag(id, Tag.OID).value.toString("hex");
+    if (extensions.has(key))
+      throw new DerError(`the extension with the OID 0x${key} is there twice`);
+    const critical = rest.length === 2 && isTrue(rest[0]);
+    if (rest.length > 2)
+      throw new DerError("an extension of more than three parts");
+    const { value } = expectTag(rest.at(-1), Tag.OCTET_STRING);
+    extensions.set(key, { critical, value });
   }
-  return found;
+  return extensions;
+}
+
+/** DER knows one octet for TRUE; an explicit FALSE where that is the default is not DER, and harmless. */
+function isTrue(element: Element | undefined): boolean {
+  const { value } = expectTag(element, Tag.BOOLEAN);
+  const [octet] = value;
+  if (value.length !== 1 || (octet !== 0xff && octet !== 0))
+    throw new DerError("a truth value that is neither TRUE nor FALSE");
+  return octet === 0xff;
 }
 
 /** The URI names of the SubjectAltName, as they are: never parsed out of a printed form, where a quote could forge one. */
 export function uriNames(certificate: X509Certificate): string[] {
   const value = extensionValue(certificate, Oid.SUBJECT_ALT_NAME);
   if (value === undefined) return [];
-  return childrenOf(expectTag(readElement(value), Tag.SEQUENCE))
+  const names = childrenOf(expectTag(readElement(value), Tag.SEQUENCE));
+  // A name in another form of the same type would be a URI to one reader and none to the next.
+  if (names.some(({ tag }) => !GENERAL_NAMES.has(tag)))
+    throw new DerError("a subject alternative name of no known type");
+  return names
     .filter(({ tag }) => tag === URI_NAME)
     .map((name) => name.value.toString("latin1"));
 }
@@ -89,17 +168,42 @@ export function keyUsages(
   return set;
 }
 
-/** The pathLenConstraint of BasicConstraints; undefined where there is none. */
-export function pathLength(certificate: X509Certificate): number | undefined {
+export interface BasicConstraints {
+  readonly ca: boolean;
+  readonly pathLength: number | undefined;
+}
+
+/**
+ * What BasicConstraints says by itself; undefined where the extension is absent. OpenSSL's word on it (`certificate.ca`) is another: it calls
+ * a certificate with cA TRUE and without keyCertSign no authority, and one with keyCertSign alone an authority.
+ */
+export function basicConstraints(
+  certificate: X509Certificate,
+): BasicConstraints | undefined {
   const value = extensionValue(certificate, Oid.BASIC_CONSTRAINTS);
   if (value === undefined) return undefined;
-  const length = childrenOf(expectTag(readElement(value), Tag.SEQUENCE)).find(
-    ({ tag }) => tag === Tag.INTEGER,
-  );
-  if (length === undefined) return undefined;
-  if (length.value.length !== 1)
+  const parts = childrenOf(expectTag(readElement(value), Tag.SEQUENCE));
+  const ca = parts[0]?.tag === Tag.BOOLEAN && isTrue(parts.shift());
+  const length = parts.shift();
+  if (parts.length > 0)
+    throw new DerError("basic constraints of more than two parts");
+  if (length === undefined) return { ca, pathLength: undefined };
+  const [pathLength = 0, ...more] = expectTag(length, Tag.INTEGER).value;
+  if (more.length > 0 || pathLength > 127)
     throw new DerError("a pathLenConstraint that makes no sense");
-  return length.value[0];
+  return { ca, pathLength };
+}
+
+/** OIDs of the ExtendedKeyUsage, each as `keyOfOid` gives it; undefined where the extension is absent. */
+export function extendedKeyUsages(
+  certificate: X509Certificate,
+): ReadonlySet<string> | undefined {
+  const value = extensionValue(certificate, Oid.EXTENDED_KEY_USAGE);
+  if (value === undefined) return undefined;
+  const list = childrenOf(expectTag(readElement(value), Tag.SEQUENCE));
+  return new Set(
+    list.map((oid) => expectTag(oid, Tag.OID).value.toString("hex")),
+  );
 }
 
 /** The key identifier that certificates signed by this one carry in their AuthorityKeyIdentifier. */
@@ -113,7 +217,9 @@ export function subjectKeyId(certificate: X509Certificate): Buffer | undefined {
 /** What the authority bound to the certificate; undefined where there is nothing, or nothing that can be read. */
 export function readBinding(certificate: X509Certificate): Binding | undefined {
   try {
-    const value = extensionValue(certificate, Oid.BINDING);
+    const value =
+      extensionValue(certificate, Oid.BINDING) ??
+      extensionValue(certificate, Oid.OLD_BINDING);
     if (value === undefined || value.length > OUR_LONGEST_BINDING)
       return undefined;
     const parsed: unknown = JSON.parse(value.toString("utf8"));

@@ -1,17 +1,25 @@
 /** Judges the certificate that a peer proved itself with: who it is, or why it is nobody to us (SPIFFE X.509-SVID, 4 and 5). */
 import type { X509Certificate } from "node:crypto";
+import { timestamp } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import { KeyUsage, keyUsages, uriNames } from "./extensions.ts";
+import { nameOf } from "./chain.ts";
+import { uriNames } from "./extensions.ts";
+import { leafFault, signingFault } from "./profile.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe.ts";
 
 /** What one handshake left behind. */
 export interface PeerEvidence {
   readonly leaf: X509Certificate | undefined;
+  /** What else the peer presented, in its order. */
+  readonly issuers: readonly X509Certificate[];
   /** True only where OpenSSL verified the leaf up to a root of our bundle. */
   readonly authorized: boolean;
   /** OpenSSL's word for why not: "CERT_HAS_EXPIRED". */
   readonly authorizationError: string | undefined;
 }
+
+/** Certificates between a leaf and its root that a peer may present: more is an attack on our time. */
+export const DEEPEST = 8;
 
 export type JudgementReason =
   | "no certificate"
@@ -41,26 +49,21 @@ const REASON_OF: ReadonlyMap<string, JudgementReason> = new Map([
   ["INVALID_PURPOSE", "key usage"],
 ]);
 
-/** `now` in wall-clock milliseconds. Everything that is not provably right is refused. */
+/**
+ * `now` in wall-clock milliseconds. `trustDomains` undefined: any, which only a caller may say that has pinned the root.
+ * Everything that is not provably right is refused.
+ */
 export function judgePeer(
   evidence: PeerEvidence,
-  trustDomains: readonly string[],
+  trustDomains: readonly string[] | undefined,
   now: number,
 ): Judgement {
-  const { leaf } = evidence;
+  const { leaf, issuers, authorized } = evidence;
   if (leaf === undefined)
     return refuse("no certificate", "the peer presented no certificate");
-  if (!evidence.authorized) {
-    const code = evidence.authorizationError ?? "not verified";
-    // OpenSSL counts a certificate authority's own as one of the wrong purpose.
-    const reason =
-      code === "INVALID_PURPOSE" && leaf.ca
-        ? "CA certificate"
-        : (REASON_OF.get(code) ?? "untrusted issuer");
-    return refuse(reason, `the peer's certificate was not verified: ${code}`);
-  }
   try {
-    return judgeLeaf(leaf, trustDomains, now);
+    if (!authorized) return refuseUnverified(leaf, evidence, now);
+    return judgeIssuers(issuers) ?? judgeLeaf(leaf, trustDomains, now);
   } catch (error) {
     return refuse(
       "malformed certificate",
@@ -69,31 +72,81 @@ export function judgePeer(
   }
 }
 
+/** Says which certificate OpenSSL's verdict is about, and since when, where the peer presented it. */
+function refuseUnverified(
+  leaf: X509Certificate,
+  { issuers, authorizationError }: PeerEvidence,
+  now: number,
+): Judgement {
+  const code = authorizationError ?? "not verified";
+  // OpenSSL counts a certificate authority's own as one of the wrong purpose.
+  const reason =
+    code === "INVALID_PURPOSE" && leafFault(leaf)?.reason === "CA certificate"
+      ? "CA certificate"
+      : (REASON_OF.get(code) ?? "untrusted issuer");
+  const said = `the peer's certificate was not verified: ${code}`;
+  if (reason !== "expired" && reason !== "not yet valid")
+    return refuse(reason, said);
+  const at = [leaf, ...issuers].find(
+    (certificate) => ageFault(certificate, now) !== undefined,
+  );
+  return refuse(
+    reason,
+    at === undefined
+      ? `${said}; by this machine's clock (${timestamp(now)}) what the peer presented is valid: look at the roots of the trust bundle`
+      : `the certificate ${nameOf(at)} ${ageFault(at, now) ?? ""}; by this machine's clock it is ${timestamp(now)}`,
+  );
+}
+
+/** OpenSSL verified their signatures; it takes signing certificates that SPIFFE does not. */
+function judgeIssuers(
+  issuers: readonly X509Certificate[],
+): Judgement | undefined {
+  if (issuers.length > DEEPEST)
+    return refuse(
+      "malformed certificate",
+      `the peer presented more than ${DEEPEST} certificates besides its own`,
+    );
+  for (const issuer of issuers) {
+    const fault = signingFault(issuer);
+    if (fault !== undefined)
+      return refuse(
+        "untrusted issuer",
+        `the signing certificate ${nameOf(issuer)} ${fault}`,
+      );
+  }
+  return undefined;
+}
+
+function ageFault(
+  certificate: X509Certificate,
+  now: number,
+): string | undefined {
+  const from = certificate.validFromDate.getTime();
+  const to = certificate.validToDate.getTime();
+  if (now > to) return `expired at ${timestamp(to)}`;
+  if (now < from) return `is not valid before ${timestamp(from)}`;
+  return undefined;
+}
+
 function judgeLeaf(
   leaf: X509Certificate,
-  trustDomains: readonly string[],
+  trustDomains: readonly string[] | undefined,
   now: number,
 ): Judgement {
   // OpenSSL has looked at the dates of the whole chain by the system's time; the leaf is held to our clock as well.
-  if (now > leaf.validToDate.getTime())
-    return refuse("expired", `expired at ${leaf.validTo}`);
-  if (now < leaf.validFromDate.getTime())
-    return refuse("not yet valid", `not valid before ${leaf.validFrom}`);
-  if (leaf.ca)
+  const from = leaf.validFromDate.getTime();
+  const to = leaf.validToDate.getTime();
+  if (Number.isNaN(from) || Number.isNaN(to))
     return refuse(
-      "CA certificate",
-      "a certificate authority's certificate is no workload's",
+      "malformed certificate",
+      "the certificate's validity is not in a valid form",
     );
-  const usages = keyUsages(leaf);
-  if (
-    usages?.has(KeyUsage.DIGITAL_SIGNATURE) !== true ||
-    usages.has(KeyUsage.KEY_CERT_SIGN) ||
-    usages.has(KeyUsage.CRL_SIGN)
-  )
-    return refuse(
-      "key usage",
-      "an SVID has the key usage digitalSignature and may not sign certificates or CRLs",
-    );
+  const age = ageFault(leaf, now);
+  if (age !== undefined)
+    return refuse(now > to ? "expired" : "not yet valid", age);
+  const fault = leafFault(leaf);
+  if (fault !== undefined) return refuse(fault.reason, fault.detail);
   const [uri, ...more] = uriNames(leaf);
   if (uri === undefined)
     return refuse("no URI SAN", "the certificate names no URI");
@@ -108,7 +161,7 @@ function judgeLeaf(
       "not a SPIFFE ID",
       `"${uri}" is not spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`,
     );
-  if (!trustDomains.includes(id.trustDomain))
+  if (trustDomains?.includes(id.trustDomain) === false)
     return refuse(
       "foreign trust domain",
       `${uri} is not of ${trustDomains.join(", ")}`,

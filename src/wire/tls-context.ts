@@ -8,15 +8,13 @@ import {
   type TLSSocket,
 } from "node:tls";
 import type { Credentials } from "../identity/credentials.ts";
-import { judgePeer, type Judgement } from "../identity/svid.ts";
+import { DEEPEST, judgePeer, type Judgement } from "../identity/svid.ts";
 import type { Protocol } from "./exchange.ts";
 
 /** Post-quantum first; what remains when a peer lacks it is as strong as today's web. */
 export const GROUPS = "X25519MLKEM768:X25519:P-256";
 
 const PROTOCOLS: readonly Protocol[] = ["h2", "http/1.1"];
-/** Certificates between a leaf and its root that a peer may present. */
-const DEEPEST = 8;
 
 /**
  * All that a context depends on. Whoever replaces a context gives all of it again: `setSecureContext` falls back to Node's
@@ -66,9 +64,11 @@ export function judgeSocket(
   trustDomains: readonly string[],
   now: number,
 ): Judgement {
+  const [leaf, ...issuers] = presentedChain(socket);
   return judgePeer(
     {
-      leaf: socket.getPeerX509Certificate(),
+      leaf,
+      issuers,
       // No end offers or takes sessions; should one be resumed all the same, its identity is not proven here.
       authorized: socket.authorized && !socket.isSessionReused(),
       // An Error by its type, a code in fact.
@@ -79,18 +79,15 @@ export function judgeSocket(
   );
 }
 
-/** The certificates that the peer sent, leaf first, as far as each names the next as its issuer. Nothing about them is verified. */
+/** The certificates that the peer sent, leaf first and in its order; one more than may be used, where there are more. Nothing about them is verified. */
 export function presentedChain(socket: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = [];
   for (
     let next = socket.getPeerX509Certificate();
-    next !== undefined && chain.length < DEEPEST;
+    next !== undefined && chain.length < DEEPEST + 2;
     next = next.issuerCertificate
-  ) {
-    const { fingerprint256 } = next;
-    if (chain.some((seen) => seen.fingerprint256 === fingerprint256)) break;
+  )
     chain.push(next);
-  }
   return chain;
 }
 

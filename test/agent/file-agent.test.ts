@@ -56,7 +56,7 @@ async function set(t: Scope): Promise<Setting> {
   const credentials: Setting["credentials"] = async (options = {}) => {
     const pems = authority.issue(options);
     await writeFile(files.certificate, pems.certificateChain);
-    await writeFile(files.privateKey, pems.privateKey);
+    await writeFile(files.privateKey, pems.privateKey, { mode: 0o600 });
     await writeFile(files.trustBundle, pems.trustBundle);
   };
   await credentials();
@@ -215,7 +215,7 @@ void t.test(
   async (t) => {
     const { start, resources, directory } = await set(t);
     const { privateKey } = fakeAuthority().issue();
-    await writeFile(join(directory, "other.key"), privateKey);
+    await writeFile(join(directory, "other.key"), privateKey, { mode: 0o600 });
     await mkdir(join(directory, "empty"));
     await writeFile(join(directory, "bad.yaml"), service("bad", "  x: 1\n"));
     for (const [options, message] of [

@@ -1,5 +1,5 @@
 /** status, token and store. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
@@ -271,6 +271,8 @@ void t.test("where the API's token comes from", async (t) => {
     response.end(JSON.stringify({ ...STATUS, sidecars: [] }));
   });
   const folder = t.testdir({ "admin.token": "of-state\n", other: "of-file\n" });
+  for (const name of ["admin.token", "other"])
+    chmodSync(join(folder, name), 0o600);
   const status = ["status", "--server", `${server}/`];
   await runCli([...status, "--state", folder]);
   await runCli([...status, "--state", folder], {
@@ -295,6 +297,8 @@ void t.test("where the API's token comes from", async (t) => {
 void t.test("tokens that a control plane made open it again", async (t) => {
   const { cli, controlPlane } = await withControlPlane(t);
   const file = join(t.testdir(), "token");
-  writeFileSync(file, readFileSync(controlPlane.adminTokenFile, "utf8"));
+  writeFileSync(file, readFileSync(controlPlane.adminTokenFile, "utf8"), {
+    mode: 0o600,
+  });
   t.equal((await cli("status", "--token-file", file)).code, 0);
 });

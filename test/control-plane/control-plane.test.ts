@@ -161,7 +161,7 @@ void t.test(
     await third.close();
 
     rmSync(join(directory, "state", "store.sqlite"));
-    writeFileSync(file, "nonsense\n");
+    writeFileSync(file, "nonsense\n", { mode: 0o600 });
     await t.rejects(start(t, directory), {
       name: "UserError",
       message: /holds no API token/,

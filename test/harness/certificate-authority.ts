@@ -36,6 +36,8 @@ export interface FakeAuthority {
   /** PEM of the root. */
   readonly bundle: string;
   readonly root: X509Certificate;
+  /** The root with its key. */
+  readonly rootIssuer: Issuer;
   readonly issuing: Issuer;
   /** `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT` of this authority's trust domain. */
   id(serviceAccount: string, namespace?: string): string;
@@ -110,6 +112,7 @@ export function fakeAuthority(
     trustDomain,
     bundle,
     root,
+    rootIssuer: { certificate: root, privateKey: rootKey },
     issuing,
     id,
     issue,

@@ -68,7 +68,7 @@ export async function startLoneSidecar(
   const pems = fakeAuthority().credentials("orders");
   const file = async (name: string, text: string): Promise<string> => {
     const path = join(state, name);
-    await writeFile(path, text);
+    await writeFile(path, text, { mode: 0o600 });
     return path;
   };
   const published = await freePort();

@@ -29,7 +29,7 @@ function judge(
   authorizationError?: string,
 ): ReturnType<typeof judgePeer> {
   return judgePeer(
-    { leaf: certificate, authorized, authorizationError },
+    { leaf: certificate, issuers: [], authorized, authorizationError },
     ["other.test", "cluster.local"],
     at,
   );
@@ -93,6 +93,38 @@ void t.test("everything else is refused with its reason", (t) => {
   }
   t.end();
 });
+
+void t.test(
+  "what has expired is named, with since when; an issuer as well",
+  (t) => {
+    const issuing = mesh.issuing.certificate;
+    const at = (when: number): ReturnType<typeof judgePeer> =>
+      judgePeer(
+        {
+          leaf: leaf({ notAfter: now + 500 * HOUR }),
+          issuers: [issuing],
+          authorized: false,
+          authorizationError: "CERT_HAS_EXPIRED",
+        },
+        ["cluster.local"],
+        when,
+      );
+    t.match(judge(leaf(), now + 2 * HOUR, false, "CERT_HAS_EXPIRED"), {
+      reason: "expired",
+      detail:
+        /the certificate .*sa\/web expired at 2026-06-01T01:00:00.*; by this machine's clock it is 2026-06-01T02:00:00/,
+    });
+    t.match(at(now + 400 * HOUR), {
+      reason: "expired",
+      detail: /the certificate CN=test issuing authority expired at 2026-06-11/,
+    });
+    t.match(at(now), {
+      reason: "expired",
+      detail: /CERT_HAS_EXPIRED; .*look at the roots of the trust bundle/,
+    });
+    t.end();
+  },
+);
 
 void t.test(
   "a name that tries to look like two in print is one that is no SPIFFE ID",

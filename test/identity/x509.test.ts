@@ -15,10 +15,11 @@ import t from "tap";
 import { UserError } from "../../src/core/errors.ts";
 import { readCsr } from "../../src/identity/csr.ts";
 import {
+  basicConstraints,
+  encodeBinding,
   extensionValue,
   keyUsages,
   Oid,
-  pathLength,
   readBinding,
   uriNames,
 } from "../../src/identity/extensions.ts";
@@ -33,7 +34,9 @@ import {
   generatePrivateKey,
   issueCertificate,
 } from "../../src/identity/x509.ts";
+import { childrenOf, readElement, Tag } from "../../src/identity/der.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
+import { leafExtensions, oddCertificate } from "../harness/odd-certificates.ts";
 
 const mesh = fakeAuthority();
 const binding = {
@@ -71,8 +74,8 @@ void t.test(
 void t.test("authorities say how deep they go", (t) => {
   t.equal(mesh.root.ca, true);
   t.same([...(keyUsages(mesh.root) ?? [])], [5, 6]);
-  t.equal(pathLength(mesh.root), undefined);
-  t.equal(pathLength(mesh.issuing.certificate), 0);
+  t.equal(basicConstraints(mesh.root)?.pathLength, undefined);
+  t.equal(basicConstraints(mesh.issuing.certificate)?.pathLength, 0);
   t.end();
 });
 
@@ -91,6 +94,61 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  "no arc of an object identifier takes more than 31 bits: Go refuses a whole certificate for one",
+  (t) => {
+    const { certificateChain } = mesh.issue({ binding });
+    const texts = [
+      mesh.bundle,
+      certificateChain,
+      createCsr(generatePrivateKey()),
+    ];
+    let seen = 0;
+    for (const text of texts)
+      for (const [, base64 = ""] of text.matchAll(/-----\n([^-]+)\n-----/g))
+        for (const arc of arcsOf(Buffer.from(base64, "base64"))) {
+          seen += 1;
+          if (arc >= 2n ** 31n) t.fail(`the arc ${arc}`);
+        }
+    t.ok(seen > 100, `${seen} arcs`);
+    t.same([...arcsOf(Buffer.from("0605abffffff7f", "hex"))], [0x2bfffffffn]);
+    t.end();
+  },
+);
+
+void t.test("the binding of older builds is read", (t) => {
+  const old = oddCertificate({
+    issuer: mesh.issuing,
+    extensions: [
+      ...Object.values(leafExtensions(mesh.id("web"))),
+      { oid: Oid.OLD_BINDING, value: encodeBinding(binding) },
+    ],
+  });
+  t.same(readBinding(leafOf(old.pem)), binding);
+  t.end();
+});
+
+/** Arcs of every object identifier within a DER text, also within the octet strings of extensions; the first two as the one number that stands for them. */
+function* arcsOf(der: Buffer): Generator<bigint> {
+  let element;
+  try {
+    element = readElement(der);
+  } catch {
+    return;
+  }
+  if (element.tag === Tag.OID) {
+    let arc = 0n;
+    for (const octet of element.value) {
+      arc = (arc << 7n) | BigInt(octet & 0x7f);
+      if (octet >= 0x80) continue;
+      yield arc;
+      arc = 0n;
+    }
+  } else if ((element.tag & 0x20) !== 0) {
+    for (const child of childrenOf(element)) yield* arcsOf(child.whole);
+  } else if (element.tag === Tag.OCTET_STRING) yield* arcsOf(element.value);
+}
 
 void t.test("an issuer of any kind of key and name can sign", (t) => {
   const rows: [
@@ -121,7 +179,7 @@ void t.test("an issuer of any kind of key and name can sign", (t) => {
     if (certificate === undefined) throw new Error("unreachable");
     t.ok(certificate.verify(publicKey), what);
     t.match(certificate.subject, "Prüfstelle für «Boote»");
-    t.equal(pathLength(certificate), 1);
+    t.equal(basicConstraints(certificate)?.pathLength, 1);
     const leaf = leafOf(
       issueCertificate({
         publicKey: createPublicKey(createPrivateKey(generatePrivateKey())),

@@ -64,7 +64,7 @@ function files(t: Test): Files {
   });
   const put = (name: string, text: string): string => {
     const path = join(directory, name);
-    writeFileSync(path, text);
+    writeFileSync(path, text, { mode: 0o600 });
     return path;
   };
   const mesh = put(
@@ -186,7 +186,7 @@ void t.test("files that a sidecar cannot use are named", async (t) => {
   const { directory, options } = files(t);
   const missing = join(directory, "missing");
   const other = join(directory, "other.pem");
-  writeFileSync(other, authority.issue().privateKey);
+  writeFileSync(other, authority.issue().privateKey, { mode: 0o600 });
   const broken = join(directory, "broken.yaml");
   writeFileSync(
     broken,
@@ -246,7 +246,7 @@ void t.test("a control plane that cannot start says why", async (t) => {
   const directory = temporary(t);
   const port = await taken(t);
   const file = join(directory, "file");
-  writeFileSync(file, "no PEM");
+  writeFileSync(file, "no PEM", { mode: 0o600 });
   const state = (name: string): string => join(directory, name);
   const inUse = (option: string): RegExp =>
     new RegExp(`:${port}: the port is in use \\(EADDRINUSE\\).*${option}`);
@@ -349,7 +349,7 @@ void t.test(
       const pems = authority.issue(validity);
       const path = (name: string): string => join(directory, name);
       writeFileSync(path("leaf.pem"), pems.certificateChain);
-      writeFileSync(path("key.pem"), pems.privateKey);
+      writeFileSync(path("key.pem"), pems.privateKey, { mode: 0o600 });
       const agent = await startFileAgent({
         resources: path("mesh.yaml"),
         certificate: path("leaf.pem"),

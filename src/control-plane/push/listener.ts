@@ -14,8 +14,8 @@ import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
-import { judgePeer } from "../../identity/svid.ts";
 import { alarm } from "../../push/alarm.ts";
+import { judgeSocket } from "../../wire/tls-context.ts";
 import type { Peer } from "./peer.ts";
 
 /** Milliseconds that a stranger has for the handshake. */
@@ -165,21 +165,7 @@ function judge(
   { trustDomains, clock }: ListenerOptions,
 ): Caller {
   const leaf: X509Certificate | undefined = socket.getPeerX509Certificate();
-  const error: unknown = socket.authorizationError;
-  const judgement = judgePeer(
-    {
-      leaf,
-      authorized: socket.authorized,
-      authorizationError:
-        error === undefined || error === null
-          ? undefined
-          : error instanceof Error
-            ? error.message
-            : JSON.stringify(error),
-    },
-    trustDomains,
-    clock.wall(),
-  );
+  const judgement = judgeSocket(socket, trustDomains, clock.wall());
   if (!judgement.ok || leaf === undefined)
     return {
       kind: "stranger",

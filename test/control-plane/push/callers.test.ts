@@ -1,5 +1,6 @@
 import { status } from "@grpc/grpc-js";
 import t from "tap";
+import { systemClock } from "../../../src/core/clock.ts";
 import { openClient } from "../../../src/agent/connection.ts";
 import { DISCOVERY } from "../../../src/push/services.ts";
 import { RESOURCE_TYPE } from "../../../src/push/names.ts";
@@ -93,6 +94,7 @@ void t.test(
       address: plane.address,
       trustBundle: credentials.trustBundle,
       credentials,
+      clock: systemClock,
       maxMessageBytes: -1,
     });
     const method = DISCOVERY.DeltaAggregatedResources;

@@ -79,6 +79,7 @@ export function openRaw(
     address,
     trustBundle: credentials.trustBundle,
     credentials,
+    clock: systemClock,
     maxMessageBytes: -1,
   });
   const stream: ClientDuplexStream<DeltaRequest, Buffer> = openStream(

@@ -1,0 +1,47 @@
+/** Secrets that are kept in files: not used where others can have read them, or where somebody else owns them. */
+import type { Stats } from "node:fs";
+import { open } from "node:fs/promises";
+import { messageOf, UserError } from "./errors.ts";
+
+/**
+ * The text of a file that holds a secret; `what` names it in messages ("the private key"). Links are followed, and what they lead to is
+ * judged. The mode is that of the very file that is read. Throws UserError.
+ */
+export async function readSecret(file: string, what: string): Promise<string> {
+  try {
+    await using handle = await open(file, "r");
+    const fault = secretFault(await handle.stat(), file, what);
+    if (fault !== undefined) throw new UserError(fault);
+    return await handle.readFile("utf8");
+  } catch (thrown) {
+    if (thrown instanceof UserError) throw thrown;
+    throw new UserError(`${what} ${file}: ${messageOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
+}
+
+/**
+ * Why a secret in this file cannot be used, with what to do; undefined where it can. As PostgreSQL has it, which knows containers: at most
+ * 0600, and at most 0640 for a file of root's, whose group somebody chose on purpose (fsGroup). The owner is this process's user or root;
+ * a process of root's may be handed anybody's file.
+ */
+export function secretFault(
+  facts: Pick<Stats, "mode" | "uid" | "size" | "isFile">,
+  file: string,
+  what: string,
+  user: number = process.geteuid?.() ?? 0,
+): string | undefined {
+  // A pipe or a terminal has no other reader: what one takes is gone. An empty file holds no secret.
+  if (!facts.isFile() || facts.size === 0) return undefined;
+  const { mode, uid } = facts;
+  if (uid !== 0 && user !== 0 && uid !== user)
+    return `${what} ${file} belongs to another user (uid ${uid}, this is ${user}), who can read and replace it: run: chown ${user} ${file}`;
+  const open = mode & (uid === 0 ? 0o037 : 0o077);
+  if (open === 0) return undefined;
+  return `${what} ${file} is open to others (mode ${octal(mode)}): run: chmod 600 ${file} (for a volume of Kubernetes: defaultMode 0440 and fsGroup). If others can have read it, make a new one`;
+}
+
+function octal(mode: number): string {
+  return (mode & 0o777).toString(8).padStart(4, "0");
+}
