@@ -152,10 +152,10 @@ export const ACCEPTED: readonly Accepted[] = [
     ":method: GET\nx!#$%&'*+-.^_`|~9: 1\n",
   ),
   accepted(
-    "a method that nobody knows",
-    (id, make) => [headers(id, make("BREW"))],
-    "BREW /row HTTP/1.1\r\nhost: orders.shop\r\n\r\n",
-    ":method: BREW\n",
+    "a method that few know",
+    (id, make) => [headers(id, make("PROPFIND"))],
+    "PROPFIND /row HTTP/1.1\r\nhost: orders.shop\r\n\r\n",
+    ":method: PROPFIND\n",
   ),
   accepted(
     "identity and steering of the caller's own making are taken out (law 5)",

@@ -2,15 +2,19 @@
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
 import type { RequestHead, ResponseHead } from "../exchange.ts";
 import type { ByteWriter } from "./byte-writer.ts";
-import { hasPort } from "../http1/grammar.ts";
+import { comparableAuthority, hasPort } from "../http1/grammar.ts";
 import type { Encoder } from "./hpack/encoder.ts";
 import { Kind, type WireField } from "./hpack/names.ts";
 
 /** Why a message is malformed (8.1.1), in words for a log. */
 export type Flaw = string;
 
-/** The one flaw that has an answer of its own, 417 (RFC 9110 10.1.1). */
+/** One of the two flaws that have a response of their own, 417 (RFC 9110 10.1.1). */
 export const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
+
+/** The other one, 501: to some recipients "delete" is DELETE, and policy would have judged another method (RFC 9110 9.1, law 14). */
+export const FOREIGN_METHOD: Flaw =
+  "the method is none that crosses this proxy";
 
 const NEVER_CROSSES = FieldClass.CONNECTION | FieldClass.FRAMING;
 
@@ -34,6 +38,18 @@ function lengthOf(value: string | undefined): number | undefined {
   return value === undefined ? undefined : Number(value);
 }
 
+/** As HTTP/1 compares Host with a target in absolute form, or with that of CONNECT, which has no scheme. */
+function isSameHost(
+  host: string,
+  authority: string,
+  scheme: string | undefined,
+): boolean {
+  return scheme === undefined
+    ? host.toLowerCase() === authority.toLowerCase()
+    : comparableAuthority(host, scheme) ===
+        comparableAuthority(authority, scheme);
+}
+
 /** Reads the first `fields` of a request (8.3.1). `ended`: no body follows. */
 export function readRequestHead(
   fields: readonly WireField[],
@@ -49,6 +65,8 @@ export function readRequestHead(
   const rest: Field[] = [];
   let ordinary = false;
   let expected = true;
+  let awaits = false;
+  let foreign = false;
   for (const field of fields) {
     const { kind } = field;
     if (kind === Kind.ORDINARY) {
@@ -63,6 +81,11 @@ export function readRequestHead(
       case Kind.METHOD:
         if (method !== undefined) return "two :method";
         method = value;
+        break;
+      case Kind.FOREIGN_METHOD:
+        if (method !== undefined) return "two :method";
+        method = value;
+        foreign = true;
         break;
       case Kind.SCHEME:
         if (scheme !== undefined) return "two :scheme";
@@ -97,13 +120,16 @@ export function readRequestHead(
         break;
       case Kind.EXPECT:
         ordinary = true;
-        if (value.toLowerCase() !== "100-continue") expected = false;
+        // Two of them are a list, which is no 100-continue.
+        if (awaits || value.toLowerCase() !== "100-continue") expected = false;
+        awaits = true;
         rest.push(field);
         break;
       default:
         return flawOf(field.of.kind, field.name);
     }
   }
+  if (foreign) return FOREIGN_METHOD;
   if (!expected) return UNMET_EXPECTATION;
   if (method === undefined) return "no :method";
   if (authority === undefined) {
@@ -112,7 +138,7 @@ export function readRequestHead(
   } else if (
     host !== undefined &&
     host !== authority &&
-    host.toLowerCase() !== authority.toLowerCase()
+    !isSameHost(host, authority, scheme)
   ) {
     return ":authority and host differ";
   }
@@ -130,6 +156,8 @@ export function readRequestHead(
     if (path === undefined) return "no :path";
     if (path === "*" && method !== "OPTIONS")
       return "the path * without OPTIONS";
+    if (method === "TRACE" && (length !== undefined || !ended))
+      return "TRACE with a body (RFC 9110 9.3.8)";
   }
   const contentLength = lengthOf(length);
   if (ended && contentLength !== undefined && contentLength > 0)

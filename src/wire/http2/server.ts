@@ -13,14 +13,14 @@ import { makeField } from "../fields.ts";
 import { REFUSALS, type RefusalKind } from "../http1/refusal.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
-import { readRequestHead, UNMET_EXPECTATION } from "./heads.ts";
+import { FOREIGN_METHOD, readRequestHead, UNMET_EXPECTATION } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Http2Options } from "./limits.ts";
 import { ServerExchange, type ServerHost } from "./server-exchange.ts";
 import type { Cause } from "./session.ts";
 import type { Stream } from "./stream.ts";
 
-/** The codecs' own answers stand in one table (law 9): 431 (RFC 6585 5) and 417 (RFC 9110 10.1.1). */
+/** The codecs' own answers stand in one table (law 9): 431 (RFC 6585 5), 417 (RFC 9110 10.1.1) and 501 (RFC 9110 9.1). */
 function answerOf(kind: RefusalKind): ResponseHead {
   const { status, code } = REFUSALS[kind];
   return {
@@ -31,6 +31,7 @@ function answerOf(kind: RefusalKind): ResponseHead {
 }
 const TOO_LARGE = answerOf("head");
 const EXPECTATION_FAILED = answerOf("expectation");
+const METHOD_UNKNOWN = answerOf("method");
 
 /** What a connection error is in the words of the log. */
 function refusalOf({ code, limit }: ConnectionError): Code {
@@ -168,6 +169,10 @@ class Server extends Connection implements ServerConnection, ServerHost {
     const head = flaw ?? readRequestHead(fields, ends);
     if (head === UNMET_EXPECTATION) {
       this.answer(id, ends, EXPECTATION_FAILED, "EXPECTATION_FAILED", head);
+      return;
+    }
+    if (head === FOREIGN_METHOD) {
+      this.answer(id, ends, METHOD_UNKNOWN, REFUSALS.method.code, head);
       return;
     }
     if (typeof head === "string") {

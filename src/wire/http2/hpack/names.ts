@@ -7,6 +7,7 @@ import {
   type Indexing,
 } from "../../fields.ts";
 import { isAuthority, isToken, parseDigits } from "../../http1/grammar.ts";
+import { isKnownMethod } from "../../methods.ts";
 
 /** What a field means to the framing of a message: `heads.ts` switches on it. 0 is an ordinary field. */
 export const Kind = {
@@ -16,15 +17,18 @@ export const Kind = {
   AUTHORITY: 3,
   PATH: 4,
   PROTOCOL: 5,
-  STATUS: 6,
-  HOST: 7,
-  CONTENT_LENGTH: 8,
-  TE: 9,
+  /** A method that is a token, and none that crosses the proxy. */
+  FOREIGN_METHOD: 6,
+  /** The last of the pseudo-headers. */
+  STATUS: 7,
+  HOST: 8,
+  CONTENT_LENGTH: 9,
+  TE: 10,
   /** Belongs to a connection of HTTP/1.1 (RFC 9113 8.2.2). */
-  CONNECTION: 10,
+  CONNECTION: 11,
   /** A name or value outside the grammar, an unknown pseudo-header. */
-  INVALID: 11,
-  EXPECT: 12,
+  INVALID: 12,
+  EXPECT: 13,
 } as const;
 
 const KINDS: ReadonlyMap<string, number> = new Map([
@@ -128,13 +132,16 @@ export class WireField implements Field {
         : indexing;
     this.line = undefined;
     this.literal = literal;
-    this.kind = fits(of.kind, value) ? of.kind : Kind.INVALID;
+    this.kind = kindOfField(of.kind, value);
     this.of = of;
     this.size = of.text.length + value.length + 32;
     this.hash = hash;
   }
 }
 
-function fits(kind: number, value: string): boolean {
-  return (GRAMMAR[kind] ?? ORDINARY)(value);
+function kindOfField(kind: number, value: string): number {
+  if (!(GRAMMAR[kind] ?? ORDINARY)(value)) return Kind.INVALID;
+  return kind === Kind.METHOD && !isKnownMethod(value)
+    ? Kind.FOREIGN_METHOD
+    : kind;
 }
