@@ -11,6 +11,8 @@ export const REASONS = {
   EXPECTATION_FAILED:
     "the request carries an expectation other than 100-continue",
   UNSUPPORTED: "the request asks for something that this proxy does not do",
+  TUNNEL_REFUSED:
+    "the port is declared for HTTP and takes parsed requests alone, no tunnel",
   REQUEST_STALLED: "the caller did not finish sending its request in time",
   RESPONSE_STALLED: "the caller did not take its answer in time",
   DEADLINE_EXCEEDED: "the caller's deadline has passed",

@@ -212,6 +212,8 @@ export interface InboundPort {
   readonly servicePort: number;
   readonly targetPort: number;
   readonly appProtocol: AppProtocol;
+  /** No Service declares the application's port for HTTP: bytes that nobody parses may reach it (law 14). */
+  readonly takesBytes: boolean;
   readonly mtls: MtlsDecision;
   readonly protection: Protection;
   authorize(facts: AuthorizationFacts): Verdict;

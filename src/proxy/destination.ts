@@ -47,7 +47,12 @@ export function whereTo(
     );
   if (tunnel && named.port === undefined)
     return refused("BAD_REQUEST", "the target of CONNECT has no port");
-  const destination = snapshot.destination(named.host, named.port);
+  // A tunnel to a workload's own address is one to its Service: a port for HTTP must not be reached raw by its number (law 14).
+  const destination =
+    snapshot.destination(named.host, named.port) ??
+    (tunnel && named.port !== undefined
+      ? snapshot.destinationByAddress(named.host, named.port)
+      : undefined);
   if (destination !== undefined) return { kind: "mesh", destination };
   if (head.scheme === "https" && !tunnel)
     return refused(

@@ -18,6 +18,7 @@ import { Account, type Books } from "./account.ts";
 import { deadlineExceeded, deadlineLeft } from "./deadline.ts";
 import { DESTINATION } from "./heads.ts";
 import type { Limiter } from "./limiter.ts";
+import { refusedPipe } from "./raw-bytes.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { Relay } from "./relay.ts";
@@ -110,6 +111,13 @@ function admit(
       `port ${port.targetPort} takes mesh mTLS only`,
       { source: "downstream", ...policyOf(port.mtls.policy) },
     );
+  // nothing but requests that can be judged reaches a port for HTTP (law 14)
+  const piped = refusedPipe(
+    stream.head,
+    port.takesBytes,
+    `port ${port.targetPort}`,
+  );
+  if (piped !== undefined) return piped;
   // authorize: by the very path that is forwarded (law 6)
   const tunnel = isTunnel(stream.head);
   const read = tunnel

@@ -169,13 +169,14 @@ export function makeListeners(options: ListenersOptions): Listeners {
         authorityOf(original, undefined) ??
         hostAndPort(socket.localAddress ?? "", appPort);
       const port = snapshot.value?.inbound.byPort(appPort);
-      if (port?.appProtocol === "tcp" || port?.appProtocol === "tls") {
+      if (port?.takesBytes === true) {
         serving.bytes(socket, authority, info, handler);
         return;
       }
       look(socket, clock, undefined, ({ kind }) => {
         // On a port for HTTP, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient. And whoever
-        // says nothing there gets the time that an idle connection has, and no connection to the application.
+        // says nothing there gets the time that an idle connection has, and no connection to the application. TLS is bytes, which no
+        // port for HTTP takes (law 14): the handler refuses it with its reason.
         const protocol =
           kind === "other" && port !== undefined ? "http/1.1" : kind;
         if (protocol === "http/1.1" || protocol === "h2")

@@ -12,6 +12,7 @@ import type { Watch } from "../core/watch.ts";
 import { corsEdits } from "../policy/cors.ts";
 import { drawFault, type Injection } from "../policy/fault.ts";
 import { inTurn, type HeaderEdits } from "../policy/header-edits.ts";
+import { isOpaque } from "../policy/compile/clusters.ts";
 import { readRequest, type RequestFacts } from "../policy/path.ts";
 import { compileRetry, isRepeatable } from "../policy/retry.ts";
 import type { RuleRef } from "../policy/router.ts";
@@ -29,6 +30,7 @@ import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
 import { LocalAnswer } from "./local-answer.ts";
 import type { Faults } from "./faults.ts";
 import type { Mirrors } from "./mirror.ts";
+import { refusedPipe } from "./raw-bytes.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
 import { OutboundWay, type OutboundWayOptions } from "./outbound-way.ts";
 import type { RelayHost } from "./relay-host.ts";
@@ -139,6 +141,13 @@ function wayTo(
   account: Account,
 ): Way | LocalAnswer | MeshError {
   if (where.kind === "refused") return where.error;
+  // What a port for HTTP would be sent unparsed, the other end would refuse: it is told here, where the reason can be read (law 14).
+  const piped = refusedPipe(
+    stream.head,
+    where.kind === "outside" || isOpaque(where.destination.port),
+    nameOf(where),
+  );
+  if (piped !== undefined) return piped;
   if (isTunnel(stream.head))
     return where.kind === "mesh"
       ? tunnelWay(options, snapshot, stream, where)

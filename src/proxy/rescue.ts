@@ -60,6 +60,11 @@ export const RESCUES: Readonly<Record<Code, Rescue>> = {
     GRPC.UNIMPLEMENTED,
     "Use a feature that the proxy knows.",
   ),
+  TUNNEL_REFUSED: row(
+    405,
+    GRPC.UNIMPLEMENTED,
+    "Send HTTP, or declare the port tcp or tls in its Service.",
+  ),
   REQUEST_STALLED: row(
     408,
     GRPC.DEADLINE_EXCEEDED,

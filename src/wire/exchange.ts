@@ -23,7 +23,7 @@ export interface RequestHead {
   readonly authority: string;
   /** Origin form as received: path and query, or "*" for OPTIONS; "" for a plain CONNECT. */
   readonly path: string;
-  /** `:protocol` of extended CONNECT (RFC 8441). */
+  /** `:protocol` of extended CONNECT (RFC 8441), or "websocket" where HTTP/1.1 asks to become one (RFC 6455 4.1): refused, so far (law 14). */
   readonly protocol: string | undefined;
   readonly fields: Fields;
   /** Octets of the body where they were declared; undefined where framing alone tells. */

@@ -107,7 +107,7 @@ void t.test("every fact can be expected", async (t) => {
   - request: { method: POST, url: "http://orders-v2.shop/a.B/c", headers: { content-type: application/grpc }, from: shop/web }
     expect: { allowed: false, status: 200, grpcStatus: 7 }
   - request: { method: CONNECT, url: "orders-v2.shop:80", from: shop/web }
-    expect: { allowed: false, by: shop/v2-readers }
+    expect: { allowed: false, reason: TUNNEL_REFUSED, status: 405 }
   - request: { url: "http://orders.shop/v1/a", headers: { x-a: ["1", "2"] }, from: shop/web }
     expect: { headers: { X-A: "1, 2" } }
 `),

@@ -248,7 +248,7 @@ void t.test(
 void t.test(
   "what was sent ahead behind an Upgrade that is not granted is never a request",
   async (t) => {
-    const upgrade = get("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    const upgrade = get("Connection: Upgrade\r\nUpgrade: h2c\r\n");
     const smuggled = get("", "GET /admin HTTP/1.1");
     await withBackend(
       async (pair, backend) => {

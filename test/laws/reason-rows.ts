@@ -259,6 +259,13 @@ export const ROWS: readonly Row[] = [
     ask: (pair) => firstOf(pair, 8),
   },
   {
+    code: "TUNNEL_REFUSED",
+    status: 405,
+    side: "inbound",
+    ask: (pair) =>
+      overLink(pair, "web", { method: "CONNECT", authority: "orders.shop:80" }),
+  },
+  {
     code: "THROTTLED",
     status: 503,
     pair: {

@@ -305,7 +305,10 @@ const STORIES: readonly Story[] = [
   {
     name: "a tunnel in which nobody says a word",
     head: "CONNECT orders.shop:80 HTTP/1.1\r\nHost: orders.shop:80\r\n\r\n",
-    options: raw((socket) => void socket.resume()),
+    options: {
+      ...raw((socket) => void socket.resume()),
+      appProtocol: "tcp",
+    },
     each: (socket, second) => {
       if (second % 60 === 0) trickle(socket);
     },

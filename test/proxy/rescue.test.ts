@@ -11,6 +11,7 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["HEADERS_TOO_LARGE", 431, 8, false],
   ["EXPECTATION_FAILED", 417, 13, false],
   ["UNSUPPORTED", 501, 12, false],
+  ["TUNNEL_REFUSED", 405, 12, false],
   ["REQUEST_STALLED", 408, 4, false],
   ["RESPONSE_STALLED", 408, 4, false],
   ["LOOP", 508, 13, false],

@@ -4,6 +4,7 @@ import { selects } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh.ts";
 import {
   appProtocolOf,
+  DEFAULT_APP_PROTOCOL,
   isExternal,
   isExportedTo,
   targetPortOf,
@@ -115,8 +116,9 @@ export function compileClusters(
 }
 
 /** Nothing is known of what is in the bytes, so no route applies to them. */
-export function isOpaque(port: ServicePort): boolean {
-  const protocol = appProtocolOf(port);
+/** What crosses the port is not looked into. */
+export function isOpaque(port: Pick<ServicePort, "appProtocol">): boolean {
+  const protocol = port.appProtocol ?? DEFAULT_APP_PROTOCOL;
   return protocol === "tcp" || protocol === "tls";
 }
 

@@ -14,7 +14,7 @@ import type {
   InboundPort,
   SelfDescription,
 } from "../snapshot.ts";
-import { clusterKey, namespaceOf } from "./clusters.ts";
+import { clusterKey, isOpaque, namespaceOf } from "./clusters.ts";
 import { protectionOf, UNPROTECTED } from "./protection.ts";
 import type { Sorted } from "./sort.ts";
 
@@ -38,10 +38,9 @@ export function compileInbound(
     self,
     mesh.authorization.defaultAction,
   );
-  const port = (
-    named: Omit<InboundPort, "mtls" | "authorize" | "passedOver" | "explain">,
-  ): InboundPort => ({
+  const port = (named: DeclaredPort): InboundPort => ({
     ...named,
+    takesBytes: !parsed.has(named.targetPort),
     mtls: authentication.port(named.targetPort),
     authorize: (facts) => authorizer.authorize(facts),
     passedOver: () => authentication.passedOver(named.targetPort),
@@ -49,7 +48,7 @@ export function compileInbound(
   });
 
   const declared = declaredPorts(sorted, self);
-  const ports: InboundPort[] = [];
+  const named: DeclaredPort[] = [];
   for (const service of sorted.services) {
     const { selector } = service.spec;
     if (
@@ -71,34 +70,41 @@ export function compileInbound(
         );
         continue;
       }
-      ports.push(
-        port({
-          key: clusterKey(name, self.namespace, servicePort.port),
-          service: `${name}.${self.namespace}`,
-          servicePort: servicePort.port,
-          targetPort,
-          appProtocol: appProtocolOf(servicePort),
-          protection: protectionOf(
-            sorted.trafficPolicies,
-            { name, namespace: self.namespace },
-            servicePort,
-          ),
-        }),
-      );
+      named.push({
+        key: clusterKey(name, self.namespace, servicePort.port),
+        service: `${name}.${self.namespace}`,
+        servicePort: servicePort.port,
+        targetPort,
+        appProtocol: appProtocolOf(servicePort),
+        protection: protectionOf(
+          sorted.trafficPolicies,
+          { name, namespace: self.namespace },
+          servicePort,
+        ),
+      });
     }
   }
   for (const targetPort of new Set(Object.values(declared ?? {})))
-    if (!ports.some((known) => known.targetPort === targetPort))
-      ports.push(
-        port({
-          key: "",
-          service: "",
-          servicePort: targetPort,
-          targetPort,
-          appProtocol: DEFAULT_APP_PROTOCOL,
-          protection: UNPROTECTED,
-        }),
+    if (!named.some((known) => known.targetPort === targetPort))
+      named.push({
+        key: "",
+        service: "",
+        servicePort: targetPort,
+        targetPort,
+        appProtocol: DEFAULT_APP_PROTOCOL,
+        protection: UNPROTECTED,
+      });
+
+  // One Service that declares the port for HTTP is enough: another one's `tcp` must not be a way around its policies.
+  const parsed = new Set(
+    named.filter((each) => !isOpaque(each)).map(({ targetPort }) => targetPort),
+  );
+  for (const { key, targetPort, appProtocol } of named)
+    if (parsed.has(targetPort) && isOpaque({ appProtocol }))
+      warnings.push(
+        `Service port ${key} is ${appProtocol}, but another Service declares port ${targetPort} of this workload for HTTP: it takes HTTP requests alone`,
       );
+  const ports = named.map(port);
 
   const byKey = new Map<string, InboundPort>();
   const byNumber = new Map<number, InboundPort>();
@@ -113,6 +119,12 @@ export function compileInbound(
     byPort: (workloadPort) => byNumber.get(workloadPort),
   };
 }
+
+/** A port by the word of its Service. */
+type DeclaredPort = Omit<
+  InboundPort,
+  "takesBytes" | "mtls" | "authorize" | "passedOver" | "explain"
+>;
 
 /** From the sidecar's own start, else from its registration; undefined where neither has said. */
 function declaredPorts(

@@ -66,6 +66,16 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
   ];
   if (decisions.some(({ refusal }) => refusal !== undefined))
     return ends(decisions);
+  if (question.tunnel && !port.takesBytes)
+    return ends([
+      ...decisions,
+      decision(
+        "callee",
+        "port",
+        `port ${port.targetPort} is declared for HTTP, and takes requests alone`,
+        { refusal: { code: "TUNNEL_REFUSED" } },
+      ),
+    ]);
   const read = question.tunnel
     ? undefined
     : readRequest(

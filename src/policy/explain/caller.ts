@@ -1,5 +1,6 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
 import type { MeshError } from "../../core/errors.ts";
+import { isOpaque } from "../compile/clusters.ts";
 import { localAnswer } from "../compile/local-answer.ts";
 import { corsEdits } from "../cors.ts";
 import { editedPairs, inTurn } from "../header-edits.ts";
@@ -90,7 +91,19 @@ export function explainCaller(question: CallerQuestion): CallerAnswer {
   if (where.kind === "outside") return outside(question, where);
   const { destination } = where;
   const decisions = [destinationDecision(question.find, destination)];
-  if (question.tunnel) return tunnelled(destination, decisions);
+  if (question.tunnel)
+    return isOpaque(destination.port)
+      ? tunnelled(destination, decisions)
+      : refused(
+          decisions,
+          decision(
+            "caller",
+            "route",
+            `none: ${destination.key} is declared for HTTP, and takes requests alone`,
+            { refusal: { code: "TUNNEL_REFUSED" } },
+          ),
+          {},
+        );
   const read = readRequest(head, snapshot.mesh.pathNormalization);
   if (!read.ok)
     return refused(

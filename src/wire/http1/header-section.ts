@@ -40,6 +40,10 @@ export interface HeaderSection {
   keepAlive: boolean;
   /** There is an Upgrade field. */
   upgrade: boolean;
+  /** It lists websocket. */
+  webSocket: boolean;
+  /** Connection: upgrade; without it an Upgrade field means nothing (RFC 9110 7.8). */
+  switches: boolean;
   /** TE lists trailers. */
   trailers: boolean;
   /** Milliseconds of Keep-Alive: timeout. */
@@ -65,6 +69,8 @@ export function parseHeaderSection(
     close: false,
     keepAlive: false,
     upgrade: false,
+    webSocket: false,
+    switches: false,
     trailers: false,
     keepAliveTimeout: undefined,
     expect: undefined,
@@ -115,8 +121,9 @@ function takeField(section: HeaderSection, field: Field): void {
       if (listOf(field.value).some(isTrailersOption)) section.trailers = true;
       return;
     case "upgrade":
-      // It is for this connection, and may be ignored (RFC 9110 7.8).
+      // It is for this connection, and may be ignored (RFC 9110 7.8); but no WebSocket can do without its own.
       section.upgrade = true;
+      section.webSocket ||= listOf(field.value).includes("websocket");
       return;
     case "keep-alive":
       section.keepAliveTimeout = timeoutOf(field.value);
@@ -154,6 +161,7 @@ function takeConnectionOptions(section: HeaderSection, value: string): void {
     const bits = classOf(option);
     if (option === "close") section.close = true;
     else if (option === "keep-alive") section.keepAlive = true;
+    else if (option === "upgrade") section.switches = true;
     else if ((bits & CONNECTION) !== 0 && (bits & FRAMING) === 0) continue;
     else if (
       (bits & NEVER_AN_OPTION) !== 0 ||

@@ -29,7 +29,7 @@ export interface ParsedRequest {
   readonly keepAlive: boolean;
   /** The caller may hold its body back until it sees a 100 (RFC 9110 10.1.1). */
   readonly expectsContinue: boolean;
-  /** The caller asks for another protocol, and never gets it (RFC 9110 7.8). */
+  /** The caller asks for another protocol, which it never gets (RFC 9110 7.8): the head says so of a WebSocket, which is refused. */
   readonly asksUpgrade: boolean;
 }
 
@@ -105,7 +105,11 @@ export function parseRequestHead(
       scheme: saidScheme,
       authority,
       path,
-      protocol: undefined,
+      // RFC 9110 7.8: not of HTTP/1.0. Other protocols are asked for by clients that can do without (h2c, TLS).
+      protocol:
+        section.webSocket && section.switches && minor === 1
+          ? "websocket"
+          : undefined,
       fields: expectationJudged(section.fields, section.expect, minor),
       contentLength: section.contentLength,
       acceptsTrailers: section.trailers,

@@ -19,6 +19,14 @@ export const ORDERS: readonly Resource[] = [
   workload("shop/orders-1", "orders", { serviceAccount: "orders" }),
 ];
 
+/** The same Service, whose port is for bytes. */
+export const BYTES: readonly Resource[] = [
+  service("shop/orders", {
+    ports: [{ name: "http", port: 80, targetPort: 8080, appProtocol: "tcp" }],
+  }),
+  ...ORDERS.slice(1),
+];
+
 interface Asked {
   readonly method?: string;
   readonly path?: string;

@@ -7,7 +7,7 @@ import {
   peerAuthentication,
   trafficPolicy,
 } from "../fixtures.ts";
-import { callee, ORDERS, passed, step } from "./asked.ts";
+import { BYTES, callee, ORDERS, passed, step } from "./asked.ts";
 
 void t.test(
   "authorization: DENY before ALLOW, each rule with what it lacked",
@@ -61,6 +61,12 @@ void t.test(
     );
     t.strictSame(
       callee(resources, { tunnel: true }).refusal,
+      { code: "TUNNEL_REFUSED" },
+      "a port for HTTP takes no tunnel",
+    );
+    t.strictSame(
+      callee([...BYTES, ...resources.slice(ORDERS.length)], { tunnel: true })
+        .refusal,
       { code: "DENIED", policy: "shop/b-no-admin" },
       "a tunnel has nothing of HTTP, so a DENY of paths takes it",
     );

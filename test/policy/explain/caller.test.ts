@@ -12,7 +12,7 @@ import {
   trafficPolicy,
   workload,
 } from "../fixtures.ts";
-import { caller, ORDERS, passed, step } from "./asked.ts";
+import { BYTES, caller, ORDERS, passed, step } from "./asked.ts";
 
 const parentRefs = [{ kind: "Service" as const, name: "orders" }];
 const backendRefs = [{ name: "orders", port: 80 }];
@@ -270,7 +270,11 @@ void t.test("faults: certain, by chance, over, and for others", (t) => {
 });
 
 void t.test("what has no route: tunnels, the outside, nobody there", (t) => {
-  t.match(step(caller(ORDERS, { tunnel: true }), "route").outcome, /tunnel/);
+  t.match(step(caller(BYTES, { tunnel: true }), "route").outcome, /tunnel/);
+  t.match(caller(ORDERS, { tunnel: true }).outcome, {
+    allowed: false,
+    reason: "TUNNEL_REFUSED",
+  });
   const outside = caller(ORDERS, { host: "example.com" });
   t.equal(outside.outcome.answeredBy, "outside");
   t.match(step(outside, "destination").details, [/ALLOW_ANY \(the default\)/]);
