@@ -40,6 +40,8 @@ export interface RegistryOptions {
 export interface Lease {
   /** "NAMESPACE/NAME" */
   readonly workload: string;
+  /** SPIFFE id of the holder. */
+  readonly identity: string;
   readonly ready: boolean;
   /** Whether a stream holds it. */
   readonly held: boolean;
@@ -114,6 +116,13 @@ export async function startRegistry(
     streams.get(`${workload} ${identity}`) ?? new Map<string, number>();
   const isHeld = (workload: string, lease: State): boolean =>
     streamsOf(workload, lease.identity).size > 0;
+
+  const leaseOf = (workload: string, lease: State): Lease => ({
+    workload,
+    identity: lease.identity,
+    ready: lease.ready,
+    held: isHeld(workload, lease),
+  });
 
   /** Runs the lease out, unless a stream holds it. */
   const run = (workload: string, lease: State): void => {
@@ -238,7 +247,7 @@ export async function startRegistry(
       ? lease.keys.slice(lease.keys.indexOf(peer.key))
       : [peer.key];
     run(workload, lease);
-    return { workload, ready: lease.ready, held: isHeld(workload, lease) };
+    return leaseOf(workload, lease);
   };
 
   const { resources } = await store.list(WORKLOAD.kind);
@@ -294,9 +303,7 @@ export async function startRegistry(
     },
     lease(workload) {
       const lease = leases.get(workload);
-      return lease === undefined
-        ? undefined
-        : { workload, ready: lease.ready, held: isHeld(workload, lease) };
+      return lease === undefined ? undefined : leaseOf(workload, lease);
     },
     async close() {
       closed = true;

@@ -62,6 +62,8 @@ const OUR_LONGEST_BINDING = 8192;
 export interface Binding {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Addresses, as CIDR, that the instance may register besides its own; absent: none. */
+  readonly addresses?: readonly string[];
 }
 
 export interface Extension {
@@ -231,7 +233,11 @@ export function readBinding(certificate: X509Certificate): Binding | undefined {
       if (typeof label !== "string") return undefined;
       entries.push([key, label]);
     }
-    return { name, labels: Object.fromEntries(entries) };
+    const { addresses } = parsed;
+    if (addresses === undefined)
+      return { name, labels: Object.fromEntries(entries) };
+    if (!isTextList(addresses)) return undefined;
+    return { name, labels: Object.fromEntries(entries), addresses };
   } catch {
     return undefined;
   }
@@ -240,7 +246,13 @@ export function readBinding(certificate: X509Certificate): Binding | undefined {
 /** The octets of the extension that `readBinding` reads. Throws RangeError where they would be too many. */
 export function encodeBinding(binding: Binding): Buffer {
   const text = Buffer.from(
-    JSON.stringify({ name: binding.name, labels: binding.labels }),
+    JSON.stringify({
+      name: binding.name,
+      labels: binding.labels,
+      ...(binding.addresses === undefined || binding.addresses.length === 0
+        ? {}
+        : { addresses: binding.addresses }),
+    }),
   );
   if (text.length > OUR_LONGEST_BINDING)
     throw new RangeError(
@@ -259,4 +271,10 @@ export function publicKeyOctets(subjectPublicKeyInfo: Buffer): Buffer {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isTextList(value: unknown): value is readonly string[] {
+  return (
+    Array.isArray(value) && value.every((entry) => typeof entry === "string")
+  );
 }

@@ -5,6 +5,7 @@ import {
   type Commons,
   type Counter,
 } from "../core/commons.ts";
+import { networkOf } from "../core/network.ts";
 import type { SidecarLimits } from "./limits.ts";
 
 type Caps = Pick<
@@ -125,18 +126,3 @@ const ALL = "in all";
 const onListener = (listener: string): string => `on ${listener}`;
 const fromAddress = (address: string): string => `from ${networkOf(address)}`;
 const ofIdentity = (identity: string): string => `of ${identity}`;
-
-/** Whoever has one IPv6 address has the 2^64 of its network. */
-export function networkOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (!address.includes(":")) return address;
-  const [front = "", back] = (address.split("%", 1)[0] ?? address).split("::");
-  const groups = front === "" ? [] : front.split(":");
-  if (back !== undefined) {
-    const tail = back === "" ? [] : back.split(":");
-    while (groups.length + tail.length < 8) groups.push("0");
-    groups.push(...tail);
-  }
-  return `${groups.slice(0, 4).join(":")}::/64`;
-}

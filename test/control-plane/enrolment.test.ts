@@ -277,6 +277,8 @@ void t.test(
       key: "old",
       certificateExpiresAt: 0,
       address: "10.0.0.1:1",
+      source: "10.0.0.1",
+      addresses: [],
     };
     const { certificateChain, key } = await enrolment.renew(peer, csr());
     const leaf = new X509Certificate(certificateChain);

@@ -21,6 +21,8 @@ const PEER: Peer = {
   key: "key-1",
   certificateExpiresAt: Number.MAX_SAFE_INTEGER,
   address: "10.0.0.1:4000",
+  source: "10.0.0.1",
+  addresses: [],
 };
 const KEY = { kind: "Workload", namespace: "shop", name: "web-1" };
 const SPEC = {
@@ -79,7 +81,12 @@ void t.test(
       ...SPEC,
       serviceAccount: "admin",
     });
-    t.same(lease, { workload: "shop/web-1", ready: true, held: false });
+    t.same(lease, {
+      workload: "shop/web-1",
+      identity: PEER.identity,
+      ready: true,
+      held: false,
+    });
     t.match(await workload(), {
       metadata: {
         name: "web-1",

@@ -3,9 +3,9 @@ import t from "tap";
 import { joinCommons, makeCommons } from "../../src/core/commons.ts";
 import {
   countConnections,
-  networkOf,
   type ConnectionCounts,
 } from "../../src/proxy/connection-counts.ts";
+import { networkOf } from "../../src/core/network.ts";
 
 const CAPS = {
   connections: 10,

@@ -49,7 +49,7 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
           "NotFound",
           `no sidecar ${namespace}/${name} is connected: GET /status lists those that are`,
         );
-      const config = push.configOf(namespace, name);
+      const config = push.configOf(sidecar);
       if (config === undefined)
         throw new ApiError(
           "Conflict",

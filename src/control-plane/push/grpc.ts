@@ -17,12 +17,11 @@ export class GrpcError extends Error {
   }
 }
 
-/** `address` is the caller's "ADDRESS:PORT". */
 export function unary<Q, S>(
-  run: (request: Q, address: string) => Promise<S>,
+  run: (request: Q) => Promise<S>,
 ): handleUnaryCall<Q, S> {
   return (call, callback) => {
-    run(call.request, call.getPeer()).then(
+    run(call.request).then(
       (response) => callback(null, response),
       (thrown: unknown) => callback(asGrpcError(thrown)),
     );

@@ -1,27 +1,31 @@
-/** The port that sidecars call: TLS 1.3 with or without a client certificate, each connection judged once and remembered until it closes. */
-import { constants, createHash, type X509Certificate } from "node:crypto";
-import type { AddressInfo, Socket } from "node:net";
+/** The port that sidecars call: TLS 1.3 with or without a client certificate, each connection judged once, and handed on with who it is. */
+import { constants, createHash } from "node:crypto";
 import {
-  createServer,
+  createServer as createTcpServer,
+  type AddressInfo,
   type Server,
-  type TLSSocket,
-  type TlsOptions,
-} from "node:tls";
+  type Socket,
+} from "node:net";
+import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
+import { unmapped } from "../../core/network.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { alarm } from "../../push/alarm.ts";
 import { judgeSocket } from "../../wire/tls-context.ts";
-import type { Peer } from "./peer.ts";
+import { limitStrangers, type StrangerLimits } from "../strangers.ts";
+import { workloadOf, type Peer } from "./peer.ts";
 
 /** Milliseconds that a stranger has for the handshake. */
 const HANDSHAKE_TIMEOUT = 5000;
 /** Connections at a time, strangers' included. */
 const MOST_CONNECTIONS = 20_000;
+/** Connections of one instance. It needs a stream, a renewal, and their successors; a stolen certificate takes no more than that. */
+const MOST_OF_INSTANCE = 8;
 
 export interface ListenerOptions {
   readonly host: string;
@@ -29,45 +33,60 @@ export interface ListenerOptions {
   /** The server's own; taken up at each change, by connections from then on. */
   readonly own: Watch<Credentials>;
   readonly trustDomains: readonly string[];
+  readonly strangers: StrangerLimits;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly onConnection: (socket: TLSSocket) => void;
+  /**
+   * Who the connection is was proven on this very socket, and is nowhere else to be looked up: what serves the socket holds it (law 13).
+   * Attach to the socket before returning.
+   */
+  onConnection(socket: TLSSocket, caller: Caller): void;
 }
 
-/** Whose connection it is; or why it is nobody's. */
+/** Whose connection it is; or why it is nobody's. `source`: the IP address that it comes from. */
 export type Caller =
-  | { readonly kind: "peer"; readonly peer: Peer }
-  | { readonly kind: "stranger"; readonly reason: string };
+  | { readonly kind: "peer"; readonly source: string; readonly peer: Peer }
+  | {
+      readonly kind: "stranger";
+      readonly source: string;
+      readonly reason: string;
+    };
 
 export interface Listener {
   readonly port: number;
-  /** By the connection's "ADDRESS:PORT", which is one connection's alone for as long as it is open. */
-  caller(address: string): Caller;
   close(): Promise<void>;
 }
 
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const { clock, logger } = options;
-  const callers = new Map<string, Caller>();
-  /** Every connection, also those that have not finished their handshake. */
-  const sockets = new Set<Socket>();
-  const track = (socket: Socket): void => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  };
-  const server = createServer({
+  const strangers = limitStrangers({
+    where: "the push port",
+    limits: options.strangers,
+    clock,
+    logger,
+  });
+  const instances = limitInstances(logger);
+  /** Every accepted connection, also those that have not finished their handshake. */
+  const accepted = new Set<Socket>();
+  const tls = createServer({
     ...tlsOptions(options.own.value),
     handshakeTimeout: HANDSHAKE_TIMEOUT,
   });
-  server.maxConnections = MOST_CONNECTIONS;
   // Every option again: what is left out falls back to Node's defaults.
   const leaveOwn = options.own.subscribe((own) =>
-    server.setSecureContext(tlsOptions(own)),
+    tls.setSecureContext(tlsOptions(own)),
   );
 
-  server.on("connection", track);
-  server.on("secureConnection", (socket) => {
-    track(socket);
+  const accept = (raw: Socket): void => {
+    // Errors are followed by "close", which is what counts here.
+    raw.on("error", () => undefined);
+    if (!strangers.admit(raw)) return;
+    accepted.add(raw);
+    raw.on("close", () => accepted.delete(raw));
+    tls.emit("connection", raw);
+  };
+
+  tls.on("secureConnection", (socket) => {
     socket.on("error", (thrown) =>
       logger.debug(
         { reason: messageOf(thrown) },
@@ -75,45 +94,69 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       ),
     );
     if (socket.alpnProtocol !== "h2") {
-      socket.destroy();
+      // Not at once: OpenSSL is still at work on this connection.
+      setImmediate(() => socket.destroy());
       return;
     }
-    const address = `${socket.remoteAddress ?? ""}:${socket.remotePort ?? 0}`;
-    const caller = judge(socket, address, options);
-    callers.set(address, caller);
-    // No connection outlives the certificate that it stands on.
-    const cancelExpiry =
-      caller.kind === "peer"
-        ? alarm(clock, caller.peer.certificateExpiresAt, () => socket.destroy())
-        : () => undefined;
-    socket.on("close", () => {
-      cancelExpiry();
-      if (callers.get(address) === caller) callers.delete(address);
-    });
-    options.onConnection(socket);
+    const caller = judge(socket, options);
+    if (caller.kind === "peer") {
+      strangers.prove(socket);
+      instances.add(caller.peer, socket);
+      // No connection outlives the certificate that it stands on.
+      const cancelExpiry = alarm(clock, caller.peer.certificateExpiresAt, () =>
+        socket.destroy(),
+      );
+      socket.on("close", cancelExpiry);
+    }
+    options.onConnection(socket, caller);
   });
-  server.on("tlsClientError", (thrown, socket) => {
+  tls.on("tlsClientError", (thrown, socket) => {
     logger.debug(
       { reason: messageOf(thrown), remote: socket.remoteAddress },
       "TLS handshake on the push port failed",
     );
   });
 
+  const server = createTcpServer(accept);
+  server.maxConnections = MOST_CONNECTIONS;
   const port = await bind(server, options);
   return {
     port,
-    caller: (address) =>
-      callers.get(address) ?? {
-        kind: "stranger",
-        reason: "the connection is gone",
-      },
     async close() {
       leaveOwn();
       const closed = new Promise<void>((resolve) =>
         server.close(() => resolve()),
       );
-      for (const socket of sockets) socket.destroy();
+      strangers.close();
+      for (const raw of accepted) raw.destroy();
       await closed;
+    },
+  };
+}
+
+/** An instance that opens one connection too many loses its oldest: that may be a dead one that nobody has missed yet. */
+function limitInstances(logger: Logger): {
+  add(peer: Peer, socket: TLSSocket): void;
+} {
+  const instances = new Map<string, Set<TLSSocket>>();
+  return {
+    add(peer, socket) {
+      const name = `${workloadOf(peer)} ${peer.identity}`;
+      const open = instances.get(name) ?? new Set();
+      instances.set(name, open.add(socket));
+      socket.on("close", () => {
+        open.delete(socket);
+        if (open.size === 0 && instances.get(name) === open)
+          instances.delete(name);
+      });
+      const [oldest] = open;
+      if (open.size <= MOST_OF_INSTANCE || oldest === undefined) return;
+      open.delete(oldest);
+      oldest.destroy();
+      logger.warn(
+        { sidecar: workloadOf(peer), identity: peer.identity },
+        `a sidecar holds more than ${MOST_OF_INSTANCE} connections: its oldest was closed`,
+      );
     },
   };
 }
@@ -161,38 +204,39 @@ function tlsOptions(own: Credentials): TlsOptions {
 
 function judge(
   socket: TLSSocket,
-  address: string,
   { trustDomains, clock }: ListenerOptions,
 ): Caller {
-  const leaf: X509Certificate | undefined = socket.getPeerX509Certificate();
+  const source = unmapped(socket.remoteAddress ?? "");
+  const stranger = (reason: string): Caller => ({
+    kind: "stranger",
+    source,
+    reason,
+  });
   const judgement = judgeSocket(socket, trustDomains, clock.wall());
-  if (!judgement.ok || leaf === undefined)
-    return {
-      kind: "stranger",
-      reason: judgement.ok
-        ? "no certificate"
-        : `${judgement.reason}: ${judgement.detail}`,
-    };
-  const binding = readBinding(leaf);
-  if (binding === undefined)
-    return {
-      kind: "stranger",
-      reason:
-        "the certificate is bound to no workload instance: enrol with a token to get one that is",
-    };
+  if (!judgement.ok)
+    return stranger(`${judgement.reason}: ${judgement.detail}`);
+  const leaf = socket.getPeerX509Certificate();
+  const binding = leaf === undefined ? undefined : readBinding(leaf);
+  if (leaf === undefined || binding === undefined)
+    return stranger(
+      "the certificate is bound to no workload instance: enrol with a token to get one that is",
+    );
   return {
     kind: "peer",
+    source,
     peer: {
       identity: judgement.uri,
       namespace: judgement.id.namespace,
       serviceAccount: judgement.id.serviceAccount,
       name: binding.name,
       labels: binding.labels,
+      addresses: binding.addresses ?? [],
       key: createHash("sha256")
         .update(leaf.publicKey.export({ type: "spki", format: "der" }))
         .digest("hex"),
       certificateExpiresAt: leaf.validToDate.getTime(),
-      address,
+      source,
+      address: `${source}:${socket.remotePort ?? 0}`,
     },
   };
 }

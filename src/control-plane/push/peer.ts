@@ -12,7 +12,11 @@ export interface Peer {
   readonly key: string;
   /** Wall milliseconds. */
   readonly certificateExpiresAt: number;
-  /** "ADDRESS:PORT" from which it called. */
+  /** Addresses that an administrator lets it register besides the one that it calls from, as CIDR; bound by the CA too. */
+  readonly addresses: readonly string[];
+  /** IP address of its connection. */
+  readonly source: string;
+  /** "ADDRESS:PORT" of its connection: for people to read, never to find somebody by. */
   readonly address: string;
 }
 

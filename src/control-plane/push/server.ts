@@ -1,35 +1,24 @@
 /** The control plane's side of config push, enrolment and registration: one port, three gRPC services, one session per sidecar. */
-import {
-  Server,
-  ServerCredentials,
-  status,
-  type ServerDuplexStream,
-} from "@grpc/grpc-js";
+import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import type {
-  DeltaRequest,
-  EnrolRequest,
-  IssueResponse,
-  RegisterRequest,
-  RegisterResponse,
-  RenewRequest,
-} from "../../push/messages.ts";
+import type { DeltaRequest } from "../../push/messages.ts";
 import { resourceName } from "../../push/names.ts";
-import {
-  DISCOVERY,
-  ENROLMENT,
-  REGISTRATION,
-  type Empty,
-} from "../../push/services.ts";
 import type { Enrolment } from "../enrolment.ts";
 import type { Registry } from "../registry.ts";
 import type { Store } from "../store/store.ts";
 import { openAcceptance } from "./acceptance.ts";
+import {
+  PEER_LIMITS,
+  serveConnection,
+  STRANGER_LIMITS,
+  strangerHandlers,
+  type Handlers,
+} from "./connection.ts";
 import { GATHER, startFeed, type GatherOptions } from "./feed.ts";
-import { GrpcError, parseJson, unary } from "./grpc.ts";
+import { parseJson, unary } from "./grpc.ts";
 import { listen } from "./listener.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 import { startSession, type Counters, type Session } from "./session.ts";
@@ -62,18 +51,6 @@ export interface PushServer extends PushStatus {
 const MOST_DEPARTED = 10_000;
 const DEPARTED_FOR = 3_600_000;
 
-/** Bytes of a message from a sidecar: its versions of tens of thousands of resources, and nothing near the memory there is. */
-const LONGEST_REQUEST = 8 * 1024 * 1024;
-
-const CHANNEL_OPTIONS = {
-  "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 5000,
-  "grpc.max_receive_message_length": LONGEST_REQUEST,
-  "grpc.max_send_message_length": -1,
-  "grpc.max_concurrent_streams": 100,
-  "grpc.enable_channelz": 0,
-};
-
 /** Resolves when the port is open and everything that the store holds can be pushed. */
 export async function startPushServer(
   options: PushServerOptions,
@@ -100,27 +77,13 @@ export async function startPushServer(
     },
   });
 
-  const server = new Server(CHANNEL_OPTIONS);
-  const injector = server.createConnectionInjector(
-    ServerCredentials.createInsecure(),
-  );
-  const listener = await listen({
-    host: options.host,
-    port: options.port,
-    own: options.credentials,
-    trustDomains: options.trustDomains,
-    clock,
-    logger,
-    onConnection: (socket) => injector.injectConnection(socket),
-  });
-
   const depart = (session: Session): void => {
     const gone: SidecarStatus = {
       ...session.status,
       connected: false,
       disconnectedAt: clock.wall(),
     };
-    const name = workloadOf(session.peer);
+    const name = instanceOf(gone);
     departed.delete(name);
     departed.set(name, gone);
     const [oldest] = departed.keys();
@@ -128,13 +91,10 @@ export async function startPushServer(
       departed.delete(oldest);
   };
 
-  const stream = (call: ServerDuplexStream<DeltaRequest, Buffer>): void => {
-    const caller = listener.caller(call.getPeer());
-    if (caller.kind === "stranger") {
-      call.emit("error", new GrpcError(status.UNAUTHENTICATED, caller.reason));
-      return;
-    }
-    const { peer } = caller;
+  const stream = (
+    peer: Peer,
+    call: ServerDuplexStream<DeltaRequest, Buffer>,
+  ): void => {
     // The same key twice is one sidecar, back before its old connection was missed.
     for (const other of sessions)
       if (other.peer.key === peer.key)
@@ -170,53 +130,57 @@ export async function startPushServer(
     );
   };
 
-  server.addService(DISCOVERY, { DeltaAggregatedResources: stream });
-  server.addService(ENROLMENT, {
-    Enrol: unary<EnrolRequest, IssueResponse>((request, address) =>
-      enrolment.enrol(request, addressWithoutPort(address)),
-    ),
-    Renew: unary<RenewRequest, IssueResponse>(async (request, address) => {
-      const peer = authenticated(address);
+  const enrolFrom = (source: string): Handlers["enrol"] =>
+    unary((request) => enrolment.enrol(request, source));
+
+  const handlersOf = (peer: Peer): Handlers => ({
+    deltaAggregatedResources: (call) => stream(peer, call),
+    enrol: enrolFrom(peer.source),
+    renew: unary(async (request) => {
       const { key, ...issued } = await enrolment.renew(peer, request.csr);
       registry.rekeyed(peer, key);
       return issued;
     }),
-  });
-  server.addService(REGISTRATION, {
-    Register: unary<RegisterRequest, RegisterResponse>(
-      async (request, address) => {
-        const { workload } = await registry.register(
-          authenticated(address),
-          parseJson(request.spec),
-        );
-        return { workload };
-      },
-    ),
-    Deregister: unary<Empty, Empty>(async (_request, address) => {
-      await registry.deregister(authenticated(address));
+    register: unary(async (request) => {
+      const { workload } = await registry.register(
+        peer,
+        parseJson(request.spec),
+      );
+      return { workload };
+    }),
+    deregister: unary(async () => {
+      await registry.deregister(peer);
       return {};
     }),
   });
 
-  function authenticated(address: string): Peer {
-    const caller = listener.caller(address);
-    if (caller.kind === "stranger")
-      throw new GrpcError(status.UNAUTHENTICATED, caller.reason);
-    return caller.peer;
-  }
+  const listener = await listen({
+    host: options.host,
+    port: options.port,
+    own: options.credentials,
+    trustDomains: options.trustDomains,
+    strangers: STRANGER_LIMITS,
+    clock,
+    logger,
+    onConnection: (socket, caller) =>
+      caller.kind === "peer"
+        ? serveConnection(socket, handlersOf(caller.peer), PEER_LIMITS)
+        : serveConnection(
+            socket,
+            strangerHandlers(caller.reason, enrolFrom(caller.source)),
+            STRANGER_LIMITS,
+          ),
+  });
 
   /** The newest stream of each instance. */
   const newest = (): Map<string, Session> =>
     new Map(
-      Array.from(sessions, (session) => [
-        `${workloadOf(session.peer)} ${session.peer.identity}`,
-        session,
-      ]),
+      Array.from(sessions, (session) => [instanceOf(session.peer), session]),
     );
 
   const withLease = (sidecar: SidecarStatus): SidecarStatus => {
     const lease = registry.lease(`${sidecar.namespace}/${sidecar.name}`);
-    return lease === undefined
+    return lease === undefined || lease.identity !== sidecar.identity
       ? sidecar
       : { ...sidecar, lease: { workload: lease.workload, ready: lease.ready } };
   };
@@ -228,9 +192,7 @@ export async function startPushServer(
         newest().values(),
         (session) => session.status,
       );
-      const names = new Set(
-        connected.map(({ namespace, name }) => `${namespace}/${name}`),
-      );
+      const names = new Set(connected.map(instanceOf));
       const oldest = clock.wall() - DEPARTED_FOR;
       for (const [name, { disconnectedAt = 0 }] of departed)
         if (names.has(name) || disconnectedAt < oldest) departed.delete(name);
@@ -251,10 +213,7 @@ export async function startPushServer(
       }
       return count;
     },
-    configOf: (namespace, name) =>
-      [...newest().values()].findLast(
-        ({ peer }) => peer.namespace === namespace && peer.name === name,
-      )?.inForce,
+    configOf: (sidecar) => newest().get(instanceOf(sidecar))?.inForce,
     statistics: () => ({
       ...counters,
       encoded: feed.catalogue.encoded,
@@ -269,16 +228,13 @@ export async function startPushServer(
         session.end(status.UNAVAILABLE, "the control plane is stopping");
       await feed.close();
       await listener.close();
-      injector.destroy();
-      server.forceShutdown();
     },
   };
 }
 
-/** "ADDRESS:PORT" without the port; IPv6 addresses have colons of their own. */
-function addressWithoutPort(address: string): string {
-  const colon = address.lastIndexOf(":");
-  return colon < 0 ? address : address.slice(0, colon);
+/** A name is one instance's of its identity alone. */
+function instanceOf(of: Pick<Peer, "namespace" | "name" | "identity">): string {
+  return `${of.namespace}/${of.name} ${of.identity}`;
 }
 
 function byName(a: SidecarStatus, b: SidecarStatus): number {

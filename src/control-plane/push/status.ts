@@ -78,6 +78,8 @@ export interface PushStatus {
   /** `resourceVersion` is that of the resource as the store has it. */
   inForce(key: ResourceKey, resourceVersion: string): InForce;
   /** What the connected sidecar acknowledged last; undefined where it has acknowledged nothing on its stream, or has none. */
-  configOf(namespace: string, name: string): SidecarConfig | undefined;
+  configOf(
+    sidecar: Pick<SidecarStatus, "namespace" | "name" | "identity">,
+  ): SidecarConfig | undefined;
   statistics(): PushStatistics;
 }

@@ -1,0 +1,161 @@
+/** How many connections strangers may hold, how long and with how many bytes; on real sockets, under a fake clock. */
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import t from "tap";
+import {
+  limitStrangers,
+  type StrangerLimits,
+  type Strangers,
+} from "../../src/control-plane/strangers.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
+import { until, type Scope } from "./push/control-plane.ts";
+
+interface Door {
+  readonly clock: FakeClock;
+  readonly strangers: Strangers;
+  /** Accepted connections, in the order of their callers. */
+  readonly accepted: readonly Socket[];
+  /** Calls from a loopback address; resolves once the connection was looked at. */
+  call(from?: string): Promise<Socket>;
+}
+
+const LIMITS: StrangerLimits = {
+  perSource: 2,
+  together: 3,
+  time: 15_000,
+  bytes: 1000,
+};
+
+async function door(t: Scope): Promise<Door> {
+  const clock = fakeClock();
+  const strangers = limitStrangers({
+    where: "a door",
+    limits: LIMITS,
+    clock,
+    logger: silentLogger,
+  });
+  const accepted: Socket[] = [];
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.resume();
+    strangers.admit(socket);
+    accepted.push(socket);
+  });
+  server.listen(0, "0.0.0.0");
+  await once(server, "listening");
+  t.after(() => {
+    strangers.close();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    clock,
+    strangers,
+    accepted,
+    async call(from = "127.0.0.1") {
+      const before = accepted.length;
+      const socket = connect({ port, host: "127.0.0.1", localAddress: from });
+      socket.on("error", () => undefined);
+      t.after(() => void socket.destroy());
+      await until(() => accepted.length > before);
+      return socket;
+    },
+  };
+}
+
+/** Which of the accepted connections are open. */
+const open = ({ accepted }: Door): boolean[] =>
+  accepted.map(({ destroyed }) => !destroyed);
+
+void t.test("one source has its share, and no more", async (t) => {
+  const here = await door(t);
+  await here.call();
+  await here.call();
+  await here.call();
+  t.same(open(here), [true, true, false]);
+  await here.call("127.0.0.2");
+  t.same(open(here), [true, true, false, true], "another has its own");
+  await here.call("127.0.0.3");
+  t.same(open(here).at(-1), false, "all sources together are full");
+  t.equal(here.strangers.size, 3);
+});
+
+void t.test(
+  "who has proved nothing for a second makes room for a newcomer: the oldest first",
+  async (t) => {
+    const here = await door(t);
+    await here.call();
+    here.clock.advance(500);
+    await here.call();
+    here.clock.advance(500);
+    await here.call();
+    t.same(open(here), [false, true, true], "of its source");
+    await here.call("127.0.0.2");
+    here.clock.advance(1000);
+    await here.call("127.0.0.3");
+    t.same(open(here), [false, false, true, true, true], "of all");
+  },
+);
+
+void t.test("a proof ends the limits, and frees the place", async (t) => {
+  const here = await door(t);
+  await here.call();
+  const [first] = here.accepted;
+  if (first === undefined) throw new Error("nobody called");
+  here.strangers.prove(first);
+  here.strangers.prove(first);
+  t.equal(here.strangers.size, 0);
+  here.clock.advance(60_000);
+  await here.call();
+  await here.call();
+  t.same(open(here), [true, true, true]);
+});
+
+void t.test("nobody stays a stranger for longer than 15 s", async (t) => {
+  const here = await door(t);
+  await here.call();
+  here.clock.advance(1000);
+  await here.call();
+  here.clock.advance(13_000);
+  t.same(open(here), [true, true]);
+  here.clock.advance(1000);
+  t.same(open(here), [false, true]);
+  here.clock.advance(1000);
+  t.same(open(here), [false, false]);
+  t.equal(here.strangers.size, 0);
+});
+
+void t.test("a stranger that sends too much is cut off", async (t) => {
+  const here = await door(t);
+  const modest = await here.call();
+  const loud = await here.call();
+  modest.write(Buffer.alloc(1000));
+  loud.write(Buffer.alloc(1001));
+  await until(
+    () =>
+      here.accepted[0]?.bytesRead === 1000 &&
+      here.accepted[1]?.bytesRead === 1001,
+  );
+  here.clock.advance(1000);
+  t.same(open(here), [true, false]);
+});
+
+void t.test("a connection that closes frees its place", async (t) => {
+  const here = await door(t);
+  const first = await here.call();
+  await here.call();
+  first.destroy();
+  await until(() => here.strangers.size === 1);
+  await here.call();
+  t.same(open(here), [false, true, true]);
+});
+
+void t.test("the end closes them all, and leaves no timer", async (t) => {
+  const here = await door(t);
+  await here.call();
+  await here.call("127.0.0.2");
+  here.strangers.close();
+  t.same(open(here), [false, false]);
+  t.equal(here.clock.pending, 0);
+});
