@@ -3,6 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { maxHeaderSize } from "node:http";
 import { join } from "node:path";
 import t from "tap";
+import { STRANGER_LIMITS as API } from "../../src/control-plane/api/server.ts";
+import { STRANGER_LIMITS as PUSH } from "../../src/control-plane/push/connection.ts";
+import type { StrangerLimits } from "../../src/control-plane/strangers.ts";
 import { PAGE_CONNECTIONS } from "../../src/proxy/admin.ts";
 import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../src/wire/http1/limits.ts";
@@ -41,7 +44,6 @@ function constant(file: string, name: string): number {
 }
 
 const PUSH_LISTENER = "src/control-plane/push/listener.ts";
-const PUSH_SERVER = "src/control-plane/push/server.ts";
 const API_SERVER = "src/control-plane/api/server.ts";
 const DEMO = "src/demo/control.ts";
 
@@ -51,6 +53,9 @@ const PACE = `${SIDECAR.bodyRate} bytes a second of a body, ${time(SIDECAR.takeT
 const ON_LISTENER = `${count(SIDECAR.connectionsPerListener)} on the listener`;
 const FROM_SOURCE = `${count(SIDECAR.connectionsPerAddress)} a source, ${ON_LISTENER}`;
 const STREAMS = count(HTTP2.concurrentStreams);
+
+const strangers = (limits: StrangerLimits): string =>
+  `${count(limits.perSource)} a source, ${count(limits.together)} in all`;
 
 /** By listener: connections, bytes, streams and time. */
 const ROWS: Readonly<Record<string, readonly string[]>> = {
@@ -77,16 +82,16 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     `${time(constant("src/proxy/admin.ts", "requestTimeout"))} for a request; then until the peer closes`,
   ],
   "15012, enrolment and push": [
-    count(constant(PUSH_LISTENER, "MOST_CONNECTIONS")),
-    `${bytes(constant(PUSH_SERVER, "LONGEST_REQUEST"))} a stream`,
-    count(constant(PUSH_SERVER, '"grpc.max_concurrent_streams"')),
-    `${time(constant(PUSH_LISTENER, "HANDSHAKE_TIMEOUT"))} for the handshake; then until the peer closes`,
+    strangers(PUSH),
+    `${bytes(PUSH.message)} a stream, ${bytes(PUSH.bytes)} of a connection`,
+    count(PUSH.streams),
+    `${time(constant(PUSH_LISTENER, "HANDSHAKE_TIMEOUT"))} for the handshake, ${time(PUSH.time)} in all`,
   ],
   "15080, API": [
-    count(constant(API_SERVER, "maxConnections")),
-    `${bytes(maxHeaderSize)} of a head; no body before the token`,
+    strangers(API),
+    `${bytes(maxHeaderSize)} of a head, ${bytes(API.bytes)} of a connection; no body before the token`,
     "1",
-    `${time(constant(API_SERVER, "headersTimeout"))} for a head, ${time(constant(API_SERVER, "requestTimeout"))} for a request, ${time(constant(API_SERVER, "keepAliveTimeout"))} idle`,
+    `${time(constant(API_SERVER, "headersTimeout"))} for a head, ${time(API.time)} in all; one request a connection`,
   ],
   "15090, `wherry dev`": [
     "no bound of its own",

@@ -18,17 +18,29 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 /** Set when the request passed authentication, and looked up by the handlers. */
 const principals = new WeakMap<FastifyRequest, Principal>();
 
-export function addAuthentication(api: Api, store: Store, clock: Clock): void {
+/** `onProof`: the connection of the request is no stranger's any more. Every other one carries one request and is closed. */
+export function addAuthentication(
+  api: Api,
+  store: Store,
+  clock: Clock,
+  onProof: (request: FastifyRequest) => void,
+): void {
   api.addHook("onRequest", async (request, reply) => {
-    if (request.routeOptions.config.open === true) return;
+    if (request.routeOptions.config.open === true) {
+      reply.header("connection", "close");
+      return;
+    }
     const header = request.headers.authorization;
     const [, token] = BEARER.exec(header ?? "") ?? [];
     const principal =
       token === undefined ? undefined : await authenticate(store, clock, token);
     if (principal !== undefined) {
       principals.set(request, principal);
+      onProof(request);
       return;
     }
+    // Its body is not waited for either.
+    reply.header("connection", "close");
     reply.header("www-authenticate", 'Bearer realm="wherry"');
     throw new ApiError(
       "Unauthorized",

@@ -6,10 +6,14 @@ import {
   structureFaults,
 } from "../../resources/yaml-structure.ts";
 import { ApiError } from "./errors.ts";
+import type { Api } from "./server.ts";
 import { jsonFault } from "./json-fault.ts";
 
 /** More than the largest useful resource, less than what would hurt. */
 export const BODY_LIMIT: number = 2 * 1024 * 1024;
+
+/** Bodies that are read at one time, whoever sends them: with the limit above, 64 MiB. */
+const MOST_BODIES = 32;
 
 /** YAML takes fifty times as long to read as JSON, and everything else waits meanwhile. */
 export const YAML_LIMIT: number = 256 * 1024;
@@ -29,6 +33,42 @@ const DEEPEST = 64;
 
 /** Far more than in any resource. Each may be wrong in several ways, and what is said of it takes a hundred times its room. */
 const MOST_VALUES = 50_000;
+
+/** Refuses a body where too many are being read: a token is no right to all of the memory. */
+export function limitBodies(api: Api): void {
+  let reading = 0;
+  api.addHook("preParsing", (request, reply, _payload, done) => {
+    const { headers } = request;
+    if (
+      headers["transfer-encoding"] === undefined &&
+      (headers["content-length"] ?? "0") === "0"
+    ) {
+      done();
+      return;
+    }
+    if (reading >= MOST_BODIES) {
+      reply.header("retry-after", "1");
+      reply.header("connection", "close");
+      done(
+        new ApiError(
+          "ServiceUnavailable",
+          `${MOST_BODIES} request bodies are being read: try again in a second`,
+        ),
+      );
+      return;
+    }
+    reading += 1;
+    let over = false;
+    const end = (): void => {
+      if (!over) reading -= 1;
+      over = true;
+    };
+    // Whichever comes first: the body is read, or the exchange is over without it.
+    request.raw.once("close", end);
+    reply.raw.once("close", end);
+    done();
+  });
+}
 
 /** Throws ApiError BadRequest with the position. */
 export function parseJson(body: Buffer): unknown {

@@ -10,8 +10,10 @@ import fastify, {
 import { http } from "../../core/http.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
+import { limitStrangers, type StrangerLimits } from "../strangers.ts";
 import { addAuthentication, tokenIdOf } from "./authentication.ts";
 import {
+  limitBodies,
   BODY_LIMIT,
   JSON_TYPES,
   parseJson,
@@ -53,6 +55,14 @@ export interface RunningApi {
 
 /** Milliseconds that requests have to finish when the API closes. */
 const CLOSE_TIMEOUT = 2000;
+
+/** What connections may hold before a request on them has brought a token. */
+export const STRANGER_LIMITS: StrangerLimits = {
+  perSource: 256,
+  together: 768,
+  time: 15_000,
+  bytes: 256 * 1024,
+};
 
 /** Throws UserError where the address cannot be listened on, or may not be. */
 export async function startApi(
@@ -102,8 +112,18 @@ export async function buildApi(
   options: ApiOptions,
   tls?: ListenOptions["tls"],
 ): Promise<Api> {
+  const strangers = limitStrangers({
+    where: "the API",
+    limits: STRANGER_LIMITS,
+    clock: options.clock,
+    logger: options.logger,
+  });
   const api: Api = fastify({
-    serverFactory: (handler) => makeServer(handler, tls),
+    serverFactory: (handler) => {
+      const server = makeServer(handler, tls);
+      server.on("connection", (raw) => strangers.admit(raw));
+      return server;
+    },
     bodyLimit: BODY_LIMIT,
     // Names go up to 253 characters.
     routerOptions: { maxParamLength: 300 },
@@ -123,12 +143,16 @@ export async function buildApi(
   const closing = new AbortController();
   api.addHook("preClose", (done) => {
     closing.abort();
+    strangers.close();
     done();
   });
   addBodies(api);
   addErrors(api, options);
   options.tracing?.addTo(api);
-  addAuthentication(api, options.store, options.clock);
+  addAuthentication(api, options.store, options.clock, (request) =>
+    strangers.prove(request.raw.socket),
+  );
+  limitBodies(api);
   addSafetyHeaders(api);
   addAudit(api, options);
   const methods = collectMethods(api);
@@ -168,6 +192,8 @@ function makeServer(
     headersTimeout: 10_000,
     requestTimeout: 30_000,
     keepAliveTimeout: 65_000,
+    // How often the first two are looked at: at Node's default they would be half a minute late.
+    connectionsCheckingInterval: 1000,
   };
   const server: Server =
     tls === undefined
@@ -175,6 +201,7 @@ function makeServer(
       : createTlsServer(
           {
             ...timeouts,
+            handshakeTimeout: 5000,
             cert: tls.certificate,
             key: tls.privateKey,
             minVersion: "TLSv1.3",

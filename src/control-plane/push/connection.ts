@@ -51,7 +51,7 @@ export const PEER_LIMITS: ConnectionLimits = {
 export const STRANGER_LIMITS: ConnectionLimits & StrangerLimits = {
   message: 16 * 1024,
   streams: 2,
-  perSource: 64,
+  perSource: 128,
   together: 1024,
   time: 15_000,
   bytes: 256 * 1024,
