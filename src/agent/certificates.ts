@@ -11,6 +11,7 @@ import {
 } from "../identity/credentials.ts";
 import { alarm } from "../push/alarm.ts";
 import { enrol, renew } from "./enrol.ts";
+import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 export const CREDENTIALS_FILE = "credentials.json";
@@ -47,8 +48,6 @@ export interface Certificates {
 
 /** Milliseconds between tries. */
 const RETRY = { base: 500, max: 60_000 } as const;
-/** Renewal comes up to this share of the time to it early, so that a fleet that enrolled together does not renew together. */
-const EARLY = 0.1;
 
 /** Resolves once the disk is read; the network is the background's business. */
 export async function startCertificates(
@@ -58,9 +57,13 @@ export async function startCertificates(
   const stop = new AbortController();
   const { signal } = stop;
   const fault = watchSource<CertificatesFault>({});
-  let latest = await readStored(directory, clock, logger);
+  const stored = await readStored(directory, clock, logger);
+  let held: Held | undefined =
+    stored === undefined
+      ? undefined
+      : { credentials: stored, since: stored.notBefore };
   const credentials = watchSource(
-    latest !== undefined && isValid(latest, clock) ? latest : undefined,
+    stored !== undefined && isValid(stored, clock) ? stored : undefined,
   );
 
   const failed = (error: string): void => {
@@ -88,7 +91,7 @@ export async function startCertificates(
   };
 
   const take = (next: Credentials): void => {
-    latest = next;
+    held = { credentials: next, since: clock.wall() };
     credentials.set(next);
     fault.set({});
     logger.info(
@@ -100,8 +103,8 @@ export async function startCertificates(
 
   /** One try; undefined where there is nothing to try with. */
   const obtain = (): Promise<Credentials> | undefined => {
-    if (latest !== undefined && isValid(latest, clock))
-      return renew({ address, credentials: latest, clock, signal });
+    if (held !== undefined && isValid(held.credentials, clock))
+      return renew({ address, credentials: held.credentials, clock, signal });
     credentials.set(undefined);
     const { token, name } = options;
     return token === undefined
@@ -110,14 +113,18 @@ export async function startCertificates(
   };
 
   const whatToDo = (): string =>
-    latest === undefined
+    held === undefined
       ? "there is no certificate and no token: make one with `wherry token create` and start the sidecar with it"
-      : `the certificate expired at ${timestamp(latest.notAfter)} and there is no token to enrol with again: make one with \`wherry token create\` and start the sidecar with it`;
+      : `the certificate expired at ${timestamp(held.credentials.notAfter)} and there is no token to enrol with again: make one with \`wherry token create\` and start the sidecar with it`;
 
   const run = async (): Promise<void> => {
     for (;;) {
-      if (latest !== undefined && isValid(latest, clock))
-        await until(clock, renewalTime(latest, options), signal);
+      if (held !== undefined && isValid(held.credentials, clock))
+        await until(
+          clock,
+          renewalTime(held, options.rotateAt(), clock),
+          signal,
+        );
       for (let attempt = 1; ; attempt += 1) {
         const trying = obtain();
         if (trying === undefined) {
@@ -130,7 +137,7 @@ export async function startCertificates(
         } catch (thrown) {
           if (signal.aborted) throw thrown;
           failed(
-            `${messageOf(thrown)}${latest === undefined ? "" : ` (the certificate ${isValid(latest, clock) ? "is valid until" : "expired at"} ${timestamp(latest.notAfter)})`}`,
+            `${messageOf(thrown)}${held === undefined ? "" : ` (the certificate ${isValid(held.credentials, clock) ? "is valid until" : "expired at"} ${timestamp(held.credentials.notAfter)})`}`,
           );
         }
         warnLate();
@@ -146,17 +153,16 @@ export async function startCertificates(
   /** Tries come closer when the certificate is short-lived or near its end. */
   const longestWait = (): number => {
     const left =
-      latest === undefined ? Infinity : latest.notAfter - clock.wall();
+      held === undefined ? Infinity : held.credentials.notAfter - clock.wall();
     return left <= 0
       ? RETRY.max
       : Math.max(RETRY.base, Math.min(RETRY.max, left / 10));
   };
 
   const warnLate = (): void => {
-    if (latest === undefined) return;
-    const left = latest.notAfter - clock.wall();
-    if (left > (latest.notAfter - latest.notBefore) / 4) return;
-    const text = `the certificate ${left > 0 ? "expires" : "expired"} at ${timestamp(latest.notAfter)} and cannot be renewed: ${fault.value.error ?? ""}`;
+    if (held === undefined || !isNearEnd(held, clock.wall())) return;
+    const { notAfter } = held.credentials;
+    const text = `the certificate ${notAfter > clock.wall() ? "expires" : "expired"} at ${timestamp(notAfter)} and cannot be renewed: ${fault.value.error ?? ""}`;
     if (fault.value.alarm === undefined)
       logger.error({ reason: fault.value.error }, text);
     fault.set({ ...fault.value, alarm: text });
@@ -173,7 +179,7 @@ export async function startCertificates(
   return {
     credentials,
     get latest() {
-      return latest;
+      return held?.credentials;
     },
     fault,
     async close() {
@@ -187,14 +193,6 @@ export async function startCertificates(
 function isValid(credentials: Credentials, clock: Clock): boolean {
   const now = clock.wall();
   return now >= credentials.notBefore && now < credentials.notAfter;
-}
-
-function renewalTime(
-  { notBefore, notAfter }: Credentials,
-  { rotateAt, clock }: CertificatesOptions,
-): number {
-  const share = rotateAt() * (1 - EARLY * clock.random());
-  return notBefore + (notAfter - notBefore) * share;
 }
 
 function until(clock: Clock, wall: number, signal: AbortSignal): Promise<void> {

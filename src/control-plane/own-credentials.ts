@@ -1,9 +1,10 @@
 /** The control plane's own certificate, as the sidecars expect it, renewed before it is half spent. */
-import type { Clock } from "../core/clock.ts";
+import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
+import { alarm } from "../push/alarm.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import { ROOT_NAMESPACE } from "../resources/envelope.ts";
 
@@ -15,7 +16,9 @@ export interface OwnCredentials {
 /** Where the control plane stands among the identities. */
 export const CONTROL_PLANE_ACCOUNT = "control-plane";
 
-const CHECK_EVERY = 600_000;
+const LONGEST_RETRY = 600_000;
+/** Milliseconds: an authority at its end gives certificates with hardly a life, and is not asked without pause. */
+const SHORTEST_WAIT = 10_000;
 
 export function keepOwnCredentials(options: {
   /** Of the authority. */
@@ -31,18 +34,29 @@ export function keepOwnCredentials(options: {
     serviceAccount: CONTROL_PLANE_ACCOUNT,
   });
   const source = watchSource(own(id));
-  const close = clock.every(CHECK_EVERY, () => {
-    const { notBefore, notAfter } = source.value;
-    if (clock.wall() < (notBefore + notAfter) / 2) return;
+  let cancel: Cancel = () => undefined;
+  /** Half of what is left, as it was made: the authority sets notBefore back, and cuts notAfter to its own end. */
+  const plan = (share: number, longest = Infinity): void => {
+    const left = Math.max(0, source.value.notAfter - clock.wall());
+    cancel = alarm(
+      clock,
+      clock.wall() + Math.max(SHORTEST_WAIT, Math.min(longest, left * share)),
+      renew,
+    );
+  };
+  const renew = (): void => {
     try {
       source.set(own(id));
+      plan(1 / 2);
     } catch (thrown) {
       // The present one is good for hours yet; this is tried again, and the log tells until it works.
       logger.error(
-        { reason: messageOf(thrown), notAfter },
+        { reason: messageOf(thrown), notAfter: source.value.notAfter },
         "the control plane's own certificate cannot be renewed",
       );
+      plan(1 / 20, LONGEST_RETRY);
     }
-  });
-  return { credentials: source, close };
+  };
+  plan(1 / 2);
+  return { credentials: source, close: () => cancel() };
 }

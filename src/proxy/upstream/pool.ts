@@ -68,6 +68,8 @@ interface Waiting {
   readonly need: ConnectionNeed;
   readonly waiter: ConnectionWaiter;
   over: boolean;
+  /** Where it waits in the pool that came after this one. */
+  moved?: Cancel | undefined;
 }
 
 export class Pool {
@@ -130,6 +132,7 @@ export class Pool {
     this.#dialForWaiting();
     return () => {
       waiting.over = true;
+      waiting.moved?.();
       const index = this.#waiting.indexOf(waiting);
       if (index >= 0) this.#waiting.splice(index, 1);
     };
@@ -393,9 +396,9 @@ export class Pool {
     if (this.#spread?.again(now) === true) this.#dialForSpread();
   }
 
-  /** No new requests; those under way finish, then the connections close. */
-  drain(): void {
-    this.#stop();
+  /** No new requests; those under way finish, then the connections close. Whoever waits goes on waiting in `successor`, or is refused where there is none. */
+  drain(successor?: Pool): void {
+    this.#stop(successor);
     for (const entry of this.#entries.splice(0)) {
       entry.leaving = true;
       entry.connection.drain();
@@ -410,12 +413,13 @@ export class Pool {
     }
   }
 
-  #stop(): void {
+  #stop(successor?: Pool): void {
     this.#closed = true;
     for (const dial of this.#dials) dial.abort(closing());
     this.#dials.clear();
     for (const waiting of this.#waiting.splice(0))
-      waiting.waiter.failed(closing());
+      if (successor === undefined) waiting.waiter.failed(closing());
+      else waiting.moved = successor.acquire(waiting.need, waiting.waiter);
   }
 }
 

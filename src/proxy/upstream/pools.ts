@@ -56,7 +56,7 @@ export interface Pools {
 
 interface Entry {
   readonly pool: Pool;
-  readonly place: string;
+  readonly place: Place;
   settings: PoolSettings;
 }
 
@@ -81,18 +81,26 @@ export function makePools(options: PoolsOptions): Pools {
     }
   };
 
-  const letGo = (key: string, entry: Entry): void => {
+  const letGo = (key: string, entry: Entry, successor?: Pool): void => {
     entries.delete(key);
-    entry.pool.drain();
+    entry.pool.drain(successor);
     leaving.add(entry.pool);
     generation += 1;
   };
 
   const unsubscribe = credentials.subscribe(() => {
     generation += 1;
-    // Connections made with the old credentials finish what they carry and take nothing new.
-    for (const [key, entry] of [...entries])
-      if (key.startsWith("link ")) letGo(key, entry);
+    // Connections made with the old credentials finish what they carry and take nothing new. Calls that wait for one wait for its successor:
+    // a renewal fails none of them, and takes nothing from the retry budget.
+    for (const [key, entry] of [...entries]) {
+      if (!key.startsWith("link ")) continue;
+      const successor =
+        entry.pool.waiting === 0 || credentials.value === undefined
+          ? undefined
+          : open(entry.place, entry.settings);
+      letGo(key, entry, successor?.pool);
+      if (successor !== undefined) entries.set(key, successor);
+    }
   });
 
   const dial = (place: Place, entry: () => Entry): Pool => {
@@ -140,6 +148,11 @@ export function makePools(options: PoolsOptions): Pools {
     });
   };
 
+  const open = (place: Place, settings: PoolSettings): Entry => {
+    const entry: Entry = { pool: dial(place, () => entry), place, settings };
+    return entry;
+  };
+
   return {
     get generation() {
       return generation;
@@ -152,11 +165,7 @@ export function makePools(options: PoolsOptions): Pools {
         return known.pool;
       }
       if (entries.size >= MAX_POOLS) evictUnused(entries, letGo);
-      const entry: Entry = {
-        pool: dial(place, () => entry),
-        place: key,
-        settings,
-      };
+      const entry = open(place, settings);
       entries.set(key, entry);
       stopSweep ??= clock.every(SWEEP, sweep);
       return entry.pool;

@@ -340,6 +340,26 @@ void t.test(
 );
 
 void t.test(
+  "a pool that has a successor hands over those who wait, who may still give up",
+  async (t) => {
+    const old = setUp();
+    const next = setUp();
+    old.acquire();
+    await old.settle();
+    old.acquire();
+    const giveUp = old.acquire();
+    old.pool.drain(next.pool);
+    t.same(old.made[0]?.ended, ["drain"]);
+    t.equal(next.pool.waiting, 2);
+    giveUp?.();
+    t.equal(next.pool.waiting, 1);
+    await next.settle();
+    t.same(old.got, ["0", "-1"], "a connection of the other pool, no failure");
+    t.equal(next.pool.waiting, 0);
+  },
+);
+
+void t.test(
   "a pool that is let go fails those who wait and drains the rest",
   async (t) => {
     const { acquire, settle, got, made, pool } = setUp();
