@@ -42,6 +42,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly adminPort: string;
   readonly metricsPort: string;
   readonly publish?: readonly string[];
+  readonly trustedProxy?: readonly string[];
   readonly upstream?: readonly string[];
   readonly linkProtocol: string;
   readonly concurrency: string;
@@ -188,6 +189,12 @@ export function withSidecarOptions(command: Command): Command {
       listOption(
         "--publish <port=appport>",
         "a port for callers without a sidecar, under PeerAuthentication",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--trusted-proxy <ranges>",
+        "callers without a certificate (CIDR), like a load balancer, whose Forwarded and X-Forwarded-* fields are passed on; those of others are replaced",
       ),
     )
     .addOption(

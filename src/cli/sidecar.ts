@@ -77,6 +77,7 @@ async function runSidecar(
     linkProtocol: linkProtocolOf(options.linkProtocol),
     limits: limitsOf(options),
     coalescing: options.coalescing,
+    trustedProxies: options.trustedProxy ?? [],
     drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
     clock: context.clock,
     logger,

@@ -17,6 +17,7 @@ import { originalDestination } from "../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../wire/sniff.ts";
 import { linkListener } from "../wire/tls.ts";
 import type { Address, LocalUpstream } from "./destination.ts";
+import { NO_IDENTITY, type ClaimsOf } from "./forwarded.ts";
 import type { Arrival } from "./inbound.ts";
 import type { Serving } from "./serving.ts";
 import { assertFree } from "./workers/port-lock.ts";
@@ -43,6 +44,7 @@ export interface ListenersOptions {
    * sees to it that nobody else does.
    */
   readonly shared: false | "first" | "joined";
+  readonly claimsOf: ClaimsOf;
   outbound(upstream: LocalUpstream | undefined): ServerHandler;
   inbound(arrival: Arrival): ServerHandler;
 }
@@ -162,7 +164,10 @@ export function makeListeners(options: ListenersOptions): Listeners {
         return;
       }
       const handler = options.inbound(arrival);
-      const info = infoOf(socket, undefined, original);
+      const info = {
+        ...infoOf(socket, undefined, original),
+        claims: options.claimsOf(socket.remoteAddress ?? ""),
+      };
       const appPort =
         arrival.kind === "published" ? arrival.port : (original?.port ?? 0);
       const authority =
@@ -328,6 +333,7 @@ function infoOf(
     remoteAddress: socket.remoteAddress ?? "",
     remotePort: socket.remotePort ?? 0,
     originalDestination: original,
+    claims: NO_IDENTITY,
   };
 }
 

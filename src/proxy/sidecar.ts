@@ -70,6 +70,8 @@ export interface SidecarOptions {
   readonly limits?: LimitOptions;
   /** Calls of the application that come one by one, thousands a second, wait for each other (`coalescing.ts`): false. */
   readonly coalescing?: boolean;
+  /** CIDR ranges of callers without an identity whose Forwarded and X-Forwarded-* fields are believed: none. */
+  readonly trustedProxies?: readonly string[];
   /** Milliseconds that requests under way may take at shutdown. */
   readonly drainTimeout?: number;
   readonly clock?: Clock;
@@ -102,6 +104,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const linkProtocol = options.linkProtocol ?? "h2";
   const mode = options.accessLog ?? "errors";
   const coalescing = options.coalescing ?? false;
+  const trustedProxies = options.trustedProxies ?? [];
   const commons = makeCommons(options.concurrency ?? 1);
 
   // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
@@ -117,6 +120,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     linkProtocol,
     limits: options.limits,
     coalescing,
+    trustedProxies,
     ...(options.ports === undefined ? {} : { ports: options.ports }),
     ...(options.host === undefined ? {} : { host: options.host }),
     publish: options.publish ?? [],
@@ -148,6 +152,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
             tracing: percentageOf(options.tracing),
             limits: options.limits,
             coalescing,
+            trustedProxies,
             log: { level: logger.level, bindings: logger.bindings() },
           },
           lines: log.sink,

@@ -103,6 +103,16 @@ export interface ServerConnectionInfo {
   /** Where the caller meant to go, where the connection was captured. */
   readonly originalDestination:
     { readonly address: string; readonly port: number } | undefined;
+  /** What is not believed of the caller; undefined where all is. */
+  readonly claims?: Claims | undefined;
+}
+
+/** Fields of a request that its caller has no right to say. The codec takes them out, so that nobody else sees them. */
+export interface Claims {
+  /** Bits of `FieldClass`. */
+  readonly dropped: number;
+  /** What is known instead, behind the caller's own fields. The same for all requests of the connection. */
+  readonly known: Fields;
 }
 
 /** What a server codec reports to the one who runs the listener. */

@@ -20,6 +20,10 @@ export const FieldClass = {
   TRACE: 16,
   /** May not stand in a trailer section (RFC 9110 6.5.1). */
   NO_TRAILER: 32,
+  /** Says where a request comes from, or what it once asked for: only of those who can be held to it (`proxy/forwarded.ts`). */
+  FORWARDED: 64,
+  /** Claims an identity, beside MESH: no caller of any kind may, and no policy sees it (law 5). */
+  IDENTITY: 128,
 } as const;
 
 /** How HPACK is to represent the field: the sender's choice is mirrored when it is passed on (RFC 7541 6.2). */
@@ -42,6 +46,7 @@ export interface Field {
 export type Fields = readonly Field[];
 
 const { CONNECTION, FRAMING, SENSITIVE, MESH, TRACE, NO_TRAILER } = FieldClass;
+const { FORWARDED, IDENTITY } = FieldClass;
 
 const CLASSES: ReadonlyMap<string, number> = new Map([
   ["connection", CONNECTION | NO_TRAILER],
@@ -68,10 +73,27 @@ const CLASSES: ReadonlyMap<string, number> = new Map([
   ["cookie", SENSITIVE | NO_TRAILER],
   ["set-cookie", SENSITIVE | NO_TRAILER],
   ["x-api-key", SENSITIVE],
-  ["x-forwarded-client-cert", MESH | NO_TRAILER],
+  ["x-forwarded-client-cert", MESH | IDENTITY | NO_TRAILER],
   ["traceparent", TRACE],
   ["tracestate", TRACE],
+  ...[
+    ...["forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "client-ip"],
+    ...["x-cluster-client-ip", "x-remote-ip", "x-remote-addr"],
+    // What the large networks in front of a site say of its visitors.
+    ...["true-client-ip", "cf-connecting-ip", "cf-connecting-ipv6"],
+    ...["fastly-client-ip", "x-azure-clientip", "x-azure-socketip"],
+    ...["x-appengine-user-ip", "x-originating-ip"],
+    // What a proxy says that the connection to it was, and whose certificate it saw (RFC 9440).
+    ...["x-scheme", "x-url-scheme", "front-end-https"],
+    ...["client-cert", "client-cert-chain"],
+    // To some frameworks the path: policy has judged another one.
+    ...["x-rewrite-url"],
+  ].map((name) => [name, FORWARDED | NO_TRAILER] as const),
 ]);
+
+/** The rest of them: `x-forwarded-for`, `-host`, `-user` …, `x-original-url`, `x-original-forwarded-for` …, and Envoy's own. */
+const FORWARDED_PREFIXES = ["x-forwarded-", "x-original-"];
+const ENVOY = "x-envoy-";
 
 /** What people call fields that carry a credential, beside those that everybody knows: `x-auth-token`, `x-amz-security-token`, `api-key`. */
 const CREDENTIAL =
@@ -84,7 +106,13 @@ export function classOf(name: string): number {
 
 const classOfUnknown: (name: string) => number = memo((name) => {
   if (name.startsWith("x-wherry-")) return MESH | NO_TRAILER;
-  return CREDENTIAL.test(name) ? SENSITIVE : 0;
+  const credential = CREDENTIAL.test(name) ? SENSITIVE : 0;
+  if (FORWARDED_PREFIXES.some((prefix) => name.startsWith(prefix)))
+    return credential | FORWARDED | NO_TRAILER;
+  if (name.startsWith(ENVOY)) return credential | FORWARDED;
+  // CGI and WSGI make the same variable of both (RFC 3875 4.1.18).
+  const dashed = name.includes("_") ? classOf(name.replaceAll("_", "-")) : 0;
+  return credential | (dashed & FORWARDED);
 });
 
 /**

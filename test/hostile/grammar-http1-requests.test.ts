@@ -12,6 +12,9 @@ const GOOD = `GET /good HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
 const CHUNKED_AT_BACKEND = "transfer-encoding: chunked\r\n";
 const GOOD_LINE = "GET /good HTTP/1.1";
 
+/** What the application is told of where a stranger's request comes from (`proxy/forwarded.ts`). */
+const SOURCE = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n";
+
 /** A request head as the application gets it through a door: over the link, which is in HTTP/2, trailers are always welcome. */
 function arrived(
   door: string,
@@ -20,7 +23,7 @@ function arrived(
   framing = "",
 ): string {
   const te = door === "outbound" ? "te: trailers\r\nconnection: te\r\n" : "";
-  return `${line}\r\nhost: orders.shop\r\n${fields}${te}${framing}\r\n`;
+  return `${line}\r\nhost: orders.shop\r\n${fields}${door === "published" ? SOURCE : ""}${te}${framing}\r\n`;
 }
 
 /** One whole answer of the stated status, with its reason and the end of the connection, and nothing behind it. */

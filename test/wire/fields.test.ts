@@ -10,6 +10,7 @@ import {
 } from "../../src/wire/fields.ts";
 
 const { CONNECTION, FRAMING, MESH, NO_TRAILER, SENSITIVE, TRACE } = FieldClass;
+const { FORWARDED, IDENTITY } = FieldClass;
 
 void t.test("the bits are bits", (t) => {
   const all = Object.values(FieldClass);
@@ -60,7 +61,7 @@ const ROWS: readonly (readonly [string, number])[] = [
   ["author", 0],
   ["idempotency-key", 0],
   ["user-agent", 0],
-  ["x-forwarded-client-cert", MESH | NO_TRAILER],
+  ["x-forwarded-client-cert", MESH | IDENTITY | NO_TRAILER],
   ["x-wherry-destination", MESH | NO_TRAILER],
   ["x-wherry-reason", MESH | NO_TRAILER],
   ["x-wherry-", MESH | NO_TRAILER],
@@ -70,7 +71,26 @@ const ROWS: readonly (readonly [string, number])[] = [
   ["accept", 0],
   ["grpc-status", 0],
   ["x-wherry", 0],
-  ["x-forwarded-for", 0],
+  ["x-forwarded-for", FORWARDED | NO_TRAILER],
+  ["x_forwarded_for", FORWARDED],
+  ["x-forwarded_for", FORWARDED],
+  ["x-forwarded-proto", FORWARDED | NO_TRAILER],
+  ["x-forwarded-user", FORWARDED | NO_TRAILER],
+  ["x-forwarded-access-token", FORWARDED | SENSITIVE | NO_TRAILER],
+  ["forwarded", FORWARDED | NO_TRAILER],
+  ["x-real-ip", FORWARDED | NO_TRAILER],
+  ["x_real_ip", FORWARDED],
+  ["true-client-ip", FORWARDED | NO_TRAILER],
+  ["cf-connecting-ip", FORWARDED | NO_TRAILER],
+  ["client-cert", FORWARDED | NO_TRAILER],
+  ["x-original-url", FORWARDED | NO_TRAILER],
+  ["x-rewrite-url", FORWARDED | NO_TRAILER],
+  ["x-envoy-internal", FORWARDED],
+  ["x-forwarded", FORWARDED | NO_TRAILER],
+  ["x-forward", 0],
+  ["x-originality", 0],
+  ["x-request-id", 0],
+  ["x_request_id", 0],
   ["hosts", 0],
   ["constructor", 0],
   ["__proto__", 0],

@@ -26,6 +26,7 @@ export interface ThreadData {
   readonly tracing: { readonly samplingPercentage?: number } | undefined;
   readonly limits: LimitOptions | undefined;
   readonly coalescing: boolean;
+  readonly trustedProxies: readonly string[];
   readonly log: {
     readonly level: string;
     readonly bindings: Readonly<Record<string, string>>;

@@ -64,6 +64,7 @@ async function run(data: ThreadData): Promise<void> {
     linkProtocol: data.linkProtocol,
     limits: data.limits,
     coalescing: data.coalescing,
+    trustedProxies: data.trustedProxies,
   });
   let compiled: Snapshot | undefined;
   let stopReporting: (() => void) | undefined;

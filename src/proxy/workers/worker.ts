@@ -15,6 +15,7 @@ import type { Books } from "../account.ts";
 import { makeCoalescing } from "../coalescing.ts";
 import { makeFaults } from "../faults.ts";
 import { watchIdle } from "../idle.ts";
+import { strangersClaims } from "../forwarded.ts";
 import { makeInbound } from "../inbound.ts";
 import { makeLimiter } from "../limiter.ts";
 import { resolveLimits, shareOf, type LimitOptions } from "../limits.ts";
@@ -50,6 +51,8 @@ export interface WorkerOptions extends OpenOptions {
   readonly limits?: LimitOptions | undefined;
   /** Calls of the application may wait for each other (`coalescing.ts`). */
   readonly coalescing: boolean;
+  /** CIDR ranges of callers without an identity whose word on where a request comes from is taken (`forwarded.ts`). */
+  readonly trustedProxies: readonly string[];
 }
 
 export interface TracingChoice {
@@ -190,6 +193,7 @@ export async function startWorker(
     credentials,
     ownPorts,
     shared: workers === 1 ? false : worker === 0 ? "first" : "joined",
+    claimsOf: strangersClaims(options.trustedProxies),
     outbound: (upstream) => makeOutbound(outbound, upstream),
     inbound: (arrival) => makeInbound(inbound, arrival),
   });

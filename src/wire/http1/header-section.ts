@@ -1,11 +1,13 @@
 /** The header section of either message: field lines to neutral fields, with what belongs to framing and to the connection taken out (RFC 9110 7.6.1, RFC 9112 6). */
+import type { Claims } from "../exchange.ts";
 import { classOf, FieldClass, type Field } from "../fields.ts";
 import { isToken, parseDigits, withoutBlanks } from "./grammar.ts";
 import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "./limits.ts";
 import { Http1Fault } from "./refusal.ts";
 
-const { CONNECTION, FRAMING, MESH, NO_TRAILER, SENSITIVE, TRACE } = FieldClass;
+const { CONNECTION, FORWARDED, FRAMING, MESH, NO_TRAILER, SENSITIVE, TRACE } =
+  FieldClass;
 
 /** Fields that need a look; all others are passed on as they are. "Expect" is among the last. */
 const LOOKED_AT = CONNECTION | FRAMING | NO_TRAILER;
@@ -14,11 +16,11 @@ const LOOKED_AT = CONNECTION | FRAMING | NO_TRAILER;
  * What the Connection field may not name: fields for all recipients (RFC 9110 7.6.1), those that frame the message, and those
  * that policy or the trace relies on: to have them stripped on the way is an attack.
  */
-const NEVER_AN_OPTION = FRAMING | MESH | SENSITIVE | TRACE | NO_TRAILER;
+const NEVER_AN_OPTION =
+  FRAMING | MESH | SENSITIVE | TRACE | NO_TRAILER | FORWARDED;
 const NEVER_AN_OPTION_NAMES: ReadonlySet<string> = new Set([
   "accept",
   "date",
-  "forwarded",
   "idempotency-key",
   "origin",
   "user-agent",
@@ -60,6 +62,7 @@ export function parseHeaderSection(
   start: number,
   limits: Http1Limits,
   memory: HeadMemory,
+  claims?: Claims,
 ): HeaderSection {
   const section: HeaderSection = {
     fields: [],
@@ -76,6 +79,7 @@ export function parseHeaderSection(
     expect: undefined,
     named: undefined,
   };
+  const dropped = claims?.dropped ?? 0;
   let count = 0;
   memory.begin();
   for (let at = start; at < text.length; at = memory.end) {
@@ -86,12 +90,14 @@ export function parseHeaderSection(
         `more than ${limits.headerCount} field lines`,
       );
     const field = memory.read(text, at);
-    if ((field.bits & LOOKED_AT) === 0) section.fields.push(field);
-    else takeField(section, field);
+    if ((field.bits & (LOOKED_AT | dropped)) === 0) section.fields.push(field);
+    else if ((field.bits & dropped) === 0) takeField(section, field);
   }
   const { named } = section;
   if (named !== undefined)
     section.fields = section.fields.filter((field) => !named.has(field.name));
+  if (claims !== undefined)
+    for (const field of claims.known) section.fields.push(field);
   return section;
 }
 
@@ -165,8 +171,7 @@ function takeConnectionOptions(section: HeaderSection, value: string): void {
     else if ((bits & CONNECTION) !== 0 && (bits & FRAMING) === 0) continue;
     else if (
       (bits & NEVER_AN_OPTION) !== 0 ||
-      NEVER_AN_OPTION_NAMES.has(option) ||
-      option.startsWith("x-forwarded-")
+      NEVER_AN_OPTION_NAMES.has(option)
     )
       throw new Http1Fault(
         "grammar",

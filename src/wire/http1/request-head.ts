@@ -1,5 +1,5 @@
 /** Request line and header section to a neutral request head, by the strict reading of RFC 9112 3 and 6. */
-import type { RequestHead } from "../exchange.ts";
+import type { Claims, RequestHead } from "../exchange.ts";
 import type { Field } from "../fields.ts";
 import { knownMethod } from "../methods.ts";
 import {
@@ -42,13 +42,14 @@ interface Target {
 
 /**
  * `text` is the head in latin-1 with the CRLF of its last line, without the empty line. `scheme` is that of the connection,
- * for targets that do not say it. Throws `Http1Fault`.
+ * for targets that do not say it. `claims`: what is not believed of the caller. Throws `Http1Fault`.
  */
 export function parseRequestHead(
   text: string,
   scheme: "http" | "https",
   limits: Http1Limits,
   memory: HeadMemory,
+  claims?: Claims,
 ): ParsedRequest {
   const end = lineEnd(text, 0);
   if (end > limits.requestLineBytes)
@@ -74,7 +75,7 @@ export function parseRequestHead(
       "the request target has a character that no target has",
     );
 
-  const section = parseHeaderSection(text, end + 2, limits, memory);
+  const section = parseHeaderSection(text, end + 2, limits, memory, claims);
   const { host } = section;
   if (host === undefined && minor === 1)
     throw new Http1Fault("grammar", "no Host in an HTTP/1.1 request");

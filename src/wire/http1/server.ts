@@ -240,6 +240,7 @@ class Http1ServerConnection
       this.#scheme,
       this.#limits,
       this.#memory,
+      this.info.claims,
     );
     this.#headBegun = false;
     this.#emptyLineSkipped = false;

@@ -1,6 +1,6 @@
 /** Field lists to message heads and back: pseudo-headers, and what HTTP/2 forbids in a message (RFC 9113 section 8). */
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
-import type { RequestHead, ResponseHead } from "../exchange.ts";
+import type { Claims, RequestHead, ResponseHead } from "../exchange.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { comparableAuthority, hasPort } from "../http1/grammar.ts";
 import type { Encoder } from "./hpack/encoder.ts";
@@ -50,10 +50,11 @@ function isSameHost(
         comparableAuthority(authority, scheme);
 }
 
-/** Reads the first `fields` of a request (8.3.1). `ended`: no body follows. */
+/** Reads the first `fields` of a request (8.3.1). `ended`: no body follows. `claims`: what is not believed of the caller. */
 export function readRequestHead(
   fields: readonly WireField[],
   ended: boolean,
+  claims?: Claims,
 ): RequestHead | Flaw {
   let method: string | undefined;
   let scheme: string | undefined;
@@ -63,6 +64,7 @@ export function readRequestHead(
   let host: string | undefined;
   let length: string | undefined;
   const rest: Field[] = [];
+  const dropped = claims?.dropped ?? 0;
   let ordinary = false;
   let expected = true;
   let awaits = false;
@@ -71,7 +73,7 @@ export function readRequestHead(
     const { kind } = field;
     if (kind === Kind.ORDINARY) {
       ordinary = true;
-      rest.push(field);
+      if ((field.bits & dropped) === 0) rest.push(field);
       continue;
     }
     if (kind <= Kind.STATUS && ordinary)
@@ -162,6 +164,7 @@ export function readRequestHead(
   const contentLength = lengthOf(length);
   if (ended && contentLength !== undefined && contentLength > 0)
     return "content-length without content";
+  if (claims !== undefined) for (const field of claims.known) rest.push(field);
   return {
     method,
     scheme: scheme ?? "http",

@@ -166,7 +166,7 @@ class Server extends Connection implements ServerConnection, ServerHost {
       );
       return;
     }
-    const head = flaw ?? readRequestHead(fields, ends);
+    const head = flaw ?? readRequestHead(fields, ends, this.info.claims);
     if (head === UNMET_EXPECTATION) {
       this.answer(id, ends, EXPECTATION_FAILED, "EXPECTATION_FAILED", head);
       return;
