@@ -1,4 +1,5 @@
 /** Calls that nobody makes: a request as a person writes it, the snapshots on both of its sides, and what they decide of it. */
+import { canonicalAuthority } from "../core/authority.ts";
 import { UserError } from "../core/errors.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import {
@@ -169,10 +170,15 @@ export function headOf({ method, url, headers }: AskedRequest): RequestHead {
     );
   const fields = headers.map(([name, value]) => fieldOf(name, value));
   const host = fields.find(({ name }) => name === "host")?.value;
+  const said = canonicalAuthority(host ?? authority);
+  if (said === undefined)
+    throw new UserError(
+      `invalid host "${host ?? authority}": expected a name and an optional port, such as orders.shop:80`,
+    );
   return {
     method,
     scheme,
-    authority: host ?? authority,
+    authority: said,
     path: connects
       ? ""
       : path === undefined

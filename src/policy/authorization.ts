@@ -4,6 +4,7 @@
  * One ALLOW policy for a workload turns its default into "deny what is not listed" (trap 2); a policy without rules matches
  * nothing, so an empty ALLOW denies everything (trap 1). Every policy that applies counts, they add up (trap 13).
  */
+import { canonicalAuthority } from "../core/authority.ts";
 import { memo } from "../core/memo.ts";
 import { parseSpiffeId } from "../identity/spiffe.ts";
 import type {
@@ -14,6 +15,7 @@ import type {
 } from "../resources/authorization-policy.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
 import { MESH_NAME, type DefaultAction } from "../resources/mesh.ts";
+import { upperEscapes } from "./path.ts";
 
 /** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
 export interface AuthorizationFacts {
@@ -402,22 +404,20 @@ function matchText(pattern: string): (value: string) => boolean {
   return (value) => value === pattern;
 }
 
-/** Hosts: without port and without regard to case. */
+/** Hosts: without port and without regard to case, in the one form that requests have (`core/authority.ts`). */
 function matchHost(pattern: string): (value: string) => boolean {
-  return matchText(pattern.toLowerCase().replace(/:([0-9]+|\*)$/, ""));
+  const name = pattern.replace(/:([0-9]+|\*)$/, "");
+  return matchText(
+    canonicalAuthority(name) ?? name.toLowerCase().replace(/\.$/, ""),
+  );
 }
 
+/** "%c3" and "%C3" are one octet to the application: paths come with escapes in upper case, so patterns are compared so. */
 function matchPath(pattern: string): (value: string) => boolean {
   const canonical = upperEscapes(pattern);
-  const test = pattern.includes("{")
+  return pattern.includes("{")
     ? matchTemplate(canonical)
     : matchText(canonical);
-  // "%c3" and "%C3" are one octet to the application (RFC 3986 6.2.2.1), so they are to the pattern.
-  return (value) => test(value.includes("%") ? upperEscapes(value) : value);
-}
-
-function upperEscapes(text: string): string {
-  return text.replace(/%[0-9a-fA-F]{2}/g, (escape) => escape.toUpperCase());
 }
 
 /** "{*}" is one element that is not empty, "{**}" the rest of the path or any part of it, slashes and all. */

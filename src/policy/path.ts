@@ -2,10 +2,10 @@
  * The one reading of a request that policy judges and the upstream gets (law 6): the path is normalised once, here.
  *
  * Follows Envoy's normalize_path, merge_slashes and path_with_escaped_slashes_action=UNESCAPE_AND_FORWARD, in that file's order:
- * escaped slashes, then escapes and dot segments (RFC 3986 5.2.4, 6.2.2.2), then runs of slashes. As in Envoy, the case of the hex
- * digits of an escape is left alone and a "%" that starts no escape is passed on.
+ * escaped slashes, then escapes and dot segments (RFC 3986 5.2.4, 6.2.2.2), then runs of slashes. Unlike Envoy, it writes the hex
+ * digits of an escape in upper case (RFC 3986 6.2.2.1), for "%c3" and "%C3" are one path to the application.
  */
-import { memo } from "../core/memo.ts";
+import { hostOf } from "../core/authority.ts";
 import type { PathNormalization } from "../resources/mesh.ts";
 
 export type NormalisedPath =
@@ -36,7 +36,7 @@ export interface RequestHeadLike {
 export interface RequestFacts {
   readonly method: string;
   readonly scheme: string;
-  /** Lower-case, without port and final dot. */
+  /** Canonical (`core/authority.ts`), without port. */
   readonly host: string;
   /** Normalised, without query; "" for a plain CONNECT, "*" for OPTIONS of the server. */
   readonly path: string;
@@ -103,7 +103,9 @@ export function normalisePath(
   const end = at;
   const query = end < target.length ? target.slice(end + 1) : "";
   const raw = end < target.length ? target.slice(0, end) : target;
-  if (clean || verbatim) return { ok: true, path: raw, query, target };
+  if (clean) return { ok: true, path: raw, query, target };
+  // Forwarded as it came, and yet one path to policy however its escapes are written.
+  if (verbatim) return { ok: true, path: upperEscapes(raw), query, target };
 
   const decoded = decode(raw, mode === "DECODE_AND_MERGE_SLASHES");
   if (!decoded.ok) return decoded;
@@ -144,7 +146,7 @@ function decode(raw: string, slashes: boolean): Decoded {
         out += "/";
         at += 2;
       } else {
-        out += raw.slice(at, at + 3);
+        out += raw.slice(at, at + 3).toUpperCase();
         at += 2;
       }
     } else if (code === BACKSLASH) {
@@ -159,6 +161,13 @@ function decode(raw: string, slashes: boolean): Decoded {
     }
   }
   return { ok: true, path: out };
+}
+
+/** The one form of percent-escapes (RFC 3986 6.2.2.1), of paths and of what is compared with them. */
+export function upperEscapes(text: string): string {
+  return text.includes("%")
+    ? text.replace(/%[0-9a-fA-F]{2}/g, (escape) => escape.toUpperCase())
+    : text;
 }
 
 /** RFC 3986 5.2.4 on a path that starts with "/". */
@@ -211,18 +220,6 @@ export function readRequest(
     header,
   };
   return { ok: true, facts, target: normalised.target };
-}
-
-/** Lower-case host of an authority, without port (Gateway API and trap 5) and without the final dot of an absolute DNS name. */
-export const hostOf: (authority: string) => string = memo(readHost);
-
-function readHost(authority: string): string {
-  // In "[::1]:80" the colons inside the brackets are the address's.
-  const colon = authority.lastIndexOf(":");
-  let host =
-    colon > authority.lastIndexOf("]") ? authority.slice(0, colon) : authority;
-  if (host.endsWith(".")) host = host.slice(0, -1);
-  return host.toLowerCase();
 }
 
 interface Facts extends RequestFacts {

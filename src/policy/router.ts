@@ -13,6 +13,7 @@ import type {
   HTTPRouteMatch,
   QueryMatch,
 } from "../resources/http-route.ts";
+import { upperEscapes } from "./path.ts";
 
 /** What a router reads of a request. */
 export interface RoutedRequest {
@@ -92,8 +93,9 @@ export function compileRouter<D>(entries: readonly RouteEntry<D>[]): Router<D> {
   let depth = 0;
 
   for (const candidate of entries.map(compileEntry).sort(compare)) {
-    const { type = "PathPrefix", value = "/" } =
+    const { type = "PathPrefix", value: stated = "/" } =
       candidate.entry.match.path ?? {};
+    const value = upperEscapes(stated);
     if (type === "RegularExpression") {
       expressions.push(candidate);
     } else if (type === "Exact") {

@@ -1,8 +1,8 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
+import { readAuthority } from "../core/authority.ts";
 import { MeshError } from "../core/errors.ts";
 import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
-import { hostOf } from "../policy/path.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
 import { isTunnel } from "./tunnel.ts";
 
@@ -105,22 +105,17 @@ function refused(
 }
 
 export interface Named {
-  /** Lower-case; an IPv6 address without its brackets. */
+  /** Canonical; an IPv6 address without its brackets. */
   readonly host: string;
   readonly port: number | undefined;
 }
 
-/** `host`, `host:port` or `[v6]:port`; undefined where it is neither. */
-export const parseAuthority: (authority: string) => Named | undefined =
-  memo(readAuthority);
-
-function readAuthority(authority: string): Named | undefined {
-  const found = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]@/?#\s]+)(?::([0-9]{1,5}))?$/.exec(
-    authority,
-  );
-  if (found === null) return undefined;
-  const port = found[2] === undefined ? undefined : Number(found[2]);
-  if (port !== undefined && (port === 0 || port > 65_535)) return undefined;
-  const host = hostOf(authority).replace(/^\[|\]$/g, "");
-  return host === "" ? undefined : { host, port };
-}
+/** `host`, `host:port` or `[v6]:port`; undefined where it is neither, or the port can be nobody's. */
+export const parseAuthority: (authority: string) => Named | undefined = memo(
+  (authority) => {
+    const read = readAuthority(authority);
+    return read === undefined || read.port === 0
+      ? undefined
+      : { host: read.host.replace(/^\[|\]$/g, ""), port: read.port };
+  },
+);

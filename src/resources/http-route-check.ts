@@ -15,6 +15,7 @@ import type { Segment } from "./path.ts";
 import { duplicates, error, fault, warning } from "./problems.ts";
 import { checkFilters } from "./route-filters-check.ts";
 import {
+  hostMatchFault,
   matchNameFault,
   needlessEncoding,
   pathFault,
@@ -140,7 +141,9 @@ export function checkHeaderMatches(
       ...fault(matchNameFault(header.name), [...at, index, "name"]),
       ...(header.type === "RegularExpression"
         ? fault(regexFault(header.value), [...at, index, "value"])
-        : []),
+        : header.name.toLowerCase() === "host"
+          ? fault(hostMatchFault(header.value), [...at, index, "value"])
+          : []),
     ]),
   ];
 }
@@ -188,7 +191,19 @@ export function checkBackends(rule: RuleWithBackends, at: Path): Problem[] {
 
 function checkPath(path: PathMatch | undefined, at: Path): Problem[] {
   const value = path?.value ?? "/";
-  if (path?.type === "RegularExpression") return fault(regexFault(value), at);
+  if (path?.type === "RegularExpression") {
+    const problems = fault(regexFault(value), at);
+    // Not where it is "%[0-9a-f]": what a class means is not guessed.
+    const lower = /%(?:[0-9A-F][a-f]|[a-f][0-9a-fA-F])/.exec(value)?.[0];
+    if (problems.length === 0 && lower !== undefined)
+      problems.push(
+        warning(
+          at,
+          `holds ${lower}, but paths are matched with escapes in upper case: write ${lower.toUpperCase()}`,
+        ),
+      );
+    return problems;
+  }
   const problems = fault(pathFault(value), at);
   const needless = needlessEncoding(value);
   if (problems.length === 0 && needless !== undefined)

@@ -1,5 +1,6 @@
 /** Checks of texts that several kinds hold: regular expressions, path values, header names that policy may not touch. */
 import { RE2JS } from "re2js";
+import { hostOf } from "../core/authority.ts";
 import { messageOf } from "../core/errors.ts";
 
 /** Why the text is no regular expression that runs in linear time (RE2); undefined where it is one. */
@@ -101,4 +102,13 @@ export function matchNameFault(name: string): string | undefined {
   if (OF_CONNECTION.has(lower) || isOfMesh(lower))
     return `${lower} is taken from the request before routing, so the match would never be true`;
   return undefined;
+}
+
+/** Why no request has the value as its host, as policy and routes see it: canonical and without port. */
+export function hostMatchFault(value: string): string | undefined {
+  const host = hostOf(value);
+  if (host === value) return undefined;
+  return host === ""
+    ? `${JSON.stringify(value)} is not a host, so the match would never be true`
+    : `${JSON.stringify(value)} would never match: the host is compared in lower case, without port and final dot; write ${JSON.stringify(host)}`;
 }

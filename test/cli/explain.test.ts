@@ -81,6 +81,11 @@ void t.test("what cannot be a request is said to be none", async (t) => {
     [["GET", "https://orders.shop/"], /write http:/],
     [["G T", "http://orders.shop/"], /no method/],
     [["GET", "http://"], /no URL/],
+    [["GET", "http://orders.shop../"], /no URL/],
+    [
+      ["GET", "http://orders.shop/", "-H", "host: orders.shop.."],
+      /invalid host "orders\.shop\.\.": expected/,
+    ],
     [["GET", "http://orders.shop/", "-H", "nothing"], /NAME: VALUE/],
     [["GET", "http://orders.shop/", "--from", "web"], /NAMESPACE\/SERVICE/],
     [["GET", "http://orders.shop/", "--at", "shop/web-1"], /one of the two/],

@@ -153,10 +153,10 @@ function targetOf(method: string, url: string, raw: readonly string[]): string {
     (name, index) => index % 2 === 0 && name.toLowerCase() === "host",
   );
   const host = at === -1 ? "" : (raw[at + 1] ?? "");
-  if (method === "CONNECT") return `http://${url} `;
+  if (method === "CONNECT") return `http://${canonical(url)} `;
   const [, scheme, authority, path] =
     /^(https?):\/\/([^/?]*)(.*)$/i.exec(url) ?? [];
-  if (scheme === undefined) return `http://${host} ${url}`;
+  if (scheme === undefined) return `http://${canonical(host)} ${url}`;
   const origin =
     path === ""
       ? method === "OPTIONS"
@@ -165,7 +165,15 @@ function targetOf(method: string, url: string, raw: readonly string[]): string {
       : path?.startsWith("?") === true
         ? `/${path}`
         : path;
-  return `${scheme.toLowerCase()}://${authority} ${origin}`;
+  return `${scheme.toLowerCase()}://${canonical(authority ?? "")} ${origin}`;
+}
+
+/** The one form that the codec gives an authority: no capitals, no final dot, no zeros before the port. */
+function canonical(authority: string): string {
+  return authority
+    .toLowerCase()
+    .replace(/\.(?=:|$)/, "")
+    .replace(/:0+(?=[0-9])/, ":");
 }
 
 /** What is for one connection alone, or frames the message (RFC 9110 7.6.1, RFC 9112 6). */

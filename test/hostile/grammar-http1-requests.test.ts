@@ -157,11 +157,11 @@ const PASSED: readonly Passed[] = [
     arrives: gets("", "GET /b/c?d=/../e HTTP/1.1"),
   },
   {
-    what: "absolute form becomes origin form (RFC 9112 3.2.2)",
+    what: "absolute form becomes origin form (RFC 9112 3.2.2), the host canonical (law 14)",
     sent: get("", "GET HTTP://Orders.Shop:80/x?y HTTP/1.1"),
     arrives: gets("", "GET /x?y HTTP/1.1").replace(
       "orders.shop",
-      "Orders.Shop:80",
+      "orders.shop:80",
     ),
   },
   {

@@ -259,6 +259,9 @@ const RULES: readonly [AuthorizationRule, Asked, boolean][] = [
   // Hosts: no case, no port.
   [to({ hosts: ["Orders.SHOP"] }), {}, true],
   [to({ hosts: ["orders.shop:8080"] }), {}, true],
+  [to({ hosts: ["orders.shop."] }), {}, true],
+  [to({ hosts: ["*.SHOP."] }), {}, true],
+  [to({ hosts: ["[0:0::1]"] }), { host: "[::1]" }, true],
   [to({ hosts: ["*.shop"] }), {}, true],
   [to({ hosts: ["orders.*"] }), {}, true],
   [to({ hosts: ["orders"] }), {}, false],
@@ -281,7 +284,10 @@ const RULES: readonly [AuthorizationRule, Asked, boolean][] = [
   [to({ paths: ["*"] }), { path: "" }, false],
   [to({ notPaths: ["/a*"] }), { path: "/b" }, true],
   [to({ notPaths: ["/a*"] }), { path: "/a" }, false],
-  [to({ paths: ["/caf%C3%A9"] }), { path: "/caf%c3%a9" }, true],
+  // Requests have the one form of host and of escapes (`path.ts`): patterns are brought to it.
+  [to({ paths: ["/caf%C3%a9"] }), { path: "/caf%C3%A9" }, true],
+  [to({ paths: ["/caf%c3%a9"] }), { path: "/caf%C3%A9" }, true],
+  [to({ paths: ["/{*}/caf%c3%a9"] }), { path: "/a/caf%C3%A9" }, true],
   [to({ paths: ["/caf%c3%a9*"] }), { path: "/caf%C3%A9/x" }, true],
   // Templates.
   [to({ paths: ["/a/{*}/c"] }), { path: "/a/b/c" }, true],

@@ -1,7 +1,13 @@
 /** HTTPRoute at admission: Gateway API's bounds, and what could never work (model, traps 7, 8, 11). */
 import t from "tap";
 import { HTTP_ROUTE } from "../../src/resources/http-route.ts";
-import { runCases, type Case, type Expected } from "./cases.ts";
+import {
+  problemsOf,
+  resourceOf,
+  runCases,
+  type Case,
+  type Expected,
+} from "./cases.ts";
 
 const parentRefs = [{ group: "mesh.wherry.dev", kind: "Service", name: "web" }];
 const backendRefs = [{ name: "web", port: 80 }];
@@ -125,6 +131,20 @@ void t.test("rules and matches", (t) => {
     ]),
     matched({ headers: [{ name: "x-user", value: "qa" }] }),
     matched({ headers: [{ name: "host", value: "web.shop" }] }),
+    ...["Web.shop", "web.shop.", "web.shop:80"].map((value) =>
+      matched({ headers: [{ name: "Host", value }] }, [
+        "spec.rules[0].matches[0].headers[0].value",
+        /would never match: .*write "web\.shop"/,
+      ]),
+    ),
+    matched({ headers: [{ name: "host", value: "web..shop" }] }, [
+      "spec.rules[0].matches[0].headers[0].value",
+      /is not a host/,
+    ]),
+    matched({
+      headers: [{ name: "host", type: "RegularExpression", value: "Web.*" }],
+    }),
+    matched({ path: { type: "RegularExpression", value: "/%C3[a-f]" } }),
     matched({
       headers: [{ type: "RegularExpression", name: "x", value: "q.+" }],
       queryParams: [{ type: "RegularExpression", name: "q", value: "^a$" }],
@@ -318,5 +338,25 @@ void t.test("traps 10 and 11: backends, time-outs and retries", (t) => {
       /is not supported by this version/,
     ]),
   ]);
+  t.end();
+});
+
+void t.test("a warning of escapes that no path is matched with", (t) => {
+  for (const [value, words] of [
+    ["/caf%c3.*", /holds %c3, but .* write %C3/],
+    ["/caf%C3%a9", /write %A9/],
+    ["/caf%C3%A9", undefined],
+    ["/%[0-9a-f]{2}", undefined],
+  ] as const) {
+    const path = { type: "RegularExpression", value };
+    const [problem] = problemsOf(
+      resourceOf(HTTP_ROUTE, {
+        parentRefs,
+        rules: [{ backendRefs, matches: [{ path }] }],
+      }),
+    );
+    t.match(problem?.message, words, value);
+    t.equal(problem?.severity, words === undefined ? undefined : "warning");
+  }
   t.end();
 });

@@ -1,4 +1,5 @@
 /** Names and addresses that callers use → destinations. */
+import { hostOf } from "../../core/authority.ts";
 import { hostOwners, namesOf } from "../../resources/host-owners.ts";
 import { isExternal, type ServiceResource } from "../../resources/service.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
@@ -96,17 +97,13 @@ export function compileDestinations(
   return {
     all,
     byHost(host, port) {
-      const ports = names.get(host) ?? names.get(canonical(host));
+      const ports = names.get(host) ?? names.get(hostOf(host));
       if (ports === undefined) return undefined;
       if (port !== undefined) return ports.get(port);
       return ports.get(HTTP_PORT) ?? ports.values().next().value;
     },
     byAddress: (address, port) => addresses.get(`${address} ${port}`),
   };
-}
-
-function canonical(host: string): string {
-  return (host.endsWith(".") ? host.slice(0, -1) : host).toLowerCase();
 }
 
 function makeDestination(

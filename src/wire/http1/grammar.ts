@@ -1,5 +1,5 @@
 /** The character classes and small productions of RFC 9110 and RFC 9112, as look-up tables over latin-1 text. */
-import { isIPv6 } from "node:net";
+import { canonicalAuthority } from "../../core/authority.ts";
 import { Http1Fault } from "./refusal.ts";
 
 const ALPHANUMERIC =
@@ -23,12 +23,6 @@ export const TARGET: Uint8Array = rangeTable([
   [0x21, 0x22],
   [0x24, 0x7e],
 ]);
-
-/**
- * What a registered name is made of here: unreserved characters alone. RFC 3986 3.2.2 has sub-delims (a comma would be a list
- * to one parser, a name to another) and percent-encoding (compared decoded by some, raw by others) as well: refused.
- */
-const HOST: Uint8Array = tableOf(ALPHANUMERIC + "-._~");
 
 function tableOf(characters: string): Uint8Array {
   const table = new Uint8Array(256);
@@ -95,21 +89,9 @@ export function parseDigits(text: string): number | undefined {
   return value <= Number.MAX_SAFE_INTEGER ? value : undefined;
 }
 
-/** uri-host [ ":" port ] without userinfo (RFC 9110 4.2.4, 7.2); the port, where there is a colon, is 0 to 65535. */
+/** uri-host [ ":" port ] without userinfo (RFC 9110 4.2.4, 7.2). */
 export function isAuthority(text: string): boolean {
-  const literal = text.charCodeAt(0) === 0x5b;
-  const hostEnd = literal ? text.indexOf("]") + 1 : text.indexOf(":");
-  const end = hostEnd === -1 ? text.length : hostEnd;
-  if (end === 0) return false;
-  if (literal) {
-    const address = text.slice(1, end - 1);
-    // A zone id means something on one machine only (RFC 6874 2), and isIPv6 takes it.
-    if (address.includes("%") || !isIPv6(address)) return false;
-  } else if (!consistsOf(HOST, text, 0, end)) return false;
-  if (end === text.length) return true;
-  if (text.charCodeAt(end) !== 0x3a) return false;
-  const port = parseDigits(text.slice(end + 1));
-  return text.length - end <= 6 && port !== undefined && port <= 65535;
+  return canonicalAuthority(text) !== undefined;
 }
 
 /** Whether an authority ends in a port. */

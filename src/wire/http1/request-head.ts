@@ -1,4 +1,5 @@
 /** Request line and header section to a neutral request head, by the strict reading of RFC 9112 3 and 6. */
+import { canonicalAuthority } from "../../core/authority.ts";
 import type { Claims, RequestHead } from "../exchange.ts";
 import type { Field } from "../fields.ts";
 import { knownMethod } from "../methods.ts";
@@ -6,7 +7,6 @@ import {
   comparableAuthority,
   consistsOf,
   hasPort,
-  isAuthority,
   isToken,
   lineEnd,
   TARGET,
@@ -76,11 +76,13 @@ export function parseRequestHead(
     );
 
   const section = parseHeaderSection(text, end + 2, limits, memory, claims);
-  const { host } = section;
-  if (host === undefined && minor === 1)
+  if (section.host === undefined && minor === 1)
     throw new Http1Fault("grammar", "no Host in an HTTP/1.1 request");
-  if (host !== undefined && !isAuthority(host))
-    throw new Http1Fault("grammar", "Host is not one host and port");
+  // Read once, here: what goes on is the host that everybody sees (law 14).
+  const host =
+    section.host === undefined
+      ? undefined
+      : canonical(section.host, "Host is not one host and port");
   const chunked = isChunked(section, minor);
   const {
     scheme: saidScheme,
@@ -89,7 +91,7 @@ export function parseRequestHead(
     absolute,
   } = target.charCodeAt(0) === 0x2f && method !== "CONNECT"
     ? { scheme, authority: host ?? "", path: target, absolute: false }
-    : otherForm(method, target, host, scheme);
+    : otherForm(method, target, section.host, host, scheme);
   if (method === "CONNECT" && (chunked || section.contentLength !== undefined))
     throw new Http1Fault("grammar", "CONNECT with a body (RFC 9110 9.3.6)");
   if (method === "TRACE" && (chunked || section.contentLength !== undefined))
@@ -144,18 +146,20 @@ function parseVersion(text: string, from: number, end: number): 0 | 1 {
   );
 }
 
-/** Absolute, authority and asterisk form (RFC 9112 3.2.2 to 3.2.4). */
+/** Absolute, authority and asterisk form (RFC 9112 3.2.2 to 3.2.4). `said` is Host as it was sent, `host` its canonical form. */
 function otherForm(
   method: string,
   target: string,
+  said: string | undefined,
   host: string | undefined,
   scheme: string,
 ): Target {
   if (method === "CONNECT") {
-    if (!isAuthority(target) || !hasPort(target))
-      throw new Http1Fault("grammar", "the target of CONNECT is host:port");
-    requireSameHost(target, host, "");
-    return { scheme, authority: target, path: "", absolute: false };
+    const fault = "the target of CONNECT is host:port";
+    const authority = canonical(target, fault);
+    if (!hasPort(authority)) throw new Http1Fault("grammar", fault);
+    requireSameHost(target, said, "");
+    return { scheme, authority, path: "", absolute: false };
   }
   if (target === "*") {
     if (method !== "OPTIONS")
@@ -172,11 +176,13 @@ function otherForm(
   const afterAuthority = target.slice(opening.length).search(/[/?]/);
   const authorityEnd =
     afterAuthority === -1 ? target.length : opening.length + afterAuthority;
-  const authority = target.slice(opening.length, authorityEnd);
+  const saidAuthority = target.slice(opening.length, authorityEnd);
+  const authority = canonical(
+    saidAuthority,
+    "the target's authority is not host:port",
+  );
   const rest = target.slice(authorityEnd);
-  if (!isAuthority(authority))
-    throw new Http1Fault("grammar", "the target's authority is not host:port");
-  requireSameHost(authority, host, lowerScheme);
+  requireSameHost(saidAuthority, said, lowerScheme);
   const path =
     rest === ""
       ? // RFC 9112 3.2.4: OPTIONS with an empty path means the server as a whole.
@@ -189,7 +195,13 @@ function otherForm(
   return { scheme: lowerScheme, authority, path, absolute: true };
 }
 
-/** RFC 9112 3.2.2 has a proxy ignore Host here; but then two of us could go by different ones, so they must agree. */
+function canonical(text: string, fault: string): string {
+  const authority = canonicalAuthority(text);
+  if (authority === undefined) throw new Http1Fault("grammar", fault);
+  return authority;
+}
+
+/** RFC 9112 3.2.2 has a proxy ignore Host here; but then two of us could go by different ones, so they must agree as they were sent. */
 function requireSameHost(
   authority: string,
   host: string | undefined,

@@ -1,4 +1,5 @@
 /** Field lists to message heads and back: pseudo-headers, and what HTTP/2 forbids in a message (RFC 9113 section 8). */
+import { canonicalAuthority } from "../../core/authority.ts";
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
 import type { Claims, RequestHead, ResponseHead } from "../exchange.ts";
 import type { ByteWriter } from "./byte-writer.ts";
@@ -134,22 +135,19 @@ export function readRequestHead(
   if (foreign) return FOREIGN_METHOD;
   if (!expected) return UNMET_EXPECTATION;
   if (method === undefined) return "no :method";
-  if (authority === undefined) {
-    if (host === undefined) return "neither :authority nor host";
-    authority = host;
-  } else if (
-    host !== undefined &&
-    host !== authority &&
-    !isSameHost(host, authority, scheme)
-  ) {
+  const said = authority ?? host;
+  if (said === undefined) return "neither :authority nor host";
+  if (host !== undefined && host !== said && !isSameHost(host, said, scheme))
     return ":authority and host differ";
-  }
+  // Read once, here: what goes on is the host that everybody sees (law 14).
+  const read = canonicalAuthority(said);
+  if (read === undefined) return "the authority is not one host and port";
   const tunnel = method === "CONNECT" && protocol === undefined;
   if (tunnel) {
     // 8.5: the target alone, with its port. What follows is no content that could have a length (RFC 9110 9.3.6).
     if (scheme !== undefined || path !== undefined)
       return "CONNECT with :scheme or :path";
-    if (!hasPort(authority)) return "CONNECT without a port";
+    if (!hasPort(read)) return "CONNECT without a port";
     if (length !== undefined) return "CONNECT with content-length";
   } else {
     if (protocol !== undefined && method !== "CONNECT")
@@ -168,7 +166,7 @@ export function readRequestHead(
   return {
     method,
     scheme: scheme ?? "http",
-    authority,
+    authority: read,
     path: path ?? "",
     protocol,
     fields: rest,

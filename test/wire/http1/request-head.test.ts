@@ -44,7 +44,7 @@ void t.test("targets (RFC 9112 3.2)", (t) => {
     [
       "GET HTTPS://A.shop/x",
       "a.SHOP:443",
-      { authority: "A.shop", path: "/x", scheme: "https", absoluteForm: true },
+      { authority: "a.shop", path: "/x", scheme: "https", absoluteForm: true },
     ],
     ["GET http://a.shop:80/", "a.shop", { authority: "a.shop:80", path: "/" }],
     ["GET http://a.shop", "a.shop", { path: "/" }],
