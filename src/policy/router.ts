@@ -14,6 +14,7 @@ import type {
   QueryMatch,
 } from "../resources/http-route.ts";
 import { upperEscapes } from "./path.ts";
+import { readQuery } from "./query.ts";
 
 /** What a router reads of a request. */
 export interface RoutedRequest {
@@ -91,8 +92,12 @@ export function compileRouter<D>(entries: readonly RouteEntry<D>[]): Router<D> {
   const prefixes = new Map<string, Candidate<D>[]>();
   const expressions: Candidate<D>[] = [];
   let depth = 0;
+  const parameters = parameterReader(entries);
+  const candidates = entries.map((entry) =>
+    compileEntry(entry, parameters.read),
+  );
 
-  for (const candidate of entries.map(compileEntry).sort(compare)) {
+  for (const candidate of candidates.sort(compare)) {
     const { type = "PathPrefix", value: stated = "/" } =
       candidate.entry.match.path ?? {};
     const value = upperEscapes(stated);
@@ -129,10 +134,13 @@ export function compileRouter<D>(entries: readonly RouteEntry<D>[]): Router<D> {
 
   return {
     route(request, random) {
+      parameters.begin();
       const found = walk(request, first);
+      parameters.begin();
       return found === undefined ? undefined : draw(found, random);
     },
     explain(request) {
+      parameters.begin();
       const taken = walk(request, first);
       const reached: Candidate<D>[] = [];
       walk(request, (list) => void reached.push(...(list ?? [])));
@@ -142,12 +150,14 @@ export function compileRouter<D>(entries: readonly RouteEntry<D>[]): Router<D> {
         ...expressions,
       ];
       const ruledOut = all.filter((each) => !reached.includes(each));
+      const notTaken = reached.map((each) => ({
+        ref: each.entry.ref,
+        why: each === taken ? undefined : whyNot(each, request, taken),
+      }));
+      parameters.begin();
       return {
         considered: [
-          ...reached.map((each) => ({
-            ref: each.entry.ref,
-            why: each === taken ? undefined : whyNot(each, request, taken),
-          })),
+          ...notTaken,
           ...ruledOut.map(({ entry }) => ({
             ref: entry.ref,
             why: offPath(entry.match, request.path),
@@ -227,7 +237,32 @@ function draw<D>(candidate: Candidate<D>, random: number): D | undefined {
   return targets.findLast((target) => target.weight > 0)?.to;
 }
 
-function compileEntry<D>(entry: RouteEntry<D>): Candidate<D> {
+interface ParameterReader {
+  readonly read: (request: RoutedRequest, name: string) => string | undefined;
+  /** Forgets what was read: it is another request's, and may hold tokens, which are not kept beyond it either. */
+  readonly begin: () => void;
+}
+
+/** Reads a request's query at the first condition that asks for it, once for all of them. */
+function parameterReader(
+  entries: readonly RouteEntry<unknown>[],
+): ParameterReader {
+  const wanted = new Set(
+    entries.flatMap(({ match }) =>
+      (match.queryParams ?? []).map(({ name }) => name),
+    ),
+  );
+  let values: ReadonlyMap<string, string> | undefined;
+  return {
+    read: ({ query }, name) => (values ??= readQuery(query, wanted)).get(name),
+    begin: () => (values = undefined),
+  };
+}
+
+function compileEntry<D>(
+  entry: RouteEntry<D>,
+  parameter: ParameterReader["read"],
+): Candidate<D> {
   const { path, method } = entry.match;
   const headers = firstOfEachName(
     entry.match.headers ?? [],
@@ -239,7 +274,7 @@ function compileEntry<D>(entry: RouteEntry<D>): Candidate<D> {
     entry.match.queryParams ?? [],
     (name) => name,
     "query parameter",
-    ({ query }, name) => queryValue(query, name),
+    parameter,
   );
   return {
     entry,
@@ -389,31 +424,6 @@ function cut(path: string, depth: number): string {
 
 function up(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf("/")));
-}
-
-/** The first value of a query parameter, decoded as far as it can be. "+" stays: it is a blank to forms only. */
-function queryValue(query: string, name: string): string | undefined {
-  let start = 0;
-  while (start < query.length) {
-    const ampersand = query.indexOf("&", start);
-    const end = ampersand < 0 ? query.length : ampersand;
-    const equals = query.indexOf("=", start);
-    const nameEnd = equals < 0 || equals > end ? end : equals;
-    if (decodeQuery(query.slice(start, nameEnd)) === name)
-      return decodeQuery(query.slice(Math.min(nameEnd + 1, end), end));
-    start = end + 1;
-  }
-  return undefined;
-}
-
-function decodeQuery(text: string): string {
-  if (!text.includes("%")) return text;
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    // Not UTF-8, or no escape: it stands for itself.
-    return text;
-  }
 }
 
 function append<D>(

@@ -27,8 +27,10 @@ export interface LoneSidecar {
   readonly directory: string;
   /** Resident memory of the process, octets. */
   resident(): number;
-  /** Milliseconds of CPU that the process has used. */
+  /** Milliseconds of CPU that the process has used, in steps of 10. */
   cpu(): number;
+  /** Milliseconds of CPU that its event loop has used, to the microsecond. */
+  loopCpu(): number;
   /** The sum of the series whose line begins with `name` and contains all of `parts`. */
   metric(name: string, ...parts: string[]): Promise<number>;
   /** Lines of the sidecar's own log. */
@@ -61,6 +63,8 @@ spec:
 export async function startLoneSidecar(
   app: RequestListener,
   args: readonly string[] = [],
+  /** Resources besides. */
+  more: (appPort: number) => string = () => "",
 ): Promise<LoneSidecar> {
   const server = createHttpServer(app);
   const appPort = await listening(server);
@@ -78,7 +82,7 @@ export async function startLoneSidecar(
       join(ROOT, "src", "wherry.js"),
       "sidecar",
       ...["--name", "orders-1", "--label", "app=orders", "--no-capture"],
-      ...["--resources", await file("mesh.yaml", RESOURCES)],
+      ...["--resources", await file("mesh.yaml", RESOURCES + more(appPort))],
       ...["--certificate", await file("leaf.pem", pems.certificateChain)],
       ...["--private-key", await file("leaf.key", pems.privateKey)],
       ...["--trust-bundle", await file("root.pem", pems.trustBundle)],
@@ -127,6 +131,11 @@ export async function startLoneSidecar(
       const [user, system] = text.split(") ")[1]?.split(" ").slice(11) ?? [];
       // In ticks of 10 ms, on every Linux.
       return (Number(user) + Number(system)) * 10;
+    },
+    loopCpu() {
+      const pid = child.pid ?? 0;
+      const text = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "latin1");
+      return Number(text.split(" ")[0]) / 1e6;
     },
     resident() {
       const text = readFileSync(`/proc/${child.pid ?? 0}/status`, "latin1");
