@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { endianness } from "node:os";
 import ipaddr from "ipaddr.js";
-import { libcFunction } from "../core/libc.ts";
+import { socketOption } from "../core/socket-option.ts";
 
 export interface Destination {
   readonly address: string;
@@ -19,45 +19,24 @@ const AF_INET6 = 10;
 const SOCKADDR_IN_LENGTH = 16;
 const SOCKADDR_IN6_LENGTH = 28;
 
-type GetSockOpt = (
-  descriptor: number,
-  level: number,
-  option: number,
-  value: Buffer,
-  length: Uint32Array,
-) => number;
-
-let getsockopt: GetSockOpt | undefined;
-
 /**
  * The destination that the caller chose; undefined where the connection was not redirected, the kernel does not know any more, or
  * this is not Linux. Loads the foreign-function library at first use.
  */
 export function originalDestination(socket: Socket): Destination | undefined {
   const { localAddress, localPort } = socket;
-  const descriptor = descriptorOf(socket);
-  if (
-    process.platform !== "linux" ||
-    descriptor === undefined ||
-    localAddress === undefined ||
-    localPort === undefined
-  )
-    return undefined;
+  if (localAddress === undefined || localPort === undefined) return undefined;
   const local = { address: plainAddress(localAddress), port: localPort };
   const six = local.address.includes(":");
-  const value = Buffer.alloc(six ? SOCKADDR_IN6_LENGTH : SOCKADDR_IN_LENGTH);
-  const length = new Uint32Array([value.length]);
-  getsockopt ??= loadGetSockOpt();
-  const status = getsockopt(
-    descriptor,
+  const value = socketOption(
+    socket,
     six ? SOL_IPV6 : SOL_IP,
     six ? IP6T_SO_ORIGINAL_DST : SO_ORIGINAL_DST,
-    value,
-    length,
+    six ? SOCKADDR_IN6_LENGTH : SOCKADDR_IN_LENGTH,
   );
-  // ENOENT: connection tracking never saw it, so no rule redirected it.
-  if (status !== 0) return undefined;
-  const original = parseSocketAddress(value.subarray(0, length[0] ?? 0));
+  // ENOENT: connection tracking never saw it, so no rule redirected it. Where there is no such function, nothing is captured either.
+  if (value === undefined) return undefined;
+  const original = parseSocketAddress(value);
   if (
     original === undefined ||
     (original.address === local.address && original.port === local.port)
@@ -94,25 +73,4 @@ function textOf(octets: Buffer): string {
   return address.kind() === "ipv6"
     ? (address as ipaddr.IPv6).toRFC5952String()
     : address.toString();
-}
-
-/** The descriptor under a socket. Node has no public way to it; where the private one is gone, the answer is "not captured". */
-function descriptorOf(socket: Socket): number | undefined {
-  const handle: unknown = Reflect.get(socket, "_handle");
-  if (typeof handle !== "object" || handle === null) return undefined;
-  const descriptor: unknown = Reflect.get(handle, "fd");
-  return typeof descriptor === "number" && descriptor >= 0
-    ? descriptor
-    : undefined;
-}
-
-/** Where there is no such function the answer is "not captured" as well. */
-function loadGetSockOpt(): GetSockOpt {
-  const native = libcFunction(
-    "int getsockopt(int descriptor, int level, int option, _Out_ void *value, _Inout_ uint32_t *length)",
-  );
-  return (descriptor, level, option, value, length) => {
-    const status = native?.(descriptor, level, option, value, length);
-    return typeof status === "number" ? status : -1;
-  };
 }

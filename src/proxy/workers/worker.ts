@@ -218,7 +218,7 @@ export async function startWorker(
   try {
     open =
       workers > 1 && worker === 0
-        ? await inTurn(clock, () => openAll(listeners, options))
+        ? await inTurn(clock, options.logger, () => openAll(listeners, options))
         : await openAll(listeners, options);
   } catch (thrown) {
     close();

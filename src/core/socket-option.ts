@@ -1,0 +1,51 @@
+/** What the kernel says of a socket where Node has no word for it: getsockopt by the foreign-function library, which is loaded at first use. */
+import type { Socket } from "node:net";
+import { libcFunction } from "./libc.ts";
+
+type GetSockOpt = (
+  descriptor: number,
+  level: number,
+  option: number,
+  value: Buffer,
+  length: Uint32Array,
+) => number;
+
+let getsockopt: GetSockOpt | undefined;
+
+/** The option's value, of at most `size` bytes; undefined where the kernel has none, or this machine no such function. */
+export function socketOption(
+  socket: Socket,
+  level: number,
+  option: number,
+  size: number,
+): Buffer | undefined {
+  const descriptor = descriptorOf(socket);
+  if (process.platform !== "linux" || descriptor === undefined)
+    return undefined;
+  getsockopt ??= loadGetSockOpt();
+  const value = Buffer.alloc(size);
+  const length = new Uint32Array([size]);
+  return getsockopt(descriptor, level, option, value, length) === 0
+    ? value.subarray(0, length[0] ?? 0)
+    : undefined;
+}
+
+/** The descriptor under a socket. Node has no public way to it; the private one may be gone. */
+function descriptorOf(socket: Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, "_handle");
+  if (typeof handle !== "object" || handle === null) return undefined;
+  const descriptor: unknown = Reflect.get(handle, "fd");
+  return typeof descriptor === "number" && descriptor >= 0
+    ? descriptor
+    : undefined;
+}
+
+function loadGetSockOpt(): GetSockOpt {
+  const native = libcFunction(
+    "int getsockopt(int descriptor, int level, int option, _Out_ void *value, _Inout_ uint32_t *length)",
+  );
+  return (descriptor, level, option, value, length) => {
+    const status = native?.(descriptor, level, option, value, length);
+    return typeof status === "number" ? status : -1;
+  };
+}
