@@ -13,8 +13,8 @@ import type {
   HTTPRouteMatch,
   QueryMatch,
 } from "../resources/http-route.ts";
+import { readQuery } from "../core/query.ts";
 import { upperEscapes } from "./path.ts";
-import { readQuery } from "./query.ts";
 
 /** What a router reads of a request. */
 export interface RoutedRequest {

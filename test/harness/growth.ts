@@ -41,7 +41,7 @@ export function growthOf(
     once = Math.min(once, timeOf(small, times) / times);
     // Half as many runs, to be as likely to pass undisturbed.
     twice = Math.min(twice, timeOf(large, half) / half);
-    if (attempt > 1 && twice / once < MOST) break;
+    if (attempt > 4 && twice / once < MOST) break;
   }
   const ratio = twice / once;
   return { once, twice, ratio, linear: ratio < MOST };

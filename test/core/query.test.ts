@@ -1,6 +1,6 @@
 /** Query parameters are read once, decoded as far as they can be, in time that grows with the query's length alone. */
 import t from "tap";
-import { readQuery } from "../../src/policy/query.ts";
+import { readQuery } from "../../src/core/query.ts";
 import { growthOf } from "../harness/growth.ts";
 
 const WANTED = new Set(["q", "é", "%zz"]);
