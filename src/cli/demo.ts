@@ -1,9 +1,12 @@
 /** `wherry demo`: starts, stops and kills the processes of the running demo; and, hidden, one application of it. */
+import { join } from "node:path";
 import type { Command } from "commander";
 import { request } from "undici";
 import { messageOf, UserError } from "../core/errors.ts";
+import { readLeverToken } from "../core/lever-token.ts";
 import { startApplication, type Service } from "../demo/application.ts";
 import { makeCallers } from "../demo/caller.ts";
+import { DEMO_TOKEN_FILE } from "../demo/control.ts";
 import { readDevFile } from "../demo/dev.ts";
 import {
   catalogService,
@@ -59,9 +62,12 @@ export function registerDemo(program: Command, context: CliContext): void {
       .addOption(state)
       .action(async (name: string, options: { readonly state: string }) => {
         const { control } = await readDevFile(options.state);
+        const token = await readLeverToken(
+          join(options.state, DEMO_TOKEN_FILE),
+        );
         context.print(
           processTable(
-            await ask(control, "POST", `/processes/${action}/${name}`),
+            await ask(control, "POST", `/processes/${action}/${name}`, token),
           ),
         );
       });
@@ -90,11 +96,13 @@ async function ask(
   control: string,
   method: "GET" | "POST",
   path: string,
+  token?: string,
 ): Promise<ProcessRow[]> {
   let answer: Awaited<ReturnType<typeof request>>;
   try {
     answer = await request(`${control}${path}`, {
       method,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
       headersTimeout: 30_000,
     });
   } catch (error) {

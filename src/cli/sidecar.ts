@@ -1,8 +1,10 @@
 /** `wherry sidecar`: the proxy beside one instance of a service, until it is told to stop. */
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { Agent, Sharers } from "../agent/agent.ts";
-import { UserError } from "../core/errors.ts";
+import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
+import { openLeverToken, type LeverToken } from "../core/lever-token.ts";
 import { packageVersion } from "../core/package.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { compileSooner } from "../core/v8.ts";
@@ -27,6 +29,9 @@ import {
   type SidecarCommandOptions,
 } from "./sidecar-options.ts";
 
+/** Not the control plane's name for its own, as both may be given one directory. */
+const ADMIN_TOKEN_FILE = "sidecar-admin.token";
+
 export function registerSidecar(program: Command, context: CliContext): void {
   withSidecarOptions(program.command("sidecar"))
     .description("carry all traffic of one instance of a service")
@@ -43,6 +48,7 @@ async function runSidecar(
   });
   const appPorts = applicationPorts(options);
   let agent: Agent | undefined;
+  const adminToken = await adminTokenOf(options, logger);
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
     agent: async (ports, sharers) =>
@@ -63,6 +69,7 @@ async function runSidecar(
     },
     host: options.host,
     ...(options.host === "127.0.0.1" ? { metricsHost: options.host } : {}),
+    adminToken,
     publish: (options.publish ?? []).map(publishOf),
     upstream: (options.upstream ?? []).map(upstreamOf),
     ...(options.appPort === undefined
@@ -109,6 +116,23 @@ async function runSidecar(
   if (lost !== undefined) context.exitCode = 1;
   await exporter?.close();
   logger.info("stopped");
+}
+
+/** Made beside what else the sidecar keeps. Where there is no place for it the sidecar serves all the same, and its admin port shows and changes nothing. */
+async function adminTokenOf(
+  { state }: SidecarCommandOptions,
+  logger: Logger,
+): Promise<LeverToken | undefined> {
+  try {
+    return await openLeverToken(join(state, ADMIN_TOKEN_FILE));
+  } catch (thrown) {
+    if (thrown instanceof UserError) throw thrown;
+    logger.warn(
+      { error: messageOf(thrown), directory: state },
+      "no token for the admin port can be kept there, so nobody can change the log's level or drain by it; give a directory with --state",
+    );
+    return undefined;
+  }
 }
 
 /** The agent of a mesh, or that of files where there is no control plane. */

@@ -56,6 +56,8 @@ export const REASONS = {
   // What the sidecar's own pages say.
   BAD_QUESTION: "the page cannot be asked for that",
   NOT_LOCAL: "the page is for those who ask for it as this machine alone",
+  CROSS_SITE: "a web page of another site asks for the page",
+  TOKEN_REQUIRED: "the page changes something, and the request brings no token",
   NO_PAGE: "there is no such page",
   NOT_READY: "the sidecar is not ready",
   // Us.

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { http } from "../core/http.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { foreignness } from "../core/local-request.ts";
 import { makeChaos, type Chaos } from "./chaos.ts";
 import type { Caller } from "./caller.ts";
 
@@ -88,6 +89,17 @@ async function serve(
     return;
   }
   if (url.pathname === "/chaos") {
+    // For people at this machine; no web page, and no caller through the mesh.
+    if (method === "POST" && foreignness(request.headers) !== undefined) {
+      answer(response, {
+        status: 403,
+        body: {
+          error:
+            "trouble is made from this machine alone: ask as 127.0.0.1 or localhost",
+        },
+      });
+      return;
+    }
     answer(
       response,
       method === "POST"

@@ -1,8 +1,13 @@
 /** The demo's own small server: takes spans by OTLP, shows traces, and starts and stops instances. */
+import type { RequestListener, Server } from "node:http";
 import { fastify, type FastifyInstance } from "fastify";
 import { request } from "undici";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { http } from "../core/http.ts";
+import { keepDoor } from "../core/http-door.ts";
+import type { LeverToken } from "../core/lever-token.ts";
+import { foreignness } from "../core/local-request.ts";
 import { withoutFinalSlashes } from "../core/url.ts";
 import { readExport, type ReceivedSpan } from "./otlp.ts";
 import type { ManagedProcess } from "./processes.ts";
@@ -16,7 +21,12 @@ export interface ControlOptions {
   readonly processes: ReadonlyMap<string, ManagedProcess>;
   /** Where spans go besides; OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly forwardTo: string | undefined;
+  /** What whoever starts and stops processes must bring. */
+  readonly token: LeverToken;
 }
+
+/** Where sidecars send their spans, which is no lever: it is open to all of this machine. */
+const SPANS = "/v1/traces";
 
 /** In place of a trace id: the newest trace, once all of it has arrived. */
 export const NEWEST = "newest";
@@ -24,7 +34,22 @@ export const NEWEST = "newest";
 /** Milliseconds within which a trace is whole: each sidecar sends its spans once a second. */
 const WHOLE_AFTER = 1250;
 
-const EXPORT_AT_MOST = 16 * 1024 * 1024;
+const EXPORT_AT_MOST = 4 * 1024 * 1024;
+/** Connections at once: each of the nine sidecars has one or two. */
+export const DEMO_CONNECTIONS: number = 64;
+/** Milliseconds for the head of a first request, for that of a next one, and for taking a response. */
+export const DEMO_HEAD_TIMEOUT: number = 10_000;
+export const DEMO_IDLE_TIMEOUT: number = 60_000;
+export const DEMO_TAKE_TIMEOUT: number = 30_000;
+
+/** What a caller is told where it may not ask. */
+const REFUSALS = {
+  host: "ask as 127.0.0.1 or localhost",
+  site: "another site's page may not ask here; use npx wherry trace and npx wherry demo",
+} as const;
+
+/** Beside the token of the control plane, in the demo's state directory. */
+export const DEMO_TOKEN_FILE = "demo.token";
 
 export async function startControl(
   options: ControlOptions,
@@ -32,6 +57,22 @@ export async function startControl(
   const server = fastify({
     bodyLimit: EXPORT_AT_MOST,
     forceCloseConnections: true,
+    serverFactory: (handler) => serverBehindDoor(options.clock, handler),
+  });
+  // Whoever is on this machine may look; no web page may, and to change something takes the token, which other users cannot read.
+  server.addHook("onRequest", async ({ headers, method, url }, reply) => {
+    const foreign = foreignness(headers);
+    if (foreign !== undefined)
+      return reply.code(403).send({ error: REFUSALS[foreign] });
+    const changes = method !== "GET" && method !== "HEAD";
+    if (!changes || url === SPANS) return undefined;
+    if (options.token.admits(headers.authorization)) return undefined;
+    return reply
+      .code(401)
+      .header("www-authenticate", 'Bearer realm="wherry"')
+      .send({
+        error: `send "Authorization: Bearer TOKEN"; the token stands in ${options.token.file}`,
+      });
   });
   server.addContentTypeParser(
     "application/x-protobuf",
@@ -39,7 +80,7 @@ export async function startControl(
     (_request, body, done) => done(null, body),
   );
 
-  server.post("/v1/traces", async (incoming, reply) => {
+  server.post(SPANS, async (incoming, reply) => {
     const body = incoming.body;
     if (!Buffer.isBuffer(body))
       return reply
@@ -121,6 +162,23 @@ export async function startControl(
   );
 
   await server.listen({ host: "127.0.0.1", port: options.port });
+  return server;
+}
+
+function serverBehindDoor(clock: Clock, handler: RequestListener): Server {
+  const server = http.createServer();
+  keepDoor(
+    server,
+    clock,
+    {
+      connections: DEMO_CONNECTIONS,
+      headTimeout: DEMO_HEAD_TIMEOUT,
+      idleTimeout: DEMO_IDLE_TIMEOUT,
+      takeTimeout: DEMO_TAKE_TIMEOUT,
+    },
+    handler,
+    (socket) => socket.destroy(),
+  );
   return server;
 }
 

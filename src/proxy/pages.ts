@@ -1,10 +1,12 @@
 /** The pages of a sidecar: admin (config, clusters, stats, certs, logging, drain), and metrics with readiness. */
 import type { AgentState } from "../agent/agent.ts";
 import type { Clock } from "../core/clock.ts";
+import type { LeverToken } from "../core/lever-token.ts";
 import { cannotListen } from "../core/listening.ts";
 import type { Logger } from "../core/log.ts";
 import { refusedPage, servePages, type Page, type Pages } from "./admin.ts";
 import { HIGHEST, type Meters } from "./meters.ts";
+import { sparing } from "./sparing.ts";
 import { DEFAULT_PORTS, type SidecarPorts } from "./ports.ts";
 import {
   ageSeconds,
@@ -38,7 +40,11 @@ export interface OpenPages {
 
 /** Serves those of the two that have a port. Throws UserError, with none of them open, where one cannot listen. */
 export async function openPages(
-  options: { readonly ports?: SidecarPorts; readonly metricsHost?: string },
+  options: {
+    readonly ports?: SidecarPorts;
+    readonly metricsHost?: string;
+    readonly adminToken?: LeverToken | undefined;
+  },
   state: PageState,
 ): Promise<OpenPages> {
   const wanted = options.ports ?? DEFAULT_PORTS;
@@ -58,8 +64,12 @@ export async function openPages(
         host,
         port,
         pages,
+        clock: state.clock,
         logger: state.logger,
-        localOnly: kind === "admin",
+        audience:
+          kind === "admin"
+            ? { kind: "local", token: options.adminToken }
+            : { kind: "everybody" },
       });
       closers.push(() => server.close());
       return server.port;
@@ -88,13 +98,16 @@ const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
 
 function adminPages(state: PageState): Pages {
   const { clock, logger, worker, crew } = state;
+  const sparingly = (make: () => Page | Promise<Page>): (() => Promise<Page>) =>
+    sparing(clock, make);
   return {
-    "GET /config": () =>
+    "GET /config": sparingly(() =>
       ok(configView(worker.snapshot.value, state.agentState(), clock)),
-    "GET /clusters": () => clusters(state),
+    ),
+    "GET /clusters": sparingly(() => clusters(state)),
     "GET /overload": () => ok(overloadView(worker.gates.all())),
-    "GET /stats": () => metrics(state),
-    "GET /workers": () => workers(state),
+    "GET /stats": sparingly(() => metrics(state)),
+    "GET /workers": sparingly(() => workers(state)),
     "GET /certs": () => ok(certsView(worker.credentials.value, clock)),
     "GET /logging": () => ok({ level: logger.level }),
     "POST /logging": (query) => {
@@ -117,7 +130,10 @@ function adminPages(state: PageState): Pages {
 }
 
 function metricsPages(state: PageState): Pages {
-  return { "GET /metrics": () => metrics(state), ...health(state) };
+  return {
+    "GET /metrics": sparing(state.clock, () => metrics(state)),
+    ...health(state),
+  };
 }
 
 /** Sets the gauges that are computed when asked for. Returns the way to stop. */

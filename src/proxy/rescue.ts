@@ -25,6 +25,7 @@ const GRPC = {
   UNIMPLEMENTED: 12,
   INTERNAL: 13,
   UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
 } as const;
 
 /** A status that says nothing to the caller, who is gone: nginx's convention, for logs alone. */
@@ -235,6 +236,16 @@ export const RESCUES: Readonly<Record<Code, Rescue>> = {
     403,
     GRPC.PERMISSION_DENIED,
     "Ask for the page as 127.0.0.1 or localhost.",
+  ),
+  CROSS_SITE: row(
+    403,
+    GRPC.PERMISSION_DENIED,
+    "Open the page in a tab of its own, or use curl.",
+  ),
+  TOKEN_REQUIRED: row(
+    401,
+    GRPC.UNAUTHENTICATED,
+    "Send Authorization: Bearer TOKEN; the answer names the token's file.",
   ),
   NO_PAGE: row(
     404,

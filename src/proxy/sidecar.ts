@@ -10,6 +10,7 @@ import {
   type CommonsData,
 } from "../core/commons.ts";
 import { messageOf } from "../core/errors.ts";
+import type { LeverToken } from "../core/lever-token.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
 import { watchSource } from "../core/watch.ts";
 import {
@@ -52,6 +53,8 @@ export interface SidecarOptions {
   readonly host?: string;
   /** For metrics and readiness. */
   readonly metricsHost?: string;
+  /** What whoever changes something by the admin port must bring; where absent, nobody does. */
+  readonly adminToken?: LeverToken | undefined;
   /** Open doors for callers without a sidecar, under PeerAuthentication. */
   readonly publish?: readonly PublishedPort[];
   readonly upstream?: readonly UpstreamPort[];

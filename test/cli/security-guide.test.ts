@@ -6,7 +6,18 @@ import t from "tap";
 import { STRANGER_LIMITS as API } from "../../src/control-plane/api/server.ts";
 import { STRANGER_LIMITS as PUSH } from "../../src/control-plane/push/connection.ts";
 import type { StrangerLimits } from "../../src/control-plane/strangers.ts";
-import { PAGE_CONNECTIONS } from "../../src/proxy/admin.ts";
+import {
+  DEMO_CONNECTIONS,
+  DEMO_HEAD_TIMEOUT,
+  DEMO_IDLE_TIMEOUT,
+  DEMO_TAKE_TIMEOUT,
+} from "../../src/demo/control.ts";
+import {
+  PAGE_CONNECTIONS,
+  PAGE_HEAD_TIMEOUT,
+  PAGE_IDLE_TIMEOUT,
+  PAGE_TAKE_TIMEOUT,
+} from "../../src/proxy/admin.ts";
 import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../src/wire/http1/limits.ts";
 import { resolveLimits as http2 } from "../../src/wire/http2/limits.ts";
@@ -57,6 +68,13 @@ const STREAMS = count(HTTP2.concurrentStreams);
 const strangers = (limits: StrangerLimits): string =>
   `${count(limits.perSource)} a source, ${count(limits.together)} in all`;
 
+const PAGES = [
+  count(PAGE_CONNECTIONS),
+  `${bytes(maxHeaderSize)} of a head; no body is kept`,
+  "1",
+  `${time(PAGE_HEAD_TIMEOUT)} for a head, ${time(PAGE_TAKE_TIMEOUT)} from it to the end of the response, ${time(PAGE_IDLE_TIMEOUT)} idle`,
+];
+
 /** By listener: connections, bytes, streams and time. */
 const ROWS: Readonly<Record<string, readonly string[]>> = {
   "15001, calls out": [ON_LISTENER, MESSAGES, STREAMS, IDLE],
@@ -69,18 +87,8 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     "0",
     `${time(HANDSHAKE_TIMEOUT)} for the handshake`,
   ],
-  "15000, admin": [
-    count(PAGE_CONNECTIONS),
-    `${bytes(maxHeaderSize)} of a head; no body is kept`,
-    "1",
-    `${time(constant("src/proxy/admin.ts", "requestTimeout"))} for a request; then until the peer closes`,
-  ],
-  "15020, metrics and probes": [
-    count(PAGE_CONNECTIONS),
-    `${bytes(maxHeaderSize)} of a head; no body is kept`,
-    "1",
-    `${time(constant("src/proxy/admin.ts", "requestTimeout"))} for a request; then until the peer closes`,
-  ],
+  "15000, admin": PAGES,
+  "15020, metrics and probes": PAGES,
   "15012, enrolment and push": [
     strangers(PUSH),
     `${bytes(PUSH.message)} a stream, ${bytes(PUSH.bytes)} of a connection`,
@@ -94,10 +102,10 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     `${time(constant(API_SERVER, "headersTimeout"))} for a head, ${time(API.time)} in all; one request a connection`,
   ],
   "15090, `wherry dev`": [
-    "no bound of its own",
-    `${bytes(constant(DEMO, "EXPORT_AT_MOST"))} of a request`,
+    count(DEMO_CONNECTIONS),
+    `${bytes(maxHeaderSize)} of a head, ${bytes(constant(DEMO, "EXPORT_AT_MOST"))} of a request`,
     "1",
-    "until the peer closes",
+    `${time(DEMO_HEAD_TIMEOUT)} for a head, ${time(DEMO_TAKE_TIMEOUT)} from it to the end of the response, ${time(DEMO_IDLE_TIMEOUT)} idle`,
   ],
 };
 

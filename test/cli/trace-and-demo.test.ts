@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
+import { openLeverToken } from "../../src/core/lever-token.ts";
 import { startControl } from "../../src/demo/control.ts";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
 import type { ManagedProcess } from "../../src/demo/processes.ts";
@@ -59,10 +60,11 @@ function processNamed(name: string, did: string[]): ManagedProcess {
   };
 }
 
-/** What waits goes on at once. */
+/** What waits goes on at once; time-outs of connections do not pass. */
 const impatient: Clock = {
   ...systemClock,
-  after(_ms, run) {
+  after(ms, run) {
+    if (ms >= 10_000) return systemClock.after(ms, run);
     const timer = setImmediate(run);
     return () => clearImmediate(timer);
   },
@@ -75,6 +77,7 @@ async function demo(t: Test): Promise<{
 }> {
   const traces = makeTraceStore({ maxTraces: 10 });
   const did: string[] = [];
+  const state = t.testdir();
   const names = ["a-1/app", "a-1/sidecar", "control-plane"];
   const control = await startControl({
     clock: impatient,
@@ -82,10 +85,10 @@ async function demo(t: Test): Promise<{
     traces,
     processes: new Map(names.map((name) => [name, processNamed(name, did)])),
     forwardTo: undefined,
+    token: await openLeverToken(join(state, "demo.token")),
   });
   t.teardown(() => control.close());
   const { port } = control.server.address() as AddressInfo;
-  const state = t.testdir();
   writeFileSync(
     join(state, "dev.json"),
     JSON.stringify({ control: `http://127.0.0.1:${port}` }),

@@ -87,6 +87,7 @@ export async function startLoneSidecar(
       ...["--private-key", await file("leaf.key", pems.privateKey)],
       ...["--trust-bundle", await file("root.pem", pems.trustBundle)],
       ...["--host", "127.0.0.1", "--app-port", `http=${appPort}`],
+      ...["--state", join(state, "state")],
       ...["outbound", "link", "admin", "metrics"].flatMap((name) => [
         `--${name}-port`,
         "0",

@@ -14,6 +14,7 @@ import {
 } from "node:net";
 import type { Agent, AgentState } from "../../src/agent/agent.ts";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
+import { leverToken } from "../../src/core/lever-token.ts";
 import { watchSource, type WatchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
@@ -67,6 +68,9 @@ export interface CallOptions {
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string | Buffer;
 }
+
+/** What the admin ports of a pair want of whoever changes something. */
+export const ADMIN_AUTHORIZATION = "Bearer lever";
 
 export interface Instance {
   readonly app: Server;
@@ -175,6 +179,7 @@ export async function withPair(
       clock,
       host: "127.0.0.1",
       metricsHost: "127.0.0.1",
+      adminToken: leverToken("/state/sidecar-admin.token", "lever"),
       ports: { outbound: 0, inbound: 0, link: 0, admin: 0, metrics: 0 },
       accessLog: "all",
       writeAccessLog: (line) => log.push(JSON.parse(line) as AccessRecord),

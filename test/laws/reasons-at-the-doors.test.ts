@@ -4,6 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import t, { type Test } from "tap";
 import { REASONS, type Code } from "../../src/core/errors.ts";
+import { leverToken } from "../../src/core/lever-token.ts";
 import { RESCUES } from "../../src/proxy/rescue.ts";
 import { startSidecar } from "../../src/proxy/sidecar.ts";
 import { REFUSALS } from "../../src/wire/http1/refusal.ts";
@@ -228,11 +229,30 @@ const PAGES: readonly (readonly [
   ["NO_PAGE", "admin", { host: "127.0.0.1", path: "/nothing" }],
   ["NO_PAGE", "metrics", { path: "/config" }],
   ["NOT_LOCAL", "admin", { host: "evil.example", path: "/config" }],
+  [
+    "CROSS_SITE",
+    "admin",
+    {
+      host: "127.0.0.1",
+      path: "/config",
+      headers: { "sec-fetch-site": "cross-site" },
+    },
+  ],
+  [
+    "TOKEN_REQUIRED",
+    "admin",
+    { host: "127.0.0.1", method: "POST", path: "/drain" },
+  ],
   ["NOT_READY", "metrics", { path: "/readyz" }],
   [
     "BAD_QUESTION",
     "admin",
-    { host: "127.0.0.1", method: "POST", path: "/logging?level=loud" },
+    {
+      host: "127.0.0.1",
+      method: "POST",
+      path: "/logging?level=loud",
+      headers: { authorization: "Bearer secret" },
+    },
   ],
 ];
 
@@ -242,6 +262,7 @@ void t.test("law 9: a sidecar's pages say their reasons", async (t) => {
     host: "127.0.0.1",
     metricsHost: "127.0.0.1",
     ports: { admin: 0, metrics: 0 },
+    adminToken: leverToken("/state/sidecar-admin.token", "secret"),
     accessLog: "none",
   });
   t.teardown(() => sidecar.destroy());

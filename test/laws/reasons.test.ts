@@ -13,6 +13,8 @@ const ELSEWHERE: readonly Code[] = [
   "NO_CONFIG",
   "BAD_QUESTION",
   "NOT_LOCAL",
+  "CROSS_SITE",
+  "TOKEN_REQUIRED",
   "NO_PAGE",
   "NOT_READY",
 ];

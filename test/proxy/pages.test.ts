@@ -2,10 +2,17 @@
 import t from "tap";
 import { startProbe } from "../../src/proxy/probe.ts";
 import { systemClock } from "../../src/core/clock.ts";
-import { send, until, withPair, listening } from "../harness/pair.ts";
+import {
+  ADMIN_AUTHORIZATION,
+  listening,
+  send,
+  until,
+  withPair,
+} from "../harness/pair.ts";
 import { createServer } from "node:net";
 
 const local = { host: "127.0.0.1" };
+const allowed = { ...local, headers: { authorization: ADMIN_AUTHORIZATION } };
 
 void t.test("admin pages show what is in force and never a key", async (t) => {
   await withPair({}, async (pair) => {
@@ -35,7 +42,7 @@ void t.test("admin pages show what is in force and never a key", async (t) => {
     const level = await send(admin, {
       method: "POST",
       path: "/logging?level=silent",
-      ...local,
+      ...allowed,
     });
     t.equal(level.status, 200);
     t.equal(
@@ -43,7 +50,7 @@ void t.test("admin pages show what is in force and never a key", async (t) => {
         await send(admin, {
           method: "POST",
           path: "/logging?level=x",
-          ...local,
+          ...allowed,
         })
       ).status,
       400,
@@ -89,7 +96,7 @@ void t.test("POST /drain shuts the sidecar down", async (t) => {
     const answer = await send(pair.callee.ports.admin ?? 0, {
       method: "POST",
       path: "/drain",
-      ...local,
+      ...allowed,
     });
     t.equal(answer.status, 202);
     await pair.callee.shutDown();

@@ -46,6 +46,8 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["UPSTREAM_PROTOCOL", 502, 13, false],
   ["BAD_QUESTION", 400, 3, false],
   ["NOT_LOCAL", 403, 7, false],
+  ["CROSS_SITE", 403, 7, false],
+  ["TOKEN_REQUIRED", 401, 16, false],
   ["NO_PAGE", 404, 12, false],
   ["NOT_READY", 503, 14, false],
   ["INTERNAL", 500, 13, false],

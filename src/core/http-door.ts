@@ -1,0 +1,103 @@
+/** Who may hold a connection to a small HTTP server of ours, and for how long: somebody new always gets in, and whoever holds the most makes room. */
+import type { RequestListener, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Cancel, Clock } from "./clock.ts";
+import { networkOf } from "./network.ts";
+
+export interface DoorBounds {
+  /** Connections at once. */
+  readonly connections: number;
+  /** Milliseconds from accepting a connection until its first request's head is whole. */
+  readonly headTimeout: number;
+  /** Milliseconds from a response until the next request's head is whole. */
+  readonly idleTimeout: number;
+  /** Milliseconds from a request's head until its response has been taken. */
+  readonly takeTimeout: number;
+}
+
+interface Guest {
+  readonly socket: Socket;
+  readonly source: string;
+  /** The response that is not out yet. */
+  response: ServerResponse | undefined;
+  /** Bytes of it that were read before it began to wait. */
+  read: number;
+  cancel: Cancel;
+}
+
+/**
+ * Serves by `handle`, one request of a connection at a time, and ends connections that are held for nothing. Over the bound the one that
+ * came first makes room, of the source that has most; one that waits for a request before one that waits for a response. So a probe gets
+ * in, whatever a stranger holds. `stalled` tells whoever began a request and did not end it.
+ */
+export function keepDoor(
+  server: Server,
+  clock: Clock,
+  bounds: DoorBounds,
+  handle: RequestListener,
+  stalled: (socket: Socket) => void,
+): void {
+  /** In the order in which they came. */
+  const guests = new Map<Socket, Guest>();
+  const wait = (guest: Guest, ms: number): void => {
+    const { socket } = guest;
+    guest.cancel();
+    guest.read = socket.bytesRead;
+    guest.cancel = clock.after(ms, () => {
+      if (guest.response === undefined && socket.bytesRead > guest.read)
+        stalled(socket);
+      else socket.destroy();
+    });
+  };
+
+  // Counted and timed here: Node would turn away whoever comes last, and wait for ever for whoever says nothing.
+  server.maxConnections = Number.POSITIVE_INFINITY;
+  server.headersTimeout = 0;
+  server.requestTimeout = 0;
+  server.keepAliveTimeout = bounds.idleTimeout;
+  server.on("connection", (socket: Socket) => {
+    const guest: Guest = {
+      socket,
+      source: networkOf(socket.remoteAddress ?? ""),
+      response: undefined,
+      read: 0,
+      cancel: () => undefined,
+    };
+    guests.set(socket, guest);
+    socket.once("close", () => {
+      guest.cancel();
+      guests.delete(socket);
+    });
+    wait(guest, bounds.headTimeout);
+    if (guests.size > bounds.connections) leaver(guests)?.socket.destroy();
+  });
+  server.on("request", (request, response) => {
+    const { socket } = request;
+    const guest = guests.get(socket);
+    if (guest === undefined) return;
+    if (guest.response !== undefined) {
+      // Sent ahead, by the thousand in one read: each would cost a page. The connection ends with the response under way.
+      if (!guest.response.headersSent)
+        guest.response.setHeader("connection", "close");
+      return;
+    }
+    guest.response = response;
+    wait(guest, bounds.takeTimeout);
+    response.once("close", () => {
+      guest.response = undefined;
+      if (guests.has(socket)) wait(guest, bounds.idleTimeout);
+    });
+    handle(request, response);
+  });
+}
+
+function leaver(guests: ReadonlyMap<Socket, Guest>): Guest | undefined {
+  const counts = new Map<string, number>();
+  for (const { source } of guests.values())
+    counts.set(source, (counts.get(source) ?? 0) + 1);
+  const most = Math.max(...counts.values());
+  const theirs = [...guests.values()].filter(
+    ({ source }) => counts.get(source) === most,
+  );
+  return theirs.find(({ response }) => response === undefined) ?? theirs[0];
+}
