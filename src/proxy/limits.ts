@@ -10,6 +10,8 @@ export interface SidecarLimits {
   readonly connectionsPerAddress: number;
   /** Of these, with one SPIFFE ID: all instances of a workload together. */
   readonly connectionsPerIdentity: number;
+  /** HTTP/2 streams that are open on all connections from one address; four times as many of one identity. */
+  readonly streamsPerAddress: number;
   /** Exchanges under way. */
   readonly requests: number;
   /** Octets a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */
@@ -52,6 +54,8 @@ export const DEFAULT_LIMITS: SidecarLimits = {
   connectionsPerListener: 12_288,
   connectionsPerAddress: 1024,
   connectionsPerIdentity: 4096,
+  // As many requests as its connections could make over HTTP/1.1, twice.
+  streamsPerAddress: 2048,
   requests: 16_384,
   // IIS's and Kestrel's figure, with twice Kestrel's grace.
   bodyRate: 240,
@@ -63,6 +67,9 @@ export const DEFAULT_LIMITS: SidecarLimits = {
   bufferedBytes: 268_435_456,
   memoryBytes: 0,
 };
+
+/** All instances of a workload together may do so many times what one address may. */
+export const IDENTITY_SHARE = 4;
 
 /** Descriptors that are needed for other things than calls. */
 const OTHER_DESCRIPTORS = 256;
@@ -82,7 +89,8 @@ export function resolveLimits(
     connections,
     connectionsPerListener: Math.ceil(connections * 0.75),
     connectionsPerAddress: perAddress,
-    connectionsPerIdentity: perAddress * 4,
+    connectionsPerIdentity: perAddress * IDENTITY_SHARE,
+    streamsPerAddress: perAddress * 2,
     bodyRate: options.bodyRate ?? DEFAULT_LIMITS.bodyRate,
     bufferedBytes: options.bufferedBytes ?? DEFAULT_LIMITS.bufferedBytes,
     memoryBytes: options.memoryBytes ?? allowance.memoryBytes,

@@ -13,11 +13,13 @@ import type {
 import { serveHttp1 } from "../wire/http1/server.ts";
 import { serveHttp2 } from "../wire/http2/server.ts";
 import type { Coalescing } from "./coalescing.ts";
+import { networkOf } from "../core/network.ts";
 import { countConnections } from "./connection-counts.ts";
-import { resolveLimits, type SidecarLimits } from "./limits.ts";
+import { IDENTITY_SHARE, resolveLimits, type SidecarLimits } from "./limits.ts";
 import type { Level } from "./memory-pressure.ts";
 import type { Meters } from "./meters.ts";
 import { makeRefusalLog } from "./refusal-log.ts";
+import { trackSources } from "./sources.ts";
 import { SocketStream } from "./tunnel.ts";
 
 export interface Serving {
@@ -86,6 +88,17 @@ interface Served {
   readonly multiplexed: boolean;
 }
 
+/** Handshakes that came to nothing for want of something here. */
+const OURS: ReadonlySet<string> = new Set([
+  "no credentials",
+  "accept failed",
+  "too many handshakes",
+]);
+
+/** Why a source is turned away, for the log. */
+const TURNED_AWAY =
+  "too many of its connections were ended for what they sent, in the last seconds";
+
 /** Milliseconds between two looks at what the log left out. */
 const CATCH_UP = 1000;
 
@@ -101,6 +114,7 @@ export function makeServing(options: ServingOptions): Serving {
     ...(place === undefined ? {} : { place }),
   };
   const counts = countConnections(limits, options.commons);
+  const sources = trackSources(clock, limits);
   const log = makeRefusalLog(logger, clock);
   const sockets = new Set<Socket>();
   const served = new Map<ServerConnection, Served>();
@@ -149,6 +163,10 @@ export function makeServing(options: ServingOptions): Serving {
       const address = LOCAL.has(listener)
         ? undefined
         : (socket.remoteAddress ?? "");
+      if (address !== undefined && !sources.admits(networkOf(address))) {
+        turnAway(socket, listener, "source turned away", TURNED_AWAY);
+        return false;
+      }
       const excess = counts.add(listener, address);
       if (excess !== undefined) {
         turnAway(socket, listener, excess.reason, excess.detail);
@@ -165,6 +183,12 @@ export function makeServing(options: ServingOptions): Serving {
       return true;
     },
     identify(socket, listener, identity) {
+      if (!sources.admits(identity)) {
+        const detail = `${TURNED_AWAY}: ${identity}`;
+        turnAway(socket, listener, "source turned away", detail);
+        sources.handshakeFailed(networkOf(socket.remoteAddress ?? ""));
+        return false;
+      }
       const excess = counts.addIdentity(identity);
       if (excess !== undefined) {
         const { reason, detail } = excess;
@@ -195,9 +219,14 @@ export function makeServing(options: ServingOptions): Serving {
           });
         },
       };
+      const name = info.peer ?? networkOf(info.remoteAddress);
+      const source = LOCAL.has(listener)
+        ? undefined
+        : sources.enter(name, info.peer === undefined ? 1 : IDENTITY_SHARE);
       const common = {
         clock,
         info,
+        source,
         onLimit: (limit: string) => meters.limits.with(listener, limit).add(),
       };
       const connection = !multiplexed
@@ -212,6 +241,7 @@ export function makeServing(options: ServingOptions): Serving {
       socket.on("close", () => {
         served.delete(connection);
         holders.delete(connection);
+        if (source !== undefined) sources.leave(name);
       });
       return connection;
     },
@@ -223,7 +253,11 @@ export function makeServing(options: ServingOptions): Serving {
       handler.request(stream);
     },
     turnAway,
-    refused,
+    refused(listener, reason, detail, remoteAddress, remotePort) {
+      if (!OURS.has(reason) && remoteAddress !== undefined)
+        sources.handshakeFailed(networkOf(remoteAddress));
+      refused(listener, reason, detail, remoteAddress, remotePort);
+    },
     drain(isConcerned) {
       for (const [connection, { listener }] of [...served])
         if (isConcerned(listener)) connection.drain();

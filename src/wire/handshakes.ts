@@ -1,6 +1,7 @@
 /** The handshakes under way on a listener: bounded in number and in time, each ended exactly once, with its reason. */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../core/clock.ts";
+import { networkOf } from "../core/network.ts";
 
 /** Where a connection comes from; address "" and port 0 where it was gone before it could be asked. */
 export interface Remote {
@@ -19,6 +20,8 @@ export interface HandshakesOptions {
   /** Milliseconds for a whole handshake. */
   readonly timeout: number;
   readonly max: number;
+  /** Of these, from one address (IPv6: one /64). */
+  readonly maxFromSource: number;
   /** A handshake was given up; its connection is closed. */
   onEnd(reason: HandshakeEnd, detail: string, remote: Remote): void;
 }
@@ -43,6 +46,7 @@ export interface Handshake {
 
 interface Listed extends Handshake {
   readonly key: string;
+  readonly source: string;
   readonly startedAt: number;
   readonly onClose: () => void;
   readonly cancel: Cancel;
@@ -52,14 +56,23 @@ interface Listed extends Handshake {
 const STALE = 1000;
 
 export function handshakeList(options: HandshakesOptions): Handshakes {
-  const { clock, timeout, max } = options;
+  const { clock, timeout, max, maxFromSource } = options;
   /** By the four-tuple, the one thing that an accepted socket and the TLS socket around it have in common; oldest first. */
   const listed = new Map<string, Listed>();
+  /** How many there are of each source. */
+  const counts = new Map<string, number>();
+
+  const count = (source: string, change: number): void => {
+    const next = (counts.get(source) ?? 0) + change;
+    if (next > 0) counts.set(source, next);
+    else counts.delete(source);
+  };
 
   const remove = (handshake: Listed | undefined): handshake is Listed => {
     if (handshake === undefined || listed.get(handshake.key) !== handshake)
       return false;
     listed.delete(handshake.key);
+    count(handshake.source, -1);
     handshake.cancel();
     handshake.raw.off("close", handshake.onClose);
     return true;
@@ -75,9 +88,17 @@ export function handshakeList(options: HandshakesOptions): Handshakes {
     options.onEnd(reason, detail, handshake.remote);
   };
 
-  const makeRoom = (): boolean => {
-    if (listed.size < max) return true;
-    const [oldest] = listed.values();
+  const oldestOf = (source: string): Listed | undefined => {
+    for (const handshake of listed.values())
+      if (handshake.source === source) return handshake;
+    return undefined;
+  };
+
+  /** A source that has all that it may have makes room among its own, so that it cannot shut out others. */
+  const makeRoom = (source: string): boolean => {
+    const own = (counts.get(source) ?? 0) >= maxFromSource;
+    if (!own && listed.size < max) return true;
+    const oldest = own ? oldestOf(source) : listed.values().next().value;
     if (oldest === undefined || clock.now() - oldest.startedAt < STALE)
       return false;
     end(
@@ -93,9 +114,11 @@ export function handshakeList(options: HandshakesOptions): Handshakes {
       return listed.size;
     },
     add(raw) {
-      if (!makeRoom()) return false;
+      const source = networkOf(raw.remoteAddress ?? "");
+      if (!makeRoom(source)) return false;
       const handshake: Listed = {
         key: tupleOf(raw),
+        source,
         raw,
         remote: remoteOf(raw),
         startedAt: clock.now(),
@@ -106,6 +129,7 @@ export function handshakeList(options: HandshakesOptions): Handshakes {
       };
       raw.once("close", handshake.onClose);
       listed.set(handshake.key, handshake);
+      count(source, 1);
       return true;
     },
     take(socket) {

@@ -73,6 +73,8 @@ export interface LinkListenerOptions {
   readonly handshakeTimeout?: number;
   /** Handshakes under way at one time: 1,000. */
   readonly maxHandshakes?: number;
+  /** Of these, from one address (IPv6: one /64): 250. */
+  readonly maxHandshakesFromSource?: number;
 }
 
 export interface LinkListener {
@@ -89,6 +91,7 @@ export interface LinkListener {
 
 export const HANDSHAKE_TIMEOUT: number = 5000;
 export const MAX_HANDSHAKES: number = 1000;
+export const HANDSHAKES_FROM_SOURCE: number = 250;
 
 /** OpenSSL's words for first bytes that are no TLS record. */
 const PLAINTEXT: ReadonlySet<string> = new Set([
@@ -105,6 +108,7 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
     clock,
     timeout: options.handshakeTimeout ?? HANDSHAKE_TIMEOUT,
     max: options.maxHandshakes ?? MAX_HANDSHAKES,
+    maxFromSource: options.maxHandshakesFromSource ?? HANDSHAKES_FROM_SOURCE,
     onEnd: (reason, detail, remote) =>
       options.onRefused(reason, detail, remote),
   });

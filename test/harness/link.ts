@@ -39,6 +39,7 @@ export async function testLink(
     clock?: Clock;
     handshakeTimeout?: number;
     maxHandshakes?: number;
+    maxHandshakesFromSource?: number;
     onConnection?: (socket: TLSSocket) => void;
   } = {},
 ): Promise<TestLink> {
@@ -59,6 +60,9 @@ export async function testLink(
     ...(options.maxHandshakes === undefined
       ? {}
       : { maxHandshakes: options.maxHandshakes }),
+    ...(options.maxHandshakesFromSource === undefined
+      ? {}
+      : { maxHandshakesFromSource: options.maxHandshakesFromSource }),
     onConnection(socket, link) {
       accepted.push({ socket, link });
       socket.on("error", () => undefined);

@@ -8,12 +8,17 @@ import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
 import { LEVELS } from "../../src/proxy/memory-pressure.ts";
 import { makeMeters } from "../../src/proxy/meters.ts";
 import { REPLAY_LIMIT, REPLAY_TOTAL } from "../../src/proxy/replay.ts";
+import { FAILED_HANDSHAKES, OFFENCES } from "../../src/proxy/sources.ts";
 import { MESH_DEFAULTS } from "../../src/resources/mesh.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../src/wire/http1/limits.ts";
 import { resolveLimits as http2 } from "../../src/wire/http2/limits.ts";
 import { SNIFF_TIMEOUT } from "../../src/wire/sniff.ts";
-import { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES } from "../../src/wire/tls.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  HANDSHAKES_FROM_SOURCE,
+  MAX_HANDSHAKES,
+} from "../../src/wire/tls.ts";
 import { README, tableAfter } from "../harness/readme.ts";
 
 const HTTP2 = http2();
@@ -28,6 +33,10 @@ const octets = (number: number): string =>
 const time = (ms: number): string =>
   ms % 60_000 === 0 && ms > 60_000 ? `${ms / 60_000} min` : `${ms / 1000} s`;
 const rate = (number: number): string => `${count(number)} a second`;
+const budget = (of: {
+  readonly burst: number;
+  readonly rate: number;
+}): string => `${count(of.burst)} at once, ${rate(of.rate)}`;
 const share = (level: number): string =>
   `${Math.round((LEVELS[level]?.enter ?? 0) * 100)} %`;
 
@@ -58,7 +67,19 @@ const ROWS: readonly (readonly [
     count(SIDECAR.connectionsPerIdentity),
     ["connectionsPerIdentity"],
   ],
+  [
+    "streams open over HTTP/2 from one address",
+    count(SIDECAR.streamsPerAddress),
+    ["streamsPerAddress"],
+  ],
   ["TLS handshakes at one time", count(MAX_HANDSHAKES), []],
+  [
+    "TLS handshakes of these, from one address",
+    count(HANDSHAKES_FROM_SOURCE),
+    [],
+  ],
+  ["TLS handshakes of one address that fail", budget(FAILED_HANDSHAKES), []],
+  ["connections ended for what a source sent", budget(OFFENCES), []],
   ["connections to pages", count(PAGE_CONNECTIONS), []],
   ["requests under way", count(SIDECAR.requests), ["requests"]],
   [
@@ -144,6 +165,11 @@ const ROWS: readonly (readonly [
     octets(HTTP1.chunkExtensionBytes),
     ["http1.chunkExtensionBytes"],
   ],
+  [
+    "HTTP/1.1: chunks of less than 64 octets",
+    rate(HTTP1.tinyChunksPerSecond),
+    ["http1.tinyChunksPerSecond"],
+  ],
   ["HTTP/1.1: trailers", octets(HTTP1.trailerBytes), ["http1.trailerBytes"]],
   [
     "HTTP/1.1: requests sent ahead",
@@ -162,6 +188,11 @@ const ROWS: readonly (readonly [
     ["http2.concurrentStreams"],
   ],
   ["HTTP/2: resets", rate(HTTP2.resetsPerSecond), ["http2.resetsPerSecond"]],
+  [
+    "HTTP/2: requests that are refused",
+    rate(HTTP2.malformedPerSecond),
+    ["http2.malformedPerSecond"],
+  ],
   [
     "HTTP/2: SETTINGS",
     rate(HTTP2.settingsPerSecond),

@@ -196,7 +196,11 @@ function blockOf(fields: readonly Field[], table: number): Buffer {
   return Buffer.from(out.bytes.subarray(0, out.length));
 }
 
-const HPACK = { headerListBytes: 1 << 24, headerFields: 1 << 16 };
+const HPACK = {
+  headerListBytes: 1 << 24,
+  headerFields: 1 << 16,
+  headerTableBytes: 1 << 24,
+};
 const BLOCKS: Readonly<Record<string, (count: number) => Field[]>> = {
   "new names with one value": (count) =>
     Array.from({ length: count }, (_each, index) =>

@@ -1,6 +1,10 @@
 /** The link's listener under too many, too slow and senseless connections. */
 import { once } from "node:events";
-import { createServer as createTcpServer, type Socket } from "node:net";
+import {
+  connect,
+  createServer as createTcpServer,
+  type Socket,
+} from "node:net";
 import t from "tap";
 import { connectLink } from "../../src/wire/tls.ts";
 import { fakeAuthority } from "../harness/certificate-authority.ts";
@@ -44,6 +48,43 @@ void t.test(
     await link.settled(5);
     t.equal(link.accepted.length, 1);
     t.equal(link.listener.handshakes, 4, "the oldest made room");
+    for (const one of [socket, ...idle]) one.destroy();
+  },
+);
+
+void t.test(
+  "one source has a part of them, and makes room among its own",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    const link = await testLink(orders, {
+      clock,
+      maxHandshakes: 5,
+      maxHandshakesFromSource: 2,
+    });
+    t.teardown(() => link.close());
+    const from = (localAddress: string): Promise<Socket> =>
+      new Promise((resolve) => {
+        const socket = connect(
+          { port: link.port, host: "127.0.0.1", localAddress },
+          () => resolve(socket),
+        );
+        socket.on("error", () => undefined);
+      });
+    const idle = [await from("127.0.0.3")];
+    for (let count = 0; count < 4; count += 1)
+      idle.push(await from("127.0.0.2"));
+    await link.settled(2);
+    t.equal(link.listener.handshakes, 3);
+    t.match(link.refused[0], {
+      address: "127.0.0.2",
+      reason: "too many handshakes",
+    });
+    clock.advance(1000);
+    idle.push(await from("127.0.0.2"));
+    await link.settled(3);
+    t.match(link.refused[2], { address: "127.0.0.2" }, "not the oldest of all");
+    t.equal(link.listener.handshakes, 3);
+    const { socket } = await connectLink(to(link.port));
     for (const one of [socket, ...idle]) one.destroy();
   },
 );

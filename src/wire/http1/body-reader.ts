@@ -14,8 +14,9 @@ export class BodyReader {
   /** Octets still to come, where the framing is by length. */
   #left = 0;
 
-  constructor(limits: Http1Limits) {
-    this.#chunked = new ChunkedDecoder(limits);
+  /** `onTinyChunk` as `ChunkedDecoder` has it. */
+  constructor(limits: Http1Limits, onTinyChunk?: () => void) {
+    this.#chunked = new ChunkedDecoder(limits, onTinyChunk);
     this.#emit = (data) => this.#receiver?.data(data);
   }
 

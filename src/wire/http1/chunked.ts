@@ -29,6 +29,8 @@ const BACKSLASH = 0x5c;
 
 /** Leading zeros are in the grammar, and without a bound are a way to send nothing for ever. */
 const LONGEST_SIZE = 16;
+/** Chunks below this are told of; octets. */
+const TINY = 64;
 
 /** What a trailer section may not hold (RFC 9110 6.5.1): framing, routing, credentials, content's own description, and the mesh's names. */
 const FORBIDDEN_TRAILERS =
@@ -50,9 +52,14 @@ export class ChunkedDecoder {
   #line = "";
   #trailerBytes = 0;
   #trailers: Field[] | undefined;
+  /** A chunk of this body has come. */
+  #begun = false;
+  readonly #onTiny: (() => void) | undefined;
 
-  constructor(limits: Http1Limits) {
+  /** `onTiny` is called for each tiny chunk but a body's first, and may throw `Http1Fault`. */
+  constructor(limits: Http1Limits, onTiny?: () => void) {
     this.#limits = limits;
+    this.#onTiny = onTiny;
   }
 
   get done(): boolean {
@@ -74,6 +81,7 @@ export class ChunkedDecoder {
     this.#trailerBytes = 0;
     this.#line = "";
     this.#trailers = undefined;
+    this.#begun = false;
   }
 
   /**
@@ -126,6 +134,10 @@ export class ChunkedDecoder {
         return;
       case "chunk-size LF":
         this.#expect(octet, LF);
+        if (this.#size > 0) {
+          if (this.#size < TINY && this.#begun) this.#onTiny?.();
+          this.#begun = true;
+        }
         this.#left = this.#size;
         this.#state = this.#size === 0 ? "trailer-section" : "chunk-data";
         this.#size = 0;

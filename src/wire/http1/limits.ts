@@ -1,7 +1,7 @@
 /** What one HTTP/1.1 connection may cost: every bound of the codec, with its default and where that comes from. */
 
-/** The time-outs that are told of when they act, by the names that a metric has for them. */
-export type Http1Limit = "header_time" | "drain_time" | "idle";
+/** The limits that are told of when they act, by the names that a metric has for them. */
+export type Http1Limit = "header_time" | "drain_time" | "idle" | "tiny_chunks";
 
 export interface Http1Limits {
   /** Octets of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */
@@ -18,6 +18,8 @@ export interface Http1Limits {
   readonly lingerTimeout: number;
   /** Octets of the extensions of one chunk (RFC 9112 7.1.1 asks for a bound). */
   readonly chunkExtensionBytes: number;
+  /** Chunks of less than 64 octets a second, of all connections of a source; not the first of a body. */
+  readonly tinyChunksPerSecond: number;
   /** Octets of a trailer section. */
   readonly trailerBytes: number;
   /** Octets held of requests that were sent ahead; then the connection is read no further. */
@@ -36,6 +38,7 @@ export const DEFAULT_LIMITS: Http1Limits = {
   idleTimeout: 60_000,
   lingerTimeout: 2000,
   chunkExtensionBytes: 256,
+  tinyChunksPerSecond: 10_000,
   trailerBytes: 8 * 1024,
   pipelinedBytes: 64 * 1024,
   drainBytes: 256 * 1024,

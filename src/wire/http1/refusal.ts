@@ -18,7 +18,8 @@ export type RefusalKind =
   | "head"
   | "coding"
   | "method"
-  | "version";
+  | "version"
+  | "flood";
 
 export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
   /** Not HTTP, or HTTP that two parsers could read differently. */
@@ -51,6 +52,8 @@ export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
     status: 505,
     code: "UNSUPPORTED",
   },
+  /** More than a source may send in a second. */
+  flood: { status: 503, code: "OVERLOADED" },
 };
 
 /** What came breaks the grammar or a limit. The message names the fault and quotes nothing that the peer sent. */

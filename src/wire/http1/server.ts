@@ -16,6 +16,7 @@ import type {
   ServerConnectionInfo,
   ServerHandler,
 } from "../exchange.ts";
+import { excess, lonelySource, type Source } from "../flood-guard.ts";
 import { BodyReader } from "./body-reader.ts";
 import { BodyWriter } from "./body-writer.ts";
 import { Deadline } from "./deadline.ts";
@@ -37,6 +38,8 @@ export interface Http1ServerOptions {
   readonly limits?: Partial<Http1Limits>;
   /** A time-out acted: for a metric. Must not throw. */
   readonly onLimit?: (limit: Http1Limit) => void;
+  /** Whose connection it is; absent: nobody else's counts with it. */
+  readonly source?: Source | undefined;
   /** What was read already to find out the protocol; it counts as received first. */
   readonly firstBytes?: Buffer;
 }
@@ -69,6 +72,8 @@ class Http1ServerConnection
   readonly #handler: ServerHandler;
   readonly #limits: Http1Limits;
   readonly #scheme: "http" | "https";
+  readonly #clock: Clock;
+  readonly #source: Source;
   readonly #reader: BodyReader;
   readonly #incoming: Incoming;
   readonly #input: Input;
@@ -98,7 +103,9 @@ class Http1ServerConnection
     this.#scheme = socket instanceof TLSSocket ? "https" : "http";
     this.#incoming = new Incoming(socket, this);
     this.#input = this.#incoming.input;
-    this.#reader = new BodyReader(this.#limits);
+    this.#clock = options.clock;
+    this.#source = options.source ?? lonelySource();
+    this.#reader = new BodyReader(this.#limits, () => this.#tinyChunk());
     this.output = new Output(socket, () => this.#stream?.drained());
     this.writer = new BodyWriter(this.output);
     this.#deadline = new Deadline(options.clock, () => this.#overdue());
@@ -280,6 +287,21 @@ class Http1ServerConnection
     return false;
   }
 
+  #tinyChunk(): void {
+    const most = excess(
+      this.#source,
+      "tiny_chunks",
+      this.#limits.tinyChunksPerSecond,
+      this.#clock.now(),
+    );
+    if (most === undefined) return;
+    this.#onLimit?.("tiny_chunks");
+    throw new Http1Fault(
+      "flood",
+      `more than ${most} chunks of less than 64 bytes in a second`,
+    );
+  }
+
   #tunnelData(stream: Http1ServerStream): boolean {
     const input = this.#input;
     const { receiver } = stream;
@@ -370,6 +392,7 @@ class Http1ServerConnection
 
   faulted(fault: Http1Fault): void {
     const { code, silent } = REFUSALS[fault.kind];
+    if (fault.kind === "flood") this.#source.offended(this.#clock.now());
     const stream = this.#stream;
     if (stream?.responded === true && !stream.responseEnded) this.breakOff();
     else {

@@ -13,6 +13,7 @@ import {
   stillborn,
   type ClientHost,
 } from "./client-exchange.ts";
+import { lonelySource } from "../flood-guard.ts";
 import { Connection } from "./connection.ts";
 import {
   ConnectionError,
@@ -27,6 +28,9 @@ import type { Stream } from "./stream.ts";
 
 /** Streams at once before the peer has said how many it takes. */
 const BEFORE_SETTINGS = 100;
+
+/** One connection carries what an upstream says to all callers: it may do so many times what one caller may. */
+const UPSTREAM_SHARE = 5;
 
 class Client extends Connection implements ClientConnection, ClientHost {
   readonly protocol = "h2";
@@ -46,7 +50,11 @@ class Client extends Connection implements ClientConnection, ClientHost {
     options: Http2Options,
     observer: ClientConnectionObserver,
   ) {
-    super(socket, options, false);
+    super(
+      socket,
+      { ...options, source: options.source ?? lonelySource(UPSTREAM_SHARE) },
+      false,
+    );
     this.observer = observer;
     // The preface goes out with our SETTINGS in one write.
     this.sender.preface();

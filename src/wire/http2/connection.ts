@@ -32,6 +32,8 @@ const TINY_UPDATE = 256;
 const MAX_NOTICE = 256;
 /** DATA frames below this are. */
 const TINY_DATA = 64;
+/** Content of DATA frames below this waits until the read that brought it is understood: what is of one stream is passed on together. Octets. */
+const GATHERED = 1024;
 /** Milliseconds: a stream that is reset after them was not opened for that. */
 const RAPID = 1000;
 
@@ -49,6 +51,8 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
   /** The stream of the present DATA frame, where it takes content, and whether the frame ends it. */
   private dataStream: Stream | undefined;
   private dataFlags = 0;
+  /** Streams with content of the present read that waits to be passed on. */
+  private gathering: Stream[] = [];
 
   constructor(socket: Socket, options: Http2Options, isServer: boolean) {
     super(socket, options);
@@ -101,6 +105,7 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
     this.sender.readBegins();
     try {
       this.reader.push(chunk);
+      if (this.gathering.length > 0) this.passGathered();
     } catch (thrown) {
       this.sender.readEnds();
       this.fail(
@@ -139,13 +144,15 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
     }
     if (stream.remoteEnded) {
       this.windows.received(undefined, length);
-      this.malformed(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
+      this.violated(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
       return;
     }
-    if (content < TINY_DATA && (flags & Flag.END_STREAM) === 0)
-      this.count(content === 0 ? "empty_data" : "tiny_data");
+    if (content < TINY_DATA && (flags & Flag.END_STREAM) === 0) {
+      if (content === 0) this.count("empty_data");
+      else if (stream.uncredited > 0) this.count("tiny_data");
+    }
     if (!this.windows.received(stream, length)) {
-      this.malformed(
+      this.violated(
         stream,
         ErrorCode.FLOW_CONTROL_ERROR,
         "DATA beyond the stream's window (6.9)",
@@ -158,9 +165,31 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
   dataContent(chunk: Buffer): void {
     const stream = this.dataStream;
     if (stream === undefined || stream.over) return;
+    if (chunk.length < GATHERED && (this.dataFlags & Flag.END_STREAM) === 0) {
+      if (stream.gather(chunk)) this.gathering.push(stream);
+      return;
+    }
+    if (!this.passOn(stream)) return;
     const flaw = stream.onData(chunk);
     if (flaw !== undefined)
       this.malformed(stream, ErrorCode.PROTOCOL_ERROR, flaw);
+  }
+
+  /** Passes on what waits of all streams. */
+  private passGathered(): void {
+    const { gathering } = this;
+    this.gathering = [];
+    for (const stream of gathering) this.passOn(stream);
+  }
+
+  /** Passes on what waits of a stream, before whatever comes behind it. False where the stream is over. */
+  private passOn(stream: Stream): boolean {
+    const chunk = stream.takeGathered();
+    if (chunk === undefined || stream.over) return !stream.over;
+    const flaw = stream.onData(chunk);
+    if (flaw !== undefined)
+      this.malformed(stream, ErrorCode.PROTOCOL_ERROR, flaw);
+    return !stream.over;
   }
 
   dataEnds(): void {
@@ -169,6 +198,7 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
     this.dataStream = undefined;
     if (stream === undefined || stream.over) return;
     if ((this.dataFlags & Flag.END_STREAM) !== 0) {
+      if (!this.passOn(stream)) return;
       const flaw = stream.onEnd(undefined);
       if (flaw !== undefined)
         this.malformed(stream, ErrorCode.PROTOCOL_ERROR, flaw);
@@ -267,12 +297,26 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
         selfDependent ? SELF_DEPENDENT : undefined,
       );
     } else if (stream.remoteEnded) {
-      this.malformed(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
+      this.violated(stream, ErrorCode.STREAM_CLOSED, AFTER_END);
     } else if (selfDependent) {
-      this.malformed(stream, ErrorCode.PROTOCOL_ERROR, SELF_DEPENDENT);
+      this.violated(stream, ErrorCode.PROTOCOL_ERROR, SELF_DEPENDENT);
     } else {
-      stream.onFields(fields, ends, decoder.overflow);
+      if (this.passOn(stream)) stream.onFields(fields, ends, decoder.overflow);
     }
+  }
+
+  /**
+   * The peer broke a rule of streams that no message which it passes on for somebody else could break. RFC 9113 has the stream reset
+   * for it, and lets a connection end (5.4.2). A client that makes its server reset streams (CVE-2025-8671) does this and nothing else, so a
+   * client's connection ends at the first, with both. A server's lives on, for the sake of its other streams.
+   */
+  private violated(stream: Stream, code: number, detail: string): void {
+    if (!this.isServer) {
+      this.malformed(stream, code, detail);
+      return;
+    }
+    this.sender.reset(stream.id, code);
+    throw new ConnectionError(code, detail);
   }
 
   private onWindowUpdate(id: number, increment: number): void {
@@ -285,13 +329,13 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
     const stream = this.streams.get(id);
     if (stream === undefined) this.onLateFrame(id, FrameType.WINDOW_UPDATE);
     else if (increment === 0)
-      this.malformed(
+      this.violated(
         stream,
         ErrorCode.PROTOCOL_ERROR,
         "WINDOW_UPDATE of 0 (6.9)",
       );
     else if (!this.sender.grantStream(stream, increment))
-      this.malformed(
+      this.violated(
         stream,
         ErrorCode.FLOW_CONTROL_ERROR,
         "the stream's window exceeds 2^31-1 (6.9.1)",
@@ -305,16 +349,16 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
       this.onLateFrame(id, FrameType.RST_STREAM);
       return;
     }
-    if (
-      this.isServer &&
-      !stream.localEnded &&
-      ((this.now | 0) - stream.openedAt) >>> 0 < RAPID
-    )
-      this.count("resets");
+    if (this.isServer && this.isRapid(stream, this.now)) this.count("resets");
     this.closed.byPeer(id);
     this.remove(stream);
     stream.onReset(code);
     this.onStreamOver();
+  }
+
+  /** Nobody has answered it, and it is too young to have been waited for. */
+  protected isRapid(stream: Stream, now: number): boolean {
+    return !stream.localEnded && ((now | 0) - stream.openedAt) >>> 0 < RAPID;
   }
 
   private onPriority(
@@ -333,7 +377,7 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
       : ErrorCode.PROTOCOL_ERROR;
     const stream = this.streams.get(id);
     if (stream !== undefined)
-      this.malformed(stream, code, "a PRIORITY frame is malformed (6.3)");
+      this.violated(stream, code, "a PRIORITY frame is malformed (6.3)");
     // A stream that is not open cannot be reset (6.4).
     else if (wrongSize || this.isIdle(id))
       throw new ConnectionError(code, "a PRIORITY frame is malformed (6.3)");
@@ -347,16 +391,20 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
     end: number,
   ): void {
     if (id !== 0) throw broken("SETTINGS on a stream (6.5)");
-    this.count("settings");
     if ((flags & Flag.ACK) !== 0) {
       expectSize(end - start, 0, "an acknowledgement of SETTINGS");
-      if (this.settingsTimer === undefined) return;
+      if (this.settingsTimer === undefined) {
+        this.count("settings");
+        return;
+      }
       this.settingsTimer();
       this.settingsTimer = undefined;
       this.windows.acknowledged(this.streams.values());
       this.decoder.acknowledgeTable(this.limits.headerTableBytes);
       return;
     }
+    // The first of a connection come with it, and connections have their own bound.
+    if (this.settingsSeen) this.count("settings");
     this.settingsSeen = true;
     const before = this.peer.initialWindow;
     readSettings(this.peer, bytes, start, end, this.isServer);

@@ -1,9 +1,10 @@
 /** What one HTTP/2 connection may cost: every bound on memory, work and time that a peer can cause, with its default (decision 013). */
 import type { Clock } from "../../core/clock.ts";
+import type { Nuisance, Source } from "../flood-guard.ts";
 
 /** The limits that are told of when they act, by the names that a metric has for them. */
 export type Http2Limit =
-  | Nuisance
+  | Exclude<Nuisance, "tiny_chunks">
   | "field_block"
   | "header_list"
   | "streams"
@@ -14,16 +15,6 @@ export type Http2Limit =
   | "header_time"
   | "write_time"
   | "idle";
-
-/** The kinds of frame that cost the peer nothing, and are counted by the second. */
-export type Nuisance =
-  | "resets"
-  | "settings"
-  | "pings"
-  | "empty_data"
-  | "tiny_data"
-  | "tiny_window_updates"
-  | "stray_frames";
 
 export interface Http2Limits {
   /** Octets of a header list: names, values and 32 for each field (RFC 9113 6.5.2). Over it: 431, or a reset. */
@@ -58,18 +49,21 @@ export interface Http2Limits {
   readonly outputBytes: number;
   /** Octets of frames waiting for the socket at which a server reads no more and a client takes no request. */
   readonly outputBytesMax: number;
+  // What is counted by the second is counted over all connections of a source, where the connection's owner names one.
   /**
    * Resets a second of streams that were not yet answered: by the peer within a second of opening them (CVE-2023-44487; later
-   * ones are bounded by the streams at once), or provoked by it (CVE-2025-8671).
+   * ones are bounded by the streams at once), or provoked by a message that is malformed (CVE-2025-8671).
    */
   readonly resetsPerSecond: number;
+  /** Requests a second that are refused before anybody hears of them: malformed, too large, or above the number of streams. */
+  readonly malformedPerSecond: number;
   /** SETTINGS, acknowledgements too, and GOAWAY (CVE-2019-9515). */
   readonly settingsPerSecond: number;
   /** CVE-2019-9512. Some clients measure the way by one PING a round trip. */
   readonly pingsPerSecond: number;
   /** DATA frames without content or END_STREAM, a second, whatever their padding (CVE-2019-9518). */
   readonly emptyFramesPerSecond: number;
-  /** DATA frames of less than 64 octets without END_STREAM, a second: each is passed on by itself. */
+  /** DATA frames of less than 64 octets, a second: neither a body's first, nor with END_STREAM. */
   readonly tinyFramesPerSecond: number;
   /** WINDOW_UPDATE frames of less than 256 octets, a second. */
   readonly tinyUpdatesPerSecond: number;
@@ -105,10 +99,11 @@ const DEFAULT_LIMITS: Http2Limits = {
   outputBytes: 65_536,
   outputBytesMax: 1_048_576,
   resetsPerSecond: 500,
+  malformedPerSecond: 2000,
   settingsPerSecond: 100,
   pingsPerSecond: 10_000,
   emptyFramesPerSecond: 1000,
-  tinyFramesPerSecond: 50_000,
+  tinyFramesPerSecond: 10_000,
   tinyUpdatesPerSecond: 50_000,
   strayFramesPerSecond: 50_000,
   settingsTimeout: 10_000,
@@ -121,6 +116,8 @@ const DEFAULT_LIMITS: Http2Limits = {
 export interface Http2Options {
   readonly clock: Clock;
   readonly limits?: Partial<Http2Limits>;
+  /** Whose connection it is; absent: nobody else's counts with it. */
+  readonly source?: Source | undefined;
   /** A limit acted: for a metric. Must not throw. */
   readonly onLimit?: ((limit: Http2Limit) => void) | undefined;
 }

@@ -10,6 +10,7 @@ import type {
   WorkerPlace,
 } from "../exchange.ts";
 import { makeField } from "../fields.ts";
+import { excess } from "../flood-guard.ts";
 import { REFUSALS, type RefusalKind } from "../http1/refusal.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
@@ -32,6 +33,9 @@ function answerOf(kind: RefusalKind): ResponseHead {
 const TOO_LARGE = answerOf("head");
 const EXPECTATION_FAILED = answerOf("expectation");
 const METHOD_UNKNOWN = answerOf("method");
+
+/** Requests that are lost with their connection, beyond the limit of resets, and weigh as much as one connection that is ended for its frames. */
+const LOST_PER_OFFENCE = 25;
 
 /** What a connection error is in the words of the log. */
 function refusalOf({ code, limit }: ConnectionError): Code {
@@ -145,13 +149,17 @@ class Server extends Connection implements ServerConnection, ServerHost {
       this.count("stray_frames");
       return;
     }
-    if (this.streams.size >= this.limits.concurrentStreams) {
-      this.count("resets");
+    const { source } = this;
+    const full = this.streams.size >= this.limits.concurrentStreams;
+    if (full || source.streams >= source.mostStreams) {
+      this.count("malformed");
       this.limited("streams");
       this.sender.reset(id, ErrorCode.REFUSED_STREAM);
       this.refused(
         "OVERLOADED",
-        `more than ${this.limits.concurrentStreams} streams on a connection`,
+        full
+          ? `more than ${this.limits.concurrentStreams} streams on a connection`
+          : `more than ${source.mostStreams} streams on all connections of one source`,
       );
       return;
     }
@@ -176,13 +184,14 @@ class Server extends Connection implements ServerConnection, ServerHost {
       return;
     }
     if (typeof head === "string") {
-      this.count("resets");
+      this.count("malformed");
       this.sender.reset(id, ErrorCode.PROTOCOL_ERROR);
       this.refused("BAD_REQUEST", head);
       return;
     }
     const stream = new ServerExchange(this, id, this.now, head, ends);
     this.streams.set(id, stream);
+    source.streams += 1;
     try {
       this.handler.request(stream);
     } catch (thrown) {
@@ -198,7 +207,7 @@ class Server extends Connection implements ServerConnection, ServerHost {
     code: Code,
     detail: string,
   ): void {
-    this.count("resets");
+    this.count("malformed");
     this.sender.response(id, head, true);
     if (!ends) this.sender.reset(id, ErrorCode.NO_ERROR);
     this.refused(code, detail);
@@ -218,6 +227,30 @@ class Server extends Connection implements ServerConnection, ServerHost {
     )
       this.reset(stream, ErrorCode.NO_ERROR);
     else super.settle(stream);
+  }
+
+  protected override remove(stream: Stream): void {
+    super.remove(stream);
+    this.source.streams -= 1;
+  }
+
+  /** A connection that goes with its requests unanswered is a flood of resets without a frame. */
+  protected override teardown(cause: Cause): void {
+    if (this.over) return;
+    const now = this.clock.now();
+    let beyond = 0;
+    for (const stream of this.streams.values()) {
+      this.source.streams -= 1;
+      if (
+        this.isRapid(stream, now) &&
+        excess(this.source, "resets", this.limits.resetsPerSecond, now) !==
+          undefined
+      )
+        beyond += 1;
+    }
+    if (beyond > 0)
+      this.source.offended(now, Math.ceil(beyond / LOST_PER_OFFENCE));
+    super.teardown(cause);
   }
 
   protected override onStreamOver(): void {

@@ -7,13 +7,13 @@ import { onData } from "../socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
 import { MeshError, messageOf } from "../../core/errors.ts";
 import { ClosedStreams } from "./closed-streams.ts";
-import { FloodGuard } from "./flood-guard.ts";
+import { ConnectionError, ErrorCode, errorName, MAX_31 } from "./frames.ts";
 import {
-  ErrorCode,
-  errorName,
-  MAX_31,
-  type ConnectionError,
-} from "./frames.ts";
+  excess,
+  lonelySource,
+  type Nuisance,
+  type Source,
+} from "../flood-guard.ts";
 import { readTrailers } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import { held } from "../http1/sockets.ts";
@@ -22,7 +22,6 @@ import {
   type Http2Limit,
   type Http2Limits,
   type Http2Options,
-  type Nuisance,
 } from "./limits.ts";
 import { Pings } from "./pings.ts";
 import { ReceiveWindows } from "./receive-windows.ts";
@@ -30,6 +29,27 @@ import { Sender } from "./sender.ts";
 import { SocketCloser } from "./socket-closer.ts";
 import type { Stream, StreamHost } from "./stream.ts";
 import { StreamTable } from "./stream-table.ts";
+
+const LIMIT_OF: Readonly<
+  Record<Exclude<Nuisance, "tiny_chunks">, keyof Http2Limits>
+> = {
+  resets: "resetsPerSecond",
+  malformed: "malformedPerSecond",
+  settings: "settingsPerSecond",
+  pings: "pingsPerSecond",
+  empty_data: "emptyFramesPerSecond",
+  tiny_data: "tinyFramesPerSecond",
+  tiny_window_updates: "tinyUpdatesPerSecond",
+  stray_frames: "strayFramesPerSecond",
+};
+
+/** Ends for which nobody is to blame: the peer, or the way to it, is slow; or the defect is ours. */
+const BLAMELESS: ReadonlySet<string> = new Set([
+  "settings_ack",
+  "header_time",
+  "write_time",
+  "idle",
+]);
 
 /** Why a connection ended; undefined where it ended in order, or the peer just closed it. */
 export type Cause = Error | undefined;
@@ -52,7 +72,8 @@ export abstract class Session implements StreamHost {
   protected lastServed: number = MAX_31;
   /** Every stream has been told; nothing more is read. */
   protected over = false;
-  private readonly guard: FloodGuard;
+  /** Whoever is at the other end, with all its connections. */
+  protected readonly source: Source;
   private readonly onLimit: ((limit: Http2Limit) => void) | undefined;
   private socketError: Error | undefined;
 
@@ -74,7 +95,7 @@ export abstract class Session implements StreamHost {
     this.windows = new ReceiveWindows(this.limits, this.sender, () =>
       this.limited("held"),
     );
-    this.guard = new FloodGuard(this.limits);
+    this.source = options.source ?? lonelySource();
     this.onLimit = options.onLimit;
     socket.setNoDelay(true);
     onData(socket, (chunk) => this.onChunk(chunk));
@@ -111,9 +132,16 @@ export abstract class Session implements StreamHost {
     this.onLimit?.(limit);
   }
 
-  /** One more frame of a kind that costs the peer nothing; throws above the limit. */
-  protected count(kind: Nuisance): void {
-    this.guard.count(kind, this.now);
+  /** One more of what costs the peer nothing; throws above the limit. */
+  protected count(kind: Exclude<Nuisance, "tiny_chunks">): void {
+    const name = LIMIT_OF[kind];
+    const most = excess(this.source, kind, this.limits[name], this.now);
+    if (most === undefined) return;
+    throw new ConnectionError(
+      ErrorCode.ENHANCE_YOUR_CALM,
+      `more than ${most} in a second: ${name}`,
+      kind,
+    );
   }
 
   // --- the end of streams ---
@@ -179,6 +207,11 @@ export abstract class Session implements StreamHost {
   protected fail(error: ConnectionError): void {
     if (this.over) return;
     if (error.limit !== undefined) this.limited(error.limit);
+    if (
+      error.code !== ErrorCode.INTERNAL_ERROR &&
+      !BLAMELESS.has(error.limit ?? "")
+    )
+      this.source.offended(this.clock.now());
     this.sender.goaway(
       Math.min(this.lastPeerId, this.lastServed),
       error.code,

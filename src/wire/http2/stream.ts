@@ -74,6 +74,9 @@ export abstract class Stream implements BodySink {
   /** Octets that content-length leaves to come; -1 where none was declared. */
   expected = -1;
   receiver: BodyReceiver | undefined;
+  /** Content of the present read that is not passed on yet. */
+  private gathered: Buffer | undefined;
+  private gatheredMore: Buffer[] | undefined;
 
   constructor(host: StreamHost, id: number, now: number) {
     this.host = host;
@@ -137,6 +140,26 @@ export abstract class Stream implements BodySink {
     if (!this.paused) return;
     this.paused = false;
     this.host.windows.resumed(this);
+  }
+
+  /** Keeps a small piece of content until `takeGathered`; true where it is the first one. */
+  gather(chunk: Buffer): boolean {
+    if (this.gathered === undefined) {
+      this.gathered = chunk;
+      return true;
+    }
+    (this.gatheredMore ??= [this.gathered]).push(chunk);
+    return false;
+  }
+
+  /** All that waits, in one piece. */
+  takeGathered(): Buffer | undefined {
+    const { gathered, gatheredMore } = this;
+    if (gathered === undefined) return undefined;
+    this.gathered = undefined;
+    if (gatheredMore === undefined) return gathered;
+    this.gatheredMore = undefined;
+    return Buffer.concat(gatheredMore);
   }
 
   /** Content of the peer's. Returns why it is malformed, where it is (8.1.1). */
@@ -214,5 +237,7 @@ export abstract class Stream implements BodySink {
     this.queue = undefined;
     this.queued = 0;
     this.wantsDrain = false;
+    this.gathered = undefined;
+    this.gatheredMore = undefined;
   }
 }

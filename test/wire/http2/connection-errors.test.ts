@@ -167,8 +167,8 @@ for (const [what, sent, code] of AT_SERVER)
     await peer.ended;
   });
 
-/** Errors of one stream at a server (5.4.2): the connection goes on. */
-const STREAM_ERRORS: readonly (readonly [string, Buffer[], number])[] = [
+/** Rules of one stream that nobody breaks for somebody else: the server ends the connection, for whoever does so wants its resets (CVE-2025-8671). */
+const VIOLATIONS: readonly (readonly [string, Buffer[], number])[] = [
   ["WINDOW_UPDATE of 0 (6.9)", [windowUpdate(1, 0)], PROTOCOL_ERROR],
   [
     "WINDOW_UPDATE over 2^31-1 (6.9.1)",
@@ -198,14 +198,49 @@ const STREAM_ERRORS: readonly (readonly [string, Buffer[], number])[] = [
   ],
 ];
 
-for (const [what, sent, code] of STREAM_ERRORS)
+for (const [what, sent, code] of VIOLATIONS)
+  void t.test(
+    `a server ends the connection at the first ${what}`,
+    async (t) => {
+      const { peer, requests } = await rawClient(t);
+      const recorder = new Recorder();
+      requests.onRequest = (stream) => stream.receive(recorder);
+      peer.send(headers(1, POST, false), ...sent);
+      t.equal((await peer.goaway()).code, code);
+      await peer.ended;
+      t.equal(recorder.error?.code, "CLIENT_CLOSED");
+      t.match(requests.refusals.at(-1), /^BAD_REQUEST/);
+    },
+  );
+
+/** A message that is malformed may be passed on for somebody else: its stream is reset, and the connection goes on. */
+const STREAM_ERRORS: readonly (readonly [string, Buffer[]])[] = [
+  [
+    "more content than content-length (8.1.1)",
+    [headers(1, [...POST, ["content-length", "1"]], false), data(1, "xy")],
+  ],
+  [
+    "less content than content-length (8.1.1)",
+    [
+      headers(1, [...POST, ["content-length", "3"]], false),
+      data(1, "xy", true),
+    ],
+  ],
+  [
+    "trailers that belong in the head (RFC 9110 6.5.1)",
+    [headers(1, POST, false), headers(1, [["content-length", "1"]])],
+  ],
+];
+
+for (const [what, sent] of STREAM_ERRORS)
   void t.test(`a server resets the stream on ${what}`, async (t) => {
     const { peer, requests } = await rawClient(t);
     const recorder = new Recorder();
     requests.onRequest = (stream) => stream.receive(recorder);
-    peer.send(headers(1, POST, false), ...sent);
-    t.equal(await peer.resetCode(1), code);
-    await peer.settle();
+    peer.send(...sent);
+    t.equal(await peer.resetCode(1), PROTOCOL_ERROR);
+    peer.send(headers(3, GET));
+    await requests.get(1);
     t.equal(recorder.error?.code, "BAD_REQUEST");
   });
 

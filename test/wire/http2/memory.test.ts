@@ -77,37 +77,44 @@ void t.test("answers without a window, of an octet a chunk", async (t) => {
   t.ok(perRequest < MIB / 16, `${Math.round(perRequest)} octets for 2,000`);
 });
 
-void t.test("a HPACK bomb of references to one large field", async (t) => {
-  const end: ServerEnd = await rawClient(t, { concurrentStreams: 1000 });
-  const { peer, requests } = end;
-  const value = Buffer.alloc(4000, 97);
-  const indexed = Buffer.concat([
-    Buffer.from([0x40, 1, 0x78, 127, ((4000 - 127) & 127) | 128, 3873 >> 7]),
-    value,
-  ]);
-  const start = Buffer.from([
-    0x82, 0x86, 0x84, 0x01, 4, 0x73, 0x68, 0x6f, 0x70,
-  ]);
-  const count = 900;
-  const perRequest = await held(count, async () => {
-    for (let i = 0; i < count; i++) {
-      const block = Buffer.concat([
-        start,
-        i === 0 ? indexed : Buffer.alloc(15, 0xbe),
-      ]);
-      const head = Buffer.alloc(9);
-      head.writeUIntBE(block.length, 0, 3);
-      head[3] = FrameType.HEADERS;
-      head[4] = 5;
-      head.writeUInt32BE(2 * i + 1, 5);
-      peer.send(Buffer.concat([head, block]));
-    }
-    await peer.settle();
-  });
-  t.equal(requests.streams.length, count);
-  t.equal(requests.streams[1]?.head.fields.length, 15, "60 KiB of fields each");
-  t.ok(perRequest < 4096, `${Math.round(perRequest)} octets for each`);
-});
+void t.test(
+  "references to one large field, as many as a block may have",
+  async (t) => {
+    const end: ServerEnd = await rawClient(t, { concurrentStreams: 1000 });
+    const { peer, requests } = end;
+    const value = Buffer.alloc(4000, 97);
+    const indexed = Buffer.concat([
+      Buffer.from([0x40, 1, 0x78, 127, ((4000 - 127) & 127) | 128, 3873 >> 7]),
+      value,
+    ]);
+    const start = Buffer.from([
+      0x82, 0x86, 0x84, 0x01, 4, 0x73, 0x68, 0x6f, 0x70,
+    ]);
+    const count = 900;
+    const perRequest = await held(count, async () => {
+      for (let i = 0; i < count; i++) {
+        const block = Buffer.concat([
+          start,
+          i === 0 ? indexed : Buffer.alloc(4, 0xbe),
+        ]);
+        const head = Buffer.alloc(9);
+        head.writeUIntBE(block.length, 0, 3);
+        head[3] = FrameType.HEADERS;
+        head[4] = 5;
+        head.writeUInt32BE(2 * i + 1, 5);
+        peer.send(Buffer.concat([head, block]));
+      }
+      await peer.settle();
+    });
+    t.equal(requests.streams.length, count);
+    t.equal(
+      requests.streams[1]?.head.fields.length,
+      4,
+      "16 KiB of fields each",
+    );
+    t.ok(perRequest < 4096, `${Math.round(perRequest)} octets for each`);
+  },
+);
 
 void t.test(
   "a fast answer whose reader stops holds no more than its window and its queue",

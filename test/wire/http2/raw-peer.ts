@@ -123,6 +123,7 @@ export class RawPeer {
   private readonly decoder = new Decoder({
     headerListBytes: 1e6,
     headerFields: 1000,
+    headerTableBytes: 1e6,
   });
   private bytes: Buffer = Buffer.alloc(0);
   private wake: () => void = () => undefined;

@@ -11,6 +11,8 @@ export interface DecoderLimits {
   /** Octets of the list, with 32 for each field (RFC 9113 6.5.2). */
   readonly headerListBytes: number;
   readonly headerFields: number;
+  /** Octets of the dynamic table. */
+  readonly headerTableBytes: number;
 }
 
 function bad(detail: string): ConnectionError {
@@ -30,6 +32,8 @@ export class Decoder {
   /** What the peer may set its table to: SETTINGS_HEADER_TABLE_SIZE of ours (4.2). */
   private tableLimit: number = DEFAULT_TABLE_SIZE;
   private listBytes = 0;
+  /** Octets that the present block has taken from the dynamic table. */
+  private referenced = 0;
 
   constructor(limits: DecoderLimits, interner: Interner = sharedInterner) {
     this.limits = limits;
@@ -51,6 +55,7 @@ export class Decoder {
     const { cursor, table } = this;
     this.count = 0;
     this.listBytes = 0;
+    this.referenced = 0;
     this.overflow = false;
     cursor.at = start;
     let resizes = 0;
@@ -117,12 +122,33 @@ export class Decoder {
   }
 
   private indexed(index: number): WireField {
+    const field = this.entry(index);
+    if (index > STATIC_ENTRIES) this.refer(field.size);
+    return field;
+  }
+
+  private entry(index: number): WireField {
     const field =
       index <= STATIC_ENTRIES
         ? STATIC_TABLE[index - 1]
         : this.table.get(index - STATIC_ENTRIES - 1);
     if (field === undefined) throw bad("an index outside the tables");
     return field;
+  }
+
+  /**
+   * A block that takes more from the table than the table holds has taken something twice. No encoder has a use for that, and a field
+   * of kilobytes for each octet that it costs its sender is what makes a bomb.
+   */
+  private refer(octets: number): void {
+    const { headerTableBytes } = this.limits;
+    this.referenced += octets;
+    if (this.referenced > Math.max(headerTableBytes, DEFAULT_TABLE_SIZE))
+      throw new ConnectionError(
+        ErrorCode.ENHANCE_YOUR_CALM,
+        `a field block that takes more than the ${headerTableBytes} octets of the table from it`,
+        "header_list",
+      );
   }
 
   private literal(
@@ -149,7 +175,8 @@ export class Decoder {
         (source[start] ?? 0) >= 0x80,
       );
     } else {
-      name = this.indexed(index).of;
+      name = this.entry(index).of;
+      if (index > STATIC_ENTRIES) this.refer(name.text.length + 32);
     }
     const start = cursor.at;
     const textEnd = this.stringEnd(source, end);

@@ -18,7 +18,7 @@ function decodeAlone(
   first = 0x40,
 ): WireField {
   const decoder = new Decoder(
-    { headerListBytes: 65_536, headerFields: 10 },
+    { headerListBytes: 65_536, headerFields: 10, headerTableBytes: 1e6 },
     interner,
   );
   const long = (text: string): number[] =>
@@ -124,6 +124,7 @@ void t.test(
           const decoder = new Decoder({
             headerListBytes: 9999,
             headerFields: 9,
+            headerTableBytes: 1e6,
           });
           decoder.decode(out.bytes, 0, out.length);
           t.equal(decoder.fields[0]?.name, name);

@@ -12,7 +12,11 @@ import { Encoder } from "../../../../src/wire/http2/hpack/encoder.ts";
 import { Interner } from "../../../../src/wire/http2/hpack/interner.ts";
 import type { WireField } from "../../../../src/wire/http2/hpack/names.ts";
 
-const LIMITS = { headerListBytes: 1e7, headerFields: 1000 };
+const LIMITS = {
+  headerListBytes: 1e7,
+  headerFields: 1000,
+  headerTableBytes: 1e6,
+};
 
 /** An encoder and a decoder that are joined, of one size of table. */
 class Line {

@@ -1,0 +1,79 @@
+/**
+ * Counts what costs a peer nothing and us something, over all connections of one source: a peer that comes back with a new connection
+ * goes on where it was. What is beyond a limit ends the connection; what nobody honest sends ends it at the first.
+ */
+
+/** What is counted by the second. */
+export type Nuisance =
+  | "resets"
+  | "malformed"
+  | "settings"
+  | "pings"
+  | "empty_data"
+  | "tiny_data"
+  | "tiny_chunks"
+  | "tiny_window_updates"
+  | "stray_frames";
+
+/** How often each happened in the present second. */
+export class Tally {
+  private readonly counts: Record<Nuisance, number> = zeroes();
+  private since = 0;
+
+  /** One more of `kind` at `now` (monotonic milliseconds); gives how many there are in this second. */
+  add(kind: Nuisance, now: number): number {
+    if (now - this.since >= 1000) {
+      this.since = now;
+      Object.assign(this.counts, zeroes());
+    }
+    return (this.counts[kind] += 1);
+  }
+}
+
+function zeroes(): Record<Nuisance, number> {
+  return {
+    resets: 0,
+    malformed: 0,
+    settings: 0,
+    pings: 0,
+    empty_data: 0,
+    tiny_data: 0,
+    tiny_chunks: 0,
+    tiny_window_updates: 0,
+    stray_frames: 0,
+  };
+}
+
+/** Whoever stands behind connections: an identity, or an address without one. Whoever runs the listener keeps one for each. */
+export interface Source {
+  readonly tally: Tally;
+  /** All connections of the source together may do so many times what one may. */
+  readonly share: number;
+  /** HTTP/2 streams that are open on all its connections, and how many may be. */
+  streams: number;
+  readonly mostStreams: number;
+  /** A connection was ended for what came on it, which costs as much as `weight` of them; after too many, the source is turned away for a while. */
+  offended(now: number, weight?: number): void;
+}
+
+/** The source of a connection by itself: no other connection counts with it. */
+export function lonelySource(share = 1): Source {
+  return {
+    tally: new Tally(),
+    share,
+    streams: 0,
+    mostStreams: Number.POSITIVE_INFINITY,
+    offended: () => undefined,
+  };
+}
+
+/** The number of `kind` in a second that is over `limit`, or undefined: then it may go on. */
+export function excess(
+  source: Source,
+  kind: Nuisance,
+  limit: number,
+  now: number,
+): number | undefined {
+  const most = limit * source.share;
+  return source.tally.add(kind, now) > most ? most : undefined;
+}
