@@ -1,6 +1,7 @@
 /** From any value to a resource that this version can act on, or to every reason why not. */
 import { Ajv, type ValidateFunction } from "ajv";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
+import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
 import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
@@ -37,7 +38,10 @@ export function validate(
       problems: atMost(explain(accepts.errors ?? [], value, definition)),
     };
   const resource = normalise(value, options.namespace);
-  const problems = definition.check(resource);
+  const problems = [
+    ...checkForeignMetadata(resource),
+    ...definition.check(resource),
+  ];
   if (problems.some(isError)) return { ok: false, problems: atMost(problems) };
   return { ok: true, resource, warnings: problems };
 }
