@@ -1,12 +1,13 @@
 /** Resources from a file or a directory of files, checked as the API would check them. */
 import { createHash } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { SnapshotVersion } from "../policy/snapshot.ts";
 import { resourceName } from "../push/names.ts";
 import { keyOf } from "../resources/envelope.ts";
 import { formatFinding, lintTexts } from "../resources/lint.ts";
+import type { Facts } from "./doubt.ts";
 import type { ReceivedResource, ReceivedResources } from "./staging.ts";
 
 const EXTENSION = /\.(ya?ml|json)$/;
@@ -17,6 +18,7 @@ export interface LoadedFiles {
   readonly resources: ReceivedResources;
   /** Of the texts themselves. */
   readonly digest: string;
+  readonly facts: Facts;
   /** "FILE:LINE:COLUMN: warning: …" */
   readonly warnings: readonly string[];
 }
@@ -55,19 +57,49 @@ export async function loadResourceFiles(
     );
   }
   const received = new Map<string, ReceivedResource>();
-  for (const { resource } of resources)
+  const counts = new Map<string, number>();
+  for (const { resource, file } of resources) {
     received.set(resourceName(keyOf(resource)), {
       version: "",
       resource,
       bytes: 0,
     });
+    counts.set(file, (counts.get(file) ?? 0) + 1);
+  }
   const hash = createHash("sha256");
   for (const { file, text } of texts) hash.update(`${file}\0${text}\0`);
   return {
     resources: received,
     digest: hash.digest("hex"),
+    facts: new Map(
+      texts.map(({ file, text, inode }) => [
+        file,
+        {
+          inode,
+          bytes: Buffer.byteLength(text),
+          count: counts.get(file) ?? 0,
+          ended: text.endsWith("\n"),
+        },
+      ]),
+    ),
     warnings: findings.map(formatFinding),
   };
+}
+
+/** Wall-clock milliseconds of the last write to any of them; -Infinity where there is none. */
+export async function newestChange(
+  list: () => Promise<readonly string[]>,
+): Promise<number> {
+  const files = await list().catch(() => []);
+  const times = await Promise.all(
+    files.map((file) =>
+      stat(file).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => -Infinity,
+      ),
+    ),
+  );
+  return Math.max(-Infinity, ...times);
 }
 
 /** A version for what files hold: there is no store, and the revision counts the loads of this process. */
@@ -78,19 +110,21 @@ export function fileVersion(revision: number, digest: string): SnapshotVersion {
 async function readTexts(
   path: string,
   maxBytes: number,
-): Promise<{ file: string; text: string }[]> {
+): Promise<{ file: string; text: string; inode: string }[]> {
   try {
     const files = await listResourceFiles(path);
     let left = maxBytes;
-    const texts: { file: string; text: string }[] = [];
+    const texts: { file: string; text: string; inode: string }[] = [];
     for (const file of files) {
-      const text = await readFile(file, "utf8");
+      await using handle = await open(file, "r");
+      const { dev, ino } = await handle.stat({ bigint: true });
+      const text = await handle.readFile("utf8");
       left -= Buffer.byteLength(text);
       if (left < 0)
         throw new UserError(
           `${path} holds more than ${maxBytes} bytes of resources`,
         );
-      texts.push({ file, text });
+      texts.push({ file, text, inode: `${dev}:${ino}` });
     }
     if (texts.length === 0)
       throw new UserError(

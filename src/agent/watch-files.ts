@@ -1,8 +1,8 @@
-/** Notices that files have changed, however they were replaced: by the kernel's word where there is one, by looking every 2 s where there is none. */
+/** Notices that files have changed, however they were replaced, once nobody writes to them any more: by the kernel's word where there is one, by looking every 2 s where there is none. */
 import { watch, type FSWatcher } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Cancel, Clock } from "../core/clock.ts";
+import { wait, type Cancel, type Clock } from "../core/clock.ts";
 
 export interface WatchFilesOptions {
   /** The files as they are now; asked again at each look, for there may be new ones. */
@@ -12,6 +12,8 @@ export interface WatchFilesOptions {
   readonly clock: Clock;
   /** Something has changed since the last call, and nothing more has for a moment. One call at a time. */
   readonly onChange: () => Promise<void>;
+  /** The files have been changing for so many milliseconds without a pause; called now and then. */
+  readonly onRestless?: (ms: number) => void;
 }
 
 export interface FileWatcher {
@@ -22,36 +24,52 @@ export interface FileWatcher {
 const POLL = 2000;
 /** Milliseconds: several files that are written one after another are read together. */
 const DEBOUNCE = 100;
+/** Milliseconds that files have been left alone before they are read: a program that saves truncates first and writes then. */
+export const SETTLE: number = 250;
+/** Looks without a pause in between after which somebody is told. */
+const RESTLESS = 40;
 
 export async function watchFiles(
   options: WatchFilesOptions,
 ): Promise<FileWatcher> {
-  const { clock } = options;
-  let seen = await signature(options.list);
+  const { clock, list } = options;
+  const stop = new AbortController();
+  let seen = await signature(list);
   let cancelSoon: Cancel = () => undefined;
   let running: Promise<void> | undefined;
   let again = false;
-  let closed = false;
 
   const look = async (): Promise<void> => {
-    const now = await signature(options.list);
-    if (now === seen || closed) return;
+    let now = await signature(list);
+    if (now === seen) return;
+    for (let looks = 1; ; looks += 1) {
+      await wait(clock, SETTLE, stop.signal);
+      const next = await signature(list);
+      if (next === now) break;
+      now = next;
+      if (looks % RESTLESS === 0) options.onRestless?.(looks * SETTLE);
+    }
+    if (now === seen) return;
     seen = now;
     await options.onChange();
   };
 
   const check = (): void => {
-    if (closed) return;
+    if (stop.signal.aborted) return;
     if (running !== undefined) {
       again = true;
       return;
     }
-    running = look().finally(() => {
-      running = undefined;
-      if (!again) return;
-      again = false;
-      check();
-    });
+    running = look()
+      .catch((thrown: unknown) => {
+        if (!stop.signal.aborted) throw thrown;
+      })
+      .finally(() => {
+        running = undefined;
+        if (!again) return;
+        again = false;
+        check();
+      });
   };
 
   const soon = (): void => {
@@ -66,7 +84,7 @@ export async function watchFiles(
 
   return {
     async close() {
-      closed = true;
+      stop.abort(new Error("the files are not watched any more"));
       cancelSoon();
       cancelPoll();
       for (const watcher of watchers) watcher.close();
@@ -87,7 +105,9 @@ function listenTo(directory: string, onEvent: () => void): FSWatcher[] {
 }
 
 /** Changes whenever a file comes, goes, is written or is replaced. */
-async function signature(list: WatchFilesOptions["list"]): Promise<string> {
+export async function signature(
+  list: WatchFilesOptions["list"],
+): Promise<string> {
   const files = await list().catch(() => []);
   const parts = await Promise.all(
     files.map(async (file) => {

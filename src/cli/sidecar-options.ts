@@ -23,6 +23,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly tokenFile?: string;
   readonly state: string;
   readonly resources?: string;
+  readonly allowShrink?: boolean;
   readonly certificate?: string;
   readonly privateKey?: string;
   readonly trustBundle?: string;
@@ -84,6 +85,12 @@ export function withSidecarOptions(command: Command): Command {
       option(
         "--resources <path>",
         "without a control plane: resources from a file or folder, read again when they change",
+      ),
+    )
+    .addOption(
+      option(
+        "--allow-shrink",
+        "with --resources: use files at once that hold far fewer resources than before, or none",
       ),
     )
     .addOption(

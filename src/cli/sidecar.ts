@@ -183,6 +183,7 @@ async function startOwnAgent(
       trustBundle,
       self,
       ...maxConfigBytes,
+      allowShrink: options.allowShrink === true,
       sharers,
       clock,
       logger,

@@ -50,6 +50,7 @@ export interface Meters {
   readonly bufferedBytes: GaugeCell;
   readonly certificateExpiry: GaugeCell;
   readonly configAge: GaugeCell;
+  readonly configRefused: GaugeCell;
 }
 
 /** Gauges of which the process has the highest of its workers' values, and not their sum. */
@@ -247,6 +248,12 @@ export function makeMeters(registry: MetricsRegistry): Meters {
       .gauge(
         "wherry_config_age_seconds",
         "Seconds since the configuration in force was received; -1 where there is none.",
+      )
+      .with(),
+    configRefused: registry
+      .gauge(
+        "wherry_config_refused",
+        "1 while a newer configuration is refused or looked at again; the one in force stays.",
       )
       .with(),
   };

@@ -145,7 +145,9 @@ export function collectGauges(meters: Meters, state: PageState): () => void {
       meters.certificateExpiry.set(
         (credentials.notAfter - clock.wall()) / 1000,
       );
-    meters.configAge.set(ageSeconds(state.agentState(), clock) ?? -1);
+    const agent = state.agentState();
+    meters.configAge.set(ageSeconds(agent, clock) ?? -1);
+    meters.configRefused.set(agent.refused === undefined ? 0 : 1);
   });
 }
 

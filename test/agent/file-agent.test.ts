@@ -1,4 +1,11 @@
-import { mkdir, rename, symlink, unlink, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  rename,
+  symlink,
+  unlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import type { Agent } from "../../src/agent/agent.ts";
@@ -6,6 +13,7 @@ import {
   startFileAgent,
   type FileAgentOptions,
 } from "../../src/agent/file-agent.ts";
+import { listResourceFiles } from "../../src/agent/resource-files.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import {
@@ -66,6 +74,7 @@ async function set(t: Scope): Promise<Setting> {
     authority,
     credentials,
     start: async (options = {}) => {
+      await age(options.resources ?? resources);
       const agent = await startFileAgent({
         resources,
         ...files,
@@ -78,6 +87,13 @@ async function set(t: Scope): Promise<Setting> {
       return agent;
     },
   };
+}
+
+/** Files that were written a moment ago are given that moment; these were written long ago. */
+async function age(path: string): Promise<void> {
+  const long = new Date(Date.now() - HOUR);
+  for (const file of await listResourceFiles(path).catch(() => []))
+    await utimes(file, long, long);
 }
 
 const serves = (agent: Agent, host: string): boolean =>
