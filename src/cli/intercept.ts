@@ -69,7 +69,7 @@ export function registerIntercept(program: Command, context: CliContext): void {
     .addOption(
       option(
         "--link-port <port>",
-        "the link between sidecars, left alone",
+        "the link between sidecars, whose incoming traffic is left alone",
         "15008",
       ),
     )
@@ -152,10 +152,8 @@ function interceptionOf(options: InterceptOptions): Interception {
       15020,
       ...ports("--exclude-inbound", options.excludeInbound),
     ],
-    excludedOutbound: [
-      portOf("--link-port", options.linkPort),
-      ...ports("--exclude-outbound", options.excludeOutbound),
-    ],
+    // Not the link's: the sidecar dials that, whose user is left alone as it is. Another process that does is captured and judged.
+    excludedOutbound: ports("--exclude-outbound", options.excludeOutbound),
     excludedAddresses: options.excludeAddress ?? [],
   };
 }
