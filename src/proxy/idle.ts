@@ -1,5 +1,6 @@
 /** The stream idle time-out and the pace of every exchange from one coarse timer: an exchange marks that it moved, a tick looks who did not. */
 import type { Cancel, Clock } from "../core/clock.ts";
+import type { Snapshot } from "../policy/snapshot.ts";
 
 /** Whoever may be idle for too long. */
 export interface Idler {
@@ -12,6 +13,8 @@ export interface Idler {
   idled(): void;
   /** About once a second, `ms` after the last time: whether whoever is waited for is quick enough. */
   paced(ms: number): void;
+  /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */
+  rejudge?(snapshot: Snapshot): void;
 }
 
 export interface IdleWatcher {
@@ -20,6 +23,8 @@ export interface IdleWatcher {
   enter(idler: Idler): void;
   leave(idler: Idler): void;
   readonly active: number;
+  /** All who are in, in no order. */
+  readonly idlers: readonly Idler[];
   close(): void;
 }
 
@@ -35,6 +40,7 @@ export function watchIdle(clock: Clock): IdleWatcher {
   let stop: Cancel | undefined;
   const watcher = {
     tick: 0,
+    idlers,
     get active(): number {
       return idlers.length;
     },

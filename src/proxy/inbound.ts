@@ -10,7 +10,7 @@
 import { MeshError } from "../core/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import type { AuthorizedRequest } from "../policy/authorization.ts";
-import { readRequest } from "../policy/path.ts";
+import { readRequest, type ReadRequest } from "../policy/path.ts";
 import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
@@ -18,6 +18,7 @@ import { Account, type Books } from "./account.ts";
 import { deadlineExceeded, deadlineLeft } from "./deadline.ts";
 import { DESTINATION } from "./heads.ts";
 import type { Limiter } from "./limiter.ts";
+import type { Judge } from "./open-ended.ts";
 import { refusedPipe } from "./raw-bytes.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
 import type { RelayHost } from "./relay-host.ts";
@@ -50,10 +51,16 @@ export function makeInbound(
   arrival: Arrival,
 ): ServerHandler {
   const { books } = options;
+  // Of a port that is not declared any more nobody has forbidden anything: a config that came out empty ends no connection (law 8).
+  const judge: Judge = (snapshot, stream) => {
+    const port = portOf(snapshot, arrival, stream, options.ownPorts);
+    const judged = port && judgeRequest(snapshot, port, stream);
+    return judged instanceof MeshError ? judged : undefined;
+  };
   return {
     request: (stream) =>
       guarded(books, "inbound", stream, () =>
-        inbound(options, arrival, stream),
+        inbound(options, arrival, stream, judge),
       ),
   };
 }
@@ -62,6 +69,7 @@ function inbound(
   options: InboundOptions,
   arrival: Arrival,
   stream: ServerStream,
+  judge: Judge,
 ): void {
   const { books, host } = options;
   const { peer } = stream.connection;
@@ -93,7 +101,7 @@ function inbound(
   }
   account.path = way.path;
   // local app
-  new Relay(host, stream, way, account).start();
+  new Relay(host, stream, way, account, judge).start();
 }
 
 function admit(
@@ -103,6 +111,37 @@ function admit(
   stream: ServerStream,
   account: Account,
 ): Way | MeshError {
+  const read = judgeRequest(snapshot, port, stream, account);
+  if (read instanceof MeshError) return read;
+  // expired work does not reach the application
+  const left = deadlineLeft(stream);
+  if (left === 0)
+    return deadlineExceeded(
+      "nothing was left of its time when the request came",
+    );
+  // limit: of the process, then the rates that the policy of the Service allows
+  const { idle, maxActive } = options.host;
+  if (idle.active >= maxActive) return overloaded(maxActive);
+  const { limits } = port.protection;
+  if (limits !== undefined) {
+    const { peer } = stream.connection;
+    const overdrawn = options.limiter.take(limits, peer, read?.facts);
+    if (overdrawn !== undefined) return overdrawn;
+  }
+  return read === undefined
+    ? options.application.tunnel(port, stream)
+    : options.application.http(snapshot, port, read, stream, left);
+}
+
+type Read = Extract<ReadRequest, { ok: true }>;
+
+/** What policy makes of a request: why it refuses it, or the request as it was read; undefined for a tunnel, which has nothing to read. */
+function judgeRequest(
+  snapshot: Snapshot,
+  port: InboundPort,
+  stream: ServerStream,
+  account?: Account,
+): Read | MeshError | undefined {
   const { peer } = stream.connection;
   // identify: by the certificate of this very connection, or not at all (law 5)
   if (peer === undefined && port.mtls.mode === "STRICT")
@@ -125,26 +164,9 @@ function admit(
     : readRequest(stream.head, snapshot.mesh.pathNormalization);
   if (read?.ok === false)
     return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
-  if (read !== undefined) account.path = read.facts.path;
-  const refusal = authorize(port, peer, read?.facts);
-  if (refusal !== undefined) return refusal;
-  // expired work does not reach the application
-  const left = deadlineLeft(stream);
-  if (left === 0)
-    return deadlineExceeded(
-      "nothing was left of its time when the request came",
-    );
-  // limit: of the process, then the rates that the policy of the Service allows
-  const { idle, maxActive } = options.host;
-  if (idle.active >= maxActive) return overloaded(maxActive);
-  const { limits } = port.protection;
-  if (limits !== undefined) {
-    const overdrawn = options.limiter.take(limits, peer, read?.facts);
-    if (overdrawn !== undefined) return overdrawn;
-  }
-  return read === undefined
-    ? options.application.tunnel(port, stream)
-    : options.application.http(snapshot, port, read, stream, left);
+  if (read !== undefined && account !== undefined)
+    account.path = read.facts.path;
+  return authorize(port, peer, read?.facts) ?? read;
 }
 
 function portOf(

@@ -30,6 +30,7 @@ import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
 import { LocalAnswer } from "./local-answer.ts";
 import type { Faults } from "./faults.ts";
 import type { Mirrors } from "./mirror.ts";
+import type { Judge } from "./open-ended.ts";
 import { refusedPipe } from "./raw-bytes.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
 import { OutboundWay, type OutboundWayOptions } from "./outbound-way.ts";
@@ -62,18 +63,47 @@ export function makeOutbound(
   upstream?: LocalUpstream,
 ): ServerHandler {
   const { books } = options;
+  // What is no service any more is not forbidden by that: a config that came out empty ends no connection (law 8).
+  const judge = (snapshot: Snapshot, stream: ServerStream): Where =>
+    whereTo(snapshot, stream.head, stream.connection, upstream);
+  const judges: Judges = {
+    mesh: (snapshot, stream) => {
+      const where = judge(snapshot, stream);
+      return where.kind === "refused" ? undefined : piped(where, stream);
+    },
+    outside: (snapshot, stream) => {
+      const where = judge(snapshot, stream);
+      return where.kind === "refused" ? where.error : piped(where, stream);
+    },
+  };
   return {
     request: (stream) =>
       guarded(books, "outbound", stream, () =>
-        outbound(options, upstream, stream),
+        outbound(options, upstream, stream, judges),
       ),
   };
+}
+
+/** How an open exchange is judged again, by where it went at its start. */
+type Judges = Readonly<Record<"mesh" | "outside", Judge>>;
+
+/** What a port for HTTP would be sent unparsed, the other end would refuse: it is told here, where the reason can be read (law 14). */
+function piped(
+  where: Exclude<Where, { kind: "refused" }>,
+  { head }: ServerStream,
+): MeshError | undefined {
+  return refusedPipe(
+    head,
+    where.kind === "outside" || isOpaque(where.destination.port),
+    nameOf(where),
+  );
 }
 
 function outbound(
   options: OutboundOptions,
   upstream: LocalUpstream | undefined,
   stream: ServerStream,
+  judges: Judges,
 ): void {
   const { books, host } = options;
   // accept: with the snapshot of now, to the end (law 1)
@@ -102,10 +132,11 @@ function outbound(
     return;
   }
   account.path = way.path;
-  if (way.fault === undefined) start(host, stream, way, account);
+  const judge = judges[where.kind === "outside" ? "outside" : "mesh"];
+  if (way.fault === undefined) start(host, stream, way, account, judge);
   else
     options.faults.inject(stream, account, way.fault, (through) =>
-      start(host, through, way, account),
+      start(host, through, way, account, judge),
     );
 }
 
@@ -114,10 +145,11 @@ function start(
   stream: ServerStream,
   way: Way,
   account: Account,
+  judge: Judge,
 ): void {
   // attempt, as often as the retry policy allows, and relay
   const { tee } = way;
-  new Relay(host, tee ?? stream, way, account).start();
+  new Relay(host, tee ?? stream, way, account, judge).start();
   // copies, where the route has mirrors: behind the request itself
   tee?.open();
 }
@@ -141,13 +173,8 @@ function wayTo(
   account: Account,
 ): Way | LocalAnswer | MeshError {
   if (where.kind === "refused") return where.error;
-  // What a port for HTTP would be sent unparsed, the other end would refuse: it is told here, where the reason can be read (law 14).
-  const piped = refusedPipe(
-    stream.head,
-    where.kind === "outside" || isOpaque(where.destination.port),
-    nameOf(where),
-  );
-  if (piped !== undefined) return piped;
+  const refusal = piped(where, stream);
+  if (refusal !== undefined) return refusal;
   if (isTunnel(stream.head))
     return where.kind === "mesh"
       ? tunnelWay(options, snapshot, stream, where)

@@ -3,6 +3,7 @@ import type { Alarms } from "../core/alarms.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdleWatcher } from "./idle.ts";
 import type { SidecarLimits } from "./limits.ts";
+import type { PolicyAge } from "./open-ended.ts";
 import type { ReplayBudget } from "./replay.ts";
 
 export interface RelayHost {
@@ -12,6 +13,7 @@ export interface RelayHost {
   readonly alarms: Alarms;
   readonly replay: ReplayBudget;
   readonly limits: SidecarLimits;
+  readonly policy: PolicyAge;
   /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */
   maxActive: number;
   /** Memory is short, at whatever level: what holds some of it has to move. */

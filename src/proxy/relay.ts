@@ -12,6 +12,7 @@ import type { Cancel } from "../core/clock.ts";
 import { MeshError } from "../core/errors.ts";
 import { EFFECTS, type Outcome } from "../policy/outcome.ts";
 import { decideRetry, type RetryDecision } from "../policy/retry.ts";
+import type { Snapshot } from "../policy/snapshot.ts";
 import { isGrpc } from "../policy/timeout.ts";
 import type { ClientTrace } from "../telemetry/tracing.ts";
 import type {
@@ -25,6 +26,7 @@ import { fieldValue, type Fields } from "../wire/fields.ts";
 import type { Account } from "./account.ts";
 import { Attempt } from "./attempt.ts";
 import { IDLE_TICK, type Idler } from "./idle.ts";
+import type { Judge } from "./open-ended.ts";
 import { Pace } from "./pace.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { Replay } from "./replay.ts";
@@ -40,6 +42,9 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
   readonly stream: ServerStream;
   readonly way: Way;
   readonly account: Account;
+  readonly #judge: Judge | undefined;
+  /** Changes of policy before the start. */
+  readonly #judgedAt: number;
   /** The caller speaks gRPC: statuses are read from fields and trailers. */
   readonly grpc: boolean;
   /** Only where there is a time-out to explain. */
@@ -67,6 +72,8 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
   #full = false;
   #responded = false;
   #responseEnded = false;
+  /** The answer has no end that could be waited for. */
+  #endless = false;
   /** Anything of the response was passed on. */
   #committed = false;
   #over = false;
@@ -77,8 +84,11 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
     stream: ServerStream,
     way: Way,
     account: Account,
+    judge?: Judge,
   ) {
     this.host = host;
+    this.#judge = judge;
+    this.#judgedAt = host.policy.changes;
     this.stream = stream;
     this.way = way;
     this.account = account;
@@ -240,9 +250,15 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
       attempt.unlimited();
       // A tunnel's limit is that of the TCP pool; an event stream may be silent for ever.
       if (!this.#tunnel) this.idleLimit = 0;
+      this.#endless = true;
     }
     this.stream.respond(passed, ended);
     if (ended) this.#answerOver(now);
+    // Policy has changed while nobody knew that this would have no end.
+    else if (this.host.policy.changes !== this.#judgedAt) {
+      const { current } = this.host.policy;
+      if (current !== undefined) this.rejudge(current);
+    }
   }
 
   /** Passes a piece of the response on; false: wait for `drained`. */
@@ -275,6 +291,20 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
     if (this.#over || this.attempt !== attempt || !this.#responseEnded) return;
     this.stream.abort(error);
     this.#finish(error, this.now());
+  }
+
+  rejudge(snapshot: Snapshot): void {
+    if (this.#over || !this.#isOpenEnded) return;
+    const error = this.#judge?.(snapshot, this.stream);
+    if (error !== undefined) this.#giveUp(error);
+  }
+
+  get #isOpenEnded(): boolean {
+    return (
+      this.#tunnel ||
+      this.#endless ||
+      (this.grpc && this.#responded && this.#deadline === Infinity)
+    );
   }
 
   idled(): void {

@@ -102,6 +102,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       replay: makeReplayBudget(),
       limits: DEFAULT_LIMITS,
       maxActive: 0,
+      policy: { changes: 0, current: undefined },
       short: false,
     },
     books: {

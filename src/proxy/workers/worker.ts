@@ -25,6 +25,7 @@ import { watchMemory } from "../memory-pressure.ts";
 import { makeMeters, type Meters } from "../meters.ts";
 import { makeMirrors } from "../mirror.ts";
 import { makeOutbound } from "../outbound.ts";
+import { judgeOpenEnds } from "../open-ended.ts";
 import { openAll, type Open, type OpenOptions } from "../ports.ts";
 import type { RelayHost } from "../relay-host.ts";
 import { makeReplayBudget, REPLAY_TOTAL } from "../replay.ts";
@@ -146,9 +147,11 @@ export async function startWorker(
     alarms: makeAlarms(clock),
     replay: makeReplayBudget(REPLAY_TOTAL / workers),
     limits,
+    policy: { changes: 0, current: undefined },
     maxActive: limits.requests,
     short: false,
   };
+  const stopJudging = judgeOpenEnds(clock, snapshot, host.idle, host.policy);
 
   // Listeners, and what watches over them.
   const serving = makeServing({
@@ -204,6 +207,7 @@ export async function startWorker(
   });
   const close = (): void => {
     stopCollecting();
+    stopJudging();
     memory.close();
     serving.destroy();
     pools.destroy();

@@ -14,7 +14,7 @@ import { ErrorCode, errorName } from "./frames.ts";
 import type { WireField } from "./hpack/names.ts";
 import { Stream, type StreamHost } from "./stream.ts";
 
-/** Of what went wrong on our side, what the client may know (7). */
+/** Of what went wrong on our side, what the client may know (7). Of refusals by policy: it changed while the stream was open. */
 function resetCodeFor(error: MeshError, responded: boolean): number {
   if (error.unprocessed && !responded) return ErrorCode.REFUSED_STREAM;
   switch (error.code) {
@@ -25,6 +25,10 @@ function resetCodeFor(error: MeshError, responded: boolean): number {
     case "DEADLINE_EXCEEDED":
     case "ATTEMPT_TIMEOUT":
     case "IDLE_TIMEOUT":
+    case "DENIED":
+    case "NOT_ALLOWED":
+    case "MTLS_REQUIRED":
+    case "TUNNEL_REFUSED":
       return ErrorCode.CANCEL;
     default:
       return ErrorCode.INTERNAL_ERROR;
