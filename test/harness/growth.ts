@@ -2,6 +2,8 @@
 
 /** More than this, in every try, is no noise. */
 const MOST = 3;
+/** Less than this needs no second look. */
+const CLEAR = 2.3;
 const TRIES = 40;
 /** Milliseconds that one measurement takes at least; short enough to pass mostly undisturbed. */
 const LEAST = 2;
@@ -41,6 +43,7 @@ export function growthOf(
     once = Math.min(once, timeOf(small, times) / times);
     // Half as many runs, to be as likely to pass undisturbed.
     twice = Math.min(twice, timeOf(large, half) / half);
+    if (attempt > 1 && twice / once < CLEAR) break;
     if (attempt > 4 && twice / once < MOST) break;
   }
   const ratio = twice / once;

@@ -1,4 +1,5 @@
 /** Each field that the sidecar reads, each form of path, query, body and trailer, and each byte by itself: twice the size costs at most about twice the CPU, by every door and from the application. */
+import { connect as connectH2, type OutgoingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
 import { closeCalls } from "../../harness/call.ts";
@@ -284,6 +285,58 @@ for (const { door, port, host } of DOORS) {
       ),
     },
     3000,
+  );
+}
+
+/** One request over HTTP/2 on a connection of its own; resolves once it has its response, or was reset. */
+function sendH2(port: number, headers: OutgoingHttpHeaders): Promise<void> {
+  return new Promise((resolve) => {
+    const session = connectH2(`http://127.0.0.1:${port}`);
+    const over = (): void => session.destroy();
+    session.on("error", over);
+    session.on("close", () => resolve());
+    const stream = session.request(headers);
+    stream.on("error", over);
+    stream.on("close", over);
+    stream.resume();
+    stream.end();
+  });
+}
+
+for (const { door, port, host } of DOORS) {
+  const ask =
+    (make: (size: number) => OutgoingHttpHeaders) =>
+    (size: number): Promise<void> =>
+      sendH2(port, { ":path": "/", ":authority": host, ...make(size) });
+  table(
+    `over HTTP/2 at the ${door} port`,
+    {
+      "a long value": ask((size) => ({ "x-re": "a".repeat(size) })),
+      "a value of escapes": ask((size) => ({ "x-user": "\\".repeat(size) })),
+      "cookies in one": ask((size) => ({ cookie: "a=b; ".repeat(size / 5) })),
+      "cookies in crumbs": ask((size) => ({
+        cookie: Array.from({ length: size / 500 }, () => "a".repeat(490)),
+      })),
+      elements: ask((size) => ({ ":path": "/a".repeat(size / 4) })),
+      dots: ask((size) => ({ ":path": "/a/..".repeat(size / 10) })),
+      parameters: ask((size) => ({ ":path": `/?${"a&".repeat(size / 4)}` })),
+      "new names": ask((size) =>
+        Object.fromEntries(
+          Array.from({ length: size / 400 }, (_each, index) => [
+            `x-${index}`,
+            "same",
+          ]),
+        ),
+      ),
+      "a preflight": ask((size) => ({
+        ":method": "OPTIONS",
+        ":path": "/a/a/a",
+        origin: "https://a.shop.example",
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "a, ".repeat(size / 3) + "b",
+      })),
+    },
+    20_000,
   );
 }
 
