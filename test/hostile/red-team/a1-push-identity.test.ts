@@ -1,4 +1,4 @@
-/** A stranger whose connection has the same ADDRESS:PORT as a sidecar's, on another local address of the control plane, is nobody. */
+/** A stranger whose connection has the same ADDRESS:PORT as a sidecar's, on another local address of the control plane, is nobody (law 13). */
 import { mkdtemp, rm } from "node:fs/promises";
 import type { ClientHttp2Session } from "node:http2";
 import { tmpdir } from "node:os";

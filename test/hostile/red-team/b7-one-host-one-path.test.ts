@@ -1,4 +1,4 @@
-/** Another spelling of a host or of a path's escapes tries to pass a DENY, or to take another route than the one that policy judged. */
+/** Another spelling of a host or of a path's escapes tries to pass a DENY, or to take another route than the one that policy judged (law 14). */
 import type { RequestListener } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";

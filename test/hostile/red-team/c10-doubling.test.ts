@@ -1,4 +1,4 @@
-/** Each field that the sidecar reads, each form of path, query, body and trailer, and each byte by itself: twice the size costs at most about twice the CPU, by every door and from the application. */
+/** Each field that the sidecar reads, each form of path, query, body and trailer, and each byte by itself: twice the size costs at most about twice the CPU, by every door and from the application (law 15). */
 import { connect as connectH2, type OutgoingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";

@@ -1,4 +1,4 @@
-/** What somebody without a token can hold of the API: few connections, one request each, for seconds; and good callers get in beside them. */
+/** What somebody without a token can hold of the API: few connections, one request each, for seconds; and good callers get in beside them (law 15). */
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";

@@ -1,4 +1,4 @@
-/** What somebody without a certificate can hold of the push port: few connections, streams and bytes, for seconds; and good callers get in beside them. */
+/** What somebody without a certificate can hold of the push port: few connections, streams and bytes, for seconds; and good callers get in beside them (law 15). */
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { constants, type ClientHttp2Session } from "node:http2";
