@@ -71,24 +71,38 @@ export function keepDoor(
     wait(guest, bounds.headTimeout);
     if (guests.size > bounds.connections) leaver(guests)?.socket.destroy();
   });
+  const serve = oneAtATime(handle);
   server.on("request", (request, response) => {
     const { socket } = request;
     const guest = guests.get(socket);
-    if (guest === undefined) return;
-    if (guest.response !== undefined) {
-      // Sent ahead, by the thousand in one read: each would cost a page. The connection ends with the response under way.
-      if (!guest.response.headersSent)
-        guest.response.setHeader("connection", "close");
-      return;
+    // What is sent ahead is not served, and its time is not another one.
+    if (guest !== undefined && guest.response === undefined) {
+      guest.response = response;
+      wait(guest, bounds.takeTimeout);
+      response.once("close", () => {
+        guest.response = undefined;
+        if (guests.has(socket)) wait(guest, bounds.idleTimeout);
+      });
     }
-    guest.response = response;
-    wait(guest, bounds.takeTimeout);
-    response.once("close", () => {
-      guest.response = undefined;
-      if (guests.has(socket)) wait(guest, bounds.idleTimeout);
-    });
-    handle(request, response);
+    serve(request, response);
   });
+}
+
+/**
+ * Serves one request of a connection at a time. Those that are sent ahead come by the thousand in one read, and Node would make a
+ * response of each before the first is out: they are dropped, and the connection ends with the response under way.
+ */
+export function oneAtATime(handle: RequestListener): RequestListener {
+  const underWay = new WeakMap<Socket, ServerResponse>();
+  return (request, response) => {
+    const { socket } = request;
+    const current = underWay.get(socket);
+    if (current === undefined) {
+      underWay.set(socket, response);
+      response.once("close", () => underWay.delete(socket));
+      handle(request, response);
+    } else if (!current.headersSent) current.setHeader("connection", "close");
+  };
 }
 
 function leaver(guests: ReadonlyMap<Socket, Guest>): Guest | undefined {

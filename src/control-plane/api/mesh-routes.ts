@@ -277,9 +277,12 @@ function addHealth(api: Api, options: ApiOptions): void {
       return { status: "ok" };
     },
   );
-  api.get("/openapi.json", { config, schema: { hide: true } }, () =>
-    api.swagger(),
-  );
+  // Anybody may ask for it: it is put together once.
+  let document: string | undefined;
+  api.get("/openapi.json", { config, schema: { hide: true } }, (_, reply) => {
+    document ??= JSON.stringify(api.swagger());
+    return reply.type(JSON_TYPE).send(document);
+  });
 }
 
 async function storeBody(options: ApiOptions): Promise<StoreBody> {

@@ -8,6 +8,7 @@ import fastify, {
   type FastifyRequest,
 } from "fastify";
 import { http } from "../../core/http.ts";
+import { oneAtATime } from "../../core/http-door.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { limitStrangers, type StrangerLimits } from "../strangers.ts";
@@ -120,7 +121,7 @@ export async function buildApi(
   });
   const api: Api = fastify({
     serverFactory: (handler) => {
-      const server = makeServer(handler, tls);
+      const server = makeServer(oneAtATime(handler), tls);
       server.on("connection", (raw) => strangers.admit(raw));
       return server;
     },
