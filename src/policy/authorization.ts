@@ -6,6 +6,7 @@
  */
 import { canonicalAuthority } from "../core/authority.ts";
 import { memo } from "../core/memo.ts";
+import { upperEscapes } from "../core/percent.ts";
 import { parseSpiffeId } from "../identity/spiffe.ts";
 import type {
   AuthorizationOperation,
@@ -15,7 +16,6 @@ import type {
 } from "../resources/authorization-policy.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
 import { MESH_NAME, type DefaultAction } from "../resources/mesh.ts";
-import { upperEscapes } from "./path.ts";
 
 /** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
 export interface AuthorizationFacts {

@@ -6,6 +6,7 @@
  * digits of an escape in upper case (RFC 3986 6.2.2.1), for "%c3" and "%C3" are one path to the application.
  */
 import { hostOf } from "../core/authority.ts";
+import { upperEscapes } from "../core/percent.ts";
 import type { PathNormalization } from "../resources/mesh.ts";
 
 export type NormalisedPath =
@@ -161,13 +162,6 @@ function decode(raw: string, slashes: boolean): Decoded {
     }
   }
   return { ok: true, path: out };
-}
-
-/** The one form of percent-escapes (RFC 3986 6.2.2.1), of paths and of what is compared with them. */
-export function upperEscapes(text: string): string {
-  return text.includes("%")
-    ? text.replace(/%[0-9a-fA-F]{2}/g, (escape) => escape.toUpperCase())
-    : text;
 }
 
 /** RFC 3986 5.2.4 on a path that starts with "/". */

@@ -8,13 +8,13 @@
  * The kind of path outranks all else, so the first list with a match has the answer.
  */
 import { RE2JS } from "re2js";
+import { upperEscapes } from "../core/percent.ts";
 import type {
   HeaderMatch,
   HTTPRouteMatch,
   QueryMatch,
 } from "../resources/http-route.ts";
 import { readQuery } from "../core/query.ts";
-import { upperEscapes } from "./path.ts";
 
 /** What a router reads of a request. */
 export interface RoutedRequest {

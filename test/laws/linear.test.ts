@@ -1,5 +1,6 @@
 /** Law 15: what is read of a peer or of a document takes time that grows with its size alone. The codecs: test/wire/linear.test.ts; whole sidecars: test/hostile/red-team/c10-doubling.test.ts. */
 import t from "tap";
+import { upperEscapes } from "../../src/core/percent.ts";
 import { parseJson, parseYaml } from "../../src/control-plane/api/bodies.ts";
 import { jsonFault } from "../../src/control-plane/api/json-fault.ts";
 import { parseLabelSelector } from "../../src/control-plane/api/label-selector.ts";
@@ -12,7 +13,7 @@ import { parseSpiffeId } from "../../src/identity/spiffe.ts";
 import { compileAuthorization } from "../../src/policy/authorization.ts";
 import { compileCors, preflightFields } from "../../src/policy/cors.ts";
 import { parseReason, parseRetryAfter } from "../../src/policy/outcome.ts";
-import { normalisePath, readRequest, upperEscapes } from "../../src/policy/path.ts";
+import { normalisePath, readRequest } from "../../src/policy/path.ts";
 import { parseGrpcTimeout } from "../../src/policy/timeout.ts";
 import { cookieValue } from "../../src/proxy/affinity.ts";
 import { parseAuthority } from "../../src/proxy/destination.ts";
