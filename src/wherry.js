@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { become, install, root, runtime } from "./launch.js";
 
-install();
+await install();
 become(runtime(), [
   "--disable-warning=ExperimentalWarning",
   join(root, "src", "main.ts"),

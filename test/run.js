@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { install, root, runtime } from "../src/launch.js";
 
-install();
+await install();
 const node = runtime();
 const bin = join(root, "node_modules", ".bin");
 const env = {
