@@ -18,6 +18,8 @@ interface CreateOptions extends ServerOptions {
   readonly namespace: string;
   readonly serviceAccount?: string;
   readonly label?: readonly string[];
+  readonly allowAddress?: readonly string[];
+  readonly name?: string;
   readonly role?: string;
   readonly forNamespace?: readonly string[];
   readonly ttl?: string;
@@ -47,6 +49,13 @@ export function registerToken(program: Command, context: CliContext): void {
         "labels that they carry, like app=web,version=v2",
       ),
     )
+    .addOption(
+      listOption(
+        "--allow-address <ranges>",
+        "addresses (CIDR) that they may register besides the one that they call from: behind NAT, or with several networks",
+      ),
+    )
+    .option("--name <name>", "the one instance that may enrol with it")
     .option("--uses <count>", "how many may enrol with it")
     .option("--role <role>", "admin, editor or viewer: makes an API token")
     .addOption(
@@ -114,6 +123,10 @@ function enrolmentBody(options: CreateOptions): Record<string, unknown> {
     namespace: options.namespace,
     serviceAccount: options.serviceAccount,
     labels: pairsOf("--label", options.label ?? []),
+    ...(options.allowAddress === undefined
+      ? {}
+      : { addresses: options.allowAddress }),
+    ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
     ...(uses === undefined ? {} : { uses }),
   };

@@ -1,5 +1,5 @@
 /** Checks of a resource against what the mesh holds, at admission and whenever its conditions are asked for. */
-import { hostConflicts } from "../resources/conflicts.ts";
+import { addressConflicts, hostConflicts } from "../resources/conflicts.ts";
 import {
   formatKey,
   keyOf,
@@ -12,6 +12,7 @@ import { MESH, meshSettings } from "../resources/mesh.ts";
 import { checkHosts } from "../resources/host-owners.ts";
 import { checkReferences } from "../resources/references.ts";
 import { isExternal, SERVICE } from "../resources/service.ts";
+import { WORKLOAD } from "../resources/workload.ts";
 import type { Store } from "./store/store.ts";
 
 /** References that no resource satisfies, faults without an end in sight, and a trust domain that this control plane's authority cannot serve. */
@@ -26,7 +27,25 @@ export async function checkAgainstStore(
     ...checkExpiry(resource, wall),
     ...(await checkStoredReferences(resource, store)),
     ...(await checkStoredHosts(resource, store, trustDomain)),
+    ...(await checkStoredAddress(resource, store)),
   ];
+}
+
+/** An ADDRESS:PORT belongs to one identity, whichever of the two Workloads is older: what a sidecar has registered goes on too. */
+async function checkStoredAddress(
+  resource: Resource,
+  store: Store,
+): Promise<readonly Problem[]> {
+  if (!isKind(WORKLOAD, resource)) return [];
+  const { resources } = await store.list(WORKLOAD.kind);
+  const key = formatKey(keyOf(resource));
+  const others = resources.filter((each) => formatKey(keyOf(each)) !== key);
+  // Without an age it is the youngest, and so the one that loses.
+  const { creationTimestamp: _stated, ...metadata } = resource.metadata;
+  const written = { ...resource, metadata };
+  return addressConflicts([...others, written])
+    .filter(({ loser, winner }) => loser === written || winner === written)
+    .map(({ path, message }) => ({ path, message }));
 }
 
 /** The check asks for resources as it goes; the store answers later. So it runs again until it asks for nothing new. */

@@ -126,6 +126,7 @@ async function assemble(
     store,
     registry,
     enrolment: makeEnrolment({
+      nameFault: (instance) => registry.nameFault(instance),
       store,
       issuer: authority,
       trustDomain,

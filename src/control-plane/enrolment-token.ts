@@ -16,6 +16,10 @@ export interface EnrolmentTokenSpec {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** CIDR ranges that the instances may register addresses of, besides the address that they call from; absent: none. */
+  readonly addresses?: readonly string[];
+  /** The one instance name that it gives; absent: the bearer chooses. */
+  readonly name?: string;
   /** RFC 3339 */
   readonly expiresAt: string;
   readonly usesLeft: number;
@@ -25,6 +29,8 @@ export interface EnrolmentTokenOptions {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly addresses?: readonly string[];
+  readonly name?: string;
   /** Milliseconds that it may be used for. */
   readonly ttl: number;
   readonly uses: number;
@@ -64,12 +70,15 @@ export async function createEnrolmentToken(
   const secret = makeSecret();
   const expiresAt = timestamp(clock.wall() + options.ttl);
   const { namespace, serviceAccount, labels, ca, address } = options;
+  const { addresses, name } = options;
   await store.put(
     enrolmentTokenResource(id, {
       hash: hashSecret(secret),
       namespace,
       serviceAccount,
       labels,
+      ...(addresses === undefined ? {} : { addresses }),
+      ...(name === undefined ? {} : { name }),
       expiresAt,
       usesLeft: options.uses,
     }),

@@ -3,6 +3,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { parseTimestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { networkOf } from "../core/network.ts";
 import { tokenBucket, type TokenBucket } from "../core/token-bucket.ts";
 import { readCsr } from "../identity/csr.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
@@ -17,6 +18,7 @@ import {
   type EnrolmentTokenSpec,
 } from "./enrolment-token.ts";
 import type { Peer } from "./push/peer.ts";
+import type { Instance } from "./registry.ts";
 import { ConflictError, type Store } from "./store/store.ts";
 
 /** What is needed of the certificate authority. */
@@ -29,6 +31,7 @@ export interface Issuer {
       readonly spiffeId: string;
       readonly name: string;
       readonly labels: Readonly<Record<string, string>>;
+      readonly addresses: readonly string[];
       readonly ttlMs: number;
     },
   ): { readonly certificateChain: string; readonly notAfter: number };
@@ -37,6 +40,8 @@ export interface Issuer {
 export interface EnrolmentOptions {
   readonly store: Store;
   readonly issuer: Issuer;
+  /** Why an instance with a new key may not have the name (`Registry.nameFault`). */
+  readonly nameFault: (instance: Instance) => Promise<string | undefined>;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -59,10 +64,10 @@ export interface Enrolment {
   ): Promise<IssueResponse & { readonly key: string }>;
 }
 
-/** `refused`: the token; `invalid`: the request; `limited`: too many failures; `failed`: ours. */
+/** `refused`: the token; `invalid`: the request; `taken`: the name; `limited`: a failure among too many; `failed`: ours. */
 export class EnrolmentError extends Error {
   override readonly name = "EnrolmentError";
-  readonly kind: "refused" | "invalid" | "limited" | "failed";
+  readonly kind: "refused" | "invalid" | "taken" | "limited" | "failed";
 
   constructor(kind: EnrolmentError["kind"], message: string) {
     super(message);
@@ -70,11 +75,14 @@ export class EnrolmentError extends Error {
   }
 }
 
-/** Failed attempts that one address and all together may make, and how fast that comes back (a second). */
-const PER_ADDRESS = { burst: 10, rate: 1 } as const;
+/**
+ * Failures of one source and of all that are told and logged one by one, and how fast that comes back (a second). Beyond it they are
+ * still looked at: a good token works whoever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
+ */
+const PER_SOURCE = { burst: 10, rate: 1 } as const;
 const TOGETHER = { burst: 200, rate: 50 } as const;
-/** Addresses whose failures are remembered. */
-const MOST_ADDRESSES = 10_000;
+/** Sources whose failures are remembered. */
+const MOST_SOURCES = 10_000;
 /** Writers of one token at a time that are waited for. */
 const MOST_CONFLICTS = 20;
 
@@ -91,6 +99,7 @@ export function makeEnrolment(options: EnrolmentOptions): Enrolment {
       readonly spiffeId: string;
       readonly name: string;
       readonly labels: Readonly<Record<string, string>>;
+      readonly addresses: readonly string[];
     },
   ): Promise<IssueResponse> => {
     const mesh = await store.get({
@@ -119,38 +128,45 @@ export function makeEnrolment(options: EnrolmentOptions): Enrolment {
     }
   };
 
-  /** Takes one use of the token, and gives what it stands for. */
-  const spend = async (text: string): Promise<EnrolmentTokenSpec> => {
+  /** What the token stands for, if it is good now. */
+  const verify = async (
+    text: string,
+  ): Promise<{ record: Resource; spec: EnrolmentTokenSpec }> => {
     const token = parseToken(text);
     if (token === undefined)
       throw new EnrolmentError(
         "refused",
         "what was sent is no enrolment token (wherry1.…): give the whole text that `wherry token create` printed",
       );
-    const key = enrolmentTokenKey(token.id);
+    const record = await store.get(enrolmentTokenKey(token.id));
+    const spec = record === undefined ? undefined : tokenSpec(record);
+    // Compared also where there is no such token, so that both refusals take the same time.
+    const matches = hashMatches(spec?.hash ?? hashSecret(""), token.secret);
+    if (record === undefined || spec === undefined || !matches)
+      throw new EnrolmentError("refused", UNKNOWN_TOKEN);
+    if (!(parseTimestamp(spec.expiresAt) > clock.wall()))
+      throw new EnrolmentError(
+        "refused",
+        `the token expired at ${spec.expiresAt}: make another with \`wherry token create\``,
+      );
+    if (spec.usesLeft < 1)
+      throw new EnrolmentError(
+        "refused",
+        "the token has no uses left: make another with `wherry token create`",
+      );
+    return { record, spec };
+  };
+
+  /** Takes one use of the token. */
+  const spend = async (text: string): Promise<void> => {
     for (let conflicts = 0; ; conflicts += 1) {
-      const record = await store.get(key);
-      const spec = record === undefined ? undefined : tokenSpec(record);
-      // Compared also where there is no such token, so that both refusals take the same time.
-      const matches = hashMatches(spec?.hash ?? hashSecret(""), token.secret);
-      if (record === undefined || spec === undefined || !matches)
-        throw new EnrolmentError("refused", UNKNOWN_TOKEN);
-      if (!(parseTimestamp(spec.expiresAt) > clock.wall()))
-        throw new EnrolmentError(
-          "refused",
-          `the token expired at ${spec.expiresAt}: make another with \`wherry token create\``,
-        );
-      if (spec.usesLeft < 1)
-        throw new EnrolmentError(
-          "refused",
-          "the token has no uses left: make another with `wherry token create`",
-        );
+      const { record, spec } = await verify(text);
       try {
         await store.put(
           { ...record, spec: { ...spec, usesLeft: spec.usesLeft - 1 } },
           Number(record.metadata.resourceVersion),
         );
-        return spec;
+        return;
       } catch (thrown) {
         if (!(thrown instanceof ConflictError) || conflicts >= MOST_CONFLICTS)
           throw new EnrolmentError("failed", messageOf(thrown));
@@ -158,46 +174,52 @@ export function makeEnrolment(options: EnrolmentOptions): Enrolment {
     }
   };
 
+  const issueFor = async (
+    text: string,
+    csr: string,
+    asked: string,
+  ): Promise<IssueResponse & { readonly subject: object }> => {
+    // First what costs least: a stranger's request is not parsed.
+    const { spec } = await verify(text);
+    const { namespace, serviceAccount, labels, addresses = [] } = spec;
+    // Before the token is spent: a request that cannot be signed costs no use.
+    keyOfCsr(csr);
+    const name = instanceName(asked, spec);
+    const spiffeId = formatSpiffeId({
+      trustDomain: options.trustDomain,
+      namespace,
+      serviceAccount,
+    });
+    const taken = await options.nameFault({
+      namespace,
+      serviceAccount,
+      name,
+      identity: spiffeId,
+    });
+    if (taken !== undefined) throw new EnrolmentError("taken", taken);
+    await spend(text);
+    const subject = { spiffeId, name, labels, addresses };
+    return { ...(await issue(csr, subject)), subject };
+  };
+
   return {
     async enrol({ token, csr, name }, remote) {
-      if (!failures.allows(remote))
-        throw new EnrolmentError(
-          "limited",
-          "too many failed enrolments: wait a few seconds",
-        );
       try {
-        // Before the token is spent: a request that cannot be signed costs no use.
-        keyOfCsr(csr);
-        if (name !== "" && !isInstanceName(name))
-          throw new EnrolmentError(
-            "invalid",
-            `the instance name "${name.slice(0, 100)}" is not ${DNS_NAME.description}`,
-          );
-        const spec = await spend(token);
-        const { namespace, serviceAccount, labels } = spec;
-        const instance =
-          name === ""
-            ? `${serviceAccount}-${randomBytes(4).toString("hex")}`
-            : name;
-        const spiffeId = formatSpiffeId({
-          trustDomain: options.trustDomain,
-          namespace,
-          serviceAccount,
-        });
-        const issued = await issue(csr, { spiffeId, name: instance, labels });
-        logger.info(
-          { spiffeId, name: instance, remote },
-          "an instance has enrolled",
-        );
+        const { subject, ...issued } = await issueFor(token, csr, name);
+        logger.info({ ...subject, remote }, "an instance has enrolled");
         return issued;
       } catch (thrown) {
-        if (thrown instanceof EnrolmentError && thrown.kind !== "failed") {
-          failures.failed(remote);
-          logger.warn(
-            { remote, reason: thrown.message },
-            "an enrolment was refused",
+        if (!(thrown instanceof EnrolmentError) || !isFailure(thrown))
+          throw thrown;
+        if (!failures.mayTell(remote))
+          throw new EnrolmentError(
+            "limited",
+            "the enrolment failed, as too many before it did: wait a few seconds",
           );
-        }
+        logger.warn(
+          { remote, reason: thrown.message },
+          "an enrolment was refused",
+        );
         throw thrown;
       }
     },
@@ -207,6 +229,7 @@ export function makeEnrolment(options: EnrolmentOptions): Enrolment {
         spiffeId: peer.identity,
         name: peer.name,
         labels: peer.labels,
+        addresses: peer.addresses,
       });
       return { ...issued, key };
     },
@@ -230,6 +253,34 @@ function keyOfCsr(csr: string): string {
   }
 }
 
+/** The name that the instance gets. Throws EnrolmentError where it may not have the one that it asks for. */
+function instanceName(
+  asked: string,
+  { serviceAccount, name }: EnrolmentTokenSpec,
+): string {
+  if (asked !== "" && !isInstanceName(asked))
+    throw new EnrolmentError(
+      "invalid",
+      `the instance name "${asked.slice(0, 100)}" is not ${DNS_NAME.description}`,
+    );
+  if (name !== undefined && asked !== "" && asked !== name)
+    throw new EnrolmentError(
+      "refused",
+      `the token is for the instance ${name} alone, not for ${asked}: start the sidecar with --name ${name}`,
+    );
+  return (
+    name ??
+    (asked === ""
+      ? `${serviceAccount}-${randomBytes(4).toString("hex")}`
+      : asked)
+  );
+}
+
+/** The asker's own doing, with a token or without. */
+function isFailure({ kind }: EnrolmentError): boolean {
+  return kind === "refused" || kind === "invalid";
+}
+
 /** As an RFC 1123 name, and short enough to stand in a certificate and a host's name. */
 function isInstanceName(name: string): boolean {
   return (
@@ -241,16 +292,28 @@ function isInstanceName(name: string): boolean {
 function tokenSpec(record: Resource): EnrolmentTokenSpec | undefined {
   const spec = record.spec as Partial<EnrolmentTokenSpec>;
   const { hash, namespace, serviceAccount, labels, expiresAt, usesLeft } = spec;
+  const { addresses, name } = spec;
   if (
     typeof hash !== "string" ||
     typeof namespace !== "string" ||
     typeof serviceAccount !== "string" ||
     typeof labels !== "object" ||
     typeof expiresAt !== "string" ||
-    typeof usesLeft !== "number"
+    typeof usesLeft !== "number" ||
+    (addresses !== undefined && !Array.isArray(addresses)) ||
+    (name !== undefined && typeof name !== "string")
   )
     return undefined;
-  return { hash, namespace, serviceAccount, labels, expiresAt, usesLeft };
+  return {
+    hash,
+    namespace,
+    serviceAccount,
+    labels,
+    ...(addresses === undefined ? {} : { addresses }),
+    ...(name === undefined ? {} : { name }),
+    expiresAt,
+    usesLeft,
+  };
 }
 
 function hashMatches(hash: string, secret: string): boolean {
@@ -259,31 +322,22 @@ function hashMatches(hash: string, secret: string): boolean {
   return kept.length === given.length && timingSafeEqual(kept, given);
 }
 
-function failureLimit(clock: Clock): {
-  allows(remote: string): boolean;
-  failed(remote: string): void;
-} {
+/** Limits what is said of failures. Nobody is kept from trying. */
+function failureLimit(clock: Clock): { mayTell(remote: string): boolean } {
   const together = tokenBucket(TOGETHER);
-  const addresses = new Map<string, TokenBucket>();
+  const sources = new Map<string, TokenBucket>();
   return {
-    allows(remote) {
+    mayTell(remote) {
       const now = clock.now();
-      return (
-        together.level(now) >= 1 &&
-        (addresses.get(remote)?.level(now) ?? 1) >= 1
-      );
-    },
-    failed(remote) {
-      const now = clock.now();
-      together.take(now);
-      const bucket = addresses.get(remote) ?? tokenBucket(PER_ADDRESS);
-      // The address that failed longest ago is forgotten first.
-      addresses.delete(remote);
-      addresses.set(remote, bucket);
-      bucket.take(now);
-      const [oldest] = addresses.keys();
-      if (addresses.size > MOST_ADDRESSES && oldest !== undefined)
-        addresses.delete(oldest);
+      const source = networkOf(remote);
+      const bucket = sources.get(source) ?? tokenBucket(PER_SOURCE);
+      // The source that failed longest ago is forgotten first.
+      sources.delete(source);
+      sources.set(source, bucket);
+      const [oldest] = sources.keys();
+      if (sources.size > MOST_SOURCES && oldest !== undefined)
+        sources.delete(oldest);
+      return bucket.take(now) && together.take(now);
     },
   };
 }

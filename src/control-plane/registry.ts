@@ -3,22 +3,24 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import {
+  formatName,
   keyOf,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
+import { accountOf } from "../resources/address-owners.ts";
 import { isKind } from "../resources/kind.ts";
 import { validate } from "../resources/validate.ts";
 import {
+  REGISTERED_BY,
   WORKLOAD,
   workloadSettings,
   type WorkloadResource,
 } from "../resources/workload.ts";
 import { workloadOf, type Peer } from "./push/peer.ts";
+import { startClaims } from "./claims.ts";
+import { RegistrationError } from "./registration-error.ts";
 import { ConflictError, type Store } from "./store/store.ts";
-
-/** Marks a Workload that a sidecar registered, with the SPIFFE id of who did: the rest are a person's, and never expire. */
-export const LEASE_ANNOTATION = "mesh.wherry.dev/registered-by";
 
 /** Milliseconds after the start in which nothing expires: sidecars come back in this time (leases, design). */
 export const GRACE = 60_000;
@@ -37,6 +39,12 @@ export interface RegistryOptions {
   readonly grace?: number;
 }
 
+/** Who wants a name. */
+export type Instance = Pick<
+  Peer,
+  "namespace" | "serviceAccount" | "name" | "identity"
+>;
+
 export interface Lease {
   /** "NAMESPACE/NAME" */
   readonly workload: string;
@@ -54,22 +62,16 @@ export interface Registry {
   deregister(peer: Peer): Promise<void>;
   /** A stream of the peer is open: its lease does not run. Call the result when it is over. */
   hold(peer: Peer): () => void;
+  /**
+   * Why an instance with a new key may not have the name; undefined where it may: nobody has it, a person's Workload describes it, or
+   * one of the same identity had it and is gone, such as itself before it lost its state.
+   */
+  nameFault(instance: Instance): Promise<string | undefined>;
   /** The peer goes on under a new key. */
   rekeyed(peer: Peer, key: string): void;
   /** By "NAMESPACE/NAME". */
   lease(workload: string): Lease | undefined;
   close(): Promise<void>;
-}
-
-/** `invalid`: the spec; `taken`: the name is another's; `failed`: the store. */
-export class RegistrationError extends Error {
-  override readonly name = "RegistrationError";
-  readonly kind: "invalid" | "taken" | "failed";
-
-  constructor(kind: RegistrationError["kind"], message: string) {
-    super(message);
-    this.kind = kind;
-  }
 }
 
 interface State {
@@ -89,6 +91,12 @@ export async function startRegistry(
   const { store, clock, logger } = options;
   const graceEnds = clock.now() + (options.grace ?? GRACE);
   const leases = new Map<string, State>();
+  const claims = await startClaims({
+    store,
+    clock,
+    logger,
+    isLeased: (workload) => leases.has(workload),
+  });
   /** Open streams by workload and identity, and by key: an instance may have one that goes and one that comes. */
   const streams = new Map<string, Map<string, number>>();
   const queues = new Map<string, Promise<void>>();
@@ -139,8 +147,7 @@ export async function startRegistry(
     if (leases.get(workload) !== lease || isHeld(workload, lease) || closed)
       return;
     try {
-      await removeOwn(lease);
-      leases.delete(workload);
+      forget(workload, await removeOwn(lease));
       logger.warn(
         { workload },
         "the lease has run out without a sign of its sidecar: the workload is removed",
@@ -154,11 +161,20 @@ export async function startRegistry(
     }
   };
 
-  /** What a person has put in its place stays. */
-  const removeOwn = async (lease: State): Promise<void> => {
+  /** `left`: what stands in its place. */
+  const forget = (workload: string, left: Resource | undefined): void => {
+    leases.delete(workload);
+    if (left !== undefined && isKind(WORKLOAD, left)) claims.put(left);
+    else claims.release(workload);
+  };
+
+  /** What a person has put in its place stays, and is returned. */
+  const removeOwn = async (lease: State): Promise<Resource | undefined> => {
     const current = await store.get(lease.key);
-    if (current === undefined || holderOf(current) !== lease.identity) return;
+    if (current === undefined || holderOf(current) !== lease.identity)
+      return current;
     await store.remove(lease.key, Number(current.metadata.resourceVersion));
+    return undefined;
   };
 
   const start = (
@@ -184,27 +200,32 @@ export async function startRegistry(
     return lease;
   };
 
+  /** Who else has the name; undefined where nobody has, or the identity itself. */
+  const otherHolder = (
+    identity: string,
+    workload: string,
+    current: Resource | undefined,
+  ): string | undefined => {
+    const holder = current === undefined ? undefined : holderOf(current);
+    if (current !== undefined && holder === undefined)
+      return `Workload ${workload} was applied by a person: delete it, or enrol this instance under another name`;
+    const other = [leases.get(workload)?.identity, holder].find(
+      (each) => each !== undefined && each !== identity,
+    );
+    return other === undefined
+      ? undefined
+      : `Workload ${workload} is registered by ${other}: give this instance another name`;
+  };
+
   /** Throws where the name is not the peer's to take. */
   const checkHolder = (
     peer: Peer,
     workload: string,
     current: Resource | undefined,
   ): void => {
-    const holder = current === undefined ? undefined : holderOf(current);
-    if (current !== undefined && holder === undefined)
-      throw new RegistrationError(
-        "taken",
-        `Workload ${workload} was applied by a person: delete it, or enrol this instance under another name`,
-      );
+    const taken = otherHolder(peer.identity, workload, current);
+    if (taken !== undefined) throw new RegistrationError("taken", taken);
     const lease = leases.get(workload);
-    if (
-      (lease !== undefined && lease.identity !== peer.identity) ||
-      (holder !== undefined && holder !== peer.identity)
-    )
-      throw new RegistrationError(
-        "taken",
-        `Workload ${workload} is registered by ${lease?.identity ?? holder ?? ""}: give this instance another name`,
-      );
     // The same identity with another key is the same instance come back without its state, or a second one of the same name.
     const others = Array.from(streamsOf(workload, peer.identity).keys()).filter(
       (key) => lease?.keys.includes(key) === true,
@@ -214,19 +235,20 @@ export async function startRegistry(
       !lease.keys.includes(peer.key) &&
       others.length > 0
     )
-      throw new RegistrationError(
-        "taken",
-        `Workload ${workload} is held by a running sidecar of the same identity: give each instance a name of its own`,
-      );
+      throw new RegistrationError("taken", runningElsewhere(workload));
   };
 
   const register = async (peer: Peer, spec: unknown): Promise<Lease> => {
     const workload = workloadOf(peer);
-    const resource = workloadResource(peer, spec);
+    const given = workloadResource(peer, spec);
+    const address = claims.check(peer, given.spec.address);
+    const resource = { ...given, spec: { ...given.spec, address } };
     const key = keyOf(resource);
     for (let attempt = 1; ; attempt += 1) {
       const current = await store.get(key);
       checkHolder(peer, workload, current);
+      // Before it is written: two that come at once do not both get it.
+      claims.take(resource);
       try {
         await store.put(
           resource,
@@ -236,6 +258,9 @@ export async function startRegistry(
         );
         break;
       } catch (thrown) {
+        if (current !== undefined && isKind(WORKLOAD, current))
+          claims.put(current);
+        else claims.release(workload);
         if (!(thrown instanceof ConflictError) || attempt === 5)
           throw new RegistrationError("failed", messageOf(thrown));
       }
@@ -271,9 +296,9 @@ export async function startRegistry(
         const lease = leases.get(workload);
         if (lease === undefined || lease.identity !== peer.identity) return;
         checkHolder(peer, workload, await store.get(lease.key));
-        await removeOwn(lease);
+        const left = await removeOwn(lease);
         lease.cancelExpiry();
-        leases.delete(workload);
+        forget(workload, left);
       });
     },
     hold(peer) {
@@ -296,6 +321,20 @@ export async function startRegistry(
         if (current !== undefined) run(workload, current);
       };
     },
+    async nameFault({ namespace, serviceAccount, name, identity }) {
+      const workload = formatName(namespace, name);
+      const current = await store.get({ kind: WORKLOAD.kind, namespace, name });
+      const describes =
+        current !== undefined &&
+        isKind(WORKLOAD, current) &&
+        accountOf(current) === formatName(namespace, serviceAccount);
+      return (
+        otherHolder(identity, workload, describes ? undefined : current) ??
+        (streamsOf(workload, identity).size > 0
+          ? runningElsewhere(workload)
+          : undefined)
+      );
+    },
     rekeyed(peer, key) {
       const lease = leases.get(workloadOf(peer));
       if (lease?.keys.includes(peer.key) === true)
@@ -307,14 +346,19 @@ export async function startRegistry(
     },
     async close() {
       closed = true;
+      await claims.close();
       for (const lease of leases.values()) lease.cancelExpiry();
       await Promise.all(queues.values());
     },
   };
 }
 
+function runningElsewhere(workload: string): string {
+  return `Workload ${workload} is held by a running sidecar of the same identity: give each instance a name of its own`;
+}
+
 function holderOf(resource: Resource): string | undefined {
-  return resource.metadata.annotations?.[LEASE_ANNOTATION];
+  return resource.metadata.annotations?.[REGISTERED_BY];
 }
 
 /** Name, namespace, service account and labels by the certificate; the rest as the sidecar says. */
@@ -327,7 +371,7 @@ function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
       name: peer.name,
       namespace: peer.namespace,
       ...(Object.keys(peer.labels).length === 0 ? {} : { labels: peer.labels }),
-      annotations: { [LEASE_ANNOTATION]: peer.identity },
+      annotations: { [REGISTERED_BY]: peer.identity },
     },
     spec: { ...given, serviceAccount: peer.serviceAccount },
   });

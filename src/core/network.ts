@@ -1,4 +1,6 @@
-/** Where a connection comes from, as limits count it: an address, of IPv6 the network of its host. */
+/** IP addresses and ranges: one form for each, and what they tell of where somebody is. */
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
 
 /** IPv6 clients are counted per /64, because one host controls the whole prefix. */
 export function networkOf(address: string): string {
@@ -18,3 +20,49 @@ export function networkOf(address: string): string {
 export function unmapped(address: string): string {
   return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
 }
+
+/** An IP address in its one shortest form, IPv4 in IPv6 notation as IPv4; undefined where the text is none, or has a zone. */
+export function canonicalAddress(text: string): string | undefined {
+  if (isIP(text) === 0 || text.includes("%")) return undefined;
+  const address = ipaddr.process(text);
+  return address instanceof ipaddr.IPv6
+    ? address.toRFC5952String()
+    : address.toString();
+}
+
+/** The CIDR range in its one form, a single address as a range of one; undefined where the text is neither. */
+export function canonicalRange(text: string): string | undefined {
+  const [front = "", length, ...more] = text.split("/");
+  const address = canonicalAddress(front);
+  if (address === undefined || more.length > 0) return undefined;
+  const bits = isIP(address) === 4 ? 32 : 128;
+  if (length === undefined) return `${address}/${bits}`;
+  return /^\d{1,3}$/.test(length) && Number(length) <= bits
+    ? `${address}/${Number(length)}`
+    : undefined;
+}
+
+/** Whether one of the ranges has the address; what is no address or range is in none. */
+export function isWithin(address: string, ranges: readonly string[]): boolean {
+  const plain = canonicalAddress(address);
+  if (plain === undefined) return false;
+  const parsed = ipaddr.parse(plain);
+  return ranges.some((range) => {
+    const known = canonicalRange(range);
+    if (known === undefined) return false;
+    const [network, bits] = ipaddr.parseCIDR(known);
+    return network.kind() === parsed.kind() && parsed.match(network, bits);
+  });
+}
+
+/** Why nobody can be reached by the address from elsewhere; undefined where somebody may be. */
+export function unreachable(address: string): string | undefined {
+  return UNREACHABLE.get(ipaddr.parse(address).range());
+}
+
+const UNREACHABLE: ReadonlyMap<string, string> = new Map([
+  ["unspecified", "an unspecified address"],
+  ["broadcast", "a broadcast address"],
+  ["multicast", "a multicast address"],
+  ["linkLocal", "a link-local address"],
+]);

@@ -10,6 +10,7 @@ import type {
   Verdict,
 } from "./authorization.ts";
 import { compileClusters } from "./compile/clusters.ts";
+import { addressOwners } from "../resources/address-owners.ts";
 import { compileDestinations } from "./compile/destinations.ts";
 import { compileFaults } from "./compile/faults.ts";
 import { compileInbound } from "./compile/inbound.ts";
@@ -280,6 +281,7 @@ export function compileSnapshot(
     compileFaults(sorted.faults, own),
     own.namespace,
     mesh.trustDomain,
+    addressOwners(sorted.workloads),
     warnings,
   );
   const inbound = compileInbound(sorted, own, mesh, warnings);

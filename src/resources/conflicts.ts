@@ -1,5 +1,6 @@
 /** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
 import { parseTimestamp } from "../core/clock.ts";
+import { accountOf, addressOwners } from "./address-owners.ts";
 import { formatKey, formatName, keyOf, type Resource } from "./envelope.ts";
 import { GRPC_ROUTE } from "./grpc-route.ts";
 import { HTTP_ROUTE, type ParentRef } from "./http-route.ts";
@@ -14,12 +15,14 @@ import {
   type ServiceResource,
 } from "./service.ts";
 import { TRAFFIC_POLICY } from "./traffic-policy.ts";
+import { WORKLOAD } from "./workload.ts";
 
 export interface Conflict {
   readonly loser: Resource;
   readonly winner: Resource;
   /** Of the `Conflicted` condition. */
-  readonly reason: "OlderResourceWins" | "GRPCRouteWins" | "HostTaken";
+  readonly reason:
+    "OlderResourceWins" | "GRPCRouteWins" | "HostTaken" | "AddressTaken";
   /** Of the field of the loser that claims what the winner has. */
   readonly path: string;
   /** What both claim, for the `Conflicted` condition. */
@@ -54,7 +57,7 @@ interface Claim {
 /**
  * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication that an older one has.
  * A TrafficPolicy that loses one target keeps its others. An HTTPRoute loses each port that a GRPCRoute of its namespace has.
- * An external Service loses each host that another Service has. Other kinds are additive or have an order of precedence.
+ * An external Service loses each host that another Service has, a Workload each address and port of another identity. Other kinds are additive or have an order of precedence.
  */
 export function conflicts(resources: readonly Resource[]): Conflict[] {
   const winners = new Map<string, Resource>();
@@ -78,7 +81,22 @@ export function conflicts(resources: readonly Resource[]): Conflict[] {
     ...found,
     ...routeConflicts(resources),
     ...hostConflicts(resources, trustDomain),
+    ...addressConflicts(resources),
   ];
+}
+
+/** Addresses of Workloads that another identity has: the same decision as in the sidecars. */
+export function addressConflicts(resources: readonly Resource[]): Conflict[] {
+  const workloads = resources.filter((resource) => isKind(WORKLOAD, resource));
+  return addressOwners(workloads.sort(compareAge)).losses.map(
+    ({ loser, winner, place }) => ({
+      loser,
+      winner,
+      reason: "AddressTaken",
+      path: "spec.address",
+      message: `${place} belongs to Workload ${nameOf(winner)} of ${accountOf(winner)}: calls to it stay there`,
+    }),
+  );
 }
 
 /** Hosts of external Services that another Service has: the same decision as in the sidecars. */

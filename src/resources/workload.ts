@@ -41,6 +41,9 @@ export interface WorkloadSpec {
   readonly ready?: boolean;
 }
 
+/** Marks a Workload that a sidecar registered, with the SPIFFE id of who did: the rest are a person's, and never expire. */
+export const REGISTERED_BY = "mesh.wherry.dev/registered-by";
+
 export interface WorkloadSettings {
   readonly address: string;
   readonly ports: Readonly<Record<string, number>>;

@@ -13,6 +13,7 @@ import {
 import {
   makeEnrolment,
   type Enrolment,
+  type EnrolmentError,
 } from "../../src/control-plane/enrolment.ts";
 import type { Peer } from "../../src/control-plane/push/peer.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
@@ -21,6 +22,7 @@ import { silentLogger } from "../../src/core/log.ts";
 import { loadCredentials } from "../../src/identity/credentials.ts";
 import { readBinding, uriNames } from "../../src/identity/extensions.ts";
 import { createCsr, generatePrivateKey } from "../../src/identity/x509.ts";
+import type { IssueResponse } from "../../src/push/messages.ts";
 import { formatToken, parseToken } from "../../src/push/token.ts";
 import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
 import { MESH, temporaryDirectory, type Scope } from "./push/control-plane.ts";
@@ -48,6 +50,7 @@ async function set(t: Scope): Promise<Setting> {
     store,
     authority,
     enrolment: makeEnrolment({
+      nameFault: () => Promise.resolve(undefined),
       store,
       issuer: authority,
       trustDomain: "cluster.local",
@@ -236,24 +239,108 @@ void t.test(
 );
 
 void t.test(
-  "failures of one address are limited, others go on, and time forgives",
+  "a good token works whatever others behind its address did; of their failures little is told",
   async (t) => {
     const { enrolment, token, clock } = await set(t);
-    const { text } = await token();
+    const { text } = await token({ uses: 1000 });
     const attempt = (token: string, remote: string): Promise<unknown> =>
       enrolment.enrol({ token, csr: csr(), name: "" }, remote);
-    for (let count = 0; count < 10; count += 1)
-      await t.rejects(attempt("nonsense", REMOTE), {
-        kind: "refused",
-        message: /no enrolment token/,
-      });
-    await t.rejects(attempt(text, REMOTE), {
+    const kinds: string[] = [];
+    for (let count = 0; count < 12; count += 1)
+      await attempt("nonsense", REMOTE).catch((thrown: unknown) =>
+        kinds.push((thrown as EnrolmentError).kind),
+      );
+    t.same(kinds, [
+      ...Array.from({ length: 10 }, () => "refused"),
+      "limited",
+      "limited",
+    ]);
+    t.ok(await attempt(text, REMOTE), "from the same address");
+    // As many sources as it takes to use up what all have together.
+    for (let source = 0; source < 50; source += 1)
+      for (let count = 0; count < 12; count += 1)
+        await attempt("nonsense", `10.1.0.${source}`).catch(() => undefined);
+    t.ok(await attempt(text, "10.2.0.1"), "from another");
+    await t.rejects(attempt("nonsense", "10.2.0.1"), {
       kind: "limited",
       message: /wait a few seconds/,
     });
-    t.ok(await attempt(text, "10.0.0.99"));
     clock.advance(1000);
-    t.ok(await attempt(text, REMOTE));
+    await t.rejects(attempt("nonsense", REMOTE), {
+      kind: "refused",
+      message: /no enrolment token/,
+    });
+  },
+);
+
+void t.test(
+  "a stranger's request is not parsed before its token is good",
+  async (t) => {
+    const { enrolment } = await set(t);
+    await t.rejects(
+      enrolment.enrol(
+        { token: "nonsense", csr: "nonsense", name: "!" },
+        REMOTE,
+      ),
+      { kind: "refused", message: /no enrolment token/ },
+    );
+  },
+);
+
+void t.test(
+  "a token binds the addresses that its instances may register, and the name that they bear",
+  async (t) => {
+    const { enrolment, token, store } = await set(t);
+    const made = await token({ addresses: ["10.9.0.0/16"], name: "web-1" });
+    const enrol = (name: string): Promise<IssueResponse> =>
+      enrolment.enrol({ token: made.text, csr: csr(), name }, REMOTE);
+    await t.rejects(enrol("orders-1"), {
+      kind: "refused",
+      message: /for the instance web-1 alone/,
+    });
+    for (const name of ["", "web-1"])
+      t.same(
+        readBinding(new X509Certificate((await enrol(name)).certificateChain)),
+        { name: "web-1", labels: { app: "web" }, addresses: ["10.9.0.0/16"] },
+      );
+    t.match(
+      await store.get(enrolmentTokenKey(made.id)),
+      { spec: { usesLeft: 1, addresses: ["10.9.0.0/16"], name: "web-1" } },
+      "the refusal cost no use",
+    );
+  },
+);
+
+void t.test(
+  "a name that another has is refused, and costs no use",
+  async (t) => {
+    const { authority, clock, store, token } = await set(t);
+    const asked: object[] = [];
+    const enrolment = makeEnrolment({
+      nameFault: (instance) => {
+        asked.push(instance);
+        return Promise.resolve("Workload shop/web-1 is registered by another");
+      },
+      store,
+      issuer: authority,
+      trustDomain: "cluster.local",
+      clock,
+      logger: silentLogger,
+    });
+    const { id, text } = await token();
+    await t.rejects(
+      enrolment.enrol({ token: text, csr: csr(), name: "web-1" }, REMOTE),
+      { kind: "taken", message: /registered by another/ },
+    );
+    t.same(asked, [
+      {
+        namespace: "shop",
+        serviceAccount: "web",
+        name: "web-1",
+        identity: "spiffe://cluster.local/ns/shop/sa/web",
+      },
+    ]);
+    t.match(await store.get(enrolmentTokenKey(id)), { spec: { usesLeft: 3 } });
   },
 );
 
@@ -265,7 +352,7 @@ void t.test("the store holds no secret", async (t) => {
 });
 
 void t.test(
-  "a renewal keeps identity, name and labels, on another key",
+  "a renewal keeps identity, name, labels and addresses, on another key",
   async (t) => {
     const { enrolment } = await set(t);
     const peer: Peer = {
@@ -274,15 +361,19 @@ void t.test(
       serviceAccount: "web",
       name: "web-1",
       labels: { app: "web", version: "v2" },
+      addresses: ["10.9.0.0/16"],
       key: "old",
       certificateExpiresAt: 0,
       address: "10.0.0.1:1",
       source: "10.0.0.1",
-      addresses: [],
     };
     const { certificateChain, key } = await enrolment.renew(peer, csr());
     const leaf = new X509Certificate(certificateChain);
-    t.same(readBinding(leaf), { name: "web-1", labels: peer.labels });
+    t.same(readBinding(leaf), {
+      name: "web-1",
+      labels: peer.labels,
+      addresses: peer.addresses,
+    });
     t.same(uriNames(leaf), [peer.identity]);
     t.match(key, /^[0-9a-f]{64}$/);
     await t.rejects(enrolment.renew(peer, "nonsense"), {
@@ -297,6 +388,7 @@ void t.test(
   async (t) => {
     const { store, clock, token } = await set(t);
     const broken = makeEnrolment({
+      nameFault: () => Promise.resolve(undefined),
       store,
       issuer: {
         trustBundle: "",

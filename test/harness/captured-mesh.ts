@@ -201,6 +201,8 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
       const token = await cli([
         ...["token", "create", "-n", "shop", "--service-account", name],
         ...["--label", `app=${name}`, "--uses", "1", "--ttl", "10m"],
+        // One calls the control plane by IPv4 and is called by IPv6.
+        ...["--allow-address", host[address]],
       ]);
       const sidecar = host.start(
         [

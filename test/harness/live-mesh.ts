@@ -34,6 +34,8 @@ export interface LiveMesh {
   readonly store: Store;
   readonly admin: Tenant;
   tenant(role: Role, namespaces?: readonly string[]): Promise<Tenant>;
+  /** A token for `NAMESPACE/ACCOUNT` and the address to take it to. */
+  token(account: string): Promise<{ text: string; address: string }>;
   /** A sidecar of `NAMESPACE/ACCOUNT` that has its certificate and the config of now. */
   sidecar(account: string): Promise<LiveSidecar>;
 }
@@ -91,6 +93,18 @@ export async function withLiveMesh(
       remove: (resource) => ask("DELETE", resource),
     };
   };
+  const tokenFor = async (account: string): Promise<string> => {
+    const [namespace = "", serviceAccount = ""] = account.split("/");
+    const { text } = await createEnrolmentToken(store, systemClock, {
+      namespace,
+      serviceAccount,
+      labels: { app: serviceAccount },
+      ttl: 60_000,
+      uses: 1,
+      ca: controlPlane.authority.fingerprint,
+    });
+    return text;
+  };
   try {
     await use({
       apiUrl,
@@ -104,16 +118,13 @@ export async function withLiveMesh(
         });
         return tenantOf(token);
       },
+      token: async (account) => ({
+        text: await tokenFor(account),
+        address: controlPlane.pushAddress,
+      }),
       async sidecar(account) {
         const [namespace = "", serviceAccount = ""] = account.split("/");
-        const { text } = await createEnrolmentToken(store, systemClock, {
-          namespace,
-          serviceAccount,
-          labels: { app: serviceAccount },
-          ttl: 60_000,
-          uses: 1,
-          ca: controlPlane.authority.fingerprint,
-        });
+        const text = await tokenFor(account);
         const agent = await startAgent({
           controlPlane: controlPlane.pushAddress,
           stateDirectory: join(directory, `${namespace}-${serviceAccount}`),

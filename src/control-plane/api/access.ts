@@ -1,7 +1,9 @@
 /** Who may do what over the API: a pure table of role, verb and place. */
+import { accountOf, placesOf } from "../../resources/address-owners.ts";
 import { ROOT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import { isExternal, SERVICE, visibilityOf } from "../../resources/service.ts";
+import { WORKLOAD, type WorkloadResource } from "../../resources/workload.ts";
 import type { Principal } from "../tokens.ts";
 
 export type Verb = "read" | "write";
@@ -53,6 +55,29 @@ export function exportRefusal(
       return `hosts of a MESH_EXTERNAL Service act on the calls of every namespace that it is exported to, and this one is exported to ${to === "*" ? "all" : to}: write exportTo: ["."] to keep it in namespace ${namespace}, or use an admin token without a list of namespaces`;
   }
   return undefined;
+}
+
+/**
+ * Why the principal may not write the address of a Workload: whatever namespace it is in, it acts on the calls to that address of
+ * everybody who sees its Services. What it leaves as it is in `before` is not its claim.
+ */
+export function addressRefusal(
+  principal: Principal,
+  resource: Resource,
+  before: Resource | undefined,
+): string | undefined {
+  if (!isKind(WORKLOAD, resource) || isFullAdmin(principal)) return undefined;
+  if (
+    before !== undefined &&
+    isKind(WORKLOAD, before) &&
+    claimOf(resource) === claimOf(before)
+  )
+    return undefined;
+  return "the address of a Workload draws the calls of all namespaces to it: a sidecar registers its own with an enrolment token; writing one needs an admin token without a list of namespaces";
+}
+
+function claimOf(workload: WorkloadResource): string {
+  return JSON.stringify([accountOf(workload), placesOf(workload).sort()]);
 }
 
 /** Tokens, the store and other matters of the whole control plane. */

@@ -2,6 +2,7 @@
 import type { FastifyRequest } from "fastify";
 import Type from "typebox";
 import { durationOf } from "../../core/duration.ts";
+import { canonicalRange } from "../../core/network.ts";
 import { ROOT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
 import { CLOSED } from "../../resources/schema.ts";
 import {
@@ -118,12 +119,15 @@ function addTokens(api: Api, options: ApiOptions): void {
             message: `${ROOT_NAMESPACE}/${CONTROL_PLANE_ACCOUNT} is the control plane itself: name another`,
           },
         ]);
+      const addresses = body.addresses?.map(rangeOf);
       const address = options.enrolmentAddress();
       await sweepTokens(store, clock);
       const { id, text, expiresAt } = await createEnrolmentToken(store, clock, {
         namespace: body.namespace,
         serviceAccount: body.serviceAccount,
         labels: body.labels ?? {},
+        ...(addresses === undefined ? {} : { addresses }),
+        ...(body.name === undefined ? {} : { name: body.name }),
         ttl: durationOf(body.ttl ?? ENROLMENT_DEFAULTS.ttl),
         uses: body.uses ?? ENROLMENT_DEFAULTS.uses,
         ca: fingerprint,
@@ -301,6 +305,19 @@ function needAdmin(request: FastifyRequest, what: string): void {
       "Forbidden",
       `${what} needs a token with the role admin and no list of namespaces`,
     );
+}
+
+/** Throws ApiError Invalid. */
+function rangeOf(text: string, index: number): string {
+  const range = canonicalRange(text);
+  if (range === undefined)
+    throw invalid("the body", [
+      {
+        field: `addresses[${index}]`,
+        message: `invalid address ${JSON.stringify(text)}: expected an IP address or a CIDR range`,
+      },
+    ]);
+  return range;
 }
 
 /** Everything of a token but the hash of its secret. */

@@ -7,12 +7,17 @@ import {
 } from "../../resources/envelope.ts";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { MESH } from "../../resources/mesh.ts";
-import { WORKLOAD } from "../../resources/workload.ts";
-import { LEASE_ANNOTATION } from "../registry.ts";
+import { REGISTERED_BY, WORKLOAD } from "../../resources/workload.ts";
 import { ConflictError } from "../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../store/write.ts";
 import type { Principal } from "../tokens.ts";
-import { exportRefusal, isFullAdmin, refusal, type Verb } from "./access.ts";
+import {
+  addressRefusal,
+  exportRefusal,
+  isFullAdmin,
+  refusal,
+  type Verb,
+} from "./access.ts";
 import { admit, type Admitted, type Place } from "./admission.ts";
 import { ApiError, invalid, success, type StatusBody } from "./errors.ts";
 import { parseLabelSelector, type LabelSelector } from "./label-selector.ts";
@@ -82,10 +87,10 @@ export function makeResourceHandlers(
     given?: Resource,
   ): void => {
     if (kind !== WORKLOAD.kind || isFullAdmin(target.principal)) return;
-    if (given?.metadata.annotations?.[LEASE_ANNOTATION] !== undefined)
+    if (given?.metadata.annotations?.[REGISTERED_BY] !== undefined)
       throw new ApiError(
         "Forbidden",
-        `the annotation ${LEASE_ANNOTATION} says that a sidecar registered the Workload: leave it out`,
+        `the annotation ${REGISTERED_BY} says that a sidecar registered the Workload: leave it out`,
       );
     if (options.isLeased(key.namespace, key.name))
       throw new ApiError(
@@ -119,6 +124,8 @@ export function makeResourceHandlers(
     const notExported = exportRefusal(target.principal, resource);
     if (notExported !== undefined) throw new ApiError("Forbidden", notExported);
     const before = await store.get(key);
+    const notClaimed = addressRefusal(target.principal, resource, before);
+    if (notClaimed !== undefined) throw new ApiError("Forbidden", notClaimed);
     const created = before === undefined;
     if (!dryRun)
       return {

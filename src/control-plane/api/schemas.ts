@@ -55,6 +55,8 @@ export interface EnrolmentTokenBody {
   readonly labels?: Readonly<Record<string, string>>;
   readonly ttl?: string;
   readonly uses?: number;
+  readonly addresses?: readonly string[];
+  readonly name?: string;
 }
 
 /** What a token is good for where the request does not say: one sidecar, within an hour. */
@@ -68,6 +70,26 @@ export const ENROLMENT_TOKEN_BODY: TSchema = Type.Object(
       Type.Record(Type.String(), Type.String(LABEL_VALUE), {
         propertyNames: LABEL_KEY,
         maxProperties: 64,
+      }),
+    ),
+    addresses: Type.Optional(
+      Type.Array(
+        Type.String({
+          pattern: "^[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?$",
+          description: "an IP address or a CIDR range",
+        }),
+        {
+          minItems: 1,
+          maxItems: 16,
+          description:
+            "addresses that the instances may register, besides the one that they call the control plane from",
+        },
+      ),
+    ),
+    name: Type.Optional(
+      Type.String({
+        ...DNS_NAME,
+        description: "the one instance name that the token gives",
       }),
     ),
     ttl: Type.Optional(
@@ -142,6 +164,8 @@ export const TOKEN_LIST: TSchema = Type.Object(
             namespace: Type.String(),
             serviceAccount: Type.String(),
             labels: Type.Record(Type.String(), Type.String()),
+            addresses: Type.Optional(Type.Array(Type.String())),
+            name: Type.Optional(Type.String()),
             usesLeft: Type.Integer(),
             createdAt: TIMESTAMP,
             expiresAt: TIMESTAMP,

@@ -48,6 +48,8 @@ export interface SigningRequest {
   /** The instance and its labels, from the token or from the certificate that is renewed; never from the request. */
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** CIDR ranges of addresses that it may register besides its own; absent: none. */
+  readonly addresses?: readonly string[];
   /** Milliseconds; cut to what the issuing certificate has left. */
   readonly ttlMs: number;
 }
@@ -158,7 +160,8 @@ function makeAuthority(options: AuthorityOptions): Authority {
       throw new UserError(
         `no certificate can be signed for ${request.spiffeId}: asked for ${Math.round(request.ttlMs / 1000)} s, and the issuing certificate ends in ${Math.round((issuingNotAfter() - now) / 1000)} s; replace issuing.crt and issuing.key in ${directory} and restart the control plane`,
       );
-    const binding: Binding = { name: request.name, labels: request.labels };
+    const { name, labels, addresses = [] } = request;
+    const binding: Binding = { name, labels, addresses };
     const leaf = issueCertificate({
       publicKey,
       notBefore: Math.max(now - BACKDATED, issuing.validFromDate.getTime()),

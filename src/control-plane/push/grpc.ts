@@ -2,7 +2,7 @@
 import { status, type handleUnaryCall } from "@grpc/grpc-js";
 import { messageOf } from "../../core/errors.ts";
 import { EnrolmentError } from "../enrolment.ts";
-import { RegistrationError } from "../registry.ts";
+import { RegistrationError } from "../registration-error.ts";
 
 /** What grpc-js turns into the status of a call. */
 export class GrpcError extends Error {
@@ -30,6 +30,7 @@ export function unary<Q, S>(
 
 const ENROLMENT_CODES: Readonly<Record<EnrolmentError["kind"], status>> = {
   refused: status.PERMISSION_DENIED,
+  taken: status.ALREADY_EXISTS,
   invalid: status.INVALID_ARGUMENT,
   limited: status.RESOURCE_EXHAUSTED,
   failed: status.UNAVAILABLE,
@@ -38,6 +39,7 @@ const ENROLMENT_CODES: Readonly<Record<EnrolmentError["kind"], status>> = {
 const REGISTRATION_CODES: Readonly<Record<RegistrationError["kind"], status>> =
   {
     invalid: status.INVALID_ARGUMENT,
+    forbidden: status.PERMISSION_DENIED,
     taken: status.ALREADY_EXISTS,
     failed: status.UNAVAILABLE,
   };

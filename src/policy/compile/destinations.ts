@@ -1,5 +1,6 @@
 /** Names and addresses that callers use → destinations. */
 import { hostOf } from "../../core/authority.ts";
+import type { AddressOwners } from "../../resources/address-owners.ts";
 import { hostOwners, namesOf } from "../../resources/host-owners.ts";
 import { isExternal, type ServiceResource } from "../../resources/service.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
@@ -38,6 +39,7 @@ export function compileDestinations(
   faultsOf: FaultsOf,
   caller: string,
   trustDomain: string,
+  places: AddressOwners,
   warnings: string[],
 ): Destinations {
   const names = new Map<string, Ports>();
@@ -68,7 +70,7 @@ export function compileDestinations(
     // The short form is a convenience of one namespace, and no host of an external Service is a single label.
     if (namespaceOf(service) === caller)
       lead(service.metadata.name, port.port, destination);
-    addAddresses(target, destination, route, faultsOf, addresses);
+    addAddresses(target, destination, route, faultsOf, places, addresses);
   }
   const owners = hostOwners(
     [...new Set(targets.map(({ service }) => service))],
@@ -93,6 +95,11 @@ export function compileDestinations(
       lead(host, port.port, destination);
     }
   }
+
+  for (const { loser, winner, place } of places.losses)
+    warnings.push(
+      `Workload ${nameOf(loser)} does not get calls to ${place}: it belongs to Workload ${nameOf(winner)}`,
+    );
 
   return {
     all,
@@ -124,13 +131,15 @@ function makeDestination(
 
 /**
  * A captured connection names an endpoint, not a Service. HTTP goes by the Service's routes and balancing, as it would by name;
- * other bytes go to the very endpoint that was dialled. Where several Services select the endpoint, the oldest has it.
+ * other bytes go to the very endpoint that was dialled. Where several Services select the endpoint, the oldest has it; but no call
+ * leaves the identity that has the address: an endpoint whose Workload claims what another's has is not reached so.
  */
 function addAddresses(
   target: ServedPort,
   destination: Destination,
   route: (port: ServedPort, cluster: Cluster) => Route,
   faultsOf: FaultsOf,
+  places: AddressOwners,
   addresses: Map<string, Destination>,
 ): void {
   const { cluster, service, byEndpoint } = target;
@@ -138,6 +147,8 @@ function addAddresses(
   for (const endpoint of cluster.endpoints) {
     const key = `${endpoint.address} ${endpoint.port}`;
     if (addresses.has(key)) continue;
+    const { workload, address, port } = endpoint;
+    if (!cluster.external && !places.has(workload, address, port)) continue;
     const own = byEndpoint.get(endpoint.key);
     addresses.set(
       key,

@@ -171,7 +171,7 @@ void t.test(
       editor,
     );
     t.equal(forged.code, 403);
-    t.equal((await call("PUT", url, workload(), editor)).code, 201);
+    t.equal((await call("PUT", url, workload())).code, 201);
     world.leased.add("shop/web-1");
     const patch = { spec: { weight: 2 } };
     for (const [method, body] of [
@@ -287,5 +287,58 @@ void t.test(
       200,
       "to draw it back takes nothing from anybody",
     );
+  },
+);
+
+void t.test(
+  "the address of a Workload is an administrator's to write; the rest is the editor's",
+  async (t) => {
+    const { call, as } = await rig(t);
+    const url = `${SHOP}/workloads/web-1`;
+    const workload = (spec = {}, name = "web-1"): unknown => ({
+      apiVersion: "mesh.wherry.dev/v1alpha1",
+      kind: "Workload",
+      metadata: { name },
+      spec: { address: "10.0.0.1", ports: { http: 8080 }, ...spec },
+    });
+    for (const role of [
+      await as("editor"),
+      await as("editor", ["shop"]),
+      await as("admin", ["shop"]),
+    ]) {
+      const made = await call("PUT", url, workload(), role);
+      t.equal(made.code, 403);
+      t.match(made.body, { message: /draws the calls of all namespaces/ });
+    }
+    t.equal((await call("PUT", url, workload())).code, 201);
+    const editor = await as("editor", ["shop"]);
+    t.equal(
+      (await call("PATCH", url, { spec: { weight: 2 } }, editor)).code,
+      200,
+    );
+    for (const spec of [
+      { address: "10.0.0.2" },
+      { ports: { http: 8081 } },
+      { link: { port: 15008 } },
+      { serviceAccount: "orders" },
+    ])
+      t.equal(
+        (await call("PATCH", url, { spec }, editor)).code,
+        403,
+        JSON.stringify(spec),
+      );
+    t.equal(
+      (await call("PATCH", url, { spec: { address: "10.0.0.2" } })).code,
+      200,
+    );
+    const other = await call(
+      "PUT",
+      `${SHOP}/workloads/other`,
+      workload({ address: "10.0.0.2", serviceAccount: "other" }, "other"),
+    );
+    t.equal(other.code, 422, "not even an administrator gives it away twice");
+    t.match(other.body, {
+      message: /10\.0\.0\.2:8080 belongs to Workload shop\/web-1/,
+    });
   },
 );

@@ -90,6 +90,7 @@ export async function startTestControlPlane(
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
   const enrolment = makeEnrolment({
+    nameFault: (instance) => registry.nameFault(instance),
     store,
     issuer: authority,
     trustDomain: TRUST_DOMAIN,
@@ -134,6 +135,8 @@ export async function startTestControlPlane(
         namespace: "shop",
         serviceAccount: "web",
         labels: { app: "web" },
+        // Tests call from loopback, and register what they like to read.
+        addresses: ["10.0.0.0/24"],
         ttl: 3_600_000,
         uses: 100,
         ca: authority.fingerprint,
