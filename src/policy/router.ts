@@ -7,7 +7,7 @@
  * ```
  * The kind of path outranks all else, so the first list with a match has the answer.
  */
-import { RE2JS } from "re2js";
+import { compileExpression } from "../core/expression.ts";
 import { upperEscapes } from "../core/percent.ts";
 import type {
   HeaderMatch,
@@ -295,7 +295,7 @@ function compileEntry<D>(
               of: "path",
               wanted: `an instance of ${path.value ?? "/"}`,
               read: pathOf,
-              matches: expression(path.value ?? "/"),
+              matches: compileExpression(path.value ?? "/"),
             },
           ]
         : []),
@@ -332,16 +332,12 @@ function firstOfEachName(
       of: `${what} ${key}`,
       wanted: regular ? `an instance of ${value}` : JSON.stringify(value),
       read: (request) => read(request, key),
-      matches: regular ? expression(value) : (actual) => actual === value,
+      matches: regular
+        ? compileExpression(value)
+        : (actual) => actual === value,
     });
   }
   return [...byName.values()];
-}
-
-/** Matches the whole value, as Istio does; linear in its length whatever the pattern. */
-function expression(pattern: string): ValueMatcher {
-  const compiled = RE2JS.compile(pattern);
-  return (value) => compiled.testExact(value);
 }
 
 /** What goes first within one path, and in which words. */

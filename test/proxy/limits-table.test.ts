@@ -3,6 +3,7 @@ import t from "tap";
 import { withLimitOptions } from "../../src/cli/limit-options.ts";
 import { REASONS } from "../../src/core/errors.ts";
 import { Command } from "commander";
+import { LEAST_CHARACTERS, MOST_STEPS } from "../../src/core/expression.ts";
 import { PAGE_CONNECTIONS } from "../../src/proxy/admin.ts";
 import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
 import { LEVELS } from "../../src/proxy/memory-pressure.ts";
@@ -175,6 +176,11 @@ const ROWS: readonly (readonly [
     "HTTP/1.1: requests sent ahead",
     octets(HTTP1.pipelinedBytes),
     ["http1.pipelinedBytes"],
+  ],
+  [
+    "text that a regular expression of a route sees",
+    `${count(MOST_STEPS)} characters ÷ instructions of the expression; ${count(LEAST_CHARACTERS)} at least`,
+    [],
   ],
   [
     "1xx before an answer",
