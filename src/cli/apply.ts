@@ -7,12 +7,13 @@ import {
   connectApi,
   isObject,
   withServer,
+  type ApiAnswer,
   type ApiClient,
   type ServerOptions,
 } from "./client.ts";
 import type { CliContext } from "./context.ts";
 import { findingLine, readManifests, type Manifests } from "./manifests.ts";
-import { pathOf, titleOf } from "./paths.ts";
+import { homeOf, pathOf, titleOf } from "./paths.ts";
 import { listOption } from "./settings.ts";
 import { painter } from "./table.ts";
 
@@ -55,24 +56,24 @@ export function registerApply(program: Command, context: CliContext): void {
       }
       if (options.dryRun === true) return;
       for (const manifest of doubtful)
-        for (const warning of await unresolved(api, manifest))
+        for (const warning of await stillDoubtful(api, manifest))
           context.complain(`${paint("yellow", "warning:")} ${warning}\n`);
     });
 }
 
-/** What is still not there now that all is applied: a Service that came later in the files has resolved it. */
-async function unresolved(
+/** What there is to warn of now that all is applied: a Service that came later in the files has resolved a reference. */
+async function stillDoubtful(
   api: ApiClient,
   { resource, file, line, column }: Manifest,
 ): Promise<string[]> {
-  const { body } = await api.call("GET", pathOf(resource));
-  const conditions = (body as Resource).status?.conditions ?? [];
-  return conditions
-    .filter(({ type, status }) => type === "ResolvedRefs" && status === "False")
-    .map(
-      ({ message }) =>
-        `${file}:${line}:${column}: ${titleOf(resource)}: ${message}`,
-    );
+  const { resourceVersion: _read, ...metadata } = resource.metadata;
+  const { warnings } = await api.call("PUT", `${pathOf(resource)}?dryRun=All`, {
+    ...resource,
+    metadata,
+  });
+  return warnings.map(
+    (warning) => `${file}:${line}:${column}: ${titleOf(resource)}: ${warning}`,
+  );
 }
 
 /** Asks the API about every resource first, so that a fault in the last one leaves the first as it was. */
@@ -83,11 +84,7 @@ async function checkAll(
   const faults: string[] = [];
   for (const manifest of manifests) {
     try {
-      await api.call(
-        "PUT",
-        `${pathOf(manifest.resource)}?dryRun=All`,
-        manifest.resource,
-      );
+      await write(api, manifest.resource, true);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       faults.push(...faultLines(manifest, error));
@@ -124,16 +121,37 @@ async function applyOne(
   readonly did: "created" | "configured" | "unchanged";
   readonly warnings: readonly string[];
 }> {
-  const before = await api.call("GET", pathOf(resource), undefined, [404]);
-  const after = await api.call(
-    "PUT",
-    `${pathOf(resource)}${dryRun ? "?dryRun=All" : ""}`,
-    resource,
-  );
+  const { before, after } = await write(api, resource, dryRun);
   const { warnings } = after;
-  if (before.status === 404) return { did: "created", warnings };
-  const same = contentOf(before.body) === contentOf(after.body);
+  if (before === undefined) return { did: "created", warnings };
+  const same = contentOf(before) === contentOf(after.body);
   return { did: same ? "unchanged" : "configured", warnings };
+}
+
+/**
+ * What is not there is created, whatever version the file says that it had: `get -o yaml` prints it, and the resource may have been
+ * deleted since. What is there is replaced, and a version in the file must be the one that is there.
+ */
+async function write(
+  api: ApiClient,
+  resource: Resource,
+  dryRun: boolean,
+): Promise<{
+  /** Undefined: it was not there. */
+  readonly before: unknown;
+  readonly after: ApiAnswer;
+}> {
+  const query = dryRun ? "?dryRun=All" : "";
+  const before = await api.call("GET", pathOf(resource), undefined, [404]);
+  return before.status === 404
+    ? {
+        before: undefined,
+        after: await api.call("POST", `${homeOf(resource)}${query}`, resource),
+      }
+    : {
+        before: before.body,
+        after: await api.call("PUT", `${pathOf(resource)}${query}`, resource),
+      };
 }
 
 /** What a person can change of a resource. */

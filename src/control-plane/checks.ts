@@ -9,9 +9,14 @@ import {
 import { checkExpiry } from "../resources/fault-injection-check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import { MESH, meshSettings } from "../resources/mesh.ts";
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy.ts";
 import { checkHosts } from "../resources/host-owners.ts";
+import { HTTP_ROUTE } from "../resources/http-route.ts";
+import { PEER_AUTHENTICATION } from "../resources/peer-authentication.ts";
+import { checkReach, reachOf } from "../resources/reach.ts";
 import { checkReferences } from "../resources/references.ts";
 import { isExternal, SERVICE } from "../resources/service.ts";
+import { unreachableMatches } from "../resources/unreachable.ts";
 import { WORKLOAD } from "../resources/workload.ts";
 import type { Store } from "./store/store.ts";
 
@@ -28,6 +33,8 @@ export async function checkAgainstStore(
     ...(await checkStoredReferences(resource, store)),
     ...(await checkStoredHosts(resource, store, trustDomain)),
     ...(await checkStoredAddress(resource, store)),
+    ...(await checkStoredReach(resource, store, trustDomain)),
+    ...(await checkStoredRoutes(resource, store)),
   ];
 }
 
@@ -73,20 +80,10 @@ async function checkStoredHosts(
   trustDomain: string,
 ): Promise<readonly Problem[]> {
   if (!isKind(SERVICE, resource) || !isExternal(resource.spec)) return [];
-  const { resources } = await store.list(SERVICE.kind);
-  const key = formatKey(keyOf(resource));
-  const before = resources.find((each) => formatKey(keyOf(each)) === key);
-  const others = resources.filter((each) => each !== before);
-  // Its age is the store's word (trap 18): without one it is the youngest.
-  const { creationTimestamp: _stated, ...metadata } = resource.metadata;
-  const { creationTimestamp } = before?.metadata ?? {};
-  const written = {
-    ...resource,
-    metadata: {
-      ...metadata,
-      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
-    },
-  };
+  const { others, written } = asWritten(
+    resource,
+    (await store.list(SERVICE.kind)).resources,
+  );
   return [
     ...checkHosts(
       resource,
@@ -101,6 +98,74 @@ async function checkStoredHosts(
         severity: "warning",
       })),
   ];
+}
+
+/** The resource beside those of its kind that stay. Its age is the store's word (trap 18): without one it is the youngest. */
+function asWritten<T extends Resource>(
+  resource: T,
+  stored: readonly Resource[],
+): { readonly others: readonly Resource[]; readonly written: T } {
+  const key = formatKey(keyOf(resource));
+  const before = stored.find((each) => formatKey(keyOf(each)) === key);
+  const { creationTimestamp: _stated, ...metadata } = resource.metadata;
+  const { creationTimestamp } = before?.metadata ?? {};
+  return {
+    others: stored.filter((each) => each !== before),
+    written: {
+      ...resource,
+      metadata: {
+        ...metadata,
+        ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+      },
+    },
+  };
+}
+
+/** Security policies that match nothing. */
+async function checkStoredReach(
+  resource: Resource,
+  store: Store,
+  trustDomain: string,
+): Promise<readonly Problem[]> {
+  if (
+    !isKind(AUTHORIZATION_POLICY, resource) &&
+    !isKind(PEER_AUTHENTICATION, resource)
+  )
+    return [];
+  const [services, workloads] = await Promise.all([
+    store.list(SERVICE.kind),
+    store.list(WORKLOAD.kind),
+  ]);
+  return checkReach(
+    resource,
+    reachOf([...services.resources, ...workloads.resources], trustDomain, true),
+  );
+}
+
+/** Matches that no request reaches: of this route, and of others by this one. */
+async function checkStoredRoutes(
+  resource: Resource,
+  store: Store,
+): Promise<readonly Problem[]> {
+  if (!isKind(HTTP_ROUTE, resource)) return [];
+  const { others, written } = asWritten(
+    resource,
+    (await store.list(HTTP_ROUTE.kind, resource.metadata.namespace)).resources,
+  );
+  return unreachableMatches([...others, written]).flatMap(
+    ({ route, path, message, taker }): Problem[] =>
+      route === written
+        ? [{ path, message, severity: "warning" }]
+        : taker.route === written
+          ? [
+              {
+                path: `spec.rules[${taker.rule}]`,
+                message,
+                severity: "warning",
+              },
+            ]
+          : [],
+  );
 }
 
 /** Every identity carries the trust domain, and the authority issues for one only. */

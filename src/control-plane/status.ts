@@ -7,9 +7,13 @@ import {
   type Condition,
   type Resource,
 } from "../resources/envelope.ts";
-import type { Problem } from "../resources/kind.ts";
+import { checkForeignMetadata } from "../resources/foreign-metadata.ts";
+import { isKind, type Problem } from "../resources/kind.ts";
+import { MESH, meshSettings } from "../resources/mesh.ts";
+import { checkReach, reachOf, type Reach } from "../resources/reach.ts";
 import { checkReferences } from "../resources/references.ts";
-import { KINDS } from "../resources/registry.ts";
+import { kindOf, KINDS } from "../resources/registry.ts";
+import { unreachableMatches } from "../resources/unreachable.ts";
 import type { InForce, PushStatus } from "./push/status.ts";
 import type { Store } from "./store/store.ts";
 
@@ -25,6 +29,9 @@ const MOST_REFUSALS = 5;
 interface View {
   readonly byKey: ReadonlyMap<string, Resource>;
   readonly losses: ReadonlyMap<string, readonly Conflict[]>;
+  readonly reach: Reach;
+  /** By the route's key. */
+  readonly unreachable: ReadonlyMap<string, readonly Problem[]>;
 }
 
 export function makeStatusReader(store: Store, push: PushStatus): WithStatus {
@@ -72,7 +79,13 @@ async function readView(store: Store): Promise<View> {
     const key = formatKey(keyOf(loss.loser));
     losses.set(key, [...(losses.get(key) ?? []), loss]);
   }
+  const unreachable = Map.groupBy(unreachableMatches(all), ({ route }) =>
+    formatKey(keyOf(route)),
+  );
+  const mesh = all.find((resource) => isKind(MESH, resource));
   return {
+    reach: reachOf(all, meshSettings(mesh?.spec).trustDomain, true),
+    unreachable,
     byKey: new Map(
       all.map((resource) => [formatKey(keyOf(resource)), resource]),
     ),
@@ -93,7 +106,7 @@ function conditionsOf(
   );
   const losses = view.losses.get(formatKey(key)) ?? [];
   const conditions = [
-    accepted(losses),
+    accepted(losses, doubtsOf(resource, view)),
     resolvedRefs(problems),
     programmed(push.inForce(key, resourceVersion), refusals),
     conflicted(losses),
@@ -106,16 +119,28 @@ function conditionsOf(
       }));
 }
 
-function accepted(losses: readonly Conflict[]): Condition {
-  return {
-    type: "Accepted",
-    status: "True",
-    reason: "Accepted",
-    message:
-      losses.length === 0
-        ? "valid"
-        : "valid, but another resource comes first: see Conflicted",
-  };
+/** What is accepted and yet cannot act, or cannot act now. */
+function doubtsOf(resource: Resource, view: View): readonly Problem[] {
+  const own = kindOf(resource.apiVersion, resource.kind)?.check(resource) ?? [];
+  return [
+    ...checkForeignMetadata(resource),
+    ...own,
+    ...checkReach(resource, view.reach),
+    ...(view.unreachable.get(formatKey(keyOf(resource))) ?? []),
+  ];
+}
+
+function accepted(
+  losses: readonly Conflict[],
+  doubts: readonly Problem[],
+): Condition {
+  const message = [
+    losses.length === 0
+      ? "valid"
+      : "valid, but another resource comes first: see Conflicted",
+    ...doubts.map(({ path, message }) => `${path}: ${message}`),
+  ].join("; ");
+  return { type: "Accepted", status: "True", reason: "Accepted", message };
 }
 
 function resolvedRefs(problems: readonly Problem[]): Condition {

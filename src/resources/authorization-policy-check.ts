@@ -1,4 +1,6 @@
 /** What the schema of AuthorizationPolicy cannot state: values that could never match, which in a DENY are a hole. */
+import { canonicalAuthority } from "../core/authority.ts";
+import { METHODS } from "../core/methods.ts";
 import type { AuthorizationPolicyResource } from "./authorization-policy.ts";
 import type { Problem } from "./kind.ts";
 import { error, quote, warning } from "./problems.ts";
@@ -80,9 +82,41 @@ function isPattern(value: string): boolean {
 function judgePrincipal(value: string): string | undefined {
   if (/^\*?spiffe:\/\//.test(value))
     return 'must be written without "spiffe://"';
-  if (!isPattern(value) && !/^[^/]+\/ns\/[^/]+\/sa\/[^/]+$/.test(value))
-    return "is not a principal such as cluster.local/ns/NAMESPACE/sa/ACCOUNT, so it could match nobody";
-  return undefined;
+  return canBePrincipal(value)
+    ? undefined
+    : "is not a principal such as cluster.local/ns/NAMESPACE/sa/ACCOUNT, or the beginning or end of one, so it could match nobody";
+}
+
+/** What the elements of a principal look like (`identity/spiffe.ts`). */
+const ELEMENTS: readonly RegExp[] = [
+  /^[a-z0-9._-]+$/,
+  /^ns$/,
+  /^[A-Za-z0-9._-]+$/,
+  /^sa$/,
+  /^[A-Za-z0-9._-]+$/,
+];
+
+/** Whether some identity of a mesh has the text as its name, its beginning ("abc*") or its end ("*abc"). */
+function canBePrincipal(value: string): boolean {
+  if (value === "*") return true;
+  const atEnd = value.startsWith("*");
+  const atStart = value.endsWith("*");
+  // A star elsewhere, and a second one, are the wildcards' judge's.
+  if ((atStart && atEnd) || value.slice(1, -1).includes("*")) return true;
+  const elements = value.replaceAll("*", "").split("/");
+  if (elements.length > ELEMENTS.length) return false;
+  if (!atEnd && !atStart && elements.length < ELEMENTS.length) return false;
+  return elements.every((element, index) => {
+    const place = atEnd ? ELEMENTS.length - elements.length + index : index;
+    const cut = atEnd ? index === 0 : atStart && index === elements.length - 1;
+    const shape = ELEMENTS[place];
+    if (shape === undefined) return false;
+    if (!cut) return shape.test(element);
+    if (element === "") return true;
+    const word = place === 1 ? "ns" : place === 3 ? "sa" : undefined;
+    if (word === undefined) return shape.test(element);
+    return atEnd ? word.endsWith(element) : word.startsWith(element);
+  });
 }
 
 function judgeNamespace(value: string): string | undefined {
@@ -93,16 +127,30 @@ function judgeNamespace(value: string): string | undefined {
 
 function judgeMethod(value: string): string | undefined {
   if (!/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(value)) return "is not a method";
-  return value === value.toUpperCase()
+  if (value !== value.toUpperCase())
+    return `could match nothing: methods are compared with regard to case; write ${value.toUpperCase()}`;
+  const known = METHODS.some((method) =>
+    value.startsWith("*")
+      ? method.endsWith(value.slice(1))
+      : value.endsWith("*")
+        ? method.startsWith(value.slice(0, -1))
+        : method === value,
+  );
+  return known
     ? undefined
-    : `could match nothing: methods are compared with regard to case; write ${value.toUpperCase()}`;
+    : `could match nothing: a request with such a method is refused with 501; expected one of ${METHODS.join(", ")}`;
 }
 
 function judgeHost(value: string): string | undefined {
   // Within brackets stands an IPv6 address.
   if (value.replace(/^\[[^\]]*\]/, "").includes(":"))
     return "has a port, which is not compared; use ports";
-  return /^[-A-Za-z0-9._*:[\]]+$/.test(value)
+  if (!/^[-A-Za-z0-9._~*:[\]]+$/.test(value)) return "is not a host name";
+  if (value.length > 1 && value.endsWith("."))
+    return `could match nothing: hosts are compared without the final dot; write ${quote(value.slice(0, -1))}`;
+  if (value.includes("..") || value.startsWith(".") || value === "*.")
+    return "could match nothing: no host has an empty label";
+  return isPattern(value) || canonicalAuthority(value) !== undefined
     ? undefined
     : "is not a host name";
 }
@@ -111,6 +159,9 @@ function judgePath(value: string): string | undefined {
   const query = value.search(/[?#]/);
   if (query >= 0)
     return `has "${value.charAt(query)}", but only the path is compared, without query and fragment`;
+  const foreign = /[^\x21-\x7e]/u.exec(value)?.[0];
+  if (foreign !== undefined)
+    return `could match nothing: paths are compared percent-encoded; write ${encodeURIComponent(foreign)} for ${quote(foreign)}`;
   if (/[{}]/.test(value)) return judgeTemplate(value);
   return value.startsWith("/") || value.startsWith("*")
     ? undefined
@@ -138,10 +189,10 @@ function warnOfPath(
   value: string,
   path: readonly (string | number)[],
 ): Problem[] {
-  const encoded = needlessEncoding(value);
+  const escaped = needlessEncoding(value) ?? /["<>^`\\]/.exec(value)?.[0];
   const reason =
     neverSurvives(value) ??
-    (encoded === undefined ? undefined : `must not contain "${encoded}"`);
+    (escaped === undefined ? undefined : `must not contain ${quote(escaped)}`);
   return reason === undefined
     ? []
     : [

@@ -5,8 +5,10 @@ import { checkExpiry } from "./fault-injection-check.ts";
 import { checkHosts } from "./host-owners.ts";
 import { isKind, type Problem } from "./kind.ts";
 import { MESH, meshSettings } from "./mesh.ts";
+import { checkReach, reachOf } from "./reach.ts";
 import { checkAttributes, checkReferences, type Lookup } from "./references.ts";
 import { SERVICE, type ServiceResource } from "./service.ts";
+import { unreachableMatches } from "./unreachable.ts";
 import { validate, type ValidateOptions } from "./validate.ts";
 import { parseDocuments, type ParsedDocument, type Position } from "./yaml.ts";
 
@@ -71,12 +73,17 @@ export function lintTexts(
     ({ resource }): ServiceResource[] =>
       isKind(SERVICE, resource) ? [resource] : [],
   );
-  const mesh = [...known.values()]
-    .map(({ resource }) => resource)
-    .find((resource) => isKind(MESH, resource));
+  const all = [...known.values()].map(({ resource }) => resource);
+  const mesh = all.find((resource) => isKind(MESH, resource));
   const { trustDomain } = meshSettings(mesh?.spec);
+  const reach = reachOf(
+    all,
+    mesh === undefined ? undefined : trustDomain,
+    false,
+  );
   for (const loaded of known.values())
     for (const problem of [
+      ...checkReach(loaded.resource, reach),
       ...(isKind(SERVICE, loaded.resource)
         ? checkHosts(loaded.resource, services, trustDomain)
         : []),
@@ -87,11 +94,14 @@ export function lintTexts(
         : checkExpiry(loaded.resource, options.wall)),
     ])
       findings.push(findingOf(loaded, problem));
-  const inForce = [...known.values()];
-  for (const { loser, path, message } of conflicts(
-    inForce.map(({ resource }) => resource),
-  )) {
-    const loaded = inForce.find(({ resource }) => resource === loser);
+  const inForce = new Map(
+    [...known.values()].map((loaded) => [loaded.resource, loaded]),
+  );
+  for (const { about, path, message } of [
+    ...conflicts(all).map((each) => ({ ...each, about: each.loser })),
+    ...unreachableMatches(all).map((each) => ({ ...each, about: each.route })),
+  ]) {
+    const loaded = inForce.get(about);
     if (loaded !== undefined)
       findings.push(findingOf(loaded, { path, message, severity: "warning" }));
   }

@@ -183,3 +183,58 @@ void t.test(
     t.equal(complete?.status?.conditions.length, 4);
   },
 );
+
+void t.test(
+  "Accepted says what a policy or a route cannot do, as long as that is so",
+  async (t) => {
+    const w = world();
+    await w.store.put(SERVICE("orders"), undefined);
+    await w.store.put(
+      {
+        apiVersion: "security.istio.io/v1",
+        kind: "AuthorizationPolicy",
+        metadata: { name: "p", namespace: "shop" },
+        spec: {
+          action: "DENY",
+          selector: { matchLabels: { app: "payments" } },
+          rules: [{}],
+        },
+      },
+      undefined,
+    );
+    const accepted = async (name: string, kind: string) =>
+      (await w.conditions(name, kind))["Accepted"];
+    t.match(await accepted("p", "AuthorizationPolicy"), {
+      status: "True",
+      message: /^valid; spec\.selector: selects nothing that there is now/,
+    });
+    await w.store.put(SERVICE("payments"), undefined);
+    t.match(await accepted("p", "AuthorizationPolicy"), { message: /^valid$/ });
+    const route = (name: string, matches?: object): Resource => ({
+      apiVersion: "gateway.networking.k8s.io/v1",
+      kind: "HTTPRoute",
+      metadata: { name, namespace: "shop" },
+      spec: {
+        parentRefs: [
+          { group: "mesh.wherry.dev", kind: "Service", name: "orders" },
+        ],
+        rules: [
+          {
+            ...(matches === undefined ? {} : { matches: [matches] }),
+            backendRefs: [{ name: "orders", port: 80 }],
+          },
+        ],
+      },
+    });
+    await w.store.put(
+      route("r", { path: { type: "RegularExpression", value: "/x" } }),
+      undefined,
+    );
+    t.match(await accepted("r", "HTTPRoute"), { message: /^valid$/ });
+    await w.store.put(route("all"), undefined);
+    t.match(await accepted("r", "HTTPRoute"), {
+      message: /rules\[0\].*never reached .* rule 0 of HTTPRoute shop\/all/,
+    });
+    t.match(await accepted("all", "HTTPRoute"), { message: /^valid$/ });
+  },
+);

@@ -110,6 +110,37 @@ void t.test("source", (t) => {
       `${SOURCE}.principals[0]`,
       /one "\*", at its start or at its end/,
     ]),
+    ...[
+      "cluster.local/ns/shop/web*",
+      "cluster.local/sa*",
+      "cluster.local/ns/shop/sa/web/*",
+      "Cluster.local/*",
+      "*/na/shop/sa/x",
+      "*x/shop/sa/y",
+      "*/a/ns/shop/sa/x",
+      "*@",
+      "cluster.local/ns/shop/sa/",
+    ].map((value) =>
+      source({ principals: [value] }, [
+        `${SOURCE}.principals[0]`,
+        /could match nobody/,
+      ]),
+    ),
+    source({
+      principals: [
+        "cluster.local*",
+        "cluster.local/n*",
+        "cluster.local/ns/*",
+        "cluster.local/ns/shop/s*",
+        "cluster.local/ns/shop/sa/we*",
+        "*s/shop/sa/web",
+        "*op/sa/web",
+        "*/sa/web",
+        "*a/web",
+        "*.local/ns/shop/sa/web",
+        "*",
+      ],
+    }),
     source({ namespaces: ["*shop*"] }, [`${SOURCE}.namespaces[0]`, /one "\*"/]),
     source({ namespaces: ["Shop"] }, [
       `${SOURCE}.namespaces[0]`,
@@ -194,6 +225,37 @@ void t.test("operation", (t) => {
     operation({ hosts: ["[::1]:80"] }, [`${OPERATION}.hosts[0]`, /has a port/]),
     operation({ hosts: ["http://a"] }, [`${OPERATION}.hosts[0]`, /has a port/]),
     operation({ hosts: ["a b"] }, [`${OPERATION}.hosts[0]`, /not a host name/]),
+    ...["a.shop.", "*.shop."].map((host) =>
+      operation({ hosts: [host] }, [
+        `${OPERATION}.hosts[0]`,
+        /could match nothing: .*without the final dot/,
+      ]),
+    ),
+    ...["a..shop", "..a", ".a", "a..*", "*..a"].map((host) =>
+      operation({ notHosts: [host] }, [
+        `${OPERATION}.notHosts[0]`,
+        /no host has an empty label/,
+      ]),
+    ),
+    operation({ hosts: ["[::1"] }, [`${OPERATION}.hosts[0]`, /has a port/]),
+    operation({ hosts: ["*"] }),
+    operation({ methods: ["FETCH"] }, [
+      `${OPERATION}.methods[0]`,
+      /could match nothing: .*refused with 501; expected one of GET/,
+    ]),
+    operation({ methods: ["X*"] }, [`${OPERATION}.methods[0]`, /501/]),
+    operation({ methods: ["*X"] }, [`${OPERATION}.methods[0]`, /501/]),
+    operation({ methods: ["*", "DEL*", "*ETE"] }),
+    operation({ methods: [""] }, [`${OPERATION}.methods[0]`, /./]),
+    operation({ paths: ["/caf\u00e9"] }, [
+      `${OPERATION}.paths[0]`,
+      /could match nothing: .*write %C3%A9/,
+    ]),
+    operation({ paths: ["/a b"] }, [`${OPERATION}.paths[0]`, /write %20/]),
+    operation({ paths: ["/caf%c3%a9"] }),
+    ...["/a/../b", "/a/./b", "/a%2fb", '/a"b', "/a<b", "/a\\b"].map((path) =>
+      operation({ paths: [path] }, [`${OPERATION}.paths[0]`, /normalised/]),
+    ),
     operation({ ports: [8080] }, [`${OPERATION}.ports[0]`, /put it in quotes/]),
     operation({ ports: ["http"] }, [
       `${OPERATION}.ports[0]`,
