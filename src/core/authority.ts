@@ -25,8 +25,9 @@ const MAX_PORT = 65_535;
 
 /**
  * The authority as everybody is to see it: lower-case, without the final dot of an absolute DNS name, an IPv6 address as
- * RFC 5952 writes it, the port (0 to 65535) without leading zeros. Undefined where the text is none: a character that no name
- * has, user information, an empty label, a zone id, a port that is none. A text that is canonical is returned as it is.
+ * RFC 5952 writes it, the port (1 to 65535: nobody listens on 0) without leading zeros. Undefined where the text is none: a
+ * character that no name has, user information, an empty label, a zone id, a port that is none. A text that is canonical is
+ * returned as it is.
  */
 export function canonicalAuthority(text: string): string | undefined {
   if (text.charCodeAt(0) === BRACKET) return canonicalLiteral(text);
@@ -75,7 +76,7 @@ function portText(text: string, at: number): string | undefined {
     if (digit < 0 || digit > 9) return undefined;
     value = value * 10 + digit;
   }
-  return value <= MAX_PORT ? `:${value}` : undefined;
+  return value > 0 && value <= MAX_PORT ? `:${value}` : undefined;
 }
 
 export interface Authority {

@@ -35,11 +35,13 @@ export function whereTo(
     Partial<ServerConnectionInfo>,
   upstream: LocalUpstream | undefined,
 ): Where {
-  if (upstream !== undefined) return namedUpstream(snapshot, upstream);
+  if (upstream !== undefined)
+    return withHost(head, namedUpstream(snapshot, upstream));
   const tunnel = isTunnel(head);
   const captured = connection.originalDestination;
   const named = parseAuthority(head.authority);
-  if (captured !== undefined) return capturedCall(snapshot, captured, named);
+  if (captured !== undefined)
+    return withHost(head, capturedCall(snapshot, captured, named));
   if (named === undefined)
     return refused(
       "BAD_REQUEST",
@@ -60,6 +62,13 @@ export function whereTo(
       "https in absolute form would be read by this proxy; use CONNECT",
     );
   return outside(snapshot, named.host, named.port ?? 80);
+}
+
+/** Only HTTP/1.0 has requests without a host. The link has no way to say one, and its other end would be blamed for that. */
+function withHost(head: RequestHead, where: Where): Where {
+  return where.kind === "mesh" && head.authority === ""
+    ? refused("BAD_REQUEST", "a request to a service has no Host")
+    : where;
 }
 
 function namedUpstream(snapshot: Snapshot, upstream: LocalUpstream): Where {
@@ -110,11 +119,11 @@ export interface Named {
   readonly port: number | undefined;
 }
 
-/** `host`, `host:port` or `[v6]:port`; undefined where it is neither, or the port can be nobody's. */
+/** `host`, `host:port` or `[v6]:port`; undefined where it is neither. */
 export const parseAuthority: (authority: string) => Named | undefined = memo(
   (authority) => {
     const read = readAuthority(authority);
-    return read === undefined || read.port === 0
+    return read === undefined
       ? undefined
       : { host: read.host.replace(/^\[|\]$/g, ""), port: read.port };
   },

@@ -13,7 +13,7 @@ const TABLE: readonly (readonly [string, string | undefined])[] = [
   ["ORDERS.Shop", "orders.shop"],
   ["orders.shop:80", "orders.shop:80"],
   ["orders.shop:080", "orders.shop:80"],
-  ["orders.shop:00000", "orders.shop:0"],
+  ["orders.shop:00001", "orders.shop:1"],
   ["orders.shop:65535", "orders.shop:65535"],
   ["orders.shop.", "orders.shop"],
   ["Orders.Shop.:0080", "orders.shop:80"],
@@ -41,6 +41,9 @@ const TABLE: readonly (readonly [string, string | undefined])[] = [
   [".:80", undefined],
   // ports
   ["a:", undefined],
+  ["a:0", undefined],
+  ["a:00000", undefined],
+  ["[::1]:0", undefined],
   ["a:65536", undefined],
   ["a:100000", undefined],
   ["a:000080", undefined],

@@ -151,6 +151,18 @@ const CASES: readonly Case[] = [
     expected: "mesh orders.shop:80",
   },
   {
+    name: "captured, and HTTP/1.0 without a Host",
+    authority: "",
+    captured: ORDERS_8080,
+    expected: "refused BAD_REQUEST",
+  },
+  {
+    name: "an upstream's port, and HTTP/1.0 without a Host",
+    authority: "",
+    upstream: { host: "orders.shop", port: undefined },
+    expected: "refused BAD_REQUEST",
+  },
+  {
     name: "captured bytes",
     authority: "10.0.0.7:8080",
     method: "CONNECT",
