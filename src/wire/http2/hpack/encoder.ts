@@ -5,9 +5,13 @@ import { DEFAULT_TABLE_SIZE } from "../frames.ts";
 import { EncoderTable, type NameUse } from "./encoder-table.ts";
 import { huffmanEncode, huffmanLength } from "./huffman.ts";
 import { readContinued, writeInteger } from "./integers.ts";
+import { STATIC_ENTRIES } from "./static-table.ts";
 
 /** The literal of a field that was encoded once: the next time it is worth keeping. */
 const ENCODED_ONCE: Buffer = Buffer.alloc(0);
+
+/** What an entry counts for besides its name and value (RFC 7541 4.1). */
+const ENTRY_OVERHEAD = 32;
 
 /** Statuses of the static table, by index. */
 const STATUS_INDEX: Readonly<Record<number, number>> = {
@@ -27,6 +31,8 @@ export class Encoder {
   /** The smallest and the last size since the last block, to be announced by the next one (4.2); -1 for none. */
   private smallest = -1;
   private announced = -1;
+  /** Octets that the present block takes from the table. */
+  private referenced = 0;
 
   constructor(ownLimit: number) {
     this.ownLimit = ownLimit;
@@ -43,6 +49,7 @@ export class Encoder {
 
   /** Begins a block: announces what became of the table. */
   begin(out: ByteWriter): void {
+    this.referenced = 0;
     if (this.announced < 0) return;
     if (this.smallest < this.announced)
       this.integer(out, 0x20, 0x1f, this.smallest);
@@ -94,11 +101,14 @@ export class Encoder {
     out: ByteWriter,
   ): boolean {
     const found = this.table.find(use, value);
-    if (found > 0) {
+    if (
+      found > 0 &&
+      (found <= STATIC_ENTRIES || this.refers(name.length + value.length))
+    ) {
       this.integer(out, 0x80, 0x7f, found);
       return true;
     }
-    if (this.table.worthIndexing(use)) {
+    if (found === 0 && this.table.worthIndexing(use)) {
       this.name(out, 0x40, 0x3f, name, use);
       this.table.add(use, value);
     } else {
@@ -126,6 +136,18 @@ export class Encoder {
     else this.pair(":scheme", scheme, "incremental", out);
   }
 
+  /**
+   * Whether the block may take that much more from the table: with more than the table can hold it looks to a decoder like a bomb,
+   * which ends the connection of everybody. A caller makes such a block of one large field that it repeats.
+   */
+  private refers(octets: number): boolean {
+    const referenced = this.referenced + octets + ENTRY_OVERHEAD;
+    if (referenced > Math.max(this.table.maxSize, DEFAULT_TABLE_SIZE))
+      return false;
+    this.referenced = referenced;
+    return true;
+  }
+
   private integer(
     out: ByteWriter,
     pattern: number,
@@ -144,8 +166,11 @@ export class Encoder {
     name: string,
     use: NameUse,
   ): void {
-    const index =
-      use.staticIndex > 0 ? use.staticIndex : this.table.indexOfName(use);
+    let index = use.staticIndex;
+    if (index === 0) {
+      const found = this.table.indexOfName(use);
+      if (found > 0 && this.refers(name.length)) index = found;
+    }
     this.integer(out, pattern, prefix, index);
     if (index !== 0) return;
     // A name whose values are not indexed never enters the table, and is written each time.

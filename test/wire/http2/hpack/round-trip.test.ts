@@ -25,10 +25,14 @@ class Line {
   /** Octets of the last block. */
   size = 0;
 
-  constructor(table: number, interner: Interner = new Interner()) {
+  constructor(
+    table: number,
+    interner: Interner = new Interner(),
+    limits: typeof LIMITS = LIMITS,
+  ) {
     this.encoder = new Encoder(table);
     this.encoder.limitTable(table);
-    this.decoder = new Decoder(LIMITS, interner);
+    this.decoder = new Decoder(limits, interner);
     this.decoder.allowTable(table);
   }
 
@@ -139,6 +143,47 @@ void t.test(
     line.encoder.limitTable(200);
     line.send(fields);
     t.equal(line.size, 2, "no update where nothing changed");
+    t.end();
+  },
+);
+
+void t.test(
+  "what a caller repeats makes no block that its receiver takes for a bomb",
+  (t) => {
+    const repeated = fc.array(
+      fc.record({
+        name: fc.constantFrom("x-a", "x-b", "via", "x-a-long-name-of-a-field"),
+        value: fc.constantFrom(
+          ...["", "v"],
+          ...[200, 400, 4000].map((length) => "v".repeat(length)),
+        ),
+        times: fc.integer({ min: 1, max: 60 }),
+      }),
+      { maxLength: 6 },
+    );
+    fc.assert(
+      fc.property(
+        fc.array(repeated, { maxLength: 4 }),
+        fc.constantFrom(0, 100, 4096, 16_384),
+        (blocks, table) => {
+          const line = new Line(table, new Interner(), {
+            ...LIMITS,
+            headerTableBytes: table,
+          });
+          return blocks.every((block) => {
+            const made = block.flatMap(({ name, value, times }) =>
+              Array.from({ length: times }, () => makeField(name, value)),
+            );
+            const got = line.send(made);
+            return (
+              got.length === made.length &&
+              got.every((it, i) => it.value === made[i]?.value)
+            );
+          });
+        },
+      ),
+      { numRuns: 200 },
+    );
     t.end();
   },
 );
