@@ -3,7 +3,8 @@
  *
  * Follows Envoy's normalize_path, merge_slashes and path_with_escaped_slashes_action=UNESCAPE_AND_FORWARD, in that file's order:
  * escaped slashes, then escapes and dot segments (RFC 3986 5.2.4, 6.2.2.2), then runs of slashes. Unlike Envoy, it writes the hex
- * digits of an escape in upper case (RFC 3986 6.2.2.1), for "%c3" and "%C3" are one path to the application.
+ * digits of an escape in upper case (RFC 3986 6.2.2.1), for "%c3" and "%C3" are one path to the application, and it refuses a "%"
+ * that starts no escape.
  */
 import { hostOf } from "../core/authority.ts";
 import { upperEscapes } from "../core/percent.ts";
@@ -76,7 +77,11 @@ for (let octet = 0; octet < 256; octet += 1) {
     OCTETS[octet] = LOOK;
 }
 
-/** Splits off the query and normalises the path. Refuses what no policy can judge: a fragment, an escaped NUL. */
+/** RFC 3986 2.1: one recipient takes "%zz" for three characters, another for a fault, a third for a character of its own. */
+const BARE_PERCENT = /%(?![0-9A-Fa-f]{2})/;
+const NO_ESCAPE = 'the path has a "%" without two hex digits behind it';
+
+/** Splits off the query and normalises the path. Refuses what no policy can judge: a fragment, an escaped NUL, half an escape. */
 export function normalisePath(
   target: string,
   mode: PathNormalization,
@@ -106,6 +111,7 @@ export function normalisePath(
   const raw = end < target.length ? target.slice(0, end) : target;
   if (clean) return { ok: true, path: raw, query, target };
   // Forwarded as it came, and yet one path to policy however its escapes are written.
+  if (verbatim && BARE_PERCENT.test(raw)) return refused(NO_ESCAPE);
   if (verbatim) return { ok: true, path: upperEscapes(raw), query, target };
 
   const decoded = decode(raw, mode === "DECODE_AND_MERGE_SLASHES");
@@ -127,21 +133,16 @@ type Decoded =
 /** Decodes escapes of unreserved characters (and of slashes), escapes what may not stand raw, turns "\" into "/". One pass: nothing is decoded twice. */
 function decode(raw: string, slashes: boolean): Decoded {
   let out = "";
-  // Where a "%" that starts no escape was passed on: what is decoded right behind it must not make it one.
-  let bare = -3;
   for (let at = 0; at < raw.length; at += 1) {
     const code = raw.charCodeAt(at);
     if (code === PERCENT) {
       const value = escapedOctet(raw, at);
       if (value < 0) {
-        bare = out.length;
-        out += "%";
+        return refused(NO_ESCAPE);
       } else if (value === 0) {
         return refused("the path has an escaped NUL");
       } else if (UNRESERVED[value] === 1) {
         out += String.fromCharCode(value);
-        if (out.length - bare <= 3 && hexDigit(value) >= 0)
-          return refused("the path has an escape within an escape");
         at += 2;
       } else if (slashes && (value === SLASH || value === BACKSLASH)) {
         out += "/";

@@ -1,6 +1,6 @@
 /** What is told of one request: its server span, a client span an attempt, its metrics and its line in the access log (law 9). */
 import type { Clock } from "../core/clock.ts";
-import { messageOf, type MeshError } from "../core/errors.ts";
+import { messageOf, MeshError } from "../core/errors.ts";
 import { COMMON_METHODS } from "../core/methods.ts";
 import type { HeaderEdits } from "../policy/header-edits.ts";
 import { parseReason } from "../policy/outcome.ts";
@@ -144,8 +144,12 @@ export class Account implements SpanSubject {
     this.close(error, this.#books.clock.now());
   }
 
-  /** Answers by the word of the route, before anything else was done, and closes. */
-  reply(head: ResponseHead): void {
+  /** Answers by this proxy's own word, before anything else was done, and closes. */
+  reply(head: ResponseHead | MeshError, inside: boolean): void {
+    if (head instanceof MeshError) {
+      this.refuse(head, inside);
+      return;
+    }
     this.#stream.receive(DEAF);
     this.status = head.status;
     this.#stream.respond(head, true);

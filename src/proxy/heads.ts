@@ -1,6 +1,7 @@
 /** Which header fields cross the proxy in each direction: what steers the mesh or claims an identity never does (law 5). */
 import { applyEdits, type HeaderEdits } from "../policy/header-edits.ts";
 import type { RequestHead, ResponseHead } from "../wire/exchange.ts";
+import { countDown } from "./max-forwards.ts";
 import {
   FieldClass,
   makeField,
@@ -80,6 +81,7 @@ export function requestHead(
       fields.push(makeField("grpc-timeout", grpcTimeout, "without"));
     else fields.push(field);
   }
+  countDown(received.method, fields);
   const edited =
     edits === undefined ? fields : applyEdits(fields, edits, makeField);
   for (const field of trace) edited.push(field);

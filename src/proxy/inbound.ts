@@ -18,6 +18,7 @@ import { Account, type Books } from "./account.ts";
 import { deadlineExceeded, deadlineLeft } from "./deadline.ts";
 import { DESTINATION } from "./heads.ts";
 import type { Limiter } from "./limiter.ts";
+import { atLastHop } from "./max-forwards.ts";
 import type { Judge } from "./open-ended.ts";
 import { refusedPipe } from "./raw-bytes.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
@@ -100,6 +101,11 @@ function inbound(
     return;
   }
   account.path = way.path;
+  const own = atLastHop(stream.head);
+  if (own !== undefined) {
+    account.reply(own, inside);
+    return;
+  }
   // local app
   new Relay(host, stream, way, account, judge).start();
 }

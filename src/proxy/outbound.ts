@@ -30,6 +30,7 @@ import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
 import { LocalAnswer } from "./local-answer.ts";
 import type { Faults } from "./faults.ts";
 import type { Mirrors } from "./mirror.ts";
+import { atLastHop } from "./max-forwards.ts";
 import type { Judge } from "./open-ended.ts";
 import { refusedPipe } from "./raw-bytes.ts";
 import { guarded, overloaded, refuse } from "./refuse.ts";
@@ -128,10 +129,15 @@ function outbound(
   }
   account.route = way.route;
   if (way instanceof LocalAnswer) {
-    account.reply(way.head);
+    account.reply(way.head, true);
     return;
   }
   account.path = way.path;
+  const own = atLastHop(stream.head);
+  if (own !== undefined) {
+    account.reply(own, true);
+    return;
+  }
   const judge = judges[where.kind === "outside" ? "outside" : "mesh"];
   if (way.fault === undefined) start(host, stream, way, account, judge);
   else

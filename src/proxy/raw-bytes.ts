@@ -5,7 +5,7 @@ import type { RequestHead } from "../wire/exchange.ts";
 import { isTunnel } from "./tunnel.ts";
 
 /** RFC 9110 15.5.6 asks for it in a 405. Which methods the application has is its own affair. */
-const ALLOW = COMMON_METHODS.filter((method) => method !== "CONNECT").join(
+export const ALLOW: string = COMMON_METHODS.filter((method) => method !== "CONNECT").join(
   ", ",
 );
 
