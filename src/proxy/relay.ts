@@ -442,9 +442,12 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
 
   #fail(error: MeshError): void {
     if (this.#over) return;
-    if (this.#responded) this.stream.abort(error);
+    // What is given up in the turn in which its answer began has not been answered yet: a body at fault right behind its head, say.
+    if (this.#responded && this.stream.retract?.() !== true)
+      this.stream.abort(error);
     else {
       this.#responded = true;
+      this.account.sent = 0;
       this.account.status = rescue(this.stream, error, {
         inside: this.way.inside,
         readers: this.account.readers,

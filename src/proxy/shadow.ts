@@ -96,6 +96,10 @@ export class Tee implements ServerStream {
     this.#stream.end(trailers);
   }
 
+  retract(): boolean {
+    return this.#stream.retract?.() ?? false;
+  }
+
   abort(error: MeshError): void {
     this.#stream.abort(error);
     if (!this.#over && this.#whole === undefined) this.#drop("broken-off");

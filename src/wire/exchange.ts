@@ -91,6 +91,11 @@ export interface ServerStream extends BodySink {
   informational(head: ResponseHead): void;
   /** The final head, once. With `ended`, it is the whole response. */
   respond(head: ResponseHead, ended: boolean): void;
+  /**
+   * Takes the response back where no byte of it has left the process: another one may be given in its place. False where that
+   * cannot be; absent where it never can (a field block of HTTP/2 has changed the table of both ends).
+   */
+  retract?(): boolean;
 }
 
 /** What is known of the connection that a request came on. */

@@ -52,6 +52,8 @@ export class Http1ServerStream implements ServerStream {
   /** What went wrong before there was a receiver to tell. */
   #failure: MeshError | undefined;
   #drainedUntold = false;
+  /** Nothing else was in the output when the head went there. */
+  #alone = false;
   #continued = false;
   /** The connection goes on after this exchange. */
   keepAlive: boolean;
@@ -141,6 +143,8 @@ export class Http1ServerStream implements ServerStream {
       if (ended) this.end();
       return;
     }
+    this.#alone = output.size === 0;
+    if (this.#alone) output.mark();
     const framing = this.#framingOf(head, ended);
     this.#decidePersistence(framing, ended);
     try {
@@ -153,6 +157,16 @@ export class Http1ServerStream implements ServerStream {
     writer.begin(framing, head.contentLength);
     if (ended) this.end();
     else output.later();
+  }
+
+  retract(): boolean {
+    const { output } = this.#carrier;
+    if (this.#response !== "head sent" || !this.#alone || output.sent)
+      return false;
+    output.discard();
+    this.#response = "none yet";
+    this.keepAlive = false;
+    return true;
   }
 
   write(chunk: Buffer): boolean {

@@ -124,7 +124,9 @@ export class ClientExchange extends Stream implements ClientStream {
     else
       this.deliverAbort(
         new MeshError(
-          "UPSTREAM_RESET",
+          code === ErrorCode.PROTOCOL_ERROR
+            ? "UPSTREAM_PROTOCOL"
+            : "UPSTREAM_RESET",
           `the peer reset the stream: ${errorName(code)}`,
           { source: "upstream" },
         ),

@@ -30,6 +30,9 @@ function resetCodeFor(error: MeshError, responded: boolean): number {
     case "MTLS_REQUIRED":
     case "TUNNEL_REFUSED":
       return ErrorCode.CANCEL;
+    // The next sidecar tells its caller so, if it has told nothing yet.
+    case "UPSTREAM_PROTOCOL":
+      return ErrorCode.PROTOCOL_ERROR;
     default:
       return ErrorCode.INTERNAL_ERROR;
   }
