@@ -66,6 +66,7 @@ export class OutboundWay implements Way {
   readonly budget: RetryBudget;
   readonly repeatable: boolean;
   readonly inside = true;
+  readonly dialogues = true;
   readonly callee = false;
   readonly fault: Injection | undefined;
   readonly tee: Tee | undefined;

@@ -5,9 +5,9 @@ import type { RequestHead } from "../wire/exchange.ts";
 import { isTunnel } from "./tunnel.ts";
 
 /** RFC 9110 15.5.6 asks for it in a 405. Which methods the application has is its own affair. */
-export const ALLOW: string = COMMON_METHODS.filter((method) => method !== "CONNECT").join(
-  ", ",
-);
+export const ALLOW: string = COMMON_METHODS.filter(
+  (method) => method !== "CONNECT",
+).join(", ");
 
 /**
  * Why the exchange may not become a pipe, where it would. `takesBytes`: the port is declared `tcp` or `tls`. Every way to raw bytes

@@ -13,7 +13,6 @@ import { MeshError } from "../core/errors.ts";
 import { EFFECTS, type Outcome } from "../policy/outcome.ts";
 import { decideRetry, type RetryDecision } from "../policy/retry.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
-import { isGrpc } from "../policy/timeout.ts";
 import type { ClientTrace } from "../telemetry/tracing.ts";
 import type {
   BodyReceiver,
@@ -22,9 +21,10 @@ import type {
   ResponseHead,
   ServerStream,
 } from "../wire/exchange.ts";
-import { fieldValue, type Fields } from "../wire/fields.ts";
+import type { Fields } from "../wire/fields.ts";
 import type { Account } from "./account.ts";
 import { Attempt } from "./attempt.ts";
+import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, type Idler } from "./idle.ts";
 import type { Judge } from "./open-ended.ts";
 import { Pace } from "./pace.ts";
@@ -94,8 +94,7 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
     this.account = account;
     this.#requestEnded = stream.ended;
     this.#tunnel = stream.head.method === "CONNECT";
-    this.grpc =
-      !this.#tunnel && isGrpc(fieldValue(stream.head.fields, "content-type"));
+    this.grpc = !this.#tunnel && isGrpcCall(stream, way.inside);
     this.idleLimit = way.streamIdle;
     this.#deadline =
       this.grpc || way.timeouts.request > 0
@@ -319,8 +318,11 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
     const error = this.#pace.judge(ms, {
       still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
       holds: this.#full || this.#paused,
-      // Tunnels and gRPC are dialogues, in which either side may take its time.
-      waits: this.#waitsForCaller() && !this.#tunnel && !this.grpc,
+      // Tunnels and gRPC are dialogues, in which either side may take its time; gRPC only where the other end speaks HTTP/2 too.
+      waits:
+        this.#waitsForCaller() &&
+        !this.#tunnel &&
+        !(this.grpc && this.way.dialogues),
       responded: this.#responded,
       received: this.account.received,
       continued: this.#committed,

@@ -1,9 +1,9 @@
 /** The only place that turns a failure into a status, a grpc-status or a reset (law 9). */
 import { MeshError, REASONS, type Code } from "../core/errors.ts";
 import { applyEdits, type HeaderEdits } from "../policy/header-edits.ts";
-import { isGrpc } from "../policy/timeout.ts";
 import type { ServerStream } from "../wire/exchange.ts";
-import { fieldValue, makeField, type Field } from "../wire/fields.ts";
+import { isGrpcCall } from "./grpc.ts";
+import { makeField, type Field } from "../wire/fields.ts";
 
 export interface Rescue {
   /** HTTP status of an answer that had not begun. */
@@ -313,7 +313,7 @@ export function rescue(
     fields.push(makeField("retry-after", String(secondsOf(error, options))));
   for (const [name, value] of answer?.fields ?? [])
     fields.push(makeField(name, value));
-  if (isGrpc(fieldValue(stream.head.fields, "content-type"))) {
+  if (isGrpcCall(stream, options.inside)) {
     fields.push(
       makeField("content-type", "application/grpc"),
       makeField("grpc-status", String(answer?.grpc ?? found.grpc)),

@@ -47,6 +47,8 @@ export interface Way {
   readonly budget: RetryBudget;
   /** May be sent twice (RFC 9110 9.2.2, or `idempotency-key`). */
   readonly repeatable: boolean;
+  /** Where it goes HTTP/2 is spoken, in which either side may take its time. */
+  readonly dialogues: boolean;
   /** The caller is told reasons: it is the local application, or on the link. */
   readonly inside: boolean;
   /** This is the side of the callee, and the time-outs are what its caller's sidecar gave it. */

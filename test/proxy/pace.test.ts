@@ -2,6 +2,14 @@
 import { connect, type Socket } from "node:net";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import t from "tap";
+import { PREFACE } from "../../src/wire/http2/frames.ts";
+import {
+  data,
+  headers,
+  RawPeer,
+  settings,
+  SETTINGS_ACK,
+} from "../wire/http2/raw-peer.ts";
 import { DEFAULT_LIMITS } from "../../src/proxy/limits.ts";
 import { Pace, type Standing } from "../../src/proxy/pace.ts";
 import type { ServerStream } from "../../src/wire/exchange.ts";
@@ -180,7 +188,7 @@ interface Story {
   readonly name: string;
   readonly door?: "outbound";
   readonly options?: Partial<PairOptions>;
-  readonly head: string;
+  readonly head: string | Buffer;
   /** The caller takes nothing of its answer. */
   readonly deaf?: true;
   /** What the caller does in each of the seconds. */
@@ -201,6 +209,22 @@ const trickle = (socket: Socket): void => void socket.write("x");
 const post = (path: string, more = ""): string =>
   `POST ${path} HTTP/1.1\r\nHost: orders.shop\r\nContent-Length: 100000000\r\n${more}\r\n`;
 const GET = "GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n";
+const GRPC = Buffer.concat([
+  PREFACE,
+  settings(),
+  SETTINGS_ACK,
+  headers(
+    1,
+    [
+      [":method", "POST"],
+      [":scheme", "http"],
+      [":authority", "orders.shop"],
+      [":path", "/shop.Cart/Add"],
+      ["content-type", "application/grpc"],
+    ],
+    false,
+  ),
+]);
 const silent: App = () => undefined;
 /** Pieces of `large` that the answer of the story has taken. */
 let pieces = 0;
@@ -236,12 +260,33 @@ const STORIES: readonly Story[] = [
     reason: undefined,
   },
   {
-    name: "a gRPC stream that says little",
+    name: "what says that it is gRPC, in HTTP/1.1",
     options: app((request) => void request.resume()),
     head: post("/shop.Cart/Add", "Content-Type: application/grpc\r\n"),
     each: trickle,
+    seconds: 20,
+    reason: "REQUEST_STALLED",
+  },
+  {
+    name: "a gRPC stream that says little",
+    options: {
+      appProtocol: "grpc",
+      ...raw((socket) => {
+        new RawPeer(socket, true).send(settings(), SETTINGS_ACK);
+      }),
+    },
+    head: GRPC,
+    each: (socket) => void socket.write(data(1, "x")),
     seconds: 60,
     reason: undefined,
+  },
+  {
+    name: "one that goes to an application in HTTP/1.1, which has no dialogues",
+    options: app((request) => void request.resume()),
+    head: GRPC,
+    each: (socket) => void socket.write(data(1, "x")),
+    seconds: 20,
+    reason: "REQUEST_STALLED",
   },
   {
     name: "a body that goes on while it is answered: a dialogue",

@@ -63,6 +63,7 @@ interface Sent {
 function fakeStream(
   method: string,
   fields: Fields,
+  connection: Partial<ServerStream["connection"]> = {},
 ): { stream: ServerStream; sent: Sent } {
   const sent: Sent = {
     head: undefined,
@@ -89,6 +90,7 @@ function fakeStream(
       remoteAddress: "",
       remotePort: 0,
       originalDestination: undefined,
+      ...connection,
     },
     receive: () => undefined,
     informational: () => undefined,
@@ -197,5 +199,16 @@ void t.test("a reason without a policy is the code alone", (t) => {
     reasonValue(new MeshError("NO_CONFIG", "", { source: "proxy" })),
     "NO_CONFIG",
   );
+  t.end();
+});
+
+void t.test("gRPC is what is spoken, not what a content type says", (t) => {
+  const fields = [makeField("content-type", "application/grpc")];
+  const denied = new MeshError("DENIED", "", { source: "proxy" });
+  const statusOf = (protocol: "h2" | "http/1.1", inside: boolean): number =>
+    rescue(fakeStream("POST", fields, { protocol }).stream, denied, { inside });
+  t.equal(statusOf("h2", false), 200);
+  t.equal(statusOf("http/1.1", false), 403, "a stranger");
+  t.equal(statusOf("http/1.1", true), 200, "the link may speak HTTP/1.1");
   t.end();
 });

@@ -114,6 +114,7 @@ export function makeApplication(options: ApplicationOptions): Application {
       entry: rest.entry,
       inside: stream.connection.peer !== undefined,
       callee: true,
+      dialogues: rest.protocol === "h2",
       left: rest.left,
       connectError: unreachable,
     });

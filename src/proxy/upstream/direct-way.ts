@@ -29,6 +29,8 @@ export interface DirectWayOptions {
   readonly inside: boolean;
   /** The way to the local application. */
   readonly callee?: boolean;
+  /** HTTP/2 is spoken with it. */
+  readonly dialogues?: boolean;
   /** Milliseconds above 0 that the caller's sidecar has left for it. */
   readonly left?: number | undefined;
   /** What a failure to connect is to the caller. */
@@ -54,6 +56,7 @@ export class DirectWay implements Way {
   readonly repeatable: boolean;
   readonly inside: boolean;
   readonly callee: boolean;
+  readonly dialogues: boolean;
   readonly retryAfter = 0;
   readonly #options: DirectWayOptions;
 
@@ -66,6 +69,7 @@ export class DirectWay implements Way {
     this.repeatable = options.repeatable;
     this.inside = options.inside;
     this.callee = options.callee ?? false;
+    this.dialogues = options.dialogues ?? false;
     this.timeouts =
       options.left === undefined
         ? NO_TIMEOUTS
