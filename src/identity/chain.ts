@@ -7,6 +7,8 @@ import { signingFault } from "./profile.ts";
 
 /** Certificates between leaf and root: more is an attack on our time. */
 const DEEPEST = 8;
+/** Characters of a name in a message. */
+const LONGEST_NAME = 256;
 
 /**
  * Why `chain` (leaf first, without or with its root) does not lead to one of `roots` at `now` (wall-clock milliseconds);
@@ -78,13 +80,15 @@ export function validityFault(
   return undefined;
 }
 
-/** A one-line name for messages. */
+/** A one-line name for messages, cut: whoever presents a certificate chooses what is in it. */
 export function nameOf(certificate: X509Certificate): string {
   // Undefined for an empty subject, whatever its type says.
   const subject: unknown = certificate.subject;
-  return typeof subject === "string" && subject !== ""
-    ? subject.replaceAll("\n", ", ")
-    : (certificate.subjectAltName ?? "unnamed");
+  const name =
+    typeof subject === "string" && subject !== ""
+      ? subject.replaceAll("\n", ", ")
+      : (certificate.subjectAltName ?? "unnamed");
+  return name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME)}…` : name;
 }
 
 function isAuthority(certificate: X509Certificate): boolean {

@@ -16,6 +16,8 @@ export type LeafFault =
 
 /** Bytes of DER: our own leaf takes at most about 9 KiB, with the largest binding there may be. */
 const LARGEST = 65_536;
+/** Characters of a URI in a message. */
+const LONGEST_SHOWN = 256;
 
 /** Critical extensions that are understood here or by OpenSSL; with any other a certificate is not to be used (RFC 5280 4.2). */
 const UNDERSTOOD_IN_LEAF: ReadonlySet<string> = new Set(
@@ -98,7 +100,7 @@ export function signingFault(certificate: X509Certificate): string | undefined {
   if (spiffe.length > 1) return "has several SPIFFE IDs";
   // A signing certificate that names a workload could pass for it with a laxer reader.
   if (spiffe[0] !== undefined && !/^spiffe:\/\/[^/]+$/.test(spiffe[0]))
-    return `has the SPIFFE ID of a workload (${spiffe[0]}); a signing certificate's has no path`;
+    return `has the SPIFFE ID of a workload (${spiffe[0].slice(0, LONGEST_SHOWN)}); a signing certificate's has no path`;
   return undefined;
 }
 

@@ -20,6 +20,8 @@ export interface PeerEvidence {
 
 /** Certificates between a leaf and its root that a peer may present: more is an attack on our time. */
 export const DEEPEST = 8;
+/** Characters of a peer's URI in a message. */
+const LONGEST_SHOWN = 256;
 
 export type JudgementReason =
   | "no certificate"
@@ -159,7 +161,7 @@ function judgeLeaf(
   if (id === undefined)
     return refuse(
       "not a SPIFFE ID",
-      `"${uri}" is not spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`,
+      `"${uri.slice(0, LONGEST_SHOWN)}" is not spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`,
     );
   if (trustDomains?.includes(id.trustDomain) === false)
     return refuse(

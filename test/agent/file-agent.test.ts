@@ -227,6 +227,34 @@ void t.test(
 );
 
 void t.test(
+  "a file that is emptied is refused, and used where that is meant",
+  async (t) => {
+    for (const allowShrink of [false, true]) {
+      const { start, resources } = await set(t);
+      const file = join(resources, "payments.yaml");
+      await writeFile(file, service("payments"));
+      const agent = await start({ allowShrink });
+      t.ok(serves(agent, "payments.shop"));
+      await writeFile(file, "");
+      const { refused } = await eventually(
+        agent.state,
+        (state) => state.refused !== undefined,
+      );
+      t.match(
+        refused?.reason,
+        allowShrink
+          ? /payments\.yaml may be in the middle of a write; it comes into force if it is the same in 2 s/
+          : /payments\.yaml holds no resources any more: write them, or remove the file, or start with --allow-shrink/,
+      );
+      t.ok(serves(agent, "payments.shop"), "the config in force stays");
+      if (!allowShrink) await unlink(file);
+      await eventually(agent.snapshot, () => !serves(agent, "payments.shop"));
+      await eventually(agent.state, (state) => state.refused === undefined);
+    }
+  },
+);
+
+void t.test(
   "what cannot be used at the start stops the start, with what is wrong",
   async (t) => {
     const { start, resources, directory } = await set(t);
@@ -234,6 +262,7 @@ void t.test(
     await writeFile(join(directory, "other.key"), privateKey, { mode: 0o600 });
     await mkdir(join(directory, "empty"));
     await writeFile(join(directory, "bad.yaml"), service("bad", "  x: 1\n"));
+    await writeFile(join(directory, "hollow.yaml"), "# nothing yet\n");
     for (const [options, message] of [
       [{ resources: join(directory, "nowhere") }, /cannot be read: ENOENT/],
       [{ resources: join(directory, "empty") }, /no file that ends in/],
@@ -242,6 +271,10 @@ void t.test(
         /bad\.yaml:7:3: error: spec\.x/,
       ],
       [{ resources, maxConfigBytes: 10 }, /more than 10 bytes/],
+      [
+        { resources: join(directory, "hollow.yaml") },
+        /the files hold no resources: .*--allow-shrink/,
+      ],
       [{ certificate: join(directory, "nowhere") }, /nowhere cannot be read/],
       [{ privateKey: join(directory, "other.key") }, /private key/],
       [{ self: {} }, /say --name/],

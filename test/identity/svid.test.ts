@@ -126,6 +126,16 @@ void t.test(
   },
 );
 
+void t.test("what a peer put into its names does not fill the log", (t) => {
+  const long = leaf({ id: `spiffe://cluster.local/${"x".repeat(40_000)}` });
+  for (const judgement of [
+    judge(long),
+    judge(long, now + 2 * HOUR, false, "CERT_HAS_EXPIRED"),
+  ])
+    t.ok(!judgement.ok && judgement.detail.length < 600);
+  t.end();
+});
+
 void t.test(
   "a name that tries to look like two in print is one that is no SPIFFE ID",
   (t) => {
