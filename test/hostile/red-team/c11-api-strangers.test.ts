@@ -2,12 +2,14 @@
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { startControlPlane } from "../../../src/control-plane/control-plane.ts";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
+import { fakeAuthority } from "../../harness/certificate-authority.ts";
 import { until, type Scope } from "../../control-plane/push/control-plane.ts";
 
 interface Plane {
@@ -17,7 +19,10 @@ interface Plane {
   readonly skip: (ms: number) => void;
 }
 
-async function start(t: Scope): Promise<Plane> {
+async function start(
+  t: Scope,
+  tls?: { readonly certificate: string; readonly privateKey: string },
+): Promise<Plane> {
   const directory = await mkdtemp(join(tmpdir(), "wherry-red-"));
   let skipped = 0;
   const sweeps = new Set<() => void>();
@@ -37,7 +42,11 @@ async function start(t: Scope): Promise<Plane> {
     stateDirectory: directory,
     store: "memory",
     trustDomain: "cluster.local",
-    api: { host: "127.0.0.1", port: 0 },
+    api: {
+      host: "127.0.0.1",
+      port: 0,
+      ...(tls === undefined ? {} : { tls }),
+    },
     push: { host: "127.0.0.1", port: 0 },
     clock,
     logger: silentLogger,
@@ -111,6 +120,36 @@ void t.test(
     t.equal(known.closed, false);
   },
 );
+
+void t.test("the same with a certificate, from the accept on", async (t) => {
+  const { certificateChain, privateKey } = fakeAuthority().credentials("api");
+  const { port, token, skip } = await start(t, {
+    certificate: certificateChain,
+    privateKey,
+  });
+  const mute = await open(t, port, "127.0.0.1");
+  mute.resume();
+  const shake = async (): Promise<Socket> => {
+    const socket = connectTls({ port, rejectUnauthorized: false });
+    t.after(() => void socket.destroy());
+    socket.on("error", () => undefined);
+    await once(socket, "secureConnect");
+    return socket;
+  };
+  const shaken = await shake();
+  shaken.resume();
+  const known = await shake();
+  const response = read(known, (text) => text.includes("\r\n\r\n"));
+  known.write(
+    `GET /status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+  );
+  t.equal(statusOf(await response), 200);
+  skip(14_000);
+  t.equal(mute.closed || shaken.closed, false);
+  skip(1000);
+  await until(() => mute.closed && shaken.closed);
+  t.equal(known.closed, false);
+});
 
 void t.test(
   "without a token there is one request a connection, and its body is not waited for",
