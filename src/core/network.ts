@@ -23,7 +23,10 @@ export function unmapped(address: string): string {
 
 /** An IP address in its one shortest form, IPv4 in IPv6 notation as IPv4; undefined where the text is none, or has a zone. */
 export function canonicalAddress(text: string): string | undefined {
-  if (isIP(text) === 0 || text.includes("%")) return undefined;
+  const family = isIP(text);
+  // Of IPv4 there is one form alone that Node takes.
+  if (family === 4) return text;
+  if (family === 0 || text.includes("%")) return undefined;
   const address = ipaddr.process(text);
   return address instanceof ipaddr.IPv6
     ? address.toRFC5952String()

@@ -30,11 +30,13 @@ export function accountOf({ metadata, spec }: WorkloadResource): string {
 }
 
 /** Each ADDRESS:PORT that the Workload claims, its sidecar's port among them. */
-export function placesOf({ spec }: WorkloadResource): string[] {
-  const { address, ports, link } = workloadSettings(spec);
-  const claimed = new Set(Object.values(ports));
+export function placesOf(workload: WorkloadResource): string[] {
+  const { address, ports, link } = workload.spec;
+  const claimed = new Set(Object.values(ports ?? {}));
   if (link !== undefined) claimed.add(link.port);
-  return Array.from(claimed, (port) => placeOf(address, port));
+  // The control plane has written a registered one in its one form.
+  const plain = isRegistered(workload) ? address : formOf(address);
+  return Array.from(claimed, (port) => placeOf(plain, port));
 }
 
 /**
@@ -63,7 +65,8 @@ export function addressOwners(
   return {
     losses,
     has: (workload, address, port) =>
-      lost.size === 0 || !lost.has(`${workload} ${placeOf(address, port)}`),
+      lost.size === 0 ||
+      !lost.has(`${workload} ${placeOf(formOf(address), port)}`),
   };
 }
 
@@ -75,7 +78,10 @@ function nameOf({ metadata }: WorkloadResource): string {
   return formatName(metadata.namespace ?? "", metadata.name);
 }
 
+function formOf(address: string): string {
+  return canonicalAddress(address) ?? address.toLowerCase();
+}
+
 function placeOf(address: string, port: number): string {
-  const plain = canonicalAddress(address) ?? address.toLowerCase();
-  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
