@@ -123,6 +123,8 @@ export interface Cluster {
   readonly settings: TrafficSettings;
   /** "NAMESPACE/NAME" of the TrafficPolicy in force; absent: the defaults. */
   readonly policy?: string;
+  /** Where `policy` is for the port alone: the one of the whole Service, whose blocks hold where the port's has none (trap 14). */
+  readonly servicePolicy?: string;
 }
 
 export interface Endpoint {

@@ -14,7 +14,6 @@ import {
 import {
   trafficSettings,
   type TrafficPolicyResource,
-  type TrafficSettings,
 } from "../../resources/traffic-policy.ts";
 import {
   applicationPort,
@@ -229,7 +228,7 @@ function trafficFor(
   port: ServicePort,
   mesh: MeshSettings,
   warnings: string[],
-): { settings: TrafficSettings; policy?: string } {
+): Pick<Cluster, "settings" | "policy" | "servicePolicy"> {
   const aimed = (section: string | undefined): TrafficPolicyResource[] =>
     policies.filter(({ spec }) =>
       spec.targetRefs.some(
@@ -252,7 +251,13 @@ function trafficFor(
   const deciding = own ?? general;
   return deciding === undefined
     ? { settings }
-    : { settings, policy: nameOf(deciding) };
+    : {
+        settings,
+        policy: nameOf(deciding),
+        ...(own === undefined || general === undefined
+          ? {}
+          : { servicePolicy: nameOf(general) }),
+      };
 }
 
 function addOnce(warnings: string[], warning: string): void {
@@ -273,6 +278,7 @@ function takeOver(old: Cluster | undefined, cluster: Cluster): Cluster {
     old.appProtocol === cluster.appProtocol &&
     old.external === cluster.external &&
     old.policy === cluster.policy &&
+    old.servicePolicy === cluster.servicePolicy &&
     JSON.stringify(old.settings) === JSON.stringify(cluster.settings);
   return same ? old : { ...cluster, endpoints };
 }

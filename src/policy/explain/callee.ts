@@ -251,7 +251,7 @@ function limits(
   { protection }: InboundPort,
   request: RoutedRequest | undefined,
 ): Decision | undefined {
-  const { limits: all = [], concurrency } = protection;
+  const { limits: all = [], concurrency, concurrencyPolicy } = protection;
   const counting = all.filter((limit) => applies(limit, request));
   if (all.length === 0 && concurrency.mode === "OFF") return undefined;
   const [first] = all;
@@ -269,7 +269,9 @@ function limits(
       details:
         concurrency.mode === "OFF"
           ? []
-          : [`adaptiveConcurrency is ${concurrency.mode}`],
+          : [
+              `adaptiveConcurrency is ${concurrency.mode}${concurrencyPolicy === undefined ? " (the default)" : ` (TrafficPolicy/${concurrencyPolicy} spec.adaptiveConcurrency)`}`,
+            ],
       notMatched: all
         .filter((limit) => !counting.includes(limit))
         .map(({ policy, matches }) => ({

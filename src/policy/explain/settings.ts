@@ -1,5 +1,5 @@
 /** How a request is sent once its backend is known: time-outs, retries, balancing and what protects the service, each with who says so. */
-import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy.ts";
+import type { TrafficPolicySpec } from "../../resources/traffic-policy.ts";
 import type {
   Cluster,
   Destination,
@@ -63,7 +63,12 @@ function statedAt(
 
 function timeouts(question: SettingsQuestion): Decision {
   const { request, backendRequest } = question.decision.timeouts;
-  const { connect, streamIdle } = question.snapshot.mesh.defaults.timeouts;
+  const { find, snapshot } = question;
+  const { streamIdle } = snapshot.mesh.defaults.timeouts;
+  const { cluster } = question.decision;
+  const { connectTimeout } = cluster.settings.connectionPool.tcp;
+  const ofMesh = (name: string): Source | undefined =>
+    stated(find, "Mesh", "default", "defaults", "timeouts", name);
   const source = statedAt(
     question,
     ["timeouts"],
@@ -76,7 +81,8 @@ function timeouts(question: SettingsQuestion): Decision {
     {
       source,
       details: [
-        `connecting ${timeText(connect)}, a stream without data ${timeText(streamIdle)}`,
+        `connecting ${timeText(connectTimeout)}${origin(ofPolicy(find, cluster, "connectionPool", ["tcp", "connectTimeout"]) ?? ofMesh("connect"))}`,
+        `a stream without data ${timeText(streamIdle)}${origin(ofMesh("streamIdle"))}`,
         ...(question.faulty
           ? ["a fault is injected: neither time-out is in force"]
           : []),
@@ -93,15 +99,15 @@ function retries(question: SettingsQuestion): Decision {
   return decision(
     "caller",
     "retries",
-    `${attempts} at most${defaultMark(source)}`,
+    `${attempts} at most${defaultMark(statedAt(question, ["retry", "attempts"], ["defaults", "retry", "attempts"]))}`,
     {
       source,
       details: [
-        `on ${[...on, ...[...codes].map(String)].join(", ")}`,
+        `on ${[...on, ...[...codes].map(String)].join(", ")}${origin(statedAt(question, ["retry"], ["defaults", "retry", "on"]))}`,
         question.repeatable
           ? "the request may be repeated whatever became of it"
           : "the request is repeated only where nothing of it was processed: its method is not idempotent and it has no idempotency-key",
-        `within ${budget.percent} % of the requests of ${timeText(budget.interval)}, and ${minRetryRate.count} each ${timeText(minRetryRate.interval)} besides; after ${timeText(Math.max(backoff.minimum, 1))} at least, ${timeText(backoff.minimum + backoff.max)} at most`,
+        `within ${budget.percent} % of the requests of ${timeText(budget.interval)}, and ${minRetryRate.count} each ${timeText(minRetryRate.interval)} besides${origin(ofPolicy(question.find, question.destination.cluster, "retryConstraint"))}; after ${timeText(Math.max(backoff.minimum, 1))} at least, ${timeText(backoff.minimum + backoff.max)} at most`,
         ...(question.faulty
           ? ["a fault is injected: nothing is repeated"]
           : []),
@@ -114,7 +120,13 @@ function balancing(find: Lookup, cluster: Cluster): Decision {
   const { loadBalancer } = cluster.settings;
   const { consistentHash } = loadBalancer;
   const ready = cluster.endpoints.filter((endpoint) => endpoint.ready);
-  const source = blockSource(find, cluster, "loadBalancer");
+  const source = ofPolicy(
+    find,
+    cluster,
+    "loadBalancer",
+    ["simple"],
+    ["consistentHash"],
+  );
   const by =
     consistentHash?.httpHeaderName ??
     (consistentHash?.httpCookie === undefined
@@ -145,46 +157,87 @@ const MOST_ENDPOINTS = 5;
 
 function protection(find: Lookup, cluster: Cluster): Decision {
   const { circuitBreaker, outlierDetection, connectionPool } = cluster.settings;
-  const source =
-    blockSource(find, cluster, "circuitBreaker") ??
-    blockSource(find, cluster, "outlierDetection");
-  const marked = (text: string, block: keyof typeof TRAFFIC_DEFAULTS): string =>
-    `${text}${JSON.stringify(cluster.settings[block]) === JSON.stringify(TRAFFIC_DEFAULTS[block]) ? " (the default)" : ""}`;
+  const breaker = ofPolicy(find, cluster, "circuitBreaker", ...BREAKER_SHOWN);
+  const ejection = ofPolicy(
+    find,
+    cluster,
+    "outlierDetection",
+    ...EJECTION_SHOWN,
+  );
+  const pool = ofPolicy(find, cluster, "connectionPool", [
+    "http",
+    "http2MaxRequests",
+  ]);
   return decision(
     "caller",
     "protection",
-    marked(
-      `the breaker opens at ${circuitBreaker.errorThresholdPercent} % errors of ${circuitBreaker.volumeThreshold} calls in ${timeText(circuitBreaker.window)}`,
-      "circuitBreaker",
-    ),
+    `the breaker opens at ${circuitBreaker.errorThresholdPercent} % errors of ${circuitBreaker.volumeThreshold} calls in ${timeText(circuitBreaker.window)}${defaultMark(breaker)}`,
     {
-      source,
+      source: breaker,
       details: [
-        marked(
-          `an endpoint is ejected after ${outlierDetection.consecutive5xxErrors} errors in a row, ${outlierDetection.maxEjectionPercent} % of them at most`,
-          "outlierDetection",
-        ),
-        marked(
-          `at most ${connectionPool.http.http2MaxRequests} requests at once`,
-          "connectionPool",
-        ),
+        `an endpoint is ejected after ${outlierDetection.consecutive5xxErrors} errors in a row, ${outlierDetection.maxEjectionPercent} % of them at most${origin(ejection)}`,
+        `at most ${connectionPool.http.http2MaxRequests} requests at once${origin(pool)}`,
       ],
     },
   );
 }
 
-/** The block of the policy in force; where the port's own policy lacks it, that of the Service may have it. */
-function blockSource(
+/** What is shown of a block: where a policy states none of it, it is a default even so. */
+const BREAKER_SHOWN = [
+  ["errorThresholdPercent"],
+  ["volumeThreshold"],
+  ["window"],
+] as const;
+const EJECTION_SHOWN = [
+  ["consecutive5xxErrors"],
+  ["maxEjectionPercent"],
+] as const;
+
+/**
+ * Where a TrafficPolicy states the block, and any of the fields in it where some are named: the port's own policy has the block
+ * whole, where it has it at all, and that of the Service where not (trap 14).
+ */
+function ofPolicy(
   find: Lookup,
-  { policy }: Cluster,
-  block: string,
+  { policy, servicePolicy }: Cluster,
+  block: keyof TrafficPolicySpec,
+  ...fields: readonly (readonly string[])[]
 ): Source | undefined {
-  return policy === undefined ||
-    valueAt(find(`TrafficPolicy/${policy}`), block) === undefined
+  const deciding = [policy, servicePolicy].find(
+    (name) =>
+      name !== undefined &&
+      valueAt(find(`TrafficPolicy/${name}`), block) !== undefined,
+  );
+  if (deciding === undefined) return undefined;
+  const inBlock = (field: readonly string[]): Source | undefined =>
+    stated(find, "TrafficPolicy", deciding, block, ...field);
+  const [only] = fields;
+  if (fields.length === 1 && only !== undefined) return inBlock(only);
+  return fields.length === 0 ||
+    fields.some((field) => inBlock(field) !== undefined)
+    ? inBlock([])
+    : undefined;
+}
+
+/** The field, where the resource states it. */
+function stated(
+  find: Lookup,
+  kind: string,
+  name: string,
+  ...path: readonly string[]
+): Source | undefined {
+  return valueAt(find(`${kind}/${name}`), ...path) === undefined
     ? undefined
-    : sourceOf("TrafficPolicy", policy, `spec.${block}`);
+    : sourceOf(kind, name, `spec.${path.join(".")}`);
 }
 
 function defaultMark(source: Source | undefined): string {
   return source === undefined ? " (the default)" : "";
+}
+
+/** Of what is not the decision's own source: who says it. */
+function origin(source: Source | undefined): string {
+  return source === undefined
+    ? " (the default)"
+    : ` (${source.resource} ${source.field ?? ""})`;
 }

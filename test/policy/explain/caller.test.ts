@@ -226,6 +226,64 @@ void t.test("defaults are said as such, and what is stated by whom", (t) => {
   t.end();
 });
 
+void t.test(
+  "each setting is said to be whose it is, block by block (trap 14)",
+  (t) => {
+    const targetRefs = [{ kind: "Service", name: "orders" }] as const;
+    const ofPort = [{ ...targetRefs[0], sectionName: "http" }] as const;
+    const answer = caller([
+      mesh({
+        defaults: {
+          timeouts: { streamIdle: "1m" },
+          retry: { on: ["connect-failure"] },
+        },
+      } as never),
+      ...ORDERS,
+      trafficPolicy("shop/whole", {
+        targetRefs,
+        // What equals a default is stated all the same.
+        circuitBreaker: { errorThresholdPercent: 50 },
+        outlierDetection: { interval: "1s" },
+        connectionPool: { tcp: { connectTimeout: "3s" } },
+        retryConstraint: { budget: { percent: 10 } },
+      }),
+      trafficPolicy("shop/port", {
+        targetRefs: ofPort,
+        loadBalancer: { simple: "RANDOM" },
+      }),
+    ]);
+    const whole = "TrafficPolicy/shop/whole";
+    t.match(step(answer, "balancing"), {
+      outcome: /^RANDOM among 1 endpoint$/,
+      source: { resource: "TrafficPolicy/shop/port" },
+    });
+    t.match(step(answer, "protection"), {
+      outcome: /in 10s$/,
+      source: {
+        resource: whole,
+        field: "spec.circuitBreaker",
+      },
+      details: [
+        /^an endpoint is ejected .* \(the default\)$/,
+        /^at most 1024 requests at once \(the default\)$/,
+      ],
+    });
+    t.match(step(answer, "time-outs").details, [
+      /^connecting 3s \(TrafficPolicy\/shop\/whole spec\.connectionPool\.tcp\.connectTimeout\)$/,
+      /^a stream without data 1m \(Mesh\/default spec\.defaults\.timeouts\.streamIdle\)$/,
+    ]);
+    t.match(step(answer, "retries"), {
+      outcome: /at most \(the default\)$/,
+      details: [
+        /^on connect-failure \(Mesh\/default spec\.defaults\.retry\.on\)$/,
+        /./,
+        /^within 10 % .* besides \(TrafficPolicy\/shop\/whole spec\.retryConstraint\)/,
+      ],
+    });
+    t.end();
+  },
+);
+
 void t.test("faults: certain, by chance, over, and for others", (t) => {
   const fault = (
     name: string,
