@@ -1,0 +1,72 @@
+/** Who watches the fuzzer: mistakes put in on purpose are found by the very cases that CI runs, and before their end. */
+import t from "tap";
+import { superLinear } from "./fuzz/growth.ts";
+import {
+  LOWER_CASE_METHOD,
+  QUADRATIC_TRIM,
+  TUNNEL_TO_HTTP,
+  TWO_LENGTHS,
+  withMutant,
+  type Mutant,
+} from "./fuzz/mutants.ts";
+import {
+  REQUESTS,
+  RESPONSES,
+  withRequestFuzzer,
+  withResponseFuzzer,
+  type Bench,
+} from "./fuzz/run.ts";
+
+/** The first sentence about what is wrong, and after how many messages. */
+type Hunt = (root: string) => Promise<readonly [found: string, after: number]>;
+
+const byRequests: Hunt = (root) => first(withRequestFuzzer, root, REQUESTS);
+const byResponses: Hunt = (root) => first(withResponseFuzzer, root, RESPONSES);
+
+async function first<App>(
+  fuzz: (
+    use: (bench: Bench<App>) => Promise<void>,
+    root: string,
+  ) => Promise<void>,
+  root: string,
+  most: number,
+): Promise<readonly [string, number]> {
+  let found: readonly [string, number] = ["", 0];
+  await fuzz(async ({ fuzzer }) => {
+    await fuzzer.warmUp();
+    const { failures, requests } = await fuzzer.run(most, 1);
+    found = [failures[0]?.wrong[0] ?? "", requests];
+  }, root);
+  return found;
+}
+
+const byGrowth: Hunt = async (root) => {
+  let found: readonly [string, number] = ["", 0];
+  await withRequestFuzzer(async ({ fuzzer }) => {
+    await fuzzer.warmUp();
+    const [why = ""] = await superLinear(fuzzer, 1);
+    found = [why, fuzzer.result.requests];
+  }, root);
+  return found;
+};
+
+const HUNTS: readonly (readonly [Mutant, by: string, Hunt, finds: RegExp])[] = [
+  [QUADRATIC_TRIM, "growth", byGrowth, /µs for \d+/],
+  [QUADRATIC_TRIM, "random requests", byRequests, /holds the event loop for/],
+  [LOWER_CASE_METHOD, "random requests", byRequests, /allowed|came to the app/],
+  [TUNNEL_TO_HTTP, "random requests", byRequests, /tunnel to a port for HTTP/],
+  [TWO_LENGTHS, "random responses", byResponses, /two framings/],
+];
+
+for (const [mutant, by, hunt, finds] of HUNTS)
+  void t.test(
+    `${mutant.name} is found by ${by}`,
+    { timeout: 300_000 },
+    async (t) => {
+      await withMutant(mutant, async (root) => {
+        const [found, after] = await hunt(root);
+        t.match(found, finds);
+        t.comment(`after ${after} messages: ${found}`);
+      });
+    },
+  );

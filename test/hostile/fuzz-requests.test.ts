@@ -1,0 +1,32 @@
+/**
+ * The differential fuzzer: 200,000 random requests by both versions of HTTP and every door (explicit and captured outbound, captured,
+ * published, the link). One request, one verdict, one message at the application; and no cost beyond its size (laws 6, 7, 14 and 15).
+ * A failure prints its number: WHERRY_FUZZ_CASE=NUMBER sends that case alone through all doors, and prints what each made of it.
+ * WHERRY_FUZZ_SEED makes other cases, WHERRY_FUZZ_REQUESTS more or fewer, WHERRY_FUZZ_ROOT tests another checkout.
+ */
+import t from "tap";
+import { superLinear } from "./fuzz/growth.ts";
+import { fuzzed } from "./fuzz/report.ts";
+import { REQUESTS, withRequestFuzzer } from "./fuzz/run.ts";
+
+void t.test("random requests", { timeout: 500_000 }, async (t) => {
+  await withRequestFuzzer(async (bench) => {
+    await fuzzed(t, bench, REQUESTS);
+    t.strictSame(
+      bench.app.violations,
+      [],
+      "the application gets requests alone",
+    );
+  });
+});
+
+void t.test(
+  "twice the size, twice the cost",
+  { timeout: 200_000 },
+  async (t) => {
+    await withRequestFuzzer(async ({ fuzzer }) => {
+      await fuzzer.warmUp();
+      t.strictSame(await superLinear(fuzzer, 5), []);
+    });
+  },
+);

@@ -1,0 +1,15 @@
+/**
+ * The hostile application: 50,000 random responses through every door, to callers of both versions of HTTP. The caller gets the one
+ * response that a reading by the letter finds in the bytes, or a 502, or one that breaks off; and no connection to the application
+ * is used again that has spoken out of turn (law 7). Replay and other seeds: as in fuzz-requests.test.ts.
+ */
+import t from "tap";
+import { fuzzed } from "./fuzz/report.ts";
+import { RESPONSES, withResponseFuzzer } from "./fuzz/run.ts";
+
+void t.test("random responses", { timeout: 400_000 }, async (t) => {
+  await withResponseFuzzer(async (bench) => {
+    await fuzzed(t, bench, RESPONSES);
+    t.strictSame(bench.app.violations, [], "no odd connection is used again");
+  });
+});

@@ -1,0 +1,46 @@
+/** Where two doors differ on purpose: the whole list, each with its reason. */
+import type { Seen } from "./judge.ts";
+import type { FuzzRequest } from "./request.ts";
+
+interface Known {
+  readonly why: string;
+  covers(request: FuzzRequest, one: Seen, two: Seen): boolean;
+}
+
+const KNOWN: readonly Known[] = [
+  {
+    why: "over the link, the target of CONNECT names the port of the callee, and the codes of its refusals come before those of the port",
+    covers: ({ method }, one, two) =>
+      method === "CONNECT" &&
+      refused(one, two) &&
+      [one, two].some(({ door }) => door.where === "link"),
+  },
+  {
+    why: "https in absolute form, to a place outside the mesh, is refused as such before it is known that nothing may go there",
+    covers: ({ absolute }, one, two) =>
+      absolute?.scheme === "https" &&
+      [one, two].some(
+        ({ door, outcome }) =>
+          door.where === "explicit" && outcome.code === "UNSUPPORTED",
+      ),
+  },
+  {
+    why: "an HTTP/1.0 request without a Host goes to the application of a known port, and to no service: a caller's sidecar has nothing to route by",
+    covers: ({ versions }, one, two) =>
+      versions === "http1" &&
+      [one, two].some(({ outcome }) => outcome.arrived[0]?.host === "") &&
+      [one, two].some(
+        ({ door, outcome }) =>
+          (door.where === "explicit" || door.where === "captured outbound") &&
+          outcome.code === "BAD_REQUEST",
+      ),
+  },
+];
+
+function refused(...all: readonly Seen[]): boolean {
+  return all.every(({ outcome }) => outcome.kind === "refused");
+}
+
+export function isKnown(request: FuzzRequest, one: Seen, two: Seen): boolean {
+  return KNOWN.some((known) => known.covers(request, one, two));
+}

@@ -1,0 +1,96 @@
+/** Responses of a hostile application through several doors: the caller gets the one that the bytes are by the letter, or a 502, or one that breaks off. */
+import type { Game } from "./fuzzer.ts";
+import type { Seen } from "./judge.ts";
+import type { Received } from "./outcome.ts";
+import { plainRequest, type FuzzRequest, type Pair } from "./request.ts";
+import { short, some } from "./request-game.ts";
+import type { FuzzResponse } from "./response.ts";
+import { readByLetter, type ByLetter } from "./response-by-letter.ts";
+
+/** Fields that belong to a hop or to the mesh, which the caller does not get as they are. */
+const HOP =
+  /^(?:connection|keep-alive|proxy-connection|upgrade|te|http2-settings|transfer-encoding|content-length|x-wherry-.*|x-forwarded-client-cert)$/;
+const FAULTS = new Set(["UPSTREAM_PROTOCOL", "UPSTREAM_RESET"]);
+
+export function responseGame(responses: (index: number) => FuzzResponse): Game {
+  return {
+    request(index) {
+      const request = plainRequest(index);
+      request.method = responses(index).method;
+      request.target = "/r";
+      request.fields.push(
+        ["te", "trailers"],
+        // Where a connection ends as it is used again, it may be sent once more.
+        ["idempotency-key", "1"],
+      );
+      return request;
+    },
+    doors: (_request, fit, chance) =>
+      (["http1", "http2"] as const).flatMap((version) =>
+        some(
+          fit.filter((door) => door.version === version),
+          1,
+          chance,
+        ),
+      ),
+    judge({ index }, seen) {
+      const { text, method, ends } = responses(index);
+      const read = readByLetter(text, method, ends);
+      return seen.flatMap((each) => {
+        const wrong = wrongWith(read, each);
+        return wrong === undefined ? [] : [`${each.door.name}: ${wrong}`];
+      });
+    },
+    show({ index }: FuzzRequest, seen) {
+      const { text, method, ends, notes } = responses(index);
+      return [
+        `odd: ${notes.join(", ")}`,
+        `to ${method}${ends ? ", and the end of the connection" : ""}: ${short(JSON.stringify(text))}`,
+        `by the letter: ${short(JSON.stringify(readByLetter(text, method, ends)))}`,
+        ...seen.map(
+          ({ door, outcome }) =>
+            `${door.name}: ${outcome.status} ${outcome.code} ${short(JSON.stringify(outcome.received ?? "no response"))}`,
+        ),
+      ].join("\n");
+    },
+    size: ({ index }) => responses(index).text.length,
+    late: () => [],
+  };
+}
+
+function wrongWith(read: ByLetter, { outcome }: Seen): string | undefined {
+  const { received, status, code, kind, flaw } = outcome;
+  if (flaw !== undefined) return flaw;
+  if (kind === "unfinished") return "no response, and no end";
+  const complete = received?.complete === true;
+  if (read.kind === "bad") {
+    const told =
+      (status === 502 || status === 503) && (FAULTS.has(code) || code === "");
+    return !complete || told
+      ? undefined
+      : `bad (${read.why}), and yet the caller got ${status} ${code}`;
+  }
+  if (!complete)
+    return `good, and the caller got ${status} ${code} and no whole response`;
+  const wanted = canonical(read.status, read);
+  const got = canonical(status, received);
+  return wanted === got
+    ? undefined
+    : `expected ${JSON.stringify(wanted)}, and the caller got ${JSON.stringify(got)}`;
+}
+
+function canonical(
+  status: number,
+  { fields, body, trailers }: Pick<Received, "fields" | "body" | "trailers">,
+): string {
+  const kept = fields.filter(([name]: Pair) => !HOP.test(name));
+  // The order of fields of different names means nothing (RFC 9110 5.3).
+  const lines = kept.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return [
+    String(status),
+    ...lines.map(([name, value]) => `${name}: ${value}`),
+    "",
+    body,
+    ...trailers,
+  ].join("\n");
+}

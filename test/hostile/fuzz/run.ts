@@ -1,0 +1,84 @@
+/** A target, an application and a fuzzer between them, taken down again whatever comes. */
+import { doorsOf } from "./doors.ts";
+import { Fuzzer, type Game } from "./fuzzer.ts";
+import { HostileApp } from "./hostile-app.ts";
+import type { AppUnderFuzz } from "./outcome.ts";
+import { RecordingApp } from "./recording-app.ts";
+import { requestGame } from "./request-game.ts";
+import { responseOf, type FuzzResponse } from "./response.ts";
+import { responseGame } from "./response-game.ts";
+import { startTarget, type AppPorts, type Target } from "./target-process.ts";
+
+/** The same in every run of CI; WHERRY_FUZZ_SEED makes other cases. */
+export const SEED: number = Number(
+  process.env["WHERRY_FUZZ_SEED"] ?? 20_261_127,
+);
+
+/** How many messages CI sends. */
+export const REQUESTS: number = Number(
+  process.env["WHERRY_FUZZ_REQUESTS"] ?? 200_000,
+);
+export const RESPONSES: number = Number(
+  process.env["WHERRY_FUZZ_RESPONSES"] ?? 50_000,
+);
+
+export interface Bench<App> {
+  readonly fuzzer: Fuzzer;
+  readonly target: Target;
+  readonly app: App;
+}
+
+/** The checkout whose sources are under test, where it is not this one. */
+const OTHER_ROOT = process.env["WHERRY_FUZZ_ROOT"];
+
+/** Requests of every kind, and an application that keeps what it gets. */
+export async function withRequestFuzzer(
+  use: (bench: Bench<RecordingApp>) => Promise<void>,
+  root: string | undefined = OTHER_ROOT,
+): Promise<void> {
+  const app = new RecordingApp();
+  const appPorts = {
+    http: await app.listen("http"),
+    canary: await app.listen("canary"),
+    admin: await app.listen("http"),
+    open: await app.listen("open"),
+  };
+  await withFuzzer(app, appPorts, requestGame(SEED, app), root, use);
+}
+
+/** Plain requests, and an application that responds with everything. */
+export async function withResponseFuzzer(
+  use: (bench: Bench<HostileApp>) => Promise<void>,
+  root: string | undefined = OTHER_ROOT,
+): Promise<void> {
+  const responses = (index: number): FuzzResponse => responseOf(SEED, index);
+  const app = new HostileApp(responses);
+  const appPorts = {
+    http: await app.listen(),
+    canary: await app.listen(),
+    admin: await app.listen(),
+    open: await app.listen(),
+  };
+  await withFuzzer(app, appPorts, responseGame(responses), root, use);
+}
+
+async function withFuzzer<App extends AppUnderFuzz & { close(): void }>(
+  app: App,
+  appPorts: AppPorts,
+  game: Game,
+  root: string | undefined,
+  use: (bench: Bench<App>) => Promise<void>,
+): Promise<void> {
+  const target = await startTarget({ appPorts, appProtocol: "http" }, root);
+  const fuzzer = new Fuzzer(SEED, doorsOf(target), target, app, game);
+  try {
+    await Promise.race([
+      use({ fuzzer, target, app }),
+      target.died.then((why) => Promise.reject(new Error(why))),
+    ]);
+  } finally {
+    fuzzer.close();
+    await target.stop();
+    app.close();
+  }
+}
