@@ -2,6 +2,8 @@
 import { canonicalAuthority } from "../../core/authority.ts";
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
 import type { Claims, RequestHead, ResponseHead } from "../exchange.ts";
+import { DEFAULT_LIMITS } from "../http1/limits.ts";
+import type { RefusalKind } from "../http1/refusal.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { comparableAuthority, hasPort } from "../http1/grammar.ts";
 import type { Encoder } from "./hpack/encoder.ts";
@@ -10,12 +12,23 @@ import { Kind, type WireField } from "./hpack/names.ts";
 /** Why a message is malformed (8.1.1), in words for a log. */
 export type Flaw = string;
 
-/** One of the two flaws that have a response of their own, 417 (RFC 9110 10.1.1). */
-export const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
+const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
 
-/** The other one, 501: to some recipients "delete" is DELETE, and policy would have judged another method (RFC 9110 9.1, law 14). */
-export const FOREIGN_METHOD: Flaw =
-  "the method is none that crosses this proxy";
+const FOREIGN_METHOD: Flaw = "the method is none that crosses this proxy";
+
+const LONG_TARGET: Flaw = `a method and path that make a request line of over ${DEFAULT_LIMITS.requestLineBytes} octets`;
+
+/** The flaws that have a response of their own, and what HTTP/1 calls them, whose statuses they have. */
+export const ANSWERED: ReadonlyMap<Flaw, RefusalKind> = new Map([
+  [UNMET_EXPECTATION, "expectation"],
+  // To some recipients "delete" is DELETE, and policy would have judged another method (RFC 9110 9.1, law 14).
+  [FOREIGN_METHOD, "method"],
+  // The next hop may write it as a request line of HTTP/1, which would be refused (RFC 9112 3).
+  [LONG_TARGET, "line"],
+]);
+
+/** "GET /path HTTP/1.1" without method and path. */
+const REST_OF_LINE = 10;
 
 const NEVER_CROSSES = FieldClass.CONNECTION | FieldClass.FRAMING;
 
@@ -133,6 +146,12 @@ export function readRequestHead(
     }
   }
   if (foreign) return FOREIGN_METHOD;
+  if (
+    path !== undefined &&
+    path.length + (method?.length ?? 0) + REST_OF_LINE >
+      DEFAULT_LIMITS.requestLineBytes
+  )
+    return LONG_TARGET;
   if (!expected) return UNMET_EXPECTATION;
   if (method === undefined) return "no :method";
   const said = authority ?? host;

@@ -14,14 +14,14 @@ import { excess } from "../flood-guard.ts";
 import { REFUSALS, type RefusalKind } from "../http1/refusal.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
-import { FOREIGN_METHOD, readRequestHead, UNMET_EXPECTATION } from "./heads.ts";
+import { ANSWERED, readRequestHead } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Http2Options } from "./limits.ts";
 import { ServerExchange, type ServerHost } from "./server-exchange.ts";
 import type { Cause } from "./session.ts";
 import type { Stream } from "./stream.ts";
 
-/** The codecs' own answers stand in one table (law 9): 431 (RFC 6585 5), 417 (RFC 9110 10.1.1) and 501 (RFC 9110 9.1). */
+/** The codecs' own answers stand in one table (law 9). */
 function answerOf(kind: RefusalKind): ResponseHead {
   const { status, code } = REFUSALS[kind];
   return {
@@ -31,8 +31,6 @@ function answerOf(kind: RefusalKind): ResponseHead {
   };
 }
 const TOO_LARGE = answerOf("head");
-const EXPECTATION_FAILED = answerOf("expectation");
-const METHOD_UNKNOWN = answerOf("method");
 
 /** Requests that are lost with their connection, beyond the limit of resets, and weigh as much as one connection that is ended for its frames. */
 const LOST_PER_OFFENCE = 25;
@@ -175,15 +173,12 @@ class Server extends Connection implements ServerConnection, ServerHost {
       return;
     }
     const head = flaw ?? readRequestHead(fields, ends, this.info.claims);
-    if (head === UNMET_EXPECTATION) {
-      this.answer(id, ends, EXPECTATION_FAILED, "EXPECTATION_FAILED", head);
-      return;
-    }
-    if (head === FOREIGN_METHOD) {
-      this.answer(id, ends, METHOD_UNKNOWN, REFUSALS.method.code, head);
-      return;
-    }
     if (typeof head === "string") {
+      const kind = ANSWERED.get(head);
+      if (kind !== undefined) {
+        this.answer(id, ends, answerOf(kind), REFUSALS[kind].code, head);
+        return;
+      }
       this.count("malformed");
       this.sender.reset(id, ErrorCode.PROTOCOL_ERROR);
       this.refused("BAD_REQUEST", head);
