@@ -54,8 +54,8 @@ export const DEFAULT_LIMITS: SidecarLimits = {
   connectionsPerListener: 12_288,
   connectionsPerAddress: 1024,
   connectionsPerIdentity: 4096,
-  // As many requests as its connections could make over HTTP/1.1, twice.
-  streamsPerAddress: 2048,
+  // As many requests as its connections could make over HTTP/1.1.
+  streamsPerAddress: 1024,
   requests: 16_384,
   // IIS's and Kestrel's figure, with twice Kestrel's grace.
   bodyRate: 240,
@@ -90,7 +90,7 @@ export function resolveLimits(
     connectionsPerListener: Math.ceil(connections * 0.75),
     connectionsPerAddress: perAddress,
     connectionsPerIdentity: perAddress * IDENTITY_SHARE,
-    streamsPerAddress: perAddress * 2,
+    streamsPerAddress: perAddress,
     bodyRate: options.bodyRate ?? DEFAULT_LIMITS.bodyRate,
     bufferedBytes: options.bufferedBytes ?? DEFAULT_LIMITS.bufferedBytes,
     memoryBytes: options.memoryBytes ?? allowance.memoryBytes,

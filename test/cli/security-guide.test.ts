@@ -21,7 +21,11 @@ import {
 import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../src/wire/http1/limits.ts";
 import { resolveLimits as http2 } from "../../src/wire/http2/limits.ts";
-import { HANDSHAKE_TIMEOUT, MAX_HANDSHAKES } from "../../src/wire/tls.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  HANDSHAKES_FROM_SOURCE,
+  MAX_HANDSHAKES,
+} from "../../src/wire/tls.ts";
 import { README, tableAfter } from "../harness/readme.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -64,6 +68,7 @@ const PACE = `${SIDECAR.bodyRate} bytes a second of a body, ${time(SIDECAR.takeT
 const ON_LISTENER = `${count(SIDECAR.connectionsPerListener)} on the listener`;
 const FROM_SOURCE = `${count(SIDECAR.connectionsPerAddress)} a source, ${ON_LISTENER}`;
 const STREAMS = count(HTTP2.concurrentStreams);
+const STREAMS_OF_SOURCE = `${STREAMS}; ${count(SIDECAR.streamsPerAddress)} of a source`;
 
 const strangers = (limits: StrangerLimits): string =>
   `${count(limits.perSource)} a source, ${count(limits.together)} in all`;
@@ -79,10 +84,20 @@ const PAGES = [
 const ROWS: Readonly<Record<string, readonly string[]>> = {
   "15001, calls out": [ON_LISTENER, MESSAGES, STREAMS, IDLE],
   "`--upstream` ports": [ON_LISTENER, MESSAGES, STREAMS, IDLE],
-  "15006, captured": [FROM_SOURCE, MESSAGES, STREAMS, `${IDLE}; ${PACE}`],
-  "`--publish` ports": [FROM_SOURCE, MESSAGES, STREAMS, `${IDLE}; ${PACE}`],
+  "15006, captured": [
+    FROM_SOURCE,
+    MESSAGES,
+    STREAMS_OF_SOURCE,
+    `${IDLE}; ${PACE}`,
+  ],
+  "`--publish` ports": [
+    FROM_SOURCE,
+    MESSAGES,
+    STREAMS_OF_SOURCE,
+    `${IDLE}; ${PACE}`,
+  ],
   "15008, the link": [
-    `${count(SIDECAR.connectionsPerAddress)} a source, ${count(MAX_HANDSHAKES)} in their handshake`,
+    `${count(HANDSHAKES_FROM_SOURCE)} a source, ${count(MAX_HANDSHAKES)} in all`,
     "none of a request",
     "0",
     `${time(HANDSHAKE_TIMEOUT)} for the handshake`,

@@ -25,6 +25,7 @@ export interface LoneSidecar {
   readonly metrics: number;
   /** The directory of its files: resources, certificate, state. */
   readonly directory: string;
+  readonly pid: number;
   /** Resident memory of the process, octets. */
   resident(): number;
   /** Milliseconds of CPU that the process has used, in steps of 10. */
@@ -127,6 +128,7 @@ export async function startLoneSidecar(
     admin: portOf("admin"),
     metrics: portOf("metrics"),
     directory: state,
+    pid: child.pid ?? 0,
     cpu() {
       const text = readFileSync(`/proc/${child.pid ?? 0}/stat`, "latin1");
       const [user, system] = text.split(") ")[1]?.split(" ").slice(11) ?? [];
@@ -167,9 +169,12 @@ export async function startLoneSidecar(
   };
 }
 
+/** Connections that the application's kernel takes before it does: many requests may come at once. */
+const BACKLOG = 4096;
+
 function listening(server: ReturnType<typeof createServer>): Promise<number> {
   return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => {
+    server.listen(0, "127.0.0.1", BACKLOG, () => {
       const address = server.address();
       if (address === null || typeof address === "string")
         throw new TypeError("the server has no TCP address");

@@ -1,0 +1,158 @@
+/** All attacks at once at a sidecar process, and what a good caller has of it meanwhile and afterwards. */
+import { spawn, spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { call, eventually } from "./call.ts";
+import { cleanEnvironment } from "./demo.ts";
+import { callEvenly, type Windows } from "./good-caller.ts";
+import type { LoneSidecar } from "./lone-sidecar.ts";
+
+/** Each in as many connections, from an address of its own. */
+export const ATTACKS: readonly string[] = [
+  "zero-window",
+  "rapid-reset",
+  "made-you-reset",
+  "wrong-length",
+  "hpack-bomb",
+  "continuation",
+  "ping",
+  "settings",
+  "one-byte-frames",
+  "one-byte-chunks",
+  "slow-body",
+  "idle",
+];
+
+export interface Siege {
+  readonly quiet: Windows;
+  readonly during: Windows;
+  readonly after: Windows;
+  /** Octets of resident memory: before, at most, and when service was back. */
+  readonly resident: {
+    readonly before: number;
+    readonly most: number;
+    readonly after: number;
+  };
+  /** Connections of attackers that were ended meanwhile. */
+  readonly ended: number;
+  /** Milliseconds from the attackers' end until ten calls in a row were answered, none later than twice the time of the slowest quiet one. */
+  readonly recovery: number;
+  /** Share of one core that the sidecar used. */
+  readonly cpu: number;
+}
+
+export interface SiegeOptions {
+  /** Of each attack. */
+  readonly connections: number;
+  /** Windows of good calls while it lasts. */
+  readonly windows: number;
+  readonly attacks?: readonly string[];
+  /** On a quiet machine: the sidecar has the second core for itself, everybody else the first. */
+  readonly pinned?: boolean;
+}
+
+/** Attackers have the lowest priority: what is measured is what the attacks cost the sidecar, not what they cost those who make them. */
+export async function besiege(
+  sidecar: LoneSidecar,
+  options: SiegeOptions,
+): Promise<Siege> {
+  const { connections, windows, attacks = ATTACKS, pinned = false } = options;
+  if (pinned && pin(sidecar.pid, "1")) pin(process.pid, "0");
+  const quiet = await callEvenly(sidecar, 4);
+  const before = sidecar.resident();
+  let most = before;
+  const watch = setInterval(() => {
+    most = Math.max(most, sidecar.resident());
+  }, 50);
+  const spent = sidecar.cpu();
+  const began = performance.now();
+  const attackers = attack(sidecar.published, attacks, connections);
+  try {
+    await eventually(
+      "the attack is under way",
+      30_000,
+      () => Promise.resolve(attackers.printed()),
+      (printed) => printed !== "",
+    );
+    const during = await callEvenly(sidecar, windows);
+    const cpu =
+      (sidecar.cpu() - spent) / Math.max(1, performance.now() - began);
+    const ended = Number(/(\d+) ended\n$/.exec(attackers.printed())?.[1] ?? 0);
+    await attackers.kill();
+    const recovery = await serviceIsBack(sidecar, quiet);
+    const after = await callEvenly(sidecar, 3);
+    const resident = { before, most, after: sidecar.resident() };
+    return { quiet, during, after, resident, ended, recovery, cpu };
+  } finally {
+    clearInterval(watch);
+    await attackers.kill();
+  }
+}
+
+interface Attackers {
+  printed(): string;
+  kill(): Promise<void>;
+}
+
+function attack(
+  port: number,
+  attacks: readonly string[],
+  connections: number,
+): Attackers {
+  const list = attacks.map((name) =>
+    name === "idle" ? `idle-${connections}` : `${name}*${connections}`,
+  );
+  const child = spawn(
+    "nice",
+    [
+      ...["-n", "19", process.execPath],
+      fileURLToPath(new URL("attacker.ts", import.meta.url)),
+      ...[list.join(","), String(port)],
+    ],
+    { env: cleanEnvironment(), stdio: ["ignore", "pipe", "inherit"] },
+  );
+  let printed = "";
+  child.stdout.on("data", (chunk: Buffer) => (printed += chunk.toString()));
+  const gone = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.once("error", () => resolve());
+  });
+  return {
+    printed: () => printed,
+    kill() {
+      child.kill("SIGKILL");
+      return gone;
+    },
+  };
+}
+
+/** Milliseconds until service is full again. */
+async function serviceIsBack(
+  sidecar: LoneSidecar,
+  quiet: Windows,
+): Promise<number> {
+  const began = performance.now();
+  const slow = 2 * Math.max(50, ...quiet.p99);
+  let row = 0;
+  await eventually(
+    "service is back",
+    60_000,
+    async () => {
+      const { status, ms } = await call(
+        `http://127.0.0.1:${sidecar.published}/`,
+        { headers: { host: "orders.shop" } },
+      );
+      row = status === 200 && ms < slow ? row + 1 : 0;
+      return row;
+    },
+    (good) => good >= 10,
+  );
+  return performance.now() - began;
+}
+
+/** Ties a process, with all its threads, to a core. False where that cannot be. */
+function pin(pid: number, core: string): boolean {
+  return (
+    spawnSync("taskset", ["-acp", core, String(pid)], { stdio: "ignore" })
+      .status === 0
+  );
+}

@@ -1,0 +1,94 @@
+/** All attacks at once at a sidecar process of 256 MiB, 500 connections each: every good call is answered, memory stays, and service is back at once. */
+import { availableParallelism } from "node:os";
+import t from "tap";
+import { closeCalls, eventually } from "../harness/call.ts";
+import { warmUp } from "../harness/good-caller.ts";
+import { startLoneSidecar } from "../harness/lone-sidecar.ts";
+import { ATTACKS, besiege } from "../harness/under-attack.ts";
+
+const MIB = 1_048_576;
+const CONNECTIONS = 500;
+/** What a container for such a sidecar may have. */
+const CONTAINER = 320 * MIB;
+/** Milliseconds in which service has to be whole again. */
+const RECOVERY = 5000;
+
+/** More than a stream's window and queue. */
+const LARGE = Buffer.alloc(MIB / 16);
+const sidecar = await startLoneSidecar(
+  (request, response) => {
+    request.on("error", () => undefined);
+    request.resume();
+    request.on("end", () =>
+      response.end(request.url === "/large" ? LARGE : "ok"),
+    );
+  },
+  ["--max-memory", "256"],
+);
+t.teardown(async () => {
+  closeCalls();
+  await sidecar.stop();
+});
+await warmUp(sidecar);
+
+/** Responses that nobody takes are tried by scripts of their own. */
+const HERE = ATTACKS.filter((name) => name !== "zero-window");
+
+/** The limit that ends each, as the metric calls it; what is slow or silent is ended by time. */
+const LIMITS: readonly string[] = [
+  "resets",
+  "header_list",
+  "field_block",
+  "pings",
+  "settings",
+  "tiny_data",
+  "tiny_chunks",
+];
+
+void t.test(
+  `${HERE.length} attacks of ${CONNECTIONS} connections each`,
+  { timeout: 120_000 },
+  async (t) => {
+    const siege = await besiege(sidecar, {
+      connections: CONNECTIONS,
+      attacks: HERE,
+      windows: 6,
+    });
+    const { quiet, during, after, resident, cpu, recovery } = siege;
+    t.comment(
+      `p99 ${during.p99.join(", ")} ms, quiet ${[...quiet.p99, ...after.p99].join(", ")}; ` +
+        `${Math.round(cpu * 100)} % of a core, of ${availableParallelism()}; ` +
+        `resident ${resident.before / MIB}, at most ${resident.most / MIB}, afterwards ${resident.after / MIB} MiB; ` +
+        `${siege.ended} connections ended`,
+    );
+    t.same(during.failures, [], "all good calls are answered");
+    t.same(after.failures, []);
+    t.ok(
+      resident.most < CONTAINER,
+      `at most ${resident.most / MIB} MiB are resident`,
+    );
+    t.ok(recovery < RECOVERY, `service was back after ${recovery} ms`);
+    for (const limit of LIMITS)
+      t.ok(
+        (await sidecar.metric(
+          "wherry_limits_total",
+          'listener="published"',
+          `limit="${limit}"`,
+        )) > 0,
+        `${limit} was counted`,
+      );
+    t.ok(
+      (await sidecar.metric(
+        "wherry_refusals_total",
+        'reason="source turned away"',
+      )) > CONNECTIONS,
+      "who came back was turned away",
+    );
+    await eventually(
+      "nothing is left of the attackers",
+      15_000,
+      () => sidecar.metric("wherry_active_requests", 'direction="inbound"'),
+      (active) => active === 0,
+    );
+  },
+);
