@@ -16,6 +16,7 @@ import {
 } from "../policy/snapshot.ts";
 import { isGrpc } from "../policy/timeout.ts";
 import { parseAuthority, whereTo } from "../proxy/destination.ts";
+import { NO_IDENTITY, strangersClaims } from "../proxy/forwarded.ts";
 import { RESCUES } from "../proxy/rescue.ts";
 import { affinityTo, placeInSplit } from "../proxy/stickiness.ts";
 import { isTunnel } from "../proxy/tunnel.ts";
@@ -79,7 +80,7 @@ export interface Explained extends CallExplanation {
 /** Throws UserError where the request cannot be one. */
 export function explainRequest(asked: Asked): Explained {
   const { caller, request, ...rest } = asked;
-  const head = headOf(request);
+  const head = believed(headOf(request), caller.plaintext);
   const { snapshot } = caller.side;
   const connection = {
     originalDestination: undefined,
@@ -191,6 +192,20 @@ export function headOf({ method, url, headers }: AskedRequest): RequestHead {
     contentLength: undefined,
     acceptsTrailers: false,
     absoluteForm: false,
+  };
+}
+
+/** Without what the codec takes from a caller of that sort before policy sees it, and with what is known of it instead. */
+function believed(head: RequestHead, plaintext: boolean): RequestHead {
+  const { dropped, known } = plaintext
+    ? strangersClaims([])(LOOPBACK)
+    : NO_IDENTITY;
+  return {
+    ...head,
+    fields: [
+      ...head.fields.filter(({ bits }) => (bits & dropped) === 0),
+      ...known,
+    ],
   };
 }
 
