@@ -1,0 +1,85 @@
+/**
+ * `node bench/attacks/main.ts [ATTACK,…]`: what attacks at one sidecar cost a good caller, each by itself and then all together. The sidecar has
+ * the second core, everybody else the first, so give it a machine of two cores on which nothing else runs.
+ */
+import { parseArgs } from "node:util";
+import { closeCalls } from "../../test/harness/call.ts";
+import { warmUp } from "../../test/harness/good-caller.ts";
+import { startLoneSidecar } from "../../test/harness/lone-sidecar.ts";
+import {
+  ATTACKS,
+  besiege,
+  type Siege,
+} from "../../test/harness/under-attack.ts";
+
+const MIB = 1_048_576;
+const LARGE = Buffer.alloc(MIB / 16);
+
+async function siege(
+  attacks: readonly string[],
+  connections: number,
+  windows: number,
+): Promise<Siege> {
+  const sidecar = await startLoneSidecar(
+    (request, response) => {
+      request.on("error", () => undefined);
+      request.resume();
+      request.on("end", () =>
+        response.end(request.url === "/large" ? LARGE : "ok"),
+      );
+    },
+    ["--max-memory", "256"],
+  );
+  try {
+    await warmUp(sidecar);
+    return await besiege(sidecar, {
+      connections,
+      windows,
+      attacks,
+      pinned: true,
+    });
+  } finally {
+    await sidecar.stop();
+  }
+}
+
+const median = (numbers: readonly number[]): string =>
+  (
+    [...numbers].sort((one, two) => one - two)[
+      Math.floor(numbers.length / 2)
+    ] ?? Number.NaN
+  ).toFixed(1);
+const mib = (octets: number): string => (octets / MIB).toFixed(0);
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    connections: { type: "string", default: "500" },
+    windows: { type: "string", default: "8" },
+  },
+});
+const chosen = positionals[0]?.split(",") ?? ATTACKS;
+process.stdout.write(
+  "| attack, connections each | p99 quiet, under attack, after, ms (medians of windows) | calls lost | core | resident before, most, after, MiB | service back, ms |\n| --- | --- | --- | --- | --- | --- |\n",
+);
+const rounds = chosen.map((attack) => [attack]);
+if (chosen.length > 1) rounds.push([...chosen]);
+for (const attacks of rounds) {
+  const { quiet, during, after, resident, cpu, recovery } = await siege(
+    attacks,
+    Number(values.connections),
+    Number(values.windows),
+  );
+  const name =
+    attacks.length === 1 ? (attacks[0] ?? "") : `all ${attacks.length} at once`;
+  const cells = [
+    `${name}, ${values.connections}`,
+    [quiet, during, after].map(({ p99 }) => median(p99)).join(" / "),
+    String(during.failures.length),
+    `${Math.round(cpu * 100)} %`,
+    [resident.before, resident.most, resident.after].map(mib).join(" / "),
+    recovery.toFixed(0),
+  ];
+  process.stdout.write(`| ${cells.join(" | ")} |\n`);
+}
+closeCalls();
