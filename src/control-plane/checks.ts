@@ -84,13 +84,18 @@ async function checkStoredHosts(
     resource,
     (await store.list(SERVICE.kind)).resources,
   );
+  // Only a fixed address can be that of a workload.
+  const workloads =
+    resource.spec.resolution === "STATIC"
+      ? (await store.list(WORKLOAD.kind)).resources
+      : [];
   return [
     ...checkHosts(
       resource,
       others.filter((each) => isKind(SERVICE, each)),
       trustDomain,
     ),
-    ...hostConflicts([...others, written], trustDomain)
+    ...hostConflicts([...others, written, ...workloads], trustDomain)
       .filter(({ loser }) => loser === written)
       .map(({ path, message }): Problem => ({
         path,

@@ -4,6 +4,7 @@ import { accountOf, addressOwners } from "./address-owners.ts";
 import { formatKey, formatName, keyOf, type Resource } from "./envelope.ts";
 import { GRPC_ROUTE } from "./grpc-route.ts";
 import { HTTP_ROUTE, type ParentRef } from "./http-route.ts";
+import { endpointLosses } from "./endpoint-owners.ts";
 import { hostOwners } from "./host-owners.ts";
 import { isKind } from "./kind.ts";
 import { MESH, meshSettings } from "./mesh.ts";
@@ -99,22 +100,34 @@ export function addressConflicts(resources: readonly Resource[]): Conflict[] {
   );
 }
 
-/** Hosts of external Services that another Service has: the same decision as in the sidecars. */
+/** Hosts and fixed addresses of external Services that another resource has: the same decision as in the sidecars. */
 export function hostConflicts(
   resources: readonly Resource[],
   trustDomain: string,
 ): Conflict[] {
   const services = resources.filter((resource) => isKind(SERVICE, resource));
   if (!services.some(({ spec }) => isExternal(spec))) return [];
-  return hostOwners(services.sort(compareAge), trustDomain).losses.map(
-    ({ loser, winner, index, message }) => ({
-      loser,
-      winner,
-      reason: "HostTaken",
-      path: `spec.hosts[${index}]`,
-      message,
-    }),
-  );
+  services.sort(compareAge);
+  return [
+    ...hostOwners(services, trustDomain).losses.map(
+      ({ loser, winner, index, message }): Conflict => ({
+        loser,
+        winner,
+        reason: "HostTaken",
+        path: `spec.hosts[${index}]`,
+        message,
+      }),
+    ),
+    ...endpointLosses(services, resources).map(
+      ({ loser, winner, index, message }): Conflict => ({
+        loser,
+        winner,
+        reason: "AddressTaken",
+        path: `spec.endpoints[${index}]`,
+        message,
+      }),
+    ),
+  ];
 }
 
 /**

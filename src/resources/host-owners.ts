@@ -2,6 +2,12 @@
 import type { Resource } from "./envelope.ts";
 import type { Problem } from "./kind.ts";
 import { error, quote } from "./problems.ts";
+import {
+  claimsAt,
+  overlap,
+  type Claim,
+  type FirstClaims,
+} from "./first-claims.ts";
 import { isExternal, visibilityOf, type ServiceResource } from "./service.ts";
 import { hostFault } from "./text-checks.ts";
 
@@ -132,47 +138,6 @@ export function checkHosts(
   });
 }
 
-interface Claim {
-  /** Rank by age: the lowest is the oldest. */
-  readonly age: number;
-  readonly service: ServiceResource;
-  /** Namespaces, or "*" alone. */
-  readonly visibleTo: readonly string[];
-}
-
-/** The oldest claim on one thing, for each namespace of callers. Claims are added oldest first. */
-class FirstClaims {
-  readonly #first = new Map<string, Claim>();
-
-  add(claim: Claim): void {
-    for (const namespace of claim.visibleTo)
-      if (!this.#first.has(namespace)) this.#first.set(namespace, claim);
-  }
-
-  at(namespace: string): Claim | undefined {
-    const named = this.#first.get(namespace);
-    const all = this.#first.get("*");
-    if (named === undefined || all === undefined) return named ?? all;
-    return named.age < all.age ? named : all;
-  }
-
-  /** An older claim that is not `same`, and the namespace whose callers follow it. */
-  before(
-    claim: Claim,
-    same: (other: Claim) => boolean,
-  ): { readonly winner: Claim; readonly namespace: string } | undefined {
-    const whole = claim.visibleTo.includes("*");
-    for (const namespace of whole
-      ? ["*", ...this.#first.keys()]
-      : claim.visibleTo) {
-      const winner = this.at(namespace);
-      if (winner !== undefined && winner.age < claim.age && !same(winner))
-        return { winner, namespace };
-    }
-    return undefined;
-  }
-}
-
 function lossOf(
   claim: Claim,
   index: number,
@@ -216,14 +181,6 @@ function forCallers(namespace: string): string {
   return namespace === "*" ? "" : ` for callers in namespace ${namespace}`;
 }
 
-function claimsAt(map: Map<string, FirstClaims>, key: string): FirstClaims {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = new FirstClaims();
-  map.set(key, made);
-  return made;
-}
-
 function portKey(service: ServiceResource, host: string, port: number): string {
   return `${namespaceOf(service)} ${host}:${port}`;
 }
@@ -231,14 +188,6 @@ function portKey(service: ServiceResource, host: string, port: number): string {
 function isVisible(service: ServiceResource, caller: string): boolean {
   const to = visibilityOf(service);
   return to.includes("*") || to.includes(caller);
-}
-
-function overlap(left: readonly string[], right: readonly string[]): boolean {
-  return (
-    left.includes("*") ||
-    right.includes("*") ||
-    left.some((namespace) => right.includes(namespace))
-  );
 }
 
 function titleOf(service: ServiceResource): string {
