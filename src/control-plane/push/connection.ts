@@ -52,7 +52,7 @@ export const STRANGER_LIMITS: ConnectionLimits & StrangerLimits = {
   message: 16 * 1024,
   streams: 2,
   perSource: 128,
-  together: 1024,
+  together: 512,
   time: 15_000,
   bytes: 256 * 1024,
 };
