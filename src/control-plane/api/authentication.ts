@@ -23,7 +23,7 @@ export function addAuthentication(
   api: Api,
   store: Store,
   clock: Clock,
-  onProof: (request: FastifyRequest) => void,
+  onProof: (request: FastifyRequest, tokenId: string) => void,
 ): void {
   api.addHook("onRequest", async (request, reply) => {
     if (request.routeOptions.config.open === true) {
@@ -36,7 +36,7 @@ export function addAuthentication(
       token === undefined ? undefined : await authenticate(store, clock, token);
     if (principal !== undefined) {
       principals.set(request, principal);
-      onProof(request);
+      onProof(request, principal.tokenId);
       return;
     }
     // Its body is not waited for either.

@@ -11,6 +11,7 @@ import { http } from "../../core/http.ts";
 import { oneAtATime } from "../../core/http-door.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
+import { limitHolders } from "../holders.ts";
 import { limitStrangers, type StrangerLimits } from "../strangers.ts";
 import { addAuthentication, tokenIdOf } from "./authentication.ts";
 import {
@@ -64,6 +65,9 @@ export const STRANGER_LIMITS: StrangerLimits = {
   time: 15_000,
   bytes: 256 * 1024,
 };
+
+/** Connections of one token, watches most of all. */
+const MOST_OF_TOKEN = 256;
 
 /** Throws UserError where the address cannot be listened on, or may not be. */
 export async function startApi(
@@ -150,9 +154,16 @@ export async function buildApi(
   addBodies(api);
   addErrors(api, options);
   options.tracing?.addTo(api);
-  addAuthentication(api, options.store, options.clock, (request) =>
-    strangers.prove(request.raw.socket),
+  const tokens = limitHolders(MOST_OF_TOKEN, (token) =>
+    options.logger.warn(
+      { token },
+      `a token holds more than ${MOST_OF_TOKEN} connections: its oldest was closed`,
+    ),
   );
+  addAuthentication(api, options.store, options.clock, ({ raw }, token) => {
+    strangers.prove(raw.socket);
+    tokens.add(token, raw.socket);
+  });
   limitBodies(api);
   addSafetyHeaders(api);
   addAudit(api, options);
@@ -209,7 +220,7 @@ function makeServer(
           },
           handler,
         );
-  server.maxConnections = 1024;
+  server.maxConnections = 4096;
   return server;
 }
 

@@ -17,6 +17,7 @@ import type { Credentials } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { alarm } from "../../push/alarm.ts";
 import { judgeSocket } from "../../wire/tls-context.ts";
+import { limitHolders } from "../holders.ts";
 import { limitStrangers, type StrangerLimits } from "../strangers.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 
@@ -65,7 +66,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     clock,
     logger,
   });
-  const instances = limitInstances(logger);
+  const instances = limitHolders(MOST_OF_INSTANCE, (instance) =>
+    logger.warn(
+      { instance },
+      `a sidecar holds more than ${MOST_OF_INSTANCE} connections: its oldest was closed`,
+    ),
+  );
   /** Every accepted connection, also those that have not finished their handshake. */
   const accepted = new Set<Socket>();
   const tls = createServer({
@@ -101,9 +107,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
     const caller = judge(socket, options);
     if (caller.kind === "peer") {
       strangers.prove(socket);
-      instances.add(caller.peer, socket);
+      const { peer } = caller;
+      instances.add(`${workloadOf(peer)} ${peer.identity}`, socket);
       // No connection outlives the certificate that it stands on.
-      const cancelExpiry = alarm(clock, caller.peer.certificateExpiresAt, () =>
+      const cancelExpiry = alarm(clock, peer.certificateExpiresAt, () =>
         socket.destroy(),
       );
       socket.on("close", cancelExpiry);
@@ -130,33 +137,6 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       strangers.close();
       for (const raw of accepted) raw.destroy();
       await closed;
-    },
-  };
-}
-
-/** An instance that opens one connection too many loses its oldest: that may be a dead one that nobody has missed yet. */
-function limitInstances(logger: Logger): {
-  add(peer: Peer, socket: TLSSocket): void;
-} {
-  const instances = new Map<string, Set<TLSSocket>>();
-  return {
-    add(peer, socket) {
-      const name = `${workloadOf(peer)} ${peer.identity}`;
-      const open = instances.get(name) ?? new Set();
-      instances.set(name, open.add(socket));
-      socket.on("close", () => {
-        open.delete(socket);
-        if (open.size === 0 && instances.get(name) === open)
-          instances.delete(name);
-      });
-      const [oldest] = open;
-      if (open.size <= MOST_OF_INSTANCE || oldest === undefined) return;
-      open.delete(oldest);
-      oldest.destroy();
-      logger.warn(
-        { sidecar: workloadOf(peer), identity: peer.identity },
-        `a sidecar holds more than ${MOST_OF_INSTANCE} connections: its oldest was closed`,
-      );
     },
   };
 }

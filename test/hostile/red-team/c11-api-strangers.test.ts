@@ -223,3 +223,22 @@ void t.test(
     t.pass("the places are free again");
   },
 );
+
+void t.test(
+  "one token holds 256 connections, and its oldest goes first",
+  async (t) => {
+    const { port, token } = await start(t);
+    const sockets: Socket[] = [];
+    for (let count = 0; count < 257; count += 1) {
+      const socket = await open(t, port, "127.0.0.1");
+      sockets.push(socket);
+      const response = read(socket, (text) => text.includes("\r\n\r\n"));
+      socket.write(
+        `GET /store HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+      );
+      t.equal(statusOf(await response), 200);
+    }
+    await until(() => sockets[0]?.closed === true);
+    t.equal(sockets.filter(({ closed }) => closed).length, 1);
+  },
+);
