@@ -12,7 +12,12 @@ export type ByLetter =
       /** Bytes stand behind it. */
       readonly more: boolean;
     }
-  | { readonly kind: "bad"; readonly why: string };
+  | {
+      readonly kind: "bad";
+      readonly why: string;
+      /** In its trailers alone: all the rest may have gone on before they came. */
+      readonly late?: boolean;
+    };
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;

@@ -6,13 +6,43 @@ import { plainRequest, type FuzzRequest, type Pair } from "./request.ts";
 import { short, some } from "./request-game.ts";
 import type { FuzzResponse } from "./response.ts";
 import { readByLetter, type ByLetter } from "./response-by-letter.ts";
+import { readFramesByLetter, type FramedResponse } from "./response-http2.ts";
 
 /** Fields that belong to a hop or to the mesh, which the caller does not get as they are. */
 const HOP =
   /^(?:connection|keep-alive|proxy-connection|upgrade|te|http2-settings|transfer-encoding|content-length|x-wherry-.*|x-forwarded-client-cert)$/;
 const FAULTS = new Set(["UPSTREAM_PROTOCOL", "UPSTREAM_RESET"]);
 
-export function responseGame(responses: (index: number) => FuzzResponse): Game {
+/** What an application says to one case. */
+export interface Said {
+  readonly method: string;
+  readonly notes: readonly string[];
+  /** For a person to read. */
+  readonly text: string;
+  readonly read: ByLetter;
+}
+
+export function saidInText({ method, notes, text, ends }: FuzzResponse): Said {
+  return {
+    method,
+    notes,
+    text:
+      JSON.stringify(text) + (ends ? ", and the end of the connection" : ""),
+    read: readByLetter(text, method, ends),
+  };
+}
+
+export function saidInFrames(response: FramedResponse): Said {
+  const { method, notes, frames } = response;
+  return {
+    method,
+    notes,
+    text: JSON.stringify(frames),
+    read: readFramesByLetter(response),
+  };
+}
+
+export function responseGame(responses: (index: number) => Said): Game {
   return {
     request(index) {
       const request = plainRequest(index);
@@ -34,19 +64,18 @@ export function responseGame(responses: (index: number) => FuzzResponse): Game {
         ),
       ),
     judge({ index }, seen) {
-      const { text, method, ends } = responses(index);
-      const read = readByLetter(text, method, ends);
+      const { read, method } = responses(index);
       return seen.flatMap((each) => {
-        const wrong = wrongWith(read, each);
+        const wrong = wrongWith(read, method, each);
         return wrong === undefined ? [] : [`${each.door.name}: ${wrong}`];
       });
     },
     show({ index }: FuzzRequest, seen) {
-      const { text, method, ends, notes } = responses(index);
+      const { text, method, notes, read } = responses(index);
       return [
         `odd: ${notes.join(", ")}`,
-        `to ${method}${ends ? ", and the end of the connection" : ""}: ${short(JSON.stringify(text))}`,
-        `by the letter: ${short(JSON.stringify(readByLetter(text, method, ends)))}`,
+        `to ${method}: ${short(text)}`,
+        `by the letter: ${short(JSON.stringify(read))}`,
         ...seen.map(
           ({ door, outcome }) =>
             `${door.name}: ${outcome.status} ${outcome.code} ${short(JSON.stringify(outcome.received ?? "no response"))}`,
@@ -58,25 +87,46 @@ export function responseGame(responses: (index: number) => FuzzResponse): Game {
   };
 }
 
-function wrongWith(read: ByLetter, { outcome }: Seen): string | undefined {
+function wrongWith(
+  read: ByLetter,
+  method: string,
+  { door, outcome }: Seen,
+): string | undefined {
   const { received, status, code, kind, flaw } = outcome;
   if (flaw !== undefined) return flaw;
   if (kind === "unfinished") return "no response, and no end";
   const complete = received?.complete === true;
+  const bare =
+    door.version === "http1" &&
+    received !== undefined &&
+    (method === "HEAD" || hasNoPlace(status, received));
   if (read.kind === "bad") {
     const told =
       (status === 502 || status === 503) && (FAULTS.has(code) || code === "");
-    return !complete || told
+    // Over HTTP/1, a response that says its length is over before the trailers are seen.
+    return !complete || told || (bare && read.late === true)
       ? undefined
       : `bad (${read.why}), and yet the caller got ${status} ${code}`;
   }
   if (!complete)
     return `good, and the caller got ${status} ${code} and no whole response`;
-  const wanted = canonical(read.status, read);
+  const wanted = canonical(
+    read.status,
+    bare ? { ...read, trailers: [] } : read,
+  );
   const got = canonical(status, received);
   return wanted === got
     ? undefined
     : `expected ${JSON.stringify(wanted)}, and the caller got ${JSON.stringify(got)}`;
+}
+
+/** HTTP/1 has a place for trailers behind chunks alone. */
+function hasNoPlace(status: number, { fields }: Received): boolean {
+  return (
+    status === 204 ||
+    status === 304 ||
+    fields.some(([name]) => name === "content-length")
+  );
 }
 
 function canonical(

@@ -2,11 +2,13 @@
 import { doorsOf } from "./doors.ts";
 import { Fuzzer, type Game } from "./fuzzer.ts";
 import { HostileApp } from "./hostile-app.ts";
+import { HostileHttp2App } from "./hostile-http2-app.ts";
 import type { AppUnderFuzz } from "./outcome.ts";
 import { RecordingApp } from "./recording-app.ts";
 import { requestGame } from "./request-game.ts";
 import { responseOf, type FuzzResponse } from "./response.ts";
-import { responseGame } from "./response-game.ts";
+import { framedResponseOf, type FramedResponse } from "./response-http2.ts";
+import { responseGame, saidInFrames, saidInText } from "./response-game.ts";
 import { startTarget, type AppPorts, type Target } from "./target-process.ts";
 
 /** The same in every run of CI; WHERRY_FUZZ_SEED makes other cases. */
@@ -21,6 +23,8 @@ export const REQUESTS: number = Number(
 export const RESPONSES: number = Number(
   process.env["WHERRY_FUZZ_RESPONSES"] ?? 50_000,
 );
+/** The same of an application that speaks HTTP/2: a half of them. */
+export const FRAMED_RESPONSES: number = Math.ceil(RESPONSES / 2);
 
 export interface Bench<App> {
   readonly fuzzer: Fuzzer;
@@ -43,7 +47,7 @@ export async function withRequestFuzzer(
     admin: await app.listen("http"),
     open: await app.listen("open"),
   };
-  await withFuzzer(app, appPorts, requestGame(SEED, app), root, use);
+  await withFuzzer(app, appPorts, requestGame(SEED, app), root, "http", use);
 }
 
 /** Plain requests, and an application that responds with everything. */
@@ -59,7 +63,25 @@ export async function withResponseFuzzer(
     admin: await app.listen(),
     open: await app.listen(),
   };
-  await withFuzzer(app, appPorts, responseGame(responses), root, use);
+  const game = responseGame((index) => saidInText(responses(index)));
+  await withFuzzer(app, appPorts, game, root, "http", use);
+}
+
+/** The same, where the application speaks HTTP/2. */
+export async function withFramedResponseFuzzer(
+  use: (bench: Bench<HostileHttp2App>) => Promise<void>,
+): Promise<void> {
+  const responses = (index: number): FramedResponse =>
+    framedResponseOf(SEED, index);
+  const app = new HostileHttp2App(responses);
+  const appPorts = {
+    http: await app.listen(),
+    canary: await app.listen(),
+    admin: await app.listen(),
+    open: await app.listen(),
+  };
+  const game = responseGame((index) => saidInFrames(responses(index)));
+  await withFuzzer(app, appPorts, game, OTHER_ROOT, "http2", use);
 }
 
 async function withFuzzer<App extends AppUnderFuzz & { close(): void }>(
@@ -67,9 +89,10 @@ async function withFuzzer<App extends AppUnderFuzz & { close(): void }>(
   appPorts: AppPorts,
   game: Game,
   root: string | undefined,
+  appProtocol: "http" | "http2",
   use: (bench: Bench<App>) => Promise<void>,
 ): Promise<void> {
-  const target = await startTarget({ appPorts, appProtocol: "http" }, root);
+  const target = await startTarget({ appPorts, appProtocol }, root);
   const fuzzer = new Fuzzer(SEED, doorsOf(target), target, app, game);
   try {
     await Promise.race([
