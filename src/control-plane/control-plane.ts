@@ -19,6 +19,7 @@ import { keepOwnCredentials } from "./own-credentials.ts";
 import { startPushServer, type PushServer } from "./push/server.ts";
 import { startRegistry } from "./registry.ts";
 import { makeStatusReader } from "./status.ts";
+import { tellOfStoredFaults } from "./stored-faults.ts";
 import { openMemoryStore } from "./store/memory.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { StoreError, type Store } from "./store/store.ts";
@@ -106,6 +107,7 @@ async function assemble(
     clock,
   });
   await ensureMesh(store, trustDomain, options.profile);
+  await tellOfStoredFaults(store, logger);
   const adminTokenFile = await ensureAdministrator(
     store,
     clock,
