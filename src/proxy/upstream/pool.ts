@@ -79,6 +79,7 @@ export class Pool {
   readonly #waiting: Waiting[] = [];
   readonly #dials = new Set<AbortController>();
   #closed = false;
+  #successor: Pool | undefined;
   /** Made once the peer says that it has several workers. */
   #spread: Spread | undefined;
   readonly #listeners = new Set<(notice: Buffer) => void>();
@@ -306,9 +307,10 @@ export class Pool {
     this.#options.dial(observer, abort.signal).then(
       (connection) => {
         this.#dials.delete(abort);
-        if (this.#closed || gone) {
+        if (gone || (this.#closed && this.#waiting.length === 0)) {
           connection.destroy();
-          if (!this.#closed) this.#failOne(closing());
+          if (this.#closed) this.#handOver();
+          else this.#failOne(closing());
           return;
         }
         entry = {
@@ -320,11 +322,18 @@ export class Pool {
         };
         this.#entries.push(entry);
         this.#serveWaiting(entry, false);
-        this.#dialForWaiting();
+        if (this.#closed) {
+          this.#remove(entry);
+          connection.drain();
+          this.#handOver();
+        } else this.#dialForWaiting();
       },
       (error: unknown) => {
         this.#dials.delete(abort);
-        if (this.#closed) return;
+        if (this.#closed) {
+          this.#handOver();
+          return;
+        }
         if (more) {
           this.#spread?.failed();
           this.#dialForWaiting();
@@ -396,9 +405,17 @@ export class Pool {
     if (this.#spread?.again(now) === true) this.#dialForSpread();
   }
 
-  /** No new requests; those under way finish, then the connections close. Whoever waits goes on waiting in `successor`, or is refused where there is none. */
+  /**
+   * No new requests; those under way finish, then the connections close. With a `successor`, who waits for a connection that is being made gets it, and the
+   * others wait on in the successor: no handshake is broken off, which the peer would count, and no call fails. Without, whoever waits is refused.
+   */
   drain(successor?: Pool): void {
-    this.#stop(successor);
+    if (successor === undefined) this.#stop();
+    else {
+      this.#closed = true;
+      this.#successor = successor;
+      this.#handOver();
+    }
     for (const entry of this.#entries.splice(0)) {
       entry.leaving = true;
       entry.connection.drain();
@@ -413,13 +430,22 @@ export class Pool {
     }
   }
 
-  #stop(successor?: Pool): void {
+  #stop(): void {
     this.#closed = true;
     for (const dial of this.#dials) dial.abort(closing());
     this.#dials.clear();
     for (const waiting of this.#waiting.splice(0))
-      if (successor === undefined) waiting.waiter.failed(closing());
-      else waiting.moved = successor.acquire(waiting.need, waiting.waiter);
+      waiting.waiter.failed(closing());
+  }
+
+  /** Those for whom no connection is being made any more go to the successor. */
+  #handOver(): void {
+    const successor = this.#successor;
+    if (successor === undefined) return;
+    const { size } = this.#dials;
+    const kept = this.#options.multiplexed && size > 0 ? Infinity : size;
+    for (const waiting of this.#waiting.splice(kept))
+      waiting.moved = successor.acquire(waiting.need, waiting.waiter);
   }
 }
 

@@ -74,7 +74,7 @@ export function makePools(options: PoolsOptions): Pools {
   const sweep = (): void => {
     for (const { pool } of entries.values()) pool.sweep();
     for (const pool of leaving)
-      if (pool.connections === 0) leaving.delete(pool);
+      if (pool.connections + pool.dialling === 0) leaving.delete(pool);
     if (entries.size === 0) {
       stopSweep?.();
       stopSweep = undefined;
@@ -90,8 +90,8 @@ export function makePools(options: PoolsOptions): Pools {
 
   const unsubscribe = credentials.subscribe(() => {
     generation += 1;
-    // Connections made with the old credentials finish what they carry and take nothing new. Calls that wait for one wait for its successor:
-    // a renewal fails none of them, and takes nothing from the retry budget.
+    // Connections made with the old credentials finish what they carry and take nothing new. Calls that wait for one being made get it, the others
+    // wait in the pool that comes after: a renewal fails none of them, and takes nothing from the retry budget.
     for (const [key, entry] of [...entries]) {
       if (!key.startsWith("link ")) continue;
       const successor =

@@ -342,20 +342,29 @@ void t.test(
 void t.test(
   "a pool that has a successor hands over those who wait, who may still give up",
   async (t) => {
-    const old = setUp();
+    let failure: MeshError | undefined;
+    const old = setUp({ fail: () => failure });
     const next = setUp();
     old.acquire();
     await old.settle();
+    // One gets the connection that is being made, one's cannot be made, one gives up.
     old.acquire();
+    failure = new MeshError("TLS_FAILED", "", { source: "upstream" });
     const giveUp = old.acquire();
+    old.acquire();
     old.pool.drain(next.pool);
     t.same(old.made[0]?.ended, ["drain"]);
-    t.equal(next.pool.waiting, 2);
+    t.equal(next.pool.waiting, 0, "their connections are being made yet");
     giveUp?.();
-    t.equal(next.pool.waiting, 1);
+    await old.settle();
     await next.settle();
-    t.same(old.got, ["0", "-1"], "a connection of the other pool, no failure");
-    t.equal(next.pool.waiting, 0);
+    t.same(
+      old.got,
+      ["0", "1", "-1"],
+      "its own connection; one of the other pool; no failure",
+    );
+    t.same(old.made[1]?.ended, ["drain"], "it carries what it was made for");
+    t.equal(next.pool.waiting + old.pool.waiting, 0);
   },
 );
 
