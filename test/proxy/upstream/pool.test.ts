@@ -342,14 +342,14 @@ void t.test(
 void t.test(
   "a pool that has a successor hands over those who wait, who may still give up",
   async (t) => {
-    let failure: MeshError | undefined;
-    const old = setUp({ fail: () => failure });
+    const failures: MeshError[] = [];
+    const old = setUp({ fail: () => failures[0] });
     const next = setUp();
     old.acquire();
     await old.settle();
     // One gets the connection that is being made, one's cannot be made, one gives up.
     old.acquire();
-    failure = new MeshError("TLS_FAILED", "", { source: "upstream" });
+    failures.push(new MeshError("TLS_FAILED", "", { source: "upstream" }));
     const giveUp = old.acquire();
     old.acquire();
     old.pool.drain(next.pool);
