@@ -77,7 +77,7 @@ export function withSidecarOptions(command: Command): Command {
     .addOption(
       option(
         "--state <directory>",
-        "where the last good config and the certificate are kept",
+        "where the last good config, the certificate and the admin port's token are kept",
         ".wherry/sidecar",
       ),
     )

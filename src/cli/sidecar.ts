@@ -126,10 +126,9 @@ async function adminTokenOf(
   try {
     return await openLeverToken(join(state, ADMIN_TOKEN_FILE));
   } catch (thrown) {
-    if (thrown instanceof UserError) throw thrown;
     logger.warn(
       { error: messageOf(thrown), directory: state },
-      "no token for the admin port can be kept there, so nobody can change the log's level or drain by it; give a directory with --state",
+      "no token for the admin port can be kept there, so nobody can change the log's level or drain by it: give a directory of its own with --state",
     );
     return undefined;
   }

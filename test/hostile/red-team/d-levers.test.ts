@@ -121,3 +121,29 @@ void t.test("the token, which others cannot read, moves them", async (t) => {
     ({ status }) => status !== 200,
   );
 });
+
+void t.test(
+  "a sidecar that can keep no token serves, and nobody moves its levers",
+  async (t) => {
+    const other = await startLoneSidecar(
+      (_request, response) => response.end("ok"),
+      ["--state", "/proc/nowhere"],
+    );
+    t.teardown(() => other.stop());
+    const { status, text } = await call(
+      `http://127.0.0.1:${other.admin}/drain`,
+      { method: "POST", headers: { authorization: "Bearer guess" } },
+    );
+    t.equal(status, 401);
+    t.match(text, /could not make its token/);
+    t.match(other.log.join("\n"), /no token for the admin port can be kept/);
+    t.equal(
+      (
+        await call(`http://127.0.0.1:${other.published}/`, {
+          headers: { host: "orders.shop" },
+        })
+      ).status,
+      200,
+    );
+  },
+);
