@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { request } from "undici";
 import { messageOf, UserError } from "../core/errors.ts";
-import { readLeverToken } from "../core/lever-token.ts";
+import { readLocalToken } from "../core/local-token.ts";
 import { startApplication, type Service } from "../demo/application.ts";
 import { makeCallers } from "../demo/caller.ts";
 import { DEMO_TOKEN_FILE } from "../demo/control.ts";
@@ -62,7 +62,7 @@ export function registerDemo(program: Command, context: CliContext): void {
       .addOption(state)
       .action(async (name: string, options: { readonly state: string }) => {
         const { control } = await readDevFile(options.state);
-        const token = await readLeverToken(
+        const token = await readLocalToken(
           join(options.state, DEMO_TOKEN_FILE),
         );
         context.print(

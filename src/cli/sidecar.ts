@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { Agent, Sharers } from "../agent/agent.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { makeLogger, type Logger } from "../core/log.ts";
-import { openLeverToken, type LeverToken } from "../core/lever-token.ts";
+import { openLocalToken, type LocalToken } from "../core/local-token.ts";
 import { packageVersion } from "../core/package.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { compileSooner } from "../core/v8.ts";
@@ -122,9 +122,9 @@ async function runSidecar(
 async function adminTokenOf(
   { state }: SidecarCommandOptions,
   logger: Logger,
-): Promise<LeverToken | undefined> {
+): Promise<LocalToken | undefined> {
   try {
-    return await openLeverToken(join(state, ADMIN_TOKEN_FILE));
+    return await openLocalToken(join(state, ADMIN_TOKEN_FILE));
   } catch (thrown) {
     logger.warn(
       { error: messageOf(thrown), directory: state },

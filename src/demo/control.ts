@@ -5,8 +5,8 @@ import { request } from "undici";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { http } from "../core/http.ts";
-import { keepDoor } from "../core/http-door.ts";
-import type { LeverToken } from "../core/lever-token.ts";
+import { limitConnections } from "../core/connection-limit.ts";
+import type { LocalToken } from "../core/local-token.ts";
 import { foreignness } from "../core/local-request.ts";
 import { withoutFinalSlashes } from "../core/url.ts";
 import { readExport, type ReceivedSpan } from "./otlp.ts";
@@ -22,7 +22,7 @@ export interface ControlOptions {
   /** Where spans go besides; OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly forwardTo: string | undefined;
   /** What whoever starts and stops processes must bring. */
-  readonly token: LeverToken;
+  readonly token: LocalToken;
 }
 
 /** Where sidecars send their spans, which is no lever: it is open to all of this machine. */
@@ -57,7 +57,7 @@ export async function startControl(
   const server = fastify({
     bodyLimit: EXPORT_AT_MOST,
     forceCloseConnections: true,
-    serverFactory: (handler) => serverBehindDoor(options.clock, handler),
+    serverFactory: (handler) => limitedServer(options.clock, handler),
   });
   // Whoever is on this machine may look; no web page may, and to change something takes the token, which other users cannot read.
   server.addHook("onRequest", async ({ headers, method, url }, reply) => {
@@ -165,9 +165,9 @@ export async function startControl(
   return server;
 }
 
-function serverBehindDoor(clock: Clock, handler: RequestListener): Server {
+function limitedServer(clock: Clock, handler: RequestListener): Server {
   const server = http.createServer();
-  keepDoor(
+  limitConnections(
     server,
     clock,
     {

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
-import { openLeverToken } from "../core/lever-token.ts";
+import { openLocalToken } from "../core/local-token.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { DEMO_TOKEN_FILE, startControl } from "./control.ts";
 import { fetchText, untilReady } from "./http.ts";
@@ -96,7 +96,7 @@ export async function startDev(options: DevOptions): Promise<Dev> {
     traces,
     processes,
     forwardTo: options.otlpEndpoint,
-    token: await openLeverToken(join(options.stateDirectory, DEMO_TOKEN_FILE)),
+    token: await openLocalToken(join(options.stateDirectory, DEMO_TOKEN_FILE)),
   });
   let load: { close(): void } | undefined;
   const close = async (): Promise<void> => {

@@ -3,9 +3,9 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import { http } from "../core/http.ts";
-import { keepDoor } from "../core/http-door.ts";
+import { limitConnections } from "../core/connection-limit.ts";
 import { messageOf, REASONS, systemCode, type Code } from "../core/errors.ts";
-import type { LeverToken } from "../core/lever-token.ts";
+import type { LocalToken } from "../core/local-token.ts";
 import { foreignness } from "../core/local-request.ts";
 import type { Logger } from "../core/log.ts";
 import { RESCUES } from "./rescue.ts";
@@ -46,7 +46,7 @@ const LINGER = 1000;
 export type Audience =
   | { readonly kind: "everybody" }
   /** Whoever is on this machine, and no web page; and with the token, to change something. `token` undefined: nobody changes anything. */
-  | { readonly kind: "local"; readonly token: LeverToken | undefined };
+  | { readonly kind: "local"; readonly token: LocalToken | undefined };
 
 export interface PageServer {
   readonly port: number;
@@ -65,7 +65,7 @@ export async function servePages(options: {
   const server = http.createServer();
   const refuse = (error: Error, socket: Duplex): void =>
     refuseUnparsed(clock, error, socket);
-  keepDoor(
+  limitConnections(
     server,
     clock,
     {
@@ -138,7 +138,7 @@ function methodOf({ method = "GET" }: IncomingMessage): string {
 /** Law 13: to be on this machine proves nothing. A web page is there too, and so is every other user. */
 function notAdmitted(
   request: IncomingMessage,
-  token: LeverToken | undefined,
+  token: LocalToken | undefined,
 ): Page | undefined {
   switch (foreignness(request.headers)) {
     case "host":

@@ -1,7 +1,7 @@
 /** The pages of a sidecar: admin (config, clusters, stats, certs, logging, drain), and metrics with readiness. */
 import type { AgentState } from "../agent/agent.ts";
 import type { Clock } from "../core/clock.ts";
-import type { LeverToken } from "../core/lever-token.ts";
+import type { LocalToken } from "../core/local-token.ts";
 import { cannotListen } from "../core/listening.ts";
 import type { Logger } from "../core/log.ts";
 import { refusedPage, servePages, type Page, type Pages } from "./admin.ts";
@@ -43,7 +43,7 @@ export async function openPages(
   options: {
     readonly ports?: SidecarPorts;
     readonly metricsHost?: string;
-    readonly adminToken?: LeverToken | undefined;
+    readonly adminToken?: LocalToken | undefined;
   },
   state: PageState,
 ): Promise<OpenPages> {

@@ -10,7 +10,7 @@ import {
   type CommonsData,
 } from "../core/commons.ts";
 import { messageOf } from "../core/errors.ts";
-import type { LeverToken } from "../core/lever-token.ts";
+import type { LocalToken } from "../core/local-token.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
 import { watchSource } from "../core/watch.ts";
 import {
@@ -54,7 +54,7 @@ export interface SidecarOptions {
   /** For metrics and readiness. */
   readonly metricsHost?: string;
   /** What whoever changes something by the admin port must bring; where absent, nobody does. */
-  readonly adminToken?: LeverToken | undefined;
+  readonly adminToken?: LocalToken | undefined;
   /** Open doors for callers without a sidecar, under PeerAuthentication. */
   readonly publish?: readonly PublishedPort[];
   readonly upstream?: readonly UpstreamPort[];

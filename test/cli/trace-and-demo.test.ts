@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
-import { openLeverToken } from "../../src/core/lever-token.ts";
+import { openLocalToken } from "../../src/core/local-token.ts";
 import { startControl } from "../../src/demo/control.ts";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
 import type { ManagedProcess } from "../../src/demo/processes.ts";
@@ -85,7 +85,7 @@ async function demo(t: Test): Promise<{
     traces,
     processes: new Map(names.map((name) => [name, processNamed(name, did)])),
     forwardTo: undefined,
-    token: await openLeverToken(join(state, "demo.token")),
+    token: await openLocalToken(join(state, "demo.token")),
   });
   t.teardown(() => control.close());
   const { port } = control.server.address() as AddressInfo;

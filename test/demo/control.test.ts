@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
 import { request } from "undici";
 import { systemClock } from "../../src/core/clock.ts";
-import { leverToken } from "../../src/core/lever-token.ts";
+import { localToken } from "../../src/core/local-token.ts";
 import { startControl } from "../../src/demo/control.ts";
 import { makeTraceStore, type TraceStore } from "../../src/demo/trace-store.ts";
 
@@ -20,7 +20,7 @@ async function start(
     traces,
     processes: new Map(),
     forwardTo,
-    token: leverToken("/state/demo.token", "lever"),
+    token: localToken("/state/demo.token", "lever"),
   });
   t.teardown(() => control.close());
   const { port } = control.server.address() as AddressInfo;

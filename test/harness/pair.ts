@@ -14,7 +14,7 @@ import {
 } from "node:net";
 import type { Agent, AgentState } from "../../src/agent/agent.ts";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
-import { leverToken } from "../../src/core/lever-token.ts";
+import { localToken } from "../../src/core/local-token.ts";
 import { watchSource, type WatchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
@@ -179,7 +179,7 @@ export async function withPair(
       clock,
       host: "127.0.0.1",
       metricsHost: "127.0.0.1",
-      adminToken: leverToken("/state/sidecar-admin.token", "lever"),
+      adminToken: localToken("/state/sidecar-admin.token", "lever"),
       ports: { outbound: 0, inbound: 0, link: 0, admin: 0, metrics: 0 },
       accessLog: "all",
       writeAccessLog: (line) => log.push(JSON.parse(line) as AccessRecord),

@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import t, { type Test } from "tap";
 import { REASONS, type Code } from "../../src/core/errors.ts";
-import { leverToken } from "../../src/core/lever-token.ts";
+import { localToken } from "../../src/core/local-token.ts";
 import { RESCUES } from "../../src/proxy/rescue.ts";
 import { startSidecar } from "../../src/proxy/sidecar.ts";
 import { REFUSALS } from "../../src/wire/http1/refusal.ts";
@@ -262,7 +262,7 @@ void t.test("law 9: a sidecar's pages say their reasons", async (t) => {
     host: "127.0.0.1",
     metricsHost: "127.0.0.1",
     ports: { admin: 0, metrics: 0 },
-    adminToken: leverToken("/state/sidecar-admin.token", "secret"),
+    adminToken: localToken("/state/sidecar-admin.token", "secret"),
     accessLog: "none",
   });
   t.teardown(() => sidecar.destroy());

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
-import { leverToken } from "../../../src/core/lever-token.ts";
+import { localToken } from "../../../src/core/local-token.ts";
 import { startControl } from "../../../src/demo/control.ts";
 import { makeTraceStore } from "../../../src/demo/trace-store.ts";
 import { startSidecar } from "../../../src/proxy/sidecar.ts";
@@ -60,7 +60,7 @@ void t.test("the demo's traces", async (t) => {
     traces: makeTraceStore({ maxTraces: 10 }),
     processes: new Map(),
     forwardTo: undefined,
-    token: leverToken("demo.token", "lever"),
+    token: localToken("demo.token", "lever"),
   });
   t.teardown(() => control.close());
   const { port } = control.server.address() as AddressInfo;

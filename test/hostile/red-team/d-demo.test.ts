@@ -8,7 +8,7 @@ import { startApplication } from "../../../src/demo/application.ts";
 import { startControl } from "../../../src/demo/control.ts";
 import type { ManagedProcess } from "../../../src/demo/processes.ts";
 import { makeTraceStore } from "../../../src/demo/trace-store.ts";
-import { openLeverToken } from "../../../src/core/lever-token.ts";
+import { openLocalToken } from "../../../src/core/local-token.ts";
 import { runCli } from "../../cli/harness.ts";
 import { call, closeCalls } from "../../harness/call.ts";
 
@@ -54,7 +54,7 @@ async function demo(
     traces: makeTraceStore({ maxTraces: 10 }),
     processes: new Map([[process.name, process]]),
     forwardTo: undefined,
-    token: await openLeverToken(join(state, "demo.token")),
+    token: await openLocalToken(join(state, "demo.token")),
   });
   t.teardown(() => control.close());
   const url = `http://127.0.0.1:${(control.server.address() as AddressInfo).port}`;

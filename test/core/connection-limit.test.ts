@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
 import t, { type Test } from "tap";
-import { keepDoor } from "../../src/core/http-door.ts";
+import { limitConnections } from "../../src/core/connection-limit.ts";
 import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
 
 const BOUNDS = {
@@ -35,7 +35,7 @@ async function world(t: Test): Promise<World> {
   const asked: ServerResponse[] = [];
   const stalled: Socket[] = [];
   const server = createServer();
-  keepDoor(
+  limitConnections(
     server,
     clock,
     BOUNDS,

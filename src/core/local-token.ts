@@ -6,7 +6,7 @@ import { makeDirectory } from "./directory.ts";
 import { systemCode, UserError } from "./errors.ts";
 import { readSecret } from "./secret-file.ts";
 
-export interface LeverToken {
+export interface LocalToken {
   /** Where it stands. */
   readonly file: string;
   /** Whether an Authorization field brings it. Takes the same time for every wrong one. */
@@ -21,14 +21,14 @@ const WHAT = "the token of this machine's pages";
  * The token of that file, made where there is none: those who share a state directory share it, and it stays over a restart. Throws
  * UserError where others can read it or it is none, Node's system error where it cannot be made.
  */
-export async function openLeverToken(file: string): Promise<LeverToken> {
+export async function openLocalToken(file: string): Promise<LocalToken> {
   await makeDirectory(dirname(file));
-  const text = (await make(file)) ?? (await readLeverToken(file));
-  return leverToken(file, text);
+  const text = (await make(file)) ?? (await readLocalToken(file));
+  return localToken(file, text);
 }
 
 /** The token as text, for a command that brings it. Throws UserError where there is none or it may not be used. */
-export async function readLeverToken(file: string): Promise<string> {
+export async function readLocalToken(file: string): Promise<string> {
   const text = (await readSecret(file, WHAT)).trim();
   if (!SHAPE.test(text))
     throw new UserError(
@@ -37,7 +37,7 @@ export async function readLeverToken(file: string): Promise<string> {
   return text;
 }
 
-export function leverToken(file: string, text: string): LeverToken {
+export function localToken(file: string, text: string): LocalToken {
   const wanted = digest(text);
   return {
     file,

@@ -9,27 +9,27 @@ import {
 import { join } from "node:path";
 import t from "tap";
 import {
-  leverToken,
-  openLeverToken,
-  readLeverToken,
-} from "../../src/core/lever-token.ts";
+  localToken,
+  openLocalToken,
+  readLocalToken,
+} from "../../src/core/local-token.ts";
 
 void t.test("it is made once, for its owner alone, and stays", async (t) => {
   const file = join(t.testdir(), "state", "sidecar-admin.token");
-  const token = await openLeverToken(file);
+  const token = await openLocalToken(file);
   const text = readFileSync(file, "utf8").trim();
   t.equal(statSync(file).mode & 0o777, 0o600);
   t.equal(token.file, file);
   t.ok(token.admits(`Bearer ${text}`));
-  t.ok((await openLeverToken(file)).admits(`Bearer ${text}`));
-  t.equal(await readLeverToken(file), text);
+  t.ok((await openLocalToken(file)).admits(`Bearer ${text}`));
+  t.equal(await readLocalToken(file), text);
 });
 
 void t.test("those who start at once share one", async (t) => {
   const directory = t.testdir();
   const file = join(directory, "token");
   const made = await Promise.all(
-    Array.from({ length: 8 }, () => openLeverToken(file)),
+    Array.from({ length: 8 }, () => openLocalToken(file)),
   );
   const text = readFileSync(file, "utf8").trim();
   for (const token of made) t.ok(token.admits(`Bearer ${text}`));
@@ -38,7 +38,7 @@ void t.test("those who start at once share one", async (t) => {
 
 void t.test("nothing else is admitted", (t) => {
   const text = "x".repeat(43);
-  const token = leverToken("file", text);
+  const token = localToken("file", text);
   t.ok(token.admits(`Bearer ${text}`));
   t.ok(token.admits(`bearer  ${text} `));
   for (const field of [
@@ -63,9 +63,9 @@ void t.test(
     const file = join(t.testdir(), "token");
     writeFileSync(file, "x".repeat(43), { mode: 0o600 });
     chmodSync(file, 0o644);
-    await t.rejects(openLeverToken(file), { message: /is open to others/ });
+    await t.rejects(openLocalToken(file), { message: /is open to others/ });
     chmodSync(file, 0o600);
     writeFileSync(file, "short");
-    await t.rejects(openLeverToken(file), { message: /is damaged: remove it/ });
+    await t.rejects(openLocalToken(file), { message: /is damaged: remove it/ });
   },
 );

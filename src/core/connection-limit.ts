@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { Cancel, Clock } from "./clock.ts";
 import { networkOf } from "./network.ts";
 
-export interface DoorBounds {
+export interface ConnectionLimits {
   /** Connections at once. */
   readonly connections: number;
   /** Milliseconds from accepting a connection until its first request's head is whole. */
@@ -15,7 +15,7 @@ export interface DoorBounds {
   readonly takeTimeout: number;
 }
 
-interface Guest {
+interface Connection {
   readonly socket: Socket;
   readonly source: string;
   /** The response that is not out yet. */
@@ -30,21 +30,24 @@ interface Guest {
  * came first makes room, of the source that has most; one that waits for a request before one that waits for a response. So a probe gets
  * in, whatever a stranger holds. `stalled` tells whoever began a request and did not end it.
  */
-export function keepDoor(
+export function limitConnections(
   server: Server,
   clock: Clock,
-  bounds: DoorBounds,
+  limits: ConnectionLimits,
   handle: RequestListener,
   stalled: (socket: Socket) => void,
 ): void {
   /** In the order in which they came. */
-  const guests = new Map<Socket, Guest>();
-  const wait = (guest: Guest, ms: number): void => {
-    const { socket } = guest;
-    guest.cancel();
-    guest.read = socket.bytesRead;
-    guest.cancel = clock.after(ms, () => {
-      if (guest.response === undefined && socket.bytesRead > guest.read)
+  const connections = new Map<Socket, Connection>();
+  const wait = (connection: Connection, ms: number): void => {
+    const { socket } = connection;
+    connection.cancel();
+    connection.read = socket.bytesRead;
+    connection.cancel = clock.after(ms, () => {
+      if (
+        connection.response === undefined &&
+        socket.bytesRead > connection.read
+      )
         stalled(socket);
       else socket.destroy();
     });
@@ -54,34 +57,35 @@ export function keepDoor(
   server.maxConnections = Number.POSITIVE_INFINITY;
   server.headersTimeout = 0;
   server.requestTimeout = 0;
-  server.keepAliveTimeout = bounds.idleTimeout;
+  server.keepAliveTimeout = limits.idleTimeout;
   server.on("connection", (socket: Socket) => {
-    const guest: Guest = {
+    const connection: Connection = {
       socket,
       source: networkOf(socket.remoteAddress ?? ""),
       response: undefined,
       read: 0,
       cancel: () => undefined,
     };
-    guests.set(socket, guest);
+    connections.set(socket, connection);
     socket.once("close", () => {
-      guest.cancel();
-      guests.delete(socket);
+      connection.cancel();
+      connections.delete(socket);
     });
-    wait(guest, bounds.headTimeout);
-    if (guests.size > bounds.connections) leaver(guests)?.socket.destroy();
+    wait(connection, limits.headTimeout);
+    if (connections.size > limits.connections)
+      toEvict(connections)?.socket.destroy();
   });
   const serve = oneAtATime(handle);
   server.on("request", (request, response) => {
     const { socket } = request;
-    const guest = guests.get(socket);
+    const connection = connections.get(socket);
     // What is sent ahead is not served, and its time is not another one.
-    if (guest !== undefined && guest.response === undefined) {
-      guest.response = response;
-      wait(guest, bounds.takeTimeout);
+    if (connection !== undefined && connection.response === undefined) {
+      connection.response = response;
+      wait(connection, limits.takeTimeout);
       response.once("close", () => {
-        guest.response = undefined;
-        if (guests.has(socket)) wait(guest, bounds.idleTimeout);
+        connection.response = undefined;
+        if (connections.has(socket)) wait(connection, limits.idleTimeout);
       });
     }
     serve(request, response);
@@ -105,12 +109,14 @@ export function oneAtATime(handle: RequestListener): RequestListener {
   };
 }
 
-function leaver(guests: ReadonlyMap<Socket, Guest>): Guest | undefined {
+function toEvict(
+  connections: ReadonlyMap<Socket, Connection>,
+): Connection | undefined {
   const counts = new Map<string, number>();
-  for (const { source } of guests.values())
+  for (const { source } of connections.values())
     counts.set(source, (counts.get(source) ?? 0) + 1);
   const most = Math.max(...counts.values());
-  const theirs = [...guests.values()].filter(
+  const theirs = [...connections.values()].filter(
     ({ source }) => counts.get(source) === most,
   );
   return theirs.find(({ response }) => response === undefined) ?? theirs[0];
