@@ -29,12 +29,14 @@ const MOST_REFUSALS = 5;
 interface View {
   readonly byKey: ReadonlyMap<string, Resource>;
   readonly losses: ReadonlyMap<string, readonly Conflict[]>;
+  readonly ownDoubts: Checked;
   readonly reach: Reach;
   /** By the route's key. */
   readonly unreachable: ReadonlyMap<string, readonly Problem[]>;
 }
 
 export function makeStatusReader(store: Store, push: PushStatus): WithStatus {
+  const checked = makeChecked();
   let latest: Promise<View> | undefined;
   let latestRevision = -1;
 
@@ -43,7 +45,7 @@ export function makeStatusReader(store: Store, push: PushStatus): WithStatus {
     const revision = await store.revision();
     if (latest === undefined || revision !== latestRevision) {
       latestRevision = revision;
-      latest = readView(store);
+      latest = readView(store, checked);
     }
     try {
       return await latest;
@@ -71,7 +73,7 @@ export function makeStatusReader(store: Store, push: PushStatus): WithStatus {
   };
 }
 
-async function readView(store: Store): Promise<View> {
+async function readView(store: Store, ownDoubts: Checked): Promise<View> {
   const listings = await Promise.all(KINDS.map(({ kind }) => store.list(kind)));
   const all = listings.flatMap(({ resources }) => resources);
   const losses = new Map<string, Conflict[]>();
@@ -84,6 +86,7 @@ async function readView(store: Store): Promise<View> {
   );
   const mesh = all.find((resource) => isKind(MESH, resource));
   return {
+    ownDoubts,
     reach: reachOf(all, meshSettings(mesh?.spec).trustDomain, true),
     unreachable,
     byKey: new Map(
@@ -121,13 +124,39 @@ function conditionsOf(
 
 /** What is accepted and yet cannot act, or cannot act now. */
 function doubtsOf(resource: Resource, view: View): readonly Problem[] {
-  const own = kindOf(resource.apiVersion, resource.kind)?.check(resource) ?? [];
   return [
-    ...checkForeignMetadata(resource),
-    ...own,
+    ...view.ownDoubts(resource),
     ...checkReach(resource, view.reach),
     ...(view.unreachable.get(formatKey(keyOf(resource))) ?? []),
   ];
+}
+
+/** What is odd about a resource by itself. */
+type Checked = (resource: Resource) => readonly Problem[];
+
+/** So many resources are remembered at most; beyond, all are checked anew. */
+const MOST_CHECKED = 20_000;
+
+/** To check a resource may compile its expressions: once a version of it, however often it is read. */
+function makeChecked(): Checked {
+  const known = new Map<
+    string,
+    { readonly version: string; readonly problems: readonly Problem[] }
+  >();
+  return (resource) => {
+    const key = formatKey(keyOf(resource));
+    const { resourceVersion: version = "" } = resource.metadata;
+    const found = known.get(key);
+    if (found?.version === version) return found.problems;
+    const { apiVersion, kind } = resource;
+    const problems = [
+      ...checkForeignMetadata(resource),
+      ...(kindOf(apiVersion, kind)?.check(resource) ?? []),
+    ];
+    if (known.size >= MOST_CHECKED) known.clear();
+    known.set(key, { version, problems });
+    return problems;
+  };
 }
 
 function accepted(
