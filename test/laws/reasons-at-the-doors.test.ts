@@ -37,6 +37,10 @@ const UNREADABLE: readonly (readonly [keyof typeof REFUSALS, string])[] = [
   ],
   ["method", "NONSENSE / HTTP/1.1\r\nHost: orders.shop\r\n\r\n"],
   ["version", "GET / HTTP/1.9\r\nHost: orders.shop\r\n\r\n"],
+  [
+    "flood",
+    `POST / HTTP/1.1\r\nHost: orders.shop\r\nTransfer-Encoding: chunked\r\n\r\n${"1\r\na\r\n".repeat(20_000)}`,
+  ],
 ];
 
 /** PERMISSIVE, so that strangers come as far as the rest of the policies. */
