@@ -9,8 +9,8 @@ import { Http1Fault } from "./refusal.ts";
 const { CONNECTION, FORWARDED, FRAMING, MESH, NO_TRAILER, SENSITIVE, TRACE } =
   FieldClass;
 
-/** Fields that need a look; all others are passed on as they are. "Expect" is among the last. */
-const LOOKED_AT = CONNECTION | FRAMING | NO_TRAILER;
+/** Fields that need a look, and "Expect"; all others are passed on as they are. */
+const LOOKED_AT = CONNECTION | FRAMING;
 
 /**
  * What the Connection field may not name: fields for all recipients (RFC 9110 7.6.1), those that frame the message, and those
@@ -90,8 +90,11 @@ export function parseHeaderSection(
         `more than ${limits.headerCount} field lines`,
       );
     const field = memory.read(text, at);
-    if ((field.bits & (LOOKED_AT | dropped)) === 0) section.fields.push(field);
-    else if ((field.bits & dropped) === 0) takeField(section, field);
+    const { bits } = field;
+    if ((bits & dropped) !== 0) continue;
+    if ((bits & LOOKED_AT) !== 0 || field.name === "expect")
+      takeField(section, field);
+    else section.fields.push(field);
   }
   const { named } = section;
   if (named !== undefined)
