@@ -47,7 +47,11 @@ export interface CapturedMesh {
   readonly outside: Host;
   readonly outsideApplication: Daemon;
   readonly spans: readonly ReceivedSpan[];
+  /** "HOST:PORT" of the control plane's push port. */
+  readonly push: string;
   apply(yaml: string): Promise<void>;
+  /** `wherry` with these arguments, as the administrator; what it prints. */
+  cli(args: readonly string[]): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -234,7 +238,9 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
       outside: hostOf(hosts, "outside"),
       outsideApplication: daemonOf(applications, "outside"),
       spans,
+      push,
       apply,
+      cli,
       close,
     };
   } catch (error) {
