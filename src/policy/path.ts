@@ -81,6 +81,12 @@ for (let octet = 0; octet < 256; octet += 1) {
 const BARE_PERCENT = /%(?![0-9A-Fa-f]{2})/;
 const NO_ESCAPE = 'the path has a "%" without two hex digits behind it';
 
+/**
+ * Characters that a path may grow to with its query, since an escape is three for one: what no longer fits in a request line would be
+ * refused by the next sidecar, or by the application, and not where it came in.
+ */
+const LONGEST = 16_000;
+
 /** Splits off the query and normalises the path. Refuses what no policy can judge: a fragment, an escaped NUL, half an escape. */
 export function normalisePath(
   target: string,
@@ -118,6 +124,8 @@ export function normalisePath(
   if (!decoded.ok) return decoded;
   let path = removeDotSegments(decoded.path);
   if (merge) path = path.replace(/\/{2,}/g, "/");
+  if (path.length > raw.length && path.length + query.length > LONGEST)
+    return refused("the path is too long once its characters are escaped");
   return {
     ok: true,
     path,

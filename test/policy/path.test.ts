@@ -260,3 +260,28 @@ void t.test("trap 5: a host has no port, no final dot and no case", (t) => {
   t.equal(read.ok && read.facts.header("host"), undefined);
   t.end();
 });
+
+void t.test(
+  "a path that escapes make too long is refused where it comes in",
+  (t) => {
+    const quotes = (count: number): string => `/${'"'.repeat(count)}`;
+    for (const mode of MODES) {
+      const expected = mode === "NONE";
+      t.equal(normalisePath(quotes(6000), mode).ok, expected, mode);
+      t.equal(
+        normalisePath(`${quotes(5000)}?${"q".repeat(2000)}`, mode).ok,
+        expected,
+        `${mode}, with its query`,
+      );
+      t.ok(
+        normalisePath(quotes(5000), mode).ok,
+        `${mode}, and one that is not`,
+      );
+      t.ok(
+        normalisePath(`/${"a".repeat(16_300)}`, mode).ok,
+        `${mode}, and one that does not grow`,
+      );
+    }
+    t.end();
+  },
+);
