@@ -14,7 +14,7 @@ export interface Seen {
 export function judge(request: FuzzRequest, all: readonly Seen[]): string[] {
   const wrong: string[] = [];
   for (const { door, outcome } of all) {
-    const flaw = flawOf(door, outcome);
+    const flaw = flawOf(request, door, outcome);
     if (flaw !== undefined) wrong.push(`${door.name}: ${flaw}`);
   }
   const compared = all.filter((seen) => !leadsElsewhere(request, seen, all));
@@ -29,7 +29,11 @@ export function judge(request: FuzzRequest, all: readonly Seen[]): string[] {
 }
 
 /** What must not be, without looking at another door. */
-function flawOf(door: Door, outcome: Outcome): string | undefined {
+function flawOf(
+  { http2 }: FuzzRequest,
+  door: Door,
+  outcome: Outcome,
+): string | undefined {
   const { kind, arrived, flaw, status } = outcome;
   if (flaw !== undefined) return flaw;
   if (kind === "tunnel") return "a tunnel to a port for HTTP (law 14)";
@@ -37,7 +41,8 @@ function flawOf(door: Door, outcome: Outcome): string | undefined {
   if (status >= 500 && outcome.code === "INTERNAL") return "a defect";
   const [request] = arrived;
   if (kind === "refused")
-    return request === undefined
+    // What is too much of it may come when the application has all that was declared.
+    return request === undefined || http2.surplus !== ""
       ? undefined
       : `refused (${status} ${outcome.code}), and yet it came to the application: ${JSON.stringify(request.canonical)}`;
   if (request === undefined || arrived.length > 1)

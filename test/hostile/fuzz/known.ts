@@ -35,6 +35,13 @@ const KNOWN: readonly Known[] = [
           outcome.code === "BAD_REQUEST",
       ),
   },
+  {
+    why: "two Max-Forwards are refused by the first sidecar that counts them: the caller's does before the callee's policy is asked",
+    covers: ({ fields }, one, two) =>
+      refused(one, two) &&
+      fields.filter(([name]) => name.toLowerCase() === "max-forwards").length >
+        1,
+  },
 ];
 
 function refused(...all: readonly Seen[]): boolean {
