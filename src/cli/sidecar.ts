@@ -8,6 +8,7 @@ import { openLocalToken, type LocalToken } from "../core/local-token.ts";
 import { packageVersion } from "../core/package.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { compileSooner } from "../core/v8.ts";
+import { resolveLimits } from "../proxy/limits.ts";
 import { leaveStartBehind, trimMemory } from "../proxy/memory-trim.ts";
 import { startSidecar, type BoundPorts } from "../proxy/sidecar.ts";
 import { makeSpanExporter, type SpanExporter } from "../telemetry/exporter.ts";
@@ -47,6 +48,7 @@ async function runSidecar(
     bindings: { component: "sidecar", workload: nameOf(options) },
   });
   const appPorts = applicationPorts(options);
+  const limits = limitsOf(options);
   let agent: Agent | undefined;
   const adminToken = await adminTokenOf(options, logger);
   const exporter = exporterOf(context, options, logger, () => agent);
@@ -82,14 +84,17 @@ async function runSidecar(
       : { accessLogFile: options.accessLogFile }),
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
     linkProtocol: linkProtocolOf(options.linkProtocol),
-    limits: limitsOf(options),
+    limits,
     coalescing: options.coalescing,
     trustedProxies: options.trustedProxy ?? [],
     drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
     clock: context.clock,
     logger,
   });
-  const stopTrimming = trimMemory({ clock: context.clock });
+  const stopTrimming = trimMemory({
+    clock: context.clock,
+    memoryBytes: resolveLimits(limits).memoryBytes,
+  });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   void sidecar.whenReady.then(async () => {
     const { source, configReceivedAt } = sidecar.agent.state.value;

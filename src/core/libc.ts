@@ -18,3 +18,29 @@ export function libcFunction(prototype: string): NativeFunction | undefined {
     return undefined;
   }
 }
+
+/** Fields of glibc's `struct mallinfo2`, each a size_t. */
+const MALLINFO =
+  "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split(
+    " ",
+  );
+
+/**
+ * How many bytes the C library's allocator has given out and not got back, of all threads; some hundredths of a millisecond. Undefined
+ * where it does not tell (glibc does from 2.33 on).
+ */
+export function allocatedBytes(): (() => number) | undefined {
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof koffiModule;
+    const fields = koffi.struct(
+      Object.fromEntries(MALLINFO.map((name) => [name, "size_t"])),
+    );
+    const native = koffi.load(null).func("mallinfo2", fields, []);
+    return () => {
+      const { uordblks, hblkhd } = native() as Record<string, number>;
+      return Number(uordblks) + Number(hblkhd);
+    };
+  } catch {
+    return undefined;
+  }
+}

@@ -4,37 +4,62 @@
  */
 import type { Cancel, Clock } from "../core/clock.ts";
 import { collectGarbage, setHeapGrowth } from "../core/v8.ts";
-import { libcFunction } from "../core/libc.ts";
+import { allocatedBytes, libcFunction } from "../core/libc.ts";
 import { dropProgramPages } from "../core/program-pages.ts";
 
-/** Milliseconds between two looks at the resident set. */
-export const TRIM_LOOK = 5000;
-/** Octets that it must have grown by to be worth the two milliseconds that a trim takes. */
+/** Milliseconds between two looks, and between two trims where memory is not tight. */
+export const TRIM_LOOK = 1000;
+export const TRIM_AGAIN = 5000;
+/** Octets that the resident set must have grown by, or that must have been freed where memory is tight, to be worth the two milliseconds that a trim takes. */
 const WORTH = 4 * 1024 * 1024;
+/** Octets that must have been freed where it is not: bodies on their way come and go. */
+const FREED = 16 * 1024 * 1024;
+/** Part of what may be used from which on memory is tight. */
+const TIGHT = 0.75;
 /**
  * Percent of what is alive: some 12 MiB, of which bodies under way may hold 8 (`wire/collecting.ts`). V8's own rule follows the
  * collection that leaves the start behind with a tenth, and collects ten times a second.
  */
-const HEAP_GROWTH = 100;
+export const HEAP_GROWTH = 100;
 
 export interface TrimOptions {
   readonly clock: Clock;
+  /** Octets that may be resident; 0 where nobody limits them. */
+  readonly memoryBytes?: number;
   /** Octets resident. */
   readonly resident?: () => number;
+  /** Octets that the allocator has given out; undefined where it does not tell. */
+  readonly allocated?: (() => number) | undefined;
   readonly trim?: () => void;
 }
 
-/** Starts to look; ends by what it returns. */
+/**
+ * Starts to look; ends by what it returns. What has become free is given back, wherever the resident set stands: after a flood that
+ * held much for long it stands where it stood at the last trim.
+ */
 export function trimMemory(options: TrimOptions): Cancel {
-  const { clock } = options;
+  const { clock, memoryBytes = 0 } = options;
   const resident = options.resident ?? (() => process.memoryUsage.rss());
+  const allocated =
+    "allocated" in options ? options.allocated : allocatedBytes();
   let trim = options.trim;
   let before = 0;
+  /** The most that was given out at a look since the last trim. */
+  let peak = 0;
+  let trimmedAt = Number.NEGATIVE_INFINITY;
   return clock.every(TRIM_LOOK, () => {
-    if (resident() < before + WORTH) return;
+    const now = resident();
+    const used = allocated?.() ?? 0;
+    peak = Math.max(peak, used);
+    const tight = memoryBytes > 0 && now > memoryBytes * TIGHT;
+    if (!tight && clock.now() - trimmedAt < TRIM_AGAIN) return;
+    const freed = peak - used;
+    if (now < before + WORTH && freed < (tight ? WORTH : FREED)) return;
     trim ??= nativeTrim();
     trim();
     before = resident();
+    peak = used;
+    trimmedAt = clock.now();
   });
 }
 

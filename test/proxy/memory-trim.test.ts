@@ -1,7 +1,11 @@
 import t from "tap";
-import { libcFunction } from "../../src/core/libc.ts";
+import { allocatedBytes, libcFunction } from "../../src/core/libc.ts";
 import { dropProgramPages, readRanges } from "../../src/core/program-pages.ts";
-import { trimMemory, TRIM_LOOK } from "../../src/proxy/memory-trim.ts";
+import {
+  TRIM_AGAIN,
+  trimMemory,
+  TRIM_LOOK,
+} from "../../src/proxy/memory-trim.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
 
 const MIB = 1024 * 1024;
@@ -15,6 +19,7 @@ void t.test(
     const stop = trimMemory({
       clock,
       resident: () => resident,
+      allocated: undefined,
       trim() {
         trims += 1;
         resident -= 20 * MIB;
@@ -35,6 +40,53 @@ void t.test(
     t.end();
   },
 );
+
+for (const [where, memoryBytes, after] of [
+  ["is not tight, five seconds later", 0, TRIM_AGAIN],
+  ["is tight, a second later", 200 * MIB, TRIM_LOOK],
+] as const)
+  void t.test(
+    `what becomes free below the mark of the last trim is given back: where memory ${where}`,
+    (t) => {
+      const clock = fakeClock();
+      let resident = 180 * MIB;
+      let allocated = 150 * MIB;
+      let trims = 0;
+      const stop = trimMemory({
+        clock,
+        memoryBytes,
+        resident: () => resident,
+        allocated: () => allocated,
+        trim() {
+          trims += 1;
+          resident = allocated + 30 * MIB;
+        },
+      });
+      clock.advance(TRIM_LOOK);
+      t.equal(trims, 1, "at the peak, where nothing is free");
+      clock.advance(10 * TRIM_AGAIN);
+      t.equal(trims, 1);
+      allocated = 20 * MIB;
+      clock.advance(after);
+      t.equal(trims, 2);
+      t.equal(resident, 50 * MIB);
+      clock.advance(10 * TRIM_AGAIN);
+      t.equal(trims, 2, "once");
+      stop();
+      t.end();
+    },
+  );
+
+void t.test("the C library says what it has given out", (t) => {
+  const allocated = allocatedBytes();
+  if (allocated === undefined) t.pass("this one does not");
+  else {
+    const before = allocated();
+    const block = Buffer.allocUnsafeSlow(10 * MIB);
+    t.ok(allocated() - before >= block.length);
+  }
+  t.end();
+});
 
 void t.test("a function that the C library does not have is none", (t) => {
   t.equal(
