@@ -11,6 +11,10 @@ export interface Idler {
   /** The watcher's own: where it keeps this one. */
   place?: number | undefined;
   idled(): void;
+  /** It has not moved for a while, and what it holds is held for nobody else: it may have to make room. */
+  readonly holds: boolean;
+  /** It is given up, to make room. */
+  evicted(): void;
   /** About once a second, `ms` after the last time: whether whoever is waited for is quick enough. */
   paced(ms: number): void;
   /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */

@@ -21,7 +21,7 @@ import type { Limiter } from "./limiter.ts";
 import { atLastHop } from "./max-forwards.ts";
 import type { Judge } from "./open-ended.ts";
 import { refusedPipe } from "./raw-bytes.ts";
-import { guarded, overloaded, refuse } from "./refuse.ts";
+import { guarded, overload, refuse } from "./refuse.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { Relay } from "./relay.ts";
 import { isTunnel } from "./tunnel.ts";
@@ -126,8 +126,8 @@ function admit(
       "nothing was left of its time when the request came",
     );
   // limit: of the process, then the rates that the policy of the Service allows
-  const { idle, maxActive } = options.host;
-  if (idle.active >= maxActive) return overloaded(maxActive);
+  const excess = overload(options.host);
+  if (excess !== undefined) return excess;
   const { limits } = port.protection;
   if (limits !== undefined) {
     const { peer } = stream.connection;

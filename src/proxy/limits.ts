@@ -24,7 +24,7 @@ export interface SidecarLimits {
   readonly shortTimeout: number;
   /** Milliseconds that a connection of the link is kept without a stream: the caller's pool lets go of it first, after an hour. */
   readonly idleLink: number;
-  /** Octets held of messages, on both sides of the proxy. */
+  /** Octets held of messages, on both sides of the proxy: what is read where they reach it stops. */
   readonly bufferedBytes: number;
   /** Octets of resident memory; 0 where nobody limits it. */
   readonly memoryBytes: number;
@@ -73,12 +73,28 @@ export const IDENTITY_SHARE = 4;
 
 /** Descriptors that are needed for other things than calls. */
 const OTHER_DESCRIPTORS = 256;
+/** Part of the memory that messages may take: they cost as much again on their way, and so do the connections and exchanges that they belong to. */
+export const MESSAGES = 16;
+/** Octets of memory for each exchange at one time, and for each connection: several times what one takes besides its messages. */
+export const EXCHANGE = 131_072;
+export const CONNECTION = 32_768;
+/** However little memory there is: exchanges, connections, and octets of messages. */
+const LEAST = 1024;
+const LEAST_MESSAGES = 8_388_608;
 
 export function resolveLimits(
   options: LimitOptions = {},
   allowance: Allowance = allowanceOfProcess(),
 ): SidecarLimits {
-  const wanted = options.connections ?? DEFAULT_LIMITS.connections;
+  const memoryBytes = options.memoryBytes ?? allowance.memoryBytes;
+  const within = (most: number, part: number, least: number): number =>
+    memoryBytes > 0
+      ? Math.max(least, Math.min(most, Math.ceil(memoryBytes / part)))
+      : most;
+  const requests = within(DEFAULT_LIMITS.requests, EXCHANGE, LEAST);
+  const wanted =
+    options.connections ??
+    within(DEFAULT_LIMITS.connections, CONNECTION, LEAST);
   // Each connection may need another one, to the upstream.
   const possible = Math.floor((allowance.descriptors - OTHER_DESCRIPTORS) / 2);
   const connections = Math.max(1, Math.min(wanted, possible));
@@ -90,10 +106,13 @@ export function resolveLimits(
     connectionsPerListener: Math.ceil(connections * 0.75),
     connectionsPerAddress: perAddress,
     connectionsPerIdentity: perAddress * IDENTITY_SHARE,
-    streamsPerAddress: perAddress,
+    streamsPerAddress: Math.min(perAddress, Math.ceil(requests / 2)),
     bodyRate: options.bodyRate ?? DEFAULT_LIMITS.bodyRate,
-    bufferedBytes: options.bufferedBytes ?? DEFAULT_LIMITS.bufferedBytes,
-    memoryBytes: options.memoryBytes ?? allowance.memoryBytes,
+    requests,
+    bufferedBytes:
+      options.bufferedBytes ??
+      within(DEFAULT_LIMITS.bufferedBytes, MESSAGES, LEAST_MESSAGES),
+    memoryBytes,
   };
 }
 

@@ -15,6 +15,8 @@ import { alarm } from "../push/alarm.ts";
 import type { ServerConnectionInfo, ServerHandler } from "../wire/exchange.ts";
 import { originalDestination } from "../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../wire/sniff.ts";
+import { readLittle } from "../wire/socket-data.ts";
+import type { Buffers } from "../wire/buffers.ts";
 import { linkListener } from "../wire/tls.ts";
 import type { Address, LocalUpstream } from "./destination.ts";
 import { NO_IDENTITY, type ClaimsOf } from "./forwarded.ts";
@@ -34,6 +36,8 @@ export interface Bound {
 
 export interface ListenersOptions {
   readonly clock: Clock;
+  /** What the proxy holds in all; absent: no bound. */
+  readonly buffers?: Buffers | undefined;
   readonly serving: Serving;
   readonly snapshot: Watch<Snapshot | undefined>;
   readonly credentials: Watch<Credentials | undefined>;
@@ -124,29 +128,34 @@ export function makeListeners(options: ListenersOptions): Listeners {
         return;
       }
       const outside = isOutside(snapshot.value, original);
-      look(socket, clock, outside ? OUTSIDE_TIMEOUT : undefined, (sniffed) => {
-        const passes = outside && !isSure(sniffed);
-        // Where nothing but HTTP is meant, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient.
-        const kind =
-          sniffed.kind === "other" && !outside ? "http/1.1" : sniffed.kind;
-        if ((kind === "http/1.1" || kind === "h2") && !passes)
-          serving.http(
-            socket,
-            kind,
-            { ...info, protocol: kind },
-            handler,
-            name,
-          );
-        else if (authority !== undefined)
-          serving.bytes(socket, authority, info, handler);
-        else
-          serving.turnAway(
-            socket,
-            name,
-            "not HTTP",
-            `${kind} on a port that takes HTTP; call an upstream's own port, or CONNECT`,
-          );
-      });
+      look(
+        socket,
+        options,
+        outside ? OUTSIDE_TIMEOUT : undefined,
+        (sniffed) => {
+          const passes = outside && !isSure(sniffed);
+          // Where nothing but HTTP is meant, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient.
+          const kind =
+            sniffed.kind === "other" && !outside ? "http/1.1" : sniffed.kind;
+          if ((kind === "http/1.1" || kind === "h2") && !passes)
+            serving.http(
+              socket,
+              kind,
+              { ...info, protocol: kind },
+              handler,
+              name,
+            );
+          else if (authority !== undefined)
+            serving.bytes(socket, authority, info, handler);
+          else
+            serving.turnAway(
+              socket,
+              name,
+              "not HTTP",
+              `${kind} on a port that takes HTTP; call an upstream's own port, or CONNECT`,
+            );
+        },
+      );
     };
 
   const acceptInbound =
@@ -178,7 +187,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
         serving.bytes(socket, authority, info, handler);
         return;
       }
-      look(socket, clock, undefined, ({ kind }) => {
+      look(socket, options, undefined, ({ kind }) => {
         // On a port for HTTP, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient. And whoever
         // says nothing there gets the time that an idle connection has, and no connection to the application. TLS is bytes, which no
         // port for HTTP takes (law 14): the handler refuses it with its reason.
@@ -262,17 +271,20 @@ const OUTSIDE_TIMEOUT = 250;
 /** `sniff`, on sockets whose halves end one by one: one that ends before it has said a word is closed. */
 function look(
   socket: Socket,
-  clock: Clock,
+  { clock, buffers }: Pick<ListenersOptions, "clock" | "buffers">,
   timeout: number | undefined,
   onResult: (sniffed: Sniffed) => void,
 ): void {
   const onEnd = (): void => void socket.end();
   socket.once("end", onEnd);
+  const readAsEver =
+    buffers === undefined ? undefined : readLittle(socket, buffers);
   sniff(
     socket,
     clock,
     (sniffed) => {
       socket.off("end", onEnd);
+      readAsEver?.();
       onResult(sniffed);
     },
     timeout,

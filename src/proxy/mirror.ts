@@ -134,7 +134,8 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
       // The request itself has the right of way.
       if (
         copies + drawn.length > MOST_COPIES ||
-        host.idle.active * 2 >= host.maxActive
+        host.idle.active * 2 >= host.maxActive ||
+        !host.buffers.roomy
       ) {
         for (const mirror of drawn) dropped(mirror, "busy");
         return undefined;
@@ -143,17 +144,20 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
       let pending = drawn.length;
       const release = (): void => {
         bytes -= kept;
+        host.buffers.change(-kept);
         kept = 0;
       };
       return new Tee(stream, {
         keep(chunk) {
           if (
             kept + chunk.length > REPLAY_LIMIT ||
-            bytes + chunk.length > MOST_BYTES
+            bytes + chunk.length > MOST_BYTES ||
+            !host.buffers.roomy
           )
             return false;
           kept += chunk.length;
           bytes += chunk.length;
+          host.buffers.change(chunk.length);
           return true;
         },
         drop(reason) {

@@ -33,7 +33,7 @@ import type { Mirrors } from "./mirror.ts";
 import { atLastHop } from "./max-forwards.ts";
 import type { Judge } from "./open-ended.ts";
 import { refusedPipe } from "./raw-bytes.ts";
-import { guarded, overloaded, refuse } from "./refuse.ts";
+import { guarded, overload, refuse } from "./refuse.ts";
 import { OutboundWay, type OutboundWayOptions } from "./outbound-way.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { Relay } from "./relay.ts";
@@ -113,9 +113,9 @@ function outbound(
     refuse(books, "outbound", stream, UNKNOWN, noConfig(), true);
     return;
   }
-  if (host.idle.active >= host.maxActive) {
-    const error = overloaded(host.maxActive);
-    refuse(books, "outbound", stream, UNKNOWN, error, true);
+  const excess = overload(host);
+  if (excess !== undefined) {
+    refuse(books, "outbound", stream, UNKNOWN, excess, true);
     return;
   }
   // where to: a service of the mesh, or a place outside it

@@ -3,6 +3,7 @@ import { MeshError } from "../core/errors.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { Account, type Books } from "./account.ts";
 import type { Direction } from "./meters.ts";
+import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
 
 /** Answers `stream` with `error`, which is told under the name `destination`. */
@@ -38,13 +39,20 @@ export function guarded(
   }
 }
 
-/** `most`: exchanges that may be under way now. */
-export function overloaded(most: number): MeshError {
+/** Why no exchange more is taken, where none is: so many are under way, or so much is held, or memory is short. */
+export function overload({
+  idle,
+  maxActive,
+  buffers,
+}: Pick<RelayHost, "idle" | "maxActive" | "buffers">): MeshError | undefined {
+  if (idle.active < maxActive && !buffers.full) return undefined;
   return new MeshError(
     "OVERLOADED",
-    most === 0
+    maxActive === 0
       ? "this proxy is short of memory"
-      : `${most} requests are under way in this proxy, and no more are taken`,
+      : idle.active < maxActive
+        ? `this proxy holds ${buffers.limit} bytes that others do not take, and no more`
+        : `${maxActive} requests are under way in this proxy, and no more are taken`,
     { source: "proxy", unprocessed: true },
   );
 }

@@ -2,6 +2,7 @@
 import type { Alarms } from "../core/alarms.ts";
 import type { Clock } from "../core/clock.ts";
 import type { IdleWatcher } from "./idle.ts";
+import type { Buffers } from "../wire/buffers.ts";
 import type { SidecarLimits } from "./limits.ts";
 import type { PolicyAge } from "./open-ended.ts";
 import type { ReplayBudget } from "./replay.ts";
@@ -12,6 +13,8 @@ export interface RelayHost {
   /** The time-outs of exchanges and of their attempts. */
   readonly alarms: Alarms;
   readonly replay: ReplayBudget;
+  /** What all connections hold. */
+  readonly buffers: Buffers;
   readonly limits: SidecarLimits;
   readonly policy: PolicyAge;
   /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */

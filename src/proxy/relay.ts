@@ -313,6 +313,25 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
     this.#giveUp(new MeshError(code, "", { source }));
   }
 
+  /** It waits for somebody to take what is held for them, or for a caller who is to send. */
+  get holds(): boolean {
+    return (
+      this.#full ||
+      this.#paused ||
+      (this.#waitsForCaller() && !this.#tunnel && !this.grpc)
+    );
+  }
+
+  evicted(): void {
+    this.#giveUp(
+      new MeshError(
+        "OVERLOADED",
+        "this proxy holds nearly as much as it may, and this exchange had stood still for longest",
+        { source: "proxy" },
+      ),
+    );
+  }
+
   paced(ms: number): void {
     this.#pace ??= new Pace(this.host, this.stream, this.way.inside);
     const error = this.#pace.judge(ms, {

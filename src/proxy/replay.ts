@@ -1,4 +1,5 @@
 /** What was read of a request body and may have to be sent again: at most 64 KiB a request, and bounded for the process. */
+import { UNBOUNDED, type Buffers } from "../wire/buffers.ts";
 import { ChunkQueue } from "../wire/chunk-queue.ts";
 
 /** Bytes of one request's body that are kept (law 2); one more commits the attempt. */
@@ -7,14 +8,18 @@ export const REPLAY_LIMIT: number = 64 * 1024;
 /** Bytes that all requests of the process may keep together (law 10). */
 export const REPLAY_TOTAL: number = 32 * 1024 * 1024;
 
-/** How much all replay buffers hold together. */
+/** How much all replay buffers hold together, and all of the proxy. */
 export interface ReplayBudget {
   readonly limit: number;
   held: number;
+  readonly buffers: Buffers;
 }
 
-export function makeReplayBudget(limit: number = REPLAY_TOTAL): ReplayBudget {
-  return { limit, held: 0 };
+export function makeReplayBudget(
+  limit: number = REPLAY_TOTAL,
+  buffers: Buffers = UNBOUNDED,
+): ReplayBudget {
+  return { limit, held: 0, buffers };
 }
 
 const NOTHING: readonly Buffer[] = [];
@@ -43,7 +48,8 @@ export class Replay {
     if (
       !this.complete ||
       this.#bytes + chunk.length > REPLAY_LIMIT ||
-      this.#budget.held + chunk.length > this.#budget.limit
+      this.#budget.held + chunk.length > this.#budget.limit ||
+      !this.#budget.buffers.roomy
     )
       return false;
     this.hold(chunk);
@@ -52,14 +58,17 @@ export class Replay {
 
   /** Keeps `chunk` whatever the limits: it has not been sent anywhere yet. The caller has stopped the flow. */
   hold(chunk: Buffer): void {
-    (this.#kept ??= new ChunkQueue()).push(chunk);
+    const { buffers } = this.#budget;
+    (this.#kept ??= new ChunkQueue()).push(chunk, buffers.waste);
     this.#bytes += chunk.length;
     this.#budget.held += chunk.length;
+    buffers.change(chunk.length);
   }
 
   /** Lets go of everything. */
   release(): void {
     this.#budget.held -= this.#bytes;
+    this.#budget.buffers.change(-this.#bytes);
     this.#bytes = 0;
     this.#kept = undefined;
     this.complete = false;

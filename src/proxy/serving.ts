@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Commons } from "../core/commons.ts";
 import type { Logger } from "../core/log.ts";
+import type { Buffers } from "../wire/buffers.ts";
 import type {
   Protocol,
   ServerConnection,
@@ -11,6 +12,7 @@ import type {
   WorkerPlace,
 } from "../wire/exchange.ts";
 import { serveHttp1 } from "../wire/http1/server.ts";
+import { SHARED_LIMITS } from "../wire/http2/limits.ts";
 import { serveHttp2 } from "../wire/http2/server.ts";
 import type { Coalescing } from "./coalescing.ts";
 import { networkOf } from "../core/network.ts";
@@ -62,8 +64,8 @@ export interface Serving {
   /** From level 1 on no connection is kept alive, from level 2 on none is taken. */
   overloaded(level: Level): void;
   readonly connections: number;
-  /** Octets that are held on these connections. Looks at each of them. */
-  readonly buffered: number;
+  /** Breaks off up to `most` whole responses of which nothing was taken for `ms`; gives how many. Looks at each connection. */
+  shed(ms: number, most: number): number;
   /** Connections of HTTP that are open: one that is drained is among them until its last round trip is over. */
   open(isConcerned: (listener: string) => boolean): number;
   destroy(): void;
@@ -74,6 +76,8 @@ export interface ServingOptions {
   readonly meters: Meters;
   readonly logger: Logger;
   readonly limits?: SidecarLimits;
+  /** What the proxy holds in all; absent: no bound. */
+  readonly buffers?: Buffers | undefined;
   /** Said to the sidecars that call, where this process has several workers. */
   readonly place?: WorkerPlace | undefined;
   /** What bounds the connections of all workers together; absent: this one is alone. */
@@ -109,17 +113,18 @@ export function makeServing(options: ServingOptions): Serving {
   const { clock, meters, logger, coalescing } = options;
   const limits = options.limits ?? resolveLimits();
   const { place } = options;
+  const { buffers } = options;
+  // On the link, and from the own application, the streams of many meet: some that stand still do not stop the others.
   const link = {
-    limits: { idleTimeout: limits.idleLink },
+    limits: { ...SHARED_LIMITS, idleTimeout: limits.idleLink },
     ...(place === undefined ? {} : { place }),
   };
+  const own = { limits: SHARED_LIMITS };
   const counts = countConnections(limits, options.commons);
   const sources = trackSources(clock, limits);
   const log = makeRefusalLog(logger, clock);
   const sockets = new Set<Socket>();
   const served = new Map<ServerConnection, Served>();
-  /** What holds octets: connections of HTTP, and tunnels. */
-  const holders = new Set<{ readonly buffered: number }>();
   let level: Level = 0;
   let stopCatchUp: Cancel | undefined;
 
@@ -227,29 +232,33 @@ export function makeServing(options: ServingOptions): Serving {
         clock,
         info,
         source,
+        buffers,
         onLimit: (limit: string) => meters.limits.with(listener, limit).add(),
       };
       const connection = !multiplexed
         ? serveHttp1(socket, common, told)
         : serveHttp2(
             socket,
-            info.peer === undefined ? common : { ...common, ...link },
+            {
+              ...common,
+              ...(info.peer !== undefined
+                ? link
+                : LOCAL.has(listener)
+                  ? own
+                  : {}),
+            },
             told,
           );
       served.set(connection, { listener, multiplexed });
-      holders.add(connection);
       socket.on("close", () => {
         served.delete(connection);
-        holders.delete(connection);
         if (source !== undefined) sources.leave(name);
       });
       return connection;
     },
     bytes(socket, authority, info, handler) {
       coalescing?.exempt(socket);
-      const stream = new SocketStream(socket, authority, info);
-      holders.add(stream);
-      socket.on("close", () => holders.delete(stream));
+      const stream = new SocketStream(socket, authority, info, buffers);
       handler.request(stream);
     },
     turnAway,
@@ -273,10 +282,11 @@ export function makeServing(options: ServingOptions): Serving {
     get connections() {
       return counts.total;
     },
-    get buffered() {
-      let sum = 0;
-      for (const holder of holders) sum += holder.buffered;
-      return sum;
+    shed(ms, most) {
+      let count = 0;
+      for (const connection of [...served.keys()])
+        if (count < most) count += connection.shed(ms, most - count);
+      return count;
     },
     open(isConcerned) {
       let count = 0;

@@ -22,8 +22,10 @@ import type {
   ServerConnectionInfo,
   ServerStream,
 } from "../wire/exchange.ts";
+import { UNBOUNDED, type Buffers } from "../wire/buffers.ts";
 import { onData } from "../wire/socket-data.ts";
-import { held, reset } from "../wire/http1/sockets.ts";
+import { SocketRoom } from "../wire/socket-room.ts";
+import { reset } from "../wire/http1/sockets.ts";
 
 const ACCEPTED: ResponseHead = {
   status: 200,
@@ -55,6 +57,8 @@ export function connectHead(authority: string): RequestHead {
 class SocketHalf {
   readonly socket: Socket;
   readonly #side: "downstream" | "upstream";
+  readonly #buffers: Buffers;
+  readonly #room: SocketRoom;
   #receiver: BodyReceiver | undefined;
   /** The peer sends no more, or we have told that it does not. */
   #inputOver = false;
@@ -62,18 +66,23 @@ class SocketHalf {
   #aborted = false;
   #failure: Error | undefined;
 
-  constructor(socket: Socket, side: "downstream" | "upstream") {
+  constructor(
+    socket: Socket,
+    side: "downstream" | "upstream",
+    buffers: Buffers,
+  ) {
     this.socket = socket;
     this.#side = side;
+    this.#buffers = buffers;
+    this.#room = new SocketRoom(
+      socket,
+      () => this.#receiver?.drained(),
+      buffers,
+    );
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
     socket.on("error", (error) => (this.#failure = error));
-    socket.on("drain", () => this.#receiver?.drained());
     socket.on("close", () => this.#closed());
-  }
-
-  get buffered(): number {
-    return held(this.socket);
   }
 
   start(receiver: BodyReceiver): void {
@@ -83,9 +92,13 @@ class SocketHalf {
       process.nextTick(() => this.#closed());
       return;
     }
-    onData(socket, (chunk) => {
-      if (!this.#aborted) receiver.data(chunk);
-    });
+    onData(
+      socket,
+      (chunk) => {
+        if (!this.#aborted) receiver.data(chunk);
+      },
+      this.#buffers,
+    );
     socket.on("end", () => {
       if (this.#inputOver || this.#aborted) return;
       this.#inputOver = true;
@@ -97,7 +110,8 @@ class SocketHalf {
   write(chunk: Buffer): boolean {
     if (!this.socket.writable) return true;
     this.socket.write(chunk);
-    return this.socket.writableLength < this.socket.writableHighWaterMark;
+    this.#room.written();
+    return !this.#room.full;
   }
 
   end(): void {
@@ -138,15 +152,11 @@ export class SocketStream implements ServerStream {
     socket: Socket,
     authority: string,
     connection: ServerConnectionInfo,
+    buffers: Buffers = UNBOUNDED,
   ) {
     this.head = connectHead(authority);
     this.connection = connection;
-    this.#half = new SocketHalf(socket, "downstream");
-  }
-
-  /** Octets that are held of what crosses it. */
-  get buffered(): number {
-    return this.#half.buffered;
+    this.#half = new SocketHalf(socket, "downstream", buffers);
   }
 
   receive(receiver: BodyReceiver): void {
@@ -191,19 +201,16 @@ export class TcpConnection implements ClientConnection {
     socket: Socket,
     clock: Clock,
     observer: ClientConnectionObserver,
+    buffers: Buffers = UNBOUNDED,
   ) {
     this.#socket = socket;
     this.heardAt = clock.now();
-    this.#half = new SocketHalf(socket, "upstream");
+    this.#half = new SocketHalf(socket, "upstream", buffers);
     socket.on("close", () => {
       this.active = 0;
       this.capacity = 0;
       observer.closed(undefined);
     });
-  }
-
-  get buffered(): number {
-    return this.#half.buffered;
   }
 
   request(

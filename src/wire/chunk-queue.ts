@@ -4,7 +4,7 @@
  * copied behind the one before it; the others wait as they are.
  */
 
-/** A slice is copied where what it was cut from is more than so many times as large: memory may exceed content that far. */
+/** A slice is copied where what it was cut from is more than so many times as large, unless told otherwise: memory may exceed content that far. */
 const WASTE = 16;
 /** Octets of the blocks that small slices are copied into: each is as large as all before it, within these bounds. */
 const SMALLEST = 256;
@@ -18,8 +18,8 @@ export class ChunkQueue {
   private filled = 0;
   private copied = 0;
 
-  push(chunk: Buffer): void {
-    if (chunk.length * WASTE >= chunk.buffer.byteLength) {
+  push(chunk: Buffer, waste: number = WASTE): void {
+    if (chunk.length * waste >= chunk.buffer.byteLength) {
       this.block = undefined;
       this.chunks.push(chunk);
       return;

@@ -132,8 +132,8 @@ export interface ServerHandler {
 export interface ServerConnection {
   /** Requests under way. */
   readonly active: number;
-  /** Octets that this process holds of what crosses the connection, worked out when it is asked for. */
-  readonly buffered: number;
+  /** Breaks off up to `most` whole responses of which the caller has taken nothing for `ms`, as far as that was looked at; gives how many. */
+  shed(ms: number, most: number): number;
   /** Takes no new requests (GOAWAY, Connection: close), finishes those under way, then closes. */
   drain(): void;
   /** Ends at once. */
@@ -169,8 +169,6 @@ export interface ClientConnection {
   readonly protocol: Protocol;
   /** Streams under way. */
   readonly active: number;
-  /** Octets that this process holds of what crosses the connection, worked out when it is asked for. */
-  readonly buffered: number;
   /** How many more streams can be opened now; 0 when draining. */
   readonly capacity: number;
   /** Monotonic milliseconds (the codec's clock) when the peer last sent anything. */

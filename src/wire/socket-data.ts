@@ -1,5 +1,6 @@
 /** How everything that reads from a socket does so: what came goes to its user, V8's collector is told of it, and Node's stream is kept from looking for more. */
 import type { Socket } from "node:net";
+import { LEAST_READ, UNBOUNDED, USUAL_READ, type Buffers } from "./buffers.ts";
 import { wasRead } from "./collecting.ts";
 
 /** A socket as Node has it inside; where it no longer is so, it goes on as it would. */
@@ -12,8 +13,9 @@ interface Inside {
 /** As much as libuv reads at once. */
 const READ = 64 * 1024;
 /**
- * What comes at once where there is more to come: a whole record of TLS, most of what libuv reads. From then on the socket has a buffer
- * of its own, whose parts are given away without a copy, and another when no room for so much is left.
+ * What comes at once where there is more to come: a whole record of TLS, all that is usually read. From then on the socket has a buffer
+ * of its own, whose parts are given away without a copy, and another when no room for so much is left: for as many
+ * sockets as the proxy may hold as much of.
  */
 const MUCH_TLS = 16 * 1024;
 const MUCH_TCP = 48 * 1024;
@@ -22,17 +24,29 @@ const LITTLE = 8 * 1024;
 
 const POOL = 8 * 1024;
 
-/** What small reads of all sockets are read into: each is copied before there is another. */
-const SHARED: Buffer = Buffer.allocUnsafeSlow(READ);
+/**
+ * What the usual reads of all sockets go into: each is copied before there is another. Less than libuv would read, as thousands of
+ * sockets may bring that much in one turn, before anything can stop them; and less again where not much is free.
+ */
+const SHARED: Buffer = Buffer.allocUnsafeSlow(USUAL_READ);
+const SHARED_SHORT: Buffer = SHARED.subarray(0, LEAST_READ);
 
-/** Gives `use` all that comes, from when the socket flows. */
-export function onData(socket: Socket, use: (chunk: Buffer) => void): void {
+function shared(buffers: Buffers): Buffer {
+  return buffers.readBytes < USUAL_READ ? SHARED_SHORT : SHARED;
+}
+
+/** Gives `use` all that comes, from when the socket flows; `buffers` say how much may come at once. */
+export function onData(
+  socket: Socket,
+  use: (chunk: Buffer) => void,
+  buffers: Buffers = UNBOUNDED,
+): void {
   skipReadingMore(socket as unknown as Inside);
   socket.on("data", (chunk: Buffer) => {
     wasRead(chunk.length);
     use(chunk);
   });
-  readByCopy(socket, use);
+  readByCopy(socket, use, buffers);
 }
 
 /**
@@ -40,14 +54,23 @@ export function onData(socket: Socket, use: (chunk: Buffer) => void): void {
  * everything for a full collection once some hundred calls have left theirs. So reads go to buffers of ours, as they do
  * for sockets that are made with `onread`, an option that accepted sockets and those of TLS do not have.
  */
-function readByCopy(socket: Socket, use: (chunk: Buffer) => void): void {
+function readByCopy(
+  socket: Socket,
+  use: (chunk: Buffer) => void,
+  buffers: Buffers,
+): void {
   const inside = socket as unknown as Inside;
   const handle = inside._handle;
   if (socket.connecting || typeof handle?.useUserBuffer !== "function") return;
   const parts = partsOf(socket);
   if (parts === undefined) return;
-  const reads = new Reads("encrypted" in socket ? MUCH_TLS : MUCH_TCP);
-  inside[parts.buffer] = SHARED;
+  const reads = new Reads(
+    socket,
+    "encrypted" in socket ? MUCH_TLS : MUCH_TCP,
+    buffers,
+  );
+  const first = reads.current;
+  inside[parts.buffer] = first;
   inside[parts.callback] = (octets: number): boolean => {
     const chunk = reads.take(octets);
     // TLS gives out what it has deciphered though it was told to stop; and what waits goes first.
@@ -64,39 +87,100 @@ function readByCopy(socket: Socket, use: (chunk: Buffer) => void): void {
   };
   // Asked after each read.
   inside[parts.generator] = () => reads.next();
-  handle.useUserBuffer(SHARED);
+  handle.useUserBuffer(first);
+}
+
+/**
+ * For whoever looks at the first bytes of a socket by "readable" events: it brings no more at once than others do, where thousands that
+ * come together would bring 64 KiB each. To be called off when that is over.
+ */
+export function readLittle(socket: Socket, buffers: Buffers): () => void {
+  const inside = socket as unknown as Inside;
+  const handle = inside._handle;
+  const parts = partsOf(socket);
+  if (parts === undefined || typeof handle?.useUserBuffer !== "function")
+    return nothing;
+  const buffer = shared(buffers);
+  inside[parts.buffer] = buffer;
+  inside[parts.callback] = (octets: number): boolean =>
+    socket.push(copy(buffer, octets));
+  inside[parts.generator] = null;
+  handle.useUserBuffer(buffer);
+  buffers.promise(buffer.length);
+  let over = false;
+  const end = (): void => {
+    socket.off("close", end);
+    if (!over) buffers.promise(-buffer.length);
+    over = true;
+  };
+  socket.on("close", end);
+  return end;
+}
+
+function nothing(): void {
+  // Node reads as it would.
 }
 
 /** What a socket is read into, and what becomes of it. */
 class Reads {
-  #current: Buffer = SHARED;
+  current: Buffer;
   #next: Buffer | undefined;
+  /** `current` or the next is a buffer of its own, which is counted. */
+  #own = false;
+  /** Bytes that come at once where there is more to come. */
   readonly #much: number;
+  readonly #buffers: Buffers;
 
-  constructor(much: number) {
+  constructor(socket: Socket, much: number, buffers: Buffers) {
     this.#much = much;
+    this.#buffers = buffers;
+    this.current = shared(buffers);
+    buffers.promise(this.current.length);
+    socket.once("close", () => {
+      this.#giveUp();
+      buffers.promise(-this.current.length);
+    });
   }
 
   /** The octets that have just been read, for their user to keep. */
   take(octets: number): Buffer {
-    const current = this.#current;
-    if (current !== SHARED && octets >= LITTLE) {
+    const { current } = this;
+    if (this.#own) {
+      if (octets < LITTLE) {
+        this.#next = this.#giveUp();
+        return copy(current, octets);
+      }
       const left = current.length - octets;
-      this.#next = left < this.#much ? fresh() : current.subarray(octets);
+      if (left >= this.#much) this.#next = current.subarray(octets);
+      else if (this.#buffers.roomy) this.#next = fresh();
+      else this.#next = this.#giveUp();
       return current.subarray(0, octets);
     }
-    if (octets >= this.#much) this.#next = fresh();
-    else if (current !== SHARED) this.#next = SHARED;
+    if (octets === current.length && this.#buffers.large()) {
+      this.#own = true;
+      this.#next = fresh();
+    }
     return copy(current, octets);
   }
 
   /** The buffer from now on; undefined where it stays. */
   next(): Buffer | undefined {
-    const next = this.#next;
+    let next = this.#next;
+    if (!this.#own && this.current.length !== this.#buffers.readBytes)
+      next ??= shared(this.#buffers);
     if (next === undefined) return undefined;
-    this.#current = next;
+    // What is left of a buffer of its own is the next read; large ones are counted by themselves.
+    const { length } = this.current;
+    if (next.length !== length) this.#buffers.promise(next.length - length);
+    this.current = next;
     this.#next = undefined;
     return next;
+  }
+
+  #giveUp(): Buffer {
+    if (this.#own) this.#buffers.small();
+    this.#own = false;
+    return shared(this.#buffers);
   }
 }
 

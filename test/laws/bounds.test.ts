@@ -21,6 +21,7 @@ import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy.ts";
 import { makeAccessLog } from "../../src/telemetry/access-log.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import { makeTracing } from "../../src/telemetry/tracing.ts";
+import { UNBOUNDED } from "../../src/wire/buffers.ts";
 import { serveHttp1 } from "../../src/wire/http1/server.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
@@ -101,6 +102,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       alarms: makeAlarms(clock),
       replay: makeReplayBudget(),
       limits: DEFAULT_LIMITS,
+      buffers: UNBOUNDED,
       maxActive: 0,
       policy: { changes: 0, current: undefined },
       short: false,

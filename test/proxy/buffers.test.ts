@@ -49,6 +49,8 @@ void t.test(
       const made: Idler = {
         movedAt: 0,
         idleLimit,
+        holds: false,
+        evicted: () => undefined,
         paced: () => undefined,
         idled() {
           told.push(name);

@@ -5,7 +5,13 @@ import { REASONS } from "../../src/core/errors.ts";
 import { Command } from "commander";
 import { LEAST_CHARACTERS, MOST_STEPS } from "../../src/core/expression.ts";
 import { PAGE_CONNECTIONS } from "../../src/proxy/admin.ts";
-import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
+import { BEGIN } from "../../src/proxy/eviction.ts";
+import {
+  CONNECTION,
+  EXCHANGE,
+  MESSAGES,
+  DEFAULT_LIMITS as SIDECAR,
+} from "../../src/proxy/limits.ts";
 import { LEVELS } from "../../src/proxy/memory-pressure.ts";
 import { makeMeters } from "../../src/proxy/meters.ts";
 import { REPLAY_LIMIT, REPLAY_TOTAL } from "../../src/proxy/replay.ts";
@@ -50,7 +56,7 @@ const ROWS: readonly (readonly [
   // of all callers together
   [
     "open connections",
-    `${count(SIDECAR.connections)}, or half of the file descriptors`,
+    `${count(SIDECAR.connections)}, half of the file descriptors, or one for each ${octets(CONNECTION)} of memory`,
     ["connections"],
   ],
   [
@@ -82,7 +88,11 @@ const ROWS: readonly (readonly [
   ["TLS handshakes of one address that fail", budget(FAILED_HANDSHAKES), []],
   ["connections ended for what a source sent", budget(OFFENCES), []],
   ["connections to pages", count(PAGE_CONNECTIONS), []],
-  ["requests under way", count(SIDECAR.requests), ["requests"]],
+  [
+    "requests under way",
+    `${count(SIDECAR.requests)}, or one for each ${octets(EXCHANGE)} of memory`,
+    ["requests"],
+  ],
   [
     "memory: first",
     `${share(1)} of what the container may use`,
@@ -90,7 +100,16 @@ const ROWS: readonly (readonly [
   ],
   ["memory: then", share(2), []],
   ["memory: last", share(3), []],
-  ["octets of messages held", octets(SIDECAR.bufferedBytes), ["bufferedBytes"]],
+  [
+    "bytes of messages held",
+    `${octets(SIDECAR.bufferedBytes)}, or one in ${MESSAGES} of memory`,
+    ["bufferedBytes"],
+  ],
+  [
+    "what stands still, where much is held",
+    `from ${BEGIN.bytes * 100} % of these bytes on, or ${BEGIN.requests * 100} % of the requests`,
+    [],
+  ],
   [
     "request bodies kept for a repeat",
     `${octets(REPLAY_LIMIT)} each, ${octets(REPLAY_TOTAL)} in all`,

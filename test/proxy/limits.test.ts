@@ -60,3 +60,38 @@ void t.test("of this very process something is found", (t) => {
   t.ok(Number.isSafeInteger(memoryBytes));
   t.end();
 });
+
+for (const [mebibytes, limits] of [
+  [
+    64,
+    {
+      connections: 2048,
+      requests: 1024,
+      streamsPerAddress: 512,
+      bufferedBytes: 8 * 1_048_576,
+    },
+  ],
+  [
+    256,
+    {
+      connections: 8192,
+      requests: 2048,
+      streamsPerAddress: 1024,
+      bufferedBytes: 16 * 1_048_576,
+    },
+  ],
+  [
+    65_536,
+    {
+      connections: DEFAULT_LIMITS.connections,
+      requests: DEFAULT_LIMITS.requests,
+      streamsPerAddress: DEFAULT_LIMITS.streamsPerAddress,
+      bufferedBytes: DEFAULT_LIMITS.bufferedBytes,
+    },
+  ],
+] as const)
+  void t.test(`what ${mebibytes} MiB allow`, (t) => {
+    const memoryBytes = mebibytes * 1_048_576;
+    t.match(resolveLimits({}, { ...PLENTY, memoryBytes }), limits);
+    t.end();
+  });

@@ -20,6 +20,7 @@ function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
   const state = { resident: 0, heap: 0, heapLimit: LIMIT, buffered: 0 };
   const levels: Level[] = [];
   let collections = 0;
+  const growths: number[] = [];
   const memory = watchMemory({
     clock,
     logger,
@@ -29,11 +30,13 @@ function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
     onLevel: (level) => levels.push(level),
     sample: (): MemorySample => state,
     collect: () => (collections += 1),
+    growth: (percent) => growths.push(percent),
   });
   return {
     state,
     lines,
     levels,
+    growths,
     memory,
     clock,
     /** The level after `looks` looks at `resident`. */
@@ -67,14 +70,19 @@ for (const [resident, level] of SHARES)
     t.end();
   });
 
-for (const share of ["resident", "heap", "buffered"] as const)
-  void t.test(`the share of ${share} counts`, (t) => {
+for (const [share, level] of [
+  ["resident", 2],
+  ["heap", 2],
+  // Beyond its bound nobody reads: it is no reason to turn anybody away.
+  ["buffered", 1],
+] as const)
+  void t.test(`the share of ${share} counts, up to level ${level}`, (t) => {
     const { state, clock, memory, metric } = watched();
     state[share] = 960;
     clock.advance(LOOK);
-    t.equal(memory.level, 2);
+    t.equal(memory.level, level);
     t.equal(metric("wherry_memory_pressure"), 0.96);
-    t.equal(metric("wherry_overload_level"), 2);
+    t.equal(metric("wherry_overload_level"), level);
     t.end();
   });
 
@@ -152,3 +160,55 @@ void t.test("once closed it looks no more", (t) => {
   t.equal(clock.pending, 0);
   t.end();
 });
+
+void t.test(
+  "what was held and is no more is collected: each second at most where memory is short, each five seconds where it is not",
+  (t) => {
+    const memory = watched();
+    const { state, at, clock } = memory;
+    const held = (bytes: number): void => {
+      state.buffered = bytes;
+      clock.advance(LOOK);
+    };
+    const count = (): number => memory.collections;
+    held(400);
+    held(200);
+    t.equal(count(), 0, "less than a quarter of what may be held");
+    held(100);
+    t.equal(count(), 1);
+    held(400);
+    held(0);
+    t.equal(count(), 1, "too soon");
+    clock.advance(5000);
+    t.equal(count(), 2);
+    clock.advance(60_000);
+    t.equal(count(), 2, "once");
+    at(910);
+    t.equal(count(), 3, "memory is short");
+    held(400);
+    held(0);
+    clock.advance(1000);
+    t.equal(count(), 4, "a second later");
+    t.end();
+  },
+);
+
+void t.test(
+  "V8's heap may grow by less where more than half of the memory is used",
+  (t) => {
+    const { at, growths } = watched();
+    at(490);
+    t.same(growths, []);
+    at(510);
+    at(900);
+    t.same(growths, [40]);
+    at(460);
+    t.same(growths, [40]);
+    at(440);
+    t.same(growths, [40, 100]);
+    const boundless = watched({ bufferedBytes: LIMIT, memoryBytes: 0 });
+    boundless.at(5000);
+    t.same(boundless.growths, []);
+    t.end();
+  },
+);

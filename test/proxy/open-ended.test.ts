@@ -14,6 +14,8 @@ function idler(heard: number[], onJudged?: () => void): Idler {
   return {
     movedAt: 0,
     idleLimit: 0,
+    holds: false,
+    evicted: () => undefined,
     idled: () => undefined,
     paced: () => undefined,
     rejudge({ version }) {

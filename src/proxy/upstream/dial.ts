@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { MeshError, messageOf, systemCode } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import type { Buffers } from "../../wire/buffers.ts";
 import type {
   ClientConnection,
   ClientConnectionObserver,
@@ -10,6 +11,7 @@ import type {
 } from "../../wire/exchange.ts";
 import { connectHttp1 } from "../../wire/http1/client.ts";
 import { connectHttp2 } from "../../wire/http2/client.ts";
+import { SHARED_LIMITS } from "../../wire/http2/limits.ts";
 import { connectLink } from "../../wire/tls.ts";
 import { TcpConnection } from "../tunnel.ts";
 
@@ -27,6 +29,8 @@ export interface DialOptions {
   /** Answers will come on this socket. */
   readonly onConnected?: ((socket: Socket) => void) | undefined;
   readonly signal: AbortSignal;
+  /** What the proxy holds in all. */
+  readonly buffers?: Buffers | undefined;
 }
 
 export interface LinkDial extends DialOptions {
@@ -60,16 +64,21 @@ export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
 function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
-  { clock, observer, onLimit, onConnected }: DialOptions,
+  { clock, observer, onLimit, onConnected, buffers }: DialOptions,
 ): ClientConnection {
   onConnected?.(socket);
   switch (protocol) {
     case "h2":
-      return connectHttp2(socket, { clock, onLimit }, observer);
+      // All callers of one endpoint meet on it.
+      return connectHttp2(
+        socket,
+        { clock, onLimit, buffers, limits: SHARED_LIMITS },
+        observer,
+      );
     case "http/1.1":
-      return connectHttp1(socket, { clock }, observer);
+      return connectHttp1(socket, { clock, buffers }, observer);
     case "tcp":
-      return new TcpConnection(socket, clock, observer);
+      return new TcpConnection(socket, clock, observer, buffers);
   }
 }
 

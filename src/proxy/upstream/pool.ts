@@ -104,13 +104,6 @@ export class Pool {
     return active;
   }
 
-  /** Octets that are held on its connections. */
-  get buffered(): number {
-    let sum = 0;
-    for (const { connection } of this.#entries) sum += connection.buffered;
-    return sum;
-  }
-
   /** Undefined where the waiter has been served already. */
   acquire(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined {
     if (this.#closed) {

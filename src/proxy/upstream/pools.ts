@@ -5,6 +5,7 @@ import { ALONE, type Commons } from "../../core/commons.ts";
 import { MeshError } from "../../core/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import type { Buffers } from "../../wire/buffers.ts";
 import type { ClientConnection, Protocol } from "../../wire/exchange.ts";
 import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
 import { Pool, type PoolSettings } from "./pool.ts";
@@ -37,6 +38,8 @@ export interface PoolsOptions {
   readonly onConnected?: ((socket: Socket) => void) | undefined;
   /** Absent: this worker is the only one. */
   readonly commons?: Commons;
+  /** What the proxy holds in all; absent: no bound. */
+  readonly buffers?: Buffers;
 }
 
 export interface Pools {
@@ -47,8 +50,6 @@ export interface Pools {
   /** Lets go of every pool whose place is not among `places`, once its requests are over. */
   retain(places: Iterable<Place>): void;
   readonly connections: number;
-  /** Octets that are held on them. */
-  readonly buffered: number;
   entries(): Iterable<readonly [string, Pool]>;
   drain(): void;
   destroy(): void;
@@ -122,6 +123,7 @@ export function makePools(options: PoolsOptions): Pools {
           observer,
           onLimit: options.onLimit,
           onConnected: options.onConnected,
+          buffers: options.buffers,
           signal,
         };
         if (place.kind === "plain")
@@ -181,12 +183,6 @@ export function makePools(options: PoolsOptions): Pools {
       for (const { pool } of entries.values()) count += pool.connections;
       for (const pool of leaving) count += pool.connections;
       return count;
-    },
-    get buffered() {
-      let sum = 0;
-      for (const { pool } of entries.values()) sum += pool.buffered;
-      for (const pool of leaving) sum += pool.buffered;
-      return sum;
     },
     *entries() {
       for (const [key, { pool }] of entries) yield [key, pool] as const;

@@ -10,9 +10,11 @@ import { MESH_DEFAULTS } from "../../resources/mesh.ts";
 import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
+import { Buffers } from "../../wire/buffers.ts";
 import type { Protocol } from "../../wire/exchange.ts";
 import type { Books } from "../account.ts";
 import { makeCoalescing } from "../coalescing.ts";
+import { makeEviction } from "../eviction.ts";
 import { makeFaults } from "../faults.ts";
 import { watchIdle } from "../idle.ts";
 import { strangersClaims } from "../forwarded.ts";
@@ -102,6 +104,7 @@ export async function startWorker(
   const credentials = watchSource<Credentials | undefined>(undefined);
   const ownPorts = new Set<number>();
   const limits = shareOf(resolveLimits(options.limits), workers);
+  const buffers = new Buffers(limits.bufferedBytes);
 
   // The books: what is told of every request.
   const meters = makeMeters(registry);
@@ -127,6 +130,7 @@ export async function startWorker(
     credentials,
     ownPorts,
     linkProtocol,
+    buffers,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
     onConnected: (socket) => coalescing?.exempt(socket),
   });
@@ -145,7 +149,8 @@ export async function startWorker(
     clock,
     idle: watchIdle(clock),
     alarms: makeAlarms(clock),
-    replay: makeReplayBudget(REPLAY_TOTAL / workers),
+    replay: makeReplayBudget(REPLAY_TOTAL / workers, buffers),
+    buffers,
     limits,
     policy: { changes: 0, current: undefined },
     maxActive: limits.requests,
@@ -159,6 +164,7 @@ export async function startWorker(
     meters,
     logger,
     limits,
+    buffers,
     place: workers > 1 ? { worker, workers } : undefined,
     commons,
     coalescing,
@@ -177,12 +183,21 @@ export async function startWorker(
   };
   const limiter = makeLimiter(clock, commons.rates);
   const inbound = { snapshot, host, books, application, limiter, ownPorts };
+  const eviction = makeEviction({
+    clock,
+    logger,
+    buffers,
+    idle: host.idle,
+    requests: limits.requests,
+    shed: (ms, most) => serving.shed(ms, most),
+  });
   const memory = watchMemory({
     clock,
     logger,
     meters,
     limits,
-    buffered: () => serving.buffered + pools.buffered + host.replay.held,
+    buffered: () => buffers.held,
+    onLook: () => eviction.look(),
     onLevel(level) {
       serving.overloaded(level);
       host.short = level > 0;
@@ -191,6 +206,7 @@ export async function startWorker(
   });
   const listeners = makeListeners({
     clock,
+    buffers,
     serving,
     snapshot,
     credentials,
@@ -209,6 +225,7 @@ export async function startWorker(
     stopCollecting();
     stopJudging();
     memory.close();
+    eviction.close();
     serving.destroy();
     pools.destroy();
     clusters.close();

@@ -17,6 +17,7 @@ import type {
   RequestHead,
   ResponseReceiver,
 } from "../exchange.ts";
+import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import { BodyReader } from "./body-reader.ts";
 import { BodyWriter } from "./body-writer.ts";
 import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
@@ -29,10 +30,12 @@ import { Output } from "./output.ts";
 import { Http1Fault } from "./refusal.ts";
 import { beginRequest } from "./request-writer.ts";
 import { parseResponseHead } from "./response-head.ts";
-import { attend, held, type SocketUser } from "./sockets.ts";
+import { attend, type SocketUser } from "./sockets.ts";
 
 export interface Http1ClientOptions {
   readonly clock: Clock;
+  /** What the proxy holds in all; absent: no bound but those of the connection. */
+  readonly buffers?: Buffers | undefined;
   readonly limits?: Partial<Http1Limits>;
 }
 
@@ -86,21 +89,18 @@ class Http1ClientConnection
     this.#clock = options.clock;
     this.#observer = observer;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#incoming = new Incoming(socket, this);
+    this.#incoming = new Incoming(socket, this, options.buffers);
     this.#input = this.#incoming.input;
     this.#reader = new BodyReader(this.#limits);
-    this.output = new Output(socket, () => this.#stream?.drained());
+    const { buffers = UNBOUNDED } = options;
+    this.output = new Output(socket, () => this.#stream?.drained(), buffers);
     this.writer = new BodyWriter(this.output);
     this.heardAt = options.clock.now();
-    attend(socket, this);
+    attend(socket, this, buffers);
   }
 
   get active(): number {
     return this.#stream === undefined ? 0 : 1;
-  }
-
-  get buffered(): number {
-    return held(this.#socket) + this.output.size + this.#input.length;
   }
 
   get capacity(): number {

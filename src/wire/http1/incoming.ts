@@ -1,5 +1,6 @@
 /** The incoming half of a connection, the same at both ends: what came and is not understood yet, and the loop that lets the state machine understand it. */
 import type { Socket } from "node:net";
+import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import { Input } from "./input.ts";
 import { Http1Fault } from "./refusal.ts";
 
@@ -24,10 +25,23 @@ export class Incoming {
   #flowing = true;
   /** The peer has sent its FIN. */
   #finished = false;
+  readonly #buffers: Buffers;
+  /** What the input holds, as far as it has been counted. */
+  #counted = 0;
+  #waitsForRoom = false;
 
-  constructor(socket: Socket, interpreter: Interpreter) {
+  constructor(
+    socket: Socket,
+    interpreter: Interpreter,
+    buffers: Buffers = UNBOUNDED,
+  ) {
     this.#socket = socket;
     this.#interpreter = interpreter;
+    this.#buffers = buffers;
+    socket.once("close", () => {
+      this.input.clear();
+      this.#count();
+    });
   }
 
   push(chunk: Buffer): void {
@@ -62,10 +76,31 @@ export class Incoming {
 
   /** Lets the socket flow or stops it, as the state has it now. */
   adjustFlow(): void {
-    const wanted = this.#interpreter.wantsMore();
+    const wanted = this.#interpreter.wantsMore() && this.#hasRoom();
     if (wanted === this.#flowing) return;
     this.#flowing = wanted;
     if (wanted) this.#socket.resume();
     else this.#socket.pause();
+  }
+
+  #count(): void {
+    const { held } = this.input;
+    if (held === this.#counted) return;
+    this.#buffers.change(held - this.#counted);
+    this.#counted = held;
+  }
+
+  /** Where the proxy holds as much as it may, whoever has some of it waiting here reads no more. */
+  #hasRoom(): boolean {
+    this.#count();
+    if (this.#counted === 0 || !this.#buffers.crowded) return true;
+    if (!this.#waitsForRoom) {
+      this.#waitsForRoom = true;
+      this.#buffers.whenRoom(() => {
+        this.#waitsForRoom = false;
+        this.adjustFlow();
+      });
+    }
+    return false;
   }
 }

@@ -21,6 +21,11 @@ export class Input {
     return this.end - this.start;
   }
 
+  /** Octets of memory that hold them. */
+  get held(): number {
+    return this.start === this.end ? 0 : this.bytes.length;
+  }
+
   push(chunk: Buffer): void {
     if (this.start === this.end) {
       this.bytes = chunk;

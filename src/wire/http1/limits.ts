@@ -1,7 +1,8 @@
 /** What one HTTP/1.1 connection may cost: every bound of the codec, with its default and where that comes from. */
 
 /** The limits that are told of when they act, by the names that a metric has for them. */
-export type Http1Limit = "header_time" | "drain_time" | "idle" | "tiny_chunks";
+export type Http1Limit =
+  "header_time" | "drain_time" | "write_time" | "idle" | "tiny_chunks";
 
 export interface Http1Limits {
   /** Octets of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */

@@ -1,6 +1,8 @@
 /** What a connection sends, gathered into one write: head, framing and small bodies in a latin-1 string, large chunks by reference. */
 import type { Socket } from "node:net";
 import { afterTurn } from "../../core/turn.ts";
+import { UNBOUNDED, type Buffers } from "../buffers.ts";
+import { SocketRoom } from "../socket-room.ts";
 
 /** A chunk up to this size is copied into the text: cheaper than a second entry in a writev. */
 const COPIED = 4096;
@@ -9,33 +11,34 @@ const GATHERED = 16 * 1024;
 /** So are large chunks: TLS gives them out by 16 KiB, and a write costs more than what is in it. No more than makes it full. */
 const BULK = 64 * 1024;
 
-/**
- * "Full" means that the socket holds at least its high-water mark (Node's 64 KiB) in user space after a write. That the
- * kernel took everything at once does not make it full, though Node's own `write` then says false as well.
- */
 export class Output {
   readonly #socket: Socket;
+  readonly #room: SocketRoom;
   /** What comes before the text, and its octets. */
   #parts: (string | Buffer)[] = [];
   #octets = 0;
   #text = "";
   #scheduled = false;
-  #full = false;
   /** Octets were given to the socket since the last `mark()`. */
   #sent = false;
 
   /** `onRoom` is called when the output was full and no longer is. */
-  constructor(socket: Socket, onRoom: () => void) {
+  constructor(
+    socket: Socket,
+    onRoom: () => void,
+    buffers: Buffers = UNBOUNDED,
+  ) {
     this.#socket = socket;
-    socket.on("drain", () => {
-      if (!this.#full) return;
-      this.#full = false;
-      onRoom();
-    });
+    this.#room = new SocketRoom(socket, onRoom, buffers);
   }
 
   get full(): boolean {
-    return this.#full;
+    return this.#room.full;
+  }
+
+  /** Octets that wait, here and in the socket. */
+  get waiting(): number {
+    return this.size + this.#socket.writableLength;
   }
 
   /** Octets that the socket has not been given yet. */
@@ -96,7 +99,7 @@ export class Output {
       for (const part of parts) this.#write(part);
       this.#socket.uncork();
     }
-    this.#judge();
+    this.#room.written();
   }
 
   #closeText(): void {
@@ -118,12 +121,6 @@ export class Output {
     this.#parts = [];
     this.#octets = 0;
     this.#text = "";
-  }
-
-  /** Only `drain` takes it back: otherwise a write just before that event would swallow it. */
-  #judge(): void {
-    if (this.#socket.writableLength >= this.#socket.writableHighWaterMark)
-      this.#full = true;
   }
 
   #write(data: string | Buffer): void {

@@ -17,6 +17,7 @@ import type {
   ServerHandler,
 } from "../exchange.ts";
 import { excess, lonelySource, type Source } from "../flood-guard.ts";
+import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import { BodyReader } from "./body-reader.ts";
 import { BodyWriter } from "./body-writer.ts";
 import { Deadline } from "./deadline.ts";
@@ -30,10 +31,12 @@ import { Output } from "./output.ts";
 import { Http1Fault, refusalResponse, REFUSALS } from "./refusal.ts";
 import { parseRequestHead } from "./request-head.ts";
 import { Http1ServerStream, type Carrier } from "./server-stream.ts";
-import { attend, held, reset, type SocketUser } from "./sockets.ts";
+import { attend, reset, type SocketUser } from "./sockets.ts";
 
 export interface Http1ServerOptions {
   readonly clock: Clock;
+  /** What the proxy holds in all; absent: no bound but those of the connection. */
+  readonly buffers?: Buffers | undefined;
   readonly info: ServerConnectionInfo;
   readonly limits?: Partial<Http1Limits>;
   /** A time-out acted: for a metric. Must not throw. */
@@ -69,10 +72,10 @@ class Http1ServerConnection
   readonly writer: BodyWriter;
   draining = false;
   readonly #socket: Socket;
+  readonly #clock: Clock;
   readonly #handler: ServerHandler;
   readonly #limits: Http1Limits;
   readonly #scheme: "http" | "https";
-  readonly #clock: Clock;
   readonly #source: Source;
   readonly #reader: BodyReader;
   readonly #incoming: Incoming;
@@ -83,12 +86,14 @@ class Http1ServerConnection
   #state: State = "request-head";
   #stream: Http1ServerStream | undefined;
   #tunnelEndTold = false;
-  /** Part of a request head is there, and its time is running. */
-  #headBegun = false;
+  /** Since when a part of a request head is there, monotonic milliseconds, and its time is running; undefined where none is. */
+  #headBegunAt: number | undefined;
   readonly #memory = new HeadMemory();
   #emptyLineSkipped = false;
   /** Octets of the request read after its answer. */
   #drained = 0;
+  /** What waited of whole responses when that was last looked at, and since when it has been as much. */
+  #unread: { readonly waiting: number; readonly since: number } | undefined;
 
   constructor(
     socket: Socket,
@@ -96,17 +101,18 @@ class Http1ServerConnection
     handler: ServerHandler,
   ) {
     this.#socket = socket;
+    this.#clock = options.clock;
     this.#handler = handler;
     this.info = options.info;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#onLimit = options.onLimit;
     this.#scheme = socket instanceof TLSSocket ? "https" : "http";
-    this.#incoming = new Incoming(socket, this);
+    this.#incoming = new Incoming(socket, this, options.buffers);
     this.#input = this.#incoming.input;
-    this.#clock = options.clock;
     this.#source = options.source ?? lonelySource();
     this.#reader = new BodyReader(this.#limits, () => this.#tinyChunk());
-    this.output = new Output(socket, () => this.#stream?.drained());
+    const { buffers = UNBOUNDED } = options;
+    this.output = new Output(socket, () => this.#roomAgain(), buffers);
     this.writer = new BodyWriter(this.output);
     this.#deadline = new Deadline(options.clock, () => this.#overdue());
     this.#linger = new Linger(socket, this.#deadline, this.#limits);
@@ -116,15 +122,31 @@ class Http1ServerConnection
       this.#input.push(firstBytes);
       process.nextTick(() => this.#incoming.run());
     }
-    attend(socket, this);
+    attend(socket, this, buffers);
   }
 
   get active(): number {
     return this.#stream === undefined ? 0 : 1;
   }
 
-  get buffered(): number {
-    return held(this.#socket) + this.output.size + this.#input.length;
+  /** Of one connection it is all that waits: a head that has no end yet, or what its caller does not read. */
+  shed(ms: number): number {
+    if (this.#stream !== undefined || this.#state === "closed") return 0;
+    const now = this.#clock.now();
+    if (this.#headBegunAt !== undefined) {
+      if (now - this.#headBegunAt < ms) return 0;
+      this.#overdue();
+      return 1;
+    }
+    const { waiting } = this.output;
+    if (waiting === 0 || this.#unread?.waiting !== waiting) {
+      this.#unread = { waiting, since: now };
+      return 0;
+    }
+    if (now - this.#unread.since < ms) return 0;
+    this.#onLimit?.("write_time");
+    this.destroy();
+    return 1;
   }
 
   drain(): void {
@@ -140,6 +162,11 @@ class Http1ServerConnection
       }),
     );
     this.#socket.destroy();
+  }
+
+  #roomAgain(): void {
+    this.#stream?.drained();
+    if (this.#state === "request-head") this.#incoming.run();
   }
 
   // Carrier: what the stream asks for.
@@ -218,7 +245,10 @@ class Http1ServerConnection
   step(): boolean {
     switch (this.#state) {
       case "request-head":
-        return this.#input.length > 0 && this.#requestHead();
+        // A caller who sends ahead and reads nothing would have all of its responses pile up here.
+        return (
+          this.#input.length > 0 && !this.output.full && this.#requestHead()
+        );
       case "request-body":
         return this.#stream !== undefined && this.#requestBody(this.#stream);
       case "tunnel":
@@ -236,8 +266,8 @@ class Http1ServerConnection
     }
     const text = takeHead(input, this.#limits);
     if (text === undefined) {
-      if (!this.#headBegun) {
-        this.#headBegun = true;
+      if (this.#headBegunAt === undefined) {
+        this.#headBegunAt = this.#clock.now();
         this.#deadline.set(this.#limits.headTimeout);
       }
       return false;
@@ -249,7 +279,7 @@ class Http1ServerConnection
       this.#memory,
       this.info.claims,
     );
-    this.#headBegun = false;
+    this.#headBegunAt = undefined;
     this.#emptyLineSkipped = false;
     this.#deadline.clear();
     this.#reader.begin(request.framing, request.head.contentLength);
@@ -317,6 +347,8 @@ class Http1ServerConnection
     switch (this.#state) {
       case "request-head":
         if (this.#input.length === 0) this.#close();
+        // What was sent ahead waits until its sender reads.
+        else if (this.output.full) return;
         else
           this.faulted(
             new Http1Fault("grammar", "the request head is cut off"),
@@ -356,6 +388,10 @@ class Http1ServerConnection
       case "response":
         // Read on, since only so the peer's going away is noticed.
         return this.#input.length < this.#limits.pipelinedBytes;
+      case "request-head":
+        return (
+          !this.output.full || this.#input.length < this.#limits.pipelinedBytes
+        );
       default:
         return true;
     }

@@ -1,6 +1,7 @@
 /** What both ends of the codec do with a socket: listen to it in one way, and end it so that the end is not mistaken for another. */
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import type { Buffers } from "../buffers.ts";
 import { onData } from "../socket-data.ts";
 
 /** Who is told of what happens on a socket. */
@@ -13,22 +14,21 @@ export interface SocketUser {
 }
 
 /** Starts the flow of the socket to its user. What becomes of a connection that the peer half closes is the user's to say. */
-export function attend(socket: Socket, user: SocketUser): void {
+export function attend(
+  socket: Socket,
+  user: SocketUser,
+  buffers: Buffers,
+): void {
   let failure: Error | undefined;
   socket.allowHalfOpen = true;
   socket.setNoDelay(true);
-  onData(socket, (chunk) => user.received(chunk));
+  onData(socket, (chunk) => user.received(chunk), buffers);
   socket.on("end", () => user.finished());
   socket.on("error", (error: Error) => {
     failure = error;
   });
   socket.on("close", () => user.closed(failure));
   socket.resume();
-}
-
-/** Octets that Node holds for a socket: read and not taken, written and not sent. */
-export function held(socket: Socket): number {
-  return socket.readableLength + socket.writableLength;
 }
 
 /**

@@ -43,9 +43,11 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
   private readonly reader: FrameReader;
   private readonly decoder: Decoder;
   private readonly block: FieldBlock;
+  /** Octets of frames and blocks that are not complete, as far as they have been counted. */
+  private counted = 0;
   private settingsSeen = false;
   private settingsTimer: Cancel | undefined;
-  private readonly stalls: StallGuard;
+  protected readonly stalls: StallGuard;
   /** Frames and field blocks that are complete. */
   read = 0;
   /** The stream of the present DATA frame, where it takes content, and whether the frame ends it. */
@@ -116,7 +118,16 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
       return;
     }
     this.sender.readEnds();
+    this.countParts(this.block.size + this.reader.held);
     this.checkOutput();
+    this.checkRoom(this.windows.held > 0 || this.counted > 0);
+  }
+
+  /** Half a frame, and a field block in several of them, wait here for their ends. */
+  private countParts(octets: number): void {
+    if (octets === this.counted) return;
+    this.buffers.change(octets - this.counted);
+    this.counted = octets;
   }
 
   /** What the peer makes us say is bounded: it must read, too. */
@@ -460,6 +471,7 @@ export abstract class Connection extends Session implements FrameSink, Guarded {
   }
 
   protected override onOver(_cause: Cause): void {
+    this.countParts(0);
     this.reader.stop();
     this.stalls.stop();
     this.settingsTimer?.();

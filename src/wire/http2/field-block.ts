@@ -14,7 +14,8 @@ export class FieldBlock {
   end = 0;
   private readonly limits: Http2Limits;
   private parts: Buffer[] = [];
-  private size = 0;
+  /** Octets of a block that is not complete. */
+  size = 0;
 
   constructor(limits: Http2Limits) {
     this.limits = limits;

@@ -65,6 +65,11 @@ export class FrameReader {
     }
   }
 
+  /** Octets of memory that a payload cut by a read takes. */
+  get held(): number {
+    return this.payload?.length ?? 0;
+  }
+
   /** Takes nothing more. */
   stop(): void {
     this.stopped = true;

@@ -1,6 +1,7 @@
 /** What one HTTP/2 connection may cost: every bound on memory, work and time that a peer can cause, with its default (decision 013). */
 import type { Clock } from "../../core/clock.ts";
 import type { Nuisance, Source } from "../flood-guard.ts";
+import type { Buffers } from "../buffers.ts";
 
 /** The limits that are told of when they act, by the names that a metric has for them. */
 export type Http2Limit =
@@ -39,7 +40,10 @@ export interface Http2Limits {
   readonly windowGrowth: number;
   /** Octets of window of the connection as a whole. */
   readonly connectionWindow: number;
-  /** Octets that paused streams may have taken in together before the connection's window is withheld as well. */
+  /**
+   * Octets that paused streams may have taken in together before the connection's window is withheld as well. Only for a connection that is
+   * one caller's: where many share it, some that stand still would stop the others, and the proxy's bound has to do.
+   */
   readonly heldBytes: number;
   /** 1xx answers before the final one. Over it the stream is reset. */
   readonly informationalResponses: number;
@@ -118,9 +122,16 @@ export interface Http2Options {
   readonly limits?: Partial<Http2Limits>;
   /** Whose connection it is; absent: nobody else's counts with it. */
   readonly source?: Source | undefined;
+  /** What the proxy holds in all; absent: no bound but those of the connection. */
+  readonly buffers?: Buffers | undefined;
   /** A limit acted: for a metric. Must not throw. */
   readonly onLimit?: ((limit: Http2Limit) => void) | undefined;
 }
+
+/** For a connection on which the streams of many callers meet. */
+export const SHARED_LIMITS: Pick<Http2Limits, "heldBytes"> = {
+  heldBytes: Number.POSITIVE_INFINITY,
+};
 
 export function resolveLimits(limits: Partial<Http2Limits> = {}): Http2Limits {
   return { ...DEFAULT_LIMITS, ...limits };

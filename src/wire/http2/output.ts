@@ -1,5 +1,6 @@
 /** What a connection has to say, gathered over one turn of the event loop and handed to the socket in one write. */
 import type { Socket } from "node:net";
+import type { Buffers } from "../buffers.ts";
 import { ByteWriter, giveBlock } from "./byte-writer.ts";
 import { Flag, FrameType } from "./frames.ts";
 
@@ -9,6 +10,7 @@ const BY_REFERENCE = 4096;
 export class Output extends ByteWriter {
   private readonly socket: Socket;
   private readonly onDrained: () => void;
+  private readonly buffers: Buffers;
   /** Chunks queued by reference, and the places in `bytes` before which they belong. */
   private references: Buffer[] = [];
   private places: number[] = [];
@@ -18,17 +20,21 @@ export class Output extends ByteWriter {
   private writes = 0;
   private written = 0;
   private closed = false;
-  /** Octets that the socket has been given so far. */
+  /** Octets that the socket has been given so far, and how many those were when the kernel had taken all of them. */
   private handed = 0;
+  private settled = 0;
+  /** Octets that wait here and in the socket, as far as they have been counted. */
+  private counted = 0;
   /** Where the flags of the last HEADERS or DATA frame stand, as long as nothing was written behind it. */
   private lastFlags = -1;
   private lastStream = 0;
   private lastEnd = 0;
 
-  constructor(socket: Socket, onDrained: () => void) {
+  constructor(socket: Socket, onDrained: () => void, buffers: Buffers) {
     super();
     this.socket = socket;
     this.onDrained = onDrained;
+    this.buffers = buffers;
   }
 
   /** Octets that the socket has not been given yet. */
@@ -103,14 +109,12 @@ export class Output extends ByteWriter {
   /** Gives everything to the socket, unless it is busy: then `onDrained` comes when it no longer is. */
   flush(): void {
     const { socket } = this;
-    // A socket that is dead already takes nothing: what is here then never left, and is known not to have.
-    if (
-      this.lent !== undefined ||
-      this.size === 0 ||
-      this.closed ||
-      !socket.writable
-    )
+    if (this.lent !== undefined) {
+      this.count(this.handed - this.settled + this.size);
       return;
+    }
+    // A socket that is dead already takes nothing: what is here then never left, and is known not to have.
+    if (this.size === 0 || this.closed || !socket.writable) return;
     this.handed += this.size;
     this.writes += 1;
     this.lastFlags = -1;
@@ -119,14 +123,26 @@ export class Output extends ByteWriter {
     else this.writeAll(socket);
     const bytes = this.release();
     // Only what the kernel took at once may be written over; otherwise the socket refers to it until it calls back.
-    if (socket.writableLength === 0) giveBlock(bytes);
-    else this.lent = bytes;
+    if (socket.writableLength === 0) {
+      giveBlock(bytes);
+      this.settled = this.handed;
+    } else {
+      this.lent = bytes;
+      this.count(this.handed - this.settled);
+    }
+  }
+
+  private count(octets: number): void {
+    if (octets === this.counted) return;
+    this.buffers.change(octets - this.counted);
+    this.counted = octets;
   }
 
   /** Nothing more goes out. */
   close(): void {
     this.closed = true;
     this.discard();
+    this.count(0);
   }
 
   /** Forgets what the socket has not been given. */
@@ -166,6 +182,9 @@ export class Output extends ByteWriter {
     if (this.lent === undefined || this.written !== this.writes) return;
     giveBlock(this.lent);
     this.lent = undefined;
-    if (!this.closed) this.onDrained();
+    this.settled = this.handed;
+    if (this.closed) return;
+    this.count(0);
+    this.onDrained();
   };
 }

@@ -1,7 +1,9 @@
 /**
  * The windows that we give: a stream's grows while its content is taken quickly and falls back when it is not, so that
- * stalled streams hold little; the connection's is given back at once, so that a stalled stream does not stop the others.
+ * stalled streams hold little; the connection's is given back at once, so that a stalled stream does not stop the others: as long as
+ * all that the proxy holds is within its bound, and what this connection's paused streams took within theirs.
  */
+import type { Buffers } from "../buffers.ts";
 import { ConnectionError, DEFAULT_WINDOW, ErrorCode } from "./frames.ts";
 import type { Http2Limits } from "./limits.ts";
 import type { Sender } from "./sender.ts";
@@ -15,6 +17,7 @@ export class ReceiveWindows {
   initial: number = DEFAULT_WINDOW;
   private readonly limits: Http2Limits;
   private readonly sender: Sender;
+  private readonly buffers: Buffers;
   /** The connection's window is withheld, as paused streams hold too much. */
   private readonly onWithheld: () => void;
   private withheld = false;
@@ -23,13 +26,19 @@ export class ReceiveWindows {
   private window: number;
   private uncredited = 0;
   /** Octets that paused streams took in. */
-  private held = 0;
+  held = 0;
   /** Octets by which windows of streams have grown. */
   private grown = 0;
 
-  constructor(limits: Http2Limits, sender: Sender, onWithheld: () => void) {
+  constructor(
+    limits: Http2Limits,
+    sender: Sender,
+    buffers: Buffers,
+    onWithheld: () => void,
+  ) {
     this.limits = limits;
     this.sender = sender;
+    this.buffers = buffers;
     this.onWithheld = onWithheld;
     this.size = this.window = Math.max(limits.connectionWindow, DEFAULT_WINDOW);
   }
@@ -85,7 +94,8 @@ export class ReceiveWindows {
     const { streamWindowMax, windowGrowth } = this.limits;
     if (
       now - stream.creditedAt < QUICK &&
-      stream.windowSize < streamWindowMax
+      stream.windowSize < streamWindowMax &&
+      this.buffers.roomy
     ) {
       const growth = Math.min(
         stream.windowSize,
@@ -139,9 +149,17 @@ export class ReceiveWindows {
 
   private creditConnection(): void {
     if (this.uncredited * 2 < this.size) return;
-    if (this.held > this.limits.heldBytes) {
-      if (!this.withheld) this.onWithheld();
+    const { crowded } = this.buffers;
+    if (this.held > this.limits.heldBytes || (crowded && this.held > 0)) {
+      if (this.withheld) return;
       this.withheld = true;
+      this.onWithheld();
+      // Of what others let go of, this connection would hear nothing.
+      if (crowded)
+        this.buffers.whenRoom(() => {
+          this.withheld = false;
+          this.creditConnection();
+        });
       return;
     }
     this.withheld = false;

@@ -1,6 +1,7 @@
 /** Everything that a connection sends: frames into the output, DATA of many streams in turn under flow control (RFC 9113 5.2, 6.9). */
 import type { Socket } from "node:net";
 import { afterTurn } from "../../core/turn.ts";
+import type { Buffers } from "../buffers.ts";
 import { ChunkQueue } from "../chunk-queue.ts";
 import type { Fields } from "../fields.ts";
 import type { RequestHead, ResponseHead } from "../exchange.ts";
@@ -36,6 +37,7 @@ export class Sender {
   /** The peer's SETTINGS_INITIAL_WINDOW_SIZE. */
   initialWindow: number = DEFAULT_WINDOW;
   private readonly limits: Http2Limits;
+  private readonly buffers: Buffers;
   private readonly afterDrain: () => void;
   private window: number = DEFAULT_WINDOW;
   private frameSize: number = DEFAULT_FRAME_SIZE;
@@ -55,11 +57,17 @@ export class Sender {
   private pumping = false;
 
   /** `afterDrain` is called when the socket has taken all after it had been busy. */
-  constructor(socket: Socket, limits: Http2Limits, afterDrain: () => void) {
+  constructor(
+    socket: Socket,
+    limits: Http2Limits,
+    buffers: Buffers,
+    afterDrain: () => void,
+  ) {
     this.limits = limits;
+    this.buffers = buffers;
     this.afterDrain = afterDrain;
     this.encoder = new Encoder(limits.headerTableBytes);
-    this.output = new Output(socket, this.onDrained);
+    this.output = new Output(socket, this.onDrained, buffers);
   }
 
   // --- when frames leave ---
@@ -141,13 +149,29 @@ export class Sender {
       this.touch();
       if (from === length) return true;
     }
+    const { buffers } = this;
     stream.queue ??= new ChunkQueue();
-    stream.queue.push(from === 0 ? chunk : chunk.subarray(from));
+    stream.queue.push(from === 0 ? chunk : chunk.subarray(from), buffers.waste);
     stream.queued += chunk.length - from;
+    buffers.change(chunk.length - from);
     this.enqueue(stream);
-    if (stream.queued < this.limits.streamQueueBytes) return !stream.wantsDrain;
+    // Full before the next chunk makes it so: what a queue holds is not a chunk more than it may.
+    if (stream.queued + chunk.length <= this.queueLimit)
+      return !stream.wantsDrain;
     stream.wantsDrain = true;
     return false;
+  }
+
+  /** Octets that may wait on a stream. */
+  private get queueLimit(): number {
+    return Math.min(this.limits.streamQueueBytes, this.buffers.share);
+  }
+
+  /** Forgets what waits on a stream that is over. */
+  drop(stream: Stream): void {
+    if (stream.queued > 0) this.buffers.change(-stream.queued);
+    stream.queue = undefined;
+    stream.queued = 0;
   }
 
   /** Ends our half of the stream, behind what is queued. */
@@ -180,10 +204,14 @@ export class Sender {
 
   /** Whether DATA may join the output: it is kept short, so that small frames do not wait behind bulk. */
   private hasRoom(): boolean {
-    const { output, limits } = this;
-    if (output.size < limits.outputBytes) return true;
+    const { output } = this;
+    const { outputBytes } = this.limits;
+    // A socket that is busy may be one that nobody reads from.
+    if (output.busy)
+      return output.size < Math.min(outputBytes, this.buffers.share);
+    if (output.size < outputBytes) return true;
     output.flush();
-    return output.size < limits.outputBytes;
+    return output.size < outputBytes;
   }
 
   /** One frame of each waiting stream in turn, as long as the windows and the socket take them. */
@@ -220,6 +248,7 @@ export class Sender {
     );
     if (size <= 0) return;
     stream.queued -= size;
+    this.buffers.change(-size);
     const ends =
       stream.queued === 0 && stream.ending && stream.trailers === undefined;
     this.output.data(stream.id, chunk, from, from + size, ends);
@@ -241,10 +270,7 @@ export class Sender {
       this.finish(stream);
       return;
     }
-    if (
-      stream.wantsDrain &&
-      stream.queued <= this.limits.streamQueueBytes / 2
-    ) {
+    if (stream.wantsDrain && stream.queued <= this.queueLimit / 2) {
       stream.wantsDrain = false;
       stream.onDrained();
     }

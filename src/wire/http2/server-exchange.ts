@@ -56,6 +56,7 @@ export class ServerExchange extends Stream implements ServerStream {
   private responded = false;
   /** What came before there was a receiver; bounded by the stream's window, of which nothing is given back. */
   private early: ChunkQueue | undefined;
+  private earlyBytes = 0;
   private earlyTrailers: Fields | undefined;
   private failure: MeshError | undefined;
 
@@ -86,7 +87,7 @@ export class ServerExchange extends Stream implements ServerStream {
     if (this.receiver !== undefined || (this.over && !this.remoteEnded)) return;
     this.receiver = receiver;
     const early = this.early?.chunks ?? [];
-    this.early = undefined;
+    this.forgetEarly();
     this.resume();
     for (const chunk of early) if (!this.failed()) this.deliver(chunk);
     if (this.remoteEnded && !this.ended && !this.failed())
@@ -161,15 +162,35 @@ export class ServerExchange extends Stream implements ServerStream {
 
   /** The exchange failed: the receiver is told, now or when it comes. */
   lose(error: MeshError): void {
-    this.early = undefined;
+    this.forgetEarly();
     this.failure = error;
     this.deliverAbort(error);
   }
 
   protected override deliver(chunk: Buffer): void {
-    if (this.receiver === undefined)
-      (this.early ??= new ChunkQueue()).push(chunk);
-    else super.deliver(chunk);
+    if (this.receiver !== undefined) {
+      super.deliver(chunk);
+      return;
+    }
+    const { buffers } = this.server;
+    (this.early ??= new ChunkQueue()).push(chunk, buffers.waste);
+    this.earlyBytes += chunk.length;
+    buffers.change(chunk.length);
+  }
+
+  private forgetEarly(): void {
+    this.early = undefined;
+    this.uncountEarly();
+  }
+
+  private uncountEarly(): void {
+    if (this.earlyBytes > 0) this.server.buffers.change(-this.earlyBytes);
+    this.earlyBytes = 0;
+  }
+
+  override drop(): void {
+    super.drop();
+    this.uncountEarly();
   }
 
   protected override deliverEnd(trailers: Fields | undefined): void {

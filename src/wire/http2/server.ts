@@ -88,6 +88,10 @@ class Server extends Connection implements ServerConnection, ServerHost {
     return true;
   }
 
+  shed(ms: number, most: number): number {
+    return this.over ? 0 : this.stalls.shed(ms, most);
+  }
+
   drain(): void {
     if (this.draining || this.over) return;
     this.draining = true;
@@ -290,14 +294,14 @@ class Server extends Connection implements ServerConnection, ServerHost {
     ) {
       this.accepting = false;
       this.limited("output");
-      this.socket.pause();
+      this.stopReading();
     }
   }
 
   protected override onOutputDrained(): void {
     if (this.accepting) return;
     this.accepting = true;
-    this.socket.resume();
+    this.readOn();
   }
 
   protected override onDefect(detail: string): void {

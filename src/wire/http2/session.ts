@@ -3,6 +3,7 @@
  * the connection does (5.4.1), so that every stream is told once.
  */
 import type { Socket } from "node:net";
+import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import { onData } from "../socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
 import { MeshError, messageOf } from "../../core/errors.ts";
@@ -16,7 +17,6 @@ import {
 } from "../flood-guard.ts";
 import { readTrailers } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
-import { held } from "../http1/sockets.ts";
 import {
   resolveLimits,
   type Http2Limit,
@@ -57,6 +57,7 @@ export type Cause = Error | undefined;
 export abstract class Session implements StreamHost {
   readonly sender: Sender;
   readonly windows: ReceiveWindows;
+  readonly buffers: Buffers;
   protected readonly socket: Socket;
   protected readonly clock: Clock;
   protected readonly limits: Http2Limits;
@@ -74,6 +75,9 @@ export abstract class Session implements StreamHost {
   protected over = false;
   /** Whoever is at the other end, with all its connections. */
   protected readonly source: Source;
+  /** Reasons for which nothing is read. */
+  private stops = 0;
+  private waitsForRoom = false;
   private readonly onLimit: ((limit: Http2Limit) => void) | undefined;
   private socketError: Error | undefined;
 
@@ -82,7 +86,8 @@ export abstract class Session implements StreamHost {
     this.clock = options.clock;
     this.limits = resolveLimits(options.limits);
     this.now = this.clock.now();
-    this.sender = new Sender(socket, this.limits, () => {
+    this.buffers = options.buffers ?? UNBOUNDED;
+    this.sender = new Sender(socket, this.limits, this.buffers, () => {
       this.closer.drained();
       if (!this.over) this.onOutputDrained();
     });
@@ -92,27 +97,22 @@ export abstract class Session implements StreamHost {
       this.clock,
       this.limits.closeTimeout,
     );
-    this.windows = new ReceiveWindows(this.limits, this.sender, () =>
-      this.limited("held"),
+    this.windows = new ReceiveWindows(
+      this.limits,
+      this.sender,
+      this.buffers,
+      () => this.limited("held"),
     );
     this.source = options.source ?? lonelySource();
     this.onLimit = options.onLimit;
     socket.setNoDelay(true);
-    onData(socket, (chunk) => this.onChunk(chunk));
+    onData(socket, (chunk) => this.onChunk(chunk), this.buffers);
     socket.on("error", (error) => (this.socketError = error));
     socket.on("end", () => {
       this.teardown(undefined);
       this.closer.close(false);
     });
     socket.on("close", () => this.onSocketClosed());
-  }
-
-  /** Octets that are held of what is to be sent, and by the socket. Looks at every stream. */
-  get buffered(): number {
-    let sum = held(this.socket) + this.sender.output.size;
-    if (this.streams.size > 0)
-      for (const { queued } of this.streams.values()) sum += queued;
-    return sum;
   }
 
   protected abstract onChunk(chunk: Buffer): void;
@@ -142,6 +142,27 @@ export abstract class Session implements StreamHost {
       `more than ${most} in a second: ${name}`,
       kind,
     );
+  }
+
+  // --- when nothing is read ---
+
+  protected stopReading(): void {
+    if (++this.stops === 1) this.socket.pause();
+  }
+
+  protected readOn(): void {
+    if (--this.stops === 0 && !this.over) this.socket.resume();
+  }
+
+  /** Where the proxy holds as much as it may and some of it came on this connection, nothing more is read of it until there is room. */
+  protected checkRoom(holds: boolean): void {
+    if (!holds || !this.buffers.crowded || this.waitsForRoom) return;
+    this.waitsForRoom = true;
+    this.stopReading();
+    this.buffers.whenRoom(() => {
+      this.waitsForRoom = false;
+      this.readOn();
+    });
   }
 
   // --- the end of streams ---

@@ -62,17 +62,16 @@ export class StallGuard {
     this.answers.clear();
   }
 
+  /** Ends up to `most` of what has stood still for `ms`, of a field block and of whole answers; gives how many. */
+  shed(ms: number, most: number): number {
+    const now = this.clock.now();
+    return this.lookAtFrame(now, ms) ? 1 : this.lookAtAnswers(now, ms, most);
+  }
+
   private look(): void {
     const { guarded, limits } = this;
     const now = this.clock.now();
-    const reading = guarded.reading ? guarded.read : undefined;
-    if (this.frame.for(reading, now) >= limits.headerTimeout) {
-      guarded.endStalled(
-        "header_time",
-        `a frame or field block did not come to its end within ${limits.headerTimeout} ms`,
-      );
-      return;
-    }
+    if (this.lookAtFrame(now, limits.headerTimeout)) return;
     const { output } = guarded;
     const writing = output.busy ? output.handedOver : undefined;
     if (this.write.for(writing, now) >= limits.writeTimeout) {
@@ -87,17 +86,41 @@ export class StallGuard {
       guarded.endIdle();
   }
 
-  /** Only ever those that were stalled at the last look already: mostly none. */
-  private lookAtAnswers(now: number): void {
+  /** True where the connection ended, as a frame or field block did not end within `ms`. */
+  private lookAtFrame(now: number, ms: number): boolean {
+    const { guarded } = this;
+    const reading = guarded.reading ? guarded.read : undefined;
+    if (this.frame.for(reading, now) < ms) return false;
+    guarded.endStalled(
+      "header_time",
+      `a frame or field block did not come to its end within ${ms} ms`,
+    );
+    return true;
+  }
+
+  /**
+   * Resets up to `most` of the whole answers that have not moved for `timeout`, the longest by default; gives how many. Only ever those
+   * that were stalled at the last look already: mostly none.
+   */
+  private lookAtAnswers(
+    now: number,
+    timeout: number = this.limits.writeTimeout,
+    most: number = Number.POSITIVE_INFINITY,
+  ): number {
     const flushing = this.guarded.flushing();
-    if (flushing.length === 0 && this.answers.size === 0) return;
+    if (flushing.length === 0 && this.answers.size === 0) return 0;
     const before = this.answers;
+    let count = 0;
     this.answers = new Map();
     for (const stream of flushing) {
       const still = before.get(stream) ?? new Still<number>();
-      if (still.for(stream.queued, now) < this.limits.writeTimeout)
+      if (still.for(stream.queued, now) < timeout || count === most)
         this.answers.set(stream, still);
-      else this.guarded.resetStalled(stream);
+      else {
+        count += 1;
+        this.guarded.resetStalled(stream);
+      }
     }
+    return count;
   }
 }

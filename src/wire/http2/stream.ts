@@ -10,6 +10,7 @@
  * ```
  */
 import type { MeshError } from "../../core/errors.ts";
+import type { Buffers } from "../buffers.ts";
 import type { ChunkQueue } from "../chunk-queue.ts";
 import type { BodyReceiver, BodySink } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
@@ -27,6 +28,7 @@ export const State = {
 
 /** What a stream needs of its connection. */
 export interface StreamHost {
+  readonly buffers: Buffers;
   readonly sender: Sender;
   readonly windows: ReceiveWindows;
   /** RST_STREAM, and the end of the stream. */
@@ -234,8 +236,7 @@ export abstract class Stream implements BodySink {
   /** The connection lets go of it: what was to be sent is forgotten. */
   drop(): void {
     this.state |= State.CLOSED;
-    this.queue = undefined;
-    this.queued = 0;
+    this.host.sender.drop(this);
     this.wantsDrain = false;
     this.gathered = undefined;
     this.gatheredMore = undefined;

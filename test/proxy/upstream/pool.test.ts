@@ -36,7 +36,6 @@ function fakeConnection(
     active: 0,
     capacity: most,
     heardAt: clock.now(),
-    buffered: 0,
     keepAlive: undefined,
     observer,
     ended,

@@ -12,6 +12,7 @@ import type {
   ServerConnectionInfo,
   ServerStream,
 } from "../../../src/wire/exchange.ts";
+import type { Buffers } from "../../../src/wire/buffers.ts";
 import { makeField, type Fields } from "../../../src/wire/fields.ts";
 import { connectHttp1 } from "../../../src/wire/http1/client.ts";
 import type { Http1Limits } from "../../../src/wire/http1/limits.ts";
@@ -218,6 +219,7 @@ export interface ServerSideOptions {
   readonly limits?: Partial<Http1Limits>;
   readonly firstBytes?: Buffer;
   readonly highWaterMark?: number;
+  readonly buffers?: Buffers;
   readonly onRequest?: (stream: ServerStream) => void;
 }
 
@@ -236,6 +238,7 @@ export async function serverSide(
     {
       clock,
       info: INFO,
+      buffers: options.buffers,
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.firstBytes === undefined
         ? {}

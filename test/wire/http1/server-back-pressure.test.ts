@@ -1,5 +1,6 @@
 /** Back-pressure of the server codec, both ways: what is queued is bounded by the reader's pace. */
 import t from "tap";
+import { Buffers } from "../../../src/wire/buffers.ts";
 import { receive, responseHead, serverSide } from "./harness.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -79,6 +80,48 @@ void t.test("back-pressure", async (t) => {
       side.peer.socket.resume();
       await drained;
       t.equal(receive(stream).drains, 1);
+    },
+  );
+});
+
+void t.test("where the proxy holds much", async (t) => {
+  await t.test(
+    "write says so after less, and drained still comes",
+    async (t) => {
+      const buffers = new Buffers(1e9);
+      buffers.change(5e8 - 128 * 1000);
+      const side = await serverSide(t, { buffers });
+      side.peer.send(GET);
+      side.peer.socket.pause();
+      const request = receive(await side.request(0));
+      const [stream] = side.streams;
+      stream?.respond(responseHead(200), false);
+      while (stream?.write(Buffer.alloc(3000, "x")) === true) await turn();
+      t.ok(
+        side.socket.writableLength < 10_000,
+        `${side.socket.writableLength}`,
+      );
+      t.equal(buffers.held, 5e8 - 128 * 1000 + side.socket.writableLength);
+      side.peer.socket.resume();
+      await request.signal.until(() => request.drains === 1);
+      await turn();
+      t.equal(buffers.held, 5e8 - 128 * 1000);
+    },
+  );
+  await t.test(
+    "half a head is read no further until there is room",
+    async (t) => {
+      const buffers = new Buffers(1e9);
+      buffers.change(5e8);
+      const side = await serverSide(t, { buffers });
+      side.peer.send("GET / HTTP/1.1\r\n");
+      while (!side.socket.isPaused()) await turn();
+      side.peer.send("Host: a\r\n\r\n");
+      for (let count = 0; count < 20; count += 1) await turn();
+      t.equal(side.streams.length, 0);
+      buffers.change(-5e8);
+      await side.request(0);
+      t.equal(buffers.held, 0);
     },
   );
 });

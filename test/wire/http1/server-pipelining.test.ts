@@ -1,5 +1,6 @@
 /** Requests sent ahead: one at a time, in order, bounded (RFC 9112 9.3.2). */
 import t from "tap";
+import { Buffers } from "../../../src/wire/buffers.ts";
 import { answer, receive, serverSide } from "./harness.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -7,6 +8,10 @@ const POST = (length: number): string =>
   `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`;
 const CHUNKED =
   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+async function until(done: () => boolean): Promise<void> {
+  while (!done()) await new Promise((resolve) => setImmediate(resolve));
+}
 
 void t.test("the first bytes count as received first", async (t) => {
   const bytes = POST(4) + "abcd" + GET;
@@ -91,5 +96,61 @@ void t.test(
       () => side.peer.received.split("204").length === 3,
     );
     t.equal(side.refusals.length, 0);
+  },
+);
+
+void t.test(
+  "requests sent ahead wait where nobody reads the responses before them, and all are answered in the end",
+  async (t) => {
+    const buffers = new Buffers(1e9);
+    const body = "x".repeat(60_000);
+    const side = await serverSide(t, {
+      buffers,
+      onRequest: (stream) => answer(stream, 200, body),
+    });
+    side.peer.socket.pause();
+    side.peer.send(GET.repeat(1000));
+    await until(() => side.socket.writableLength > 0);
+    // The kernel takes some megabytes before anything waits here.
+    for (let turns = 0; turns < 100; turns += 1)
+      await new Promise((resolve) => setImmediate(resolve));
+    t.ok(side.streams.length < 500, `${side.streams.length} are answered`);
+    t.ok(side.socket.writableLength < 200_000);
+    t.ok(buffers.held >= side.socket.writableLength, "what waits is counted");
+    side.peer.socket.resume();
+    await side.signal.until(() => side.streams.length === 1000);
+    side.peer.socket.destroy();
+    await side.closed;
+    t.equal(buffers.held, 0);
+  },
+);
+
+void t.test(
+  "where room is short, what is not taken for a second is closed: half a head, or whole responses",
+  async (t) => {
+    const half = await serverSide(t);
+    half.peer.send("GET / HTTP/1.1\r\nHost: a\r\n");
+    await until(() => half.socket.bytesRead > 0);
+    t.equal(half.connection.shed(1000, 1), 0);
+    half.clock.advance(1000);
+    t.equal(half.connection.shed(1000, 1), 1);
+    await half.peer.until("HTTP/1.1 408");
+
+    const whole = await serverSide(t, {
+      onRequest: (stream) => answer(stream, 200, "x".repeat(10_000_000)),
+    });
+    whole.peer.socket.pause();
+    whole.peer.send(GET);
+    await until(() => whole.socket.writableLength > 0);
+    t.equal(whole.connection.shed(1000, 1), 0, "the first look");
+    whole.clock.advance(1000);
+    t.equal(whole.connection.shed(1000, 1), 1);
+    t.ok(whole.socket.destroyed);
+
+    const idle = await serverSide(t);
+    idle.clock.advance(1000);
+    t.equal(idle.connection.shed(0, 1), 0);
+    idle.clock.advance(1000);
+    t.equal(idle.connection.shed(0, 1), 0, "nothing of it waits");
   },
 );

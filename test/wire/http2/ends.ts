@@ -1,4 +1,5 @@
 /** Our two ends under test: a server or a client against a raw peer, or against each other, and receivers that write down what they are told. */
+import type { Buffers } from "../../../src/wire/buffers.ts";
 import { EventEmitter, once } from "node:events";
 import type { Socket } from "node:net";
 import type { MeshError } from "../../../src/core/errors.ts";
@@ -174,6 +175,7 @@ export async function rawClient(
   t: Teardown,
   limits: Partial<Http2Limits> = {},
   said: readonly [number, number][] = [],
+  buffers?: Buffers,
 ): Promise<ServerEnd> {
   const [accepted, dialled] = await socketPair();
   t.teardown(() => {
@@ -186,7 +188,7 @@ export async function rawClient(
   const onLimit = (limit: Http2Limit): void => void limited.push(limit);
   const connection = serveHttp2(
     accepted,
-    { clock, limits, onLimit, info: INFO },
+    { clock, limits, onLimit, info: INFO, buffers },
     requests,
   );
   const peer = new RawPeer(dialled, false);

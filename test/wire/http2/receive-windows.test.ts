@@ -1,5 +1,7 @@
 /** The windows that we give: how much a peer may send, and that a stalled stream holds up no other (RFC 9113 5.2, 6.9). */
+import { once } from "node:events";
 import t from "tap";
+import { Buffers } from "../../../src/wire/buffers.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
 import { fakeClock } from "../../harness/fake-clock.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
@@ -9,10 +11,18 @@ import {
   FrameType,
   PREFACE,
 } from "../../../src/wire/http2/frames.ts";
-import { INFO, rawClient, Recorder, Requests, type ServerEnd } from "./ends.ts";
+import {
+  INFO,
+  OK,
+  rawClient,
+  Recorder,
+  Requests,
+  type ServerEnd,
+} from "./ends.ts";
 import {
   data,
   frame,
+  GET,
   headers,
   POST,
   reset,
@@ -247,5 +257,57 @@ void t.test(
     t.equal(requests.refusals.length, 0, "as much as the windows allow");
     peer.send(data(3, "x"));
     t.equal((await peer.goaway()).code, ErrorCode.FLOW_CONTROL_ERROR);
+  },
+);
+
+void t.test(
+  "where the proxy holds as much as it may, a connection with stalled streams gets no window and is not read, until there is room",
+  async (t) => {
+    const buffers = new Buffers(1e9);
+    const end = await rawClient(
+      t,
+      { connectionWindow: 65_535, heldBytes: Infinity },
+      [],
+      buffers,
+    );
+    const { stream } = await uploading(end, 1);
+    stream.pause();
+    for (let i = 0; i < 3; i++) end.peer.send(data(1, Buffer.alloc(16_000)));
+    t.strictSame(await credits(end.peer, 0), [48_000], "stalled, but roomy");
+    buffers.change(5e8);
+    end.peer.send(data(1, Buffer.alloc(10_000)));
+    await end.peer.settle();
+    t.ok(end.socket.isPaused());
+    buffers.change(-5e8);
+    const { recorder } = await uploading(end, 3);
+    for (let i = 0; i < 3; i++) end.peer.send(data(3, Buffer.alloc(16_000)));
+    await recorder.untilBody(48_000);
+    t.notOk(end.socket.isPaused());
+  },
+);
+
+void t.test(
+  "what waits is counted, and nothing is left at the end",
+  async (t) => {
+    const buffers = new Buffers(1e9);
+    const end = await rawClient(t, {}, [[4, 0]], buffers);
+    end.peer.send(headers(1, GET), headers(3, POST, false), data(3, "early"));
+    const stream = await end.requests.get(0);
+    stream.receive(new Recorder());
+    await end.requests.get(1);
+    await end.peer.settle();
+    const early = buffers.held;
+    t.ok(early >= 5, "of a stream that has no receiver yet, too");
+    stream.respond(OK, false);
+    stream.write(Buffer.alloc(50_000));
+    await end.peer.settle();
+    t.equal(buffers.held, early + 50_000);
+    end.peer.send(frame(FrameType.HEADERS, 0, 5, Buffer.alloc(100)));
+    // Half a field block: a PING that settles would not be allowed in its midst.
+    while (buffers.held !== early + 50_100)
+      await new Promise((resolve) => setImmediate(resolve));
+    end.socket.destroy();
+    await once(end.socket, "close");
+    t.equal(buffers.held, 0);
   },
 );
