@@ -1,4 +1,4 @@
-/** A workload with a certificate tries to get the calls to addresses that are not its own: by registering them, by its namespace's editor, first or later. */
+/** A workload with a certificate tries to get the calls to addresses that are not its own: by registering them, by its namespace's editor, first or later (law 13). */
 import t from "tap";
 import { call, openClient } from "../../../src/agent/connection.ts";
 import { enrol } from "../../../src/agent/enrol.ts";

@@ -1,4 +1,4 @@
-/** A workload registers the address of a server outside the mesh: captured calls to that server go on going there, with their bearer token. */
+/** A workload registers the address of a server outside the mesh: captured calls to that server go on going there, with their bearer token (law 13). */
 import t from "tap";
 import {
   startCapturedMesh,
