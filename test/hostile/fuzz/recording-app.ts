@@ -111,7 +111,8 @@ export class RecordingApp {
     let body = "";
     const trailers: string[] = [];
     if (lengths[0] !== undefined) {
-      if (!/^\d{1,9}$/.test(lengths[0])) return flaw("not a length");
+      // Sixteen digits at most (decision 009).
+      if (!/^\d{1,16}$/.test(lengths[0])) return flaw("not a length");
       end = start + Number(lengths[0]);
       if (text.length < end) return undefined;
       body = text.slice(start, end);
