@@ -35,18 +35,27 @@ function shared(buffers: Buffers): Buffer {
   return buffers.readBytes < USUAL_READ ? SHARED_SHORT : SHARED;
 }
 
-/** Gives `use` all that comes, from when the socket flows; `buffers` say how much may come at once. */
+/**
+ * Gives `use` all that comes, from when the socket flows; `buffers` say how much may come at once. Returns the way to drop what comes
+ * from then on, which then costs no memory.
+ */
 export function onData(
   socket: Socket,
   use: (chunk: Buffer) => void,
   buffers: Buffers = UNBOUNDED,
-): void {
+): () => void {
+  const user: User = { use };
   skipReadingMore(socket as unknown as Inside);
   socket.on("data", (chunk: Buffer) => {
     wasRead(chunk.length);
-    use(chunk);
+    user.use?.(chunk);
   });
-  readByCopy(socket, use, buffers);
+  readByCopy(socket, user, buffers);
+  return () => (user.use = undefined);
+}
+
+interface User {
+  use: ((chunk: Buffer) => void) | undefined;
 }
 
 /**
@@ -54,11 +63,7 @@ export function onData(
  * everything for a full collection once some hundred calls have left theirs. So reads go to buffers of ours, as they do
  * for sockets that are made with `onread`, an option that accepted sockets and those of TLS do not have.
  */
-function readByCopy(
-  socket: Socket,
-  use: (chunk: Buffer) => void,
-  buffers: Buffers,
-): void {
+function readByCopy(socket: Socket, user: User, buffers: Buffers): void {
   const inside = socket as unknown as Inside;
   const handle = inside._handle;
   if (socket.connecting || typeof handle?.useUserBuffer !== "function") return;
@@ -72,6 +77,8 @@ function readByCopy(
   const first = reads.current;
   inside[parts.buffer] = first;
   inside[parts.callback] = (octets: number): boolean => {
+    const { use } = user;
+    if (use === undefined) return true;
     const chunk = reads.take(octets);
     // TLS gives out what it has deciphered though it was told to stop; and what waits goes first.
     if (socket.isPaused() || socket.readableLength > 0)

@@ -79,6 +79,8 @@ export abstract class Session implements StreamHost {
   private stops = 0;
   private waitsForRoom = false;
   private readonly onLimit: ((limit: Http2Limit) => void) | undefined;
+  /** What comes after the end is read, for the sake of our last words, and not kept. */
+  private readonly dropInput: () => void;
   private socketError: Error | undefined;
 
   constructor(socket: Socket, options: Http2Options) {
@@ -106,7 +108,11 @@ export abstract class Session implements StreamHost {
     this.source = options.source ?? lonelySource();
     this.onLimit = options.onLimit;
     socket.setNoDelay(true);
-    onData(socket, (chunk) => this.onChunk(chunk), this.buffers);
+    this.dropInput = onData(
+      socket,
+      (chunk) => this.onChunk(chunk),
+      this.buffers,
+    );
     socket.on("error", (error) => (this.socketError = error));
     socket.on("end", () => {
       this.teardown(undefined);
@@ -248,6 +254,7 @@ export abstract class Session implements StreamHost {
   protected teardown(cause: Cause): void {
     if (this.over) return;
     this.over = true;
+    this.dropInput();
     const streams = this.streams.values();
     this.streams.clear();
     for (const stream of streams) {
