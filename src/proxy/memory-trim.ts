@@ -15,7 +15,7 @@ const WORTH = 4 * 1024 * 1024;
 /** Octets that must have been freed where it is not: bodies on their way come and go. */
 const FREED = 16 * 1024 * 1024;
 /** Part of what may be used from which on memory is tight. */
-const TIGHT = 0.75;
+const TIGHT = 0.5;
 /**
  * Percent of what is alive: some 12 MiB, of which bodies under way may hold 8 (`wire/collecting.ts`). V8's own rule follows the
  * collection that leaves the start behind with a tenth, and collects ten times a second.
