@@ -8,12 +8,14 @@ import { Tally, type Source } from "../wire/flood-guard.ts";
 import type { SidecarLimits } from "./limits.ts";
 
 /** Connections that one source may have ended for what came on them, at once and again each second; as often, handshakes that failed. */
-export const OFFENCES = { burst: 200, rate: 10 } as const;
+export const OFFENCES = { burst: 200, rate: 2 } as const;
 export const FAILED_HANDSHAKES = { burst: 200, rate: 50 } as const;
-/** Milliseconds for which a source with more than that is turned away. */
-export const TURNED_AWAY: number = 5000;
+/** Milliseconds for which a source with more than that is turned away: the first time, and at most, where it goes on whenever it is let in. */
+export const TURNED_AWAY = { first: 5000, most: 20_000 } as const;
+/** Part of that time by which it varies: sources that attack together must not all come back together. */
+const JITTER = 0.25;
 /** Milliseconds after its last connection for which a source is remembered: by then it has all its offences back. */
-const REMEMBERED = 20_000;
+const REMEMBERED = 100_000;
 /** Sources without a connection that are remembered; the one that left first is forgotten first. */
 const MOST_REMEMBERED = 4096;
 
@@ -54,7 +56,8 @@ export function trackSources(
     admits: (name) => !(known(name)?.isOut(clock.now()) ?? false),
     enter(name, share) {
       const source =
-        known(name) ?? new Known(share, limits.streamsPerAddress * share);
+        known(name) ??
+        new Known(clock, share, limits.streamsPerAddress * share);
       past.delete(name);
       present.set(name, source);
       source.connections += 1;
@@ -69,7 +72,8 @@ export function trackSources(
       remember(name, source);
     },
     handshakeFailed(name) {
-      const source = known(name) ?? new Known(1, limits.streamsPerAddress);
+      const source =
+        known(name) ?? new Known(clock, 1, limits.streamsPerAddress);
       source.handshakeFailed(clock.now());
       if (!present.has(name)) remember(name, source);
     },
@@ -88,9 +92,13 @@ class Known implements Source {
   leftAt = 0;
   readonly #offences = tokenBucket(OFFENCES);
   readonly #handshakes = tokenBucket(FAILED_HANDSHAKES);
-  #outUntil = 0;
+  readonly #clock: Clock;
+  #outUntil = Number.NEGATIVE_INFINITY;
+  /** For how long it was turned away last. */
+  #outFor = 0;
 
-  constructor(share: number, mostStreams: number) {
+  constructor(clock: Clock, share: number, mostStreams: number) {
+    this.#clock = clock;
     this.share = share;
     this.mostStreams = mostStreams;
   }
@@ -101,10 +109,19 @@ class Known implements Source {
 
   offended(now: number, weight = 1): void {
     for (let count = 0; count < weight; count += 1)
-      if (!this.#offences.take(now)) this.#outUntil = now + TURNED_AWAY;
+      if (!this.#offences.take(now)) this.#turnAway(now);
   }
 
   handshakeFailed(now: number): void {
-    if (!this.#handshakes.take(now)) this.#outUntil = now + TURNED_AWAY;
+    if (!this.#handshakes.take(now)) this.#turnAway(now);
+  }
+
+  /** What its open connections do while it is out begins the time anew, and makes it no longer. */
+  #turnAway(now: number): void {
+    const { first, most } = TURNED_AWAY;
+    if (!this.isOut(now))
+      this.#outFor =
+        now - this.#outUntil < most ? Math.min(most, 2 * this.#outFor) : first;
+    this.#outUntil = now + this.#outFor * (1 - JITTER * this.#clock.random());
   }
 }

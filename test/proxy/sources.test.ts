@@ -24,11 +24,11 @@ void t.test(
     t.equal(sources.admits("10.0.0.2"), true, "nobody else");
     sources.leave("10.0.0.1");
     t.equal(sources.admits("10.0.0.1"), false, "also when it has left");
-    clock.advance(TURNED_AWAY);
+    clock.advance(TURNED_AWAY.first);
     t.equal(sources.admits("10.0.0.1"), true);
     const again = sources.enter("10.0.0.1", 1);
     t.equal(again, source, "it is the same one");
-    const back = (TURNED_AWAY / 1000) * OFFENCES.rate;
+    const back = (TURNED_AWAY.first / 1000) * OFFENCES.rate;
     for (let count = 0; count < back; count += 1) again.offended(clock.now());
     t.equal(sources.admits("10.0.0.1"), true);
     again.offended(clock.now());
@@ -36,6 +36,39 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  "who goes on whenever it is let in is away for longer each time, up to a bound",
+  (t) => {
+    const clock = fakeClock();
+    const sources = trackSources(clock, LIMITS);
+    const source = sources.enter("a", 1);
+    const away = (): number => {
+      const since = clock.now();
+      source.offended(since, OFFENCES.burst + 1);
+      while (!sources.admits("a")) clock.advance(100);
+      return clock.now() - since;
+    };
+    const times = [away(), away(), away(), away()];
+    for (const [index, most] of [5000, 10_000, 20_000, 20_000].entries()) {
+      const time = times[index] ?? 0;
+      t.ok(time <= most && time >= most * 0.75, `${time} of ${most}`);
+    }
+    clock.advance(TURNED_AWAY.most);
+    t.ok(away() <= TURNED_AWAY.first, "who was good for as long begins anew");
+    t.end();
+  },
+);
+
+void t.test("what open connections do meanwhile makes it no longer", (t) => {
+  const clock = fakeClock();
+  const sources = trackSources(clock, LIMITS);
+  const source = sources.enter("a", 1);
+  source.offended(clock.now(), OFFENCES.burst + 100);
+  clock.advance(TURNED_AWAY.first);
+  t.equal(sources.admits("a"), true);
+  t.end();
+});
 
 void t.test("offences weigh as much as they cost", (t) => {
   const clock = fakeClock();
@@ -85,7 +118,7 @@ void t.test("there are no more than are worth remembering", (t) => {
     sources.leave(`10.0.${index >> 8}.${index & 255}`);
   }
   t.equal(sources.size, 4097);
-  clock.advance(20_000);
+  clock.advance(100_000);
   sources.enter("10.1.0.0", 1);
   sources.leave("10.1.0.0");
   t.equal(sources.size, 2, "and for as long as they owe anything");
