@@ -1,9 +1,12 @@
 /** Applications in the frameworks that people use, as processes of their own: what a sidecar lets through is what these make of it. */
 import { spawn } from "node:child_process";
 import { connect, type Socket } from "node:net";
+import { fileURLToPath } from "node:url";
 import { cleanEnvironment } from "./demo.ts";
 import { eventually } from "./call.ts";
 import { findTool } from "./tools.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Each prints its port first, then a line for each request that it executes: METHOD PATH. */
 const APPLICATIONS = {
@@ -36,17 +39,34 @@ listener.bind(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", http="h11")).run(sockets=[listener])
 `,
+  express: `
+import express from "express";
+const app = express();
+app.use((request, response) => {
+  console.log(request.method + " " + request.path);
+  response.send("done");
+});
+const server = app.listen(0, "127.0.0.1", () => console.log(server.address().port));
+`,
 } as const;
 
 export type Framework = keyof typeof APPLICATIONS;
-export const FRAMEWORKS: readonly Framework[] = ["flask", "uvicorn"];
+export const FRAMEWORKS: readonly Framework[] = ["flask", "uvicorn", "express"];
+
+/** Express is among the packages; the others have a Python of their own. */
+const commandOf = (framework: Framework): readonly [string, string[]] =>
+  framework === "express"
+    ? [process.execPath, ["--input-type=module", "-e", APPLICATIONS[framework]]]
+    : [python() ?? "python3", ["-c", APPLICATIONS[framework]]];
 
 /** The Python that has them: `.ci/run` makes it. */
 const python = (): string | undefined => findTool("frameworks/bin/python");
 
 /** What is missing here, for `needs`. */
-export function missingFrameworks(): readonly string[] {
-  return python() === undefined ? ["Flask and uvicorn"] : [];
+export function missingFor(framework: Framework): readonly string[] {
+  return framework !== "express" && python() === undefined
+    ? ["Flask and uvicorn"]
+    : [];
 }
 
 export interface RunningFramework {
@@ -60,7 +80,8 @@ export interface RunningFramework {
 export async function startFramework(
   framework: Framework,
 ): Promise<RunningFramework> {
-  const child = spawn(python() ?? "python3", ["-c", APPLICATIONS[framework]], {
+  const child = spawn(...commandOf(framework), {
+    cwd: ROOT,
     env: cleanEnvironment(),
     stdio: ["ignore", "pipe", "pipe"],
   });
