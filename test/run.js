@@ -39,9 +39,8 @@ function sh(command, args, quiet = false) {
 
 /** A check that is one test: types, lint and the like. */
 async function check(name, command, args) {
-  process.stdout.write(`${name} … `);
   const { ok, output } = await sh(command, args, true);
-  process.stdout.write(ok ? "ok\n" : `failed\n${output}\n`);
+  process.stdout.write(`${name} … ${ok ? "ok" : `failed\n${output}`}\n`);
   total[ok ? "passed" : "failed"] += 1;
 }
 
@@ -147,25 +146,34 @@ function coverage() {
 }
 
 async function checks() {
-  await check("types", "tsc", ["-p", "."]);
-  await check("lint", "eslint", [
-    "-c",
-    ".eslint.config.js",
-    "--max-warnings",
-    "0",
-    ".",
+  // The linter reads types too and takes as long as the others together.
+  await Promise.all([
+    check("lint", "eslint", [
+      "-c",
+      ".eslint.config.js",
+      "--max-warnings",
+      "0",
+      ".",
+    ]),
+    check("types", "tsc", ["-p", "."])
+      .then(() =>
+        check("format", "prettier", [
+          "--check",
+          "--log-level",
+          "warn",
+          "src",
+          "test",
+          "bench",
+          ".eslint.config.js",
+        ]),
+      )
+      .then(() => check("unused code", "knip", ["--no-progress"])),
   ]);
-  await check("format", "prettier", [
-    "--check",
-    "--log-level",
-    "warn",
-    "src",
-    "test",
-    "bench",
-    ".eslint.config.js",
-  ]);
-  await check("unused code", "knip", ["--no-progress"]);
 }
+
+/** Tests of whole processes that compare times or memory: beside others they would measure those. */
+const ALONE =
+  /(?:floods|slow|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
 
 const named = process.argv.slice(2);
 if (named[0] === "--lint") {
@@ -180,10 +188,16 @@ if (named[0] === "--lint") {
     ["--coverage-report=json-summary"],
   );
   coverage();
-  // One at a time: each of these starts processes of its own and looks at the time.
+  const processes = filesIn("hostile", "hostile/red-team", "e2e");
+  // Most of these wait for most of their time.
   await tests(
     "whole processes",
-    filesIn("hostile", "hostile/red-team", "e2e"),
+    processes.filter((file) => !ALONE.test(file)),
+    ["--jobs=3", "--disable-coverage", "--timeout=600"],
+  );
+  await tests(
+    "whole processes that are measured",
+    processes.filter((file) => ALONE.test(file)),
     ["--jobs=1", "--disable-coverage", "--timeout=600"],
   );
 }

@@ -113,6 +113,7 @@ function checkout(t: Test, installed: Packages | undefined): Checkout {
         env: cleanEnvironment({
           npm_execpath: join(folder, "npm.cjs"),
           SUDO_UID: "",
+          WHERRY_TRUST_CHECKOUT: "",
           ...environment,
         }),
         stdio: ["ignore", "pipe", "pipe"],
