@@ -106,7 +106,7 @@ export function resolveLimits(
     connectionsPerListener: Math.ceil(connections * 0.75),
     connectionsPerAddress: perAddress,
     connectionsPerIdentity: perAddress * IDENTITY_SHARE,
-    streamsPerAddress: Math.min(perAddress, Math.ceil(requests / 2)),
+    streamsPerAddress: Math.min(perAddress, Math.ceil(requests / 4)),
     bodyRate: options.bodyRate ?? DEFAULT_LIMITS.bodyRate,
     requests,
     bufferedBytes:

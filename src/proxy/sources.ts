@@ -3,12 +3,12 @@
  * counted with its source, and a source whose connections keep being ended for it is turned away for a while (decision 028).
  */
 import type { Clock } from "../core/clock.ts";
-import { tokenBucket } from "../core/token-bucket.ts";
+import { tokenBucket, type TokenBucket } from "../core/token-bucket.ts";
 import { Tally, type Source } from "../wire/flood-guard.ts";
 import type { SidecarLimits } from "./limits.ts";
 
 /** Connections that one source may have ended for what came on them, at once and again each second; as often, handshakes that failed. */
-export const OFFENCES = { burst: 200, rate: 2 } as const;
+export const OFFENCES = { burst: 50, rate: 1 } as const;
 export const FAILED_HANDSHAKES = { burst: 200, rate: 50 } as const;
 /** Milliseconds for which a source with more than that is turned away: the first time, and at most, where it goes on whenever it is let in. */
 export const TURNED_AWAY = { first: 5000, most: 20_000 } as const;
@@ -90,7 +90,7 @@ class Known implements Source {
   streams = 0;
   connections = 0;
   leftAt = 0;
-  readonly #offences = tokenBucket(OFFENCES);
+  readonly #offences: TokenBucket;
   readonly #handshakes = tokenBucket(FAILED_HANDSHAKES);
   readonly #clock: Clock;
   #outUntil = Number.NEGATIVE_INFINITY;
@@ -99,6 +99,10 @@ class Known implements Source {
 
   constructor(clock: Clock, share: number, mostStreams: number) {
     this.#clock = clock;
+    this.#offences = tokenBucket({
+      burst: OFFENCES.burst * share,
+      rate: OFFENCES.rate * share,
+    });
     this.share = share;
     this.mostStreams = mostStreams;
   }

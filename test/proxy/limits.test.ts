@@ -67,7 +67,7 @@ for (const [mebibytes, limits] of [
     {
       connections: 2048,
       requests: 1024,
-      streamsPerAddress: 512,
+      streamsPerAddress: 256,
       bufferedBytes: 8 * 1_048_576,
     },
   ],
@@ -76,7 +76,7 @@ for (const [mebibytes, limits] of [
     {
       connections: 8192,
       requests: 2048,
-      streamsPerAddress: 1024,
+      streamsPerAddress: 512,
       bufferedBytes: 16 * 1_048_576,
     },
   ],
