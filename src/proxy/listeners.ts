@@ -308,6 +308,11 @@ function isOutside(
 }
 
 const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
+/**
+ * Connections that the kernel holds for us; it takes no more than its `somaxconn`, 4,096 by default. At Node's 511 a flood of
+ * connections overflows it, and an honest caller's SYN is dropped: it comes again after a second.
+ */
+const BACKLOG = 4096;
 
 function bind(
   host: string,
@@ -319,7 +324,7 @@ function bind(
     const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
     server.once("error", reject);
     const ipv6Only = host === "::1";
-    server.listen({ host, port, ipv6Only, reusePort }, () => {
+    server.listen({ host, port, ipv6Only, reusePort, backlog: BACKLOG }, () => {
       server.off("error", reject);
       const address = server.address();
       if (address === null || typeof address === "string")
