@@ -19,10 +19,13 @@ function tell(): void {
   if (!together) process.stdout.write("ended\n");
 }
 
+/** Networks that attackers come from, each process from its own: what the one before did is not held against it. */
+const NETWORK = 1 + (process.pid % 250);
+
 /** Connection number `index` of the attack in place `kind`, from an address that no other attack has. */
 function open(kind: number, index: number): Socket {
   // A thousand from each of several addresses: one address may have no more.
-  const localAddress = `127.0.${kind}.${2 + Math.floor(index / 1000)}`;
+  const localAddress = `127.${NETWORK}.${kind}.${2 + Math.floor(index / 1000)}`;
   const socket = connect({
     port: Number(port),
     host: "127.0.0.1",

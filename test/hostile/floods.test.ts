@@ -69,12 +69,18 @@ for (const [flood, limit] of FLOODS)
     `${flood} flood, again and again: the good caller's p99 stays under twice its quiet value, memory stays, ${limit} is counted`,
     { timeout: 120_000 },
     async (t) => {
-      const counted = (): Promise<number> =>
-        sidecar.metric(
+      // By its limit; and who comes back too often is turned away before it speaks.
+      const counted = async (): Promise<number> =>
+        (await sidecar.metric(
           "wherry_limits_total",
           'listener="published"',
           `limit="${limit}"`,
-        );
+        )) +
+        (await sidecar.metric(
+          "wherry_refusals_total",
+          'listener="published"',
+          'reason="source turned away"',
+        ));
       const round = await firstFairRound(quiet, async () => {
         const before = await counted();
         // The first flood makes the codec's buffers, which stay.
