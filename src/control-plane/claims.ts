@@ -4,7 +4,6 @@ import { wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { canonicalAddress, isWithin, unreachable } from "../core/network.ts";
-
 import { formatName, keyOf, type Resource } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
 import { WORKLOAD, type WorkloadResource } from "../resources/workload.ts";

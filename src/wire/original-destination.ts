@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { endianness } from "node:os";
 import ipaddr from "ipaddr.js";
+import { unmapped } from "../core/network.ts";
 import { socketOption } from "../core/socket-option.ts";
 
 export interface Destination {
@@ -61,10 +62,9 @@ export function parseSocketAddress(value: Buffer): Destination | undefined {
 
 /** An IPv4 address that came over a dual-stack socket, as IPv4. */
 function plainAddress(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped?.[1] !== undefined) return mapped[1];
+  const plain = unmapped(address);
   // A link-local address carries its interface ("fe80::1%eth0"), which the kernel keeps in a field of its own.
-  return address.split("%", 1)[0] ?? address;
+  return plain.split("%", 1)[0] ?? plain;
 }
 
 /** As Node prints addresses (RFC 5952), so that they compare as text. */
