@@ -148,13 +148,7 @@ function coverage() {
 async function checks() {
   // The linter reads types too and takes as long as the others together.
   await Promise.all([
-    check("lint", "eslint", [
-      "-c",
-      ".eslint.config.js",
-      "--max-warnings",
-      "0",
-      ".",
-    ]),
+    check("lint", "eslint", ["--max-warnings", "0", "."]),
     check("types", "tsc", ["-p", "."])
       .then(() =>
         check("format", "prettier", [
@@ -164,7 +158,8 @@ async function checks() {
           "src",
           "test",
           "bench",
-          ".eslint.config.js",
+          ".github",
+          "eslint.config.js",
         ]),
       )
       .then(() => check("unused code", "knip", ["--no-progress"])),

@@ -75,7 +75,7 @@ void t.test("law 11: the scan and the linter know what they forbid", (t) => {
   ])
     t.notMatch(line, CLOCK);
   // Its text: the compiler that the linter loads does not survive the measuring of coverage.
-  const config = readFileSync(join(ROOT, ".eslint.config.js"), "utf8");
+  const config = readFileSync(join(ROOT, "eslint.config.js"), "utf8");
   const globals = /"no-restricted-globals": \[\s*"error",[^]*?\]\.map/.exec(
     config,
   );

@@ -14,7 +14,7 @@ export default tseslint.config(
     languageOptions: {
       parserOptions: {
         projectService: {
-          allowDefaultProject: ["src/*.js", "test/*.js", ".eslint.config.js"],
+          allowDefaultProject: ["src/*.js", "test/*.js", "eslint.config.js"],
         },
         tsconfigRootDir: import.meta.dirname,
       },
