@@ -91,7 +91,8 @@ const result = await build({
   },
 });
 cpSync(join(root, "config"), join(out, "config"), { recursive: true });
-copyFileSync(join(root, "README.md"), join(out, "README.md"));
+for (const page of ["README.md", "CHANGELOG.md"])
+  copyFileSync(join(root, page), join(out, page));
 writeFileSync(
   join(out, "wherry.js"),
   `#!/usr/bin/env node

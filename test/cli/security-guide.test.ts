@@ -26,11 +26,10 @@ import {
   HANDSHAKES_FROM_SOURCE,
   MAX_HANDSHAKES,
 } from "../../src/wire/tls.ts";
-import { README, tableAfter } from "../harness/readme.ts";
+import { tableAfter } from "../harness/readme.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const GUIDE = read("config/guide/security.md");
-const POLICY = read(".github/SECURITY.md");
 const HTTP2 = http2();
 
 function read(path: string): string {
@@ -147,20 +146,3 @@ void t.test("each row names tests that are there", (t) => {
   }
   t.end();
 });
-
-void t.test(
-  "the README leads to both pages, and their links lead somewhere",
-  (t) => {
-    t.match(README, "](config/guide/security.md)");
-    t.match(README, "](.github/SECURITY.md)");
-    for (const [folder, text] of [
-      ["config/guide", GUIDE],
-      [".github", POLICY],
-    ] as const)
-      for (const [, target = ""] of text.matchAll(
-        /\]\(([^)#:]+)(?:#[^)]*)?\)/g,
-      ))
-        t.ok(existsSync(join(ROOT, folder, target)), `${folder}: ${target}`);
-    t.end();
-  },
-);
