@@ -1,8 +1,9 @@
 /** `npm run docs`: writes the tables of the README on which the code has the last word. With `--check` it only says whether they are right. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { REASON_CODES, REASON_TEXTS } from "./control-plane/api/errors.ts";
-import { REASONS, type Code } from "./core/errors.ts";
-import { RESCUES } from "./proxy/rescue.ts";
+import { REASONS } from "./mesh/reasons.ts";
+import type { Code } from "./mesh/codes.ts";
+import { GRPC_STATUSES } from "./mesh/grpc-status.ts";
 import { REFUSALS } from "./wire/http1/refusal.ts";
 
 const README = new URL("../README.md", import.meta.url);
@@ -15,9 +16,9 @@ const TABLES: Readonly<Record<string, () => string>> = {
       keysOf(REASONS).map((code) => [
         `\`${code}\``,
         statusesOf(code).join(", "),
-        String(RESCUES[code].grpc),
-        REASONS[code],
-        RESCUES[code].advice,
+        String(GRPC_STATUSES[REASONS[code].response.grpc]),
+        REASONS[code].text,
+        REASONS[code].hint,
       ]),
     ),
   "reasons of the API": () =>
@@ -49,7 +50,7 @@ function statusesOf(code: Code): readonly number[] {
   const own = Object.values(REFUSALS)
     .filter((refusal) => refusal.code === code)
     .map(({ status }) => status);
-  return [...new Set([RESCUES[code].status, ...own])];
+  return [...new Set([REASONS[code].response.status, ...own])];
 }
 
 function put(page: string, [name, make]: [string, () => string]): string {

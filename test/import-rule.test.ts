@@ -1,4 +1,4 @@
-// The direction of imports (src/README.md): main → cli → {proxy, control-plane, demo} → {agent, telemetry} → {policy, wire, push} → {identity, resources} → core.
+// The direction of imports (src/README.md): main → cli → {proxy, control-plane, demo} → {agent, telemetry} → {policy, wire, push} → {identity, resources} → mesh → core.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,6 +14,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["agent", "telemetry"],
   ["policy", "wire", "push"],
   ["identity", "resources"],
+  ["mesh"],
   ["core"],
 ];
 
@@ -85,6 +86,7 @@ void t.test("imports go one way", (t) => {
 
 void t.test("the rule knows what it forbids", (t) => {
   t.match(fault({ from: "core/clock.ts", to: "resources/mesh.ts" }), /above/);
+  t.match(fault({ from: "core/clock.ts", to: "mesh/reasons.ts" }), /above/);
   t.match(fault({ from: "policy/router.ts", to: "wire/fields.ts" }), /beside/);
   t.match(
     fault({ from: "proxy/outbound.ts", to: "control-plane/registry.ts" }),

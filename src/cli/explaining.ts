@@ -17,7 +17,8 @@ import {
 import { isGrpc } from "../policy/timeout.ts";
 import { parseAuthority, whereTo } from "../proxy/destination.ts";
 import { NO_IDENTITY, strangersClaims } from "../proxy/forwarded.ts";
-import { RESCUES } from "../proxy/rescue.ts";
+import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
+import { REASONS } from "../mesh/reasons.ts";
 import { affinityTo, placeInSplit } from "../proxy/stickiness.ts";
 import { isTunnel } from "../proxy/tunnel.ts";
 import {
@@ -148,9 +149,9 @@ function asAnswered(
 ): Outcome {
   const { answeredBy, reason } = outcome;
   if (answeredBy !== "refusal" || reason === undefined) return outcome;
-  const { status, grpc } = RESCUES[reason];
+  const { status, grpc } = REASONS[reason].response;
   return isGrpc(fieldValue(fields, "content-type"))
-    ? { ...outcome, status: 200, grpcStatus: grpcStatus ?? grpc }
+    ? { ...outcome, status: 200, grpcStatus: grpcStatus ?? GRPC_STATUSES[grpc] }
     : { ...outcome, status: outcome.status ?? status };
 }
 

@@ -4,10 +4,10 @@
  * The end is judged by the proxy's own clock at each request, so that a control plane that is gone prolongs nothing.
  */
 import { parseTimestamp } from "../core/clock.ts";
-import {
-  GRPC_STATUSES,
-  type FaultAbort,
-  type FaultInjectionSpec,
+import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
+import type {
+  FaultAbort,
+  FaultInjectionSpec,
 } from "../resources/fault-injection.ts";
 import { LONGEST_FAULT } from "../resources/fault-injection-check.ts";
 

@@ -5,38 +5,9 @@
  * peer with a mesh identity) says nothing of its application, and is never held against it.
  */
 import { parseTimestamp } from "../core/clock.ts";
-import { REASONS, type Code } from "../core/errors.ts";
-
-export type OutcomeKind =
-  /** 1xx to 4xx by the application, but 429; a gRPC status that is the caller's affair. */
-  | "answered"
-  /** No connection, no handshake, or another identity than expected. */
-  | "connect-failure"
-  /** The peer's sidecar could not connect to its application. */
-  | "application-unreachable"
-  /** Provably unprocessed: refused stream, GOAWAY below the stream, a connection that died before a request byte was written. */
-  | "unprocessed"
-  /** There was nobody to send it to. */
-  | "no-endpoint"
-  /** This proxy's own limit or breaker: no attempt was made. */
-  | "not-attempted"
-  /** Written, then reset or closed before any response byte; or the application died over it. */
-  | "reset"
-  /** Reset after the response began. */
-  | "cut-short"
-  | "attempt-timeout"
-  /** A 5xx by the application, but 503 with Retry-After. */
-  | "server-error"
-  /** 429, or 503 with Retry-After, by the application. */
-  | "throttled"
-  /** The peer's sidecar is over its limits or on its way out, and has passed nothing on. */
-  | "shed"
-  /** The peer's sidecar said no: policy, destination, fault, deadline, grammar. */
-  | "peer-refusal"
-  /** A gRPC status that says that the server failed. */
-  | "grpc-failure"
-  /** The caller went away, or its deadline passed. */
-  | "cancelled";
+import type { Code, OutcomeKind } from "../mesh/codes.ts";
+import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
+import { isCode, REASONS } from "../mesh/reasons.ts";
 
 export interface Effects {
   /** "none": the breaker does not hear of it; it takes no half-open probe either. */
@@ -103,11 +74,14 @@ export function outcomeOfAnswer(answer: AnswerFacts): Outcome {
     status: asStatus,
     retryAfter,
   });
-  if (reason !== undefined) return outcome(kindOfReason(reason));
+  if (reason !== undefined) return outcome(REASONS[reason].outcome.peer);
   if (grpcStatus !== undefined && grpcStatus !== 0) {
     const mapped = GRPC_FAILURES.get(grpcStatus);
     if (mapped === undefined) return outcome("answered");
-    if (grpcStatus === GRPC_DEADLINE_EXCEEDED && answer.callerDeadlinePassed)
+    if (
+      grpcStatus === GRPC_STATUSES.DEADLINE_EXCEEDED &&
+      answer.callerDeadlinePassed
+    )
       return outcome("cancelled");
     return outcome("grpc-failure", mapped);
   }
@@ -127,90 +101,30 @@ export interface FailureFacts {
 /** Of an attempt that failed without an answer. A `MeshError` has the first two. */
 export function outcomeOfFailure(failure: FailureFacts): Outcome {
   return {
-    kind: failure.responseBegan
-      ? kindAfterResponse(failure.code)
-      : kindOfFailure(failure),
+    kind: kindOfFailure(failure),
     status: undefined,
     retryAfter: undefined,
   };
 }
 
-function kindAfterResponse(code: Code): OutcomeKind {
-  return code === "CLIENT_CLOSED" ||
-    code === "REQUEST_TIMEOUT" ||
-    code === "DEADLINE_EXCEEDED"
-    ? "cancelled"
-    : "cut-short";
+function kindOfFailure({
+  code,
+  unprocessed,
+  responseBegan,
+}: FailureFacts): OutcomeKind {
+  const { own, begun } = REASONS[code].outcome;
+  if (responseBegan) return begun ?? "cut-short";
+  return own === "reset" && unprocessed ? "unprocessed" : own;
 }
-
-function kindOfFailure({ code, unprocessed }: FailureFacts): OutcomeKind {
-  switch (code) {
-    case "CONNECT_FAILED":
-    case "CONNECT_TIMEOUT":
-    case "TLS_FAILED":
-    case "WRONG_IDENTITY":
-      return "connect-failure";
-    case "APPLICATION_UNREACHABLE":
-      return "application-unreachable";
-    case "ATTEMPT_TIMEOUT":
-    case "IDLE_TIMEOUT":
-      return "attempt-timeout";
-    case "NO_ENDPOINT":
-      return "no-endpoint";
-    case "BREAKER_OPEN":
-    case "OVERFLOW":
-    case "OVERLOADED":
-    case "DRAINING":
-    case "SHED":
-    case "THROTTLED":
-    case "FAULT_INJECTED":
-    case "INTERNAL":
-      return "not-attempted";
-    case "UPSTREAM_RESET":
-    case "UPSTREAM_PROTOCOL":
-    case "STREAM_REFUSED":
-      return unprocessed ? "unprocessed" : "reset";
-    default:
-      // What is left is the caller's doing: it went away, its deadline passed, its request was at fault.
-      return "cancelled";
-  }
-}
-
-/** What a sidecar's own answer means for the one who called it. */
-function kindOfReason(reason: Code): OutcomeKind {
-  switch (reason) {
-    case "APPLICATION_UNREACHABLE":
-    case "CONNECT_FAILED":
-    case "CONNECT_TIMEOUT":
-      return "application-unreachable";
-    case "UPSTREAM_RESET":
-    case "UPSTREAM_PROTOCOL":
-      return "reset";
-    case "ATTEMPT_TIMEOUT":
-    case "IDLE_TIMEOUT":
-      return "attempt-timeout";
-    case "OVERLOADED":
-    case "OVERFLOW":
-    case "SHED":
-    case "DRAINING":
-    case "NO_CONFIG":
-    case "STREAM_REFUSED":
-      return "shed";
-    default:
-      return "peer-refusal";
-  }
-}
-
-const GRPC_DEADLINE_EXCEEDED = 4;
 
 /** gRPC statuses that say that the server failed, and the HTTP status under which a route asks to repeat them. */
 const GRPC_FAILURES: ReadonlyMap<number, number> = new Map([
-  [2, 500], // unknown
-  [GRPC_DEADLINE_EXCEEDED, 504],
-  [8, 429], // resource-exhausted
-  [13, 500], // internal
-  [14, 503], // unavailable
-  [15, 500], // data-loss
+  [GRPC_STATUSES.UNKNOWN, 500],
+  [GRPC_STATUSES.DEADLINE_EXCEEDED, 504],
+  [GRPC_STATUSES.RESOURCE_EXHAUSTED, 429],
+  [GRPC_STATUSES.INTERNAL, 500],
+  [GRPC_STATUSES.UNAVAILABLE, 503],
+  [GRPC_STATUSES.DATA_LOSS, 500],
 ]);
 
 /** Milliseconds that a failure counts as: a fast error must not attract traffic. */
@@ -256,8 +170,4 @@ export function parseReason(text: string | undefined): Code | undefined {
   const end = text.indexOf(";");
   const code = (end < 0 ? text : text.slice(0, end)).trim();
   return isCode(code) ? code : undefined;
-}
-
-function isCode(text: string): text is Code {
-  return Object.hasOwn(REASONS, text);
 }

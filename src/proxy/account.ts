@@ -1,6 +1,7 @@
 /** What is told of one request: its server span, a client span an attempt, its metrics and its line in the access log (law 9). */
 import type { Clock } from "../core/clock.ts";
-import { messageOf, MeshError } from "../core/errors.ts";
+import { messageOf } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import { COMMON_METHODS } from "../core/methods.ts";
 import type { HeaderEdits } from "../policy/header-edits.ts";
 import { parseReason } from "../policy/outcome.ts";

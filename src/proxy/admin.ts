@@ -4,11 +4,12 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import { http } from "../core/http.ts";
 import { limitConnections } from "../core/connection-limit.ts";
-import { messageOf, REASONS, systemCode, type Code } from "../core/errors.ts";
+import { messageOf, systemCode } from "../core/errors.ts";
+import { REASONS } from "../mesh/reasons.ts";
+import type { Code } from "../mesh/codes.ts";
 import type { LocalToken } from "../core/local-token.ts";
 import { foreignness } from "../core/local-request.ts";
 import type { Logger } from "../core/log.ts";
-import { RESCUES } from "./rescue.ts";
 
 /** An answer: an object is sent as JSON, text as it is. */
 export interface Page {
@@ -22,7 +23,7 @@ export interface Page {
 /** Refusals of pages carry their reason as those of calls do; their status is the reason's. */
 export function refusedPage(reason: Code, detail: string): Page {
   return {
-    status: RESCUES[reason].status,
+    status: REASONS[reason].response.status,
     body: `${reason}: ${detail}\n`,
     reason,
   };
@@ -174,9 +175,9 @@ function refuseUnparsed(clock: Clock, error: Error, socket: Duplex): void {
     return;
   }
   const reason = UNPARSED[systemCode(error) ?? ""] ?? "BAD_REQUEST";
-  const text = `${reason}: ${REASONS[reason]}\n`;
+  const text = `${reason}: ${REASONS[reason].text}\n`;
   socket.end(
-    `HTTP/1.1 ${RESCUES[reason].status} ${reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${text.length}\r\nconnection: close\r\nx-wherry-reason: ${reason}\r\n\r\n${text}`,
+    `HTTP/1.1 ${REASONS[reason].response.status} ${reason}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${text.length}\r\nconnection: close\r\nx-wherry-reason: ${reason}\r\n\r\n${text}`,
   );
   // It may not close its side for ever.
   const cancel = clock.after(LINGER, () => socket.destroy());

@@ -1,7 +1,7 @@
 /** One attempt at one target: connect, send, hear the answer; its outcome is told exactly once, and its time-out stops the work. */
 import type { Alarmed } from "../core/alarms.ts";
 import type { Cancel } from "../core/clock.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import {
   EFFECTS,
   outcomeOfAnswer,

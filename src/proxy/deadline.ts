@@ -1,5 +1,5 @@
 /** Until when an exchange may last: policy's rule, applied to the heads as the codecs give them (trap 11), and what a peer is told of it. */
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import { deadlineOf, isEventStream, type Timeouts } from "../policy/timeout.ts";
 import type {
   RequestHead,

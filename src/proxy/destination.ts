@@ -1,6 +1,6 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
 import { readAuthority } from "../core/authority.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";

@@ -1,7 +1,7 @@
 /** Trouble on purpose, done to a request: it waits, is turned away, broken off or answered slowly; and the sidecar says so, loudly, while it may. */
 import type { Cancel, Clock } from "../core/clock.ts";
 import { timestamp } from "../core/clock.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { isInForce, type Injection } from "../policy/fault.ts";
 import type { Snapshot } from "../policy/snapshot.ts";

@@ -7,7 +7,7 @@
  *  MISDIRECTED  MTLS_…     DENIED    RATE_LIMITED  APPLICATION_UNREACHABLE …      rescue.ts answers them all
  * ```
  */
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import type { AuthorizedRequest } from "../policy/authorization.ts";
 import { readRequest, type ReadRequest } from "../policy/path.ts";

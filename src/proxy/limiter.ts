@@ -1,7 +1,7 @@
 /** The rate limits of this sidecar's own workload: the buckets, over snapshots and threads, and the words of a refusal. */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import {
   rateTable,
   rateTableMemory,

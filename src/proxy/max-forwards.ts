@@ -1,5 +1,5 @@
 /** Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2): each hop counts it down, and the one where it has run out answers itself. */
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { RequestHead, ResponseHead } from "../wire/exchange.ts";
 import { makeField, type Field, type Fields } from "../wire/fields.ts";
 import { ALLOW } from "./raw-bytes.ts";

@@ -5,7 +5,7 @@
  * for its answer, no retry, and the first thing to go when there is much to do.
  */
 import type { Clock } from "../core/clock.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import { shadowAuthority } from "../policy/mirror.ts";
 import { compileRetry, retryBudget } from "../policy/retry.ts";
 import type { Mirror } from "../policy/snapshot.ts";

@@ -5,7 +5,7 @@
  * Any other request ends with the snapshot that it started with (law 1); these would never see another one.
  */
 import type { Cancel, Clock } from "../core/clock.ts";
-import type { MeshError } from "../core/errors.ts";
+import type { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 import type { ServerStream } from "../wire/exchange.ts";

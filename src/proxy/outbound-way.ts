@@ -1,6 +1,6 @@
 /** How one outbound request goes: the endpoints of the cluster that its route drew, each attempt picked, broken off or let through, and connected. */
 import type { Cancel, Clock } from "../core/clock.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { EndpointPick } from "../policy/balance/picker.ts";
 import type { Injection } from "../policy/fault.ts";
 import type { HeaderEdits } from "../policy/header-edits.ts";

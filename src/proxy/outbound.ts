@@ -7,7 +7,7 @@
  *  NO_CONFIG  UNKNOWN_…  NO_ROUTE  NO_ENDPOINT BREAKER_OPEN CONNECT_…    UPSTREAM_RESET …      rescue.ts answers them all
  * ```
  */
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import { corsEdits } from "../policy/cors.ts";
 import { drawFault, type Injection } from "../policy/fault.ts";

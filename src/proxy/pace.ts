@@ -1,5 +1,5 @@
 /** Whether an exchange goes on fast enough: a caller that sends or takes next to nothing, and, while memory is short, anything that stands still and holds some. */
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
 import type { SidecarLimits } from "./limits.ts";

@@ -1,6 +1,6 @@
 /** What would make a pipe of an exchange, whose bytes nobody parses and judges: CONNECT to a port for HTTP, and changes of protocol (law 14). */
 import { COMMON_METHODS } from "../core/methods.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { RequestHead } from "../wire/exchange.ts";
 import { isTunnel } from "./tunnel.ts";
 

@@ -1,5 +1,5 @@
 /** Refusals before a request has a way: accounted for and answered like every other. */
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { Account, type Books } from "./account.ts";
 import type { Direction } from "./meters.ts";

@@ -9,7 +9,7 @@
  */
 import type { Alarmed } from "../core/alarms.ts";
 import type { Cancel } from "../core/clock.ts";
-import { MeshError } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
 import { EFFECTS, type Outcome } from "../policy/outcome.ts";
 import { decideRetry, type RetryDecision } from "../policy/retry.ts";
 import type { Snapshot } from "../policy/snapshot.ts";

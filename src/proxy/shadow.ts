@@ -6,7 +6,7 @@
  *              └─(≤ 64 KiB, once it is whole)─▶ Shadow ─▶ relay ─▶ shadow backend, whose answer ends here
  * ```
  */
-import type { MeshError } from "../core/errors.ts";
+import type { MeshError } from "../mesh/errors.ts";
 import type {
   BodyReceiver,
   RequestHead,

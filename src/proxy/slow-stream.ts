@@ -1,6 +1,6 @@
 /** A caller's stream that takes the body of its answer no faster than so many octets a second. */
 import type { Cancel, Clock } from "../core/clock.ts";
-import type { MeshError } from "../core/errors.ts";
+import type { MeshError } from "../mesh/errors.ts";
 import type {
   BodyReceiver,
   RequestHead,

@@ -9,7 +9,8 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
-import { MeshError, systemCode } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
+import { systemCode } from "../core/errors.ts";
 import type {
   BodyReceiver,
   ClientConnection,

@@ -1,6 +1,6 @@
 /** What the relay asks of the one who knows the way (`outbound.ts`, `inbound.ts`), and of the target that he chose for one attempt. */
 import type { Cancel } from "../core/clock.ts";
-import type { MeshError } from "../core/errors.ts";
+import type { MeshError } from "../mesh/errors.ts";
 import type { Injection } from "../policy/fault.ts";
 import type { Outcome } from "../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../policy/retry.ts";

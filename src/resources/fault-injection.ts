@@ -1,5 +1,6 @@
 /** FaultInjection: trouble on purpose in calls to a Service: delays, aborts, resets, slow answers, for chosen callers, until it expires. */
 import Type, { type TSchema } from "typebox";
+import type { GrpcStatusName } from "../mesh/grpc-status.ts";
 import { selects, type Resource } from "./envelope.ts";
 import { checkFaultInjection } from "./fault-injection-check.ts";
 import { REQUEST_MATCHES, type HTTPRouteMatch } from "./http-route.ts";
@@ -51,28 +52,6 @@ export interface FaultAbort {
   readonly grpcStatus?: GrpcStatusName;
   readonly percentage?: number;
 }
-
-/** Numbers of the statuses that an abort may have (grpc/doc/statuscodes.md). */
-export const GRPC_STATUSES = {
-  CANCELLED: 1,
-  UNKNOWN: 2,
-  INVALID_ARGUMENT: 3,
-  DEADLINE_EXCEEDED: 4,
-  NOT_FOUND: 5,
-  ALREADY_EXISTS: 6,
-  PERMISSION_DENIED: 7,
-  RESOURCE_EXHAUSTED: 8,
-  FAILED_PRECONDITION: 9,
-  ABORTED: 10,
-  OUT_OF_RANGE: 11,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-  UNAVAILABLE: 14,
-  DATA_LOSS: 15,
-  UNAUTHENTICATED: 16,
-} as const;
-
-export type GrpcStatusName = keyof typeof GRPC_STATUSES;
 
 /** The caller, as its certificate binds it (trap 16), is one of those that it is for. */
 export function isFaultCaller(

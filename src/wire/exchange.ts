@@ -9,7 +9,8 @@
  * The codec at one end writes into the codec at the other: no stream object stands between them, and back-pressure is the
  * boolean of `write` with `drained` and `pause`/`resume` on the other side. A chunk may be kept: it is never written to again.
  */
-import type { Code, MeshError } from "../core/errors.ts";
+import type { Code } from "../mesh/codes.ts";
+import type { MeshError } from "../mesh/errors.ts";
 import type { Fields } from "./fields.ts";
 
 export type Protocol = "http/1.1" | "h2";

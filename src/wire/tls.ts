@@ -20,7 +20,9 @@ import {
   type TLSSocket,
 } from "node:tls";
 import type { Clock } from "../core/clock.ts";
-import { MeshError, messageOf, systemCode, type Code } from "../core/errors.ts";
+import { MeshError } from "../mesh/errors.ts";
+import { messageOf, systemCode } from "../core/errors.ts";
+import type { Code } from "../mesh/codes.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { parseSpiffeId, type SpiffeId } from "../identity/spiffe.ts";

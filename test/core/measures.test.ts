@@ -4,12 +4,9 @@ import {
   formatDuration,
   parseDuration,
 } from "../../src/core/duration.ts";
-import {
-  MeshError,
-  messageOf,
-  REASONS,
-  systemCode,
-} from "../../src/core/errors.ts";
+import { MeshError } from "../../src/mesh/errors.ts";
+import { messageOf, systemCode } from "../../src/core/errors.ts";
+import { REASONS } from "../../src/mesh/reasons.ts";
 import { tokenBucket } from "../../src/core/token-bucket.ts";
 
 void t.test("GEP-2257 durations", (t) => {
@@ -75,7 +72,7 @@ void t.test(
       source: "upstream",
       unprocessed: true,
       policy: "shop/p",
-      message: REASONS.CONNECT_FAILED,
+      message: REASONS.CONNECT_FAILED.text,
       cause,
     });
     t.match(new MeshError("INTERNAL", "what", { source: "proxy" }), {

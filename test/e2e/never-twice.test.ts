@@ -14,7 +14,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import t from "tap";
-import { REASONS } from "../../src/core/errors.ts";
+import { REASONS } from "../../src/mesh/reasons.ts";
 import type { AccessRecord } from "../../src/telemetry/access-log.ts";
 import { closeCalls } from "../harness/call.ts";
 import { seededRandom } from "../harness/fake-clock.ts";

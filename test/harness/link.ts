@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect as connectTcp, type Server, type Socket } from "node:net";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
-import { MeshError } from "../../src/core/errors.ts";
+import { MeshError } from "../../src/mesh/errors.ts";
 import { watchSource, type WatchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import {

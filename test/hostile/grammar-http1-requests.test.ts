@@ -1,6 +1,7 @@
 /** The grammar of HTTP/1 requests at the doors of a whole mesh, judged at a backend that keeps every octet (law 7; RFC 9112; decisions 009 and 012). */
 import t, { type Test } from "tap";
-import { REASONS, type Code } from "../../src/core/errors.ts";
+import { REASONS } from "../../src/mesh/reasons.ts";
+import type { Code } from "../../src/mesh/codes.ts";
 import { REFUSALS, type RefusalKind } from "../../src/wire/http1/refusal.ts";
 import { resource, until } from "../harness/pair.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../wire/http1/faults-fields.ts";
@@ -40,7 +41,7 @@ function refusedAs(
     head.includes("\r\nconnection: close") &&
     head.includes(`\r\nx-wherry-reason: ${code}`) &&
     head.includes(`\r\ncontent-length: ${body.length}\r\n`) &&
-    body.startsWith(REASONS[code]) &&
+    body.startsWith(REASONS[code].text) &&
     answer.length === head.length + 4 + body.length;
   t.ok(ok, `${what}: ${JSON.stringify(answer.slice(0, 400))}`);
 }

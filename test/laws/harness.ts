@@ -1,7 +1,7 @@
 /** What the tests of the laws share: a logger whose lines are kept, and a way past the caller's sidecar onto the link. */
 import { pino } from "pino";
 import { systemClock } from "../../src/core/clock.ts";
-import { MeshError } from "../../src/core/errors.ts";
+import { MeshError } from "../../src/mesh/errors.ts";
 import type { Logger } from "../../src/core/log.ts";
 import type { ClientConnection } from "../../src/wire/exchange.ts";
 import { makeField } from "../../src/wire/fields.ts";

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import t, { type Test } from "tap";
-import { REASONS, type Code } from "../../src/core/errors.ts";
+import { REASONS } from "../../src/mesh/reasons.ts";
+import type { Code } from "../../src/mesh/codes.ts";
 import { localToken } from "../../src/core/local-token.ts";
-import { RESCUES } from "../../src/proxy/rescue.ts";
 import { startSidecar } from "../../src/proxy/sidecar.ts";
 import { REFUSALS } from "../../src/wire/http1/refusal.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
@@ -65,7 +65,7 @@ async function told(port: number | undefined, text: string): Promise<string> {
 function says(t: Test, answer: string, status: number, code: Code): void {
   t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `));
   t.match(answer, `\r\nx-wherry-reason: ${code}\r\n`);
-  t.match(answer, `\r\n\r\n${REASONS[code]}: `);
+  t.match(answer, `\r\n\r\n${REASONS[code].text}: `);
 }
 
 const published = ({ callee, instances }: Pair): number =>
@@ -212,9 +212,9 @@ for (const { code, pair: options, path, before } of STRANGERS)
             ...(path === undefined ? {} : { path }),
           });
           t.match(answer, {
-            status: RESCUES[code].status,
+            status: REASONS[code].response.status,
             reason: undefined,
-            text: `${REASONS[code]}.\n`,
+            text: `${REASONS[code].text}.\n`,
           });
           t.ok(
             pair.log.some(({ reason }) => reason === code),
@@ -272,7 +272,7 @@ void t.test("law 9: a sidecar's pages say their reasons", async (t) => {
   t.teardown(() => sidecar.destroy());
   for (const [code, page, ask] of PAGES) {
     const answer = await send(sidecar.ports[page] ?? 0, ask);
-    t.match(answer, { status: RESCUES[code].status, reason: code });
+    t.match(answer, { status: REASONS[code].response.status, reason: code });
     t.match(answer.text, `${code}: `);
   }
   for (const [code, text] of [
@@ -285,7 +285,7 @@ void t.test("law 9: a sidecar's pages say their reasons", async (t) => {
     t.match(
       await told(sidecar.ports.metrics, text),
       new RegExp(
-        `^HTTP/1\\.1 ${RESCUES[code].status} [^]*\r\nx-wherry-reason: ${code}\r\n`,
+        `^HTTP/1\\.1 ${REASONS[code].response.status} [^]*\r\nx-wherry-reason: ${code}\r\n`,
       ),
     );
 });

@@ -1,6 +1,7 @@
 /** Law 9: every refusal, retry, ejection and break says why: to the caller, in the log, in a metric and on the span. */
 import t, { type Test } from "tap";
-import { REASONS, type Code } from "../../src/core/errors.ts";
+import { REASONS } from "../../src/mesh/reasons.ts";
+import type { Code } from "../../src/mesh/codes.ts";
 import { withPair, type Pair } from "../harness/pair.ts";
 import { keptLog } from "./harness.ts";
 import { NO_ANSWER, route, ROWS, traffic, type Row } from "./reason-rows.ts";

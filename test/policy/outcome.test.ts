@@ -10,9 +10,9 @@ import {
   parseRetryAfter,
   type AnswerFacts,
   type Effects,
-  type OutcomeKind,
 } from "../../src/policy/outcome.ts";
-import type { Code } from "../../src/core/errors.ts";
+import type { OutcomeKind } from "../../src/mesh/codes.ts";
+import type { Code } from "../../src/mesh/codes.ts";
 
 /** "Which outcome counts where", row by row: breaker, ejection, latency, retry. */
 const EXPECTED: Readonly<

@@ -1,10 +1,7 @@
 /** Clients with retries before replicas that lose half of their speed for a while and go on with work that nobody waits for any more. */
 import { makeEngine, type Engine } from "../../bench/simulate/engine.ts";
-import {
-  EFFECTS,
-  type Effects,
-  type OutcomeKind,
-} from "../../src/policy/outcome.ts";
+import { EFFECTS, type Effects } from "../../src/policy/outcome.ts";
+import type { OutcomeKind } from "../../src/mesh/codes.ts";
 import {
   compileRetry,
   decideRetry,

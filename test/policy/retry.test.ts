@@ -1,6 +1,7 @@
 import t from "tap";
 import type { Clock } from "../../src/core/clock.ts";
-import { EFFECTS, type OutcomeKind } from "../../src/policy/outcome.ts";
+import { EFFECTS } from "../../src/policy/outcome.ts";
+import type { OutcomeKind } from "../../src/mesh/codes.ts";
 import {
   compileRetry,
   decideRetry,

@@ -1,7 +1,7 @@
 /** The README's table of limits is what the code has: each limit of each part, its default, the option that sets it, the reason and the metric. */
 import t from "tap";
 import { withLimitOptions } from "../../src/cli/limit-options.ts";
-import { REASONS } from "../../src/core/errors.ts";
+import { REASONS } from "../../src/mesh/reasons.ts";
 import { Command } from "commander";
 import { LEAST_CHARACTERS, MOST_STEPS } from "../../src/core/expression.ts";
 import { PAGE_CONNECTIONS } from "../../src/proxy/admin.ts";

@@ -1,6 +1,6 @@
 /** Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2), through both sidecars to a backend that shows what arrives. */
 import t from "tap";
-import { MeshError } from "../../src/core/errors.ts";
+import { MeshError } from "../../src/mesh/errors.ts";
 import { atLastHop, countDown } from "../../src/proxy/max-forwards.ts";
 import { connectHead } from "../../src/proxy/tunnel.ts";
 import { makeField } from "../../src/wire/fields.ts";

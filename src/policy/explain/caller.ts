@@ -1,5 +1,5 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
-import type { MeshError } from "../../core/errors.ts";
+import type { MeshError } from "../../mesh/errors.ts";
 import { isOpaque } from "../compile/clusters.ts";
 import { localAnswer } from "../compile/local-answer.ts";
 import { corsEdits } from "../cors.ts";

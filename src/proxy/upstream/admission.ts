@@ -1,6 +1,6 @@
 /** The limits of `connectionPool`: how many requests may be under way, how many wait, and OVERFLOW for the rest. */
 import type { Cancel } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Cluster } from "../../policy/snapshot.ts";
 
 /** A request that asks to be let in. */

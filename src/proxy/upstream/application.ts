@@ -1,7 +1,7 @@
 /** The local application: its pools on loopback, in HTTP/1.1, HTTP/2 or bytes as its port is declared. */
 import type { Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/commons.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Protection } from "../../policy/compile/protection.ts";
 import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
 import { isRepeatable, type RetryPolicy } from "../../policy/retry.ts";

@@ -1,7 +1,8 @@
 /** Makes one connection, over the link or in plaintext, with its codec on it; never to this proxy's own listeners. */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
-import { MeshError, messageOf, systemCode } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import { messageOf, systemCode } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import type {

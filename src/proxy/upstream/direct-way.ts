@@ -1,6 +1,6 @@
 /** A way with one place to go, in plaintext and outside the mesh's balancing: the local application, or a host that is no service. */
 import type { Cancel, Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import { EFFECTS, type Outcome } from "../../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../../policy/retry.ts";
 import { formatGrpcTimeout, type Timeouts } from "../../policy/timeout.ts";

@@ -1,7 +1,7 @@
 /** What one caller keeps of each cluster over all snapshots, by key: balancer, ejections, breaker, limits, and the pool of each endpoint. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { ALONE, type Commons } from "../../core/commons.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Ejections } from "../../policy/balance/eligible.ts";
 import { makeBalancer, type Balancer } from "../../policy/balance/picker.ts";

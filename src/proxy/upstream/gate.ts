@@ -1,6 +1,6 @@
 /** The gate before one port of the application: lets in as many requests as it can serve at once, lets a few wait, and turns the rest away. */
 import type { Cancel, Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import {
   ConcurrencyLimit,
   STANDING,

@@ -5,7 +5,8 @@
  */
 import { connect } from "node:net";
 import type { Cancel } from "../../core/clock.ts";
-import { MeshError, messageOf } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import { messageOf } from "../../core/errors.ts";
 import type { CheckResult } from "../../policy/health.ts";
 import {
   outcomeOfAnswer,

@@ -9,7 +9,7 @@
  * For requests without a body that may be sent twice, each extra one paid from the budget that retries have.
  */
 import type { Cancel, Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import {
   outcomeOfAnswer,
   outcomeOfFailure,

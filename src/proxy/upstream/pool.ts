@@ -1,6 +1,6 @@
 /** The connections to one address under one expected identity: who gets which, when another is dialled, when one is let go. */
 import type { Cancel, Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   ClientConnection,
   ClientConnectionObserver,

@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { ALONE, type Commons } from "../../core/commons.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Buffers } from "../../wire/buffers.ts";

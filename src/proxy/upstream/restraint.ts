@@ -1,6 +1,6 @@
 /** How a caller holds back from a service that has too much to do: by what its endpoints say they let in, and by how much they refuse. */
 import type { Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Balancer, Pick } from "../../policy/balance/picker.ts";
 import { matcher } from "../../policy/compile/protection.ts";
 import type { Outcome } from "../../policy/outcome.ts";

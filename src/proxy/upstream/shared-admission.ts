@@ -2,7 +2,7 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { counterOf, type Commons, type Counter } from "../../core/commons.ts";
 import type { Region } from "../../core/shared-memory.ts";
-import type { MeshError } from "../../core/errors.ts";
+import type { MeshError } from "../../mesh/errors.ts";
 import type { Cluster } from "../../policy/snapshot.ts";
 import {
   limitsOf,

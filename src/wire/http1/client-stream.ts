@@ -1,5 +1,5 @@
 /** One request on a client connection: the writing of its body, and what the connection must know of it. */
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   ClientStream,
   RequestHead,

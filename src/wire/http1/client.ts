@@ -9,7 +9,7 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   ClientConnection,
   ClientConnectionObserver,

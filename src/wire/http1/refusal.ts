@@ -1,5 +1,6 @@
 /** The codec's own answers: one table of what it refuses and the status of each, the only statuses that it ever makes up. */
-import { REASONS, type Code } from "../../core/errors.ts";
+import { REASONS } from "../../mesh/reasons.ts";
+import type { Code } from "../../mesh/codes.ts";
 import { phraseOf } from "./phrases.ts";
 
 interface Refusal {
@@ -70,7 +71,7 @@ export class Http1Fault extends Error {
 /** The whole response to a request that is refused; the connection ends after it. */
 export function refusalResponse(fault: Http1Fault): string {
   const { status, code } = REFUSALS[fault.kind];
-  const text = `${REASONS[code]}: ${fault.message}\n`;
+  const text = `${REASONS[code].text}: ${fault.message}\n`;
   return (
     `HTTP/1.1 ${status} ${phraseOf(status)}\r\n` +
     "content-type: text/plain; charset=utf-8\r\n" +

@@ -1,5 +1,5 @@
 /** The start of a request: its head into the output, and the framing of its body settled (RFC 9112 6.2, 7.1; RFC 9110 8.6). */
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { RequestHead } from "../exchange.ts";
 import type { BodyWriter } from "./body-writer.ts";
 import { CHUNKED, contentLengthLine, encodeRequest } from "./encode.ts";

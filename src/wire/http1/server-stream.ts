@@ -1,5 +1,5 @@
 /** One request on a server connection, and the writing of its response. */
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   BodyReceiver,
   RequestHead,

@@ -10,7 +10,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   ServerConnection,
   ServerConnectionInfo,

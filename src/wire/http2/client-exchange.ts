@@ -1,5 +1,5 @@
 /** One request of ours, and what is heard of its answer (RFC 9113 8.1, 8.7). */
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { ClientStream, ResponseReceiver } from "../exchange.ts";
 import { ErrorCode, errorName } from "./frames.ts";
 import { readResponseHead } from "./heads.ts";

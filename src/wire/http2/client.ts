@@ -1,6 +1,6 @@
 /** The client's end of an HTTP/2 connection: requests out, responses in (RFC 9113 8.1), and what the peer left unprocessed (8.7). */
 import type { Socket } from "node:net";
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   ClientConnection,
   ClientConnectionObserver,

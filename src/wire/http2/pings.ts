@@ -1,5 +1,5 @@
 /** PINGs that wait for their answers (RFC 9113 6.7). */
-import { MeshError } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Sender } from "./sender.ts";
 
 /** More askers than this share the last PING. */

@@ -1,7 +1,8 @@
 /** The server's end of an HTTP/2 connection: requests in, responses out (RFC 9113 8.1), and the orderly end (6.8). */
 import type { Socket } from "node:net";
 import type { Cancel } from "../../core/clock.ts";
-import { MeshError, type Code } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import type { Code } from "../../mesh/codes.ts";
 import type {
   ResponseHead,
   ServerConnection,

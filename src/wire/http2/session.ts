@@ -6,7 +6,8 @@ import type { Socket } from "node:net";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import { onData } from "../socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
-import { MeshError, messageOf } from "../../core/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import { messageOf } from "../../core/errors.ts";
 import { ClosedStreams } from "./closed-streams.ts";
 import { ConnectionError, ErrorCode, errorName, MAX_31 } from "./frames.ts";
 import {

@@ -9,7 +9,7 @@
  *                     RST_STREAM sent or received, GOAWAY below it, the connection's end ────▶ closed, from any of them
  * ```
  */
-import type { MeshError } from "../../core/errors.ts";
+import type { MeshError } from "../../mesh/errors.ts";
 import type { Buffers } from "../buffers.ts";
 import type { ChunkQueue } from "../chunk-queue.ts";
 import type { BodyReceiver, BodySink } from "../exchange.ts";

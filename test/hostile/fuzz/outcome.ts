@@ -1,5 +1,5 @@
 /** What became of one request at one door, in words that do not depend on the version of HTTP. */
-import { REASONS } from "../../../src/core/errors.ts";
+import { REASONS } from "../../../src/mesh/reasons.ts";
 import type { Recorded } from "./recording-app.ts";
 import type { FuzzRequest, Pair } from "./request.ts";
 
@@ -43,7 +43,7 @@ export interface Job {
 }
 
 const SENTENCES: ReadonlyMap<string, string> = new Map(
-  Object.entries(REASONS).map(([code, text]) => [`${text}.\n`, code]),
+  Object.entries(REASONS).map(([code, { text }]) => [`${text}.\n`, code]),
 );
 
 /** The reason of a refusal from the header, or from the words that strangers get. */

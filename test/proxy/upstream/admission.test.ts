@@ -1,6 +1,6 @@
 /** The limits of connectionPool by protocol, and the order of those who wait. */
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import type { Cluster } from "../../../src/policy/snapshot.ts";
 import {
   OwnAdmission,

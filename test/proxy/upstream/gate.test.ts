@@ -1,6 +1,6 @@
 /** The gate: who is let in, who waits, who is turned away; and what it makes of an overload (balancing: Overload). */
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import {
   Gate,
   LONGEST_WAIT,

@@ -1,6 +1,6 @@
 /** Which connection a request gets, and when another is dialled. */
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import type {
   ClientConnection,
   ClientConnectionObserver,

@@ -1,6 +1,6 @@
 /** What the client codec does when the endpoint breaks the grammar, the connection, or the contract's other side (law 3, law 7). */
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import type { RequestHead } from "../../../src/wire/exchange.ts";
 import { makeField } from "../../../src/wire/fields.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "./faults-fields.ts";

@@ -1,6 +1,7 @@
 /** A codec on one end of a real socket pair, and the test's own raw octets on the other. */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import type { Code, MeshError } from "../../../src/core/errors.ts";
+import type { Code } from "../../../src/mesh/codes.ts";
+import type { MeshError } from "../../../src/mesh/errors.ts";
 import type {
   BodyReceiver,
   ClientConnection,

@@ -1,6 +1,6 @@
 /** CONNECT over both codecs (RFC 9110 9.3.6): octets both ways after a 2xx, an ordinary response otherwise. */
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import {
   answer,
   clientSide,

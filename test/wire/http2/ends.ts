@@ -2,7 +2,7 @@
 import type { Buffers } from "../../../src/wire/buffers.ts";
 import { EventEmitter, once } from "node:events";
 import type { Socket } from "node:net";
-import type { MeshError } from "../../../src/core/errors.ts";
+import type { MeshError } from "../../../src/mesh/errors.ts";
 import type {
   BodyReceiver,
   ClientConnection,

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import type { AddressInfo, Socket } from "node:net";
 import { connect, createServer } from "node:tls";
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import type {
   ClientConnection,
   ServerStream,

@@ -1,7 +1,7 @@
 /** Frames at random: whatever a peer sends, the connection goes on or ends by the rules, and nothing is left behind. */
 import t from "tap";
-import type { MeshError } from "../../../src/core/errors.ts";
-import { MeshError as Failure } from "../../../src/core/errors.ts";
+import type { MeshError } from "../../../src/mesh/errors.ts";
+import { MeshError as Failure } from "../../../src/mesh/errors.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
 import { ErrorCode } from "../../../src/wire/http2/frames.ts";
 import { seededRandom } from "../../harness/fake-clock.ts";

@@ -1,6 +1,6 @@
 /** What a hostile peer can cause is bounded (RFC 9113 10.5). */
 import t from "tap";
-import { MeshError } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
 import {
   ErrorCode,
   Flag,

@@ -1,6 +1,7 @@
 /** The server's end when exchanges fail: aborts, resets, tunnels, defects (RFC 9113 5.4.2, 8.1, 8.5). */
 import t from "tap";
-import { MeshError, type Code } from "../../../src/core/errors.ts";
+import { MeshError } from "../../../src/mesh/errors.ts";
+import type { Code } from "../../../src/mesh/codes.ts";
 import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
 import { IGNORE, lines, OK, rawClient, Recorder } from "./ends.ts";
 import { data, GET, headers, POST, reset, type Pairs } from "./raw-peer.ts";

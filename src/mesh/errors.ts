@@ -1,0 +1,47 @@
+/** The one error family of the data path: what failed, whose fault it is, and whether the request is provably unprocessed. */
+import type { Code, Source } from "./codes.ts";
+import { REASONS } from "./reasons.ts";
+
+export interface MeshErrorOptions {
+  readonly source: Source;
+  /** True only where it is certain that no part of the request was processed (law 3). */
+  readonly unprocessed?: boolean;
+  /** "NAMESPACE/NAME" of the policy that decided. */
+  readonly policy?: string;
+  readonly answer?: AnswerDetails;
+  readonly cause?: unknown;
+}
+
+/** What the answer to a failure has besides what its reason gives. */
+export interface AnswerDetails {
+  /** HTTP and gRPC status in place of the reason's, where a policy of the user's names them. */
+  readonly status?: number;
+  readonly grpc?: number;
+  /** There is no answer: the exchange is broken off. */
+  readonly reset?: boolean;
+  /** Milliseconds after which the caller may come again: `Retry-After`. */
+  readonly retryAfter?: number;
+  /** Further fields, by lower-case name. */
+  readonly fields?: readonly (readonly [name: string, value: string])[];
+}
+
+export class MeshError extends Error {
+  override readonly name = "MeshError";
+  readonly code: Code;
+  readonly source: Source;
+  readonly unprocessed: boolean;
+  readonly policy: string | undefined;
+  readonly answer: AnswerDetails | undefined;
+
+  constructor(code: Code, detail: string, options: MeshErrorOptions) {
+    super(
+      detail === "" ? REASONS[code].text : detail,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
+    this.code = code;
+    this.source = options.source;
+    this.unprocessed = options.unprocessed ?? false;
+    this.policy = options.policy;
+    this.answer = options.answer;
+  }
+}
