@@ -4,7 +4,7 @@ import { REASON_CODES, REASON_TEXTS } from "./control-plane/api/errors.ts";
 import { REASONS } from "./mesh/reasons.ts";
 import type { Code } from "./mesh/codes.ts";
 import { GRPC_STATUSES } from "./mesh/grpc-status.ts";
-import { REFUSALS } from "./wire/http1/refusal.ts";
+import { REFUSALS } from "./wire/refusal.ts";
 
 const README = new URL("../README.md", import.meta.url);
 

@@ -2,7 +2,7 @@
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/codes.ts";
-import { REFUSALS, type RefusalKind } from "../../src/wire/http1/refusal.ts";
+import { REFUSALS, type RefusalKind } from "../../src/wire/refusal.ts";
 import { resource, until } from "../harness/pair.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../wire/http1/faults-fields.ts";
 import { REQUEST_FAULTS } from "../wire/http1/faults-requests.ts";

@@ -7,7 +7,7 @@ import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/codes.ts";
 import { localToken } from "../../src/core/local-token.ts";
 import { startSidecar } from "../../src/proxy/sidecar.ts";
-import { REFUSALS } from "../../src/wire/http1/refusal.ts";
+import { REFUSALS } from "../../src/wire/refusal.ts";
 import { fakeClock } from "../harness/fake-clock.ts";
 import {
   memoryAgent,

@@ -5,7 +5,7 @@ import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import type { RequestHead, ServerStream } from "../../src/wire/exchange.ts";
 import { FieldClass, makeField, type Field } from "../../src/wire/fields.ts";
-import { ChunkedDecoder } from "../../src/wire/http1/chunked.ts";
+import { ChunkedDecoder } from "../../src/wire/http1/parse/chunked.ts";
 import { connectHttp1 } from "../../src/wire/http1/client.ts";
 import { DEFAULT_LIMITS } from "../../src/wire/http1/limits.ts";
 import { serveHttp1 } from "../../src/wire/http1/server.ts";

@@ -6,9 +6,9 @@ import type {
   ResponseReceiver,
 } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import type { BodyWriter } from "./body-writer.ts";
-import type { Output } from "./output.ts";
-import { Http1Fault } from "./refusal.ts";
+import type { BodyWriter } from "./write/body-writer.ts";
+import type { Output } from "./write/output.ts";
+import { Http1Fault } from "./fault.ts";
 
 /** What a stream needs of the connection that carries it. */
 export interface ClientCarrier {

@@ -18,18 +18,18 @@ import type {
   ResponseReceiver,
 } from "../exchange.ts";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
-import { BodyReader } from "./body-reader.ts";
-import { BodyWriter } from "./body-writer.ts";
+import { BodyReader } from "./parse/body-reader.ts";
+import { BodyWriter } from "./write/body-writer.ts";
 import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
-import { takeHead } from "./head-intake.ts";
-import { HeadMemory } from "./head-memory.ts";
+import { takeHead } from "./parse/head-intake.ts";
+import { HeadMemory } from "./parse/head-memory.ts";
 import { Incoming, type Interpreter } from "./incoming.ts";
-import type { Input } from "./input.ts";
+import type { Input } from "./parse/input.ts";
 import { DEFAULT_LIMITS, type Http1Limits } from "./limits.ts";
-import { Output } from "./output.ts";
-import { Http1Fault } from "./refusal.ts";
-import { beginRequest } from "./request-writer.ts";
-import { parseResponseHead } from "./response-head.ts";
+import { Output } from "./write/output.ts";
+import { Http1Fault } from "./fault.ts";
+import { beginRequest } from "./write/request-writer.ts";
+import { parseResponseHead } from "./parse/response-head.ts";
 import { attend, type SocketUser } from "./sockets.ts";
 
 export interface Http1ClientOptions {

@@ -1,8 +1,8 @@
 /** The incoming half of a connection, the same at both ends: what came and is not understood yet, and the loop that lets the state machine understand it. */
 import type { Socket } from "node:net";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
-import { Input } from "./input.ts";
-import { Http1Fault } from "./refusal.ts";
+import { Input } from "./parse/input.ts";
+import { Http1Fault } from "./fault.ts";
 
 /** The state machine that what comes is for. */
 export interface Interpreter {

@@ -1,4 +1,5 @@
 /** What one HTTP/1.1 connection may cost: every bound of the codec, with its default and where that comes from. */
+import { LONGEST_REQUEST_LINE } from "../grammar.ts";
 
 /** The limits that are told of when they act, by the names that a metric has for them. */
 export type Http1Limit =
@@ -34,7 +35,7 @@ export interface Http1Limits {
 export const DEFAULT_LIMITS: Http1Limits = {
   headBytes: 64 * 1024,
   headerCount: 100,
-  requestLineBytes: 16 * 1024,
+  requestLineBytes: LONGEST_REQUEST_LINE,
   headTimeout: 10_000,
   idleTimeout: 60_000,
   lingerTimeout: 2000,

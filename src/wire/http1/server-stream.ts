@@ -8,18 +8,18 @@ import type {
   ServerStream,
 } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import type { BodyWriter } from "./body-writer.ts";
+import type { BodyWriter } from "./write/body-writer.ts";
 import {
   CHUNKED,
   CLOSE,
   contentLengthLine,
   encodeResponse,
   KEEP_ALIVE,
-} from "./encode.ts";
-import type { Framing } from "./header-section.ts";
-import type { Output } from "./output.ts";
-import { Http1Fault } from "./refusal.ts";
-import type { ParsedRequest } from "./request-head.ts";
+} from "./write/encode.ts";
+import type { Framing } from "./parse/header-section.ts";
+import type { Output } from "./write/output.ts";
+import { Http1Fault } from "./fault.ts";
+import type { ParsedRequest } from "./parse/request-head.ts";
 
 /** What a stream needs of the connection that it came on. */
 export interface Carrier {

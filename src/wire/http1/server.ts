@@ -18,18 +18,19 @@ import type {
 } from "../exchange.ts";
 import { excess, lonelySource, type Source } from "../flood-guard.ts";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
-import { BodyReader } from "./body-reader.ts";
-import { BodyWriter } from "./body-writer.ts";
+import { BodyReader } from "./parse/body-reader.ts";
+import { BodyWriter } from "./write/body-writer.ts";
 import { Deadline } from "./deadline.ts";
-import { skipEmptyLine, takeHead } from "./head-intake.ts";
-import { HeadMemory } from "./head-memory.ts";
+import { skipEmptyLine, takeHead } from "./parse/head-intake.ts";
+import { HeadMemory } from "./parse/head-memory.ts";
 import { Incoming, type Interpreter } from "./incoming.ts";
-import type { Input } from "./input.ts";
+import type { Input } from "./parse/input.ts";
 import { DEFAULT_LIMITS, type Http1Limit, type Http1Limits } from "./limits.ts";
 import { Linger } from "./linger.ts";
-import { Output } from "./output.ts";
-import { Http1Fault, refusalResponse, REFUSALS } from "./refusal.ts";
-import { parseRequestHead } from "./request-head.ts";
+import { Output } from "./write/output.ts";
+import { Http1Fault, refusalResponse } from "./fault.ts";
+import { REFUSALS } from "../refusal.ts";
+import { parseRequestHead } from "./parse/request-head.ts";
 import { Http1ServerStream, type Carrier } from "./server-stream.ts";
 import { attend, reset, type SocketUser } from "./sockets.ts";
 

@@ -2,10 +2,13 @@
 import { canonicalAuthority } from "../../core/authority.ts";
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
 import type { Claims, RequestHead, ResponseHead } from "../exchange.ts";
-import { DEFAULT_LIMITS } from "../http1/limits.ts";
-import type { RefusalKind } from "../http1/refusal.ts";
+import type { RefusalKind } from "../refusal.ts";
 import type { ByteWriter } from "./byte-writer.ts";
-import { comparableAuthority, hasPort } from "../http1/grammar.ts";
+import {
+  comparableAuthority,
+  hasPort,
+  LONGEST_REQUEST_LINE,
+} from "../grammar.ts";
 import type { Encoder } from "./hpack/encoder.ts";
 import { Kind, type WireField } from "./hpack/names.ts";
 
@@ -16,7 +19,7 @@ const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
 
 const FOREIGN_METHOD: Flaw = "the method is none that crosses this proxy";
 
-const LONG_TARGET: Flaw = `a method and path that make a request line of over ${DEFAULT_LIMITS.requestLineBytes} octets`;
+const LONG_TARGET: Flaw = `a method and path that make a request line of over ${LONGEST_REQUEST_LINE} octets`;
 
 /** The flaws that have a response of their own, and what HTTP/1 calls them, whose statuses they have. */
 export const ANSWERED: ReadonlyMap<Flaw, RefusalKind> = new Map([
@@ -148,8 +151,7 @@ export function readRequestHead(
   if (foreign) return FOREIGN_METHOD;
   if (
     path !== undefined &&
-    path.length + (method?.length ?? 0) + REST_OF_LINE >
-      DEFAULT_LIMITS.requestLineBytes
+    path.length + (method?.length ?? 0) + REST_OF_LINE > LONGEST_REQUEST_LINE
   )
     return LONG_TARGET;
   if (!expected) return UNMET_EXPECTATION;

@@ -12,7 +12,7 @@ import type {
 } from "../exchange.ts";
 import { makeField } from "../fields.ts";
 import { excess } from "../flood-guard.ts";
-import { REFUSALS, type RefusalKind } from "../http1/refusal.ts";
+import { REFUSALS, type RefusalKind } from "../refusal.ts";
 import { Connection } from "./connection.ts";
 import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
 import { ANSWERED, readRequestHead } from "./heads.ts";

@@ -1,5 +1,5 @@
 /** Faults of requests alone: request line, Host, expectations, limits (RFC 9112 2 and 3, RFC 9110 7.2, 9, 10.1.1). */
-import type { RefusalKind } from "../../../src/wire/http1/refusal.ts";
+import type { RefusalKind } from "../../../src/wire/refusal.ts";
 
 export interface RequestFault {
   readonly what: string;

@@ -6,7 +6,7 @@ import {
   type Field,
   type Indexing,
 } from "../../fields.ts";
-import { isAuthority, isToken, parseDigits } from "../../http1/grammar.ts";
+import { isAuthority, isToken, parseDigits } from "../../grammar.ts";
 import { isKnownMethod } from "../../methods.ts";
 
 /** What a field means to the framing of a message: `heads.ts` switches on it. 0 is an ordinary field. */

@@ -1,8 +1,8 @@
 /** The body of the message that a connection is sending, in the framing that its head announced, and never another length than announced. */
-import type { Fields } from "../fields.ts";
+import type { Fields } from "../../fields.ts";
 import { fieldLines } from "./encode.ts";
-import type { Framing } from "./header-section.ts";
-import { Http1Fault } from "./refusal.ts";
+import type { Framing } from "../parse/header-section.ts";
+import { Http1Fault } from "../fault.ts";
 import type { Output } from "./output.ts";
 
 /** One a connection, made ready for each message. */

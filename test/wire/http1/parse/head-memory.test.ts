@@ -1,7 +1,7 @@
 import t from "tap";
-import type { Field } from "../../../src/wire/fields.ts";
-import { HeadMemory } from "../../../src/wire/http1/head-memory.ts";
-import { Http1Fault } from "../../../src/wire/http1/refusal.ts";
+import type { Field } from "../../../../src/wire/fields.ts";
+import { HeadMemory } from "../../../../src/wire/http1/parse/head-memory.ts";
+import { Http1Fault } from "../../../../src/wire/http1/fault.ts";
 
 /** The fields of a head with these lines. */
 function readAll(memory: HeadMemory, ...lines: string[]): Field[] {

@@ -1,9 +1,9 @@
 /** The chunked transfer coding, decoded (RFC 9112 7.1): a state machine over octets that may be cut anywhere. */
-import { FieldClass, type Field } from "../fields.ts";
+import { FieldClass, type Field } from "../../fields.ts";
 import { fieldOfLine } from "./field-lines.ts";
-import { FIELD_VALUE, TOKEN } from "./grammar.ts";
-import type { Http1Limits } from "./limits.ts";
-import { Http1Fault } from "./refusal.ts";
+import { FIELD_VALUE, TOKEN } from "../../grammar.ts";
+import type { Http1Limits } from "../limits.ts";
+import { Http1Fault } from "../fault.ts";
 
 /** What the next octet belongs to. */
 type State =

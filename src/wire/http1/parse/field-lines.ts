@@ -5,9 +5,9 @@ import {
   makeField,
   mayOutlive,
   type Field,
-} from "../fields.ts";
-import { consistsOf, FIELD_VALUE, isBlank, TOKEN } from "./grammar.ts";
-import { Http1Fault } from "./refusal.ts";
+} from "../../fields.ts";
+import { consistsOf, FIELD_VALUE, isBlank, TOKEN } from "../../grammar.ts";
+import { Http1Fault } from "../fault.ts";
 
 /** Lines longer than this are neither looked up nor kept. */
 const LONGEST_LINE = 160;
@@ -74,6 +74,14 @@ export function keptLines(): number {
 /** Whether a line is kept; for tests. */
 export function isKept(line: string): boolean {
   return young.has(line) || old.has(line);
+}
+
+/** Where the line ends that begins at `at`: at its CR, which an LF must follow (RFC 9112 2.2). */
+export function lineEnd(text: string, at: number): number {
+  const end = text.indexOf("\r", at);
+  if (text.charCodeAt(end + 1) !== 0x0a)
+    throw new Http1Fault("grammar", "a CR without LF in the head");
+  return end;
 }
 
 /** The field of one line, without its CRLF (RFC 9112 5). Throws `Http1Fault`. */

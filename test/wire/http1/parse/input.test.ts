@@ -1,7 +1,7 @@
 /** A head that comes in pieces is found where it ends, and what cannot become one is told, wherever the pieces were cut. */
 import t from "tap";
-import { withoutBlanks } from "../../../src/wire/http1/grammar.ts";
-import { Input } from "../../../src/wire/http1/input.ts";
+import { withoutBlanks } from "../../../../src/wire/grammar.ts";
+import { Input } from "../../../../src/wire/http1/parse/input.ts";
 
 function inPieces(text: string, size: number): Input {
   const input = new Input();

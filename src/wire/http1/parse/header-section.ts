@@ -1,10 +1,10 @@
 /** The header section of either message: field lines to neutral fields, with what belongs to framing and to the connection taken out (RFC 9110 7.6.1, RFC 9112 6). */
-import type { Claims } from "../exchange.ts";
-import { classOf, FieldClass, type Field } from "../fields.ts";
-import { isToken, parseDigits, withoutBlanks } from "./grammar.ts";
+import type { Claims } from "../../exchange.ts";
+import { classOf, FieldClass, type Field } from "../../fields.ts";
+import { isToken, parseDigits, withoutBlanks } from "../../grammar.ts";
 import type { HeadMemory } from "./head-memory.ts";
-import type { Http1Limits } from "./limits.ts";
-import { Http1Fault } from "./refusal.ts";
+import type { Http1Limits } from "../limits.ts";
+import { Http1Fault } from "../fault.ts";
 
 const { CONNECTION, FORWARDED, FRAMING, MESH, NO_TRAILER, SENSITIVE, TRACE } =
   FieldClass;

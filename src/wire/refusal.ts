@@ -1,7 +1,5 @@
-/** The codec's own answers: one table of what it refuses and the status of each, the only statuses that it ever makes up. */
-import { REASONS } from "../../mesh/reasons.ts";
-import type { Code } from "../../mesh/codes.ts";
-import { phraseOf } from "./phrases.ts";
+/** What the codecs refuse by themselves, and the status of each: the only statuses that they ever make up (law 9). */
+import type { Code } from "../mesh/codes.ts";
 
 interface Refusal {
   readonly status: number;
@@ -56,27 +54,3 @@ export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
   /** More than a source may send in a second. */
   flood: { status: 503, code: "OVERLOADED" },
 };
-
-/** What came breaks the grammar or a limit. The message names the fault and quotes nothing that the peer sent. */
-export class Http1Fault extends Error {
-  override readonly name = "Http1Fault";
-  readonly kind: RefusalKind;
-
-  constructor(kind: RefusalKind, detail: string) {
-    super(detail);
-    this.kind = kind;
-  }
-}
-
-/** The whole response to a request that is refused; the connection ends after it. */
-export function refusalResponse(fault: Http1Fault): string {
-  const { status, code } = REFUSALS[fault.kind];
-  const text = `${REASONS[code].text}: ${fault.message}\n`;
-  return (
-    `HTTP/1.1 ${status} ${phraseOf(status)}\r\n` +
-    "content-type: text/plain; charset=utf-8\r\n" +
-    `content-length: ${text.length}\r\n` +
-    "connection: close\r\n" +
-    `x-wherry-reason: ${code}\r\n\r\n${text}`
-  );
-}

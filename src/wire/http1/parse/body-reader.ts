@@ -1,9 +1,9 @@
 /** The body of the message that a connection is reading, by whichever framing its head announced (RFC 9112 6.3). */
-import type { BodyReceiver } from "../exchange.ts";
-import type { Fields } from "../fields.ts";
+import type { BodyReceiver } from "../../exchange.ts";
+import type { Fields } from "../../fields.ts";
 import { ChunkedDecoder } from "./chunked.ts";
 import type { Framing } from "./header-section.ts";
-import type { Http1Limits } from "./limits.ts";
+import type { Http1Limits } from "../limits.ts";
 
 /** One a connection, made ready for each message. */
 export class BodyReader {

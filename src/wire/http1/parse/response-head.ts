@@ -1,14 +1,15 @@
 /** Status line and header section to a neutral response head, by the strict reading of RFC 9112 4 and 6. */
-import type { ResponseHead } from "../exchange.ts";
-import { consistsOf, FIELD_VALUE, lineEnd } from "./grammar.ts";
+import type { ResponseHead } from "../../exchange.ts";
+import { consistsOf, FIELD_VALUE } from "../../grammar.ts";
+import { lineEnd } from "./field-lines.ts";
 import {
   isChunked,
   parseHeaderSection,
   type Framing,
 } from "./header-section.ts";
 import type { HeadMemory } from "./head-memory.ts";
-import type { Http1Limits } from "./limits.ts";
-import { Http1Fault } from "./refusal.ts";
+import type { Http1Limits } from "../limits.ts";
+import { Http1Fault } from "../fault.ts";
 
 export interface ParsedResponse {
   readonly head: ResponseHead;

@@ -1,10 +1,10 @@
 /** The start of a request: its head into the output, and the framing of its body settled (RFC 9112 6.2, 7.1; RFC 9110 8.6). */
-import { MeshError } from "../../mesh/errors.ts";
-import type { RequestHead } from "../exchange.ts";
+import { MeshError } from "../../../mesh/errors.ts";
+import type { RequestHead } from "../../exchange.ts";
 import type { BodyWriter } from "./body-writer.ts";
 import { CHUNKED, contentLengthLine, encodeRequest } from "./encode.ts";
 import type { Output } from "./output.ts";
-import { Http1Fault } from "./refusal.ts";
+import { Http1Fault } from "../fault.ts";
 
 /** Methods that are expected to have a body: that they have none is said (RFC 9110 8.6). */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);

@@ -1,11 +1,11 @@
 /** The cache of field lines: it saves work, is bounded, and holds no secret. */
 import t from "tap";
-import { Http1Fault } from "../../../src/wire/http1/refusal.ts";
+import { Http1Fault } from "../../../../src/wire/http1/fault.ts";
 import {
   fieldOfLine,
   isKept,
   keptLines,
-} from "../../../src/wire/http1/field-lines.ts";
+} from "../../../../src/wire/http1/parse/field-lines.ts";
 
 void t.test("a line that comes again gives the same object", (t) => {
   const first = fieldOfLine("Accept: text/html");

@@ -1,9 +1,9 @@
 /** The chunked coding by RFC 9112 7.1: what is decoded, what is refused, and that cuts change neither. */
 import t from "tap";
-import { ChunkedDecoder } from "../../../src/wire/http1/chunked.ts";
-import { DEFAULT_LIMITS } from "../../../src/wire/http1/limits.ts";
-import { Http1Fault } from "../../../src/wire/http1/refusal.ts";
-import { CHUNK_FAULTS } from "./faults-fields.ts";
+import { ChunkedDecoder } from "../../../../src/wire/http1/parse/chunked.ts";
+import { DEFAULT_LIMITS } from "../../../../src/wire/http1/limits.ts";
+import { Http1Fault } from "../../../../src/wire/http1/fault.ts";
+import { CHUNK_FAULTS } from "../faults-fields.ts";
 
 interface Decoded {
   readonly body: string;

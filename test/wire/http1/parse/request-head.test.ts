@@ -1,12 +1,12 @@
 /** What the server codec takes, and the neutral head that it makes of it. */
 import t from "tap";
-import type { RequestHead } from "../../../src/wire/exchange.ts";
-import { HeadMemory } from "../../../src/wire/http1/head-memory.ts";
-import { DEFAULT_LIMITS } from "../../../src/wire/http1/limits.ts";
+import type { RequestHead } from "../../../../src/wire/exchange.ts";
+import { HeadMemory } from "../../../../src/wire/http1/parse/head-memory.ts";
+import { DEFAULT_LIMITS } from "../../../../src/wire/http1/limits.ts";
 import {
   parseRequestHead,
   type ParsedRequest,
-} from "../../../src/wire/http1/request-head.ts";
+} from "../../../../src/wire/http1/parse/request-head.ts";
 
 const parse = (text: string): ParsedRequest =>
   parseRequestHead(text, "http", DEFAULT_LIMITS, new HeadMemory());

@@ -1,8 +1,8 @@
 /** The octets of one head, once they are all there; what can no longer become a head is refused before its end comes. */
-import { TOKEN } from "./grammar.ts";
+import { TOKEN } from "../../grammar.ts";
 import type { Input } from "./input.ts";
-import type { Http1Limits } from "./limits.ts";
-import { Http1Fault } from "./refusal.ts";
+import type { Http1Limits } from "../limits.ts";
+import { Http1Fault } from "../fault.ts";
 
 const CR = 0x0d;
 const LF = 0x0a;

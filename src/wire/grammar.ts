@@ -1,6 +1,8 @@
 /** The character classes and small productions of RFC 9110 and RFC 9112, as look-up tables over latin-1 text. */
-import { canonicalAuthority } from "../../core/authority.ts";
-import { Http1Fault } from "./refusal.ts";
+import { canonicalAuthority } from "../core/authority.ts";
+
+/** Bytes of the longest request line that crosses a hop, whatever version it came over (RFC 9112 3). */
+export const LONGEST_REQUEST_LINE: number = 16 * 1024;
 
 const ALPHANUMERIC =
   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -62,14 +64,6 @@ export function withoutBlanks(text: string): string {
   while (from < to && isBlank(text.charCodeAt(from))) from += 1;
   while (to > from && isBlank(text.charCodeAt(to - 1))) to -= 1;
   return text.slice(from, to);
-}
-
-/** Where the line ends that begins at `at`: at its CR, which an LF must follow (RFC 9112 2.2). */
-export function lineEnd(text: string, at: number): number {
-  const end = text.indexOf("\r", at);
-  if (text.charCodeAt(end + 1) !== 0x0a)
-    throw new Http1Fault("grammar", "a CR without LF in the head");
-  return end;
 }
 
 /** token = 1*tchar (RFC 9110 5.6.2). */

@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import t from "tap";
-import { Output } from "../../../src/wire/http1/output.ts";
+import { Output } from "../../../../src/wire/http1/write/output.ts";
 
 const turn = (): Promise<void> =>
   new Promise((resolve) => void setImmediate(resolve));

@@ -1,8 +1,13 @@
 /** What the last head on a connection was made of, line by line: the next one nearly always has the same lines in the same places, and what is compared there is neither cut out nor looked up. */
-import { classOf, makeFieldOf, type Field } from "../fields.ts";
-import { fieldOfLine, keptLine, type KeptLine } from "./field-lines.ts";
-import { consistsOf, FIELD_VALUE, isBlank, lineEnd } from "./grammar.ts";
-import { Http1Fault } from "./refusal.ts";
+import { classOf, makeFieldOf, type Field } from "../../fields.ts";
+import {
+  fieldOfLine,
+  keptLine,
+  lineEnd,
+  type KeptLine,
+} from "./field-lines.ts";
+import { consistsOf, FIELD_VALUE, isBlank } from "../../grammar.ts";
+import { Http1Fault } from "../fault.ts";
 
 /** The beginning of a line whose value is another each time, as it was sent, up to where the value begins: "X-Request-Id: ". */
 interface Beginning {

@@ -1,9 +1,9 @@
 /** Neutral heads to HTTP/1.1 text, one latin-1 character an octet (RFC 9112 3, 4, 5). */
-import type { RequestHead, ResponseHead } from "../exchange.ts";
-import { FieldClass, type Field, type Fields } from "../fields.ts";
-import { consistsOf, FIELD_VALUE, isToken, TARGET } from "./grammar.ts";
+import type { RequestHead, ResponseHead } from "../../exchange.ts";
+import { FieldClass, type Field, type Fields } from "../../fields.ts";
+import { consistsOf, FIELD_VALUE, isToken, TARGET } from "../../grammar.ts";
 import { phraseOf } from "./phrases.ts";
-import { Http1Fault } from "./refusal.ts";
+import { Http1Fault } from "../fault.ts";
 
 /** The codec alone writes these; whatever else puts them among the fields would break the framing. */
 const OWN = FieldClass.CONNECTION | FieldClass.FRAMING;

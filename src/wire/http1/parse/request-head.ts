@@ -1,24 +1,24 @@
 /** Request line and header section to a neutral request head, by the strict reading of RFC 9112 3 and 6. */
-import { canonicalAuthority } from "../../core/authority.ts";
-import type { Claims, RequestHead } from "../exchange.ts";
-import type { Field } from "../fields.ts";
-import { knownMethod } from "../methods.ts";
+import { canonicalAuthority } from "../../../core/authority.ts";
+import type { Claims, RequestHead } from "../../exchange.ts";
+import type { Field } from "../../fields.ts";
+import { knownMethod } from "../../methods.ts";
 import {
   comparableAuthority,
   consistsOf,
   hasPort,
   isToken,
-  lineEnd,
   TARGET,
-} from "./grammar.ts";
+} from "../../grammar.ts";
+import { lineEnd } from "./field-lines.ts";
 import {
   isChunked,
   parseHeaderSection,
   type Framing,
 } from "./header-section.ts";
 import type { HeadMemory } from "./head-memory.ts";
-import type { Http1Limits } from "./limits.ts";
-import { Http1Fault } from "./refusal.ts";
+import type { Http1Limits } from "../limits.ts";
+import { Http1Fault } from "../fault.ts";
 
 export interface ParsedRequest {
   readonly head: RequestHead;
