@@ -1,6 +1,6 @@
 /** `npm run docs`: writes the tables of the README on which the code has the last word. With `--check` it only says whether they are right. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { REASON_CODES, REASON_TEXTS } from "./control-plane/api/errors.ts";
+import { API_REASONS } from "./control-plane/api/errors.ts";
 import { REASONS } from "./mesh/reasons.ts";
 import type { Code } from "./mesh/codes.ts";
 import { GRPC_STATUSES } from "./mesh/grpc-status.ts";
@@ -24,10 +24,10 @@ const TABLES: Readonly<Record<string, () => string>> = {
   "reasons of the API": () =>
     table(
       ["reason", "HTTP", "when"],
-      keysOf(REASON_CODES).map((reason) => [
+      keysOf(API_REASONS).map((reason) => [
         `\`${reason}\``,
-        String(REASON_CODES[reason]),
-        REASON_TEXTS[reason],
+        String(API_REASONS[reason].status),
+        API_REASONS[reason].text,
       ]),
     ),
 };

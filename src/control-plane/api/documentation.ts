@@ -3,7 +3,7 @@ import swagger from "@fastify/swagger";
 import Type, { type TSchema } from "typebox";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { KINDS } from "../../resources/registry.ts";
-import { REASON_CODES } from "./errors.ts";
+import { API_REASONS } from "./errors.ts";
 import { STATUS, STATUS_SCHEMA } from "./schemas.ts";
 import type { Api } from "./server.ts";
 
@@ -91,8 +91,8 @@ export function answers(
 }
 
 function reasonsOf(code: number): string {
-  return Object.entries(REASON_CODES)
-    .filter(([, known]) => known === code)
+  return Object.entries(API_REASONS)
+    .filter(([, { status }]) => status === code)
     .map(([reason]) => reason)
     .join(" or ");
 }

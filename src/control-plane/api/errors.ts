@@ -2,45 +2,82 @@
 import { messageOf } from "../../core/errors.ts";
 import { CompactedError, ConflictError, StoreError } from "../store/store.ts";
 
-/** Reasons by the names that Kubernetes gives them, with their status code. */
-export const REASON_CODES = {
-  BadRequest: 400,
-  Unauthorized: 401,
-  Forbidden: 403,
-  NotFound: 404,
-  MethodNotAllowed: 405,
-  RequestTimeout: 408,
-  AlreadyExists: 409,
-  Conflict: 409,
-  Expired: 410,
-  RequestEntityTooLarge: 413,
-  UnsupportedMediaType: 415,
-  Invalid: 422,
-  RequestHeaderFieldsTooLarge: 431,
-  InternalError: 500,
-  ServiceUnavailable: 503,
-} as const;
+/** Reasons by the names that Kubernetes gives them. */
+export type ApiReason =
+  | "BadRequest"
+  | "Unauthorized"
+  | "Forbidden"
+  | "NotFound"
+  | "MethodNotAllowed"
+  | "RequestTimeout"
+  | "AlreadyExists"
+  | "Conflict"
+  | "Expired"
+  | "RequestEntityTooLarge"
+  | "UnsupportedMediaType"
+  | "Invalid"
+  | "RequestHeaderFieldsTooLarge"
+  | "InternalError"
+  | "ServiceUnavailable";
 
-export type ApiReason = keyof typeof REASON_CODES;
-
-/** When the API answers so; for its documentation. */
-export const REASON_TEXTS: Readonly<Record<ApiReason, string>> = {
-  BadRequest: "the request, its query or its body cannot be read",
-  Unauthorized: "there is no token, or it is unknown, revoked or expired",
-  Forbidden: "the token does not reach that far, or nobody may change that",
-  NotFound: "there is no such path, resource or token",
-  MethodNotAllowed: "the path has other methods: `Allow` lists them",
-  RequestTimeout: "the request did not come to its end in time",
-  AlreadyExists: "a resource of that name is there already",
-  Conflict: "what is there is not what the request was made for: read again",
-  Expired: "the changes asked for are not kept any more: list again",
-  RequestEntityTooLarge: "the body is over the limit",
-  UnsupportedMediaType: "the body is of a type that is not taken there",
-  Invalid: "the resource breaks a rule: `details.causes` say which, and where",
-  RequestHeaderFieldsTooLarge: "the request's head is over the limit",
-  InternalError: "a defect of the control plane: its log says more",
-  ServiceUnavailable:
-    "the store cannot be used, or the control plane is starting or stopping",
+/** The status of each, and when the API answers so. */
+export const API_REASONS: Readonly<
+  Record<ApiReason, { readonly status: number; readonly text: string }>
+> = {
+  BadRequest: {
+    status: 400,
+    text: "the request, its query or its body cannot be read",
+  },
+  Unauthorized: {
+    status: 401,
+    text: "there is no token, or it is unknown, revoked or expired",
+  },
+  Forbidden: {
+    status: 403,
+    text: "the token does not reach that far, or nobody may change that",
+  },
+  NotFound: { status: 404, text: "there is no such path, resource or token" },
+  MethodNotAllowed: {
+    status: 405,
+    text: "the path has other methods: `Allow` lists them",
+  },
+  RequestTimeout: {
+    status: 408,
+    text: "the request did not come to its end in time",
+  },
+  AlreadyExists: {
+    status: 409,
+    text: "a resource of that name is there already",
+  },
+  Conflict: {
+    status: 409,
+    text: "what is there is not what the request was made for: read again",
+  },
+  Expired: {
+    status: 410,
+    text: "the changes asked for are not kept any more: list again",
+  },
+  RequestEntityTooLarge: { status: 413, text: "the body is over the limit" },
+  UnsupportedMediaType: {
+    status: 415,
+    text: "the body is of a type that is not taken there",
+  },
+  Invalid: {
+    status: 422,
+    text: "the resource breaks a rule: `details.causes` say which, and where",
+  },
+  RequestHeaderFieldsTooLarge: {
+    status: 431,
+    text: "the request's head is over the limit",
+  },
+  InternalError: {
+    status: 500,
+    text: "a defect of the control plane: its log says more",
+  },
+  ServiceUnavailable: {
+    status: 503,
+    text: "the store cannot be used, or the control plane is starting or stopping",
+  },
 };
 
 /** One thing that is wrong, and where. */
@@ -82,7 +119,7 @@ export function failure(error: ApiError): StatusBody {
     kind: "Status",
     apiVersion: "v1",
     status: "Failure",
-    code: REASON_CODES[error.reason],
+    code: API_REASONS[error.reason].status,
     reason: error.reason,
     message: error.message,
     ...(error.causes.length === 0 ? {} : { details: { causes: error.causes } }),

@@ -27,7 +27,7 @@ import { documentApi } from "./documentation.ts";
 import {
   ApiError,
   failure,
-  REASON_CODES,
+  API_REASONS,
   toApiError,
   type ApiReason,
 } from "./errors.ts";
@@ -136,7 +136,7 @@ export async function buildApi(
     frameworkErrors: (error, _request, reply) => {
       const known = toApiError(error);
       // Before routing there is no route whose answers the reply could know.
-      reply.raw.writeHead(REASON_CODES[known.reason], {
+      reply.raw.writeHead(API_REASONS[known.reason].status, {
         "content-type": "application/json",
       });
       reply.raw.end(JSON.stringify(failure(known)));
@@ -183,7 +183,7 @@ function answerUnparsed(error: Error, socket: Socket): void {
     return;
   }
   const known = UNPARSED[systemCode(error) ?? ""] ?? "BadRequest";
-  const code = REASON_CODES[known];
+  const code = API_REASONS[known].status;
   const body = JSON.stringify(failure(new ApiError(known, error.message)));
   socket.end(
     `HTTP/1.1 ${code} ${known}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
@@ -277,7 +277,7 @@ function addErrors(api: Api, { logger }: ApiOptions): void {
     reply: FastifyReply,
   ): FastifyReply => {
     const error = toApiError(thrown);
-    const code = REASON_CODES[error.reason];
+    const code = API_REASONS[error.reason].status;
     if (code >= 500)
       logger.error(
         { method: request.method, url: request.url, error: error.cause },

@@ -5,7 +5,7 @@ import type {
 } from "fastify";
 import type { Test } from "tap";
 import { checkAgainstStore } from "../../../src/control-plane/checks.ts";
-import { REASON_CODES } from "../../../src/control-plane/api/errors.ts";
+import { API_REASONS } from "../../../src/control-plane/api/errors.ts";
 import type { ApiOptions } from "../../../src/control-plane/api/options.ts";
 import { buildApi, type Api } from "../../../src/control-plane/api/server.ts";
 import type {
@@ -165,8 +165,8 @@ export async function rig(
 }
 
 function isDocumented(code: number, body: Record<string, unknown>): boolean {
-  return Object.entries(REASON_CODES).some(
-    ([reason, known]) => reason === body["reason"] && known === code,
+  return Object.entries(API_REASONS).some(
+    ([reason, { status }]) => reason === body["reason"] && status === code,
   );
 }
 

@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import t from "tap";
 import {
-  REASON_CODES,
+  API_REASONS,
   type ApiReason,
 } from "../../../src/control-plane/api/errors.ts";
 import { startApi } from "../../../src/control-plane/api/server.ts";
@@ -91,11 +91,12 @@ void t.test("law 9: what cannot be read, and what does not come", async (t) => {
       // Node looks for slow requests every half a minute.
       "RequestTimeout",
     ].sort(),
-    Object.keys(REASON_CODES).sort(),
+    Object.keys(API_REASONS).sort(),
     "these are all",
   );
 });
 
 function codeOf(reason: string): number | undefined {
-  return new Map<string, number>(Object.entries(REASON_CODES)).get(reason);
+  return Object.entries(API_REASONS).find(([name]) => name === reason)?.[1]
+    .status;
 }
