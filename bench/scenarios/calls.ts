@@ -102,11 +102,15 @@ function goals({ call, rate, tracing }: Variant): Goal[] {
   });
   if (tracing === 100) return [cpu(0.6)];
   if (rate === undefined) return call === "post" ? [] : [cpu(0.5)];
-  return [
-    cpu(0.7),
-    { figure: "p50", of: "ratio", atMost: 1 },
-    { figure: "p99", of: "ratio", atMost: 1 },
-  ];
+  const latency = (figure: "p50" | "p99", atMost: number): Goal => ({
+    figure,
+    of: "ratio",
+    atMost,
+  });
+  // At 4,000/s Envoy's pair is busy nine tenths of the time, so its calls share turns and ours answer sooner instead.
+  if (rate === 4000)
+    return [cpu(0.9), latency("p50", 0.7), latency("p99", 0.9)];
+  return [cpu(0.7), latency("p50", 1), latency("p99", 1)];
 }
 
 function run(stage: Stage, { call, rate, tracing }: Variant): Promise<Run> {

@@ -47,7 +47,6 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly upstream?: readonly string[];
   readonly linkProtocol: string;
   readonly concurrency: string;
-  readonly coalescing: boolean;
   readonly accessLog: string;
   readonly accessLogFile?: string;
   readonly otlpEndpoint?: string;
@@ -217,10 +216,6 @@ export function withSidecarOptions(command: Command): Command {
         "threads that carry the traffic: more than one only where one core is too little",
         "1",
       ),
-    )
-    .option(
-      "--no-coalescing",
-      "serve each call of the application at once; without it, where thousands come a second one by one, they wait up to 0.7 ms for each other, which costs a quarter less",
     )
     .addOption(option("--access-log <mode>", "errors, all or none", "errors"))
     .addOption(

@@ -85,7 +85,6 @@ async function runSidecar(
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
     linkProtocol: linkProtocolOf(options.linkProtocol),
     limits,
-    coalescing: options.coalescing,
     trustedProxies: options.trustedProxy ?? [],
     drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
     clock: context.clock,

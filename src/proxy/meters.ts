@@ -44,7 +44,6 @@ export interface Meters {
   /** Limits of a connection that acted, by their names. */
   readonly limits: Family<CounterCell>;
   /** Waits for answers and calls of others alone, while calls of the application gather. */
-  readonly coalescing: CounterCell;
   readonly overloadLevel: GaugeCell;
   readonly memoryPressure: GaugeCell;
   readonly bufferedBytes: GaugeCell;
@@ -214,12 +213,6 @@ export function makeMeters(registry: MetricsRegistry): Meters {
       "Limits of a connection that acted: of time, of size, of frames a second.",
       ["listener", "limit"],
     ),
-    coalescing: registry
-      .counter(
-        "wherry_coalescing_waits_total",
-        "Waits of less than a millisecond for answers and calls of others alone, in which calls of the application gather to share a turn.",
-      )
-      .with(),
     overloadLevel: registry
       .gauge(
         "wherry_overload_level",

@@ -14,7 +14,6 @@ import type {
 import { serveHttp1 } from "../wire/http1/server.ts";
 import { SHARED_LIMITS } from "../wire/http2/limits.ts";
 import { serveHttp2 } from "../wire/http2/server.ts";
-import type { Coalescing } from "./coalescing.ts";
 import { networkOf } from "../core/network.ts";
 import { countConnections } from "./connection-counts.ts";
 import { IDENTITY_SHARE, resolveLimits, type SidecarLimits } from "./limits.ts";
@@ -82,8 +81,6 @@ export interface ServingOptions {
   readonly place?: WorkerPlace | undefined;
   /** What bounds the connections of all workers together; absent: this one is alone. */
   readonly commons?: Commons;
-  /** Of the calls that the local application makes; absent: each is served as it comes. */
-  readonly coalescing?: Coalescing | undefined;
 }
 
 /** A connection of HTTP. */
@@ -110,7 +107,7 @@ const CATCH_UP = 1000;
 const LOCAL: ReadonlySet<string> = new Set(["outbound", "upstream"]);
 
 export function makeServing(options: ServingOptions): Serving {
-  const { clock, meters, logger, coalescing } = options;
+  const { clock, meters, logger } = options;
   const limits = options.limits ?? resolveLimits();
   const { place } = options;
   const { buffers } = options;
@@ -205,11 +202,8 @@ export function makeServing(options: ServingOptions): Serving {
     },
     http(socket, protocol, info, handler, listener) {
       const multiplexed = protocol === "h2";
-      const arrivals = LOCAL.has(listener) ? coalescing : undefined;
-      if (arrivals === undefined) coalescing?.exempt(socket);
       const told: ServerHandler = {
         request(stream) {
-          arrivals?.arrived();
           // HTTP/2 was told when the level was entered.
           if (level > 0 && !multiplexed) connection.drain();
           handler.request(stream);
@@ -257,7 +251,6 @@ export function makeServing(options: ServingOptions): Serving {
       return connection;
     },
     bytes(socket, authority, info, handler) {
-      coalescing?.exempt(socket);
       const stream = new SocketStream(socket, authority, info, buffers);
       handler.request(stream);
     },

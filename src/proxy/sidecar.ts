@@ -71,8 +71,6 @@ export interface SidecarOptions {
   readonly linkProtocol?: Protocol;
   /** What all callers together may cost. */
   readonly limits?: LimitOptions;
-  /** Calls of the application that come one by one, thousands a second, wait for each other (`coalescing.ts`): false. */
-  readonly coalescing?: boolean;
   /** CIDR ranges of callers without an identity whose Forwarded and X-Forwarded-* fields are believed: none. */
   readonly trustedProxies?: readonly string[];
   /** Milliseconds that requests under way may take at shutdown. */
@@ -106,7 +104,6 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const appAddress = options.appAddress ?? HERE;
   const linkProtocol = options.linkProtocol ?? "h2";
   const mode = options.accessLog ?? "errors";
-  const coalescing = options.coalescing ?? false;
   const trustedProxies = options.trustedProxies ?? [];
   const commons = makeCommons(options.concurrency ?? 1);
 
@@ -122,7 +119,6 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     appAddress,
     linkProtocol,
     limits: options.limits,
-    coalescing,
     trustedProxies,
     ...(options.ports === undefined ? {} : { ports: options.ports }),
     ...(options.host === undefined ? {} : { host: options.host }),
@@ -154,7 +150,6 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
             accessLog: mode,
             tracing: percentageOf(options.tracing),
             limits: options.limits,
-            coalescing,
             trustedProxies,
             log: { level: logger.level, bindings: logger.bindings() },
           },

@@ -3,7 +3,6 @@ import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
-import { afterTurn } from "../core/turn.ts";
 import { gatherLines, openLineSink, type LineSink } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
@@ -93,9 +92,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
 
   /** The next turn of the event loop is soon enough, and the answer to the last of them has left by then: at thousands of calls a second a timer would be one more thing to compile. */
   function putAllSoon(): void {
-    afterTurn(() => {
-      afterTurn(putAll);
-    });
+    setImmediate(() => setImmediate(putAll));
   }
 
   function putAll(): void {

@@ -13,7 +13,6 @@
  * One queue's share shrinks as the others fill (Choudhury and Hahne, "Dynamic queue length thresholds", 1998): n queues that stand still
  * come to rest at half the limit / (128 + n) each, so all of them together stay under it, and there is always a share for the next one.
  */
-import { afterTurn } from "../core/turn.ts";
 
 /** Bytes that one queue may hold at most, and that one read brings at most. */
 const MOST = 65_536;
@@ -116,7 +115,7 @@ export class Buffers {
     if (this.#scheduled || this.#held > this.limit * RELIEF) return;
     this.#scheduled = true;
     // Not from within what made the room.
-    afterTurn(() => {
+    setImmediate(() => {
       this.#scheduled = false;
       const runs = this.#waiting;
       this.#waiting = [];

@@ -2,7 +2,6 @@
 import { connect, createServer, Socket } from "node:net";
 import { connect as connectHttp2 } from "node:http2";
 import t, { type Test } from "tap";
-import type { Coalescing } from "../../src/proxy/coalescing.ts";
 import { DEFAULT_LIMITS } from "../../src/proxy/limits.ts";
 import { makeMeters } from "../../src/proxy/meters.ts";
 import { makeServing, type Serving } from "../../src/proxy/serving.ts";
@@ -31,10 +30,7 @@ interface Served {
 async function serve(
   t: Test,
   protocol: Protocol,
-  {
-    listener = "published",
-    coalescing,
-  }: { readonly listener?: string; readonly coalescing?: Coalescing } = {},
+  { listener = "published" }: { readonly listener?: string } = {},
 ): Promise<Served> {
   const clock = fakeClock();
   const registry = makeMetrics({ maxSeries: 100 });
@@ -43,7 +39,6 @@ async function serve(
     meters: makeMeters(registry),
     logger: keptLog().logger,
     limits: DEFAULT_LIMITS,
-    coalescing,
   });
   const waiting: ServerStream[] = [];
   const accepted: Socket[] = [];
@@ -290,53 +285,3 @@ void t.test(
     t.end();
   },
 );
-
-/** Of which nothing but who is told. */
-function told(): Coalescing & {
-  readonly exempted: Set<Socket>;
-  readonly arrivals: number;
-} {
-  let arrivals = 0;
-  const exempted = new Set<Socket>();
-  return {
-    exempted,
-    get arrivals() {
-      return arrivals;
-    },
-    arrived: () => (arrivals += 1),
-    exempt: (socket) => void exempted.add(socket),
-    close: () => undefined,
-  };
-}
-
-for (const [listener, waits] of [
-  ["outbound", true],
-  ["upstream", true],
-  ["link", false],
-  ["captured", false],
-  ["published", false],
-] as const)
-  void t.test(
-    `a call at ${listener} ${waits ? "may wait for others" : "does not wait"}`,
-    async (t) => {
-      const coalescing = told();
-      const served = await serve(t, "http/1.1", { listener, coalescing });
-      const one = caller(t, served.port);
-      await ask(served, one);
-      await until(() => one.heard.includes("200 OK"));
-      t.equal(coalescing.arrivals, waits ? 1 : 0);
-      t.same(coalescing.exempted, new Set(waits ? [] : served.accepted));
-    },
-  );
-
-void t.test("the octets of tunnels do not wait", async (t) => {
-  const coalescing = told();
-  const { serving } = await serve(t, "http/1.1", { coalescing });
-  const socket = new Socket();
-  t.teardown(() => socket.destroy());
-  serving.bytes(socket, "orders:1", infoOf("http/1.1", socket), {
-    request: () => undefined,
-  });
-  t.same(coalescing.exempted, new Set([socket]));
-  t.equal(coalescing.arrivals, 0, "it is no call");
-});

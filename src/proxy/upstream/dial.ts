@@ -27,8 +27,6 @@ export interface DialOptions {
   readonly observer: ClientConnectionObserver;
   /** A limit of the codec's acted. */
   readonly onLimit?: ((limit: string) => void) | undefined;
-  /** Answers will come on this socket. */
-  readonly onConnected?: ((socket: Socket) => void) | undefined;
   readonly signal: AbortSignal;
   /** What the proxy holds in all. */
   readonly buffers?: Buffers | undefined;
@@ -65,9 +63,8 @@ export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
 function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
-  { clock, observer, onLimit, onConnected, buffers }: DialOptions,
+  { clock, observer, onLimit, buffers }: DialOptions,
 ): ClientConnection {
-  onConnected?.(socket);
   switch (protocol) {
     case "h2":
       // All callers of one endpoint meet on it.

@@ -1,5 +1,4 @@
 /** All pools of the proxy, by address, expected identity and own credential generation (law 5): found, shared, let go. */
-import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { ALONE, type Commons } from "../../core/commons.ts";
 import { MeshError } from "../../mesh/errors.ts";
@@ -34,8 +33,6 @@ export interface PoolsOptions {
   readonly ownPorts: ReadonlySet<number>;
   /** A limit of a connection's codec acted; for a metric. */
   readonly onLimit?: (limit: string) => void;
-  /** A connection was made. */
-  readonly onConnected?: ((socket: Socket) => void) | undefined;
   /** Absent: this worker is the only one. */
   readonly commons?: Commons;
   /** What the proxy holds in all; absent: no bound. */
@@ -122,7 +119,6 @@ export function makePools(options: PoolsOptions): Pools {
           timeoutMs: entry().settings.connectTimeout,
           observer,
           onLimit: options.onLimit,
-          onConnected: options.onConnected,
           buffers: options.buffers,
           signal,
         };

@@ -3,7 +3,6 @@
  * dials until each has one, and then takes turns.
  */
 import type { Clock } from "../../core/clock.ts";
-import { afterTurn } from "../../core/turn.ts";
 import type { WorkerPlace } from "../../wire/exchange.ts";
 
 /** A connection of the pool, as far as this is concerned. */
@@ -124,7 +123,7 @@ export class Spread {
   #inTurn<L extends Link>(links: readonly L[]): L | undefined {
     if (!this.#turning) {
       this.#turning = true;
-      afterTurn(() => {
+      setImmediate(() => {
         this.#turning = false;
         this.#turn += 1;
       });

@@ -25,7 +25,6 @@ export interface ThreadData {
   /** Spans are wanted; with the percentage in place of the Mesh's, where there is one. */
   readonly tracing: { readonly samplingPercentage?: number } | undefined;
   readonly limits: LimitOptions | undefined;
-  readonly coalescing: boolean;
   readonly trustedProxies: readonly string[];
   readonly log: {
     readonly level: string;

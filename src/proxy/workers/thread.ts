@@ -63,7 +63,6 @@ async function run(data: ThreadData): Promise<void> {
     appAddress: data.appAddress,
     linkProtocol: data.linkProtocol,
     limits: data.limits,
-    coalescing: data.coalescing,
     trustedProxies: data.trustedProxies,
   });
   let compiled: Snapshot | undefined;

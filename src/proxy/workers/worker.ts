@@ -13,7 +13,6 @@ import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
 import { Buffers } from "../../wire/buffers.ts";
 import type { Protocol } from "../../wire/exchange.ts";
 import type { Books } from "../account.ts";
-import { makeCoalescing } from "../coalescing.ts";
 import { makeEviction } from "../eviction.ts";
 import { makeFaults } from "../faults.ts";
 import { watchIdle } from "../idle.ts";
@@ -52,8 +51,6 @@ export interface WorkerOptions extends OpenOptions {
   readonly linkProtocol: Protocol;
   /** What all callers together may cost the process. */
   readonly limits?: LimitOptions | undefined;
-  /** Calls of the application may wait for each other (`coalescing.ts`). */
-  readonly coalescing: boolean;
   /** CIDR ranges of callers without an identity whose word on where a request comes from is taken (`forwarded.ts`). */
   readonly trustedProxies: readonly string[];
 }
@@ -119,10 +116,6 @@ export async function startWorker(
     }),
   };
 
-  const coalescing = options.coalescing
-    ? makeCoalescing({ clock, onWait: () => meters.coalescing.add() })
-    : undefined;
-
   // Upstream: pools, clusters, what lies outside, and the application.
   const pools = makePools({
     clock,
@@ -132,7 +125,6 @@ export async function startWorker(
     linkProtocol,
     buffers,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
-    onConnected: (socket) => coalescing?.exempt(socket),
   });
   const clusters = makeClusters({ clock, commons, pools, meters, logger });
   const loads = makeLoadReports(clock);
@@ -167,7 +159,6 @@ export async function startWorker(
     buffers,
     place: workers > 1 ? { worker, workers } : undefined,
     commons,
-    coalescing,
   });
   const outside = makeOutside(clock, commons, pools);
   const mirrors = makeMirrors({ clock, host, books, clusters });
@@ -233,7 +224,6 @@ export async function startWorker(
     faults.close();
     gates.close();
     host.idle.close();
-    coalescing?.close();
   };
   let open: Open;
   try {

@@ -1,6 +1,5 @@
 /** Everything that a connection sends: frames into the output, DATA of many streams in turn under flow control (RFC 9113 5.2, 6.9). */
 import type { Socket } from "node:net";
-import { afterTurn } from "../../core/turn.ts";
 import type { Buffers } from "../buffers.ts";
 import { ChunkQueue } from "../chunk-queue.ts";
 import type { Fields } from "../fields.ts";
@@ -89,7 +88,7 @@ export class Sender {
   private touch(): void {
     if (this.inRead || this.scheduled) return;
     this.scheduled = true;
-    afterTurn(this.onTurn);
+    setImmediate(this.onTurn);
   }
 
   /**
@@ -100,7 +99,7 @@ export class Sender {
     const { heads } = this;
     if (!this.waited && (heads > 1 || (heads === 1 && this.hope > 0))) {
       this.waited = true;
-      afterTurn(this.onTurn);
+      setImmediate(this.onTurn);
       return;
     }
     if (heads > 1) this.hope = HOPE;

@@ -1,6 +1,5 @@
 /** What a connection sends, gathered into one write: head, framing and small bodies in a latin-1 string, large chunks by reference. */
 import type { Socket } from "node:net";
-import { afterTurn } from "../../../core/turn.ts";
 import { UNBOUNDED, type Buffers } from "../../buffers.ts";
 import { SocketRoom } from "../../socket-room.ts";
 
@@ -151,4 +150,4 @@ function together(
 
 /** A microtask and not a tick: it spares Node's walk through its ticks after each event. */
 const afterThis = together((flush) => void SETTLED.then(flush));
-const atTurnEnd = together(afterTurn);
+const atTurnEnd = together(setImmediate);
