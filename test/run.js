@@ -149,6 +149,7 @@ async function checks() {
   // The linter reads types too and takes as long as the others together.
   await Promise.all([
     check("lint", "eslint", ["--max-warnings", "0", "."]),
+    check("spelling", "cspell", ["lint", "--no-progress", "--no-summary"]),
     check("types", "tsc", ["-p", "."])
       .then(() =>
         check("format", "prettier", [

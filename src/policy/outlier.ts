@@ -31,7 +31,7 @@ export interface Ejection {
   /** Monotonic milliseconds. */
   readonly at: number;
   readonly until: number;
-  /** The how manieth in a row, counting down again in quiet times. */
+  /** Number of consecutive ejections, this one included; it falls again in quiet times. */
   readonly times: number;
 }
 

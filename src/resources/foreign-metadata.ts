@@ -57,7 +57,7 @@ export function checkForeignMetadata(resource: Resource): Problem[] {
       if (foreign !== undefined && foreign.of?.(resource) !== false) {
         if (value !== foreign.harmless)
           problems.push(error(path, foreign.advice));
-      } else if (isIstios(key))
+      } else if (belongsToIstio(key))
         problems.push(
           warning(path, "is Istio's and has no effect in this mesh"),
         );
@@ -66,7 +66,7 @@ export function checkForeignMetadata(resource: Resource): Problem[] {
 }
 
 /** A key with the prefix istio.io, or one that ends so. */
-function isIstios(key: string): boolean {
+function belongsToIstio(key: string): boolean {
   const slash = key.indexOf("/");
   const prefix = key.slice(0, Math.max(slash, 0));
   return prefix === "istio.io" || prefix.endsWith(".istio.io");

@@ -11,7 +11,7 @@ export interface LedgerEntry {
   readonly at: number;
   /** Monotonic milliseconds; Infinity where only a health check ends it. */
   readonly until: number;
-  /** The how manieth ejection in a row. */
+  /** Number of consecutive ejections, this one included. */
   readonly times: number;
 }
 

@@ -1,0 +1,109 @@
+/** Messages, comments and pages use the field's words: what a reader has to translate becomes less, and comes back nowhere. */
+import t from "tap";
+import {
+  comments,
+  messages,
+  otherPages,
+  plainPages,
+  type Phrase,
+} from "../harness/phrases.ts";
+
+interface Pattern {
+  readonly found: RegExp;
+  readonly instead: string;
+  /** How many are left: lower the number with each one that goes. */
+  readonly left: Readonly<Partial<Record<keyof typeof GROUPS, number>>>;
+}
+
+const GROUPS = {
+  /** README, changelog, guide, glossary, policy on security: these have none. */
+  plainPages: plainPages(),
+  messages: messages(),
+  comments: comments(),
+  otherPages: otherPages(),
+};
+
+const PATTERNS: Readonly<Record<string, Pattern>> = {
+  "X is no Y": {
+    found: /\b(?:is|are) no\b(?! longer)/,
+    instead: "invalid X, X is not a Y",
+    left: { plainPages: 7, messages: 38, comments: 76, otherPages: 21 },
+  },
+  "is wanted": {
+    found: /\b(?:is|are) wanted\b/,
+    instead: "expected",
+    left: { messages: 26, comments: 1 },
+  },
+  "a sentence that begins with Of": {
+    found: /(?:^|[.:|] |^\s*(?:\/\*\*|\*|\/\/) )Of /,
+    instead: "the subject first",
+    left: { plainPages: 4, comments: 85, otherPages: 11 },
+  },
+  "he, him, his": {
+    found: /\b(?:he|him|his)\b/i,
+    instead: "it, its",
+    left: { comments: 9, otherPages: 2 },
+  },
+  who: {
+    found: /\b(?:who|whoever|whom)\b/i,
+    instead: "that, which: callers and sidecars are machines",
+    left: { plainPages: 24, messages: 3, comments: 159, otherPages: 37 },
+  },
+  answer: {
+    found: /\banswer(?:s|ed|ing)?\b/i,
+    instead: "response, respond",
+    left: { plainPages: 24, messages: 57, comments: 215, otherPages: 57 },
+  },
+  octet: {
+    found: /\boctets?\b(?!-stream)/i,
+    instead: "byte",
+    left: { plainPages: 8, messages: 22, comments: 199, otherPages: 27 },
+  },
+  "under way": {
+    found: /\bunder way\b/i,
+    instead: "in flight",
+    left: { plainPages: 2, messages: 7, comments: 46, otherPages: 14 },
+  },
+  mend: {
+    found: /\bmend(?:s|ed|ing)?\b/i,
+    instead: "fix",
+    left: { plainPages: 2, messages: 2, comments: 4, otherPages: 2 },
+  },
+  dear: {
+    found: /\bdear(?:er|est)?\b/i,
+    instead: "expensive",
+    left: { plainPages: 1, comments: 1, otherPages: 1 },
+  },
+  "beside, of two figures": {
+    found: /\d\S* beside \d/,
+    instead: "compared with",
+    left: { plainPages: 2, otherPages: 9 },
+  },
+  "is told": {
+    found: /\b(?:is|are) told\b/,
+    instead: "is reported",
+    left: { plainPages: 2, comments: 60, otherPages: 7 },
+  },
+  "stands in": {
+    found: /\bstands? in\b/,
+    instead: "is in",
+    left: { plainPages: 6, messages: 5, comments: 28, otherPages: 5 },
+  },
+};
+
+for (const [name, { found, instead, left }] of Object.entries(PATTERNS))
+  void t.test(`${name}: write ${instead}`, (t) => {
+    for (const [group, phrases] of Object.entries(GROUPS)) {
+      const matching = phrases.filter(({ text }) => found.test(text));
+      t.ok(
+        matching.length <= (left[group as keyof typeof GROUPS] ?? 0),
+        `${group} has ${matching.length} of at most ${left[group as keyof typeof GROUPS] ?? 0}`,
+        { found: matching.map(shown) },
+      );
+    }
+    t.end();
+  });
+
+function shown({ at, text }: Phrase): string {
+  return `${at} ${text.trim().slice(0, 100)}`;
+}
