@@ -8,7 +8,7 @@ const SRC = fileURLToPath(new URL("../src", import.meta.url));
 
 /** From the top down; folders in one row do not import each other. */
 const LAYERS: readonly (readonly string[])[] = [
-  ["main.ts", "docs.ts"],
+  ["main.ts", "tools"],
   ["cli"],
   ["proxy", "control-plane", "demo", "console"],
   ["agent", "telemetry"],

@@ -1,4 +1,4 @@
-/** The options of `wherry sidecar` that set limits, and what their texts mean. The README's table has all limits. */
+/** The options of `wherry sidecar` that set limits, and what their texts mean. The reference has all limits. */
 import type { Command } from "commander";
 import { UserError } from "../core/errors.ts";
 import type { LimitOptions } from "../proxy/limits.ts";

@@ -6,6 +6,7 @@ import { packageVersion } from "../core/package.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
+import { addExamples } from "./examples.ts";
 import { beginWithFlags, SIDECAR_FLAGS } from "./node-flags.ts";
 import { applyConfigFile } from "./settings.ts";
 import { painter } from "./table.ts";
@@ -65,6 +66,20 @@ export async function runWith(
   argv: readonly string[],
   context: CliContext,
 ): Promise<number> {
+  try {
+    const program = await makeProgram(context, argv[0]);
+    await program.parseAsync(argv, { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    return report(error, context);
+  }
+}
+
+/** The program with the command that is named, or with all of them where there is none of that name. */
+export async function makeProgram(
+  context: CliContext,
+  named?: string,
+): Promise<Command> {
   const program = new Command("wherry")
     .description(
       "a service mesh: a sidecar proxy beside each service, and a small control plane",
@@ -77,13 +92,9 @@ export async function runWith(
     })
     .showHelpAfterError("(add --help to see what there is)");
   program.hook("preAction", (_program, command) => applyConfigFile(command));
-  try {
-    await registerCommands(program, context, argv[0]);
-    await program.parseAsync(argv, { from: "user" });
-    return context.exitCode;
-  } catch (error) {
-    return report(error, context);
-  }
+  await registerCommands(program, context, named);
+  addExamples(program);
+  return program;
 }
 
 async function registerCommands(

@@ -7,7 +7,7 @@ import { UserError } from "../core/errors.ts";
 import { parseTimestamp } from "../core/clock.ts";
 import { lintTexts, type Finding, type Located } from "../resources/lint.ts";
 import { explain } from "../resources/schema-errors.ts";
-import { CLOSED, DURATION } from "../resources/schema.ts";
+import { CLOSED, DURATION, KEYWORDS } from "../resources/schema.ts";
 import { parseDocuments } from "../resources/yaml.ts";
 import type { CliContext } from "./context.ts";
 import { findingLine, readTexts } from "./manifests.ts";
@@ -77,7 +77,7 @@ interface Written {
 
 const NAME = {
   pattern: "^[a-z0-9.-]+/[a-z0-9.-]+$",
-  description: "NAMESPACE/NAME",
+  expected: "NAMESPACE/NAME",
 };
 const text = Type.Optional(Type.String({ minLength: 1 }));
 const name = Type.Optional(Type.String(NAME));
@@ -89,7 +89,7 @@ const SCHEMA = Type.Object(
       Type.String({
         pattern:
           "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$",
-        description: 'a time such as "2026-12-01T00:00:00Z"',
+        expected: 'a time such as "2026-12-01T00:00:00Z"',
       }),
     ),
     tests: Type.Array(
@@ -108,7 +108,7 @@ const SCHEMA = Type.Object(
                       { type: "string" },
                       { type: "array", items: { type: "string" }, minItems: 1 },
                     ],
-                    description: "text, or a list of texts",
+                    expected: "text, or a list of texts",
                   }),
                 ),
               ),
@@ -132,7 +132,7 @@ const SCHEMA = Type.Object(
               rule: Type.Optional(
                 Type.Unsafe({
                   type: ["integer", "string"],
-                  description: "the index of a rule, or its name",
+                  expected: "the index of a rule, or its name",
                 }),
               ),
               backend: Type.Optional(
@@ -143,7 +143,7 @@ const SCHEMA = Type.Object(
                     minimum: 0,
                     maximum: 100,
                   },
-                  description:
+                  expected:
                     "SERVICE.NAMESPACE:PORT, or a percentage for each such",
                 }),
               ),
@@ -170,6 +170,7 @@ const accepts = new Ajv({
   verbose: true,
   strictTypes: false,
   allowUnionTypes: true,
+  keywords: [...KEYWORDS],
 }).compile<Written>(SCHEMA);
 
 /** Throws UserError that lists every fault as FILE:LINE:COLUMN. */

@@ -79,8 +79,8 @@ export class EnrolmentError extends Error {
  * Failures of one source and of all that are told and logged one by one, and how fast that comes back (a second). Beyond it they are
  * still looked at: a good token works whoever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
  */
-const PER_SOURCE = { burst: 10, rate: 1 } as const;
-const TOGETHER = { burst: 200, rate: 50 } as const;
+export const PER_SOURCE = { burst: 10, rate: 1 } as const;
+export const TOGETHER = { burst: 200, rate: 50 } as const;
 /** Sources whose failures are remembered. */
 const MOST_SOURCES = 10_000;
 /** Writers of one token at a time that are waited for. */
@@ -261,7 +261,7 @@ function instanceName(
   if (asked !== "" && !isInstanceName(asked))
     throw new EnrolmentError(
       "invalid",
-      `the instance name "${asked.slice(0, 100)}" is not ${DNS_NAME.description}`,
+      `the instance name "${asked.slice(0, 100)}" is not ${DNS_NAME.expected}`,
     );
   if (name !== undefined && asked !== "" && asked !== name)
     throw new EnrolmentError(

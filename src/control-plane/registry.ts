@@ -26,7 +26,7 @@ import { ConflictError, type Store } from "./store/store.ts";
 export const GRACE = 60_000;
 
 /** Milliseconds: below, a hiccup of the network empties the mesh; above, the dead are called for too long. */
-const TTL_BOUNDS = { least: 1000, most: 600_000 } as const;
+export const TTL_BOUNDS = { least: 1000, most: 600_000 } as const;
 
 /** Renewals that may be under way before the newest key registers. */
 const MOST_KEYS = 4;

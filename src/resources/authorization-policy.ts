@@ -57,16 +57,16 @@ const values = Type.Optional(
   Type.Array(Type.String({ minLength: 1, maxLength: 2048 }), {
     minItems: 1,
     maxItems: 512,
-    description: ANY_OR_NONE,
+    expected: ANY_OR_NONE,
   }),
 );
 const ports = Type.Optional(
   Type.Array(
     Type.String({
       pattern: "^[1-9][0-9]{0,4}$",
-      description: 'a port number in quotes, such as "8080"',
+      expected: 'a port number in quotes, such as "8080"',
     }),
-    { minItems: 1, maxItems: 64, description: ANY_OR_NONE },
+    { minItems: 1, maxItems: 64, expected: ANY_OR_NONE },
   ),
 );
 const rule = Type.Object(
@@ -82,12 +82,12 @@ const rule = Type.Object(
                 namespaces: values,
                 notNamespaces: values,
               },
-              { ...CLOSED, minProperties: 1, description: ANY_OR_NONE },
+              { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
             ),
           },
           CLOSED,
         ),
-        { minItems: 1, maxItems: 512, description: ANY_OR_NONE },
+        { minItems: 1, maxItems: 512, expected: ANY_OR_NONE },
       ),
     ),
     to: Type.Optional(
@@ -105,12 +105,12 @@ const rule = Type.Object(
                 ports,
                 notPorts: ports,
               },
-              { ...CLOSED, minProperties: 1, description: ANY_OR_NONE },
+              { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
             ),
           },
           CLOSED,
         ),
-        { minItems: 1, maxItems: 512, description: ANY_OR_NONE },
+        { minItems: 1, maxItems: 512, expected: ANY_OR_NONE },
       ),
     ),
   },
@@ -126,7 +126,7 @@ const spec: TSchema = describes<AuthorizationPolicySpec>()(
         Type.Array(rule, {
           minItems: 1,
           maxItems: 512,
-          description:
+          expected:
             "that is ambiguous; leave rules out (no request matches) or write rules: [{}] (every request matches)",
         }),
       ),

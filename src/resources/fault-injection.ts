@@ -108,7 +108,7 @@ const spec: TSchema = describes<FaultInjectionSpec>()(
           {
             minItems: 1,
             maxItems: 64,
-            description:
+            expected:
               "that is ambiguous (any, or none?); leave from out for every caller",
           },
         ),
@@ -164,7 +164,7 @@ const spec: TSchema = describes<FaultInjectionSpec>()(
       expiresAt: Type.String({
         pattern:
           "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?(Z|[+\\-][0-9]{2}:[0-9]{2})$",
-        description:
+        expected:
           'an RFC 3339 time such as "2026-12-01T00:00:00Z", at most 24 hours ahead',
       }),
     },

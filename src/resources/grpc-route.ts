@@ -75,7 +75,7 @@ const rule = Type.Object(
         {
           minItems: 1,
           maxItems: 64,
-          description:
+          expected:
             "that is ambiguous (any, or none?); leave matches out for every call",
         },
       ),

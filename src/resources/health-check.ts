@@ -45,7 +45,7 @@ export const HEALTH_CHECK: TUnsafe<HealthCheckSpec> = Type.Unsafe(
           Type.String({
             pattern: "^/[!$-~]*$",
             maxLength: 1024,
-            description: 'a path such as "/healthz", and a query if need be',
+            expected: 'a path such as "/healthz", and a query if need be',
           }),
         ),
         grpc: Type.Optional(

@@ -129,7 +129,7 @@ const parentRefs = Type.Array(
     {
       ...serviceRef,
       kind: Type.Enum(["Service"], {
-        description: "Service (Gateway API reads an absent kind as Gateway)",
+        expected: "Service (Gateway API reads an absent kind as Gateway)",
       }),
       port: Type.Optional(Type.Integer(PORT)),
       sectionName: Type.Optional(Type.String(DNS_LABEL)),
@@ -211,7 +211,7 @@ export const REQUEST_MATCHES: TUnsafe<readonly HTTPRouteMatch[]> = Type.Unsafe(
     Type.Array(match, {
       minItems: 1,
       maxItems: 64,
-      description:
+      expected:
         "that is ambiguous (any, or none?); leave matches out for every request",
     }),
   ),

@@ -116,7 +116,7 @@ function metadataSchema(namespaced: boolean): TSchema {
       Type.String({
         pattern:
           "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?(Z|[+\\-][0-9]{2}:[0-9]{2})$",
-        description: 'an RFC 3339 time such as "2026-12-01T00:00:00Z"',
+        expected: 'an RFC 3339 time such as "2026-12-01T00:00:00Z"',
       }),
     ),
   };

@@ -64,7 +64,7 @@ const ALGORITHMS: readonly LoadBalancer[] = [
 const COOKIE_NAME = {
   pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
   maxLength: 256,
-  description: "a cookie's name",
+  expected: "a cookie's name",
 } as const;
 
 export const LOAD_BALANCING: TUnsafe<LoadBalancingSpec> = Type.Unsafe(
@@ -84,7 +84,7 @@ export const LOAD_BALANCING: TUnsafe<LoadBalancingSpec> = Type.Unsafe(
                       Type.String({
                         pattern: "^/[!-:<-~]*$",
                         maxLength: 1024,
-                        description: 'a path such as "/"',
+                        expected: 'a path such as "/"',
                       }),
                     ),
                     ttl: Type.Optional(Type.String(DURATION)),

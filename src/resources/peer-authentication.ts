@@ -35,7 +35,7 @@ const spec: TSchema = describes<PeerAuthenticationSpec>()(
         Type.Record(Type.String(), mtls, {
           propertyNames: {
             pattern: "^[1-9][0-9]{0,4}$",
-            description: "a workload's port number",
+            expected: "a workload's port number",
           },
           minProperties: 1,
           maxProperties: 64,

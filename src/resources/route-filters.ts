@@ -218,7 +218,7 @@ const cors = Type.Optional(
           Type.String({
             pattern: `^(\\*|https?://(\\*|(\\*\\.)?${HOST})(:[1-9][0-9]{0,4})?)$`,
             maxLength: 253,
-            description:
+            expected:
               'an origin such as "https://shop.example.com", "https://*.example.com:8443" or "*"',
           }),
           { minItems: 1, maxItems: 64, uniqueItems: true },

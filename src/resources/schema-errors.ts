@@ -46,7 +46,7 @@ function problemOf(
   }
   if (found.keyword === "required") {
     const name = String(params["missingProperty"]);
-    const hint = descriptionOf(propertiesOf(found)[name]);
+    const hint = expectedOf(propertiesOf(found)[name]);
     return {
       path: formatPath([...at, name]),
       message: hint === undefined ? "is required" : `is required: ${hint}`,
@@ -77,7 +77,7 @@ function messageOf(
   params: Readonly<Record<string, unknown>>,
 ): string {
   const data: unknown = found.data;
-  const description = descriptionOf(found.parentSchema);
+  const expected = expectedOf(found.parentSchema);
   const limit = String(params["limit"]);
   switch (found.keyword) {
     case "type":
@@ -89,7 +89,7 @@ function messageOf(
     }
     case "minItems":
     case "minProperties":
-      return `is empty: ${description ?? "give it a value, or leave the field out"}`;
+      return `is empty: ${expected ?? "give it a value, or leave the field out"}`;
     case "maxItems":
       return `has ${Array.isArray(data) ? data.length : "too many"} entries, more than ${limit}`;
     case "maxProperties":
@@ -101,7 +101,7 @@ function messageOf(
     default:
       break;
   }
-  if (description !== undefined) return `${quote(data)} is not ${description}`;
+  if (expected !== undefined) return `${quote(data)} is not ${expected}`;
   switch (found.keyword) {
     case "minimum":
       return `${quote(data)} is below ${limit}`;
@@ -168,10 +168,8 @@ function propertiesOf(found: ErrorObject): Readonly<Record<string, unknown>> {
     : {};
 }
 
-function descriptionOf(schema: unknown): string | undefined {
+function expectedOf(schema: unknown): string | undefined {
   if (typeof schema !== "object" || schema === null) return undefined;
-  const description: unknown = (schema as Record<string, unknown>)[
-    "description"
-  ];
-  return typeof description === "string" ? description : undefined;
+  const expected: unknown = (schema as Record<string, unknown>)["expected"];
+  return typeof expected === "string" ? expected : undefined;
 }

@@ -44,43 +44,50 @@ export const CLOSED: { readonly additionalProperties: false } = {
   additionalProperties: false,
 };
 
-// A `description` below is read after "is not", so it starts with an article.
+/** The one keyword that JSON schema does not have: what a value has to be, in words for who wrote another. Read after "is not". */
+export const KEYWORDS: readonly string[] = ["expected"];
 
 /** Options of a string schema. */
 export interface TextRule extends TStringOptions {
   readonly pattern: string;
   readonly maxLength: number;
-  readonly description: string;
+  /** Names the type in the reference. */
+  readonly title: string;
+  readonly expected: string;
 }
 
 const LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
 
 /** RFC 1123 label: namespaces, Services, port names, service accounts. */
 export const DNS_LABEL: TextRule = {
+  title: "DNS label",
   pattern: `^${LABEL}$`,
   maxLength: 63,
-  description:
+  expected:
     "a DNS-1123 label (at most 63 of a-z, 0-9 and -, starting and ending with a letter or digit)",
 };
 
 /** RFC 1123 subdomain: names of most objects, host names. */
 export const DNS_NAME: TextRule = {
+  title: "DNS name",
   pattern: `^${LABEL}(\\.${LABEL})*$`,
   maxLength: 253,
-  description:
+  expected:
     "a DNS-1123 name (at most 253 of a-z, 0-9, - and ., each part starting and ending with a letter or digit)",
 };
 
 export const PORT = {
+  title: "Port",
   minimum: 1,
   maximum: 65_535,
-  description: "a port number from 1 to 65535",
+  expected: "a port number from 1 to 65535",
 } as const;
 
 export const DURATION: TextRule = {
+  title: "Duration",
   pattern: DURATION_PATTERN,
   maxLength: 32,
-  description: 'a duration such as "500ms", "1m30s" or "0s" (GEP-2257)',
+  expected: 'a duration such as "500ms", "1m30s" or "0s" (GEP-2257)',
 };
 
 /** A percentage that may be zero. */
@@ -88,17 +95,19 @@ export const PERCENT = { minimum: 0, maximum: 100 } as const;
 
 /** RFC 9110 5.6.2 token, as Gateway API bounds it. */
 export const HEADER_NAME: TextRule = {
+  title: "Header name",
   pattern: "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]+$",
   maxLength: 256,
-  description: "a header name (RFC 9110 token, at most 256 characters)",
+  expected: "a header name (RFC 9110 token, at most 256 characters)",
 };
 
 /** RFC 9110 5.5 field value: visible characters, blanks within, no CR, LF or NUL. */
 export const HEADER_VALUE: TextRule = {
+  title: "Header value",
   pattern:
     "^[\\x21-\\x7e\\x80-\\xff]([\\x20-\\x7e\\x80-\\xff\\t]*[\\x21-\\x7e\\x80-\\xff])?$",
   maxLength: 4096,
-  description:
+  expected:
     "a header value (visible characters with blanks only within, at most 4096)",
 };
 
@@ -106,16 +115,18 @@ const LABEL_NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?";
 
 /** Keys of labels and annotations as Kubernetes has them: an optional DNS prefix, then a name. */
 export const LABEL_KEY: TextRule = {
+  title: "Label key",
   pattern: `^(${LABEL}(\\.${LABEL})*/)?${LABEL_NAME}$`,
   maxLength: 317,
-  description:
+  expected:
     'a label key (an optional DNS prefix and "/", then at most 63 letters, digits, -, _ and .)',
 };
 
 export const LABEL_VALUE: TextRule = {
+  title: "Label value",
   pattern: `^(${LABEL_NAME})?$`,
   maxLength: 63,
-  description:
+  expected:
     "a label value (empty, or at most 63 letters, digits, -, _ and ., starting and ending with a letter or digit)",
 };
 

@@ -123,7 +123,7 @@ const spec: TSchema = describes<ServiceSpec>()(
         Type.Array(
           Type.String({
             pattern: `^(\\*|\\.|${DNS_LABEL.pattern.slice(1, -1)})$`,
-            description: '"*", "." or the name of a namespace',
+            expected: '"*", "." or the name of a namespace',
           }),
           { minItems: 1, maxItems: 64 },
         ),
@@ -184,7 +184,7 @@ function checkService({ metadata, spec }: ServiceResource): Problem[] {
     problems.push(
       error(
         ["metadata", "name"],
-        `${quote(metadata.name)} is not ${DNS_LABEL.description}`,
+        `${quote(metadata.name)} is not ${DNS_LABEL.expected}`,
       ),
     );
   for (const [index, port] of spec.ports.entries())

@@ -116,7 +116,7 @@ function checkKey(key: string | undefined, at: Path): Problem[] {
   if (source.kind !== "header") return [];
   const fault = new RegExp(HEADER_NAME.pattern).test(source.name)
     ? matchNameFault(source.name)
-    : `${quote(source.name)} is not ${HEADER_NAME.description}`;
+    : `${quote(source.name)} is not ${HEADER_NAME.expected}`;
   return fault === undefined ? [] : [error(at, fault)];
 }
 

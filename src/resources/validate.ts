@@ -5,6 +5,7 @@ import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
 import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
+import { KEYWORDS } from "./schema.ts";
 import { explain, typeName } from "./schema-errors.ts";
 import { didYouMean } from "./suggest.ts";
 
@@ -71,7 +72,12 @@ let ajv: Ajv | undefined;
 function validatorOf(definition: KindDefinition): ValidateFunction<Resource> {
   const known = validators.get(definition);
   if (known !== undefined) return known;
-  ajv ??= new Ajv({ allErrors: true, verbose: true, strictTypes: false });
+  ajv ??= new Ajv({
+    allErrors: true,
+    verbose: true,
+    strictTypes: false,
+    keywords: [...KEYWORDS],
+  });
   const compiled = ajv.compile<Resource>(definition.schema);
   validators.set(definition, compiled);
   return compiled;

@@ -111,7 +111,7 @@ const spec: TSchema = describes<WorkloadSpec>()(
         Type.String({
           pattern: "^[A-Za-z0-9._\\-]+(/[A-Za-z0-9._\\-]+){0,2}$",
           maxLength: 190,
-          description: 'a locality such as "region/zone/subzone"',
+          expected: 'a locality such as "region/zone/subzone"',
         }),
       ),
       weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),

@@ -25,6 +25,16 @@ export interface Family<Cell> {
   remove(...values: string[]): void;
 }
 
+export type MetricType = "counter" | "gauge" | "histogram";
+
+/** What a family was registered with. */
+export interface MetricDescription {
+  readonly name: string;
+  readonly type: MetricType;
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+
 export interface MetricsRegistry {
   counter(
     name: string,
@@ -44,6 +54,8 @@ export interface MetricsRegistry {
   ): Family<HistogramCell>;
   /** Runs before each rendering, to set gauges that are computed when asked for. Returns the way to stop. */
   collect(run: () => void): () => void;
+  /** Every family, in the order of registration. */
+  describe(): readonly MetricDescription[];
   render(): string;
 }
 
@@ -56,10 +68,8 @@ export const DURATION_BOUNDS: readonly number[] = [
 /** The label value under which everything past the cap on series is counted together. */
 export const OVERFLOW_LABEL = "_other";
 
-type Kind = "counter" | "gauge" | "histogram";
-
-interface Rendered {
-  readonly name: string;
+interface Registered {
+  readonly description: MetricDescription;
   render(): string;
 }
 
@@ -69,12 +79,12 @@ export interface MetricsOptions {
 }
 
 export function makeMetrics(options: MetricsOptions): MetricsRegistry {
-  const families = new Map<string, Rendered>();
+  const families = new Map<string, Registered>();
   const collectors = new Set<() => void>();
   let series = 0;
 
   function family<Cell>(
-    kind: Kind,
+    type: MetricType,
     name: string,
     help: string,
     labels: readonly string[],
@@ -93,9 +103,9 @@ export function makeMetrics(options: MetricsOptions): MetricsRegistry {
       return cell;
     };
     families.set(name, {
-      name,
+      description: { name, type, help, labels },
       render() {
-        let text = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${kind}\n`;
+        let text = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`;
         for (const { cell, labelText } of cells.values())
           text += lines(cell, labelText);
         return text;
@@ -156,6 +166,7 @@ export function makeMetrics(options: MetricsOptions): MetricsRegistry {
       collectors.add(run);
       return () => collectors.delete(run);
     },
+    describe: () => [...families.values()].map((each) => each.description),
     render() {
       for (const run of collectors) run();
       let text = "";

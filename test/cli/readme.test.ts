@@ -1,37 +1,18 @@
-/** What README and guide say is what the code does: the tables that are made from it, the metrics, the packages. */
-import { spawnSync } from "node:child_process";
+/** What README and guide say is what the code does: the metrics, the files, the packages. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { makeMeters } from "../../src/proxy/meters.ts";
-import { makeMetrics } from "../../src/telemetry/metrics.ts";
+import { proxyMetrics } from "../../src/tools/docs/metrics.ts";
 import { GUIDE, readPage } from "../harness/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const TEXT = GUIDE.map(readPage).join("\n");
 const read = (name: string): string => readFileSync(join(ROOT, name), "utf8");
 
-void t.test("npm run docs changes nothing: the tables are the code's", (t) => {
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    [join(ROOT, "src", "docs.ts"), "--check"],
-    { encoding: "utf8" },
-  );
-  t.equal(stderr, "");
-  t.equal(status, 0);
-  t.end();
-});
-
-void t.test("every metric of the proxy is there, and no other", (t) => {
-  const registry = makeMetrics({ maxSeries: 100 });
-  makeMeters(registry);
-  const real = [...registry.render().matchAll(/^# HELP (\S+)/gm)].map(
-    ([, name]) => name,
-  );
-  const said = new Set(
-    [...TEXT.matchAll(/`(wherry_[a-z_]+)`/g)].map(([, name]) => name),
-  );
-  t.strictSame([...said].sort(), real.sort());
+void t.test("metrics that are named are registered", (t) => {
+  const real = new Set(proxyMetrics().map(({ name }) => name));
+  for (const [, name = ""] of TEXT.matchAll(/`(wherry_[a-z_]+)/g))
+    t.ok(real.has(name), name);
   t.end();
 });
 

@@ -13,7 +13,7 @@ import { jsonFault } from "./json-fault.ts";
 export const BODY_LIMIT: number = 2 * 1024 * 1024;
 
 /** Bodies that are read at one time, whoever sends them: with the limit above, 64 MiB. */
-const MOST_BODIES = 32;
+export const MOST_BODIES = 32;
 
 /** YAML takes fifty times as long to read as JSON, and everything else waits meanwhile. */
 export const YAML_LIMIT: number = 256 * 1024;
@@ -29,10 +29,10 @@ export const YAML_TYPES: readonly string[] = [
 ];
 
 /** No resource is nested half as deep; what recurses over a body needs a bound. */
-const DEEPEST = 64;
+export const DEEPEST = 64;
 
 /** Far more than in any resource. Each may be wrong in several ways, and what is said of it takes a hundred times its room. */
-const MOST_VALUES = 50_000;
+export const MOST_VALUES = 50_000;
 
 /** Refuses a body where too many are being read: a token is no right to all of the memory. */
 export function limitBodies(api: Api): void {

@@ -67,7 +67,16 @@ export const STRANGER_LIMITS: StrangerLimits = {
 };
 
 /** Connections of one token, watches most of all. */
-const MOST_OF_TOKEN = 256;
+export const MOST_OF_TOKEN = 256;
+/** Connections of all callers. */
+export const MOST_CONNECTIONS = 4096;
+
+/** Milliseconds. A client that never finishes its request does not hold a socket for long. */
+export const API_TIMEOUTS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+} as const;
 
 /** Throws UserError where the address cannot be listened on, or may not be. */
 export async function startApi(
@@ -199,11 +208,8 @@ function makeServer(
   handler: (request: IncomingMessage, response: ServerResponse) => void,
   tls: ListenOptions["tls"],
 ): Server {
-  // A client that never finishes its request does not hold a socket for long.
   const timeouts = {
-    headersTimeout: 10_000,
-    requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
+    ...API_TIMEOUTS,
     // How often the first two are looked at: at Node's default they would be half a minute late.
     connectionsCheckingInterval: 1000,
   };
@@ -220,7 +226,7 @@ function makeServer(
           },
           handler,
         );
-  server.maxConnections = 4096;
+  server.maxConnections = MOST_CONNECTIONS;
   return server;
 }
 

@@ -3,14 +3,19 @@ import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FastifySchemaCompiler } from "fastify";
 import type { TSchema } from "typebox";
 import { formatPath, fromPointer } from "../../resources/path.ts";
+import { KEYWORDS } from "../../resources/schema.ts";
 import { ApiError, invalid, type Cause } from "./errors.ts";
 
 type Outcome = { readonly value: unknown } | { readonly error: Error };
 
 /** A request with more is not worth reading to the end, and its answer must not be larger than it by far. */
-const MOST_CAUSES = 50;
+export const MOST_CAUSES = 50;
 
-const ajv = new Ajv({ allErrors: true, strictTypes: false });
+const ajv = new Ajv({
+  allErrors: true,
+  strictTypes: false,
+  keywords: [...KEYWORDS],
+});
 
 /** For fastify's `validatorCompiler`. Wrong bodies are 422, wrong queries and paths 400; both name the field. */
 export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({

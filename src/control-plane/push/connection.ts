@@ -58,7 +58,7 @@ export const STRANGER_LIMITS: ConnectionLimits & StrangerLimits = {
 };
 
 /** Milliseconds without a call after which a sidecar's connection ends. */
-const IDLE = 60_000;
+export const IDLE = 60_000;
 
 /** Serves the connection until it closes. A server costs 15 µs and 6 KB. */
 export function serveConnection(

@@ -22,11 +22,11 @@ import { limitStrangers, type StrangerLimits } from "../strangers.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 
 /** Milliseconds that a stranger has for the handshake. */
-const HANDSHAKE_TIMEOUT = 5000;
+export const HANDSHAKE_TIMEOUT = 5000;
 /** Connections at a time, strangers' included. */
-const MOST_CONNECTIONS = 20_000;
+export const MOST_CONNECTIONS = 20_000;
 /** Connections of one instance. It needs a stream, a renewal, and their successors; a stolen certificate takes no more than that. */
-const MOST_OF_INSTANCE = 8;
+export const MOST_OF_INSTANCE = 8;
 
 export interface ListenerOptions {
   readonly host: string;

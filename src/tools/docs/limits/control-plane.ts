@@ -1,0 +1,181 @@
+/** Limits of the control plane: of its API, and of the port that sidecars call. */
+import {
+  BODY_LIMIT,
+  DEEPEST,
+  MOST_BODIES,
+  MOST_VALUES,
+  YAML_LIMIT,
+} from "../../../control-plane/api/bodies.ts";
+import type { ApiReason } from "../../../control-plane/api/errors.ts";
+import {
+  API_TIMEOUTS,
+  MOST_CONNECTIONS as API_CONNECTIONS,
+  MOST_OF_TOKEN,
+  STRANGER_LIMITS as API_STRANGERS,
+} from "../../../control-plane/api/server.ts";
+import { MOST_CAUSES } from "../../../control-plane/api/validation.ts";
+import { PER_SOURCE, TOGETHER } from "../../../control-plane/enrolment.ts";
+import {
+  IDLE,
+  PEER_LIMITS,
+  STRANGER_LIMITS as PUSH_STRANGERS,
+} from "../../../control-plane/push/connection.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  MOST_CONNECTIONS,
+  MOST_OF_INSTANCE,
+} from "../../../control-plane/push/listener.ts";
+import { TTL_BOUNDS } from "../../../control-plane/registry.ts";
+import { HISTORY_LIMITS } from "../../../control-plane/store/store.ts";
+import type { StrangerLimits } from "../../../control-plane/strangers.ts";
+import { MOST_ALIASES } from "../../../resources/yaml-structure.ts";
+import { bytes, count, perSecond, time } from "../markdown.ts";
+import type { Limit } from "./limit.ts";
+
+const LOG = "control plane's log";
+
+/** Typed, so that a reason which is gone does not compile. */
+function reasons(...of: readonly ApiReason[]): readonly string[] {
+  return of;
+}
+
+function strangers(limits: StrangerLimits, proof: string): readonly Limit[] {
+  const makesRoom =
+    "the oldest is closed once it is 1 s old; until then, the new one is closed";
+  return [
+    {
+      name: `connections without ${proof}, from one address`,
+      default: `${count(limits.perSource)} (IPv6: a /64)`,
+      beyond: makesRoom,
+      seen: [LOG],
+    },
+    {
+      name: `connections without ${proof}, in all`,
+      default: count(limits.together),
+      beyond: makesRoom,
+      seen: [LOG],
+    },
+    {
+      name: `time and bytes without ${proof}`,
+      default: `${time(limits.time)}, ${bytes(limits.bytes)}`,
+      beyond: "the connection is closed",
+      seen: [LOG],
+    },
+  ];
+}
+
+export const API_LIMITS: readonly Limit[] = [
+  ...strangers(API_STRANGERS, "a valid token"),
+  {
+    name: "connections of one token",
+    default: count(MOST_OF_TOKEN),
+    beyond: "its oldest is closed",
+    seen: [LOG],
+  },
+  {
+    name: "connections in all",
+    default: count(API_CONNECTIONS),
+    beyond: "a new connection is closed",
+  },
+  {
+    name: "head of a request",
+    default: time(API_TIMEOUTS.headersTimeout),
+    beyond: "408",
+    reasons: reasons("RequestTimeout"),
+  },
+  {
+    name: "whole request",
+    default: time(API_TIMEOUTS.requestTimeout),
+    beyond: "408",
+    reasons: reasons("RequestTimeout"),
+  },
+  {
+    name: "idle connection",
+    default: time(API_TIMEOUTS.keepAliveTimeout),
+    beyond: "closed",
+  },
+  {
+    name: "body, and a resource as JSON",
+    default: bytes(BODY_LIMIT),
+    beyond: "413; a resource that a patch makes larger, 422",
+    reasons: reasons("RequestEntityTooLarge", "Invalid"),
+  },
+  {
+    name: "body in YAML",
+    default: `${bytes(YAML_LIMIT)}, ${count(MOST_ALIASES)} aliases`,
+    beyond: "413; too many aliases, 400",
+    reasons: reasons("RequestEntityTooLarge", "BadRequest"),
+  },
+  {
+    name: "bodies that are read at one time",
+    default: count(MOST_BODIES),
+    beyond: "503 with Retry-After",
+    reasons: reasons("ServiceUnavailable"),
+  },
+  {
+    name: "depth and values of a body",
+    default: `${count(DEEPEST)} levels, ${count(MOST_VALUES)} values`,
+    beyond: "400",
+    reasons: reasons("BadRequest"),
+  },
+  {
+    name: "causes in a Status",
+    default: count(MOST_CAUSES),
+    beyond: "further causes are counted",
+  },
+  {
+    name: "history for watches",
+    default: `${count(HISTORY_LIMITS.rows)} changes, ${bytes(HISTORY_LIMITS.bytes)}`,
+    beyond: "a watch that begins before it gets 410",
+    reasons: reasons("Expired"),
+  },
+];
+
+export const PUSH_LIMITS: readonly Limit[] = [
+  ...strangers(PUSH_STRANGERS, "a valid certificate"),
+  {
+    name: "TLS handshake",
+    default: time(HANDSHAKE_TIMEOUT),
+    beyond: "the connection is closed",
+  },
+  {
+    name: "message and streams of a connection without a certificate",
+    default: `${bytes(PUSH_STRANGERS.message)}, ${PUSH_STRANGERS.streams} streams`,
+    beyond: "the stream ends with RESOURCE_EXHAUSTED, or waits",
+  },
+  {
+    name: "message and streams of a sidecar",
+    default: `${bytes(PEER_LIMITS.message)}, ${PEER_LIMITS.streams} streams`,
+    beyond: "the stream ends with RESOURCE_EXHAUSTED, or waits",
+  },
+  {
+    name: "connections in all",
+    default: count(MOST_CONNECTIONS),
+    beyond: "a new connection is closed",
+  },
+  {
+    name: "connections of one instance",
+    default: count(MOST_OF_INSTANCE),
+    beyond: "its oldest is closed",
+    seen: [LOG],
+  },
+  {
+    name: "idle connection",
+    default: time(IDLE),
+    beyond: "closed; a stream of configuration is not idle",
+  },
+  {
+    name: "failed enrolments that are reported one by one",
+    default: `from one address ${PER_SOURCE.burst} at once, ${perSecond(PER_SOURCE.rate)}; in all ${count(TOGETHER.burst)} at once, ${perSecond(TOGETHER.rate)}`,
+    beyond:
+      "RESOURCE_EXHAUSTED in place of the reason; a valid token still works",
+    seen: [LOG],
+  },
+  {
+    name: "lease of a registered workload",
+    default: `${time(TTL_BOUNDS.least)} to ${time(TTL_BOUNDS.most)}`,
+    setBy: "`wherry sidecar --ttl`",
+    beyond: "registration is refused",
+    seen: ["the sidecar's log"],
+  },
+];
