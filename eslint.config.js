@@ -14,7 +14,12 @@ export default tseslint.config(
     languageOptions: {
       parserOptions: {
         projectService: {
-          allowDefaultProject: ["src/*.js", "test/*.js", "eslint.config.js"],
+          allowDefaultProject: [
+            "src/*.js",
+            "src/tools/*.js",
+            "test/*.js",
+            "eslint.config.js",
+          ],
         },
         tsconfigRootDir: import.meta.dirname,
       },
@@ -98,14 +103,14 @@ export default tseslint.config(
   },
   {
     files: ["src/**"],
-    ignores: ["src/core/http.ts"],
+    ignores: ["src/runtime/http.ts"],
     rules: {
       "@typescript-eslint/no-restricted-imports": [
         "error",
         {
           name: "node:http",
           allowTypeImports: true,
-          message: "Take it from core/http.ts: an import costs 15 MiB.",
+          message: "Take it from runtime/http.ts: an import costs 15 MiB.",
         },
       ],
     },

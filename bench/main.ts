@@ -105,7 +105,9 @@ function hasFailed({ entries }: Result): boolean {
 
 /** `npm run build`: what is measured is never older than the source. */
 function build(): string {
-  const result = spawnSync(process.execPath, [join(ROOT, "src", "build.js")]);
+  const result = spawnSync(process.execPath, [
+    join(ROOT, "src", "tools", "build.js"),
+  ]);
   if (result.status !== 0)
     throw new UserError(`npm run build fails: ${result.stderr.toString()}`);
   return join(ROOT, "dist");

@@ -1,4 +1,4 @@
-// The direction of imports (src/README.md): main → cli → {proxy, control-plane, demo} → {agent, telemetry} → {policy, wire, push} → {identity, resources} → mesh → core.
+// The direction of imports (src/README.md): main → cli → {sidecar, control-plane, demo} → proxy → {agent, telemetry} → {policy, wire, push} → {identity, resources} → mesh → runtime → core.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,11 +10,13 @@ const SRC = fileURLToPath(new URL("../src", import.meta.url));
 const LAYERS: readonly (readonly string[])[] = [
   ["main.ts", "tools"],
   ["cli"],
-  ["proxy", "control-plane", "demo", "console"],
+  ["sidecar", "control-plane", "demo"],
+  ["proxy"],
   ["agent", "telemetry"],
   ["policy", "wire", "push"],
   ["identity", "resources"],
   ["mesh"],
+  ["runtime"],
   ["core"],
 ];
 
@@ -85,28 +87,34 @@ void t.test("imports go one way", (t) => {
 });
 
 void t.test("the rule knows what it forbids", (t) => {
-  t.match(fault({ from: "core/clock.ts", to: "resources/mesh.ts" }), /above/);
-  t.match(fault({ from: "core/clock.ts", to: "mesh/reasons.ts" }), /above/);
-  t.match(fault({ from: "policy/router.ts", to: "wire/fields.ts" }), /beside/);
   t.match(
-    fault({ from: "proxy/outbound.ts", to: "control-plane/registry.ts" }),
+    fault({ from: "core/clock.ts", to: "resources/mesh/schema.ts" }),
+    /above/,
+  );
+  t.match(fault({ from: "core/clock.ts", to: "mesh/reasons.ts" }), /above/);
+  t.match(
+    fault({ from: "policy/routing/router.ts", to: "wire/fields.ts" }),
     /beside/,
   );
   t.match(
-    fault({ from: "policy/router.ts", to: "policy/retry.ts" }),
+    fault({ from: "sidecar/sidecar.ts", to: "control-plane/registry.ts" }),
+    /beside/,
+  );
+  t.match(
+    fault({ from: "policy/routing/router.ts", to: "policy/retry.ts" }),
     /another policy/,
   );
   t.match(
-    fault({ from: "core/clock.ts", to: "../test/harness/fake-clock.ts" }),
+    fault({ from: "core/clock.ts", to: "../test/support/fake-clock.ts" }),
     /leaves/,
   );
   t.match(fault({ from: "new/x.ts", to: "core/clock.ts" }), /does not know/);
   t.equal(
-    fault({ from: "policy/snapshot.ts", to: "policy/router.ts" }),
+    fault({ from: "policy/snapshot.ts", to: "policy/routing/router.ts" }),
     undefined,
   );
   t.equal(
-    fault({ from: "proxy/outbound.ts", to: "policy/router.ts" }),
+    fault({ from: "proxy/outbound.ts", to: "policy/routing/router.ts" }),
     undefined,
   );
   t.end();

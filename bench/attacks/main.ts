@@ -3,14 +3,14 @@
  * the second core, everybody else the first, so give it a machine of two cores on which nothing else runs.
  */
 import { parseArgs } from "node:util";
-import { closeCalls } from "../../test/harness/call.ts";
-import { warmUp } from "../../test/harness/good-caller.ts";
-import { startLoneSidecar } from "../../test/harness/lone-sidecar.ts";
+import { closeCalls } from "../../test/support/call.ts";
+import { warmUp } from "../../test/support/good-caller.ts";
+import { startLoneSidecar } from "../../test/support/lone-sidecar.ts";
 import {
   ATTACKS,
   besiege,
   type Siege,
-} from "../../test/harness/under-attack.ts";
+} from "../../test/support/under-attack.ts";
 
 const MIB = 1_048_576;
 const LARGE = Buffer.alloc(MIB / 16);

@@ -2,8 +2,8 @@
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { SIDECAR_FLAGS } from "../../src/cli/node-flags.ts";
-import type { LoadBalancer } from "../../src/resources/load-balancing.ts";
+import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
+import type { LoadBalancer } from "../../src/resources/traffic-policy/load-balancing.ts";
 import { TRUST_DOMAIN } from "../certificates.ts";
 import type { Certificates } from "../peer.ts";
 import type { Command } from "../processes.ts";

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { SIDECAR_FLAGS } from "../../src/cli/node-flags.ts";
+import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
 import {
   featuresWithout,
   INBOUND_PORT,

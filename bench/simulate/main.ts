@@ -61,7 +61,7 @@ async function main(asked: readonly string[]): Promise<boolean> {
 const SETTING = [
   `${CLIENTS} callers, ${REPLICAS} replicas of ${SLOTS} slots, ${MEAN_DEMAND} ms of work a request (lognormal, σ = ${SIGMA}), Poisson arrivals at 65 % of capacity (antagonists: 50 %),`,
   `${DURATION / 1000} s after ${WARM_UP / 1000} s that are not counted, a deadline of ${DEADLINE} ms, no retries, no ejection, seeds ${SEEDS.join(", ")}.`,
-  "The balancers are the proxy's own objects (`src/policy/balance/`, `src/policy/load-report.ts`); arrivals, work and faults are the same for every policy.",
+  "The balancers are the proxy's own objects (`src/policy/balance/`, `src/policy/balance/load-report.ts`); arrivals, work and faults are the same for every policy.",
   "The constants were chosen with seeds 1 to 5; these are others. Made by `node bench/simulate/main.ts`.",
 ];
 

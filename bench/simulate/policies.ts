@@ -1,5 +1,5 @@
 /** The balancing policies that are compared: the objects that the proxy uses, under the settings that make the difference. */
-import type { LoadBalancer } from "../../src/resources/load-balancing.ts";
+import type { LoadBalancer } from "../../src/resources/traffic-policy/load-balancing.ts";
 
 export interface PolicyArm {
   readonly name: string;

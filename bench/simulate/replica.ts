@@ -1,6 +1,6 @@
 /** A replica of a service: some slots, a queue before them, and everything that can go wrong with it. */
 import type { Cancel, Clock } from "../../src/core/clock.ts";
-import { LoadMeter } from "../../src/policy/load-report.ts";
+import { LoadMeter } from "../../src/policy/balance/load-report.ts";
 
 /** One piece of work; `finished` is called once, unless it was taken back before. */
 export interface Work {

@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { chainFault, pinnedRoot } from "../identity/chain.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
-import { presentedChain } from "../wire/tls-context.ts";
+import { presentedChain } from "../wire/tls/tls-context.ts";
 
 export interface FirstContactOptions {
   readonly host: string;

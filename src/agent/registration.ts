@@ -6,7 +6,7 @@ import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { waitFor, watchSource, type Watch } from "../core/watch.ts";
 import { REGISTRATION } from "../push/services.ts";
-import type { WorkloadSpec } from "../resources/workload.ts";
+import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import { call } from "./connection.ts";
 
 export interface RegistrationOptions {

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
-import { withoutFinalSlashes } from "../core/url.ts";
+import { withoutFinalSlashes } from "../core/text/url.ts";
 import { readSecret } from "../core/secret-file.ts";
 import type { Command } from "commander";
 import type { CliContext } from "./context.ts";
@@ -83,7 +83,7 @@ export async function connectApi(
   const token = await findToken(context, options);
   const headers = { authorization: `Bearer ${token}` };
   // Loaded here: a sidecar knows this module for its errors only, and makes no call.
-  const { request } = await import("../core/undici.ts");
+  const { request } = await import("../runtime/undici.ts");
   const send = async (
     method: string,
     path: string,

@@ -1,22 +1,22 @@
 /** What `wherry get` shows of each kind beside its name and age. */
-import { AUTHORIZATION_POLICY } from "../resources/authorization-policy.ts";
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import type { Resource } from "../resources/envelope.ts";
-import { GRPC_ROUTE } from "../resources/grpc-route.ts";
+import { GRPC_ROUTE } from "../resources/grpc-route/schema.ts";
 import {
   HTTP_ROUTE,
   type BackendRef,
   type ParentRef,
-} from "../resources/http-route.ts";
+} from "../resources/http-route/schema.ts";
 import {
   describeFault,
   FAULT_INJECTION,
-} from "../resources/fault-injection.ts";
+} from "../resources/fault-injection/schema.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
-import { MESH } from "../resources/mesh.ts";
-import { PEER_AUTHENTICATION } from "../resources/peer-authentication.ts";
-import { SERVICE } from "../resources/service.ts";
-import { TRAFFIC_POLICY } from "../resources/traffic-policy.ts";
-import { WORKLOAD } from "../resources/workload.ts";
+import { MESH } from "../resources/mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { SERVICE } from "../resources/service/schema.ts";
+import { TRAFFIC_POLICY } from "../resources/traffic-policy/schema.ts";
+import { WORKLOAD } from "../resources/workload/schema.ts";
 
 export type Column = readonly [
   header: string,

@@ -1,5 +1,5 @@
 /** Calls that nobody makes: a request as a person writes it, the snapshots on both of its sides, and what they decide of it. */
-import { canonicalAuthority } from "../core/authority.ts";
+import { canonicalAuthority } from "../core/text/authority.ts";
 import { UserError } from "../core/errors.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import {
@@ -16,11 +16,11 @@ import {
 } from "../policy/snapshot.ts";
 import { isGrpc } from "../policy/timeout.ts";
 import { parseAuthority, whereTo } from "../proxy/destination.ts";
-import { NO_IDENTITY, strangersClaims } from "../proxy/forwarded.ts";
+import { NO_IDENTITY, strangersClaims } from "../proxy/exchange/forwarded.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import { REASONS } from "../mesh/reasons.ts";
-import { affinityTo, placeInSplit } from "../proxy/stickiness.ts";
-import { isTunnel } from "../proxy/tunnel.ts";
+import { affinityTo, placeInSplit } from "../proxy/filters/stickiness.ts";
+import { isTunnel } from "../wire/tcp.ts";
 import {
   formatName,
   DEFAULT_NAMESPACE,
@@ -28,14 +28,17 @@ import {
   type Resource,
 } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
-import { MESH, meshSettings } from "../resources/mesh.ts";
+import { MESH, meshSettings } from "../resources/mesh/schema.ts";
 import {
   isExternal,
   SERVICE,
   targetPortOf,
   type ServiceResource,
-} from "../resources/service.ts";
-import { WORKLOAD, type WorkloadResource } from "../resources/workload.ts";
+} from "../resources/service/schema.ts";
+import {
+  WORKLOAD,
+  type WorkloadResource,
+} from "../resources/workload/schema.ts";
 import type { RequestHead } from "../wire/exchange.ts";
 import { fieldValue, makeField, type Field } from "../wire/fields.ts";
 

@@ -1,7 +1,7 @@
 /** The options of `wherry sidecar` that set limits, and what their texts mean. The reference has all limits. */
 import type { Command } from "commander";
 import { UserError } from "../core/errors.ts";
-import type { LimitOptions } from "../proxy/limits.ts";
+import type { LimitOptions } from "../proxy/downstream/limits.ts";
 import { option } from "./settings.ts";
 
 export interface LimitCommandOptions {

@@ -2,12 +2,12 @@
 import { Command, CommanderError } from "commander";
 import { systemClock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
-import { packageVersion } from "../core/package.ts";
+import { packageVersion } from "../runtime/package.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
 import { addExamples } from "./examples.ts";
-import { beginWithFlags, SIDECAR_FLAGS } from "./node-flags.ts";
+import { beginWithFlags, SIDECAR_FLAGS } from "../runtime/node-flags.ts";
 import { applyConfigFile } from "./settings.ts";
 import { painter } from "./table.ts";
 
@@ -15,23 +15,25 @@ import { painter } from "./table.ts";
 const COMMANDS: Readonly<
   Record<string, () => Promise<(program: Command, context: CliContext) => void>>
 > = {
-  dev: async () => (await import("./dev.ts")).registerDev,
+  dev: async () => (await import("./commands/dev.ts")).registerDev,
   "control-plane": async () =>
-    (await import("./control-plane.ts")).registerControlPlane,
-  sidecar: async () => (await import("./sidecar.ts")).registerSidecar,
-  apply: async () => (await import("./apply.ts")).registerApply,
-  get: async () => (await import("./get.ts")).registerGet,
-  describe: async () => (await import("./describe.ts")).registerDescribe,
-  delete: async () => (await import("./delete.ts")).registerDelete,
-  status: async () => (await import("./status.ts")).registerStatus,
-  lint: async () => (await import("./lint.ts")).registerLint,
-  test: async () => (await import("./test.ts")).registerTest,
-  explain: async () => (await import("./explain.ts")).registerExplain,
-  token: async () => (await import("./token.ts")).registerToken,
-  store: async () => (await import("./store.ts")).registerStore,
-  trace: async () => (await import("./trace.ts")).registerTrace,
-  demo: async () => (await import("./demo.ts")).registerDemo,
-  intercept: async () => (await import("./intercept.ts")).registerIntercept,
+    (await import("./commands/control-plane.ts")).registerControlPlane,
+  sidecar: async () => (await import("./commands/sidecar.ts")).registerSidecar,
+  apply: async () => (await import("./commands/apply.ts")).registerApply,
+  get: async () => (await import("./commands/get.ts")).registerGet,
+  describe: async () =>
+    (await import("./commands/describe.ts")).registerDescribe,
+  delete: async () => (await import("./commands/delete.ts")).registerDelete,
+  status: async () => (await import("./commands/status.ts")).registerStatus,
+  lint: async () => (await import("./commands/lint.ts")).registerLint,
+  test: async () => (await import("./commands/test.ts")).registerTest,
+  explain: async () => (await import("./commands/explain.ts")).registerExplain,
+  token: async () => (await import("./commands/token.ts")).registerToken,
+  store: async () => (await import("./commands/store.ts")).registerStore,
+  trace: async () => (await import("./commands/trace.ts")).registerTrace,
+  demo: async () => (await import("./commands/demo.ts")).registerDemo,
+  intercept: async () =>
+    (await import("./commands/intercept.ts")).registerIntercept,
 };
 
 /** Commands that stand in another's module. */

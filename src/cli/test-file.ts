@@ -7,7 +7,7 @@ import { UserError } from "../core/errors.ts";
 import { parseTimestamp } from "../core/clock.ts";
 import { lintTexts, type Finding, type Located } from "../resources/lint.ts";
 import { explain } from "../resources/schema-errors.ts";
-import { CLOSED, DURATION, KEYWORDS } from "../resources/schema.ts";
+import { CLOSED, DURATION, KEYWORDS } from "../resources/schema-parts.ts";
 import { parseDocuments } from "../resources/yaml.ts";
 import type { CliContext } from "./context.ts";
 import { findingLine, readTexts } from "./manifests.ts";

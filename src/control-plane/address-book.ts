@@ -1,7 +1,7 @@
 /** Who has which ADDRESS:PORT: each belongs to one identity at a time, and the first to come has it. */
-import { accountOf, placesOf } from "../resources/address-owners.ts";
+import { accountOf, placesOf } from "../resources/ownership/address-owners.ts";
 import { formatName } from "../resources/envelope.ts";
-import type { WorkloadResource } from "../resources/workload.ts";
+import type { WorkloadResource } from "../resources/workload/schema.ts";
 
 export interface AddressBook {
   /** Whose place it is that the Workload claims, where it is another identity's. */

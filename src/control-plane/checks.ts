@@ -1,23 +1,26 @@
 /** Checks of a resource against what the mesh holds, at admission and whenever its conditions are asked for. */
-import { addressConflicts, hostConflicts } from "../resources/conflicts.ts";
+import {
+  addressConflicts,
+  hostConflicts,
+} from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
   keyOf,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
-import { checkExpiry } from "../resources/fault-injection-check.ts";
+import { checkExpiry } from "../resources/fault-injection/check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
-import { MESH, meshSettings } from "../resources/mesh.ts";
-import { AUTHORIZATION_POLICY } from "../resources/authorization-policy.ts";
-import { checkHosts } from "../resources/host-owners.ts";
-import { HTTP_ROUTE } from "../resources/http-route.ts";
-import { PEER_AUTHENTICATION } from "../resources/peer-authentication.ts";
-import { checkReach, reachOf } from "../resources/reach.ts";
-import { checkReferences } from "../resources/references.ts";
-import { isExternal, SERVICE } from "../resources/service.ts";
-import { unreachableMatches } from "../resources/unreachable.ts";
-import { WORKLOAD } from "../resources/workload.ts";
+import { MESH, meshSettings } from "../resources/mesh/schema.ts";
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
+import { checkHosts } from "../resources/ownership/host-owners.ts";
+import { HTTP_ROUTE } from "../resources/http-route/schema.ts";
+import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { checkReach, reachOf } from "../resources/cross-checks/reach.ts";
+import { checkReferences } from "../resources/cross-checks/references.ts";
+import { isExternal, SERVICE } from "../resources/service/schema.ts";
+import { unreachableMatches } from "../resources/cross-checks/unreachable.ts";
+import { WORKLOAD } from "../resources/workload/schema.ts";
 import type { Store } from "./store/store.ts";
 
 /** References that no resource satisfies, faults without an end in sight, and a trust domain that this control plane's authority cannot serve. */

@@ -3,10 +3,17 @@ import { networkInterfaces } from "node:os";
 import { wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { canonicalAddress, isWithin, unreachable } from "../core/network.ts";
+import {
+  canonicalAddress,
+  isWithin,
+  unreachable,
+} from "../core/text/network.ts";
 import { formatName, keyOf, type Resource } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
-import { WORKLOAD, type WorkloadResource } from "../resources/workload.ts";
+import {
+  WORKLOAD,
+  type WorkloadResource,
+} from "../resources/workload/schema.ts";
 import { makeAddressBook, type AddressBook } from "./address-book.ts";
 import type { Peer } from "./push/peer.ts";
 import { RegistrationError } from "./registration-error.ts";

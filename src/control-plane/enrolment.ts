@@ -3,7 +3,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { parseTimestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { networkOf } from "../core/network.ts";
+import { networkOf } from "../core/text/network.ts";
 import { tokenBucket, type TokenBucket } from "../core/token-bucket.ts";
 import { readCsr } from "../identity/csr.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
@@ -11,8 +11,8 @@ import type { IssueResponse } from "../push/messages.ts";
 import { hashSecret, parseToken } from "../push/token.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
-import { MESH, MESH_NAME, meshSettings } from "../resources/mesh.ts";
-import { DNS_NAME } from "../resources/schema.ts";
+import { MESH, MESH_NAME, meshSettings } from "../resources/mesh/schema.ts";
+import { DNS_NAME } from "../resources/schema-parts.ts";
 import {
   enrolmentTokenKey,
   type EnrolmentTokenSpec,

@@ -3,7 +3,7 @@ import { parseTimestamp } from "../core/clock.ts";
 import {
   describeFault,
   FAULT_INJECTION,
-} from "../resources/fault-injection.ts";
+} from "../resources/fault-injection/schema.ts";
 import { isKind } from "../resources/kind.ts";
 import type { Store } from "./store/store.ts";
 

@@ -7,7 +7,7 @@ import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { isKind } from "../resources/kind.ts";
-import { MESH, MESH_NAME, meshSettings } from "../resources/mesh.ts";
+import { MESH, MESH_NAME, meshSettings } from "../resources/mesh/schema.ts";
 import type { Store } from "./store/store.ts";
 import {
   createApiToken,

@@ -8,7 +8,7 @@ import {
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
-import { accountOf } from "../resources/address-owners.ts";
+import { accountOf } from "../resources/ownership/address-owners.ts";
 import { isKind } from "../resources/kind.ts";
 import { validate } from "../resources/validate.ts";
 import {
@@ -16,7 +16,7 @@ import {
   WORKLOAD,
   workloadSettings,
   type WorkloadResource,
-} from "../resources/workload.ts";
+} from "../resources/workload/schema.ts";
 import { workloadOf, type Peer } from "./push/peer.ts";
 import { startClaims } from "./claims.ts";
 import { RegistrationError } from "./registration-error.ts";

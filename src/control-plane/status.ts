@@ -1,5 +1,8 @@
 /** The conditions of resources, computed when they are read: they follow from what the store and the sidecars hold, so none is stored. */
-import { conflicts, type Conflict } from "../resources/conflicts.ts";
+import {
+  conflicts,
+  type Conflict,
+} from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
   formatName,
@@ -9,11 +12,15 @@ import {
 } from "../resources/envelope.ts";
 import { checkForeignMetadata } from "../resources/foreign-metadata.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
-import { MESH, meshSettings } from "../resources/mesh.ts";
-import { checkReach, reachOf, type Reach } from "../resources/reach.ts";
-import { checkReferences } from "../resources/references.ts";
+import { MESH, meshSettings } from "../resources/mesh/schema.ts";
+import {
+  checkReach,
+  reachOf,
+  type Reach,
+} from "../resources/cross-checks/reach.ts";
+import { checkReferences } from "../resources/cross-checks/references.ts";
 import { kindOf, KINDS } from "../resources/registry.ts";
-import { unreachableMatches } from "../resources/unreachable.ts";
+import { unreachableMatches } from "../resources/cross-checks/unreachable.ts";
 import type { InForce, PushStatus } from "./push/status.ts";
 import type { Store } from "./store/store.ts";
 

@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
-import { networkOf } from "../core/network.ts";
+import { networkOf } from "../core/text/network.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 
 export interface StrangerLimits {

@@ -1,10 +1,10 @@
 /** One small HTTP server of the demo shop: it knows nothing of the mesh but the address at which it calls others. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { http } from "../core/http.ts";
+import { http } from "../runtime/http.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import { foreignness } from "../core/local-request.ts";
+import { foreignness } from "../core/local/local-request.ts";
 import { makeChaos, type Chaos } from "./chaos.ts";
 import type { Caller } from "./caller.ts";
 

@@ -1,5 +1,5 @@
 /** How an application of the demo calls another: plain HTTP to its own sidecar, with the service's name as Host. */
-import { http } from "../core/http.ts";
+import { http } from "../runtime/http.ts";
 
 export interface Reply {
   readonly status: number;

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
-import { openLocalToken } from "../core/local-token.ts";
+import { openLocalToken } from "../core/local/local-token.ts";
 import { readSecret } from "../core/secret-file.ts";
 import { DEMO_TOKEN_FILE, startControl } from "./control.ts";
 import { fetchText, untilReady } from "./http.ts";

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
-import { MAIN } from "../core/package.ts";
+import { MAIN } from "../runtime/package.ts";
 
 /** Set for children that are to stop when their standard input ends: that is when their parent is gone, however it went. */
 export const STOP_WITH_PARENT = "WHERRY_STOP_WITH_PARENT";

@@ -1,7 +1,7 @@
 /** The resources of the demo: the YAML that stands in config/, and the one that needs a port of this machine. */
 import { readFile } from "node:fs/promises";
 import { parseAllDocuments } from "yaml";
-import { PACKAGE } from "../core/package.ts";
+import { PACKAGE } from "../runtime/package.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { kindOf } from "../resources/registry.ts";
 import type { Shop } from "./shop.ts";

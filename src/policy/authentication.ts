@@ -8,11 +8,11 @@
  */
 import { parseTimestamp } from "../core/clock.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
-import type { MtlsMode } from "../resources/mesh.ts";
+import type { MtlsMode } from "../resources/mesh/schema.ts";
 import type {
   PeerAuthenticationResource,
   PeerMtlsMode,
-} from "../resources/peer-authentication.ts";
+} from "../resources/peer-authentication/schema.ts";
 
 export interface MtlsDecision {
   readonly mode: MtlsMode;

@@ -4,18 +4,18 @@
  * One ALLOW policy for a workload turns its default into "deny what is not listed" (trap 2); a policy without rules matches
  * nothing, so an empty ALLOW denies everything (trap 1). Every policy that applies counts, they add up (trap 13).
  */
-import { canonicalAuthority } from "../core/authority.ts";
+import { canonicalAuthority } from "../core/text/authority.ts";
 import { memo } from "../core/memo.ts";
-import { upperEscapes } from "../core/percent.ts";
+import { upperEscapes } from "../core/text/percent.ts";
 import { parseSpiffeId } from "../identity/spiffe.ts";
 import type {
   AuthorizationOperation,
   AuthorizationPolicyResource,
   AuthorizationRule,
   AuthorizationSource,
-} from "../resources/authorization-policy.ts";
+} from "../resources/authorization-policy/schema.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
-import { MESH_NAME, type DefaultAction } from "../resources/mesh.ts";
+import { MESH_NAME, type DefaultAction } from "../resources/mesh/schema.ts";
 
 /** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
 export interface AuthorizationFacts {
@@ -404,7 +404,7 @@ function matchText(pattern: string): (value: string) => boolean {
   return (value) => value === pattern;
 }
 
-/** Hosts: without port and without regard to case, in the one form that requests have (`core/authority.ts`). */
+/** Hosts: without port and without regard to case, in the one form that requests have (`core/text/authority.ts`). */
 function matchHost(pattern: string): (value: string) => boolean {
   const name = pattern.replace(/:([0-9]+|\*)$/, "");
   return matchText(

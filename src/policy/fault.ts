@@ -8,8 +8,8 @@ import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import type {
   FaultAbort,
   FaultInjectionSpec,
-} from "../resources/fault-injection.ts";
-import { LONGEST_FAULT } from "../resources/fault-injection-check.ts";
+} from "../resources/fault-injection/schema.ts";
+import { LONGEST_FAULT } from "../resources/fault-injection/check.ts";
 
 /** Which requests; `why` says what in a request that it refuses is not as asked. */
 export interface RequestTest<R> {

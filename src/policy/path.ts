@@ -6,9 +6,9 @@
  * digits of an escape in upper case (RFC 3986 6.2.2.1), for "%c3" and "%C3" are one path to the application, and it refuses a "%"
  * that starts no escape.
  */
-import { hostOf } from "../core/authority.ts";
-import { upperEscapes } from "../core/percent.ts";
-import type { PathNormalization } from "../resources/mesh.ts";
+import { hostOf } from "../core/text/authority.ts";
+import { upperEscapes } from "../core/text/percent.ts";
+import type { PathNormalization } from "../resources/mesh/schema.ts";
 
 export type NormalisedPath =
   | {
@@ -38,7 +38,7 @@ export interface RequestHeadLike {
 export interface RequestFacts {
   readonly method: string;
   readonly scheme: string;
-  /** Canonical (`core/authority.ts`), without port. */
+  /** Canonical (`core/text/authority.ts`), without port. */
   readonly host: string;
   /** Normalised, without query; "" for a plain CONNECT, "*" for OPTIONS of the server. */
   readonly path: string;

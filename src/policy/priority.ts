@@ -2,13 +2,13 @@
  * Which requests go first when not all can: by business level, and within one by cohort, so that a whole user is served or refused, not a
  * share of each one's calls (DAGOR: Zhou et al., "Overload Control for Scaling WeChat Microservices", SoCC 2018).
  */
-import { keyedHash } from "../core/keyed-hash.ts";
+import { keyedHash } from "../core/shared/keyed-hash.ts";
 import {
   DEFAULT_LEVEL,
   keySource,
   LAST_LEVEL,
   type PrioritySpec,
-} from "../resources/traffic-protection.ts";
+} from "../resources/traffic-policy/overload.ts";
 
 const COHORTS = 128;
 /** Every request is one of these: level × cohort, 0 the most important. */

@@ -4,13 +4,13 @@
  * All limits that match must have room; one that refuses costs the others nothing. The caller is known by its certificate and by
  * nothing else (trap 4), so all callers without one share a bucket, and so do all requests without the header of a key.
  */
-import type { Rate, RateTable } from "../core/rate-table.ts";
+import type { Rate, RateTable } from "../core/shared/rate-table.ts";
 import {
   keySource,
   type KeySource,
   type RateLimitSpec,
   type RateSpec,
-} from "../resources/traffic-protection.ts";
+} from "../resources/traffic-policy/overload.ts";
 
 /** What limits and priorities read of a request; `RequestFacts` satisfies it. */
 export interface ProtectedRequest {

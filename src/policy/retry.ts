@@ -13,9 +13,9 @@ import {
   DEFAULT_BACKOFF,
   MAXIMUM_BACKOFF,
   type HTTPRouteRetry,
-} from "../resources/http-route.ts";
-import type { MeshSettings, RetryReason } from "../resources/mesh.ts";
-import type { RetryConstraint } from "../resources/traffic-policy.ts";
+} from "../resources/http-route/schema.ts";
+import type { MeshSettings, RetryReason } from "../resources/mesh/schema.ts";
+import type { RetryConstraint } from "../resources/traffic-policy/schema.ts";
 
 /** Why an attempt may be repeated: the Mesh's safe reasons, and those that only a route can ask for. */
 export type RetryCondition = RetryReason | "reset" | "attempt-timeout";

@@ -1,7 +1,7 @@
 /** The immutable, compiled view that one proxy serves from; a request ends with the one that it started with (law 1). */
-import { meshSettings, type MeshSettings } from "../resources/mesh.ts";
-import type { AppProtocol, ServicePort } from "../resources/service.ts";
-import type { TrafficSettings } from "../resources/traffic-policy.ts";
+import { meshSettings, type MeshSettings } from "../resources/mesh/schema.ts";
+import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
+import type { TrafficSettings } from "../resources/traffic-policy/schema.ts";
 import type { Resource } from "../resources/envelope.ts";
 import type { MtlsDecision } from "./authentication.ts";
 import type {
@@ -10,20 +10,24 @@ import type {
   Verdict,
 } from "./authorization.ts";
 import { compileClusters } from "./compile/clusters.ts";
-import { addressOwners } from "../resources/address-owners.ts";
+import { addressOwners } from "../resources/ownership/address-owners.ts";
 import { compileDestinations } from "./compile/destinations.ts";
 import { compileFaults } from "./compile/faults.ts";
 import { compileInbound } from "./compile/inbound.ts";
-import type { Protection } from "./compile/protection.ts";
+import type { Protection } from "./compile/overload.ts";
 import { routing } from "./compile/routes.ts";
 import { sortResources } from "./compile/sort.ts";
-import type { CorsPolicy } from "./cors.ts";
+import type { CorsPolicy } from "./routing/cors.ts";
 import type { Fault } from "./fault.ts";
-import type { HeaderEdits } from "./header-edits.ts";
+import type { HeaderEdits } from "./routing/header-edits.ts";
 import type { RetryPolicy } from "./retry.ts";
-import type { ConsideredMatch, RoutedRequest, RuleRef } from "./router.ts";
+import type {
+  ConsideredMatch,
+  RoutedRequest,
+  RuleRef,
+} from "./routing/router.ts";
 import type { Timeouts } from "./timeout.ts";
-import type { Redirect, UrlRewrite } from "./url-rewrite.ts";
+import type { Redirect, UrlRewrite } from "./routing/url-rewrite.ts";
 
 /** Which state of which store this was compiled from. */
 export interface SnapshotVersion {

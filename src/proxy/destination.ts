@@ -1,10 +1,10 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
-import { readAuthority } from "../core/authority.ts";
+import { readAuthority } from "../core/text/authority.ts";
 import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
-import { isTunnel } from "./tunnel.ts";
+import { isTunnel } from "../wire/tcp.ts";
 
 export interface Address {
   readonly address: string;

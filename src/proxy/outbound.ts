@@ -9,40 +9,43 @@
  */
 import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
-import { corsEdits } from "../policy/cors.ts";
+import { corsEdits } from "../policy/routing/cors.ts";
 import { drawFault, type Injection } from "../policy/fault.ts";
-import { inTurn, type HeaderEdits } from "../policy/header-edits.ts";
+import { inTurn, type HeaderEdits } from "../policy/routing/header-edits.ts";
 import { isOpaque } from "../policy/compile/clusters.ts";
 import { readRequest, type RequestFacts } from "../policy/path.ts";
 import { compileRetry, isRepeatable } from "../policy/retry.ts";
-import type { RuleRef } from "../policy/router.ts";
+import type { RuleRef } from "../policy/routing/router.ts";
 import type {
   Destination,
   RefuseDecision,
   RouteExtras,
   Snapshot,
 } from "../policy/snapshot.ts";
-import { rewriteTarget } from "../policy/url-rewrite.ts";
+import { rewriteTarget } from "../policy/routing/url-rewrite.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
-import { affinityOf } from "./affinity.ts";
-import { Account, type Books } from "./account.ts";
+import { affinityOf } from "./filters/affinity.ts";
+import { Account, type Books } from "./exchange/request-record.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
-import { LocalAnswer } from "./local-answer.ts";
-import type { Faults } from "./faults.ts";
-import type { Mirrors } from "./mirror.ts";
-import { atLastHop } from "./max-forwards.ts";
-import type { Judge } from "./open-ended.ts";
-import { refusedPipe } from "./raw-bytes.ts";
-import { guarded, overload, refuse } from "./refuse.ts";
-import { OutboundWay, type OutboundWayOptions } from "./outbound-way.ts";
-import type { RelayHost } from "./relay-host.ts";
-import { Relay } from "./relay.ts";
-import { isTunnel } from "./tunnel.ts";
-import { affinityTo, keptTo, placeInSplit } from "./stickiness.ts";
-import type { Clusters, ClusterState } from "./upstream/endpoints.ts";
-import type { HedgeState } from "./upstream/hedge.ts";
+import { LocalAnswer } from "./filters/local-response.ts";
+import type { Faults } from "./filters/faults.ts";
+import type { Mirrors } from "./filters/mirror.ts";
+import { atLastHop } from "./exchange/max-forwards.ts";
+import type { Judge } from "./exchange/open-ended.ts";
+import { refusedPipe } from "./exchange/raw-bytes.ts";
+import { guarded, overload, refuse } from "./exchange/refuse.ts";
+import {
+  OutboundWay,
+  type OutboundWayOptions,
+} from "./upstream/outbound-plan.ts";
+import type { RelayHost } from "./exchange/relay-host.ts";
+import { Relay } from "./exchange/relay.ts";
+import { isTunnel } from "../wire/tcp.ts";
+import { affinityTo, keptTo, placeInSplit } from "./filters/stickiness.ts";
+import type { Clusters, ClusterState } from "./upstream/cluster/clusters.ts";
+import type { HedgeState } from "./upstream/cluster/hedge.ts";
 import type { Outside } from "./upstream/passthrough.ts";
-import type { Way } from "./way.ts";
+import type { Way } from "./exchange/route-plan.ts";
 
 export interface OutboundOptions {
   readonly snapshot: Watch<Snapshot | undefined>;

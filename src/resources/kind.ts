@@ -7,7 +7,7 @@ import {
   DNS_NAME,
   LABEL_KEY,
   LABEL_VALUE,
-} from "./schema.ts";
+} from "./schema-parts.ts";
 
 /** The API group of the kinds that are Wherry's own. */
 export const OWN_GROUP = "mesh.wherry.dev";

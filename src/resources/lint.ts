@@ -1,14 +1,18 @@
 /** Everything that can be said of a set of files without a control plane, with file, line and column. */
-import { conflicts } from "./conflicts.ts";
+import { conflicts } from "./cross-checks/conflicts.ts";
 import { formatKey, keyOf, type Resource } from "./envelope.ts";
-import { checkExpiry } from "./fault-injection-check.ts";
-import { checkHosts } from "./host-owners.ts";
+import { checkExpiry } from "./fault-injection/check.ts";
+import { checkHosts } from "./ownership/host-owners.ts";
 import { isKind, type Problem } from "./kind.ts";
-import { MESH, meshSettings } from "./mesh.ts";
-import { checkReach, reachOf } from "./reach.ts";
-import { checkAttributes, checkReferences, type Lookup } from "./references.ts";
-import { SERVICE, type ServiceResource } from "./service.ts";
-import { unreachableMatches } from "./unreachable.ts";
+import { MESH, meshSettings } from "./mesh/schema.ts";
+import { checkReach, reachOf } from "./cross-checks/reach.ts";
+import {
+  checkAttributes,
+  checkReferences,
+  type Lookup,
+} from "./cross-checks/references.ts";
+import { SERVICE, type ServiceResource } from "./service/schema.ts";
+import { unreachableMatches } from "./cross-checks/unreachable.ts";
 import { validate, type ValidateOptions } from "./validate.ts";
 import { parseDocuments, type ParsedDocument, type Position } from "./yaml.ts";
 

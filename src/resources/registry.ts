@@ -1,14 +1,14 @@
 /** Every kind there is, and how to find one by what people and clients call it. */
-import { AUTHORIZATION_POLICY } from "./authorization-policy.ts";
-import { FAULT_INJECTION } from "./fault-injection.ts";
-import { GRPC_ROUTE } from "./grpc-route.ts";
-import { HTTP_ROUTE } from "./http-route.ts";
+import { AUTHORIZATION_POLICY } from "./authorization-policy/schema.ts";
+import { FAULT_INJECTION } from "./fault-injection/schema.ts";
+import { GRPC_ROUTE } from "./grpc-route/schema.ts";
+import { HTTP_ROUTE } from "./http-route/schema.ts";
 import type { KindDefinition } from "./kind.ts";
-import { MESH } from "./mesh.ts";
-import { PEER_AUTHENTICATION } from "./peer-authentication.ts";
-import { SERVICE } from "./service.ts";
-import { TRAFFIC_POLICY } from "./traffic-policy.ts";
-import { WORKLOAD } from "./workload.ts";
+import { MESH } from "./mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "./peer-authentication/schema.ts";
+import { SERVICE } from "./service/schema.ts";
+import { TRAFFIC_POLICY } from "./traffic-policy/schema.ts";
+import { WORKLOAD } from "./workload/schema.ts";
 
 export type { KindDefinition } from "./kind.ts";
 

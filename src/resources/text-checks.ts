@@ -1,6 +1,6 @@
 /** Checks of texts that several kinds hold: regular expressions, path values, header names that policy may not touch. */
 import { RE2JS } from "re2js";
-import { hostOf } from "../core/authority.ts";
+import { hostOf } from "../core/text/authority.ts";
 import { messageOf } from "../core/errors.ts";
 
 /** Why the text is no regular expression that runs in linear time (RE2); undefined where it is one. */

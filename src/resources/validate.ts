@@ -5,7 +5,7 @@ import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
 import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
-import { KEYWORDS } from "./schema.ts";
+import { KEYWORDS } from "./schema-parts.ts";
 import { explain, typeName } from "./schema-errors.ts";
 import { didYouMean } from "./suggest.ts";
 

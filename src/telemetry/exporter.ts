@@ -8,7 +8,7 @@ import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
-import { withoutFinalSlashes } from "../core/url.ts";
+import { withoutFinalSlashes } from "../core/text/url.ts";
 import type { SpanBatch } from "./otlp.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 

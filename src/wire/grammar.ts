@@ -1,5 +1,5 @@
 /** The character classes and small productions of RFC 9110 and RFC 9112, as look-up tables over latin-1 text. */
-import { canonicalAuthority } from "../core/authority.ts";
+import { canonicalAuthority } from "../core/text/authority.ts";
 
 /** Bytes of the longest request line that crosses a hop, whatever version it came over (RFC 9112 3). */
 export const LONGEST_REQUEST_LINE: number = 16 * 1024;

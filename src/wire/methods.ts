@@ -1,5 +1,5 @@
 /** Finding the method in the octets of a request line. */
-import { METHODS } from "../core/methods.ts";
+import { METHODS } from "../core/text/methods.ts";
 
 /** The method that text[0, length) is, as one text each, whoever sends it: what looks at it later finds it by identity. */
 export function knownMethod(text: string, length: number): string | undefined {

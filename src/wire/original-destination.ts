@@ -2,8 +2,8 @@
 import type { Socket } from "node:net";
 import { endianness } from "node:os";
 import ipaddr from "ipaddr.js";
-import { unmapped } from "../core/network.ts";
-import { socketOption } from "../core/socket-option.ts";
+import { unmapped } from "../core/text/network.ts";
+import { socketOption } from "../runtime/socket-option.ts";
 
 export interface Destination {
   readonly address: string;

@@ -1,7 +1,7 @@
 /** How everything that reads from a socket does so: what came goes to its user, V8's collector is told of it, and Node's stream is kept from looking for more. */
 import type { Socket } from "node:net";
 import { LEAST_READ, UNBOUNDED, USUAL_READ, type Buffers } from "./buffers.ts";
-import { wasRead } from "./collecting.ts";
+import { wasRead } from "../runtime/collecting.ts";
 
 /** A socket as Node has it inside; where it no longer is so, it goes on as it would. */
 interface Inside {

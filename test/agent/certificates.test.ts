@@ -30,9 +30,9 @@ import {
   until,
   type Scope,
   type TestControlPlane,
-} from "../control-plane/push/control-plane.ts";
-import { fakeAuthority } from "../harness/certificate-authority.ts";
-import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
+} from "../support/push-control-plane.ts";
+import { fakeAuthority } from "../support/certificate-authority.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
 
 const HOUR = 3_600_000;
 

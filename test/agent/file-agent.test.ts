@@ -21,12 +21,12 @@ import {
   temporaryDirectory,
   until,
   type Scope,
-} from "../control-plane/push/control-plane.ts";
+} from "../support/push-control-plane.ts";
 import {
   fakeAuthority,
   type FakeAuthority,
-} from "../harness/certificate-authority.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+} from "../support/certificate-authority.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 const HOUR = 3_600_000;
 

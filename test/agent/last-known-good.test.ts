@@ -15,7 +15,7 @@ import { silentLogger } from "../../src/core/log.ts";
 import {
   temporaryDirectory,
   type Scope,
-} from "../control-plane/push/control-plane.ts";
+} from "../support/push-control-plane.ts";
 
 const OWNER = { identity: "spiffe://demo/ns/shop/sa/web", name: "web-1" };
 

@@ -13,7 +13,7 @@ import {
   until,
   startWithOrders,
   serving,
-} from "../control-plane/push/control-plane.ts";
+} from "../support/push-control-plane.ts";
 
 void t.test(
   "an agent enrols with its token, takes its config and serves it",

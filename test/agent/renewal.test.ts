@@ -2,8 +2,8 @@
 import t from "tap";
 import { isNearEnd, renewalTime } from "../../src/agent/renewal.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
-import { fakeAuthority } from "../harness/certificate-authority.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeAuthority } from "../support/certificate-authority.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 const SECOND = 1000;
 const DAY = 86_400_000;

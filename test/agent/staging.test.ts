@@ -8,7 +8,7 @@ import type {
 } from "../../src/push/messages.ts";
 import { digestOf, RESOURCE_TYPE, resourceName } from "../../src/push/names.ts";
 import { keyOf, type Resource } from "../../src/resources/envelope.ts";
-import { MESH, service } from "../control-plane/push/control-plane.ts";
+import { MESH, service } from "../support/push-control-plane.ts";
 
 const STORE = "11111111-1111-4111-8111-111111111111";
 const LIMIT = 100_000;

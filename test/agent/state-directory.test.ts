@@ -9,7 +9,7 @@ import {
 import { join } from "node:path";
 import t from "tap";
 import { openStateDirectory } from "../../src/agent/state-directory.ts";
-import { temporaryDirectory } from "../control-plane/push/control-plane.ts";
+import { temporaryDirectory } from "../support/push-control-plane.ts";
 
 const CONTENT = {
   text: 'quotes " and } braces',

@@ -5,9 +5,9 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { UserError } from "../../src/core/errors.ts";
-import { call, closeCalls, eventually } from "../harness/call.ts";
-import { startCollector } from "../harness/collector.ts";
-import { runCli } from "./harness.ts";
+import { call, closeCalls, eventually } from "../support/call.ts";
+import { startCollector } from "../support/collector.ts";
+import { runCli } from "../support/cli.ts";
 
 // Batches leave at once: the SDK reads its own variables.
 process.env["OTEL_BSP_SCHEDULE_DELAY"] = "1";

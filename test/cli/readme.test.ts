@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { proxyMetrics } from "../../src/tools/docs/metrics.ts";
-import { GUIDE, readPage } from "../harness/pages.ts";
+import { GUIDE, readPage } from "../support/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const TEXT = GUIDE.map(readPage).join("\n");

@@ -17,16 +17,16 @@ import {
   PAGE_HEAD_TIMEOUT,
   PAGE_IDLE_TIMEOUT,
   PAGE_TAKE_TIMEOUT,
-} from "../../src/proxy/admin.ts";
-import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/limits.ts";
+} from "../../src/sidecar/admin/server.ts";
+import { DEFAULT_LIMITS as SIDECAR } from "../../src/proxy/downstream/limits.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../src/wire/http1/limits.ts";
 import { resolveLimits as http2 } from "../../src/wire/http2/limits.ts";
 import {
   HANDSHAKE_TIMEOUT,
   HANDSHAKES_FROM_SOURCE,
   MAX_HANDSHAKES,
-} from "../../src/wire/tls.ts";
-import { tableAfter } from "../harness/readme.ts";
+} from "../../src/wire/tls/tls.ts";
+import { tableAfter } from "../support/readme.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const GUIDE = read("config/guide/security.md");

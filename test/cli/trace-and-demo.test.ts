@@ -4,12 +4,12 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
-import { openLocalToken } from "../../src/core/local-token.ts";
+import { openLocalToken } from "../../src/core/local/local-token.ts";
 import { startControl } from "../../src/demo/control.ts";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
 import type { ManagedProcess } from "../../src/demo/processes.ts";
 import { makeTraceStore } from "../../src/demo/trace-store.ts";
-import { runCli, type Ran } from "./harness.ts";
+import { runCli, type Ran } from "../support/cli.ts";
 
 const START = systemClock.wall() - 60_000;
 

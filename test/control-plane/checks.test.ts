@@ -3,7 +3,7 @@ import t from "tap";
 import { checkAgainstStore } from "../../src/control-plane/checks.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 void t.test("references and the trust domain", async (t) => {
   const store = openMemoryStore({ clock: fakeClock() });

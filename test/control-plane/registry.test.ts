@@ -9,9 +9,9 @@ import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { REGISTERED_BY } from "../../src/resources/workload.ts";
-import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
-import { until } from "./push/control-plane.ts";
+import { REGISTERED_BY } from "../../src/resources/workload/schema.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { until } from "../support/push-control-plane.ts";
 
 const PEER: Peer = {
   identity: "spiffe://cluster.local/ns/shop/sa/web",

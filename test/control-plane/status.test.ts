@@ -8,7 +8,7 @@ import type {
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import { StoreError, type Store } from "../../src/control-plane/store/store.ts";
 import type { Condition, Resource } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 const TRAFFIC_POLICY = (name: string, service: string): Resource => ({
   apiVersion: "mesh.wherry.dev/v1alpha1",

@@ -2,9 +2,9 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import { tellOfStoredFaults } from "../../src/control-plane/stored-faults.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
-import { keptLog } from "../laws/harness.ts";
-import { authorizationPolicy, service } from "../policy/fixtures.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { keptLog } from "../support/laws/harness.ts";
+import { authorizationPolicy, service } from "../support/policy-fixtures.ts";
 
 void t.test(
   "each refused resource, twenty at most, and no other",

@@ -8,8 +8,8 @@ import {
   type Strangers,
 } from "../../src/control-plane/strangers.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
-import { until, type Scope } from "./push/control-plane.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { until, type Scope } from "../support/push-control-plane.ts";
 
 interface Door {
   readonly clock: FakeClock;

@@ -2,7 +2,7 @@
 import t from "tap";
 import { makeAlarms, type Alarmed } from "../../src/core/alarms.ts";
 import type { Clock } from "../../src/core/clock.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 /** Alarms that write down who was told, and how many timers they took. */
 function rig() {

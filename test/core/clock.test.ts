@@ -6,7 +6,7 @@ import {
   wait,
 } from "../../src/core/clock.ts";
 import { equalJitter, fullJitter } from "../../src/core/backoff.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 void t.test("wait ends when its time has come", async (t) => {
   const clock = fakeClock();

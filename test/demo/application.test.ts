@@ -6,7 +6,7 @@ import { request } from "undici";
 import { startApplication, type Service } from "../../src/demo/application.ts";
 import { makeCallers, type Caller } from "../../src/demo/caller.ts";
 import { makeChaos } from "../../src/demo/chaos.ts";
-import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
 
 const nobody: Caller = () =>
   Promise.resolve({

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
 import { request } from "undici";
 import { systemClock } from "../../src/core/clock.ts";
-import { localToken } from "../../src/core/local-token.ts";
+import { localToken } from "../../src/core/local/local-token.ts";
 import { startControl } from "../../src/demo/control.ts";
 import { makeTraceStore, type TraceStore } from "../../src/demo/trace-store.ts";
 

@@ -14,14 +14,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
-import { call, closeCalls, eventually } from "../harness/call.ts";
-import { startCollector } from "../harness/collector.ts";
+import { call, closeCalls, eventually } from "../support/call.ts";
+import { startCollector } from "../support/collector.ts";
 import {
   cleanEnvironment,
   ROOT,
   runWherry,
   startDemo,
-} from "../harness/demo.ts";
+} from "../support/demo.ts";
 
 /** Milliseconds for what takes a second on an idle machine. */
 const PATIENCE = 30_000;
@@ -155,7 +155,7 @@ async function startSidecar(
 }
 
 void t.test("the bundle is built, and says what it is", async (t) => {
-  const built = spawnSync(process.execPath, ["src/build.js", bundle], {
+  const built = spawnSync(process.execPath, ["src/tools/build.js", bundle], {
     cwd: ROOT,
     env: cleanEnvironment(),
     encoding: "utf8",
@@ -176,7 +176,7 @@ void t.test("the bundle is built, and says what it is", async (t) => {
   for (const command of ["control-plane", "sidecar", "apply", "intercept"])
     t.match(help, new RegExp(`^  ${command}\\b`, "m"));
 
-  const again = spawnSync(process.execPath, ["src/build.js", bundle], {
+  const again = spawnSync(process.execPath, ["src/tools/build.js", bundle], {
     cwd: ROOT,
     env: cleanEnvironment(),
     encoding: "utf8",

@@ -1,6 +1,6 @@
 // Transparent capture: applications that know nothing of the mesh, on hosts of their own, and what is on the wire between them.
 import t from "tap";
-import { eventually } from "../harness/call.ts";
+import { eventually } from "../support/call.ts";
 import {
   allowOnly,
   PROXY,
@@ -8,9 +8,9 @@ import {
   startCapturedMesh,
   WHERRY,
   type CapturedMesh,
-} from "../harness/captured-mesh.ts";
-import { whyNoHosts, type Host, type RunOptions } from "../harness/hosts.ts";
-import { watchWire } from "../harness/wire-watch.ts";
+} from "../support/captured-mesh.ts";
+import { whyNoHosts, type Host, type RunOptions } from "../support/hosts.ts";
+import { watchWire } from "../support/wire-watch.ts";
 
 const HTTP = 8080;
 const LINK = 15008;

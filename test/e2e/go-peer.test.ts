@@ -7,16 +7,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { withControlPlane, type Running } from "../cli/harness.ts";
-import { call, closeCalls, eventually } from "../harness/call.ts";
-import { cleanEnvironment, ROOT } from "../harness/demo.ts";
+import { withControlPlane, type Running } from "../support/cli.ts";
+import { call, closeCalls, eventually } from "../support/call.ts";
+import { cleanEnvironment, ROOT } from "../support/demo.ts";
 import {
   GO_PEER_MISSING,
   goPeer,
   goServer,
   type Flags,
-} from "../harness/go-peer.ts";
-import { needs } from "../harness/tools.ts";
+} from "../support/go-peer.ts";
+import { needs } from "../support/tools.ts";
 
 const CONTROL_PLANE =
   "spiffe://cluster.local/ns/wherry-system/sa/control-plane";

@@ -2,9 +2,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createServer, type AddressInfo } from "node:net";
 import t from "tap";
-import { call, closeCalls, eventually } from "../harness/call.ts";
-import { cleanEnvironment, startDemo } from "../harness/demo.ts";
-import { findTool, needs } from "../harness/tools.ts";
+import { call, closeCalls, eventually } from "../support/call.ts";
+import { cleanEnvironment, startDemo } from "../support/demo.ts";
+import { findTool, needs } from "../support/tools.ts";
 
 interface JaegerSpan {
   readonly spanID: string;

@@ -16,15 +16,15 @@ import {
 import t from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { AccessRecord } from "../../src/telemetry/access-log.ts";
-import { closeCalls } from "../harness/call.ts";
-import { seededRandom } from "../harness/fake-clock.ts";
+import { closeCalls } from "../support/call.ts";
+import { seededRandom } from "../support/fake-clock.ts";
 import {
   startFaultyFleet,
   type FaultyFleet,
   type FaultyInstance,
-} from "../harness/faulty-fleet.ts";
-import { resource, send } from "../harness/pair.ts";
-import { needsToxiproxy, type FaultyHop } from "../harness/toxiproxy.ts";
+} from "../support/faulty-fleet.ts";
+import { resource, send } from "../support/pair.ts";
+import { needsToxiproxy, type FaultyHop } from "../support/toxiproxy.ts";
 
 const POSTS = 10_000;
 const AT_ONCE = 32;

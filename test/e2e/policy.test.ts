@@ -7,8 +7,8 @@ import {
   openLoad,
   paced,
   type Called,
-} from "../harness/call.ts";
-import { startDemo, startSidecar, type Ran } from "../harness/demo.ts";
+} from "../support/call.ts";
+import { startDemo, startSidecar, type Ran } from "../support/demo.ts";
 
 const IN_FORCE = 1000;
 

@@ -8,8 +8,8 @@ import {
   eventually,
   openLoad,
   type Called,
-} from "../harness/call.ts";
-import { startDemo } from "../harness/demo.ts";
+} from "../support/call.ts";
+import { startDemo } from "../support/demo.ts";
 
 /** Milliseconds: the time after which a workload that no longer calls is forgotten. */
 const LEASE = 15_000;

@@ -1,10 +1,10 @@
 /** All attacks at once at a sidecar process of 256 MiB, 500 connections each: every good call is answered, memory stays, and service is back at once. */
 import { availableParallelism } from "node:os";
 import t from "tap";
-import { closeCalls, eventually } from "../harness/call.ts";
-import { warmUp } from "../harness/good-caller.ts";
-import { startLoneSidecar } from "../harness/lone-sidecar.ts";
-import { ATTACKS, besiege } from "../harness/under-attack.ts";
+import { closeCalls, eventually } from "../support/call.ts";
+import { warmUp } from "../support/good-caller.ts";
+import { startLoneSidecar } from "../support/lone-sidecar.ts";
+import { ATTACKS, besiege } from "../support/under-attack.ts";
 
 const MIB = 1_048_576;
 const CONNECTIONS = 500;

@@ -3,17 +3,17 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { closeCalls, eventually } from "../harness/call.ts";
-import { cleanEnvironment } from "../harness/demo.ts";
+import { closeCalls, eventually } from "../support/call.ts";
+import { cleanEnvironment } from "../support/demo.ts";
 import {
   callEvenly,
   firstFairRound,
   isFair,
   warmUp,
   type Windows,
-} from "../harness/good-caller.ts";
-import { startLoneSidecar } from "../harness/lone-sidecar.ts";
-import { needs } from "../harness/tools.ts";
+} from "../support/good-caller.ts";
+import { startLoneSidecar } from "../support/lone-sidecar.ts";
+import { needs } from "../support/tools.ts";
 
 const MIB = 1_048_576;
 
@@ -38,7 +38,7 @@ function attackWith(attack: string): Attacker {
   const child = spawn(
     process.execPath,
     [
-      fileURLToPath(new URL("../harness/attacker.ts", import.meta.url)),
+      fileURLToPath(new URL("../support/attacker.ts", import.meta.url)),
       attack,
       String(sidecar.published),
     ],

@@ -1,6 +1,6 @@
 /** Who watches the fuzzer: mistakes put in on purpose are found by the very cases that CI runs, and before their end. */
 import t from "tap";
-import { superLinear } from "./fuzz/growth.ts";
+import { superLinear } from "../support/fuzz/growth.ts";
 import {
   LOWER_CASE_METHOD,
   QUADRATIC_TRIM,
@@ -8,14 +8,14 @@ import {
   TWO_LENGTHS,
   withMutant,
   type Mutant,
-} from "./fuzz/mutants.ts";
+} from "../support/fuzz/mutants.ts";
 import {
   REQUESTS,
   RESPONSES,
   withRequestFuzzer,
   withResponseFuzzer,
   type Bench,
-} from "./fuzz/run.ts";
+} from "../support/fuzz/run.ts";
 
 /** The first sentence about what is wrong, and after how many messages. */
 type Hunt = (root: string) => Promise<readonly [found: string, after: number]>;

@@ -5,9 +5,9 @@
  * WHERRY_FUZZ_SEED makes other cases, WHERRY_FUZZ_REQUESTS more or fewer, WHERRY_FUZZ_ROOT tests another checkout.
  */
 import t from "tap";
-import { superLinear } from "./fuzz/growth.ts";
-import { fuzzed } from "./fuzz/report.ts";
-import { REQUESTS, withRequestFuzzer } from "./fuzz/run.ts";
+import { superLinear } from "../support/fuzz/growth.ts";
+import { fuzzed } from "../support/fuzz/report.ts";
+import { REQUESTS, withRequestFuzzer } from "../support/fuzz/run.ts";
 
 void t.test("random requests", { timeout: 500_000 }, async (t) => {
   await withRequestFuzzer(async (bench) => {

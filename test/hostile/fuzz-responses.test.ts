@@ -4,13 +4,13 @@
  * is used again that has spoken out of turn (law 7). Replay and other seeds: as in fuzz-requests.test.ts.
  */
 import t from "tap";
-import { fuzzed } from "./fuzz/report.ts";
+import { fuzzed } from "../support/fuzz/report.ts";
 import {
   FRAMED_RESPONSES,
   RESPONSES,
   withFramedResponseFuzzer,
   withResponseFuzzer,
-} from "./fuzz/run.ts";
+} from "../support/fuzz/run.ts";
 
 void t.test("random responses in HTTP/1", { timeout: 400_000 }, async (t) => {
   await withResponseFuzzer(async (bench) => {

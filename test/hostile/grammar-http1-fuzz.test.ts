@@ -8,20 +8,26 @@ import {
   requestCase,
   responseCase,
   type Case,
-} from "./grammar-http1-messages.ts";
-import { codecRequests, codecResponse } from "./grammar-http1-codec.ts";
-import { nodeRequests, nodeResponse } from "./grammar-http1-node.ts";
+} from "../support/hostile/grammar-http1-messages.ts";
+import {
+  codecRequests,
+  codecResponse,
+} from "../support/hostile/grammar-http1-codec.ts";
+import {
+  nodeRequests,
+  nodeResponse,
+} from "../support/hostile/grammar-http1-node.ts";
 import {
   difference,
   MemorySocket,
   turn,
   type Reading,
-} from "./grammar-http1-readings.ts";
+} from "../support/hostile/grammar-http1-readings.ts";
 import {
   STRICTER_REQUESTS,
   STRICTER_RESPONSES,
   type Stricter,
-} from "./grammar-http1-stricter.ts";
+} from "../support/hostile/grammar-http1-stricter.ts";
 
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? 20_260_101);
 const CASES = Number(process.env["WHERRY_FUZZ_CASES"] ?? 100_000);

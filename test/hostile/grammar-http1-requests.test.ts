@@ -3,17 +3,22 @@ import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/codes.ts";
 import { REFUSALS, type RefusalKind } from "../../src/wire/refusal.ts";
-import { resource, until } from "../harness/pair.ts";
-import { CHUNK_FAULTS, FIELD_FAULTS } from "../wire/http1/faults-fields.ts";
-import { REQUEST_FAULTS } from "../wire/http1/faults-requests.ts";
-import { doorsOf, Peer, say, withBackend } from "./grammar-http1-doors.ts";
+import { resource, until } from "../support/pair.ts";
+import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";
+import { REQUEST_FAULTS } from "../support/http1/faults-requests.ts";
+import {
+  doorsOf,
+  Peer,
+  say,
+  withBackend,
+} from "../support/hostile/grammar-http1-doors.ts";
 
 const HOST = "Host: orders.shop\r\n";
 const GOOD = `GET /good HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
 const CHUNKED_AT_BACKEND = "transfer-encoding: chunked\r\n";
 const GOOD_LINE = "GET /good HTTP/1.1";
 
-/** What the application is told of where a stranger's request comes from (`proxy/forwarded.ts`). */
+/** What the application is told of where a stranger's request comes from (`proxy/exchange/forwarded.ts`). */
 const SOURCE = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n";
 
 /** A request head as the application gets it through a door: over the link, which is in HTTP/2, trailers are always welcome. */

@@ -1,19 +1,19 @@
 /** The grammar of HTTP/1 responses: what an application says against it is a 502 and the end of its connection, and no other caller ever sees an octet of it (law 7). */
 import t, { type Test } from "tap";
-import { until } from "../harness/pair.ts";
+import { until } from "../support/pair.ts";
 import type {
   BackendConnection,
   RecordingBackend,
-} from "../harness/recording-backend.ts";
-import { CHUNK_FAULTS, FIELD_FAULTS } from "../wire/http1/faults-fields.ts";
-import { RESPONSE_FAULTS } from "../wire/http1/faults-responses.ts";
+} from "../support/recording-backend.ts";
+import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";
+import { RESPONSE_FAULTS } from "../support/http1/faults-responses.ts";
 import {
   doorsOf,
   Peer,
   say,
   withBackend,
   type Door,
-} from "./grammar-http1-doors.ts";
+} from "../support/hostile/grammar-http1-doors.ts";
 
 const HOST = "Host: orders.shop\r\n";
 const OK = "HTTP/1.1 200 OK\r\n";

@@ -1,7 +1,11 @@
 /** HTTP/2's grammar in answers, through a whole proxy: what an application breaks is a 502 or a reset to every caller, and is mended by nobody (law 7). */
 import t from "tap";
-import { ErrorCode, Flag, FrameType } from "../../src/wire/http2/frames.ts";
-import { resource, withPair, type Pair } from "../harness/pair.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../src/wire/http2/frames/frames.ts";
+import { resource, withPair, type Pair } from "../support/pair.ts";
 import {
   block,
   data,
@@ -15,8 +19,8 @@ import {
   uint32,
   windowUpdate,
   type Pairs,
-} from "../wire/http2/raw-peer.ts";
-import { enter, request } from "./grammar-http2-backends.ts";
+} from "../support/http2/raw-peer.ts";
+import { enter, request } from "../support/hostile/grammar-http2-backends.ts";
 
 const OK: Pairs = [[":status", "200"]];
 type Frames = (id: number) => Buffer[];

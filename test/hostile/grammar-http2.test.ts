@@ -1,9 +1,9 @@
 /** HTTP/2's grammar through a whole proxy, judged where it matters: by the octets that reach the application (law 7). */
 import t from "tap";
-import { ErrorCode, FrameType } from "../../src/wire/http2/frames.ts";
-import { withPair } from "../harness/pair.ts";
-import { MALFORMED, show } from "../wire/http2/malformed.ts";
-import { block, headers } from "../wire/http2/raw-peer.ts";
+import { ErrorCode, FrameType } from "../../src/wire/http2/frames/frames.ts";
+import { withPair } from "../support/pair.ts";
+import { MALFORMED, show } from "../support/http2/malformed.ts";
+import { block, headers } from "../support/http2/raw-peer.ts";
 import {
   enter,
   http1Backend,
@@ -11,12 +11,12 @@ import {
   request,
   type Backend,
   type Door,
-} from "./grammar-http2-backends.ts";
+} from "../support/hostile/grammar-http2-backends.ts";
 import {
   ACCEPTED,
   BROKEN,
   CONNECTION_ERRORS,
-} from "./grammar-http2-requests.ts";
+} from "../support/hostile/grammar-http2-requests.ts";
 
 const BACKENDS: readonly (readonly [string, () => Backend])[] = [
   ["HTTP/1", http1Backend],

@@ -4,9 +4,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { withPair } from "../harness/pair.ts";
-import { findTool, needs } from "../harness/tools.ts";
-import { linkDoor, PLAIN_DOOR, plainDoor } from "./h2spec-doors.ts";
+import { withPair } from "../support/pair.ts";
+import { findTool, needs } from "../support/tools.ts";
+import {
+  linkDoor,
+  PLAIN_DOOR,
+  plainDoor,
+} from "../support/hostile/h2spec-doors.ts";
 
 /**
  * Cases whose outcome depends on timing rather than on what we do, each with the reason why. There are none: where h2spec takes

@@ -1,10 +1,10 @@
 /** The listeners of a running sidecar among hostile peers: the process lives, holds nothing for them, and serves the next good caller. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { collectGarbage } from "../../src/core/v8.ts";
-import { seededRandom } from "../harness/fake-clock.ts";
-import { resource, send, until, withPair, type Pair } from "../harness/pair.ts";
-import { keptLog } from "../laws/harness.ts";
+import { collectGarbage } from "../../src/runtime/v8.ts";
+import { seededRandom } from "../support/fake-clock.ts";
+import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
+import { keptLog } from "../support/laws/harness.ts";
 import {
   HTTP1_ATTACKS,
   HTTP2_ATTACKS,
@@ -12,7 +12,7 @@ import {
   TLS_ATTACKS,
   type Attack,
   type Random,
-} from "./attacks.ts";
+} from "../support/hostile/attacks.ts";
 
 /** Attackers at a time. */
 const CROWD = 16;

@@ -1,16 +1,16 @@
 /** slowhttptest's header, body and read attacks at a sidecar process: a good caller does not notice, memory stays, a metric tells. */
 import { spawn, type ChildProcess } from "node:child_process";
 import t from "tap";
-import { closeCalls, eventually } from "../harness/call.ts";
+import { closeCalls, eventually } from "../support/call.ts";
 import {
   callEvenly,
   firstFairRound,
   isFair,
   warmUp,
   type Windows,
-} from "../harness/good-caller.ts";
-import { startLoneSidecar } from "../harness/lone-sidecar.ts";
-import { findTool, needs } from "../harness/tools.ts";
+} from "../support/good-caller.ts";
+import { startLoneSidecar } from "../support/lone-sidecar.ts";
+import { findTool, needs } from "../support/tools.ts";
 
 const MIB = 1_048_576;
 const CONNECTIONS = 500;

@@ -7,10 +7,10 @@ import {
   Flag,
   FrameType,
   PREFACE,
-} from "../../src/wire/http2/frames.ts";
-import { connectLink } from "../../src/wire/tls.ts";
-import { until, type Pair } from "../harness/pair.ts";
-import type { RecordingBackend } from "../harness/recording-backend.ts";
+} from "../../src/wire/http2/frames/frames.ts";
+import { connectLink } from "../../src/wire/tls/tls.ts";
+import { until, type Pair } from "../support/pair.ts";
+import type { RecordingBackend } from "../support/recording-backend.ts";
 import {
   block,
   data,
@@ -20,9 +20,13 @@ import {
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../wire/http2/raw-peer.ts";
-import { Peer, withBackend } from "./grammar-http1-doors.ts";
-import { DIFFERENCES, ROWS, type Message } from "./two-versions-rows.ts";
+} from "../support/http2/raw-peer.ts";
+import { Peer, withBackend } from "../support/hostile/grammar-http1-doors.ts";
+import {
+  DIFFERENCES,
+  ROWS,
+  type Message,
+} from "../support/hostile/two-versions-rows.ts";
 
 type Version = "http/1.1" | "h2";
 

@@ -35,8 +35,8 @@ import {
   issueCertificate,
 } from "../../src/identity/x509.ts";
 import { childrenOf, readElement, Tag } from "../../src/identity/der.ts";
-import { fakeAuthority } from "../harness/certificate-authority.ts";
-import { leafExtensions, oddCertificate } from "../harness/odd-certificates.ts";
+import { fakeAuthority } from "../support/certificate-authority.ts";
+import { leafExtensions, oddCertificate } from "../support/odd-certificates.ts";
 
 const mesh = fakeAuthority();
 const binding = {

@@ -6,16 +6,16 @@ import { systemClock } from "../../src/core/clock.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import { compileSnapshot } from "../../src/policy/snapshot.ts";
-import { poolSettingsOf } from "../../src/proxy/upstream/endpoints.ts";
-import { makePools, type Place } from "../../src/proxy/upstream/pools.ts";
-import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy.ts";
+import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
+import { makePools, type Place } from "../../src/proxy/upstream/pool/pools.ts";
+import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/schema.ts";
 import {
   fakeAuthority,
   type IssueOptions,
-} from "../harness/certificate-authority.ts";
-import { stranger } from "../harness/link.ts";
-import { resource, until, withPair } from "../harness/pair.ts";
-import { ask, keptLog, link } from "./harness.ts";
+} from "../support/certificate-authority.ts";
+import { stranger } from "../support/link.ts";
+import { resource, until, withPair } from "../support/pair.ts";
+import { ask, keptLog, link } from "../support/laws/harness.ts";
 
 const HOUR = 3_600_000;
 

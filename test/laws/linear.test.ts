@@ -1,6 +1,6 @@
 /** Law 15: what is read of a peer or of a document takes time that grows with its size alone. The codecs: test/wire/linear.test.ts; whole sidecars: test/hostile/red-team/c10-doubling.test.ts. */
 import t from "tap";
-import { upperEscapes } from "../../src/core/percent.ts";
+import { upperEscapes } from "../../src/core/text/percent.ts";
 import { parseJson, parseYaml } from "../../src/control-plane/api/bodies.ts";
 import { jsonFault } from "../../src/control-plane/api/json-fault.ts";
 import { parseLabelSelector } from "../../src/control-plane/api/label-selector.ts";
@@ -11,18 +11,18 @@ import { childrenOf, encodeOid, readElement } from "../../src/identity/der.ts";
 import { readCertificates } from "../../src/identity/pem.ts";
 import { parseSpiffeId } from "../../src/identity/spiffe.ts";
 import { compileAuthorization } from "../../src/policy/authorization.ts";
-import { compileCors, preflightFields } from "../../src/policy/cors.ts";
+import { compileCors, preflightFields } from "../../src/policy/routing/cors.ts";
 import { parseReason, parseRetryAfter } from "../../src/policy/outcome.ts";
 import { normalisePath, readRequest } from "../../src/policy/path.ts";
 import { parseGrpcTimeout } from "../../src/policy/timeout.ts";
-import { cookieValue } from "../../src/proxy/affinity.ts";
+import { cookieValue } from "../../src/proxy/filters/affinity.ts";
 import { parseAuthority } from "../../src/proxy/destination.ts";
 import { parseToken } from "../../src/push/token.ts";
 import { validate } from "../../src/resources/validate.ts";
 import { parseDocuments } from "../../src/resources/yaml.ts";
 import { parseTraceparent } from "../../src/telemetry/trace-context.ts";
-import { growthOf } from "../harness/growth.ts";
-import { authorizationPolicy } from "../policy/fixtures.ts";
+import { growthOf } from "../support/growth.ts";
+import { authorizationPolicy } from "../support/policy-fixtures.ts";
 
 /** An input of that many characters. */
 type Make = (size: number) => string;

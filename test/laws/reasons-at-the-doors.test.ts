@@ -5,10 +5,10 @@ import { connect } from "node:net";
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/codes.ts";
-import { localToken } from "../../src/core/local-token.ts";
-import { startSidecar } from "../../src/proxy/sidecar.ts";
+import { localToken } from "../../src/core/local/local-token.ts";
+import { startSidecar } from "../../src/sidecar/sidecar.ts";
 import { REFUSALS } from "../../src/wire/refusal.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 import {
   memoryAgent,
   resource,
@@ -16,8 +16,8 @@ import {
   withPair,
   type Pair,
   type PairOptions,
-} from "../harness/pair.ts";
-import { traffic } from "./reason-rows.ts";
+} from "../support/pair.ts";
+import { traffic } from "../support/laws/reason-rows.ts";
 
 /** By the name that the codec's table of refusals has for it. */
 const UNREADABLE: readonly (readonly [keyof typeof REFUSALS, string])[] = [

@@ -2,9 +2,15 @@
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/codes.ts";
-import { withPair, type Pair } from "../harness/pair.ts";
-import { keptLog } from "./harness.ts";
-import { NO_ANSWER, route, ROWS, traffic, type Row } from "./reason-rows.ts";
+import { withPair, type Pair } from "../support/pair.ts";
+import { keptLog } from "../support/laws/harness.ts";
+import {
+  NO_ANSWER,
+  route,
+  ROWS,
+  traffic,
+  type Row,
+} from "../support/laws/reason-rows.ts";
 
 /** Where a connection, a stranger or a page is refused: see test/laws/reasons-at-the-doors.test.ts. */
 const ELSEWHERE: readonly Code[] = [

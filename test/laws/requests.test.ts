@@ -4,14 +4,14 @@ import type { RequestListener } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 import {
   resource,
   until,
   withPair,
   type PairOptions,
-} from "../harness/pair.ts";
-import { ask, link } from "./harness.ts";
+} from "../support/pair.ts";
+import { ask, link } from "../support/laws/harness.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

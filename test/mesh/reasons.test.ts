@@ -1,4 +1,4 @@
-/** The table of reasons: what holds for every row. `test/proxy/rescue.test.ts` and `test/policy/outcome.test.ts` give the values. */
+/** The table of reasons: what holds for every row. `test/proxy/exchange/rescue.test.ts` and `test/policy/outcome.test.ts` give the values. */
 import t from "tap";
 import { MeshError } from "../../src/mesh/errors.ts";
 import { isCode, REASONS } from "../../src/mesh/reasons.ts";

@@ -8,7 +8,7 @@ import {
   linksOf,
   PAGES,
   readPage,
-} from "../harness/pages.ts";
+} from "../support/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 

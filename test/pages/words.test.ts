@@ -6,7 +6,7 @@ import {
   otherPages,
   plainPages,
   type Phrase,
-} from "../harness/phrases.ts";
+} from "../support/phrases.ts";
 
 interface Pattern {
   readonly found: RegExp;

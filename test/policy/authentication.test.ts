@@ -3,8 +3,8 @@ import { compileAuthentication } from "../../src/policy/authentication.ts";
 import type {
   PeerAuthenticationResource,
   PeerMtlsMode,
-} from "../../src/resources/peer-authentication.ts";
-import { born, peerAuthentication } from "./fixtures.ts";
+} from "../../src/resources/peer-authentication/schema.ts";
+import { born, peerAuthentication } from "../support/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders" } };
 const ORDERS = { selector: { matchLabels: { app: "orders" } } };

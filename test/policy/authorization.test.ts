@@ -7,8 +7,8 @@ import {
 import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
-} from "../../src/resources/authorization-policy.ts";
-import { authorizationPolicy } from "./fixtures.ts";
+} from "../../src/resources/authorization-policy/schema.ts";
+import { authorizationPolicy } from "../support/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders", tier: "back" } };
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";

@@ -6,9 +6,16 @@ import {
   type Destination,
 } from "../../src/policy/snapshot.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import type { FaultInjectionSpec } from "../../src/resources/fault-injection.ts";
-import { seededRandom } from "../harness/fake-clock.ts";
-import { born, mesh, request, self, service, VERSION } from "./fixtures.ts";
+import type { FaultInjectionSpec } from "../../src/resources/fault-injection/schema.ts";
+import { seededRandom } from "../support/fake-clock.ts";
+import {
+  born,
+  mesh,
+  request,
+  self,
+  service,
+  VERSION,
+} from "../support/policy-fixtures.ts";
 
 const END = Date.UTC(2026, 0, 10);
 const NOW = END - 3_600_000;

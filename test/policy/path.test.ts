@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import t from "tap";
-import { hostOf } from "../../src/core/authority.ts";
+import { hostOf } from "../../src/core/text/authority.ts";
 import {
   normalisePath,
   readRequest,
   type RequestHeadLike,
 } from "../../src/policy/path.ts";
-import type { PathNormalization } from "../../src/resources/mesh.ts";
+import type { PathNormalization } from "../../src/resources/mesh/schema.ts";
 
 const MODES: readonly PathNormalization[] = [
   "NONE",

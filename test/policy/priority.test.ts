@@ -1,15 +1,15 @@
 /** Who goes first: levels, cohorts, and a threshold that follows the load. */
 import t from "tap";
-import { matcher } from "../../src/policy/compile/protection.ts";
+import { matcher } from "../../src/policy/compile/overload.ts";
 import {
   AdmissionThreshold,
   ALL,
   compilePriority,
   PRIORITIES,
 } from "../../src/policy/priority.ts";
-import type { PrioritySpec } from "../../src/resources/traffic-protection.ts";
-import { seededRandom } from "../harness/fake-clock.ts";
-import { request } from "./fixtures.ts";
+import type { PrioritySpec } from "../../src/resources/traffic-policy/overload.ts";
+import { seededRandom } from "../support/fake-clock.ts";
+import { request } from "../support/policy-fixtures.ts";
 
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 const JOBS = "spiffe://cluster.local/ns/shop/sa/jobs";

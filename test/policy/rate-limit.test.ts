@@ -1,6 +1,9 @@
 /** Which limits a request falls under, whose bucket it takes from, and that a refusal costs no other limit anything. */
 import t from "tap";
-import { rateTable, rateTableMemory } from "../../src/core/rate-table.ts";
+import {
+  rateTable,
+  rateTableMemory,
+} from "../../src/core/shared/rate-table.ts";
 import { takeFrom } from "../../src/policy/rate-limit.ts";
 import {
   compileSnapshot,
@@ -8,7 +11,7 @@ import {
   type Snapshot,
 } from "../../src/policy/snapshot.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import type { RateLimitSpec } from "../../src/resources/traffic-protection.ts";
+import type { RateLimitSpec } from "../../src/resources/traffic-policy/overload.ts";
 import {
   born,
   mesh,
@@ -17,7 +20,7 @@ import {
   service,
   trafficPolicy,
   VERSION,
-} from "./fixtures.ts";
+} from "../support/policy-fixtures.ts";
 
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 const JOBS = "spiffe://cluster.local/ns/shop/sa/jobs";

@@ -13,10 +13,10 @@ import {
   type RetryDecision,
   type RetryQuestion,
 } from "../../src/policy/retry.ts";
-import { MESH_DEFAULTS } from "../../src/resources/mesh.ts";
-import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
-import { request } from "./fixtures.ts";
+import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/schema.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { request } from "../support/policy-fixtures.ts";
 
 const DEFAULT = compileRetry(undefined, MESH_DEFAULTS.defaults.retry);
 const ASKING = compileRetry(

@@ -17,7 +17,7 @@ import {
   trafficPolicy,
   VERSION,
   workload,
-} from "./fixtures.ts";
+} from "../support/policy-fixtures.ts";
 
 function compile(
   resources: readonly Resource[],

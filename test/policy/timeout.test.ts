@@ -7,7 +7,7 @@ import {
   isEventStream,
   parseGrpcTimeout,
 } from "../../src/policy/timeout.ts";
-import { request } from "./fixtures.ts";
+import { request } from "../support/policy-fixtures.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
 

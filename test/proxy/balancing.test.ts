@@ -2,9 +2,9 @@
 import type { RequestListener } from "node:http";
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
-import { keptLog } from "../laws/harness.ts";
-import { resource, send, until, withPair, type Pair } from "../harness/pair.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { keptLog } from "../support/laws/harness.ts";
+import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
 
 /** Each instance says which it is. */
 const named = (index: number): RequestListener => {

@@ -1,12 +1,16 @@
 /** The replay buffer's bounds and the idle time-out's clock. */
 import t from "tap";
-import { IDLE_TICK, watchIdle, type Idler } from "../../src/proxy/idle.ts";
+import {
+  IDLE_TICK,
+  watchIdle,
+  type Idler,
+} from "../../src/proxy/exchange/idle.ts";
 import {
   makeReplayBudget,
   Replay,
   REPLAY_LIMIT,
-} from "../../src/proxy/replay.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+} from "../../src/proxy/exchange/replay.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 void t.test("a request keeps 64 KiB and not an octet more", (t) => {
   const budget = makeReplayBudget();

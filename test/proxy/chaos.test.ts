@@ -1,9 +1,9 @@
 /** Callers and applications that misbehave at every phase, at random: afterwards nothing is left, and the next call succeeds. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { reset } from "../../src/wire/http1/sockets.ts";
-import { seededRandom } from "../harness/fake-clock.ts";
-import { resource, send, until, withPair, type Pair } from "../harness/pair.ts";
+import { reset } from "../../src/wire/sockets.ts";
+import { seededRandom } from "../support/fake-clock.ts";
+import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
 
 const SEEDS = [1, 2, 3];
 const CALLS = 150;

@@ -16,14 +16,14 @@ import {
   withPair,
   type Answer,
   type Pair,
-} from "../harness/pair.ts";
+} from "../support/pair.ts";
 import {
   BACKENDS,
   randomMesh,
   randomPolicies,
   randomRequest,
   seeded,
-} from "../harness/random-policy.ts";
+} from "../support/random-policy.ts";
 
 const SETS = 20;
 const REQUESTS = 50;

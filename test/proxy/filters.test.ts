@@ -2,7 +2,7 @@
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
-import { resource, until, withPair, type Answer } from "../harness/pair.ts";
+import { resource, until, withPair, type Answer } from "../support/pair.ts";
 
 const parentRefs = [
   { group: "mesh.wherry.dev", kind: "Service", name: "orders" },

@@ -15,7 +15,7 @@ import {
   until,
   withPair,
   type PairOptions,
-} from "../harness/pair.ts";
+} from "../support/pair.ts";
 
 /** A message of two octets. */
 const MESSAGE = Buffer.from("\0\0\0\0\u0002hi", "latin1");

@@ -8,7 +8,7 @@ import {
 } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
-import { send, withPair, type Answer } from "../harness/pair.ts";
+import { send, withPair, type Answer } from "../support/pair.ts";
 
 interface Echo {
   readonly method: string;

@@ -7,7 +7,7 @@ import {
   withPair,
   type Answer,
   type Pair,
-} from "../harness/pair.ts";
+} from "../support/pair.ts";
 
 const OK =
   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";

@@ -2,9 +2,9 @@
 import type { Socket } from "node:net";
 import t from "tap";
 import { hashText } from "../../src/policy/balance/ring.ts";
-import type { Sidecar } from "../../src/proxy/sidecar.ts";
-import { placeInSplit } from "../../src/proxy/stickiness.ts";
-import type { ClustersView } from "../../src/proxy/views.ts";
+import type { Sidecar } from "../../src/sidecar/sidecar.ts";
+import { placeInSplit } from "../../src/proxy/filters/stickiness.ts";
+import type { ClustersView } from "../../src/sidecar/admin/views.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import {
   resource,
@@ -12,7 +12,7 @@ import {
   withPair,
   type Answer,
   type Pair,
-} from "../harness/pair.ts";
+} from "../support/pair.ts";
 
 /** v1 and v2 are the same instances; the backend's filter says which share a request was. */
 function split(

@@ -15,8 +15,8 @@ import {
   send,
   withPair,
   type Pair,
-} from "../harness/pair.ts";
-import { startSidecar } from "../../src/proxy/sidecar.ts";
+} from "../support/pair.ts";
+import { startSidecar } from "../../src/sidecar/sidecar.ts";
 
 /** Speaks first, then repeats what comes, and says goodbye when the client has ended. */
 const greeter = (socket: Socket): void => {

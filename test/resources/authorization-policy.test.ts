@@ -1,7 +1,11 @@
 /** AuthorizationPolicy at admission: nothing ambiguous, and no value that could never match (model, traps 1, 3, 5, 7). */
 import t from "tap";
-import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy.ts";
-import { runCases, type Case, type Expected } from "./cases.ts";
+import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy/schema.ts";
+import {
+  runCases,
+  type Case,
+  type Expected,
+} from "../support/resource-cases.ts";
 
 const SOURCE = "spec.rules[0].from[0].source";
 const OPERATION = "spec.rules[0].to[0].operation";

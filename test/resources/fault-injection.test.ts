@@ -4,10 +4,15 @@ import {
   describeFault,
   FAULT_INJECTION,
   isFaultCaller,
-} from "../../src/resources/fault-injection.ts";
-import { checkExpiry } from "../../src/resources/fault-injection-check.ts";
+} from "../../src/resources/fault-injection/schema.ts";
+import { checkExpiry } from "../../src/resources/fault-injection/check.ts";
 import { lintText } from "../../src/resources/lint.ts";
-import { resourceOf, runCases, type Case, type Expected } from "./cases.ts";
+import {
+  resourceOf,
+  runCases,
+  type Case,
+  type Expected,
+} from "../support/resource-cases.ts";
 
 const base = {
   targetRefs: [{ kind: "Service", name: "reviews" }],

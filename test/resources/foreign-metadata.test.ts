@@ -3,7 +3,7 @@ import t from "tap";
 import { lintText } from "../../src/resources/lint.ts";
 import type { Metadata } from "../../src/resources/envelope.ts";
 import { validate } from "../../src/resources/validate.ts";
-import { authorizationPolicy, service } from "../policy/fixtures.ts";
+import { authorizationPolicy, service } from "../support/policy-fixtures.ts";
 
 type More = Partial<Metadata>;
 

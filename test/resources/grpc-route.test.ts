@@ -1,7 +1,11 @@
 /** GRPCRoute at admission (Gateway API, GRPCRouteSpec). */
 import t from "tap";
-import { GRPC_ROUTE } from "../../src/resources/grpc-route.ts";
-import { runCases, type Case, type Expected } from "./cases.ts";
+import { GRPC_ROUTE } from "../../src/resources/grpc-route/schema.ts";
+import {
+  runCases,
+  type Case,
+  type Expected,
+} from "../support/resource-cases.ts";
 
 const parentRefs = [
   { group: "mesh.wherry.dev", kind: "Service", name: "cart" },

@@ -1,13 +1,13 @@
 /** HTTPRoute at admission: Gateway API's bounds, and what could never work (model, traps 7, 8, 11). */
 import t from "tap";
-import { HTTP_ROUTE } from "../../src/resources/http-route.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
 import {
   problemsOf,
   resourceOf,
   runCases,
   type Case,
   type Expected,
-} from "./cases.ts";
+} from "../support/resource-cases.ts";
 
 const parentRefs = [{ group: "mesh.wherry.dev", kind: "Service", name: "web" }];
 const backendRefs = [{ name: "web", port: 80 }];

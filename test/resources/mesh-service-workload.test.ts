@@ -5,20 +5,20 @@ import {
   MESH_DEFAULTS,
   meshSettings,
   type MeshSpec,
-} from "../../src/resources/mesh.ts";
-import { PEER_AUTHENTICATION } from "../../src/resources/peer-authentication.ts";
+} from "../../src/resources/mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../../src/resources/peer-authentication/schema.ts";
 import {
   appProtocolOf,
   findPort,
   isExportedTo,
   SERVICE,
   targetPortOf,
-} from "../../src/resources/service.ts";
+} from "../../src/resources/service/schema.ts";
 import {
   applicationPort,
   WORKLOAD,
   workloadSettings,
-} from "../../src/resources/workload.ts";
+} from "../../src/resources/workload/schema.ts";
 import {
   compare,
   problemsOf,
@@ -26,7 +26,7 @@ import {
   runCases,
   type Case,
   type Expected,
-} from "./cases.ts";
+} from "../support/resource-cases.ts";
 
 const authorization = { defaultAction: "DENY" } as const;
 

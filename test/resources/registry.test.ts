@@ -6,9 +6,9 @@ import {
   keyOf,
   selects,
 } from "../../src/resources/envelope.ts";
-import { HTTP_ROUTE } from "../../src/resources/http-route.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
 import { isKind } from "../../src/resources/kind.ts";
-import { MESH } from "../../src/resources/mesh.ts";
+import { MESH } from "../../src/resources/mesh/schema.ts";
 import {
   kindByAlias,
   kindByPlural,

@@ -1,7 +1,11 @@
 /** The filters of routes at admission: Gateway API's rules for each, and what could never work. */
 import t from "tap";
-import { HTTP_ROUTE } from "../../src/resources/http-route.ts";
-import { runCases, type Case, type Expected } from "./cases.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
+import {
+  runCases,
+  type Case,
+  type Expected,
+} from "../support/resource-cases.ts";
 
 const parentRefs = [{ group: "mesh.wherry.dev", kind: "Service", name: "web" }];
 const backendRefs = [{ name: "web", port: 80 }];

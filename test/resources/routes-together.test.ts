@@ -1,17 +1,20 @@
 /** A Service and port take one kind of route, GRPCRoute before HTTPRoute whatever their age (model, trap 9); what a GRPCRoute refers to. */
 import t from "tap";
-import { conflicts } from "../../src/resources/conflicts.ts";
+import { conflicts } from "../../src/resources/cross-checks/conflicts.ts";
 import {
   formatKey,
   keyOf,
   type Resource,
 } from "../../src/resources/envelope.ts";
-import { GRPC_ROUTE } from "../../src/resources/grpc-route.ts";
-import { HTTP_ROUTE, type ParentRef } from "../../src/resources/http-route.ts";
+import { GRPC_ROUTE } from "../../src/resources/grpc-route/schema.ts";
+import {
+  HTTP_ROUTE,
+  type ParentRef,
+} from "../../src/resources/http-route/schema.ts";
 import type { KindDefinition } from "../../src/resources/kind.ts";
-import { checkReferences } from "../../src/resources/references.ts";
-import { SERVICE } from "../../src/resources/service.ts";
-import { compare, type Expected } from "./cases.ts";
+import { checkReferences } from "../../src/resources/cross-checks/references.ts";
+import { SERVICE } from "../../src/resources/service/schema.ts";
+import { compare, type Expected } from "../support/resource-cases.ts";
 
 function make<S>(
   definition: KindDefinition<S>,

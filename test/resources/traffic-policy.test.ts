@@ -1,13 +1,17 @@
 /** TrafficPolicy: what is admitted, and the settings that result (model: the values shown are the defaults). */
 import t from "tap";
-import { meshSettings } from "../../src/resources/mesh.ts";
+import { meshSettings } from "../../src/resources/mesh/schema.ts";
 import {
   TRAFFIC_DEFAULTS,
   TRAFFIC_POLICY,
   trafficSettings,
   type TrafficPolicySpec,
-} from "../../src/resources/traffic-policy.ts";
-import { runCases, type Case, type Expected } from "./cases.ts";
+} from "../../src/resources/traffic-policy/schema.ts";
+import {
+  runCases,
+  type Case,
+  type Expected,
+} from "../support/resource-cases.ts";
 
 const targetRefs = [{ kind: "Service", name: "reviews" }] as const;
 const block = (fields: object, ...expected: Expected[]): Case => [

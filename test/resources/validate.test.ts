@@ -1,11 +1,16 @@
 /** What holds for every kind: the envelope, names, unknown fields, and the words of a refusal. */
 import t from "tap";
-import { HTTP_ROUTE } from "../../src/resources/http-route.ts";
-import { MESH } from "../../src/resources/mesh.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
+import { MESH } from "../../src/resources/mesh/schema.ts";
 import { KINDS } from "../../src/resources/registry.ts";
-import { SERVICE } from "../../src/resources/service.ts";
+import { SERVICE } from "../../src/resources/service/schema.ts";
 import { normalise, validate } from "../../src/resources/validate.ts";
-import { compare, problemsOf, resourceOf, type Expected } from "./cases.ts";
+import {
+  compare,
+  problemsOf,
+  resourceOf,
+  type Expected,
+} from "../support/resource-cases.ts";
 
 const SPEC = { ports: [{ port: 80 }], selector: { app: "web" } };
 const service = (changes: object): object => ({

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { openLineFile } from "../../src/telemetry/line-file.ts";
-import { fakeClock } from "../harness/fake-clock.ts";
+import { fakeClock } from "../support/fake-clock.ts";
 
 const LINE = `${"x".repeat(99)}\n`;
 

@@ -7,9 +7,9 @@ import {
 } from "../../src/wire/flood-guard.ts";
 import type { Http2Limits } from "../../src/wire/http2/limits.ts";
 import { serveHttp2 } from "../../src/wire/http2/server.ts";
-import { FrameType, PREFACE } from "../../src/wire/http2/frames.ts";
-import { fakeClock, type FakeClock } from "../harness/fake-clock.ts";
-import { INFO, Requests } from "./http2/ends.ts";
+import { FrameType, PREFACE } from "../../src/wire/http2/frames/frames.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { INFO, Requests } from "../support/http2/ends.ts";
 import {
   frame,
   GET,
@@ -20,7 +20,7 @@ import {
   SETTINGS_ACK,
   socketPair,
   windowUpdate,
-} from "./http2/raw-peer.ts";
+} from "../support/http2/raw-peer.ts";
 
 interface Counted extends Source {
   offences: number;

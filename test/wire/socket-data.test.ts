@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
 import { onData } from "../../src/wire/socket-data.ts";
-import { connectLink } from "../../src/wire/tls.ts";
-import { fakeAuthority } from "../harness/certificate-authority.ts";
-import { connecting, testLink } from "../harness/link.ts";
+import { connectLink } from "../../src/wire/tls/tls.ts";
+import { fakeAuthority } from "../support/certificate-authority.ts";
+import { connecting, testLink } from "../support/link.ts";
 
 async function socketPair(): Promise<[Socket, Socket, () => void]> {
   const server = createServer();

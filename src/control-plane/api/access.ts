@@ -1,9 +1,19 @@
 /** Who may do what over the API: a pure table of role, verb and place. */
-import { accountOf, placesOf } from "../../resources/address-owners.ts";
+import {
+  accountOf,
+  placesOf,
+} from "../../resources/ownership/address-owners.ts";
 import { ROOT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
-import { isExternal, SERVICE, visibilityOf } from "../../resources/service.ts";
-import { WORKLOAD, type WorkloadResource } from "../../resources/workload.ts";
+import {
+  isExternal,
+  SERVICE,
+  visibilityOf,
+} from "../../resources/service/schema.ts";
+import {
+  WORKLOAD,
+  type WorkloadResource,
+} from "../../resources/workload/schema.ts";
 import type { Principal } from "../tokens.ts";
 
 export type Verb = "read" | "write";

@@ -2,9 +2,9 @@
 import type { FastifyRequest } from "fastify";
 import Type from "typebox";
 import { durationOf } from "../../core/duration.ts";
-import { canonicalRange } from "../../core/network.ts";
+import { canonicalRange } from "../../core/text/network.ts";
 import { ROOT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
-import { CLOSED } from "../../resources/schema.ts";
+import { CLOSED } from "../../resources/schema-parts.ts";
 import {
   createEnrolmentToken,
   ENROLMENT_TOKEN,

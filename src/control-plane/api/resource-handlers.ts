@@ -6,8 +6,8 @@ import {
   type ResourceKey,
 } from "../../resources/envelope.ts";
 import type { KindDefinition } from "../../resources/kind.ts";
-import { MESH } from "../../resources/mesh.ts";
-import { REGISTERED_BY, WORKLOAD } from "../../resources/workload.ts";
+import { MESH } from "../../resources/mesh/schema.ts";
+import { REGISTERED_BY, WORKLOAD } from "../../resources/workload/schema.ts";
 import { ConflictError } from "../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../store/write.ts";
 import type { Principal } from "../tokens.ts";

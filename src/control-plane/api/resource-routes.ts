@@ -4,7 +4,7 @@ import Type, { type TSchema } from "typebox";
 import type { Clock } from "../../core/clock.ts";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { KINDS } from "../../resources/registry.ts";
-import { CLOSED, DNS_LABEL, DNS_NAME } from "../../resources/schema.ts";
+import { CLOSED, DNS_LABEL, DNS_NAME } from "../../resources/schema-parts.ts";
 import { principalOf } from "./authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "./bodies.ts";
 import { answers } from "./documentation.ts";

@@ -7,7 +7,7 @@ import {
   DURATION,
   LABEL_KEY,
   LABEL_VALUE,
-} from "../../resources/schema.ts";
+} from "../../resources/schema-parts.ts";
 
 /** Names under which the schemas stand in the document's components. */
 export const STATUS = { $ref: "Status#" };

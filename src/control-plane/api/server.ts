@@ -7,8 +7,8 @@ import fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from "fastify";
-import { http } from "../../core/http.ts";
-import { oneAtATime } from "../../core/connection-limit.ts";
+import { http } from "../../runtime/http.ts";
+import { oneAtATime } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { limitHolders } from "../holders.ts";

@@ -1,6 +1,6 @@
 /** What one sidecar has in force, resource by resource: from it `wherry explain --at` decides as that sidecar does. */
 import Type from "typebox";
-import { CLOSED, DNS_LABEL, DNS_NAME } from "../../resources/schema.ts";
+import { CLOSED, DNS_LABEL, DNS_NAME } from "../../resources/schema-parts.ts";
 import { refusal } from "./access.ts";
 import { principalOf } from "./authentication.ts";
 import { answers } from "./documentation.ts";

@@ -3,7 +3,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FastifySchemaCompiler } from "fastify";
 import type { TSchema } from "typebox";
 import { formatPath, fromPointer } from "../../resources/path.ts";
-import { KEYWORDS } from "../../resources/schema.ts";
+import { KEYWORDS } from "../../resources/schema-parts.ts";
 import { ApiError, invalid, type Cause } from "./errors.ts";
 
 type Outcome = { readonly value: unknown } | { readonly error: Error };

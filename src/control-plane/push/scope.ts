@@ -1,5 +1,5 @@
 /** What one sidecar needs to know of the mesh: a pure function of its certificate's binding and what the store holds. */
-import { AUTHORIZATION_POLICY } from "../../resources/authorization-policy.ts";
+import { AUTHORIZATION_POLICY } from "../../resources/authorization-policy/schema.ts";
 import {
   ROOT_NAMESPACE,
   selects,
@@ -8,20 +8,20 @@ import {
 import {
   FAULT_INJECTION,
   isFaultCaller,
-} from "../../resources/fault-injection.ts";
-import { GRPC_ROUTE } from "../../resources/grpc-route.ts";
-import { HTTP_ROUTE } from "../../resources/http-route.ts";
+} from "../../resources/fault-injection/schema.ts";
+import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
+import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
 import { isKind } from "../../resources/kind.ts";
-import { MESH } from "../../resources/mesh.ts";
-import { PEER_AUTHENTICATION } from "../../resources/peer-authentication.ts";
-import type { Selector } from "../../resources/schema.ts";
+import { MESH } from "../../resources/mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../../resources/peer-authentication/schema.ts";
+import type { Selector } from "../../resources/schema-parts.ts";
 import {
   isExportedTo,
   SERVICE,
   type ServiceResource,
-} from "../../resources/service.ts";
-import { TRAFFIC_POLICY } from "../../resources/traffic-policy.ts";
-import { WORKLOAD } from "../../resources/workload.ts";
+} from "../../resources/service/schema.ts";
+import { TRAFFIC_POLICY } from "../../resources/traffic-policy/schema.ts";
+import { WORKLOAD } from "../../resources/workload/schema.ts";
 
 /** Bound by the certificate (trap 16), never taken from what the sidecar says. */
 export interface ScopeOf {

@@ -10,8 +10,8 @@
 import type {
   LoadBalancer,
   LoadBalancing,
-} from "../../resources/load-balancing.ts";
-import type { LoadReport } from "../load-report.ts";
+} from "../../resources/traffic-policy/load-balancing.ts";
+import type { LoadReport } from "./load-report.ts";
 import { LONGEST_PENALTY } from "../outcome.ts";
 import {
   newLoad,

@@ -1,7 +1,7 @@
 /** Services and the Workloads that they select → clusters: the endpoints behind each port and how to treat them. */
 import { formatSpiffeId } from "../../identity/spiffe.ts";
 import { selects } from "../../resources/envelope.ts";
-import type { MeshSettings } from "../../resources/mesh.ts";
+import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   appProtocolOf,
   DEFAULT_APP_PROTOCOL,
@@ -10,16 +10,16 @@ import {
   targetPortOf,
   type ServicePort,
   type ServiceResource,
-} from "../../resources/service.ts";
+} from "../../resources/service/schema.ts";
 import {
   trafficSettings,
   type TrafficPolicyResource,
-} from "../../resources/traffic-policy.ts";
+} from "../../resources/traffic-policy/schema.ts";
 import {
   applicationPort,
   workloadSettings,
   type WorkloadResource,
-} from "../../resources/workload.ts";
+} from "../../resources/workload/schema.ts";
 import type { Cluster, Endpoint, SelfDescription } from "../snapshot.ts";
 import { nameOf, type Sorted } from "./sort.ts";
 

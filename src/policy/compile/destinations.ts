@@ -1,8 +1,11 @@
 /** Names and addresses that callers use → destinations. */
-import { hostOf } from "../../core/authority.ts";
-import type { AddressOwners } from "../../resources/address-owners.ts";
-import { hostOwners, namesOf } from "../../resources/host-owners.ts";
-import { isExternal, type ServiceResource } from "../../resources/service.ts";
+import { hostOf } from "../../core/text/authority.ts";
+import type { AddressOwners } from "../../resources/ownership/address-owners.ts";
+import { hostOwners, namesOf } from "../../resources/ownership/host-owners.ts";
+import {
+  isExternal,
+  type ServiceResource,
+} from "../../resources/service/schema.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
 import { externalKey, namespaceOf, type ServedPort } from "./clusters.ts";
 import type { FaultsOf } from "./faults.ts";

@@ -3,12 +3,12 @@ import { durationOf } from "../../core/duration.ts";
 import {
   isFaultCaller,
   type FaultInjectionResource,
-} from "../../resources/fault-injection.ts";
+} from "../../resources/fault-injection/schema.ts";
 import { compileFault, type Fault } from "../fault.ts";
-import type { RoutedRequest } from "../router.ts";
+import type { RoutedRequest } from "../routing/router.ts";
 import type { SelfDescription } from "../snapshot.ts";
 import { namespaceOf, type ServedPort } from "./clusters.ts";
-import { matcher } from "./protection.ts";
+import { matcher } from "./overload.ts";
 import { nameOf } from "./sort.ts";
 
 /** Oldest first; undefined where there is none, so that nothing of it is on the path. */

@@ -8,9 +8,9 @@
 import type {
   GRPCMethodMatch,
   GRPCRouteResource,
-} from "../../resources/grpc-route.ts";
-import type { PathMatch } from "../../resources/http-route.ts";
-import type { RouteEntry } from "../router.ts";
+} from "../../resources/grpc-route/schema.ts";
+import type { PathMatch } from "../../resources/http-route/schema.ts";
+import type { RouteEntry } from "../routing/router.ts";
 import type { RouteDecision } from "../snapshot.ts";
 import { compileRule, type RuleContext } from "./rules.ts";
 import { createdAt, nameOf } from "./sort.ts";

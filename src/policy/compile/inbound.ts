@@ -1,12 +1,12 @@
 /** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
 import { selects } from "../../resources/envelope.ts";
-import type { MeshSettings } from "../../resources/mesh.ts";
+import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   appProtocolOf,
   DEFAULT_APP_PROTOCOL,
   targetPortOf,
-} from "../../resources/service.ts";
-import { applicationPort } from "../../resources/workload.ts";
+} from "../../resources/service/schema.ts";
+import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
 import { compileAuthorization } from "../authorization.ts";
 import type {
@@ -15,7 +15,7 @@ import type {
   SelfDescription,
 } from "../snapshot.ts";
 import { clusterKey, isOpaque, namespaceOf } from "./clusters.ts";
-import { protectionOf, UNPROTECTED } from "./protection.ts";
+import { protectionOf, UNPROTECTED } from "./overload.ts";
 import type { Sorted } from "./sort.ts";
 
 export function compileInbound(

@@ -3,22 +3,22 @@ import type { Resource } from "../../resources/envelope.ts";
 import {
   GRPC_ROUTE,
   type GRPCRouteResource,
-} from "../../resources/grpc-route.ts";
+} from "../../resources/grpc-route/schema.ts";
 import {
   HTTP_ROUTE,
   type HTTPRouteResource,
   type ParentRef,
-} from "../../resources/http-route.ts";
+} from "../../resources/http-route/schema.ts";
 import { isKind } from "../../resources/kind.ts";
-import type { MeshSettings } from "../../resources/mesh.ts";
-import { findPort, type ServicePort } from "../../resources/service.ts";
-import { isPreflight } from "../cors.ts";
+import type { MeshSettings } from "../../resources/mesh/schema.ts";
+import { findPort, type ServicePort } from "../../resources/service/schema.ts";
+import { isPreflight } from "../routing/cors.ts";
 import { compileRetry } from "../retry.ts";
 import {
   compileRouter,
   type RouteEntry,
   type RoutedRequest,
-} from "../router.ts";
+} from "../routing/router.ts";
 import type {
   Cluster,
   Destination,

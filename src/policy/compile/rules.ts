@@ -3,20 +3,20 @@ import type {
   BackendRef,
   HTTPRouteResource,
   HTTPRouteRule,
-} from "../../resources/http-route.ts";
-import { DEFAULT_WEIGHT } from "../../resources/http-route.ts";
+} from "../../resources/http-route/schema.ts";
+import { DEFAULT_WEIGHT } from "../../resources/http-route/schema.ts";
 import type { Resource } from "../../resources/envelope.ts";
-import type { MeshSettings } from "../../resources/mesh.ts";
+import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import type {
   BackendFilter,
   HTTPRouteFilter,
   ServiceRef,
-} from "../../resources/route-filters.ts";
-import { compileCors, type CorsPolicy } from "../cors.ts";
-import { compileEdits, inTurn } from "../header-edits.ts";
-import { mirrorShare } from "../mirror.ts";
+} from "../../resources/route-filters/schema.ts";
+import { compileCors, type CorsPolicy } from "../routing/cors.ts";
+import { compileEdits, inTurn } from "../routing/header-edits.ts";
+import { mirrorShare } from "../routing/mirror.ts";
 import { compileRetry } from "../retry.ts";
-import type { RouteEntry, RuleRef } from "../router.ts";
+import type { RouteEntry, RuleRef } from "../routing/router.ts";
 import type {
   Cluster,
   Mirror,
@@ -24,7 +24,7 @@ import type {
   RouteExtras,
 } from "../snapshot.ts";
 import { effectiveTimeouts } from "../timeout.ts";
-import { compileRedirect, compileRewrite } from "../url-rewrite.ts";
+import { compileRedirect, compileRewrite } from "../routing/url-rewrite.ts";
 import { clusterKey, isOpaque, type ServedPort } from "./clusters.ts";
 import { createdAt, nameOf } from "./sort.ts";
 

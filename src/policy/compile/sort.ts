@@ -3,7 +3,7 @@ import { parseTimestamp } from "../../core/clock.ts";
 import {
   AUTHORIZATION_POLICY,
   type AuthorizationPolicyResource,
-} from "../../resources/authorization-policy.ts";
+} from "../../resources/authorization-policy/schema.ts";
 import {
   formatKey,
   formatName,
@@ -13,28 +13,38 @@ import {
 import {
   FAULT_INJECTION,
   type FaultInjectionResource,
-} from "../../resources/fault-injection.ts";
+} from "../../resources/fault-injection/schema.ts";
 import {
   GRPC_ROUTE,
   type GRPCRouteResource,
-} from "../../resources/grpc-route.ts";
+} from "../../resources/grpc-route/schema.ts";
 import {
   HTTP_ROUTE,
   type HTTPRouteResource,
-} from "../../resources/http-route.ts";
+} from "../../resources/http-route/schema.ts";
 import { isKind } from "../../resources/kind.ts";
-import { MESH, MESH_NAME, type MeshResource } from "../../resources/mesh.ts";
+import {
+  MESH,
+  MESH_NAME,
+  type MeshResource,
+} from "../../resources/mesh/schema.ts";
 import {
   PEER_AUTHENTICATION,
   type PeerAuthenticationResource,
-} from "../../resources/peer-authentication.ts";
-import { SERVICE, type ServiceResource } from "../../resources/service.ts";
+} from "../../resources/peer-authentication/schema.ts";
+import {
+  SERVICE,
+  type ServiceResource,
+} from "../../resources/service/schema.ts";
 import {
   TRAFFIC_POLICY,
   type TrafficPolicyResource,
-} from "../../resources/traffic-policy.ts";
+} from "../../resources/traffic-policy/schema.ts";
 import { validate } from "../../resources/validate.ts";
-import { WORKLOAD, type WorkloadResource } from "../../resources/workload.ts";
+import {
+  WORKLOAD,
+  type WorkloadResource,
+} from "../../resources/workload/schema.ts";
 
 /** Each list with the oldest first: where two want the same thing it wins (traps 13 and 18). */
 export interface Sorted {

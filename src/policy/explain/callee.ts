@@ -2,7 +2,7 @@
 import type { ConsideredRule } from "../authorization.ts";
 import { readRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
-import type { RoutedRequest } from "../router.ts";
+import type { RoutedRequest } from "../routing/router.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
 import {
   decision,

@@ -1,9 +1,9 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
 import type { MeshError } from "../../mesh/errors.ts";
 import { isOpaque } from "../compile/clusters.ts";
-import { localAnswer } from "../compile/local-answer.ts";
-import { corsEdits } from "../cors.ts";
-import { editedPairs, inTurn } from "../header-edits.ts";
+import { localAnswer } from "../compile/local-response.ts";
+import { corsEdits } from "../routing/cors.ts";
+import { editedPairs, inTurn } from "../routing/header-edits.ts";
 import {
   readRequest,
   type ReadRequest,
@@ -19,7 +19,7 @@ import type {
   RouteTrace,
   Snapshot,
 } from "../snapshot.ts";
-import { rewriteTarget } from "../url-rewrite.ts";
+import { rewriteTarget } from "../routing/url-rewrite.ts";
 import {
   decision,
   sourceOf,

@@ -1,6 +1,6 @@
 /** The small words that explanations share. */
 import { formatDuration } from "../../core/duration.ts";
-import type { HeaderEdits } from "../header-edits.ts";
+import type { HeaderEdits } from "../routing/header-edits.ts";
 
 /** "90 %", from a share in [0, 1]. */
 export function percent(share: number): string {

@@ -1,18 +1,18 @@
 /** Destinations outside the mesh: HTTP by Host, tunnels by their target, captured bytes by their original destination. */
 import type { Clock } from "../../core/clock.ts";
-import type { Commons } from "../../core/commons.ts";
+import type { Commons } from "../../core/shared/shared-state.ts";
 import { compileRetry, isRepeatable } from "../../policy/retry.ts";
 import type { ReadRequest } from "../../policy/path.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
-import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
-import type { Way } from "../way.ts";
-import { DirectWay } from "./direct-way.ts";
-import type { PlainProtocol } from "./dial.ts";
-import { poolSettingsOf } from "./endpoints.ts";
-import type { Pool } from "./pool.ts";
-import type { Pools } from "./pools.ts";
-import { budgetOf } from "./shared-budget.ts";
+import type { Way } from "../exchange/route-plan.ts";
+import { DirectWay } from "./direct-plan.ts";
+import type { PlainProtocol } from "./pool/dial.ts";
+import { poolSettingsOf } from "./cluster/clusters.ts";
+import type { Pool } from "./pool/pool.ts";
+import type { Pools } from "./pool/pools.ts";
+import { budgetOf } from "./cluster/shared-budget.ts";
 
 export interface Outside {
   http(

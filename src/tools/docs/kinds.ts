@@ -12,7 +12,7 @@ import {
   LABEL_KEY,
   LABEL_VALUE,
   PORT,
-} from "../../resources/schema.ts";
+} from "../../resources/schema-parts.ts";
 import { fieldRows, type Schema } from "./kinds/fields.ts";
 import { block, code, codes, sentence, table, type Page } from "./markdown.ts";
 

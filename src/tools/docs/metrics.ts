@@ -1,10 +1,10 @@
 /** `config/reference/metrics.md`: every metric, as its registration describes it. */
-import { makeMeters } from "../../proxy/meters.ts";
+import { makeMeters } from "../../telemetry/meters.ts";
 import {
   makeMetrics,
   type MetricDescription,
 } from "../../telemetry/metrics.ts";
-import { MAX_SERIES } from "../../proxy/workers/worker.ts";
+import { MAX_SERIES } from "../../sidecar/workers/worker.ts";
 import { code, codes, count, table, type Page } from "./markdown.ts";
 
 export function metricsPage(): Page {

@@ -30,7 +30,7 @@ import { Output } from "./write/output.ts";
 import { Http1Fault } from "./fault.ts";
 import { beginRequest } from "./write/request-writer.ts";
 import { parseResponseHead } from "./parse/response-head.ts";
-import { attend, type SocketUser } from "./sockets.ts";
+import { attend, type SocketUser } from "../sockets.ts";
 
 export interface Http1ClientOptions {
   readonly clock: Clock;

@@ -32,7 +32,7 @@ import { Http1Fault, refusalResponse } from "./fault.ts";
 import { REFUSALS } from "../refusal.ts";
 import { parseRequestHead } from "./parse/request-head.ts";
 import { Http1ServerStream, type Carrier } from "./server-stream.ts";
-import { attend, reset, type SocketUser } from "./sockets.ts";
+import { attend, reset, type SocketUser } from "../sockets.ts";
 
 export interface Http1ServerOptions {
   readonly clock: Clock;

@@ -1,7 +1,7 @@
 /** One request of ours, and what is heard of its answer (RFC 9113 8.1, 8.7). */
 import { MeshError } from "../../mesh/errors.ts";
 import type { ClientStream, ResponseReceiver } from "../exchange.ts";
-import { ErrorCode, errorName } from "./frames.ts";
+import { ErrorCode, errorName } from "./frames/frames.ts";
 import { readResponseHead } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Http2Limit } from "./limits.ts";

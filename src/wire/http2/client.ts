@@ -21,7 +21,7 @@ import {
   errorName,
   FrameType,
   MAX_31,
-} from "./frames.ts";
+} from "./frames/frames.ts";
 import type { Http2Options } from "./limits.ts";
 import type { Cause } from "./session.ts";
 import type { Stream } from "./stream.ts";

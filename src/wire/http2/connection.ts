@@ -6,15 +6,15 @@ import type { Socket } from "node:net";
 import type { Cancel } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { WorkerPlace } from "../exchange.ts";
-import { FieldBlock } from "./field-block.ts";
-import { FrameReader, type FrameSink } from "./frame-reader.ts";
+import { FieldBlock } from "./frames/field-block.ts";
+import { FrameReader, type FrameSink } from "./frames/frame-reader.ts";
 import {
   ConnectionError,
   ErrorCode,
   Flag,
   FrameType,
   MAX_31,
-} from "./frames.ts";
+} from "./frames/frames.ts";
 import { Decoder } from "./hpack/decoder.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Http2Limit, Http2Options } from "./limits.ts";

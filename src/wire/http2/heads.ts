@@ -1,9 +1,9 @@
 /** Field lists to message heads and back: pseudo-headers, and what HTTP/2 forbids in a message (RFC 9113 section 8). */
-import { canonicalAuthority } from "../../core/authority.ts";
+import { canonicalAuthority } from "../../core/text/authority.ts";
 import { FieldClass, makeField, type Field, type Fields } from "../fields.ts";
 import type { Claims, RequestHead, ResponseHead } from "../exchange.ts";
 import type { RefusalKind } from "../refusal.ts";
-import type { ByteWriter } from "./byte-writer.ts";
+import type { ByteWriter } from "./frames/byte-writer.ts";
 import {
   comparableAuthority,
   hasPort,

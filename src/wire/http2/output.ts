@@ -1,8 +1,8 @@
 /** What a connection has to say, gathered over one turn of the event loop and handed to the socket in one write. */
 import type { Socket } from "node:net";
 import type { Buffers } from "../buffers.ts";
-import { ByteWriter, giveBlock } from "./byte-writer.ts";
-import { Flag, FrameType } from "./frames.ts";
+import { ByteWriter, giveBlock } from "./frames/byte-writer.ts";
+import { Flag, FrameType } from "./frames/frames.ts";
 
 /** DATA from this size on is queued by reference, smaller is copied (measured: 44 against 70 µs for 64 KiB). */
 const BY_REFERENCE = 4096;

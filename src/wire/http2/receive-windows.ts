@@ -4,7 +4,7 @@
  * all that the proxy holds is within its bound, and what this connection's paused streams took within theirs.
  */
 import type { Buffers } from "../buffers.ts";
-import { ConnectionError, DEFAULT_WINDOW, ErrorCode } from "./frames.ts";
+import { ConnectionError, DEFAULT_WINDOW, ErrorCode } from "./frames/frames.ts";
 import type { Http2Limits } from "./limits.ts";
 import type { Sender } from "./sender.ts";
 import type { Stream } from "./stream.ts";

@@ -14,12 +14,12 @@ import {
   FrameType,
   MAX_31,
   PREFACE,
-} from "./frames.ts";
+} from "./frames/frames.ts";
 import { writeRequestHead, writeResponseHead, writeTrailers } from "./heads.ts";
 import { Encoder } from "./hpack/encoder.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Output } from "./output.ts";
-import { writeHeader } from "./byte-writer.ts";
+import { writeHeader } from "./frames/byte-writer.ts";
 import type { Stream } from "./stream.ts";
 
 /** The largest DATA frame of ours, whatever the peer takes: streams take turns frame by frame. With its header it fills a TLS record, so that the peer gets it in one piece. */

@@ -11,7 +11,7 @@ import type {
   ServerStream,
 } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import { ErrorCode, errorName } from "./frames.ts";
+import { ErrorCode, errorName } from "./frames/frames.ts";
 import type { WireField } from "./hpack/names.ts";
 import { Stream, type StreamHost } from "./stream.ts";
 

@@ -14,7 +14,12 @@ import { makeField } from "../fields.ts";
 import { excess } from "../flood-guard.ts";
 import { REFUSALS, type RefusalKind } from "../refusal.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionError, ErrorCode, FrameType, MAX_31 } from "./frames.ts";
+import {
+  ConnectionError,
+  ErrorCode,
+  FrameType,
+  MAX_31,
+} from "./frames/frames.ts";
 import { ANSWERED, readRequestHead } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
 import type { Http2Options } from "./limits.ts";

@@ -9,7 +9,12 @@ import type { Clock } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { messageOf } from "../../core/errors.ts";
 import { ClosedStreams } from "./closed-streams.ts";
-import { ConnectionError, ErrorCode, errorName, MAX_31 } from "./frames.ts";
+import {
+  ConnectionError,
+  ErrorCode,
+  errorName,
+  MAX_31,
+} from "./frames/frames.ts";
 import {
   excess,
   lonelySource,

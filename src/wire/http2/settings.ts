@@ -9,7 +9,7 @@ import {
   LARGEST_FRAME_SIZE,
   MAX_31,
   Setting,
-} from "./frames.ts";
+} from "./frames/frames.ts";
 import type { Http2Limits } from "./limits.ts";
 
 /** Ours, as pairs of identifier and value. */

@@ -6,7 +6,7 @@ import {
 } from "../../../src/control-plane/api/access.ts";
 import type { Principal } from "../../../src/control-plane/tokens.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { OWN, rig, route, ROUTES, service, SHOP } from "./harness.ts";
+import { OWN, rig, route, ROUTES, service, SHOP } from "../../support/api.ts";
 
 const ROOT = `${OWN}/namespaces/wherry-system`;
 

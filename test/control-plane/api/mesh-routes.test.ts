@@ -4,7 +4,7 @@ import type { SidecarStatus } from "../../../src/control-plane/push/status.ts";
 import { authenticate } from "../../../src/control-plane/tokens.ts";
 import { KINDS } from "../../../src/resources/registry.ts";
 import { parseToken } from "../../../src/push/token.ts";
-import { fields, rig } from "./harness.ts";
+import { fields, rig } from "../../support/api.ts";
 
 function sidecar(namespace: string): SidecarStatus {
   return {

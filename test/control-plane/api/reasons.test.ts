@@ -6,7 +6,13 @@ import {
   type ApiReason,
 } from "../../../src/control-plane/api/errors.ts";
 import { startApi } from "../../../src/control-plane/api/server.ts";
-import { rig, service, SHOP, type Answer, type Rig } from "./harness.ts";
+import {
+  rig,
+  service,
+  SHOP,
+  type Answer,
+  type Rig,
+} from "../../support/api.ts";
 
 const PATH = `${SHOP}/services/a`;
 

@@ -1,7 +1,15 @@
 /** The verbs on resources: Kubernetes's contract for create, replace, patch, delete, dry run and concurrency. */
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { fields, OWN, rig, route, ROUTES, service, SHOP } from "./harness.ts";
+import {
+  fields,
+  OWN,
+  rig,
+  route,
+  ROUTES,
+  service,
+  SHOP,
+} from "../../support/api.ts";
 
 void t.test("a resource is created, read, replaced and deleted", async (t) => {
   const { call, clock } = await rig(t);

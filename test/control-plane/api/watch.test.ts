@@ -4,7 +4,14 @@ import { get, type IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
 import t, { type Test } from "tap";
 import { startApi } from "../../../src/control-plane/api/server.ts";
-import { fields, OWN, rig, service, SHOP, type Rig } from "./harness.ts";
+import {
+  fields,
+  OWN,
+  rig,
+  service,
+  SHOP,
+  type Rig,
+} from "../../support/api.ts";
 
 interface Event {
   readonly type: string;

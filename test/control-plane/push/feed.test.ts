@@ -9,8 +9,8 @@ import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
-import { fakeClock, type FakeClock } from "../../harness/fake-clock.ts";
-import { MESH, route, service } from "./control-plane.ts";
+import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { MESH, route, service } from "../../support/push-control-plane.ts";
 
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };
 

@@ -6,16 +6,16 @@ import {
   type SelfDescription,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
-import type { RoutedRequest } from "../../../src/policy/router.ts";
+import type { RoutedRequest } from "../../../src/policy/routing/router.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { resource } from "../../harness/pair.ts";
+import { resource } from "../../support/pair.ts";
 import {
   BACKENDS,
   randomMesh,
   randomPolicies,
   randomRequest,
   seeded,
-} from "../../harness/random-policy.ts";
+} from "../../support/random-policy.ts";
 
 const VERSION = { store: "test", revision: 1, digest: "" };
 

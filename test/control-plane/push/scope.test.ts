@@ -5,7 +5,7 @@ import {
   keyOf,
   type Resource,
 } from "../../../src/resources/envelope.ts";
-import { MESH, route, service } from "./control-plane.ts";
+import { MESH, route, service } from "../../support/push-control-plane.ts";
 
 const SELF = { namespace: "shop", labels: { app: "web", tier: "front" } };
 

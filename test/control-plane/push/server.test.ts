@@ -10,8 +10,8 @@ import {
   service,
   until,
   startWithOrders,
-} from "./control-plane.ts";
-import { enrolRaw, openRaw } from "./raw-sidecar.ts";
+} from "../../support/push-control-plane.ts";
+import { enrolRaw, openRaw } from "../../support/raw-sidecar.ts";
 
 function statusOf(
   push: PushServer,

@@ -4,8 +4,13 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import t from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
-import { key, service, storeContract, take } from "./contract.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+import {
+  key,
+  service,
+  storeContract,
+  take,
+} from "../../support/store-contract.ts";
 
 storeContract("sqlite store", ({ directory, clock, history }) =>
   Promise.resolve(

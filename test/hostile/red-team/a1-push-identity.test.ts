@@ -20,9 +20,9 @@ import {
   callOver,
   openSession,
   type Response,
-} from "../../harness/raw-grpc.ts";
-import type { Scope } from "../../control-plane/push/control-plane.ts";
-import { REQUEST } from "../../control-plane/push/raw-sidecar.ts";
+} from "../../support/raw-grpc.ts";
+import type { Scope } from "../../support/push-control-plane.ts";
+import { REQUEST } from "../../support/raw-sidecar.ts";
 
 const UNAUTHENTICATED = 16;
 /** Connections of each side; each pair has an ADDRESS:PORT in common. */

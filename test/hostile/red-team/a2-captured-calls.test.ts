@@ -3,9 +3,9 @@ import t from "tap";
 import {
   startCapturedMesh,
   type CapturedMesh,
-} from "../../harness/captured-mesh.ts";
-import { ROOT } from "../../harness/demo.ts";
-import { whyNoHosts } from "../../harness/hosts.ts";
+} from "../../support/captured-mesh.ts";
+import { ROOT } from "../../support/demo.ts";
+import { whyNoHosts } from "../../support/hosts.ts";
 
 const CALLS = 6;
 

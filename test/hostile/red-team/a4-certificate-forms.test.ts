@@ -6,11 +6,11 @@ import { systemClock } from "../../../src/core/clock.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import { KeyUsage, Oid } from "../../../src/identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
-import { connectLink } from "../../../src/wire/tls.ts";
-import { startTestControlPlane } from "../../control-plane/push/control-plane.ts";
-import { openRaw } from "../../control-plane/push/raw-sidecar.ts";
-import { fakeAuthority } from "../../harness/certificate-authority.ts";
-import { failureOf, listen, stranger, testLink } from "../../harness/link.ts";
+import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { startTestControlPlane } from "../../support/push-control-plane.ts";
+import { openRaw } from "../../support/raw-sidecar.ts";
+import { fakeAuthority } from "../../support/certificate-authority.ts";
+import { failureOf, listen, stranger, testLink } from "../../support/link.ts";
 import {
   authorityExtensions,
   constraints,
@@ -26,7 +26,7 @@ import {
   utc,
   type OddExtension,
   type OddTemplate,
-} from "../../harness/odd-certificates.ts";
+} from "../../support/odd-certificates.ts";
 
 const mesh = fakeAuthority();
 const web = mesh.id("web");

@@ -1,16 +1,16 @@
 /** The same ways to raw bytes and to a method in another case, by captured connections: packets that a rule redirects, on hosts of their own. */
 import t from "tap";
-import { eventually } from "../../harness/call.ts";
-import { startCapturedMesh } from "../../harness/captured-mesh.ts";
-import { whyNoHosts, type Host } from "../../harness/hosts.ts";
-import { needs } from "../../harness/tools.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
+import { eventually } from "../../support/call.ts";
+import { startCapturedMesh } from "../../support/captured-mesh.ts";
+import { whyNoHosts, type Host } from "../../support/hosts.ts";
+import { needs } from "../../support/tools.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import {
   headers,
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../../wire/http2/raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 /** Lets strangers in, and nobody delete. */
 const POLICIES = `

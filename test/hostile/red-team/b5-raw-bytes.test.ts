@@ -3,11 +3,11 @@ import type { Socket } from "node:net";
 import { connect } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { connectLink } from "../../../src/wire/tls.ts";
-import { Peer } from "../grammar-http1-doors.ts";
-import { resource, until, withPair, type Pair } from "../../harness/pair.ts";
-import { RecordingBackend } from "../../harness/recording-backend.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { Peer } from "../../support/hostile/grammar-http1-doors.ts";
+import { resource, until, withPair, type Pair } from "../../support/pair.ts";
+import { RecordingBackend } from "../../support/recording-backend.ts";
 import {
   data,
   headers,
@@ -15,7 +15,7 @@ import {
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../../wire/http2/raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 /** A request that no sidecar has judged: whoever gets it through has walked round the mesh. */
 const SMUGGLED =

@@ -2,23 +2,23 @@
 import { connect, type Socket } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { connectLink } from "../../../src/wire/tls.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { connectLink } from "../../../src/wire/tls/tls.ts";
 import {
   FRAMEWORKS,
   missingFor,
   startFramework,
-} from "../../harness/frameworks.ts";
-import { resource, until, withPair, type Pair } from "../../harness/pair.ts";
-import { needs } from "../../harness/tools.ts";
+} from "../../support/frameworks.ts";
+import { resource, until, withPair, type Pair } from "../../support/pair.ts";
+import { needs } from "../../support/tools.ts";
 import {
   headers,
   RawPeer,
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../../wire/http2/raw-peer.ts";
-import { Peer } from "../grammar-http1-doors.ts";
+} from "../../support/http2/raw-peer.ts";
+import { Peer } from "../../support/hostile/grammar-http1-doors.ts";
 
 const forOrders = { selector: { matchLabels: { app: "orders" } } };
 const RESOURCES = [

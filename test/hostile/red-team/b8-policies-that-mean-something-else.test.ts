@@ -5,9 +5,9 @@ import { join } from "node:path";
 import t from "tap";
 import { loadResourceFiles } from "../../../src/agent/resource-files.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { runCli } from "../../cli/harness.ts";
-import { withLiveMesh } from "../../harness/live-mesh.ts";
-import { resource, withPair } from "../../harness/pair.ts";
+import { runCli } from "../../support/cli.ts";
+import { withLiveMesh } from "../../support/live-mesh.ts";
+import { resource, withPair } from "../../support/pair.ts";
 
 const TRIED = resource(
   "AuthorizationPolicy",

@@ -2,15 +2,15 @@
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import t from "tap";
-import { resource, withPair, type Pair } from "../../harness/pair.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
+import { resource, withPair, type Pair } from "../../support/pair.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import {
   headers,
   RawPeer,
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../../wire/http2/raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const LIE = "203.0.113.66";
 

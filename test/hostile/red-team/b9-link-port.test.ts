@@ -1,8 +1,8 @@
 /** An application leaves REGISTRY_ONLY by calling any address at the link's port, which the packet rules left alone for everybody. */
 import t from "tap";
-import { PROXY, WHERRY } from "../../harness/captured-mesh.ts";
-import { makeNetwork, whyNoHosts, type Host } from "../../harness/hosts.ts";
-import { needs } from "../../harness/tools.ts";
+import { PROXY, WHERRY } from "../../support/captured-mesh.ts";
+import { makeNetwork, whyNoHosts, type Host } from "../../support/hosts.ts";
+import { needs } from "../../support/tools.ts";
 
 const LINK = 15008;
 const SIDECAR = 15001;

@@ -4,22 +4,22 @@ import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { connectLink } from "../../../src/wire/tls.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { connectLink } from "../../../src/wire/tls/tls.ts";
 import {
   listening,
   resource,
   until,
   withPair,
   type Pair,
-} from "../../harness/pair.ts";
-import { Peer } from "../grammar-http1-doors.ts";
+} from "../../support/pair.ts";
+import { Peer } from "../../support/hostile/grammar-http1-doors.ts";
 import {
   headers,
   RawPeer,
   settings,
   SETTINGS_ACK,
-} from "../../wire/http2/raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const forOrders = { selector: { matchLabels: { app: "orders" } } };
 const open = resource("PeerAuthentication", "open", {

@@ -1,10 +1,10 @@
 /** Other ways to have a sidecar of 256 MiB hold what nobody takes: each stays within the same bound, others are served, and all is let go. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { call, closeCalls, eventually } from "../../harness/call.ts";
-import { startLoneSidecar } from "../../harness/lone-sidecar.ts";
-import { frame } from "../attacks.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { call, closeCalls, eventually } from "../../support/call.ts";
+import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { frame } from "../../support/hostile/attacks.ts";
 
 const MIB = 1_048_576;
 /** What `--max-memory` says, and a sixteenth of it for messages. */

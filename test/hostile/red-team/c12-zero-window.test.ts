@@ -1,10 +1,10 @@
 /** Streams without a window at a sidecar of 256 MiB: what it holds stays bounded, others are served, and all is given back at the end. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { call, closeCalls, eventually } from "../../harness/call.ts";
-import { startLoneSidecar } from "../../harness/lone-sidecar.ts";
-import { frame } from "../attacks.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { call, closeCalls, eventually } from "../../support/call.ts";
+import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { frame } from "../../support/hostile/attacks.ts";
 
 const MIB = 1_048_576;
 const CONNECTIONS = 10;

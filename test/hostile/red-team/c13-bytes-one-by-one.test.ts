@@ -1,10 +1,10 @@
 /** Bodies in frames and chunks of one byte: they reach the application together, a stream of them is cut off, and nothing honest waits. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { closeCalls, eventually } from "../../harness/call.ts";
-import { startLoneSidecar } from "../../harness/lone-sidecar.ts";
-import { frame } from "../attacks.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { closeCalls, eventually } from "../../support/call.ts";
+import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { frame } from "../../support/hostile/attacks.ts";
 
 const [DATA, HEADERS, SETTINGS, WINDOW_UPDATE] = [0, 1, 4, 8];
 const END_HEADERS = 4;

@@ -1,16 +1,19 @@
 /** Two small prints of RFC 9110 and RFC 3986 that were passed on unread: half an escape in a path, and a request that may go no further. */
 import { connect } from "node:net";
 import t from "tap";
-import { until } from "../../harness/pair.ts";
-import { Peer, withBackend } from "../grammar-http1-doors.ts";
+import { until } from "../../support/pair.ts";
+import {
+  Peer,
+  withBackend,
+} from "../../support/hostile/grammar-http1-doors.ts";
 import {
   headers,
   RawPeer,
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../../wire/http2/raw-peer.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
+} from "../../support/http2/raw-peer.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 
 async function inHttp1(port: number, line: string, more = ""): Promise<number> {
   const peer = new Peer(connect(port, "127.0.0.1"));

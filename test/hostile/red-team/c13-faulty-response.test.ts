@@ -1,7 +1,7 @@
 /** A response whose fault comes right behind its head, in one piece with it: the caller was left with a closed connection, and no word. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { resource, until, withPair, type Pair } from "../../harness/pair.ts";
+import { resource, until, withPair, type Pair } from "../../support/pair.ts";
 import {
   data,
   frame,
@@ -10,8 +10,8 @@ import {
   settings,
   SETTINGS_ACK,
   type Pairs,
-} from "../../wire/http2/raw-peer.ts";
-import { Peer } from "../grammar-http1-doors.ts";
+} from "../../support/http2/raw-peer.ts";
+import { Peer } from "../../support/hostile/grammar-http1-doors.ts";
 
 const OK: Pairs = [[":status", "200"]];
 const FIVE: Pairs = [...OK, ["content-length", "5"]];

@@ -1,10 +1,10 @@
 /** Heads that are sixty kilobytes for a hundred bytes, within every limit of a list: none reaches the application, and an honest head does. */
 import { connect } from "node:net";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { closeCalls, eventually } from "../../harness/call.ts";
-import { startLoneSidecar } from "../../harness/lone-sidecar.ts";
-import { frame } from "../attacks.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { closeCalls, eventually } from "../../support/call.ts";
+import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { frame } from "../../support/hostile/attacks.ts";
 
 const [HEADERS, SETTINGS] = [1, 4];
 const END = 5;

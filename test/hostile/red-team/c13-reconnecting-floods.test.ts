@@ -1,10 +1,10 @@
 /** A flood that comes back with a new connection each time it is cut off: what it may do is counted for its source, and then it is turned away. */
 import { connect } from "node:net";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { call, closeCalls, eventually } from "../../harness/call.ts";
-import { startLoneSidecar } from "../../harness/lone-sidecar.ts";
-import { frame } from "../attacks.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { call, closeCalls, eventually } from "../../support/call.ts";
+import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { frame } from "../../support/hostile/attacks.ts";
 
 const [DATA, HEADERS, PRIORITY, SETTINGS, PING, WINDOW_UPDATE] = [
   0, 1, 2, 4, 6, 8,

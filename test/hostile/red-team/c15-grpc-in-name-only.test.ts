@@ -1,15 +1,15 @@
 /** A stranger switches the pace of its body off by a header: what says that it is gRPC, over HTTP/1.1 or to an application that speaks no HTTP/2. */
 import { connect } from "node:net";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
-import { resource, until, withPair } from "../../harness/pair.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+import { resource, until, withPair } from "../../support/pair.ts";
 import {
   data,
   headers,
   settings,
   SETTINGS_ACK,
-} from "../../wire/http2/raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const inHttp1 = (...fields: string[]): Buffer =>
   Buffer.from(

@@ -3,12 +3,12 @@ import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
-import { localToken } from "../../../src/core/local-token.ts";
+import { localToken } from "../../../src/core/local/local-token.ts";
 import { startControl } from "../../../src/demo/control.ts";
 import { makeTraceStore } from "../../../src/demo/trace-store.ts";
-import { startSidecar } from "../../../src/proxy/sidecar.ts";
-import { withControlPlane } from "../../cli/harness.ts";
-import { memoryAgent } from "../../harness/pair.ts";
+import { startSidecar } from "../../../src/sidecar/sidecar.ts";
+import { withControlPlane } from "../../support/cli.ts";
+import { memoryAgent } from "../../support/pair.ts";
 
 const AHEAD = 1000;
 

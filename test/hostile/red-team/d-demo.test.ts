@@ -8,9 +8,9 @@ import { startApplication } from "../../../src/demo/application.ts";
 import { startControl } from "../../../src/demo/control.ts";
 import type { ManagedProcess } from "../../../src/demo/processes.ts";
 import { makeTraceStore } from "../../../src/demo/trace-store.ts";
-import { openLocalToken } from "../../../src/core/local-token.ts";
-import { runCli } from "../../cli/harness.ts";
-import { call, closeCalls } from "../../harness/call.ts";
+import { openLocalToken } from "../../../src/core/local/local-token.ts";
+import { runCli } from "../../support/cli.ts";
+import { call, closeCalls } from "../../support/call.ts";
 
 t.teardown(closeCalls);
 

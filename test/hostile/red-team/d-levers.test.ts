@@ -7,8 +7,8 @@ import {
   closeCalls,
   eventually,
   type Called,
-} from "../../harness/call.ts";
-import { startLoneSidecar } from "../../harness/lone-sidecar.ts";
+} from "../../support/call.ts";
+import { startLoneSidecar } from "../../support/lone-sidecar.ts";
 
 const sidecar = await startLoneSidecar((_request, response) =>
   response.end("ok"),

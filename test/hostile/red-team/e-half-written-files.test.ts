@@ -12,11 +12,11 @@ import {
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
-import { call, closeCalls, eventually } from "../../harness/call.ts";
+import { call, closeCalls, eventually } from "../../support/call.ts";
 import {
   startLoneSidecar,
   type LoneSidecar,
-} from "../../harness/lone-sidecar.ts";
+} from "../../support/lone-sidecar.ts";
 
 /** Longer than the time that a program that saves may leave between two writes of one save. */
 const LONG = 500;

@@ -8,9 +8,9 @@ import {
 } from "../../../src/policy/balance/picker.ts";
 import { INITIAL_LATENCY } from "../../../src/policy/balance/peak-ewma.ts";
 import { makeOutlierDetector } from "../../../src/policy/outlier.ts";
-import type { LoadBalancer } from "../../../src/resources/load-balancing.ts";
-import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy.ts";
-import { seededRandom } from "../../harness/fake-clock.ts";
+import type { LoadBalancer } from "../../../src/resources/traffic-policy/load-balancing.ts";
+import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/schema.ts";
+import { seededRandom } from "../../support/fake-clock.ts";
 
 const ALGORITHMS: readonly LoadBalancer[] = [
   "PEAK_EWMA",

@@ -4,7 +4,7 @@ import {
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy.ts";
+import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/schema.ts";
 import {
   born,
   self,
@@ -12,7 +12,7 @@ import {
   trafficPolicy,
   VERSION,
   workload,
-} from "../fixtures.ts";
+} from "../../support/policy-fixtures.ts";
 
 function compile(resources: readonly Resource[]): Snapshot {
   return compileSnapshot(resources, self(), VERSION);

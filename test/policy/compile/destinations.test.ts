@@ -11,7 +11,7 @@ import {
   service,
   VERSION,
   workload,
-} from "../fixtures.ts";
+} from "../../support/policy-fixtures.ts";
 
 function compile(resources: readonly Resource[]): Snapshot {
   return compileSnapshot(resources, self(), VERSION);

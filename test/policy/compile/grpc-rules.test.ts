@@ -11,7 +11,7 @@ import type {
   GRPCMethodMatch,
   GRPCRouteMatch,
   GRPCRouteRule,
-} from "../../../src/resources/grpc-route.ts";
+} from "../../../src/resources/grpc-route/schema.ts";
 import {
   born,
   grpcRoute,
@@ -20,7 +20,7 @@ import {
   self,
   service,
   VERSION,
-} from "../fixtures.ts";
+} from "../../support/policy-fixtures.ts";
 
 const SERVICES = [
   service("shop/cart", {

@@ -8,7 +8,7 @@ import type { Resource } from "../../../src/resources/envelope.ts";
 import type {
   HTTPRouteRule,
   ParentRef,
-} from "../../../src/resources/http-route.ts";
+} from "../../../src/resources/http-route/schema.ts";
 import {
   born,
   httpRoute,
@@ -18,7 +18,7 @@ import {
   service,
   trafficPolicy,
   VERSION,
-} from "../fixtures.ts";
+} from "../../support/policy-fixtures.ts";
 
 const V1: HTTPRouteRule = { backendRefs: [{ name: "v1", port: 80 }] };
 const V2: HTTPRouteRule = { backendRefs: [{ name: "v2", port: 80 }] };

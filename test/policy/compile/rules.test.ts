@@ -5,9 +5,15 @@ import {
   type RouteDecision,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
-import type { HTTPRouteRule } from "../../../src/resources/http-route.ts";
-import type { HTTPRouteFilter } from "../../../src/resources/route-filters.ts";
-import { httpRoute, request, self, service, VERSION } from "../fixtures.ts";
+import type { HTTPRouteRule } from "../../../src/resources/http-route/schema.ts";
+import type { HTTPRouteFilter } from "../../../src/resources/route-filters/schema.ts";
+import {
+  httpRoute,
+  request,
+  self,
+  service,
+  VERSION,
+} from "../../support/policy-fixtures.ts";
 
 const BACKENDS = [{ name: "orders", port: 80 }];
 

@@ -6,8 +6,14 @@ import {
   mesh,
   peerAuthentication,
   trafficPolicy,
-} from "../fixtures.ts";
-import { BYTES, callee, ORDERS, passed, step } from "./asked.ts";
+} from "../../support/policy-fixtures.ts";
+import {
+  BYTES,
+  callee,
+  ORDERS,
+  passed,
+  step,
+} from "../../support/asked-call.ts";
 
 void t.test(
   "authorization: DENY before ALLOW, each rule with what it lacked",

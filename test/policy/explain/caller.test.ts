@@ -1,8 +1,8 @@
 /** The caller's side of an explanation: what was not matched and why, in the order in which it was asked. */
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import type { FaultInjectionSpec } from "../../../src/resources/fault-injection.ts";
-import type { HTTPRouteRule } from "../../../src/resources/http-route.ts";
+import type { FaultInjectionSpec } from "../../../src/resources/fault-injection/schema.ts";
+import type { HTTPRouteRule } from "../../../src/resources/http-route/schema.ts";
 import {
   born,
   grpcRoute,
@@ -11,8 +11,14 @@ import {
   service,
   trafficPolicy,
   workload,
-} from "../fixtures.ts";
-import { BYTES, caller, ORDERS, passed, step } from "./asked.ts";
+} from "../../support/policy-fixtures.ts";
+import {
+  BYTES,
+  caller,
+  ORDERS,
+  passed,
+  step,
+} from "../../support/asked-call.ts";
 
 const parentRefs = [{ kind: "Service" as const, name: "orders" }];
 const backendRefs = [{ name: "orders", port: 80 }];

@@ -4,7 +4,7 @@ import t from "tap";
 import { withLimitOptions } from "../../../src/cli/limit-options.ts";
 import { API_REASONS } from "../../../src/control-plane/api/errors.ts";
 import { REASONS } from "../../../src/mesh/reasons.ts";
-import { DEFAULT_LIMITS as SIDECAR } from "../../../src/proxy/limits.ts";
+import { DEFAULT_LIMITS as SIDECAR } from "../../../src/proxy/downstream/limits.ts";
 import { LIMITS } from "../../../src/tools/docs/limits.ts";
 import { proxyMetrics } from "../../../src/tools/docs/metrics.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../src/wire/http1/limits.ts";

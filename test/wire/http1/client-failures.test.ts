@@ -3,9 +3,12 @@ import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import type { RequestHead } from "../../../src/wire/exchange.ts";
 import { makeField } from "../../../src/wire/fields.ts";
-import { CHUNK_FAULTS, FIELD_FAULTS } from "./faults-fields.ts";
-import { RESPONSE_FAULTS } from "./faults-responses.ts";
-import { clientSide } from "./harness.ts";
+import {
+  CHUNK_FAULTS,
+  FIELD_FAULTS,
+} from "../../support/http1/faults-fields.ts";
+import { RESPONSE_FAULTS } from "../../support/http1/faults-responses.ts";
+import { clientSide } from "../../support/http1/harness.ts";
 
 const turn = (): Promise<void> =>
   new Promise((resolve) => setImmediate(resolve));

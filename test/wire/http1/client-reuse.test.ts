@@ -1,7 +1,7 @@
 /** When a client connection is used again, and when never (RFC 9112 9, law 7). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
-import { clientSide } from "./harness.ts";
+import { clientSide } from "../../support/http1/harness.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

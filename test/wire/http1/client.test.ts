@@ -2,7 +2,7 @@
 import t from "tap";
 import type { RequestHead } from "../../../src/wire/exchange.ts";
 import { makeField } from "../../../src/wire/fields.ts";
-import { clientSide, fieldsOf } from "./harness.ts";
+import { clientSide, fieldsOf } from "../../support/http1/harness.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const turn = (): Promise<void> =>

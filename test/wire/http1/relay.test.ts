@@ -11,9 +11,9 @@ import {
 import type { Socket } from "node:net";
 import * as tls from "node:tls";
 import t from "tap";
-import { fakeAuthority } from "../../harness/certificate-authority.ts";
-import type { Teardown } from "./harness.ts";
-import { portOf, startRelay } from "./relay.ts";
+import { fakeAuthority } from "../../support/certificate-authority.ts";
+import type { Teardown } from "../../support/http1/harness.ts";
+import { portOf, startRelay } from "../../support/http1/relay.ts";
 
 interface Answer {
   readonly status: number | undefined;

@@ -1,7 +1,11 @@
 /** Back-pressure of the server codec, both ways: what is queued is bounded by the reader's pace. */
 import t from "tap";
 import { Buffers } from "../../../src/wire/buffers.ts";
-import { receive, responseHead, serverSide } from "./harness.ts";
+import {
+  receive,
+  responseHead,
+  serverSide,
+} from "../../support/http1/harness.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = (length: number): string =>

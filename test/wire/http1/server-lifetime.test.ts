@@ -1,7 +1,12 @@
 /** How server connections and exchanges end: aborts, half-close, time-outs, draining, back-pressure (RFC 9112 8, 9). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
-import { answer, receive, responseHead, serverSide } from "./harness.ts";
+import {
+  answer,
+  receive,
+  responseHead,
+  serverSide,
+} from "../../support/http1/harness.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = (length: number): string =>

@@ -1,7 +1,7 @@
 /** Requests sent ahead: one at a time, in order, bounded (RFC 9112 9.3.2). */
 import t from "tap";
 import { Buffers } from "../../../src/wire/buffers.ts";
-import { answer, receive, serverSide } from "./harness.ts";
+import { answer, receive, serverSide } from "../../support/http1/harness.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = (length: number): string =>

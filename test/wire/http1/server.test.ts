@@ -8,7 +8,7 @@ import {
   receive,
   responseHead,
   serverSide,
-} from "./harness.ts";
+} from "../../support/http1/harness.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = (length: number): string =>

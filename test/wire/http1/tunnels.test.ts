@@ -7,7 +7,7 @@ import {
   receive,
   responseHead,
   serverSide,
-} from "./harness.ts";
+} from "../../support/http1/harness.ts";
 
 const CONNECT = "CONNECT db.shop:5432 HTTP/1.1\r\nHost: db.shop:5432\r\n\r\n";
 const TUNNEL = {

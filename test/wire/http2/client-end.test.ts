@@ -1,9 +1,19 @@
 /** The client's end, when the connection ends or runs out of room: what is provably unprocessed (RFC 9113 5.1.2, 6.8, 8.7). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { rawServer, Recorder, requestHead } from "./ends.ts";
-import { frame, goaway, headers, settings, windowUpdate } from "./raw-peer.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import { rawServer, Recorder, requestHead } from "../../support/http2/ends.ts";
+import {
+  frame,
+  goaway,
+  headers,
+  settings,
+  windowUpdate,
+} from "../../support/http2/raw-peer.ts";
 
 const cancelled = new MeshError("CLIENT_CLOSED", "", { source: "downstream" });
 

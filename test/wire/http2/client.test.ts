@@ -1,9 +1,24 @@
 /** The client's end: requests, responses, and what is provably unprocessed (RFC 9113 8.1, 8.7). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { fields, lines, rawServer, Recorder, requestHead } from "./ends.ts";
-import { data, headers, reset, type Pairs } from "./raw-peer.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import {
+  fields,
+  lines,
+  rawServer,
+  Recorder,
+  requestHead,
+} from "../../support/http2/ends.ts";
+import {
+  data,
+  headers,
+  reset,
+  type Pairs,
+} from "../../support/http2/raw-peer.ts";
 
 const { END_STREAM, END_HEADERS } = Flag;
 const cancelled = new MeshError("CLIENT_CLOSED", "", { source: "downstream" });

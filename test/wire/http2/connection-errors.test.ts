@@ -1,7 +1,17 @@
 /** Errors of a connection (RFC 9113 5.4.1): GOAWAY with the right code, and the end. */
 import t from "tap";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { IGNORE, rawClient, rawServer, Recorder, requestHead } from "./ends.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import {
+  IGNORE,
+  rawClient,
+  rawServer,
+  Recorder,
+  requestHead,
+} from "../../support/http2/ends.ts";
 import {
   block,
   data,
@@ -14,7 +24,7 @@ import {
   settings,
   uint32,
   windowUpdate,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const { PROTOCOL_ERROR, FRAME_SIZE_ERROR, FLOW_CONTROL_ERROR } = ErrorCode;
 const { COMPRESSION_ERROR, STREAM_CLOSED } = ErrorCode;

@@ -1,8 +1,25 @@
 /** The orderly end of a server's connection (RFC 9113 6.8). */
 import t from "tap";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { bothEnds, OK, rawClient, Recorder, requestHead } from "./ends.ts";
-import { data, frame, GET, goaway, headers, POST } from "./raw-peer.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import {
+  bothEnds,
+  OK,
+  rawClient,
+  Recorder,
+  requestHead,
+} from "../../support/http2/ends.ts";
+import {
+  data,
+  frame,
+  GET,
+  goaway,
+  headers,
+  POST,
+} from "../../support/http2/raw-peer.ts";
 
 const LAST = 2 ** 31 - 1;
 

@@ -9,9 +9,16 @@ import type {
   ClientConnection,
   ServerStream,
 } from "../../../src/wire/exchange.ts";
-import { fakeAuthority } from "../../harness/certificate-authority.ts";
-import { socketPair } from "./raw-peer.ts";
-import { bothEnds, fields, lines, OK, Recorder, requestHead } from "./ends.ts";
+import { fakeAuthority } from "../../support/certificate-authority.ts";
+import { socketPair } from "../../support/http2/raw-peer.ts";
+import {
+  bothEnds,
+  fields,
+  lines,
+  OK,
+  Recorder,
+  requestHead,
+} from "../../support/http2/ends.ts";
 
 const refusal = new MeshError("STREAM_REFUSED", "", {
   source: "upstream",

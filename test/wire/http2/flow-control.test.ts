@@ -1,9 +1,25 @@
 /** Flow control of what we send, on both levels, and back-pressure with it (RFC 9113 5.2, 6.9). */
 import t from "tap";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { IGNORE, OK, rawClient, Recorder, type ServerEnd } from "./ends.ts";
-import type { RawPeer } from "./raw-peer.ts";
-import { GET, headers, reset, settings, windowUpdate } from "./raw-peer.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import {
+  IGNORE,
+  OK,
+  rawClient,
+  Recorder,
+  type ServerEnd,
+} from "../../support/http2/ends.ts";
+import type { RawPeer } from "../../support/http2/raw-peer.ts";
+import {
+  GET,
+  headers,
+  reset,
+  settings,
+  windowUpdate,
+} from "../../support/http2/raw-peer.ts";
 
 const { END_STREAM } = Flag;
 

@@ -3,9 +3,9 @@ import t from "tap";
 import type { MeshError } from "../../../src/mesh/errors.ts";
 import { MeshError as Failure } from "../../../src/mesh/errors.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
-import { ErrorCode } from "../../../src/wire/http2/frames.ts";
-import { seededRandom } from "../../harness/fake-clock.ts";
-import { fields, OK, rawClient } from "./ends.ts";
+import { ErrorCode } from "../../../src/wire/http2/frames/frames.ts";
+import { seededRandom } from "../../support/fake-clock.ts";
+import { fields, OK, rawClient } from "../../support/http2/ends.ts";
 import {
   block,
   data,
@@ -16,7 +16,7 @@ import {
   settings,
   uint32,
   windowUpdate,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const BLOCKS = [
   block(GET),

@@ -1,7 +1,7 @@
 /** Small DATA frames of one read are passed on together, and what is passed on is the same, in the same order (decision 028). */
 import t from "tap";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
-import { Flag, FrameType } from "../../../src/wire/http2/frames.ts";
+import { Flag, FrameType } from "../../../src/wire/http2/frames/frames.ts";
 import {
   OK,
   rawClient,
@@ -9,8 +9,15 @@ import {
   Recorder,
   requestHead,
   type ServerEnd,
-} from "./ends.ts";
-import { block, data, frame, headers, POST, reset } from "./raw-peer.ts";
+} from "../../support/http2/ends.ts";
+import {
+  block,
+  data,
+  frame,
+  headers,
+  POST,
+  reset,
+} from "../../support/http2/raw-peer.ts";
 
 /** Streams 1 to 2 * count - 1, whose content is recorded. */
 async function uploads(end: ServerEnd, count: number): Promise<Recorder[]> {

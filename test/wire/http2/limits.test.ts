@@ -6,9 +6,9 @@ import {
   Flag,
   FrameType,
   PREFACE,
-} from "../../../src/wire/http2/frames.ts";
+} from "../../../src/wire/http2/frames/frames.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 import {
   IGNORE,
   INFO,
@@ -18,7 +18,7 @@ import {
   Recorder,
   requestHead,
   Requests,
-} from "./ends.ts";
+} from "../../support/http2/ends.ts";
 import {
   block,
   data,
@@ -33,7 +33,7 @@ import {
   SETTINGS_ACK,
   socketPair,
   windowUpdate,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 import type {
   Http2Limit,
   Http2Limits,

@@ -1,8 +1,12 @@
 /** What makes a request malformed (RFC 9113 8.1.1 to 8.5), and what does not: as frames on a real socket. */
 import t from "tap";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { lines, OK, rawClient } from "./ends.ts";
-import { get, MALFORMED, show } from "./malformed.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import { lines, OK, rawClient } from "../../support/http2/ends.ts";
+import { get, MALFORMED, show } from "../../support/http2/malformed.ts";
 import {
   block,
   data,
@@ -11,7 +15,7 @@ import {
   headers,
   POST,
   type Pairs,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 void t.test(
   "resets a malformed request with PROTOCOL_ERROR, says why, and goes on",

@@ -1,7 +1,7 @@
 /** What a connection holds for a peer that sends little and takes nothing (law 10): at most 1 MiB for a request that sent 10 KiB. */
 import t from "tap";
-import { collectGarbage } from "../../../src/core/v8.ts";
-import { FrameType } from "../../../src/wire/http2/frames.ts";
+import { collectGarbage } from "../../../src/runtime/v8.ts";
+import { FrameType } from "../../../src/wire/http2/frames/frames.ts";
 import {
   bothEnds,
   IGNORE,
@@ -10,8 +10,8 @@ import {
   Recorder,
   requestHead,
   type ServerEnd,
-} from "./ends.ts";
-import { data, GET, headers, POST } from "./raw-peer.ts";
+} from "../../support/http2/ends.ts";
+import { data, GET, headers, POST } from "../../support/http2/raw-peer.ts";
 
 const MIB = 1_048_576;
 

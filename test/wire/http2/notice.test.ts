@@ -1,13 +1,13 @@
 // NOTICE, the one frame type of our own (RFC 9113 5.5): told to the client's owner, skipped by everybody else.
 import type { Socket } from "node:net";
 import t, { type Test } from "tap";
-import { FrameType } from "../../../src/wire/http2/frames.ts";
+import { FrameType } from "../../../src/wire/http2/frames/frames.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
 import type { Notifier } from "../../../src/wire/exchange.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
-import { INFO, OK, Recorder, requestHead } from "./ends.ts";
-import { frame, socketPair } from "./raw-peer.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+import { INFO, OK, Recorder, requestHead } from "../../support/http2/ends.ts";
+import { frame, socketPair } from "../../support/http2/raw-peer.ts";
 
 async function sockets(t: Test): Promise<[Socket, Socket]> {
   const pair = await socketPair();

@@ -3,11 +3,18 @@ import fc from "fast-check";
 import t from "tap";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
-import { PREFACE } from "../../../src/wire/http2/frames.ts";
+import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
-import { MemorySocket } from "../../hostile/grammar-http1-readings.ts";
-import { IGNORE, INFO, OK, Observer, Recorder, requestHead } from "./ends.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+import { MemorySocket } from "../../support/hostile/grammar-http1-readings.ts";
+import {
+  IGNORE,
+  INFO,
+  OK,
+  Observer,
+  Recorder,
+  requestHead,
+} from "../../support/http2/ends.ts";
 import {
   block,
   data,
@@ -17,7 +24,7 @@ import {
   POST,
   settings,
   SETTINGS_ACK,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? 20_260_101);
 const CASES = Number(process.env["WHERRY_FUZZ_CASES"] ?? 10_000);

@@ -3,14 +3,14 @@ import { once } from "node:events";
 import t from "tap";
 import { Buffers } from "../../../src/wire/buffers.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
 import {
   ErrorCode,
   Flag,
   FrameType,
   PREFACE,
-} from "../../../src/wire/http2/frames.ts";
+} from "../../../src/wire/http2/frames/frames.ts";
 import {
   INFO,
   OK,
@@ -18,7 +18,7 @@ import {
   Recorder,
   Requests,
   type ServerEnd,
-} from "./ends.ts";
+} from "../../support/http2/ends.ts";
 import {
   data,
   frame,
@@ -30,7 +30,7 @@ import {
   settings,
   SETTINGS_ACK,
   socketPair,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 async function uploading(
   end: ServerEnd,

@@ -2,9 +2,26 @@
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import type { Code } from "../../../src/mesh/codes.ts";
-import { ErrorCode, Flag, FrameType } from "../../../src/wire/http2/frames.ts";
-import { IGNORE, lines, OK, rawClient, Recorder } from "./ends.ts";
-import { data, GET, headers, POST, reset, type Pairs } from "./raw-peer.ts";
+import {
+  ErrorCode,
+  Flag,
+  FrameType,
+} from "../../../src/wire/http2/frames/frames.ts";
+import {
+  IGNORE,
+  lines,
+  OK,
+  rawClient,
+  Recorder,
+} from "../../support/http2/ends.ts";
+import {
+  data,
+  GET,
+  headers,
+  POST,
+  reset,
+  type Pairs,
+} from "../../support/http2/raw-peer.ts";
 
 const { END_STREAM } = Flag;
 const CONNECT: Pairs = [

@@ -2,8 +2,12 @@
 import type { Socket } from "node:net";
 import t from "tap";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { Flag, FrameType, PREFACE } from "../../../src/wire/http2/frames.ts";
-import { fakeClock } from "../../harness/fake-clock.ts";
+import {
+  Flag,
+  FrameType,
+  PREFACE,
+} from "../../../src/wire/http2/frames/frames.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 import {
   fields,
   INFO,
@@ -12,7 +16,7 @@ import {
   rawClient,
   Recorder,
   Requests,
-} from "./ends.ts";
+} from "../../support/http2/ends.ts";
 import {
   data,
   frame,
@@ -24,7 +28,7 @@ import {
   SETTINGS_ACK,
   socketPair,
   type Pairs,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const { END_STREAM, END_HEADERS } = Flag;
 

@@ -6,9 +6,9 @@ import {
   Flag,
   FrameType,
   PREFACE,
-} from "../../../src/wire/http2/frames.ts";
+} from "../../../src/wire/http2/frames/frames.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock, type FakeClock } from "../../harness/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
 import {
   fields,
   INFO,
@@ -18,7 +18,7 @@ import {
   Recorder,
   requestHead,
   Requests,
-} from "./ends.ts";
+} from "../../support/http2/ends.ts";
 import {
   block,
   data,
@@ -30,7 +30,7 @@ import {
   reset,
   socketPair,
   windowUpdate,
-} from "./raw-peer.ts";
+} from "../../support/http2/raw-peer.ts";
 
 const { HEADERS, CONTINUATION, DATA, GOAWAY, PING } = FrameType;
 

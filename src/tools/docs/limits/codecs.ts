@@ -1,5 +1,5 @@
 /** Limits of one HTTP/1.1 or HTTP/2 connection. */
-import { DEFAULT_LIMITS as SIDECAR } from "../../../proxy/limits.ts";
+import { DEFAULT_LIMITS as SIDECAR } from "../../../proxy/downstream/limits.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../wire/http1/limits.ts";
 import { resolveLimits } from "../../../wire/http2/limits.ts";
 import { bytes, count, perSecond, time } from "../markdown.ts";

@@ -1,33 +1,33 @@
 /** Limits of a sidecar as a whole: connections, requests, memory and time. */
 import { MAX_CONFIG_BYTES } from "../../../agent/config.ts";
-import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/expression.ts";
-import { PAGE_CONNECTIONS } from "../../../proxy/admin.ts";
-import { BEGIN } from "../../../proxy/eviction.ts";
-import { MOST_DELAYED } from "../../../proxy/faults.ts";
+import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/text/expression.ts";
+import { PAGE_CONNECTIONS } from "../../../sidecar/admin/server.ts";
+import { BEGIN } from "../../../proxy/downstream/eviction.ts";
+import { MOST_DELAYED } from "../../../proxy/filters/faults.ts";
 import {
   CONNECTION,
   DEFAULT_LIMITS as SIDECAR,
   EXCHANGE,
   IDENTITY_SHARE,
   MESSAGES,
-} from "../../../proxy/limits.ts";
-import { LEVELS } from "../../../proxy/memory-pressure.ts";
-import { MOST_BYTES, MOST_COPIES } from "../../../proxy/mirror.ts";
-import { REFUSAL_LINES } from "../../../proxy/refusal-log.ts";
-import { REPLAY_LIMIT, REPLAY_TOTAL } from "../../../proxy/replay.ts";
+} from "../../../proxy/downstream/limits.ts";
+import { LEVELS } from "../../../proxy/downstream/memory-pressure.ts";
+import { MOST_BYTES, MOST_COPIES } from "../../../proxy/filters/mirror.ts";
+import { REFUSAL_LINES } from "../../../proxy/downstream/refusal-log.ts";
+import { REPLAY_LIMIT, REPLAY_TOTAL } from "../../../proxy/exchange/replay.ts";
 import {
   FAILED_HANDSHAKES,
   OFFENCES,
   TURNED_AWAY,
-} from "../../../proxy/sources.ts";
-import { MAX_SERIES } from "../../../proxy/workers/worker.ts";
-import { MESH_DEFAULTS } from "../../../resources/mesh.ts";
+} from "../../../proxy/downstream/sources.ts";
+import { MAX_SERIES } from "../../../sidecar/workers/worker.ts";
+import { MESH_DEFAULTS } from "../../../resources/mesh/schema.ts";
 import { SNIFF_TIMEOUT } from "../../../wire/sniff.ts";
 import {
   HANDSHAKE_TIMEOUT,
   HANDSHAKES_FROM_SOURCE,
   MAX_HANDSHAKES,
-} from "../../../wire/tls.ts";
+} from "../../../wire/tls/tls.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../wire/http1/limits.ts";
 import { bytes, count, perSecond, time } from "../markdown.ts";
 import { acted, reasons, refused, type Limit } from "./limit.ts";

@@ -1,5 +1,5 @@
 /** Request line and header section to a neutral request head, by the strict reading of RFC 9112 3 and 6. */
-import { canonicalAuthority } from "../../../core/authority.ts";
+import { canonicalAuthority } from "../../../core/text/authority.ts";
 import type { Claims, RequestHead } from "../../exchange.ts";
 import type { Field } from "../../fields.ts";
 import { knownMethod } from "../../methods.ts";

@@ -1,6 +1,10 @@
 /** Field blocks to fields (RFC 7541 section 3 and 6): one per direction of a connection. */
 import type { Indexing } from "../../fields.ts";
-import { ConnectionError, DEFAULT_TABLE_SIZE, ErrorCode } from "../frames.ts";
+import {
+  ConnectionError,
+  DEFAULT_TABLE_SIZE,
+  ErrorCode,
+} from "../frames/frames.ts";
 import { DynamicTable } from "./dynamic-table.ts";
 import { readContinued, type Cursor } from "./integers.ts";
 import { sharedInterner, type Interner } from "./interner.ts";

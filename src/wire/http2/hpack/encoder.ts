@@ -1,7 +1,7 @@
 /** Fields to field blocks (RFC 7541): one per direction of a connection. */
 import type { Field, Indexing } from "../../fields.ts";
-import type { ByteWriter } from "../byte-writer.ts";
-import { DEFAULT_TABLE_SIZE } from "../frames.ts";
+import type { ByteWriter } from "../frames/byte-writer.ts";
+import { DEFAULT_TABLE_SIZE } from "../frames/frames.ts";
 import { EncoderTable, type NameUse } from "./encoder-table.ts";
 import { huffmanEncode, huffmanLength } from "./huffman.ts";
 import { readContinued, writeInteger } from "./integers.ts";

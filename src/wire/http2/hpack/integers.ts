@@ -1,5 +1,5 @@
 /** Integers with an N-bit prefix (RFC 7541 5.1). */
-import { ConnectionError, ErrorCode } from "../frames.ts";
+import { ConnectionError, ErrorCode } from "../frames/frames.ts";
 
 /** A place in a field block: the readers of integers and strings move it on. */
 export interface Cursor {

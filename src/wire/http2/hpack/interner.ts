@@ -3,7 +3,7 @@
  * the requests and is shared by all callers: no credential, nothing that its sender wants never indexed, and no query is kept.
  */
 import { FieldClass, mayOutlive, type Indexing } from "../../fields.ts";
-import { ConnectionError, ErrorCode } from "../frames.ts";
+import { ConnectionError, ErrorCode } from "../frames/frames.ts";
 import { huffmanDecode } from "./huffman.ts";
 import { Name, WireField } from "./names.ts";
 

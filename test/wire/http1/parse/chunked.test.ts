@@ -3,7 +3,7 @@ import t from "tap";
 import { ChunkedDecoder } from "../../../../src/wire/http1/parse/chunked.ts";
 import { DEFAULT_LIMITS } from "../../../../src/wire/http1/limits.ts";
 import { Http1Fault } from "../../../../src/wire/http1/fault.ts";
-import { CHUNK_FAULTS } from "../faults-fields.ts";
+import { CHUNK_FAULTS } from "../../../support/http1/faults-fields.ts";
 
 interface Decoded {
   readonly body: string;

@@ -1,9 +1,12 @@
 /** What the server codec refuses of a request head and with which status (RFC 9112 2 to 6, RFC 9110 5 to 10): each at the level of octets. */
 import t from "tap";
 import { REFUSALS } from "../../../../src/wire/refusal.ts";
-import { FIELD_FAULTS } from "../faults-fields.ts";
-import { REQUEST_FAULTS, type RequestFault } from "../faults-requests.ts";
-import { answer, serverSide } from "../harness.ts";
+import { FIELD_FAULTS } from "../../../support/http1/faults-fields.ts";
+import {
+  REQUEST_FAULTS,
+  type RequestFault,
+} from "../../../support/http1/faults-requests.ts";
+import { answer, serverSide } from "../../../support/http1/harness.ts";
 
 const HOST = "Host: orders.shop\r\n";
 const get = (lines: string): string => `GET / HTTP/1.1\r\n${lines}\r\n`;

@@ -1,0 +1,163 @@
+/** `wherry control-plane`: API, certificate authority and config push, until it is told to stop. */
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { messageOf, UserError } from "../../core/errors.ts";
+import { makeLogger } from "../../core/log.ts";
+import { readSecret } from "../../core/secret-file.ts";
+import { startControlPlane } from "../../control-plane/control-plane.ts";
+import type { Profile } from "../../control-plane/first-start.ts";
+import { makeApiTracing } from "../../control-plane/tracing.ts";
+import { untilStopped, type CliContext } from "../context.ts";
+import {
+  addressOf,
+  CONFIG_OPTION,
+  option,
+  otlpEndpointOf,
+  otlpEndpointOption,
+} from "../settings.ts";
+
+interface ControlPlaneCommandOptions {
+  readonly state: string;
+  readonly store: string;
+  readonly trustDomain: string;
+  readonly profile: string;
+  readonly api: string;
+  readonly apiCertificate?: string;
+  readonly apiKey?: string;
+  readonly push: string;
+  readonly advertise?: string;
+  readonly otlpEndpoint?: string;
+  readonly logLevel: string;
+}
+
+export function registerControlPlane(
+  program: Command,
+  context: CliContext,
+): void {
+  program
+    .command("control-plane")
+    .description("serve the API, the certificate authority and config push")
+    .option(CONFIG_OPTION, "YAML file with these options by their long names")
+    .addOption(
+      option(
+        "--state <directory>",
+        "where the database, the authority's keys and the first token are kept",
+        ".wherry",
+      ),
+    )
+    .addOption(option("--store <kind>", "sqlite or memory", "sqlite"))
+    .addOption(
+      option(
+        "--trust-domain <name>",
+        "the trust domain of every identity in the mesh",
+        "cluster.local",
+      ),
+    )
+    .addOption(
+      option(
+        "--profile <name>",
+        "what the Mesh says at first start of calls that no policy speaks of: production denies, development allows",
+        "production",
+      ),
+    )
+    .addOption(
+      option("--api <host:port>", "where the API listens", "127.0.0.1:15080"),
+    )
+    .addOption(
+      option(
+        "--api-certificate <file>",
+        "PEM certificate chain of the API; needed to listen beyond loopback",
+      ),
+    )
+    .addOption(
+      option("--api-key <file>", "PEM private key of that certificate"),
+    )
+    .addOption(
+      option(
+        "--push <host:port>",
+        "where sidecars enrol and get their config",
+        "0.0.0.0:15012",
+      ),
+    )
+    .addOption(
+      option(
+        "--advertise <host:port>",
+        "the address of --push as sidecars reach it, for enrolment tokens to carry",
+      ),
+    )
+    .addOption(otlpEndpointOption("spans of the API's requests"))
+    .addOption(
+      option(
+        "--log-level <level>",
+        "trace, debug, info, warn, error or silent",
+        "info",
+      ),
+    )
+    .action(async (options: ControlPlaneCommandOptions) => {
+      const logger = makeLogger({
+        level: options.logLevel,
+        bindings: { component: "control-plane" },
+      });
+      const endpoint = otlpEndpointOf(options, context.environment);
+      const tracing =
+        endpoint === undefined
+          ? undefined
+          : makeApiTracing({ endpoint, clock: context.clock, logger });
+      const controlPlane = await startControlPlane({
+        stateDirectory: options.state,
+        store: storeOf(options.store),
+        trustDomain: options.trustDomain,
+        profile: profileOf(options.profile),
+        api: { ...addressOf("--api", options.api), ...(await tlsOf(options)) },
+        push: {
+          ...addressOf("--push", options.push),
+          ...(options.advertise === undefined
+            ? {}
+            : { advertise: options.advertise }),
+        },
+        ...(tracing === undefined ? {} : { tracing }),
+        clock: context.clock,
+        logger,
+      });
+      // The SDK is large: it is loaded once the API answers.
+      void tracing?.start();
+      await untilStopped(context);
+      logger.info("stopping");
+      await controlPlane.close();
+      await tracing?.close();
+    });
+}
+
+function storeOf(text: string): "sqlite" | "memory" {
+  if (text === "sqlite" || text === "memory") return text;
+  throw new UserError(`--store ${text}: sqlite or memory is wanted`);
+}
+
+function profileOf(text: string): Profile {
+  if (text === "production" || text === "development") return text;
+  throw new UserError(`--profile ${text}: production or development is wanted`);
+}
+
+async function tlsOf({
+  apiCertificate,
+  apiKey,
+}: ControlPlaneCommandOptions): Promise<{
+  tls?: { certificate: string; privateKey: string };
+}> {
+  if (apiCertificate === undefined && apiKey === undefined) return {};
+  if (apiCertificate === undefined || apiKey === undefined)
+    throw new UserError("--api-certificate and --api-key belong together");
+  try {
+    return {
+      tls: {
+        certificate: await readFile(apiCertificate, "utf8"),
+        privateKey: await readSecret(apiKey, "the API's private key"),
+      },
+    };
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(
+      `the API's certificate cannot be read: ${messageOf(error)}`,
+    );
+  }
+}

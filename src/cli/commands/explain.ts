@@ -1,0 +1,269 @@
+/** `wherry explain METHOD URL`: each decision that the sidecars make of a request, in order, by the evaluator that they run. */
+import type { Command } from "commander";
+import { UserError } from "../../core/errors.ts";
+import type { SelfDescription } from "../../policy/snapshot.ts";
+import type { Resource } from "../../resources/envelope.ts";
+import type { Located } from "../../resources/lint.ts";
+import { KINDS } from "../../resources/registry.ts";
+import {
+  connectApi,
+  withServer,
+  type ApiClient,
+  type ServerOptions,
+} from "../client.ts";
+import type { CliContext } from "../context.ts";
+import {
+  decisionLines,
+  elsewhereLines,
+  outcomeText,
+  placeIn,
+  withPlaces,
+} from "../explain-text.ts";
+import {
+  calleesOf,
+  callerFor,
+  explainRequest,
+  sideOf,
+  withAssumedWorkloads,
+  type Asked,
+  type AskedRequest,
+  type Caller,
+  type Explained,
+  type World,
+} from "../explaining.ts";
+import { listResources } from "./get.ts";
+import { findingLine, readManifests } from "../manifests.ts";
+import { listOption, option, outputOption } from "../settings.ts";
+import { painter } from "../table.ts";
+
+interface ExplainOptions extends ServerOptions {
+  readonly from?: string;
+  readonly header?: readonly string[];
+  readonly at?: string;
+  readonly to?: string;
+  readonly filename?: readonly string[];
+  readonly output?: string;
+}
+
+/** What `GET /sidecars/NAMESPACE/NAME/config` answers. */
+interface SidecarConfig {
+  readonly sidecar: SelfDescription;
+  readonly version: World["version"];
+  readonly latest: boolean;
+  readonly storeRevision: number;
+  readonly resources: readonly Resource[];
+}
+
+/** Where each side's decisions come from, for people. */
+interface Origin {
+  readonly caller: string;
+  readonly callee: string;
+}
+
+type Question = Pick<Asked, "caller" | "calleeOf" | "workload"> & {
+  readonly origin: Origin;
+  readonly files: readonly Located[];
+};
+
+export function registerExplain(program: Command, context: CliContext): void {
+  withServer(program.command("explain"))
+    .description(
+      "say what the sidecars would decide of a request, step by step, by which rules, and what was not matched and why",
+    )
+    .argument("<method>", "GET, POST …; CONNECT for bytes that are no HTTP")
+    .argument(
+      "<url>",
+      "http://SERVICE.NAMESPACE[:PORT]/PATH?QUERY, or HOST:PORT",
+    )
+    .addOption(
+      option(
+        "--from <account>",
+        "NAMESPACE/SERVICEACCOUNT of the caller; without it, and without --at, a caller that has no sidecar",
+      ),
+    )
+    .option(
+      "-H, --header <field>",
+      "a field of the request, like 'x-user: qa'; may be given several times",
+      (value: string, previous: readonly string[] | undefined) => [
+        ...(previous ?? []),
+        value,
+      ],
+    )
+    .addOption(
+      option(
+        "--at <sidecar>",
+        "NAMESPACE/NAME of a connected sidecar: decide by what is in force there. It calls, unless --from names another caller: then it is called",
+      ),
+    )
+    .addOption(
+      option(
+        "--to <workload>",
+        "NAMESPACE/NAME of the instance that takes the request",
+      ),
+    )
+    .addOption(
+      listOption(
+        "-f, --filename <file>",
+        "decide by resource files, with no mesh running",
+      ),
+    )
+    .addOption(outputOption("text", "json"))
+    .action(async (method: string, url: string, options: ExplainOptions) => {
+      const request: AskedRequest = {
+        method: method.toUpperCase(),
+        url,
+        headers: (options.header ?? []).map(headerOf),
+      };
+      const question =
+        options.filename === undefined
+          ? await fromMesh(context, options, url)
+          : await fromFiles(context, options, options.filename, url);
+      const { caller, calleeOf, workload, origin } = question;
+      const explanation = explainRequest({
+        caller,
+        calleeOf,
+        request,
+        workload,
+        wall: context.clock.wall(),
+      });
+      context.print(
+        options.output === "json"
+          ? `${JSON.stringify({ ...origin, ...withPlaces(explanation, placeIn(question.files)) }, undefined, 2)}\n`
+          : render(request, explanation, question, context.colours),
+      );
+    });
+}
+
+function headerOf(text: string): readonly [string, string] {
+  const colon = text.indexOf(":");
+  if (colon <= 0)
+    throw new UserError(`--header: "${text}" is not of the form NAME: VALUE`);
+  return [text.slice(0, colon), text.slice(colon + 1)];
+}
+
+async function fromFiles(
+  context: CliContext,
+  { from, at, to }: ExplainOptions,
+  names: readonly string[],
+  url: string,
+): Promise<Question> {
+  if (at !== undefined)
+    throw new UserError(
+      "--at asks a running sidecar, --filename asks files: give one of the two",
+    );
+  const { resources, warnings } = await readManifests(context, names);
+  for (const warning of warnings)
+    context.complain(`warning: ${findingLine(warning)}\n`);
+  const world = {
+    resources: withAssumedWorkloads(resources.map(({ resource }) => resource)),
+    version: { store: "files", revision: 0, digest: "" },
+  };
+  const said = `by ${names.join(", ")}`;
+  return {
+    caller: callerFor(world)(from, url),
+    calleeOf: calleesOf(world),
+    workload: to,
+    origin: { caller: said, callee: said },
+    files: resources,
+  };
+}
+
+async function fromMesh(
+  context: CliContext,
+  { from, at, to, ...options }: ExplainOptions,
+  url: string,
+): Promise<Question> {
+  const api = await connectApi(context, options);
+  const world = await storedWorld(api);
+  const stored = `by what the control plane has at revision ${world.version.revision}`;
+  const general = {
+    caller: callerFor(world)(from, url),
+    calleeOf: calleesOf(world),
+    workload: to,
+    origin: { caller: stored, callee: stored },
+    files: [],
+  };
+  if (at === undefined) return general;
+  const config = await configAt(api, at);
+  const { sidecar, version, resources } = config;
+  const side = sideOf({ resources, version }, sidecar);
+  const own = `${sidecar.namespace}/${sidecar.serviceAccount}`;
+  const said = `by what is in force at ${at}: ${inForceText(config)}`;
+  if (from === undefined || from === own) {
+    const caller: Caller = { side, plaintext: false };
+    return { ...general, caller, origin: { caller: said, callee: stored } };
+  }
+  return {
+    ...general,
+    calleeOf: (called) => (called === at ? side : general.calleeOf(called)),
+    workload: at,
+    origin: { caller: stored, callee: said },
+  };
+}
+
+async function storedWorld(api: ApiClient): Promise<World> {
+  // Read before the resources: they are of that revision or newer.
+  const { body } = await api.call("GET", "/store");
+  const { id, revision } = body as { id: string; revision: number };
+  const lists = await Promise.all(
+    KINDS.map((kind) => listResources(api, kind, undefined)),
+  );
+  return {
+    resources: lists.flat().map(({ status: _status, ...resource }) => resource),
+    version: { store: id, revision, digest: "" },
+  };
+}
+
+async function configAt(api: ApiClient, at: string): Promise<SidecarConfig> {
+  if (!/^[^/]+\/[^/]+$/.test(at))
+    throw new UserError(
+      `--at: "${at}" is not NAMESPACE/NAME; "wherry status" lists the sidecars`,
+    );
+  const { body } = await api.call("GET", `/sidecars/${at}/config`);
+  return body as SidecarConfig;
+}
+
+function inForceText(config: SidecarConfig): string {
+  const { version, latest, storeRevision } = config;
+  return latest
+    ? `revision ${version.revision}, the last there is for it`
+    : `revision ${version.revision}, NOT the last: the control plane is at ${storeRevision} and has something else for it ("wherry status" says whether it was refused)`;
+}
+
+function render(
+  { method, url }: AskedRequest,
+  explanation: Explained,
+  { origin, files, caller }: Question,
+  colours: boolean,
+): string {
+  const paint = painter(colours);
+  const place = placeIn(files);
+  const { decisions, outcome } = explanation;
+  const { namespace, serviceAccount } = caller.side.snapshot.self;
+  const who = caller.plaintext
+    ? " from a caller without a sidecar"
+    : ` from ${namespace}/${serviceAccount}`;
+  const part = (side: "caller" | "callee"): string[] => {
+    const own = decisions.filter((each) => each.side === side);
+    return own.length === 0
+      ? []
+      : [
+          paint("dim", `the ${side}'s side, ${origin[side]}`),
+          ...decisionLines(own, place, paint).map((line) => `  ${line}`),
+          "",
+        ];
+  };
+  return [
+    paint("bold", `${method} ${url}${who}`),
+    "",
+    ...part("caller"),
+    ...part("callee"),
+    paint(outcome.allowed ? "green" : "red", outcomeText(outcome)),
+    ...elsewhereLines(explanation).map((line) => paint("yellow", line)),
+    ...explanation.warnings.map(
+      (warning) => `${paint("yellow", "warning:")} ${warning}`,
+    ),
+  ]
+    .map((line) => `${line}\n`)
+    .join("");
+}

@@ -1,0 +1,42 @@
+/** `wherry lint F…`: checks files with no mesh running, by the rules that the API applies. */
+import type { Command } from "commander";
+import { lintTexts } from "../../resources/lint.ts";
+import type { CliContext } from "../context.ts";
+import { findingLine, readTexts } from "../manifests.ts";
+import { outputOption } from "../settings.ts";
+import { painter } from "../table.ts";
+
+export function registerLint(program: Command, context: CliContext): void {
+  program
+    .command("lint")
+    .description("check resource files offline")
+    .argument("<files...>", "files, folders, or standard input (-)")
+    .addOption(outputOption("json"))
+    .action(
+      async (
+        files: readonly string[],
+        options: { readonly output?: string },
+      ) => {
+        const { resources, findings } = lintTexts(
+          await readTexts(context, files),
+          { wall: context.clock.wall() },
+        );
+        const errors = findings.filter(
+          (finding) => finding.severity === "error",
+        ).length;
+        const paint = painter(context.colours);
+        if (options.output === "json")
+          context.print(`${JSON.stringify(findings, undefined, 2)}\n`);
+        else {
+          for (const finding of findings)
+            context.print(
+              `${paint(finding.severity === "error" ? "red" : "yellow", finding.severity)} ${findingLine(finding)}\n`,
+            );
+          context.print(
+            `${resources.length} resources read: ${errors} errors, ${findings.length - errors} warnings\n`,
+          );
+        }
+        if (errors > 0) context.exitCode = 1;
+      },
+    );
+}

@@ -1,0 +1,267 @@
+/** `wherry sidecar`: the proxy beside one instance of a service, until it is told to stop. */
+import { join } from "node:path";
+import type { Command } from "commander";
+import type { Agent, Sharers } from "../../agent/agent.ts";
+import { messageOf, UserError } from "../../core/errors.ts";
+import { makeLogger, type Logger } from "../../core/log.ts";
+import {
+  openLocalToken,
+  type LocalToken,
+} from "../../core/local/local-token.ts";
+import { packageVersion } from "../../runtime/package.ts";
+import { readSecret } from "../../core/secret-file.ts";
+import { compileSooner } from "../../runtime/v8.ts";
+import { resolveLimits } from "../../proxy/downstream/limits.ts";
+import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
+import { startSidecar, type BoundPorts } from "../../sidecar/sidecar.ts";
+import {
+  makeSpanExporter,
+  type SpanExporter,
+} from "../../telemetry/exporter.ts";
+import { untilStopped, type CliContext } from "../context.ts";
+import { limitsOf } from "../limit-options.ts";
+import { otlpEndpointOf, pairsOf, portOf } from "../settings.ts";
+import {
+  accessLogOf,
+  applicationPorts,
+  countOf,
+  durationOption,
+  linkProtocolOf,
+  nameOf,
+  publishOf,
+  upstreamOf,
+  withSidecarOptions,
+  workersOf,
+  workloadOf,
+  type SidecarCommandOptions,
+} from "../sidecar-options.ts";
+
+/** Not the control plane's name for its own, as both may be given one directory. */
+const ADMIN_TOKEN_FILE = "sidecar-admin.token";
+
+export function registerSidecar(program: Command, context: CliContext): void {
+  withSidecarOptions(program.command("sidecar"))
+    .description("carry all traffic of one instance of a service")
+    .action((options: SidecarCommandOptions) => runSidecar(context, options));
+}
+
+async function runSidecar(
+  context: CliContext,
+  options: SidecarCommandOptions,
+): Promise<void> {
+  const logger = makeLogger({
+    level: options.logLevel,
+    bindings: { component: "sidecar", workload: nameOf(options) },
+  });
+  const appPorts = applicationPorts(options);
+  const limits = limitsOf(options);
+  let agent: Agent | undefined;
+  const adminToken = await adminTokenOf(options, logger);
+  const exporter = exporterOf(context, options, logger, () => agent);
+  const sidecar = await startSidecar({
+    agent: async (ports, sharers) =>
+      (agent = await startOwnAgent(
+        { context, options, logger, sharers },
+        appPorts,
+        ports,
+      )),
+    concurrency: workersOf("--concurrency", options.concurrency),
+    ports: {
+      outbound: portOf("--outbound-port", options.outboundPort),
+      ...(options.capture
+        ? { inbound: portOf("--inbound-port", options.inboundPort) }
+        : {}),
+      link: portOf("--link-port", options.linkPort),
+      admin: portOf("--admin-port", options.adminPort),
+      metrics: portOf("--metrics-port", options.metricsPort),
+    },
+    host: options.host,
+    ...(options.host === "127.0.0.1" ? { metricsHost: options.host } : {}),
+    adminToken,
+    publish: (options.publish ?? []).map(publishOf),
+    upstream: (options.upstream ?? []).map(upstreamOf),
+    ...(options.appPort === undefined
+      ? {}
+      : { appPorts: Object.values(appPorts) }),
+    appAddress: options.appAddress,
+    accessLog: accessLogOf(options.accessLog),
+    ...(options.accessLogFile === undefined
+      ? {}
+      : { accessLogFile: options.accessLogFile }),
+    ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
+    linkProtocol: linkProtocolOf(options.linkProtocol),
+    limits,
+    trustedProxies: options.trustedProxy ?? [],
+    drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
+    clock: context.clock,
+    logger,
+  });
+  const stopTrimming = trimMemory({
+    clock: context.clock,
+    memoryBytes: resolveLimits(limits).memoryBytes,
+  });
+  logger.info(portsOf(sidecar.ports), "the sidecar listens");
+  void sidecar.whenReady.then(async () => {
+    const { source, configReceivedAt } = sidecar.agent.state.value;
+    const age =
+      configReceivedAt === undefined
+        ? undefined
+        : Math.round((context.clock.wall() - configReceivedAt) / 1000);
+    logger.info(
+      { source, configAgeSeconds: age },
+      source === "disk"
+        ? "ready, with the config from disk: the control plane has not confirmed it yet"
+        : "ready",
+    );
+    // The SDK is large: it is loaded once traffic is served.
+    await exporter?.start();
+    leaveStartBehind();
+    compileSooner();
+  });
+  await Promise.race([untilStopped(context), sidecar.over]);
+  logger.info("stopping: deregister, GOAWAY, drain");
+  await sidecar.shutDown();
+  const lost = await sidecar.over;
+  stopTrimming();
+  if (lost !== undefined) context.exitCode = 1;
+  await exporter?.close();
+  logger.info("stopped");
+}
+
+/** Made beside what else the sidecar keeps. Where there is no place for it the sidecar serves all the same, and its admin port shows and changes nothing. */
+async function adminTokenOf(
+  { state }: SidecarCommandOptions,
+  logger: Logger,
+): Promise<LocalToken | undefined> {
+  try {
+    return await openLocalToken(join(state, ADMIN_TOKEN_FILE));
+  } catch (thrown) {
+    logger.warn(
+      { error: messageOf(thrown), directory: state },
+      "no token for the admin port can be kept there, so nobody can change the log's level or drain by it: give a directory of its own with --state",
+    );
+    return undefined;
+  }
+}
+
+/** The agent of a mesh, or that of files where there is no control plane. */
+async function startOwnAgent(
+  own: {
+    readonly context: CliContext;
+    readonly options: SidecarCommandOptions;
+    readonly logger: Logger;
+    readonly sharers: Sharers | undefined;
+  },
+  appPorts: Record<string, number>,
+  bound: BoundPorts,
+): Promise<Agent> {
+  const { context, options, logger, sharers } = own;
+  const { clock } = context;
+  const maxConfigBytes =
+    options.maxConfigBytes === undefined
+      ? {}
+      : {
+          maxConfigBytes: countOf("--max-config-bytes", options.maxConfigBytes),
+        };
+  if (options.resources !== undefined) {
+    if (options.controlPlane !== undefined)
+      throw new UserError(
+        "--resources is for a sidecar without a control plane: leave --control-plane out, or it",
+      );
+    const { certificate, privateKey, trustBundle } = options;
+    if (
+      certificate === undefined ||
+      privateKey === undefined ||
+      trustBundle === undefined
+    )
+      throw new UserError(
+        "--resources needs --certificate, --private-key and --trust-bundle",
+      );
+    const self = {
+      name: nameOf(options),
+      labels: pairsOf("--label", options.label ?? []),
+      ports: appPorts,
+      ...(options.locality === undefined ? {} : { locality: options.locality }),
+    };
+    // Of the two agents the one that is asked for is loaded: gRPC is large, and files have no use for it.
+    const { startFileAgent } = await import("../../agent/file-agent.ts");
+    return startFileAgent({
+      resources: options.resources,
+      certificate,
+      privateKey,
+      trustBundle,
+      self,
+      ...maxConfigBytes,
+      allowShrink: options.allowShrink === true,
+      sharers,
+      clock,
+      logger,
+    });
+  }
+  if (options.controlPlane === undefined)
+    throw new UserError(
+      "where does the config come from? --control-plane HOST:PORT, or --resources PATH without one",
+    );
+  if (options.label !== undefined)
+    throw new UserError(
+      "--label: in a mesh, labels are bound to the enrolment token (wherry token create --label …), for policy trusts them",
+    );
+  const token = await tokenOf(options);
+  const { startAgent } = await import("../../agent/mesh-agent.ts");
+  return startAgent({
+    controlPlane: options.controlPlane,
+    stateDirectory: options.state,
+    ...(token === undefined ? {} : { token }),
+    name: nameOf(options),
+    workload: () => workloadOf(options, appPorts, bound),
+    version: packageVersion(),
+    ...maxConfigBytes,
+    sharers,
+    clock,
+    logger,
+  });
+}
+
+async function tokenOf(
+  options: SidecarCommandOptions,
+): Promise<string | undefined> {
+  if (options.tokenFile === undefined) return options.token;
+  return (await readSecret(options.tokenFile, "--token-file")).trim();
+}
+
+function exporterOf(
+  context: CliContext,
+  options: SidecarCommandOptions,
+  logger: Logger,
+  agent: () => Agent | undefined,
+): SpanExporter | undefined {
+  const endpoint = otlpEndpointOf(options, context.environment);
+  if (endpoint === undefined) return undefined;
+  return makeSpanExporter({
+    endpoint,
+    logger,
+    clock: context.clock,
+    resource: () => {
+      const self = agent()?.snapshot.value?.self;
+      return {
+        "service.name":
+          self?.labels["app"] ?? self?.serviceAccount ?? "unknown",
+        "service.namespace": self?.namespace ?? "",
+        "service.instance.id": self?.name ?? nameOf(options),
+        ...(self?.labels["version"] === undefined
+          ? {}
+          : { "service.version": self.labels["version"] }),
+      };
+    },
+  });
+}
+
+function portsOf({
+  outbound,
+  inbound,
+  link,
+  admin,
+  metrics,
+}: BoundPorts): Record<string, number | undefined> {
+  return { outbound, inbound, link, admin, metrics };
+}

@@ -1,0 +1,103 @@
+/** `wherry status`: each sidecar, what it has in force, what it refused and why. */
+import type { Command } from "commander";
+import type { ActiveFault } from "../../control-plane/faults.ts";
+import type { SidecarStatus } from "../../control-plane/push/status.ts";
+import { connectApi, withServer, type ServerOptions } from "../client.ts";
+import type { CliContext } from "../context.ts";
+import { outputOption } from "../settings.ts";
+import { age, painter, table, type Paint } from "../table.ts";
+
+/** What `GET /status` answers. */
+interface MeshStatus {
+  /** The control plane's wall clock, in milliseconds. */
+  readonly now: number;
+  readonly trustDomain: string;
+  readonly store: {
+    readonly id: string;
+    readonly revision: number;
+    readonly kind: string;
+    readonly accepted: boolean;
+  };
+  readonly sidecars: readonly SidecarStatus[];
+  /** Absent from a control plane that knows no faults. */
+  readonly faults?: readonly ActiveFault[];
+}
+
+export function registerStatus(program: Command, context: CliContext): void {
+  withServer(program.command("status"))
+    .description(
+      "show each sidecar: config in force, acknowledged or refused and why, certificate, age of config",
+    )
+    .addOption(outputOption("json"))
+    .action(async (options: ServerOptions & { readonly output?: string }) => {
+      const api = await connectApi(context, options);
+      const { body } = await api.call("GET", "/status");
+      const status = body as MeshStatus;
+      if (options.output === "json")
+        context.print(`${JSON.stringify(status, undefined, 2)}\n`);
+      else context.print(render(status, painter(context.colours)));
+    });
+}
+
+function render(status: MeshStatus, paint: Paint): string {
+  const { store, sidecars, now } = status;
+  const head = `${faultsOf(status, paint)}${paint("bold", "store")} ${store.id} (${store.kind}) at revision ${store.revision}, trust domain ${status.trustDomain}\n`;
+  if (sidecars.length === 0)
+    return `${head}no sidecar is known: start one with "wherry sidecar"; its token comes from "wherry token create"\n`;
+  const rows = sidecars.map((sidecar) => [
+    `${sidecar.namespace}/${sidecar.name}`,
+    sidecar.connected
+      ? paint("green", "connected")
+      : paint("red", `gone for ${age(now - (sidecar.disconnectedAt ?? now))}`),
+    workloadOf(sidecar, paint),
+    sidecar.acknowledged === undefined
+      ? "-"
+      : String(sidecar.acknowledged.revision),
+    configOf(sidecar, paint),
+    sidecar.configReceivedAt === undefined
+      ? "-"
+      : age(now - sidecar.configReceivedAt),
+    `in ${age(sidecar.certificateExpiresAt - now)}`,
+  ]);
+  const refusals = sidecars.flatMap(({ namespace, name, refused }) =>
+    refused === undefined
+      ? []
+      : [
+          `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${refused.reason}\n`,
+        ],
+  );
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${adviceOf(status)}`;
+}
+
+/** Before everything else: whoever looks for the cause of trouble shall not look past what was made on purpose. */
+function faultsOf({ faults = [], now }: MeshStatus, paint: Paint): string {
+  return faults
+    .map(
+      ({ namespace, name, targets, what, expiresAt }) =>
+        `${paint("red", "FAULTS ARE INJECTED")} into calls to ${targets.join(", ")} by ${namespace}/${name}: ${what}; ends in ${age(expiresAt - now)}, or with: wherry delete faultinjection ${name} -n ${namespace}\n`,
+    )
+    .join("");
+}
+
+function workloadOf(sidecar: SidecarStatus, paint: Paint): string {
+  if (sidecar.lease === undefined) return paint("yellow", "not registered");
+  return sidecar.lease.ready ? "ready" : paint("yellow", "not ready");
+}
+
+function configOf(sidecar: SidecarStatus, paint: Paint): string {
+  if (sidecar.refused !== undefined) return paint("red", "refused");
+  if (sidecar.acknowledged === undefined) return paint("yellow", "none yet");
+  return sidecar.pending ? paint("yellow", "pending") : "acknowledged";
+}
+
+/** Sidecars that hold on to another store's config need a word from an operator. */
+function adviceOf({ store, sidecars }: MeshStatus): string {
+  const elsewhere = sidecars.filter(
+    ({ refused, acknowledged }) =>
+      refused !== undefined &&
+      acknowledged !== undefined &&
+      acknowledged.store !== store.id,
+  );
+  if (elsewhere.length === 0) return "";
+  return `\n${elsewhere.length} of ${sidecars.length} sidecars serve from another store's config. If this store holds what the mesh shall have: wherry store accept ${store.id}\n`;
+}

@@ -1,0 +1,51 @@
+/** `wherry store`: which store the control plane serves from, and the word that sidecars may take another one's config. */
+import type { Command } from "commander";
+import {
+  connectApi,
+  isObject,
+  textOf,
+  withServer,
+  type ServerOptions,
+} from "../client.ts";
+import type { CliContext } from "../context.ts";
+import { outputOption } from "../settings.ts";
+
+export function registerStore(program: Command, context: CliContext): void {
+  const store = program
+    .command("store")
+    .description("the control plane's store");
+  withServer(store.command("show"))
+    .description("its id, kind and revision")
+    .addOption(outputOption("json"))
+    .action(async (options: ServerOptions & { readonly output?: string }) => {
+      const { body } = await (
+        await connectApi(context, options)
+      ).call("GET", "/store");
+      context.print(
+        options.output === "json"
+          ? `${JSON.stringify(body, undefined, 2)}\n`
+          : describe(body),
+      );
+    });
+  withServer(store.command("accept"))
+    .description(
+      "after a lost or restored database: sidecars may take this store's config in place of what they hold",
+    )
+    .argument(
+      "<id>",
+      'the id that "wherry store show" and "wherry status" print',
+    )
+    .action(async (id: string, options: ServerOptions) => {
+      const { body } = await (
+        await connectApi(context, options)
+      ).call("POST", "/store/accept", { id });
+      context.print(
+        `accepted: sidecars take the config of this store from now on\n${describe(body)}`,
+      );
+    });
+}
+
+function describe(body: unknown): string {
+  const store = isObject(body) ? body : {};
+  return `store ${textOf(store["id"])} (${textOf(store["kind"])}) at revision ${textOf(store["revision"])}\n`;
+}

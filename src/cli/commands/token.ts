@@ -1,0 +1,163 @@
+/** `wherry token`: tokens with which sidecars enrol, and tokens for the API. */
+import type { Command } from "commander";
+import { timestamp } from "../../core/clock.ts";
+import { UserError } from "../../core/errors.ts";
+import { DEFAULT_NAMESPACE } from "../../resources/envelope.ts";
+import {
+  connectApi,
+  isObject,
+  textOf,
+  withServer,
+  type ServerOptions,
+} from "../client.ts";
+import type { CliContext } from "../context.ts";
+import { listOption, option, outputOption, pairsOf } from "../settings.ts";
+import { table } from "../table.ts";
+
+interface CreateOptions extends ServerOptions {
+  readonly namespace: string;
+  readonly serviceAccount?: string;
+  readonly label?: readonly string[];
+  readonly allowAddress?: readonly string[];
+  readonly name?: string;
+  readonly role?: string;
+  readonly forNamespace?: readonly string[];
+  readonly ttl?: string;
+  readonly uses?: string;
+  readonly output?: string;
+}
+
+export function registerToken(program: Command, context: CliContext): void {
+  const token = program
+    .command("token")
+    .description("enrolment tokens for sidecars, and API tokens");
+  withServer(token.command("create"))
+    .description(
+      "make an enrolment token (--service-account) or an API token (--role); the secret is shown once",
+    )
+    .addOption(
+      option(
+        "-n, --namespace <name>",
+        "the namespace of the workloads that may enrol",
+        DEFAULT_NAMESPACE,
+      ),
+    )
+    .option("--service-account <name>", "the service account that they become")
+    .addOption(
+      listOption(
+        "--label <pairs>",
+        "labels that they carry, like app=web,version=v2",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--allow-address <ranges>",
+        "addresses (CIDR) that they may register besides the one that they call from: behind NAT, or with several networks",
+      ),
+    )
+    .option("--name <name>", "the one instance that may enrol with it")
+    .option("--uses <count>", "how many may enrol with it")
+    .option("--role <role>", "admin, editor or viewer: makes an API token")
+    .addOption(
+      listOption(
+        "--for-namespace <names>",
+        "the namespaces that an API token is for; all without it",
+      ),
+    )
+    .option("--ttl <duration>", "how long it is good for, like 1h30m")
+    .addOption(outputOption("json"))
+    .action(async (options: CreateOptions) => {
+      const api = await connectApi(context, options);
+      const { body } =
+        options.role === undefined
+          ? await api.call("POST", "/tokens/enrolment", enrolmentBody(options))
+          : await api.call("POST", "/tokens/api", apiBody(options));
+      context.print(
+        options.output === "json"
+          ? `${JSON.stringify(body, undefined, 2)}\n`
+          : `${isObject(body) ? textOf(body["token"]) : ""}\n`,
+      );
+    });
+  withServer(token.command("list"))
+    .description("the tokens there are, without their secrets")
+    .addOption(outputOption("json"))
+    .action(async (options: ServerOptions & { readonly output?: string }) => {
+      const { body } = await (
+        await connectApi(context, options)
+      ).call("GET", "/tokens");
+      const items =
+        isObject(body) && Array.isArray(body["items"])
+          ? body["items"].filter(isObject)
+          : [];
+      context.print(
+        options.output === "json"
+          ? `${JSON.stringify(items, undefined, 2)}\n`
+          : table(["KIND", "ID", "FOR", "EXPIRES"], items.map(row)),
+      );
+    });
+  withServer(token.command("revoke"))
+    .description("make a token worthless at once")
+    .argument("<kind>", "enrolment or api")
+    .argument("<id>", 'as "wherry token list" prints it')
+    .action(async (kind: string, id: string, options: ServerOptions) => {
+      if (kind !== "enrolment" && kind !== "api")
+        throw new UserError(`"${kind}": enrolment or api is wanted`);
+      await (
+        await connectApi(context, options)
+      ).call("DELETE", `/tokens/${kind}/${encodeURIComponent(id)}`);
+      context.print(`${kind} token ${id} revoked\n`);
+    });
+}
+
+function enrolmentBody(options: CreateOptions): Record<string, unknown> {
+  if (options.serviceAccount === undefined)
+    throw new UserError(
+      "what is the token for? --service-account NAME makes an enrolment token, --role ROLE an API token",
+    );
+  const uses = options.uses === undefined ? undefined : Number(options.uses);
+  if (uses !== undefined && !Number.isInteger(uses))
+    throw new UserError(
+      `--uses ${options.uses ?? ""}: a whole number is wanted`,
+    );
+  return {
+    namespace: options.namespace,
+    serviceAccount: options.serviceAccount,
+    labels: pairsOf("--label", options.label ?? []),
+    ...(options.allowAddress === undefined
+      ? {}
+      : { addresses: options.allowAddress }),
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
+    ...(uses === undefined ? {} : { uses }),
+  };
+}
+
+function apiBody(options: CreateOptions): Record<string, unknown> {
+  return {
+    role: options.role,
+    ...(options.forNamespace === undefined
+      ? {}
+      : { namespaces: options.forNamespace }),
+    ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
+  };
+}
+
+function row(item: Record<string, unknown>): string[] {
+  const account = textOf(item["serviceAccount"]);
+  const namespaces = Array.isArray(item["namespaces"])
+    ? item["namespaces"].map(textOf).join(",")
+    : "all namespaces";
+  const purpose =
+    account === ""
+      ? `${textOf(item["role"])} in ${namespaces}`
+      : `${textOf(item["namespace"])}/${account}, ${textOf(item["usesLeft"])} uses left`;
+  const expires = item["expiresAt"];
+  return [
+    textOf(item["kind"]),
+    textOf(item["id"]),
+    purpose,
+    typeof expires === "number"
+      ? timestamp(expires)
+      : textOf(expires) || "never",
+  ];
+}

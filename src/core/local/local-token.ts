@@ -1,0 +1,69 @@
+/** The token that whoever changes something by a page of this machine must bring: a file in the state directory, which other users cannot read and no web page can. */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { link, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { makeDirectory } from "../directory.ts";
+import { systemCode, UserError } from "../errors.ts";
+import { readSecret } from "../secret-file.ts";
+
+export interface LocalToken {
+  /** Where it stands. */
+  readonly file: string;
+  /** Whether an Authorization field brings it. Takes the same time for every wrong one. */
+  admits(authorization: string | undefined): boolean;
+}
+
+const SHAPE = /^[A-Za-z0-9_-]{43}$/;
+const BEARER = /^Bearer +([A-Za-z0-9_-]{1,100}) *$/i;
+const WHAT = "the token of this machine's pages";
+
+/**
+ * The token of that file, made where there is none: those who share a state directory share it, and it stays over a restart. Throws
+ * UserError where others can read it or it is none, Node's system error where it cannot be made.
+ */
+export async function openLocalToken(file: string): Promise<LocalToken> {
+  await makeDirectory(dirname(file));
+  const text = (await make(file)) ?? (await readLocalToken(file));
+  return localToken(file, text);
+}
+
+/** The token as text, for a command that brings it. Throws UserError where there is none or it may not be used. */
+export async function readLocalToken(file: string): Promise<string> {
+  const text = (await readSecret(file, WHAT)).trim();
+  if (!SHAPE.test(text))
+    throw new UserError(
+      `${WHAT} ${file} is damaged: remove it, and start again`,
+    );
+  return text;
+}
+
+export function localToken(file: string, text: string): LocalToken {
+  const wanted = digest(text);
+  return {
+    file,
+    admits(authorization) {
+      const brought = BEARER.exec(authorization ?? "")?.[1];
+      return brought !== undefined && timingSafeEqual(digest(brought), wanted);
+    },
+  };
+}
+
+/** Undefined where the file is there. It appears whole: who starts at the same time reads all of it or makes its own. */
+async function make(file: string): Promise<string | undefined> {
+  const text = randomBytes(32).toString("base64url");
+  const temporary = `${file}.${randomBytes(4).toString("hex")}.tmp`;
+  try {
+    await writeFile(temporary, `${text}\n`, { flag: "wx", mode: 0o600 });
+    await link(temporary, file);
+    return text;
+  } catch (thrown) {
+    if (systemCode(thrown) === "EEXIST") return undefined;
+    throw thrown;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}

@@ -1,0 +1,114 @@
+/** TrafficPolicies → what protects one port of this workload: rate limits, adaptive concurrency, priorities. */
+import { durationOf } from "../../core/duration.ts";
+import type { HTTPRouteMatch } from "../../resources/http-route/schema.ts";
+import type { ServicePort } from "../../resources/service/schema.ts";
+import type { TrafficPolicyResource } from "../../resources/traffic-policy/schema.ts";
+import {
+  adaptiveConcurrency,
+  type AdaptiveConcurrency,
+  type PrioritySpec,
+  type ProtectionSpec,
+} from "../../resources/traffic-policy/overload.ts";
+import { compilePriority, type Prioritizer } from "../priority.ts";
+import {
+  compileRateLimits,
+  type RateLimit,
+  type RequestTest,
+} from "../rate-limit.ts";
+import { compileRouter, type RoutedRequest } from "../routing/router.ts";
+import { nameOf } from "./sort.ts";
+
+export interface Protection {
+  /** Absent: none. */
+  readonly limits?: readonly RateLimit<RoutedRequest>[];
+  readonly concurrency: AdaptiveConcurrency;
+  /** "NAMESPACE/NAME" of the TrafficPolicy that says how concurrency adapts. */
+  readonly concurrencyPolicy?: string;
+  /** Undefined where all requests are equal. */
+  readonly priority?: Prioritizer<RoutedRequest>;
+}
+
+/** A port that no Service leads to. */
+export const UNPROTECTED: Protection = {
+  concurrency: adaptiveConcurrency(undefined),
+};
+
+/** `policies` oldest first: the oldest wins (trap 13), and that of the port replaces blocks of that of the Service (trap 14). */
+export function protectionOf(
+  policies: readonly TrafficPolicyResource[],
+  service: { readonly name: string; readonly namespace: string },
+  port: ServicePort,
+): Protection {
+  const aimed = (
+    section: string | undefined,
+  ): TrafficPolicyResource | undefined =>
+    policies.find(
+      ({ metadata, spec }) =>
+        metadata.namespace === service.namespace &&
+        spec.targetRefs.some(
+          (ref) => ref.name === service.name && ref.sectionName === section,
+        ),
+    );
+  const general = aimed(undefined);
+  const own = port.name === undefined ? undefined : aimed(port.name);
+  /** The policy whose block is in force. */
+  const deciding = (
+    block: keyof ProtectionSpec,
+  ): TrafficPolicyResource | undefined =>
+    [own, general].find((policy) => policy?.spec[block] !== undefined);
+
+  const limiting = deciding("rateLimit");
+  const adapting = deciding("adaptiveConcurrency");
+  return {
+    ...(limiting?.spec.rateLimit === undefined
+      ? {}
+      : {
+          limits: compileRateLimits<RoutedRequest>(limiting.spec.rateLimit, {
+            policy: nameOf(limiting),
+            of:
+              limiting === own
+                ? `${service.name}/${port.name ?? ""}`
+                : service.name,
+            milliseconds: durationOf,
+            matcher,
+          }),
+        }),
+    concurrency: adaptiveConcurrency(adapting?.spec.adaptiveConcurrency),
+    ...(adapting === undefined ? {} : { concurrencyPolicy: nameOf(adapting) }),
+    ...priorityOf(deciding("priority")?.spec.priority),
+  };
+}
+
+function priorityOf(
+  spec: PrioritySpec | undefined,
+): Pick<Protection, "priority"> {
+  return spec === undefined
+    ? {}
+    : { priority: compilePriority<RoutedRequest>(spec, matcher) };
+}
+
+/** True for a request that meets any of the matches. */
+export function matcher(
+  matches: readonly HTTPRouteMatch[],
+): RequestTest<RoutedRequest> {
+  const router = compileRouter(
+    matches.map((match, index) => ({
+      ref: { route: "", rule: 0, match: index },
+      createdAt: 0,
+      match,
+      targets: [{ weight: 1, to: true }],
+    })),
+  );
+  return Object.assign(
+    (request: RoutedRequest) => router.route(request, 0) === true,
+    {
+      why: (request: RoutedRequest) =>
+        router
+          .explain(request)
+          .considered.map(
+            ({ ref, why = "" }) => `matches[${ref.match}]: ${why}`,
+          )
+          .join("; "),
+    },
+  );
+}

@@ -1,0 +1,192 @@
+/** The local application: its pools on loopback, in HTTP/1.1, HTTP/2 or bytes as its port is declared. */
+import type { Clock } from "../../core/clock.ts";
+import type { Commons } from "../../core/shared/shared-state.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import type { Protection } from "../../policy/compile/overload.ts";
+import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
+import { isRepeatable, type RetryPolicy } from "../../policy/retry.ts";
+import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import { fieldValue } from "../../wire/fields.ts";
+import { ATTEMPT } from "../exchange/heads.ts";
+import type { LoadReports, RequestLoad } from "./load-reports.ts";
+import type { Way } from "../exchange/route-plan.ts";
+import { DirectWay } from "../upstream/direct-plan.ts";
+import {
+  plainProtocolOf,
+  poolSettingsOf,
+} from "../upstream/cluster/clusters.ts";
+import type { Entry, Gate, Gates } from "./concurrency-limiter.ts";
+import type { Pool } from "../upstream/pool/pool.ts";
+import type { Pools } from "../upstream/pool/pools.ts";
+import { budgetOf } from "../upstream/cluster/shared-budget.ts";
+
+export interface Application {
+  /** `left`: milliseconds above 0 that the caller's sidecar has left for it; undefined: no limit. */
+  http(
+    snapshot: Snapshot,
+    port: InboundPort,
+    read: Extract<ReadRequest, { ok: true }>,
+    stream: ServerStream,
+    left: number | undefined,
+  ): Way;
+  tunnel(port: InboundPort, stream: ServerStream): Way;
+}
+
+export interface ApplicationOptions {
+  readonly clock: Clock;
+  readonly commons: Commons;
+  readonly pools: Pools;
+  readonly loads: LoadReports;
+  readonly gates: Gates;
+  /** Where the application listens: "127.0.0.1", unless it binds another address alone. */
+  readonly address: string;
+}
+
+/**
+ * A stale keep-alive connection is this hop's own affair and is repeated here, at once; everything else is for the caller's sidecar
+ * to judge, which knows other instances.
+ */
+const RETRY: RetryPolicy = {
+  attempts: 1,
+  on: new Set(["reset-before-request", "reset-reused-connection"]),
+  codes: new Set(),
+  backoff: { minimum: 0, base: 0, max: 0 },
+};
+
+type Protocol = "http/1.1" | "h2" | "tcp";
+
+interface KnownPool {
+  readonly pool: Pool;
+  readonly protocol: Protocol;
+  readonly generation: number;
+}
+
+const SETTINGS = poolSettingsOf(TRAFFIC_DEFAULTS);
+
+export function makeApplication(options: ApplicationOptions): Application {
+  const { clock, pools, loads, gates, address } = options;
+  const budget = budgetOf(
+    options.commons,
+    "application",
+    TRAFFIC_DEFAULTS.retryConstraint,
+  );
+  // Found by the port's number: a key put together of texts for each request costs more than the rest of the way.
+  const known = new Map<number, KnownPool>();
+  const poolOf = (port: number, protocol: Protocol): Pool => {
+    const found = known.get(port);
+    if (found?.protocol === protocol && found.generation === pools.generation)
+      return found.pool;
+    const pool = pools.find(
+      { kind: "plain", address, port, protocol },
+      SETTINGS,
+    );
+    known.set(port, { pool, protocol, generation: pools.generation });
+    return pool;
+  };
+  const way = (
+    port: InboundPort,
+    stream: ServerStream,
+    rest: {
+      readonly protocol: Protocol;
+      readonly path: string;
+      readonly target: string;
+      readonly streamIdle: number;
+      readonly repeatable: boolean;
+      readonly left: number | undefined;
+      readonly load: RequestLoad | undefined;
+      readonly gate: Gate | undefined;
+      readonly entry: Entry | undefined;
+    },
+  ): Way =>
+    new DirectWay({
+      clock,
+      destination: port.key,
+      path: rest.path,
+      target: rest.target,
+      authority: stream.head.authority,
+      pool: poolOf(port.targetPort, rest.protocol),
+      address: `${address}:${port.targetPort}`,
+      streamIdle: rest.streamIdle,
+      retry: RETRY,
+      budget,
+      repeatable: rest.repeatable,
+      load: rest.load,
+      gate: rest.gate,
+      entry: rest.entry,
+      inside: stream.connection.peer !== undefined,
+      callee: true,
+      dialogues: rest.protocol === "h2",
+      left: rest.left,
+      connectError: unreachable,
+    });
+  return {
+    http(snapshot, port, { facts, target }, stream, left) {
+      const { protection } = port;
+      const { mode } = protection.concurrency;
+      return way(port, stream, {
+        protocol: httpProtocolOf(port),
+        path: facts.path,
+        target,
+        streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
+        repeatable: isRepeatable(facts),
+        left,
+        load: loads.of(port.targetPort, stream),
+        gate:
+          mode === "OFF"
+            ? undefined
+            : gates.of(port.targetPort, protection.concurrency),
+        entry:
+          mode === "ENFORCE"
+            ? entryOf(protection, facts, stream, clock, left)
+            : undefined,
+      });
+    },
+    tunnel: (port, stream) =>
+      way(port, stream, {
+        protocol: "tcp",
+        path: "",
+        target: "",
+        streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
+        repeatable: false,
+        left: undefined,
+        load: undefined,
+        gate: undefined,
+        entry: undefined,
+      }),
+  };
+}
+
+function entryOf(
+  { priority, concurrencyPolicy }: Protection,
+  facts: RequestFacts,
+  { head, connection }: ServerStream,
+  clock: Clock,
+  left: number | undefined,
+): Entry {
+  return {
+    policy: concurrencyPolicy,
+    priority: priority?.(connection.peer, facts, clock.wall()),
+    // Of a peer's sidecar: what applications say of it is removed there, and what strangers say here.
+    retry: fieldValue(head.fields, ATTEMPT) !== undefined,
+    inside: connection.peer !== undefined,
+    left,
+  };
+}
+
+/** HTTP that comes to a port that is declared as bytes goes on as HTTP/1.1, which every such port that speaks HTTP knows. */
+function httpProtocolOf(port: InboundPort): "http/1.1" | "h2" {
+  return plainProtocolOf(port) === "h2" ? "h2" : "http/1.1";
+}
+
+/** To the caller's sidecar: nothing was processed, and another instance may do (model: which outcome counts where). */
+function unreachable(error: MeshError): MeshError {
+  if (error.code === "STREAM_REFUSED" || error.code === "INTERNAL")
+    return error;
+  return new MeshError("APPLICATION_UNREACHABLE", error.message, {
+    source: "upstream",
+    unprocessed: true,
+    cause: error,
+  });
+}

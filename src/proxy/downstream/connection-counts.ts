@@ -1,0 +1,128 @@
+/** How many connections there are: in all, on a listener, from an address, of an identity; and whether there may be one more. */
+import {
+  ALONE,
+  counterOf,
+  type Commons,
+  type Counter,
+} from "../../core/shared/shared-state.ts";
+import { networkOf } from "../../core/text/network.ts";
+import type { SidecarLimits } from "./limits.ts";
+
+type Caps = Pick<
+  SidecarLimits,
+  | "connections"
+  | "connectionsPerListener"
+  | "connectionsPerAddress"
+  | "connectionsPerIdentity"
+>;
+
+/** Why there may not be one more; for the log and the metric. */
+export interface Excess {
+  readonly reason: ConnectionExcess;
+  readonly detail: string;
+}
+
+export type ConnectionExcess =
+  | "too many connections"
+  | "too many connections on the listener"
+  | "too many connections from one address"
+  | "too many connections of one identity";
+
+export interface ConnectionCounts {
+  readonly total: number;
+  /** Counts one more connection, or says why it may not be. `address` undefined: callers on this machine, which are one. */
+  add(listener: string, address: string | undefined): Excess | undefined;
+  /** The end of a connection that was counted. */
+  remove(listener: string, address: string | undefined): void;
+  addIdentity(identity: string): Excess | undefined;
+  removeIdentity(identity: string): void;
+}
+
+/** The caps hold over all workers of `commons`. */
+export function countConnections(
+  caps: Caps,
+  commons: Commons = ALONE,
+): ConnectionCounts {
+  const open = new Map<string, Open>();
+
+  const enter = (
+    reason: ConnectionExcess,
+    name: string,
+    cap: number,
+  ): Excess | undefined => {
+    const known = open.get(name);
+    const counter = known?.counter ?? counterOf(commons, `connections ${name}`);
+    if (!counter.enter(cap)) {
+      const detail = `${counter.value} are open, and no more are taken`;
+      if (known === undefined) counter.close();
+      return { reason, detail };
+    }
+    if (known === undefined) open.set(name, { counter, own: 1 });
+    else known.own += 1;
+    return undefined;
+  };
+  const leave = (name: string): void => {
+    const known = open.get(name);
+    if (known === undefined) return;
+    known.counter.leave();
+    known.own -= 1;
+    if (known.own > 0) return;
+    open.delete(name);
+    known.counter.close();
+  };
+
+  return {
+    get total() {
+      return open.get(ALL)?.counter.value ?? 0;
+    },
+    add(listener, address) {
+      const asked: readonly (readonly [ConnectionExcess, string, number])[] = [
+        ["too many connections", ALL, caps.connections],
+        [
+          "too many connections on the listener",
+          onListener(listener),
+          caps.connectionsPerListener,
+        ],
+        ...(address === undefined
+          ? []
+          : [
+              [
+                "too many connections from one address",
+                fromAddress(address),
+                caps.connectionsPerAddress,
+              ] as const,
+            ]),
+      ];
+      for (const [index, [reason, name, cap]] of asked.entries()) {
+        const excess = enter(reason, name, cap);
+        if (excess === undefined) continue;
+        for (const [, entered] of asked.slice(0, index)) leave(entered);
+        return excess;
+      }
+      return undefined;
+    },
+    remove(listener, address) {
+      leave(ALL);
+      leave(onListener(listener));
+      if (address !== undefined) leave(fromAddress(address));
+    },
+    addIdentity: (identity) =>
+      enter(
+        "too many connections of one identity",
+        ofIdentity(identity),
+        caps.connectionsPerIdentity,
+      ),
+    removeIdentity: (identity) => leave(ofIdentity(identity)),
+  };
+}
+
+interface Open {
+  readonly counter: Counter;
+  /** Of this worker. */
+  own: number;
+}
+
+const ALL = "in all";
+const onListener = (listener: string): string => `on ${listener}`;
+const fromAddress = (address: string): string => `from ${networkOf(address)}`;
+const ofIdentity = (identity: string): string => `of ${identity}`;

@@ -1,0 +1,191 @@
+/**
+ * Memory as a state of overload: it is looked at twice a second, and each level gives up more than the one before.
+ *
+ * ```
+ *            0.90 ──▶ 1 keep-alive ends,  0.95 ──▶ 2 no new connections   0.98 ──▶ 3 requests are answered 503 OVERLOADED
+ *                       what stands still too
+ *   0  ◀── 0.85           ◀── 0.90                     ◀── 0.93
+ * ```
+ * The share is the largest of three: of resident memory in what the container may use, of V8's heap in its limit, and of the octets
+ * that are held of messages in their bound; but these lead to the first level alone, as nobody reads what would go beyond their bound.
+ * Up it goes at once, down one level a second: a state that flaps helps nobody.
+ */
+import { getHeapStatistics } from "node:v8";
+import type { Clock } from "../../core/clock.ts";
+import type { Logger } from "../../core/log.ts";
+import { collectGarbage, setHeapGrowth } from "../../runtime/v8.ts";
+import type { SidecarLimits } from "./limits.ts";
+import { HEAP_GROWTH } from "../../runtime/memory-trim.ts";
+import type { Meters } from "../../telemetry/meters.ts";
+
+export type Level = 0 | 1 | 2 | 3;
+
+/** Shares at which a level is entered, and under which it is left. */
+export const LEVELS: readonly {
+  readonly enter: number;
+  readonly leave: number;
+  readonly does: string;
+}[] = [
+  { enter: 0, leave: 0, does: "all is well" },
+  {
+    enter: 0.9,
+    leave: 0.85,
+    does: "connections are not kept alive, and exchanges that hold octets and stand still are broken off",
+  },
+  { enter: 0.95, leave: 0.9, does: "no new connections are taken" },
+  { enter: 0.98, leave: 0.93, does: "requests are answered 503 OVERLOADED" },
+];
+
+/** Milliseconds between two looks. */
+export const LOOK = 500;
+/** Milliseconds that a level lasts at least. */
+const STAY = 1000;
+/** Milliseconds between two collections of garbage that pressure asks for: each stops everything for a moment. */
+const COLLECT_AGAIN = 30_000;
+/** The same, under pressure and without, where so large a part of what may be held was, and is held no more: what is left of it is garbage for certain. */
+const COLLECT_FREED = 1000;
+const COLLECT_FREED_QUIET = 5000;
+const FREED = 4;
+/** Shares of resident memory from which on, and down to which, V8's heap may grow by fewer percent between two collections. */
+const THRIFTY = { enter: 0.5, leave: 0.45, growth: 40 };
+
+/** Octets. */
+export interface MemorySample {
+  readonly resident: number;
+  readonly heap: number;
+  readonly heapLimit: number;
+}
+
+export interface MemoryPressureOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly meters: Meters;
+  readonly limits: Pick<SidecarLimits, "bufferedBytes" | "memoryBytes">;
+  /** Octets that are held of messages. */
+  buffered(): number;
+  /** After each look. */
+  onLook?(): void;
+  /** A level was entered or left. */
+  onLevel(level: Level): void;
+  readonly sample?: () => MemorySample;
+  /** Frees what is free already, so far as V8 lets it. */
+  readonly collect?: () => void;
+  /** Percent of what is alive by which V8's heap may grow before it is collected. */
+  readonly growth?: (percent: number) => void;
+}
+
+export interface MemoryPressure {
+  readonly level: Level;
+  close(): void;
+}
+
+export function watchMemory(options: MemoryPressureOptions): MemoryPressure {
+  const { clock, logger, meters, limits } = options;
+  const sample = options.sample ?? sampleProcess;
+  const collect = options.collect ?? collectAll;
+  const growth = options.growth ?? setHeapGrowth;
+  let level: Level = 0;
+  let since = clock.now();
+  let thrifty = false;
+  let collectedAt = Number.NEGATIVE_INFINITY;
+  /** The most octets that were held at a look since then. */
+  let peak = 0;
+
+  /** V8 is in no hurry to give back what a burst has left behind; the next look sees what it was. */
+  const collectWhatIsFree = (
+    now: number,
+    short: boolean,
+    buffered: number,
+  ): void => {
+    peak = Math.max(peak, buffered);
+    const since = now - collectedAt;
+    const freed = (peak - buffered) * FREED >= limits.bufferedBytes;
+    const worth = freed
+      ? since >= (short || thrifty ? COLLECT_FREED : COLLECT_FREED_QUIET)
+      : short && since >= COLLECT_AGAIN;
+    if (!worth) return;
+    collectedAt = now;
+    peak = buffered;
+    collect();
+  };
+
+  /** V8 lets garbage grow to twice what is alive: cheap where memory is there for it. */
+  const beThrifty = (share: number): void => {
+    const next = share > (thrifty ? THRIFTY.leave : THRIFTY.enter);
+    if (next === thrifty) return;
+    thrifty = next;
+    growth(next ? THRIFTY.growth : HEAP_GROWTH);
+  };
+
+  const look = (): void => {
+    const { resident, heap, heapLimit } = sample();
+    const buffered = options.buffered();
+    const held = buffered / limits.bufferedBytes;
+    const inUse = Math.max(
+      limits.memoryBytes > 0 ? resident / limits.memoryBytes : 0,
+      heap / heapLimit,
+    );
+    meters.bufferedBytes.set(buffered);
+    meters.memoryPressure.set(Math.max(inUse, held));
+    const share = Math.max(inUse, Math.min(held, LEVELS[1]?.enter ?? 1));
+    const now = clock.now();
+    collectWhatIsFree(now, inUse >= (LEVELS[1]?.enter ?? 1), buffered);
+    options.onLook?.();
+    if (limits.memoryBytes > 0) beThrifty(resident / limits.memoryBytes);
+    const next = nextLevel(level, share, now - since >= STAY);
+    if (next === level) return;
+    const rises = next > level;
+    level = next;
+    since = now;
+    meters.overloadLevel.set(level);
+    logger[rises ? "warn" : "info"](
+      {
+        level,
+        does: LEVELS[level]?.does,
+        residentBytes: resident,
+        memoryLimitBytes: limits.memoryBytes,
+        heapBytes: heap,
+        heapLimitBytes: heapLimit,
+        bufferedBytes: buffered,
+        bufferedLimitBytes: limits.bufferedBytes,
+      },
+      rises ? "memory runs short" : "memory pressure falls",
+    );
+    options.onLevel(level);
+  };
+  const stop = clock.every(LOOK, look);
+  return {
+    get level() {
+      return level;
+    },
+    close: stop,
+  };
+}
+
+function nextLevel(level: Level, share: number, stayed: boolean): Level {
+  let next: Level = level;
+  while (next < 3 && share >= (LEVELS[next + 1]?.enter ?? Infinity))
+    next = above(next);
+  if (next > level || !stayed) return next;
+  return level > 0 && share < (LEVELS[level]?.leave ?? 0)
+    ? below(level)
+    : level;
+}
+
+function above(level: Level): Level {
+  return level === 0 ? 1 : level === 1 ? 2 : 3;
+}
+
+function below(level: Level): Level {
+  return level === 3 ? 2 : level === 2 ? 1 : 0;
+}
+
+function sampleProcess(): MemorySample {
+  const { used_heap_size: heap, heap_size_limit: heapLimit } =
+    getHeapStatistics();
+  return { resident: process.memoryUsage.rss(), heap, heapLimit };
+}
+
+function collectAll(): void {
+  collectGarbage({ type: "major", execution: "async" });
+}

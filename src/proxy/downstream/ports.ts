@@ -1,0 +1,176 @@
+/** Which ports a sidecar listens on, as they are asked for and as they came out. */
+import { UserError } from "../../core/errors.ts";
+import { cannotListen } from "../../core/listening.ts";
+import { parseAuthority, type LocalUpstream } from "../destination.ts";
+import type { Bound, Listeners } from "./listeners.ts";
+
+/** 0 lets the system choose; undefined leaves the listener out. */
+export interface SidecarPorts {
+  readonly outbound?: number;
+  /** Captured inbound connections. */
+  readonly inbound?: number;
+  readonly link?: number;
+  readonly admin?: number;
+  readonly metrics?: number;
+}
+
+/** Istio's, where it has one. */
+export const DEFAULT_PORTS: Required<SidecarPorts> = {
+  outbound: 15001,
+  inbound: 15006,
+  link: 15008,
+  admin: 15000,
+  metrics: 15020,
+};
+
+/** What listens where, as it came out. */
+export interface BoundPorts {
+  readonly outbound: number | undefined;
+  readonly inbound: number | undefined;
+  readonly link: number | undefined;
+  readonly admin: number | undefined;
+  readonly metrics: number | undefined;
+  /** By the application's port. */
+  readonly published: ReadonlyMap<number, number>;
+  /** By "SERVICE.NS" or "SERVICE.NS:PORT", as it was asked for. */
+  readonly upstreams: ReadonlyMap<string, number>;
+}
+
+/** An open door for callers without a sidecar, under PeerAuthentication. */
+export interface PublishedPort {
+  readonly port: number;
+  readonly appPort: number;
+}
+
+/** A local port that leads to one service. */
+export interface UpstreamPort {
+  readonly port: number;
+  /** "SERVICE.NS" or "SERVICE.NS:PORT" */
+  readonly to: string;
+}
+
+export interface OpenOptions {
+  readonly ports?: SidecarPorts;
+  readonly host?: string;
+  readonly publish?: readonly PublishedPort[];
+  readonly upstream?: readonly UpstreamPort[];
+}
+
+/** The listeners, open. */
+export interface Open {
+  readonly ports: Omit<BoundPorts, "admin" | "metrics">;
+  /** What was asked for, with the ports that the system chose. */
+  readonly doors: {
+    readonly publish: readonly PublishedPort[];
+    readonly upstream: readonly UpstreamPort[];
+  };
+  /** Inbound connections that are accepted and not handed over yet. */
+  readonly arriving: number;
+  /** Accepts no more. */
+  stopInbound(): void;
+  closeInbound(): void;
+  closeOutbound(): void;
+}
+
+/** What a listener is called, the option that chooses its port, and whose address it has. */
+type Door = readonly [what: string, option: string, at: "loopback" | "host"];
+const OUTBOUND: Door = ["outbound", "--outbound-port", "loopback"];
+const CAPTURED: Door = ["captured inbound", "--inbound-port", "host"];
+const LINK: Door = ["the link", "--link-port", "host"];
+const PUBLISHED: Door = ["a published port", "--publish", "host"];
+const UPSTREAM: Door = ["an upstream's port", "--upstream", "loopback"];
+
+/** Opens all that is asked for, or nothing. Throws UserError that says which option to change. */
+export async function openAll(
+  listeners: Listeners,
+  options: OpenOptions,
+): Promise<Open> {
+  const wanted = options.ports ?? DEFAULT_PORTS;
+  const host = options.host ?? "::";
+  const inbound: Bound[] = [];
+  const outbound: Bound[] = [];
+  const published = new Map<number, number>();
+  const upstreams = new Map<string, number>();
+  const opened = async (
+    into: Bound[],
+    [what, option, at]: Door,
+    port: number,
+    open: (port: number) => Promise<Bound>,
+  ): Promise<number> => {
+    try {
+      const done = await open(port);
+      into.push(done);
+      return done.port;
+    } catch (thrown) {
+      if (thrown instanceof UserError) throw thrown;
+      const address =
+        at === "host" ? { host, hostOption: "--host" } : { host: "127.0.0.1" };
+      throw cannotListen({ what, ...address, port, option }, thrown);
+    }
+  };
+  const when = async (
+    into: Bound[],
+    door: Door,
+    port: number | undefined,
+    open: (port: number) => Promise<Bound>,
+  ): Promise<number | undefined> =>
+    port === undefined ? undefined : opened(into, door, port, open);
+  const close = (bounds: readonly Bound[]) => (): void => {
+    for (const bound of bounds) bound.close();
+  };
+  try {
+    const ports = {
+      outbound: await when(outbound, OUTBOUND, wanted.outbound, (port) =>
+        listeners.outbound(port),
+      ),
+      inbound: await when(inbound, CAPTURED, wanted.inbound, (port) =>
+        listeners.captured(host, port),
+      ),
+      link: await when(inbound, LINK, wanted.link, (port) =>
+        listeners.link(host, port),
+      ),
+    };
+    const publish: PublishedPort[] = [];
+    for (const { port: wish, appPort } of options.publish ?? []) {
+      const port = await opened(inbound, PUBLISHED, wish, (number) =>
+        listeners.published(host, number, appPort),
+      );
+      published.set(appPort, port);
+      publish.push({ port, appPort });
+    }
+    const upstream: UpstreamPort[] = [];
+    for (const { port: wish, to } of options.upstream ?? []) {
+      const named = upstreamOf(to);
+      const port = await opened(outbound, UPSTREAM, wish, (number) =>
+        listeners.upstream(number, named),
+      );
+      upstreams.set(to, port);
+      upstream.push({ port, to });
+    }
+    return {
+      ports: { ...ports, published, upstreams },
+      doors: { publish, upstream },
+      get arriving() {
+        return inbound.reduce((sum, bound) => sum + bound.arriving, 0);
+      },
+      stopInbound() {
+        for (const bound of inbound) bound.stop();
+      },
+      closeInbound: close(inbound),
+      closeOutbound: close(outbound),
+    };
+  } catch (error) {
+    close(inbound)();
+    close(outbound)();
+    throw error;
+  }
+}
+
+function upstreamOf(text: string): LocalUpstream {
+  const named = parseAuthority(text);
+  if (named === undefined)
+    throw new UserError(
+      `upstream "${text}" is not SERVICE.NAMESPACE or SERVICE.NAMESPACE:PORT`,
+    );
+  return named;
+}

@@ -1,0 +1,300 @@
+/** One attempt at one target: connect, send, hear the answer; its outcome is told exactly once, and its time-out stops the work. */
+import type { Alarmed } from "../../core/alarms.ts";
+import type { Cancel } from "../../core/clock.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import {
+  EFFECTS,
+  outcomeOfAnswer,
+  outcomeOfFailure,
+  parseReason,
+  parseRetryAfter,
+  type Outcome,
+} from "../../policy/outcome.ts";
+import type { FailedAttempt } from "../../policy/retry.ts";
+import type { ClientTrace } from "../../telemetry/tracing.ts";
+import type {
+  ClientConnection,
+  ClientStream,
+  ResponseHead,
+  ResponseReceiver,
+} from "../../wire/exchange.ts";
+import { fieldValue, type Fields } from "../../wire/fields.ts";
+import { REASON } from "./heads.ts";
+import type { Relay } from "./relay.ts";
+import type { ConnectionWaiter } from "../upstream/pool/pool.ts";
+import type { Target } from "./route-plan.ts";
+
+/**
+ * ```
+ *   connecting ──connected──▶ waiting ──head──▶ answering ──end──▶ over
+ *       │ failed                 │ abort            │ abort
+ *       └────────────────────────┴──────────────────┴─────────────▶ over, and the relay decides what comes next
+ * ```
+ */
+export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
+  readonly target: Target;
+  readonly #relay: Relay;
+  readonly #startedAt: number;
+  #sink: ClientStream | undefined;
+  #trace: ClientTrace | undefined;
+  #cancelConnect: Cancel | undefined;
+  alarmAt = 0;
+  alarmPlace: number | undefined;
+  /** Milliseconds to the response head. */
+  #latency = -1;
+  #status: number | undefined;
+  /** Known once the head came; gRPC's may still turn at its trailers. */
+  #outcome: Outcome | undefined;
+  #grpc = false;
+  #told = false;
+  #over = false;
+  /** The connection came from the pool and may have died unnoticed. */
+  reused = false;
+  /** Anything was given to a connection. */
+  written = false;
+
+  constructor(relay: Relay, target: Target, now: number) {
+    this.#relay = relay;
+    this.target = target;
+    this.#startedAt = now;
+  }
+
+  get sink(): ClientStream | undefined {
+    return this.#sink;
+  }
+
+  /** `limit`: milliseconds that this attempt may take; 0 is without. */
+  start(limit: number): void {
+    this.#trace = this.#relay.openTrace();
+    if (limit > 0) this.#relay.host.alarms.set(this, this.#startedAt + limit);
+    this.#cancelConnect = this.target.connect(
+      { mayRepeat: this.#relay.way.repeatable },
+      this,
+    );
+  }
+
+  connected(connection: ClientConnection, reused: boolean): void {
+    this.#cancelConnect = undefined;
+    if (this.#over) return;
+    const relay = this.#relay;
+    this.reused = reused;
+    this.written = true;
+    const { backendRequest } = relay.way.timeouts;
+    const head = relay.headOf(
+      this.#trace?.fields ?? [],
+      backendRequest > 0 ? this.#startedAt + backendRequest : Infinity,
+    );
+    try {
+      this.#sink = connection.request(head, relay.bodyless, this);
+    } catch (error) {
+      // A head that the upstream's protocol cannot hold: nothing was sent, and no endpoint would take it.
+      this.failed(
+        error instanceof MeshError
+          ? error
+          : new MeshError("INTERNAL", "", { source: "proxy", cause: error }),
+      );
+      return;
+    }
+    relay.opened(this.#sink);
+  }
+
+  failed(error: MeshError): void {
+    this.#cancelConnect = undefined;
+    if (this.#over) return;
+    this.#fail(error);
+  }
+
+  informational(head: ResponseHead): void {
+    if (!this.#over) this.#relay.informational(head);
+  }
+
+  head(head: ResponseHead, ended: boolean): void {
+    if (this.#over) return;
+    const now = this.#relay.now();
+    this.#latency = now - this.#startedAt;
+    this.#status = head.status;
+    const outcome = this.#judge(head, ended);
+    this.#outcome = outcome;
+    // A long gRPC answer is judged by its trailers, but the breaker's probe cannot wait for them.
+    if (!this.#grpc || this.target.probing) this.#tell(outcome);
+    if (this.#relay.repeats(this, outcome, ended)) return;
+    if (ended) this.#finish(now);
+    this.#relay.answered(this, head, ended, now);
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#over) return;
+    if (!this.#relay.pass(chunk)) this.#sink?.pause();
+  }
+
+  end(trailers: Fields | undefined): void {
+    if (this.#over) return;
+    if (this.#grpc) this.#judgeTrailers(trailers);
+    const now = this.#relay.now();
+    this.#finish(now);
+    this.#relay.answerEnded(trailers, now);
+  }
+
+  abort(error: MeshError): void {
+    if (!this.#over) this.#fail(error);
+    // An exchange may fail as a whole after its answer ended; only a tunnel still has someone to tell.
+    else this.#relay.brokenAfterEnd(this, error);
+  }
+
+  drained(): void {
+    if (this.#relay.attempt === this) this.#relay.upstreamDrained();
+  }
+
+  /** Breaks it off for a reason that is the caller's or the clock's; nothing more comes of it. */
+  abandon(error: MeshError): void {
+    const sink = this.#stop();
+    this.#settle(
+      outcomeOfFailure({
+        code: error.code,
+        unprocessed: false,
+        responseBegan: this.#status !== undefined,
+      }),
+      error.code,
+      this.#relay.now(),
+    );
+    sink?.abort(error);
+  }
+
+  /** Gives up an answer that a retry replaces. `complete`: both directions had ended, and the connection is of further use. */
+  discard(outcome: Outcome, complete: boolean): void {
+    const sink = this.#stop();
+    this.#settle(outcome, undefined, this.#relay.now());
+    if (!complete)
+      sink?.abort(
+        new MeshError("CLIENT_CLOSED", "another attempt replaces this one", {
+          source: "proxy",
+        }),
+      );
+  }
+
+  /** What the decision on a retry asks of it; `error` where it got no answer. */
+  failure(outcome: Outcome, error: MeshError | undefined): FailedAttempt {
+    return {
+      kind: outcome.kind,
+      retry: EFFECTS[outcome.kind].retry,
+      status: outcome.status,
+      retryAfter: outcome.retryAfter,
+      refused: error?.code === "STREAM_REFUSED",
+      reusedConnection: this.reused,
+    };
+  }
+
+  /** An event stream or a tunnel has no time-out. */
+  unlimited(): void {
+    this.target.endless?.();
+    this.#relay.host.alarms.clear(this);
+  }
+
+  #judge(head: ResponseHead, ended: boolean): Outcome {
+    const { fields, status } = head;
+    const trusted = this.target.trusted
+      ? parseReason(fieldValue(fields, REASON))
+      : undefined;
+    let grpcStatus: number | undefined;
+    if (this.#relay.grpc) {
+      const text = fieldValue(fields, "grpc-status");
+      grpcStatus = text === undefined ? undefined : grpcNumber(text);
+      this.#grpc = grpcStatus === undefined && !ended && trusted === undefined;
+    }
+    return outcomeOfAnswer({
+      status,
+      reason: trusted,
+      grpcStatus,
+      retryAfter:
+        status === 429 || status === 503 ? this.#retryAfter(fields) : undefined,
+    });
+  }
+
+  #retryAfter(fields: Fields): number | undefined {
+    return parseRetryAfter(
+      fieldValue(fields, "retry-after"),
+      this.#relay.host.clock.wall(),
+    );
+  }
+
+  #judgeTrailers(trailers: Fields | undefined): void {
+    const text =
+      trailers === undefined ? undefined : fieldValue(trailers, "grpc-status");
+    this.#outcome = outcomeOfAnswer({
+      status: this.#status ?? 200,
+      // An answer that ends without its status is "unknown" to gRPC's clients.
+      grpcStatus: text === undefined ? 2 : grpcNumber(text),
+    });
+  }
+
+  /** Its time-out passed. */
+  alarm(): void {
+    const { address } = this.target;
+    const error = this.written
+      ? new MeshError(
+          "ATTEMPT_TIMEOUT",
+          `${address} did not answer within timeouts.backendRequest: ${this.#timeSpent()}`,
+          { source: "upstream" },
+        )
+      : new MeshError(
+          "CONNECT_TIMEOUT",
+          `no connection to ${address} within timeouts.backendRequest: ${this.#timeSpent()}`,
+          { source: "upstream", unprocessed: true },
+        );
+    const sink = this.#sink;
+    this.#fail(error);
+    sink?.abort(error);
+  }
+
+  #timeSpent(): string {
+    return this.#relay.spent?.tell(this.#relay.account.attempts) ?? "";
+  }
+
+  #fail(error: MeshError): void {
+    const began = this.#status !== undefined;
+    const outcome = outcomeOfFailure({
+      code: error.code,
+      unprocessed: error.unprocessed,
+      responseBegan: began,
+    });
+    this.#stop();
+    this.#settle(outcome, error.code, this.#relay.now());
+    this.#relay.failed(this, error, outcome);
+  }
+
+  #finish(now: number): void {
+    this.#stop();
+    this.#settle(
+      this.#outcome ?? outcomeOfAnswer({ status: 200 }),
+      undefined,
+      now,
+    );
+  }
+
+  #stop(): ClientStream | undefined {
+    if (this.#over) return undefined;
+    this.#over = true;
+    this.#cancelConnect?.();
+    this.#relay.host.alarms.clear(this);
+    return this.#sink;
+  }
+
+  #tell(outcome: Outcome): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.target.answered(outcome);
+  }
+
+  #settle(outcome: Outcome, reason: string | undefined, now: number): void {
+    this.#tell(outcome);
+    const latency = this.#latency >= 0 ? this.#latency : now - this.#startedAt;
+    const verdict = this.target.done(outcome, latency, now);
+    if (verdict !== undefined)
+      this.#trace?.attribute("wherry.verdict", verdict);
+    this.#trace?.end({ status: this.#status, reason });
+  }
+}
+
+function grpcNumber(text: string): number {
+  return /^[0-9]{1,2}$/.test(text) ? Number(text) : 2;
+}

@@ -1,0 +1,99 @@
+/** Until when an exchange may last: policy's rule, applied to the heads as the codecs give them (trap 11), and what a peer is told of it. */
+import { MeshError } from "../../mesh/errors.ts";
+import {
+  deadlineOf,
+  isEventStream,
+  type Timeouts,
+} from "../../policy/timeout.ts";
+import type {
+  RequestHead,
+  ResponseHead,
+  ServerStream,
+} from "../../wire/exchange.ts";
+import {
+  FieldClass,
+  fieldValue,
+  joinedValue,
+  makeField,
+  type Field,
+} from "../../wire/fields.ts";
+import type { Account } from "./request-record.ts";
+import type { TimeSpent } from "./time-spent.ts";
+import type { Way } from "./route-plan.ts";
+
+/** Milliseconds that are left of a request, from one sidecar to the next: relative, for clocks differ. Applications never see it. */
+export const DEADLINE = "x-wherry-deadline";
+
+/**
+ * Milliseconds that the callee's side goes on beyond the deadline. The caller's side cancels the work when its own clock rings, and
+ * what it then does (a retry, say) is what counts; this is for the case that its word does not arrive.
+ */
+export const GRACE = 50;
+
+/** What is left, as the next sidecar is told. Rounded up: it must not be the first whose time runs out. */
+export function deadlineField(left: number): Field {
+  return makeField(DEADLINE, String(Math.max(0, Math.ceil(left))), "without");
+}
+
+/** What a peer's sidecar says is left, in milliseconds; undefined where it says nothing, or where the caller proved no identity. */
+export function deadlineLeft({
+  head,
+  connection,
+}: ServerStream): number | undefined {
+  if (connection.peer === undefined) return undefined;
+  for (const field of head.fields)
+    if ((field.bits & FieldClass.MESH) !== 0 && field.name === DEADLINE)
+      return /^[0-9]{1,10}$/.test(field.value)
+        ? Number(field.value)
+        : undefined;
+  return undefined;
+}
+
+/** The work is refused, or broken off, because its caller has given up on it. */
+export function deadlineExceeded(detail: string): MeshError {
+  return new MeshError("DEADLINE_EXCEEDED", detail, { source: "downstream" });
+}
+
+/** The whole exchange took too long; the words say for what. */
+export function outOfTime(exchange: {
+  readonly way: Way;
+  readonly account: Account;
+  readonly grpc: boolean;
+  readonly spent: TimeSpent | undefined;
+}): MeshError {
+  const { way, account, grpc, spent } = exchange;
+  const told = spent?.tell(account.attempts) ?? "";
+  if (way.callee)
+    return deadlineExceeded(`the caller's deadline passed: ${told}`);
+  const whose = grpc ? "the caller's grpc-timeout" : "timeouts.request";
+  return new MeshError("REQUEST_TIMEOUT", `${whose} passed: ${told}`, {
+    source: "proxy",
+  });
+}
+
+/** Monotonic milliseconds; Infinity where there is none. */
+export function deadlineFor(
+  stream: ServerStream,
+  timeouts: Timeouts,
+  now: number,
+): number {
+  const { fields, method, protocol } = stream.head;
+  return deadlineOf(
+    { method, header: (name) => joinedValue(fields, name) },
+    protocol,
+    timeouts,
+    now,
+  );
+}
+
+/** A tunnel and an event stream have no end that a time-out could wait for. */
+export function isEndless(
+  request: RequestHead,
+  response: ResponseHead,
+): boolean {
+  return (
+    request.method === "CONNECT" ||
+    request.protocol !== undefined ||
+    isEventStream(fieldValue(response.fields, "content-type"))
+  );
+}

@@ -1,0 +1,67 @@
+/**
+ * What a caller without an identity says of where its requests come from, and what is put in its place.
+ *
+ * Anybody can write `X-Forwarded-For: 10.0.0.1` (RFC 7239 8.1). Of a peer with a certificate such fields are kept, and of the local
+ * application: they may be a gateway, and answer for what they say by their identity. Of anybody else they are taken out by the
+ * codec, before policy sees the request, and the application is told what the socket says, as Envoy does at a mesh's edge.
+ */
+import { BlockList, isIP } from "node:net";
+import ipaddr from "ipaddr.js";
+import { messageOf, UserError } from "../../core/errors.ts";
+import type { Claims } from "../../wire/exchange.ts";
+import { FieldClass, makeField } from "../../wire/fields.ts";
+
+/** Every caller without an identity speaks plaintext. */
+const PROTO = makeField("x-forwarded-proto", "http");
+const DROPPED = FieldClass.FORWARDED | FieldClass.MESH;
+/** Identity and steering of the mesh's own making are not believed of a proxy either. */
+const PROXY: Claims = { dropped: FieldClass.MESH, known: [] };
+
+/** What is not believed of anybody, the peer with a certificate and the local application included (law 5). */
+export const NO_IDENTITY: Claims = {
+  dropped: FieldClass.IDENTITY,
+  known: [],
+};
+
+/** What becomes of the claims of a caller without an identity, by its address. Made once a connection. */
+export type ClaimsOf = (remoteAddress: string) => Claims;
+
+/** `trusted`: CIDR ranges of proxies, load balancers say, whose word on where a request comes from is taken. Throws UserError. */
+export function strangersClaims(trusted: readonly string[]): ClaimsOf {
+  const list = new BlockList();
+  for (const range of trusted) {
+    const [address, bits] = parsed(range);
+    list.addSubnet(address.toString(), bits, address.kind());
+  }
+  return (remoteAddress) => {
+    const address = plain(remoteAddress);
+    if (trusted.length > 0 && isTrusted(list, address)) return PROXY;
+    return {
+      dropped: DROPPED,
+      known: [makeField("x-forwarded-for", address, "without"), PROTO],
+    };
+  };
+}
+
+function isTrusted(list: BlockList, address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && list.check(address, family === 6 ? "ipv6" : "ipv4");
+}
+
+/** An IPv4 address that came over a dual-stack socket, as IPv4; without the zone of a link-local one. */
+function plain(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped?.[1] !== undefined) return mapped[1];
+  const zone = address.indexOf("%");
+  return zone < 0 ? address : address.slice(0, zone);
+}
+
+function parsed(range: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
+  try {
+    return ipaddr.parseCIDR(range);
+  } catch (error) {
+    throw new UserError(
+      `invalid --trusted-proxy ${range}: ${messageOf(error)}; expected a range like 10.0.0.0/8 or fd00::/8`,
+    );
+  }
+}

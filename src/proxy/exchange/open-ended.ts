@@ -1,0 +1,58 @@
+/**
+ * Exchanges that have no end of their own, judged anew whenever policy changes: tunnels, event streams, and gRPC calls without a
+ * deadline. An open connection must not outlive the DENY that forbids it.
+ *
+ * Any other request ends with the snapshot that it started with (law 1); these would never see another one.
+ */
+import type { Cancel, Clock } from "../../core/clock.ts";
+import type { MeshError } from "../../mesh/errors.ts";
+import type { Watch } from "../../core/watch.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import type { IdleWatcher } from "./idle.ts";
+
+/** Why policy, as it is now, refuses an exchange that it once let through; undefined where it does not. */
+export type Judge = (
+  snapshot: Snapshot,
+  stream: ServerStream,
+) => MeshError | undefined;
+
+/** How often policy has changed: an exchange that turns out to have no end compares it with what it was at its start. */
+export interface PolicyAge {
+  changes: number;
+  current: Snapshot | undefined;
+}
+
+/** Exchanges that are looked at in one turn of the event loop: a change must not be felt by the others (law 16). */
+const SLICE = 256;
+
+/** Looks at the exchanges of `idle` at each change of `snapshot`. Returns the way to stop. */
+export function judgeOpenEnds(
+  clock: Clock,
+  snapshot: Watch<Snapshot | undefined>,
+  idle: Pick<IdleWatcher, "idlers">,
+  age: PolicyAge,
+): Cancel {
+  let next: Cancel | undefined;
+  const look = (from: number): void => {
+    next = undefined;
+    const { value } = snapshot;
+    const { idlers } = idle;
+    if (value === undefined) return;
+    // From the end: where one leaves, the last one takes its place, and that one has been looked at or is younger than the change.
+    let at = Math.min(from, idlers.length);
+    for (const stop = Math.max(0, at - SLICE); at > stop; at -= 1)
+      idlers[at - 1]?.rejudge?.(value);
+    if (at > 0) next = clock.after(0, () => look(at));
+  };
+  const stop = snapshot.subscribe(() => {
+    age.changes += 1;
+    age.current = snapshot.value;
+    next?.();
+    look(idle.idlers.length);
+  });
+  return () => {
+    stop();
+    next?.();
+  };
+}

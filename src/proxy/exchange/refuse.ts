@@ -1,0 +1,58 @@
+/** Refusals before a request has a way: accounted for and answered like every other. */
+import { MeshError } from "../../mesh/errors.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import { Account, type Books } from "./request-record.ts";
+import type { Direction } from "../../telemetry/meters.ts";
+import type { RelayHost } from "./relay-host.ts";
+import { asMeshError } from "./rescue.ts";
+
+/** Answers `stream` with `error`, which is told under the name `destination`. */
+export function refuse(
+  books: Books,
+  direction: Direction,
+  stream: ServerStream,
+  destination: string,
+  error: MeshError,
+  inside: boolean,
+): void {
+  new Account(books, direction, stream, destination).refuse(error, inside);
+}
+
+/** Serves `stream`; a defect on the way is an INTERNAL for this one request, not the end of the process. */
+export function guarded(
+  books: Books,
+  direction: Direction,
+  stream: ServerStream,
+  serve: () => void,
+): void {
+  try {
+    serve();
+  } catch (defect) {
+    refuse(
+      books,
+      direction,
+      stream,
+      "unknown",
+      asMeshError(defect),
+      direction === "outbound" || stream.connection.peer !== undefined,
+    );
+  }
+}
+
+/** Why no exchange more is taken, where none is: so many are under way, or so much is held, or memory is short. */
+export function overload({
+  idle,
+  maxActive,
+  buffers,
+}: Pick<RelayHost, "idle" | "maxActive" | "buffers">): MeshError | undefined {
+  if (idle.active < maxActive && !buffers.full) return undefined;
+  return new MeshError(
+    "OVERLOADED",
+    maxActive === 0
+      ? "this proxy is short of memory"
+      : idle.active < maxActive
+        ? `this proxy holds ${buffers.limit} bytes that others do not take, and no more`
+        : `${maxActive} requests are under way in this proxy, and no more are taken`,
+    { source: "proxy", unprocessed: true },
+  );
+}

@@ -1,0 +1,24 @@
+/** What all relays of a proxy share. */
+import type { Alarms } from "../../core/alarms.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { IdleWatcher } from "./idle.ts";
+import type { Buffers } from "../../wire/buffers.ts";
+import type { SidecarLimits } from "../downstream/limits.ts";
+import type { PolicyAge } from "./open-ended.ts";
+import type { ReplayBudget } from "./replay.ts";
+
+export interface RelayHost {
+  readonly clock: Clock;
+  readonly idle: IdleWatcher;
+  /** The time-outs of exchanges and of their attempts. */
+  readonly alarms: Alarms;
+  readonly replay: ReplayBudget;
+  /** What all connections hold. */
+  readonly buffers: Buffers;
+  readonly limits: SidecarLimits;
+  readonly policy: PolicyAge;
+  /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */
+  maxActive: number;
+  /** Memory is short, at whatever level: what holds some of it has to move. */
+  short: boolean;
+}

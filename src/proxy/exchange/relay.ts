@@ -1,0 +1,504 @@
+/**
+ * One request on its way: pumps between the caller's stream and the attempt's, keeps what a repeat would need, and ends both once.
+ *
+ * ```
+ *   caller ──data──▶ relay ──(replay ≤ 64 KiB)──▶ attempt's sink ──▶ upstream
+ *   caller ◀─write── relay ◀──────────────────── attempt ◀───────── upstream
+ * ```
+ * Committed (law 2) from the first response byte that is passed on, or from the byte that the replay buffer cannot hold.
+ */
+import type { Alarmed } from "../../core/alarms.ts";
+import type { Cancel } from "../../core/clock.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import { EFFECTS, type Outcome } from "../../policy/outcome.ts";
+import { decideRetry, type RetryDecision } from "../../policy/retry.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
+import type { ClientTrace } from "../../telemetry/tracing.ts";
+import type {
+  BodyReceiver,
+  ClientStream,
+  RequestHead,
+  ResponseHead,
+  ServerStream,
+} from "../../wire/exchange.ts";
+import type { Fields } from "../../wire/fields.ts";
+import type { Account } from "./request-record.ts";
+import { Attempt } from "./attempt.ts";
+import { isGrpcCall } from "./grpc.ts";
+import { IDLE_TICK, type Idler } from "./idle.ts";
+import type { Judge } from "./open-ended.ts";
+import { Pace } from "./transfer-rate.ts";
+import type { RelayHost } from "./relay-host.ts";
+import { Replay } from "./replay.ts";
+import { deadlineFor, GRACE, isEndless, outOfTime } from "./deadline.ts";
+import { rescue } from "./rescue.ts";
+import { TimeSpent } from "./time-spent.ts";
+import type { Way } from "./route-plan.ts";
+
+const NOBODY: Set<string> = new Set();
+
+export class Relay implements BodyReceiver, Idler, Alarmed {
+  readonly host: RelayHost;
+  readonly stream: ServerStream;
+  readonly way: Way;
+  readonly account: Account;
+  readonly #judge: Judge | undefined;
+  /** Changes of policy before the start. */
+  readonly #judgedAt: number;
+  /** The caller speaks gRPC: statuses are read from fields and trailers. */
+  readonly grpc: boolean;
+  /** Only where there is a time-out to explain. */
+  readonly spent: TimeSpent | undefined;
+  attempt: Attempt | undefined;
+  movedAt = 0;
+  idleLimit: number;
+  place: number | undefined;
+  alarmAt = 0;
+  alarmPlace: number | undefined;
+
+  /** A CONNECT; a refusal makes an ordinary exchange of it. */
+  #tunnel: boolean;
+  readonly #deadline: number;
+  /** Endpoints that failed; a set of its own only once there is one. */
+  #tried: Set<string> = NOBODY;
+  #replay: Replay | undefined;
+  /** Only where the caller takes its time. */
+  #pace: Pace | undefined;
+  #requestEnded: boolean;
+  #requestTrailers: Fields | undefined;
+  /** The caller's flow is stopped. */
+  #paused = false;
+  /** The caller does not read as fast as it is answered. */
+  #full = false;
+  #responded = false;
+  #responseEnded = false;
+  /** The answer has no end that could be waited for. */
+  #endless = false;
+  /** Anything of the response was passed on. */
+  #committed = false;
+  #over = false;
+  #cancelBackoff: Cancel | undefined;
+
+  constructor(
+    host: RelayHost,
+    stream: ServerStream,
+    way: Way,
+    account: Account,
+    judge?: Judge,
+  ) {
+    this.host = host;
+    this.#judge = judge;
+    this.#judgedAt = host.policy.changes;
+    this.stream = stream;
+    this.way = way;
+    this.account = account;
+    this.#requestEnded = stream.ended;
+    this.#tunnel = stream.head.method === "CONNECT";
+    this.grpc = !this.#tunnel && isGrpcCall(stream, way.inside);
+    this.idleLimit = way.streamIdle;
+    this.#deadline =
+      this.grpc || way.timeouts.request > 0
+        ? deadlineFor(stream, way.timeouts, account.startedAt)
+        : Infinity;
+    if (this.#deadline < Infinity || way.timeouts.backendRequest > 0)
+      this.spent = new TimeSpent(host.clock);
+  }
+
+  start(): void {
+    const { host, stream } = this;
+    host.idle.enter(this);
+    if (!this.#requestEnded) this.#replay = new Replay(host.replay);
+    const now = this.account.startedAt;
+    this.way.budget.request(now);
+    const left = this.#deadline - now;
+    if (left < Infinity)
+      host.alarms.set(this, this.#deadline + (this.way.callee ? GRACE : 0));
+    stream.receive(this);
+    if (this.#over) return;
+    if (left > 0) this.#try(now);
+    else this.#fail(outOfTime(this));
+  }
+
+  // ── the caller's side ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  data(chunk: Buffer): void {
+    if (this.#over) return;
+    this.movedAt = this.host.idle.tick;
+    this.account.received += chunk.length;
+    const replay = this.#replay;
+    const sink = this.attempt?.sink;
+    if (sink === undefined) {
+      if (replay === undefined) return;
+      if (replay.keep(chunk)) return;
+      // Nobody to send it to yet: what was read is held, and nothing more is read.
+      replay.hold(chunk);
+      this.#pause();
+      return;
+    }
+    if (replay?.complete === true && !replay.keep(chunk)) replay.release();
+    if (!sink.write(chunk)) this.#pause();
+  }
+
+  end(trailers: Fields | undefined): void {
+    if (this.#over) return;
+    this.movedAt = this.host.idle.tick;
+    this.#requestEnded = true;
+    this.#requestTrailers = trailers;
+    this.attempt?.sink?.end(trailers);
+    if (this.#responseEnded) this.#finish(undefined, this.now());
+  }
+
+  abort(error: MeshError): void {
+    if (this.#over) return;
+    this.#stopAttempt(error);
+    this.#finish(error, this.now());
+  }
+
+  /** The caller takes more of the response. */
+  drained(): void {
+    this.movedAt = this.host.idle.tick;
+    this.#full = false;
+    this.attempt?.sink?.resume();
+  }
+
+  // ── the attempt's side ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  now(): number {
+    return this.host.clock.now();
+  }
+
+  /** The whole request is its head. */
+  get bodyless(): boolean {
+    return (
+      this.#requestEnded &&
+      this.#requestTrailers === undefined &&
+      (this.#replay === undefined || this.#replay.bytes === 0)
+    );
+  }
+
+  /** `limit`: the time at which the attempt must be over; Infinity: none of its own. */
+  headOf(trace: Fields, limit: number): RequestHead {
+    const now = this.spent === undefined ? 0 : this.now();
+    this.spent?.enter("waiting");
+    return this.way.requestHead(
+      this.stream.head,
+      this.account.attempts,
+      trace,
+      this.#deadline - now,
+      Math.min(this.#deadline, limit) - now,
+    );
+  }
+
+  openTrace(): ClientTrace {
+    return this.account.client();
+  }
+
+  /** The head went out; what has been read of the body follows. */
+  opened(sink: ClientStream): void {
+    const replay = this.#replay;
+    let room = true;
+    if (replay !== undefined) {
+      const bare = this.bodyless;
+      for (const chunk of replay.chunks) room = sink.write(chunk);
+      if (!replay.complete || this.#paused) replay.release();
+      if (this.#requestEnded && !bare) sink.end(this.#requestTrailers);
+    }
+    if (this.#requestEnded) return;
+    if (room) this.#resume();
+    else this.#pause();
+  }
+
+  upstreamDrained(): void {
+    this.movedAt = this.host.idle.tick;
+    this.#resume();
+  }
+
+  informational(head: ResponseHead): void {
+    if (this.#responded || this.#over) return;
+    this.movedAt = this.host.idle.tick;
+    this.#committed = true;
+    this.stream.informational(head);
+  }
+
+  /** True: the answer is given up, and another attempt is on its way. */
+  repeats(attempt: Attempt, outcome: Outcome, ended: boolean): boolean {
+    const decision = this.#decide(attempt, outcome, undefined);
+    if (decision?.retry !== true) return false;
+    attempt.discard(outcome, ended && this.#requestEnded);
+    this.#repeat(attempt, outcome.kind, decision.after);
+    return true;
+  }
+
+  answered(
+    attempt: Attempt,
+    head: ResponseHead,
+    ended: boolean,
+    now: number,
+  ): void {
+    this.movedAt = this.host.idle.tick;
+    const passed = this.way.responseHead(head, attempt.target);
+    this.#committed = true;
+    this.#responded = true;
+    this.spent?.enter("answering");
+    if (head.status >= 300) this.#tunnel = false;
+    this.account.answered(head, attempt.target.trusted);
+    // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
+    this.#replay?.release();
+    if (isEndless(this.stream.head, head)) {
+      this.host.alarms.clear(this);
+      attempt.unlimited();
+      // A tunnel's limit is that of the TCP pool; an event stream may be silent for ever.
+      if (!this.#tunnel) this.idleLimit = 0;
+      this.#endless = true;
+    }
+    this.stream.respond(passed, ended);
+    if (ended) this.#answerOver(now);
+    // Policy has changed while nobody knew that this would have no end.
+    else if (this.host.policy.changes !== this.#judgedAt) {
+      const { current } = this.host.policy;
+      if (current !== undefined) this.rejudge(current);
+    }
+  }
+
+  /** Passes a piece of the response on; false: wait for `drained`. */
+  pass(chunk: Buffer): boolean {
+    this.movedAt = this.host.idle.tick;
+    this.account.sent += chunk.length;
+    const room = this.stream.write(chunk);
+    if (!room) this.#full = true;
+    return room;
+  }
+
+  answerEnded(trailers: Fields | undefined, now: number): void {
+    if (this.#over) return;
+    if (trailers !== undefined) this.account.trailers(trailers);
+    this.stream.end(trailers);
+    this.#answerOver(now);
+  }
+
+  /** The attempt broke off; it has told its outcome already. */
+  failed(attempt: Attempt, error: MeshError, outcome: Outcome): void {
+    if (this.#over || this.attempt !== attempt) return;
+    const decision = this.#decide(attempt, outcome, error);
+    if (decision?.retry === true)
+      this.#repeat(attempt, error.code, decision.after);
+    else this.#fail(error);
+  }
+
+  /** After the answer's end only a tunnel still has a direction open. */
+  brokenAfterEnd(attempt: Attempt, error: MeshError): void {
+    if (this.#over || this.attempt !== attempt || !this.#responseEnded) return;
+    this.stream.abort(error);
+    this.#finish(error, this.now());
+  }
+
+  rejudge(snapshot: Snapshot): void {
+    if (this.#over || !this.#isOpenEnded) return;
+    const error = this.#judge?.(snapshot, this.stream);
+    if (error !== undefined) this.#giveUp(error);
+  }
+
+  get #isOpenEnded(): boolean {
+    return (
+      this.#tunnel ||
+      this.#endless ||
+      (this.grpc && this.#responded && this.#deadline === Infinity)
+    );
+  }
+
+  idled(): void {
+    const source = this.#waitsForCaller() ? "downstream" : "upstream";
+    const begun = source === "upstream" || this.#responded;
+    const code = begun ? "IDLE_TIMEOUT" : "REQUEST_STALLED";
+    this.#giveUp(new MeshError(code, "", { source }));
+  }
+
+  /** It waits for somebody to take what is held for them, or for a caller who is to send. */
+  get holds(): boolean {
+    return (
+      this.#full ||
+      this.#paused ||
+      (this.#waitsForCaller() && !this.#tunnel && !this.grpc)
+    );
+  }
+
+  evicted(): void {
+    this.#giveUp(
+      new MeshError(
+        "OVERLOADED",
+        "this proxy holds nearly as much as it may, and this exchange had stood still for longest",
+        { source: "proxy" },
+      ),
+    );
+  }
+
+  paced(ms: number): void {
+    this.#pace ??= new Pace(this.host, this.stream, this.way.inside);
+    const error = this.#pace.judge(ms, {
+      still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
+      holds: this.#full || this.#paused,
+      // Tunnels and gRPC are dialogues, in which either side may take its time; gRPC only where the other end speaks HTTP/2 too.
+      waits:
+        this.#waitsForCaller() &&
+        !this.#tunnel &&
+        !(this.grpc && this.way.dialogues),
+      responded: this.#responded,
+      received: this.account.received,
+      continued: this.#committed,
+    });
+    if (error !== undefined) this.#giveUp(error);
+  }
+
+  #giveUp(error: MeshError): void {
+    const { source } = error;
+    // A caller who stalls is not held against the endpoint.
+    if (source === "upstream") this.#stopAttempt(error);
+    else this.#stopAttempt(new MeshError("CLIENT_CLOSED", "", { source }));
+    this.#fail(error);
+  }
+
+  /** Nothing can move until the caller sends, or reads. */
+  #waitsForCaller(): boolean {
+    if (this.#responded) return this.#full;
+    return !this.#requestEnded && !this.#paused;
+  }
+
+  // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  #try(now: number): void {
+    const target = this.way.choose(this.#tried, now);
+    if (target instanceof MeshError) {
+      this.#fail(target);
+      return;
+    }
+    this.account.attempted(target);
+    this.spent?.enter("connecting");
+    const attempt = new Attempt(this, target, now);
+    this.attempt = attempt;
+    // Of two that would pass together, the deadline of the whole is told.
+    const { backendRequest } = this.way.timeouts;
+    attempt.start(now + backendRequest < this.#deadline ? backendRequest : 0);
+  }
+
+  #decide(
+    attempt: Attempt,
+    outcome: Outcome,
+    error: MeshError | undefined,
+  ): RetryDecision | undefined {
+    const { retry } = EFFECTS[outcome.kind];
+    // Most answers: nothing to decide, nothing to allocate.
+    if (retry === "no" || this.#over) return undefined;
+    const { way, host } = this;
+    if (this.#tried === NOBODY) this.#tried = new Set();
+    this.#tried.add(attempt.target.key);
+    const decision = decideRetry(
+      {
+        policy: way.retry,
+        attempt: attempt.failure(outcome, error),
+        repeatable: way.repeatable,
+        retries: this.account.attempts - 1,
+        committed: this.#committed,
+        replayable: this.#replay === undefined || this.#replay.complete,
+        otherEndpoint: way.hasOther(this.#tried),
+        deadline: this.#deadline,
+        now: host.clock.now(),
+      },
+      way.budget,
+      host.clock,
+    );
+    if (!decision.retry) this.account.notRepeated(decision.reason);
+    return decision;
+  }
+
+  #repeat(attempt: Attempt, reason: string, after: number): void {
+    if (this.attempt === attempt) this.attempt = undefined;
+    this.account.repeated(reason);
+    if (after <= 0) {
+      this.#try(this.now());
+      return;
+    }
+    this.spent?.enter("pausing");
+    this.#cancelBackoff = this.host.clock.after(after, () => {
+      this.#cancelBackoff = undefined;
+      this.#try(this.now());
+    });
+  }
+
+  // ── the ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #answerOver(now: number): void {
+    this.#responseEnded = true;
+    if (this.#requestEnded) {
+      this.#finish(undefined, now);
+      return;
+    }
+    if (this.#tunnel) return;
+    // An answer before the request's end: nobody waits for the rest of it (RFC 9113 8.1, RFC 9112 9.3).
+    const sink = this.attempt?.sink;
+    this.attempt = undefined;
+    sink?.abort(
+      new MeshError(
+        "CLIENT_CLOSED",
+        "the answer was complete before the request was",
+        { source: "proxy" },
+      ),
+    );
+    this.#resume();
+    this.#finish(undefined, now);
+  }
+
+  /** The deadline passed. */
+  alarm(): void {
+    const error = outOfTime(this);
+    this.#stopAttempt(error);
+    this.#fail(error);
+  }
+
+  #stopAttempt(error: MeshError): void {
+    this.#cancelBackoff?.();
+    const { attempt } = this;
+    this.attempt = undefined;
+    attempt?.abandon(error);
+  }
+
+  #fail(error: MeshError): void {
+    if (this.#over) return;
+    // What is given up in the turn in which its answer began has not been answered yet: a body at fault right behind its head, say.
+    if (this.#responded && this.stream.retract?.() !== true)
+      this.stream.abort(error);
+    else {
+      this.#responded = true;
+      this.account.sent = 0;
+      this.account.status = rescue(this.stream, error, {
+        inside: this.way.inside,
+        readers: this.account.readers,
+        retryAfter: Math.ceil(this.way.retryAfter / 1000),
+      });
+      // What is still read of the request is thrown away by the codec.
+      this.#resume();
+    }
+    this.#finish(error, this.now());
+  }
+
+  #finish(error: MeshError | undefined, now: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.host.alarms.clear(this);
+    this.#cancelBackoff?.();
+    this.#replay?.release();
+    this.host.idle.leave(this);
+    this.account.close(error, now);
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.stream.pause();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.stream.resume();
+  }
+}

@@ -1,0 +1,106 @@
+/** The only place that turns a failure into a status, a grpc-status or a reset (law 9). */
+import { MeshError } from "../../mesh/errors.ts";
+import { REASONS } from "../../mesh/reasons.ts";
+import { GRPC_STATUSES } from "../../mesh/grpc-status.ts";
+import {
+  applyEdits,
+  type HeaderEdits,
+} from "../../policy/routing/header-edits.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import { isGrpcCall } from "./grpc.ts";
+import { makeField, type Field } from "../../wire/fields.ts";
+
+/** A failure is a MeshError or a defect of ours; a defect is told as such, without its text. */
+export function asMeshError(thrown: unknown): MeshError {
+  if (thrown instanceof MeshError) return thrown;
+  return new MeshError("INTERNAL", "", { source: "proxy", cause: thrown });
+}
+
+/** `CODE; policy=NAMESPACE/NAME`: the value of `x-wherry-reason`. */
+export function reasonValue(error: MeshError): string {
+  return error.policy === undefined
+    ? error.code
+    : `${error.code}; policy=${error.policy}`;
+}
+
+export interface RescueOptions {
+  /** The caller is inside the mesh (on the link, or the local application): it is told the reason. */
+  readonly inside: boolean;
+  /** Seconds for `Retry-After`, where the reason asks for it. */
+  readonly retryAfter?: number;
+  /** By the route's CORS. A browser keeps an answer without it from the page, status and all. */
+  readonly readers?: HeaderEdits | undefined;
+}
+
+/** Answers `stream`, whose answer has not begun, with `error`. Returns the HTTP status that was sent. */
+export function rescue(
+  stream: ServerStream,
+  error: MeshError,
+  options: RescueOptions,
+): number {
+  const { text, hint, response } = REASONS[error.code];
+  const { answer } = error;
+  if (error.code === "CLIENT_CLOSED") {
+    stream.abort(error);
+    return response.status;
+  }
+  if (answer?.reset === true) {
+    stream.abort(error);
+    return 0;
+  }
+  const status = answer?.status ?? response.status;
+  const fields: Field[] =
+    options.readers === undefined
+      ? []
+      : applyEdits([], options.readers, makeField);
+  if (options.inside)
+    fields.push(makeField("x-wherry-reason", reasonValue(error), "without"));
+  if (response.retryAfter)
+    fields.push(makeField("retry-after", String(secondsOf(error, options))));
+  for (const [name, value] of answer?.fields ?? [])
+    fields.push(makeField(name, value));
+  if (isGrpcCall(stream, options.inside)) {
+    fields.push(
+      makeField("content-type", "application/grpc"),
+      makeField(
+        "grpc-status",
+        String(answer?.grpc ?? GRPC_STATUSES[response.grpc]),
+      ),
+      makeField("grpc-message", percentEncode(error.message), "without"),
+    );
+    stream.respond({ status: 200, fields, contentLength: undefined }, true);
+    return 200;
+  }
+  const page = options.inside
+    ? `${error.code}: ${error.message}. ${hint}\n`
+    : `${text}.\n`;
+  const body = Buffer.from(page, "utf8");
+  fields.push(makeField("content-type", "text/plain; charset=utf-8"));
+  // A CONNECT or HEAD that is refused has no use for a body, and HEAD must not have one.
+  const bare = stream.head.method === "HEAD";
+  stream.respond({ status, fields, contentLength: body.length }, bare);
+  if (!bare) {
+    stream.write(body);
+    stream.end();
+  }
+  return status;
+}
+
+function secondsOf(error: MeshError, { retryAfter }: RescueOptions): number {
+  const own = error.answer?.retryAfter;
+  return Math.max(
+    1,
+    own === undefined ? (retryAfter ?? 1) : Math.ceil(own / 1000),
+  );
+}
+
+/** The Percent-Encoded form of grpc-message (gRPC over HTTP/2, "Responses"): all but printable ASCII, and "%". */
+function percentEncode(text: string): string {
+  let encoded = "";
+  for (const octet of Buffer.from(text, "utf8"))
+    encoded +=
+      octet >= 0x20 && octet <= 0x7e && octet !== 0x25
+        ? String.fromCharCode(octet)
+        : `%${octet.toString(16).toUpperCase().padStart(2, "0")}`;
+  return encoded;
+}

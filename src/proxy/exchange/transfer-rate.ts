@@ -1,0 +1,103 @@
+/** Whether an exchange goes on fast enough: a caller that sends or takes next to nothing, and, while memory is short, anything that stands still and holds some. */
+import { MeshError } from "../../mesh/errors.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import { fieldValue } from "../../wire/fields.ts";
+import type { SidecarLimits } from "../downstream/limits.ts";
+
+export interface PaceHost {
+  readonly limits: Pick<
+    SidecarLimits,
+    "bodyRate" | "sendGrace" | "takeTimeout" | "shortTimeout"
+  >;
+  /** Memory is short. */
+  readonly short: boolean;
+}
+
+/** How an exchange stands. */
+export interface Standing {
+  /** Milliseconds in which nothing has moved. */
+  readonly still: number;
+  /** Octets are held, of its request or of its answer, since one side does not take them. */
+  readonly holds: boolean;
+  /** It is the caller who has to send, or to take, and who is held to a pace. */
+  readonly waits: boolean;
+  /** The answer has begun. */
+  readonly responded: boolean;
+  /** Octets of the request's body. */
+  readonly received: number;
+  /** The caller got a 1xx. */
+  readonly continued: boolean;
+}
+
+/**
+ * Of a request's body, an account of patience: waiting uses it up and octets fill it again, never above the grace. So over any
+ * stretch of waiting longer than the grace, `bodyRate` octets a second came in what was beyond it (a leaky bucket).
+ */
+export class Pace {
+  readonly #host: PaceHost;
+  readonly #stream: ServerStream;
+  /** The local application: it holds up nobody but itself. */
+  readonly #ownApplication: boolean;
+  readonly #stranger: boolean;
+  /** Milliseconds of waiting for the request's body that are left. */
+  #left: number;
+  #seen = 0;
+
+  /** `inside`: the caller is in the mesh. */
+  constructor(host: PaceHost, stream: ServerStream, inside: boolean) {
+    const identified = stream.connection.peer !== undefined;
+    this.#host = host;
+    this.#stream = stream;
+    this.#ownApplication = inside && !identified;
+    this.#stranger = !inside && !identified;
+    this.#left = host.limits.sendGrace;
+  }
+
+  /** `ms` have passed since it was judged last. Why the exchange is given up, where it is. */
+  judge(ms: number, standing: Standing): MeshError | undefined {
+    const { short, limits } = this.#host;
+    if (short && standing.holds && standing.still >= limits.shortTimeout)
+      return new MeshError(
+        "OVERLOADED",
+        `this proxy is short of memory, and the exchange stood still for ${limits.shortTimeout / 1000} s`,
+        { source: "proxy" },
+      );
+    if (!standing.waits) return undefined;
+    return standing.responded
+      ? this.#taking(standing)
+      : this.#sending(ms, standing);
+  }
+
+  #sending(
+    ms: number,
+    { received, continued }: Standing,
+  ): MeshError | undefined {
+    const { bodyRate, sendGrace } = this.#host.limits;
+    if (bodyRate === 0 || this.#ownApplication) return undefined;
+    // It may wait for 100 (Continue), as it should (RFC 9110 10.1.1).
+    if (received === 0 && !continued && this.#expects()) return undefined;
+    const earned = ((received - this.#seen) * 1000) / bodyRate;
+    this.#seen = received;
+    this.#left = Math.min(sendGrace, this.#left - ms + earned);
+    if (this.#left > 0) return undefined;
+    return new MeshError(
+      "REQUEST_STALLED",
+      `the body comes at less than ${bodyRate} octets a second; --min-body-rate of the called sidecar says how slow it may be`,
+      { source: "downstream" },
+    );
+  }
+
+  #taking({ still }: Standing): MeshError | undefined {
+    const { takeTimeout } = this.#host.limits;
+    if (!this.#stranger || still < takeTimeout) return undefined;
+    return new MeshError(
+      "RESPONSE_STALLED",
+      `the caller did not take what waits for it within ${takeTimeout / 1000} s`,
+      { source: "downstream" },
+    );
+  }
+
+  #expects(): boolean {
+    return fieldValue(this.#stream.head.fields, "expect") !== undefined;
+  }
+}

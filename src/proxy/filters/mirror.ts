@@ -1,0 +1,185 @@
+/**
+ * Copies of requests to another Service (RequestMirror): made on the side, bounded, and never felt by the request itself.
+ *
+ * A copy is an exchange like any other, over the link with the same checks of identity, limits and time-outs, but with nobody who waits
+ * for its answer, no retry, and the first thing to go when there is much to do.
+ */
+import type { Clock } from "../../core/clock.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import { shadowAuthority } from "../../policy/routing/mirror.ts";
+import { compileRetry, retryBudget } from "../../policy/retry.ts";
+import type { Mirror } from "../../policy/snapshot.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
+import type { ServerStream } from "../../wire/exchange.ts";
+import { makeField } from "../../wire/fields.ts";
+import { Account, type Books } from "../exchange/request-record.ts";
+import {
+  OutboundWay,
+  type OutboundWayOptions,
+} from "../upstream/outbound-plan.ts";
+import type { RelayHost } from "../exchange/relay-host.ts";
+import { Relay } from "../exchange/relay.ts";
+import { asMeshError } from "../exchange/rescue.ts";
+import { REPLAY_LIMIT } from "../exchange/replay.ts";
+import { Shadow, Tee, type WholeBody } from "./shadow.ts";
+import type { Clusters } from "../upstream/cluster/clusters.ts";
+
+/** Names the service that was called, to the application that gets the copy. */
+const MIRRORED_FROM = "x-mirrored-from";
+
+/** Copies under way or waiting for a connection at most, and the octets of bodies that are kept for copies, in the process. */
+export const MOST_COPIES = 256;
+export const MOST_BYTES: number = 8 * 1024 * 1024;
+/** Milliseconds for a copy whose route has no time-out: nobody would miss its answer. */
+export const COPY_TIMEOUT = 15_000;
+
+/** How the request itself goes; a copy goes the same way, to another place. */
+export type Forwarded = Pick<
+  OutboundWayOptions,
+  | "destination"
+  | "route"
+  | "path"
+  | "target"
+  | "authority"
+  | "timeouts"
+  | "streamIdle"
+  | "repeatable"
+  | "requestEdits"
+>;
+
+export interface Mirrors {
+  /** Draws among `mirrors`; undefined where nothing is to be copied. */
+  tee(
+    stream: ServerStream,
+    mirrors: readonly Mirror[],
+    forwarded: Forwarded,
+  ): Tee | undefined;
+}
+
+export interface MirrorsOptions {
+  readonly clock: Clock;
+  readonly host: RelayHost;
+  readonly books: Books;
+  readonly clusters: Clusters;
+}
+
+/** No retry: a copy that is lost is lost. */
+const RETRY = compileRetry(undefined, { attempts: 0, on: [] });
+
+export function makeMirrors(options: MirrorsOptions): Mirrors {
+  const { clock, host, books, clusters } = options;
+  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
+  let copies = 0;
+  let bytes = 0;
+
+  const dropped = (mirror: Mirror, reason: string): void =>
+    books.meters.mirrorsDropped.with(mirror.cluster.destination, reason).add();
+
+  const send = (
+    stream: ServerStream,
+    { cluster }: Mirror,
+    forwarded: Forwarded,
+    body: WholeBody,
+    onOver: () => void,
+  ): void => {
+    copies += 1;
+    const limit = forwarded.timeouts.request || COPY_TIMEOUT;
+    const shadow = new Shadow(
+      {
+        ...stream.head,
+        fields: [
+          ...stream.head.fields,
+          makeField(MIRRORED_FROM, forwarded.destination),
+        ],
+      },
+      stream.connection,
+      body,
+      () => {
+        copies -= 1;
+        cancel();
+        onOver();
+      },
+    );
+    const cancel = clock.after(limit, () =>
+      shadow.stop(
+        new MeshError(
+          "REQUEST_TIMEOUT",
+          `the copy was not answered within ${limit} ms`,
+          { source: "proxy" },
+        ),
+      ),
+    );
+    const account = new Account(books, "mirror", shadow, cluster.destination);
+    account.path = forwarded.path;
+    account.route = forwarded.route;
+    const way = new OutboundWay({
+      ...forwarded,
+      clock,
+      destination: cluster.destination,
+      authority: shadowAuthority(forwarded.authority),
+      state: clusters.of(cluster),
+      budget,
+      // Its own timer is above, for gRPC too.
+      timeouts: { request: 0, backendRequest: 0 },
+      retry: RETRY,
+      responseEdits: undefined,
+      tunnel: false,
+    });
+    new Relay(host, shadow, way, account).start();
+  };
+
+  return {
+    tee(stream, mirrors, forwarded) {
+      // A stream that becomes a dialogue has no end, and nobody would take the shadow's part in it.
+      if (stream.head.protocol !== undefined) return undefined;
+      const drawn = mirrors.filter(({ share }) => clock.random() < share);
+      if (drawn.length === 0) return undefined;
+      // The request itself has the right of way.
+      if (
+        copies + drawn.length > MOST_COPIES ||
+        host.idle.active * 2 >= host.maxActive ||
+        !host.buffers.roomy
+      ) {
+        for (const mirror of drawn) dropped(mirror, "busy");
+        return undefined;
+      }
+      let kept = 0;
+      let pending = drawn.length;
+      const release = (): void => {
+        bytes -= kept;
+        host.buffers.change(-kept);
+        kept = 0;
+      };
+      return new Tee(stream, {
+        keep(chunk) {
+          if (
+            kept + chunk.length > REPLAY_LIMIT ||
+            bytes + chunk.length > MOST_BYTES ||
+            !host.buffers.roomy
+          )
+            return false;
+          kept += chunk.length;
+          bytes += chunk.length;
+          host.buffers.change(chunk.length);
+          return true;
+        },
+        drop(reason) {
+          release();
+          for (const mirror of drawn) dropped(mirror, reason);
+        },
+        send(body) {
+          for (const mirror of drawn)
+            try {
+              send(stream, mirror, forwarded, body, () => {
+                pending -= 1;
+                if (pending === 0) release();
+              });
+            } catch (defect) {
+              // A defect here is no reason for the request itself to fail.
+              dropped(mirror, asMeshError(defect).code);
+            }
+        },
+      });
+    },
+  };
+}

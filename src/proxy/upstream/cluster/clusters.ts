@@ -1,0 +1,436 @@
+/** What one caller keeps of each cluster over all snapshots, by key: balancer, ejections, breaker, limits, and the pool of each endpoint. */
+import type { Cancel, Clock } from "../../../core/clock.ts";
+import { ALONE, type Commons } from "../../../core/shared/shared-state.ts";
+import { MeshError } from "../../../mesh/errors.ts";
+import type { Logger } from "../../../core/log.ts";
+import type { Ejections } from "../../../policy/balance/eligible.ts";
+import { makeBalancer, type Balancer } from "../../../policy/balance/picker.ts";
+import { parseLoad } from "../../../policy/balance/load-report.ts";
+import {
+  makeOutlierDetector,
+  type OutlierDetector,
+} from "../../../policy/outlier.ts";
+import type { Cluster, Endpoint, Snapshot } from "../../../policy/snapshot.ts";
+import type { TrafficSettings } from "../../../resources/traffic-policy/schema.ts";
+import {
+  fieldValue,
+  makeField,
+  type Field,
+  type Fields,
+} from "../../../wire/fields.ts";
+import { decodeLoadNotice } from "../../../wire/load-notice.ts";
+import { DESTINATION, LOAD } from "../../exchange/heads.ts";
+import type { Meters } from "../../../telemetry/meters.ts";
+import type { Admission } from "./admission.ts";
+import { startRotation, type Breaker, type Rotation } from "./breaker.ts";
+import { checkEndpoint } from "./health-check.ts";
+import { makeHealth, type Health } from "./health.ts";
+import {
+  makeLedger,
+  type Ledger,
+  type LedgerEntry,
+} from "./ejection-history.ts";
+import { hedgeState, type HedgeState } from "./hedge.ts";
+import type { Pool, PoolSettings } from "../pool/pool.ts";
+import { restraintOf, type Restraint } from "./client-throttle.ts";
+import type { Place, Pools } from "../pool/pools.ts";
+import { admissionOf } from "./shared-admission.ts";
+import { breakerOf } from "./shared-breaker.ts";
+import { budgetOf, type HeldBudget } from "./shared-budget.ts";
+
+export interface ClustersOptions {
+  readonly clock: Clock;
+  /** Absent: this worker is the only one. */
+  readonly commons?: Commons;
+  readonly pools: Pools;
+  readonly meters: Meters;
+  readonly logger: Logger;
+}
+
+interface PoolRef {
+  readonly endpoint: Endpoint;
+  readonly pool: Pool;
+  readonly generation: number;
+  /** Ends what is heard of the endpoint's load. */
+  readonly unlisten: Cancel | undefined;
+}
+
+/** The state of one cluster. */
+export class ClusterState {
+  readonly key: string;
+  /** `x-wherry-destination` of its streams, encoded once. */
+  readonly destination: Field;
+  cluster: Cluster;
+  readonly balancer: Balancer<Endpoint>;
+  readonly detector: OutlierDetector;
+  readonly health: Health;
+  readonly ledger: Ledger = makeLedger();
+  readonly admission: Admission;
+  breaker: Breaker;
+  budget: HeldBudget;
+  poolSettings: PoolSettings;
+  /** How callers hold back from it; undefined where they do not. */
+  restraint: Restraint | undefined;
+  /** Where slow requests are sent twice. */
+  hedging: HedgeState | undefined;
+  /** Its endpoints are asked how busy they are. */
+  loadAware = false;
+  readonly #options: ClustersOptions;
+  readonly #rotation: Rotation;
+  /** Found pools by endpoint: a look-up in place of putting a key together for each request. */
+  readonly #pools = new Map<string, PoolRef>();
+
+  constructor(options: ClustersOptions, rotation: Rotation, cluster: Cluster) {
+    const { clock, commons = ALONE } = options;
+    const random = (): number => clock.random();
+    this.#options = options;
+    this.#rotation = rotation;
+    this.key = cluster.key;
+    this.destination = makeField(DESTINATION, cluster.destination);
+    this.cluster = cluster;
+    this.detector = makeOutlierDetector(random);
+    this.health = makeHealth({
+      clock,
+      check: (endpoint, settings, signal) =>
+        checkEndpoint({
+          cluster: this.cluster,
+          endpoint,
+          settings,
+          pool: (tunnel) => this.poolOf(endpoint, tunnel),
+          signal,
+        }),
+      onChange: (endpoint, healthy, evidence) =>
+        this.#tellHealth(endpoint, healthy, evidence),
+    });
+    this.balancer = makeBalancer<Endpoint>(
+      random,
+      inBoth(this.detector, this.health),
+    );
+    this.admission = admissionOf(commons, clock, cluster.key);
+    this.breaker = this.#makeBreaker(cluster.settings);
+    this.budget = this.#makeBudget(cluster.settings);
+    this.poolSettings = poolSettingsOf(cluster.settings);
+    this.restraint = restraintOf(cluster.key, cluster.settings);
+    this.hedging = hedgeState(cluster, options.meters);
+    this.#apply(cluster);
+  }
+
+  /** Goes over to a newer view of the same cluster; what its settings leave alone keeps its state. */
+  update(cluster: Cluster): void {
+    const before = this.cluster.settings;
+    const after = cluster.settings;
+    if (!same(before.circuitBreaker, after.circuitBreaker)) {
+      this.breaker.close();
+      this.breaker = this.#makeBreaker(after);
+    }
+    if (!same(before.retryConstraint, after.retryConstraint)) {
+      this.budget.close();
+      this.budget = this.#makeBudget(after);
+    }
+    if (
+      !same(
+        [before.priority, before.clientThrottling],
+        [after.priority, after.clientThrottling],
+      )
+    )
+      this.restraint = restraintOf(cluster.key, after);
+    if (!same(before.hedging, after.hedging))
+      this.hedging = hedgeState(cluster, this.#options.meters);
+    this.restraint?.retain(new Set(cluster.endpoints.map(({ key }) => key)));
+    this.poolSettings = poolSettingsOf(after);
+    this.cluster = cluster;
+    this.#forgetPools();
+    this.#apply(cluster);
+  }
+
+  /** The connections to `endpoint`. In plaintext a tunnel needs bytes whatever the port speaks, and a request needs HTTP. */
+  poolOf(endpoint: Endpoint, tunnel: boolean): Pool {
+    const { pools } = this.#options;
+    const key = tunnel ? `${endpoint.key} tunnel` : endpoint.key;
+    const known = this.#pools.get(key);
+    if (known?.endpoint === endpoint && known.generation === pools.generation)
+      return known.pool;
+    const place = placeOf(this.cluster, endpoint);
+    const pool = pools.find(
+      place.kind === "link" ? place : spoken(place, tunnel),
+      this.poolSettings,
+    );
+    known?.unlisten?.();
+    this.#pools.set(key, {
+      endpoint,
+      pool,
+      generation: pools.generation,
+      // Only a peer of the link is believed, and a tunnel's bytes are no measure.
+      unlisten:
+        this.loadAware && place.kind === "link" && !tunnel
+          ? pool.listen((notice) => this.#noticed(endpoint, notice))
+          : undefined,
+    });
+    return pool;
+  }
+
+  /** Takes what the endpoint's answer says of its load. */
+  answered(endpoint: string, fields: Fields): void {
+    const text = fieldValue(fields, LOAD);
+    const load = text === undefined ? undefined : parseLoad(text);
+    if (load !== undefined)
+      this.balancer.report(endpoint, load, 0, this.#options.clock.now());
+  }
+
+  #noticed(endpoint: Endpoint, notice: Buffer): void {
+    const load = decodeLoadNotice(notice);
+    if (load?.port !== endpoint.port) return;
+    const now = this.#options.clock.now();
+    this.balancer.report(endpoint.key, load, load.age, now);
+  }
+
+  /** Counts what became of an attempt against its endpoint. */
+  record(
+    endpoint: string,
+    effect: "success" | "failure" | "local-origin",
+    now: number,
+  ): void {
+    const ejection = this.detector.record(endpoint, effect, now);
+    if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
+  }
+
+  close(): void {
+    this.health.close();
+    this.#forgetPools();
+    this.breaker.close();
+    this.budget.close();
+    this.admission.close();
+    this.#options.meters.breakerState.remove(this.key);
+  }
+
+  #forgetPools(): void {
+    for (const { unlisten } of this.#pools.values()) unlisten?.();
+    this.#pools.clear();
+  }
+
+  #apply(cluster: Cluster): void {
+    const { settings, endpoints } = cluster;
+    this.loadAware = settings.loadBalancer.simple === "LOAD_AWARE";
+    this.detector.update(
+      endpoints.map(({ key }) => key),
+      settings.outlierDetection,
+    );
+    this.health.update(endpoints, settings.healthCheck);
+    this.balancer.update(
+      endpoints,
+      {
+        loadBalancer: settings.loadBalancer,
+        minHealthPercent: settings.outlierDetection.minHealthPercent,
+      },
+      this.#options.clock.now(),
+    );
+    this.admission.configure(cluster);
+  }
+
+  #makeBudget({ retryConstraint }: TrafficSettings): HeldBudget {
+    const { commons = ALONE } = this.#options;
+    return budgetOf(commons, this.key, retryConstraint);
+  }
+
+  #makeBreaker(settings: TrafficSettings): Breaker {
+    const { clock, commons = ALONE, meters, logger } = this.#options;
+    return breakerOf(commons, this.key, {
+      clock,
+      rotation: this.#rotation,
+      settings: settings.circuitBreaker,
+      onState: (state) => {
+        if (state === "open") meters.breakerOpened.with(this.key).add();
+        // Why it opened: what its window holds (law 9).
+        const { calls, failures } = this.breaker.window;
+        if (state === "open") this.#noteBreak(calls, failures);
+        logger.warn(
+          { destination: this.key, state, calls, failures },
+          "circuit breaker",
+        );
+      },
+    });
+  }
+
+  #noteBreak(calls: number, failures: number): void {
+    const now = this.#options.clock.now();
+    this.ledger.add({
+      kind: "break",
+      endpoint: undefined,
+      reason: "error-rate",
+      evidence: `${failures} of ${calls} calls failed`,
+      at: now,
+      until: now + this.breaker.retryAfter,
+      times: 1,
+    });
+  }
+
+  #tellHealth(endpoint: string, healthy: boolean, evidence: string): void {
+    const { clock, logger } = this.#options;
+    if (healthy) {
+      logger.info(
+        { destination: this.key, endpoint, evidence },
+        "endpoint is well again",
+      );
+      return;
+    }
+    this.#tell({
+      kind: "ejection",
+      endpoint,
+      reason: "health-check",
+      evidence,
+      at: clock.now(),
+      until: Number.POSITIVE_INFINITY,
+      times: 1,
+    });
+  }
+
+  #tell(ejection: LedgerEntry): void {
+    const { meters, logger } = this.#options;
+    const { endpoint = "", reason, evidence, at, until, times } = ejection;
+    this.ledger.add(ejection);
+    meters.ejections.with(this.key, endpoint, reason).add();
+    logger.warn(
+      {
+        destination: this.key,
+        endpoint,
+        reason,
+        evidence,
+        forMs: Number.isFinite(until) ? Math.round(until - at) : undefined,
+        times,
+      },
+      "endpoint ejected",
+    );
+  }
+}
+
+/** Out of balancing is who was ejected for his answers, and who fails his health checks. */
+function inBoth(detector: OutlierDetector, health: Health): Ejections {
+  return {
+    get version() {
+      return detector.version + health.version;
+    },
+    until: (key) =>
+      health.isHealthy(key) ? detector.until(key) : Number.POSITIVE_INFINITY,
+    onProbation: (key) => detector.onProbation(key),
+  };
+}
+
+/** The states of all clusters. */
+export interface Clusters {
+  of(cluster: Cluster): ClusterState;
+  /** Goes over to a snapshot: known clusters are updated, those that are gone are forgotten, and so are their pools. */
+  apply(snapshot: Snapshot): void;
+  all(): Iterable<ClusterState>;
+  close(): void;
+}
+
+export function makeClusters(options: ClustersOptions): Clusters {
+  const states = new Map<string, ClusterState>();
+  const rotation = startRotation(options.clock);
+  return {
+    of(cluster) {
+      let state = states.get(cluster.key);
+      if (state === undefined) {
+        state = new ClusterState(options, rotation, cluster);
+        states.set(cluster.key, state);
+      }
+      return state;
+    },
+    apply(snapshot) {
+      const present = new Set<string>();
+      const places: Place[] = [];
+      for (const cluster of snapshot.clusters) {
+        present.add(cluster.key);
+        // A request that goes on with an older snapshot uses the newest state, never the other way round.
+        const state = states.get(cluster.key);
+        if (state !== undefined && state.cluster !== cluster)
+          state.update(cluster);
+        for (const endpoint of cluster.endpoints)
+          places.push(placeOf(cluster, endpoint));
+      }
+      for (const [key, state] of states) {
+        if (present.has(key)) continue;
+        state.close();
+        states.delete(key);
+      }
+      options.pools.retain(places);
+    },
+    all: () => states.values(),
+    close() {
+      for (const state of states.values()) state.close();
+      states.clear();
+      rotation.close();
+    },
+  };
+}
+
+/** A workload that registered a link is called over the link, always (design: the link). */
+export function placeOf(cluster: Cluster, endpoint: Endpoint): Place {
+  const { address, port, link, identity } = endpoint;
+  if (link !== undefined)
+    return {
+      kind: "link",
+      address,
+      port: link,
+      // Without an identity to expect nothing can be proved: no SPIFFE id equals the empty one.
+      identity: identity ?? "",
+    };
+  return { kind: "plain", address, port, protocol: plainProtocolOf(cluster) };
+}
+
+function spoken(
+  place: Extract<Place, { kind: "plain" }>,
+  tunnel: boolean,
+): Place {
+  if (tunnel) return { ...place, protocol: "tcp" };
+  return place.protocol === "tcp" ? { ...place, protocol: "http/1.1" } : place;
+}
+
+export function plainProtocolOf({
+  appProtocol,
+}: Pick<Cluster, "appProtocol">): "http/1.1" | "h2" | "tcp" {
+  switch (appProtocol) {
+    case "http":
+      return "http/1.1";
+    case "http2":
+    case "grpc":
+      return "h2";
+    case "tcp":
+    case "tls":
+      return "tcp";
+  }
+}
+
+export function poolSettingsOf(settings: TrafficSettings): PoolSettings {
+  const { tcp, http } = settings.connectionPool;
+  return {
+    idleTimeout: http.idleTimeout,
+    multiplexedIdleTimeout: tcp.idleTimeout,
+    maxRequestsPerConnection: http.maxRequestsPerConnection,
+    connectTimeout: tcp.connectTimeout,
+  };
+}
+
+const hostPorts = new WeakMap<Endpoint, string>();
+
+/** Where connections to it go, "10.0.0.7:15008": the same text each time, which the access log finds again without reading it. */
+export function hostPortOf(endpoint: Endpoint): string {
+  let text = hostPorts.get(endpoint);
+  if (text === undefined) {
+    text = `${endpoint.address}:${endpoint.link ?? endpoint.port}`;
+    hostPorts.set(endpoint, text);
+  }
+  return text;
+}
+
+export function noEndpoint(cluster: Cluster, reason: string): MeshError {
+  return new MeshError("NO_ENDPOINT", `${cluster.key}: ${reason}`, {
+    source: "proxy",
+    unprocessed: true,
+  });
+}
+
+/** Settings are plain data, so equal text is equal settings. */
+function same(left: unknown, right: unknown): boolean {
+  return JSON.stringify(left) === JSON.stringify(right);
+}

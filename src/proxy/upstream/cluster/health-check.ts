@@ -1,0 +1,318 @@
+/**
+ * One health check of one endpoint: HTTP, gRPC or a connection; over the link where it has a sidecar.
+ *
+ * What the endpoint's sidecar refuses by itself (a policy, its limits) says nothing of the application, and counts for nothing.
+ */
+import { connect } from "node:net";
+import type { Cancel } from "../../../core/clock.ts";
+import { MeshError } from "../../../mesh/errors.ts";
+import { messageOf } from "../../../core/errors.ts";
+import type { CheckResult } from "../../../policy/health.ts";
+import {
+  outcomeOfAnswer,
+  outcomeOfFailure,
+  parseReason,
+} from "../../../policy/outcome.ts";
+import type { Cluster, Endpoint } from "../../../policy/snapshot.ts";
+import type { HealthCheck } from "../../../resources/traffic-policy/health-check.ts";
+import type {
+  ClientStream,
+  RequestHead,
+  ResponseHead,
+  ResponseReceiver,
+} from "../../../wire/exchange.ts";
+import {
+  fieldValue,
+  makeField,
+  type Field,
+  type Fields,
+} from "../../../wire/fields.ts";
+import { DESTINATION, REASON } from "../../exchange/heads.ts";
+import { connectHead } from "../../../wire/tcp.ts";
+import type { Pool } from "../pool/pool.ts";
+
+export interface CheckOptions {
+  readonly cluster: Cluster;
+  readonly endpoint: Endpoint;
+  readonly settings: HealthCheck<number>;
+  /** To the endpoint: over the link, or in the protocol of its port. */
+  pool(tunnel: boolean): Pool;
+  readonly signal: AbortSignal;
+}
+
+const HEALTHY: CheckResult = { kind: "healthy" };
+const AGENT = makeField("user-agent", "wherry-health-check");
+
+export function checkEndpoint(options: CheckOptions): Promise<CheckResult> {
+  const { cluster, endpoint, settings } = options;
+  const overLink = endpoint.link !== undefined;
+  if (settings.tcp === true)
+    return overLink
+      ? exchange(options, true, tunnelTo(cluster), [])
+      : connection(options);
+  if (settings.grpc !== undefined) return grpc(options, settings.grpc.service);
+  if (!overLink && cluster.appProtocol === "http") return plainHttp(options);
+  return exchange(options, false, get(options), []);
+}
+
+/** A GET in plaintext. */
+async function plainHttp({
+  endpoint,
+  cluster,
+  settings,
+  signal,
+}: CheckOptions): Promise<CheckResult> {
+  // Loaded when the first check asks for it: most sidecars check nobody in plaintext.
+  const { request } = await import("../../../runtime/undici.ts");
+  const host = endpoint.address.includes(":")
+    ? `[${endpoint.address}]`
+    : endpoint.address;
+  const { statusCode, body } = await request(
+    `http://${host}:${endpoint.port}${settings.path ?? "/"}`,
+    {
+      signal,
+      headers: {
+        host: authorityOf(cluster),
+        "user-agent": AGENT.value,
+      },
+    },
+  );
+  // Whatever it says besides is nothing to us.
+  body.on("error", ignore);
+  body.destroy();
+  return ofStatus(statusCode);
+}
+
+function ofStatus(status: number): CheckResult {
+  return status >= 200 && status < 400
+    ? HEALTHY
+    : {
+        kind: "unhealthy",
+        evidence: `the health check was answered with ${status}`,
+      };
+}
+
+/** A TCP connection in plaintext. */
+function connection({
+  endpoint: { address, port },
+  signal,
+}: CheckOptions): Promise<CheckResult> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    const settle = (result: CheckResult): void => {
+      signal.removeEventListener("abort", onAbort);
+      socket.destroy();
+      resolve(result);
+    };
+    const onAbort = (): void => settle({ kind: "unknown", evidence: "" });
+    socket.on("connect", () => settle(HEALTHY));
+    socket.on("error", (error) =>
+      settle({ kind: "unhealthy", evidence: messageOf(error) }),
+    );
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+function grpc(options: CheckOptions, service: string): Promise<CheckResult> {
+  const head: RequestHead = {
+    ...get(options),
+    method: "POST",
+    path: "/grpc.health.v1.Health/Check",
+    fields: [
+      ...get(options).fields,
+      makeField("content-type", "application/grpc"),
+    ],
+  };
+  return exchange(options, false, head, [healthCheckRequest(service)]);
+}
+
+/** `HealthCheckRequest { service = 1 }` with gRPC's five octets before it. */
+function healthCheckRequest(service: string): Buffer {
+  const name = Buffer.from(service, "utf8");
+  // A length of one octet, for the schema keeps names within 255 characters: two where it is above 127.
+  const length =
+    name.length < 128
+      ? [name.length]
+      : [(name.length & 0x7f) | 0x80, name.length >> 7];
+  const message =
+    name.length === 0
+      ? Buffer.alloc(0)
+      : Buffer.concat([Buffer.from([0x0a, ...length]), name]);
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+/** `HealthCheckResponse { status = 1 }` with SERVING (1), in a frame of gRPC. */
+const SERVING = Buffer.from([0, 0, 0, 0, 2, 0x08, 0x01]);
+/** Octets of an answer that are looked at. */
+const MOST = 64;
+
+function get({ cluster, endpoint, settings }: CheckOptions): RequestHead {
+  const fields: Field[] = [AGENT];
+  if (endpoint.link !== undefined)
+    fields.push(makeField(DESTINATION, cluster.destination));
+  return {
+    method: "GET",
+    scheme: "http",
+    authority: authorityOf(cluster),
+    path: settings.path ?? "/",
+    protocol: undefined,
+    fields,
+    contentLength: undefined,
+    acceptsTrailers: true,
+    absoluteForm: false,
+  };
+}
+
+function tunnelTo(cluster: Cluster): RequestHead {
+  return {
+    ...connectHead(cluster.destination),
+    fields: [makeField(DESTINATION, cluster.destination)],
+  };
+}
+
+function authorityOf({ service, external, endpoints }: Cluster): string {
+  return external
+    ? (endpoints[0]?.address ?? "")
+    : `${service.name}.${service.namespace}`;
+}
+
+/** One exchange on a pooled connection, broken off as soon as it has told what it can. */
+function exchange(
+  options: CheckOptions,
+  tunnel: boolean,
+  head: RequestHead,
+  body: readonly Buffer[],
+): Promise<CheckResult> {
+  const { endpoint, settings, signal } = options;
+  const trusted = endpoint.link !== undefined;
+  return new Promise((resolve) => {
+    let stream: ClientStream | undefined;
+    let cancel: Cancel = ignore;
+    let over = false;
+    const settle = (result: CheckResult, ended: boolean): void => {
+      if (over) return;
+      over = true;
+      signal.removeEventListener("abort", onAbort);
+      cancel();
+      if (!ended)
+        stream?.abort(
+          new MeshError("CLIENT_CLOSED", "the health check is over", {
+            source: "proxy",
+          }),
+        );
+      resolve(result);
+    };
+    const onAbort = (): void =>
+      settle({ kind: "unknown", evidence: "" }, false);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const receiver: ResponseReceiver =
+      settings.grpc === undefined
+        ? answerReceiver(settle, trusted, tunnel)
+        : grpcReceiver(settle, trusted);
+    const waiting = options.pool(tunnel).acquire(
+      { mayRepeat: true },
+      {
+        connected(connection) {
+          if (over) return;
+          stream = connection.request(
+            head,
+            body.length === 0 && !tunnel,
+            receiver,
+          );
+          for (const chunk of body) stream.write(chunk);
+          if (body.length > 0) stream.end();
+        },
+        failed: (error) => settle(ofFailure(error), true),
+      },
+    );
+    // Unless it has begun already.
+    if (waiting !== undefined) cancel = waiting;
+  });
+}
+
+type Settle = (result: CheckResult, ended: boolean) => void;
+
+function ofFailure(error: MeshError): CheckResult {
+  const { kind } = outcomeOfFailure({
+    code: error.code,
+    unprocessed: error.unprocessed,
+    responseBegan: false,
+  });
+  const says = kind !== "not-attempted" && kind !== "unprocessed";
+  return { kind: says ? "unhealthy" : "unknown", evidence: error.message };
+}
+
+/** What the endpoint's sidecar says by itself; undefined where the application answered. */
+function ofReason(
+  { fields, status }: ResponseHead,
+  trusted: boolean,
+): CheckResult | undefined {
+  const reason = trusted ? parseReason(fieldValue(fields, REASON)) : undefined;
+  if (reason === undefined) return undefined;
+  const { kind } = outcomeOfAnswer({ status, reason });
+  const evidence = `its sidecar answered the health check with ${status} (${reason})`;
+  return kind === "peer-refusal" || kind === "shed"
+    ? { kind: "unknown", evidence }
+    : { kind: "unhealthy", evidence };
+}
+
+function answerReceiver(
+  settle: Settle,
+  trusted: boolean,
+  tunnel: boolean,
+): ResponseReceiver {
+  return {
+    informational: ignore,
+    head: (head, ended) =>
+      settle(
+        ofReason(head, trusted) ?? ofStatus(head.status),
+        ended && !tunnel,
+      ),
+    data: ignore,
+    end: ignore,
+    abort: (error) => settle(ofFailure(error), true),
+    drained: ignore,
+  };
+}
+
+function grpcReceiver(settle: Settle, trusted: boolean): ResponseReceiver {
+  let message = Buffer.alloc(0);
+  const finish = (fields: Fields): void => {
+    const status = fieldValue(fields, "grpc-status") ?? "2";
+    if (status !== "0")
+      settle(
+        {
+          kind: "unhealthy",
+          evidence: `the health check was answered with grpc-status ${status}`,
+        },
+        true,
+      );
+    else if (message.equals(SERVING)) settle(HEALTHY, true);
+    else
+      settle(
+        { kind: "unhealthy", evidence: "it says that it does not serve" },
+        true,
+      );
+  };
+  return {
+    informational: ignore,
+    head(head, ended) {
+      const said = ofReason(head, trusted);
+      if (said !== undefined) settle(said, ended);
+      else if (head.status !== 200) settle(ofStatus(head.status), ended);
+      else if (ended) finish(head.fields);
+    },
+    data(chunk) {
+      message = Buffer.concat([message, chunk]).subarray(0, MOST);
+    },
+    end: (trailers) => finish(trailers ?? []),
+    abort: (error) => settle(ofFailure(error), true),
+    drained: ignore,
+  };
+}
+
+function ignore(): void {
+  // It says nothing of health.
+}

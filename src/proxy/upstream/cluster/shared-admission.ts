@@ -1,0 +1,245 @@
+/** The limits of `connectionPool` over all workers: they hold exactly, and whoever waits is woken by whichever worker makes room. */
+import type { Cancel, Clock } from "../../../core/clock.ts";
+import {
+  counterOf,
+  type Commons,
+  type Counter,
+} from "../../../core/shared/shared-state.ts";
+import type { Region } from "../../../core/shared/shared-memory.ts";
+import type { MeshError } from "../../../mesh/errors.ts";
+import type { Cluster } from "../../../policy/snapshot.ts";
+import {
+  limitsOf,
+  OwnAdmission,
+  placeOverflow,
+  serviceOverflow,
+  type Admission,
+  type Entrant,
+} from "./admission.ts";
+
+/** The admission to the cluster that all workers know as `key`. */
+export function admissionOf(
+  commons: Commons,
+  clock: Clock,
+  key: string,
+): Admission {
+  const waiting = commons.memory?.region(`waiting ${key}`, 2);
+  return waiting === undefined
+    ? new OwnAdmission()
+    : new SharedAdmission(commons, clock, key, waiting);
+}
+
+/** Requests to one endpoint. */
+interface Place {
+  readonly active: Counter;
+  /** Of this worker. */
+  readonly queue: Entrant[];
+  own: number;
+  /** The endpoint is no more. */
+  gone: boolean;
+}
+
+/** Words of `waiting`. */
+const PENDING = 0;
+/** Grows whenever there is room that another worker's request may have waited for. */
+const TURN = 1;
+
+class SharedAdmission implements Admission {
+  readonly #commons: Commons;
+  readonly #clock: Clock;
+  readonly #key: string;
+  readonly #active: Counter;
+  readonly #waiting: Region;
+  readonly #places = new Map<string, Place>();
+  #limits = limitsOf(undefined);
+  /** Of this worker. */
+  #own = 0;
+  #queued = 0;
+  #watching = false;
+  #closed = false;
+  #released = false;
+
+  constructor(commons: Commons, clock: Clock, key: string, waiting: Region) {
+    this.#commons = commons;
+    this.#clock = clock;
+    this.#key = key;
+    this.#active = counterOf(commons, `active ${key}`);
+    this.#waiting = waiting;
+  }
+
+  get active(): number {
+    return this.#active.value;
+  }
+  get pending(): number {
+    return Atomics.load(this.#waiting.words, PENDING);
+  }
+
+  configure(cluster: Cluster): void {
+    this.#limits = limitsOf(cluster);
+    const present = new Set(cluster.endpoints.map(({ key }) => key));
+    for (const [endpoint, place] of this.#places)
+      if (!present.has(endpoint)) this.#leaveBehind(endpoint, place);
+  }
+
+  enter(endpoint: string, entrant: Entrant): Cancel | MeshError | undefined {
+    const { requests, perEndpoint, pending } = this.#limits;
+    if (this.active >= requests) return serviceOverflow(this.active);
+    const place = this.#placeOf(endpoint);
+    if (place.queue.length === 0 && place.active.enter(perEndpoint)) {
+      if (this.#active.enter(requests)) {
+        this.#begin(place, entrant);
+        return undefined;
+      }
+      place.active.leave();
+      // Somebody may have seen this place taken, and gone to sleep.
+      this.#wake();
+      return serviceOverflow(this.active);
+    }
+    if (!this.#queue(pending))
+      return placeOverflow(place.active.value, endpoint, this.pending);
+    place.queue.push(entrant);
+    this.#watch();
+    return () => {
+      const index = place.queue.indexOf(entrant);
+      if (index < 0) return;
+      place.queue.splice(index, 1);
+      this.#unqueue();
+      this.#forgetIfGone(endpoint, place);
+    };
+  }
+
+  leave(endpoint: string): void {
+    const place = this.#places.get(endpoint);
+    if (place === undefined || place.own === 0) return;
+    this.#own -= 1;
+    place.own -= 1;
+    const [next] = place.queue;
+    if (next !== undefined && this.#isOurs()) {
+      place.queue.shift();
+      this.#unqueue();
+      // The room goes from one to the next: nobody else ever sees it.
+      this.#begin(place, next);
+      return;
+    }
+    place.active.leave();
+    this.#active.leave();
+    this.#forgetIfGone(endpoint, place);
+    this.#wake();
+    this.#closeWhenOver();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#active.close();
+    for (const [endpoint, place] of this.#places)
+      this.#leaveBehind(endpoint, place);
+    this.#closeWhenOver();
+  }
+
+  /** Room is for whoever waits longest, but no worker knows the others' queues: each gets it as often as its part of those who wait. */
+  #isOurs(): boolean {
+    const { pending } = this;
+    return (
+      pending <= this.#queued || this.#clock.random() * pending < this.#queued
+    );
+  }
+
+  #placeOf(endpoint: string): Place {
+    let place = this.#places.get(endpoint);
+    if (place === undefined) {
+      const active = counterOf(this.#commons, `place ${this.#key} ${endpoint}`);
+      place = { active, queue: [], own: 0, gone: this.#closed };
+      this.#places.set(endpoint, place);
+    }
+    return place;
+  }
+
+  #begin(place: Place, entrant: Entrant): void {
+    this.#own += 1;
+    place.own += 1;
+    entrant.admitted();
+  }
+
+  #queue(limit: number): boolean {
+    const { words } = this.#waiting;
+    for (;;) {
+      const seen = Atomics.load(words, PENDING);
+      if (seen >= limit || this.#closed) return false;
+      if (Atomics.compareExchange(words, PENDING, seen, seen + 1) === seen) {
+        this.#queued += 1;
+        return true;
+      }
+    }
+  }
+
+  #unqueue(): void {
+    this.#queued -= 1;
+    Atomics.sub(this.#waiting.words, PENDING, 1);
+    this.#closeWhenOver();
+  }
+
+  /** Tells those who wait, in whichever worker, that there is room. */
+  #wake(): void {
+    const { words } = this.#waiting;
+    if (this.#released || Atomics.load(words, PENDING) === 0) return;
+    Atomics.add(words, TURN, 1);
+    Atomics.notify(words, TURN);
+  }
+
+  /** Until this worker's queues are empty: takes what room there is, and sleeps until there is more. */
+  #watch(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    const { words } = this.#waiting;
+    const look = (): void => {
+      // Read before the look: room that comes after the look has changed it, and the sleep ends at once.
+      const turn = Atomics.load(words, TURN);
+      this.#serve();
+      if (this.#queued === 0) {
+        this.#watching = false;
+        this.#closeWhenOver();
+        return;
+      }
+      const { async, value } = Atomics.waitAsync(words, TURN, turn);
+      if (async) void value.then(look);
+      else queueMicrotask(look);
+    };
+    // Not from within `enter`, which has to return first.
+    queueMicrotask(look);
+  }
+
+  #serve(): void {
+    const { requests, perEndpoint } = this.#limits;
+    for (const place of this.#places.values()) {
+      while (place.queue.length > 0) {
+        if (!this.#active.enter(requests)) return;
+        if (!place.active.enter(perEndpoint)) {
+          this.#active.leave();
+          break;
+        }
+        const next = place.queue.shift();
+        if (next === undefined) break;
+        this.#unqueue();
+        this.#begin(place, next);
+      }
+    }
+  }
+
+  #leaveBehind(endpoint: string, place: Place): void {
+    place.gone = true;
+    this.#forgetIfGone(endpoint, place);
+  }
+
+  #forgetIfGone(endpoint: string, place: Place): void {
+    if (!place.gone || place.own > 0 || place.queue.length > 0) return;
+    place.active.close();
+    this.#places.delete(endpoint);
+  }
+
+  /** The words may be another cluster's once they are let go. */
+  #closeWhenOver(): void {
+    if (!this.#closed || this.#own + this.#queued > 0 || this.#watching) return;
+    this.#released = true;
+    this.#waiting.close();
+  }
+}

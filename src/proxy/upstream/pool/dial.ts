@@ -1,0 +1,170 @@
+/** Makes one connection, over the link or in plaintext, with its codec on it; never to this proxy's own listeners. */
+import { connect, type Socket } from "node:net";
+import type { Clock } from "../../../core/clock.ts";
+import { MeshError } from "../../../mesh/errors.ts";
+import { messageOf, systemCode } from "../../../core/errors.ts";
+import type { Credentials } from "../../../identity/credentials.ts";
+import type { Buffers } from "../../../wire/buffers.ts";
+import type {
+  ClientConnection,
+  ClientConnectionObserver,
+  Protocol,
+} from "../../../wire/exchange.ts";
+import { connectHttp1 } from "../../../wire/http1/client.ts";
+import { connectHttp2 } from "../../../wire/http2/client.ts";
+import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
+import { connectLink } from "../../../wire/tls/tls.ts";
+import { TcpConnection } from "../../../wire/tcp.ts";
+
+/** What is spoken on a plaintext connection. */
+export type PlainProtocol = Protocol | "tcp";
+
+export interface DialOptions {
+  readonly clock: Clock;
+  readonly address: string;
+  readonly port: number;
+  readonly timeoutMs: number;
+  readonly observer: ClientConnectionObserver;
+  /** A limit of the codec's acted. */
+  readonly onLimit?: ((limit: string) => void) | undefined;
+  readonly signal: AbortSignal;
+  /** What the proxy holds in all. */
+  readonly buffers?: Buffers | undefined;
+}
+
+export interface LinkDial extends DialOptions {
+  readonly credentials: Credentials;
+  /** SPIFFE URI that the peer must prove. */
+  readonly expected: string;
+  readonly alpn: Protocol;
+}
+
+/** Connects to a sidecar. Rejects with an unprocessed MeshError. */
+export async function dialLink(options: LinkDial): Promise<ClientConnection> {
+  const { socket, protocol } = await connectLink({
+    ...options,
+    alpn: [options.alpn],
+  });
+  return withCodec(socket, protocol, options);
+}
+
+export interface PlainDial extends DialOptions {
+  readonly protocol: PlainProtocol;
+  /** Ports that this process listens on. */
+  readonly ownPorts: ReadonlySet<number>;
+}
+
+/** Connects in plaintext. Rejects with an unprocessed MeshError. */
+export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
+  const socket = await connectTcp(options);
+  return withCodec(socket, options.protocol, options);
+}
+
+function withCodec(
+  socket: Socket,
+  protocol: PlainProtocol,
+  { clock, observer, onLimit, buffers }: DialOptions,
+): ClientConnection {
+  switch (protocol) {
+    case "h2":
+      // All callers of one endpoint meet on it.
+      return connectHttp2(
+        socket,
+        { clock, onLimit, buffers, limits: SHARED_LIMITS },
+        observer,
+      );
+    case "http/1.1":
+      return connectHttp1(socket, { clock, buffers }, observer);
+    case "tcp":
+      return new TcpConnection(socket, clock, observer, buffers);
+  }
+}
+
+function connectTcp(options: PlainDial): Promise<Socket> {
+  const { clock, address, port, timeoutMs, signal, ownPorts } = options;
+  const where = address.includes(":")
+    ? `[${address}]:${port}`
+    : `${address}:${port}`;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error);
+      return;
+    }
+    const socket = connect({
+      host: address,
+      port,
+      noDelay: true,
+      allowHalfOpen: true,
+    });
+    const settle = (): void => {
+      cancel();
+      signal.removeEventListener("abort", onAbort);
+      socket.off("connect", onConnect);
+      socket.off("error", onError);
+    };
+    const fail = (error: Error): void => {
+      settle();
+      // An error that comes late must not end the process.
+      socket.on("error", ignore);
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = (): void => fail(signal.reason as Error);
+    const onError = (error: Error): void => fail(connectFailure(where, error));
+    const onConnect = (): void => {
+      if (isOwn(socket, ownPorts)) {
+        fail(
+          new MeshError("LOOP", `${where} is this sidecar's own listener`, {
+            source: "downstream",
+            unprocessed: true,
+          }),
+        );
+        return;
+      }
+      settle();
+      // The codec listens from the same turn on that this promise is taken up in; until then an error must have someone.
+      socket.on("error", ignore);
+      resolve(socket);
+    };
+    const cancel = clock.after(timeoutMs, () =>
+      fail(
+        new MeshError(
+          "CONNECT_TIMEOUT",
+          `${where}: not connected within ${timeoutMs} ms`,
+          { source: "upstream", unprocessed: true },
+        ),
+      ),
+    );
+    socket.on("connect", onConnect);
+    socket.on("error", onError);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+/** The same host and one of our ports: a request sent there would come back for ever. */
+function isOwn(socket: Socket, ownPorts: ReadonlySet<number>): boolean {
+  return (
+    socket.remotePort !== undefined &&
+    ownPorts.has(socket.remotePort) &&
+    socket.remoteAddress === socket.localAddress
+  );
+}
+
+function connectFailure(where: string, error: Error): MeshError {
+  const code = systemCode(error);
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return new MeshError(
+      "UNKNOWN_DESTINATION",
+      `${where} is no service of the mesh and the name does not resolve (${code})`,
+      { source: "upstream", unprocessed: true, cause: error },
+    );
+  return new MeshError("CONNECT_FAILED", `${where}: ${messageOf(error)}`, {
+    source: "upstream",
+    unprocessed: true,
+    cause: error,
+  });
+}
+
+function ignore(): void {
+  // An error is followed by "close", which counts.
+}

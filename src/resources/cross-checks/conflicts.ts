@@ -1,0 +1,219 @@
+/** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
+import { parseTimestamp } from "../../core/clock.ts";
+import { accountOf, addressOwners } from "../ownership/address-owners.ts";
+import { formatKey, formatName, keyOf, type Resource } from "../envelope.ts";
+import { GRPC_ROUTE } from "../grpc-route/schema.ts";
+import { HTTP_ROUTE, type ParentRef } from "../http-route/schema.ts";
+import { endpointLosses } from "../ownership/endpoint-owners.ts";
+import { hostOwners } from "../ownership/host-owners.ts";
+import { isKind } from "../kind.ts";
+import { MESH, meshSettings } from "../mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../peer-authentication/schema.ts";
+import {
+  findPort,
+  isExternal,
+  SERVICE,
+  type ServiceResource,
+} from "../service/schema.ts";
+import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
+import { WORKLOAD } from "../workload/schema.ts";
+
+export interface Conflict {
+  readonly loser: Resource;
+  readonly winner: Resource;
+  /** Of the `Conflicted` condition. */
+  readonly reason:
+    "OlderResourceWins" | "GRPCRouteWins" | "HostTaken" | "AddressTaken";
+  /** Of the field of the loser that claims what the winner has. */
+  readonly path: string;
+  /** What both claim, for the `Conflicted` condition. */
+  readonly message: string;
+}
+
+/** Negative where `a` goes first: older, then by namespace and name. Without a timestamp a resource counts as the youngest. */
+export function compareAge(a: Resource, b: Resource): number {
+  const ages = [createdAt(a), createdAt(b)] as const;
+  if (ages[0] !== ages[1]) return ages[0] < ages[1] ? -1 : 1;
+  const names = [nameOf(a), nameOf(b)] as const;
+  if (names[0] === names[1]) return 0;
+  return names[0] < names[1] ? -1 : 1;
+}
+
+function nameOf({ metadata }: Resource): string {
+  return formatName(metadata.namespace ?? "", metadata.name);
+}
+
+function createdAt({ metadata }: Resource): number {
+  const at = parseTimestamp(metadata.creationTimestamp ?? "");
+  return Number.isNaN(at) ? Infinity : at;
+}
+
+interface Claim {
+  /** What is claimed, with the kind. */
+  readonly key: string;
+  readonly path: string;
+  readonly what: string;
+}
+
+/**
+ * Every loss: one for each target of a TrafficPolicy and for each scope of a PeerAuthentication that an older one has.
+ * A TrafficPolicy that loses one target keeps its others. An HTTPRoute loses each port that a GRPCRoute of its namespace has.
+ * An external Service loses each host that another Service has, a Workload each address and port of another identity. Other kinds are additive or have an order of precedence.
+ */
+export function conflicts(resources: readonly Resource[]): Conflict[] {
+  const winners = new Map<string, Resource>();
+  const found: Conflict[] = [];
+  for (const resource of [...resources].sort(compareAge))
+    for (const { key, path, what } of claimsOf(resource)) {
+      const winner = winners.get(key);
+      if (winner === undefined) winners.set(key, resource);
+      else if (winner !== resource)
+        found.push({
+          loser: resource,
+          winner,
+          reason: "OlderResourceWins",
+          path,
+          message: `${what} has ${formatKey(keyOf(winner))} already, which is older and wins as a whole`,
+        });
+    }
+  const mesh = resources.find((resource) => isKind(MESH, resource));
+  const { trustDomain } = meshSettings(mesh?.spec);
+  return [
+    ...found,
+    ...routeConflicts(resources),
+    ...hostConflicts(resources, trustDomain),
+    ...addressConflicts(resources),
+  ];
+}
+
+/** Addresses of Workloads that another identity has: the same decision as in the sidecars. */
+export function addressConflicts(resources: readonly Resource[]): Conflict[] {
+  const workloads = resources.filter((resource) => isKind(WORKLOAD, resource));
+  return addressOwners(workloads.sort(compareAge)).losses.map(
+    ({ loser, winner, place }) => ({
+      loser,
+      winner,
+      reason: "AddressTaken",
+      path: "spec.address",
+      message: `${place} belongs to Workload ${nameOf(winner)} of ${accountOf(winner)}: calls to it stay there`,
+    }),
+  );
+}
+
+/** Hosts and fixed addresses of external Services that another resource has: the same decision as in the sidecars. */
+export function hostConflicts(
+  resources: readonly Resource[],
+  trustDomain: string,
+): Conflict[] {
+  const services = resources.filter((resource) => isKind(SERVICE, resource));
+  if (!services.some(({ spec }) => isExternal(spec))) return [];
+  services.sort(compareAge);
+  return [
+    ...hostOwners(services, trustDomain).losses.map(
+      ({ loser, winner, index, message }): Conflict => ({
+        loser,
+        winner,
+        reason: "HostTaken",
+        path: `spec.hosts[${index}]`,
+        message,
+      }),
+    ),
+    ...endpointLosses(services, resources).map(
+      ({ loser, winner, index, message }): Conflict => ({
+        loser,
+        winner,
+        reason: "AddressTaken",
+        path: `spec.endpoints[${index}]`,
+        message,
+      }),
+    ),
+  ];
+}
+
+/**
+ * A Service's port takes one kind of route, GRPCRoute before HTTPRoute whatever their age (trap 9). Only routes of one namespace meet
+ * there: those of a caller's namespace act instead of the Service's own, whatever their kind.
+ */
+function routeConflicts(resources: readonly Resource[]): Conflict[] {
+  const services = new Map<string, ServiceResource>();
+  for (const resource of resources)
+    if (isKind(SERVICE, resource)) services.set(nameOf(resource), resource);
+  const taken = new Map<string, Resource>();
+  for (const route of [...resources].sort(compareAge))
+    if (isKind(GRPC_ROUTE, route))
+      for (const parent of route.spec.parentRefs)
+        for (const place of placesOf(parent, route, services))
+          if (!taken.has(place.key)) taken.set(place.key, route);
+  if (taken.size === 0) return [];
+  const found: Conflict[] = [];
+  for (const loser of resources)
+    if (isKind(HTTP_ROUTE, loser))
+      for (const [index, parent] of loser.spec.parentRefs.entries())
+        for (const { key, what } of placesOf(parent, loser, services)) {
+          const winner = taken.get(key);
+          if (winner !== undefined)
+            found.push({
+              loser,
+              winner,
+              reason: "GRPCRouteWins",
+              path: `spec.parentRefs[${index}]`,
+              message: `${what} has ${formatKey(keyOf(winner))}, and takes one kind of route: GRPCRoute before HTTPRoute`,
+            });
+        }
+  return found;
+}
+
+/** The ports that a parent binds, each with the namespace whose routes merge there. Without the Service only its own words can be compared. */
+function placesOf(
+  parent: ParentRef,
+  route: Resource,
+  services: ReadonlyMap<string, ServiceResource>,
+): { readonly key: string; readonly what: string }[] {
+  const namespace = route.metadata.namespace ?? "";
+  const name = formatName(parent.namespace ?? namespace, parent.name);
+  const service = services.get(name);
+  const wanted = parent.port ?? parent.sectionName;
+  const ports: readonly (string | number)[] =
+    service === undefined
+      ? [wanted ?? "*"]
+      : wanted === undefined
+        ? service.spec.ports.map(({ port }) => port)
+        : [findPort(service.spec, wanted)?.port ?? wanted];
+  return ports.map((port) => ({
+    key: `${namespace} ${name} ${port}`,
+    what: `Service ${name} port ${port}`,
+  }));
+}
+
+function claimsOf(resource: Resource): Claim[] {
+  const namespace = resource.metadata.namespace ?? "";
+  if (isKind(TRAFFIC_POLICY, resource))
+    return resource.spec.targetRefs.map(({ name, sectionName }, index) => ({
+      key: `TrafficPolicy ${namespace}/${name}/${sectionName ?? ""}`,
+      path: `spec.targetRefs[${index}]`,
+      what: `Service ${namespace}/${name}${sectionName === undefined ? "" : ` port ${sectionName}`}`,
+    }));
+  if (isKind(PEER_AUTHENTICATION, resource)) {
+    const labels = resource.spec.selector?.matchLabels;
+    if (labels === undefined)
+      return [
+        {
+          key: `PeerAuthentication ${namespace}`,
+          path: "spec",
+          what: `namespace ${namespace}`,
+        },
+      ];
+    const selector = Object.keys(labels)
+      .sort()
+      .map((label) => `${label}=${labels[label] ?? ""}`)
+      .join(",");
+    return [
+      {
+        key: `PeerAuthentication ${namespace} ${selector}`,
+        path: "spec.selector",
+        what: `selector ${selector} in namespace ${namespace}`,
+      },
+    ];
+  }
+  return [];
+}

@@ -1,0 +1,309 @@
+/** Whether what a resource refers to can be: a missing Service may still come, a port that an existing one lacks may not be named. */
+import {
+  AUTHORIZATION_POLICY,
+  type AuthorizationPolicyResource,
+} from "../authorization-policy/schema.ts";
+import {
+  formatName,
+  ROOT_NAMESPACE,
+  type Resource,
+  type ResourceKey,
+} from "../envelope.ts";
+import {
+  FAULT_INJECTION,
+  type FaultInjectionResource,
+} from "../fault-injection/schema.ts";
+import { GRPC_ROUTE, type GRPCRouteResource } from "../grpc-route/schema.ts";
+import { HTTP_ROUTE, type HTTPRouteResource } from "../http-route/schema.ts";
+import { isKind, type Problem } from "../kind.ts";
+import type { Segment } from "../path.ts";
+import { error, quote, warning } from "../problems.ts";
+import {
+  appProtocolOf,
+  findPort,
+  isExportedTo,
+  SERVICE,
+  type ServicePort,
+  type ServiceResource,
+} from "../service/schema.ts";
+import {
+  TRAFFIC_POLICY,
+  type TrafficPolicyResource,
+} from "../traffic-policy/schema.ts";
+
+export type Lookup = (key: ResourceKey) => Resource | undefined;
+
+/** Errors and warnings about references of a validated resource. The order in which resources are applied does not matter. */
+export function checkReferences(resource: Resource, lookup: Lookup): Problem[] {
+  if (isKind(HTTP_ROUTE, resource) || isKind(GRPC_ROUTE, resource))
+    return ofRoute(resource, lookup);
+  if (isKind(TRAFFIC_POLICY, resource)) return ofPolicy(resource, lookup);
+  if (isKind(FAULT_INJECTION, resource)) return ofFault(resource, lookup);
+  return [];
+}
+
+type Path = readonly Segment[];
+
+interface ServiceRef {
+  readonly namespace?: string | undefined;
+  readonly name: string;
+  readonly port?: number;
+  readonly sectionName?: string;
+}
+
+type RouteResource = HTTPRouteResource | GRPCRouteResource;
+
+function ofRoute(route: RouteResource, lookup: Lookup): Problem[] {
+  const problems: Problem[] = [];
+  for (const [index, ref] of route.spec.parentRefs.entries()) {
+    const at = ["spec", "parentRefs", index];
+    problems.push(
+      ...resolve(
+        ref,
+        route,
+        at,
+        lookup,
+        "until there is, this parent has no effect",
+      ),
+    );
+  }
+  for (const [rule, { backendRefs, filters }] of route.spec.rules.entries()) {
+    for (const [index, { requestMirror }] of (filters ?? []).entries()) {
+      if (requestMirror === undefined) continue;
+      const field = ["filters", index, "requestMirror", "backendRef"];
+      problems.push(
+        ...resolve(
+          requestMirror.backendRef,
+          route,
+          ["spec", "rules", rule, ...field],
+          lookup,
+          "until there is, nothing is copied",
+        ),
+      );
+    }
+    for (const [index, ref] of (backendRefs ?? []).entries()) {
+      const at = ["spec", "rules", rule, "backendRefs", index];
+      problems.push(
+        ...resolve(
+          ref,
+          route,
+          at,
+          lookup,
+          "until there is, its share of the calls is answered 500",
+        ),
+      );
+    }
+  }
+  return problems;
+}
+
+/** Faults are of requests: bytes have none. */
+function ofFault(fault: FaultInjectionResource, lookup: Lookup): Problem[] {
+  const problems = ofPolicy(fault, lookup);
+  for (const [index, ref] of fault.spec.targetRefs.entries()) {
+    const service = find(ref, fault, lookup);
+    if (service === undefined) continue;
+    const ports = portsOf(ref, service);
+    if (ports.length > 0 && !ports.some(speaksHttp))
+      problems.push(
+        error(
+          ["spec", "targetRefs", index],
+          `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where a FaultInjection cannot act`,
+        ),
+      );
+  }
+  return problems;
+}
+
+function ofPolicy(
+  policy: TrafficPolicyResource | FaultInjectionResource,
+  lookup: Lookup,
+): Problem[] {
+  return policy.spec.targetRefs.flatMap((ref, index) => {
+    const at = ["spec", "targetRefs", index];
+    const service = find(ref, policy, lookup);
+    return service === undefined
+      ? [missing(ref, policy, at, "until there is, this target has no effect")]
+      : undeclared(ref, service, at);
+  });
+}
+
+/** A reference of a route: the Service must be seen from the route's namespace and speak HTTP on that port. */
+function resolve(
+  ref: ServiceRef,
+  route: RouteResource,
+  at: Path,
+  lookup: Lookup,
+  consequence: string,
+): Problem[] {
+  const service = find(ref, route, lookup);
+  if (service === undefined) return [missing(ref, route, at, consequence)];
+  const problems = undeclared(ref, service, at);
+  if (problems.length > 0) return problems;
+  const from = route.metadata.namespace ?? "";
+  const home = service.metadata.namespace ?? "";
+  if (!isExportedTo(service.spec, home, from))
+    problems.push(
+      warning(
+        [...at, "name"],
+        `Service ${nameOf(service)} is not exported to namespace ${from} (exportTo)`,
+      ),
+    );
+  const ports = portsOf(ref, service);
+  if (ports.length > 0 && ports.every((port) => !speaksHttp(port)))
+    problems.push(
+      error(
+        at,
+        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where ${route.kind === GRPC_ROUTE.kind ? "a GRPCRoute" : "an HTTPRoute"} cannot act`,
+      ),
+    );
+  else if (
+    route.kind === GRPC_ROUTE.kind &&
+    ports.some((port) => appProtocolOf(port) === "http")
+  )
+    problems.push(
+      warning(
+        at,
+        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}; gRPC needs HTTP/2: declare appProtocol grpc`,
+      ),
+    );
+  return problems;
+}
+
+function find(
+  ref: ServiceRef,
+  from: Resource,
+  lookup: Lookup,
+): ServiceResource | undefined {
+  const found = lookup({
+    kind: SERVICE.kind,
+    namespace: ref.namespace ?? from.metadata.namespace ?? "",
+    name: ref.name,
+  });
+  return found !== undefined && isKind(SERVICE, found) ? found : undefined;
+}
+
+function missing(
+  ref: ServiceRef,
+  from: Resource,
+  at: Path,
+  consequence: string,
+): Problem {
+  const namespace = ref.namespace ?? from.metadata.namespace ?? "";
+  return warning(
+    [...at, "name"],
+    `there is no Service ${formatName(namespace, ref.name)} yet; ${consequence}`,
+  );
+}
+
+/** The port and the section that the Service does not have, or that are not the same port. */
+function undeclared(
+  ref: ServiceRef,
+  service: ServiceResource,
+  at: Path,
+): Problem[] {
+  const declared = service.spec.ports
+    .map((port) =>
+      port.name === undefined
+        ? String(port.port)
+        : `${port.name} (${port.port})`,
+    )
+    .join(", ");
+  const problems: Problem[] = [];
+  for (const field of ["port", "sectionName"] as const) {
+    const wanted = ref[field];
+    if (wanted !== undefined && findPort(service.spec, wanted) === undefined)
+      problems.push(
+        error(
+          [...at, field],
+          `Service ${nameOf(service)} has no port ${quote(wanted)}; it declares ${declared}`,
+        ),
+      );
+  }
+  if (
+    problems.length === 0 &&
+    ref.port !== undefined &&
+    ref.sectionName !== undefined &&
+    findPort(service.spec, ref.sectionName)?.port !== ref.port
+  )
+    problems.push(
+      error(
+        [...at, "sectionName"],
+        `${quote(ref.sectionName)} is not the name of port ${ref.port} of Service ${nameOf(service)}; it declares ${declared}`,
+      ),
+    );
+  return problems;
+}
+
+function portsOf(
+  ref: ServiceRef,
+  service: ServiceResource,
+): readonly ServicePort[] {
+  const wanted = ref.port ?? ref.sectionName;
+  if (wanted === undefined) return service.spec.ports;
+  const port = findPort(service.spec, wanted);
+  return port === undefined ? [] : [port];
+}
+
+function speaksHttp(port: ServicePort): boolean {
+  const protocol = appProtocolOf(port);
+  return protocol !== "tcp" && protocol !== "tls";
+}
+
+function nameOf(service: ServiceResource): string {
+  return formatName(service.metadata.namespace ?? "", service.metadata.name);
+}
+
+const HTTP_ONLY = [
+  "methods",
+  "notMethods",
+  "paths",
+  "notPaths",
+  "hosts",
+  "notHosts",
+] as const;
+
+/**
+ * Warns of HTTP attributes in a policy that may act on a TCP port: a DENY then refuses the whole port,
+ * an ALLOW rule never matches (trap 3).
+ */
+export function checkAttributes(
+  resource: Resource,
+  services: readonly ServiceResource[],
+): Problem[] {
+  if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
+  const opaque = services.find(
+    (service) =>
+      mayConcern(resource, service) &&
+      service.spec.ports.some((port) => !speaksHttp(port)),
+  );
+  if (opaque === undefined) return [];
+  const effect =
+    resource.spec.action === "DENY"
+      ? "a DENY by it refuses every connection there"
+      : "the rule never matches there";
+  const problems: Problem[] = [];
+  for (const [rule, { to }] of (resource.spec.rules ?? []).entries())
+    for (const [entry, { operation }] of (to ?? []).entries())
+      for (const field of HTTP_ONLY)
+        if (operation[field] !== undefined)
+          problems.push(
+            warning(
+              ["spec", "rules", rule, "to", entry, "operation", field],
+              `Service ${nameOf(opaque)} has a TCP port, which knows no ${field}: ${effect}; say with ports what it is for`,
+            ),
+          );
+  return problems;
+}
+
+function mayConcern(
+  policy: AuthorizationPolicyResource,
+  service: ServiceResource,
+): boolean {
+  const namespace = policy.metadata.namespace;
+  if (namespace !== ROOT_NAMESPACE && namespace !== service.metadata.namespace)
+    return false;
+  const wanted = Object.entries(policy.spec.selector?.matchLabels ?? {});
+  const carried = service.spec.selector ?? {};
+  return wanted.every(([label, value]) => carried[label] === value);
+}

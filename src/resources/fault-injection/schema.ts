@@ -1,0 +1,191 @@
+/** FaultInjection: trouble on purpose in calls to a Service: delays, aborts, resets, slow answers, for chosen callers, until it expires. */
+import Type, { type TSchema } from "typebox";
+import type { GrpcStatusName } from "../../mesh/grpc-status.ts";
+import { selects, type Resource } from "../envelope.ts";
+import { checkFaultInjection } from "./check.ts";
+import { REQUEST_MATCHES, type HTTPRouteMatch } from "../http-route/schema.ts";
+import { defineKind, OWN_GROUP, type KindDefinition } from "../kind.ts";
+import {
+  CLOSED,
+  describes,
+  DNS_LABEL,
+  DURATION,
+  PERCENT,
+  WANTED_LABELS,
+} from "../schema-parts.ts";
+import { TARGET_REFS, type TargetRef } from "../traffic-policy/schema.ts";
+
+export type FaultInjectionResource = Resource<FaultInjectionSpec>;
+
+export interface FaultInjectionSpec {
+  /** Services of its own namespace, or ports of them. */
+  readonly targetRefs: readonly TargetRef[];
+  /** Any of these callers; absent: every caller. */
+  readonly from?: readonly FaultCaller[];
+  /** Any of these; absent: every request. */
+  readonly matches?: readonly HTTPRouteMatch[];
+  readonly delay?: {
+    readonly fixedDelay: string;
+    readonly percentage?: number;
+  };
+  readonly abort?: FaultAbort;
+  /** The exchange is broken off without an answer. */
+  readonly reset?: { readonly percentage?: number };
+  /** The body of the answer comes no faster. */
+  readonly bandwidth?: {
+    readonly kibibytesPerSecond: number;
+    readonly percentage?: number;
+  };
+  /** RFC 3339; at most 24 hours ahead. */
+  readonly expiresAt: string;
+}
+
+/** All of these. The labels are those that the caller's certificate binds. */
+export interface FaultCaller {
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** One of the two statuses; callers of the other protocol get the one that maps to it. */
+export interface FaultAbort {
+  readonly httpStatus?: number;
+  readonly grpcStatus?: GrpcStatusName;
+  readonly percentage?: number;
+}
+
+/** The caller, as its certificate binds it (trap 16), is one of those that it is for. */
+export function isFaultCaller(
+  { from }: FaultInjectionSpec,
+  caller: {
+    readonly namespace: string;
+    readonly labels: Readonly<Record<string, string>>;
+  },
+): boolean {
+  return (
+    from === undefined ||
+    from.some(
+      ({ namespace, labels }) =>
+        (namespace === undefined || namespace === caller.namespace) &&
+        (labels === undefined || selects(labels, caller.labels)),
+    )
+  );
+}
+
+/** "delay 2s 10 %, abort 503 1 %", for people. */
+export function describeFault(spec: FaultInjectionSpec): string {
+  const { delay, abort, reset, bandwidth } = spec;
+  const parts: readonly (readonly [
+    string,
+    { readonly percentage?: number } | undefined,
+  ])[] = [
+    [`delay ${delay?.fixedDelay ?? ""}`, delay],
+    [`abort ${abort?.httpStatus ?? abort?.grpcStatus ?? ""}`, abort],
+    ["reset", reset],
+    [`bandwidth ${bandwidth?.kibibytesPerSecond ?? ""} KiB/s`, bandwidth],
+  ];
+  return parts
+    .flatMap(([text, block]) =>
+      block === undefined ? [] : [`${text} ${block.percentage ?? 0} %`],
+    )
+    .join(", ");
+}
+
+const percentage = Type.Optional(Type.Number(PERCENT));
+
+const spec: TSchema = describes<FaultInjectionSpec>()(
+  Type.Object(
+    {
+      targetRefs: TARGET_REFS,
+      from: Type.Optional(
+        Type.Array(
+          Type.Object(
+            {
+              namespace: Type.Optional(Type.String(DNS_LABEL)),
+              labels: Type.Optional(WANTED_LABELS),
+            },
+            { ...CLOSED, minProperties: 1 },
+          ),
+          {
+            minItems: 1,
+            maxItems: 64,
+            expected:
+              "that is ambiguous (any, or none?); leave from out for every caller",
+          },
+        ),
+      ),
+      matches: Type.Optional(REQUEST_MATCHES),
+      delay: Type.Optional(
+        Type.Object({ fixedDelay: Type.String(DURATION), percentage }, CLOSED),
+      ),
+      abort: Type.Optional(
+        Type.Object(
+          {
+            httpStatus: Type.Optional(
+              Type.Integer({ minimum: 400, maximum: 599 }),
+            ),
+            grpcStatus: Type.Optional(
+              Type.Enum([
+                "CANCELLED",
+                "UNKNOWN",
+                "INVALID_ARGUMENT",
+                "DEADLINE_EXCEEDED",
+                "NOT_FOUND",
+                "ALREADY_EXISTS",
+                "PERMISSION_DENIED",
+                "RESOURCE_EXHAUSTED",
+                "FAILED_PRECONDITION",
+                "ABORTED",
+                "OUT_OF_RANGE",
+                "UNIMPLEMENTED",
+                "INTERNAL",
+                "UNAVAILABLE",
+                "DATA_LOSS",
+                "UNAUTHENTICATED",
+              ]),
+            ),
+            percentage,
+          },
+          CLOSED,
+        ),
+      ),
+      reset: Type.Optional(Type.Object({ percentage }, CLOSED)),
+      bandwidth: Type.Optional(
+        Type.Object(
+          {
+            kibibytesPerSecond: Type.Integer({
+              minimum: 1,
+              maximum: 10_000_000,
+            }),
+            percentage,
+          },
+          CLOSED,
+        ),
+      ),
+      expiresAt: Type.String({
+        pattern:
+          "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?(Z|[+\\-][0-9]{2}:[0-9]{2})$",
+        expected:
+          'an RFC 3339 time such as "2026-12-01T00:00:00Z", at most 24 hours ahead',
+      }),
+    },
+    CLOSED,
+  ),
+);
+
+export const FAULT_INJECTION: KindDefinition<FaultInjectionSpec> = defineKind({
+  kind: "FaultInjection",
+  group: OWN_GROUP,
+  version: "v1alpha1",
+  plural: "faultinjections",
+  shortNames: ["fault"],
+  spec,
+  unsupported: {
+    "spec.delay.exponentialDelay": "",
+    "spec.delay.percent": "write percentage",
+    "spec.abort.http2Error":
+      "write reset: {percentage: …} to break exchanges off",
+    "spec.targetRefs[].namespace":
+      "a FaultInjection acts on Services of its own namespace; set metadata.namespace",
+  },
+  check: checkFaultInjection,
+});

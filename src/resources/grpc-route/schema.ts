@@ -1,0 +1,121 @@
+/** GRPCRoute: which backends get which calls of a gRPC Service, by service and method (Gateway API, GAMMA). */
+import Type, { type TSchema } from "typebox";
+import type { Resource } from "../envelope.ts";
+import { checkGRPCRoute } from "./check.ts";
+import {
+  BACKEND_REFS,
+  HEADER_MATCHES,
+  NOT_OF_ROUTES,
+  PARENT_REFS,
+  type BackendRef,
+  type HeaderMatch,
+  type ParentRef,
+} from "../http-route/schema.ts";
+import { defineKind, type KindDefinition } from "../kind.ts";
+import {
+  GRPC_ROUTE_FILTERS,
+  type GRPCRouteFilter,
+} from "../route-filters/schema.ts";
+import { CLOSED, describes, DNS_NAME } from "../schema-parts.ts";
+
+export type GRPCRouteResource = Resource<GRPCRouteSpec>;
+
+export interface GRPCRouteSpec {
+  readonly parentRefs: readonly ParentRef[];
+  readonly rules: readonly GRPCRouteRule[];
+}
+
+export interface GRPCRouteRule {
+  readonly name?: string;
+  /** Any of these; absent means every call. */
+  readonly matches?: readonly GRPCRouteMatch[];
+  readonly filters?: readonly GRPCRouteFilter[];
+  /** Absent: the rule answers UNAVAILABLE. */
+  readonly backendRefs?: readonly BackendRef[];
+}
+
+/** All of these. */
+export interface GRPCRouteMatch {
+  /** Absent: every method of every service. */
+  readonly method?: GRPCMethodMatch;
+  readonly headers?: readonly HeaderMatch[];
+}
+
+/** One of the two texts at least. */
+export interface GRPCMethodMatch {
+  /** Absent: Exact. */
+  readonly type?: "Exact" | "RegularExpression";
+  /** "shop.Cart", compared with regard to case. */
+  readonly service?: string;
+  /** "Add", compared with regard to case. */
+  readonly method?: string;
+}
+
+const name = Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }));
+const rule = Type.Object(
+  {
+    name: Type.Optional(Type.String(DNS_NAME)),
+    matches: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            method: Type.Optional(
+              Type.Object(
+                {
+                  type: Type.Optional(
+                    Type.Enum(["Exact", "RegularExpression"]),
+                  ),
+                  service: name,
+                  method: name,
+                },
+                CLOSED,
+              ),
+            ),
+            headers: Type.Optional(HEADER_MATCHES),
+          },
+          CLOSED,
+        ),
+        {
+          minItems: 1,
+          maxItems: 64,
+          expected:
+            "that is ambiguous (any, or none?); leave matches out for every call",
+        },
+      ),
+    ),
+    filters: Type.Optional(GRPC_ROUTE_FILTERS),
+    backendRefs: Type.Optional(BACKEND_REFS),
+  },
+  CLOSED,
+);
+const spec: TSchema = describes<GRPCRouteSpec>()(
+  Type.Object(
+    {
+      parentRefs: PARENT_REFS,
+      rules: Type.Array(rule, { minItems: 1, maxItems: 16 }),
+    },
+    CLOSED,
+  ),
+);
+
+const OF_HTTP =
+  "a GRPCRoute has no such filter; gRPC's clients follow no redirect and know no paths";
+const DEADLINE =
+  "a gRPC call goes by the deadline that its caller sends (grpc-timeout)";
+
+export const GRPC_ROUTE: KindDefinition<GRPCRouteSpec> = defineKind({
+  kind: "GRPCRoute",
+  group: "gateway.networking.k8s.io",
+  version: "v1",
+  plural: "grpcroutes",
+  shortNames: [],
+  spec,
+  unsupported: {
+    ...NOT_OF_ROUTES,
+    "spec.rules[].timeouts": DEADLINE,
+    "spec.rules[].filters[].requestRedirect": OF_HTTP,
+    "spec.rules[].filters[].urlRewrite": OF_HTTP,
+    "spec.rules[].filters[].cors": OF_HTTP,
+  },
+  check: checkGRPCRoute,
+});

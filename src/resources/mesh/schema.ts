@@ -1,0 +1,272 @@
+/** Mesh: the one resource that holds the trust domain and the defaults of the whole mesh. */
+import Type, { type TSchema } from "typebox";
+import { durationOf, formatDuration } from "../../core/duration.ts";
+import type { Resource } from "../envelope.ts";
+import {
+  defineKind,
+  OWN_GROUP,
+  type KindDefinition,
+  type Problem,
+} from "../kind.ts";
+import { error, quote } from "../problems.ts";
+import {
+  CLOSED,
+  describes,
+  DNS_NAME,
+  DURATION,
+  PERCENT,
+} from "../schema-parts.ts";
+
+export type MeshResource = Resource<MeshSpec>;
+
+/** The only Mesh there is. */
+export const MESH_NAME = "default";
+
+export type MtlsMode = "STRICT" | "PERMISSIVE" | "DISABLE";
+export type PathNormalization =
+  "NONE" | "BASE" | "MERGE_SLASHES" | "DECODE_AND_MERGE_SLASHES";
+export type DefaultAction = "ALLOW" | "DENY";
+export type OutboundTrafficPolicy = "ALLOW_ANY" | "REGISTRY_ONLY";
+
+/** Why a call may be tried again without a route asking for it; each is provably safe (law 3). */
+export type RetryReason =
+  | "connect-failure"
+  | "refused-stream"
+  /** No request byte was written. */
+  | "reset-before-request"
+  /** Idempotent methods only. */
+  | "reset-reused-connection";
+
+export interface MeshSpec {
+  /** Changing it changes every identity. */
+  readonly trustDomain?: string;
+  readonly mtls?: {
+    readonly mode?: MtlsMode;
+    readonly certificateTTL?: string;
+    /** Share of the certificate's life after which it is renewed. */
+    readonly rotateAt?: number;
+  };
+  /** Required: whether calls that no policy speaks of pass is nobody's silent default. */
+  readonly authorization: { readonly defaultAction: DefaultAction };
+  readonly pathNormalization?: PathNormalization;
+  readonly outboundTrafficPolicy?: OutboundTrafficPolicy;
+  readonly defaults?: {
+    readonly timeouts?: {
+      readonly connect?: string;
+      readonly streamIdle?: string;
+      readonly request?: string;
+    };
+    readonly retry?: {
+      readonly attempts?: number;
+      readonly on?: readonly RetryReason[];
+    };
+    readonly tracing?: { readonly randomSamplingPercentage?: number };
+  };
+}
+
+/** Everything resolved, durations in milliseconds, 0 for off. */
+export interface MeshSettings {
+  readonly trustDomain: string;
+  readonly mtls: {
+    readonly mode: MtlsMode;
+    readonly certificateTTL: number;
+    readonly rotateAt: number;
+  };
+  readonly authorization: { readonly defaultAction: DefaultAction };
+  readonly pathNormalization: PathNormalization;
+  readonly outboundTrafficPolicy: OutboundTrafficPolicy;
+  readonly defaults: {
+    readonly timeouts: {
+      readonly connect: number;
+      readonly streamIdle: number;
+      readonly request: number;
+    };
+    readonly retry: {
+      /** Retries, not tries. */
+      readonly attempts: number;
+      readonly on: readonly RetryReason[];
+    };
+    readonly tracing: { readonly randomSamplingPercentage: number };
+  };
+}
+
+/** In force before any Mesh is written; equal to the Mesh that a control plane makes at its first start. */
+export const MESH_DEFAULTS: MeshSettings = {
+  trustDomain: "cluster.local",
+  mtls: { mode: "STRICT", certificateTTL: 86_400_000, rotateAt: 0.5 },
+  authorization: { defaultAction: "ALLOW" },
+  pathNormalization: "MERGE_SLASHES",
+  outboundTrafficPolicy: "ALLOW_ANY",
+  defaults: {
+    timeouts: { connect: 1000, streamIdle: 300_000, request: 0 },
+    retry: {
+      attempts: 1,
+      on: [
+        "connect-failure",
+        "refused-stream",
+        "reset-before-request",
+        "reset-reused-connection",
+      ],
+    },
+    tracing: { randomSamplingPercentage: 1 },
+  },
+};
+
+export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
+  const base = MESH_DEFAULTS;
+  const timeouts = spec?.defaults?.timeouts;
+  const ms = (text: string | undefined, otherwise: number): number =>
+    text === undefined ? otherwise : durationOf(text);
+  return {
+    trustDomain: spec?.trustDomain ?? base.trustDomain,
+    mtls: {
+      mode: spec?.mtls?.mode ?? base.mtls.mode,
+      certificateTTL: ms(spec?.mtls?.certificateTTL, base.mtls.certificateTTL),
+      rotateAt: spec?.mtls?.rotateAt ?? base.mtls.rotateAt,
+    },
+    authorization: spec?.authorization ?? base.authorization,
+    pathNormalization: spec?.pathNormalization ?? base.pathNormalization,
+    outboundTrafficPolicy:
+      spec?.outboundTrafficPolicy ?? base.outboundTrafficPolicy,
+    defaults: {
+      timeouts: {
+        connect: ms(timeouts?.connect, base.defaults.timeouts.connect),
+        streamIdle: ms(timeouts?.streamIdle, base.defaults.timeouts.streamIdle),
+        request: ms(timeouts?.request, base.defaults.timeouts.request),
+      },
+      retry: { ...base.defaults.retry, ...spec?.defaults?.retry },
+      tracing: { ...base.defaults.tracing, ...spec?.defaults?.tracing },
+    },
+  };
+}
+
+/** Shorter ones would be renewed without pause, longer ones outlive a theft. */
+const LEAST_TTL = 60_000;
+const LONGEST_TTL = 90 * 86_400_000;
+
+const duration = Type.Optional(Type.String(DURATION));
+
+const spec: TSchema = describes<MeshSpec>()(
+  Type.Object(
+    {
+      trustDomain: Type.Optional(Type.String(DNS_NAME)),
+      mtls: Type.Optional(
+        Type.Object(
+          {
+            mode: Type.Optional(Type.Enum(["STRICT", "PERMISSIVE", "DISABLE"])),
+            certificateTTL: duration,
+            rotateAt: Type.Optional(
+              Type.Number({ minimum: 0.1, maximum: 0.9 }),
+            ),
+          },
+          CLOSED,
+        ),
+      ),
+      authorization: Type.Object(
+        { defaultAction: Type.Enum(["ALLOW", "DENY"]) },
+        CLOSED,
+      ),
+      pathNormalization: Type.Optional(
+        Type.Enum([
+          "NONE",
+          "BASE",
+          "MERGE_SLASHES",
+          "DECODE_AND_MERGE_SLASHES",
+        ]),
+      ),
+      outboundTrafficPolicy: Type.Optional(
+        Type.Enum(["ALLOW_ANY", "REGISTRY_ONLY"]),
+      ),
+      defaults: Type.Optional(
+        Type.Object(
+          {
+            timeouts: Type.Optional(
+              Type.Object(
+                { connect: duration, streamIdle: duration, request: duration },
+                CLOSED,
+              ),
+            ),
+            retry: Type.Optional(
+              Type.Object(
+                {
+                  attempts: Type.Optional(
+                    Type.Integer({ minimum: 0, maximum: 10 }),
+                  ),
+                  on: Type.Optional(
+                    Type.Array(
+                      Type.Enum([
+                        "connect-failure",
+                        "refused-stream",
+                        "reset-before-request",
+                        "reset-reused-connection",
+                      ]),
+                      { minItems: 1, uniqueItems: true },
+                    ),
+                  ),
+                },
+                CLOSED,
+              ),
+            ),
+            tracing: Type.Optional(
+              Type.Object(
+                {
+                  randomSamplingPercentage: Type.Optional(Type.Number(PERCENT)),
+                },
+                CLOSED,
+              ),
+            ),
+          },
+          CLOSED,
+        ),
+      ),
+    },
+    CLOSED,
+  ),
+);
+
+export const MESH: KindDefinition<MeshSpec> = defineKind({
+  kind: "Mesh",
+  group: OWN_GROUP,
+  version: "v1alpha1",
+  plural: "meshes",
+  shortNames: [],
+  namespaced: false,
+  spec,
+  unsupported: {
+    "metadata.namespace": "Mesh belongs to no namespace; remove it",
+    "spec.trustDomainAliases": "",
+    "spec.extensionProviders": "",
+  },
+  check: checkMesh,
+});
+
+function checkMesh({ metadata, spec }: MeshResource): Problem[] {
+  const problems: Problem[] = [];
+  if (metadata.name !== MESH_NAME)
+    problems.push(
+      error(
+        ["metadata", "name"],
+        `must be "${MESH_NAME}": there is one Mesh, not ${quote(metadata.name)} besides`,
+      ),
+    );
+  const ttl = spec.mtls?.certificateTTL;
+  if (ttl !== undefined) {
+    const ms = durationOf(ttl);
+    if (ms < LEAST_TTL || ms > LONGEST_TTL)
+      problems.push(
+        error(
+          ["spec", "mtls", "certificateTTL"],
+          `must be from ${formatDuration(LEAST_TTL)} to ${formatDuration(LONGEST_TTL)}, not ${ttl}`,
+        ),
+      );
+  }
+  const connect = spec.defaults?.timeouts?.connect;
+  if (connect !== undefined && durationOf(connect) === 0)
+    problems.push(
+      error(
+        ["spec", "defaults", "timeouts", "connect"],
+        "must be above 0: a connection that is never given up holds its request for ever",
+      ),
+    );
+  return problems;
+}

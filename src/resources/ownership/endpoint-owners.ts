@@ -1,0 +1,96 @@
+/** Endpoints of external Services that captured calls do not reach by them, because somebody else has the address: as sidecars decide. */
+import { canonicalAddress } from "../../core/text/network.ts";
+import { formatName, selects, type Resource } from "../envelope.ts";
+import { claimsAt, overlap, type FirstClaims } from "./first-claims.ts";
+import { isKind } from "../kind.ts";
+import {
+  isExternal,
+  visibilityOf,
+  type ServiceResource,
+} from "../service/schema.ts";
+import { WORKLOAD, type WorkloadResource } from "../workload/schema.ts";
+
+export interface EndpointLoss {
+  readonly loser: ServiceResource;
+  readonly winner: Resource;
+  /** Index in `spec.endpoints`. */
+  readonly index: number;
+  readonly message: string;
+}
+
+/** `services` has the oldest first. Addresses of the mesh's own workloads come first, then the oldest external Service. */
+export function endpointLosses(
+  services: readonly ServiceResource[],
+  resources: readonly Resource[],
+): EndpointLoss[] {
+  const fixed = services.filter(
+    ({ spec }) => isExternal(spec) && spec.resolution === "STATIC",
+  );
+  if (fixed.length === 0) return [];
+  const own = workloadsByPlace(resources);
+  const internal = Map.groupBy(
+    services.filter(({ spec }) => !isExternal(spec)),
+    namespaceOf,
+  );
+  const claims = new Map<string, FirstClaims>();
+  return fixed.flatMap((service, age) => {
+    const claim = { age, service, visibleTo: visibilityOf(service) };
+    return (service.spec.endpoints ?? []).flatMap(({ address }, index) =>
+      service.spec.ports.flatMap(({ port }): EndpointLoss[] => {
+        const place = placeOf(address, port);
+        const there = claimsAt(claims, place);
+        there.add(claim);
+        const workload = own
+          .get(place)
+          ?.find((each) =>
+            (internal.get(namespaceOf(each)) ?? []).some(
+              (leading) =>
+                selects(leading.spec.selector ?? {}, each.metadata.labels) &&
+                overlap(visibilityOf(leading), claim.visibleTo),
+            ),
+          );
+        const older = there.before(claim, (other) => other.service === service);
+        const winner = workload ?? older?.winner.service;
+        return winner === undefined
+          ? []
+          : [
+              {
+                loser: service,
+                winner,
+                index,
+                message: `${address}:${port} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there`,
+              },
+            ];
+      }),
+    );
+  });
+}
+
+function workloadsByPlace(
+  resources: readonly Resource[],
+): ReadonlyMap<string, readonly WorkloadResource[]> {
+  const places = new Map<string, WorkloadResource[]>();
+  for (const resource of resources) {
+    if (!isKind(WORKLOAD, resource)) continue;
+    const { address, ports = {} } = resource.spec;
+    for (const port of Object.values(ports)) {
+      const place = placeOf(address, port);
+      const list = places.get(place);
+      if (list === undefined) places.set(place, [resource]);
+      else list.push(resource);
+    }
+  }
+  return places;
+}
+
+function placeOf(address: string, port: number): string {
+  return `${canonicalAddress(address) ?? address} ${port}`;
+}
+
+function nameOf({ metadata }: Resource): string {
+  return formatName(metadata.namespace ?? "", metadata.name);
+}
+
+function namespaceOf({ metadata }: Resource): string {
+  return metadata.namespace ?? "";
+}

@@ -1,0 +1,203 @@
+/** Which Service has a host: one decision, which sidecars follow and the conditions of Services report. */
+import type { Resource } from "../envelope.ts";
+import type { Problem } from "../kind.ts";
+import { error, quote } from "../problems.ts";
+import {
+  claimsAt,
+  overlap,
+  type Claim,
+  type FirstClaims,
+} from "./first-claims.ts";
+import {
+  isExternal,
+  visibilityOf,
+  type ServiceResource,
+} from "../service/schema.ts";
+import { hostFault } from "../text-checks.ts";
+
+/** A host of an external Service that another Service has. */
+export interface HostLoss {
+  readonly loser: ServiceResource;
+  readonly winner: ServiceResource;
+  /** Index in `spec.hosts`. */
+  readonly index: number;
+  /** Says what the winner has, and since when. */
+  readonly message: string;
+}
+
+export interface HostOwners {
+  /**
+   * The Service that callers of the namespace reach by this host and port of `claimant`: itself where nothing comes first.
+   * Undefined where the host can belong to no external Service.
+   */
+  owner(
+    claimant: ServiceResource,
+    host: string,
+    port: number,
+    caller: string,
+  ): ServiceResource | undefined;
+  /** The Service of the mesh that has the host among its names, for callers of the namespace. */
+  meshService(host: string, caller: string): ServiceResource | undefined;
+  readonly losses: readonly HostLoss[];
+}
+
+/** The names of a Service that hold everywhere; the short one holds in its own namespace. */
+export function namesOf(
+  { metadata: { name, namespace = "" } }: ServiceResource,
+  trustDomain: string,
+): readonly string[] {
+  const full = `${name}.${namespace}`;
+  return [full, `${full}.svc`, `${full}.svc.${trustDomain}`];
+}
+
+/** Whether the host can be that of no external Service: `hostFault`, with what the trust domain adds. */
+export function isMeshForm(host: string, trustDomain: string): boolean {
+  return (
+    hostFault(host) !== undefined ||
+    host.endsWith(`.svc.${trustDomain.toLowerCase()}`)
+  );
+}
+
+/** `services` has the oldest first (trap 18): the first namespace to claim a host has it, with all of its ports. */
+export function hostOwners(
+  services: readonly ServiceResource[],
+  trustDomain: string,
+): HostOwners {
+  const own = new Map<string, ServiceResource>();
+  for (const service of services)
+    for (const name of namesOf(service, trustDomain)) own.set(name, service);
+  const byHost = new Map<string, FirstClaims>();
+  const byPort = new Map<string, FirstClaims>();
+  const claims: { readonly claim: Claim; readonly index: number }[] = [];
+  for (const [age, service] of services.entries()) {
+    if (!isExternal(service.spec)) continue;
+    const claim = { age, service, visibleTo: visibilityOf(service) };
+    for (const [index, host] of (service.spec.hosts ?? []).entries()) {
+      if (isMeshForm(host, trustDomain)) continue;
+      claims.push({ claim, index });
+      claimsAt(byHost, host).add(claim);
+      for (const { port } of service.spec.ports)
+        claimsAt(byPort, portKey(service, host, port)).add(claim);
+    }
+  }
+
+  const meshService = (
+    host: string,
+    caller: string,
+  ): ServiceResource | undefined => {
+    const service = own.get(host);
+    return service !== undefined && isVisible(service, caller)
+      ? service
+      : undefined;
+  };
+  return {
+    meshService,
+    owner(claimant, host, port, caller) {
+      if (isMeshForm(host, trustDomain)) return undefined;
+      const first = byHost.get(host)?.at(caller)?.service;
+      return (
+        meshService(host, caller) ??
+        (first === undefined || namespaceOf(first) !== namespaceOf(claimant)
+          ? first
+          : byPort.get(portKey(claimant, host, port))?.at(caller)?.service)
+      );
+    },
+    get losses() {
+      return claims.flatMap(({ claim, index }) => {
+        const loss = lossOf(claim, index, own, byHost, byPort);
+        return loss === undefined
+          ? []
+          : [{ loser: claim.service, index, ...loss }];
+      });
+    },
+  };
+}
+
+/** Hosts that are, or may become, names of the mesh's own Services: what only the mesh as it is can tell. */
+export function checkHosts(
+  { spec }: ServiceResource,
+  services: readonly ServiceResource[],
+  trustDomain: string,
+): Problem[] {
+  if (!isExternal(spec)) return [];
+  const namespaces = new Set(services.map(namespaceOf));
+  return (spec.hosts ?? []).flatMap((host, index) => {
+    const at = ["spec", "hosts", index];
+    const [name = "", namespace = "", ...more] = host.split(".");
+    if (isMeshForm(host, trustDomain))
+      return [
+        error(
+          at,
+          `${quote(host)} has the form of a Service's own name (NAME.NAMESPACE.svc.${trustDomain}): expected a name outside the mesh`,
+        ),
+      ];
+    return more.length === 0 && namespaces.has(namespace)
+      ? [
+          error(
+            at,
+            `${quote(host)} is the name of a Service ${name} in namespace ${namespace}, which this mesh has: expected a name outside the mesh`,
+          ),
+        ]
+      : [];
+  });
+}
+
+function lossOf(
+  claim: Claim,
+  index: number,
+  own: ReadonlyMap<string, ServiceResource>,
+  byHost: ReadonlyMap<string, FirstClaims>,
+  byPort: ReadonlyMap<string, FirstClaims>,
+): Pick<HostLoss, "winner" | "message"> | undefined {
+  const { service } = claim;
+  const host = service.spec.hosts?.[index] ?? "";
+  const named = own.get(host);
+  if (named !== undefined && overlap(claim.visibleTo, visibilityOf(named)))
+    return {
+      winner: named,
+      message: `host ${host} is a name of Service ${titleOf(named)}: the mesh's own Services come first`,
+    };
+  const other = byHost
+    .get(host)
+    ?.before(
+      claim,
+      (winner) => namespaceOf(winner.service) === namespaceOf(service),
+    );
+  if (other !== undefined)
+    return {
+      winner: other.winner.service,
+      message: `host ${host} belongs to Service ${titleOf(other.winner.service)}${forCallers(other.namespace)}: namespace ${namespaceOf(other.winner.service)} claimed it first`,
+    };
+  for (const { port } of service.spec.ports) {
+    const older = byPort
+      .get(portKey(service, host, port))
+      ?.before(claim, (winner) => winner.service === service);
+    if (older !== undefined)
+      return {
+        winner: older.winner.service,
+        message: `port ${port} of host ${host} belongs to Service ${titleOf(older.winner.service)}${forCallers(older.namespace)}, which is older`,
+      };
+  }
+  return undefined;
+}
+
+function forCallers(namespace: string): string {
+  return namespace === "*" ? "" : ` for callers in namespace ${namespace}`;
+}
+
+function portKey(service: ServiceResource, host: string, port: number): string {
+  return `${namespaceOf(service)} ${host}:${port}`;
+}
+
+function isVisible(service: ServiceResource, caller: string): boolean {
+  const to = visibilityOf(service);
+  return to.includes("*") || to.includes(caller);
+}
+
+function titleOf(service: ServiceResource): string {
+  return `${namespaceOf(service)}/${service.metadata.name}`;
+}
+
+function namespaceOf({ metadata }: Resource): string {
+  return metadata.namespace ?? "";
+}

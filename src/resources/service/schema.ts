@@ -1,0 +1,270 @@
+/** Service: the name by which callers know a set of workloads, and its ports; or a destination outside the mesh. */
+import { isIP } from "node:net";
+import Type, { type TSchema } from "typebox";
+import type { Resource } from "../envelope.ts";
+import {
+  defineKind,
+  OWN_GROUP,
+  type KindDefinition,
+  type Problem,
+} from "../kind.ts";
+import { duplicates, error, quote } from "../problems.ts";
+import {
+  CLOSED,
+  describes,
+  DNS_LABEL,
+  DNS_NAME,
+  PORT,
+  WANTED_LABELS,
+} from "../schema-parts.ts";
+import { hostFault } from "../text-checks.ts";
+
+export type ServiceResource = Resource<ServiceSpec>;
+
+/** `tls` is opaque, as `tcp` is; `http2` and `grpc` speak HTTP/2 with prior knowledge to the application. */
+export type AppProtocol = "http" | "http2" | "grpc" | "tcp" | "tls";
+
+export interface ServicePort {
+  /** Required where there is more than one. */
+  readonly name?: string;
+  /** What callers use. */
+  readonly port: number;
+  /** What the application listens on; absent: the same as `port`. */
+  readonly targetPort?: number;
+  /** Absent: http. */
+  readonly appProtocol?: AppProtocol;
+}
+
+export interface ServiceSpec {
+  readonly ports: readonly ServicePort[];
+  /** Labels of the workloads in the same namespace that serve it. Required but for MESH_EXTERNAL. */
+  readonly selector?: Readonly<Record<string, string>>;
+  /** Namespaces that see it: "*" all, "." its own, or names. Absent: ["*"]. */
+  readonly exportTo?: readonly string[];
+  readonly location?: "MESH_INTERNAL" | "MESH_EXTERNAL";
+  /** DNS names by which callers know an external service. */
+  readonly hosts?: readonly string[];
+  /** MESH_EXTERNAL only. Absent: DNS, which dials `hosts`; STATIC dials `endpoints`. */
+  readonly resolution?: "DNS" | "STATIC";
+  readonly endpoints?: readonly { readonly address: string }[];
+}
+
+export const DEFAULT_APP_PROTOCOL: AppProtocol = "http";
+
+export function appProtocolOf(port: ServicePort): AppProtocol {
+  return port.appProtocol ?? DEFAULT_APP_PROTOCOL;
+}
+
+/** The port that the applications listen on, where the workload does not name it otherwise. */
+export function targetPortOf(port: ServicePort): number {
+  return port.targetPort ?? port.port;
+}
+
+export function isExternal(spec: ServiceSpec): boolean {
+  return spec.location === "MESH_EXTERNAL";
+}
+
+/** Whether callers in `caller` see a Service of `namespace`. */
+export function isExportedTo(
+  spec: ServiceSpec,
+  namespace: string,
+  caller: string,
+): boolean {
+  return (spec.exportTo ?? ["*"]).some(
+    (entry) =>
+      entry === "*" ||
+      entry === caller ||
+      (entry === "." && namespace === caller),
+  );
+}
+
+/** Namespaces whose callers see it, or "*" alone: `exportTo` with the default and its own namespace put in. */
+export function visibilityOf({
+  metadata: { namespace = "" },
+  spec,
+}: ServiceResource): readonly string[] {
+  const to = (spec.exportTo ?? ["*"]).map((entry) =>
+    entry === "." ? namespace : entry,
+  );
+  return to.includes("*") ? ["*"] : to;
+}
+
+/** The port of that number, or of that name. */
+export function findPort(
+  spec: ServiceSpec,
+  port: number | string,
+): ServicePort | undefined {
+  return spec.ports.find((candidate) =>
+    typeof port === "number"
+      ? candidate.port === port
+      : candidate.name === port,
+  );
+}
+
+const spec: TSchema = describes<ServiceSpec>()(
+  Type.Object(
+    {
+      ports: Type.Array(
+        Type.Object(
+          {
+            name: Type.Optional(Type.String(DNS_LABEL)),
+            port: Type.Integer(PORT),
+            targetPort: Type.Optional(Type.Integer(PORT)),
+            appProtocol: Type.Optional(
+              Type.Enum(["http", "http2", "grpc", "tcp", "tls"]),
+            ),
+          },
+          CLOSED,
+        ),
+        { minItems: 1, maxItems: 64 },
+      ),
+      selector: Type.Optional(WANTED_LABELS),
+      exportTo: Type.Optional(
+        Type.Array(
+          Type.String({
+            pattern: `^(\\*|\\.|${DNS_LABEL.pattern.slice(1, -1)})$`,
+            expected: '"*", "." or the name of a namespace',
+          }),
+          { minItems: 1, maxItems: 64 },
+        ),
+      ),
+      location: Type.Optional(Type.Enum(["MESH_INTERNAL", "MESH_EXTERNAL"])),
+      hosts: Type.Optional(
+        Type.Array(Type.String(DNS_NAME), { minItems: 1, maxItems: 64 }),
+      ),
+      resolution: Type.Optional(Type.Enum(["DNS", "STATIC"])),
+      endpoints: Type.Optional(
+        Type.Array(
+          Type.Object(
+            { address: Type.String({ minLength: 1, maxLength: 253 }) },
+            CLOSED,
+          ),
+          { minItems: 1, maxItems: 256 },
+        ),
+      ),
+    },
+    CLOSED,
+  ),
+);
+
+export const SERVICE: KindDefinition<ServiceSpec> = defineKind({
+  kind: "Service",
+  group: OWN_GROUP,
+  version: "v1alpha1",
+  plural: "services",
+  shortNames: ["svc"],
+  spec,
+  unsupported: {
+    "spec.ports[].protocol": "every port is TCP; remove it",
+    "spec.type": "a Service of the mesh has no type; remove it",
+    "spec.clusterIP":
+      "a Service of the mesh has no address of its own; remove it",
+    "spec.endpoints[].ports": "",
+  },
+  check: checkService,
+});
+
+function checkService({ metadata, spec }: ServiceResource): Problem[] {
+  const problems = [
+    ...duplicates(
+      spec.ports,
+      (port) => port.name,
+      (index) => ["spec", "ports", index, "name"],
+      "a port named",
+    ),
+    ...duplicates(
+      spec.ports,
+      (port) => String(port.port),
+      (index) => ["spec", "ports", index, "port"],
+      "the port",
+    ),
+  ];
+  // Callers write NAME.NAMESPACE: a dot in the name would be read as a namespace.
+  if (metadata.name.includes(".") || metadata.name.length > 63)
+    problems.push(
+      error(
+        ["metadata", "name"],
+        `${quote(metadata.name)} is not ${DNS_LABEL.expected}`,
+      ),
+    );
+  for (const [index, port] of spec.ports.entries())
+    if (port.name === undefined && spec.ports.length > 1)
+      problems.push(
+        error(
+          ["spec", "ports", index, "name"],
+          "is required where there is more than one port",
+        ),
+      );
+  return [
+    ...problems,
+    ...(isExternal(spec) ? checkExternal(spec) : checkInternal(spec)),
+  ];
+}
+
+function checkInternal(spec: ServiceSpec): Problem[] {
+  const problems: Problem[] = [];
+  if (spec.selector === undefined)
+    problems.push(
+      error(
+        ["spec", "selector"],
+        "is required: the labels of the workloads that serve it (but for location: MESH_EXTERNAL)",
+      ),
+    );
+  for (const field of ["hosts", "resolution", "endpoints"] as const)
+    if (spec[field] !== undefined)
+      problems.push(
+        error(["spec", field], "goes only with location: MESH_EXTERNAL"),
+      );
+  return problems;
+}
+
+function checkExternal(spec: ServiceSpec): Problem[] {
+  const problems = duplicates(
+    spec.hosts,
+    (host) => host,
+    (index) => ["spec", "hosts", index],
+    "the host",
+  );
+  if (spec.hosts === undefined)
+    problems.push(
+      error(["spec", "hosts"], "is required with location: MESH_EXTERNAL"),
+    );
+  for (const [index, host] of (spec.hosts ?? []).entries()) {
+    const fault = hostFault(host);
+    if (fault !== undefined)
+      problems.push(error(["spec", "hosts", index], `${quote(host)} ${fault}`));
+  }
+  if (spec.selector !== undefined)
+    problems.push(
+      error(
+        ["spec", "selector"],
+        "does not go with location: MESH_EXTERNAL: nothing outside the mesh has labels",
+      ),
+    );
+  for (const [index, port] of spec.ports.entries())
+    if (port.targetPort !== undefined)
+      problems.push(
+        error(
+          ["spec", "ports", index, "targetPort"],
+          "does not go with location: MESH_EXTERNAL: port is what is dialled",
+        ),
+      );
+  const fixed = spec.resolution === "STATIC";
+  if (fixed && spec.endpoints === undefined)
+    problems.push(
+      error(["spec", "endpoints"], "is required with resolution: STATIC"),
+    );
+  if (!fixed && spec.endpoints !== undefined)
+    problems.push(
+      error(["spec", "endpoints"], "goes only with resolution: STATIC"),
+    );
+  for (const [index, { address }] of (spec.endpoints ?? []).entries())
+    if (isIP(address) === 0)
+      problems.push(
+        error(
+          ["spec", "endpoints", index, "address"],
+          `${quote(address)} is not an IP address`,
+        ),
+      );
+  return problems;
+}

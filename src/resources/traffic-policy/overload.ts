@@ -1,0 +1,264 @@
+/** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and callers that hold back. */
+import Type, { type TUnsafe } from "typebox";
+import { durationOf } from "../../core/duration.ts";
+import { REQUEST_MATCHES, type HTTPRouteMatch } from "../http-route/schema.ts";
+import { CLOSED, describes, DNS_LABEL, DURATION } from "../schema-parts.ts";
+
+/** Whose requests share a bucket. */
+export interface RateSpec {
+  readonly requests: number;
+  readonly interval: string;
+  /** Requests that may come at once. Absent: `requests`. */
+  readonly burst?: number;
+  /** "none" (absent), "source.principal" or "request.headers[NAME]". */
+  readonly key?: string;
+}
+
+/** For every request; `routes` add limits for some. All that match a request must have room for it. */
+export interface RateLimitSpec extends Partial<RateSpec> {
+  readonly routes?: readonly RouteRateSpec[];
+}
+
+export interface RouteRateSpec extends RateSpec {
+  /** For the log and the answer; absent: its place in the list. */
+  readonly name?: string;
+  readonly matches: readonly HTTPRouteMatch[];
+}
+
+export type ConcurrencyMode = "OFF" | "SHADOW" | "ENFORCE";
+
+export interface AdaptiveConcurrencySpec {
+  /** SHADOW counts what ENFORCE would refuse, and changes no answer. */
+  readonly mode?: ConcurrencyMode;
+  /** The limit never falls below it. */
+  readonly minConcurrency?: number;
+  readonly maxConcurrency?: number;
+}
+
+/** Which requests go first when not all can: 0 is the last to be refused, 5 the first. */
+export interface PrioritySpec {
+  /** Of requests that no rule matches. */
+  readonly default?: number;
+  /** The first that matches decides. */
+  readonly rules?: readonly PriorityRule[];
+  /** Whose requests of one level stand or fall together, for an hour: "source.principal" (absent) or "request.headers[NAME]". */
+  readonly cohort?: string;
+}
+
+export interface PriorityRule {
+  readonly level: number;
+  /** Any of these; absent: every request. */
+  readonly matches?: readonly HTTPRouteMatch[];
+  /** Any of these callers, "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"; absent: every caller. */
+  readonly principals?: readonly string[];
+}
+
+/** Callers refuse by themselves, with a probability, while the Service refuses most of what they send. */
+export interface ClientThrottlingSpec {
+  /** Requests that are sent for each that is accepted, at most. */
+  readonly multiplier?: number;
+  readonly window?: string;
+}
+
+export interface ProtectionSpec {
+  readonly rateLimit?: RateLimitSpec;
+  readonly adaptiveConcurrency?: AdaptiveConcurrencySpec;
+  readonly priority?: PrioritySpec;
+  readonly clientThrottling?: ClientThrottlingSpec;
+  readonly hedging?: HedgingSpec;
+}
+
+/** A request that has no answer when most have one is sent to a second endpoint as well, and the quicker answer is taken. */
+export interface HedgingSpec {
+  /** Of the latencies measured. Absent: 95. */
+  readonly percentile?: number;
+  /** Never sooner. Absent: 5 ms. */
+  readonly minimumDelay?: string;
+  /** Any of these; absent: every request without a body that may be sent twice. */
+  readonly matches?: readonly HTTPRouteMatch[];
+}
+
+export interface Hedging {
+  readonly percentile: number;
+  /** Milliseconds. */
+  readonly minimumDelay: number;
+  readonly matches?: readonly HTTPRouteMatch[];
+}
+
+export interface AdaptiveConcurrency {
+  readonly mode: ConcurrencyMode;
+  readonly minConcurrency: number;
+  readonly maxConcurrency: number;
+}
+
+export interface ClientThrottling {
+  readonly multiplier: number;
+  /** Milliseconds. */
+  readonly window: number;
+}
+
+/** In force without any TrafficPolicy. */
+export const ADAPTIVE_CONCURRENCY_DEFAULTS: AdaptiveConcurrency = {
+  mode: "SHADOW",
+  minConcurrency: 4,
+  maxConcurrency: 1000,
+};
+
+export const DEFAULT_LEVEL = 3;
+export const LAST_LEVEL = 5;
+
+export function adaptiveConcurrency(
+  spec: AdaptiveConcurrencySpec | undefined,
+): AdaptiveConcurrency {
+  return spec === undefined
+    ? ADAPTIVE_CONCURRENCY_DEFAULTS
+    : { ...ADAPTIVE_CONCURRENCY_DEFAULTS, ...spec };
+}
+
+/** Absent: callers send whatever they are asked to. */
+export function clientThrottling(
+  spec: ClientThrottlingSpec | undefined,
+): ClientThrottling | undefined {
+  if (spec === undefined) return undefined;
+  return {
+    multiplier: spec.multiplier ?? 2,
+    window: spec.window === undefined ? 120_000 : durationOf(spec.window),
+  };
+}
+
+/** Absent: every request is sent once, and again only where it failed. */
+export function hedging(spec: HedgingSpec | undefined): Hedging | undefined {
+  if (spec === undefined) return undefined;
+  return {
+    percentile: spec.percentile ?? 95,
+    minimumDelay:
+      spec.minimumDelay === undefined ? 5 : durationOf(spec.minimumDelay),
+    ...(spec.matches === undefined ? {} : { matches: spec.matches }),
+  };
+}
+
+/** Where the text that tells requests apart comes from. */
+export type KeySource =
+  | { readonly kind: "none" }
+  | { readonly kind: "principal" }
+  | { readonly kind: "header"; readonly name: string };
+
+const HEADER_KEY = /^request\.headers\[([^\]]+)\]$/;
+
+/** Undefined where the text names no source that there is. */
+export function keySource(text: string): KeySource | undefined {
+  if (text === "none") return { kind: "none" };
+  if (text === "source.principal") return { kind: "principal" };
+  const name = HEADER_KEY.exec(text)?.[1];
+  return name === undefined
+    ? undefined
+    : { kind: "header", name: name.toLowerCase() };
+}
+
+const key = Type.Optional(Type.String({ minLength: 1, maxLength: 300 }));
+const rate = {
+  requests: Type.Integer({ minimum: 1, maximum: 100_000_000 }),
+  interval: Type.String(DURATION),
+  burst: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000_000 })),
+  key,
+};
+const level = Type.Integer({ minimum: 0, maximum: LAST_LEVEL });
+const concurrency = Type.Optional(
+  Type.Integer({ minimum: 1, maximum: 100_000 }),
+);
+
+export const RATE_LIMIT: TUnsafe<RateLimitSpec> = Type.Unsafe(
+  describes<RateLimitSpec>()(
+    Type.Object(
+      {
+        requests: Type.Optional(rate.requests),
+        interval: Type.Optional(rate.interval),
+        burst: rate.burst,
+        key,
+        routes: Type.Optional(
+          Type.Array(
+            Type.Object(
+              {
+                name: Type.Optional(Type.String(DNS_LABEL)),
+                matches: REQUEST_MATCHES,
+                ...rate,
+              },
+              CLOSED,
+            ),
+            { minItems: 1, maxItems: 16 },
+          ),
+        ),
+      },
+      CLOSED,
+    ),
+  ),
+);
+
+export const ADAPTIVE_CONCURRENCY: TUnsafe<AdaptiveConcurrencySpec> =
+  Type.Unsafe(
+    describes<AdaptiveConcurrencySpec>()(
+      Type.Object(
+        {
+          mode: Type.Optional(Type.Enum(["OFF", "SHADOW", "ENFORCE"])),
+          minConcurrency: concurrency,
+          maxConcurrency: concurrency,
+        },
+        CLOSED,
+      ),
+    ),
+  );
+
+export const PRIORITY: TUnsafe<PrioritySpec> = Type.Unsafe(
+  describes<PrioritySpec>()(
+    Type.Object(
+      {
+        default: Type.Optional(level),
+        rules: Type.Optional(
+          Type.Array(
+            Type.Object(
+              {
+                level,
+                matches: Type.Optional(REQUEST_MATCHES),
+                principals: Type.Optional(
+                  Type.Array(Type.String({ minLength: 1, maxLength: 320 }), {
+                    minItems: 1,
+                    maxItems: 64,
+                  }),
+                ),
+              },
+              CLOSED,
+            ),
+            { minItems: 1, maxItems: 32 },
+          ),
+        ),
+        cohort: key,
+      },
+      CLOSED,
+    ),
+  ),
+);
+
+export const CLIENT_THROTTLING: TUnsafe<ClientThrottlingSpec> = Type.Unsafe(
+  describes<ClientThrottlingSpec>()(
+    Type.Object(
+      {
+        multiplier: Type.Optional(Type.Number({ minimum: 1.1, maximum: 100 })),
+        window: Type.Optional(Type.String(DURATION)),
+      },
+      CLOSED,
+    ),
+  ),
+);
+
+export const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
+  describes<HedgingSpec>()(
+    Type.Object(
+      {
+        percentile: Type.Optional(Type.Number({ minimum: 50, maximum: 99.9 })),
+        minimumDelay: Type.Optional(Type.String(DURATION)),
+        matches: Type.Optional(REQUEST_MATCHES),
+      },
+      CLOSED,
+    ),
+  ),
+);

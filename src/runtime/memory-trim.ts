@@ -1,0 +1,80 @@
+/**
+ * Gives memory back to the system. A start leaves much behind that serving does not need: garbage, a nursery grown by it, pages of
+ * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is told.
+ */
+import type { Cancel, Clock } from "../core/clock.ts";
+import { collectGarbage, setHeapGrowth } from "./v8.ts";
+import { allocatedBytes, libcFunction } from "./libc.ts";
+import { dropProgramPages } from "./program-pages.ts";
+
+/** Milliseconds between two looks, and between two trims where memory is not tight. */
+export const TRIM_LOOK = 1000;
+export const TRIM_AGAIN = 5000;
+/** Octets that the resident set must have grown by, or that must have been freed where memory is tight, to be worth the two milliseconds that a trim takes. */
+const WORTH = 4 * 1024 * 1024;
+/** Octets that must have been freed where it is not: bodies on their way come and go. */
+const FREED = 16 * 1024 * 1024;
+/** Part of what may be used from which on memory is tight. */
+const TIGHT = 0.5;
+/**
+ * Percent of what is alive: some 12 MiB, of which bodies under way may hold 8 (`runtime/collecting.ts`). V8's own rule follows the
+ * collection that leaves the start behind with a tenth, and collects ten times a second.
+ */
+export const HEAP_GROWTH = 100;
+
+export interface TrimOptions {
+  readonly clock: Clock;
+  /** Octets that may be resident; 0 where nobody limits them. */
+  readonly memoryBytes?: number;
+  /** Octets resident. */
+  readonly resident?: () => number;
+  /** Octets that the allocator has given out; undefined where it does not tell. */
+  readonly allocated?: (() => number) | undefined;
+  readonly trim?: () => void;
+}
+
+/**
+ * Starts to look; ends by what it returns. What has become free is given back, wherever the resident set stands: after a flood that
+ * held much for long it stands where it stood at the last trim.
+ */
+export function trimMemory(options: TrimOptions): Cancel {
+  const { clock, memoryBytes = 0 } = options;
+  const resident = options.resident ?? (() => process.memoryUsage.rss());
+  const allocated =
+    "allocated" in options ? options.allocated : allocatedBytes();
+  let trim = options.trim;
+  let before = 0;
+  /** The most that was given out at a look since the last trim. */
+  let peak = 0;
+  let trimmedAt = Number.NEGATIVE_INFINITY;
+  return clock.every(TRIM_LOOK, () => {
+    const now = resident();
+    const used = allocated?.() ?? 0;
+    peak = Math.max(peak, used);
+    const tight = memoryBytes > 0 && now > memoryBytes * TIGHT;
+    if (!tight && clock.now() - trimmedAt < TRIM_AGAIN) return;
+    const freed = peak - used;
+    if (now < before + WORTH && freed < (tight ? WORTH : FREED)) return;
+    trim ??= nativeTrim();
+    trim();
+    before = resident();
+    peak = used;
+    trimmedAt = clock.now();
+  });
+}
+
+/**
+ * For the moment when all is loaded and nothing is compiled yet: V8 makes the nursery small again in this kind of collection alone,
+ * which also throws compiled code away. It takes some 30 ms.
+ */
+export function leaveStartBehind(): void {
+  setHeapGrowth(HEAP_GROWTH);
+  collectGarbage({ type: "major", flavor: "last-resort" });
+  dropProgramPages();
+}
+
+/** glibc's malloc_trim(3), which goes over the pools of all threads; other C libraries have none, and keep less. */
+function nativeTrim(): () => void {
+  const native = libcFunction("int malloc_trim(size_t pad)");
+  return () => void native?.(0);
+}

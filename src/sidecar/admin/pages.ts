@@ -1,0 +1,196 @@
+/** The pages of a sidecar: admin (config, clusters, stats, certs, logging, drain), and metrics with readiness. */
+import type { AgentState } from "../../agent/agent.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { LocalToken } from "../../core/local/local-token.ts";
+import { cannotListen } from "../../core/listening.ts";
+import type { Logger } from "../../core/log.ts";
+import { refusedPage, servePages, type Page, type Pages } from "./server.ts";
+import { HIGHEST, type Meters } from "../../telemetry/meters.ts";
+import { sparing } from "./sparing.ts";
+import {
+  DEFAULT_PORTS,
+  type SidecarPorts,
+} from "../../proxy/downstream/ports.ts";
+import {
+  ageSeconds,
+  certsView,
+  clustersView,
+  configView,
+  overloadView,
+} from "./views.ts";
+import type { Crew } from "../workers/worker-pool.ts";
+import { mergeClusters, mergeMetrics, workerViews } from "../workers/merge.ts";
+import type { ProxyWorker } from "../workers/worker.ts";
+
+export interface PageState {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The first worker: config and certificate are the same in all. */
+  readonly worker: ProxyWorker;
+  /** The other workers; undefined where there are none. */
+  readonly crew: Crew | undefined;
+  agentState(): AgentState;
+  isReady(): boolean;
+  /** Starts the shutdown and returns. */
+  drain(): void;
+}
+
+export interface OpenPages {
+  readonly admin: number | undefined;
+  readonly metrics: number | undefined;
+  close(): Promise<void>;
+}
+
+/** Serves those of the two that have a port. Throws UserError, with none of them open, where one cannot listen. */
+export async function openPages(
+  options: {
+    readonly ports?: SidecarPorts;
+    readonly metricsHost?: string;
+    readonly adminToken?: LocalToken | undefined;
+  },
+  state: PageState,
+): Promise<OpenPages> {
+  const wanted = options.ports ?? DEFAULT_PORTS;
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const each of closers) await each();
+  };
+  const open = async (
+    kind: "admin" | "metrics",
+    host: string,
+    pages: Pages,
+  ): Promise<number | undefined> => {
+    const port = wanted[kind];
+    if (port === undefined) return undefined;
+    try {
+      const server = await servePages({
+        host,
+        port,
+        pages,
+        clock: state.clock,
+        logger: state.logger,
+        audience:
+          kind === "admin"
+            ? { kind: "local", token: options.adminToken }
+            : { kind: "everybody" },
+      });
+      closers.push(() => server.close());
+      return server.port;
+    } catch (thrown) {
+      await close();
+      const what = `the ${kind} pages`;
+      throw cannotListen(
+        { what, host, port, option: `--${kind}-port` },
+        thrown,
+      );
+    }
+  };
+  return {
+    admin: await open("admin", "127.0.0.1", adminPages(state)),
+    metrics: await open(
+      "metrics",
+      options.metricsHost ?? "::",
+      metricsPages(state),
+    ),
+    close,
+  };
+}
+
+/** The version of the Prometheus text format that `render` writes. */
+const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
+
+function adminPages(state: PageState): Pages {
+  const { clock, logger, worker, crew } = state;
+  const sparingly = (make: () => Page | Promise<Page>): (() => Promise<Page>) =>
+    sparing(clock, make);
+  return {
+    "GET /config": sparingly(() =>
+      ok(configView(worker.snapshot.value, state.agentState(), clock)),
+    ),
+    "GET /clusters": sparingly(() => clusters(state)),
+    "GET /overload": () => ok(overloadView(worker.gates.all())),
+    "GET /stats": sparingly(() => metrics(state)),
+    "GET /workers": sparingly(() => workers(state)),
+    "GET /certs": () => ok(certsView(worker.credentials.value, clock)),
+    "GET /logging": () => ok({ level: logger.level }),
+    "POST /logging": (query) => {
+      const level = query.get("level") ?? "";
+      if (!Object.hasOwn(logger.levels.values, level) && level !== "silent")
+        return refusedPage(
+          "BAD_QUESTION",
+          `?level= must be one of ${Object.keys(logger.levels.values).join(", ")}, silent`,
+        );
+      logger.level = level;
+      crew?.level(level);
+      return ok({ level });
+    },
+    "POST /drain": () => {
+      state.drain();
+      return { status: 202, body: "draining; the process ends after it\n" };
+    },
+    ...health(state),
+  };
+}
+
+function metricsPages(state: PageState): Pages {
+  return {
+    "GET /metrics": sparing(state.clock, () => metrics(state)),
+    ...health(state),
+  };
+}
+
+/** Sets the gauges that are computed when asked for. Returns the way to stop. */
+export function collectGauges(meters: Meters, state: PageState): () => void {
+  const { clock, worker } = state;
+  return worker.registry.collect(() => {
+    const credentials = worker.credentials.value;
+    if (credentials !== undefined)
+      meters.certificateExpiry.set(
+        (credentials.notAfter - clock.wall()) / 1000,
+      );
+    const agent = state.agentState();
+    meters.configAge.set(ageSeconds(agent, clock) ?? -1);
+    meters.configRefused.set(agent.refused === undefined ? 0 : 1);
+  });
+}
+
+function health(state: PageState): Pages {
+  return {
+    "GET /livez": () => ({ status: 200, body: "ok\n" }),
+    "GET /readyz": () =>
+      state.isReady()
+        ? { status: 200, body: "ok\n" }
+        : refusedPage(
+            "NOT_READY",
+            "config, certificate or application is missing, or the sidecar is shutting down; see /config and /certs",
+          ),
+  };
+}
+
+function metrics({ worker, crew }: PageState): Page | Promise<Page> {
+  const own = worker.registry.render();
+  const page = (body: string): Page => ({
+    status: 200,
+    body,
+    type: PROMETHEUS,
+  });
+  if (crew === undefined) return page(own);
+  return crew
+    .metrics()
+    .then((others) => page(mergeMetrics([own, ...others], HIGHEST)));
+}
+
+async function workers({ worker, crew }: PageState): Promise<Page> {
+  const others = (await crew?.metrics()) ?? [];
+  return ok(workerViews([worker.registry.render(), ...others]));
+}
+
+function clusters({ worker, crew, clock }: PageState): Page | Promise<Page> {
+  const own = clustersView(worker.clusters, worker.pools, clock);
+  if (crew === undefined) return ok(own);
+  return crew.clusters().then((others) => ok(mergeClusters([own, ...others])));
+}
+
+function ok(body: unknown): Page {
+  return { status: 200, body };
+}

@@ -1,0 +1,380 @@
+/**
+ * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate; then, once the
+ * application answers, readiness; and in the end everything in reverse (law 12).
+ */
+import type { Agent, AgentState, Sharers } from "../agent/agent.ts";
+import { systemClock, type Clock } from "../core/clock.ts";
+import {
+  makeCommons,
+  type Commons,
+  type CommonsData,
+} from "../core/shared/shared-state.ts";
+import { messageOf } from "../core/errors.ts";
+import type { LocalToken } from "../core/local/local-token.ts";
+import { silentLogger, type Logger } from "../core/log.ts";
+import { watchSource } from "../core/watch.ts";
+import {
+  makeAccessLog,
+  openAccessFile,
+  type AccessLog,
+  type AccessLogMode,
+} from "../telemetry/access-log.ts";
+import type { LineSink } from "../telemetry/line-file.ts";
+import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
+import type { Protocol } from "../wire/exchange.ts";
+import type { LimitOptions } from "../proxy/downstream/limits.ts";
+import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
+import type {
+  BoundPorts,
+  PublishedPort,
+  SidecarPorts,
+  UpstreamPort,
+} from "../proxy/downstream/ports.ts";
+import { startProbe } from "./probe.ts";
+import { shutDown } from "./shutdown.ts";
+import { startCrew } from "./workers/worker-pool.ts";
+import {
+  MAX_SERIES,
+  startWorker,
+  type ProxyWorker,
+  type Side,
+  type TracingChoice,
+} from "./workers/worker.ts";
+
+export {
+  DEFAULT_PORTS,
+  type BoundPorts,
+  type SidecarPorts,
+} from "../proxy/downstream/ports.ts";
+
+export interface SidecarOptions {
+  /** Starts the agent, which registers the link's port. Called once the listeners are bound. `sharers`: the other workers. */
+  agent(ports: BoundPorts, sharers?: Sharers): Promise<Agent>;
+  /** Workers that carry the traffic, each in a thread but the first: 1. */
+  readonly concurrency?: number;
+  readonly ports?: SidecarPorts;
+  /** For the link, captured and published connections: "::" is every address of both families. */
+  readonly host?: string;
+  /** For metrics and readiness. */
+  readonly metricsHost?: string;
+  /** What whoever changes something by the admin port must bring; where absent, nobody does. */
+  readonly adminToken?: LocalToken | undefined;
+  /** Open doors for callers without a sidecar, under PeerAuthentication. */
+  readonly publish?: readonly PublishedPort[];
+  readonly upstream?: readonly UpstreamPort[];
+  /** The application's ports for the probe; those of its Services where absent. */
+  readonly appPorts?: readonly number[];
+  readonly appAddress?: string;
+  readonly accessLog?: AccessLogMode;
+  /** The file that the access log is appended to; standard output where absent. */
+  readonly accessLogFile?: string;
+  /** Takes the lines of the first worker in place of a file. */
+  readonly writeAccessLog?: (line: string) => void;
+  readonly tracing?: TracingChoice;
+  readonly metrics?: MetricsRegistry;
+  readonly linkProtocol?: Protocol;
+  /** What all callers together may cost. */
+  readonly limits?: LimitOptions;
+  /** CIDR ranges of callers without an identity whose Forwarded and X-Forwarded-* fields are believed: none. */
+  readonly trustedProxies?: readonly string[];
+  /** Milliseconds that requests under way may take at shutdown. */
+  readonly drainTimeout?: number;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
+export interface Sidecar {
+  readonly ports: BoundPorts;
+  readonly agent: Agent;
+  /** Config and certificate are there and the application answers. */
+  readonly ready: boolean;
+  /** Resolves once `ready` was true for the first time. */
+  readonly whenReady: Promise<void>;
+  /** In order, without losing a request; the same promise however often it is called. */
+  shutDown(): Promise<void>;
+  /** At once. */
+  destroy(): Promise<void>;
+  /** Resolves when it has ended, whoever wished it; with the error where a worker was lost, and it ended for that. */
+  readonly over: Promise<Error | undefined>;
+}
+
+const NO_AGENT: AgentState = { source: "none", connected: false };
+const DRAIN_TIMEOUT = 30_000;
+const HERE = "127.0.0.1";
+
+export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
+  const clock = options.clock ?? systemClock;
+  const logger = options.logger ?? silentLogger;
+  const appAddress = options.appAddress ?? HERE;
+  const linkProtocol = options.linkProtocol ?? "h2";
+  const mode = options.accessLog ?? "errors";
+  const trustedProxies = options.trustedProxies ?? [];
+  const commons = makeCommons(options.concurrency ?? 1);
+
+  // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
+  const log = openAccessLog(options, mode, clock, commons.workers);
+  const worker = await startWorker({
+    clock,
+    commons,
+    logger,
+    registry: options.metrics ?? makeMetrics({ maxSeries: MAX_SERIES }),
+    accessLog: log.accessLog,
+    tracing: options.tracing,
+    appAddress,
+    linkProtocol,
+    limits: options.limits,
+    trustedProxies,
+    ...(options.ports === undefined ? {} : { ports: options.ports }),
+    ...(options.host === undefined ? {} : { host: options.host }),
+    publish: options.publish ?? [],
+    upstream: options.upstream ?? [],
+  }).catch((thrown: unknown) => {
+    log.close();
+    throw thrown;
+  });
+  const { snapshot, credentials, ownPorts } = worker;
+  const over = Promise.withResolvers<Error | undefined>();
+  let lost: Error | undefined;
+
+  // The others listen on the same ports, while pages and agent begin.
+  const data = threadData(commons);
+  const crew =
+    data === undefined
+      ? undefined
+      : startCrew({
+          clock,
+          threads: data.workers - 1,
+          data: {
+            commons: data,
+            ports: portsOf(worker.ports),
+            host: options.host,
+            ...worker.doors,
+            appAddress,
+            linkProtocol,
+            accessLog: mode,
+            tracing: percentageOf(options.tracing),
+            limits: options.limits,
+            trustedProxies,
+            log: { level: logger.level, bindings: logger.bindings() },
+          },
+          lines: log.sink,
+          spans: (span) => options.tracing?.sink(span),
+          onLost(error) {
+            lost = error;
+            logger.fatal(
+              { error: error.message },
+              "a worker was lost: this sidecar ends in order, to be started again",
+            );
+            void stop();
+          },
+        });
+
+  // Pages, then the agent, whose config and certificate go to everyone who watches.
+  let unready = false;
+  const answering = watchSource(false);
+  const isReady = (): boolean =>
+    !unready &&
+    answering.value &&
+    snapshot.value !== undefined &&
+    credentials.value !== undefined;
+  const closers: (() => Promise<void> | void)[] = [];
+  let shuttingDown: Promise<void> | undefined;
+  const running: { agent?: Agent } = {};
+  const pageState: PageState = {
+    clock,
+    logger,
+    worker,
+    crew,
+    agentState: () => running.agent?.state.value ?? NO_AGENT,
+    isReady,
+    drain: () => void stop(),
+  };
+  let started: Agent;
+  let ports: BoundPorts;
+  try {
+    const pages = await openPages(options, pageState);
+    closers.push(() => pages.close());
+    for (const port of [pages.admin, pages.metrics])
+      if (port !== undefined) ownPorts.add(port);
+    crew?.ownPorts(ownPorts);
+    ports = { ...worker.ports, admin: pages.admin, metrics: pages.metrics };
+    closers.push(collectGauges(worker.meters, pageState));
+    started = await options.agent(ports, crew);
+    running.agent = started;
+    await crew?.open;
+  } catch (error) {
+    // What is open already would keep the process alive.
+    await end();
+    throw error;
+  }
+  closers.push(
+    follow(started.credentials, (value) => {
+      credentials.set(value);
+      if (value !== undefined) crew?.credentials(value);
+    }),
+    follow(started.snapshot, (value) => {
+      if (value !== undefined) worker.apply(value);
+    }),
+  );
+
+  // The application: ready only once it answers (law 12).
+  const probe = startProbe({
+    clock,
+    address: appAddress,
+    ports: () =>
+      options.appPorts ??
+      snapshot.value?.inbound.ports.map(({ targetPort }) => targetPort) ??
+      [],
+  });
+  closers.push(
+    () => probe.close(),
+    probe.answers.subscribe((answers) => {
+      answering.set(answers);
+      started
+        .setReady(answers)
+        .catch((error: unknown) =>
+          logger.warn({ error: messageOf(error) }, "readiness was not told"),
+        );
+    }),
+  );
+  const whenReady = new Promise<void>((resolve) => {
+    const look = (): void => {
+      if (isReady()) resolve();
+    };
+    for (const watch of [answering, snapshot, credentials])
+      closers.push(watch.subscribe(look));
+    look();
+  });
+
+  async function end(): Promise<void> {
+    for (const close of closers.splice(0)) await close();
+    worker.destroy();
+    await crew?.end();
+    await running.agent?.close();
+    log.close();
+    over.resolve(lost);
+  }
+
+  function stop(): Promise<void> {
+    const sides = (side: Side): number =>
+      worker.active(side) + (crew?.active(side) ?? 0);
+    const refuse = (side: Side): void => {
+      worker.refuse(side);
+      crew?.refuse(side);
+    };
+    shuttingDown ??= shutDown({
+      clock,
+      logger,
+      drainTimeout: options.drainTimeout ?? DRAIN_TIMEOUT,
+      steps: {
+        unready: () => (unready = true),
+        deregister: () => running.agent?.deregister() ?? Promise.resolve(),
+        refuseInbound: () => refuse("inbound"),
+        refuseOutbound: () => refuse("outbound"),
+        inboundActive: () => sides("inbound"),
+        outboundActive: () => sides("outbound"),
+        end,
+      },
+    });
+    return shuttingDown;
+  }
+
+  return {
+    ports,
+    agent: started,
+    get ready() {
+      return isReady();
+    },
+    whenReady,
+    shutDown: stop,
+    async destroy() {
+      unready = true;
+      await end();
+    },
+    over: over.promise,
+  };
+}
+
+/** The access log of the first worker, and the file that those of all go to. */
+function openAccessLog(
+  options: SidecarOptions,
+  mode: AccessLogMode,
+  clock: Clock,
+  workers: number,
+): {
+  readonly accessLog: AccessLog;
+  readonly sink: LineSink;
+  close(): void;
+} {
+  const { writeAccessLog } = options;
+  const sink =
+    mode === "none" || writeAccessLog !== undefined
+      ? NOWHERE
+      : openAccessFile(options.accessLogFile, clock);
+  const accessLog = makeAccessLog({
+    mode,
+    clock,
+    sink,
+    share: 1 / workers,
+    ...(writeAccessLog === undefined ? {} : { write: writeAccessLog }),
+  });
+  return {
+    accessLog,
+    sink,
+    close() {
+      accessLog.close();
+      sink.close();
+    },
+  };
+}
+
+/** For a test that reads the first worker's lines as they come. */
+const NOWHERE: LineSink = {
+  take: (block, _length, done) => done(block),
+  last: nothing,
+  close: nothing,
+};
+
+function nothing(): void {
+  // There is no file.
+}
+
+function threadData({
+  workers,
+  memory,
+  rates,
+}: Commons): CommonsData | undefined {
+  if (memory === undefined || rates === undefined) return undefined;
+  return { workers, memory: memory.buffer, rates };
+}
+
+/** The same ports again, of what listens. */
+function portsOf({
+  outbound,
+  inbound,
+  link,
+}: ProxyWorker["ports"]): SidecarPorts {
+  return {
+    ...(outbound === undefined ? {} : { outbound }),
+    ...(inbound === undefined ? {} : { inbound }),
+    ...(link === undefined ? {} : { link }),
+  };
+}
+
+function percentageOf(
+  tracing: TracingChoice | undefined,
+): { readonly samplingPercentage?: number } | undefined {
+  if (tracing === undefined) return undefined;
+  const { samplingPercentage } = tracing;
+  return samplingPercentage === undefined ? {} : { samplingPercentage };
+}
+
+/** The present value and every later one. */
+function follow<T>(
+  watch: { readonly value: T; subscribe(run: (value: T) => void): () => void },
+  run: (value: T) => void,
+): () => void {
+  const stop = watch.subscribe(run);
+  run(watch.value);
+  return stop;
+}

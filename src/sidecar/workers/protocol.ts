@@ -1,0 +1,86 @@
+/** What the threads of a sidecar tell each other. The main thread runs the agent, the pages and the shutdown; a thread serves. */
+import type { SharedConfig } from "../../agent/agent.ts";
+import type { CommonsData } from "../../core/shared/shared-state.ts";
+import type { Credentials } from "../../identity/credentials.ts";
+import type { AccessLogMode } from "../../telemetry/access-log.ts";
+import type { SpanRecord } from "../../telemetry/tracing.ts";
+import type { Protocol } from "../../wire/exchange.ts";
+import type { LimitOptions } from "../../proxy/downstream/limits.ts";
+import type {
+  PublishedPort,
+  SidecarPorts,
+  UpstreamPort,
+} from "../../proxy/downstream/ports.ts";
+import type { ClustersView } from "../admin/views.ts";
+import type { Side } from "./worker.ts";
+
+/** What a thread begins with. */
+export interface ThreadData {
+  readonly worker: number;
+  readonly commons: CommonsData;
+  /** Every port is one that the first worker listens on already. */
+  readonly ports: SidecarPorts;
+  readonly host: string | undefined;
+  readonly publish: readonly PublishedPort[];
+  readonly upstream: readonly UpstreamPort[];
+  readonly appAddress: string;
+  readonly linkProtocol: Protocol;
+  readonly accessLog: AccessLogMode;
+  /** Spans are wanted; with the percentage in place of the Mesh's, where there is one. */
+  readonly tracing: { readonly samplingPercentage?: number } | undefined;
+  readonly limits: LimitOptions | undefined;
+  readonly trustedProxies: readonly string[];
+  readonly log: {
+    readonly level: string;
+    readonly bindings: Readonly<Record<string, string>>;
+  };
+}
+
+/** A question is answered by an `answer` with its number. */
+export type Question =
+  /** Compiles a config and keeps it ready: undefined, or the reason why it cannot be used. */
+  | { readonly ask: "compile"; readonly config: SharedConfig }
+  /** Puts what was compiled last in force. */
+  | { readonly ask: "swap" }
+  | { readonly ask: "metrics" }
+  | { readonly ask: "clusters" }
+  /** Ends everything, and gives away what is left to tell. */
+  | { readonly ask: "end" };
+
+export interface Answers {
+  readonly compile: string | undefined;
+  readonly swap: undefined;
+  readonly metrics: string;
+  readonly clusters: ClustersView;
+  readonly end: undefined;
+}
+
+export type ToThread =
+  | (Question & { readonly number: number })
+  | { readonly tell: "credentials"; readonly credentials: Credentials }
+  | { readonly tell: "ownPorts"; readonly ports: readonly number[] }
+  | { readonly tell: "level"; readonly level: string }
+  /** No new connections on this side; reports of what is under way from now on. */
+  | { readonly tell: "refuse"; readonly side: Side }
+  | { readonly tell: "spansTaken" }
+  /** A block of the access log, given back. */
+  | { readonly tell: "written"; readonly block: Uint8Array };
+
+export type FromThread =
+  | { readonly kind: "open" }
+  /** It cannot begin. */
+  | { readonly kind: "failed"; readonly message: string }
+  | {
+      readonly kind: "answer";
+      readonly number: number;
+      readonly value: unknown;
+    }
+  | { readonly kind: "active"; readonly active: Record<Side, number> }
+  | { readonly kind: "spans"; readonly spans: readonly SpanRecord[] }
+  /** Whole lines of the access log; `last` is not given back. */
+  | {
+      readonly kind: "lines";
+      readonly block: Uint8Array;
+      readonly length: number;
+      readonly last: boolean;
+    };

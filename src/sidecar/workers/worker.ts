@@ -1,0 +1,315 @@
+/** What one worker does: its books, its upstream, its listeners. A process has one, or one more in each of its threads. */
+import { makeAlarms } from "../../core/alarms.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Commons } from "../../core/shared/shared-state.ts";
+import type { Logger } from "../../core/log.ts";
+import { watchSource, type WatchSource } from "../../core/watch.ts";
+import type { Credentials } from "../../identity/credentials.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
+import { MESH_DEFAULTS } from "../../resources/mesh/schema.ts";
+import type { AccessLog } from "../../telemetry/access-log.ts";
+import type { MetricsRegistry } from "../../telemetry/metrics.ts";
+import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
+import { Buffers } from "../../wire/buffers.ts";
+import type { Protocol } from "../../wire/exchange.ts";
+import type { Books } from "../../proxy/exchange/request-record.ts";
+import { makeEviction } from "../../proxy/downstream/eviction.ts";
+import { makeFaults } from "../../proxy/filters/faults.ts";
+import { watchIdle } from "../../proxy/exchange/idle.ts";
+import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
+import { makeInbound } from "../../proxy/inbound.ts";
+import { makeLimiter } from "../../proxy/filters/limiter.ts";
+import {
+  resolveLimits,
+  shareOf,
+  type LimitOptions,
+} from "../../proxy/downstream/limits.ts";
+import { makeListeners } from "../../proxy/downstream/listeners.ts";
+import { makeLoadReports } from "../../proxy/application/load-reports.ts";
+import { watchMemory } from "../../proxy/downstream/memory-pressure.ts";
+import { makeMeters, type Meters } from "../../telemetry/meters.ts";
+import { makeMirrors } from "../../proxy/filters/mirror.ts";
+import { makeOutbound } from "../../proxy/outbound.ts";
+import { judgeOpenEnds } from "../../proxy/exchange/open-ended.ts";
+import {
+  openAll,
+  type Open,
+  type OpenOptions,
+} from "../../proxy/downstream/ports.ts";
+import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
+import { makeReplayBudget, REPLAY_TOTAL } from "../../proxy/exchange/replay.ts";
+import { makeServing } from "../../proxy/downstream/serving.ts";
+import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
+import { makeApplication } from "../../proxy/application/application.ts";
+import {
+  makeClusters,
+  type Clusters,
+} from "../../proxy/upstream/cluster/clusters.ts";
+import {
+  makeGates,
+  type Gates,
+} from "../../proxy/application/concurrency-limiter.ts";
+import { makeOutside } from "../../proxy/upstream/passthrough.ts";
+import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
+import { inTurn } from "../../proxy/downstream/port-lock.ts";
+
+export interface WorkerOptions extends OpenOptions {
+  readonly clock: Clock;
+  readonly commons: Commons;
+  readonly logger: Logger;
+  readonly registry: MetricsRegistry;
+  /** Closed by whoever made it. */
+  readonly accessLog: AccessLog;
+  readonly tracing?: TracingChoice | undefined;
+  readonly appAddress: string;
+  readonly linkProtocol: Protocol;
+  /** What all callers together may cost the process. */
+  readonly limits?: LimitOptions | undefined;
+  /** CIDR ranges of callers without an identity whose word on where a request comes from is taken (`forwarded.ts`). */
+  readonly trustedProxies: readonly string[];
+}
+
+export interface TracingChoice {
+  readonly sink: SpanSink;
+  /** In place of the Mesh's percentage. */
+  readonly samplingPercentage?: number | undefined;
+}
+
+/** Of the proxy: what others call here, and what the application calls. */
+export type Side = "inbound" | "outbound";
+
+export interface ProxyWorker {
+  readonly ports: Open["ports"];
+  /** What `publish` and `upstream` became: with the ports that the system chose. */
+  readonly doors: Open["doors"];
+  readonly ownPorts: Set<number>;
+  readonly meters: Meters;
+  readonly registry: MetricsRegistry;
+  readonly clusters: Clusters;
+  readonly pools: Pools;
+  readonly gates: Gates;
+  readonly credentials: WatchSource<Credentials | undefined>;
+  readonly snapshot: WatchSource<Snapshot | undefined>;
+  /** Goes over to a snapshot: requests under way end with the one that they started with (law 1). */
+  apply(snapshot: Snapshot): void;
+  /** No new connections on this side; GOAWAY and Connection: close on those that are open. */
+  refuse(side: Side): void;
+  /** What is still under way on this side. */
+  active(side: Side): number;
+  destroy(): void;
+}
+
+/** Of metrics, in one worker. */
+export const MAX_SERIES = 10_000;
+
+/** By their value in the metric. */
+const STATES: readonly BreakerState[] = ["closed", "half-open", "open"];
+
+/** Opens the listeners: until there is a snapshot each refuses with its reason. */
+export async function startWorker(
+  options: WorkerOptions,
+): Promise<ProxyWorker> {
+  const { clock, commons, logger, registry, accessLog, linkProtocol } = options;
+  const { worker, workers } = commons;
+  const snapshot = watchSource<Snapshot | undefined>(undefined);
+  const credentials = watchSource<Credentials | undefined>(undefined);
+  const ownPorts = new Set<number>();
+  const limits = shareOf(resolveLimits(options.limits), workers);
+  const buffers = new Buffers(limits.bufferedBytes);
+
+  // The books: what is told of every request.
+  const meters = makeMeters(registry);
+  const books: Books = {
+    clock,
+    meters,
+    log: accessLog,
+    tracing: makeTracing({
+      clock,
+      sink: options.tracing?.sink ?? ignoreSpan,
+      samplingPercentage: samplingPercentage(options.tracing, snapshot),
+    }),
+  };
+
+  // Upstream: pools, clusters, what lies outside, and the application.
+  const pools = makePools({
+    clock,
+    commons,
+    credentials,
+    ownPorts,
+    linkProtocol,
+    buffers,
+    onLimit: (limit) => meters.limits.with("upstream", limit).add(),
+  });
+  const clusters = makeClusters({ clock, commons, pools, meters, logger });
+  const loads = makeLoadReports(clock);
+  const gates = makeGates(clock, meters);
+  const application = makeApplication({
+    clock,
+    commons,
+    pools,
+    loads,
+    gates,
+    address: options.appAddress,
+  });
+  const host: RelayHost = {
+    clock,
+    idle: watchIdle(clock),
+    alarms: makeAlarms(clock),
+    replay: makeReplayBudget(REPLAY_TOTAL / workers, buffers),
+    buffers,
+    limits,
+    policy: { changes: 0, current: undefined },
+    maxActive: limits.requests,
+    short: false,
+  };
+  const stopJudging = judgeOpenEnds(clock, snapshot, host.idle, host.policy);
+
+  // Listeners, and what watches over them.
+  const serving = makeServing({
+    clock,
+    meters,
+    logger,
+    limits,
+    buffers,
+    place: workers > 1 ? { worker, workers } : undefined,
+    commons,
+  });
+  const outside = makeOutside(clock, commons, pools);
+  const mirrors = makeMirrors({ clock, host, books, clusters });
+  const faults = makeFaults({ clock, books, logger, tells: worker === 0 });
+  const outbound = {
+    snapshot,
+    host,
+    books,
+    clusters,
+    outside,
+    mirrors,
+    faults,
+  };
+  const limiter = makeLimiter(clock, commons.rates);
+  const inbound = { snapshot, host, books, application, limiter, ownPorts };
+  const eviction = makeEviction({
+    clock,
+    logger,
+    buffers,
+    idle: host.idle,
+    requests: limits.requests,
+    shed: (ms, most) => serving.shed(ms, most),
+  });
+  const memory = watchMemory({
+    clock,
+    logger,
+    meters,
+    limits,
+    buffered: () => buffers.held,
+    onLook: () => eviction.look(),
+    onLevel(level) {
+      serving.overloaded(level);
+      host.short = level > 0;
+      host.maxActive = level === 3 ? 0 : limits.requests;
+    },
+  });
+  const listeners = makeListeners({
+    clock,
+    buffers,
+    serving,
+    snapshot,
+    credentials,
+    ownPorts,
+    shared: workers === 1 ? false : worker === 0 ? "first" : "joined",
+    claimsOf: strangersClaims(options.trustedProxies),
+    outbound: (upstream) => makeOutbound(outbound, upstream),
+    inbound: (arrival) => makeInbound(inbound, arrival),
+  });
+  const stopCollecting = registry.collect(() => {
+    meters.connections.with("upstream").set(pools.connections);
+    for (const { key, breaker } of clusters.all())
+      meters.breakerState.with(key).set(STATES.indexOf(breaker.state));
+  });
+  const close = (): void => {
+    stopCollecting();
+    stopJudging();
+    memory.close();
+    eviction.close();
+    serving.destroy();
+    pools.destroy();
+    clusters.close();
+    loads.close();
+    faults.close();
+    gates.close();
+    host.idle.close();
+  };
+  let open: Open;
+  try {
+    open =
+      workers > 1 && worker === 0
+        ? await inTurn(clock, options.logger, () => openAll(listeners, options))
+        : await openAll(listeners, options);
+  } catch (thrown) {
+    close();
+    throw thrown;
+  }
+
+  return {
+    ports: open.ports,
+    doors: open.doors,
+    ownPorts,
+    meters,
+    registry,
+    clusters,
+    pools,
+    gates,
+    credentials,
+    snapshot,
+    apply(next) {
+      clusters.apply(next);
+      limiter.apply(next);
+      faults.apply(next);
+      snapshot.set(next);
+    },
+    refuse(side) {
+      if (side === "inbound") {
+        open.stopInbound();
+        serving.drain(isInbound);
+      } else {
+        open.closeOutbound();
+        serving.drain(isOutbound);
+      }
+    },
+    // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
+    active: (side) =>
+      side === "inbound"
+        ? meters.active.inbound.value + serving.open(isInbound) + open.arriving
+        : meters.active.outbound.value,
+    destroy() {
+      open.closeInbound();
+      open.closeOutbound();
+      close();
+    },
+  };
+}
+
+function isOutbound(listener: string): boolean {
+  return listener === "outbound" || listener === "upstream";
+}
+
+function isInbound(listener: string): boolean {
+  return !isOutbound(listener);
+}
+
+function ignoreSpan(): void {
+  // Nobody wants the spans.
+}
+
+/** 0 where nobody takes the spans: a parent's decision is still passed on. */
+function samplingPercentage(
+  tracing: TracingChoice | undefined,
+  snapshot: { readonly value: Snapshot | undefined },
+): () => number {
+  if (tracing === undefined) return () => 0;
+  const { samplingPercentage: fixed } = tracing;
+  if (fixed !== undefined) return () => fixed;
+  return () =>
+    (snapshot.value?.mesh ?? MESH_DEFAULTS).defaults.tracing
+      .randomSamplingPercentage;
+}

@@ -1,0 +1,253 @@
+/** The proxy's metrics: families once, cells looked up once for each destination and peer, an addition for each request. */
+import {
+  DURATION_BOUNDS,
+  type CounterCell,
+  type Family,
+  type GaugeCell,
+  type HistogramCell,
+  type MetricsRegistry,
+} from "./metrics.ts";
+
+/** "mirror": a copy of an outbound request, whose answer nobody gets. */
+export type Direction = "outbound" | "inbound" | "mirror";
+
+/** What is counted for one destination and one peer in one direction. */
+export interface TrafficCells {
+  request(status: number, reason: string): CounterCell;
+  readonly duration: HistogramCell;
+  readonly received: CounterCell;
+  readonly sent: CounterCell;
+}
+
+export interface Meters {
+  readonly registry: MetricsRegistry;
+  traffic(
+    direction: Direction,
+    destination: string,
+    peer: string,
+  ): TrafficCells;
+  readonly retries: Family<CounterCell>;
+  readonly retriesRefused: Family<CounterCell>;
+  readonly mirrorsDropped: Family<CounterCell>;
+  readonly ejections: Family<CounterCell>;
+  readonly faults: Family<CounterCell>;
+  readonly hedges: Family<CounterCell>;
+  readonly shed: Family<CounterCell>;
+  readonly concurrencyLimit: Family<GaugeCell>;
+  readonly faultActive: Family<GaugeCell>;
+  readonly breakerState: Family<GaugeCell>;
+  readonly breakerOpened: Family<CounterCell>;
+  readonly connections: Family<GaugeCell>;
+  readonly active: Readonly<Record<Direction, GaugeCell>>;
+  /** Connections and streams that were turned away before they became a request, by reason. */
+  readonly refused: Family<CounterCell>;
+  /** Limits of a connection that acted, by their names. */
+  readonly limits: Family<CounterCell>;
+  /** Waits for answers and calls of others alone, while calls of the application gather. */
+  readonly overloadLevel: GaugeCell;
+  readonly memoryPressure: GaugeCell;
+  readonly bufferedBytes: GaugeCell;
+  readonly certificateExpiry: GaugeCell;
+  readonly configAge: GaugeCell;
+  readonly configRefused: GaugeCell;
+}
+
+/** Gauges of which the process has the highest of its workers' values, and not their sum. */
+export const HIGHEST: ReadonlySet<string> = new Set([
+  "wherry_breaker_state",
+  "wherry_overload_level",
+  "wherry_memory_pressure",
+]);
+
+/** Cells kept by name at most: destinations and peers come and go. */
+const CACHED = 4096;
+
+export function makeMeters(registry: MetricsRegistry): Meters {
+  const requests = registry.counter(
+    "wherry_requests_total",
+    "Requests that ended, by the status and reason that the caller got; status 0 is an exchange that ended without one.",
+    ["direction", "destination", "peer", "status", "reason"],
+  );
+  const duration = registry.histogram(
+    "wherry_request_duration_seconds",
+    "From the request's head to the end of the exchange.",
+    ["direction", "destination"],
+    DURATION_BOUNDS,
+  );
+  const bytes = registry.counter(
+    "wherry_body_bytes_total",
+    "Octets of bodies: received from the caller, sent to the caller.",
+    ["direction", "destination", "kind"],
+  );
+  const active = registry.gauge(
+    "wherry_active_requests",
+    "Requests under way.",
+    ["direction"],
+  );
+  // Destination, then peer: both texts are at hand, and one key put together of them for each request is not.
+  const caches: Readonly<
+    Record<Direction, Map<string, Map<string, TrafficCells>>>
+  > = { outbound: new Map(), inbound: new Map(), mirror: new Map() };
+  let cached = 0;
+
+  function makeCells(
+    direction: Direction,
+    destination: string,
+    peer: string,
+  ): TrafficCells {
+    const plain: (CounterCell | undefined)[] = [];
+    return {
+      request(status, reason) {
+        if (reason !== "")
+          return requests.with(
+            direction,
+            destination,
+            peer,
+            String(status),
+            reason,
+          );
+        return (plain[status] ??= requests.with(
+          direction,
+          destination,
+          peer,
+          String(status),
+          "",
+        ));
+      },
+      duration: duration.with(direction, destination),
+      received: bytes.with(direction, destination, "received"),
+      sent: bytes.with(direction, destination, "sent"),
+    };
+  }
+
+  return {
+    registry,
+    traffic(direction, destination, peer) {
+      const cache = caches[direction];
+      const known = cache.get(destination)?.get(peer);
+      if (known !== undefined) return known;
+      if (cached >= CACHED) {
+        caches.outbound.clear();
+        caches.inbound.clear();
+        caches.mirror.clear();
+        cached = 0;
+      }
+      cached += 1;
+      const cells = makeCells(direction, destination, peer);
+      const peers = cache.get(destination) ?? new Map<string, TrafficCells>();
+      cache.set(destination, peers.set(peer, cells));
+      return cells;
+    },
+    retries: registry.counter(
+      "wherry_retries_total",
+      "Attempts that replaced a failed one, by what had failed.",
+      ["destination", "reason"],
+    ),
+    retriesRefused: registry.counter(
+      "wherry_retries_refused_total",
+      "Failed attempts that were not repeated, by why not.",
+      ["destination", "reason"],
+    ),
+    mirrorsDropped: registry.counter(
+      "wherry_mirrors_dropped_total",
+      "Copies of requests that were not made, by why not.",
+      ["destination", "reason"],
+    ),
+    ejections: registry.counter(
+      "wherry_ejections_total",
+      "Endpoints taken out of the balancing, by why.",
+      ["destination", "endpoint", "reason"],
+    ),
+    faults: registry.counter(
+      "wherry_faults_injected_total",
+      "Calls that were given trouble on purpose, by the FaultInjection and what it did.",
+      ["destination", "policy", "kind"],
+    ),
+    hedges: registry.counter(
+      "wherry_hedges_total",
+      "Second requests that were sent because the first was slow (made), and those whose answer was taken (won).",
+      ["destination", "result"],
+    ),
+    shed: registry.counter(
+      "wherry_shed_total",
+      "Requests that adaptive concurrency turned away from a port of the application (mode enforce), or would have (shadow).",
+      ["port", "mode"],
+    ),
+    concurrencyLimit: registry.gauge(
+      "wherry_concurrency_limit",
+      "Requests that adaptive concurrency thinks a port of the application can serve at once.",
+      ["port"],
+    ),
+    faultActive: registry.gauge(
+      "wherry_fault_active",
+      "1 while a FaultInjection acts on calls of this workload to the destination.",
+      ["destination", "policy"],
+    ),
+    breakerState: registry.gauge(
+      "wherry_breaker_state",
+      "0 closed, 1 half open, 2 open.",
+      ["destination"],
+    ),
+    breakerOpened: registry.counter(
+      "wherry_breaker_opened_total",
+      "How often the circuit breaker opened.",
+      ["destination"],
+    ),
+    connections: registry.gauge(
+      "wherry_connections",
+      'Open connections, by listener or "upstream".',
+      ["kind"],
+    ),
+    active: {
+      outbound: active.with("outbound"),
+      inbound: active.with("inbound"),
+      mirror: active.with("mirror"),
+    },
+    refused: registry.counter(
+      "wherry_refusals_total",
+      "Connections and messages turned away before they became a request, by reason.",
+      ["listener", "reason"],
+    ),
+    limits: registry.counter(
+      "wherry_limits_total",
+      "Limits of a connection that acted: of time, of size, of frames a second.",
+      ["listener", "limit"],
+    ),
+    overloadLevel: registry
+      .gauge(
+        "wherry_overload_level",
+        "Memory: 0 well, 1 no keep-alive, 2 no new connections, 3 requests are answered 503.",
+      )
+      .with(),
+    memoryPressure: registry
+      .gauge(
+        "wherry_memory_pressure",
+        "The largest share of resident memory, heap and buffers in their limits; 0.9 is overload level 1.",
+      )
+      .with(),
+    bufferedBytes: registry
+      .gauge(
+        "wherry_buffered_bytes",
+        "Octets of messages that are held, on both sides of the proxy.",
+      )
+      .with(),
+    certificateExpiry: registry
+      .gauge(
+        "wherry_certificate_expiry_seconds",
+        "Seconds until the sidecar's own certificate expires; negative once it has.",
+      )
+      .with(),
+    configAge: registry
+      .gauge(
+        "wherry_config_age_seconds",
+        "Seconds since the configuration in force was received; -1 where there is none.",
+      )
+      .with(),
+    configRefused: registry
+      .gauge(
+        "wherry_config_refused",
+        "1 while a newer configuration is refused or looked at again; the one in force stays.",
+      )
+      .with(),
+  };
+}

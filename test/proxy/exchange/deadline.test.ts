@@ -1,0 +1,230 @@
+/** The deadline on its way: told from sidecar to sidecar, refused before the application once it has passed, and explained in the error (trap 11). */
+import type { RequestListener } from "node:http";
+import t from "tap";
+import type { Resource } from "../../../src/resources/envelope.ts";
+import { makeField } from "../../../src/wire/fields.ts";
+import { nextSidecar } from "../../support/next-sidecar.ts";
+import { overLink } from "../../support/over-link.ts";
+import { resource, send, until, withPair } from "../../support/pair.ts";
+
+const DESTINATION = makeField("x-wherry-destination", "orders.shop:80");
+
+function route(rule: object): Resource {
+  return resource("HTTPRoute", "orders", {
+    parentRefs: [{ group: "mesh.wherry.dev", kind: "Service", name: "orders" }],
+    rules: [{ backendRefs: [{ name: "orders", port: 80 }], ...rule }],
+  });
+}
+
+/** Time-outs of the route, and the least and most that the next sidecar is told; nothing: nothing. */
+const TOLD: readonly (readonly [
+  Record<string, string>,
+  (readonly [number, number])?,
+])[] = [
+  [{ request: "2s" }, [1500, 2000]],
+  [{ request: "2s", backendRequest: "700ms" }, [200, 700]],
+  [{ backendRequest: "3s" }, [2500, 3000]],
+  [{ request: "0s" }],
+];
+
+void t.test(
+  "the next sidecar is told what is left of the attempt, and believes no application",
+  async (t) => {
+    for (const [timeouts, range] of TOLD)
+      await withPair({ instances: 0 }, async (pair) => {
+        const peer = await nextSidecar(pair, "x-wherry-deadline", 200);
+        try {
+          pair.apply([
+            route({ timeouts }),
+            resource(
+              "Workload",
+              "orders-1",
+              {
+                address: "127.0.0.1",
+                ports: { http: 8080 },
+                serviceAccount: "orders",
+                link: { port: peer.port },
+              },
+              { labels: { app: "orders" } },
+            ),
+          ]);
+          const answer = await pair.call({
+            headers: { "x-wherry-deadline": "1" },
+          });
+          t.equal(answer.status, 200, answer.text);
+          t.equal(peer.heard.length, 1);
+          const [value] = peer.heard;
+          if (range === undefined) t.equal(value, undefined);
+          else {
+            t.match(value, /^[0-9]+$/);
+            t.ok(
+              Number(value) >= range[0] && Number(value) <= range[1],
+              `${JSON.stringify(timeouts)}: ${String(value)}`,
+            );
+          }
+        } finally {
+          peer.close();
+        }
+      });
+  },
+);
+
+void t.test(
+  "an application without a sidecar is told nothing, nor is one behind its own",
+  async (t) => {
+    for (const plaintext of [true, false])
+      await withPair(
+        { plaintext, resources: [route({ timeouts: { request: "5s" } })] },
+        async (pair) => {
+          const { text } = await pair.call();
+          t.notMatch(text, /x-wherry/);
+        },
+      );
+  },
+);
+
+void t.test(
+  "expired work is refused before it reaches the application",
+  async (t) => {
+    let reached = 0;
+    const app: RequestListener = (_request, response) => {
+      reached += 1;
+      response.end();
+    };
+    await withPair({ app: () => app }, async (pair) => {
+      const ask = (
+        left: string,
+      ): Promise<{ status: number; reason: string | undefined }> =>
+        overLink(pair, "web", {
+          fields: [DESTINATION, makeField("x-wherry-deadline", left)],
+        });
+      t.match(await ask("0"), { status: 504, reason: "DEADLINE_EXCEEDED" });
+      t.equal(reached, 0);
+      for (const left of ["5000", "soon", "-1", "1.5"])
+        t.match(await ask(left), { status: 200 }, left);
+      t.equal(
+        await pair.metric(
+          pair.callee,
+          "wherry_requests_total",
+          "DEADLINE_EXCEEDED",
+        ),
+        1,
+      );
+    });
+  },
+);
+
+void t.test(
+  "work whose caller has given up is broken off, though its word did not arrive",
+  async (t) => {
+    let closed = false;
+    const app: RequestListener = (request) => {
+      request.on("close", () => (closed = true));
+    };
+    await withPair({ app: () => app }, async (pair) => {
+      const began = performance.now();
+      t.match(
+        await overLink(pair, "web", {
+          fields: [DESTINATION, makeField("x-wherry-deadline", "100")],
+        }),
+        { status: 504, reason: "DEADLINE_EXCEEDED" },
+      );
+      const took = performance.now() - began;
+      t.ok(took >= 140, `not before the caller itself: ${took}`);
+      await until(() => closed);
+      t.match(
+        pair.log.find(({ direction }) => direction === "inbound"),
+        {
+          detail:
+            /the caller's deadline passed: .* waiting for an answer; 1 attempt/,
+        },
+      );
+    });
+  },
+);
+
+void t.test("a stranger's word on the deadline is not heard", async (t) => {
+  await withPair(
+    {
+      calleePublish: true,
+      resources: [
+        resource("PeerAuthentication", "open", {
+          mtls: { mode: "PERMISSIVE" },
+        }),
+      ],
+    },
+    async (pair) => {
+      const port = pair.callee.ports.published.values().next().value ?? 0;
+      const answer = await send(port, {
+        headers: { "x-wherry-deadline": "0" },
+      });
+      t.equal(answer.status, 200);
+      t.notMatch(answer.text, /x-wherry-deadline/);
+    },
+  );
+});
+
+void t.test(
+  "a gRPC call without time left does not reach the application",
+  async (t) => {
+    let reached = 0;
+    const app: RequestListener = (_request, response) => {
+      reached += 1;
+      response.end();
+    };
+    await withPair({ app: () => app }, async (pair) => {
+      const answer = await pair.call({
+        method: "POST",
+        path: "/shop.Cart/Add",
+        headers: { "content-type": "application/grpc", "grpc-timeout": "0u" },
+      });
+      t.match(answer, {
+        headers: { "grpc-status": "4" },
+        reason: "REQUEST_TIMEOUT",
+      });
+      t.match(
+        await overLink(pair, "web", {
+          method: "POST",
+          fields: [
+            DESTINATION,
+            makeField("content-type", "application/grpc"),
+            makeField("grpc-timeout", "0m"),
+          ],
+        }),
+        { status: 200, reason: "DEADLINE_EXCEEDED" },
+      );
+      t.equal(reached, 0);
+    });
+  },
+);
+
+void t.test("the error says where the time went", async (t) => {
+  const hangs: RequestListener = () => undefined;
+  await withPair(
+    {
+      app: () => hangs,
+      instances: 2,
+      resources: [
+        route({
+          timeouts: { request: "400ms", backendRequest: "150ms" },
+          retry: { attempts: 1, backoff: "30ms" },
+        }),
+      ],
+    },
+    async (pair) => {
+      const last = await pair.call();
+      t.equal(last.reason, "ATTEMPT_TIMEOUT");
+      t.match(
+        last.text,
+        /did not answer within timeouts.backendRequest: .*[0-9]+ ms waiting for an answer, [3-9][0-9] ms pausing before a retry; 2 attempts/,
+      );
+      pair.apply([route({ timeouts: { request: "100ms" } })]);
+      const whole = await pair.call();
+      t.equal(whole.reason, "REQUEST_TIMEOUT");
+      t.match(
+        whole.text,
+        /timeouts\.request passed: .*[0-9]+ ms waiting for an answer; 1 attempt\./,
+      );
+    },
+  );
+});

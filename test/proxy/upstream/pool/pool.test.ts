@@ -1,0 +1,385 @@
+/** Which connection a request gets, and when another is dialled. */
+import t from "tap";
+import { MeshError } from "../../../../src/mesh/errors.ts";
+import type {
+  ClientConnection,
+  ClientConnectionObserver,
+  Protocol,
+} from "../../../../src/wire/exchange.ts";
+import {
+  Pool,
+  type ConnectionWaiter,
+  type PoolSettings,
+} from "../../../../src/proxy/upstream/pool/pool.ts";
+import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+
+interface FakeConnection extends ClientConnection {
+  active: number;
+  capacity: number;
+  heardAt: number;
+  keepAlive: number | undefined;
+  readonly observer: ClientConnectionObserver;
+  readonly ended: string[];
+  pong(): void;
+}
+
+function fakeConnection(
+  protocol: Protocol,
+  clock: FakeClock,
+  observer: ClientConnectionObserver,
+  most: number,
+): FakeConnection {
+  const ended: string[] = [];
+  let pong: (() => void) | undefined;
+  return {
+    protocol,
+    active: 0,
+    capacity: most,
+    heardAt: clock.now(),
+    keepAlive: undefined,
+    observer,
+    ended,
+    request() {
+      this.active += 1;
+      this.capacity -= 1;
+      const ignore = (): void => undefined;
+      return {
+        write: () => true,
+        end: ignore,
+        abort: ignore,
+        pause: ignore,
+        resume: ignore,
+      };
+    },
+    ping: () => new Promise((resolve) => (pong = resolve)),
+    pong: () => pong?.(),
+    drain: () => ended.push("drain"),
+    destroy: () => ended.push("destroy"),
+  };
+}
+
+interface Setup {
+  readonly pool: Pool;
+  readonly clock: FakeClock;
+  readonly made: FakeConnection[];
+  /** What each waiter got: the index of its connection, "reused" or not; or the code of the error. */
+  readonly got: string[];
+  readonly acquire: (mayRepeat?: boolean) => (() => void) | undefined;
+  /** Lets dials settle. */
+  readonly settle: () => Promise<void>;
+  /** The request on that connection is over. */
+  readonly finish: (index: number) => void;
+}
+
+function setUp(
+  options: {
+    protocol?: Protocol;
+    streams?: number;
+    settings?: Partial<PoolSettings>;
+    fail?: () => MeshError | undefined;
+  } = {},
+): Setup {
+  const clock = fakeClock();
+  const made: FakeConnection[] = [];
+  const got: string[] = [];
+  const protocol = options.protocol ?? "http/1.1";
+  const most = protocol === "h2" ? (options.streams ?? 100) : 1;
+  const pool = new Pool({
+    clock,
+    multiplexed: protocol === "h2",
+    settings: () => ({
+      idleTimeout: 3000,
+      multiplexedIdleTimeout: 3_600_000,
+      maxRequestsPerConnection: 0,
+      connectTimeout: 1000,
+      ...options.settings,
+    }),
+    dial(observer) {
+      const failure = options.fail?.();
+      if (failure !== undefined) return Promise.reject(failure);
+      const connection = fakeConnection(protocol, clock, observer, most);
+      made.push(connection);
+      return Promise.resolve(connection);
+    },
+  });
+  return {
+    pool,
+    clock,
+    made,
+    got,
+    acquire(mayRepeat = true) {
+      const waiter: ConnectionWaiter = {
+        connected(connection, reused) {
+          const index = made.findIndex((each) => each === connection);
+          got.push(`${index}${reused ? " reused" : ""}`);
+          connection.request(HEAD, true, RECEIVER);
+        },
+        failed: (error) => got.push(error.code),
+      };
+      return pool.acquire({ mayRepeat }, waiter);
+    },
+    settle: () => new Promise((resolve) => setImmediate(resolve)),
+    finish(index) {
+      const connection = made[index];
+      if (connection === undefined) throw new Error(`no connection ${index}`);
+      connection.active -= 1;
+      connection.capacity += 1;
+      connection.observer.available();
+    },
+  };
+}
+
+const HEAD = {
+  method: "GET",
+  scheme: "http",
+  authority: "a",
+  path: "/",
+  protocol: undefined,
+  fields: [],
+  contentLength: undefined,
+  acceptsTrailers: false,
+  absoluteForm: false,
+};
+const ignore = (): void => undefined;
+const RECEIVER = {
+  informational: ignore,
+  head: ignore,
+  data: ignore,
+  end: ignore,
+  abort: ignore,
+  drained: ignore,
+};
+
+void t.test(
+  "HTTP/1.1: each waiter dials, and the last used is used next",
+  async (t) => {
+    const { acquire, settle, finish, got, clock } = setUp();
+    acquire();
+    acquire();
+    await settle();
+    t.same(got, ["0", "1"]);
+    finish(0);
+    clock.advance(100);
+    finish(1);
+    acquire();
+    t.same(got.slice(2), ["1 reused"], "last in, first out");
+    acquire();
+    t.same(got.slice(3), ["0 reused"]);
+  },
+);
+
+void t.test(
+  "a connection that comes free serves who waits, before the dial is done",
+  async (t) => {
+    const { acquire, settle, finish, got, pool } = setUp();
+    acquire();
+    await settle();
+    acquire();
+    finish(0);
+    t.same(got, ["0", "0 reused"]);
+    await settle();
+    t.equal(pool.connections, 2, "the dialled one is there for the next");
+  },
+);
+
+void t.test(
+  "HTTP/1.1: idle for longer than 3 s, or than the peer allows, is not used",
+  async (t) => {
+    for (const { keepAlive, wait } of [
+      { keepAlive: undefined, wait: 3000 },
+      { keepAlive: 1000, wait: 1000 },
+    ]) {
+      const { acquire, settle, finish, got, clock, made } = setUp();
+      acquire();
+      await settle();
+      const [first] = made;
+      if (first !== undefined) first.keepAlive = keepAlive;
+      finish(0);
+      clock.advance(wait);
+      acquire();
+      await settle();
+      t.same(got, ["0", "1"]);
+      t.same(first?.ended, ["destroy"]);
+    }
+  },
+);
+
+void t.test(
+  "what may not be repeated gets a connection idle for less than 1 s, or a new one",
+  async (t) => {
+    const { acquire, settle, finish, got, clock } = setUp();
+    acquire();
+    await settle();
+    finish(0);
+    clock.advance(999);
+    acquire(false);
+    t.same(got, ["0", "0 reused"]);
+    finish(0);
+    clock.advance(1000);
+    acquire(false);
+    await settle();
+    t.same(got.slice(2), ["1"], "a new one");
+    acquire(true);
+    t.same(got.slice(3), ["0 reused"], "which others may still use");
+  },
+);
+
+void t.test(
+  "HTTP/2: one connection for all, a second when it is full",
+  async (t) => {
+    const { acquire, settle, got, made } = setUp({
+      protocol: "h2",
+      streams: 2,
+    });
+    for (let index = 0; index < 5; index += 1) acquire();
+    t.equal(made.length, 1, "one dial for all who wait");
+    await settle();
+    await settle();
+    await settle();
+    t.same(got, ["0", "0 reused", "1", "1 reused", "2"]);
+  },
+);
+
+void t.test(
+  "HTTP/2 that was silent for 1 s answers a PING before what may not be repeated",
+  async (t) => {
+    const { acquire, settle, got, clock, made } = setUp({ protocol: "h2" });
+    acquire();
+    await settle();
+    clock.advance(1000);
+    acquire(true);
+    t.same(got, ["0", "0 reused"], "what may be repeated does not wait");
+    acquire(false);
+    t.equal(got.length, 2, "waits");
+    made[0]?.pong();
+    await settle();
+    t.same(got.slice(2), ["0 reused"]);
+  },
+);
+
+void t.test(
+  "HTTP/2 that does not answer the PING is let go, and another dialled",
+  async (t) => {
+    const { acquire, settle, got, clock, made } = setUp({ protocol: "h2" });
+    acquire();
+    await settle();
+    clock.advance(1000);
+    acquire(false);
+    clock.advance(1000);
+    t.same(made[0]?.ended, ["destroy"]);
+    await settle();
+    t.same(got, ["0", "1"]);
+  },
+);
+
+void t.test("a failed dial fails those who waited for it", async (t) => {
+  const error = new MeshError("CONNECT_FAILED", "", {
+    source: "upstream",
+    unprocessed: true,
+  });
+  for (const protocol of ["http/1.1", "h2"] as const) {
+    const { acquire, settle, got } = setUp({ protocol, fail: () => error });
+    acquire();
+    acquire();
+    await settle();
+    t.same(got, ["CONNECT_FAILED", "CONNECT_FAILED"], protocol);
+  }
+});
+
+void t.test("who gives up is not served", async (t) => {
+  const { acquire, settle, got, pool } = setUp();
+  acquire()?.();
+  await settle();
+  t.same(got, []);
+  t.equal(pool.waiting, 0);
+});
+
+void t.test("a draining connection takes nothing new", async (t) => {
+  const { acquire, settle, got, made } = setUp({ protocol: "h2" });
+  acquire();
+  await settle();
+  made[0]?.observer.draining();
+  acquire();
+  await settle();
+  t.same(got, ["0", "1"]);
+});
+
+void t.test(
+  "maxRequestsPerConnection ends a connection after so many",
+  async (t) => {
+    const { acquire, settle, got, made } = setUp({
+      protocol: "h2",
+      settings: { maxRequestsPerConnection: 2 },
+    });
+    acquire();
+    acquire();
+    acquire();
+    await settle();
+    await settle();
+    t.same(got, ["0", "0 reused", "1"]);
+    t.same(made[0]?.ended, ["drain"]);
+  },
+);
+
+void t.test(
+  "sweeping closes what is idle for too long, and nothing else",
+  async (t) => {
+    const { acquire, settle, finish, clock, made, pool } = setUp();
+    acquire();
+    acquire();
+    await settle();
+    finish(0);
+    clock.advance(3000);
+    pool.sweep();
+    t.same(
+      made.map(({ ended }) => ended),
+      [["destroy"], []],
+    );
+  },
+);
+
+void t.test(
+  "a pool that has a successor hands over those who wait, who may still give up",
+  async (t) => {
+    const failures: MeshError[] = [];
+    const old = setUp({ fail: () => failures[0] });
+    const next = setUp();
+    old.acquire();
+    await old.settle();
+    // One gets the connection that is being made, one's cannot be made, one gives up.
+    old.acquire();
+    failures.push(new MeshError("TLS_FAILED", "", { source: "upstream" }));
+    const giveUp = old.acquire();
+    old.acquire();
+    old.pool.drain(next.pool);
+    t.same(old.made[0]?.ended, ["drain"]);
+    t.equal(next.pool.waiting, 0, "their connections are being made yet");
+    giveUp?.();
+    await old.settle();
+    await next.settle();
+    t.same(
+      old.got,
+      ["0", "1", "-1"],
+      "its own connection; one of the other pool; no failure",
+    );
+    t.same(old.made[1]?.ended, ["drain"], "it carries what it was made for");
+    t.equal(next.pool.waiting + old.pool.waiting, 0);
+  },
+);
+
+void t.test(
+  "a pool that is let go fails those who wait and drains the rest",
+  async (t) => {
+    const { acquire, settle, got, made, pool } = setUp();
+    acquire();
+    await settle();
+    acquire();
+    pool.drain();
+    t.same(got, ["0", "STREAM_REFUSED"]);
+    t.same(made[0]?.ended, ["drain"]);
+    acquire();
+    t.same(got.slice(2), ["STREAM_REFUSED"]);
+    await settle();
+    t.same(made[1]?.ended, ["destroy"], "a dial that was under way is undone");
+  },
+);

@@ -1,0 +1,128 @@
+/** The collector and the compilers are steered without a flag of the process: those would have Node compile at each start what it brings compiled. */
+import { execFileSync } from "node:child_process";
+import {
+  constants,
+  PerformanceObserver,
+  type PerformanceEntry,
+} from "node:perf_hooks";
+import { cachedDataVersionTag } from "node:v8";
+import t from "tap";
+import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
+import { collectGarbage, setHeapGrowth } from "../../src/runtime/v8.ts";
+import { cleanEnvironment } from "../support/demo.ts";
+
+/** What is held alive for a measurement, and how much of it is made in a turn of the event loop. */
+const OBJECTS = 2_000_000;
+const PIECE = 20_000;
+
+/** What code that was compiled by a V8 with these flags is good for. */
+function tagWith(flags: readonly string[]): string {
+  return execFileSync(
+    process.execPath,
+    [
+      ...flags,
+      "--print",
+      'process.getBuiltinModule("node:v8").cachedDataVersionTag()',
+    ],
+    { env: cleanEnvironment(), encoding: "utf8" },
+  );
+}
+
+/** Calls after which a small function has got to the tier that it ends in. One thread: nothing depends on who is how fast. */
+function callsUntilCompiled(before: string): number {
+  const text = `
+import { compileSooner } from ${JSON.stringify(new URL("../../src/runtime/v8.ts", import.meta.url).href)};
+const sum = (list, factor) => {
+  let all = 0;
+  for (const each of list) all += each.length * factor;
+  return all;
+};
+let status = 0, since = 0;
+${before}
+for (let n = 0; n < 20_000; n++) {
+  if (status !== (status = %GetOptimizationStatus(sum))) since = n;
+  sum(["x", "yy", "zzz"], n & 7);
+}
+console.log(since);`;
+  return Number(
+    execFileSync(
+      process.execPath,
+      [
+        ...["--single-threaded", "--allow-natives-syntax"],
+        ...["--disable-warning=ExperimentalWarning"],
+        ...["--input-type=module", "--eval", text],
+      ],
+      { env: cleanEnvironment(), encoding: "utf8" },
+    ),
+  );
+}
+
+void t.test(
+  "functions are compiled after fewer than half of the calls",
+  (t) => {
+    const [own, sooner] = ["", "compileSooner();"].map(callsUntilCompiled);
+    t.ok(
+      sooner !== undefined && own !== undefined && sooner < own / 2,
+      `after ${sooner} calls, and of V8's own accord after ${own}`,
+    );
+    t.end();
+  },
+);
+
+void t.test(
+  "no flag of a sidecar makes V8 refuse what Node brings compiled",
+  (t) => {
+    const plain = tagWith([]);
+    t.equal(tagWith(SIDECAR_FLAGS), plain);
+    t.not(tagWith([...SIDECAR_FLAGS, "--expose-gc"]), plain, "others would");
+    t.end();
+  },
+);
+
+void t.test("nor does asking for a collection, which collects", async (t) => {
+  const before = cachedDataVersionTag();
+  let held: object | undefined = { some: "thing" };
+  const seen = new WeakRef(held);
+  collectGarbage({ type: "major" });
+  t.ok(seen.deref(), "what is held stays");
+  held = undefined;
+  // What was looked at in this turn is kept to its end.
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage({ type: "major" });
+  t.equal(seen.deref(), held, "what is not held goes");
+  t.equal(cachedDataVersionTag(), before);
+});
+
+function isMajor(entry: PerformanceEntry): boolean {
+  const { detail } = entry as { detail?: { kind?: number } };
+  return detail?.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
+}
+
+void t.test(
+  "the old generation grows as far as it is told to before it is collected",
+  async (t) => {
+    const collections = async (percent: number): Promise<number> => {
+      setHeapGrowth(percent);
+      collectGarbage({ type: "major" });
+      const seen: PerformanceEntry[] = [];
+      const observer = new PerformanceObserver((list) => {
+        seen.push(...list.getEntries());
+      });
+      observer.observe({ entryTypes: ["gc"] });
+      const alive: object[] = [];
+      // In pieces, since a collection is made step by step, between them.
+      while (alive.length < OBJECTS) {
+        for (let n = 0; n < PIECE; n++) alive.push({ n });
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      seen.push(...observer.takeRecords());
+      observer.disconnect();
+      t.equal(alive.length, OBJECTS);
+      return seen.filter(isMajor).length;
+    };
+    const often = await collections(10);
+    const seldom = await collections(400);
+    t.ok(often > seldom, `${often} collections at 10 %, ${seldom} at 400`);
+    setHeapGrowth(0);
+  },
+);

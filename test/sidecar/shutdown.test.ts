@@ -1,0 +1,157 @@
+/** Law 12: a sidecar goes, and comes, without a lost request. */
+import t from "tap";
+import { shutDown } from "../../src/sidecar/shutdown.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { send, until, withPair } from "../support/pair.ts";
+
+void t.test(
+  "the order is: unready, deregistered, inbound refused and drained, then outbound, then the end",
+  async (t) => {
+    const clock = fakeClock();
+    const steps: string[] = [];
+    let inbound = 1;
+    let acknowledge: (() => void) | undefined;
+    const over = shutDown({
+      clock,
+      logger: silentLogger,
+      drainTimeout: 30_000,
+      steps: {
+        unready: () => steps.push("unready"),
+        deregister: () => {
+          steps.push("deregister");
+          return new Promise((resolve) => (acknowledge = resolve));
+        },
+        refuseInbound: () => steps.push("refuse inbound"),
+        refuseOutbound: () => steps.push("refuse outbound"),
+        inboundActive: () => inbound,
+        outboundActive: () => 0,
+        end: () => {
+          steps.push("end");
+          return Promise.resolve();
+        },
+      },
+    });
+    t.same(steps, ["unready", "deregister"]);
+    acknowledge?.();
+    await until(() => steps.length === 3);
+    t.same(steps.slice(2), ["refuse inbound"], "GOAWAY only after it");
+    clock.advance(1000);
+    await new Promise((resolve) => setImmediate(resolve));
+    t.equal(steps.length, 3, "a request is still under way");
+    inbound = 0;
+    clock.advance(20);
+    await over;
+    t.same(steps.slice(3), ["refuse outbound", "end"]);
+  },
+);
+
+void t.test(
+  "neither a deaf control plane nor an endless request holds it up for ever",
+  async (t) => {
+    const clock = fakeClock();
+    const steps: string[] = [];
+    const over = shutDown({
+      clock,
+      logger: silentLogger,
+      drainTimeout: 10_000,
+      steps: {
+        unready: () => undefined,
+        deregister: () => new Promise(() => undefined),
+        refuseInbound: () => steps.push("refused"),
+        refuseOutbound: () => undefined,
+        inboundActive: () => 1,
+        outboundActive: () => 0,
+        end: () => Promise.resolve(),
+      },
+    });
+    clock.advance(5000);
+    await until(() => steps.length === 1);
+    clock.advance(5000);
+    await over;
+    t.ok(clock.now() <= 10_000);
+  },
+);
+
+void t.test("an instance shuts down under load: no call fails", async (t) => {
+  await withPair(
+    {
+      instances: 2,
+      app: () => (request, response) => {
+        // Long enough that some are under way at any moment.
+        request.resume();
+        setTimeout(() => response.end("ok"), 5);
+      },
+    },
+    async (pair) => {
+      let running = true;
+      let calls = 0;
+      const statuses = new Map<number, number>();
+      const load = Array.from({ length: 8 }, async (_, worker) => {
+        while (running) {
+          const { status } = await pair.call({
+            method: worker % 2 === 0 ? "GET" : "POST",
+          });
+          statuses.set(status, (statuses.get(status) ?? 0) + 1);
+          calls += 1;
+        }
+      });
+      await until(() => calls >= 50);
+      // Nobody tells the caller: it learns of it by GOAWAY and refused connections only.
+      await pair.callee.shutDown();
+      const before = calls;
+      await until(() => calls >= before + 100);
+      running = false;
+      await Promise.all(load);
+      t.same([...statuses.keys()], [200], `${calls} calls`);
+      t.same(
+        pair.instances[0]?.agent?.calls.filter((call) => call !== "ready true"),
+        ["deregister", "close"],
+      );
+    },
+  );
+});
+
+void t.test(
+  "credentials change under load: no call fails, and new connections use the new ones",
+  async (t) => {
+    await withPair({}, async (pair) => {
+      let running = true;
+      let calls = 0;
+      const statuses = new Set<number>();
+      const load = Array.from({ length: 4 }, async () => {
+        while (running) {
+          statuses.add((await pair.call({ method: "POST", body: "x" })).status);
+          calls += 1;
+        }
+      });
+      for (let change = 0; change < 5; change += 1) {
+        const before = calls;
+        await until(() => calls >= before + 20);
+        pair.callerAgent.credentials.set(pair.authority.credentials("web"));
+        pair.instances[0]?.agent?.credentials.set(
+          pair.authority.credentials("orders"),
+        );
+      }
+      running = false;
+      await Promise.all(load);
+      t.same([...statuses], [200], `${calls} calls`);
+    });
+  },
+);
+
+void t.test("readiness follows the application and the shutdown", async (t) => {
+  await withPair({}, async (pair) => {
+    const { callee } = pair;
+    const ready = async (): Promise<number> =>
+      (
+        await send(callee.ports.metrics ?? 0, {
+          path: "/readyz",
+          host: "127.0.0.1",
+        })
+      ).status;
+    await callee.whenReady;
+    t.equal(await ready(), 200);
+    t.same(pair.instances[0]?.agent?.calls, ["ready true"]);
+  });
+});

@@ -1,0 +1,324 @@
+/** Several workers carry the traffic of one sidecar: each its part, with limits, breakers and config that hold for all of them. */
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import type { WorkerView } from "../../../src/sidecar/workers/merge.ts";
+import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
+import { resource, send } from "../../support/pair.ts";
+import { withCrowd, type Caller } from "../../support/workers.ts";
+
+/** Enough that chance gives neither worker less than 35 % of them: five standard deviations. */
+const CONNECTIONS = 240;
+/** Of each. */
+const CALLS = 15;
+
+async function workersOf(sidecar: Sidecar): Promise<readonly WorkerView[]> {
+  const { text } = await send(sidecar.ports.admin ?? 0, {
+    path: "/workers",
+    host: "127.0.0.1",
+  });
+  return JSON.parse(text) as readonly WorkerView[];
+}
+
+function shares(parts: readonly number[]): readonly number[] {
+  const sum = parts.reduce((total, part) => total + part, 0);
+  return parts.map((part) => part / sum);
+}
+
+void t.test(
+  "each of two workers carries 35 to 65 % on either side, and each outbound worker has a link to each inbound one",
+  async (t) => {
+    await withCrowd(
+      { app: (_request, response) => response.end("ok") },
+      async (crowd) => {
+        const connections = Array.from({ length: CONNECTIONS }, () =>
+          crowd.connection(),
+        );
+        // Each by itself, over many of the turns in which a worker keeps to one of its peer's: in step they would all fall into a few.
+        await Promise.all(
+          connections.map(async (each) => {
+            for (let call = 0; call < CALLS; call += 1) {
+              const { status } = await each.get();
+              if (status !== 200) t.fail(`status ${status}`);
+            }
+          }),
+        );
+        const caller = await workersOf(crowd.caller);
+        const callee = await workersOf(crowd.callee);
+        for (const share of [
+          ...shares(caller.map(({ requests }) => requests.outbound)),
+          ...shares(callee.map(({ requests }) => requests.inbound)),
+        ])
+          t.ok(share >= 0.35 && share <= 0.65, `a share of ${share}`);
+        t.same(
+          caller.map(({ connections: open }) => open["upstream"]),
+          [2, 2],
+        );
+        t.same(
+          callee.map(({ connections: open }) => open["link"]),
+          [2, 2],
+        );
+        t.equal(
+          await crowd.metric(
+            crowd.caller,
+            "wherry_requests_total",
+            'direction="outbound"',
+          ),
+          CONNECTIONS * CALLS,
+          "the metrics of the process are the sum",
+        );
+        t.equal(
+          await crowd.metric(
+            crowd.caller,
+            "wherry_request_duration_seconds_count",
+          ),
+          CONNECTIONS * CALLS,
+        );
+      },
+    );
+  },
+);
+
+void t.test(
+  "one worker calls both workers of its peer, and two call one that has no more",
+  async (t) => {
+    for (const [caller, callee] of [
+      [1, 2],
+      [2, 1],
+    ] as const)
+      await withCrowd(
+        {
+          app: (_request, response) => response.end("ok"),
+          caller: { concurrency: caller },
+          callee: { concurrency: callee },
+        },
+        async (crowd) => {
+          const connections = Array.from({ length: 64 }, () =>
+            crowd.connection(),
+          );
+          for (let round = 0; round < 20; round += 1)
+            for (const { status } of await Promise.all(
+              connections.map((each) => each.get()),
+            ))
+              if (status !== 200) t.fail(`status ${status}`);
+          const served = await workersOf(crowd.callee);
+          t.equal(served.length, callee);
+          for (const share of shares(
+            served.map(({ requests }) => requests.inbound),
+          ))
+            t.ok(callee === 1 || (share >= 0.35 && share <= 0.65), `${share}`);
+        },
+      );
+  },
+);
+
+void t.test(
+  "a cap of 100 holds at exactly 100 over both workers",
+  async (t) => {
+    const held: (() => void)[] = [];
+    let most = 0;
+    await withCrowd(
+      {
+        appProtocol: "http",
+        app: (_request, response) => {
+          held.push(() => response.end("ok"));
+          most = Math.max(most, held.length);
+        },
+        resources: [
+          resource("TrafficPolicy", "orders", {
+            targetRefs: [{ kind: "Service", name: "orders" }],
+            connectionPool: {
+              tcp: { maxConnections: 1000 },
+              http: { http2MaxRequests: 100 },
+            },
+          }),
+        ],
+      },
+      async (crowd) => {
+        const calls = Array.from({ length: 220 }, () =>
+          crowd.connection().get(),
+        );
+        let refused = 0;
+        const counted = calls.map(async (call) => {
+          const { status, text } = await call;
+          if (status === 503 && text.startsWith("OVERFLOW")) refused += 1;
+          return status;
+        });
+        while (held.length + refused < 220) await sleep(5);
+        t.equal(held.length, 100);
+        t.equal(refused, 120);
+        const both = (await workersOf(crowd.caller)).map(
+          ({ connections }) => connections["outbound"] ?? 0,
+        );
+        t.ok(both.every((count) => count > 0));
+        for (const answer of held.splice(0)) answer();
+        await Promise.all(counted);
+        // All of it was given back: another hundred comes in, and no more.
+        const again = Array.from({ length: 100 }, () =>
+          crowd.connection().get(),
+        );
+        while (held.length < 100) await sleep(5);
+        t.equal((await crowd.connection().get()).status, 503);
+        for (const answer of held.splice(0)) answer();
+        for (const { status } of await Promise.all(again)) t.equal(status, 200);
+      },
+    );
+    t.equal(most, 100);
+  },
+);
+
+void t.test(
+  "who waits in one worker is let in when another makes room",
+  async (t) => {
+    const held: (() => void)[] = [];
+    await withCrowd(
+      {
+        app: (_request, response) => held.push(() => response.end("ok")),
+        resources: [
+          resource("TrafficPolicy", "orders", {
+            targetRefs: [{ kind: "Service", name: "orders" }],
+            connectionPool: {
+              tcp: { maxConnections: 1 },
+              http: { http1MaxPendingRequests: 100 },
+            },
+          }),
+        ],
+      },
+      async (crowd) => {
+        const calls = Array.from({ length: 40 }, () =>
+          crowd.connection().get(),
+        );
+        for (let served = 0; served < 40; served += 1) {
+          while (held.length === 0) await sleep(1);
+          t.equal(held.length, 1, "one at a time");
+          held.shift()?.();
+        }
+        for (const { status } of await Promise.all(calls)) t.equal(status, 200);
+      },
+    );
+  },
+);
+
+/** Of these connections, one that each worker has, found by the worker's own count. */
+async function oneOfEach(
+  sidecar: Sidecar,
+  make: () => Caller,
+): Promise<readonly [Caller, Caller]> {
+  const found: (Caller | undefined)[] = [undefined, undefined];
+  while (found.includes(undefined)) {
+    const made = make();
+    const before = await workersOf(sidecar);
+    await made.get();
+    const after = await workersOf(sidecar);
+    const index = after.findIndex(
+      ({ requests }, at) =>
+        requests.outbound > (before[at]?.requests.outbound ?? 0),
+    );
+    if (found[index] === undefined) found[index] = made;
+    else made.close();
+  }
+  const [first, second] = found;
+  if (first === undefined || second === undefined)
+    throw new Error("unreachable");
+  return [first, second];
+}
+
+void t.test(
+  "failures of both workers open the breaker for both, and one probe goes out when it is half open",
+  async (t) => {
+    let failing = false;
+    let calls = 0;
+    const waiting: (() => void)[] = [];
+    await withCrowd(
+      {
+        app: (request, response) => {
+          calls += 1;
+          if (request.url === "/held") waiting.push(() => response.end("ok"));
+          else {
+            response.statusCode = failing ? 500 : 200;
+            response.end();
+          }
+        },
+        resources: [
+          resource("TrafficPolicy", "orders", {
+            targetRefs: [{ kind: "Service", name: "orders" }],
+            circuitBreaker: {
+              errorThresholdPercent: 50,
+              volumeThreshold: 30,
+              window: "10s",
+              resetTimeout: "1s",
+            },
+            outlierDetection: {
+              consecutive5xxErrors: 0,
+              successRate: { thresholdPercent: 0 },
+            },
+          }),
+        ],
+      },
+      async (crowd) => {
+        const [one, two] = await oneOfEach(crowd.caller, () =>
+          crowd.connection(),
+        );
+        failing = true;
+        // In turn: neither comes to the threshold by itself, and whoever has the last of both together decides for both.
+        let refused = "";
+        for (let turn = 0; turn < 60 && refused === ""; turn += 1) {
+          const { status, text } = await (turn % 2 === 0 ? one : two).get();
+          if (status === 503) refused = text;
+        }
+        t.match(refused, /BREAKER_OPEN/);
+        // Each takes in what the other has counted at its own next failure.
+        t.ok(calls >= 30 && calls <= 34, `after ${calls} calls of both`);
+        t.match((await two.get()).text, /BREAKER_OPEN/, "open in both");
+        t.equal(await crowd.metric(crowd.caller, "wherry_breaker_state"), 2);
+        t.equal(
+          await crowd.metric(crowd.caller, "wherry_breaker_opened_total"),
+          1,
+          "it opened once",
+        );
+        failing = false;
+        const before = calls;
+        while ((await crowd.metric(crowd.caller, "wherry_breaker_state")) !== 1)
+          await sleep(20);
+        // Whoever asks first is the probe, and while it is under way all others are refused, in both workers.
+        const probe = two.get("/held");
+        while (waiting.length === 0) await sleep(5);
+        for (const caller of [one, crowd.connection(), crowd.connection()])
+          t.match((await caller.get()).text, /BREAKER_OPEN/);
+        t.equal(calls, before + 1, "one probe went out");
+        waiting.shift()?.();
+        t.equal((await probe).status, 200);
+        // opossum decides in a microtask, which the answer may outrun by a hair.
+        while ((await crowd.metric(crowd.caller, "wherry_breaker_state")) !== 0)
+          await sleep(1);
+        t.equal((await one.get()).status, 200, "closed in both");
+        t.equal((await two.get()).status, 200);
+      },
+    );
+  },
+);
+
+void t.test(
+  "a config is in force in all workers once it is acknowledged, and refused in all or in none",
+  async (t) => {
+    await withCrowd(
+      { app: (_request, response) => response.end("ok") },
+      async (crowd) => {
+        const [one, two] = await oneOfEach(crowd.caller, () =>
+          crowd.connection(),
+        );
+        const deny = resource("AuthorizationPolicy", "no", {
+          action: "DENY",
+          rules: [{}],
+        });
+        for (let round = 0; round < 5; round += 1) {
+          t.same(await crowd.apply([deny]), [undefined, undefined]);
+          for (const caller of [one, two, one, two])
+            t.equal((await caller.get()).status, 403);
+          t.same(await crowd.apply([]), [undefined, undefined]);
+          for (const caller of [one, two, one, two])
+            t.equal((await caller.get()).status, 200);
+        }
+      },
+    );
+  },
+);

@@ -1,0 +1,436 @@
+/** Each reason that a call can be answered with, and how such a call comes about. */
+import { once } from "node:events";
+import { performServerHandshake } from "node:http2";
+import { connect, type Socket } from "node:net";
+import type { Code } from "../../../src/mesh/codes.ts";
+import { makeField, type Field } from "../../../src/wire/fields.ts";
+import { overLink } from "../over-link.ts";
+import {
+  resource,
+  type Answer,
+  type CallOptions,
+  type Pair,
+  type PairOptions,
+} from "../pair.ts";
+
+type Resources = NonNullable<PairOptions["resources"]>;
+
+export function route(
+  spec: Record<string, unknown>,
+  name = "orders",
+): Resources[number] {
+  return resource("HTTPRoute", name, {
+    parentRefs: [{ group: "mesh.wherry.dev", kind: "Service", name }],
+    rules: [{ backendRefs: [{ name, port: 80 }], ...spec }],
+  });
+}
+
+export function traffic(spec: Record<string, unknown>): Resources[number] {
+  return resource("TrafficPolicy", "orders", {
+    targetRefs: [{ kind: "Service", name: "orders" }],
+    ...spec,
+  });
+}
+
+const forOrders = { selector: { matchLabels: { app: "orders" } } };
+
+type Told = Pick<Answer, "status" | "reason">;
+
+export interface Row {
+  readonly code: Code;
+  readonly status: number;
+  readonly pair?: PairOptions;
+  readonly call?: CallOptions;
+  readonly policy?: string;
+  /** Whose account it is in: the caller's sidecar's, unless the call goes past it. */
+  readonly side?: "inbound";
+  before?(pair: Pair): Promise<void> | void;
+  /** In place of a call through the caller's sidecar. */
+  ask?(pair: Pair): Promise<Told>;
+}
+
+/** Those that are never the answer to a call: nobody is there to be told, or the answer has begun. */
+export const NO_ANSWER: readonly Code[] = [
+  "CLIENT_CLOSED",
+  "RESPONSE_STALLED",
+  "DRAINING",
+];
+
+const raw =
+  (act: (socket: Socket) => void): (() => (socket: Socket) => void) =>
+  () =>
+  (socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => act(socket));
+  };
+
+export const ROWS: readonly Row[] = [
+  {
+    code: "DENIED",
+    status: 403,
+    policy: "shop/no",
+    pair: {
+      resources: [
+        resource("AuthorizationPolicy", "no", {
+          ...forOrders,
+          action: "DENY",
+          rules: [{}],
+        }),
+      ],
+    },
+  },
+  {
+    code: "NOT_ALLOWED",
+    status: 403,
+    policy: "shop/nobody",
+    pair: { resources: [resource("AuthorizationPolicy", "nobody", forOrders)] },
+  },
+  {
+    code: "NO_ROUTE",
+    status: 404,
+    pair: {
+      resources: [
+        route({
+          matches: [{ path: { type: "Exact", value: "/only" } }],
+        }),
+      ],
+    },
+  },
+  {
+    code: "BACKEND_INVALID",
+    status: 500,
+    policy: "shop/orders",
+    pair: {
+      resources: [route({ backendRefs: [{ name: "nowhere", port: 80 }] })],
+    },
+  },
+  { code: "BAD_REQUEST", status: 400, call: { path: "/%00" } },
+  {
+    code: "NO_ENDPOINT",
+    status: 503,
+    call: { host: "empty.shop" },
+    pair: {
+      resources: [
+        resource("Service", "empty", {
+          ports: [{ port: 80 }],
+          selector: { app: "nobody" },
+        }),
+      ],
+    },
+  },
+  {
+    code: "UNKNOWN_DESTINATION",
+    status: 502,
+    call: { host: "127.0.0.1:9" },
+    pair: { mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" } },
+  },
+  {
+    code: "APPLICATION_UNREACHABLE",
+    status: 503,
+    before: (pair) => void pair.instances[0]?.app.close(),
+  },
+  {
+    code: "CONNECT_FAILED",
+    status: 503,
+    before: (pair) => pair.callee.destroy(),
+  },
+  {
+    code: "UPSTREAM_RESET",
+    status: 503,
+    call: { method: "POST" },
+    pair: { rawApp: raw((socket) => socket.resetAndDestroy()) },
+  },
+  {
+    code: "UPSTREAM_PROTOCOL",
+    status: 502,
+    call: { method: "POST" },
+    pair: { rawApp: raw((socket) => socket.end("no HTTP at all\r\n\r\n")) },
+  },
+  {
+    code: "REQUEST_TIMEOUT",
+    status: 504,
+    pair: {
+      app: () => () => undefined,
+      resources: [route({ timeouts: { request: "50ms" } })],
+    },
+  },
+  {
+    code: "ATTEMPT_TIMEOUT",
+    status: 504,
+    call: { method: "POST" },
+    pair: {
+      app: () => () => undefined,
+      resources: [
+        route({ timeouts: { request: "5s", backendRequest: "50ms" } }),
+      ],
+    },
+  },
+  {
+    code: "BREAKER_OPEN",
+    status: 503,
+    pair: {
+      app: () => (_request, response) => {
+        response.statusCode = 500;
+        response.end();
+      },
+      resources: [
+        traffic({
+          circuitBreaker: { volumeThreshold: 2, errorThresholdPercent: 50 },
+        }),
+      ],
+    },
+    before: async (pair: Pair): Promise<void> => {
+      for (let count = 0; count < 3; count += 1) await pair.call();
+      pair.log.length = 0;
+      pair.spans.length = 0;
+    },
+  },
+  {
+    code: "LOOP",
+    status: 508,
+    ask: (pair) =>
+      pair.call({ host: `127.0.0.1:${pair.caller.ports.outbound ?? 0}` }),
+  },
+  {
+    code: "UNSUPPORTED",
+    status: 501,
+    call: {
+      host: "elsewhere.example",
+      path: "https://elsewhere.example/",
+    },
+  },
+  {
+    code: "INTERNAL",
+    status: 500,
+    before: ({ callerAgent: { snapshot } }: Pair): void => {
+      const { value } = snapshot;
+      if (value === undefined) throw new Error("there is no snapshot");
+      snapshot.set({
+        ...value,
+        destination() {
+          throw new TypeError("a defect");
+        },
+      });
+    },
+  },
+  {
+    code: "OVERFLOW",
+    status: 503,
+    pair: {
+      app: () => () => undefined,
+      resources: [
+        traffic({
+          connectionPool: {
+            tcp: { maxConnections: 1 },
+            http: { http1MaxPendingRequests: 1 },
+          },
+        }),
+      ],
+    },
+    ask: (pair) => firstOf(pair, 3),
+  },
+  {
+    code: "RATE_LIMITED",
+    status: 429,
+    policy: "shop/orders",
+    pair: {
+      resources: [traffic({ rateLimit: { requests: 1, interval: "1h" } })],
+    },
+    before: async (pair: Pair): Promise<void> => {
+      await pair.call();
+    },
+  },
+  {
+    code: "SHED",
+    status: 503,
+    policy: "shop/orders",
+    pair: {
+      app: () => () => undefined,
+      resources: [
+        traffic({
+          adaptiveConcurrency: {
+            mode: "ENFORCE",
+            minConcurrency: 1,
+            maxConcurrency: 1,
+          },
+        }),
+      ],
+    },
+    ask: (pair) => firstOf(pair, 8),
+  },
+  {
+    code: "TUNNEL_REFUSED",
+    status: 405,
+    side: "inbound",
+    ask: (pair) =>
+      overLink(pair, "web", { method: "CONNECT", authority: "orders.shop:80" }),
+  },
+  {
+    code: "THROTTLED",
+    status: 503,
+    pair: {
+      app: () => (_request, response) => {
+        response.writeHead(429);
+        response.end();
+      },
+      resources: [traffic({ clientThrottling: {} })],
+    },
+    ask: async (pair: Pair): Promise<Told> => {
+      let answer = await pair.call();
+      while (answer.status === 429) answer = await pair.call();
+      return answer;
+    },
+  },
+  {
+    code: "FAULT_INJECTED",
+    status: 503,
+    policy: "shop/chaos",
+    pair: {
+      resources: [
+        resource("FaultInjection", "chaos", {
+          targetRefs: [{ kind: "Service", name: "orders" }],
+          expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+          abort: { httpStatus: 503, percentage: 100 },
+        }),
+      ],
+    },
+  },
+  {
+    code: "OVERLOADED",
+    status: 503,
+    pair: { caller: { limits: { memoryBytes: 1 } } },
+    ask: async (pair: Pair): Promise<Told> => {
+      // A connection that was there before: new ones are closed without a word.
+      const early = await open(pair);
+      while ((await pair.metric(pair.caller, "wherry_overload_level")) < 3);
+      return early("GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
+    },
+  },
+  {
+    code: "REQUEST_STALLED",
+    status: 408,
+    pair: { mesh: { defaults: { timeouts: { streamIdle: "200ms" } } } },
+    ask: async (pair: Pair): Promise<Told> => {
+      const early = await open(pair);
+      return early(
+        "POST / HTTP/1.1\r\nHost: orders.shop\r\nContent-Length: 10\r\n\r\nhalf",
+      );
+    },
+  },
+  {
+    code: "IDLE_TIMEOUT",
+    status: 504,
+    call: { method: "POST" },
+    pair: {
+      app: () => () => undefined,
+      mesh: { defaults: { timeouts: { streamIdle: "200ms" } } },
+    },
+  },
+  {
+    code: "STREAM_REFUSED",
+    status: 503,
+    pair: {
+      appProtocol: "http2",
+      rawApp: () => (socket) => {
+        performServerHandshake(socket)
+          .on("error", () => undefined)
+          .on("stream", (stream) => {
+            stream.on("error", () => undefined);
+            stream.close(REFUSED_STREAM);
+          });
+      },
+    },
+  },
+  {
+    code: "WRONG_IDENTITY",
+    status: 503,
+    ask: (pair) => payments(pair, pair.callee.ports.link),
+  },
+  {
+    code: "TLS_FAILED",
+    status: 503,
+    pair: { rawApp: raw((socket) => socket.end("no TLS at all\r\n\r\n")) },
+    ask: (pair) => payments(pair, pair.instances[0]?.appPort),
+  },
+  {
+    code: "CONNECT_TIMEOUT",
+    status: 503,
+    pair: { rawApp: raw(() => undefined) },
+    ask: (pair) =>
+      payments(pair, pair.instances[0]?.appPort, [
+        route({ timeouts: { backendRequest: "50ms" } }, "payments"),
+      ]),
+  },
+  {
+    code: "MISDIRECTED",
+    status: 421,
+    side: "inbound",
+    ask: (pair) => overLink(pair, "web", { fields: [to("payments.shop:80")] }),
+  },
+  {
+    code: "DEADLINE_EXCEEDED",
+    status: 504,
+    side: "inbound",
+    ask: (pair) =>
+      overLink(pair, "web", {
+        fields: [to("orders.shop:80"), makeField("x-wherry-deadline", "0")],
+      }),
+  },
+];
+
+/** RFC 9113 7. */
+const REFUSED_STREAM = 7;
+
+function to(destination: string): Field {
+  return makeField("x-wherry-destination", destination);
+}
+
+/** What is told first of so many calls at once; the others wait for what does not come. */
+function firstOf(pair: Pair, count: number): Promise<Answer> {
+  const calls = Array.from({ length: count }, () => pair.call());
+  for (const call of calls) call.catch(() => undefined);
+  return Promise.race(calls);
+}
+
+/** Calls a service whose only link is said to be at that port. */
+function payments(
+  pair: Pair,
+  port: number | undefined,
+  more: Resources = [],
+): Promise<Answer> {
+  pair.apply([
+    ...more,
+    resource("Service", "payments", {
+      ports: [{ name: "http", port: 80 }],
+      selector: { app: "payments" },
+    }),
+    resource(
+      "Workload",
+      "payments-1",
+      {
+        address: "127.0.0.1",
+        ports: { http: 8080 },
+        serviceAccount: "payments",
+        link: { port },
+      },
+      { labels: { app: "payments" } },
+    ),
+  ]);
+  return pair.call({ host: "payments.shop" });
+}
+
+/** A connection of its own to the caller's sidecar; sends once and reads the head of the answer. */
+async function open(pair: Pair): Promise<(text: string) => Promise<Told>> {
+  const socket = connect(pair.caller.ports.outbound ?? 0, "127.0.0.1");
+  await once(socket, "connect");
+  return async (text) => {
+    socket.write(text);
+    const [chunk] = (await once(socket, "data")) as [Buffer];
+    socket.destroy();
+    const head = chunk.toString("latin1");
+    return {
+      status: Number(/^HTTP\/1.1 (\d+)/.exec(head)?.[1] ?? 0),
+      reason: /^x-wherry-reason: (.*)\r$/m.exec(head)?.[1],
+    };
+  };
+}
