@@ -1,5 +1,5 @@
 /** What the kernel says of a socket where Node has no word for it: getsockopt by the foreign-function library, which is loaded at first use. */
-import type { Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { libcFunction } from "./libc.ts";
 
 type GetSockOpt = (
@@ -31,7 +31,7 @@ export function socketOption(
 }
 
 /** The descriptor under a socket. Node has no public way to it; the private one may be gone. */
-function descriptorOf(socket: Socket): number | undefined {
+export function descriptorOf(socket: Socket | Server): number | undefined {
   const handle: unknown = Reflect.get(socket, "_handle");
   if (typeof handle !== "object" || handle === null) return undefined;
   const descriptor: unknown = Reflect.get(handle, "fd");

@@ -80,6 +80,13 @@ void t.test(
       )) > CONNECTIONS,
       "who came back was turned away",
     );
+    t.ok(
+      (await sidecar.metric(
+        "wherry_refusals_total",
+        'reason="source dropped"',
+      )) > 0,
+      "who kept coming back was dropped by the kernel",
+    );
     await eventually(
       "nothing is left of the attackers",
       15_000,

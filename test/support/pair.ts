@@ -369,8 +369,11 @@ async function metric(sidecar: Sidecar, ...parts: string[]): Promise<number> {
   return line === undefined ? 0 : Number(line.slice(line.lastIndexOf(" ")));
 }
 
-export async function listening(server: Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
+export async function listening(
+  server: Server,
+  host = "127.0.0.1",
+): Promise<number> {
+  server.listen(0, host);
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string")

@@ -99,6 +99,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
           ),
         );
         servers.push(server);
+        if (hosts !== LOOPBACK) serving.guard(server);
         bound = address.port;
       } catch (error) {
         // The second host is the other address family, which a machine need not have.
@@ -228,6 +229,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
         credentials: options.credentials,
         clock,
         onAccept: (raw) => serving.admit(raw, "link"),
+        onListening: (server) => serving.guard(server),
         onConnection(socket, { uri, protocol, validUntil }) {
           if (!serving.identify(socket, "link", uri)) return;
           const info = { ...infoOf(socket, uri, undefined), protocol };

@@ -1,5 +1,5 @@
 /** The server-side connections of the proxy: a codec on each, bounds on their number, what they hold, and one way to drain or end them all. */
-import type { Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
@@ -20,10 +20,13 @@ import { IDENTITY_SHARE, resolveLimits, type SidecarLimits } from "./limits.ts";
 import type { Level } from "./memory-pressure.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import { makeRefusalLog } from "./refusal-log.ts";
+import { filterSources } from "./source-filter.ts";
 import { trackSources } from "./sources.ts";
 import { SocketStream } from "../../wire/tcp.ts";
 
 export interface Serving {
+  /** Keeps sources that are turned away, and knock all the time, from a listener that others than this machine reach. */
+  guard(listener: Server): void;
   /** False where a bound is reached; the socket is closed then. Ask before anything else is done with an accepted socket. */
   admit(socket: Socket, listener: string): boolean;
   /** Counts an admitted connection for the identity that it proved; false, and the socket is closed, where that has too many. */
@@ -119,6 +122,7 @@ export function makeServing(options: ServingOptions): Serving {
   const own = { limits: SHARED_LIMITS };
   const counts = countConnections(limits, options.commons);
   const sources = trackSources(clock, limits);
+  const filter = filterSources(clock);
   const log = makeRefusalLog(logger, clock);
   const sockets = new Set<Socket>();
   const served = new Map<ServerConnection, Served>();
@@ -153,7 +157,14 @@ export function makeServing(options: ServingOptions): Serving {
     stopCatchUp = undefined;
   };
 
+  const knocked = (listener: string, source: string): void => {
+    if (!filter.knocked(source, sources.outUntil(source))) return;
+    const detail = "it keeps connecting while it is turned away";
+    refused(listener, "source dropped", detail, source, undefined);
+  };
+
   return {
+    guard: (listener) => filter.guard(listener),
     admit(socket, listener) {
       // Whoever reads the socket later has listeners of his own; until then an error must not end the process.
       socket.on("error", ignore);
@@ -165,8 +176,10 @@ export function makeServing(options: ServingOptions): Serving {
       const address = LOCAL.has(listener)
         ? undefined
         : (socket.remoteAddress ?? "");
-      if (address !== undefined && !sources.admits(networkOf(address))) {
+      const source = address === undefined ? undefined : networkOf(address);
+      if (source !== undefined && !sources.admits(source)) {
         turnAway(socket, listener, "source turned away", TURNED_AWAY);
+        knocked(listener, source);
         return false;
       }
       const excess = counts.add(listener, address);
@@ -289,6 +302,7 @@ export function makeServing(options: ServingOptions): Serving {
     },
     destroy() {
       stopCatchUp?.();
+      filter.destroy();
       for (const connection of [...served.keys()]) connection.destroy();
       for (const socket of [...sockets]) socket.destroy();
     },

@@ -14,6 +14,11 @@ export const FAILED_HANDSHAKES = { burst: 200, rate: 50 } as const;
 export const TURNED_AWAY = { first: 5000, most: 20_000 } as const;
 /** Part of that time by which it varies: sources that attack together must not all come back together. */
 const JITTER = 0.25;
+/**
+ * What a source may do when it is let in again, as a part of what others may, and milliseconds for which that lasts: many that come back
+ * in the same second with all their budgets would stop everybody else for a moment.
+ */
+export const PROBATION = { share: 0.1, lasts: 60_000 } as const;
 /** Milliseconds after its last connection for which a source is remembered: by then it has all its offences back. */
 const REMEMBERED = 100_000;
 /** Sources without a connection that are remembered; the one that left first is forgotten first. */
@@ -22,6 +27,8 @@ const MOST_REMEMBERED = 4096;
 export interface Sources {
   /** Whether a source may have one more connection now. */
   admits(name: string): boolean;
+  /** Until when a source is turned away, monotonic milliseconds; in the past where it is not. */
+  outUntil(name: string): number;
   /** The source of a connection that is open until `leave`. `share`: all its connections together may do so many times what one may. */
   enter(name: string, share: number): Source;
   leave(name: string): void;
@@ -54,6 +61,7 @@ export function trackSources(
 
   return {
     admits: (name) => !(known(name)?.isOut(clock.now()) ?? false),
+    outUntil: (name) => known(name)?.outUntil ?? Number.NEGATIVE_INFINITY,
     enter(name, share) {
       const source =
         known(name) ??
@@ -85,7 +93,6 @@ export function trackSources(
 
 class Known implements Source {
   readonly tally = new Tally();
-  readonly share: number;
   readonly mostStreams: number;
   streams = 0;
   connections = 0;
@@ -93,6 +100,7 @@ class Known implements Source {
   readonly #offences: TokenBucket;
   readonly #handshakes = tokenBucket(FAILED_HANDSHAKES);
   readonly #clock: Clock;
+  readonly #share: number;
   #outUntil = Number.NEGATIVE_INFINITY;
   /** For how long it was turned away last. */
   #outFor = 0;
@@ -103,8 +111,17 @@ class Known implements Source {
       burst: OFFENCES.burst * share,
       rate: OFFENCES.rate * share,
     });
-    this.share = share;
+    this.#share = share;
     this.mostStreams = mostStreams;
+  }
+
+  get share(): number {
+    const isOnProbation = this.#clock.now() - this.#outUntil < PROBATION.lasts;
+    return isOnProbation ? this.#share * PROBATION.share : this.#share;
+  }
+
+  get outUntil(): number {
+    return this.#outUntil;
   }
 
   isOut(now: number): boolean {

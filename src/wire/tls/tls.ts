@@ -11,6 +11,7 @@ import {
   createServer as createTcpServer,
   type AddressInfo,
   type ListenOptions,
+  type Server as TcpServer,
   type Socket,
 } from "node:net";
 import {
@@ -62,6 +63,8 @@ export interface LinkPeer {
 export interface LinkListenerOptions {
   /** Whether an accepted connection may stay; false where it is closed already. Asked before anything is spent on it. */
   onAccept?(raw: Socket): boolean;
+  /** The socket listens. */
+  onListening?(listener: TcpServer): void;
   /** Each handshake uses the present value; connections that exist stay as they are. */
   readonly credentials: Watch<Credentials | undefined>;
   readonly clock: Clock;
@@ -243,7 +246,10 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
           const address = tcpServer.address();
           if (address === null || typeof address === "string")
             reject(new TypeError("the link listens on TCP only"));
-          else resolve(address);
+          else {
+            options.onListening?.(tcpServer);
+            resolve(address);
+          }
         });
       }),
     accept,

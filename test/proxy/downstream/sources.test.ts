@@ -3,6 +3,7 @@ import t from "tap";
 import {
   FAILED_HANDSHAKES,
   OFFENCES,
+  PROBATION,
   trackSources,
   TURNED_AWAY,
 } from "../../../src/proxy/downstream/sources.ts";
@@ -122,5 +123,25 @@ void t.test("there are no more than are worth remembering", (t) => {
   sources.enter("10.1.0.0", 1);
   sources.leave("10.1.0.0");
   t.equal(sources.size, 2, "and for as long as they owe anything");
+  t.end();
+});
+
+void t.test("who is let in again may do less than others, for a while", (t) => {
+  const clock = fakeClock();
+  const sources = trackSources(clock, LIMITS);
+  const source = sources.enter("10.0.0.1", 1);
+  t.equal(source.share, 1);
+  t.equal(sources.outUntil("10.0.0.1"), Number.NEGATIVE_INFINITY);
+  source.offended(clock.now(), OFFENCES.burst + 1);
+  const until = sources.outUntil("10.0.0.1");
+  t.ok(until > 0);
+  clock.advance(until);
+  t.equal(sources.admits("10.0.0.1"), true);
+  t.equal(source.share, PROBATION.share);
+  clock.advance(PROBATION.lasts - 1);
+  t.equal(source.share, PROBATION.share);
+  clock.advance(1);
+  t.equal(source.share, 1);
+  t.equal(sources.outUntil("10.0.0.2"), Number.NEGATIVE_INFINITY);
   t.end();
 });

@@ -1,0 +1,106 @@
+/** Who is dropped by the kernel, for how long, and what follows. */
+import { createServer, type Server } from "node:net";
+import t from "tap";
+import type { FilteredSource } from "../../../src/runtime/socket-filter.ts";
+import {
+  filterSources,
+  type SourceFilter,
+} from "../../../src/proxy/downstream/source-filter.ts";
+import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+
+interface Filter {
+  readonly clock: FakeClock;
+  readonly filter: SourceFilter;
+  readonly listener: Server;
+  /** What the kernel was told last. */
+  readonly told: () => readonly FilteredSource[] | undefined;
+  readonly knock: (source: string, times: number, until: number) => boolean;
+}
+
+function start(): Filter {
+  const clock = fakeClock();
+  let last: readonly FilteredSource[] | undefined;
+  const filter = filterSources(clock, (_listener, sources) => {
+    last = sources.map(({ words, mayTry }) => ({ words, mayTry }));
+    return true;
+  });
+  const listener = createServer();
+  filter.guard(listener);
+  return {
+    clock,
+    filter,
+    listener,
+    told: () => last,
+    knock(source, times, until) {
+      let dropped = false;
+      for (let count = 0; count < times; count += 1)
+        dropped = filter.knocked(source, until) || dropped;
+      return dropped;
+    },
+  };
+}
+
+void t.test("who knocks often is dropped, then may try, then is free", (t) => {
+  const { clock, filter, told, knock } = start();
+  t.equal(knock("10.0.0.1", 19, 5000), false);
+  t.equal(told(), undefined, "the kernel heard nothing yet");
+  t.equal(knock("10.0.0.1", 1, 5000), true, "the twentieth in half a second");
+  t.same(told(), [{ words: [0x0a000001], mayTry: false }]);
+  t.equal(knock("10.0.0.1", 5, 5000), false, "who was in line is no news");
+  clock.advance(5000);
+  t.same(told(), [{ words: [0x0a000001], mayTry: true }]);
+  t.equal(knock("10.0.0.1", 1, 15_000), true, "at once: it is known");
+  t.same(told(), [{ words: [0x0a000001], mayTry: false }]);
+  clock.advance(10_000);
+  t.same(told(), [{ words: [0x0a000001], mayTry: true }]);
+  clock.advance(60_000);
+  t.same(told(), []);
+  t.equal(filter.size, 0);
+  t.equal(clock.pending, 0, "nothing looks any more");
+  t.end();
+});
+
+void t.test("who tries now and then is not dropped", (t) => {
+  const { clock, told, knock } = start();
+  for (let count = 0; count < 100; count += 1) {
+    t.equal(knock("10.0.0.1", 10, 100_000), false);
+    clock.advance(500);
+  }
+  t.equal(told(), undefined);
+  t.end();
+});
+
+void t.test("a /64 of IPv6 is two words", (t) => {
+  const { told, knock } = start();
+  t.equal(knock("2001:db8:0:7::/64", 20, 5000), true);
+  t.same(told(), [{ words: [0x20010db8, 7], mayTry: false }]);
+  t.end();
+});
+
+void t.test("as many are dropped as each SYN may be compared with", (t) => {
+  const { filter, knock } = start();
+  for (let index = 0; index < 70; index += 1)
+    t.equal(knock(`10.0.0.${index}`, 20, 5000), index < 64);
+  t.equal(filter.size, 64);
+  t.end();
+});
+
+void t.test("a listener that comes later has the filter too", (t) => {
+  const clock = fakeClock();
+  const told: Server[] = [];
+  const filter = filterSources(clock, (listener) => {
+    told.push(listener);
+    return true;
+  });
+  for (let count = 0; count < 20; count += 1) filter.knocked("10.0.0.1", 5000);
+  t.same(told, []);
+  const listener = createServer();
+  filter.guard(listener);
+  t.same(told, [listener]);
+  listener.emit("close");
+  clock.advance(5000);
+  t.same(told, [listener], "who is closed is not told");
+  filter.destroy();
+  t.equal(clock.pending, 0);
+  t.end();
+});
