@@ -101,6 +101,18 @@ export function parseGrpcTimeout(text: string | undefined): number | undefined {
   return Number(text.slice(0, -1)) * (GRPC_UNIT[text.slice(-1)] ?? 0);
 }
 
+/** Milliseconds before its caller's deadline from which a server may report that deadline as exceeded. */
+const EARLY = 50;
+
+/**
+ * Whether a server that reports DEADLINE_EXCEEDED speaks of its caller's deadline, and not of one of its own. It need not wait to the
+ * end: clocks and units are rounded, and libraries keep time for the response. Most of what it was given must be over all the same.
+ * `given` and `left`: milliseconds to the deadline when the request went out, and now; Infinity without one.
+ */
+export function isCallersDeadline(given: number, left: number): boolean {
+  return left <= Math.min(EARLY, given / 2);
+}
+
 /** The `grpc-timeout` to send on: what is left, in the finest unit that holds it in 8 digits. */
 export function formatGrpcTimeout(ms: number): string {
   const left = Math.max(0, ms);

@@ -5,6 +5,7 @@ import {
   effectiveTimeouts,
   formatGrpcTimeout,
   isEventStream,
+  isCallersDeadline,
   parseGrpcTimeout,
 } from "../../src/policy/timeout.ts";
 import { request } from "../support/policy-fixtures.ts";
@@ -132,3 +133,22 @@ void t.test("grpc-timeout is read and written as the protocol has it", (t) => {
   t.equal(formatGrpcTimeout(1e15), "99999999S");
   t.end();
 });
+
+void t.test(
+  "a server that reports its deadline as exceeded shortly before that of its caller speaks of the caller's",
+  (t) => {
+    for (const [given, left, callers] of [
+      [1000, -5, true],
+      [1000, 0, true],
+      [1000, 50, true],
+      [1000, 51, false],
+      [60, 30, true],
+      [60, 31, false],
+      [0.5, 0.3, false],
+      [-1, -2, true],
+      [Infinity, Infinity, false],
+    ] as const)
+      t.equal(isCallersDeadline(given, left), callers, `${left} of ${given}`);
+    t.end();
+  },
+);

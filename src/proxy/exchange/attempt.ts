@@ -2,6 +2,7 @@
 import type { Alarmed } from "../../core/alarms.ts";
 import type { Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
+import { GRPC_STATUSES } from "../../mesh/grpc-status.ts";
 import {
   EFFECTS,
   outcomeOfAnswer,
@@ -205,6 +206,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
       status,
       reason: trusted,
       grpcStatus,
+      callerDeadlinePassed: this.#isCallers(grpcStatus),
       retryAfter:
         status === 429 || status === 503 ? this.#retryAfter(fields) : undefined,
     });
@@ -220,11 +222,21 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   #judgeTrailers(trailers: Fields | undefined): void {
     const text =
       trailers === undefined ? undefined : fieldValue(trailers, "grpc-status");
+    // An answer that ends without its status is "unknown" to gRPC's clients.
+    const grpcStatus =
+      text === undefined ? GRPC_STATUSES.UNKNOWN : grpcNumber(text);
     this.#outcome = outcomeOfAnswer({
       status: this.#status ?? 200,
-      // An answer that ends without its status is "unknown" to gRPC's clients.
-      grpcStatus: text === undefined ? 2 : grpcNumber(text),
+      grpcStatus,
+      callerDeadlinePassed: this.#isCallers(grpcStatus),
     });
+  }
+
+  #isCallers(grpcStatus: number | undefined): boolean {
+    return (
+      grpcStatus === GRPC_STATUSES.DEADLINE_EXCEEDED &&
+      this.#relay.callersDeadline
+    );
   }
 
   /** Its time-out passed. */
@@ -296,5 +308,5 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
 }
 
 function grpcNumber(text: string): number {
-  return /^[0-9]{1,2}$/.test(text) ? Number(text) : 2;
+  return /^[0-9]{1,2}$/.test(text) ? Number(text) : GRPC_STATUSES.UNKNOWN;
 }

@@ -13,6 +13,7 @@ import { MeshError } from "../../mesh/errors.ts";
 import { EFFECTS, type Outcome } from "../../policy/outcome.ts";
 import { decideRetry, type RetryDecision } from "../../policy/retry.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
+import { isCallersDeadline } from "../../policy/timeout.ts";
 import type { ClientTrace } from "../../telemetry/tracing.ts";
 import type {
   BodyReceiver,
@@ -59,6 +60,8 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
   /** A CONNECT; a refusal makes an ordinary exchange of it. */
   #tunnel: boolean;
   readonly #deadline: number;
+  /** Milliseconds to the deadline when the attempt's head went out. */
+  #given = Infinity;
   /** Endpoints that failed; a set of its own only once there is one. */
   #tried: Set<string> = NOBODY;
   #replay: Replay | undefined;
@@ -180,13 +183,19 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
   headOf(trace: Fields, limit: number): RequestHead {
     const now = this.spent === undefined ? 0 : this.now();
     this.spent?.enter("waiting");
+    this.#given = this.#deadline - now;
     return this.way.requestHead(
       this.stream.head,
       this.account.attempts,
       trace,
-      this.#deadline - now,
+      this.#given,
       Math.min(this.#deadline, limit) - now,
     );
+  }
+
+  /** A server that reports a deadline as exceeded now speaks of the caller's. */
+  get callersDeadline(): boolean {
+    return isCallersDeadline(this.#given, this.#deadline - this.now());
   }
 
   openTrace(): ClientTrace {

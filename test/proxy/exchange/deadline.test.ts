@@ -2,7 +2,9 @@
 import type { RequestListener } from "node:http";
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
+import { parseGrpcTimeout } from "../../../src/policy/timeout.ts";
 import { makeField } from "../../../src/wire/fields.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
 import { nextSidecar } from "../../support/next-sidecar.ts";
 import { overLink } from "../../support/over-link.ts";
 import { resource, send, until, withPair } from "../../support/pair.ts";
@@ -228,3 +230,78 @@ void t.test("the error says where the time went", async (t) => {
     },
   );
 });
+
+interface Late {
+  /** Milliseconds that are left when the server answers. */
+  readonly left: number;
+  readonly timeout?: string;
+  /** The route's `backendRequest`. */
+  readonly attempt?: string;
+  /** Whose deadline it is taken for. */
+  readonly whose: "the caller's" | "the server's own";
+}
+
+const LATE: readonly Late[] = [
+  { left: 20, timeout: "200m", whose: "the caller's" },
+  { left: 0.25, timeout: "200m", whose: "the caller's" },
+  { left: 20, timeout: "2S", attempt: "3s", whose: "the caller's" },
+  { left: 4, timeout: "10m", whose: "the caller's" },
+  { left: 9, timeout: "10m", whose: "the server's own" },
+  { left: 120, timeout: "200m", whose: "the server's own" },
+  { left: 1800, timeout: "2S", attempt: "300ms", whose: "the server's own" },
+  { left: 20, whose: "the server's own" },
+];
+
+for (const { left, timeout, attempt, whose } of LATE)
+  for (const trailers of [false, true])
+    void t.test(
+      `a server that reports DEADLINE_EXCEEDED ${left} ms before a deadline of ${timeout ?? "nobody"} speaks of ${whose}, ${trailers ? "in trailers" : "without a message"}`,
+      async (t) => {
+        const clock = fakeClock({ wall: Date.now() });
+        const given = (parseGrpcTimeout(timeout) ?? 200) - left;
+        const app: RequestListener = (request, response) => {
+          request.resume();
+          request.on("end", () => {
+            clock.advance(given);
+            response.setHeader("content-type", "application/grpc");
+            if (trailers) {
+              response.setHeader("trailer", "grpc-status");
+              response.write("\0\0\0\0\0");
+              response.addTrailers({ "grpc-status": "4" });
+            } else response.setHeader("grpc-status", "4");
+            response.end();
+          });
+        };
+        const resources = [
+          resource("TrafficPolicy", "orders", {
+            targetRefs: [{ kind: "Service", name: "orders" }],
+            circuitBreaker: { volumeThreshold: 4, errorThresholdPercent: 50 },
+          }),
+          ...(attempt === undefined
+            ? []
+            : [route({ timeouts: { backendRequest: attempt } })]),
+        ];
+        await withPair({ clock, app: () => app, resources }, async (pair) => {
+          for (let index = 0; index < 4; index += 1) {
+            const { headers, trailers, reason } = await pair.call({
+              method: "POST",
+              path: "/shop.Cart/Add",
+              headers: {
+                te: "trailers",
+                "content-type": "application/grpc",
+                ...(timeout === undefined ? {} : { "grpc-timeout": timeout }),
+              },
+              body: "\0\0\0\0\0",
+            });
+            t.equal(headers["grpc-status"] ?? trailers["grpc-status"], "4");
+            t.equal(reason, undefined, "the server's own word");
+          }
+          const state = await pair.metric(
+            pair.caller,
+            "wherry_breaker_state",
+            "orders",
+          );
+          t.equal(state, whose === "the caller's" ? 0 : 2, "the breaker");
+        });
+      },
+    );
