@@ -1,12 +1,4 @@
-/** The README as a test reads it: its text, and its tables by the heading that they stand under. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-
-export const README: string = readFileSync(
-  join(import.meta.dirname, "..", "..", "README.md"),
-  "utf8",
-);
-
+/** The tables of a page as a test reads them, by the heading that they stand under. */
 /** The cells of the rows that follow a heading, up to the next of the same level, without those of the table's head. */
 export function tableAfter(text: string, heading: string): string[][] {
   const section = text.slice(text.indexOf(heading) + heading.length);

@@ -1,0 +1,103 @@
+/** What tap prints, read: totals, failures, and each file of a run as it ends. */
+import t from "tap";
+import {
+  failures,
+  FileReader,
+  format,
+  totals,
+  type EndedFile,
+} from "../support/runner/tap-text.ts";
+
+const RUN = `TAP version 14
+1..3
+# Subtest: test/a.test.ts
+    # Subtest: first
+        ok 1 - one
+        ok 2 - two # SKIP not here
+        1..2
+
+    ok 1 - first # time=1.5ms
+
+    ok 2 - a plain one
+    1..2
+    # time=3ms
+ok 1 - test/a.test.ts # time=12.25ms
+
+# Subtest: test/b.test.ts
+    not ok 1 - wrong
+      ---
+      at: b.test.ts
+      ...
+
+    1..1
+    # failed 1 test
+not ok 2 - test/b.test.ts # time=7ms
+  ---
+  exitCode: 1
+  ...
+
+not ok 3 - test/c.test.ts # time=1ms
+  ---
+  signal: SIGKILL
+  ...
+
+# { total: 5, pass: 2, fail: 2, skip: 1 }
+# time=20ms
+`;
+
+void t.test("each file as it ends, however the text is cut", (t) => {
+  for (const size of [1, 7, RUN.length]) {
+    const ended: EndedFile[] = [];
+    const reader = new FileReader((file) => ended.push(file));
+    for (let at = 0; at < RUN.length; at += size)
+      reader.read(RUN.slice(at, at + size));
+    t.strictSame(ended, [
+      {
+        file: "test/a.test.ts",
+        counts: { passed: 2, failed: 0, skipped: 1 },
+        time: 12.25,
+      },
+      {
+        file: "test/b.test.ts",
+        counts: { passed: 0, failed: 1, skipped: 0 },
+        time: 7,
+      },
+      {
+        file: "test/c.test.ts",
+        counts: { passed: 0, failed: 1, skipped: 0 },
+        time: 1,
+      },
+    ]);
+  }
+  t.end();
+});
+
+void t.test("totals are those of the last line, or none", (t) => {
+  t.strictSame(totals(RUN), { passed: 2, failed: 2, skipped: 1 });
+  t.strictSame(totals("# { total: 3, pass: 1, todo: 2 }\n"), {
+    passed: 1,
+    failed: 0,
+    skipped: 2,
+  });
+  t.equal(totals("ok 1 - cut off\n"), undefined);
+  t.end();
+});
+
+void t.test("failures with their detail, a hundred lines of them", (t) => {
+  t.equal(
+    failures(RUN.split("# failed")[0] ?? ""),
+    "    not ok 1 - wrong\n      ---\n      at: b.test.ts\n      ...\n",
+  );
+  t.equal(failures("ok 1\n"), "");
+  t.equal(failures("not ok 1 - x\n".repeat(300)).split("\n").length, 101);
+  t.end();
+});
+
+void t.test("counts as words", (t) => {
+  t.equal(format({ passed: 3, failed: 0, skipped: 0 }), "3 passed");
+  t.equal(
+    format({ passed: 3, failed: 1, skipped: 2 }),
+    "3 passed, 1 failed, 2 skipped",
+  );
+  t.end();
+});

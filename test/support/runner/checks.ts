@@ -1,0 +1,86 @@
+/** Types, lint, format and unused code: each is one test. */
+import { spawn } from "node:child_process";
+import { NOTHING, sum, type Counts } from "./tap-text.ts";
+
+export interface Commands {
+  readonly root: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Results of before are used again for files whose content is the same. */
+const CACHE = ["--cache", "--cache-strategy", "content"];
+const CACHES = "node_modules/.cache";
+
+/** @param cached false where no result of before may be used again */
+export async function runChecks(
+  commands: Commands,
+  cached: boolean,
+): Promise<Counts> {
+  const check = (name: string, command: string, ...args: string[]) =>
+    runCheck(commands, name, command, args);
+  const cache = (tool: string): string[] =>
+    cached ? [...CACHE, "--cache-location", `${CACHES}/${tool}/cache`] : [];
+  // The linter reads types too and takes as long as the others together.
+  const results = await Promise.all([
+    check("lint", "eslint", ...cache("eslint"), "--max-warnings=0", "."),
+    (async () => [
+      await check("types", "tsc", "-p", "."),
+      await check(
+        "format",
+        "prettier",
+        ...cache("prettier"),
+        "--check",
+        "--log-level=warn",
+        "src",
+        "test",
+        "bench",
+        ".github",
+        "eslint.config.js",
+      ),
+      await check("unused code", "knip", "--no-progress"),
+      await check(
+        "spelling",
+        "cspell",
+        "lint",
+        "--no-progress",
+        "--no-summary",
+        ...cache("cspell"),
+      ),
+    ])(),
+  ]);
+  return results.flat().reduce(sum, NOTHING);
+}
+
+async function runCheck(
+  commands: Commands,
+  name: string,
+  command: string,
+  args: readonly string[],
+): Promise<Counts> {
+  const { ok, output } = await run(commands, command, args);
+  process.stdout.write(`${name} … ${ok ? "ok" : `failed\n${output}`}\n`);
+  return { ...NOTHING, [ok ? "passed" : "failed"]: 1 };
+}
+
+/** Runs a command to its end. What it prints goes to `onOutput` as it comes, or into the result. */
+export function run(
+  { root, env }: Commands,
+  command: string,
+  args: readonly string[],
+  onOutput?: (text: string) => void,
+): Promise<{ readonly ok: boolean; readonly output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let output = "";
+    const keep = (text: string): void => {
+      output += text;
+    };
+    child.stdout.setEncoding("utf8").on("data", onOutput ?? keep);
+    child.on("error", (error) => resolve({ ok: false, output: error.message }));
+    child.on("close", (code) => resolve({ ok: code === 0, output }));
+  });
+}

@@ -1,0 +1,191 @@
+/**
+ * `npm test`: types, lint, format, unused code, unit tests with coverage, and the tests of whole processes; with names of files or folders
+ * behind it, only those tests. `npm run lint`: the checks alone. `npm run test:fast`: the unit tests near what changed.
+ * Each ends in a plain line "N passed, N failed".
+ */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { changedSince, testsReaching } from "./changed.ts";
+import { run, runChecks } from "./checks.ts";
+import { checkCoverage } from "./coverage.ts";
+import { runFiles } from "./processes.ts";
+import { Progress } from "./progress.ts";
+import {
+  failures,
+  FileReader,
+  format,
+  NOTHING,
+  sum,
+  totals,
+  type Counts,
+} from "./tap-text.ts";
+
+const root = join(import.meta.dirname, "..", "..", "..");
+const env = {
+  ...process.env,
+  PATH: [
+    join(root, "node_modules", ".bin"),
+    dirname(process.execPath),
+    process.env["PATH"],
+  ].join(delimiter),
+};
+/** A skipped test is a failure, and no result of before is used again. */
+const strict = process.env["WHERRY_REQUIRE"] === "all";
+
+/** Seconds that a unit test file may take, and one of whole processes. */
+const TIMEOUT = 120;
+const LONG_TIMEOUT = 600;
+/** Milliseconds after which `test:fast` begins no further file. */
+const FAST = 2000;
+
+/** Tests of whole processes that compare times or memory: beside others they would measure those. */
+const ALONE =
+  /(?:floods|slow|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function testsIn(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".test.ts"))
+    .map((name) => join(folder, name))
+    .sort();
+}
+
+/** Plain processes of Node, as many at once as `jobs`. */
+async function runPlain(
+  files: readonly string[],
+  jobs: number,
+  timeout: number,
+  goOn?: (file: string) => boolean,
+): Promise<Counts> {
+  const progress = new Progress(files.length, print);
+  let counts = NOTHING;
+  let details = "";
+  await runFiles(files, {
+    root,
+    env,
+    jobs,
+    timeout,
+    ...(goOn === undefined ? {} : { goOn }),
+    onResult: (result) => {
+      counts = sum(counts, result.counts);
+      if (result.detail !== "") details += `${result.file}\n${result.detail}`;
+      progress.ended(result.file, result.counts, result.time);
+    },
+  });
+  progress.close();
+  print(`${details}  ${format(counts)}`);
+  return counts;
+}
+
+/** Under tap's own runner, which measures coverage. */
+async function runCovered(files: readonly string[]): Promise<Counts> {
+  await buildTap();
+  const progress = new Progress(files.length, print);
+  const reader = new FileReader(({ file, counts, time }) => {
+    progress.ended(file, counts, time);
+  });
+  let text = "";
+  const { ok } = await run(
+    { root, env },
+    "tap",
+    [
+      "run",
+      "--reporter=tap",
+      "--allow-incomplete-coverage",
+      "--coverage-report=json-summary",
+      ...files,
+    ],
+    (chunk) => {
+      text += chunk;
+      reader.read(chunk);
+    },
+  );
+  progress.close();
+  const told = totals(text) ?? NOTHING;
+  // A run that died before its totals has failed once more than it can tell.
+  const counts = { ...told, failed: ok ? told.failed : told.failed || 1 };
+  print(`${failures(text)}  ${format(counts)}`);
+  return counts;
+}
+
+/** tap carries a TypeScript loader that Node makes needless; .taprc leaves it out, but the run that finds tap unbuilt still has it. */
+async function buildTap(): Promise<void> {
+  const built = "node_modules/@tapjs/test/test-built/dist/esm/index.js";
+  if (readFileSync(join(root, built), "utf8").includes("@tapjs/typescript"))
+    await run({ root, env }, "tap", ["build"]);
+}
+
+async function runAll(): Promise<Counts> {
+  let counts = await runChecks({ root, env }, !strict);
+  const unitTests = testsIn("test").filter(
+    (file) => !/^test\/(?:e2e|hostile)\//.test(file),
+  );
+  print("unit tests …");
+  counts = sum(counts, await runCovered(unitTests));
+  counts = sum(counts, checkCoverage(root));
+  const processes = ["test/hostile", "test/e2e"].flatMap(testsIn);
+  const [alone, together] = [true, false].map((wanted) =>
+    processes.filter((file) => ALONE.test(file) === wanted),
+  );
+  print("whole processes …");
+  // Most of these wait for most of their time.
+  counts = sum(counts, await runPlain(together ?? [], 3, LONG_TIMEOUT));
+  print("whole processes that are measured …");
+  return sum(counts, await runPlain(alone ?? [], 1, LONG_TIMEOUT));
+}
+
+function runNamed(names: readonly string[]): Promise<Counts> {
+  const files = names.flatMap((name) =>
+    statSync(join(root, name)).isDirectory() ? testsIn(name) : [name],
+  );
+  return runPlain(files, availableParallelism(), LONG_TIMEOUT);
+}
+
+/** The tests that import a changed file themselves always run; after that the nearest first, until the time is over. */
+async function runFast(args: readonly string[]): Promise<Counts> {
+  const all = args.includes("--all");
+  const base = args.find((arg) => !arg.startsWith("--")) ?? "main";
+  const changed = changedSince(root, base);
+  const reached = testsReaching(root, changed);
+  print(
+    `${changed.length} files differ from ${base}; ${reached.length} unit test files reach them, nearest first.`,
+  );
+  const near = new Set(
+    reached.flatMap(({ test, distance }) => (distance <= 1 ? [test] : [])),
+  );
+  const end = performance.now() + FAST;
+  let begun = 0;
+  const counts = await runPlain(
+    reached.map(({ test }) => test),
+    availableParallelism(),
+    TIMEOUT,
+    (file) => {
+      const goesOn = all || near.has(file) || performance.now() < end;
+      if (goesOn) begun += 1;
+      return goesOn;
+    },
+  );
+  if (begun < reached.length)
+    print(
+      `${reached.length - begun} files that are further away did not begin within ${FAST / 1000} s: "npm run test:fast -- --all" runs them.`,
+    );
+  return counts;
+}
+
+async function chosen([first, ...others]: readonly string[]): Promise<Counts> {
+  if (first === "--lint") return await runChecks({ root, env }, !strict);
+  if (first === "--fast") return await runFast(others);
+  if (first !== undefined) return await runNamed([first, ...others]);
+  return await runAll();
+}
+
+const counts = await chosen(process.argv.slice(2));
+const refused = strict ? counts.skipped : 0;
+if (refused > 0) print("WHERRY_REQUIRE=all: a skipped test is a failure");
+const skipped = counts.skipped > refused ? `, ${counts.skipped} skipped` : "";
+print(`\n${counts.passed} passed, ${counts.failed + refused} failed${skipped}`);
+process.exitCode = counts.failed + refused > 0 ? 1 : 0;

@@ -1,0 +1,110 @@
+/** Reads what tap prints: how many assertions passed, which failed and why, and which file has just ended. */
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export const NOTHING: Counts = { passed: 0, failed: 0, skipped: 0 };
+
+/** Most lines of failures that are shown of one text: enough to see the first causes. */
+const MOST_LINES = 100;
+
+export function sum(one: Counts, other: Counts): Counts {
+  return {
+    passed: one.passed + other.passed,
+    failed: one.failed + other.failed,
+    skipped: one.skipped + other.skipped,
+  };
+}
+
+/** "12 passed, 1 failed, 2 skipped"; what did not happen is left out, but for "passed". */
+export function format({ passed, failed, skipped }: Counts): string {
+  return [
+    `${passed} passed`,
+    ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(skipped > 0 ? [`${skipped} skipped`] : []),
+  ].join(", ");
+}
+
+/** The totals that tap writes at the end; undefined where the text ends before them. */
+export function totals(text: string): Counts | undefined {
+  const line = [...text.matchAll(/^# \{ (.*) \}$/gm)].at(-1)?.[1];
+  if (line === undefined) return undefined;
+  const count = (word: string): number =>
+    Number(new RegExp(`${word}: (\\d+)`).exec(line)?.[1] ?? 0);
+  return {
+    passed: count("pass"),
+    failed: count("fail"),
+    skipped: count("skip") + count("todo"),
+  };
+}
+
+/** The failed assertions, each with what tap says of it. */
+export function failures(text: string): string {
+  const lines = text.split("\n");
+  const shown: string[] = [];
+  let inDetail = false;
+  for (const [index, line] of lines.entries()) {
+    if (shown.length >= MOST_LINES) break;
+    const failed = /^\s*not ok /.test(line);
+    if (failed) inDetail = /^\s*---$/.test(lines[index + 1] ?? "");
+    if (failed || inDetail) shown.push(line);
+    if (/^\s*\.\.\.$/.test(line)) inDetail = false;
+  }
+  return shown.length === 0 ? "" : `${shown.join("\n")}\n`;
+}
+
+export interface EndedFile {
+  readonly file: string;
+  readonly counts: Counts;
+  /** Milliseconds, as tap measured them. */
+  readonly time: number;
+}
+
+/** Follows a run of many files, and calls back at the end of each. */
+export class FileReader {
+  readonly #onEnd: (ended: EndedFile) => void;
+  #rest = "";
+  #counts = NOTHING;
+  /** Columns of the last assertion or plan: an assertion further left sums up those before it. */
+  #indent = 0;
+
+  constructor(onEnd: (ended: EndedFile) => void) {
+    this.#onEnd = onEnd;
+  }
+
+  read(chunk: string): void {
+    const lines = (this.#rest + chunk).split("\n");
+    this.#rest = lines.pop() ?? "";
+    for (const line of lines) this.#line(line);
+  }
+
+  #line(line: string): void {
+    const found = /^( *)(?:(not )?ok \d+|1\.\.\d+)(.*)$/.exec(line);
+    if (found === null) return;
+    const [, { length: indent } = "", not, text = ""] = found;
+    const sumsUp = indent < this.#indent;
+    this.#indent = indent;
+    if (line.startsWith("1..", indent)) return;
+    const failed = not !== undefined;
+    if (!sumsUp) this.#count(failed, text);
+    if (indent > 0) return;
+    const [, file = "", time = "0"] =
+      /^ - (.*?)(?: # time=([\d.]+)ms)?$/.exec(text) ?? [];
+    // A file that fails as a whole has no assertion that says so.
+    if (failed && this.#counts.failed === 0) this.#count(true, "");
+    this.#onEnd({ file, counts: this.#counts, time: Number(time) });
+    this.#counts = NOTHING;
+  }
+
+  #count(failed: boolean, text: string): void {
+    const put = / # (?:SKIP|TODO)\b/i.test(text);
+    this.#counts = sum(this.#counts, {
+      passed: failed || put ? 0 : 1,
+      failed: failed && !put ? 1 : 0,
+      skipped: put ? 1 : 0,
+    });
+  }
+}
