@@ -3,7 +3,7 @@ import { equalJitter } from "../core/backoff.ts";
 import { timestamp, wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { watchSource, type Watch } from "../core/watch.ts";
+import { watchSource, type Watch, type WatchSource } from "../core/watch.ts";
 import {
   loadCredentials,
   type CredentialPems,
@@ -37,15 +37,6 @@ export interface CertificatesFault {
   readonly alarm?: string;
 }
 
-export interface Certificates {
-  /** Undefined until there is a certificate that is valid. */
-  readonly credentials: Watch<Credentials | undefined>;
-  /** The last there was, valid or not: it says who this sidecar is. */
-  readonly latest: Credentials | undefined;
-  readonly fault: Watch<CertificatesFault>;
-  close(): Promise<void>;
-}
-
 /** Milliseconds between tries. */
 const RETRY = { base: 500, max: 60_000 } as const;
 
@@ -53,145 +44,181 @@ const RETRY = { base: 500, max: 60_000 } as const;
 export async function startCertificates(
   options: CertificatesOptions,
 ): Promise<Certificates> {
-  const { clock, logger, directory, address } = options;
-  const stop = new AbortController();
-  const { signal } = stop;
-  const fault = watchSource<CertificatesFault>({});
+  const { directory, clock, logger } = options;
   const stored = await readStored(directory, clock, logger);
-  let held: Held | undefined =
-    stored === undefined
-      ? undefined
-      : { credentials: stored, since: stored.notBefore };
-  const credentials = watchSource(
-    stored !== undefined && isValid(stored, clock) ? stored : undefined,
-  );
+  return new Certificates(options, stored);
+}
 
-  const failed = (error: string): void => {
-    if (fault.value.error !== error)
-      logger.warn({ reason: error }, "no new certificate");
-    const { alarm: text } = fault.value;
-    fault.set(text === undefined ? { error } : { error, alarm: text });
-  };
-
+export class Certificates {
+  readonly #options: CertificatesOptions;
+  readonly #stop = new AbortController();
+  readonly #fault = watchSource<CertificatesFault>({});
+  readonly #credentials: WatchSource<Credentials | undefined>;
+  readonly #running: Promise<void>;
+  #held: Held | undefined;
   /** In order, and apart: a slow disk delays no renewal. */
-  let writing: Promise<void> = Promise.resolve();
-  const write = async ({
-    certificateChain,
-    privateKey,
-    trustBundle,
-  }: Credentials): Promise<void> => {
-    const content = { certificateChain, privateKey, trustBundle };
-    try {
-      await directory.write(CREDENTIALS_FILE, content);
-    } catch (thrown) {
-      failed(
-        `the certificate cannot be kept in ${directory.path}: ${messageOf(thrown)}; without it this sidecar cannot restart while the control plane is away`,
-      );
-    }
-  };
+  #writing: Promise<void> = Promise.resolve();
 
-  const take = (next: Credentials): void => {
-    held = { credentials: next, since: clock.wall() };
-    credentials.set(next);
-    fault.set({});
+  constructor(options: CertificatesOptions, stored: Credentials | undefined) {
+    this.#options = options;
+    if (stored !== undefined)
+      this.#held = { credentials: stored, since: stored.notBefore };
+    this.#credentials = watchSource(this.#valid());
+    this.#running = this.#run().catch((thrown: unknown) => {
+      if (!this.#stop.signal.aborted)
+        options.logger.error(
+          { reason: messageOf(thrown) },
+          "the certificate is not renewed any more: a defect",
+        );
+    });
+  }
+
+  /** Undefined until there is a certificate that is valid. */
+  get credentials(): Watch<Credentials | undefined> {
+    return this.#credentials;
+  }
+
+  /** The last there was, valid or not: it says who this sidecar is. */
+  get latest(): Credentials | undefined {
+    return this.#held?.credentials;
+  }
+
+  get fault(): Watch<CertificatesFault> {
+    return this.#fault;
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort(new Error("the sidecar is stopping"));
+    await this.#running;
+    await this.#writing;
+  }
+
+  /** Ends where there is nothing to get another certificate with. */
+  async #run(): Promise<void> {
+    const { clock, rotateAt } = this.#options;
+    for (;;) {
+      if (this.#held !== undefined && this.#valid() !== undefined)
+        await until(
+          clock,
+          renewalTime(this.#held, rotateAt(), clock),
+          this.#stop.signal,
+        );
+      if (!(await this.#replace())) return;
+    }
+  }
+
+  /** Tries until there is a new certificate; false where there is nothing to try with. */
+  async #replace(): Promise<boolean> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    for (let attempt = 1; ; attempt += 1) {
+      const trying = this.#obtain();
+      if (trying === undefined) {
+        this.#failed(howToEnrol(this.latest));
+        return false;
+      }
+      try {
+        this.#take(await trying);
+        return true;
+      } catch (thrown) {
+        if (signal.aborted) throw thrown;
+        this.#failed(messageOf(thrown) + expiryNote(this.latest, clock.wall()));
+      }
+      this.#warnLate();
+      const max = longestWait(this.latest, clock.wall());
+      await wait(clock, equalJitter({ ...RETRY, max }, attempt, clock), signal);
+    }
+  }
+
+  /** One try; undefined where there is nothing to try with. */
+  #obtain(): Promise<Credentials> | undefined {
+    const { address, token, name, clock } = this.#options;
+    const { signal } = this.#stop;
+    const credentials = this.#valid();
+    if (credentials !== undefined)
+      return renew({ address, credentials, clock, signal });
+    this.#credentials.set(undefined);
+    return token === undefined
+      ? undefined
+      : enrol({ address, token, name, clock, signal });
+  }
+
+  /** The certificate that is held, while it is valid. */
+  #valid(): Credentials | undefined {
+    const { latest } = this;
+    return latest !== undefined && isValid(latest, this.#options.clock.wall())
+      ? latest
+      : undefined;
+  }
+
+  #take(next: Credentials): void {
+    const { clock, logger } = this.#options;
+    this.#held = { credentials: next, since: clock.wall() };
+    this.#credentials.set(next);
+    this.#fault.set({});
     logger.info(
       { identity: next.id, expiresAt: timestamp(next.notAfter) },
       "a new certificate is in use",
     );
-    writing = writing.then(() => write(next));
-  };
+    this.#writing = this.#writing.then(() => this.#write(next));
+  }
 
-  /** One try; undefined where there is nothing to try with. */
-  const obtain = (): Promise<Credentials> | undefined => {
-    if (held !== undefined && isValid(held.credentials, clock))
-      return renew({ address, credentials: held.credentials, clock, signal });
-    credentials.set(undefined);
-    const { token, name } = options;
-    return token === undefined
-      ? undefined
-      : enrol({ address, token, name, clock, signal });
-  };
-
-  const whatToDo = (): string =>
-    held === undefined
-      ? "there is no certificate and no token: make one with `wherry token create` and start the sidecar with it"
-      : `the certificate expired at ${timestamp(held.credentials.notAfter)} and there is no token to enrol with again: make one with \`wherry token create\` and start the sidecar with it`;
-
-  const run = async (): Promise<void> => {
-    for (;;) {
-      if (held !== undefined && isValid(held.credentials, clock))
-        await until(
-          clock,
-          renewalTime(held, options.rotateAt(), clock),
-          signal,
-        );
-      for (let attempt = 1; ; attempt += 1) {
-        const trying = obtain();
-        if (trying === undefined) {
-          failed(whatToDo());
-          return;
-        }
-        try {
-          take(await trying);
-          break;
-        } catch (thrown) {
-          if (signal.aborted) throw thrown;
-          failed(
-            `${messageOf(thrown)}${held === undefined ? "" : ` (the certificate ${isValid(held.credentials, clock) ? "is valid until" : "expired at"} ${timestamp(held.credentials.notAfter)})`}`,
-          );
-        }
-        warnLate();
-        await wait(
-          clock,
-          equalJitter({ ...RETRY, max: longestWait() }, attempt, clock),
-          signal,
-        );
-      }
-    }
-  };
-
-  /** Tries come closer when the certificate is short-lived or near its end. */
-  const longestWait = (): number => {
-    const left =
-      held === undefined ? Infinity : held.credentials.notAfter - clock.wall();
-    return left <= 0
-      ? RETRY.max
-      : Math.max(RETRY.base, Math.min(RETRY.max, left / 10));
-  };
-
-  const warnLate = (): void => {
-    if (held === undefined || !isNearEnd(held, clock.wall())) return;
-    const { notAfter } = held.credentials;
-    const text = `the certificate ${notAfter > clock.wall() ? "expires" : "expired"} at ${timestamp(notAfter)} and cannot be renewed: ${fault.value.error ?? ""}`;
-    if (fault.value.alarm === undefined)
-      logger.error({ reason: fault.value.error }, text);
-    fault.set({ ...fault.value, alarm: text });
-  };
-
-  const running = run().catch((thrown: unknown) => {
-    if (!signal.aborted)
-      logger.error(
-        { reason: messageOf(thrown) },
-        "the certificate is not renewed any more: a defect",
+  async #write(credentials: Credentials): Promise<void> {
+    const { directory } = this.#options;
+    const { certificateChain, privateKey, trustBundle } = credentials;
+    const content = { certificateChain, privateKey, trustBundle };
+    try {
+      await directory.write(CREDENTIALS_FILE, content);
+    } catch (thrown) {
+      this.#failed(
+        `the certificate cannot be kept in ${directory.path}: ${messageOf(thrown)}; without it this sidecar cannot restart while the control plane is away`,
       );
-  });
+    }
+  }
 
-  return {
-    credentials,
-    get latest() {
-      return held?.credentials;
-    },
-    fault,
-    async close() {
-      stop.abort(new Error("the sidecar is stopping"));
-      await running;
-      await writing;
-    },
-  };
+  #failed(error: string): void {
+    const { error: known, alarm: text } = this.#fault.value;
+    if (known !== error)
+      this.#options.logger.warn({ reason: error }, "no new certificate");
+    this.#fault.set(text === undefined ? { error } : { error, alarm: text });
+  }
+
+  #warnLate(): void {
+    const { clock, logger } = this.#options;
+    const now = clock.wall();
+    if (this.#held === undefined || !isNearEnd(this.#held, now)) return;
+    const { notAfter } = this.#held.credentials;
+    const { error, alarm: known } = this.#fault.value;
+    const text = `the certificate ${notAfter > now ? "expires" : "expired"} at ${timestamp(notAfter)} and cannot be renewed: ${error ?? ""}`;
+    if (known === undefined) logger.error({ reason: error }, text);
+    this.#fault.set({ ...this.#fault.value, alarm: text });
+  }
 }
 
-function isValid(credentials: Credentials, clock: Clock): boolean {
-  const now = clock.wall();
+/** What a person can do where nothing can be tried. */
+function howToEnrol(latest: Credentials | undefined): string {
+  const advice =
+    "make one with `wherry token create` and start the sidecar with it";
+  return latest === undefined
+    ? `there is no certificate and no token: ${advice}`
+    : `the certificate expired at ${timestamp(latest.notAfter)} and there is no token to enrol with again: ${advice}`;
+}
+
+function expiryNote(latest: Credentials | undefined, now: number): string {
+  if (latest === undefined) return "";
+  const verb = isValid(latest, now) ? "is valid until" : "expired at";
+  return ` (the certificate ${verb} ${timestamp(latest.notAfter)})`;
+}
+
+/** Milliseconds. Tries come closer when the certificate is short-lived or near its end. */
+function longestWait(latest: Credentials | undefined, now: number): number {
+  const left = latest === undefined ? Infinity : latest.notAfter - now;
+  return left <= 0
+    ? RETRY.max
+    : Math.max(RETRY.base, Math.min(RETRY.max, left / 10));
+}
+
+function isValid(credentials: Credentials, now: number): boolean {
   return now >= credentials.notBefore && now < credentials.notAfter;
 }
 

@@ -10,7 +10,7 @@ import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import { call } from "./connection.ts";
 
 export interface RegistrationOptions {
-  /** What to register, without `ready`; undefined: this sidecar takes no calls and registers nothing. */
+  /** What to register, without `ready`; undefined: this sidecar accepts no calls and registers nothing. */
   readonly workload: () => WorkloadSpec | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -20,15 +20,6 @@ export interface RegistrationState {
   /** "NAMESPACE/NAME" while the control plane has it. */
   readonly registered?: string;
   readonly error?: string;
-}
-
-export interface Registration {
-  readonly state: Watch<RegistrationState>;
-  setReady(ready: boolean): Promise<void>;
-  deregister(): Promise<void>;
-  /** The stream is open: what is to be registered is, over this client, until the signal aborts. */
-  connected(client: Client, signal: AbortSignal): void;
-  close(): Promise<void>;
 }
 
 const RETRY = { base: 250, max: 5000 } as const;
@@ -41,61 +32,98 @@ interface Connection {
   readonly signal: AbortSignal;
 }
 
-export function makeRegistration(options: RegistrationOptions): Registration {
-  const { clock, logger } = options;
-  const stop = new AbortController();
-  const state = watchSource<RegistrationState>({});
-  const connection = watchSource<Connection | undefined>(undefined);
-  let ready: boolean | undefined;
-  let leaving = false;
+export class Registration {
+  readonly #options: RegistrationOptions;
+  readonly #stop = new AbortController();
+  readonly #state = watchSource<RegistrationState>({});
+  readonly #connection = watchSource<Connection | undefined>(undefined);
+  #ready: boolean | undefined;
+  #leaving = false;
+  /** Ends when newer tries take over. */
+  #retries = new AbortController();
   /** One call at a time: the control plane hears of changes in the order in which they happened. */
-  let turn: Promise<void> = Promise.resolve();
+  #lastCall: Promise<void> = Promise.resolve();
 
-  const inTurn = (run: () => Promise<void>): Promise<void> => {
-    turn = turn.then(run, run);
-    return turn;
-  };
+  constructor(options: RegistrationOptions) {
+    this.#options = options;
+  }
 
-  /** False where it has to be tried again. */
-  const register = async ({ client, signal }: Connection): Promise<boolean> => {
-    const workload = options.workload();
-    const idle = (): boolean => leaving || signal.aborted;
-    if (workload === undefined || ready === undefined || idle()) return true;
+  get state(): Watch<RegistrationState> {
+    return this.#state;
+  }
+
+  /** Resolves after the first try to report it, or at once while not connected. */
+  async setReady(ready: boolean): Promise<void> {
+    this.#ready = ready;
+    const connection = this.#connection.value;
+    if (connection !== undefined && !connection.signal.aborted)
+      await this.#keepRegistering(connection);
+  }
+
+  /** The stream is open: what is to be registered is, over this client, until the signal aborts. */
+  connected(client: Client, signal: AbortSignal): void {
+    const connection = { client, signal };
+    this.#connection.set(connection);
+    signal.addEventListener(
+      "abort",
+      () => {
+        if (this.#connection.value === connection)
+          this.#connection.set(undefined);
+      },
+      { once: true },
+    );
+    void this.#keepRegistering(connection);
+  }
+
+  /** Resolves when the control plane has acknowledged it, or after 5 s. Nothing is registered afterwards. */
+  async deregister(): Promise<void> {
+    const { workload, clock, logger } = this.#options;
+    this.#leaving = true;
+    this.#retries.abort(new Error("the workload is leaving"));
+    if (this.#ready === undefined || workload() === undefined) return;
+    const limit = new AbortController();
+    const cancel = clock.after(DEREGISTER, () =>
+      limit.abort(new Error("no answer within 5 s")),
+    );
     try {
-      const spec = JSON.stringify({ ...workload, ready });
-      const answer = await call(
-        client,
-        REGISTRATION.Register,
-        { spec },
-        { clock, timeout: TIMEOUT, signal },
+      await this.#keepDeregistering(
+        AbortSignal.any([limit.signal, this.#stop.signal]),
       );
-      state.set({ registered: answer.workload });
-      return true;
     } catch (thrown) {
-      if (idle()) return true;
-      const error = `the workload cannot be registered: ${messageOf(thrown)}`;
-      if (state.value.error !== error)
-        logger.warn(
-          { reason: messageOf(thrown) },
-          "the workload cannot be registered; trying again",
-        );
-      const { registered } = state.value;
-      state.set(registered === undefined ? { error } : { registered, error });
-      return false;
+      logger.warn(
+        { reason: messageOf(thrown) },
+        "the workload was not deregistered: its lease will run out",
+      );
+    } finally {
+      cancel();
     }
-  };
+  }
 
-  let retries = new AbortController();
+  async close(): Promise<void> {
+    this.#stop.abort(new Error("the sidecar is stopping"));
+    this.#retries.abort(new Error("the sidecar is stopping"));
+    await this.#lastCall.catch(() => undefined);
+  }
 
-  /** Tries until it is there, the connection goes, or another try has taken over; resolves after the first try. */
-  const keepRegistering = (over: Connection): Promise<void> => {
-    retries.abort(new Error("superseded"));
-    retries = new AbortController();
-    const signal = AbortSignal.any([retries.signal, over.signal, stop.signal]);
+  #inOrder(run: () => Promise<void>): Promise<void> {
+    this.#lastCall = this.#lastCall.then(run, run);
+    return this.#lastCall;
+  }
+
+  /** Tries until it succeeds, the connection ends, or newer tries take over; resolves after the first try. */
+  #keepRegistering(connection: Connection): Promise<void> {
+    const { clock } = this.#options;
+    this.#retries.abort(new Error("superseded"));
+    this.#retries = new AbortController();
+    const signal = AbortSignal.any([
+      this.#retries.signal,
+      connection.signal,
+      this.#stop.signal,
+    ]);
     let done = false;
     const attempt = (): Promise<void> =>
-      inTurn(async () => {
-        done = signal.aborted || (await register(over));
+      this.#inOrder(async () => {
+        done = signal.aborted || (await this.#register(connection));
       });
     const again = async (): Promise<void> => {
       for (let count = 1; !done; count += 1) {
@@ -104,40 +132,67 @@ export function makeRegistration(options: RegistrationOptions): Registration {
       }
     };
     const first = attempt();
-    // The wait ends by rejection when somebody else takes over.
+    // The wait ends by rejection when newer tries take over.
     void first.then(again).catch(() => undefined);
     return first;
-  };
+  }
 
-  /** The one there is, or the next; rejects when the signal aborts. */
-  const nextConnection = async (signal: AbortSignal): Promise<Connection> => {
-    for (;;) {
-      const over = await waitFor(
-        connection,
-        (value) => value !== undefined,
-        signal,
+  /** False where it has to be tried again. */
+  async #register({ client, signal }: Connection): Promise<boolean> {
+    const { clock } = this.#options;
+    const workload = this.#options.workload();
+    const idle = (): boolean => this.#leaving || signal.aborted;
+    if (workload === undefined || this.#ready === undefined || idle())
+      return true;
+    try {
+      const spec = JSON.stringify({ ...workload, ready: this.#ready });
+      const response = await call(
+        client,
+        REGISTRATION.Register,
+        { spec },
+        { clock, timeout: TIMEOUT, signal },
       );
-      if (over !== undefined) return over;
+      this.#state.set({ registered: response.workload });
+      return true;
+    } catch (thrown) {
+      if (idle()) return true;
+      this.#failed(messageOf(thrown));
+      return false;
     }
-  };
+  }
 
-  const deregister = async (signal: AbortSignal): Promise<void> => {
+  #failed(reason: string): void {
+    const error = `the workload cannot be registered: ${reason}`;
+    const { error: known, registered } = this.#state.value;
+    if (known !== error)
+      this.#options.logger.warn(
+        { reason },
+        "the workload cannot be registered; trying again",
+      );
+    this.#state.set(
+      registered === undefined ? { error } : { registered, error },
+    );
+  }
+
+  /** Rejects when the signal aborts. */
+  async #keepDeregistering(signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#options;
     for (;;) {
-      const over = await nextConnection(signal);
+      const connection = await this.#nextConnection(signal);
       try {
-        await inTurn(async () => {
+        await this.#inOrder(async () => {
           await call(
-            over.client,
+            connection.client,
             REGISTRATION.Deregister,
             {},
             {
               clock,
               timeout: TIMEOUT,
-              signal: AbortSignal.any([signal, over.signal]),
+              signal: AbortSignal.any([signal, connection.signal]),
             },
           );
         });
-        state.set({});
+        this.#state.set({});
         return;
       } catch (thrown) {
         logger.warn(
@@ -147,51 +202,17 @@ export function makeRegistration(options: RegistrationOptions): Registration {
         await wait(clock, equalJitter(RETRY, 1, clock), signal);
       }
     }
-  };
+  }
 
-  return {
-    state,
-    async setReady(next) {
-      ready = next;
-      const over = connection.value;
-      if (over !== undefined && !over.signal.aborted)
-        await keepRegistering(over);
-    },
-    connected(client, signal) {
-      const over = { client, signal };
-      connection.set(over);
-      signal.addEventListener(
-        "abort",
-        () => {
-          if (connection.value === over) connection.set(undefined);
-        },
-        { once: true },
+  /** The present one, or the next; rejects when the signal aborts. */
+  async #nextConnection(signal: AbortSignal): Promise<Connection> {
+    for (;;) {
+      const connection = await waitFor(
+        this.#connection,
+        (value) => value !== undefined,
+        signal,
       );
-      void keepRegistering(over);
-    },
-    async deregister() {
-      leaving = true;
-      retries.abort(new Error("the workload is leaving"));
-      if (ready === undefined || options.workload() === undefined) return;
-      const limit = new AbortController();
-      const cancel = clock.after(DEREGISTER, () =>
-        limit.abort(new Error("no answer within 5 s")),
-      );
-      try {
-        await deregister(AbortSignal.any([limit.signal, stop.signal]));
-      } catch (thrown) {
-        logger.warn(
-          { reason: messageOf(thrown) },
-          "the workload was not deregistered: its lease will run out",
-        );
-      } finally {
-        cancel();
-      }
-    },
-    async close() {
-      stop.abort(new Error("the sidecar is stopping"));
-      retries.abort(new Error("the sidecar is stopping"));
-      await turn.catch(() => undefined);
-    },
-  };
+      if (connection !== undefined) return connection;
+    }
+  }
 }

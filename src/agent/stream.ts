@@ -1,6 +1,11 @@
 /** One config stream from its opening to its end: says what is held, stages what comes, answers each message once. */
-import { status, type Client, type ServiceError } from "@grpc/grpc-js";
-import type { Clock } from "../core/clock.ts";
+import {
+  status,
+  type Client,
+  type ClientDuplexStream,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
 import type {
@@ -12,7 +17,11 @@ import type {
 import { RESOURCE_TYPE, REVISION_TYPE } from "../push/names.ts";
 import { DISCOVERY } from "../push/services.ts";
 import { openStream } from "./connection.ts";
-import { makeStaging, type ReceivedResources } from "./staging.ts";
+import {
+  makeStaging,
+  type ReceivedResources,
+  type Staging,
+} from "./staging.ts";
 
 export interface StreamOptions {
   readonly client: Client;
@@ -39,118 +48,144 @@ const FIRST_MESSAGE = 15_000;
 
 /** Resolves with what ended it. Never rejects: every end is one to come back from. */
 export function runStream(options: StreamOptions): Promise<string> {
-  const { client, clock, signal } = options;
-  const staging = makeStaging(options.held, options.maxConfigBytes);
-  const stream = openStream(client, DISCOVERY.DeltaAggregatedResources);
-  return new Promise((resolve) => {
-    let opened = false;
-    let over = false;
-    const finish = (reason: string): void => {
-      if (over) return;
-      over = true;
-      cancelFirst();
-      signal.removeEventListener("abort", onAbort);
-      stream.cancel();
-      resolve(reason);
-    };
-    const onAbort = (): void => finish(messageOf(signal.reason));
-    const cancelFirst = clock.after(FIRST_MESSAGE, () =>
-      finish(
+  return new ConfigStream(options).run();
+}
+
+class ConfigStream {
+  readonly #options: StreamOptions;
+  readonly #staging: Staging;
+  readonly #stream: ClientDuplexStream<DeltaRequest, Buffer>;
+  readonly #ended = Promise.withResolvers<string>();
+  readonly #onAbort = (): void =>
+    this.#finish(messageOf(this.#options.signal.reason));
+  #cancelFirst: Cancel = () => undefined;
+  #opened = false;
+  #over = false;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    this.#staging = makeStaging(options.held, options.maxConfigBytes);
+    this.#stream = openStream(
+      options.client,
+      DISCOVERY.DeltaAggregatedResources,
+    );
+  }
+
+  run(): Promise<string> {
+    const { clock, signal } = this.#options;
+    this.#cancelFirst = clock.after(FIRST_MESSAGE, () =>
+      this.#finish(
         `the control plane did not answer within ${FIRST_MESSAGE / 1000} s`,
       ),
     );
+    this.#stream.on("data", (bytes: Buffer) => this.#onData(bytes));
+    this.#stream.on("error", (error: Partial<ServiceError>) =>
+      this.#onError(error),
+    );
+    this.#stream.on("end", () =>
+      this.#finish("the control plane ended the stream"),
+    );
+    signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal.aborted) this.#onAbort();
+    else this.#subscribe();
+    return this.#ended.promise;
+  }
 
-    const answer = (
-      message: DeltaResponse,
-      refused: string | undefined,
-    ): void => {
-      stream.write(
-        request({
-          typeUrl: message.typeUrl,
-          nonce: message.nonce,
-          error:
-            refused === undefined
-              ? undefined
-              : { code: status.INVALID_ARGUMENT, message: refused },
-        }),
-      );
-    };
+  #finish(reason: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#cancelFirst();
+    this.#options.signal.removeEventListener("abort", this.#onAbort);
+    this.#stream.cancel();
+    this.#ended.resolve(reason);
+  }
 
-    const close = (message: DeltaResponse): void => {
-      const revision = readRevision(message);
-      if (typeof revision === "string") {
-        options.onUnusable(undefined, revision);
-        answer(message, revision);
-        return;
-      }
-      const sealed = staging.seal(revision);
-      switch (sealed.kind) {
-        case "incomplete":
-          finish("the config has to be sent again from the start");
-          return;
-        case "refused":
-          options.onUnusable(revision, sealed.reason);
-          answer(message, sealed.reason);
-          return;
-        case "resources":
-          // What comes meanwhile belongs to the next push, which waits for this one.
-          void options
-            .onPush(revision, sealed.resources)
-            .then(({ refused }) => {
-              if (!over) answer(message, refused);
-            });
-      }
-    };
-
-    const receive = (bytes: Buffer): void => {
-      const message = deltaResponse.decode(bytes);
-      if (message.typeUrl === REVISION_TYPE) close(message);
-      else {
-        staging.stage(message);
-        answer(message, undefined);
-      }
-    };
-
-    stream.on("data", (bytes: Buffer) => {
-      if (over) return;
-      if (!opened) {
-        opened = true;
-        cancelFirst();
-        options.onOpen();
-      }
-      try {
-        receive(bytes);
-      } catch (thrown) {
-        // Bytes that are no message: nothing that follows on this stream can be trusted to be one.
-        const reason = `the control plane sent what cannot be read: ${messageOf(thrown)}`;
-        options.onUnusable(undefined, reason);
-        finish(reason);
-      }
-    });
-    stream.on("error", (thrown: Partial<ServiceError>) => {
-      const reason = thrown.details ?? thrown.message ?? "the stream failed";
-      // A message over the limit: the client gives up the stream before it has read it.
-      if (thrown.code === status.RESOURCE_EXHAUSTED)
-        options.onUnusable(undefined, reason);
-      finish(reason);
-    });
-    stream.on("end", () => finish("the control plane ended the stream"));
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) {
-      onAbort();
-      return;
-    }
-    stream.write(
+  #subscribe(): void {
+    const { node, held } = this.#options;
+    this.#stream.write(
       request({
-        node: options.node,
+        node,
         typeUrl: RESOURCE_TYPE,
         subscribe: ["*"],
         initialVersions: new Map(
-          Array.from(options.held, ([name, { version }]) => [name, version]),
+          Array.from(held, ([name, { version }]) => [name, version]),
         ),
       }),
     );
-  });
+  }
+
+  #onData(bytes: Buffer): void {
+    if (this.#over) return;
+    if (!this.#opened) {
+      this.#opened = true;
+      this.#cancelFirst();
+      this.#options.onOpen();
+    }
+    try {
+      this.#receive(deltaResponse.decode(bytes));
+    } catch (thrown) {
+      // The bytes are not a message: nothing that follows on this stream can be trusted to be one.
+      const reason = `the control plane sent what cannot be read: ${messageOf(thrown)}`;
+      this.#options.onUnusable(undefined, reason);
+      this.#finish(reason);
+    }
+  }
+
+  #onError(error: Partial<ServiceError>): void {
+    const reason = error.details ?? error.message ?? "the stream failed";
+    // A message over the limit: the client gives up the stream before it has read it.
+    if (error.code === status.RESOURCE_EXHAUSTED)
+      this.#options.onUnusable(undefined, reason);
+    this.#finish(reason);
+  }
+
+  #receive(message: DeltaResponse): void {
+    if (message.typeUrl === REVISION_TYPE) this.#completePush(message);
+    else {
+      this.#staging.stage(message);
+      this.#acknowledge(message, undefined);
+    }
+  }
+
+  #completePush(message: DeltaResponse): void {
+    const revision = readRevision(message);
+    if (typeof revision === "string") {
+      this.#options.onUnusable(undefined, revision);
+      this.#acknowledge(message, revision);
+      return;
+    }
+    const sealed = this.#staging.seal(revision);
+    switch (sealed.kind) {
+      case "incomplete":
+        this.#finish("the config has to be sent again from the start");
+        return;
+      case "refused":
+        this.#options.onUnusable(revision, sealed.reason);
+        this.#acknowledge(message, sealed.reason);
+        return;
+      case "resources":
+        // What comes meanwhile belongs to the next push, which waits for this one.
+        void this.#options
+          .onPush(revision, sealed.resources)
+          .then(({ refused }) => {
+            if (!this.#over) this.#acknowledge(message, refused);
+          });
+    }
+  }
+
+  /** Every message gets one acknowledgement; `refused` says why it is not used. */
+  #acknowledge(message: DeltaResponse, refused: string | undefined): void {
+    this.#stream.write(
+      request({
+        typeUrl: message.typeUrl,
+        nonce: message.nonce,
+        error:
+          refused === undefined
+            ? undefined
+            : { code: status.INVALID_ARGUMENT, message: refused },
+      }),
+    );
+  }
 }
 
 function request(fields: Partial<DeltaRequest>): DeltaRequest {

@@ -5,11 +5,11 @@ import type { Clock } from "../core/clock.ts";
 import { makeDirectory } from "../core/directory.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { Acceptance } from "./api/options.ts";
+import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
 import { checkAgainstStore } from "./checks.ts";
-import { makeEnrolment } from "./enrolment.ts";
+import { Enrolment } from "./enrolment.ts";
 import {
   ensureAdministrator,
   ensureMesh,
@@ -17,7 +17,7 @@ import {
 } from "./first-start.ts";
 import { keepOwnCredentials } from "./own-credentials.ts";
 import { startPushServer, type PushServer } from "./push/server.ts";
-import { startRegistry } from "./registry.ts";
+import { startRegistry, type Registry } from "./registry.ts";
 import { makeStatusReader } from "./status.ts";
 import { tellOfStoredFaults } from "./stored-faults.ts";
 import { openMemoryStore } from "./store/memory.ts";
@@ -84,25 +84,20 @@ export async function startControlPlane(
   }
 }
 
+/** What is to be closed again, in the order of its opening. */
+type Closers = (() => Promise<void> | void)[];
+
 async function assemble(
   options: ControlPlaneOptions,
-  closers: (() => Promise<void> | void)[],
+  closers: Closers,
   close: () => Promise<void>,
 ): Promise<ControlPlane> {
-  const { stateDirectory, trustDomain, clock, logger } = options;
-  try {
-    await makeDirectory(stateDirectory);
-  } catch (thrown) {
-    throw new UserError(
-      `the state directory ${stateDirectory} cannot be used: ${messageOf(thrown)}; give another with --state`,
-      { cause: thrown },
-    );
-  }
-
+  const { trustDomain, clock, logger } = options;
+  await useStateDirectory(options);
   const store = openStore(options);
   closers.push(() => store.close());
   const authority = await openAuthority({
-    directory: join(stateDirectory, "authority"),
+    directory: join(options.stateDirectory, "authority"),
     trustDomain,
     clock,
   });
@@ -112,58 +107,14 @@ async function assemble(
     store,
     clock,
     logger,
-    stateDirectory,
+    options.stateDirectory,
   );
 
-  const own = keepOwnCredentials({
-    own: (spiffeId) => authority.own(spiffeId),
-    trustDomain,
-    clock,
-    logger,
-  });
-  closers.push(() => own.close());
-  const registry = await startRegistry({ store, clock, logger });
-  closers.push(() => registry.close());
-  const push = await startPushServer({
-    store,
-    registry,
-    enrolment: makeEnrolment({
-      nameFault: (instance) => registry.nameFault(instance),
-      store,
-      issuer: authority,
-      trustDomain,
-      clock,
-      logger,
-    }),
-    credentials: own.credentials,
-    trustDomains: [trustDomain],
-    host: options.push.host,
-    port: options.push.port,
-    clock,
-    logger,
-  });
-  closers.push(() => push.close());
-
+  const registry = await openRegistry(options, store, closers);
+  const push = await openPush(options, { store, authority, registry }, closers);
   let stopping = false;
   const api = await startApi(
-    {
-      store,
-      storeKind: options.store,
-      clock,
-      logger,
-      trustDomain,
-      fingerprint: authority.fingerprint,
-      enrolmentAddress: () => advertised(options, push.port),
-      withStatus: makeStatusReader(store, push),
-      checkInPlace: (resource) =>
-        checkAgainstStore(resource, store, trustDomain, clock.wall()),
-      isLeased: (namespace, name) =>
-        registry.lease(`${namespace}/${name}`) !== undefined,
-      push,
-      acceptance: acceptanceOf(store, push),
-      isReady: () => !stopping,
-      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
-    },
+    apiOptions(options, { store, authority, registry }, push, () => !stopping),
     options.api,
   );
   closers.push(() => api.close());
@@ -182,6 +133,99 @@ async function assemble(
       stopping = true;
       await close();
     },
+  };
+}
+
+/** What push and the API stand on. */
+interface Core {
+  readonly store: Store;
+  readonly authority: Authority;
+  readonly registry: Registry;
+}
+
+/** Throws UserError. */
+async function useStateDirectory({
+  stateDirectory,
+}: ControlPlaneOptions): Promise<void> {
+  try {
+    await makeDirectory(stateDirectory);
+  } catch (thrown) {
+    throw new UserError(
+      `the state directory ${stateDirectory} cannot be used: ${messageOf(thrown)}; give another with --state`,
+      { cause: thrown },
+    );
+  }
+}
+
+async function openRegistry(
+  { clock, logger }: ControlPlaneOptions,
+  store: Store,
+  closers: Closers,
+): Promise<Registry> {
+  const registry = await startRegistry({ store, clock, logger });
+  closers.push(() => registry.close());
+  return registry;
+}
+
+async function openPush(
+  options: ControlPlaneOptions,
+  { store, authority, registry }: Core,
+  closers: Closers,
+): Promise<PushServer> {
+  const { trustDomain, clock, logger } = options;
+  const own = keepOwnCredentials({
+    own: (spiffeId) => authority.own(spiffeId),
+    trustDomain,
+    clock,
+    logger,
+  });
+  closers.push(() => own.close());
+  const push = await startPushServer({
+    store,
+    registry,
+    enrolment: new Enrolment({
+      nameFault: (instance) => registry.nameFault(instance),
+      store,
+      issuer: authority,
+      trustDomain,
+      clock,
+      logger,
+    }),
+    credentials: own.credentials,
+    trustDomains: [trustDomain],
+    host: options.push.host,
+    port: options.push.port,
+    clock,
+    logger,
+  });
+  closers.push(() => push.close());
+  return push;
+}
+
+function apiOptions(
+  options: ControlPlaneOptions,
+  { store, authority, registry }: Core,
+  push: PushServer,
+  isReady: () => boolean,
+): ApiOptions {
+  const { trustDomain, clock, logger } = options;
+  return {
+    store,
+    storeKind: options.store,
+    clock,
+    logger,
+    trustDomain,
+    fingerprint: authority.fingerprint,
+    enrolmentAddress: () => advertised(options, push.port),
+    withStatus: makeStatusReader(store, push),
+    checkInPlace: (resource) =>
+      checkAgainstStore(resource, store, trustDomain, clock.wall()),
+    isLeased: (namespace, name) =>
+      registry.lease(`${namespace}/${name}`) !== undefined,
+    push,
+    acceptance: acceptanceOf(store, push),
+    isReady,
+    ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
   };
 }
 

@@ -2,23 +2,29 @@
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { accountOf } from "../resources/ownership/address-owners.ts";
 import {
   formatName,
   keyOf,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
-import { accountOf } from "../resources/ownership/address-owners.ts";
 import { isKind } from "../resources/kind.ts";
-import { validate } from "../resources/validate.ts";
 import {
-  REGISTERED_BY,
   WORKLOAD,
   workloadSettings,
   type WorkloadResource,
 } from "../resources/workload/schema.ts";
+import { startClaims, type Claims } from "./claims.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
+import { OpenStreams } from "./open-streams.ts";
 import { workloadOf, type Peer } from "./push/peer.ts";
-import { startClaims } from "./claims.ts";
+import {
+  holderOf,
+  nameConflict,
+  runningElsewhere,
+  workloadResource,
+} from "./registered-workload.ts";
 import { RegistrationError } from "./registration-error.ts";
 import { ConflictError, type Store } from "./store/store.ts";
 
@@ -28,8 +34,11 @@ export const GRACE = 60_000;
 /** Milliseconds: below, a hiccup of the network empties the mesh; above, the dead are called for too long. */
 export const TTL_BOUNDS = { least: 1000, most: 600_000 } as const;
 
-/** Renewals that may be under way before the newest key registers. */
+/** Renewals that may be in progress before the newest key registers. */
 const MOST_KEYS = 4;
+
+/** Writes of one registration that are tried, where others write the same Workload. */
+const MOST_CONFLICTS = 5;
 
 export interface RegistryOptions {
   readonly store: Store;
@@ -55,25 +64,6 @@ export interface Lease {
   readonly held: boolean;
 }
 
-export interface Registry {
-  /** Writes the peer's Workload and starts or renews its lease. Rejects with RegistrationError. */
-  register(peer: Peer, spec: unknown): Promise<Lease>;
-  /** Ends the lease and removes the Workload. */
-  deregister(peer: Peer): Promise<void>;
-  /** A stream of the peer is open: its lease does not run. Call the result when it is over. */
-  hold(peer: Peer): () => void;
-  /**
-   * Why an instance with a new key may not have the name; undefined where it may: nobody has it, a person's Workload describes it, or
-   * one of the same identity had it and is gone, such as itself before it lost its state.
-   */
-  nameFault(instance: Instance): Promise<string | undefined>;
-  /** The peer goes on under a new key. */
-  rekeyed(peer: Peer, key: string): void;
-  /** By "NAMESPACE/NAME". */
-  lease(workload: string): Lease | undefined;
-  close(): Promise<void>;
-}
-
 interface State {
   readonly key: ResourceKey;
   readonly identity: string;
@@ -97,57 +87,189 @@ export async function startRegistry(
     logger,
     isLeased: (workload) => leases.has(workload),
   });
-  /** Open streams by workload and identity, and by key: an instance may have one that goes and one that comes. */
-  const streams = new Map<string, Map<string, number>>();
-  const queues = new Map<string, Promise<void>>();
-  let closed = false;
+  const registry = new Registry(options, leases, claims, graceEnds);
+  const { resources } = await store.list(WORKLOAD.kind);
+  for (const resource of resources) registry.takeOver(resource);
+  return registry;
+}
 
-  /** One at a time for each workload: what is read stays true until it is written. */
-  const inTurn = <T>(workload: string, run: () => Promise<T>): Promise<T> => {
-    const turn = (queues.get(workload) ?? Promise.resolve()).then(run);
-    const settled = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    queues.set(workload, settled);
-    void settled.then(() => {
-      if (queues.get(workload) === settled) queues.delete(workload);
+export class Registry {
+  readonly #options: RegistryOptions;
+  /** By "NAMESPACE/NAME". */
+  readonly #leases: Map<string, State>;
+  readonly #claims: Claims;
+  /** Monotonic milliseconds. */
+  readonly #graceEnds: number;
+  readonly #streams = new OpenStreams();
+  readonly #queue = new KeyedQueue();
+  #closed = false;
+
+  constructor(
+    options: RegistryOptions,
+    leases: Map<string, State>,
+    claims: Claims,
+    graceEnds: number,
+  ) {
+    this.#options = options;
+    this.#leases = leases;
+    this.#claims = claims;
+    this.#graceEnds = graceEnds;
+  }
+
+  /** A Workload that was in the store at the start. */
+  takeOver(resource: Resource): void {
+    const identity = holderOf(resource);
+    if (identity === undefined || !isKind(WORKLOAD, resource)) return;
+    const key = keyOf(resource);
+    const workload = `${key.namespace}/${key.name}`;
+    this.#run(workload, this.#startLease(workload, resource, identity));
+  }
+
+  /** Writes the peer's Workload and starts or renews its lease. Rejects with RegistrationError. */
+  register(peer: Peer, spec: unknown): Promise<Lease> {
+    const workload = workloadOf(peer);
+    return this.#queue.run(workload, async () => {
+      const given = workloadResource(peer, spec);
+      const address = this.#claims.check(peer, given.spec.address);
+      const resource = { ...given, spec: { ...given.spec, address } };
+      await this.#write(peer, resource);
+      const lease = this.#startLease(workload, resource, peer.identity);
+      // Its older keys have had their day; a newer one may come with the renewal in progress.
+      lease.keys = lease.keys.includes(peer.key)
+        ? lease.keys.slice(lease.keys.indexOf(peer.key))
+        : [peer.key];
+      this.#run(workload, lease);
+      return this.#leaseOf(workload, lease);
     });
-    return turn;
-  };
+  }
 
-  /** A stream of another identity that bears the same name holds nothing. */
-  const streamsOf = (
+  /** Ends the lease and removes the Workload. */
+  deregister(peer: Peer): Promise<void> {
+    const workload = workloadOf(peer);
+    return this.#queue.run(workload, async () => {
+      const lease = this.#leases.get(workload);
+      if (lease === undefined || lease.identity !== peer.identity) return;
+      const current = await this.#options.store.get(lease.key);
+      this.#checkHolder(peer, workload, current);
+      const left = await this.#removeOwn(lease);
+      lease.cancelExpiry();
+      this.#forget(workload, left);
+    });
+  }
+
+  /** A stream of the peer is open: its lease does not run. Call the result when it is over. */
+  hold(peer: Peer): () => void {
+    const workload = workloadOf(peer);
+    const update = (): void => {
+      const lease = this.#leases.get(workload);
+      if (lease !== undefined) this.#run(workload, lease);
+    };
+    this.#streams.open(peer);
+    update();
+    let over = false;
+    return () => {
+      if (over) return;
+      over = true;
+      this.#streams.close(peer);
+      update();
+    };
+  }
+
+  /**
+   * Why an instance with a new key may not have the name; undefined where it may: nobody has it, a person's Workload describes it, or
+   * one of the same identity had it and is gone, such as itself before it lost its state.
+   */
+  async nameFault(instance: Instance): Promise<string | undefined> {
+    const { namespace, serviceAccount, name, identity } = instance;
+    const workload = formatName(namespace, name);
+    const current = await this.#options.store.get({
+      kind: WORKLOAD.kind,
+      namespace,
+      name,
+    });
+    const describes =
+      current !== undefined &&
+      isKind(WORKLOAD, current) &&
+      accountOf(current) === formatName(namespace, serviceAccount);
+    const conflict = nameConflict(
+      workload,
+      identity,
+      this.#leases.get(workload)?.identity,
+      describes ? undefined : current,
+    );
+    if (conflict !== undefined) return conflict;
+    return this.#streams.isHeld(workload, identity)
+      ? runningElsewhere(workload)
+      : undefined;
+  }
+
+  /** The peer goes on under a new key. */
+  rekeyed(peer: Peer, key: string): void {
+    const lease = this.#leases.get(workloadOf(peer));
+    if (lease?.keys.includes(peer.key) === true)
+      lease.keys = [...lease.keys, key].slice(-MOST_KEYS);
+  }
+
+  /** By "NAMESPACE/NAME". */
+  lease(workload: string): Lease | undefined {
+    const lease = this.#leases.get(workload);
+    return lease === undefined ? undefined : this.#leaseOf(workload, lease);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#claims.close();
+    for (const lease of this.#leases.values()) lease.cancelExpiry();
+    await this.#queue.idle();
+  }
+
+  #leaseOf(workload: string, { identity, ready }: State): Lease {
+    const held = this.#streams.isHeld(workload, identity);
+    return { workload, identity, ready, held };
+  }
+
+  #startLease(
     workload: string,
+    resource: WorkloadResource,
     identity: string,
-  ): ReadonlyMap<string, number> =>
-    streams.get(`${workload} ${identity}`) ?? new Map<string, number>();
-  const isHeld = (workload: string, lease: State): boolean =>
-    streamsOf(workload, lease.identity).size > 0;
-
-  const leaseOf = (workload: string, lease: State): Lease => ({
-    workload,
-    identity: lease.identity,
-    ready: lease.ready,
-    held: isHeld(workload, lease),
-  });
+  ): State {
+    const { ttl, ready } = workloadSettings(resource.spec);
+    const lease: State = this.#leases.get(workload) ?? {
+      key: keyOf(resource),
+      identity,
+      keys: [],
+      ttl,
+      ready,
+      cancelExpiry: () => undefined,
+    };
+    lease.ttl = Math.min(TTL_BOUNDS.most, Math.max(TTL_BOUNDS.least, ttl));
+    lease.ready = ready;
+    this.#leases.set(workload, lease);
+    return lease;
+  }
 
   /** Runs the lease out, unless a stream holds it. */
-  const run = (workload: string, lease: State): void => {
+  #run(workload: string, lease: State): void {
+    const { clock } = this.#options;
     lease.cancelExpiry();
     lease.cancelExpiry = () => undefined;
-    if (isHeld(workload, lease) || closed) return;
-    const left = Math.max(lease.ttl, graceEnds - clock.now());
+    if (this.#streams.isHeld(workload, lease.identity) || this.#closed) return;
+    const left = Math.max(lease.ttl, this.#graceEnds - clock.now());
     lease.cancelExpiry = clock.after(left, () => {
-      void inTurn(workload, () => expire(workload, lease));
+      void this.#queue.run(workload, () => this.#expire(workload, lease));
     });
-  };
+  }
 
-  const expire = async (workload: string, lease: State): Promise<void> => {
-    if (leases.get(workload) !== lease || isHeld(workload, lease) || closed)
+  async #expire(workload: string, lease: State): Promise<void> {
+    const { logger } = this.#options;
+    if (
+      this.#leases.get(workload) !== lease ||
+      this.#streams.isHeld(workload, lease.identity) ||
+      this.#closed
+    )
       return;
     try {
-      forget(workload, await removeOwn(lease));
+      this.#forget(workload, await this.#removeOwn(lease));
       logger.warn(
         { workload },
         "the lease has run out without a sign of its sidecar: the workload is removed",
@@ -157,98 +279,37 @@ export async function startRegistry(
         { workload, reason: messageOf(thrown) },
         "an expired workload cannot be removed; trying again",
       );
-      run(workload, lease);
+      this.#run(workload, lease);
     }
-  };
+  }
 
-  /** `left`: what stands in its place. */
-  const forget = (workload: string, left: Resource | undefined): void => {
-    leases.delete(workload);
-    if (left !== undefined && isKind(WORKLOAD, left)) claims.put(left);
-    else claims.release(workload);
-  };
+  /** `left`: what is in its place. */
+  #forget(workload: string, left: Resource | undefined): void {
+    this.#leases.delete(workload);
+    if (left !== undefined && isKind(WORKLOAD, left)) this.#claims.put(left);
+    else this.#claims.release(workload);
+  }
 
   /** What a person has put in its place stays, and is returned. */
-  const removeOwn = async (lease: State): Promise<Resource | undefined> => {
+  async #removeOwn(lease: State): Promise<Resource | undefined> {
+    const { store } = this.#options;
     const current = await store.get(lease.key);
     if (current === undefined || holderOf(current) !== lease.identity)
       return current;
     await store.remove(lease.key, Number(current.metadata.resourceVersion));
     return undefined;
-  };
+  }
 
-  const start = (
-    workload: string,
-    key: ResourceKey,
-    identity: string,
-    settings: { ttl: number; ready: boolean },
-  ): State => {
-    const known = leases.get(workload);
-    const lease: State = known ?? {
-      key,
-      identity,
-      keys: [],
-      ...settings,
-      cancelExpiry: () => undefined,
-    };
-    lease.ttl = Math.min(
-      TTL_BOUNDS.most,
-      Math.max(TTL_BOUNDS.least, settings.ttl),
-    );
-    lease.ready = settings.ready;
-    leases.set(workload, lease);
-    return lease;
-  };
-
-  /** Who else has the name; undefined where nobody has, or the identity itself. */
-  const otherHolder = (
-    identity: string,
-    workload: string,
-    current: Resource | undefined,
-  ): string | undefined => {
-    const holder = current === undefined ? undefined : holderOf(current);
-    if (current !== undefined && holder === undefined)
-      return `Workload ${workload} was applied by a person: delete it, or enrol this instance under another name`;
-    const other = [leases.get(workload)?.identity, holder].find(
-      (each) => each !== undefined && each !== identity,
-    );
-    return other === undefined
-      ? undefined
-      : `Workload ${workload} is registered by ${other}: give this instance another name`;
-  };
-
-  /** Throws where the name is not the peer's to take. */
-  const checkHolder = (
-    peer: Peer,
-    workload: string,
-    current: Resource | undefined,
-  ): void => {
-    const taken = otherHolder(peer.identity, workload, current);
-    if (taken !== undefined) throw new RegistrationError("taken", taken);
-    const lease = leases.get(workload);
-    // The same identity with another key is the same instance come back without its state, or a second one of the same name.
-    const others = Array.from(streamsOf(workload, peer.identity).keys()).filter(
-      (key) => lease?.keys.includes(key) === true,
-    );
-    if (
-      lease !== undefined &&
-      !lease.keys.includes(peer.key) &&
-      others.length > 0
-    )
-      throw new RegistrationError("taken", runningElsewhere(workload));
-  };
-
-  const register = async (peer: Peer, spec: unknown): Promise<Lease> => {
+  /** Rejects with RegistrationError. */
+  async #write(peer: Peer, resource: WorkloadResource): Promise<void> {
+    const { store } = this.#options;
     const workload = workloadOf(peer);
-    const given = workloadResource(peer, spec);
-    const address = claims.check(peer, given.spec.address);
-    const resource = { ...given, spec: { ...given.spec, address } };
     const key = keyOf(resource);
     for (let attempt = 1; ; attempt += 1) {
       const current = await store.get(key);
-      checkHolder(peer, workload, current);
+      this.#checkHolder(peer, workload, current);
       // Before it is written: two that come at once do not both get it.
-      claims.take(resource);
+      this.#claims.take(resource);
       try {
         await store.put(
           resource,
@@ -256,133 +317,37 @@ export async function startRegistry(
             ? "absent"
             : Number(current.metadata.resourceVersion),
         );
-        break;
+        return;
       } catch (thrown) {
         if (current !== undefined && isKind(WORKLOAD, current))
-          claims.put(current);
-        else claims.release(workload);
-        if (!(thrown instanceof ConflictError) || attempt === 5)
+          this.#claims.put(current);
+        else this.#claims.release(workload);
+        if (!(thrown instanceof ConflictError) || attempt === MOST_CONFLICTS)
           throw new RegistrationError("failed", messageOf(thrown));
       }
     }
-    const settings = workloadSettings(resource.spec);
-    const lease = start(workload, key, peer.identity, settings);
-    // Its older keys have had their day; a newer one may come with the renewal under way.
-    lease.keys = lease.keys.includes(peer.key)
-      ? lease.keys.slice(lease.keys.indexOf(peer.key))
-      : [peer.key];
-    run(workload, lease);
-    return leaseOf(workload, lease);
-  };
-
-  const { resources } = await store.list(WORKLOAD.kind);
-  for (const resource of resources) {
-    const identity = holderOf(resource);
-    if (identity === undefined || !isKind(WORKLOAD, resource)) continue;
-    const key = keyOf(resource);
-    const workload = `${key.namespace}/${key.name}`;
-    run(
-      workload,
-      start(workload, key, identity, workloadSettings(resource.spec)),
-    );
   }
 
-  return {
-    register: (peer, spec) =>
-      inTurn(workloadOf(peer), () => register(peer, spec)),
-    deregister: (peer) => {
-      const workload = workloadOf(peer);
-      return inTurn(workload, async () => {
-        const lease = leases.get(workload);
-        if (lease === undefined || lease.identity !== peer.identity) return;
-        checkHolder(peer, workload, await store.get(lease.key));
-        const left = await removeOwn(lease);
-        lease.cancelExpiry();
-        forget(workload, left);
-      });
-    },
-    hold(peer) {
-      const workload = workloadOf(peer);
-      const slot = `${workload} ${peer.identity}`;
-      const open = streams.get(slot) ?? new Map<string, number>();
-      streams.set(slot, open);
-      open.set(peer.key, (open.get(peer.key) ?? 0) + 1);
-      const lease = leases.get(workload);
-      if (lease !== undefined) run(workload, lease);
-      let over = false;
-      return () => {
-        if (over) return;
-        over = true;
-        const left = (open.get(peer.key) ?? 1) - 1;
-        if (left > 0) open.set(peer.key, left);
-        else open.delete(peer.key);
-        if (open.size === 0) streams.delete(slot);
-        const current = leases.get(workload);
-        if (current !== undefined) run(workload, current);
-      };
-    },
-    async nameFault({ namespace, serviceAccount, name, identity }) {
-      const workload = formatName(namespace, name);
-      const current = await store.get({ kind: WORKLOAD.kind, namespace, name });
-      const describes =
-        current !== undefined &&
-        isKind(WORKLOAD, current) &&
-        accountOf(current) === formatName(namespace, serviceAccount);
-      return (
-        otherHolder(identity, workload, describes ? undefined : current) ??
-        (streamsOf(workload, identity).size > 0
-          ? runningElsewhere(workload)
-          : undefined)
-      );
-    },
-    rekeyed(peer, key) {
-      const lease = leases.get(workloadOf(peer));
-      if (lease?.keys.includes(peer.key) === true)
-        lease.keys = [...lease.keys, key].slice(-MOST_KEYS);
-    },
-    lease(workload) {
-      const lease = leases.get(workload);
-      return lease === undefined ? undefined : leaseOf(workload, lease);
-    },
-    async close() {
-      closed = true;
-      await claims.close();
-      for (const lease of leases.values()) lease.cancelExpiry();
-      await Promise.all(queues.values());
-    },
-  };
-}
-
-function runningElsewhere(workload: string): string {
-  return `Workload ${workload} is held by a running sidecar of the same identity: give each instance a name of its own`;
-}
-
-function holderOf(resource: Resource): string | undefined {
-  return resource.metadata.annotations?.[REGISTERED_BY];
-}
-
-/** Name, namespace, service account and labels by the certificate; the rest as the sidecar says. */
-function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
-  const given = typeof spec === "object" && spec !== null ? spec : {};
-  const validation = validate({
-    apiVersion: WORKLOAD.apiVersion,
-    kind: WORKLOAD.kind,
-    metadata: {
-      name: peer.name,
-      namespace: peer.namespace,
-      ...(Object.keys(peer.labels).length === 0 ? {} : { labels: peer.labels }),
-      annotations: { [REGISTERED_BY]: peer.identity },
-    },
-    spec: { ...given, serviceAccount: peer.serviceAccount },
-  });
-  if (!validation.ok)
-    throw new RegistrationError(
-      "invalid",
-      validation.problems
-        .map(({ path, message }) => `${path}: ${message}`)
-        .join("; "),
+  /** Throws RegistrationError where the name is not the peer's to take. */
+  #checkHolder(
+    peer: Peer,
+    workload: string,
+    current: Resource | undefined,
+  ): void {
+    const lease = this.#leases.get(workload);
+    const taken = nameConflict(
+      workload,
+      peer.identity,
+      lease?.identity,
+      current,
     );
-  if (!isKind(WORKLOAD, validation.resource))
-    throw new RegistrationError("invalid", "not a Workload");
-  return validation.resource;
+    if (taken !== undefined) throw new RegistrationError("taken", taken);
+    if (lease === undefined || lease.keys.includes(peer.key)) return;
+    // The same identity with another key is the same instance come back without its state, or a second one of the same name.
+    const others = this.#streams
+      .keysOf(workload, peer.identity)
+      .filter((key) => lease.keys.includes(key));
+    if (others.length > 0)
+      throw new RegistrationError("taken", runningElsewhere(workload));
+  }
 }

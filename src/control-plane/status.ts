@@ -42,7 +42,12 @@ interface View {
   readonly unreachable: ReadonlyMap<string, readonly Problem[]>;
 }
 
-export function makeStatusReader(store: Store, push: PushStatus): WithStatus {
+type ReadableStore = Pick<Store, "revision" | "list">;
+
+export function makeStatusReader(
+  store: ReadableStore,
+  push: PushStatus,
+): WithStatus {
   const checked = makeChecked();
   let latest: Promise<View> | undefined;
   let latestRevision = -1;
@@ -80,7 +85,10 @@ export function makeStatusReader(store: Store, push: PushStatus): WithStatus {
   };
 }
 
-async function readView(store: Store, ownDoubts: Checked): Promise<View> {
+async function readView(
+  store: ReadableStore,
+  ownDoubts: Checked,
+): Promise<View> {
   const listings = await Promise.all(KINDS.map(({ kind }) => store.list(kind)));
   const all = listings.flatMap(({ resources }) => resources);
   const losses = new Map<string, Conflict[]>();

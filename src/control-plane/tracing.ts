@@ -8,8 +8,8 @@ import { messageOf, systemCode } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { tracesUrl } from "../telemetry/exporter.ts";
 import type * as Sdk from "../telemetry/node-sdk.ts";
+import { METHODS, type Api } from "./api/api.ts";
 import { toApiError } from "./api/errors.ts";
-import { METHODS, type Api } from "./api/server.ts";
 import { hideTokens } from "./tokens.ts";
 
 declare module "fastify" {

@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { foreignness } from "../core/local/local-request.ts";
 import { makeChaos, type Chaos } from "./chaos.ts";
+import type { Answer, Service } from "./call.ts";
 import type { Caller } from "./caller.ts";
 
 export interface ApplicationOptions {
@@ -18,27 +19,6 @@ export interface ApplicationOptions {
   readonly port: number;
   readonly clock: Clock;
 }
-
-/** What one request asks, once its body has been read. */
-export interface Call {
-  readonly method: string;
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-  readonly accept: string;
-  /** Calls another service of the shop, passing the trace context on. */
-  readonly caller: Caller;
-}
-
-export interface Answer {
-  readonly status: number;
-  readonly body: unknown;
-  /** "application/json" unless said otherwise; a string body goes out as it is. */
-  readonly type?: string;
-}
-
-/** What a service does: one function from call to answer. */
-export type Service = (call: Call) => Promise<Answer> | Answer;
 
 export interface Application {
   readonly port: number;
@@ -84,7 +64,9 @@ async function serve(
   if (body === undefined) {
     answer(response, {
       status: 413,
-      body: { error: `a body of at most ${BODY_AT_MOST} bytes is wanted` },
+      body: {
+        error: `the body is too large: expected at most ${BODY_AT_MOST} bytes`,
+      },
     });
     return;
   }

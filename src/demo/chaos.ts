@@ -1,6 +1,6 @@
 /** Trouble on request: each application of the demo can be told to fail or to be slow, and counts what it has seen. */
 import type { Clock } from "../core/clock.ts";
-import type { Answer } from "./application.ts";
+import type { Answer } from "./call.ts";
 
 export interface Chaos {
   /** Takes `{ failPercent?: 0–100, delayMs?: 0–60000 }`; what is left out goes back to 0. */
@@ -26,12 +26,14 @@ export function makeChaos(clock: Clock): Chaos {
       if (typeof fail !== "number" || fail < 0 || fail > 100)
         return {
           status: 400,
-          body: { error: "failPercent: a number from 0 to 100 is wanted" },
+          body: {
+            error: "invalid failPercent: expected a number from 0 to 100",
+          },
         };
       if (typeof delay !== "number" || delay < 0 || delay > 60_000)
         return {
           status: 400,
-          body: { error: "delayMs: a number from 0 to 60000 is wanted" },
+          body: { error: "invalid delayMs: expected a number from 0 to 60000" },
         };
       failPercent = fail;
       delayMs = delay;

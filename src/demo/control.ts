@@ -42,7 +42,7 @@ export const DEMO_HEAD_TIMEOUT: number = 10_000;
 export const DEMO_IDLE_TIMEOUT: number = 60_000;
 export const DEMO_TAKE_TIMEOUT: number = 30_000;
 
-/** What a caller is told where it may not ask. */
+/** The error of a caller that may not ask. */
 const REFUSALS = {
   host: "ask as 127.0.0.1 or localhost",
   site: "another site's page may not ask here; use npx wherry trace and npx wherry demo",
@@ -59,45 +59,58 @@ export async function startControl(
     forceCloseConnections: true,
     serverFactory: (handler) => limitedServer(options.clock, handler),
   });
-  // Whoever is on this machine may look; no web page may, and to change something takes the token, which other users cannot read.
+  guard(server, options.token);
+  addSpans(server, options);
+  addTraces(server, options);
+  addProcesses(server, options.processes);
+  await server.listen({ host: "127.0.0.1", port: options.port });
+  return server;
+}
+
+/** Whoever is on this machine may look; no web page may, and to change something takes the token, which other users cannot read. */
+function guard(server: FastifyInstance, token: LocalToken): void {
   server.addHook("onRequest", async ({ headers, method, url }, reply) => {
     const foreign = foreignness(headers);
     if (foreign !== undefined)
       return reply.code(403).send({ error: REFUSALS[foreign] });
     const changes = method !== "GET" && method !== "HEAD";
     if (!changes || url === SPANS) return undefined;
-    if (options.token.admits(headers.authorization)) return undefined;
+    if (token.admits(headers.authorization)) return undefined;
     return reply
       .code(401)
       .header("www-authenticate", 'Bearer realm="wherry"')
       .send({
-        error: `send "Authorization: Bearer TOKEN"; the token stands in ${options.token.file}`,
+        error: `send "Authorization: Bearer TOKEN"; the token is in ${token.file}`,
       });
   });
+}
+
+function addSpans(server: FastifyInstance, options: ControlOptions): void {
   server.addContentTypeParser(
     "application/x-protobuf",
     { parseAs: "buffer" },
     (_request, body, done) => done(null, body),
   );
-
   server.post(SPANS, async (incoming, reply) => {
     const body = incoming.body;
     if (!Buffer.isBuffer(body))
-      return reply
-        .code(415)
-        .send({ error: "application/x-protobuf is wanted" });
+      return reply.code(415).send({
+        error: "invalid content type: expected application/x-protobuf",
+      });
     try {
       options.traces.add(readExport(body));
     } catch (error) {
-      return reply
-        .code(400)
-        .send({ error: `no ExportTraceServiceRequest: ${messageOf(error)}` });
+      return reply.code(400).send({
+        error: `invalid ExportTraceServiceRequest: ${messageOf(error)}`,
+      });
     }
     // Not waited for: a collector that hangs must not hold up the sidecars.
     if (options.forwardTo !== undefined) void forward(options.forwardTo, body);
     return reply.type("application/x-protobuf").send(Buffer.alloc(0));
   });
+}
 
+function addTraces(server: FastifyInstance, options: ControlOptions): void {
   server.get("/traces", () => options.traces.list());
   server.get(`/traces/${NEWEST}`, async (_incoming, reply) => {
     const spans = await newestWhole(options);
@@ -116,53 +129,56 @@ export async function startControl(
       });
     return reply.send(spans);
   });
+}
 
-  server.get("/processes", () =>
-    [...options.processes.values()].map((process) => ({
-      name: process.name,
-      pid: process.pid,
-      running: process.running,
-    })),
-  );
+function addProcesses(
+  server: FastifyInstance,
+  processes: ReadonlyMap<string, ManagedProcess>,
+): void {
+  server.get("/processes", () => [...processes.values()].map(describe));
   server.post<{ Params: { action: string; "*": string } }>(
     "/processes/:action/*",
     async (incoming, reply) => {
       const { action, "*": name } = incoming.params;
-      const chosen = [...options.processes.values()].filter(
+      const chosen = [...processes.values()].filter(
         (process) =>
           process.name === name || process.name.startsWith(`${name}/`),
       );
       if (chosen.length === 0)
         return reply.code(404).send({
-          error: `there is no process "${name}"; there are ${[...options.processes.keys()].join(", ")}`,
+          error: `there is no process "${name}"; there are ${[...processes.keys()].join(", ")}`,
         });
-      switch (action) {
-        case "start":
-          for (const process of chosen) process.start();
-          break;
-        case "stop":
-          await Promise.all(chosen.map((process) => process.stop()));
-          break;
-        case "kill":
-          await Promise.all(chosen.map((process) => process.kill()));
-          break;
-        default:
-          return reply.code(404).send({
-            error: `"${action}" is no action; start, stop and kill are`,
-          });
-      }
-      return reply.send(
-        chosen.map((process) => ({
-          name: process.name,
-          pid: process.pid,
-          running: process.running,
-        })),
-      );
+      if (!(await act(action, chosen)))
+        return reply.code(404).send({
+          error: `invalid action "${action}": expected start, stop or kill`,
+        });
+      return reply.send(chosen.map(describe));
     },
   );
+}
 
-  await server.listen({ host: "127.0.0.1", port: options.port });
-  return server;
+/** False where the action is unknown. */
+async function act(
+  action: string,
+  chosen: readonly ManagedProcess[],
+): Promise<boolean> {
+  switch (action) {
+    case "start":
+      for (const process of chosen) process.start();
+      return true;
+    case "stop":
+      await Promise.all(chosen.map((process) => process.stop()));
+      return true;
+    case "kill":
+      await Promise.all(chosen.map((process) => process.kill()));
+      return true;
+    default:
+      return false;
+  }
+}
+
+function describe({ name, pid, running }: ManagedProcess): object {
+  return { name, pid, running };
 }
 
 function limitedServer(clock: Clock, handler: RequestListener): Server {

@@ -8,7 +8,11 @@ import { readSecret } from "../core/secret-file.ts";
 import { DEMO_TOKEN_FILE, startControl } from "./control.ts";
 import { fetchText, untilReady } from "./http.ts";
 import { startLoad } from "./load.ts";
-import { manageProcess, type ManagedProcess } from "./processes.ts";
+import {
+  manageProcess,
+  type ManagedProcess,
+  type ProcessOptions,
+} from "./processes.ts";
 import { demoResources, type DemoResource } from "./shop-resources.ts";
 import { layOut, type Instance, type Shop } from "./shop.ts";
 import { makeTraceStore } from "./trace-store.ts";
@@ -49,132 +53,187 @@ export function devFile(stateDirectory: string): string {
   return join(stateDirectory, "dev.json");
 }
 
+/** Milliseconds. */
 const READY_WITHIN = 60_000;
 
 export async function startDev(options: DevOptions): Promise<Dev> {
-  const { progress, clock, stop } = options;
   const shop = await layOut(options.anyPorts);
-  const logs = join(options.stateDirectory, "logs");
-  await mkdir(logs, { recursive: true, mode: 0o700 });
-
-  // A part that ends before the shop is open ends the start: waiting for it would be in vain.
-  const opening = new AbortController();
-  const signal = AbortSignal.any([stop, opening.signal]);
-  let open = false;
+  await mkdir(logsOf(options), { recursive: true, mode: 0o700 });
+  const token = await openLocalToken(
+    join(options.stateDirectory, DEMO_TOKEN_FILE),
+  );
   const processes = new Map<string, ManagedProcess>();
-  const add = (
-    name: string,
-    args: readonly string[],
-    more: {
-      readonly nodeFlags?: readonly string[];
-      readonly environment?: Record<string, string>;
-    } = {},
-  ): ManagedProcess => {
-    const process = manageProcess({
-      name,
-      args,
-      logFile: join(logs, `${name.replace("/", "-")}.log`),
-      clock,
-      onUnexpectedExit: (how) => {
-        const log = join(logs, `${name.replace("/", "-")}.log`);
-        const what = `${name} ended (${how}); its log is ${log}`;
-        if (open)
-          progress(
-            `${what}; start it again with: npx wherry demo start ${name}`,
-          );
-        else opening.abort(new UserError(what));
-      },
-      ...more,
-    });
-    processes.set(name, process);
-    return process;
-  };
-  const traces = makeTraceStore({ maxTraces: 1000 });
   const control = await startControl({
-    clock,
+    clock: options.clock,
     port: shop.ports.control,
-    traces,
+    traces: makeTraceStore({ maxTraces: 1000 }),
     processes,
     forwardTo: options.otlpEndpoint,
-    token: await openLocalToken(join(options.stateDirectory, DEMO_TOKEN_FILE)),
+    token,
   });
-  let load: { close(): void } | undefined;
-  const close = async (): Promise<void> => {
-    load?.close();
-    await stopInOrder([...processes.values()]);
-    await control.close();
-  };
+  const mesh = new DemoMesh(options, shop, processes, control);
   try {
-    const api = `http://127.0.0.1:${shop.ports.api}`;
-    progress("starting the control plane");
-    add("control-plane", controlPlaneArguments(options, shop)).start();
-    await untilReady(
-      "the control plane",
-      `${api}/readyz`,
-      clock,
-      READY_WITHIN,
-      signal,
-    );
+    await mesh.open();
+    return mesh;
+  } catch (error) {
+    await mesh.close();
+    throw error;
+  }
+}
 
+class DemoMesh implements Dev {
+  readonly shop: Shop;
+  readonly #options: DevOptions;
+  /** In the order of their start. */
+  readonly #processes: Map<string, ManagedProcess>;
+  readonly #control: { close(): Promise<void> };
+  /** A part that ends before the shop is open ends the start: waiting for it would be in vain. */
+  readonly #opening = new AbortController();
+  readonly #signal: AbortSignal;
+  #open = false;
+  #load: { close(): void } | undefined;
+
+  constructor(
+    options: DevOptions,
+    shop: Shop,
+    processes: Map<string, ManagedProcess>,
+    control: { close(): Promise<void> },
+  ) {
+    this.shop = shop;
+    this.#options = options;
+    this.#processes = processes;
+    this.#control = control;
+    this.#signal = AbortSignal.any([options.stop, this.#opening.signal]);
+  }
+
+  /** Resolves once the shop's page is there. Rejects with UserError. */
+  async open(): Promise<void> {
+    const { clock, stop, load } = this.#options;
+    const web = `http://127.0.0.1:${this.shop.ports.web}`;
+    await this.#startControlPlane();
+    await this.#startInstances(await this.#applyResources());
+    await this.#openShop(web);
+    if (load) this.#load = startLoad(web, clock, stop);
+    this.#open = true;
+  }
+
+  async close(): Promise<void> {
+    this.#load?.close();
+    await stopInOrder([...this.#processes.values()]);
+    await this.#control.close();
+  }
+
+  get #api(): string {
+    return `http://127.0.0.1:${this.shop.ports.api}`;
+  }
+
+  async #startControlPlane(): Promise<void> {
+    const { progress } = this.#options;
+    progress("starting the control plane");
+    const args = controlPlaneArguments(this.#options, this.shop);
+    this.#start("control-plane", args);
+    await this.#untilReady("the control plane", `${this.#api}/readyz`);
+  }
+
+  /** Resolves with the administrator's token. */
+  async #applyResources(): Promise<string> {
+    const { progress, stateDirectory } = this.#options;
     progress(
       "applying the shop's resources, and making a token for each service",
     );
-    const token = (
-      await readSecret(
-        join(options.stateDirectory, "admin.token"),
-        "the API token",
-      )
-    ).trim();
-    for (const resource of await demoResources(shop))
-      await apply(api, token, resource, signal);
+    const file = join(stateDirectory, "admin.token");
+    const token = (await readSecret(file, "the API token")).trim();
+    for (const resource of await demoResources(this.shop))
+      await apply(this.#api, token, resource, this.#signal);
+    return token;
+  }
 
+  async #startInstances(token: string): Promise<void> {
+    const { progress, sidecarFlags } = this.#options;
+    const { instances } = this.shop;
     progress(
-      `starting ${shop.instances.length} applications, and a sidecar beside each`,
+      `starting ${instances.length} applications, and a sidecar beside each`,
     );
-    for (const instance of shop.instances) {
-      add(
-        `${instance.name}/app`,
-        applicationArguments(options, instance),
-      ).start();
-      const enrolment = await enrolmentToken(api, token, instance, signal);
-      add(
-        `${instance.name}/sidecar`,
-        sidecarArguments(options, shop, instance),
-        {
-          nodeFlags: options.sidecarFlags,
-          environment: { WHERRY_TOKEN: enrolment },
-        },
-      ).start();
+    for (const instance of instances) {
+      const { name } = instance;
+      this.#start(`${name}/app`, applicationArguments(this.#options, instance));
+      const enrolment = await enrolmentToken(
+        this.#api,
+        token,
+        instance,
+        this.#signal,
+      );
+      const args = sidecarArguments(this.#options, this.shop, instance);
+      this.#start(`${name}/sidecar`, args, {
+        nodeFlags: sidecarFlags,
+        environment: { WHERRY_TOKEN: enrolment },
+      });
     }
     await Promise.all(
-      shop.instances.map((instance) =>
-        untilReady(
-          instance.name,
-          `http://127.0.0.1:${instance.ports.metrics}/readyz`,
-          clock,
-          READY_WITHIN,
-          signal,
-        ),
+      instances.map(({ name, ports }) =>
+        this.#untilReady(name, `http://127.0.0.1:${ports.metrics}/readyz`),
       ),
     );
+  }
+
+  async #openShop(web: string): Promise<void> {
+    const { progress, stateDirectory } = this.#options;
+    const { ports, instances } = this.shop;
     progress("waiting for the shop's first page");
-    const web = `http://127.0.0.1:${shop.ports.web}`;
-    await untilReady("the shop", `${web}/`, clock, READY_WITHIN, signal);
-    await writeDevFile(options.stateDirectory, {
+    await this.#untilReady("the shop", `${web}/`);
+    await writeDevFile(stateDirectory, {
       pid: process.pid,
       web,
-      api,
-      push: `http://127.0.0.1:${shop.ports.push}`,
-      control: `http://127.0.0.1:${shop.ports.control}`,
-      instances: shop.instances,
+      api: this.#api,
+      push: `http://127.0.0.1:${ports.push}`,
+      control: `http://127.0.0.1:${ports.control}`,
+      instances,
     });
-    if (options.load) load = startLoad(web, clock, stop);
-    open = true;
-    return { shop, close };
-  } catch (error) {
-    await close();
-    throw error;
   }
+
+  #start(
+    name: string,
+    args: readonly string[],
+    more: Pick<ProcessOptions, "nodeFlags" | "environment"> = {},
+  ): void {
+    const logFile = join(
+      logsOf(this.#options),
+      `${name.replace("/", "-")}.log`,
+    );
+    const process = manageProcess({
+      name,
+      args,
+      logFile,
+      clock: this.#options.clock,
+      onUnexpectedExit: (how) => this.#ended(name, how, logFile),
+      ...more,
+    });
+    this.#processes.set(name, process);
+    process.start();
+  }
+
+  #ended(name: string, how: string, logFile: string): void {
+    const what = `${name} ended (${how}); its log is ${logFile}`;
+    if (this.#open)
+      this.#options.progress(
+        `${what}; start it again with: npx wherry demo start ${name}`,
+      );
+    else this.#opening.abort(new UserError(what));
+  }
+
+  #untilReady(what: string, url: string): Promise<void> {
+    return untilReady(
+      what,
+      url,
+      this.#options.clock,
+      READY_WITHIN,
+      this.#signal,
+    );
+  }
+}
+
+function logsOf({ stateDirectory }: DevOptions): string {
+  return join(stateDirectory, "logs");
 }
 
 /** Callers before callees, the control plane last: so that each can say goodbye. */
@@ -281,7 +340,7 @@ async function enrolmentToken(
   });
   if (status !== 201)
     throw new UserError(
-      `the control plane makes no enrolment token: ${status} ${text}`,
+      `the control plane made no enrolment token: ${status} ${text}`,
     );
   return (JSON.parse(text) as { token: string }).token;
 }

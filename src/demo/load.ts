@@ -10,7 +10,7 @@ export function startLoad(
   clock: Clock,
   stop: AbortSignal,
 ): { close(): void } {
-  // A failed call is part of the show: it stands in the logs, the metrics and the traces.
+  // A failed call is part of the show: it is in the logs, the metrics and the traces.
   const ignore = (): undefined => undefined;
   const pages = clock.every(
     PAGE_EVERY,

@@ -21,6 +21,9 @@ export interface ProcessOptions {
   readonly onUnexpectedExit: (how: string) => void;
 }
 
+/** Milliseconds. */
+const PATIENCE = 10_000;
+
 export interface ManagedProcess {
   readonly name: string;
   readonly pid: number | undefined;
@@ -32,78 +35,91 @@ export interface ManagedProcess {
   kill(): Promise<void>;
 }
 
-const PATIENCE = 10_000;
-
 export function manageProcess(options: ProcessOptions): ManagedProcess {
-  let child: ChildProcess | undefined;
-  let asked = false;
-  const ended = (process: ChildProcess): Promise<void> =>
-    process.exitCode !== null || process.signalCode !== null
-      ? Promise.resolve()
-      : new Promise((resolve) => void process.once("exit", () => resolve()));
-  return {
-    name: options.name,
-    get pid() {
-      return child?.pid;
+  return new Child(options);
+}
+
+class Child implements ManagedProcess {
+  readonly #options: ProcessOptions;
+  #child: ChildProcess | undefined;
+  /** Whether the end was asked for. */
+  #asked = false;
+
+  constructor(options: ProcessOptions) {
+    this.#options = options;
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  get running(): boolean {
+    return this.#child !== undefined;
+  }
+
+  start(): void {
+    if (this.#child !== undefined) return;
+    this.#asked = false;
+    const started = launch(this.#options);
+    this.#child = started;
+    const over = (how: string): void => {
+      if (this.#child !== started) return;
+      this.#child = undefined;
+      if (!this.#asked) this.#options.onUnexpectedExit(how);
+    };
+    started.once("error", (error) => over(error.message));
+    started.once("exit", (code, signal) =>
+      over(signal ?? `exit code ${String(code)}`),
+    );
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#asked = true;
+    const cancel = this.#options.clock.after(
+      PATIENCE,
+      () => void child.kill("SIGKILL"),
+    );
+    child.kill("SIGTERM");
+    await ended(child);
+    cancel();
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#asked = true;
+    child.kill("SIGKILL");
+    await ended(child);
+  }
+}
+
+function launch(options: ProcessOptions): ChildProcess {
+  const { args, nodeFlags = [], logFile, environment } = options;
+  const log = openSync(logFile, "a", 0o600);
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, ...nodeFlags, MAIN, ...args],
+    {
+      stdio: ["pipe", log, log],
+      // A group of its own: Ctrl-C in the terminal reaches the demo, which stops its children in order.
+      detached: true,
+      env: { ...process.env, ...environment, [STOP_WITH_PARENT]: "1" },
     },
-    get running() {
-      return child !== undefined;
-    },
-    start() {
-      if (child !== undefined) return;
-      asked = false;
-      const log = openSync(options.logFile, "a", 0o600);
-      const started = spawn(
-        process.execPath,
-        [
-          ...process.execArgv,
-          ...(options.nodeFlags ?? []),
-          MAIN,
-          ...options.args,
-        ],
-        {
-          stdio: ["pipe", log, log],
-          // A group of its own: Ctrl-C in the terminal reaches the demo, which stops its children in order.
-          detached: true,
-          env: {
-            ...process.env,
-            ...options.environment,
-            [STOP_WITH_PARENT]: "1",
-          },
-        },
-      );
-      closeSync(log);
-      // The pipe breaks when the child ends; that is told by "exit".
-      started.stdin?.on("error", () => undefined);
-      child = started;
-      const over = (how: string): void => {
-        if (child !== started) return;
-        child = undefined;
-        if (!asked) options.onUnexpectedExit(how);
-      };
-      started.once("error", (error) => over(error.message));
-      started.once("exit", (code, signal) =>
-        over(signal ?? `exit code ${String(code)}`),
-      );
-    },
-    async stop() {
-      const stopping = child;
-      if (stopping === undefined) return;
-      asked = true;
-      const cancel = options.clock.after(
-        PATIENCE,
-        () => void stopping.kill("SIGKILL"),
-      );
-      stopping.kill("SIGTERM");
-      await ended(stopping);
-      cancel();
-    },
-    async kill() {
-      const killed = child;
-      if (killed === undefined) return;
-      asked = true;
-      killed.kill("SIGKILL");
-      await ended(killed);
-    },
-  };
+  );
+  closeSync(log);
+  // The pipe breaks when the child ends; "exit" reports that.
+  child.stdin?.on("error", () => undefined);
+  return child;
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  return child.exitCode !== null || child.signalCode !== null
+    ? Promise.resolve()
+    : new Promise((resolve) => void child.once("exit", () => resolve()));
 }

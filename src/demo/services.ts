@@ -1,6 +1,6 @@
 /** What the four services of the shop do. */
 import { DatabaseSync } from "node:sqlite";
-import type { Answer, Call, Service } from "./application.ts";
+import type { Answer, Call, Service } from "./call.ts";
 import type { Reply } from "./caller.ts";
 import { shopPage } from "./page.ts";
 
@@ -77,7 +77,7 @@ export function ordersService(self: Self, database: string): Service {
       return {
         status: 400,
         body: {
-          error: `product: one of ${PRODUCTS.map(({ id }) => id).join(", ")} is wanted`,
+          error: `invalid product: expected one of ${PRODUCTS.map(({ id }) => id).join(", ")}`,
         },
       };
     const { lastInsertRowid } = insert.run(product, self.instance);
@@ -200,7 +200,10 @@ function part(reply: Reply): unknown {
 }
 
 function notAllowed(allowed: string): Answer {
-  return { status: 405, body: { error: `${allowed} is wanted` } };
+  return {
+    status: 405,
+    body: { error: `method not allowed: expected ${allowed}` },
+  };
 }
 
 function fieldOf(body: unknown, name: string): unknown {

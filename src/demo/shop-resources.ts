@@ -1,4 +1,4 @@
-/** The resources of the demo: the YAML that stands in config/, and the one that needs a port of this machine. */
+/** The resources of the demo: the YAML that is in config/, and the one that needs a port of this machine. */
 import { readFile } from "node:fs/promises";
 import { parseAllDocuments } from "yaml";
 import { PACKAGE } from "../runtime/package.ts";

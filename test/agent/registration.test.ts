@@ -1,5 +1,5 @@
 import t from "tap";
-import { makeRegistration } from "../../src/agent/registration.ts";
+import { Registration } from "../../src/agent/registration.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 
@@ -9,7 +9,7 @@ void t.test(
   "without a connection, being ready is told at the next one, and nobody waits",
   async (t) => {
     const clock = fakeClock();
-    const registration = makeRegistration({
+    const registration = new Registration({
       workload: () => SPEC,
       clock,
       logger: silentLogger,
@@ -25,7 +25,7 @@ void t.test(
   "deregistering without a connection gives up after 5 s (law 12)",
   async (t) => {
     const clock = fakeClock();
-    const registration = makeRegistration({
+    const registration = new Registration({
       workload: () => SPEC,
       clock,
       logger: silentLogger,
@@ -45,13 +45,13 @@ void t.test(
 
 void t.test("what never registered is gone at once", async (t) => {
   const clock = fakeClock();
-  const idle = makeRegistration({
+  const idle = new Registration({
     workload: () => SPEC,
     clock,
     logger: silentLogger,
   });
   await idle.deregister();
-  const caller = makeRegistration({
+  const caller = new Registration({
     workload: () => undefined,
     clock,
     logger: silentLogger,
@@ -64,7 +64,7 @@ void t.test("what never registered is gone at once", async (t) => {
 
 void t.test("closing ends a deregistration that waits", async (t) => {
   const clock = fakeClock();
-  const registration = makeRegistration({
+  const registration = new Registration({
     workload: () => SPEC,
     clock,
     logger: silentLogger,

@@ -10,11 +10,8 @@ import {
   enrolmentTokenKey,
   type EnrolmentTokenOptions,
 } from "../../src/control-plane/enrolment-token.ts";
-import {
-  makeEnrolment,
-  type Enrolment,
-  type EnrolmentError,
-} from "../../src/control-plane/enrolment.ts";
+import { Enrolment } from "../../src/control-plane/enrolment.ts";
+import type { EnrolmentError } from "../../src/control-plane/enrolment-error.ts";
 import type { Peer } from "../../src/control-plane/push/peer.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
@@ -53,7 +50,7 @@ async function set(t: Scope): Promise<Setting> {
     clock,
     store,
     authority,
-    enrolment: makeEnrolment({
+    enrolment: new Enrolment({
       nameFault: () => Promise.resolve(undefined),
       store,
       issuer: authority,
@@ -188,7 +185,7 @@ void t.test(
         enrolment.enrol({ token: text, csr: csr(), name: "" }, REMOTE),
         { kind: "refused", message },
       );
-    await refused("nonsense", /no enrolment token/);
+    await refused("nonsense", /invalid enrolment token/);
     await refused(
       formatToken({ ...parsed, secret: "guess" }),
       /not valid here.*wherry token create/,
@@ -196,7 +193,7 @@ void t.test(
     await refused(formatToken({ ...parsed, id: "unknown" }), /not valid here/);
     await refused(
       formatToken({ id: "unknown", ca: authority.fingerprint, secret: "" }),
-      /no enrolment token/,
+      /invalid enrolment token/,
     );
     t.match(
       await store.get(enrolmentTokenKey(good.id)),
@@ -272,7 +269,7 @@ void t.test(
     clock.advance(1000);
     await t.rejects(attempt("nonsense", REMOTE), {
       kind: "refused",
-      message: /no enrolment token/,
+      message: /invalid enrolment token/,
     });
   },
 );
@@ -286,7 +283,7 @@ void t.test(
         { token: "nonsense", csr: "nonsense", name: "!" },
         REMOTE,
       ),
-      { kind: "refused", message: /no enrolment token/ },
+      { kind: "refused", message: /invalid enrolment token/ },
     );
   },
 );
@@ -320,7 +317,7 @@ void t.test(
   async (t) => {
     const { authority, clock, store, token } = await set(t);
     const asked: object[] = [];
-    const enrolment = makeEnrolment({
+    const enrolment = new Enrolment({
       nameFault: (instance) => {
         asked.push(instance);
         return Promise.resolve("Workload shop/web-1 is registered by another");
@@ -391,7 +388,7 @@ void t.test(
   "an authority that cannot sign is the control plane's failure, not the asker's",
   async (t) => {
     const { store, clock, token } = await set(t);
-    const broken = makeEnrolment({
+    const broken = new Enrolment({
       nameFault: () => Promise.resolve(undefined),
       store,
       issuer: {

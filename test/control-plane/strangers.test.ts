@@ -3,9 +3,8 @@ import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import t from "tap";
 import {
-  limitStrangers,
   type StrangerLimits,
-  type Strangers,
+  Strangers,
 } from "../../src/control-plane/strangers.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
@@ -29,7 +28,7 @@ const LIMITS: StrangerLimits = {
 
 async function door(t: Scope): Promise<Door> {
   const clock = fakeClock();
-  const strangers = limitStrangers({
+  const strangers = new Strangers({
     where: "a door",
     limits: LIMITS,
     clock,

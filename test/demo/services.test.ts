@@ -1,7 +1,7 @@
 /** What the four services of the shop do. */
 import { join } from "node:path";
 import t from "tap";
-import type { Answer, Call, Service } from "../../src/demo/application.ts";
+import type { Answer, Call, Service } from "../../src/demo/call.ts";
 import type { Caller, Reply } from "../../src/demo/caller.ts";
 import {
   catalogService,

@@ -7,7 +7,8 @@ import type { Test } from "tap";
 import { checkAgainstStore } from "../../src/control-plane/checks.ts";
 import { API_REASONS } from "../../src/control-plane/api/errors.ts";
 import type { ApiOptions } from "../../src/control-plane/api/options.ts";
-import { buildApi, type Api } from "../../src/control-plane/api/server.ts";
+import type { Api } from "../../src/control-plane/api/api.ts";
+import { buildApi } from "../../src/control-plane/api/server.ts";
 import type {
   InForce,
   SidecarConfig,

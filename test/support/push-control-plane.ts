@@ -12,7 +12,7 @@ import {
   createEnrolmentToken,
   type EnrolmentTokenOptions,
 } from "../../src/control-plane/enrolment-token.ts";
-import { makeEnrolment } from "../../src/control-plane/enrolment.ts";
+import { Enrolment } from "../../src/control-plane/enrolment.ts";
 import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import {
   startPushServer,
@@ -86,7 +86,7 @@ export async function startTestControlPlane(
     logger,
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
-  const enrolment = makeEnrolment({
+  const enrolment = new Enrolment({
     nameFault: (instance) => registry.nameFault(instance),
     store,
     issuer: authority,

@@ -3,8 +3,8 @@ import type { FastifyRequest } from "fastify";
 import type { Clock } from "../../core/clock.ts";
 import type { Store } from "../store/store.ts";
 import { authenticate, type Principal } from "../tokens.ts";
+import type { Api } from "./api.ts";
 import { ApiError } from "./errors.ts";
-import type { Api } from "./server.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

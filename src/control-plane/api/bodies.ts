@@ -5,8 +5,8 @@ import {
   MOST_ALIASES,
   structureFaults,
 } from "../../resources/yaml-structure.ts";
+import type { Api } from "./api.ts";
 import { ApiError } from "./errors.ts";
-import type { Api } from "./server.ts";
 import { jsonFault } from "./json-fault.ts";
 
 /** More than the largest useful resource, less than what would hurt. */

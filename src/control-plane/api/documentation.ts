@@ -3,9 +3,9 @@ import swagger from "@fastify/swagger";
 import Type, { type TSchema } from "typebox";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { KINDS } from "../../resources/registry.ts";
+import type { Api } from "./api.ts";
 import { API_REASONS } from "./errors.ts";
 import { STATUS, STATUS_SCHEMA } from "./schemas.ts";
-import type { Api } from "./server.ts";
 
 export async function documentApi(api: Api): Promise<void> {
   await api.register(swagger, {

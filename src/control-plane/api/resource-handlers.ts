@@ -18,7 +18,7 @@ import {
   refusal,
   type Verb,
 } from "./access.ts";
-import { admit, type Admitted, type Place } from "./admission.ts";
+import { admit, type Admitted } from "./admission.ts";
 import { ApiError, invalid, success, type StatusBody } from "./errors.ts";
 import { parseLabelSelector, type LabelSelector } from "./label-selector.ts";
 import { isObject, mergePatch } from "./merge-patch.ts";
@@ -44,83 +44,152 @@ export interface Written {
   readonly warnings: readonly string[];
 }
 
-export interface ResourceHandlers {
-  /** Throws ApiError Forbidden. */
-  authorizeRead(target: Target): void;
-  list(target: Target, selector: string | undefined): Promise<ResourceList>;
-  get(target: Target): Promise<Resource>;
-  create(target: Target, body: unknown, dryRun: boolean): Promise<Written>;
-  replace(target: Target, body: unknown, dryRun: boolean): Promise<Written>;
-  patch(target: Target, patch: unknown, dryRun: boolean): Promise<Written>;
-  remove(target: Target, dryRun: boolean): Promise<StatusBody>;
-}
-
 /** A patch that meets a faster writer is made again on what that one wrote, so often. */
 const PATCH_TRIES = 8;
 
-export function makeResourceHandlers(
-  options: ApiOptions,
-  definition: KindDefinition,
-): ResourceHandlers {
-  const { store, clock } = options;
-  const { kind, apiVersion } = definition;
+export class ResourceHandlers {
+  readonly #options: ApiOptions;
+  readonly #definition: KindDefinition;
 
-  const keyFor = (
-    namespace: string | undefined,
-    name: string,
-  ): ResourceKey => ({
-    kind,
-    namespace: namespace ?? "",
-    name,
-  });
+  constructor(options: ApiOptions, definition: KindDefinition) {
+    this.#options = options;
+    this.#definition = definition;
+  }
 
-  const authorize = (target: Target, verb: Verb): void => {
-    const namespace = definition.namespaced ? target.namespace : "";
+  /** Throws ApiError Forbidden. */
+  authorizeRead(target: Target): void {
+    this.#authorize(target, "read");
+  }
+
+  async list(
+    target: Target,
+    selector: string | undefined,
+  ): Promise<ResourceList> {
+    const { kind, apiVersion } = this.#definition;
+    const { store } = this.#options;
+    this.#authorize(target, "read");
+    const matches = readSelector(selector);
+    const { resources, revision } = await store.list(kind, target.namespace);
+    return {
+      apiVersion,
+      kind: `${kind}List`,
+      metadata: { resourceVersion: String(revision) },
+      items: await this.#options.withStatus(
+        resources.filter(({ metadata }) => matches(metadata.labels)),
+      ),
+    };
+  }
+
+  async get(target: Target): Promise<Resource> {
+    this.#authorize(target, "read");
+    const found = await this.#find(target);
+    const [complete] = await this.#options.withStatus([found]);
+    return complete ?? found;
+  }
+
+  async create(
+    target: Target,
+    body: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    this.#authorize(target, "write");
+    const admitted = await this.#admit(target, body);
+    return this.#write(target, admitted, "absent", dryRun);
+  }
+
+  async replace(
+    target: Target,
+    body: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    this.#authorize(target, "write");
+    const admitted = await this.#admit(target, body);
+    return this.#write(target, admitted, statedVersion(body), dryRun);
+  }
+
+  async patch(
+    target: Target,
+    patch: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    this.#authorize(target, "write");
+    for (let tries = 1; ; tries += 1)
+      try {
+        return await this.#patchOnce(target, patch, dryRun);
+      } catch (thrown) {
+        const mayRepeat =
+          thrown instanceof ConflictError &&
+          statedVersion(patch) === undefined &&
+          tries < PATCH_TRIES;
+        if (!mayRepeat) throw thrown;
+      }
+  }
+
+  async remove(target: Target, dryRun: boolean): Promise<StatusBody> {
+    const { kind } = this.#definition;
+    this.#authorize(target, "write");
+    const found = await this.#find(target);
+    const { name, namespace = "" } = found.metadata;
+    if (kind === MESH.kind)
+      throw new ApiError(
+        "Forbidden",
+        `Mesh ${name} holds the settings of the whole mesh: change it instead`,
+      );
+    const key = this.#keyOf(namespace, name);
+    this.#checkLease(target, key);
+    if (!dryRun) await this.#options.store.remove(key);
+    return success(`${kind} ${formatName(namespace, name)} deleted`);
+  }
+
+  #keyOf(namespace: string | undefined, name: string): ResourceKey {
+    const { kind } = this.#definition;
+    return { kind, namespace: namespace ?? "", name };
+  }
+
+  #authorize(target: Target, verb: Verb): void {
+    const namespace = this.#definition.namespaced ? target.namespace : "";
     const why = refusal(target.principal, verb, namespace);
     if (why !== undefined) throw new ApiError("Forbidden", why);
-  };
+  }
 
   /** What a sidecar registered is the sidecar's: by its labels and account it stands for an identity (trap 16). */
-  const checkLease = (
-    target: Target,
-    key: ResourceKey,
-    given?: Resource,
-  ): void => {
-    if (kind !== WORKLOAD.kind || isFullAdmin(target.principal)) return;
+  #checkLease(target: Target, key: ResourceKey, given?: Resource): void {
+    if (key.kind !== WORKLOAD.kind || isFullAdmin(target.principal)) return;
     if (given?.metadata.annotations?.[REGISTERED_BY] !== undefined)
       throw new ApiError(
         "Forbidden",
         `the annotation ${REGISTERED_BY} says that a sidecar registered the Workload: leave it out`,
       );
-    if (options.isLeased(key.namespace, key.name))
+    if (this.#options.isLeased(key.namespace, key.name))
       throw new ApiError(
         "Forbidden",
         `${formatKey(key)} is registered by its sidecar under a lease: it changes and goes with that sidecar`,
       );
-  };
+  }
 
-  const place = (target: Target): Place => ({
-    definition,
-    namespace: target.namespace,
-    name: target.name,
-  });
+  #admit({ namespace, name }: Target, body: unknown): Promise<Admitted> {
+    const place = { definition: this.#definition, namespace, name };
+    return admit(body, place, this.#options.checkInPlace);
+  }
 
-  const find = async (target: Target): Promise<Resource> => {
-    const key = keyFor(target.namespace, target.name ?? "");
-    const found = await store.get(key);
+  /** Throws ApiError NotFound. */
+  async #find(target: Target): Promise<Resource> {
+    const key = this.#keyOf(target.namespace, target.name ?? "");
+    const found = await this.#options.store.get(key);
     if (found === undefined)
       throw new ApiError("NotFound", `${formatKey(key)} does not exist`);
     return found;
-  };
+  }
 
-  const write = async (
+  async #write(
     target: Target,
     { resource, warnings }: Admitted,
     expected: number | "absent" | undefined,
     dryRun: boolean,
-  ): Promise<Written> => {
-    const key = keyFor(target.namespace, resource.metadata.name);
-    checkLease(target, key, resource);
+  ): Promise<Written> {
+    const { store, clock } = this.#options;
+    const key = this.#keyOf(target.namespace, resource.metadata.name);
+    this.#checkLease(target, key, resource);
     const notExported = exportRefusal(target.principal, resource);
     if (notExported !== undefined) throw new ApiError("Forbidden", notExported);
     const before = await store.get(key);
@@ -141,81 +210,19 @@ export function makeResourceHandlers(
       resource: created ? withoutVersion(outcome) : outcome,
       warnings,
     };
-  };
+  }
 
-  const patchOnce = async (
+  async #patchOnce(
     target: Target,
     patch: unknown,
     dryRun: boolean,
-  ): Promise<Written> => {
-    const before = await find(target);
-    const admitted = await admit(
-      mergePatch(before, withoutOwned(patch)),
-      place(target),
-      options.checkInPlace,
-    );
+  ): Promise<Written> {
+    const before = await this.#find(target);
+    const body = mergePatch(before, withoutOwned(patch));
+    const admitted = await this.#admit(target, body);
     const expected = statedVersion(patch) ?? revisionOf(before);
-    return write(target, admitted, expected, dryRun);
-  };
-
-  return {
-    authorizeRead: (target) => authorize(target, "read"),
-    async list(target, selector) {
-      authorize(target, "read");
-      const matches = readSelector(selector);
-      const { resources, revision } = await store.list(kind, target.namespace);
-      return {
-        apiVersion,
-        kind: `${kind}List`,
-        metadata: { resourceVersion: String(revision) },
-        items: await options.withStatus(
-          resources.filter(({ metadata }) => matches(metadata.labels)),
-        ),
-      };
-    },
-    async get(target) {
-      authorize(target, "read");
-      const found = await find(target);
-      const [complete] = await options.withStatus([found]);
-      return complete ?? found;
-    },
-    async create(target, body, dryRun) {
-      authorize(target, "write");
-      const admitted = await admit(body, place(target), options.checkInPlace);
-      return write(target, admitted, "absent", dryRun);
-    },
-    async replace(target, body, dryRun) {
-      authorize(target, "write");
-      const admitted = await admit(body, place(target), options.checkInPlace);
-      return write(target, admitted, statedVersion(body), dryRun);
-    },
-    async patch(target, patch, dryRun) {
-      authorize(target, "write");
-      for (let tries = 1; ; tries += 1)
-        try {
-          return await patchOnce(target, patch, dryRun);
-        } catch (thrown) {
-          const mayRepeat =
-            thrown instanceof ConflictError &&
-            statedVersion(patch) === undefined &&
-            tries < PATCH_TRIES;
-          if (!mayRepeat) throw thrown;
-        }
-    },
-    async remove(target, dryRun) {
-      authorize(target, "write");
-      const found = await find(target);
-      const { name, namespace = "" } = found.metadata;
-      if (kind === MESH.kind)
-        throw new ApiError(
-          "Forbidden",
-          `Mesh ${name} holds the settings of the whole mesh: change it instead`,
-        );
-      checkLease(target, keyFor(namespace, name));
-      if (!dryRun) await store.remove(keyFor(namespace, name));
-      return success(`${kind} ${formatName(namespace, name)} deleted`);
-    },
-  };
+    return this.#write(target, admitted, expected, dryRun);
+  }
 }
 
 /** Throws ApiError BadRequest. */

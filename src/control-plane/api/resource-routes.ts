@@ -5,18 +5,18 @@ import type { Clock } from "../../core/clock.ts";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { KINDS } from "../../resources/registry.ts";
 import { CLOSED, DNS_LABEL, DNS_NAME } from "../../resources/schema-parts.ts";
+import type { Api } from "./api.ts";
 import { principalOf } from "./authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "./bodies.ts";
 import { answers } from "./documentation.ts";
 import { isObject } from "./merge-patch.ts";
 import type { ApiOptions } from "./options.ts";
 import {
-  makeResourceHandlers,
   readSelector,
+  ResourceHandlers,
   type Target,
   type Written,
 } from "./resource-handlers.ts";
-import type { Api } from "./server.ts";
 import { openWatch } from "./watch.ts";
 import { STATUS } from "./schemas.ts";
 
@@ -103,7 +103,7 @@ function addList(
   params: Properties,
 ): void {
   const { kind } = definition;
-  const handlers = makeResourceHandlers(options, definition);
+  const handlers = new ResourceHandlers(options, definition);
   const everywhere = definition.namespaced && !("namespace" in params);
   api.get(
     url,
@@ -167,7 +167,7 @@ function addCreate(
   params: Properties,
 ): void {
   const { kind } = definition;
-  const handlers = makeResourceHandlers(options, definition);
+  const handlers = new ResourceHandlers(options, definition);
   api.post(
     url,
     {
@@ -193,6 +193,15 @@ function addCreate(
   );
 }
 
+/** The path of one resource of a kind, and what its routes share. */
+interface Item {
+  readonly api: Api;
+  readonly url: string;
+  readonly kind: string;
+  readonly handlers: ResourceHandlers;
+  readonly common: object;
+}
+
 function addItem(
   api: Api,
   options: ApiOptions,
@@ -201,8 +210,16 @@ function addItem(
   params: Properties,
 ): void {
   const { kind } = definition;
-  const handlers = makeResourceHandlers(options, definition);
+  const handlers = new ResourceHandlers(options, definition);
   const common = { tags: [kind], ...paramsSchema(params) };
+  const item: Item = { api, url, kind, handlers, common };
+  addGet(item);
+  addReplace(item);
+  addPatch(item);
+  addDelete(item);
+}
+
+function addGet({ api, url, kind, handlers, common }: Item): void {
   api.get(
     url,
     {
@@ -216,6 +233,9 @@ function addItem(
     },
     (request) => handlers.get(targetOf(request)),
   );
+}
+
+function addReplace({ api, url, kind, handlers, common }: Item): void {
   api.put(
     url,
     {
@@ -244,6 +264,9 @@ function addItem(
         ),
       ),
   );
+}
+
+function addPatch({ api, url, kind, handlers, common }: Item): void {
   api.patch(
     url,
     {
@@ -273,6 +296,9 @@ function addItem(
         ),
       ),
   );
+}
+
+function addDelete({ api, url, kind, handlers, common }: Item): void {
   api.delete(
     url,
     {

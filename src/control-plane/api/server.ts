@@ -2,17 +2,14 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { isIP, type AddressInfo, type Socket } from "node:net";
-import fastify, {
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from "fastify";
+import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { http } from "../../runtime/http.ts";
 import { oneAtATime } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { limitHolders } from "../holders.ts";
-import { limitStrangers, type StrangerLimits } from "../strangers.ts";
+import { Strangers, type StrangerLimits } from "../strangers.ts";
+import { METHODS, type Api } from "./api.ts";
 import { addAuthentication, tokenIdOf } from "./authentication.ts";
 import {
   limitBodies,
@@ -37,8 +34,6 @@ import type { ApiOptions } from "./options.ts";
 import { addResourceRoutes } from "./resource-routes.ts";
 import { validatorCompiler } from "./validation.ts";
 import { hideTokens } from "../tokens.ts";
-
-export type Api = FastifyInstance;
 
 export interface ListenOptions {
   readonly host: string;
@@ -126,7 +121,7 @@ export async function buildApi(
   options: ApiOptions,
   tls?: ListenOptions["tls"],
 ): Promise<Api> {
-  const strangers = limitStrangers({
+  const strangers = new Strangers({
     where: "the API",
     limits: STRANGER_LIMITS,
     clock: options.clock,
@@ -346,18 +341,6 @@ function collectMethods(api: Api): Map<string, Set<string>> {
   });
   return methods;
 }
-
-export const METHODS = [
-  "GET",
-  "HEAD",
-  "POST",
-  "PUT",
-  "PATCH",
-  "DELETE",
-  "OPTIONS",
-  "TRACE",
-  "QUERY",
-] as const;
 
 function refuseOtherMethods(
   api: Api,

@@ -2,12 +2,12 @@
 import Type from "typebox";
 import { CLOSED, DNS_LABEL, DNS_NAME } from "../../resources/schema-parts.ts";
 import { refusal } from "./access.ts";
+import type { Api } from "./api.ts";
 import { principalOf } from "./authentication.ts";
 import { answers } from "./documentation.ts";
 import { ApiError } from "./errors.ts";
 import type { ApiOptions } from "./options.ts";
 import { SIDECAR_CONFIG } from "./schemas.ts";
-import type { Api } from "./server.ts";
 
 interface Params {
   readonly namespace: string;

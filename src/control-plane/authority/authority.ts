@@ -107,100 +107,139 @@ function makeAuthority(options: AuthorityOptions): Authority {
       ? undefined
       : parseKey(files.rootKey, `${directory}/root.key`);
   const root = checkRoots(roots, rootKey, directory, clock.wall());
-  let chain = readCertificates(
-    files.issuingCertificate,
-    `${directory}/issuing.crt`,
-  );
-  let chainPem = pemOf(chain);
-  let renewalFault: string | undefined;
-
-  const issuingNotAfter = (): number =>
-    Math.min(
-      ...[...chain, root].map((certificate) =>
-        certificate.validToDate.getTime(),
-      ),
-    );
-
-  /** Where the root's key is at hand, a new issuing certificate for the same key. */
-  const renewIssuing = (): void => {
-    const now = clock.wall();
-    if (rootKey === undefined || issuingNotAfter() - now >= ISSUING_LEFT)
-      return;
-    // Under a root that ends sooner, another certificate would end no later.
-    if (root.validToDate.getTime() <= issuingNotAfter()) return;
-    try {
-      const pem = issueIssuing(options, key, { root, rootKey });
-      replaceIssuingCertificate(directory, pem);
-      chain = readCertificates(pem, `${directory}/issuing.crt`);
-      chainPem = pemOf(chain);
-      renewalFault = undefined;
-    } catch (error) {
-      // The present one is good for weeks yet: signing goes on, and the reason can be seen.
-      renewalFault = messageOf(error);
-    }
-  };
-
-  renewIssuing();
-  checkIssuing(chain, roots, key, directory, clock.wall());
-
-  const issueLeaf = (
-    publicKey: KeyObject,
-    request: SigningRequest,
-  ): SignedCertificate => {
-    const id = parseSpiffeId(request.spiffeId);
-    if (id?.trustDomain !== options.trustDomain)
-      throw new UserError(
-        `"${request.spiffeId}" is no SPIFFE ID of the trust domain ${options.trustDomain}`,
-      );
-    renewIssuing();
-    const now = clock.wall();
-    const notAfter = Math.min(now + request.ttlMs, issuingNotAfter());
-    const [issuing] = chain;
-    if (issuing === undefined || !(notAfter - now >= SHORTEST_LEAF))
-      throw new UserError(
-        `no certificate can be signed for ${request.spiffeId}: asked for ${Math.round(request.ttlMs / 1000)} s, and the issuing certificate ends in ${Math.round((issuingNotAfter() - now) / 1000)} s; replace issuing.crt and issuing.key in ${directory} and restart the control plane`,
-      );
-    const { name, labels, addresses = [] } = request;
-    const binding: Binding = { name, labels, addresses };
-    const leaf = issueCertificate({
-      publicKey,
-      notBefore: Math.max(now - BACKDATED, issuing.validFromDate.getTime()),
-      notAfter,
-      profile: { kind: "workload", uris: [request.spiffeId], binding },
-      issuer: { certificate: issuing, privateKey: key },
-    });
-    return {
-      certificateChain: leaf + chainPem,
-      // Certificates count in whole seconds.
-      notAfter: Math.floor(notAfter / 1000) * 1000,
-    };
-  };
-
-  const own = (spiffeId: string): Credentials => {
-    const privateKey = generatePrivateKey();
-    const { certificateChain } = issueLeaf(createPublicKey(privateKey), {
-      spiffeId,
-      name: "control-plane",
-      labels: {},
-      ttlMs: OWN_LIFE,
-    });
-    return loadCredentials(
-      { certificateChain, privateKey, trustBundle: files.rootCertificate },
-      clock.wall(),
-    );
-  };
+  const issuing = new Issuing(options, key, root, rootKey, files);
+  issuing.renew();
+  checkIssuing(issuing.chain, roots, key, directory, clock.wall());
 
   return {
     trustBundle: files.rootCertificate,
     fingerprint: fingerprintOf(root),
     get issuingNotAfter() {
-      return issuingNotAfter();
+      return issuing.notAfter;
     },
     get renewalFault() {
-      return renewalFault;
+      return issuing.renewalFault;
     },
-    sign: (csrPem, request) => issueLeaf(readCsr(csrPem), request),
-    own,
+    sign: (csrPem, request) => issueLeaf(issuing, readCsr(csrPem), request),
+    own(spiffeId) {
+      const privateKey = generatePrivateKey();
+      const { certificateChain } = issueLeaf(
+        issuing,
+        createPublicKey(privateKey),
+        { spiffeId, name: "control-plane", labels: {}, ttlMs: OWN_LIFE },
+      );
+      return loadCredentials(
+        { certificateChain, privateKey, trustBundle: files.rootCertificate },
+        clock.wall(),
+      );
+    },
+  };
+}
+
+/** The issuing certificate in use, and its successor in time. */
+class Issuing {
+  readonly options: AuthorityOptions;
+  readonly key: KeyObject;
+  readonly #root: X509Certificate;
+  readonly #rootKey: KeyObject | undefined;
+  #chain: readonly X509Certificate[];
+  #chainPem: string;
+  #renewalFault: string | undefined;
+
+  constructor(
+    options: AuthorityOptions,
+    key: KeyObject,
+    root: X509Certificate,
+    rootKey: KeyObject | undefined,
+    { issuingCertificate }: AuthorityFiles,
+  ) {
+    this.options = options;
+    this.key = key;
+    this.#root = root;
+    this.#rootKey = rootKey;
+    this.#chain = readCertificates(
+      issuingCertificate,
+      `${options.directory}/issuing.crt`,
+    );
+    this.#chainPem = pemOf(this.#chain);
+  }
+
+  /** Issuing certificate first. */
+  get chain(): readonly X509Certificate[] {
+    return this.#chain;
+  }
+
+  get chainPem(): string {
+    return this.#chainPem;
+  }
+
+  get renewalFault(): string | undefined {
+    return this.#renewalFault;
+  }
+
+  /** Wall-clock milliseconds. */
+  get notAfter(): number {
+    return Math.min(
+      ...[...this.#chain, this.#root].map((certificate) =>
+        certificate.validToDate.getTime(),
+      ),
+    );
+  }
+
+  /** Where the root's key is at hand, makes a new issuing certificate for the same key in time. */
+  renew(): void {
+    const { clock, directory } = this.options;
+    const root = this.#root;
+    const rootKey = this.#rootKey;
+    if (rootKey === undefined || this.notAfter - clock.wall() >= ISSUING_LEFT)
+      return;
+    // Under a root that ends sooner, another certificate would end no later.
+    if (root.validToDate.getTime() <= this.notAfter) return;
+    try {
+      const pem = issueIssuing(this.options, this.key, { root, rootKey });
+      replaceIssuingCertificate(directory, pem);
+      this.#chain = readCertificates(pem, `${directory}/issuing.crt`);
+      this.#chainPem = pemOf(this.#chain);
+      this.#renewalFault = undefined;
+    } catch (error) {
+      // The present one is good for weeks yet: signing goes on, and the reason can be seen.
+      this.#renewalFault = messageOf(error);
+    }
+  }
+}
+
+/** Throws UserError. */
+function issueLeaf(
+  issuing: Issuing,
+  publicKey: KeyObject,
+  request: SigningRequest,
+): SignedCertificate {
+  const { trustDomain, directory, clock } = issuing.options;
+  const { spiffeId, ttlMs, name, labels, addresses = [] } = request;
+  if (parseSpiffeId(spiffeId)?.trustDomain !== trustDomain)
+    throw new UserError(
+      `invalid SPIFFE ID "${spiffeId}": expected one of the trust domain ${trustDomain}`,
+    );
+  issuing.renew();
+  const now = clock.wall();
+  const notAfter = Math.min(now + ttlMs, issuing.notAfter);
+  const [certificate] = issuing.chain;
+  if (certificate === undefined || !(notAfter - now >= SHORTEST_LEAF))
+    throw new UserError(
+      `no certificate can be signed for ${spiffeId}: asked for ${Math.round(ttlMs / 1000)} s, and the issuing certificate ends in ${Math.round((issuing.notAfter - now) / 1000)} s; replace issuing.crt and issuing.key in ${directory} and restart the control plane`,
+    );
+  const binding: Binding = { name, labels, addresses };
+  const leaf = issueCertificate({
+    publicKey,
+    notBefore: Math.max(now - BACKDATED, certificate.validFromDate.getTime()),
+    notAfter,
+    profile: { kind: "workload", uris: [spiffeId], binding },
+    issuer: { certificate, privateKey: issuing.key },
+  });
+  return {
+    certificateChain: leaf + issuing.chainPem,
+    // Certificates count in whole seconds.
+    notAfter: Math.floor(notAfter / 1000) * 1000,
   };
 }
 

@@ -27,125 +27,118 @@ export interface Difference {
   readonly removed: readonly string[];
 }
 
-export interface Catalogue {
-  put(resource: Resource): void;
-  /** As of a revision: what was written again since stays. */
-  remove(resource: Resource, revision: number): void;
-  /** Puts everything again, and forgets what is not among it. */
-  replace(resources: readonly Resource[]): void;
-  get(name: string): Entry | undefined;
-  /** The set for a workload, with its own Workload in it, whether or not a Service selects it. */
-  scopeOf(self: ScopeOf & { readonly name: string }): ScopedSet;
+export class Catalogue {
+  readonly #entries = new Map<string, Entry>();
+  /** By namespace, labels and, where it differs, name. */
+  readonly #scopes = new Map<string, ScopedSet>();
+  /** Labels are the same object for the life of a connection, and asked about often. */
+  readonly #labelTexts = new WeakMap<object, string>();
+  #encoded = 0;
+
   /** Resources encoded so far. */
-  readonly encoded: number;
-}
+  get encoded(): number {
+    return this.#encoded;
+  }
 
-export function makeCatalogue(): Catalogue {
-  const entries = new Map<string, Entry>();
-  const scopes = new Map<string, ScopedSet>();
-  let encoded = 0;
+  get(name: string): Entry | undefined {
+    return this.#entries.get(name);
+  }
 
-  const makeEntry = (resource: Resource): Entry => {
-    const key = keyOf(resource);
-    const name = resourceName(key);
-    const version = resource.metadata.resourceVersion ?? "";
-    let buffer: Buffer | undefined;
-    return {
-      name,
-      version,
-      resource,
-      encoded() {
-        if (buffer === undefined) {
-          encoded += 1;
-          const json = Buffer.from(JSON.stringify(resource));
-          const value = pushedResource.encode({ ...key, json });
-          buffer = encodeResource({
-            name,
-            version,
-            typeUrl: RESOURCE_TYPE,
-            value,
-          });
-        }
-        return buffer;
-      },
-    };
-  };
-
-  const put = (resource: Resource): void => {
+  put(resource: Resource): void {
     const name = resourceName(keyOf(resource));
     // A listing and the watch after it may overlap: what is older than what is here says nothing new.
-    if (!isNewer(resource, entries.get(name))) return;
-    entries.set(name, makeEntry(resource));
-    scopes.clear();
-  };
+    if (!isNewer(resource, this.#entries.get(name))) return;
+    this.#entries.set(
+      name,
+      makeEntry(resource, () => (this.#encoded += 1)),
+    );
+    this.#scopes.clear();
+  }
 
-  const setOf = (resources: readonly Resource[]): ScopedSet => {
+  /** As of a revision: what was written again since stays. */
+  remove(resource: Resource, revision: number): void {
+    const name = resourceName(keyOf(resource));
+    if (Number(this.#entries.get(name)?.version) > revision) return;
+    if (this.#entries.delete(name)) this.#scopes.clear();
+  }
+
+  /** Puts everything again, and forgets what is not among it. */
+  replace(resources: readonly Resource[]): void {
+    const names = new Set(
+      resources.map((resource) => resourceName(keyOf(resource))),
+    );
+    for (const name of this.#entries.keys())
+      if (!names.has(name)) this.#entries.delete(name);
+    this.#scopes.clear();
+    for (const resource of resources) this.put(resource);
+  }
+
+  /** The set for a workload, with its own Workload in it, whether or not a Service selects it. */
+  scopeOf(self: ScopeOf & { readonly name: string }): ScopedSet {
+    const { namespace, labels, name } = self;
+    const key = `${namespace} ${this.#labelsText(labels)}`;
+    const shared = this.#cached(key, () => this.#setFor(self));
+    const own = this.#entries.get(
+      resourceName({ kind: "Workload", namespace, name }),
+    );
+    if (own === undefined || shared.entries.has(own.name)) return shared;
+    return this.#cached(`${key} ${name}`, () => {
+      const set = new Map(shared.entries).set(own.name, own);
+      return { entries: set, digest: digestOfSet(set) };
+    });
+  }
+
+  #setFor(self: ScopeOf): ScopedSet {
+    const all = Array.from(this.#entries.values(), ({ resource }) => resource);
     const set = new Map<string, Entry>();
-    for (const resource of resources) {
+    for (const resource of scope(self, all)) {
       const name = resourceName(keyOf(resource));
-      const entry = entries.get(name);
+      const entry = this.#entries.get(name);
       if (entry !== undefined) set.set(name, entry);
     }
     return { entries: set, digest: digestOfSet(set) };
-  };
+  }
 
-  /** The same object for the life of a connection, and asked about often. */
-  const texts = new WeakMap<object, string>();
-  const labelsText = (labels: ScopeOf["labels"]): string => {
-    const known = texts.get(labels);
+  #labelsText(labels: ScopeOf["labels"]): string {
+    const known = this.#labelTexts.get(labels);
     if (known !== undefined) return known;
     const text = JSON.stringify(Object.entries(labels).sort());
-    texts.set(labels, text);
+    this.#labelTexts.set(labels, text);
     return text;
-  };
+  }
 
-  const cached = (key: string, make: () => ScopedSet): ScopedSet => {
-    const found = scopes.get(key);
+  #cached(key: string, make: () => ScopedSet): ScopedSet {
+    const found = this.#scopes.get(key);
     if (found !== undefined) return found;
     const made = make();
-    scopes.set(key, made);
+    this.#scopes.set(key, made);
     return made;
-  };
+  }
+}
 
+/** `onEncode` is called once, if ever. */
+function makeEntry(resource: Resource, onEncode: () => void): Entry {
+  const key = keyOf(resource);
+  const name = resourceName(key);
+  const version = resource.metadata.resourceVersion ?? "";
+  let buffer: Buffer | undefined;
   return {
-    put,
-    remove(resource, revision) {
-      const name = resourceName(keyOf(resource));
-      if (Number(entries.get(name)?.version) > revision) return;
-      if (entries.delete(name)) scopes.clear();
-    },
-    replace(resources) {
-      const names = new Set(
-        resources.map((resource) => resourceName(keyOf(resource))),
-      );
-      for (const name of entries.keys())
-        if (!names.has(name)) entries.delete(name);
-      scopes.clear();
-      for (const resource of resources) put(resource);
-    },
-    get: (name) => entries.get(name),
-    scopeOf(self) {
-      const { namespace, labels, name } = self;
-      const labelled = labelsText(labels);
-      const shared = cached(`${namespace} ${labelled}`, () =>
-        setOf(
-          scope(
-            self,
-            Array.from(entries.values(), ({ resource }) => resource),
-          ),
-        ),
-      );
-      const own = entries.get(
-        resourceName({ kind: "Workload", namespace, name }),
-      );
-      if (own === undefined || shared.entries.has(own.name)) return shared;
-      return cached(`${namespace} ${labelled} ${name}`, () => {
-        const set = new Map(shared.entries).set(own.name, own);
-        return { entries: set, digest: digestOfSet(set) };
-      });
-    },
-    get encoded() {
-      return encoded;
+    name,
+    version,
+    resource,
+    encoded() {
+      if (buffer === undefined) {
+        onEncode();
+        const json = Buffer.from(JSON.stringify(resource));
+        const value = pushedResource.encode({ ...key, json });
+        buffer = encodeResource({
+          name,
+          version,
+          typeUrl: RESOURCE_TYPE,
+          value,
+        });
+      }
+      return buffer;
     },
   };
 }

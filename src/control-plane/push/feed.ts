@@ -8,7 +8,7 @@ import type { Resource } from "../../resources/envelope.ts";
 import { KINDS, kindNamed } from "../../resources/registry.ts";
 import type { Change, Store } from "../store/store.ts";
 import { CompactedError } from "../store/store.ts";
-import { makeCatalogue, type Catalogue } from "./catalogue.ts";
+import { Catalogue } from "./catalogue.ts";
 
 export interface GatherOptions {
   /** Milliseconds without a change after which what has gathered goes out. */
@@ -38,7 +38,7 @@ export interface Feed {
 /** Resolves once the catalogue shows all that the store held at the call. */
 export async function startFeed(options: FeedOptions): Promise<Feed> {
   const { store, clock, logger } = options;
-  const catalogue = makeCatalogue();
+  const catalogue = new Catalogue();
   const closing = new AbortController();
   const gathered = gather(clock, options.gather, options.onSettled);
   let revision = await list(store, catalogue);

@@ -6,7 +6,12 @@ import {
   type Server,
   type Socket,
 } from "node:net";
-import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
+import {
+  createServer,
+  type Server as TlsServer,
+  type TLSSocket,
+  type TlsOptions,
+} from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
@@ -17,8 +22,8 @@ import type { Credentials } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { alarm } from "../../push/alarm.ts";
 import { judgeSocket } from "../../wire/tls/tls-context.ts";
-import { limitHolders } from "../holders.ts";
-import { limitStrangers, type StrangerLimits } from "../strangers.ts";
+import { limitHolders, type Holders } from "../holders.ts";
+import { Strangers, type StrangerLimits } from "../strangers.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 
 /** Milliseconds that a stranger has for the handshake. */
@@ -53,46 +58,93 @@ export type Caller =
       readonly reason: string;
     };
 
-export interface Listener {
-  readonly port: number;
-  close(): Promise<void>;
+/** Resolves when the port is open. Rejects with UserError where it cannot be. */
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const listener = new Listener(options);
+  await listener.open();
+  return listener;
 }
 
-export async function listen(options: ListenerOptions): Promise<Listener> {
-  const { clock, logger } = options;
-  const strangers = limitStrangers({
-    where: "the push port",
-    limits: options.strangers,
-    clock,
-    logger,
-  });
-  const instances = limitHolders(MOST_OF_INSTANCE, (instance) =>
-    logger.warn(
-      { instance },
-      `a sidecar holds more than ${MOST_OF_INSTANCE} connections: its oldest was closed`,
-    ),
-  );
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #strangers: Strangers;
+  readonly #instances: Holders;
   /** Every accepted connection, also those that have not finished their handshake. */
-  const accepted = new Set<Socket>();
-  const tls = createServer({
-    ...tlsOptions(options.own.value),
-    handshakeTimeout: HANDSHAKE_TIMEOUT,
-  });
-  // Every option again: what is left out falls back to Node's defaults.
-  const leaveOwn = options.own.subscribe((own) =>
-    tls.setSecureContext(tlsOptions(own)),
-  );
+  readonly #accepted = new Set<Socket>();
+  readonly #server: Server;
+  readonly #tls: TlsServer;
+  readonly #leaveOwn: () => void;
+  #port = 0;
 
-  const accept = (raw: Socket): void => {
+  constructor(options: ListenerOptions) {
+    const { own, strangers: limits, clock, logger } = options;
+    this.#options = options;
+    this.#strangers = new Strangers({
+      where: "the push port",
+      limits,
+      clock,
+      logger,
+    });
+    this.#instances = limitHolders(MOST_OF_INSTANCE, (instance) =>
+      logger.warn(
+        { instance },
+        `a sidecar holds more than ${MOST_OF_INSTANCE} connections: its oldest was closed`,
+      ),
+    );
+    this.#tls = this.#makeTls(own.value);
+    // Every option again: what is left out falls back to Node's defaults.
+    this.#leaveOwn = own.subscribe((next) =>
+      this.#tls.setSecureContext(tlsOptions(next)),
+    );
+    this.#server = createTcpServer((raw) => this.#accept(raw));
+    this.#server.maxConnections = MOST_CONNECTIONS;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  async open(): Promise<void> {
+    this.#port = await bind(this.#server, this.#options);
+  }
+
+  async close(): Promise<void> {
+    this.#leaveOwn();
+    const closed = new Promise<void>((resolve) =>
+      this.#server.close(() => resolve()),
+    );
+    this.#strangers.close();
+    for (const raw of this.#accepted) raw.destroy();
+    await closed;
+  }
+
+  #makeTls(own: Credentials): TlsServer {
+    const { logger } = this.#options;
+    const tls = createServer({
+      ...tlsOptions(own),
+      handshakeTimeout: HANDSHAKE_TIMEOUT,
+    });
+    tls.on("secureConnection", (socket) => this.#secured(socket));
+    tls.on("tlsClientError", (thrown, socket) => {
+      logger.debug(
+        { reason: messageOf(thrown), remote: socket.remoteAddress },
+        "TLS handshake on the push port failed",
+      );
+    });
+    return tls;
+  }
+
+  #accept(raw: Socket): void {
     // Errors are followed by "close", which is what counts here.
     raw.on("error", () => undefined);
-    if (!strangers.admit(raw)) return;
-    accepted.add(raw);
-    raw.on("close", () => accepted.delete(raw));
-    tls.emit("connection", raw);
-  };
+    if (!this.#strangers.admit(raw)) return;
+    this.#accepted.add(raw);
+    raw.on("close", () => this.#accepted.delete(raw));
+    this.#tls.emit("connection", raw);
+  }
 
-  tls.on("secureConnection", (socket) => {
+  #secured(socket: TLSSocket): void {
+    const { logger } = this.#options;
     socket.on("error", (thrown) =>
       logger.debug(
         { reason: messageOf(thrown) },
@@ -104,41 +156,21 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       setImmediate(() => socket.destroy());
       return;
     }
-    const caller = judge(socket, options);
-    if (caller.kind === "peer") {
-      strangers.prove(socket);
-      const { peer } = caller;
-      instances.add(`${workloadOf(peer)} ${peer.identity}`, socket);
-      // No connection outlives the certificate that it stands on.
-      const cancelExpiry = alarm(clock, peer.certificateExpiresAt, () =>
-        socket.destroy(),
-      );
-      socket.on("close", cancelExpiry);
-    }
-    options.onConnection(socket, caller);
-  });
-  tls.on("tlsClientError", (thrown, socket) => {
-    logger.debug(
-      { reason: messageOf(thrown), remote: socket.remoteAddress },
-      "TLS handshake on the push port failed",
-    );
-  });
+    const caller = judge(socket, this.#options);
+    if (caller.kind === "peer") this.#proved(socket, caller.peer);
+    this.#options.onConnection(socket, caller);
+  }
 
-  const server = createTcpServer(accept);
-  server.maxConnections = MOST_CONNECTIONS;
-  const port = await bind(server, options);
-  return {
-    port,
-    async close() {
-      leaveOwn();
-      const closed = new Promise<void>((resolve) =>
-        server.close(() => resolve()),
-      );
-      strangers.close();
-      for (const raw of accepted) raw.destroy();
-      await closed;
-    },
-  };
+  #proved(socket: TLSSocket, peer: Peer): void {
+    const { clock } = this.#options;
+    this.#strangers.prove(socket);
+    this.#instances.add(`${workloadOf(peer)} ${peer.identity}`, socket);
+    // No connection outlives the certificate that it stands on.
+    const cancelExpiry = alarm(clock, peer.certificateExpiresAt, () =>
+      socket.destroy(),
+    );
+    socket.on("close", cancelExpiry);
+  }
 }
 
 function bind(

@@ -1,19 +1,21 @@
 /** A store that ends with its process: for tests, for `--store memory`, and as the plainest statement of what a store does. */
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
-import { watchSource } from "../../core/watch.ts";
+import { watchSource, type Watch } from "../../core/watch.ts";
 import {
   keyOf,
   type Resource,
   type ResourceKey,
 } from "../../resources/envelope.ts";
-import { follow } from "./follow.ts";
+import { follow, type History } from "./follow.ts";
 import {
   CompactedError,
   HISTORY_LIMITS,
   StoreError,
   type Change,
+  type Expected,
   type HistoryLimits,
+  type Listing,
   type Store,
 } from "./store.ts";
 import { checkExpected, nextVersion, step } from "./write.ts";
@@ -29,106 +31,150 @@ interface Entry {
 }
 
 export function openMemoryStore(options: MemoryStoreOptions): Store {
-  const { clock, history: limits = HISTORY_LIMITS } = options;
-  const kinds = new Map<string, Map<string, Resource>>();
-  // One entry a revision, without gaps: the entry of revision r is at r − compacted − 1.
-  const history: Entry[] = [];
-  let compacted = 0;
-  let bytes = 0;
-  const newest = watchSource(0);
-  const closing = new AbortController();
+  return new MemoryStore(options);
+}
 
-  const find = (key: ResourceKey): Resource | undefined =>
-    kinds.get(key.kind)?.get(pathOf(key));
-  const checkOpen = (): void => {
-    if (closing.signal.aborted) throw new StoreError("the store is closed");
-  };
+/** Each operation is one synchronous step: nothing can come between the comparison and the swap. */
+class MemoryStore implements Store {
+  readonly id: string = randomUUID();
+  readonly #clock: Clock;
+  readonly #kinds = new Map<string, Map<string, Resource>>();
+  readonly #history: MemoryHistory;
 
-  const record = (change: Change): void => {
-    const size = Buffer.byteLength(JSON.stringify(change.resource));
-    history.push({ change, bytes: size });
-    bytes += size;
-    while (
-      history.length > limits.rows ||
-      (bytes > limits.bytes && history.length > 1)
-    ) {
-      bytes -= history.shift()?.bytes ?? 0;
-      compacted += 1;
-    }
-    newest.set(change.revision);
-  };
+  constructor({ clock, history = HISTORY_LIMITS }: MemoryStoreOptions) {
+    this.#clock = clock;
+    this.#history = new MemoryHistory(history);
+  }
 
-  const read = (after: number, limit: number): readonly Change[] => {
-    if (after < compacted || after > newest.value)
-      throw new CompactedError(after, compacted, newest.value);
-    const start = after - compacted;
-    return history.slice(start, start + limit).map(({ change }) => change);
-  };
+  revision(): Promise<number> {
+    return step(() => this.#history.newest.value);
+  }
 
-  const put = (
-    resource: Resource,
-    expected: number | "absent" | undefined,
-  ): Resource => {
-    checkOpen();
-    const key = keyOf(resource);
-    const current = find(key);
-    checkExpected(key, expected, current);
-    const revision = newest.value + 1;
-    const next = nextVersion(current, resource, revision, clock);
-    if (next === undefined) return current ?? resource;
-    const ofKind = kinds.get(key.kind) ?? new Map<string, Resource>();
-    kinds.set(key.kind, ofKind.set(pathOf(key), next));
-    record({
-      revision,
-      type: "put",
-      created: current === undefined,
-      resource: next,
+  get(key: ResourceKey): Promise<Resource | undefined> {
+    return step(() => {
+      this.#history.checkOpen();
+      return this.#find(key);
     });
-    return next;
-  };
+  }
 
-  const remove = (key: ResourceKey, expected?: number): number => {
-    checkOpen();
-    const current = find(key);
-    checkExpected(key, expected, current);
-    if (current === undefined) return newest.value;
-    kinds.get(key.kind)?.delete(pathOf(key));
-    const revision = newest.value + 1;
-    record({ revision, type: "remove", created: false, resource: current });
-    return revision;
-  };
+  list(kind: string, namespace?: string): Promise<Listing> {
+    return step(() => {
+      this.#history.checkOpen();
+      const resources = [...(this.#kinds.get(kind) ?? [])]
+        .filter(
+          ([, { metadata }]) =>
+            namespace === undefined || (metadata.namespace ?? "") === namespace,
+        )
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([, resource]) => resource);
+      return { resources, revision: this.#history.newest.value };
+    });
+  }
 
-  const list = (kind: string, namespace?: string): readonly Resource[] => {
-    checkOpen();
-    return [...(kinds.get(kind) ?? new Map<string, Resource>())]
-      .filter(
-        ([, { metadata }]) =>
-          namespace === undefined || (metadata.namespace ?? "") === namespace,
-      )
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, resource]) => resource);
-  };
+  put(resource: Resource, expected: Expected): Promise<Resource> {
+    return step(() => {
+      this.#history.checkOpen();
+      const key = keyOf(resource);
+      const current = this.#find(key);
+      checkExpected(key, expected, current);
+      const revision = this.#history.newest.value + 1;
+      const next = nextVersion(current, resource, revision, this.#clock);
+      if (next === undefined) return current ?? resource;
+      const ofKind = this.#kinds.get(key.kind) ?? new Map<string, Resource>();
+      this.#kinds.set(key.kind, ofKind.set(pathOf(key), next));
+      const created = current === undefined;
+      this.#history.record({ revision, type: "put", created, resource: next });
+      return next;
+    });
+  }
 
-  // Each operation is one synchronous step: nothing can come between the comparison and the swap.
-  return {
-    id: randomUUID(),
-    revision: () => step(() => newest.value),
-    get: (key) =>
-      step(() => {
-        checkOpen();
-        return find(key);
-      }),
-    list: (kind, namespace) =>
-      step(() => ({
-        resources: list(kind, namespace),
-        revision: newest.value,
-      })),
-    put: (resource, expected) => step(() => put(resource, expected)),
-    remove: (key, expected) => step(() => remove(key, expected)),
-    watch: (after, signal) =>
-      follow({ read, newest, closed: closing.signal }, after, signal),
-    close: () => step(() => closing.abort()),
-  };
+  remove(key: ResourceKey, expected?: number): Promise<number> {
+    return step(() => {
+      this.#history.checkOpen();
+      const newest = this.#history.newest.value;
+      const resource = this.#find(key);
+      checkExpected(key, expected, resource);
+      if (resource === undefined) return newest;
+      this.#kinds.get(key.kind)?.delete(pathOf(key));
+      const revision = newest + 1;
+      this.#history.record({
+        revision,
+        type: "remove",
+        created: false,
+        resource,
+      });
+      return revision;
+    });
+  }
+
+  watch(after: number, signal: AbortSignal): AsyncIterable<Change> {
+    return follow(this.#history, after, signal);
+  }
+
+  close(): Promise<void> {
+    return step(() => this.#history.close());
+  }
+
+  #find(key: ResourceKey): Resource | undefined {
+    return this.#kinds.get(key.kind)?.get(pathOf(key));
+  }
+}
+
+/** The newest changes, one a revision without gaps, as many as the limits allow. */
+class MemoryHistory implements History {
+  readonly #limits: HistoryLimits;
+  readonly #newest = watchSource(0);
+  readonly #closing = new AbortController();
+  /** The entry of revision r is at r − compacted − 1. */
+  readonly #entries: Entry[] = [];
+  #compacted = 0;
+  #bytes = 0;
+
+  constructor(limits: HistoryLimits) {
+    this.#limits = limits;
+  }
+
+  get newest(): Watch<number> {
+    return this.#newest;
+  }
+
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Throws StoreError. */
+  checkOpen(): void {
+    if (this.closed.aborted) throw new StoreError("the store is closed");
+  }
+
+  record(change: Change): void {
+    const { rows, bytes: most } = this.#limits;
+    const bytes = Buffer.byteLength(JSON.stringify(change.resource));
+    this.#entries.push({ change, bytes });
+    this.#bytes += bytes;
+    while (
+      this.#entries.length > rows ||
+      (this.#bytes > most && this.#entries.length > 1)
+    ) {
+      this.#bytes -= this.#entries.shift()?.bytes ?? 0;
+      this.#compacted += 1;
+    }
+    this.#newest.set(change.revision);
+  }
+
+  read(after: number, limit: number): readonly Change[] {
+    const newest = this.#newest.value;
+    if (after < this.#compacted || after > newest)
+      throw new CompactedError(after, this.#compacted, newest);
+    const start = after - this.#compacted;
+    return this.#entries
+      .slice(start, start + limit)
+      .map(({ change }) => change);
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
 }
 
 /** U+0000 is in no name, and sorts before every character that is: by namespace, then by name. */

@@ -1,13 +1,19 @@
 /** The embedded store: one SQLite file that survives a kill at any moment, held by one control plane at a time. */
+import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../../core/clock.ts";
-import { watchSource } from "../../core/watch.ts";
+import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   keyOf,
   type Resource,
   type ResourceKey,
 } from "../../resources/envelope.ts";
-import { follow } from "./follow.ts";
-import { openDatabase, prepare, type ChangeType } from "./sqlite-file.ts";
+import { follow, type History } from "./follow.ts";
+import {
+  openDatabase,
+  prepare,
+  type ChangeType,
+  type Statements,
+} from "./sqlite-file.ts";
 import {
   CompactedError,
   HISTORY_LIMITS,
@@ -15,6 +21,7 @@ import {
   type Change,
   type Expected,
   type HistoryLimits,
+  type Listing,
   type Store,
 } from "./store.ts";
 import { checkExpected, nextVersion, step } from "./write.ts";
@@ -30,119 +37,164 @@ export interface SqliteStoreOptions {
 
 /** Opens or makes the store. Throws StoreError saying what is wrong with the file and what to do. */
 export function openSqliteStore(options: SqliteStoreOptions): Store {
-  const { clock, file, history: limits = HISTORY_LIMITS } = options;
-  const database = openDatabase(file, options.lockTimeout ?? 5000);
-  const statements = prepare(database);
-  const id = statements.id();
-  const newest = watchSource(statements.revision());
-  const closing = new AbortController();
-  const size = statements.historySize();
+  return new SqliteStore(options);
+}
 
-  const checkOpen = (): void => {
-    if (closing.signal.aborted) throw new StoreError("the store is closed");
-  };
+/** Each operation is one synchronous step, so a listing and its revision belong together. */
+class SqliteStore implements Store, History {
+  readonly id: string;
+  readonly #clock: Clock;
+  readonly #limits: HistoryLimits;
+  readonly #database: DatabaseSync;
+  readonly #statements: Statements;
+  readonly #newest: WatchSource<number>;
+  readonly #size: { rows: number; bytes: number };
+  readonly #closing = new AbortController();
 
-  /** Takes the oldest out until the history is within its limits; the newest change always stays. */
-  const compact = (): void => {
-    while (
-      size.rows > limits.rows ||
-      (size.bytes > limits.bytes && size.rows > 1)
-    ) {
-      size.bytes -= statements.dropOldest();
-      size.rows -= 1;
-    }
-  };
+  constructor(options: SqliteStoreOptions) {
+    const {
+      clock,
+      file,
+      history = HISTORY_LIMITS,
+      lockTimeout = 5000,
+    } = options;
+    this.#clock = clock;
+    this.#limits = history;
+    this.#database = openDatabase(file, lockTimeout);
+    this.#statements = prepare(this.#database);
+    this.id = this.#statements.id();
+    this.#newest = watchSource(this.#statements.revision());
+    this.#size = this.#statements.historySize();
+  }
 
-  const record = (revision: number, type: ChangeType, body: string) => {
-    statements.record(revision, type, body);
-    size.rows += 1;
-    size.bytes += Buffer.byteLength(body);
-    compact();
-  };
+  get newest(): Watch<number> {
+    return this.#newest;
+  }
+
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  revision(): Promise<number> {
+    return step(() => this.#newest.value);
+  }
+
+  get(key: ResourceKey): Promise<Resource | undefined> {
+    return step(() => {
+      this.#checkOpen();
+      return this.#statements.get(key);
+    });
+  }
+
+  list(kind: string, namespace?: string): Promise<Listing> {
+    return step(() => {
+      this.#checkOpen();
+      return {
+        resources: this.#statements.list(kind, namespace),
+        revision: this.#newest.value,
+      };
+    });
+  }
+
+  put(resource: Resource, expected: Expected): Promise<Resource> {
+    return step(() => {
+      const revision = this.#newest.value + 1;
+      const written = this.#transaction(() =>
+        this.#putAs(revision, resource, expected),
+      );
+      // Watchers may look only once the change cannot be lost any more.
+      if (written.metadata.resourceVersion === String(revision))
+        this.#newest.set(revision);
+      return written;
+    });
+  }
+
+  remove(key: ResourceKey, expected?: number): Promise<number> {
+    return step(() => {
+      const revision = this.#newest.value + 1;
+      const removed = this.#transaction(() => {
+        const current = this.#statements.get(key);
+        checkExpected(key, expected, current);
+        if (current === undefined) return false;
+        this.#statements.remove(key);
+        this.#record(revision, "remove", JSON.stringify(current));
+        return true;
+      });
+      if (removed) this.#newest.set(revision);
+      return this.#newest.value;
+    });
+  }
+
+  watch(after: number, signal: AbortSignal): AsyncIterable<Change> {
+    return follow(this, after, signal);
+  }
+
+  read(after: number, limit: number): readonly Change[] {
+    const newest = this.#newest.value;
+    const compacted = newest - this.#size.rows;
+    if (after < compacted || after > newest)
+      throw new CompactedError(after, compacted, newest);
+    return this.#statements.changes(after, limit);
+  }
+
+  close(): Promise<void> {
+    return step(() => {
+      if (this.#closing.signal.aborted) return;
+      this.#closing.abort();
+      this.#database.close();
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.#closing.signal.aborted)
+      throw new StoreError("the store is closed");
+  }
 
   /** All of it is on the disk when this returns, or none of it ever was. */
-  const transaction = <T>(run: () => T): T => {
-    checkOpen();
-    const before = { ...size };
-    database.exec("BEGIN IMMEDIATE");
+  #transaction<T>(run: () => T): T {
+    this.#checkOpen();
+    const before = { ...this.#size };
+    this.#database.exec("BEGIN IMMEDIATE");
     try {
       const result = run();
-      database.exec("COMMIT");
+      this.#database.exec("COMMIT");
       return result;
     } catch (thrown) {
-      Object.assign(size, before);
+      Object.assign(this.#size, before);
       // SQLite has rolled back by itself where the disk is full or failing.
-      if (database.isTransaction) database.exec("ROLLBACK");
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw thrown;
     }
-  };
+  }
 
-  const put = (resource: Resource, expected: Expected): Resource => {
-    const revision = newest.value + 1;
-    const written = transaction(() => {
-      const key = keyOf(resource);
-      const current = statements.get(key);
-      checkExpected(key, expected, current);
-      const next = nextVersion(current, resource, revision, clock);
-      if (next === undefined) return current ?? resource;
-      const body = JSON.stringify(next);
-      statements.put(key, body);
-      record(revision, current === undefined ? "create" : "update", body);
-      return next;
-    });
-    // Watchers may look only once the change cannot be lost any more.
-    if (written.metadata.resourceVersion === String(revision))
-      newest.set(revision);
-    return written;
-  };
+  #putAs(revision: number, resource: Resource, expected: Expected): Resource {
+    const key = keyOf(resource);
+    const current = this.#statements.get(key);
+    checkExpected(key, expected, current);
+    const next = nextVersion(current, resource, revision, this.#clock);
+    if (next === undefined) return current ?? resource;
+    const body = JSON.stringify(next);
+    this.#statements.put(key, body);
+    this.#record(revision, current === undefined ? "create" : "update", body);
+    return next;
+  }
 
-  const remove = (key: ResourceKey, expected?: number): number => {
-    const revision = newest.value + 1;
-    const removed = transaction(() => {
-      const current = statements.get(key);
-      checkExpected(key, expected, current);
-      if (current === undefined) return false;
-      statements.remove(key);
-      record(revision, "remove", JSON.stringify(current));
-      return true;
-    });
-    if (removed) newest.set(revision);
-    return newest.value;
-  };
+  #record(revision: number, type: ChangeType, body: string): void {
+    this.#statements.record(revision, type, body);
+    this.#size.rows += 1;
+    this.#size.bytes += Buffer.byteLength(body);
+    this.#compact();
+  }
 
-  const read = (after: number, limit: number): readonly Change[] => {
-    const compacted = newest.value - size.rows;
-    if (after < compacted || after > newest.value)
-      throw new CompactedError(after, compacted, newest.value);
-    return statements.changes(after, limit);
-  };
-
-  // Each operation is one synchronous step, so a listing and its revision belong together.
-  return {
-    id,
-    revision: () => step(() => newest.value),
-    get: (key) =>
-      step(() => {
-        checkOpen();
-        return statements.get(key);
-      }),
-    list: (kind, namespace) =>
-      step(() => {
-        checkOpen();
-        return {
-          resources: statements.list(kind, namespace),
-          revision: newest.value,
-        };
-      }),
-    put: (resource, expected) => step(() => put(resource, expected)),
-    remove: (key, expected) => step(() => remove(key, expected)),
-    watch: (after, signal) =>
-      follow({ read, newest, closed: closing.signal }, after, signal),
-    close: () =>
-      step(() => {
-        if (closing.signal.aborted) return;
-        closing.abort();
-        database.close();
-      }),
-  };
+  /** Takes the oldest out until the history is within its limits; the newest change always stays. */
+  #compact(): void {
+    const { rows, bytes } = this.#limits;
+    while (
+      this.#size.rows > rows ||
+      (this.#size.bytes > bytes && this.#size.rows > 1)
+    ) {
+      this.#size.bytes -= this.#statements.dropOldest();
+      this.#size.rows -= 1;
+    }
+  }
 }

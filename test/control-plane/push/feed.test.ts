@@ -1,7 +1,7 @@
 import t from "tap";
 import {
+  Catalogue,
   difference,
-  makeCatalogue,
 } from "../../../src/control-plane/push/catalogue.ts";
 import { startFeed, type Feed } from "../../../src/control-plane/push/feed.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
@@ -148,7 +148,7 @@ void t.test(
 );
 
 void t.test("an older version than the one there is says nothing new", (t) => {
-  const catalogue = makeCatalogue();
+  const catalogue = new Catalogue();
   catalogue.put(at(MESH, 5));
   catalogue.put(at(MESH, 3));
   t.equal(catalogue.get("Mesh//default")?.version, "5");
@@ -165,7 +165,7 @@ void t.test("an older version than the one there is says nothing new", (t) => {
 void t.test(
   "sidecars of one scope share one set until something changes",
   (t) => {
-    const catalogue = makeCatalogue();
+    const catalogue = new Catalogue();
     catalogue.put(at(MESH, 1));
     catalogue.put(at(service("orders"), 2));
     const first = catalogue.scopeOf(SELF);
@@ -180,7 +180,7 @@ void t.test(
 );
 
 void t.test("a workload sees itself, though no Service selects it", (t) => {
-  const catalogue = makeCatalogue();
+  const catalogue = new Catalogue();
   catalogue.put(
     at(
       {
@@ -200,7 +200,7 @@ void t.test("a workload sees itself, though no Service selects it", (t) => {
 void t.test(
   "the difference is what is newer, what is missing and what is too much",
   (t) => {
-    const catalogue = makeCatalogue();
+    const catalogue = new Catalogue();
     catalogue.put(at(service("same"), 1));
     catalogue.put(at(service("newer"), 2));
     catalogue.put(at(service("missing"), 3));

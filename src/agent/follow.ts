@@ -1,0 +1,136 @@
+/** Follows the control plane for as long as the sidecar runs: one connection under one certificate, and the next one when it ends. */
+import type { Client } from "@grpc/grpc-js";
+import { equalJitter } from "../core/backoff.ts";
+import { wait, type Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import { waitFor, type Watch } from "../core/watch.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import type { AgentStatus } from "./agent-status.ts";
+import { openClient } from "./connection.ts";
+import type { MeshConfig } from "./mesh-config.ts";
+import type { Registration } from "./registration.ts";
+import { runStream } from "./stream.ts";
+
+export interface FollowOptions {
+  /** "HOST:PORT" of the control plane. */
+  readonly controlPlane: string;
+  readonly credentials: Watch<Credentials | undefined>;
+  readonly config: MeshConfig;
+  readonly registration: Registration;
+  readonly status: AgentStatus;
+  readonly maxConfigBytes: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+}
+
+/** Milliseconds between connections: a control plane that is back is found within 2 s, and not by all at once. */
+const RECONNECT = { base: 250, max: 2000 } as const;
+/** Milliseconds. A stream that ended sooner has not proved that the control plane is well. */
+const SETTLED = 5000;
+
+/** How a connection ended. */
+interface End {
+  readonly reason: string;
+  /** Monotonic milliseconds; undefined where the control plane never answered. */
+  readonly openedAt: number | undefined;
+  readonly renewed: boolean;
+}
+
+/** Never resolves; rejects when the signal aborts. */
+export async function followControlPlane(
+  options: FollowOptions,
+): Promise<never> {
+  const { credentials, clock, signal } = options;
+  for (let attempt = 1; ; attempt += 1) {
+    const present = await waitFor(
+      credentials,
+      (value) => value !== undefined,
+      signal,
+    );
+    if (present === undefined) continue;
+    const { reason, openedAt, renewed } = await connectOnce(options, present);
+    if (openedAt !== undefined && clock.now() - openedAt >= SETTLED)
+      attempt = 1;
+    if (renewed) continue;
+    reportEnd(options, reason);
+    await wait(clock, equalJitter(RECONNECT, attempt, clock), signal);
+  }
+}
+
+/** A connection stands under one certificate: its successor gets a connection of its own. */
+async function connectOnce(
+  options: FollowOptions,
+  credentials: Credentials,
+): Promise<End> {
+  const { controlPlane, clock, logger } = options;
+  const over = new AbortController();
+  const leave = options.credentials.subscribe(() =>
+    over.abort(new Error("the certificate was renewed")),
+  );
+  let openedAt: number | undefined;
+  const signal = AbortSignal.any([over.signal, options.signal]);
+  const reason = await stream(options, credentials, signal, () => {
+    openedAt = clock.now();
+    logger.info({ controlPlane }, "connected to the control plane");
+  });
+  leave();
+  const renewed = over.signal.aborted;
+  // What belongs to this connection ends with it.
+  over.abort(new Error(reason));
+  return { reason, openedAt, renewed };
+}
+
+/** Resolves with what ended it. */
+async function stream(
+  options: FollowOptions,
+  credentials: Credentials,
+  signal: AbortSignal,
+  onOpen: () => void,
+): Promise<string> {
+  const { config, registration, status, maxConfigBytes, clock } = options;
+  let client: Client | undefined;
+  try {
+    const self = await config.become(credentials);
+    const opened = openClient({
+      address: options.controlPlane,
+      trustBundle: credentials.trustBundle,
+      credentials,
+      clock,
+      maxMessageBytes: maxConfigBytes + 65_536,
+    });
+    client = opened;
+    return await runStream({
+      client: opened,
+      node: config.node(self),
+      held: config.resources,
+      maxConfigBytes,
+      clock,
+      signal,
+      onOpen: () => {
+        onOpen();
+        status.update({ connected: true, streamError: undefined });
+        registration.connected(opened, signal);
+      },
+      onPush: (revision, resources) => config.push(self, revision, resources),
+      onUnusable: (revision, reason) => config.report(reason, revision),
+    });
+  } catch (thrown) {
+    return messageOf(thrown);
+  } finally {
+    client?.close();
+    status.update({ connected: false });
+  }
+}
+
+function reportEnd(options: FollowOptions, reason: string): void {
+  const { controlPlane, status, logger, signal } = options;
+  if (status.progress.streamError !== reason && !signal.aborted)
+    logger.warn(
+      { controlPlane, reason },
+      "no connection to the control plane; serving the config that is in force",
+    );
+  status.update({ streamError: reason });
+}

@@ -1,0 +1,155 @@
+/** The config of one sidecar in a mesh: from the disk at first, from pushes after that, always for the workload that its certificate names. */
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/log.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import type { SelfDescription } from "../policy/snapshot.ts";
+import type { Node, Revision } from "../push/messages.ts";
+import { NODE, SCHEMA_VERSION } from "../push/names.ts";
+import type { WorkloadSpec } from "../resources/workload/schema.ts";
+import type { RefusedConfig } from "./agent.ts";
+import type { AgentStatus } from "./agent-status.ts";
+import type { Config } from "./config.ts";
+import { makeKeeper, readKept, type Keeper } from "./last-known-good.ts";
+import { describeSelf } from "./self.ts";
+import type { ReceivedResources } from "./staging.ts";
+import type { StateDirectory } from "./state-directory.ts";
+
+export interface MeshConfigOptions {
+  readonly config: Config;
+  readonly status: AgentStatus;
+  readonly directory: StateDirectory;
+  readonly workload: () => WorkloadSpec | undefined;
+  /** Version of this software. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class MeshConfig {
+  readonly #options: MeshConfigOptions;
+  readonly #keeper: Keeper;
+  #self: SelfDescription | undefined;
+
+  constructor(options: MeshConfigOptions) {
+    const { directory, version, logger, status } = options;
+    this.#options = options;
+    this.#keeper = makeKeeper(directory, version, logger, (keepError) =>
+      status.update({ keepError }),
+    );
+  }
+
+  get resources(): ReceivedResources {
+    return this.#options.config.current?.resources ?? new Map();
+  }
+
+  /** The workload that this certificate names; and, the first time that is known, the config that the disk holds for it. */
+  async become(credentials: Credentials): Promise<SelfDescription> {
+    const { config, workload } = this.#options;
+    const { ports, locality } = workload() ?? {};
+    const next = describeSelf(credentials, {
+      ...(ports === undefined ? {} : { ports }),
+      ...(locality === undefined ? {} : { locality }),
+    });
+    const first = this.#self === undefined;
+    const changed = JSON.stringify(this.#self) !== JSON.stringify(next);
+    this.#self = next;
+    const { current } = config;
+    if (first) await this.#boot(next);
+    else if (changed && current !== undefined)
+      this.report(await config.take(current, next), current.version);
+    return next;
+  }
+
+  /** Puts a push in force and keeps it, or says why not. */
+  async push(
+    self: SelfDescription,
+    revision: Revision,
+    resources: ReceivedResources,
+  ): Promise<{ refused?: string }> {
+    const { config, status, clock } = this.#options;
+    const reason = await config.push(revision, resources, self, clock.wall());
+    if (reason !== undefined) {
+      this.report(reason, revision);
+      return { refused: reason };
+    }
+    if (config.current !== undefined) this.#keeper.keep(config.current, self);
+    status.update({ source: "stream", refused: undefined });
+    return {};
+  }
+
+  /** The newest config is not used, for this reason; or it is. */
+  report(
+    reason: string | undefined,
+    version: Partial<Revision> | undefined,
+  ): void {
+    const { status, clock, logger } = this.#options;
+    if (reason === undefined) {
+      status.update({ refused: undefined });
+      return;
+    }
+    if (status.progress.refused?.reason !== reason)
+      logger.error(
+        { revision: version?.revision, reason },
+        "a config was refused; the one in force stays",
+      );
+    status.update({ refused: refusedConfig(reason, clock.wall(), version) });
+  }
+
+  /** What a new stream says of this sidecar and of the config that it holds. */
+  node({ namespace, name }: SelfDescription): Node {
+    const { config, version } = this.#options;
+    const { current } = config;
+    return {
+      id: `${namespace}/${name}`,
+      metadata: {
+        [NODE.schema]: String(SCHEMA_VERSION),
+        [NODE.version]: version,
+        ...(current === undefined
+          ? {}
+          : {
+              [NODE.store]: current.version.store,
+              [NODE.revision]: String(current.version.revision),
+              [NODE.digest]: current.version.digest,
+              [NODE.receivedAt]: String(current.receivedAt),
+            }),
+      },
+    };
+  }
+
+  /** Resolves when what is to be kept is on disk. */
+  close(): Promise<void> {
+    return this.#keeper.close();
+  }
+
+  async #boot(owner: SelfDescription): Promise<void> {
+    const { config, status, directory, version, logger } = this.#options;
+    const kept = await readKept(directory, owner, version);
+    if (kept === undefined) return;
+    const reason =
+      "reason" in kept ? kept.reason : await config.take(kept, owner);
+    if (reason === undefined) {
+      logger.info(
+        { revision: config.current?.version.revision },
+        "serving the last config that this sidecar had",
+      );
+      status.update({ source: "disk" });
+    } else {
+      logger.error({ reason }, "the config on disk cannot be used");
+      status.update({ streamError: reason });
+    }
+  }
+}
+
+function refusedConfig(
+  reason: string,
+  at: number,
+  { store, revision, digest }: Partial<Revision> = {},
+): RefusedConfig {
+  const known =
+    store !== undefined && revision !== undefined && digest !== undefined;
+  return {
+    reason,
+    at,
+    ...(known ? { version: { store, revision, digest } } : {}),
+  };
+}

@@ -1,0 +1,99 @@
+/** What the control plane knows of one sidecar's config, and how each response of the sidecar changes it: pure. */
+import type { DeltaRequest } from "../../push/messages.ts";
+import { NODE } from "../../push/names.ts";
+import type { Held, ScopedSet } from "./catalogue.ts";
+import type { ConfigVersion } from "./status.ts";
+
+/** One complete push. */
+export interface Offer {
+  readonly set: ScopedSet;
+  readonly version: ConfigVersion;
+}
+
+export interface Refusal extends Offer {
+  readonly reason: string;
+  /** Wall milliseconds. */
+  readonly at: number;
+}
+
+export interface HeldConfig {
+  readonly held: Held;
+  /** Digest of the last push that arrived whole; undefined where there is none on this stream. */
+  readonly heldDigest?: string | undefined;
+  /** The resources of the last push that it acknowledged on this stream. */
+  readonly inForce?: ScopedSet | undefined;
+  /** On this stream or, as the sidecar says itself, before. */
+  readonly acknowledged?: ConfigVersion | undefined;
+  /** Wall milliseconds. */
+  readonly receivedAt?: number | undefined;
+  readonly refusal?: Refusal | undefined;
+}
+
+/** What a refusal's reason is cut to: it comes from the peer and is kept. */
+const LONGEST_REASON = 2048;
+
+/** What a stream's first request says that the sidecar holds. `own`: the store that is pushed from, and its revision now. */
+export function heldAtStart(
+  { node, initialVersions }: Pick<DeltaRequest, "node" | "initialVersions">,
+  own: { readonly store: string; readonly revision: number },
+): HeldConfig {
+  const metadata = node?.metadata ?? {};
+  const store = metadata[NODE.store];
+  const revision = Number(metadata[NODE.revision]);
+  const receivedAt = Number(metadata[NODE.receivedAt]);
+  // Versions of another history compare with nothing: only the names count then, and all is sent.
+  const comparable = store === own.store && revision <= own.revision;
+  return {
+    held: new Map(
+      Array.from(initialVersions, ([name, version]) => [
+        name,
+        { version: comparable ? version : "" },
+      ]),
+    ),
+    ...(store !== undefined && Number.isSafeInteger(revision)
+      ? {
+          acknowledged: {
+            store,
+            revision,
+            digest: metadata[NODE.digest] ?? "",
+          },
+        }
+      : {}),
+    ...(receivedAt > 0 ? { receivedAt } : {}),
+  };
+}
+
+/** The sidecar has put the push in force. `at`: wall milliseconds. */
+export function acknowledge(
+  known: HeldConfig,
+  { set, version }: Offer,
+  at: number,
+): HeldConfig {
+  return {
+    ...arrived(known, set),
+    inForce: set,
+    acknowledged: version,
+    receivedAt: at,
+    refusal: undefined,
+  };
+}
+
+/**
+ * The sidecar goes on with what it has. `whole`: the push had arrived to its end; a sidecar that refuses keeps what it was sent beside
+ * what it serves, so that the next push need not repeat it.
+ */
+export function refuse(
+  known: HeldConfig,
+  offer: Offer,
+  { reason, at, whole }: { reason: string; at: number; whole: boolean },
+): HeldConfig {
+  const { set, version } = offer;
+  return {
+    ...(whole ? arrived(known, set) : known),
+    refusal: { set, version, reason: reason.slice(0, LONGEST_REASON), at },
+  };
+}
+
+function arrived(known: HeldConfig, set: ScopedSet): HeldConfig {
+  return { ...known, held: set.entries, heldDigest: set.digest };
+}
