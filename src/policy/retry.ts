@@ -227,14 +227,19 @@ const SLOTS = 10;
 /**
  * A sliding window of `budget.interval` in ten slots. Retries beyond the share are paid from the minimum rate, so that a quiet
  * client can retry at all. Keep one for each Destination (client and called service, not backend): a split must not split the budget.
+ * With several `workers` each keeps its own, and allows its part of the minimum rate, in bursts of one retry at least.
  */
-export function retryBudget(settings: RetryConstraint<number>): RetryBudget {
+export function retryBudget(
+  settings: RetryConstraint<number>,
+  workers = 1,
+): RetryBudget {
   const { budget, minRetryRate } = settings;
+  const floorPart = minRetryRate.count / workers;
   const requests = slidingCount(budget.interval, SLOTS);
   const retries = slidingCount(budget.interval, SLOTS);
   const floor = tokenBucket({
-    rate: (minRetryRate.count * 1000) / Math.max(1, minRetryRate.interval),
-    burst: minRetryRate.count,
+    rate: (floorPart * 1000) / Math.max(1, minRetryRate.interval),
+    burst: minRetryRate.count === 0 ? 0 : Math.max(1, floorPart),
   });
 
   return {

@@ -21,6 +21,8 @@ export interface TrafficCells {
 
 export interface Meters {
   readonly registry: MetricsRegistry;
+  /** Requests that ended, by direction first. */
+  readonly requests: Family<CounterCell>;
   traffic(
     direction: Direction,
     destination: string,
@@ -43,7 +45,6 @@ export interface Meters {
   readonly refused: Family<CounterCell>;
   /** Limits of a connection that acted, by their names. */
   readonly limits: Family<CounterCell>;
-  /** Waits for answers and calls of others alone, while calls of the application gather. */
   readonly overloadLevel: GaugeCell;
   readonly memoryPressure: GaugeCell;
   readonly bufferedBytes: GaugeCell;
@@ -122,6 +123,7 @@ export function makeMeters(registry: MetricsRegistry): Meters {
 
   return {
     registry,
+    requests,
     traffic(direction, destination, peer) {
       const cache = caches[direction];
       const known = cache.get(destination)?.get(peer);

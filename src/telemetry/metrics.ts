@@ -23,6 +23,8 @@ export interface Family<Cell> {
   with(...values: string[]): Cell;
   /** Forgets the series, for what no longer exists. */
   remove(...values: string[]): void;
+  /** The values of the labels, with the cell, of each series. */
+  series(): Iterable<readonly [readonly string[], Cell]>;
 }
 
 export type MetricType = "counter" | "gauge" | "histogram";
@@ -95,11 +97,15 @@ export function makeMetrics(options: MetricsOptions): MetricsRegistry {
       throw new Error(`metric ${name} is registered twice`);
     const cells = new Map<
       string,
-      { readonly cell: Cell; readonly labelText: string }
+      {
+        readonly cell: Cell;
+        readonly values: readonly string[];
+        readonly labelText: string;
+      }
     >();
     const add = (key: string, values: readonly string[]): Cell => {
       const cell = make();
-      cells.set(key, { cell, labelText: labelTextOf(labels, values) });
+      cells.set(key, { cell, values, labelText: labelTextOf(labels, values) });
       return cell;
     };
     families.set(name, {
@@ -130,6 +136,9 @@ export function makeMetrics(options: MetricsOptions): MetricsRegistry {
       },
       remove(...values) {
         if (cells.delete(values.join("\u0000"))) series -= 1;
+      },
+      *series() {
+        for (const { cell, values } of cells.values()) yield [values, cell];
       },
     };
   }

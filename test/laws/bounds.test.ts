@@ -118,7 +118,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       log: makeAccessLog({ mode: "none", clock }),
     },
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
-    outside: makeOutside(clock, ALONE, pools),
+    outside: makeOutside(clock, ALONE.workers, pools),
     mirrors: { tee: () => undefined },
     faults: {
       inject: () => t.fail("there are none"),

@@ -304,6 +304,37 @@ void t.test(
   },
 );
 
+void t.test(
+  "of several workers each allows its part of the minimum rate, and one retry at once where that is less",
+  (t) => {
+    const takeAll = (workers: number, count: number): number => {
+      const budget = retryBudget(
+        {
+          budget: { percent: 20, interval: 10_000 },
+          minRetryRate: { count, interval: 1000 },
+        },
+        workers,
+      );
+      let taken = 0;
+      // A hundred seconds, looked at ten times a second.
+      for (let now = 0; now < 100_000; now += 100)
+        while (budget.take(now)) taken += 1;
+      return taken;
+    };
+    for (const [workers, count, first] of [
+      [1, 10, 10],
+      [2, 10, 5],
+      [20, 10, 1],
+    ] as const) {
+      const each = takeAll(workers, count);
+      const part = (count / workers) * 100;
+      t.ok(Math.abs(each - part - first) <= 1, `${each} of ${workers} workers`);
+    }
+    t.equal(takeAll(4, 0), 0, "none where there is no minimum");
+    t.end();
+  },
+);
+
 void t.test("the budget's window slides", (t) => {
   const budget = retryBudget({
     budget: { percent: 50, interval: 1000 },

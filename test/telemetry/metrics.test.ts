@@ -1,5 +1,5 @@
 import t from "tap";
-import { makeMetrics } from "../../src/telemetry/metrics.ts";
+import { makeMetrics, OVERFLOW_LABEL } from "../../src/telemetry/metrics.ts";
 
 void t.test(
   "counters, gauges and histograms are rendered as Prometheus text",
@@ -80,3 +80,23 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("the series of a family are read with their labels", (t) => {
+  const registry = makeMetrics({ maxSeries: 2 });
+  const requests = registry.counter("requests_total", "Requests.", [
+    "direction",
+    "destination",
+  ]);
+  requests.with("inbound", 'a "quoted" name, 7').add(3);
+  requests.with("outbound", "b").add();
+  requests.with("outbound", "past the cap").add(5);
+  t.strictSame(
+    [...requests.series()].map(([labels, { value }]) => [...labels, value]),
+    [
+      ["inbound", 'a "quoted" name, 7', 3],
+      ["outbound", "b", 1],
+      [OVERFLOW_LABEL, OVERFLOW_LABEL, 5],
+    ],
+  );
+  t.end();
+});

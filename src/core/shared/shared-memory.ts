@@ -12,8 +12,6 @@ import { keyedHash } from "./keyed-hash.ts";
 /** Words of one region. A worker that holds it may use them; after `close` it may not. */
 export interface Region {
   readonly words: Int32Array;
-  /** The same octets: word `2 n` and the next are number `n`. */
-  readonly numbers: Float64Array;
   /** Lets go of it; the last one to do so gives it back. */
   close(): void;
 }
@@ -123,7 +121,6 @@ export function shareMemory(buffer: SharedArrayBuffer): SharedMemory {
         let closed = false;
         return {
           words: new Int32Array(buffer, start * 4, size),
-          numbers: new Float64Array(buffer, start * 4, size / 2),
           close() {
             if (closed) return;
             closed = true;

@@ -1,10 +1,13 @@
 /** The local application: its pools on loopback, in HTTP/1.1, HTTP/2 or bytes as its port is declared. */
 import type { Clock } from "../../core/clock.ts";
-import type { Commons } from "../../core/shared/shared-state.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Protection } from "../../policy/compile/overload.ts";
 import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
-import { isRepeatable, type RetryPolicy } from "../../policy/retry.ts";
+import {
+  isRepeatable,
+  retryBudget,
+  type RetryPolicy,
+} from "../../policy/retry.ts";
 import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
@@ -20,7 +23,6 @@ import {
 import type { Entry, Gate, Gates } from "./concurrency-limiter.ts";
 import type { Pool } from "../upstream/pool/pool.ts";
 import type { Pools } from "../upstream/pool/pools.ts";
-import { budgetOf } from "../upstream/cluster/shared-budget.ts";
 
 export interface Application {
   /** `left`: milliseconds above 0 that the caller's sidecar has left for it; undefined: no limit. */
@@ -36,7 +38,8 @@ export interface Application {
 
 export interface ApplicationOptions {
   readonly clock: Clock;
-  readonly commons: Commons;
+  /** That share the retry budget. */
+  readonly workers: number;
   readonly pools: Pools;
   readonly loads: LoadReports;
   readonly gates: Gates;
@@ -67,11 +70,7 @@ const SETTINGS = poolSettingsOf(TRAFFIC_DEFAULTS);
 
 export function makeApplication(options: ApplicationOptions): Application {
   const { clock, pools, loads, gates, address } = options;
-  const budget = budgetOf(
-    options.commons,
-    "application",
-    TRAFFIC_DEFAULTS.retryConstraint,
-  );
+  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint, options.workers);
   // Found by the port's number: a key put together of texts for each request costs more than the rest of the way.
   const known = new Map<number, KnownPool>();
   const poolOf = (port: number, protocol: Protocol): Pool => {

@@ -1,7 +1,6 @@
 /** Destinations outside the mesh: HTTP by Host, tunnels by their target, captured bytes by their original destination. */
 import type { Clock } from "../../core/clock.ts";
-import type { Commons } from "../../core/shared/shared-state.ts";
-import { compileRetry, isRepeatable } from "../../policy/retry.ts";
+import { compileRetry, isRepeatable, retryBudget } from "../../policy/retry.ts";
 import type { ReadRequest } from "../../policy/path.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
@@ -12,7 +11,6 @@ import type { PlainProtocol } from "./pool/dial.ts";
 import { poolSettingsOf } from "./cluster/clusters.ts";
 import type { Pool } from "./pool/pool.ts";
 import type { Pools } from "./pool/pools.ts";
-import { budgetOf } from "./cluster/shared-budget.ts";
 
 export interface Outside {
   http(
@@ -29,11 +27,11 @@ const OUTSIDE = "outside";
 
 export function makeOutside(
   clock: Clock,
-  commons: Commons,
+  workers: number,
   pools: Pools,
 ): Outside {
   // One budget for all of it: a storm towards the outside is a storm, wherever each of its calls goes.
-  const budget = budgetOf(commons, "outside", TRAFFIC_DEFAULTS.retryConstraint);
+  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint, workers);
   const poolOf = (
     snapshot: Snapshot,
     host: string,

@@ -17,9 +17,14 @@ import {
   clustersView,
   configView,
   overloadView,
+  workerView,
 } from "./views.ts";
 import type { Crew } from "../workers/worker-pool.ts";
-import { mergeClusters, mergeMetrics, workerViews } from "../workers/merge.ts";
+import {
+  mergeClusters,
+  mergeMetrics,
+  mergeOverload,
+} from "../workers/merge.ts";
 import type { ProxyWorker } from "../workers/worker.ts";
 
 export interface PageState {
@@ -108,7 +113,7 @@ function adminPages(state: PageState): Pages {
       ok(configView(worker.snapshot.value, state.agentState(), clock)),
     ),
     "GET /clusters": sparingly(() => clusters(state)),
-    "GET /overload": () => ok(overloadView(worker.gates.all())),
+    "GET /overload": () => overload(state),
     "GET /stats": sparingly(() => metrics(state)),
     "GET /workers": sparingly(() => workers(state)),
     "GET /certs": () => ok(certsView(worker.credentials.value, clock)),
@@ -181,14 +186,20 @@ function metrics({ worker, crew }: PageState): Page | Promise<Page> {
 }
 
 async function workers({ worker, crew }: PageState): Promise<Page> {
-  const others = (await crew?.metrics()) ?? [];
-  return ok(workerViews([worker.registry.render(), ...others]));
+  const others = (await crew?.workers()) ?? [];
+  return ok([workerView(0, worker.meters, worker.pools), ...others]);
 }
 
 function clusters({ worker, crew, clock }: PageState): Page | Promise<Page> {
   const own = clustersView(worker.clusters, worker.pools, clock);
   if (crew === undefined) return ok(own);
   return crew.clusters().then((others) => ok(mergeClusters([own, ...others])));
+}
+
+function overload({ worker, crew }: PageState): Page | Promise<Page> {
+  const own = overloadView(worker.gates.all());
+  if (crew === undefined) return ok(own);
+  return crew.overload().then((others) => ok(mergeOverload([own, ...others])));
 }
 
 function ok(body: unknown): Page {

@@ -9,6 +9,8 @@ import {
 } from "../../policy/balance/algorithm.ts";
 import { reports } from "../../policy/balance/load-aware.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
+import type { Meters } from "../../telemetry/meters.ts";
+import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
 import type {
   Clusters,
   ClusterState,
@@ -76,8 +78,28 @@ export interface ClustersView {
 
 export interface ClusterView {
   readonly key: string;
+  readonly breaker: BreakerView;
+  readonly retryBudget: { readonly requests: number; readonly retries: number };
   readonly endpoints: readonly EndpointView[];
-  readonly ejections: readonly { readonly at: string }[];
+  readonly ejections: readonly LedgerView[];
+  readonly breaks: readonly LedgerView[];
+  readonly [more: string]: unknown;
+}
+
+export interface BreakerView {
+  readonly state: BreakerState;
+  /** Of the window. */
+  readonly calls: number;
+  readonly failures: number;
+  /** Milliseconds. */
+  readonly retryAfterMs: number;
+  /** Each worker's own, where there are several: the state above is that of the one that is most open. */
+  readonly workers?: readonly (BreakerView & { readonly worker: number })[];
+}
+
+export interface LedgerView {
+  /** Wall time, RFC 3339. */
+  readonly at: string;
   readonly [more: string]: unknown;
 }
 
@@ -158,7 +180,7 @@ function clusterView(state: ClusterState, clock: Clock): ClusterView {
 function ledgerView(
   { endpoint, reason, evidence, at, until, times }: LedgerEntry,
   clock: Clock,
-): { readonly at: string; readonly [more: string]: unknown } {
+): LedgerView {
   return {
     endpoint,
     reason,
@@ -192,8 +214,27 @@ function loadView(
   };
 }
 
+export interface OverloadView {
+  readonly ports: readonly GateView[];
+}
+
+export interface GateView {
+  readonly port: number;
+  /** Requests that may be in flight, are, and wait. */
+  readonly limit: number;
+  readonly inFlight: number;
+  readonly waiting: number;
+  readonly usualMs: number;
+  readonly latestMs: number;
+  readonly refused: number;
+  readonly wouldRefuse: number;
+  readonly lowestPriorityLetIn: number;
+  /** Each worker's own, where there are several. */
+  readonly workers?: readonly (GateView & { readonly worker: number })[];
+}
+
 /** `/overload`: what each port of the application can serve at once, and what was or would have been turned away. */
-export function overloadView(gates: Iterable<Gate>): unknown {
+export function overloadView(gates: Iterable<Gate>): OverloadView {
   return {
     ports: [...gates].map((gate) => ({
       port: gate.port,
@@ -207,6 +248,31 @@ export function overloadView(gates: Iterable<Gate>): unknown {
       lowestPriorityLetIn: gate.threshold.value,
     })),
   };
+}
+
+export interface WorkerView {
+  readonly worker: number;
+  /** Requests that ended. */
+  readonly requests: { readonly inbound: number; readonly outbound: number };
+  /** Open ones, by listener or "upstream". */
+  readonly connections: Readonly<Record<string, number>>;
+}
+
+/** `/workers`: what one worker carries. */
+export function workerView(
+  worker: number,
+  meters: Meters,
+  pools: Pick<Pools, "connections">,
+): WorkerView {
+  const requests = { inbound: 0, outbound: 0 };
+  for (const [[direction], { value }] of meters.requests.series())
+    if (direction === "inbound" || direction === "outbound")
+      requests[direction] += value;
+  const connections: Record<string, number> = {};
+  for (const [[kind = ""], { value }] of meters.connections.series())
+    connections[kind] = value;
+  connections["upstream"] = pools.connections;
+  return { worker, requests, connections };
 }
 
 /** `/certs`: the certificate in use; never its key. */

@@ -1,8 +1,12 @@
 /** One answer of the process from those of its workers: metrics added up, clusters and pools put together by their keys. */
+import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
 import type {
   ClustersView,
   ClusterView,
   EndpointView,
+  GateView,
+  LedgerView,
+  OverloadView,
   PoolView,
 } from "../admin/views.ts";
 
@@ -61,42 +65,13 @@ function add({ series, highest }: Family, line: string): void {
     );
 }
 
-export interface WorkerView {
-  readonly worker: number;
-  /** Requests that ended. */
-  readonly requests: { readonly inbound: number; readonly outbound: number };
-  readonly connections: Readonly<Record<string, number>>;
-}
-
-/** `/workers`: what each carries, from what each rendered. */
-export function workerViews(texts: readonly string[]): readonly WorkerView[] {
-  return texts.map((text, worker) => {
-    const requests = { inbound: 0, outbound: 0 };
-    const connections: Record<string, number> = {};
-    for (const line of text.split("\n")) {
-      const [, name, label = "", value] =
-        /^(wherry_requests_total|wherry_connections)\{(?:direction|kind)="(\w+)".* (\d+)$/.exec(
-          line,
-        ) ?? [];
-      if (name === "wherry_connections") connections[label] = Number(value);
-      else if (label === "inbound" || label === "outbound")
-        requests[label] += Number(value);
-    }
-    return { worker, requests, connections };
-  });
-}
-
+/** `/clusters` of the process, from what each worker shows, the first worker's first. */
 export function mergeClusters(views: readonly ClustersView[]): ClustersView {
-  const clusters = new Map<string, ClusterView>();
+  const clusters = new Map<string, Shown<ClusterView>[]>();
   const pools = new Map<string, PoolView>();
-  for (const view of views) {
-    for (const cluster of view.clusters) {
-      const known = clusters.get(cluster.key);
-      clusters.set(
-        cluster.key,
-        known === undefined ? cluster : mergeCluster(known, cluster),
-      );
-    }
+  for (const [worker, view] of views.entries()) {
+    for (const cluster of view.clusters)
+      listOf(clusters, cluster.key).push({ worker, view: cluster });
     for (const pool of view.pools) {
       const known = pools.get(pool.place);
       pools.set(
@@ -105,21 +80,83 @@ export function mergeClusters(views: readonly ClustersView[]): ClustersView {
       );
     }
   }
-  return { clusters: [...clusters.values()], pools: [...pools.values()] };
+  return {
+    clusters: [...clusters.values()].map(mergeCluster),
+    pools: [...pools.values()],
+  };
 }
 
-/** Breaker, limits and budget are the process's, and each worker shows the same; endpoints are balanced and ejected by each. */
-function mergeCluster(known: ClusterView, other: ClusterView): ClusterView {
-  const others = new Map(other.endpoints.map((each) => [each.key, each]));
+/** `/overload` of the process: sums, and what is highest of times and thresholds; each worker limits its own part. */
+export function mergeOverload(views: readonly OverloadView[]): OverloadView {
+  const ports = new Map<number, Shown<GateView>[]>();
+  for (const [worker, view] of views.entries())
+    for (const gate of view.ports)
+      listOf(ports, gate.port).push({ worker, view: gate });
+  return { ports: [...ports.entries()].map(mergeGate) };
+}
+
+/** What one worker shows of something. */
+interface Shown<View> {
+  readonly worker: number;
+  readonly view: View;
+}
+
+function listOf<Key, Item>(lists: Map<Key, Item[]>, key: Key): Item[] {
+  const list = lists.get(key) ?? [];
+  lists.set(key, list);
+  return list;
+}
+
+/** Limits are the process's, and each worker shows the same; breaker, retry budget, balancing and ejections are each worker's own. */
+function mergeCluster(shown: readonly Shown<ClusterView>[]): ClusterView {
+  const views = shown.map(({ view }) => view);
+  const [first, ...others] = views;
+  if (first === undefined) throw new Error("a cluster that nobody shows");
+  const breakers = views.map(({ breaker }) => breaker);
+  const budgets = views.map(({ retryBudget }) => retryBudget);
   return {
-    ...known,
-    endpoints: known.endpoints.map((endpoint) =>
-      mergeEndpoint(endpoint, others.get(endpoint.key)),
+    ...first,
+    breaker: {
+      state: mostOpen(breakers.map(({ state }) => state)),
+      calls: sum(breakers.map(({ calls }) => calls)),
+      failures: sum(breakers.map(({ failures }) => failures)),
+      retryAfterMs: Math.max(
+        ...breakers.map(({ retryAfterMs }) => retryAfterMs),
+      ),
+      workers: shown.map(({ worker, view }) => ({ worker, ...view.breaker })),
+    },
+    retryBudget: {
+      requests: sum(budgets.map(({ requests }) => requests)),
+      retries: sum(budgets.map(({ retries }) => retries)),
+    },
+    endpoints: first.endpoints.map((endpoint) =>
+      others.reduce(
+        (known, { endpoints }) =>
+          mergeEndpoint(
+            known,
+            endpoints.find(({ key }) => key === known.key),
+          ),
+        endpoint,
+      ),
     ),
-    ejections: [...known.ejections, ...other.ejections].sort((left, right) =>
-      left.at < right.at ? -1 : left.at > right.at ? 1 : 0,
-    ),
+    ejections: inOrder(views.flatMap(({ ejections }) => ejections)),
+    breaks: inOrder(views.flatMap(({ breaks }) => breaks)),
   };
+}
+
+function inOrder(entries: readonly LedgerView[]): LedgerView[] {
+  return [...entries].sort((left, right) =>
+    left.at < right.at ? -1 : left.at > right.at ? 1 : 0,
+  );
+}
+
+function mostOpen(states: readonly BreakerState[]): BreakerState {
+  if (states.includes("open")) return "open";
+  return states.includes("half-open") ? "half-open" : "closed";
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
 
 function mergeEndpoint(
@@ -141,5 +178,30 @@ function mergePool(known: PoolView, other: PoolView): PoolView {
     dialling: known.dialling + other.dialling,
     active: known.active + other.active,
     waiting: known.waiting + other.waiting,
+  };
+}
+
+/** A figure of a gate that is a number in each worker. */
+type Figure = Exclude<keyof GateView, "port" | "workers">;
+
+function mergeGate([port, shown]: readonly [
+  number,
+  readonly Shown<GateView>[],
+]): GateView {
+  const total = (figure: Figure): number =>
+    sum(shown.map(({ view }) => view[figure]));
+  const highest = (figure: Figure): number =>
+    Math.max(...shown.map(({ view }) => view[figure]));
+  return {
+    port,
+    limit: total("limit"),
+    inFlight: total("inFlight"),
+    waiting: total("waiting"),
+    usualMs: highest("usualMs"),
+    latestMs: highest("latestMs"),
+    refused: total("refused"),
+    wouldRefuse: total("wouldRefuse"),
+    lowestPriorityLetIn: highest("lowestPriorityLetIn"),
+    workers: shown.map(({ worker, view }) => ({ worker, ...view })),
   };
 }

@@ -11,7 +11,7 @@ import type {
   SidecarPorts,
   UpstreamPort,
 } from "../../proxy/downstream/ports.ts";
-import type { ClustersView } from "../admin/views.ts";
+import type { ClustersView, OverloadView, WorkerView } from "../admin/views.ts";
 import type { Side } from "./worker.ts";
 
 /** What a thread begins with. */
@@ -44,6 +44,8 @@ export type Question =
   | { readonly ask: "swap" }
   | { readonly ask: "metrics" }
   | { readonly ask: "clusters" }
+  | { readonly ask: "overload" }
+  | { readonly ask: "worker" }
   /** Ends everything, and gives away what is left to tell. */
   | { readonly ask: "end" };
 
@@ -52,6 +54,8 @@ export interface Answers {
   readonly swap: undefined;
   readonly metrics: string;
   readonly clusters: ClustersView;
+  readonly overload: OverloadView;
+  readonly worker: WorkerView;
   readonly end: undefined;
 }
 

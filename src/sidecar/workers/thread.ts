@@ -8,7 +8,7 @@ import { makeLogger } from "../../core/log.ts";
 import { compileSnapshot, type Snapshot } from "../../policy/snapshot.ts";
 import { makeAccessLog } from "../../telemetry/access-log.ts";
 import { makeMetrics } from "../../telemetry/metrics.ts";
-import { clustersView } from "../admin/views.ts";
+import { clustersView, overloadView, workerView } from "../admin/views.ts";
 import type {
   Answers,
   FromThread,
@@ -97,6 +97,10 @@ async function run(data: ThreadData): Promise<void> {
         return registry.render();
       case "clusters":
         return clustersView(worker.clusters, worker.pools, clock);
+      case "overload":
+        return overloadView(worker.gates.all());
+      case "worker":
+        return workerView(data.worker, worker.meters, worker.pools);
       case "end":
         stopReporting?.();
         worker.destroy();

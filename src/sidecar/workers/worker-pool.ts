@@ -6,7 +6,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { LineSink } from "../../telemetry/line-file.ts";
 import type { SpanSink } from "../../telemetry/tracing.ts";
-import type { ClustersView } from "../admin/views.ts";
+import type { ClustersView, OverloadView, WorkerView } from "../admin/views.ts";
 import type {
   Answers,
   FromThread,
@@ -36,6 +36,8 @@ export interface Crew extends Sharers {
   level(level: string): void;
   metrics(): Promise<readonly string[]>;
   clusters(): Promise<readonly ClustersView[]>;
+  overload(): Promise<readonly OverloadView[]>;
+  workers(): Promise<readonly WorkerView[]>;
   refuse(side: Side): void;
   /** What is under way on that side, once it was refused. */
   active(side: Side): number;
@@ -92,6 +94,8 @@ export function startCrew(options: CrewOptions): Crew {
     level: (level) => tell({ tell: "level", level }),
     metrics: () => all((member) => member.ask({ ask: "metrics" })),
     clusters: () => all((member) => member.ask({ ask: "clusters" })),
+    overload: () => all((member) => member.ask({ ask: "overload" })),
+    workers: () => all((member) => member.ask({ ask: "worker" })),
     refuse(side) {
       for (const member of members) member.refuse(side);
     },

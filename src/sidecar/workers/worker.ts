@@ -145,7 +145,7 @@ export async function startWorker(
   const gates = makeGates(clock, meters);
   const application = makeApplication({
     clock,
-    commons,
+    workers,
     pools,
     loads,
     gates,
@@ -174,7 +174,7 @@ export async function startWorker(
     place: workers > 1 ? { worker, workers } : undefined,
     commons,
   });
-  const outside = makeOutside(clock, commons, pools);
+  const outside = makeOutside(clock, workers, pools);
   const mirrors = makeMirrors({ clock, host, books, clusters });
   const faults = makeFaults({ clock, books, logger, tells: worker === 0 });
   const outbound = {

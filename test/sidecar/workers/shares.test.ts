@@ -1,6 +1,6 @@
-/** What two workers carry and hold where it is known which of them each connection came to: their parts, a cap with a queue before it, and a breaker that one of them alone has opened. */
+/** What two workers carry and hold where it is known which of them each connection came to: their parts, and a cap with a queue before it. */
 import t from "tap";
-import type { WorkerView } from "../../../src/sidecar/workers/merge.ts";
+import type { WorkerView } from "../../../src/sidecar/admin/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
 import { resource, send, until } from "../../support/pair.ts";
 import { withCrowd, type Caller, type Crowd } from "../../support/workers.ts";
@@ -135,62 +135,5 @@ void t.test(
       },
     );
     t.equal(most, 100);
-  },
-);
-
-void t.test(
-  "a breaker that one worker's failures opened is open in the other, which has seen none",
-  async (t) => {
-    for (const place of [0, 1] as const) {
-      let calls = 0;
-      await withCrowd(
-        {
-          app: (request, response) => {
-            calls += 1;
-            response.statusCode = request.url === "/fail" ? 500 : 200;
-            response.end();
-          },
-          resources: [
-            resource("TrafficPolicy", "orders", {
-              targetRefs: [{ kind: "Service", name: "orders" }],
-              circuitBreaker: {
-                errorThresholdPercent: 50,
-                volumeThreshold: 20,
-                window: "60s",
-                resetTimeout: "60s",
-              },
-              outlierDetection: {
-                consecutive5xxErrors: 0,
-                successRate: { thresholdPercent: 0 },
-              },
-            }),
-          ],
-        },
-        async (crowd) => {
-          const found = await inEach(crowd, 1);
-          const [failing] = found[place];
-          const [other] = found[place === 0 ? 1 : 0];
-          if (failing === undefined || other === undefined)
-            throw new Error("unreachable");
-          const before = await carried(crowd.caller, "outbound");
-          let refused = "";
-          while (refused === "" && calls < 200) {
-            const { status, text } = await failing.get("/fail");
-            if (status === 503) refused = text;
-          }
-          t.match(refused, /BREAKER_OPEN/);
-          const after = await carried(crowd.caller, "outbound");
-          t.equal(after[1 - place], before[1 - place], "all of one worker's");
-          const sent = calls;
-          t.match((await other.get()).text, /BREAKER_OPEN/);
-          t.equal(calls, sent, "nothing went out");
-          t.equal(
-            await crowd.metric(crowd.caller, "wherry_breaker_opened_total"),
-            1,
-            "it opened once",
-          );
-        },
-      );
-    }
   },
 );

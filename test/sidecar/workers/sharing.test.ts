@@ -1,7 +1,7 @@
-/** Several workers carry the traffic of one sidecar: each its part, with limits, breakers and config that hold for all of them. */
+/** Several workers carry the traffic of one sidecar: each its part, with limits and config that hold for all of them. */
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { WorkerView } from "../../../src/sidecar/workers/merge.ts";
+import type { WorkerView } from "../../../src/sidecar/admin/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
 import { resource, send } from "../../support/pair.ts";
 import { withCrowd, type Caller } from "../../support/workers.ts";
@@ -221,81 +221,6 @@ async function oneOfEach(
     throw new Error("unreachable");
   return [first, second];
 }
-
-void t.test(
-  "failures of both workers open the breaker for both, and one probe goes out when it is half open",
-  async (t) => {
-    let failing = false;
-    let calls = 0;
-    const waiting: (() => void)[] = [];
-    await withCrowd(
-      {
-        app: (request, response) => {
-          calls += 1;
-          if (request.url === "/held") waiting.push(() => response.end("ok"));
-          else {
-            response.statusCode = failing ? 500 : 200;
-            response.end();
-          }
-        },
-        resources: [
-          resource("TrafficPolicy", "orders", {
-            targetRefs: [{ kind: "Service", name: "orders" }],
-            circuitBreaker: {
-              errorThresholdPercent: 50,
-              volumeThreshold: 30,
-              window: "10s",
-              resetTimeout: "1s",
-            },
-            outlierDetection: {
-              consecutive5xxErrors: 0,
-              successRate: { thresholdPercent: 0 },
-            },
-          }),
-        ],
-      },
-      async (crowd) => {
-        const [one, two] = await oneOfEach(crowd.caller, () =>
-          crowd.connection(),
-        );
-        failing = true;
-        // In turn: neither comes to the threshold by itself, and whoever has the last of both together decides for both.
-        let refused = "";
-        for (let turn = 0; turn < 60 && refused === ""; turn += 1) {
-          const { status, text } = await (turn % 2 === 0 ? one : two).get();
-          if (status === 503) refused = text;
-        }
-        t.match(refused, /BREAKER_OPEN/);
-        // Each takes in what the other has counted at its own next failure.
-        t.ok(calls >= 30 && calls <= 34, `after ${calls} calls of both`);
-        t.match((await two.get()).text, /BREAKER_OPEN/, "open in both");
-        t.equal(await crowd.metric(crowd.caller, "wherry_breaker_state"), 2);
-        t.equal(
-          await crowd.metric(crowd.caller, "wherry_breaker_opened_total"),
-          1,
-          "it opened once",
-        );
-        failing = false;
-        const before = calls;
-        while ((await crowd.metric(crowd.caller, "wherry_breaker_state")) !== 1)
-          await sleep(20);
-        // Whoever asks first is the probe, and while it is under way all others are refused, in both workers.
-        const probe = two.get("/held");
-        while (waiting.length === 0) await sleep(5);
-        for (const caller of [one, crowd.connection(), crowd.connection()])
-          t.match((await caller.get()).text, /BREAKER_OPEN/);
-        t.equal(calls, before + 1, "one probe went out");
-        waiting.shift()?.();
-        t.equal((await probe).status, 200);
-        // opossum decides in a microtask, which the answer may outrun by a hair.
-        while ((await crowd.metric(crowd.caller, "wherry_breaker_state")) !== 0)
-          await sleep(1);
-        t.equal((await one.get()).status, 200, "closed in both");
-        t.equal((await two.get()).status, 200);
-      },
-    );
-  },
-);
 
 void t.test(
   "a config is in force in all workers once it is acknowledged, and refused in all or in none",

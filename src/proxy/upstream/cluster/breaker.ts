@@ -1,5 +1,5 @@
 /**
- * The circuit breaker of one (client, service), by opossum: rolling error rate, and one probe at a time when half open.
+ * The circuit breaker of one (client, service) in one worker, by opossum: rolling error rate, and one probe at a time when half open.
  *
  * opossum is told of a call when the call's outcome is known, not when it starts. So what says nothing of the service (a refused
  * stream, a caller who left) is never counted, takes no probe for good, and a straggler from before the breaker opened cannot
@@ -64,14 +64,9 @@ function ignore(): void {
   // opossum has counted it; nobody waits for the promise.
 }
 
-export type Opossum = CircuitBreaker<[boolean], void>;
+type Opossum = CircuitBreaker<[boolean], void>;
 
-/** opossum as both kinds of breaker have it; where `halfOpen`, as it is when its reset time has passed. */
-export function makeCircuit(
-  settings: Settings<number>,
-  rotation: Rotation,
-  halfOpen = false,
-): Opossum {
+function makeCircuit(settings: Settings<number>, rotation: Rotation): Opossum {
   return new CircuitBreaker(outcome, {
     timeout: false,
     errorThresholdPercentage: settings.errorThresholdPercent,
@@ -82,24 +77,11 @@ export function makeCircuit(
     enableSnapshots: false,
     rotateBucketController: rotation.controller,
     resetTimeout: settings.resetTimeout,
-    ...(halfOpen
-      ? {
-          state: {
-            enabled: true,
-            name: "",
-            closed: false,
-            open: false,
-            halfOpen: true,
-            warmUp: false,
-            shutdown: false,
-          },
-        }
-      : {}),
   });
 }
 
 /** Tells opossum what became of a call. */
-export function count(circuit: Opossum, failed: boolean): void {
+function count(circuit: Opossum, failed: boolean): void {
   circuit.fire(failed).catch(ignore);
 }
 

@@ -10,6 +10,7 @@ import {
   makeOutlierDetector,
   type OutlierDetector,
 } from "../../../policy/outlier.ts";
+import { retryBudget, type RetryBudget } from "../../../policy/retry.ts";
 import type { Cluster, Endpoint, Snapshot } from "../../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/schema.ts";
 import {
@@ -22,7 +23,12 @@ import { decodeLoadNotice } from "../../../wire/load-notice.ts";
 import { DESTINATION, LOAD } from "../../exchange/heads.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
 import type { Admission } from "./admission.ts";
-import { startRotation, type Breaker, type Rotation } from "./breaker.ts";
+import {
+  makeBreaker,
+  startRotation,
+  type Breaker,
+  type Rotation,
+} from "./breaker.ts";
 import { checkEndpoint } from "./health-check.ts";
 import { makeHealth, type Health } from "./health.ts";
 import {
@@ -35,8 +41,6 @@ import type { Pool, PoolSettings } from "../pool/pool.ts";
 import { restraintOf, type Restraint } from "./client-throttle.ts";
 import type { Place, Pools } from "../pool/pools.ts";
 import { admissionOf } from "./shared-admission.ts";
-import { breakerOf } from "./shared-breaker.ts";
-import { budgetOf, type HeldBudget } from "./shared-budget.ts";
 
 export interface ClustersOptions {
   readonly clock: Clock;
@@ -67,7 +71,7 @@ export class ClusterState {
   readonly ledger: Ledger = makeLedger();
   readonly admission: Admission;
   breaker: Breaker;
-  budget: HeldBudget;
+  budget: RetryBudget;
   poolSettings: PoolSettings;
   /** How callers hold back from it; undefined where they do not. */
   restraint: Restraint | undefined;
@@ -123,10 +127,8 @@ export class ClusterState {
       this.breaker.close();
       this.breaker = this.#makeBreaker(after);
     }
-    if (!same(before.retryConstraint, after.retryConstraint)) {
-      this.budget.close();
+    if (!same(before.retryConstraint, after.retryConstraint))
       this.budget = this.#makeBudget(after);
-    }
     if (
       !same(
         [before.priority, before.clientThrottling],
@@ -198,7 +200,6 @@ export class ClusterState {
     this.health.close();
     this.#forgetPools();
     this.breaker.close();
-    this.budget.close();
     this.admission.close();
     this.#options.meters.breakerState.remove(this.key);
   }
@@ -227,14 +228,14 @@ export class ClusterState {
     this.admission.configure(cluster);
   }
 
-  #makeBudget({ retryConstraint }: TrafficSettings): HeldBudget {
+  #makeBudget({ retryConstraint }: TrafficSettings): RetryBudget {
     const { commons = ALONE } = this.#options;
-    return budgetOf(commons, this.key, retryConstraint);
+    return retryBudget(retryConstraint, commons.workers);
   }
 
   #makeBreaker(settings: TrafficSettings): Breaker {
-    const { clock, commons = ALONE, meters, logger } = this.#options;
-    return breakerOf(commons, this.key, {
+    const { clock, meters, logger } = this.#options;
+    return makeBreaker({
       clock,
       rotation: this.#rotation,
       settings: settings.circuitBreaker,
