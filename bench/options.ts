@@ -16,7 +16,7 @@ export const USAGE = `npm run bench -- [SCENARIO or FAMILY …] [options]
   --unpinned           proxies and load on all cores, all peers alike; without it each has cores of its own
   --dist FOLDER        measures a built package that is there, in place of building this checkout
   --beside FOLDER      measures a second built package of ours beside it
-  --add                adds the runs to those that are kept of today, from the same versions
+  --add                adds the runs to those that are kept, from the same versions
   --summary            no run: puts together what is kept in bench/results
   --json               JSON on standard output, not tables
   --no-save            keeps nothing in bench/results

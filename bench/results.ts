@@ -1,5 +1,5 @@
-/** What is kept of a measurement: a file in JSON for each scenario and day, and tables of them all. */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+/** What is kept of a measurement: a file in JSON for each scenario, and one page of tables of them all. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../src/core/errors.ts";
@@ -48,10 +48,10 @@ export function resultOf(
   };
 }
 
-/** Writes the scenario's file; with `add`, today's runs of before stay in it where they are of the same versions and options. */
+/** Writes the scenario's file; with `add`, the runs that are kept stay in it where they are of the same versions. */
 export async function keep(result: Result, add: boolean): Promise<void> {
   await mkdir(RESULTS, { recursive: true });
-  const file = fileOf(result);
+  const file = fileOf(result.scenario);
   const before = add ? await read(file) : undefined;
   const whole = before === undefined ? result : merged(before, result);
   await writeFile(file, `${JSON.stringify(whole, undefined, 1)}\n`);
@@ -59,17 +59,17 @@ export async function keep(result: Result, add: boolean): Promise<void> {
 
 /** Throws where runs with these options on this machine cannot be added to those that are kept: asked before anything is measured. */
 export async function ensureAddable(fresh: Result): Promise<void> {
-  const before = await read(fileOf(fresh));
+  const before = await read(fileOf(fresh.scenario));
   const settings = ({ options, machine }: Result): string =>
     JSON.stringify([options, machine]);
   if (before !== undefined && settings(before) !== settings(fresh))
     throw new UserError(
-      `--add: the runs of ${before.scenario} of ${before.date} were made with other options or on another machine; leave --add out to begin anew`,
+      `--add: the kept runs of ${before.scenario} (${before.date}) were made with other options or on another machine; leave --add out to begin anew`,
     );
 }
 
-function fileOf({ date, scenario }: Result): string {
-  return join(RESULTS, `${date.slice(0, 10)}-${scenario}.json`);
+function fileOf(scenario: string): string {
+  return join(RESULTS, `${scenario}.json`);
 }
 
 function merged(before: Result, result: Result): Result {
@@ -97,17 +97,12 @@ async function read(file: string): Promise<Result | undefined> {
   }
 }
 
-/** The newest result of each scenario, put together in one page. */
+/** What is kept of each scenario, put together in one page. */
 export async function summarise(): Promise<string> {
-  const files = (await readdir(RESULTS)).filter((name) =>
-    name.endsWith(".json"),
+  const kept = await Promise.all(
+    SCENARIOS.map(({ name }) => read(fileOf(name))),
   );
-  const newest = new Map<string, Result>();
-  for (const file of files.sort()) {
-    const result = await read(join(RESULTS, file));
-    if (result !== undefined) newest.set(result.scenario, result);
-  }
-  const text = page(SCENARIOS.flatMap(({ name }) => newest.get(name) ?? []));
+  const text = page(kept.filter((result) => result !== undefined));
   await writeFile(join(RESULTS, "summary.md"), text);
   return text;
 }
