@@ -2,6 +2,7 @@
 import { connect } from "node:tls";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
+import { formatHostPort } from "../core/text/host-port.ts";
 import { chainFault, pinnedRoot } from "../identity/chain.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
 import { presentedChain } from "../wire/tls/tls-context.ts";
@@ -24,7 +25,7 @@ const TIMEOUT = 10_000;
  */
 export function findRoot(options: FirstContactOptions): Promise<string> {
   const { host, port, fingerprint, clock, signal } = options;
-  const where = `the control plane at ${host}:${port}`;
+  const where = `the control plane at ${formatHostPort(host, port)}`;
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);

@@ -1,10 +1,10 @@
 /** The control plane as a whole: opened in the order of dependence, closed in the reverse of it. */
-import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { makeDirectory } from "../core/directory.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { formatHostPort } from "../core/text/host-port.ts";
 import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
@@ -118,7 +118,7 @@ async function assemble(
     options.api,
   );
   closers.push(() => api.close());
-  const pushAddress = withPort(options.push.host, push.port);
+  const pushAddress = formatHostPort(options.push.host, push.port);
   logger.info(
     { api: api.url, push: pushAddress, store: store.id, trustDomain },
     "the control plane is up",
@@ -257,9 +257,5 @@ function advertised(
   if (push.advertise !== undefined) return push.advertise;
   return push.host === "0.0.0.0" || push.host === "::"
     ? undefined
-    : withPort(push.host, port);
-}
-
-function withPort(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+    : formatHostPort(push.host, port);
 }

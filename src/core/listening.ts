@@ -1,5 +1,6 @@
 /** What a person is told where a port cannot be listened on: what, where, why, and which option to change. */
 import { messageOf, systemCode, UserError } from "./errors.ts";
+import { formatHostPort } from "./text/host-port.ts";
 
 export interface ListenFault {
   /** "the admin pages" */
@@ -15,9 +16,8 @@ export interface ListenFault {
 /** The error of a `listen` that failed. */
 export function cannotListen(fault: ListenFault, thrown: unknown): UserError {
   const { what, host, port } = fault;
-  const where = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
   return new UserError(
-    `${what} cannot listen on ${where}: ${whyAndWhatToDo(fault, thrown)}`,
+    `${what} cannot listen on ${formatHostPort(host, port)}: ${whyAndWhatToDo(fault, thrown)}`,
     { cause: thrown },
   );
 }

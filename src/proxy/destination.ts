@@ -1,5 +1,6 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
 import { readAuthority } from "../core/text/authority.ts";
+import { formatHostPort } from "../core/text/host-port.ts";
 import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
@@ -99,7 +100,10 @@ function capturedCall(
 
 function outside(snapshot: Snapshot, host: string, port: number): Where {
   if (snapshot.mesh.outboundTrafficPolicy === "REGISTRY_ONLY")
-    return refused("UNKNOWN_DESTINATION", `${host}:${port} is not in the mesh`);
+    return refused(
+      "UNKNOWN_DESTINATION",
+      `${formatHostPort(host, port)} is not in the mesh`,
+    );
   return { kind: "outside", host, port };
 }
 

@@ -4,6 +4,7 @@ import { createServer, type RequestListener } from "node:http";
 import {
   connect,
   createServer as createTcpServer,
+  type AddressInfo,
   type Server,
   type Socket,
 } from "node:net";
@@ -13,6 +14,7 @@ import {
   memoryAgent,
   resource,
   send,
+  until,
   withPair,
   type Pair,
 } from "../support/pair.ts";
@@ -255,6 +257,34 @@ void t.test("CONNECT to what is no service is a tunnel to it", async (t) => {
   });
 });
 
+void t.test("an IPv6 address outside is told with its brackets", async (t) => {
+  await withPair({}, async (pair) => {
+    const server = createServer(outsider);
+    server.listen(0, "::1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const host = `[::1]:${port}`;
+    try {
+      t.equal((await pair.call({ host })).status, 200);
+      const { socket, status } = await tunnel(
+        pair.caller.ports.outbound ?? 0,
+        host,
+      );
+      t.equal(status, 200);
+      socket.destroy();
+      await until(() => pair.log.length === 2);
+      t.match(pair.log, [{ endpoint: host }, { endpoint: host }]);
+      t.match(
+        pair.spans.find(({ kind }) => kind === "client"),
+        { attributes: { "server.address": "::1", "server.port": port } },
+      );
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
+  });
+});
+
 void t.test("a name that nobody knows is a 502 that says so", async (t) => {
   await withPair({}, async (pair) => {
     const answer = await pair.call({ host: "nowhere.invalid" });
@@ -268,8 +298,12 @@ void t.test("REGISTRY_ONLY refuses what is no service", async (t) => {
   await withPair(
     { mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" } },
     async (pair) => {
-      const answer = await pair.call({ host: "127.0.0.1:9" });
-      t.match(answer, { status: 502, reason: "UNKNOWN_DESTINATION" });
+      for (const host of ["127.0.0.1:9", "[2001:db8::1]:81"])
+        t.match(await pair.call({ host }), {
+          status: 502,
+          reason: "UNKNOWN_DESTINATION",
+          text: `UNKNOWN_DESTINATION: ${host} is not in the mesh`,
+        });
       t.equal((await pair.call()).status, 200, "the mesh is not affected");
     },
   );

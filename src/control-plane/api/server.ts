@@ -1,8 +1,9 @@
 /** The API as a server: parsing, authentication, routes, errors, and an orderly end. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { isIP, type AddressInfo, type Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { http } from "../../runtime/http.ts";
 import { oneAtATime } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
@@ -102,10 +103,9 @@ export async function startApi(
       thrown,
     );
   }
-  const shown = isIP(host) === 6 ? `[${host}]` : host;
   const bound = boundPort(api.server.address()) ?? port;
   return {
-    url: `${tls === undefined ? "http" : "https"}://${shown}:${bound}`,
+    url: `${tls === undefined ? "http" : "https"}://${formatHostPort(host, bound)}`,
     async close() {
       const stop = options.clock.after(CLOSE_TIMEOUT, () =>
         api.server.closeAllConnections(),

@@ -16,6 +16,7 @@ import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { unmapped } from "../../core/text/network.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -248,7 +249,7 @@ function judge(
         .digest("hex"),
       certificateExpiresAt: leaf.validToDate.getTime(),
       source,
-      address: `${source}:${socket.remotePort ?? 0}`,
+      address: formatHostPort(source, socket.remotePort ?? 0),
     },
   };
 }

@@ -1,5 +1,7 @@
 /** Services and the Workloads that they select → clusters: the endpoints behind each port and how to treat them. */
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
+import { serviceKey } from "../../mesh/service-key.ts";
 import { selects } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
@@ -35,14 +37,6 @@ export interface ServedPort {
   readonly byEndpoint: ReadonlyMap<string, Cluster>;
 }
 
-export function clusterKey(
-  name: string,
-  namespace: string,
-  port: number,
-): string {
-  return `${name}.${namespace}:${port}`;
-}
-
 export function namespaceOf(resource: ServiceResource): string {
   return resource.metadata.namespace ?? "";
 }
@@ -72,7 +66,7 @@ export function compileClusters(
         selects(service.spec.selector, metadata.labels),
     );
     for (const port of service.spec.ports) {
-      const key = clusterKey(service.metadata.name, namespace, port.port);
+      const key = serviceKey(service.metadata.name, namespace, port.port);
       const traffic = trafficFor(
         policies.get(`${namespace}/${service.metadata.name}`) ?? [],
         service,
@@ -204,7 +198,7 @@ function externalEndpoints(
 
 /** Key of an external Service's endpoint. */
 export function externalKey(address: string, port: ServicePort): string {
-  return `${address}:${targetPortOf(port)}`;
+  return formatHostPort(address, targetPortOf(port));
 }
 
 function policiesByService(

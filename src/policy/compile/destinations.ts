@@ -1,5 +1,6 @@
 /** Names and addresses that callers use → destinations. */
 import { hostOf } from "../../core/text/authority.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import type { AddressOwners } from "../../resources/ownership/address-owners.ts";
 import { hostOwners, namesOf } from "../../resources/ownership/host-owners.ts";
 import {
@@ -28,7 +29,7 @@ function notLed(
     owner === undefined
       ? "no external Service may have it"
       : `it belongs to Service ${nameOf(owner)}`;
-  return `Service ${nameOf(service)} does not get ${host}:${port}: ${why}`;
+  return `Service ${nameOf(service)} does not get ${formatHostPort(host, port)}: ${why}`;
 }
 
 /** The ports that one name leads to. */

@@ -1,4 +1,5 @@
 /** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
+import { serviceHost, serviceKey } from "../../mesh/service-key.ts";
 import { selects } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
@@ -14,7 +15,7 @@ import type {
   InboundPort,
   SelfDescription,
 } from "../snapshot.ts";
-import { clusterKey, isOpaque, namespaceOf } from "./clusters.ts";
+import { isOpaque, namespaceOf } from "./clusters.ts";
 import { protectionOf, UNPROTECTED } from "./overload.ts";
 import type { Sorted } from "./sort.ts";
 
@@ -71,8 +72,8 @@ export function compileInbound(
         continue;
       }
       named.push({
-        key: clusterKey(name, self.namespace, servicePort.port),
-        service: `${name}.${self.namespace}`,
+        key: serviceKey(name, self.namespace, servicePort.port),
+        service: serviceHost(name, self.namespace),
         servicePort: servicePort.port,
         targetPort,
         appProtocol: appProtocolOf(servicePort),

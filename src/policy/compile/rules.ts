@@ -1,4 +1,5 @@
 /** The rules of HTTPRoutes → what the router takes: each match by itself, and where its filters and backends lead. */
+import { serviceKey } from "../../mesh/service-key.ts";
 import type {
   BackendRef,
   HTTPRouteResource,
@@ -25,7 +26,7 @@ import type {
 } from "../snapshot.ts";
 import { effectiveTimeouts } from "../timeout.ts";
 import { compileRedirect, compileRewrite } from "../routing/url-rewrite.ts";
-import { clusterKey, isOpaque, type ServedPort } from "./clusters.ts";
+import { isOpaque, type ServedPort } from "./clusters.ts";
 import { createdAt, nameOf } from "./sort.ts";
 
 /** What the compiling of a rule looks up and reports to. */
@@ -232,7 +233,7 @@ function sharesOf(
 }
 
 function backendKey(ref: ServiceRef, route: Resource): string {
-  return clusterKey(
+  return serviceKey(
     ref.name,
     ref.namespace ?? route.metadata.namespace ?? "",
     ref.port,

@@ -1,4 +1,5 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
+import { formatHostPort } from "../../core/text/host-port.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import { isOpaque } from "../compile/clusters.ts";
 import { localAnswer } from "../compile/local-response.ts";
@@ -126,7 +127,7 @@ function outside(
       decision(
         "caller",
         "destination",
-        `${host}:${port} is no service of the mesh: the request passes through`,
+        `${formatHostPort(host, port)} is no service of the mesh: the request passes through`,
         { source, details: [registry] },
       ),
     ],

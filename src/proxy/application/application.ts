@@ -1,5 +1,6 @@
 /** The local application: its pools on loopback, in HTTP/1.1, HTTP/2 or bytes as its port is declared. */
 import type { Clock } from "../../core/clock.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Protection } from "../../policy/compile/overload.ts";
 import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
@@ -106,7 +107,7 @@ export function makeApplication(options: ApplicationOptions): Application {
       target: rest.target,
       authority: stream.head.authority,
       pool: poolOf(port.targetPort, rest.protocol),
-      address: `${address}:${port.targetPort}`,
+      address: formatHostPort(address, port.targetPort),
       streamIdle: rest.streamIdle,
       retry: RETRY,
       budget,

@@ -7,6 +7,7 @@ import {
 } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { systemCode } from "../../core/errors.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { isOpaque } from "../../policy/compile/clusters.ts";
@@ -185,7 +186,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
         arrival.kind === "published" ? arrival.port : (original?.port ?? 0);
       const authority =
         authorityOf(original, undefined) ??
-        hostAndPort(socket.localAddress ?? "", appPort);
+        formatHostPort(socket.localAddress ?? "", appPort);
       const port = snapshot.value?.inbound.byPort(appPort);
       if (port?.takesBytes === true) {
         serving.bytes(socket, authority, info, handler);
@@ -367,13 +368,9 @@ function authorityOf(
   if (upstream !== undefined)
     return upstream.port === undefined
       ? upstream.host
-      : `${upstream.host}:${upstream.port}`;
+      : formatHostPort(upstream.host, upstream.port);
   if (original === undefined) return undefined;
-  return hostAndPort(original.address, original.port);
-}
-
-function hostAndPort(address: string, port: number): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+  return formatHostPort(original.address, original.port);
 }
 
 function isDeclaredOpaque(

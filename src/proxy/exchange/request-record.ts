@@ -1,6 +1,7 @@
 /** What is told of one request: its server span, a client span an attempt, its metrics and its line in the access log (law 9). */
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import { splitHostPort } from "../../core/text/host-port.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { COMMON_METHODS } from "../../core/text/methods.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
@@ -223,11 +224,11 @@ export class Account implements SpanSubject {
   clientAttributes(): Record<string, AttributeValue> {
     const { head } = this.#stream;
     const { address = "", key = "" } = this.#target ?? {};
-    const colon = address.lastIndexOf(":");
+    const { host, port } = splitHostPort(address);
     const attributes: Record<string, AttributeValue> = {
       "http.request.method": methodOf(this.#stream),
-      "server.address": address.slice(0, colon),
-      "server.port": Number(address.slice(colon + 1)),
+      "server.address": host,
+      "server.port": port,
       "url.full": `${head.scheme}://${head.authority}${this.path ?? ""}`,
       "wherry.destination": this.destination,
       "wherry.direction": this.#direction,

@@ -1,5 +1,6 @@
 /** Destinations outside the mesh: HTTP by Host, tunnels by their target, captured bytes by their original destination. */
 import type { Clock } from "../../core/clock.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { compileRetry, isRepeatable, retryBudget } from "../../policy/retry.ts";
 import type { ReadRequest } from "../../policy/path.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
@@ -56,7 +57,7 @@ export function makeOutside(
         authority: stream.head.authority,
         // What the caller speaks in plaintext is what it expects of the server.
         pool: poolOf(snapshot, host, port, stream.connection.protocol),
-        address: `${host}:${port}`,
+        address: formatHostPort(host, port),
         streamIdle: defaults.timeouts.streamIdle,
         retry: compileRetry(undefined, defaults.retry),
         budget,
@@ -70,9 +71,9 @@ export function makeOutside(
         destination: OUTSIDE,
         path: "",
         target: "",
-        authority: `${host}:${port}`,
+        authority: formatHostPort(host, port),
         pool: poolOf(snapshot, host, port, "tcp"),
-        address: `${host}:${port}`,
+        address: formatHostPort(host, port),
         streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
         retry: compileRetry(undefined, snapshot.mesh.defaults.retry),
         budget,

@@ -1,4 +1,5 @@
 /** Which workload identity has an ADDRESS:PORT: one decision, which sidecars follow, registration keeps and conditions report. */
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { formatName } from "../envelope.ts";
 import {
@@ -36,7 +37,7 @@ export function placesOf(workload: WorkloadResource): string[] {
   if (link !== undefined) claimed.add(link.port);
   // The control plane has written a registered one in its one form.
   const plain = isRegistered(workload) ? address : formOf(address);
-  return Array.from(claimed, (port) => placeOf(plain, port));
+  return Array.from(claimed, (port) => formatHostPort(plain, port));
 }
 
 /**
@@ -66,7 +67,7 @@ export function addressOwners(
     losses,
     has: (workload, address, port) =>
       lost.size === 0 ||
-      !lost.has(`${workload} ${placeOf(formOf(address), port)}`),
+      !lost.has(`${workload} ${formatHostPort(formOf(address), port)}`),
   };
 }
 
@@ -80,8 +81,4 @@ function nameOf({ metadata }: WorkloadResource): string {
 
 function formOf(address: string): string {
   return canonicalAddress(address) ?? address.toLowerCase();
-}
-
-function placeOf(address: string, port: number): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -1,4 +1,5 @@
 /** Endpoints of external Services that captured calls do not reach by them, because somebody else has the address: as sidecars decide. */
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { formatName, selects, type Resource } from "../envelope.ts";
 import { claimsAt, overlap, type FirstClaims } from "./first-claims.ts";
@@ -58,7 +59,7 @@ export function endpointLosses(
                 loser: service,
                 winner,
                 index,
-                message: `${address}:${port} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there`,
+                message: `${formatHostPort(address, port)} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there`,
               },
             ];
       }),

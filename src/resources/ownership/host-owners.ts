@@ -1,4 +1,6 @@
 /** Which Service has a host: one decision, which sidecars follow and the conditions of Services report. */
+import { formatHostPort } from "../../core/text/host-port.ts";
+import { serviceHost } from "../../mesh/service-key.ts";
 import type { Resource } from "../envelope.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote } from "../problems.ts";
@@ -46,7 +48,7 @@ export function namesOf(
   { metadata: { name, namespace = "" } }: ServiceResource,
   trustDomain: string,
 ): readonly string[] {
-  const full = `${name}.${namespace}`;
+  const full = serviceHost(name, namespace);
   return [full, `${full}.svc`, `${full}.svc.${trustDomain}`];
 }
 
@@ -186,7 +188,7 @@ function forCallers(namespace: string): string {
 }
 
 function portKey(service: ServiceResource, host: string, port: number): string {
-  return `${namespaceOf(service)} ${host}:${port}`;
+  return `${namespaceOf(service)} ${formatHostPort(host, port)}`;
 }
 
 function isVisible(service: ServiceResource, caller: string): boolean {

@@ -21,6 +21,7 @@ import {
   type TLSSocket,
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
 import type { Code } from "../../mesh/codes.ts";
@@ -297,9 +298,7 @@ export interface Link {
 export function connectLink(options: ConnectOptions): Promise<Link> {
   const { address, port, clock, signal, timeoutMs } = options;
   const alpn = options.alpn ?? ["h2"];
-  const where = address.includes(":")
-    ? `[${address}]:${port}`
-    : `${address}:${port}`;
+  const where = formatHostPort(address, port);
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);

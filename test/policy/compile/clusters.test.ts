@@ -237,6 +237,25 @@ void t.test(
 );
 
 void t.test(
+  "an external endpoint's key has its IPv6 address in brackets",
+  (t) => {
+    const snapshot = compile([
+      service("infra/bank", {
+        location: "MESH_EXTERNAL",
+        hosts: ["bank.example"],
+        resolution: "STATIC",
+        endpoints: [{ address: "2001:db8::1" }],
+        ports: [{ port: 443 }],
+      }),
+    ]);
+    t.match(snapshot.destination("bank.example", 443)?.cluster.endpoints, [
+      { key: "[2001:db8::1]:443", address: "2001:db8::1" },
+    ]);
+    t.end();
+  },
+);
+
+void t.test(
   "how far an endpoint is follows from its locality and the caller's own",
   (t) => {
     const distances = (own: string | undefined): readonly number[] => {

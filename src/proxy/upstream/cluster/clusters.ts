@@ -1,6 +1,7 @@
 /** What one caller keeps of each cluster over all snapshots, by key: balancer, ejections, breaker, limits, and the pool of each endpoint. */
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import { ALONE, type Commons } from "../../../core/shared/shared-state.ts";
+import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Logger } from "../../../core/log.ts";
 import type { Ejections } from "../../../policy/balance/eligible.ts";
@@ -418,7 +419,7 @@ const hostPorts = new WeakMap<Endpoint, string>();
 export function hostPortOf(endpoint: Endpoint): string {
   let text = hostPorts.get(endpoint);
   if (text === undefined) {
-    text = `${endpoint.address}:${endpoint.link ?? endpoint.port}`;
+    text = formatHostPort(endpoint.address, endpoint.link ?? endpoint.port);
     hostPorts.set(endpoint, text);
   }
   return text;

@@ -5,8 +5,10 @@
  */
 import { connect } from "node:net";
 import type { Cancel } from "../../../core/clock.ts";
+import { formatHost, formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { messageOf } from "../../../core/errors.ts";
+import { serviceHost } from "../../../mesh/service-key.ts";
 import type { CheckResult } from "../../../policy/health.ts";
 import {
   outcomeOfAnswer,
@@ -64,11 +66,8 @@ async function plainHttp({
 }: CheckOptions): Promise<CheckResult> {
   // Loaded when the first check asks for it: most sidecars check nobody in plaintext.
   const { request } = await import("../../../runtime/undici.ts");
-  const host = endpoint.address.includes(":")
-    ? `[${endpoint.address}]`
-    : endpoint.address;
   const { statusCode, body } = await request(
-    `http://${host}:${endpoint.port}${settings.path ?? "/"}`,
+    `http://${formatHostPort(endpoint.address, endpoint.port)}${settings.path ?? "/"}`,
     {
       signal,
       headers: {
@@ -174,8 +173,8 @@ function tunnelTo(cluster: Cluster): RequestHead {
 
 function authorityOf({ service, external, endpoints }: Cluster): string {
   return external
-    ? (endpoints[0]?.address ?? "")
-    : `${service.name}.${service.namespace}`;
+    ? formatHost(endpoints[0]?.address ?? "")
+    : serviceHost(service.name, service.namespace);
 }
 
 /** One exchange on a pooled connection, broken off as soon as it has told what it can. */

@@ -1,6 +1,7 @@
 /** Makes one connection, over the link or in plaintext, with its codec on it; never to this proxy's own listeners. */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../../../core/clock.ts";
+import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { messageOf, systemCode } from "../../../core/errors.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
@@ -82,9 +83,7 @@ function withCodec(
 
 function connectTcp(options: PlainDial): Promise<Socket> {
   const { clock, address, port, timeoutMs, signal, ownPorts } = options;
-  const where = address.includes(":")
-    ? `[${address}]:${port}`
-    : `${address}:${port}`;
+  const where = formatHostPort(address, port);
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);

@@ -1,0 +1,15 @@
+/** How a Service and its ports are named: in Host fields, on the link, in metrics and logs, and as keys. */
+
+/** "reviews.shop", the name by which callers know it. */
+export function serviceHost(name: string, namespace: string): string {
+  return `${name}.${namespace}`;
+}
+
+/** "reviews.shop:80", one port of a Service. */
+export function serviceKey(
+  name: string,
+  namespace: string,
+  port: number,
+): string {
+  return `${serviceHost(name, namespace)}:${port}`;
+}
