@@ -10,7 +10,7 @@
  * ```
  * A fault that all share ejects nobody: the success rate is judged against the peers' median only.
  */
-import type { OutlierDetection } from "../resources/traffic-policy/schema.ts";
+import type { OutlierDetection } from "../resources/traffic-policy/settings.ts";
 
 /** The column "ejection" of the table of outcomes. */
 export type EjectionEffect = "success" | "failure" | "local-origin" | "none";

@@ -15,7 +15,7 @@ import {
   type HTTPRouteRetry,
 } from "../resources/http-route/schema.ts";
 import type { MeshSettings, RetryReason } from "../resources/mesh/schema.ts";
-import type { RetryConstraint } from "../resources/traffic-policy/schema.ts";
+import type { RetryConstraint } from "../resources/traffic-policy/settings.ts";
 
 /** Why an attempt may be repeated: the Mesh's safe reasons, and those that only a route can ask for. */
 export type RetryCondition = RetryReason | "reset" | "attempt-timeout";

@@ -1,7 +1,7 @@
 /** The immutable, compiled view that one proxy serves from; a request ends with the one that it started with (law 1). */
 import { meshSettings, type MeshSettings } from "../resources/mesh/schema.ts";
 import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
-import type { TrafficSettings } from "../resources/traffic-policy/schema.ts";
+import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
 import type { Resource } from "../resources/envelope.ts";
 import type { MtlsDecision } from "./authentication.ts";
 import type {

@@ -1,10 +1,11 @@
 /** What the registry knows of a kind: its names, its schema and the checks that a schema cannot state. */
 import Type, { type TSchema } from "typebox";
-import type { Resource } from "./envelope.ts";
+import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
 import {
   CLOSED,
   DNS_LABEL,
   DNS_NAME,
+  field,
   LABEL_KEY,
   LABEL_VALUE,
 } from "./schema-parts.ts";
@@ -35,6 +36,8 @@ export interface KindDefinition<S = unknown> {
   readonly singular: string;
   readonly shortNames: readonly string[];
   readonly namespaced: boolean;
+  /** What the kind is for, in a sentence. */
+  readonly meaning: string;
   /** JSON schema of the whole resource. */
   readonly schema: TSchema;
   /**
@@ -53,6 +56,7 @@ export interface KindOptions<S> {
   readonly plural: string;
   readonly shortNames: readonly string[];
   readonly namespaced?: boolean;
+  readonly meaning: string;
   readonly spec: TSchema;
   readonly unsupported?: Readonly<Record<string, string>>;
   check(resource: Resource<S>): Problem[];
@@ -70,6 +74,7 @@ export function defineKind<S>(options: KindOptions<S>): KindDefinition<S> {
     singular: options.kind.toLowerCase(),
     shortNames: options.shortNames,
     namespaced,
+    meaning: options.meaning,
     schema: Type.Object(
       {
         apiVersion: Type.Literal(apiVersion),
@@ -78,7 +83,7 @@ export function defineKind<S>(options: KindOptions<S>): KindDefinition<S> {
         spec: options.spec,
         status: Type.Optional(Type.Object({})),
       },
-      CLOSED,
+      { ...CLOSED, description: options.meaning },
     ),
     unsupported: options.unsupported ?? {},
     check: (resource) => options.check(resource),
@@ -98,31 +103,59 @@ export function isKind<S>(
 
 function metadataSchema(namespaced: boolean): TSchema {
   const common = {
-    name: Type.String(DNS_NAME),
-    labels: Type.Optional(
-      Type.Record(Type.String(), Type.String(LABEL_VALUE), {
-        propertyNames: LABEL_KEY,
-      }),
+    name: field(
+      "The name, unique for the kind in its namespace.",
+      Type.String(DNS_NAME),
     ),
-    annotations: Type.Optional(
-      Type.Record(Type.String(), Type.String({ maxLength: 65_536 }), {
-        propertyNames: LABEL_KEY,
-      }),
+    labels: field(
+      "By these, `wherry get -l` and selectors find the resource.",
+      Type.Optional(
+        Type.Record(Type.String(), Type.String(LABEL_VALUE), {
+          propertyNames: LABEL_KEY,
+        }),
+      ),
     ),
-    uid: Type.Optional(Type.String({ maxLength: 128 })),
-    resourceVersion: Type.Optional(Type.String({ maxLength: 128 })),
-    generation: Type.Optional(Type.Integer({ minimum: 0 })),
-    creationTimestamp: Type.Optional(
-      Type.String({
-        pattern:
-          "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?(Z|[+\\-][0-9]{2}:[0-9]{2})$",
-        expected: 'an RFC 3339 time such as "2026-12-01T00:00:00Z"',
-      }),
+    annotations: field(
+      "Notes for people and tools. They change nothing in the mesh.",
+      Type.Optional(
+        Type.Record(Type.String(), Type.String({ maxLength: 65_536 }), {
+          propertyNames: LABEL_KEY,
+        }),
+      ),
+    ),
+    uid: field(
+      "Set by the store: another one for each resource ever made.",
+      Type.Optional(Type.String({ maxLength: 128 })),
+    ),
+    resourceVersion: field(
+      "Set by the store at each write. In a PUT it names the version to replace.",
+      Type.Optional(Type.String({ maxLength: 128 })),
+    ),
+    generation: field(
+      "Set by the store: the number of changes of the spec.",
+      Type.Optional(Type.Integer({ minimum: 0 })),
+    ),
+    creationTimestamp: field(
+      "Set by the store. The older of two conflicting resources wins; a restore keeps it.",
+      Type.Optional(
+        Type.String({
+          pattern:
+            "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?(Z|[+\\-][0-9]{2}:[0-9]{2})$",
+          expected: 'an RFC 3339 time such as "2026-12-01T00:00:00Z"',
+        }),
+      ),
     ),
   };
   return namespaced
     ? Type.Object(
-        { ...common, namespace: Type.Optional(Type.String(DNS_LABEL)) },
+        {
+          ...common,
+          namespace: field(
+            "The namespace. Policies in `wherry-system` act on the whole mesh.",
+            Type.Optional(Type.String(DNS_LABEL)),
+            DEFAULT_NAMESPACE,
+          ),
+        },
         CLOSED,
       )
     : Type.Object(common, CLOSED);

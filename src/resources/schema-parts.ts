@@ -47,6 +47,25 @@ export const CLOSED: { readonly additionalProperties: false } = {
 /** The one keyword that JSON schema does not have: what a value has to be, in words for who wrote another. Read after "is not". */
 export const KEYWORDS: readonly string[] = ["expected"];
 
+/**
+ * A field with what it means, in a sentence, and what is in force where it is left out, as it would be written.
+ * Both are for the reference and the API's document alone; nothing fills a default in.
+ */
+export function field<S extends TSchema>(
+  meaning: string,
+  schema: S,
+  fallback?: unknown,
+): S {
+  const described = Object.create(
+    Object.getPrototypeOf(schema) as object,
+    // What TypeBox knows of a schema stands in properties that a spread would lose.
+    Object.getOwnPropertyDescriptors(schema),
+  ) as S & { description?: string; default?: unknown };
+  described.description = meaning;
+  if (fallback !== undefined) described.default = fallback;
+  return described;
+}
+
 /** Options of a string schema. */
 export interface TextRule extends TStringOptions {
   readonly pattern: string;
@@ -146,5 +165,13 @@ export const WANTED_LABELS: TUnsafe<Readonly<Record<string, string>>> =
   );
 
 export const SELECTOR: TUnsafe<Selector> = Type.Unsafe(
-  Type.Object({ matchLabels: WANTED_LABELS }, CLOSED),
+  Type.Object(
+    {
+      matchLabels: field(
+        "Labels that a workload must have, all of them. They are those that its certificate binds.",
+        WANTED_LABELS,
+      ),
+    },
+    CLOSED,
+  ),
 );

@@ -17,7 +17,7 @@ import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makePools } from "../../src/proxy/upstream/pool/pools.ts";
 import { makeClusters } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makeOutside } from "../../src/proxy/upstream/passthrough.ts";
-import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import { makeAccessLog } from "../../src/telemetry/access-log.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import { makeTracing } from "../../src/telemetry/tracing.ts";

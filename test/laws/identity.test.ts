@@ -8,7 +8,7 @@ import type { Credentials } from "../../src/identity/credentials.ts";
 import { compileSnapshot } from "../../src/policy/snapshot.ts";
 import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makePools, type Place } from "../../src/proxy/upstream/pool/pools.ts";
-import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import {
   fakeAuthority,
   type IssueOptions,

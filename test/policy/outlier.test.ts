@@ -8,7 +8,7 @@ import {
 import {
   TRAFFIC_DEFAULTS,
   type OutlierDetection,
-} from "../../src/resources/traffic-policy/schema.ts";
+} from "../../src/resources/traffic-policy/settings.ts";
 
 const SETTINGS = TRAFFIC_DEFAULTS.outlierDetection;
 /** No jitter: half of [0, 1) stands in the middle of a half to one and a half. */

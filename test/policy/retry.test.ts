@@ -14,7 +14,7 @@ import {
   type RetryQuestion,
 } from "../../src/policy/retry.ts";
 import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
-import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 import { request } from "../support/policy-fixtures.ts";
 

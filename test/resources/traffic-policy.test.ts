@@ -1,12 +1,12 @@
 /** TrafficPolicy: what is admitted, and the settings that result (model: the values shown are the defaults). */
 import t from "tap";
 import { meshSettings } from "../../src/resources/mesh/schema.ts";
+import { TRAFFIC_POLICY } from "../../src/resources/traffic-policy/schema.ts";
 import {
   TRAFFIC_DEFAULTS,
-  TRAFFIC_POLICY,
   trafficSettings,
   type TrafficPolicySpec,
-} from "../../src/resources/traffic-policy/schema.ts";
+} from "../../src/resources/traffic-policy/settings.ts";
 import {
   runCases,
   type Case,

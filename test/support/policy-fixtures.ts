@@ -6,7 +6,7 @@ import type { HTTPRouteSpec } from "../../src/resources/http-route/schema.ts";
 import type { MeshSpec } from "../../src/resources/mesh/schema.ts";
 import type { PeerAuthenticationSpec } from "../../src/resources/peer-authentication/schema.ts";
 import type { ServiceSpec } from "../../src/resources/service/schema.ts";
-import type { TrafficPolicySpec } from "../../src/resources/traffic-policy/schema.ts";
+import type { TrafficPolicySpec } from "../../src/resources/traffic-policy/settings.ts";
 import type { WorkloadSpec } from "../../src/resources/workload/schema.ts";
 import type { RequestFacts } from "../../src/policy/path.ts";
 import type { SelfDescription } from "../../src/policy/snapshot.ts";

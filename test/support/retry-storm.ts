@@ -11,7 +11,7 @@ import {
 import {
   TRAFFIC_DEFAULTS,
   type CircuitBreaker,
-} from "../../src/resources/traffic-policy/schema.ts";
+} from "../../src/resources/traffic-policy/settings.ts";
 
 /** Unless an arm has others. */
 const CLIENTS = 4;

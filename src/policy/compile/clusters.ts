@@ -16,7 +16,7 @@ import {
 import {
   trafficSettings,
   type TrafficPolicyResource,
-} from "../../resources/traffic-policy/schema.ts";
+} from "../../resources/traffic-policy/settings.ts";
 import {
   applicationPort,
   workloadSettings,

@@ -2,7 +2,7 @@
 import { durationOf } from "../../core/duration.ts";
 import type { HTTPRouteMatch } from "../../resources/http-route/schema.ts";
 import type { ServicePort } from "../../resources/service/schema.ts";
-import type { TrafficPolicyResource } from "../../resources/traffic-policy/schema.ts";
+import type { TrafficPolicyResource } from "../../resources/traffic-policy/settings.ts";
 import {
   adaptiveConcurrency,
   type AdaptiveConcurrency,

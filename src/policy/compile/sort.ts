@@ -36,10 +36,8 @@ import {
   SERVICE,
   type ServiceResource,
 } from "../../resources/service/schema.ts";
-import {
-  TRAFFIC_POLICY,
-  type TrafficPolicyResource,
-} from "../../resources/traffic-policy/schema.ts";
+import { TRAFFIC_POLICY } from "../../resources/traffic-policy/schema.ts";
+import type { TrafficPolicyResource } from "../../resources/traffic-policy/settings.ts";
 import { validate } from "../../resources/validate.ts";
 import {
   WORKLOAD,

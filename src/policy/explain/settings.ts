@@ -1,5 +1,5 @@
 /** How a request is sent once its backend is known: time-outs, retries, balancing and what protects the service, each with who says so. */
-import type { TrafficPolicySpec } from "../../resources/traffic-policy/schema.ts";
+import type { TrafficPolicySpec } from "../../resources/traffic-policy/settings.ts";
 import type {
   Cluster,
   Destination,

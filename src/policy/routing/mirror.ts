@@ -1,10 +1,13 @@
 /** Which requests are copied to another Service, and under which host: the RequestMirror filter, compiled. */
-import type { RequestMirror } from "../../resources/route-filters/schema.ts";
+import {
+  DEFAULT_DENOMINATOR,
+  type RequestMirror,
+} from "../../resources/route-filters/schema.ts";
 
 /** The share of requests that is copied, from 0 to 1; absent percent and fraction mean all. */
 export function mirrorShare({ percent, fraction }: RequestMirror): number {
   if (fraction !== undefined)
-    return fraction.numerator / (fraction.denominator ?? 100);
+    return fraction.numerator / (fraction.denominator ?? DEFAULT_DENOMINATOR);
   return percent === undefined ? 1 : percent / 100;
 }
 

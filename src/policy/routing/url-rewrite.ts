@@ -1,8 +1,9 @@
 /** Where a rewritten request goes and where a redirected one is sent: HTTPRoute's URLRewrite and RequestRedirect, compiled. */
-import type {
-  PathModifier,
-  RequestRedirect,
-  URLRewrite,
+import {
+  DEFAULT_REDIRECT,
+  type PathModifier,
+  type RequestRedirect,
+  type URLRewrite,
 } from "../../resources/route-filters/schema.ts";
 
 /** The new path, or the new beginning of it. */
@@ -59,7 +60,7 @@ export function compileRedirect(
   prefix: string,
 ): Redirect {
   return {
-    status: redirect.statusCode ?? 302,
+    status: redirect.statusCode ?? DEFAULT_REDIRECT,
     scheme: redirect.scheme,
     host: redirect.hostname,
     port: redirect.port,

@@ -10,7 +10,7 @@ import {
   type RetryPolicy,
 } from "../../policy/retry.ts";
 import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
-import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { fieldValue } from "../../wire/fields.ts";
 import { ATTEMPT } from "../exchange/heads.ts";

@@ -9,7 +9,7 @@ import { MeshError } from "../../mesh/errors.ts";
 import { shadowAuthority } from "../../policy/routing/mirror.ts";
 import { compileRetry, retryBudget } from "../../policy/retry.ts";
 import type { Mirror } from "../../policy/snapshot.ts";
-import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { makeField } from "../../wire/fields.ts";
 import { Account, type Books } from "../exchange/request-record.ts";

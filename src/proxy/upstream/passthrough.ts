@@ -4,7 +4,7 @@ import { formatHostPort } from "../../core/text/host-port.ts";
 import { compileRetry, isRepeatable, retryBudget } from "../../policy/retry.ts";
 import type { ReadRequest } from "../../policy/path.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
-import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import type { Way } from "../exchange/route-plan.ts";
 import { DirectWay } from "./direct-plan.ts";

@@ -3,7 +3,13 @@ import Type, { type TSchema } from "typebox";
 import { checkAuthorizationPolicy } from "./check.ts";
 import type { Resource } from "../envelope.ts";
 import { defineKind, type KindDefinition } from "../kind.ts";
-import { CLOSED, describes, SELECTOR, type Selector } from "../schema-parts.ts";
+import {
+  CLOSED,
+  describes,
+  SELECTOR,
+  type Selector,
+  field,
+} from "../schema-parts.ts";
 
 export type AuthorizationPolicyResource = Resource<AuthorizationPolicySpec>;
 
@@ -69,48 +75,71 @@ const ports = Type.Optional(
     { minItems: 1, maxItems: 64, expected: ANY_OR_NONE },
   ),
 );
+const source = Type.Object(
+  {
+    principals: field(
+      "Identities, as TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT.",
+      values,
+    ),
+    notPrincipals: field("Identities that it is not for.", values),
+    namespaces: field("Namespaces of callers.", values),
+    notNamespaces: field("Namespaces that it is not for.", values),
+  },
+  { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
+);
+
+const operation = Type.Object(
+  {
+    methods: field("Methods.", values),
+    notMethods: field("Methods that it is not for.", values),
+    paths: field(
+      "Normalised paths. `{*}` stands for one path element, `{**}` for any number.",
+      values,
+    ),
+    notPaths: field("Paths that it is not for.", values),
+    hosts: field("Hosts without port, in any case.", values),
+    notHosts: field("Hosts that it is not for.", values),
+    ports: field("Numbers of the workload's ports, in quotes.", ports),
+    notPorts: field("Ports that it is not for.", ports),
+  },
+  { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
+);
+
+const LIST = { minItems: 1, maxItems: 512, expected: ANY_OR_NONE } as const;
 const rule = Type.Object(
   {
-    from: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            source: Type.Object(
-              {
-                principals: values,
-                notPrincipals: values,
-                namespaces: values,
-                notNamespaces: values,
-              },
-              { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
-            ),
-          },
-          CLOSED,
+    from: field(
+      "Callers: any of these. Without it, every caller.",
+      Type.Optional(
+        Type.Array(
+          Type.Object(
+            {
+              source: field(
+                "All of its lists have to match, each with any of its values.",
+                source,
+              ),
+            },
+            CLOSED,
+          ),
+          LIST,
         ),
-        { minItems: 1, maxItems: 512, expected: ANY_OR_NONE },
       ),
     ),
-    to: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            operation: Type.Object(
-              {
-                methods: values,
-                notMethods: values,
-                paths: values,
-                notPaths: values,
-                hosts: values,
-                notHosts: values,
-                ports,
-                notPorts: ports,
-              },
-              { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
-            ),
-          },
-          CLOSED,
+    to: field(
+      "Requests: any of these. Without it, every request.",
+      Type.Optional(
+        Type.Array(
+          Type.Object(
+            {
+              operation: field(
+                "All of its lists have to match, each with any of its values.",
+                operation,
+              ),
+            },
+            CLOSED,
+          ),
+          LIST,
         ),
-        { minItems: 1, maxItems: 512, expected: ANY_OR_NONE },
       ),
     ),
   },
@@ -120,15 +149,25 @@ const rule = Type.Object(
 const spec: TSchema = describes<AuthorizationPolicySpec>()(
   Type.Object(
     {
-      selector: Type.Optional(SELECTOR),
-      action: Type.Optional(Type.Enum(["ALLOW", "DENY"])),
-      rules: Type.Optional(
-        Type.Array(rule, {
-          minItems: 1,
-          maxItems: 512,
-          expected:
-            "that is ambiguous; leave rules out (no request matches) or write rules: [{}] (every request matches)",
-        }),
+      selector: field(
+        "Workloads that it is for. Without it, all of the namespace.",
+        Type.Optional(SELECTOR),
+      ),
+      action: field(
+        "DENY refuses what a rule matches. ALLOW refuses what no rule of any ALLOW policy matches.",
+        Type.Optional(Type.Enum(["ALLOW", "DENY"])),
+        "ALLOW",
+      ),
+      rules: field(
+        "Any of these matches. Without it no request does; `[{}]` matches every request.",
+        Type.Optional(
+          Type.Array(rule, {
+            minItems: 1,
+            maxItems: 512,
+            expected:
+              "that is ambiguous; leave rules out (no request matches) or write rules: [{}] (every request matches)",
+          }),
+        ),
       ),
     },
     CLOSED,
@@ -142,6 +181,8 @@ export const AUTHORIZATION_POLICY: KindDefinition<AuthorizationPolicySpec> =
     version: "v1",
     plural: "authorizationpolicies",
     shortNames: ["ap"],
+    meaning:
+      "Which callers may call a workload, and how. A value is exact, `abc*`, `*abc`, or `*` for any that is there.",
     spec,
     unsupported: {
       "spec.provider": "",

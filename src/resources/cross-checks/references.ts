@@ -26,10 +26,8 @@ import {
   type ServicePort,
   type ServiceResource,
 } from "../service/schema.ts";
-import {
-  TRAFFIC_POLICY,
-  type TrafficPolicyResource,
-} from "../traffic-policy/schema.ts";
+import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
+import type { TrafficPolicyResource } from "../traffic-policy/settings.ts";
 
 export type Lookup = (key: ResourceKey) => Resource | undefined;
 

@@ -16,7 +16,7 @@ import {
   GRPC_ROUTE_FILTERS,
   type GRPCRouteFilter,
 } from "../route-filters/schema.ts";
-import { CLOSED, describes, DNS_NAME } from "../schema-parts.ts";
+import { CLOSED, describes, DNS_NAME, field } from "../schema-parts.ts";
 
 export type GRPCRouteResource = Resource<GRPCRouteSpec>;
 
@@ -52,47 +52,70 @@ export interface GRPCMethodMatch {
 }
 
 const name = Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }));
+const methodMatch = Type.Object(
+  {
+    type: field(
+      "How both are compared. A regular expression must match all of it.",
+      Type.Optional(Type.Enum(["Exact", "RegularExpression"])),
+      "Exact",
+    ),
+    service: field(
+      "The gRPC service with its package, such as shop.Cart. Case matters.",
+      name,
+    ),
+    method: field("The gRPC method, such as Add. Case matters.", name),
+  },
+  CLOSED,
+);
+const match = Type.Object(
+  {
+    method: field(
+      "The method called. Without it, every method of every service.",
+      Type.Optional(methodMatch),
+    ),
+    headers: field(
+      "Metadata of the call, all of them.",
+      Type.Optional(HEADER_MATCHES),
+    ),
+  },
+  CLOSED,
+);
 const rule = Type.Object(
   {
-    name: Type.Optional(Type.String(DNS_NAME)),
-    matches: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            method: Type.Optional(
-              Type.Object(
-                {
-                  type: Type.Optional(
-                    Type.Enum(["Exact", "RegularExpression"]),
-                  ),
-                  service: name,
-                  method: name,
-                },
-                CLOSED,
-              ),
-            ),
-            headers: Type.Optional(HEADER_MATCHES),
-          },
-          CLOSED,
-        ),
-        {
+    name: field(
+      "Its name, for logs and `wherry explain`.",
+      Type.Optional(Type.String(DNS_NAME)),
+    ),
+    matches: field(
+      "Calls that the rule is for: any of these. Without it, every call.",
+      Type.Optional(
+        Type.Array(match, {
           minItems: 1,
           maxItems: 64,
           expected:
             "that is ambiguous (any, or none?); leave matches out for every call",
-        },
+        }),
       ),
     ),
-    filters: Type.Optional(GRPC_ROUTE_FILTERS),
-    backendRefs: Type.Optional(BACKEND_REFS),
+    filters: field(
+      "What is done to calls and their responses.",
+      Type.Optional(GRPC_ROUTE_FILTERS),
+    ),
+    backendRefs: field(
+      "The Services that get the calls. Without any, the status is UNAVAILABLE.",
+      Type.Optional(BACKEND_REFS),
+    ),
   },
   CLOSED,
 );
 const spec: TSchema = describes<GRPCRouteSpec>()(
   Type.Object(
     {
-      parentRefs: PARENT_REFS,
-      rules: Type.Array(rule, { minItems: 1, maxItems: 16 }),
+      parentRefs: field("The Services that the route is for.", PARENT_REFS),
+      rules: field(
+        "What happens to calls. The most specific match decides.",
+        Type.Array(rule, { minItems: 1, maxItems: 16 }),
+      ),
     },
     CLOSED,
   ),
@@ -108,6 +131,8 @@ export const GRPC_ROUTE: KindDefinition<GRPCRouteSpec> = defineKind({
   group: "gateway.networking.k8s.io",
   version: "v1",
   plural: "grpcroutes",
+  meaning:
+    "Which backends get which calls to a gRPC Service, by service and method.",
   shortNames: [],
   spec,
   unsupported: {

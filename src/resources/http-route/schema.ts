@@ -1,5 +1,11 @@
 /** HTTPRoute: which backends get which requests of a Service, with what changes, time-outs and retries (Gateway API, GAMMA). */
 import Type, { type TSchema, type TUnsafe } from "typebox";
+import {
+  SERVICE_KIND,
+  SERVICE_NAME,
+  SERVICE_PORT,
+} from "../route-filters/service-ref.ts";
+import { formatDuration } from "../../core/duration.ts";
 import { COMMON_METHODS, type CommonMethod } from "../../core/text/methods.ts";
 import type { Resource } from "../envelope.ts";
 import { checkHTTPRoute } from "./check.ts";
@@ -16,6 +22,7 @@ import {
   DNS_LABEL,
   DNS_NAME,
   DURATION,
+  field,
   HEADER_NAME,
   PORT,
 } from "../schema-parts.ts";
@@ -119,20 +126,24 @@ export const DEFAULT_WEIGHT = 1;
 export const DEFAULT_BACKOFF = 25;
 export const MAXIMUM_BACKOFF = 250;
 
-const serviceRef = {
-  group: Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
-  namespace: Type.Optional(Type.String(DNS_LABEL)),
-  name: Type.String(DNS_NAME),
-};
 const parentRefs = Type.Array(
   Type.Object(
     {
-      ...serviceRef,
-      kind: Type.Enum(["Service"], {
-        expected: "Service (Gateway API reads an absent kind as Gateway)",
-      }),
-      port: Type.Optional(Type.Integer(PORT)),
-      sectionName: Type.Optional(Type.String(DNS_LABEL)),
+      ...SERVICE_NAME,
+      kind: field(
+        "Service. Without it, Gateway API would read Gateway.",
+        Type.Enum(["Service"], {
+          expected: "Service (Gateway API reads an absent kind as Gateway)",
+        }),
+      ),
+      port: field(
+        "The number of one port. Without it and sectionName, every port.",
+        Type.Optional(Type.Integer(PORT)),
+      ),
+      sectionName: field(
+        "The name of one port.",
+        Type.Optional(Type.String(DNS_LABEL)),
+      ),
     },
     CLOSED,
   ),
@@ -141,11 +152,18 @@ const parentRefs = Type.Array(
 const backendRefs = Type.Array(
   Type.Object(
     {
-      ...serviceRef,
-      kind: Type.Optional(Type.Enum(["Service"])),
-      port: Type.Integer(PORT),
-      weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
-      filters: Type.Optional(BACKEND_FILTERS),
+      ...SERVICE_NAME,
+      kind: SERVICE_KIND,
+      port: SERVICE_PORT,
+      weight: field(
+        "Its share, relative to the other backends of the rule; 0 gets nothing.",
+        Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+        DEFAULT_WEIGHT,
+      ),
+      filters: field(
+        "What is done to requests and responses of this backend, after the rule's filters.",
+        Type.Optional(BACKEND_FILTERS),
+      ),
     },
     CLOSED,
   ),
@@ -158,15 +176,25 @@ export const PARENT_REFS: TUnsafe<readonly ParentRef[]> = Type.Unsafe(
 export const BACKEND_REFS: TUnsafe<readonly BackendRef[]> = Type.Unsafe(
   describes<readonly BackendRef[]>()(backendRefs),
 );
-const valueType = Type.Optional(Type.Enum(["Exact", "RegularExpression"]));
+const valueType = field(
+  "How the value is compared. A regular expression must match all of it.",
+  Type.Optional(Type.Enum(["Exact", "RegularExpression"])),
+  "Exact",
+);
 export const HEADER_MATCHES: TUnsafe<readonly HeaderMatch[]> = Type.Unsafe(
   describes<readonly HeaderMatch[]>()(
     Type.Array(
       Type.Object(
         {
           type: valueType,
-          name: Type.String(HEADER_NAME),
-          value: Type.String({ minLength: 1, maxLength: 4096 }),
+          name: field(
+            "The header's name, in any case.",
+            Type.String(HEADER_NAME),
+          ),
+          value: field(
+            "The value, or an expression for it.",
+            Type.String({ minLength: 1, maxLength: 4096 }),
+          ),
         },
         CLOSED,
       ),
@@ -174,34 +202,47 @@ export const HEADER_MATCHES: TUnsafe<readonly HeaderMatch[]> = Type.Unsafe(
     ),
   ),
 );
+const pathMatch = Type.Object(
+  {
+    type: field(
+      "PathPrefix compares whole path elements: /a matches /a/b, and not /ab.",
+      Type.Optional(Type.Enum(["Exact", "PathPrefix", "RegularExpression"])),
+      "PathPrefix",
+    ),
+    value: field(
+      "The path, a prefix of it, or an expression for all of it.",
+      Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
+      "/",
+    ),
+  },
+  CLOSED,
+);
+const queryMatch = Type.Object(
+  {
+    type: valueType,
+    name: field(
+      "The parameter's name; case matters. The first of several counts.",
+      Type.String(HEADER_NAME),
+    ),
+    value: field(
+      "The value, or an expression for it.",
+      Type.String({ minLength: 1, maxLength: 1024 }),
+    ),
+  },
+  CLOSED,
+);
 const match = Type.Object(
   {
-    path: Type.Optional(
-      Type.Object(
-        {
-          type: Type.Optional(
-            Type.Enum(["Exact", "PathPrefix", "RegularExpression"]),
-          ),
-          value: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
-        },
-        CLOSED,
-      ),
+    path: field("The normalised path.", Type.Optional(pathMatch)),
+    headers: field(
+      "Request headers, all of them.",
+      Type.Optional(HEADER_MATCHES),
     ),
-    headers: Type.Optional(HEADER_MATCHES),
-    queryParams: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            type: valueType,
-            name: Type.String(HEADER_NAME),
-            value: Type.String({ minLength: 1, maxLength: 1024 }),
-          },
-          CLOSED,
-        ),
-        { minItems: 1, maxItems: 16 },
-      ),
+    queryParams: field(
+      "Parameters of the query, all of them.",
+      Type.Optional(Type.Array(queryMatch, { minItems: 1, maxItems: 16 })),
     ),
-    method: Type.Optional(Type.Enum([...COMMON_METHODS])),
+    method: field("The method.", Type.Optional(Type.Enum([...COMMON_METHODS]))),
   },
   CLOSED,
 );
@@ -216,36 +257,65 @@ export const REQUEST_MATCHES: TUnsafe<readonly HTTPRouteMatch[]> = Type.Unsafe(
     }),
   ),
 );
-const rule = Type.Object(
+const timeouts = Type.Object(
   {
-    name: Type.Optional(Type.String(DNS_NAME)),
-    matches: Type.Optional(REQUEST_MATCHES),
-    filters: Type.Optional(HTTP_ROUTE_FILTERS),
-    backendRefs: Type.Optional(BACKEND_REFS),
-    timeouts: Type.Optional(
-      Type.Object(
-        {
-          request: Type.Optional(Type.String(DURATION)),
-          backendRequest: Type.Optional(Type.String(DURATION)),
-        },
-        CLOSED,
+    request: field(
+      "For the request with all its retries. Without it, the Mesh's default.",
+      Type.Optional(Type.String(DURATION)),
+    ),
+    backendRequest: field(
+      "For each attempt; `request` at most.",
+      Type.Optional(Type.String(DURATION)),
+    ),
+  },
+  CLOSED,
+);
+const retry = Type.Object(
+  {
+    codes: field(
+      "Statuses of responses after which a request that may be repeated is retried.",
+      Type.Optional(
+        Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
+          minItems: 1,
+          maxItems: 64,
+          uniqueItems: true,
+        }),
       ),
     ),
-    retry: Type.Optional(
-      Type.Object(
-        {
-          codes: Type.Optional(
-            Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
-              minItems: 1,
-              maxItems: 64,
-              uniqueItems: true,
-            }),
-          ),
-          attempts: Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
-          backoff: Type.Optional(Type.String(DURATION)),
-        },
-        CLOSED,
-      ),
+    attempts: field(
+      "Retries after the first attempt. Without it, the Mesh's default.",
+      Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
+    ),
+    backoff: field(
+      `The wait before the first retry. It doubles up to ${formatDuration(MAXIMUM_BACKOFF)}, with full jitter.`,
+      Type.Optional(Type.String(DURATION)),
+      formatDuration(DEFAULT_BACKOFF),
+    ),
+  },
+  CLOSED,
+);
+const rule = Type.Object(
+  {
+    name: field(
+      "Its name, for logs and `wherry explain`.",
+      Type.Optional(Type.String(DNS_NAME)),
+    ),
+    matches: field(
+      "Requests that the rule is for: any of these. Without it, every request.",
+      Type.Optional(REQUEST_MATCHES),
+    ),
+    filters: field(
+      "What is done to requests and responses.",
+      Type.Optional(HTTP_ROUTE_FILTERS),
+    ),
+    backendRefs: field(
+      "The Services that get the requests. Without any, and without a redirect, the response is 500.",
+      Type.Optional(BACKEND_REFS),
+    ),
+    timeouts: field("Timeouts; 0s is none.", Type.Optional(timeouts)),
+    retry: field(
+      "Retries, within the retry budget of the Service.",
+      Type.Optional(retry),
     ),
   },
   CLOSED,
@@ -253,8 +323,11 @@ const rule = Type.Object(
 const spec: TSchema = describes<HTTPRouteSpec>()(
   Type.Object(
     {
-      parentRefs: PARENT_REFS,
-      rules: Type.Array(rule, { minItems: 1, maxItems: 16 }),
+      parentRefs: field("The Services that the route is for.", PARENT_REFS),
+      rules: field(
+        "What happens to requests. The most specific match decides.",
+        Type.Array(rule, { minItems: 1, maxItems: 16 }),
+      ),
     },
     CLOSED,
   ),
@@ -281,6 +354,8 @@ export const HTTP_ROUTE: KindDefinition<HTTPRouteSpec> = defineKind({
   group: "gateway.networking.k8s.io",
   version: "v1",
   plural: "httproutes",
+  meaning:
+    "Which backends get which requests to a Service, with header changes, timeouts and retries.",
   shortNames: [],
   spec,
   unsupported: {

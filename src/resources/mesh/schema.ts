@@ -15,6 +15,7 @@ import {
   DNS_NAME,
   DURATION,
   PERCENT,
+  field,
 } from "../schema-parts.ts";
 
 export type MeshResource = Resource<MeshSpec>;
@@ -146,77 +147,134 @@ const LONGEST_TTL = 90 * 86_400_000;
 
 const duration = Type.Optional(Type.String(DURATION));
 
+const mtls = Type.Object(
+  {
+    mode: field(
+      "STRICT accepts mutual TLS alone, PERMISSIVE plaintext too, DISABLE plaintext alone.",
+      Type.Optional(Type.Enum(["STRICT", "PERMISSIVE", "DISABLE"])),
+      MESH_DEFAULTS.mtls.mode,
+    ),
+    certificateTTL: field(
+      "How long a workload's certificate is valid: 1m to 2160h.",
+      duration,
+      formatDuration(MESH_DEFAULTS.mtls.certificateTTL),
+    ),
+    rotateAt: field(
+      "The share of a certificate's life after which it is renewed.",
+      Type.Optional(Type.Number({ minimum: 0.1, maximum: 0.9 })),
+      MESH_DEFAULTS.mtls.rotateAt,
+    ),
+  },
+  CLOSED,
+);
+
+const timeouts = Type.Object(
+  {
+    connect: field(
+      "For a connection to an endpoint; above 0.",
+      duration,
+      formatDuration(MESH_DEFAULTS.defaults.timeouts.connect),
+    ),
+    streamIdle: field(
+      "For an exchange in which nothing moves; 0s is none.",
+      duration,
+      formatDuration(MESH_DEFAULTS.defaults.timeouts.streamIdle),
+    ),
+    request: field(
+      "For a request with all its retries; 0s is none.",
+      duration,
+      formatDuration(MESH_DEFAULTS.defaults.timeouts.request),
+    ),
+  },
+  CLOSED,
+);
+
+const retry = Type.Object(
+  {
+    attempts: field(
+      "Retries after the first attempt; 0 is none.",
+      Type.Optional(Type.Integer({ minimum: 0, maximum: 10 })),
+      MESH_DEFAULTS.defaults.retry.attempts,
+    ),
+    on: field(
+      "Failures after which a request is provably unprocessed, or its method idempotent.",
+      Type.Optional(
+        Type.Array(
+          Type.Enum([
+            "connect-failure",
+            "refused-stream",
+            "reset-before-request",
+            "reset-reused-connection",
+          ]),
+          { minItems: 1, uniqueItems: true },
+        ),
+      ),
+      MESH_DEFAULTS.defaults.retry.on,
+    ),
+  },
+  CLOSED,
+);
+
+const tracing = Type.Object(
+  {
+    randomSamplingPercentage: field(
+      "Percentage of traces that are recorded, where the caller has not decided.",
+      Type.Optional(Type.Number(PERCENT)),
+      MESH_DEFAULTS.defaults.tracing.randomSamplingPercentage,
+    ),
+  },
+  CLOSED,
+);
+
 const spec: TSchema = describes<MeshSpec>()(
   Type.Object(
     {
-      trustDomain: Type.Optional(Type.String(DNS_NAME)),
-      mtls: Type.Optional(
+      trustDomain: field(
+        "The trust domain of every identity. A change of it changes them all.",
+        Type.Optional(Type.String(DNS_NAME)),
+        MESH_DEFAULTS.trustDomain,
+      ),
+      mtls: field("Mutual TLS between sidecars.", Type.Optional(mtls)),
+      authorization: field(
+        "What happens to calls that no AuthorizationPolicy applies to.",
         Type.Object(
           {
-            mode: Type.Optional(Type.Enum(["STRICT", "PERMISSIVE", "DISABLE"])),
-            certificateTTL: duration,
-            rotateAt: Type.Optional(
-              Type.Number({ minimum: 0.1, maximum: 0.9 }),
+            defaultAction: field(
+              "ALLOW lets them pass, DENY answers 403.",
+              Type.Enum(["ALLOW", "DENY"]),
             ),
           },
           CLOSED,
         ),
       ),
-      authorization: Type.Object(
-        { defaultAction: Type.Enum(["ALLOW", "DENY"]) },
-        CLOSED,
+      pathNormalization: field(
+        "How paths are normalised, once, before routes and policies see them.",
+        Type.Optional(
+          Type.Enum([
+            "NONE",
+            "BASE",
+            "MERGE_SLASHES",
+            "DECODE_AND_MERGE_SLASHES",
+          ]),
+        ),
+        MESH_DEFAULTS.pathNormalization,
       ),
-      pathNormalization: Type.Optional(
-        Type.Enum([
-          "NONE",
-          "BASE",
-          "MERGE_SLASHES",
-          "DECODE_AND_MERGE_SLASHES",
-        ]),
+      outboundTrafficPolicy: field(
+        "ALLOW_ANY passes calls to destinations outside the mesh on. REGISTRY_ONLY answers 502.",
+        Type.Optional(Type.Enum(["ALLOW_ANY", "REGISTRY_ONLY"])),
+        MESH_DEFAULTS.outboundTrafficPolicy,
       ),
-      outboundTrafficPolicy: Type.Optional(
-        Type.Enum(["ALLOW_ANY", "REGISTRY_ONLY"]),
-      ),
-      defaults: Type.Optional(
-        Type.Object(
-          {
-            timeouts: Type.Optional(
-              Type.Object(
-                { connect: duration, streamIdle: duration, request: duration },
-                CLOSED,
-              ),
-            ),
-            retry: Type.Optional(
-              Type.Object(
-                {
-                  attempts: Type.Optional(
-                    Type.Integer({ minimum: 0, maximum: 10 }),
-                  ),
-                  on: Type.Optional(
-                    Type.Array(
-                      Type.Enum([
-                        "connect-failure",
-                        "refused-stream",
-                        "reset-before-request",
-                        "reset-reused-connection",
-                      ]),
-                      { minItems: 1, uniqueItems: true },
-                    ),
-                  ),
-                },
-                CLOSED,
-              ),
-            ),
-            tracing: Type.Optional(
-              Type.Object(
-                {
-                  randomSamplingPercentage: Type.Optional(Type.Number(PERCENT)),
-                },
-                CLOSED,
-              ),
-            ),
-          },
-          CLOSED,
+      defaults: field(
+        "What applies where a route or TrafficPolicy says nothing.",
+        Type.Optional(
+          Type.Object(
+            {
+              timeouts: field("Timeouts.", Type.Optional(timeouts)),
+              retry: field("Retries.", Type.Optional(retry)),
+              tracing: field("Tracing.", Type.Optional(tracing)),
+            },
+            CLOSED,
+          ),
         ),
       ),
     },
@@ -231,6 +289,8 @@ export const MESH: KindDefinition<MeshSpec> = defineKind({
   plural: "meshes",
   shortNames: [],
   namespaced: false,
+  meaning:
+    "The settings of the whole mesh: trust domain, default action, and defaults for calls.",
   spec,
   unsupported: {
     "metadata.namespace": "Mesh belongs to no namespace; remove it",

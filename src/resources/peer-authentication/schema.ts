@@ -3,7 +3,13 @@ import Type, { type TSchema } from "typebox";
 import type { Resource } from "../envelope.ts";
 import { defineKind, type KindDefinition, type Problem } from "../kind.ts";
 import { error } from "../problems.ts";
-import { CLOSED, describes, SELECTOR, type Selector } from "../schema-parts.ts";
+import {
+  CLOSED,
+  describes,
+  SELECTOR,
+  type Selector,
+  field,
+} from "../schema-parts.ts";
 
 export type PeerAuthenticationResource = Resource<PeerAuthenticationSpec>;
 
@@ -22,24 +28,39 @@ export interface PeerAuthenticationSpec {
 }
 
 const mtls = Type.Object(
-  { mode: Type.Enum(["STRICT", "PERMISSIVE", "DISABLE", "UNSET"]) },
+  {
+    mode: field(
+      "STRICT accepts mutual TLS alone, PERMISSIVE plaintext too, DISABLE plaintext alone. UNSET inherits.",
+      Type.Enum(["STRICT", "PERMISSIVE", "DISABLE", "UNSET"]),
+    ),
+  },
   CLOSED,
 );
 
 const spec: TSchema = describes<PeerAuthenticationSpec>()(
   Type.Object(
     {
-      selector: Type.Optional(SELECTOR),
-      mtls: Type.Optional(mtls),
-      portLevelMtls: Type.Optional(
-        Type.Record(Type.String(), mtls, {
-          propertyNames: {
-            pattern: "^[1-9][0-9]{0,4}$",
-            expected: "a workload's port number",
-          },
-          minProperties: 1,
-          maxProperties: 64,
-        }),
+      selector: field(
+        "Workloads that it is for. Without it, all of the namespace.",
+        Type.Optional(SELECTOR),
+      ),
+      mtls: field(
+        "For every port. Without it, what the namespace, the root namespace or the Mesh says.",
+        Type.Optional(mtls),
+      ),
+      portLevelMtls: field(
+        "For single ports of the workload, by their numbers in quotes. Needs a selector.",
+        Type.Optional(
+          Type.Record(Type.String(), mtls, {
+            propertyNames: {
+              title: "Port",
+              pattern: "^[1-9][0-9]{0,4}$",
+              expected: "a workload's port number",
+            },
+            minProperties: 1,
+            maxProperties: 64,
+          }),
+        ),
       ),
     },
     CLOSED,
@@ -53,6 +74,8 @@ export const PEER_AUTHENTICATION: KindDefinition<PeerAuthenticationSpec> =
     version: "v1",
     plural: "peerauthentications",
     shortNames: ["pa"],
+    meaning:
+      "Whether a workload accepts mutual TLS alone, plaintext too, or plaintext alone.",
     spec,
     check: checkPeerAuthentication,
   });

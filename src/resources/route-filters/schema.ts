@@ -1,11 +1,12 @@
 /** The filters of routes' rules, as HTTPRoute and GRPCRoute share them: what is changed in a request, copied of it, or answered in its place. */
 import Type, { type TUnsafe } from "typebox";
+import { SERVICE_KIND, SERVICE_NAME, SERVICE_PORT } from "./service-ref.ts";
 import { COMMON_METHODS, type CommonMethod } from "../../core/text/methods.ts";
 import {
   CLOSED,
   describes,
-  DNS_LABEL,
   DNS_NAME,
+  field,
   HEADER_NAME,
   HEADER_VALUE,
   PORT,
@@ -123,11 +124,19 @@ export interface BackendFilter {
 
 /** Seconds, as Gateway API has it. */
 export const DEFAULT_MAX_AGE = 5;
+export const DEFAULT_DENOMINATOR = 100;
+export const DEFAULT_REDIRECT = 302;
 
 const pairs = Type.Optional(
   Type.Array(
     Type.Object(
-      { name: Type.String(HEADER_NAME), value: Type.String(HEADER_VALUE) },
+      {
+        name: field(
+          "The header's name, in any case.",
+          Type.String(HEADER_NAME),
+        ),
+        value: field("Its value.", Type.String(HEADER_VALUE)),
+      },
       CLOSED,
     ),
     { minItems: 1, maxItems: 16 },
@@ -136,39 +145,49 @@ const pairs = Type.Optional(
 const modifier = Type.Optional(
   Type.Object(
     {
-      set: pairs,
-      add: pairs,
-      remove: Type.Optional(
-        Type.Array(Type.String(HEADER_NAME), { minItems: 1, maxItems: 16 }),
+      set: field("Headers that replace those of the same name.", pairs),
+      add: field("Values that are added to what is there.", pairs),
+      remove: field(
+        "Names of headers that are removed.",
+        Type.Optional(
+          Type.Array(Type.String(HEADER_NAME), { minItems: 1, maxItems: 16 }),
+        ),
       ),
     },
     { ...CLOSED, minProperties: 1 },
   ),
 );
+const fraction = Type.Object(
+  {
+    numerator: field(
+      "The numerator.",
+      Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }),
+    ),
+    denominator: field(
+      "The denominator.",
+      Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
+      DEFAULT_DENOMINATOR,
+    ),
+  },
+  CLOSED,
+);
 const mirror = Type.Optional(
   Type.Object(
     {
-      backendRef: Type.Object(
-        {
-          group: Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
-          kind: Type.Optional(Type.Enum(["Service"])),
-          namespace: Type.Optional(Type.String(DNS_LABEL)),
-          name: Type.String(DNS_NAME),
-          port: Type.Integer(PORT),
-        },
-        CLOSED,
-      ),
-      percent: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
-      fraction: Type.Optional(
+      backendRef: field(
+        "The Service that gets the copies.",
         Type.Object(
-          {
-            numerator: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 }),
-            denominator: Type.Optional(
-              Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }),
-            ),
-          },
+          { ...SERVICE_NAME, kind: SERVICE_KIND, port: SERVICE_PORT },
           CLOSED,
         ),
+      ),
+      percent: field(
+        "Percentage of requests that are copied. Without it and `fraction`, every request.",
+        Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
+      ),
+      fraction: field(
+        "The same as a fraction. Not with `percent`.",
+        Type.Optional(fraction),
       ),
     },
     CLOSED,
@@ -177,27 +196,53 @@ const mirror = Type.Optional(
 const path = Type.Optional(
   Type.Object(
     {
-      type: Type.Enum(["ReplaceFullPath", "ReplacePrefixMatch"]),
-      replaceFullPath: Type.Optional(
-        Type.String({ minLength: 1, maxLength: 1024 }),
+      type: field(
+        "Which of the two fields is there.",
+        Type.Enum(["ReplaceFullPath", "ReplacePrefixMatch"]),
       ),
-      replacePrefixMatch: Type.Optional(Type.String({ maxLength: 1024 })),
+      replaceFullPath: field(
+        "The new path.",
+        Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
+      ),
+      replacePrefixMatch: field(
+        "What replaces the prefix that the rule's PathPrefix matched.",
+        Type.Optional(Type.String({ maxLength: 1024 })),
+      ),
     },
     CLOSED,
   ),
 );
 const hostname = Type.Optional(Type.String(DNS_NAME));
 const rewrite = Type.Optional(
-  Type.Object({ hostname, path }, { ...CLOSED, minProperties: 1 }),
+  Type.Object(
+    {
+      hostname: field("Replaces the Host header.", hostname),
+      path: field("Changes the path.", path),
+    },
+    { ...CLOSED, minProperties: 1 },
+  ),
 );
 const redirect = Type.Optional(
   Type.Object(
     {
-      scheme: Type.Optional(Type.Enum(["http", "https"])),
-      hostname,
-      path,
-      port: Type.Optional(Type.Integer(PORT)),
-      statusCode: Type.Optional(Type.Enum([301, 302, 303, 307, 308])),
+      scheme: field(
+        "The scheme of Location. Without it, the request's.",
+        Type.Optional(Type.Enum(["http", "https"])),
+      ),
+      hostname: field(
+        "The host of Location. Without it, the request's.",
+        hostname,
+      ),
+      path: field("Changes the path in Location.", path),
+      port: field(
+        "The port of Location. Without it, that of `scheme`, or else the one called.",
+        Type.Optional(Type.Integer(PORT)),
+      ),
+      statusCode: field(
+        "The status.",
+        Type.Optional(Type.Enum([301, 302, 303, 307, 308])),
+        DEFAULT_REDIRECT,
+      ),
     },
     { ...CLOSED, minProperties: 1 },
   ),
@@ -213,37 +258,58 @@ const names = Type.Optional(
 const cors = Type.Optional(
   Type.Object(
     {
-      allowOrigins: Type.Optional(
-        Type.Array(
-          Type.String({
-            pattern: `^(\\*|https?://(\\*|(\\*\\.)?${HOST})(:[1-9][0-9]{0,4})?)$`,
-            maxLength: 253,
-            expected:
-              'an origin such as "https://shop.example.com", "https://*.example.com:8443" or "*"',
-          }),
-          { minItems: 1, maxItems: 64, uniqueItems: true },
+      allowOrigins: field(
+        "Origins whose pages may call: `*` alone, or origins with `*.` for any labels.",
+        Type.Optional(
+          Type.Array(
+            Type.String({
+              pattern: `^(\\*|https?://(\\*|(\\*\\.)?${HOST})(:[1-9][0-9]{0,4})?)$`,
+              maxLength: 253,
+              expected:
+                'an origin such as "https://shop.example.com", "https://*.example.com:8443" or "*"',
+            }),
+            { minItems: 1, maxItems: 64, uniqueItems: true },
+          ),
         ),
       ),
-      allowCredentials: Type.Optional(Type.Boolean()),
-      allowMethods: Type.Optional(
-        Type.Array(Type.Enum([...COMMON_METHODS, "*"]), {
-          minItems: 1,
-          maxItems: 9,
-          uniqueItems: true,
-        }),
+      allowCredentials: field(
+        "Whether pages may send cookies and credentials.",
+        Type.Optional(Type.Boolean()),
+        false,
       ),
-      allowHeaders: names,
-      exposeHeaders: names,
-      maxAge: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
+      allowMethods: field(
+        "Methods that pages may use besides GET, HEAD and POST.",
+        Type.Optional(
+          Type.Array(Type.Enum([...COMMON_METHODS, "*"]), {
+            minItems: 1,
+            maxItems: 9,
+            uniqueItems: true,
+          }),
+        ),
+      ),
+      allowHeaders: field("Request headers that pages may set.", names),
+      exposeHeaders: field("Response headers that pages may read.", names),
+      maxAge: field(
+        "Seconds for which a browser keeps the response to a preflight.",
+        Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
+        DEFAULT_MAX_AGE,
+      ),
     },
     CLOSED,
   ),
 );
 
 const HEADERS = {
-  requestHeaderModifier: modifier,
-  responseHeaderModifier: modifier,
+  requestHeaderModifier: field("Changes headers of the request.", modifier),
+  responseHeaderModifier: field("Changes headers of the response.", modifier),
 };
+const MIRROR = {
+  requestMirror: field(
+    "Sends a copy of the request to another Service. Its response is dropped.",
+    mirror,
+  ),
+};
+const TYPE = "Which filter it is: the field of that name has to be there.";
 
 export const HTTP_ROUTE_FILTERS: TUnsafe<readonly HTTPRouteFilter[]> =
   Type.Unsafe(
@@ -251,19 +317,25 @@ export const HTTP_ROUTE_FILTERS: TUnsafe<readonly HTTPRouteFilter[]> =
       Type.Array(
         Type.Object(
           {
-            type: Type.Enum([
-              "RequestHeaderModifier",
-              "ResponseHeaderModifier",
-              "RequestMirror",
-              "RequestRedirect",
-              "URLRewrite",
-              "CORS",
-            ]),
+            type: field(
+              TYPE,
+              Type.Enum([
+                "RequestHeaderModifier",
+                "ResponseHeaderModifier",
+                "RequestMirror",
+                "RequestRedirect",
+                "URLRewrite",
+                "CORS",
+              ]),
+            ),
             ...HEADERS,
-            requestMirror: mirror,
-            requestRedirect: redirect,
-            urlRewrite: rewrite,
-            cors,
+            ...MIRROR,
+            requestRedirect: field(
+              "Answers with a redirect. The request goes to no backend.",
+              redirect,
+            ),
+            urlRewrite: field("Changes host and path of the request.", rewrite),
+            cors: field("Lets pages of other origins call.", cors),
           },
           CLOSED,
         ),
@@ -278,13 +350,16 @@ export const GRPC_ROUTE_FILTERS: TUnsafe<readonly GRPCRouteFilter[]> =
       Type.Array(
         Type.Object(
           {
-            type: Type.Enum([
-              "RequestHeaderModifier",
-              "ResponseHeaderModifier",
-              "RequestMirror",
-            ]),
+            type: field(
+              TYPE,
+              Type.Enum([
+                "RequestHeaderModifier",
+                "ResponseHeaderModifier",
+                "RequestMirror",
+              ]),
+            ),
             ...HEADERS,
-            requestMirror: mirror,
+            ...MIRROR,
           },
           CLOSED,
         ),
@@ -298,7 +373,10 @@ export const BACKEND_FILTERS: TUnsafe<readonly BackendFilter[]> = Type.Unsafe(
     Type.Array(
       Type.Object(
         {
-          type: Type.Enum(["RequestHeaderModifier", "ResponseHeaderModifier"]),
+          type: field(
+            TYPE,
+            Type.Enum(["RequestHeaderModifier", "ResponseHeaderModifier"]),
+          ),
           ...HEADERS,
         },
         CLOSED,

@@ -14,6 +14,7 @@ import {
   describes,
   DNS_LABEL,
   DNS_NAME,
+  field,
   PORT,
   WANTED_LABELS,
 } from "../schema-parts.ts";
@@ -101,45 +102,81 @@ export function findPort(
   );
 }
 
+const port = Type.Object(
+  {
+    name: field(
+      "Its name, for routes and workloads. Required where there are several ports.",
+      Type.Optional(Type.String(DNS_LABEL)),
+    ),
+    port: field("The port that callers connect to.", Type.Integer(PORT)),
+    targetPort: field(
+      "The port that the application listens on. Without it, the same as `port`.",
+      Type.Optional(Type.Integer(PORT)),
+    ),
+    appProtocol: field(
+      "The protocol. Ports for http, http2 and grpc accept parsed requests alone.",
+      Type.Optional(Type.Enum(["http", "http2", "grpc", "tcp", "tls"])),
+      DEFAULT_APP_PROTOCOL,
+    ),
+  },
+  CLOSED,
+);
+
 const spec: TSchema = describes<ServiceSpec>()(
   Type.Object(
     {
-      ports: Type.Array(
-        Type.Object(
-          {
-            name: Type.Optional(Type.String(DNS_LABEL)),
-            port: Type.Integer(PORT),
-            targetPort: Type.Optional(Type.Integer(PORT)),
-            appProtocol: Type.Optional(
-              Type.Enum(["http", "http2", "grpc", "tcp", "tls"]),
-            ),
-          },
-          CLOSED,
-        ),
-        { minItems: 1, maxItems: 64 },
+      ports: field(
+        "The ports that callers use.",
+        Type.Array(port, { minItems: 1, maxItems: 64 }),
       ),
-      selector: Type.Optional(WANTED_LABELS),
-      exportTo: Type.Optional(
-        Type.Array(
-          Type.String({
-            pattern: `^(\\*|\\.|${DNS_LABEL.pattern.slice(1, -1)})$`,
-            expected: '"*", "." or the name of a namespace',
-          }),
-          { minItems: 1, maxItems: 64 },
-        ),
+      selector: field(
+        "Labels of the workloads in its namespace that serve it. Required unless it is MESH_EXTERNAL.",
+        Type.Optional(WANTED_LABELS),
       ),
-      location: Type.Optional(Type.Enum(["MESH_INTERNAL", "MESH_EXTERNAL"])),
-      hosts: Type.Optional(
-        Type.Array(Type.String(DNS_NAME), { minItems: 1, maxItems: 64 }),
-      ),
-      resolution: Type.Optional(Type.Enum(["DNS", "STATIC"])),
-      endpoints: Type.Optional(
-        Type.Array(
-          Type.Object(
-            { address: Type.String({ minLength: 1, maxLength: 253 }) },
-            CLOSED,
+      exportTo: field(
+        "Namespaces that see it: `*` is all, `.` its own.",
+        Type.Optional(
+          Type.Array(
+            Type.String({
+              pattern: `^(\\*|\\.|${DNS_LABEL.pattern.slice(1, -1)})$`,
+              expected: '"*", "." or the name of a namespace',
+            }),
+            { minItems: 1, maxItems: 64 },
           ),
-          { minItems: 1, maxItems: 256 },
+        ),
+        ["*"],
+      ),
+      location: field(
+        "MESH_EXTERNAL is a destination without sidecars.",
+        Type.Optional(Type.Enum(["MESH_INTERNAL", "MESH_EXTERNAL"])),
+        "MESH_INTERNAL",
+      ),
+      hosts: field(
+        "Host names by which callers know it. For MESH_EXTERNAL, and required there.",
+        Type.Optional(
+          Type.Array(Type.String(DNS_NAME), { minItems: 1, maxItems: 64 }),
+        ),
+      ),
+      resolution: field(
+        "DNS connects to `hosts`, STATIC to `endpoints`. For MESH_EXTERNAL.",
+        Type.Optional(Type.Enum(["DNS", "STATIC"])),
+        "DNS",
+      ),
+      endpoints: field(
+        "Where to connect to. With `resolution: STATIC`, and required there.",
+        Type.Optional(
+          Type.Array(
+            Type.Object(
+              {
+                address: field(
+                  "An IP address.",
+                  Type.String({ minLength: 1, maxLength: 253 }),
+                ),
+              },
+              CLOSED,
+            ),
+            { minItems: 1, maxItems: 256 },
+          ),
         ),
       ),
     },
@@ -153,6 +190,8 @@ export const SERVICE: KindDefinition<ServiceSpec> = defineKind({
   version: "v1alpha1",
   plural: "services",
   shortNames: ["svc"],
+  meaning:
+    "A name for a set of workloads and its ports; or a destination outside the mesh.",
   spec,
   unsupported: {
     "spec.ports[].protocol": "every port is TCP; remove it",

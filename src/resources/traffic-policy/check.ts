@@ -4,7 +4,7 @@ import { checkHealthCheck } from "./health-check.ts";
 import type { Problem } from "../kind.ts";
 import { checkLoadBalancing } from "./load-balancing.ts";
 import { duplicates, error } from "../problems.ts";
-import { TRAFFIC_DEFAULTS, type TrafficPolicyResource } from "./schema.ts";
+import { TRAFFIC_DEFAULTS, type TrafficPolicyResource } from "./settings.ts";
 import { checkProtection } from "./overload-check.ts";
 
 export function checkTrafficPolicy({ spec }: TrafficPolicyResource): Problem[] {

@@ -3,7 +3,7 @@ import Type, { type TUnsafe } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Problem } from "../kind.ts";
 import { error } from "../problems.ts";
-import { CLOSED, describes, DURATION } from "../schema-parts.ts";
+import { CLOSED, describes, DURATION, field } from "../schema-parts.ts";
 
 /** `D` is how durations are written: `string` in a spec, `number` of milliseconds in settings. One of `path`, `grpc`, `tcp`. */
 export interface HealthCheck<D> {
@@ -41,24 +41,52 @@ export const HEALTH_CHECK: TUnsafe<HealthCheckSpec> = Type.Unsafe(
   describes<HealthCheckSpec>()(
     Type.Object(
       {
-        path: Type.Optional(
-          Type.String({
-            pattern: "^/[!$-~]*$",
-            maxLength: 1024,
-            expected: 'a path such as "/healthz", and a query if need be',
-          }),
-        ),
-        grpc: Type.Optional(
-          Type.Object(
-            { service: Type.Optional(Type.String({ maxLength: 255 })) },
-            CLOSED,
+        path: field(
+          "GET this path over HTTP. A status of 2xx or 3xx is healthy.",
+          Type.Optional(
+            Type.String({
+              pattern: "^/[!$-~]*$",
+              maxLength: 1024,
+              expected: 'a path such as "/healthz", and a query if need be',
+            }),
           ),
         ),
-        tcp: Type.Optional(Type.Literal(true)),
-        interval: duration,
-        timeout: duration,
-        unhealthyThreshold: count,
-        healthyThreshold: count,
+        grpc: field(
+          "Call grpc.health.v1.Health/Check.",
+          Type.Optional(
+            Type.Object(
+              {
+                service: field(
+                  "The service asked about. Without it, the server as a whole.",
+                  Type.Optional(Type.String({ maxLength: 255 })),
+                  "",
+                ),
+              },
+              CLOSED,
+            ),
+          ),
+        ),
+        tcp: field("Connect.", Type.Optional(Type.Literal(true))),
+        interval: field(
+          "The time between two checks; 100ms at least.",
+          duration,
+          formatDuration(DEFAULTS.interval),
+        ),
+        timeout: field(
+          "The time that a check may take.",
+          duration,
+          formatDuration(DEFAULTS.timeout),
+        ),
+        unhealthyThreshold: field(
+          "Failures in a row after which an endpoint is not called.",
+          count,
+          DEFAULTS.unhealthyThreshold,
+        ),
+        healthyThreshold: field(
+          "Successes in a row after which it is called again.",
+          count,
+          DEFAULTS.healthyThreshold,
+        ),
       },
       CLOSED,
     ),

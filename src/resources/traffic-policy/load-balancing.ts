@@ -3,7 +3,13 @@ import Type, { type TUnsafe } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Problem } from "../kind.ts";
 import { error } from "../problems.ts";
-import { CLOSED, describes, DURATION, HEADER_NAME } from "../schema-parts.ts";
+import {
+  CLOSED,
+  describes,
+  DURATION,
+  HEADER_NAME,
+  field,
+} from "../schema-parts.ts";
 
 export type LoadBalancer =
   "PEAK_EWMA" | "LOAD_AWARE" | "LEAST_REQUEST" | "ROUND_ROBIN" | "RANDOM";
@@ -67,52 +73,85 @@ const COOKIE_NAME = {
   expected: "a cookie's name",
 } as const;
 
+const cookie = Type.Object(
+  {
+    name: field("The name of the cookie.", Type.String(COOKIE_NAME)),
+    path: field(
+      "The path that a cookie set by the sidecar has.",
+      Type.Optional(
+        Type.String({
+          pattern: "^/[!-:<-~]*$",
+          maxLength: 1024,
+          expected: 'a path such as "/"',
+        }),
+      ),
+    ),
+    ttl: field(
+      "With it, a caller without the cookie gets one of this age. 0s lives as long as the browser.",
+      Type.Optional(Type.String(DURATION)),
+    ),
+  },
+  CLOSED,
+);
+const hash = Type.Object(
+  {
+    httpHeaderName: field(
+      "A request header.",
+      Type.Optional(Type.String(HEADER_NAME)),
+    ),
+    httpCookie: field("A cookie.", Type.Optional(cookie)),
+    useSourceIp: field(
+      "The address of the caller.",
+      Type.Optional(Type.Literal(true)),
+    ),
+    hashBalanceFactor: field(
+      "Percentage of the average load that one endpoint gets at most; 0 is without limit.",
+      Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
+      0,
+    ),
+  },
+  CLOSED,
+);
+const warmup = Type.Object(
+  {
+    duration: field(
+      "How long an endpoint is new; 1s at least.",
+      Type.String(DURATION),
+    ),
+    minimumPercent: field(
+      "Percentage of its share that an endpoint begins with.",
+      Type.Optional(Type.Number({ minimum: 1, maximum: 100 })),
+      DEFAULT_MINIMUM_PERCENT,
+    ),
+  },
+  CLOSED,
+);
+
 export const LOAD_BALANCING: TUnsafe<LoadBalancingSpec> = Type.Unsafe(
   describes<LoadBalancingSpec>()(
     Type.Object(
       {
-        simple: Type.Optional(Type.Enum([...ALGORITHMS])),
-        consistentHash: Type.Optional(
-          Type.Object(
-            {
-              httpHeaderName: Type.Optional(Type.String(HEADER_NAME)),
-              httpCookie: Type.Optional(
-                Type.Object(
-                  {
-                    name: Type.String(COOKIE_NAME),
-                    path: Type.Optional(
-                      Type.String({
-                        pattern: "^/[!-:<-~]*$",
-                        maxLength: 1024,
-                        expected: 'a path such as "/"',
-                      }),
-                    ),
-                    ttl: Type.Optional(Type.String(DURATION)),
-                  },
-                  CLOSED,
-                ),
-              ),
-              useSourceIp: Type.Optional(Type.Literal(true)),
-              hashBalanceFactor: Type.Optional(
-                Type.Integer({ minimum: 0, maximum: 10_000 }),
-              ),
-            },
-            CLOSED,
-          ),
+        simple: field(
+          "The algorithm. Not with consistentHash.",
+          Type.Optional(Type.Enum([...ALGORITHMS])),
+          LOAD_BALANCING_DEFAULTS.simple,
         ),
-        warmup: Type.Optional(
-          Type.Object(
-            {
-              duration: Type.String(DURATION),
-              minimumPercent: Type.Optional(
-                Type.Number({ minimum: 1, maximum: 100 }),
-              ),
-            },
-            CLOSED,
-          ),
+        consistentHash: field(
+          "Requests that are alike in one of these go to the same endpoint.",
+          Type.Optional(hash),
         ),
-        localityLbSetting: Type.Optional(
-          Type.Object({ enabled: Type.Boolean() }, CLOSED),
+        warmup: field(
+          "A new endpoint gets its full share only after a while.",
+          Type.Optional(warmup),
+        ),
+        localityLbSetting: field(
+          "Near endpoints go before far ones, while enough of them are healthy.",
+          Type.Optional(
+            Type.Object(
+              { enabled: field("Whether it is on.", Type.Boolean()) },
+              CLOSED,
+            ),
+          ),
         ),
       },
       { ...CLOSED, minProperties: 1 },

@@ -1,8 +1,14 @@
 /** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and callers that hold back. */
 import Type, { type TUnsafe } from "typebox";
-import { durationOf } from "../../core/duration.ts";
+import { durationOf, formatDuration } from "../../core/duration.ts";
 import { REQUEST_MATCHES, type HTTPRouteMatch } from "../http-route/schema.ts";
-import { CLOSED, describes, DNS_LABEL, DURATION } from "../schema-parts.ts";
+import {
+  CLOSED,
+  describes,
+  DNS_LABEL,
+  DURATION,
+  field,
+} from "../schema-parts.ts";
 
 /** Whose requests share a bucket. */
 export interface RateSpec {
@@ -104,6 +110,13 @@ export const ADAPTIVE_CONCURRENCY_DEFAULTS: AdaptiveConcurrency = {
   maxConcurrency: 1000,
 };
 
+/** Where the blocks are there and leave these out. */
+const THROTTLING_DEFAULTS: ClientThrottling = {
+  multiplier: 2,
+  window: 120_000,
+};
+const HEDGING_DEFAULTS: Hedging = { percentile: 95, minimumDelay: 5 };
+
 export const DEFAULT_LEVEL = 3;
 export const LAST_LEVEL = 5;
 
@@ -121,8 +134,11 @@ export function clientThrottling(
 ): ClientThrottling | undefined {
   if (spec === undefined) return undefined;
   return {
-    multiplier: spec.multiplier ?? 2,
-    window: spec.window === undefined ? 120_000 : durationOf(spec.window),
+    multiplier: spec.multiplier ?? THROTTLING_DEFAULTS.multiplier,
+    window:
+      spec.window === undefined
+        ? THROTTLING_DEFAULTS.window
+        : durationOf(spec.window),
   };
 }
 
@@ -130,9 +146,11 @@ export function clientThrottling(
 export function hedging(spec: HedgingSpec | undefined): Hedging | undefined {
   if (spec === undefined) return undefined;
   return {
-    percentile: spec.percentile ?? 95,
+    percentile: spec.percentile ?? HEDGING_DEFAULTS.percentile,
     minimumDelay:
-      spec.minimumDelay === undefined ? 5 : durationOf(spec.minimumDelay),
+      spec.minimumDelay === undefined
+        ? HEDGING_DEFAULTS.minimumDelay
+        : durationOf(spec.minimumDelay),
     ...(spec.matches === undefined ? {} : { matches: spec.matches }),
   };
 }
@@ -157,10 +175,20 @@ export function keySource(text: string): KeySource | undefined {
 
 const key = Type.Optional(Type.String({ minLength: 1, maxLength: 300 }));
 const rate = {
-  requests: Type.Integer({ minimum: 1, maximum: 100_000_000 }),
-  interval: Type.String(DURATION),
-  burst: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000_000 })),
-  key,
+  requests: field(
+    "Requests that are let through in each interval.",
+    Type.Integer({ minimum: 1, maximum: 100_000_000 }),
+  ),
+  interval: field("The interval.", Type.String(DURATION)),
+  burst: field(
+    "Requests that may come at once. Without it, `requests`.",
+    Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000_000 })),
+  ),
+  key: field(
+    "Whose requests count together: none (all), source.principal, or request.headers[NAME].",
+    key,
+    "none",
+  ),
 };
 const level = Type.Integer({ minimum: 0, maximum: LAST_LEVEL });
 const concurrency = Type.Optional(
@@ -174,18 +202,27 @@ export const RATE_LIMIT: TUnsafe<RateLimitSpec> = Type.Unsafe(
         requests: Type.Optional(rate.requests),
         interval: Type.Optional(rate.interval),
         burst: rate.burst,
-        key,
-        routes: Type.Optional(
-          Type.Array(
-            Type.Object(
-              {
-                name: Type.Optional(Type.String(DNS_LABEL)),
-                matches: REQUEST_MATCHES,
-                ...rate,
-              },
-              CLOSED,
+        key: rate.key,
+        routes: field(
+          "Further limits for some requests. All limits that match have to have room.",
+          Type.Optional(
+            Type.Array(
+              Type.Object(
+                {
+                  name: field(
+                    "Its name, for the log and the response.",
+                    Type.Optional(Type.String(DNS_LABEL)),
+                  ),
+                  matches: field(
+                    "Requests that the limit is for: any of these.",
+                    REQUEST_MATCHES,
+                  ),
+                  ...rate,
+                },
+                CLOSED,
+              ),
+              { minItems: 1, maxItems: 16 },
             ),
-            { minItems: 1, maxItems: 16 },
           ),
         ),
       },
@@ -199,39 +236,67 @@ export const ADAPTIVE_CONCURRENCY: TUnsafe<AdaptiveConcurrencySpec> =
     describes<AdaptiveConcurrencySpec>()(
       Type.Object(
         {
-          mode: Type.Optional(Type.Enum(["OFF", "SHADOW", "ENFORCE"])),
-          minConcurrency: concurrency,
-          maxConcurrency: concurrency,
+          mode: field(
+            "ENFORCE refuses requests over the limit. SHADOW counts them alone.",
+            Type.Optional(Type.Enum(["OFF", "SHADOW", "ENFORCE"])),
+            ADAPTIVE_CONCURRENCY_DEFAULTS.mode,
+          ),
+          minConcurrency: field(
+            "The limit never falls below it.",
+            concurrency,
+            ADAPTIVE_CONCURRENCY_DEFAULTS.minConcurrency,
+          ),
+          maxConcurrency: field(
+            "The limit never rises above it.",
+            concurrency,
+            ADAPTIVE_CONCURRENCY_DEFAULTS.maxConcurrency,
+          ),
         },
         CLOSED,
       ),
     ),
   );
 
+const priorityRule = Type.Object(
+  {
+    level: field("The level; 0 is refused last, 5 first.", level),
+    matches: field(
+      "Requests that it is for: any of these. Without it, every request.",
+      Type.Optional(REQUEST_MATCHES),
+    ),
+    principals: field(
+      "Callers, as TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT. Without it, every caller.",
+      Type.Optional(
+        Type.Array(Type.String({ minLength: 1, maxLength: 320 }), {
+          minItems: 1,
+          maxItems: 64,
+        }),
+      ),
+    ),
+  },
+  CLOSED,
+);
+
 export const PRIORITY: TUnsafe<PrioritySpec> = Type.Unsafe(
   describes<PrioritySpec>()(
     Type.Object(
       {
-        default: Type.Optional(level),
-        rules: Type.Optional(
-          Type.Array(
-            Type.Object(
-              {
-                level,
-                matches: Type.Optional(REQUEST_MATCHES),
-                principals: Type.Optional(
-                  Type.Array(Type.String({ minLength: 1, maxLength: 320 }), {
-                    minItems: 1,
-                    maxItems: 64,
-                  }),
-                ),
-              },
-              CLOSED,
-            ),
-            { minItems: 1, maxItems: 32 },
+        default: field(
+          "The level of requests that no rule matches. Level 0 is refused last, 5 first.",
+          Type.Optional(level),
+          DEFAULT_LEVEL,
+        ),
+        rules: field(
+          "The first rule that matches gives the level.",
+          Type.Optional(
+            Type.Array(priorityRule, { minItems: 1, maxItems: 32 }),
           ),
         ),
-        cohort: key,
+        cohort: field(
+          "Whose requests of one level are refused together: source.principal or request.headers[NAME].",
+          key,
+          "source.principal",
+        ),
       },
       CLOSED,
     ),
@@ -242,8 +307,16 @@ export const CLIENT_THROTTLING: TUnsafe<ClientThrottlingSpec> = Type.Unsafe(
   describes<ClientThrottlingSpec>()(
     Type.Object(
       {
-        multiplier: Type.Optional(Type.Number({ minimum: 1.1, maximum: 100 })),
-        window: Type.Optional(Type.String(DURATION)),
+        multiplier: field(
+          "Requests sent for each one that was accepted, at most.",
+          Type.Optional(Type.Number({ minimum: 1.1, maximum: 100 })),
+          THROTTLING_DEFAULTS.multiplier,
+        ),
+        window: field(
+          "The time over which both are counted.",
+          Type.Optional(Type.String(DURATION)),
+          formatDuration(THROTTLING_DEFAULTS.window),
+        ),
       },
       CLOSED,
     ),
@@ -254,9 +327,20 @@ export const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
   describes<HedgingSpec>()(
     Type.Object(
       {
-        percentile: Type.Optional(Type.Number({ minimum: 50, maximum: 99.9 })),
-        minimumDelay: Type.Optional(Type.String(DURATION)),
-        matches: Type.Optional(REQUEST_MATCHES),
+        percentile: field(
+          "The second request is sent once this percentage of responses would have come.",
+          Type.Optional(Type.Number({ minimum: 50, maximum: 99.9 })),
+          HEDGING_DEFAULTS.percentile,
+        ),
+        minimumDelay: field(
+          "It is never sent sooner than this.",
+          Type.Optional(Type.String(DURATION)),
+          formatDuration(HEDGING_DEFAULTS.minimumDelay),
+        ),
+        matches: field(
+          "Requests that may be sent twice. Without it, those without a body that are idempotent.",
+          Type.Optional(REQUEST_MATCHES),
+        ),
       },
       CLOSED,
     ),

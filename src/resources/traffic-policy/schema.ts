@@ -1,178 +1,34 @@
 /** TrafficPolicy: how callers treat a Service: balancing, pools, circuit breaker, ejection, retry budget. */
 import Type, { type TSchema, type TUnsafe } from "typebox";
-import { durationOf } from "../../core/duration.ts";
-import type { Resource } from "../envelope.ts";
-import {
-  HEALTH_CHECK,
-  healthCheck,
-  type HealthCheck,
-  type HealthCheckSpec,
-} from "./health-check.ts";
+import { formatDuration } from "../../core/duration.ts";
+import { HEALTH_CHECK } from "./health-check.ts";
 import { defineKind, OWN_GROUP, type KindDefinition } from "../kind.ts";
 import {
   LOAD_BALANCING,
-  LOAD_BALANCING_DEFAULTS,
   LOAD_BALANCING_UNSUPPORTED,
-  loadBalancing,
-  type LoadBalancing,
-  type LoadBalancingSpec,
 } from "./load-balancing.ts";
-import { meshSettings, type MeshSettings } from "../mesh/schema.ts";
 import {
   CLOSED,
   describes,
   DNS_LABEL,
   DNS_NAME,
   DURATION,
+  field,
   PERCENT,
 } from "../schema-parts.ts";
-import { checkTrafficPolicy } from "./check.ts";
+import {
+  TRAFFIC_DEFAULTS as DEFAULTS,
+  type TargetRef,
+  type TrafficPolicySpec,
+} from "./settings.ts";
 import {
   ADAPTIVE_CONCURRENCY,
   CLIENT_THROTTLING,
+  HEDGING,
   PRIORITY,
   RATE_LIMIT,
-  clientThrottling,
-  HEDGING,
-  hedging,
-  type ClientThrottling,
-  type Hedging,
-  type PrioritySpec,
-  type ProtectionSpec,
 } from "./overload.ts";
-
-export type TrafficPolicyResource = Resource<TrafficPolicySpec>;
-
-/** Durations are GEP-2257 texts; `trafficSettings` gives them in milliseconds. */
-export interface TrafficPolicySpec extends ProtectionSpec {
-  readonly targetRefs: readonly TargetRef[];
-  readonly loadBalancer?: LoadBalancingSpec;
-  readonly connectionPool?: {
-    readonly tcp?: Partial<TcpPool<string>>;
-    readonly http?: Partial<HttpPool<string>>;
-  };
-  readonly healthCheck?: HealthCheckSpec;
-  readonly circuitBreaker?: Partial<CircuitBreaker<string>>;
-  readonly outlierDetection?: Partial<
-    Omit<OutlierDetection<string>, "successRate">
-  > & { readonly successRate?: Partial<SuccessRate> };
-  readonly retryConstraint?: {
-    readonly budget?: Partial<RetryConstraint<string>["budget"]>;
-    readonly minRetryRate?: Partial<RetryConstraint<string>["minRetryRate"]>;
-  };
-}
-
-/** A Service of the policy's own namespace, or one port of it. */
-export interface TargetRef {
-  readonly group?: "" | "core" | "mesh.wherry.dev";
-  readonly kind: "Service";
-  readonly name: string;
-  /** The name of a port; its policy replaces, a top-level block at a time, what the Service's own says (trap 14). */
-  readonly sectionName?: string;
-}
-
-/** `D` is how durations are written: `string` in a spec, `number` of milliseconds in settings. */
-export interface TcpPool<D> {
-  /** Per caller and endpoint; over the link it counts streams. */
-  readonly maxConnections: number;
-  readonly connectTimeout: D;
-  readonly idleTimeout: D;
-}
-
-export interface HttpPool<D> {
-  /** Of a pooled connection without a request. */
-  readonly idleTimeout: D;
-  /** 0 is without limit. */
-  readonly maxRequestsPerConnection: number;
-  readonly http2MaxRequests: number;
-  readonly http1MaxPendingRequests: number;
-}
-
-export interface CircuitBreaker<D> {
-  readonly errorThresholdPercent: number;
-  /** Calls in the window below which the breaker stays closed. */
-  readonly volumeThreshold: number;
-  readonly window: D;
-  readonly resetTimeout: D;
-}
-
-export interface SuccessRate {
-  /** 0 is off. */
-  readonly thresholdPercent: number;
-  readonly minimumRequests: number;
-}
-
-export interface OutlierDetection<D> {
-  /** 0 is off. */
-  readonly consecutive5xxErrors: number;
-  /** 0 is off. */
-  readonly consecutiveLocalOriginFailures: number;
-  readonly successRate: SuccessRate;
-  readonly interval: D;
-  readonly baseEjectionTime: D;
-  readonly maxEjectionTime: D;
-  readonly maxEjectionPercent: number;
-  /** Below this share of healthy endpoints all are used again; 0 is off. */
-  readonly minHealthPercent: number;
-}
-
-export interface RetryConstraint<D> {
-  readonly budget: { readonly percent: number; readonly interval: D };
-  readonly minRetryRate: { readonly count: number; readonly interval: D };
-}
-
-/** Everything resolved, durations in milliseconds. */
-export interface TrafficSettings {
-  readonly loadBalancer: LoadBalancing<number>;
-  readonly connectionPool: {
-    readonly tcp: TcpPool<number>;
-    readonly http: HttpPool<number>;
-  };
-  readonly circuitBreaker: CircuitBreaker<number>;
-  readonly outlierDetection: OutlierDetection<number>;
-  readonly retryConstraint: RetryConstraint<number>;
-  /** Absent: endpoints are judged by their answers alone. */
-  readonly healthCheck?: HealthCheck<number>;
-  /** What callers know of it, so that they do not send what would be refused. */
-  readonly priority?: PrioritySpec;
-  readonly clientThrottling?: ClientThrottling;
-  /** Absent: none. */
-  readonly hedging?: Hedging;
-}
-
-/** In force where no TrafficPolicy says otherwise (model: defaults that differ from what the field does). */
-export const TRAFFIC_DEFAULTS: TrafficSettings = {
-  loadBalancer: LOAD_BALANCING_DEFAULTS,
-  connectionPool: {
-    tcp: { maxConnections: 1024, connectTimeout: 1000, idleTimeout: 3_600_000 },
-    http: {
-      idleTimeout: 3000,
-      maxRequestsPerConnection: 0,
-      http2MaxRequests: 1024,
-      http1MaxPendingRequests: 1024,
-    },
-  },
-  circuitBreaker: {
-    errorThresholdPercent: 50,
-    volumeThreshold: 100,
-    window: 10_000,
-    resetTimeout: 5000,
-  },
-  outlierDetection: {
-    consecutive5xxErrors: 5,
-    consecutiveLocalOriginFailures: 5,
-    successRate: { thresholdPercent: 80, minimumRequests: 20 },
-    interval: 10_000,
-    baseEjectionTime: 1000,
-    maxEjectionTime: 60_000,
-    maxEjectionPercent: 50,
-    minHealthPercent: 50,
-  },
-  retryConstraint: {
-    budget: { percent: 20, interval: 10_000 },
-    minRetryRate: { count: 10, interval: 1000 },
-  },
-};
+import { checkTrafficPolicy } from "./check.ts";
 
 const duration = Type.Optional(Type.String(DURATION));
 const count = Type.Optional(
@@ -188,10 +44,16 @@ export const TARGET_REFS: TUnsafe<readonly TargetRef[]> = Type.Unsafe(
     Type.Array(
       Type.Object(
         {
-          group: Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
-          kind: Type.Enum(["Service"]),
-          name: Type.String(DNS_NAME),
-          sectionName: Type.Optional(Type.String(DNS_LABEL)),
+          group: field(
+            "The API group of Service. All three mean the same.",
+            Type.Optional(Type.Enum(["", "core", "mesh.wherry.dev"])),
+          ),
+          kind: field("Service.", Type.Enum(["Service"])),
+          name: field("The name of the Service.", Type.String(DNS_NAME)),
+          sectionName: field(
+            "The name of one port. What a port's policy has replaces whole blocks of the Service's.",
+            Type.Optional(Type.String(DNS_LABEL)),
+          ),
         },
         CLOSED,
       ),
@@ -200,97 +62,242 @@ export const TARGET_REFS: TUnsafe<readonly TargetRef[]> = Type.Unsafe(
   ),
 );
 
+const TCP = DEFAULTS.connectionPool.tcp;
+const tcpPool = Type.Object(
+  {
+    maxConnections: field(
+      "Connections of one caller to one endpoint. Over the link it counts streams.",
+      count,
+      TCP.maxConnections,
+    ),
+    connectTimeout: field(
+      "For a connection to an endpoint. Without it, the Mesh's default.",
+      duration,
+    ),
+    idleTimeout: field(
+      "For a tunnel in which nothing moves, and a link without streams.",
+      duration,
+      formatDuration(TCP.idleTimeout),
+    ),
+  },
+  CLOSED,
+);
+
+const HTTP = DEFAULTS.connectionPool.http;
+const httpPool = Type.Object(
+  {
+    idleTimeout: field(
+      "For a pooled connection to an application without a request.",
+      duration,
+      formatDuration(HTTP.idleTimeout),
+    ),
+    maxRequestsPerConnection: field(
+      "Requests after which a connection is closed; 0 is without limit.",
+      countOrNone,
+      HTTP.maxRequestsPerConnection,
+    ),
+    http2MaxRequests: field(
+      "Requests in flight to the Service.",
+      count,
+      HTTP.http2MaxRequests,
+    ),
+    http1MaxPendingRequests: field(
+      "Requests that wait for a connection over HTTP/1.1.",
+      count,
+      HTTP.http1MaxPendingRequests,
+    ),
+  },
+  CLOSED,
+);
+
+const BREAKER = DEFAULTS.circuitBreaker;
+const circuitBreaker = Type.Object(
+  {
+    errorThresholdPercent: field(
+      "Percentage of failures at which it opens.",
+      Type.Optional(Type.Number({ minimum: 1, maximum: 100 })),
+      BREAKER.errorThresholdPercent,
+    ),
+    volumeThreshold: field(
+      "With fewer calls in the window it stays closed.",
+      count,
+      BREAKER.volumeThreshold,
+    ),
+    window: field(
+      "The time over which calls are counted.",
+      duration,
+      formatDuration(BREAKER.window),
+    ),
+    resetTimeout: field(
+      "How long it is open before one call is let through to try.",
+      duration,
+      formatDuration(BREAKER.resetTimeout),
+    ),
+  },
+  CLOSED,
+);
+
+const OUTLIERS = DEFAULTS.outlierDetection;
+const successRate = Type.Object(
+  {
+    thresholdPercent: field(
+      "An endpoint that succeeds less often, where others do better, is ejected; 0 is off.",
+      percent,
+      OUTLIERS.successRate.thresholdPercent,
+    ),
+    minimumRequests: field(
+      "Requests in an interval below which it is not judged.",
+      count,
+      OUTLIERS.successRate.minimumRequests,
+    ),
+  },
+  CLOSED,
+);
+const outlierDetection = Type.Object(
+  {
+    consecutive5xxErrors: field(
+      "Failed responses in a row after which an endpoint is ejected; 0 is off.",
+      countOrNone,
+      OUTLIERS.consecutive5xxErrors,
+    ),
+    consecutiveLocalOriginFailures: field(
+      "The same for failed connections and broken exchanges; 0 is off.",
+      countOrNone,
+      OUTLIERS.consecutiveLocalOriginFailures,
+    ),
+    successRate: field(
+      "Ejection by the share of successes.",
+      Type.Optional(successRate),
+    ),
+    interval: field(
+      "The time between two looks at the share of successes.",
+      duration,
+      formatDuration(OUTLIERS.interval),
+    ),
+    baseEjectionTime: field(
+      "The first ejection. It doubles with each one that follows.",
+      duration,
+      formatDuration(OUTLIERS.baseEjectionTime),
+    ),
+    maxEjectionTime: field(
+      "The longest ejection.",
+      duration,
+      formatDuration(OUTLIERS.maxEjectionTime),
+    ),
+    maxEjectionPercent: field(
+      "Percentage of endpoints that may be ejected at one time. One of two always may.",
+      percent,
+      OUTLIERS.maxEjectionPercent,
+    ),
+    minHealthPercent: field(
+      "With fewer healthy endpoints, all are called again (panic); 0 is off.",
+      percent,
+      OUTLIERS.minHealthPercent,
+    ),
+  },
+  CLOSED,
+);
+
+const RETRIES = DEFAULTS.retryConstraint;
+const budget = Type.Object(
+  {
+    percent: field(
+      "Retries as a percentage of requests.",
+      percent,
+      RETRIES.budget.percent,
+    ),
+    interval: field(
+      "The time over which both are counted.",
+      duration,
+      formatDuration(RETRIES.budget.interval),
+    ),
+  },
+  CLOSED,
+);
+const minRetryRate = Type.Object(
+  {
+    count: field(
+      "Retries that are allowed in each interval, however few requests there are.",
+      Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+      RETRIES.minRetryRate.count,
+    ),
+    interval: field(
+      "The interval.",
+      duration,
+      formatDuration(RETRIES.minRetryRate.interval),
+    ),
+  },
+  CLOSED,
+);
+
 const spec: TSchema = describes<TrafficPolicySpec>()(
   Type.Object(
     {
-      targetRefs: TARGET_REFS,
-      loadBalancer: Type.Optional(LOAD_BALANCING),
-      connectionPool: Type.Optional(
-        Type.Object(
-          {
-            tcp: Type.Optional(
-              Type.Object(
-                {
-                  maxConnections: count,
-                  connectTimeout: duration,
-                  idleTimeout: duration,
-                },
-                CLOSED,
-              ),
-            ),
-            http: Type.Optional(
-              Type.Object(
-                {
-                  idleTimeout: duration,
-                  maxRequestsPerConnection: countOrNone,
-                  http2MaxRequests: count,
-                  http1MaxPendingRequests: count,
-                },
-                CLOSED,
-              ),
-            ),
-          },
-          CLOSED,
+      targetRefs: field(
+        "The Services that it is for, or ports of them.",
+        TARGET_REFS,
+      ),
+      loadBalancer: field(
+        "Which endpoint a request goes to.",
+        Type.Optional(LOAD_BALANCING),
+      ),
+      connectionPool: field(
+        "Limits on what callers have open.",
+        Type.Optional(
+          Type.Object(
+            {
+              tcp: field("Connections.", Type.Optional(tcpPool)),
+              http: field("Requests.", Type.Optional(httpPool)),
+            },
+            CLOSED,
+          ),
         ),
       ),
-      circuitBreaker: Type.Optional(
-        Type.Object(
-          {
-            errorThresholdPercent: Type.Optional(
-              Type.Number({ minimum: 1, maximum: 100 }),
-            ),
-            volumeThreshold: count,
-            window: duration,
-            resetTimeout: duration,
-          },
-          CLOSED,
-        ),
+      circuitBreaker: field(
+        "Stops calls to the Service while too many fail. Always on.",
+        Type.Optional(circuitBreaker),
       ),
-      outlierDetection: Type.Optional(
-        Type.Object(
-          {
-            consecutive5xxErrors: countOrNone,
-            consecutiveLocalOriginFailures: countOrNone,
-            successRate: Type.Optional(
-              Type.Object(
-                { thresholdPercent: percent, minimumRequests: count },
-                CLOSED,
-              ),
-            ),
-            interval: duration,
-            baseEjectionTime: duration,
-            maxEjectionTime: duration,
-            maxEjectionPercent: percent,
-            minHealthPercent: percent,
-          },
-          CLOSED,
-        ),
+      outlierDetection: field(
+        "Takes single endpoints that fail out of balancing. Always on.",
+        Type.Optional(outlierDetection),
       ),
-      healthCheck: Type.Optional(HEALTH_CHECK),
-      rateLimit: Type.Optional(RATE_LIMIT),
-      adaptiveConcurrency: Type.Optional(ADAPTIVE_CONCURRENCY),
-      priority: Type.Optional(PRIORITY),
-      clientThrottling: Type.Optional(CLIENT_THROTTLING),
-      hedging: Type.Optional(HEDGING),
-      retryConstraint: Type.Optional(
-        Type.Object(
-          {
-            budget: Type.Optional(
-              Type.Object({ percent, interval: duration }, CLOSED),
-            ),
-            minRetryRate: Type.Optional(
-              Type.Object(
-                {
-                  count: Type.Optional(
-                    Type.Integer({ minimum: 0, maximum: 1_000_000 }),
-                  ),
-                  interval: duration,
-                },
-                CLOSED,
+      healthCheck: field(
+        "Callers check each endpoint. One of path, grpc, tcp.",
+        Type.Optional(HEALTH_CHECK),
+      ),
+      rateLimit: field(
+        "Requests over the limit get 429. The called sidecar counts them.",
+        Type.Optional(RATE_LIMIT),
+      ),
+      adaptiveConcurrency: field(
+        "Limits requests in flight to an instance by its latency.",
+        Type.Optional(ADAPTIVE_CONCURRENCY),
+      ),
+      priority: field(
+        "Which requests are refused last when an instance is overloaded.",
+        Type.Optional(PRIORITY),
+      ),
+      clientThrottling: field(
+        "Callers hold requests back while the Service refuses most of them.",
+        Type.Optional(CLIENT_THROTTLING),
+      ),
+      hedging: field(
+        "A slow request is sent to a second endpoint too. The first response counts.",
+        Type.Optional(HEDGING),
+      ),
+      retryConstraint: field(
+        "The retry budget: a percentage of requests, plus a minimum rate.",
+        Type.Optional(
+          Type.Object(
+            {
+              budget: field("The percentage.", Type.Optional(budget)),
+              minRetryRate: field(
+                "The minimum rate.",
+                Type.Optional(minRetryRate),
               ),
-            ),
-          },
-          CLOSED,
+            },
+            CLOSED,
+          ),
         ),
       ),
     },
@@ -298,92 +305,14 @@ const spec: TSchema = describes<TrafficPolicySpec>()(
   ),
 );
 
-/**
- * The complete settings for one port of a Service. A top-level block of `portLevel` replaces that of `spec` as a whole;
- * what a block leaves out takes its default, never the other policy's value (trap 14).
- */
-export function trafficSettings(
-  spec: TrafficPolicySpec | undefined,
-  portLevel?: TrafficPolicySpec,
-  mesh: MeshSettings = meshSettings(undefined),
-): TrafficSettings {
-  const base = TRAFFIC_DEFAULTS;
-  const pool = portLevel?.connectionPool ?? spec?.connectionPool;
-  const breaker = portLevel?.circuitBreaker ?? spec?.circuitBreaker;
-  const outlier = portLevel?.outlierDetection ?? spec?.outlierDetection;
-  const retry = portLevel?.retryConstraint ?? spec?.retryConstraint;
-  const health = healthCheck(portLevel?.healthCheck ?? spec?.healthCheck);
-  const priority = portLevel?.priority ?? spec?.priority;
-  const hedges = hedging(portLevel?.hedging ?? spec?.hedging);
-  const throttling = clientThrottling(
-    portLevel?.clientThrottling ?? spec?.clientThrottling,
-  );
-  return {
-    loadBalancer: loadBalancing(portLevel?.loadBalancer ?? spec?.loadBalancer),
-    connectionPool: {
-      tcp: {
-        ...base.connectionPool.tcp,
-        connectTimeout: mesh.defaults.timeouts.connect,
-        ...withMs(pool?.tcp, ["connectTimeout", "idleTimeout"]),
-      },
-      http: {
-        ...base.connectionPool.http,
-        ...withMs(pool?.http, ["idleTimeout"]),
-      },
-    },
-    circuitBreaker: {
-      ...base.circuitBreaker,
-      ...withMs(breaker, ["window", "resetTimeout"]),
-    },
-    outlierDetection: {
-      ...base.outlierDetection,
-      ...withMs(outlier, ["interval", "baseEjectionTime", "maxEjectionTime"]),
-      successRate: {
-        ...base.outlierDetection.successRate,
-        ...outlier?.successRate,
-      },
-    },
-    retryConstraint: {
-      budget: {
-        ...base.retryConstraint.budget,
-        ...withMs(retry?.budget, ["interval"]),
-      },
-      minRetryRate: {
-        ...base.retryConstraint.minRetryRate,
-        ...withMs(retry?.minRetryRate, ["interval"]),
-      },
-    },
-    ...(health === undefined ? {} : { healthCheck: health }),
-    ...(priority === undefined ? {} : { priority }),
-    ...(throttling === undefined ? {} : { clientThrottling: throttling }),
-    ...(hedges === undefined ? {} : { hedging: hedges }),
-  };
-}
-
-type Milliseconds<T, K extends keyof T> = Omit<T, K> & {
-  readonly [P in K]?: number;
-};
-
-/** The block with its durations in milliseconds; absent fields stay absent, so that spreading keeps the default. */
-function withMs<T extends object, K extends keyof T>(
-  block: T | undefined,
-  durations: readonly K[],
-): Milliseconds<T, K> | undefined {
-  if (block === undefined) return undefined;
-  const converted = { ...block } as Record<PropertyKey, unknown>;
-  for (const key of durations) {
-    const text = block[key];
-    if (typeof text === "string") converted[key] = durationOf(text);
-  }
-  return converted as Milliseconds<T, K>;
-}
-
 export const TRAFFIC_POLICY: KindDefinition<TrafficPolicySpec> = defineKind({
   kind: "TrafficPolicy",
   group: OWN_GROUP,
   version: "v1alpha1",
   plural: "trafficpolicies",
   shortNames: ["tp"],
+  meaning:
+    "How callers treat a Service: balancing, pools, health, retries; and how it is protected.",
   spec,
   unsupported: {
     "spec.tls": "",

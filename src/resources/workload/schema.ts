@@ -16,6 +16,7 @@ import {
   DNS_LABEL,
   DNS_NAME,
   DURATION,
+  field,
   PORT,
 } from "../schema-parts.ts";
 import { targetPortOf, type ServicePort } from "../service/schema.ts";
@@ -98,25 +99,63 @@ const LEAST_TTL = 1000;
 const spec: TSchema = describes<WorkloadSpec>()(
   Type.Object(
     {
-      address: Type.String({ minLength: 1, maxLength: 253 }),
-      ports: Type.Optional(
-        Type.Record(Type.String(), Type.Integer(PORT), {
-          propertyNames: DNS_LABEL,
-          maxProperties: 64,
-        }),
+      address: field(
+        "Where other sidecars reach it: an IP address or a DNS name.",
+        Type.String({ minLength: 1, maxLength: 253 }),
       ),
-      link: Type.Optional(Type.Object({ port: Type.Integer(PORT) }, CLOSED)),
-      serviceAccount: Type.Optional(Type.String(DNS_NAME)),
-      locality: Type.Optional(
-        Type.String({
-          pattern: "^[A-Za-z0-9._\\-]+(/[A-Za-z0-9._\\-]+){0,2}$",
-          maxLength: 190,
-          expected: 'a locality such as "region/zone/subzone"',
-        }),
+      ports: field(
+        "Ports of the application, by the names that its Services use.",
+        Type.Optional(
+          Type.Record(Type.String(), Type.Integer(PORT), {
+            propertyNames: DNS_LABEL,
+            maxProperties: 64,
+          }),
+        ),
       ),
-      weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
-      ttl: Type.Optional(Type.String(DURATION)),
-      ready: Type.Optional(Type.Boolean()),
+      link: field(
+        "The sidecar. A workload without one is called in plaintext.",
+        Type.Optional(
+          Type.Object(
+            {
+              port: field(
+                "The port on which the sidecar accepts the link.",
+                Type.Integer(PORT),
+              ),
+            },
+            CLOSED,
+          ),
+        ),
+      ),
+      serviceAccount: field(
+        "The service account in its SPIFFE ID, which callers demand.",
+        Type.Optional(Type.String(DNS_NAME)),
+        WORKLOAD_DEFAULTS.serviceAccount,
+      ),
+      locality: field(
+        "Where it runs: region, zone, subzone.",
+        Type.Optional(
+          Type.String({
+            pattern: "^[A-Za-z0-9._\\-]+(/[A-Za-z0-9._\\-]+){0,2}$",
+            maxLength: 190,
+            expected: 'a locality such as "region/zone/subzone"',
+          }),
+        ),
+      ),
+      weight: field(
+        "Its share of the calls, relative to other endpoints.",
+        Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        WORKLOAD_DEFAULTS.weight,
+      ),
+      ttl: field(
+        "How long it stays registered after its sidecar's last renewal; 1s at least.",
+        Type.Optional(Type.String(DURATION)),
+        formatDuration(WORKLOAD_DEFAULTS.ttl),
+      ),
+      ready: field(
+        "Whether it may be called.",
+        Type.Optional(Type.Boolean()),
+        WORKLOAD_DEFAULTS.ready,
+      ),
     },
     CLOSED,
   ),
@@ -128,6 +167,7 @@ export const WORKLOAD: KindDefinition<WorkloadSpec> = defineKind({
   version: "v1alpha1",
   plural: "workloads",
   shortNames: ["wl"],
+  meaning: "One instance of an application. Sidecars register their own.",
   spec,
   unsupported: {
     "spec.labels": "a workload's labels stand in metadata.labels",

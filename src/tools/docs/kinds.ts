@@ -50,9 +50,16 @@ function overview(): Page {
     body: `A resource has \`apiVersion\`, \`kind\`, \`metadata\` and \`spec\`. A field that a kind does not have is refused.
 
 ${table(
-  ["kind", "apiVersion", "names on the command line", "scope"],
+  [
+    "kind",
+    "what it is for",
+    "apiVersion",
+    "names on the command line",
+    "scope",
+  ],
   KINDS.map((kind) => [
     `[${kind.kind}](kinds/${kind.singular}.md)`,
+    sentence(kind.meaning),
     code(kind.apiVersion),
     codes([kind.plural, kind.singular, ...kind.shortNames]),
     kind.namespaced ? "namespace" : "mesh",
@@ -69,11 +76,12 @@ ${fieldTable(schemaOf(KINDS.find(({ namespaced }) => namespaced)).properties?.["
 
 function kindPage(kind: KindDefinition): Page {
   const spec = schemaOf(kind).properties?.["spec"];
-  const meaning = spec?.description;
   return {
     file: `kinds/${kind.singular}.md`,
     title: kind.kind,
-    body: `${meaning === undefined ? "" : `${sentence(meaning)}\n\n`}\`apiVersion: ${kind.apiVersion}\`. [All kinds](../kinds.md).
+    body: `${sentence(kind.meaning)}
+
+\`apiVersion: ${kind.apiVersion}\`. [All kinds](../kinds.md).
 
 ${block("yaml", readFileSync(join(EXAMPLES, `${kind.singular}.yaml`), "utf8"))}
 ## Fields of spec

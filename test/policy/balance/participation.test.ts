@@ -7,7 +7,7 @@ import {
 } from "../../../src/policy/balance/picker.ts";
 import { makeOutlierDetector } from "../../../src/policy/outlier.ts";
 import type { LoadBalancing } from "../../../src/resources/traffic-policy/load-balancing.ts";
-import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/settings.ts";
 import { seededRandom } from "../../support/fake-clock.ts";
 
 const endpoint = (key: string, distance = 0): BalancedEndpoint => ({

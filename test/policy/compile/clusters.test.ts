@@ -4,7 +4,7 @@ import {
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/settings.ts";
 import {
   born,
   self,

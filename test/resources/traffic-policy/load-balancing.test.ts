@@ -1,10 +1,10 @@
 // TrafficPolicy.loadBalancer and .healthCheck (model: kinds; shapes of Istio's DestinationRule).
 import t from "tap";
+import { TRAFFIC_POLICY } from "../../../src/resources/traffic-policy/schema.ts";
 import {
   trafficSettings,
-  TRAFFIC_POLICY,
   type TrafficPolicySpec,
-} from "../../../src/resources/traffic-policy/schema.ts";
+} from "../../../src/resources/traffic-policy/settings.ts";
 import {
   runCases,
   type Case,

@@ -6,6 +6,13 @@ import type { Command } from "commander";
 import t, { type Test } from "tap";
 import { examplesOf, wordsOf } from "../../../src/cli/examples.ts";
 import { formatFinding, lintTexts } from "../../../src/resources/lint.ts";
+import { formatDuration } from "../../../src/core/duration.ts";
+import { meshSettings } from "../../../src/resources/mesh/schema.ts";
+import { trafficSettings } from "../../../src/resources/traffic-policy/settings.ts";
+import {
+  fieldRows,
+  type Schema,
+} from "../../../src/tools/docs/kinds/fields.ts";
 import { KINDS } from "../../../src/resources/registry.ts";
 import { leavesOf, referenceProgram } from "../../../src/tools/docs/cli.ts";
 import { EXAMPLES } from "../../../src/tools/docs/kinds.ts";
@@ -87,5 +94,43 @@ void t.test("tables are as prettier writes them", (t) => {
     table(["a", "b", "c"], [["1", "", "x|y"]]),
     "| a   | c    |\n| --- | ---- |\n| 1   | x\\|y |\n",
   );
+  t.end();
+});
+
+/** Said by their names. */
+const ENVELOPE = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+void t.test("every field says what it means, in short sentences", (t) => {
+  for (const { kind, meaning, schema } of KINDS) {
+    const texts = fieldRows(schema as Schema, "")
+      .filter(({ path }) => !ENVELOPE.includes(path))
+      .map(({ path, meaning }) => [path, meaning] as const);
+    for (const [path, text] of [["", meaning] as const, ...texts]) {
+      t.not(text, "", `${kind} ${path}`);
+      for (const each of text.split(/(?<=[.:;]) /))
+        t.ok(each.split(" ").length <= 20, `${kind} ${path}: ${each}`);
+    }
+  }
+  t.end();
+});
+
+void t.test("a default that is shown is the one in force", (t) => {
+  const shown = new Map(
+    KINDS.flatMap(({ kind, schema }) =>
+      fieldRows(schema as Schema, "").map(
+        ({ path, fallback }) => [`${kind} ${path}`, fallback] as const,
+      ),
+    ),
+  );
+  const traffic = trafficSettings(undefined);
+  t.equal(
+    shown.get("TrafficPolicy spec.circuitBreaker.resetTimeout"),
+    `\`${formatDuration(traffic.circuitBreaker.resetTimeout)}\``,
+  );
+  t.equal(
+    shown.get("Mesh spec.defaults.retry.attempts"),
+    `\`${meshSettings(undefined).defaults.retry.attempts}\``,
+  );
+  t.equal(shown.get("Mesh spec.authorization"), "required");
   t.end();
 });

@@ -9,7 +9,7 @@ import { EventEmitter } from "node:events";
 import CircuitBreaker from "opossum";
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import type { Effects } from "../../../policy/outcome.ts";
-import type { CircuitBreaker as Settings } from "../../../resources/traffic-policy/schema.ts";
+import type { CircuitBreaker as Settings } from "../../../resources/traffic-policy/settings.ts";
 
 export type BreakerState = "closed" | "half-open" | "open";
 

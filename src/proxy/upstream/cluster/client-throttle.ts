@@ -12,7 +12,7 @@ import {
 import type { RoutedRequest } from "../../../policy/routing/router.ts";
 import type { Endpoint } from "../../../policy/snapshot.ts";
 import { makeThrottle, type Throttle } from "../../../policy/throttle.ts";
-import type { TrafficSettings } from "../../../resources/traffic-policy/schema.ts";
+import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
 import { fieldValue, type Fields } from "../../../wire/fields.ts";
 import { ADMISSION } from "../../exchange/heads.ts";
 

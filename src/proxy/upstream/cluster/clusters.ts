@@ -13,7 +13,7 @@ import {
 } from "../../../policy/outlier.ts";
 import { retryBudget, type RetryBudget } from "../../../policy/retry.ts";
 import type { Cluster, Endpoint, Snapshot } from "../../../policy/snapshot.ts";
-import type { TrafficSettings } from "../../../resources/traffic-policy/schema.ts";
+import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
 import {
   fieldValue,
   makeField,

@@ -6,7 +6,7 @@ import {
   OwnAdmission,
   type Admission,
 } from "../../../../src/proxy/upstream/cluster/admission.ts";
-import { TRAFFIC_DEFAULTS } from "../../../../src/resources/traffic-policy/schema.ts";
+import { TRAFFIC_DEFAULTS } from "../../../../src/resources/traffic-policy/settings.ts";
 
 function admission(
   appProtocol: Cluster["appProtocol"],
