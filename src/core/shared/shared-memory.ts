@@ -8,6 +8,7 @@
  */
 import { randomFillSync } from "node:crypto";
 import { keyedHash } from "./keyed-hash.ts";
+import { lock, unlock } from "./lock.ts";
 
 /** Words of one region. A worker that holds it may use them; after `close` it may not. */
 export interface Region {
@@ -155,33 +156,4 @@ function sizeOf(words: number): number {
   if (size > 2 ** (SIZES - 1))
     throw new RangeError(`${words} words are too many`);
   return size;
-}
-
-/** Looks at a lock that is taken before its waiter lies down: what it guards takes less than a microsecond. */
-const SPINS = 200;
-/** Milliseconds between two looks of one who has lain down, and how often he looks. */
-const NAP = 1;
-const NAPS = 1000;
-
-/**
- * Takes the lock in `words[at]`. Whoever holds it does nothing but arithmetic until he gives it back, so one that is held for a whole
- * second belongs to a worker that is no more, and is taken from him.
- */
-export function lock(words: Int32Array, at: number): void {
-  let naps = 0;
-  for (
-    let spins = 0;
-    Atomics.compareExchange(words, at, 0, 1) !== 0;
-    spins += 1
-  ) {
-    if (spins < SPINS) continue;
-    if (naps === NAPS) return;
-    naps += 1;
-    Atomics.wait(words, at, 1, NAP);
-  }
-}
-
-export function unlock(words: Int32Array, at: number): void {
-  Atomics.store(words, at, 0);
-  Atomics.notify(words, at, 1);
 }

@@ -9,10 +9,8 @@ import {
   type Commons,
 } from "../../../src/core/shared/shared-state.ts";
 import {
-  lock,
   makeSharedMemory,
   shareMemory,
-  unlock,
 } from "../../../src/core/shared/shared-memory.ts";
 
 void t.test("who asks for the same name gets the same words", (t) => {
@@ -193,29 +191,3 @@ void t.test("a limit holds exactly while threads race for it", async (t) => {
   t.ok((new Int32Array(most)[0] ?? 0) <= 3);
   t.equal(counterOf(commons, "cap").value, 0);
 });
-
-void t.test(
-  "a lock is taken by one at a time, and from one who is no more",
-  async (t) => {
-    const words = new Int32Array(new SharedArrayBuffer(8));
-    lock(words, 0);
-    unlock(words, 0);
-    lock(words, 0);
-    // Its holder ended without giving it back: whoever waits gets it after a second.
-    const thread = new Worker(
-      `const { workerData, parentPort } = require("node:worker_threads");
-     import(workerData.module).then(({ lock }) => { lock(workerData.words, 0); parentPort.postMessage("taken"); });`,
-      {
-        eval: true,
-        workerData: {
-          words,
-          module: new URL(
-            "../../../src/core/shared/shared-memory.ts",
-            import.meta.url,
-          ).href,
-        },
-      },
-    );
-    t.same(await once(thread, "message"), ["taken"]);
-  },
-);
