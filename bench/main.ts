@@ -11,6 +11,7 @@ import { openApplication } from "./application.ts";
 import { makeCertificates } from "./certificates.ts";
 import { startCollector } from "./collector.ts";
 import { contest, coresOf, type Entry, type Surroundings } from "./contest.ts";
+import { writeFigureTables } from "./figure-tables.ts";
 import { readOptions, USAGE, type Options } from "./options.ts";
 import {
   ensureAddable,
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
       return;
     case "summary":
       process.stdout.write(await summarise());
+      await writeFigureTables();
       return;
     case "run":
       await run(choose(wish.options.names), wish.options);
@@ -90,7 +92,10 @@ async function run(
         ? `${JSON.stringify(results, undefined, 1)}\n`
         : page(results),
     );
-    if (options.save) await summarise();
+    if (options.save) {
+      await summarise();
+      await writeFigureTables();
+    }
     if (results.some(hasFailed)) process.exitCode = 1;
   } finally {
     await application.stop();

@@ -135,7 +135,7 @@ export function featureMarkdown(reports: readonly Report[]): string {
   );
 }
 
-function table(
+export function table(
   header: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {

@@ -99,12 +99,20 @@ async function read(file: string): Promise<Result | undefined> {
 
 /** What is kept of each scenario, put together in one page. */
 export async function summarise(): Promise<string> {
-  const kept = await Promise.all(
-    SCENARIOS.map(({ name }) => read(fileOf(name))),
-  );
-  const text = page(kept.filter((result) => result !== undefined));
+  const kept = await keptResults();
+  const text = page([...kept.values()]);
   await writeFile(join(RESULTS, "summary.md"), text);
   return text;
+}
+
+/** By the scenario's name, in the order of the scenarios. */
+export async function keptResults(): Promise<ReadonlyMap<string, Result>> {
+  const results = new Map<string, Result>();
+  for (const { name } of SCENARIOS) {
+    const result = await read(fileOf(name));
+    if (result !== undefined) results.set(name, result);
+  }
+  return results;
 }
 
 /** Results as one page of tables. */

@@ -26,7 +26,7 @@ import {
   HANDSHAKES_FROM_SOURCE,
   MAX_HANDSHAKES,
 } from "../../src/wire/tls/tls.ts";
-import { tableAfter } from "../support/readme.ts";
+import { tableAfter } from "../support/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const GUIDE = read("config/guide/security.md");
@@ -125,7 +125,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-const TABLE = tableAfter(GUIDE, "## Before a peer has proved who it is\n");
+const TABLE = tableAfter(GUIDE, "## Before a peer has proved its identity\n");
 
 void t.test("bounds are those of the code", (t) => {
   t.strictSame(

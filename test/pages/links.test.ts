@@ -1,4 +1,5 @@
-/** Every link of every page leads to a file that is there, and to a heading of it. */
+/** Every link of every page leads to a file that is there, and to a heading of it; the README is one page, from which all others are reached. */
+import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import t from "tap";
@@ -43,5 +44,10 @@ void t.test("the README leads to every page of the guide", (t) => {
 
 void t.test("the README leads to the policy on security", (t) => {
   t.ok(linksOf(readPage("README.md")).includes(".github/SECURITY.md"));
+  t.end();
+});
+
+void t.test("the README has at most 10 kB", (t) => {
+  t.ok(Buffer.byteLength(readPage("README.md")) <= 10_000);
   t.end();
 });

@@ -38,6 +38,26 @@ function paragraphs(page: string): Phrase[] {
     .filter(({ text }) => text.trim() !== "");
 }
 
+/** The sentences of the plain pages: a table's cell and a list's item begin one, a colon or a semicolon ends one. */
+export function sentences(): Phrase[] {
+  return PLAIN_PAGES.flatMap((page) => {
+    const text = proseOf(readPage(page))
+      .replaceAll(/<!--.*-->/g, "")
+      .replaceAll(/`[^`]*`/g, "code")
+      .replaceAll(/\]\([^)]*\)/g, "]")
+      .replaceAll(/^ *(?:[-*]|\d+\.) /gm, "\n\n")
+      .replaceAll(/^#+ /gm, "\n\n")
+      .replaceAll(/\|/g, "\n\n");
+    return text
+      .split(/\n\s*\n/)
+      .flatMap((paragraph) => paragraph.split(/(?<=[.!?:;]\W*)\s+/))
+      .map((sentence) => ({
+        at: page,
+        text: sentence.replaceAll(/\s+/g, " ").trim(),
+      }));
+  });
+}
+
 const SOURCES = globSync("src/**/*.ts", { cwd: ROOT }).sort();
 
 /** String literals that hold more than one word, and the fixed parts of templates. */

@@ -3,9 +3,9 @@
  *
  * A bucket is one number, as in GCRA (ITU-T I.371, "virtual scheduling"): the time at which it will be full again. It is in the past
  * for a key that owes nothing, so such a bucket may be given away without a loss. A new key that finds all places of its set in debt
- * takes over the one with the least debt, and the debt with it ("space saving", Metwally et al. 2005). So nobody passes a limit
- * by making up keys until his own is forgotten: to push out a debt one has to run up as much under other keys. Those who share a
- * bucket then get less than their limit, never more.
+ * takes over the one with the least debt, and the debt with it ("space saving", Metwally et al. 2005). So no caller
+ * passes a limit by inventing keys until its own is forgotten: to push out a debt, a caller runs up as much under other keys. Keys
+ * that share a bucket then get less than their limit, never more.
  */
 import { keyedHash, type HashWords } from "./keyed-hash.ts";
 

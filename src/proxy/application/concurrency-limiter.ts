@@ -24,7 +24,7 @@ export interface Entry {
   readonly retry: boolean;
   /** The caller is told the threshold. */
   readonly inside: boolean;
-  /** Milliseconds that its caller will still wait; undefined where he has not said. */
+  /** Milliseconds that its caller will still wait; undefined where the caller set no deadline. */
   readonly left?: number | undefined;
 }
 

@@ -166,7 +166,7 @@ export function makeServing(options: ServingOptions): Serving {
   return {
     guard: (listener) => filter.guard(listener),
     admit(socket, listener) {
-      // Whoever reads the socket later has listeners of his own; until then an error must not end the process.
+      // The later reader of the socket has its own listeners. Until then an error must not end the process.
       socket.on("error", ignore);
       stopCatchUp ??= clock.every(CATCH_UP, catchUp);
       if (level >= 2) {

@@ -1,6 +1,6 @@
 /**
  * Sources that are turned away and keep knocking: the kernel drops their packets for the rest of that time. A listener accepts one
- * connection a turn of the event loop, so whoever comes 10,000 times a second delays everybody else, though he gets nothing (decision 028).
+ * connection a turn of the event loop, so a source that connects 10,000 times a second delays all others, and gets nothing (decision 028).
  */
 import type { Server } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";

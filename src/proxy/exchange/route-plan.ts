@@ -1,4 +1,4 @@
-/** What the relay asks of the one who knows the way (`outbound.ts`, `inbound.ts`), and of the target that he chose for one attempt. */
+/** Interface between the relay and the route plan (`outbound.ts`, `inbound.ts`), and the target of one attempt. */
 import type { Cancel } from "../../core/clock.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { Injection } from "../../policy/fault.ts";

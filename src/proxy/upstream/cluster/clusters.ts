@@ -305,7 +305,7 @@ export class ClusterState {
   }
 }
 
-/** Out of balancing is who was ejected for his answers, and who fails his health checks. */
+/** An endpoint is excluded from balancing while it is ejected or failing its health checks. */
 function inBoth(detector: OutlierDetector, health: Health): Ejections {
   return {
     get version() {
