@@ -25,6 +25,7 @@ import type {
 import { rewriteTarget } from "../policy/routing/url-rewrite.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { affinityOf } from "./filters/affinity.ts";
+import { FilteredStream } from "./filters/body-filter.ts";
 import { Account, type Books } from "./exchange/request-record.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
@@ -158,7 +159,8 @@ function start(
 ): void {
   // attempt, as often as the retry policy allows, and relay
   const { tee } = way;
-  new Relay(host, tee ?? stream, way, account, judge).start();
+  const heard = tee === undefined ? stream : new FilteredStream(stream, tee);
+  new Relay(host, heard, way, account, judge).start();
   // copies, where the route has mirrors: behind the request itself
   tee?.open();
 }

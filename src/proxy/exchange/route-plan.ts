@@ -60,7 +60,7 @@ export interface Way {
   readonly retryAfter: number;
   /** The trouble that the request is given on purpose. */
   readonly fault?: Injection | undefined;
-  /** The caller's stream with copies on the side, which is then served in its place. */
+  /** Hears the request's body, for copies of it. */
   readonly tee?: Tee | undefined;
   /** Where the next attempt goes; keys in `tried` only if there is nothing else. */
   choose(tried: ReadonlySet<string>, now: number): Target | MeshError;

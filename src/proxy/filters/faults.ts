@@ -9,7 +9,8 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import type { Account, Books } from "../exchange/request-record.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import { asMeshError } from "../exchange/rescue.ts";
-import { SlowStream } from "./slow-stream.ts";
+import { FilteredStream } from "./body-filter.ts";
+import { SlowResponse } from "./slow-response.ts";
 
 /** Requests that wait at once at most; what comes beyond them is spared the delay, for a test must not take the sidecar down. */
 export const MOST_DELAYED = 1024;
@@ -62,7 +63,7 @@ export function makeFaults(options: FaultsOptions): Faults {
       return;
     }
     count(account, policy, "bandwidth");
-    go(new SlowStream(stream, clock, bandwidth));
+    go(new FilteredStream(stream, new SlowResponse(clock, bandwidth)));
   };
 
   return {

@@ -150,7 +150,7 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
         host.buffers.change(-kept);
         kept = 0;
       };
-      return new Tee(stream, {
+      return new Tee(stream.ended, {
         keep(chunk) {
           if (
             kept + chunk.length > REPLAY_LIMIT ||

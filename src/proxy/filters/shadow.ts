@@ -1,5 +1,5 @@
 /**
- * The two streams behind a mirrored request: a tee, which the main exchange takes for its caller, and a shadow, which a copy takes for its own.
+ * What is behind a mirrored request: a tee, which hears the request's body, and a shadow, which a copy takes for its caller.
  *
  * ```
  *   caller ─▶ Tee ─▶ relay ─▶ backend            the main exchange: nothing of it waits for the copies
@@ -15,6 +15,7 @@ import type {
   ServerStream,
 } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
+import type { BodyFilter, ResponseBody } from "./body-filter.ts";
 
 /** A request body that came to its end. */
 export interface WholeBody {
@@ -34,25 +35,18 @@ export interface Copies {
 
 const NO_BODY: WholeBody = { chunks: [], trailers: undefined };
 
-/** The caller's stream, with a listener on the request's body. */
-export class Tee implements ServerStream {
-  readonly head: RequestHead;
-  readonly ended: boolean;
-  readonly connection: ServerConnectionInfo;
-  readonly #stream: ServerStream;
+/** Keeps the request's body on its way, for copies of it. */
+export class Tee implements BodyFilter {
   readonly #copies: Copies;
   readonly #chunks: Buffer[] = [];
   #whole: WholeBody | undefined;
   #open = false;
   #over = false;
 
-  constructor(stream: ServerStream, copies: Copies) {
-    this.head = stream.head;
-    this.ended = stream.ended;
-    this.connection = stream.connection;
-    this.#stream = stream;
+  /** `ended`: the request is its head alone. */
+  constructor(ended: boolean, copies: Copies) {
     this.#copies = copies;
-    if (stream.ended) this.#whole = NO_BODY;
+    if (ended) this.#whole = NO_BODY;
   }
 
   /** The main exchange is on its way: the copies may follow. */
@@ -61,56 +55,39 @@ export class Tee implements ServerStream {
     this.#send();
   }
 
-  receive(receiver: BodyReceiver): void {
-    this.#stream.receive({
+  request(next: BodyReceiver): BodyReceiver {
+    return {
       data: (chunk) => {
         this.#heard(chunk);
-        receiver.data(chunk);
+        next.data(chunk);
       },
       end: (trailers) => {
-        receiver.end(trailers);
+        next.end(trailers);
         this.#whole = { chunks: this.#chunks, trailers };
         this.#send();
       },
       abort: (error) => {
-        receiver.abort(error);
-        if (!this.#over && this.#whole === undefined) this.#drop("broken-off");
+        next.abort(error);
+        this.#brokenOff();
       },
-      drained: () => receiver.drained(),
-    });
+      drained: () => next.drained(),
+    };
   }
 
-  informational(head: ResponseHead): void {
-    this.#stream.informational(head);
+  response(next: ResponseBody): ResponseBody {
+    return {
+      write: (chunk) => next.write(chunk),
+      end: (trailers) => next.end(trailers),
+      abort: (error) => {
+        next.abort(error);
+        this.#brokenOff();
+      },
+      retract: () => next.retract?.() ?? false,
+    };
   }
 
-  respond(head: ResponseHead, ended: boolean): void {
-    this.#stream.respond(head, ended);
-  }
-
-  write(chunk: Buffer): boolean {
-    return this.#stream.write(chunk);
-  }
-
-  end(trailers?: Fields): void {
-    this.#stream.end(trailers);
-  }
-
-  retract(): boolean {
-    return this.#stream.retract?.() ?? false;
-  }
-
-  abort(error: MeshError): void {
-    this.#stream.abort(error);
+  #brokenOff(): void {
     if (!this.#over && this.#whole === undefined) this.#drop("broken-off");
-  }
-
-  pause(): void {
-    this.#stream.pause();
-  }
-
-  resume(): void {
-    this.#stream.resume();
   }
 
   #heard(chunk: Buffer): void {

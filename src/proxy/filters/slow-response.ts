@@ -1,14 +1,9 @@
-/** A caller's stream that takes the body of its answer no faster than so many octets a second. */
+/** A response that reaches its caller no faster than so many bytes a second. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { MeshError } from "../../mesh/errors.ts";
-import type {
-  BodyReceiver,
-  RequestHead,
-  ResponseHead,
-  ServerConnectionInfo,
-  ServerStream,
-} from "../../wire/exchange.ts";
+import type { BodyReceiver } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
+import type { BodyFilter, ResponseBody } from "./body-filter.ts";
 
 /** Milliseconds between two pieces. */
 const TICK = 50;
@@ -17,12 +12,12 @@ const TICK = 50;
  * What comes faster waits here, a few chunks at most: after the first that has to wait, `write` says to stop. Whoever writes is told by
  * `drained` to go on, as with any stream.
  */
-export class SlowStream implements ServerStream {
-  readonly #inner: ServerStream;
+export class SlowResponse implements BodyFilter {
   readonly #clock: Clock;
-  /** Octets of one tick. */
+  /** Bytes of one tick. */
   readonly #piece: number;
   #queue: Buffer[] = [];
+  #caller: ResponseBody | undefined;
   #receiver: BodyReceiver | undefined;
   #cancel: Cancel | undefined;
   #ending = false;
@@ -31,68 +26,53 @@ export class SlowStream implements ServerStream {
   /** The stream itself is full: its own `drained` comes first. */
   #full = false;
 
-  constructor(inner: ServerStream, clock: Clock, octetsPerSecond: number) {
-    this.#inner = inner;
+  constructor(clock: Clock, bytesPerSecond: number) {
     this.#clock = clock;
-    this.#piece = Math.max(1, Math.round((octetsPerSecond * TICK) / 1000));
+    this.#piece = Math.max(1, Math.round((bytesPerSecond * TICK) / 1000));
   }
 
-  get head(): RequestHead {
-    return this.#inner.head;
-  }
-  get ended(): boolean {
-    return this.#inner.ended;
-  }
-  get connection(): ServerConnectionInfo {
-    return this.#inner.connection;
-  }
-
-  receive(receiver: BodyReceiver): void {
-    this.#receiver = receiver;
-    this.#inner.receive({
-      data: (chunk) => receiver.data(chunk),
-      end: (trailers) => receiver.end(trailers),
+  request(next: BodyReceiver): BodyReceiver {
+    this.#receiver = next;
+    return {
+      data: (chunk) => next.data(chunk),
+      end: (trailers) => next.end(trailers),
       abort: (error) => {
         this.#stop();
-        receiver.abort(error);
+        next.abort(error);
       },
       drained: () => {
         this.#full = false;
-        if (this.#queue.length === 0) receiver.drained();
+        if (this.#queue.length === 0) next.drained();
         else this.#wait();
       },
-    });
+    };
   }
 
-  informational(head: ResponseHead): void {
-    this.#inner.informational(head);
-  }
-  respond(head: ResponseHead, ended: boolean): void {
-    this.#inner.respond(head, ended);
-  }
-  pause(): void {
-    this.#inner.pause();
-  }
-  resume(): void {
-    this.#inner.resume();
+  response(next: ResponseBody): ResponseBody {
+    this.#caller = next;
+    return {
+      write: (chunk) => this.#write(chunk),
+      end: (trailers) => this.#end(trailers),
+      abort: (error) => this.#abort(error),
+    };
   }
 
-  write(chunk: Buffer): boolean {
+  #write(chunk: Buffer): boolean {
     if (this.#over) return true;
     if (chunk.length > 0) this.#queue.push(chunk);
     this.#wait();
     return false;
   }
 
-  end(trailers?: Fields): void {
+  #end(trailers: Fields | undefined): void {
     this.#ending = true;
     this.#trailers = trailers;
     if (this.#queue.length === 0) this.#finish();
   }
 
-  abort(error: MeshError): void {
+  #abort(error: MeshError): void {
     this.#stop();
-    this.#inner.abort(error);
+    this.#caller?.abort(error);
   }
 
   #wait(): void {
@@ -112,7 +92,7 @@ export class SlowStream implements ServerStream {
       if (part.length === chunk.length) this.#queue.shift();
       else this.#queue[0] = chunk.subarray(room);
       room -= part.length;
-      if (!this.#inner.write(part)) this.#full = true;
+      if (this.#caller?.write(part) === false) this.#full = true;
     }
     if (this.#queue.length > 0) this.#wait();
     else if (this.#ending) this.#finish();
@@ -121,7 +101,7 @@ export class SlowStream implements ServerStream {
 
   #finish(): void {
     this.#stop();
-    this.#inner.end(this.#trailers);
+    this.#caller?.end(this.#trailers);
   }
 
   #stop(): void {
