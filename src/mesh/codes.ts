@@ -5,6 +5,7 @@ export type Code =
   // What the caller sent.
   | "BAD_REQUEST"
   | "HEADERS_TOO_LARGE"
+  | "BODY_TOO_LARGE"
   | "EXPECTATION_FAILED"
   | "UNSUPPORTED"
   | "TUNNEL_REFUSED"

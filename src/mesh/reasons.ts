@@ -44,6 +44,13 @@ export const REASONS: Readonly<Record<Code, Reason>> = {
     fault: "downstream",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
+  BODY_TOO_LARGE: {
+    text: "the request body is longer than the Service accepts",
+    hint: "Send less at a time, or raise maxRequestBodyBytes in the Service's TrafficPolicy.",
+    response: { status: 413, grpc: "RESOURCE_EXHAUSTED", retryAfter: false },
+    fault: "downstream",
+    outcome: { own: "cancelled", peer: "peer-refusal" },
+  },
   EXPECTATION_FAILED: {
     text: "the request carries an expectation other than 100-continue",
     hint: "Send no Expect other than 100-continue.",

@@ -17,6 +17,8 @@ import { fieldValue } from "../wire/fields.ts";
 import { Account, type Books } from "./exchange/request-record.ts";
 import { deadlineExceeded, deadlineLeft } from "./exchange/deadline.ts";
 import { DESTINATION } from "./exchange/heads.ts";
+import { FilteredStream } from "./filters/body-filter.ts";
+import { limitBody, refusedLength } from "./filters/body-limit.ts";
 import type { Limiter } from "./filters/limiter.ts";
 import { atLastHop } from "./exchange/max-forwards.ts";
 import type { Judge } from "./exchange/open-ended.ts";
@@ -106,8 +108,13 @@ function inbound(
     account.reply(own, inside);
     return;
   }
-  // local app
-  new Relay(host, stream, way, account, judge).start();
+  // local app, which gets no longer bodies than its policy allows
+  const { body } = port.protection;
+  const bounded =
+    body === undefined || stream.ended || isTunnel(stream.head)
+      ? stream
+      : new FilteredStream(stream, limitBody(body));
+  new Relay(host, bounded, way, account, judge).start();
 }
 
 function admit(
@@ -128,7 +135,9 @@ function admit(
   // limit: of the process, then the rates that the policy of the Service allows
   const excess = overload(options.host);
   if (excess !== undefined) return excess;
-  const { limits } = port.protection;
+  const { limits, body } = port.protection;
+  const tooLong = body && refusedLength(stream.head, body);
+  if (tooLong !== undefined) return tooLong;
   if (limits !== undefined) {
     const { peer } = stream.connection;
     const overdrawn = options.limiter.take(limits, peer, read?.facts);

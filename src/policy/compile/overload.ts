@@ -26,6 +26,14 @@ export interface Protection {
   readonly concurrencyPolicy?: string;
   /** Undefined where all requests are equal. */
   readonly priority?: Prioritizer<RoutedRequest>;
+  /** Absent: bodies of any length. */
+  readonly body?: BodyLimit;
+}
+
+export interface BodyLimit {
+  readonly bytes: number;
+  /** "NAMESPACE/NAME" of the TrafficPolicy. */
+  readonly policy: string;
 }
 
 /** A port that no Service leads to. */
@@ -76,7 +84,17 @@ export function protectionOf(
     concurrency: adaptiveConcurrency(adapting?.spec.adaptiveConcurrency),
     ...(adapting === undefined ? {} : { concurrencyPolicy: nameOf(adapting) }),
     ...priorityOf(deciding("priority")?.spec.priority),
+    ...bodyLimitOf(deciding("maxRequestBodyBytes")),
   };
+}
+
+function bodyLimitOf(
+  policy: TrafficPolicyResource | undefined,
+): Pick<Protection, "body"> {
+  const bytes = policy?.spec.maxRequestBodyBytes;
+  return policy === undefined || bytes === undefined
+    ? {}
+    : { body: { bytes, policy: nameOf(policy) } };
 }
 
 function priorityOf(

@@ -251,9 +251,10 @@ function limits(
   { protection }: InboundPort,
   request: RoutedRequest | undefined,
 ): Decision | undefined {
-  const { limits: all = [], concurrency, concurrencyPolicy } = protection;
+  const { limits: all = [], concurrency, concurrencyPolicy, body } = protection;
   const counting = all.filter((limit) => applies(limit, request));
-  if (all.length === 0 && concurrency.mode === "OFF") return undefined;
+  if (all.length === 0 && concurrency.mode === "OFF" && body === undefined)
+    return undefined;
   const [first] = all;
   return decision(
     "callee",
@@ -266,12 +267,18 @@ function limits(
         first === undefined
           ? undefined
           : sourceOf("TrafficPolicy", first.policy, "spec.rateLimit"),
-      details:
-        concurrency.mode === "OFF"
+      details: [
+        ...(body === undefined
+          ? []
+          : [
+              `a request body over ${body.bytes} bytes gets 413 (TrafficPolicy/${body.policy} spec.maxRequestBodyBytes)`,
+            ]),
+        ...(concurrency.mode === "OFF"
           ? []
           : [
               `adaptiveConcurrency is ${concurrency.mode}${concurrencyPolicy === undefined ? " (the default)" : ` (TrafficPolicy/${concurrencyPolicy} spec.adaptiveConcurrency)`}`,
-            ],
+            ]),
+      ],
       notMatched: all
         .filter((limit) => !counting.includes(limit))
         .map(({ policy, matches }) => ({

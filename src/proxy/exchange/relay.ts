@@ -157,6 +157,10 @@ export class Relay implements BodyReceiver, Idler, Alarmed {
     this.#finish(error, this.now());
   }
 
+  refused(error: MeshError): void {
+    if (!this.#over) this.#giveUp(error);
+  }
+
   /** The caller takes more of the response. */
   drained(): void {
     this.movedAt = this.host.idle.tick;

@@ -24,7 +24,7 @@ export type ResponseBody = Pick<
 
 /** Each side is absent where the filter leaves it alone. */
 export interface BodyFilter {
-  /** What takes the request's body in place of `next`. It may end the exchange by `next.refused`, once. */
+  /** What takes the request's body in place of `next`. It may refuse it by `next.refused`, once, and then passes nothing on. */
   request?(next: BodyReceiver): BodyReceiver;
   /** What takes the response's body in place of `next`. `write` keeps the promise of any sink: after false comes `drained`. */
   response?(next: ResponseBody): ResponseBody;

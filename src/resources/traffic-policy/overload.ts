@@ -72,6 +72,8 @@ export interface ProtectionSpec {
   readonly priority?: PrioritySpec;
   readonly clientThrottling?: ClientThrottlingSpec;
   readonly hedging?: HedgingSpec;
+  /** Longer bodies get 413; they are counted as they come. Absent: no limit. */
+  readonly maxRequestBodyBytes?: number;
 }
 
 /** A request that has no answer when most have one is sent to a second endpoint as well, and the quicker answer is taken. */
@@ -345,4 +347,9 @@ export const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
       CLOSED,
     ),
   ),
+);
+
+/** A tebibyte: whoever means more means no limit. */
+export const MAX_REQUEST_BODY: TUnsafe<number> = Type.Unsafe(
+  describes<number>()(Type.Integer({ minimum: 1, maximum: 2 ** 40 })),
 );

@@ -25,6 +25,7 @@ import {
   ADAPTIVE_CONCURRENCY,
   CLIENT_THROTTLING,
   HEDGING,
+  MAX_REQUEST_BODY,
   PRIORITY,
   RATE_LIMIT,
 } from "./overload.ts";
@@ -284,6 +285,10 @@ const spec: TSchema = describes<TrafficPolicySpec>()(
       hedging: field(
         "A slow request is sent to a second endpoint too. The first response counts.",
         Type.Optional(HEDGING),
+      ),
+      maxRequestBodyBytes: field(
+        "Bytes of the longest request body that the Service accepts. A longer one gets 413. Without it, any length.",
+        Type.Optional(MAX_REQUEST_BODY),
       ),
       retryConstraint: field(
         "The retry budget: a percentage of requests, plus a minimum rate.",

@@ -129,6 +129,24 @@ void t.test("mTLS: who decides, and who left it open", (t) => {
   t.end();
 });
 
+void t.test("limits: the longest body, and which policy says so", (t) => {
+  const decision = step(
+    callee([
+      ...ORDERS,
+      trafficPolicy("shop/limits", {
+        targetRefs: [{ kind: "Service", name: "orders" }],
+        adaptiveConcurrency: { mode: "OFF" },
+        maxRequestBodyBytes: 1000,
+      }),
+    ]),
+    "limits",
+  );
+  t.strictSame(decision.details, [
+    "a request body over 1000 bytes gets 413 (TrafficPolicy/shop/limits spec.maxRequestBodyBytes)",
+  ]);
+  t.end();
+});
+
 void t.test(
   "limits: those that count the request, and those that do not",
   (t) => {

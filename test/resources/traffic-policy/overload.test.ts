@@ -187,3 +187,27 @@ void t.test("what is left out takes its default", (t) => {
   t.equal(keySource("request.headers[]"), undefined);
   t.end();
 });
+
+void t.test("the longest request body", (t) => {
+  runCases(t, TRAFFIC_POLICY, [
+    block({ maxRequestBodyBytes: 1 }),
+    block({ maxRequestBodyBytes: 2 ** 40 }),
+    block({ maxRequestBodyBytes: 0 }, [
+      "spec.maxRequestBodyBytes",
+      /0 is below 1/,
+    ]),
+    block({ maxRequestBodyBytes: 2 ** 40 + 1 }, [
+      "spec.maxRequestBodyBytes",
+      /is above 1099511627776/,
+    ]),
+    block({ maxRequestBodyBytes: 1.5 }, [
+      "spec.maxRequestBodyBytes",
+      /must be a whole number/,
+    ]),
+    block({ maxRequestBodyBytes: "1Mi" }, [
+      "spec.maxRequestBodyBytes",
+      /must be a whole number/,
+    ]),
+  ]);
+  t.end();
+});

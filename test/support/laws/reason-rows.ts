@@ -230,6 +230,13 @@ export const ROWS: readonly Row[] = [
     ask: (pair) => firstOf(pair, 3),
   },
   {
+    code: "BODY_TOO_LARGE",
+    status: 413,
+    policy: "shop/orders",
+    pair: { resources: [traffic({ maxRequestBodyBytes: 4 })] },
+    call: { method: "POST", body: "12345" },
+  },
+  {
     code: "RATE_LIMITED",
     status: 429,
     policy: "shop/orders",
