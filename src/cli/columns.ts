@@ -2,15 +2,10 @@
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { GRPC_ROUTE } from "../resources/grpc-route/schema.ts";
-import {
-  HTTP_ROUTE,
-  type BackendRef,
-  type ParentRef,
-} from "../resources/http-route/schema.ts";
-import {
-  describeFault,
-  FAULT_INJECTION,
-} from "../resources/fault-injection/schema.ts";
+import { HTTP_ROUTE } from "../resources/http-route/schema.ts";
+import type { BackendRef, ParentRef } from "../resources/http-route/spec.ts";
+import { FAULT_INJECTION } from "../resources/fault-injection/schema.ts";
+import { describeFault } from "../resources/fault-injection/spec.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
 import { MESH } from "../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";

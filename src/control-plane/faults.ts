@@ -1,9 +1,7 @@
 /** The FaultInjections that act now, for the status of the mesh: trouble on purpose is shown before all else. */
 import { parseTimestamp } from "../core/clock.ts";
-import {
-  describeFault,
-  FAULT_INJECTION,
-} from "../resources/fault-injection/schema.ts";
+import { FAULT_INJECTION } from "../resources/fault-injection/schema.ts";
+import { describeFault } from "../resources/fault-injection/spec.ts";
 import { isKind } from "../resources/kind.ts";
 import type { Store } from "./store/store.ts";
 

@@ -13,7 +13,7 @@ import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
   AuthorizationSource,
-} from "../resources/authorization-policy/schema.ts";
+} from "../resources/authorization-policy/spec.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
 import { MESH_NAME, type DefaultAction } from "../resources/mesh/schema.ts";
 

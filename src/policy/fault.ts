@@ -8,7 +8,7 @@ import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import type {
   FaultAbort,
   FaultInjectionSpec,
-} from "../resources/fault-injection/schema.ts";
+} from "../resources/fault-injection/spec.ts";
 import { LONGEST_FAULT } from "../resources/fault-injection/check.ts";
 
 /** Which requests; `why` says what in a request that it refuses is not as asked. */

@@ -13,7 +13,7 @@ import {
   DEFAULT_BACKOFF,
   MAXIMUM_BACKOFF,
   type HTTPRouteRetry,
-} from "../resources/http-route/schema.ts";
+} from "../resources/http-route/spec.ts";
 import type { MeshSettings, RetryReason } from "../resources/mesh/schema.ts";
 import type { RetryConstraint } from "../resources/traffic-policy/settings.ts";
 

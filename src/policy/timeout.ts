@@ -5,7 +5,7 @@
  * (an event stream, an Upgrade, a tunnel) has no request time-out, and gRPC goes by the deadline that its caller sent.
  */
 import { durationOf } from "../core/duration.ts";
-import type { HTTPRouteTimeouts } from "../resources/http-route/schema.ts";
+import type { HTTPRouteTimeouts } from "../resources/http-route/spec.ts";
 
 /** Milliseconds; 0 is off. */
 export interface Timeouts {

@@ -7,7 +7,7 @@ import {
 import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
-} from "../../src/resources/authorization-policy/schema.ts";
+} from "../../src/resources/authorization-policy/spec.ts";
 import { authorizationPolicy } from "../support/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders", tier: "back" } };

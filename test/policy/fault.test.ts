@@ -6,7 +6,7 @@ import {
   type Destination,
 } from "../../src/policy/snapshot.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import type { FaultInjectionSpec } from "../../src/resources/fault-injection/schema.ts";
+import type { FaultInjectionSpec } from "../../src/resources/fault-injection/spec.ts";
 import { seededRandom } from "../support/fake-clock.ts";
 import {
   born,

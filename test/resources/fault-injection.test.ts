@@ -1,10 +1,10 @@
 /** FaultInjection: what is admitted, for whom it is, and that it must end. */
 import t from "tap";
+import { FAULT_INJECTION } from "../../src/resources/fault-injection/schema.ts";
 import {
   describeFault,
-  FAULT_INJECTION,
   isFaultCaller,
-} from "../../src/resources/fault-injection/schema.ts";
+} from "../../src/resources/fault-injection/spec.ts";
 import { checkExpiry } from "../../src/resources/fault-injection/check.ts";
 import { lintText } from "../../src/resources/lint.ts";
 import {

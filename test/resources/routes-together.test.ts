@@ -7,10 +7,8 @@ import {
   type Resource,
 } from "../../src/resources/envelope.ts";
 import { GRPC_ROUTE } from "../../src/resources/grpc-route/schema.ts";
-import {
-  HTTP_ROUTE,
-  type ParentRef,
-} from "../../src/resources/http-route/schema.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
+import type { ParentRef } from "../../src/resources/http-route/spec.ts";
 import type { KindDefinition } from "../../src/resources/kind.ts";
 import { checkReferences } from "../../src/resources/cross-checks/references.ts";
 import { SERVICE } from "../../src/resources/service/schema.ts";

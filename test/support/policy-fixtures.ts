@@ -1,8 +1,8 @@
 /** Short ways to write the resources and requests that the tests of policy need. */
-import type { AuthorizationPolicySpec } from "../../src/resources/authorization-policy/schema.ts";
+import type { AuthorizationPolicySpec } from "../../src/resources/authorization-policy/spec.ts";
 import type { Metadata, Resource } from "../../src/resources/envelope.ts";
-import type { GRPCRouteSpec } from "../../src/resources/grpc-route/schema.ts";
-import type { HTTPRouteSpec } from "../../src/resources/http-route/schema.ts";
+import type { GRPCRouteSpec } from "../../src/resources/grpc-route/spec.ts";
+import type { HTTPRouteSpec } from "../../src/resources/http-route/spec.ts";
 import type { MeshSpec } from "../../src/resources/mesh/schema.ts";
 import type { PeerAuthenticationSpec } from "../../src/resources/peer-authentication/schema.ts";
 import type { ServiceSpec } from "../../src/resources/service/schema.ts";

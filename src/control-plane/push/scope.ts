@@ -5,10 +5,8 @@ import {
   selects,
   type Resource,
 } from "../../resources/envelope.ts";
-import {
-  FAULT_INJECTION,
-  isFaultCaller,
-} from "../../resources/fault-injection/schema.ts";
+import { FAULT_INJECTION } from "../../resources/fault-injection/schema.ts";
+import { isFaultCaller } from "../../resources/fault-injection/spec.ts";
 import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
 import { isKind } from "../../resources/kind.ts";

@@ -3,7 +3,7 @@ import { durationOf } from "../../core/duration.ts";
 import {
   isFaultCaller,
   type FaultInjectionResource,
-} from "../../resources/fault-injection/schema.ts";
+} from "../../resources/fault-injection/spec.ts";
 import { compileFault, type Fault } from "../fault.ts";
 import type { RoutedRequest } from "../routing/router.ts";
 import type { SelfDescription } from "../snapshot.ts";

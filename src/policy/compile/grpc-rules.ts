@@ -8,8 +8,8 @@
 import type {
   GRPCMethodMatch,
   GRPCRouteResource,
-} from "../../resources/grpc-route/schema.ts";
-import type { PathMatch } from "../../resources/http-route/schema.ts";
+} from "../../resources/grpc-route/spec.ts";
+import type { PathMatch } from "../../resources/http-route/spec.ts";
 import type { RouteEntry } from "../routing/router.ts";
 import type { RouteDecision } from "../snapshot.ts";
 import { compileRule, type RuleContext } from "./rules.ts";

@@ -1,6 +1,6 @@
 /** TrafficPolicies → what protects one port of this workload: rate limits, adaptive concurrency, priorities. */
 import { durationOf } from "../../core/duration.ts";
-import type { HTTPRouteMatch } from "../../resources/http-route/schema.ts";
+import type { HTTPRouteMatch } from "../../resources/http-route/spec.ts";
 import type { ServicePort } from "../../resources/service/schema.ts";
 import type { TrafficPolicyResource } from "../../resources/traffic-policy/settings.ts";
 import {

@@ -1,14 +1,12 @@
 /** Routes → what each Service's port does with a request: the group of routes that applies, and where each match leads. */
 import type { Resource } from "../../resources/envelope.ts";
-import {
-  GRPC_ROUTE,
-  type GRPCRouteResource,
-} from "../../resources/grpc-route/schema.ts";
-import {
-  HTTP_ROUTE,
-  type HTTPRouteResource,
-  type ParentRef,
-} from "../../resources/http-route/schema.ts";
+import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
+import type { GRPCRouteResource } from "../../resources/grpc-route/spec.ts";
+import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
+import type {
+  HTTPRouteResource,
+  ParentRef,
+} from "../../resources/http-route/spec.ts";
 import { isKind } from "../../resources/kind.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import { findPort, type ServicePort } from "../../resources/service/schema.ts";

@@ -4,8 +4,8 @@ import type {
   BackendRef,
   HTTPRouteResource,
   HTTPRouteRule,
-} from "../../resources/http-route/schema.ts";
-import { DEFAULT_WEIGHT } from "../../resources/http-route/schema.ts";
+} from "../../resources/http-route/spec.ts";
+import { DEFAULT_WEIGHT } from "../../resources/http-route/spec.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import type {

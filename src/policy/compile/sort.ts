@@ -1,27 +1,19 @@
 /** Takes the resources of a push apart by kind, as copies of its own, and says what cannot be used. */
 import { parseTimestamp } from "../../core/clock.ts";
-import {
-  AUTHORIZATION_POLICY,
-  type AuthorizationPolicyResource,
-} from "../../resources/authorization-policy/schema.ts";
+import { AUTHORIZATION_POLICY } from "../../resources/authorization-policy/schema.ts";
+import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
 import {
   formatKey,
   formatName,
   keyOf,
   type Resource,
 } from "../../resources/envelope.ts";
-import {
-  FAULT_INJECTION,
-  type FaultInjectionResource,
-} from "../../resources/fault-injection/schema.ts";
-import {
-  GRPC_ROUTE,
-  type GRPCRouteResource,
-} from "../../resources/grpc-route/schema.ts";
-import {
-  HTTP_ROUTE,
-  type HTTPRouteResource,
-} from "../../resources/http-route/schema.ts";
+import { FAULT_INJECTION } from "../../resources/fault-injection/schema.ts";
+import type { FaultInjectionResource } from "../../resources/fault-injection/spec.ts";
+import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
+import type { GRPCRouteResource } from "../../resources/grpc-route/spec.ts";
+import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
+import type { HTTPRouteResource } from "../../resources/http-route/spec.ts";
 import { isKind } from "../../resources/kind.ts";
 import {
   MESH,

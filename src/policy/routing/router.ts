@@ -13,7 +13,7 @@ import type {
   HeaderMatch,
   HTTPRouteMatch,
   QueryMatch,
-} from "../../resources/http-route/schema.ts";
+} from "../../resources/http-route/spec.ts";
 import { readQuery } from "../../core/text/query.ts";
 
 /** What a router reads of a request. */

@@ -1,7 +1,7 @@
 /** What the schema of AuthorizationPolicy cannot state: values that could never match, which in a DENY are a hole. */
 import { canonicalAuthority } from "../../core/text/authority.ts";
 import { METHODS } from "../../core/text/methods.ts";
-import type { AuthorizationPolicyResource } from "./schema.ts";
+import type { AuthorizationPolicyResource } from "./spec.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote, warning } from "../problems.ts";
 import { needlessEncoding, neverSurvives } from "../text-checks.ts";

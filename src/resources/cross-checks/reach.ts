@@ -1,9 +1,9 @@
 /** Whether a security policy matches anything that the mesh holds now: a policy that acts on nothing looks like one that protects. */
-import {
-  AUTHORIZATION_POLICY,
-  type AuthorizationPolicyResource,
-  type AuthorizationSource,
-} from "../authorization-policy/schema.ts";
+import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
+import type {
+  AuthorizationPolicyResource,
+  AuthorizationSource,
+} from "../authorization-policy/spec.ts";
 import { ROOT_NAMESPACE, selects, type Resource } from "../envelope.ts";
 import { isKind, type Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";

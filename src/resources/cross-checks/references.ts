@@ -1,20 +1,18 @@
 /** Whether what a resource refers to can be: a missing Service may still come, a port that an existing one lacks may not be named. */
-import {
-  AUTHORIZATION_POLICY,
-  type AuthorizationPolicyResource,
-} from "../authorization-policy/schema.ts";
+import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
+import type { AuthorizationPolicyResource } from "../authorization-policy/spec.ts";
 import {
   formatName,
   ROOT_NAMESPACE,
   type Resource,
   type ResourceKey,
 } from "../envelope.ts";
-import {
-  FAULT_INJECTION,
-  type FaultInjectionResource,
-} from "../fault-injection/schema.ts";
-import { GRPC_ROUTE, type GRPCRouteResource } from "../grpc-route/schema.ts";
-import { HTTP_ROUTE, type HTTPRouteResource } from "../http-route/schema.ts";
+import { FAULT_INJECTION } from "../fault-injection/schema.ts";
+import type { FaultInjectionResource } from "../fault-injection/spec.ts";
+import { GRPC_ROUTE } from "../grpc-route/schema.ts";
+import type { GRPCRouteResource } from "../grpc-route/spec.ts";
+import { HTTP_ROUTE } from "../http-route/schema.ts";
+import type { HTTPRouteResource } from "../http-route/spec.ts";
 import { isKind, type Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
 import { error, quote, warning } from "../problems.ts";

@@ -1,11 +1,8 @@
 /** Matches of routes that no request can reach: regular expressions beside a rule that takes every path, for prefixes go first (trap 8). */
 import { compareAge } from "./conflicts.ts";
 import { formatName, type Resource } from "../envelope.ts";
-import {
-  HTTP_ROUTE,
-  type HTTPRouteMatch,
-  type HTTPRouteResource,
-} from "../http-route/schema.ts";
+import { HTTP_ROUTE } from "../http-route/schema.ts";
+import type { HTTPRouteMatch, HTTPRouteResource } from "../http-route/spec.ts";
 import { isKind } from "../kind.ts";
 
 export interface Unreachable {

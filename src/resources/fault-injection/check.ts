@@ -2,7 +2,7 @@
 import { parseTimestamp } from "../../core/clock.ts";
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
-import type { FaultInjectionResource, FaultInjectionSpec } from "./schema.ts";
+import type { FaultInjectionResource, FaultInjectionSpec } from "./spec.ts";
 import { checkMatch } from "../http-route/check.ts";
 import type { Problem } from "../kind.ts";
 import { duplicates, error, warning } from "../problems.ts";

@@ -3,7 +3,7 @@ import type {
   GRPCMethodMatch,
   GRPCRouteResource,
   GRPCRouteRule,
-} from "./schema.ts";
+} from "./spec.ts";
 import {
   checkBackends,
   checkHeaderMatches,

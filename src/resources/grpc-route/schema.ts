@@ -1,55 +1,16 @@
-/** GRPCRoute: which backends get which calls of a gRPC Service, by service and method (Gateway API, GAMMA). */
+/** The schema of GRPCRoute, and the kind. */
 import Type, { type TSchema } from "typebox";
-import type { Resource } from "../envelope.ts";
-import { checkGRPCRoute } from "./check.ts";
 import {
   BACKEND_REFS,
   HEADER_MATCHES,
   NOT_OF_ROUTES,
   PARENT_REFS,
-  type BackendRef,
-  type HeaderMatch,
-  type ParentRef,
 } from "../http-route/schema.ts";
 import { defineKind, type KindDefinition } from "../kind.ts";
-import {
-  GRPC_ROUTE_FILTERS,
-  type GRPCRouteFilter,
-} from "../route-filters/schema.ts";
+import { GRPC_ROUTE_FILTERS } from "../route-filters/schema.ts";
 import { CLOSED, describes, DNS_NAME, field } from "../schema-parts.ts";
-
-export type GRPCRouteResource = Resource<GRPCRouteSpec>;
-
-export interface GRPCRouteSpec {
-  readonly parentRefs: readonly ParentRef[];
-  readonly rules: readonly GRPCRouteRule[];
-}
-
-export interface GRPCRouteRule {
-  readonly name?: string;
-  /** Any of these; absent means every call. */
-  readonly matches?: readonly GRPCRouteMatch[];
-  readonly filters?: readonly GRPCRouteFilter[];
-  /** Absent: the rule answers UNAVAILABLE. */
-  readonly backendRefs?: readonly BackendRef[];
-}
-
-/** All of these. */
-export interface GRPCRouteMatch {
-  /** Absent: every method of every service. */
-  readonly method?: GRPCMethodMatch;
-  readonly headers?: readonly HeaderMatch[];
-}
-
-/** One of the two texts at least. */
-export interface GRPCMethodMatch {
-  /** Absent: Exact. */
-  readonly type?: "Exact" | "RegularExpression";
-  /** "shop.Cart", compared with regard to case. */
-  readonly service?: string;
-  /** "Add", compared with regard to case. */
-  readonly method?: string;
-}
+import { checkGRPCRoute } from "./check.ts";
+import type { GRPCRouteSpec } from "./spec.ts";
 
 const name = Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }));
 const methodMatch = Type.Object(

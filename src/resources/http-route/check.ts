@@ -9,7 +9,7 @@ import type {
   HTTPRouteTimeouts,
   ParentRef,
   PathMatch,
-} from "./schema.ts";
+} from "./spec.ts";
 import type { Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
 import { duplicates, error, fault, warning } from "../problems.ts";

@@ -1,7 +1,8 @@
 /** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and callers that hold back. */
 import Type, { type TUnsafe } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
-import { REQUEST_MATCHES, type HTTPRouteMatch } from "../http-route/schema.ts";
+import { REQUEST_MATCHES } from "../http-route/schema.ts";
+import type { HTTPRouteMatch } from "../http-route/spec.ts";
 import {
   CLOSED,
   describes,

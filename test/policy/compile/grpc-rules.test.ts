@@ -11,7 +11,7 @@ import type {
   GRPCMethodMatch,
   GRPCRouteMatch,
   GRPCRouteRule,
-} from "../../../src/resources/grpc-route/schema.ts";
+} from "../../../src/resources/grpc-route/spec.ts";
 import {
   born,
   grpcRoute,

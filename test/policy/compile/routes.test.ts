@@ -8,7 +8,7 @@ import type { Resource } from "../../../src/resources/envelope.ts";
 import type {
   HTTPRouteRule,
   ParentRef,
-} from "../../../src/resources/http-route/schema.ts";
+} from "../../../src/resources/http-route/spec.ts";
 import {
   born,
   httpRoute,

@@ -5,7 +5,7 @@ import {
   type RouteDecision,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
-import type { HTTPRouteRule } from "../../../src/resources/http-route/schema.ts";
+import type { HTTPRouteRule } from "../../../src/resources/http-route/spec.ts";
 import type { HTTPRouteFilter } from "../../../src/resources/route-filters/schema.ts";
 import {
   httpRoute,

@@ -1,8 +1,8 @@
 /** The caller's side of an explanation: what was not matched and why, in the order in which it was asked. */
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import type { FaultInjectionSpec } from "../../../src/resources/fault-injection/schema.ts";
-import type { HTTPRouteRule } from "../../../src/resources/http-route/schema.ts";
+import type { FaultInjectionSpec } from "../../../src/resources/fault-injection/spec.ts";
+import type { HTTPRouteRule } from "../../../src/resources/http-route/spec.ts";
 import {
   born,
   grpcRoute,

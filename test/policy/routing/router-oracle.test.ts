@@ -10,7 +10,7 @@ import type {
   HeaderMatch,
   HTTPRouteMatch,
   PathMatch,
-} from "../../../src/resources/http-route/schema.ts";
+} from "../../../src/resources/http-route/spec.ts";
 import { request } from "../../support/policy-fixtures.ts";
 
 /** What the text says, read without any index. */

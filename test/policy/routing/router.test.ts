@@ -4,7 +4,7 @@ import {
   type RouteEntry,
   type RoutedRequest,
 } from "../../../src/policy/routing/router.ts";
-import type { HTTPRouteMatch } from "../../../src/resources/http-route/schema.ts";
+import type { HTTPRouteMatch } from "../../../src/resources/http-route/spec.ts";
 import { seededRandom } from "../../support/fake-clock.ts";
 import { request } from "../../support/policy-fixtures.ts";
 

@@ -1,6 +1,6 @@
 /** A regular expression beside a rule that takes every path is never reached, and that is said. */
 import t from "tap";
-import type { HTTPRouteSpec } from "../../../src/resources/http-route/schema.ts";
+import type { HTTPRouteSpec } from "../../../src/resources/http-route/spec.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { lintText } from "../../../src/resources/lint.ts";
 import { unreachableMatches } from "../../../src/resources/cross-checks/unreachable.ts";

@@ -1,0 +1,48 @@
+/** AuthorizationPolicy as it is written: who may call a workload, and how (Istio). */
+import type { Resource } from "../envelope.ts";
+import type { Selector } from "../schema-parts.ts";
+
+export type AuthorizationPolicyResource = Resource<AuthorizationPolicySpec>;
+
+export interface AuthorizationPolicySpec {
+  /** Absent: every workload of the namespace; of the mesh in the root namespace. */
+  readonly selector?: Selector;
+  /** Absent: ALLOW. */
+  readonly action?: "ALLOW" | "DENY";
+  /** Any of these. Absent: no request matches, so ALLOW denies all and DENY does nothing; `[{}]`: every request matches (trap 1). */
+  readonly rules?: readonly AuthorizationRule[];
+}
+
+/** Both, where both are there. */
+export interface AuthorizationRule {
+  /** Any of these. */
+  readonly from?: readonly { readonly source: AuthorizationSource }[];
+  /** Any of these. */
+  readonly to?: readonly { readonly operation: AuthorizationOperation }[];
+}
+
+/**
+ * Each list: any of its values; the lists together: all. Values are exact, "abc*", "*abc", or "*" for present and not empty;
+ * a `not` list matches where the value is missing (trap 5). Only a verified peer certificate gives these (trap 4).
+ */
+export interface AuthorizationSource {
+  /** "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT", without "spiffe://". */
+  readonly principals?: readonly string[];
+  readonly notPrincipals?: readonly string[];
+  readonly namespaces?: readonly string[];
+  readonly notNamespaces?: readonly string[];
+}
+
+export interface AuthorizationOperation {
+  readonly methods?: readonly string[];
+  readonly notMethods?: readonly string[];
+  /** Also templates: "{*}" is one element, "{**}" any number. */
+  readonly paths?: readonly string[];
+  readonly notPaths?: readonly string[];
+  /** Without port, compared without regard to case. */
+  readonly hosts?: readonly string[];
+  readonly notHosts?: readonly string[];
+  /** Numbers of the workload's ports, as text. */
+  readonly ports?: readonly string[];
+  readonly notPorts?: readonly string[];
+}
