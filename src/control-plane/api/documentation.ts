@@ -93,6 +93,6 @@ export function answers(
 function reasonsOf(code: number): string {
   return Object.entries(API_REASONS)
     .filter(([, { status }]) => status === code)
-    .map(([reason]) => reason)
-    .join(" or ");
+    .map(([reason, { text }]) => `${reason}: ${text}`)
+    .join("; or ");
 }

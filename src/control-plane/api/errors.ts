@@ -34,7 +34,7 @@ export const API_REASONS: Readonly<
   },
   Forbidden: {
     status: 403,
-    text: "the token does not reach that far, or nobody may change that",
+    text: "the token does not allow it, or nobody may change that",
   },
   NotFound: { status: 404, text: "there is no such path, resource or token" },
   MethodNotAllowed: {
@@ -43,24 +43,24 @@ export const API_REASONS: Readonly<
   },
   RequestTimeout: {
     status: 408,
-    text: "the request did not come to its end in time",
+    text: "the request did not end in time",
   },
   AlreadyExists: {
     status: 409,
-    text: "a resource of that name is there already",
+    text: "a resource of that name exists already",
   },
   Conflict: {
     status: 409,
-    text: "what is there is not what the request was made for: read again",
+    text: "the resource has changed since it was read: read it again",
   },
   Expired: {
     status: 410,
-    text: "the changes asked for are not kept any more: list again",
+    text: "the changes asked for are no longer kept: list again",
   },
   RequestEntityTooLarge: { status: 413, text: "the body is over the limit" },
   UnsupportedMediaType: {
     status: 415,
-    text: "the body is of a type that is not taken there",
+    text: "the content type is not accepted there",
   },
   Invalid: {
     status: 422,

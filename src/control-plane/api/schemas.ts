@@ -8,6 +8,7 @@ import {
   LABEL_KEY,
   LABEL_VALUE,
 } from "../../resources/schema-parts.ts";
+import { API_REASONS } from "./errors.ts";
 
 /** Names under which the schemas stand in the document's components. */
 export const STATUS = { $ref: "Status#" };
@@ -24,7 +25,7 @@ export const STATUS_SCHEMA: TSchema = Type.Object(
     apiVersion: Type.Literal("v1"),
     status: Type.Union([Type.Literal("Success"), Type.Literal("Failure")]),
     code: Type.Integer(),
-    reason: Type.Optional(Type.String()),
+    reason: Type.Optional(Type.Enum(Object.keys(API_REASONS))),
     message: Type.String(),
     details: Type.Optional(
       Type.Object(

@@ -1,6 +1,7 @@
 /** Status, tokens, the store and the documentation. */
 import t from "tap";
 import type { SidecarStatus } from "../../../src/control-plane/push/status.ts";
+import { API_REASONS } from "../../../src/control-plane/api/errors.ts";
 import { authenticate } from "../../../src/control-plane/tokens.ts";
 import { KINDS } from "../../../src/resources/registry.ts";
 import { parseToken } from "../../../src/push/token.ts";
@@ -242,3 +243,29 @@ void t.test(
       t.ok("401" in responses && "403" in responses, operationId);
   },
 );
+
+void t.test("the document has every reason and every meaning", async (t) => {
+  const { call } = await rig(t);
+  const { body, text } = await call("GET", "/openapi.json");
+  const { schemas } = body["components"] as {
+    schemas: Record<string, DescribedSchema>;
+  };
+  t.strictSame(
+    schemas["Status"]?.properties?.["reason"]?.enum,
+    Object.keys(API_REASONS),
+  );
+  for (const [reason, { text: why }] of Object.entries(API_REASONS))
+    t.ok(text.includes(`${reason}: ${why}`), reason);
+  for (const { kind, meaning } of KINDS) {
+    t.equal(schemas[kind]?.description, meaning);
+    const { properties = {} } = schemas[kind]?.properties?.["spec"] ?? {};
+    for (const [field, { description }] of Object.entries(properties))
+      t.ok(description, `${kind} spec.${field}`);
+  }
+});
+
+interface DescribedSchema {
+  readonly description?: string;
+  readonly enum?: readonly string[];
+  readonly properties?: Readonly<Record<string, DescribedSchema>>;
+}
