@@ -14,43 +14,43 @@ export class ChunkQueue {
   /** Oldest first. */
   readonly chunks: Buffer[] = [];
   /** The last chunk is the end of the first `filled` octets of this block, which has room behind them. */
-  private block: Buffer | undefined;
-  private filled = 0;
-  private copied = 0;
+  #block: Buffer | undefined;
+  #filled = 0;
+  #copied = 0;
 
   push(chunk: Buffer, waste: number = WASTE): void {
     if (chunk.length * waste >= chunk.buffer.byteLength) {
-      this.block = undefined;
+      this.#block = undefined;
       this.chunks.push(chunk);
       return;
     }
-    for (let from = 0; from < chunk.length;) from += this.copy(chunk, from);
+    for (let from = 0; from < chunk.length;) from += this.#copy(chunk, from);
   }
 
   /** Takes the oldest away. */
   shift(): void {
     this.chunks.shift();
-    if (this.chunks.length === 0) this.block = undefined;
+    if (this.chunks.length === 0) this.#block = undefined;
   }
 
   /** Copies as much of `chunk` from `from` on as the block takes; gives how much that was. */
-  private copy(chunk: Buffer, from: number): number {
-    const block = this.block ?? this.begin();
+  #copy(chunk: Buffer, from: number): number {
+    const block = this.#block ?? this.#begin();
     const last = this.chunks.length - 1;
-    const start = this.filled - (this.chunks[last]?.length ?? 0);
-    const taken = chunk.copy(block, this.filled, from);
-    this.filled += taken;
-    this.copied += taken;
-    this.chunks[last] = block.subarray(start, this.filled);
-    if (this.filled === block.length) this.block = undefined;
+    const start = this.#filled - (this.chunks[last]?.length ?? 0);
+    const taken = chunk.copy(block, this.#filled, from);
+    this.#filled += taken;
+    this.#copied += taken;
+    this.chunks[last] = block.subarray(start, this.#filled);
+    if (this.#filled === block.length) this.#block = undefined;
     return taken;
   }
 
-  private begin(): Buffer {
-    const size = Math.min(LARGEST, Math.max(SMALLEST, this.copied));
+  #begin(): Buffer {
+    const size = Math.min(LARGEST, Math.max(SMALLEST, this.#copied));
     const block = Buffer.allocUnsafeSlow(size);
-    this.block = block;
-    this.filled = 0;
+    this.#block = block;
+    this.#filled = 0;
     this.chunks.push(block.subarray(0, 0));
     return block;
   }

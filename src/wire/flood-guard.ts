@@ -17,16 +17,16 @@ export type Nuisance =
 
 /** How often each happened in the present second. */
 export class Tally {
-  private readonly counts: Record<Nuisance, number> = zeroes();
-  private since = 0;
+  readonly #counts: Record<Nuisance, number> = zeroes();
+  #since = 0;
 
   /** One more of `kind` at `now` (monotonic milliseconds); gives how many there are in this second. */
   add(kind: Nuisance, now: number): number {
-    if (now - this.since >= 1000) {
-      this.since = now;
-      Object.assign(this.counts, zeroes());
+    if (now - this.#since >= 1000) {
+      this.#since = now;
+      Object.assign(this.#counts, zeroes());
     }
-    return (this.counts[kind] += 1);
+    return (this.#counts[kind] += 1);
   }
 }
 

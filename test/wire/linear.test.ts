@@ -9,7 +9,7 @@ import { ChunkedDecoder } from "../../src/wire/http1/parse/chunked.ts";
 import { connectHttp1 } from "../../src/wire/http1/client.ts";
 import { DEFAULT_LIMITS } from "../../src/wire/http1/limits.ts";
 import { serveHttp1 } from "../../src/wire/http1/server.ts";
-import { ByteWriter } from "../../src/wire/http2/frames/byte-writer.ts";
+import { ByteWriter } from "../../src/wire/http2/write/byte-writer.ts";
 import { Decoder } from "../../src/wire/http2/hpack/decoder.ts";
 import { Encoder } from "../../src/wire/http2/hpack/encoder.ts";
 import { classify } from "../../src/wire/sniff.ts";

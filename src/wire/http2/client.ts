@@ -12,19 +12,22 @@ import {
   ClientExchange,
   stillborn,
   type ClientHost,
-} from "./client-exchange.ts";
+} from "./streams/client-exchange.ts";
 import { lonelySource } from "../flood-guard.ts";
-import { Connection } from "./connection.ts";
 import {
+  calmDown,
   ConnectionError,
   ErrorCode,
   errorName,
   FrameType,
   MAX_31,
 } from "./frames/frames.ts";
-import type { Http2Options } from "./limits.ts";
-import type { Cause } from "./session.ts";
-import type { Stream } from "./stream.ts";
+import { Incoming, type IncomingOwner } from "./incoming.ts";
+import type { Http2Limit, Http2Options } from "./limits.ts";
+import { Session, type Cause, type SessionOwner } from "./session.ts";
+import { StallGuard, type Guarded } from "./stall-guard.ts";
+import type { Output } from "./write/output.ts";
+import type { Stream } from "./streams/stream.ts";
 
 /** Streams at once before the peer has said how many it takes. */
 const BEFORE_SETTINGS = 100;
@@ -32,65 +35,78 @@ const BEFORE_SETTINGS = 100;
 /** One connection carries what an upstream says to all callers: it may do so many times what one caller may. */
 const UPSTREAM_SHARE = 5;
 
-class Client extends Connection implements ClientConnection, ClientHost {
+export type Http2ClientOptions = Http2Options & {
+  /** The identifier of the first stream, an odd number; 1 where absent. */
+  readonly firstId?: number | undefined;
+};
+
+class Client
+  implements ClientConnection, ClientHost, SessionOwner, IncomingOwner, Guarded
+{
   readonly protocol = "h2";
   readonly keepAlive = undefined;
-  private readonly observer: ClientConnectionObserver;
-  private nextId = 1;
+  readonly input: Incoming;
+  readonly #session: Session;
+  readonly #stalls: StallGuard;
+  readonly #observer: ClientConnectionObserver;
+  #nextId: number;
   /** No new streams. */
-  private draining = false;
-  private settled = false;
+  #draining = false;
+  #settled = false;
   /** `capacity` was 0 when somebody may have looked. */
-  private full = false;
+  #full = false;
   /** Given to `destroy`: what the streams are told. */
-  private reason: MeshError | undefined;
+  #reason: MeshError | undefined;
 
   constructor(
     socket: Socket,
-    options: Http2Options,
+    options: Http2ClientOptions,
     observer: ClientConnectionObserver,
   ) {
-    super(
+    this.#nextId = options.firstId ?? 1;
+    this.#observer = observer;
+    this.#session = new Session(
       socket,
       { ...options, source: options.source ?? lonelySource(UPSTREAM_SHARE) },
-      false,
+      this,
     );
-    this.observer = observer;
+    const { clock, limits, sender } = this.#session;
+    this.input = new Incoming(this.#session, this, false);
+    this.#stalls = new StallGuard(clock, limits, this);
     // The preface goes out with our SETTINGS in one write.
-    this.sender.preface();
-    this.start();
+    sender.preface();
+    this.input.start();
   }
+
+  // --- ClientConnection ---
 
   get active(): number {
-    return this.streams.size;
-  }
-
-  get interimLimit(): number {
-    return this.limits.informationalResponses;
+    return this.#session.streams.size;
   }
 
   get heardAt(): number {
-    return this.now;
+    return this.#session.now;
   }
 
   get capacity(): number {
-    const room = this.room();
-    if (room === 0) this.full = true;
+    const room = this.#room();
+    if (room === 0) this.#full = true;
     return room;
   }
 
-  private room(): number {
+  #room(): number {
+    const { over, sender, limits, streams } = this.#session;
     if (
-      this.draining ||
-      this.over ||
-      this.sender.output.stuckOver(this.limits.outputBytesMax)
+      this.#draining ||
+      over ||
+      sender.output.stuckOver(limits.outputBytesMax)
     )
       return 0;
-    const limit = this.settled
-      ? (this.peer.concurrentStreams ?? this.limits.concurrentStreams)
+    const limit = this.#settled
+      ? (this.input.peer.concurrentStreams ?? limits.concurrentStreams)
       : BEFORE_SETTINGS;
-    const ids = (MAX_31 - this.nextId) / 2 + 1;
-    return Math.max(0, Math.min(limit - this.streams.size, ids));
+    const ids = (MAX_31 - this.#nextId) / 2 + 1;
+    return Math.max(0, Math.min(limit - streams.size, ids));
   }
 
   request(
@@ -98,33 +114,33 @@ class Client extends Connection implements ClientConnection, ClientHost {
     ended: boolean,
     receiver: ResponseReceiver,
   ): ClientStream {
-    const refusal = this.refusal(head);
+    const refusal = this.#refusal(head);
     if (refusal !== undefined) return stillborn(receiver, refusal);
-    const id = this.nextId;
-    this.nextId += 2;
-    const stream = new ClientExchange(
+    const session = this.#session;
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const { method } = head;
+    const exchange = new ClientExchange(
+      session,
       this,
       id,
-      this.now,
-      head.method,
+      session.now,
+      method,
       receiver,
     );
-    this.streams.set(id, stream);
-    this.sender.request(id, head, ended);
-    if (ended) {
-      stream.ending = true;
-      stream.sentEnd();
-    }
-    if (this.nextId > MAX_31) {
+    session.streams.set(id, exchange.stream);
+    session.sender.request(id, head, ended);
+    if (ended) exchange.stream.endedWithHead();
+    if (this.#nextId > MAX_31) {
       // 5.1.1: identifiers are used up; another connection must take over.
-      this.draining = true;
-      setImmediate(() => this.tell(() => this.observer.draining()));
+      this.#draining = true;
+      setImmediate(() => this.#tell(() => this.#observer.draining()));
     }
-    return stream;
+    return exchange;
   }
 
-  private refusal(head: RequestHead): MeshError | undefined {
-    if (this.over || this.draining || this.nextId > MAX_31)
+  #refusal(head: RequestHead): MeshError | undefined {
+    if (this.#session.over || this.#draining || this.#nextId > MAX_31)
       return new MeshError(
         "STREAM_REFUSED",
         "the connection takes no more requests",
@@ -132,8 +148,8 @@ class Client extends Connection implements ClientConnection, ClientHost {
       );
     if (
       head.protocol !== undefined &&
-      this.settled &&
-      !this.peer.connectProtocol
+      this.#settled &&
+      !this.input.peer.connectProtocol
     )
       return new MeshError(
         "UNSUPPORTED",
@@ -144,36 +160,37 @@ class Client extends Connection implements ClientConnection, ClientHost {
   }
 
   ping(): Promise<void> {
-    if (this.over)
+    const { over, pings, sender } = this.#session;
+    if (over)
       return Promise.reject(
         new MeshError("UPSTREAM_RESET", "the connection has ended", {
           source: "upstream",
         }),
       );
-    return this.pings.send(this.sender);
+    return pings.send(sender);
   }
 
   drain(): void {
-    if (this.over) return;
-    this.draining = true;
-    this.closeIfDrained();
+    if (this.#session.over) return;
+    this.#draining = true;
+    this.#closeIfDrained();
   }
 
   destroy(error?: MeshError): void {
-    this.reason = error;
-    this.destroyWith(error);
+    this.#reason = error;
+    this.#session.destroy(error);
   }
 
-  private closeIfDrained(): void {
-    if (!this.draining || this.streams.size > 0 || this.over) return;
-    this.sender.goaway(0, ErrorCode.NO_ERROR, "");
-    this.sender.flush();
-    this.teardown(undefined);
-    this.closer.close(true);
+  #closeIfDrained(): void {
+    const { streams, over, sender } = this.#session;
+    if (!this.#draining || streams.size > 0 || over) return;
+    sender.goaway(0, ErrorCode.NO_ERROR, "");
+    sender.flush();
+    this.#session.finish();
   }
 
   /** Tells the owner; a defect of its own must not end the process. */
-  private tell(what: () => void): void {
+  #tell(what: () => void): void {
     try {
       what();
     } catch {
@@ -181,34 +198,48 @@ class Client extends Connection implements ClientConnection, ClientHost {
     }
   }
 
-  private tellAvailable(): void {
-    if (!this.full || this.room() === 0) return;
-    this.full = false;
-    this.tell(() => this.observer.available());
+  #tellAvailable(): void {
+    if (!this.#full || this.#room() === 0) return;
+    this.#full = false;
+    this.#tell(() => this.#observer.available());
   }
 
-  protected override onNewFields(id: number): void {
-    this.onLateFrame(id, FrameType.HEADERS);
+  // --- ClientHost: what exchanges ask for ---
+
+  get interimLimit(): number {
+    return this.#session.limits.informationalResponses;
   }
 
-  protected override isIdle(id: number): boolean {
-    return id % 2 === 0 || id >= this.nextId;
+  limited(limit: Http2Limit): void {
+    this.#session.limited(limit);
   }
 
-  protected override onPeerSettings(): void {
-    this.settled = true;
-    const { place } = this.peer;
-    if (place !== undefined) this.tell(() => this.observer.introduced?.(place));
-    this.tellAvailable();
+  // --- IncomingOwner: what comes ---
+
+  onNewFields(id: number): void {
+    this.input.rules.lateFrame(id, FrameType.HEADERS);
   }
 
-  protected override onGoaway(lastId: number, code: number): void {
-    const first = !this.draining;
-    this.draining = true;
+  isIdle(id: number): boolean {
+    return id % 2 === 0 || id >= this.#nextId;
+  }
+
+  onPeerSettings(): void {
+    this.#settled = true;
+    const { place } = this.input.peer;
+    if (place !== undefined)
+      this.#tell(() => this.#observer.introduced?.(place));
+    this.#tellAvailable();
+  }
+
+  onGoaway(lastId: number, code: number): void {
+    const session = this.#session;
+    const first = !this.#draining;
+    this.#draining = true;
     // 6.8: what is above was not and will not be processed.
-    for (const stream of this.streams.values()) {
+    for (const stream of session.streams.values()) {
       if (stream.id <= lastId || stream.over) continue;
-      this.remove(stream);
+      session.remove(stream);
       stream.deliverAbort(
         new MeshError(
           "STREAM_REFUSED",
@@ -217,24 +248,45 @@ class Client extends Connection implements ClientConnection, ClientHost {
         ),
       );
     }
-    if (first) this.tell(() => this.observer.draining());
-    this.closeIfDrained();
+    if (first) this.#tell(() => this.#observer.draining());
+    this.#closeIfDrained();
   }
 
-  protected override onNotice(payload: Buffer): void {
-    this.tell(() => this.observer.noticed?.(payload));
+  onNotice(payload: Buffer): void {
+    this.#tell(() => this.#observer.noticed?.(payload));
   }
 
-  protected override onStreamOver(): void {
-    if (this.draining) this.closeIfDrained();
-    else if (this.full) this.tellAvailable();
+  /** What the peer makes us say is bounded: it must read, too. */
+  onRead(): void {
+    const { sender, limits } = this.#session;
+    if (sender.output.stuckOver(limits.outputBytesMax * 4))
+      this.#session.fail(
+        calmDown("output", "the peer does not read what it makes us send"),
+      );
   }
 
-  protected override lossOf(stream: Stream, cause: Cause): MeshError {
-    if (this.reason !== undefined) return this.reason;
-    const unprocessed =
-      stream instanceof ClientExchange &&
-      stream.position >= this.sender.output.handedOver;
+  // --- SessionOwner: how it ends ---
+
+  onHalfEnded(): void {
+    // The answer is yet to come.
+  }
+
+  onRemoved(): void {
+    // Nobody counts them.
+  }
+
+  onDying(): void {
+    // Every stream is told by itself.
+  }
+
+  onStreamOver(): void {
+    if (this.#draining) this.#closeIfDrained();
+    else if (this.#full) this.#tellAvailable();
+  }
+
+  lossOf(stream: Stream, cause: Cause): MeshError {
+    if (this.#reason !== undefined) return this.#reason;
+    const unprocessed = stream.position >= this.output.handedOver;
     if (cause instanceof ConnectionError)
       return new MeshError("UPSTREAM_PROTOCOL", cause.message, {
         source: "upstream",
@@ -250,8 +302,9 @@ class Client extends Connection implements ClientConnection, ClientHost {
     );
   }
 
-  protected override onOver(cause: Cause): void {
-    super.onOver(cause);
+  onOver(cause: Cause): void {
+    this.input.stop();
+    this.#stalls.stop();
     let error: MeshError | undefined;
     if (cause instanceof MeshError) error = cause;
     else if (cause !== undefined)
@@ -263,38 +316,33 @@ class Client extends Connection implements ClientConnection, ClientHost {
         { source: "upstream", cause },
       );
     // Streams were told that what is still here is unprocessed: it must not leave any more.
-    this.sender.output.discard();
-    this.tell(() => this.observer.closed(error));
+    this.output.discard();
+    this.#tell(() => this.#observer.closed(error));
   }
 
-  protected override onOutputDrained(): void {
-    this.tellAvailable();
+  onOutputDrained(): void {
+    this.#tellAvailable();
   }
 
-  protected override onDefect(): void {
+  onDefect(): void {
     // The stream's receiver is told, and it is the one that threw.
   }
 
-  override flushing(): readonly Stream[] {
-    // Whoever made a request waits for its answer, and looks after its own time.
-    return [];
+  // --- Guarded: what may stand still ---
+
+  get output(): Output {
+    return this.#session.sender.output;
   }
 
-  override readonly idleMark = undefined;
-
-  override resetStalled(): void {
-    // None is flushing.
-  }
-
-  override endIdle(): void {
-    // The pool decides that.
+  endStalled(limit: Http2Limit, detail: string): void {
+    this.#session.fail(calmDown(limit, detail));
   }
 }
 
 /** Speaks HTTP/2 on a socket that is connected, and over TLS has agreed on `h2`. */
 export function connectHttp2(
   socket: Socket,
-  options: Http2Options,
+  options: Http2ClientOptions,
   observer: ClientConnectionObserver,
 ): ClientConnection {
   return new Client(socket, options, observer);

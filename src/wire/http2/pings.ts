@@ -1,6 +1,6 @@
 /** PINGs that wait for their answers (RFC 9113 6.7). */
 import { MeshError } from "../../mesh/errors.ts";
-import type { Sender } from "./sender.ts";
+import type { Sender } from "./write/sender.ts";
 
 /** More askers than this share the last PING. */
 const OUTSTANDING = 8;
@@ -12,15 +12,15 @@ interface Ping {
 }
 
 export class Pings {
-  private waiting: Ping[] = [];
-  private sent = 0;
+  #waiting: Ping[] = [];
+  #sent = 0;
 
   /** Sends a PING; resolves with its answer, rejects when the connection ends before it. */
   send(sender: Sender): Promise<void> {
-    const last = this.waiting.at(-1);
-    if (last !== undefined && this.waiting.length >= OUTSTANDING)
+    const last = this.#waiting.at(-1);
+    if (last !== undefined && this.#waiting.length >= OUTSTANDING)
       return last.promise;
-    const number = ++this.sent;
+    const number = ++this.#sent;
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
     // Nobody may be listening any more when the connection dies; that must not end the process.
     promise.catch(() => undefined);
@@ -29,7 +29,7 @@ export class Pings {
       else reject(error);
     };
     const waits: Promise<void> = promise;
-    this.waiting.push({ number, promise: waits, settle });
+    this.#waiting.push({ number, promise: waits, settle });
     const payload = Buffer.alloc(8);
     payload.writeUInt32BE(number >>> 0, 4);
     sender.ping(payload, 0, false);
@@ -40,13 +40,13 @@ export class Pings {
   answered(bytes: Buffer, start: number): void {
     if (bytes.readUInt32BE(start) !== 0) return;
     const number = bytes.readUInt32BE(start + 4);
-    const at = this.waiting.findIndex((ping) => ping.number === number);
-    for (const ping of this.waiting.splice(0, at + 1)) ping.settle();
+    const at = this.#waiting.findIndex((ping) => ping.number === number);
+    for (const ping of this.#waiting.splice(0, at + 1)) ping.settle();
   }
 
   /** The connection is gone. */
   fail(): void {
-    for (const ping of this.waiting.splice(0))
+    for (const ping of this.#waiting.splice(0))
       ping.settle(
         new MeshError(
           "UPSTREAM_RESET",

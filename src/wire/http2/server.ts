@@ -4,6 +4,7 @@ import type { Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Code } from "../../mesh/codes.ts";
 import type {
+  RequestHead,
   ResponseHead,
   ServerConnection,
   ServerConnectionInfo,
@@ -13,19 +14,24 @@ import type {
 import { makeField } from "../fields.ts";
 import { excess } from "../flood-guard.ts";
 import { REFUSALS, type RefusalKind } from "../refusal.ts";
-import { Connection } from "./connection.ts";
 import {
+  calmDown,
   ConnectionError,
   ErrorCode,
   FrameType,
   MAX_31,
+  protocolError,
 } from "./frames/frames.ts";
-import { ANSWERED, readRequestHead } from "./heads.ts";
 import type { WireField } from "./hpack/names.ts";
-import type { Http2Options } from "./limits.ts";
-import { ServerExchange, type ServerHost } from "./server-exchange.ts";
-import type { Cause } from "./session.ts";
-import type { Stream } from "./stream.ts";
+import { Incoming, type IncomingOwner } from "./incoming.ts";
+import type { Http2Limit, Http2Options } from "./limits.ts";
+import type { Flaw } from "./parse/flaws.ts";
+import { ANSWERED, readRequestHead } from "./parse/request-head.ts";
+import { ServerExchange, type ServerHost } from "./streams/server-exchange.ts";
+import { Session, type Cause, type SessionOwner } from "./session.ts";
+import { StallGuard, type Guarded, type Served } from "./stall-guard.ts";
+import type { Output } from "./write/output.ts";
+import type { Stream } from "./streams/stream.ts";
 
 /** The codecs' own answers stand in one table (law 9). */
 function answerOf(kind: RefusalKind): ResponseHead {
@@ -65,216 +71,260 @@ export type Http2ServerOptions = Http2Options & {
   readonly firstBytes?: Buffer;
 };
 
-class Server extends Connection implements ServerConnection, ServerHost {
+class Server
+  implements
+    ServerConnection,
+    ServerHost,
+    SessionOwner,
+    IncomingOwner,
+    Guarded,
+    Served
+{
   readonly info: ServerConnectionInfo;
-  private readonly handler: ServerHandler;
-  private draining = false;
-  private drainTimer: Cancel | undefined;
+  readonly input: Incoming;
+  readonly served = this;
+  readonly #session: Session;
+  readonly #stalls: StallGuard;
+  readonly #handler: ServerHandler;
+  #draining = false;
+  #drainTimer: Cancel | undefined;
   /** Requests are read. */
-  private accepting = true;
+  #accepting = true;
 
   constructor(
     socket: Socket,
     options: Http2ServerOptions,
     handler: ServerHandler,
   ) {
-    super(socket, options, true);
     this.info = options.info;
-    this.handler = handler;
-    this.start(options.place);
+    this.#handler = handler;
+    this.#session = new Session(socket, options, this);
+    const { clock, limits } = this.#session;
+    this.input = new Incoming(this.#session, this, true);
+    this.#stalls = new StallGuard(clock, limits, this);
+    this.input.start(options.place);
   }
+
+  // --- ServerConnection ---
 
   get active(): number {
-    return this.streams.size;
-  }
-
-  notify(payload: Buffer): boolean {
-    if (this.over) return false;
-    if (!this.sender.backlogged) this.sender.notice(payload);
-    return true;
+    return this.#session.streams.size;
   }
 
   shed(ms: number, most: number): number {
-    return this.over ? 0 : this.stalls.shed(ms, most);
+    return this.#session.over ? 0 : this.#stalls.shed(ms, most);
   }
 
   drain(): void {
-    if (this.draining || this.over) return;
-    this.draining = true;
+    const { sender, pings, clock, limits, over } = this.#session;
+    if (this.#draining || over) return;
+    this.#draining = true;
     // 6.8: first say that streams will be refused, and only a round trip later which was the last one.
-    this.sender.goaway(MAX_31, ErrorCode.NO_ERROR, "");
-    const announceLast = (): void => this.announceLast();
-    this.drainTimer = this.clock.after(this.limits.closeTimeout, announceLast);
-    this.pings.send(this.sender).then(announceLast, announceLast);
+    sender.goaway(MAX_31, ErrorCode.NO_ERROR, "");
+    const announceLast = (): void => this.#announceLast();
+    this.#drainTimer = clock.after(limits.closeTimeout, announceLast);
+    pings.send(sender).then(announceLast, announceLast);
   }
 
   destroy(): void {
-    this.destroyWith(undefined);
+    this.#session.destroy(undefined);
+  }
+
+  #announceLast(): void {
+    const session = this.#session;
+    this.#drainTimer?.();
+    if (session.over || session.lastServed !== MAX_31) return;
+    session.lastServed = session.lastPeerId;
+    session.sender.goaway(session.lastServed, ErrorCode.NO_ERROR, "");
+    this.#closeIfDrained();
+  }
+
+  #closeIfDrained(): void {
+    const { lastServed, streams, over } = this.#session;
+    if (lastServed === MAX_31 || streams.size > 0 || over) return;
+    this.#session.finish();
+  }
+
+  // --- ServerHost: what exchanges ask for ---
+
+  notify(payload: Buffer): boolean {
+    const { over, sender } = this.#session;
+    if (over) return false;
+    if (!sender.backlogged) sender.notice(payload);
+    return true;
   }
 
   refused(code: Code, detail: string): void {
     try {
-      this.handler.refused?.(code, detail, this.info);
+      this.#handler.refused?.(code, detail, this.info);
     } catch {
       // Telling is all that it is for.
     }
   }
 
-  private announceLast(): void {
-    this.drainTimer?.();
-    if (this.over || this.lastServed !== MAX_31) return;
-    this.lastServed = this.lastPeerId;
-    this.sender.goaway(this.lastServed, ErrorCode.NO_ERROR, "");
-    this.closeIfDrained();
-  }
+  // --- IncomingOwner: what comes ---
 
-  private closeIfDrained(): void {
-    if (this.lastServed === MAX_31 || this.streams.size > 0 || this.over)
-      return;
-    this.teardown(undefined);
-    this.closer.close(true);
-  }
-
-  protected override onNewFields(
+  onNewFields(
     id: number,
     fields: readonly WireField[],
     ends: boolean,
     tooLarge: boolean,
     flaw: string | undefined,
   ): void {
+    const session = this.#session;
     if (id % 2 === 0)
-      throw new ConnectionError(
-        ErrorCode.PROTOCOL_ERROR,
-        "a client may not open even streams (5.1.1)",
-      );
+      throw protocolError("a client may not open even streams (5.1.1)");
     if (!this.isIdle(id)) {
-      this.onLateFrame(id, FrameType.HEADERS);
+      this.input.rules.lateFrame(id, FrameType.HEADERS);
       return;
     }
-    if (id > this.lastPeerId + 2) this.closed.skip(this.lastPeerId + 1, id - 1);
-    this.lastPeerId = id;
-    if (id > this.lastServed) {
-      this.count("stray_frames");
+    if (id > session.lastPeerId + 2)
+      session.closed.skip(session.lastPeerId + 1, id - 1);
+    session.lastPeerId = id;
+    if (id > session.lastServed) {
+      session.count("stray_frames");
       return;
     }
-    const { source } = this;
-    const full = this.streams.size >= this.limits.concurrentStreams;
-    if (full || source.streams >= source.mostStreams) {
-      this.count("malformed");
-      this.limited("streams");
-      this.sender.reset(id, ErrorCode.REFUSED_STREAM);
-      this.refused(
-        "OVERLOADED",
-        full
-          ? `more than ${this.limits.concurrentStreams} streams on a connection`
-          : `more than ${source.mostStreams} streams on all connections of one source`,
-      );
-      return;
-    }
+    if (!this.#admits(id)) return;
     if (tooLarge) {
-      this.limited("header_list");
-      this.answer(
+      const { headerListBytes, headerFields } = session.limits;
+      session.limited("header_list");
+      this.#answer(
         id,
         ends,
         TOO_LARGE,
         "HEADERS_TOO_LARGE",
-        `a request head of more than ${this.limits.headerListBytes} octets or ${this.limits.headerFields} fields`,
+        `a request head of more than ${headerListBytes} octets or ${headerFields} fields`,
       );
       return;
     }
     const head = flaw ?? readRequestHead(fields, ends, this.info.claims);
-    if (typeof head === "string") {
-      const kind = ANSWERED.get(head);
-      if (kind !== undefined) {
-        this.answer(id, ends, answerOf(kind), REFUSALS[kind].code, head);
-        return;
-      }
-      this.count("malformed");
-      this.sender.reset(id, ErrorCode.PROTOCOL_ERROR);
-      this.refused("BAD_REQUEST", head);
-      return;
-    }
-    const stream = new ServerExchange(this, id, this.now, head, ends);
-    this.streams.set(id, stream);
-    source.streams += 1;
+    if (typeof head === "string") this.#refuse(id, ends, head);
+    else this.#open(id, ends, head);
+  }
+
+  /** Whether there is room for another stream; where there is none, it is refused. */
+  #admits(id: number): boolean {
+    const { streams, limits, source, sender } = this.#session;
+    const full = streams.size >= limits.concurrentStreams;
+    if (!full && source.streams < source.mostStreams) return true;
+    this.#session.count("malformed");
+    this.#session.limited("streams");
+    sender.reset(id, ErrorCode.REFUSED_STREAM);
+    this.refused(
+      "OVERLOADED",
+      full
+        ? `more than ${limits.concurrentStreams} streams on a connection`
+        : `more than ${source.mostStreams} streams on all connections of one source`,
+    );
+    return false;
+  }
+
+  #open(id: number, ended: boolean, head: RequestHead): void {
+    const session = this.#session;
+    const exchange = new ServerExchange(
+      session,
+      this,
+      id,
+      session.now,
+      head,
+      ended,
+    );
+    const { stream } = exchange;
+    session.streams.set(id, stream);
+    session.source.streams += 1;
     try {
-      this.handler.request(stream);
+      this.#handler.request(exchange);
     } catch (thrown) {
-      this.failed(stream, thrown);
+      session.failed(stream, thrown);
     }
   }
 
+  #refuse(id: number, ends: boolean, flaw: Flaw): void {
+    const kind = ANSWERED.get(flaw);
+    if (kind !== undefined) {
+      this.#answer(id, ends, answerOf(kind), REFUSALS[kind].code, flaw);
+      return;
+    }
+    this.#session.count("malformed");
+    this.#session.sender.reset(id, ErrorCode.PROTOCOL_ERROR);
+    this.refused("BAD_REQUEST", flaw);
+  }
+
   /** Answers a head that is not handed on. */
-  private answer(
+  #answer(
     id: number,
     ends: boolean,
     head: ResponseHead,
     code: Code,
     detail: string,
   ): void {
-    this.count("malformed");
-    this.sender.response(id, head, true);
-    if (!ends) this.sender.reset(id, ErrorCode.NO_ERROR);
+    const { sender } = this.#session;
+    this.#session.count("malformed");
+    sender.response(id, head, true);
+    if (!ends) sender.reset(id, ErrorCode.NO_ERROR);
     this.refused(code, detail);
   }
 
-  protected override isIdle(id: number): boolean {
+  isIdle(id: number): boolean {
     // The even ones would be pushes, which we never make (5.1.1).
-    return id % 2 === 0 || id > this.lastPeerId;
+    return id % 2 === 0 || id > this.#session.lastPeerId;
   }
 
-  /** A complete answer makes the rest of the request pointless, but for a tunnel (8.1). */
-  override settle(stream: Stream): void {
-    if (
-      stream.localEnded &&
-      !stream.remoteEnded &&
-      !(stream instanceof ServerExchange && stream.tunnel)
-    )
-      this.reset(stream, ErrorCode.NO_ERROR);
-    else super.settle(stream);
-  }
-
-  protected override remove(stream: Stream): void {
-    super.remove(stream);
-    this.source.streams -= 1;
-  }
-
-  /** A connection that goes with its requests unanswered is a flood of resets without a frame. */
-  protected override teardown(cause: Cause): void {
-    if (this.over) return;
-    const now = this.clock.now();
-    let beyond = 0;
-    for (const stream of this.streams.values()) {
-      this.source.streams -= 1;
-      if (
-        this.isRapid(stream, now) &&
-        excess(this.source, "resets", this.limits.resetsPerSecond, now) !==
-          undefined
-      )
-        beyond += 1;
-    }
-    if (beyond > 0)
-      this.source.offended(now, Math.ceil(beyond / LOST_PER_OFFENCE));
-    super.teardown(cause);
-  }
-
-  protected override onStreamOver(): void {
-    if (this.draining) this.closeIfDrained();
-  }
-
-  protected override onPeerSettings(): void {
+  onPeerSettings(): void {
     // Nothing of a server's depends on them but what the sender already knows.
   }
 
-  protected override onNotice(): void {
+  onNotice(): void {
     // Clients have nothing to tell but in their requests.
   }
 
-  protected override onGoaway(): void {
+  onGoaway(): void {
     // The client opens no more streams; those under way go on (6.8).
   }
 
-  protected override lossOf(_stream: Stream, cause: Cause): MeshError {
+  /** A client that does not read its answers gets no more requests in. */
+  onRead(): void {
+    const { sender, limits, reading } = this.#session;
+    if (this.#accepting && sender.output.stuckOver(limits.outputBytesMax)) {
+      this.#accepting = false;
+      this.#session.limited("output");
+      reading.stop();
+    }
+  }
+
+  // --- SessionOwner: how it ends ---
+
+  /** A complete answer makes the rest of the request pointless, but for a tunnel (8.1). */
+  onHalfEnded(stream: Stream): void {
+    if (!stream.tunnel) this.#session.reset(stream, ErrorCode.NO_ERROR);
+  }
+
+  onRemoved(): void {
+    this.#session.source.streams -= 1;
+  }
+
+  onStreamOver(): void {
+    if (this.#draining) this.#closeIfDrained();
+  }
+
+  /** A connection that goes with its requests unanswered is a flood of resets without a frame. */
+  onDying(streams: readonly Stream[]): void {
+    const { source, limits, clock } = this.#session;
+    const now = clock.now();
+    let beyond = 0;
+    for (const stream of streams) {
+      source.streams -= 1;
+      if (
+        this.#session.isRapid(stream, now) &&
+        excess(source, "resets", limits.resetsPerSecond, now) !== undefined
+      )
+        beyond += 1;
+    }
+    if (beyond > 0) source.offended(now, Math.ceil(beyond / LOST_PER_OFFENCE));
+  }
+
+  lossOf(_stream: Stream, cause: Cause): MeshError {
     return new MeshError(
       "CLIENT_CLOSED",
       cause === undefined
@@ -284,54 +334,55 @@ class Server extends Connection implements ServerConnection, ServerHost {
     );
   }
 
-  protected override onOver(cause: Cause): void {
-    super.onOver(cause);
-    this.drainTimer?.();
+  onOver(cause: Cause): void {
+    this.input.stop();
+    this.#stalls.stop();
+    this.#drainTimer?.();
     // A peer that is sent away is told of, like every refusal (law 9).
     if (cause instanceof ConnectionError)
       this.refused(refusalOf(cause), cause.message);
   }
 
-  /** A client that does not read its answers gets no more requests in. */
-  protected override checkOutput(): void {
-    if (
-      this.accepting &&
-      this.sender.output.stuckOver(this.limits.outputBytesMax)
-    ) {
-      this.accepting = false;
-      this.limited("output");
-      this.stopReading();
-    }
+  onOutputDrained(): void {
+    if (this.#accepting) return;
+    this.#accepting = true;
+    this.#session.reading.goOn();
   }
 
-  protected override onOutputDrained(): void {
-    if (this.accepting) return;
-    this.accepting = true;
-    this.readOn();
-  }
-
-  protected override onDefect(detail: string): void {
+  onDefect(detail: string): void {
     this.refused("INTERNAL", detail);
   }
 
-  override flushing(): readonly Stream[] {
-    return this.streams.size === 0
+  // --- Guarded and Served: what may stand still ---
+
+  get output(): Output {
+    return this.#session.sender.output;
+  }
+
+  endStalled(limit: Http2Limit, detail: string): void {
+    this.#session.fail(calmDown(limit, detail));
+  }
+
+  flushing(): readonly Stream[] {
+    const { streams } = this.#session;
+    return streams.size === 0
       ? []
-      : this.streams.values().filter((it) => it.ending && it.queued > 0);
+      : streams.values().filter((it) => it.ending && it.queued > 0);
   }
 
-  override resetStalled(stream: Stream): void {
-    this.limited("write_time");
+  resetStalled(stream: Stream): void {
+    this.#session.limited("write_time");
     this.refused("RESPONSE_STALLED", "the caller gave its answer no window");
-    this.reset(stream, ErrorCode.CANCEL);
+    this.#session.reset(stream, ErrorCode.CANCEL);
   }
 
-  override get idleMark(): number | undefined {
-    return this.streams.size > 0 || this.draining ? undefined : this.lastPeerId;
+  get idleMark(): number | undefined {
+    const { streams, lastPeerId } = this.#session;
+    return streams.size > 0 || this.#draining ? undefined : lastPeerId;
   }
 
-  override endIdle(): void {
-    this.limited("idle");
+  endIdle(): void {
+    this.#session.limited("idle");
     this.drain();
   }
 }

@@ -3,25 +3,23 @@
  * the connection does (5.4.1), so that every stream is told once.
  */
 import type { Socket } from "node:net";
-import { UNBOUNDED, type Buffers } from "../buffers.ts";
-import { onData } from "../socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
-import { MeshError } from "../../mesh/errors.ts";
 import { messageOf } from "../../core/errors.ts";
-import { ClosedStreams } from "./closed-streams.ts";
-import {
-  ConnectionError,
-  ErrorCode,
-  errorName,
-  MAX_31,
-} from "./frames/frames.ts";
+import { MeshError } from "../../mesh/errors.ts";
+import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import {
   excess,
   lonelySource,
   type Nuisance,
   type Source,
 } from "../flood-guard.ts";
-import { readTrailers } from "./heads.ts";
+import { onData } from "../socket-data.ts";
+import {
+  ConnectionError,
+  ErrorCode,
+  errorName,
+  MAX_31,
+} from "./frames/frames.ts";
 import type { WireField } from "./hpack/names.ts";
 import {
   resolveLimits,
@@ -29,16 +27,19 @@ import {
   type Http2Limits,
   type Http2Options,
 } from "./limits.ts";
+import { readTrailers } from "./parse/response-head.ts";
 import { Pings } from "./pings.ts";
-import { ReceiveWindows } from "./receive-windows.ts";
-import { Sender } from "./sender.ts";
+import { ReadGate } from "./read-gate.ts";
 import { SocketCloser } from "./socket-closer.ts";
-import type { Stream, StreamHost } from "./stream.ts";
-import { StreamTable } from "./stream-table.ts";
+import { ClosedStreams } from "./streams/closed-streams.ts";
+import { ReceiveWindows } from "./streams/receive-windows.ts";
+import type { Stream, StreamHost } from "./streams/stream.ts";
+import { StreamTable } from "./streams/stream-table.ts";
+import { Sender } from "./write/sender.ts";
 
-const LIMIT_OF: Readonly<
-  Record<Exclude<Nuisance, "tiny_chunks">, keyof Http2Limits>
-> = {
+type Counted = Exclude<Nuisance, "tiny_chunks">;
+
+const LIMIT_OF: Readonly<Record<Counted, keyof Http2Limits>> = {
   resets: "resetsPerSecond",
   malformed: "malformedPerSecond",
   settings: "settingsPerSecond",
@@ -57,47 +58,71 @@ const BLAMELESS: ReadonlySet<string> = new Set([
   "idle",
 ]);
 
+/** Milliseconds: a stream that is reset after them was not opened for that. */
+const RAPID = 1000;
+
 /** Why a connection ended; undefined where it ended in order, or the peer just closed it. */
 export type Cause = Error | undefined;
 
-export abstract class Session implements StreamHost {
+/** The end, server or client, whose connection it is: what it does when streams and the connection end. */
+export interface SessionOwner {
+  /** Our half of a stream has ended, the peer's has not. */
+  onHalfEnded(stream: Stream): void;
+  /** The connection has let go of a stream, which is yet to be told. */
+  onRemoved(stream: Stream): void;
+  /** A stream has left the connection, and has been told. */
+  onStreamOver(): void;
+  /** The connection dies with these streams; they are told next. */
+  onDying(streams: readonly Stream[]): void;
+  /** What a stream is told when the connection dies. */
+  lossOf(stream: Stream, cause: Cause): MeshError;
+  /** Nothing more will come; every stream has been told. */
+  onOver(cause: Cause): void;
+  /** The socket has taken everything after it had been busy. */
+  onOutputDrained(): void;
+  /** A defect of ours, caught. */
+  onDefect(detail: string): void;
+}
+
+export class Session implements StreamHost {
+  readonly clock: Clock;
+  readonly limits: Http2Limits;
+  readonly buffers: Buffers;
   readonly sender: Sender;
   readonly windows: ReceiveWindows;
-  readonly buffers: Buffers;
-  protected readonly socket: Socket;
-  protected readonly clock: Clock;
-  protected readonly limits: Http2Limits;
-  protected readonly streams: StreamTable<Stream> = new StreamTable();
-  protected readonly closed: ClosedStreams = new ClosedStreams();
-  protected readonly pings: Pings = new Pings();
-  protected readonly closer: SocketCloser;
-  /** Monotonic milliseconds of the last read event. */
-  protected now: number;
-  /** The highest stream that the peer opened. */
-  protected lastPeerId = 0;
-  /** What our last GOAWAY named; it may not rise again (6.8). */
-  protected lastServed: number = MAX_31;
-  /** Every stream has been told; nothing more is read. */
-  protected over = false;
+  readonly streams: StreamTable<Stream> = new StreamTable();
+  readonly closed: ClosedStreams = new ClosedStreams();
+  readonly pings: Pings = new Pings();
+  readonly closer: SocketCloser;
+  readonly reading: ReadGate;
   /** Whoever is at the other end, with all its connections. */
-  protected readonly source: Source;
-  /** Reasons for which nothing is read. */
-  private stops = 0;
-  private waitsForRoom = false;
-  private readonly onLimit: ((limit: Http2Limit) => void) | undefined;
+  readonly source: Source;
+  /** Monotonic milliseconds of the last read event. */
+  now: number;
+  /** The highest stream that the peer opened. */
+  lastPeerId = 0;
+  /** What our last GOAWAY named; it may not rise again (6.8). */
+  lastServed: number = MAX_31;
+  readonly #socket: Socket;
+  readonly #owner: SessionOwner;
+  readonly #onLimit: ((limit: Http2Limit) => void) | undefined;
+  #over = false;
   /** What comes after the end is read, for the sake of our last words, and not kept. */
-  private readonly dropInput: () => void;
-  private socketError: Error | undefined;
+  #dropInput: (() => void) | undefined;
+  #socketError: Error | undefined;
 
-  constructor(socket: Socket, options: Http2Options) {
-    this.socket = socket;
+  constructor(socket: Socket, options: Http2Options, owner: SessionOwner) {
+    this.#socket = socket;
+    this.#owner = owner;
+    this.#onLimit = options.onLimit;
     this.clock = options.clock;
     this.limits = resolveLimits(options.limits);
     this.now = this.clock.now();
     this.buffers = options.buffers ?? UNBOUNDED;
+    this.source = options.source ?? lonelySource();
     this.sender = new Sender(socket, this.limits, this.buffers, () => {
       this.closer.drained();
-      if (!this.over) this.onOutputDrained();
+      if (!this.#over) owner.onOutputDrained();
     });
     this.closer = new SocketCloser(
       socket,
@@ -111,41 +136,38 @@ export abstract class Session implements StreamHost {
       this.buffers,
       () => this.limited("held"),
     );
-    this.source = options.source ?? lonelySource();
-    this.onLimit = options.onLimit;
+    this.reading = new ReadGate(socket, this.buffers);
+  }
+
+  /** Starts the flow of what the peer sends to `use`. */
+  read(use: (chunk: Buffer) => void): void {
+    const socket = this.#socket;
     socket.setNoDelay(true);
-    this.dropInput = onData(
-      socket,
-      (chunk) => this.onChunk(chunk),
-      this.buffers,
-    );
-    socket.on("error", (error) => (this.socketError = error));
+    this.#dropInput = onData(socket, use, this.buffers);
+    socket.on("error", (error) => (this.#socketError = error));
     socket.on("end", () => {
       this.teardown(undefined);
       this.closer.close(false);
     });
-    socket.on("close", () => this.onSocketClosed());
+    socket.on("close", () => {
+      this.teardown(this.#socketError);
+      this.closer.closed();
+      this.sender.output.close();
+    });
   }
 
-  protected abstract onChunk(chunk: Buffer): void;
-  /** A stream has left the connection, and has been told. */
-  protected abstract onStreamOver(): void;
-  /** What a stream is told when the connection dies. */
-  protected abstract lossOf(stream: Stream, cause: Cause): MeshError;
-  /** Nothing more will come; every stream has been told. */
-  protected abstract onOver(cause: Cause): void;
-  /** The socket has taken everything after it had been busy. */
-  protected abstract onOutputDrained(): void;
-  /** A defect of ours, caught. */
-  protected abstract onDefect(detail: string): void;
+  /** Every stream has been told; nothing more is read. */
+  get over(): boolean {
+    return this.#over;
+  }
 
   /** A limit acted. */
   limited(limit: Http2Limit): void {
-    this.onLimit?.(limit);
+    this.#onLimit?.(limit);
   }
 
   /** One more of what costs the peer nothing; throws above the limit. */
-  protected count(kind: Exclude<Nuisance, "tiny_chunks">): void {
+  count(kind: Counted): void {
     const name = LIMIT_OF[kind];
     const most = excess(this.source, kind, this.limits[name], this.now);
     if (most === undefined) return;
@@ -156,27 +178,6 @@ export abstract class Session implements StreamHost {
     );
   }
 
-  // --- when nothing is read ---
-
-  protected stopReading(): void {
-    if (++this.stops === 1) this.socket.pause();
-  }
-
-  protected readOn(): void {
-    if (--this.stops === 0 && !this.over) this.socket.resume();
-  }
-
-  /** Where the proxy holds as much as it may and some of it came on this connection, nothing more is read of it until there is room. */
-  protected checkRoom(holds: boolean): void {
-    if (!holds || !this.buffers.crowded || this.waitsForRoom) return;
-    this.waitsForRoom = true;
-    this.stopReading();
-    this.buffers.whenRoom(() => {
-      this.waitsForRoom = false;
-      this.readOn();
-    });
-  }
-
   // --- the end of streams ---
 
   /** A stream error that the peer caused (5.4.2): the stream is told, reset, and counted. */
@@ -185,8 +186,8 @@ export abstract class Session implements StreamHost {
     if (stream.over) return;
     this.sender.reset(stream.id, code);
     this.remove(stream);
-    stream.onMalformed(detail);
-    this.onStreamOver();
+    stream.exchange.onMalformed(detail);
+    this.#owner.onStreamOver();
   }
 
   /** Our own end of a stream, which its user knows of. */
@@ -194,25 +195,38 @@ export abstract class Session implements StreamHost {
     if (stream.over) return;
     this.sender.reset(stream.id, code);
     this.remove(stream);
-    this.onStreamOver();
+    this.#owner.onStreamOver();
+  }
+
+  /** The peer's RST_STREAM. */
+  resetByPeer(stream: Stream, code: number): void {
+    this.closed.byPeer(stream.id);
+    this.remove(stream);
+    stream.exchange.onReset(code);
+    this.#owner.onStreamOver();
   }
 
   settle(stream: Stream): void {
-    if (stream.over || !stream.localEnded || !stream.remoteEnded) return;
+    if (stream.over || !stream.localEnded) return;
+    if (!stream.remoteEnded) {
+      this.#owner.onHalfEnded(stream);
+      return;
+    }
     this.closed.byPeer(stream.id);
     this.remove(stream);
-    this.onStreamOver();
+    this.#owner.onStreamOver();
   }
 
-  /** Takes the stream out; `onStreamOver` comes when it has been told. */
-  protected remove(stream: Stream): void {
+  /** Takes the stream out; it is yet to be told. */
+  remove(stream: Stream): void {
     stream.drop();
     this.streams.delete(stream.id);
     this.windows.released(stream);
+    this.#owner.onRemoved(stream);
   }
 
   failed(stream: Stream, thrown: unknown): void {
-    this.onDefect(messageOf(thrown));
+    this.#owner.onDefect(messageOf(thrown));
     if (stream.over) return;
     this.sender.reset(stream.id, ErrorCode.INTERNAL_ERROR);
     this.remove(stream);
@@ -222,10 +236,9 @@ export abstract class Session implements StreamHost {
         cause: thrown,
       }),
     );
-    this.onStreamOver();
+    this.#owner.onStreamOver();
   }
 
-  /** Reads the fields as a trailer section and ends the peer's half. */
   endWithTrailers(stream: Stream, fields: readonly WireField[]): void {
     const trailers = readTrailers(fields);
     const flaw =
@@ -234,11 +247,16 @@ export abstract class Session implements StreamHost {
       this.malformed(stream, ErrorCode.PROTOCOL_ERROR, flaw);
   }
 
+  /** Nobody has answered it, and it is too young to have been waited for. */
+  isRapid(stream: Stream, now: number): boolean {
+    return !stream.localEnded && ((now | 0) - stream.openedAt) >>> 0 < RAPID;
+  }
+
   // --- the end of the connection ---
 
   /** A connection error: GOAWAY, and the end (5.4.1). */
-  protected fail(error: ConnectionError): void {
-    if (this.over) return;
+  fail(error: ConnectionError): void {
+    if (this.#over) return;
     if (error.limit !== undefined) this.limited(error.limit);
     if (
       error.code !== ErrorCode.INTERNAL_ERROR &&
@@ -256,30 +274,32 @@ export abstract class Session implements StreamHost {
     this.closer.close(false);
   }
 
-  /** Tells every stream that the connection is gone, and the owner. Once. */
-  protected teardown(cause: Cause): void {
-    if (this.over) return;
-    this.over = true;
-    this.dropInput();
-    const streams = this.streams.values();
-    this.streams.clear();
-    for (const stream of streams) {
-      stream.drop();
-      stream.deliverAbort(this.lossOf(stream, cause));
-    }
-    this.pings.fail();
-    this.onOver(cause);
-  }
-
-  private onSocketClosed(): void {
-    this.teardown(this.socketError);
-    this.closer.closed();
-    this.sender.output.close();
+  /** Ends in order, with the last stream. */
+  finish(): void {
+    this.teardown(undefined);
+    this.closer.close(true);
   }
 
   /** Ends at once. */
-  protected destroyWith(cause: Cause): void {
+  destroy(cause: Cause): void {
     this.teardown(cause);
-    this.socket.destroy();
+    this.#socket.destroy();
+  }
+
+  /** Tells every stream that the connection is gone, and the owner. Once. */
+  teardown(cause: Cause): void {
+    if (this.#over) return;
+    const streams = this.streams.values();
+    this.#owner.onDying(streams);
+    this.#over = true;
+    this.reading.leave();
+    this.#dropInput?.();
+    this.streams.clear();
+    for (const stream of streams) {
+      stream.drop();
+      stream.deliverAbort(this.#owner.lossOf(stream, cause));
+    }
+    this.pings.fail();
+    this.#owner.onOver(cause);
   }
 }

@@ -1,52 +1,52 @@
 /** Ends a socket so that the peer gets our last words, and in bounded time. */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
-import type { Sender } from "./sender.ts";
+import type { Sender } from "./write/sender.ts";
 
 export class SocketCloser {
-  private readonly socket: Socket;
-  private readonly sender: Sender;
-  private readonly clock: Clock;
+  readonly #socket: Socket;
+  readonly #sender: Sender;
+  readonly #clock: Clock;
   /** Milliseconds. */
-  private readonly timeout: number;
-  private closing = false;
-  private timer: Cancel | undefined;
+  readonly #timeout: number;
+  #closing = false;
+  #timer: Cancel | undefined;
 
   constructor(socket: Socket, sender: Sender, clock: Clock, timeout: number) {
-    this.socket = socket;
-    this.sender = sender;
-    this.clock = clock;
-    this.timeout = timeout;
+    this.#socket = socket;
+    this.#sender = sender;
+    this.#clock = clock;
+    this.#timeout = timeout;
   }
 
   /** Sends what is written, then FIN, and does not wait for ever for the peer's; unless `patient`, nor for it to read. */
   close(patient: boolean): void {
-    if (this.closing) return;
-    this.closing = true;
+    if (this.#closing) return;
+    this.#closing = true;
     // What still comes must be read away, or the kernel answers it with RST and the peer loses our last words.
-    this.socket.resume();
-    if (!patient) this.startTimer();
-    this.sender.flush();
+    this.#socket.resume();
+    if (!patient) this.#startTimer();
+    this.#sender.flush();
     this.drained();
   }
 
   /** The socket has taken what it was given. */
   drained(): void {
-    const { output } = this.sender;
-    if (this.closing && !output.busy && output.size === 0)
-      this.socket.end(() => this.startTimer());
+    const { output } = this.#sender;
+    if (this.#closing && !output.busy && output.size === 0)
+      this.#socket.end(() => this.#startTimer());
   }
 
   /** The socket is closed. */
   closed(): void {
-    this.closing = true;
-    this.timer?.();
+    this.#closing = true;
+    this.#timer?.();
   }
 
-  private startTimer(): void {
-    if (!this.socket.destroyed)
-      this.timer ??= this.clock.after(this.timeout, () =>
-        this.socket.destroy(),
+  #startTimer(): void {
+    if (!this.#socket.destroyed)
+      this.#timer ??= this.#clock.after(this.#timeout, () =>
+        this.#socket.destroy(),
       );
   }
 }

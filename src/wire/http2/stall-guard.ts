@@ -4,93 +4,104 @@
  */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Http2Limit, Http2Limits } from "./limits.ts";
-import type { Output } from "./output.ts";
-import type { Stream } from "./stream.ts";
+import type { Output } from "./write/output.ts";
+import type { Stream } from "./streams/stream.ts";
 
 /** Milliseconds between two looks. */
 const INTERVAL = 5000;
 
-/** What the guard watches of a connection, and what it does to it. */
+/** A connection that is guarded. */
 export interface Guarded {
   readonly output: Output;
-  /** A frame or field block is begun and not complete. */
-  readonly reading: boolean;
-  /** Grows with every frame and field block that is complete. */
-  readonly read: number;
+  readonly input: {
+    /** A frame or field block is begun and not complete. */
+    readonly midway: boolean;
+    /** Grows with every frame and field block that is complete. */
+    readonly read: number;
+  };
+  endStalled(limit: Http2Limit, detail: string): void;
+  /** Of a server; whoever makes requests looks after its own time. */
+  readonly served?: Served | undefined;
+}
+
+/** The streams of a server that may stand still. */
+export interface Served {
   /** Streams that nobody but the connection waits for any more: the whole answer is here, and the peer gives no window. */
   flushing(): readonly Stream[];
   /** Grows with every stream; undefined where streams are open, or nobody cares. */
   readonly idleMark: number | undefined;
-  endStalled(limit: Http2Limit, detail: string): void;
   resetStalled(stream: Stream): void;
   endIdle(): void;
 }
 
 /** Since when a value has been what it is. */
 class Still<T> {
-  private value: T | undefined;
-  private since = 0;
+  #value: T | undefined;
+  #since = 0;
 
   /** Milliseconds for which it has been `value`; undefined is never for long. */
   for(value: T | undefined, now: number): number {
-    if (value === undefined || value !== this.value) this.since = now;
-    this.value = value;
-    return now - this.since;
+    if (value === undefined || value !== this.#value) this.#since = now;
+    this.#value = value;
+    return now - this.#since;
   }
 }
 
 export class StallGuard {
-  private readonly clock: Clock;
-  private readonly limits: Http2Limits;
-  private readonly guarded: Guarded;
-  private readonly cancel: Cancel;
-  private readonly frame: Still<number> = new Still();
-  private readonly write: Still<number> = new Still();
-  private readonly idle: Still<number> = new Still();
+  readonly #clock: Clock;
+  readonly #limits: Http2Limits;
+  readonly #guarded: Guarded;
+  readonly #cancel: Cancel;
+  readonly #frame: Still<number> = new Still();
+  readonly #write: Still<number> = new Still();
+  readonly #idle: Still<number> = new Still();
   /** By stream, what it has queued and since when that is so. */
-  private answers: Map<Stream, Still<number>> = new Map();
+  #answers: Map<Stream, Still<number>> = new Map();
 
   constructor(clock: Clock, limits: Http2Limits, guarded: Guarded) {
-    this.clock = clock;
-    this.limits = limits;
-    this.guarded = guarded;
-    this.cancel = clock.every(INTERVAL, () => this.look());
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#guarded = guarded;
+    this.#cancel = clock.every(INTERVAL, () => this.#look());
   }
 
   stop(): void {
-    this.cancel();
-    this.answers.clear();
+    this.#cancel();
+    this.#answers.clear();
   }
 
   /** Ends up to `most` of what has stood still for `ms`, of a field block and of whole answers; gives how many. */
   shed(ms: number, most: number): number {
-    const now = this.clock.now();
-    return this.lookAtFrame(now, ms) ? 1 : this.lookAtAnswers(now, ms, most);
+    const now = this.#clock.now();
+    return this.#lookAtFrame(now, ms) ? 1 : this.#lookAtAnswers(now, ms, most);
   }
 
-  private look(): void {
-    const { guarded, limits } = this;
-    const now = this.clock.now();
-    if (this.lookAtFrame(now, limits.headerTimeout)) return;
+  #look(): void {
+    const guarded = this.#guarded;
+    const limits = this.#limits;
+    const now = this.#clock.now();
+    if (this.#lookAtFrame(now, limits.headerTimeout)) return;
     const { output } = guarded;
     const writing = output.busy ? output.handedOver : undefined;
-    if (this.write.for(writing, now) >= limits.writeTimeout) {
+    if (this.#write.for(writing, now) >= limits.writeTimeout) {
       guarded.endStalled(
         "write_time",
         `the peer took nothing of what it was sent for ${limits.writeTimeout} ms`,
       );
       return;
     }
-    this.lookAtAnswers(now);
-    if (this.idle.for(guarded.idleMark, now) >= limits.idleTimeout)
-      guarded.endIdle();
+    this.#lookAtAnswers(now);
+    const { served } = guarded;
+    if (this.#idle.for(served?.idleMark, now) >= limits.idleTimeout)
+      served?.endIdle();
   }
 
   /** True where the connection ended, as a frame or field block did not end within `ms`. */
-  private lookAtFrame(now: number, ms: number): boolean {
-    const { guarded } = this;
-    const reading = guarded.reading ? guarded.read : undefined;
-    if (this.frame.for(reading, now) < ms) return false;
+  #lookAtFrame(now: number, ms: number): boolean {
+    const guarded = this.#guarded;
+    const { midway, read } = guarded.input;
+    const reading = midway ? read : undefined;
+    if (this.#frame.for(reading, now) < ms) return false;
     guarded.endStalled(
       "header_time",
       `a frame or field block did not come to its end within ${ms} ms`,
@@ -102,23 +113,25 @@ export class StallGuard {
    * Resets up to `most` of the whole answers that have not moved for `timeout`, the longest by default; gives how many. Only ever those
    * that were stalled at the last look already: mostly none.
    */
-  private lookAtAnswers(
+  #lookAtAnswers(
     now: number,
-    timeout: number = this.limits.writeTimeout,
+    timeout: number = this.#limits.writeTimeout,
     most: number = Number.POSITIVE_INFINITY,
   ): number {
-    const flushing = this.guarded.flushing();
-    if (flushing.length === 0 && this.answers.size === 0) return 0;
-    const before = this.answers;
+    const { served } = this.#guarded;
+    if (served === undefined) return 0;
+    const flushing = served.flushing();
+    if (flushing.length === 0 && this.#answers.size === 0) return 0;
+    const before = this.#answers;
     let count = 0;
-    this.answers = new Map();
+    this.#answers = new Map();
     for (const stream of flushing) {
       const still = before.get(stream) ?? new Still<number>();
       if (still.for(stream.queued, now) < timeout || count === most)
-        this.answers.set(stream, still);
+        this.#answers.set(stream, still);
       else {
         count += 1;
-        this.guarded.resetStalled(stream);
+        served.resetStalled(stream);
       }
     }
     return count;

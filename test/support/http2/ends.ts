@@ -235,6 +235,7 @@ export async function rawServer(
   t: Teardown,
   limits: Partial<Http2Limits> = {},
   said: readonly [number, number][] | null = [],
+  firstId?: number,
 ): Promise<ClientEnd> {
   const [accepted, dialled] = await socketPair();
   t.teardown(() => {
@@ -247,7 +248,7 @@ export async function rawServer(
   const onLimit = (limit: Http2Limit): void => void limited.push(limit);
   const connection = connectHttp2(
     dialled,
-    { clock, limits, onLimit },
+    { clock, limits, onLimit, firstId },
     observer,
   );
   const peer = new RawPeer(accepted, true);

@@ -49,16 +49,16 @@ void t.test(
 void t.test(
   "identifiers that are used up end in a drain (5.1.1)",
   async (t) => {
-    const { peer, connection, observer } = await rawServer(t);
+    const lastId = 2 ** 31 - 1;
+    const { peer, connection, observer } = await rawServer(t, {}, [], lastId);
     await peer.settle();
-    Object.assign(connection, { nextId: 2 ** 31 - 1 });
     t.equal(connection.capacity, 1);
     const last = new Recorder();
     connection.request(requestHead(), true, last);
     t.equal(connection.capacity, 0);
     t.strictSame(observer.events, [], "not from within request");
     await observer.until("draining");
-    peer.send(headers(2 ** 31 - 1, [[":status", "204"]]));
+    peer.send(headers(lastId, [[":status", "204"]]));
     await last.until("end");
     await observer.until("closed");
   },

@@ -95,3 +95,22 @@ export class ConnectionError extends Error {
     this.limit = limit;
   }
 }
+
+/** A connection error of code PROTOCOL_ERROR. */
+export function protocolError(detail: string): ConnectionError {
+  return new ConnectionError(ErrorCode.PROTOCOL_ERROR, detail);
+}
+
+/** Throws a connection error where the payload of a frame is not of `right` bytes. */
+export function expectSize(size: number, right: number, what: string): void {
+  if (size !== right)
+    throw new ConnectionError(
+      ErrorCode.FRAME_SIZE_ERROR,
+      `${what} of ${size} octets instead of ${right}`,
+    );
+}
+
+/** A connection error of code ENHANCE_YOUR_CALM, which `limit` caused. */
+export function calmDown(limit: Http2Limit, detail: string): ConnectionError {
+  return new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, detail, limit);
+}

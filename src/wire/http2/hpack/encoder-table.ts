@@ -37,30 +37,30 @@ interface Entry {
 }
 
 export class EncoderTable {
-  private readonly byValue: Map<string, Entry> = new Map<string, Entry>();
-  private readonly uses: Map<string, NameUse> = new Map<string, NameUse>();
+  readonly #byValue: Map<string, Entry> = new Map<string, Entry>();
+  readonly #uses: Map<string, NameUse> = new Map<string, NameUse>();
   /** Oldest first, from `head` on. */
-  private entries: Entry[] = [];
-  private head = 0;
-  private newest = 0;
-  private octets = 0;
-  private limit: number;
+  #entries: Entry[] = [];
+  #head = 0;
+  #newest = 0;
+  #octets = 0;
+  #limit: number;
 
   constructor(limit: number) {
-    this.limit = limit;
+    this.#limit = limit;
   }
 
   get maxSize(): number {
-    return this.limit;
+    return this.#limit;
   }
 
   /** The index that stands for the whole field, or 0. */
   find(use: NameUse, value: string): number {
-    let entry = this.byValue.get(value);
+    let entry = this.#byValue.get(value);
     for (let seen = 0; entry !== undefined && seen < CHAIN; seen += 1) {
       if (entry.use === use) {
         use.misses = 0;
-        return this.indexOf(entry.number);
+        return this.#indexOf(entry.number);
       }
       entry = entry.older;
     }
@@ -74,9 +74,9 @@ export class EncoderTable {
   }
 
   use(name: string): NameUse {
-    const known = this.uses.get(name);
+    const known = this.#uses.get(name);
     if (known !== undefined) return known;
-    if (this.uses.size >= NAMES) this.uses.clear();
+    if (this.#uses.size >= NAMES) this.#uses.clear();
     const use: NameUse = {
       name: flat(name),
       staticIndex: STATIC_NAMES.get(name) ?? 0,
@@ -84,7 +84,7 @@ export class EncoderTable {
       misses: 0,
       literal: undefined,
     };
-    this.uses.set(use.name, use);
+    this.#uses.set(use.name, use);
     return use;
   }
 
@@ -101,59 +101,59 @@ export class EncoderTable {
 
   /** The index of an entry with this name, or 0. */
   indexOfName(use: NameUse): number {
-    return use.last > this.newest - (this.entries.length - this.head)
-      ? this.indexOf(use.last)
+    return use.last > this.#newest - (this.#entries.length - this.#head)
+      ? this.#indexOf(use.last)
       : 0;
   }
 
   /** Adds an entry as the peer's decoder will: evicting from the oldest on; one larger than the table empties it (4.4). */
   add(use: NameUse, value: string): void {
     const size = use.name.length + value.length + 32;
-    this.shrink(this.limit - size);
-    if (size > this.limit) return;
+    this.#shrink(this.#limit - size);
+    if (size > this.#limit) return;
     const own = flat(value);
-    const older = this.byValue.get(own);
+    const older = this.#byValue.get(own);
     const entry: Entry = {
       use,
       value: own,
       size,
-      number: ++this.newest,
+      number: ++this.#newest,
       older,
       newer: undefined,
     };
     if (older !== undefined) older.newer = entry;
     use.last = entry.number;
-    this.byValue.set(own, entry);
-    this.entries.push(entry);
-    this.octets += size;
+    this.#byValue.set(own, entry);
+    this.#entries.push(entry);
+    this.#octets += size;
   }
 
   resize(limit: number): void {
-    this.limit = limit;
-    this.shrink(limit);
+    this.#limit = limit;
+    this.#shrink(limit);
   }
 
-  private indexOf(number: number): number {
-    return STATIC_ENTRIES + 1 + this.newest - number;
+  #indexOf(number: number): number {
+    return STATIC_ENTRIES + 1 + this.#newest - number;
   }
 
-  private shrink(room: number): void {
-    while (this.octets > room) {
-      const oldest = this.entries[this.head];
+  #shrink(room: number): void {
+    while (this.#octets > room) {
+      const oldest = this.#entries[this.#head];
       if (oldest === undefined) return;
-      this.head += 1;
-      this.octets -= oldest.size;
-      this.forget(oldest);
+      this.#head += 1;
+      this.#octets -= oldest.size;
+      this.#forget(oldest);
     }
-    if (this.head > 64 && this.head * 2 > this.entries.length) {
-      this.entries = this.entries.slice(this.head);
-      this.head = 0;
+    if (this.#head > 64 && this.#head * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
     }
   }
 
   /** Takes the oldest entry, which is last in its chain, out of `byValue`. */
-  private forget(oldest: Entry): void {
-    if (oldest.newer === undefined) this.byValue.delete(oldest.value);
+  #forget(oldest: Entry): void {
+    if (oldest.newer === undefined) this.#byValue.delete(oldest.value);
     else oldest.newer.older = undefined;
   }
 }

@@ -1,6 +1,6 @@
 /** Fields to field blocks (RFC 7541): one per direction of a connection. */
 import type { Field, Indexing } from "../../fields.ts";
-import type { ByteWriter } from "../frames/byte-writer.ts";
+import type { ByteWriter } from "../write/byte-writer.ts";
 import { DEFAULT_TABLE_SIZE } from "../frames/frames.ts";
 import { EncoderTable, type NameUse } from "./encoder-table.ts";
 import { huffmanEncode, huffmanLength } from "./huffman.ts";
@@ -25,36 +25,36 @@ const STATUS_INDEX: Readonly<Record<number, number>> = {
 };
 
 export class Encoder {
-  private readonly table: EncoderTable = new EncoderTable(DEFAULT_TABLE_SIZE);
+  readonly #table: EncoderTable = new EncoderTable(DEFAULT_TABLE_SIZE);
   /** The most octets that we keep in a table, whatever the peer allows. */
-  private readonly ownLimit: number;
+  readonly #ownLimit: number;
   /** The smallest and the last size since the last block, to be announced by the next one (4.2); -1 for none. */
-  private smallest = -1;
-  private announced = -1;
+  #smallest = -1;
+  #announced = -1;
   /** Octets that the present block takes from the table. */
-  private referenced = 0;
+  #referenced = 0;
 
   constructor(ownLimit: number) {
-    this.ownLimit = ownLimit;
+    this.#ownLimit = ownLimit;
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
   limitTable(peerLimit: number): void {
-    const size = Math.min(peerLimit, this.ownLimit);
-    if (size === this.table.maxSize) return;
-    this.table.resize(size);
-    this.smallest = this.smallest < 0 ? size : Math.min(this.smallest, size);
-    this.announced = size;
+    const size = Math.min(peerLimit, this.#ownLimit);
+    if (size === this.#table.maxSize) return;
+    this.#table.resize(size);
+    this.#smallest = this.#smallest < 0 ? size : Math.min(this.#smallest, size);
+    this.#announced = size;
   }
 
   /** Begins a block: announces what became of the table. */
   begin(out: ByteWriter): void {
-    this.referenced = 0;
-    if (this.announced < 0) return;
-    if (this.smallest < this.announced)
-      this.integer(out, 0x20, 0x1f, this.smallest);
-    this.integer(out, 0x20, 0x1f, this.announced);
-    this.smallest = this.announced = -1;
+    this.#referenced = 0;
+    if (this.#announced < 0) return;
+    if (this.#smallest < this.#announced)
+      this.#integer(out, 0x20, 0x1f, this.#smallest);
+    this.#integer(out, 0x20, 0x1f, this.#announced);
+    this.#smallest = this.#announced = -1;
   }
 
   /** A field as its sender had it indexed; a connection-specific one must not come here. */
@@ -62,19 +62,19 @@ export class Encoder {
     const { name, value, indexing } = field;
     if (indexing !== "incremental") {
       const pattern = indexing === "never" ? 0x10 : 0x00;
-      const use = this.table.use(name);
-      this.name(out, pattern, 0x0f, name, use);
-      this.value(out, field);
+      const use = this.#table.use(name);
+      this.#name(out, pattern, 0x0f, name, use);
+      this.#value(out, field);
       return;
     }
-    const use = this.table.use(name);
-    if (!this.table.worthFinding(use)) {
-      this.name(out, 0x00, 0x0f, name, use);
+    const use = this.#table.use(name);
+    if (!this.#table.worthFinding(use)) {
+      this.#name(out, 0x00, 0x0f, name, use);
       if (field.literal === undefined) writePlain(out, value);
-      else this.value(out, field);
+      else this.#value(out, field);
       return;
     }
-    if (!this.fromTable(name, value, use, out)) this.value(out, field);
+    if (!this.#fromTable(name, value, use, out)) this.#value(out, field);
   }
 
   /** A field of which there is no object: pseudo-headers and content-length. */
@@ -84,35 +84,35 @@ export class Encoder {
     indexing: Exclude<Indexing, "never">,
     out: ByteWriter,
   ): void {
-    const use = this.table.use(name);
-    if (indexing === "without" || !this.table.worthFinding(use)) {
-      this.name(out, 0x00, 0x0f, name, use);
+    const use = this.#table.use(name);
+    if (indexing === "without" || !this.#table.worthFinding(use)) {
+      this.#name(out, 0x00, 0x0f, name, use);
       writePlain(out, value);
       return;
     }
-    if (!this.fromTable(name, value, use, out)) writePlain(out, value);
+    if (!this.#fromTable(name, value, use, out)) writePlain(out, value);
   }
 
   /** Writes the index of what the table has; else the name alone, for the value to follow, and false. */
-  private fromTable(
+  #fromTable(
     name: string,
     value: string,
     use: NameUse,
     out: ByteWriter,
   ): boolean {
-    const found = this.table.find(use, value);
+    const found = this.#table.find(use, value);
     if (
       found > 0 &&
-      (found <= STATIC_ENTRIES || this.refers(name.length + value.length))
+      (found <= STATIC_ENTRIES || this.#refers(name.length + value.length))
     ) {
-      this.integer(out, 0x80, 0x7f, found);
+      this.#integer(out, 0x80, 0x7f, found);
       return true;
     }
-    if (found === 0 && this.table.worthIndexing(use)) {
-      this.name(out, 0x40, 0x3f, name, use);
-      this.table.add(use, value);
+    if (found === 0 && this.#table.worthIndexing(use)) {
+      this.#name(out, 0x40, 0x3f, name, use);
+      this.#table.add(use, value);
     } else {
-      this.name(out, 0x00, 0x0f, name, use);
+      this.#name(out, 0x00, 0x0f, name, use);
     }
     return false;
   }
@@ -121,18 +121,18 @@ export class Encoder {
     const index = STATUS_INDEX[status];
     if (index === undefined)
       this.pair(":status", String(status), "incremental", out);
-    else this.integer(out, 0x80, 0x7f, index);
+    else this.#integer(out, 0x80, 0x7f, index);
   }
 
   method(method: string, out: ByteWriter): void {
-    if (method === "GET") this.integer(out, 0x80, 0x7f, 2);
-    else if (method === "POST") this.integer(out, 0x80, 0x7f, 3);
+    if (method === "GET") this.#integer(out, 0x80, 0x7f, 2);
+    else if (method === "POST") this.#integer(out, 0x80, 0x7f, 3);
     else this.pair(":method", method, "incremental", out);
   }
 
   scheme(scheme: string, out: ByteWriter): void {
-    if (scheme === "http") this.integer(out, 0x80, 0x7f, 6);
-    else if (scheme === "https") this.integer(out, 0x80, 0x7f, 7);
+    if (scheme === "http") this.#integer(out, 0x80, 0x7f, 6);
+    else if (scheme === "https") this.#integer(out, 0x80, 0x7f, 7);
     else this.pair(":scheme", scheme, "incremental", out);
   }
 
@@ -140,15 +140,15 @@ export class Encoder {
    * Whether the block may take that much more from the table: with more than the table can hold it looks to a decoder like a bomb,
    * which ends the connection of everybody. A caller makes such a block of one large field that it repeats.
    */
-  private refers(octets: number): boolean {
-    const referenced = this.referenced + octets + ENTRY_OVERHEAD;
-    if (referenced > Math.max(this.table.maxSize, DEFAULT_TABLE_SIZE))
+  #refers(octets: number): boolean {
+    const referenced = this.#referenced + octets + ENTRY_OVERHEAD;
+    if (referenced > Math.max(this.#table.maxSize, DEFAULT_TABLE_SIZE))
       return false;
-    this.referenced = referenced;
+    this.#referenced = referenced;
     return true;
   }
 
-  private integer(
+  #integer(
     out: ByteWriter,
     pattern: number,
     prefix: number,
@@ -159,7 +159,7 @@ export class Encoder {
   }
 
   /** The first octet of a literal, with the name by index where a table has it. */
-  private name(
+  #name(
     out: ByteWriter,
     pattern: number,
     prefix: number,
@@ -168,17 +168,17 @@ export class Encoder {
   ): void {
     let index = use.staticIndex;
     if (index === 0) {
-      const found = this.table.indexOfName(use);
-      if (found > 0 && this.refers(name.length)) index = found;
+      const found = this.#table.indexOfName(use);
+      if (found > 0 && this.#refers(name.length)) index = found;
     }
-    this.integer(out, pattern, prefix, index);
+    this.#integer(out, pattern, prefix, index);
     if (index !== 0) return;
     // A name whose values are not indexed never enters the table, and is written each time.
     const literal = (use.literal ??= literalOf(name));
     out.copy(literal, 0, literal.length);
   }
 
-  private value(out: ByteWriter, field: Field): void {
+  #value(out: ByteWriter, field: Field): void {
     const { literal } = field;
     if (literal === undefined) {
       writePlain(out, field.value);

@@ -78,13 +78,13 @@ function sameOctets(
  * in its slot, so that unique values (ids, paths) cost no copy and displace nothing.
  */
 export class Interner {
-  private readonly fields: (WireField | undefined)[] = new Array<undefined>(
+  readonly #fields: (WireField | undefined)[] = new Array<undefined>(
     FIELD_SLOTS,
   ).fill(undefined);
-  private readonly seen: Int32Array = new Int32Array(FIELD_SLOTS);
-  private readonly names: (Name | undefined)[] = new Array<undefined>(
-    NAME_SLOTS,
-  ).fill(undefined);
+  readonly #seen: Int32Array = new Int32Array(FIELD_SLOTS);
+  readonly #names: (Name | undefined)[] = new Array<undefined>(NAME_SLOTS).fill(
+    undefined,
+  );
 
   /** The name whose string literal is `source[start, end)`, its text from `text` on. */
   name(
@@ -96,7 +96,7 @@ export class Interner {
   ): Name {
     const hash = hashOf(0x811c9dc5, source, start, end);
     const slot = hash & (NAME_SLOTS - 1);
-    const known = this.names[slot];
+    const known = this.#names[slot];
     if (
       known?.seed === hash &&
       sameOctets(known.literal, 0, source, start, end)
@@ -109,7 +109,7 @@ export class Interner {
       literal,
       hash,
     );
-    if (end - start <= LONGEST_NAME) this.names[slot] = name;
+    if (end - start <= LONGEST_NAME) this.#names[slot] = name;
     return name;
   }
 
@@ -137,13 +137,13 @@ export class Interner {
       );
     const hash = hashOf(name.seed, source, start, end);
     const slot = hash & (FIELD_SLOTS - 1);
-    const first = this.fields[slot];
+    const first = this.#fields[slot];
     if (isIt(first, hash, name, indexing, source, start, end)) return first;
-    const second = this.fields[slot ^ 1];
+    const second = this.#fields[slot ^ 1];
     if (isIt(second, hash, name, indexing, source, start, end)) return second;
     const value = decodeText(source, text, end, huffman);
-    if (this.seen[slot] !== hash || !mayOutlive(name.bits, value)) {
-      this.seen[slot] = hash;
+    if (this.#seen[slot] !== hash || !mayOutlive(name.bits, value)) {
+      this.#seen[slot] = hash;
       return new WireField(
         name,
         value,
@@ -160,8 +160,8 @@ export class Interner {
       end,
     );
     const field = new WireField(name, value, indexing, literal, hash);
-    this.fields[slot ^ 1] = first;
-    this.fields[slot] = field;
+    this.#fields[slot ^ 1] = first;
+    this.#fields[slot] = field;
     return field;
   }
 }

@@ -6,7 +6,7 @@ import {
   type Field,
   type Indexing,
 } from "../../../../src/wire/fields.ts";
-import { ByteWriter } from "../../../../src/wire/http2/frames/byte-writer.ts";
+import { ByteWriter } from "../../../../src/wire/http2/write/byte-writer.ts";
 import {
   ConnectionError,
   ErrorCode,

@@ -1,7 +1,7 @@
 /** Interning: one object for a field that keeps coming, and never the wrong one. */
 import t from "tap";
 import { makeField } from "../../../../src/wire/fields.ts";
-import { ByteWriter } from "../../../../src/wire/http2/frames/byte-writer.ts";
+import { ByteWriter } from "../../../../src/wire/http2/write/byte-writer.ts";
 import { Decoder } from "../../../../src/wire/http2/hpack/decoder.ts";
 import { Encoder } from "../../../../src/wire/http2/hpack/encoder.ts";
 import { Interner } from "../../../../src/wire/http2/hpack/interner.ts";

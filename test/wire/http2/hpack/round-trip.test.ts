@@ -6,7 +6,7 @@ import {
   type Field,
   type Indexing,
 } from "../../../../src/wire/fields.ts";
-import { ByteWriter } from "../../../../src/wire/http2/frames/byte-writer.ts";
+import { ByteWriter } from "../../../../src/wire/http2/write/byte-writer.ts";
 import { Decoder } from "../../../../src/wire/http2/hpack/decoder.ts";
 import { Encoder } from "../../../../src/wire/http2/hpack/encoder.ts";
 import { Interner } from "../../../../src/wire/http2/hpack/interner.ts";

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { getHeapSnapshot } from "node:v8";
 import t from "tap";
 import { collectGarbage } from "../../../../src/runtime/v8.ts";
-import { ByteWriter } from "../../../../src/wire/http2/frames/byte-writer.ts";
+import { ByteWriter } from "../../../../src/wire/http2/write/byte-writer.ts";
 import { Decoder } from "../../../../src/wire/http2/hpack/decoder.ts";
 import { Encoder } from "../../../../src/wire/http2/hpack/encoder.ts";
 

@@ -1,5 +1,11 @@
 /** Puts a field block together from HEADERS and CONTINUATION frames (RFC 9113 4.3, 6.2, 6.10), within bounds. */
-import { ConnectionError, ErrorCode, Flag, MAX_31 } from "./frames.ts";
+import {
+  ConnectionError,
+  ErrorCode,
+  Flag,
+  MAX_31,
+  protocolError,
+} from "../frames/frames.ts";
 import type { Http2Limits } from "../limits.ts";
 
 export class FieldBlock {
@@ -12,18 +18,18 @@ export class FieldBlock {
   bytes: Buffer | undefined;
   start = 0;
   end = 0;
-  private readonly limits: Http2Limits;
-  private parts: Buffer[] = [];
+  readonly #limits: Http2Limits;
+  #parts: Buffer[] = [];
   /** Octets of a block that is not complete. */
   size = 0;
 
   constructor(limits: Http2Limits) {
-    this.limits = limits;
+    this.#limits = limits;
   }
 
   /** CONTINUATION must come next. */
   get open(): boolean {
-    return this.parts.length > 0;
+    return this.#parts.length > 0;
   }
 
   /** A HEADERS frame; true when the block is complete with it. */
@@ -34,7 +40,7 @@ export class FieldBlock {
     start: number,
     end: number,
   ): boolean {
-    if (id === 0) throw broken("HEADERS on stream 0 (6.2)");
+    if (id === 0) throw protocolError("HEADERS on stream 0 (6.2)");
     this.id = id;
     this.ends = (flags & Flag.END_STREAM) !== 0;
     this.selfDependent = false;
@@ -47,14 +53,15 @@ export class FieldBlock {
       this.selfDependent = (bytes.readUInt32BE(start) & MAX_31) === id;
       start += 5;
     }
-    if (end < start) throw broken("the padding is longer than its frame (6.2)");
+    if (end < start)
+      throw protocolError("the padding is longer than its frame (6.2)");
     if ((flags & Flag.END_HEADERS) !== 0) {
       this.bytes = undefined;
       this.start = start;
       this.end = end;
       return true;
     }
-    this.keep(bytes, start, end);
+    this.#keep(bytes, start, end);
     return false;
   }
 
@@ -67,10 +74,10 @@ export class FieldBlock {
     end: number,
   ): boolean {
     if (!this.open || id !== this.id)
-      throw broken("CONTINUATION without HEADERS before it (6.10)");
-    this.keep(bytes, start, end);
+      throw protocolError("CONTINUATION without HEADERS before it (6.10)");
+    this.#keep(bytes, start, end);
     if ((flags & Flag.END_HEADERS) === 0) return false;
-    this.bytes = Buffer.concat(this.parts);
+    this.bytes = Buffer.concat(this.#parts);
     this.start = 0;
     this.end = this.bytes.length;
     return true;
@@ -78,27 +85,23 @@ export class FieldBlock {
 
   clear(): void {
     this.bytes = undefined;
-    if (this.parts.length > 0) this.parts = [];
+    if (this.#parts.length > 0) this.#parts = [];
     this.size = 0;
   }
 
-  private keep(bytes: Buffer, start: number, end: number): void {
+  #keep(bytes: Buffer, start: number, end: number): void {
     this.size += end - start;
     if (
-      this.parts.length > this.limits.continuations ||
-      this.size > this.limits.headerBlockBytes
+      this.#parts.length > this.#limits.continuations ||
+      this.size > this.#limits.headerBlockBytes
     )
       throw new ConnectionError(
         ErrorCode.ENHANCE_YOUR_CALM,
-        `a field block of more than ${this.limits.headerBlockBytes} octets or ${this.limits.continuations} CONTINUATION frames`,
+        `a field block of more than ${this.#limits.headerBlockBytes} octets or ${this.#limits.continuations} CONTINUATION frames`,
         "field_block",
       );
-    this.parts.push(Buffer.from(bytes.subarray(start, end)));
+    this.#parts.push(Buffer.from(bytes.subarray(start, end)));
   }
-}
-
-function broken(detail: string): ConnectionError {
-  return new ConnectionError(ErrorCode.PROTOCOL_ERROR, detail);
 }
 
 function tooShort(): ConnectionError {

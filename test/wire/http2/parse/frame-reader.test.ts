@@ -1,6 +1,6 @@
 /** Cutting reads into frames (RFC 9113 4.1): the cuts of the network change nothing. */
 import t from "tap";
-import { FrameReader } from "../../../../src/wire/http2/frames/frame-reader.ts";
+import { FrameReader } from "../../../../src/wire/http2/parse/frame-reader.ts";
 import {
   Flag,
   FrameType,

@@ -3,32 +3,54 @@
  * stalled streams hold little; the connection's is given back at once, so that a stalled stream does not stop the others: as long as
  * all that the proxy holds is within its bound, and what this connection's paused streams took within theirs.
  */
-import type { Buffers } from "../buffers.ts";
-import { ConnectionError, DEFAULT_WINDOW, ErrorCode } from "./frames/frames.ts";
-import type { Http2Limits } from "./limits.ts";
-import type { Sender } from "./sender.ts";
-import type { Stream } from "./stream.ts";
+import type { Buffers } from "../../buffers.ts";
+import {
+  ConnectionError,
+  DEFAULT_WINDOW,
+  ErrorCode,
+} from "../frames/frames.ts";
+import type { Http2Limits } from "../limits.ts";
+import type { Sender } from "../write/sender.ts";
 
 /** Half a window taken within so many milliseconds means that the window may be what holds the stream back. */
 const QUICK = 100;
 
+/** The receiving half of a stream, as far as its window goes. Its fields are the windows' to write, but for `paused`. */
+export interface ReceivingHalf {
+  readonly id: number;
+  /** What the peer may still send. */
+  receiveWindow: number;
+  /** What the window is when all is credited. */
+  windowSize: number;
+  /** Bytes received and not yet given back. */
+  uncredited: number;
+  /** Of these, what came while the stream was paused. */
+  held: number;
+  /** When window was given back last, monotonic milliseconds. */
+  creditedAt: number;
+  /** No window is given: the receiver asked for a pause, or there is none yet. */
+  readonly paused: boolean;
+  readonly remoteEnded: boolean;
+  readonly over: boolean;
+}
+
 export class ReceiveWindows {
   /** What a new stream may send: ours once the peer acknowledged it (RFC 9113 6.9.2). */
   initial: number = DEFAULT_WINDOW;
-  private readonly limits: Http2Limits;
-  private readonly sender: Sender;
-  private readonly buffers: Buffers;
+  readonly #limits: Http2Limits;
+  readonly #sender: Sender;
+  readonly #buffers: Buffers;
   /** The connection's window is withheld, as paused streams hold too much. */
-  private readonly onWithheld: () => void;
-  private withheld = false;
+  readonly #onWithheld: () => void;
+  #withheld = false;
   /** A connection's window cannot be lowered (6.9.2). */
-  private readonly size: number;
-  private window: number;
-  private uncredited = 0;
+  readonly #size: number;
+  #window: number;
+  #uncredited = 0;
   /** Octets that paused streams took in. */
   held = 0;
   /** Octets by which windows of streams have grown. */
-  private grown = 0;
+  #grown = 0;
 
   constructor(
     limits: Http2Limits,
@@ -36,24 +58,27 @@ export class ReceiveWindows {
     buffers: Buffers,
     onWithheld: () => void,
   ) {
-    this.limits = limits;
-    this.sender = sender;
-    this.buffers = buffers;
-    this.onWithheld = onWithheld;
-    this.size = this.window = Math.max(limits.connectionWindow, DEFAULT_WINDOW);
+    this.#limits = limits;
+    this.#sender = sender;
+    this.#buffers = buffers;
+    this.#onWithheld = onWithheld;
+    this.#size = this.#window = Math.max(
+      limits.connectionWindow,
+      DEFAULT_WINDOW,
+    );
   }
 
   /** Raises the connection's window from its default. */
   open(): void {
-    if (this.size > DEFAULT_WINDOW)
-      this.sender.windowUpdate(0, this.size - DEFAULT_WINDOW);
+    if (this.#size > DEFAULT_WINDOW)
+      this.#sender.windowUpdate(0, this.#size - DEFAULT_WINDOW);
   }
 
   /** The peer acknowledged our SETTINGS: its windows changed by the difference. */
-  acknowledged(streams: Iterable<Stream>): void {
-    const change = this.limits.streamWindow - this.initial;
+  acknowledged(streams: Iterable<ReceivingHalf>): void {
+    const change = this.#limits.streamWindow - this.initial;
     if (change === 0) return;
-    this.initial = this.limits.streamWindow;
+    this.initial = this.#limits.streamWindow;
     for (const stream of streams) {
       stream.receiveWindow += change;
       stream.windowSize += change;
@@ -61,14 +86,14 @@ export class ReceiveWindows {
   }
 
   /** A DATA frame of `length` octets came, for `stream` or for none that is open. False where it is over the stream's window. */
-  received(stream: Stream | undefined, length: number): boolean {
-    this.window -= length;
-    if (this.window < 0)
+  received(stream: ReceivingHalf | undefined, length: number): boolean {
+    this.#window -= length;
+    if (this.#window < 0)
       throw new ConnectionError(
         ErrorCode.FLOW_CONTROL_ERROR,
         "DATA beyond the connection's window (6.9)",
       );
-    this.uncredited += length;
+    this.#uncredited += length;
     if (stream !== undefined) {
       stream.receiveWindow -= length;
       stream.uncredited += length;
@@ -77,12 +102,12 @@ export class ReceiveWindows {
         this.held += length;
       }
     }
-    this.creditConnection();
+    this.#creditConnection();
     return stream === undefined || stream.receiveWindow >= 0;
   }
 
   /** What came was passed on: gives window back in halves. */
-  passed(stream: Stream, now: number): void {
+  passed(stream: ReceivingHalf, now: number): void {
     if (
       stream.paused ||
       stream.remoteEnded ||
@@ -91,32 +116,32 @@ export class ReceiveWindows {
     )
       return;
     let increment = stream.uncredited;
-    const { streamWindowMax, windowGrowth } = this.limits;
+    const { streamWindowMax, windowGrowth } = this.#limits;
     if (
       now - stream.creditedAt < QUICK &&
       stream.windowSize < streamWindowMax &&
-      this.buffers.roomy
+      this.#buffers.roomy
     ) {
       const growth = Math.min(
         stream.windowSize,
         streamWindowMax - stream.windowSize,
-        windowGrowth - this.grown,
+        windowGrowth - this.#grown,
       );
       if (growth > 0) {
         increment += growth;
         stream.windowSize += growth;
-        this.grown += growth;
+        this.#grown += growth;
       }
     }
     stream.creditedAt = now;
-    this.credit(stream, increment);
+    this.#credit(stream, increment);
   }
 
   /** The receiver takes content again: the window falls back to what it started with, as it proved too large. */
-  resumed(stream: Stream): void {
+  resumed(stream: ReceivingHalf): void {
     this.held -= stream.held;
     stream.held = 0;
-    this.creditConnection();
+    this.#creditConnection();
     if (stream.over || stream.remoteEnded) return;
     const surplus = Math.min(
       Math.max(0, stream.windowSize - this.initial),
@@ -124,47 +149,47 @@ export class ReceiveWindows {
     );
     if (surplus > 0) {
       stream.windowSize -= surplus;
-      this.grown -= surplus;
+      this.#grown -= surplus;
       stream.uncredited -= surplus;
     }
     // Not quick: the time of the pause lies between.
     stream.creditedAt = Number.NEGATIVE_INFINITY;
     if (stream.uncredited * 2 >= stream.windowSize)
-      this.credit(stream, stream.uncredited);
+      this.#credit(stream, stream.uncredited);
   }
 
   /** The stream is over. */
-  released(stream: Stream): void {
+  released(stream: ReceivingHalf): void {
     this.held -= stream.held;
     stream.held = 0;
-    this.grown -= Math.max(0, stream.windowSize - this.initial);
-    this.creditConnection();
+    this.#grown -= Math.max(0, stream.windowSize - this.initial);
+    this.#creditConnection();
   }
 
-  private credit(stream: Stream, increment: number): void {
+  #credit(stream: ReceivingHalf, increment: number): void {
     stream.uncredited = 0;
     stream.receiveWindow += increment;
-    this.sender.windowUpdate(stream.id, increment);
+    this.#sender.windowUpdate(stream.id, increment);
   }
 
-  private creditConnection(): void {
-    if (this.uncredited * 2 < this.size) return;
-    const { crowded } = this.buffers;
-    if (this.held > this.limits.heldBytes || (crowded && this.held > 0)) {
-      if (this.withheld) return;
-      this.withheld = true;
-      this.onWithheld();
+  #creditConnection(): void {
+    if (this.#uncredited * 2 < this.#size) return;
+    const { crowded } = this.#buffers;
+    if (this.held > this.#limits.heldBytes || (crowded && this.held > 0)) {
+      if (this.#withheld) return;
+      this.#withheld = true;
+      this.#onWithheld();
       // Of what others let go of, this connection would hear nothing.
       if (crowded)
-        this.buffers.whenRoom(() => {
-          this.withheld = false;
-          this.creditConnection();
+        this.#buffers.whenRoom(() => {
+          this.#withheld = false;
+          this.#creditConnection();
         });
       return;
     }
-    this.withheld = false;
-    this.window += this.uncredited;
-    this.sender.windowUpdate(0, this.uncredited);
-    this.uncredited = 0;
+    this.#withheld = false;
+    this.#window += this.#uncredited;
+    this.#sender.windowUpdate(0, this.#uncredited);
+    this.#uncredited = 0;
   }
 }

@@ -9,31 +9,32 @@ const SLOTS = 16;
 
 /** Open addressing, and an entry is put back in place of a removed one (Knuth 6.4, algorithm R), so that nothing piles up. */
 export class StreamTable<S extends { readonly id: number }> {
-  private slots: (S | undefined)[] = empty<S>(SLOTS);
-  private mask: number = SLOTS - 1;
-  private count = 0;
+  #slots: (S | undefined)[] = empty<S>(SLOTS);
+  #mask: number = SLOTS - 1;
+  #count = 0;
 
   get size(): number {
-    return this.count;
+    return this.#count;
   }
 
   get(id: number): S | undefined {
-    return this.slots[this.find(id)];
+    return this.#slots[this.#find(id)];
   }
 
   set(id: number, stream: S): void {
     // At most half full: a search ends after a step or two.
-    if (this.count * 2 >= this.slots.length) this.grow();
-    const at = this.find(id);
-    if (this.slots[at] === undefined) this.count += 1;
-    this.slots[at] = stream;
+    if (this.#count * 2 >= this.#slots.length) this.#grow();
+    const at = this.#find(id);
+    if (this.#slots[at] === undefined) this.#count += 1;
+    this.#slots[at] = stream;
   }
 
   delete(id: number): void {
-    const { slots, mask } = this;
-    let hole = this.find(id);
+    const slots = this.#slots;
+    const mask = this.#mask;
+    let hole = this.#find(id);
     if (slots[hole] === undefined) return;
-    this.count -= 1;
+    this.#count -= 1;
     for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
       const stream = slots[at];
       if (stream === undefined) break;
@@ -47,19 +48,20 @@ export class StreamTable<S extends { readonly id: number }> {
   }
 
   clear(): void {
-    this.slots = empty(SLOTS);
-    this.mask = SLOTS - 1;
-    this.count = 0;
+    this.#slots = empty(SLOTS);
+    this.#mask = SLOTS - 1;
+    this.#count = 0;
   }
 
   /** Those of now: what comes and goes meanwhile changes nothing. */
   values(): S[] {
-    return this.slots.filter((stream) => stream !== undefined);
+    return this.#slots.filter((stream) => stream !== undefined);
   }
 
   /** Where the stream stands, or where it would. */
-  private find(id: number): number {
-    const { slots, mask } = this;
+  #find(id: number): number {
+    const slots = this.#slots;
+    const mask = this.#mask;
     let at = homeOf(id) & mask;
     for (;;) {
       const stream = slots[at];
@@ -68,12 +70,12 @@ export class StreamTable<S extends { readonly id: number }> {
     }
   }
 
-  private grow(): void {
-    const before = this.slots;
-    this.slots = empty(before.length * 2);
-    this.mask = this.slots.length - 1;
+  #grow(): void {
+    const before = this.#slots;
+    this.#slots = empty(before.length * 2);
+    this.#mask = this.#slots.length - 1;
     for (const stream of before)
-      if (stream !== undefined) this.slots[this.find(stream.id)] = stream;
+      if (stream !== undefined) this.#slots[this.#find(stream.id)] = stream;
   }
 }
 

@@ -9,27 +9,27 @@ const REMEMBERED = 128;
 const RANGES = 16;
 
 export class ClosedStreams {
-  private readonly ended: Int32Array = new Int32Array(REMEMBERED);
-  private endedNext = 0;
-  private readonly skipped: { from: number; to: number }[] = [];
+  readonly #ended: Int32Array = new Int32Array(REMEMBERED);
+  #endedNext = 0;
+  readonly #skipped: { from: number; to: number }[] = [];
 
   /** The peer sent END_STREAM or RST_STREAM. */
   byPeer(id: number): void {
-    this.ended[this.endedNext] = id;
-    this.endedNext = (this.endedNext + 1) % REMEMBERED;
+    this.#ended[this.#endedNext] = id;
+    this.#endedNext = (this.#endedNext + 1) % REMEMBERED;
   }
 
   wasEndedByPeer(id: number): boolean {
-    return this.ended.includes(id);
+    return this.#ended.includes(id);
   }
 
   /** The peer opened a stream and left out those of [from, to]: they are closed by that. */
   skip(from: number, to: number): void {
-    if (this.skipped.length === RANGES) this.skipped.shift();
-    this.skipped.push({ from, to });
+    if (this.#skipped.length === RANGES) this.#skipped.shift();
+    this.#skipped.push({ from, to });
   }
 
   wasSkipped(id: number): boolean {
-    return this.skipped.some(({ from, to }) => id >= from && id <= to);
+    return this.#skipped.some(({ from, to }) => id >= from && id <= to);
   }
 }

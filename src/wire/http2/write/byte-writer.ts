@@ -1,5 +1,5 @@
 /** A buffer that frames and field blocks are written into one after the other; blocks of memory go back to a pool when they are free. */
-import { FRAME_HEADER } from "./frames.ts";
+import { FRAME_HEADER } from "../frames/frames.ts";
 
 /** Octets of a pooled block: what a connection writes in one turn of the event loop mostly fits. */
 const BLOCK = 32_768;
@@ -24,7 +24,7 @@ export class ByteWriter {
   /** Makes room for `octets` more behind `length`. `bytes` may be another buffer afterwards. */
   reserve(octets: number): void {
     const needed = this.length + octets;
-    if (needed > this.bytes.length) this.enlarge(needed);
+    if (needed > this.bytes.length) this.#enlarge(needed);
   }
 
   /** Copies `source[from, to)`. */
@@ -66,7 +66,7 @@ export class ByteWriter {
     return bytes;
   }
 
-  private enlarge(needed: number): void {
+  #enlarge(needed: number): void {
     if (this.bytes.length === 0 && needed <= BLOCK) {
       this.bytes = takeBlock();
       return;

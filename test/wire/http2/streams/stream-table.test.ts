@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { StreamTable } from "../../../src/wire/http2/stream-table.ts";
+import { StreamTable } from "../../../../src/wire/http2/streams/stream-table.ts";
 
 /** The table looks at nothing but the id. */
 interface Numbered {
