@@ -4,10 +4,15 @@ import type { Command } from "commander";
 import { parseDuration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import { DEFAULT_PORTS, type BoundPorts } from "../sidecar/sidecar.ts";
+import { DEFAULT_SETTINGS, type SidecarSettings } from "../sidecar/settings.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { AccessLogMode } from "../telemetry/access-log.ts";
 import type { Protocol } from "../wire/exchange.ts";
-import { withLimitOptions, type LimitCommandOptions } from "./limit-options.ts";
+import {
+  limitsOf,
+  withLimitOptions,
+  type LimitCommandOptions,
+} from "./limit-options.ts";
 import {
   CONFIG_OPTION,
   listOption,
@@ -56,6 +61,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
 }
 
 const port = String;
+const HERE = "127.0.0.1";
 
 export function withSidecarOptions(command: Command): Command {
   return withLimitOptions(command)
@@ -135,7 +141,7 @@ export function withSidecarOptions(command: Command): Command {
       option(
         "--app-address <ip>",
         "where the application listens",
-        "127.0.0.1",
+        DEFAULT_SETTINGS.appAddress,
       ),
     )
     .addOption(
@@ -152,7 +158,7 @@ export function withSidecarOptions(command: Command): Command {
       option(
         "--host <ip>",
         "where the link, captured and published connections are taken; :: is every address",
-        "::",
+        DEFAULT_SETTINGS.host,
       ),
     )
     .addOption(
@@ -209,15 +215,27 @@ export function withSidecarOptions(command: Command): Command {
         "a local port that leads to one service",
       ),
     )
-    .addOption(option("--link-protocol <protocol>", "h2 or http/1.1", "h2"))
+    .addOption(
+      option(
+        "--link-protocol <protocol>",
+        "h2 or http/1.1",
+        DEFAULT_SETTINGS.linkProtocol,
+      ),
+    )
     .addOption(
       option(
         "--concurrency <workers>",
         "threads that carry the traffic: more than one only where one core is too little",
-        "1",
+        String(DEFAULT_SETTINGS.concurrency),
       ),
     )
-    .addOption(option("--access-log <mode>", "errors, all or none", "errors"))
+    .addOption(
+      option(
+        "--access-log <mode>",
+        "errors, all or none",
+        DEFAULT_SETTINGS.accessLog,
+      ),
+    )
     .addOption(
       option(
         "--access-log-file <file>",
@@ -245,6 +263,37 @@ export function withSidecarOptions(command: Command): Command {
         "info",
       ),
     );
+}
+
+/** What the options say, read and checked. Throws UserError. */
+export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
+  const { host, accessLogFile } = options;
+  return {
+    concurrency: workersOf("--concurrency", options.concurrency),
+    ports: {
+      outbound: portOf("--outbound-port", options.outboundPort),
+      ...(options.capture
+        ? { inbound: portOf("--inbound-port", options.inboundPort) }
+        : {}),
+      link: portOf("--link-port", options.linkPort),
+      admin: portOf("--admin-port", options.adminPort),
+      metrics: portOf("--metrics-port", options.metricsPort),
+    },
+    host,
+    metricsHost: host === HERE ? HERE : DEFAULT_SETTINGS.metricsHost,
+    publish: (options.publish ?? []).map(publishOf),
+    upstream: (options.upstream ?? []).map(upstreamOf),
+    ...(options.appPort === undefined
+      ? {}
+      : { appPorts: Object.values(applicationPorts(options)) }),
+    appAddress: options.appAddress,
+    accessLog: accessLogOf(options.accessLog),
+    ...(accessLogFile === undefined ? {} : { accessLogFile }),
+    linkProtocol: linkProtocolOf(options.linkProtocol),
+    limits: limitsOf(options),
+    trustedProxies: options.trustedProxy ?? [],
+    drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
+  };
 }
 
 /** What to register; nothing where the sidecar serves no port of an application. */
@@ -293,7 +342,7 @@ export function applicationPorts(
   return ports;
 }
 
-export function publishOf(text: string): { port: number; appPort: number } {
+function publishOf(text: string): { port: number; appPort: number } {
   const [port, appPort, ...rest] = text.split("=");
   if (port === undefined || appPort === undefined || rest.length > 0)
     throw new UserError(`--publish ${text}: PORT=APPPORT is wanted`);
@@ -303,7 +352,7 @@ export function publishOf(text: string): { port: number; appPort: number } {
   };
 }
 
-export function upstreamOf(text: string): { port: number; to: string } {
+function upstreamOf(text: string): { port: number; to: string } {
   const at = text.indexOf("=");
   if (at <= 0)
     throw new UserError(
@@ -315,17 +364,17 @@ export function upstreamOf(text: string): { port: number; to: string } {
   };
 }
 
-export function accessLogOf(text: string): AccessLogMode {
+function accessLogOf(text: string): AccessLogMode {
   if (text === "errors" || text === "all" || text === "none") return text;
   throw new UserError(`--access-log ${text}: errors, all or none is wanted`);
 }
 
-export function linkProtocolOf(text: string): Protocol {
+function linkProtocolOf(text: string): Protocol {
   if (text === "h2" || text === "http/1.1") return text;
   throw new UserError(`--link-protocol ${text}: h2 or http/1.1 is wanted`);
 }
 
-export function durationOption(flag: string, text: string): number {
+function durationOption(flag: string, text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined)
     throw new UserError(

@@ -17,20 +17,13 @@ import {
   makeAccessLog,
   openAccessFile,
   type AccessLog,
-  type AccessLogMode,
 } from "../telemetry/access-log.ts";
 import type { LineSink } from "../telemetry/line-file.ts";
 import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
-import type { Protocol } from "../wire/exchange.ts";
-import type { LimitOptions } from "../proxy/downstream/limits.ts";
 import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
-import type {
-  BoundPorts,
-  PublishedPort,
-  SidecarPorts,
-  UpstreamPort,
-} from "../proxy/downstream/ports.ts";
+import type { BoundPorts, SidecarPorts } from "../proxy/downstream/ports.ts";
 import { startProbe } from "./probe.ts";
+import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
 import { shutDown } from "./shutdown.ts";
 import { startCrew } from "./workers/worker-pool.ts";
 import {
@@ -47,38 +40,16 @@ export {
   type SidecarPorts,
 } from "../proxy/downstream/ports.ts";
 
-export interface SidecarOptions {
+/** Settings that are left out are the defaults. */
+export interface SidecarOptions extends Partial<SidecarSettings> {
   /** Starts the agent, which registers the link's port. Called once the listeners are bound. `sharers`: the other workers. */
-  agent(ports: BoundPorts, sharers?: Sharers): Promise<Agent>;
-  /** Workers that carry the traffic, each in a thread but the first: 1. */
-  readonly concurrency?: number;
-  readonly ports?: SidecarPorts;
-  /** For the link, captured and published connections: "::" is every address of both families. */
-  readonly host?: string;
-  /** For metrics and readiness. */
-  readonly metricsHost?: string;
+  readonly agent: (ports: BoundPorts, sharers?: Sharers) => Promise<Agent>;
   /** What whoever changes something by the admin port must bring; where absent, nobody does. */
   readonly adminToken?: LocalToken | undefined;
-  /** Open doors for callers without a sidecar, under PeerAuthentication. */
-  readonly publish?: readonly PublishedPort[];
-  readonly upstream?: readonly UpstreamPort[];
-  /** The application's ports for the probe; those of its Services where absent. */
-  readonly appPorts?: readonly number[];
-  readonly appAddress?: string;
-  readonly accessLog?: AccessLogMode;
-  /** The file that the access log is appended to; standard output where absent. */
-  readonly accessLogFile?: string;
   /** Takes the lines of the first worker in place of a file. */
   readonly writeAccessLog?: (line: string) => void;
   readonly tracing?: TracingChoice;
   readonly metrics?: MetricsRegistry;
-  readonly linkProtocol?: Protocol;
-  /** What all callers together may cost. */
-  readonly limits?: LimitOptions;
-  /** CIDR ranges of callers without an identity whose Forwarded and X-Forwarded-* fields are believed: none. */
-  readonly trustedProxies?: readonly string[];
-  /** Milliseconds that requests under way may take at shutdown. */
-  readonly drainTimeout?: number;
   readonly clock?: Clock;
   readonly logger?: Logger;
 }
@@ -99,35 +70,31 @@ export interface Sidecar {
 }
 
 const NO_AGENT: AgentState = { source: "none", connected: false };
-const DRAIN_TIMEOUT = 30_000;
-const HERE = "127.0.0.1";
 
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
-  const clock = options.clock ?? systemClock;
-  const logger = options.logger ?? silentLogger;
-  const appAddress = options.appAddress ?? HERE;
-  const linkProtocol = options.linkProtocol ?? "h2";
-  const mode = options.accessLog ?? "errors";
-  const trustedProxies = options.trustedProxies ?? [];
-  const commons = makeCommons(options.concurrency ?? 1);
+  const {
+    agent: startAgent,
+    adminToken,
+    writeAccessLog,
+    tracing,
+    metrics = makeMetrics({ maxSeries: MAX_SERIES }),
+    clock = systemClock,
+    logger = silentLogger,
+    ...given
+  } = options;
+  const settings = { ...DEFAULT_SETTINGS, ...given };
+  const commons = makeCommons(settings.concurrency);
 
   // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
-  const log = openAccessLog(options, mode, clock, commons.workers);
+  const log = openAccessLog(settings, writeAccessLog, clock);
   const worker = await startWorker({
     clock,
     commons,
     logger,
-    registry: options.metrics ?? makeMetrics({ maxSeries: MAX_SERIES }),
+    registry: metrics,
     accessLog: log.accessLog,
-    tracing: options.tracing,
-    appAddress,
-    linkProtocol,
-    limits: options.limits,
-    trustedProxies,
-    ...(options.ports === undefined ? {} : { ports: options.ports }),
-    ...(options.host === undefined ? {} : { host: options.host }),
-    publish: options.publish ?? [],
-    upstream: options.upstream ?? [],
+    tracing,
+    settings,
   }).catch((thrown: unknown) => {
     log.close();
     throw thrown;
@@ -146,19 +113,16 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
           threads: data.workers - 1,
           data: {
             commons: data,
-            ports: portsOf(worker.ports),
-            host: options.host,
-            ...worker.doors,
-            appAddress,
-            linkProtocol,
-            accessLog: mode,
-            tracing: percentageOf(options.tracing),
-            limits: options.limits,
-            trustedProxies,
+            settings: {
+              ...settings,
+              ports: portsOf(worker.ports),
+              ...worker.doors,
+            },
+            tracing: percentageOf(tracing),
             log: { level: logger.level, bindings: logger.bindings() },
           },
           lines: log.sink,
-          spans: (span) => options.tracing?.sink(span),
+          spans: (span) => tracing?.sink(span),
           onLost(error) {
             lost = error;
             logger.fatal(
@@ -192,14 +156,14 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   let started: Agent;
   let ports: BoundPorts;
   try {
-    const pages = await openPages(options, pageState);
+    const pages = await openPages({ ...settings, adminToken }, pageState);
     closers.push(() => pages.close());
     for (const port of [pages.admin, pages.metrics])
       if (port !== undefined) ownPorts.add(port);
     crew?.ownPorts(ownPorts);
     ports = { ...worker.ports, admin: pages.admin, metrics: pages.metrics };
     closers.push(collectGauges(worker.meters, pageState));
-    started = await options.agent(ports, crew);
+    started = await startAgent(ports, crew);
     running.agent = started;
     await crew?.open;
   } catch (error) {
@@ -220,9 +184,9 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   // The application: ready only once it answers (law 12).
   const probe = startProbe({
     clock,
-    address: appAddress,
+    address: settings.appAddress,
     ports: () =>
-      options.appPorts ??
+      settings.appPorts ??
       snapshot.value?.inbound.ports.map(({ targetPort }) => targetPort) ??
       [],
   });
@@ -265,7 +229,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     shuttingDown ??= shutDown({
       clock,
       logger,
-      drainTimeout: options.drainTimeout ?? DRAIN_TIMEOUT,
+      drainTimeout: settings.drainTimeout,
       steps: {
         unready: () => (unready = true),
         deregister: () => running.agent?.deregister() ?? Promise.resolve(),
@@ -297,25 +261,23 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
 
 /** The access log of the first worker, and the file that those of all go to. */
 function openAccessLog(
-  options: SidecarOptions,
-  mode: AccessLogMode,
+  { accessLog: mode, accessLogFile, concurrency }: SidecarSettings,
+  writeAccessLog: SidecarOptions["writeAccessLog"],
   clock: Clock,
-  workers: number,
 ): {
   readonly accessLog: AccessLog;
   readonly sink: LineSink;
   close(): void;
 } {
-  const { writeAccessLog } = options;
   const sink =
     mode === "none" || writeAccessLog !== undefined
       ? NOWHERE
-      : openAccessFile(options.accessLogFile, clock);
+      : openAccessFile(accessLogFile, clock);
   const accessLog = makeAccessLog({
     mode,
     clock,
     sink,
-    share: 1 / workers,
+    share: 1 / concurrency,
     ...(writeAccessLog === undefined ? {} : { write: writeAccessLog }),
   });
   return {

@@ -19,19 +19,13 @@ import {
   type SpanExporter,
 } from "../../telemetry/exporter.ts";
 import { untilStopped, type CliContext } from "../context.ts";
-import { limitsOf } from "../limit-options.ts";
-import { otlpEndpointOf, pairsOf, portOf } from "../settings.ts";
+import { otlpEndpointOf, pairsOf } from "../settings.ts";
 import {
-  accessLogOf,
   applicationPorts,
   countOf,
-  durationOption,
-  linkProtocolOf,
   nameOf,
-  publishOf,
-  upstreamOf,
+  settingsOf,
   withSidecarOptions,
-  workersOf,
   workloadOf,
   type SidecarCommandOptions,
 } from "../sidecar-options.ts";
@@ -53,52 +47,27 @@ async function runSidecar(
     level: options.logLevel,
     bindings: { component: "sidecar", workload: nameOf(options) },
   });
+  const settings = settingsOf(options);
   const appPorts = applicationPorts(options);
-  const limits = limitsOf(options);
   let agent: Agent | undefined;
   const adminToken = await adminTokenOf(options, logger);
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
+    ...settings,
     agent: async (ports, sharers) =>
       (agent = await startOwnAgent(
         { context, options, logger, sharers },
         appPorts,
         ports,
       )),
-    concurrency: workersOf("--concurrency", options.concurrency),
-    ports: {
-      outbound: portOf("--outbound-port", options.outboundPort),
-      ...(options.capture
-        ? { inbound: portOf("--inbound-port", options.inboundPort) }
-        : {}),
-      link: portOf("--link-port", options.linkPort),
-      admin: portOf("--admin-port", options.adminPort),
-      metrics: portOf("--metrics-port", options.metricsPort),
-    },
-    host: options.host,
-    ...(options.host === "127.0.0.1" ? { metricsHost: options.host } : {}),
     adminToken,
-    publish: (options.publish ?? []).map(publishOf),
-    upstream: (options.upstream ?? []).map(upstreamOf),
-    ...(options.appPort === undefined
-      ? {}
-      : { appPorts: Object.values(appPorts) }),
-    appAddress: options.appAddress,
-    accessLog: accessLogOf(options.accessLog),
-    ...(options.accessLogFile === undefined
-      ? {}
-      : { accessLogFile: options.accessLogFile }),
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
-    linkProtocol: linkProtocolOf(options.linkProtocol),
-    limits,
-    trustedProxies: options.trustedProxy ?? [],
-    drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
     clock: context.clock,
     logger,
   });
   const stopTrimming = trimMemory({
     clock: context.clock,
-    memoryBytes: resolveLimits(limits).memoryBytes,
+    memoryBytes: resolveLimits(settings.limits).memoryBytes,
   });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   void sidecar.whenReady.then(async () => {

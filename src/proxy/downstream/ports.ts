@@ -50,10 +50,10 @@ export interface UpstreamPort {
 }
 
 export interface OpenOptions {
-  readonly ports?: SidecarPorts;
-  readonly host?: string;
-  readonly publish?: readonly PublishedPort[];
-  readonly upstream?: readonly UpstreamPort[];
+  readonly ports: SidecarPorts;
+  readonly host: string;
+  readonly publish: readonly PublishedPort[];
+  readonly upstream: readonly UpstreamPort[];
 }
 
 /** The listeners, open. */
@@ -85,8 +85,7 @@ export async function openAll(
   listeners: Listeners,
   options: OpenOptions,
 ): Promise<Open> {
-  const wanted = options.ports ?? DEFAULT_PORTS;
-  const host = options.host ?? "::";
+  const { ports: wanted, host } = options;
   const inbound: Bound[] = [];
   const outbound: Bound[] = [];
   const published = new Map<number, number>();
@@ -131,7 +130,7 @@ export async function openAll(
       ),
     };
     const publish: PublishedPort[] = [];
-    for (const { port: wish, appPort } of options.publish ?? []) {
+    for (const { port: wish, appPort } of options.publish) {
       const port = await opened(inbound, PUBLISHED, wish, (number) =>
         listeners.published(host, number, appPort),
       );
@@ -139,7 +138,7 @@ export async function openAll(
       publish.push({ port, appPort });
     }
     const upstream: UpstreamPort[] = [];
-    for (const { port: wish, to } of options.upstream ?? []) {
+    for (const { port: wish, to } of options.upstream) {
       const named = upstreamOf(to);
       const port = await opened(outbound, UPSTREAM, wish, (number) =>
         listeners.upstream(number, named),

@@ -7,10 +7,7 @@ import type { Logger } from "../../core/log.ts";
 import { refusedPage, servePages, type Page, type Pages } from "./server.ts";
 import { HIGHEST, type Meters } from "../../telemetry/meters.ts";
 import { sparing } from "./sparing.ts";
-import {
-  DEFAULT_PORTS,
-  type SidecarPorts,
-} from "../../proxy/downstream/ports.ts";
+import type { SidecarPorts } from "../../proxy/downstream/ports.ts";
 import {
   ageSeconds,
   certsView,
@@ -49,13 +46,13 @@ export interface OpenPages {
 /** Serves those of the two that have a port. Throws UserError, with none of them open, where one cannot listen. */
 export async function openPages(
   options: {
-    readonly ports?: SidecarPorts;
-    readonly metricsHost?: string;
-    readonly adminToken?: LocalToken | undefined;
+    readonly ports: SidecarPorts;
+    readonly metricsHost: string;
+    readonly adminToken: LocalToken | undefined;
   },
   state: PageState,
 ): Promise<OpenPages> {
-  const wanted = options.ports ?? DEFAULT_PORTS;
+  const { ports: wanted, metricsHost } = options;
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const each of closers) await each();
@@ -92,11 +89,7 @@ export async function openPages(
   };
   return {
     admin: await open("admin", "127.0.0.1", adminPages(state)),
-    metrics: await open(
-      "metrics",
-      options.metricsHost ?? "::",
-      metricsPages(state),
-    ),
+    metrics: await open("metrics", metricsHost, metricsPages(state)),
     close,
   };
 }

@@ -2,16 +2,9 @@
 import type { SharedConfig } from "../../agent/agent.ts";
 import type { CommonsData } from "../../core/shared/shared-state.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import type { AccessLogMode } from "../../telemetry/access-log.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
-import type { Protocol } from "../../wire/exchange.ts";
-import type { LimitOptions } from "../../proxy/downstream/limits.ts";
-import type {
-  PublishedPort,
-  SidecarPorts,
-  UpstreamPort,
-} from "../../proxy/downstream/ports.ts";
 import type { ClustersView, OverloadView, WorkerView } from "../admin/views.ts";
+import type { SidecarSettings } from "../settings.ts";
 import type { Side } from "./worker.ts";
 
 /** What a thread begins with. */
@@ -19,17 +12,9 @@ export interface ThreadData {
   readonly worker: number;
   readonly commons: CommonsData;
   /** Every port is one that the first worker listens on already. */
-  readonly ports: SidecarPorts;
-  readonly host: string | undefined;
-  readonly publish: readonly PublishedPort[];
-  readonly upstream: readonly UpstreamPort[];
-  readonly appAddress: string;
-  readonly linkProtocol: Protocol;
-  readonly accessLog: AccessLogMode;
+  readonly settings: SidecarSettings;
   /** Spans are wanted; with the percentage in place of the Mesh's, where there is one. */
   readonly tracing: { readonly samplingPercentage?: number } | undefined;
-  readonly limits: LimitOptions | undefined;
-  readonly trustedProxies: readonly string[];
   readonly log: {
     readonly level: string;
     readonly bindings: Readonly<Record<string, string>>;

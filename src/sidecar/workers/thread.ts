@@ -42,7 +42,7 @@ async function run(data: ThreadData): Promise<void> {
   const lines = remoteLines(post);
   const spans = remoteSpans(post, clock);
   const accessLog = makeAccessLog({
-    mode: data.accessLog,
+    mode: data.settings.accessLog,
     clock,
     sink: lines,
     share: 1 / shared.workers,
@@ -56,14 +56,7 @@ async function run(data: ThreadData): Promise<void> {
     accessLog,
     tracing:
       tracing === undefined ? undefined : { ...tracing, sink: spans.sink },
-    ports: data.ports,
-    ...(data.host === undefined ? {} : { host: data.host }),
-    publish: data.publish,
-    upstream: data.upstream,
-    appAddress: data.appAddress,
-    linkProtocol: data.linkProtocol,
-    limits: data.limits,
-    trustedProxies: data.trustedProxies,
+    settings: data.settings,
   });
   let compiled: Snapshot | undefined;
   let stopReporting: (() => void) | undefined;

@@ -11,7 +11,6 @@ import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
 import { Buffers } from "../../wire/buffers.ts";
-import type { Protocol } from "../../wire/exchange.ts";
 import type { Books } from "../../proxy/exchange/request-record.ts";
 import { makeEviction } from "../../proxy/downstream/eviction.ts";
 import { makeFaults } from "../../proxy/filters/faults.ts";
@@ -19,11 +18,7 @@ import { watchIdle } from "../../proxy/exchange/idle.ts";
 import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
 import { makeInbound } from "../../proxy/inbound.ts";
 import { makeLimiter } from "../../proxy/filters/limiter.ts";
-import {
-  resolveLimits,
-  shareOf,
-  type LimitOptions,
-} from "../../proxy/downstream/limits.ts";
+import { resolveLimits, shareOf } from "../../proxy/downstream/limits.ts";
 import { makeListeners } from "../../proxy/downstream/listeners.ts";
 import { makeLoadReports } from "../../proxy/application/load-reports.ts";
 import { watchMemory } from "../../proxy/downstream/memory-pressure.ts";
@@ -31,11 +26,7 @@ import { makeMeters, type Meters } from "../../telemetry/meters.ts";
 import { makeMirrors } from "../../proxy/filters/mirror.ts";
 import { makeOutbound } from "../../proxy/outbound.ts";
 import { judgeOpenEnds } from "../../proxy/exchange/open-ended.ts";
-import {
-  openAll,
-  type Open,
-  type OpenOptions,
-} from "../../proxy/downstream/ports.ts";
+import { openAll, type Open } from "../../proxy/downstream/ports.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
 import { makeReplayBudget, REPLAY_TOTAL } from "../../proxy/exchange/replay.ts";
 import { makeServing } from "../../proxy/downstream/serving.ts";
@@ -52,8 +43,10 @@ import {
 import { makeOutside } from "../../proxy/upstream/passthrough.ts";
 import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
 import { inTurn } from "../../proxy/downstream/port-lock.ts";
+import type { SidecarSettings } from "../settings.ts";
 
-export interface WorkerOptions extends OpenOptions {
+export interface WorkerOptions {
+  readonly settings: SidecarSettings;
   readonly clock: Clock;
   readonly commons: Commons;
   readonly logger: Logger;
@@ -61,12 +54,6 @@ export interface WorkerOptions extends OpenOptions {
   /** Closed by whoever made it. */
   readonly accessLog: AccessLog;
   readonly tracing?: TracingChoice | undefined;
-  readonly appAddress: string;
-  readonly linkProtocol: Protocol;
-  /** What all callers together may cost the process. */
-  readonly limits?: LimitOptions | undefined;
-  /** CIDR ranges of callers without an identity whose word on where a request comes from is taken (`forwarded.ts`). */
-  readonly trustedProxies: readonly string[];
 }
 
 export interface TracingChoice {
@@ -109,12 +96,12 @@ const STATES: readonly BreakerState[] = ["closed", "half-open", "open"];
 export async function startWorker(
   options: WorkerOptions,
 ): Promise<ProxyWorker> {
-  const { clock, commons, logger, registry, accessLog, linkProtocol } = options;
+  const { settings, clock, commons, logger, registry, accessLog } = options;
   const { worker, workers } = commons;
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   const credentials = watchSource<Credentials | undefined>(undefined);
   const ownPorts = new Set<number>();
-  const limits = shareOf(resolveLimits(options.limits), workers);
+  const limits = shareOf(resolveLimits(settings.limits), workers);
   const buffers = new Buffers(limits.bufferedBytes);
 
   // The books: what is told of every request.
@@ -136,7 +123,7 @@ export async function startWorker(
     commons,
     credentials,
     ownPorts,
-    linkProtocol,
+    linkProtocol: settings.linkProtocol,
     buffers,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
   });
@@ -149,7 +136,7 @@ export async function startWorker(
     pools,
     loads,
     gates,
-    address: options.appAddress,
+    address: settings.appAddress,
   });
   const host: RelayHost = {
     clock,
@@ -217,7 +204,7 @@ export async function startWorker(
     credentials,
     ownPorts,
     shared: workers === 1 ? false : worker === 0 ? "first" : "joined",
-    claimsOf: strangersClaims(options.trustedProxies),
+    claimsOf: strangersClaims(settings.trustedProxies),
     outbound: (upstream) => makeOutbound(outbound, upstream),
     inbound: (arrival) => makeInbound(inbound, arrival),
   });
@@ -243,8 +230,10 @@ export async function startWorker(
   try {
     open =
       workers > 1 && worker === 0
-        ? await inTurn(clock, options.logger, () => openAll(listeners, options))
-        : await openAll(listeners, options);
+        ? await inTurn(clock, options.logger, () =>
+            openAll(listeners, settings),
+          )
+        : await openAll(listeners, settings);
   } catch (thrown) {
     close();
     throw thrown;

@@ -1,0 +1,76 @@
+/** The options of `wherry sidecar` become one value, which goes whole to the sidecar and into its threads. */
+import { Command } from "commander";
+import t from "tap";
+import {
+  settingsOf,
+  withSidecarOptions,
+  type SidecarCommandOptions,
+} from "../../src/cli/sidecar-options.ts";
+import {
+  DEFAULT_SETTINGS,
+  type SidecarSettings,
+} from "../../src/sidecar/settings.ts";
+
+function settings(...options: readonly string[]): SidecarSettings {
+  const command = withSidecarOptions(new Command("sidecar"));
+  command.parse(options, { from: "user" });
+  return settingsOf(command.opts<SidecarCommandOptions>());
+}
+
+void t.test("what is not said is the sidecar's default", (t) => {
+  t.strictSame(settings(), DEFAULT_SETTINGS);
+  t.end();
+});
+
+void t.test("what is said arrives", (t) => {
+  const all: SidecarSettings = {
+    concurrency: 3,
+    ports: { outbound: 1, link: 3, admin: 4, metrics: 5 },
+    host: "127.0.0.1",
+    metricsHost: "127.0.0.1",
+    publish: [{ port: 6, appPort: 7 }],
+    upstream: [{ port: 8, to: "orders.shop:80" }],
+    appPorts: [9, 10],
+    appAddress: "::1",
+    accessLog: "all",
+    accessLogFile: "/log",
+    linkProtocol: "http/1.1",
+    limits: { connections: 11 },
+    trustedProxies: ["10.0.0.0/8"],
+    drainTimeout: 12_000,
+  };
+  const said = settings(
+    ...["--concurrency", "3", "--no-capture"],
+    ...["--outbound-port", "1", "--link-port", "3"],
+    ...["--admin-port", "4", "--metrics-port", "5"],
+    ...["--host", "127.0.0.1", "--publish", "6=7"],
+    ...["--upstream", "8=orders.shop:80"],
+    ...["--app-port", "http=9", "--app-port", "admin=10"],
+    ...["--app-address", "::1", "--access-log", "all"],
+    ...["--access-log-file", "/log", "--link-protocol", "http/1.1"],
+    ...["--max-connections", "11", "--trusted-proxy", "10.0.0.0/8"],
+    ...["--drain-timeout", "12s"],
+  );
+  t.strictSame(said, all);
+  const names = (each: SidecarSettings): string[] => Object.keys(each).sort();
+  t.same(
+    names({ appPorts: [], accessLogFile: "", ...DEFAULT_SETTINGS }),
+    names(all),
+    "these are all that there are",
+  );
+  t.strictSame(structuredClone(said), said, "a thread gets the same");
+  t.end();
+});
+
+void t.test("what cannot be is refused by its option's name", (t) => {
+  for (const [option, value] of [
+    ["--concurrency", "65"],
+    ["--publish", "80"],
+    ["--upstream", "orders"],
+    ["--access-log", "some"],
+    ["--link-protocol", "h3"],
+    ["--drain-timeout", "soon"],
+  ] as const)
+    t.throws(() => settings(option, value), { message: new RegExp(option) });
+  t.end();
+});
