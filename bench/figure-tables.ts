@@ -48,6 +48,11 @@ const LIFE: readonly Line[] = [
     label: "1,000 requests a second: RSS MiB",
   },
   { scenario: "start", figure: "ready", label: "start: ms to ready" },
+  {
+    scenario: "growth",
+    figure: "growth",
+    label: "ten minutes of load: MiB more",
+  },
 ];
 
 const SHORT = ["get", "headers", "get-traced", "h2", "get-1k", "get-4k"];
@@ -63,7 +68,7 @@ const README_LINES: readonly Line[] = [
     label: "1,000 requests a second: p99 ms",
   },
   BULK,
-  ...LIFE.filter(({ figure }) => figure !== "rssIdle"),
+  ...LIFE.filter(({ figure }) => ["rssLoad", "ready"].includes(figure)),
 ];
 
 const ROOT = join(import.meta.dirname, "..");
