@@ -80,97 +80,106 @@ function makeCircuit(settings: Settings<number>, rotation: Rotation): Opossum {
   });
 }
 
-/** Tells opossum what became of a call. */
-function count(circuit: Opossum, failed: boolean): void {
-  circuit.fire(failed).catch(ignore);
+export function makeBreaker(options: BreakerOptions): Breaker {
+  return new OpossumBreaker(options);
 }
 
-export function makeBreaker(options: BreakerOptions): Breaker {
-  const { clock, settings } = options;
+class OpossumBreaker implements Breaker {
+  readonly #options: BreakerOptions;
   /** Grows with each change of state: a permit of an earlier one counts no more. */
-  let epoch = 1;
-  let state: BreakerState = "closed";
-  let probing = false;
-  let openedAt = 0;
-  let closed = false;
-  let circuit = watched();
+  #epoch = 1;
+  #state: BreakerState = "closed";
+  #probing = false;
+  #openedAt = 0;
+  #closed = false;
+  #circuit: Opossum;
   /** Successes in the closed state that are not in opossum's window yet. */
-  let successes = 0;
+  #successes = 0;
+
+  constructor(options: BreakerOptions) {
+    this.#options = options;
+    this.#circuit = this.#watched();
+    // Before opossum's own listener, whichever circuit it is of.
+    options.rotation.controller.prependListener("rotate", this.#gather);
+  }
+
+  get state(): BreakerState {
+    return this.#state;
+  }
+
+  get retryAfter(): number {
+    const { clock, settings } = this.#options;
+    return this.#state === "closed"
+      ? 0
+      : Math.max(0, this.#openedAt + settings.resetTimeout - clock.now());
+  }
+
+  get window(): { readonly calls: number; readonly failures: number } {
+    this.#gather();
+    const { fires, failures } = this.#circuit.stats;
+    return { calls: fires, failures };
+  }
+
+  enter(): Permit {
+    if (this.#state === "closed") return this.#epoch * 2;
+    if (this.#state === "open" || this.#probing) return -1;
+    this.#probing = true;
+    return this.#epoch * 2 + 1;
+  }
+
+  settle(permit: Permit, effect: Effects["breaker"]): void {
+    if (permit < 0 || permit >> 1 !== this.#epoch || this.#closed) return;
+    if (effect === "none") {
+      // It proved nothing: the next call may be the probe.
+      if ((permit & 1) === 1) this.#probing = false;
+      return;
+    }
+    if (effect === "success" && this.#state === "closed") {
+      this.#successes += 1;
+      return;
+    }
+    this.#gather();
+    this.#circuit.fire(effect === "failure").catch(ignore);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#options.rotation.controller.off("rotate", this.#gather);
+    this.#circuit.shutdown();
+  }
 
   /**
-   * A success in the closed state decides nothing, and telling opossum of each by `fire` took a promise and a microsecond: they are
+   * A success in the closed state decides nothing, and telling opossum of each by `fire` took a promise and a microsecond. So they are
    * added up, and put into the window where `fire` would have put them before anyone looks at it or it moves on.
    */
-  function gather(): void {
-    const [bucket] = circuit.status.window;
-    if (successes === 0 || bucket === undefined) return;
-    bucket.fires += successes;
-    bucket.successes += successes;
-    successes = 0;
-  }
-  // Before opossum's own listener, whichever circuit it is of.
-  options.rotation.controller.prependListener("rotate", gather);
+  readonly #gather = (): void => {
+    const [bucket] = this.#circuit.status.window;
+    if (this.#successes === 0 || bucket === undefined) return;
+    bucket.fires += this.#successes;
+    bucket.successes += this.#successes;
+    this.#successes = 0;
+  };
 
-  function change(next: BreakerState): void {
-    if (closed) return;
-    state = next;
-    epoch += 1;
-    probing = false;
-    if (next === "open") openedAt = clock.now();
-    options.onState(next);
+  #change(next: BreakerState): void {
+    if (this.#closed) return;
+    this.#state = next;
+    this.#epoch += 1;
+    this.#probing = false;
+    if (next === "open") this.#openedAt = this.#options.clock.now();
+    this.#options.onState(next);
   }
 
-  function watched(): Opossum {
-    const made = makeCircuit(settings, options.rotation);
-    made.on("open", () => change("open"));
-    made.on("halfOpen", () => change("half-open"));
+  #watched(): Opossum {
+    const { settings, rotation } = this.#options;
+    const made = makeCircuit(settings, rotation);
+    made.on("open", () => this.#change("open"));
+    made.on("halfOpen", () => this.#change("half-open"));
     made.on("close", () => {
       // The failures that opened it are still in its window, and one more would open it at once: start with an empty one.
       made.shutdown();
-      circuit = watched();
-      change("closed");
+      this.#circuit = this.#watched();
+      this.#change("closed");
     });
     return made;
   }
-
-  return {
-    get state() {
-      return state;
-    },
-    get retryAfter() {
-      return state === "closed"
-        ? 0
-        : Math.max(0, openedAt + settings.resetTimeout - clock.now());
-    },
-    get window() {
-      gather();
-      const { fires, failures } = circuit.stats;
-      return { calls: fires, failures };
-    },
-    enter() {
-      if (state === "closed") return epoch * 2;
-      if (state === "open" || probing) return -1;
-      probing = true;
-      return epoch * 2 + 1;
-    },
-    settle(permit, effect) {
-      if (permit < 0 || permit >> 1 !== epoch || closed) return;
-      if (effect === "none") {
-        // It proved nothing: the next call may be the probe.
-        if ((permit & 1) === 1) probing = false;
-        return;
-      }
-      if (effect === "success" && state === "closed") {
-        successes += 1;
-        return;
-      }
-      gather();
-      count(circuit, effect === "failure");
-    },
-    close() {
-      closed = true;
-      options.rotation.controller.off("rotate", gather);
-      circuit.shutdown();
-    },
-  };
 }
