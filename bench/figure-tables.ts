@@ -23,9 +23,9 @@ interface Line {
 
 const CPU: readonly Line[] = (
   [
-    ["get", "32 connections, closed loop"],
-    ["headers", "the same with 14 header fields"],
-    ["get-traced", "the same with every request traced"],
+    ["get", "32 connections"],
+    ["headers", "32 connections, 14 header fields"],
+    ["get-traced", "32 connections, every request traced"],
     ["headers-traced", "14 header fields, every request traced"],
     ["h2", "HTTP/2 applications"],
     ["serial", "one connection, one call after the other"],
@@ -76,8 +76,7 @@ const ROOT = join(import.meta.dirname, "..");
 export const FIGURE_TABLES: readonly FigureTable[] = [
   {
     file: join(ROOT, "README.md"),
-    put: (text, results) =>
-      between(text, table(COLUMNS, README_LINES.flatMap(lineOf(results)))),
+    put: (text, results) => between(text, lineTable(README_LINES, results)),
   },
   {
     file: join(ROOT, "config", "guide", "performance.md"),
@@ -97,7 +96,7 @@ export const FIGURE_TABLES: readonly FigureTable[] = [
             ],
             CPU.flatMap(scenarioLine(results)),
           ),
-          table(COLUMNS, [BULK, ...LIFE].flatMap(lineOf(results))),
+          lineTable([BULK, ...LIFE], results),
         ].join("\n"),
       ),
   },
@@ -110,7 +109,21 @@ export async function writeFigureTables(): Promise<void> {
     await writeFile(file, put(await readFile(file, "utf8"), results));
 }
 
-const COLUMNS = ["", "Wherry", "Envoy", "ratio", "measured"];
+/** A line each; the head has the versions that were measured. */
+function lineTable(lines: readonly Line[], results: Results): string {
+  const versioned = (name: string): string => {
+    const versions = lines.flatMap(
+      ({ scenario }) =>
+        results.get(scenario)?.entries.find((entry) => entry.name === name)
+          ?.version ?? [],
+    );
+    return `${name} ${[...new Set(versions)].join(", ")}`;
+  };
+  return table(
+    ["", versioned("Wherry"), versioned("Envoy"), "ratio", "measured"],
+    lines.flatMap(lineOf(results)),
+  );
+}
 
 const lineOf =
   (results: Results) =>
