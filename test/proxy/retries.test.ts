@@ -1,6 +1,7 @@
 /** Law 3 against real servers: what is repeated, where, and what never is. */
 import type { Socket } from "node:net";
 import t from "tap";
+import { fakeClock, passing } from "../support/fake-clock.ts";
 import {
   resource,
   until,
@@ -329,18 +330,18 @@ void t.test(
 void t.test(
   "trap 11: the request's time-out is a 504 at its time, whatever is tried",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
+        clock,
         app: () => () => undefined,
         resources: [route({ timeouts: { request: "100ms" } })],
       },
       async (pair) => {
-        const began = performance.now();
-        const answer = await pair.call();
-        const took = performance.now() - began;
+        const { value: answer, ms } = await passing(clock, pair.call());
         t.equal(answer.status, 504);
         t.equal(answer.reason, "REQUEST_TIMEOUT");
-        t.ok(took >= 95 && took < 250, `${took} ms`);
+        t.ok(ms >= 100 && ms < 250, `${ms} ms by the sidecars' clock`);
       },
     );
   },

@@ -69,3 +69,23 @@ export function seededRandom(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** Milliseconds that go by in a turn of the event loop: so few that what happens in a hundred turns happens at once. */
+const CREEP = 0.1;
+
+/** Lets the clock go on, a little in each turn of the event loop, until the promise is settled. */
+export async function passing<T>(
+  clock: FakeClock,
+  promise: Promise<T>,
+): Promise<{ readonly value: T; /** By this clock. */ readonly ms: number }> {
+  const began = clock.now();
+  const state = { settled: false };
+  const value = promise.finally(() => (state.settled = true));
+  // Its failure is the caller's to see, below.
+  value.catch(() => undefined);
+  while (!state.settled) {
+    clock.advance(CREEP);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return { value: await value, ms: clock.now() - began };
+}

@@ -2,7 +2,7 @@
 import { pino } from "pino";
 import t from "tap";
 import { resource, until, withPair, type Pair } from "../../support/pair.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, passing } from "../../support/fake-clock.ts";
 
 function fault(
   spec: Record<string, unknown>,
@@ -105,8 +105,10 @@ void t.test("reset: the connection ends without an answer", async (t) => {
 void t.test(
   "trap 19: delay: before the call goes out, and the route's time-out does not cut it short",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
+        clock,
         resources: [
           route,
           fault({
@@ -116,13 +118,11 @@ void t.test(
         ],
       },
       async (pair) => {
-        const start = performance.now();
-        const answer = await pair.call({
-          path: "/slow",
-          method: "POST",
-          body: "kept",
-        });
-        t.ok(performance.now() - start >= 195);
+        const { value: answer, ms } = await passing(
+          clock,
+          pair.call({ path: "/slow", method: "POST", body: "kept" }),
+        );
+        t.ok(ms >= 200, `${ms} ms by the sidecars' clock`);
         t.equal(answer.status, 200);
         t.match(JSON.parse(answer.text), { body: "kept" });
         t.match(
@@ -130,7 +130,7 @@ void t.test(
           { fault: "shop/chaos: delay 200 ms", status: 200 },
         );
         pair.log.length = 0;
-        t.equal((await pair.call()).status, 200);
+        t.equal((await passing(clock, pair.call())).value.status, 200);
         const other = pair.log.find(
           ({ direction }) => direction === "outbound",
         );
@@ -145,19 +145,19 @@ void t.test(
   "bandwidth: the answer's body comes slowly, and whole",
   async (t) => {
     const body = Buffer.alloc(40_000, "b").toString();
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
+        clock,
         app: () => (_request, response) => response.end(body),
         resources: [
           fault({ bandwidth: { kibibytesPerSecond: 100, percentage: 100 } }),
         ],
       },
       async (pair) => {
-        const start = performance.now();
-        const answer = await pair.call();
-        const took = performance.now() - start;
+        const { value: answer, ms } = await passing(clock, pair.call());
         t.equal(answer.text, body);
-        t.ok(took > 300, `${took} ms for 390 ms worth`);
+        t.ok(ms > 300, `${ms} ms by the clock for 390 ms worth`);
       },
     );
   },
