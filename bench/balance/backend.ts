@@ -4,7 +4,7 @@
  */
 import { createServer, type ServerResponse } from "node:http";
 import { parseArgs } from "node:util";
-import { startFileAgent } from "../../src/agent/file-agent.ts";
+import { startFileAgent } from "../../src/agent/files/file-agent.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { startSidecar } from "../../src/sidecar/sidecar.ts";

@@ -1,7 +1,7 @@
 /** The state of a sidecar's agent in a mesh, gathered from what its parts report into one watch. */
 import { watchSource, type Watch, type WatchSource } from "../core/watch.ts";
 import type { AgentState, RefusedConfig } from "./agent.ts";
-import type { CertificatesFault } from "./certificates.ts";
+import type { CertificatesFault } from "./enrolment/certificates.ts";
 import type { KeptConfig } from "./last-known-good.ts";
 import type { RegistrationState } from "./registration.ts";
 

@@ -1,11 +1,8 @@
 /** The config in force: compiled, swapped whole, or refused whole with what was there left serving (life of a change). */
 import { messageOf } from "../core/errors.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
-import {
-  compileSnapshot,
-  type SelfDescription,
-  type Snapshot,
-} from "../policy/snapshot.ts";
+import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
+import { compileSnapshot } from "../policy/compile/compile.ts";
 import type { Revision } from "../push/messages.ts";
 import type { Sharers } from "./agent.ts";
 import type { KeptConfig } from "./last-known-good.ts";

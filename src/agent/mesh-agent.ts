@@ -7,9 +7,12 @@ import { MESH_DEFAULTS } from "../resources/mesh/schema.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { Agent, Sharers } from "./agent.ts";
 import { AgentStatus } from "./agent-status.ts";
-import { startCertificates, type Certificates } from "./certificates.ts";
+import {
+  startCertificates,
+  type Certificates,
+} from "./enrolment/certificates.ts";
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "./config.ts";
-import { splitAddress, unreadableToken } from "./enrol.ts";
+import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
 import { followControlPlane } from "./follow.ts";
 import { MeshConfig } from "./mesh-config.ts";
 import { Registration } from "./registration.ts";

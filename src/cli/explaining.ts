@@ -9,11 +9,11 @@ import {
 } from "../policy/explain/call.ts";
 import { lookupIn, type Outcome } from "../policy/explain/decision.ts";
 import {
-  compileSnapshot,
   type Destination,
   type SelfDescription,
   type SnapshotVersion,
 } from "../policy/snapshot.ts";
+import { compileSnapshot } from "../policy/compile/compile.ts";
 import { isGrpc } from "../policy/timeout.ts";
 import { parseAuthority, whereTo } from "../proxy/destination.ts";
 import { NO_IDENTITY, strangersClaims } from "../proxy/exchange/forwarded.ts";

@@ -9,7 +9,7 @@ import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
 import { checkAgainstStore } from "./checks.ts";
-import { Enrolment } from "./enrolment.ts";
+import { Enrolment } from "./enrolment/enrolment.ts";
 import {
   ensureAdministrator,
   ensureMesh,
@@ -17,7 +17,7 @@ import {
 } from "./first-start.ts";
 import { keepOwnCredentials } from "./own-credentials.ts";
 import { startPushServer, type PushServer } from "./push/server.ts";
-import { startRegistry, type Registry } from "./registry.ts";
+import { startRegistry, type Registry } from "./registry/registry.ts";
 import { makeStatusReader } from "./status.ts";
 import { tellOfStoredFaults } from "./stored-faults.ts";
 import { openMemoryStore } from "./store/memory.ts";

@@ -4,7 +4,7 @@ import { parseTimestamp, timestamp, type Clock } from "../core/clock.ts";
 import { hashSecret, makeSecret } from "../push/token.ts";
 import { OWN_GROUP } from "../resources/kind.ts";
 import type { Resource } from "../resources/envelope.ts";
-import { ENROLMENT_TOKEN } from "./enrolment-token.ts";
+import { ENROLMENT_TOKEN } from "./enrolment/enrolment-token.ts";
 import type { Store } from "./store/store.ts";
 
 /** A kind of the store alone: no API path leads to it and it is never pushed. */

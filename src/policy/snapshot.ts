@@ -1,22 +1,13 @@
 /** The immutable, compiled view that one proxy serves from; a request ends with the one that it started with (law 1). */
-import { meshSettings, type MeshSettings } from "../resources/mesh/schema.ts";
+import { type MeshSettings } from "../resources/mesh/schema.ts";
 import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
 import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
-import type { Resource } from "../resources/envelope.ts";
 import type { MtlsDecision } from "./authentication.ts";
 import type {
   AuthorizationFacts,
   AuthorizationTrace,
   Verdict,
 } from "./authorization.ts";
-import { compileClusters } from "./compile/clusters.ts";
-import { addressOwners } from "../resources/ownership/address-owners.ts";
-import { compileDestinations } from "./compile/destinations.ts";
-import { compileFaults } from "./compile/faults.ts";
-import { compileInbound } from "./compile/inbound.ts";
-import type { Protection } from "./compile/overload.ts";
-import { routing } from "./compile/routes.ts";
-import { sortResources } from "./compile/sort.ts";
 import type { CorsPolicy } from "./routing/cors.ts";
 import type { Fault } from "./fault.ts";
 import type { HeaderEdits } from "./routing/header-edits.ts";
@@ -28,6 +19,9 @@ import type {
 } from "./routing/router.ts";
 import type { Timeouts } from "./timeout.ts";
 import type { Redirect, UrlRewrite } from "./routing/url-rewrite.ts";
+import type { AdaptiveConcurrency } from "../resources/traffic-policy/overload.ts";
+import type { Prioritizer } from "./priority.ts";
+import type { RateLimit } from "./rate-limit.ts";
 
 /** Which state of which store this was compiled from. */
 export interface SnapshotVersion {
@@ -229,83 +223,20 @@ export interface InboundPort {
   /** "NAMESPACE/NAME" of the PeerAuthentications for the workload that did not decide `mtls`, and why. */
   passedOver(): readonly { readonly policy: string; readonly why: string }[];
 }
-
-/** Why a set of resources was refused as a whole; the proxy keeps the snapshot that it has. */
-export class CompileError extends Error {
-  override readonly name = "CompileError";
-  readonly problems: readonly string[];
-
-  constructor(problems: readonly string[]) {
-    super(
-      `the configuration cannot be used: ${problems.slice(0, 5).join("; ")}${problems.length > 5 ? `; and ${problems.length - 5} more` : ""}`,
-    );
-    this.problems = problems;
-  }
+export interface Protection {
+  /** Absent: none. */
+  readonly limits?: readonly RateLimit<RoutedRequest>[];
+  readonly concurrency: AdaptiveConcurrency;
+  /** "NAMESPACE/NAME" of the TrafficPolicy that says how concurrency adapts. */
+  readonly concurrencyPolicy?: string;
+  /** Undefined where all requests are equal. */
+  readonly priority?: Prioritizer<RoutedRequest>;
+  /** Absent: bodies of any length. */
+  readonly body?: BodyLimit;
 }
 
-export interface CompileOptions {
-  /** The snapshot in force: clusters that did not change are taken over from it. */
-  readonly previous?: Snapshot | undefined;
-  /** Each resource by itself has been validated by this version of the program already. */
-  readonly validated?: boolean;
-}
-
-/**
- * Compiles all that one proxy knows into what it serves from. Throws `CompileError` where any of it cannot be used: a part
- * of a policy is no policy, so a set is taken whole or not at all. Nothing of the input is kept.
- */
-export function compileSnapshot(
-  resources: readonly Resource[],
-  self: SelfDescription,
-  version: SnapshotVersion,
-  options: CompileOptions = {},
-): Snapshot {
-  const problems: string[] = [];
-  const warnings: string[] = [];
-  const own = structuredClone(self);
-  const sorted = sortResources(resources, options.validated === true, problems);
-  if (problems.length > 0) throw new CompileError(problems);
-
-  const mesh = meshSettings(sorted.mesh?.spec);
-  const served = compileClusters(
-    sorted,
-    own,
-    mesh,
-    options.previous?.clusters ?? [],
-    warnings,
-  );
-  const destinations = compileDestinations(
-    served.values(),
-    routing(
-      [...sorted.routes, ...sorted.grpcRoutes],
-      served,
-      own.namespace,
-      mesh,
-      problems,
-      warnings,
-    ),
-    compileFaults(sorted.faults, own),
-    own.namespace,
-    mesh.trustDomain,
-    addressOwners(sorted.workloads),
-    warnings,
-  );
-  const inbound = compileInbound(sorted, own, mesh, warnings);
-  if (problems.length > 0) throw new CompileError(problems);
-
-  return {
-    version: { ...version },
-    self: own,
-    mesh,
-    destination: (host, port) => destinations.byHost(host, port),
-    destinationByAddress: (address, port) =>
-      destinations.byAddress(address, port),
-    destinations: destinations.all,
-    clusters: [...served.values()].flatMap(({ cluster, byEndpoint }) => [
-      cluster,
-      ...byEndpoint.values(),
-    ]),
-    inbound,
-    warnings: [...new Set(warnings)],
-  };
+export interface BodyLimit {
+  readonly bytes: number;
+  /** "NAMESPACE/NAME" of the TrafficPolicy. */
+  readonly policy: string;
 }

@@ -17,7 +17,7 @@ import { fieldValue } from "../wire/fields.ts";
 import { Account, type Books } from "./exchange/request-record.ts";
 import { deadlineExceeded, deadlineLeft } from "./exchange/deadline.ts";
 import { DESTINATION } from "./exchange/heads.ts";
-import { FilteredStream } from "./filters/body-filter.ts";
+import { FilteredStream } from "./exchange/body-filter.ts";
 import { limitBody, refusedLength } from "./filters/body-limit.ts";
 import type { Limiter } from "./filters/limiter.ts";
 import { atLastHop } from "./exchange/max-forwards.ts";

@@ -11,7 +11,7 @@ import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
-import { FilteredStream } from "./filters/body-filter.ts";
+import { FilteredStream } from "./exchange/body-filter.ts";
 import { Account, type Books } from "./exchange/request-record.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
 import { LocalAnswer } from "./filters/local-response.ts";

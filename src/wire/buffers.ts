@@ -14,13 +14,15 @@
  * come to rest at half the limit / (128 + n) each, so all of them together stay under it, and there is always a share for the next one.
  */
 
+import {
+  LEAST_READ,
+  USUAL_READ,
+  type ReadRoom,
+} from "../runtime/socket-data.ts";
 /** Bytes that one queue may hold at most, and that one read brings at most. */
 const MOST = 65_536;
 /** One queue may hold that part of what is free. */
 const PARTS = 128;
-/** Bytes that one read brings where that is not known to be worth more, and where nothing much is free. */
-export const USUAL_READ = 16_384;
-export const LEAST_READ = 4096;
 /** Part of the limit that sockets with room for `MOST` bytes may read together, and up to which any may; at least so many sockets. */
 const LARGE_READS = 4;
 const LARGE_AT_LEAST = 16;
@@ -31,7 +33,7 @@ const WASTE = 16;
 const WASTE_BEYOND = 32;
 const WASTE_SHORT = 2;
 
-export class Buffers {
+export class Buffers implements ReadRoom {
   readonly limit: number;
   readonly #half: number;
   /** Sockets that may read `MOST` bytes at once. */

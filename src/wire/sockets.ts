@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Buffers } from "./buffers.ts";
-import { onData } from "./socket-data.ts";
+import { onData } from "../runtime/socket-data.ts";
 
 /** Who is told of what happens on a socket. */
 export interface SocketUser {

@@ -24,7 +24,7 @@ import type {
   ServerStream,
 } from "./exchange.ts";
 import { UNBOUNDED, type Buffers } from "./buffers.ts";
-import { onData } from "./socket-data.ts";
+import { onData } from "../runtime/socket-data.ts";
 import { SocketRoom } from "./socket-room.ts";
 import { reset } from "./sockets.ts";
 

@@ -4,7 +4,7 @@ import {
   stateOf,
   type Progress,
 } from "../../src/agent/agent-status.ts";
-import type { CertificatesFault } from "../../src/agent/certificates.ts";
+import type { CertificatesFault } from "../../src/agent/enrolment/certificates.ts";
 import type { RegistrationState } from "../../src/agent/registration.ts";
 import { watchSource } from "../../src/core/watch.ts";
 

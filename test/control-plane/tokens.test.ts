@@ -1,6 +1,6 @@
 /** API tokens: only the hash is kept, and anything but a live token's exact text is refused. */
 import t from "tap";
-import { createEnrolmentToken } from "../../src/control-plane/enrolment-token.ts";
+import { createEnrolmentToken } from "../../src/control-plane/enrolment/enrolment-token.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import {

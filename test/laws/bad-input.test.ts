@@ -331,7 +331,8 @@ void t.test(
 void t.test(
   "a certificate that the clock does not fit is told at once",
   async (t) => {
-    const { startFileAgent } = await import("../../src/agent/file-agent.ts");
+    const { startFileAgent } =
+      await import("../../src/agent/files/file-agent.ts");
     const { silentLogger } = await import("../../src/core/log.ts");
     const { systemClock } = await import("../../src/core/clock.ts");
     const now = Date.now();

@@ -6,16 +6,19 @@ import t from "tap";
 import { makeAlarms } from "../../src/core/alarms.ts";
 import { ALONE } from "../../src/core/shared/shared-state.ts";
 import { watchSource } from "../../src/core/watch.ts";
-import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
+import { type Snapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import { makeOutbound } from "../../src/proxy/outbound.ts";
 import { DEFAULT_LIMITS } from "../../src/proxy/downstream/limits.ts";
 import { makeMeters } from "../../src/telemetry/meters.ts";
 import { makeReplayBudget } from "../../src/proxy/exchange/replay.ts";
 import { makeServing } from "../../src/proxy/downstream/serving.ts";
 import { watchIdle } from "../../src/proxy/exchange/idle.ts";
-import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
+import {
+  poolSettingsOf,
+  makeClusters,
+} from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makePools } from "../../src/proxy/upstream/pool/pools.ts";
-import { makeClusters } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makeOutside } from "../../src/proxy/upstream/passthrough.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import { makeAccessLog } from "../../src/telemetry/access-log.ts";
@@ -118,7 +121,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       log: makeAccessLog({ mode: "none", clock }),
     },
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
-    outside: makeOutside(clock, ALONE.workers, pools),
+    outside: makeOutside(ALONE.workers, pools),
     mirrors: { tee: () => undefined },
     faults: {
       inject: () => t.fail("there are none"),

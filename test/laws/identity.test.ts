@@ -5,7 +5,7 @@ import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
-import { compileSnapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makePools, type Place } from "../../src/proxy/upstream/pool/pools.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";

@@ -95,7 +95,8 @@ void t.test(
     const { port } = app.address() as { port: number };
     await new Promise<void>((resolve) => app.close(() => resolve()));
     const authority = fakeAuthority();
-    const { compileSnapshot } = await import("../../src/policy/snapshot.ts");
+    const { compileSnapshot } =
+      await import("../../src/policy/compile/compile.ts");
     const agent = memoryAgent(
       compileSnapshot(
         [],

@@ -1,10 +1,8 @@
 /** Which trouble a request is given: whose fault, which draws, and none after the end. */
 import t from "tap";
 import { drawFault, type Injection } from "../../src/policy/fault.ts";
-import {
-  compileSnapshot,
-  type Destination,
-} from "../../src/policy/snapshot.ts";
+import { type Destination } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import type { FaultInjectionSpec } from "../../src/resources/fault-injection/spec.ts";
 import { seededRandom } from "../support/fake-clock.ts";

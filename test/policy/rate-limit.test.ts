@@ -5,11 +5,8 @@ import {
   rateTableMemory,
 } from "../../src/core/shared/rate-table.ts";
 import { takeFrom } from "../../src/policy/rate-limit.ts";
-import {
-  compileSnapshot,
-  type InboundPort,
-  type Snapshot,
-} from "../../src/policy/snapshot.ts";
+import { type InboundPort, type Snapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import type { RateLimitSpec } from "../../src/resources/traffic-policy/overload.ts";
 import {

@@ -1,9 +1,9 @@
 import t from "tap";
+import { type Snapshot } from "../../src/policy/snapshot.ts";
 import {
   compileSnapshot,
   CompileError,
-  type Snapshot,
-} from "../../src/policy/snapshot.ts";
+} from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { growthOf } from "../support/growth.ts";
 import {

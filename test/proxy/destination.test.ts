@@ -1,6 +1,7 @@
 /** Where a request wants to go, by all the ways that it can say so. */
 import t from "tap";
-import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
+import { type Snapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import {
   parseAuthority,
   whereTo,

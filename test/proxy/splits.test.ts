@@ -4,7 +4,7 @@ import t from "tap";
 import { hashText } from "../../src/policy/balance/ring.ts";
 import type { Sidecar } from "../../src/sidecar/sidecar.ts";
 import { placeInSplit } from "../../src/proxy/filters/stickiness.ts";
-import type { ClustersView } from "../../src/sidecar/admin/views.ts";
+import type { ClustersView } from "../../src/sidecar/workers/views.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import {
   resource,

@@ -9,7 +9,7 @@ import {
   type Decision,
   type Step,
 } from "../../src/policy/explain/decision.ts";
-import { compileSnapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { self, service, VERSION, workload } from "./policy-fixtures.ts";
 

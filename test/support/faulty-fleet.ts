@@ -6,7 +6,7 @@
  * ```
  */
 import type { Server } from "node:net";
-import { compileSnapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import {
   startSidecar,
   type Sidecar,

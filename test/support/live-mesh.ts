@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startAgent } from "../../src/agent/mesh-agent.ts";
 import { startControlPlane } from "../../src/control-plane/control-plane.ts";
-import { createEnrolmentToken } from "../../src/control-plane/enrolment-token.ts";
+import { createEnrolmentToken } from "../../src/control-plane/enrolment/enrolment-token.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import { createApiToken, type Role } from "../../src/control-plane/tokens.ts";
 import { systemClock } from "../../src/core/clock.ts";

@@ -17,7 +17,8 @@ import { systemClock, type Clock } from "../../src/core/clock.ts";
 import { localToken } from "../../src/core/local/local-token.ts";
 import { watchSource, type WatchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
-import { compileSnapshot, type Snapshot } from "../../src/policy/snapshot.ts";
+import { type Snapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Protocol } from "../../src/wire/exchange.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import {

@@ -11,8 +11,8 @@ import {
 import {
   createEnrolmentToken,
   type EnrolmentTokenOptions,
-} from "../../src/control-plane/enrolment-token.ts";
-import { Enrolment } from "../../src/control-plane/enrolment.ts";
+} from "../../src/control-plane/enrolment/enrolment-token.ts";
+import { Enrolment } from "../../src/control-plane/enrolment/enrolment.ts";
 import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import {
   startPushServer,
@@ -23,7 +23,7 @@ import {
   startRegistry,
   type Registry,
   type RegistryOptions,
-} from "../../src/control-plane/registry.ts";
+} from "../../src/control-plane/registry/registry.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import { systemClock, type Clock } from "../../src/core/clock.ts";

@@ -1,7 +1,7 @@
 /** For tests: a sidecar that does only what the test says, down to the single message. */
 import type { ClientDuplexStream } from "@grpc/grpc-js";
 import { openClient, openStream } from "../../src/agent/connection.ts";
-import { enrol } from "../../src/agent/enrol.ts";
+import { enrol } from "../../src/agent/enrolment/enrol.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";

@@ -1,9 +1,13 @@
 /** A caller and a called workload, each a sidecar of several workers: real threads, real sockets, and an application that counts. */
-import { Agent as HttpAgent, request, type RequestListener } from "node:http";
-import { createServer } from "node:http";
+import {
+  Agent as HttpAgent,
+  request,
+  type RequestListener,
+  createServer,
+} from "node:http";
 import type { Agent, Sharers } from "../../src/agent/agent.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { compileSnapshot } from "../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import {
   startSidecar,

@@ -1,6 +1,7 @@
 /** What is held is counted, and what one queue may hold, what one read brings and who waits for room follow from it. */
 import t from "tap";
-import { Buffers, LEAST_READ, USUAL_READ } from "../../src/wire/buffers.ts";
+import { Buffers } from "../../src/wire/buffers.ts";
+import { LEAST_READ, USUAL_READ } from "../../src/runtime/socket-data.ts";
 
 const MIB = 1_048_576;
 const LIMIT = 16 * MIB;

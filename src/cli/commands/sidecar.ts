@@ -153,7 +153,7 @@ async function startOwnAgent(
       ...(options.locality === undefined ? {} : { locality: options.locality }),
     };
     // Of the two agents the one that is asked for is loaded: gRPC is large, and files have no use for it.
-    const { startFileAgent } = await import("../../agent/file-agent.ts");
+    const { startFileAgent } = await import("../../agent/files/file-agent.ts");
     return startFileAgent({
       resources: options.resources,
       certificate,

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { lookupIn } from "../../policy/explain/decision.ts";
-import { CompileError } from "../../policy/snapshot.ts";
+import { CompileError } from "../../policy/compile/compile.ts";
 import { formatKey, keyOf } from "../../resources/envelope.ts";
 import type { CliContext } from "../context.ts";
 import {

@@ -29,10 +29,10 @@ import {
   toApiError,
   type ApiReason,
 } from "./errors.ts";
-import { addMeshRoutes } from "./mesh-routes.ts";
+import { addMeshRoutes } from "./routes/mesh-routes.ts";
 import { isObject } from "./merge-patch.ts";
 import type { ApiOptions } from "./options.ts";
-import { addResourceRoutes } from "./resource-routes.ts";
+import { addResourceRoutes } from "./routes/resource-routes.ts";
 import { validatorCompiler } from "./validation.ts";
 import { hideTokens } from "../tokens.ts";
 

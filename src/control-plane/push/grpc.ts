@@ -1,8 +1,8 @@
 /** From our errors to gRPC statuses, and from promises to its callbacks. */
 import { status, type handleUnaryCall } from "@grpc/grpc-js";
 import { messageOf } from "../../core/errors.ts";
-import { EnrolmentError } from "../enrolment-error.ts";
-import { RegistrationError } from "../registration-error.ts";
+import { EnrolmentError } from "../enrolment/enrolment-error.ts";
+import { RegistrationError } from "../registry/registration-error.ts";
 
 /** What grpc-js turns into the status of a call. */
 export class GrpcError extends Error {

@@ -3,8 +3,8 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import type { Enrolment } from "../enrolment.ts";
-import type { Registry } from "../registry.ts";
+import type { Enrolment } from "../enrolment/enrolment.ts";
+import type { Registry } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 import { openAcceptance } from "./acceptance.ts";
 import {

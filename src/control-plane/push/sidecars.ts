@@ -5,7 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import { resourceName } from "../../push/names.ts";
 import type { ResourceKey } from "../../resources/envelope.ts";
-import type { Registry } from "../registry.ts";
+import type { Registry } from "../registry/registry.ts";
 import type { Feed } from "./feed.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 import { Session, type Counters, type SessionOptions } from "./session.ts";

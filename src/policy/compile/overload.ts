@@ -5,36 +5,14 @@ import type { ServicePort } from "../../resources/service/schema.ts";
 import type { TrafficPolicyResource } from "../../resources/traffic-policy/settings.ts";
 import {
   adaptiveConcurrency,
-  type AdaptiveConcurrency,
   type PrioritySpec,
   type ProtectionSpec,
 } from "../../resources/traffic-policy/overload.ts";
-import { compilePriority, type Prioritizer } from "../priority.ts";
-import {
-  compileRateLimits,
-  type RateLimit,
-  type RequestTest,
-} from "../rate-limit.ts";
+import { compilePriority } from "../priority.ts";
+import { compileRateLimits, type RequestTest } from "../rate-limit.ts";
 import { compileRouter, type RoutedRequest } from "../routing/router.ts";
 import { nameOf } from "./sort.ts";
-
-export interface Protection {
-  /** Absent: none. */
-  readonly limits?: readonly RateLimit<RoutedRequest>[];
-  readonly concurrency: AdaptiveConcurrency;
-  /** "NAMESPACE/NAME" of the TrafficPolicy that says how concurrency adapts. */
-  readonly concurrencyPolicy?: string;
-  /** Undefined where all requests are equal. */
-  readonly priority?: Prioritizer<RoutedRequest>;
-  /** Absent: bodies of any length. */
-  readonly body?: BodyLimit;
-}
-
-export interface BodyLimit {
-  readonly bytes: number;
-  /** "NAMESPACE/NAME" of the TrafficPolicy. */
-  readonly policy: string;
-}
+import type { Protection } from "../snapshot.ts";
 
 /** A port that no Service leads to. */
 export const UNPROTECTED: Protection = {

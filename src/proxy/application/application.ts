@@ -2,20 +2,28 @@
 import type { Clock } from "../../core/clock.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { MeshError } from "../../mesh/errors.ts";
-import type { Protection } from "../../policy/compile/overload.ts";
+import type {
+  Protection,
+  InboundPort,
+  Snapshot,
+} from "../../policy/snapshot.ts";
 import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
 import {
   isRepeatable,
   retryBudget,
   type RetryPolicy,
 } from "../../policy/retry.ts";
-import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
-import { fieldValue } from "../../wire/fields.ts";
+import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { ATTEMPT } from "../exchange/heads.ts";
 import type { LoadReports, RequestLoad } from "./load-reports.ts";
-import type { Way } from "../exchange/route-plan.ts";
+import type { Target, Way } from "../exchange/route-plan.ts";
+import {
+  ApplicationTarget,
+  loadFields,
+  type RequestCounts,
+} from "./application-target.ts";
 import { DirectWay } from "../upstream/direct-plan.ts";
 import {
   plainProtocolOf,
@@ -95,13 +103,11 @@ export function makeApplication(options: ApplicationOptions): Application {
       readonly streamIdle: number;
       readonly repeatable: boolean;
       readonly left: number | undefined;
-      readonly load: RequestLoad | undefined;
-      readonly gate: Gate | undefined;
-      readonly entry: Entry | undefined;
+      readonly counts: RequestCounts | undefined;
     },
-  ): Way =>
-    new DirectWay({
-      clock,
+  ): Way => {
+    const { counts } = rest;
+    return new DirectWay({
       destination: port.key,
       path: rest.path,
       target: rest.target,
@@ -112,15 +118,16 @@ export function makeApplication(options: ApplicationOptions): Application {
       retry: RETRY,
       budget,
       repeatable: rest.repeatable,
-      load: rest.load,
-      gate: rest.gate,
-      entry: rest.entry,
+      around:
+        counts && ((direct): Target => new ApplicationTarget(direct, counts)),
+      responseFields: counts && ((): Fields => loadFields(counts)),
       inside: stream.connection.peer !== undefined,
       callee: true,
       dialogues: rest.protocol === "h2",
       left: rest.left,
       connectError: unreachable,
     });
+  };
   return {
     http(snapshot, port, { facts, target }, stream, left) {
       const { protection } = port;
@@ -132,15 +139,16 @@ export function makeApplication(options: ApplicationOptions): Application {
         streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
         repeatable: isRepeatable(facts),
         left,
-        load: loads.of(port.targetPort, stream),
-        gate:
+        counts: countsOf(
+          clock,
+          loads.of(port.targetPort, stream),
           mode === "OFF"
             ? undefined
             : gates.of(port.targetPort, protection.concurrency),
-        entry:
           mode === "ENFORCE"
             ? entryOf(protection, facts, stream, clock, left)
             : undefined,
+        ),
       });
     },
     tunnel: (port, stream) =>
@@ -151,11 +159,21 @@ export function makeApplication(options: ApplicationOptions): Application {
         streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
         repeatable: false,
         left: undefined,
-        load: undefined,
-        gate: undefined,
-        entry: undefined,
+        counts: undefined,
       }),
   };
+}
+
+/** Undefined where nothing is to be counted. */
+function countsOf(
+  clock: Clock,
+  load: RequestLoad | undefined,
+  gate: Gate | undefined,
+  entry: Entry | undefined,
+): RequestCounts | undefined {
+  return load === undefined && gate === undefined
+    ? undefined
+    : { clock, load, gate, entry };
 }
 
 function entryOf(

@@ -1,7 +1,8 @@
 /** What all callers together may cost this process; what one connection may cost stands with its codec (`wire/http1/limits.ts`, `wire/http2/limits.ts`). */
 import { readFileSync } from "node:fs";
+import type { TransferLimits } from "../exchange/transfer-rate.ts";
 
-export interface SidecarLimits {
+export interface SidecarLimits extends TransferLimits {
   /** Open connections of callers, on all listeners. */
   readonly connections: number;
   /** Of these, on one listener: it must not shut the others. */
@@ -14,14 +15,6 @@ export interface SidecarLimits {
   readonly streamsPerAddress: number;
   /** Exchanges under way. */
   readonly requests: number;
-  /** Octets a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */
-  readonly bodyRate: number;
-  /** Milliseconds by which a caller may lag behind `bodyRate`. */
-  readonly sendGrace: number;
-  /** Milliseconds in which a caller without an identity must take what waits for it. */
-  readonly takeTimeout: number;
-  /** Milliseconds that an exchange which holds octets may stand still while memory is short. */
-  readonly shortTimeout: number;
   /** Milliseconds that a connection of the link is kept without a stream: the caller's pool lets go of it first, after an hour. */
   readonly idleLink: number;
   /** Octets held of messages, on both sides of the proxy: what is read where they reach it stops. */

@@ -19,7 +19,7 @@ import type {
 } from "../../wire/exchange.ts";
 import { originalDestination } from "../../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../../wire/sniff.ts";
-import { readLittle } from "../../wire/socket-data.ts";
+import { readLittle } from "../../runtime/socket-data.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import { linkListener } from "../../wire/tls/tls.ts";
 import type { Address, LocalUpstream } from "../destination.ts";

@@ -16,14 +16,52 @@ import type { ClientTrace } from "../../telemetry/tracing.ts";
 import type {
   ClientConnection,
   ClientStream,
+  RequestHead,
   ResponseHead,
   ResponseReceiver,
 } from "../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
-import type { Relay } from "./relay.ts";
-import type { ConnectionWaiter } from "../upstream/pool/pool.ts";
-import type { Target } from "./route-plan.ts";
+import type { RelayHost } from "./relay-host.ts";
+import type { TimeSpent } from "./time-spent.ts";
+import type { ConnectionWaiter, Target, Way } from "./route-plan.ts";
+
+/** The exchange that an attempt is part of. */
+export interface Exchange {
+  readonly host: RelayHost;
+  readonly way: Way;
+  readonly account: { readonly attempts: number };
+  /** The caller speaks gRPC: statuses are read from fields and trailers. */
+  readonly grpc: boolean;
+  /** Only where there is a time-out to explain. */
+  readonly spent: TimeSpent | undefined;
+  /** The whole request is its head. */
+  readonly bodyless: boolean;
+  /** The one under way. */
+  readonly attempt: Attempt | undefined;
+  /** A server that reports a deadline as exceeded now speaks of the caller's. */
+  readonly callersDeadline: boolean;
+  now(): number;
+  openTrace(): ClientTrace;
+  headOf(trace: Fields, limit: number): RequestHead;
+  /** The head went out; what has been read of the body follows. */
+  opened(sink: ClientStream): void;
+  upstreamDrained(): void;
+  informational(head: ResponseHead): void;
+  /** True where another attempt replaces this one. */
+  repeats(attempt: Attempt, outcome: Outcome, ended: boolean): boolean;
+  answered(
+    attempt: Attempt,
+    head: ResponseHead,
+    ended: boolean,
+    now: number,
+  ): void;
+  /** False: the caller takes no more for now. */
+  pass(chunk: Buffer): boolean;
+  answerEnded(trailers: Fields | undefined, now: number): void;
+  failed(attempt: Attempt, error: MeshError, outcome: Outcome): void;
+  brokenAfterEnd(attempt: Attempt, error: MeshError): void;
+}
 
 /**
  * ```
@@ -34,7 +72,7 @@ import type { Target } from "./route-plan.ts";
  */
 export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   readonly target: Target;
-  readonly #relay: Relay;
+  readonly #relay: Exchange;
   readonly #startedAt: number;
   #sink: ClientStream | undefined;
   #trace: ClientTrace | undefined;
@@ -54,7 +92,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   /** Anything was given to a connection. */
   written = false;
 
-  constructor(relay: Relay, target: Target, now: number) {
+  constructor(relay: Exchange, target: Target, now: number) {
     this.#relay = relay;
     this.target = target;
     this.#startedAt = now;

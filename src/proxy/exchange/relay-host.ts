@@ -3,7 +3,7 @@ import type { Alarms } from "../../core/alarms.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { IdleWatcher } from "./idle.ts";
 import type { Buffers } from "../../wire/buffers.ts";
-import type { SidecarLimits } from "../downstream/limits.ts";
+import type { TransferLimits } from "./transfer-rate.ts";
 import type { PolicyAge } from "./open-ended.ts";
 import type { ReplayBudget } from "./replay.ts";
 
@@ -15,7 +15,7 @@ export interface RelayHost {
   readonly replay: ReplayBudget;
   /** What all connections hold. */
   readonly buffers: Buffers;
-  readonly limits: SidecarLimits;
+  readonly limits: TransferLimits;
   readonly policy: PolicyAge;
   /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */
   maxActive: number;

@@ -24,7 +24,7 @@ import type {
 } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
 import type { Account } from "./request-record.ts";
-import { Attempt } from "./attempt.ts";
+import { Attempt, type Exchange } from "./attempt.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, type Idler } from "./idle.ts";
 import type { Judge } from "./open-ended.ts";
@@ -38,7 +38,7 @@ import type { Way } from "./route-plan.ts";
 
 const NOBODY: Set<string> = new Set();
 
-export class Relay implements BodyReceiver, Idler, Alarmed {
+export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
   readonly host: RelayHost;
   readonly stream: ServerStream;
   readonly way: Way;

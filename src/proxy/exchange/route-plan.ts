@@ -5,13 +5,13 @@ import type { Injection } from "../../policy/fault.ts";
 import type { Outcome } from "../../policy/outcome.ts";
 import type { RetryBudget, RetryPolicy } from "../../policy/retry.ts";
 import type { Timeouts } from "../../policy/timeout.ts";
-import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
-import type { Fields } from "../../wire/fields.ts";
-import type { Tee } from "../filters/shadow.ts";
 import type {
-  ConnectionNeed,
-  ConnectionWaiter,
-} from "../upstream/pool/pool.ts";
+  ClientConnection,
+  RequestHead,
+  ResponseHead,
+} from "../../wire/exchange.ts";
+import type { Fields } from "../../wire/fields.ts";
+import type { BodyFilter } from "./body-filter.ts";
 
 /** One endpoint, chosen for one attempt. `answered` and `done` are each called once at most, `done` always. */
 export interface Target {
@@ -33,6 +33,12 @@ export interface Target {
   done(outcome: Outcome, latency: number, now: number): string | undefined;
   /** Its answer has no end that could be waited for: it takes none of the places that are for requests. */
   endless?(): void;
+}
+
+/** Hears a request's body, for copies of it. */
+export interface RequestTee extends BodyFilter {
+  /** The exchange itself is on its way: the copies may follow. */
+  open(): void;
 }
 
 /** How one request goes, with the snapshot that it started with (law 1). */
@@ -61,7 +67,7 @@ export interface Way {
   /** The trouble that the request is given on purpose. */
   readonly fault?: Injection | undefined;
   /** Hears the request's body, for copies of it. */
-  readonly tee?: Tee | undefined;
+  readonly tee?: RequestTee | undefined;
   /** Where the next attempt goes; keys in `tried` only if there is nothing else. */
   choose(tried: ReadonlySet<string>, now: number): Target | MeshError;
   /** There is an endpoint that is not in `tried`. */
@@ -76,4 +82,18 @@ export interface Way {
   ): RequestHead;
   /** The response head as the caller gets it. */
   responseHead(received: ResponseHead, target: Target): ResponseHead;
+}
+export interface ConnectionNeed {
+  /** The request may be sent twice. Where not, it gets no connection that may have died unnoticed (law 3). */
+  readonly mayRepeat: boolean;
+}
+/** All that a request needs of a connection. */
+
+export type Requestable = Pick<ClientConnection, "request">;
+/** Waits for a connection; exactly one of the two is called, once, possibly from within `acquire`. */
+
+export interface ConnectionWaiter {
+  /** A request must be opened on it before returning, or never. */
+  connected(connection: Requestable, reused: boolean): void;
+  failed(error: MeshError): void;
 }

@@ -2,13 +2,20 @@
 import { MeshError } from "../../mesh/errors.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { fieldValue } from "../../wire/fields.ts";
-import type { SidecarLimits } from "../downstream/limits.ts";
+
+export interface TransferLimits {
+  /** Octets a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */
+  readonly bodyRate: number;
+  /** Milliseconds by which a caller may lag behind `bodyRate`. */
+  readonly sendGrace: number;
+  /** Milliseconds in which a caller without an identity must take what waits for it. */
+  readonly takeTimeout: number;
+  /** Milliseconds that an exchange which holds octets may stand still while memory is short. */
+  readonly shortTimeout: number;
+}
 
 export interface PaceHost {
-  readonly limits: Pick<
-    SidecarLimits,
-    "bodyRate" | "sendGrace" | "takeTimeout" | "shortTimeout"
-  >;
+  readonly limits: TransferLimits;
   /** Memory is short. */
   readonly short: boolean;
 }

@@ -1,8 +1,8 @@
 /** Request bodies that are longer than the Service accepts: refused by their declared length, or as soon as more than that has come. */
 import { MeshError } from "../../mesh/errors.ts";
-import type { BodyLimit } from "../../policy/compile/overload.ts";
+import type { BodyLimit } from "../../policy/snapshot.ts";
 import type { BodyReceiver, RequestHead } from "../../wire/exchange.ts";
-import type { BodyFilter } from "./body-filter.ts";
+import type { BodyFilter } from "../exchange/body-filter.ts";
 
 /** The refusal of a request whose declared length is over the limit: nothing of it reaches the application. */
 export function refusedLength(

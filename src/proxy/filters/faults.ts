@@ -1,6 +1,5 @@
 /** Trouble on purpose, done to a request: it waits, is turned away, broken off or answered slowly; and the sidecar says so, loudly, while it may. */
-import type { Cancel, Clock } from "../../core/clock.ts";
-import { timestamp } from "../../core/clock.ts";
+import { type Cancel, type Clock, timestamp } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { isInForce, type Injection } from "../../policy/fault.ts";
@@ -9,7 +8,7 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import type { Account, Books } from "../exchange/request-record.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import { asMeshError } from "../exchange/rescue.ts";
-import { FilteredStream } from "./body-filter.ts";
+import { FilteredStream } from "../exchange/body-filter.ts";
 import { SlowResponse } from "./slow-response.ts";
 
 /** Requests that wait at once at most; what comes beyond them is spared the delay, for a test must not take the sidecar down. */

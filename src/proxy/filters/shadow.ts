@@ -15,7 +15,7 @@ import type {
   ServerStream,
 } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
-import type { BodyFilter, ResponseBody } from "./body-filter.ts";
+import type { BodyFilter, ResponseBody } from "../exchange/body-filter.ts";
 
 /** A request body that came to its end. */
 export interface WholeBody {

@@ -3,7 +3,7 @@ import type { Cancel, Clock } from "../../core/clock.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { BodyReceiver } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
-import type { BodyFilter, ResponseBody } from "./body-filter.ts";
+import type { BodyFilter, ResponseBody } from "../exchange/body-filter.ts";
 
 /** Milliseconds between two pieces. */
 const TICK = 50;

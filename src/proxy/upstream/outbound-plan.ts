@@ -12,7 +12,6 @@ import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { makeField, type Fields } from "../../wire/fields.ts";
 import { deadlineField } from "../exchange/deadline.ts";
 import { LOAD, requestHead, responseHead } from "../exchange/heads.ts";
-import type { Tee } from "../filters/shadow.ts";
 import type { Entrant } from "./cluster/admission.ts";
 import type { Permit } from "./cluster/breaker.ts";
 import {
@@ -22,8 +21,13 @@ import {
 } from "./cluster/clusters.ts";
 import { HedgedTarget, type HedgeState } from "./cluster/hedge.ts";
 import { newest } from "./cluster/ejection-history.ts";
-import type { ConnectionNeed, ConnectionWaiter } from "./pool/pool.ts";
-import type { Target, Way } from "../exchange/route-plan.ts";
+import type {
+  ConnectionWaiter,
+  ConnectionNeed,
+  Target,
+  RequestTee,
+  Way,
+} from "../exchange/route-plan.ts";
 
 /** Answers are to say how busy the endpoint is. */
 const ASK_LOAD = makeField(LOAD, "?");
@@ -53,7 +57,7 @@ export interface OutboundWayOptions {
   /** Where it may be sent to a second endpoint when the first is slow. */
   readonly hedge?: HedgeState | undefined;
   readonly fault?: Injection | undefined;
-  readonly tee?: Tee | undefined;
+  readonly tee?: RequestTee | undefined;
 }
 
 export class OutboundWay implements Way {
@@ -69,7 +73,7 @@ export class OutboundWay implements Way {
   readonly dialogues = true;
   readonly callee = false;
   readonly fault: Injection | undefined;
-  readonly tee: Tee | undefined;
+  readonly tee: RequestTee | undefined;
   readonly #options: OutboundWayOptions;
   #overLink = false;
 

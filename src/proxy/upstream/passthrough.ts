@@ -1,5 +1,4 @@
 /** Destinations outside the mesh: HTTP by Host, tunnels by their target, captured bytes by their original destination. */
-import type { Clock } from "../../core/clock.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { compileRetry, isRepeatable, retryBudget } from "../../policy/retry.ts";
 import type { ReadRequest } from "../../policy/path.ts";
@@ -26,11 +25,7 @@ export interface Outside {
 /** The name under which all of it is counted. */
 const OUTSIDE = "outside";
 
-export function makeOutside(
-  clock: Clock,
-  workers: number,
-  pools: Pools,
-): Outside {
+export function makeOutside(workers: number, pools: Pools): Outside {
   // One budget for all of it: a storm towards the outside is a storm, wherever each of its calls goes.
   const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint, workers);
   const poolOf = (
@@ -50,7 +45,6 @@ export function makeOutside(
     http(snapshot, { host, port }, { facts, target }, stream) {
       const { defaults } = snapshot.mesh;
       return new DirectWay({
-        clock,
         destination: OUTSIDE,
         path: facts.path,
         target,
@@ -67,7 +61,6 @@ export function makeOutside(
     },
     tunnel(snapshot, host, port) {
       return new DirectWay({
-        clock,
         destination: OUTSIDE,
         path: "",
         target: "",

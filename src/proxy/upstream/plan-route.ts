@@ -35,16 +35,13 @@ import { type Where } from "../destination.ts";
 import { LocalAnswer } from "../filters/local-response.ts";
 import type { Mirrors } from "../filters/mirror.ts";
 import { refusedPipe } from "../exchange/raw-bytes.ts";
-import {
-  OutboundWay,
-  type OutboundWayOptions,
-} from "../upstream/outbound-plan.ts";
+import { OutboundWay, type OutboundWayOptions } from "./outbound-plan.ts";
 import type { RelayHost } from "../exchange/relay-host.ts";
 import { isTunnel } from "../../wire/tcp.ts";
 import { affinityTo, keptTo, placeInSplit } from "../filters/stickiness.ts";
-import type { Clusters, ClusterState } from "../upstream/cluster/clusters.ts";
-import type { HedgeState } from "../upstream/cluster/hedge.ts";
-import type { Outside } from "../upstream/passthrough.ts";
+import type { Clusters, ClusterState } from "./cluster/clusters.ts";
+import type { HedgeState } from "./cluster/hedge.ts";
+import type { Outside } from "./passthrough.ts";
 import type { Way } from "../exchange/route-plan.ts";
 
 export interface PlanRouteOptions {

@@ -15,7 +15,7 @@ import {
   configView,
   overloadView,
   workerView,
-} from "./views.ts";
+} from "../workers/views.ts";
 import type { Crew } from "../workers/worker-pool.ts";
 import {
   mergeClusters,

@@ -8,7 +8,7 @@ import type {
   LedgerView,
   OverloadView,
   PoolView,
-} from "../admin/views.ts";
+} from "./views.ts";
 
 /**
  * Adds up what `MetricsRegistry.render` wrote in each worker: series by series, but for the families in `highest`, of which

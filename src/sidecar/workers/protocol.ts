@@ -3,8 +3,8 @@ import type { SharedConfig } from "../../agent/agent.ts";
 import type { CommonsData } from "../../core/shared/shared-state.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
-import type { ClustersView, OverloadView, WorkerView } from "../admin/views.ts";
 import type { SidecarSettings } from "../settings.ts";
+import type { ClustersView, OverloadView, WorkerView } from "./views.ts";
 import type { Side } from "./worker.ts";
 
 /** What a thread begins with. */

@@ -5,10 +5,11 @@ import { systemClock } from "../../core/clock.ts";
 import { joinCommons } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";
 import { makeLogger } from "../../core/log.ts";
-import { compileSnapshot, type Snapshot } from "../../policy/snapshot.ts";
+import { type Snapshot } from "../../policy/snapshot.ts";
+import { compileSnapshot } from "../../policy/compile/compile.ts";
 import { makeAccessLog } from "../../telemetry/access-log.ts";
 import { makeMetrics } from "../../telemetry/metrics.ts";
-import { clustersView, overloadView, workerView } from "../admin/views.ts";
+import { clustersView, overloadView, workerView } from "./views.ts";
 import type {
   Answers,
   FromThread,

@@ -6,7 +6,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { LineSink } from "../../telemetry/line-file.ts";
 import type { SpanSink } from "../../telemetry/tracing.ts";
-import type { ClustersView, OverloadView, WorkerView } from "../admin/views.ts";
+import type { ClustersView, OverloadView, WorkerView } from "./views.ts";
 import type {
   Answers,
   FromThread,

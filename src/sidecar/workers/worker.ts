@@ -161,7 +161,7 @@ export async function startWorker(
     place: workers > 1 ? { worker, workers } : undefined,
     commons,
   });
-  const outside = makeOutside(clock, workers, pools);
+  const outside = makeOutside(workers, pools);
   const mirrors = makeMirrors({ clock, host, books, clusters });
   const faults = makeFaults({ clock, books, logger, tells: worker === 0 });
   const outbound = {

@@ -3,6 +3,7 @@
  * the connection does (5.4.1), so that every stream is told once.
  */
 import type { Socket } from "node:net";
+import { onData } from "../../runtime/socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { MeshError } from "../../mesh/errors.ts";
@@ -13,7 +14,6 @@ import {
   type Nuisance,
   type Source,
 } from "../flood-guard.ts";
-import { onData } from "../socket-data.ts";
 import {
   ConnectionError,
   ErrorCode,

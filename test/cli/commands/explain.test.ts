@@ -1,7 +1,7 @@
 /** `wherry explain`: decisions in order, each with its source, from files, from the control plane, and from what a sidecar has in force. */
 import { join } from "node:path";
 import t from "tap";
-import { enrol } from "../../../src/agent/enrol.ts";
+import { enrol } from "../../../src/agent/enrolment/enrol.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { openRaw } from "../../support/raw-sidecar.ts";
 import { runCli, withControlPlane } from "../../support/cli.ts";

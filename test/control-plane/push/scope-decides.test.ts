@@ -2,10 +2,10 @@
 import t from "tap";
 import { scope } from "../../../src/control-plane/push/scope.ts";
 import {
-  compileSnapshot,
   type SelfDescription,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { RoutedRequest } from "../../../src/policy/routing/router.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { resource } from "../../support/pair.ts";

@@ -1,7 +1,7 @@
 /** A workload with a certificate tries to get the calls to addresses that are not its own: by registering them, by its namespace's editor, first or later (law 13). */
 import t from "tap";
 import { call, openClient } from "../../../src/agent/connection.ts";
-import { enrol } from "../../../src/agent/enrol.ts";
+import { enrol } from "../../../src/agent/enrolment/enrol.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { messageOf } from "../../../src/core/errors.ts";
 import { REGISTRATION } from "../../../src/push/services.ts";

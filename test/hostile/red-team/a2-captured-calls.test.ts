@@ -13,7 +13,7 @@ const CALLS = 6;
 const THIEF = `
 const [root, address, token, claimed] = process.argv.slice(1);
 const load = (file) => import(root + "/src/" + file);
-const { enrol } = await load("agent/enrol.ts");
+const { enrol } = await load("agent/enrolment/enrol.ts");
 const { call, openClient } = await load("agent/connection.ts");
 const { systemClock: clock } = await load("core/clock.ts");
 const { REGISTRATION } = await load("push/services.ts");

@@ -1,6 +1,6 @@
 /** The holder of a token for one service account enrols under the name of another's instance, and of one that runs (law 13). */
 import t from "tap";
-import { enrol } from "../../../src/agent/enrol.ts";
+import { enrol } from "../../../src/agent/enrolment/enrol.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { messageOf } from "../../../src/core/errors.ts";
 import {

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { loadResourceFiles } from "../../../src/agent/resource-files.ts";
+import { loadResourceFiles } from "../../../src/agent/files/resource-files.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { runCli } from "../../support/cli.ts";
 import { withLiveMesh } from "../../support/live-mesh.ts";

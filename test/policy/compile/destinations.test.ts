@@ -1,8 +1,6 @@
 import t from "tap";
-import {
-  compileSnapshot,
-  type Snapshot,
-} from "../../../src/policy/snapshot.ts";
+import { type Snapshot } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   born,

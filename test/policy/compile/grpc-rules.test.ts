@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import t from "tap";
 import {
-  compileSnapshot,
   type RouteDecision,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import type {
   GRPCMethodMatch,

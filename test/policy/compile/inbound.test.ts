@@ -1,7 +1,7 @@
 /** Which ports of the own workload take bytes that nobody parses (law 14). */
 import t from "tap";
 import type { AppProtocol } from "../../../src/resources/service/schema.ts";
-import { compileSnapshot } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import { mesh, self, service, VERSION } from "../../support/policy-fixtures.ts";
 
 const own = self({

@@ -1,9 +1,9 @@
 import t from "tap";
 import {
-  compileSnapshot,
   type RouteDecision,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import type {
   HTTPRouteRule,

@@ -1,10 +1,10 @@
 /** Filters compiled: what is not there leaves nothing behind, and what leads nowhere is left out and said. */
 import t from "tap";
 import {
-  compileSnapshot,
   type RouteDecision,
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { HTTPRouteRule } from "../../../src/resources/http-route/spec.ts";
 import type { HTTPRouteFilter } from "../../../src/resources/route-filters/schema.ts";
 import {

@@ -4,7 +4,7 @@ import type { HTTPRouteSpec } from "../../../src/resources/http-route/spec.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { lintText } from "../../../src/resources/lint.ts";
 import { unreachableMatches } from "../../../src/resources/cross-checks/unreachable.ts";
-import { compileSnapshot } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import {
   httpRoute,
   request,

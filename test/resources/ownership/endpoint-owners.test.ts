@@ -1,6 +1,6 @@
 /** Who has a fixed address: the mesh's own workloads, then the oldest external Service that the same callers see; sidecars decide so. */
 import t from "tap";
-import { compileSnapshot } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import { conflicts } from "../../../src/resources/cross-checks/conflicts.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import type { ServiceSpec } from "../../../src/resources/service/schema.ts";

@@ -1,6 +1,6 @@
 /** Who has a host, for callers of each namespace, and what the others are told: sidecars and conditions agree. */
 import t from "tap";
-import { compileSnapshot } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import { conflicts } from "../../../src/resources/cross-checks/conflicts.ts";
 import {
   checkHosts,

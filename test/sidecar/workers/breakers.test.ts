@@ -4,7 +4,7 @@ import type {
   ClustersView,
   OverloadView,
   WorkerView,
-} from "../../../src/sidecar/admin/views.ts";
+} from "../../../src/sidecar/workers/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { resource, send, until } from "../../support/pair.ts";

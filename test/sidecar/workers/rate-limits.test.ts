@@ -1,6 +1,6 @@
 /** A rate limit at a real sidecar of one worker and of two: what passes is what the limit says, whoever of them is asked. */
 import t from "tap";
-import type { WorkerView } from "../../../src/sidecar/admin/views.ts";
+import type { WorkerView } from "../../../src/sidecar/workers/views.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { resource, send } from "../../support/pair.ts";
 import { withCrowd, type Crowd } from "../../support/workers.ts";

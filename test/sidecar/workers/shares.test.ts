@@ -1,6 +1,6 @@
 /** What two workers carry and hold where it is known which of them each connection came to: their parts, and a cap with a queue before it. */
 import t from "tap";
-import type { WorkerView } from "../../../src/sidecar/admin/views.ts";
+import type { WorkerView } from "../../../src/sidecar/workers/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
 import { resource, send, until } from "../../support/pair.ts";
 import { withCrowd, type Caller, type Crowd } from "../../support/workers.ts";

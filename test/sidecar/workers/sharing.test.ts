@@ -1,7 +1,7 @@
 /** Several workers carry the traffic of one sidecar: each its part, with limits and config that hold for all of them. */
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { WorkerView } from "../../../src/sidecar/admin/views.ts";
+import type { WorkerView } from "../../../src/sidecar/workers/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
 import { resource, send } from "../../support/pair.ts";
 import { withCrowd, type Caller } from "../../support/workers.ts";

@@ -4,7 +4,7 @@
  */
 import { systemClock } from "../../../src/core/clock.ts";
 import { loadCredentials } from "../../../src/identity/credentials.ts";
-import { compileSnapshot } from "../../../src/policy/snapshot.ts";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import { startSidecar } from "../../../src/sidecar/sidecar.ts";
 import { fakeAuthority } from "../certificate-authority.ts";
 import { memoryAgent } from "../pair.ts";

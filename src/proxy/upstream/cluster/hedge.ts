@@ -30,12 +30,12 @@ import type {
 import type { Fields } from "../../../wire/fields.ts";
 import { attemptField } from "../../exchange/heads.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
-import type { Target } from "../../exchange/route-plan.ts";
 import type {
-  ConnectionNeed,
+  Target,
   ConnectionWaiter,
   Requestable,
-} from "../pool/pool.ts";
+  ConnectionNeed,
+} from "../../exchange/route-plan.ts";
 
 /** What a caller keeps of one cluster whose TrafficPolicy asks for it. */
 export interface HedgeState {

@@ -6,22 +6,11 @@ import type {
   ClientConnectionObserver,
   WorkerPlace,
 } from "../../../wire/exchange.ts";
+import type {
+  ConnectionNeed,
+  ConnectionWaiter,
+} from "../../exchange/route-plan.ts";
 import { Spread } from "./link-spreading.ts";
-
-export interface ConnectionNeed {
-  /** The request may be sent twice. Where not, it gets no connection that may have died unnoticed (law 3). */
-  readonly mayRepeat: boolean;
-}
-
-/** All that a request needs of a connection. */
-export type Requestable = Pick<ClientConnection, "request">;
-
-/** Waits for a connection; exactly one of the two is called, once, possibly from within `acquire`. */
-export interface ConnectionWaiter {
-  /** A request must be opened on it before returning, or never. */
-  connected(connection: Requestable, reused: boolean): void;
-  failed(error: MeshError): void;
-}
 
 export interface PoolSettings {
   /** Milliseconds: an HTTP/1.1 connection without a request lives this long, or less where the peer says so. */

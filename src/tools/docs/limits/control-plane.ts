@@ -14,7 +14,10 @@ import {
   STRANGER_LIMITS as API_STRANGERS,
 } from "../../../control-plane/api/server.ts";
 import { MOST_CAUSES } from "../../../control-plane/api/validation.ts";
-import { PER_SOURCE, TOGETHER } from "../../../control-plane/enrolment.ts";
+import {
+  PER_SOURCE,
+  TOGETHER,
+} from "../../../control-plane/enrolment/enrolment.ts";
 import {
   IDLE,
   PEER_LIMITS,
@@ -25,7 +28,7 @@ import {
   MOST_CONNECTIONS,
   MOST_OF_INSTANCE,
 } from "../../../control-plane/push/listener.ts";
-import { TTL_BOUNDS } from "../../../control-plane/registry.ts";
+import { TTL_BOUNDS } from "../../../control-plane/registry/registry.ts";
 import { HISTORY_LIMITS } from "../../../control-plane/store/store.ts";
 import type { StrangerLimits } from "../../../control-plane/strangers.ts";
 import { MOST_ALIASES } from "../../../resources/yaml-structure.ts";

@@ -8,9 +8,9 @@ import type {
 } from "../../../../src/wire/exchange.ts";
 import {
   Pool,
-  type ConnectionWaiter,
   type PoolSettings,
 } from "../../../../src/proxy/upstream/pool/pool.ts";
+import { type ConnectionWaiter } from "../../../../src/proxy/exchange/route-plan.ts";
 import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
 
 interface FakeConnection extends ClientConnection {

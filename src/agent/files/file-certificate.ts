@@ -1,0 +1,161 @@
+/** The certificate of a sidecar without a control plane, and the workload that it names: read from files, replaced when they change, and its end announced in time. */
+import { readFile } from "node:fs/promises";
+import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
+import { messageOf, UserError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import { readSecret } from "../../core/secret-file.ts";
+import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
+import {
+  loadCredentials,
+  type Credentials,
+} from "../../identity/credentials.ts";
+import type { SelfDescription } from "../../policy/snapshot.ts";
+import { alarm } from "../../push/alarm.ts";
+import { describeSelf, type DeclaredSelf } from "../self.ts";
+
+/** PEM files; the certificate's leaf first. */
+export interface IdentityFiles {
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly trustBundle: string;
+}
+
+export interface FileCertificateOptions {
+  readonly files: IdentityFiles;
+  /** What the certificate does not bind itself. */
+  readonly declared: DeclaredSelf;
+  /** What is said of the certificate has changed. */
+  readonly onChange: () => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Rejects with UserError where the files cannot be used. */
+export async function openFileCertificate(
+  options: FileCertificateOptions,
+): Promise<FileCertificate> {
+  const { files, clock } = options;
+  return new FileCertificate(
+    options,
+    await readCredentials(files, clock.wall()),
+  );
+}
+
+export class FileCertificate {
+  readonly #options: FileCertificateOptions;
+  readonly #credentials: WatchSource<Credentials>;
+  #self: SelfDescription;
+  #error: string | undefined;
+  #alarm: string | undefined;
+  #cancelAlarm: Cancel = () => undefined;
+
+  constructor(options: FileCertificateOptions, first: Credentials) {
+    this.#options = options;
+    this.#credentials = watchSource(first);
+    this.#self = describeSelf(first, options.declared);
+  }
+
+  get credentials(): Watch<Credentials> {
+    return this.#credentials;
+  }
+
+  /** Why the changed files are not used. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  /** It is not valid yet, or a quarter of its life is left. */
+  get alarm(): string | undefined {
+    return this.#alarm;
+  }
+
+  /** The workload that the certificate in use names. */
+  get self(): SelfDescription {
+    return this.#self;
+  }
+
+  /** Reads the files again; true where what they hold is in use now. Never rejects. */
+  async reload(): Promise<boolean> {
+    const { files, declared, onChange, clock, logger } = this.#options;
+    try {
+      const next = await readCredentials(files, clock.wall());
+      this.#self = describeSelf(next, declared);
+      this.#error = undefined;
+      this.#credentials.set(next);
+      this.watchExpiry();
+      logger.info(
+        { identity: next.id, expiresAt: timestamp(next.notAfter) },
+        "the changed certificate is in use",
+      );
+      return true;
+    } catch (thrown) {
+      // Three files are rarely replaced at one moment: the next one to change makes it whole.
+      this.#error = `the changed certificate cannot be used: ${messageOf(thrown)}`;
+      logger.error(
+        { reason: messageOf(thrown) },
+        "the changed certificate cannot be used; the one in use stays",
+      );
+      return false;
+    } finally {
+      onChange();
+    }
+  }
+
+  /** Raises the alarm where the certificate in use is not valid yet, and when a quarter of its life is left. */
+  watchExpiry(): void {
+    const { files, onChange, clock } = this.#options;
+    const { notBefore, notAfter } = this.#credentials.value;
+    this.#cancelAlarm();
+    this.#alarm = undefined;
+    if (clock.wall() < notBefore) {
+      this.#raise(
+        `the certificate in ${files.certificate} is not valid before ${timestamp(notBefore)}, and no peer accepts it until then: check the clock of this machine`,
+      );
+      this.#cancelAlarm = alarm(clock, notBefore, () => {
+        this.watchExpiry();
+        onChange();
+      });
+      return;
+    }
+    const nearEnd = notAfter - (notAfter - notBefore) / 4;
+    this.#cancelAlarm = alarm(clock, nearEnd, () => {
+      const verb = clock.wall() < notAfter ? "expires" : "expired";
+      this.#raise(
+        `the certificate in ${files.certificate} ${verb} at ${timestamp(notAfter)}: put its successor there`,
+      );
+    });
+  }
+
+  close(): void {
+    this.#cancelAlarm();
+  }
+
+  #raise(text: string): void {
+    this.#alarm = text;
+    this.#options.logger.error(text);
+    this.#options.onChange();
+  }
+}
+
+async function readCredentials(
+  { certificate, privateKey, trustBundle }: IdentityFiles,
+  wall: number,
+): Promise<Credentials> {
+  const read = async (file: string): Promise<string> => {
+    try {
+      return await readFile(file, "utf8");
+    } catch (thrown) {
+      throw new UserError(`${file} cannot be read: ${messageOf(thrown)}`, {
+        cause: thrown,
+      });
+    }
+  };
+  return loadCredentials(
+    {
+      certificateChain: await read(certificate),
+      privateKey: await readSecret(privateKey, "the private key"),
+      trustBundle: await read(trustBundle),
+    },
+    wall,
+  );
+}

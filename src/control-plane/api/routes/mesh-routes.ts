@@ -1,0 +1,155 @@
+/** The paths that concern the whole mesh: its status, its store, and whether this control plane is well. */
+import { activeFaults } from "../../faults.ts";
+import { refusal } from "../access.ts";
+import type { Api } from "../api.ts";
+import { principalOf } from "../authentication.ts";
+import { JSON_TYPE } from "../bodies.ts";
+import { answers } from "../documentation.ts";
+import { ApiError } from "../errors.ts";
+import type { ApiOptions } from "../options.ts";
+import { jsonBody, needAdmin, NO_QUERY } from "./route-parts.ts";
+import {
+  ACCEPT_BODY,
+  HEALTH,
+  MESH_STATUS,
+  STORE_BODY,
+  type AcceptBody,
+  type StoreBody,
+} from "../schemas.ts";
+import { addSidecarRoutes } from "./sidecar-routes.ts";
+import { addTokenRoutes } from "./token-routes.ts";
+
+export function addMeshRoutes(api: Api, options: ApiOptions): void {
+  addStatus(api, options);
+  addTokenRoutes(api, options);
+  addStore(api, options);
+  addHealth(api, options);
+  addSidecarRoutes(api, options);
+}
+
+function addStatus(api: Api, options: ApiOptions): void {
+  const { clock, push, trustDomain } = options;
+  api.get(
+    "/status",
+    {
+      schema: {
+        tags: ["mesh"],
+        operationId: "getMeshStatus",
+        summary: "Every sidecar: what it has in force, what it refused and why",
+        querystring: NO_QUERY,
+        response: answers({ 200: MESH_STATUS }),
+      },
+    },
+    async (request) => {
+      const principal = principalOf(request);
+      return {
+        now: clock.wall(),
+        trustDomain,
+        store: await storeBody(options),
+        sidecars: push
+          .status()
+          .filter(
+            ({ namespace }) =>
+              refusal(principal, "read", namespace) === undefined,
+          ),
+        faults: (await activeFaults(options.store, clock.wall())).filter(
+          ({ namespace }) =>
+            refusal(principal, "read", namespace) === undefined,
+        ),
+        statistics: push.statistics(),
+      };
+    },
+  );
+}
+
+function addStore(api: Api, options: ApiOptions): void {
+  const { store, acceptance, logger } = options;
+  api.get(
+    "/store",
+    {
+      schema: {
+        tags: ["mesh"],
+        operationId: "getStore",
+        summary: "Which store this control plane serves from",
+        querystring: NO_QUERY,
+        response: answers({ 200: STORE_BODY }),
+      },
+    },
+    () => storeBody(options),
+  );
+  api.post(
+    "/store/accept",
+    {
+      schema: {
+        tags: ["mesh"],
+        operationId: "acceptStore",
+        summary:
+          "Tell sidecars to take this store for their own, after another was lost or an older one came back",
+        querystring: NO_QUERY,
+        body: jsonBody(ACCEPT_BODY),
+        response: answers({ 200: STORE_BODY }, 409, 413, 415, 422),
+      },
+    },
+    async (request) => {
+      needAdmin(request, "accepting a store");
+      const { id } = request.body as AcceptBody;
+      if (id !== store.id)
+        throw new ApiError(
+          "Conflict",
+          `this control plane serves from store ${store.id}, not ${id}: read GET /store and accept that id if its contents are what the mesh shall have`,
+        );
+      await acceptance.accept();
+      logger.warn(
+        { store: id, by: principalOf(request).tokenId },
+        "an operator told the sidecars to accept this store",
+      );
+      return storeBody(options);
+    },
+  );
+}
+
+function addHealth(api: Api, options: ApiOptions): void {
+  const config = { open: true };
+  const probed = { ...config, untraced: true };
+  const schema = {
+    tags: ["health"],
+    querystring: NO_QUERY,
+    security: [],
+    response: answers({ 200: HEALTH }),
+  };
+  api.get(
+    "/livez",
+    { config: probed, schema: { ...schema, operationId: "getLiveness" } },
+    () => ({ status: "ok" }),
+  );
+  api.get(
+    "/readyz",
+    { config: probed, schema: { ...schema, operationId: "getReadiness" } },
+    async () => {
+      if (!options.isReady())
+        throw new ApiError(
+          "ServiceUnavailable",
+          "this control plane is starting or stopping",
+        );
+      // The store is what everything else stands on.
+      await options.store.revision();
+      return { status: "ok" };
+    },
+  );
+  // Anybody may ask for it: it is put together once.
+  let document: string | undefined;
+  api.get("/openapi.json", { config, schema: { hide: true } }, (_, reply) => {
+    document ??= JSON.stringify(api.swagger());
+    return reply.type(JSON_TYPE).send(document);
+  });
+}
+
+async function storeBody(options: ApiOptions): Promise<StoreBody> {
+  const { store, storeKind, acceptance } = options;
+  return {
+    id: store.id,
+    revision: await store.revision(),
+    kind: storeKind,
+    accepted: acceptance.accepted,
+  };
+}

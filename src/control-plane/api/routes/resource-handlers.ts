@@ -1,0 +1,274 @@
+/** What the verbs of the API do to one kind: each is authorize → admit → write, and nothing is changed before all have passed. */
+import {
+  formatKey,
+  formatName,
+  type Resource,
+  type ResourceKey,
+} from "../../../resources/envelope.ts";
+import type { KindDefinition } from "../../../resources/kind.ts";
+import { MESH } from "../../../resources/mesh/schema.ts";
+import { REGISTERED_BY, WORKLOAD } from "../../../resources/workload/schema.ts";
+import { ConflictError } from "../../store/store.ts";
+import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
+import type { Principal } from "../../tokens.ts";
+import {
+  addressRefusal,
+  exportRefusal,
+  isFullAdmin,
+  refusal,
+  type Verb,
+} from "../access.ts";
+import { admit, type Admitted } from "../admission.ts";
+import { ApiError, invalid, success, type StatusBody } from "../errors.ts";
+import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
+import { isObject, mergePatch } from "../merge-patch.ts";
+import type { ApiOptions } from "../options.ts";
+
+/** Where a request goes and who makes it. */
+export interface Target {
+  readonly principal: Principal;
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+}
+
+export interface ResourceList {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly resourceVersion: string };
+  readonly items: readonly Resource[];
+}
+
+export interface Written {
+  readonly created: boolean;
+  readonly resource: Resource;
+  readonly warnings: readonly string[];
+}
+
+/** A patch that meets a faster writer is made again on what that one wrote, so often. */
+const PATCH_TRIES = 8;
+
+export class ResourceHandlers {
+  readonly #options: ApiOptions;
+  readonly #definition: KindDefinition;
+
+  constructor(options: ApiOptions, definition: KindDefinition) {
+    this.#options = options;
+    this.#definition = definition;
+  }
+
+  /** Throws ApiError Forbidden. */
+  authorizeRead(target: Target): void {
+    this.#authorize(target, "read");
+  }
+
+  async list(
+    target: Target,
+    selector: string | undefined,
+  ): Promise<ResourceList> {
+    const { kind, apiVersion } = this.#definition;
+    const { store } = this.#options;
+    this.#authorize(target, "read");
+    const matches = readSelector(selector);
+    const { resources, revision } = await store.list(kind, target.namespace);
+    return {
+      apiVersion,
+      kind: `${kind}List`,
+      metadata: { resourceVersion: String(revision) },
+      items: await this.#options.withStatus(
+        resources.filter(({ metadata }) => matches(metadata.labels)),
+      ),
+    };
+  }
+
+  async get(target: Target): Promise<Resource> {
+    this.#authorize(target, "read");
+    const found = await this.#find(target);
+    const [complete] = await this.#options.withStatus([found]);
+    return complete ?? found;
+  }
+
+  async create(
+    target: Target,
+    body: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    this.#authorize(target, "write");
+    const admitted = await this.#admit(target, body);
+    return this.#write(target, admitted, "absent", dryRun);
+  }
+
+  async replace(
+    target: Target,
+    body: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    this.#authorize(target, "write");
+    const admitted = await this.#admit(target, body);
+    return this.#write(target, admitted, statedVersion(body), dryRun);
+  }
+
+  async patch(
+    target: Target,
+    patch: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    this.#authorize(target, "write");
+    for (let tries = 1; ; tries += 1)
+      try {
+        return await this.#patchOnce(target, patch, dryRun);
+      } catch (thrown) {
+        const mayRepeat =
+          thrown instanceof ConflictError &&
+          statedVersion(patch) === undefined &&
+          tries < PATCH_TRIES;
+        if (!mayRepeat) throw thrown;
+      }
+  }
+
+  async remove(target: Target, dryRun: boolean): Promise<StatusBody> {
+    const { kind } = this.#definition;
+    this.#authorize(target, "write");
+    const found = await this.#find(target);
+    const { name, namespace = "" } = found.metadata;
+    if (kind === MESH.kind)
+      throw new ApiError(
+        "Forbidden",
+        `Mesh ${name} holds the settings of the whole mesh: change it instead`,
+      );
+    const key = this.#keyOf(namespace, name);
+    this.#checkLease(target, key);
+    if (!dryRun) await this.#options.store.remove(key);
+    return success(`${kind} ${formatName(namespace, name)} deleted`);
+  }
+
+  #keyOf(namespace: string | undefined, name: string): ResourceKey {
+    const { kind } = this.#definition;
+    return { kind, namespace: namespace ?? "", name };
+  }
+
+  #authorize(target: Target, verb: Verb): void {
+    const namespace = this.#definition.namespaced ? target.namespace : "";
+    const why = refusal(target.principal, verb, namespace);
+    if (why !== undefined) throw new ApiError("Forbidden", why);
+  }
+
+  /** What a sidecar registered is the sidecar's: by its labels and account it stands for an identity (trap 16). */
+  #checkLease(target: Target, key: ResourceKey, given?: Resource): void {
+    if (key.kind !== WORKLOAD.kind || isFullAdmin(target.principal)) return;
+    if (given?.metadata.annotations?.[REGISTERED_BY] !== undefined)
+      throw new ApiError(
+        "Forbidden",
+        `the annotation ${REGISTERED_BY} says that a sidecar registered the Workload: leave it out`,
+      );
+    if (this.#options.isLeased(key.namespace, key.name))
+      throw new ApiError(
+        "Forbidden",
+        `${formatKey(key)} is registered by its sidecar under a lease: it changes and goes with that sidecar`,
+      );
+  }
+
+  #admit({ namespace, name }: Target, body: unknown): Promise<Admitted> {
+    const place = { definition: this.#definition, namespace, name };
+    return admit(body, place, this.#options.checkInPlace);
+  }
+
+  /** Throws ApiError NotFound. */
+  async #find(target: Target): Promise<Resource> {
+    const key = this.#keyOf(target.namespace, target.name ?? "");
+    const found = await this.#options.store.get(key);
+    if (found === undefined)
+      throw new ApiError("NotFound", `${formatKey(key)} does not exist`);
+    return found;
+  }
+
+  async #write(
+    target: Target,
+    { resource, warnings }: Admitted,
+    expected: number | "absent" | undefined,
+    dryRun: boolean,
+  ): Promise<Written> {
+    const { store, clock } = this.#options;
+    const key = this.#keyOf(target.namespace, resource.metadata.name);
+    this.#checkLease(target, key, resource);
+    const notExported = exportRefusal(target.principal, resource);
+    if (notExported !== undefined) throw new ApiError("Forbidden", notExported);
+    const before = await store.get(key);
+    const notClaimed = addressRefusal(target.principal, resource, before);
+    if (notClaimed !== undefined) throw new ApiError("Forbidden", notClaimed);
+    const created = before === undefined;
+    if (!dryRun)
+      return {
+        created,
+        resource: await store.put(resource, expected),
+        warnings,
+      };
+    checkExpected(key, expected, before);
+    const next = nextVersion(before, resource, revisionOf(before) ?? 0, clock);
+    const outcome = next ?? before ?? resource;
+    return {
+      created,
+      resource: created ? withoutVersion(outcome) : outcome,
+      warnings,
+    };
+  }
+
+  async #patchOnce(
+    target: Target,
+    patch: unknown,
+    dryRun: boolean,
+  ): Promise<Written> {
+    const before = await this.#find(target);
+    const body = mergePatch(before, withoutOwned(patch));
+    const admitted = await this.#admit(target, body);
+    const expected = statedVersion(patch) ?? revisionOf(before);
+    return this.#write(target, admitted, expected, dryRun);
+  }
+}
+
+/** Throws ApiError BadRequest. */
+export function readSelector(text: string | undefined): LabelSelector {
+  const selector = parseLabelSelector(text ?? "");
+  if (selector === undefined)
+    throw new ApiError(
+      "BadRequest",
+      "the query is invalid: labelSelector is not a label selector",
+      [
+        {
+          field: "labelSelector",
+          message:
+            'is not a label selector such as "app=web,version!=v1,tier in (a,b),!old"',
+        },
+      ],
+    );
+  return selector;
+}
+
+/** The version that the writer has read, where it says so. Throws ApiError Invalid. */
+function statedVersion(body: unknown): number | undefined {
+  const metadata = isObject(body) ? body["metadata"] : undefined;
+  const version = isObject(metadata) ? metadata["resourceVersion"] : undefined;
+  if (version === undefined || version === null || version === "")
+    return undefined;
+  if (typeof version === "string" && /^[0-9]{1,15}$/.test(version))
+    return Number(version);
+  throw invalid("metadata", [
+    {
+      field: "metadata.resourceVersion",
+      message:
+        "is not a version that this store gave: send it as it was read, or leave it out to overwrite",
+    },
+  ]);
+}
+
+/** A patch may carry status and what the store owns, as output does: they are not patched. */
+function withoutOwned(patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const { status: _status, ...rest } = patch;
+  return rest;
+}
+
+/** What was only tried has no version that a writer could go on from. */
+function withoutVersion(resource: Resource): Resource {
+  const { resourceVersion: _version, ...metadata } = resource.metadata;
+  return { ...resource, metadata };
+}

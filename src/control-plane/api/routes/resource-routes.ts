@@ -1,0 +1,400 @@
+/** The paths of every kind: `/apis/GROUP/VERSION[/namespaces/NAMESPACE]/PLURAL[/NAME]`. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import Type, { type TSchema } from "typebox";
+import type { Clock } from "../../../core/clock.ts";
+import type { KindDefinition } from "../../../resources/kind.ts";
+import { KINDS } from "../../../resources/registry.ts";
+import {
+  CLOSED,
+  DNS_LABEL,
+  DNS_NAME,
+} from "../../../resources/schema-parts.ts";
+import type { Api } from "../api.ts";
+import { principalOf } from "../authentication.ts";
+import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
+import { answers } from "../documentation.ts";
+import { isObject } from "../merge-patch.ts";
+import type { ApiOptions } from "../options.ts";
+import {
+  readSelector,
+  ResourceHandlers,
+  type Target,
+  type Written,
+} from "./resource-handlers.ts";
+import { openWatch } from "../watch.ts";
+import { STATUS } from "../schemas.ts";
+
+const DRY_RUN = {
+  dryRun: Type.Optional(
+    Type.Literal("All", { description: "judge, and change nothing" }),
+  ),
+};
+const WRITE_QUERY: TSchema = Type.Object(DRY_RUN, CLOSED);
+
+const LIST_QUERY: TSchema = Type.Object(
+  {
+    labelSelector: Type.Optional(
+      Type.String({
+        maxLength: 4096,
+        description: 'such as "app=web,version!=v1"',
+      }),
+    ),
+    watch: Type.Optional(
+      Type.Union(
+        ["0", "1", "false", "true"].map((text) => Type.Literal(text)),
+        { description: "answer with changes, one JSON object a line" },
+      ),
+    ),
+    resourceVersion: Type.Optional(
+      Type.String({
+        pattern: "^[0-9]{1,15}$",
+        description:
+          "watch what came after this version; without it, first all that is there",
+      }),
+    ),
+    allowWatchBookmarks: Type.Optional(
+      Type.Union(
+        ["0", "1", "false", "true"].map((text) => Type.Literal(text)),
+        { description: "say from time to time how far the watch has come" },
+      ),
+    ),
+    timeoutSeconds: Type.Optional(
+      Type.String({
+        pattern: "^[1-9][0-9]{0,5}$",
+        description:
+          "end the watch after so long; without it, when the client goes",
+      }),
+    ),
+  },
+  CLOSED,
+);
+
+const NAMESPACE = { namespace: Type.String(DNS_LABEL) };
+const NAME = { name: Type.String(DNS_NAME) };
+
+/** `closing` aborts when the API stops: watches end then. */
+export function addResourceRoutes(
+  api: Api,
+  options: ApiOptions,
+  closing: AbortSignal,
+): void {
+  for (const definition of KINDS) {
+    const { group, version, plural, namespaced } = definition;
+    const base = `/apis/${group}/${version}`;
+    const home = namespaced
+      ? `${base}/namespaces/:namespace/${plural}`
+      : `${base}/${plural}`;
+    if (namespaced)
+      addList(api, options, definition, `${base}/${plural}`, closing, {});
+    const inNamespace = namespaced ? NAMESPACE : {};
+    addList(api, options, definition, home, closing, inNamespace);
+    addCreate(api, options, definition, home, inNamespace);
+    addItem(api, options, definition, `${home}/:name`, {
+      ...inNamespace,
+      ...NAME,
+    });
+  }
+}
+
+type Properties = Readonly<Record<string, TSchema>>;
+
+function addList(
+  api: Api,
+  options: ApiOptions,
+  definition: KindDefinition,
+  url: string,
+  closing: AbortSignal,
+  params: Properties,
+): void {
+  const { kind } = definition;
+  const handlers = new ResourceHandlers(options, definition);
+  const everywhere = definition.namespaced && !("namespace" in params);
+  api.get(
+    url,
+    {
+      schema: {
+        tags: [kind],
+        operationId: `list${kind}${everywhere ? "InAllNamespaces" : ""}`,
+        summary: `List ${definition.plural}, or watch them`,
+        ...(everywhere ? {} : paramsSchema(params)),
+        querystring: LIST_QUERY,
+        response: answers(
+          {
+            200: {
+              description: `the ${definition.plural}; with watch=1, changes one a line`,
+              content: {
+                "application/json": { schema: { $ref: `${kind}List#` } },
+                "application/jsonl": { schema: { $ref: `${kind}Event#` } },
+              },
+            },
+          },
+          410,
+        ),
+      },
+    },
+    async (request, reply) => {
+      const target = targetOf(request);
+      const query = fieldsOf(request.query);
+      const selector = query["labelSelector"];
+      if (!isYes(query["watch"]) || request.method === "HEAD")
+        return handlers.list(target, selector);
+      handlers.authorizeRead(target);
+      const after = query["resourceVersion"];
+      const seconds = query["timeoutSeconds"];
+      const over = overSignal(
+        options.clock,
+        reply,
+        seconds === undefined ? undefined : Number(seconds) * 1000,
+      );
+      const stream = await openWatch({
+        store: options.store,
+        clock: options.clock,
+        definition,
+        namespace: target.namespace,
+        matches: readSelector(selector),
+        after: after === undefined ? undefined : Number(after),
+        bookmarks: isYes(query["allowWatchBookmarks"]),
+        signal: AbortSignal.any([closing, over]),
+      });
+      // A watch of what seldom changes answers at once too, or its client would wait for it to begin.
+      reply.raw.once("pipe", () => reply.raw.flushHeaders());
+      return reply.type("application/jsonl").send(stream);
+    },
+  );
+}
+
+function addCreate(
+  api: Api,
+  options: ApiOptions,
+  definition: KindDefinition,
+  url: string,
+  params: Properties,
+): void {
+  const { kind } = definition;
+  const handlers = new ResourceHandlers(options, definition);
+  api.post(
+    url,
+    {
+      schema: {
+        tags: [kind],
+        operationId: `create${kind}`,
+        summary: `Create a ${kind}`,
+        ...paramsSchema(params),
+        querystring: WRITE_QUERY,
+        body: contentOf([JSON_TYPES[0] ?? "", ...YAML_TYPES], `${kind}#`),
+        response: answers({ 201: one(kind, "created") }, 409, 413, 415, 422),
+      },
+    },
+    async (request, reply) =>
+      answer(
+        reply,
+        await handlers.create(
+          targetOf(request),
+          request.body,
+          isDryRun(request),
+        ),
+      ),
+  );
+}
+
+/** The path of one resource of a kind, and what its routes share. */
+interface Item {
+  readonly api: Api;
+  readonly url: string;
+  readonly kind: string;
+  readonly handlers: ResourceHandlers;
+  readonly common: object;
+}
+
+function addItem(
+  api: Api,
+  options: ApiOptions,
+  definition: KindDefinition,
+  url: string,
+  params: Properties,
+): void {
+  const { kind } = definition;
+  const handlers = new ResourceHandlers(options, definition);
+  const common = { tags: [kind], ...paramsSchema(params) };
+  const item: Item = { api, url, kind, handlers, common };
+  addGet(item);
+  addReplace(item);
+  addPatch(item);
+  addDelete(item);
+}
+
+function addGet({ api, url, kind, handlers, common }: Item): void {
+  api.get(
+    url,
+    {
+      schema: {
+        ...common,
+        operationId: `get${kind}`,
+        summary: `Get a ${kind} with its conditions`,
+        querystring: Type.Object({}, CLOSED),
+        response: answers({ 200: one(kind, "as it is") }),
+      },
+    },
+    (request) => handlers.get(targetOf(request)),
+  );
+}
+
+function addReplace({ api, url, kind, handlers, common }: Item): void {
+  api.put(
+    url,
+    {
+      schema: {
+        ...common,
+        operationId: `replace${kind}`,
+        summary: `Create or replace a ${kind}; with metadata.resourceVersion, only that version`,
+        querystring: WRITE_QUERY,
+        body: contentOf([JSON_TYPES[0] ?? "", ...YAML_TYPES], `${kind}#`),
+        response: answers(
+          { 200: one(kind, "replaced"), 201: one(kind, "created") },
+          409,
+          413,
+          415,
+          422,
+        ),
+      },
+    },
+    async (request, reply) =>
+      answer(
+        reply,
+        await handlers.replace(
+          targetOf(request),
+          request.body,
+          isDryRun(request),
+        ),
+      ),
+  );
+}
+
+function addPatch({ api, url, kind, handlers, common }: Item): void {
+  api.patch(
+    url,
+    {
+      schema: {
+        ...common,
+        operationId: `patch${kind}`,
+        summary: `Change a ${kind} by JSON merge patch (RFC 7396)`,
+        querystring: WRITE_QUERY,
+        body: {
+          content: Object.fromEntries(
+            JSON_TYPES.map((type) => [
+              type,
+              { schema: Type.Object({}, { description: "what changes" }) },
+            ]),
+          ),
+        },
+        response: answers({ 200: one(kind, "patched") }, 409, 413, 415, 422),
+      },
+    },
+    async (request, reply) =>
+      answer(
+        reply,
+        await handlers.patch(
+          targetOf(request),
+          request.body,
+          isDryRun(request),
+        ),
+      ),
+  );
+}
+
+function addDelete({ api, url, kind, handlers, common }: Item): void {
+  api.delete(
+    url,
+    {
+      schema: {
+        ...common,
+        operationId: `delete${kind}`,
+        summary: `Delete a ${kind}`,
+        querystring: WRITE_QUERY,
+        response: answers({ 200: STATUS }, 409),
+      },
+    },
+    (request) => handlers.remove(targetOf(request), isDryRun(request)),
+  );
+}
+
+/** Clients take 16 KiB of headers at most, and a person reads fewer. */
+const MOST_WARNINGS = 20;
+
+function answer(reply: FastifyReply, written: Written): FastifyReply {
+  // RFC 7234 5.5, 299: what a client should show to whoever wrote this.
+  const warnings = written.warnings
+    .slice(0, MOST_WARNINGS)
+    .map((text) => `299 - ${quoted(text)}`);
+  if (warnings.length > 0) reply.header("warning", warnings.join(", "));
+  return reply.code(written.created ? 201 : 200).send(written.resource);
+}
+
+/** A quoted-string of visible ASCII; anything else could not stand in a header. */
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 400).replaceAll(/[^\x20-\x7e]/g, "?"));
+}
+
+function targetOf(request: FastifyRequest): Target {
+  const params = fieldsOf(request.params);
+  return {
+    principal: principalOf(request),
+    namespace: params["namespace"],
+    name: params["name"],
+  };
+}
+
+function isDryRun(request: FastifyRequest): boolean {
+  return fieldsOf(request.query)["dryRun"] !== undefined;
+}
+
+function isYes(text: string | undefined): boolean {
+  return text === "1" || text === "true";
+}
+
+/** Parameters that have been validated: all are text. */
+function fieldsOf(
+  value: unknown,
+): Readonly<Record<string, string | undefined>> {
+  return isObject(value)
+    ? Object.fromEntries(
+        Object.entries(value).filter(
+          (entry): entry is [string, string] => typeof entry[1] === "string",
+        ),
+      )
+    : {};
+}
+
+/** Aborts when the client goes away, or after `ms`. */
+function overSignal(
+  clock: Clock,
+  reply: FastifyReply,
+  ms: number | undefined,
+): AbortSignal {
+  const over = new AbortController();
+  const cancel =
+    ms === undefined ? undefined : clock.after(ms, () => over.abort());
+  reply.raw.once("close", () => {
+    cancel?.();
+    over.abort();
+  });
+  return over.signal;
+}
+
+function paramsSchema(properties: Properties): { params?: TSchema } {
+  return Object.keys(properties).length === 0
+    ? {}
+    : { params: Type.Object(properties) };
+}
+
+function contentOf(types: readonly string[], $ref: string): object {
+  return {
+    content: Object.fromEntries(
+      types.map((type) => [type, { schema: { $ref } }]),
+    ),
+  };
+}
+
+function one(kind: string, what: string): object {
+  return { $ref: `${kind}#`, description: `the ${kind}, ${what}` };
+}

@@ -1,0 +1,79 @@
+/** What one sidecar has in force, resource by resource: from it `wherry explain --at` decides as that sidecar does. */
+import Type from "typebox";
+import {
+  CLOSED,
+  DNS_LABEL,
+  DNS_NAME,
+} from "../../../resources/schema-parts.ts";
+import { refusal } from "../access.ts";
+import type { Api } from "../api.ts";
+import { principalOf } from "../authentication.ts";
+import { answers } from "../documentation.ts";
+import { ApiError } from "../errors.ts";
+import type { ApiOptions } from "../options.ts";
+import { SIDECAR_CONFIG } from "../schemas.ts";
+
+interface Params {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
+  api.get(
+    "/sidecars/:namespace/:name/config",
+    {
+      schema: {
+        tags: ["mesh"],
+        operationId: "getSidecarConfig",
+        summary:
+          "The resources of the revision that a sidecar acknowledged last, and whether it is the last there is for it",
+        params: Type.Object({
+          namespace: Type.String(DNS_LABEL),
+          name: Type.String(DNS_NAME),
+        }),
+        querystring: Type.Object({}, CLOSED),
+        response: answers({ 200: SIDECAR_CONFIG }, 409),
+      },
+    },
+    async (request) => {
+      const { namespace, name } = request.params as Params;
+      const principal = principalOf(request);
+      const forbidden = refusal(principal, "read", namespace);
+      if (forbidden !== undefined) throw new ApiError("Forbidden", forbidden);
+      const sidecar = push
+        .status()
+        .find(
+          (each) =>
+            each.namespace === namespace &&
+            each.name === name &&
+            each.connected,
+        );
+      if (sidecar === undefined)
+        throw new ApiError(
+          "NotFound",
+          `no sidecar ${namespace}/${name} is connected: GET /status lists those that are`,
+        );
+      const config = push.configOf(sidecar);
+      if (config === undefined)
+        throw new ApiError(
+          "Conflict",
+          `sidecar ${namespace}/${name} has not acknowledged a configuration on its stream yet${sidecar.refused === undefined ? "" : `; it refused the last one: ${sidecar.refused.reason}`}`,
+        );
+      // What acts on it from other namespaces is part of it, and may not be for this token to see.
+      for (const { kind, metadata } of config.resources) {
+        const hidden = refusal(principal, "read", metadata.namespace ?? "");
+        if (hidden !== undefined)
+          throw new ApiError(
+            "Forbidden",
+            `${kind} ${metadata.namespace ?? ""}/${metadata.name} is part of what the sidecar has in force: ${hidden}`,
+          );
+      }
+      const { serviceAccount, labels, identity } = sidecar;
+      return {
+        sidecar: { name, namespace, serviceAccount, labels, identity },
+        ...config,
+        storeRevision: await store.revision(),
+      };
+    },
+  );
+}

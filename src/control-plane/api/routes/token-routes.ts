@@ -1,0 +1,212 @@
+/** The paths of tokens: made, listed without their secrets, revoked. */
+import Type from "typebox";
+import { durationOf } from "../../../core/duration.ts";
+import { canonicalRange } from "../../../core/text/network.ts";
+import { ROOT_NAMESPACE, type Resource } from "../../../resources/envelope.ts";
+import {
+  createEnrolmentToken,
+  ENROLMENT_TOKEN,
+  type EnrolmentTokenSpec,
+} from "../../enrolment/enrolment-token.ts";
+import { CONTROL_PLANE_ACCOUNT } from "../../own-credentials.ts";
+import {
+  API_TOKEN,
+  createApiToken,
+  revokeToken,
+  sweepTokens,
+  type ApiTokenSpec,
+} from "../../tokens.ts";
+import type { Api } from "../api.ts";
+import { answers } from "../documentation.ts";
+import { ApiError, invalid, success } from "../errors.ts";
+import type { ApiOptions } from "../options.ts";
+import { jsonBody, needAdmin, NO_QUERY } from "./route-parts.ts";
+import {
+  API_TOKEN_BODY,
+  ENROLMENT_DEFAULTS,
+  ENROLMENT_TOKEN_BODY,
+  MADE_TOKEN,
+  STATUS,
+  TOKEN_LIST,
+  type ApiTokenBody,
+  type EnrolmentTokenBody,
+} from "../schemas.ts";
+
+const MADE = answers({ 201: MADE_TOKEN }, 413, 415, 422);
+
+export function addTokenRoutes(api: Api, options: ApiOptions): void {
+  addEnrolmentTokens(api, options);
+  addApiTokens(api, options);
+  addList(api, options);
+  addRevocation(api, options);
+}
+
+function addEnrolmentTokens(api: Api, options: ApiOptions): void {
+  const { store, clock, fingerprint } = options;
+  api.post(
+    "/tokens/enrolment",
+    {
+      schema: {
+        tags: ["tokens"],
+        operationId: "createEnrolmentToken",
+        summary:
+          "Make a token with which sidecars enrol under one service account and one set of labels",
+        querystring: NO_QUERY,
+        body: jsonBody(ENROLMENT_TOKEN_BODY),
+        response: MADE,
+      },
+    },
+    async (request, reply) => {
+      needAdmin(request, "making enrolment tokens");
+      const body = request.body as EnrolmentTokenBody;
+      refuseControlPlane(body);
+      const address = options.enrolmentAddress();
+      const addresses = body.addresses?.map(rangeOf);
+      await sweepTokens(store, clock);
+      const { id, text, expiresAt } = await createEnrolmentToken(store, clock, {
+        ...subjectOf(body),
+        ...(addresses === undefined ? {} : { addresses }),
+        ttl: durationOf(body.ttl ?? ENROLMENT_DEFAULTS.ttl),
+        uses: body.uses ?? ENROLMENT_DEFAULTS.uses,
+        ca: fingerprint,
+        ...(address === undefined ? {} : { address }),
+      });
+      return reply.code(201).send({ id, token: text, expiresAt });
+    },
+  );
+}
+
+function addApiTokens(api: Api, { store, clock }: ApiOptions): void {
+  api.post(
+    "/tokens/api",
+    {
+      schema: {
+        tags: ["tokens"],
+        operationId: "createApiToken",
+        summary: "Make a token for this API",
+        querystring: NO_QUERY,
+        body: jsonBody(API_TOKEN_BODY),
+        response: MADE,
+      },
+    },
+    async (request, reply) => {
+      needAdmin(request, "making API tokens");
+      const { role, namespaces, ttl } = request.body as ApiTokenBody;
+      const token = await createApiToken(store, clock, {
+        role,
+        ...(namespaces === undefined ? {} : { namespaces }),
+        ...(ttl === undefined ? {} : { ttl: durationOf(ttl) }),
+      });
+      return reply.code(201).send(token);
+    },
+  );
+}
+
+function addList(api: Api, { store }: ApiOptions): void {
+  api.get(
+    "/tokens",
+    {
+      schema: {
+        tags: ["tokens"],
+        operationId: "listTokens",
+        summary: "The tokens there are, without their secrets",
+        querystring: NO_QUERY,
+        response: answers({ 200: TOKEN_LIST }),
+      },
+    },
+    async (request) => {
+      needAdmin(request, "listing tokens");
+      const api = await store.list(API_TOKEN);
+      const enrolment = await store.list(ENROLMENT_TOKEN);
+      return {
+        items: [...api.resources, ...enrolment.resources].map(describeToken),
+      };
+    },
+  );
+}
+
+function addRevocation(api: Api, { store }: ApiOptions): void {
+  for (const [path, kind, name] of [
+    ["api", API_TOKEN, "ApiToken"],
+    ["enrolment", ENROLMENT_TOKEN, "EnrolmentToken"],
+  ] as const)
+    api.delete(
+      `/tokens/${path}/:id`,
+      {
+        schema: {
+          tags: ["tokens"],
+          operationId: `revoke${name}`,
+          summary: "Revoke a token at once",
+          params: Type.Object({
+            id: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }),
+          }),
+          querystring: NO_QUERY,
+          response: answers({ 200: STATUS }),
+        },
+      },
+      async (request) => {
+        needAdmin(request, "revoking tokens");
+        const { id } = request.params as { readonly id: string };
+        if (!(await revokeToken(store, kind, id)))
+          throw new ApiError("NotFound", `${name} ${id} does not exist`);
+        return success(`${name} ${id} revoked`);
+      },
+    );
+}
+
+/** Throws ApiError Invalid: every sidecar would take an instance that enrolled so for the control plane. */
+function refuseControlPlane(body: EnrolmentTokenBody): void {
+  const { namespace, serviceAccount } = body;
+  if (namespace !== ROOT_NAMESPACE || serviceAccount !== CONTROL_PLANE_ACCOUNT)
+    return;
+  throw invalid("the body", [
+    {
+      field: "serviceAccount",
+      message: `${ROOT_NAMESPACE}/${CONTROL_PLANE_ACCOUNT} is the control plane itself: name another`,
+    },
+  ]);
+}
+
+/** The identity that the token gives. */
+function subjectOf({
+  namespace,
+  serviceAccount,
+  labels = {},
+  name,
+}: EnrolmentTokenBody): Pick<
+  EnrolmentTokenSpec,
+  "namespace" | "serviceAccount" | "labels" | "name"
+> {
+  return {
+    namespace,
+    serviceAccount,
+    labels,
+    ...(name === undefined ? {} : { name }),
+  };
+}
+
+/** Throws ApiError Invalid. */
+function rangeOf(text: string, index: number): string {
+  const range = canonicalRange(text);
+  if (range === undefined)
+    throw invalid("the body", [
+      {
+        field: `addresses[${index}]`,
+        message: `invalid address ${JSON.stringify(text)}: expected an IP address or a CIDR range`,
+      },
+    ]);
+  return range;
+}
+
+/** Everything of a token but the hash of its secret. */
+function describeToken(resource: Resource): object {
+  const { kind, metadata } = resource;
+  const { hash: _hash, ...facts } = resource.spec as
+    ApiTokenSpec | EnrolmentTokenSpec;
+  return {
+    kind,
+    id: metadata.name,
+    ...facts,
+    createdAt: metadata.creationTimestamp,
+  };
+}

@@ -1,0 +1,237 @@
+/** Issues workload certificates: the first against a token, the later ones against the certificate in use. The identity is never the asker's to choose. */
+import { createHash, randomBytes } from "node:crypto";
+import type { Clock } from "../../core/clock.ts";
+import { messageOf, UserError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import { networkOf } from "../../core/text/network.ts";
+import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import { readCsr } from "../../identity/csr.ts";
+import { formatSpiffeId } from "../../identity/spiffe.ts";
+import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
+import { isKind } from "../../resources/kind.ts";
+import { MESH, MESH_NAME, meshSettings } from "../../resources/mesh/schema.ts";
+import { DNS_NAME } from "../../resources/schema-parts.ts";
+import { EnrolmentError } from "./enrolment-error.ts";
+import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
+import type { Peer } from "../push/peer.ts";
+import type { Instance } from "../registry/registry.ts";
+import type { Store } from "../store/store.ts";
+import { spendToken, verifyToken } from "./token-use.ts";
+
+/** What is needed of the certificate authority. */
+export interface Issuer {
+  /** PEM roots. */
+  readonly trustBundle: string;
+  sign(
+    csrPem: string,
+    subject: {
+      readonly spiffeId: string;
+      readonly name: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly addresses: readonly string[];
+      readonly ttlMs: number;
+    },
+  ): { readonly certificateChain: string; readonly notAfter: number };
+}
+
+export interface EnrolmentOptions {
+  readonly store: Store;
+  readonly issuer: Issuer;
+  /** Why an instance with a new key may not have the name (`Registry.nameFault`). */
+  readonly nameFault: (instance: Instance) => Promise<string | undefined>;
+  readonly trustDomain: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * Failures of one source and of all that are told and logged one by one, and how fast that comes back (a second). Beyond it they are
+ * still looked at: a good token works whoever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
+ */
+export const PER_SOURCE = { burst: 10, rate: 1 } as const;
+export const TOGETHER = { burst: 200, rate: 50 } as const;
+/** Sources whose failures are remembered. */
+const MOST_SOURCES = 10_000;
+/** What a certificate says of its holder. */
+interface Subject {
+  readonly spiffeId: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly addresses: readonly string[];
+}
+
+export class Enrolment {
+  readonly #options: EnrolmentOptions;
+  readonly #failures: FailureLimit;
+
+  constructor(options: EnrolmentOptions) {
+    this.#options = options;
+    this.#failures = failureLimit(options.clock);
+  }
+
+  /** `remote`: the address without port, by which failures are counted. Rejects with EnrolmentError. */
+  async enrol(
+    { token, csr, name }: EnrolRequest,
+    remote: string,
+  ): Promise<IssueResponse> {
+    const { logger } = this.#options;
+    try {
+      const subject = await this.#admit(token, csr, name);
+      const issued = await this.#issue(csr, subject);
+      logger.info({ ...subject, remote }, "an instance has enrolled");
+      return issued;
+    } catch (thrown) {
+      if (!(thrown instanceof EnrolmentError) || !isFailure(thrown))
+        throw thrown;
+      if (!this.#failures.mayTell(remote))
+        throw new EnrolmentError(
+          "limited",
+          "the enrolment failed, as too many before it did: wait a few seconds",
+        );
+      logger.warn(
+        { remote, reason: thrown.message },
+        "an enrolment was refused",
+      );
+      throw thrown;
+    }
+  }
+
+  /** A certificate with what the peer's has: it names the same instance, with the same labels. */
+  async renew(
+    peer: Peer,
+    csr: string,
+  ): Promise<IssueResponse & { readonly key: string }> {
+    const key = keyOfCsr(csr);
+    const issued = await this.#issue(csr, {
+      spiffeId: peer.identity,
+      name: peer.name,
+      labels: peer.labels,
+      addresses: peer.addresses,
+    });
+    return { ...issued, key };
+  }
+
+  /** Spends one use of the token, where all else is sound. */
+  async #admit(text: string, csr: string, asked: string): Promise<Subject> {
+    const { store, clock, trustDomain, nameFault } = this.#options;
+    // First what costs least: a stranger's request is not parsed.
+    const { spec } = await verifyToken(store, clock, text);
+    const { namespace, serviceAccount, labels, addresses = [] } = spec;
+    // Before the token is spent: a request that cannot be signed costs no use.
+    keyOfCsr(csr);
+    const name = instanceName(asked, spec);
+    const spiffeId = formatSpiffeId({ trustDomain, namespace, serviceAccount });
+    const taken = await nameFault({
+      namespace,
+      serviceAccount,
+      name,
+      identity: spiffeId,
+    });
+    if (taken !== undefined) throw new EnrolmentError("taken", taken);
+    await spendToken(store, clock, text);
+    return { spiffeId, name, labels, addresses };
+  }
+
+  async #issue(csr: string, subject: Subject): Promise<IssueResponse> {
+    const { store, issuer, logger } = this.#options;
+    const mesh = await store.get({
+      kind: MESH.kind,
+      namespace: "",
+      name: MESH_NAME,
+    });
+    const settings = meshSettings(
+      mesh !== undefined && isKind(MESH, mesh) ? mesh.spec : undefined,
+    );
+    try {
+      const { certificateChain } = issuer.sign(csr, {
+        ...subject,
+        ttlMs: settings.mtls.certificateTTL,
+      });
+      return { certificateChain, trustBundle: issuer.trustBundle };
+    } catch (thrown) {
+      const reason = messageOf(thrown);
+      logger.error({ ...subject, reason }, "a certificate cannot be issued");
+      throw new EnrolmentError(
+        "failed",
+        `the authority cannot sign: ${reason}`,
+      );
+    }
+  }
+}
+
+/** SHA-256 of the public key of a request that proves that its sender holds the private one. */
+function keyOfCsr(csr: string): string {
+  try {
+    const publicKey = readCsr(csr);
+    return createHash("sha256")
+      .update(publicKey.export({ type: "spki", format: "der" }))
+      .digest("hex");
+  } catch (thrown) {
+    throw new EnrolmentError(
+      "invalid",
+      thrown instanceof UserError
+        ? thrown.message
+        : "the certificate request cannot be read",
+    );
+  }
+}
+
+/** The name that the instance gets. Throws EnrolmentError where it may not have the one that it asks for. */
+function instanceName(
+  asked: string,
+  { serviceAccount, name }: EnrolmentTokenSpec,
+): string {
+  if (asked !== "" && !isInstanceName(asked))
+    throw new EnrolmentError(
+      "invalid",
+      `the instance name "${asked.slice(0, 100)}" is not ${DNS_NAME.expected}`,
+    );
+  if (name !== undefined && asked !== "" && asked !== name)
+    throw new EnrolmentError(
+      "refused",
+      `the token is for the instance ${name} alone, not for ${asked}: start the sidecar with --name ${name}`,
+    );
+  return (
+    name ??
+    (asked === ""
+      ? `${serviceAccount}-${randomBytes(4).toString("hex")}`
+      : asked)
+  );
+}
+
+/** The asker's own doing, with a token or without. */
+function isFailure({ kind }: EnrolmentError): boolean {
+  return kind === "refused" || kind === "invalid";
+}
+
+/** As an RFC 1123 name, and short enough to stand in a certificate and a host's name. */
+function isInstanceName(name: string): boolean {
+  return (
+    name.length <= DNS_NAME.maxLength && new RegExp(DNS_NAME.pattern).test(name)
+  );
+}
+
+interface FailureLimit {
+  /** Whether a failure of this address is reported and logged. */
+  mayTell(remote: string): boolean;
+}
+
+/** Limits what is said of failures. Nobody is kept from trying. */
+function failureLimit(clock: Clock): FailureLimit {
+  const together = tokenBucket(TOGETHER);
+  const sources = new Map<string, TokenBucket>();
+  return {
+    mayTell(remote) {
+      const now = clock.now();
+      const source = networkOf(remote);
+      const bucket = sources.get(source) ?? tokenBucket(PER_SOURCE);
+      // The source that failed longest ago is forgotten first.
+      sources.delete(source);
+      sources.set(source, bucket);
+      const [oldest] = sources.keys();
+      if (sources.size > MOST_SOURCES && oldest !== undefined)
+        sources.delete(oldest);
+      return bucket.take(now) && together.take(now);
+    },
+  };
+}

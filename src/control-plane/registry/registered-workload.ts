@@ -1,0 +1,67 @@
+/** The Workload that a sidecar registers: whose it is, and whether a name is free for an instance. */
+import type { Resource } from "../../resources/envelope.ts";
+import { isKind } from "../../resources/kind.ts";
+import { validate } from "../../resources/validate.ts";
+import {
+  REGISTERED_BY,
+  WORKLOAD,
+  type WorkloadResource,
+} from "../../resources/workload/schema.ts";
+import type { Peer } from "../push/peer.ts";
+import { RegistrationError } from "./registration-error.ts";
+
+/** SPIFFE id of its sidecar; undefined where a person applied it. */
+export function holderOf(resource: Resource): string | undefined {
+  return resource.metadata.annotations?.[REGISTERED_BY];
+}
+
+/**
+ * Why an instance of `identity` may not have the name; undefined where nobody has it, or the identity itself. `leasedBy`: the holder of
+ * the lease. `current`: what the store has under the name.
+ */
+export function nameConflict(
+  workload: string,
+  identity: string,
+  leasedBy: string | undefined,
+  current: Resource | undefined,
+): string | undefined {
+  const holder = current === undefined ? undefined : holderOf(current);
+  if (current !== undefined && holder === undefined)
+    return `Workload ${workload} was applied by a person: delete it, or enrol this instance under another name`;
+  const other = [leasedBy, holder].find(
+    (each) => each !== undefined && each !== identity,
+  );
+  return other === undefined
+    ? undefined
+    : `Workload ${workload} is registered by ${other}: give this instance another name`;
+}
+
+export function runningElsewhere(workload: string): string {
+  return `Workload ${workload} is held by a running sidecar of the same identity: give each instance a name of its own`;
+}
+
+/** Name, namespace, service account and labels by the certificate; the rest as the sidecar says. Throws RegistrationError. */
+export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
+  const given = typeof spec === "object" && spec !== null ? spec : {};
+  const validation = validate({
+    apiVersion: WORKLOAD.apiVersion,
+    kind: WORKLOAD.kind,
+    metadata: {
+      name: peer.name,
+      namespace: peer.namespace,
+      ...(Object.keys(peer.labels).length === 0 ? {} : { labels: peer.labels }),
+      annotations: { [REGISTERED_BY]: peer.identity },
+    },
+    spec: { ...given, serviceAccount: peer.serviceAccount },
+  });
+  if (!validation.ok)
+    throw new RegistrationError(
+      "invalid",
+      validation.problems
+        .map(({ path, message }) => `${path}: ${message}`)
+        .join("; "),
+    );
+  if (!isKind(WORKLOAD, validation.resource))
+    throw new RegistrationError("invalid", "not a Workload");
+  return validation.resource;
+}

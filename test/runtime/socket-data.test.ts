@@ -1,0 +1,158 @@
+/** What is read from a socket arrives whole and in order, also where it is stopped on the way, without a tick and a buffer of 64 KiB for each chunk. */
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import t from "tap";
+import { onData } from "../../src/runtime/socket-data.ts";
+import { connectLink } from "../../src/wire/tls/tls.ts";
+import { fakeAuthority } from "../support/certificate-authority.ts";
+import { connecting, testLink } from "../support/link.ts";
+
+async function socketPair(): Promise<[Socket, Socket, () => void]> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("TCP");
+  const client = connect(address.port, "127.0.0.1");
+  const [accepted] = (await once(server, "connection")) as [Socket];
+  const close = (): void => {
+    client.destroy();
+    accepted.destroy();
+    server.close();
+  };
+  return [client, accepted, close];
+}
+
+async function tlsPair(): Promise<[Socket, Socket, () => void]> {
+  const authority = fakeAuthority();
+  const link = await testLink(authority.credentials("orders"));
+  const to = connecting(
+    authority.credentials("web"),
+    authority.credentials("orders"),
+  );
+  const { socket } = await connectLink(to(link.port));
+  await link.settled(1);
+  const [accepted] = link.accepted;
+  if (accepted === undefined) throw new Error("not let in");
+  accepted.socket.removeAllListeners("data");
+  const close = (): void => {
+    socket.destroy();
+    link.close();
+  };
+  return [socket, accepted.socket, close];
+}
+
+const PAIRS = [
+  ["TCP", socketPair],
+  ["TLS", tlsPair],
+] as const;
+
+for (const [transport, pair] of PAIRS) {
+  void t.test(
+    `${transport}: whole and in order, stopped after each chunk, and nothing comes until it goes on`,
+    async (t) => {
+      const [sender, socket, close] = await pair();
+      const sent = Buffer.alloc(3_000_000);
+      for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at);
+      const pieces: Buffer[] = [];
+      let early = 0;
+      onData(socket, (chunk) => {
+        if (socket.isPaused()) early += 1;
+        pieces.push(chunk);
+        socket.pause();
+        setImmediate(() => socket.resume());
+      });
+      sender.end(sent);
+      await once(socket, "end");
+      t.ok(pieces.length > 1, `${pieces.length} pieces`);
+      t.ok(Buffer.concat(pieces).equals(sent));
+      t.equal(early, 0);
+      close();
+    },
+  );
+
+  void t.test(
+    `${transport}: small and large chunks in turn stay what they were, and small ones do not keep 64 KiB each`,
+    async (t) => {
+      const [sender, socket, close] = await pair();
+      const pieces: Buffer[] = [];
+      let octets = 0;
+      let wanted = 0;
+      let arrived = (): void => undefined;
+      onData(socket, (chunk) => {
+        pieces.push(chunk);
+        octets += chunk.length;
+        if (octets === wanted) arrived();
+      });
+      const sent: Buffer[] = [];
+      for (const size of [100, 3, 200_000, 5, 9000, 20_000, 1, 70_000, 2]) {
+        const message = Buffer.alloc(size, sent.length + 1);
+        sent.push(message);
+        wanted += size;
+        const whole = new Promise<void>((resolve) => {
+          arrived = resolve;
+        });
+        sender.write(message);
+        await whole;
+      }
+      t.ok(Buffer.concat(pieces).equals(Buffer.concat(sent)));
+      for (const piece of pieces.filter(({ length }) => length < 1000))
+        t.ok(
+          piece.buffer.byteLength <= 8 * 1024,
+          `${piece.length} octets in ${piece.buffer.byteLength}: Node still takes a buffer of ours`,
+        );
+      close();
+    },
+  );
+}
+
+void t.test("what waits from before comes first", async (t) => {
+  const [sender, socket, close] = await socketPair();
+  socket.pause();
+  socket.unshift(Buffer.from("first "));
+  let text = "";
+  const whole = new Promise<void>((resolve) => {
+    onData(socket, (chunk) => {
+      text += chunk.toString();
+      if (text.length === 11) resolve();
+    });
+  });
+  sender.write("later");
+  await new Promise((resolve) => void setImmediate(resolve));
+  t.equal(text, "", "it was stopped before");
+  socket.resume();
+  await whole;
+  t.equal(text, "first later");
+  close();
+});
+
+void t.test("a user that throws gets no more", async (t) => {
+  const [sender, socket, close] = await socketPair();
+  const defect = new Error("thrown on purpose");
+  const caught = new Promise((resolve) => {
+    process.once("uncaughtException", resolve);
+  });
+  onData(socket, () => {
+    throw defect;
+  });
+  sender.on("error", () => undefined);
+  sender.write("x");
+  t.equal(await caught, defect);
+  t.ok(socket.destroyed);
+  close();
+});
+
+void t.test("a chunk leaves no look for more behind it", async (t) => {
+  const [sender, socket, close] = await socketPair();
+  const state = (socket as unknown as { _readableState: object })
+    ._readableState;
+  t.match(state, { readingMore: false }, "Node still keeps it there");
+  const got = new Promise<void>((resolve) => {
+    onData(socket, () => resolve());
+  });
+  sender.write("x");
+  await got;
+  await new Promise((resolve) => void setImmediate(resolve));
+  t.match(state, { readingMore: true });
+  close();
+});

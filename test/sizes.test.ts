@@ -1,0 +1,63 @@
+/** Folders, files and functions of `src` stay as small as one can read. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import t from "tap";
+import type { FunctionLength } from "./support/functions.ts";
+import { sourceFiles, SRC } from "./support/imports.ts";
+
+const FILES_IN_A_FOLDER = 20;
+/** Lines. */
+const LONGEST_FILE = 517;
+const MEDIAN_FILE = 124;
+const LONGEST_FUNCTION = 201;
+const LONG_FUNCTION = 70;
+/** As many functions may be longer than that. */
+const LONG_FUNCTIONS = 42;
+
+void t.test("a folder has few files of its own", (t) => {
+  const counts = new Map<string, number>();
+  for (const file of sourceFiles()) {
+    const folder = dirname(file);
+    counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  for (const [folder, count] of counts)
+    t.ok(count <= FILES_IN_A_FOLDER, `${folder} has ${count}`);
+  t.end();
+});
+
+void t.test("files are short", (t) => {
+  const lengths = sourceFiles()
+    .map((file) => ({
+      file,
+      lines: readFileSync(join(SRC, file), "utf8").split("\n").length - 1,
+    }))
+    .sort((a, b) => a.lines - b.lines);
+  const median = lengths[Math.floor(lengths.length / 2)]?.lines ?? 0;
+  t.ok(median <= MEDIAN_FILE, `half of them have up to ${median} lines`);
+  for (const { file, lines } of lengths)
+    if (lines > LONGEST_FILE) t.fail(`${file} has ${lines} lines`);
+  t.end();
+});
+
+void t.test("functions are short", (t) => {
+  const functions = JSON.parse(
+    execFileSync(
+      process.execPath,
+      [join(import.meta.dirname, "support", "functions.ts"), SRC],
+      // The measuring of coverage is handed on in it.
+      { encoding: "utf8", env: {}, maxBuffer: 1e8 },
+    ),
+  ) as FunctionLength[];
+  t.ok(functions.length > 1000, `${functions.length} functions`);
+  const long = functions
+    .filter(({ lines }) => lines > LONG_FUNCTION)
+    .sort((a, b) => b.lines - a.lines);
+  const all = long.map(({ file, name, lines }) => `${lines} ${file} ${name}`);
+  t.ok(
+    long.length <= LONG_FUNCTIONS,
+    `${long.length} are longer than ${LONG_FUNCTION} lines:\n${all.join("\n")}`,
+  );
+  t.ok((long[0]?.lines ?? 0) <= LONGEST_FUNCTION, all[0] ?? "none");
+  t.end();
+});
