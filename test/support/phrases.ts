@@ -16,7 +16,8 @@ export interface Phrase {
 export const PLAIN_PAGES: readonly string[] = PAGES.filter(
   (page) =>
     GUIDE.includes(page) ||
-    ["CHANGELOG.md", ".github/SECURITY.md", "src/glossary.md"].includes(page),
+    page.startsWith(".github/") ||
+    ["CHANGELOG.md", "certs/README.md", "src/glossary.md"].includes(page),
 );
 
 export function plainPages(): Phrase[] {
