@@ -33,6 +33,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
   proxy: [
     ["downstream"],
     ["outbound.ts", "inbound.ts"],
+    ["plan-route.ts"],
     ["destination.ts"],
     ["filters"],
     ["application"],

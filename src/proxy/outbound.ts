@@ -28,7 +28,7 @@ import {
   planRoute,
   UNKNOWN,
   type PlanRouteOptions,
-} from "./upstream/plan-route.ts";
+} from "./plan-route.ts";
 
 export interface OutboundOptions extends PlanRouteOptions {
   readonly snapshot: Watch<Snapshot | undefined>;

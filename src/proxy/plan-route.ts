@@ -8,41 +8,44 @@
  *                    the same share of a split
  * ```
  */
-import { MeshError } from "../../mesh/errors.ts";
-import { corsEdits } from "../../policy/routing/cors.ts";
-import { drawFault, type Injection } from "../../policy/fault.ts";
-import { inTurn, type HeaderEdits } from "../../policy/routing/header-edits.ts";
-import { isOpaque } from "../../policy/compile/clusters.ts";
+import { MeshError } from "../mesh/errors.ts";
+import { corsEdits } from "../policy/routing/cors.ts";
+import { drawFault, type Injection } from "../policy/fault.ts";
+import { inTurn, type HeaderEdits } from "../policy/routing/header-edits.ts";
+import { isOpaque } from "../policy/compile/clusters.ts";
 import {
   readRequest,
   type ReadRequest,
   type RequestFacts,
-} from "../../policy/path.ts";
-import { compileRetry, isRepeatable } from "../../policy/retry.ts";
-import type { RuleRef } from "../../policy/routing/router.ts";
+} from "../policy/path.ts";
+import { compileRetry, isRepeatable } from "../policy/retry.ts";
+import type { RuleRef } from "../policy/routing/router.ts";
 import type {
   Destination,
   ForwardDecision,
   RefuseDecision,
   RouteExtras,
   Snapshot,
-} from "../../policy/snapshot.ts";
-import { rewriteTarget } from "../../policy/routing/url-rewrite.ts";
-import type { ServerStream } from "../../wire/exchange.ts";
-import { affinityOf, type Affinity } from "../filters/affinity.ts";
-import type { Account } from "../exchange/request-record.ts";
-import { type Where } from "../destination.ts";
-import { LocalAnswer } from "../filters/local-response.ts";
-import type { Mirrors } from "../filters/mirror.ts";
-import { refusedPipe } from "../exchange/raw-bytes.ts";
-import { OutboundWay, type OutboundWayOptions } from "./outbound-plan.ts";
-import type { RelayHost } from "../exchange/relay-host.ts";
-import { isTunnel } from "../../wire/tcp.ts";
-import { affinityTo, keptTo, placeInSplit } from "../filters/stickiness.ts";
-import type { Clusters, ClusterState } from "./cluster/clusters.ts";
-import type { HedgeState } from "./cluster/hedge.ts";
-import type { Outside } from "./passthrough.ts";
-import type { Way } from "../exchange/route-plan.ts";
+} from "../policy/snapshot.ts";
+import { rewriteTarget } from "../policy/routing/url-rewrite.ts";
+import type { ServerStream } from "../wire/exchange.ts";
+import { affinityOf, type Affinity } from "./filters/affinity.ts";
+import type { Account } from "./exchange/request-record.ts";
+import { type Where } from "./destination.ts";
+import { LocalAnswer } from "./filters/local-response.ts";
+import type { Mirrors } from "./filters/mirror.ts";
+import { refusedPipe } from "./exchange/raw-bytes.ts";
+import {
+  OutboundWay,
+  type OutboundWayOptions,
+} from "./upstream/outbound-plan.ts";
+import type { RelayHost } from "./exchange/relay-host.ts";
+import { isTunnel } from "../wire/tcp.ts";
+import { affinityTo, keptTo, placeInSplit } from "./filters/stickiness.ts";
+import type { Clusters, ClusterState } from "./upstream/cluster/clusters.ts";
+import type { HedgeState } from "./upstream/cluster/hedge.ts";
+import type { Outside } from "./upstream/passthrough.ts";
+import type { Way } from "./exchange/route-plan.ts";
 
 export interface PlanRouteOptions {
   readonly host: RelayHost;
