@@ -3,7 +3,7 @@ import { EventEmitter } from "node:events";
 import { PassThrough } from "node:stream";
 import type { Socket } from "node:net";
 import t from "tap";
-import { makeAlarms } from "../../src/core/alarms.ts";
+import { Deadlines } from "../../src/core/deadlines.ts";
 import { ALONE } from "../../src/core/shared/shared-state.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import { type Snapshot } from "../../src/policy/snapshot.ts";
@@ -102,7 +102,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
     host: {
       clock,
       idle: watchIdle(clock),
-      alarms: makeAlarms(clock),
+      deadlines: new Deadlines(clock),
       replay: makeReplayBudget(),
       limits: DEFAULT_LIMITS,
       buffers: UNBOUNDED,

@@ -51,6 +51,9 @@ void t.test(
     const told: string[] = [];
     const idler = (name: string, idleLimit: number): Idler => {
       const made: Idler = {
+        dueAt: 0,
+        dueSlot: undefined,
+        due: () => undefined,
         movedAt: 0,
         idleLimit,
         holds: false,
@@ -66,7 +69,7 @@ void t.test(
     const still = idler("still", 1000);
     const moving = idler("moving", 1000);
     const endless = idler("endless", 0);
-    for (const each of [still, moving, endless]) watcher.enter(each);
+    for (const each of [still, moving, endless]) watcher.enter(each, Infinity);
     for (let step = 0; step < 50; step += 1) {
       clock.advance(IDLE_TICK);
       moving.movedAt = watcher.tick;

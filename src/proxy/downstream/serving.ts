@@ -3,6 +3,7 @@ import type { Server, Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
+import type { Deadlines } from "../../core/deadlines.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import type {
   Protocol,
@@ -80,6 +81,8 @@ export interface ServingOptions {
   readonly limits?: SidecarLimits;
   /** What the proxy holds in all; absent: no bound. */
   readonly buffers?: Buffers | undefined;
+  /** What the connections wait for; absent: each has a timer of its own. */
+  readonly deadlines?: Deadlines | undefined;
   /** Said to the sidecars that call, where this process has several workers. */
   readonly place?: WorkerPlace | undefined;
   /** What bounds the connections of all workers together; absent: this one is alone. */
@@ -113,7 +116,7 @@ export function makeServing(options: ServingOptions): Serving {
   const { clock, meters, logger } = options;
   const limits = options.limits ?? resolveLimits();
   const { place } = options;
-  const { buffers } = options;
+  const { buffers, deadlines } = options;
   // On the link, and from the own application, the streams of many meet: some that stand still do not stop the others.
   const link = {
     limits: { ...SHARED_LIMITS, idleTimeout: limits.idleLink },
@@ -240,6 +243,7 @@ export function makeServing(options: ServingOptions): Serving {
         info,
         source,
         buffers,
+        deadlines,
         onLimit: (limit: string) => meters.limits.with(listener, limit).add(),
       };
       const connection = !multiplexed

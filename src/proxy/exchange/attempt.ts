@@ -1,5 +1,5 @@
 /** One attempt at one target: connect, send, hear the answer; its outcome is told exactly once, and its time-out stops the work. */
-import type { Alarmed } from "../../core/alarms.ts";
+import type { Timed } from "../../core/deadlines.ts";
 import type { Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { GRPC_STATUSES } from "../../mesh/grpc-status.ts";
@@ -70,15 +70,15 @@ export interface Exchange {
  *       └────────────────────────┴──────────────────┴─────────────▶ over, and the relay decides what comes next
  * ```
  */
-export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
+export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   readonly target: Target;
   readonly #relay: Exchange;
   readonly #startedAt: number;
   #sink: ClientStream | undefined;
   #trace: ClientTrace | undefined;
   #cancelConnect: Cancel | undefined;
-  alarmAt = 0;
-  alarmPlace: number | undefined;
+  dueAt = 0;
+  dueSlot: number | undefined;
   /** Milliseconds to the response head. */
   #latency = -1;
   #status: number | undefined;
@@ -105,7 +105,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   /** `limit`: milliseconds that this attempt may take; 0 is without. */
   start(limit: number): void {
     this.#trace = this.#relay.openTrace();
-    if (limit > 0) this.#relay.host.alarms.set(this, this.#startedAt + limit);
+    if (limit > 0)
+      this.#relay.host.deadlines.set(this, this.#startedAt + limit);
     this.#cancelConnect = this.target.connect(
       { mayRepeat: this.#relay.way.repeatable },
       this,
@@ -226,7 +227,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   /** An event stream or a tunnel has no time-out. */
   unlimited(): void {
     this.target.endless?.();
-    this.#relay.host.alarms.clear(this);
+    this.#relay.host.deadlines.clear(this);
   }
 
   #judge(head: ResponseHead, ended: boolean): Outcome {
@@ -278,7 +279,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
   }
 
   /** Its time-out passed. */
-  alarm(): void {
+  due(): void {
     const { address } = this.target;
     const error = this.written
       ? new MeshError(
@@ -325,7 +326,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Alarmed {
     if (this.#over) return undefined;
     this.#over = true;
     this.#cancelConnect?.();
-    this.#relay.host.alarms.clear(this);
+    this.#relay.host.deadlines.clear(this);
     return this.#sink;
   }
 

@@ -1,15 +1,14 @@
-/** The stream idle time-out and the pace of every exchange from one coarse timer: an exchange marks that it moved, a tick looks who did not. */
-import type { Cancel, Clock } from "../../core/clock.ts";
+/** The exchanges in flight: their deadlines, and by a coarse tick their idle time-out and pace. An exchange marks that it moved, a tick looks who did not. */
+import type { Clock } from "../../core/clock.ts";
+import { Deadlines, type Timed } from "../../core/deadlines.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 
 /** Whoever may be idle for too long. */
-export interface Idler {
+export interface Idler extends Timed {
   /** Tick of the last movement; the exchange writes `watcher.tick` here whenever it moves. */
   movedAt: number;
   /** Milliseconds after which it is told; 0 is never. */
   readonly idleLimit: number;
-  /** The watcher's own: where it keeps this one. */
-  place?: number | undefined;
   idled(): void;
   /** It has not moved for a while, and what it holds is held for nobody else: it may have to make room. */
   readonly holds: boolean;
@@ -24,7 +23,10 @@ export interface Idler {
 export interface IdleWatcher {
   /** Grows by one every `IDLE_TICK`. */
   readonly tick: number;
-  enter(idler: Idler): void;
+  /** `deadline`: monotonic milliseconds at which it is due; Infinity for never. */
+  enter(idler: Idler, deadline: number): void;
+  /** It is due no more. */
+  putOff(idler: Idler): void;
   leave(idler: Idler): void;
   readonly active: number;
   /** All who are in, in no order. */
@@ -37,42 +39,43 @@ export const IDLE_TICK = 100;
 /** Ticks between two looks at everything. */
 const FULL_LOOK = 10;
 
-export function watchIdle(clock: Clock): IdleWatcher {
-  // An array and each one's place in it, not a Set: one that exchanges enter and leave all the time makes new tables all
-  // the time, and a dead one in the old generation keeps every exchange after it alive until the next full collection.
-  const idlers: Idler[] = [];
-  let stop: Cancel | undefined;
+/** `ticks`: the list that the ticks are due in; absent: one of its own. */
+export function watchIdle(
+  clock: Clock,
+  ticks: Deadlines = new Deadlines(clock),
+): IdleWatcher {
+  const exchanges = new Deadlines<Idler>(clock);
+  const idlers = exchanges.members;
+  const tick: Timed = { dueAt: 0, dueSlot: undefined, due: sweep };
   const watcher = {
     tick: 0,
     idlers,
     get active(): number {
       return idlers.length;
     },
-    enter(idler: Idler): void {
+    enter(idler: Idler, deadline: number): void {
       idler.movedAt = watcher.tick;
-      idler.place = idlers.push(idler) - 1;
-      stop ??= clock.every(IDLE_TICK, sweep);
+      exchanges.set(idler, deadline);
+      if (tick.dueSlot === undefined) ticks.set(tick, clock.now() + IDLE_TICK);
+    },
+    putOff(idler: Idler): void {
+      exchanges.set(idler, Infinity);
     },
     leave(idler: Idler): void {
-      const { place } = idler;
-      if (place === undefined) return;
-      idler.place = undefined;
-      const last = idlers.pop();
-      if (last === undefined || last === idler) return;
-      idlers[place] = last;
-      last.place = place;
+      exchanges.clear(idler);
     },
     close(): void {
-      stop?.();
-      stop = undefined;
-      for (const idler of idlers) idler.place = undefined;
-      idlers.length = 0;
+      ticks.clear(tick);
+      exchanges.close();
     },
   };
-  function sweep(): void {
+  function sweep(now: number): void {
     watcher.tick += 1;
+    look(watcher.tick % FULL_LOOK === 0);
+    if (idlers.length > 0) ticks.set(tick, now + IDLE_TICK);
+  }
+  function look(everything: boolean): void {
     // A full look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
-    const everything = watcher.tick % FULL_LOOK === 0;
     if (!everything && idlers.length > 1000) return;
     // From the end: where one leaves, the last one takes its place, and that one has been looked at.
     for (let place = idlers.length - 1; place >= 0; place -= 1) {
@@ -84,10 +87,6 @@ export function watchIdle(clock: Clock): IdleWatcher {
       )
         idler.idled();
       else if (everything) idler.paced(FULL_LOOK * IDLE_TICK);
-    }
-    if (idlers.length === 0) {
-      stop?.();
-      stop = undefined;
     }
   }
   return watcher;

@@ -1,5 +1,5 @@
 /** What all relays of a proxy share. */
-import type { Alarms } from "../../core/alarms.ts";
+import type { Deadlines } from "../../core/deadlines.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { IdleWatcher } from "./idle.ts";
 import type { Buffers } from "../../wire/buffers.ts";
@@ -10,8 +10,8 @@ import type { ReplayBudget } from "./replay.ts";
 export interface RelayHost {
   readonly clock: Clock;
   readonly idle: IdleWatcher;
-  /** The time-outs of exchanges and of their attempts. */
-  readonly alarms: Alarms;
+  /** The time-outs of attempts, and what else is due. */
+  readonly deadlines: Deadlines;
   readonly replay: ReplayBudget;
   /** What all connections hold. */
   readonly buffers: Buffers;

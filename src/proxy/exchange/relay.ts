@@ -7,7 +7,6 @@
  * ```
  * Committed (law 2) from the first response byte that is passed on, or from the byte that the replay buffer cannot hold.
  */
-import type { Alarmed } from "../../core/alarms.ts";
 import type { Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { EFFECTS, type Outcome } from "../../policy/outcome.ts";
@@ -38,7 +37,7 @@ import type { Way } from "./route-plan.ts";
 
 const NOBODY: Set<string> = new Set();
 
-export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
+export class Relay implements Exchange, BodyReceiver, Idler {
   readonly host: RelayHost;
   readonly stream: ServerStream;
   readonly way: Way;
@@ -53,9 +52,8 @@ export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
   attempt: Attempt | undefined;
   movedAt = 0;
   idleLimit: number;
-  place: number | undefined;
-  alarmAt = 0;
-  alarmPlace: number | undefined;
+  dueAt = 0;
+  dueSlot: number | undefined;
 
   /** A CONNECT; a refusal makes an ordinary exchange of it. */
   #tunnel: boolean;
@@ -109,13 +107,11 @@ export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
 
   start(): void {
     const { host, stream } = this;
-    host.idle.enter(this);
+    host.idle.enter(this, this.#deadline + (this.way.callee ? GRACE : 0));
     if (!this.#requestEnded) this.#replay = new Replay(host.replay);
     const now = this.account.startedAt;
     this.way.budget.request(now);
     const left = this.#deadline - now;
-    if (left < Infinity)
-      host.alarms.set(this, this.#deadline + (this.way.callee ? GRACE : 0));
     stream.receive(this);
     if (this.#over) return;
     if (left > 0) this.#try(now);
@@ -258,7 +254,7 @@ export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.#replay?.release();
     if (isEndless(this.stream.head, head)) {
-      this.host.alarms.clear(this);
+      this.host.idle.putOff(this);
       attempt.unlimited();
       // A tunnel's limit is that of the TCP pool; an event stream may be silent for ever.
       if (!this.#tunnel) this.idleLimit = 0;
@@ -461,7 +457,7 @@ export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
   }
 
   /** The deadline passed. */
-  alarm(): void {
+  due(): void {
     const error = outOfTime(this);
     this.#stopAttempt(error);
     this.#fail(error);
@@ -496,7 +492,6 @@ export class Relay implements Exchange, BodyReceiver, Idler, Alarmed {
   #finish(error: MeshError | undefined, now: number): void {
     if (this.#over) return;
     this.#over = true;
-    this.host.alarms.clear(this);
     this.#cancelBackoff?.();
     this.#replay?.release();
     this.host.idle.leave(this);

@@ -1,5 +1,5 @@
 /** What one worker does: its books, its upstream, its listeners. A process has one, or one more in each of its threads. */
-import { makeAlarms } from "../../core/alarms.ts";
+import { Deadlines } from "../../core/deadlines.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
@@ -103,6 +103,8 @@ export async function startWorker(
   const ownPorts = new Set<number>();
   const limits = shareOf(resolveLimits(settings.limits), workers);
   const buffers = new Buffers(limits.bufferedBytes);
+  // What connections are due for is far off, and there may be many of them: a list of its own.
+  const connections = new Deadlines(clock);
 
   // The books: what is told of every request.
   const meters = makeMeters(registry);
@@ -125,6 +127,7 @@ export async function startWorker(
     ownPorts,
     linkProtocol: settings.linkProtocol,
     buffers,
+    deadlines: connections,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
   });
   const clusters = makeClusters({ clock, commons, pools, meters, logger });
@@ -138,10 +141,11 @@ export async function startWorker(
     gates,
     address: settings.appAddress,
   });
+  const deadlines = new Deadlines(clock);
   const host: RelayHost = {
     clock,
-    idle: watchIdle(clock),
-    alarms: makeAlarms(clock),
+    idle: watchIdle(clock, deadlines),
+    deadlines,
     replay: makeReplayBudget(REPLAY_TOTAL / workers, buffers),
     buffers,
     limits,
@@ -158,6 +162,7 @@ export async function startWorker(
     logger,
     limits,
     buffers,
+    deadlines: connections,
     place: workers > 1 ? { worker, workers } : undefined,
     commons,
   });
@@ -225,6 +230,8 @@ export async function startWorker(
     faults.close();
     gates.close();
     host.idle.close();
+    deadlines.close();
+    connections.close();
   };
   let open: Open;
   try {

@@ -3,27 +3,27 @@
  * a while. To close with octets unread would send a reset, which can overtake the answer and erase it.
  */
 import type { Socket } from "node:net";
-import type { Deadline } from "./deadline.ts";
 import type { Http1Limits } from "./limits.ts";
 
 export class Linger {
   readonly #socket: Socket;
-  readonly #deadline: Deadline;
   readonly #limits: Http1Limits;
+  readonly #wait: (ms: number) => void;
   #dropped = 0;
   /** Octets that had not left when we last looked. */
   #unsent = 0;
 
-  constructor(socket: Socket, deadline: Deadline, limits: Http1Limits) {
+  /** `wait`: has `overdue` called after so many milliseconds. */
+  constructor(socket: Socket, limits: Http1Limits, wait: (ms: number) => void) {
     this.#socket = socket;
-    this.#deadline = deadline;
     this.#limits = limits;
+    this.#wait = wait;
   }
 
   start(): void {
     this.#socket.end();
     this.#unsent = this.#socket.writableLength;
-    this.#deadline.set(this.#limits.lingerTimeout);
+    this.#wait(this.#limits.lingerTimeout);
   }
 
   /** So much has come and was dropped. */
@@ -41,6 +41,6 @@ export class Linger {
     }
     this.#unsent = unsent;
     const { headTimeout, lingerTimeout } = this.#limits;
-    this.#deadline.set(unsent > 0 ? headTimeout : lingerTimeout);
+    this.#wait(unsent > 0 ? headTimeout : lingerTimeout);
   }
 }

@@ -10,6 +10,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
+import { Deadlines, type Timed } from "../../core/deadlines.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type {
   ServerConnection,
@@ -20,7 +21,6 @@ import { excess, lonelySource, type Source } from "../flood-guard.ts";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
 import { BodyReader } from "./parse/body-reader.ts";
 import { BodyWriter } from "./write/body-writer.ts";
-import { Deadline } from "./deadline.ts";
 import { skipEmptyLine, takeHead } from "./parse/head-intake.ts";
 import { HeadMemory } from "./parse/head-memory.ts";
 import { Incoming, type Interpreter } from "./incoming.ts";
@@ -36,6 +36,8 @@ import { attend, reset, type SocketUser } from "../sockets.ts";
 
 export interface Http1ServerOptions {
   readonly clock: Clock;
+  /** What all connections wait for; absent: a timer of its own. */
+  readonly deadlines?: Deadlines | undefined;
   /** What the proxy holds in all; absent: no bound but those of the connection. */
   readonly buffers?: Buffers | undefined;
   readonly info: ServerConnectionInfo;
@@ -66,12 +68,14 @@ type State =
   | "closed";
 
 class Http1ServerConnection
-  implements ServerConnection, Carrier, Interpreter, SocketUser
+  implements ServerConnection, Carrier, Interpreter, SocketUser, Timed
 {
   readonly info: ServerConnectionInfo;
   readonly output: Output;
   readonly writer: BodyWriter;
   draining = false;
+  dueAt = 0;
+  dueSlot: number | undefined;
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #handler: ServerHandler;
@@ -81,7 +85,7 @@ class Http1ServerConnection
   readonly #reader: BodyReader;
   readonly #incoming: Incoming;
   readonly #input: Input;
-  readonly #deadline: Deadline;
+  readonly #deadlines: Deadlines;
   readonly #linger: Linger;
   readonly #onLimit: ((limit: Http1Limit) => void) | undefined;
   #state: State = "request-head";
@@ -115,9 +119,9 @@ class Http1ServerConnection
     const { buffers = UNBOUNDED } = options;
     this.output = new Output(socket, () => this.#roomAgain(), buffers);
     this.writer = new BodyWriter(this.output);
-    this.#deadline = new Deadline(options.clock, () => this.#overdue());
-    this.#linger = new Linger(socket, this.#deadline, this.#limits);
-    this.#deadline.set(this.#limits.idleTimeout);
+    this.#deadlines = options.deadlines ?? new Deadlines(options.clock);
+    this.#linger = new Linger(socket, this.#limits, (ms) => this.#wait(ms));
+    this.#wait(this.#limits.idleTimeout);
     const { firstBytes } = options;
     if (firstBytes !== undefined && firstBytes.length > 0) {
       this.#input.push(firstBytes);
@@ -136,7 +140,7 @@ class Http1ServerConnection
     const now = this.#clock.now();
     if (this.#headBegunAt !== undefined) {
       if (now - this.#headBegunAt < ms) return 0;
-      this.#overdue();
+      this.due();
       return 1;
     }
     const { waiting } = this.output;
@@ -205,7 +209,7 @@ class Http1ServerConnection
     if (stream.keepAlive && !this.draining) {
       // The rest of the body is read for the sake of the connection, up to a bound and a time.
       this.#drained = 0;
-      this.#deadline.set(this.#limits.headTimeout);
+      this.#wait(this.#limits.headTimeout);
       this.#incoming.run();
       return;
     }
@@ -237,7 +241,7 @@ class Http1ServerConnection
   }
 
   closed(error: Error | undefined): void {
-    this.#deadline.destroy();
+    this.#deadlines.leave(this);
     this.#abandon(clientClosed("the caller closed its connection", error));
   }
 
@@ -269,7 +273,7 @@ class Http1ServerConnection
     if (text === undefined) {
       if (this.#headBegunAt === undefined) {
         this.#headBegunAt = this.#clock.now();
-        this.#deadline.set(this.#limits.headTimeout);
+        this.#wait(this.#limits.headTimeout);
       }
       return false;
     }
@@ -282,7 +286,7 @@ class Http1ServerConnection
     );
     this.#headBegunAt = undefined;
     this.#emptyLineSkipped = false;
-    this.#deadline.clear();
+    this.#deadlines.clear(this);
     this.#reader.begin(request.framing, request.head.contentLength);
     const stream = new Http1ServerStream(this, request);
     this.#stream = stream;
@@ -408,7 +412,7 @@ class Http1ServerConnection
       return;
     }
     this.#state = "request-head";
-    this.#deadline.set(this.#limits.idleTimeout);
+    this.#wait(this.#limits.idleTimeout);
     // Where the next request is at hand already, its answer may share a write with this one.
     if (this.#input.length === 0) this.output.flush();
     else this.output.later();
@@ -452,7 +456,13 @@ class Http1ServerConnection
     this.#incoming.adjustFlow();
   }
 
-  #overdue(): void {
+  /** Something has to happen within `ms`. */
+  #wait(ms: number): void {
+    this.#deadlines.set(this, this.#clock.now() + ms);
+  }
+
+  /** It has not happened. */
+  due(): void {
     const stream = this.#stream;
     if (this.#state === "closing") this.#linger.overdue();
     else if (stream !== undefined) {

@@ -70,9 +70,9 @@ class Client
       { ...options, source: options.source ?? lonelySource(UPSTREAM_SHARE) },
       this,
     );
-    const { clock, limits, sender } = this.#session;
+    const { clock, deadlines, limits, sender } = this.#session;
     this.input = new Incoming(this.#session, this, false);
-    this.#stalls = new StallGuard(clock, limits, this);
+    this.#stalls = new StallGuard(clock, deadlines, limits, this);
     // The preface goes out with our SETTINGS in one write.
     sender.preface();
     this.input.start();

@@ -1,5 +1,6 @@
 /** What one HTTP/2 connection may cost: every bound on memory, work and time that a peer can cause, with its default (decision 013). */
 import type { Clock } from "../../core/clock.ts";
+import type { Deadlines } from "../../core/deadlines.ts";
 import type { Nuisance, Source } from "../flood-guard.ts";
 import type { Buffers } from "../buffers.ts";
 
@@ -119,6 +120,8 @@ const DEFAULT_LIMITS: Http2Limits = {
 
 export interface Http2Options {
   readonly clock: Clock;
+  /** What all connections wait for; absent: a timer of its own. */
+  readonly deadlines?: Deadlines | undefined;
   readonly limits?: Partial<Http2Limits>;
   /** Whose connection it is; absent: nobody else's counts with it. */
   readonly source?: Source | undefined;

@@ -99,9 +99,9 @@ class Server
     this.info = options.info;
     this.#handler = handler;
     this.#session = new Session(socket, options, this);
-    const { clock, limits } = this.#session;
+    const { clock, deadlines, limits } = this.#session;
     this.input = new Incoming(this.#session, this, true);
-    this.#stalls = new StallGuard(clock, limits, this);
+    this.#stalls = new StallGuard(clock, deadlines, limits, this);
     this.input.start(options.place);
   }
 

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import { onData } from "../../runtime/socket-data.ts";
 import type { Clock } from "../../core/clock.ts";
+import { Deadlines } from "../../core/deadlines.ts";
 import { messageOf } from "../../core/errors.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import { UNBOUNDED, type Buffers } from "../buffers.ts";
@@ -86,6 +87,7 @@ export interface SessionOwner {
 
 export class Session implements StreamHost {
   readonly clock: Clock;
+  readonly deadlines: Deadlines;
   readonly limits: Http2Limits;
   readonly buffers: Buffers;
   readonly sender: Sender;
@@ -116,6 +118,7 @@ export class Session implements StreamHost {
     this.#owner = owner;
     this.#onLimit = options.onLimit;
     this.clock = options.clock;
+    this.deadlines = options.deadlines ?? new Deadlines(this.clock);
     this.limits = resolveLimits(options.limits);
     this.now = this.clock.now();
     this.buffers = options.buffers ?? UNBOUNDED;

@@ -1,14 +1,17 @@
 /**
- * Ends what stands still. One timer a connection looks every few seconds at what ought to have moved, so that neither a request
- * nor a frame sets one; a time-out is thus up to that much late.
+ * Ends what stands still. Every few seconds it is looked at what ought to have moved, so that neither a request nor a frame has a
+ * deadline; a time-out is thus up to that much late.
  */
-import type { Cancel, Clock } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Deadlines, Timed } from "../../core/deadlines.ts";
 import type { Http2Limit, Http2Limits } from "./limits.ts";
 import type { Output } from "./write/output.ts";
 import type { Stream } from "./streams/stream.ts";
 
 /** Milliseconds between two looks. */
 const INTERVAL = 5000;
+/** Milliseconds that looks fall on a multiple of, so that those of many connections come together. */
+const GRAIN = 500;
 
 /** A connection that is guarded. */
 export interface Guarded {
@@ -47,26 +50,36 @@ class Still<T> {
   }
 }
 
-export class StallGuard {
+export class StallGuard implements Timed {
+  dueAt = 0;
+  dueSlot: number | undefined;
   readonly #clock: Clock;
   readonly #limits: Http2Limits;
   readonly #guarded: Guarded;
-  readonly #cancel: Cancel;
+  readonly #deadlines: Deadlines;
+  #stopped = false;
   readonly #frame: Still<number> = new Still();
   readonly #write: Still<number> = new Still();
   readonly #idle: Still<number> = new Still();
   /** By stream, what it has queued and since when that is so. */
   #answers: Map<Stream, Still<number>> = new Map();
 
-  constructor(clock: Clock, limits: Http2Limits, guarded: Guarded) {
+  constructor(
+    clock: Clock,
+    deadlines: Deadlines,
+    limits: Http2Limits,
+    guarded: Guarded,
+  ) {
     this.#clock = clock;
+    this.#deadlines = deadlines;
     this.#limits = limits;
     this.#guarded = guarded;
-    this.#cancel = clock.every(INTERVAL, () => this.#look());
+    this.#waitFrom(clock.now());
   }
 
   stop(): void {
-    this.#cancel();
+    this.#stopped = true;
+    this.#deadlines.leave(this);
     this.#answers.clear();
   }
 
@@ -76,10 +89,19 @@ export class StallGuard {
     return this.#lookAtFrame(now, ms) ? 1 : this.#lookAtAnswers(now, ms, most);
   }
 
-  #look(): void {
+  #waitFrom(now: number): void {
+    const at = Math.floor((now + INTERVAL) / GRAIN) * GRAIN;
+    this.#deadlines.set(this, at);
+  }
+
+  due(now: number): void {
+    this.#look(now);
+    if (!this.#stopped) this.#waitFrom(now);
+  }
+
+  #look(now: number): void {
     const guarded = this.#guarded;
     const limits = this.#limits;
-    const now = this.#clock.now();
     if (this.#lookAtFrame(now, limits.headerTimeout)) return;
     const { output } = guarded;
     const writing = output.busy ? output.handedOver : undefined;

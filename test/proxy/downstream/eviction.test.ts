@@ -49,6 +49,9 @@ function setUp() {
     enter: (name: string, bytes: number, holds = true): Idler => {
       buffers.change(bytes);
       const idler: Idler = {
+        dueAt: 0,
+        dueSlot: undefined,
+        due: () => undefined,
         movedAt: 0,
         idleLimit: 0,
         holds,
@@ -60,7 +63,7 @@ function setUp() {
           idle.leave(idler);
         },
       };
-      idle.enter(idler);
+      idle.enter(idler, Infinity);
       return idler;
     },
   };

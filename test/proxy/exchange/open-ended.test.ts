@@ -12,6 +12,9 @@ const numbered = (revision: number): Snapshot =>
 
 function idler(heard: number[], onJudged?: () => void): Idler {
   return {
+    dueAt: 0,
+    dueSlot: undefined,
+    due: () => undefined,
     movedAt: 0,
     idleLimit: 0,
     holds: false,
@@ -32,7 +35,7 @@ void t.test("each exchange hears of each change, in slices", (t) => {
   const age = { changes: 0, current: undefined };
   const stop = judgeOpenEnds(clock, snapshot, idle, age);
   const all = Array.from({ length: 1000 }, (): number[] => []);
-  for (const heard of all) idle.enter(idler(heard));
+  for (const heard of all) idle.enter(idler(heard), Infinity);
   const count = (): number => all.reduce((sum, it) => sum + it.length, 0);
 
   snapshot.set(numbered(1));
@@ -75,7 +78,7 @@ void t.test("nobody is left out where others leave on the way", (t) => {
       if (index % 3 === 0) idle.leave(own);
     });
     idlers.push(own);
-    idle.enter(own);
+    idle.enter(own, Infinity);
   }
   snapshot.set(numbered(1));
   // Between two turns others leave of their own accord.

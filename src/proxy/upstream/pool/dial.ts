@@ -5,6 +5,7 @@ import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { messageOf, systemCode } from "../../../core/errors.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
+import type { Deadlines } from "../../../core/deadlines.ts";
 import type { Buffers } from "../../../wire/buffers.ts";
 import type {
   ClientConnection,
@@ -31,6 +32,8 @@ export interface DialOptions {
   readonly signal: AbortSignal;
   /** What the proxy holds in all. */
   readonly buffers?: Buffers | undefined;
+  /** What the connections wait for; absent: each has a timer of its own. */
+  readonly deadlines?: Deadlines | undefined;
 }
 
 export interface LinkDial extends DialOptions {
@@ -64,14 +67,14 @@ export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
 function withCodec(
   socket: Socket,
   protocol: PlainProtocol,
-  { clock, observer, onLimit, buffers }: DialOptions,
+  { clock, observer, onLimit, buffers, deadlines }: DialOptions,
 ): ClientConnection {
   switch (protocol) {
     case "h2":
       // All callers of one endpoint meet on it.
       return connectHttp2(
         socket,
-        { clock, onLimit, buffers, limits: SHARED_LIMITS },
+        { clock, onLimit, buffers, deadlines, limits: SHARED_LIMITS },
         observer,
       );
     case "http/1.1":

@@ -4,6 +4,7 @@ import { ALONE, type Commons } from "../../../core/shared/shared-state.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
+import type { Deadlines } from "../../../core/deadlines.ts";
 import type { Buffers } from "../../../wire/buffers.ts";
 import type { ClientConnection, Protocol } from "../../../wire/exchange.ts";
 import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
@@ -37,6 +38,8 @@ export interface PoolsOptions {
   readonly commons?: Commons;
   /** What the proxy holds in all; absent: no bound. */
   readonly buffers?: Buffers;
+  /** What the connections wait for; absent: each has a timer of its own. */
+  readonly deadlines?: Deadlines;
 }
 
 export interface Pools {
@@ -120,6 +123,7 @@ export function makePools(options: PoolsOptions): Pools {
           observer,
           onLimit: options.onLimit,
           buffers: options.buffers,
+          deadlines: options.deadlines,
           signal,
         };
         if (place.kind === "plain")

@@ -1,0 +1,103 @@
+/**
+ * Times at which something is due, nearly all of which are called off or put off before they come, as a request's time-out is. A timer
+ * each would cost more than anything else that a request does with its time-out; here one timer serves all. It is set for the earliest and
+ * left alone when that one is called off: when it fires, whatever is due is told, and it is set for the earliest of the rest.
+ */
+import type { Cancel, Clock } from "./clock.ts";
+
+/** Something that is told when its time has come. Its own object is its entry: to set, put off and call off allocates nothing. */
+export interface Timed {
+  /** The list's own: monotonic milliseconds, Infinity for never, and where the list keeps it; undefined while it is in none. */
+  dueAt: number;
+  dueSlot: number | undefined;
+  /** The time has come, and it is in the list no more. `now`: monotonic milliseconds. */
+  due(now: number): void;
+}
+
+/** A look at so many of them costs about a hundredth of a millisecond: it is taken once in a millisecond, of twice as many in two. */
+const LOOKED_AT_A_MILLISECOND = 1000;
+
+export class Deadlines<T extends Timed = Timed> {
+  readonly #clock: Clock;
+  // An array and each one's place in it, not a Set: one that requests enter and leave all the time makes new tables all the
+  // time, and a dead one in the old generation keeps every request after it alive until the next full collection.
+  readonly #members: T[] = [];
+  #firesAt = Infinity;
+  #cancel: Cancel | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** All that are in, in no order. */
+  get members(): readonly T[] {
+    return this.#members;
+  }
+
+  /** `at`: monotonic milliseconds, in place of what was set before; with Infinity it is a member, and never told. */
+  set(timed: T, at: number): void {
+    timed.dueAt = at;
+    timed.dueSlot ??= this.#members.push(timed) - 1;
+    if (at < this.#firesAt) this.#arm(at, this.#clock.now());
+  }
+
+  /** Nothing where it is not in. */
+  clear(timed: T): void {
+    const slot = timed.dueSlot;
+    if (slot === undefined) return;
+    timed.dueSlot = undefined;
+    const members = this.#members;
+    const last = members.pop();
+    if (last === undefined || last === timed) return;
+    members[slot] = last;
+    last.dueSlot = slot;
+  }
+
+  /** As `clear`, of what is over for good: the last to leave takes the timer along. */
+  leave(timed: T): void {
+    this.clear(timed);
+    if (this.#members.length === 0) this.#disarm();
+  }
+
+  /** Forgets all, and the timer. */
+  close(): void {
+    this.#disarm();
+    for (const timed of this.#members) timed.dueSlot = undefined;
+    this.#members.length = 0;
+  }
+
+  #disarm(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#firesAt = Infinity;
+  }
+
+  #arm(at: number, now: number): void {
+    this.#cancel?.();
+    this.#firesAt = at;
+    this.#cancel = this.#clock.after(Math.max(0, at - now), this.#fire);
+  }
+
+  readonly #fire = (): void => {
+    this.#cancel = undefined;
+    this.#firesAt = Infinity;
+    const members = this.#members;
+    const now = this.#clock.now();
+    let earliest = Infinity;
+    // From the end: where one is called off, the last one takes its place, and that one has been looked at.
+    for (let slot = members.length - 1; slot >= 0; slot -= 1) {
+      const timed = members[slot];
+      if (timed === undefined) continue;
+      // Timers may fire a fraction of a millisecond early.
+      if (timed.dueAt - now < 1) {
+        this.clear(timed);
+        timed.due(now);
+      } else if (timed.dueAt < earliest) earliest = timed.dueAt;
+    }
+    const next = Math.max(
+      earliest,
+      now + members.length / LOOKED_AT_A_MILLISECOND,
+    );
+    if (next < this.#firesAt && earliest < Infinity) this.#arm(next, now);
+  };
+}
