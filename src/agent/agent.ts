@@ -1,4 +1,5 @@
 /** What a sidecar has of its agent, whether its config and certificates come from a control plane or from files. */
+import type { WallMs } from "../core/units.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import type {
@@ -46,7 +47,7 @@ export interface AgentState {
   readonly connected: boolean;
   readonly version?: SnapshotVersion;
   /** Wall milliseconds at which the config in force was received, or last confirmed at a connection. */
-  readonly configReceivedAt?: number;
+  readonly configReceivedAt?: WallMs;
   /** The newest config that was offered and not taken; gone once one is taken. */
   readonly refused?: RefusedConfig;
   /** "NAMESPACE/NAME" while the control plane has this workload registered. */

@@ -1,5 +1,6 @@
 /** The config in force: compiled, swapped whole, or refused whole with what was there left serving (life of a change). */
 import { messageOf } from "../core/errors.ts";
+import type { WallMs } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
 import { compileSnapshot } from "../policy/compile/compile.ts";
@@ -23,7 +24,7 @@ export interface Config {
     revision: Revision,
     resources: ReceivedResources,
     self: SelfDescription,
-    receivedAt: number,
+    receivedAt: WallMs,
   ): Promise<string | undefined>;
 }
 

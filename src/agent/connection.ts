@@ -14,6 +14,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import type { Clock } from "../core/clock.ts";
+import type { Bytes, WallMs } from "../core/units.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import { judgePeer } from "../identity/svid.ts";
@@ -27,7 +28,7 @@ export interface ConnectionOptions {
   /** Presented to the server; absent at enrolment, when any trust domain of the pinned CA will do. */
   readonly credentials?: Credentials;
   /** Bytes of a message beyond which the stream is given up. */
-  readonly maxMessageBytes: number;
+  readonly maxMessageBytes: Bytes;
   readonly clock: Clock;
 }
 
@@ -70,7 +71,7 @@ export function openClient(options: ConnectionOptions): Client {
 function serverFault(
   certificate: PeerCertificate,
   trustDomain: string | undefined,
-  wall: number,
+  wall: WallMs,
 ): Error | undefined {
   const [leaf, ...issuers] = chainOf(certificate);
   const judgement = judgePeer(

@@ -4,6 +4,7 @@ import { equalJitter } from "../core/backoff.ts";
 import { wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { Bytes } from "../core/units.ts";
 import { waitFor, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import type { AgentStatus } from "./agent-status.ts";
@@ -19,7 +20,7 @@ export interface FollowOptions {
   readonly config: MeshConfig;
   readonly registration: Registration;
   readonly status: AgentStatus;
-  readonly maxConfigBytes: number;
+  readonly maxConfigBytes: Bytes;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends it. */

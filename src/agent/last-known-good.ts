@@ -1,6 +1,7 @@
 /** The config in force, kept on disk after each acknowledged push, so that the sidecar starts with it when the control plane is away. */
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { SpiffeUri, WallMs } from "../core/units.ts";
 import type { SnapshotVersion } from "../policy/snapshot.ts";
 import { digestOf, resourceName } from "../push/names.ts";
 import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
@@ -15,14 +16,14 @@ const FORMAT = 2;
 export interface KeptConfig {
   readonly version: SnapshotVersion;
   /** Wall milliseconds. */
-  readonly receivedAt: number;
+  readonly receivedAt: WallMs;
   readonly resources: ReceivedResources;
 }
 
 /** Whose config it is: it was scoped to that instance, and another one must not serve it. */
 export interface Owner {
   /** SPIFFE id. */
-  readonly identity: string;
+  readonly identity: SpiffeUri;
   readonly name: string;
 }
 
@@ -32,7 +33,7 @@ interface File {
   /** The version of the program that found the resources good. */
   readonly program: string;
   readonly version: SnapshotVersion;
-  readonly receivedAt: number;
+  readonly receivedAt: WallMs;
   readonly resources: readonly {
     readonly version: string;
     readonly bytes: number;

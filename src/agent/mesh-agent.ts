@@ -2,6 +2,7 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { Bytes } from "../core/units.ts";
 import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh/schema.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
@@ -31,7 +32,7 @@ export interface AgentOptions {
   /** Version of this software, for the control plane to show. */
   readonly version: string;
   /** MAX_CONFIG_BYTES where absent. */
-  readonly maxConfigBytes?: number;
+  readonly maxConfigBytes?: Bytes;
   readonly sharers?: Sharers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;

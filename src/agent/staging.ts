@@ -1,5 +1,6 @@
 /** The config that a control plane has sent so far, beside the one in force: taken or refused as a whole when a Revision closes the push. */
 import { messageOf } from "../core/errors.ts";
+import type { Bytes } from "../core/units.ts";
 import { pushedResource } from "../push/codec.ts";
 import type { DeltaResponse, Revision } from "../push/messages.ts";
 import {
@@ -44,7 +45,7 @@ export interface Staging {
 /** Starts from what is in force. */
 export function makeStaging(
   inForce: ReceivedResources,
-  maxConfigBytes: number,
+  maxConfigBytes: Bytes,
 ): Staging {
   const staged = new Map<string, Staged>();
   let bytes = 0;

@@ -7,6 +7,7 @@ import {
 } from "@grpc/grpc-js";
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import type { Bytes } from "../core/units.ts";
 import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
 import type {
   DeltaRequest,
@@ -28,7 +29,7 @@ export interface StreamOptions {
   readonly node: Node;
   /** What is in force when the stream opens. */
   readonly held: ReceivedResources;
-  readonly maxConfigBytes: number;
+  readonly maxConfigBytes: Bytes;
   readonly clock: Clock;
   /** Ends the stream. */
   readonly signal: AbortSignal;

@@ -1,4 +1,5 @@
 /** Checks of a resource against what the mesh holds, at admission and whenever its conditions are asked for. */
+import type { WallMs } from "../core/units.ts";
 import {
   addressConflicts,
   hostConflicts,
@@ -28,7 +29,7 @@ export async function checkAgainstStore(
   resource: Resource,
   store: Store,
   trustDomain: string,
-  wall: number,
+  wall: WallMs,
 ): Promise<readonly Problem[]> {
   return [
     ...checkTrustDomain(resource, trustDomain),

@@ -1,5 +1,6 @@
 /** The FaultInjections that act now, for the status of the mesh: trouble on purpose is shown before all else. */
 import { parseTimestamp } from "../core/clock.ts";
+import type { WallMs } from "../core/units.ts";
 import { FAULT_INJECTION } from "../resources/fault-injection/schema.ts";
 import { describeFault } from "../resources/fault-injection/spec.ts";
 import { isKind } from "../resources/kind.ts";
@@ -12,12 +13,12 @@ export interface ActiveFault {
   /** "delay 2s 10 %, abort 503 1 %" */
   readonly what: string;
   /** Wall milliseconds. */
-  readonly expiresAt: number;
+  readonly expiresAt: WallMs;
 }
 
 export async function activeFaults(
   store: Store,
-  wall: number,
+  wall: WallMs,
 ): Promise<readonly ActiveFault[]> {
   const { resources } = await store.list(FAULT_INJECTION.kind);
   return resources.flatMap((resource) => {

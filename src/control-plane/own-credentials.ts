@@ -2,6 +2,7 @@
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { SpiffeUri } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { alarm } from "../push/alarm.ts";
@@ -22,7 +23,7 @@ const SHORTEST_WAIT = 10_000;
 
 export function keepOwnCredentials(options: {
   /** Of the authority. */
-  readonly own: (spiffeId: string) => Credentials;
+  readonly own: (spiffeId: SpiffeUri) => Credentials;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -1,13 +1,14 @@
 /** The one source of time, timers and chance: a test replaces it and nothing in the product waits for real (law 11). */
+import type { MonotonicMs, WallMs } from "./units.ts";
 
 /** Calls off what was to happen. Calling it again, or late, does nothing. */
 export type Cancel = () => void;
 
 export interface Clock {
   /** Monotonic milliseconds with a fraction, the same in all threads of the process; for measuring, never for showing. */
-  now(): number;
+  now(): MonotonicMs;
   /** Milliseconds since the Unix epoch; for showing and for expiry dates, never for measuring. */
-  wall(): number;
+  wall(): WallMs;
   /** Runs `run` once after `ms`. The timer does not keep the process alive. */
   after(ms: number, run: () => void): Cancel;
   /** Runs `run` every `ms` until cancelled. The timer does not keep the process alive. */
@@ -62,11 +63,11 @@ export function wait(
 }
 
 /** Milliseconds since the epoch to the RFC 3339 text that people and files read. */
-export function timestamp(wall: number): string {
+export function timestamp(wall: WallMs): string {
   return new Date(wall).toISOString();
 }
 
 /** RFC 3339 text to milliseconds since the epoch; NaN where it is not a date. */
-export function parseTimestamp(text: string): number {
+export function parseTimestamp(text: string): WallMs {
   return Date.parse(text);
 }

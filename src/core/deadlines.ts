@@ -4,6 +4,7 @@
  * left alone when that one is called off: when it fires, whatever is due is told, and it is set for the earliest of the rest.
  */
 import type { Cancel, Clock } from "./clock.ts";
+import type { MonotonicMs } from "./units.ts";
 
 /** Something that is told when its time has come. Its own object is its entry: to set, put off and call off allocates nothing. */
 export interface Timed {
@@ -11,7 +12,7 @@ export interface Timed {
   dueAt: number;
   dueSlot: number | undefined;
   /** The time has come, and it is in the list no more. `now`: monotonic milliseconds. */
-  due(now: number): void;
+  due(now: MonotonicMs): void;
 }
 
 /** A look at so many of them costs about a hundredth of a millisecond: it is taken once in a millisecond, of twice as many in two. */
@@ -72,7 +73,7 @@ export class Deadlines<T extends Timed = Timed> {
     this.#firesAt = Infinity;
   }
 
-  #arm(at: number, now: number): void {
+  #arm(at: number, now: MonotonicMs): void {
     this.#cancel?.();
     this.#firesAt = at;
     this.#cancel = this.#clock.after(Math.max(0, at - now), this.#fire);

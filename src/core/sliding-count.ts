@@ -1,9 +1,10 @@
 /** How often something happened in the last so many milliseconds; what is older is forgotten slot by slot. */
+import type { MonotonicMs } from "./units.ts";
 
 export interface SlidingCount {
   /** It happened. `now` in monotonic milliseconds. */
-  add(now: number): void;
-  total(now: number): number;
+  add(now: MonotonicMs): void;
+  total(now: MonotonicMs): number;
 }
 
 /** `window` in milliseconds. */
@@ -14,7 +15,7 @@ export function slidingCount(window: number, slots: number): SlidingCount {
   let current = Number.NaN;
 
   /** Empties the slots that time has passed by; gives the present one. */
-  const advance = (now: number): number => {
+  const advance = (now: MonotonicMs): number => {
     const slot = Math.floor(now / width);
     if (Number.isNaN(current)) current = slot;
     const steps = Math.min(slots, slot - current);

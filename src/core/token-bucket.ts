@@ -1,4 +1,5 @@
 /** A bucket that fills at a steady rate: retry floors, rate limits and log limits take from one. */
+import type { MonotonicMs } from "./units.ts";
 
 export interface TokenBucketOptions {
   /** Tokens a second. */
@@ -9,15 +10,15 @@ export interface TokenBucketOptions {
 
 export interface TokenBucket {
   /** Takes one token if there is one. `now` in monotonic milliseconds. */
-  take(now: number): boolean;
+  take(now: MonotonicMs): boolean;
   /** Tokens there now, with a fraction. */
-  level(now: number): number;
+  level(now: MonotonicMs): number;
 }
 
 export function tokenBucket(options: TokenBucketOptions): TokenBucket {
   let tokens = options.burst;
   let filledAt = Number.NaN;
-  const fill = (now: number): void => {
+  const fill = (now: MonotonicMs): void => {
     if (now > filledAt)
       tokens = Math.min(
         options.burst,

@@ -1,6 +1,7 @@
 /** Checks that a chain of certificates leads to a root: for credentials before they are used, and for a first contact that knows the root's fingerprint alone. */
 import type { X509Certificate } from "node:crypto";
 import { messageOf } from "../core/errors.ts";
+import type { WallMs } from "../core/units.ts";
 import { basicConstraints } from "./extensions.ts";
 import { fingerprintOf } from "./pem.ts";
 import { signingFault } from "./profile.ts";
@@ -17,7 +18,7 @@ const LONGEST_NAME = 256;
 export function chainFault(
   chain: readonly X509Certificate[],
   roots: readonly X509Certificate[],
-  now: number,
+  now: WallMs,
 ): string | undefined {
   const [leaf, ...others] = chain;
   if (leaf === undefined) return "there is no certificate";
@@ -66,7 +67,7 @@ export function authorityFault(
 /** Why a certificate is not valid at `now`. */
 export function validityFault(
   certificate: X509Certificate,
-  now: number,
+  now: WallMs,
 ): string | undefined {
   const from = certificate.validFromDate.getTime();
   const to = certificate.validToDate.getTime();
@@ -99,7 +100,7 @@ function climb(
   certificate: X509Certificate,
   others: readonly X509Certificate[],
   roots: readonly X509Certificate[],
-  now: number,
+  now: WallMs,
   depth: number,
 ): string | undefined {
   const invalid = validityFault(certificate, now);

@@ -5,6 +5,7 @@ import {
   type X509Certificate,
 } from "node:crypto";
 import { messageOf, UserError } from "../core/errors.ts";
+import type { WallMs } from "../core/units.ts";
 import { authorityFault, chainFault } from "./chain.ts";
 import { uriNames } from "./extensions.ts";
 import { readCertificates } from "./pem.ts";
@@ -39,7 +40,7 @@ let generations = 0;
  */
 export function loadCredentials(
   pems: CredentialPems,
-  now: number,
+  now: WallMs,
 ): Credentials {
   const chain = readCertificates(pems.certificateChain, "certificate");
   const roots = readCertificates(pems.trustBundle, "trust bundle");

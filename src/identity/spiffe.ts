@@ -1,4 +1,5 @@
 /** SPIFFE IDs as the mesh uses them: spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT, read strictly. */
+import type { SpiffeUri } from "../core/units.ts";
 
 export interface SpiffeId {
   readonly trustDomain: string;
@@ -18,7 +19,7 @@ export function isTrustDomain(text: string): boolean {
 }
 
 /** The URI of an identity. Throws RangeError where a part could not be read back as it is. */
-export function formatSpiffeId(id: SpiffeId): string {
+export function formatSpiffeId(id: SpiffeId): SpiffeUri {
   const uri = `spiffe://${id.trustDomain}/ns/${id.namespace}/sa/${id.serviceAccount}`;
   if (parseSpiffeId(uri) === undefined)
     throw new RangeError(

@@ -2,6 +2,7 @@
 import type { X509Certificate } from "node:crypto";
 import { timestamp } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import type { WallMs } from "../core/units.ts";
 import { nameOf } from "./chain.ts";
 import { uriNames } from "./extensions.ts";
 import { leafFault, signingFault } from "./profile.ts";
@@ -58,7 +59,7 @@ const REASON_OF: ReadonlyMap<string, JudgementReason> = new Map([
 export function judgePeer(
   evidence: PeerEvidence,
   trustDomains: readonly string[] | undefined,
-  now: number,
+  now: WallMs,
 ): Judgement {
   const { leaf, issuers, authorized } = evidence;
   if (leaf === undefined)
@@ -78,7 +79,7 @@ export function judgePeer(
 function refuseUnverified(
   leaf: X509Certificate,
   { issuers, authorizationError }: PeerEvidence,
-  now: number,
+  now: WallMs,
 ): Judgement {
   const code = authorizationError ?? "not verified";
   // OpenSSL counts a certificate authority's own as one of the wrong purpose.
@@ -122,7 +123,7 @@ function judgeIssuers(
 
 function ageFault(
   certificate: X509Certificate,
-  now: number,
+  now: WallMs,
 ): string | undefined {
   const from = certificate.validFromDate.getTime();
   const to = certificate.validToDate.getTime();
@@ -134,7 +135,7 @@ function ageFault(
 function judgeLeaf(
   leaf: X509Certificate,
   trustDomains: readonly string[] | undefined,
-  now: number,
+  now: WallMs,
 ): Judgement {
   // OpenSSL has looked at the dates of the whole chain by the system's time; the leaf is held to our clock as well.
   const from = leaf.validFromDate.getTime();

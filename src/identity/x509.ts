@@ -12,6 +12,7 @@ import {
 import forge from "node-forge";
 import { timestamp } from "../core/clock.ts";
 import { UserError } from "../core/errors.ts";
+import type { WallMs } from "../core/units.ts";
 import { childrenOf, encodeOid, expectTag, readElement, Tag } from "./der.ts";
 import {
   encodeBinding,
@@ -255,7 +256,7 @@ function distinguishedName(template: CertificateTemplate): forge.asn1.Asn1 {
 }
 
 /** UTCTime up to 2049, GeneralizedTime from then on (RFC 5280 4.1.2.5). */
-function time(wall: number): forge.asn1.Asn1 {
+function time(wall: WallMs): forge.asn1.Asn1 {
   const digits = `${timestamp(wall).slice(0, 19).replaceAll(/[-:T]/g, "")}Z`;
   return digits < "2050"
     ? primitive(Type.UTCTIME, Buffer.from(digits.slice(2)))

@@ -1,4 +1,5 @@
 /** How a Service and its ports are named: in Host fields, on the link, in metrics and logs, and as keys. */
+import type { ServiceKey } from "../core/units.ts";
 
 /** "reviews.shop", the name by which callers know it. */
 export function serviceHost(name: string, namespace: string): string {
@@ -10,6 +11,6 @@ export function serviceKey(
   name: string,
   namespace: string,
   port: number,
-): string {
+): ServiceKey {
   return `${serviceHost(name, namespace)}:${port}`;
 }

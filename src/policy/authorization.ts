@@ -7,6 +7,7 @@
 import { canonicalAuthority } from "../core/text/authority.ts";
 import { memo } from "../core/memo.ts";
 import { upperEscapes } from "../core/text/percent.ts";
+import type { SpiffeUri } from "../core/units.ts";
 import { parseSpiffeId } from "../identity/spiffe.ts";
 import type {
   AuthorizationOperation,
@@ -20,7 +21,7 @@ import { MESH_NAME, type DefaultAction } from "../resources/mesh/schema.ts";
 /** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
 export interface AuthorizationFacts {
   /** SPIFFE id of the peer, as a URI; undefined on plaintext. */
-  readonly peer: string | undefined;
+  readonly peer: SpiffeUri | undefined;
   /** The application's port. */
   readonly port: number;
   /** Undefined for TCP: what only HTTP has is missing then (trap 3). */
@@ -251,7 +252,7 @@ type Caller = Pick<Call, "principal" | "namespace">;
 const NOBODY: Caller = { principal: undefined, namespace: undefined };
 
 /** All requests of a connection have the same peer, and to take its name apart is most of what a simple policy costs. */
-const callerOf: (peer: string) => Caller = memo((peer) => {
+const callerOf: (peer: SpiffeUri) => Caller = memo((peer) => {
   const id = parseSpiffeId(peer);
   // A name that is no identity of a mesh is nobody's.
   if (id === undefined) return NOBODY;

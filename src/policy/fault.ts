@@ -4,6 +4,7 @@
  * The end is judged by the proxy's own clock at each request, so that a control plane that is gone prolongs nothing.
  */
 import { parseTimestamp } from "../core/clock.ts";
+import type { WallMs } from "../core/units.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import type {
   FaultAbort,
@@ -21,7 +22,7 @@ export interface Fault<R> {
   /** "NAMESPACE/NAME" of the FaultInjection. */
   readonly policy: string;
   /** Wall milliseconds. */
-  readonly expiresAt: number;
+  readonly expiresAt: WallMs;
   /** Absent: every request. */
   readonly matches?: RequestTest<R>;
   readonly delay: Chance<number> | undefined;
@@ -131,7 +132,7 @@ const HTTP_OF_GRPC: ReadonlyMap<number, number> = new Map([
 ]);
 
 /** It has not ended, and is not so far from its end that nobody can have meant it. */
-export function isInForce(expiresAt: number, wall: number): boolean {
+export function isInForce(expiresAt: WallMs, wall: WallMs): boolean {
   const left = expiresAt - wall;
   return left > 0 && left <= LONGEST_FAULT + SKEW;
 }
@@ -140,7 +141,7 @@ export function isInForce(expiresAt: number, wall: number): boolean {
 export function passesBy<R>(
   { expiresAt, matches }: Fault<R>,
   request: R,
-  wall: number,
+  wall: WallMs,
 ): "over" | "unmatched" | undefined {
   if (!isInForce(expiresAt, wall)) return "over";
   return matches === undefined || matches(request) ? undefined : "unmatched";
@@ -153,7 +154,7 @@ export function passesBy<R>(
 export function drawFault<R>(
   faults: readonly Fault<R>[],
   request: R,
-  wall: number,
+  wall: WallMs,
   random: () => number,
 ): Injection | undefined {
   for (const fault of faults) {

@@ -5,6 +5,7 @@
  * peer with a mesh identity) says nothing of its application, and is never held against it.
  */
 import { parseTimestamp } from "../core/clock.ts";
+import type { WallMs } from "../core/units.ts";
 import type { Code, OutcomeKind } from "../mesh/codes.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import { isCode, REASONS } from "../mesh/reasons.ts";
@@ -154,7 +155,7 @@ export function latencyOf(
 /** Milliseconds of `Retry-After` (RFC 9110 10.2.3): seconds or a date. `wall` is the time now; undefined where the text is neither. */
 export function parseRetryAfter(
   text: string | undefined,
-  wall: number,
+  wall: WallMs,
 ): number | undefined {
   if (text === undefined) return undefined;
   if (/^[0-9]{1,10}$/.test(text)) return Number(text) * 1000;

@@ -10,6 +10,7 @@
  * ```
  * A fault that all share ejects nobody: the success rate is judged against the peers' median only.
  */
+import type { MonotonicMs } from "../core/units.ts";
 import type { OutlierDetection } from "../resources/traffic-policy/settings.ts";
 
 /** The column "ejection" of the table of outcomes. */
@@ -45,7 +46,7 @@ export interface OutlierDetector {
   record(
     endpoint: string,
     effect: EjectionEffect,
-    now: number,
+    now: MonotonicMs,
   ): Ejection | undefined;
   /** Monotonic milliseconds until which the endpoint is out; 0 where it is not known or was never ejected. */
   until(endpoint: string): number;
@@ -78,7 +79,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
   const ledger: Ejection[] = [];
 
   /** "always ≥1 ejectable when >1 host": ten percent of three hosts is none, and that helps nobody (trap 15). */
-  const roomToEject = (now: number, percent: number): boolean => {
+  const roomToEject = (now: MonotonicMs, percent: number): boolean => {
     if (hosts.size < 2) return false;
     let ejected = 0;
     for (const host of hosts.values()) if (host.until > now) ejected += 1;
@@ -90,7 +91,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
     host: Host,
     reason: EjectionReason,
     evidence: string,
-    now: number,
+    now: MonotonicMs,
     rules: OutlierDetection<number>,
   ): Ejection | undefined => {
     if (!roomToEject(now, rules.maxEjectionPercent)) return undefined;
@@ -123,7 +124,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
   /** The median success rate of the others that have enough requests to tell; one that is out has none, for its window was cleared. */
   const medianOfPeers = (
     self: Host,
-    now: number,
+    now: MonotonicMs,
     minimum: number,
   ): number | undefined => {
     const rates: number[] = [];
@@ -140,7 +141,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
   const judge = (
     endpoint: string,
     host: Host,
-    now: number,
+    now: MonotonicMs,
     rules: OutlierDetection<number>,
   ): Ejection | undefined => {
     const { consecutive5xxErrors, consecutiveLocalOriginFailures } = rules;
@@ -276,8 +277,8 @@ export function wilsonUpperBound(successes: number, total: number): number {
 interface Window {
   successes: number;
   total: number;
-  advance(now: number): void;
-  add(success: boolean, now: number): void;
+  advance(now: MonotonicMs): void;
+  add(success: boolean, now: MonotonicMs): void;
   clear(): void;
 }
 

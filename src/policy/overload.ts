@@ -4,6 +4,7 @@
  * A window of requests that took much longer than requests have been taking says that they wait for each other, and the limit falls;
  * else it rises by what a queue may hold. Nothing is held back to find out how quick the application could be, as a measured minimum would ask.
  */
+import type { MonotonicMs } from "../core/units.ts";
 
 export interface ConcurrencyOptions {
   readonly minConcurrency: number;
@@ -66,7 +67,7 @@ export class ConcurrencyLimit {
   }
 
   /** A request took `latency` milliseconds in the application; `inFlight` counts it too. `now` in monotonic milliseconds. */
-  sample(latency: number, inFlight: number, now: number): void {
+  sample(latency: number, inFlight: number, now: MonotonicMs): void {
     if (this.#count === 0) this.#startedAt = now;
     this.#window[this.#count % KEPT] = latency;
     this.#count += 1;
@@ -134,7 +135,7 @@ export class WaitingLine<T extends Waiting> {
     return this.#line.length;
   }
 
-  isStanding(now: number): boolean {
+  isStanding(now: MonotonicMs): boolean {
     return this.#line.length > 0 && now - this.#standingSince > STANDING;
   }
 
@@ -149,7 +150,7 @@ export class WaitingLine<T extends Waiting> {
   }
 
   /** Whose turn it is. */
-  next(now: number): T | undefined {
+  next(now: MonotonicMs): T | undefined {
     return this.isStanding(now) ? this.#line.pop() : this.#line.shift();
   }
 

@@ -3,6 +3,7 @@
  * share of each one's calls (DAGOR: Zhou et al., "Overload Control for Scaling WeChat Microservices", SoCC 2018).
  */
 import { keyedHash } from "../core/shared/keyed-hash.ts";
+import type { MonotonicMs, SpiffeUri, WallMs } from "../core/units.ts";
 import {
   DEFAULT_LEVEL,
   keySource,
@@ -24,9 +25,9 @@ export interface PrioritizedRequest {
 
 /** The priority of a request by a caller's SPIFFE id, in both sidecars the same. `wall` in milliseconds since the epoch. */
 export type Prioritizer<R> = (
-  peer: string | undefined,
+  peer: SpiffeUri | undefined,
   request: R,
-  wall: number,
+  wall: WallMs,
 ) => number;
 
 export function compilePriority<R extends PrioritizedRequest>(
@@ -67,7 +68,7 @@ const salt = new Int32Array(2);
 const hash = new Int32Array(2);
 
 /** Another each hour, so that nobody is always among the last. No secret: every sidecar must come to the same. */
-function cohortOf(user: string, wall: number): number {
+function cohortOf(user: string, wall: WallMs): number {
   salt[0] = Math.floor(wall / HOUR);
   keyedHash(user, salt, hash);
   return ((hash[0] ?? 0) >>> 0) % COHORTS;
@@ -94,7 +95,7 @@ export class AdmissionThreshold {
   }
 
   /** A request arrives; true where it passes. `now` in monotonic milliseconds. */
-  passes(priority: number, now: number): boolean {
+  passes(priority: number, now: MonotonicMs): boolean {
     if (Number.isNaN(this.#startedAt)) this.#startedAt = now;
     if (now - this.#startedAt >= WINDOW || this.#count >= MOST) {
       this.#adjust();

@@ -5,6 +5,7 @@
  * nothing else (trap 4), so all callers without one share a bucket, and so do all requests without the header of a key.
  */
 import type { Rate, RateTable } from "../core/shared/rate-table.ts";
+import type { MonotonicMs, SpiffeUri } from "../core/units.ts";
 import {
   keySource,
   type KeySource,
@@ -91,10 +92,10 @@ export interface Overdrawn<R extends ProtectedRequest> {
 /** Takes the request from every bucket that it falls under; the limit that has no room for it, if one has none. `now` in monotonic milliseconds. */
 export function takeFrom<R extends ProtectedRequest>(
   limits: readonly RateLimit<R>[],
-  peer: string | undefined,
+  peer: SpiffeUri | undefined,
   request: R | undefined,
   table: RateTable,
-  now: number,
+  now: MonotonicMs,
 ): Overdrawn<R> | undefined {
   for (let index = 0; index < limits.length; index += 1) {
     const limit = limits[index];
@@ -132,7 +133,7 @@ export function applies<R extends ProtectedRequest>(
 /** The text that tells requests apart; "" for those that lack it, which share one bucket. */
 export function keyOf(
   source: KeySource,
-  peer: string | undefined,
+  peer: SpiffeUri | undefined,
   request: ProtectedRequest | undefined,
 ): string {
   switch (source.kind) {

@@ -9,6 +9,7 @@ import { fullJitter } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { durationOf } from "../core/duration.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
+import type { MonotonicMs } from "../core/units.ts";
 import {
   DEFAULT_BACKOFF,
   MAXIMUM_BACKOFF,
@@ -106,7 +107,7 @@ export interface RetryQuestion {
   readonly otherEndpoint: boolean;
   /** Monotonic milliseconds, Infinity for none. */
   readonly deadline: number;
-  readonly now: number;
+  readonly now: MonotonicMs;
 }
 
 export type RetryDecision =
@@ -215,11 +216,14 @@ function conditionsOf(attempt: FailedAttempt): readonly RetryCondition[] {
 /** How many retries a client allows itself towards one service: a share of its requests, and a few a second besides. */
 export interface RetryBudget {
   /** A request was made (not a retry). */
-  request(now: number): void;
+  request(now: MonotonicMs): void;
   /** Pays for one retry if there is room. */
-  take(now: number): boolean;
+  take(now: MonotonicMs): boolean;
   /** Requests of the window, and the retries that their share has paid for; for metrics. */
-  usage(now: number): { readonly requests: number; readonly retries: number };
+  usage(now: MonotonicMs): {
+    readonly requests: number;
+    readonly retries: number;
+  };
 }
 
 const SLOTS = 10;

@@ -1,4 +1,5 @@
 /** The immutable, compiled view that one proxy serves from; a request ends with the one that it started with (law 1). */
+import type { ServiceKey, SpiffeUri } from "../core/units.ts";
 import { type MeshSettings } from "../resources/mesh/schema.ts";
 import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
 import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
@@ -37,7 +38,7 @@ export interface SelfDescription {
   readonly serviceAccount: string;
   readonly labels: Readonly<Record<string, string>>;
   /** SPIFFE id, as a URI. */
-  readonly identity: string;
+  readonly identity: SpiffeUri;
   /** Ports of the application that were declared at start, by name: known before the Workload is registered. */
   readonly ports?: Readonly<Record<string, number>>;
   /** "REGION/ZONE/SUBZONE", or the first parts of it, as declared at start. */
@@ -112,7 +113,7 @@ export interface Cluster {
   /** State (pools, breaker, statistics) is kept by it: "orders.shop:80", or "db.shop:5432@shop/db-1:5432" for one endpoint by itself. */
   readonly key: string;
   /** What a peer's sidecar is told: "orders.shop:80". */
-  readonly destination: string;
+  readonly destination: ServiceKey;
   readonly service: ServiceName;
   readonly port: number;
   readonly appProtocol: AppProtocol;
@@ -136,7 +137,7 @@ export interface Endpoint {
   /** Port of its sidecar's link; undefined: no sidecar, called in plaintext. */
   readonly link: number | undefined;
   /** SPIFFE id that it must prove; undefined where it has no sidecar. */
-  readonly identity: string | undefined;
+  readonly identity: SpiffeUri | undefined;
   readonly weight: number;
   readonly locality: string;
   /** How far its locality is from the caller's: 0 is the same as far as both say, 3 another region. */
@@ -207,7 +208,7 @@ export interface InboundPolicy {
 /** One port of this workload's application, under one of the names that lead to it. */
 export interface InboundPort {
   /** "orders.shop:80"; "" for a port that no Service leads to. */
-  readonly key: string;
+  readonly key: ServiceKey;
   /** "orders.shop"; "" for a port that no Service leads to. */
   readonly service: string;
   readonly servicePort: number;

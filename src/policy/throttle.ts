@@ -4,6 +4,7 @@
  */
 
 import { slidingCount } from "../core/sliding-count.ts";
+import type { MonotonicMs } from "../core/units.ts";
 
 export interface ThrottleOptions {
   /** K: requests that are sent for each that is accepted, at most. */
@@ -14,11 +15,11 @@ export interface ThrottleOptions {
 
 export interface Throttle {
   /** A request wants to go out; false: it is refused here. Counts either way. `now` in monotonic milliseconds, `random` in [0, 1). */
-  request(now: number, random: number): boolean;
+  request(now: MonotonicMs, random: number): boolean;
   /** The service took one on, whatever it then answered. */
-  accepted(now: number): void;
+  accepted(now: MonotonicMs): void;
   /** Share of the requests that are refused here now. */
-  probability(now: number): number;
+  probability(now: MonotonicMs): number;
 }
 
 const SLOTS = 12;
@@ -30,7 +31,7 @@ export function makeThrottle({
 }: ThrottleOptions): Throttle {
   const requests = slidingCount(window, SLOTS);
   const accepts = slidingCount(window, SLOTS);
-  const share = (now: number): number => {
+  const share = (now: MonotonicMs): number => {
     const made = requests.total(now);
     return Math.max(0, (made - multiplier * accepts.total(now)) / (made + 1));
   };

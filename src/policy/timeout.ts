@@ -5,6 +5,7 @@
  * (an event stream, an Upgrade, a tunnel) has no request time-out, and gRPC goes by the deadline that its caller sent.
  */
 import { durationOf } from "../core/duration.ts";
+import type { MonotonicMs } from "../core/units.ts";
 import type { HTTPRouteTimeouts } from "../resources/http-route/spec.ts";
 
 /** Milliseconds; 0 is off. */
@@ -44,7 +45,7 @@ export function deadlineOf(
   request: TimedRequest,
   upgrade: string | undefined,
   timeouts: Timeouts,
-  now: number,
+  now: MonotonicMs,
 ): number {
   if (request.method === "CONNECT" || upgrade !== undefined)
     return Number.POSITIVE_INFINITY;
@@ -61,7 +62,7 @@ export function deadlineOf(
 export function attemptTimeout(
   timeouts: Timeouts,
   deadline: number,
-  now: number,
+  now: MonotonicMs,
 ): number {
   const own =
     timeouts.backendRequest === 0

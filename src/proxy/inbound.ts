@@ -7,6 +7,7 @@
  *  MISDIRECTED  MTLS_…     DENIED    RATE_LIMITED  APPLICATION_UNREACHABLE …      rescue.ts answers them all
  * ```
  */
+import type { SpiffeUri } from "../core/units.ts";
 import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
 import type { AuthorizedRequest } from "../policy/authorization.ts";
@@ -228,7 +229,7 @@ function linkDestination(stream: ServerStream): string | undefined {
 
 function authorize(
   port: InboundPort,
-  peer: string | undefined,
+  peer: SpiffeUri | undefined,
   request: AuthorizedRequest | undefined,
 ): MeshError | undefined {
   const verdict = port.authorize({ peer, port: port.targetPort, request });

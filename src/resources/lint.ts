@@ -1,4 +1,5 @@
 /** Everything that can be said of a set of files without a control plane, with file, line and column. */
+import type { WallMs } from "../core/units.ts";
 import { conflicts } from "./cross-checks/conflicts.ts";
 import { formatKey, keyOf, type Resource } from "./envelope.ts";
 import { checkExpiry } from "./fault-injection/check.ts";
@@ -47,7 +48,7 @@ export interface LintOptions extends ValidateOptions {
   /** What exists besides the files: without it, what they do not hold is taken as missing. */
   readonly lookup?: Lookup;
   /** What time it is, in milliseconds since the epoch: without it nothing is said of expiry. */
-  readonly wall?: number;
+  readonly wall?: WallMs;
 }
 
 /** Parses and validates the files, and checks them against each other. */

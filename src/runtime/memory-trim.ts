@@ -3,6 +3,7 @@
  * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is told.
  */
 import type { Cancel, Clock } from "../core/clock.ts";
+import type { Bytes } from "../core/units.ts";
 import { collectGarbage, setHeapGrowth } from "./v8.ts";
 import { allocatedBytes, libcFunction } from "./libc.ts";
 import { dropProgramPages } from "./program-pages.ts";
@@ -25,7 +26,7 @@ export const HEAP_GROWTH = 100;
 export interface TrimOptions {
   readonly clock: Clock;
   /** Octets that may be resident; 0 where nobody limits them. */
-  readonly memoryBytes?: number;
+  readonly memoryBytes?: Bytes;
   /** Octets resident. */
   readonly resident?: () => number;
   /** Octets that the allocator has given out; undefined where it does not tell. */

@@ -1,5 +1,6 @@
 /** How everything that reads from a socket does so: what came goes to its user, V8's collector is told of it, and Node's stream is kept from looking for more. */
 import type { Socket } from "node:net";
+import type { Bytes } from "../core/units.ts";
 import { wasRead } from "./collecting.ts";
 
 /** Bytes that one read brings where that is not known to be worth more, and where nothing much is free. */
@@ -9,7 +10,7 @@ export const LEAST_READ = 4096;
 /** How much may be read at once; `wire/buffers.ts` counts it for all sockets together. */
 export interface ReadRoom {
   /** Bytes that one read may bring. */
-  readonly readBytes: number;
+  readonly readBytes: Bytes;
   /** There is room for sockets that read 64 KiB at once. */
   readonly roomy: boolean;
   /** A socket may bring `bytes` more in one read than it might before; fewer where it is negative. */

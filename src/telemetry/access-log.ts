@@ -3,6 +3,7 @@ import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
+import type { SpiffeUri } from "../core/units.ts";
 import { gatherLines, openLineSink, type LineSink } from "./line-file.ts";
 
 export type AccessLogMode = "errors" | "all" | "none";
@@ -26,7 +27,7 @@ export interface AccessRecord {
   readonly bytesSent: number;
   readonly traceId: string;
   /** The caller's SPIFFE id, from its certificate. */
-  readonly peer: string | undefined;
+  readonly peer: SpiffeUri | undefined;
   /** "orders.shop:80" */
   readonly destination: string | undefined;
   readonly route: string | undefined;
@@ -173,7 +174,7 @@ interface Fragment {
   readonly method: string;
   readonly authority: string;
   readonly protocol: string;
-  readonly peer: string | undefined;
+  readonly peer: SpiffeUri | undefined;
   readonly route: string | undefined;
   readonly endpoint: string | undefined;
   readonly text: string;

@@ -9,6 +9,7 @@
  * The codec at one end writes into the codec at the other: no stream object stands between them, and back-pressure is the
  * boolean of `write` with `drained` and `pause`/`resume` on the other side. A chunk may be kept: it is never written to again.
  */
+import type { SpiffeUri } from "../core/units.ts";
 import type { Code } from "../mesh/codes.ts";
 import type { MeshError } from "../mesh/errors.ts";
 import type { Fields } from "./fields.ts";
@@ -105,7 +106,7 @@ export interface ServerStream extends BodySink {
 export interface ServerConnectionInfo {
   readonly protocol: Protocol;
   /** SPIFFE id of the verified peer certificate of this very connection; undefined on plaintext. */
-  readonly peer: string | undefined;
+  readonly peer: SpiffeUri | undefined;
   readonly remoteAddress: string;
   readonly remotePort: number;
   /** Where the caller meant to go, where the connection was captured. */

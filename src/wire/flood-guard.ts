@@ -2,6 +2,7 @@
  * Counts what costs a peer nothing and us something, over all connections of one source: a peer that comes back with a new connection
  * goes on where it was. What is beyond a limit ends the connection; what nobody honest sends ends it at the first.
  */
+import type { MonotonicMs } from "../core/units.ts";
 
 /** What is counted by the second. */
 export type Nuisance =
@@ -21,7 +22,7 @@ export class Tally {
   #since = 0;
 
   /** One more of `kind` at `now` (monotonic milliseconds); gives how many there are in this second. */
-  add(kind: Nuisance, now: number): number {
+  add(kind: Nuisance, now: MonotonicMs): number {
     if (now - this.#since >= 1000) {
       this.#since = now;
       Object.assign(this.#counts, zeroes());
@@ -53,7 +54,7 @@ export interface Source {
   streams: number;
   readonly mostStreams: number;
   /** A connection was ended for what came on it, which costs as much as `weight` of them; after too many, the source is turned away for a while. */
-  offended(now: number, weight?: number): void;
+  offended(now: MonotonicMs, weight?: number): void;
 }
 
 /** The source of a connection by itself: no other connection counts with it. */
@@ -72,7 +73,7 @@ export function excess(
   source: Source,
   kind: Nuisance,
   limit: number,
-  now: number,
+  now: MonotonicMs,
 ): number | undefined {
   const most = limit * source.share;
   return source.tally.add(kind, now) > most ? most : undefined;

@@ -3,6 +3,7 @@ import { equalJitter } from "../../core/backoff.ts";
 import { timestamp, wait, type Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import type { WallMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   loadCredentials,
@@ -204,25 +205,25 @@ function howToEnrol(latest: Credentials | undefined): string {
     : `the certificate expired at ${timestamp(latest.notAfter)} and there is no token to enrol with again: ${advice}`;
 }
 
-function expiryNote(latest: Credentials | undefined, now: number): string {
+function expiryNote(latest: Credentials | undefined, now: WallMs): string {
   if (latest === undefined) return "";
   const verb = isValid(latest, now) ? "is valid until" : "expired at";
   return ` (the certificate ${verb} ${timestamp(latest.notAfter)})`;
 }
 
 /** Milliseconds. Tries come closer when the certificate is short-lived or near its end. */
-function longestWait(latest: Credentials | undefined, now: number): number {
+function longestWait(latest: Credentials | undefined, now: WallMs): number {
   const left = latest === undefined ? Infinity : latest.notAfter - now;
   return left <= 0
     ? RETRY.max
     : Math.max(RETRY.base, Math.min(RETRY.max, left / 10));
 }
 
-function isValid(credentials: Credentials, now: number): boolean {
+function isValid(credentials: Credentials, now: WallMs): boolean {
   return now >= credentials.notBefore && now < credentials.notAfter;
 }
 
-function until(clock: Clock, wall: number, signal: AbortSignal): Promise<void> {
+function until(clock: Clock, wall: WallMs, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => {
       cancel();

@@ -1,5 +1,6 @@
 /** When a certificate is to be renewed, and when its end is near: by what was left of it when it came, since its authority may have set notBefore back. */
 import type { Clock } from "../../core/clock.ts";
+import type { WallMs } from "../../core/units.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 
 /** A certificate, and when its life began for its holder. */
@@ -35,7 +36,7 @@ export function renewalTime(
 }
 
 /** A quarter of the life is left, or less. */
-export function isNearEnd({ credentials, since }: Held, now: number): boolean {
+export function isNearEnd({ credentials, since }: Held, now: WallMs): boolean {
   const { notAfter } = credentials;
   return notAfter - now <= (notAfter - since) / 4;
 }

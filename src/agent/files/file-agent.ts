@@ -2,6 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { keepAlive } from "../../core/keep-alive.ts";
 import type { Logger } from "../../core/log.ts";
+import type { Bytes } from "../../core/units.ts";
 import { watchSource } from "../../core/watch.ts";
 import type { Agent, AgentState, Sharers } from "../agent.ts";
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "../config.ts";
@@ -25,7 +26,7 @@ export interface FileAgentOptions {
   /** Files that hold far fewer resources than before, or none, are meant so. */
   readonly allowShrink?: boolean;
   /** MAX_CONFIG_BYTES where absent. */
-  readonly maxConfigBytes?: number;
+  readonly maxConfigBytes?: Bytes;
   readonly sharers?: Sharers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -4,6 +4,7 @@ import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { readSecret } from "../../core/secret-file.ts";
+import type { WallMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   loadCredentials,
@@ -139,7 +140,7 @@ export class FileCertificate {
 
 async function readCredentials(
   { certificate, privateKey, trustBundle }: IdentityFiles,
-  wall: number,
+  wall: WallMs,
 ): Promise<Credentials> {
   const read = async (file: string): Promise<string> => {
     try {

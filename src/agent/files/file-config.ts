@@ -2,6 +2,7 @@
 import { wait, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import type { Bytes } from "../../core/units.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
 import type { RefusedConfig } from "../agent.ts";
 import type { Config } from "../config.ts";
@@ -19,7 +20,7 @@ export interface FileConfigOptions {
   /** A file, or a directory of .yaml, .yml and .json files. */
   readonly path: string;
   readonly allowShrink: boolean;
-  readonly maxConfigBytes: number;
+  readonly maxConfigBytes: Bytes;
   readonly config: Config;
   /** The workload as its certificate names it now. */
   readonly self: () => SelfDescription;

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, UserError } from "../../core/errors.ts";
+import type { Bytes, WallMs } from "../../core/units.ts";
 import type { SnapshotVersion } from "../../policy/snapshot.ts";
 import { resourceName } from "../../push/names.ts";
 import { keyOf } from "../../resources/envelope.ts";
@@ -39,8 +40,8 @@ export async function listResourceFiles(
 /** Rejects with UserError that names every problem as FILE:LINE:COLUMN. */
 export async function loadResourceFiles(
   path: string,
-  maxBytes: number,
-  wall: number,
+  maxBytes: Bytes,
+  wall: WallMs,
 ): Promise<LoadedFiles> {
   const texts = await readTexts(path, maxBytes);
   const { resources, findings } = lintTexts(texts, { wall });
@@ -109,7 +110,7 @@ export function fileVersion(revision: number, digest: string): SnapshotVersion {
 
 async function readTexts(
   path: string,
-  maxBytes: number,
+  maxBytes: Bytes,
 ): Promise<{ file: string; text: string; inode: string }[]> {
   try {
     const files = await listResourceFiles(path);

@@ -13,6 +13,7 @@ import {
 } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import {
   authorityFault,
   chainFault,
@@ -44,7 +45,7 @@ export interface AuthorityOptions {
 
 export interface SigningRequest {
   /** SPIFFE URI of the authority's trust domain. */
-  readonly spiffeId: string;
+  readonly spiffeId: SpiffeUri;
   /** The instance and its labels, from the token or from the certificate that is renewed; never from the request. */
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -73,7 +74,7 @@ export interface Authority {
   /** Signs for the holder of the request's key. Throws UserError where the request is unsound or nothing can be signed any more. */
   sign(csrPem: string, request: SigningRequest): SignedCertificate;
   /** Credentials for a part of the control plane itself, with a new key, for 24 hours. */
-  own(spiffeId: string): Credentials;
+  own(spiffeId: SpiffeUri): Credentials;
 }
 
 const HOUR = 3_600_000;
@@ -305,7 +306,7 @@ function checkRoots(
   roots: readonly X509Certificate[],
   rootKey: KeyObject | undefined,
   directory: string,
-  now: number,
+  now: WallMs,
 ): X509Certificate {
   const [first] = roots;
   if (first === undefined)
@@ -340,7 +341,7 @@ function checkIssuing(
   roots: readonly X509Certificate[],
   key: KeyObject,
   directory: string,
-  now: number,
+  now: WallMs,
 ): void {
   const [issuing] = chain;
   const path = `${directory}/issuing.crt`;

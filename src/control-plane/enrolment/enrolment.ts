@@ -5,6 +5,7 @@ import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { networkOf } from "../../core/text/network.ts";
 import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import type { SpiffeUri } from "../../core/units.ts";
 import { readCsr } from "../../identity/csr.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
 import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
@@ -25,7 +26,7 @@ export interface Issuer {
   sign(
     csrPem: string,
     subject: {
-      readonly spiffeId: string;
+      readonly spiffeId: SpiffeUri;
       readonly name: string;
       readonly labels: Readonly<Record<string, string>>;
       readonly addresses: readonly string[];
@@ -54,7 +55,7 @@ export const TOGETHER = { burst: 200, rate: 50 } as const;
 const MOST_SOURCES = 10_000;
 /** What a certificate says of its holder. */
 interface Subject {
-  readonly spiffeId: string;
+  readonly spiffeId: SpiffeUri;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly addresses: readonly string[];

@@ -1,4 +1,5 @@
 /** What the control plane knows of one sidecar's config, and how each response of the sidecar changes it: pure. */
+import type { WallMs } from "../../core/units.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
 import type { Held, ScopedSet } from "./catalogue.ts";
@@ -25,7 +26,7 @@ export interface HeldConfig {
   /** On this stream or, as the sidecar says itself, before. */
   readonly acknowledged?: ConfigVersion | undefined;
   /** Wall milliseconds. */
-  readonly receivedAt?: number | undefined;
+  readonly receivedAt?: WallMs | undefined;
   readonly refusal?: Refusal | undefined;
 }
 

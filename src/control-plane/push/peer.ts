@@ -1,8 +1,9 @@
 /** Who calls: the instance that a verified certificate stands for. What a sidecar sees and registers follows from this alone. */
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 
 export interface Peer {
   /** SPIFFE id, as a URI. */
-  readonly identity: string;
+  readonly identity: SpiffeUri;
   readonly namespace: string;
   readonly serviceAccount: string;
   /** Instance name and labels, bound by the CA (trap 16). */
@@ -11,7 +12,7 @@ export interface Peer {
   /** SHA-256 of the certificate's public key, in hex: tells two holders of one identity apart. */
   readonly key: string;
   /** Wall milliseconds. */
-  readonly certificateExpiresAt: number;
+  readonly certificateExpiresAt: WallMs;
   /** Addresses that an administrator lets it register besides the one that it calls from, as CIDR; bound by the CA too. */
   readonly addresses: readonly string[];
   /** IP address of its connection. */

@@ -1,4 +1,5 @@
 /** What the control plane knows of each sidecar; computed when asked for, never stored. */
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 
 export interface ConfigVersion {
@@ -14,7 +15,7 @@ export interface SidecarStatus {
   readonly serviceAccount: string;
   readonly labels: Readonly<Record<string, string>>;
   /** SPIFFE id. */
-  readonly identity: string;
+  readonly identity: SpiffeUri;
   readonly connected: boolean;
   /** Wall milliseconds of the beginning of its newest stream. */
   readonly connectedSince: number;
@@ -25,7 +26,7 @@ export interface SidecarStatus {
   /** The config that it acknowledged last, on this stream or, as it says itself, before. */
   readonly acknowledged?: ConfigVersion;
   /** Wall milliseconds at which it received the config in force, or confirmed it last. */
-  readonly configReceivedAt?: number;
+  readonly configReceivedAt?: WallMs;
   /** The newest push that it refused; gone once it takes one. */
   readonly refused?: {
     readonly version: ConfigVersion;
@@ -36,7 +37,7 @@ export interface SidecarStatus {
   /** True while a push waits for its answer. */
   readonly pending: boolean;
   /** Wall milliseconds at which the certificate that it connected with ends. */
-  readonly certificateExpiresAt: number;
+  readonly certificateExpiresAt: WallMs;
   /** What it says of itself. */
   readonly agent: { readonly version: string; readonly schema: number };
   /** The workload that it has registered. */

@@ -1,4 +1,5 @@
 /** Open streams by instance and by key: an instance may have one that goes and one that comes. */
+import type { SpiffeUri } from "../../core/units.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
 
 export class OpenStreams {
@@ -22,18 +23,18 @@ export class OpenStreams {
   }
 
   /** A stream of another identity that bears the same name holds nothing. */
-  isHeld(workload: string, identity: string): boolean {
+  isHeld(workload: string, identity: SpiffeUri): boolean {
     return this.#byInstance.has(instanceOf(workload, identity));
   }
 
   /** Keys of the instance's open streams. */
-  keysOf(workload: string, identity: string): readonly string[] {
+  keysOf(workload: string, identity: SpiffeUri): readonly string[] {
     return [
       ...(this.#byInstance.get(instanceOf(workload, identity))?.keys() ?? []),
     ];
   }
 }
 
-function instanceOf(workload: string, identity: string): string {
+function instanceOf(workload: string, identity: SpiffeUri): string {
   return `${workload} ${identity}`;
 }

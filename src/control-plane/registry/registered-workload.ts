@@ -1,4 +1,5 @@
 /** The Workload that a sidecar registers: whose it is, and whether a name is free for an instance. */
+import type { SpiffeUri } from "../../core/units.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import { validate } from "../../resources/validate.ts";
@@ -21,7 +22,7 @@ export function holderOf(resource: Resource): string | undefined {
  */
 export function nameConflict(
   workload: string,
-  identity: string,
+  identity: SpiffeUri,
   leasedBy: string | undefined,
   current: Resource | undefined,
 ): string | undefined {

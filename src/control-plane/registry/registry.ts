@@ -2,6 +2,7 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import type { SpiffeUri } from "../../core/units.ts";
 import { accountOf } from "../../resources/ownership/address-owners.ts";
 import {
   formatName,
@@ -58,7 +59,7 @@ export interface Lease {
   /** "NAMESPACE/NAME" */
   readonly workload: string;
   /** SPIFFE id of the holder. */
-  readonly identity: string;
+  readonly identity: SpiffeUri;
   readonly ready: boolean;
   /** Whether a stream holds it. */
   readonly held: boolean;
@@ -66,7 +67,7 @@ export interface Lease {
 
 interface State {
   readonly key: ResourceKey;
-  readonly identity: string;
+  readonly identity: SpiffeUri;
   /** Keys that speak for it, oldest first; none after a restart, until its sidecar is back. */
   keys: readonly string[];
   ttl: number;
@@ -231,7 +232,7 @@ export class Registry {
   #startLease(
     workload: string,
     resource: WorkloadResource,
-    identity: string,
+    identity: SpiffeUri,
   ): State {
     const { ttl, ready } = workloadSettings(resource.spec);
     const lease: State = this.#leases.get(workload) ?? {

@@ -7,6 +7,7 @@
  * passes a limit by inventing keys until its own is forgotten: to push out a debt, a caller runs up as much under other keys. Keys
  * that share a bucket then get less than their limit, never more.
  */
+import type { MonotonicMs } from "../units.ts";
 import { keyedHash, type HashWords } from "./keyed-hash.ts";
 
 export interface Rate {
@@ -18,7 +19,7 @@ export interface Rate {
 
 export interface RateTable {
   /** Takes one request from the bucket of `key` under the limit `id`: 0, or the milliseconds after which there will be room. `now` in monotonic milliseconds of the process. */
-  take(id: string, key: string, rate: Rate, now: number): number;
+  take(id: string, key: string, rate: Rate, now: MonotonicMs): number;
   /** Gives back what `take` took for a request that another limit refused. */
   giveBack(id: string, key: string, rate: Rate): void;
   /** Limits that are there no longer leave their region to others. */
@@ -106,7 +107,7 @@ export function rateTable(memory: SharedArrayBuffer): RateTable {
   }
 
   /** The bucket of the key; −1 where it has none and `now` does not say that it shall get one. */
-  function bucketOf(id: string, text: string, now: number): number {
+  function bucketOf(id: string, text: string, now: MonotonicMs): number {
     const place = placeOf(id);
     key[0] = (seed[0] ?? 0) ^ (place.words[0] ?? 0);
     key[1] = (seed[1] ?? 0) ^ (place.words[1] ?? 0);

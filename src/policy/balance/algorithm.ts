@@ -1,4 +1,5 @@
 /** What every balancing algorithm is given and gives: candidates with their load in, one of them out. */
+import type { MonotonicMs } from "../../core/units.ts";
 
 /** What a client knows of the load of one endpoint; kept over changes of configuration and of algorithm. */
 export interface Load {
@@ -44,11 +45,11 @@ export interface Candidate {
 
 export interface Algorithm {
   /** One of `candidates`, of which there is one at least. Must not allocate. */
-  choose<C extends Candidate>(candidates: readonly C[], now: number): C;
+  choose<C extends Candidate>(candidates: readonly C[], now: MonotonicMs): C;
 }
 
 /** Load of an endpoint that nobody knows yet. `turn` below 1: clients that start together do not all begin with the same endpoint. */
-export function newLoad(latency: number, turn: number, now: number): Load {
+export function newLoad(latency: number, turn: number, now: MonotonicMs): Load {
   const report = new Float64Array(REPORT_FIELDS);
   report[Report.AT] = Number.NEGATIVE_INFINITY;
   return {
@@ -69,14 +70,18 @@ const FAILURE_TAU = 10_000;
 const FAILURE_ALPHA = 0.15;
 
 /** The share of failures as of now. */
-export function failingNow(load: Load, now: number): number {
+export function failingNow(load: Load, now: MonotonicMs): number {
   return load.failing === 0
     ? 0
     : load.failing * Math.exp((load.judgedAt - now) / FAILURE_TAU);
 }
 
 /** Takes the outcome of an attempt into the share of failures. */
-export function recordOutcome(load: Load, failed: boolean, now: number): void {
+export function recordOutcome(
+  load: Load,
+  failed: boolean,
+  now: MonotonicMs,
+): void {
   // Where nothing has failed nothing is to be forgotten: the usual case costs a comparison.
   if (!failed && load.failing === 0) return;
   const before = failingNow(load, now);
@@ -94,7 +99,7 @@ const NO_PLACE_TO_EXPLORE = 0.01;
 export function explored<C extends Candidate>(
   candidates: readonly C[],
   random: () => number,
-  now: number,
+  now: MonotonicMs,
 ): C | undefined {
   if (random() >= EXPLORATION) return undefined;
   const any = at(candidates, Math.floor(random() * candidates.length));
@@ -108,8 +113,8 @@ export function explored<C extends Candidate>(
 export function cheaperOfTwo<C extends Candidate>(
   candidates: readonly C[],
   random: () => number,
-  cost: (candidate: C, now: number) => number,
-  now: number,
+  cost: (candidate: C, now: MonotonicMs) => number,
+  now: MonotonicMs,
 ): C {
   const count = candidates.length;
   const one = Math.floor(random() * count);

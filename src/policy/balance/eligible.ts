@@ -7,6 +7,7 @@
  *         ─▶ in, by distance: the nearest take all, as long as enough of them are in
  * ```
  */
+import type { MonotonicMs } from "../../core/units.ts";
 
 /** What a picker must know of ejections; `OutlierDetector` satisfies it. */
 export interface Ejections {
@@ -48,7 +49,7 @@ export function eligible<P extends Participant>(
   ejections: Ejections,
   minHealthPercent: number,
   byDistance: boolean,
-  now: number,
+  now: MonotonicMs,
 ): Eligible<P> {
   let freshUntil = Number.POSITIVE_INFINITY;
   let open: P[] = [];

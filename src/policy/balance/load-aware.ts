@@ -11,6 +11,7 @@
  * failing endpoint counts as hot however idle it is, for one that fails fast has nothing in flight. Where nobody reports, it is
  * peak EWMA over two choices.
  */
+import type { MonotonicMs } from "../../core/units.ts";
 import {
   at,
   explored,
@@ -54,7 +55,7 @@ export function loadAware(random: () => number): Algorithm {
   const busiest = makeQuantile(inFlight);
   const latencies = makeQuantile(({ load }) => knownLatency(load));
 
-  const look = (candidates: readonly Candidate[], now: number): void => {
+  const look = (candidates: readonly Candidate[], now: MonotonicMs): void => {
     lookedAt = now;
     reporting = 0;
     for (const { load } of candidates) if (reports(load, now)) reporting += 1;
@@ -65,10 +66,10 @@ export function loadAware(random: () => number): Algorithm {
     median = latencies(candidates, 0.5, now);
   };
 
-  const isFailing = ({ load }: Candidate, now: number): boolean =>
+  const isFailing = ({ load }: Candidate, now: MonotonicMs): boolean =>
     load.hotUntil > now || failingNow(load, now) >= FAILING;
 
-  const cost = ({ load, weight }: Candidate, now: number): number => {
+  const cost = ({ load, weight }: Candidate, now: MonotonicMs): number => {
     // Its latency as measured here has its failures in already.
     if (!reports(load, now))
       return (estimate(load, median, now) * (load.inflight + 1)) / weight;
@@ -78,7 +79,11 @@ export function loadAware(random: () => number): Algorithm {
   };
 
   /** True where `one` is better than `other`. */
-  const isBetter = (one: Candidate, other: Candidate, now: number): boolean => {
+  const isBetter = (
+    one: Candidate,
+    other: Candidate,
+    now: MonotonicMs,
+  ): boolean => {
     const oneFails = isFailing(one, now);
     const otherFails = isFailing(other, now);
     if (oneFails !== otherFails) return otherFails;
@@ -101,7 +106,7 @@ export function loadAware(random: () => number): Algorithm {
   };
 
   return {
-    choose<C extends Candidate>(candidates: readonly C[], now: number): C {
+    choose<C extends Candidate>(candidates: readonly C[], now: MonotonicMs): C {
       if (now - lookedAt >= TICK || median === Number.POSITIVE_INFINITY)
         look(candidates, now);
       if (reporting === 0) return peak.choose(candidates, now);
@@ -133,7 +138,7 @@ export function recordReport(
   latency: number,
   limit: number,
   age: number,
-  now: number,
+  now: MonotonicMs,
 ): void {
   const { report } = load;
   report[Report.RIF] = inFlight;
@@ -150,12 +155,12 @@ export function recordSent({ report }: Load): void {
 }
 
 /** Whether what it reported still counts. */
-export function reports({ report }: Load, now: number): boolean {
+export function reports({ report }: Load, now: MonotonicMs): boolean {
   return now - (report[Report.AT] ?? Number.NEGATIVE_INFINITY) < REPORT_AGE;
 }
 
 /** Requests in flight there for its weight, to the best knowledge: never below one's own. */
-function inFlight({ load, weight }: Candidate, now: number): number {
+function inFlight({ load, weight }: Candidate, now: MonotonicMs): number {
   const { inflight, report } = load;
   if (!reports(load, now)) return inflight / weight;
   const known = (report[Report.RIF] ?? 0) + (report[Report.SENT] ?? 0);
@@ -168,7 +173,7 @@ function isFull({ load }: Candidate): boolean {
 }
 
 /** As of now: one above the median that nobody has measured since decays towards it, or an endpoint that is avoided would be for ever. */
-function reportedLatency(load: Load, median: number, now: number): number {
+function reportedLatency(load: Load, median: number, now: MonotonicMs): number {
   const latency = load.report[Report.LATENCY] ?? 0;
   if (latency === 0) return estimate(load, median, now);
   if (latency <= median) return latency;

@@ -4,6 +4,7 @@
  * A latency is filed under the number of requests that were in flight when the request arrived, so that an answer to "how long
  * now?" does not depend on how busy it was a moment ago (Prequal, NSDI 2024).
  */
+import type { MonotonicMs } from "../../core/units.ts";
 
 /** Weight of a new latency in its bucket. */
 const ALPHA = 0.1;
@@ -27,7 +28,7 @@ export class LoadMeter {
   sampledAt: number;
   readonly #latencies = new Float64Array(BUCKETS);
 
-  constructor(now: number) {
+  constructor(now: MonotonicMs) {
     this.sampledAt = now;
   }
 
@@ -40,7 +41,7 @@ export class LoadMeter {
   }
 
   /** `latency` in milliseconds to the head of the answer; undefined where it says nothing of the application. */
-  leave(bucket: number, latency: number | undefined, now: number): void {
+  leave(bucket: number, latency: number | undefined, now: MonotonicMs): void {
     this.inFlight = Math.max(0, this.inFlight - 1);
     this.version += 1;
     if (latency === undefined) return;
@@ -96,7 +97,7 @@ export const SUBSCRIPTION = 10_000;
 export function isReportDue(
   subscriber: Subscriber,
   meter: LoadMeter,
-  now: number,
+  now: MonotonicMs,
 ): boolean {
   const silent = now - subscriber.saidAt;
   return subscriber.saidVersion === meter.version
@@ -107,7 +108,7 @@ export function isReportDue(
 export function reported(
   subscriber: Subscriber,
   meter: LoadMeter,
-  now: number,
+  now: MonotonicMs,
 ): void {
   subscriber.saidAt = now;
   subscriber.saidVersion = meter.version;

@@ -1,4 +1,5 @@
 /** Peak EWMA over two choices: the expected wait, from a latency average that takes bad news at once and good news slowly (Finagle, Linkerd). */
+import type { MonotonicMs } from "../../core/units.ts";
 import {
   cheaperOfTwo,
   explored,
@@ -20,7 +21,7 @@ export function peakEwma(random: () => number): Algorithm {
   let medianAt = Number.NEGATIVE_INFINITY;
   // Made once: a closure for each pick would be garbage for each pick.
   const quantile = makeQuantile(({ load }) => measured(load));
-  const cost = ({ load, weight }: Candidate, now: number): number =>
+  const cost = ({ load, weight }: Candidate, now: MonotonicMs): number =>
     (estimate(load, median, now) * (load.inflight + 1)) / weight;
 
   return {
@@ -45,14 +46,18 @@ export function measured({ latency, updatedAt }: Load): number {
 }
 
 /** The average as of now: an estimate worse than the median decays towards it, or an endpoint that gets no traffic would keep a bad one for ever. One that was never measured is taken for the median at most. */
-export function estimate(load: Load, median: number, now: number): number {
+export function estimate(load: Load, median: number, now: MonotonicMs): number {
   if (load.latency <= median) return load.latency;
   const weight = Math.exp(-Math.max(0, now - load.updatedAt) / TAU);
   return median + (load.latency - median) * weight;
 }
 
 /** Takes a sample in milliseconds: one above the average replaces it, a lower one is approached with time constant `TAU`. */
-export function recordLatency(load: Load, sample: number, now: number): void {
+export function recordLatency(
+  load: Load,
+  sample: number,
+  now: MonotonicMs,
+): void {
   if (sample >= load.latency) {
     load.latency = sample;
   } else {

@@ -7,6 +7,7 @@
  * ```
  * One that is on probation goes before all that: the next request is its probe. A request with a hash goes by the ring.
  */
+import type { MonotonicMs } from "../../core/units.ts";
 import type {
   LoadBalancer,
   LoadBalancing,
@@ -52,7 +53,7 @@ export interface EndpointPick<E> {
    */
   done(
     latency: number | undefined,
-    now: number,
+    now: MonotonicMs,
     failed?: boolean,
     retryAfter?: number,
   ): void;
@@ -70,16 +71,16 @@ export interface Balancer<E extends BalancedEndpoint> {
   update(
     endpoints: readonly E[],
     settings: BalancerSettings,
-    now: number,
+    now: MonotonicMs,
   ): void;
   /** Endpoints in `exclude` (those already tried) are taken only where there is no other. `hash`: 32 bits that the endpoint is to follow from. */
-  pick(now: number, exclude?: ReadonlySet<string>, hash?: number): Pick<E>;
+  pick(now: MonotonicMs, exclude?: ReadonlySet<string>, hash?: number): Pick<E>;
   /** True where an endpoint that is not in `exclude` could be picked. */
-  hasOther(now: number, exclude: ReadonlySet<string>): boolean;
+  hasOther(now: MonotonicMs, exclude: ReadonlySet<string>): boolean;
   /** Ejection is being ignored because too few would be left. As of the last pick. */
   readonly panic: boolean;
   /** What an endpoint says of its own load; `age` in milliseconds of its newest latency. */
-  report(key: string, load: LoadReport, age: number, now: number): void;
+  report(key: string, load: LoadReport, age: number, now: MonotonicMs): void;
   /** For `/clusters`: own requests under way and the latency estimate in milliseconds. */
   loadOf(key: string): Readonly<Load> | undefined;
 }
@@ -120,7 +121,7 @@ export function makeBalancer<E extends BalancedEndpoint>(
 
   const look = (
     { ready, settings }: Setup<E>,
-    now: number,
+    now: MonotonicMs,
   ): Eligible<Handle<E>> => {
     if (
       present !== undefined &&
@@ -144,7 +145,7 @@ export function makeBalancer<E extends BalancedEndpoint>(
     from: readonly Handle<E>[],
     { settings, warmAt }: Setup<E>,
     exclude: ReadonlySet<string> | undefined,
-    now: number,
+    now: MonotonicMs,
   ): readonly Handle<E>[] => {
     const { warmup } = settings.loadBalancer;
     const warming = warmup !== undefined && now < warmAt;
@@ -182,7 +183,7 @@ export function makeBalancer<E extends BalancedEndpoint>(
   const choose = (
     from: Setup<E>,
     who: Eligible<Handle<E>>,
-    now: number,
+    now: MonotonicMs,
     exclude: ReadonlySet<string> | undefined,
     hash: number | undefined,
   ): Handle<E> | undefined => {

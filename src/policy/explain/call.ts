@@ -1,4 +1,5 @@
 /** A call from its caller's sidecar to the application, and what becomes of it on the other shares of a split and at other instances. */
+import type { WallMs } from "../../core/units.ts";
 import type { RequestHeadLike } from "../path.ts";
 import type { Cluster, Endpoint, Snapshot } from "../snapshot.ts";
 import { explainCallee } from "./callee.ts";
@@ -29,7 +30,7 @@ export interface CallQuestion {
   /** "NAMESPACE/NAME" of the instance that takes it. Undefined: the first ready one, and what differs at the others. */
   readonly workload: string | undefined;
   /** Wall milliseconds. */
-  readonly wall: number;
+  readonly wall: WallMs;
   /** What is in force beside the Workload "NAMESPACE/NAME"; undefined where that is not known. */
   readonly calleeOf: (workload: string) => Side | undefined;
 }

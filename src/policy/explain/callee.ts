@@ -1,4 +1,5 @@
 /** The callee's side of a request, decision by decision, by the functions that `proxy/inbound.ts` asks and in its order. */
+import type { SpiffeUri } from "../../core/units.ts";
 import type { ConsideredRule } from "../authorization.ts";
 import { readRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
@@ -24,7 +25,7 @@ export interface CalleeQuestion {
     | { readonly kind: "link"; readonly destination: string }
     | { readonly kind: "plaintext"; readonly port: number };
   /** SPIFFE id of the caller; undefined in plaintext. */
-  readonly peer: string | undefined;
+  readonly peer: SpiffeUri | undefined;
   readonly sent: SentRequest;
   readonly tunnel: boolean;
 }
@@ -157,7 +158,7 @@ function mtlsDecision(
 function authorization(
   { find }: CalleeQuestion,
   port: InboundPort,
-  peer: string | undefined,
+  peer: SpiffeUri | undefined,
   request: Parameters<InboundPort["explain"]>[0]["request"],
 ): { readonly decision: Decision; readonly allowedBy: string | undefined } {
   const { verdict, considered, passedOver } = port.explain({

@@ -1,5 +1,6 @@
 /** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
 import { formatHostPort } from "../../core/text/host-port.ts";
+import type { WallMs } from "../../core/units.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import { isOpaque } from "../compile/clusters.ts";
 import { localAnswer } from "../compile/local-response.ts";
@@ -61,7 +62,7 @@ export interface CallerQuestion {
   /** In [0, 1): which share of a split. Undefined: the largest. */
   readonly draw: number | undefined;
   /** Wall milliseconds, for the end of faults. */
-  readonly wall: number;
+  readonly wall: WallMs;
 }
 
 export interface CallerAnswer {

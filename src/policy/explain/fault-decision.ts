@@ -1,4 +1,5 @@
 /** The trouble on purpose that a request meets for certain, and the chances of the rest. */
+import type { WallMs } from "../../core/units.ts";
 import { drawFault, passesBy, type Injection } from "../fault.ts";
 import type { RoutedRequest } from "../routing/router.ts";
 import type { Destination } from "../snapshot.ts";
@@ -9,7 +10,7 @@ import { percent } from "./words.ts";
 export function faultDecision(
   { faults }: Destination,
   facts: RoutedRequest,
-  wall: number,
+  wall: WallMs,
 ):
   | { readonly decision: Decision; readonly drawn: Injection | undefined }
   | undefined {

@@ -6,6 +6,7 @@ import {
   type Counter,
 } from "../../core/shared/shared-state.ts";
 import { networkOf } from "../../core/text/network.ts";
+import type { SpiffeUri } from "../../core/units.ts";
 import type { SidecarLimits } from "./limits.ts";
 
 type Caps = Pick<
@@ -34,8 +35,8 @@ export interface ConnectionCounts {
   add(listener: string, address: string | undefined): Excess | undefined;
   /** The end of a connection that was counted. */
   remove(listener: string, address: string | undefined): void;
-  addIdentity(identity: string): Excess | undefined;
-  removeIdentity(identity: string): void;
+  addIdentity(identity: SpiffeUri): Excess | undefined;
+  removeIdentity(identity: SpiffeUri): void;
 }
 
 /** The caps hold over all workers of `commons`. */
@@ -125,4 +126,4 @@ interface Open {
 const ALL = "in all";
 const onListener = (listener: string): string => `on ${listener}`;
 const fromAddress = (address: string): string => `from ${networkOf(address)}`;
-const ofIdentity = (identity: string): string => `of ${identity}`;
+const ofIdentity = (identity: SpiffeUri): string => `of ${identity}`;

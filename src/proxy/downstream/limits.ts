@@ -1,5 +1,6 @@
 /** What all callers together may cost this process; what one connection may cost stands with its codec (`wire/http1/limits.ts`, `wire/http2/limits.ts`). */
 import { readFileSync } from "node:fs";
+import type { Bytes } from "../../core/units.ts";
 import type { TransferLimits } from "../exchange/transfer-rate.ts";
 
 export interface SidecarLimits extends TransferLimits {
@@ -18,9 +19,9 @@ export interface SidecarLimits extends TransferLimits {
   /** Milliseconds that a connection of the link is kept without a stream: the caller's pool lets go of it first, after an hour. */
   readonly idleLink: number;
   /** Octets held of messages, on both sides of the proxy: what is read where they reach it stops. */
-  readonly bufferedBytes: number;
+  readonly bufferedBytes: Bytes;
   /** Octets of resident memory; 0 where nobody limits it. */
-  readonly memoryBytes: number;
+  readonly memoryBytes: Bytes;
 }
 
 /** What can be set; the rest follows from it. */
@@ -29,9 +30,9 @@ export interface LimitOptions {
   readonly connectionsPerAddress?: number;
   readonly bodyRate?: number;
   /** Octets; what the container may use where absent. */
-  readonly memoryBytes?: number;
+  readonly memoryBytes?: Bytes;
   /** Octets; no option of the command sets it. */
-  readonly bufferedBytes?: number;
+  readonly bufferedBytes?: Bytes;
 }
 
 /** What the process may use, as it finds it. */
@@ -39,7 +40,7 @@ export interface Allowance {
   /** File descriptors. */
   readonly descriptors: number;
   /** Octets of memory; 0 where there is no limit. */
-  readonly memoryBytes: number;
+  readonly memoryBytes: Bytes;
 }
 
 export const DEFAULT_LIMITS: SidecarLimits = {

@@ -8,6 +8,7 @@ import {
 import type { Clock } from "../../core/clock.ts";
 import { systemCode } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
+import type { SpiffeUri } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { isOpaque } from "../../policy/compile/clusters.ts";
@@ -347,7 +348,7 @@ function isMissingFamily(error: unknown): boolean {
 
 function infoOf(
   socket: Socket,
-  peer: string | undefined,
+  peer: SpiffeUri | undefined,
   original: Address | undefined,
 ): ServerConnectionInfo {
   return {

@@ -4,6 +4,7 @@ import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
+import type { SpiffeUri } from "../../core/units.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import type {
   Protocol,
@@ -31,7 +32,7 @@ export interface Serving {
   /** False where a bound is reached; the socket is closed then. Ask before anything else is done with an accepted socket. */
   admit(socket: Socket, listener: string): boolean;
   /** Counts an admitted connection for the identity that it proved; false, and the socket is closed, where that has too many. */
-  identify(socket: Socket, listener: string, identity: string): boolean;
+  identify(socket: Socket, listener: string, identity: SpiffeUri): boolean;
   /** HTTP on a connection that was admitted. */
   http(
     socket: Socket,

@@ -1,6 +1,7 @@
 /** The rate limits of this sidecar's own workload: the buckets, over snapshots and threads, and the words of a refusal. */
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
+import type { SpiffeUri } from "../../core/units.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import {
   rateTable,
@@ -19,7 +20,7 @@ export interface Limiter {
   /** Counts the request; the refusal where it is over a limit. */
   take(
     limits: readonly RateLimit<RoutedRequest>[],
-    peer: string | undefined,
+    peer: SpiffeUri | undefined,
     request: RoutedRequest | undefined,
   ): MeshError | undefined;
   /** Forgets the limits that the snapshot does not have. */

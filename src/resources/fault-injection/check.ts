@@ -1,6 +1,7 @@
 /** What the schema of FaultInjection cannot state: that it does something, and that it ends. */
 import { parseTimestamp } from "../../core/clock.ts";
 import { durationOf, formatDuration } from "../../core/duration.ts";
+import type { WallMs } from "../../core/units.ts";
 import type { Resource } from "../envelope.ts";
 import type { FaultInjectionResource, FaultInjectionSpec } from "./spec.ts";
 import { checkMatch } from "../http-route/check.ts";
@@ -75,7 +76,7 @@ function checkKinds(spec: FaultInjectionSpec): Problem[] {
  * Whether it ends soon enough, by the clock of the one who takes it in: a fault that outlives the day outlives the memory of who made it.
  * One that is over already is told of as a warning: it does nothing.
  */
-export function checkExpiry(resource: Resource, wall: number): Problem[] {
+export function checkExpiry(resource: Resource, wall: WallMs): Problem[] {
   if (resource.kind !== "FaultInjection") return [];
   const { expiresAt } = resource.spec as FaultInjectionSpec;
   const left = parseTimestamp(expiresAt) - wall;

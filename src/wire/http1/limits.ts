@@ -1,4 +1,5 @@
 /** What one HTTP/1.1 connection may cost: every bound of the codec, with its default and where that comes from. */
+import type { Bytes } from "../../core/units.ts";
 import { LONGEST_REQUEST_LINE } from "../grammar.ts";
 
 /** The limits that are told of when they act, by the names that a metric has for them. */
@@ -7,11 +8,11 @@ export type Http1Limit =
 
 export interface Http1Limits {
   /** Octets of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */
-  readonly headBytes: number;
+  readonly headBytes: Bytes;
   /** Field lines in a head, and in a trailer section. Envoy's `max_headers_count`. Over it: 431. */
   readonly headerCount: number;
   /** Octets of a request line. Over it: 414. */
-  readonly requestLineBytes: number;
+  readonly requestLineBytes: Bytes;
   /** Milliseconds from the first octet of a request head to its last; also for what is left of a body once its answer is out. Over it: 408. */
   readonly headTimeout: number;
   /** Milliseconds that a connection may wait for the next request. */
@@ -19,15 +20,15 @@ export interface Http1Limits {
   /** Milliseconds between our FIN and the end of the connection, in which the peer may read our last words (RFC 9112 9.6). */
   readonly lingerTimeout: number;
   /** Octets of the extensions of one chunk (RFC 9112 7.1.1 asks for a bound). */
-  readonly chunkExtensionBytes: number;
+  readonly chunkExtensionBytes: Bytes;
   /** Chunks of less than 64 octets a second, of all connections of a source; not the first of a body. */
   readonly tinyChunksPerSecond: number;
   /** Octets of a trailer section. */
-  readonly trailerBytes: number;
+  readonly trailerBytes: Bytes;
   /** Octets held of requests that were sent ahead; then the connection is read no further. */
-  readonly pipelinedBytes: number;
+  readonly pipelinedBytes: Bytes;
   /** Octets of a body that are still read, for the sake of the connection, after its answer is out; and of what comes after our FIN. */
-  readonly drainBytes: number;
+  readonly drainBytes: Bytes;
   /** 1xx responses before the final one. */
   readonly informationalResponses: number;
 }

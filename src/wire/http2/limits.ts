@@ -1,6 +1,7 @@
 /** What one HTTP/2 connection may cost: every bound on memory, work and time that a peer can cause, with its default (decision 013). */
 import type { Clock } from "../../core/clock.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
+import type { Bytes } from "../../core/units.ts";
 import type { Nuisance, Source } from "../flood-guard.ts";
 import type { Buffers } from "../buffers.ts";
 
@@ -20,19 +21,19 @@ export type Http2Limit =
 
 export interface Http2Limits {
   /** Octets of a header list: names, values and 32 for each field (RFC 9113 6.5.2). Over it: 431, or a reset. */
-  readonly headerListBytes: number;
+  readonly headerListBytes: Bytes;
   /** Fields of a header list. */
   readonly headerFields: number;
   /** Octets of an encoded field block over all its frames. Over it the connection ends. */
-  readonly headerBlockBytes: number;
+  readonly headerBlockBytes: Bytes;
   /** CONTINUATION frames of one field block. Over it the connection ends (CVE-2024-27316). */
   readonly continuations: number;
   /** Octets of the dynamic table that we keep for the peer's encoder, and at most use in our own. */
-  readonly headerTableBytes: number;
+  readonly headerTableBytes: Bytes;
   /** Streams that a client may have open at once. */
   readonly concurrentStreams: number;
   /** Octets of the largest frame that we take. */
-  readonly frameBytes: number;
+  readonly frameBytes: Bytes;
   /** Octets of window that a stream starts with. */
   readonly streamWindow: number;
   /** Octets that the window of a fast stream may grow to. */
@@ -45,13 +46,13 @@ export interface Http2Limits {
    * Octets that paused streams may have taken in together before the connection's window is withheld as well. Only for a connection that is
    * one caller's: where many share it, some that stand still would stop the others, and the proxy's bound has to do.
    */
-  readonly heldBytes: number;
+  readonly heldBytes: Bytes;
   /** 1xx answers before the final one. Over it the stream is reset. */
   readonly informationalResponses: number;
   /** Octets queued on a stream at which `write` says false. */
-  readonly streamQueueBytes: number;
+  readonly streamQueueBytes: Bytes;
   /** Octets of frames waiting for the socket at which DATA waits in its stream instead. */
-  readonly outputBytes: number;
+  readonly outputBytes: Bytes;
   /** Octets of frames waiting for the socket at which a server reads no more and a client takes no request. */
   readonly outputBytesMax: number;
   // What is counted by the second is counted over all connections of a source, where the connection's owner names one.

@@ -7,6 +7,7 @@ import {
   type TlsOptions,
   type TLSSocket,
 } from "node:tls";
+import type { WallMs } from "../../core/units.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { DEEPEST, judgePeer, type Judgement } from "../../identity/svid.ts";
 import type { Protocol } from "../exchange.ts";
@@ -62,7 +63,7 @@ export function linkClientContext(credentials: Credentials): SecureContext {
 export function judgeSocket(
   socket: TLSSocket,
   trustDomains: readonly string[],
-  now: number,
+  now: WallMs,
 ): Judgement {
   const [leaf, ...issuers] = presentedChain(socket);
   return judgePeer(

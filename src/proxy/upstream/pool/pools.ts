@@ -1,6 +1,7 @@
 /** All pools of the proxy, by address, expected identity and own credential generation (law 5): found, shared, let go. */
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import { ALONE, type Commons } from "../../../core/shared/shared-state.ts";
+import type { SpiffeUri } from "../../../core/units.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
@@ -16,7 +17,7 @@ export type Place =
       readonly kind: "link";
       readonly address: string;
       readonly port: number;
-      readonly identity: string;
+      readonly identity: SpiffeUri;
     }
   | {
       readonly kind: "plain";

@@ -1,4 +1,5 @@
 /** Field blocks to fields (RFC 7541 section 3 and 6): one per direction of a connection. */
+import type { Bytes } from "../../../core/units.ts";
 import type { Indexing } from "../../fields.ts";
 import {
   ConnectionError,
@@ -13,10 +14,10 @@ import { STATIC_ENTRIES, STATIC_TABLE } from "./static-table.ts";
 
 export interface DecoderLimits {
   /** Octets of the list, with 32 for each field (RFC 9113 6.5.2). */
-  readonly headerListBytes: number;
+  readonly headerListBytes: Bytes;
   readonly headerFields: number;
   /** Octets of the dynamic table. */
-  readonly headerTableBytes: number;
+  readonly headerTableBytes: Bytes;
 }
 
 function bad(detail: string): ConnectionError {
