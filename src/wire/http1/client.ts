@@ -17,27 +17,19 @@ import type {
   RequestHead,
   ResponseReceiver,
 } from "../exchange.ts";
-import { UNBOUNDED, type Buffers } from "../buffers.ts";
+import { UNBOUNDED } from "../buffers.ts";
 import { BodyReader } from "./parse/body-reader.ts";
 import { BodyWriter } from "./write/body-writer.ts";
 import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
-import { takeHead } from "./parse/head-intake.ts";
-import { HeadMemory } from "./parse/head-memory.ts";
 import { Incoming, type Interpreter } from "./incoming.ts";
 import type { Input } from "./parse/input.ts";
-import { DEFAULT_LIMITS, type Http1Limits } from "./limits.ts";
+import { DEFAULT_LIMITS } from "./limits.ts";
 import { Output } from "./write/output.ts";
-import { Http1Fault } from "./fault.ts";
+import type { Http1Fault } from "./fault.ts";
 import { beginRequest } from "./write/request-writer.ts";
-import { parseResponseHead } from "./parse/response-head.ts";
+import { ResponseIntake } from "./parse/response-intake.ts";
+import type { Http1ClientOptions } from "./options.ts";
 import { attend, type SocketUser } from "../sockets.ts";
-
-export interface Http1ClientOptions {
-  readonly clock: Clock;
-  /** What the proxy holds in all; absent: no bound but those of the connection. */
-  readonly buffers?: Buffers | undefined;
-  readonly limits?: Partial<Http1Limits>;
-}
 
 /** Takes over a connected socket. */
 export function connectHttp1(
@@ -66,8 +58,7 @@ class Http1ClientConnection
   keepAlive: number | undefined;
   readonly #socket: Socket;
   readonly #clock: Clock;
-  readonly #limits: Http1Limits;
-  readonly #memory = new HeadMemory();
+  readonly #intake: ResponseIntake;
   readonly #observer: ClientConnectionObserver;
   readonly #reader: BodyReader;
   readonly #incoming: Incoming;
@@ -76,7 +67,6 @@ class Http1ClientConnection
   #stream: Http1ClientStream | undefined;
   /** The connection may carry another request after this one. */
   #reusable = true;
-  #informational = 0;
   /** Why the connection ended, where it was not in order. */
   #failure: MeshError | undefined;
 
@@ -88,10 +78,11 @@ class Http1ClientConnection
     this.#socket = socket;
     this.#clock = options.clock;
     this.#observer = observer;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#intake = new ResponseIntake(limits);
     this.#incoming = new Incoming(socket, this, options.buffers);
     this.#input = this.#incoming.input;
-    this.#reader = new BodyReader(this.#limits);
+    this.#reader = new BodyReader(limits);
     const { buffers = UNBOUNDED } = options;
     this.output = new Output(socket, () => this.#stream?.drained(), buffers);
     this.writer = new BodyWriter(this.output);
@@ -127,7 +118,7 @@ class Http1ClientConnection
     }
     this.#stream = stream;
     this.#state = "response-head";
-    this.#informational = 0;
+    this.#intake.begin();
     // With a body to come, its first octets go along in the same write.
     if (ended || head.method === "CONNECT") this.output.flush();
     else this.output.later();
@@ -252,17 +243,10 @@ class Http1ClientConnection
   }
 
   #responseHead(stream: Http1ClientStream): boolean {
-    const text = takeHead(this.#input, this.#limits, "HTTP/1.");
-    if (text === undefined) return false;
-    const response = parseResponseHead(
-      text,
-      stream.method,
-      this.#limits,
-      this.#memory,
-    );
+    const response = this.#intake.take(this.#input, stream.method);
+    if (response === undefined) return false;
     const { head, framing } = response;
     if (head.status < 200) {
-      this.#informationalHead(head.status);
       stream.receiver.informational(head);
       return true;
     }
@@ -285,18 +269,6 @@ class Http1ClientConnection
         stream.receiver.head(head, false);
         return true;
     }
-  }
-
-  #informationalHead(status: number): void {
-    // RFC 9110 7.8: a protocol may be switched only where that was asked for, and it never is.
-    if (status === 101)
-      throw new Http1Fault("grammar", "101 without an Upgrade");
-    this.#informational += 1;
-    if (this.#informational > this.#limits.informationalResponses)
-      throw new Http1Fault(
-        "grammar",
-        `more than ${this.#limits.informationalResponses} 1xx responses`,
-      );
   }
 
   #bodyEnded(stream: Http1ClientStream): void {

@@ -17,12 +17,10 @@ import type {
   ServerConnectionInfo,
   ServerHandler,
 } from "../exchange.ts";
-import { excess, lonelySource, type Source } from "../flood-guard.ts";
-import { UNBOUNDED, type Buffers } from "../buffers.ts";
+import { lonelySource, type Source } from "../flood-guard.ts";
+import { UNBOUNDED } from "../buffers.ts";
 import { BodyReader } from "./parse/body-reader.ts";
 import { BodyWriter } from "./write/body-writer.ts";
-import { skipEmptyLine, takeHead } from "./parse/head-intake.ts";
-import { HeadMemory } from "./parse/head-memory.ts";
 import { Incoming, type Interpreter } from "./incoming.ts";
 import type { Input } from "./parse/input.ts";
 import { DEFAULT_LIMITS, type Http1Limit, type Http1Limits } from "./limits.ts";
@@ -30,25 +28,12 @@ import { Linger } from "./linger.ts";
 import { Output } from "./write/output.ts";
 import { Http1Fault, refusalResponse } from "./fault.ts";
 import { REFUSALS } from "../refusal.ts";
-import { parseRequestHead } from "./parse/request-head.ts";
+import { RequestIntake } from "./parse/request-intake.ts";
 import { Http1ServerStream, type Carrier } from "./server-stream.ts";
+import { tinyChunkGuard } from "./tiny-chunks.ts";
+import { Unread } from "./unread.ts";
+import type { Http1ServerOptions } from "./options.ts";
 import { attend, reset, type SocketUser } from "../sockets.ts";
-
-export interface Http1ServerOptions {
-  readonly clock: Clock;
-  /** What all connections wait for; absent: a timer of its own. */
-  readonly deadlines?: Deadlines | undefined;
-  /** What the proxy holds in all; absent: no bound but those of the connection. */
-  readonly buffers?: Buffers | undefined;
-  readonly info: ServerConnectionInfo;
-  readonly limits?: Partial<Http1Limits>;
-  /** A time-out acted: for a metric. Must not throw. */
-  readonly onLimit?: (limit: Http1Limit) => void;
-  /** Whose connection it is; absent: nobody else's counts with it. */
-  readonly source?: Source | undefined;
-  /** What was read already to find out the protocol; it counts as received first. */
-  readonly firstBytes?: Buffer;
-}
 
 /** Serves one accepted connection until it ends. The handler is first called in a later turn. */
 export function serveHttp1(
@@ -80,8 +65,8 @@ class Http1ServerConnection
   readonly #clock: Clock;
   readonly #handler: ServerHandler;
   readonly #limits: Http1Limits;
-  readonly #scheme: "http" | "https";
   readonly #source: Source;
+  readonly #intake: RequestIntake;
   readonly #reader: BodyReader;
   readonly #incoming: Incoming;
   readonly #input: Input;
@@ -91,14 +76,9 @@ class Http1ServerConnection
   #state: State = "request-head";
   #stream: Http1ServerStream | undefined;
   #tunnelEndTold = false;
-  /** Since when a part of a request head is there, monotonic milliseconds, and its time is running; undefined where none is. */
-  #headBegunAt: number | undefined;
-  readonly #memory = new HeadMemory();
-  #emptyLineSkipped = false;
   /** Octets of the request read after its answer. */
   #drained = 0;
-  /** What waited of whole responses when that was last looked at, and since when it has been as much. */
-  #unread: { readonly waiting: number; readonly since: number } | undefined;
+  readonly #unread = new Unread();
 
   constructor(
     socket: Socket,
@@ -111,11 +91,24 @@ class Http1ServerConnection
     this.info = options.info;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#onLimit = options.onLimit;
-    this.#scheme = socket instanceof TLSSocket ? "https" : "http";
+    this.#intake = new RequestIntake(
+      socket instanceof TLSSocket ? "https" : "http",
+      this.#limits,
+      options.clock,
+      options.info.claims,
+    );
     this.#incoming = new Incoming(socket, this, options.buffers);
     this.#input = this.#incoming.input;
     this.#source = options.source ?? lonelySource();
-    this.#reader = new BodyReader(this.#limits, () => this.#tinyChunk());
+    this.#reader = new BodyReader(
+      this.#limits,
+      tinyChunkGuard(
+        this.#source,
+        this.#limits,
+        options.clock,
+        options.onLimit,
+      ),
+    );
     const { buffers = UNBOUNDED } = options;
     this.output = new Output(socket, () => this.#roomAgain(), buffers);
     this.writer = new BodyWriter(this.output);
@@ -138,17 +131,13 @@ class Http1ServerConnection
   shed(ms: number): number {
     if (this.#stream !== undefined || this.#state === "closed") return 0;
     const now = this.#clock.now();
-    if (this.#headBegunAt !== undefined) {
-      if (now - this.#headBegunAt < ms) return 0;
+    const { begunAt } = this.#intake;
+    if (begunAt !== undefined) {
+      if (now - begunAt < ms) return 0;
       this.due();
       return 1;
     }
-    const { waiting } = this.output;
-    if (waiting === 0 || this.#unread?.waiting !== waiting) {
-      this.#unread = { waiting, since: now };
-      return 0;
-    }
-    if (now - this.#unread.since < ms) return 0;
+    if (!this.#unread.stands(this.output.waiting, ms, now)) return 0;
     this.#onLimit?.("write_time");
     this.destroy();
     return 1;
@@ -264,28 +253,13 @@ class Http1ServerConnection
   }
 
   #requestHead(): boolean {
-    const input = this.#input;
-    if (!this.#emptyLineSkipped && skipEmptyLine(input)) {
-      this.#emptyLineSkipped = true;
-      return true;
-    }
-    const text = takeHead(input, this.#limits);
-    if (text === undefined) {
-      if (this.#headBegunAt === undefined) {
-        this.#headBegunAt = this.#clock.now();
-        this.#wait(this.#limits.headTimeout);
-      }
+    const intake = this.#intake;
+    const { begunAt } = intake;
+    const request = intake.take(this.#input);
+    if (request === undefined) {
+      if (begunAt !== intake.begunAt) this.#wait(this.#limits.headTimeout);
       return false;
     }
-    const request = parseRequestHead(
-      text,
-      this.#scheme,
-      this.#limits,
-      this.#memory,
-      this.info.claims,
-    );
-    this.#headBegunAt = undefined;
-    this.#emptyLineSkipped = false;
     this.#deadlines.clear(this);
     this.#reader.begin(request.framing, request.head.contentLength);
     const stream = new Http1ServerStream(this, request);
@@ -320,21 +294,6 @@ class Http1ServerConnection
       if (this.#drained > this.#limits.drainBytes) this.#cutRequest(stream);
     }
     return false;
-  }
-
-  #tinyChunk(): void {
-    const most = excess(
-      this.#source,
-      "tiny_chunks",
-      this.#limits.tinyChunksPerSecond,
-      this.#clock.now(),
-    );
-    if (most === undefined) return;
-    this.#onLimit?.("tiny_chunks");
-    throw new Http1Fault(
-      "flood",
-      `more than ${most} chunks of less than 64 bytes in a second`,
-    );
   }
 
   #tunnelData(stream: Http1ServerStream): boolean {

@@ -51,30 +51,7 @@ export function parseRequestHead(
   memory: HeadMemory,
   claims?: Claims,
 ): ParsedRequest {
-  const end = lineEnd(text, 0);
-  if (end > limits.requestLineBytes)
-    throw new Http1Fault(
-      "line",
-      `the request line is over ${limits.requestLineBytes} octets`,
-    );
-  const methodEnd = text.indexOf(" ");
-  if (methodEnd === -1 || methodEnd > end)
-    throw new Http1Fault("grammar", "the request line has no target");
-  const method = knownMethod(text, methodEnd);
-  const targetEnd = text.indexOf(" ", methodEnd + 1);
-  if (targetEnd === -1 || targetEnd > end)
-    throw new Http1Fault("grammar", "the request line has no version");
-  if (method === undefined && !/ |http/i.test(text.slice(targetEnd + 1, end)))
-    throw new Http1Fault("foreign", "what came is of another protocol");
-  const minor = parseVersion(text, targetEnd + 1, end);
-  if (method === undefined) throw methodFault(text.slice(0, methodEnd));
-  const target = text.slice(methodEnd + 1, targetEnd);
-  if (target.length === 0 || !consistsOf(TARGET, target, 0, target.length))
-    throw new Http1Fault(
-      "grammar",
-      "the request target has a character that no target has",
-    );
-
+  const { end, minor, method, target } = parseRequestLine(text, limits);
   const section = parseHeaderSection(text, end + 2, limits, memory, claims);
   if (section.host === undefined && minor === 1)
     throw new Http1Fault("grammar", "no Host in an HTTP/1.1 request");
@@ -124,6 +101,42 @@ export function parseRequestHead(
     expectsContinue: minor === 1 && section.expect !== undefined,
     asksUpgrade: section.upgrade,
   };
+}
+
+interface RequestLine {
+  /** Where it ends in the text. */
+  readonly end: number;
+  readonly minor: 0 | 1;
+  readonly method: string;
+  readonly target: string;
+}
+
+/** request-line = method SP request-target SP HTTP-version (RFC 9112 3). */
+function parseRequestLine(text: string, limits: Http1Limits): RequestLine {
+  const end = lineEnd(text, 0);
+  if (end > limits.requestLineBytes)
+    throw new Http1Fault(
+      "line",
+      `the request line is over ${limits.requestLineBytes} octets`,
+    );
+  const methodEnd = text.indexOf(" ");
+  if (methodEnd === -1 || methodEnd > end)
+    throw new Http1Fault("grammar", "the request line has no target");
+  const method = knownMethod(text, methodEnd);
+  const targetEnd = text.indexOf(" ", methodEnd + 1);
+  if (targetEnd === -1 || targetEnd > end)
+    throw new Http1Fault("grammar", "the request line has no version");
+  if (method === undefined && !/ |http/i.test(text.slice(targetEnd + 1, end)))
+    throw new Http1Fault("foreign", "what came is of another protocol");
+  const minor = parseVersion(text, targetEnd + 1, end);
+  if (method === undefined) throw methodFault(text.slice(0, methodEnd));
+  const target = text.slice(methodEnd + 1, targetEnd);
+  if (target.length === 0 || !consistsOf(TARGET, target, 0, target.length))
+    throw new Http1Fault(
+      "grammar",
+      "the request target has a character that no target has",
+    );
+  return { end, minor, method, target };
 }
 
 function methodFault(method: string): Http1Fault {
