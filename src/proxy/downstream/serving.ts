@@ -1,6 +1,6 @@
 /** The server-side connections of the proxy: a codec on each, bounds on their number, what they hold, and one way to drain or end them all. */
 import type { Server, Socket } from "node:net";
-import type { Cancel, Clock } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
 import type { Commons } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
@@ -14,16 +14,17 @@ import type {
   WorkerPlace,
 } from "../../wire/exchange.ts";
 import { serveHttp1 } from "../../wire/http1/server.ts";
-import { SHARED_LIMITS } from "../../wire/http2/limits.ts";
+import { SHARED_LIMITS, type Http2Limits } from "../../wire/http2/limits.ts";
 import { serveHttp2 } from "../../wire/http2/server.ts";
 import { networkOf } from "../../core/text/network.ts";
 import { countConnections } from "./connection-counts.ts";
 import { IDENTITY_SHARE, resolveLimits, type SidecarLimits } from "./limits.ts";
 import type { Level } from "./memory-pressure.ts";
 import type { Meters } from "../../telemetry/meters.ts";
-import { makeRefusalLog } from "./refusal-log.ts";
+import { makeRefusalLog, type RefusalLog } from "./refusal-log.ts";
 import { filterSources } from "./source-filter.ts";
-import { trackSources } from "./sources.ts";
+import { Acceptor, isLocal } from "./acceptor.ts";
+import { trackSources, type Sources } from "./sources.ts";
 import { SocketStream } from "../../wire/tcp.ts";
 
 export interface Serving {
@@ -96,224 +97,191 @@ interface Served {
   readonly multiplexed: boolean;
 }
 
-/** Handshakes that came to nothing for want of something here. */
-const OURS: ReadonlySet<string> = new Set([
-  "no credentials",
-  "accept failed",
-  "too many handshakes",
-]);
-
-/** Why a source is turned away, for the log. */
-const TURNED_AWAY =
-  "too many of its connections were ended for what they sent, in the last seconds";
-
-/** Milliseconds between two looks at what the log left out. */
-const CATCH_UP = 1000;
-
-/** Callers there are those of this machine: one application, which may have as many connections as there is room for. */
-const LOCAL: ReadonlySet<string> = new Set(["outbound", "upstream"]);
-
 export function makeServing(options: ServingOptions): Serving {
-  const { clock, meters, logger } = options;
-  const limits = options.limits ?? resolveLimits();
-  const { place } = options;
-  const { buffers, deadlines } = options;
-  // On the link, and from the own application, the streams of many meet: some that stand still do not stop the others.
-  const link = {
-    limits: { ...SHARED_LIMITS, idleTimeout: limits.idleLink },
-    ...(place === undefined ? {} : { place }),
-  };
-  const own = { limits: SHARED_LIMITS };
-  const counts = countConnections(limits, options.commons);
-  const sources = trackSources(clock, limits);
-  const filter = filterSources(clock);
-  const log = makeRefusalLog(logger, clock);
-  const sockets = new Set<Socket>();
-  const served = new Map<ServerConnection, Served>();
-  let level: Level = 0;
-  let stopCatchUp: Cancel | undefined;
+  return new ServedConnections(options);
+}
 
-  const refused: Serving["refused"] = (
-    listener,
-    reason,
-    detail,
-    remoteAddress,
-    remotePort,
-  ) => {
-    meters.refused.with(listener, reason).add();
-    log.warn("connection refused", reason, {
-      listener,
-      detail,
-      remoteAddress,
-      remotePort,
+class ServedConnections implements Serving {
+  readonly #options: ServingOptions;
+  readonly #acceptor: Acceptor;
+  readonly #sources: Sources;
+  readonly #log: RefusalLog;
+  /** Options of HTTP/2 on the link. */
+  readonly #link: {
+    readonly limits: Partial<Http2Limits>;
+    readonly place?: WorkerPlace;
+  };
+  readonly #served = new Map<ServerConnection, Served>();
+  #level: Level = 0;
+
+  constructor(options: ServingOptions) {
+    const { clock, meters, logger, place } = options;
+    const limits = options.limits ?? resolveLimits();
+    this.#options = options;
+    this.#log = makeRefusalLog(logger, clock);
+    this.#sources = trackSources(clock, limits);
+    this.#acceptor = new Acceptor({
+      clock,
+      meters,
+      log: this.#log,
+      counts: countConnections(limits, options.commons),
+      sources: this.#sources,
+      filter: filterSources(clock),
     });
-  };
-  const turnAway: Serving["turnAway"] = (socket, listener, reason, detail) => {
-    const { remoteAddress, remotePort } = socket;
-    socket.destroy();
-    refused(listener, reason, detail, remoteAddress, remotePort);
-  };
+    this.#link = {
+      limits: { ...SHARED_LIMITS, idleTimeout: limits.idleLink },
+      ...(place === undefined ? {} : { place }),
+    };
+  }
 
-  const catchUp = (): void => {
-    log.catchUp();
-    if (sockets.size > 0) return;
-    stopCatchUp?.();
-    stopCatchUp = undefined;
-  };
+  guard(listener: Server): void {
+    this.#acceptor.guard(listener);
+  }
 
-  const knocked = (listener: string, source: string): void => {
-    if (!filter.knocked(source, sources.outUntil(source))) return;
-    const detail = "it keeps connecting while it is turned away";
-    refused(listener, "source dropped", detail, source, undefined);
-  };
+  admit(socket: Socket, listener: string): boolean {
+    return this.#acceptor.admit(socket, listener);
+  }
 
-  return {
-    guard: (listener) => filter.guard(listener),
-    admit(socket, listener) {
-      // The later reader of the socket has its own listeners. Until then an error must not end the process.
-      socket.on("error", ignore);
-      stopCatchUp ??= clock.every(CATCH_UP, catchUp);
-      if (level >= 2) {
-        turnAway(socket, listener, "overloaded", "memory runs short");
-        return false;
-      }
-      const address = LOCAL.has(listener)
-        ? undefined
-        : (socket.remoteAddress ?? "");
-      const source = address === undefined ? undefined : networkOf(address);
-      if (source !== undefined && !sources.admits(source)) {
-        turnAway(socket, listener, "source turned away", TURNED_AWAY);
-        knocked(listener, source);
-        return false;
-      }
-      const excess = counts.add(listener, address);
-      if (excess !== undefined) {
-        turnAway(socket, listener, excess.reason, excess.detail);
-        return false;
-      }
-      sockets.add(socket);
-      const gauge = meters.connections.with(listener);
-      gauge.add(1);
-      socket.on("close", () => {
-        sockets.delete(socket);
-        counts.remove(listener, address);
-        gauge.add(-1);
-      });
-      return true;
-    },
-    identify(socket, listener, identity) {
-      if (!sources.admits(identity)) {
-        const detail = `${TURNED_AWAY}: ${identity}`;
-        turnAway(socket, listener, "source turned away", detail);
-        sources.handshakeFailed(networkOf(socket.remoteAddress ?? ""));
-        return false;
-      }
-      const excess = counts.addIdentity(identity);
-      if (excess !== undefined) {
-        const { reason, detail } = excess;
-        turnAway(socket, listener, reason, `${detail}: ${identity}`);
-        return false;
-      }
-      socket.on("close", () => counts.removeIdentity(identity));
-      return true;
-    },
-    http(socket, protocol, info, handler, listener) {
-      const multiplexed = protocol === "h2";
-      const told: ServerHandler = {
-        request(stream) {
-          // HTTP/2 was told when the level was entered.
-          if (level > 0 && !multiplexed) connection.drain();
-          handler.request(stream);
-        },
-        refused(code, detail) {
-          meters.refused.with(listener, code).add();
-          log.warn("request refused", code, {
-            listener,
-            detail,
-            remoteAddress: info.remoteAddress,
-            peer: info.peer,
-          });
-        },
-      };
-      const name = info.peer ?? networkOf(info.remoteAddress);
-      const source = LOCAL.has(listener)
-        ? undefined
-        : sources.enter(name, info.peer === undefined ? 1 : IDENTITY_SHARE);
-      const common = {
-        clock,
-        info,
-        source,
-        buffers,
-        deadlines,
-        onLimit: (limit: string) => meters.limits.with(listener, limit).add(),
-      };
-      const connection = !multiplexed
-        ? serveHttp1(socket, common, told)
-        : serveHttp2(
-            socket,
-            {
-              ...common,
-              ...(info.peer !== undefined
-                ? link
-                : LOCAL.has(listener)
-                  ? own
-                  : {}),
-            },
-            told,
-          );
-      served.set(connection, { listener, multiplexed });
-      socket.on("close", () => {
-        served.delete(connection);
-        if (source !== undefined) sources.leave(name);
-      });
-      return connection;
-    },
-    bytes(socket, authority, info, handler) {
-      const stream = new SocketStream(socket, authority, info, buffers);
-      handler.request(stream);
-    },
-    turnAway,
-    refused(listener, reason, detail, remoteAddress, remotePort) {
-      if (!OURS.has(reason) && remoteAddress !== undefined)
-        sources.handshakeFailed(networkOf(remoteAddress));
-      refused(listener, reason, detail, remoteAddress, remotePort);
-    },
-    drain(isConcerned) {
-      for (const [connection, { listener }] of [...served])
-        if (isConcerned(listener)) connection.drain();
-    },
-    overloaded(next) {
-      const entered = level === 0 && next > 0;
-      level = next;
-      if (!entered) return;
-      // HTTP/1.1 is told with its next answer: to close a connection on which a request may be under way would fail that request.
-      for (const [connection, { multiplexed }] of [...served])
-        if (multiplexed) connection.drain();
-    },
-    get connections() {
-      return counts.total;
-    },
-    shed(ms, most) {
-      let count = 0;
-      for (const connection of [...served.keys()])
-        if (count < most) count += connection.shed(ms, most - count);
-      return count;
-    },
-    open(isConcerned) {
-      let count = 0;
-      for (const { listener } of served.values())
-        if (isConcerned(listener)) count += 1;
-      return count;
-    },
-    destroy() {
-      stopCatchUp?.();
-      filter.destroy();
-      for (const connection of [...served.keys()]) connection.destroy();
-      for (const socket of [...sockets]) socket.destroy();
-    },
-  };
+  identify(socket: Socket, listener: string, identity: SpiffeUri): boolean {
+    return this.#acceptor.identify(socket, listener, identity);
+  }
+
+  turnAway(
+    socket: Socket,
+    listener: string,
+    reason: string,
+    detail: string,
+  ): void {
+    this.#acceptor.turnAway(socket, listener, reason, detail);
+  }
+
+  refused(
+    listener: string,
+    reason: string,
+    detail: string,
+    remoteAddress: string | undefined,
+    remotePort: number | undefined,
+  ): void {
+    this.#acceptor.refused(listener, reason, detail, remoteAddress, remotePort);
+  }
+
+  http(
+    socket: Socket,
+    protocol: Protocol,
+    info: ServerConnectionInfo,
+    handler: ServerHandler,
+    listener: string,
+  ): ServerConnection {
+    const { clock, buffers, deadlines, meters } = this.#options;
+    const multiplexed = protocol === "h2";
+    const name = info.peer ?? networkOf(info.remoteAddress);
+    const source = isLocal(listener)
+      ? undefined
+      : this.#sources.enter(name, info.peer === undefined ? 1 : IDENTITY_SHARE);
+    const common = {
+      clock,
+      info,
+      source,
+      buffers,
+      deadlines,
+      onLimit: (limit: string) => meters.limits.with(listener, limit).add(),
+    };
+    const told = this.#told(handler, listener, info, () => {
+      // HTTP/2 was told when the level was entered.
+      if (this.#level > 0 && !multiplexed) connection.drain();
+    });
+    const connection = multiplexed
+      ? serveHttp2(socket, { ...common, ...this.#http2(info, listener) }, told)
+      : serveHttp1(socket, common, told);
+    this.#served.set(connection, { listener, multiplexed });
+    socket.on("close", () => {
+      this.#served.delete(connection);
+      if (source !== undefined) this.#sources.leave(name);
+    });
+    return connection;
+  }
+
+  /** The handler, with a word before each request and a report of each refusal. */
+  #told(
+    handler: ServerHandler,
+    listener: string,
+    info: ServerConnectionInfo,
+    before: () => void,
+  ): ServerHandler {
+    const { meters } = this.#options;
+    return {
+      request(stream) {
+        before();
+        handler.request(stream);
+      },
+      refused: (code, detail) => {
+        meters.refused.with(listener, code).add();
+        this.#log.warn("request refused", code, {
+          listener,
+          detail,
+          remoteAddress: info.remoteAddress,
+          peer: info.peer,
+        });
+      },
+    };
+  }
+
+  /** On the link, and from the own application, the streams of many meet: some that stand still do not stop the others. */
+  #http2(
+    info: ServerConnectionInfo,
+    listener: string,
+  ): { readonly limits?: Partial<Http2Limits>; readonly place?: WorkerPlace } {
+    if (info.peer !== undefined) return this.#link;
+    return isLocal(listener) ? OWN : {};
+  }
+
+  bytes(
+    socket: Socket,
+    authority: string,
+    info: ServerConnectionInfo,
+    handler: ServerHandler,
+  ): void {
+    const { buffers } = this.#options;
+    handler.request(new SocketStream(socket, authority, info, buffers));
+  }
+
+  drain(isConcerned: (listener: string) => boolean): void {
+    for (const [connection, { listener }] of [...this.#served])
+      if (isConcerned(listener)) connection.drain();
+  }
+
+  overloaded(level: Level): void {
+    const entered = this.#level === 0 && level > 0;
+    this.#level = level;
+    this.#acceptor.level = level;
+    if (!entered) return;
+    // HTTP/1.1 is told with its next response: to close a connection on which a request may be in flight would fail that request.
+    for (const [connection, { multiplexed }] of [...this.#served])
+      if (multiplexed) connection.drain();
+  }
+
+  get connections(): number {
+    return this.#acceptor.connections;
+  }
+
+  shed(ms: number, most: number): number {
+    let count = 0;
+    for (const connection of [...this.#served.keys()])
+      if (count < most) count += connection.shed(ms, most - count);
+    return count;
+  }
+
+  open(isConcerned: (listener: string) => boolean): number {
+    let count = 0;
+    for (const { listener } of this.#served.values())
+      if (isConcerned(listener)) count += 1;
+    return count;
+  }
+
+  destroy(): void {
+    for (const connection of [...this.#served.keys()]) connection.destroy();
+    this.#acceptor.destroy();
+  }
 }
 
-function ignore(): void {
-  // An error is followed by "close", which counts.
-}
+const OWN = { limits: SHARED_LIMITS };

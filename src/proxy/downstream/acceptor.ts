@@ -1,0 +1,191 @@
+/** Which connections are accepted: bounds on their number, sources that are turned away, and how each refusal is reported. */
+import type { Server, Socket } from "node:net";
+import type { Cancel, Clock } from "../../core/clock.ts";
+import { networkOf } from "../../core/text/network.ts";
+import type { SpiffeUri } from "../../core/units.ts";
+import type { Meters } from "../../telemetry/meters.ts";
+import type { ConnectionCounts } from "./connection-counts.ts";
+import type { Level } from "./memory-pressure.ts";
+import type { RefusalLog } from "./refusal-log.ts";
+import type { SourceFilter } from "./source-filter.ts";
+import type { Sources } from "./sources.ts";
+
+/** Handshakes that came to nothing for want of something here. */
+const OURS: ReadonlySet<string> = new Set([
+  "no credentials",
+  "accept failed",
+  "too many handshakes",
+]);
+
+/** Why a source is turned away, for the log. */
+const TURNED_AWAY =
+  "too many of its connections were ended for what they sent, in the last seconds";
+
+/** Milliseconds between two looks at what the log left out. */
+const CATCH_UP = 1000;
+
+/** Callers there are those of this machine: one application, which may have as many connections as there is room for. */
+const LOCAL: ReadonlySet<string> = new Set(["outbound", "upstream"]);
+
+/** Whether everybody who reaches the listener is on this machine. */
+export function isLocal(listener: string): boolean {
+  return LOCAL.has(listener);
+}
+
+export interface AcceptorOptions {
+  readonly clock: Clock;
+  readonly meters: Meters;
+  readonly log: RefusalLog;
+  readonly counts: ConnectionCounts;
+  readonly sources: Sources;
+  readonly filter: SourceFilter;
+}
+
+export class Acceptor {
+  readonly #options: AcceptorOptions;
+  readonly #sockets = new Set<Socket>();
+  #level: Level = 0;
+  #stopCatchUp: Cancel | undefined;
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options;
+  }
+
+  /** From level 2 on no connection is accepted. */
+  set level(level: Level) {
+    this.#level = level;
+  }
+
+  get connections(): number {
+    return this.#options.counts.total;
+  }
+
+  guard(listener: Server): void {
+    this.#options.filter.guard(listener);
+  }
+
+  admit(socket: Socket, listener: string): boolean {
+    const { clock, meters, counts } = this.#options;
+    // The later reader of the socket has its own listeners. Until then an error must not end the process.
+    socket.on("error", ignore);
+    this.#stopCatchUp ??= clock.every(CATCH_UP, () => this.#catchUp());
+    const address = isLocal(listener)
+      ? undefined
+      : (socket.remoteAddress ?? "");
+    if (!this.#mayEnter(socket, listener, address)) return false;
+    this.#sockets.add(socket);
+    const gauge = meters.connections.with(listener);
+    gauge.add(1);
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      counts.remove(listener, address);
+      gauge.add(-1);
+    });
+    return true;
+  }
+
+  /** `address` undefined: of this machine. */
+  #mayEnter(
+    socket: Socket,
+    listener: string,
+    address: string | undefined,
+  ): boolean {
+    const { sources, counts } = this.#options;
+    if (this.#level >= 2) {
+      this.turnAway(socket, listener, "overloaded", "memory runs short");
+      return false;
+    }
+    const source = address === undefined ? undefined : networkOf(address);
+    if (source !== undefined && !sources.admits(source)) {
+      this.turnAway(socket, listener, "source turned away", TURNED_AWAY);
+      this.#knocked(listener, source);
+      return false;
+    }
+    const excess = counts.add(listener, address);
+    if (excess === undefined) return true;
+    this.turnAway(socket, listener, excess.reason, excess.detail);
+    return false;
+  }
+
+  identify(socket: Socket, listener: string, identity: SpiffeUri): boolean {
+    const { sources, counts } = this.#options;
+    if (!sources.admits(identity)) {
+      const detail = `${TURNED_AWAY}: ${identity}`;
+      this.turnAway(socket, listener, "source turned away", detail);
+      sources.handshakeFailed(networkOf(socket.remoteAddress ?? ""));
+      return false;
+    }
+    const excess = counts.addIdentity(identity);
+    if (excess !== undefined) {
+      const { reason, detail } = excess;
+      this.turnAway(socket, listener, reason, `${detail}: ${identity}`);
+      return false;
+    }
+    socket.on("close", () => counts.removeIdentity(identity));
+    return true;
+  }
+
+  turnAway(
+    socket: Socket,
+    listener: string,
+    reason: string,
+    detail: string,
+  ): void {
+    const { remoteAddress, remotePort } = socket;
+    socket.destroy();
+    this.#report(listener, reason, detail, remoteAddress, remotePort);
+  }
+
+  refused(
+    listener: string,
+    reason: string,
+    detail: string,
+    remoteAddress: string | undefined,
+    remotePort: number | undefined,
+  ): void {
+    if (!OURS.has(reason) && remoteAddress !== undefined)
+      this.#options.sources.handshakeFailed(networkOf(remoteAddress));
+    this.#report(listener, reason, detail, remoteAddress, remotePort);
+  }
+
+  destroy(): void {
+    this.#stopCatchUp?.();
+    this.#options.filter.destroy();
+    for (const socket of [...this.#sockets]) socket.destroy();
+  }
+
+  #knocked(listener: string, source: string): void {
+    const { filter, sources } = this.#options;
+    if (!filter.knocked(source, sources.outUntil(source))) return;
+    const detail = "it keeps connecting while it is turned away";
+    this.#report(listener, "source dropped", detail, source, undefined);
+  }
+
+  #report(
+    listener: string,
+    reason: string,
+    detail: string,
+    remoteAddress: string | undefined,
+    remotePort: number | undefined,
+  ): void {
+    const { meters, log } = this.#options;
+    meters.refused.with(listener, reason).add();
+    log.warn("connection refused", reason, {
+      listener,
+      detail,
+      remoteAddress,
+      remotePort,
+    });
+  }
+
+  #catchUp(): void {
+    this.#options.log.catchUp();
+    if (this.#sockets.size > 0) return;
+    this.#stopCatchUp?.();
+    this.#stopCatchUp = undefined;
+  }
+}
+
+function ignore(): void {
+  // An error is followed by "close", which counts.
+}

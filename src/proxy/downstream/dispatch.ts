@@ -1,0 +1,227 @@
+/** What a listener makes of an accepted connection: HTTP or bytes, captured or not, for whom. */
+import { type Socket } from "node:net";
+import type { Clock } from "../../core/clock.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
+import type { SpiffeUri } from "../../core/units.ts";
+import type { Watch } from "../../core/watch.ts";
+import { isOpaque } from "../../policy/compile/clusters.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
+import type {
+  ServerConnectionInfo,
+  ServerHandler,
+} from "../../wire/exchange.ts";
+import { originalDestination } from "../../wire/original-destination.ts";
+import { classify, sniff, type Sniffed } from "../../wire/sniff.ts";
+import { readLittle } from "../../runtime/socket-data.ts";
+import type { Buffers } from "../../wire/buffers.ts";
+import type { Address, LocalUpstream } from "../destination.ts";
+import { NO_IDENTITY, type ClaimsOf } from "../exchange/forwarded.ts";
+import type { Arrival } from "../inbound.ts";
+import type { Serving } from "./serving.ts";
+
+export interface AcceptOptions {
+  readonly clock: Clock;
+  /** What the proxy holds in all; absent: no bound. */
+  readonly buffers?: Buffers | undefined;
+  readonly serving: Serving;
+  readonly snapshot: Watch<Snapshot | undefined>;
+  readonly claimsOf: ClaimsOf;
+  outbound(upstream: LocalUpstream | undefined): ServerHandler;
+  inbound(arrival: Arrival): ServerHandler;
+}
+
+/** A connection of the local application; `upstream` where the listener leads to one service. */
+export function acceptOutbound(
+  options: AcceptOptions,
+  name: string,
+  upstream: LocalUpstream | undefined,
+  socket: Socket,
+): void {
+  const { serving, snapshot } = options;
+  const handler = options.outbound(upstream);
+  const original =
+    upstream === undefined ? originalDestination(socket) : undefined;
+  const info = infoOf(socket, undefined, original);
+  const authority = authorityOf(original, upstream);
+  // Declared as bytes: the server may be the one to speak first, so nobody waits for the client's words.
+  if (
+    authority !== undefined &&
+    isDeclaredOpaque(snapshot.value, original, upstream)
+  ) {
+    serving.bytes(socket, authority, info, handler);
+    return;
+  }
+  const outside = isOutside(snapshot.value, original);
+  const timeout = outside ? OUTSIDE_TIMEOUT : undefined;
+  look(socket, options, timeout, (sniffed) => {
+    const passes = outside && !isSure(sniffed);
+    // Where nothing but HTTP is meant, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient.
+    const kind =
+      sniffed.kind === "other" && !outside ? "http/1.1" : sniffed.kind;
+    if ((kind === "http/1.1" || kind === "h2") && !passes)
+      serving.http(socket, kind, { ...info, protocol: kind }, handler, name);
+    else if (authority !== undefined)
+      serving.bytes(socket, authority, info, handler);
+    else
+      serving.turnAway(
+        socket,
+        name,
+        "not HTTP",
+        `${kind} on a port that takes HTTP; call an upstream's own port, or CONNECT`,
+      );
+  });
+}
+
+/** A connection to the application that a packet rule redirected. */
+export function acceptCaptured(options: AcceptOptions, socket: Socket): void {
+  const original = originalDestination(socket);
+  if (original === undefined)
+    options.serving.turnAway(
+      socket,
+      "captured",
+      "not captured",
+      "only connections that a packet rule redirected are taken here",
+    );
+  else
+    acceptInbound(
+      options,
+      { kind: "captured" },
+      original.port,
+      original,
+      socket,
+    );
+}
+
+/** A connection to a published port, which leads to the application's `port`. */
+export function acceptPublished(
+  options: AcceptOptions,
+  port: number,
+  socket: Socket,
+): void {
+  acceptInbound(options, { kind: "published", port }, port, undefined, socket);
+}
+
+function acceptInbound(
+  options: AcceptOptions,
+  arrival: Exclude<Arrival, { kind: "link" }>,
+  appPort: number,
+  original: Address | undefined,
+  socket: Socket,
+): void {
+  const { serving, snapshot } = options;
+  const handler = options.inbound(arrival);
+  const info = {
+    ...infoOf(socket, undefined, original),
+    claims: options.claimsOf(socket.remoteAddress ?? ""),
+  };
+  const authority =
+    authorityOf(original, undefined) ??
+    formatHostPort(socket.localAddress ?? "", appPort);
+  const port = snapshot.value?.inbound.byPort(appPort);
+  if (port?.takesBytes === true) {
+    serving.bytes(socket, authority, info, handler);
+    return;
+  }
+  look(socket, options, undefined, ({ kind }) => {
+    // On a port for HTTP, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient. A silent
+    // client there has the time of an idle connection, and no connection to the application. TLS is bytes, which no port for HTTP
+    // accepts (law 14): the handler refuses it with its reason.
+    const protocol = kind === "other" && port !== undefined ? "http/1.1" : kind;
+    if (protocol === "http/1.1" || protocol === "h2")
+      serving.http(
+        socket,
+        protocol,
+        { ...info, protocol },
+        handler,
+        arrival.kind,
+      );
+    else serving.bytes(socket, authority, info, handler);
+  });
+}
+
+/**
+ * Milliseconds that a captured call to outside the mesh has for its first words: there, no policy for HTTP hangs on them, and where
+ * it is the server that speaks first, they do not come.
+ */
+const OUTSIDE_TIMEOUT = 250;
+
+/** `sniff`, on sockets whose halves end one by one: one that ends before it has said a word is closed. */
+function look(
+  socket: Socket,
+  { clock, buffers }: Pick<AcceptOptions, "clock" | "buffers">,
+  timeout: number | undefined,
+  onResult: (sniffed: Sniffed) => void,
+): void {
+  const onEnd = (): void => void socket.end();
+  socket.once("end", onEnd);
+  const readAsEver =
+    buffers === undefined ? undefined : readLittle(socket, buffers);
+  sniff(
+    socket,
+    clock,
+    (sniffed) => {
+      socket.off("end", onEnd);
+      readAsEver?.();
+      onResult(sniffed);
+    },
+    timeout,
+  );
+}
+
+/** What came says what it is, and not the time that passed. */
+function isSure({ firstBytes }: Sniffed): boolean {
+  return classify(firstBytes) !== undefined;
+}
+
+function isOutside(
+  snapshot: Snapshot | undefined,
+  original: Address | undefined,
+): boolean {
+  return (
+    original !== undefined &&
+    snapshot?.destinationByAddress(original.address, original.port) ===
+      undefined
+  );
+}
+
+export function infoOf(
+  socket: Socket,
+  peer: SpiffeUri | undefined,
+  original: Address | undefined,
+): ServerConnectionInfo {
+  return {
+    protocol: "http/1.1",
+    peer,
+    remoteAddress: socket.remoteAddress ?? "",
+    remotePort: socket.remotePort ?? 0,
+    originalDestination: original,
+    claims: NO_IDENTITY,
+  };
+}
+
+/** What a connection of bytes is a CONNECT to; undefined where nothing but its words could tell. */
+function authorityOf(
+  original: Address | undefined,
+  upstream: LocalUpstream | undefined,
+): string | undefined {
+  if (upstream !== undefined)
+    return upstream.port === undefined
+      ? upstream.host
+      : formatHostPort(upstream.host, upstream.port);
+  if (original === undefined) return undefined;
+  return formatHostPort(original.address, original.port);
+}
+
+function isDeclaredOpaque(
+  snapshot: Snapshot | undefined,
+  original: Address | undefined,
+  upstream: LocalUpstream | undefined,
+): boolean {
+  const destination =
+    upstream !== undefined
+      ? snapshot?.destination(upstream.host, upstream.port)
+      : original !== undefined
+        ? snapshot?.destinationByAddress(original.address, original.port)
+        : undefined;
+  return destination !== undefined && isOpaque(destination.port);
+}
