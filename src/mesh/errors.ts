@@ -3,7 +3,8 @@ import type { Code, Source } from "./codes.ts";
 import { REASONS } from "./reasons.ts";
 
 export interface MeshErrorOptions {
-  readonly source: Source;
+  /** Whose fault it is, where this once it is not that which its reason has. */
+  readonly source?: Source;
   /** True only where it is certain that no part of the request was processed (law 3). */
   readonly unprocessed?: boolean;
   /** "NAMESPACE/NAME" of the policy that decided. */
@@ -33,13 +34,13 @@ export class MeshError extends Error {
   readonly policy: string | undefined;
   readonly answer: AnswerDetails | undefined;
 
-  constructor(code: Code, detail: string, options: MeshErrorOptions) {
+  constructor(code: Code, detail: string, options: MeshErrorOptions = {}) {
     super(
       detail === "" ? REASONS[code].text : detail,
       options.cause === undefined ? undefined : { cause: options.cause },
     );
     this.code = code;
-    this.source = options.source;
+    this.source = options.source ?? REASONS[code].fault;
     this.unprocessed = options.unprocessed ?? false;
     this.policy = options.policy;
     this.answer = options.answer;

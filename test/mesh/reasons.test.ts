@@ -41,12 +41,19 @@ void t.test(
   },
 );
 
-void t.test("an error without words has those of its reason", (t) => {
-  for (const [code, { text }] of ROWS) {
-    t.ok(isCode(code));
-    if (isCode(code))
-      t.equal(new MeshError(code, "", { source: "proxy" }).message, text);
-  }
-  t.notOk(isCode("constructor"));
-  t.end();
-});
+void t.test(
+  "an error has the words and the fault of its reason, or its own",
+  (t) => {
+    for (const [code, { text, fault }] of ROWS) {
+      t.ok(isCode(code));
+      if (isCode(code))
+        t.match(new MeshError(code, ""), { message: text, source: fault });
+    }
+    t.match(new MeshError("NO_ROUTE", "what", { source: "upstream" }), {
+      message: "what",
+      source: "upstream",
+    });
+    t.notOk(isCode("constructor"));
+    t.end();
+  },
+);

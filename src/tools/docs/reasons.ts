@@ -15,6 +15,7 @@ export function reasonsPage(): Page {
 A refused or failed request has one of these reasons. Callers inside the mesh get it as \`x-wherry-reason: CODE; policy=NAMESPACE/NAME\`, with a body that says what to do.
 The same code is in the access log, in \`wherry_requests_total\` and on the span (\`wherry.reason\`).
 Callers outside the mesh get the status and the sentence in the column "why". They get no names, and the code only where the request cannot be parsed.
+The column "fault" says on which side it is: the caller's (downstream), the upstream's, or a decision of the proxy by its policies and limits.
 A gRPC call gets HTTP 200 and the gRPC status. A FaultInjection may set another status.
 
 ${proxyReasons()}
@@ -28,11 +29,12 @@ ${apiReasons()}`,
 
 function proxyReasons(): string {
   return table(
-    ["code", "HTTP", "gRPC", "why", "what to do"],
+    ["code", "HTTP", "gRPC", "fault", "why", "what to do"],
     keysOf(REASONS).map((reason) => [
       code(reason),
       statusesOf(reason).join(", "),
       `${GRPC_STATUSES[REASONS[reason].response.grpc]} ${REASONS[reason].response.grpc}`,
+      REASONS[reason].fault,
       REASONS[reason].text,
       REASONS[reason].hint,
     ]),

@@ -15,6 +15,7 @@ import type { ResponseHead, ServerStream } from "../../../src/wire/exchange.ts";
 const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["BAD_REQUEST", 400, 13, false],
   ["HEADERS_TOO_LARGE", 431, 8, false],
+  ["BODY_TOO_LARGE", 413, 8, false],
   ["EXPECTATION_FAILED", 417, 13, false],
   ["UNSUPPORTED", 501, 12, false],
   ["TUNNEL_REFUSED", 405, 12, false],
