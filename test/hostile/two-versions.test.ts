@@ -8,7 +8,7 @@ import {
   FrameType,
   PREFACE,
 } from "../../src/wire/http2/frames/frames.ts";
-import { connectLink } from "../../src/wire/tls/tls.ts";
+import { connectLink } from "../../src/wire/tls/connect.ts";
 import { until, type Pair } from "../support/pair.ts";
 import type { RecordingBackend } from "../support/recording-backend.ts";
 import {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
 import { onData } from "../../src/runtime/socket-data.ts";
-import { connectLink } from "../../src/wire/tls/tls.ts";
+import { connectLink } from "../../src/wire/tls/connect.ts";
 import { fakeAuthority } from "../support/certificate-authority.ts";
 import { connecting, testLink } from "../support/link.ts";
 

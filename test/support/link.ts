@@ -6,9 +6,9 @@ import { systemClock, type Clock } from "../../src/core/clock.ts";
 import { MeshError } from "../../src/mesh/errors.ts";
 import { watchSource, type WatchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
+import { type ConnectOptions } from "../../src/wire/tls/connect.ts";
 import {
   linkListener,
-  type ConnectOptions,
   type LinkListener,
   type LinkPeer,
   type LinkRefusal,

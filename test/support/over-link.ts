@@ -2,7 +2,7 @@
 import { systemClock } from "../../src/core/clock.ts";
 import type { RequestHead } from "../../src/wire/exchange.ts";
 import { connectHttp2 } from "../../src/wire/http2/client.ts";
-import { connectLink } from "../../src/wire/tls/tls.ts";
+import { connectLink } from "../../src/wire/tls/connect.ts";
 import type { Pair } from "./pair.ts";
 
 /** A request straight to the callee's link, past any outbound sidecar, as a hostile peer would send it. */

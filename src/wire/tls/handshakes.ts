@@ -56,91 +56,108 @@ interface Listed extends Handshake {
 const STALE = 1000;
 
 export function handshakeList(options: HandshakesOptions): Handshakes {
-  const { clock, timeout, max, maxFromSource } = options;
+  return new HandshakeList(options);
+}
+
+class HandshakeList implements Handshakes {
+  readonly #options: HandshakesOptions;
   /** By the four-tuple, the one thing that an accepted socket and the TLS socket around it have in common; oldest first. */
-  const listed = new Map<string, Listed>();
+  readonly #listed = new Map<string, Listed>();
   /** How many there are of each source. */
-  const counts = new Map<string, number>();
+  readonly #counts = new Map<string, number>();
 
-  const count = (source: string, change: number): void => {
-    const next = (counts.get(source) ?? 0) + change;
-    if (next > 0) counts.set(source, next);
-    else counts.delete(source);
-  };
+  constructor(options: HandshakesOptions) {
+    this.#options = options;
+  }
 
-  const remove = (handshake: Listed | undefined): handshake is Listed => {
-    if (handshake === undefined || listed.get(handshake.key) !== handshake)
-      return false;
-    listed.delete(handshake.key);
-    count(handshake.source, -1);
-    handshake.cancel();
-    handshake.raw.off("close", handshake.onClose);
+  get size(): number {
+    return this.#listed.size;
+  }
+
+  add(raw: Socket): boolean {
+    const { clock, timeout } = this.#options;
+    const source = networkOf(raw.remoteAddress ?? "");
+    if (!this.#makeRoom(source)) return false;
+    const handshake: Listed = {
+      key: tupleOf(raw),
+      source,
+      raw,
+      remote: remoteOf(raw),
+      startedAt: clock.now(),
+      onClose: () =>
+        this.#end(handshake, "handshake abandoned", "the peer closed"),
+      cancel: clock.after(timeout, () =>
+        this.#end(
+          handshake,
+          "handshake time-out",
+          `not done after ${timeout} ms`,
+        ),
+      ),
+    };
+    raw.once("close", handshake.onClose);
+    this.#listed.set(handshake.key, handshake);
+    this.#count(source, 1);
     return true;
-  };
+  }
 
-  const end = (
-    handshake: Listed,
-    reason: HandshakeEnd,
-    detail: string,
-  ): void => {
-    if (!remove(handshake)) return;
-    handshake.raw.destroy();
-    options.onEnd(reason, detail, handshake.remote);
-  };
+  take(socket: Socket): Handshake | undefined {
+    const handshake = this.#listed.get(tupleOf(socket));
+    return this.#remove(handshake) ? handshake : undefined;
+  }
 
-  const oldestOf = (source: string): Listed | undefined => {
-    for (const handshake of listed.values())
-      if (handshake.source === source) return handshake;
-    return undefined;
-  };
+  destroy(): void {
+    for (const handshake of [...this.#listed.values()])
+      if (this.#remove(handshake)) handshake.raw.destroy();
+  }
 
   /** A source that has all that it may have makes room among its own, so that it cannot shut out others. */
-  const makeRoom = (source: string): boolean => {
-    const own = (counts.get(source) ?? 0) >= maxFromSource;
-    if (!own && listed.size < max) return true;
-    const oldest = own ? oldestOf(source) : listed.values().next().value;
+  #makeRoom(source: string): boolean {
+    const { clock, max, maxFromSource } = this.#options;
+    const own = (this.#counts.get(source) ?? 0) >= maxFromSource;
+    if (!own && this.#listed.size < max) return true;
+    const oldest = own
+      ? this.#oldestOf(source)
+      : this.#listed.values().next().value;
     if (oldest === undefined || clock.now() - oldest.startedAt < STALE)
       return false;
-    end(
+    this.#end(
       oldest,
       "too many handshakes",
       `given up after ${STALE} ms to make room for another`,
     );
     return true;
-  };
+  }
 
-  return {
-    get size() {
-      return listed.size;
-    },
-    add(raw) {
-      const source = networkOf(raw.remoteAddress ?? "");
-      if (!makeRoom(source)) return false;
-      const handshake: Listed = {
-        key: tupleOf(raw),
-        source,
-        raw,
-        remote: remoteOf(raw),
-        startedAt: clock.now(),
-        onClose: () => end(handshake, "handshake abandoned", "the peer closed"),
-        cancel: clock.after(timeout, () =>
-          end(handshake, "handshake time-out", `not done after ${timeout} ms`),
-        ),
-      };
-      raw.once("close", handshake.onClose);
-      listed.set(handshake.key, handshake);
-      count(source, 1);
-      return true;
-    },
-    take(socket) {
-      const handshake = listed.get(tupleOf(socket));
-      return remove(handshake) ? handshake : undefined;
-    },
-    destroy() {
-      for (const handshake of [...listed.values()])
-        if (remove(handshake)) handshake.raw.destroy();
-    },
-  };
+  #oldestOf(source: string): Listed | undefined {
+    for (const handshake of this.#listed.values())
+      if (handshake.source === source) return handshake;
+    return undefined;
+  }
+
+  #end(handshake: Listed, reason: HandshakeEnd, detail: string): void {
+    if (!this.#remove(handshake)) return;
+    handshake.raw.destroy();
+    this.#options.onEnd(reason, detail, handshake.remote);
+  }
+
+  #remove(handshake: Listed | undefined): handshake is Listed {
+    if (
+      handshake === undefined ||
+      this.#listed.get(handshake.key) !== handshake
+    )
+      return false;
+    this.#listed.delete(handshake.key);
+    this.#count(handshake.source, -1);
+    handshake.cancel();
+    handshake.raw.off("close", handshake.onClose);
+    return true;
+  }
+
+  #count(source: string, change: number): void {
+    const next = (this.#counts.get(source) ?? 0) + change;
+    if (next > 0) this.#counts.set(source, next);
+    else this.#counts.delete(source);
+  }
 }
 
 export function remoteOf(socket: Socket): Remote {

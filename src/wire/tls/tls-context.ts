@@ -104,3 +104,15 @@ function textOf(error: unknown): string | undefined {
   if (typeof error === "string") return error;
   return error instanceof Error ? error.message : undefined;
 }
+
+/** OpenSSL's reason alone: its messages are lines of numbers and source files. */
+export function reasonOf(error: Error): string {
+  return "reason" in error && typeof error.reason === "string"
+    ? error.reason
+    : error.message;
+}
+
+/** For errors that are followed by "close", which is what counts. */
+export function ignore(): void {
+  // "close" comes next.
+}

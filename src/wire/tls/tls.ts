@@ -1,11 +1,10 @@
 /**
- * Mutual TLS between sidecars: a listener and a way to connect that hand over no connection before the peer's identity is judged.
+ * The called end of mutual TLS between sidecars: a listener that hands over no connection before the peer's identity is judged.
  *
  * ```
  *   TCP accept → bounded wait for the handshake → OpenSSL's verdict → ours → onConnection
- *   TCP connect → handshake → OpenSSL's verdict → ours → is it the expected one? → the socket
  * ```
- * Node's own judgement is off on both ends: it looks for host names, which SVIDs do not have (law 5).
+ * Node's own judgement is off: it looks for host names, which SVIDs do not have (law 5).
  */
 import {
   createServer as createTcpServer,
@@ -15,32 +14,30 @@ import {
   type Socket,
 } from "node:net";
 import {
-  connect,
   createServer as createTlsServer,
   type Server as TlsServer,
   type TLSSocket,
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
-import { formatHostPort } from "../../core/text/host-port.ts";
-import { MeshError } from "../../mesh/errors.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
-import type { Code } from "../../mesh/codes.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import { parseSpiffeId, type SpiffeId } from "../../identity/spiffe.ts";
+import type { SpiffeId } from "../../identity/spiffe.ts";
 import type { JudgementReason } from "../../identity/svid.ts";
 import type { Protocol } from "../exchange.ts";
 import {
   handshakeList,
   remoteOf,
   type HandshakeEnd,
+  type Handshakes,
   type Remote,
 } from "./handshakes.ts";
 import {
+  ignore,
   judgeSocket,
-  linkClientContext,
   linkServerOptions,
   protocolOf,
+  reasonOf,
 } from "./tls-context.ts";
 
 export type LinkRefusal =
@@ -109,120 +106,162 @@ const PLAINTEXT: ReadonlySet<string> = new Set([
 ]);
 
 export function linkListener(options: LinkListenerOptions): LinkListener {
-  const { clock, credentials } = options;
-  const handshakes = handshakeList({
-    clock,
-    timeout: options.handshakeTimeout ?? HANDSHAKE_TIMEOUT,
-    max: options.maxHandshakes ?? MAX_HANDSHAKES,
-    maxFromSource: options.maxHandshakesFromSource ?? HANDSHAKES_FROM_SOURCE,
-    onEnd: (reason, detail, remote) =>
-      options.onRefused(reason, detail, remote),
-  });
-  let server: TlsServer | undefined;
-  let loaded: Credentials | undefined;
-  let closed = false;
+  return new LinkServer(options);
+}
 
-  /** The TLS server with the present credentials in it. */
-  const tlsServer = (present: Credentials): TlsServer => {
-    if (server === undefined) {
-      server = createTlsServer(linkServerOptions(present));
-      server.on("secureConnection", onSecure);
-      server.on("tlsClientError", onHandshakeError);
-    } else if (loaded !== present) {
-      server.setSecureContext(linkServerOptions(present));
-    }
-    loaded = present;
-    return server;
-  };
+class LinkServer implements LinkListener {
+  readonly #options: LinkListenerOptions;
+  readonly #handshakes: Handshakes;
+  readonly #tcp: TcpServer;
+  #tls: TlsServer | undefined;
+  /** What the TLS server was given last. */
+  #loaded: Credentials | undefined;
+  #closed = false;
 
-  const refuse = (
-    socket: Socket,
-    remote: Remote,
-    reason: LinkRefusal,
-    detail: string,
-  ): void => {
-    socket.destroy();
-    options.onRefused(reason, detail, remote);
-  };
+  constructor(options: LinkListenerOptions) {
+    this.#options = options;
+    this.#handshakes = handshakeList({
+      clock: options.clock,
+      timeout: options.handshakeTimeout ?? HANDSHAKE_TIMEOUT,
+      max: options.maxHandshakes ?? MAX_HANDSHAKES,
+      maxFromSource: options.maxHandshakesFromSource ?? HANDSHAKES_FROM_SOURCE,
+      onEnd: (reason, detail, remote) =>
+        options.onRefused(reason, detail, remote),
+    });
+    this.#tcp = createTcpServer({ noDelay: true }, (raw) => this.accept(raw));
+  }
 
-  const accept = (raw: Socket): void => {
+  get handshakes(): number {
+    return this.#handshakes.size;
+  }
+
+  listen(where: ListenOptions): Promise<AddressInfo> {
+    const tcp = this.#tcp;
+    return new Promise((resolve, reject) => {
+      tcp.once("error", reject);
+      tcp.listen(where, () => {
+        tcp.off("error", reject);
+        // Running out of descriptors must not end the process.
+        tcp.on("error", (error) =>
+          this.#options.onRefused("accept failed", error.message, NOWHERE),
+        );
+        const address = tcp.address();
+        if (address === null || typeof address === "string")
+          reject(new TypeError("the link listens on TCP only"));
+        else {
+          this.#options.onListening?.(tcp);
+          resolve(address);
+        }
+      });
+    });
+  }
+
+  stop(): void {
+    this.#tcp.close();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#tcp.close();
+    this.#handshakes.destroy();
+  }
+
+  accept(raw: Socket): void {
     // Errors are followed by "close", which is what counts here.
     raw.on("error", ignore);
-    if (options.onAccept?.(raw) === false) return;
+    if (this.#options.onAccept?.(raw) === false) return;
     const remote = remoteOf(raw);
-    const present = credentials.value;
-    if (closed) {
+    const present = this.#options.credentials.value;
+    if (this.#closed) {
       raw.destroy();
       return;
     }
     if (present === undefined) {
-      refuse(raw, remote, "no credentials", "this end has none yet");
+      this.#refuse(raw, remote, "no credentials", "this end has none yet");
       return;
     }
     let acceptor: TlsServer;
     try {
-      acceptor = tlsServer(present);
+      acceptor = this.#acceptor(present);
     } catch (error) {
       const detail = `they cannot be used: ${messageOf(error)}`;
-      refuse(raw, remote, "no credentials", detail);
+      this.#refuse(raw, remote, "no credentials", detail);
       return;
     }
     if (remote.address === "") {
-      refuse(raw, remote, "handshake abandoned", "closed before it was taken");
+      const detail = "closed before it was taken";
+      this.#refuse(raw, remote, "handshake abandoned", detail);
       return;
     }
-    if (!handshakes.add(raw)) {
-      const detail = `${handshakes.size} are under way`;
-      refuse(raw, remote, "too many handshakes", detail);
+    if (!this.#handshakes.add(raw)) {
+      const detail = `${this.#handshakes.size} are under way`;
+      this.#refuse(raw, remote, "too many handshakes", detail);
       return;
     }
     raw.setNoDelay(true);
     acceptor.emit("connection", raw);
-  };
+  }
 
-  const onHandshakeError = (error: Error, socket: TLSSocket): void => {
-    const handshake = handshakes.take(socket);
+  /** The TLS server with the present credentials in it. */
+  #acceptor(present: Credentials): TlsServer {
+    if (this.#tls === undefined) {
+      this.#tls = createTlsServer(linkServerOptions(present));
+      this.#tls.on("secureConnection", (socket) => this.#onSecure(socket));
+      this.#tls.on("tlsClientError", (error, socket) =>
+        this.#onHandshakeError(error, socket),
+      );
+    } else if (this.#loaded !== present) {
+      this.#tls.setSecureContext(linkServerOptions(present));
+    }
+    this.#loaded = present;
+    return this.#tls;
+  }
+
+  #onHandshakeError(error: Error, socket: TLSSocket): void {
+    const handshake = this.#handshakes.take(socket);
     if (handshake === undefined) return;
     const { raw, remote } = handshake;
-    if (PLAINTEXT.has(systemCode(error) ?? ""))
-      refuse(raw, remote, "plaintext", "the first bytes are no TLS handshake");
-    else refuse(raw, remote, "handshake failed", reasonOf(error));
-  };
+    if (PLAINTEXT.has(systemCode(error) ?? "")) {
+      const detail = "the first bytes are no TLS handshake";
+      this.#refuse(raw, remote, "plaintext", detail);
+    } else this.#refuse(raw, remote, "handshake failed", reasonOf(error));
+  }
 
-  const onSecure = (socket: TLSSocket): void => {
-    const handshake = handshakes.take(socket);
+  #onSecure(socket: TLSSocket): void {
+    const handshake = this.#handshakes.take(socket);
     if (handshake === undefined) {
       socket.destroy();
       return;
     }
     // OpenSSL is still at work on this connection when Node reports its handshake, and so would be whatever ran in microtasks after it:
     // Node frees the TLS state at once where the socket beneath is destroyed already, and the process would end in a segmentation fault.
-    setImmediate(() => judge(socket, handshake.remote));
-  };
+    setImmediate(() => this.#judge(socket, handshake.remote));
+  }
 
-  const judge = (socket: TLSSocket, remote: Remote): void => {
-    if (closed) {
+  #judge(socket: TLSSocket, remote: Remote): void {
+    const loaded = this.#loaded;
+    if (this.#closed) {
       socket.destroy();
       return;
     }
     if (socket.destroyed) {
       const detail = "the peer closed right after the handshake";
-      refuse(socket, remote, "handshake abandoned", detail);
+      this.#refuse(socket, remote, "handshake abandoned", detail);
       return;
     }
     const judgement = judgeSocket(
       socket,
       loaded === undefined ? [] : [loaded.spiffeId.trustDomain],
-      clock.wall(),
+      this.#options.clock.wall(),
     );
     if (!judgement.ok) {
-      refuse(socket, remote, judgement.reason, judgement.detail);
+      this.#refuse(socket, remote, judgement.reason, judgement.detail);
       return;
     }
     const protocol = protocolOf(socket);
     if (protocol === undefined) {
       const detail = "the peer offered none by ALPN";
-      refuse(socket, remote, "no protocol in common", detail);
+      this.#refuse(socket, remote, "no protocol in common", detail);
       return;
     }
     const { id, uri } = judgement;
@@ -230,206 +269,18 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
       socket.getPeerX509Certificate()?.validToDate.getTime() ?? 0,
       loaded?.notAfter ?? 0,
     );
-    options.onConnection(socket, { peer: id, uri, protocol, validUntil });
-  };
+    this.#options.onConnection(socket, { peer: id, uri, protocol, validUntil });
+  }
 
-  const tcpServer = createTcpServer({ noDelay: true }, accept);
-  return {
-    listen: (where) =>
-      new Promise((resolve, reject) => {
-        tcpServer.once("error", reject);
-        tcpServer.listen(where, () => {
-          tcpServer.off("error", reject);
-          // Running out of descriptors must not end the process.
-          tcpServer.on("error", (error) =>
-            options.onRefused("accept failed", error.message, NOWHERE),
-          );
-          const address = tcpServer.address();
-          if (address === null || typeof address === "string")
-            reject(new TypeError("the link listens on TCP only"));
-          else {
-            options.onListening?.(tcpServer);
-            resolve(address);
-          }
-        });
-      }),
-    accept,
-    get handshakes() {
-      return handshakes.size;
-    },
-    stop() {
-      tcpServer.close();
-    },
-    close() {
-      closed = true;
-      tcpServer.close();
-      handshakes.destroy();
-    },
-  };
-}
-
-export interface ConnectOptions {
-  readonly address: string;
-  readonly port: number;
-  /** SPIFFE URI that the peer must prove. */
-  readonly expected: string;
-  readonly credentials: Credentials;
-  /** What to offer; HTTP/2 alone unless given. */
-  readonly alpn?: readonly Protocol[];
-  /** Milliseconds for connecting and the handshake together. */
-  readonly timeoutMs: number;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
-}
-
-export interface Link {
-  /**
-   * Nothing was sent on it and nothing that came is lost before a "data" listener is there. It has one "error" listener, which does nothing: an error
-   * that comes between this promise and its receiver must not end the process. So attach in the same tick, and look at `destroyed` first.
-   */
-  readonly socket: TLSSocket;
-  readonly protocol: Protocol;
-}
-
-/**
- * Connects to a sidecar and makes sure that it is the expected one. Rejects with MeshError CONNECT_FAILED, CONNECT_TIMEOUT, TLS_FAILED or
- * WRONG_IDENTITY, always unprocessed since nothing was sent, or with the signal's reason.
- */
-export function connectLink(options: ConnectOptions): Promise<Link> {
-  const { address, port, clock, signal, timeoutMs } = options;
-  const alpn = options.alpn ?? ["h2"];
-  const where = formatHostPort(address, port);
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason as Error);
-      return;
-    }
-    let socket: TLSSocket;
-    try {
-      socket = connect({
-        host: address,
-        port,
-        secureContext: linkClientContext(options.credentials),
-        ALPNProtocols: [...alpn],
-        rejectUnauthorized: false,
-        checkServerIdentity: () => undefined,
-      });
-    } catch (error) {
-      reject(failure("CONNECT_FAILED", `${where}: ${messageOf(error)}`, error));
-      return;
-    }
-    let connected = false;
-    const settle = (): void => {
-      cancel();
-      signal.removeEventListener("abort", onAbort);
-      socket.off("connect", onConnect);
-      socket.off("secureConnect", onSecure);
-      socket.off("error", onError);
-      socket.off("close", onClose);
-    };
-    const fail = (error: Error): void => {
-      settle();
-      socket.destroy();
-      reject(error);
-    };
-    const onConnect = (): void => {
-      connected = true;
-      socket.setNoDelay(true);
-    };
-    const onError = (error: Error): void =>
-      fail(
-        failure(
-          connected ? "TLS_FAILED" : "CONNECT_FAILED",
-          `${where}: ${reasonOf(error)}`,
-          error,
-        ),
-      );
-    const onClose = (): void =>
-      fail(failure("TLS_FAILED", `${where}: closed during the handshake`));
-    const onAbort = (): void => fail(signal.reason as Error);
-    const cancel = clock.after(timeoutMs, () =>
-      fail(
-        connected
-          ? failure(
-              "TLS_FAILED",
-              `${where}: handshake not done within ${timeoutMs} ms`,
-            )
-          : failure(
-              "CONNECT_TIMEOUT",
-              `${where}: not connected within ${timeoutMs} ms`,
-            ),
-      ),
-    );
-    const onSecure = (): void => {
-      const protocol = protocolOf(socket, alpn);
-      const wrong =
-        identityFault(socket, options, where) ??
-        (protocol === undefined
-          ? failure(
-              "TLS_FAILED",
-              `${where}: the peer speaks none of ${alpn.join(", ")}`,
-            )
-          : undefined);
-      if (wrong !== undefined || protocol === undefined) {
-        fail(wrong ?? failure("TLS_FAILED", where));
-        return;
-      }
-      settle();
-      resolve({ socket, protocol });
-    };
-    socket.on("connect", onConnect);
-    socket.on("secureConnect", onSecure);
-    socket.on("error", onError);
-    socket.on("error", ignore);
-    socket.on("close", onClose);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-}
-
-function identityFault(
-  socket: TLSSocket,
-  options: ConnectOptions,
-  where: string,
-): MeshError | undefined {
-  // The expected identity says which trust domain counts; the bundle says who may speak for it.
-  const expected = parseSpiffeId(options.expected);
-  const judgement = judgeSocket(
-    socket,
-    expected === undefined ? [] : [expected.trustDomain],
-    options.clock.wall(),
-  );
-  if (!judgement.ok)
-    return failure(
-      judgement.reason === "foreign trust domain"
-        ? "WRONG_IDENTITY"
-        : "TLS_FAILED",
-      `${where}: ${judgement.reason}: ${judgement.detail}`,
-    );
-  if (judgement.uri !== options.expected)
-    return failure(
-      "WRONG_IDENTITY",
-      `${where}: expected ${options.expected}, proved ${judgement.uri}`,
-    );
-  return undefined;
-}
-
-function failure(code: Code, detail: string, cause?: unknown): MeshError {
-  return new MeshError(code, detail, {
-    source: "upstream",
-    unprocessed: true,
-    cause,
-  });
+  #refuse(
+    socket: Socket,
+    remote: Remote,
+    reason: LinkRefusal,
+    detail: string,
+  ): void {
+    socket.destroy();
+    this.#options.onRefused(reason, detail, remote);
+  }
 }
 
 const NOWHERE: Remote = { address: "", port: 0 };
-
-/** OpenSSL's reason alone: its messages are lines of numbers and source files. */
-function reasonOf(error: Error): string {
-  return "reason" in error && typeof error.reason === "string"
-    ? error.reason
-    : error.message;
-}
-
-function ignore(): void {
-  // An error is followed by "close".
-}

@@ -6,7 +6,7 @@ import { systemClock } from "../../../src/core/clock.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import { KeyUsage, Oid } from "../../../src/identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { startTestControlPlane } from "../../support/push-control-plane.ts";
 import { openRaw } from "../../support/raw-sidecar.ts";
 import { fakeAuthority } from "../../support/certificate-authority.ts";

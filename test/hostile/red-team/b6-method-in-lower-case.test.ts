@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import {
   FRAMEWORKS,
   missingFor,

@@ -5,7 +5,7 @@ import t from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import {
   listening,
   resource,

@@ -1,7 +1,7 @@
 /** The ways into a mesh for HTTP/1, as a peer without manners takes them: octets in, and what came back until the end. */
 import { connect, type Socket } from "node:net";
 import { systemClock } from "../../../src/core/clock.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { resource, until, withPair, type Pair } from "../pair.ts";
 import { RecordingBackend } from "../recording-backend.ts";
 

@@ -7,7 +7,7 @@ import {
   FrameType,
   PREFACE,
 } from "../../../src/wire/http2/frames/frames.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import type { Pair } from "../pair.ts";
 import { block } from "../http2/raw-peer.ts";
 

@@ -6,7 +6,7 @@ import type { Logger } from "../../../src/core/log.ts";
 import type { ClientConnection } from "../../../src/wire/exchange.ts";
 import { makeField } from "../../../src/wire/fields.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import type { Pair } from "../pair.ts";
 
 /** A line of the sidecar's own log. */

@@ -6,7 +6,7 @@ import {
   type Socket,
 } from "node:net";
 import t from "tap";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { fakeAuthority } from "../../support/certificate-authority.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { connecting, listen, tcp, testLink } from "../../support/link.ts";

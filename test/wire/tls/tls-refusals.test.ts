@@ -7,7 +7,8 @@ import type { Code } from "../../../src/mesh/codes.ts";
 import type { MeshError } from "../../../src/mesh/errors.ts";
 import type { CredentialPems } from "../../../src/identity/credentials.ts";
 import { KeyUsage } from "../../../src/identity/extensions.ts";
-import { connectLink, type LinkRefusal } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
+import { type LinkRefusal } from "../../../src/wire/tls/tls.ts";
 import {
   fakeAuthority,
   type IssueOptions,

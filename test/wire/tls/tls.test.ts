@@ -8,7 +8,7 @@ import {
   linkServerOptions,
   presentedChain,
 } from "../../../src/wire/tls/tls-context.ts";
-import { connectLink } from "../../../src/wire/tls/tls.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { fakeAuthority } from "../../support/certificate-authority.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import {

@@ -15,7 +15,7 @@ import type {
 import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
 import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
-import { connectLink } from "../../../wire/tls/tls.ts";
+import { connectLink } from "../../../wire/tls/connect.ts";
 import { TcpConnection } from "../../../wire/tcp.ts";
 
 /** What is spoken on a plaintext connection. */
