@@ -32,16 +32,6 @@ export function watchSource<T>(initial: T): WatchSource<T> {
   };
 }
 
-/** A watch of `derive(source.value)`, computed at each change of the source. */
-export function derived<S, T>(
-  source: Watch<S>,
-  derive: (value: S) => T,
-): Watch<T> {
-  const target = watchSource(derive(source.value));
-  source.subscribe((value) => target.set(derive(value)));
-  return target;
-}
-
 /** Resolves with the first value, present or later, that `accept` takes; rejects when `signal` aborts. */
 export function waitFor<T>(
   watch: Watch<T>,

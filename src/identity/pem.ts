@@ -36,21 +36,7 @@ export function readCertificates(pem: string, what: string): X509Certificate[] {
   });
 }
 
-/** SHA-256 of the DER of the first certificate, in lower-case hexadecimal: what an enrolment token carries of the root. */
-export function fingerprint(pem: string): string {
-  const [first] = readCertificates(pem, "certificate");
-  return first === undefined ? "" : fingerprintOf(first);
-}
-
+/** SHA-256 of the DER, in lower-case hexadecimal: what an enrolment token carries of the root. */
 export function fingerprintOf(certificate: X509Certificate): string {
   return createHash("sha256").update(certificate.raw).digest("hex");
-}
-
-/** Wall-clock milliseconds at which the first certificate of a PEM text expires. */
-export function earliestExpiry(pem: string): number {
-  return Math.min(
-    ...readCertificates(pem, "certificate chain").map((certificate) =>
-      certificate.validToDate.getTime(),
-    ),
-  );
 }

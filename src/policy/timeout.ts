@@ -58,19 +58,6 @@ export function deadlineOf(
     : now + timeouts.request;
 }
 
-/** Milliseconds that one attempt may take: its own limit or what is left of the request, whichever is less. Infinity: no limit. */
-export function attemptTimeout(
-  timeouts: Timeouts,
-  deadline: number,
-  now: MonotonicMs,
-): number {
-  const own =
-    timeouts.backendRequest === 0
-      ? Number.POSITIVE_INFINITY
-      : timeouts.backendRequest;
-  return Math.max(0, Math.min(own, deadline - now));
-}
-
 /** True for the answer of a stream that has no end: its arrival cancels the request time-out. */
 export function isEventStream(contentType: string | undefined): boolean {
   return (

@@ -113,14 +113,6 @@ export function lintTexts(
   return { resources, findings: sorted(findings, files) };
 }
 
-export function lintText(
-  text: string,
-  file: string,
-  options?: LintOptions,
-): readonly Finding[] {
-  return lintTexts([{ file, text }], options).findings;
-}
-
 /** "FILE:LINE:COLUMN: error: PATH: MESSAGE", as compilers print it. */
 export function formatFinding(finding: Finding): string {
   const { file, line, column, severity, path, message } = finding;

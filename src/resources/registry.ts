@@ -40,20 +40,6 @@ export function kindNamed(kind: string): KindDefinition | undefined {
   return KINDS.find((definition) => definition.kind === kind);
 }
 
-/** By the parts of a REST path. */
-export function kindByPlural(
-  group: string,
-  version: string,
-  plural: string,
-): KindDefinition | undefined {
-  return KINDS.find(
-    (definition) =>
-      definition.group === group &&
-      definition.version === version &&
-      definition.plural === plural,
-  );
-}
-
 /** By what a person types: plural, singular, short name or kind, in any case, optionally with ".GROUP". */
 export function kindByAlias(alias: string): KindDefinition | undefined {
   const wanted = alias.toLowerCase();

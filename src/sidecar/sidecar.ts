@@ -34,11 +34,7 @@ import {
   type TracingChoice,
 } from "./workers/worker.ts";
 
-export {
-  DEFAULT_PORTS,
-  type BoundPorts,
-  type SidecarPorts,
-} from "../proxy/downstream/ports.ts";
+export { DEFAULT_PORTS, type BoundPorts } from "../proxy/downstream/ports.ts";
 
 /** Settings that are left out are the defaults. */
 export interface SidecarOptions extends Partial<SidecarSettings> {

@@ -31,19 +31,6 @@ export interface LineSink {
   close(): void;
 }
 
-/** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. */
-export function openLineFile(path: string | undefined, clock: Clock): LineFile {
-  const sink = openLineSink(path, clock);
-  const lines = gatherLines(sink, clock);
-  return {
-    ...lines,
-    close() {
-      lines.close();
-      sink.close();
-    },
-  };
-}
-
 /** Gathers lines into blocks for `sink`, which its owner closes. */
 export function gatherLines(sink: LineSink, clock: Clock): LineFile {
   // Two buffers in turn: one is filled while the other is written, and there are no more than the two (law 10).
@@ -126,7 +113,7 @@ interface Waiting {
   readonly done: (block: Buffer) => void;
 }
 
-/** As `openLineFile` opens. What waits is bounded by those who write: none gives a block before it has got the last one back. */
+/** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. What waits is bounded by those who write: none gives a block before it has got the last one back. */
 export function openLineSink(path: string | undefined, clock: Clock): LineSink {
   const file = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
   const waiting: Waiting[] = [];

@@ -1,5 +1,5 @@
 import t from "tap";
-import { derived, waitFor, watchSource } from "../../src/core/watch.ts";
+import { waitFor, watchSource } from "../../src/core/watch.ts";
 
 void t.test(
   "subscribers see each later change, in order, until they leave",
@@ -33,15 +33,6 @@ void t.test(
     t.end();
   },
 );
-
-void t.test("a derived watch follows its source", (t) => {
-  const source = watchSource(2);
-  const double = derived(source, (value) => value * 2);
-  t.equal(double.value, 4);
-  source.set(5);
-  t.equal(double.value, 10);
-  t.end();
-});
 
 void t.test(
   "waitFor takes the present value, a later one, or the abort",

@@ -6,7 +6,7 @@ import {
   loadCredentials,
   type CredentialPems,
 } from "../../src/identity/credentials.ts";
-import { fingerprint, readCertificates } from "../../src/identity/pem.ts";
+import { fingerprintOf, readCertificates } from "../../src/identity/pem.ts";
 import { generatePrivateKey } from "../../src/identity/x509.ts";
 import { fakeAuthority } from "../support/certificate-authority.ts";
 
@@ -145,8 +145,8 @@ void t.test("a root is found by its fingerprint alone", (t) => {
     ...readCertificates(good.certificateChain, "chain"),
     mesh.root,
   ];
-  t.equal(pinnedRoot(chain, fingerprint(mesh.bundle)), mesh.root);
-  t.equal(pinnedRoot(chain, fingerprint(mesh.bundle).toUpperCase()), mesh.root);
+  t.equal(pinnedRoot(chain, fingerprintOf(mesh.root)), mesh.root);
+  t.equal(pinnedRoot(chain, fingerprintOf(mesh.root).toUpperCase()), mesh.root);
   t.equal(pinnedRoot(chain, "00".repeat(32)), undefined);
   t.end();
 });

@@ -1,6 +1,5 @@
 import t from "tap";
 import {
-  attemptTimeout,
   deadlineOf,
   effectiveTimeouts,
   formatGrpcTimeout,
@@ -91,20 +90,6 @@ void t.test(
       headers: { "content-type": "application/grpc-web", "grpc-timeout": "5S" },
     });
     t.equal(deadlineOf(web, undefined, timeouts, 10), 2010);
-    t.end();
-  },
-);
-
-void t.test(
-  "trap 11: an attempt may take the least of its own limit and of what is left",
-  (t) => {
-    const timeouts = { request: 2000, backendRequest: 800 };
-    t.equal(attemptTimeout(timeouts, 2000, 0), 800);
-    t.equal(attemptTimeout(timeouts, 2000, 1500), 500);
-    t.equal(attemptTimeout(timeouts, 2000, 2500), 0);
-    t.equal(attemptTimeout(timeouts, NEVER, 2500), 800);
-    t.equal(attemptTimeout({ request: 0, backendRequest: 0 }, NEVER, 1), NEVER);
-    t.equal(attemptTimeout({ request: 9, backendRequest: 0 }, 9, 1), 8);
     t.end();
   },
 );

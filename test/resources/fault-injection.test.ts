@@ -6,7 +6,7 @@ import {
   isFaultCaller,
 } from "../../src/resources/fault-injection/spec.ts";
 import { checkExpiry } from "../../src/resources/fault-injection/check.ts";
-import { lintText } from "../../src/resources/lint.ts";
+import { lintText } from "../support/lint-text.ts";
 import {
   resourceOf,
   runCases,

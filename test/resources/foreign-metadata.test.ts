@@ -1,6 +1,6 @@
 /** What Istio reads beside the spec is refused or warned of, never ignored in silence. */
 import t from "tap";
-import { lintText } from "../../src/resources/lint.ts";
+import { lintText } from "../support/lint-text.ts";
 import type { Metadata } from "../../src/resources/envelope.ts";
 import { validate } from "../../src/resources/validate.ts";
 import { authorizationPolicy, service } from "../support/policy-fixtures.ts";

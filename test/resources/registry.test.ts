@@ -11,7 +11,6 @@ import { isKind } from "../../src/resources/kind.ts";
 import { MESH } from "../../src/resources/mesh/schema.ts";
 import {
   kindByAlias,
-  kindByPlural,
   kindNamed,
   kindOf,
   KINDS,
@@ -22,7 +21,6 @@ void t.test("every kind is found by each of its names", (t) => {
   for (const kind of KINDS) {
     t.equal(kindOf(kind.apiVersion, kind.kind), kind);
     t.equal(kindNamed(kind.kind), kind);
-    t.equal(kindByPlural(kind.group, kind.version, kind.plural), kind);
     for (const alias of [
       kind.kind,
       kind.plural,
@@ -47,7 +45,6 @@ void t.test("no two kinds share a name", (t) => {
 void t.test("what is not there is not found", (t) => {
   t.equal(kindOf("v1", "Service"), undefined);
   t.equal(kindNamed("Pod"), undefined);
-  t.equal(kindByPlural(MESH.group, "v1", "meshes"), undefined);
   t.equal(kindByAlias("services.example.com"), undefined);
   t.equal(kindByAlias(""), undefined);
   t.end();

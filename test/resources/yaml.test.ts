@@ -1,11 +1,8 @@
 /** Texts into documents and findings that say where: file, line and column. */
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
-import {
-  formatFinding,
-  lintText,
-  lintTexts,
-} from "../../src/resources/lint.ts";
+import { formatFinding, lintTexts } from "../../src/resources/lint.ts";
+import { lintText } from "../support/lint-text.ts";
 import {
   formatPath,
   fromPointer,

@@ -1,9 +1,27 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { openLineFile } from "../../src/telemetry/line-file.ts";
+import type { Clock } from "../../src/core/clock.ts";
+import {
+  gatherLines,
+  openLineSink,
+  type LineFile,
+} from "../../src/telemetry/line-file.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 
 const LINE = `${"x".repeat(99)}\n`;
+
+/** Lines gathered for a file of their own, and both closed together. */
+function openLineFile(path: string, clock: Clock): LineFile {
+  const sink = openLineSink(path, clock);
+  const lines = gatherLines(sink, clock);
+  return {
+    ...lines,
+    close() {
+      lines.close();
+      sink.close();
+    },
+  };
+}
 
 /** Resolves once the file holds so many octets: writes are the thread pool's. */
 async function untilSize(path: string, octets: number): Promise<string> {

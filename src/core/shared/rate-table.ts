@@ -29,13 +29,11 @@ export interface RateTable {
 /** Places that one key may have. */
 const WAYS = 8;
 const SETS = 1024;
-const PER_REGION = WAYS * SETS;
+/** Keys in debt that one limit can tell apart. */
+export const KEYS_PER_LIMIT: number = WAYS * SETS;
 /** The first is that of all limits without a key; each of the others is one limit's own as long as there are enough. */
 const REGIONS = 32;
-const BUCKETS = PER_REGION * REGIONS;
-
-/** Keys in debt that one limit can tell apart. */
-export const KEYS_PER_LIMIT: number = PER_REGION;
+const BUCKETS = KEYS_PER_LIMIT * REGIONS;
 
 /** Nanoseconds. */
 const SECOND = 1e9;
@@ -100,10 +98,10 @@ export function rateTable(memory: SharedArrayBuffer): RateTable {
         owner === name ||
         (owner === 0 && Atomics.compareExchange(owners, region, 0, name) === 0)
       )
-        return region * PER_REGION;
-      if (Atomics.load(owners, region) === name) return region * PER_REGION;
+        return region * KEYS_PER_LIMIT;
+      if (Atomics.load(owners, region) === name) return region * KEYS_PER_LIMIT;
     }
-    return (1 + (start % (REGIONS - 1))) * PER_REGION;
+    return (1 + (start % (REGIONS - 1))) * KEYS_PER_LIMIT;
   }
 
   /** The bucket of the key; −1 where it has none and `now` does not say that it shall get one. */

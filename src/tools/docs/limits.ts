@@ -22,11 +22,6 @@ const CONTROL_PLANE: Readonly<Record<string, readonly Limit[]>> = {
   "Push and enrolment": PUSH_LIMITS,
 };
 
-/** All of them, for the tests. */
-export const LIMITS: readonly Limit[] = [SIDECAR, CONTROL_PLANE].flatMap(
-  (groups) => Object.values(groups).flat(),
-);
-
 export function limitsPage(): Page {
   return {
     file: "limits.md",

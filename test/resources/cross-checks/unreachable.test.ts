@@ -2,7 +2,7 @@
 import t from "tap";
 import type { HTTPRouteSpec } from "../../../src/resources/http-route/spec.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { lintText } from "../../../src/resources/lint.ts";
+import { lintText } from "../../support/lint-text.ts";
 import { unreachableMatches } from "../../../src/resources/cross-checks/unreachable.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import {

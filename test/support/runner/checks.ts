@@ -39,6 +39,13 @@ export async function runChecks(
       ),
       await check("unused code", "knip", "--no-progress"),
       await check(
+        "code that only tests use",
+        "knip",
+        "--production",
+        "--no-progress",
+        "--include=files,exports,types",
+      ),
+      await check(
         "spelling",
         "cspell",
         "lint",

@@ -5,10 +5,32 @@ import { withLimitOptions } from "../../../src/cli/limit-options.ts";
 import { API_REASONS } from "../../../src/control-plane/api/errors.ts";
 import { REASONS } from "../../../src/mesh/reasons.ts";
 import { DEFAULT_LIMITS as SIDECAR } from "../../../src/proxy/downstream/limits.ts";
-import { LIMITS } from "../../../src/tools/docs/limits.ts";
+import {
+  HTTP1_LIMITS,
+  HTTP2_LIMITS,
+} from "../../../src/tools/docs/limits/codecs.ts";
+import {
+  API_LIMITS,
+  PUSH_LIMITS,
+} from "../../../src/tools/docs/limits/control-plane.ts";
+import {
+  CONNECTION_LIMITS,
+  MEMORY_LIMITS,
+  TIME_LIMITS,
+} from "../../../src/tools/docs/limits/sidecar.ts";
 import { proxyMetrics } from "../../../src/tools/docs/metrics.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../src/wire/http1/limits.ts";
 import { resolveLimits } from "../../../src/wire/http2/limits.ts";
+
+const LIMITS = [
+  ...CONNECTION_LIMITS,
+  ...MEMORY_LIMITS,
+  ...TIME_LIMITS,
+  ...HTTP1_LIMITS,
+  ...HTTP2_LIMITS,
+  ...API_LIMITS,
+  ...PUSH_LIMITS,
+];
 
 void t.test("every limit of the code has its row", (t) => {
   const told = new Set<string>(LIMITS.flatMap(({ fields = [] }) => fields));

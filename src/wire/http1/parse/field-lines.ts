@@ -66,16 +66,6 @@ export function keptLine(line: string): KeptLine | undefined {
   return line.length > LONGEST_LINE ? undefined : young.get(line);
 }
 
-/** How many lines are kept; for tests and metrics. */
-export function keptLines(): number {
-  return young.size + old.size;
-}
-
-/** Whether a line is kept; for tests. */
-export function isKept(line: string): boolean {
-  return young.has(line) || old.has(line);
-}
-
 /** Where the line ends that begins at `at`: at its CR, which an LF must follow (RFC 9112 2.2). */
 export function lineEnd(text: string, at: number): number {
   const end = text.indexOf("\r", at);
