@@ -1,4 +1,4 @@
-/** One attempt at one target: connect, send, hear the answer; its outcome is told exactly once, and its time-out stops the work. */
+/** One attempt at one target: it connects, sends, reads the response, and reports its outcome exactly once. Its time-out stops the work. */
 import type { Timed } from "../../core/deadlines.ts";
 import type { Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";

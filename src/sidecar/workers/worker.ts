@@ -106,7 +106,7 @@ export async function startWorker(
   // What connections are due for is far off, and there may be many of them: a list of its own.
   const connections = new Deadlines(clock);
 
-  // The books: what is told of every request.
+  // The books: what is reported of every request.
   const meters = makeMeters(registry);
   const books: Books = {
     clock,
