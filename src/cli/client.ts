@@ -159,7 +159,7 @@ function parseAnswer(base: string, path: string, text: string): unknown {
     return JSON.parse(text) as unknown;
   } catch {
     throw new UserError(
-      `${base}${path} answers with something that is no JSON: is that the control plane's API?`,
+      `${base}${path} sends a response that is not JSON: is that the control plane's API?`,
     );
   }
 }

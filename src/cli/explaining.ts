@@ -118,7 +118,7 @@ export function explainRequest(asked: Asked): Explained {
     workload !== rest.workload
   )
     throw new UserError(
-      `${rest.workload} is no ready instance of ${backend}: the request goes to ${workload}`,
+      `${rest.workload} is not a ready instance of ${backend}: the request goes to ${workload}`,
     );
   return {
     ...explanation,
@@ -161,13 +161,15 @@ function asAnswered(
 /** "http://HOST[:PORT][/PATH][?QUERY]", the path as it is: how it is normalised is for the proxy to say. CONNECT takes HOST:PORT. */
 export function headOf({ method, url, headers }: AskedRequest): RequestHead {
   if (!/^[A-Z][A-Z0-9!#$%&'*+.^_`|~-]*$/.test(method))
-    throw new UserError(`"${method}" is no method of HTTP such as GET`);
+    throw new UserError(
+      `invalid method "${method}": expected an HTTP method such as GET`,
+    );
   const connects = method === "CONNECT";
   const [, scheme = "http", authority, path] =
     /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#\s]+)([/?][^\s]*)?$/.exec(url) ?? [];
   if (authority === undefined || parseAuthority(authority) === undefined)
     throw new UserError(
-      `"${url}" is no URL such as http://orders.shop/path?query`,
+      `invalid URL "${url}": expected a URL such as http://orders.shop/path?query`,
     );
   if (scheme !== "http")
     throw new UserError(
@@ -215,7 +217,7 @@ function believed(head: RequestHead, plaintext: boolean): RequestHead {
 
 function fieldOf(name: string, value: string): Field {
   if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name))
-    throw new UserError(`"${name}" is no name of a header field`);
+    throw new UserError(`invalid header field name "${name}"`);
   return makeField(name.toLowerCase(), value.trim());
 }
 

@@ -103,7 +103,7 @@ function rangesOf(ranges: readonly string[], family: Family): string[] {
       return ipaddr.parseCIDR(range)[0].kind() === family;
     } catch (error) {
       throw new UserError(
-        `--exclude-address ${range}: ${messageOf(error)}; a range like 10.0.0.0/8 or fd00::/8 is wanted`,
+        `--exclude-address ${range}: ${messageOf(error)}; expected a range like 10.0.0.0/8 or fd00::/8`,
       );
     }
   });

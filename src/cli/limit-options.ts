@@ -74,7 +74,7 @@ function numberOf(
   const number = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(number) || number < least)
     throw new UserError(
-      `${flag} ${text}: a whole number of at least ${least} is wanted`,
+      `invalid ${flag} ${text}: expected a whole number of at least ${least}`,
     );
   return number * unit;
 }

@@ -74,7 +74,7 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
   if (value === null) return {};
   if (typeof value !== "object" || Array.isArray(value))
     throw new UserError(
-      `--config ${file}: a mapping of option names to values is wanted`,
+      `invalid --config ${file}: expected a mapping of option names to values`,
     );
   // A file of settings may be open to all, one with a secret in it may not.
   const fault =
@@ -122,7 +122,9 @@ export function otlpEndpointOf(
 export function portOf(flag: string, text: string): number {
   const port = Number(text);
   if (!/^[0-9]{1,5}$/.test(text) || port > 65_535)
-    throw new UserError(`${flag}: "${text}" is no port; 0 to 65535 is wanted`);
+    throw new UserError(
+      `invalid ${flag} "${text}": expected a port from 0 to 65535`,
+    );
   return port;
 }
 

@@ -345,7 +345,7 @@ export function applicationPorts(
 function publishOf(text: string): { port: number; appPort: number } {
   const [port, appPort, ...rest] = text.split("=");
   if (port === undefined || appPort === undefined || rest.length > 0)
-    throw new UserError(`--publish ${text}: PORT=APPPORT is wanted`);
+    throw new UserError(`invalid --publish ${text}: expected PORT=APPPORT`);
   return {
     port: portOf("--publish", port),
     appPort: portOf("--publish", appPort),
@@ -356,7 +356,7 @@ function upstreamOf(text: string): { port: number; to: string } {
   const at = text.indexOf("=");
   if (at <= 0)
     throw new UserError(
-      `--upstream ${text}: PORT=SERVICE.NAMESPACE[:PORT] is wanted`,
+      `invalid --upstream ${text}: expected PORT=SERVICE.NAMESPACE[:PORT]`,
     );
   return {
     port: portOf("--upstream", text.slice(0, at)),
@@ -366,19 +366,23 @@ function upstreamOf(text: string): { port: number; to: string } {
 
 function accessLogOf(text: string): AccessLogMode {
   if (text === "errors" || text === "all" || text === "none") return text;
-  throw new UserError(`--access-log ${text}: errors, all or none is wanted`);
+  throw new UserError(
+    `invalid --access-log ${text}: expected errors, all or none`,
+  );
 }
 
 function linkProtocolOf(text: string): Protocol {
   if (text === "h2" || text === "http/1.1") return text;
-  throw new UserError(`--link-protocol ${text}: h2 or http/1.1 is wanted`);
+  throw new UserError(
+    `invalid --link-protocol ${text}: expected h2 or http/1.1`,
+  );
 }
 
 function durationOption(flag: string, text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined)
     throw new UserError(
-      `${flag} ${text}: a duration like 30s or 1m30s is wanted`,
+      `invalid ${flag} ${text}: expected a duration like 30s or 1m30s`,
     );
   return ms;
 }
@@ -386,7 +390,9 @@ function durationOption(flag: string, text: string): number {
 export function countOf(flag: string, text: string): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count < 1)
-    throw new UserError(`${flag} ${text}: a whole number above 0 is wanted`);
+    throw new UserError(
+      `invalid ${flag} ${text}: expected a whole number above 0`,
+    );
   return count;
 }
 

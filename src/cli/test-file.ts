@@ -189,7 +189,7 @@ export async function readTestFile(
     );
   if (document === undefined || second !== undefined)
     throw new UserError(
-      `${file}: one document with resources and tests is wanted`,
+      `${file}: expected one document with resources and tests`,
     );
   const { value } = document;
   if (!accepts(value))

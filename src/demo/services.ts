@@ -98,7 +98,7 @@ export function paymentsService(self: Self): Service {
       if (!Number.isFinite(amount) || amount < 0)
         return {
           status: 400,
-          body: { error: "amount: cents, 0 or more, are wanted" },
+          body: { error: "amount: expected cents, 0 or more" },
         };
       return {
         status: 200,
@@ -115,7 +115,7 @@ export function paymentsService(self: Self): Service {
       if (typeof amount !== "number" || amount < 0)
         return {
           status: 400,
-          body: { error: "amount: cents, 0 or more, are wanted" },
+          body: { error: "amount: expected cents, 0 or more" },
         };
       return {
         status: 201,

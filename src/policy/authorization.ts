@@ -318,7 +318,7 @@ function ofHttp(test: Test, denies: boolean): Test {
     meets: (call) => (call.request === undefined ? denies : test.meets(call)),
     why: (call) =>
       call.request === undefined
-        ? "the call is no HTTP, and has nothing of what the rule asks for"
+        ? "not an HTTP request, so the rule's HTTP fields cannot match"
         : test.why(call),
   };
 }

@@ -162,7 +162,7 @@ function decode(raw: string, slashes: boolean): Decoded {
     } else if (code === BACKSLASH) {
       out += "/";
     } else if (code > 0xff) {
-      return refused("the path has a character that is no octet");
+      return refused("the path has a character that is not a byte");
     } else if (OCTETS[code] === PLAIN) {
       out += raw[at] ?? "";
     } else {

@@ -46,7 +46,7 @@ export function whereTo(
   if (named === undefined)
     return refused(
       "BAD_REQUEST",
-      `"${head.authority.slice(0, 200)}" is no host with an optional port`,
+      `"${head.authority.slice(0, 200)}" is not a host with an optional port`,
     );
   if (tunnel && named.port === undefined)
     return refused("BAD_REQUEST", "the target of CONNECT has no port");
@@ -77,7 +77,7 @@ function namedUpstream(snapshot: Snapshot, upstream: LocalUpstream): Where {
   return destination === undefined
     ? refused(
         "UNKNOWN_DESTINATION",
-        `the listener's upstream ${upstream.host} is no service of the mesh`,
+        `the listener's upstream ${upstream.host} is not a service of the mesh`,
       )
     : { kind: "mesh", destination };
 }

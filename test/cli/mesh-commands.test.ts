@@ -67,7 +67,7 @@ void t.test("tokens: made once, listed without secrets, revoked", async (t) => {
       [["create"], /what is the token for\?/],
       [
         ["create", "--service-account", "web", "--uses", "two"],
-        /--uses two: a whole number is wanted/,
+        /invalid --uses two: expected a whole number/,
       ],
       [
         ["create", "--service-account", "web", "--label", "app"],
@@ -75,7 +75,10 @@ void t.test("tokens: made once, listed without secrets, revoked", async (t) => {
       ],
       [["create", "--service-account", "web", "--ttl", "soon"], /ttl: /],
       [["create", "--role", "king"], /role: /],
-      [["revoke", "magic", "x"], /"magic": enrolment or api is wanted/],
+      [
+        ["revoke", "magic", "x"],
+        /invalid kind "magic": expected enrolment or api/,
+      ],
       [["revoke", "api", "nobody"], /nobody does not exist/],
     ];
     for (const [argv, message] of rows) {

@@ -78,7 +78,7 @@ void t.test("answers of what is no control plane", async (t) => {
     runCli(["status", "--server", server + path], { environment });
   t.match(
     (await ask("/html")).err,
-    /answers with something that is no JSON: is that the control plane's API\?/,
+    /sends a response that is not JSON: is that the control plane's API\?/,
   );
   t.equal((await ask("/teapot")).err, "error: the API answered 418\n");
   t.equal((await ask("/refusal")).err, "error: no\n  spec.x: bad\n  worse\n");
@@ -131,8 +131,11 @@ void t.test("control-plane runs until it is asked to stop", async (t) => {
   stop.abort(new UserError("stopped"));
   t.strictSame(await running, { code: 0, out: "", err: "" });
   const rows: readonly (readonly [string[], RegExp])[] = [
-    [["--store", "paper"], /--store paper: sqlite or memory is wanted/],
-    [["--profile", "test"], /--profile test: production or development/],
+    [["--store", "paper"], /invalid --store paper: expected sqlite or memory/],
+    [
+      ["--profile", "test"],
+      /invalid --profile test: expected production or development/,
+    ],
     [["--api", "15080"], /--api: "15080" is not HOST:PORT/],
     [["--api-key", "k.pem"], /--api-certificate and --api-key belong together/],
     [

@@ -82,7 +82,7 @@ void t.test(
       ["dry-run: 1", /dry-run is a switch: true or false/],
       ["weight: { a: 1 }", /weight takes text or a number/],
       ["weight: [1]", /weight takes text or a number/],
-      ["- a", /a mapping of option names to values is wanted/],
+      ["- a", /expected a mapping of option names to values/],
       ["a: [", /w\.yaml: /],
     ];
     for (const [text, message] of rows) {

@@ -26,14 +26,14 @@ const GROUPS = {
 
 const PATTERNS: Readonly<Record<string, Pattern>> = {
   "X is no Y": {
-    found: /\b(?:is|are) no\b(?! longer)/,
+    found: /(?<!\bthere )\b(?:is|are) no\b(?! longer)/i,
     instead: "invalid X, X is not a Y",
-    left: { messages: 35, comments: 80, otherPages: 20 },
+    left: { comments: 50, otherPages: 10 },
   },
   "is wanted": {
     found: /\b(?:is|are) wanted\b/,
     instead: "expected",
-    left: { messages: 20, comments: 10 },
+    left: { comments: 10 },
   },
   "a sentence that begins with Of": {
     found: /(?:^|[.:|] |^\s*(?:\/\*\*|\*|\/\/) )Of /,
@@ -73,7 +73,7 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   dear: {
     found: /\bdear(?:er|est)?\b/i,
     instead: "expensive",
-    left: { comments: 10, otherPages: 10 },
+    left: { otherPages: 10 },
   },
   "beside, of two figures": {
     found: /\d\S* beside \d/,
@@ -83,7 +83,7 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   "is told": {
     found: /\b(?:is|are) told\b/,
     instead: "is reported",
-    left: { comments: 60, otherPages: 10 },
+    left: { comments: 70, otherPages: 10 },
   },
   "stands in": {
     found: /\bstands? in\b/,

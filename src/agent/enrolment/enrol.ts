@@ -116,7 +116,7 @@ export function splitAddress(address: string): { host: string; port: number } {
   const host = bracketed ?? plain;
   if (host === undefined || port === undefined)
     throw new UserError(
-      `"${address}" is no address of a control plane: write HOST:PORT, such as control-plane:15012 or [::1]:15012`,
+      `invalid control plane address "${address}": expected HOST:PORT, such as control-plane:15012 or [::1]:15012`,
     );
   return { host, port: Number(port) };
 }

@@ -130,12 +130,14 @@ export function registerControlPlane(
 
 function storeOf(text: string): "sqlite" | "memory" {
   if (text === "sqlite" || text === "memory") return text;
-  throw new UserError(`--store ${text}: sqlite or memory is wanted`);
+  throw new UserError(`invalid --store ${text}: expected sqlite or memory`);
 }
 
 function profileOf(text: string): Profile {
   if (text === "production" || text === "development") return text;
-  throw new UserError(`--profile ${text}: production or development is wanted`);
+  throw new UserError(
+    `invalid --profile ${text}: expected production or development`,
+  );
 }
 
 async function tlsOf({

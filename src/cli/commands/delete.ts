@@ -62,7 +62,7 @@ async function targetsOf(
 ): Promise<Target[]> {
   if (options.filename !== undefined) {
     if (kind !== undefined)
-      throw new UserError("either -f FILE or KIND NAME is wanted, not both");
+      throw new UserError("specify either -f FILE or KIND NAME, not both");
     const manifests = await readManifests(context, options.filename);
     // The reverse of the order in which they were applied.
     return manifests.resources

@@ -70,7 +70,7 @@ export function registerExplain(program: Command, context: CliContext): void {
     .description(
       "say what the sidecars would decide of a request, step by step, by which rules, and what was not matched and why",
     )
-    .argument("<method>", "GET, POST …; CONNECT for bytes that are no HTTP")
+    .argument("<method>", "GET, POST …; CONNECT for bytes other than HTTP")
     .argument(
       "<url>",
       "http://SERVICE.NAMESPACE[:PORT]/PATH?QUERY, or HOST:PORT",

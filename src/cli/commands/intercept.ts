@@ -139,7 +139,7 @@ function interceptionOf(options: InterceptOptions): Interception {
   const uid = Number(options.proxyUid);
   if (!/^[0-9]{1,10}$/.test(options.proxyUid) || uid > 0xffff_fffe)
     throw new UserError(
-      `--proxy-uid ${options.proxyUid}: a numeric user id is wanted`,
+      `invalid --proxy-uid ${options.proxyUid}: expected a numeric user ID`,
     );
   const ports = (flag: string, texts: readonly string[] = []): number[] =>
     texts.map((text) => portOf(flag, text));
@@ -162,7 +162,7 @@ function listenerPort(flag: string, text: string): number {
   const port = portOf(flag, text);
   if (port === 0)
     throw new UserError(
-      `${flag} 0: the port that the sidecar listens on is wanted`,
+      `invalid ${flag} 0: expected the port that the sidecar listens on`,
     );
   return port;
 }

@@ -101,7 +101,9 @@ export function registerToken(program: Command, context: CliContext): void {
     .argument("<id>", 'as "wherry token list" prints it')
     .action(async (kind: string, id: string, options: ServerOptions) => {
       if (kind !== "enrolment" && kind !== "api")
-        throw new UserError(`"${kind}": enrolment or api is wanted`);
+        throw new UserError(
+          `invalid kind "${kind}": expected enrolment or api`,
+        );
       await (
         await connectApi(context, options)
       ).call("DELETE", `/tokens/${kind}/${encodeURIComponent(id)}`);
@@ -117,7 +119,7 @@ function enrolmentBody(options: CreateOptions): Record<string, unknown> {
   const uses = options.uses === undefined ? undefined : Number(options.uses);
   if (uses !== undefined && !Number.isInteger(uses))
     throw new UserError(
-      `--uses ${options.uses ?? ""}: a whole number is wanted`,
+      `invalid --uses ${options.uses ?? ""}: expected a whole number`,
     );
   return {
     namespace: options.namespace,

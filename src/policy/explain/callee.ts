@@ -286,7 +286,7 @@ function limits(
           source: sourceOf("TrafficPolicy", policy, "spec.rateLimit"),
           why:
             request === undefined
-              ? "the call is no HTTP"
+              ? "not an HTTP request"
               : (matches?.why?.(request) ?? "it is not for this request"),
         })),
     },

@@ -128,7 +128,7 @@ function outside(
       decision(
         "caller",
         "destination",
-        `${formatHostPort(host, port)} is no service of the mesh: the request passes through`,
+        `${formatHostPort(host, port)} is not a service of the mesh: the request passes through`,
         { source, details: [registry] },
       ),
     ],

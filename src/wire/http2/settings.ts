@@ -56,7 +56,7 @@ export function readSettings(
   if ((end - start) % 6 !== 0)
     throw new ConnectionError(
       ErrorCode.FRAME_SIZE_ERROR,
-      "the length of SETTINGS is no multiple of 6 (6.5)",
+      "the length of SETTINGS is not a multiple of 6 (6.5)",
     );
   for (let at = start; at < end; at += 6)
     apply(peer, bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2), isServer);

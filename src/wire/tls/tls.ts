@@ -222,7 +222,7 @@ class LinkServer implements LinkListener {
     if (handshake === undefined) return;
     const { raw, remote } = handshake;
     if (PLAINTEXT.has(systemCode(error) ?? "")) {
-      const detail = "the first bytes are no TLS handshake";
+      const detail = "the first bytes are not a TLS handshake";
       this.#refuse(raw, remote, "plaintext", detail);
     } else this.#refuse(raw, remote, "handshake failed", reasonOf(error));
   }

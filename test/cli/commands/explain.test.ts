@@ -86,9 +86,9 @@ void t.test("a refusal names its rule, and where it stands", async (t) => {
 void t.test("what cannot be a request is said to be none", async (t) => {
   for (const [argv, said] of [
     [["GET", "https://orders.shop/"], /write http:/],
-    [["G T", "http://orders.shop/"], /no method/],
-    [["GET", "http://"], /no URL/],
-    [["GET", "http://orders.shop../"], /no URL/],
+    [["G T", "http://orders.shop/"], /invalid method "G T"/],
+    [["GET", "http://"], /invalid URL "http:\/\/"/],
+    [["GET", "http://orders.shop../"], /invalid URL/],
     [
       ["GET", "http://orders.shop/", "-H", "host: orders.shop.."],
       /invalid host "orders\.shop\.\.": expected/,
@@ -243,7 +243,7 @@ void t.test(
       await cli("delete", "httproute", "orders", "-n", "shop");
       t.match(
         (await called("orders.shop")).err,
-        /shop\/web-1 is no ready instance of orders\.shop:80: the request goes to shop\/orders-1/,
+        /shop\/web-1 is not a ready instance of orders\.shop:80: the request goes to shop\/orders-1/,
       );
     });
 

@@ -40,7 +40,8 @@ export function encodeResponse(head: ResponseHead, own: string): string {
 export function encodeRequest(head: RequestHead, own: string): string {
   const { method, authority } = head;
   const target = method === "CONNECT" ? authority : head.path;
-  if (!isToken(method)) throw new Http1Fault("grammar", "a method is no token");
+  if (!isToken(method))
+    throw new Http1Fault("grammar", "the method is not a token");
   if (target === "" || !consistsOf(TARGET, target, 0, target.length))
     throw new Http1Fault("grammar", "a target that no request line can hold");
   if (!consistsOf(TARGET, authority, 0, authority.length))
