@@ -1,25 +1,13 @@
-/** The options of `wherry sidecar`, and what their texts mean. */
-import { hostname, networkInterfaces } from "node:os";
+/** The options of `wherry sidecar`: their names, defaults and what the help says of them. */
 import type { Command } from "commander";
-import { parseDuration } from "../core/duration.ts";
-import { UserError } from "../core/errors.ts";
-import { DEFAULT_PORTS, type BoundPorts } from "../sidecar/sidecar.ts";
-import { DEFAULT_SETTINGS, type SidecarSettings } from "../sidecar/settings.ts";
-import type { WorkloadSpec } from "../resources/workload/schema.ts";
-import type { AccessLogMode } from "../telemetry/access-log.ts";
-import type { Protocol } from "../wire/exchange.ts";
-import {
-  limitsOf,
-  withLimitOptions,
-  type LimitCommandOptions,
-} from "./limit-options.ts";
+import { DEFAULT_PORTS } from "../sidecar/sidecar.ts";
+import { DEFAULT_SETTINGS } from "../sidecar/settings.ts";
+import { withLimitOptions, type LimitCommandOptions } from "./limit-options.ts";
 import {
   CONFIG_OPTION,
   listOption,
   option,
   otlpEndpointOption,
-  pairsOf,
-  portOf,
 } from "./settings.ts";
 
 export interface SidecarCommandOptions extends LimitCommandOptions {
@@ -61,10 +49,21 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
 }
 
 const port = String;
-const HERE = "127.0.0.1";
+/** This machine alone. */
+export const HERE = "127.0.0.1";
 
 export function withSidecarOptions(command: Command): Command {
-  return withLimitOptions(command)
+  // In the order in which the help shows them.
+  const groups = [withSources, withInstance, withPorts, withTraffic];
+  return groups.reduce(
+    (result, withGroup) => withGroup(result),
+    withLimitOptions(command),
+  );
+}
+
+/** Where config and certificate come from. */
+function withSources(command: Command): Command {
+  return command
     .option(CONFIG_OPTION, "YAML file with these options by their long names")
     .addOption(
       option(
@@ -112,7 +111,12 @@ export function withSidecarOptions(command: Command): Command {
         "--trust-bundle <file>",
         "with --resources: PEM root certificates",
       ),
-    )
+    );
+}
+
+/** What the sidecar registers. */
+function withInstance(command: Command): Command {
+  return command
     .addOption(
       option(
         "--name <name>",
@@ -153,7 +157,12 @@ export function withSidecarOptions(command: Command): Command {
         "--ttl <duration>",
         "how long it stays registered without a sign of life",
       ),
-    )
+    );
+}
+
+/** Where it listens, and what leads there. */
+function withPorts(command: Command): Command {
+  return command
     .addOption(
       option(
         "--host <ip>",
@@ -214,7 +223,12 @@ export function withSidecarOptions(command: Command): Command {
         "--upstream <port=service.ns[:port]>",
         "a local port that leads to one service",
       ),
-    )
+    );
+}
+
+/** How traffic is carried and reported. */
+function withTraffic(command: Command): Command {
+  return command
     .addOption(
       option(
         "--link-protocol <protocol>",
@@ -263,145 +277,4 @@ export function withSidecarOptions(command: Command): Command {
         "info",
       ),
     );
-}
-
-/** What the options say, read and checked. Throws UserError. */
-export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
-  const { host, accessLogFile } = options;
-  return {
-    concurrency: workersOf("--concurrency", options.concurrency),
-    ports: {
-      outbound: portOf("--outbound-port", options.outboundPort),
-      ...(options.capture
-        ? { inbound: portOf("--inbound-port", options.inboundPort) }
-        : {}),
-      link: portOf("--link-port", options.linkPort),
-      admin: portOf("--admin-port", options.adminPort),
-      metrics: portOf("--metrics-port", options.metricsPort),
-    },
-    host,
-    metricsHost: host === HERE ? HERE : DEFAULT_SETTINGS.metricsHost,
-    publish: (options.publish ?? []).map(publishOf),
-    upstream: (options.upstream ?? []).map(upstreamOf),
-    ...(options.appPort === undefined
-      ? {}
-      : { appPorts: Object.values(applicationPorts(options)) }),
-    appAddress: options.appAddress,
-    accessLog: accessLogOf(options.accessLog),
-    ...(accessLogFile === undefined ? {} : { accessLogFile }),
-    linkProtocol: linkProtocolOf(options.linkProtocol),
-    limits: limitsOf(options),
-    trustedProxies: options.trustedProxy ?? [],
-    drainTimeout: durationOption("--drain-timeout", options.drainTimeout),
-  };
-}
-
-/** What to register; nothing where the sidecar serves no port of an application. */
-export function workloadOf(
-  options: SidecarCommandOptions,
-  appPorts: Record<string, number>,
-  bound: BoundPorts,
-): WorkloadSpec | undefined {
-  if (bound.link === undefined) return undefined;
-  return {
-    address: options.address ?? firstAddress(),
-    ...(Object.keys(appPorts).length === 0 ? {} : { ports: appPorts }),
-    link: { port: bound.link },
-    ...(options.locality === undefined ? {} : { locality: options.locality }),
-    ...(options.weight === undefined
-      ? {}
-      : { weight: countOf("--weight", options.weight) }),
-    ...(options.ttl === undefined ? {} : { ttl: options.ttl }),
-  };
-}
-
-function firstAddress(): string {
-  const addresses = Object.values(networkInterfaces()).flatMap(
-    (each) => each ?? [],
-  );
-  const found =
-    addresses.find(({ internal, family }) => !internal && family === "IPv4") ??
-    addresses.find(({ internal, scopeid }) => !internal && scopeid === 0);
-  if (found === undefined)
-    throw new UserError("this host has no address but loopback: say --address");
-  return found.address;
-}
-
-export function nameOf(options: SidecarCommandOptions): string {
-  return options.name ?? hostname().toLowerCase();
-}
-
-export function applicationPorts(
-  options: SidecarCommandOptions,
-): Record<string, number> {
-  const ports: Record<string, number> = {};
-  for (const [name, text] of Object.entries(
-    pairsOf("--app-port", options.appPort ?? []),
-  ))
-    ports[name] = portOf("--app-port", text);
-  return ports;
-}
-
-function publishOf(text: string): { port: number; appPort: number } {
-  const [port, appPort, ...rest] = text.split("=");
-  if (port === undefined || appPort === undefined || rest.length > 0)
-    throw new UserError(`invalid --publish ${text}: expected PORT=APPPORT`);
-  return {
-    port: portOf("--publish", port),
-    appPort: portOf("--publish", appPort),
-  };
-}
-
-function upstreamOf(text: string): { port: number; to: string } {
-  const at = text.indexOf("=");
-  if (at <= 0)
-    throw new UserError(
-      `invalid --upstream ${text}: expected PORT=SERVICE.NAMESPACE[:PORT]`,
-    );
-  return {
-    port: portOf("--upstream", text.slice(0, at)),
-    to: text.slice(at + 1),
-  };
-}
-
-function accessLogOf(text: string): AccessLogMode {
-  if (text === "errors" || text === "all" || text === "none") return text;
-  throw new UserError(
-    `invalid --access-log ${text}: expected errors, all or none`,
-  );
-}
-
-function linkProtocolOf(text: string): Protocol {
-  if (text === "h2" || text === "http/1.1") return text;
-  throw new UserError(
-    `invalid --link-protocol ${text}: expected h2 or http/1.1`,
-  );
-}
-
-function durationOption(flag: string, text: string): number {
-  const ms = parseDuration(text);
-  if (ms === undefined)
-    throw new UserError(
-      `invalid ${flag} ${text}: expected a duration like 30s or 1m30s`,
-    );
-  return ms;
-}
-
-export function countOf(flag: string, text: string): number {
-  const count = Number(text);
-  if (!Number.isInteger(count) || count < 1)
-    throw new UserError(
-      `invalid ${flag} ${text}: expected a whole number above 0`,
-    );
-  return count;
-}
-
-/** Threads cost memory, and their links to every peer: more than there are cores of a large machine nobody can have meant. */
-const MOST_WORKERS = 64;
-
-export function workersOf(flag: string, text: string): number {
-  const workers = countOf(flag, text);
-  if (workers > MOST_WORKERS)
-    throw new UserError(`${flag} ${text}: ${MOST_WORKERS} at most`);
-  return workers;
 }

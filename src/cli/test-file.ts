@@ -178,6 +178,34 @@ export async function readTestFile(
   context: CliContext,
   file: string,
 ): Promise<TestFile> {
+  const { written, lineOf } = await readWritten(context, file);
+  const wall =
+    written.now === undefined
+      ? context.clock.wall()
+      : parseTimestamp(written.now);
+  const { resources, findings } = lintTexts(
+    await readTexts(context, await filesOf(file, written.resources)),
+    { wall },
+  );
+  const errors = findings.filter(({ severity }) => severity === "error");
+  if (errors.length > 0)
+    throw new UserError(errors.map(findingLine).join("\n"));
+  return {
+    file,
+    resources,
+    warnings: findings,
+    wall,
+    tests: written.tests.map((test, index) =>
+      callTest(test, lineOf(`tests[${index}]`)),
+    ),
+  };
+}
+
+/** The file as it is written, once its schema accepts it; and the line of what is at a path in it. */
+async function readWritten(
+  context: CliContext,
+  file: string,
+): Promise<{ written: Written; lineOf: (path: string) => number }> {
   const [source] = await readTexts(context, [file]);
   const { documents, problems } = parseDocuments(source?.text ?? "", file);
   const [document, second] = documents;
@@ -206,47 +234,31 @@ export async function readTestFile(
         )
         .join("\n"),
     );
-  const wall =
-    value.now === undefined ? context.clock.wall() : parseTimestamp(value.now);
-  const { resources, findings } = lintTexts(
-    await readTexts(context, await filesOf(file, value.resources)),
-    { wall },
-  );
-  const errors = findings.filter(({ severity }) => severity === "error");
-  if (errors.length > 0)
-    throw new UserError(errors.map(findingLine).join("\n"));
+  return { written: value, lineOf: (path) => document.locate(path).line };
+}
+
+function callTest(
+  { name, request, expect }: Written["tests"][number],
+  line: number,
+): CallTest {
+  const { method = "GET", url, headers = {}, from, workload } = request;
   return {
-    file,
-    resources,
-    warnings: findings,
-    wall,
-    tests: value.tests.map((test, index) => {
-      const {
-        method = "GET",
-        url,
-        headers = {},
-        from,
-        workload,
-      } = test.request;
-      return {
-        name: test.name ?? `${method} ${url}`,
-        line: document.locate(`tests[${index}]`).line,
-        request: {
-          method,
-          url,
-          headers: Object.entries(headers).flatMap(([name, values]) =>
-            [values].flat().map((each) => [name, each] as const),
-          ),
-          from,
-          workload,
-        },
-        expect: test.expect,
-      };
-    }),
+    name: name ?? `${method} ${url}`,
+    line,
+    request: {
+      method,
+      url,
+      headers: Object.entries(headers).flatMap(([field, values]) =>
+        [values].flat().map((each) => [field, each] as const),
+      ),
+      from,
+      workload,
+    },
+    expect,
   };
 }
 
-/** The paths and patterns are relative to the file that they stand in. */
+/** The paths and patterns are relative to the file that they are in. */
 async function filesOf(
   file: string,
   patterns: readonly string[],

@@ -41,6 +41,14 @@ export interface Issuer {
   readonly privateKey: KeyObject;
 }
 
+export interface WorkloadProfile {
+  readonly kind: "workload";
+  readonly uris: readonly string[];
+  readonly binding?: Binding;
+  /** Bits of `KeyUsage`; digitalSignature unless given. */
+  readonly keyUsage?: readonly number[];
+}
+
 export interface CertificateTemplate {
   /** Common name of the subject; without it the subject is empty and the SubjectAltName is critical (RFC 5280 4.2.1.6). */
   readonly commonName?: string;
@@ -51,13 +59,7 @@ export interface CertificateTemplate {
   readonly notAfter: number;
   readonly profile:
     | { readonly kind: "authority"; readonly pathLength?: number }
-    | {
-        readonly kind: "workload";
-        readonly uris: readonly string[];
-        readonly binding?: Binding;
-        /** Bits of `KeyUsage`; digitalSignature unless given. */
-        readonly keyUsage?: readonly number[];
-      };
+    | WorkloadProfile;
   /** Who signs; a bare private key makes a self-signed root. */
   readonly issuer: Issuer | { readonly selfSignedWith: KeyObject };
 }
@@ -116,41 +118,7 @@ export function issueCertificate(template: CertificateTemplate): string {
     ),
     ...(profile.kind === "authority"
       ? authorityExtensions(profile.pathLength)
-      : [
-          keyUsage(profile.keyUsage ?? [KeyUsage.DIGITAL_SIGNATURE]),
-          extension(
-            Oid.EXTENDED_KEY_USAGE,
-            false,
-            sequence([oid(Oid.SERVER_AUTH), oid(Oid.CLIENT_AUTH)]),
-          ),
-          extension(Oid.BASIC_CONSTRAINTS, true, sequence([])),
-          ...(profile.uris.length === 0
-            ? []
-            : [
-                extension(
-                  Oid.SUBJECT_ALT_NAME,
-                  template.commonName === undefined,
-                  sequence(
-                    profile.uris.map((uri) =>
-                      primitive(
-                        Numbered.URI,
-                        Buffer.from(uri, "latin1"),
-                        CONTEXT,
-                      ),
-                    ),
-                  ),
-                ),
-              ]),
-          ...(profile.binding === undefined
-            ? []
-            : [
-                rawExtension(
-                  Oid.BINDING,
-                  false,
-                  encodeBinding(profile.binding),
-                ),
-              ]),
-        ]),
+      : workloadExtensions(profile, template.commonName === undefined)),
   ];
   const body = sequence([
     constructed(Numbered.VERSION, [integer(Buffer.from([2]))], CONTEXT),
@@ -192,6 +160,32 @@ function authorityExtensions(length: number | undefined): forge.asn1.Asn1[] {
       ]),
     ),
     keyUsage([KeyUsage.KEY_CERT_SIGN, KeyUsage.CRL_SIGN]),
+  ];
+}
+
+/** `critical`: whether the SPIFFE id must be understood, as where the subject is empty (RFC 5280, 4.2.1.6). */
+function workloadExtensions(
+  profile: WorkloadProfile,
+  critical: boolean,
+): forge.asn1.Asn1[] {
+  const { uris, binding } = profile;
+  const names = uris.map((uri) =>
+    primitive(Numbered.URI, Buffer.from(uri, "latin1"), CONTEXT),
+  );
+  return [
+    keyUsage(profile.keyUsage ?? [KeyUsage.DIGITAL_SIGNATURE]),
+    extension(
+      Oid.EXTENDED_KEY_USAGE,
+      false,
+      sequence([oid(Oid.SERVER_AUTH), oid(Oid.CLIENT_AUTH)]),
+    ),
+    extension(Oid.BASIC_CONSTRAINTS, true, sequence([])),
+    ...(names.length === 0
+      ? []
+      : [extension(Oid.SUBJECT_ALT_NAME, critical, sequence(names))]),
+    ...(binding === undefined
+      ? []
+      : [rawExtension(Oid.BINDING, false, encodeBinding(binding))]),
   ];
 }
 

@@ -33,78 +33,91 @@ export interface LineSink {
 
 /** Gathers lines into blocks for `sink`, which its owner closes. */
 export function gatherLines(sink: LineSink, clock: Clock): LineFile {
-  // Two buffers in turn: one is filled while the other is written, and there are no more than the two (law 10).
-  let filling: Buffer = Buffer.allocUnsafeSlow(GATHERED);
-  let filled = 0;
-  /** Lines that are not in the buffer yet. */
-  let lines = "";
-  let spare: Buffer | undefined = Buffer.allocUnsafeSlow(GATHERED);
-  let closed = false;
-  let cancel: Cancel | undefined;
-  let fillFirst: (() => void) | undefined;
+  return new LineGatherer(sink, clock);
+}
 
-  function fill(): void {
-    const first = fillFirst;
-    fillFirst = undefined;
+class LineGatherer implements LineFile {
+  readonly #sink: LineSink;
+  readonly #clock: Clock;
+  // Two buffers in turn: one is filled while the other is written, and there are no more than the two (law 10).
+  #filling: Buffer = Buffer.allocUnsafeSlow(GATHERED);
+  #filled = 0;
+  #spare: Buffer | undefined = Buffer.allocUnsafeSlow(GATHERED);
+  /** Lines that are not in the buffer yet. */
+  #lines = "";
+  #closed = false;
+  #cancel: Cancel | undefined;
+  #fillFirst: (() => void) | undefined;
+  readonly #onWaited = (): void => {
+    this.#fill();
+    this.#flush();
+  };
+  readonly #written = (block: Buffer): void => {
+    this.#spare = block;
+    if ((this.#filled > 0 || this.#lines !== "") && !this.#closed)
+      this.#waitForMore();
+  };
+
+  constructor(sink: LineSink, clock: Clock) {
+    this.#sink = sink;
+    this.#clock = clock;
+  }
+
+  write(line: string): boolean {
+    if (!this.#hasRoom(line)) this.#flush();
+    if (this.#closed || !this.#hasRoom(line)) return false;
+    this.#lines += line;
+    if (this.#lines.length >= ENCODED) this.#encode();
+    this.#waitForMore();
+    return true;
+  }
+
+  before(first: () => void): void {
+    this.#fillFirst = first;
+    this.#waitForMore();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#fill();
+    this.#closed = true;
+    this.#cancel?.();
+    this.#encode();
+    this.#sink.last(this.#filling, this.#filled);
+  }
+
+  /** Three bytes a character at most; to count them would take longer than to leave room for them. */
+  #hasRoom(line: string): boolean {
+    return this.#filled + (this.#lines.length + line.length) * 3 <= GATHERED;
+  }
+
+  #fill(): void {
+    const first = this.#fillFirst;
+    this.#fillFirst = undefined;
     first?.();
   }
 
-  function encode(): void {
-    filled += filling.write(lines, filled, "utf8");
-    lines = "";
+  #encode(): void {
+    this.#filled += this.#filling.write(this.#lines, this.#filled, "utf8");
+    this.#lines = "";
   }
 
-  function flush(): void {
-    cancel?.();
-    cancel = undefined;
-    encode();
-    if (filled === 0 || spare === undefined) return;
-    const full = filling;
-    const length = filled;
-    filling = spare;
-    filled = 0;
-    spare = undefined;
-    sink.take(full, length, written);
+  #flush(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#encode();
+    if (this.#filled === 0 || this.#spare === undefined) return;
+    const full = this.#filling;
+    const length = this.#filled;
+    this.#filling = this.#spare;
+    this.#filled = 0;
+    this.#spare = undefined;
+    this.#sink.take(full, length, this.#written);
   }
 
-  function onWaited(): void {
-    fill();
-    flush();
+  #waitForMore(): void {
+    this.#cancel ??= this.#clock.after(WAIT, this.#onWaited);
   }
-
-  function written(block: Buffer): void {
-    spare = block;
-    if ((filled > 0 || lines !== "") && !closed) waitForMore();
-  }
-
-  function waitForMore(): void {
-    cancel ??= clock.after(WAIT, onWaited);
-  }
-
-  return {
-    write(line) {
-      // Three octets a character at most; to count them would take longer than to leave room for them.
-      const most = line.length * 3;
-      if (filled + lines.length * 3 + most > GATHERED) flush();
-      if (closed || filled + lines.length * 3 + most > GATHERED) return false;
-      lines += line;
-      if (lines.length >= ENCODED) encode();
-      waitForMore();
-      return true;
-    },
-    before(first) {
-      fillFirst = first;
-      waitForMore();
-    },
-    close() {
-      if (closed) return;
-      fill();
-      closed = true;
-      cancel?.();
-      encode();
-      sink.last(filling, filled);
-    },
-  };
 }
 
 interface Waiting {

@@ -64,6 +64,31 @@ export const HIGHEST: ReadonlySet<string> = new Set([
 const CACHED = 4096;
 
 export function makeMeters(registry: MetricsRegistry): Meters {
+  const { active, ...families } = trafficFamilies(registry);
+  const traffic = new TrafficCache(families);
+  return {
+    registry,
+    requests: families.requests,
+    traffic: (direction, destination, peer) =>
+      traffic.cellsOf(direction, destination, peer),
+    active,
+    // In the order in which they are shown.
+    ...attemptMeters(registry),
+    ...policyMeters(registry),
+    ...connectionMeters(registry),
+    ...stateMeters(registry),
+  };
+}
+
+interface TrafficFamilies {
+  readonly requests: Family<CounterCell>;
+  readonly duration: Family<HistogramCell>;
+  readonly bytes: Family<CounterCell>;
+}
+
+function trafficFamilies(
+  registry: MetricsRegistry,
+): TrafficFamilies & Pick<Meters, "active"> {
   const requests = registry.counter(
     "wherry_requests_total",
     "Requests that ended, by the status and reason that the caller got; status 0 is an exchange that ended without one.",
@@ -85,61 +110,78 @@ export function makeMeters(registry: MetricsRegistry): Meters {
     "Requests under way.",
     ["direction"],
   );
+  return {
+    requests,
+    duration,
+    bytes,
+    active: {
+      outbound: active.with("outbound"),
+      inbound: active.with("inbound"),
+      mirror: active.with("mirror"),
+    },
+  };
+}
+
+/** What is counted for each destination and peer: found again for each request, made once. */
+class TrafficCache {
+  readonly #families: TrafficFamilies;
   // Destination, then peer: both texts are at hand, and one key put together of them for each request is not.
-  const caches: Readonly<
+  readonly #cells: Readonly<
     Record<Direction, Map<string, Map<string, TrafficCells>>>
   > = { outbound: new Map(), inbound: new Map(), mirror: new Map() };
-  let cached = 0;
+  #size = 0;
 
-  function makeCells(
+  constructor(families: TrafficFamilies) {
+    this.#families = families;
+  }
+
+  cellsOf(
     direction: Direction,
     destination: string,
     peer: string,
   ): TrafficCells {
-    const plain: (CounterCell | undefined)[] = [];
-    return {
-      request(status, reason) {
-        if (reason !== "")
-          return requests.with(
-            direction,
-            destination,
-            peer,
-            String(status),
-            reason,
-          );
-        return (plain[status] ??= requests.with(
-          direction,
-          destination,
-          peer,
-          String(status),
-          "",
-        ));
-      },
-      duration: duration.with(direction, destination),
-      received: bytes.with(direction, destination, "received"),
-      sent: bytes.with(direction, destination, "sent"),
-    };
+    const known = this.#cells[direction].get(destination)?.get(peer);
+    if (known !== undefined) return known;
+    if (this.#size >= CACHED) this.#clear();
+    this.#size += 1;
+    const cells = makeCells(this.#families, direction, destination, peer);
+    const cache = this.#cells[direction];
+    const peers = cache.get(destination) ?? new Map<string, TrafficCells>();
+    cache.set(destination, peers.set(peer, cells));
+    return cells;
   }
 
+  #clear(): void {
+    for (const cache of Object.values(this.#cells)) cache.clear();
+    this.#size = 0;
+  }
+}
+
+function makeCells(
+  { requests, duration, bytes }: TrafficFamilies,
+  direction: Direction,
+  destination: string,
+  peer: string,
+): TrafficCells {
+  // By status, of requests without a reason: nearly all of them.
+  const plain: (CounterCell | undefined)[] = [];
+  const counter = (status: number, reason: string): CounterCell =>
+    requests.with(direction, destination, peer, String(status), reason);
   return {
-    registry,
-    requests,
-    traffic(direction, destination, peer) {
-      const cache = caches[direction];
-      const known = cache.get(destination)?.get(peer);
-      if (known !== undefined) return known;
-      if (cached >= CACHED) {
-        caches.outbound.clear();
-        caches.inbound.clear();
-        caches.mirror.clear();
-        cached = 0;
-      }
-      cached += 1;
-      const cells = makeCells(direction, destination, peer);
-      const peers = cache.get(destination) ?? new Map<string, TrafficCells>();
-      cache.set(destination, peers.set(peer, cells));
-      return cells;
-    },
+    request: (status, reason) =>
+      reason === ""
+        ? (plain[status] ??= counter(status, ""))
+        : counter(status, reason),
+    duration: duration.with(direction, destination),
+    received: bytes.with(direction, destination, "received"),
+    sent: bytes.with(direction, destination, "sent"),
+  };
+}
+
+function attemptMeters(
+  registry: MetricsRegistry,
+): Pick<Meters, "retries" | "retriesRefused" | "mirrorsDropped" | "ejections"> {
+  return {
     retries: registry.counter(
       "wherry_retries_total",
       "Attempts that replaced a failed one, by what had failed.",
@@ -160,6 +202,22 @@ export function makeMeters(registry: MetricsRegistry): Meters {
       "Endpoints taken out of the balancing, by why.",
       ["destination", "endpoint", "reason"],
     ),
+  };
+}
+
+function policyMeters(
+  registry: MetricsRegistry,
+): Pick<
+  Meters,
+  | "faults"
+  | "hedges"
+  | "shed"
+  | "concurrencyLimit"
+  | "faultActive"
+  | "breakerState"
+  | "breakerOpened"
+> {
+  return {
     faults: registry.counter(
       "wherry_faults_injected_total",
       "Calls that were given trouble on purpose, by the FaultInjection and what it did.",
@@ -195,16 +253,18 @@ export function makeMeters(registry: MetricsRegistry): Meters {
       "How often the circuit breaker opened.",
       ["destination"],
     ),
+  };
+}
+
+function connectionMeters(
+  registry: MetricsRegistry,
+): Pick<Meters, "connections" | "refused" | "limits"> {
+  return {
     connections: registry.gauge(
       "wherry_connections",
       'Open connections, by listener or "upstream".',
       ["kind"],
     ),
-    active: {
-      outbound: active.with("outbound"),
-      inbound: active.with("inbound"),
-      mirror: active.with("mirror"),
-    },
     refused: registry.counter(
       "wherry_refusals_total",
       "Connections and messages turned away before they became a request, by reason.",
@@ -215,6 +275,21 @@ export function makeMeters(registry: MetricsRegistry): Meters {
       "Limits of a connection that acted: of time, of size, of frames a second.",
       ["listener", "limit"],
     ),
+  };
+}
+
+function stateMeters(
+  registry: MetricsRegistry,
+): Pick<
+  Meters,
+  | "overloadLevel"
+  | "memoryPressure"
+  | "bufferedBytes"
+  | "certificateExpiry"
+  | "configAge"
+  | "configRefused"
+> {
+  return {
     overloadLevel: registry
       .gauge(
         "wherry_overload_level",

@@ -70,119 +70,163 @@ export const DURATION_BOUNDS: readonly number[] = [
 /** The label value under which everything past the cap on series is counted together. */
 export const OVERFLOW_LABEL = "_other";
 
-interface Registered {
-  readonly description: MetricDescription;
-  render(): string;
-}
-
 export interface MetricsOptions {
   /** Series of all families together; what comes later is counted under `OVERFLOW_LABEL` (law 10). */
   readonly maxSeries: number;
 }
 
 export function makeMetrics(options: MetricsOptions): MetricsRegistry {
-  const families = new Map<string, Registered>();
-  const collectors = new Set<() => void>();
-  let series = 0;
+  return new Registry(options.maxSeries);
+}
 
-  function family<Cell>(
-    type: MetricType,
+class Registry implements MetricsRegistry {
+  readonly #families = new Map<string, Registered>();
+  readonly #collectors = new Set<() => void>();
+  readonly #budget: SeriesBudget;
+
+  constructor(maxSeries: number) {
+    this.#budget = { used: 0, most: maxSeries };
+  }
+
+  counter(
+    name: string,
+    help: string,
+    labels: readonly string[] = [],
+  ): Family<CounterCell> {
+    return this.#add({ name, type: "counter", help, labels }, CELLS);
+  }
+
+  gauge(
+    name: string,
+    help: string,
+    labels: readonly string[] = [],
+  ): Family<GaugeCell> {
+    return this.#add({ name, type: "gauge", help, labels }, CELLS);
+  }
+
+  histogram(
     name: string,
     help: string,
     labels: readonly string[],
-    make: () => Cell,
-    lines: (cell: Cell, labelText: string) => string,
-  ): Family<Cell> {
-    if (families.has(name))
-      throw new Error(`metric ${name} is registered twice`);
-    const cells = new Map<
-      string,
+    bounds: readonly number[],
+  ): Family<HistogramCell> {
+    return this.#add(
+      { name, type: "histogram", help, labels },
       {
-        readonly cell: Cell;
-        readonly values: readonly string[];
-        readonly labelText: string;
-      }
-    >();
-    const add = (key: string, values: readonly string[]): Cell => {
-      const cell = make();
-      cells.set(key, { cell, values, labelText: labelTextOf(labels, values) });
-      return cell;
-    };
-    families.set(name, {
-      description: { name, type, help, labels },
-      render() {
-        let text = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`;
-        for (const { cell, labelText } of cells.values())
-          text += lines(cell, labelText);
-        return text;
+        make: () => new Histogram(bounds),
+        lines: (cell, of, text) => cell.render(of, text),
       },
-    });
-    return {
-      with(...values) {
-        const key = values.join("\u0000");
-        const known = cells.get(key);
-        if (known !== undefined) return known.cell;
-        if (values.length !== labels.length)
-          throw new Error(
-            `metric ${name} takes ${labels.length} label values, not ${values.length}`,
-          );
-        if (series < options.maxSeries) {
-          series += 1;
-          return add(key, values);
-        }
-        const others = labels.map(() => OVERFLOW_LABEL);
-        const overflow = others.join("\u0000");
-        return cells.get(overflow)?.cell ?? add(overflow, others);
-      },
-      remove(...values) {
-        if (cells.delete(values.join("\u0000"))) series -= 1;
-      },
-      *series() {
-        for (const { cell, values } of cells.values()) yield [values, cell];
-      },
-    };
+    );
   }
 
-  return {
-    counter: (name, help, labels = []) =>
-      family(
-        "counter",
-        name,
-        help,
-        labels,
-        makeCell,
-        (cell, text) => `${name}${braced(text)} ${cell.value}\n`,
-      ),
-    gauge: (name, help, labels = []) =>
-      family(
-        "gauge",
-        name,
-        help,
-        labels,
-        makeCell,
-        (cell, text) => `${name}${braced(text)} ${cell.value}\n`,
-      ),
-    histogram: (name, help, labels, bounds) =>
-      family(
-        "histogram",
-        name,
-        help,
-        labels,
-        () => new Histogram(bounds),
-        (cell, text) => cell.render(name, text),
-      ),
-    collect(run) {
-      collectors.add(run);
-      return () => collectors.delete(run);
-    },
-    describe: () => [...families.values()].map((each) => each.description),
-    render() {
-      for (const run of collectors) run();
-      let text = "";
-      for (const each of families.values()) text += each.render();
-      return text;
-    },
-  };
+  collect(run: () => void): () => void {
+    this.#collectors.add(run);
+    return () => this.#collectors.delete(run);
+  }
+
+  describe(): readonly MetricDescription[] {
+    return [...this.#families.values()].map(({ description }) => description);
+  }
+
+  render(): string {
+    for (const run of this.#collectors) run();
+    let text = "";
+    for (const family of this.#families.values()) text += family.render();
+    return text;
+  }
+
+  #add<Cell>(
+    description: MetricDescription,
+    cells: CellKind<Cell>,
+  ): Family<Cell> {
+    const { name } = description;
+    if (this.#families.has(name))
+      throw new Error(`metric ${name} is registered twice`);
+    const family = new SeriesFamily(description, cells, this.#budget);
+    this.#families.set(name, family);
+    return family;
+  }
+}
+
+/** Series of all families together. */
+interface SeriesBudget {
+  used: number;
+  readonly most: number;
+}
+
+/** How the cells of a type are made and shown. */
+interface CellKind<Cell> {
+  make(): Cell;
+  lines(cell: Cell, name: string, labelText: string): string;
+}
+
+interface Series<Cell> {
+  readonly cell: Cell;
+  readonly values: readonly string[];
+  readonly labelText: string;
+}
+
+interface Registered {
+  readonly description: MetricDescription;
+  render(): string;
+}
+
+class SeriesFamily<Cell> implements Family<Cell>, Registered {
+  readonly description: MetricDescription;
+  readonly #kind: CellKind<Cell>;
+  readonly #budget: SeriesBudget;
+  readonly #series = new Map<string, Series<Cell>>();
+
+  constructor(
+    description: MetricDescription,
+    kind: CellKind<Cell>,
+    budget: SeriesBudget,
+  ) {
+    this.description = description;
+    this.#kind = kind;
+    this.#budget = budget;
+  }
+
+  with(...values: string[]): Cell {
+    const key = values.join("\u0000");
+    const known = this.#series.get(key);
+    if (known !== undefined) return known.cell;
+    const { name, labels } = this.description;
+    if (values.length !== labels.length)
+      throw new Error(
+        `metric ${name} takes ${labels.length} label values, not ${values.length}`,
+      );
+    if (this.#budget.used < this.#budget.most) {
+      this.#budget.used += 1;
+      return this.#add(key, values);
+    }
+    const others = labels.map(() => OVERFLOW_LABEL);
+    const overflow = others.join("\u0000");
+    return this.#series.get(overflow)?.cell ?? this.#add(overflow, others);
+  }
+
+  remove(...values: string[]): void {
+    if (this.#series.delete(values.join("\u0000"))) this.#budget.used -= 1;
+  }
+
+  *series(): Iterable<readonly [readonly string[], Cell]> {
+    for (const { cell, values } of this.#series.values()) yield [values, cell];
+  }
+
+  render(): string {
+    const { name, type, help } = this.description;
+    let text = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`;
+    for (const { cell, labelText } of this.#series.values())
+      text += this.#kind.lines(cell, name, labelText);
+    return text;
+  }
+
+  #add(key: string, values: readonly string[]): Cell {
+    const cell = this.#kind.make();
+    const labelText = labelTextOf(this.description.labels, values);
+    this.#series.set(key, { cell, values, labelText });
+    return cell;
+  }
 }
 
 class Cell implements CounterCell, GaugeCell {
@@ -195,9 +239,10 @@ class Cell implements CounterCell, GaugeCell {
   }
 }
 
-function makeCell(): Cell {
-  return new Cell();
-}
+const CELLS: CellKind<Cell> = {
+  make: () => new Cell(),
+  lines: (cell, name, text) => `${name}${braced(text)} ${cell.value}\n`,
+};
 
 class Histogram implements HistogramCell {
   readonly #bounds: readonly number[];

@@ -2,10 +2,10 @@
 import { Command } from "commander";
 import t from "tap";
 import {
-  settingsOf,
   withSidecarOptions,
   type SidecarCommandOptions,
 } from "../../src/cli/sidecar-options.ts";
+import { settingsOf } from "../../src/cli/sidecar-settings.ts";
 import {
   DEFAULT_SETTINGS,
   type SidecarSettings,

@@ -15,7 +15,8 @@ function openLineFile(path: string, clock: Clock): LineFile {
   const sink = openLineSink(path, clock);
   const lines = gatherLines(sink, clock);
   return {
-    ...lines,
+    write: (line) => lines.write(line),
+    before: (fill) => lines.before(fill),
     close() {
       lines.close();
       sink.close();

@@ -26,7 +26,7 @@ const POLL = 2000;
 const DEBOUNCE = 100;
 /** Milliseconds that files have been left alone before they are read: a program that saves truncates first and writes then. */
 export const SETTLE: number = 250;
-/** Looks without a pause in between after which somebody is told. */
+/** Looks without a pause in between after which it is reported. */
 const RESTLESS = 40;
 
 export async function watchFiles(

@@ -1,4 +1,4 @@
-/** `wherry control-plane`: API, certificate authority and config push, until it is told to stop. */
+/** `wherry control-plane`: API, certificate authority and config push, until it is asked to stop. */
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { messageOf, UserError } from "../../core/errors.ts";
@@ -34,9 +34,15 @@ export function registerControlPlane(
   program: Command,
   context: CliContext,
 ): void {
-  program
-    .command("control-plane")
+  withOptions(program.command("control-plane"))
     .description("serve the API, the certificate authority and config push")
+    .action((options: ControlPlaneCommandOptions) =>
+      runControlPlane(context, options),
+    );
+}
+
+function withOptions(command: Command): Command {
+  return command
     .option(CONFIG_OPTION, "YAML file with these options by their long names")
     .addOption(
       option(
@@ -92,40 +98,44 @@ export function registerControlPlane(
         "trace, debug, info, warn, error or silent",
         "info",
       ),
-    )
-    .action(async (options: ControlPlaneCommandOptions) => {
-      const logger = makeLogger({
-        level: options.logLevel,
-        bindings: { component: "control-plane" },
-      });
-      const endpoint = otlpEndpointOf(options, context.environment);
-      const tracing =
-        endpoint === undefined
-          ? undefined
-          : makeApiTracing({ endpoint, clock: context.clock, logger });
-      const controlPlane = await startControlPlane({
-        stateDirectory: options.state,
-        store: storeOf(options.store),
-        trustDomain: options.trustDomain,
-        profile: profileOf(options.profile),
-        api: { ...addressOf("--api", options.api), ...(await tlsOf(options)) },
-        push: {
-          ...addressOf("--push", options.push),
-          ...(options.advertise === undefined
-            ? {}
-            : { advertise: options.advertise }),
-        },
-        ...(tracing === undefined ? {} : { tracing }),
-        clock: context.clock,
-        logger,
-      });
-      // The SDK is large: it is loaded once the API answers.
-      void tracing?.start();
-      await untilStopped(context);
-      logger.info("stopping");
-      await controlPlane.close();
-      await tracing?.close();
-    });
+    );
+}
+
+async function runControlPlane(
+  context: CliContext,
+  options: ControlPlaneCommandOptions,
+): Promise<void> {
+  const logger = makeLogger({
+    level: options.logLevel,
+    bindings: { component: "control-plane" },
+  });
+  const endpoint = otlpEndpointOf(options, context.environment);
+  const tracing =
+    endpoint === undefined
+      ? undefined
+      : makeApiTracing({ endpoint, clock: context.clock, logger });
+  const controlPlane = await startControlPlane({
+    stateDirectory: options.state,
+    store: storeOf(options.store),
+    trustDomain: options.trustDomain,
+    profile: profileOf(options.profile),
+    api: { ...addressOf("--api", options.api), ...(await tlsOf(options)) },
+    push: {
+      ...addressOf("--push", options.push),
+      ...(options.advertise === undefined
+        ? {}
+        : { advertise: options.advertise }),
+    },
+    ...(tracing === undefined ? {} : { tracing }),
+    clock: context.clock,
+    logger,
+  });
+  // The SDK is large: it is loaded once the API answers.
+  void tracing?.start();
+  await untilStopped(context);
+  logger.info("stopping");
+  await controlPlane.close();
+  await tracing?.close();
 }
 
 function storeOf(text: string): "sqlite" | "memory" {

@@ -1,4 +1,4 @@
-/** `wherry dev`: the demo, until it is told to stop. */
+/** `wherry dev`: the demo, until it is asked to stop. */
 import type { Command } from "commander";
 import { resolve } from "node:path";
 import { startDev, type Dev } from "../../demo/dev.ts";

@@ -1,7 +1,8 @@
-/** `wherry sidecar`: the proxy beside one instance of a service, until it is told to stop. */
+/** `wherry sidecar`: the proxy beside one instance of a service, until it is asked to stop. */
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Agent, Sharers } from "../../agent/agent.ts";
+import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { makeLogger, type Logger } from "../../core/log.ts";
 import {
@@ -13,7 +14,11 @@ import { readSecret } from "../../core/secret-file.ts";
 import { compileSooner } from "../../runtime/v8.ts";
 import { resolveLimits } from "../../proxy/downstream/limits.ts";
 import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
-import { startSidecar, type BoundPorts } from "../../sidecar/sidecar.ts";
+import {
+  startSidecar,
+  type BoundPorts,
+  type Sidecar,
+} from "../../sidecar/sidecar.ts";
 import {
   makeSpanExporter,
   type SpanExporter,
@@ -21,14 +26,16 @@ import {
 import { untilStopped, type CliContext } from "../context.ts";
 import { otlpEndpointOf, pairsOf } from "../settings.ts";
 import {
+  withSidecarOptions,
+  type SidecarCommandOptions,
+} from "../sidecar-options.ts";
+import {
   applicationPorts,
   countOf,
   nameOf,
   settingsOf,
-  withSidecarOptions,
   workloadOf,
-  type SidecarCommandOptions,
-} from "../sidecar-options.ts";
+} from "../sidecar-settings.ts";
 
 /** Not the control plane's name for its own, as both may be given one directory. */
 const ADMIN_TOKEN_FILE = "sidecar-admin.token";
@@ -43,6 +50,7 @@ async function runSidecar(
   context: CliContext,
   options: SidecarCommandOptions,
 ): Promise<void> {
+  const { clock } = context;
   const logger = makeLogger({
     level: options.logLevel,
     bindings: { component: "sidecar", workload: nameOf(options) },
@@ -62,31 +70,15 @@ async function runSidecar(
       )),
     adminToken,
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
-    clock: context.clock,
+    clock,
     logger,
   });
   const stopTrimming = trimMemory({
-    clock: context.clock,
+    clock,
     memoryBytes: resolveLimits(settings.limits).memoryBytes,
   });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
-  void sidecar.whenReady.then(async () => {
-    const { source, configReceivedAt } = sidecar.agent.state.value;
-    const age =
-      configReceivedAt === undefined
-        ? undefined
-        : Math.round((context.clock.wall() - configReceivedAt) / 1000);
-    logger.info(
-      { source, configAgeSeconds: age },
-      source === "disk"
-        ? "ready, with the config from disk: the control plane has not confirmed it yet"
-        : "ready",
-    );
-    // The SDK is large: it is loaded once traffic is served.
-    await exporter?.start();
-    leaveStartBehind();
-    compileSooner();
-  });
+  void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, exporter));
   await Promise.race([untilStopped(context), sidecar.over]);
   logger.info("stopping: deregister, GOAWAY, drain");
   await sidecar.shutDown();
@@ -95,6 +87,29 @@ async function runSidecar(
   if (lost !== undefined) context.exitCode = 1;
   await exporter?.close();
   logger.info("stopped");
+}
+
+async function onReady(
+  { agent }: Sidecar,
+  clock: Clock,
+  logger: Logger,
+  exporter: SpanExporter | undefined,
+): Promise<void> {
+  const { source, configReceivedAt } = agent.state.value;
+  const age =
+    configReceivedAt === undefined
+      ? undefined
+      : Math.round((clock.wall() - configReceivedAt) / 1000);
+  logger.info(
+    { source, configAgeSeconds: age },
+    source === "disk"
+      ? "ready, with the config from disk: the control plane has not confirmed it yet"
+      : "ready",
+  );
+  // The SDK is large: it is loaded once traffic is served.
+  await exporter?.start();
+  leaveStartBehind();
+  compileSooner();
 }
 
 /** Made beside what else the sidecar keeps. Where there is no place for it the sidecar serves all the same, and its admin port shows and changes nothing. */
@@ -113,60 +128,73 @@ async function adminTokenOf(
   }
 }
 
+/** What an agent is started with besides its options. */
+interface OwnAgent {
+  readonly context: CliContext;
+  readonly options: SidecarCommandOptions;
+  readonly logger: Logger;
+  readonly sharers: Sharers | undefined;
+}
+
 /** The agent of a mesh, or that of files where there is no control plane. */
-async function startOwnAgent(
-  own: {
-    readonly context: CliContext;
-    readonly options: SidecarCommandOptions;
-    readonly logger: Logger;
-    readonly sharers: Sharers | undefined;
-  },
+function startOwnAgent(
+  own: OwnAgent,
   appPorts: Record<string, number>,
   bound: BoundPorts,
 ): Promise<Agent> {
-  const { context, options, logger, sharers } = own;
-  const { clock } = context;
-  const maxConfigBytes =
-    options.maxConfigBytes === undefined
-      ? {}
-      : {
-          maxConfigBytes: countOf("--max-config-bytes", options.maxConfigBytes),
-        };
-  if (options.resources !== undefined) {
-    if (options.controlPlane !== undefined)
-      throw new UserError(
-        "--resources is for a sidecar without a control plane: leave --control-plane out, or it",
-      );
-    const { certificate, privateKey, trustBundle } = options;
-    if (
-      certificate === undefined ||
-      privateKey === undefined ||
-      trustBundle === undefined
-    )
-      throw new UserError(
-        "--resources needs --certificate, --private-key and --trust-bundle",
-      );
-    const self = {
-      name: nameOf(options),
-      labels: pairsOf("--label", options.label ?? []),
-      ports: appPorts,
-      ...(options.locality === undefined ? {} : { locality: options.locality }),
-    };
-    // Of the two agents the one that is asked for is loaded: gRPC is large, and files have no use for it.
-    const { startFileAgent } = await import("../../agent/files/file-agent.ts");
-    return startFileAgent({
-      resources: options.resources,
-      certificate,
-      privateKey,
-      trustBundle,
-      self,
-      ...maxConfigBytes,
-      allowShrink: options.allowShrink === true,
-      sharers,
-      clock,
-      logger,
-    });
-  }
+  const { resources } = own.options;
+  return resources === undefined
+    ? startMeshAgent(own, appPorts, bound)
+    : startFileAgent(own, resources, appPorts);
+}
+
+async function startFileAgent(
+  { context, options, logger, sharers }: OwnAgent,
+  resources: string,
+  appPorts: Record<string, number>,
+): Promise<Agent> {
+  const { controlPlane, certificate, privateKey, trustBundle } = options;
+  const maxConfigBytes = maxConfigBytesOf(options);
+  if (controlPlane !== undefined)
+    throw new UserError(
+      "--resources is for a sidecar without a control plane: leave --control-plane out, or it",
+    );
+  if (
+    certificate === undefined ||
+    privateKey === undefined ||
+    trustBundle === undefined
+  )
+    throw new UserError(
+      "--resources needs --certificate, --private-key and --trust-bundle",
+    );
+  const self = {
+    name: nameOf(options),
+    labels: pairsOf("--label", options.label ?? []),
+    ports: appPorts,
+    ...(options.locality === undefined ? {} : { locality: options.locality }),
+  };
+  // Only the agent that is asked for is loaded: gRPC is large, and files have no use for it.
+  const agent = await import("../../agent/files/file-agent.ts");
+  return agent.startFileAgent({
+    resources,
+    certificate,
+    privateKey,
+    trustBundle,
+    self,
+    ...maxConfigBytes,
+    allowShrink: options.allowShrink === true,
+    sharers,
+    clock: context.clock,
+    logger,
+  });
+}
+
+async function startMeshAgent(
+  { context, options, logger, sharers }: OwnAgent,
+  appPorts: Record<string, number>,
+  bound: BoundPorts,
+): Promise<Agent> {
+  const maxConfigBytes = maxConfigBytesOf(options);
   if (options.controlPlane === undefined)
     throw new UserError(
       "where does the config come from? --control-plane HOST:PORT, or --resources PATH without one",
@@ -186,9 +214,17 @@ async function startOwnAgent(
     version: packageVersion(),
     ...maxConfigBytes,
     sharers,
-    clock,
+    clock: context.clock,
     logger,
   });
+}
+
+function maxConfigBytesOf({ maxConfigBytes }: SidecarCommandOptions): {
+  readonly maxConfigBytes?: number;
+} {
+  return maxConfigBytes === undefined
+    ? {}
+    : { maxConfigBytes: countOf("--max-config-bytes", maxConfigBytes) };
 }
 
 async function tokenOf(

@@ -31,6 +31,12 @@ export function registerToken(program: Command, context: CliContext): void {
   const token = program
     .command("token")
     .description("enrolment tokens for sidecars, and API tokens");
+  registerCreate(token, context);
+  registerList(token, context);
+  registerRevoke(token, context);
+}
+
+function registerCreate(token: Command, context: CliContext): void {
   withServer(token.command("create"))
     .description(
       "make an enrolment token (--service-account) or an API token (--role); the secret is shown once",
@@ -78,6 +84,9 @@ export function registerToken(program: Command, context: CliContext): void {
           : `${isObject(body) ? textOf(body["token"]) : ""}\n`,
       );
     });
+}
+
+function registerList(token: Command, context: CliContext): void {
   withServer(token.command("list"))
     .description("the tokens there are, without their secrets")
     .addOption(outputOption("json"))
@@ -95,6 +104,9 @@ export function registerToken(program: Command, context: CliContext): void {
           : table(["KIND", "ID", "FOR", "EXPIRES"], items.map(row)),
       );
     });
+}
+
+function registerRevoke(token: Command, context: CliContext): void {
   withServer(token.command("revoke"))
     .description("make a token worthless at once")
     .argument("<kind>", "enrolment or api")
