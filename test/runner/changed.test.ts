@@ -6,21 +6,22 @@ import t, { type Test } from "tap";
 import { changedSince, testsReaching } from "../support/runner/changed.ts";
 
 const FILES: Readonly<Record<string, string>> = {
-  "src/policy/retry.ts": "",
+  "src/policy/patience.ts": "",
   "src/policy/types.ts": "",
-  "src/proxy/outbound.ts": 'import { retry } from "../policy/retry.ts";',
+  "src/proxy/outbound.ts": 'import { patience } from "../policy/patience.ts";',
   "src/proxy/worker.ts":
     'new Worker(new URL("./outbound.ts", import.meta.url));',
   "src/cli/run.ts": 'const run = await import("../proxy/worker.ts");',
-  "src/proxy/shape.ts": 'import type { Retry } from "../policy/retry.ts";',
+  "src/proxy/shape.ts":
+    'import type { Patience } from "../policy/patience.ts";',
   "bench/main.ts": "",
   "test/cli/run.test.ts": 'import "../../src/cli/run.ts";',
-  "test/policy/retry.test.ts": 'import "../../src/policy/retry.ts";',
+  "test/policy/patience.test.ts": 'import "../../src/policy/patience.ts";',
   "test/policy/storm.test.ts": 'import "../../src/proxy/outbound.ts";',
   "test/control/near.test.ts": 'import "../../src/proxy/outbound.ts";',
   "test/proxy/shape.test.ts": 'import "../../src/proxy/shape.ts";',
-  "test/e2e/whole.test.ts": 'import "../../src/policy/retry.ts";',
-  "test/hostile/flood.test.ts": 'import "../../src/policy/retry.ts";',
+  "test/e2e/whole.test.ts": 'import "../../src/policy/patience.ts";',
+  "test/hostile/flood.test.ts": 'import "../../src/policy/patience.ts";',
 };
 
 async function checkout(t: Test): Promise<string> {
@@ -39,8 +40,8 @@ function git(root: string, ...args: string[]): void {
 
 void t.test("nearest first, then the changed file's own folder", async (t) => {
   const root = await checkout(t);
-  t.strictSame(testsReaching(root, ["src/policy/retry.ts"]), [
-    { test: "test/policy/retry.test.ts", distance: 1 },
+  t.strictSame(testsReaching(root, ["src/policy/patience.ts"]), [
+    { test: "test/policy/patience.test.ts", distance: 1 },
     { test: "test/policy/storm.test.ts", distance: 2 },
     { test: "test/control/near.test.ts", distance: 2 },
     { test: "test/cli/run.test.ts", distance: 4 },
