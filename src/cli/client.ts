@@ -50,20 +50,20 @@ export function withServer(command: Command): Command {
     .addOption(
       option(
         "--server <url>",
-        "the control plane's API",
+        "URL of the control plane's API",
         "http://127.0.0.1:15080",
       ),
     )
     .addOption(
       option(
         "--token-file <file>",
-        "file with the API token; else WHERRY_TOKEN, else admin.token in the state directory",
+        "file with the API token; default: WHERRY_TOKEN, then admin.token in the state directory",
       ),
     )
     .addOption(
       option(
         "--state <directory>",
-        "the control plane's state directory on this machine",
+        "state directory of a control plane on this machine",
         ".wherry",
       ),
     );

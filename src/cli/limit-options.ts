@@ -1,7 +1,10 @@
 /** The options of `wherry sidecar` that set limits, and what their texts mean. The reference has all limits. */
 import type { Command } from "commander";
 import { UserError } from "../core/errors.ts";
-import type { LimitOptions } from "../proxy/downstream/limits.ts";
+import {
+  DEFAULT_LIMITS,
+  type LimitOptions,
+} from "../proxy/downstream/limits.ts";
 import { option } from "./settings.ts";
 
 export interface LimitCommandOptions {
@@ -18,25 +21,25 @@ export function withLimitOptions(command: Command): Command {
     .addOption(
       option(
         "--max-connections <number>",
-        "connections that callers may have open; 16384, or as many as there are file descriptors for",
+        `open connections of callers; default: ${DEFAULT_LIMITS.connections}, or what the file descriptors allow`,
       ),
     )
     .addOption(
       option(
         "--max-connections-per-address <number>",
-        "of these, from one address; an identity may have four times as many; 1024",
+        `open connections from one address; an identity may have four times as many; default: ${DEFAULT_LIMITS.connectionsPerAddress}`,
       ),
     )
     .addOption(
       option(
         "--min-body-rate <bytes>",
-        "a request body that comes more slowly, a second, is a 408; 240; 0 is without",
+        `bytes a second below which a request body gets 408; 0: no minimum; default: ${DEFAULT_LIMITS.bodyRate}`,
       ),
     )
     .addOption(
       option(
         "--max-memory <MiB>",
-        "memory of this process, near which it takes no more; what the container may use without it",
+        "memory limit, near which requests are refused; default: what the container may use",
       ),
     );
 }

@@ -84,7 +84,7 @@ export async function makeProgram(
 ): Promise<Command> {
   const program = new Command("wherry")
     .description(
-      "a service mesh: a sidecar proxy beside each service, and a small control plane",
+      "a service mesh: a sidecar proxy for each service, and a small control plane",
     )
     .version(packageVersion(), "--version", "the version of wherry")
     .exitOverride()

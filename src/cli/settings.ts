@@ -32,7 +32,7 @@ export function listOption(flags: string, description: string): Option {
 export function outputOption(...forms: readonly string[]): Option {
   return new Option(
     "-o, --output <form>",
-    `${forms.join(", ")}; for people without it`,
+    `output format: ${forms.join(", ")}; default: for people`,
   ).choices(forms);
 }
 
@@ -105,7 +105,7 @@ function configValue(file: string, known: Option, value: unknown): unknown {
 export function otlpEndpointOption(what: string): Option {
   return option(
     "--otlp-endpoint <url>",
-    `where ${what} go (OTLP over HTTP); else OTEL_EXPORTER_OTLP_ENDPOINT`,
+    `collector for ${what} (OTLP over HTTP); default: OTEL_EXPORTER_OTLP_ENDPOINT`,
   );
 }
 

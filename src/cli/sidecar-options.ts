@@ -64,37 +64,34 @@ export function withSidecarOptions(command: Command): Command {
 /** Where config and certificate come from. */
 function withSources(command: Command): Command {
   return command
-    .option(CONFIG_OPTION, "YAML file with these options by their long names")
+    .option(CONFIG_OPTION, "YAML file with these options, by their long names")
     .addOption(
-      option(
-        "--control-plane <host:port>",
-        "where config and certificates come from",
-      ),
+      option("--control-plane <host:port>", "address of the control plane"),
     )
     .addOption(
       option(
         "--token <text>",
-        'enrolment token, from "wherry token create"; needed until there is a certificate in the state directory',
+        'enrolment token, from "wherry token create"; needed until the state directory has a certificate',
       ),
     )
-    .addOption(option("--token-file <file>", "file with that token"))
+    .addOption(option("--token-file <file>", "file with the enrolment token"))
     .addOption(
       option(
         "--state <directory>",
-        "where the last good config, the certificate and the admin port's token are kept",
+        "directory for the last good config, the certificate and the admin port's token",
         ".wherry/sidecar",
       ),
     )
     .addOption(
       option(
         "--resources <path>",
-        "without a control plane: resources from a file or folder, read again when they change",
+        "file or folder with resources, in place of a control plane; read again when it changes",
       ),
     )
     .addOption(
       option(
         "--allow-shrink",
-        "with --resources: use files at once that hold far fewer resources than before, or none",
+        "with --resources: use files at once even if they hold far fewer resources than before",
       ),
     )
     .addOption(
@@ -120,42 +117,47 @@ function withInstance(command: Command): Command {
     .addOption(
       option(
         "--name <name>",
-        "name of this instance; the host's name without it",
+        "name of this instance; default: the host's name",
       ),
     )
     .addOption(
       listOption(
         "--label <pairs>",
-        "with --resources: labels of this instance, like app=web; else the token has them",
+        "with --resources: labels of this instance, such as app=web; in a mesh, the token has them",
       ),
     )
     .addOption(
       option(
         "--address <ip>",
-        "the address at which other sidecars reach this one; the host's first without it",
+        "address at which other sidecars reach this one; default: the host's first",
       ),
     )
     .addOption(
       listOption(
         "--app-port <name=port>",
-        "a port of the application by its name in the Service, like http=8080",
+        "port of the application, by its name in the Service, such as http=8080",
       ),
     )
     .addOption(
       option(
         "--app-address <ip>",
-        "where the application listens",
+        "address that the application listens on",
         DEFAULT_SETTINGS.appAddress,
       ),
     )
     .addOption(
-      option("--locality <region/zone/subzone>", "where this instance stands"),
+      option("--locality <region/zone/subzone>", "locality of this instance"),
     )
-    .addOption(option("--weight <number>", "its share beside other instances"))
+    .addOption(
+      option(
+        "--weight <number>",
+        "share of the calls, relative to other instances",
+      ),
+    )
     .addOption(
       option(
         "--ttl <duration>",
-        "how long it stays registered without a sign of life",
+        "how long it stays registered after its last renewal",
       ),
     );
 }
@@ -166,62 +168,62 @@ function withPorts(command: Command): Command {
     .addOption(
       option(
         "--host <ip>",
-        "where the link, captured and published connections are taken; :: is every address",
+        "address for the link, captured and published connections; :: is every address",
         DEFAULT_SETTINGS.host,
       ),
     )
     .addOption(
       option(
         "--outbound-port <port>",
-        "calls of the application; on loopback only",
+        "port for calls of the application; on loopback only",
         port(DEFAULT_PORTS.outbound),
       ),
     )
     .addOption(
       option(
         "--inbound-port <port>",
-        "captured calls to the application",
+        "port for captured calls to the application",
         port(DEFAULT_PORTS.inbound),
       ),
     )
-    .option("--no-capture", "leave the port for captured calls closed")
+    .option("--no-capture", "do not open the port for captured calls")
     .addOption(
       option(
         "--link-port <port>",
-        "the link between sidecars",
+        "port of the link between sidecars",
         port(DEFAULT_PORTS.link),
       ),
     )
     .addOption(
       option(
         "--admin-port <port>",
-        "administration; on loopback only",
+        "port of the admin pages; on loopback only",
         port(DEFAULT_PORTS.admin),
       ),
     )
     .addOption(
       option(
         "--metrics-port <port>",
-        "metrics and readiness",
+        "port of metrics and readiness",
         port(DEFAULT_PORTS.metrics),
       ),
     )
     .addOption(
       listOption(
         "--publish <port=appport>",
-        "a port for callers without a sidecar, under PeerAuthentication",
+        "port for callers without a sidecar, subject to PeerAuthentication",
       ),
     )
     .addOption(
       listOption(
         "--trusted-proxy <ranges>",
-        "callers without a certificate (CIDR), like a load balancer, whose Forwarded and X-Forwarded-* fields are passed on; those of others are replaced",
+        "callers (CIDR) without a certificate, such as a load balancer, whose Forwarded and X-Forwarded-* headers are kept; those of others are replaced",
       ),
     )
     .addOption(
       listOption(
         "--upstream <port=service.ns[:port]>",
-        "a local port that leads to one service",
+        "local port that leads to one service",
       ),
     );
 }
@@ -232,48 +234,48 @@ function withTraffic(command: Command): Command {
     .addOption(
       option(
         "--link-protocol <protocol>",
-        "h2 or http/1.1",
+        "protocol of the link: h2 or http/1.1",
         DEFAULT_SETTINGS.linkProtocol,
       ),
     )
     .addOption(
       option(
         "--concurrency <workers>",
-        "threads that carry the traffic: more than one only where one core is too little",
+        "worker threads; more than one only if one core is too little",
         String(DEFAULT_SETTINGS.concurrency),
       ),
     )
     .addOption(
       option(
         "--access-log <mode>",
-        "errors, all or none",
+        "requests that are logged: errors, all or none",
         DEFAULT_SETTINGS.accessLog,
       ),
     )
     .addOption(
       option(
         "--access-log-file <file>",
-        "where access log lines go; standard output without it",
+        "file for the access log; default: standard output",
       ),
     )
     .addOption(otlpEndpointOption("spans"))
     .addOption(
       option(
         "--drain-timeout <duration>",
-        "how long requests under way may take at shutdown",
+        "time that requests in flight may take at shutdown",
         "30s",
       ),
     )
     .addOption(
       option(
         "--max-config-bytes <bytes>",
-        "a larger config is refused, and the one before kept",
+        "largest config that is accepted; a larger one is refused and the one in force stays; default: 64 MiB",
       ),
     )
     .addOption(
       option(
         "--log-level <level>",
-        "trace, debug, info, warn, error or silent",
+        "log level: trace, debug, info, warn, error or silent",
         "info",
       ),
     );

@@ -26,14 +26,14 @@ type Manifest = Manifests["resources"][number];
 
 export function registerApply(program: Command, context: CliContext): void {
   withServer(program.command("apply"))
-    .description("create resources, or change them to what the files say")
+    .description("create or update the resources of files")
     .addOption(
       listOption(
         "-f, --filename <file>",
-        "a file, a folder, or standard input (-); may be given several times",
+        "file, folder, or standard input (-); may be repeated",
       ),
     )
-    .option("--dry-run", "check everything, change nothing")
+    .option("--dry-run", "check everything and change nothing")
     .action(async (options: ApplyOptions) => {
       if (options.filename === undefined)
         throw new UserError("what is to be applied? wherry apply -f FILE");

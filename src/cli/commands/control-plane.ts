@@ -35,7 +35,7 @@ export function registerControlPlane(
   context: CliContext,
 ): void {
   withOptions(program.command("control-plane"))
-    .description("serve the API, the certificate authority and config push")
+    .description("run the API, the certificate authority and config push")
     .action((options: ControlPlaneCommandOptions) =>
       runControlPlane(context, options),
     );
@@ -43,59 +43,63 @@ export function registerControlPlane(
 
 function withOptions(command: Command): Command {
   return command
-    .option(CONFIG_OPTION, "YAML file with these options by their long names")
+    .option(CONFIG_OPTION, "YAML file with these options, by their long names")
     .addOption(
       option(
         "--state <directory>",
-        "where the database, the authority's keys and the first token are kept",
+        "directory for the database, the authority's keys and the first token",
         ".wherry",
       ),
     )
-    .addOption(option("--store <kind>", "sqlite or memory", "sqlite"))
+    .addOption(option("--store <kind>", "store: sqlite or memory", "sqlite"))
     .addOption(
       option(
         "--trust-domain <name>",
-        "the trust domain of every identity in the mesh",
+        "trust domain of every identity in the mesh",
         "cluster.local",
       ),
     )
     .addOption(
       option(
         "--profile <name>",
-        "what the Mesh says at first start of calls that no policy speaks of: production denies, development allows",
+        "default action of the Mesh written at first start: production denies, development allows",
         "production",
       ),
     )
     .addOption(
-      option("--api <host:port>", "where the API listens", "127.0.0.1:15080"),
+      option(
+        "--api <host:port>",
+        "address that the API listens on",
+        "127.0.0.1:15080",
+      ),
     )
     .addOption(
       option(
         "--api-certificate <file>",
-        "PEM certificate chain of the API; needed to listen beyond loopback",
+        "PEM certificate chain of the API; required beyond loopback",
       ),
     )
     .addOption(
-      option("--api-key <file>", "PEM private key of that certificate"),
+      option("--api-key <file>", "PEM private key of the API's certificate"),
     )
     .addOption(
       option(
         "--push <host:port>",
-        "where sidecars enrol and get their config",
+        "address on which sidecars enrol and get their config",
         "0.0.0.0:15012",
       ),
     )
     .addOption(
       option(
         "--advertise <host:port>",
-        "the address of --push as sidecars reach it, for enrolment tokens to carry",
+        "address at which sidecars reach --push; enrolment tokens carry it",
       ),
     )
     .addOption(otlpEndpointOption("spans of the API's requests"))
     .addOption(
       option(
         "--log-level <level>",
-        "trace, debug, info, warn, error or silent",
+        "log level: trace, debug, info, warn, error or silent",
         "info",
       ),
     );

@@ -16,19 +16,26 @@ interface DeleteOptions extends ServerOptions {
 
 export function registerDelete(program: Command, context: CliContext): void {
   withServer(program.command("delete"))
-    .description("remove resources")
-    .argument("[kind]", "like httproute")
-    .argument("[names...]", "which of them")
+    .description("delete resources")
+    .argument("[kind]", "kind, such as httproute")
+    .argument("[names...]", "names of the resources")
     .addOption(
       listOption(
         "-f, --filename <file>",
-        "those of a file, a folder, or standard input (-)",
+        "resources of a file, a folder, or standard input (-); may be repeated",
       ),
     )
     .addOption(
-      option("-n, --namespace <name>", "the namespace", DEFAULT_NAMESPACE),
+      option(
+        "-n, --namespace <name>",
+        "namespace of the resources",
+        DEFAULT_NAMESPACE,
+      ),
     )
-    .option("--ignore-not-found", "what is not there is not an error")
+    .option(
+      "--ignore-not-found",
+      "do not fail for a resource that does not exist",
+    )
     .action(
       async (
         kind: string | undefined,

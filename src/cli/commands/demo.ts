@@ -23,15 +23,15 @@ import { table } from "../table.ts";
 export function registerDemo(program: Command, context: CliContext): void {
   const demo = program
     .command("demo")
-    .description("play with the processes of the running demo");
+    .description("control the processes of the running demo");
   const state = option(
     "--state <directory>",
-    "the demo's state directory",
+    "state directory of the demo",
     ".wherry",
   );
   demo
     .command("list")
-    .description("its processes")
+    .description("list its processes")
     .addOption(state)
     .addOption(outputOption("json"))
     .action(
@@ -49,16 +49,16 @@ export function registerDemo(program: Command, context: CliContext): void {
       },
     );
   for (const [action, description] of [
-    ["start", "start what was stopped"],
-    ["stop", "stop in order (SIGTERM)"],
-    ["kill", "end at once (SIGKILL)"],
+    ["start", "start a stopped process"],
+    ["stop", "stop a process gracefully (SIGTERM)"],
+    ["kill", "kill a process (SIGKILL)"],
   ] as const) {
     demo
       .command(action)
       .description(description)
       .argument(
         "<process>",
-        "like payments-v1-1, catalog-1/app, catalog-1/sidecar or control-plane",
+        "process, such as payments-v1-1, catalog-1/app, catalog-1/sidecar or control-plane",
       )
       .addOption(state)
       .action(async (name: string, options: { readonly state: string }) => {
@@ -132,7 +132,10 @@ function registerApplication(program: Command, context: CliContext): void {
     .requiredOption("--instance <name>", "its name")
     .requiredOption("--release <version>", "its version")
     .requiredOption("--port <port>", "where it listens")
-    .requiredOption("--outbound-port <port>", "where its sidecar takes calls")
+    .requiredOption(
+      "--outbound-port <port>",
+      "port of its sidecar for its calls",
+    )
     .requiredOption("--database <file>", "where orders are kept")
     .action(async (service: string, options: ApplicationCommandOptions) => {
       const callers = makeCallers({

@@ -11,10 +11,14 @@ import { painter, table } from "../table.ts";
 export function registerDescribe(program: Command, context: CliContext): void {
   withServer(program.command("describe"))
     .description("show a resource, its conditions, and where it is in force")
-    .argument("<kind>", "like httproute")
-    .argument("<name>", "which one")
+    .argument("<kind>", "kind, such as httproute")
+    .argument("<name>", "name of the resource")
     .addOption(
-      option("-n, --namespace <name>", "the namespace", DEFAULT_NAMESPACE),
+      option(
+        "-n, --namespace <name>",
+        "namespace of the resources",
+        DEFAULT_NAMESPACE,
+      ),
     )
     .action(
       async (

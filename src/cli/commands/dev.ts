@@ -17,17 +17,17 @@ export function registerDev(program: Command, context: CliContext): void {
   program
     .command("dev")
     .description(
-      "a mesh on this machine: control plane, a small shop, a sidecar beside each instance",
+      "run a mesh on this machine: control plane, a small shop, a sidecar for each instance",
     )
     .addOption(
       option(
         "--state <directory>",
-        "where certificates, resources, logs and orders are kept",
+        "directory for certificates, resources, logs and orders",
         ".wherry",
       ),
     )
-    .option("--no-load", "leave out the trickle of customers")
-    .option("--any-ports", "take whatever ports are free")
+    .option("--no-load", "do not simulate customers")
+    .option("--any-ports", "use any free ports")
     .action(async (options: DevCommandOptions) => {
       const paint = painter(context.colours);
       const dev = await startDev({

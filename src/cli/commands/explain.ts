@@ -68,7 +68,7 @@ type Question = Pick<Asked, "caller" | "calleeOf" | "workload"> & {
 export function registerExplain(program: Command, context: CliContext): void {
   withServer(program.command("explain"))
     .description(
-      "say what the sidecars would decide of a request, step by step, by which rules, and what was not matched and why",
+      "show what the sidecars would decide for a request, step by step, by which rules, and why others do not match",
     )
     .argument("<method>", "GET, POST …; CONNECT for bytes other than HTTP")
     .argument(
@@ -78,12 +78,12 @@ export function registerExplain(program: Command, context: CliContext): void {
     .addOption(
       option(
         "--from <account>",
-        "NAMESPACE/SERVICEACCOUNT of the caller; without it, and without --at, a caller that has no sidecar",
+        "NAMESPACE/SERVICEACCOUNT of the caller; default: the sidecar of --at, or a caller without a sidecar",
       ),
     )
     .option(
       "-H, --header <field>",
-      "a field of the request, like 'x-user: qa'; may be given several times",
+      "request header, such as 'x-user: qa'; may be repeated",
       (value: string, previous: readonly string[] | undefined) => [
         ...(previous ?? []),
         value,
@@ -92,19 +92,19 @@ export function registerExplain(program: Command, context: CliContext): void {
     .addOption(
       option(
         "--at <sidecar>",
-        "NAMESPACE/NAME of a connected sidecar: decide by what is in force there. It calls, unless --from names another caller: then it is called",
+        "NAMESPACE/NAME of a connected sidecar whose config decides; it is the caller, or with --from the callee",
       ),
     )
     .addOption(
       option(
         "--to <workload>",
-        "NAMESPACE/NAME of the instance that takes the request",
+        "NAMESPACE/NAME of the instance that is called",
       ),
     )
     .addOption(
       listOption(
         "-f, --filename <file>",
-        "decide by resource files, with no mesh running",
+        "resource files that decide, without a mesh; may be repeated",
       ),
     )
     .addOption(outputOption("text", "json"))

@@ -27,15 +27,19 @@ interface GetOptions extends ServerOptions {
 export function registerGet(program: Command, context: CliContext): void {
   withServer(program.command("get"))
     .description("show resources")
-    .argument("<kind>", "like services, httproutes or hr")
-    .argument("[name]", "one resource by its name")
+    .argument("<kind>", "kind, such as services, httproutes or tp")
+    .argument("[name]", "name of one resource")
     .addOption(
-      option("-n, --namespace <name>", "the namespace", DEFAULT_NAMESPACE),
+      option(
+        "-n, --namespace <name>",
+        "namespace of the resources",
+        DEFAULT_NAMESPACE,
+      ),
     )
-    .option("-A, --all-namespaces", "those of every namespace")
+    .option("-A, --all-namespaces", "resources of every namespace")
     .option(
       "-l, --selector <labels>",
-      "only those with these labels, like app=web,version!=v2",
+      "resources with these labels, such as app=web,version!=v2",
     )
     .addOption(outputOption("wide", "yaml", "json", "name"))
     .action(

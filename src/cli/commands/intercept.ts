@@ -41,54 +41,54 @@ export function registerIntercept(program: Command, context: CliContext): void {
   program
     .command("intercept")
     .description(
-      "send this network namespace's TCP traffic through its sidecar, IPv4 and IPv6 alike (needs CAP_NET_ADMIN); run it before the application starts, for connections that are open then may break",
+      "send this network namespace's TCP traffic, IPv4 and IPv6, through its sidecar; needs CAP_NET_ADMIN; run it before the application starts, because open connections may break",
     )
-    .option("--dry-run", "print the rules, change nothing")
-    .option("--remove", "take the rules away again")
+    .option("--dry-run", "print the rules and change nothing")
+    .option("--remove", "remove the rules")
     .addOption(
       option(
         "--proxy-uid <uid>",
-        "the user that the sidecar runs as; its own traffic is left alone",
+        "user that the sidecar runs as; its traffic is not captured",
         "1337",
       ),
     )
     .addOption(
       option(
         "--outbound-port <port>",
-        "where the sidecar takes what the application sends",
+        "port of the sidecar for calls of the application",
         "15001",
       ),
     )
     .addOption(
       option(
         "--inbound-port <port>",
-        "where the sidecar takes what comes to the application",
+        "port of the sidecar for calls to the application",
         "15006",
       ),
     )
     .addOption(
       option(
         "--link-port <port>",
-        "the link between sidecars, whose incoming traffic is left alone",
+        "port of the link between sidecars; incoming traffic to it is not captured",
         "15008",
       ),
     )
     .addOption(
       listOption(
         "--exclude-inbound <ports>",
-        "ports whose incoming traffic is left alone, like 22; the sidecar's metrics (15020) always are",
+        "ports whose incoming traffic is not captured, such as 22; the sidecar's metrics port (15020) never is",
       ),
     )
     .addOption(
       listOption(
         "--exclude-outbound <ports>",
-        "ports whose outgoing traffic is left alone",
+        "ports whose outgoing traffic is not captured",
       ),
     )
     .addOption(
       listOption(
         "--exclude-address <ranges>",
-        "destinations (CIDR) whose outgoing traffic is left alone",
+        "destinations (CIDR) whose outgoing traffic is not captured",
       ),
     )
     .action((options: InterceptOptions) => intercept(context, options));

@@ -9,7 +9,7 @@ import { painter } from "../table.ts";
 export function registerLint(program: Command, context: CliContext): void {
   program
     .command("lint")
-    .description("check resource files offline")
+    .description("check resource files without a mesh")
     .argument("<files...>", "files, folders, or standard input (-)")
     .addOption(outputOption("json"))
     .action(

@@ -42,7 +42,7 @@ const ADMIN_TOKEN_FILE = "sidecar-admin.token";
 
 export function registerSidecar(program: Command, context: CliContext): void {
   withSidecarOptions(program.command("sidecar"))
-    .description("carry all traffic of one instance of a service")
+    .description("proxy all traffic of one instance of a service")
     .action((options: SidecarCommandOptions) => runSidecar(context, options));
 }
 

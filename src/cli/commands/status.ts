@@ -26,7 +26,7 @@ interface MeshStatus {
 export function registerStatus(program: Command, context: CliContext): void {
   withServer(program.command("status"))
     .description(
-      "show each sidecar: config in force, acknowledged or refused and why, certificate, age of config",
+      "show each sidecar: config in force, refused config with the reason, certificate, age of config",
     )
     .addOption(outputOption("json"))
     .action(async (options: ServerOptions & { readonly output?: string }) => {

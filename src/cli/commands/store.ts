@@ -13,9 +13,9 @@ import { outputOption } from "../settings.ts";
 export function registerStore(program: Command, context: CliContext): void {
   const store = program
     .command("store")
-    .description("the control plane's store");
+    .description("show or accept the control plane's store");
   withServer(store.command("show"))
-    .description("its id, kind and revision")
+    .description("show its id, kind and revision")
     .addOption(outputOption("json"))
     .action(async (options: ServerOptions & { readonly output?: string }) => {
       const { body } = await (
@@ -29,12 +29,9 @@ export function registerStore(program: Command, context: CliContext): void {
     });
   withServer(store.command("accept"))
     .description(
-      "after a lost or restored database: sidecars may take this store's config in place of what they hold",
+      "let sidecars replace their config with this store's, after a lost or restored database",
     )
-    .argument(
-      "<id>",
-      'the id that "wherry store show" and "wherry status" print',
-    )
+    .argument("<id>", 'id, as "wherry store show" and "wherry status" print it')
     .action(async (id: string, options: ServerOptions) => {
       const { body } = await (
         await connectApi(context, options)

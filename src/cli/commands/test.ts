@@ -33,9 +33,9 @@ export function registerTest(program: Command, context: CliContext): void {
   program
     .command("test")
     .description(
-      "run a table of requests and what is expected of them against resource files, with no mesh running",
+      "run a table of requests with expected results against resource files, without a mesh",
     )
-    .argument("<files...>", "test files: resources and tests, in YAML")
+    .argument("<files...>", "test files in YAML, with resources and tests")
     .addOption(outputOption("text", "json", "junit"))
     .action(
       async (

@@ -30,7 +30,7 @@ interface CreateOptions extends ServerOptions {
 export function registerToken(program: Command, context: CliContext): void {
   const token = program
     .command("token")
-    .description("enrolment tokens for sidecars, and API tokens");
+    .description("manage enrolment tokens for sidecars, and API tokens");
   registerCreate(token, context);
   registerList(token, context);
   registerRevoke(token, context);
@@ -44,33 +44,39 @@ function registerCreate(token: Command, context: CliContext): void {
     .addOption(
       option(
         "-n, --namespace <name>",
-        "the namespace of the workloads that may enrol",
+        "namespace of the workloads that may enrol",
         DEFAULT_NAMESPACE,
       ),
     )
-    .option("--service-account <name>", "the service account that they become")
+    .option(
+      "--service-account <name>",
+      "service account of the workloads that enrol",
+    )
     .addOption(
       listOption(
         "--label <pairs>",
-        "labels that they carry, like app=web,version=v2",
+        "labels of the workloads that enrol, such as app=web,version=v2",
       ),
     )
     .addOption(
       listOption(
         "--allow-address <ranges>",
-        "addresses (CIDR) that they may register besides the one that they call from: behind NAT, or with several networks",
+        "addresses (CIDR) that they may register besides the one they call from, for NAT or several networks",
       ),
     )
-    .option("--name <name>", "the one instance that may enrol with it")
-    .option("--uses <count>", "how many may enrol with it")
-    .option("--role <role>", "admin, editor or viewer: makes an API token")
+    .option("--name <name>", "name of the only instance that may enrol")
+    .option("--uses <count>", "number of enrolments; default: 1")
+    .option("--role <role>", "role of an API token: admin, editor or viewer")
     .addOption(
       listOption(
         "--for-namespace <names>",
-        "the namespaces that an API token is for; all without it",
+        "namespaces of an API token; default: all",
       ),
     )
-    .option("--ttl <duration>", "how long it is good for, like 1h30m")
+    .option(
+      "--ttl <duration>",
+      "time until it expires, such as 1h30m; default for enrolment: 1h",
+    )
     .addOption(outputOption("json"))
     .action(async (options: CreateOptions) => {
       const api = await connectApi(context, options);
@@ -88,7 +94,7 @@ function registerCreate(token: Command, context: CliContext): void {
 
 function registerList(token: Command, context: CliContext): void {
   withServer(token.command("list"))
-    .description("the tokens there are, without their secrets")
+    .description("list the tokens, without their secrets")
     .addOption(outputOption("json"))
     .action(async (options: ServerOptions & { readonly output?: string }) => {
       const { body } = await (
@@ -108,9 +114,9 @@ function registerList(token: Command, context: CliContext): void {
 
 function registerRevoke(token: Command, context: CliContext): void {
   withServer(token.command("revoke"))
-    .description("make a token worthless at once")
-    .argument("<kind>", "enrolment or api")
-    .argument("<id>", 'as "wherry token list" prints it')
+    .description("revoke a token at once")
+    .argument("<kind>", "kind of token: enrolment or api")
+    .argument("<id>", 'id, as "wherry token list" prints it')
     .action(async (kind: string, id: string, options: ServerOptions) => {
       if (kind !== "enrolment" && kind !== "api")
         throw new UserError(

@@ -22,13 +22,13 @@ export function registerTrace(program: Command, context: CliContext): void {
   program
     .command("trace")
     .description(
-      "show a trace of the running demo as a tree: the newest, or the one whose id begins so",
+      "show a trace of the running demo as a tree: the newest, or the one with this id",
     )
-    .argument("[id]", "the trace id, or the beginning of one")
-    .option("--list", "the last traces, newest first")
+    .argument("[id]", "trace id, or its first characters")
+    .option("--list", "list the last traces, newest first")
     .addOption(outputOption("json"))
     .addOption(
-      option("--state <directory>", "the demo's state directory", ".wherry"),
+      option("--state <directory>", "state directory of the demo", ".wherry"),
     )
     .action(async (id: string | undefined, options: TraceOptions) => {
       const { control } = await readDevFile(options.state);
