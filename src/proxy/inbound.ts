@@ -29,7 +29,7 @@ import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
 import { isTunnel } from "../wire/tcp.ts";
 import type { Application } from "./application/application.ts";
-import type { Way } from "./exchange/route-plan.ts";
+import type { RoutePlan } from "./exchange/route-plan.ts";
 
 export interface InboundOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
@@ -98,12 +98,12 @@ function inbound(
     stream,
     port.key === "" ? `port ${port.targetPort}` : port.key,
   );
-  const way = admit(options, snapshot, port, stream, account);
-  if (way instanceof MeshError) {
-    account.refuse(way, inside);
+  const plan = admit(options, snapshot, port, stream, account);
+  if (plan instanceof MeshError) {
+    account.refuse(plan, inside);
     return;
   }
-  account.path = way.path;
+  account.path = plan.path;
   const own = atLastHop(stream.head);
   if (own !== undefined) {
     account.reply(own, inside);
@@ -115,7 +115,7 @@ function inbound(
     body === undefined || stream.ended || isTunnel(stream.head)
       ? stream
       : new FilteredStream(stream, limitBody(body));
-  new Relay(host, bounded, way, account, judge).start();
+  new Relay(host, bounded, plan, account, judge).start();
 }
 
 function admit(
@@ -124,7 +124,7 @@ function admit(
   port: InboundPort,
   stream: ServerStream,
   account: Account,
-): Way | MeshError {
+): RoutePlan | MeshError {
   const read = judgeRequest(snapshot, port, stream, account);
   if (read instanceof MeshError) return read;
   // expired work does not reach the application

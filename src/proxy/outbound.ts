@@ -21,7 +21,7 @@ import type { Judge } from "./exchange/open-ended.ts";
 import { guarded, overload, refuse } from "./exchange/refuse.ts";
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
-import type { Way } from "./exchange/route-plan.ts";
+import type { RoutePlan } from "./exchange/route-plan.ts";
 import {
   nameOf,
   piped,
@@ -88,41 +88,41 @@ function outbound(
   const where = whereTo(snapshot, stream.head, stream.connection, upstream);
   const account = new Account(books, "outbound", stream, nameOf(where));
   // route: which rule, and which of its backends
-  const way = planRoute(options, snapshot, stream, where, account);
-  if (way instanceof MeshError) {
-    account.refuse(way, true);
+  const plan = planRoute(options, snapshot, stream, where, account);
+  if (plan instanceof MeshError) {
+    account.refuse(plan, true);
     return;
   }
-  account.route = way.route;
-  if (way instanceof LocalAnswer) {
-    account.reply(way.head, true);
+  account.route = plan.route;
+  if (plan instanceof LocalAnswer) {
+    account.reply(plan.head, true);
     return;
   }
-  account.path = way.path;
+  account.path = plan.path;
   const own = atLastHop(stream.head);
   if (own !== undefined) {
     account.reply(own, true);
     return;
   }
   const judge = judges[where.kind === "outside" ? "outside" : "mesh"];
-  if (way.fault === undefined) start(host, stream, way, account, judge);
+  if (plan.fault === undefined) start(host, stream, plan, account, judge);
   else
-    options.faults.inject(stream, account, way.fault, (through) =>
-      start(host, through, way, account, judge),
+    options.faults.inject(stream, account, plan.fault, (through) =>
+      start(host, through, plan, account, judge),
     );
 }
 
 function start(
   host: RelayHost,
   stream: ServerStream,
-  way: Way,
+  plan: RoutePlan,
   account: Account,
   judge: Judge,
 ): void {
   // attempt, as often as the retry policy allows, and relay
-  const { tee } = way;
+  const { tee } = plan;
   const heard = tee === undefined ? stream : new FilteredStream(stream, tee);
-  new Relay(host, heard, way, account, judge).start();
+  new Relay(host, heard, plan, account, judge).start();
   // copies, where the route has mirrors: behind the request itself
   tee?.open();
 }

@@ -36,8 +36,8 @@ import { LocalAnswer } from "./filters/local-response.ts";
 import type { Mirrors } from "./filters/mirror.ts";
 import { refusedPipe } from "./exchange/raw-bytes.ts";
 import {
-  OutboundWay,
-  type OutboundWayOptions,
+  OutboundPlan,
+  type OutboundPlanOptions,
 } from "./upstream/outbound-plan.ts";
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { isTunnel } from "../wire/tcp.ts";
@@ -45,7 +45,7 @@ import { affinityTo, keptTo, placeInSplit } from "./filters/stickiness.ts";
 import type { Clusters, ClusterState } from "./upstream/cluster/clusters.ts";
 import type { HedgeState } from "./upstream/cluster/hedge.ts";
 import type { Outside } from "./upstream/passthrough.ts";
-import type { Way } from "./exchange/route-plan.ts";
+import type { RoutePlan } from "./exchange/route-plan.ts";
 
 export interface PlanRouteOptions {
   readonly host: RelayHost;
@@ -88,7 +88,7 @@ export function planRoute(
   stream: ServerStream,
   where: Where,
   account: Account,
-): Way | LocalAnswer | MeshError {
+): RoutePlan | LocalAnswer | MeshError {
   // resolve
   if (where.kind === "refused") return where.error;
   const refusal = piped(where, stream);
@@ -117,7 +117,7 @@ interface Called {
   readonly destination: Destination;
 }
 
-function planToMesh(called: Called): Way | LocalAnswer | MeshError {
+function planToMesh(called: Called): RoutePlan | LocalAnswer | MeshError {
   const { options, snapshot, stream, account, read, destination } = called;
   const { clock } = options.host;
   // keep: a split is the called Service's; where its policy asks for a hash, callers keep to their share
@@ -171,7 +171,7 @@ function forward(
   decision: ForwardDecision,
   fault: Injection | undefined,
   split: Affinity | undefined,
-): Way {
+): RoutePlan {
   const { options, snapshot, stream, account, read, destination } = called;
   const { clusters, host } = options;
   const state = clusters.of(decision.cluster);
@@ -182,7 +182,7 @@ function forward(
     stream,
     snapshot.self,
   );
-  const way: OutboundWayOptions = {
+  const plan: OutboundPlanOptions = {
     clock: host.clock,
     destination: destination.cluster.destination,
     route: routeName(decision),
@@ -210,11 +210,11 @@ function forward(
     hash: kept?.hash,
     tunnel: false,
   };
-  return new OutboundWay(
+  return new OutboundPlan(
     decision.extras === undefined || endsHere(fault)
-      ? way
+      ? plan
       : withExtras(
-          way,
+          plan,
           decision.extras,
           account.readers,
           options.mirrors,
@@ -223,7 +223,7 @@ function forward(
   );
 }
 
-type Resilience = Pick<OutboundWayOptions, "timeouts" | "retry" | "hedge">;
+type Resilience = Pick<OutboundPlanOptions, "timeouts" | "retry" | "hedge">;
 
 function resilience(
   { timeouts, retry }: ForwardDecision,
@@ -262,17 +262,17 @@ function endsHere(fault: Injection | undefined): boolean {
 
 /** The filters that few routes have: another URL, leave for other origins, copies. */
 function withExtras(
-  way: OutboundWayOptions,
+  plan: OutboundPlanOptions,
   { rewrite, mirrors }: RouteExtras,
   readers: HeaderEdits | undefined,
   copies: Mirrors,
   stream: ServerStream,
-): OutboundWayOptions {
+): OutboundPlanOptions {
   const changed = {
-    ...way,
-    target: rewriteTarget(rewrite?.path, way.path, way.target),
-    authority: rewrite?.host ?? way.authority,
-    responseEdits: inTurn(readers, way.responseEdits),
+    ...plan,
+    target: rewriteTarget(rewrite?.path, plan.path, plan.target),
+    authority: rewrite?.host ?? plan.authority,
+    responseEdits: inTurn(readers, plan.responseEdits),
   };
   return mirrors.length === 0
     ? changed
@@ -285,11 +285,11 @@ function planTunnel(
   snapshot: Snapshot,
   stream: ServerStream,
   { destination }: { readonly destination: Destination },
-): Way {
+): RoutePlan {
   const { clusters, host } = options;
   const state = clusters.of(destination.cluster);
   const { consistentHash } = destination.cluster.settings.loadBalancer;
-  return new OutboundWay({
+  return new OutboundPlan({
     clock: host.clock,
     destination: destination.cluster.destination,
     route: undefined,

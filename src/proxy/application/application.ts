@@ -18,13 +18,13 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { ATTEMPT } from "../exchange/heads.ts";
 import type { LoadReports, RequestLoad } from "./load-reports.ts";
-import type { Target, Way } from "../exchange/route-plan.ts";
+import type { Target, RoutePlan } from "../exchange/route-plan.ts";
 import {
   ApplicationTarget,
   loadFields,
   type RequestCounts,
 } from "./application-target.ts";
-import { DirectWay } from "../upstream/direct-plan.ts";
+import { DirectPlan } from "../upstream/direct-plan.ts";
 import {
   plainProtocolOf,
   poolSettingsOf,
@@ -41,8 +41,8 @@ export interface Application {
     read: Extract<ReadRequest, { ok: true }>,
     stream: ServerStream,
     left: number | undefined,
-  ): Way;
-  tunnel(port: InboundPort, stream: ServerStream): Way;
+  ): RoutePlan;
+  tunnel(port: InboundPort, stream: ServerStream): RoutePlan;
 }
 
 export interface ApplicationOptions {
@@ -93,7 +93,7 @@ export function makeApplication(options: ApplicationOptions): Application {
     known.set(port, { pool, protocol, generation: pools.generation });
     return pool;
   };
-  const way = (
+  const plan = (
     port: InboundPort,
     stream: ServerStream,
     rest: {
@@ -105,9 +105,9 @@ export function makeApplication(options: ApplicationOptions): Application {
       readonly left: number | undefined;
       readonly counts: RequestCounts | undefined;
     },
-  ): Way => {
+  ): RoutePlan => {
     const { counts } = rest;
-    return new DirectWay({
+    return new DirectPlan({
       destination: port.key,
       path: rest.path,
       target: rest.target,
@@ -132,7 +132,7 @@ export function makeApplication(options: ApplicationOptions): Application {
     http(snapshot, port, { facts, target }, stream, left) {
       const { protection } = port;
       const { mode } = protection.concurrency;
-      return way(port, stream, {
+      return plan(port, stream, {
         protocol: httpProtocolOf(port),
         path: facts.path,
         target,
@@ -152,7 +152,7 @@ export function makeApplication(options: ApplicationOptions): Application {
       });
     },
     tunnel: (port, stream) =>
-      way(port, stream, {
+      plan(port, stream, {
         protocol: "tcp",
         path: "",
         target: "",

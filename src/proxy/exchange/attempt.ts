@@ -24,12 +24,12 @@ import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
 import type { RelayHost } from "./relay-host.ts";
 import type { TimeSpent } from "./time-spent.ts";
-import type { ConnectionWaiter, Target, Way } from "./route-plan.ts";
+import type { ConnectionWaiter, Target, RoutePlan } from "./route-plan.ts";
 
 /** The exchange that an attempt is part of. */
 export interface Exchange {
   readonly host: RelayHost;
-  readonly way: Way;
+  readonly plan: RoutePlan;
   readonly account: { readonly attempts: number };
   /** The caller speaks gRPC: statuses are read from fields and trailers. */
   readonly grpc: boolean;
@@ -108,7 +108,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     if (limit > 0)
       this.#relay.host.deadlines.set(this, this.#startedAt + limit);
     this.#cancelConnect = this.target.connect(
-      { mayRepeat: this.#relay.way.repeatable },
+      { mayRepeat: this.#relay.plan.repeatable },
       this,
     );
   }
@@ -119,7 +119,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     const relay = this.#relay;
     this.reused = reused;
     this.written = true;
-    const { backendRequest } = relay.way.timeouts;
+    const { backendRequest } = relay.plan.timeouts;
     const head = relay.headOf(
       this.#trace?.fields ?? [],
       backendRequest > 0 ? this.#startedAt + backendRequest : Infinity,

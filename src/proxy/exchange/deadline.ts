@@ -19,7 +19,7 @@ import {
 } from "../../wire/fields.ts";
 import type { Account } from "./request-record.ts";
 import type { TimeSpent } from "./time-spent.ts";
-import type { Way } from "./route-plan.ts";
+import type { RoutePlan } from "./route-plan.ts";
 
 /** Milliseconds that are left of a request, from one sidecar to the next: relative, for clocks differ. Applications never see it. */
 export const DEADLINE = "x-wherry-deadline";
@@ -56,14 +56,14 @@ export function deadlineExceeded(detail: string): MeshError {
 
 /** The whole exchange took too long; the words say for what. */
 export function outOfTime(exchange: {
-  readonly way: Way;
+  readonly plan: RoutePlan;
   readonly account: Account;
   readonly grpc: boolean;
   readonly spent: TimeSpent | undefined;
 }): MeshError {
-  const { way, account, grpc, spent } = exchange;
+  const { plan, account, grpc, spent } = exchange;
   const told = spent?.tell(account.attempts) ?? "";
-  if (way.callee)
+  if (plan.callee)
     return deadlineExceeded(`the caller's deadline passed: ${told}`);
   const whose = grpc ? "the caller's grpc-timeout" : "timeouts.request";
   return new MeshError("REQUEST_TIMEOUT", `${whose} passed: ${told}`, {

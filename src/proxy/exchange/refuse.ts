@@ -1,4 +1,4 @@
-/** Refusals before a request has a way: accounted for and answered like every other. */
+/** Refusals before a request has a plan: recorded and answered like every other. */
 import { MeshError } from "../../mesh/errors.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { Account, type Books } from "./request-record.ts";

@@ -33,14 +33,14 @@ import { Replay } from "./replay.ts";
 import { deadlineFor, GRACE, isEndless, outOfTime } from "./deadline.ts";
 import { rescue } from "./rescue.ts";
 import { TimeSpent } from "./time-spent.ts";
-import type { Way } from "./route-plan.ts";
+import type { RoutePlan } from "./route-plan.ts";
 
 const NOBODY: Set<string> = new Set();
 
 export class Relay implements Exchange, BodyReceiver, Idler {
   readonly host: RelayHost;
   readonly stream: ServerStream;
-  readonly way: Way;
+  readonly plan: RoutePlan;
   readonly account: Account;
   readonly #judge: Judge | undefined;
   /** Changes of policy before the start. */
@@ -83,7 +83,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   constructor(
     host: RelayHost,
     stream: ServerStream,
-    way: Way,
+    plan: RoutePlan,
     account: Account,
     judge?: Judge,
   ) {
@@ -91,26 +91,26 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.#judge = judge;
     this.#judgedAt = host.policy.changes;
     this.stream = stream;
-    this.way = way;
+    this.plan = plan;
     this.account = account;
     this.#requestEnded = stream.ended;
     this.#tunnel = stream.head.method === "CONNECT";
-    this.grpc = !this.#tunnel && isGrpcCall(stream, way.inside);
-    this.idleLimit = way.streamIdle;
+    this.grpc = !this.#tunnel && isGrpcCall(stream, plan.inside);
+    this.idleLimit = plan.streamIdle;
     this.#deadline =
-      this.grpc || way.timeouts.request > 0
-        ? deadlineFor(stream, way.timeouts, account.startedAt)
+      this.grpc || plan.timeouts.request > 0
+        ? deadlineFor(stream, plan.timeouts, account.startedAt)
         : Infinity;
-    if (this.#deadline < Infinity || way.timeouts.backendRequest > 0)
+    if (this.#deadline < Infinity || plan.timeouts.backendRequest > 0)
       this.spent = new TimeSpent(host.clock);
   }
 
   start(): void {
     const { host, stream } = this;
-    host.idle.enter(this, this.#deadline + (this.way.callee ? GRACE : 0));
+    host.idle.enter(this, this.#deadline + (this.plan.callee ? GRACE : 0));
     if (!this.#requestEnded) this.#replay = new Replay(host.replay);
     const now = this.account.startedAt;
-    this.way.budget.request(now);
+    this.plan.budget.request(now);
     const left = this.#deadline - now;
     stream.receive(this);
     if (this.#over) return;
@@ -184,7 +184,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     const now = this.spent === undefined ? 0 : this.now();
     this.spent?.enter("waiting");
     this.#given = this.#deadline - now;
-    return this.way.requestHead(
+    return this.plan.requestHead(
       this.stream.head,
       this.account.attempts,
       trace,
@@ -245,7 +245,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     now: number,
   ): void {
     this.movedAt = this.host.idle.tick;
-    const passed = this.way.responseHead(head, attempt.target);
+    const passed = this.plan.responseHead(head, attempt.target);
     this.#committed = true;
     this.#responded = true;
     this.spent?.enter("answering");
@@ -342,7 +342,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   }
 
   paced(ms: number): void {
-    this.#pace ??= new Pace(this.host, this.stream, this.way.inside);
+    this.#pace ??= new Pace(this.host, this.stream, this.plan.inside);
     const error = this.#pace.judge(ms, {
       still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
       holds: this.#full || this.#paused,
@@ -350,7 +350,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
       waits:
         this.#waitsForCaller() &&
         !this.#tunnel &&
-        !(this.grpc && this.way.dialogues),
+        !(this.grpc && this.plan.dialogues),
       responded: this.#responded,
       received: this.account.received,
       continued: this.#committed,
@@ -375,7 +375,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
 
   #try(now: number): void {
-    const target = this.way.choose(this.#tried, now);
+    const target = this.plan.choose(this.#tried, now);
     if (target instanceof MeshError) {
       this.#fail(target);
       return;
@@ -385,7 +385,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     const attempt = new Attempt(this, target, now);
     this.attempt = attempt;
     // Of two that would pass together, the deadline of the whole is told.
-    const { backendRequest } = this.way.timeouts;
+    const { backendRequest } = this.plan.timeouts;
     attempt.start(now + backendRequest < this.#deadline ? backendRequest : 0);
   }
 
@@ -397,22 +397,22 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     const { retry } = EFFECTS[outcome.kind];
     // Most answers: nothing to decide, nothing to allocate.
     if (retry === "no" || this.#over) return undefined;
-    const { way, host } = this;
+    const { plan, host } = this;
     if (this.#tried === NOBODY) this.#tried = new Set();
     this.#tried.add(attempt.target.key);
     const decision = decideRetry(
       {
-        policy: way.retry,
+        policy: plan.retry,
         attempt: attempt.failure(outcome, error),
-        repeatable: way.repeatable,
+        repeatable: plan.repeatable,
         retries: this.account.attempts - 1,
         committed: this.#committed,
         replayable: this.#replay === undefined || this.#replay.complete,
-        otherEndpoint: way.hasOther(this.#tried),
+        otherEndpoint: plan.hasOther(this.#tried),
         deadline: this.#deadline,
         now: host.clock.now(),
       },
-      way.budget,
+      plan.budget,
       host.clock,
     );
     if (!decision.retry) this.account.notRepeated(decision.reason);
@@ -479,9 +479,9 @@ export class Relay implements Exchange, BodyReceiver, Idler {
       this.#responded = true;
       this.account.sent = 0;
       this.account.status = rescue(this.stream, error, {
-        inside: this.way.inside,
+        inside: this.plan.inside,
         readers: this.account.readers,
-        retryAfter: Math.ceil(this.way.retryAfter / 1000),
+        retryAfter: Math.ceil(this.plan.retryAfter / 1000),
       });
       // What is still read of the request is thrown away by the codec.
       this.#resume();

@@ -1,4 +1,4 @@
-/** Interface between the relay and the route plan (`outbound.ts`, `inbound.ts`), and the target of one attempt. */
+/** Interface between the relay and the route plan, and between an attempt and its target. */
 import type { Cancel } from "../../core/clock.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { Injection } from "../../policy/fault.ts";
@@ -42,7 +42,7 @@ export interface RequestTee extends BodyFilter {
 }
 
 /** How one request goes, with the snapshot that it started with (law 1). */
-export interface Way {
+export interface RoutePlan {
   /** "orders.shop:80", for metrics and the log. */
   readonly destination: string;
   /** "NAMESPACE/NAME#RULE" of the route, for the log and the span. */

@@ -14,8 +14,8 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import { makeField } from "../../wire/fields.ts";
 import { Account, type Books } from "../exchange/request-record.ts";
 import {
-  OutboundWay,
-  type OutboundWayOptions,
+  OutboundPlan,
+  type OutboundPlanOptions,
 } from "../upstream/outbound-plan.ts";
 import type { RelayHost } from "../exchange/relay-host.ts";
 import { Relay } from "../exchange/relay.ts";
@@ -35,7 +35,7 @@ export const COPY_TIMEOUT = 15_000;
 
 /** How the request itself goes; a copy goes the same way, to another place. */
 export type Forwarded = Pick<
-  OutboundWayOptions,
+  OutboundPlanOptions,
   | "destination"
   | "route"
   | "path"
@@ -112,7 +112,7 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
     const account = new Account(books, "mirror", shadow, cluster.destination);
     account.path = forwarded.path;
     account.route = forwarded.route;
-    const way = new OutboundWay({
+    const plan = new OutboundPlan({
       ...forwarded,
       clock,
       destination: cluster.destination,
@@ -125,7 +125,7 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
       responseEdits: undefined,
       tunnel: false,
     });
-    new Relay(host, shadow, way, account).start();
+    new Relay(host, shadow, plan, account).start();
   };
 
   return {

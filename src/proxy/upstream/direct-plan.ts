@@ -1,4 +1,4 @@
-/** A way with one place to go, in plaintext and outside the mesh's balancing: the local application, or a host that is no service. */
+/** A plan with one place to go, in plaintext and outside the balancing of the mesh: the local application, or a host that is not a Service. */
 import type { Cancel } from "../../core/clock.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { RetryBudget, RetryPolicy } from "../../policy/retry.ts";
@@ -10,11 +10,11 @@ import type {
   ConnectionNeed,
   ConnectionWaiter,
   Target,
-  Way,
+  RoutePlan,
 } from "../exchange/route-plan.ts";
 import type { Pool } from "./pool/pool.ts";
 
-export interface DirectWayOptions {
+export interface DirectPlanOptions {
   readonly destination: string;
   readonly path: string;
   /** Path and query, normalised; "" for a tunnel. */
@@ -28,7 +28,7 @@ export interface DirectWayOptions {
   readonly budget: RetryBudget;
   readonly repeatable: boolean;
   readonly inside: boolean;
-  /** The way to the local application. */
+  /** It goes to the local application. */
   readonly callee?: boolean;
   /** HTTP/2 is spoken with it. */
   readonly dialogues?: boolean;
@@ -45,7 +45,7 @@ export interface DirectWayOptions {
 /** This hop adds no time-outs to what the caller has. */
 const NO_TIMEOUTS: Timeouts = { request: 0, backendRequest: 0 };
 
-export class DirectWay implements Way {
+export class DirectPlan implements RoutePlan {
   readonly destination: string;
   readonly route = undefined;
   readonly path: string;
@@ -58,9 +58,9 @@ export class DirectWay implements Way {
   readonly callee: boolean;
   readonly dialogues: boolean;
   readonly retryAfter = 0;
-  readonly #options: DirectWayOptions;
+  readonly #options: DirectPlanOptions;
 
-  constructor(options: DirectWayOptions) {
+  constructor(options: DirectPlanOptions) {
     this.destination = options.destination;
     this.path = options.path;
     this.streamIdle = options.streamIdle;
@@ -118,10 +118,10 @@ export class DirectWay implements Way {
 class DirectTarget implements Target, ConnectionWaiter {
   readonly trusted = false;
   readonly probing = false;
-  readonly #options: DirectWayOptions;
+  readonly #options: DirectPlanOptions;
   #waiter: ConnectionWaiter | undefined;
 
-  constructor(options: DirectWayOptions) {
+  constructor(options: DirectPlanOptions) {
     this.#options = options;
   }
 

@@ -26,13 +26,13 @@ import type {
   ConnectionNeed,
   Target,
   RequestTee,
-  Way,
+  RoutePlan,
 } from "../exchange/route-plan.ts";
 
 /** Answers are to say how busy the endpoint is. */
 const ASK_LOAD = makeField(LOAD, "?");
 
-export interface OutboundWayOptions {
+export interface OutboundPlanOptions {
   readonly clock: Clock;
   readonly destination: string;
   readonly route: string | undefined;
@@ -60,7 +60,7 @@ export interface OutboundWayOptions {
   readonly tee?: RequestTee | undefined;
 }
 
-export class OutboundWay implements Way {
+export class OutboundPlan implements RoutePlan {
   readonly destination: string;
   readonly route: string | undefined;
   readonly path: string;
@@ -74,10 +74,10 @@ export class OutboundWay implements Way {
   readonly callee = false;
   readonly fault: Injection | undefined;
   readonly tee: RequestTee | undefined;
-  readonly #options: OutboundWayOptions;
+  readonly #options: OutboundPlanOptions;
   #overLink = false;
 
-  constructor(options: OutboundWayOptions) {
+  constructor(options: OutboundPlanOptions) {
     this.destination = options.destination;
     this.route = options.route;
     this.path = options.path;

@@ -5,8 +5,8 @@ import type { ReadRequest } from "../../policy/path.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
-import type { Way } from "../exchange/route-plan.ts";
-import { DirectWay } from "./direct-plan.ts";
+import type { RoutePlan } from "../exchange/route-plan.ts";
+import { DirectPlan } from "./direct-plan.ts";
 import type { PlainProtocol } from "./pool/dial.ts";
 import { poolSettingsOf } from "./cluster/clusters.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -18,8 +18,8 @@ export interface Outside {
     where: { readonly host: string; readonly port: number },
     read: Extract<ReadRequest, { ok: true }>,
     stream: ServerStream,
-  ): Way;
-  tunnel(snapshot: Snapshot, host: string, port: number): Way;
+  ): RoutePlan;
+  tunnel(snapshot: Snapshot, host: string, port: number): RoutePlan;
 }
 
 /** The name under which all of it is counted. */
@@ -44,7 +44,7 @@ export function makeOutside(workers: number, pools: Pools): Outside {
   return {
     http(snapshot, { host, port }, { facts, target }, stream) {
       const { defaults } = snapshot.mesh;
-      return new DirectWay({
+      return new DirectPlan({
         destination: OUTSIDE,
         path: facts.path,
         target,
@@ -60,7 +60,7 @@ export function makeOutside(workers: number, pools: Pools): Outside {
       });
     },
     tunnel(snapshot, host, port) {
-      return new DirectWay({
+      return new DirectPlan({
         destination: OUTSIDE,
         path: "",
         target: "",
