@@ -15,7 +15,10 @@ import { readRequest, type ReadRequest } from "../policy/path.ts";
 import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
-import { Account, type Books } from "./exchange/request-record.ts";
+import {
+  RequestRecord,
+  type TelemetrySinks,
+} from "./exchange/request-record.ts";
 import { deadlineExceeded, deadlineLeft } from "./exchange/deadline.ts";
 import { DESTINATION } from "./exchange/heads.ts";
 import { FilteredStream } from "./exchange/body-filter.ts";
@@ -34,7 +37,7 @@ import type { RoutePlan } from "./exchange/route-plan.ts";
 export interface InboundOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
   readonly host: RelayHost;
-  readonly books: Books;
+  readonly sinks: TelemetrySinks;
   readonly application: Application;
   readonly limiter: Limiter;
   /** Ports that this process listens on: no stream reaches one, whatever a Service declares. */
@@ -54,7 +57,7 @@ export function makeInbound(
   options: InboundOptions,
   arrival: Arrival,
 ): ServerHandler {
-  const { books } = options;
+  const { sinks } = options;
   // Of a port that is not declared any more nobody has forbidden anything: a config that came out empty ends no connection (law 8).
   const judge: Judge = (snapshot, stream) => {
     const port = portOf(snapshot, arrival, stream, options.ownPorts);
@@ -63,7 +66,7 @@ export function makeInbound(
   };
   return {
     request: (stream) =>
-      guarded(books, "inbound", stream, () =>
+      guarded(sinks, "inbound", stream, () =>
         inbound(options, arrival, stream, judge),
       ),
   };
@@ -75,7 +78,7 @@ function inbound(
   stream: ServerStream,
   judge: Judge,
 ): void {
-  const { books, host } = options;
+  const { sinks, host } = options;
   const { peer } = stream.connection;
   const inside = peer !== undefined;
   // accept: with the snapshot of now, to the end (law 1), for a declared port of this workload and no other
@@ -89,24 +92,24 @@ function inbound(
       snapshot === undefined
         ? new MeshError("NO_CONFIG", "", { source: "proxy" })
         : misdirected(arrival, stream);
-    refuse(books, "inbound", stream, UNKNOWN, error, inside);
+    refuse(sinks, "inbound", stream, UNKNOWN, error, inside);
     return;
   }
-  const account = new Account(
-    books,
+  const record = new RequestRecord(
+    sinks,
     "inbound",
     stream,
     port.key === "" ? `port ${port.targetPort}` : port.key,
   );
-  const plan = admit(options, snapshot, port, stream, account);
+  const plan = admit(options, snapshot, port, stream, record);
   if (plan instanceof MeshError) {
-    account.refuse(plan, inside);
+    record.refuse(plan, inside);
     return;
   }
-  account.path = plan.path;
+  record.path = plan.path;
   const own = atLastHop(stream.head);
   if (own !== undefined) {
-    account.reply(own, inside);
+    record.reply(own, inside);
     return;
   }
   // local app, which gets no longer bodies than its policy allows
@@ -115,7 +118,7 @@ function inbound(
     body === undefined || stream.ended || isTunnel(stream.head)
       ? stream
       : new FilteredStream(stream, limitBody(body));
-  new Relay(host, bounded, plan, account, judge).start();
+  new Relay(host, bounded, plan, record, judge).start();
 }
 
 function admit(
@@ -123,9 +126,9 @@ function admit(
   snapshot: Snapshot,
   port: InboundPort,
   stream: ServerStream,
-  account: Account,
+  record: RequestRecord,
 ): RoutePlan | MeshError {
-  const read = judgeRequest(snapshot, port, stream, account);
+  const read = judgeRequest(snapshot, port, stream, record);
   if (read instanceof MeshError) return read;
   // expired work does not reach the application
   const left = deadlineLeft(stream);
@@ -156,7 +159,7 @@ function judgeRequest(
   snapshot: Snapshot,
   port: InboundPort,
   stream: ServerStream,
-  account?: Account,
+  record?: RequestRecord,
 ): Read | MeshError | undefined {
   const { peer } = stream.connection;
   // identify: by the certificate of this very connection, or not at all (law 5)
@@ -180,8 +183,7 @@ function judgeRequest(
     : readRequest(stream.head, snapshot.mesh.pathNormalization);
   if (read?.ok === false)
     return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
-  if (read !== undefined && account !== undefined)
-    account.path = read.facts.path;
+  if (read !== undefined && record !== undefined) record.path = read.facts.path;
   return authorize(port, peer, read?.facts) ?? read;
 }
 

@@ -12,7 +12,10 @@ import type { Watch } from "../core/watch.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { FilteredStream } from "./exchange/body-filter.ts";
-import { Account, type Books } from "./exchange/request-record.ts";
+import {
+  RequestRecord,
+  type TelemetrySinks,
+} from "./exchange/request-record.ts";
 import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
 import type { Faults } from "./filters/faults.ts";
@@ -32,7 +35,7 @@ import {
 
 export interface OutboundOptions extends PlanRouteOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
-  readonly books: Books;
+  readonly sinks: TelemetrySinks;
   readonly faults: Faults;
 }
 
@@ -41,7 +44,7 @@ export function makeOutbound(
   options: OutboundOptions,
   upstream?: LocalUpstream,
 ): ServerHandler {
-  const { books } = options;
+  const { sinks } = options;
   // What is no service any more is not forbidden by that: a config that came out empty ends no connection (law 8).
   const judge = (snapshot: Snapshot, stream: ServerStream): Where =>
     whereTo(snapshot, stream.head, stream.connection, upstream);
@@ -57,7 +60,7 @@ export function makeOutbound(
   };
   return {
     request: (stream) =>
-      guarded(books, "outbound", stream, () =>
+      guarded(sinks, "outbound", stream, () =>
         outbound(options, upstream, stream, judges),
       ),
   };
@@ -72,43 +75,43 @@ function outbound(
   stream: ServerStream,
   judges: Judges,
 ): void {
-  const { books, host } = options;
+  const { sinks, host } = options;
   // accept: with the snapshot of now, to the end (law 1)
   const snapshot = options.snapshot.value;
   if (snapshot === undefined) {
-    refuse(books, "outbound", stream, UNKNOWN, noConfig(), true);
+    refuse(sinks, "outbound", stream, UNKNOWN, noConfig(), true);
     return;
   }
   const excess = overload(host);
   if (excess !== undefined) {
-    refuse(books, "outbound", stream, UNKNOWN, excess, true);
+    refuse(sinks, "outbound", stream, UNKNOWN, excess, true);
     return;
   }
   // where to: a service of the mesh, or a place outside it
   const where = whereTo(snapshot, stream.head, stream.connection, upstream);
-  const account = new Account(books, "outbound", stream, nameOf(where));
+  const record = new RequestRecord(sinks, "outbound", stream, nameOf(where));
   // route: which rule, and which of its backends
-  const plan = planRoute(options, snapshot, stream, where, account);
+  const plan = planRoute(options, snapshot, stream, where, record);
   if (plan instanceof MeshError) {
-    account.refuse(plan, true);
+    record.refuse(plan, true);
     return;
   }
-  account.route = plan.route;
+  record.route = plan.route;
   if (plan instanceof LocalAnswer) {
-    account.reply(plan.head, true);
+    record.reply(plan.head, true);
     return;
   }
-  account.path = plan.path;
+  record.path = plan.path;
   const own = atLastHop(stream.head);
   if (own !== undefined) {
-    account.reply(own, true);
+    record.reply(own, true);
     return;
   }
   const judge = judges[where.kind === "outside" ? "outside" : "mesh"];
-  if (plan.fault === undefined) start(host, stream, plan, account, judge);
+  if (plan.fault === undefined) start(host, stream, plan, record, judge);
   else
-    options.faults.inject(stream, account, plan.fault, (through) =>
-      start(host, through, plan, account, judge),
+    options.faults.inject(stream, record, plan.fault, (through) =>
+      start(host, through, plan, record, judge),
     );
 }
 
@@ -116,13 +119,13 @@ function start(
   host: RelayHost,
   stream: ServerStream,
   plan: RoutePlan,
-  account: Account,
+  record: RequestRecord,
   judge: Judge,
 ): void {
   // attempt, as often as the retry policy allows, and relay
   const { tee } = plan;
   const heard = tee === undefined ? stream : new FilteredStream(stream, tee);
-  new Relay(host, heard, plan, account, judge).start();
+  new Relay(host, heard, plan, record, judge).start();
   // copies, where the route has mirrors: behind the request itself
   tee?.open();
 }

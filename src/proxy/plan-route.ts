@@ -30,7 +30,7 @@ import type {
 import { rewriteTarget } from "../policy/routing/url-rewrite.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { affinityOf, type Affinity } from "./filters/affinity.ts";
-import type { Account } from "./exchange/request-record.ts";
+import type { RequestRecord } from "./exchange/request-record.ts";
 import { type Where } from "./destination.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
 import type { Mirrors } from "./filters/mirror.ts";
@@ -87,7 +87,7 @@ export function planRoute(
   snapshot: Snapshot,
   stream: ServerStream,
   where: Where,
-  account: Account,
+  record: RequestRecord,
 ): RoutePlan | LocalAnswer | MeshError {
   // resolve
   if (where.kind === "refused") return where.error;
@@ -101,10 +101,10 @@ export function planRoute(
   const read = readRequest(stream.head, snapshot.mesh.pathNormalization);
   if (!read.ok)
     return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
-  account.path = read.facts.path;
+  record.path = read.facts.path;
   return where.kind === "outside"
     ? options.outside.http(snapshot, where, read, stream)
-    : planToMesh({ options, snapshot, stream, account, read, ...where });
+    : planToMesh({ options, snapshot, stream, record, read, ...where });
 }
 
 /** A request for a service of the mesh, as far as it is known. */
@@ -112,13 +112,13 @@ interface Called {
   readonly options: PlanRouteOptions;
   readonly snapshot: Snapshot;
   readonly stream: ServerStream;
-  readonly account: Account;
+  readonly record: RequestRecord;
   readonly read: Extract<ReadRequest, { ok: true }>;
   readonly destination: Destination;
 }
 
 function planToMesh(called: Called): RoutePlan | LocalAnswer | MeshError {
-  const { options, snapshot, stream, account, read, destination } = called;
+  const { options, snapshot, stream, record, read, destination } = called;
   const { clock } = options.host;
   // keep: a split is the called Service's; where its policy asks for a hash, callers keep to their share
   const split = affinityTo(destination.cluster, stream, snapshot.self);
@@ -135,9 +135,9 @@ function planToMesh(called: Called): RoutePlan | LocalAnswer | MeshError {
       read,
       destination.cluster.port,
     );
-  account.backend = decision.cluster.destination;
+  record.backend = decision.cluster.destination;
   const cors = decision.extras?.cors;
-  if (cors !== undefined) account.readers = corsEdits(cors, read.facts);
+  if (cors !== undefined) record.readers = corsEdits(cors, read.facts);
   // break on purpose
   const fault =
     destination.faults === undefined
@@ -150,12 +150,12 @@ function planToMesh(called: Called): RoutePlan | LocalAnswer | MeshError {
 
 /** No rule takes the request, or what the rule names does not exist. */
 function unrouted(
-  { account, read, destination }: Called,
+  { record, read, destination }: Called,
   decision: RefuseDecision,
 ): MeshError {
-  account.route = routeName(decision);
+  record.route = routeName(decision);
   if (decision.cors !== undefined)
-    account.readers = corsEdits(decision.cors, read.facts);
+    record.readers = corsEdits(decision.cors, read.facts);
   return new MeshError(
     decision.code,
     decision.code === "NO_ROUTE"
@@ -172,7 +172,7 @@ function forward(
   fault: Injection | undefined,
   split: Affinity | undefined,
 ): RoutePlan {
-  const { options, snapshot, stream, account, read, destination } = called;
+  const { options, snapshot, stream, record, read, destination } = called;
   const { clusters, host } = options;
   const state = clusters.of(decision.cluster);
   const kept = keptTo(
@@ -216,7 +216,7 @@ function forward(
       : withExtras(
           plan,
           decision.extras,
-          account.readers,
+          record.readers,
           options.mirrors,
           stream,
         ),

@@ -110,7 +110,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       policy: { changes: 0, current: undefined },
       short: false,
     },
-    books: {
+    sinks: {
       clock,
       meters,
       tracing: makeTracing({

@@ -30,7 +30,7 @@ import type { ConnectionWaiter, Target, RoutePlan } from "./route-plan.ts";
 export interface Exchange {
   readonly host: RelayHost;
   readonly plan: RoutePlan;
-  readonly account: { readonly attempts: number };
+  readonly record: { readonly attempts: number };
   /** The caller speaks gRPC: statuses are read from fields and trailers. */
   readonly grpc: boolean;
   /** Only where there is a time-out to explain. */
@@ -298,7 +298,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   }
 
   #timeSpent(): string {
-    return this.#relay.spent?.tell(this.#relay.account.attempts) ?? "";
+    return this.#relay.spent?.tell(this.#relay.record.attempts) ?? "";
   }
 
   #fail(error: MeshError): void {

@@ -17,7 +17,7 @@ import {
   makeField,
   type Field,
 } from "../../wire/fields.ts";
-import type { Account } from "./request-record.ts";
+import type { RequestRecord } from "./request-record.ts";
 import type { TimeSpent } from "./time-spent.ts";
 import type { RoutePlan } from "./route-plan.ts";
 
@@ -57,12 +57,12 @@ export function deadlineExceeded(detail: string): MeshError {
 /** The whole exchange took too long; the words say for what. */
 export function outOfTime(exchange: {
   readonly plan: RoutePlan;
-  readonly account: Account;
+  readonly record: RequestRecord;
   readonly grpc: boolean;
   readonly spent: TimeSpent | undefined;
 }): MeshError {
-  const { plan, account, grpc, spent } = exchange;
-  const told = spent?.tell(account.attempts) ?? "";
+  const { plan, record, grpc, spent } = exchange;
+  const told = spent?.tell(record.attempts) ?? "";
   if (plan.callee)
     return deadlineExceeded(`the caller's deadline passed: ${told}`);
   const whose = grpc ? "the caller's grpc-timeout" : "timeouts.request";

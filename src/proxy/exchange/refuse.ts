@@ -1,26 +1,29 @@
 /** Refusals before a request has a plan: recorded and answered like every other. */
 import { MeshError } from "../../mesh/errors.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
-import { Account, type Books } from "./request-record.ts";
+import { RequestRecord, type TelemetrySinks } from "./request-record.ts";
 import type { Direction } from "../../telemetry/meters.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
 
 /** Answers `stream` with `error`, which is told under the name `destination`. */
 export function refuse(
-  books: Books,
+  sinks: TelemetrySinks,
   direction: Direction,
   stream: ServerStream,
   destination: string,
   error: MeshError,
   inside: boolean,
 ): void {
-  new Account(books, direction, stream, destination).refuse(error, inside);
+  new RequestRecord(sinks, direction, stream, destination).refuse(
+    error,
+    inside,
+  );
 }
 
 /** Serves `stream`; a defect on the way is an INTERNAL for this one request, not the end of the process. */
 export function guarded(
-  books: Books,
+  sinks: TelemetrySinks,
   direction: Direction,
   stream: ServerStream,
   serve: () => void,
@@ -29,7 +32,7 @@ export function guarded(
     serve();
   } catch (defect) {
     refuse(
-      books,
+      sinks,
       direction,
       stream,
       "unknown",

@@ -22,7 +22,7 @@ import type {
   ServerStream,
 } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
-import type { Account } from "./request-record.ts";
+import type { RequestRecord } from "./request-record.ts";
 import { Attempt, type Exchange } from "./attempt.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, type Idler } from "./idle.ts";
@@ -41,7 +41,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   readonly host: RelayHost;
   readonly stream: ServerStream;
   readonly plan: RoutePlan;
-  readonly account: Account;
+  readonly record: RequestRecord;
   readonly #judge: Judge | undefined;
   /** Changes of policy before the start. */
   readonly #judgedAt: number;
@@ -84,7 +84,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     host: RelayHost,
     stream: ServerStream,
     plan: RoutePlan,
-    account: Account,
+    record: RequestRecord,
     judge?: Judge,
   ) {
     this.host = host;
@@ -92,14 +92,14 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.#judgedAt = host.policy.changes;
     this.stream = stream;
     this.plan = plan;
-    this.account = account;
+    this.record = record;
     this.#requestEnded = stream.ended;
     this.#tunnel = stream.head.method === "CONNECT";
     this.grpc = !this.#tunnel && isGrpcCall(stream, plan.inside);
     this.idleLimit = plan.streamIdle;
     this.#deadline =
       this.grpc || plan.timeouts.request > 0
-        ? deadlineFor(stream, plan.timeouts, account.startedAt)
+        ? deadlineFor(stream, plan.timeouts, record.startedAt)
         : Infinity;
     if (this.#deadline < Infinity || plan.timeouts.backendRequest > 0)
       this.spent = new TimeSpent(host.clock);
@@ -109,7 +109,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     const { host, stream } = this;
     host.idle.enter(this, this.#deadline + (this.plan.callee ? GRACE : 0));
     if (!this.#requestEnded) this.#replay = new Replay(host.replay);
-    const now = this.account.startedAt;
+    const now = this.record.startedAt;
     this.plan.budget.request(now);
     const left = this.#deadline - now;
     stream.receive(this);
@@ -123,7 +123,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   data(chunk: Buffer): void {
     if (this.#over) return;
     this.movedAt = this.host.idle.tick;
-    this.account.received += chunk.length;
+    this.record.received += chunk.length;
     const replay = this.#replay;
     const sink = this.attempt?.sink;
     if (sink === undefined) {
@@ -186,7 +186,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.#given = this.#deadline - now;
     return this.plan.requestHead(
       this.stream.head,
-      this.account.attempts,
+      this.record.attempts,
       trace,
       this.#given,
       Math.min(this.#deadline, limit) - now,
@@ -199,7 +199,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   }
 
   openTrace(): ClientTrace {
-    return this.account.client();
+    return this.record.client();
   }
 
   /** The head went out; what has been read of the body follows. */
@@ -250,7 +250,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.#responded = true;
     this.spent?.enter("answering");
     if (head.status >= 300) this.#tunnel = false;
-    this.account.answered(head, attempt.target.trusted);
+    this.record.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.#replay?.release();
     if (isEndless(this.stream.head, head)) {
@@ -272,7 +272,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   /** Passes a piece of the response on; false: wait for `drained`. */
   pass(chunk: Buffer): boolean {
     this.movedAt = this.host.idle.tick;
-    this.account.sent += chunk.length;
+    this.record.sent += chunk.length;
     const room = this.stream.write(chunk);
     if (!room) this.#full = true;
     return room;
@@ -280,7 +280,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
 
   answerEnded(trailers: Fields | undefined, now: number): void {
     if (this.#over) return;
-    if (trailers !== undefined) this.account.trailers(trailers);
+    if (trailers !== undefined) this.record.trailers(trailers);
     this.stream.end(trailers);
     this.#answerOver(now);
   }
@@ -352,7 +352,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
         !this.#tunnel &&
         !(this.grpc && this.plan.dialogues),
       responded: this.#responded,
-      received: this.account.received,
+      received: this.record.received,
       continued: this.#committed,
     });
     if (error !== undefined) this.#giveUp(error);
@@ -380,7 +380,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
       this.#fail(target);
       return;
     }
-    this.account.attempted(target);
+    this.record.attempted(target);
     this.spent?.enter("connecting");
     const attempt = new Attempt(this, target, now);
     this.attempt = attempt;
@@ -405,7 +405,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
         policy: plan.retry,
         attempt: attempt.failure(outcome, error),
         repeatable: plan.repeatable,
-        retries: this.account.attempts - 1,
+        retries: this.record.attempts - 1,
         committed: this.#committed,
         replayable: this.#replay === undefined || this.#replay.complete,
         otherEndpoint: plan.hasOther(this.#tried),
@@ -415,13 +415,13 @@ export class Relay implements Exchange, BodyReceiver, Idler {
       plan.budget,
       host.clock,
     );
-    if (!decision.retry) this.account.notRepeated(decision.reason);
+    if (!decision.retry) this.record.notRepeated(decision.reason);
     return decision;
   }
 
   #repeat(attempt: Attempt, reason: string, after: number): void {
     if (this.attempt === attempt) this.attempt = undefined;
-    this.account.repeated(reason);
+    this.record.repeated(reason);
     if (after <= 0) {
       this.#try(this.now());
       return;
@@ -477,10 +477,10 @@ export class Relay implements Exchange, BodyReceiver, Idler {
       this.stream.abort(error);
     else {
       this.#responded = true;
-      this.account.sent = 0;
-      this.account.status = rescue(this.stream, error, {
+      this.record.sent = 0;
+      this.record.status = rescue(this.stream, error, {
         inside: this.plan.inside,
-        readers: this.account.readers,
+        readers: this.record.readers,
         retryAfter: Math.ceil(this.plan.retryAfter / 1000),
       });
       // What is still read of the request is thrown away by the codec.
@@ -495,7 +495,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.#cancelBackoff?.();
     this.#replay?.release();
     this.host.idle.leave(this);
-    this.account.close(error, now);
+    this.record.close(error, now);
   }
 
   #pause(): void {

@@ -27,7 +27,7 @@ import { rescue } from "./rescue.ts";
 import type { Target } from "./route-plan.ts";
 
 /** Where the accounts of a proxy go. */
-export interface Books {
+export interface TelemetrySinks {
   readonly clock: Clock;
   readonly meters: Meters;
   readonly tracing: Tracing;
@@ -49,8 +49,8 @@ function ignore(): void {
   // Nobody is interested.
 }
 
-export class Account implements SpanSubject {
-  readonly #books: Books;
+export class RequestRecord implements SpanSubject {
+  readonly #sinks: TelemetrySinks;
   readonly #direction: Direction;
   readonly #stream: ServerStream;
   /** Monotonic milliseconds: when the request's head had come. */
@@ -79,18 +79,18 @@ export class Account implements SpanSubject {
   #detail: string | undefined;
 
   constructor(
-    books: Books,
+    sinks: TelemetrySinks,
     direction: Direction,
     stream: ServerStream,
     destination: string,
   ) {
-    this.#books = books;
+    this.#sinks = sinks;
     this.#direction = direction;
     this.#stream = stream;
     this.destination = destination;
-    this.startedAt = books.clock.now();
-    this.#trace = books.tracing.server(stream.head.fields, this);
-    books.meters.active[direction].add(1);
+    this.startedAt = sinks.clock.now();
+    this.#trace = sinks.tracing.server(stream.head.fields, this);
+    sinks.meters.active[direction].add(1);
   }
 
   get spanName(): string {
@@ -127,12 +127,12 @@ export class Account implements SpanSubject {
   repeated(reason: string): void {
     this.#retried =
       this.#retried === undefined ? reason : `${this.#retried}, ${reason}`;
-    this.#books.meters.retries.with(this.destination, reason).add();
+    this.#sinks.meters.retries.with(this.destination, reason).add();
   }
 
   notRepeated(reason: RetryRefusal): void {
     if (this.#direction === "inbound") return;
-    this.#books.meters.retriesRefused.with(this.destination, reason).add();
+    this.#sinks.meters.retriesRefused.with(this.destination, reason).add();
   }
 
   /** Answers with `error` before anything else was done, and closes. `inside`: the caller is told the reason. */
@@ -143,7 +143,7 @@ export class Account implements SpanSubject {
       inside,
       readers: this.readers,
     });
-    this.close(error, this.#books.clock.now());
+    this.close(error, this.#sinks.clock.now());
   }
 
   /** Answers by this proxy's own word, before anything else was done, and closes. */
@@ -155,7 +155,7 @@ export class Account implements SpanSubject {
     this.#stream.receive(DEAF);
     this.status = head.status;
     this.#stream.respond(head, true);
-    this.close(undefined, this.#books.clock.now());
+    this.close(undefined, this.#sinks.clock.now());
   }
 
   /** The exchange is over; `error` where it failed. */
@@ -168,7 +168,7 @@ export class Account implements SpanSubject {
           ? error.message
           : `${error.message}: ${messageOf(error.cause)}`;
     }
-    const { meters, log } = this.#books;
+    const { meters, log } = this.#sinks;
     const elapsed = now - this.startedAt;
     const cells = meters.traffic(
       this.#direction,
@@ -241,7 +241,7 @@ export class Account implements SpanSubject {
 
   #write(elapsed: number): void {
     const { head, connection } = this.#stream;
-    this.#books.log.write({
+    this.#sinks.log.write({
       direction: this.#direction,
       method: head.method,
       authority: head.authority,

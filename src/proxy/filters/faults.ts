@@ -5,7 +5,10 @@ import type { Logger } from "../../core/log.ts";
 import { isInForce, type Injection } from "../../policy/fault.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
-import type { Account, Books } from "../exchange/request-record.ts";
+import type {
+  RequestRecord,
+  TelemetrySinks,
+} from "../exchange/request-record.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import { asMeshError } from "../exchange/rescue.ts";
 import { FilteredStream } from "../exchange/body-filter.ts";
@@ -18,7 +21,7 @@ export interface Faults {
   /** Does to the request what was drawn; `go` carries on with its stream, unless it ends here. */
   inject(
     stream: ServerStream,
-    account: Account,
+    record: RequestRecord,
     injection: Injection,
     go: (stream: ServerStream) => void,
   ): void;
@@ -29,57 +32,57 @@ export interface Faults {
 
 export interface FaultsOptions {
   readonly clock: Clock;
-  readonly books: Books;
+  readonly sinks: TelemetrySinks;
   readonly logger: Logger;
   /** Of the workers of a process one says which faults there are. */
   readonly tells: boolean;
 }
 
 export function makeFaults(options: FaultsOptions): Faults {
-  const { clock, books, logger } = options;
-  const { meters } = books;
+  const { clock, sinks, logger } = options;
+  const { meters } = sinks;
   const watch = watchFaults(clock, meters, logger);
   let delayed = 0;
 
-  const count = (account: Account, policy: string, kind: string): void =>
-    meters.faults.with(account.destination, policy, kind).add();
+  const count = (record: RequestRecord, policy: string, kind: string): void =>
+    meters.faults.with(record.destination, policy, kind).add();
 
   /** After the delay, if there was one. */
   const proceed = (
     stream: ServerStream,
-    account: Account,
+    record: RequestRecord,
     injection: Injection,
     go: (stream: ServerStream) => void,
   ): void => {
     const { policy, abort, reset, bandwidth } = injection;
     if (abort !== undefined || reset) {
-      count(account, policy, abort === undefined ? "reset" : "abort");
-      account.refuse(refusal(injection), true);
+      count(record, policy, abort === undefined ? "reset" : "abort");
+      record.refuse(refusal(injection), true);
       return;
     }
     if (bandwidth === 0) {
       go(stream);
       return;
     }
-    count(account, policy, "bandwidth");
+    count(record, policy, "bandwidth");
     go(new FilteredStream(stream, new SlowResponse(clock, bandwidth)));
   };
 
   return {
-    inject(stream, account, injection, go) {
-      account.fault = describe(injection);
+    inject(stream, record, injection, go) {
+      record.fault = describe(injection);
       if (injection.delay === 0 || delayed >= MOST_DELAYED) {
-        proceed(stream, account, injection, go);
+        proceed(stream, record, injection, go);
         return;
       }
       delayed += 1;
-      count(account, injection.policy, "delay");
+      count(record, injection.policy, "delay");
       clock.after(injection.delay, () => {
         delayed -= 1;
         try {
-          proceed(stream, account, injection, go);
+          proceed(stream, record, injection, go);
         } catch (defect) {
-          account.refuse(asMeshError(defect), true);
+          record.refuse(asMeshError(defect), true);
         }
       });
     },

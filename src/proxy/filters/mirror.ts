@@ -12,7 +12,10 @@ import type { Mirror } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { makeField } from "../../wire/fields.ts";
-import { Account, type Books } from "../exchange/request-record.ts";
+import {
+  RequestRecord,
+  type TelemetrySinks,
+} from "../exchange/request-record.ts";
 import {
   OutboundPlan,
   type OutboundPlanOptions,
@@ -59,7 +62,7 @@ export interface Mirrors {
 export interface MirrorsOptions {
   readonly clock: Clock;
   readonly host: RelayHost;
-  readonly books: Books;
+  readonly sinks: TelemetrySinks;
   readonly clusters: Clusters;
 }
 
@@ -67,13 +70,13 @@ export interface MirrorsOptions {
 const RETRY = compileRetry(undefined, { attempts: 0, on: [] });
 
 export function makeMirrors(options: MirrorsOptions): Mirrors {
-  const { clock, host, books, clusters } = options;
+  const { clock, host, sinks, clusters } = options;
   const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
   let copies = 0;
   let bytes = 0;
 
   const dropped = (mirror: Mirror, reason: string): void =>
-    books.meters.mirrorsDropped.with(mirror.cluster.destination, reason).add();
+    sinks.meters.mirrorsDropped.with(mirror.cluster.destination, reason).add();
 
   const send = (
     stream: ServerStream,
@@ -109,9 +112,14 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
         ),
       ),
     );
-    const account = new Account(books, "mirror", shadow, cluster.destination);
-    account.path = forwarded.path;
-    account.route = forwarded.route;
+    const record = new RequestRecord(
+      sinks,
+      "mirror",
+      shadow,
+      cluster.destination,
+    );
+    record.path = forwarded.path;
+    record.route = forwarded.route;
     const plan = new OutboundPlan({
       ...forwarded,
       clock,
@@ -125,7 +133,7 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
       responseEdits: undefined,
       tunnel: false,
     });
-    new Relay(host, shadow, plan, account).start();
+    new Relay(host, shadow, plan, record).start();
   };
 
   return {

@@ -11,7 +11,7 @@ import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
 import { Buffers } from "../../wire/buffers.ts";
-import type { Books } from "../../proxy/exchange/request-record.ts";
+import type { TelemetrySinks } from "../../proxy/exchange/request-record.ts";
 import { makeEviction } from "../../proxy/downstream/eviction.ts";
 import { makeFaults } from "../../proxy/filters/faults.ts";
 import { watchIdle } from "../../proxy/exchange/idle.ts";
@@ -108,7 +108,7 @@ export async function startWorker(
 
   // The books: what is reported of every request.
   const meters = makeMeters(registry);
-  const books: Books = {
+  const sinks: TelemetrySinks = {
     clock,
     meters,
     log: accessLog,
@@ -167,19 +167,19 @@ export async function startWorker(
     commons,
   });
   const outside = makeOutside(workers, pools);
-  const mirrors = makeMirrors({ clock, host, books, clusters });
-  const faults = makeFaults({ clock, books, logger, tells: worker === 0 });
+  const mirrors = makeMirrors({ clock, host, sinks, clusters });
+  const faults = makeFaults({ clock, sinks, logger, tells: worker === 0 });
   const outbound = {
     snapshot,
     host,
-    books,
+    sinks,
     clusters,
     outside,
     mirrors,
     faults,
   };
   const limiter = makeLimiter(clock, commons.rates);
-  const inbound = { snapshot, host, books, application, limiter, ownPorts };
+  const inbound = { snapshot, host, sinks, application, limiter, ownPorts };
   const eviction = makeEviction({
     clock,
     logger,
