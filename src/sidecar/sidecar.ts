@@ -5,9 +5,9 @@
 import type { Agent, AgentState, Sharers } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
 import {
-  makeCommons,
-  type Commons,
-  type CommonsData,
+  makeSharedState,
+  type SharedState,
+  type SharedStateData,
 } from "../core/shared/shared-state.ts";
 import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
@@ -79,13 +79,13 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     ...given
   } = options;
   const settings = { ...DEFAULT_SETTINGS, ...given };
-  const commons = makeCommons(settings.concurrency);
+  const sharedState = makeSharedState(settings.concurrency);
 
   // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
   const log = openAccessLog(settings, writeAccessLog, clock);
   const worker = await startWorker({
     clock,
-    commons,
+    sharedState,
     logger,
     registry: metrics,
     accessLog: log.accessLog,
@@ -100,7 +100,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   let lost: Error | undefined;
 
   // The others listen on the same ports, while pages and agent begin.
-  const data = threadData(commons);
+  const data = threadData(sharedState);
   const crew =
     data === undefined
       ? undefined
@@ -108,7 +108,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
           clock,
           threads: data.workers - 1,
           data: {
-            commons: data,
+            sharedState: data,
             settings: {
               ...settings,
               ports: portsOf(worker.ports),
@@ -301,7 +301,7 @@ function threadData({
   workers,
   memory,
   rates,
-}: Commons): CommonsData | undefined {
+}: SharedState): SharedStateData | undefined {
   if (memory === undefined || rates === undefined) return undefined;
   return { workers, memory: memory.buffer, rates };
 }

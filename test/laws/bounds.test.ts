@@ -4,7 +4,7 @@ import { PassThrough } from "node:stream";
 import type { Socket } from "node:net";
 import t from "tap";
 import { Deadlines } from "../../src/core/deadlines.ts";
-import { ALONE } from "../../src/core/shared/shared-state.ts";
+import { LOCAL_STATE } from "../../src/core/shared/shared-state.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import { type Snapshot } from "../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
@@ -121,7 +121,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       log: makeAccessLog({ mode: "none", clock }),
     },
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
-    outside: makeOutside(ALONE.workers, pools),
+    outside: makeOutside(LOCAL_STATE.workers, pools),
     mirrors: { tee: () => undefined },
     faults: {
       inject: () => t.fail("there are none"),

@@ -7,7 +7,7 @@ import {
   type SharedMemory,
 } from "./shared-memory.ts";
 
-export interface Commons {
+export interface SharedState {
   /** This worker's place among `workers`, from 0. */
   readonly worker: number;
   readonly workers: number;
@@ -18,7 +18,7 @@ export interface Commons {
 }
 
 /** Of a worker that is the only one. */
-export const ALONE: Commons = {
+export const LOCAL_STATE: SharedState = {
   worker: 0,
   workers: 1,
   memory: undefined,
@@ -26,15 +26,15 @@ export const ALONE: Commons = {
 };
 
 /** What a worker needs to see the same as the first one; it can be posted to a thread. */
-export interface CommonsData {
+export interface SharedStateData {
   readonly workers: number;
   readonly memory: SharedArrayBuffer;
   readonly rates: SharedArrayBuffer;
 }
 
 /** Of the first worker. */
-export function makeCommons(workers: number): Commons {
-  if (workers === 1) return ALONE;
+export function makeSharedState(workers: number): SharedState {
+  if (workers === 1) return LOCAL_STATE;
   return {
     worker: 0,
     workers,
@@ -44,7 +44,10 @@ export function makeCommons(workers: number): Commons {
 }
 
 /** Of another worker. */
-export function joinCommons(worker: number, data: CommonsData): Commons {
+export function joinSharedState(
+  worker: number,
+  data: SharedStateData,
+): SharedState {
   const { workers, memory, rates } = data;
   return { worker, workers, memory: shareMemory(memory), rates };
 }
@@ -61,10 +64,10 @@ export interface Counter {
 }
 
 /** The counter of that name; where there is no room for one more, this worker counts alone against its share of the limit. */
-export function counterOf(commons: Commons, name: string): Counter {
-  const region = commons.memory?.region(name, 1);
+export function counterOf(sharedState: SharedState, name: string): Counter {
+  const region = sharedState.memory?.region(name, 1);
   return region === undefined
-    ? new OwnCounter(commons.workers)
+    ? new OwnCounter(sharedState.workers)
     : new SharedCounter(region.words, () => region.close());
 }
 

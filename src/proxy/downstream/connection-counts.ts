@@ -1,8 +1,8 @@
 /** How many connections there are: in all, on a listener, from an address, of an identity; and whether there may be one more. */
 import {
-  ALONE,
+  LOCAL_STATE,
   counterOf,
-  type Commons,
+  type SharedState,
   type Counter,
 } from "../../core/shared/shared-state.ts";
 import { networkOf } from "../../core/text/network.ts";
@@ -39,10 +39,10 @@ export interface ConnectionCounts {
   removeIdentity(identity: SpiffeUri): void;
 }
 
-/** The caps hold over all workers of `commons`. */
+/** The caps hold over all workers of `sharedState`. */
 export function countConnections(
   caps: Caps,
-  commons: Commons = ALONE,
+  sharedState: SharedState = LOCAL_STATE,
 ): ConnectionCounts {
   const open = new Map<string, Open>();
 
@@ -52,7 +52,8 @@ export function countConnections(
     cap: number,
   ): Excess | undefined => {
     const known = open.get(name);
-    const counter = known?.counter ?? counterOf(commons, `connections ${name}`);
+    const counter =
+      known?.counter ?? counterOf(sharedState, `connections ${name}`);
     if (!counter.enter(cap)) {
       const detail = `${counter.value} are open, and no more are taken`;
       if (known === undefined) counter.close();

@@ -1,7 +1,7 @@
 /** The server-side connections of the proxy: a codec on each, bounds on their number, what they hold, and one way to drain or end them all. */
 import type { Server, Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
-import type { Commons } from "../../core/shared/shared-state.ts";
+import type { SharedState } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Deadlines } from "../../core/deadlines.ts";
 import type { SpiffeUri } from "../../core/units.ts";
@@ -88,7 +88,7 @@ export interface ServingOptions {
   /** Said to the sidecars that call, where this process has several workers. */
   readonly place?: WorkerPlace | undefined;
   /** What bounds the connections of all workers together; absent: this one is alone. */
-  readonly commons?: Commons;
+  readonly sharedState?: SharedState;
 }
 
 /** A connection of HTTP. */
@@ -124,7 +124,7 @@ class ServedConnections implements Serving {
       clock,
       meters,
       log: this.#log,
-      counts: countConnections(limits, options.commons),
+      counts: countConnections(limits, options.sharedState),
       sources: this.#sources,
       filter: filterSources(clock),
     });

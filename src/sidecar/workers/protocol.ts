@@ -1,6 +1,6 @@
 /** What the threads of a sidecar tell each other. The main thread runs the agent, the pages and the shutdown; a thread serves. */
 import type { SharedConfig } from "../../agent/agent.ts";
-import type { CommonsData } from "../../core/shared/shared-state.ts";
+import type { SharedStateData } from "../../core/shared/shared-state.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
 import type { SidecarSettings } from "../settings.ts";
@@ -10,7 +10,7 @@ import type { Side } from "./worker.ts";
 /** What a thread begins with. */
 export interface ThreadData {
   readonly worker: number;
-  readonly commons: CommonsData;
+  readonly sharedState: SharedStateData;
   /** Every port is one that the first worker listens on already. */
   readonly settings: SidecarSettings;
   /** Spans are wanted; with the percentage in place of the Mesh's, where there is one. */

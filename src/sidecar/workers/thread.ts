@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { SharedConfig } from "../../agent/agent.ts";
 import { systemClock } from "../../core/clock.ts";
-import { joinCommons } from "../../core/shared/shared-state.ts";
+import { joinSharedState } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";
 import { makeLogger } from "../../core/log.ts";
 import { type Snapshot } from "../../policy/snapshot.ts";
@@ -34,7 +34,7 @@ try {
 }
 
 async function run(data: ThreadData): Promise<void> {
-  const { commons: shared, tracing } = data;
+  const { sharedState: shared, tracing } = data;
   const clock = systemClock;
   const logger = makeLogger({
     level: data.log.level,
@@ -51,7 +51,7 @@ async function run(data: ThreadData): Promise<void> {
   const registry = makeMetrics({ maxSeries: MAX_SERIES });
   const worker = await startWorker({
     clock,
-    commons: joinCommons(data.worker, shared),
+    sharedState: joinSharedState(data.worker, shared),
     logger,
     registry,
     accessLog,

@@ -1,7 +1,7 @@
 /** What one worker does: its books, its upstream, its listeners. A process has one, or one more in each of its threads. */
 import { Deadlines } from "../../core/deadlines.ts";
 import type { Clock } from "../../core/clock.ts";
-import type { Commons } from "../../core/shared/shared-state.ts";
+import type { SharedState } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
 import { watchSource, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -48,7 +48,7 @@ import type { SidecarSettings } from "../settings.ts";
 export interface WorkerOptions {
   readonly settings: SidecarSettings;
   readonly clock: Clock;
-  readonly commons: Commons;
+  readonly sharedState: SharedState;
   readonly logger: Logger;
   readonly registry: MetricsRegistry;
   /** Closed by whoever made it. */
@@ -96,8 +96,8 @@ const STATES: readonly BreakerState[] = ["closed", "half-open", "open"];
 export async function startWorker(
   options: WorkerOptions,
 ): Promise<ProxyWorker> {
-  const { settings, clock, commons, logger, registry, accessLog } = options;
-  const { worker, workers } = commons;
+  const { settings, clock, sharedState, logger, registry, accessLog } = options;
+  const { worker, workers } = sharedState;
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   const credentials = watchSource<Credentials | undefined>(undefined);
   const ownPorts = new Set<number>();
@@ -122,7 +122,7 @@ export async function startWorker(
   // Upstream: pools, clusters, what lies outside, and the application.
   const pools = makePools({
     clock,
-    commons,
+    sharedState,
     credentials,
     ownPorts,
     linkProtocol: settings.linkProtocol,
@@ -130,7 +130,7 @@ export async function startWorker(
     deadlines: connections,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),
   });
-  const clusters = makeClusters({ clock, commons, pools, meters, logger });
+  const clusters = makeClusters({ clock, sharedState, pools, meters, logger });
   const loads = makeLoadReports(clock);
   const gates = makeGates(clock, meters);
   const application = makeApplication({
@@ -164,7 +164,7 @@ export async function startWorker(
     buffers,
     deadlines: connections,
     place: workers > 1 ? { worker, workers } : undefined,
-    commons,
+    sharedState,
   });
   const outside = makeOutside(workers, pools);
   const mirrors = makeMirrors({ clock, host, sinks, clusters });
@@ -178,7 +178,7 @@ export async function startWorker(
     mirrors,
     faults,
   };
-  const limiter = makeLimiter(clock, commons.rates);
+  const limiter = makeLimiter(clock, sharedState.rates);
   const inbound = { snapshot, host, sinks, application, limiter, ownPorts };
   const eviction = makeEviction({
     clock,

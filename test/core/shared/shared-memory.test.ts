@@ -4,9 +4,9 @@ import { Worker } from "node:worker_threads";
 import t from "tap";
 import {
   counterOf,
-  joinCommons,
-  makeCommons,
-  type Commons,
+  joinSharedState,
+  makeSharedState,
+  type SharedState,
 } from "../../../src/core/shared/shared-state.ts";
 import {
   makeSharedMemory,
@@ -102,8 +102,8 @@ void t.test(
       if (more > 16_384) throw new Error("more than there can be");
     t.ok(memory.region("0", 2 ** 16), "the first is still found");
     // Counted by each worker alone, against its part of the limit.
-    const commons: Commons = { ...makeCommons(2), memory };
-    const counter = counterOf(commons, "no room for this");
+    const sharedState: SharedState = { ...makeSharedState(2), memory };
+    const counter = counterOf(sharedState, "no room for this");
     t.same(
       [counter.enter(4), counter.enter(4), counter.enter(4)],
       [true, true, false],
@@ -115,13 +115,13 @@ void t.test(
 void t.test(
   "a counter holds its limit, and outlives its close for those who are in",
   (t) => {
-    const commons = makeCommons(2);
-    const memory = commons.memory?.buffer;
-    const { rates } = commons;
+    const sharedState = makeSharedState(2);
+    const memory = sharedState.memory?.buffer;
+    const { rates } = sharedState;
     if (memory === undefined || rates === undefined)
       throw new Error("no memory");
-    const other = joinCommons(1, { workers: 2, memory, rates });
-    const here = counterOf(commons, "cap");
+    const other = joinSharedState(1, { workers: 2, memory, rates });
+    const here = counterOf(sharedState, "cap");
     const there = counterOf(other, "cap");
     t.ok(here.enter(2) && there.enter(2));
     t.notOk(here.enter(2));
@@ -142,14 +142,14 @@ void t.test(
 );
 
 void t.test("a limit holds exactly while threads race for it", async (t) => {
-  const commons = makeCommons(2);
-  const memory = commons.memory?.buffer;
-  const { rates } = commons;
+  const sharedState = makeSharedState(2);
+  const memory = sharedState.memory?.buffer;
+  const { rates } = sharedState;
   if (memory === undefined || rates === undefined) throw new Error("no memory");
   const source = `
     const { workerData, parentPort } = require("node:worker_threads");
-    import(workerData.module).then(({ counterOf, joinCommons }) => {
-      const counter = counterOf(joinCommons(workerData.worker, workerData.data), "cap");
+    import(workerData.module).then(({ counterOf, joinSharedState }) => {
+      const counter = counterOf(joinSharedState(workerData.worker, workerData.data), "cap");
       const most = new Int32Array(workerData.most);
       const inside = new Int32Array(workerData.inside);
       let entered = 0;
@@ -189,5 +189,5 @@ void t.test("a limit holds exactly while threads race for it", async (t) => {
   ))
     t.match(message, [{ entered: Number }]);
   t.ok((new Int32Array(most)[0] ?? 0) <= 3);
-  t.equal(counterOf(commons, "cap").value, 0);
+  t.equal(counterOf(sharedState, "cap").value, 0);
 });

@@ -1,8 +1,8 @@
 /** Bounds on connections: in all, on a listener, from an address, of an identity. */
 import t from "tap";
 import {
-  joinCommons,
-  makeCommons,
+  joinSharedState,
+  makeSharedState,
 } from "../../../src/core/shared/shared-state.ts";
 import {
   countConnections,
@@ -93,10 +93,14 @@ void t.test("one identity has so many, from wherever", (t) => {
 });
 
 void t.test("the caps hold over the workers of a process", (t) => {
-  const first = makeCommons(2);
+  const first = makeSharedState(2);
   const { memory, rates } = first;
   if (memory === undefined || rates === undefined) throw new Error("no memory");
-  const second = joinCommons(1, { workers: 2, memory: memory.buffer, rates });
+  const second = joinSharedState(1, {
+    workers: 2,
+    memory: memory.buffer,
+    rates,
+  });
   const here = countConnections(CAPS, first);
   const there = countConnections(CAPS, second);
   t.equal(

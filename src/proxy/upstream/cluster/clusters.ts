@@ -1,6 +1,9 @@
 /** What one caller keeps of each cluster over all snapshots, by key: balancer, ejections, breaker, limits, and the pool of each endpoint. */
 import type { Cancel, Clock } from "../../../core/clock.ts";
-import { ALONE, type Commons } from "../../../core/shared/shared-state.ts";
+import {
+  LOCAL_STATE,
+  type SharedState,
+} from "../../../core/shared/shared-state.ts";
 import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Logger } from "../../../core/log.ts";
@@ -46,7 +49,7 @@ import { admissionOf } from "./shared-admission.ts";
 export interface ClustersOptions {
   readonly clock: Clock;
   /** Absent: this worker is the only one. */
-  readonly commons?: Commons;
+  readonly sharedState?: SharedState;
   readonly pools: Pools;
   readonly meters: Meters;
   readonly logger: Logger;
@@ -86,7 +89,7 @@ export class ClusterState {
   readonly #pools = new Map<string, PoolRef>();
 
   constructor(options: ClustersOptions, rotation: Rotation, cluster: Cluster) {
-    const { clock, commons = ALONE } = options;
+    const { clock, sharedState = LOCAL_STATE } = options;
     const random = (): number => clock.random();
     this.#options = options;
     this.#rotation = rotation;
@@ -111,7 +114,7 @@ export class ClusterState {
       random,
       inBoth(this.detector, this.health),
     );
-    this.admission = admissionOf(commons, clock, cluster.key);
+    this.admission = admissionOf(sharedState, clock, cluster.key);
     this.breaker = this.#makeBreaker(cluster.settings);
     this.budget = this.#makeBudget(cluster.settings);
     this.poolSettings = poolSettingsOf(cluster.settings);
@@ -230,8 +233,8 @@ export class ClusterState {
   }
 
   #makeBudget({ retryConstraint }: TrafficSettings): RetryBudget {
-    const { commons = ALONE } = this.#options;
-    return retryBudget(retryConstraint, commons.workers);
+    const { sharedState = LOCAL_STATE } = this.#options;
+    return retryBudget(retryConstraint, sharedState.workers);
   }
 
   #makeBreaker(settings: TrafficSettings): Breaker {

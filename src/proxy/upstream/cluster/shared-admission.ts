@@ -2,7 +2,7 @@
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import {
   counterOf,
-  type Commons,
+  type SharedState,
   type Counter,
 } from "../../../core/shared/shared-state.ts";
 import type { Region } from "../../../core/shared/shared-memory.ts";
@@ -19,14 +19,14 @@ import {
 
 /** The admission to the cluster that all workers know as `key`. */
 export function admissionOf(
-  commons: Commons,
+  sharedState: SharedState,
   clock: Clock,
   key: string,
 ): Admission {
-  const waiting = commons.memory?.region(`waiting ${key}`, 2);
+  const waiting = sharedState.memory?.region(`waiting ${key}`, 2);
   return waiting === undefined
     ? new OwnAdmission()
-    : new SharedAdmission(commons, clock, key, waiting);
+    : new SharedAdmission(sharedState, clock, key, waiting);
 }
 
 /** Requests to one endpoint. */
@@ -45,7 +45,7 @@ const PENDING = 0;
 const TURN = 1;
 
 class SharedAdmission implements Admission {
-  readonly #commons: Commons;
+  readonly #sharedState: SharedState;
   readonly #clock: Clock;
   readonly #key: string;
   readonly #active: Counter;
@@ -59,11 +59,16 @@ class SharedAdmission implements Admission {
   #closed = false;
   #released = false;
 
-  constructor(commons: Commons, clock: Clock, key: string, waiting: Region) {
-    this.#commons = commons;
+  constructor(
+    sharedState: SharedState,
+    clock: Clock,
+    key: string,
+    waiting: Region,
+  ) {
+    this.#sharedState = sharedState;
     this.#clock = clock;
     this.#key = key;
-    this.#active = counterOf(commons, `active ${key}`);
+    this.#active = counterOf(sharedState, `active ${key}`);
     this.#waiting = waiting;
   }
 
@@ -147,7 +152,10 @@ class SharedAdmission implements Admission {
   #placeOf(endpoint: string): Place {
     let place = this.#places.get(endpoint);
     if (place === undefined) {
-      const active = counterOf(this.#commons, `place ${this.#key} ${endpoint}`);
+      const active = counterOf(
+        this.#sharedState,
+        `place ${this.#key} ${endpoint}`,
+      );
       place = { active, queue: [], own: 0, gone: this.#closed };
       this.#places.set(endpoint, place);
     }

@@ -1,6 +1,9 @@
 /** All pools of the proxy, by address, expected identity and own credential generation (law 5): found, shared, let go. */
 import type { Cancel, Clock } from "../../../core/clock.ts";
-import { ALONE, type Commons } from "../../../core/shared/shared-state.ts";
+import {
+  LOCAL_STATE,
+  type SharedState,
+} from "../../../core/shared/shared-state.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Watch } from "../../../core/watch.ts";
@@ -36,7 +39,7 @@ export interface PoolsOptions {
   /** A limit of a connection's codec acted; for a metric. */
   readonly onLimit?: (limit: string) => void;
   /** Absent: this worker is the only one. */
-  readonly commons?: Commons;
+  readonly sharedState?: SharedState;
   /** What the proxy holds in all; absent: no bound. */
   readonly buffers?: Buffers;
   /** What the connections wait for; absent: each has a timer of its own. */
@@ -67,7 +70,7 @@ const SWEEP = 1000;
 const MAX_POOLS = 4096;
 
 export function makePools(options: PoolsOptions): Pools {
-  const { clock, credentials, commons: own = ALONE } = options;
+  const { clock, credentials, sharedState: own = LOCAL_STATE } = options;
   const entries = new Map<string, Entry>();
   const leaving = new Set<Pool>();
   let generation = 0;
