@@ -5,7 +5,7 @@ import { watchSource, type Watch } from "../core/watch.ts";
 import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
 import { compileSnapshot } from "../policy/compile/compile.ts";
 import type { Revision } from "../push/messages.ts";
-import type { Sharers } from "./agent.ts";
+import type { Peers } from "./agent.ts";
 import type { KeptConfig } from "./last-known-good.ts";
 import { revisionFault } from "./revision.ts";
 import type { ReceivedResources } from "./staging.ts";
@@ -28,7 +28,7 @@ export interface Config {
   ): Promise<string | undefined>;
 }
 
-export function makeConfig(sharers?: Sharers): Config {
+export function makeConfig(peers?: Peers): Config {
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   let current: KeptConfig | undefined;
   let last: Promise<unknown> = Promise.resolve();
@@ -57,11 +57,11 @@ export function makeConfig(sharers?: Sharers): Config {
         // By whoever received them: staging, the files' lint, or the start that read them from disk.
         validated: true,
       });
-      const refused = await sharers?.compile({ resources, self, version });
+      const refused = await peers?.compile({ resources, self, version });
       if (refused !== undefined) return refused;
       current = config;
       snapshot.set(compiled);
-      await sharers?.swap();
+      await peers?.swap();
       return undefined;
     } catch (thrown) {
       return messageOf(thrown);

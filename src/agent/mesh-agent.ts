@@ -6,7 +6,7 @@ import type { Bytes } from "../core/units.ts";
 import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh/schema.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
-import type { Agent, Sharers } from "./agent.ts";
+import type { Agent, Peers } from "./agent.ts";
 import { AgentStatus } from "./agent-status.ts";
 import {
   startCertificates,
@@ -33,7 +33,7 @@ export interface AgentOptions {
   readonly version: string;
   /** MAX_CONFIG_BYTES where absent. */
   readonly maxConfigBytes?: Bytes;
-  readonly sharers?: Sharers | undefined;
+  readonly peers?: Peers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -44,7 +44,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   splitAddress(controlPlane);
   const directory = await openStateDirectory(options.stateDirectory);
   const stop = new AbortController();
-  const inForce = makeConfig(options.sharers);
+  const inForce = makeConfig(options.peers);
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const certificates = await certificatesOf(options, directory, inForce);

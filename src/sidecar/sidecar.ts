@@ -2,7 +2,7 @@
  * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate; then, once the
  * application answers, readiness; and in the end everything in reverse (law 12).
  */
-import type { Agent, AgentState, Sharers } from "../agent/agent.ts";
+import type { Agent, AgentState, Peers } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
 import {
   makeSharedState,
@@ -25,7 +25,7 @@ import type { BoundPorts, SidecarPorts } from "../proxy/downstream/ports.ts";
 import { startProbe } from "./probe.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
 import { shutDown } from "./shutdown.ts";
-import { startCrew } from "./workers/worker-pool.ts";
+import { startWorkerPool } from "./workers/worker-pool.ts";
 import {
   MAX_SERIES,
   startWorker,
@@ -38,8 +38,8 @@ export { DEFAULT_PORTS, type BoundPorts } from "../proxy/downstream/ports.ts";
 
 /** Settings that are left out are the defaults. */
 export interface SidecarOptions extends Partial<SidecarSettings> {
-  /** Starts the agent, which registers the link's port. Called once the listeners are bound. `sharers`: the other workers. */
-  readonly agent: (ports: BoundPorts, sharers?: Sharers) => Promise<Agent>;
+  /** Starts the agent, which registers the link's port. Called once the listeners are bound. `peers`: the other workers. */
+  readonly agent: (ports: BoundPorts, peers?: Peers) => Promise<Agent>;
   /** What whoever changes something by the admin port must bring; where absent, nobody does. */
   readonly adminToken?: LocalToken | undefined;
   /** Takes the lines of the first worker in place of a file. */
@@ -101,10 +101,10 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
 
   // The others listen on the same ports, while pages and agent begin.
   const data = threadData(sharedState);
-  const crew =
+  const workerPool =
     data === undefined
       ? undefined
-      : startCrew({
+      : startWorkerPool({
           clock,
           threads: data.workers - 1,
           data: {
@@ -144,7 +144,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     clock,
     logger,
     worker,
-    crew,
+    workerPool,
     agentState: () => running.agent?.state.value ?? NO_AGENT,
     isReady,
     drain: () => void stop(),
@@ -156,12 +156,12 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     closers.push(() => pages.close());
     for (const port of [pages.admin, pages.metrics])
       if (port !== undefined) ownPorts.add(port);
-    crew?.ownPorts(ownPorts);
+    workerPool?.ownPorts(ownPorts);
     ports = { ...worker.ports, admin: pages.admin, metrics: pages.metrics };
     closers.push(collectGauges(worker.meters, pageState));
-    started = await startAgent(ports, crew);
+    started = await startAgent(ports, workerPool);
     running.agent = started;
-    await crew?.open;
+    await workerPool?.open;
   } catch (error) {
     // What is open already would keep the process alive.
     await end();
@@ -170,7 +170,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   closers.push(
     follow(started.credentials, (value) => {
       credentials.set(value);
-      if (value !== undefined) crew?.credentials(value);
+      if (value !== undefined) workerPool?.credentials(value);
     }),
     follow(started.snapshot, (value) => {
       if (value !== undefined) worker.apply(value);
@@ -209,7 +209,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   async function end(): Promise<void> {
     for (const close of closers.splice(0)) await close();
     worker.destroy();
-    await crew?.end();
+    await workerPool?.end();
     await running.agent?.close();
     log.close();
     over.resolve(lost);
@@ -217,10 +217,10 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
 
   function stop(): Promise<void> {
     const sides = (side: Side): number =>
-      worker.active(side) + (crew?.active(side) ?? 0);
+      worker.active(side) + (workerPool?.active(side) ?? 0);
     const refuse = (side: Side): void => {
       worker.refuse(side);
-      crew?.refuse(side);
+      workerPool?.refuse(side);
     };
     shuttingDown ??= shutDown({
       clock,

@@ -5,7 +5,7 @@ import {
   type RequestListener,
   createServer,
 } from "node:http";
-import type { Agent, Sharers } from "../../src/agent/agent.ts";
+import type { Agent, Peers } from "../../src/agent/agent.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
@@ -67,11 +67,11 @@ export async function withCrowd(
     more: Partial<SidecarOptions>,
   ): Promise<Side> => {
     const agent = memoryAgent(undefined, authority.credentials(name));
-    const side: { sharers?: Sharers | undefined } = {};
+    const side: { peers?: Peers | undefined } = {};
     const sidecar = await startSidecar({
       concurrency: options.workers ?? 2,
-      agent: (_ports, sharers): Promise<Agent> => {
-        side.sharers = sharers;
+      agent: (_ports, peers): Promise<Agent> => {
+        side.peers = peers;
         return Promise.resolve(agent);
       },
       host: "127.0.0.1",
@@ -81,7 +81,7 @@ export async function withCrowd(
       logger: silentLogger,
       ...more,
     });
-    const started = { name, sidecar, agent, sharers: side.sharers };
+    const started = { name, sidecar, agent, peers: side.peers };
     sides.push(started);
     return started;
   };
@@ -161,12 +161,12 @@ interface Side {
   readonly name: string;
   readonly sidecar: Sidecar;
   readonly agent: MemoryAgent;
-  readonly sharers: Sharers | undefined;
+  readonly peers: Peers | undefined;
 }
 
 /** As an agent puts a config in force (`agent/config.ts`). */
 async function put(
-  { agent, sharers }: Side,
+  { agent, peers }: Side,
   resources: readonly Resource[],
   revision: number,
   self: Parameters<typeof compileSnapshot>[1],
@@ -175,10 +175,10 @@ async function put(
   const compiled = compileSnapshot(resources, self, version, {
     previous: agent.snapshot.value,
   });
-  const refused = await sharers?.compile({ resources, self, version });
+  const refused = await peers?.compile({ resources, self, version });
   if (refused !== undefined) return refused;
   agent.snapshot.set(compiled);
-  await sharers?.swap();
+  await peers?.swap();
   return undefined;
 }
 

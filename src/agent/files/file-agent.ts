@@ -4,7 +4,7 @@ import { keepAlive } from "../../core/keep-alive.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Bytes } from "../../core/units.ts";
 import { watchSource } from "../../core/watch.ts";
-import type { Agent, AgentState, Sharers } from "../agent.ts";
+import type { Agent, AgentState, Peers } from "../agent.ts";
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "../config.ts";
 import {
   openFileCertificate,
@@ -27,7 +27,7 @@ export interface FileAgentOptions {
   readonly allowShrink?: boolean;
   /** MAX_CONFIG_BYTES where absent. */
   readonly maxConfigBytes?: Bytes;
-  readonly sharers?: Sharers | undefined;
+  readonly peers?: Peers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -38,7 +38,7 @@ export async function startFileAgent(
 ): Promise<Agent> {
   const { resources: path, allowShrink = false, clock, logger } = options;
   const { certificate: leaf, privateKey, trustBundle } = options;
-  const inForce = makeConfig(options.sharers);
+  const inForce = makeConfig(options.peers);
   const state = watchSource<AgentState>({ source: "files", connected: true });
   const refresh = (): void => state.set(stateOf(inForce, config, certificate));
   const certificate = await openFileCertificate({

@@ -1,7 +1,7 @@
 /** `wherry sidecar`: the proxy beside one instance of a service, until it is asked to stop. */
 import { join } from "node:path";
 import type { Command } from "commander";
-import type { Agent, Sharers } from "../../agent/agent.ts";
+import type { Agent, Peers } from "../../agent/agent.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { makeLogger, type Logger } from "../../core/log.ts";
@@ -62,9 +62,9 @@ async function runSidecar(
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
     ...settings,
-    agent: async (ports, sharers) =>
+    agent: async (ports, peers) =>
       (agent = await startOwnAgent(
-        { context, options, logger, sharers },
+        { context, options, logger, peers },
         appPorts,
         ports,
       )),
@@ -133,7 +133,7 @@ interface OwnAgent {
   readonly context: CliContext;
   readonly options: SidecarCommandOptions;
   readonly logger: Logger;
-  readonly sharers: Sharers | undefined;
+  readonly peers: Peers | undefined;
 }
 
 /** The agent of a mesh, or that of files where there is no control plane. */
@@ -149,7 +149,7 @@ function startOwnAgent(
 }
 
 async function startFileAgent(
-  { context, options, logger, sharers }: OwnAgent,
+  { context, options, logger, peers }: OwnAgent,
   resources: string,
   appPorts: Record<string, number>,
 ): Promise<Agent> {
@@ -183,14 +183,14 @@ async function startFileAgent(
     self,
     ...maxConfigBytes,
     allowShrink: options.allowShrink === true,
-    sharers,
+    peers,
     clock: context.clock,
     logger,
   });
 }
 
 async function startMeshAgent(
-  { context, options, logger, sharers }: OwnAgent,
+  { context, options, logger, peers }: OwnAgent,
   appPorts: Record<string, number>,
   bound: BoundPorts,
 ): Promise<Agent> {
@@ -213,7 +213,7 @@ async function startMeshAgent(
     workload: () => workloadOf(options, appPorts, bound),
     version: packageVersion(),
     ...maxConfigBytes,
-    sharers,
+    peers,
     clock: context.clock,
     logger,
   });

@@ -16,7 +16,7 @@ import {
   overloadView,
   workerView,
 } from "../workers/views.ts";
-import type { Crew } from "../workers/worker-pool.ts";
+import type { WorkerPool } from "../workers/worker-pool.ts";
 import {
   mergeClusters,
   mergeMetrics,
@@ -30,7 +30,7 @@ export interface PageState {
   /** The first worker: config and certificate are the same in all. */
   readonly worker: ProxyWorker;
   /** The other workers; undefined where there are none. */
-  readonly crew: Crew | undefined;
+  readonly workerPool: WorkerPool | undefined;
   agentState(): AgentState;
   isReady(): boolean;
   /** Starts the shutdown and returns. */
@@ -98,7 +98,7 @@ export async function openPages(
 const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
 
 function adminPages(state: PageState): Pages {
-  const { clock, logger, worker, crew } = state;
+  const { clock, logger, worker, workerPool } = state;
   const sparingly = (make: () => Page | Promise<Page>): (() => Promise<Page>) =>
     sparing(clock, make);
   return {
@@ -119,7 +119,7 @@ function adminPages(state: PageState): Pages {
           `?level= must be one of ${Object.keys(logger.levels.values).join(", ")}, silent`,
         );
       logger.level = level;
-      crew?.level(level);
+      workerPool?.level(level);
       return ok({ level });
     },
     "POST /drain": () => {
@@ -165,34 +165,42 @@ function health(state: PageState): Pages {
   };
 }
 
-function metrics({ worker, crew }: PageState): Page | Promise<Page> {
+function metrics({ worker, workerPool }: PageState): Page | Promise<Page> {
   const own = worker.registry.render();
   const page = (body: string): Page => ({
     status: 200,
     body,
     type: PROMETHEUS,
   });
-  if (crew === undefined) return page(own);
-  return crew
+  if (workerPool === undefined) return page(own);
+  return workerPool
     .metrics()
     .then((others) => page(mergeMetrics([own, ...others], HIGHEST)));
 }
 
-async function workers({ worker, crew }: PageState): Promise<Page> {
-  const others = (await crew?.workers()) ?? [];
+async function workers({ worker, workerPool }: PageState): Promise<Page> {
+  const others = (await workerPool?.workers()) ?? [];
   return ok([workerView(0, worker.meters, worker.pools), ...others]);
 }
 
-function clusters({ worker, crew, clock }: PageState): Page | Promise<Page> {
+function clusters({
+  worker,
+  workerPool,
+  clock,
+}: PageState): Page | Promise<Page> {
   const own = clustersView(worker.clusters, worker.pools, clock);
-  if (crew === undefined) return ok(own);
-  return crew.clusters().then((others) => ok(mergeClusters([own, ...others])));
+  if (workerPool === undefined) return ok(own);
+  return workerPool
+    .clusters()
+    .then((others) => ok(mergeClusters([own, ...others])));
 }
 
-function overload({ worker, crew }: PageState): Page | Promise<Page> {
+function overload({ worker, workerPool }: PageState): Page | Promise<Page> {
   const own = overloadView(worker.gates.all());
-  if (crew === undefined) return ok(own);
-  return crew.overload().then((others) => ok(mergeOverload([own, ...others])));
+  if (workerPool === undefined) return ok(own);
+  return workerPool
+    .overload()
+    .then((others) => ok(mergeOverload([own, ...others])));
 }
 
 function ok(body: unknown): Page {

@@ -1,6 +1,6 @@
 /** The main thread's side of the other workers: starts them, hands them what they serve by, asks them, and ends them. */
 import { Worker } from "node:worker_threads";
-import type { SharedConfig, Sharers } from "../../agent/agent.ts";
+import type { SharedConfig, Peers } from "../../agent/agent.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -16,7 +16,7 @@ import type {
 } from "./protocol.ts";
 import type { Side } from "./worker.ts";
 
-export interface CrewOptions {
+export interface WorkerPoolOptions {
   readonly clock: Clock;
   /** Besides the first worker, which is the main thread's own. */
   readonly threads: number;
@@ -28,7 +28,7 @@ export interface CrewOptions {
   onLost(error: Error): void;
 }
 
-export interface Crew extends Sharers {
+export interface WorkerPool extends Peers {
   /** Resolves once all listen; rejects where one cannot. */
   readonly open: Promise<void>;
   credentials(credentials: Credentials): void;
@@ -54,7 +54,7 @@ const ENTRY = new URL(
   import.meta.url,
 );
 
-export function startCrew(options: CrewOptions): Crew {
+export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
   let lost: Error | undefined;
   const onLost = (error: Error): void => {
     if (lost !== undefined) return;
@@ -122,7 +122,7 @@ interface Asked {
 }
 
 function startMember(
-  options: CrewOptions,
+  options: WorkerPoolOptions,
   worker: number,
   onLost: (error: Error) => void,
 ): Member {
