@@ -55,10 +55,10 @@ export interface OutlierDetector {
   /** Grows with each ejection and update: a picker need look only then, and when an ejection ends. */
   readonly version: number;
   /** The latest ejections, the newest last; bounded. */
-  readonly ledger: readonly Ejection[];
+  readonly ejections: readonly Ejection[];
 }
 
-const LEDGER = 100;
+const LONGEST_HISTORY = 100;
 const SLOTS = 10;
 /** 95 %, two-sided. */
 const Z = 1.96;
@@ -76,7 +76,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
   let hosts = new Map<string, Host>();
   let settings: OutlierDetection<number> | undefined;
   let version = 0;
-  const ledger: Ejection[] = [];
+  const ejections: Ejection[] = [];
 
   /** "always ≥1 ejectable when >1 host": ten percent of three hosts is none, and that helps nobody (trap 15). */
   const roomToEject = (now: MonotonicMs, percent: number): boolean => {
@@ -116,8 +116,8 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
       until: host.until,
       times: host.times,
     };
-    ledger.push(ejection);
-    if (ledger.length > LEDGER) ledger.shift();
+    ejections.push(ejection);
+    if (ejections.length > LONGEST_HISTORY) ejections.shift();
     return ejection;
   };
 
@@ -199,7 +199,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
     get version() {
       return version;
     },
-    ledger,
+    ejections,
     update(endpoints, rules) {
       const kept = new Map<string, Host>();
       const sameWindow = settings?.interval === rules.interval;

@@ -44,13 +44,13 @@ import { isTunnel } from "../wire/tcp.ts";
 import { affinityTo, keptTo, placeInSplit } from "./filters/stickiness.ts";
 import type { Clusters, ClusterState } from "./upstream/cluster/clusters.ts";
 import type { HedgeState } from "./upstream/cluster/hedge.ts";
-import type { Outside } from "./upstream/passthrough.ts";
+import type { Passthrough } from "./upstream/passthrough.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";
 
 export interface PlanRouteOptions {
   readonly host: RelayHost;
   readonly clusters: Clusters;
-  readonly outside: Outside;
+  readonly passthrough: Passthrough;
   readonly mirrors: Mirrors;
 }
 
@@ -96,14 +96,14 @@ export function planRoute(
   if (isTunnel(stream.head))
     return where.kind === "mesh"
       ? planTunnel(options, snapshot, stream, where)
-      : options.outside.tunnel(snapshot, where.host, where.port);
+      : options.passthrough.tunnel(snapshot, where.host, where.port);
   // read: one reading of the path, for routing and for the upstream (law 6)
   const read = readRequest(stream.head, snapshot.mesh.pathNormalization);
   if (!read.ok)
     return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
   record.path = read.facts.path;
   return where.kind === "outside"
-    ? options.outside.http(snapshot, where, read, stream)
+    ? options.passthrough.http(snapshot, where, read, stream)
     : planToMesh({ options, snapshot, stream, record, read, ...where });
 }
 
@@ -190,7 +190,7 @@ function forward(
     target: read.target,
     authority: stream.head.authority,
     state,
-    priority: state.restraint?.priorityOf?.(
+    priority: state.throttle?.priorityOf?.(
       snapshot.self.identity,
       read.facts,
       host.clock.wall(),

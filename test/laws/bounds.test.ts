@@ -19,7 +19,7 @@ import {
   makeClusters,
 } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { makePools } from "../../src/proxy/upstream/pool/pools.ts";
-import { makeOutside } from "../../src/proxy/upstream/passthrough.ts";
+import { makePassthrough } from "../../src/proxy/upstream/passthrough.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import { makeAccessLog } from "../../src/telemetry/access-log.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
@@ -121,7 +121,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       log: makeAccessLog({ mode: "none", clock }),
     },
     clusters: makeClusters({ clock, pools, meters, logger: silentLogger }),
-    outside: makeOutside(LOCAL_STATE.workers, pools),
+    passthrough: makePassthrough(LOCAL_STATE.workers, pools),
     mirrors: { tee: () => undefined },
     faults: {
       inject: () => t.fail("there are none"),

@@ -64,7 +64,7 @@ void t.test(
     const outlier = detector(FOUR);
     times(4, outlier, "a", "failure", 0);
     times(4, outlier, "a", "local-origin", 0);
-    t.equal(outlier.ledger.length, 0);
+    t.equal(outlier.ejections.length, 0);
     const ejection = outlier.record("a", "local-origin", 0);
     t.equal(ejection?.reason, "consecutive-local-origin");
     t.end();
@@ -75,7 +75,7 @@ void t.test("what counts for nothing changes nothing", (t) => {
   const outlier = detector(FOUR);
   times(4, outlier, "a", "failure", 0);
   times(50, outlier, "a", "none", 0);
-  t.equal(outlier.ledger.length, 0);
+  t.equal(outlier.ejections.length, 0);
   t.equal(outlier.record("a", "failure", 0)?.reason, "consecutive-5xx");
   t.equal(outlier.record("nobody", "failure", 0), undefined);
   t.end();
@@ -90,7 +90,7 @@ void t.test("each detector can be turned off by 0", (t) => {
   for (const host of ["b", "c", "d"]) times(50, outlier, host, "success", 0);
   times(100, outlier, "a", "failure", 0);
   times(100, outlier, "a", "local-origin", 0);
-  t.equal(outlier.ledger.length, 0);
+  t.equal(outlier.ejections.length, 0);
   t.end();
 });
 
@@ -142,7 +142,11 @@ void t.test("an endpoint starts anew when it comes back", (t) => {
   const outlier = detector(FOUR);
   times(5, outlier, "a", "failure", 0);
   times(50, outlier, "a", "failure", 500);
-  t.equal(outlier.ledger.length, 1, "what it answers while out does not count");
+  t.equal(
+    outlier.ejections.length,
+    1,
+    "what it answers while out does not count",
+  );
   outlier.record("a", "success", 1000);
   times(4, outlier, "a", "failure", 1000);
   t.equal(outlier.until("a"), 1000);
@@ -171,7 +175,7 @@ void t.test(
     t.equal(outlier.onProbation("a"), false);
     t.ok(outlier.version > version + 1, "pickers look again");
     times(4, outlier, "a", "failure", 3000);
-    t.equal(outlier.ledger.length, 2);
+    t.equal(outlier.ejections.length, 2);
     t.end();
   },
 );
@@ -236,7 +240,7 @@ void t.test(
     const outlier = detector(FOUR);
     for (const host of ["b", "c", "d"]) mixed(outlier, host, 99, 100, 0);
     mixed(outlier, "a", 35, 50, 0);
-    const [ejection] = outlier.ledger;
+    const [ejection] = outlier.ejections;
     t.equal(ejection?.endpoint, "a");
     t.equal(ejection?.reason, "success-rate");
     t.match(
@@ -251,7 +255,7 @@ void t.test("a fault that all share ejects nobody", (t) => {
   const outlier = detector(FOUR);
   for (let round = 0; round < 20; round += 1)
     for (const host of FOUR) mixed(outlier, host, 7, 10, round * 100);
-  t.equal(outlier.ledger.length, 0);
+  t.equal(outlier.ejections.length, 0);
   t.end();
 });
 
@@ -259,10 +263,10 @@ void t.test("few requests are no evidence", (t) => {
   const outlier = detector(FOUR);
   for (const host of ["b", "c", "d"]) mixed(outlier, host, 100, 100, 0);
   mixed(outlier, "a", 12, 19, 0);
-  t.equal(outlier.ledger.length, 0, "19 of 20 requests");
+  t.equal(outlier.ejections.length, 0, "19 of 20 requests");
   const alone = detector(FOUR);
   mixed(alone, "a", 30, 100, 0);
-  t.equal(alone.ledger.length, 0, "no peer has enough to be compared with");
+  t.equal(alone.ejections.length, 0, "no peer has enough to be compared with");
   t.end();
 });
 
@@ -273,7 +277,7 @@ void t.test(
     for (const host of ["b", "c", "d"]) mixed(outlier, host, 500, 500, 0);
     times(100, outlier, "a", "success", 0);
     mixed(outlier, "a", 305, 400, 0);
-    t.equal(outlier.ledger.length, 0);
+    t.equal(outlier.ejections.length, 0);
     t.end();
   },
 );
@@ -284,7 +288,7 @@ void t.test("the rate is that of the last interval", (t) => {
   for (const host of ["b", "c", "d"]) mixed(outlier, host, 100, 100, 10_000);
   mixed(outlier, "a", 15, 19, 10_000);
   t.equal(
-    outlier.ledger.length,
+    outlier.ejections.length,
     0,
     "the failures of before have left the window",
   );
@@ -310,8 +314,8 @@ void t.test("the ledger is bounded", (t) => {
   const outlier = detector(FOUR, { maxEjectionTime: 1000 });
   for (let round = 0; round < 150; round += 1)
     times(5, outlier, "a", "failure", round * 2000);
-  t.equal(outlier.ledger.length, 100);
-  t.equal(outlier.ledger.at(-1)?.at, 149 * 2000);
+  t.equal(outlier.ejections.length, 100);
+  t.equal(outlier.ejections.at(-1)?.at, 149 * 2000);
   t.end();
 });
 

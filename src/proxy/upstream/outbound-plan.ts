@@ -116,9 +116,9 @@ export class OutboundPlan implements RoutePlan {
   #pick(tried: ReadonlySet<string>, now: number): Target | MeshError {
     const { state, tunnel, hash } = this.#options;
     const pick =
-      state.restraint === undefined
+      state.throttle === undefined
         ? state.balancer.pick(now, tried, hash)
-        : state.restraint.pick(state.balancer, tried, now, this.#options);
+        : state.throttle.pick(state.balancer, tried, now, this.#options);
     if (pick instanceof MeshError) return pick;
     if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
     const permit = state.breaker.enter();
@@ -170,7 +170,7 @@ export class OutboundPlan implements RoutePlan {
     const { state, responseEdits } = this.#options;
     if (target.trusted) {
       if (state.loadAware) state.answered(target.key, received.fields);
-      state.restraint?.heard(target.key, received.fields, this.#options.clock);
+      state.throttle?.heard(target.key, received.fields, this.#options.clock);
     }
     return responseHead(received, responseEdits, target.trusted);
   }
@@ -241,10 +241,10 @@ class EndpointTarget implements Target, Entrant {
   }
 
   answered(outcome: Outcome): void {
-    const { ledger, breaker } = this.#state;
-    const before = ledger.count;
+    const { ejectionHistory, breaker } = this.#state;
+    const before = ejectionHistory.count;
     breaker.settle(this.#permit, EFFECTS[outcome.kind].breaker);
-    if (ledger.count > before) this.#verdict = newest(ledger);
+    if (ejectionHistory.count > before) this.#verdict = newest(ejectionHistory);
   }
 
   done(outcome: Outcome, latency: number, now: number): string | undefined {
@@ -258,12 +258,13 @@ class EndpointTarget implements Target, Entrant {
       counts === "penalty",
       outcome.retryAfter,
     );
-    this.#state.restraint?.ended(outcome, now);
+    this.#state.throttle?.ended(outcome, now);
     if (ejection !== "none") {
-      const { ledger } = this.#state;
-      const before = ledger.count;
+      const { ejectionHistory } = this.#state;
+      const before = ejectionHistory.count;
       this.#state.record(this.key, ejection, now);
-      if (ledger.count > before) this.#verdict = newest(ledger);
+      if (ejectionHistory.count > before)
+        this.#verdict = newest(ejectionHistory);
     }
     return this.#verdict;
   }

@@ -12,7 +12,7 @@ import { poolSettingsOf } from "./cluster/clusters.ts";
 import type { Pool } from "./pool/pool.ts";
 import type { Pools } from "./pool/pools.ts";
 
-export interface Outside {
+export interface Passthrough {
   http(
     snapshot: Snapshot,
     where: { readonly host: string; readonly port: number },
@@ -25,7 +25,7 @@ export interface Outside {
 /** The name under which all of it is counted. */
 const OUTSIDE = "outside";
 
-export function makeOutside(workers: number, pools: Pools): Outside {
+export function makePassthrough(workers: number, pools: Pools): Passthrough {
   // One budget for all of it: a storm towards the outside is a storm, wherever each of its calls goes.
   const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint, workers);
   const poolOf = (

@@ -5,7 +5,7 @@ import type {
   ClusterView,
   EndpointView,
   GateView,
-  LedgerView,
+  EjectionHistoryView,
   OverloadView,
   PoolView,
 } from "./views.ts";
@@ -144,7 +144,9 @@ function mergeCluster(shown: readonly Shown<ClusterView>[]): ClusterView {
   };
 }
 
-function inOrder(entries: readonly LedgerView[]): LedgerView[] {
+function inOrder(
+  entries: readonly EjectionHistoryView[],
+): EjectionHistoryView[] {
   return [...entries].sort((left, right) =>
     left.at < right.at ? -1 : left.at > right.at ? 1 : 0,
   );

@@ -16,7 +16,7 @@ import type {
   ClusterState,
 } from "../../proxy/upstream/cluster/clusters.ts";
 import type { Gate } from "../../proxy/application/concurrency-limiter.ts";
-import type { LedgerEntry } from "../../proxy/upstream/cluster/ejection-history.ts";
+import type { EjectionHistoryEntry } from "../../proxy/upstream/cluster/ejection-history.ts";
 import type { Pools } from "../../proxy/upstream/pool/pools.ts";
 
 /** `/config`: what is in force, and since when. */
@@ -81,8 +81,8 @@ export interface ClusterView {
   readonly breaker: BreakerView;
   readonly retryBudget: { readonly requests: number; readonly retries: number };
   readonly endpoints: readonly EndpointView[];
-  readonly ejections: readonly LedgerView[];
-  readonly breaks: readonly LedgerView[];
+  readonly ejections: readonly EjectionHistoryView[];
+  readonly breaks: readonly EjectionHistoryView[];
   readonly [more: string]: unknown;
 }
 
@@ -97,7 +97,7 @@ export interface BreakerView {
   readonly workers?: readonly (BreakerView & { readonly worker: number })[];
 }
 
-export interface LedgerView {
+export interface EjectionHistoryView {
   /** Wall time, RFC 3339. */
   readonly at: string;
   readonly [more: string]: unknown;
@@ -139,7 +139,7 @@ export function clustersView(
 function clusterView(state: ClusterState, clock: Clock): ClusterView {
   const now = clock.now();
   const { breaker, admission, cluster, detector, balancer, health } = state;
-  const { entries } = state.ledger;
+  const { entries } = state.ejectionHistory;
   return {
     key: state.key,
     trafficPolicy: cluster.policy,
@@ -178,9 +178,9 @@ function clusterView(state: ClusterState, clock: Clock): ClusterView {
 }
 
 function ledgerView(
-  { endpoint, reason, evidence, at, until, times }: LedgerEntry,
+  { endpoint, reason, evidence, at, until, times }: EjectionHistoryEntry,
   clock: Clock,
-): LedgerView {
+): EjectionHistoryView {
   return {
     endpoint,
     reason,

@@ -40,7 +40,7 @@ import {
   makeGates,
   type Gates,
 } from "../../proxy/application/concurrency-limiter.ts";
-import { makeOutside } from "../../proxy/upstream/passthrough.ts";
+import { makePassthrough } from "../../proxy/upstream/passthrough.ts";
 import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
 import { inTurn } from "../../proxy/downstream/port-lock.ts";
 import type { SidecarSettings } from "../settings.ts";
@@ -166,7 +166,7 @@ export async function startWorker(
     place: workers > 1 ? { worker, workers } : undefined,
     sharedState,
   });
-  const outside = makeOutside(workers, pools);
+  const passthrough = makePassthrough(workers, pools);
   const mirrors = makeMirrors({ clock, host, sinks, clusters });
   const faults = makeFaults({ clock, sinks, logger, tells: worker === 0 });
   const outbound = {
@@ -174,7 +174,7 @@ export async function startWorker(
     host,
     sinks,
     clusters,
-    outside,
+    passthrough,
     mirrors,
     faults,
   };

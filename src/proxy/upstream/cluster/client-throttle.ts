@@ -19,21 +19,21 @@ import { ADMISSION } from "../../exchange/heads.ts";
 /** Milliseconds for which an endpoint's word counts: after it a request goes there to ask again. */
 export const WORD = 1000;
 
-interface Word {
+interface StateWord {
   readonly threshold: number;
   readonly until: number;
 }
 
 /** Of one cluster whose TrafficPolicy has priorities or client throttling. */
-export class Restraint {
+export class ClientThrottle {
   /** Undefined where all requests are equal. */
   readonly priorityOf: Prioritizer<RoutedRequest> | undefined;
   readonly throttle: Throttle | undefined;
   readonly #key: string;
   /** By endpoint: those that let in less than everything. */
-  readonly #words = new Map<string, Word>();
+  readonly #words = new Map<string, StateWord>();
 
-  constructor(key: string, { priority, clientThrottling }: RestraintSettings) {
+  constructor(key: string, { priority, clientThrottling }: ThrottleSettings) {
     this.#key = key;
     this.priorityOf =
       priority === undefined
@@ -118,20 +118,20 @@ export class Restraint {
   }
 }
 
-interface RestraintSettings {
+interface ThrottleSettings {
   readonly priority?: TrafficSettings["priority"];
   readonly clientThrottling?: TrafficSettings["clientThrottling"];
 }
 
 /** Undefined where no policy asks for it, so that nothing of it is on the way. */
-export function restraintOf(
+export function clientThrottleOf(
   key: string,
-  settings: RestraintSettings,
-): Restraint | undefined {
+  settings: ThrottleSettings,
+): ClientThrottle | undefined {
   return settings.priority === undefined &&
     settings.clientThrottling === undefined
     ? undefined
-    : new Restraint(key, settings);
+    : new ClientThrottle(key, settings);
 }
 
 /** The service had no room for it. Failures are the breaker's affair. */

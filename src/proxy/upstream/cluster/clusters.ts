@@ -36,13 +36,13 @@ import {
 import { checkEndpoint } from "./health-check.ts";
 import { makeHealth, type Health } from "./health.ts";
 import {
-  makeLedger,
-  type Ledger,
-  type LedgerEntry,
+  makeEjectionHistory,
+  type EjectionHistory,
+  type EjectionHistoryEntry,
 } from "./ejection-history.ts";
 import { hedgeState, type HedgeState } from "./hedge.ts";
 import type { Pool, PoolSettings } from "../pool/pool.ts";
-import { restraintOf, type Restraint } from "./client-throttle.ts";
+import { clientThrottleOf, type ClientThrottle } from "./client-throttle.ts";
 import type { Place, Pools } from "../pool/pools.ts";
 import { admissionOf } from "./shared-admission.ts";
 
@@ -72,13 +72,13 @@ export class ClusterState {
   readonly balancer: Balancer<Endpoint>;
   readonly detector: OutlierDetector;
   readonly health: Health;
-  readonly ledger: Ledger = makeLedger();
+  readonly ejectionHistory: EjectionHistory = makeEjectionHistory();
   readonly admission: Admission;
   breaker: Breaker;
   budget: RetryBudget;
   poolSettings: PoolSettings;
   /** How callers hold back from it; undefined where they do not. */
-  restraint: Restraint | undefined;
+  throttle: ClientThrottle | undefined;
   /** Where slow requests are sent twice. */
   hedging: HedgeState | undefined;
   /** Its endpoints are asked how busy they are. */
@@ -118,7 +118,7 @@ export class ClusterState {
     this.breaker = this.#makeBreaker(cluster.settings);
     this.budget = this.#makeBudget(cluster.settings);
     this.poolSettings = poolSettingsOf(cluster.settings);
-    this.restraint = restraintOf(cluster.key, cluster.settings);
+    this.throttle = clientThrottleOf(cluster.key, cluster.settings);
     this.hedging = hedgeState(cluster, options.meters);
     this.#apply(cluster);
   }
@@ -139,10 +139,10 @@ export class ClusterState {
         [after.priority, after.clientThrottling],
       )
     )
-      this.restraint = restraintOf(cluster.key, after);
+      this.throttle = clientThrottleOf(cluster.key, after);
     if (!same(before.hedging, after.hedging))
       this.hedging = hedgeState(cluster, this.#options.meters);
-    this.restraint?.retain(new Set(cluster.endpoints.map(({ key }) => key)));
+    this.throttle?.retain(new Set(cluster.endpoints.map(({ key }) => key)));
     this.poolSettings = poolSettingsOf(after);
     this.cluster = cluster;
     this.#forgetPools();
@@ -258,7 +258,7 @@ export class ClusterState {
 
   #noteBreak(calls: number, failures: number): void {
     const now = this.#options.clock.now();
-    this.ledger.add({
+    this.ejectionHistory.add({
       kind: "break",
       endpoint: undefined,
       reason: "error-rate",
@@ -289,10 +289,10 @@ export class ClusterState {
     });
   }
 
-  #tell(ejection: LedgerEntry): void {
+  #tell(ejection: EjectionHistoryEntry): void {
     const { meters, logger } = this.#options;
     const { endpoint = "", reason, evidence, at, until, times } = ejection;
-    this.ledger.add(ejection);
+    this.ejectionHistory.add(ejection);
     meters.ejections.with(this.key, endpoint, reason).add();
     logger.warn(
       {

@@ -1,6 +1,6 @@
 /** What was taken out of service, on what evidence and until when: the ejections and breaks of one cluster (law 9). */
 
-export interface LedgerEntry {
+export interface EjectionHistoryEntry {
   readonly kind: "ejection" | "break";
   /** Of an ejection. */
   readonly endpoint: string | undefined;
@@ -15,18 +15,18 @@ export interface LedgerEntry {
   readonly times: number;
 }
 
-export interface Ledger {
+export interface EjectionHistory {
   /** The newest last; bounded. */
-  readonly entries: readonly LedgerEntry[];
+  readonly entries: readonly EjectionHistoryEntry[];
   /** How many there ever were. */
   readonly count: number;
-  add(entry: LedgerEntry): void;
+  add(entry: EjectionHistoryEntry): void;
 }
 
 const KEPT = 100;
 
-export function makeLedger(): Ledger {
-  const entries: LedgerEntry[] = [];
+export function makeEjectionHistory(): EjectionHistory {
+  const entries: EjectionHistoryEntry[] = [];
   let count = 0;
   return {
     entries,
@@ -42,7 +42,7 @@ export function makeLedger(): Ledger {
 }
 
 /** The newest entry in a line, for the span of the attempt that led to it. */
-export function newest({ entries }: Ledger): string | undefined {
+export function newest({ entries }: EjectionHistory): string | undefined {
   const entry = entries.at(-1);
   if (entry === undefined) return undefined;
   const { kind, endpoint, reason, evidence, at, until } = entry;

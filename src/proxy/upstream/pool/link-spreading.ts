@@ -21,37 +21,37 @@ const AGAIN = 10_000;
 /** Milliseconds of a turn, where there are enough workers on this side for each on the other. */
 const TURN = 20;
 
-export interface SpreadOptions {
+export interface LinkSpreadingOptions {
   readonly clock: Clock;
   /** Whose pool this is: which of how many of its own process. */
   readonly own: WorkerPlace;
 }
 
-export class Spread {
+export class LinkSpreading {
   /** Of the peer. */
   readonly workers: number;
-  readonly #options: SpreadOptions;
+  readonly #options: LinkSpreadingOptions;
   /** Dials in a row that brought nothing. */
   #misses = 0;
   #gaveUpAt = Number.NaN;
   #turn = 0;
   #turning = false;
 
-  constructor(options: SpreadOptions, workers: number) {
+  constructor(options: LinkSpreadingOptions, workers: number) {
     this.#options = options;
     this.workers = workers;
   }
 
   /** The spread over `workers`: `present` where it is that; none where there is nothing to share out. */
   static over(
-    present: Spread | undefined,
-    options: SpreadOptions,
+    present: LinkSpreading | undefined,
+    options: LinkSpreadingOptions,
     workers: number,
-  ): Spread | undefined {
+  ): LinkSpreading | undefined {
     if (workers < 2 || workers > MAX_WORKERS) return undefined;
     return present?.workers === workers
       ? present
-      : new Spread(options, workers);
+      : new LinkSpreading(options, workers);
   }
 
   /** `link` is the peer's worker `worker`; true where there is another to that worker, and this one is not needed. */

@@ -10,7 +10,7 @@ import type {
   ConnectionNeed,
   ConnectionWaiter,
 } from "../../exchange/route-plan.ts";
-import { Spread } from "./link-spreading.ts";
+import { LinkSpreading } from "./link-spreading.ts";
 
 export interface PoolSettings {
   /** Milliseconds: an HTTP/1.1 connection without a request lives this long, or less where the peer says so. */
@@ -70,7 +70,7 @@ export class Pool {
   #closed = false;
   #successor: Pool | undefined;
   /** Made once the peer says that it has several workers. */
-  #spread: Spread | undefined;
+  #spread: LinkSpreading | undefined;
   readonly #listeners = new Set<(notice: Buffer) => void>();
 
   constructor(options: PoolOptions) {
@@ -252,7 +252,11 @@ export class Pool {
   #introduced(entry: Entry, place: WorkerPlace): void {
     const { clock, spread: own } = this.#options;
     if (own === undefined) return;
-    this.#spread = Spread.over(this.#spread, { clock, own }, place.workers);
+    this.#spread = LinkSpreading.over(
+      this.#spread,
+      { clock, own },
+      place.workers,
+    );
     if (this.#spread === undefined || entry.leaving) return;
     if (this.#spread.introduced(this.#entries, entry, place)) {
       this.#remove(entry);

@@ -6,9 +6,9 @@ import type { Balancer } from "../../../../src/policy/balance/picker.ts";
 import { outcomeOfAnswer } from "../../../../src/policy/outcome.ts";
 import type { Endpoint } from "../../../../src/policy/snapshot.ts";
 import {
-  restraintOf,
+  clientThrottleOf,
   WORD,
-  type Restraint,
+  type ClientThrottle,
 } from "../../../../src/proxy/upstream/cluster/client-throttle.ts";
 import { makeField, type Fields } from "../../../../src/wire/fields.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
@@ -40,7 +40,7 @@ const told = (threshold: string): Fields => [
 ];
 
 function picked(
-  restraint: Restraint,
+  restraint: ClientThrottle,
   balancer: ReturnType<typeof balancerOf>,
   clock = fakeClock(),
   priority?: number,
@@ -56,7 +56,7 @@ function picked(
 }
 
 void t.test("without a policy there is none", (t) => {
-  t.equal(restraintOf("orders.shop:80", {}), undefined);
+  t.equal(clientThrottleOf("orders.shop:80", {}), undefined);
   t.end();
 });
 
@@ -64,7 +64,7 @@ void t.test(
   "an endpoint that has said that it lets in less is passed over, for a second",
   (t) => {
     const clock = fakeClock();
-    const restraint = restraintOf("k", { priority: {} }) as Restraint;
+    const restraint = clientThrottleOf("k", { priority: {} }) as ClientThrottle;
     const balancer = balancerOf("a", "b");
     restraint.heard("a", told("300"), clock);
     t.equal(picked(restraint, balancer, clock, 300), "a", "300 is let in");
@@ -94,7 +94,7 @@ void t.test(
   "what is no number, or of endpoints that are gone, counts for nothing",
   (t) => {
     const clock = fakeClock();
-    const restraint = restraintOf("k", { priority: {} }) as Restraint;
+    const restraint = clientThrottleOf("k", { priority: {} }) as ClientThrottle;
     for (const text of ["", "-1", "1e2", "99999999", "x"]) {
       restraint.heard("a", told(text), clock);
       t.equal(picked(restraint, balancerOf("a"), clock, 700), "a", text);
@@ -125,9 +125,9 @@ void t.test("which outcomes say that the service had no room", (t) => {
     boolean,
   ])[]) {
     const clock = fakeClock({ random: () => 0 });
-    const restraint = restraintOf("k", {
+    const restraint = clientThrottleOf("k", {
       clientThrottling: { multiplier: 2, window: 10_000 },
-    }) as Restraint;
+    }) as ClientThrottle;
     for (let index = 0; index < 10; index += 1) {
       picked(restraint, balancerOf("a"), clock);
       restraint.ended(outcomeOfAnswer(answer), clock.now());
