@@ -7,7 +7,10 @@ import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
-import { makePools, type Place } from "../../src/proxy/upstream/pool/pools.ts";
+import {
+  makePools,
+  type HostPort,
+} from "../../src/proxy/upstream/pool/pools.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
 import {
   fakeAuthority,
@@ -341,7 +344,7 @@ void t.test(
     });
     t.teardown(() => pools.destroy());
     const settings = poolSettingsOf(TRAFFIC_DEFAULTS);
-    const place: Place = {
+    const place: HostPort = {
       kind: "link",
       address: "127.0.0.1",
       port: 1,

@@ -1,7 +1,7 @@
 /** An application with so many slots behind a gate, on a clock that jumps from event to event: how long requests take, and how many are served. */
 import {
-  Gate,
-  type Entrant,
+  ConcurrencyLimiter,
+  type Waiter,
   type Entry,
 } from "../../src/proxy/application/concurrency-limiter.ts";
 import { makeMeters } from "../../src/telemetry/meters.ts";
@@ -32,7 +32,7 @@ export interface Result {
   readonly p99: number;
   readonly refused: number;
   readonly wouldRefuse: number;
-  readonly gate: Gate;
+  readonly limiter: ConcurrencyLimiter;
   /** Served, by the index of the request. */
   readonly servedOnes: ReadonlySet<number>;
 }
@@ -47,11 +47,16 @@ const EQUAL: Entry = {
 export function simulate(scenario: Scenario): Result {
   const clock = fakeClock();
   const random = seededRandom(scenario.seed);
-  const gate = new Gate(1, clock, makeMeters(makeMetrics({ maxSeries: 100 })), {
-    mode: scenario.mode,
-    minConcurrency: 4,
-    maxConcurrency: 1000,
-  });
+  const limiter = new ConcurrencyLimiter(
+    1,
+    clock,
+    makeMeters(makeMetrics({ maxSeries: 100 })),
+    {
+      mode: scenario.mode,
+      minConcurrency: 4,
+      maxConcurrency: 1000,
+    },
+  );
   const application = new Application(clock, random, scenario);
   const latencies: number[] = [];
   const servedOnes = new Set<number>();
@@ -63,7 +68,7 @@ export function simulate(scenario: Scenario): Result {
     const startedAt = clock.now();
     application.serve(() => {
       const now = clock.now();
-      gate.leave(now - startedAt, now);
+      limiter.leave(now - startedAt, now);
       if (since < from) return;
       latencies.push(now - since);
       servedOnes.add(index);
@@ -73,7 +78,7 @@ export function simulate(scenario: Scenario): Result {
     const since = clock.now();
     if (since >= from) offered += 1;
     if (scenario.mode === "ENFORCE") {
-      const entrant: Entrant = {
+      const entrant: Waiter = {
         entry: scenario.entry?.(index) ?? EQUAL,
         since,
         admitted: () => run(index, since),
@@ -81,10 +86,10 @@ export function simulate(scenario: Scenario): Result {
           if (since >= from) refused += 1;
         },
       };
-      const entered = gate.enter(entrant);
+      const entered = limiter.enter(entrant);
       if (entered instanceof Error && since >= from) refused += 1;
     } else {
-      if (scenario.mode === "SHADOW") gate.observe();
+      if (scenario.mode === "SHADOW") limiter.observe();
       run(index, since);
     }
   };
@@ -105,11 +110,11 @@ export function simulate(scenario: Scenario): Result {
     p50: quantile(0.5),
     p99: quantile(0.99),
     refused,
-    wouldRefuse: gate.wouldRefuse,
-    gate,
+    wouldRefuse: limiter.wouldRefuse,
+    limiter,
     servedOnes,
   };
-  gate.close();
+  limiter.close();
   return result;
 }
 

@@ -8,7 +8,11 @@ import type {
   ConnectionWaiter,
   Target,
 } from "../exchange/route-plan.ts";
-import type { Entrant, Entry, Gate } from "./concurrency-limiter.ts";
+import type {
+  Waiter,
+  Entry,
+  ConcurrencyLimiter,
+} from "./concurrency-limiter.ts";
 import type { RequestLoad } from "./load-reports.ts";
 
 /** What one request is counted by on its way into the application. */
@@ -17,7 +21,7 @@ export interface RequestCounts {
   /** Where callers want to know how busy the application is. */
   readonly load: RequestLoad | undefined;
   /** Counts the requests in the application; those with an `entry` it may turn away. */
-  readonly gate: Gate | undefined;
+  readonly limiter: ConcurrencyLimiter | undefined;
   readonly entry: Entry | undefined;
 }
 
@@ -28,7 +32,7 @@ const NOTHING_KNOWN: Entry = {
   inside: false,
 };
 
-export class ApplicationTarget implements Target, Entrant {
+export class ApplicationTarget implements Target, Waiter {
   readonly trusted = false;
   readonly probing = false;
   readonly key: string;
@@ -39,10 +43,10 @@ export class ApplicationTarget implements Target, Entrant {
   #waiter: ConnectionWaiter | undefined;
   #cancelPool: Cancel | undefined;
   readonly #bucket: number;
-  /** The gate counts it. */
+  /** The limiter counts it. */
   #counted = false;
   since = 0;
-  /** Milliseconds at the gate. */
+  /** Milliseconds at the limiter. */
   #waited = 0;
 
   /** `direct`: the same attempt without the counts. */
@@ -55,25 +59,25 @@ export class ApplicationTarget implements Target, Entrant {
   }
 
   connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined {
-    const { gate, entry } = this.#counts;
-    if (gate !== undefined) {
-      if (entry !== undefined) return this.#queue(gate, need, waiter);
+    const { limiter, entry } = this.#counts;
+    if (limiter !== undefined) {
+      if (entry !== undefined) return this.#queue(limiter, need, waiter);
       this.#counted = true;
-      gate.observe();
+      limiter.observe();
     }
     return this.#direct.connect(need, waiter);
   }
 
-  /** Through the gate, if it opens. */
+  /** Through the limiter, if it opens. */
   #queue(
-    gate: Gate,
+    limiter: ConcurrencyLimiter,
     need: ConnectionNeed,
     waiter: ConnectionWaiter,
   ): Cancel | undefined {
     this.#need = need;
     this.#waiter = waiter;
     this.since = this.#counts.clock.now();
-    const entered = gate.enter(this);
+    const entered = limiter.enter(this);
     if (entered instanceof MeshError) {
       waiter.failed(entered);
       return undefined;
@@ -112,7 +116,7 @@ export class ApplicationTarget implements Target, Entrant {
     this.#counts.load?.leave(this.#bucket, outcome, latency);
     if (this.#counted) {
       const served = latency - this.#waited;
-      const { usual = 0 } = this.#counts.gate?.limit ?? {};
+      const { usual = 0 } = this.#counts.limiter?.limit ?? {};
       // A cancelled request still gives a lower bound on its latency.
       const tells =
         EFFECTS[outcome.kind].latency === "measured" ||
@@ -125,18 +129,18 @@ export class ApplicationTarget implements Target, Entrant {
   #left(latency: number | undefined, now: number): void {
     if (!this.#counted) return;
     this.#counted = false;
-    this.#counts.gate?.leave(latency, now);
+    this.#counts.limiter?.leave(latency, now);
   }
 }
 
 /** What the response tells the caller of the application's load, in fields. */
 export function loadFields({
   load,
-  gate,
+  limiter,
   entry,
 }: RequestCounts): readonly Field[] {
   const told = load?.field();
-  const passing = entry?.inside === true ? gate?.field() : undefined;
+  const passing = entry?.inside === true ? limiter?.field() : undefined;
   const fields: Field[] = [];
   if (told !== undefined) fields.push(told);
   if (passing !== undefined) fields.push(passing);

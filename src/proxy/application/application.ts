@@ -29,7 +29,11 @@ import {
   plainProtocolOf,
   poolSettingsOf,
 } from "../upstream/cluster/clusters.ts";
-import type { Entry, Gate, Gates } from "./concurrency-limiter.ts";
+import type {
+  Entry,
+  ConcurrencyLimiter,
+  ConcurrencyLimiters,
+} from "./concurrency-limiter.ts";
 import type { Pool } from "../upstream/pool/pool.ts";
 import type { Pools } from "../upstream/pool/pools.ts";
 
@@ -51,7 +55,7 @@ export interface ApplicationOptions {
   readonly workers: number;
   readonly pools: Pools;
   readonly loads: LoadReports;
-  readonly gates: Gates;
+  readonly concurrencyLimiters: ConcurrencyLimiters;
   /** Where the application listens: "127.0.0.1", unless it binds another address alone. */
   readonly address: string;
 }
@@ -78,7 +82,7 @@ interface KnownPool {
 const SETTINGS = poolSettingsOf(TRAFFIC_DEFAULTS);
 
 export function makeApplication(options: ApplicationOptions): Application {
-  const { clock, pools, loads, gates, address } = options;
+  const { clock, pools, loads, concurrencyLimiters, address } = options;
   const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint, options.workers);
   // Found by the port's number: a key put together of texts for each request costs more than the rest of the way.
   const known = new Map<number, KnownPool>();
@@ -144,7 +148,7 @@ export function makeApplication(options: ApplicationOptions): Application {
           loads.of(port.targetPort, stream),
           mode === "OFF"
             ? undefined
-            : gates.of(port.targetPort, protection.concurrency),
+            : concurrencyLimiters.of(port.targetPort, protection.concurrency),
           mode === "ENFORCE"
             ? entryOf(protection, facts, stream, clock, left)
             : undefined,
@@ -168,12 +172,12 @@ export function makeApplication(options: ApplicationOptions): Application {
 function countsOf(
   clock: Clock,
   load: RequestLoad | undefined,
-  gate: Gate | undefined,
+  limiter: ConcurrencyLimiter | undefined,
   entry: Entry | undefined,
 ): RequestCounts | undefined {
-  return load === undefined && gate === undefined
+  return load === undefined && limiter === undefined
     ? undefined
-    : { clock, load, gate, entry };
+    : { clock, load, limiter, entry };
 }
 
 function entryOf(

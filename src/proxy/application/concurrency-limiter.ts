@@ -1,4 +1,4 @@
-/** The gate before one port of the application: lets in as many requests as it can serve at once, lets a few wait, and turns the rest away. */
+/** The limiter before one port of the application: lets in as many requests as it can serve at once, lets a few wait, and turns the rest away. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import {
@@ -28,8 +28,8 @@ export interface Entry {
   readonly left?: number | undefined;
 }
 
-/** A request at the gate. */
-export interface Entrant {
+/** A request at the limiter. */
+export interface Waiter {
   readonly entry: Entry;
   /** Monotonic milliseconds: when it came. */
   readonly since: number;
@@ -44,12 +44,12 @@ export const LONGEST_WAIT = 100;
 /** Requests that may wait, where the limit is small. */
 const FEWEST_WAITING = 4;
 
-export class Gate {
+export class ConcurrencyLimiter {
   readonly port: number;
   readonly limit: ConcurrencyLimit;
   readonly threshold: AdmissionThreshold = new AdmissionThreshold();
   readonly #clock: Clock;
-  readonly #line = new WaitingLine<Entrant>();
+  readonly #line = new WaitingLine<Waiter>();
   readonly #refused: CounterCell;
   readonly #wouldRefuse: CounterCell;
   #inFlight = 0;
@@ -91,7 +91,7 @@ export class Gate {
   }
 
   /** Lets a request in now, later, or not: then it returns the error. The result takes a waiting one out; undefined where it is in. */
-  enter(entrant: Entrant): Cancel | MeshError | undefined {
+  enter(entrant: Waiter): Cancel | MeshError | undefined {
     const { entry, since } = entrant;
     const line = this.#line;
     const { latest } = this.limit;
@@ -157,7 +157,7 @@ export class Gate {
     return Math.max(FEWEST_WAITING, this.limit.limit);
   }
 
-  #admit(entrant: Entrant, now: number): void {
+  #admit(entrant: Waiter, now: number): void {
     this.#inFlight += 1;
     entrant.admitted(now);
   }
@@ -201,42 +201,50 @@ export class Gate {
   }
 }
 
-/** The gates of all ports of the application. */
-export interface Gates {
+/** The limiters of all ports of the application. */
+export interface ConcurrencyLimiters {
   /** By the port, over snapshots. */
-  of(port: number, settings: AdaptiveConcurrency): Gate;
-  all(): Iterable<Gate>;
+  of(port: number, settings: AdaptiveConcurrency): ConcurrencyLimiter;
+  all(): Iterable<ConcurrencyLimiter>;
   close(): void;
 }
 
-export function makeGates(clock: Clock, meters: Meters): Gates {
-  const gates = new Map<
+export function makeConcurrencyLimiters(
+  clock: Clock,
+  meters: Meters,
+): ConcurrencyLimiters {
+  const concurrencyLimiters = new Map<
     number,
-    { readonly gate: Gate; settings: AdaptiveConcurrency }
+    { readonly limiter: ConcurrencyLimiter; settings: AdaptiveConcurrency }
   >();
   const stop = meters.registry.collect(() => {
-    for (const { gate } of gates.values())
-      meters.concurrencyLimit.with(String(gate.port)).set(gate.limit.limit);
+    for (const { limiter } of concurrencyLimiters.values())
+      meters.concurrencyLimit
+        .with(String(limiter.port))
+        .set(limiter.limit.limit);
   });
   return {
     of(port, settings) {
-      let known = gates.get(port);
+      let known = concurrencyLimiters.get(port);
       if (known === undefined) {
-        known = { gate: new Gate(port, clock, meters, settings), settings };
-        gates.set(port, known);
+        known = {
+          limiter: new ConcurrencyLimiter(port, clock, meters, settings),
+          settings,
+        };
+        concurrencyLimiters.set(port, known);
       } else if (known.settings !== settings) {
         known.settings = settings;
-        known.gate.limit.configure(settings);
+        known.limiter.limit.configure(settings);
       }
-      return known.gate;
+      return known.limiter;
     },
     *all() {
-      for (const { gate } of gates.values()) yield gate;
+      for (const { limiter } of concurrencyLimiters.values()) yield limiter;
     },
     close() {
       stop();
-      for (const { gate } of gates.values()) gate.close();
-      gates.clear();
+      for (const { limiter } of concurrencyLimiters.values()) limiter.close();
+      concurrencyLimiters.clear();
     },
   };
 }

@@ -27,7 +27,7 @@ import { Attempt, type Exchange } from "./attempt.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, type Idler } from "./idle.ts";
 import type { Judge } from "./open-ended.ts";
-import { Pace } from "./transfer-rate.ts";
+import { TransferRate } from "./transfer-rate.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { Replay } from "./replay.ts";
 import { deadlineFor, GRACE, isEndless, outOfTime } from "./deadline.ts";
@@ -64,7 +64,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   #tried: Set<string> = NOBODY;
   #replay: Replay | undefined;
   /** Only where the caller takes its time. */
-  #pace: Pace | undefined;
+  #pace: TransferRate | undefined;
   #requestEnded: boolean;
   #requestTrailers: Fields | undefined;
   /** The caller's flow is stopped. */
@@ -342,7 +342,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   }
 
   paced(ms: number): void {
-    this.#pace ??= new Pace(this.host, this.stream, this.plan.inside);
+    this.#pace ??= new TransferRate(this.host, this.stream, this.plan.inside);
     const error = this.#pace.judge(ms, {
       still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
       holds: this.#full || this.#paused,

@@ -14,7 +14,7 @@ export interface TransferLimits {
   readonly shortTimeout: number;
 }
 
-export interface PaceHost {
+export interface TransferRateHost {
   readonly limits: TransferLimits;
   /** Memory is short. */
   readonly short: boolean;
@@ -40,8 +40,8 @@ export interface Standing {
  * Of a request's body, an account of patience: waiting uses it up and octets fill it again, never above the grace. So over any
  * stretch of waiting longer than the grace, `bodyRate` octets a second came in what was beyond it (a leaky bucket).
  */
-export class Pace {
-  readonly #host: PaceHost;
+export class TransferRate {
+  readonly #host: TransferRateHost;
   readonly #stream: ServerStream;
   /** The local application: it holds up nobody but itself. */
   readonly #ownApplication: boolean;
@@ -51,7 +51,7 @@ export class Pace {
   #seen = 0;
 
   /** `inside`: the caller is in the mesh. */
-  constructor(host: PaceHost, stream: ServerStream, inside: boolean) {
+  constructor(host: TransferRateHost, stream: ServerStream, inside: boolean) {
     const identified = stream.connection.peer !== undefined;
     this.#host = host;
     this.#stream = stream;

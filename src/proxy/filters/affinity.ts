@@ -17,7 +17,7 @@ export interface Affinity {
 }
 
 /** What a request may be told apart by; a ServerStream has it. */
-export interface Traits {
+export interface RequestTraits {
   readonly head: { readonly fields: Fields };
   readonly connection: { readonly remoteAddress: string };
 }
@@ -25,7 +25,7 @@ export interface Traits {
 /** Undefined where the request has nothing to be told apart by: then it is balanced as any other. */
 export function affinityOf(
   by: ConsistentHash<number>,
-  stream: Traits,
+  stream: RequestTraits,
   self: SelfDescription,
 ): Affinity | undefined {
   const { httpHeaderName: header, httpCookie: cookie } = by;
@@ -46,7 +46,10 @@ function affinity(text: string, edits?: HeaderEdits): Affinity {
 }
 
 /** The local application has no address of its own on loopback, but every instance has a name. */
-function sourceOf({ connection }: Traits, self: SelfDescription): string {
+function sourceOf(
+  { connection }: RequestTraits,
+  self: SelfDescription,
+): string {
   const { remoteAddress } = connection;
   return isLoopback(remoteAddress)
     ? `${self.namespace}/${self.name}`

@@ -5,12 +5,12 @@
 import { inTurn, type HeaderEdits } from "../../policy/routing/header-edits.ts";
 import type { Cluster, SelfDescription } from "../../policy/snapshot.ts";
 import type { ConsistentHash } from "../../resources/traffic-policy/load-balancing.ts";
-import { affinityOf, type Affinity, type Traits } from "./affinity.ts";
+import { affinityOf, type Affinity, type RequestTraits } from "./affinity.ts";
 
 /** The hash of the called Service; undefined where it asks for none, or the request has nothing to be told apart by. */
 export function affinityTo(
   called: Cluster,
-  stream: Traits,
+  stream: RequestTraits,
   self: SelfDescription,
 ): Affinity | undefined {
   const { consistentHash } = called.settings.loadBalancer;
@@ -29,7 +29,7 @@ export function placeInSplit({ hash }: Affinity): number {
   return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
 }
 
-export interface Kept {
+export interface Cached {
   /** Of the endpoint. */
   readonly hash: number | undefined;
   /** Cookies for a caller that had none. */
@@ -41,9 +41,9 @@ export function keptTo(
   called: Cluster,
   backend: Cluster,
   split: Affinity | undefined,
-  stream: Traits,
+  stream: RequestTraits,
   self: SelfDescription,
-): Kept | undefined {
+): Cached | undefined {
   const own = backend.settings.loadBalancer.consistentHash;
   if (own === undefined)
     return split?.edits === undefined

@@ -12,7 +12,7 @@ import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { makeField, type Fields } from "../../wire/fields.ts";
 import { deadlineField } from "../exchange/deadline.ts";
 import { LOAD, requestHead, responseHead } from "../exchange/heads.ts";
-import type { Entrant } from "./cluster/admission.ts";
+import type { Waiter } from "./cluster/admission.ts";
 import type { Permit } from "./cluster/breaker.ts";
 import {
   hostPortOf,
@@ -176,7 +176,7 @@ export class OutboundPlan implements RoutePlan {
   }
 }
 
-class EndpointTarget implements Target, Entrant {
+class EndpointTarget implements Target, Waiter {
   readonly key: string;
   readonly trusted: boolean;
   readonly #state: ClusterState;

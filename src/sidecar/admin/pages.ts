@@ -196,7 +196,7 @@ function clusters({
 }
 
 function overload({ worker, workerPool }: PageState): Page | Promise<Page> {
-  const own = overloadView(worker.gates.all());
+  const own = overloadView(worker.concurrencyLimiters.all());
   if (workerPool === undefined) return ok(own);
   return workerPool
     .overload()

@@ -4,7 +4,7 @@ import type {
   ClustersView,
   ClusterView,
   EndpointView,
-  GateView,
+  ConcurrencyView,
   EjectionHistoryView,
   OverloadView,
   PoolView,
@@ -88,10 +88,10 @@ export function mergeClusters(views: readonly ClustersView[]): ClustersView {
 
 /** `/overload` of the process: sums, and what is highest of times and thresholds; each worker limits its own part. */
 export function mergeOverload(views: readonly OverloadView[]): OverloadView {
-  const ports = new Map<number, Shown<GateView>[]>();
+  const ports = new Map<number, Shown<ConcurrencyView>[]>();
   for (const [worker, view] of views.entries())
-    for (const gate of view.ports)
-      listOf(ports, gate.port).push({ worker, view: gate });
+    for (const limiter of view.ports)
+      listOf(ports, limiter.port).push({ worker, view: limiter });
   return { ports: [...ports.entries()].map(mergeGate) };
 }
 
@@ -183,13 +183,13 @@ function mergePool(known: PoolView, other: PoolView): PoolView {
   };
 }
 
-/** A figure of a gate that is a number in each worker. */
-type Figure = Exclude<keyof GateView, "port" | "workers">;
+/** A figure of a limiter that is a number in each worker. */
+type Figure = Exclude<keyof ConcurrencyView, "port" | "workers">;
 
 function mergeGate([port, shown]: readonly [
   number,
-  readonly Shown<GateView>[],
-]): GateView {
+  readonly Shown<ConcurrencyView>[],
+]): ConcurrencyView {
   const total = (figure: Figure): number =>
     sum(shown.map(({ view }) => view[figure]));
   const highest = (figure: Figure): number =>

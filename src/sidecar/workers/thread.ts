@@ -92,7 +92,7 @@ async function run(data: ThreadData): Promise<void> {
       case "clusters":
         return clustersView(worker.clusters, worker.pools, clock);
       case "overload":
-        return overloadView(worker.gates.all());
+        return overloadView(worker.concurrencyLimiters.all());
       case "worker":
         return workerView(data.worker, worker.meters, worker.pools);
       case "end":

@@ -15,7 +15,7 @@ import type {
   Clusters,
   ClusterState,
 } from "../../proxy/upstream/cluster/clusters.ts";
-import type { Gate } from "../../proxy/application/concurrency-limiter.ts";
+import type { ConcurrencyLimiter } from "../../proxy/application/concurrency-limiter.ts";
 import type { EjectionHistoryEntry } from "../../proxy/upstream/cluster/ejection-history.ts";
 import type { Pools } from "../../proxy/upstream/pool/pools.ts";
 
@@ -215,10 +215,10 @@ function loadView(
 }
 
 export interface OverloadView {
-  readonly ports: readonly GateView[];
+  readonly ports: readonly ConcurrencyView[];
 }
 
-export interface GateView {
+export interface ConcurrencyView {
   readonly port: number;
   /** Requests that may be in flight, are, and wait. */
   readonly limit: number;
@@ -230,22 +230,24 @@ export interface GateView {
   readonly wouldRefuse: number;
   readonly lowestPriorityLetIn: number;
   /** Each worker's own, where there are several. */
-  readonly workers?: readonly (GateView & { readonly worker: number })[];
+  readonly workers?: readonly (ConcurrencyView & { readonly worker: number })[];
 }
 
 /** `/overload`: what each port of the application can serve at once, and what was or would have been turned away. */
-export function overloadView(gates: Iterable<Gate>): OverloadView {
+export function overloadView(
+  concurrencyLimiters: Iterable<ConcurrencyLimiter>,
+): OverloadView {
   return {
-    ports: [...gates].map((gate) => ({
-      port: gate.port,
-      limit: gate.limit.limit,
-      inFlight: gate.inFlight,
-      waiting: gate.waiting,
-      usualMs: gate.limit.usual,
-      latestMs: gate.limit.latest,
-      refused: gate.refused,
-      wouldRefuse: gate.wouldRefuse,
-      lowestPriorityLetIn: gate.threshold.value,
+    ports: [...concurrencyLimiters].map((limiter) => ({
+      port: limiter.port,
+      limit: limiter.limit.limit,
+      inFlight: limiter.inFlight,
+      waiting: limiter.waiting,
+      usualMs: limiter.limit.usual,
+      latestMs: limiter.limit.latest,
+      refused: limiter.refused,
+      wouldRefuse: limiter.wouldRefuse,
+      lowestPriorityLetIn: limiter.threshold.value,
     })),
   };
 }

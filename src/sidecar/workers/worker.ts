@@ -37,8 +37,8 @@ import {
   type Clusters,
 } from "../../proxy/upstream/cluster/clusters.ts";
 import {
-  makeGates,
-  type Gates,
+  makeConcurrencyLimiters,
+  type ConcurrencyLimiters,
 } from "../../proxy/application/concurrency-limiter.ts";
 import { makePassthrough } from "../../proxy/upstream/passthrough.ts";
 import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
@@ -74,7 +74,7 @@ export interface ProxyWorker {
   readonly registry: MetricsRegistry;
   readonly clusters: Clusters;
   readonly pools: Pools;
-  readonly gates: Gates;
+  readonly concurrencyLimiters: ConcurrencyLimiters;
   readonly credentials: WatchSource<Credentials | undefined>;
   readonly snapshot: WatchSource<Snapshot | undefined>;
   /** Goes over to a snapshot: requests under way end with the one that they started with (law 1). */
@@ -132,13 +132,13 @@ export async function startWorker(
   });
   const clusters = makeClusters({ clock, sharedState, pools, meters, logger });
   const loads = makeLoadReports(clock);
-  const gates = makeGates(clock, meters);
+  const concurrencyLimiters = makeConcurrencyLimiters(clock, meters);
   const application = makeApplication({
     clock,
     workers,
     pools,
     loads,
-    gates,
+    concurrencyLimiters,
     address: settings.appAddress,
   });
   const deadlines = new Deadlines(clock);
@@ -228,7 +228,7 @@ export async function startWorker(
     clusters.close();
     loads.close();
     faults.close();
-    gates.close();
+    concurrencyLimiters.close();
     host.idle.close();
     deadlines.close();
     connections.close();
@@ -254,7 +254,7 @@ export async function startWorker(
     registry,
     clusters,
     pools,
-    gates,
+    concurrencyLimiters,
     credentials,
     snapshot,
     apply(next) {

@@ -2,9 +2,9 @@
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import {
-  Gate,
+  ConcurrencyLimiter,
   LONGEST_WAIT,
-  type Entrant,
+  type Waiter,
   type Entry,
 } from "../../../src/proxy/application/concurrency-limiter.ts";
 import { makeMeters } from "../../../src/telemetry/meters.ts";
@@ -25,7 +25,7 @@ const EQUAL: Entry = {
 
 interface Scene {
   readonly clock: FakeClock;
-  readonly gate: Gate;
+  readonly limiter: ConcurrencyLimiter;
   /** What became of each, in the order in which it was decided. */
   readonly told: string[];
   readonly ask: (
@@ -37,7 +37,7 @@ interface Scene {
 /** A gate that lets in exactly `places`. */
 function scene(places: number): Scene {
   const clock = fakeClock();
-  const gate = new Gate(
+  const limiter = new ConcurrencyLimiter(
     8080,
     clock,
     makeMeters(makeMetrics({ maxSeries: 100 })),
@@ -50,16 +50,16 @@ function scene(places: number): Scene {
   const told: string[] = [];
   return {
     clock,
-    gate,
+    limiter,
     told,
     ask: (name, over = {}) => {
-      const entrant: Entrant = {
+      const entrant: Waiter = {
         entry: { ...EQUAL, ...over },
         since: clock.now(),
         admitted: () => told.push(`${name} in`),
         shed: (error) => told.push(`${name} ${error.code}`),
       };
-      const entered = gate.enter(entrant);
+      const entered = limiter.enter(entrant);
       if (entered instanceof MeshError) {
         told.push(`${name} ${entered.code}`);
         return undefined;
@@ -72,45 +72,45 @@ function scene(places: number): Scene {
 void t.test(
   "as many as the limit are in, the rest wait, first come first served",
   (t) => {
-    const { gate, told, ask, clock } = scene(2);
+    const { limiter, told, ask, clock } = scene(2);
     for (const name of ["a", "b", "c", "d"]) ask(name);
     t.strictSame(told, ["a in", "b in"]);
-    t.equal(gate.inFlight, 2);
-    t.equal(gate.waiting, 2);
-    gate.leave(1, clock.now());
+    t.equal(limiter.inFlight, 2);
+    t.equal(limiter.waiting, 2);
+    limiter.leave(1, clock.now());
     t.strictSame(told, ["a in", "b in", "c in"]);
-    gate.leave(1, clock.now());
-    gate.leave(1, clock.now());
-    gate.leave(1, clock.now());
-    t.equal(gate.inFlight, 0);
+    limiter.leave(1, clock.now());
+    limiter.leave(1, clock.now());
+    limiter.leave(1, clock.now());
+    t.equal(limiter.inFlight, 0);
     t.strictSame(told.at(-1), "d in");
     t.end();
   },
 );
 
 void t.test("in a standing queue the newest goes first", (t) => {
-  const { gate, told, ask, clock } = scene(1);
+  const { limiter, told, ask, clock } = scene(1);
   for (const name of ["a", "b", "c"]) ask(name);
   clock.advance(30);
   ask("d");
-  gate.leave(1, clock.now());
+  limiter.leave(1, clock.now());
   t.strictSame(told, ["a in", "d in"]);
   t.end();
 });
 
 void t.test("a full line lets its oldest go, not the newcomer", (t) => {
-  const { gate, told, ask } = scene(1);
+  const { limiter, told, ask } = scene(1);
   for (const name of ["a", "b", "c", "d", "e", "f"]) ask(name);
   t.strictSame(told, ["a in", "b SHED"]);
-  t.equal(gate.waiting, 4);
-  t.equal(gate.refused, 1);
+  t.equal(limiter.waiting, 4);
+  t.equal(limiter.refused, 1);
   t.end();
 });
 
 void t.test(
   "who has waited too long is turned away, and no timer is left",
   (t) => {
-    const { gate, told, ask, clock } = scene(1);
+    const { limiter, told, ask, clock } = scene(1);
     ask("a");
     ask("b");
     clock.advance(10);
@@ -122,22 +122,22 @@ void t.test(
     clock.advance(10);
     t.strictSame(told, ["a in", "b SHED", "c SHED"]);
     t.equal(clock.pending, 0);
-    gate.leave(1, clock.now());
-    t.equal(gate.inFlight, 0);
+    limiter.leave(1, clock.now());
+    t.equal(limiter.inFlight, 0);
     t.end();
   },
 );
 
 void t.test("who goes away waits no more", (t) => {
-  const { gate, told, ask, clock } = scene(1);
+  const { limiter, told, ask, clock } = scene(1);
   ask("a");
   const leave = ask("b");
   leave?.();
-  gate.leave(1, clock.now());
+  limiter.leave(1, clock.now());
   t.strictSame(told, ["a in"]);
-  t.equal(gate.inFlight, 0);
+  t.equal(limiter.inFlight, 0);
   clock.advance(1000);
-  gate.close();
+  limiter.close();
   t.equal(clock.pending, 0);
   t.end();
 });
@@ -156,14 +156,14 @@ void t.test(
 void t.test(
   "shadow lets all in, and counts what it would have turned away",
   (t) => {
-    const { gate, clock } = scene(2);
+    const { limiter, clock } = scene(2);
     // Two are in, four would wait.
-    for (let index = 0; index < 10; index += 1) gate.observe();
-    t.equal(gate.wouldRefuse, 4);
-    t.equal(gate.refused, 0);
+    for (let index = 0; index < 10; index += 1) limiter.observe();
+    t.equal(limiter.wouldRefuse, 4);
+    t.equal(limiter.refused, 0);
     for (let index = 0; index < 10; index += 1)
-      gate.leave(undefined, clock.now());
-    t.equal(gate.inFlight, 0);
+      limiter.leave(undefined, clock.now());
+    t.equal(limiter.inFlight, 0);
     t.end();
   },
 );
@@ -171,23 +171,23 @@ void t.test(
 void t.test(
   "less important requests are refused once there is too much, and callers inside are told the threshold",
   (t) => {
-    const { gate, told, ask, clock } = scene(1);
-    t.equal(gate.field(), undefined, "nothing to tell");
+    const { limiter, told, ask, clock } = scene(1);
+    t.equal(limiter.field(), undefined, "nothing to tell");
     ask("first", { priority: 0 });
     for (let window = 0; window < 40; window += 1) {
       for (let index = 0; index < 20; index += 1)
         ask(`${window}`, { priority: index * 38 });
       clock.advance(1000);
     }
-    const threshold = gate.threshold.value;
+    const threshold = limiter.threshold.value;
     t.ok(threshold < 300, String(threshold));
-    t.equal(gate.field()?.name, "x-wherry-admission");
-    t.equal(gate.field()?.value, String(threshold));
-    t.equal(gate.field(), gate.field(), "made once");
+    t.equal(limiter.field()?.name, "x-wherry-admission");
+    t.equal(limiter.field()?.value, String(threshold));
+    t.equal(limiter.field(), limiter.field(), "made once");
     told.length = 0;
     ask("low", { priority: 760 });
     t.strictSame(told, ["low SHED"], "at once");
-    const refused = gate.enter({
+    const refused = limiter.enter({
       entry: { ...EQUAL, priority: 760 },
       since: clock.now(),
       admitted: () => undefined,

@@ -12,7 +12,7 @@ import {
 } from "../../support/http2/raw-peer.ts";
 import { DEFAULT_LIMITS } from "../../../src/proxy/downstream/limits.ts";
 import {
-  Pace,
+  TransferRate,
   type Standing,
 } from "../../../src/proxy/exchange/transfer-rate.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
@@ -54,7 +54,7 @@ function standing(differs: Partial<Standing> = {}): Standing {
 
 /** Seconds until a stranger that sends `octets` each second is cut off; undefined where that is not within a quarter of an hour. */
 function patience(octets: (second: number) => number): number | undefined {
-  const pace = new Pace(HOST, stream(undefined), false);
+  const pace = new TransferRate(HOST, stream(undefined), false);
   let received = 0;
   for (let second = 1; second <= 900; second += 1) {
     received += octets(second);
@@ -101,7 +101,7 @@ for (const [who, peer, inside, sends, takes] of CALLERS)
   void t.test(
     `${who} must ${sends ? "" : "not "}send fast enough, and must ${takes ? "" : "not "}take its answer in time`,
     (t) => {
-      const pace = new Pace(HOST, stream(peer), inside);
+      const pace = new TransferRate(HOST, stream(peer), inside);
       const answer = { responded: true, holds: true };
       t.equal(
         pace.judge(60_000, standing())?.code,
@@ -122,7 +122,11 @@ for (const [who, peer, inside, sends, takes] of CALLERS)
 void t.test(
   "who expects 100 (Continue) may wait for it (RFC 9110 10.1.1)",
   (t) => {
-    const pace = new Pace(HOST, stream(undefined, "100-continue"), false);
+    const pace = new TransferRate(
+      HOST,
+      stream(undefined, "100-continue"),
+      false,
+    );
     t.equal(pace.judge(60_000, standing()), undefined);
     t.match(pace.judge(60_000, standing({ continued: true })), {
       code: "REQUEST_STALLED",
@@ -132,7 +136,7 @@ void t.test(
 );
 
 void t.test("a rate of 0 is none", (t) => {
-  const pace = new Pace(
+  const pace = new TransferRate(
     { ...HOST, limits: { ...limits, bodyRate: 0 } },
     stream(undefined),
     false,
@@ -167,7 +171,7 @@ for (const [what, short, differs, code] of SHORT)
     `an exchange that ${what}${short ? " while memory is short" : ""}: ${code ?? "goes on"}, whoever calls, in a dialogue too`,
     (t) => {
       for (const [, peer, inside] of CALLERS) {
-        const pace = new Pace({ limits, short }, stream(peer), inside);
+        const pace = new TransferRate({ limits, short }, stream(peer), inside);
         const error = pace.judge(
           1000,
           standing({ waits: false, responded: true, ...differs }),

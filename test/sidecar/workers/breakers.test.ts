@@ -127,23 +127,23 @@ void t.test(
       },
       async (crowd) => {
         const calls: ReturnType<Caller["get"]>[] = [];
-        let gate: OverloadView["ports"][number] | undefined;
+        let limiter: OverloadView["ports"][number] | undefined;
         // The caller keeps to one worker of its peer's for some milliseconds: some calls at a time, until both have had a turn.
         const shared = (): boolean =>
-          gate?.workers?.filter(({ inFlight }) => inFlight > 0).length === 2;
+          limiter?.workers?.filter(({ inFlight }) => inFlight > 0).length === 2;
         while (!shared() && calls.length < 1000) {
           for (let call = 0; call < 10; call += 1)
             calls.push(crowd.connection().get());
           await until(() => held.length === calls.length);
           const { ports } = await page<OverloadView>(crowd.callee, "/overload");
-          [gate] = ports;
+          [limiter] = ports;
           t.equal(ports.length, 1);
-          t.equal(gate?.inFlight, calls.length);
+          t.equal(limiter?.inFlight, calls.length);
         }
         t.ok(shared(), "each worker has some");
         t.equal(
-          gate?.workers?.reduce((sum, { limit }) => sum + limit, 0),
-          gate?.limit,
+          limiter?.workers?.reduce((sum, { limit }) => sum + limit, 0),
+          limiter?.limit,
         );
         for (const answer of held.splice(0)) answer();
         for (const { status } of await Promise.all(calls)) t.equal(status, 200);

@@ -4,7 +4,7 @@ import { MeshError } from "../../../mesh/errors.ts";
 import type { Cluster } from "../../../policy/snapshot.ts";
 
 /** A request that asks to be let in. */
-export interface Entrant {
+export interface Waiter {
   /** It is let in: give it back by `leave`. Possibly from within `enter`. */
   admitted(): void;
 }
@@ -22,7 +22,7 @@ export interface Admission {
    * Starts now, or when another ends, or never: then it returns the error. A request that has started is given back by `leave`.
    * The result takes a waiting request out of the queue; undefined where it has started.
    */
-  enter(endpoint: string, entrant: Entrant): Cancel | MeshError | undefined;
+  enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined;
   leave(endpoint: string): void;
   /** The cluster is no more: those who are in still leave. */
   close(): void;
@@ -51,7 +51,7 @@ export function limitsOf(cluster: Cluster | undefined): AdmissionLimits {
 /** Requests to one endpoint. */
 interface Place {
   active: number;
-  readonly queue: Entrant[];
+  readonly queue: Waiter[];
 }
 
 /** Of a worker that is alone. */
@@ -72,7 +72,7 @@ export class OwnAdmission implements Admission {
     this.#limits = limitsOf(cluster);
   }
 
-  enter(endpoint: string, entrant: Entrant): Cancel | MeshError | undefined {
+  enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined {
     const { requests, perEndpoint, pending } = this.#limits;
     if (this.#active >= requests) return serviceOverflow(this.#active);
     let place = this.#places.get(endpoint);
@@ -113,7 +113,7 @@ export class OwnAdmission implements Admission {
     // Nothing is held that others need.
   }
 
-  #begin(place: Place, entrant: Entrant): void {
+  #begin(place: Place, entrant: Waiter): void {
     this.#active += 1;
     place.active += 1;
     entrant.admitted();

@@ -43,7 +43,7 @@ import {
 import { hedgeState, type HedgeState } from "./hedge.ts";
 import type { Pool, PoolSettings } from "../pool/pool.ts";
 import { clientThrottleOf, type ClientThrottle } from "./client-throttle.ts";
-import type { Place, Pools } from "../pool/pools.ts";
+import type { HostPort, Pools } from "../pool/pools.ts";
 import { admissionOf } from "./shared-admission.ts";
 
 export interface ClustersOptions {
@@ -343,7 +343,7 @@ export function makeClusters(options: ClustersOptions): Clusters {
     },
     apply(snapshot) {
       const present = new Set<string>();
-      const places: Place[] = [];
+      const places: HostPort[] = [];
       for (const cluster of snapshot.clusters) {
         present.add(cluster.key);
         // A request that goes on with an older snapshot uses the newest state, never the other way round.
@@ -370,7 +370,7 @@ export function makeClusters(options: ClustersOptions): Clusters {
 }
 
 /** A workload that registered a link is called over the link, always (design: the link). */
-export function placeOf(cluster: Cluster, endpoint: Endpoint): Place {
+export function placeOf(cluster: Cluster, endpoint: Endpoint): HostPort {
   const { address, port, link, identity } = endpoint;
   if (link !== undefined)
     return {
@@ -384,9 +384,9 @@ export function placeOf(cluster: Cluster, endpoint: Endpoint): Place {
 }
 
 function spoken(
-  place: Extract<Place, { kind: "plain" }>,
+  place: Extract<HostPort, { kind: "plain" }>,
   tunnel: boolean,
-): Place {
+): HostPort {
   if (tunnel) return { ...place, protocol: "tcp" };
   return place.protocol === "tcp" ? { ...place, protocol: "http/1.1" } : place;
 }

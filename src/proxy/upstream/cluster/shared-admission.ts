@@ -14,7 +14,7 @@ import {
   placeOverflow,
   serviceOverflow,
   type Admission,
-  type Entrant,
+  type Waiter,
 } from "./admission.ts";
 
 /** The admission to the cluster that all workers know as `key`. */
@@ -33,7 +33,7 @@ export function admissionOf(
 interface Place {
   readonly active: Counter;
   /** Of this worker. */
-  readonly queue: Entrant[];
+  readonly queue: Waiter[];
   own: number;
   /** The endpoint is no more. */
   gone: boolean;
@@ -86,7 +86,7 @@ class SharedAdmission implements Admission {
       if (!present.has(endpoint)) this.#leaveBehind(endpoint, place);
   }
 
-  enter(endpoint: string, entrant: Entrant): Cancel | MeshError | undefined {
+  enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined {
     const { requests, perEndpoint, pending } = this.#limits;
     if (this.active >= requests) return serviceOverflow(this.active);
     const place = this.#placeOf(endpoint);
@@ -162,7 +162,7 @@ class SharedAdmission implements Admission {
     return place;
   }
 
-  #begin(place: Place, entrant: Entrant): void {
+  #begin(place: Place, entrant: Waiter): void {
     this.#own += 1;
     place.own += 1;
     entrant.admitted();

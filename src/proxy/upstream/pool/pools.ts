@@ -15,7 +15,7 @@ import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
 import { Pool, type PoolSettings } from "./pool.ts";
 
 /** What a pool connects to. */
-export type Place =
+export type HostPort =
   | {
       readonly kind: "link";
       readonly address: string;
@@ -48,11 +48,11 @@ export interface PoolsOptions {
 
 export interface Pools {
   /** The pool for `place`; it goes by `settings` from now on. A pool of earlier credentials is never given. */
-  find(place: Place, settings: PoolSettings): Pool;
+  find(place: HostPort, settings: PoolSettings): Pool;
   /** Grows when pools that were given may not be used any more. */
   readonly generation: number;
   /** Lets go of every pool whose place is not among `places`, once its requests are over. */
-  retain(places: Iterable<Place>): void;
+  retain(places: Iterable<HostPort>): void;
   readonly connections: number;
   entries(): Iterable<readonly [string, Pool]>;
   drain(): void;
@@ -61,7 +61,7 @@ export interface Pools {
 
 interface Entry {
   readonly pool: Pool;
-  readonly place: Place;
+  readonly place: HostPort;
   settings: PoolSettings;
 }
 
@@ -108,7 +108,7 @@ export function makePools(options: PoolsOptions): Pools {
     }
   });
 
-  const dial = (place: Place, entry: () => Entry): Pool => {
+  const dial = (place: HostPort, entry: () => Entry): Pool => {
     const multiplexed =
       place.kind === "link"
         ? options.linkProtocol === "h2"
@@ -154,7 +154,7 @@ export function makePools(options: PoolsOptions): Pools {
     });
   };
 
-  const open = (place: Place, settings: PoolSettings): Entry => {
+  const open = (place: HostPort, settings: PoolSettings): Entry => {
     const entry: Entry = { pool: dial(place, () => entry), place, settings };
     return entry;
   };
@@ -206,7 +206,7 @@ export function makePools(options: PoolsOptions): Pools {
   };
 }
 
-function keyOf(place: Place): string {
+function keyOf(place: HostPort): string {
   return place.kind === "link"
     ? `link ${place.address} ${place.port} ${place.identity}`
     : `${place.protocol} ${place.address} ${place.port}`;
