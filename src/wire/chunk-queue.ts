@@ -1,19 +1,19 @@
 /**
  * Chunks of a body that must wait. A chunk is a slice of what one read brought, and keeps all of it alive: a peer that sends one
- * octet of a stream with 64 KiB of others each time could make us hold 64 KiB an octet. So a small slice of something large is
+ * byte of a stream with 64 KiB of others each time could make us hold 64 KiB a byte. So a small slice of something large is
  * copied behind the one before it; the others wait as they are.
  */
 
 /** A slice is copied where what it was cut from is more than so many times as large, unless told otherwise: memory may exceed content that far. */
 const WASTE = 16;
-/** Octets of the blocks that small slices are copied into: each is as large as all before it, within these bounds. */
+/** Bytes of the blocks that small slices are copied into: each is as large as all before it, within these bounds. */
 const SMALLEST = 256;
 const LARGEST = 4096;
 
 export class ChunkQueue {
   /** Oldest first. */
   readonly chunks: Buffer[] = [];
-  /** The last chunk is the end of the first `filled` octets of this block, which has room behind them. */
+  /** The last chunk is the end of the first `filled` bytes of this block, which has room behind them. */
   #block: Buffer | undefined;
   #filled = 0;
   #copied = 0;

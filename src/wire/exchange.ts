@@ -28,7 +28,7 @@ export interface RequestHead {
   /** `:protocol` of extended CONNECT (RFC 8441), or "websocket" where HTTP/1.1 asks to become one (RFC 6455 4.1): refused, so far (law 14). */
   readonly protocol: string | undefined;
   readonly fields: Fields;
-  /** Octets of the body where they were declared; undefined where framing alone tells. */
+  /** Bytes of the body where they were declared; undefined where framing alone tells. */
   readonly contentLength: number | undefined;
   /** The caller takes trailers (TE: trailers). HTTP/2 callers always do. */
   readonly acceptsTrailers: boolean;

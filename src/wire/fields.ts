@@ -32,14 +32,14 @@ export type Indexing = "incremental" | "without" | "never";
 export interface Field {
   /** Lower-case. */
   readonly name: string;
-  /** Without leading or trailing white space; latin-1, one character an octet. */
+  /** Without leading or trailing white space; latin-1, one character a byte. */
   readonly value: string;
   /** Bits of `FieldClass`. */
   readonly bits: number;
   readonly indexing: Indexing;
   /** The line "name: value\r\n" for HTTP/1, made at first use. */
   line: string | undefined;
-  /** The HPACK literal (name and value, without the first octet that says how it is indexed), made at first use. */
+  /** The HPACK literal (name and value, without the first byte that says how it is indexed), made at first use. */
   literal: Buffer | undefined;
 }
 

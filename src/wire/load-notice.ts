@@ -2,12 +2,12 @@
  * The report of a sidecar's load as a NOTICE on the link, for callers that get no answers which could carry it.
  *
  * ```
- *   1 octet   1: a report of load
- *   2 octets  port of the application
- *   2 octets  age of the newest latency, milliseconds, at most 65535
- *   4 octets  requests in flight
- *   4 octets  latency, microseconds
- *   4 octets  most requests at once, 0 without limit
+ *   1 byte   1: a report of load
+ *   2 bytes  port of the application
+ *   2 bytes  age of the newest latency, milliseconds, at most 65535
+ *   4 bytes  requests in flight
+ *   4 bytes  latency, microseconds
+ *   4 bytes  most requests at once, 0 without limit
  * ```
  */
 

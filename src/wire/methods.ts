@@ -1,4 +1,4 @@
-/** Finding the method in the octets of a request line. */
+/** Finding the method in the bytes of a request line. */
 import { METHODS } from "../core/text/methods.ts";
 
 /** The method that text[0, length) is, as one text each, whoever sends it: what looks at it later finds it by identity. */

@@ -37,7 +37,7 @@ export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
     status: 417,
     code: "EXPECTATION_FAILED",
   },
-  /** The head is over its limit, in octets or in lines (RFC 6585 5). */
+  /** The head is over its limit, in bytes or in lines (RFC 6585 5). */
   head: {
     status: 431,
     code: "HEADERS_TOO_LARGE",

@@ -12,10 +12,10 @@ export interface Sniffed {
 
 /** RFC 9113 3.4, as far as it is unlike any HTTP/1.1 request. */
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** Octets: a request line that is longer, and looks like one until there, is left to the codec to refuse. */
+/** Bytes: a request line that is longer, and looks like one until there, is left to the codec to refuse. */
 const LONGEST_LINE = 4096;
 const LONGEST_METHOD = 32;
-/** Milliseconds for the first octets of a connection. */
+/** Milliseconds for the first bytes of a connection. */
 export const SNIFF_TIMEOUT: number = 5000;
 
 /**

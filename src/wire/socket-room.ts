@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { Buffers } from "./buffers.ts";
 
-/** Octets below which what TLS has not sent says nothing: its writes are never over at once. */
+/** Bytes below which what TLS has not sent says nothing: its writes are never over at once. */
 const USUAL_TLS = 16 * 1024;
 const NOTHING: Buffer = Buffer.alloc(0);
 
@@ -15,7 +15,7 @@ export class SocketRoom {
   readonly #socket: Socket;
   readonly #onRoom: () => void;
   readonly #buffers: Buffers;
-  /** Octets below which nothing is counted. */
+  /** Bytes below which nothing is counted. */
   readonly #usual: number;
   #counted = 0;
   /** The end of what waits is marked, and it will be told when that has been taken. */

@@ -16,7 +16,7 @@ export interface ClientCarrier {
   readonly writer: BodyWriter;
   /** The stream was paused or resumed. */
   flow(): void;
-  /** The last octet of the request is in the output. */
+  /** The last byte of the request is in the output. */
   requestEnded(): void;
   /** The sender's half of a tunnel is through. */
   endTunnel(): void;

@@ -119,7 +119,7 @@ class Http1ClientConnection
     this.#stream = stream;
     this.#state = "response-head";
     this.#intake.begin();
-    // With a body to come, its first octets go along in the same write.
+    // With a body to come, its first bytes go along in the same write.
     if (ended || head.method === "CONNECT") this.output.flush();
     else this.output.later();
     return stream;
@@ -186,7 +186,7 @@ class Http1ClientConnection
     if (this.#state === "closed") return;
     if (this.#state === "idle" || this.#state === "request-body") {
       // RFC 9112 9.2: what it answers nobody knows, and nobody may get it.
-      this.#violated("the endpoint sent octets that answer no request");
+      this.#violated("the endpoint sent bytes that answer no request");
       return;
     }
     this.#incoming.push(chunk);

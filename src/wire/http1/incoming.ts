@@ -12,7 +12,7 @@ export interface Interpreter {
   faulted(fault: Http1Fault): void;
   /** The peer's half is closed, and all that came before has been looked at as far as it could be. */
   peerFinished(): void;
-  /** There is use for more octets than are at hand. */
+  /** There is use for more bytes than are at hand. */
   wantsMore(): boolean;
   destroy(): void;
 }

@@ -7,27 +7,27 @@ export type Http1Limit =
   "header_time" | "drain_time" | "write_time" | "idle" | "tiny_chunks";
 
 export interface Http1Limits {
-  /** Octets of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */
+  /** Bytes of a head, from the first of its start-line to its empty line. Envoy takes 60 KiB. Over it: 431. */
   readonly headBytes: Bytes;
   /** Field lines in a head, and in a trailer section. Envoy's `max_headers_count`. Over it: 431. */
   readonly headerCount: number;
-  /** Octets of a request line. Over it: 414. */
+  /** Bytes of a request line. Over it: 414. */
   readonly requestLineBytes: Bytes;
-  /** Milliseconds from the first octet of a request head to its last; also for what is left of a body once its answer is out. Over it: 408. */
+  /** Milliseconds from the first byte of a request head to its last; also for what is left of a body once its answer is out. Over it: 408. */
   readonly headTimeout: number;
   /** Milliseconds that a connection may wait for the next request. */
   readonly idleTimeout: number;
   /** Milliseconds between our FIN and the end of the connection, in which the peer may read our last words (RFC 9112 9.6). */
   readonly lingerTimeout: number;
-  /** Octets of the extensions of one chunk (RFC 9112 7.1.1 asks for a bound). */
+  /** Bytes of the extensions of one chunk (RFC 9112 7.1.1 asks for a bound). */
   readonly chunkExtensionBytes: Bytes;
-  /** Chunks of less than 64 octets a second, of all connections of a source; not the first of a body. */
+  /** Chunks of less than 64 bytes a second, of all connections of a source; not the first of a body. */
   readonly tinyChunksPerSecond: number;
-  /** Octets of a trailer section. */
+  /** Bytes of a trailer section. */
   readonly trailerBytes: Bytes;
-  /** Octets held of requests that were sent ahead; then the connection is read no further. */
+  /** Bytes held of requests that were sent ahead; then the connection is read no further. */
   readonly pipelinedBytes: Bytes;
-  /** Octets of a body that are still read, for the sake of the connection, after its answer is out; and of what comes after our FIN. */
+  /** Bytes of a body that are still read, for the sake of the connection, after its answer is out; and of what comes after our FIN. */
   readonly drainBytes: Bytes;
   /** 1xx responses before the final one. */
   readonly informationalResponses: number;

@@ -30,13 +30,13 @@ export interface Carrier {
   readonly draining: boolean;
   /** More of the request's body is known to be coming than will be read once its answer is out. */
   readonly bodyTooLongToDrain: boolean;
-  /** Octets that came behind what has been read of the request. */
-  readonly octetsAhead: number;
+  /** Bytes that came behind what has been read of the request. */
+  readonly bytesAhead: number;
   /** The stream has a receiver now, or was paused or resumed. */
   flow(): void;
-  /** CONNECT was answered with a 2xx: from here on the octets are not HTTP. */
+  /** CONNECT was answered with a 2xx: from here on the bytes are not HTTP. */
   openTunnel(): void;
-  /** The last octet of the response is in the output. */
+  /** The last byte of the response is in the output. */
   responseEnded(): void;
   /** Ends the connection so that the peer sees the response cut off. */
   breakOff(): void;
@@ -59,7 +59,7 @@ export class Http1ServerStream implements ServerStream {
   keepAlive: boolean;
   paused = false;
   requestEnded: boolean;
-  /** An octet of the body has been seen. */
+  /** A byte of the body has been seen. */
   bodyBegun = false;
 
   constructor(carrier: Carrier, request: ParsedRequest) {
@@ -235,7 +235,7 @@ export class Http1ServerStream implements ServerStream {
     if (
       carrier.draining ||
       framing === "close" ||
-      // Octets that were meant for the tunnel must not be read as a request.
+      // Bytes that were meant for the tunnel must not be read as a request.
       this.isConnect ||
       // The caller may send the body now or leave it out (RFC 9110 10.1.1): what comes next could be read in two ways.
       (this.#request.expectsContinue &&
@@ -244,7 +244,7 @@ export class Http1ServerStream implements ServerStream {
         !this.bodyBegun) ||
       // So it is where the caller asked for another protocol and went on before it knew that it does not get it.
       (this.#request.asksUpgrade &&
-        (!this.requestEnded || carrier.octetsAhead > 0)) ||
+        (!this.requestEnded || carrier.bytesAhead > 0)) ||
       (ended && carrier.bodyTooLongToDrain)
     )
       this.keepAlive = false;

@@ -76,7 +76,7 @@ class Http1ServerConnection
   #state: State = "request-head";
   #stream: Http1ServerStream | undefined;
   #tunnelEndTold = false;
-  /** Octets of the request read after its answer. */
+  /** Bytes of the request read after its answer. */
   #drained = 0;
   readonly #unread = new Unread();
 
@@ -169,7 +169,7 @@ class Http1ServerConnection
     return this.#reader.remaining > this.#limits.drainBytes;
   }
 
-  get octetsAhead(): number {
+  get bytesAhead(): number {
     return this.#input.length;
   }
 

@@ -20,40 +20,40 @@ export type Http2Limit =
   | "idle";
 
 export interface Http2Limits {
-  /** Octets of a header list: names, values and 32 for each field (RFC 9113 6.5.2). Over it: 431, or a reset. */
+  /** Bytes of a header list: names, values and 32 for each field (RFC 9113 6.5.2). Over it: 431, or a reset. */
   readonly headerListBytes: Bytes;
   /** Fields of a header list. */
   readonly headerFields: number;
-  /** Octets of an encoded field block over all its frames. Over it the connection ends. */
+  /** Bytes of an encoded field block over all its frames. Over it the connection ends. */
   readonly headerBlockBytes: Bytes;
   /** CONTINUATION frames of one field block. Over it the connection ends (CVE-2024-27316). */
   readonly continuations: number;
-  /** Octets of the dynamic table that we keep for the peer's encoder, and at most use in our own. */
+  /** Bytes of the dynamic table that we keep for the peer's encoder, and at most use in our own. */
   readonly headerTableBytes: Bytes;
   /** Streams that a client may have open at once. */
   readonly concurrentStreams: number;
-  /** Octets of the largest frame that we take. */
+  /** Bytes of the largest frame that we take. */
   readonly frameBytes: Bytes;
-  /** Octets of window that a stream starts with. */
+  /** Bytes of window that a stream starts with. */
   readonly streamWindow: number;
-  /** Octets that the window of a fast stream may grow to. */
+  /** Bytes that the window of a fast stream may grow to. */
   readonly streamWindowMax: number;
-  /** Octets by which the windows of all streams of a connection may have grown together. */
+  /** Bytes by which the windows of all streams of a connection may have grown together. */
   readonly windowGrowth: number;
-  /** Octets of window of the connection as a whole. */
+  /** Bytes of window of the connection as a whole. */
   readonly connectionWindow: number;
   /**
-   * Octets that paused streams may have taken in together before the connection's window is withheld as well. Only for a connection that is
+   * Bytes that paused streams may have taken in together before the connection's window is withheld as well. Only for a connection that is
    * one caller's: where many share it, some that stand still would stop the others, and the proxy's bound has to do.
    */
   readonly heldBytes: Bytes;
   /** 1xx answers before the final one. Over it the stream is reset. */
   readonly informationalResponses: number;
-  /** Octets queued on a stream at which `write` says false. */
+  /** Bytes queued on a stream at which `write` says false. */
   readonly streamQueueBytes: Bytes;
-  /** Octets of frames waiting for the socket at which DATA waits in its stream instead. */
+  /** Bytes of frames waiting for the socket at which DATA waits in its stream instead. */
   readonly outputBytes: Bytes;
-  /** Octets of frames waiting for the socket at which a server reads no more and a client takes no request. */
+  /** Bytes of frames waiting for the socket at which a server reads no more and a client takes no request. */
   readonly outputBytesMax: number;
   // What is counted by the second is counted over all connections of a source, where the connection's owner names one.
   /**
@@ -69,15 +69,15 @@ export interface Http2Limits {
   readonly pingsPerSecond: number;
   /** DATA frames without content or END_STREAM, a second, whatever their padding (CVE-2019-9518). */
   readonly emptyFramesPerSecond: number;
-  /** DATA frames of less than 64 octets, a second: neither a body's first, nor with END_STREAM. */
+  /** DATA frames of less than 64 bytes, a second: neither a body's first, nor with END_STREAM. */
   readonly tinyFramesPerSecond: number;
-  /** WINDOW_UPDATE frames of less than 256 octets, a second. */
+  /** WINDOW_UPDATE frames of less than 256 bytes, a second. */
   readonly tinyUpdatesPerSecond: number;
   /** PRIORITY, unknown frames, and frames for streams that are over, a second. */
   readonly strayFramesPerSecond: number;
   /** Milliseconds until the peer must have acknowledged our SETTINGS. */
   readonly settingsTimeout: number;
-  /** Milliseconds that a frame or field block may take from its first octet to its last. */
+  /** Milliseconds that a frame or field block may take from its first byte to its last. */
   readonly headerTimeout: number;
   /** Milliseconds in which the peer must take something: of what waits for the socket, and of a whole answer that waits for its window. */
   readonly writeTimeout: number;

@@ -194,7 +194,7 @@ class Server
         ends,
         TOO_LARGE,
         "HEADERS_TOO_LARGE",
-        `a request head of more than ${headerListBytes} octets or ${headerFields} fields`,
+        `a request head of more than ${headerListBytes} bytes or ${headerFields} fields`,
       );
       return;
     }
@@ -387,7 +387,7 @@ class Server
   }
 }
 
-/** Serves one connection, whose first octets are the preface (3.4). */
+/** Serves one connection, whose first bytes are the preface (3.4). */
 export function serveHttp2(
   socket: Socket,
   options: Http2ServerOptions,

@@ -175,7 +175,7 @@ export const STRICTER_REQUESTS: readonly Stricter[] = [
     octets: `${CHUNKED}5;a=\r\nhello\r\n0\r\n\r\n`,
   },
   {
-    refusal: "chunk extensions over 256 octets",
+    refusal: "chunk extensions over 256 bytes",
     why: "nobody uses them but attackers (RFC 9112 7.1.1 asks for a bound)",
     octets: `${CHUNKED}5;${"a".repeat(300)}\r\nhello\r\n0\r\n\r\n`,
   },
@@ -296,7 +296,7 @@ export const STRICTER_RESPONSES: readonly Stricter[] = [
     octets: `${CHUNKED_OK}5;a=\r\nhello\r\n0\r\n\r\n`,
   },
   {
-    refusal: "chunk extensions over 256 octets",
+    refusal: "chunk extensions over 256 bytes",
     why: "RFC 9112 7.1.1 asks for a bound",
     octets: `${CHUNKED_OK}5;${"a".repeat(300)}\r\nhello\r\n0\r\n\r\n`,
   },

@@ -249,7 +249,7 @@ void t.test("a HPACK bomb ends the connection at the first", async (t) => {
     frame(FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, 1, bomb),
   );
   t.equal((await peer.goaway()).code, ENHANCE_YOUR_CALM);
-  t.match(requests.refusals, [/^OVERLOADED: .* more than the 16384 octets/]);
+  t.match(requests.refusals, [/^OVERLOADED: .* more than the 16384 bytes/]);
   t.strictSame(limited, ["header_list"]);
   t.equal(requests.streams.length, 0);
 });

@@ -200,7 +200,7 @@ void t.test("answers 431 to a head over the limits (RFC 6585 5)", async (t) => {
   t.equal(requests.refusals.length, 2);
   t.match(
     requests.refusals[0],
-    /^HEADERS_TOO_LARGE: .*1000 octets or 10 fields/,
+    /^HEADERS_TOO_LARGE: .*1000 bytes or 10 fields/,
   );
   peer.send(headers(5, GET));
   await requests.get();

@@ -11,7 +11,7 @@ export class BodyReader {
   readonly #emit: (data: Buffer) => void;
   #framing: Framing = "none";
   #receiver: BodyReceiver | undefined;
-  /** Octets still to come, where the framing is by length. */
+  /** Bytes still to come, where the framing is by length. */
   #left = 0;
 
   /** `onTinyChunk` as `ChunkedDecoder` has it. */
@@ -26,7 +26,7 @@ export class BodyReader {
     if (framing === "chunked") this.#chunked.reset();
   }
 
-  /** The last octet has been read. A close-delimited body is never done: the connection's end is its end. */
+  /** The last byte has been read. A close-delimited body is never done: the connection's end is its end. */
   get done(): boolean {
     switch (this.#framing) {
       case "none":
@@ -45,7 +45,7 @@ export class BodyReader {
     return this.#framing === "close";
   }
 
-  /** Octets that are still to come at least. */
+  /** Bytes that are still to come at least. */
   get remaining(): number {
     return this.#left;
   }

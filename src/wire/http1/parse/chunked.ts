@@ -1,11 +1,11 @@
-/** The chunked transfer coding, decoded (RFC 9112 7.1): a state machine over octets that may be cut anywhere. */
+/** The chunked transfer coding, decoded (RFC 9112 7.1): a state machine over bytes that may be cut anywhere. */
 import { FieldClass, type Field } from "../../fields.ts";
 import { fieldOfLine } from "./field-lines.ts";
 import { FIELD_VALUE, TOKEN } from "../../grammar.ts";
 import type { Http1Limits } from "../limits.ts";
 import { Http1Fault } from "../fault.ts";
 
-/** What the next octet belongs to. */
+/** What the next byte belongs to. */
 type State =
   | "chunk-size"
   | "chunk-ext-name"
@@ -29,7 +29,7 @@ const BACKSLASH = 0x5c;
 
 /** Leading zeros are in the grammar, and without a bound are a way to send nothing for ever. */
 const LONGEST_SIZE = 16;
-/** Chunks below this are told of; octets. */
+/** Chunks below this are told of; bytes. */
 const TINY = 64;
 
 /** What a trailer section may not hold (RFC 9110 6.5.1): framing, routing, credentials, content's own description, and the mesh's names. */
@@ -44,10 +44,10 @@ export class ChunkedDecoder {
   #state: State = "chunk-size";
   #size = 0;
   #digits = 0;
-  /** Octets of this chunk's extensions, and whether the part under way has any. */
+  /** Bytes of this chunk's extensions, and whether the part under way has any. */
   #extension = 0;
   #part = 0;
-  /** Octets of this chunk's data that are still to come. */
+  /** Bytes of this chunk's data that are still to come. */
   #left = 0;
   #line = "";
   #trailerBytes = 0;
@@ -87,7 +87,7 @@ export class ChunkedDecoder {
   /**
    * Decodes bytes[start, end) and gives the chunk-data in it to `emit`, in one piece: what stands in several chunks is moved
    * together in place, since a peer that sends tiny chunks must not cost a call and a frame for each. Returns where it
-   * stopped: `end`, or behind the last octet of the body. Throws `Http1Fault`.
+   * stopped: `end`, or behind the last byte of the body. Throws `Http1Fault`.
    */
   decode(
     bytes: Buffer,
@@ -183,7 +183,7 @@ export class ChunkedDecoder {
     if (this.#extension > this.#limits.chunkExtensionBytes)
       throw new Http1Fault(
         "grammar",
-        `chunk extensions over ${this.#limits.chunkExtensionBytes} octets`,
+        `chunk extensions over ${this.#limits.chunkExtensionBytes} bytes`,
       );
     const ends = octet === CR || octet === SEMICOLON;
     switch (this.#state) {
@@ -234,7 +234,7 @@ export class ChunkedDecoder {
     if (this.#trailerBytes > this.#limits.trailerBytes)
       throw new Http1Fault(
         "head",
-        `trailers over ${this.#limits.trailerBytes} octets`,
+        `trailers over ${this.#limits.trailerBytes} bytes`,
       );
     this.#line += bytes.toString("latin1", at, lineEnd);
     // Asked of the bytes: V8 copies a text that was put together from pieces when it is looked into, each time all of it.

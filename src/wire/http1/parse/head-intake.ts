@@ -1,4 +1,4 @@
-/** The octets of one head, once they are all there; what can no longer become a head is refused before its end comes. */
+/** The bytes of one head, once they are all there; what can no longer become a head is refused before its end comes. */
 import { TOKEN } from "../../grammar.ts";
 import type { Input } from "./input.ts";
 import type { Http1Limits } from "../limits.ts";
@@ -63,9 +63,9 @@ function beginsLikeHead(input: Input, opening: string): boolean {
 
 function tooLarge(input: Input, limits: Http1Limits): Http1Fault {
   return input.hasCrlfWithin(limits.requestLineBytes)
-    ? new Http1Fault("head", `the head is over ${limits.headBytes} octets`)
+    ? new Http1Fault("head", `the head is over ${limits.headBytes} bytes`)
     : new Http1Fault(
         "line",
-        `the first line is over ${limits.requestLineBytes} octets`,
+        `the first line is over ${limits.requestLineBytes} bytes`,
       );
 }

@@ -6,7 +6,7 @@ const CRLF = Buffer.from("\r\n", "latin1");
 const LF = Buffer.from("\n", "latin1");
 
 export class Input {
-  /** The octets at hand are bytes[start, end). Those before `start` may be in somebody else's hands: never written to again. */
+  /** The bytes at hand are bytes[start, end). Those before `start` may be in somebody else's hands: never written to again. */
   bytes: Buffer = EMPTY;
   start = 0;
   end = 0;
@@ -21,7 +21,7 @@ export class Input {
     return this.end - this.start;
   }
 
-  /** Octets of memory that hold them. */
+  /** Bytes of memory that hold them. */
   get held(): number {
     return this.start === this.end ? 0 : this.bytes.length;
   }
@@ -36,7 +36,7 @@ export class Input {
     }
     const needed = this.length + chunk.length;
     if (this.end + chunk.length > this.bytes.length) {
-      // Twice what is needed: octets that come one by one are copied a bounded number of times.
+      // Twice what is needed: bytes that come one by one are copied a bounded number of times.
       const grown = Buffer.allocUnsafeSlow(needed * 2);
       this.bytes.copy(grown, 0, this.start, this.end);
       this.#searched = Math.max(0, this.#searched - this.start);

@@ -117,7 +117,7 @@ function parseRequestLine(text: string, limits: Http1Limits): RequestLine {
   if (end > limits.requestLineBytes)
     throw new Http1Fault(
       "line",
-      `the request line is over ${limits.requestLineBytes} octets`,
+      `the request line is over ${limits.requestLineBytes} bytes`,
     );
   const methodEnd = text.indexOf(" ");
   if (methodEnd === -1 || methodEnd > end)

@@ -47,7 +47,7 @@ export class BodyWriter {
     }
   }
 
-  /** Throws `Http1Fault` where octets are missing. Trailers need the chunked coding; without it they are left out (RFC 9110 6.5.1). */
+  /** Throws `Http1Fault` where bytes are missing. Trailers need the chunked coding; without it they are left out (RFC 9110 6.5.1). */
   end(trailers: Fields | undefined): void {
     if (this.#framing === "length" && this.#left > 0)
       throw new Http1Fault("grammar", "a body shorter than announced");

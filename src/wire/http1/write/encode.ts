@@ -1,4 +1,4 @@
-/** Neutral heads to HTTP/1.1 text, one latin-1 character an octet (RFC 9112 3, 4, 5). */
+/** Neutral heads to HTTP/1.1 text, one latin-1 character a byte (RFC 9112 3, 4, 5). */
 import type { RequestHead, ResponseHead } from "../../exchange.ts";
 import { FieldClass, type Field, type Fields } from "../../fields.ts";
 import { consistsOf, FIELD_VALUE, isToken, TARGET } from "../../grammar.ts";

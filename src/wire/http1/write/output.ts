@@ -13,12 +13,12 @@ const BULK = 64 * 1024;
 export class Output {
   readonly #socket: Socket;
   readonly #room: SocketRoom;
-  /** What comes before the text, and its octets. */
+  /** What comes before the text, and its bytes. */
   #parts: (string | Buffer)[] = [];
   #octets = 0;
   #text = "";
   #scheduled = false;
-  /** Octets were given to the socket since the last `mark()`. */
+  /** Bytes were given to the socket since the last `mark()`. */
   #sent = false;
 
   /** `onRoom` is called when the output was full and no longer is. */
@@ -35,12 +35,12 @@ export class Output {
     return this.#room.full;
   }
 
-  /** Octets that wait, here and in the socket. */
+  /** Bytes that wait, here and in the socket. */
   get waiting(): number {
     return this.size + this.#socket.writableLength;
   }
 
-  /** Octets that the socket has not been given yet. */
+  /** Bytes that the socket has not been given yet. */
   get size(): number {
     return this.#octets + this.#text.length;
   }
@@ -55,7 +55,7 @@ export class Output {
     return this.#sent;
   }
 
-  /** Adds text, one character an octet. It leaves with the next `flush`, at the latest at the end of this turn after `later`. */
+  /** Adds text, one character a byte. It leaves with the next `flush`, at the latest at the end of this turn after `later`. */
   text(text: string): void {
     this.#text += text;
   }

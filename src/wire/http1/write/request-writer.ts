@@ -26,7 +26,7 @@ export function beginRequest(
   try {
     if (head.method === "CONNECT") {
       output.text(encodeRequest(head, ""));
-      // Once the tunnel is open, its octets are as they are.
+      // Once the tunnel is open, its bytes are as they are.
       writer.begin("close", undefined);
     } else if (contentLength !== undefined) {
       if (ended && contentLength > 0)

@@ -1,7 +1,7 @@
 /** The vocabulary of HTTP/2 frames: types, flags, error codes, settings (RFC 9113 sections 6, 7 and 11). */
 import type { Http2Limit } from "../limits.ts";
 
-/** The nine octets before every payload (4.1). */
+/** The nine bytes before every payload (4.1). */
 export const FRAME_HEADER = 9;
 
 /** What a client sends first (3.4). */
@@ -106,7 +106,7 @@ export function expectSize(size: number, right: number, what: string): void {
   if (size !== right)
     throw new ConnectionError(
       ErrorCode.FRAME_SIZE_ERROR,
-      `${what} of ${size} octets instead of ${right}`,
+      `${what} of ${size} bytes instead of ${right}`,
     );
 }
 

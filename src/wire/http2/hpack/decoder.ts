@@ -13,10 +13,10 @@ import type { Name, WireField } from "./names.ts";
 import { STATIC_ENTRIES, STATIC_TABLE } from "./static-table.ts";
 
 export interface DecoderLimits {
-  /** Octets of the list, with 32 for each field (RFC 9113 6.5.2). */
+  /** Bytes of the list, with 32 for each field (RFC 9113 6.5.2). */
   readonly headerListBytes: Bytes;
   readonly headerFields: number;
-  /** Octets of the dynamic table. */
+  /** Bytes of the dynamic table. */
   readonly headerTableBytes: Bytes;
 }
 
@@ -37,7 +37,7 @@ export class Decoder {
   /** What the peer may set its table to: SETTINGS_HEADER_TABLE_SIZE of ours (4.2). */
   #tableLimit: number = DEFAULT_TABLE_SIZE;
   #listBytes = 0;
-  /** Octets that the present block has taken from the dynamic table. */
+  /** Bytes that the present block has taken from the dynamic table. */
   #referenced = 0;
 
   constructor(limits: DecoderLimits, interner: Interner = sharedInterner) {
@@ -144,7 +144,7 @@ export class Decoder {
 
   /**
    * A block that takes more from the table than the table holds has taken something twice. No encoder has a use for that, and a field
-   * of kilobytes for each octet that it costs its sender is what makes a bomb.
+   * of kilobytes for each byte that it costs its sender is what makes a bomb.
    */
   #refer(octets: number): void {
     const { headerTableBytes } = this.#limits;
@@ -152,7 +152,7 @@ export class Decoder {
     if (this.#referenced > Math.max(headerTableBytes, DEFAULT_TABLE_SIZE))
       throw new ConnectionError(
         ErrorCode.ENHANCE_YOUR_CALM,
-        `a field block that takes more than the ${headerTableBytes} octets of the table from it`,
+        `a field block that takes more than the ${headerTableBytes} bytes of the table from it`,
         "header_list",
       );
   }

@@ -18,7 +18,7 @@ export class DynamicTable {
     return this.#entries;
   }
 
-  /** Octets taken, of `limit` at most. */
+  /** Bytes taken, of `limit` at most. */
   get size(): number {
     return this.#octets;
   }

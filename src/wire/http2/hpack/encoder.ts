@@ -26,12 +26,12 @@ const STATUS_INDEX: Readonly<Record<number, number>> = {
 
 export class Encoder {
   readonly #table: EncoderTable = new EncoderTable(DEFAULT_TABLE_SIZE);
-  /** The most octets that we keep in a table, whatever the peer allows. */
+  /** The most bytes that we keep in a table, whatever the peer allows. */
   readonly #ownLimit: number;
   /** The smallest and the last size since the last block, to be announced by the next one (4.2); -1 for none. */
   #smallest = -1;
   #announced = -1;
-  /** Octets that the present block takes from the table. */
+  /** Bytes that the present block takes from the table. */
   #referenced = 0;
 
   constructor(ownLimit: number) {
@@ -158,7 +158,7 @@ export class Encoder {
     out.length = writeInteger(out.bytes, out.length, pattern, prefix, value);
   }
 
-  /** The first octet of a literal, with the name by index where a table has it. */
+  /** The first byte of a literal, with the name by index where a table has it. */
   #name(
     out: ByteWriter,
     pattern: number,
@@ -210,7 +210,7 @@ function encodeLiteral(field: Field): Buffer {
   return literal.subarray(0, stringInto(field.value, literal, at));
 }
 
-/** A string literal (5.2), Huffman-coded where that is shorter; at most 6 octets longer than the text. */
+/** A string literal (5.2), Huffman-coded where that is shorter; at most 6 bytes longer than the text. */
 function stringInto(text: string, target: Buffer, at: number): number {
   const coded = huffmanLength(text);
   if (coded < text.length)
@@ -230,7 +230,7 @@ function literalOf(text: string): Buffer {
   return Buffer.from(literal.subarray(0, stringInto(text, literal, 0)));
 }
 
-/** As it is, without Huffman coding: fewer octets are not worth coding a value here and decoding it there, unless it comes again. */
+/** As it is, without Huffman coding: fewer bytes are not worth coding a value here and decoding it there, unless it comes again. */
 function writePlain(out: ByteWriter, text: string): void {
   out.reserve(text.length + 6);
   const { bytes } = out;

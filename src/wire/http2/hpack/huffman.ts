@@ -1,12 +1,12 @@
 /**
- * The Huffman code of HPACK (RFC 7541 5.2 and appendix B): encoding by table, decoding an octet at a time. An automaton that
+ * The Huffman code of HPACK (RFC 7541 5.2 and appendix B): encoding by table, decoding a byte at a time. An automaton that
  * takes four bits at a time needs a sixteenth of the memory and twice the time: it must ask after each whether a symbol
- * is complete, which the processor guesses wrong (690 octets of token: 2.1 against 1.05 µs).
+ * is complete, which the processor guesses wrong (690 bytes of token: 2.1 against 1.05 µs).
  */
 
 /**
- * Bits of the code of each octet, then of EOS (appendix B). The code is canonical: codes of one length count up in the
- * order of their octets, so the lengths are the whole of it.
+ * Bits of the code of each byte, then of EOS (appendix B). The code is canonical: codes of one length count up in the
+ * order of their bytes, so the lengths are the whole of it.
  */
 const LENGTHS: readonly number[] = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28,
@@ -28,7 +28,7 @@ const EOS = 256;
 const SIZE = Uint8Array.from(LENGTHS.slice(0, EOS));
 const CODE = new Uint32Array(257);
 
-/** An entry of the automaton: bits 0–7 the next node, 8–15 and 16–23 the octets completed, 24–25 how many these are, then: */
+/** An entry of the automaton: bits 0–7 the next node, 8–15 and 16–23 the bytes completed, 24–25 how many these are, then: */
 const FAILS = 1 << 26;
 /** The input may end here: only a prefix of EOS, shorter than 8 bits, is left over (5.2). */
 const ENDS = 1 << 27;
@@ -70,7 +70,7 @@ function findEndings(): ReadonlySet<number> {
   return endings;
 }
 
-/** Where an octet leads from an inner node. Never 0: it is the root only behind a symbol. */
+/** Where a byte leads from an inner node. Never 0: it is the root only behind a symbol. */
 function follow(start: number, octet: number): number {
   let node = start;
   let symbols = 0;
@@ -82,7 +82,7 @@ function follow(start: number, octet: number): number {
       continue;
     }
     if (~child === EOS) return FAILS;
-    // Codes have at least five bits, so an octet completes two at most.
+    // Codes have at least five bits, so a byte completes two at most.
     symbols |= ~child << (8 * count);
     count += 1;
     node = 0;
@@ -90,7 +90,7 @@ function follow(start: number, octet: number): number {
   return node | (symbols << 8) | (count << 24) | (ENDINGS.has(node) ? ENDS : 0);
 }
 
-/** Enters what all octets lead to from a node, and gives it for one of them. */
+/** Enters what all bytes lead to from a node, and gives it for one of them. */
 function enterRow(start: number, octet: number): number {
   for (let each = 0; each < 256; each++)
     AUTOMATON[(start << 8) | each] = follow(start, each);
@@ -101,12 +101,12 @@ assignCodes();
 const TREE = buildTree();
 const ENDINGS = findEndings();
 /**
- * An entry for each of 256 inner nodes and each octet: 256 KiB, of which text uses a few rows. A row is entered when it is
+ * An entry for each of 256 inner nodes and each byte: 256 KiB, of which text uses a few rows. A row is entered when it is
  * first come to, as all of them would take a start 10 ms; 0 where it has not been.
  */
 const AUTOMATON = new Uint32Array(256 * 256);
 
-/** Octets that the encoding of `text` takes. */
+/** Bytes that the encoding of `text` takes. */
 export function huffmanLength(text: string): number {
   let bits = 7;
   for (let i = 0; i < text.length; i++)
@@ -114,7 +114,7 @@ export function huffmanLength(text: string): number {
   return bits >>> 3;
 }
 
-/** Writes the encoding of `text` (one character an octet) and gives the place behind it. */
+/** Writes the encoding of `text` (one character a byte) and gives the place behind it. */
 export function huffmanEncode(
   text: string,
   target: Buffer,
@@ -144,7 +144,7 @@ export function huffmanEncode(
 }
 
 /**
- * Decodes into `target` (which must have room for 8/5 of the input and two octets more) and gives the number of octets written;
+ * Decodes into `target` (which must have room for 8/5 of the input and two bytes more) and gives the number of bytes written;
  * -1 where the input holds EOS, or padding that is not the beginning of it or is longer than 7 bits.
  */
 export function huffmanDecode(

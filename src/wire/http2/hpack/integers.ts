@@ -12,7 +12,7 @@ function bad(detail: string): ConnectionError {
 
 /**
  * Reads what follows a prefix of all ones (`prefix` is its value) and moves the cursor behind it.
- * Four continuation octets (28 bits) are more than any limit of ours lets through; longer ones are refused (RFC 7541 7.4).
+ * Four continuation bytes (28 bits) are more than any limit of ours lets through; longer ones are refused (RFC 7541 7.4).
  */
 export function readContinued(
   prefix: number,
@@ -30,7 +30,7 @@ export function readContinued(
   throw bad("an integer of a field block is too large");
 }
 
-/** Writes `value` with the high bits `pattern` before an N-bit prefix of all ones `prefix`; gives the place behind it. At most 6 octets. */
+/** Writes `value` with the high bits `pattern` before an N-bit prefix of all ones `prefix`; gives the place behind it. At most 6 bytes. */
 export function writeInteger(
   target: Buffer,
   at: number,

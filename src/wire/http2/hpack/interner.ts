@@ -1,5 +1,5 @@
 /**
- * One shared object for each header field that keeps coming: found by the octets on the wire, so a hit decodes nothing. It outlives
+ * One shared object for each header field that keeps coming: found by the bytes on the wire, so a hit decodes nothing. It outlives
  * the requests and is shared by all callers: no credential, nothing that its sender wants never indexed, and no query is kept.
  */
 import { FieldClass, mayOutlive, type Indexing } from "../../fields.ts";
@@ -10,7 +10,7 @@ import { Name, WireField } from "./names.ts";
 /** Slots of the cache of fields, a power of two; an entry is at most about 1 KiB with its literal. */
 const FIELD_SLOTS = 4096;
 const NAME_SLOTS = 512;
-/** Longer values are tokens and the like, which rarely repeat: not worth their hash. Octets. */
+/** Longer values are tokens and the like, which rarely repeat: not worth their hash. Bytes. */
 const LONGEST_VALUE = 384;
 const LONGEST_NAME = 96;
 /** Names whose values are secrets, or are another for each request: not even hashed. */
@@ -19,7 +19,7 @@ const NEVER_AGAIN = FieldClass.SENSITIVE | FieldClass.TRACE;
 /** Huffman codes are at least five bits long, so an encoding grows by 8/5 at most. */
 let scratch = Buffer.allocUnsafeSlow(65_536);
 
-/** Decodes the octets of a string literal (RFC 7541 5.2). */
+/** Decodes the bytes of a string literal (RFC 7541 5.2). */
 function decodeText(
   source: Buffer,
   start: number,
@@ -38,7 +38,7 @@ function decodeText(
   return scratch.toString("latin1", 0, length);
 }
 
-/** FNV-1a; of long strings the two ends, since every hit is checked octet for octet anyway. */
+/** FNV-1a; of long strings the two ends, since every hit is checked byte for byte anyway. */
 function hashOf(
   seed: number,
   source: Buffer,

@@ -111,7 +111,7 @@ export class WireField implements Field {
   /** A member of `Kind`. */
   readonly kind: number;
   readonly of: Name;
-  /** Octets that it counts for in a table or list (RFC 7541 4.1). */
+  /** Bytes that it counts for in a table or list (RFC 7541 4.1). */
   readonly size: number;
   /** Of the name and of the value as encoded; where it is interned. */
   readonly hash: number;

@@ -20,7 +20,7 @@ export class FieldBlock {
   end = 0;
   readonly #limits: Http2Limits;
   #parts: Buffer[] = [];
-  /** Octets of a block that is not complete. */
+  /** Bytes of a block that is not complete. */
   size = 0;
 
   constructor(limits: Http2Limits) {
@@ -97,7 +97,7 @@ export class FieldBlock {
     )
       throw new ConnectionError(
         ErrorCode.ENHANCE_YOUR_CALM,
-        `a field block of more than ${this.#limits.headerBlockBytes} octets or ${this.#limits.continuations} CONTINUATION frames`,
+        `a field block of more than ${this.#limits.headerBlockBytes} bytes or ${this.#limits.continuations} CONTINUATION frames`,
         "field_block",
       );
     this.#parts.push(Buffer.from(bytes.subarray(start, end)));

@@ -18,7 +18,7 @@ export interface FrameSink {
     start: number,
     end: number,
   ): void;
-  /** A DATA frame begins: `content` octets, and `length` that count for flow control, padding included (6.1). */
+  /** A DATA frame begins: `content` bytes, and `length` that count for flow control, padding included (6.1). */
   dataBegins(id: number, flags: number, length: number, content: number): void;
   /** Content of the DATA frame that began last. */
   dataContent(chunk: Buffer): void;
@@ -65,7 +65,7 @@ export class FrameReader {
     }
   }
 
-  /** Octets of memory that a payload cut by a read takes. */
+  /** Bytes of memory that a payload cut by a read takes. */
   get held(): number {
     return this.#payload?.length ?? 0;
   }
@@ -143,7 +143,7 @@ export class FrameReader {
     if (this.#length > this.#largest)
       throw new ConnectionError(
         ErrorCode.FRAME_SIZE_ERROR,
-        `a frame of ${this.#length} octets, over the limit of ${this.#largest}`,
+        `a frame of ${this.#length} bytes, over the limit of ${this.#largest}`,
       );
     if (this.#type === FrameType.DATA) {
       this.#beginData();

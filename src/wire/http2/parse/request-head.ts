@@ -15,7 +15,7 @@ const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
 
 const FOREIGN_METHOD: Flaw = "the method is none that crosses this proxy";
 
-const LONG_TARGET: Flaw = `a method and path that make a request line of over ${LONGEST_REQUEST_LINE} octets`;
+const LONG_TARGET: Flaw = `a method and path that make a request line of over ${LONGEST_REQUEST_LINE} bytes`;
 
 /** The flaws that have a response of their own, and what HTTP/1 calls them, whose statuses they have. */
 export const ANSWERED: ReadonlyMap<Flaw, RefusalKind> = new Map([

@@ -47,9 +47,9 @@ export class ReceiveWindows {
   readonly #size: number;
   #window: number;
   #uncredited = 0;
-  /** Octets that paused streams took in. */
+  /** Bytes that paused streams took in. */
   held = 0;
-  /** Octets by which windows of streams have grown. */
+  /** Bytes by which windows of streams have grown. */
   #grown = 0;
 
   constructor(
@@ -85,7 +85,7 @@ export class ReceiveWindows {
     }
   }
 
-  /** A DATA frame of `length` octets came, for `stream` or for none that is open. False where it is over the stream's window. */
+  /** A DATA frame of `length` bytes came, for `stream` or for none that is open. False where it is over the stream's window. */
   received(stream: ReceivingHalf | undefined, length: number): boolean {
     this.#window -= length;
     if (this.#window < 0)

@@ -1,7 +1,7 @@
 /** A buffer that frames and field blocks are written into one after the other; blocks of memory go back to a pool when they are free. */
 import { FRAME_HEADER } from "../frames/frames.ts";
 
-/** Octets of a pooled block: what a connection writes in one turn of the event loop mostly fits. */
+/** Bytes of a pooled block: what a connection writes in one turn of the event loop mostly fits. */
 const BLOCK = 32_768;
 /** Blocks kept for later: an idle connection holds none. */
 const POOLED = 64;
@@ -32,14 +32,14 @@ export class ByteWriter {
     this.reserve(to - from);
     const { bytes } = this;
     let at = this.length;
-    // A call into the runtime costs as much as copying some fifty octets here.
+    // A call into the runtime costs as much as copying some fifty bytes here.
     if (to - from <= 48)
       for (let i = from; i < to; i++) bytes[at++] = source[i] ?? 0;
     else at += source.copy(bytes, at, from, to);
     this.length = at;
   }
 
-  /** Writes a frame's first nine octets (RFC 9113 4.1). */
+  /** Writes a frame's first nine bytes (RFC 9113 4.1). */
   header(length: number, type: number, flags: number, id: number): void {
     this.reserve(FRAME_HEADER);
     writeHeader(this.bytes, this.length, length, type, flags, id);

@@ -22,10 +22,10 @@ export class Output {
   #writes = 0;
   #written = 0;
   #closed = false;
-  /** Octets that the socket has been given so far, and how many those were when the kernel had taken all of them. */
+  /** Bytes that the socket has been given so far, and how many those were when the kernel had taken all of them. */
   #handed = 0;
   #settled = 0;
-  /** Octets that wait here and in the socket, as far as they have been counted. */
+  /** Bytes that wait here and in the socket, as far as they have been counted. */
   #counted = 0;
   /** Where the flags of the last HEADERS or DATA frame stand, as long as nothing was written behind it. */
   #lastFlags = -1;
@@ -38,7 +38,7 @@ export class Output {
     this.#buffers = buffers;
   }
 
-  /** Octets that the socket has not been given yet. */
+  /** Bytes that the socket has not been given yet. */
   get size(): number {
     return this.frames.length + this.#referenced;
   }
@@ -53,12 +53,12 @@ export class Output {
     return this.#lent !== undefined && this.size > octets;
   }
 
-  /** Octets written here since the beginning: a mark to compare with `handedOver`. */
+  /** Bytes written here since the beginning: a mark to compare with `handedOver`. */
   get position(): number {
     return this.#handed + this.size;
   }
 
-  /** Octets below this position may have left the process; those above it have not. */
+  /** Bytes below this position may have left the process; those above it have not. */
   get handedOver(): number {
     return this.#handed;
   }
