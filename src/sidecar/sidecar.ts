@@ -13,19 +13,14 @@ import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
 import { watchSource } from "../core/watch.ts";
-import {
-  makeAccessLog,
-  openAccessFile,
-  type AccessLog,
-} from "../telemetry/access-log.ts";
-import type { LineSink } from "../telemetry/line-file.ts";
 import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
 import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
 import type { BoundPorts, SidecarPorts } from "../proxy/downstream/ports.ts";
+import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { startProbe } from "./probe.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
 import { shutDown } from "./shutdown.ts";
-import { startWorkerPool } from "./workers/worker-pool.ts";
+import { startWorkerPool, type WorkerPool } from "./workers/worker-pool.ts";
 import {
   MAX_SERIES,
   startWorker,
@@ -69,7 +64,7 @@ const NO_AGENT: AgentState = { source: "none", connected: false };
 
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const {
-    agent: startAgent,
+    agent,
     adminToken,
     writeAccessLog,
     tracing,
@@ -80,7 +75,6 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   } = options;
   const settings = { ...DEFAULT_SETTINGS, ...given };
   const sharedState = makeSharedState(settings.concurrency);
-
   // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
   const log = openAccessLog(settings, writeAccessLog, clock);
   const worker = await startWorker({
@@ -95,206 +89,240 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     log.close();
     throw thrown;
   });
-  const { snapshot, credentials, ownPorts } = worker;
-  const over = Promise.withResolvers<Error | undefined>();
-  let lost: Error | undefined;
+  const parts = { clock, logger, settings, sharedState, tracing, log, worker };
+  const sidecar = new RunningSidecar(parts);
+  await sidecar.start(agent, adminToken);
+  return sidecar;
+}
 
-  // The others listen on the same ports, while pages and agent begin.
-  const data = threadData(sharedState);
-  const workerPool =
-    data === undefined
-      ? undefined
-      : startWorkerPool({
-          clock,
-          threads: data.workers - 1,
-          data: {
-            sharedState: data,
-            settings: {
-              ...settings,
-              ports: portsOf(worker.ports),
-              ...worker.doors,
-            },
-            tracing: percentageOf(tracing),
-            log: { level: logger.level, bindings: logger.bindings() },
-          },
-          lines: log.sink,
-          spans: (span) => tracing?.sink(span),
-          onLost(error) {
-            lost = error;
-            logger.fatal(
-              { error: error.message },
-              "a worker was lost: this sidecar ends in order, to be started again",
-            );
-            void stop();
-          },
-        });
+interface Parts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: SidecarSettings;
+  readonly sharedState: SharedState;
+  readonly tracing: TracingChoice | undefined;
+  readonly log: OpenAccessLog;
+  readonly worker: ProxyWorker;
+}
 
-  // Pages, then the agent, whose config and certificate go to everyone who watches.
-  let unready = false;
-  const answering = watchSource(false);
-  const isReady = (): boolean =>
-    !unready &&
-    answering.value &&
-    snapshot.value !== undefined &&
-    credentials.value !== undefined;
-  const closers: (() => Promise<void> | void)[] = [];
-  let shuttingDown: Promise<void> | undefined;
-  const running: { agent?: Agent } = {};
-  const pageState: PageState = {
-    clock,
-    logger,
-    worker,
-    workerPool,
-    agentState: () => running.agent?.state.value ?? NO_AGENT,
-    isReady,
-    drain: () => void stop(),
-  };
-  let started: Agent;
-  let ports: BoundPorts;
-  try {
-    const pages = await openPages({ ...settings, adminToken }, pageState);
-    closers.push(() => pages.close());
-    for (const port of [pages.admin, pages.metrics])
-      if (port !== undefined) ownPorts.add(port);
-    workerPool?.ownPorts(ownPorts);
-    ports = { ...worker.ports, admin: pages.admin, metrics: pages.metrics };
-    closers.push(collectGauges(worker.meters, pageState));
-    started = await startAgent(ports, workerPool);
-    running.agent = started;
-    await workerPool?.open;
-  } catch (error) {
-    // What is open already would keep the process alive.
-    await end();
-    throw error;
-  }
-  closers.push(
-    follow(started.credentials, (value) => {
-      credentials.set(value);
-      if (value !== undefined) workerPool?.credentials(value);
-    }),
-    follow(started.snapshot, (value) => {
-      if (value !== undefined) worker.apply(value);
-    }),
-  );
+class RunningSidecar implements Sidecar {
+  readonly whenReady: Promise<void>;
+  readonly #parts: Parts;
+  /** The other workers, in threads of their own. */
+  readonly #workerPool: WorkerPool | undefined;
+  readonly #over = Promise.withResolvers<Error | undefined>();
+  /** The application answers. */
+  readonly #answering = watchSource(false);
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  #ports: BoundPorts;
+  #agent: Agent | undefined;
+  /** On its way out. */
+  #unready = false;
+  #lost: Error | undefined;
+  #shuttingDown: Promise<void> | undefined;
 
-  // The application: ready only once it answers (law 12).
-  const probe = startProbe({
-    clock,
-    address: settings.appAddress,
-    ports: () =>
-      settings.appPorts ??
-      snapshot.value?.inbound.ports.map(({ targetPort }) => targetPort) ??
-      [],
-  });
-  closers.push(
-    () => probe.close(),
-    probe.answers.subscribe((answers) => {
-      answering.set(answers);
-      started
-        .setReady(answers)
-        .catch((error: unknown) =>
-          logger.warn({ error: messageOf(error) }, "readiness was not told"),
-        );
-    }),
-  );
-  const whenReady = new Promise<void>((resolve) => {
-    const look = (): void => {
-      if (isReady()) resolve();
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#ports = {
+      ...parts.worker.ports,
+      admin: undefined,
+      metrics: undefined,
     };
-    for (const watch of [answering, snapshot, credentials])
-      closers.push(watch.subscribe(look));
-    look();
-  });
-
-  async function end(): Promise<void> {
-    for (const close of closers.splice(0)) await close();
-    worker.destroy();
-    await workerPool?.end();
-    await running.agent?.close();
-    log.close();
-    over.resolve(lost);
+    // The others listen on the same ports, while pages and agent begin.
+    this.#workerPool = this.#startWorkerPool();
+    this.whenReady = this.#watchReadiness();
   }
 
-  function stop(): Promise<void> {
-    const sides = (side: Side): number =>
-      worker.active(side) + (workerPool?.active(side) ?? 0);
-    const refuse = (side: Side): void => {
-      worker.refuse(side);
-      workerPool?.refuse(side);
-    };
-    shuttingDown ??= shutDown({
+  get ports(): BoundPorts {
+    return this.#ports;
+  }
+
+  get agent(): Agent {
+    if (this.#agent === undefined) throw new TypeError("start() comes first");
+    return this.#agent;
+  }
+
+  get ready(): boolean {
+    const { snapshot, credentials } = this.#parts.worker;
+    return (
+      !this.#unready &&
+      this.#answering.value &&
+      snapshot.value !== undefined &&
+      credentials.value !== undefined
+    );
+  }
+
+  get over(): Promise<Error | undefined> {
+    return this.#over.promise;
+  }
+
+  /** Pages, then the agent, whose config and certificate go to everyone who watches; and the probe of the application. */
+  async start(
+    startAgent: SidecarOptions["agent"],
+    adminToken: LocalToken | undefined,
+  ): Promise<void> {
+    try {
+      await this.#openPages(adminToken);
+      this.#agent = await startAgent(this.#ports, this.#workerPool);
+      await this.#workerPool?.open;
+    } catch (error) {
+      // What is open already would keep the process alive.
+      await this.#end();
+      throw error;
+    }
+    this.#follow(this.#agent);
+    this.#probeApplication(this.#agent);
+  }
+
+  shutDown(): Promise<void> {
+    const { clock, logger, settings } = this.#parts;
+    this.#shuttingDown ??= shutDown({
       clock,
       logger,
       drainTimeout: settings.drainTimeout,
       steps: {
-        unready: () => (unready = true),
-        deregister: () => running.agent?.deregister() ?? Promise.resolve(),
-        refuseInbound: () => refuse("inbound"),
-        refuseOutbound: () => refuse("outbound"),
-        inboundActive: () => sides("inbound"),
-        outboundActive: () => sides("outbound"),
-        end,
+        unready: () => (this.#unready = true),
+        deregister: () => this.#agent?.deregister() ?? Promise.resolve(),
+        refuseInbound: () => this.#refuse("inbound"),
+        refuseOutbound: () => this.#refuse("outbound"),
+        inboundActive: () => this.#active("inbound"),
+        outboundActive: () => this.#active("outbound"),
+        end: () => this.#end(),
       },
     });
-    return shuttingDown;
+    return this.#shuttingDown;
   }
 
-  return {
-    ports,
-    agent: started,
-    get ready() {
-      return isReady();
-    },
-    whenReady,
-    shutDown: stop,
-    async destroy() {
-      unready = true;
-      await end();
-    },
-    over: over.promise,
-  };
-}
+  async destroy(): Promise<void> {
+    this.#unready = true;
+    await this.#end();
+  }
 
-/** The access log of the first worker, and the file that those of all go to. */
-function openAccessLog(
-  { accessLog: mode, accessLogFile, concurrency }: SidecarSettings,
-  writeAccessLog: SidecarOptions["writeAccessLog"],
-  clock: Clock,
-): {
-  readonly accessLog: AccessLog;
-  readonly sink: LineSink;
-  close(): void;
-} {
-  const sink =
-    mode === "none" || writeAccessLog !== undefined
-      ? NOWHERE
-      : openAccessFile(accessLogFile, clock);
-  const accessLog = makeAccessLog({
-    mode,
-    clock,
-    sink,
-    share: 1 / concurrency,
-    ...(writeAccessLog === undefined ? {} : { write: writeAccessLog }),
-  });
-  return {
-    accessLog,
-    sink,
-    close() {
-      accessLog.close();
-      sink.close();
-    },
-  };
-}
+  #startWorkerPool(): WorkerPool | undefined {
+    const { clock, logger, settings, sharedState, tracing, log, worker } =
+      this.#parts;
+    const data = threadData(sharedState);
+    if (data === undefined) return undefined;
+    return startWorkerPool({
+      clock,
+      threads: data.workers - 1,
+      data: {
+        sharedState: data,
+        settings: {
+          ...settings,
+          ports: portsOf(worker.ports),
+          ...worker.doors,
+        },
+        tracing: percentageOf(tracing),
+        log: { level: logger.level, bindings: logger.bindings() },
+      },
+      lines: log.sink,
+      spans: (span) => tracing?.sink(span),
+      onLost: (error) => {
+        this.#lost = error;
+        logger.fatal(
+          { error: error.message },
+          "a worker was lost: this sidecar ends in order, to be started again",
+        );
+        void this.shutDown();
+      },
+    });
+  }
 
-/** For a test that reads the first worker's lines as they come. */
-const NOWHERE: LineSink = {
-  take: (block, _length, done) => done(block),
-  last: nothing,
-  close: nothing,
-};
+  #watchReadiness(): Promise<void> {
+    const { snapshot, credentials } = this.#parts.worker;
+    return new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (this.ready) resolve();
+      };
+      for (const watch of [this.#answering, snapshot, credentials])
+        this.#closers.push(watch.subscribe(look));
+    });
+  }
 
-function nothing(): void {
-  // There is no file.
+  async #openPages(adminToken: LocalToken | undefined): Promise<void> {
+    const { clock, logger, settings, worker } = this.#parts;
+    const workerPool = this.#workerPool;
+    const state: PageState = {
+      clock,
+      logger,
+      worker,
+      workerPool,
+      agentState: () => this.#agent?.state.value ?? NO_AGENT,
+      isReady: () => this.ready,
+      drain: () => void this.shutDown(),
+    };
+    const pages = await openPages({ ...settings, adminToken }, state);
+    this.#closers.push(() => pages.close());
+    for (const port of [pages.admin, pages.metrics])
+      if (port !== undefined) worker.ownPorts.add(port);
+    workerPool?.ownPorts(worker.ownPorts);
+    this.#ports = {
+      ...worker.ports,
+      admin: pages.admin,
+      metrics: pages.metrics,
+    };
+    this.#closers.push(collectGauges(worker.meters, state));
+  }
+
+  #follow(agent: Agent): void {
+    const { worker } = this.#parts;
+    this.#closers.push(
+      follow(agent.credentials, (value) => {
+        worker.credentials.set(value);
+        if (value !== undefined) this.#workerPool?.credentials(value);
+      }),
+      follow(agent.snapshot, (value) => {
+        if (value !== undefined) worker.apply(value);
+      }),
+    );
+  }
+
+  /** Ready only once the application answers (law 12). */
+  #probeApplication(agent: Agent): void {
+    const { clock, logger, settings, worker } = this.#parts;
+    const probe = startProbe({
+      clock,
+      address: settings.appAddress,
+      ports: () =>
+        settings.appPorts ??
+        worker.snapshot.value?.inbound.ports.map(
+          ({ targetPort }) => targetPort,
+        ) ??
+        [],
+    });
+    this.#closers.push(
+      () => probe.close(),
+      probe.answers.subscribe((answers) => {
+        this.#answering.set(answers);
+        agent
+          .setReady(answers)
+          .catch((error: unknown) =>
+            logger.warn({ error: messageOf(error) }, "readiness was not told"),
+          );
+      }),
+    );
+  }
+
+  #active(side: Side): number {
+    return (
+      this.#parts.worker.active(side) + (this.#workerPool?.active(side) ?? 0)
+    );
+  }
+
+  #refuse(side: Side): void {
+    this.#parts.worker.refuse(side);
+    this.#workerPool?.refuse(side);
+  }
+
+  async #end(): Promise<void> {
+    for (const close of this.#closers.splice(0)) await close();
+    this.#parts.worker.destroy();
+    await this.#workerPool?.end();
+    await this.#agent?.close();
+    this.#parts.log.close();
+    this.#over.resolve(this.#lost);
+  }
 }
 
 function threadData({

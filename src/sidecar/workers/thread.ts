@@ -1,14 +1,14 @@
 /** Where a thread of a sidecar begins: a worker that serves by what the main thread gives it, and answers what it is asked. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { SharedConfig } from "../../agent/agent.ts";
-import { systemClock } from "../../core/clock.ts";
+import { systemClock, type Clock } from "../../core/clock.ts";
 import { joinSharedState } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";
-import { makeLogger } from "../../core/log.ts";
+import { makeLogger, type Logger } from "../../core/log.ts";
 import { type Snapshot } from "../../policy/snapshot.ts";
 import { compileSnapshot } from "../../policy/compile/compile.ts";
-import { makeAccessLog } from "../../telemetry/access-log.ts";
-import { makeMetrics } from "../../telemetry/metrics.ts";
+import { makeAccessLog, type AccessLog } from "../../telemetry/access-log.ts";
+import { makeMetrics, type MetricsRegistry } from "../../telemetry/metrics.ts";
 import { clustersView, overloadView, workerView } from "./views.ts";
 import type {
   Answers,
@@ -17,8 +17,14 @@ import type {
   ThreadData,
   ToThread,
 } from "./protocol.ts";
-import { remoteLines, remoteSpans, type Post } from "./remote-sinks.ts";
-import { MAX_SERIES, startWorker } from "./worker.ts";
+import {
+  remoteLines,
+  remoteSpans,
+  type Post,
+  type RemoteLines,
+  type RemoteSpans,
+} from "./remote-sinks.ts";
+import { MAX_SERIES, startWorker, type ProxyWorker } from "./worker.ts";
 
 /** Milliseconds between two reports of what is under way, once that is of interest. */
 const REPORT = 20;
@@ -27,12 +33,6 @@ const port = parentPort;
 if (port === null) throw new Error("this file is the beginning of a thread");
 const post: Post = (message: FromThread, transfer = []) =>
   port.postMessage(message, transfer);
-try {
-  await run(workerData as ThreadData);
-} catch (thrown) {
-  post({ kind: "failed", message: messageOf(thrown) });
-}
-
 async function run(data: ThreadData): Promise<void> {
   const { sharedState: shared, tracing } = data;
   const clock = systemClock;
@@ -59,33 +59,48 @@ async function run(data: ThreadData): Promise<void> {
       tracing === undefined ? undefined : { ...tracing, sink: spans.sink },
     settings: data.settings,
   });
-  let compiled: Snapshot | undefined;
-  let stopReporting: (() => void) | undefined;
+  const parts = { clock, logger, lines, spans, accessLog, registry, worker };
+  const thread = new WorkerThread(data.worker, parts);
+  port?.on("message", (message: ToThread) => {
+    if ("ask" in message) {
+      const value = thread.answer(message);
+      post({ kind: "answer", number: message.number, value });
+    } else thread.hear(message);
+  });
+  post({ kind: "open" });
+}
 
-  const compile = ({
-    resources,
-    self,
-    version,
-  }: SharedConfig): string | undefined => {
-    try {
-      compiled = compileSnapshot(resources, self, version, {
-        previous: worker.snapshot.value,
-        // By the main thread.
-        validated: true,
-      });
-      return undefined;
-    } catch (thrown) {
-      return messageOf(thrown);
-    }
-  };
+interface Parts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly lines: RemoteLines;
+  readonly spans: RemoteSpans;
+  readonly accessLog: AccessLog;
+  readonly registry: MetricsRegistry;
+  readonly worker: ProxyWorker;
+}
 
-  const answer = (question: Question): Answers[Question["ask"]] => {
+/** What the main thread says and asks, and what the worker does of it. */
+class WorkerThread {
+  readonly #number: number;
+  readonly #parts: Parts;
+  /** Compiled, and not in force yet. */
+  #compiled: Snapshot | undefined;
+  #stopReporting: (() => void) | undefined;
+
+  constructor(number: number, parts: Parts) {
+    this.#number = number;
+    this.#parts = parts;
+  }
+
+  answer(question: Question): Answers[Question["ask"]] {
+    const { worker, clock, registry } = this.#parts;
     switch (question.ask) {
       case "compile":
-        return compile(question.config);
+        return this.#compile(question.config);
       case "swap":
-        if (compiled !== undefined) worker.apply(compiled);
-        compiled = undefined;
+        if (this.#compiled !== undefined) worker.apply(this.#compiled);
+        this.#compiled = undefined;
         return undefined;
       case "metrics":
         return registry.render();
@@ -94,32 +109,15 @@ async function run(data: ThreadData): Promise<void> {
       case "overload":
         return overloadView(worker.concurrencyLimiters.all());
       case "worker":
-        return workerView(data.worker, worker.meters, worker.pools);
+        return workerView(this.#number, worker.meters, worker.pools);
       case "end":
-        stopReporting?.();
-        worker.destroy();
-        accessLog.close();
-        spans.flush();
-        if (spans.dropped > 0)
-          logger.warn({ dropped: spans.dropped }, "spans found no room");
+        this.#end();
         return undefined;
     }
-  };
+  }
 
-  const report = (): void => {
-    const active = {
-      inbound: worker.active("inbound"),
-      outbound: worker.active("outbound"),
-    };
-    post({ kind: "active", active });
-  };
-
-  port?.on("message", (message: ToThread) => {
-    if ("ask" in message) {
-      const value = answer(message);
-      post({ kind: "answer", number: message.number, value });
-      return;
-    }
+  hear(message: Extract<ToThread, { readonly tell: string }>): void {
+    const { worker, logger, clock, spans, lines } = this.#parts;
     switch (message.tell) {
       case "credentials":
         worker.credentials.set(message.credentials);
@@ -132,7 +130,7 @@ async function run(data: ThreadData): Promise<void> {
         return;
       case "refuse":
         worker.refuse(message.side);
-        stopReporting ??= clock.every(REPORT, report);
+        this.#stopReporting ??= clock.every(REPORT, () => this.#report());
         return;
       case "spansTaken":
         spans.taken();
@@ -140,6 +138,44 @@ async function run(data: ThreadData): Promise<void> {
       case "written":
         lines.written(message.block);
     }
-  });
-  post({ kind: "open" });
+  }
+
+  /** Why the config cannot be compiled; undefined where it was. */
+  #compile({ resources, self, version }: SharedConfig): string | undefined {
+    try {
+      this.#compiled = compileSnapshot(resources, self, version, {
+        previous: this.#parts.worker.snapshot.value,
+        // By the main thread.
+        validated: true,
+      });
+      return undefined;
+    } catch (thrown) {
+      return messageOf(thrown);
+    }
+  }
+
+  #report(): void {
+    const { worker } = this.#parts;
+    const active = {
+      inbound: worker.active("inbound"),
+      outbound: worker.active("outbound"),
+    };
+    post({ kind: "active", active });
+  }
+
+  #end(): void {
+    const { worker, accessLog, spans, logger } = this.#parts;
+    this.#stopReporting?.();
+    worker.destroy();
+    accessLog.close();
+    spans.flush();
+    if (spans.dropped > 0)
+      logger.warn({ dropped: spans.dropped }, "spans found no room");
+  }
+}
+
+try {
+  await run(workerData as ThreadData);
+} catch (thrown) {
+  post({ kind: "failed", message: messageOf(thrown) });
 }

@@ -61,8 +61,9 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     lost = error;
     options.onLost(error);
   };
-  const members = Array.from({ length: options.threads }, (_, index) =>
-    startMember(options, index + 1, onLost),
+  const members = Array.from(
+    { length: options.threads },
+    (_, index) => new Member(options, index + 1, onLost),
   );
   const all = <T>(run: (member: Member) => Promise<T>): Promise<T[]> =>
     Promise.all(members.map(run));
@@ -107,127 +108,134 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
   };
 }
 
-interface Member {
-  readonly open: Promise<undefined>;
-  readonly active: Readonly<Record<Side, number>>;
-  ask<Q extends Question>(question: Q): Promise<Answers[Q["ask"]]>;
-  tell(message: ToThread, transfer?: ArrayBuffer[]): void;
-  refuse(side: Side): void;
-  end(): Promise<void>;
-}
-
 interface Asked {
   readonly answer: (value: unknown) => void;
   readonly fail: (error: Error) => void;
 }
 
-function startMember(
-  options: WorkerPoolOptions,
-  worker: number,
-  onLost: (error: Error) => void,
-): Member {
-  const { clock, lines, spans } = options;
-  const workerData: ThreadData = { ...options.data, worker };
-  const thread = new Worker(ENTRY, { name: `worker ${worker}`, workerData });
-  const asked = new Map<number, Asked>();
-  const active = { inbound: 0, outbound: 0 };
-  let numbers = 0;
-  let ending = false;
-  let over: Error | undefined;
-  const opening = Promise.withResolvers<undefined>();
+/** One of the threads. */
+class Member {
+  readonly active = { inbound: 0, outbound: 0 };
+  readonly #options: WorkerPoolOptions;
+  readonly #worker: number;
+  readonly #onLost: (error: Error) => void;
+  readonly #thread: Worker;
+  readonly #asked = new Map<number, Asked>();
+  readonly #opening = Promise.withResolvers<undefined>();
+  #numbers = 0;
+  #ending = false;
+  #over: Error | undefined;
 
-  const tell: Member["tell"] = (message, transfer = []) => {
-    if (over === undefined) thread.postMessage(message, transfer);
-  };
+  constructor(
+    options: WorkerPoolOptions,
+    worker: number,
+    onLost: (error: Error) => void,
+  ) {
+    this.#options = options;
+    this.#worker = worker;
+    this.#onLost = onLost;
+    const workerData: ThreadData = { ...options.data, worker };
+    this.#thread = new Worker(ENTRY, { name: `worker ${worker}`, workerData });
+    this.#thread.on("message", (message: FromThread) => this.#hear(message));
+    this.#thread.on("error", (error) =>
+      this.#ended(`: ${messageOf(error)}`, error),
+    );
+    this.#thread.on("exit", (code) => this.#ended(` ended with code ${code}`));
+  }
 
-  const ask = <Q extends Question>(question: Q): Promise<Answers[Q["ask"]]> =>
-    new Promise((resolve, reject) => {
-      if (over !== undefined) {
-        reject(over);
+  get open(): Promise<undefined> {
+    return this.#opening.promise;
+  }
+
+  tell(message: ToThread, transfer: ArrayBuffer[] = []): void {
+    if (this.#over === undefined) this.#thread.postMessage(message, transfer);
+  }
+
+  ask<Q extends Question>(question: Q): Promise<Answers[Q["ask"]]> {
+    return new Promise((resolve, reject) => {
+      if (this.#over !== undefined) {
+        reject(this.#over);
         return;
       }
-      numbers += 1;
-      asked.set(numbers, {
+      this.#numbers += 1;
+      this.#asked.set(this.#numbers, {
         // The thread answers a question as `Answers` says.
         answer: (value) => resolve(value as Answers[Q["ask"]]),
         fail: reject,
       });
-      thread.postMessage({ ...question, number: numbers });
+      this.#thread.postMessage({ ...question, number: this.#numbers });
     });
+  }
 
-  const ended = (error: Error): void => {
-    if (over !== undefined) return;
-    over = error;
-    active.inbound = active.outbound = 0;
-    opening.reject(error);
-    for (const { fail } of asked.values()) fail(error);
-    asked.clear();
-    if (!ending) onLost(error);
-  };
+  refuse(side: Side): void {
+    // Until it reports, nobody knows.
+    if (this.#over === undefined) this.active[side] = 1;
+    this.tell({ tell: "refuse", side });
+  }
 
-  thread.on("message", (message: FromThread) => {
+  async end(): Promise<void> {
+    this.#ending = true;
+    if (this.#over === undefined) {
+      const late = Promise.withResolvers<undefined>();
+      const cancel = this.#options.clock.after(END_WITHIN, () =>
+        late.resolve(undefined),
+      );
+      await Promise.race([
+        this.ask({ ask: "end" }).catch(() => undefined),
+        late.promise,
+      ]);
+      cancel();
+    }
+    await this.#thread.terminate();
+  }
+
+  #hear(message: FromThread): void {
     switch (message.kind) {
       case "open":
-        opening.resolve(undefined);
+        this.#opening.resolve(undefined);
         return;
       case "failed":
-        ended(new Error(`worker ${worker}: ${message.message}`));
+        this.#ended(`: ${message.message}`);
         return;
       case "answer":
-        asked.get(message.number)?.answer(message.value);
-        asked.delete(message.number);
+        this.#asked.get(message.number)?.answer(message.value);
+        this.#asked.delete(message.number);
         return;
       case "active":
-        active.inbound = message.active.inbound;
-        active.outbound = message.active.outbound;
+        this.active.inbound = message.active.inbound;
+        this.active.outbound = message.active.outbound;
         return;
       case "spans":
-        for (const span of message.spans) spans(span);
-        tell({ tell: "spansTaken" });
+        for (const span of message.spans) this.#options.spans(span);
+        this.tell({ tell: "spansTaken" });
         return;
-      case "lines": {
-        const { buffer, byteOffset, byteLength } = message.block;
-        const block = Buffer.from(buffer, byteOffset, byteLength);
-        if (message.last) lines.last(block, message.length);
-        else
-          lines.take(block, message.length, () =>
-            tell(
-              { tell: "written", block },
-              buffer instanceof ArrayBuffer ? [buffer] : [],
-            ),
-          );
-      }
+      case "lines":
+        this.#write(message);
     }
-  });
-  thread.on("error", (error) =>
-    ended(new Error(`worker ${worker}: ${messageOf(error)}`, { cause: error })),
-  );
-  thread.on("exit", (code) =>
-    ended(new Error(`worker ${worker} ended with code ${code}`)),
-  );
+  }
 
-  return {
-    open: opening.promise,
-    active,
-    ask,
-    tell,
-    refuse(side) {
-      // Until it reports, nobody knows.
-      if (over === undefined) active[side] = 1;
-      tell({ tell: "refuse", side });
-    },
-    async end() {
-      ending = true;
-      if (over === undefined) {
-        const late = Promise.withResolvers<undefined>();
-        const cancel = clock.after(END_WITHIN, () => late.resolve(undefined));
-        await Promise.race([
-          ask({ ask: "end" }).catch(() => undefined),
-          late.promise,
-        ]);
-        cancel();
-      }
-      await thread.terminate();
-    },
-  };
+  #write(message: Extract<FromThread, { kind: "lines" }>): void {
+    const { lines } = this.#options;
+    const { buffer, byteOffset, byteLength } = message.block;
+    const block = Buffer.from(buffer, byteOffset, byteLength);
+    if (message.last) lines.last(block, message.length);
+    else
+      lines.take(block, message.length, () =>
+        this.tell(
+          { tell: "written", block },
+          buffer instanceof ArrayBuffer ? [buffer] : [],
+        ),
+      );
+  }
+
+  #ended(how: string, cause?: unknown): void {
+    if (this.#over !== undefined) return;
+    const error = new Error(`worker ${this.#worker}${how}`, { cause });
+    this.#over = error;
+    this.active.inbound = this.active.outbound = 0;
+    this.#opening.reject(error);
+    for (const { fail } of this.#asked.values()) fail(error);
+    this.#asked.clear();
+    if (!this.#ending) this.#onLost(error);
+  }
 }

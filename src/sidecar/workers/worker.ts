@@ -1,66 +1,29 @@
-/** What one worker does: its books, its upstream, its listeners. A process has one, or one more in each of its threads. */
-import { Deadlines } from "../../core/deadlines.ts";
-import type { Clock } from "../../core/clock.ts";
-import type { SharedState } from "../../core/shared/shared-state.ts";
-import type { Logger } from "../../core/log.ts";
-import { watchSource, type WatchSource } from "../../core/watch.ts";
+/** What one worker does: its sinks, its upstream, its listeners. A process has one, or one more in each of its threads. */
+import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
-import { MESH_DEFAULTS } from "../../resources/mesh/schema.ts";
-import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
-import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
-import { Buffers } from "../../wire/buffers.ts";
-import type { TelemetrySinks } from "../../proxy/exchange/request-record.ts";
-import { makeEviction } from "../../proxy/downstream/eviction.ts";
-import { makeFaults } from "../../proxy/filters/faults.ts";
-import { watchIdle } from "../../proxy/exchange/idle.ts";
-import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
-import { makeInbound } from "../../proxy/inbound.ts";
-import { makeLimiter } from "../../proxy/filters/limiter.ts";
-import { resolveLimits, shareOf } from "../../proxy/downstream/limits.ts";
-import { makeListeners } from "../../proxy/downstream/listeners.ts";
-import { makeLoadReports } from "../../proxy/application/load-reports.ts";
-import { watchMemory } from "../../proxy/downstream/memory-pressure.ts";
-import { makeMeters, type Meters } from "../../telemetry/meters.ts";
-import { makeMirrors } from "../../proxy/filters/mirror.ts";
-import { makeOutbound } from "../../proxy/outbound.ts";
+import { type Meters } from "../../telemetry/meters.ts";
 import { judgeOpenEnds } from "../../proxy/exchange/open-ended.ts";
 import { openAll, type Open } from "../../proxy/downstream/ports.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
-import { makeReplayBudget, REPLAY_TOTAL } from "../../proxy/exchange/replay.ts";
-import { makeServing } from "../../proxy/downstream/serving.ts";
 import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
-import { makeApplication } from "../../proxy/application/application.ts";
-import {
-  makeClusters,
-  type Clusters,
-} from "../../proxy/upstream/cluster/clusters.ts";
-import {
-  makeConcurrencyLimiters,
-  type ConcurrencyLimiters,
-} from "../../proxy/application/concurrency-limiter.ts";
-import { makePassthrough } from "../../proxy/upstream/passthrough.ts";
-import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
+import { type Clusters } from "../../proxy/upstream/cluster/clusters.ts";
+import { type ConcurrencyLimiters } from "../../proxy/application/concurrency-limiter.ts";
+import { type Pools } from "../../proxy/upstream/pool/pools.ts";
 import { inTurn } from "../../proxy/downstream/port-lock.ts";
-import type { SidecarSettings } from "../settings.ts";
 
-export interface WorkerOptions {
-  readonly settings: SidecarSettings;
-  readonly clock: Clock;
-  readonly sharedState: SharedState;
-  readonly logger: Logger;
-  readonly registry: MetricsRegistry;
-  /** Closed by whoever made it. */
-  readonly accessLog: AccessLog;
-  readonly tracing?: TracingChoice | undefined;
-}
-
-export interface TracingChoice {
-  readonly sink: SpanSink;
-  /** In place of the Mesh's percentage. */
-  readonly samplingPercentage?: number | undefined;
-}
+import {
+  makeBase,
+  makeDownstream,
+  makeHost,
+  makeUpstream,
+  type Base,
+  type Downstream,
+  type Upstream,
+  type WorkerOptions,
+} from "./parts.ts";
+export type { TracingChoice, WorkerOptions } from "./parts.ts";
 
 /** Of the proxy: what others call here, and what the application calls. */
 export type Side = "inbound" | "outbound";
@@ -96,193 +59,140 @@ const STATES: readonly BreakerState[] = ["closed", "half-open", "open"];
 export async function startWorker(
   options: WorkerOptions,
 ): Promise<ProxyWorker> {
-  const { settings, clock, sharedState, logger, registry, accessLog } = options;
-  const { worker, workers } = sharedState;
-  const snapshot = watchSource<Snapshot | undefined>(undefined);
-  const credentials = watchSource<Credentials | undefined>(undefined);
-  const ownPorts = new Set<number>();
-  const limits = shareOf(resolveLimits(settings.limits), workers);
-  const buffers = new Buffers(limits.bufferedBytes);
-  // What connections are due for is far off, and there may be many of them: a list of its own.
-  const connections = new Deadlines(clock);
+  const base = makeBase(options);
+  const upstream = makeUpstream(options, base);
+  const host = makeHost(options, base);
+  const downstream = makeDownstream(options, base, upstream, host);
+  const worker = new Worker(options, base, upstream, host, downstream);
+  await worker.open();
+  return worker;
+}
 
-  // The books: what is reported of every request.
-  const meters = makeMeters(registry);
-  const sinks: TelemetrySinks = {
-    clock,
-    meters,
-    log: accessLog,
-    tracing: makeTracing({
-      clock,
-      sink: options.tracing?.sink ?? ignoreSpan,
-      samplingPercentage: samplingPercentage(options.tracing, snapshot),
-    }),
-  };
+class Worker implements ProxyWorker {
+  readonly ownPorts: Set<number>;
+  readonly meters: Meters;
+  readonly registry: MetricsRegistry;
+  readonly clusters: Clusters;
+  readonly pools: Pools;
+  readonly concurrencyLimiters: ConcurrencyLimiters;
+  readonly credentials: WatchSource<Credentials | undefined>;
+  readonly snapshot: WatchSource<Snapshot | undefined>;
+  readonly #options: WorkerOptions;
+  readonly #base: Base;
+  readonly #upstream: Upstream;
+  readonly #host: RelayHost;
+  readonly #downstream: Downstream;
+  readonly #stop: readonly (() => void)[];
+  #open: Open | undefined;
 
-  // Upstream: pools, clusters, what lies outside, and the application.
-  const pools = makePools({
-    clock,
-    sharedState,
-    credentials,
-    ownPorts,
-    linkProtocol: settings.linkProtocol,
-    buffers,
-    deadlines: connections,
-    onLimit: (limit) => meters.limits.with("upstream", limit).add(),
-  });
-  const clusters = makeClusters({ clock, sharedState, pools, meters, logger });
-  const loads = makeLoadReports(clock);
-  const concurrencyLimiters = makeConcurrencyLimiters(clock, meters);
-  const application = makeApplication({
-    clock,
-    workers,
-    pools,
-    loads,
-    concurrencyLimiters,
-    address: settings.appAddress,
-  });
-  const deadlines = new Deadlines(clock);
-  const host: RelayHost = {
-    clock,
-    idle: watchIdle(clock, deadlines),
-    deadlines,
-    replay: makeReplayBudget(REPLAY_TOTAL / workers, buffers),
-    buffers,
-    limits,
-    policy: { changes: 0, current: undefined },
-    maxActive: limits.requests,
-    short: false,
-  };
-  const stopJudging = judgeOpenEnds(clock, snapshot, host.idle, host.policy);
+  constructor(
+    options: WorkerOptions,
+    base: Base,
+    upstream: Upstream,
+    host: RelayHost,
+    downstream: Downstream,
+  ) {
+    this.#options = options;
+    this.#base = base;
+    this.#upstream = upstream;
+    this.#host = host;
+    this.#downstream = downstream;
+    this.ownPorts = base.ownPorts;
+    this.meters = base.meters;
+    this.registry = options.registry;
+    this.clusters = upstream.clusters;
+    this.pools = upstream.pools;
+    this.concurrencyLimiters = upstream.concurrencyLimiters;
+    this.credentials = base.credentials;
+    this.snapshot = base.snapshot;
+    this.#stop = [
+      options.registry.collect(() => this.#collect()),
+      judgeOpenEnds(options.clock, base.snapshot, host.idle, host.policy),
+    ];
+  }
 
-  // Listeners, and what watches over them.
-  const serving = makeServing({
-    clock,
-    meters,
-    logger,
-    limits,
-    buffers,
-    deadlines: connections,
-    place: workers > 1 ? { worker, workers } : undefined,
-    sharedState,
-  });
-  const passthrough = makePassthrough(workers, pools);
-  const mirrors = makeMirrors({ clock, host, sinks, clusters });
-  const faults = makeFaults({ clock, sinks, logger, tells: worker === 0 });
-  const outbound = {
-    snapshot,
-    host,
-    sinks,
-    clusters,
-    passthrough,
-    mirrors,
-    faults,
-  };
-  const limiter = makeLimiter(clock, sharedState.rates);
-  const inbound = { snapshot, host, sinks, application, limiter, ownPorts };
-  const eviction = makeEviction({
-    clock,
-    logger,
-    buffers,
-    idle: host.idle,
-    requests: limits.requests,
-    shed: (ms, most) => serving.shed(ms, most),
-  });
-  const memory = watchMemory({
-    clock,
-    logger,
-    meters,
-    limits,
-    buffered: () => buffers.held,
-    onLook: () => eviction.look(),
-    onLevel(level) {
-      serving.overloaded(level);
-      host.short = level > 0;
-      host.maxActive = level === 3 ? 0 : limits.requests;
-    },
-  });
-  const listeners = makeListeners({
-    clock,
-    buffers,
-    serving,
-    snapshot,
-    credentials,
-    ownPorts,
-    shared: workers === 1 ? false : worker === 0 ? "first" : "joined",
-    claimsOf: strangersClaims(settings.trustedProxies),
-    outbound: (upstream) => makeOutbound(outbound, upstream),
-    inbound: (arrival) => makeInbound(inbound, arrival),
-  });
-  const stopCollecting = registry.collect(() => {
-    meters.connections.with("upstream").set(pools.connections);
-    for (const { key, breaker } of clusters.all())
-      meters.breakerState.with(key).set(STATES.indexOf(breaker.state));
-  });
-  const close = (): void => {
-    stopCollecting();
-    stopJudging();
+  /** Opens all ports, or closes all that there is of the worker. */
+  async open(): Promise<void> {
+    const { settings, clock, sharedState, logger } = this.#options;
+    const openPorts = (): Promise<Open> =>
+      openAll(this.#downstream.listeners, settings);
+    try {
+      this.#open =
+        sharedState.workers > 1 && sharedState.worker === 0
+          ? await inTurn(clock, logger, openPorts)
+          : await openPorts();
+    } catch (thrown) {
+      this.#close();
+      throw thrown;
+    }
+  }
+
+  get ports(): Open["ports"] {
+    return this.#opened.ports;
+  }
+
+  get doors(): Open["doors"] {
+    return this.#opened.doors;
+  }
+
+  apply(next: Snapshot): void {
+    this.clusters.apply(next);
+    this.#downstream.limiter.apply(next);
+    this.#downstream.faults.apply(next);
+    this.snapshot.set(next);
+  }
+
+  refuse(side: Side): void {
+    if (side === "inbound") {
+      this.#opened.stopInbound();
+      this.#downstream.serving.drain(isInbound);
+    } else {
+      this.#opened.closeOutbound();
+      this.#downstream.serving.drain(isOutbound);
+    }
+  }
+
+  active(side: Side): number {
+    const { inbound, outbound } = this.meters.active;
+    if (side === "outbound") return outbound.value;
+    // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
+    const open = this.#downstream.serving.open(isInbound);
+    return inbound.value + open + this.#opened.arriving;
+  }
+
+  destroy(): void {
+    this.#opened.closeInbound();
+    this.#opened.closeOutbound();
+    this.#close();
+  }
+
+  get #opened(): Open {
+    if (this.#open === undefined) throw new TypeError("open() comes first");
+    return this.#open;
+  }
+
+  #collect(): void {
+    this.meters.connections.with("upstream").set(this.pools.connections);
+    for (const { key, breaker } of this.clusters.all())
+      this.meters.breakerState.with(key).set(STATES.indexOf(breaker.state));
+  }
+
+  #close(): void {
+    for (const stop of this.#stop) stop();
+    const { memory, eviction, serving, faults } = this.#downstream;
     memory.close();
     eviction.close();
     serving.destroy();
+    const { pools, clusters, loads, concurrencyLimiters } = this.#upstream;
     pools.destroy();
     clusters.close();
     loads.close();
     faults.close();
     concurrencyLimiters.close();
-    host.idle.close();
-    deadlines.close();
-    connections.close();
-  };
-  let open: Open;
-  try {
-    open =
-      workers > 1 && worker === 0
-        ? await inTurn(clock, options.logger, () =>
-            openAll(listeners, settings),
-          )
-        : await openAll(listeners, settings);
-  } catch (thrown) {
-    close();
-    throw thrown;
+    this.#host.idle.close();
+    this.#base.deadlines.close();
+    this.#base.connections.close();
   }
-
-  return {
-    ports: open.ports,
-    doors: open.doors,
-    ownPorts,
-    meters,
-    registry,
-    clusters,
-    pools,
-    concurrencyLimiters,
-    credentials,
-    snapshot,
-    apply(next) {
-      clusters.apply(next);
-      limiter.apply(next);
-      faults.apply(next);
-      snapshot.set(next);
-    },
-    refuse(side) {
-      if (side === "inbound") {
-        open.stopInbound();
-        serving.drain(isInbound);
-      } else {
-        open.closeOutbound();
-        serving.drain(isOutbound);
-      }
-    },
-    // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
-    active: (side) =>
-      side === "inbound"
-        ? meters.active.inbound.value + serving.open(isInbound) + open.arriving
-        : meters.active.outbound.value,
-    destroy() {
-      open.closeInbound();
-      open.closeOutbound();
-      close();
-    },
-  };
 }
 
 function isOutbound(listener: string): boolean {
@@ -291,21 +201,4 @@ function isOutbound(listener: string): boolean {
 
 function isInbound(listener: string): boolean {
   return !isOutbound(listener);
-}
-
-function ignoreSpan(): void {
-  // Nobody wants the spans.
-}
-
-/** 0 where nobody takes the spans: a parent's decision is still passed on. */
-function samplingPercentage(
-  tracing: TracingChoice | undefined,
-  snapshot: { readonly value: Snapshot | undefined },
-): () => number {
-  if (tracing === undefined) return () => 0;
-  const { samplingPercentage: fixed } = tracing;
-  if (fixed !== undefined) return () => fixed;
-  return () =>
-    (snapshot.value?.mesh ?? MESH_DEFAULTS).defaults.tracing
-      .randomSamplingPercentage;
 }
