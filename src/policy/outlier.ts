@@ -73,80 +73,102 @@ interface Host {
 }
 
 export function makeOutlierDetector(random: () => number): OutlierDetector {
-  let hosts = new Map<string, Host>();
-  let settings: OutlierDetection<number> | undefined;
-  let version = 0;
-  const ejections: Ejection[] = [];
+  return new Detector(random);
+}
 
-  /** "always ≥1 ejectable when >1 host": ten percent of three hosts is none, and that helps nobody (trap 15). */
-  const roomToEject = (now: MonotonicMs, percent: number): boolean => {
-    if (hosts.size < 2) return false;
-    let ejected = 0;
-    for (const host of hosts.values()) if (host.until > now) ejected += 1;
-    return ejected + 1 <= Math.max(1, Math.floor((hosts.size * percent) / 100));
-  };
+class Detector implements OutlierDetector {
+  readonly ejections: Ejection[] = [];
+  readonly #random: () => number;
+  #hosts = new Map<string, Host>();
+  #settings: OutlierDetection<number> | undefined;
+  #version = 0;
 
-  const eject = (
-    endpoint: string,
-    host: Host,
-    reason: EjectionReason,
-    evidence: string,
-    now: MonotonicMs,
-    rules: OutlierDetection<number>,
-  ): Ejection | undefined => {
-    if (!roomToEject(now, rules.maxEjectionPercent)) return undefined;
-    // Each quiet interval since it came back takes one ejection off the count.
-    const quiet =
-      host.until === 0 ? 0 : Math.floor((now - host.until) / rules.interval);
-    host.times = Math.max(0, host.times - quiet) + 1;
-    const time = Math.min(
-      rules.maxEjectionTime,
-      rules.baseEjectionTime * 2 ** (host.times - 1),
-    );
-    // Half to one and a half: endpoints that fell together must not return together.
-    host.until = now + Math.min(rules.maxEjectionTime, time * (0.5 + random()));
-    host.probation = true;
-    reset(host);
-    version += 1;
-    const ejection: Ejection = {
-      endpoint,
-      reason,
-      evidence,
-      at: now,
-      until: host.until,
-      times: host.times,
-    };
-    ejections.push(ejection);
-    if (ejections.length > LONGEST_HISTORY) ejections.shift();
-    return ejection;
-  };
+  constructor(random: () => number) {
+    this.#random = random;
+  }
 
-  /** The median success rate of the others that have enough requests to tell; one that is out has none, for its window was cleared. */
-  const medianOfPeers = (
-    self: Host,
-    now: MonotonicMs,
-    minimum: number,
-  ): number | undefined => {
-    const rates: number[] = [];
-    for (const host of hosts.values()) {
-      if (host === self) continue;
-      host.window.advance(now);
-      if (host.window.total >= minimum)
-        rates.push(host.window.successes / host.window.total);
+  get version(): number {
+    return this.#version;
+  }
+
+  update(
+    endpoints: readonly string[],
+    settings: OutlierDetection<number>,
+  ): void {
+    const kept = new Map<string, Host>();
+    const sameWindow = this.#settings?.interval === settings.interval;
+    for (const endpoint of endpoints) {
+      const known = this.#hosts.get(endpoint);
+      kept.set(endpoint, {
+        consecutive5xx: known?.consecutive5xx ?? 0,
+        consecutiveLocal: known?.consecutiveLocal ?? 0,
+        until: known?.until ?? 0,
+        times: known?.times ?? 0,
+        probation: known?.probation ?? false,
+        window:
+          known !== undefined && sameWindow
+            ? known.window
+            : makeWindow(settings.interval),
+      });
     }
-    rates.sort((left, right) => left - right);
-    return rates[Math.floor((rates.length - 1) / 2)];
-  };
+    this.#hosts = kept;
+    this.#settings = settings;
+    this.#version += 1;
+  }
 
-  const judge = (
+  record(
+    endpoint: string,
+    effect: EjectionEffect,
+    now: MonotonicMs,
+  ): Ejection | undefined {
+    const host = this.#hosts.get(endpoint);
+    const settings = this.#settings;
+    // A late response of an ejected endpoint belongs to the time before its ejection, or to panic.
+    if (host === undefined || settings === undefined || now < host.until)
+      return undefined;
+    switch (effect) {
+      case "none":
+        return undefined;
+      case "success":
+        this.#succeed(host, now);
+        return undefined;
+      case "failure":
+        host.consecutive5xx += 1;
+        break;
+      case "local-origin":
+        host.consecutiveLocal += 1;
+        break;
+    }
+    host.window.add(false, now);
+    return this.#judge(endpoint, host, now, settings);
+  }
+
+  until(endpoint: string): number {
+    return this.#hosts.get(endpoint)?.until ?? 0;
+  }
+
+  onProbation(endpoint: string): boolean {
+    return this.#hosts.get(endpoint)?.probation ?? false;
+  }
+
+  #succeed(host: Host, now: MonotonicMs): void {
+    host.consecutive5xx = 0;
+    host.consecutiveLocal = 0;
+    host.window.add(true, now);
+    if (!host.probation) return;
+    host.probation = false;
+    this.#version += 1;
+  }
+
+  #judge(
     endpoint: string,
     host: Host,
     now: MonotonicMs,
     rules: OutlierDetection<number>,
-  ): Ejection | undefined => {
+  ): Ejection | undefined {
     const { consecutive5xxErrors, consecutiveLocalOriginFailures } = rules;
     if (host.probation)
-      return eject(
+      return this.#eject(
         endpoint,
         host,
         "probe",
@@ -155,7 +177,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
         rules,
       );
     if (consecutive5xxErrors > 0 && host.consecutive5xx >= consecutive5xxErrors)
-      return eject(
+      return this.#eject(
         endpoint,
         host,
         "consecutive-5xx",
@@ -167,7 +189,7 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
       consecutiveLocalOriginFailures > 0 &&
       host.consecutiveLocal >= consecutiveLocalOriginFailures
     )
-      return eject(
+      return this.#eject(
         endpoint,
         host,
         "consecutive-local-origin",
@@ -175,6 +197,15 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
         now,
         rules,
       );
+    return this.#judgeRate(endpoint, host, now, rules);
+  }
+
+  #judgeRate(
+    endpoint: string,
+    host: Host,
+    now: MonotonicMs,
+    rules: OutlierDetection<number>,
+  ): Ejection | undefined {
     const { thresholdPercent, minimumRequests } = rules.successRate;
     const { successes, total } = host.window;
     if (
@@ -182,10 +213,10 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
       (100 * successes) / total >= thresholdPercent
     )
       return undefined;
-    const median = medianOfPeers(host, now, minimumRequests);
+    const median = this.#medianOfPeers(host, now, minimumRequests);
     const bound = wilsonUpperBound(successes, total);
     if (median === undefined || bound >= median) return undefined;
-    return eject(
+    return this.#eject(
       endpoint,
       host,
       "success-rate",
@@ -193,64 +224,69 @@ export function makeOutlierDetector(random: () => number): OutlierDetector {
       now,
       rules,
     );
-  };
+  }
 
-  return {
-    get version() {
-      return version;
-    },
-    ejections,
-    update(endpoints, rules) {
-      const kept = new Map<string, Host>();
-      const sameWindow = settings?.interval === rules.interval;
-      for (const endpoint of endpoints) {
-        const known = hosts.get(endpoint);
-        kept.set(endpoint, {
-          consecutive5xx: known?.consecutive5xx ?? 0,
-          consecutiveLocal: known?.consecutiveLocal ?? 0,
-          until: known?.until ?? 0,
-          times: known?.times ?? 0,
-          probation: known?.probation ?? false,
-          window:
-            known !== undefined && sameWindow
-              ? known.window
-              : makeWindow(rules.interval),
-        });
-      }
-      hosts = kept;
-      settings = rules;
-      version += 1;
-    },
-    record(endpoint, effect, now) {
-      const host = hosts.get(endpoint);
-      // What an ejected endpoint still answers belongs to the time before, or to panic.
-      if (host === undefined || settings === undefined || now < host.until)
-        return undefined;
-      switch (effect) {
-        case "none":
-          return undefined;
-        case "success":
-          host.consecutive5xx = 0;
-          host.consecutiveLocal = 0;
-          host.window.add(true, now);
-          if (host.probation) {
-            host.probation = false;
-            version += 1;
-          }
-          return undefined;
-        case "failure":
-          host.consecutive5xx += 1;
-          break;
-        case "local-origin":
-          host.consecutiveLocal += 1;
-          break;
-      }
-      host.window.add(false, now);
-      return judge(endpoint, host, now, settings);
-    },
-    until: (endpoint) => hosts.get(endpoint)?.until ?? 0,
-    onProbation: (endpoint) => hosts.get(endpoint)?.probation ?? false,
-  };
+  /** The median success rate of the others with enough requests; an ejected one has none, because its window was cleared. */
+  #medianOfPeers(
+    self: Host,
+    now: MonotonicMs,
+    minimum: number,
+  ): number | undefined {
+    const rates: number[] = [];
+    for (const host of this.#hosts.values()) {
+      if (host === self) continue;
+      host.window.advance(now);
+      if (host.window.total >= minimum)
+        rates.push(host.window.successes / host.window.total);
+    }
+    rates.sort((left, right) => left - right);
+    return rates[Math.floor((rates.length - 1) / 2)];
+  }
+
+  #eject(
+    endpoint: string,
+    host: Host,
+    reason: EjectionReason,
+    evidence: string,
+    now: MonotonicMs,
+    rules: OutlierDetection<number>,
+  ): Ejection | undefined {
+    if (!this.#hasRoom(now, rules.maxEjectionPercent)) return undefined;
+    // Each quiet interval since it came back takes one ejection off the count.
+    const quiet =
+      host.until === 0 ? 0 : Math.floor((now - host.until) / rules.interval);
+    host.times = Math.max(0, host.times - quiet) + 1;
+    const time = Math.min(
+      rules.maxEjectionTime,
+      rules.baseEjectionTime * 2 ** (host.times - 1),
+    );
+    // Half to one and a half: endpoints that fell together must not return together.
+    host.until =
+      now + Math.min(rules.maxEjectionTime, time * (0.5 + this.#random()));
+    host.probation = true;
+    reset(host);
+    this.#version += 1;
+    const ejection: Ejection = {
+      endpoint,
+      reason,
+      evidence,
+      at: now,
+      until: host.until,
+      times: host.times,
+    };
+    this.ejections.push(ejection);
+    if (this.ejections.length > LONGEST_HISTORY) this.ejections.shift();
+    return ejection;
+  }
+
+  /** One of two or more may always be ejected: ten percent of three hosts is none, and that would help nobody (trap 15). */
+  #hasRoom(now: MonotonicMs, maxPercent: number): boolean {
+    const { size } = this.#hosts;
+    if (size < 2) return false;
+    let ejected = 0;
+    for (const host of this.#hosts.values()) if (host.until > now) ejected += 1;
+    return ejected + 1 <= Math.max(1, Math.floor((size * maxPercent) / 100));
+  }
 }
 
 function reset(host: Host): void {

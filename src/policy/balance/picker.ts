@@ -113,80 +113,149 @@ export function makeBalancer<E extends BalancedEndpoint>(
   random: () => number,
   ejections: Ejections,
 ): Balancer<E> {
-  let handles = new Map<string, Handle<E>>();
-  let setup: Setup<E> | undefined;
-  let present: Eligible<Handle<E>> | undefined;
-  let seenVersion = -1;
-  const scratch: Handle<E>[] = [];
+  return new Picker<E>(random, ejections);
+}
 
-  const look = (
+class Picker<E extends BalancedEndpoint> implements Balancer<E> {
+  readonly #random: () => number;
+  readonly #ejections: Ejections;
+  #handles = new Map<string, Handle<E>>();
+  #setup: Setup<E> | undefined;
+  #present: Eligible<Handle<E>> | undefined;
+  #seenVersion = -1;
+  /** What a pick narrows its candidates to; used again by the next one. */
+  readonly #scratch: Handle<E>[] = [];
+
+  constructor(random: () => number, ejections: Ejections) {
+    this.#random = random;
+    this.#ejections = ejections;
+  }
+
+  get panic(): boolean {
+    return this.#present?.panic ?? false;
+  }
+
+  loadOf(key: string): Readonly<Load> | undefined {
+    return this.#handles.get(key)?.load;
+  }
+
+  update(
+    endpoints: readonly E[],
+    settings: BalancerSettings,
+    now: MonotonicMs,
+  ): void {
+    this.#handles = this.#nextHandles(endpoints, now);
+    const ready = weightedReady(this.#handles);
+    const { consistentHash, warmup, simple } = settings.loadBalancer;
+    const before = this.#setup;
+    this.#setup = {
+      ready,
+      settings,
+      algorithm:
+        before?.settings.loadBalancer.simple === simple
+          ? before.algorithm
+          : makeAlgorithm(simple, this.#random),
+      hashed:
+        consistentHash === undefined
+          ? undefined
+          : hashedChoice(ready, consistentHash.hashBalanceFactor ?? 0),
+      warmAt:
+        warmup === undefined
+          ? Number.NEGATIVE_INFINITY
+          : newest(ready) + warmup.duration,
+      nobody: this.#handles.size === 0 ? NO_ENDPOINT : NONE_READY,
+    };
+    this.#present = undefined;
+  }
+
+  pick(
+    now: MonotonicMs,
+    exclude?: ReadonlySet<string>,
+    hash?: number,
+  ): Pick<E> {
+    const setup = this.#setup;
+    if (setup === undefined) return NO_ENDPOINT;
+    const who = this.#eligible(setup, now);
+    const picked = this.#choose(setup, who, now, exclude, hash);
+    if (picked === undefined)
+      return setup.ready.length === 0 ? setup.nobody : ALL_EJECTED;
+    picked.load.inflight += 1;
+    recordSent(picked.load);
+    return picked;
+  }
+
+  report(key: string, load: LoadReport, age: number, now: MonotonicMs): void {
+    const handle = this.#handles.get(key);
+    if (handle === undefined) return;
+    const { inFlight, latency, limit } = load;
+    recordReport(handle.load, inFlight, latency, limit, age, now);
+  }
+
+  hasOther(now: MonotonicMs, exclude: ReadonlySet<string>): boolean {
+    if (this.#setup === undefined) return false;
+    const { open, probation } = this.#eligible(this.#setup, now);
+    return (
+      open.some(({ key }) => !exclude.has(key)) ||
+      probation.some(({ key, probing }) => !probing && !exclude.has(key))
+    );
+  }
+
+  #nextHandles(
+    endpoints: readonly E[],
+    now: MonotonicMs,
+  ): Map<string, Handle<E>> {
+    const next = new Map<string, Handle<E>>();
+    for (const endpoint of endpoints) {
+      const known = this.#handles.get(endpoint.key);
+      next.set(
+        endpoint.key,
+        known?.endpoint === endpoint
+          ? known
+          : makeHandle(
+              endpoint,
+              known?.load ?? newLoad(INITIAL_LATENCY, this.#random(), now),
+              this.#since(known, now),
+            ),
+      );
+    }
+    return next;
+  }
+
+  #since(known: Handle<E> | undefined, now: MonotonicMs): number {
+    // Endpoints of the first update are not newcomers to each other.
+    if (this.#setup === undefined) return Number.NEGATIVE_INFINITY;
+    return known?.endpoint.ready === true ? known.since : now;
+  }
+
+  #eligible(
     { ready, settings }: Setup<E>,
     now: MonotonicMs,
-  ): Eligible<Handle<E>> => {
+  ): Eligible<Handle<E>> {
+    const { version } = this.#ejections;
     if (
-      present !== undefined &&
-      now < present.freshUntil &&
-      ejections.version === seenVersion
+      this.#present !== undefined &&
+      now < this.#present.freshUntil &&
+      version === this.#seenVersion
     )
-      return present;
-    seenVersion = ejections.version;
-    present = eligible(
+      return this.#present;
+    this.#seenVersion = version;
+    this.#present = eligible(
       ready,
-      ejections,
+      this.#ejections,
       settings.minHealthPercent,
       settings.loadBalancer.localityLbSetting?.enabled === true,
       now,
     );
-    return present;
-  };
+    return this.#present;
+  }
 
-  /** Those that are left where some are excluded, or where some of those that warm up stand back; all where none is left. */
-  const narrow = (
-    from: readonly Handle<E>[],
-    { settings, warmAt }: Setup<E>,
-    exclude: ReadonlySet<string> | undefined,
-    now: MonotonicMs,
-  ): readonly Handle<E>[] => {
-    const { warmup } = settings.loadBalancer;
-    const warming = warmup !== undefined && now < warmAt;
-    if (!warming && (exclude === undefined || exclude.size === 0)) return from;
-    scratch.length = 0;
-    for (const each of from) {
-      if (exclude?.has(each.key) === true) continue;
-      if (warming) {
-        const share = Math.max(
-          warmup.minimumPercent / 100,
-          (now - each.since) / warmup.duration,
-        );
-        if (share < 1 && random() >= share) continue;
-      }
-      scratch.push(each);
-    }
-    if (scratch.length > 0) return scratch;
-    if (!warming) return from;
-    // All of them stood back: those that were tried still do.
-    for (const each of from)
-      if (exclude?.has(each.key) !== true) scratch.push(each);
-    return scratch.length > 0 ? scratch : from;
-  };
-
-  const near = ({
-    open,
-    levels,
-  }: Eligible<Handle<E>>): readonly Handle<E>[] => {
-    if (levels.length === 0) return open;
-    const draw = levels.length === 1 ? 0 : random();
-    for (const level of levels) if (draw < level.upTo) return level.members;
-    return open;
-  };
-
-  const choose = (
+  #choose(
     from: Setup<E>,
     who: Eligible<Handle<E>>,
     now: MonotonicMs,
     exclude: ReadonlySet<string> | undefined,
     hash: number | undefined,
-  ): Handle<E> | undefined => {
+  ): Handle<E> | undefined {
     const { open } = who;
     for (const each of who.probation)
       if (!each.probing && exclude?.has(each.key) !== true) {
@@ -196,92 +265,66 @@ export function makeBalancer<E extends BalancedEndpoint>(
     if (open.length === 0) return undefined;
     if (hash !== undefined && from.hashed !== undefined)
       return from.hashed.choose(hash, open, exclude);
-    let among = near(who);
-    // Where all that are near were tried, those that are far are others still.
+    let among = this.#near(who);
+    // Where all near endpoints were tried, those farther away are still untried.
     if (among !== open && exclude !== undefined && allIn(exclude, among))
       among = open;
-    return from.algorithm.choose(narrow(among, from, exclude, now), now);
-  };
+    return from.algorithm.choose(this.#narrow(among, from, exclude, now), now);
+  }
 
-  return {
-    get panic() {
-      return present?.panic ?? false;
-    },
-    loadOf: (key) => handles.get(key)?.load,
-    update(endpoints, settings, now) {
-      const { loadBalancer } = settings;
-      const first = setup === undefined;
-      const next = new Map<string, Handle<E>>();
-      for (const endpoint of endpoints) {
-        const known = handles.get(endpoint.key);
-        next.set(
-          endpoint.key,
-          known?.endpoint === endpoint
-            ? known
-            : makeHandle(
-                endpoint,
-                known?.load ?? newLoad(INITIAL_LATENCY, random(), now),
-                // Those that are there from the start are no newcomers to each other.
-                first
-                  ? Number.NEGATIVE_INFINITY
-                  : known?.endpoint.ready === true
-                    ? known.since
-                    : now,
-              ),
+  #near({ open, levels }: Eligible<Handle<E>>): readonly Handle<E>[] {
+    if (levels.length === 0) return open;
+    const draw = levels.length === 1 ? 0 : this.#random();
+    for (const level of levels) if (draw < level.upTo) return level.members;
+    return open;
+  }
+
+  /** Those that are left where some are excluded, or where some of those that warm up stand back; all where none is left. */
+  #narrow(
+    from: readonly Handle<E>[],
+    { settings, warmAt }: Setup<E>,
+    exclude: ReadonlySet<string> | undefined,
+    now: MonotonicMs,
+  ): readonly Handle<E>[] {
+    const { warmup } = settings.loadBalancer;
+    const warming = warmup !== undefined && now < warmAt;
+    if (!warming && (exclude === undefined || exclude.size === 0)) return from;
+    const scratch = this.#scratch;
+    scratch.length = 0;
+    for (const each of from) {
+      if (exclude?.has(each.key) === true) continue;
+      if (warming) {
+        const share = Math.max(
+          warmup.minimumPercent / 100,
+          (now - each.since) / warmup.duration,
         );
+        if (share < 1 && this.#random() >= share) continue;
       }
-      handles = next;
-      const isReady = [...next.values()].filter((each) => each.endpoint.ready);
-      const weighted = isReady.filter((each) => each.endpoint.weight > 0);
-      // Weight 0 drains an endpoint, but where all are at 0 nobody can have meant that.
-      const ready = weighted.length > 0 ? weighted : isReady;
-      const before = setup?.settings.loadBalancer.simple;
-      const { consistentHash, warmup, simple } = loadBalancer;
-      setup = {
-        ready,
-        settings,
-        algorithm:
-          setup !== undefined && before === simple
-            ? setup.algorithm
-            : makeAlgorithm(simple, random),
-        hashed:
-          consistentHash === undefined
-            ? undefined
-            : hashedChoice(ready, consistentHash.hashBalanceFactor ?? 0),
-        warmAt:
-          warmup === undefined
-            ? Number.NEGATIVE_INFINITY
-            : ready.reduce(
-                (latest, { since }) => Math.max(latest, since),
-                Number.NEGATIVE_INFINITY,
-              ) + warmup.duration,
-        nobody: next.size === 0 ? NO_ENDPOINT : NONE_READY,
-      };
-      present = undefined;
-    },
-    pick(now, exclude, hash) {
-      if (setup === undefined) return NO_ENDPOINT;
-      const picked = choose(setup, look(setup, now), now, exclude, hash);
-      if (picked === undefined)
-        return setup.ready.length === 0 ? setup.nobody : ALL_EJECTED;
-      picked.load.inflight += 1;
-      recordSent(picked.load);
-      return picked;
-    },
-    report(key, { inFlight, latency, limit }, age, now) {
-      const handle = handles.get(key);
-      if (handle !== undefined)
-        recordReport(handle.load, inFlight, latency, limit, age, now);
-    },
-    hasOther(now, exclude) {
-      if (setup === undefined) return false;
-      const { open, probation } = look(setup, now);
-      return (
-        open.some(({ key }) => !exclude.has(key)) ||
-        probation.some(({ key, probing }) => !probing && !exclude.has(key))
-      );
-    },
-  };
+      scratch.push(each);
+    }
+    if (scratch.length > 0) return scratch;
+    if (!warming) return from;
+    // All of them stood back: the rest excludes only those that were tried.
+    for (const each of from)
+      if (exclude?.has(each.key) !== true) scratch.push(each);
+    return scratch.length > 0 ? scratch : from;
+  }
+}
+
+/** Weight 0 drains an endpoint, but where all are at 0 nobody can have meant that. */
+function weightedReady<E extends BalancedEndpoint>(
+  handles: ReadonlyMap<string, Handle<E>>,
+): readonly Handle<E>[] {
+  const ready = [...handles.values()].filter(({ endpoint }) => endpoint.ready);
+  const weighted = ready.filter(({ endpoint }) => endpoint.weight > 0);
+  return weighted.length > 0 ? weighted : ready;
+}
+
+function newest(handles: readonly { readonly since: number }[]): number {
+  return handles.reduce(
+    (latest, { since }) => Math.max(latest, since),
+    Number.NEGATIVE_INFINITY,
+  );
 }
 
 function allIn(
