@@ -42,7 +42,8 @@ import {
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { isTunnel } from "../wire/tcp.ts";
 import { affinityTo, keptTo, placeInSplit } from "./filters/stickiness.ts";
-import type { Clusters, ClusterState } from "./upstream/cluster/clusters.ts";
+import type { Clusters } from "./upstream/cluster/clusters.ts";
+import type { ClusterState } from "./upstream/cluster/cluster-state.ts";
 import type { HedgeState } from "./upstream/cluster/hedge.ts";
 import type { Passthrough } from "./upstream/passthrough.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";

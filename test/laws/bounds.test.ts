@@ -14,10 +14,8 @@ import { makeMeters } from "../../src/telemetry/meters.ts";
 import { makeReplayBudget } from "../../src/proxy/exchange/replay.ts";
 import { makeServing } from "../../src/proxy/downstream/serving.ts";
 import { watchIdle } from "../../src/proxy/exchange/idle.ts";
-import {
-  poolSettingsOf,
-  makeClusters,
-} from "../../src/proxy/upstream/cluster/clusters.ts";
+import { makeClusters } from "../../src/proxy/upstream/cluster/clusters.ts";
+import { poolSettingsOf } from "../../src/proxy/upstream/cluster/places.ts";
 import { makePools } from "../../src/proxy/upstream/pool/pools.ts";
 import { makePassthrough } from "../../src/proxy/upstream/passthrough.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";

@@ -6,7 +6,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
-import { poolSettingsOf } from "../../src/proxy/upstream/cluster/clusters.ts";
+import { poolSettingsOf } from "../../src/proxy/upstream/cluster/places.ts";
 import {
   makePools,
   type HostPort,

@@ -25,10 +25,7 @@ import {
   type RequestCounts,
 } from "./application-target.ts";
 import { DirectPlan } from "../upstream/direct-plan.ts";
-import {
-  plainProtocolOf,
-  poolSettingsOf,
-} from "../upstream/cluster/clusters.ts";
+import { plainProtocolOf, poolSettingsOf } from "../upstream/cluster/places.ts";
 import type {
   Entry,
   ConcurrencyLimiter,

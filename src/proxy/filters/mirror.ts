@@ -10,7 +10,7 @@ import { shadowAuthority } from "../../policy/routing/mirror.ts";
 import { compileRetry, retryBudget } from "../../policy/retry.ts";
 import type { Mirror } from "../../policy/snapshot.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
-import type { ServerStream } from "../../wire/exchange.ts";
+import type { RequestHead, ServerStream } from "../../wire/exchange.ts";
 import { makeField } from "../../wire/fields.ts";
 import {
   RequestRecord,
@@ -24,7 +24,7 @@ import type { RelayHost } from "../exchange/relay-host.ts";
 import { Relay } from "../exchange/relay.ts";
 import { asMeshError } from "../exchange/rescue.ts";
 import { REPLAY_LIMIT } from "../exchange/replay.ts";
-import { Shadow, Tee, type WholeBody } from "./shadow.ts";
+import { Shadow, Tee, type Copies, type WholeBody } from "./shadow.ts";
 import type { Clusters } from "../upstream/cluster/clusters.ts";
 
 /** Names the service that was called, to the application that gets the copy. */
@@ -70,63 +70,124 @@ export interface MirrorsOptions {
 const RETRY = compileRetry(undefined, { attempts: 0, on: [] });
 
 export function makeMirrors(options: MirrorsOptions): Mirrors {
-  const { clock, host, sinks, clusters } = options;
-  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
-  let copies = 0;
-  let bytes = 0;
+  return new BoundedMirrors(options);
+}
 
-  const dropped = (mirror: Mirror, reason: string): void =>
-    sinks.meters.mirrorsDropped.with(mirror.cluster.destination, reason).add();
+class BoundedMirrors implements Mirrors {
+  readonly #options: MirrorsOptions;
+  readonly #budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
+  /** In flight, or waiting for a connection. */
+  #copies = 0;
+  /** Of bodies that are kept for copies. */
+  #bytes = 0;
 
-  const send = (
+  constructor(options: MirrorsOptions) {
+    this.#options = options;
+  }
+
+  tee(
+    stream: ServerStream,
+    mirrors: readonly Mirror[],
+    forwarded: Forwarded,
+  ): Tee | undefined {
+    const { clock } = this.#options;
+    // A stream that becomes a dialogue has no end, and nobody would take the shadow's part in it.
+    if (stream.head.protocol !== undefined) return undefined;
+    const drawn = mirrors.filter(({ share }) => clock.random() < share);
+    if (drawn.length === 0) return undefined;
+    if (!this.#hasRoom(drawn.length)) {
+      for (const mirror of drawn) this.#dropped(mirror, "busy");
+      return undefined;
+    }
+    return new Tee(stream.ended, this.#copiesOf(stream, drawn, forwarded));
+  }
+
+  /** The request itself has the right of way. */
+  #hasRoom(count: number): boolean {
+    const { host } = this.#options;
+    return (
+      this.#copies + count <= MOST_COPIES &&
+      host.idle.active * 2 < host.maxActive &&
+      host.buffers.roomy
+    );
+  }
+
+  #copiesOf(
+    stream: ServerStream,
+    drawn: readonly Mirror[],
+    forwarded: Forwarded,
+  ): Copies {
+    const { buffers } = this.#options.host;
+    let kept = 0;
+    let pending = drawn.length;
+    const change = (bytes: number): void => {
+      kept += bytes;
+      this.#bytes += bytes;
+      buffers.change(bytes);
+    };
+    const over = (): void => {
+      pending -= 1;
+      if (pending === 0) change(-kept);
+    };
+    return {
+      keep: (chunk) => {
+        if (
+          kept + chunk.length > REPLAY_LIMIT ||
+          this.#bytes + chunk.length > MOST_BYTES ||
+          !buffers.roomy
+        )
+          return false;
+        change(chunk.length);
+        return true;
+      },
+      drop: (reason) => {
+        change(-kept);
+        for (const mirror of drawn) this.#dropped(mirror, reason);
+      },
+      send: (body) => {
+        for (const mirror of drawn)
+          try {
+            this.#send(stream, mirror, forwarded, body, over);
+          } catch (defect) {
+            // A defect here is no reason for the request itself to fail.
+            this.#dropped(mirror, asMeshError(defect).code);
+          }
+      },
+    };
+  }
+
+  #send(
     stream: ServerStream,
     { cluster }: Mirror,
     forwarded: Forwarded,
     body: WholeBody,
     onOver: () => void,
-  ): void => {
-    copies += 1;
+  ): void {
+    const { clock, host, sinks, clusters } = this.#options;
+    this.#copies += 1;
     const limit = forwarded.timeouts.request || COPY_TIMEOUT;
     const shadow = new Shadow(
-      {
-        ...stream.head,
-        fields: [
-          ...stream.head.fields,
-          makeField(MIRRORED_FROM, forwarded.destination),
-        ],
-      },
+      shadowHead(stream, forwarded),
       stream.connection,
       body,
       () => {
-        copies -= 1;
+        this.#copies -= 1;
         cancel();
         onOver();
       },
     );
-    const cancel = clock.after(limit, () =>
-      shadow.stop(
-        new MeshError(
-          "REQUEST_TIMEOUT",
-          `the copy was not answered within ${limit} ms`,
-          { source: "proxy" },
-        ),
-      ),
-    );
-    const record = new RequestRecord(
-      sinks,
-      "mirror",
-      shadow,
-      cluster.destination,
-    );
+    const cancel = clock.after(limit, () => shadow.stop(unanswered(limit)));
+    const { destination } = cluster;
+    const record = new RequestRecord(sinks, "mirror", shadow, destination);
     record.path = forwarded.path;
     record.route = forwarded.route;
     const plan = new OutboundPlan({
       ...forwarded,
       clock,
-      destination: cluster.destination,
+      destination,
       authority: shadowAuthority(forwarded.authority),
       state: clusters.of(cluster),
-      budget,
+      budget: this.#budget,
       // Its own timer is above, for gRPC too.
       timeouts: { request: 0, backendRequest: 0 },
       retry: RETRY,
@@ -134,60 +195,26 @@ export function makeMirrors(options: MirrorsOptions): Mirrors {
       tunnel: false,
     });
     new Relay(host, shadow, plan, record).start();
-  };
+  }
 
-  return {
-    tee(stream, mirrors, forwarded) {
-      // A stream that becomes a dialogue has no end, and nobody would take the shadow's part in it.
-      if (stream.head.protocol !== undefined) return undefined;
-      const drawn = mirrors.filter(({ share }) => clock.random() < share);
-      if (drawn.length === 0) return undefined;
-      // The request itself has the right of way.
-      if (
-        copies + drawn.length > MOST_COPIES ||
-        host.idle.active * 2 >= host.maxActive ||
-        !host.buffers.roomy
-      ) {
-        for (const mirror of drawn) dropped(mirror, "busy");
-        return undefined;
-      }
-      let kept = 0;
-      let pending = drawn.length;
-      const release = (): void => {
-        bytes -= kept;
-        host.buffers.change(-kept);
-        kept = 0;
-      };
-      return new Tee(stream.ended, {
-        keep(chunk) {
-          if (
-            kept + chunk.length > REPLAY_LIMIT ||
-            bytes + chunk.length > MOST_BYTES ||
-            !host.buffers.roomy
-          )
-            return false;
-          kept += chunk.length;
-          bytes += chunk.length;
-          host.buffers.change(chunk.length);
-          return true;
-        },
-        drop(reason) {
-          release();
-          for (const mirror of drawn) dropped(mirror, reason);
-        },
-        send(body) {
-          for (const mirror of drawn)
-            try {
-              send(stream, mirror, forwarded, body, () => {
-                pending -= 1;
-                if (pending === 0) release();
-              });
-            } catch (defect) {
-              // A defect here is no reason for the request itself to fail.
-              dropped(mirror, asMeshError(defect).code);
-            }
-        },
-      });
-    },
-  };
+  #dropped({ cluster }: Mirror, reason: string): void {
+    const { mirrorsDropped } = this.#options.sinks.meters;
+    mirrorsDropped.with(cluster.destination, reason).add();
+  }
+}
+
+function shadowHead(
+  { head }: ServerStream,
+  { destination }: Forwarded,
+): RequestHead {
+  const from = makeField(MIRRORED_FROM, destination);
+  return { ...head, fields: [...head.fields, from] };
+}
+
+function unanswered(limit: number): MeshError {
+  return new MeshError(
+    "REQUEST_TIMEOUT",
+    `the copy was not answered within ${limit} ms`,
+    { source: "proxy" },
+  );
 }

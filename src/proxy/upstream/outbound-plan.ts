@@ -14,11 +14,8 @@ import { deadlineField } from "../exchange/deadline.ts";
 import { LOAD, requestHead, responseHead } from "../exchange/heads.ts";
 import type { Waiter } from "./cluster/admission.ts";
 import type { Permit } from "./cluster/breaker.ts";
-import {
-  hostPortOf,
-  noEndpoint,
-  type ClusterState,
-} from "./cluster/clusters.ts";
+import { type ClusterState } from "./cluster/cluster-state.ts";
+import { hostPortOf, noEndpoint } from "./cluster/places.ts";
 import { HedgedTarget, type HedgeState } from "./cluster/hedge.ts";
 import { newest } from "./cluster/ejection-history.ts";
 import type {

@@ -8,7 +8,7 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import type { RoutePlan } from "../exchange/route-plan.ts";
 import { DirectPlan } from "./direct-plan.ts";
 import type { PlainProtocol } from "./pool/dial.ts";
-import { poolSettingsOf } from "./cluster/clusters.ts";
+import { poolSettingsOf } from "./cluster/places.ts";
 import type { Pool } from "./pool/pool.ts";
 import type { Pools } from "./pool/pools.ts";
 

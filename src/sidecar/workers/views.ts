@@ -11,10 +11,8 @@ import { reports } from "../../policy/balance/load-aware.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
-import type {
-  Clusters,
-  ClusterState,
-} from "../../proxy/upstream/cluster/clusters.ts";
+import type { Clusters } from "../../proxy/upstream/cluster/clusters.ts";
+import type { ClusterState } from "../../proxy/upstream/cluster/cluster-state.ts";
 import type { ConcurrencyLimiter } from "../../proxy/application/concurrency-limiter.ts";
 import type { EjectionHistoryEntry } from "../../proxy/upstream/cluster/ejection-history.ts";
 import type { Pools } from "../../proxy/upstream/pool/pools.ts";

@@ -10,7 +10,11 @@ import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
 import type { Deadlines } from "../../../core/deadlines.ts";
 import type { Buffers } from "../../../wire/buffers.ts";
-import type { ClientConnection, Protocol } from "../../../wire/exchange.ts";
+import type {
+  ClientConnection,
+  ClientConnectionObserver,
+  Protocol,
+} from "../../../wire/exchange.ts";
 import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
 import { Pool, type PoolSettings } from "./pool.ts";
 
@@ -70,140 +74,166 @@ const SWEEP = 1000;
 const MAX_POOLS = 4096;
 
 export function makePools(options: PoolsOptions): Pools {
-  const { clock, credentials, sharedState: own = LOCAL_STATE } = options;
-  const entries = new Map<string, Entry>();
-  const leaving = new Set<Pool>();
-  let generation = 0;
-  let stopSweep: Cancel | undefined;
+  return new AllPools(options);
+}
 
-  const sweep = (): void => {
-    for (const { pool } of entries.values()) pool.sweep();
-    for (const pool of leaving)
-      if (pool.connections + pool.dialling === 0) leaving.delete(pool);
-    if (entries.size === 0) {
-      stopSweep?.();
-      stopSweep = undefined;
+class AllPools implements Pools {
+  readonly #options: PoolsOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #leaving = new Set<Pool>();
+  readonly #unsubscribe: Cancel;
+  #generation = 0;
+  #stopSweep: Cancel | undefined;
+
+  constructor(options: PoolsOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.credentials.subscribe(() => this.#renewed());
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  find(place: HostPort, settings: PoolSettings): Pool {
+    const key = keyOf(place);
+    const known = this.#entries.get(key);
+    if (known !== undefined) {
+      known.settings = settings;
+      return known.pool;
     }
-  };
+    if (this.#entries.size >= MAX_POOLS) this.#evictUnused();
+    const entry = this.#open(place, settings);
+    this.#entries.set(key, entry);
+    this.#stopSweep ??= this.#options.clock.every(SWEEP, () => this.#sweep());
+    return entry.pool;
+  }
 
-  const letGo = (key: string, entry: Entry, successor?: Pool): void => {
-    entries.delete(key);
-    entry.pool.drain(successor);
-    leaving.add(entry.pool);
-    generation += 1;
-  };
+  retain(places: Iterable<HostPort>): void {
+    const kept = new Set<string>();
+    for (const place of places) kept.add(keyOf(place));
+    for (const [key, entry] of [...this.#entries])
+      if (!kept.has(key) && !isOutside(key)) this.#letGo(key, entry);
+  }
 
-  const unsubscribe = credentials.subscribe(() => {
-    generation += 1;
-    // Connections made with the old credentials finish what they carry and take nothing new. Calls that wait for one being made get it, the others
-    // wait in the pool that comes after: a renewal fails none of them, and takes nothing from the retry budget.
-    for (const [key, entry] of [...entries]) {
+  get connections(): number {
+    let count = 0;
+    for (const { pool } of this.#entries.values()) count += pool.connections;
+    for (const pool of this.#leaving) count += pool.connections;
+    return count;
+  }
+
+  *entries(): Iterable<readonly [string, Pool]> {
+    for (const [key, { pool }] of this.#entries) yield [key, pool] as const;
+  }
+
+  drain(): void {
+    for (const [key, entry] of [...this.#entries]) this.#letGo(key, entry);
+  }
+
+  destroy(): void {
+    this.#unsubscribe();
+    this.#stopSweep?.();
+    this.#stopSweep = undefined;
+    for (const { pool } of this.#entries.values()) pool.destroy();
+    for (const pool of this.#leaving) pool.destroy();
+    this.#entries.clear();
+    this.#leaving.clear();
+  }
+
+  /**
+   * Connections made with the old credentials finish what they carry and take nothing new. Calls that wait for one being made get it,
+   * the others wait in the pool that comes after: a renewal fails none of them, and takes nothing from the retry budget.
+   */
+  #renewed(): void {
+    this.#generation += 1;
+    for (const [key, entry] of [...this.#entries]) {
       if (!key.startsWith("link ")) continue;
       const successor =
-        entry.pool.waiting === 0 || credentials.value === undefined
+        entry.pool.waiting === 0 ||
+        this.#options.credentials.value === undefined
           ? undefined
-          : open(entry.place, entry.settings);
-      letGo(key, entry, successor?.pool);
-      if (successor !== undefined) entries.set(key, successor);
+          : this.#open(entry.place, entry.settings);
+      this.#letGo(key, entry, successor?.pool);
+      if (successor !== undefined) this.#entries.set(key, successor);
     }
-  });
+  }
 
-  const dial = (place: HostPort, entry: () => Entry): Pool => {
-    const multiplexed =
-      place.kind === "link"
-        ? options.linkProtocol === "h2"
-        : place.protocol === "h2";
-    return new Pool({
-      clock,
-      multiplexed,
-      spread: place.kind === "link" ? own : undefined,
-      settings: () => entry().settings,
-      dial: (observer, signal): Promise<ClientConnection> => {
-        const common = {
-          clock,
-          address: place.address,
-          port: place.port,
-          timeoutMs: entry().settings.connectTimeout,
-          observer,
-          onLimit: options.onLimit,
-          buffers: options.buffers,
-          deadlines: options.deadlines,
-          signal,
-        };
-        if (place.kind === "plain")
-          return dialPlain({
-            ...common,
-            protocol: place.protocol,
-            ownPorts: options.ownPorts,
-          });
-        const present = credentials.value;
-        if (present === undefined)
-          return Promise.reject(
-            new MeshError("TLS_FAILED", "this sidecar has no certificate yet", {
-              source: "proxy",
-              unprocessed: true,
-            }),
-          );
-        return dialLink({
-          ...common,
-          credentials: present,
-          expected: place.identity,
-          alpn: options.linkProtocol,
-        });
-      },
-    });
-  };
-
-  const open = (place: HostPort, settings: PoolSettings): Entry => {
-    const entry: Entry = { pool: dial(place, () => entry), place, settings };
+  #open(place: HostPort, settings: PoolSettings): Entry {
+    const { clock, linkProtocol, sharedState = LOCAL_STATE } = this.#options;
+    const isLink = place.kind === "link";
+    const entry: Entry = {
+      place,
+      settings,
+      pool: new Pool({
+        clock,
+        multiplexed: (isLink ? linkProtocol : place.protocol) === "h2",
+        spread: isLink ? sharedState : undefined,
+        settings: () => entry.settings,
+        dial: (observer, signal) => this.#dial(entry, observer, signal),
+      }),
+    };
     return entry;
-  };
+  }
 
-  return {
-    get generation() {
-      return generation;
-    },
-    find(place, settings) {
-      const key = keyOf(place);
-      const known = entries.get(key);
-      if (known !== undefined) {
-        known.settings = settings;
-        return known.pool;
-      }
-      if (entries.size >= MAX_POOLS) evictUnused(entries, letGo);
-      const entry = open(place, settings);
-      entries.set(key, entry);
-      stopSweep ??= clock.every(SWEEP, sweep);
-      return entry.pool;
-    },
-    retain(places) {
-      const kept = new Set<string>();
-      for (const place of places) kept.add(keyOf(place));
-      for (const [key, entry] of [...entries])
-        if (!kept.has(key) && !isOutside(key)) letGo(key, entry);
-    },
-    get connections() {
-      let count = 0;
-      for (const { pool } of entries.values()) count += pool.connections;
-      for (const pool of leaving) count += pool.connections;
-      return count;
-    },
-    *entries() {
-      for (const [key, { pool }] of entries) yield [key, pool] as const;
-    },
-    drain() {
-      for (const [key, entry] of [...entries]) letGo(key, entry);
-    },
-    destroy() {
-      unsubscribe();
-      stopSweep?.();
-      stopSweep = undefined;
-      for (const { pool } of entries.values()) pool.destroy();
-      for (const pool of leaving) pool.destroy();
-      entries.clear();
-      leaving.clear();
-    },
-  };
+  #dial(
+    { place, settings }: Entry,
+    observer: ClientConnectionObserver,
+    signal: AbortSignal,
+  ): Promise<ClientConnection> {
+    const { clock, onLimit, buffers, deadlines } = this.#options;
+    const common = {
+      clock,
+      address: place.address,
+      port: place.port,
+      timeoutMs: settings.connectTimeout,
+      observer,
+      onLimit,
+      buffers,
+      deadlines,
+      signal,
+    };
+    if (place.kind === "plain") {
+      const { ownPorts } = this.#options;
+      return dialPlain({ ...common, protocol: place.protocol, ownPorts });
+    }
+    const credentials = this.#options.credentials.value;
+    if (credentials === undefined)
+      return Promise.reject(
+        new MeshError("TLS_FAILED", "this sidecar has no certificate yet", {
+          source: "proxy",
+          unprocessed: true,
+        }),
+      );
+    return dialLink({
+      ...common,
+      credentials,
+      expected: place.identity,
+      alpn: this.#options.linkProtocol,
+    });
+  }
+
+  #sweep(): void {
+    for (const { pool } of this.#entries.values()) pool.sweep();
+    for (const pool of this.#leaving)
+      if (pool.connections + pool.dialling === 0) this.#leaving.delete(pool);
+    if (this.#entries.size > 0) return;
+    this.#stopSweep?.();
+    this.#stopSweep = undefined;
+  }
+
+  #letGo(key: string, entry: Entry, successor?: Pool): void {
+    this.#entries.delete(key);
+    entry.pool.drain(successor);
+    this.#leaving.add(entry.pool);
+    this.#generation += 1;
+  }
+
+  #evictUnused(): void {
+    for (const [key, entry] of [...this.#entries]) {
+      const { connections, dialling, waiting } = entry.pool;
+      if (connections + dialling + waiting === 0) this.#letGo(key, entry);
+    }
+  }
 }
 
 function keyOf(place: HostPort): string {
@@ -215,13 +245,4 @@ function keyOf(place: HostPort): string {
 /** Plain pools belong to places outside the mesh, or to the application; they go when they are idle, not with a snapshot. */
 function isOutside(key: string): boolean {
   return !key.startsWith("link ");
-}
-
-function evictUnused(
-  entries: ReadonlyMap<string, Entry>,
-  letGo: (key: string, entry: Entry) => void,
-): void {
-  for (const [key, entry] of [...entries])
-    if (entry.pool.connections + entry.pool.dialling + entry.pool.waiting === 0)
-      letGo(key, entry);
 }

@@ -1,6 +1,6 @@
 import t from "tap";
 import type { Endpoint } from "../../../../src/policy/snapshot.ts";
-import { hostPortOf } from "../../../../src/proxy/upstream/cluster/clusters.ts";
+import { hostPortOf } from "../../../../src/proxy/upstream/cluster/places.ts";
 
 void t.test("an endpoint is named by where connections to it go", (t) => {
   const endpoint: Endpoint = {
