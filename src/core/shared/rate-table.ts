@@ -55,40 +55,132 @@ export function rateTableMemory(seed: Uint8Array): SharedArrayBuffer {
 
 /** One thread's view of the buckets in `memory`; all threads of a process use the same. */
 export function rateTable(memory: SharedArrayBuffer): RateTable {
-  const seed: HashWords = new Int32Array(memory, 0, SEED_WORDS);
-  /** Nanoseconds; 0 was never used. */
-  const times = new BigInt64Array(memory, TIMES, BUCKETS);
-  /** Part of the key's hash; 0 is nobody's. */
-  const names = new Int32Array(memory, NAMES, BUCKETS);
-  /** Hash of the limit that a region belongs to; 0 is nobody's. */
-  const owners = new Int32Array(memory, OWNERS, REGIONS);
-  const known = new Map<string, Place>();
-  const hash: HashWords = new Int32Array(2);
-  const key = new Int32Array(2);
+  return new Buckets(memory);
+}
 
-  interface Place {
-    /** Index of its region's first bucket. */
-    readonly keyed: () => number;
-    /** Distinguishes equal keys of different limits. */
-    readonly words: HashWords;
+/** A limit's place in the table. */
+interface Owner {
+  /** Distinguishes equal keys of different limits. */
+  readonly words: HashWords;
+  /** Index of its region's first bucket; −1 until its first key asks for one. */
+  region: number;
+}
+
+class Buckets implements RateTable {
+  readonly #seed: HashWords;
+  /** Nanoseconds; 0 was never used. */
+  readonly #times: BigInt64Array;
+  /** Part of the key's hash; 0 is nobody's. */
+  readonly #names: Int32Array;
+  /** Hash of the limit that a region belongs to; 0 is nobody's. */
+  readonly #owners: Int32Array;
+  readonly #known = new Map<string, Owner>();
+  readonly #hash: HashWords = new Int32Array(2);
+  readonly #key: HashWords = new Int32Array(2);
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#seed = new Int32Array(memory, 0, SEED_WORDS);
+    this.#times = new BigInt64Array(memory, TIMES, BUCKETS);
+    this.#names = new Int32Array(memory, NAMES, BUCKETS);
+    this.#owners = new Int32Array(memory, OWNERS, REGIONS);
   }
 
-  function placeOf(id: string): Place {
-    const found = known.get(id);
+  take(
+    id: string,
+    key: string,
+    { cost, burst }: Rate,
+    nowMs: MonotonicMs,
+  ): number {
+    const now = nowMs * 1e6;
+    const at = this.#bucketOf(id, key, now);
+    const full = cost * burst;
+    for (;;) {
+      const seen = Atomics.load(this.#times, at);
+      // A debt that this limit cannot know is another's, from before its settings changed or its bucket was taken over. A debt that is
+      // a moment too large is this limit's own: another thread has read the clock later.
+      const foreign = Number(seen) > now + 2 * full + SECOND;
+      const owed = foreign ? now + full : Math.max(Number(seen), now);
+      // A nanosecond for the rounding.
+      const room = owed + cost <= now + full + 1;
+      const wait = room ? 0 : (owed + cost - full - now) / 1e6;
+      if (!room && !foreign) return wait;
+      const next = BigInt(Math.round(room ? owed + cost : owed));
+      if (Atomics.compareExchange(this.#times, at, seen, next) === seen)
+        return wait;
+    }
+  }
+
+  giveBack(id: string, key: string, { cost }: Rate): void {
+    const at = this.#bucketOf(id, key, Number.NaN);
+    if (at >= 0) Atomics.sub(this.#times, at, BigInt(Math.round(cost)));
+  }
+
+  retain(ids: ReadonlySet<string>): void {
+    const kept = new Set<number>();
+    for (const id of ids) kept.add((this.#ownerOf(id).words[0] ?? 0) || 1);
+    for (let region = 1; region < REGIONS; region += 1) {
+      const owner = Atomics.load(this.#owners, region);
+      if (owner !== 0 && !kept.has(owner))
+        Atomics.compareExchange(this.#owners, region, owner, 0);
+    }
+    this.#known.clear();
+  }
+
+  #ownerOf(id: string): Owner {
+    const found = this.#known.get(id);
     if (found !== undefined) return found;
     const words = new Int32Array(2);
-    keyedHash(id, seed, words);
-    let region = -1;
-    const place = {
-      words,
-      keyed: () => (region < 0 ? (region = claim(words)) : region),
-    };
-    known.set(id, place);
-    return place;
+    keyedHash(id, this.#seed, words);
+    const owner = { words, region: -1 };
+    this.#known.set(id, owner);
+    return owner;
+  }
+
+  /** The bucket of the key; −1 where it has none and `now` is NaN, so that it gets none. */
+  #bucketOf(id: string, text: string, now: number): number {
+    const owner = this.#ownerOf(id);
+    const key = this.#key;
+    const hash = this.#hash;
+    key[0] = (this.#seed[0] ?? 0) ^ (owner.words[0] ?? 0);
+    key[1] = (this.#seed[1] ?? 0) ^ (owner.words[1] ?? 0);
+    keyedHash(text, key, hash);
+    const region = text === "" ? 0 : this.#regionOf(owner);
+    const base = region + (((hash[0] ?? 0) >>> 0) % SETS) * WAYS;
+    return this.#find(base, (hash[1] ?? 0) || 1, now);
+  }
+
+  /** Finds the name in the set that begins at `base`, or gives it the place with the least debt. */
+  #find(base: number, name: number, now: number): number {
+    const names = this.#names;
+    // Where another thread takes the place at the same moment, the next look finds it taken.
+    for (let turn = 0; ; turn += 1) {
+      let least = base;
+      let debt = Number.POSITIVE_INFINITY;
+      let holder = 0;
+      for (let at = base; at < base + WAYS; at += 1) {
+        const there = Atomics.load(names, at);
+        if (there === name) return at;
+        const owed = Number(Atomics.load(this.#times, at));
+        if (owed < debt) {
+          debt = owed;
+          least = at;
+          holder = there;
+        }
+      }
+      if (Number.isNaN(now)) return -1;
+      const mine = Atomics.compareExchange(names, least, holder, name);
+      if (mine === holder || turn === WAYS) return least;
+    }
+  }
+
+  #regionOf(owner: Owner): number {
+    if (owner.region < 0) owner.region = this.#claim(owner.words);
+    return owner.region;
   }
 
   /** A region for the limit: its own, a free one, or with all of them taken one that it shares. */
-  function claim(words: HashWords): number {
+  #claim(words: HashWords): number {
+    const owners = this.#owners;
     const name = (words[0] ?? 0) || 1;
     const start = (words[1] ?? 0) >>> 0;
     for (let step = 0; step < REGIONS - 1; step += 1) {
@@ -103,70 +195,4 @@ export function rateTable(memory: SharedArrayBuffer): RateTable {
     }
     return (1 + (start % (REGIONS - 1))) * KEYS_PER_LIMIT;
   }
-
-  /** The bucket of the key; −1 where it has none and `now` does not say that it shall get one. */
-  function bucketOf(id: string, text: string, now: MonotonicMs): number {
-    const place = placeOf(id);
-    key[0] = (seed[0] ?? 0) ^ (place.words[0] ?? 0);
-    key[1] = (seed[1] ?? 0) ^ (place.words[1] ?? 0);
-    keyedHash(text, key, hash);
-    const region = text === "" ? 0 : place.keyed();
-    const base = region + (((hash[0] ?? 0) >>> 0) % SETS) * WAYS;
-    const name = (hash[1] ?? 0) || 1;
-    // Where another thread takes the place at the same moment, the next look finds it taken.
-    for (let turn = 0; ; turn += 1) {
-      let least = base;
-      let debt = Number.POSITIVE_INFINITY;
-      let holder = 0;
-      for (let at = base; at < base + WAYS; at += 1) {
-        const there = Atomics.load(names, at);
-        if (there === name) return at;
-        const owed = Number(Atomics.load(times, at));
-        if (owed < debt) {
-          debt = owed;
-          least = at;
-          holder = there;
-        }
-      }
-      if (Number.isNaN(now)) return -1;
-      const mine = Atomics.compareExchange(names, least, holder, name);
-      if (mine === holder || turn === WAYS) return least;
-    }
-  }
-
-  return {
-    take(id, text, { cost, burst }, nowMs) {
-      const now = nowMs * 1e6;
-      const at = bucketOf(id, text, now);
-      const full = cost * burst;
-      for (;;) {
-        const seen = Atomics.load(times, at);
-        // A debt that this limit cannot know is another's, from before its settings changed or its bucket was taken over. Not so what is
-        // a moment too much: another thread has read the clock later.
-        const foreign = Number(seen) > now + 2 * full + SECOND;
-        const owed = foreign ? now + full : Math.max(Number(seen), now);
-        // A nanosecond for the rounding.
-        const room = owed + cost <= now + full + 1;
-        const wait = room ? 0 : (owed + cost - full - now) / 1e6;
-        if (!room && !foreign) return wait;
-        const next = BigInt(Math.round(room ? owed + cost : owed));
-        if (Atomics.compareExchange(times, at, seen, next) === seen)
-          return wait;
-      }
-    },
-    giveBack(id, text, { cost }) {
-      const at = bucketOf(id, text, Number.NaN);
-      if (at >= 0) Atomics.sub(times, at, BigInt(Math.round(cost)));
-    },
-    retain(ids) {
-      const kept = new Set<number>();
-      for (const id of ids) kept.add((placeOf(id).words[0] ?? 0) || 1);
-      for (let region = 1; region < REGIONS; region += 1) {
-        const owner = Atomics.load(owners, region);
-        if (owner !== 0 && !kept.has(owner))
-          Atomics.compareExchange(owners, region, owner, 0);
-      }
-      known.clear();
-    },
-  };
 }
