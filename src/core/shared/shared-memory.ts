@@ -50,13 +50,81 @@ export function makeSharedMemory(): SharedMemory {
 
 /** One worker's view of the memory. */
 export function shareMemory(buffer: SharedArrayBuffer): SharedMemory {
-  const all = new Int32Array(buffer);
-  const seed = new Int32Array(buffer, SEED * 4, 2);
-  const hash = new Int32Array(2);
+  return new Regions(buffer);
+}
 
-  /** The entry of the name that `hash` is of, or the empty one where it belongs. */
-  const entryOf = (): number => {
-    const [high = 0, low = 0] = hash;
+class Regions implements SharedMemory {
+  readonly buffer: SharedArrayBuffer;
+  readonly #all: Int32Array;
+  readonly #seed: Int32Array;
+  readonly #hash = new Int32Array(2);
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.#all = new Int32Array(buffer);
+    this.#seed = new Int32Array(buffer, SEED * 4, 2);
+  }
+
+  region(name: string, words: number): Region | undefined {
+    const size = sizeOf(words);
+    lock(this.#all, LOCK);
+    try {
+      keyedHash(name, this.#seed, this.#hash);
+      const [high = 0, low = 0] = this.#hash;
+      const start = this.#join(high, low, size);
+      return start === undefined
+        ? undefined
+        : this.#open(high, low, start, size);
+    } finally {
+      unlock(this.#all, LOCK);
+    }
+  }
+
+  /** Adds a user to the name's region, which is made where there is none: its first word. */
+  #join(high: number, low: number, size: number): number | undefined {
+    const all = this.#all;
+    const at = this.#entryOf(high, low);
+    if (all[at + 3] === 0) {
+      // Never full: a search for a name that is not there ends at an empty entry.
+      const count = all[LOCK + 1] ?? 0;
+      const start = count < ENTRIES - 1 ? this.#take(size) : undefined;
+      if (start === undefined) return undefined;
+      all[LOCK + 1] = count + 1;
+      all.set([high, low, start], at);
+    }
+    all[at + 3] = (all[at + 3] ?? 0) + 1;
+    return all[at + 2] ?? 0;
+  }
+
+  #open(high: number, low: number, start: number, size: number): Region {
+    let closed = false;
+    return {
+      words: new Int32Array(this.buffer, start * 4, size),
+      close: () => {
+        if (closed) return;
+        closed = true;
+        lock(this.#all, LOCK);
+        this.#leave(high, low, start, size);
+        unlock(this.#all, LOCK);
+      },
+    };
+  }
+
+  #leave(high: number, low: number, start: number, size: number): void {
+    const all = this.#all;
+    const entry = this.#entryOf(high, low);
+    all[entry + 3] = (all[entry + 3] ?? 1) - 1;
+    if (all[entry + 3] !== 0) return;
+    const list = FREE + Math.log2(size);
+    all[start] = all[list] ?? 0;
+    all[list] = start;
+    // The search of `#forget` ends at entries without users: this one counts as one until it is moved over.
+    this.#forget(entry);
+  }
+
+  /** The entry of the name with this hash, or the empty one where it belongs. */
+  #entryOf(high: number, low: number): number {
+    const all = this.#all;
     let index = homeOf(low);
     for (;;) {
       const at = DIRECTORY + index * ENTRY;
@@ -64,9 +132,10 @@ export function shareMemory(buffer: SharedArrayBuffer): SharedMemory {
       if (users === 0 || (all[at] === high && all[at + 1] === low)) return at;
       index = (index + 1) % ENTRIES;
     }
-  };
+  }
 
-  const take = (size: number): number | undefined => {
+  #take(size: number): number | undefined {
+    const all = this.#all;
     const list = FREE + Math.log2(size);
     const free = all[list] ?? 0;
     if (free !== 0) {
@@ -78,10 +147,11 @@ export function shareMemory(buffer: SharedArrayBuffer): SharedMemory {
     if (start + size > all.length) return undefined;
     all[USED] = start + size;
     return start;
-  };
+  }
 
   /** Takes an entry out and moves those behind it up, so that every search still ends at an empty one (Knuth 6.4, algorithm R). */
-  const forget = (at: number): void => {
+  #forget(at: number): void {
+    const all = this.#all;
     let hole = (at - DIRECTORY) / ENTRY;
     for (let index = (hole + 1) % ENTRIES; ; index = (index + 1) % ENTRIES) {
       const entry = DIRECTORY + index * ENTRY;
@@ -98,53 +168,7 @@ export function shareMemory(buffer: SharedArrayBuffer): SharedMemory {
     const empty = DIRECTORY + hole * ENTRY;
     all.fill(0, empty, empty + ENTRY);
     all[LOCK + 1] = (all[LOCK + 1] ?? 0) - 1;
-  };
-
-  return {
-    buffer,
-    region(name, words) {
-      const size = sizeOf(words);
-      lock(all, LOCK);
-      try {
-        keyedHash(name, seed, hash);
-        const at = entryOf();
-        const [high = 0, low = 0] = hash;
-        if (all[at + 3] === 0) {
-          // Never full: a search for a name that is not there ends at an empty entry.
-          const count = all[LOCK + 1] ?? 0;
-          const start = count < ENTRIES - 1 ? take(size) : undefined;
-          if (start === undefined) return undefined;
-          all[LOCK + 1] = count + 1;
-          all.set([high, low, start], at);
-        }
-        all[at + 3] = (all[at + 3] ?? 0) + 1;
-        const start = all[at + 2] ?? 0;
-        let closed = false;
-        return {
-          words: new Int32Array(buffer, start * 4, size),
-          close() {
-            if (closed) return;
-            closed = true;
-            lock(all, LOCK);
-            hash[0] = high;
-            hash[1] = low;
-            const entry = entryOf();
-            all[entry + 3] = (all[entry + 3] ?? 1) - 1;
-            if (all[entry + 3] === 0) {
-              const list = FREE + Math.log2(size);
-              all[start] = all[list] ?? 0;
-              all[list] = start;
-              // The search of `forget` ends at entries without users: this one counts as one until it is moved over.
-              forget(entry);
-            }
-            unlock(all, LOCK);
-          },
-        };
-      } finally {
-        unlock(all, LOCK);
-      }
-    },
-  };
+  }
 }
 
 function homeOf(low: number): number {
