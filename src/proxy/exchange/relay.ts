@@ -29,7 +29,7 @@ import { IDLE_TICK, type Idler } from "./idle.ts";
 import type { Judge } from "./open-ended.ts";
 import { TransferRate } from "./transfer-rate.ts";
 import type { RelayHost } from "./relay-host.ts";
-import { Replay } from "./replay.ts";
+import { RequestBody } from "./request-body.ts";
 import { deadlineFor, GRACE, isEndless, outOfTime } from "./deadline.ts";
 import { rescue } from "./rescue.ts";
 import { TimeSpent } from "./time-spent.ts";
@@ -62,13 +62,9 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   #given = Infinity;
   /** Endpoints that failed; a set of its own only once there is one. */
   #tried: Set<string> = NOBODY;
-  #replay: Replay | undefined;
+  readonly #body: RequestBody;
   /** Only where the caller takes its time. */
   #pace: TransferRate | undefined;
-  #requestEnded: boolean;
-  #requestTrailers: Fields | undefined;
-  /** The caller's flow is stopped. */
-  #paused = false;
   /** The caller does not read as fast as it is answered. */
   #full = false;
   #responded = false;
@@ -93,7 +89,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.stream = stream;
     this.plan = plan;
     this.record = record;
-    this.#requestEnded = stream.ended;
+    this.#body = new RequestBody(stream);
     this.#tunnel = stream.head.method === "CONNECT";
     this.grpc = !this.#tunnel && isGrpcCall(stream, plan.inside);
     this.idleLimit = plan.streamIdle;
@@ -108,7 +104,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   start(): void {
     const { host, stream } = this;
     host.idle.enter(this, this.#deadline + (this.plan.callee ? GRACE : 0));
-    if (!this.#requestEnded) this.#replay = new Replay(host.replay);
+    this.#body.begin(host.replay);
     const now = this.record.startedAt;
     this.plan.budget.request(now);
     const left = this.#deadline - now;
@@ -124,26 +120,13 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     if (this.#over) return;
     this.movedAt = this.host.idle.tick;
     this.record.received += chunk.length;
-    const replay = this.#replay;
-    const sink = this.attempt?.sink;
-    if (sink === undefined) {
-      if (replay === undefined) return;
-      if (replay.keep(chunk)) return;
-      // Nobody to send it to yet: what was read is held, and nothing more is read.
-      replay.hold(chunk);
-      this.#pause();
-      return;
-    }
-    if (replay?.complete === true && !replay.keep(chunk)) replay.release();
-    if (!sink.write(chunk)) this.#pause();
+    this.#body.data(chunk, this.attempt?.sink);
   }
 
   end(trailers: Fields | undefined): void {
     if (this.#over) return;
     this.movedAt = this.host.idle.tick;
-    this.#requestEnded = true;
-    this.#requestTrailers = trailers;
-    this.attempt?.sink?.end(trailers);
+    this.#body.end(trailers, this.attempt?.sink);
     if (this.#responseEnded) this.#finish(undefined, this.now());
   }
 
@@ -172,11 +155,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
 
   /** The whole request is its head. */
   get bodyless(): boolean {
-    return (
-      this.#requestEnded &&
-      this.#requestTrailers === undefined &&
-      (this.#replay === undefined || this.#replay.bytes === 0)
-    );
+    return this.#body.bodyless;
   }
 
   /** `limit`: the time at which the attempt must be over; Infinity: none of its own. */
@@ -204,22 +183,12 @@ export class Relay implements Exchange, BodyReceiver, Idler {
 
   /** The head went out; what has been read of the body follows. */
   opened(sink: ClientStream): void {
-    const replay = this.#replay;
-    let room = true;
-    if (replay !== undefined) {
-      const bare = this.bodyless;
-      for (const chunk of replay.chunks) room = sink.write(chunk);
-      if (!replay.complete || this.#paused) replay.release();
-      if (this.#requestEnded && !bare) sink.end(this.#requestTrailers);
-    }
-    if (this.#requestEnded) return;
-    if (room) this.#resume();
-    else this.#pause();
+    this.#body.sendTo(sink);
   }
 
   upstreamDrained(): void {
     this.movedAt = this.host.idle.tick;
-    this.#resume();
+    this.#body.resume();
   }
 
   informational(head: ResponseHead): void {
@@ -233,7 +202,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   repeats(attempt: Attempt, outcome: Outcome, ended: boolean): boolean {
     const decision = this.#decide(attempt, outcome, undefined);
     if (decision?.retry !== true) return false;
-    attempt.discard(outcome, ended && this.#requestEnded);
+    attempt.discard(outcome, ended && this.#body.ended);
     this.#repeat(attempt, outcome.kind, decision.after);
     return true;
   }
@@ -252,7 +221,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     if (head.status >= 300) this.#tunnel = false;
     this.record.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
-    this.#replay?.release();
+    this.#body.release();
     if (isEndless(this.stream.head, head)) {
       this.host.idle.putOff(this);
       attempt.unlimited();
@@ -326,7 +295,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   get holds(): boolean {
     return (
       this.#full ||
-      this.#paused ||
+      this.#body.paused ||
       (this.#waitsForCaller() && !this.#tunnel && !this.grpc)
     );
   }
@@ -345,7 +314,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     this.#pace ??= new TransferRate(this.host, this.stream, this.plan.inside);
     const error = this.#pace.judge(ms, {
       still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
-      holds: this.#full || this.#paused,
+      holds: this.#full || this.#body.paused,
       // Tunnels and gRPC are dialogues, in which either side may take its time; gRPC only where the other end speaks HTTP/2 too.
       waits:
         this.#waitsForCaller() &&
@@ -369,7 +338,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
   /** Nothing can move until the caller sends, or reads. */
   #waitsForCaller(): boolean {
     if (this.#responded) return this.#full;
-    return !this.#requestEnded && !this.#paused;
+    return !this.#body.ended && !this.#body.paused;
   }
 
   // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -407,7 +376,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
         repeatable: plan.repeatable,
         retries: this.record.attempts - 1,
         committed: this.#committed,
-        replayable: this.#replay === undefined || this.#replay.complete,
+        replayable: this.#body.complete,
         otherEndpoint: plan.hasOther(this.#tried),
         deadline: this.#deadline,
         now: host.clock.now(),
@@ -437,7 +406,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
 
   #answerOver(now: number): void {
     this.#responseEnded = true;
-    if (this.#requestEnded) {
+    if (this.#body.ended) {
       this.#finish(undefined, now);
       return;
     }
@@ -452,7 +421,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
         { source: "proxy" },
       ),
     );
-    this.#resume();
+    this.#body.resume();
     this.#finish(undefined, now);
   }
 
@@ -484,7 +453,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
         retryAfter: Math.ceil(this.plan.retryAfter / 1000),
       });
       // What is still read of the request is thrown away by the codec.
-      this.#resume();
+      this.#body.resume();
     }
     this.#finish(error, this.now());
   }
@@ -493,20 +462,8 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     if (this.#over) return;
     this.#over = true;
     this.#cancelBackoff?.();
-    this.#replay?.release();
+    this.#body.release();
     this.host.idle.leave(this);
     this.record.close(error, now);
-  }
-
-  #pause(): void {
-    if (this.#paused) return;
-    this.#paused = true;
-    this.stream.pause();
-  }
-
-  #resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.stream.resume();
   }
 }
