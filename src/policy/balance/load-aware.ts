@@ -46,56 +46,83 @@ const FAILING = 0.1;
 const FAILURE_COST = 5000;
 
 export function loadAware(random: () => number): Algorithm {
-  const peak = peakEwma(random);
-  let reporting = 0;
+  return new LoadAware(random);
+}
+
+class LoadAware implements Algorithm {
+  readonly #random: () => number;
+  readonly #peak: Algorithm;
+  readonly #busiest = makeQuantile(inFlight);
+  readonly #latencies = makeQuantile(({ load }) => knownLatency(load));
+  #reporting = 0;
   /** In flight at a cold endpoint. */
-  let most = 0;
-  let median = Number.POSITIVE_INFINITY;
-  let lookedAt = Number.NEGATIVE_INFINITY;
-  const busiest = makeQuantile(inFlight);
-  const latencies = makeQuantile(({ load }) => knownLatency(load));
+  #most = 0;
+  #median = Number.POSITIVE_INFINITY;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
-  const look = (candidates: readonly Candidate[], now: MonotonicMs): void => {
-    lookedAt = now;
-    reporting = 0;
-    for (const { load } of candidates) if (reports(load, now)) reporting += 1;
-    most = Math.min(
-      busiest(candidates, COLD_SHARE, now),
-      FAR + FAR * busiest(candidates, 0.5, now),
+  constructor(random: () => number) {
+    this.#random = random;
+    this.#peak = peakEwma(random);
+  }
+
+  choose<C extends Candidate>(candidates: readonly C[], now: MonotonicMs): C {
+    if (
+      now - this.#lookedAt >= TICK ||
+      this.#median === Number.POSITIVE_INFINITY
+    )
+      this.#look(candidates, now);
+    if (this.#reporting === 0) return this.#peak.choose(candidates, now);
+    const any = explored(candidates, this.#random, now);
+    return any ?? this.#bestOfSample(candidates, now);
+  }
+
+  #look(candidates: readonly Candidate[], now: MonotonicMs): void {
+    this.#lookedAt = now;
+    this.#reporting = 0;
+    for (const { load } of candidates)
+      if (reports(load, now)) this.#reporting += 1;
+    this.#most = Math.min(
+      this.#busiest(candidates, COLD_SHARE, now),
+      FAR + FAR * this.#busiest(candidates, 0.5, now),
     );
-    median = latencies(candidates, 0.5, now);
-  };
+    this.#median = this.#latencies(candidates, 0.5, now);
+  }
 
-  const isFailing = ({ load }: Candidate, now: MonotonicMs): boolean =>
-    load.hotUntil > now || failingNow(load, now) >= FAILING;
-
-  const cost = ({ load, weight }: Candidate, now: MonotonicMs): number => {
-    // Its latency as measured here has its failures in already.
-    if (!reports(load, now))
-      return (estimate(load, median, now) * (load.inflight + 1)) / weight;
-    const failing = failingNow(load, now);
-    const penalty = (failing / (1 - failing)) * FAILURE_COST;
-    return (reportedLatency(load, median, now) + penalty) / weight;
-  };
+  #bestOfSample<C extends Candidate>(
+    candidates: readonly C[],
+    now: MonotonicMs,
+  ): C {
+    const count = candidates.length;
+    const first = Math.floor(this.#random() * count);
+    let best = at(candidates, first);
+    if (count === 1) return best;
+    // Distinct ones: draw from those that are left and step over those that are taken.
+    let second = Math.floor(this.#random() * (count - 1));
+    if (second >= first) second += 1;
+    const other = at(candidates, second);
+    if (this.#isBetter(other, best, now)) best = other;
+    if (count < SAMPLE) return best;
+    let third = Math.floor(this.#random() * (count - 2));
+    if (third >= Math.min(first, second)) third += 1;
+    if (third >= Math.max(first, second)) third += 1;
+    const last = at(candidates, third);
+    return this.#isBetter(last, best, now) ? last : best;
+  }
 
   /** True where `one` is better than `other`. */
-  const isBetter = (
-    one: Candidate,
-    other: Candidate,
-    now: MonotonicMs,
-  ): boolean => {
+  #isBetter(one: Candidate, other: Candidate, now: MonotonicMs): boolean {
     const oneFails = isFailing(one, now);
     const otherFails = isFailing(other, now);
     if (oneFails !== otherFails) return otherFails;
     const oneInFlight = inFlight(one, now);
     const otherInFlight = inFlight(other, now);
-    const oneHot = oneFails || oneInFlight > most || isFull(one);
-    const otherHot = otherFails || otherInFlight > most || isFull(other);
+    const oneHot = oneFails || oneInFlight > this.#most || isFull(one);
+    const otherHot = otherFails || otherInFlight > this.#most || isFull(other);
     if (oneHot !== otherHot) return otherHot;
     if (oneHot && oneInFlight !== otherInFlight)
       return oneInFlight < otherInFlight;
-    const oneCost = cost(one, now);
-    const otherCost = cost(other, now);
+    const oneCost = this.#cost(one, now);
+    const otherCost = this.#cost(other, now);
     const apart = Math.abs(oneCost - otherCost);
     if (
       apart <= NOISE * Math.min(oneCost, otherCost) &&
@@ -103,32 +130,21 @@ export function loadAware(random: () => number): Algorithm {
     )
       return oneInFlight < otherInFlight;
     return oneCost < otherCost;
-  };
+  }
 
-  return {
-    choose<C extends Candidate>(candidates: readonly C[], now: MonotonicMs): C {
-      if (now - lookedAt >= TICK || median === Number.POSITIVE_INFINITY)
-        look(candidates, now);
-      if (reporting === 0) return peak.choose(candidates, now);
-      const any = explored(candidates, random, now);
-      if (any !== undefined) return any;
-      const count = candidates.length;
-      const first = Math.floor(random() * count);
-      let best = at(candidates, first);
-      if (count === 1) return best;
-      // Distinct ones: draw from those that are left and step over those that are taken.
-      let second = Math.floor(random() * (count - 1));
-      if (second >= first) second += 1;
-      const other = at(candidates, second);
-      if (isBetter(other, best, now)) best = other;
-      if (count < SAMPLE) return best;
-      let third = Math.floor(random() * (count - 2));
-      if (third >= Math.min(first, second)) third += 1;
-      if (third >= Math.max(first, second)) third += 1;
-      const last = at(candidates, third);
-      return isBetter(last, best, now) ? last : best;
-    },
-  };
+  #cost({ load, weight }: Candidate, now: MonotonicMs): number {
+    const median = this.#median;
+    // A latency measured here includes the endpoint's failures already.
+    if (!reports(load, now))
+      return (estimate(load, median, now) * (load.inflight + 1)) / weight;
+    const failing = failingNow(load, now);
+    const penalty = (failing / (1 - failing)) * FAILURE_COST;
+    return (reportedLatency(load, median, now) + penalty) / weight;
+  }
+}
+
+function isFailing({ load }: Candidate, now: MonotonicMs): boolean {
+  return load.hotUntil > now || failingNow(load, now) >= FAILING;
 }
 
 /** What an endpoint said of itself, as of `now`; `age` is that of its newest latency, in milliseconds. */
