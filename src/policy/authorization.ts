@@ -4,9 +4,7 @@
  * One ALLOW policy for a workload turns its default into "deny what is not listed" (trap 2); a policy without rules matches
  * nothing, so an empty ALLOW denies everything (trap 1). Every policy that applies counts, they add up (trap 13).
  */
-import { canonicalAuthority } from "../core/text/authority.ts";
 import { memo } from "../core/memo.ts";
-import { upperEscapes } from "../core/text/percent.ts";
 import type { SpiffeUri } from "../core/units.ts";
 import { parseSpiffeId } from "../identity/spiffe.ts";
 import type {
@@ -17,6 +15,12 @@ import type {
 } from "../resources/authorization-policy/spec.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
 import { MESH_NAME, type DefaultAction } from "../resources/mesh/schema.ts";
+import {
+  matchHost,
+  matchPath,
+  matchText,
+  type CompilePattern,
+} from "./authorization-patterns.ts";
 
 /** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
 export interface AuthorizationFacts {
@@ -349,13 +353,12 @@ function any(
       };
 }
 
-type Pattern = (pattern: string) => (value: string) => boolean;
 type Read = (call: Call) => string | undefined;
 
 function positive(
   of: string,
   patterns: readonly string[] | undefined,
-  compile: Pattern,
+  compile: CompilePattern,
   read: Read,
 ): Test | undefined {
   if (patterns === undefined) return undefined;
@@ -378,7 +381,7 @@ function positive(
 function negative(
   of: string,
   patterns: readonly string[] | undefined,
-  compile: Pattern,
+  compile: CompilePattern,
   read: Read,
 ): Test | undefined {
   const test = positive(of, patterns, compile, read);
@@ -389,58 +392,4 @@ function negative(
         why: (call) =>
           `${of} ${JSON.stringify(read(call))} is one that is left out (${patterns?.join(", ") ?? ""})`,
       };
-}
-
-/** Exact, "abc*", "*abc", or "*" for present and not empty (trap 5). */
-function matchText(pattern: string): (value: string) => boolean {
-  if (pattern === "*") return (value) => value !== "";
-  if (pattern.endsWith("*")) {
-    const prefix = pattern.slice(0, -1);
-    return (value) => value.startsWith(prefix);
-  }
-  if (pattern.startsWith("*")) {
-    const suffix = pattern.slice(1);
-    return (value) => value.endsWith(suffix);
-  }
-  return (value) => value === pattern;
-}
-
-/** Hosts: without port and without regard to case, in the one form that requests have (`core/text/authority.ts`). */
-function matchHost(pattern: string): (value: string) => boolean {
-  const name = pattern.replace(/:([0-9]+|\*)$/, "");
-  return matchText(
-    canonicalAuthority(name) ?? name.toLowerCase().replace(/\.$/, ""),
-  );
-}
-
-/** "%c3" and "%C3" are one octet to the application: paths come with escapes in upper case, so patterns are compared so. */
-function matchPath(pattern: string): (value: string) => boolean {
-  const canonical = upperEscapes(pattern);
-  return pattern.includes("{")
-    ? matchTemplate(canonical)
-    : matchText(canonical);
-}
-
-/** "{*}" is one element that is not empty, "{**}" the rest of the path or any part of it, slashes and all. */
-function matchTemplate(template: string): (value: string) => boolean {
-  const wanted = template.split("/");
-  const open = wanted.indexOf("{**}");
-  const head = open < 0 ? wanted : wanted.slice(0, open);
-  const tail = open < 0 ? [] : wanted.slice(open + 1);
-  return (value) => {
-    const elements = value.split("/");
-    if (open < 0 && elements.length !== wanted.length) return false;
-    // "{**}" stands for one element at least, which may be empty: "/a/{**}" takes "/a/" and not "/a".
-    if (open >= 0 && elements.length < head.length + 1 + tail.length)
-      return false;
-    const offset = elements.length - tail.length;
-    return (
-      head.every((want, index) => takes(want, elements[index])) &&
-      tail.every((want, index) => takes(want, elements[offset + index]))
-    );
-  };
-}
-
-function takes(want: string, element: string | undefined): boolean {
-  return want === "{*}" ? element !== "" : want === element;
 }
