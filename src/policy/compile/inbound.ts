@@ -39,15 +39,37 @@ export function compileInbound(
     self,
     mesh.authorization.defaultAction,
   );
-  const port = (named: DeclaredPort): InboundPort => ({
-    ...named,
-    takesBytes: !parsed.has(named.targetPort),
-    mtls: authentication.port(named.targetPort),
+  const named = namedPorts(sorted, self, warnings);
+  const parsed = parsedPorts(named, warnings);
+  const ports = named.map((port): InboundPort => ({
+    ...port,
+    takesBytes: !parsed.has(port.targetPort),
+    mtls: authentication.port(port.targetPort),
     authorize: (facts) => authorizer.authorize(facts),
-    passedOver: () => authentication.passedOver(named.targetPort),
+    passedOver: () => authentication.passedOver(port.targetPort),
     explain: (facts) => authorizer.explain(facts),
-  });
+  }));
 
+  const byKey = new Map<string, InboundPort>();
+  const byNumber = new Map<number, InboundPort>();
+  for (const each of ports) {
+    if (each.key !== "") byKey.set(each.key, each);
+    // Where several Services lead to one port, the oldest one's word on its protocol counts.
+    if (!byNumber.has(each.targetPort)) byNumber.set(each.targetPort, each);
+  }
+  return {
+    ports,
+    resolve: (destination) => byKey.get(destination),
+    byPort: (workloadPort) => byNumber.get(workloadPort),
+  };
+}
+
+/** Every port of every Service that selects the workload, and then the ports that no Service leads to. */
+function namedPorts(
+  sorted: Sorted,
+  self: SelfDescription,
+  warnings: string[],
+): readonly DeclaredPort[] {
   const declared = declaredPorts(sorted, self);
   const named: DeclaredPort[] = [];
   for (const service of sorted.services) {
@@ -95,7 +117,14 @@ export function compileInbound(
         appProtocol: DEFAULT_APP_PROTOCOL,
         protection: UNPROTECTED,
       });
+  return named;
+}
 
+/** Ports of the workload that accept only HTTP. */
+function parsedPorts(
+  named: readonly DeclaredPort[],
+  warnings: string[],
+): ReadonlySet<number> {
   // One Service that declares the port for HTTP is enough: another one's `tcp` must not be a way around its policies.
   const parsed = new Set(
     named.filter((each) => !isOpaque(each)).map(({ targetPort }) => targetPort),
@@ -105,20 +134,7 @@ export function compileInbound(
       warnings.push(
         `Service port ${key} is ${appProtocol}, but another Service declares port ${targetPort} of this workload for HTTP: it takes HTTP requests alone`,
       );
-  const ports = named.map(port);
-
-  const byKey = new Map<string, InboundPort>();
-  const byNumber = new Map<number, InboundPort>();
-  for (const each of ports) {
-    if (each.key !== "") byKey.set(each.key, each);
-    // Where several Services lead to one port, the oldest one's word on its protocol counts.
-    if (!byNumber.has(each.targetPort)) byNumber.set(each.targetPort, each);
-  }
-  return {
-    ports,
-    resolve: (destination) => byKey.get(destination),
-    byPort: (workloadPort) => byNumber.get(workloadPort),
-  };
+  return parsed;
 }
 
 /** A port by the word of its Service. */
