@@ -41,26 +41,7 @@ export function compileAuthentication(
   workload: AuthenticatedWorkload,
   meshMode: MtlsMode,
 ): Authentication {
-  const selecting = (namespace: string): PeerAuthenticationResource[] =>
-    policies.filter(
-      ({ metadata, spec }) =>
-        metadata.namespace === namespace &&
-        spec.selector !== undefined &&
-        selects(spec.selector.matchLabels, workload.labels),
-    );
-  const general = (namespace: string): PeerAuthenticationResource[] =>
-    policies.filter(
-      ({ metadata, spec }) =>
-        metadata.namespace === namespace && spec.selector === undefined,
-    );
-  const inRoot = workload.namespace === ROOT_NAMESPACE;
-  const scopes = [
-    selecting(workload.namespace),
-    ...(inRoot ? [] : [selecting(ROOT_NAMESPACE)]),
-    general(workload.namespace),
-    ...(inRoot ? [] : [general(ROOT_NAMESPACE)]),
-  ].map((scope) => scope.sort(byAge));
-
+  const scopes = scopesOf(policies, workload);
   const chain = scopes.flatMap(([oldest]) =>
     oldest === undefined ? [] : [oldest],
   );
@@ -108,6 +89,32 @@ export function compileAuthentication(
     },
     overruled,
   };
+}
+
+/** The policies for the workload by scope, the narrowest scope first, and in each the oldest first. */
+function scopesOf(
+  policies: readonly PeerAuthenticationResource[],
+  workload: AuthenticatedWorkload,
+): readonly PeerAuthenticationResource[][] {
+  const selecting = (namespace: string): PeerAuthenticationResource[] =>
+    policies.filter(
+      ({ metadata, spec }) =>
+        metadata.namespace === namespace &&
+        spec.selector !== undefined &&
+        selects(spec.selector.matchLabels, workload.labels),
+    );
+  const general = (namespace: string): PeerAuthenticationResource[] =>
+    policies.filter(
+      ({ metadata, spec }) =>
+        metadata.namespace === namespace && spec.selector === undefined,
+    );
+  const inRoot = workload.namespace === ROOT_NAMESPACE;
+  return [
+    selecting(workload.namespace),
+    ...(inRoot ? [] : [selecting(ROOT_NAMESPACE)]),
+    general(workload.namespace),
+    ...(inRoot ? [] : [general(ROOT_NAMESPACE)]),
+  ].map((scope) => scope.sort(byAge));
 }
 
 function modeOf(

@@ -1,6 +1,6 @@
 /** The callee's side of a request, decision by decision, by the functions that `proxy/inbound.ts` asks and in its order. */
 import type { SpiffeUri } from "../../core/units.ts";
-import type { ConsideredRule } from "../authorization.ts";
+import type { AuthorizationTrace, ConsideredRule } from "../authorization.ts";
 import { readRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
 import type { RoutedRequest } from "../routing/router.ts";
@@ -167,17 +167,7 @@ function authorization(
     request,
   });
   const matched = considered.find(({ why }) => why === undefined);
-  const notMatched: NotMatched[] = [
-    ...considered.flatMap((each) =>
-      each.why === undefined
-        ? []
-        : [{ source: authorizationSource(each), why: each.why }],
-    ),
-    ...passedOver.map(({ policy, why }) => ({
-      source: sourceOf("AuthorizationPolicy", policy),
-      why,
-    })),
-  ];
+  const notMatched = rulesNotMatched(considered, passedOver);
   const made = (
     outcome: string,
     source: Source | undefined,
@@ -227,6 +217,23 @@ function authorization(
     ),
     allowedBy: undefined,
   };
+}
+
+function rulesNotMatched(
+  considered: readonly ConsideredRule[],
+  passedOver: AuthorizationTrace["passedOver"],
+): readonly NotMatched[] {
+  return [
+    ...considered.flatMap((each) =>
+      each.why === undefined
+        ? []
+        : [{ source: authorizationSource(each), why: each.why }],
+    ),
+    ...passedOver.map(({ policy, why }) => ({
+      source: sourceOf("AuthorizationPolicy", policy),
+      why,
+    })),
+  ];
 }
 
 function meshAction(find: Lookup): Source | undefined {

@@ -268,31 +268,15 @@ function filtered(
     extras?.cors === undefined
       ? taken.responseFilters
       : inTurn(corsEdits(extras.cors, facts), taken.responseFilters);
-  const changes = [
-    ...(sent.target === head.path
-      ? []
-      : [`path: ${head.path} becomes ${sent.target}`]),
-    ...(sent.authority === head.authority
-      ? []
-      : [`host: ${head.authority} becomes ${sent.authority}`]),
-    ...editsText("request", taken.requestFilters),
-    ...editsText("answer", responseEdits),
-    ...(extras?.mirrors ?? []).map(
-      ({ cluster: copy, share }) =>
-        `${percent(share)} of the requests are copied to ${copy.destination}`,
-    ),
-  ];
-  const decisions = [
-    ...before,
-    ...(changes.length === 0
-      ? []
-      : [
-          decision("caller", "filters", plural(changes.length, "change"), {
-            source: ruleSource(trace, rule, "filters"),
-            details: changes,
-          }),
-        ]),
-  ];
+  const changes = changesOf(head, sent, taken, responseEdits);
+  const decisions = [...before];
+  if (changes.length > 0)
+    decisions.push(
+      decision("caller", "filters", plural(changes.length, "change"), {
+        source: ruleSource(trace, rule, "filters"),
+        details: changes,
+      }),
+    );
   const fault = faultDecision(destination, facts, question.wall);
   if (fault !== undefined) decisions.push(fault.decision);
   const drawn = fault?.drawn;
@@ -329,6 +313,29 @@ function filtered(
     retries: quiet ? 0 : taken.retry.attempts,
     answerFields: editedPairs([], responseEdits),
   });
+}
+
+/** What the rule's filters make of the request and of its response, a line for each change. */
+function changesOf(
+  head: CallerQuestion["head"],
+  sent: SentRequest,
+  { extras, requestFilters }: ForwardDecision,
+  responseEdits: ForwardDecision["responseFilters"],
+): readonly string[] {
+  return [
+    ...(sent.target === head.path
+      ? []
+      : [`path: ${head.path} becomes ${sent.target}`]),
+    ...(sent.authority === head.authority
+      ? []
+      : [`host: ${head.authority} becomes ${sent.authority}`]),
+    ...editsText("request", requestFilters),
+    ...editsText("answer", responseEdits),
+    ...(extras?.mirrors ?? []).map(
+      ({ cluster: copy, share }) =>
+        `${percent(share)} of the requests are copied to ${copy.destination}`,
+    ),
+  ];
 }
 
 function forwarded(
