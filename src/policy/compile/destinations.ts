@@ -55,14 +55,7 @@ export function compileDestinations(
     if (!ports.has(port)) ports.set(port, destination);
   };
 
-  // The mesh's own addresses before those of external Services; plain names before dotted ones, which could pass for a longer form.
-  const targets = [...served].sort(
-    (left, right) =>
-      Number(isExternal(left.service.spec)) -
-        Number(isExternal(right.service.spec)) ||
-      Number(left.service.metadata.name.includes(".")) -
-        Number(right.service.metadata.name.includes(".")),
-  );
+  const targets = inOrder(served);
   const made = new Map<ServedPort, Destination>();
   for (const target of targets) {
     const { service, port, cluster } = target;
@@ -109,12 +102,29 @@ export function compileDestinations(
     all,
     byHost(host, port) {
       const ports = names.get(host) ?? names.get(hostOf(host));
-      if (ports === undefined) return undefined;
-      if (port !== undefined) return ports.get(port);
-      return ports.get(HTTP_PORT) ?? ports.values().next().value;
+      return ports === undefined ? undefined : destinationAt(ports, port);
     },
     byAddress: (address, port) => addresses.get(`${address} ${port}`),
   };
+}
+
+/** The mesh's own addresses before those of external Services; plain names before dotted ones, which could pass for a longer form. */
+function inOrder(served: Iterable<ServedPort>): readonly ServedPort[] {
+  return [...served].sort(
+    (left, right) =>
+      Number(isExternal(left.service.spec)) -
+        Number(isExternal(right.service.spec)) ||
+      Number(left.service.metadata.name.includes(".")) -
+        Number(right.service.metadata.name.includes(".")),
+  );
+}
+
+function destinationAt(
+  ports: Ports,
+  port: number | undefined,
+): Destination | undefined {
+  if (port !== undefined) return ports.get(port);
+  return ports.get(HTTP_PORT) ?? ports.values().next().value;
 }
 
 function makeDestination(
