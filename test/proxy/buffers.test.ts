@@ -2,6 +2,7 @@
 import t from "tap";
 import {
   IDLE_TICK,
+  MOST_ENDED,
   watchIdle,
   type Idler,
 } from "../../src/proxy/exchange/idle.ts";
@@ -83,3 +84,70 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("of many that are idle at once, a look ends so many", (t) => {
+  const clock = fakeClock();
+  const watcher = watchIdle(clock);
+  const ended: Idler[] = [];
+  const mayEnd: boolean[] = [];
+  const enter = (idleLimit: number): void => {
+    const made: Idler = {
+      dueAt: 0,
+      dueSlot: undefined,
+      due: () => undefined,
+      movedAt: 0,
+      idleLimit,
+      holds: false,
+      evicted: () => undefined,
+      paced: (_ms, may) => mayEnd.push(may),
+      idled() {
+        ended.push(made);
+        watcher.leave(made);
+      },
+    };
+    watcher.enter(made, Infinity);
+  };
+  enter(0);
+  for (let count = 0; count < 2.5 * MOST_ENDED; count += 1) enter(1000);
+  clock.advance(1000);
+  t.equal(ended.length, 0);
+  t.same(new Set(mayEnd), new Set([true]));
+  const counts: number[] = [];
+  for (let look = 0; look < 4; look += 1) {
+    clock.advance(IDLE_TICK);
+    counts.push(ended.length);
+  }
+  t.same(counts, [100, 200, 250, 250]);
+  t.equal(watcher.active, 1);
+  watcher.close();
+  t.end();
+});
+
+void t.test("of thousands that are idle, none is forgotten", (t) => {
+  const clock = fakeClock();
+  const watcher = watchIdle(clock);
+  let ended = 0;
+  for (let count = 0; count < 1500; count += 1) {
+    const made: Idler = {
+      dueAt: 0,
+      dueSlot: undefined,
+      due: () => undefined,
+      movedAt: 0,
+      idleLimit: 1000,
+      holds: false,
+      evicted: () => undefined,
+      paced: () => undefined,
+      idled() {
+        ended += 1;
+        watcher.leave(made);
+      },
+    };
+    watcher.enter(made, Infinity);
+  }
+  // The full look of the second second finds them; those that it leaves do not wait for the next one.
+  clock.advance(2000);
+  t.equal(ended, MOST_ENDED);
+  clock.advance(14 * IDLE_TICK);
+  t.equal(ended, 1500);
+  t.end();
+});

@@ -14,8 +14,8 @@ export interface Idler extends Timed {
   readonly holds: boolean;
   /** It is given up, to make room. */
   evicted(): void;
-  /** About once a second, `ms` after the last time: whether whoever is waited for is quick enough. */
-  paced(ms: number): void;
+  /** About once a second, `ms` after the last time: whether the awaited side is quick enough. Otherwise it ends, if it may. */
+  paced(ms: number, mayEnd: boolean): void;
   /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */
   rejudge?(snapshot: Snapshot): void;
 }
@@ -38,6 +38,11 @@ export interface IdleWatcher {
 export const IDLE_TICK = 100;
 /** Ticks between two looks at everything. */
 const FULL_LOOK = 10;
+/**
+ * Exchanges that end in one look at most; the others end in later ones. Each takes some 60 µs, and hundreds of them fall due together
+ * where one peer opened them together: nobody else must wait for that.
+ */
+export const MOST_ENDED = 100;
 
 /** `ticks`: the list that the ticks are due in; absent: one of its own. */
 export function watchIdle(
@@ -47,6 +52,8 @@ export function watchIdle(
   const exchanges = new Deadlines<Idler>(clock);
   const idlers = exchanges.members;
   const tick: Timed = { dueAt: 0, dueSlot: undefined, due: sweep };
+  /** The last look left idle ones to the next. */
+  let unfinished = false;
   const watcher = {
     tick: 0,
     idlers,
@@ -76,18 +83,22 @@ export function watchIdle(
   }
   function look(everything: boolean): void {
     // A full look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
-    if (!everything && idlers.length > 1000) return;
+    if (!everything && !unfinished && idlers.length > 1000) return;
+    const before = idlers.length;
+    unfinished = false;
     // From the end: where one leaves, the last one takes its place, and that one has been looked at.
     for (let place = idlers.length - 1; place >= 0; place -= 1) {
       const idler = idlers[place];
       if (idler === undefined) continue;
-      if (
-        idler.idleLimit !== 0 &&
-        (watcher.tick - idler.movedAt) * IDLE_TICK > idler.idleLimit
-      )
-        idler.idled();
-      else if (everything) idler.paced(FULL_LOOK * IDLE_TICK);
+      const mayEnd = before - idlers.length < MOST_ENDED;
+      if (isIdle(idler)) {
+        if (mayEnd) idler.idled();
+        else unfinished = true;
+      } else if (everything) idler.paced(FULL_LOOK * IDLE_TICK, mayEnd);
     }
+  }
+  function isIdle({ idleLimit, movedAt }: Idler): boolean {
+    return idleLimit !== 0 && (watcher.tick - movedAt) * IDLE_TICK > idleLimit;
   }
   return watcher;
 }

@@ -310,7 +310,7 @@ export class Relay implements Exchange, BodyReceiver, Idler {
     );
   }
 
-  paced(ms: number): void {
+  paced(ms: number, mayEnd: boolean): void {
     this.#pace ??= new TransferRate(this.host, this.stream, this.plan.inside);
     const error = this.#pace.judge(ms, {
       still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
@@ -324,7 +324,8 @@ export class Relay implements Exchange, BodyReceiver, Idler {
       received: this.record.received,
       continued: this.#committed,
     });
-    if (error !== undefined) this.#giveUp(error);
+    // Where memory is short, nothing waits for its turn.
+    if (error !== undefined && (mayEnd || this.host.short)) this.#giveUp(error);
   }
 
   #giveUp(error: MeshError): void {
