@@ -8,16 +8,13 @@ import type {
   AuthorizationFacts,
   AuthorizationTrace,
   Verdict,
-} from "./authorization.ts";
+} from "./authorization/authorization.ts";
 import type { CorsPolicy } from "./routing/cors.ts";
 import type { Fault } from "./fault.ts";
 import type { HeaderEdits } from "./routing/header-edits.ts";
 import type { RetryPolicy } from "./retry.ts";
-import type {
-  ConsideredMatch,
-  RoutedRequest,
-  RuleRef,
-} from "./routing/router.ts";
+import type { ConsideredMatch } from "./router/router.ts";
+import type { RoutedRequest, RuleRef } from "./router/candidate.ts";
 import type { Timeouts } from "./timeout.ts";
 import type { Redirect, UrlRewrite } from "./routing/url-rewrite.ts";
 import type { AdaptiveConcurrency } from "../resources/traffic-policy/overload.ts";

@@ -10,7 +10,7 @@
 import type { SpiffeUri } from "../core/units.ts";
 import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
-import type { AuthorizedRequest } from "../policy/authorization.ts";
+import type { AuthorizedRequest } from "../policy/authorization/authorization.ts";
 import { readRequest, type ReadRequest } from "../policy/path.ts";
 import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";

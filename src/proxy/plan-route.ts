@@ -19,7 +19,7 @@ import {
   type RequestFacts,
 } from "../policy/path.ts";
 import { compileRetry, isRepeatable } from "../policy/retry.ts";
-import type { RuleRef } from "../policy/routing/router.ts";
+import type { RuleRef } from "../policy/router/candidate.ts";
 import type {
   Destination,
   ForwardDecision,

@@ -10,7 +10,7 @@ import { readCsr } from "../../src/identity/csr.ts";
 import { childrenOf, encodeOid, readElement } from "../../src/identity/der.ts";
 import { readCertificates } from "../../src/identity/pem.ts";
 import { parseSpiffeId } from "../../src/identity/spiffe.ts";
-import { compileAuthorization } from "../../src/policy/authorization.ts";
+import { compileAuthorization } from "../../src/policy/authorization/authorization.ts";
 import { compileCors, preflightFields } from "../../src/policy/routing/cors.ts";
 import { parseReason, parseRetryAfter } from "../../src/policy/outcome.ts";
 import { normalisePath, readRequest } from "../../src/policy/path.ts";

@@ -5,7 +5,7 @@ import {
   type FaultInjectionResource,
 } from "../../resources/fault-injection/spec.ts";
 import { compileFault, type Fault } from "../fault.ts";
-import type { RoutedRequest } from "../routing/router.ts";
+import type { RoutedRequest } from "../router/candidate.ts";
 import type { SelfDescription } from "../snapshot.ts";
 import { namespaceOf, type ServedPort } from "./clusters.ts";
 import { matcher } from "./overload.ts";

@@ -10,7 +10,7 @@ import type {
   GRPCRouteResource,
 } from "../../resources/grpc-route/spec.ts";
 import type { PathMatch } from "../../resources/http-route/spec.ts";
-import type { RouteEntry } from "../routing/router.ts";
+import type { RouteEntry } from "../router/candidate.ts";
 import type { RouteDecision } from "../snapshot.ts";
 import { compileRule, type RuleContext } from "./rules.ts";
 import { createdAt, nameOf } from "./sort.ts";

@@ -9,7 +9,7 @@ import {
 } from "../../resources/service/schema.ts";
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
-import { compileAuthorization } from "../authorization.ts";
+import { compileAuthorization } from "../authorization/authorization.ts";
 import type {
   InboundPolicy,
   InboundPort,

@@ -10,7 +10,8 @@ import {
 } from "../../resources/traffic-policy/overload.ts";
 import { compilePriority } from "../priority.ts";
 import { compileRateLimits, type RequestTest } from "../rate-limit.ts";
-import { compileRouter, type RoutedRequest } from "../routing/router.ts";
+import { compileRouter } from "../router/router.ts";
+import { type RoutedRequest } from "../router/candidate.ts";
 import { nameOf } from "./sort.ts";
 import type { Protection } from "../snapshot.ts";
 

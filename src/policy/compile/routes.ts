@@ -12,11 +12,8 @@ import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import { findPort, type ServicePort } from "../../resources/service/schema.ts";
 import { isPreflight } from "../routing/cors.ts";
 import { compileRetry } from "../retry.ts";
-import {
-  compileRouter,
-  type RouteEntry,
-  type RoutedRequest,
-} from "../routing/router.ts";
+import { compileRouter } from "../router/router.ts";
+import { type RouteEntry, type RoutedRequest } from "../router/candidate.ts";
 import type {
   Cluster,
   Destination,

@@ -17,7 +17,7 @@ import { compileCors, type CorsPolicy } from "../routing/cors.ts";
 import { compileEdits, inTurn } from "../routing/header-edits.ts";
 import { mirrorShare } from "../routing/mirror.ts";
 import { compileRetry } from "../retry.ts";
-import type { RouteEntry, RuleRef } from "../routing/router.ts";
+import type { RouteEntry, RuleRef } from "../router/candidate.ts";
 import type {
   Cluster,
   Mirror,

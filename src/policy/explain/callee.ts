@@ -1,9 +1,12 @@
 /** The callee's side of a request, decision by decision, by the functions that `proxy/inbound.ts` asks and in its order. */
 import type { SpiffeUri } from "../../core/units.ts";
-import type { AuthorizationTrace, ConsideredRule } from "../authorization.ts";
+import type {
+  AuthorizationTrace,
+  ConsideredRule,
+} from "../authorization/authorization.ts";
 import { readRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
-import type { RoutedRequest } from "../routing/router.ts";
+import type { RoutedRequest } from "../router/candidate.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
 import {
   decision,

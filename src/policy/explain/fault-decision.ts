@@ -1,7 +1,7 @@
 /** The trouble on purpose that a request meets for certain, and the chances of the rest. */
 import type { WallMs } from "../../core/units.ts";
 import { drawFault, passesBy, type Injection } from "../fault.ts";
-import type { RoutedRequest } from "../routing/router.ts";
+import type { RoutedRequest } from "../router/candidate.ts";
 import type { Destination } from "../snapshot.ts";
 import { decision, sourceOf, type Decision } from "./decision.ts";
 import { percent } from "./words.ts";

@@ -1,5 +1,5 @@
 /** Which service, which rule, which backend: the decisions of the caller's side that routes make. */
-import type { RuleRef } from "../routing/router.ts";
+import type { RuleRef } from "../router/candidate.ts";
 import type {
   Destination,
   ForwardDecision,

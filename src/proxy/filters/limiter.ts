@@ -13,7 +13,7 @@ import {
   type Overdrawn,
   type RateLimit,
 } from "../../policy/rate-limit.ts";
-import type { RoutedRequest } from "../../policy/routing/router.ts";
+import type { RoutedRequest } from "../../policy/router/candidate.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 
 export interface Limiter {

@@ -6,7 +6,7 @@ import {
   type Snapshot,
 } from "../../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
-import type { RoutedRequest } from "../../../src/policy/routing/router.ts";
+import type { RoutedRequest } from "../../../src/policy/router/candidate.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { resource } from "../../support/pair.ts";
 import {

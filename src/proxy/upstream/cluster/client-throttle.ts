@@ -9,7 +9,7 @@ import {
   PRIORITIES,
   type Prioritizer,
 } from "../../../policy/priority.ts";
-import type { RoutedRequest } from "../../../policy/routing/router.ts";
+import type { RoutedRequest } from "../../../policy/router/candidate.ts";
 import type { Endpoint } from "../../../policy/snapshot.ts";
 import { makeThrottle, type Throttle } from "../../../policy/throttle.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";

@@ -18,7 +18,7 @@ import {
 import { matcher } from "../../../policy/compile/overload.ts";
 import { HedgeDelay } from "../../../policy/hedge.ts";
 import type { RetryBudget } from "../../../policy/retry.ts";
-import type { RoutedRequest } from "../../../policy/routing/router.ts";
+import type { RoutedRequest } from "../../../policy/router/candidate.ts";
 import type { Cluster } from "../../../policy/snapshot.ts";
 import type { CounterCell } from "../../../telemetry/metrics.ts";
 import type {

@@ -3,12 +3,12 @@ import {
   compileAuthorization,
   type AuthorizationFacts,
   type Verdict,
-} from "../../src/policy/authorization.ts";
+} from "../../../src/policy/authorization/authorization.ts";
 import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
-} from "../../src/resources/authorization-policy/spec.ts";
-import { authorizationPolicy } from "../support/policy-fixtures.ts";
+} from "../../../src/resources/authorization-policy/spec.ts";
+import { authorizationPolicy } from "../../support/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders", tier: "back" } };
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";

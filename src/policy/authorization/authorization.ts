@@ -4,23 +4,27 @@
  * One ALLOW policy for a workload turns its default into "deny what is not listed" (trap 2); a policy without rules matches
  * nothing, so an empty ALLOW denies everything (trap 1). Every policy that applies counts, they add up (trap 13).
  */
-import { memo } from "../core/memo.ts";
-import type { SpiffeUri } from "../core/units.ts";
-import { parseSpiffeId } from "../identity/spiffe.ts";
+import { memo } from "../../core/memo.ts";
+import type { SpiffeUri } from "../../core/units.ts";
+import { parseSpiffeId } from "../../identity/spiffe.ts";
 import type {
   AuthorizationOperation,
   AuthorizationPolicyResource,
   AuthorizationRule,
   AuthorizationSource,
-} from "../resources/authorization-policy/spec.ts";
-import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
-import { MESH_NAME, type DefaultAction } from "../resources/mesh/schema.ts";
+} from "../../resources/authorization-policy/spec.ts";
+import {
+  formatName,
+  ROOT_NAMESPACE,
+  selects,
+} from "../../resources/envelope.ts";
+import { MESH_NAME, type DefaultAction } from "../../resources/mesh/schema.ts";
 import {
   matchHost,
   matchPath,
   matchText,
   type CompilePattern,
-} from "./authorization-patterns.ts";
+} from "./patterns.ts";
 
 /** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
 export interface AuthorizationFacts {

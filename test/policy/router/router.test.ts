@@ -1,9 +1,9 @@
 import t from "tap";
+import { compileRouter } from "../../../src/policy/router/router.ts";
 import {
-  compileRouter,
   type RouteEntry,
   type RoutedRequest,
-} from "../../../src/policy/routing/router.ts";
+} from "../../../src/policy/router/candidate.ts";
 import type { HTTPRouteMatch } from "../../../src/resources/http-route/spec.ts";
 import { seededRandom } from "../../support/fake-clock.ts";
 import { request } from "../../support/policy-fixtures.ts";

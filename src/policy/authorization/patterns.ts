@@ -1,6 +1,6 @@
 /** The patterns of an AuthorizationPolicy for names, hosts and paths, compiled to predicates. */
-import { canonicalAuthority } from "../core/text/authority.ts";
-import { upperEscapes } from "../core/text/percent.ts";
+import { canonicalAuthority } from "../../core/text/authority.ts";
+import { upperEscapes } from "../../core/text/percent.ts";
 
 export type CompilePattern = (pattern: string) => (value: string) => boolean;
 

@@ -1,11 +1,11 @@
 /** The router against the slow truth: Gateway API's order of precedence, spelled out without any index, on random sets of routes. */
 import fc from "fast-check";
 import t from "tap";
+import { compileRouter } from "../../../src/policy/router/router.ts";
 import {
-  compileRouter,
   type RouteEntry,
   type RoutedRequest,
-} from "../../../src/policy/routing/router.ts";
+} from "../../../src/policy/router/candidate.ts";
 import type {
   HeaderMatch,
   HTTPRouteMatch,
