@@ -1,5 +1,5 @@
 /** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and callers that hold back. */
-import Type, { type TUnsafe } from "typebox";
+import Type, { type TOptional, type TUnsafe } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import { REQUEST_MATCHES } from "../http-route/schema.ts";
 import type { HTTPRouteMatch } from "../http-route/spec.ts";
@@ -198,7 +198,7 @@ const concurrency = Type.Optional(
   Type.Integer({ minimum: 1, maximum: 100_000 }),
 );
 
-export const RATE_LIMIT: TUnsafe<RateLimitSpec> = Type.Unsafe(
+const RATE_LIMIT: TUnsafe<RateLimitSpec> = Type.Unsafe(
   describes<RateLimitSpec>()(
     Type.Object(
       {
@@ -234,31 +234,30 @@ export const RATE_LIMIT: TUnsafe<RateLimitSpec> = Type.Unsafe(
   ),
 );
 
-export const ADAPTIVE_CONCURRENCY: TUnsafe<AdaptiveConcurrencySpec> =
-  Type.Unsafe(
-    describes<AdaptiveConcurrencySpec>()(
-      Type.Object(
-        {
-          mode: field(
-            "ENFORCE refuses requests over the limit. SHADOW counts them alone.",
-            Type.Optional(Type.Enum(["OFF", "SHADOW", "ENFORCE"])),
-            ADAPTIVE_CONCURRENCY_DEFAULTS.mode,
-          ),
-          minConcurrency: field(
-            "The limit never falls below it.",
-            concurrency,
-            ADAPTIVE_CONCURRENCY_DEFAULTS.minConcurrency,
-          ),
-          maxConcurrency: field(
-            "The limit never rises above it.",
-            concurrency,
-            ADAPTIVE_CONCURRENCY_DEFAULTS.maxConcurrency,
-          ),
-        },
-        CLOSED,
-      ),
+const ADAPTIVE_CONCURRENCY: TUnsafe<AdaptiveConcurrencySpec> = Type.Unsafe(
+  describes<AdaptiveConcurrencySpec>()(
+    Type.Object(
+      {
+        mode: field(
+          "ENFORCE refuses requests over the limit. SHADOW counts them alone.",
+          Type.Optional(Type.Enum(["OFF", "SHADOW", "ENFORCE"])),
+          ADAPTIVE_CONCURRENCY_DEFAULTS.mode,
+        ),
+        minConcurrency: field(
+          "The limit never falls below it.",
+          concurrency,
+          ADAPTIVE_CONCURRENCY_DEFAULTS.minConcurrency,
+        ),
+        maxConcurrency: field(
+          "The limit never rises above it.",
+          concurrency,
+          ADAPTIVE_CONCURRENCY_DEFAULTS.maxConcurrency,
+        ),
+      },
+      CLOSED,
     ),
-  );
+  ),
+);
 
 const priorityRule = Type.Object(
   {
@@ -280,7 +279,7 @@ const priorityRule = Type.Object(
   CLOSED,
 );
 
-export const PRIORITY: TUnsafe<PrioritySpec> = Type.Unsafe(
+const PRIORITY: TUnsafe<PrioritySpec> = Type.Unsafe(
   describes<PrioritySpec>()(
     Type.Object(
       {
@@ -306,7 +305,7 @@ export const PRIORITY: TUnsafe<PrioritySpec> = Type.Unsafe(
   ),
 );
 
-export const CLIENT_THROTTLING: TUnsafe<ClientThrottlingSpec> = Type.Unsafe(
+const CLIENT_THROTTLING: TUnsafe<ClientThrottlingSpec> = Type.Unsafe(
   describes<ClientThrottlingSpec>()(
     Type.Object(
       {
@@ -326,7 +325,7 @@ export const CLIENT_THROTTLING: TUnsafe<ClientThrottlingSpec> = Type.Unsafe(
   ),
 );
 
-export const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
+const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
   describes<HedgingSpec>()(
     Type.Object(
       {
@@ -350,7 +349,37 @@ export const HEDGING: TUnsafe<HedgingSpec> = Type.Unsafe(
   ),
 );
 
-/** A tebibyte: whoever means more means no limit. */
-export const MAX_REQUEST_BODY: TUnsafe<number> = Type.Unsafe(
-  describes<number>()(Type.Integer({ minimum: 1, maximum: 2 ** 40 })),
-);
+/** The fields of ProtectionSpec, as TrafficPolicy has them. */
+export const PROTECTION: {
+  readonly [K in keyof Required<ProtectionSpec>]: TOptional<
+    TUnsafe<Required<ProtectionSpec>[K]>
+  >;
+} = {
+  rateLimit: field(
+    "Requests over the limit get 429. The called sidecar counts them.",
+    Type.Optional(RATE_LIMIT),
+  ),
+  adaptiveConcurrency: field(
+    "Limits requests in flight to an instance by its latency.",
+    Type.Optional(ADAPTIVE_CONCURRENCY),
+  ),
+  priority: field(
+    "Which requests are refused last when an instance is overloaded.",
+    Type.Optional(PRIORITY),
+  ),
+  clientThrottling: field(
+    "Callers hold requests back while the Service refuses most of them.",
+    Type.Optional(CLIENT_THROTTLING),
+  ),
+  hedging: field(
+    "A slow request is sent to a second endpoint too. The first response counts.",
+    Type.Optional(HEDGING),
+  ),
+  maxRequestBodyBytes: field(
+    "Bytes of the longest request body that the Service accepts. A longer one gets 413. Without it, any length.",
+    // A tebibyte: more means no limit.
+    Type.Optional(
+      Type.Unsafe<number>(Type.Integer({ minimum: 1, maximum: 2 ** 40 })),
+    ),
+  ),
+};

@@ -21,14 +21,7 @@ import {
   type TargetRef,
   type TrafficPolicySpec,
 } from "./settings.ts";
-import {
-  ADAPTIVE_CONCURRENCY,
-  CLIENT_THROTTLING,
-  HEDGING,
-  MAX_REQUEST_BODY,
-  PRIORITY,
-  RATE_LIMIT,
-} from "./overload.ts";
+import { PROTECTION } from "./overload.ts";
 import { checkTrafficPolicy } from "./check.ts";
 
 const duration = Type.Optional(Type.String(DURATION));
@@ -266,30 +259,7 @@ const spec: TSchema = describes<TrafficPolicySpec>()(
         "Callers check each endpoint. One of path, grpc, tcp.",
         Type.Optional(HEALTH_CHECK),
       ),
-      rateLimit: field(
-        "Requests over the limit get 429. The called sidecar counts them.",
-        Type.Optional(RATE_LIMIT),
-      ),
-      adaptiveConcurrency: field(
-        "Limits requests in flight to an instance by its latency.",
-        Type.Optional(ADAPTIVE_CONCURRENCY),
-      ),
-      priority: field(
-        "Which requests are refused last when an instance is overloaded.",
-        Type.Optional(PRIORITY),
-      ),
-      clientThrottling: field(
-        "Callers hold requests back while the Service refuses most of them.",
-        Type.Optional(CLIENT_THROTTLING),
-      ),
-      hedging: field(
-        "A slow request is sent to a second endpoint too. The first response counts.",
-        Type.Optional(HEDGING),
-      ),
-      maxRequestBodyBytes: field(
-        "Bytes of the longest request body that the Service accepts. A longer one gets 413. Without it, any length.",
-        Type.Optional(MAX_REQUEST_BODY),
-      ),
+      ...PROTECTION,
       retryConstraint: field(
         "The retry budget: a percentage of requests, plus a minimum rate.",
         Type.Optional(
