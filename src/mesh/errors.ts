@@ -1,5 +1,6 @@
 /** The one error family of the data path: what failed, whose fault it is, and whether the request is provably unprocessed. */
-import type { Code, Source } from "./codes.ts";
+import type { Source } from "./codes.ts";
+import type { Code } from "./reasons.ts";
 import { REASONS } from "./reasons.ts";
 
 export interface MeshErrorOptions {

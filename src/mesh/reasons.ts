@@ -1,5 +1,5 @@
 /** The one table of reasons: what each says, its statuses, whose fault it is, and what it makes of an attempt (law 9). */
-import type { Code, OutcomeKind, Source } from "./codes.ts";
+import type { OutcomeKind, Source } from "./codes.ts";
 import type { GrpcStatusName } from "./grpc-status.ts";
 
 export interface Reason {
@@ -27,8 +27,7 @@ export interface Reason {
   };
 }
 
-/** A code without a row does not compile. */
-export const REASONS: Readonly<Record<Code, Reason>> = {
+const TABLE = {
   // What the caller sent.
   BAD_REQUEST: {
     text: "the request breaks the HTTP grammar",
@@ -363,7 +362,12 @@ export const REASONS: Readonly<Record<Code, Reason>> = {
     fault: "proxy",
     outcome: { own: "not-attempted", peer: "peer-refusal" },
   },
-};
+} as const;
+
+/** Why a call is refused or fails, as `x-wherry-reason`, log, metrics and spans have it: a row of the table. */
+export type Code = keyof typeof TABLE;
+
+export const REASONS: Readonly<Record<Code, Reason>> = TABLE;
 
 export function isCode(text: string): text is Code {
   return Object.hasOwn(REASONS, text);

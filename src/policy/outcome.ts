@@ -6,7 +6,8 @@
  */
 import { parseTimestamp } from "../core/clock.ts";
 import type { WallMs } from "../core/units.ts";
-import type { Code, OutcomeKind } from "../mesh/codes.ts";
+import type { OutcomeKind } from "../mesh/codes.ts";
+import type { Code } from "../mesh/reasons.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import { isCode, REASONS } from "../mesh/reasons.ts";
 

@@ -10,7 +10,7 @@
  * boolean of `write` with `drained` and `pause`/`resume` on the other side. A chunk may be kept: it is never written to again.
  */
 import type { SpiffeUri } from "../core/units.ts";
-import type { Code } from "../mesh/codes.ts";
+import type { Code } from "../mesh/reasons.ts";
 import type { MeshError } from "../mesh/errors.ts";
 import type { Fields } from "./fields.ts";
 

@@ -1,5 +1,5 @@
 /** What the codecs refuse by themselves, and the status of each: the only statuses that they ever make up (law 9). */
-import type { Code } from "../mesh/codes.ts";
+import type { Code } from "../mesh/reasons.ts";
 
 interface Refusal {
   readonly status: number;

@@ -1,7 +1,7 @@
 /** The grammar of HTTP/1 requests at the doors of a whole mesh, judged at a backend that keeps every octet (law 7; RFC 9112; decisions 009 and 012). */
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
-import type { Code } from "../../src/mesh/codes.ts";
+import type { Code } from "../../src/mesh/reasons.ts";
 import { REFUSALS, type RefusalKind } from "../../src/wire/refusal.ts";
 import { resource, until } from "../support/pair.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";

@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
-import type { Code } from "../../src/mesh/codes.ts";
+import type { Code } from "../../src/mesh/reasons.ts";
 import { localToken } from "../../src/core/local/local-token.ts";
 import { startSidecar } from "../../src/sidecar/sidecar.ts";
 import { REFUSALS } from "../../src/wire/refusal.ts";

@@ -1,7 +1,7 @@
 /** Law 9: every refusal, retry, ejection and break says why: to the caller, in the log, in a metric and on the span. */
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
-import type { Code } from "../../src/mesh/codes.ts";
+import type { Code } from "../../src/mesh/reasons.ts";
 import { withPair, type Pair } from "../support/pair.ts";
 import { keptLog } from "../support/laws/harness.ts";
 import {

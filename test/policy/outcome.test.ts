@@ -12,7 +12,7 @@ import {
   type Effects,
 } from "../../src/policy/outcome.ts";
 import type { OutcomeKind } from "../../src/mesh/codes.ts";
-import type { Code } from "../../src/mesh/codes.ts";
+import type { Code } from "../../src/mesh/reasons.ts";
 
 /** "Which outcome counts where", row by row: breaker, ejection, latency, retry. */
 const EXPECTED: Readonly<

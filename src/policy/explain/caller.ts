@@ -1,4 +1,4 @@
-/** The caller's side of a request, decision by decision, by the functions that `proxy/outbound.ts` asks and in its order. */
+/** The caller's side of a request, decision by decision, by the functions that `proxy/plan-route.ts` asks and in its order. */
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { MeshError } from "../../mesh/errors.ts";

@@ -1,5 +1,5 @@
 /** What an explanation consists of: decisions in the order in which the proxy makes them, and what they come to. */
-import type { Code } from "../../mesh/codes.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import { keyOf, type Resource } from "../../resources/envelope.ts";
 import type { Timeouts } from "../timeout.ts";
 

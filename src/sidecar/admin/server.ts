@@ -6,7 +6,7 @@ import { http } from "../../runtime/http.ts";
 import { limitConnections } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
 import { REASONS } from "../../mesh/reasons.ts";
-import type { Code } from "../../mesh/codes.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import type { LocalToken } from "../../core/local/local-token.ts";
 import { foreignness } from "../../core/local/local-request.ts";
 import type { Logger } from "../../core/log.ts";

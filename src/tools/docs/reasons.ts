@@ -1,6 +1,6 @@
 /** `config/reference/reasons.md`: every reason of the proxy and of the control plane's API. */
 import { API_REASONS } from "../../control-plane/api/errors.ts";
-import type { Code } from "../../mesh/codes.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import { GRPC_STATUSES } from "../../mesh/grpc-status.ts";
 import { REASONS } from "../../mesh/reasons.ts";
 import { REFUSALS } from "../../wire/refusal.ts";

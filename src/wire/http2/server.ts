@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { Cancel } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
-import type { Code } from "../../mesh/codes.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import type {
   RequestHead,
   ResponseHead,

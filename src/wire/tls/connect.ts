@@ -12,7 +12,7 @@ import { messageOf } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
-import type { Code } from "../../mesh/codes.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Protocol } from "../exchange.ts";
 import {

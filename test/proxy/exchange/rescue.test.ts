@@ -2,7 +2,7 @@
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import { REASONS } from "../../../src/mesh/reasons.ts";
-import type { Code } from "../../../src/mesh/codes.ts";
+import type { Code } from "../../../src/mesh/reasons.ts";
 import { reasonValue, rescue } from "../../../src/proxy/exchange/rescue.ts";
 import {
   fieldValue,

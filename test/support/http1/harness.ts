@@ -1,6 +1,6 @@
 /** A codec on one end of a real socket pair, and the test's own raw octets on the other. */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import type { Code } from "../../../src/mesh/codes.ts";
+import type { Code } from "../../../src/mesh/reasons.ts";
 import type { MeshError } from "../../../src/mesh/errors.ts";
 import type {
   BodyReceiver,

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { performServerHandshake } from "node:http2";
 import { connect, type Socket } from "node:net";
-import type { Code } from "../../../src/mesh/codes.ts";
+import type { Code } from "../../../src/mesh/reasons.ts";
 import { makeField, type Field } from "../../../src/wire/fields.ts";
 import { overLink } from "../over-link.ts";
 import {

@@ -1,7 +1,7 @@
 /** The server's end when exchanges fail: aborts, resets, tunnels, defects (RFC 9113 5.4.2, 8.1, 8.5). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
-import type { Code } from "../../../src/mesh/codes.ts";
+import type { Code } from "../../../src/mesh/reasons.ts";
 import {
   ErrorCode,
   Flag,

@@ -3,7 +3,7 @@ import { createServer as createTcpServer, type Socket } from "node:net";
 import { createServer, type ConnectionOptions } from "node:tls";
 import t, { type Test } from "tap";
 import { systemClock } from "../../../src/core/clock.ts";
-import type { Code } from "../../../src/mesh/codes.ts";
+import type { Code } from "../../../src/mesh/reasons.ts";
 import type { MeshError } from "../../../src/mesh/errors.ts";
 import type { CredentialPems } from "../../../src/identity/credentials.ts";
 import { KeyUsage } from "../../../src/identity/extensions.ts";

@@ -1,5 +1,5 @@
 /** One limit as the reference shows it, and how it says where the limit is seen when it acts. */
-import type { Code } from "../../../mesh/codes.ts";
+import type { Code } from "../../../mesh/reasons.ts";
 import type { SidecarLimits } from "../../../proxy/downstream/limits.ts";
 import type { Http1Limit, Http1Limits } from "../../../wire/http1/limits.ts";
 import type { Http2Limit, Http2Limits } from "../../../wire/http2/limits.ts";

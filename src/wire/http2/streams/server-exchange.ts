@@ -1,6 +1,6 @@
 /** One request that a client made, and the way to answer it (RFC 9113 8.1). */
 import { MeshError } from "../../../mesh/errors.ts";
-import type { Code } from "../../../mesh/codes.ts";
+import type { Code } from "../../../mesh/reasons.ts";
 import { ChunkQueue } from "../../chunk-queue.ts";
 import type {
   BodyReceiver,

@@ -1,7 +1,7 @@
 /** How a caller holds back: by the word of endpoints, for a second, and by the share that is refused. */
 import t from "tap";
 import { MeshError } from "../../../../src/mesh/errors.ts";
-import type { Code } from "../../../../src/mesh/codes.ts";
+import type { Code } from "../../../../src/mesh/reasons.ts";
 import type { Balancer } from "../../../../src/policy/balance/picker.ts";
 import { outcomeOfAnswer } from "../../../../src/policy/outcome.ts";
 import type { Endpoint } from "../../../../src/policy/snapshot.ts";
