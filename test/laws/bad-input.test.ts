@@ -278,8 +278,16 @@ void t.test("a control plane that cannot start says why", async (t) => {
     ],
     [file, [], /state directory .*file.*--state$/m],
     [join(file, "in"), [], /state directory .*ENOTDIR.*--state$/m],
-    [state("c"), ["--store", "paper"], /--store paper: expected sqlite or memory/],
-    [state("c"), ["--profile", "x"], /--profile x: expected production or development/],
+    [
+      state("c"),
+      ["--store", "paper"],
+      /--store paper: expected sqlite or memory/,
+    ],
+    [
+      state("c"),
+      ["--profile", "x"],
+      /--profile x: expected production or development/,
+    ],
   ];
   for (const [where, more, message] of rows)
     told(t, await controlPlane(where, more), message, more.join(" "));
