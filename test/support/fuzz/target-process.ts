@@ -55,7 +55,7 @@ export async function startTarget(
   options: TargetOptions,
   root: string = ROOT,
 ): Promise<Target> {
-  const folder = join(root, "test", "hostile", "fuzz");
+  const folder = join(root, "test", "support", "fuzz");
   const child: ChildProcess = fork(
     join(folder, "target.ts"),
     [JSON.stringify(options)],

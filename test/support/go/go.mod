@@ -1,4 +1,4 @@
-module wherry.dev/wherry/test/harness/go
+module wherry.dev/wherry/test/support/go
 
 go 1.24.0
 
