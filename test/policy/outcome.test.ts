@@ -1,3 +1,4 @@
+/** What became of an attempt, and what that does to retries (law 2, trap 12), the breaker, ejection and latency. */
 import t from "tap";
 import {
   EFFECTS,

@@ -1,4 +1,4 @@
-/** Law 3 against real servers: what is repeated, where, and what never is. */
+/** Laws 2 and 3 against real servers: what is repeated, where, and what never is (law 2: a body within 64 KiB). */
 import type { Socket } from "node:net";
 import t from "tap";
 import { fakeClock, passing } from "../support/fake-clock.ts";

@@ -1,4 +1,4 @@
-/** What a caller without an identity may say of where it comes from: nothing, unless it is a proxy that is trusted. */
+/** What a caller without an identity may say of where it comes from: nothing, unless it is a proxy that is trusted (law 5). */
 import t from "tap";
 import {
   NO_IDENTITY,
