@@ -73,6 +73,11 @@ const RESETS = 600;
 const refused = (): Promise<number> =>
   sidecar.metric("wherry_refusals_total", 'reason="BAD_REQUEST"');
 
+const turnedAway = (): Promise<number> =>
+  sidecar.metric("wherry_refusals_total", 'reason="source turned away"');
+const dropped = (): Promise<number> =>
+  sidecar.metric("wherry_refusals_total", 'reason="source dropped"');
+
 let host = 2;
 for (const [what, each] of Object.entries(PROVOCATIONS))
   void t.test(`MadeYouReset by ${what} ends at the first`, async (t) => {
@@ -96,7 +101,12 @@ void t.test(
     ]);
     const before = await refused();
     const began = performance.now();
-    for (let round = 0; round < 40; round += 1)
+    const droppedBefore = await dropped();
+    for (
+      let round = 0;
+      round < 40 && (await dropped()) === droppedBefore;
+      round += 1
+    )
       await attack(localAddress, said);
     const seconds = Math.ceil((performance.now() - began) / 1000) + 1;
     const provoked = (await refused()) - before;
@@ -169,23 +179,39 @@ void t.test(
       opened(id),
       frame(WINDOW_UPDATE, 0, id, uint32(0)),
     ]);
-    const heardOf: number[] = [];
-    for (let round = 0; round < 300; round += 1)
-      heardOf.push(await attack(localAddress, said));
-    const silent = heardOf.filter((octets) => octets === 0).length;
-    t.ok(silent > 200, `${silent} of 300 connections were told nothing`);
-    t.ok(
-      (await sidecar.metric(
-        "wherry_refusals_total",
-        'reason="source turned away"',
-      )) >= silent,
-      "and are counted",
+    let silent = 0;
+    let rounds = 0;
+    const droppedBefore = await dropped();
+    const countedBefore = await turnedAway();
+    while ((await dropped()) === droppedBefore && rounds < 300) {
+      rounds += 1;
+      if ((await attack(localAddress, said)) === 0) silent += 1;
+    }
+    t.equal(
+      await dropped(),
+      droppedBefore + 1,
+      "the kernel drops it in the end",
     );
+    t.ok(silent >= 20, `${silent} of ${rounds} connections were told nothing`);
+    t.ok(rounds <= 50 + silent + 5, "50 were ended for what came on them");
+    const counted = await turnedAway();
+    t.ok(counted - countedBefore >= silent, "and are counted");
+    const late = Array.from({ length: 50 }, () => {
+      const socket = connect({
+        port: sidecar.published,
+        host: "127.0.0.1",
+        localAddress,
+      });
+      socket.on("error", () => undefined);
+      return socket;
+    });
     await ask();
     const other = await call(`http://127.0.0.1:${sidecar.published}/`, {
       headers: { host: "orders.shop" },
     });
     t.equal(other.status, 200, "another address");
+    t.equal(await turnedAway(), counted, "the sidecar hears of it no more");
+    for (const socket of late) socket.destroy();
     neighbour.destroy();
   },
 );
