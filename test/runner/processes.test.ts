@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { cleanEnvironment } from "../support/demo.ts";
 import { runFiles, type FileResult } from "../support/runner/processes.ts";
 
 const TAP = JSON.stringify(import.meta.resolve("tap"));
@@ -25,7 +26,8 @@ async function run(
   const results: FileResult[] = [];
   await runFiles(files, {
     root,
-    env: process.env,
+    // As from a shell: this file may itself run under tap.
+    env: cleanEnvironment(),
     jobs,
     timeout: 2,
     grace: 1,

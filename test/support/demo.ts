@@ -41,10 +41,11 @@ export function cleanEnvironment(
   const {
     NODE_OPTIONS: _options,
     NODE_V8_COVERAGE: _coverage,
-    TAP: _tap,
     ...rest
   } = process.env;
-  return { ...rest, ...more };
+  // What tap says to the processes of its tests is not for theirs.
+  const own = Object.entries(rest).filter(([name]) => !name.startsWith("TAP"));
+  return { ...Object.fromEntries(own), ...more };
 }
 
 export async function startDemo(
