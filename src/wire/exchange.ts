@@ -51,8 +51,6 @@ export interface BodyReceiver {
   abort(error: MeshError): void;
   /** What was written to this exchange has left enough room for more. */
   drained(): void;
-  /** A policy between the other side and this receiver refuses what comes; the other side is still there to be told. Once, in place of `end`. */
-  refused?(error: MeshError): void;
 }
 
 /** Takes the response of one request. */

@@ -22,10 +22,16 @@ export type ResponseBody = Pick<
   "write" | "end" | "abort" | "retract"
 >;
 
+/** The relay's side of a request's body, or a filter before it. */
+export interface RequestBodyReceiver extends BodyReceiver {
+  /** A filter refuses what comes; its caller is still there to be told. Once, in place of `end`. */
+  refused(error: MeshError): void;
+}
+
 /** Each side is absent where the filter leaves it alone. */
 export interface BodyFilter {
   /** What takes the request's body in place of `next`. It may refuse it by `next.refused`, once, and then passes nothing on. */
-  request?(next: BodyReceiver): BodyReceiver;
+  request?(next: RequestBodyReceiver): RequestBodyReceiver;
   /** What takes the response's body in place of `next`. `write` keeps the promise of any sink: after false comes `drained`. */
   response?(next: ResponseBody): ResponseBody;
 }
@@ -48,7 +54,8 @@ export class FilteredStream implements ServerStream {
     this.#response = filter.response?.(stream) ?? stream;
   }
 
-  receive(receiver: BodyReceiver): void {
+  /** `receiver`: the relay, or a filter before it. */
+  receive(receiver: RequestBodyReceiver): void {
     this.#stream.receive(this.#filter.request?.(receiver) ?? receiver);
   }
 

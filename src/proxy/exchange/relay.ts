@@ -15,7 +15,6 @@ import type { Snapshot } from "../../policy/snapshot.ts";
 import { isCallersDeadline } from "../../policy/timeout.ts";
 import type { ClientTrace } from "../../telemetry/tracing.ts";
 import type {
-  BodyReceiver,
   ClientStream,
   RequestHead,
   ResponseHead,
@@ -24,6 +23,7 @@ import type {
 import type { Fields } from "../../wire/fields.ts";
 import type { RequestRecord } from "./request-record.ts";
 import { Attempt, type Exchange } from "./attempt.ts";
+import type { RequestBodyReceiver } from "./body-filter.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, type Idler } from "./idle.ts";
 import type { Judge } from "./open-ended.ts";
@@ -37,7 +37,7 @@ import type { RoutePlan } from "./route-plan.ts";
 
 const NOBODY: Set<string> = new Set();
 
-export class Relay implements Exchange, BodyReceiver, Idler {
+export class Relay implements Exchange, RequestBodyReceiver, Idler {
   readonly host: RelayHost;
   readonly stream: ServerStream;
   readonly plan: RoutePlan;

@@ -15,7 +15,11 @@ import type {
   ServerStream,
 } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
-import type { BodyFilter, ResponseBody } from "../exchange/body-filter.ts";
+import type {
+  BodyFilter,
+  RequestBodyReceiver,
+  ResponseBody,
+} from "../exchange/body-filter.ts";
 
 /** A request body that came to its end. */
 export interface WholeBody {
@@ -55,7 +59,7 @@ export class Tee implements BodyFilter {
     this.#send();
   }
 
-  request(next: BodyReceiver): BodyReceiver {
+  request(next: RequestBodyReceiver): RequestBodyReceiver {
     return {
       data: (chunk) => {
         this.#heard(chunk);
@@ -71,6 +75,10 @@ export class Tee implements BodyFilter {
         this.#brokenOff();
       },
       drained: () => next.drained(),
+      refused: (error) => {
+        next.refused(error);
+        this.#brokenOff();
+      },
     };
   }
 

@@ -3,7 +3,11 @@ import type { Cancel, Clock } from "../../core/clock.ts";
 import type { MeshError } from "../../mesh/errors.ts";
 import type { BodyReceiver } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
-import type { BodyFilter, ResponseBody } from "../exchange/body-filter.ts";
+import type {
+  BodyFilter,
+  RequestBodyReceiver,
+  ResponseBody,
+} from "../exchange/body-filter.ts";
 
 /** Milliseconds between two pieces. */
 const TICK = 50;
@@ -31,7 +35,7 @@ export class SlowResponse implements BodyFilter {
     this.#piece = Math.max(1, Math.round((bytesPerSecond * TICK) / 1000));
   }
 
-  request(next: BodyReceiver): BodyReceiver {
+  request(next: RequestBodyReceiver): RequestBodyReceiver {
     this.#receiver = next;
     return {
       data: (chunk) => next.data(chunk),
@@ -45,6 +49,7 @@ export class SlowResponse implements BodyFilter {
         if (this.#queue.length === 0) next.drained();
         else this.#wait();
       },
+      refused: (error) => next.refused(error),
     };
   }
 
