@@ -4,15 +4,19 @@ import type * as koffiModule from "koffi";
 
 type NativeFunction = (...values: unknown[]) => unknown;
 
+/** The foreign-function library. Throws where it has no binary for this machine. */
+export function foreignFunctions(): typeof koffiModule {
+  return createRequire(import.meta.url)("koffi") as typeof koffiModule;
+}
+
 /**
  * The function of that prototype, as koffi reads it: "int malloc_trim(size_t pad)". Undefined where this C library has none, or
  * where the foreign-function library has no binary for this machine.
  */
 export function libcFunction(prototype: string): NativeFunction | undefined {
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof koffiModule;
     // The process itself: its C library, whichever that is.
-    const native = koffi.load(null).func(prototype);
+    const native = foreignFunctions().load(null).func(prototype);
     return (...values) => native(...values) as unknown;
   } catch {
     return undefined;
@@ -31,7 +35,7 @@ const MALLINFO =
  */
 export function allocatedBytes(): (() => number) | undefined {
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof koffiModule;
+    const koffi = foreignFunctions();
     const fields = koffi.struct(
       Object.fromEntries(MALLINFO.map((name) => [name, "size_t"])),
     );

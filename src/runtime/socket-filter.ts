@@ -2,9 +2,8 @@
  * Sources whose attempts to connect the kernel drops before a listener hears of them: a classic packet filter on the listening socket, which
  * needs no privilege (Linux, `man 7 socket`, SO_ATTACH_FILTER). Accepted sockets inherit it, so it looks at SYN packets alone.
  */
-import { createRequire } from "node:module";
 import type { Server } from "node:net";
-import type * as koffiModule from "koffi";
+import { foreignFunctions } from "./libc.ts";
 import { descriptorOf } from "./socket-option.ts";
 
 export interface FilteredSource {
@@ -61,7 +60,7 @@ let setFilter: SetFilter | undefined;
 
 function loadSetFilter(): SetFilter | undefined {
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof koffiModule;
+    const koffi = foreignFunctions();
     const program = koffi.struct({
       length: "uint16_t",
       instructions: koffi.pointer("uint8_t"),
