@@ -48,8 +48,8 @@ function zeroes(): Record<Nuisance, number> {
 /** Whoever stands behind connections: an identity, or an address without one. Whoever runs the listener keeps one for each. */
 export interface Source {
   readonly tally: Tally;
-  /** All connections of the source together may do so many times what one may. */
-  readonly share: number;
+  /** All connections of the source together may do so many times what one may, at `now` (monotonic milliseconds). */
+  share(now: MonotonicMs): number;
   /** HTTP/2 streams that are open on all its connections, and how many may be. */
   streams: number;
   readonly mostStreams: number;
@@ -61,7 +61,7 @@ export interface Source {
 export function lonelySource(share = 1): Source {
   return {
     tally: new Tally(),
-    share,
+    share: () => share,
     streams: 0,
     mostStreams: Number.POSITIVE_INFINITY,
     offended: () => undefined,
@@ -75,6 +75,6 @@ export function excess(
   limit: number,
   now: MonotonicMs,
 ): number | undefined {
-  const most = limit * source.share;
+  const most = limit * source.share(now);
   return source.tally.add(kind, now) > most ? most : undefined;
 }

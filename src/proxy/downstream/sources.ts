@@ -3,6 +3,7 @@
  * counted with its source, and a source whose connections keep being ended for it is turned away for a while (decision 028).
  */
 import type { Clock } from "../../core/clock.ts";
+import type { MonotonicMs } from "../../core/units.ts";
 import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
 import { Tally, type Source } from "../../wire/flood-guard.ts";
 import type { SidecarLimits } from "./limits.ts";
@@ -115,8 +116,8 @@ class Known implements Source {
     this.mostStreams = mostStreams;
   }
 
-  get share(): number {
-    const isOnProbation = this.#clock.now() - this.#outUntil < PROBATION.lasts;
+  share(now: MonotonicMs): number {
+    const isOnProbation = now - this.#outUntil < PROBATION.lasts;
     return isOnProbation ? this.#share * PROBATION.share : this.#share;
   }
 
