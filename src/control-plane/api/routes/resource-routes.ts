@@ -185,15 +185,7 @@ function addCreate(
         response: answers({ 201: one(kind, "created") }, 409, 413, 415, 422),
       },
     },
-    async (request, reply) =>
-      answer(
-        reply,
-        await handlers.create(
-          targetOf(request),
-          request.body,
-          isDryRun(request),
-        ),
-      ),
+    writing((target, body, dryRun) => handlers.create(target, body, dryRun)),
   );
 }
 
@@ -258,15 +250,7 @@ function addReplace({ api, url, kind, handlers, common }: Item): void {
         ),
       },
     },
-    async (request, reply) =>
-      answer(
-        reply,
-        await handlers.replace(
-          targetOf(request),
-          request.body,
-          isDryRun(request),
-        ),
-      ),
+    writing((target, body, dryRun) => handlers.replace(target, body, dryRun)),
   );
 }
 
@@ -290,15 +274,7 @@ function addPatch({ api, url, kind, handlers, common }: Item): void {
         response: answers({ 200: one(kind, "patched") }, 409, 413, 415, 422),
       },
     },
-    async (request, reply) =>
-      answer(
-        reply,
-        await handlers.patch(
-          targetOf(request),
-          request.body,
-          isDryRun(request),
-        ),
-      ),
+    writing((target, body, dryRun) => handlers.patch(target, body, dryRun)),
   );
 }
 
@@ -316,6 +292,17 @@ function addDelete({ api, url, kind, handlers, common }: Item): void {
     },
     (request) => handlers.remove(targetOf(request), isDryRun(request)),
   );
+}
+
+/** A route that writes a resource, and responds with it and the warnings. */
+function writing(
+  write: (target: Target, body: unknown, dryRun: boolean) => Promise<Written>,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+  return async (request, reply) =>
+    answer(
+      reply,
+      await write(targetOf(request), request.body, isDryRun(request)),
+    );
 }
 
 /** Clients take 16 KiB of headers at most, and a person reads fewer. */
