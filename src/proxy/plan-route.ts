@@ -31,7 +31,7 @@ import { rewriteTarget } from "../policy/routing/url-rewrite.ts";
 import type { ServerStream } from "../wire/exchange.ts";
 import { affinityOf, type Affinity } from "./filters/affinity.ts";
 import type { RequestRecord } from "./exchange/request-record.ts";
-import { type Where } from "./destination.ts";
+import type { Where } from "./destination.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
 import type { Mirrors } from "./filters/mirror.ts";
 import { refusedPipe } from "./exchange/raw-bytes.ts";
@@ -105,7 +105,14 @@ export function planRoute(
   record.path = read.facts.path;
   return where.kind === "outside"
     ? options.passthrough.http(snapshot, where, read, stream)
-    : planToMesh({ options, snapshot, stream, record, read, ...where });
+    : planToMesh({
+        options,
+        snapshot,
+        stream,
+        record,
+        read,
+        destination: where.destination,
+      });
 }
 
 /** A request for a service of the mesh, as far as it is known. */
