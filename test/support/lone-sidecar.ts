@@ -39,7 +39,8 @@ export interface LoneSidecar {
   stop(): Promise<void>;
 }
 
-const RESOURCES = `
+/** Service and policies of the lone sidecar: everybody may call it, in plaintext too. */
+export const OPEN_RESOURCES: string = `
 apiVersion: mesh.wherry.dev/v1alpha1
 kind: Mesh
 metadata: { name: default }
@@ -83,7 +84,10 @@ export async function startLoneSidecar(
       join(ROOT, "src", "wherry.js"),
       "sidecar",
       ...["--name", "orders-1", "--label", "app=orders", "--no-capture"],
-      ...["--resources", await file("mesh.yaml", RESOURCES + more(appPort))],
+      ...[
+        "--resources",
+        await file("mesh.yaml", OPEN_RESOURCES + more(appPort)),
+      ],
       ...["--certificate", await file("leaf.pem", pems.certificateChain)],
       ...["--private-key", await file("leaf.key", pems.privateKey)],
       ...["--trust-bundle", await file("root.pem", pems.trustBundle)],

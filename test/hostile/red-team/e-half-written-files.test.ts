@@ -14,6 +14,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
 import { call, closeCalls, eventually } from "../../support/call.ts";
 import {
+  OPEN_RESOURCES,
   startLoneSidecar,
   type LoneSidecar,
 } from "../../support/lone-sidecar.ts";
@@ -23,26 +24,11 @@ const LONG = 500;
 
 /** The resources, each version of other length: without the last of them, the port takes no caller. */
 function version(number: number): string {
-  return `${"# a comment\n".repeat(number)}apiVersion: mesh.wherry.dev/v1alpha1
-kind: Mesh
-metadata: { name: default, labels: { version: v${number} } }
-spec:
-  authorization: { defaultAction: ALLOW }
----
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Service
-metadata: { name: orders, namespace: shop }
-spec:
-  ports: [{ name: http, port: 80, appProtocol: http }]
-  selector: { app: orders }
----
-apiVersion: security.istio.io/v1
-kind: PeerAuthentication
-metadata: { name: open, namespace: shop }
-spec:
-  selector: { matchLabels: { app: orders } }
-  mtls: { mode: PERMISSIVE }
-`;
+  const labelled = OPEN_RESOURCES.replace(
+    "name: default",
+    `name: default, labels: { version: v${number} }`,
+  );
+  return `${"# a comment\n".repeat(number)}${labelled.trimStart()}`;
 }
 
 /** Calls without a pause until it is told to stop; gives what was not 200. */

@@ -1,5 +1,6 @@
 /** An application that responds to each case with that case's bytes, good or bad, and notices who comes back on a connection that has spoken out of turn. */
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { AppServers } from "./app-servers.ts";
 import type { AppUnderFuzz } from "./outcome.ts";
 import type { FuzzResponse } from "./response.ts";
 import { readByLetter } from "./response-by-letter.ts";
@@ -9,8 +10,7 @@ const CASE = /\r\nx-case: #(\d{8})\./;
 export class HostileApp implements AppUnderFuzz {
   readonly violations: string[] = [];
   readonly #responses: (index: number) => FuzzResponse;
-  readonly #servers: Server[] = [];
-  readonly #sockets = new Set<Socket>();
+  readonly #servers = new AppServers();
 
   constructor(responses: (index: number) => FuzzResponse) {
     this.#responses = responses;
@@ -21,33 +21,19 @@ export class HostileApp implements AppUnderFuzz {
   }
 
   listen(): Promise<number> {
-    const server = createServer(
-      { noDelay: true, allowHalfOpen: true },
-      (socket) => this.#serve(socket),
-    );
-    this.#servers.push(server);
-    return new Promise((resolve) => {
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address();
-        if (address === null || typeof address === "string")
-          throw new TypeError("the application has no TCP address");
-        resolve(address.port);
-      });
+    return this.#servers.listen((socket) => this.#serve(socket), {
+      allowHalfOpen: true,
     });
   }
 
   close(): void {
-    for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.#servers.close();
   }
 
   #serve(socket: Socket): void {
-    this.#sockets.add(socket);
     let text = "";
     let odd: FuzzResponse | undefined;
-    socket.on("error", () => undefined);
     socket.on("end", () => socket.end());
-    socket.on("close", () => this.#sockets.delete(socket));
     socket.on("data", (chunk: Buffer) => {
       text += chunk.toString("latin1");
       for (;;) {

@@ -1,5 +1,6 @@
 /** The hostile application in HTTP/2: a stream at a time, it says the frames of that stream's case. */
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { AppServers } from "./app-servers.ts";
 import { Flag, FrameType } from "../../../src/wire/http2/frames/frames.ts";
 import {
   RawPeer,
@@ -13,8 +14,7 @@ import { bytesOf, type FramedResponse } from "./response-http2.ts";
 
 export class HostileHttp2App implements AppUnderFuzz {
   readonly #responses: (index: number) => FramedResponse;
-  readonly #servers: Server[] = [];
-  readonly #sockets = new Set<Socket>();
+  readonly #servers = new AppServers();
 
   constructor(responses: (index: number) => FramedResponse) {
     this.#responses = responses;
@@ -25,28 +25,14 @@ export class HostileHttp2App implements AppUnderFuzz {
   }
 
   listen(): Promise<number> {
-    const server = createServer({ noDelay: true }, (socket) =>
-      this.#serve(socket),
-    );
-    this.#servers.push(server);
-    return new Promise((resolve) => {
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address();
-        if (address === null || typeof address === "string")
-          throw new TypeError("the application has no TCP address");
-        resolve(address.port);
-      });
-    });
+    return this.#servers.listen((socket) => this.#serve(socket));
   }
 
   close(): void {
-    for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.#servers.close();
   }
 
   #serve(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.on("close", () => this.#sockets.delete(socket));
     const peer = new RawPeer(socket, true);
     // The table stays empty, so that no field block needs to be read in its turn.
     peer.send(

@@ -1,5 +1,6 @@
 /** The application behind the sidecars: it reads every byte by the letter of the grammar, keeps each request under the number of its case, and says 200. */
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { AppServers } from "./app-servers.ts";
 import type { Arrived } from "./policy.ts";
 
 export interface Recorded extends Arrived {
@@ -26,27 +27,14 @@ export class RecordingApp {
   readonly requests: Map<string, Recorded[]> = new Map<string, Recorded[]>();
   /** Bytes that are no request by the letter, and requests that nobody sent. */
   readonly violations: string[] = [];
-  readonly #servers: Server[] = [];
-  readonly #sockets = new Set<Socket>();
+  readonly #servers = new AppServers();
 
   listen(app: Recorded["app"]): Promise<number> {
-    const server = createServer({ noDelay: true }, (socket) =>
-      this.#serve(socket, app),
-    );
-    this.#servers.push(server);
-    return new Promise((resolve) => {
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address();
-        if (address === null || typeof address === "string")
-          throw new TypeError("the application has no TCP address");
-        resolve(address.port);
-      });
-    });
+    return this.#servers.listen((socket) => this.#serve(socket, app));
   }
 
   close(): void {
-    for (const server of this.#servers) server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.#servers.close();
   }
 
   /** Takes what came under this number. */
@@ -58,10 +46,7 @@ export class RecordingApp {
   }
 
   #serve(socket: Socket, app: Recorded["app"]): void {
-    this.#sockets.add(socket);
     let text = "";
-    socket.on("error", () => undefined);
-    socket.on("close", () => this.#sockets.delete(socket));
     socket.on("data", (chunk: Buffer) => {
       text += chunk.toString("latin1");
       while (text !== "") {

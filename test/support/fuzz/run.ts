@@ -92,7 +92,13 @@ async function withFuzzer<App extends AppUnderFuzz & { close(): void }>(
   appProtocol: "http" | "http2",
   use: (bench: Bench<App>) => Promise<void>,
 ): Promise<void> {
-  const target = await startTarget({ appPorts, appProtocol }, root);
+  const target = await startTarget({ appPorts, appProtocol }, root).catch(
+    (failed: unknown) => {
+      // The application's ports would keep the process alive.
+      app.close();
+      throw failed;
+    },
+  );
   const fuzzer = new Fuzzer(SEED, doorsOf(target), target, app, game);
   try {
     await Promise.race([
