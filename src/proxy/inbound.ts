@@ -19,7 +19,7 @@ import {
   RequestRecord,
   type TelemetrySinks,
 } from "./exchange/request-record.ts";
-import { deadlineExceeded, deadlineLeft } from "./exchange/deadline.ts";
+import { deadlineExceeded, deadlineLeft } from "./exchange/time/deadline.ts";
 import { DESTINATION } from "./exchange/heads.ts";
 import { FilteredStream } from "./exchange/body-filter.ts";
 import { limitBody, refusedLength } from "./filters/body-limit.ts";

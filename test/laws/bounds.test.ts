@@ -13,7 +13,7 @@ import { DEFAULT_LIMITS } from "../../src/proxy/downstream/limits.ts";
 import { makeMeters } from "../../src/telemetry/meters.ts";
 import { makeReplayBudget } from "../../src/proxy/exchange/replay.ts";
 import { makeServing } from "../../src/proxy/downstream/serving.ts";
-import { watchIdle } from "../../src/proxy/exchange/idle.ts";
+import { watchIdle } from "../../src/proxy/exchange/time/idle.ts";
 import { makeClusters } from "../../src/proxy/upstream/cluster/clusters.ts";
 import { poolSettingsOf } from "../../src/proxy/upstream/cluster/places.ts";
 import { makePools } from "../../src/proxy/upstream/pool/pools.ts";

@@ -5,7 +5,7 @@ import {
   MOST_ENDED,
   watchIdle,
   type Idler,
-} from "../../src/proxy/exchange/idle.ts";
+} from "../../src/proxy/exchange/time/idle.ts";
 import {
   makeReplayBudget,
   Replay,

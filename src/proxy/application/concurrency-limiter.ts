@@ -10,7 +10,7 @@ import { ALL, AdmissionThreshold } from "../../policy/priority.ts";
 import type { AdaptiveConcurrency } from "../../resources/traffic-policy/overload.ts";
 import type { CounterCell } from "../../telemetry/metrics.ts";
 import { makeField, type Field } from "../../wire/fields.ts";
-import { deadlineExceeded } from "../exchange/deadline.ts";
+import { deadlineExceeded } from "../exchange/time/deadline.ts";
 import { ADMISSION } from "../exchange/heads.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 

@@ -11,7 +11,11 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Buffers } from "../../wire/buffers.ts";
-import { IDLE_TICK, type Idler, type IdleWatcher } from "../exchange/idle.ts";
+import {
+  IDLE_TICK,
+  type Idler,
+  type IdleWatcher,
+} from "../exchange/time/idle.ts";
 
 interface Shares {
   readonly bytes: number;

@@ -1,7 +1,7 @@
 /** What all callers together may cost this process; what one connection may cost stands with its codec (`wire/http1/limits.ts`, `wire/http2/limits.ts`). */
 import { readFileSync } from "node:fs";
 import type { Bytes } from "../../core/units.ts";
-import type { TransferLimits } from "../exchange/transfer-rate.ts";
+import type { TransferLimits } from "../exchange/time/transfer-rate.ts";
 
 export interface SidecarLimits extends TransferLimits {
   /** Open connections of callers, on all listeners. */

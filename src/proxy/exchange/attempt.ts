@@ -23,7 +23,7 @@ import type {
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
 import type { RelayHost } from "./relay-host.ts";
-import type { TimeSpent } from "./time-spent.ts";
+import type { TimeSpent } from "./time/time-spent.ts";
 import type { ConnectionWaiter, Target, RoutePlan } from "./route-plan.ts";
 
 /** The exchange that an attempt is part of. */

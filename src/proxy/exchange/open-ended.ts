@@ -9,7 +9,7 @@ import type { MeshError } from "../../mesh/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
-import type { IdleWatcher } from "./idle.ts";
+import type { IdleWatcher } from "./time/idle.ts";
 
 /** Why policy, as it is now, refuses an exchange that it once let through; undefined where it does not. */
 export type Judge = (

@@ -1,9 +1,9 @@
 /** What all relays of a proxy share. */
 import type { Deadlines } from "../../core/deadlines.ts";
 import type { Clock } from "../../core/clock.ts";
-import type { IdleWatcher } from "./idle.ts";
+import type { IdleWatcher } from "./time/idle.ts";
 import type { Buffers } from "../../wire/buffers.ts";
-import type { TransferLimits } from "./transfer-rate.ts";
+import type { TransferLimits } from "./time/transfer-rate.ts";
 import type { PolicyAge } from "./open-ended.ts";
 import type { ReplayBudget } from "./replay.ts";
 

@@ -25,14 +25,14 @@ import type { RequestRecord } from "./request-record.ts";
 import { Attempt, type Exchange } from "./attempt.ts";
 import type { RequestBodyReceiver } from "./body-filter.ts";
 import { isGrpcCall } from "./grpc.ts";
-import { IDLE_TICK, type Idler } from "./idle.ts";
+import { IDLE_TICK, type Idler } from "./time/idle.ts";
 import type { Judge } from "./open-ended.ts";
-import { TransferRate } from "./transfer-rate.ts";
+import { TransferRate } from "./time/transfer-rate.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { RequestBody } from "./request-body.ts";
-import { deadlineFor, GRACE, isEndless, outOfTime } from "./deadline.ts";
+import { deadlineFor, GRACE, isEndless, outOfTime } from "./time/deadline.ts";
 import { rescue } from "./rescue.ts";
-import { TimeSpent } from "./time-spent.ts";
+import { TimeSpent } from "./time/time-spent.ts";
 import type { RoutePlan } from "./route-plan.ts";
 
 const NOBODY: Set<string> = new Set();

@@ -10,7 +10,7 @@ import type { Endpoint } from "../../policy/snapshot.ts";
 import { formatGrpcTimeout, type Timeouts } from "../../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { makeField, type Fields } from "../../wire/fields.ts";
-import { deadlineField } from "../exchange/deadline.ts";
+import { deadlineField } from "../exchange/time/deadline.ts";
 import { LOAD, requestHead, responseHead } from "../exchange/heads.ts";
 import type { Waiter } from "./cluster/admission.ts";
 import type { Permit } from "./cluster/breaker.ts";

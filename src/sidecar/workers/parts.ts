@@ -17,7 +17,7 @@ import {
   type Eviction,
 } from "../../proxy/downstream/eviction.ts";
 import { makeFaults, type Faults } from "../../proxy/filters/faults.ts";
-import { watchIdle } from "../../proxy/exchange/idle.ts";
+import { watchIdle } from "../../proxy/exchange/time/idle.ts";
 import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
 import { makeInbound } from "../../proxy/inbound.ts";
 import { makeLimiter, type Limiter } from "../../proxy/filters/limiter.ts";

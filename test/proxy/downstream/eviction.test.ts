@@ -10,7 +10,7 @@ import {
   IDLE_TICK,
   watchIdle,
   type Idler,
-} from "../../../src/proxy/exchange/idle.ts";
+} from "../../../src/proxy/exchange/time/idle.ts";
 import { Buffers } from "../../../src/wire/buffers.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { keptLog } from "../../support/laws/harness.ts";

@@ -2,7 +2,10 @@
 import t from "tap";
 import { watchSource } from "../../../src/core/watch.ts";
 import type { Snapshot } from "../../../src/policy/snapshot.ts";
-import { watchIdle, type Idler } from "../../../src/proxy/exchange/idle.ts";
+import {
+  watchIdle,
+  type Idler,
+} from "../../../src/proxy/exchange/time/idle.ts";
 import { judgeOpenEnds } from "../../../src/proxy/exchange/open-ended.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 

@@ -1,7 +1,7 @@
 /** The exchanges in flight: their deadlines, and by a coarse tick their idle time-out and pace. An exchange marks that it moved, a tick looks who did not. */
-import type { Clock } from "../../core/clock.ts";
-import { Deadlines, type Timed } from "../../core/deadlines.ts";
-import type { Snapshot } from "../../policy/snapshot.ts";
+import type { Clock } from "../../../core/clock.ts";
+import { Deadlines, type Timed } from "../../../core/deadlines.ts";
+import type { Snapshot } from "../../../policy/snapshot.ts";
 
 /** Whoever may be idle for too long. */
 export interface Idler extends Timed {

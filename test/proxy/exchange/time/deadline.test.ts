@@ -1,13 +1,13 @@
 /** The deadline on its way: told from sidecar to sidecar, refused before the application once it has passed, and explained in the error (trap 11). */
 import type { RequestListener } from "node:http";
 import t from "tap";
-import type { Resource } from "../../../src/resources/envelope.ts";
-import { parseGrpcTimeout } from "../../../src/policy/timeout.ts";
-import { makeField } from "../../../src/wire/fields.ts";
-import { fakeClock, passing } from "../../support/fake-clock.ts";
-import { nextSidecar } from "../../support/next-sidecar.ts";
-import { overLink } from "../../support/over-link.ts";
-import { resource, send, until, withPair } from "../../support/pair.ts";
+import type { Resource } from "../../../../src/resources/envelope.ts";
+import { parseGrpcTimeout } from "../../../../src/policy/timeout.ts";
+import { makeField } from "../../../../src/wire/fields.ts";
+import { fakeClock, passing } from "../../../support/fake-clock.ts";
+import { nextSidecar } from "../../../support/next-sidecar.ts";
+import { overLink } from "../../../support/over-link.ts";
+import { resource, send, until, withPair } from "../../../support/pair.ts";
 
 const DESTINATION = makeField("x-wherry-destination", "orders.shop:80");
 

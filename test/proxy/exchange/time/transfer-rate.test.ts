@@ -2,23 +2,23 @@
 import { connect, type Socket } from "node:net";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import t from "tap";
-import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
+import { PREFACE } from "../../../../src/wire/http2/frames/frames.ts";
 import {
   data,
   headers,
   RawPeer,
   settings,
   SETTINGS_ACK,
-} from "../../support/http2/raw-peer.ts";
-import { DEFAULT_LIMITS } from "../../../src/proxy/downstream/limits.ts";
+} from "../../../support/http2/raw-peer.ts";
+import { DEFAULT_LIMITS } from "../../../../src/proxy/downstream/limits.ts";
 import {
   TransferRate,
   type Standing,
-} from "../../../src/proxy/exchange/transfer-rate.ts";
-import type { ServerStream } from "../../../src/wire/exchange.ts";
-import { makeField } from "../../../src/wire/fields.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { resource, withPair, type PairOptions } from "../../support/pair.ts";
+} from "../../../../src/proxy/exchange/time/transfer-rate.ts";
+import type { ServerStream } from "../../../../src/wire/exchange.ts";
+import { makeField } from "../../../../src/wire/fields.ts";
+import { fakeClock } from "../../../support/fake-clock.ts";
+import { resource, withPair, type PairOptions } from "../../../support/pair.ts";
 
 /** As much of a stream as is looked at. */
 function stream(peer: string | undefined, expect?: string): ServerStream {

@@ -1,5 +1,5 @@
 /** Where the time of a request went, for the words of the error that tells that it ran out. */
-import type { Clock } from "../../core/clock.ts";
+import type { Clock } from "../../../core/clock.ts";
 
 export type Phase = "connecting" | "waiting" | "answering" | "pausing";
 

@@ -1,7 +1,7 @@
 /** Whether an exchange goes on fast enough: a caller that sends or takes next to nothing, and, while memory is short, anything that stands still and holds some. */
-import { MeshError } from "../../mesh/errors.ts";
-import type { ServerStream } from "../../wire/exchange.ts";
-import { fieldValue } from "../../wire/fields.ts";
+import { MeshError } from "../../../mesh/errors.ts";
+import type { ServerStream } from "../../../wire/exchange.ts";
+import { fieldValue } from "../../../wire/fields.ts";
 
 export interface TransferLimits {
   /** Octets a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */

@@ -1,25 +1,25 @@
 /** Until when an exchange may last: policy's rule, applied to the heads as the codecs give them (trap 11), and what a peer is told of it. */
-import { MeshError } from "../../mesh/errors.ts";
+import { MeshError } from "../../../mesh/errors.ts";
 import {
   deadlineOf,
   isEventStream,
   type Timeouts,
-} from "../../policy/timeout.ts";
+} from "../../../policy/timeout.ts";
 import type {
   RequestHead,
   ResponseHead,
   ServerStream,
-} from "../../wire/exchange.ts";
+} from "../../../wire/exchange.ts";
 import {
   FieldClass,
   fieldValue,
   joinedValue,
   makeField,
   type Field,
-} from "../../wire/fields.ts";
-import type { RequestRecord } from "./request-record.ts";
+} from "../../../wire/fields.ts";
+import type { RequestRecord } from "../request-record.ts";
 import type { TimeSpent } from "./time-spent.ts";
-import type { RoutePlan } from "./route-plan.ts";
+import type { RoutePlan } from "../route-plan.ts";
 
 /** Milliseconds that are left of a request, from one sidecar to the next: relative, for clocks differ. Applications never see it. */
 export const DEADLINE = "x-wherry-deadline";
