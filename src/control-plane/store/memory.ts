@@ -18,6 +18,7 @@ import {
   type Listing,
   type Store,
 } from "./store.ts";
+import { ResourceTable } from "./table.ts";
 import { checkExpected, nextVersion, step } from "./write.ts";
 
 export interface MemoryStoreOptions {
@@ -38,7 +39,7 @@ export function openMemoryStore(options: MemoryStoreOptions): Store {
 class MemoryStore implements Store {
   readonly id: string = randomUUID();
   readonly #clock: Clock;
-  readonly #kinds = new Map<string, Map<string, Resource>>();
+  readonly #table = new ResourceTable();
   readonly #history: MemoryHistory;
 
   constructor({ clock, history = HISTORY_LIMITS }: MemoryStoreOptions) {
@@ -53,21 +54,17 @@ class MemoryStore implements Store {
   get(key: ResourceKey): Promise<Resource | undefined> {
     return step(() => {
       this.#history.checkOpen();
-      return this.#find(key);
+      return this.#table.get(key);
     });
   }
 
   list(kind: string, namespace?: string): Promise<Listing> {
     return step(() => {
       this.#history.checkOpen();
-      const resources = [...(this.#kinds.get(kind) ?? [])]
-        .filter(
-          ([, { metadata }]) =>
-            namespace === undefined || (metadata.namespace ?? "") === namespace,
-        )
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([, resource]) => resource);
-      return { resources, revision: this.#history.newest.value };
+      return {
+        resources: this.#table.list(kind, namespace),
+        revision: this.#history.newest.value,
+      };
     });
   }
 
@@ -75,13 +72,12 @@ class MemoryStore implements Store {
     return step(() => {
       this.#history.checkOpen();
       const key = keyOf(resource);
-      const current = this.#find(key);
+      const current = this.#table.get(key);
       checkExpected(key, expected, current);
       const revision = this.#history.newest.value + 1;
       const next = nextVersion(current, resource, revision, this.#clock);
       if (next === undefined) return current ?? resource;
-      const ofKind = this.#kinds.get(key.kind) ?? new Map<string, Resource>();
-      this.#kinds.set(key.kind, ofKind.set(pathOf(key), next));
+      this.#table.put(key, next);
       const created = current === undefined;
       this.#history.record({ revision, type: "put", created, resource: next });
       return next;
@@ -92,10 +88,10 @@ class MemoryStore implements Store {
     return step(() => {
       this.#history.checkOpen();
       const newest = this.#history.newest.value;
-      const resource = this.#find(key);
+      const resource = this.#table.get(key);
       checkExpected(key, expected, resource);
       if (resource === undefined) return newest;
-      this.#kinds.get(key.kind)?.delete(pathOf(key));
+      this.#table.remove(key);
       const revision = newest + 1;
       this.#history.record({
         revision,
@@ -113,10 +109,6 @@ class MemoryStore implements Store {
 
   close(): Promise<void> {
     return step(() => this.#history.close());
-  }
-
-  #find(key: ResourceKey): Resource | undefined {
-    return this.#kinds.get(key.kind)?.get(pathOf(key));
   }
 }
 
@@ -175,9 +167,4 @@ class MemoryHistory implements History {
   close(): void {
     this.#closing.abort();
   }
-}
-
-/** U+0000 is in no name, and sorts before every character that is: by namespace, then by name. */
-function pathOf(key: ResourceKey): string {
-  return `${key.namespace}\0${key.name}`;
 }

@@ -39,17 +39,26 @@ export function openDatabase(file: string, lockTimeout: number): DatabaseSync {
     }
     return database;
   } catch (thrown) {
-    if (thrown instanceof StoreError) throw thrown;
-    throw new StoreError(describeFailure(file, messageOf(thrown)), {
-      cause: thrown,
-    });
+    throw cannotOpen(file, thrown);
   }
 }
 
-function describeFailure(file: string, message: string): string {
+/** What is wrong with the file, and what to do. */
+export function cannotOpen(file: string, thrown: unknown): StoreError {
+  return thrown instanceof StoreError
+    ? thrown
+    : new StoreError(describeFailure(file, thrown), { cause: thrown });
+}
+
+function describeFailure(file: string, thrown: unknown): string {
+  const message = messageOf(thrown);
   if (message.includes("locked"))
     return `${file} is in use by another process: stop the other control plane, or give this one another state directory`;
-  if (message.includes("not a database") || message.includes("malformed"))
+  if (
+    thrown instanceof SyntaxError ||
+    message.includes("not a database") ||
+    message.includes("malformed")
+  )
     return `${file} is damaged or not a database (${message}): put a backup in its place, or move it away to start empty`;
   return `${file} cannot be opened: ${message}`;
 }
@@ -95,8 +104,7 @@ export interface Statements {
   /** The newest revision; 0 before the first write. */
   revision(): number;
   historySize(): { rows: number; bytes: number };
-  get(key: ResourceKey): Resource | undefined;
-  list(kind: string, namespace: string | undefined): Resource[];
+  all(): Iterable<Resource>;
   put(key: ResourceKey, body: string): void;
   remove(key: ResourceKey): void;
   record(revision: number, type: ChangeType, body: string): void;
@@ -113,14 +121,8 @@ export function prepare(database: DatabaseSync): Statements {
   const size = database.prepare(
     "SELECT COUNT(*) AS count, TOTAL(OCTET_LENGTH(body)) AS bytes FROM history",
   );
-  const get = database.prepare(
-    "SELECT body FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
-  );
-  const list = database.prepare(
-    "SELECT body FROM resources WHERE kind = ? ORDER BY namespace, name",
-  );
-  const listNamespace = database.prepare(
-    "SELECT body FROM resources WHERE kind = ? AND namespace = ? ORDER BY name",
+  const all = database.prepare(
+    "SELECT body FROM resources ORDER BY kind, namespace, name",
   );
   const put = database.prepare(
     "INSERT INTO resources (kind, namespace, name, body) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
@@ -144,15 +146,9 @@ export function prepare(database: DatabaseSync): Statements {
       const row = size.get();
       return { rows: Number(row?.["count"]), bytes: Number(row?.["bytes"]) };
     },
-    get({ kind, namespace, name }) {
-      const row = get.get(kind, namespace, name);
-      return row === undefined ? undefined : resourceIn(row);
+    *all() {
+      for (const row of all.iterate()) yield resourceIn(row);
     },
-    list: (kind, namespace) =>
-      (namespace === undefined
-        ? list.all(kind)
-        : listNamespace.all(kind, namespace)
-      ).map(resourceIn),
     put({ kind, namespace, name }, body) {
       put.run(kind, namespace, name, body);
     },

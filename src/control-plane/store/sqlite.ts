@@ -9,6 +9,7 @@ import {
 } from "../../resources/envelope.ts";
 import { follow, type History } from "./follow.ts";
 import {
+  cannotOpen,
   openDatabase,
   prepare,
   type ChangeType,
@@ -24,6 +25,7 @@ import {
   type Listing,
   type Store,
 } from "./store.ts";
+import { ResourceTable } from "./table.ts";
 import { checkExpected, nextVersion, step } from "./write.ts";
 
 export interface SqliteStoreOptions {
@@ -40,13 +42,14 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);
 }
 
-/** Each operation is one synchronous step, so a listing and its revision belong together. */
+/** Each operation is one synchronous step, so a listing and its revision belong together. Resources are read from memory; the file is for the next start. */
 class SqliteStore implements Store, History {
   readonly id: string;
   readonly #clock: Clock;
   readonly #limits: HistoryLimits;
   readonly #database: DatabaseSync;
   readonly #statements: Statements;
+  readonly #table = new ResourceTable();
   readonly #newest: WatchSource<number>;
   readonly #size: { rows: number; bytes: number };
   readonly #closing = new AbortController();
@@ -61,10 +64,17 @@ class SqliteStore implements Store, History {
     this.#clock = clock;
     this.#limits = history;
     this.#database = openDatabase(file, lockTimeout);
-    this.#statements = prepare(this.#database);
-    this.id = this.#statements.id();
-    this.#newest = watchSource(this.#statements.revision());
-    this.#size = this.#statements.historySize();
+    try {
+      this.#statements = prepare(this.#database);
+      this.id = this.#statements.id();
+      this.#newest = watchSource(this.#statements.revision());
+      this.#size = this.#statements.historySize();
+      for (const resource of this.#statements.all())
+        this.#table.put(keyOf(resource), resource);
+    } catch (thrown) {
+      this.#database.close();
+      throw cannotOpen(file, thrown);
+    }
   }
 
   get newest(): Watch<number> {
@@ -82,7 +92,7 @@ class SqliteStore implements Store, History {
   get(key: ResourceKey): Promise<Resource | undefined> {
     return step(() => {
       this.#checkOpen();
-      return this.#statements.get(key);
+      return this.#table.get(key);
     });
   }
 
@@ -90,7 +100,7 @@ class SqliteStore implements Store, History {
     return step(() => {
       this.#checkOpen();
       return {
-        resources: this.#statements.list(kind, namespace),
+        resources: this.#table.list(kind, namespace),
         revision: this.#newest.value,
       };
     });
@@ -102,9 +112,11 @@ class SqliteStore implements Store, History {
       const written = this.#transaction(() =>
         this.#putAs(revision, resource, expected),
       );
-      // Watchers may look only once the change cannot be lost any more.
-      if (written.metadata.resourceVersion === String(revision))
+      // Readers and watchers may look only once the change cannot be lost any more.
+      if (written.metadata.resourceVersion === String(revision)) {
+        this.#table.put(keyOf(written), written);
         this.#newest.set(revision);
+      }
       return written;
     });
   }
@@ -113,14 +125,17 @@ class SqliteStore implements Store, History {
     return step(() => {
       const revision = this.#newest.value + 1;
       const removed = this.#transaction(() => {
-        const current = this.#statements.get(key);
+        const current = this.#table.get(key);
         checkExpected(key, expected, current);
         if (current === undefined) return false;
         this.#statements.remove(key);
         this.#record(revision, "remove", JSON.stringify(current));
         return true;
       });
-      if (removed) this.#newest.set(revision);
+      if (removed) {
+        this.#table.remove(key);
+        this.#newest.set(revision);
+      }
       return this.#newest.value;
     });
   }
@@ -169,7 +184,7 @@ class SqliteStore implements Store, History {
 
   #putAs(revision: number, resource: Resource, expected: Expected): Resource {
     const key = keyOf(resource);
-    const current = this.#statements.get(key);
+    const current = this.#table.get(key);
     checkExpected(key, expected, current);
     const next = nextVersion(current, resource, revision, this.#clock);
     if (next === undefined) return current ?? resource;

@@ -110,39 +110,55 @@ void t.test("the file is its owner's alone", async (t) => {
   await store.close();
 });
 
-void t.test("a file that cannot serve is refused with what to do", (t) => {
-  const directory = t.testdir();
-  const open = (name: string): void => {
-    openSqliteStore({
-      file: join(directory, name),
-      clock: fakeClock(),
-      lockTimeout: 10,
+void t.test(
+  "a file that cannot serve is refused with what to do",
+  async (t) => {
+    const directory = t.testdir();
+    const open = (name: string): void => {
+      openSqliteStore({
+        file: join(directory, name),
+        clock: fakeClock(),
+        lockTimeout: 10,
+      });
+    };
+    writeFileSync(join(directory, "text"), "no database ".repeat(100));
+    t.throws(() => open("text"), {
+      name: "StoreError",
+      message: /damaged or not a database.*backup/,
     });
-  };
-  writeFileSync(join(directory, "text"), "no database ".repeat(100));
-  t.throws(() => open("text"), {
-    name: "StoreError",
-    message: /damaged or not a database.*backup/,
-  });
 
-  const other = new DatabaseSync(join(directory, "other"));
-  other.exec("CREATE TABLE things (name TEXT)");
-  other.close();
-  t.throws(() => open("other"), /database of another program/);
+    const other = new DatabaseSync(join(directory, "other"));
+    other.exec("CREATE TABLE things (name TEXT)");
+    other.close();
+    t.throws(() => open("other"), /database of another program/);
 
-  openSqliteStore({ file: join(directory, "newer"), clock: fakeClock() });
-  t.throws(() => open("newer"), /in use by another process/);
+    openSqliteStore({ file: join(directory, "newer"), clock: fakeClock() });
+    t.throws(() => open("newer"), /in use by another process/);
 
-  const made = openSqliteStore({
-    file: join(directory, "schema"),
-    clock: fakeClock(),
-  });
-  void made.close();
-  const schema = new DatabaseSync(join(directory, "schema"));
-  schema.exec("PRAGMA user_version = 9");
-  schema.close();
-  t.throws(() => open("schema"), /schema version 9.*reads version 1/);
+    const made = openSqliteStore({
+      file: join(directory, "schema"),
+      clock: fakeClock(),
+    });
+    void made.close();
+    const schema = new DatabaseSync(join(directory, "schema"));
+    schema.exec("PRAGMA user_version = 9");
+    schema.close();
+    t.throws(() => open("schema"), /schema version 9.*reads version 1/);
 
-  t.throws(() => open(`text/x`), /cannot be opened/);
-  t.end();
-});
+    t.throws(() => open(`text/x`), /cannot be opened/);
+
+    const broken = openSqliteStore({
+      file: join(directory, "body"),
+      clock: fakeClock(),
+    });
+    await broken.put(service("a"), "absent");
+    await broken.close();
+    const body = new DatabaseSync(join(directory, "body"));
+    body.exec("UPDATE resources SET body = '{'");
+    body.close();
+    t.throws(() => open("body"), {
+      name: "StoreError",
+      message: /damaged or not a database.*backup/,
+    });
+  },
+);
