@@ -2,7 +2,6 @@
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
 import { serviceKey } from "../../mesh/service-key.ts";
-import { selects } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   appProtocolOf,
@@ -23,6 +22,7 @@ import {
   type WorkloadResource,
 } from "../../resources/workload/schema.ts";
 import type { Cluster, Endpoint, SelfDescription } from "../snapshot.ts";
+import { selection } from "./selection.ts";
 import { nameOf, type Sorted } from "./sort.ts";
 
 /** One port of one Service that callers here may use. */
@@ -51,20 +51,13 @@ export function compileClusters(
 ): Map<string, ServedPort> {
   const known = new Map(previous.map((cluster) => [cluster.key, cluster]));
   const policies = policiesByService(sorted.trafficPolicies);
-  const workloads = Map.groupBy(
-    sorted.workloads,
-    (workload) => workload.metadata.namespace ?? "",
-  );
+  const selected = selection(sorted.workloads);
   const locality = localityOf(sorted, caller);
   const served = new Map<string, ServedPort>();
   for (const service of sorted.services) {
     const namespace = namespaceOf(service);
     if (!isExportedTo(service.spec, namespace, caller.namespace)) continue;
-    const selected = (workloads.get(namespace) ?? []).filter(
-      ({ metadata }) =>
-        service.spec.selector !== undefined &&
-        selects(service.spec.selector, metadata.labels),
-    );
+    const workloads = selected(service);
     for (const port of service.spec.ports) {
       const key = serviceKey(service.metadata.name, namespace, port.port);
       const traffic = trafficFor(
@@ -76,7 +69,7 @@ export function compileClusters(
       );
       const endpoints = isExternal(service.spec)
         ? externalEndpoints(service, port)
-        : workloadEndpoints(selected, port, mesh, locality);
+        : workloadEndpoints(workloads, port, mesh, locality);
       const make = (clusterKey: string, of: readonly Endpoint[]): Cluster =>
         takeOver(known.get(clusterKey), {
           key: clusterKey,
@@ -109,7 +102,6 @@ export function compileClusters(
 }
 
 /** Nothing is known of what is in the bytes, so no route applies to them. */
-/** What crosses the port is not looked into. */
 export function isOpaque(port: Pick<ServicePort, "appProtocol">): boolean {
   const protocol = port.appProtocol ?? DEFAULT_APP_PROTOCOL;
   return protocol === "tcp" || protocol === "tls";
