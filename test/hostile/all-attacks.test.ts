@@ -75,7 +75,8 @@ void t.test(
       (await sidecar.metric(
         "wherry_refusals_total",
         'reason="source turned away"',
-      )) > CONNECTIONS,
+        // How many are, before the kernel drops the others, is a matter of the machine's pace.
+      )) > 0,
       "who came back was turned away",
     );
     t.ok(

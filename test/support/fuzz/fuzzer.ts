@@ -15,6 +15,8 @@ const LANES = 40;
 const CASES = 800;
 /** One case in so many goes through every door. */
 const EVERYWHERE = 20;
+/** Turns without the end of any case after which none will come: each has its end after a few dozen. */
+const STUCK = 40 * TURNS;
 /** Of those that were in flight while the event loop was held, so many are looked at. */
 const SUSPECTS = 12;
 /** Microseconds of CPU that one request may use: the event loop serves all others beside it. */
@@ -83,6 +85,9 @@ export class Fuzzer {
   readonly #open = new Map<number, Open>();
   readonly #suspects = new Set<number>();
   #onCaseDone: () => void = () => undefined;
+  /** The turn in which a case ended last. */
+  #progressed = 0;
+  readonly #stuck = Promise.withResolvers<string>();
   readonly #pulse: Pulse;
   /** How often each case was tried that was tried again. */
   readonly #attempts = new Map<number, number>();
@@ -111,11 +116,19 @@ export class Fuzzer {
     this.#pulse = new Pulse(target, (turn) => {
       for (const lanes of this.#lanes.values())
         for (const lane of lanes) lane.sweep(turn);
+      if (this.#open.size === 0) this.#progressed = turn;
+      else if (turn - this.#progressed > STUCK)
+        this.#stuck.resolve(this.#waiting());
     });
     // Whoever is under way just now may be the one.
-    target.onStall = () => {
+    target.onStall(() => {
       for (const index of this.#open.keys()) this.#suspects.add(index);
-    };
+    });
+  }
+
+  /** Nothing ends any more, though the target answers: with what is left. */
+  get stuck(): Promise<string> {
+    return this.#stuck.promise;
   }
 
   close(): void {
@@ -250,6 +263,7 @@ export class Fuzzer {
             open.missing -= 1;
             if (open.missing > 0) return;
             this.#open.delete(index);
+            this.#progressed = this.#pulse.turn;
             done(request, open.seen);
             this.#onCaseDone();
           },
@@ -276,6 +290,15 @@ export class Fuzzer {
     return new Promise((resolve) => {
       this.#onCaseDone = resolve;
     });
+  }
+
+  /** Who waits for what, where nothing ends any more. */
+  #waiting(): string {
+    const queued = Array.from(
+      this.#queues,
+      ([name, jobs]) => `${name} ${jobs.length}`,
+    );
+    return `no case ends: ${[...this.#open.keys()].slice(0, 10).join(", ")} of ${this.#open.size} are open; queued: ${queued.join(", ")}`;
   }
 
   async #settled(): Promise<void> {

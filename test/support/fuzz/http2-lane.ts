@@ -103,6 +103,7 @@ export class Http2Lane {
   }
 
   sweep(turn: number): void {
+    const before = this.#streams.size;
     for (const [id, stream] of this.#streams)
       if (turn - stream.began > 2 * TURNS) {
         this.#send(
@@ -110,6 +111,8 @@ export class Http2Lane {
         );
         this.#settle(id, stream, "unfinished", 0, "");
       }
+    // What waits for this room may be the last of all: nothing else would wake it.
+    if (this.#streams.size < before) this.#onFree();
   }
 
   close(): void {

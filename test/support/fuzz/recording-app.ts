@@ -13,7 +13,7 @@ export interface Recorded extends Arrived {
 
 /** The field that carries a case's number: a fixed width, so that it can be blotted out wherever it stands. */
 export const CASE_FIELD = "x-case";
-const CASE = /#\d{8}\.[a-z0-9]{3}\.\d#/g;
+const CASE = /#\d{8}\.[a-z0-9]{3}\.\d{3}#/g;
 
 /** What each hop adds or owns, or what differs between versions without meaning anything: framing. */
 const HOP =

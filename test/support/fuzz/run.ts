@@ -103,7 +103,9 @@ async function withFuzzer<App extends AppUnderFuzz & { close(): void }>(
   try {
     await Promise.race([
       use({ fuzzer, target, app }),
-      target.died.then((why) => Promise.reject(new Error(why))),
+      Promise.race([target.died, fuzzer.stuck]).then((why) =>
+        Promise.reject(new Error(why)),
+      ),
     ]);
   } finally {
     fuzzer.close();

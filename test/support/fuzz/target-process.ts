@@ -3,6 +3,10 @@ import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import type { CredentialPems } from "../../../src/identity/credentials.ts";
 import { cleanEnvironment, ROOT } from "../demo.ts";
+import { whereItStands } from "./where-it-stands.ts";
+
+/** Milliseconds without an answer after which its event loop is held for good: what is slow answers in a second. */
+const HELD_FOR_GOOD = 60_000;
 
 export interface AppPorts {
   readonly http: number;
@@ -41,11 +45,11 @@ export interface Target {
   readonly ports: TargetPorts;
   /** Of a caller within the mesh. */
   readonly pems: CredentialPems;
-  /** Runs when one turn of the event loop has used this many milliseconds of CPU. */
-  onStall: (milliseconds: number) => void;
+  /** `run` is called when one turn of the event loop has used this many milliseconds of CPU. */
+  onStall(run: (milliseconds: number) => void): void;
   /** Microseconds of CPU that its thread has used since its start. */
   cpu(): Promise<number>;
-  /** It has ended by itself, with these words. */
+  /** It has ended by itself, or answers no more, with these words. */
   readonly died: Promise<string>;
   stop(): Promise<void>;
 }
@@ -61,7 +65,10 @@ export async function startTarget(
     [JSON.stringify(options)],
     {
       cwd: root,
-      execArgv: ["--import", join(folder, "captured.ts")],
+      execArgv: [
+        ...["--import", join(folder, "captured.ts")],
+        "--inspect-port=127.0.0.1:0",
+      ],
       env: {
         ...cleanEnvironment(),
         WHERRY_FUZZ_APP_PORT: String(options.appPorts.http),
@@ -73,11 +80,13 @@ export async function startTarget(
   child.stderr?.on("data", (chunk: Buffer) => {
     printed = (printed + chunk.toString()).slice(-4000);
   });
-  const died = new Promise<string>((resolve) =>
+  const ended = new Promise<string>((resolve) =>
     child.once("exit", (code, signal) =>
       resolve(`the target ended (${code ?? signal ?? "?"}): ${printed}`),
     ),
   );
+  const held = Promise.withResolvers<string>();
+  const died = Promise.race([ended, held.promise]);
   const waiting = new Map<number, (microseconds: number) => void>();
   let asked = 0;
   const ready = Promise.withResolvers<Extract<Answer, { kind: "ready" }>>();
@@ -85,6 +94,8 @@ export async function startTarget(
   const ask = (question: Question): void => {
     if (child.connected) child.send(question);
   };
+  // Until there is a fuzzer, nobody is to blame for the start.
+  let onStall = (_milliseconds: number): void => undefined;
   child.on("message", (message) => {
     const answer = message as Answer;
     switch (answer.kind) {
@@ -96,25 +107,34 @@ export async function startTarget(
         waiting.delete(answer.id);
         return;
       case "stall":
-        target.onStall(answer.milliseconds);
+        onStall(answer.milliseconds);
     }
   });
   const { ports, pems } = await ready.promise;
-  const target: Target = {
+  return {
     ports,
     pems,
-    onStall: () => undefined,
+    onStall(run) {
+      onStall = run;
+    },
     cpu: () =>
       new Promise((resolve) => {
+        const late = setTimeout(() => {
+          void whereItStands(child, () => printed).then((where) =>
+            held.resolve(`the target answers no more; it stands ${where}`),
+          );
+        }, HELD_FOR_GOOD);
         asked += 1;
-        waiting.set(asked, resolve);
+        waiting.set(asked, (microseconds) => {
+          clearTimeout(late);
+          resolve(microseconds);
+        });
         ask({ kind: "cpu", id: asked });
       }),
     died,
     async stop() {
       child.kill("SIGKILL");
-      await died;
+      await ended;
     },
   };
-  return target;
 }
