@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { changedSince, testsReaching } from "./changed.ts";
 import { run, runChecks } from "./checks.ts";
 import { checkCoverage } from "./coverage.ts";
@@ -43,6 +43,18 @@ const FAST = 2000;
 const ALONE =
   /(?:floods|slow|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
 
+/** Tests that take longest, the longest first: begun last, one of them would be waited for alone. */
+const LONGEST: readonly string[] = [
+  "stability",
+  "policy",
+  "first-start",
+  "schemathesis",
+  "fuzz-requests",
+  "fuzz-responses",
+  "fuzz-mutants",
+  "grammar-http1-fuzz",
+];
+
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
@@ -52,6 +64,14 @@ function testsIn(folder: string): string[] {
     .filter((name) => name.endsWith(".test.ts"))
     .map((name) => join(folder, name))
     .sort();
+}
+
+function longestFirst(files: readonly string[]): string[] {
+  const rank = (file: string): number => {
+    const at = LONGEST.indexOf(basename(file, ".test.ts"));
+    return at === -1 ? LONGEST.length : at;
+  };
+  return files.toSorted((left, right) => rank(left) - rank(right));
 }
 
 /** Plain processes of Node, as many at once as `jobs`. */
@@ -133,7 +153,10 @@ async function runAll(): Promise<Counts> {
   );
   print("whole processes …");
   // Most of these wait for most of their time.
-  counts = sum(counts, await runPlain(together ?? [], 3, LONG_TIMEOUT));
+  counts = sum(
+    counts,
+    await runPlain(longestFirst(together ?? []), 3, LONG_TIMEOUT),
+  );
   print("whole processes that are measured …");
   return sum(counts, await runPlain(alone ?? [], 1, LONG_TIMEOUT));
 }
