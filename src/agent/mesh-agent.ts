@@ -43,6 +43,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { controlPlane, version, clock, logger } = options;
   splitAddress(controlPlane);
   const directory = await openStateDirectory(options.stateDirectory);
+  for (const fault of [directory.readOnly, directory.warning])
+    if (fault !== undefined) logger.warn(fault);
   const stop = new AbortController();
   const inForce = makeConfig(options.peers);
   const workload = (): WorkloadSpec | undefined => options.workload?.();
@@ -67,7 +69,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await config.become(certificates.latest).catch((thrown: unknown) => {
       status.update({ streamError: messageOf(thrown) });
     });
-  status.refresh();
+  status.update({ keepError: directory.readOnly });
   const following = followControlPlane({
     controlPlane,
     credentials: certificates.credentials,

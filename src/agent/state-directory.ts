@@ -1,9 +1,19 @@
 /** What a sidecar keeps on disk to start without its control plane: files that are whole or not there, and known to be unharmed. */
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import {
+  chmod,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { makeDirectory } from "../core/directory.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
+import { secretFault } from "../core/secret-file.ts";
 
 export type Stored =
   | { readonly kind: "none" }
@@ -12,12 +22,16 @@ export type Stored =
   | {
       readonly kind: "content";
       readonly content: unknown;
-      /** Others could read or write the file; they cannot any more. */
+      /** Others could read or write the file. */
       readonly warning?: string;
     };
 
 export interface StateDirectory {
   readonly path: string;
+  /** Why nothing can be kept in it, with what that means; undefined where it can. */
+  readonly readOnly: string | undefined;
+  /** What else is wrong with it, for the log. */
+  readonly warning: string | undefined;
   read(name: string): Promise<Stored>;
   /** Replaces the file whole: a reader, or a crash at any moment, sees the old one or the new one. */
   write(name: string, content: unknown): Promise<void>;
@@ -30,29 +44,70 @@ const LARGEST = 512 * 1024 * 1024;
 const HEAD = /^\{"checksum":"([0-9a-f]{64})","content":/;
 const HEAD_LENGTH = '{"checksum":"","content":'.length + 64;
 
-const TEMPORARY = /\.json\.[0-9a-f]{8}\.tmp$/;
+const TEMPORARY = /\.jsonl?\.[0-9a-f]{8}\.tmp$/;
 
-/** Makes the directory where it is missing, for its owner alone. Throws UserError where it cannot be used. */
+/** A name beside a file of state, whose content takes its place by a rename. */
+export function temporaryName(file: string): string {
+  return `${file}.${randomBytes(4).toString("hex")}.tmp`;
+}
+
+/**
+ * Makes the directory where it is missing, for its owner alone. One that may only be read will do: what it holds is enough to start with.
+ * Throws UserError where it cannot be used.
+ */
 export async function openStateDirectory(
   path: string,
 ): Promise<StateDirectory> {
   try {
     await makeDirectory(path);
-    await chmod(path, 0o700);
-    // What a crash in the middle of a write has left.
-    for (const name of await readdir(path))
-      if (TEMPORARY.test(name)) await rm(join(path, name), { force: true });
+    const warning = await closeToOthers(path);
+    const readOnly = await whyReadOnly(path);
+    if (readOnly === undefined) await clearTemporary(path);
+    return {
+      path,
+      readOnly,
+      warning,
+      read: (name) => read(join(path, name)),
+      write: (name, content) => write(path, join(path, name), content),
+    };
   } catch (thrown) {
     throw new UserError(
       `the state directory ${path} cannot be used: ${messageOf(thrown)}; give another with --state`,
       { cause: thrown },
     );
   }
-  return {
-    path,
-    read: (name) => read(join(path, name)),
-    write: (name, content) => write(path, join(path, name), content),
-  };
+}
+
+/** What to say where others can put files into it and that cannot be changed: its files themselves are closed to them. */
+async function closeToOthers(path: string): Promise<string | undefined> {
+  const { mode } = await stat(path);
+  if ((mode & 0o077) === 0) return undefined;
+  try {
+    await chmod(path, 0o700);
+  } catch (thrown) {
+    if ((mode & 0o022) !== 0)
+      return `the state directory ${path} is open to others (${octal(mode)}), who could put files there: ${messageOf(thrown)}; run: chmod 700 ${path}`;
+  }
+  return undefined;
+}
+
+/** Found by making a file: `access` speaks of the real user of the process, and of modes alone. */
+async function whyReadOnly(path: string): Promise<string | undefined> {
+  await readdir(path);
+  const probe = temporaryName(join(path, "probe.json"));
+  try {
+    await (await open(probe, "wx", 0o600)).close();
+    await rm(probe);
+    return undefined;
+  } catch (thrown) {
+    return `the state directory ${path} may only be read: ${messageOf(thrown)}; what it holds is used, and no newer config or certificate is kept for a restart`;
+  }
+}
+
+/** Removes what a crash in the middle of a write has left. */
+async function clearTemporary(path: string): Promise<void> {
+  for (const name of await readdir(path))
+    if (TEMPORARY.test(name)) await rm(join(path, name), { force: true });
 }
 
 async function read(file: string): Promise<Stored> {
@@ -64,13 +119,9 @@ async function read(file: string): Promise<Stored> {
   let warning: string | undefined;
   try {
     await using handle = await open(file, "r");
-    const { size, mode } = await handle.stat();
+    const { size } = await handle.stat();
     if (size > LARGEST) return damaged(`it has ${size} bytes`);
-    // Closed instead of refused: a volume that is mounted for a group opens all files on it, each time.
-    if ((mode & 0o077) !== 0) {
-      await handle.chmod(0o600);
-      warning = `${file} was open to others (mode ${(mode & 0o777).toString(8).padStart(4, "0")}) and is 0600 now: if others can have read it, remove it and enrol again`;
-    }
+    warning = await closeFile(handle, file);
     text = await readFile(handle, "utf8");
   } catch (thrown) {
     return systemCode(thrown) === "ENOENT"
@@ -92,6 +143,28 @@ async function read(file: string): Promise<Stored> {
   }
 }
 
+/** Closed instead of refused: a volume that is mounted for a group opens all files on it, each time. */
+async function closeFile(
+  handle: FileHandle,
+  file: string,
+): Promise<string | undefined> {
+  const facts = await handle.stat();
+  if ((facts.mode & 0o077) === 0) return undefined;
+  const advice = "if others can have read it, remove it and enrol again";
+  try {
+    await handle.chmod(0o600);
+    return `${file} was open to others (${octal(facts.mode)}) and is 0600 now: ${advice}`;
+  } catch (thrown) {
+    // The group of a volume that may only be read was chosen by whoever mounted it (fsGroup).
+    if (secretFault(facts, file, "the file") === undefined) return undefined;
+    return `${file} is open to others (${octal(facts.mode)}) and cannot be closed: ${messageOf(thrown)}; ${advice}`;
+  }
+}
+
+function octal(mode: number): string {
+  return `mode ${(mode & 0o777).toString(8).padStart(4, "0")}`;
+}
+
 async function write(
   directory: string,
   file: string,
@@ -99,7 +172,7 @@ async function write(
 ): Promise<void> {
   const body = JSON.stringify(content);
   const text = `{"checksum":"${checksumOf(body)}","content":${body}}\n`;
-  const temporary = `${file}.${randomBytes(4).toString("hex")}.tmp`;
+  const temporary = temporaryName(file);
   try {
     {
       await using handle = await open(temporary, "wx", 0o600);

@@ -14,6 +14,7 @@ import {
   startWithOrders,
   serving,
 } from "../support/push-control-plane.ts";
+import { whileReadOnly } from "../support/read-only.ts";
 
 void t.test(
   "an agent enrols with its token, takes its config and serves it",
@@ -149,6 +150,41 @@ void t.test(
     t.equal(third.snapshot.value?.self.name, "web-1");
     await third.close();
     t.ok((await readFile(file, "utf8")).length > 100);
+  },
+);
+
+void t.test(
+  "an agent whose state directory may only be read starts, serves and says so",
+  async (t) => {
+    const plane = await startWithOrders(t);
+    const stateDirectory = join(await temporaryDirectory(t), "state");
+    const first = await startTestAgent(t, {
+      controlPlane: plane.address,
+      token: await plane.token(),
+      name: "web-1",
+      stateDirectory,
+    });
+    await serving(first);
+    await first.close();
+    await whileReadOnly(stateDirectory, async () => {
+      const second = await startTestAgent(t, {
+        controlPlane: plane.address,
+        stateDirectory,
+      });
+      t.equal(second.state.value.source, "disk");
+      t.ok(second.snapshot.value?.destination("orders", 80), "at once");
+      t.match(second.state.value.lastError, /state may only be read: EACCES/);
+      await serving(second);
+      await plane.store.put(service("payments"), "absent");
+      await eventually(
+        second.snapshot,
+        (snapshot) => snapshot?.destination("payments", 80) !== undefined,
+      );
+      await eventually(second.state, ({ lastError }) =>
+        /the config cannot be kept in .*EACCES/.test(lastError ?? ""),
+      );
+      await second.close();
+    });
   },
 );
 

@@ -1,5 +1,6 @@
 import {
   chmod,
+  chown,
   mkdir,
   readdir,
   readFile,
@@ -10,6 +11,7 @@ import { join } from "node:path";
 import t from "tap";
 import { openStateDirectory } from "../../src/agent/state-directory.ts";
 import { temporaryDirectory } from "../support/push-control-plane.ts";
+import { whileReadOnly } from "../support/read-only.ts";
 
 const CONTENT = {
   text: 'quotes " and } braces',
@@ -44,6 +46,82 @@ void t.test("a directory that others may read is closed to them", async (t) => {
   await openStateDirectory(path);
   t.equal((await stat(path)).mode & 0o777, 0o700);
 });
+
+void t.test("a directory that may only be read is read", async (t) => {
+  const path = join(await temporaryDirectory(t), "state");
+  const before = await openStateDirectory(path);
+  t.equal(before.readOnly, undefined);
+  await before.write("a.json", CONTENT);
+  await writeFile(join(path, "a.json.0a1b2c3d.tmp"), "half");
+  await whileReadOnly(path, async () => {
+    const directory = await openStateDirectory(path);
+    t.match(directory.readOnly, /state may only be read: EACCES.*; what it/);
+    t.equal(directory.warning, undefined);
+    t.same(await directory.read("a.json"), {
+      kind: "content",
+      content: CONTENT,
+    });
+    await t.rejects(directory.write("a.json", {}), { code: "EACCES" });
+  });
+  const after = await openStateDirectory(path);
+  t.same(await after.read("a.json"), { kind: "content", content: CONTENT });
+  t.same(await readdir(path), ["a.json"], "cleared once that is possible");
+});
+
+void t.test("one that cannot even be read is refused", async (t) => {
+  const path = join(await temporaryDirectory(t), "state");
+  await openStateDirectory(path);
+  await whileReadOnly(
+    path,
+    () =>
+      t.rejects(openStateDirectory(path), {
+        name: "UserError",
+        message: /state cannot be used: EACCES/,
+      }),
+    0o100,
+  );
+});
+
+void t.test(
+  "what is open to others and cannot be closed is used and told of",
+  async (t) => {
+    if (process.geteuid?.() !== 0) {
+      t.comment("only root can make files of others");
+      return;
+    }
+    const path = join(await temporaryDirectory(t), "state");
+    await (await openStateDirectory(path)).write("a.json", CONTENT);
+    const file = join(path, "a.json");
+    await whileReadOnly(
+      path,
+      async () => {
+        process.seteuid?.(0);
+        await chown(path, 0, 0);
+        await chown(file, 0, 0);
+        await chmod(file, 0o644);
+        process.seteuid?.(65_534);
+        const directory = await openStateDirectory(path);
+        t.match(directory.warning, /state is open to others \(mode 0777\)/);
+        const stored = await directory.read("a.json");
+        t.match(stored, {
+          kind: "content",
+          content: CONTENT,
+          warning:
+            /a\.json is open to others \(mode 0644\) and cannot be closed/,
+        });
+        process.seteuid?.(0);
+        await chmod(file, 0o440);
+        process.seteuid?.(65_534);
+        t.same(
+          await directory.read("a.json"),
+          { kind: "content", content: CONTENT },
+          "as a volume for a group has it",
+        );
+      },
+      0o777,
+    );
+  },
+);
 
 void t.test("a damaged file is reported and never believed", async (t) => {
   const path = await temporaryDirectory(t);

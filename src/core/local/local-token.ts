@@ -1,9 +1,9 @@
 /** The token that whoever changes something by a page of this machine must bring: a file in the state directory, which other users cannot read and no web page can. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { link, rm, writeFile } from "node:fs/promises";
+import { access, link, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { makeDirectory } from "../directory.ts";
-import { systemCode, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
 import { readSecret } from "../secret-file.ts";
 
 export interface LocalToken {
@@ -23,8 +23,7 @@ const WHAT = "the token of this machine's pages";
  */
 export async function openLocalToken(file: string): Promise<LocalToken> {
   await makeDirectory(dirname(file));
-  const text = (await make(file)) ?? (await readLocalToken(file));
-  return localToken(file, text);
+  return localToken(file, (await make(file)) ?? (await readLocalToken(file)));
 }
 
 /** The token as text, for a command that brings it. Throws UserError where there is none or it may not be used. */
@@ -48,7 +47,7 @@ export function localToken(file: string, text: string): LocalToken {
   };
 }
 
-/** Undefined where the file is there. It appears whole: who starts at the same time reads all of it or makes its own. */
+/** Undefined where the file is there, also in a directory that may only be read. It appears whole: who starts at the same time reads all of it or makes its own. */
 async function make(file: string): Promise<string | undefined> {
   const text = randomBytes(32).toString("base64url");
   const temporary = `${file}.${randomBytes(4).toString("hex")}.tmp`;
@@ -57,7 +56,11 @@ async function make(file: string): Promise<string | undefined> {
     await link(temporary, file);
     return text;
   } catch (thrown) {
-    if (systemCode(thrown) === "EEXIST") return undefined;
+    const there = await access(file).then(
+      () => true,
+      () => false,
+    );
+    if (there) return undefined;
     throw thrown;
   } finally {
     await rm(temporary, { force: true });

@@ -13,6 +13,8 @@ import {
   openLocalToken,
   readLocalToken,
 } from "../../../src/core/local/local-token.ts";
+import { temporaryDirectory } from "../../support/push-control-plane.ts";
+import { whileReadOnly } from "../../support/read-only.ts";
 
 void t.test("it is made once, for its owner alone, and stays", async (t) => {
   const file = join(t.testdir(), "state", "sidecar-admin.token");
@@ -69,3 +71,14 @@ void t.test(
     await t.rejects(openLocalToken(file), { message: /is damaged: remove it/ });
   },
 );
+
+void t.test("one in a directory that may only be read is read", async (t) => {
+  const directory = join(await temporaryDirectory(t), "state");
+  const file = join(directory, "token");
+  await openLocalToken(file);
+  const text = readFileSync(file, "utf8").trim();
+  await whileReadOnly(directory, async () => {
+    t.ok((await openLocalToken(file)).admits(`Bearer ${text}`));
+    await t.rejects(openLocalToken(`${file}-2`), { code: "EACCES" });
+  });
+});
