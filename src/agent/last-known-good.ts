@@ -11,7 +11,7 @@ import type { ReceivedResource, ReceivedResources } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 export const SNAPSHOT_FILE = "snapshot.json";
-const FORMAT = 2;
+const FORMAT = 3;
 
 export interface KeptConfig {
   readonly version: SnapshotVersion;

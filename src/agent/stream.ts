@@ -9,6 +9,7 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Bytes } from "../core/units.ts";
 import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
+import { formatInterest } from "../push/interest.ts";
 import type {
   DeltaRequest,
   DeltaResponse,
@@ -107,7 +108,7 @@ class ConfigStream {
       request({
         node,
         typeUrl: RESOURCE_TYPE,
-        subscribe: ["*"],
+        subscribe: [formatInterest({ kind: "everything" })],
         initialVersions: new Map(
           Array.from(held, ([name, { version }]) => [name, version]),
         ),

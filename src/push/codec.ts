@@ -5,6 +5,7 @@ import type {
   DeltaResponse,
   EnrolRequest,
   IssueResponse,
+  Lookup,
   PushedResource,
   RegisterRequest,
   RegisterResponse,
@@ -19,7 +20,7 @@ export interface Codec<T> {
   decode(bytes: Uint8Array): T;
 }
 
-/** A codec whose messages are flat, of strings, numbers, booleans and bytes alone: fields absent on the wire have their defaults. */
+/** A codec whose messages are flat, of strings, numbers, booleans, bytes and lists of these: fields absent on the wire have their defaults. */
 function flat<T extends object>(name: string): Codec<T> {
   const type = messageType(name);
   return {
@@ -199,6 +200,7 @@ function varint(value: number): number[] {
 }
 
 export const pushedResource: Codec<PushedResource> = flat("PushedResource");
+export const lookup: Codec<Lookup> = flat("Lookup");
 export const revision: Codec<Revision> = flat("Revision");
 export const enrolRequest: Codec<EnrolRequest> = flat("EnrolRequest");
 export const renewRequest: Codec<RenewRequest> = flat("RenewRequest");

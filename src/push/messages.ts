@@ -51,6 +51,12 @@ export interface PushedResource {
   readonly json: Buffer;
 }
 
+/** wherry.push.v1.Lookup: what a subscription to a host or an address leads to. */
+export interface Lookup {
+  /** "NAMESPACE/NAME" of each Service, sorted; empty where nothing in the mesh has that host or address. */
+  readonly services: readonly string[];
+}
+
 /** wherry.push.v1.Revision: closes a push. */
 export interface Revision {
   /** UUID of the store. */

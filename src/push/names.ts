@@ -1,11 +1,13 @@
 /** What both ends of a push must agree on: type URLs, the names of resources, and the digest that closes a push. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { ROOT_NAMESPACE, type ResourceKey } from "../resources/envelope.ts";
 
 const PREFIX = "type.googleapis.com/";
 
 export const RESOURCE_TYPE: string = `${PREFIX}wherry.push.v1.Resource`;
 export const REVISION_TYPE: string = `${PREFIX}wherry.push.v1.Revision`;
+/** Of what a resource holds that answers a question (`interest.ts`); it travels in messages of RESOURCE_TYPE. */
+export const LOOKUP_TYPE: string = `${PREFIX}wherry.push.v1.Lookup`;
 
 /** Who the control plane is, in whichever trust domain: spiffe://TD/ns/wherry-system/sa/control-plane. */
 export const CONTROL_PLANE: {
@@ -17,7 +19,7 @@ export const CONTROL_PLANE: {
 export const REVISION_NAME = "revision";
 
 /** Goes up when a sidecar must know a field that an older one does not. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** Keys of the node metadata that a sidecar states at the start of its stream. */
 export const NODE = {
@@ -45,15 +47,31 @@ export function parseResourceName(name: string): ResourceKey | undefined {
   return { kind, namespace, name: last };
 }
 
-/** SHA-256 in hex over every name and version, in the order of the names' UTF-16 code units. */
+/**
+ * What one name and version are in a digest: SHA-256 as a number. A digest is the sum of these modulo 2^256, so that whoever keeps
+ * one keeps it in step with a change, however large the set is. It finds a push that was incomplete; it proves nothing against a
+ * peer that means harm, which the certificates of both ends are for.
+ */
+export function digestTerm(name: string, version: string): bigint {
+  return BigInt(`0x${hash("sha256", `${name}\0${version}\n`, "hex")}`);
+}
+
+/** Adds a term; a negative one takes out what was added before. */
+export function digestSum(sum: bigint, term: bigint): bigint {
+  return BigInt.asUintN(256, sum + term);
+}
+
+/** A sum as a Revision has it: 64 digits in hex. */
+export function formatDigest(sum: bigint): string {
+  return sum.toString(16).padStart(64, "0");
+}
+
+/** Of every name and version, in whichever order. */
 export function digestOf(
   versions: Iterable<readonly [name: string, version: string]>,
 ): string {
-  const lines = Array.from(
-    versions,
-    ([name, version]) => `${name}\0${version}\n`,
-  );
-  const hash = createHash("sha256");
-  for (const line of lines.sort()) hash.update(line);
-  return hash.digest("hex");
+  let sum = 0n;
+  for (const [name, version] of versions)
+    sum = digestSum(sum, digestTerm(name, version));
+  return formatDigest(sum);
 }

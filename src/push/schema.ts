@@ -49,6 +49,7 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(3, "name", "string"),
     one(4, "json", "bytes"),
   ],
+  Lookup: [many(1, "services", "string")],
   Revision: [
     one(1, "store", "string"),
     one(2, "revision", "uint64"),

@@ -81,6 +81,6 @@ void t.test("another format, and another owner's, are ignored", async (t) => {
   });
   await directory.write(SNAPSHOT_FILE, { format: 1, owner: OWNER });
   t.match(await readKept(directory, OWNER, "1.2.3"), {
-    reason: /it is of format 1, and this version reads 2/,
+    reason: /it is of format 1, and this version reads 3/,
   });
 });

@@ -1,12 +1,17 @@
 import t from "tap";
 import { makeStaging, type Sealed } from "../../src/agent/staging.ts";
-import { pushedResource } from "../../src/push/codec.ts";
+import { lookup, pushedResource } from "../../src/push/codec.ts";
 import type {
   DeltaResource,
   DeltaResponse,
   Revision,
 } from "../../src/push/messages.ts";
-import { digestOf, RESOURCE_TYPE, resourceName } from "../../src/push/names.ts";
+import {
+  digestOf,
+  LOOKUP_TYPE,
+  RESOURCE_TYPE,
+  resourceName,
+} from "../../src/push/names.ts";
 import { keyOf, type Resource } from "../../src/resources/envelope.ts";
 import { MESH, service } from "../support/push-control-plane.ts";
 
@@ -25,6 +30,20 @@ function pushed(
     version,
     typeUrl: RESOURCE_TYPE,
     value: pushedResource.encode({ ...key, json }),
+    ...change,
+  };
+}
+
+function answer(
+  name: string,
+  services: readonly string[],
+  change: Partial<DeltaResource> = {},
+): DeltaResource {
+  return {
+    name,
+    version: services.join(",") || "none",
+    typeUrl: LOOKUP_TYPE,
+    value: lookup.encode({ services }),
     ...change,
   };
 }
@@ -92,6 +111,7 @@ const FAULTS: readonly (readonly [
   name: string,
   resource: DeltaResource,
   reason: RegExp,
+  versions?: readonly (readonly [string, string])[],
 ])[] = [
   ["a resource missing", pushed(MESH, "1"), /digest of the 1 resources/],
   ["another version", pushed(ORDERS, "3"), /digest/],
@@ -141,19 +161,44 @@ const FAULTS: readonly (readonly [
     /cannot be read/,
   ],
   [
+    "an answer to no question",
+    answer("Service/shop/orders", ["shop/orders"], { version: "2" }),
+    /Service\/shop\/orders is not a question/,
+  ],
+  [
+    "an answer that is not of its version",
+    answer("Host//orders.shop", ["shop/orders"], { version: "none" }),
+    /Host\/\/orders\.shop is not of version none/,
+    [
+      ["Mesh//default", "1"],
+      ["Host//orders.shop", "none"],
+    ],
+  ],
+  [
+    "an answer that is no message",
+    answer("Host//orders.shop", [], { value: Buffer.from([0x0a, 0x7f]) }),
+    /Host\/\/orders\.shop cannot be read/,
+    [
+      ["Mesh//default", "1"],
+      ["Host//orders.shop", "none"],
+    ],
+  ],
+  [
     "another type",
     pushed(ORDERS, "2", { typeUrl: "type.googleapis.com/x" }),
     /is of type type\.googleapis\.com\/x/,
   ],
 ];
 
-for (const [name, resource, reason] of FAULTS)
+for (const [name, resource, reason, versions = BOTH] of FAULTS)
   void t.test(`a push with ${name} is refused whole, with the reason`, (t) => {
     const staging = makeStaging(new Map(), LIMIT);
     staging.stage(message([pushed(MESH, "1")]));
     staging.stage(message([resource]));
-    t.match(staging.seal(closing(BOTH)), { kind: "refused", reason });
-    staging.stage(message([pushed(ORDERS, "2")]));
+    t.match(staging.seal(closing(versions)), { kind: "refused", reason });
+    staging.stage(
+      message([pushed(MESH, "1"), pushed(ORDERS, "2")], [resource.name]),
+    );
     t.match(
       staging.seal(closing(BOTH)),
       { kind: "resources" },
@@ -161,6 +206,34 @@ for (const [name, resource, reason] of FAULTS)
     );
     t.end();
   });
+
+void t.test("answers stand beside the resources", (t) => {
+  const staging = makeStaging(new Map(), LIMIT);
+  staging.stage(
+    message([
+      pushed(MESH, "1"),
+      answer("Host//orders.shop", ["shop/orders", "shop/orders-2"]),
+      answer("Address//10.0.0.1:80", []),
+    ]),
+  );
+  const sealed = staging.seal(
+    closing([
+      ["Mesh//default", "1"],
+      ["Host//orders.shop", "shop/orders,shop/orders-2"],
+      ["Address//10.0.0.1:80", "none"],
+    ]),
+  );
+  if (sealed.kind !== "resources") throw new Error(JSON.stringify(sealed));
+  t.same([...sealed.resources.keys()], ["Mesh//default"]);
+  t.same(
+    [...sealed.lookups],
+    [
+      ["Host//orders.shop", { services: ["shop/orders", "shop/orders-2"] }],
+      ["Address//10.0.0.1:80", { services: [] }],
+    ],
+  );
+  t.end();
+});
 
 void t.test(
   "a push over the limit is refused once, and then has to start over",

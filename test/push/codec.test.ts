@@ -4,6 +4,7 @@ import {
   deltaRequest,
   deltaResponse,
   encodeResource,
+  lookup,
   pushedResource,
   revision,
 } from "../../src/push/codec.ts";
@@ -156,5 +157,15 @@ void t.test("bytes that are no message throw, whatever they are", (t) => {
   ])
     t.throws(() => deltaRequest.decode(Buffer.from(bytes)));
   t.throws(() => pushedResource.decode(Buffer.from([0x22, 0x7f])));
+  t.end();
+});
+
+void t.test("a lookup comes back as it was, also an empty one", (t) => {
+  for (const services of [[], ["shop/orders"], ["shop/a", "shop/b"]])
+    t.same(lookup.decode(lookup.encode({ services })), { services });
+  t.same(
+    [...lookup.encode({ services: ["a/b"] })],
+    [(1 << 3) | 2, 3, ...Buffer.from("a/b")],
+  );
   t.end();
 });

@@ -1,6 +1,9 @@
 import t from "tap";
 import {
   digestOf,
+  digestSum,
+  digestTerm,
+  formatDigest,
   parseResourceName,
   resourceName,
 } from "../../src/push/names.ts";
@@ -51,3 +54,31 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("a digest is kept in step with a change", (t) => {
+  const versions = Array.from(
+    { length: 100 },
+    (_none, index) => [`Service/shop/s${index}`, String(index)] as const,
+  );
+  let sum = 0n;
+  for (const [name, version] of versions)
+    sum = digestSum(sum, digestTerm(name, version));
+  t.equal(formatDigest(sum), digestOf(versions));
+  for (const [name, version] of versions.slice(1).reverse())
+    sum = digestSum(sum, -digestTerm(name, version));
+  t.equal(formatDigest(sum), digestOf(versions.slice(0, 1)));
+  const [[name, version] = ["", ""]] = versions;
+  sum = digestSum(sum, -digestTerm(name, version));
+  t.equal(formatDigest(sum), "0".repeat(64), "nothing is left");
+  t.equal(formatDigest(1n).length, 64, "zeros in front stay");
+  t.end();
+});
+
+void t.test("a term is SHA-256 over name and version", (t) => {
+  t.equal(
+    // printf 'Mesh//default\0001\n' | sha256sum
+    digestOf([["Mesh//default", "1"]]),
+    "3e6681d299bf6fe22940f9317e5530c2cc2740865fc926fbe7db18313369f897",
+  );
+  t.end();
+});
