@@ -24,6 +24,7 @@ import {
 import type { Scenario } from "./scenario.ts";
 import { choose, listing } from "./scenarios.ts";
 import { endAll } from "./processes.ts";
+import { scale } from "./scale/main.ts";
 import { program } from "./tools.ts";
 import { machine } from "./versions.ts";
 
@@ -32,6 +33,9 @@ const temporary: string[] = [];
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 async function main(): Promise<void> {
+  const [first, ...rest] = process.argv.slice(2);
+  // It measures no pairs of proxies and has options of its own.
+  if (first === "scale") return scale(rest, build, temporary);
   const wish = readOptions(process.argv.slice(2));
   switch (wish.kind) {
     case "help":

@@ -4,6 +4,7 @@ import { UserError } from "../src/core/errors.ts";
 import { PEER_NAMES, type PeerName } from "./peer.ts";
 
 export const USAGE = `npm run bench -- [SCENARIO or FAMILY …] [options]
+npm run bench -- scale --help     what a change costs in meshes of many Services
 
   --list               the scenarios and families there are
   --only NAME          the same as a name without it; may be repeated

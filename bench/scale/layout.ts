@@ -1,0 +1,43 @@
+/** The ports and names that all processes of the measurement of scale agree on. */
+import type { Clock } from "../../src/core/clock.ts";
+
+/** Free of the ranges that other benchmarks use. */
+export const PORTS = {
+  outbound: 18_501,
+  link: 18_502,
+  admin: 18_503,
+  metrics: 18_504,
+  api: 18_511,
+  push: 18_512,
+  fleet: 18_521,
+  application: 18_530,
+  /** The place that an endpoint moves to and back from. */
+  elsewhere: 18_531,
+  envoy: 18_541,
+  envoyAdmin: 18_542,
+} as const;
+
+export const TRUST_DOMAIN = "scale";
+/** Where the sidecars that are measured live; it has no Services of its own. */
+export const CALLERS = "callers";
+export const WORKLOADS_A_SERVICE = 10;
+
+export interface Cores {
+  /** Of what is measured. */
+  readonly proxies: string | undefined;
+  /** Of the control plane, the fleet, the load and the application. */
+  readonly load: string | undefined;
+}
+
+/** What every line of the measurement has around it. */
+export interface Surroundings {
+  /** Folder of the run; gone at its end. */
+  readonly directory: string;
+  /** The built package that is measured. */
+  readonly dist: string;
+  readonly cores: Cores;
+  readonly clock: Clock;
+  readonly say: (text: string) => void;
+  /** Folders that are to be gone when the run is called off. */
+  readonly temporary: string[];
+}

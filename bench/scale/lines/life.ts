@@ -1,0 +1,60 @@
+/** The start of a sidecar, by a token and from its disk, and its memory, beside those in a mesh of five. */
+import type { Bed } from "../bed.ts";
+import { figuresOf, spreadOf, type Figure } from "../figures.ts";
+import type { Sidecar } from "../sidecar.ts";
+
+const STARTS = 3;
+/** Milliseconds after which memory is read. */
+const SETTLE = 4000;
+
+export interface Life {
+  /** Milliseconds to readiness, by start. */
+  readonly first: readonly number[];
+  readonly again: readonly number[];
+  /** MiB. */
+  readonly rssFirst: readonly number[];
+  readonly rssAgain: readonly number[];
+}
+
+export async function liveThrough(bed: Bed): Promise<Life> {
+  const life = {
+    first: [] as number[],
+    again: [] as number[],
+    rssFirst: [] as number[],
+    rssAgain: [] as number[],
+  };
+  const settle = async (sidecar: Sidecar): Promise<number> => {
+    try {
+      await bed.pause(SETTLE);
+      return sidecar.running.rss();
+    } finally {
+      await sidecar.stop();
+    }
+  };
+  for (let start = 1; start <= STARTS; start += 1) {
+    bed.around.say(`  life: start ${start} of ${STARTS}`);
+    const sidecar = await bed.newSidecar();
+    life.first.push(sidecar.readyAfter);
+    life.rssFirst.push(await settle(sidecar));
+    const again = await sidecar.again();
+    life.again.push(again.readyAfter);
+    life.rssAgain.push(await settle(again));
+  }
+  return life;
+}
+
+export function lifeFigures(life: Life, five: Life): Figure[] {
+  const rows = (
+    suffix: string,
+    { first, again, rssFirst, rssAgain }: Life,
+  ): (readonly [string, string, number])[] => [
+    [`ready, first start${suffix}`, "ms", spreadOf(first).p50],
+    [`ready, from disk${suffix}`, "ms", spreadOf(again).p50],
+    [`RSS, first start${suffix}`, "MiB", spreadOf(rssFirst).p50],
+    [`RSS, from disk${suffix}`, "MiB", spreadOf(rssAgain).p50],
+  ];
+  return figuresOf("life", [
+    ...rows("", life),
+    ...rows(", mesh of five", five),
+  ]);
+}

@@ -1,0 +1,123 @@
+/** The command line of `npm run bench -- scale`. */
+import { parseArgs } from "node:util";
+import { UserError } from "../../src/core/errors.ts";
+import { LINE_NAMES, LINES, type Line } from "./figures.ts";
+
+const SIZES = [10, 100, 1000, 10_000];
+
+export const USAGE: string = `npm run bench -- scale [LINE …] [options]
+
+What a change costs in a mesh of so many Services with a route each and ten times as many Workloads.
+
+${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
+  --services 1000      of the mesh; several as 10,100
+  --all                meshes of ${SIZES.join(", ")} Services
+  --changes 20         of each kind
+  --churn-seconds 60   of the line "churn"
+  --sidecar-option O   an option of the measured sidecar besides, such as --sidecar-option=--scope=used; may be repeated
+  --fill store         where the mesh is written: "store" directly, or "api", which takes long
+  --dist FOLDER        measures a built package that is there, in place of building this checkout
+  --unpinned           everything on all cores; without it the sidecar has one for itself
+  --beside FILE        shows the figures of a run kept by --json beside this one's
+  --json FILE          keeps the run there
+  --save               keeps the run in bench/results
+`;
+
+export interface ScaleOptions {
+  readonly lines: readonly Line[];
+  readonly sizes: readonly number[];
+  readonly changes: number;
+  readonly churnSeconds: number;
+  readonly sidecarOptions: readonly string[];
+  readonly fill: "store" | "api";
+  readonly dist: string | undefined;
+  readonly pinned: boolean;
+  readonly beside: string | undefined;
+  readonly json: string | undefined;
+  readonly save: boolean;
+}
+
+/** Undefined: help is asked for. */
+export function readScaleOptions(
+  argv: readonly string[],
+): ScaleOptions | undefined {
+  const { values, positionals } = parse(argv);
+  if (values.help) return undefined;
+  const number = (name: "changes" | "churn-seconds"): number => {
+    const value = Number(values[name]);
+    if (!Number.isInteger(value) || value < 1)
+      throw new UserError(
+        `invalid --${name} ${values[name]}: expected a number of at least 1`,
+      );
+    return value;
+  };
+  const { fill } = values;
+  if (fill !== "store" && fill !== "api")
+    throw new UserError(`invalid --fill ${fill}: expected store or api`);
+  return {
+    lines: linesOf(positionals),
+    sizes: values.all ? SIZES : sizesOf(values.services),
+    changes: number("changes"),
+    churnSeconds: number("churn-seconds"),
+    sidecarOptions: values["sidecar-option"],
+    fill,
+    dist: values.dist,
+    pinned: !values.unpinned,
+    beside: values.beside,
+    json: values.json,
+    save: values.save,
+  };
+}
+
+function linesOf(names: readonly string[]): readonly Line[] {
+  const lines = names.map((name) => {
+    const known = LINE_NAMES.find((line) => line === name);
+    if (known === undefined)
+      throw new UserError(
+        `invalid line "${name}": expected ${LINE_NAMES.join(", ")}`,
+      );
+    return known;
+  });
+  return lines.length === 0
+    ? LINE_NAMES
+    : LINE_NAMES.filter((line) => lines.includes(line));
+}
+
+function sizesOf(text: string): readonly number[] {
+  return text.split(",").map((part) => {
+    const size = Number(part);
+    if (!Number.isInteger(size) || size < 2 || size > 20_000)
+      throw new UserError(
+        `invalid --services ${part}: expected 2 to 20,000, or several of them with commas`,
+      );
+    return size;
+  });
+}
+
+// The type of what it gives is inferred from the options: that keeps them in one place.
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        help: { type: "boolean", short: "h", default: false },
+        services: { type: "string", default: "1000" },
+        all: { type: "boolean", default: false },
+        changes: { type: "string", default: "20" },
+        "churn-seconds": { type: "string", default: "60" },
+        "sidecar-option": { type: "string", multiple: true, default: [] },
+        fill: { type: "string", default: "store" },
+        dist: { type: "string" },
+        unpinned: { type: "boolean", default: false },
+        beside: { type: "string" },
+        json: { type: "string" },
+        save: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    throw new UserError(
+      `${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`,
+    );
+  }
+}

@@ -1,0 +1,108 @@
+/** The benchmark of scale: its mesh is one that a control plane takes, and its windows tell what the calls of their time did. */
+import t from "tap";
+import { shown, spreadOf } from "../../bench/scale/figures.ts";
+import { Window } from "../../bench/scale/load.ts";
+import {
+  answeringAddress,
+  meshResource,
+  resourcesOf,
+  shapeOf,
+} from "../../bench/scale/mesh.ts";
+import { readScaleOptions } from "../../bench/scale/options.ts";
+import { scalePage, type ScaleResult } from "../../bench/scale/report.ts";
+import { addressConflicts } from "../../src/resources/cross-checks/conflicts.ts";
+import { validate } from "../../src/resources/validate.ts";
+
+void t.test("a mesh has a route a Service and ten Workloads", (t) => {
+  const resources = [...resourcesOf(shapeOf(30)), meshResource()];
+  for (const resource of resources)
+    t.ok(
+      validate(resource).ok,
+      `${resource.kind} ${resource.metadata.name} is valid`,
+    );
+  const count = (wanted: string): number =>
+    resources.filter(({ kind }) => kind === wanted).length;
+  t.equal(count("Service"), 30);
+  t.equal(count("HTTPRoute"), 30);
+  // The Service whose endpoint moves has one.
+  t.equal(count("Workload"), 291);
+  t.same(addressConflicts(resources), []);
+  t.end();
+});
+
+void t.test("Services are used, fresh or neither, in every size", (t) => {
+  for (const services of [2, 5, 10, 100, 1000, 10_000]) {
+    const { used, fresh } = shapeOf(services);
+    t.ok(used.length >= 1 && used.length <= 10);
+    t.equal(new Set([...used, ...fresh]).size, used.length + fresh.length);
+    t.ok([...used, ...fresh].every((service) => service < services));
+  }
+  const shape = shapeOf(1000);
+  t.equal(answeringAddress(shape, 100, 3), "127.1.1.4");
+  t.equal(answeringAddress(shape, 99, 0), undefined);
+  t.end();
+});
+
+void t.test("a window waits for the calls that began in it", async (t) => {
+  let left = false;
+  const window = new Window(() => (left = true));
+  window.begin();
+  window.begin();
+  window.record(3, undefined);
+  const ended = window.end();
+  t.ok(left, "no more calls begin in it");
+  window.record(7, "503 NO_ENDPOINT");
+  const { calls, failed, worst, reasons } = await ended;
+  t.same({ calls, failed, worst }, { calls: 2, failed: 1, worst: 7 });
+  t.same(reasons, { "503 NO_ENDPOINT": 1 });
+});
+
+void t.test("the figures of two runs are in one table", (t) => {
+  const result = (version: string, value: number): ScaleResult => ({
+    scenario: "scale",
+    date: "2026-11-28T00:00:00.000Z",
+    version,
+    machine: { cpu: "c", cores: 2, kernel: "k", node: "n", tools: {} },
+    options: {},
+    meshes: [
+      {
+        services: 1000,
+        resources: 12_000,
+        figures: [
+          { line: "changes", name: "unused: CPU", unit: "ms a change", value },
+        ],
+        failures: { churn: "the API is down" },
+      },
+    ],
+  });
+  const page = scalePage(result("new", 0.5), result("old", 201));
+  t.match(page, /\| unused: CPU \| ms a change \| 201 \| 0\.500 \|/);
+  t.match(page, /churn, 1,000 Services: no figures: the API is down/);
+  t.end();
+});
+
+void t.test("digits are those that say something", (t) => {
+  t.equal(shown(1234.5), "1,235");
+  t.equal(shown(12.34), "12.3");
+  t.equal(shown(0.1234), "0.123");
+  t.equal(shown(3), "3");
+  t.equal(shown(Number.NaN), "–");
+  t.same(spreadOf([3, 1, 2]), { p50: 2, p99: 3, worst: 3 });
+  t.end();
+});
+
+void t.test("options that make no sense are refused", (t) => {
+  t.same(readScaleOptions(["--all"])?.sizes, [10, 100, 1000, 10_000]);
+  t.same(readScaleOptions(["life", "changes"])?.lines, ["changes", "life"]);
+  t.equal(readScaleOptions(["--help"]), undefined);
+  for (const argv of [
+    ["nothing"],
+    ["--services", "1"],
+    ["--services", "10,x"],
+    ["--changes", "0"],
+    ["--fill", "file"],
+    ["--unknown"],
+  ])
+    t.throws(() => readScaleOptions(argv), { name: "UserError" });
+  t.end();
+});
