@@ -7,7 +7,9 @@ import {
   ConflictError,
   StoreError,
   type Change,
+  type Expected,
   type HistoryLimits,
+  type Put,
   type Store,
 } from "../../src/control-plane/store/store.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
@@ -38,6 +40,11 @@ export function key(
   namespace = "shop",
 ): { kind: string; namespace: string; name: string } {
   return { kind: "Service", namespace, name };
+}
+
+/** A put of a Service. */
+export function put(name: string, expected?: Expected, port?: number): Put {
+  return { resource: service(name, port), expected };
 }
 
 /** The next `count` changes after a revision. */
@@ -369,6 +376,145 @@ export function storeContract(name: string, open: OpenStore): void {
     );
 
     void t.test(
+      "a transaction writes all of its puts, a revision each and one time",
+      async (t) => {
+        const clock = fakeClock();
+        // Time goes on with every look at it.
+        const store = await open({
+          directory: t.testdir(),
+          clock: { ...clock, wall: () => (clock.advance(1), clock.wall()) },
+        });
+        const [first] = await store.transact([put("a")]);
+        const done = await store.transact([
+          put("b", "absent"),
+          put("a", 1),
+          put("a", undefined, 81),
+          put("c"),
+        ]);
+        t.same(
+          done.map(({ before, resource }) => [
+            before?.metadata.resourceVersion,
+            resource.metadata.name,
+            resource.metadata.resourceVersion,
+          ]),
+          [
+            [undefined, "b", "2"],
+            ["1", "a", "1"],
+            ["1", "a", "3"],
+            [undefined, "c", "4"],
+          ],
+        );
+        t.equal(done[1]?.before, done[1]?.resource, "it changed nothing");
+        t.same(done[2]?.before, first?.resource);
+        t.equal(
+          done[0]?.resource.metadata.creationTimestamp,
+          done[3]?.resource.metadata.creationTimestamp,
+        );
+        t.same(await store.get(key("a")), done[2]?.resource);
+        t.same((await take(store, 0, 4)).map(summary), [
+          "1 new a",
+          "2 new b",
+          "3 put a",
+          "4 new c",
+        ]);
+        t.same(await store.transact([]), []);
+        t.equal(await store.revision(), 4);
+        await store.close();
+      },
+    );
+
+    void t.test(
+      "a transaction of which one put meets another version writes none",
+      async (t) => {
+        const store = await open({
+          directory: t.testdir(),
+          clock: fakeClock(),
+        });
+        await store.put(service("b"), "absent");
+        const { revision } = await store.list("Service");
+        for (const last of [
+          put("b", "absent", 81),
+          put("b", 7, 81),
+          put("d", 1),
+        ])
+          await t.rejects(
+            store.transact([put("a"), put("b", 1, 82), put("c"), last]),
+            { name: "ConflictError", key: key(last.resource.metadata.name) },
+          );
+        t.equal(await store.revision(), revision);
+        t.same(
+          (await store.list("Service")).resources.map(({ metadata, spec }) => [
+            metadata.name,
+            spec,
+          ]),
+          [["b", { ports: [{ port: 80 }] }]],
+        );
+        await store.put(service("after"), "absent");
+        t.same(
+          (await take(store, 0, 2)).map(summary),
+          ["1 new b", "2 new after"],
+          "nor is it in the history",
+        );
+        await store.close();
+      },
+    );
+
+    void t.test(
+      "a watcher sees a transaction when all of it is there, in order",
+      async (t) => {
+        const store = await open({
+          directory: t.testdir(),
+          clock: fakeClock(),
+        });
+        const seen: string[] = [];
+        const there: number[] = [];
+        const stop = new AbortController();
+        const watching = (async () => {
+          for await (const change of store.watch(0, stop.signal)) {
+            seen.push(summary(change));
+            there.push(await store.revision());
+            if (seen.length === 200) stop.abort();
+          }
+        })();
+        await store.transact(
+          Array.from({ length: 200 }, (_, count) => put(`s${count}`)),
+        );
+        await watching;
+        t.same(
+          seen,
+          Array.from(
+            { length: 200 },
+            (_, count) => `${count + 1} new s${count}`,
+          ),
+        );
+        t.same([...new Set(there)], [200]);
+        await store.close();
+      },
+    );
+
+    void t.test(
+      "a transaction larger than the history leaves its newest part",
+      async (t) => {
+        const store = await open({
+          directory: t.testdir(),
+          clock: fakeClock(),
+          history: { rows: 3, bytes: 1_000_000 },
+        });
+        await store.transact(
+          Array.from({ length: 5 }, (_, count) => put(`s${count}`)),
+        );
+        t.equal((await store.list("Service")).resources.length, 5);
+        await t.rejects(take(store, 1, 1), CompactedError);
+        t.same((await take(store, 2, 3)).map(summary), [
+          "3 new s2",
+          "4 new s3",
+          "5 new s4",
+        ]);
+        await store.close();
+      },
+    );
+
+    void t.test(
       "closing ends the watches and takes no more writes",
       async (t) => {
         const store = await open({
@@ -380,6 +526,7 @@ export function storeContract(name: string, open: OpenStore): void {
         await store.close();
         t.same(await reading, []);
         await t.rejects(store.put(service("a"), undefined), StoreError);
+        await t.rejects(store.transact([]), StoreError);
         await t.rejects(store.remove(key("a")), StoreError);
         await t.rejects(store.get(key("a")), StoreError);
         await t.rejects(store.list("Service"), StoreError);

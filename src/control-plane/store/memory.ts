@@ -2,24 +2,22 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
 import { watchSource, type Watch } from "../../core/watch.ts";
-import {
-  keyOf,
-  type Resource,
-  type ResourceKey,
-} from "../../resources/envelope.ts";
+import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 import { follow, type History } from "./follow.ts";
 import {
   CompactedError,
   HISTORY_LIMITS,
   StoreError,
   type Change,
+  type Done,
   type Expected,
   type HistoryLimits,
   type Listing,
+  type Put,
   type Store,
 } from "./store.ts";
 import { ResourceTable } from "./table.ts";
-import { checkExpected, nextVersion, step } from "./write.ts";
+import { checkExpected, planPuts, putOne, step } from "./write.ts";
 
 export interface MemoryStoreOptions {
   readonly clock: Clock;
@@ -69,18 +67,26 @@ class MemoryStore implements Store {
   }
 
   put(resource: Resource, expected: Expected): Promise<Resource> {
+    return putOne(this, resource, expected);
+  }
+
+  transact(puts: readonly Put[]): Promise<readonly Done[]> {
     return step(() => {
       this.#history.checkOpen();
-      const key = keyOf(resource);
-      const current = this.#table.get(key);
-      checkExpected(key, expected, current);
-      const revision = this.#history.newest.value + 1;
-      const next = nextVersion(current, resource, revision, this.#clock);
-      if (next === undefined) return current ?? resource;
-      this.#table.put(key, next);
-      const created = current === undefined;
-      this.#history.record({ revision, type: "put", created, resource: next });
-      return next;
+      const planned = planPuts(
+        puts,
+        (key) => this.#table.get(key),
+        this.#history.newest.value,
+        this.#clock.wall(),
+      );
+      for (const { key, before, resource, revision } of planned) {
+        if (revision === undefined) continue;
+        this.#table.put(key, resource);
+        const created = before === undefined;
+        this.#history.record({ revision, type: "put", created, resource });
+      }
+      this.#history.tell();
+      return planned;
     });
   }
 
@@ -99,6 +105,7 @@ class MemoryStore implements Store {
         created: false,
         resource,
       });
+      this.#history.tell();
       return revision;
     });
   }
@@ -151,7 +158,11 @@ class MemoryHistory implements History {
       this.#bytes -= this.#entries.shift()?.bytes ?? 0;
       this.#compacted += 1;
     }
-    this.#newest.set(change.revision);
+  }
+
+  /** Lets watchers see what was recorded: a transaction as a whole. */
+  tell(): void {
+    this.#newest.set(this.#compacted + this.#entries.length);
   }
 
   read(after: number, limit: number): readonly Change[] {

@@ -20,13 +20,21 @@ import {
   HISTORY_LIMITS,
   StoreError,
   type Change,
+  type Done,
   type Expected,
   type HistoryLimits,
   type Listing,
+  type Put,
   type Store,
 } from "./store.ts";
 import { ResourceTable } from "./table.ts";
-import { checkExpected, nextVersion, step } from "./write.ts";
+import {
+  checkExpected,
+  planPuts,
+  putOne,
+  step,
+  type PlannedPut,
+} from "./write.ts";
 
 export interface SqliteStoreOptions {
   /** The database file; made, with its directory, where it is missing. */
@@ -107,17 +115,25 @@ class SqliteStore implements Store, History {
   }
 
   put(resource: Resource, expected: Expected): Promise<Resource> {
+    return putOne(this, resource, expected);
+  }
+
+  transact(puts: readonly Put[]): Promise<readonly Done[]> {
     return step(() => {
-      const revision = this.#newest.value + 1;
-      const written = this.#transaction(() =>
-        this.#putAs(revision, resource, expected),
+      this.#checkOpen();
+      const planned = planPuts(
+        puts,
+        (key) => this.#table.get(key),
+        this.#newest.value,
+        this.#clock.wall(),
       );
-      // Readers and watchers may look only once the change cannot be lost any more.
-      if (written.metadata.resourceVersion === String(revision)) {
-        this.#table.put(keyOf(written), written);
-        this.#newest.set(revision);
-      }
-      return written;
+      const changes = planned.filter(({ revision }) => revision !== undefined);
+      if (changes.length === 0) return planned;
+      this.#transaction(() => this.#writeAll(changes));
+      // Readers and watchers may look only once the changes cannot be lost any more.
+      for (const { key, resource } of changes) this.#table.put(key, resource);
+      this.#newest.set(this.#newest.value + changes.length);
+      return planned;
     });
   }
 
@@ -182,16 +198,12 @@ class SqliteStore implements Store, History {
     }
   }
 
-  #putAs(revision: number, resource: Resource, expected: Expected): Resource {
-    const key = keyOf(resource);
-    const current = this.#table.get(key);
-    checkExpected(key, expected, current);
-    const next = nextVersion(current, resource, revision, this.#clock);
-    if (next === undefined) return current ?? resource;
-    const body = JSON.stringify(next);
-    this.#statements.put(key, body);
-    this.#record(revision, current === undefined ? "create" : "update", body);
-    return next;
+  #writeAll(changes: readonly PlannedPut[]): void {
+    for (const { key, before, resource, revision = 0 } of changes) {
+      const body = JSON.stringify(resource);
+      this.#statements.put(key, body);
+      this.#record(revision, before === undefined ? "create" : "update", body);
+    }
   }
 
   #record(revision: number, type: ChangeType, body: string): void {

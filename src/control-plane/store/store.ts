@@ -24,6 +24,18 @@ export interface Change {
 /** The revision that a writer has read, "absent" to create only, or undefined to write whatever is there. */
 export type Expected = number | "absent" | undefined;
 
+/** One write of a transaction. */
+export interface Put {
+  readonly resource: Resource;
+  readonly expected: Expected;
+}
+
+/** What became of it: `before` is the same object as `resource` where the write changed nothing. */
+export interface Done {
+  readonly before: Resource | undefined;
+  readonly resource: Resource;
+}
+
 export interface Store {
   /** A UUID made with the store and kept in it: another id is another history, in which revisions compare with nothing. */
   readonly id: string;
@@ -38,6 +50,11 @@ export interface Store {
    * A write that changes nothing makes no revision. Resolves with what is there now; rejects with ConflictError.
    */
   put(resource: Resource, expected: Expected): Promise<Resource>;
+  /**
+   * All of the puts in their order, or none: rejects with the ConflictError of the first that finds something else than it expected.
+   * Each that changes something has a revision of its own, without others between them, and all have one time.
+   */
+  transact(puts: readonly Put[]): Promise<readonly Done[]>;
   /** Resolves with the revision of the removal, or with the newest one where nothing was there and none was expected. */
   remove(key: ResourceKey, expected?: number): Promise<number>;
   /**

@@ -1,10 +1,21 @@
-/** What a put makes of what is there and what is given; every store writes the same. */
+/** What puts make of what is there and what is given; every store writes the same. */
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import type { Clock } from "../../core/clock.ts";
 import { timestamp } from "../../core/clock.ts";
-import type { Resource, ResourceKey } from "../../resources/envelope.ts";
-import { ConflictError, type Expected } from "./store.ts";
+import type { WallMs } from "../../core/units.ts";
+import {
+  formatKey,
+  keyOf,
+  type Resource,
+  type ResourceKey,
+} from "../../resources/envelope.ts";
+import {
+  ConflictError,
+  type Done,
+  type Expected,
+  type Put,
+  type Store,
+} from "./store.ts";
 
 /** The revision of a resource that came from a store; undefined of one that is not there. */
 export function revisionOf(resource: Resource | undefined): number | undefined {
@@ -30,7 +41,7 @@ export function nextVersion(
   current: Resource | undefined,
   given: Resource,
   revision: number,
-  clock: Clock,
+  wall: WallMs,
 ): Resource | undefined {
   const { name, namespace } = given.metadata;
   const labels = plain(given.metadata.labels ?? {});
@@ -56,11 +67,51 @@ export function nextVersion(
       uid: current?.metadata.uid ?? randomUUID(),
       resourceVersion: String(revision),
       generation: specChanged ? generation + 1 : generation,
-      creationTimestamp:
-        current?.metadata.creationTimestamp ?? timestamp(clock.wall()),
+      creationTimestamp: current?.metadata.creationTimestamp ?? timestamp(wall),
     },
     spec,
   };
+}
+
+/** A put as it is to be written. */
+export interface PlannedPut extends Done {
+  readonly key: ResourceKey;
+  /** Undefined where it changes nothing. */
+  readonly revision: number | undefined;
+}
+
+/** What a transaction would make of what `find` gives, with the revisions after `newest`; nothing is written yet. Throws ConflictError. */
+export function planPuts(
+  puts: readonly Put[],
+  find: (key: ResourceKey) => Resource | undefined,
+  newest: number,
+  wall: WallMs,
+): PlannedPut[] {
+  // A later put of the same key goes on from the earlier one.
+  const made = new Map<string, Resource>();
+  let revision = newest;
+  return puts.map(({ resource: given, expected }) => {
+    const key = keyOf(given);
+    const text = formatKey(key);
+    const before = made.get(text) ?? find(key);
+    checkExpected(key, expected, before);
+    const next = nextVersion(before, given, revision + 1, wall);
+    if (next === undefined)
+      return { key, before, resource: before ?? given, revision: undefined };
+    revision += 1;
+    made.set(text, next);
+    return { key, before, resource: next, revision };
+  });
+}
+
+/** The transaction of a single put. */
+export async function putOne(
+  store: Pick<Store, "transact">,
+  resource: Resource,
+  expected: Expected,
+): Promise<Resource> {
+  const [done] = await store.transact([{ resource, expected }]);
+  return done?.resource ?? resource;
 }
 
 /** A copy as JSON keeps it: what the writer does with its object afterwards changes nothing here. */

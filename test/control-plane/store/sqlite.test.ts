@@ -1,12 +1,22 @@
 /** The SQLite store keeps the contract, and its file survives kills, restarts and mistakes. */
-import { copyFileSync, existsSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  copyFileSync,
+  existsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import t from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import {
   key,
+  put,
   service,
   storeContract,
   take,
@@ -21,6 +31,41 @@ storeContract("sqlite store", ({ directory, clock, history }) =>
     }),
   ),
 );
+
+const WRITER_PUTS = 200;
+
+/** Kills a process that writes transactions when it has acknowledged so many; gives the number of the last that it did. */
+async function killWriter(file: string, acknowledged: number): Promise<number> {
+  const sources = new URL("../../../src/", import.meta.url).href;
+  const writer = spawn(
+    process.execPath,
+    [
+      "--input-type=module",
+      "--eval",
+      `const { openSqliteStore } = await import("${sources}control-plane/store/sqlite.ts");
+       const { systemClock } = await import("${sources}core/clock.ts");
+       const store = openSqliteStore({ file: process.argv[1], clock: systemClock });
+       for (let port = 1 + (await store.revision()); ; port += 1) {
+         await store.transact(Array.from({ length: ${WRITER_PUTS} }, (_, count) => ({
+           resource: { apiVersion: "v1", kind: "Service", metadata: { name: "s" + count }, spec: { port } },
+         })));
+         process.stdout.write(port + "\\n");
+       }`,
+      file,
+    ],
+    { stdio: ["ignore", "pipe", "inherit"], env: {} },
+  );
+  const closed = once(writer, "close");
+  let seen = 0;
+  let last = 0;
+  for await (const line of createInterface({ input: writer.stdout })) {
+    last = Number(line);
+    seen += 1;
+    if (seen === acknowledged) writer.kill("SIGKILL");
+  }
+  await closed;
+  return last;
+}
 
 /** What a kill at this moment would leave: the files as they are, without a close. */
 function snapshotFiles(from: string, to: string): void {
@@ -61,6 +106,89 @@ void t.test(
     const after = openSqliteStore({ file: torn, clock: fakeClock() });
     t.equal(await after.revision(), 1);
     await after.close();
+    await store.close();
+  },
+);
+
+void t.test(
+  "a transaction cut short anywhere leaves all of it or nothing",
+  async (t) => {
+    const directory = t.testdir();
+    const file = join(directory, "store.sqlite");
+    const store = openSqliteStore({ file, clock: fakeClock() });
+    await store.put(service("a", 1), undefined);
+    const before = statSync(`${file}-wal`).size;
+    await store.transact(
+      Array.from({ length: 300 }, (_, count) => put(`s${count}`)),
+    );
+    const after = statSync(`${file}-wal`).size;
+    t.ok(after - before > 50_000, "it is of many pages");
+    for (const share of [0, 0.1, 0.5, 0.9, 0.999, 1]) {
+      const torn = join(directory, `torn-${share}.sqlite`);
+      snapshotFiles(file, torn);
+      truncateSync(
+        `${torn}-wal`,
+        before + Math.floor((after - before) * share),
+      );
+      const opened = openSqliteStore({ file: torn, clock: fakeClock() });
+      const { resources, revision } = await opened.list("Service");
+      const whole = share === 1;
+      t.equal(resources.length, whole ? 301 : 1, `${share} of it`);
+      t.equal(revision, whole ? 301 : 1);
+      t.equal((await take(opened, 0, revision)).length, revision);
+      await opened.close();
+    }
+    await store.close();
+  },
+);
+
+void t.test(
+  "a process that is killed while it writes leaves whole transactions",
+  async (t) => {
+    const file = join(t.testdir(), "store.sqlite");
+    for (const acknowledged of [1, 3, 6]) {
+      const last = await killWriter(file, acknowledged);
+      const store = openSqliteStore({ file, clock: fakeClock() });
+      const { resources } = await store.list("Service");
+      const ports = new Set(
+        resources.map(({ spec }) => (spec as { port: number }).port),
+      );
+      t.equal(resources.length, WRITER_PUTS);
+      t.equal(ports.size, 1, "all are of one transaction");
+      t.ok(
+        Math.max(...ports) >= last,
+        "and that which was acknowledged is there",
+      );
+      await store.close();
+    }
+  },
+);
+
+void t.test(
+  "a transaction that the disk refuses halfway leaves the store as it was",
+  async (t) => {
+    const file = join(t.testdir(), "store.sqlite");
+    const made = openSqliteStore({ file, clock: fakeClock() });
+    await made.put(service("a"), "absent");
+    await made.close();
+    const database = new DatabaseSync(file);
+    database.exec(
+      "CREATE TRIGGER full BEFORE INSERT ON resources WHEN NEW.name = 'c' BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+    );
+    database.close();
+    const store = openSqliteStore({ file, clock: fakeClock() });
+    await t.rejects(
+      store.transact([put("b"), put("a", undefined, 81), put("c")]),
+      /the disk is full/,
+    );
+    t.equal(await store.revision(), 1);
+    t.equal(await store.get(key("b")), undefined);
+    t.same((await store.get(key("a")))?.spec, { ports: [{ port: 80 }] });
+    await store.transact([put("d"), put("e")]);
+    t.same(
+      (await take(store, 0, 3)).map(({ resource }) => resource.metadata.name),
+      ["a", "d", "e"],
+    );
     await store.close();
   },
 );

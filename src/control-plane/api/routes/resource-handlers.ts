@@ -203,7 +203,12 @@ export class ResourceHandlers {
         warnings,
       };
     checkExpected(key, expected, before);
-    const next = nextVersion(before, resource, revisionOf(before) ?? 0, clock);
+    const next = nextVersion(
+      before,
+      resource,
+      revisionOf(before) ?? 0,
+      clock.wall(),
+    );
     const outcome = next ?? before ?? resource;
     return {
       created,
