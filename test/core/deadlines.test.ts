@@ -1,6 +1,6 @@
 // One timer for many times, by a clock that the test moves.
 import t from "tap";
-import { Deadlines, type Timed } from "../../src/core/deadlines.ts";
+import { Deadlines, MOST_TOLD, type Timed } from "../../src/core/deadlines.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 
@@ -53,6 +53,22 @@ void t.test("each is told once, when its time has passed", (t) => {
     clock.advance(now + at - clock.now());
     t.same(told, expected, `after ${at} ms`);
   }
+  t.end();
+});
+
+void t.test("of many that are due, few are told in one turn", (t) => {
+  const { clock, deadlines, told, make } = rig();
+  const at = clock.now() + 100;
+  for (let count = 0; count < 2.5 * MOST_TOLD; count += 1)
+    deadlines.set(make(String(count)), at);
+  const counts: number[] = [];
+  clock.advance(100);
+  for (let turn = 0; turn < 4; turn += 1) {
+    counts.push(told.length);
+    clock.advance(1);
+  }
+  t.same(counts, [32, 64, 80, 80]);
+  t.equal(new Set(told).size, 80, "each once");
   t.end();
 });
 

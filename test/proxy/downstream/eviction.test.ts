@@ -113,6 +113,8 @@ void t.test(
     eviction.look();
     t.equal(gone.length, MOST_A_STEP);
     clock.advance(STEP);
+    t.equal(gone.length, 2 * MOST_A_STEP);
+    clock.advance(4 * STEP);
     t.equal(gone.length, 800 - REQUESTS * 0.625);
     t.equal(idle.active, REQUESTS * 0.625);
     clock.advance(60_000);

@@ -38,11 +38,10 @@ export interface IdleWatcher {
 export const IDLE_TICK = 100;
 /** Ticks between two looks at everything. */
 const FULL_LOOK = 10;
-/**
- * Exchanges that end in one look at most; the others end in later ones. Each takes some 60 µs, and hundreds of them fall due together
- * where one peer opened them together: nobody else must wait for that.
- */
-export const MOST_ENDED = 100;
+/** Exchanges that end in one look at most, as with `MOST_TOLD` of the deadlines; the others end in the looks after it, which come soon. */
+export const MOST_ENDED = 32;
+/** Milliseconds until the look after one that left something. */
+export const SOON = 8;
 
 /** `ticks`: the list that the ticks are due in; absent: one of its own. */
 export function watchIdle(
@@ -52,8 +51,8 @@ export function watchIdle(
   const exchanges = new Deadlines<Idler>(clock);
   const idlers = exchanges.members;
   const tick: Timed = { dueAt: 0, dueSlot: undefined, due: sweep };
-  /** The last look left idle ones to the next. */
-  let unfinished = false;
+  /** Another look at the same tick, while one leaves idle ones to the next. */
+  const more: Timed = { dueAt: 0, dueSlot: undefined, due: () => look(false) };
   const watcher = {
     tick: 0,
     idlers,
@@ -73,29 +72,33 @@ export function watchIdle(
     },
     close(): void {
       ticks.clear(tick);
+      ticks.clear(more);
       exchanges.close();
     },
   };
   function sweep(now: number): void {
     watcher.tick += 1;
-    look(watcher.tick % FULL_LOOK === 0);
+    const everything = watcher.tick % FULL_LOOK === 0;
+    // A look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
+    if (everything || idlers.length <= 1000) look(everything);
     if (idlers.length > 0) ticks.set(tick, now + IDLE_TICK);
   }
   function look(everything: boolean): void {
-    // A full look at all exchanges ten times a second would be felt with thousands of them; once a second is enough for minutes.
-    if (!everything && !unfinished && idlers.length > 1000) return;
     const before = idlers.length;
-    unfinished = false;
+    // What is too slow is found by these looks alone.
+    const most = everything ? 2 * MOST_ENDED : MOST_ENDED;
+    let unfinished = false;
     // From the end: where one leaves, the last one takes its place, and that one has been looked at.
     for (let place = idlers.length - 1; place >= 0; place -= 1) {
       const idler = idlers[place];
       if (idler === undefined) continue;
-      const mayEnd = before - idlers.length < MOST_ENDED;
+      const mayEnd = before - idlers.length < most;
       if (isIdle(idler)) {
         if (mayEnd) idler.idled();
         else unfinished = true;
       } else if (everything) idler.paced(FULL_LOOK * IDLE_TICK, mayEnd);
     }
+    if (unfinished) ticks.set(more, clock.now() + SOON);
   }
   function isIdle({ idleLimit, movedAt }: Idler): boolean {
     return idleLimit !== 0 && (watcher.tick - movedAt) * IDLE_TICK > idleLimit;
