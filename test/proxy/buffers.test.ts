@@ -59,7 +59,7 @@ void t.test(
         movedAt: 0,
         idleLimit,
         holds: false,
-        evicted: () => undefined,
+        giveUp: () => undefined,
         paced: () => undefined,
         idled() {
           told.push(name);
@@ -99,7 +99,7 @@ void t.test("of many that are idle at once, a look ends so many", (t) => {
       movedAt: 0,
       idleLimit,
       holds: false,
-      evicted: () => undefined,
+      giveUp: () => undefined,
       paced: (_ms, may) => mayEnd.push(may),
       idled() {
         ended.push(made);
@@ -137,7 +137,7 @@ void t.test("of thousands that are idle, none is forgotten", (t) => {
       movedAt: 0,
       idleLimit: 1000,
       holds: false,
-      evicted: () => undefined,
+      giveUp: () => undefined,
       paced: () => undefined,
       idled() {
         ended += 1;

@@ -10,6 +10,7 @@
  */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import {
   IDLE_TICK,
@@ -124,7 +125,13 @@ export function evictLongest(
   for (const idler of due) {
     if (count === most || enough()) break;
     count += 1;
-    idler.evicted();
+    idler.giveUp(
+      new MeshError(
+        "OVERLOADED",
+        "this proxy holds nearly as much as it may, and this exchange had stood still for longest",
+        { source: "proxy" },
+      ),
+    );
   }
   return count;
 }

@@ -12,6 +12,7 @@ import {
   type Outcome,
 } from "../../policy/outcome.ts";
 import type { FailedAttempt } from "../../policy/retry.ts";
+import { isCallersDeadline } from "../../policy/timeout.ts";
 import type { ClientTrace } from "../../telemetry/tracing.ts";
 import type {
   ClientConnection,
@@ -19,6 +20,7 @@ import type {
   RequestHead,
   ResponseHead,
   ResponseReceiver,
+  ServerStream,
 } from "../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../wire/fields.ts";
 import { REASON } from "./heads.ts";
@@ -30,22 +32,26 @@ import type { ConnectionWaiter, Target, RoutePlan } from "./route-plan.ts";
 export interface Exchange {
   readonly host: RelayHost;
   readonly plan: RoutePlan;
-  readonly record: { readonly attempts: number };
+  readonly stream: Pick<ServerStream, "head">;
+  readonly record: {
+    readonly attempts: number;
+    client(): ClientTrace;
+  };
+  readonly caller: {
+    /** The whole request is its head. */
+    readonly bodyless: boolean;
+    /** The head went out to `sink`; what has been read of the body follows. */
+    sendTo(sink: ClientStream): void;
+  };
   /** The caller speaks gRPC: statuses are read from fields and trailers. */
   readonly grpc: boolean;
   /** Only where there is a time-out to explain. */
   readonly spent: TimeSpent | undefined;
-  /** The whole request is its head. */
-  readonly bodyless: boolean;
+  /** Monotonic milliseconds; Infinity for none. */
+  readonly deadline: number;
   /** The one under way. */
   readonly attempt: Attempt | undefined;
-  /** A server that reports a deadline as exceeded now speaks of the caller's. */
-  readonly callersDeadline: boolean;
   now(): number;
-  openTrace(): ClientTrace;
-  headOf(trace: Fields, limit: number): RequestHead;
-  /** The head went out; what has been read of the body follows. */
-  opened(sink: ClientStream): void;
   upstreamDrained(): void;
   informational(head: ResponseHead): void;
   /** True where another attempt replaces this one. */
@@ -79,6 +85,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   #cancelConnect: Cancel | undefined;
   dueAt = 0;
   dueSlot: number | undefined;
+  /** Milliseconds to the exchange's deadline when the head went out. */
+  #given = Infinity;
   /** Milliseconds to the response head. */
   #latency = -1;
   #status: number | undefined;
@@ -104,7 +112,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
 
   /** `limit`: milliseconds that this attempt may take; 0 is without. */
   start(limit: number): void {
-    this.#trace = this.#relay.openTrace();
+    this.#trace = this.#relay.record.client();
     if (limit > 0)
       this.#relay.host.deadlines.set(this, this.#startedAt + limit);
     this.#cancelConnect = this.target.connect(
@@ -119,13 +127,9 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     const relay = this.#relay;
     this.reused = reused;
     this.written = true;
-    const { backendRequest } = relay.plan.timeouts;
-    const head = relay.headOf(
-      this.#trace?.fields ?? [],
-      backendRequest > 0 ? this.#startedAt + backendRequest : Infinity,
-    );
+    const head = this.#requestHead();
     try {
-      this.#sink = connection.request(head, relay.bodyless, this);
+      this.#sink = connection.request(head, relay.caller.bodyless, this);
     } catch (error) {
       // A head that the upstream's protocol cannot hold: nothing was sent, and no endpoint would take it.
       this.failed(
@@ -135,7 +139,24 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       );
       return;
     }
-    relay.opened(this.#sink);
+    relay.caller.sendTo(this.#sink);
+  }
+
+  #requestHead(): RequestHead {
+    const { plan, stream, record, spent, deadline } = this.#relay;
+    const { backendRequest } = plan.timeouts;
+    const limit =
+      backendRequest > 0 ? this.#startedAt + backendRequest : Infinity;
+    const now = spent === undefined ? 0 : this.#relay.now();
+    spent?.enter("waiting");
+    this.#given = deadline - now;
+    return plan.requestHead(
+      stream.head,
+      record.attempts,
+      this.#trace?.fields ?? [],
+      this.#given,
+      Math.min(deadline, limit) - now,
+    );
   }
 
   failed(error: MeshError): void {
@@ -271,10 +292,11 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     });
   }
 
+  /** A server that reports a deadline as exceeded speaks of the caller's. */
   #isCallers(grpcStatus: number | undefined): boolean {
     return (
       grpcStatus === GRPC_STATUSES.DEADLINE_EXCEEDED &&
-      this.#relay.callersDeadline
+      isCallersDeadline(this.#given, this.#relay.deadline - this.#relay.now())
     );
   }
 

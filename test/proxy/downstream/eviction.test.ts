@@ -57,7 +57,7 @@ function setUp() {
         holds,
         idled: () => undefined,
         paced: () => undefined,
-        evicted() {
+        giveUp() {
           gone.push(name);
           buffers.change(-bytes);
           idle.leave(idler);

@@ -21,7 +21,7 @@ function idler(heard: number[], onJudged?: () => void): Idler {
     movedAt: 0,
     idleLimit: 0,
     holds: false,
-    evicted: () => undefined,
+    giveUp: () => undefined,
     idled: () => undefined,
     paced: () => undefined,
     rejudge({ version }) {

@@ -71,12 +71,14 @@ export function outOfTime(exchange: {
   });
 }
 
-/** Monotonic milliseconds; Infinity where there is none. */
+/** Monotonic milliseconds; Infinity where there is none. `grpc`: the caller speaks it, and may have a time-out of its own. */
 export function deadlineFor(
   stream: ServerStream,
+  grpc: boolean,
   timeouts: Timeouts,
   now: number,
 ): number {
+  if (!grpc && timeouts.request <= 0) return Infinity;
   const { fields, method, protocol } = stream.head;
   return deadlineOf(
     { method, header: (name) => joinedValue(fields, name) },

@@ -1,6 +1,7 @@
 /** The exchanges in flight: their deadlines, and by a coarse tick their idle time-out and pace. An exchange marks that it moved, a tick looks who did not. */
 import type { Clock } from "../../../core/clock.ts";
 import { Deadlines, type Timed } from "../../../core/deadlines.ts";
+import { MeshError } from "../../../mesh/errors.ts";
 import type { Snapshot } from "../../../policy/snapshot.ts";
 
 /** Whoever may be idle for too long. */
@@ -12,8 +13,8 @@ export interface Idler extends Timed {
   idled(): void;
   /** It has not moved for a while, and what it holds is held for nobody else: it may have to make room. */
   readonly holds: boolean;
-  /** It is given up, to make room. */
-  evicted(): void;
+  /** It ends, be it to make room. */
+  giveUp(error: MeshError): void;
   /** About once a second, `ms` after the last time: whether the awaited side is quick enough. Otherwise it ends, if it may. */
   paced(ms: number, mayEnd: boolean): void;
   /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */
@@ -32,6 +33,18 @@ export interface IdleWatcher {
   /** All who are in, in no order. */
   readonly idlers: readonly Idler[];
   close(): void;
+}
+
+/** Why an exchange ends that did not move for as long as it may: the one who is waited for is at fault. */
+export function stoodStill(caller: {
+  /** Nothing can move until it sends, or reads. */
+  readonly isAwaited: boolean;
+  readonly responded: boolean;
+}): MeshError {
+  const source = caller.isAwaited ? "downstream" : "upstream";
+  const begun = source === "upstream" || caller.responded;
+  const code = begun ? "IDLE_TIMEOUT" : "REQUEST_STALLED";
+  return new MeshError(code, "", { source });
 }
 
 /** Milliseconds: the precision of the idle time-out. */
