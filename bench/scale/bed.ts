@@ -14,7 +14,7 @@ import {
 } from "./control-plane.ts";
 import { CALLERS, PORTS, type Surroundings } from "./layout.ts";
 import { Load } from "./load.ts";
-import { hostOf, shapeOf, type Shape } from "./mesh.ts";
+import { hostOf, resourcesOf, shapeOf, type Shape } from "./mesh.ts";
 import type { ScaleOptions } from "./options.ts";
 import { fromControlPlane, startSidecar, type Sidecar } from "./sidecar.ts";
 
@@ -25,6 +25,8 @@ const WARM_UP = 8000;
 
 export class Bed {
   readonly shape: Shape;
+  /** Of the mesh, but its Mesh. */
+  readonly resources: number;
   readonly around: Surroundings;
   readonly options: ScaleOptions;
   readonly #application: Running;
@@ -39,6 +41,7 @@ export class Bed {
     controlPlane: ControlPlane,
   ) {
     this.shape = shape;
+    this.resources = [...resourcesOf(shape)].length;
     this.around = around;
     this.options = options;
     this.#application = application;
@@ -84,10 +87,10 @@ export class Bed {
   }
 
   /** Half of the calls go to the first of the used Services, the other half to the rest in turn. */
-  load(): Load {
+  load(port: number = PORTS.outbound): Load {
     const [first = 0, ...rest] = this.shape.used;
     return new Load({
-      port: PORTS.outbound,
+      port,
       rate: RATE,
       services:
         rest.length === 0 ? [first] : rest.flatMap((each) => [first, each]),

@@ -6,6 +6,9 @@ export const LINES = {
   churn: "50 changed Workloads a second, spread over all Services",
   "first-call": "the first call to a Service, and the next one",
   life: "start and memory of a sidecar",
+  fleet: "many streams of sidecars at one control plane",
+  files: "a sidecar whose mesh is a folder of files, one for each Service",
+  envoy: "Envoy with as many clusters, from files",
 } as const;
 
 export type Line = keyof typeof LINES;
@@ -20,11 +23,9 @@ export interface Figure {
   readonly value: number;
 }
 
-/** Figures of one line; what is no number was not measured and is left out. */
-export function figuresOf(
-  line: Line,
-  rows: readonly (readonly [name: string, unit: string, value: number])[],
-): Figure[] {
+export type Row = readonly [name: string, unit: string, value: number];
+
+export function figuresOf(line: Line, rows: readonly Row[]): Figure[] {
   return rows.map(([name, unit, value]) => ({ line, name, unit, value }));
 }
 

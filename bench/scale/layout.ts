@@ -1,6 +1,8 @@
 /** The ports and names that all processes of the measurement of scale agree on. */
 import type { Clock } from "../../src/core/clock.ts";
 
+export { TRUST_DOMAIN } from "../certificates.ts";
+
 /** Free of the ranges that other benchmarks use. */
 export const PORTS = {
   outbound: 18_501,
@@ -17,9 +19,10 @@ export const PORTS = {
   envoyAdmin: 18_542,
 } as const;
 
-export const TRUST_DOMAIN = "scale";
 /** Where the sidecars that are measured live; it has no Services of its own. */
 export const CALLERS = "callers";
+/** Bytes: a mesh of 10,000 Services is near the default. */
+export const MOST_CONFIG: number = 512 * 1024 * 1024;
 export const WORKLOADS_A_SERVICE = 10;
 
 export interface Cores {

@@ -14,9 +14,11 @@ import type { Figure, Line } from "./figures.ts";
 import type { Surroundings } from "./layout.ts";
 import { measureChanges } from "./lines/changes.ts";
 import { measureChurn } from "./lines/churn.ts";
+import { measureEnvoy } from "./lines/envoy.ts";
+import { measureFiles } from "./lines/files.ts";
+import { measureFleet } from "./lines/fleet.ts";
 import { measureFirstCalls } from "./lines/first-call.ts";
 import { lifeFigures, liveThrough, type Life } from "./lines/life.ts";
-import { resourcesOf } from "./mesh.ts";
 import { readScaleOptions, USAGE, type ScaleOptions } from "./options.ts";
 import {
   readResult,
@@ -92,11 +94,12 @@ async function keep(
 function shownOptions({
   changes,
   churnSeconds,
+  fleet,
   sidecarOptions,
   fill,
   pinned,
 }: ScaleOptions): Readonly<Record<string, unknown>> {
-  return { changes, churnSeconds, sidecarOptions, fill, pinned };
+  return { changes, churnSeconds, fleet, sidecarOptions, fill, pinned };
 }
 
 async function measureAll(
@@ -153,7 +156,7 @@ async function measureMesh(
   }
   return {
     services: bed.shape.services,
-    resources: [...resourcesOf(bed.shape)].length,
+    resources: bed.resources,
     figures,
     failures,
   };
@@ -175,5 +178,11 @@ async function measureLine(
       return five === undefined
         ? []
         : lifeFigures(await liveThrough(bed), five);
+    case "fleet":
+      return measureFleet(bed);
+    case "files":
+      return measureFiles(bed);
+    case "envoy":
+      return measureEnvoy(bed);
   }
 }

@@ -5,6 +5,8 @@ import { PORTS, TRUST_DOMAIN, WORKLOADS_A_SERVICE } from "./layout.ts";
 const OWN = "mesh.wherry.dev/v1alpha1";
 const SERVICES_A_NAMESPACE = 20;
 const MOST_USED = 10;
+/** Of what nobody calls. */
+const SILENT_PORT = 8080;
 /** Services with endpoints that answer, beside each that is used. */
 const FRESH_BESIDE_USED = 4;
 
@@ -29,6 +31,16 @@ export function shapeOf(services: number): Shape {
       Array.from({ length: beside }, (_, index) => start + 1 + index),
     ),
   };
+}
+
+/** Nobody calls them; in a small mesh, those that somebody could. */
+export function unusedOf({ services, used, fresh }: Shape): readonly number[] {
+  const known = new Set([...used, ...fresh]);
+  const others = Array.from(
+    { length: services },
+    (_, service) => service,
+  ).filter((service) => !known.has(service));
+  return others.length > 0 ? others : fresh;
 }
 
 export function namespaceOf(service: number): string {
@@ -62,11 +74,15 @@ export function* resourcesOf(shape: Shape): Generator<Resource> {
 }
 
 /** A Service with what belongs to it. */
-export function* bundleOf(shape: Shape, service: number): Generator<Resource> {
+export function* bundleOf(
+  shape: Shape,
+  service: number,
+  variant: Variant = {},
+): Generator<Resource> {
   yield serviceOf(service);
-  yield routeOf(service);
+  yield routeOf(service, variant);
   for (let index = 0; index < workloadsOf(shape, service); index += 1)
-    yield workloadOf(shape, service, index);
+    yield workloadOf(shape, service, index, variant);
 }
 
 export function workloadsOf({ used }: Shape, service: number): number {
@@ -135,7 +151,7 @@ export function workloadOf(
       ...(answering === undefined
         ? {
             address: silentAddress(service, index),
-            ports: { http: 8080 },
+            ports: { http: SILENT_PORT },
             link: { port: 15_008 },
           }
         : { address: answering, ports: { http: port } }),
@@ -145,6 +161,24 @@ export function workloadOf(
     },
     { app: nameOf(service) },
   );
+}
+
+/** The same, for a proxy that knows no Workloads. */
+export function endpointsOf(
+  shape: Shape,
+  service: number,
+  { weight = 1, port = PORTS.application }: Variant,
+): {
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+}[] {
+  return Array.from({ length: workloadsOf(shape, service) }, (_, index) => {
+    const answering = answeringAddress(shape, service, index);
+    return answering === undefined
+      ? { address: silentAddress(service, index), port: SILENT_PORT, weight }
+      : { address: answering, port, weight };
+  });
 }
 
 /** Undefined for an endpoint behind which there is nothing. */

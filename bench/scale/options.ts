@@ -14,6 +14,7 @@ ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
   --all                meshes of ${SIZES.join(", ")} Services
   --changes 20         of each kind
   --churn-seconds 60   of the line "churn"
+  --fleet 1000         streams; fewer where each holds so much that they would not fit in memory
   --sidecar-option O   an option of the measured sidecar besides, such as --sidecar-option=--scope=used; may be repeated
   --fill store         where the mesh is written: "store" directly, or "api", which takes long
   --dist FOLDER        measures a built package that is there, in place of building this checkout
@@ -28,6 +29,7 @@ export interface ScaleOptions {
   readonly sizes: readonly number[];
   readonly changes: number;
   readonly churnSeconds: number;
+  readonly fleet: number;
   readonly sidecarOptions: readonly string[];
   readonly fill: "store" | "api";
   readonly dist: string | undefined;
@@ -43,7 +45,7 @@ export function readScaleOptions(
 ): ScaleOptions | undefined {
   const { values, positionals } = parse(argv);
   if (values.help) return undefined;
-  const number = (name: "changes" | "churn-seconds"): number => {
+  const number = (name: "changes" | "churn-seconds" | "fleet"): number => {
     const value = Number(values[name]);
     if (!Number.isInteger(value) || value < 1)
       throw new UserError(
@@ -59,6 +61,7 @@ export function readScaleOptions(
     sizes: values.all ? SIZES : sizesOf(values.services),
     changes: number("changes"),
     churnSeconds: number("churn-seconds"),
+    fleet: number("fleet"),
     sidecarOptions: values["sidecar-option"],
     fill,
     dist: values.dist,
@@ -106,6 +109,7 @@ function parse(argv: readonly string[]) {
         all: { type: "boolean", default: false },
         changes: { type: "string", default: "20" },
         "churn-seconds": { type: "string", default: "60" },
+        fleet: { type: "string", default: "1000" },
         "sidecar-option": { type: "string", multiple: true, default: [] },
         fill: { type: "string", default: "store" },
         dist: { type: "string" },

@@ -9,7 +9,7 @@ import {
   type Command,
   type Running,
 } from "../processes.ts";
-import { PORTS, type Surroundings } from "./layout.ts";
+import { MOST_CONFIG, PORTS, type Surroundings } from "./layout.ts";
 import { heldUpSince, probeArguments, type HeldUp } from "./probe.ts";
 import { watchCpu, type Spent } from "./schedstat.ts";
 
@@ -22,9 +22,6 @@ export interface Sidecar {
   heldUp(): Promise<HeldUp>;
   stop(): Promise<void>;
 }
-
-/** Bytes: a mesh of 10,000 Services is near the default. */
-const MOST_CONFIG = 512 * 1024 * 1024;
 
 export interface SidecarOptions {
   /** Where its config comes from. */

@@ -1,6 +1,6 @@
 /** The first call to a Service that the sidecar has not used before, beside the next one; with the control plane alive, and with it dead. */
 import type { Bed } from "../bed.ts";
-import { figuresOf, spreadOf, type Figure } from "../figures.ts";
+import { figuresOf, spreadOf, type Figure, type Row } from "../figures.ts";
 import { PORTS } from "../layout.ts";
 import { callOnce, poolTo } from "../load.ts";
 import { hostOf } from "../mesh.ts";
@@ -34,10 +34,7 @@ export async function measureFirstCalls(bed: Bed): Promise<Figure[]> {
   }
 }
 
-function rows(
-  suffix: string,
-  { first, next, failed }: Calls,
-): (readonly [string, string, number])[] {
+function rows(suffix: string, { first, next, failed }: Calls): Row[] {
   const begun = spreadOf(first);
   const then = spreadOf(next);
   return [

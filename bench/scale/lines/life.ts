@@ -1,6 +1,6 @@
 /** The start of a sidecar, by a token and from its disk, and its memory, beside those in a mesh of five. */
 import type { Bed } from "../bed.ts";
-import { figuresOf, spreadOf, type Figure } from "../figures.ts";
+import { figuresOf, spreadOf, type Figure, type Row } from "../figures.ts";
 import type { Sidecar } from "../sidecar.ts";
 
 const STARTS = 3;
@@ -47,7 +47,7 @@ export function lifeFigures(life: Life, five: Life): Figure[] {
   const rows = (
     suffix: string,
     { first, again, rssFirst, rssAgain }: Life,
-  ): (readonly [string, string, number])[] => [
+  ): Row[] => [
     [`ready, first start${suffix}`, "ms", spreadOf(first).p50],
     [`ready, from disk${suffix}`, "ms", spreadOf(again).p50],
     [`RSS, first start${suffix}`, "MiB", spreadOf(rssFirst).p50],
