@@ -159,7 +159,7 @@ export function call<Q, S>(
     const cancelTimeout = clock.after(timeout, () => {
       settle();
       running.cancel();
-      reject(new CallError(null, `no answer within ${timeout / 1000} s`));
+      reject(new CallError(null, `no response within ${timeout / 1000} s`));
     });
     signal.addEventListener("abort", onAbort, { once: true });
   });

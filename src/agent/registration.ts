@@ -83,7 +83,7 @@ export class Registration {
     if (this.#ready === undefined || workload() === undefined) return;
     const limit = new AbortController();
     const cancel = clock.after(DEREGISTER, () =>
-      limit.abort(new Error("no answer within 5 s")),
+      limit.abort(new Error("no response within 5 s")),
     );
     try {
       await this.#keepDeregistering(

@@ -77,7 +77,7 @@ class ConfigStream {
     const { clock, signal } = this.#options;
     this.#cancelFirst = clock.after(FIRST_MESSAGE, () =>
       this.#finish(
-        `the control plane did not answer within ${FIRST_MESSAGE / 1000} s`,
+        `the control plane did not respond within ${FIRST_MESSAGE / 1000} s`,
       ),
     );
     this.#stream.on("data", (bytes: Buffer) => this.#onData(bytes));

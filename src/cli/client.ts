@@ -149,7 +149,7 @@ function warningsOf(header: string | string[] | undefined): string[] {
 function unreachable(base: string, error: unknown): UserError {
   const why = systemCode(error) ?? messageOf(error);
   return new UserError(
-    `no control plane answers at ${base} (${why}): start one with "npm start" or "wherry control-plane", or name another with --server`,
+    `no control plane responds at ${base} (${why}): start one with "npm start" or "wherry control-plane", or name another with --server`,
   );
 }
 
@@ -169,7 +169,7 @@ function errorOf(status: number, body: unknown): ApiError {
   const message =
     typeof fields["message"] === "string"
       ? fields["message"]
-      : `the API answered ${status}`;
+      : `the API responded with ${status}`;
   const details = isObject(fields["details"]) ? fields["details"] : {};
   const causes = Array.isArray(details["causes"])
     ? details["causes"].filter(isObject)

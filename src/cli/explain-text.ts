@@ -99,7 +99,7 @@ export function outcomeText(outcome: Outcome): string {
     case "redirect":
       return `redirected: ${outcome.status ?? ""} to ${location}`;
     case "preflight":
-      return "a preflight, answered by the route: 204";
+      return "a preflight; the route responds with 204";
     case "reset":
       return `broken off: ${reason ?? ""}${by === undefined ? "" : ` by ${by}`}`;
     case "refusal":

@@ -43,7 +43,7 @@ export function differences(
     "status",
     expect.status,
     outcome.status,
-    outcome.allowed ? "whatever the application answers" : "no answer",
+    outcome.allowed ? "whatever the application responds" : "no response",
   );
   compare("grpcStatus", expect.grpcStatus, outcome.grpcStatus);
   compare("route", expect.route, outcome.route);

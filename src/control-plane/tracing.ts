@@ -87,7 +87,7 @@ export function makeApiTracing(options: ApiTracingOptions): ApiTracing {
       if (ending === undefined) return;
       await new Promise<void>((resolve) => {
         const cancel = clock.after(SEND_WITHIN, () => {
-          report(new Error(`no answer within ${SEND_WITHIN} ms`));
+          report(new Error(`no response within ${SEND_WITHIN} ms`));
           resolve();
         });
         const ended = (): void => {
@@ -215,7 +215,7 @@ function reporter({ endpoint, logger }: ApiTracingOptions): Report {
     if (failing)
       logger.warn(
         { collector, error: messageOf(failure) || systemCode(failure) },
-        "spans do not reach the collector: the API answers without being traced; is --otlp-endpoint right, and does it take OTLP over HTTP?",
+        "spans do not reach the collector: the API serves without being traced; is --otlp-endpoint right, and does it take OTLP over HTTP?",
       );
     else logger.info({ collector }, "spans reach the collector again");
   };

@@ -19,7 +19,7 @@ export function shopPage(parts: Readonly<Record<string, unknown>>): string {
   h2 { font-size: 1rem } pre { font-size: .8rem; overflow-x: auto }
 </style>
 <h1>The wherry shop</h1>
-<p>Four services answered this page; each card says which instance did.</p>
+<p>Four services made this page; each card says which instance did.</p>
 <main>
 ${cards}
 </main>

@@ -29,7 +29,7 @@ export class DerError extends Error {
 export function readElement(input: Buffer): Element {
   const element = elementAt(input, 0);
   if (element.whole.length !== input.length)
-    throw new DerError("octets after the end of the structure");
+    throw new DerError("bytes after the end of the structure");
   return element;
 }
 
@@ -57,7 +57,7 @@ export function expectTag(element: Element | undefined, tag: number): Element {
 export function bitStringOctets(element: Element): Buffer {
   expectTag(element, Tag.BIT_STRING);
   if (element.value[0] !== 0)
-    throw new DerError("a bit string of whole octets expected");
+    throw new DerError("a bit string of whole bytes expected");
   return element.value.subarray(1);
 }
 

@@ -256,7 +256,7 @@ export function encodeBinding(binding: Binding): Buffer {
   );
   if (text.length > OUR_LONGEST_BINDING)
     throw new RangeError(
-      `instance name and labels take ${text.length} octets as JSON; a certificate carries at most ${OUR_LONGEST_BINDING}: use fewer or shorter labels`,
+      `instance name and labels take ${text.length} bytes as JSON; a certificate carries at most ${OUR_LONGEST_BINDING}: use fewer or shorter labels`,
     );
   return text;
 }

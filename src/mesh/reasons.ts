@@ -79,8 +79,8 @@ const TABLE = {
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   RESPONSE_STALLED: {
-    text: "the caller did not take its answer in time",
-    hint: "Read the answer as it comes.",
+    text: "the caller did not take its response in time",
+    hint: "Read the response as it comes.",
     response: { status: 408, grpc: "DEADLINE_EXCEEDED", retryAfter: false },
     fault: "downstream",
     outcome: { own: "cancelled", peer: "peer-refusal" },
@@ -94,8 +94,8 @@ const TABLE = {
   },
   // 499 tells the caller nothing, who is gone: nginx's convention, for logs alone.
   CLIENT_CLOSED: {
-    text: "the caller went away before it had its answer",
-    hint: "Wait for the answer.",
+    text: "the caller went away before it had its response",
+    hint: "Wait for the response.",
     response: { status: 499, grpc: "CANCELLED", retryAfter: false },
     fault: "downstream",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
@@ -146,7 +146,7 @@ const TABLE = {
   // UNAVAILABLE: GRPCRouteRule.backendRefs.
   BACKEND_INVALID: {
     text: "the route's backend does not exist or may not be used",
-    hint: "Mend the backendRefs of the route: the Service and port must exist.",
+    hint: "Fix the backendRefs of the route: the Service and port must exist.",
     response: { status: 500, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
     outcome: { own: "cancelled", peer: "peer-refusal" },
@@ -299,14 +299,14 @@ const TABLE = {
   },
   UPSTREAM_RESET: {
     text: "the endpoint ended the exchange before it was complete",
-    hint: "See the log of the service: it broke off before it had answered.",
+    hint: "See the log of the service: it broke off before its response was complete.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "upstream",
     outcome: { own: "reset", peer: "reset" },
   },
   UPSTREAM_PROTOCOL: {
-    text: "the endpoint's answer breaks the HTTP grammar",
-    hint: "Mend the service: its answer breaks the HTTP grammar.",
+    text: "the endpoint's response breaks the HTTP grammar",
+    hint: "Fix the service: its response breaks the HTTP grammar.",
     response: { status: 502, grpc: "INTERNAL", retryAfter: false },
     fault: "upstream",
     outcome: { own: "reset", peer: "reset" },
@@ -314,13 +314,13 @@ const TABLE = {
   // What the sidecar's own pages say.
   BAD_QUESTION: {
     text: "the page cannot be asked for that",
-    hint: "Ask as the answer says.",
+    hint: "Ask as the response says.",
     response: { status: 400, grpc: "INVALID_ARGUMENT", retryAfter: false },
     fault: "downstream",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NOT_LOCAL: {
-    text: "the page is for those who ask for it as this machine alone",
+    text: "the page is for requests that name this machine alone",
     hint: "Ask for the page as 127.0.0.1 or localhost.",
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "downstream",
@@ -335,14 +335,14 @@ const TABLE = {
   },
   TOKEN_REQUIRED: {
     text: "the page changes something, and the request brings no token",
-    hint: "Send Authorization: Bearer TOKEN; the answer names the token's file.",
+    hint: "Send Authorization: Bearer TOKEN; the response names the token's file.",
     response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
     fault: "downstream",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NO_PAGE: {
     text: "there is no such page",
-    hint: "Ask for one of the pages that the answer lists.",
+    hint: "Ask for one of the pages that the response lists.",
     response: { status: 404, grpc: "UNIMPLEMENTED", retryAfter: false },
     fault: "downstream",
     outcome: { own: "cancelled", peer: "peer-refusal" },

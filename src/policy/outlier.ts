@@ -181,7 +181,7 @@ class Detector implements OutlierDetector {
         endpoint,
         host,
         "consecutive-5xx",
-        `${host.consecutive5xx} failed answers in a row`,
+        `${host.consecutive5xx} failed responses in a row`,
         now,
         rules,
       );

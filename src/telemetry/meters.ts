@@ -102,12 +102,12 @@ function trafficFamilies(
   );
   const bytes = registry.counter(
     "wherry_body_bytes_total",
-    "Octets of bodies: received from the caller, sent to the caller.",
+    "Bytes of bodies: received from the caller, sent to the caller.",
     ["direction", "destination", "kind"],
   );
   const active = registry.gauge(
     "wherry_active_requests",
-    "Requests under way.",
+    "Requests in flight.",
     ["direction"],
   );
   return {
@@ -225,7 +225,7 @@ function policyMeters(
     ),
     hedges: registry.counter(
       "wherry_hedges_total",
-      "Second requests that were sent because the first was slow (made), and those whose answer was taken (won).",
+      "Second requests that were sent because the first was slow (made), and those whose response was taken (won).",
       ["destination", "result"],
     ),
     shed: registry.counter(
@@ -293,7 +293,7 @@ function stateMeters(
     overloadLevel: registry
       .gauge(
         "wherry_overload_level",
-        "Memory: 0 well, 1 no keep-alive, 2 no new connections, 3 requests are answered 503.",
+        "Memory: 0 well, 1 no keep-alive, 2 no new connections, 3 requests get 503.",
       )
       .with(),
     memoryPressure: registry
@@ -305,7 +305,7 @@ function stateMeters(
     bufferedBytes: registry
       .gauge(
         "wherry_buffered_bytes",
-        "Octets of messages that are held, on both sides of the proxy.",
+        "Bytes of messages that are held, on both sides of the proxy.",
       )
       .with(),
     certificateExpiry: registry

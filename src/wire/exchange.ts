@@ -132,7 +132,7 @@ export interface ServerHandler {
 
 /** One server-side connection, whatever its protocol. */
 export interface ServerConnection {
-  /** Requests under way. */
+  /** Requests in flight. */
   readonly active: number;
   /** Breaks off up to `most` whole responses of which the caller has taken nothing for `ms`, as far as that was looked at; gives how many. */
   shed(ms: number, most: number): number;

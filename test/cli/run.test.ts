@@ -50,7 +50,7 @@ void t.test(
     t.equal(code, 1);
     t.equal(
       err,
-      `error: no control plane answers at http://127.0.0.1:${port} (ECONNREFUSED): start one with "npm start" or "wherry control-plane", or name another with --server\n`,
+      `error: no control plane responds at http://127.0.0.1:${port} (ECONNREFUSED): start one with "npm start" or "wherry control-plane", or name another with --server\n`,
     );
   },
 );
@@ -80,7 +80,7 @@ void t.test("answers of what is no control plane", async (t) => {
     (await ask("/html")).err,
     /sends a response that is not JSON: is that the control plane's API\?/,
   );
-  t.equal((await ask("/teapot")).err, "error: the API answered 418\n");
+  t.equal((await ask("/teapot")).err, "error: the API responded with 418\n");
   t.equal((await ask("/refusal")).err, "error: no\n  spec.x: bad\n  worse\n");
 });
 

@@ -194,6 +194,6 @@ void t.test("no demo: said so, with what to do", async (t) => {
     t.match(never.err, /no demo has run here \(ENOENT.*npm start/);
     const gone = await runCli([...argv, "--state", join(state, "gone")]);
     t.equal(gone.code, 1);
-    t.match(gone.err, /the demo does not answer at .*npm start/);
+    t.match(gone.err, /the demo does not respond at .*npm start/);
   }
 });

@@ -53,22 +53,22 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   answer: {
     found: /\banswer(?:s|ed|ing)?\b/i,
     instead: "response, respond",
-    left: { messages: 60, comments: 210, otherPages: 60 },
+    left: { messages: 5, comments: 210, otherPages: 60 },
   },
   octet: {
     found: /\boctets?\b(?!-stream)/i,
     instead: "byte",
-    left: { messages: 25, comments: 190, otherPages: 30 },
+    left: { messages: 5, comments: 190, otherPages: 30 },
   },
   "under way": {
     found: /\bunder way\b/i,
     instead: "in flight",
-    left: { messages: 10, comments: 50, otherPages: 20 },
+    left: { comments: 50, otherPages: 20 },
   },
   mend: {
     found: /\bmend(?:s|ed|ing)?\b/i,
     instead: "fix",
-    left: { messages: 5, comments: 10, otherPages: 10 },
+    left: { comments: 10, otherPages: 10 },
   },
   dear: {
     found: /\bdear(?:er|est)?\b/i,
@@ -88,7 +88,7 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   "stands in": {
     found: /\bstands? in\b/,
     instead: "is in",
-    left: { messages: 5, comments: 30, otherPages: 10 },
+    left: { comments: 30, otherPages: 10 },
   },
 };
 

@@ -37,7 +37,7 @@ function times(
 
 const FOUR = ["a", "b", "c", "d"];
 
-void t.test("five failed answers in a row eject, four do not", (t) => {
+void t.test("five failed responses in a row eject, four do not", (t) => {
   const outlier = detector(FOUR);
   times(4, outlier, "a", "failure", 0);
   outlier.record("a", "success", 0);
@@ -47,7 +47,7 @@ void t.test("five failed answers in a row eject, four do not", (t) => {
   t.match(ejection, {
     endpoint: "a",
     reason: "consecutive-5xx",
-    evidence: "5 failed answers in a row",
+    evidence: "5 failed responses in a row",
     at: 0,
     until: 1000,
     times: 1,

@@ -116,7 +116,7 @@ void t.test(
         const seen = {
           endpoint: /^shop\/orders-1:/,
           reason: "consecutive-5xx",
-          evidence: "5 failed answers in a row",
+          evidence: "5 failed responses in a row",
         };
         t.match(
           lines.filter(({ msg }) => msg === "endpoint ejected"),
@@ -143,7 +143,7 @@ void t.test(
         t.equal(verdicts.length, 1);
         t.match(
           verdicts[0],
-          /orders-1:\d+ ejected for \d+ ms: consecutive-5xx, 5 failed answers in a row/,
+          /orders-1:\d+ ejected for \d+ ms: consecutive-5xx, 5 failed responses in a row/,
         );
       },
     );

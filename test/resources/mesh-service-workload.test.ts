@@ -310,7 +310,7 @@ void t.test("Workload", (t) => {
     workload({ weight: 0 }, ["spec.weight", /0 is below 1/]),
     workload({ ttl: "500ms" }, ["spec.ttl", /at least 1s, not 500ms/]),
     workload({ ready: "yes" }, ["spec.ready", /must be true or false/]),
-    workload({ labels: {} }, ["spec.labels", /stand in metadata.labels/]),
+    workload({ labels: {} }, ["spec.labels", /are in metadata.labels/]),
   ]);
   void t.test("its settings are complete", (t) => {
     t.strictSame(workloadSettings({ address: "10.0.0.7" }), {

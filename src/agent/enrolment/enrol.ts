@@ -89,9 +89,7 @@ export async function renew(
       clock,
     );
     if (renewed.id !== credentials.id)
-      throw new Error(
-        `the control plane answered with a certificate for ${renewed.id}`,
-      );
+      throw new Error(`the control plane sent a certificate for ${renewed.id}`);
     return renewed;
   } finally {
     client.close();

@@ -108,7 +108,7 @@ async function ask(
     });
   } catch (error) {
     throw new UserError(
-      `the demo does not answer at ${control} (${messageOf(error)}): start it with "npm start"`,
+      `the demo does not respond at ${control} (${messageOf(error)}): start it with "npm start"`,
     );
   }
   const body = await answer.body.json();

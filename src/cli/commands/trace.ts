@@ -80,7 +80,7 @@ async function ask(url: string): Promise<unknown> {
     answer = await request(url, { headersTimeout: 10_000 });
   } catch (error) {
     throw new UserError(
-      `the demo does not answer at ${url} (${messageOf(error)}): start it with "npm start"`,
+      `the demo does not respond at ${url} (${messageOf(error)}): start it with "npm start"`,
     );
   }
   const body = await answer.body.json();

@@ -45,7 +45,7 @@ export function addAuthentication(
     throw new ApiError(
       "Unauthorized",
       header === undefined
-        ? "an API token is needed: send Authorization: Bearer TOKEN; the administrator's stands in admin.token in the control plane's state directory"
+        ? "an API token is needed: send Authorization: Bearer TOKEN; the administrator's is in admin.token of the control plane's state directory"
         : "the API token is not known, not well-formed, revoked or expired",
     );
   });

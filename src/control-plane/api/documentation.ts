@@ -16,7 +16,7 @@ export async function documentApi(api: Api): Promise<void> {
         version: "v1alpha1",
         description:
           "The mesh's resources, as Kubernetes has them: optimistic concurrency by metadata.resourceVersion, merge patch, dry run, watch. " +
-          "Every error is a Status; what is wrong with a field stands in details.causes.",
+          "Every error is a Status; what is wrong with a field is in details.causes.",
       },
       components: {
         securitySchemes: {

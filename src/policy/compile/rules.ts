@@ -218,7 +218,7 @@ function sharesOf(
     const cluster = served.get(key)?.cluster;
     if (cluster === undefined)
       warnings.push(
-        `${where}: no Service here has the backend ${key}; its share is answered with 500`,
+        `${where}: no Service here has the backend ${key}; its share gets status 500`,
       );
     return {
       weight: ref.weight ?? DEFAULT_WEIGHT,

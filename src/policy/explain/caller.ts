@@ -229,7 +229,7 @@ function answered(
   const source = ruleSource(trace, taken.rule, "filters");
   const preflight = taken.kind === "preflight";
   const text = preflight
-    ? "CORS: the preflight is answered here"
+    ? "CORS: the proxy responds to the preflight"
     : `redirected: ${status} to ${location}`;
   const details = preflight
     ? fields.map(({ name, value }) => `${name}: ${value}`)

@@ -167,7 +167,7 @@ export class ConcurrencyLimiter {
     const field = entry.inside ? this.field() : undefined;
     return new MeshError(
       "SHED",
-      `port ${this.port} has ${this.#inFlight} requests under way and takes ${this.limit.limit}, ${why}`,
+      `port ${this.port} has ${this.#inFlight} requests in flight and takes ${this.limit.limit}, ${why}`,
       {
         source: "proxy",
         unprocessed: true,

@@ -2,7 +2,7 @@
  * Memory as a state of overload: it is looked at twice a second, and each level gives up more than the one before.
  *
  * ```
- *            0.90 ──▶ 1 keep-alive ends,  0.95 ──▶ 2 no new connections   0.98 ──▶ 3 requests are answered 503 OVERLOADED
+ *            0.90 ──▶ 1 keep-alive ends,  0.95 ──▶ 2 no new connections   0.98 ──▶ 3 requests get 503 OVERLOADED
  *                       what stands still too
  *   0  ◀── 0.85           ◀── 0.90                     ◀── 0.93
  * ```
@@ -30,10 +30,10 @@ export const LEVELS: readonly {
   {
     enter: 0.9,
     leave: 0.85,
-    does: "connections are not kept alive, and exchanges that hold octets and stand still are broken off",
+    does: "connections are not kept alive, and exchanges that hold bytes and stand still are broken off",
   },
   { enter: 0.95, leave: 0.9, does: "no new connections are taken" },
-  { enter: 0.98, leave: 0.93, does: "requests are answered 503 OVERLOADED" },
+  { enter: 0.98, leave: 0.93, does: "requests get 503 OVERLOADED" },
 ];
 
 /** Milliseconds between two looks. */

@@ -306,7 +306,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     const error = this.written
       ? new MeshError(
           "ATTEMPT_TIMEOUT",
-          `${address} did not answer within timeouts.backendRequest: ${this.#timeSpent()}`,
+          `${address} did not respond within timeouts.backendRequest: ${this.#timeSpent()}`,
           { source: "upstream" },
         )
       : new MeshError(

@@ -38,7 +38,7 @@ export function atLastHop({
       }
     : new MeshError(
         "UNSUPPORTED",
-        "Max-Forwards has run out, and this proxy does not answer TRACE",
+        "Max-Forwards has run out, and this proxy does not respond to TRACE",
         { source: "downstream" },
       );
 }

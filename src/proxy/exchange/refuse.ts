@@ -55,7 +55,7 @@ export function overload({
       ? "this proxy is short of memory"
       : idle.active < maxActive
         ? `this proxy holds ${buffers.limit} bytes that others do not take, and no more`
-        : `${maxActive} requests are under way in this proxy, and no more are taken`,
+        : `${maxActive} requests are in flight in this proxy, and no more are taken`,
     { source: "proxy", unprocessed: true },
   );
 }

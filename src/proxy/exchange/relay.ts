@@ -313,7 +313,7 @@ export class Relay
     sink?.abort(
       new MeshError(
         "CLIENT_CLOSED",
-        "the answer was complete before the request was",
+        "the response was complete before the request was",
         { source: "proxy" },
       ),
     );

@@ -214,7 +214,7 @@ function shadowHead(
 function unanswered(limit: number): MeshError {
   return new MeshError(
     "REQUEST_TIMEOUT",
-    `the copy was not answered within ${limit} ms`,
+    `the copy got no response within ${limit} ms`,
     { source: "proxy" },
   );
 }

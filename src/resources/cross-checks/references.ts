@@ -85,7 +85,7 @@ function ofRoute(route: RouteResource, lookup: Lookup): Problem[] {
           route,
           at,
           lookup,
-          "until there is, its share of the calls is answered 500",
+          "until there is, its share of the calls gets status 500",
         ),
       );
     }

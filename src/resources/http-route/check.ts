@@ -180,11 +180,11 @@ export function checkBackends(rule: RuleWithBackends, at: Path): Problem[] {
     );
   else if (!redirects && backends.length === 0)
     problems.push(
-      warning(at, "has no backendRefs: what it matches is answered 500"),
+      warning(at, "has no backendRefs: what it matches gets status 500"),
     );
   else if (!redirects && backends.every((backend) => backend.weight === 0))
     problems.push(
-      warning(list, "have weight 0 all: what the rule matches is answered 500"),
+      warning(list, "have weight 0 all: what the rule matches gets status 500"),
     );
   return problems;
 }

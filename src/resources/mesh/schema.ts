@@ -240,7 +240,7 @@ const spec: TSchema = describes<MeshSpec>()(
         Type.Object(
           {
             defaultAction: field(
-              "ALLOW lets them pass, DENY answers 403.",
+              "ALLOW lets them pass, DENY refuses them with 403.",
               Type.Enum(["ALLOW", "DENY"]),
             ),
           },
@@ -260,7 +260,7 @@ const spec: TSchema = describes<MeshSpec>()(
         MESH_DEFAULTS.pathNormalization,
       ),
       outboundTrafficPolicy: field(
-        "ALLOW_ANY passes calls to destinations outside the mesh on. REGISTRY_ONLY answers 502.",
+        "ALLOW_ANY passes calls to destinations outside the mesh on. REGISTRY_ONLY refuses them with 502.",
         Type.Optional(Type.Enum(["ALLOW_ANY", "REGISTRY_ONLY"])),
         MESH_DEFAULTS.outboundTrafficPolicy,
       ),

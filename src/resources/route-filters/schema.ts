@@ -331,7 +331,7 @@ export const HTTP_ROUTE_FILTERS: TUnsafe<readonly HTTPRouteFilter[]> =
             ...HEADERS,
             ...MIRROR,
             requestRedirect: field(
-              "Answers with a redirect. The request goes to no backend.",
+              "Responds with a redirect. The request goes to no backend.",
               redirect,
             ),
             urlRewrite: field("Changes host and path of the request.", rewrite),

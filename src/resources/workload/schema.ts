@@ -170,7 +170,7 @@ export const WORKLOAD: KindDefinition<WorkloadSpec> = defineKind({
   meaning: "One instance of an application. Sidecars register their own.",
   spec,
   unsupported: {
-    "spec.labels": "a workload's labels stand in metadata.labels",
+    "spec.labels": "a workload's labels are in metadata.labels",
   },
   check: checkWorkload,
 });

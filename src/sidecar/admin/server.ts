@@ -164,7 +164,7 @@ function notAdmitted(
     ? undefined
     : refusedPage(
         "TOKEN_REQUIRED",
-        `send "Authorization: Bearer TOKEN"; the token stands in ${token.file}`,
+        `send "Authorization: Bearer TOKEN"; the token is in ${token.file}`,
       );
 }
 

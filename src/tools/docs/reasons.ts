@@ -21,7 +21,7 @@ A gRPC call gets HTTP 200 and the gRPC status. A FaultInjection may set another 
 ${proxyReasons()}
 ## Of the API
 
-The control plane's API answers with a \`Status\` object. Its \`reason\` is one of Kubernetes' words.
+The control plane's API responds with a \`Status\` object. Its \`reason\` is one of Kubernetes' words.
 
 ${apiReasons()}`,
   };

@@ -186,7 +186,7 @@ class Http1ClientConnection
     if (this.#state === "closed") return;
     if (this.#state === "idle" || this.#state === "request-body") {
       // RFC 9112 9.2: what it answers nobody knows, and nobody may get it.
-      this.#violated("the endpoint sent bytes that answer no request");
+      this.#violated("the endpoint sent bytes that belong to no request");
       return;
     }
     this.#incoming.push(chunk);
@@ -319,12 +319,12 @@ class Http1ClientConnection
         this.#offerAgain();
         return;
       case "response-head":
-        this.#fail(this.#reset("the endpoint closed before its answer"));
+        this.#fail(this.#reset("the endpoint closed before its response"));
         return;
       case "response-body":
         if (stream !== undefined && this.#reader.closeDelimited)
           this.#bodyEnded(stream);
-        else this.#fail(this.#reset("the endpoint closed within its answer"));
+        else this.#fail(this.#reset("the endpoint closed within its response"));
         return;
       case "tunnel":
         if (stream === undefined || stream.responseEnded) return;

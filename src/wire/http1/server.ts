@@ -327,7 +327,9 @@ class Http1ServerConnection
       case "response":
         // What is to be a tunnel may have said all that it has to say.
         if (stream?.isConnect === false)
-          this.#callerGone("the caller closed before its answer was whole");
+          this.#callerGone(
+            "the caller closed before its response was complete",
+          );
         return;
       case "tunnel":
         if (this.#tunnelEndTold || this.#input.length > 0) return;
@@ -385,7 +387,7 @@ class Http1ServerConnection
     // In a later turn: this may be the middle of the proxy's own `end`.
     process.nextTick(() =>
       stream.fail(
-        clientClosed("the request had not ended when its answer had"),
+        clientClosed("the request had not ended when its response had"),
       ),
     );
   }

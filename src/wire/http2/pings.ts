@@ -50,7 +50,7 @@ export class Pings {
       ping.settle(
         new MeshError(
           "UPSTREAM_RESET",
-          "the connection ended before it answered a PING",
+          "the connection ended before it acknowledged a PING",
           { source: "upstream" },
         ),
       );

@@ -372,7 +372,7 @@ class Server
 
   resetStalled(stream: Stream): void {
     this.#session.limited("write_time");
-    this.refused("RESPONSE_STALLED", "the caller gave its answer no window");
+    this.refused("RESPONSE_STALLED", "the caller gave its response no window");
     this.#session.reset(stream, ErrorCode.CANCEL);
   }
 

@@ -194,7 +194,7 @@ class LinkServer implements LinkListener {
       return;
     }
     if (!this.#handshakes.add(raw)) {
-      const detail = `${this.#handshakes.size} are under way`;
+      const detail = `${this.#handshakes.size} are in progress`;
       this.#refuse(raw, remote, "too many handshakes", detail);
       return;
     }

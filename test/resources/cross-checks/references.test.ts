@@ -138,7 +138,7 @@ void t.test(
         ["spec.rules[0].backendRefs[1].port", /has no port 8080/],
         [
           "spec.rules[0].backendRefs[2].name",
-          /no Service consumer\/web yet.*answered 500/,
+          /no Service consumer\/web yet.*gets status 500/,
         ],
       ],
     );

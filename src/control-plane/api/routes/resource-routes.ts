@@ -42,7 +42,7 @@ const LIST_QUERY: TSchema = Type.Object(
     watch: Type.Optional(
       Type.Union(
         ["0", "1", "false", "true"].map((text) => Type.Literal(text)),
-        { description: "answer with changes, one JSON object a line" },
+        { description: "respond with changes, one JSON object a line" },
       ),
     ),
     resourceVersion: Type.Optional(

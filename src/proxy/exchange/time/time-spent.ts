@@ -5,7 +5,7 @@ export type Phase = "connecting" | "waiting" | "answering" | "pausing";
 
 const WORDS: Readonly<Record<Phase, string>> = {
   connecting: "connecting",
-  waiting: "waiting for an answer",
+  waiting: "waiting for a response",
   answering: "being answered",
   pausing: "pausing before a retry",
 };
@@ -34,7 +34,7 @@ export class TimeSpent {
     this.#since = now;
   }
 
-  /** "2 ms connecting, 1973 ms waiting for an answer, 25 ms pausing before a retry; 2 attempts" */
+  /** "2 ms connecting, 1973 ms waiting for a response, 25 ms pausing before a retry; 2 attempts" */
   tell(attempts: number): string {
     this.enter(this.#phase);
     const parts: string[] = [];

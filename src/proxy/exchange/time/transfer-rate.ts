@@ -89,7 +89,7 @@ export class TransferRate {
     if (this.#left > 0) return undefined;
     return new MeshError(
       "REQUEST_STALLED",
-      `the body comes at less than ${bodyRate} octets a second; --min-body-rate of the called sidecar says how slow it may be`,
+      `the body comes at less than ${bodyRate} bytes a second; --min-body-rate of the called sidecar says how slow it may be`,
       { source: "downstream" },
     );
   }

@@ -121,7 +121,7 @@ export class OwnAdmission implements Admission {
 }
 
 export function serviceOverflow(active: number): MeshError {
-  return overflow(`${active} requests are under way`);
+  return overflow(`${active} requests are in flight`);
 }
 
 export function placeOverflow(
@@ -130,7 +130,7 @@ export function placeOverflow(
   pending: number,
 ): MeshError {
   return overflow(
-    `${active} requests to ${endpoint} are under way and ${pending} wait`,
+    `${active} requests to ${endpoint} are in flight and ${pending} wait`,
   );
 }
 

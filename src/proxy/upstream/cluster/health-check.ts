@@ -87,7 +87,7 @@ function ofStatus(status: number): CheckResult {
     ? HEALTHY
     : {
         kind: "unhealthy",
-        evidence: `the health check was answered with ${status}`,
+        evidence: `the health check got status ${status}`,
       };
 }
 
@@ -251,7 +251,7 @@ function ofReason(
   const reason = trusted ? parseReason(fieldValue(fields, REASON)) : undefined;
   if (reason === undefined) return undefined;
   const { kind } = outcomeOfAnswer({ status, reason });
-  const evidence = `its sidecar answered the health check with ${status} (${reason})`;
+  const evidence = `its sidecar responded to the health check with ${status} (${reason})`;
   return kind === "peer-refusal" || kind === "shed"
     ? { kind: "unknown", evidence }
     : { kind: "unhealthy", evidence };
@@ -284,7 +284,7 @@ function grpcReceiver(settle: Settle, trusted: boolean): ResponseReceiver {
       settle(
         {
           kind: "unhealthy",
-          evidence: `the health check was answered with grpc-status ${status}`,
+          evidence: `the health check got grpc-status ${status}`,
         },
         true,
       );

@@ -66,7 +66,7 @@ export function makeHealth(options: HealthOptions): Health {
     options.onChange(
       key,
       each.state.healthy,
-      result.kind === "healthy" ? "it answers again" : result.evidence,
+      result.kind === "healthy" ? "it responds again" : result.evidence,
     );
   };
 
@@ -91,7 +91,7 @@ export function makeHealth(options: HealthOptions): Health {
     const cancelTimeout = clock.after(rules.timeout, () =>
       finish({
         kind: "unhealthy",
-        evidence: `no answer to the health check within ${rules.timeout} ms`,
+        evidence: `no response to the health check within ${rules.timeout} ms`,
       }),
     );
     each.cancel = () => finish(undefined);

@@ -210,7 +210,7 @@ export class Pool {
         entry.connection.destroy(
           new MeshError(
             "UPSTREAM_RESET",
-            "the connection did not answer a PING in time",
+            "the connection did not acknowledge a PING in time",
             { source: "upstream" },
           ),
         );

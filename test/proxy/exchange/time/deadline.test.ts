@@ -138,7 +138,7 @@ void t.test(
         pair.log.find(({ direction }) => direction === "inbound"),
         {
           detail:
-            /the caller's deadline passed: .* waiting for an answer; 1 attempt/,
+            /the caller's deadline passed: .* waiting for a response; 1 attempt/,
         },
       );
     });
@@ -218,14 +218,14 @@ void t.test("the error says where the time went", async (t) => {
       t.equal(last.reason, "ATTEMPT_TIMEOUT");
       t.match(
         last.text,
-        /did not answer within timeouts.backendRequest: .*[0-9]+ ms waiting for an answer, [3-9][0-9] ms pausing before a retry; 2 attempts/,
+        /did not respond within timeouts.backendRequest: .*[0-9]+ ms waiting for a response, [3-9][0-9] ms pausing before a retry; 2 attempts/,
       );
       pair.apply([route({ timeouts: { request: "100ms" } })]);
       const whole = await pair.call();
       t.equal(whole.reason, "REQUEST_TIMEOUT");
       t.match(
         whole.text,
-        /timeouts\.request passed: .*[0-9]+ ms waiting for an answer; 1 attempt\./,
+        /timeouts\.request passed: .*[0-9]+ ms waiting for a response; 1 attempt\./,
       );
     },
   );

@@ -15,7 +15,7 @@ void t.test("the time of all attempts is told by what it went into", (t) => {
   clock.advance(1172);
   t.equal(
     spent.tell(2),
-    "3 ms connecting, 1972 ms waiting for an answer, 25 ms pausing before a retry; 2 attempts",
+    "3 ms connecting, 1972 ms waiting for a response, 25 ms pausing before a retry; 2 attempts",
   );
   t.end();
 });

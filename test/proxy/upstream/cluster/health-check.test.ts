@@ -89,7 +89,7 @@ for (const plaintext of [false, true])
           t.match(ejections, [
             {
               reason: "health-check",
-              evidence: "the health check was answered with 500",
+              evidence: "the health check got status 500",
             },
           ]);
           for (let index = 0; index < 6; index += 1)
@@ -140,7 +140,7 @@ void t.test(
         const { ejections } = await health(pair, false, true);
         t.match(
           ejections[0]?.evidence,
-          /its sidecar answered .* 503 \(APPLICATION_UNREACHABLE\)/,
+          /its sidecar responded .* 503 \(APPLICATION_UNREACHABLE\)/,
         );
       },
     );

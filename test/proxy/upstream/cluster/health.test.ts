@@ -107,7 +107,7 @@ void t.test(
     t.ok(health.version > version);
     clock.advance(1000);
     await answer(WELL);
-    t.strictSame(changes.at(-1), "a well: it answers again");
+    t.strictSame(changes.at(-1), "a well: it responds again");
     health.close();
   },
 );
@@ -120,7 +120,7 @@ void t.test(
     clock.advance(500);
     clock.advance(100);
     t.equal(asked[0]?.signal.aborted, true);
-    t.match(changes, [/no answer to the health check within 100 ms/]);
+    t.match(changes, [/no response to the health check within 100 ms/]);
     await answer(WELL);
     t.equal(health.isHealthy("a"), false, "too late");
     clock.advance(1000);
