@@ -2,7 +2,7 @@
 import { watchSource, type Watch, type WatchSource } from "../core/watch.ts";
 import type { AgentState, RefusedConfig } from "./agent.ts";
 import type { CertificatesFault } from "./enrolment/certificates.ts";
-import type { KeptConfig } from "./last-known-good.ts";
+import type { KeptConfig } from "./kept-config.ts";
 import type { RegistrationState } from "./registration.ts";
 
 /** What the agent's own work has come to. */

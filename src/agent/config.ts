@@ -6,7 +6,7 @@ import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
 import { compileSnapshot } from "../policy/compile/compile.ts";
 import type { Revision } from "../push/messages.ts";
 import type { Peers } from "./agent.ts";
-import type { KeptConfig } from "./last-known-good.ts";
+import type { KeptConfig } from "./kept-config.ts";
 import { revisionFault } from "./revision.ts";
 import type { ReceivedResources } from "./staging.ts";
 

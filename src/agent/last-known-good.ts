@@ -1,146 +1,197 @@
-/** The config in force, kept on disk after each acknowledged push, so that the sidecar starts with it when the control plane is away. */
+/** The config in force, kept on disk after each acknowledged push, so that the sidecar starts with it when the control plane is away: a change adds what it changed. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { SpiffeUri, WallMs } from "../core/units.ts";
-import type { SnapshotVersion } from "../policy/snapshot.ts";
-import { digestOf, resourceName } from "../push/names.ts";
-import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
-import { isError } from "../resources/problems.ts";
-import { validate } from "../resources/validate.ts";
-import type { ReceivedResource, ReceivedResources } from "./staging.ts";
+import { appendToJournal, replaceJournal, type Position } from "./journal.ts";
+import {
+  CONFIG_FILE,
+  FORMAT,
+  OLD_CONFIG_FILE,
+  readConfig,
+  type Closing,
+  type Entry,
+  type Head,
+  type KeptConfig,
+  type Owner,
+} from "./kept-config.ts";
+import { NewestWrite } from "./newest-write.ts";
+import type { ReceivedResources } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
-export const SNAPSHOT_FILE = "snapshot.json";
-const FORMAT = 3;
-
-export interface KeptConfig {
-  readonly version: SnapshotVersion;
-  /** Wall milliseconds. */
-  readonly receivedAt: WallMs;
-  readonly resources: ReceivedResources;
-}
-
-/** Whose config it is: it was scoped to that instance, and another one must not serve it. */
-export interface Owner {
-  /** SPIFFE id. */
-  readonly identity: SpiffeUri;
-  readonly name: string;
-}
-
-interface File {
-  readonly format: number;
-  readonly owner: Owner;
-  /** The version of the program that found the resources good. */
+export interface LastKnownGoodOptions {
+  readonly directory: StateDirectory;
+  /** Version of this program: what another one wrote is held to this one's schemas, which may have become stricter. */
   readonly program: string;
-  readonly version: SnapshotVersion;
-  readonly receivedAt: WallMs;
-  readonly resources: readonly {
-    readonly version: string;
-    readonly bytes: number;
-    readonly resource: Resource;
-  }[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Why the config in force is not on disk; undefined once it is. */
+  readonly onFailure: (error: string | undefined) => void;
 }
 
-/**
- * What is on disk for `owner`; the reason where there is something that cannot be used. `program`: the version of this program; what
- * another one wrote is held to this one's schemas, which may have become stricter.
- */
-export async function readKept(
-  directory: StateDirectory,
-  owner: Owner,
-  program: string,
-): Promise<KeptConfig | { readonly reason: string } | undefined> {
-  const stored = await directory.read(SNAPSHOT_FILE);
-  if (stored.kind === "none") return undefined;
-  if (stored.kind === "damaged") return { reason: stored.reason };
-  // Past the checksum the file is as this program wrote it; only an older or newer one may have written it otherwise.
-  const file = stored.content as File;
-  if (file.format !== FORMAT)
-    return {
-      reason: `${directory.path}/${SNAPSHOT_FILE} is ignored: it is of format ${file.format}, and this version reads ${FORMAT}`,
-    };
-  if (file.owner.identity !== owner.identity || file.owner.name !== owner.name)
-    return {
-      reason: `${directory.path}/${SNAPSHOT_FILE} is ignored: it is the config of ${file.owner.name} (${file.owner.identity})`,
-    };
-  const resources = new Map<string, ReceivedResource>();
-  const faults: string[] = [];
-  for (const received of file.resources) {
-    const { resource } = received;
-    const validation =
-      file.program === program
-        ? ({ ok: true, resource } as const)
-        : validate(resource);
-    const key = keyOf(resource);
-    if (validation.ok)
-      resources.set(resourceName(key), {
-        ...received,
-        resource: validation.resource,
-      });
-    else
-      for (const { path, message } of validation.problems.filter(isError))
-        faults.push(`${formatKey(key)}: ${path} ${message}`);
+interface Owned {
+  readonly config: KeptConfig;
+  readonly owner: Owner;
+}
+
+/** What the file holds, and up to where. */
+interface Held extends Owned {
+  readonly end: Position;
+  /** Bytes after which the file begins anew. */
+  readonly most: number;
+}
+
+/** Bytes: a small config begins anew rarely, too. */
+const LEAST = 1024 * 1024;
+
+export class LastKnownGood {
+  readonly #options: LastKnownGoodOptions;
+  readonly #file: string;
+  readonly #writing: NewestWrite<Owned>;
+  #held: Held | undefined;
+  #error: string | undefined;
+
+  constructor(options: LastKnownGoodOptions) {
+    this.#options = options;
+    this.#file = join(options.directory.path, CONFIG_FILE);
+    this.#writing = new NewestWrite({
+      write: (next) => this.#write(next),
+      onEnd: (failure) => this.#report(failure),
+      clock: options.clock,
+    });
   }
-  if (faults.length > 0)
-    return {
-      reason: `${directory.path}/${SNAPSHOT_FILE} is ignored: version "${file.program}" wrote it, and here ${faults.slice(0, 5).join("; ")}`,
-    };
-  const digest = digestOf(
-    Array.from(resources, ([name, { version }]) => [name, version] as const),
-  );
-  if (digest !== file.version.digest)
-    return {
-      reason: `${directory.path}/${SNAPSHOT_FILE} is ignored: its digest does not fit`,
-    };
-  return { version: file.version, receivedAt: file.receivedAt, resources };
-}
 
-export interface Keeper {
+  /** What is on disk for `owner`; the reason where there is something that cannot be used. */
+  async read(
+    owner: Owner,
+  ): Promise<KeptConfig | { readonly reason: string } | undefined> {
+    const { directory, program, logger } = this.#options;
+    const kept = await readConfig(directory, owner, program);
+    if (kept === undefined || "reason" in kept) return kept;
+    const { config, damage, sound } = kept;
+    if (damage !== undefined)
+      logger.error(
+        { reason: damage, revision: config.version.revision },
+        "the newest config on disk is damaged, and the one before it is used",
+      );
+    if (sound !== undefined)
+      this.#held = { config, owner, end: sound.end, most: mostOf(sound.first) };
+    return config;
+  }
+
   /** Writes soon; where writes are slower than changes, only the newest is written. */
-  keep(config: KeptConfig, owner: Owner): void;
-  /** Resolves when what was to be kept is. */
-  close(): Promise<void>;
+  keep(config: KeptConfig, owner: Owner): void {
+    this.#writing.put({ config, owner });
+  }
+
+  /** Resolves when what was to be kept is, or could not be. */
+  close(): Promise<void> {
+    return this.#writing.close();
+  }
+
+  async #write(next: Owned): Promise<void> {
+    if (!(await this.#append(next))) await this.#replace(next);
+    const { end, most } = this.#held ?? {};
+    if (end !== undefined && most !== undefined && end.bytes > most)
+      // The config is on disk already; the next change tries again.
+      await this.#replace(next).catch((thrown: unknown) =>
+        this.#options.logger.warn(
+          { reason: messageOf(thrown), file: this.#file },
+          "the file of the config cannot begin anew, and grows",
+        ),
+      );
+  }
+
+  /** False where the file takes no change, and has to begin anew. */
+  async #append(next: Owned): Promise<boolean> {
+    const held = this.#held;
+    if (held === undefined || !isSame(held.owner, next.owner)) return false;
+    try {
+      const end = await appendToJournal(
+        this.#file,
+        held.end,
+        changes(held.config.resources, next.config.resources),
+        closingOf(next.config),
+      );
+      this.#held = { ...next, end, most: held.most };
+      return true;
+    } catch (thrown) {
+      this.#options.logger.debug(
+        { reason: messageOf(thrown), file: this.#file },
+        "the file of the config takes no change",
+      );
+      return false;
+    }
+  }
+
+  async #replace(next: Owned): Promise<void> {
+    const { directory, program } = this.#options;
+    const end = await replaceJournal(
+      this.#file,
+      whole({ format: FORMAT, owner: next.owner, program }, next.config),
+      closingOf(next.config),
+    );
+    this.#held = { ...next, end, most: mostOf(end) };
+    await rm(join(directory.path, OLD_CONFIG_FILE), { force: true });
+  }
+
+  #report(failure: string | undefined): void {
+    const { directory, logger, onFailure } = this.#options;
+    const error =
+      failure === undefined
+        ? undefined
+        : `the config cannot be kept in ${directory.path}: ${failure}; without it this sidecar cannot restart while the control plane is away`;
+    if (error !== undefined && error !== this.#error) logger.error(error);
+    this.#error = error;
+    onFailure(error);
+  }
 }
 
-export function makeKeeper(
-  directory: StateDirectory,
-  program: string,
-  logger: Logger,
-  onFailure: (error: string | undefined) => void,
-): Keeper {
-  let next: File | undefined;
-  let writing: Promise<void> | undefined;
+/** So long that what is written in the end is a small multiple of what changes. */
+function mostOf({ bytes }: Position): number {
+  return 2 * Math.max(LEAST, bytes);
+}
 
-  const run = async (): Promise<void> => {
-    while (next !== undefined) {
-      const file = next;
-      next = undefined;
-      try {
-        await directory.write(SNAPSHOT_FILE, file);
-        onFailure(undefined);
-      } catch (thrown) {
-        const error = `the config cannot be kept in ${directory.path}: ${messageOf(thrown)}; without it this sidecar cannot restart while the control plane is away`;
-        logger.error(error);
-        onFailure(error);
-      }
-    }
-    writing = undefined;
-  };
+function isSame(one: Owner, other: Owner): boolean {
+  return one.identity === other.identity && one.name === other.name;
+}
 
-  return {
-    keep({ version, receivedAt, resources }, owner) {
-      next = {
-        format: FORMAT,
-        owner,
-        program,
-        version,
-        receivedAt,
-        resources: [...resources.values()],
-      };
-      writing ??= run();
-    },
-    async close() {
-      await writing;
-    },
-  };
+function closingOf({ version, receivedAt, resources }: KeptConfig): Closing {
+  return { version, receivedAt, count: resources.size };
+}
+
+function* whole(head: Head, { resources }: KeptConfig): Generator<string> {
+  yield JSON.stringify(head);
+  for (const [name, received] of resources)
+    yield entryOf({ name, ...received });
+}
+
+/** Resources that are compared in one turn of the event loop: code that runs once a change is slow code. */
+const COMPARED = 1000;
+
+/** A resource of the same name and version is the same. */
+function* changes(
+  before: ReceivedResources,
+  after: ReceivedResources,
+): Generator<string | undefined> {
+  let compared = 0;
+  let kept = 0;
+  for (const [name, received] of after) {
+    compared += 1;
+    if (compared % COMPARED === 0) yield undefined;
+    const old = before.get(name);
+    if (old !== undefined) kept += 1;
+    if (old?.version !== received.version) yield entryOf({ name, ...received });
+  }
+  if (kept === before.size) return;
+  for (const name of before.keys()) {
+    compared += 1;
+    if (compared % COMPARED === 0) yield undefined;
+    if (!after.has(name)) yield entryOf({ removed: name });
+  }
+}
+
+function entryOf(entry: Entry): string {
+  return JSON.stringify(entry);
 }

@@ -9,7 +9,7 @@ import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { RefusedConfig } from "./agent.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import type { Config } from "./config.ts";
-import { makeKeeper, readKept, type Keeper } from "./last-known-good.ts";
+import { LastKnownGood } from "./last-known-good.ts";
 import { describeSelf } from "./self.ts";
 import type { ReceivedResources } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
@@ -27,15 +27,19 @@ export interface MeshConfigOptions {
 
 export class MeshConfig {
   readonly #options: MeshConfigOptions;
-  readonly #keeper: Keeper;
+  readonly #disk: LastKnownGood;
   #self: SelfDescription | undefined;
 
   constructor(options: MeshConfigOptions) {
-    const { directory, version, logger, status } = options;
+    const { directory, version, clock, logger, status } = options;
     this.#options = options;
-    this.#keeper = makeKeeper(directory, version, logger, (keepError) =>
-      status.update({ keepError }),
-    );
+    this.#disk = new LastKnownGood({
+      directory,
+      program: version,
+      clock,
+      logger,
+      onFailure: (keepError) => status.update({ keepError }),
+    });
   }
 
   get resources(): ReceivedResources {
@@ -72,7 +76,7 @@ export class MeshConfig {
       this.report(reason, revision);
       return { refused: reason };
     }
-    if (config.current !== undefined) this.#keeper.keep(config.current, self);
+    if (config.current !== undefined) this.#disk.keep(config.current, self);
     status.update({ source: "stream", refused: undefined });
     return {};
   }
@@ -118,12 +122,12 @@ export class MeshConfig {
 
   /** Resolves when what is to be kept is on disk. */
   close(): Promise<void> {
-    return this.#keeper.close();
+    return this.#disk.close();
   }
 
   async #boot(owner: SelfDescription): Promise<void> {
-    const { config, status, directory, version, logger } = this.#options;
-    const kept = await readKept(directory, owner, version);
+    const { config, status, logger } = this.#options;
+    const kept = await this.#disk.read(owner);
     if (kept === undefined) return;
     const reason =
       "reason" in kept ? kept.reason : await config.take(kept, owner);

@@ -38,7 +38,7 @@ export interface StateDirectory {
 }
 
 /** Bytes that a file may have before reading it is refused. */
-const LARGEST = 512 * 1024 * 1024;
+export const LARGEST: number = 512 * 1024 * 1024;
 
 // The checksum stands before the content that it is of, so that one text is read, cut and compared.
 const HEAD = /^\{"checksum":"([0-9a-f]{64})","content":/;
@@ -144,7 +144,7 @@ async function read(file: string): Promise<Stored> {
 }
 
 /** Closed instead of refused: a volume that is mounted for a group opens all files on it, each time. */
-async function closeFile(
+export async function closeFile(
   handle: FileHandle,
   file: string,
 ): Promise<string | undefined> {

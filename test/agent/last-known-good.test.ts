@@ -1,86 +1,279 @@
-// The config that outlives a restart: whose it is, which program wrote it, and what becomes of one that cannot be used.
+// The config that outlives a restart: whose it is, which program wrote it, and that a change adds what it changed.
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
 import {
-  makeKeeper,
-  readKept,
-  SNAPSHOT_FILE,
-} from "../../src/agent/last-known-good.ts";
+  CONFIG_FILE,
+  OLD_CONFIG_FILE,
+  type KeptConfig,
+} from "../../src/agent/kept-config.ts";
+import { LastKnownGood } from "../../src/agent/last-known-good.ts";
+import { replaceJournal } from "../../src/agent/journal.ts";
+import type { ReceivedResource } from "../../src/agent/staging.ts";
 import {
   openStateDirectory,
   type StateDirectory,
 } from "../../src/agent/state-directory.ts";
-import { digestOf, resourceName } from "../../src/push/names.ts";
-import { keyOf, type Resource } from "../../src/resources/envelope.ts";
 import { silentLogger } from "../../src/core/log.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import {
+  keptConfig,
+  keptService,
+  OWNER,
+  PROGRAM,
+} from "../support/kept-config.ts";
 import {
   temporaryDirectory,
+  until,
   type Scope,
 } from "../support/push-control-plane.ts";
+import { whileReadOnly } from "../support/read-only.ts";
 
-const OWNER = { identity: "spiffe://demo/ns/shop/sa/web", name: "web-1" };
+interface Disk {
+  readonly directory: StateDirectory;
+  readonly file: string;
+  readonly clock: FakeClock;
+  /** What was reported, in order. */
+  readonly failures: (string | undefined)[];
+  /** As a process that starts now would have it. */
+  readonly open: (program?: string) => LastKnownGood;
+  readonly bytes: () => Promise<string>;
+}
 
-function service(spec: object): Resource {
+async function disk(t: Scope): Promise<Disk> {
+  const path = join(await temporaryDirectory(t), "state");
+  const directory = await openStateDirectory(path);
+  const file = join(path, CONFIG_FILE);
+  const clock = fakeClock();
+  const failures: (string | undefined)[] = [];
   return {
-    apiVersion: "mesh.wherry.dev/v1alpha1",
-    kind: "Service",
-    metadata: { name: "orders", namespace: "shop" },
-    spec: { ports: [{ name: "http", port: 80 }], ...spec },
+    directory,
+    file,
+    clock,
+    failures,
+    open: (program = PROGRAM) =>
+      new LastKnownGood({
+        directory,
+        program,
+        clock,
+        logger: silentLogger,
+        onFailure: (error) => failures.push(error),
+      }),
+    bytes: () => readFile(file, "latin1"),
   };
 }
 
-/** A state directory in which `program` has kept `resource`. */
-async function kept(
-  t: Scope,
-  program: string,
-  resource: Resource,
-): Promise<StateDirectory> {
-  const directory = await openStateDirectory(await temporaryDirectory(t));
-  const keeper = makeKeeper(directory, program, silentLogger, () => undefined);
-  const name = resourceName(keyOf(resource));
-  keeper.keep(
-    {
-      version: { store: "s", revision: 7, digest: digestOf([[name, "1"]]) },
-      receivedAt: 1000,
-      resources: new Map([[name, { version: "1", bytes: 10, resource }]]),
-    },
-    OWNER,
-  );
-  await keeper.close();
-  return directory;
+async function keep(kept: LastKnownGood, config: KeptConfig): Promise<void> {
+  kept.keep(config, OWNER);
+  await kept.close();
+}
+
+function one(resource: unknown): KeptConfig {
+  return {
+    ...keptConfig(7),
+    resources: new Map([
+      ["Service/shop/orders", { version: "1", bytes: 10, resource }],
+    ]) as ReadonlyMap<string, ReceivedResource>,
+  };
 }
 
 void t.test("what this program kept is read as it is", async (t) => {
-  const resource = service({ selector: { app: "orders" } });
-  const directory = await kept(t, "1.2.3", resource);
-  t.match(await readKept(directory, OWNER, "1.2.3"), {
-    version: { store: "s", revision: 7 },
-    receivedAt: 1000,
-    resources: new Map([
-      ["Service/shop/orders", { version: "1", bytes: 10, resource }],
-    ]),
-  });
+  const { open, directory } = await disk(t);
+  t.equal(await open().read(OWNER), undefined);
+  for (const revision of [1, 2, 3, 4, 60]) {
+    await keep(open(), keptConfig(revision));
+    t.same(await open().read(OWNER), keptConfig(revision));
+  }
+  t.same(await readdir(directory.path), [CONFIG_FILE], "nothing is left");
+});
+
+void t.test("a change adds what it changed, after a restart too", async (t) => {
+  const { open, bytes, failures, file } = await disk(t);
+  let kept = open();
+  await keep(kept, keptConfig(1));
+  const { ino } = await stat(file);
+  let before = await bytes();
+  for (const revision of [2, 3, 4, 5, 6, 7, 8]) {
+    await keep(kept, keptConfig(revision));
+    const after = await bytes();
+    t.ok(after.startsWith(before), "nothing before it is written again");
+    t.ok(after.length < before.length + 700, "one Service, at most two");
+    before = after;
+    kept = open();
+    t.same(await kept.read(OWNER), keptConfig(revision));
+  }
+  t.equal((await stat(file)).ino, ino);
+  t.strictSame(new Set(failures), new Set([undefined]));
 });
 
 void t.test(
-  "what another version kept is held to this one's schemas",
+  "a file that has grown to twice its beginning begins anew",
   async (t) => {
-    const good = await kept(t, "1.2.2", service({ selector: { app: "o" } }));
-    t.match(await readKept(good, OWNER, "1.2.3"), { version: { revision: 7 } });
-    const bad = await kept(t, "1.2.2", service({ colour: "blue" }));
-    t.match(await readKept(bad, OWNER, "1.2.3"), {
+    const { open, directory, file } = await disk(t);
+    const kept = open();
+    const large = "x".repeat(100_000);
+    let inodes = new Set<number>();
+    for (let revision = 1; revision <= 60; revision += 1) {
+      const selector = { version: String(revision), large };
+      const resource = keptService("orders", { selector });
+      await keep(kept, {
+        ...keptConfig(revision),
+        resources: new Map([
+          ["it", { version: String(revision), bytes: 1, resource }],
+        ]),
+      });
+      const { size, ino } = await stat(file);
+      t.ok(size < 2.3 * 1024 * 1024, `${size} bytes`);
+      inodes = inodes.add(ino);
+    }
+    t.ok(inodes.size >= 2 && inodes.size <= 4, `${inodes.size} files`);
+    t.match(await open().read(OWNER), { version: { revision: 60 } });
+    t.same(await readdir(directory.path), [CONFIG_FILE]);
+  },
+);
+
+void t.test(
+  "what another version kept is held to this one's schemas, and not continued",
+  async (t) => {
+    const { open, bytes, file } = await disk(t);
+    await keep(
+      open("1.2.2"),
+      one(keptService("orders", { selector: { a: "b" } })),
+    );
+    const { ino } = await stat(file);
+    const kept = open();
+    t.match(await kept.read(OWNER), { version: { revision: 7 } });
+    await keep(kept, keptConfig(8));
+    t.not((await stat(file)).ino, ino);
+    t.match(await bytes(), `"program":"${PROGRAM}"`);
+    await keep(open("1.2.2"), one(keptService("orders", { colour: "blue" })));
+    t.match(await open().read(OWNER), {
       reason:
-        /snapshot\.json is ignored: version "1\.2\.2" wrote it, and here Service shop\/orders: spec\.colour/,
+        /snapshot\.jsonl is ignored: version "1\.2\.2" wrote it, and here Service shop\/orders: spec\.colour/,
     });
   },
 );
 
-void t.test("another format, and another owner's, are ignored", async (t) => {
-  const directory = await kept(t, "1.2.3", service({}));
-  t.match(await readKept(directory, { ...OWNER, name: "web-2" }, "1.2.3"), {
+void t.test("another owner's is ignored, and not continued", async (t) => {
+  const { open, bytes } = await disk(t);
+  const kept = open();
+  await keep(kept, keptConfig(1));
+  t.match(await open().read({ ...OWNER, name: "web-2" }), {
     reason: /it is the config of web-1/,
   });
-  await directory.write(SNAPSHOT_FILE, { format: 1, owner: OWNER });
-  t.match(await readKept(directory, OWNER, "1.2.3"), {
-    reason: /it is of format 1, and this version reads 3/,
+  kept.keep(keptConfig(2), { ...OWNER, name: "web-2" });
+  await kept.close();
+  t.notMatch(await bytes(), "web-1");
+  t.same(await open().read({ ...OWNER, name: "web-2" }), keptConfig(2));
+});
+
+void t.test(
+  "the one text of the formats before is read, until there is a change",
+  async (t) => {
+    const { open, directory } = await disk(t);
+    const { version, receivedAt } = keptConfig(7);
+    const resource = keptService("orders");
+    const old = {
+      owner: OWNER,
+      program: PROGRAM,
+      version,
+      receivedAt,
+      resources: [{ version: "1", bytes: 10, resource }],
+    };
+    await directory.write(OLD_CONFIG_FILE, { ...old, format: 1 });
+    t.match(await open().read(OWNER), {
+      reason: /it is of format 1, and this version reads 2 and 3/,
+    });
+    for (const format of [2, 3]) {
+      await directory.write(OLD_CONFIG_FILE, { ...old, format });
+      t.same(await open().read(OWNER), one(resource), `format ${format}`);
+    }
+    const kept = open();
+    await kept.read(OWNER);
+    await keep(kept, keptConfig(8));
+    t.same(await readdir(directory.path), [CONFIG_FILE]);
+    t.same(await open().read(OWNER), keptConfig(8));
+  },
+);
+
+void t.test(
+  "a damaged old text, and a newer format, are ignored",
+  async (t) => {
+    const { open, directory, file } = await disk(t);
+    await writeFile(join(directory.path, OLD_CONFIG_FILE), "{}");
+    t.match(await open().read(OWNER), { reason: /its checksum does not fit/ });
+    const head = { format: 5, owner: OWNER, program: PROGRAM };
+    await replaceJournal(file, [JSON.stringify(head)], { count: 0 });
+    t.match(await open().read(OWNER), {
+      reason: /jsonl is ignored: it is of format 5, and this version reads 4/,
+    });
+    await replaceJournal(file, [JSON.stringify({ ...head, format: 4 })], {
+      ...keptConfig(1),
+      count: 1,
+    });
+    t.match(await open().read(OWNER), {
+      reason: /jsonl is ignored: it holds 0 resources, and says 1/,
+    });
+  },
+);
+
+void t.test(
+  "a file that somebody else replaced, cut or removed begins anew",
+  async (t) => {
+    const { open, file, bytes, failures } = await disk(t);
+    const kept = open();
+    await keep(kept, keptConfig(1));
+    let revision = 1;
+    for (const harm of [
+      () => rm(file),
+      async () => writeFile(file, (await bytes()).slice(0, -5)),
+      async () => {
+        const text = await bytes();
+        await rm(file);
+        await writeFile(file, text);
+      },
+    ]) {
+      await harm();
+      revision += 1;
+      await keep(kept, keptConfig(revision));
+      t.same(await open().read(OWNER), keptConfig(revision));
+    }
+    t.strictSame(new Set(failures), new Set([undefined]));
+  },
+);
+
+void t.test(
+  "what cannot be written is told of, tried again, and costs nothing that is there",
+  async (t) => {
+    const { open, directory, clock, failures } = await disk(t);
+    const kept = open();
+    await keep(kept, keptConfig(1));
+    await whileReadOnly(directory.path, async () => {
+      for (const revision of [2, 3]) {
+        kept.keep(keptConfig(revision), OWNER);
+        await until(() => failures.length === revision);
+        t.match(failures.at(-1), /the config cannot be kept in .*EACCES/);
+      }
+      t.same(await open().read(OWNER), keptConfig(1));
+    });
+    clock.advance(29_000);
+    t.same(await open().read(OWNER), keptConfig(1), "not yet");
+    clock.advance(1000);
+    await until(() => failures.length === 4);
+    t.equal(failures.at(-1), undefined);
+    t.same(await open().read(OWNER), keptConfig(3), "the newest");
+    t.equal(clock.pending, 0);
+  },
+);
+
+void t.test("a closed one leaves no timer", async (t) => {
+  const { open, directory, clock, failures } = await disk(t);
+  const kept = open();
+  await whileReadOnly(directory.path, async () => {
+    kept.keep(keptConfig(1), OWNER);
+    await until(() => failures.length === 1);
+    t.equal(clock.pending, 1);
+    await kept.close();
+    t.equal(clock.pending, 0);
   });
 });

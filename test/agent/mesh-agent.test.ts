@@ -1,6 +1,7 @@
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { CONFIG_FILE } from "../../src/agent/kept-config.ts";
 import { keyOf } from "../../src/resources/envelope.ts";
 import {
   eventually,
@@ -134,13 +135,13 @@ void t.test(
     const first = await startTestAgent(t, options);
     await serving(first);
     await first.close();
-    const file = join(stateDirectory, "snapshot.json");
+    const file = join(stateDirectory, CONFIG_FILE);
     const whole = await readFile(file, "utf8");
     await writeFile(file, whole.slice(0, -20));
     const second = await startTestAgent(t, options);
     t.match(second.state.value, {
       source: "none",
-      lastError: /snapshot\.json is ignored: its checksum/,
+      lastError: /snapshot\.jsonl is ignored: .* do not fit their checksum/,
     });
     await serving(second);
     await second.close();
@@ -209,8 +210,8 @@ void t.test("another instance's config is not served", async (t) => {
   }
   await plane.close();
   await writeFile(
-    join(mine, "snapshot.json"),
-    await readFile(join(other, "snapshot.json")),
+    join(mine, CONFIG_FILE),
+    await readFile(join(other, CONFIG_FILE)),
   );
   const agent = await startTestAgent(t, {
     controlPlane: plane.address,

@@ -13,8 +13,11 @@ export async function whileReadOnly<T>(
 ): Promise<T> {
   const root = process.geteuid?.() === 0;
   const owner = root ? NOBODY : (process.geteuid?.() ?? 0);
-  for (const name of await readdir(directory))
-    await chown(join(directory, name), owner, owner);
+  const files = (await readdir(directory)).map((name) => join(directory, name));
+  for (const file of files) {
+    await chown(file, owner, owner);
+    await chmod(file, 0o400);
+  }
   await chown(directory, owner, owner);
   await chmod(directory, mode);
   if (root) {
@@ -27,5 +30,6 @@ export async function whileReadOnly<T>(
   } finally {
     if (root) process.seteuid?.(0);
     await chmod(directory, 0o700);
+    for (const file of files) await chmod(file, 0o600).catch(() => undefined);
   }
 }
