@@ -1,8 +1,9 @@
 /** Law 12: a sidecar goes, and comes, without a lost request. */
 import t from "tap";
+import { wait } from "../../src/core/clock.ts";
 import { shutDown } from "../../src/sidecar/shutdown.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock, passing } from "../support/fake-clock.ts";
 import { send, until, withPair } from "../support/pair.ts";
 
 void t.test(
@@ -140,18 +141,35 @@ void t.test(
   },
 );
 
-void t.test("readiness follows the application and the shutdown", async (t) => {
-  await withPair({}, async (pair) => {
-    const { callee } = pair;
-    const ready = async (): Promise<number> =>
-      (
-        await send(callee.ports.metrics ?? 0, {
-          path: "/readyz",
-          host: "127.0.0.1",
-        })
-      ).status;
-    await callee.whenReady;
-    t.equal(await ready(), 200);
-    t.same(pair.instances[0]?.agent?.calls, ["ready true"]);
-  });
-});
+void t.test(
+  "readiness follows the application: told when it comes, when it goes, and when it is back",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    await withPair({ callee: { clock } }, async (pair) => {
+      const { callee } = pair;
+      const [instance] = pair.instances;
+      const calls = instance?.agent?.calls;
+      const ready = async (): Promise<number> =>
+        (
+          await send(callee.ports.metrics ?? 0, {
+            path: "/readyz",
+            host: "127.0.0.1",
+          })
+        ).status;
+      // Longer than it takes to see that an application has gone, or is back.
+      const aWhile = (): Promise<unknown> =>
+        passing(clock, wait(clock, 3000, new AbortController().signal));
+      await callee.whenReady;
+      t.same(calls, ["ready true"]);
+      t.equal(await ready(), 200);
+      instance?.app.close();
+      await aWhile();
+      t.same(calls, ["ready true", "ready false"]);
+      t.equal(await ready(), 503);
+      instance?.app.listen(instance.appPort, "127.0.0.1");
+      await aWhile();
+      t.same(calls, ["ready true", "ready false", "ready true"]);
+      t.equal(await ready(), 200);
+    });
+  },
+);

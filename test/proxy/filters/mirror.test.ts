@@ -2,7 +2,10 @@
 import type { IncomingMessage, RequestListener } from "node:http";
 import t from "tap";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
-import { COPY_TIMEOUT } from "../../../src/proxy/filters/mirror.ts";
+import {
+  COPY_TIMEOUT,
+  MOST_COPIES,
+} from "../../../src/proxy/filters/mirror.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { resource, until, withPair, type Pair } from "../../support/pair.ts";
 
@@ -296,6 +299,46 @@ void t.test(
         passes?.();
         await until(() => copiesOf(pair).length === 1);
         t.match(copiesOf(pair)[0], { status: 0, reason: "REQUEST_TIMEOUT" });
+      },
+    );
+  },
+);
+
+void t.test(
+  "a request that ends here on purpose wants no copy, one that is only late does",
+  async (t) => {
+    const chaos = (spec: object): Resource =>
+      resource("FaultInjection", "chaos", {
+        targetRefs: [{ kind: "Service", name: "orders" }],
+        expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+        ...spec,
+      });
+    const copies: Copy[] = [];
+    const hangs: RequestListener = () => undefined;
+    await withPair(
+      { app: () => keeping(copies, hangs), resources: mirrored({}) },
+      async (pair) => {
+        for (let batch = 0; batch < MOST_COPIES; batch += 64)
+          await Promise.all(Array.from({ length: 64 }, () => pair.call()));
+        await until(() => copies.length === MOST_COPIES);
+        // From here on each copy that is wanted is counted, since there is no room for it.
+        for (const [what, spec, wanted] of [
+          ["abort", { abort: { httpStatus: 503, percentage: 100 } }, 0],
+          ["reset", { reset: { percentage: 100 } }, 0],
+          ["delay", { delay: { fixedDelay: "1ms", percentage: 100 } }, 1],
+        ] as const) {
+          pair.apply([...mirrored({}), chaos(spec)]);
+          await pair.call().catch(() => undefined);
+          t.equal(
+            await pair.metric(
+              pair.caller,
+              "wherry_mirrors_dropped_total",
+              'reason="busy"',
+            ),
+            wanted,
+            what,
+          );
+        }
       },
     );
   },
