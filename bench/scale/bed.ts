@@ -21,7 +21,7 @@ import { fromControlPlane, startSidecar, type Sidecar } from "./sidecar.ts";
 /** Calls a second through the measured sidecar. */
 const RATE = 500;
 /** Milliseconds in which the sidecar and its caller come to run as they will go on. */
-const WARM_UP = 8000;
+const WARM_UP = 6000;
 
 export class Bed {
   readonly shape: Shape;

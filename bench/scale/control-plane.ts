@@ -115,7 +115,7 @@ export async function fillByApi(
 /** Resolves when it is ready. `heap`: MiB that V8 may have, where its own limit is too low. */
 export async function startControlPlane(
   stateDirectory: string,
-  { dist, directory, cores, clock }: Surroundings,
+  { dist, directory, cores, clock, nodeArguments }: Surroundings,
 ): Promise<ControlPlane> {
   const probe = join(directory, "control-plane.probe");
   const running = await start(
@@ -124,6 +124,7 @@ export async function startControlPlane(
       command: process.execPath,
       args: [
         "--disable-warning=ExperimentalWarning",
+        ...nodeArguments,
         ...probeArguments(probe),
         ...[join(dist, "wherry.js"), "control-plane"],
         ...["--state", stateDirectory, "--store", "sqlite"],

@@ -1,4 +1,4 @@
-/** The mesh as Envoy has it: a cluster for each Service, its endpoints and all routes in files that Envoy watches. */
+/** The mesh as Envoy has it: a cluster for each Service, with all routes and some of the endpoints in files that Envoy watches. */
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PORTS } from "./layout.ts";
@@ -6,6 +6,7 @@ import {
   endpointsOf,
   hostOf,
   nameOf,
+  unusedOf,
   type Shape,
   type Variant,
 } from "./mesh.ts";
@@ -13,12 +14,20 @@ import {
 const TYPE = "type.googleapis.com/envoy.";
 const EXTENSION = `${TYPE}extensions.`;
 
+/** Envoy takes a watch of the kernel's for each file, of which a user has 128: so many unused clusters have a file of endpoints too. */
+const WATCHED_UNUSED = 10;
+
+/** Unused Services whose endpoints are in files. */
+export function watchedUnused(shape: Shape): readonly number[] {
+  return unusedOf(shape).slice(0, WATCHED_UNUSED);
+}
+
 /** Writes all of it. Resolves with the file that Envoy starts from. */
 export async function writeEnvoy(
   folder: string,
   shape: Shape,
 ): Promise<string> {
-  for (let service = 0; service < shape.services; service += 1)
+  for (const service of [...shape.used, ...watchedUnused(shape)])
     await writeEndpoints(folder, shape, service);
   await writeRoutes(folder, shape);
   const file = join(folder, "envoy.json");
@@ -32,8 +41,15 @@ export async function writeEndpoints(
   service: number,
   variant: Variant = {},
 ): Promise<void> {
-  const assignment = {
-    "@type": `${TYPE}config.endpoint.v3.ClusterLoadAssignment`,
+  const type = `${TYPE}config.endpoint.v3.ClusterLoadAssignment`;
+  await replace(endpointsFile(folder, service), {
+    "@type": type,
+    ...assignmentOf(shape, service, variant),
+  });
+}
+
+function assignmentOf(shape: Shape, service: number, variant: Variant): object {
+  return {
     cluster_name: nameOf(service),
     endpoints: [
       {
@@ -46,7 +62,6 @@ export async function writeEndpoints(
       },
     ],
   };
-  await replace(endpointsFile(folder, service), assignment);
 }
 
 /** All routes are one resource: Envoy has one of them for each listener. */
@@ -74,7 +89,8 @@ export async function writeRoutes(
   });
 }
 
-function startOf(folder: string, { services }: Shape): object {
+function startOf(folder: string, shape: Shape): object {
+  const inFiles = new Set([...shape.used, ...watchedUnused(shape)]);
   const manager = {
     "@type": `${EXTENSION}filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: "out",
@@ -109,14 +125,21 @@ function startOf(folder: string, { services }: Shape): object {
           ],
         },
       ],
-      clusters: Array.from({ length: services }, (_, service) => ({
+      clusters: Array.from({ length: shape.services }, (_, service) => ({
         name: nameOf(service),
         connect_timeout: "5s",
-        type: "EDS",
         lb_policy: "LEAST_REQUEST",
-        eds_cluster_config: {
-          eds_config: watched(endpointsFile(folder, service)),
-        },
+        ...(inFiles.has(service)
+          ? {
+              type: "EDS",
+              eds_cluster_config: {
+                eds_config: watched(endpointsFile(folder, service)),
+              },
+            }
+          : {
+              type: "STATIC",
+              load_assignment: assignmentOf(shape, service, {}),
+            }),
         outlier_detection: { consecutive_5xx: 5 },
         circuit_breakers: { thresholds: [{ max_connections: 1024 }] },
       })),

@@ -39,6 +39,8 @@ export interface Surroundings {
   /** The built package that is measured. */
   readonly dist: string;
   readonly cores: Cores;
+  /** Arguments of Node for what is measured, besides its own. */
+  readonly nodeArguments: readonly string[];
   readonly clock: Clock;
   readonly say: (text: string) => void;
   /** Folders that are to be gone when the run is called off. */

@@ -57,6 +57,10 @@ export async function scale(
       directory,
       dist,
       cores,
+      nodeArguments:
+        options.cpuProf === undefined
+          ? []
+          : ["--cpu-prof", `--cpu-prof-dir=${resolve(options.cpuProf)}`],
       clock: systemClock,
       say: (text) => void process.stderr.write(`${text}\n`),
       temporary,

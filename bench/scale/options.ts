@@ -16,6 +16,7 @@ ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
   --churn-seconds 60   of the line "churn"
   --fleet 1000         streams; fewer where each holds so much that they would not fit in memory
   --sidecar-option O   an option of the measured sidecar besides, such as --sidecar-option=--scope=used; may be repeated
+  --cpu-prof FOLDER    keeps CPU profiles of the sidecar and the control plane there
   --fill store         where the mesh is written: "store" directly, or "api", which takes long
   --dist FOLDER        measures a built package that is there, in place of building this checkout
   --unpinned           everything on all cores; without it the sidecar has one for itself
@@ -31,6 +32,7 @@ export interface ScaleOptions {
   readonly churnSeconds: number;
   readonly fleet: number;
   readonly sidecarOptions: readonly string[];
+  readonly cpuProf: string | undefined;
   readonly fill: "store" | "api";
   readonly dist: string | undefined;
   readonly pinned: boolean;
@@ -63,6 +65,7 @@ export function readScaleOptions(
     churnSeconds: number("churn-seconds"),
     fleet: number("fleet"),
     sidecarOptions: values["sidecar-option"],
+    cpuProf: values["cpu-prof"],
     fill,
     dist: values.dist,
     pinned: !values.unpinned,
@@ -111,6 +114,7 @@ function parse(argv: readonly string[]) {
         "churn-seconds": { type: "string", default: "60" },
         fleet: { type: "string", default: "1000" },
         "sidecar-option": { type: "string", multiple: true, default: [] },
+        "cpu-prof": { type: "string" },
         fill: { type: "string", default: "store" },
         dist: { type: "string" },
         unpinned: { type: "boolean", default: false },

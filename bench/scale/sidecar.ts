@@ -71,7 +71,7 @@ export function fromControlPlane(
 function command(
   { source, state, more }: SidecarOptions,
   socket: string,
-  { dist, cores }: Surroundings,
+  { dist, cores, nodeArguments }: Surroundings,
 ): Command {
   return {
     name: "Wherry, sidecar",
@@ -79,6 +79,7 @@ function command(
     args: [
       "--disable-warning=ExperimentalWarning",
       ...SIDECAR_FLAGS,
+      ...nodeArguments,
       ...probeArguments(socket),
       ...[join(dist, "wherry.js"), "sidecar", ...source, "--state", state],
       ...["--access-log", "none", "--log-level", "error"],

@@ -6,9 +6,11 @@ import { PORTS } from "../layout.ts";
 import { policyOf, routeOf, unusedOf, workloadOf } from "../mesh.ts";
 import { changeRows, Observer, quietRows, type Change } from "../observe.ts";
 
-/** Milliseconds without a change that are measured for comparison, and behind each change. */
-const QUIET = 8000;
-const SETTLE = 500;
+/** Milliseconds without a change that are measured for comparison. */
+const QUIET = 6000;
+/** Milliseconds behind each change that is seen to be in force, and behind one that is not. */
+const SETTLE = 250;
+const SETTLE_UNSEEN = 500;
 /** Milliseconds between two looks at what the sidecar has acknowledged. */
 const LOOK = 5;
 
@@ -21,10 +23,10 @@ export async function measureChanges(bed: Bed): Promise<Figure[]> {
     const observer = new Observer(sidecar, load, bed.around.clock);
     const quiet = await observer.quiet(QUIET);
     const rows = quietRows(quiet);
-    for (const [name, change] of kindsOf(bed, observer)) {
+    for (const [name, settle, change] of kindsOf(bed, observer)) {
       bed.around.say(`  changes: ${name}`);
       const bytes = await sent(bed);
-      const observed = await observer.series(changes, SETTLE, change);
+      const observed = await observer.series(changes, settle, change);
       const sentFor = (await sent(bed)) - bytes;
       rows.push(
         [`${name}: bytes to the sidecar`, "B a change", sentFor / changes],
@@ -38,7 +40,11 @@ export async function measureChanges(bed: Bed): Promise<Figure[]> {
   }
 }
 
-type Kind = readonly [name: string, change: (index: number) => Change];
+type Kind = readonly [
+  name: string,
+  settle: number,
+  change: (index: number) => Change,
+];
 
 function kindsOf(bed: Bed, observer: Observer): Kind[] {
   const { api, shape } = bed;
@@ -49,6 +55,7 @@ function kindsOf(bed: Bed, observer: Observer): Kind[] {
   return [
     [
       "unused",
+      SETTLE_UNSEEN,
       (index) => {
         const service = unused[(index * 37) % unused.length] ?? 0;
         const generation = `unused-${index}`;
@@ -57,6 +64,7 @@ function kindsOf(bed: Bed, observer: Observer): Kind[] {
     ],
     [
       "route",
+      SETTLE,
       (index) => {
         const generation = `route-${index}`;
         return {
@@ -70,6 +78,7 @@ function kindsOf(bed: Bed, observer: Observer): Kind[] {
     ],
     [
       "policy",
+      SETTLE,
       (index) => ({
         apply: put(policyOf(changed, { errors: 5 + (index % 2) })),
         inForce: (revision) =>
@@ -78,6 +87,7 @@ function kindsOf(bed: Bed, observer: Observer): Kind[] {
     ],
     [
       "endpoint",
+      SETTLE,
       // Its one Workload moves to another port.
       (index) => {
         const port = index % 2 === 1 ? PORTS.elsewhere : PORTS.application;

@@ -10,7 +10,7 @@ import { watchCpu } from "../schedstat.ts";
 
 export const CHURN_RATE = 50;
 /** Milliseconds without a change that are measured for comparison. */
-const QUIET = 10_000;
+const QUIET = 6000;
 /** Writes under way at a time: where the API is slower than the rate, the rate is not reached and the figure says so. */
 const MOST_WRITES = 16;
 /** Next to each other in time are far apart in the mesh. */

@@ -6,16 +6,20 @@ import { pinnedTo } from "../../peer.ts";
 import { launch, untilReady, type Running } from "../../processes.ts";
 import { findProgram } from "../../tools.ts";
 import type { Bed } from "../bed.ts";
-import { writeEndpoints, writeEnvoy, writeRoutes } from "../envoy-config.ts";
+import {
+  watchedUnused,
+  writeEndpoints,
+  writeEnvoy,
+  writeRoutes,
+} from "../envoy-config.ts";
 import { figuresOf, type Figure } from "../figures.ts";
 import { PORTS } from "../layout.ts";
-import { unusedOf } from "../mesh.ts";
 import { changeRows, Observer, quietRows, type Change } from "../observe.ts";
 import { watchCpu } from "../schedstat.ts";
 
 const UPDATES = 20;
-const QUIET = 8000;
-const SETTLE = 500;
+const QUIET = 6000;
+const SETTLE = 300;
 /** Of the shared memory by which Envoys of one machine tell themselves apart. */
 const BASE_ID = "79";
 
@@ -57,12 +61,12 @@ function kindsOf(
   folder: string,
 ): (readonly [string, (index: number) => Change])[] {
   const changed = shape.used[0] ?? 0;
-  const unused = unusedOf(shape);
+  const unused = watchedUnused(shape);
   return [
     [
       "unused endpoint",
       (index) => {
-        const service = unused[(index * 37) % unused.length] ?? 0;
+        const service = unused[index % unused.length] ?? 0;
         const weight = 2 + (index % 3);
         return {
           apply: () =>

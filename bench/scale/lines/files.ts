@@ -17,9 +17,11 @@ import { changeRows, Observer, quietRows } from "../observe.ts";
 import { startSidecar, type Sidecar } from "../sidecar.ts";
 
 const EDITS = 10;
-const QUIET = 8000;
-/** Files are looked at once they have been left alone for a moment. */
-const SETTLE = 2000;
+const UNUSED_EDITS = 5;
+const QUIET = 6000;
+/** Milliseconds behind an edit that is seen to be in force, and behind one that is not: files are read once they have been left alone for a moment. */
+const SETTLE = 500;
+const SETTLE_UNSEEN = 2500;
 
 export async function measureFiles(bed: Bed): Promise<Figure[]> {
   const { clock, say } = bed.around;
@@ -37,10 +39,14 @@ export async function measureFiles(bed: Bed): Promise<Figure[]> {
     const edit = (service: number, generation: string): Promise<number> =>
       writeService(folder, bed.shape, service, { generation }).then(() => 0);
     say("  files: edits");
-    const ofUnused = await observer.series(EDITS, SETTLE, (index) => {
-      const service = unused[(index * 37) % unused.length] ?? 0;
-      return { apply: () => edit(service, `unused-${index}`) };
-    });
+    const ofUnused = await observer.series(
+      UNUSED_EDITS,
+      SETTLE_UNSEEN,
+      (index) => {
+        const service = unused[(index * 37) % unused.length] ?? 0;
+        return { apply: () => edit(service, `unused-${index}`) };
+      },
+    );
     const ofUsed = await observer.series(EDITS, SETTLE, (index) => {
       const generation = `file-${index}`;
       return {
@@ -55,7 +61,7 @@ export async function measureFiles(bed: Bed): Promise<Figure[]> {
       ["ready", "ms", sidecar.readyAfter],
       ["RSS", "MiB", sidecar.running.rss()],
       ...quietRows(quiet),
-      ...changeRows("unused", ofUnused, quiet, EDITS),
+      ...changeRows("unused", ofUnused, quiet, UNUSED_EDITS),
       ...changeRows("route", ofUsed, quiet, EDITS),
     ]);
   } finally {

@@ -6,6 +6,7 @@ import type { Sidecar } from "../sidecar.ts";
 const STARTS = 3;
 /** Milliseconds after which memory is read. */
 const SETTLE = 4000;
+const KEPT = 1000;
 
 export interface Life {
   /** Milliseconds to readiness, by start. */
@@ -23,24 +24,32 @@ export async function liveThrough(bed: Bed): Promise<Life> {
     rssFirst: [] as number[],
     rssAgain: [] as number[],
   };
-  const settle = async (sidecar: Sidecar): Promise<number> => {
-    try {
-      await bed.pause(SETTLE);
-      return sidecar.running.rss();
-    } finally {
-      await sidecar.stop();
-    }
-  };
   for (let start = 1; start <= STARTS; start += 1) {
     bed.around.say(`  life: start ${start} of ${STARTS}`);
+    const last = start === STARTS;
     const sidecar = await bed.newSidecar();
     life.first.push(sidecar.readyAfter);
-    life.rssFirst.push(await settle(sidecar));
+    life.rssFirst.push(...(await leave(bed, sidecar, last)));
     const again = await sidecar.again();
     life.again.push(again.readyAfter);
-    life.rssAgain.push(await settle(again));
+    life.rssAgain.push(...(await leave(bed, again, last)));
   }
   return life;
+}
+
+/** Ends it; before that, memory is read where it is asked for. */
+async function leave(
+  bed: Bed,
+  sidecar: Sidecar,
+  settled: boolean,
+): Promise<number[]> {
+  try {
+    // What it has to keep is on its disk then.
+    await bed.pause(settled ? SETTLE : KEPT);
+    return settled ? [sidecar.running.rss()] : [];
+  } finally {
+    await sidecar.stop();
+  }
 }
 
 export function lifeFigures(life: Life, five: Life): Figure[] {
