@@ -1,12 +1,12 @@
-/** Checks of a resource against what the mesh holds, at admission and whenever its conditions are asked for. */
-import type { WallMs } from "../core/units.ts";
+/** Checks of resources against what the mesh holds, and against each other: at admission, a list as one. */
+import type { Clock } from "../core/clock.ts";
+import { pauses, type Pause } from "../core/slices.ts";
 import {
   addressConflicts,
   hostConflicts,
 } from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
-  keyOf,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
@@ -14,6 +14,7 @@ import { checkExpiry } from "../resources/fault-injection/check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import { MESH, meshSettings } from "../resources/mesh/schema.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
+import { placesOf } from "../resources/ownership/address-owners.ts";
 import { checkHosts } from "../resources/ownership/host-owners.ts";
 import { HTTP_ROUTE } from "../resources/http-route/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
@@ -22,159 +23,214 @@ import { checkReferences } from "../resources/cross-checks/references.ts";
 import { isExternal, SERVICE } from "../resources/service/schema.ts";
 import { unreachableMatches } from "../resources/cross-checks/unreachable.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
+import { Prospect, type Kin, type Written } from "./prospect.ts";
 import type { Store } from "./store/store.ts";
 
-/** References that no resource satisfies, faults without an end in sight, and a trust domain that this control plane's authority cannot serve. */
+export interface CheckContext {
+  readonly store: Pick<Store, "get" | "list">;
+  readonly trustDomain: string;
+  readonly clock: Pick<Clock, "now" | "wall">;
+}
+
+/** The problems of each resource, in the order of the resources. */
+export type Found = readonly (readonly Problem[])[];
+
+interface Task {
+  readonly prospect: Prospect;
+  readonly resources: readonly Resource[];
+  readonly trustDomain: string;
+  readonly pause: Pause;
+  readonly report: (index: number, ...problems: readonly Problem[]) => void;
+}
+
+/**
+ * References that no resource satisfies, hosts and addresses that another has, faults without an end in sight, and a trust domain that
+ * this control plane's authority cannot serve. Each resource is judged as if all of the list were written, whatever its order.
+ */
 export async function checkAgainstStore(
-  resource: Resource,
-  store: Store,
-  trustDomain: string,
-  wall: WallMs,
-): Promise<readonly Problem[]> {
-  return [
+  resources: readonly Resource[],
+  { store, trustDomain, clock }: CheckContext,
+): Promise<Found> {
+  const wall = clock.wall();
+  const found: Problem[][] = resources.map((resource) => [
     ...checkTrustDomain(resource, trustDomain),
     ...checkExpiry(resource, wall),
-    ...(await checkStoredReferences(resource, store)),
-    ...(await checkStoredHosts(resource, store, trustDomain)),
-    ...(await checkStoredAddress(resource, store)),
-    ...(await checkStoredReach(resource, store, trustDomain)),
-    ...(await checkStoredRoutes(resource, store)),
-  ];
+  ]);
+  const task: Task = {
+    prospect: new Prospect(store, resources),
+    resources,
+    trustDomain,
+    pause: pauses(clock),
+    report: (index, ...problems) => found[index]?.push(...problems),
+  };
+  await checkEachReference(task);
+  await checkExternalHosts(task);
+  await checkAddresses(task);
+  await checkPolicies(task);
+  await checkRoutes(task);
+  return found;
 }
 
-/** An ADDRESS:PORT belongs to one identity, whichever of the two Workloads is older: what a sidecar has registered goes on too. */
-async function checkStoredAddress(
-  resource: Resource,
-  store: Store,
-): Promise<readonly Problem[]> {
-  if (!isKind(WORKLOAD, resource)) return [];
-  const { resources } = await store.list(WORKLOAD.kind);
-  const key = formatKey(keyOf(resource));
-  const others = resources.filter((each) => formatKey(keyOf(each)) !== key);
-  // Without an age it is the youngest, and so the one that loses.
-  const { creationTimestamp: _stated, ...metadata } = resource.metadata;
-  const written = { ...resource, metadata };
-  return addressConflicts([...others, written])
-    .filter(({ loser, winner }) => loser === written || winner === written)
-    .map(({ path, message }) => ({ path, message }));
-}
+const NONE: Kin<never> = { others: [], written: [] };
 
 /** The check asks for resources as it goes; the store answers later. So it runs again until it asks for nothing new. */
-async function checkStoredReferences(
-  resource: Resource,
-  store: Store,
-): Promise<readonly Problem[]> {
+async function checkEachReference({
+  prospect,
+  resources,
+  pause,
+  report,
+}: Task): Promise<void> {
   const known = new Map<string, Resource | undefined>();
-  for (;;) {
+  for (const [index, resource] of resources.entries()) {
     const wanted = new Map<string, ResourceKey>();
-    const problems = checkReferences(resource, (key) => {
-      const text = formatKey(key);
-      if (!known.has(text)) wanted.set(text, key);
-      return known.get(text);
-    });
-    if (wanted.size === 0) return problems;
-    for (const [text, key] of wanted) known.set(text, await store.get(key));
+    for (;;) {
+      wanted.clear();
+      const problems = checkReferences(resource, (key) => {
+        const text = formatKey(key);
+        if (!known.has(text)) wanted.set(text, key);
+        return known.get(text);
+      });
+      if (wanted.size === 0) {
+        report(index, ...problems);
+        break;
+      }
+      for (const [text, key] of wanted)
+        known.set(text, await prospect.get(key));
+    }
+    await pause();
   }
 }
 
 /** Hosts that shadow the mesh's own names are refused; those that another Service has already are warned of. */
-async function checkStoredHosts(
-  resource: Resource,
-  store: Store,
-  trustDomain: string,
-): Promise<readonly Problem[]> {
-  if (!isKind(SERVICE, resource) || !isExternal(resource.spec)) return [];
-  const { others, written } = asWritten(
-    resource,
-    (await store.list(SERVICE.kind)).resources,
-  );
+async function checkExternalHosts(task: Task): Promise<void> {
+  const { prospect, trustDomain, pause, report } = task;
+  const external = prospect
+    .ofKind(SERVICE)
+    .filter(({ resource }) => isExternal(resource.spec));
+  if (external.length === 0) return;
+  const services = await prospect.kin(SERVICE);
+  const all = resourcesOf(services);
+  const counts = new Map<string, number>();
+  for (const { metadata } of all) {
+    const namespace = metadata.namespace ?? "";
+    counts.set(namespace, (counts.get(namespace) ?? 0) + 1);
+  }
+  for (const { index, resource } of external) {
+    const own = resource.metadata.namespace;
+    // A Service does not stand in its own way.
+    const hasOthers = (namespace: string): boolean =>
+      (counts.get(namespace) ?? 0) > (namespace === own ? 1 : 0);
+    report(index, ...checkHosts(resource, hasOthers, trustDomain));
+    await pause();
+  }
   // Only a fixed address can be that of a workload.
-  const workloads =
-    resource.spec.resolution === "STATIC"
-      ? (await store.list(WORKLOAD.kind)).resources
-      : [];
-  return [
-    ...checkHosts(
-      resource,
-      others.filter((each) => isKind(SERVICE, each)),
-      trustDomain,
-    ),
-    ...hostConflicts([...others, written, ...workloads], trustDomain)
-      .filter(({ loser }) => loser === written)
-      .map(({ path, message }): Problem => ({
-        path,
-        message,
-        severity: "warning",
-      })),
-  ];
+  const workloads = external.some(
+    ({ resource }) => resource.spec.resolution === "STATIC",
+  )
+    ? await prospect.kin(WORKLOAD)
+    : NONE;
+  const index = indexOf(services.written);
+  for (const { loser, path, message } of hostConflicts(
+    [...all, ...resourcesOf(workloads)],
+    trustDomain,
+  )) {
+    const at = index.get(loser);
+    if (at !== undefined) report(at, { path, message, severity: "warning" });
+  }
 }
 
-/** The resource beside those of its kind that stay. Its age is the store's word (trap 18): without one it is the youngest. */
-function asWritten<T extends Resource>(
-  resource: T,
-  stored: readonly Resource[],
-): { readonly others: readonly Resource[]; readonly written: T } {
-  const key = formatKey(keyOf(resource));
-  const before = stored.find((each) => formatKey(keyOf(each)) === key);
-  const { creationTimestamp: _stated, ...metadata } = resource.metadata;
-  const { creationTimestamp } = before?.metadata ?? {};
-  return {
-    others: stored.filter((each) => each !== before),
-    written: {
-      ...resource,
-      metadata: {
-        ...metadata,
-        ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
-      },
-    },
-  };
+/** An ADDRESS:PORT belongs to one identity, whichever of the two Workloads is older: what a sidecar has registered goes on too. */
+async function checkAddresses({
+  prospect,
+  pause,
+  report,
+}: Task): Promise<void> {
+  if (prospect.ofKind(WORKLOAD).length === 0) return;
+  const { others, written } = await prospect.kin(WORKLOAD);
+  // Without an age it is the youngest, and so the one that loses.
+  const ageless = written.map(({ index, resource }) => {
+    const { creationTimestamp: _age, ...metadata } = resource.metadata;
+    return { index, resource: { ...resource, metadata } };
+  });
+  const claimed = new Set<string>();
+  for (const { resource } of ageless) {
+    for (const place of placesOf(resource)) claimed.add(place);
+    await pause();
+  }
+  const rivals: Resource[] = [];
+  for (const other of others) {
+    if (placesOf(other).some((place) => claimed.has(place))) rivals.push(other);
+    await pause();
+  }
+  const index = indexOf(ageless);
+  for (const { loser, winner, path, message } of addressConflicts([
+    ...rivals,
+    ...ageless.map(({ resource }) => resource),
+  ])) {
+    const at = index.get(loser) ?? index.get(winner);
+    if (at !== undefined) report(at, { path, message });
+  }
 }
 
 /** Security policies that match nothing. */
-async function checkStoredReach(
-  resource: Resource,
-  store: Store,
-  trustDomain: string,
-): Promise<readonly Problem[]> {
-  if (
-    !isKind(AUTHORIZATION_POLICY, resource) &&
-    !isKind(PEER_AUTHENTICATION, resource)
-  )
-    return [];
-  const [services, workloads] = await Promise.all([
-    store.list(SERVICE.kind),
-    store.list(WORKLOAD.kind),
-  ]);
-  return checkReach(
-    resource,
-    reachOf([...services.resources, ...workloads.resources], trustDomain, true),
+async function checkPolicies(task: Task): Promise<void> {
+  const { prospect, trustDomain, pause, report } = task;
+  const policies: Written<unknown>[] = [
+    ...prospect.ofKind(AUTHORIZATION_POLICY),
+    ...prospect.ofKind(PEER_AUTHENTICATION),
+  ];
+  if (policies.length === 0) return;
+  const reach = reachOf(
+    [
+      ...resourcesOf(await prospect.kin(SERVICE)),
+      ...resourcesOf(await prospect.kin(WORKLOAD)),
+    ],
+    trustDomain,
+    true,
   );
+  for (const { index, resource } of policies) {
+    report(index, ...checkReach(resource, reach));
+    await pause();
+  }
 }
 
-/** Matches that no request reaches: of this route, and of others by this one. */
-async function checkStoredRoutes(
-  resource: Resource,
-  store: Store,
-): Promise<readonly Problem[]> {
-  if (!isKind(HTTP_ROUTE, resource)) return [];
-  const { others, written } = asWritten(
-    resource,
-    (await store.list(HTTP_ROUTE.kind, resource.metadata.namespace)).resources,
+/** Matches that no request reaches: of these routes, and of others by these. */
+async function checkRoutes({ prospect, pause, report }: Task): Promise<void> {
+  const namespaces = new Set(
+    prospect
+      .ofKind(HTTP_ROUTE)
+      .map(({ resource }) => resource.metadata.namespace ?? ""),
   );
-  return unreachableMatches([...others, written]).flatMap(
-    ({ route, path, message, taker }): Problem[] =>
-      route === written
-        ? [{ path, message, severity: "warning" }]
-        : taker.route === written
-          ? [
-              {
-                path: `spec.rules[${taker.rule}]`,
-                message,
-                severity: "warning",
-              },
-            ]
-          : [],
-  );
+  for (const namespace of namespaces) {
+    const routes = await prospect.kin(HTTP_ROUTE, namespace);
+    const index = indexOf(routes.written);
+    for (const { route, path, message, taker } of unreachableMatches(
+      resourcesOf(routes),
+    )) {
+      const own = index.get(route);
+      const other = index.get(taker.route);
+      if (own !== undefined)
+        report(own, { path, message, severity: "warning" });
+      else if (other !== undefined)
+        report(other, {
+          path: `spec.rules[${taker.rule}]`,
+          message,
+          severity: "warning",
+        });
+    }
+    await pause();
+  }
+}
+
+function resourcesOf<S>({ others, written }: Kin<S>): Resource<S>[] {
+  return [...others, ...written.map(({ resource }) => resource)];
+}
+
+/** Where each is in the list. */
+function indexOf(
+  written: readonly Written<unknown>[],
+): ReadonlyMap<Resource, number> {
+  return new Map(written.map(({ index, resource }) => [resource, index]));
 }
 
 /** Every identity carries the trust domain, and the authority issues for one only. */

@@ -218,8 +218,8 @@ function apiOptions(
     fingerprint: authority.fingerprint,
     enrolmentAddress: () => advertised(options, push.port),
     withStatus: makeStatusReader(store, push),
-    checkInPlace: (resource) =>
-      checkAgainstStore(resource, store, trustDomain, clock.wall()),
+    checkInPlace: (resources) =>
+      checkAgainstStore(resources, { store, trustDomain, clock }),
     isLeased: (namespace, name) =>
       registry.lease(`${namespace}/${name}`) !== undefined,
     push,

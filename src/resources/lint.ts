@@ -1,5 +1,6 @@
 /** Everything that can be said of a set of files without a control plane, with file, line and column. */
 import type { WallMs } from "../core/units.ts";
+import { checkAttributes, opaqueServices } from "./cross-checks/attributes.ts";
 import { conflicts } from "./cross-checks/conflicts.ts";
 import { formatKey, keyOf, type Resource } from "./envelope.ts";
 import { checkExpiry } from "./fault-injection/check.ts";
@@ -7,11 +8,7 @@ import { checkHosts } from "./ownership/host-owners.ts";
 import { isKind, type Problem } from "./kind.ts";
 import { MESH, meshSettings } from "./mesh/schema.ts";
 import { checkReach, reachOf } from "./cross-checks/reach.ts";
-import {
-  checkAttributes,
-  checkReferences,
-  type Lookup,
-} from "./cross-checks/references.ts";
+import { checkReferences, type Lookup } from "./cross-checks/references.ts";
 import { SERVICE, type ServiceResource } from "./service/schema.ts";
 import { unreachableMatches } from "./cross-checks/unreachable.ts";
 import { validate, type ValidateOptions } from "./validate.ts";
@@ -78,6 +75,10 @@ export function lintTexts(
     ({ resource }): ServiceResource[] =>
       isKind(SERVICE, resource) ? [resource] : [],
   );
+  const opaque = opaqueServices(services);
+  const populated = new Set(
+    services.map(({ metadata }) => metadata.namespace ?? ""),
+  );
   const all = [...known.values()].map(({ resource }) => resource);
   const mesh = all.find((resource) => isKind(MESH, resource));
   const { trustDomain } = meshSettings(mesh?.spec);
@@ -90,10 +91,14 @@ export function lintTexts(
     for (const problem of [
       ...checkReach(loaded.resource, reach),
       ...(isKind(SERVICE, loaded.resource)
-        ? checkHosts(loaded.resource, services, trustDomain)
+        ? checkHosts(
+            loaded.resource,
+            (namespace) => populated.has(namespace),
+            trustDomain,
+          )
         : []),
       ...checkReferences(loaded.resource, lookup),
-      ...checkAttributes(loaded.resource, services),
+      ...checkAttributes(loaded.resource, opaque),
       ...(options.wall === undefined
         ? []
         : checkExpiry(loaded.resource, options.wall)),

@@ -1,9 +1,22 @@
-/** A resource is judged against what the store holds, asked for as the check goes. */
+/** Resources are judged against what the store holds, asked for as the check goes, and against each other. */
 import t from "tap";
 import { checkAgainstStore } from "../../src/control-plane/checks.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import type { Store } from "../../src/control-plane/store/store.ts";
+import type { Problem } from "../../src/resources/kind.ts";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+
+const check = (
+  store: Pick<Store, "get" | "list">,
+  resources: readonly Resource[],
+  trustDomain = "cluster.local",
+  clock: Pick<FakeClock, "now" | "wall"> = fakeClock(),
+): Promise<readonly (readonly Problem[])[]> =>
+  checkAgainstStore(resources, { store, trustDomain, clock });
+
+const line = ({ path, message, severity = "error" }: Problem): string =>
+  `${severity} ${path}: ${message}`;
 
 void t.test("references and the trust domain", async (t) => {
   const store = openMemoryStore({ clock: fakeClock() });
@@ -27,9 +40,7 @@ void t.test("references and the trust domain", async (t) => {
       undefined,
     );
   const paths = async (resource: Resource, domain = "cluster.local") =>
-    (await checkAgainstStore(resource, store, domain, 0)).map(
-      ({ path }) => path,
-    );
+    (await check(store, [resource], domain)).flat().map(({ path }) => path);
   t.same(await paths(route(80)), []);
   t.same(await paths(route(81)), ["spec.rules[0].backendRefs[0].port"]);
   const mesh = (trustDomain?: string): Resource => ({
@@ -73,10 +84,7 @@ void t.test("hosts of external Services", async (t) => {
   clock.advance(1000);
   await store.put(external("second", "api.other.example"), undefined);
   const problems = async (resource: Resource, domain = "mesh.example") =>
-    (await checkAgainstStore(resource, store, domain, 0)).map(
-      ({ path, message, severity = "error" }) =>
-        `${severity} ${path}: ${message}`,
-    );
+    (await check(store, [resource], domain)).flat().map(line);
   t.same(await problems(external("first", "api.partner.example")), []);
   t.match(await problems(external("second", "api.partner.example")), [
     /^warning spec\.hosts\[0\]: host api\.partner\.example belongs to Service first\/first/,
@@ -96,3 +104,208 @@ void t.test("hosts of external Services", async (t) => {
     /^error spec\.hosts\[0\]: .*own name/,
   ]);
 });
+
+const OWN = "mesh.wherry.dev/v1alpha1";
+
+function service(name: string, port: number, namespace = "shop"): Resource {
+  return {
+    apiVersion: OWN,
+    kind: "Service",
+    metadata: { name, namespace },
+    spec: { ports: [{ port }], selector: { app: name } },
+  };
+}
+
+function external(namespace: string, host: string): Resource {
+  return {
+    apiVersion: OWN,
+    kind: "Service",
+    metadata: { name: "out", namespace },
+    spec: {
+      location: "MESH_EXTERNAL",
+      hosts: [host],
+      ports: [{ port: 443, appProtocol: "tls" }],
+    },
+  };
+}
+
+function workload(name: string, address: string, account = name): Resource {
+  return {
+    apiVersion: OWN,
+    kind: "Workload",
+    metadata: { name, namespace: "shop", labels: { app: name } },
+    spec: { address, ports: { http: 8080 }, serviceAccount: account },
+  };
+}
+
+function route(
+  name: string,
+  to: string,
+  port: number,
+  match: Record<string, unknown> = {},
+): Resource {
+  return {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "HTTPRoute",
+    metadata: { name, namespace: "shop" },
+    spec: {
+      parentRefs: [{ name: to, kind: "Service" }],
+      rules: [{ matches: [match], backendRefs: [{ name: to, port }] }],
+    },
+  };
+}
+
+function policy(name: string, app: string): Resource {
+  return {
+    apiVersion: "security.istio.io/v1",
+    kind: "AuthorizationPolicy",
+    metadata: { name, namespace: "shop" },
+    spec: { selector: { matchLabels: { app } }, action: "DENY", rules: [{}] },
+  };
+}
+
+void t.test(
+  "a list is judged as if all of it were written, whatever its order",
+  async (t) => {
+    const store = openMemoryStore({ clock: fakeClock() });
+    await store.put(service("orders", 80), undefined);
+    await store.put(workload("taken", "10.0.0.1"), undefined);
+    const expression = { path: { type: "RegularExpression", value: "/a.*" } };
+    const rows: readonly (readonly [string, Resource[], RegExp[]])[] = [
+      [
+        "a route with its Service",
+        [route("r", "web", 80), service("web", 80)],
+        [],
+      ],
+      [
+        "a route without its Service",
+        [route("r", "web", 80)],
+        [/^0 warning .*no Service shop\/web yet/, /^0 warning /],
+      ],
+      [
+        "a route to a port that the Service gets",
+        [route("r", "orders", 81), service("orders", 81)],
+        [],
+      ],
+      [
+        "a route to a port that the Service loses",
+        [route("r", "orders", 80), service("orders", 81)],
+        [/^0 error spec\.rules\[0\].*has no port 80/],
+      ],
+      [
+        "a policy with what it selects",
+        [policy("p", "cart"), workload("cart", "10.0.0.9")],
+        [],
+      ],
+      [
+        "a policy that selects nothing",
+        [policy("p", "cart")],
+        [/^0 warning spec\.selector: selects nothing/],
+      ],
+      [
+        "an address of two identities: by name the first has it, for all are of one age",
+        [workload("b", "10.0.0.2"), workload("a", "10.0.0.2")],
+        [/^0 error spec\.address: .*belongs to Workload shop\/a/],
+      ],
+      [
+        "an address of one identity",
+        [workload("b", "10.0.0.2", "x"), workload("a", "10.0.0.2", "x")],
+        [],
+      ],
+      [
+        "an address that is taken",
+        [workload("b", "10.0.0.3"), workload("a", "10.0.0.1")],
+        [/^1 error spec\.address: .*belongs to Workload shop\/taken/],
+      ],
+      [
+        "an address that is given up",
+        [workload("a", "10.0.0.1"), workload("taken", "10.0.0.4")],
+        [],
+      ],
+      [
+        "two Services with one host",
+        [external("b", "api.example"), external("a", "api.example")],
+        [/^0 warning spec\.hosts\[0\]: .*belongs to Service a\/out/],
+      ],
+      [
+        "a host that becomes a Service's own name",
+        [external("a", "web.new"), service("other", 80, "new")],
+        [/^0 error spec\.hosts\[0\]: .*namespace new, which this mesh has/],
+      ],
+      [
+        "a host by the name of its own namespace, where no other Service is",
+        [external("new", "web.new")],
+        [],
+      ],
+      [
+        "a route that takes all that another waits for",
+        [
+          service("web", 80),
+          route("all", "web", 80),
+          route("some", "web", 80, expression),
+        ],
+        [/^2 warning spec\.rules\[0\]\.matches\[0\]\.path: .*never reached/],
+      ],
+    ];
+    for (const [title, resources, expected] of rows)
+      for (const reversed of [false, true]) {
+        const last = resources.length - 1;
+        const found = await check(
+          store,
+          reversed ? resources.toReversed() : resources,
+        );
+        const lines = (reversed ? found.toReversed() : found).flatMap(
+          (problems, index) => problems.map((each) => `${index} ${line(each)}`),
+        );
+        t.equal(found.length, last + 1);
+        t.equal(lines.length, expected.length, title);
+        t.match(lines, expected, title);
+      }
+  },
+);
+
+void t.test(
+  "a list asks the store once for what it needs, and lets others have their turn",
+  async (t) => {
+    const store = openMemoryStore({ clock: fakeClock() });
+    for (let count = 0; count < 50; count += 1)
+      await store.put(workload(`old-${count}`, `10.0.1.${count}`), undefined);
+    const asked: string[] = [];
+    const counted: Pick<Store, "get" | "list"> = {
+      get: (key) => {
+        asked.push(`get ${key.name}`);
+        return store.get(key);
+      },
+      list: (kind, namespace) => {
+        asked.push(`list ${kind} ${namespace ?? ""}`);
+        return store.list(kind, namespace);
+      },
+    };
+    // A millisecond goes by with each look at the clock.
+    const clock = fakeClock();
+    const busy = { ...clock, now: () => (clock.advance(1), clock.now()) };
+    const turns = { count: 0, over: false };
+    const turn = (): void => {
+      turns.count += 1;
+      if (!turns.over) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const resources = Array.from({ length: 60 }, (_, count) => [
+      workload(`new-${count}`, `10.0.2.${count}`),
+      route(`r-${count}`, "web", 80),
+      external(`ns-${count}`, `host-${count}.example`),
+      policy(`p-${count}`, `new-${count}`),
+    ]).flat();
+    await check(counted, resources, "cluster.local", busy);
+    turns.over = true;
+    t.same(asked.sort(), [
+      "get web",
+      "list HTTPRoute shop",
+      "list Service ",
+      "list Service ",
+      "list Workload ",
+      "list Workload ",
+    ]);
+    t.ok(turns.count >= 40, `${turns.count} turns of the event loop`);
+  },
+);

@@ -18,7 +18,27 @@ import { parseGrpcTimeout } from "../../src/policy/timeout.ts";
 import { cookieValue } from "../../src/proxy/filters/affinity.ts";
 import { parseAuthority } from "../../src/proxy/destination.ts";
 import { parseToken } from "../../src/push/token.ts";
+import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy/schema.ts";
+import {
+  checkAttributes,
+  opaqueServices,
+} from "../../src/resources/cross-checks/attributes.ts";
+import { conflicts } from "../../src/resources/cross-checks/conflicts.ts";
+import { checkReferences } from "../../src/resources/cross-checks/references.ts";
+import { unreachableMatches } from "../../src/resources/cross-checks/unreachable.ts";
+import {
+  formatKey,
+  keyOf,
+  type Resource,
+} from "../../src/resources/envelope.ts";
+import { GRPC_ROUTE } from "../../src/resources/grpc-route/schema.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
+import { isKind } from "../../src/resources/kind.ts";
+import { checkHosts } from "../../src/resources/ownership/host-owners.ts";
+import { SERVICE } from "../../src/resources/service/schema.ts";
+import { TRAFFIC_POLICY } from "../../src/resources/traffic-policy/schema.ts";
 import { validate } from "../../src/resources/validate.ts";
+import { WORKLOAD } from "../../src/resources/workload/schema.ts";
 import { parseDocuments } from "../../src/resources/yaml.ts";
 import { parseTraceparent } from "../../src/telemetry/trace-context.ts";
 import { growthOf } from "../support/growth.ts";
@@ -361,4 +381,120 @@ holds("a resource is judged", (text) => validate(JSON.parse(text)), 1000, {
       list(count, (index) => [`p${index}`, index]) as [string, number][],
     ),
   })),
+});
+
+const resource = (
+  { apiVersion, kind }: { readonly apiVersion: string; readonly kind: string },
+  index: number,
+  spec: unknown,
+  metadata: Partial<Resource["metadata"]> = {},
+): Resource => ({
+  apiVersion,
+  kind,
+  metadata: { name: `n${index}`, namespace: "shop", ...metadata },
+  spec,
+});
+
+/** Resources, so many of each sort. */
+const LISTS: Readonly<Record<string, (index: number) => readonly Resource[]>> =
+  {
+    "Workloads, each with its address": (index) => [
+      resource(WORKLOAD, index, {
+        address: `10.0.${index >> 8}.${index & 255}`,
+        ports: { http: 80 },
+      }),
+    ],
+    "Workloads of one address and many accounts": (index) => [
+      resource(WORKLOAD, index, {
+        address: "10.0.0.1",
+        ports: { http: 80 },
+        serviceAccount: `a${index}`,
+      }),
+    ],
+    "external Services, each with its host": (index) => [
+      resource(SERVICE, index, {
+        location: "MESH_EXTERNAL",
+        hosts: [`h${index}.example`],
+        ports: [{ port: 443 }],
+      }),
+    ],
+    "external Services of one host in many namespaces": (index) => [
+      resource(
+        SERVICE,
+        index,
+        {
+          location: "MESH_EXTERNAL",
+          hosts: ["h.example"],
+          ports: [{ port: 443 }],
+        },
+        { namespace: `s${index}` },
+      ),
+    ],
+    "policies, each with its Service and Workload": (index) => [
+      resource(SERVICE, index, {
+        ports: [{ port: 80, appProtocol: "tcp" }],
+        selector: { app: `a${index}` },
+      }),
+      resource(
+        WORKLOAD,
+        index,
+        { address: `10.0.${index >> 8}.${index & 255}`, ports: { http: 80 } },
+        { labels: { app: `a${index}` } },
+      ),
+      resource(AUTHORIZATION_POLICY, index, {
+        selector: { matchLabels: { app: `a${index}` } },
+        rules: [{ to: [{ operation: { ports: ["80"], methods: ["GET"] } }] }],
+      }),
+    ],
+    "policies that select nothing": (index) => [
+      resource(SERVICE, index, {
+        ports: [{ port: 80, appProtocol: "tcp" }],
+        selector: { app: "a" },
+      }),
+      resource(AUTHORIZATION_POLICY, index, {
+        selector: { matchLabels: { app: `b${index}` } },
+        rules: [{ to: [{ operation: { ports: ["80"], methods: ["GET"] } }] }],
+      }),
+    ],
+    "routes of one Service": (index) => [
+      resource(HTTP_ROUTE, index, {
+        parentRefs: [{ name: "a" }],
+        rules: [{ backendRefs: [{ name: "a", port: 80 }] }],
+      }),
+      resource(GRPC_ROUTE, index, { parentRefs: [{ name: "a" }], rules: [] }),
+    ],
+    "TrafficPolicies of one Service": (index) => [
+      resource(TRAFFIC_POLICY, index, { targetRefs: [{ name: "a" }] }),
+    ],
+  };
+
+/** As lint and the API check a list together; without what each is checked for alone. */
+function checkTogether(resources: readonly Resource[]): void {
+  const services = resources.filter((each) => isKind(SERVICE, each));
+  const byKey = new Map(
+    resources.map((each) => [formatKey(keyOf(each)), each] as const),
+  );
+  const opaque = opaqueServices(services);
+  const namespaces = new Set(services.map((each) => each.metadata.namespace));
+  for (const each of resources) {
+    checkAttributes(each, opaque);
+    checkReferences(each, (key) => byKey.get(formatKey(key)));
+    if (isKind(SERVICE, each))
+      checkHosts(each, (name) => namespaces.has(name), "cluster.local");
+  }
+  conflicts(resources);
+  unreachableMatches(resources);
+}
+
+void t.test("resources are checked together", (t) => {
+  for (const [what, make] of Object.entries(LISTS)) {
+    const { linear, ratio } = growthOf((size) => {
+      const resources = Array.from({ length: size }, (_, index) =>
+        make(index),
+      ).flat();
+      return () => checkTogether(resources);
+    }, 400);
+    t.ok(linear, `${what}: ${ratio.toFixed(1)} times as long`);
+  }
+  t.end();
 });

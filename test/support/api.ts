@@ -101,8 +101,12 @@ export async function rig(
     fingerprint: "ab".repeat(32),
     enrolmentAddress: () => "127.0.0.1:15012",
     withStatus: makeStatusReader(store, push),
-    checkInPlace: (resource) =>
-      checkAgainstStore(resource, store, "cluster.local", clock.wall()),
+    checkInPlace: (resources) =>
+      checkAgainstStore(resources, {
+        store,
+        trustDomain: "cluster.local",
+        clock,
+      }),
     isLeased: (namespace, name) => world.leased.has(`${namespace}/${name}`),
     push,
     acceptance: {

@@ -19,8 +19,10 @@ export interface Admitted {
   readonly warnings: readonly string[];
 }
 
-/** Judges what the mesh holds beside the resource: references, and limits that the running control plane sets. */
-export type CheckInPlace = (resource: Resource) => Promise<readonly Problem[]>;
+/** Judges resources, as if all were written, by what the mesh holds beside them: references, and limits that the running control plane sets. */
+export type CheckInPlace = (
+  resources: readonly Resource[],
+) => Promise<readonly (readonly Problem[])[]>;
 
 /** Throws ApiError Invalid with every cause. */
 export async function admit(
@@ -46,7 +48,7 @@ export async function admit(
         message: `would have ${bytes} bytes as JSON, more than ${BODY_LIMIT}`,
       },
     ]);
-  const inPlace = await checkInPlace(resource);
+  const [inPlace = []] = await checkInPlace([resource]);
   const errors = inPlace.filter(({ severity }) => severity !== "warning");
   if (errors.length > 0) throw invalid(what, errors.map(causeOf));
   return {
@@ -55,6 +57,23 @@ export async function admit(
       ({ path, message }) => `${path}: ${message}`,
     ),
   };
+}
+
+/** The version that the writer has read, where it says so. Throws ApiError Invalid. */
+export function statedVersion(body: unknown): number | undefined {
+  const metadata = isObject(body) ? body["metadata"] : undefined;
+  const version = isObject(metadata) ? metadata["resourceVersion"] : undefined;
+  if (version === undefined || version === null || version === "")
+    return undefined;
+  if (typeof version === "string" && /^[0-9]{1,15}$/.test(version))
+    return Number(version);
+  throw invalid("metadata", [
+    {
+      field: "metadata.resourceVersion",
+      message:
+        "is not a version that this store gave: send it as it was read, or leave it out to overwrite",
+    },
+  ]);
 }
 
 /** Where the body speaks of another kind, name or namespace than the URL. */
@@ -88,6 +107,6 @@ function describe(body: unknown, { definition }: Place): string {
     : `the ${definition.kind}`;
 }
 
-function causeOf({ path, message }: Problem): Cause {
+export function causeOf({ path, message }: Problem): Cause {
   return { field: path, message };
 }

@@ -31,13 +31,23 @@ export interface Conflict {
   readonly message: string;
 }
 
-/** Negative where `a` goes first: older, then by namespace and name. Without a timestamp a resource counts as the youngest. */
-export function compareAge(a: Resource, b: Resource): number {
-  const ages = [createdAt(a), createdAt(b)] as const;
-  if (ages[0] !== ages[1]) return ages[0] < ages[1] ? -1 : 1;
-  const names = [nameOf(a), nameOf(b)] as const;
-  if (names[0] === names[1]) return 0;
-  return names[0] < names[1] ? -1 : 1;
+/** The oldest first, then by namespace and name. Without a timestamp a resource counts as the youngest. */
+export function oldestFirst<T extends Resource>(resources: readonly T[]): T[] {
+  // Read once a resource, not once a comparison.
+  return resources
+    .map((resource) => ({
+      resource,
+      at: createdAt(resource),
+      name: nameOf(resource),
+    }))
+    .sort((a, b) =>
+      a.at !== b.at
+        ? a.at - b.at
+        : a.name < b.name
+          ? -1
+          : Number(a.name > b.name),
+    )
+    .map(({ resource }) => resource);
 }
 
 function nameOf({ metadata }: Resource): string {
@@ -64,7 +74,7 @@ interface Claim {
 export function conflicts(resources: readonly Resource[]): Conflict[] {
   const winners = new Map<string, Resource>();
   const found: Conflict[] = [];
-  for (const resource of [...resources].sort(compareAge))
+  for (const resource of oldestFirst(resources))
     for (const { key, path, what } of claimsOf(resource)) {
       const winner = winners.get(key);
       if (winner === undefined) winners.set(key, resource);
@@ -90,7 +100,7 @@ export function conflicts(resources: readonly Resource[]): Conflict[] {
 /** Addresses of Workloads that another identity has: the same decision as in the sidecars. */
 export function addressConflicts(resources: readonly Resource[]): Conflict[] {
   const workloads = resources.filter((resource) => isKind(WORKLOAD, resource));
-  return addressOwners(workloads.sort(compareAge)).losses.map(
+  return addressOwners(oldestFirst(workloads)).losses.map(
     ({ loser, winner, place }) => ({
       loser,
       winner,
@@ -106,9 +116,9 @@ export function hostConflicts(
   resources: readonly Resource[],
   trustDomain: string,
 ): Conflict[] {
-  const services = resources.filter((resource) => isKind(SERVICE, resource));
-  if (!services.some(({ spec }) => isExternal(spec))) return [];
-  services.sort(compareAge);
+  const unsorted = resources.filter((resource) => isKind(SERVICE, resource));
+  if (!unsorted.some(({ spec }) => isExternal(spec))) return [];
+  const services = oldestFirst(unsorted);
   return [
     ...hostOwners(services, trustDomain).losses.map(
       ({ loser, winner, index, message }): Conflict => ({
@@ -140,7 +150,7 @@ function routeConflicts(resources: readonly Resource[]): Conflict[] {
   for (const resource of resources)
     if (isKind(SERVICE, resource)) services.set(nameOf(resource), resource);
   const taken = new Map<string, Resource>();
-  for (const route of [...resources].sort(compareAge))
+  for (const route of oldestFirst(resources))
     if (isKind(GRPC_ROUTE, route))
       for (const parent of route.spec.parentRefs)
         for (const place of placesOf(parent, route, services))

@@ -1,12 +1,5 @@
 /** Whether what a resource refers to can be: a missing Service may still come, a port that an existing one lacks may not be named. */
-import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
-import type { AuthorizationPolicyResource } from "../authorization-policy/spec.ts";
-import {
-  formatName,
-  ROOT_NAMESPACE,
-  type Resource,
-  type ResourceKey,
-} from "../envelope.ts";
+import { formatName, type Resource, type ResourceKey } from "../envelope.ts";
 import { FAULT_INJECTION } from "../fault-injection/schema.ts";
 import type { FaultInjectionResource } from "../fault-injection/spec.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
@@ -21,6 +14,7 @@ import {
   findPort,
   isExportedTo,
   SERVICE,
+  speaksHttp,
   type ServicePort,
   type ServiceResource,
 } from "../service/schema.ts";
@@ -241,65 +235,6 @@ function portsOf(
   return port === undefined ? [] : [port];
 }
 
-function speaksHttp(port: ServicePort): boolean {
-  const protocol = appProtocolOf(port);
-  return protocol !== "tcp" && protocol !== "tls";
-}
-
 function nameOf(service: ServiceResource): string {
   return formatName(service.metadata.namespace ?? "", service.metadata.name);
-}
-
-const HTTP_ONLY = [
-  "methods",
-  "notMethods",
-  "paths",
-  "notPaths",
-  "hosts",
-  "notHosts",
-] as const;
-
-/**
- * Warns of HTTP attributes in a policy that may act on a TCP port: a DENY then refuses the whole port,
- * an ALLOW rule never matches (trap 3).
- */
-export function checkAttributes(
-  resource: Resource,
-  services: readonly ServiceResource[],
-): Problem[] {
-  if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
-  const opaque = services.find(
-    (service) =>
-      mayConcern(resource, service) &&
-      service.spec.ports.some((port) => !speaksHttp(port)),
-  );
-  if (opaque === undefined) return [];
-  const effect =
-    resource.spec.action === "DENY"
-      ? "a DENY by it refuses every connection there"
-      : "the rule never matches there";
-  const problems: Problem[] = [];
-  for (const [rule, { to }] of (resource.spec.rules ?? []).entries())
-    for (const [entry, { operation }] of (to ?? []).entries())
-      for (const field of HTTP_ONLY)
-        if (operation[field] !== undefined)
-          problems.push(
-            warning(
-              ["spec", "rules", rule, "to", entry, "operation", field],
-              `Service ${nameOf(opaque)} has a TCP port, which knows no ${field}: ${effect}; say with ports what it is for`,
-            ),
-          );
-  return problems;
-}
-
-function mayConcern(
-  policy: AuthorizationPolicyResource,
-  service: ServiceResource,
-): boolean {
-  const namespace = policy.metadata.namespace;
-  if (namespace !== ROOT_NAMESPACE && namespace !== service.metadata.namespace)
-    return false;
-  const wanted = Object.entries(policy.spec.selector?.matchLabels ?? {});
-  const carried = service.spec.selector ?? {};
-  return wanted.every(([label, value]) => carried[label] === value);
 }

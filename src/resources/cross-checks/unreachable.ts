@@ -1,5 +1,5 @@
 /** Matches of routes that no request can reach: regular expressions beside a rule that takes every path, for prefixes go first (trap 8). */
-import { compareAge } from "./conflicts.ts";
+import { oldestFirst } from "./conflicts.ts";
 import { formatName, type Resource } from "../envelope.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
 import type { HTTPRouteMatch, HTTPRouteResource } from "../http-route/spec.ts";
@@ -25,9 +25,9 @@ export interface CatchAll {
 export function unreachableMatches(
   resources: readonly Resource[],
 ): Unreachable[] {
-  const routes = resources
-    .filter((resource) => isKind(HTTP_ROUTE, resource))
-    .sort(compareAge);
+  const routes = oldestFirst(
+    resources.filter((resource) => isKind(HTTP_ROUTE, resource)),
+  );
   const takers = new Map<string, CatchAll>();
   for (const route of routes) {
     const rule = route.spec.rules.findIndex(({ matches }) =>

@@ -115,14 +115,13 @@ export function hostOwners(
   };
 }
 
-/** Hosts that are, or may become, names of the mesh's own Services: what only the mesh as it is can tell. */
+/** Hosts that are, or may become, names of the mesh's own Services. `hasServices`: whether a namespace has any. */
 export function checkHosts(
   { spec }: ServiceResource,
-  services: readonly ServiceResource[],
+  hasServices: (namespace: string) => boolean,
   trustDomain: string,
 ): Problem[] {
   if (!isExternal(spec)) return [];
-  const namespaces = new Set(services.map(namespaceOf));
   return (spec.hosts ?? []).flatMap((host, index) => {
     const at = ["spec", "hosts", index];
     const [name = "", namespace = "", ...more] = host.split(".");
@@ -133,7 +132,7 @@ export function checkHosts(
           `${quote(host)} has the form of a Service's own name (NAME.NAMESPACE.svc.${trustDomain}): expected a name outside the mesh`,
         ),
       ];
-    return more.length === 0 && namespaces.has(namespace)
+    return more.length === 0 && hasServices(namespace)
       ? [
           error(
             at,

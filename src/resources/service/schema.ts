@@ -56,6 +56,12 @@ export function appProtocolOf(port: ServicePort): AppProtocol {
   return port.appProtocol ?? DEFAULT_APP_PROTOCOL;
 }
 
+/** Whether the port carries requests, not bytes alone. */
+export function speaksHttp(port: ServicePort): boolean {
+  const protocol = appProtocolOf(port);
+  return protocol !== "tcp" && protocol !== "tls";
+}
+
 /** The port that the applications listen on, where the workload does not name it otherwise. */
 export function targetPortOf(port: ServicePort): number {
   return port.targetPort ?? port.port;

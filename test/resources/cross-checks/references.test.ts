@@ -2,8 +2,8 @@
 import t from "tap";
 import { AUTHORIZATION_POLICY } from "../../../src/resources/authorization-policy/schema.ts";
 import {
-  compareAge,
   conflicts,
+  oldestFirst,
 } from "../../../src/resources/cross-checks/conflicts.ts";
 import {
   formatKey,
@@ -13,10 +13,7 @@ import {
 import { HTTP_ROUTE } from "../../../src/resources/http-route/schema.ts";
 import type { KindDefinition } from "../../../src/resources/kind.ts";
 import { PEER_AUTHENTICATION } from "../../../src/resources/peer-authentication/schema.ts";
-import {
-  checkAttributes,
-  checkReferences,
-} from "../../../src/resources/cross-checks/references.ts";
+import { checkReferences } from "../../../src/resources/cross-checks/references.ts";
 import {
   SERVICE,
   type ServiceResource,
@@ -180,39 +177,6 @@ void t.test("targets of a TrafficPolicy; other kinds refer to nothing", (t) => {
   t.end();
 });
 
-void t.test("HTTP attributes on a TCP port are warned of (trap 3)", (t) => {
-  const policy = (
-    action: "ALLOW" | "DENY",
-    labels: Record<string, string>,
-    namespace = "shop",
-  ): Resource =>
-    make(
-      AUTHORIZATION_POLICY,
-      {
-        action,
-        selector: { matchLabels: labels },
-        rules: [{ to: [{ operation: { methods: ["GET"], ports: ["80"] } }] }],
-      },
-      { namespace },
-    );
-  const at = "spec.rules[0].to[0].operation.methods";
-  compare(t, checkAttributes(policy("DENY", { app: "web" }), [web]), [
-    [at, /TCP port.*refuses every connection/],
-  ]);
-  compare(t, checkAttributes(policy("ALLOW", { app: "raw" }), [web, raw]), [
-    [at, /the rule never matches/],
-  ]);
-  compare(
-    t,
-    checkAttributes(policy("DENY", { tier: "front" }, "wherry-system"), [web]),
-    [[at, /TCP port/]],
-  );
-  compare(t, checkAttributes(policy("DENY", { app: "x" }), [web]), []);
-  compare(t, checkAttributes(policy("DENY", { app: "web" }, "b"), [web]), []);
-  compare(t, checkAttributes(web, [web]), []);
-  t.end();
-});
-
 function policy(
   name: string,
   creationTimestamp: string | undefined,
@@ -267,7 +231,16 @@ void t.test(
       ["b spec.targetRefs[1] to a"],
       "the Service and its port are two targets",
     );
-    t.equal(compareAge(policy("a", old), policy("a", old)), 0);
+    const same = [policy("a", old), policy("a", old)];
+    t.strictSame(oldestFirst(same), same, "equals stay in their order");
+    t.strictSame(
+      oldestFirst([
+        policy("b", undefined),
+        policy("c", old),
+        policy("a", undefined),
+      ]).map(({ metadata }) => metadata.name),
+      ["c", "a", "b"],
+    );
     t.match(
       conflicts([policy("a", old, "http"), policy("b", old, "http")])[0]
         ?.message,

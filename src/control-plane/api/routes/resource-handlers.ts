@@ -7,22 +7,16 @@ import {
 } from "../../../resources/envelope.ts";
 import type { KindDefinition } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
-import { REGISTERED_BY, WORKLOAD } from "../../../resources/workload/schema.ts";
 import { ConflictError } from "../../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
 import type { Principal } from "../../tokens.ts";
-import {
-  addressRefusal,
-  exportRefusal,
-  isFullAdmin,
-  refusal,
-  type Verb,
-} from "../access.ts";
-import { admit, type Admitted } from "../admission.ts";
-import { ApiError, invalid, success, type StatusBody } from "../errors.ts";
+import { refusal, type Verb } from "../access.ts";
+import { admit, statedVersion, type Admitted } from "../admission.ts";
+import { ApiError, success, type StatusBody } from "../errors.ts";
 import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
 import { isObject, mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
+import { leaseRefusal, writeRefusal } from "../write-rights.ts";
 
 /** Where a request goes and who makes it. */
 export interface Target {
@@ -136,7 +130,7 @@ export class ResourceHandlers {
         `Mesh ${name} holds the settings of the whole mesh: change it instead`,
       );
     const key = this.#keyOf(namespace, name);
-    this.#checkLease(target, key);
+    forbid(leaseRefusal(this.#options, target.principal, key));
     if (!dryRun) await this.#options.store.remove(key);
     return success(`${kind} ${formatName(namespace, name)} deleted`);
   }
@@ -148,23 +142,7 @@ export class ResourceHandlers {
 
   #authorize(target: Target, verb: Verb): void {
     const namespace = this.#definition.namespaced ? target.namespace : "";
-    const why = refusal(target.principal, verb, namespace);
-    if (why !== undefined) throw new ApiError("Forbidden", why);
-  }
-
-  /** What a sidecar registered is the sidecar's: by its labels and account it stands for an identity (trap 16). */
-  #checkLease(target: Target, key: ResourceKey, given?: Resource): void {
-    if (key.kind !== WORKLOAD.kind || isFullAdmin(target.principal)) return;
-    if (given?.metadata.annotations?.[REGISTERED_BY] !== undefined)
-      throw new ApiError(
-        "Forbidden",
-        `the annotation ${REGISTERED_BY} says that a sidecar registered the Workload: leave it out`,
-      );
-    if (this.#options.isLeased(key.namespace, key.name))
-      throw new ApiError(
-        "Forbidden",
-        `${formatKey(key)} is registered by its sidecar under a lease: it changes and goes with that sidecar`,
-      );
+    forbid(refusal(target.principal, verb, namespace));
   }
 
   #admit({ namespace, name }: Target, body: unknown): Promise<Admitted> {
@@ -189,12 +167,8 @@ export class ResourceHandlers {
   ): Promise<Written> {
     const { store, clock } = this.#options;
     const key = this.#keyOf(target.namespace, resource.metadata.name);
-    this.#checkLease(target, key, resource);
-    const notExported = exportRefusal(target.principal, resource);
-    if (notExported !== undefined) throw new ApiError("Forbidden", notExported);
     const before = await store.get(key);
-    const notClaimed = addressRefusal(target.principal, resource, before);
-    if (notClaimed !== undefined) throw new ApiError("Forbidden", notClaimed);
+    forbid(writeRefusal(this.#options, target.principal, resource, before));
     const created = before === undefined;
     if (!dryRun)
       return {
@@ -230,6 +204,11 @@ export class ResourceHandlers {
   }
 }
 
+/** Throws ApiError Forbidden where there is a reason why not. */
+function forbid(why: string | undefined): void {
+  if (why !== undefined) throw new ApiError("Forbidden", why);
+}
+
 /** Throws ApiError BadRequest. */
 export function readSelector(text: string | undefined): LabelSelector {
   const selector = parseLabelSelector(text ?? "");
@@ -246,23 +225,6 @@ export function readSelector(text: string | undefined): LabelSelector {
       ],
     );
   return selector;
-}
-
-/** The version that the writer has read, where it says so. Throws ApiError Invalid. */
-function statedVersion(body: unknown): number | undefined {
-  const metadata = isObject(body) ? body["metadata"] : undefined;
-  const version = isObject(metadata) ? metadata["resourceVersion"] : undefined;
-  if (version === undefined || version === null || version === "")
-    return undefined;
-  if (typeof version === "string" && /^[0-9]{1,15}$/.test(version))
-    return Number(version);
-  throw invalid("metadata", [
-    {
-      field: "metadata.resourceVersion",
-      message:
-        "is not a version that this store gave: send it as it was read, or leave it out to overwrite",
-    },
-  ]);
 }
 
 /** A patch may carry status and what the store owns, as output does: they are not patched. */

@@ -1,0 +1,84 @@
+/** HTTP attributes in a policy that may act on a TCP port: a DENY then refuses the whole port, an ALLOW rule never matches (trap 3). */
+import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
+import { formatName, ROOT_NAMESPACE, type Resource } from "../envelope.ts";
+import { isKind, type Problem } from "../kind.ts";
+import { warning } from "../problems.ts";
+import { speaksHttp, type ServiceResource } from "../service/schema.ts";
+
+const HTTP_ONLY = [
+  "methods",
+  "notMethods",
+  "paths",
+  "notPaths",
+  "hosts",
+  "notHosts",
+] as const;
+
+/** Services with a port that is not for HTTP: made once, asked for each policy. */
+export interface OpaqueServices {
+  /** One whose workloads a policy of that namespace and selector may act on. */
+  find(
+    namespace: string,
+    labels: Readonly<Record<string, string>>,
+  ): ServiceResource | undefined;
+}
+
+export function opaqueServices(
+  services: readonly ServiceResource[],
+): OpaqueServices {
+  // By namespace alone, and by each label of the selector: a policy looks at few of many.
+  const index = new Map<string, ServiceResource[]>();
+  for (const service of services) {
+    if (service.spec.ports.every(speaksHttp)) continue;
+    const pairs = Object.entries(service.spec.selector ?? {});
+    // What is in the root namespace acts on the whole mesh.
+    for (const namespace of [service.metadata.namespace ?? "", ROOT_NAMESPACE])
+      for (const label of ["", ...pairs.map((pair) => pair.join("="))]) {
+        const key = `${namespace} ${label}`;
+        const there = index.get(key);
+        if (there === undefined) index.set(key, [service]);
+        else if (there.at(-1) !== service) there.push(service);
+      }
+  }
+  return {
+    find(namespace, labels) {
+      const wanted = Object.entries(labels);
+      const [fewest = []] = ["", ...wanted.map((pair) => pair.join("="))]
+        .map((label) => index.get(`${namespace} ${label}`) ?? [])
+        .sort((a, b) => a.length - b.length);
+      return fewest.find(({ spec: { selector = {} } }) =>
+        wanted.every(([label, value]) => selector[label] === value),
+      );
+    },
+  };
+}
+
+export function checkAttributes(
+  resource: Resource,
+  opaque: OpaqueServices,
+): Problem[] {
+  if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
+  const { metadata, spec } = resource;
+  const service = opaque.find(
+    metadata.namespace ?? "",
+    spec.selector?.matchLabels ?? {},
+  );
+  if (service === undefined) return [];
+  const { name, namespace = "" } = service.metadata;
+  const effect =
+    spec.action === "DENY"
+      ? "a DENY by it refuses every connection there"
+      : "the rule never matches there";
+  const problems: Problem[] = [];
+  for (const [rule, { to }] of (spec.rules ?? []).entries())
+    for (const [entry, { operation }] of (to ?? []).entries())
+      for (const field of HTTP_ONLY)
+        if (operation[field] !== undefined)
+          problems.push(
+            warning(
+              ["spec", "rules", rule, "to", entry, "operation", field],
+              `Service ${formatName(namespace, name)} has a TCP port, which knows no ${field}: ${effect}; say with ports what it is for`,
+            ),
+          );
+  return problems;
+}
