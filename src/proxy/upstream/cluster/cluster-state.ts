@@ -34,7 +34,8 @@ import {
   type EjectionHistoryEntry,
 } from "./ejection-history.ts";
 import { hedgeState, type HedgeState } from "./hedge.ts";
-import type { Pool, PoolSettings } from "../pool/pool.ts";
+import type { PoolSettings } from "../pool/options.ts";
+import type { Pool } from "../pool/pool.ts";
 import { clientThrottleOf, type ClientThrottle } from "./client-throttle.ts";
 import type { Pools } from "../pool/pools.ts";
 import { admissionOf } from "./shared-admission.ts";

@@ -3,7 +3,7 @@ import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Cluster, Endpoint } from "../../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
-import type { PoolSettings } from "../pool/pool.ts";
+import type { PoolSettings } from "../pool/options.ts";
 import type { HostPort } from "../pool/pools.ts";
 
 /** A workload that registered a link is called over the link, always (design: the link). */

@@ -16,7 +16,8 @@ import type {
   Protocol,
 } from "../../../wire/exchange.ts";
 import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
-import { Pool, type PoolSettings } from "./pool.ts";
+import type { PoolSettings } from "./options.ts";
+import { Pool } from "./pool.ts";
 
 /** What a pool connects to. */
 export type HostPort =

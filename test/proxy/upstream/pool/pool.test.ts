@@ -6,10 +6,8 @@ import type {
   ClientConnectionObserver,
   Protocol,
 } from "../../../../src/wire/exchange.ts";
-import {
-  Pool,
-  type PoolSettings,
-} from "../../../../src/proxy/upstream/pool/pool.ts";
+import type { PoolSettings } from "../../../../src/proxy/upstream/pool/options.ts";
+import { Pool } from "../../../../src/proxy/upstream/pool/pool.ts";
 import { type ConnectionWaiter } from "../../../../src/proxy/exchange/route-plan.ts";
 import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
 

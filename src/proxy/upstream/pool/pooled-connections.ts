@@ -1,0 +1,163 @@
+/** The connections that a pool has: which of them a request gets, which have been idle for too long, and which worker of the peer each goes to. */
+import type { ClientConnection, WorkerPlace } from "../../../wire/exchange.ts";
+import { LinkSpreading } from "./link-spreading.ts";
+import type { PoolOptions } from "./options.ts";
+
+/** Milliseconds that a connection may have been silent and still carry a request that may not be repeated (law 3). */
+export const FRESH = 1000;
+
+export interface PooledConnection {
+  readonly connection: ClientConnection;
+  requests: number;
+  /** Monotonic milliseconds since it carries nothing; NaN while it carries something. */
+  idleSince: number;
+  leaving: boolean;
+  /** Which of the peer's workers has it; undefined where it has not said, and has one. */
+  worker: number | undefined;
+}
+
+export class PooledConnections {
+  readonly #options: Pick<PoolOptions, "clock" | "settings" | "spread">;
+  /** Those that are idle stand in the order of use: the last was used last, and is used next (law 3: stale connections are the field's random 503s). */
+  readonly #all: PooledConnection[] = [];
+  /** Made once the peer says that it has several workers. */
+  #spread: LinkSpreading | undefined;
+
+  constructor(options: Pick<PoolOptions, "clock" | "settings" | "spread">) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#all.length;
+  }
+
+  /** Requests in flight on all of them. */
+  get active(): number {
+    let active = 0;
+    for (const { connection } of this.#all) active += connection.active;
+    return active;
+  }
+
+  /** Workers of the peer that none of them goes to, as far as these are worth another try. */
+  get missing(): number {
+    if (this.#all.length === 0) return 0;
+    return this.#spread?.missing(this.#all) ?? 0;
+  }
+
+  add(connection: ClientConnection): PooledConnection {
+    const pooled: PooledConnection = {
+      connection,
+      requests: 0,
+      idleSince: this.#now(),
+      leaving: false,
+      worker: undefined,
+    };
+    this.#all.push(pooled);
+    return pooled;
+  }
+
+  /** The one that a request gets now, if any has room. */
+  find(mayRepeat: boolean): PooledConnection | undefined {
+    const all = this.#all;
+    if (this.#spread !== undefined) return this.#spread.choose(all);
+    for (let index = all.length - 1; index >= 0; index -= 1) {
+      const pooled = all[index];
+      if (pooled === undefined || pooled.leaving) continue;
+      const { connection } = pooled;
+      if (connection.capacity <= 0) continue;
+      if (connection.protocol === "h2") return pooled;
+      if (this.#isStale(pooled)) {
+        this.#discard(pooled);
+        continue;
+      }
+      // Those below have been idle for longer: none of them is fresher.
+      if (!mayRepeat && !this.isFresh(pooled)) return undefined;
+      return pooled;
+    }
+    return undefined;
+  }
+
+  isFresh({ connection, idleSince }: PooledConnection): boolean {
+    const since = connection.protocol === "h2" ? connection.heardAt : idleSince;
+    return this.#now() - since < FRESH;
+  }
+
+  #isStale({ connection, idleSince }: PooledConnection): boolean {
+    const { idleTimeout } = this.#options.settings();
+    const limit = Math.min(idleTimeout, connection.keepAlive ?? Infinity);
+    return this.#now() - idleSince >= limit;
+  }
+
+  /** It carries nothing any more. */
+  idle(pooled: PooledConnection): void {
+    pooled.idleSince = this.#now();
+    const all = this.#all;
+    if (pooled.connection.protocol === "h2" || all.at(-1) === pooled) return;
+    const index = all.lastIndexOf(pooled);
+    if (index < 0) return;
+    all.splice(index, 1);
+    all.push(pooled);
+  }
+
+  /** It takes no new request; what becomes of those in flight is the caller's to say. */
+  remove(pooled: PooledConnection): void {
+    pooled.leaving = true;
+    const index = this.#all.lastIndexOf(pooled);
+    if (index >= 0) this.#all.splice(index, 1);
+  }
+
+  /** Removes all of them, and gives them. */
+  removeAll(): readonly PooledConnection[] {
+    const all = this.#all.splice(0);
+    for (const pooled of all) pooled.leaving = true;
+    return all;
+  }
+
+  /** It says which worker of the peer it goes to, and is let go where another goes there. True where workers may be missing now. */
+  introduced(pooled: PooledConnection, place: WorkerPlace): boolean {
+    const { clock, spread: own } = this.#options;
+    if (own === undefined) return false;
+    this.#spread = LinkSpreading.over(
+      this.#spread,
+      { clock, own },
+      place.workers,
+    );
+    if (this.#spread === undefined || pooled.leaving) return false;
+    if (this.#spread.introduced(this.#all, pooled, place)) {
+      this.remove(pooled);
+      pooled.connection.drain();
+    }
+    return true;
+  }
+
+  /** A dial for a missing worker has failed. */
+  missed(): void {
+    this.#spread?.failed();
+  }
+
+  /** Lets go of what has been idle for too long. True where missing workers are worth another try. */
+  sweep(): boolean {
+    const now = this.#now();
+    const { multiplexedIdleTimeout } = this.#options.settings();
+    for (const pooled of [...this.#all]) {
+      const { connection, idleSince } = pooled;
+      if (connection.active > 0) continue;
+      const stale =
+        connection.protocol === "h2"
+          ? now - Math.max(connection.heardAt, idleSince || 0) >=
+            multiplexedIdleTimeout
+          : this.#isStale(pooled);
+      if (stale) this.#discard(pooled);
+    }
+    return this.#spread?.again(now) === true;
+  }
+
+  #discard(pooled: PooledConnection): void {
+    this.remove(pooled);
+    pooled.connection.destroy();
+  }
+
+  #now(): number {
+    return this.#options.clock.now();
+  }
+}
