@@ -8,7 +8,8 @@ import type { Resource } from "../../resources/envelope.ts";
 import { KINDS, kindNamed } from "../../resources/registry.ts";
 import type { Change, Store } from "../store/store.ts";
 import { CompactedError } from "../store/store.ts";
-import { Catalogue } from "./catalogue.ts";
+import { Catalogue } from "./catalogue/catalogue.ts";
+import type { View } from "./catalogue/scopes.ts";
 
 export interface GatherOptions {
   /** Milliseconds without a change after which what has gathered goes out. */
@@ -24,8 +25,8 @@ export interface FeedOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly gather: GatherOptions;
-  /** The catalogue has changed and things have settled. */
-  readonly onSettled: () => void;
+  /** Things have settled, and the sets of these sidecars are others than before. */
+  readonly onSettled: (moved: readonly View[]) => void;
 }
 
 export interface Feed {
@@ -40,7 +41,9 @@ export async function startFeed(options: FeedOptions): Promise<Feed> {
   const { store, clock, logger } = options;
   const catalogue = new Catalogue();
   const closing = new AbortController();
-  const gathered = gather(clock, options.gather, options.onSettled);
+  const gathered = gather(clock, options.gather, () =>
+    options.onSettled(catalogue.takeMoved()),
+  );
   let revision = await list(store, catalogue);
   let failures = 0;
 

@@ -2,7 +2,7 @@
 import type { WallMs } from "../../core/units.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
-import type { Held, ScopedSet } from "./catalogue.ts";
+import type { Held, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { ConfigVersion } from "./status.ts";
 
 /** One complete push. */
@@ -96,5 +96,5 @@ export function refuse(
 }
 
 function arrived(known: HeldConfig, set: ScopedSet): HeldConfig {
-  return { ...known, held: set.entries, heldDigest: set.digest };
+  return { ...known, held: set, heldDigest: set.digest };
 }

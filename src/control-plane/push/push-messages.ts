@@ -9,7 +9,8 @@ import {
   REVISION_NAME,
   REVISION_TYPE,
 } from "../../push/names.ts";
-import type { Difference, Entry } from "./catalogue.ts";
+import type { Entry } from "./catalogue/item.ts";
+import type { Difference } from "./catalogue/scoped-set.ts";
 import type { ConfigVersion } from "./status.ts";
 
 /** Bytes of resources in a message. */

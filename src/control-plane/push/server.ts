@@ -62,7 +62,7 @@ export async function startPushServer(
     clock,
     logger,
     gather: options.gather ?? GATHER,
-    onSettled: () => sidecars.settled(),
+    onSettled: (moved) => sidecars.settled(moved),
   });
   const enrolFrom = (source: string): Handlers["enrol"] =>
     unary((request) => enrolment.enrol(request, source));

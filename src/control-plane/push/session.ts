@@ -4,7 +4,8 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
-import { difference, type ScopedSet } from "./catalogue.ts";
+import { difference, type ScopedSet } from "./catalogue/scoped-set.ts";
+import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { GrpcError } from "./grpc.ts";
 import {
@@ -62,6 +63,8 @@ interface Push extends Offer {
 
 /** Serves the stream; it ends with its connection, which does not outlive the peer's certificate. The first push goes out when the sidecar has said what it holds. */
 export class Session {
+  /** What the sidecar should hold. */
+  readonly view: View;
   readonly #options: SessionOptions;
   readonly #logger: Logger;
   /** Wall milliseconds. */
@@ -78,6 +81,7 @@ export class Session {
   constructor(options: SessionOptions) {
     const { peer, call, clock } = options;
     this.#options = options;
+    this.view = options.feed.catalogue.open(peer);
     this.#logger = options.logger.child({ sidecar: workloadOf(peer) });
     this.#connectedSince = clock.wall();
     const finish = (): void => this.#finish();
@@ -135,20 +139,18 @@ export class Session {
     if (inForce === undefined || acknowledged === undefined) return undefined;
     return {
       version: acknowledged,
-      latest: inForce.digest === this.#wanted().digest,
-      resources: Array.from(
-        inForce.entries.values(),
-        ({ resource }) => resource,
-      ),
+      latest: inForce.digest === this.view.set.digest,
+      resources: inForce.entries.values().map(({ resource }) => resource),
     };
   }
 
   /** Whether the config of this sidecar should hold the resource, holds it, or was refused with it. */
   standing(name: string, version: string): Standing {
+    const slot = this.#options.feed.catalogue.get(name)?.slot ?? -1;
     const has = (set: ScopedSet | undefined): boolean =>
-      Number(set?.entries.get(name)?.version) >= Number(version);
+      Number(set?.entries.get(slot)?.version) >= Number(version);
     return {
-      inScope: this.#wanted().entries.has(name),
+      inScope: this.view.set.entries.get(slot) !== undefined,
       inForce: has(this.#known.inForce),
       refused: has(this.#known.refusal?.set),
     };
@@ -158,8 +160,7 @@ export class Session {
   settled(): void {
     if (this.#node === undefined || this.#ended) return;
     if (this.#push !== undefined) this.#dirty = true;
-    else if (this.#wanted().digest !== this.#known.heldDigest)
-      this.#startPush();
+    else if (this.view.set.digest !== this.#known.heldDigest) this.#startPush();
   }
 
   /** Sends the Revision again, now that the store is accepted. */
@@ -180,11 +181,8 @@ export class Session {
     if (this.#ended) return;
     this.#ended = true;
     this.#push = undefined;
+    this.#options.feed.catalogue.close(this.view);
     this.#options.onEnd();
-  }
-
-  #wanted(): ScopedSet {
-    return this.#options.feed.catalogue.scopeOf(this.peer);
   }
 
   #onRequest(request: DeltaRequest): void {
@@ -212,7 +210,7 @@ export class Session {
   #startPush(): void {
     const { store, feed, counters } = this.#options;
     this.#dirty = false;
-    const set = this.#wanted();
+    const { set } = this.view;
     const lacking = difference(this.#known.held, set);
     const push: Push = {
       set,

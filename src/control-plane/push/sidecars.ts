@@ -6,6 +6,7 @@ import type { DeltaRequest } from "../../push/messages.ts";
 import { resourceName } from "../../push/names.ts";
 import type { ResourceKey } from "../../resources/envelope.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 import { Session, type Counters, type SessionOptions } from "./session.ts";
@@ -34,6 +35,7 @@ const DEPARTED_FOR = 3_600_000;
 export class Sidecars implements Omit<PushStatus, "statistics"> {
   readonly #options: SidecarsOptions;
   readonly #sessions = new Set<Session>();
+  readonly #byView = new Map<View, Session>();
   /** Those that left longest ago first. */
   readonly #departed = new Map<string, SidecarStatus>();
   readonly #counters: Counters = {
@@ -74,20 +76,22 @@ export class Sidecars implements Omit<PushStatus, "statistics"> {
       onEnd: () => {
         release();
         this.#sessions.delete(session);
+        this.#byView.delete(session.view);
         this.#depart(session);
         logger.info({ sidecar }, "a sidecar's stream has ended");
       },
     });
     this.#sessions.add(session);
+    this.#byView.set(session.view, session);
     logger.info(
       { sidecar, identity: peer.identity, remote: peer.address },
       "a sidecar has opened its stream",
     );
   }
 
-  /** The catalogue has changed. */
-  settled(): void {
-    for (const session of this.#sessions) session.settled();
+  /** What these sidecars should hold has changed. */
+  settled(moved: readonly View[]): void {
+    for (const view of moved) this.#byView.get(view)?.settled();
   }
 
   /** The store is accepted: those that refused it hear so. */

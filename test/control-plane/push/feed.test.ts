@@ -1,25 +1,13 @@
 import t from "tap";
-import {
-  Catalogue,
-  difference,
-} from "../../../src/control-plane/push/catalogue.ts";
 import { startFeed, type Feed } from "../../../src/control-plane/push/feed.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
-import type { Resource } from "../../../src/resources/envelope.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
 import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
-import { MESH, route, service } from "../../support/push-control-plane.ts";
+import { MESH, service } from "../../support/push-control-plane.ts";
 
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };
-
-function at(resource: Resource, revision: number): Resource {
-  return {
-    ...resource,
-    metadata: { ...resource.metadata, resourceVersion: String(revision) },
-  };
-}
 
 interface Setting {
   readonly clock: FakeClock;
@@ -123,7 +111,7 @@ void t.test(
     clock.advance(500);
     t.ok(settled() > 0);
     t.equal(feed.catalogue.get("Service/shop/s7"), undefined);
-    t.equal(feed.catalogue.scopeOf(SELF).entries.size, 200);
+    t.equal(feed.catalogue.open(SELF).set.entries.size, 200);
   },
 );
 
@@ -144,80 +132,5 @@ void t.test(
     });
     await store.close();
     await second.close();
-  },
-);
-
-void t.test("an older version than the one there is says nothing new", (t) => {
-  const catalogue = new Catalogue();
-  catalogue.put(at(MESH, 5));
-  catalogue.put(at(MESH, 3));
-  t.equal(catalogue.get("Mesh//default")?.version, "5");
-  catalogue.remove(at(MESH, 3), 4);
-  t.ok(
-    catalogue.get("Mesh//default"),
-    "it was written again after that removal",
-  );
-  catalogue.remove(at(MESH, 5), 6);
-  t.equal(catalogue.get("Mesh//default"), undefined);
-  t.end();
-});
-
-void t.test(
-  "sidecars of one scope share one set until something changes",
-  (t) => {
-    const catalogue = new Catalogue();
-    catalogue.put(at(MESH, 1));
-    catalogue.put(at(service("orders"), 2));
-    const first = catalogue.scopeOf(SELF);
-    t.equal(catalogue.scopeOf({ ...SELF, name: "web-2" }), first);
-    catalogue.put(at(route("r", "orders"), 3));
-    const second = catalogue.scopeOf(SELF);
-    t.not(second, first);
-    t.not(second.digest, first.digest);
-    t.equal(first.entries.size, 2, "what was given out is never edited");
-    t.end();
-  },
-);
-
-void t.test("a workload sees itself, though no Service selects it", (t) => {
-  const catalogue = new Catalogue();
-  catalogue.put(
-    at(
-      {
-        apiVersion: "mesh.wherry.dev/v1alpha1",
-        kind: "Workload",
-        metadata: { name: "web-1", namespace: "shop" },
-        spec: { address: "10.0.0.1" },
-      },
-      1,
-    ),
-  );
-  t.same([...catalogue.scopeOf(SELF).entries.keys()], ["Workload/shop/web-1"]);
-  t.same([...catalogue.scopeOf({ ...SELF, name: "web-2" }).entries.keys()], []);
-  t.end();
-});
-
-void t.test(
-  "the difference is what is newer, what is missing and what is too much",
-  (t) => {
-    const catalogue = new Catalogue();
-    catalogue.put(at(service("same"), 1));
-    catalogue.put(at(service("newer"), 2));
-    catalogue.put(at(service("missing"), 3));
-    const held = new Map([
-      ["Service/shop/same", { version: "1" }],
-      ["Service/shop/newer", { version: "1" }],
-      ["Service/shop/gone", { version: "1" }],
-    ]);
-    const { changed, removed } = difference(held, catalogue.scopeOf(SELF));
-    t.same(changed.map(({ name }) => name).sort(), [
-      "Service/shop/missing",
-      "Service/shop/newer",
-    ]);
-    t.same(removed, ["Service/shop/gone"]);
-    t.equal(catalogue.encoded, 0, "nothing is encoded before it is sent");
-    for (const entry of changed) t.equal(entry.encoded(), entry.encoded());
-    t.equal(catalogue.encoded, 2);
-    t.end();
   },
 );

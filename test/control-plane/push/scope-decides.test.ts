@@ -1,6 +1,6 @@
 /** What is left out of a sidecar's scope changes none of its decisions: from all that the store has, it would decide the same. */
 import t from "tap";
-import { scope } from "../../../src/control-plane/push/scope.ts";
+import { Catalogue } from "../../../src/control-plane/push/catalogue/catalogue.ts";
 import {
   type SelfDescription,
   type Snapshot,
@@ -78,6 +78,8 @@ void t.test("20 random sets, for four workloads each", (t) => {
       ...workloads,
       ...randomPolicies(draw),
     ];
+    const catalogue = new Catalogue();
+    for (const resource of resources) catalogue.put(resource);
     for (const who of [
       self("orders", "shop"),
       self("web", "shop"),
@@ -85,13 +87,9 @@ void t.test("20 random sets, for four workloads each", (t) => {
       self("nobody", "far"),
     ]) {
       const all = compileSnapshot(resources, who, VERSION);
-      // The catalogue adds the sidecar's own Workload to its scope.
-      const ownWorkload = workloads.filter(
-        ({ metadata }) =>
-          metadata.name === who.name && metadata.namespace === who.namespace,
-      );
-      const pushed = new Set([...scope(who, resources), ...ownWorkload]);
-      const own = compileSnapshot([...pushed], who, VERSION);
+      const view = catalogue.open(who);
+      const pushed = view.set.entries.values().map(({ resource }) => resource);
+      const own = compileSnapshot(pushed, who, VERSION);
       for (let index = 0; index < 20; index += 1) {
         const { method, path, headers } = randomRequest(draw);
         const [bare = "", query = ""] = path.split("?");

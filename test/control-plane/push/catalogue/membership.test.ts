@@ -1,13 +1,15 @@
 import t from "tap";
-import { scope } from "../../../src/control-plane/push/scope.ts";
-import {
-  formatKey,
-  keyOf,
-  type Resource,
-} from "../../../src/resources/envelope.ts";
-import { MESH, route, service } from "../../support/push-control-plane.ts";
+import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
+import { resourceName } from "../../../../src/push/names.ts";
+import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
+import { MESH, route, service } from "../../../support/push-control-plane.ts";
+import { scope } from "../../../support/scope-oracle.ts";
 
-const SELF = { namespace: "shop", labels: { app: "web", tier: "front" } };
+const SELF = {
+  namespace: "shop",
+  labels: { app: "web", tier: "front" },
+  name: "web-1",
+};
 
 function workload(name: string, app: string, namespace = "shop"): Resource {
   return {
@@ -234,9 +236,18 @@ const TABLE: readonly (readonly [
 
 for (const [name, subject, others, inScope] of TABLE)
   void t.test(`${name} is ${inScope ? "" : "not "}in scope`, (t) => {
-    const found = scope(SELF, [...others, subject]).map((resource) =>
-      formatKey(keyOf(resource)),
+    const catalogue = new Catalogue();
+    for (const resource of [...others, subject]) catalogue.put(resource);
+    const wanted = resourceName(keyOf(subject));
+    const { set } = catalogue.open(SELF);
+    t.equal(
+      set.entries.values().some(({ name }) => name === wanted),
+      inScope,
     );
-    t.equal(found.includes(formatKey(keyOf(subject))), inScope);
+    t.equal(
+      scope(SELF, [...others, subject]).includes(subject),
+      inScope,
+      "and so says the look at everything",
+    );
     t.end();
   });

@@ -1,25 +1,25 @@
-/** What one sidecar needs to know of the mesh: a pure function of its certificate's binding and what the store holds. */
-import { AUTHORIZATION_POLICY } from "../../resources/authorization-policy/schema.ts";
+/** What one sidecar needs to know of the mesh, found by a look at all of it: what the indexes of the control plane must come to. */
+import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy/schema.ts";
 import {
   ROOT_NAMESPACE,
   selects,
   type Resource,
-} from "../../resources/envelope.ts";
-import { FAULT_INJECTION } from "../../resources/fault-injection/schema.ts";
-import { isFaultCaller } from "../../resources/fault-injection/spec.ts";
-import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
-import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
-import { isKind } from "../../resources/kind.ts";
-import { MESH } from "../../resources/mesh/schema.ts";
-import { PEER_AUTHENTICATION } from "../../resources/peer-authentication/schema.ts";
-import type { Selector } from "../../resources/schema-parts.ts";
+} from "../../src/resources/envelope.ts";
+import { FAULT_INJECTION } from "../../src/resources/fault-injection/schema.ts";
+import { isFaultCaller } from "../../src/resources/fault-injection/spec.ts";
+import { GRPC_ROUTE } from "../../src/resources/grpc-route/schema.ts";
+import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
+import { isKind } from "../../src/resources/kind.ts";
+import { MESH } from "../../src/resources/mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../../src/resources/peer-authentication/schema.ts";
+import type { Selector } from "../../src/resources/schema-parts.ts";
 import {
   isExportedTo,
   SERVICE,
   type ServiceResource,
-} from "../../resources/service/schema.ts";
-import { TRAFFIC_POLICY } from "../../resources/traffic-policy/schema.ts";
-import { WORKLOAD } from "../../resources/workload/schema.ts";
+} from "../../src/resources/service/schema.ts";
+import { TRAFFIC_POLICY } from "../../src/resources/traffic-policy/schema.ts";
+import { WORKLOAD } from "../../src/resources/workload/schema.ts";
 
 /** Bound by the certificate (trap 16), never taken from what the sidecar says. */
 export interface ScopeOf {

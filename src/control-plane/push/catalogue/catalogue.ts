@@ -1,0 +1,84 @@
+/** All that may be pushed, as the store has it now, and what of it each sidecar should hold: a change costs what it changes. */
+import { resourceName } from "../../../push/names.ts";
+import { keyOf, type Resource } from "../../../resources/envelope.ts";
+import { Impact } from "./impact.ts";
+import { Entry, Item } from "./item.ts";
+import { MeshIndex } from "./mesh-index.ts";
+import { Scopes, type View, type Viewer } from "./scopes.ts";
+
+export class Catalogue {
+  readonly #index = new MeshIndex();
+  readonly #scopes = new Scopes(this.#index);
+  #slots = 0;
+  #encoded = 0;
+
+  /** Versions encoded so far. */
+  get encoded(): number {
+    return this.#encoded;
+  }
+
+  get(name: string): Entry | undefined {
+    return this.#index.items.get(name)?.entry;
+  }
+
+  put(resource: Resource): void {
+    const name = resourceName(keyOf(resource));
+    const known = this.#index.items.get(name);
+    // A listing and the watch after it may overlap: what is older than what is here says nothing new.
+    if (known !== undefined && !isNewer(resource, known)) return;
+    this.#change(known ?? this.#newItem(name), resource);
+  }
+
+  /** As of a revision: what was written again since stays. */
+  remove(resource: Resource, revision: number): void {
+    const item = this.#index.items.get(resourceName(keyOf(resource)));
+    if (item === undefined || Number(item.entry?.version) > revision) return;
+    this.#change(item, undefined);
+  }
+
+  /** Puts everything again, and forgets what is not among it. */
+  replace(resources: readonly Resource[]): void {
+    const names = new Set(
+      resources.map((resource) => resourceName(keyOf(resource))),
+    );
+    for (const item of [...this.#index.items.values()])
+      if (!names.has(item.name)) this.#change(item, undefined);
+    for (const resource of resources) this.put(resource);
+  }
+
+  /** What the workload should hold, from now until `close`. */
+  open(viewer: Viewer): View {
+    return this.#scopes.open(viewer);
+  }
+
+  close(view: View): void {
+    this.#scopes.close(view);
+  }
+
+  /** Those whose sets are others than at the last call. */
+  takeMoved(): readonly View[] {
+    return this.#scopes.takeMoved();
+  }
+
+  #newItem(name: string): Item {
+    this.#slots += 1;
+    return new Item(name, this.#slots);
+  }
+
+  #change(item: Item, after: Resource | undefined): void {
+    const before = item.resource;
+    const impact = new Impact();
+    impact.add(item, before, after, this.#index);
+    item.entry =
+      after === undefined
+        ? undefined
+        : new Entry(item, after, () => (this.#encoded += 1));
+    this.#index.change(item, before, after);
+    impact.add(item, after, before, this.#index);
+    this.#scopes.hear(impact);
+  }
+}
+
+function isNewer(resource: Resource, { entry }: Item): boolean {
+  return Number(resource.metadata.resourceVersion) > Number(entry?.version);
+}

@@ -1,0 +1,83 @@
+/** Whether a resource is in a sidecar's scope, by what is indexed: a pure function of its certificate's binding and the mesh as it is. */
+import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
+import {
+  ROOT_NAMESPACE,
+  selects,
+  type Resource,
+} from "../../../resources/envelope.ts";
+import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
+import { isFaultCaller } from "../../../resources/fault-injection/spec.ts";
+import { isKind } from "../../../resources/kind.ts";
+import { MESH } from "../../../resources/mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import type { Selector } from "../../../resources/schema-parts.ts";
+import {
+  isExportedTo,
+  SERVICE,
+  type ServiceResource,
+} from "../../../resources/service/schema.ts";
+import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
+import { WORKLOAD } from "../../../resources/workload/schema.ts";
+import type { Item } from "./item.ts";
+import type { MeshIndex } from "./mesh-index.ts";
+import { isRoute, namespaceOf, servicesBeside } from "./relations.ts";
+
+/** Bound by the certificate (trap 16), never taken from what the sidecar says. */
+export interface ScopeOf {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** A Service of its own namespace it may serve itself, whomever it is exported to. */
+export function sees(self: ScopeOf, service: ServiceResource): boolean {
+  const namespace = namespaceOf(service);
+  return (
+    namespace === self.namespace ||
+    isExportedTo(service.spec, namespace, self.namespace)
+  );
+}
+
+/**
+ * The resources that act on a workload of that namespace and labels, or on what it may call:
+ * Mesh; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
+ * and those beside a visible Service (producer); the TrafficPolicies of visible Services, and the faults in its calls to them; the security policies of its namespace
+ * and of the root namespace that select it or select nothing in particular.
+ */
+export function isInScope(
+  self: ScopeOf,
+  item: Item,
+  resource: Resource,
+  index: MeshIndex,
+): boolean {
+  const namespace = namespaceOf(resource);
+  const visible = (path: string): boolean => {
+    const service = index.service(path);
+    return service !== undefined && sees(self, service);
+  };
+  const besideVisible = (): boolean => servicesBeside(resource).some(visible);
+  if (isKind(MESH, resource)) return true;
+  if (isKind(SERVICE, resource)) return sees(self, resource);
+  if (isKind(WORKLOAD, resource))
+    return [...index.selection.servicesOf(item)].some(visible);
+  if (isRoute(resource) || isKind(TRAFFIC_POLICY, resource))
+    return namespace === self.namespace || besideVisible();
+  if (isKind(FAULT_INJECTION, resource))
+    return isFaultCaller(resource.spec, self) && besideVisible();
+  if (
+    isKind(AUTHORIZATION_POLICY, resource) ||
+    isKind(PEER_AUTHENTICATION, resource)
+  )
+    return actsOn(self, namespace, resource.spec.selector);
+  return false;
+}
+
+function actsOn(
+  self: ScopeOf,
+  namespace: string,
+  selector: Selector | undefined,
+): boolean {
+  return (
+    (namespace === self.namespace || namespace === ROOT_NAMESPACE) &&
+    (selector === undefined || selects(selector.matchLabels, self.labels))
+  );
+}

@@ -1,0 +1,42 @@
+/** What a resource says of other resources: pure functions of what is written in it. */
+import type { Resource } from "../../../resources/envelope.ts";
+import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
+import { GRPC_ROUTE } from "../../../resources/grpc-route/schema.ts";
+import type { GRPCRouteResource } from "../../../resources/grpc-route/spec.ts";
+import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
+import type { HTTPRouteResource } from "../../../resources/http-route/spec.ts";
+import { isKind } from "../../../resources/kind.ts";
+import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
+
+export type RouteResource = HTTPRouteResource | GRPCRouteResource;
+
+export function namespaceOf(resource: Resource): string {
+  return resource.metadata.namespace ?? "";
+}
+
+/** "NAMESPACE/NAME" */
+export function pathOf(resource: Resource): string {
+  return `${namespaceOf(resource)}/${resource.metadata.name}`;
+}
+
+export function isRoute(resource: Resource): resource is RouteResource {
+  return isKind(HTTP_ROUTE, resource) || isKind(GRPC_ROUTE, resource);
+}
+
+/** "NAMESPACE/NAME" of each Service that a route, a TrafficPolicy or a FaultInjection is for. */
+export function servicesNamed(resource: Resource): readonly string[] {
+  const namespace = namespaceOf(resource);
+  if (isRoute(resource))
+    return resource.spec.parentRefs.map(
+      (parent) => `${parent.namespace ?? namespace}/${parent.name}`,
+    );
+  return isKind(TRAFFIC_POLICY, resource) || isKind(FAULT_INJECTION, resource)
+    ? resource.spec.targetRefs.map(({ name }) => `${namespace}/${name}`)
+    : [];
+}
+
+/** Those of its own namespace: what is for a Service elsewhere concerns the callers of its own namespace alone. */
+export function servicesBeside(resource: Resource): readonly string[] {
+  const home = `${namespaceOf(resource)}/`;
+  return servicesNamed(resource).filter((path) => path.startsWith(home));
+}

@@ -1,0 +1,27 @@
+/** Several values under one key, each once. A key without values takes no room. */
+
+const NONE: ReadonlySet<never> = new Set();
+
+export class Multimap<K, V> {
+  readonly #sets = new Map<K, Set<V>>();
+
+  get(key: K): ReadonlySet<V> {
+    return this.#sets.get(key) ?? NONE;
+  }
+
+  has(key: K): boolean {
+    return this.#sets.has(key);
+  }
+
+  add(key: K, value: V): void {
+    const there = this.#sets.get(key);
+    if (there === undefined) this.#sets.set(key, new Set([value]));
+    else there.add(value);
+  }
+
+  delete(key: K, value: V): void {
+    const there = this.#sets.get(key);
+    if (there?.delete(value) === true && there.size === 0)
+      this.#sets.delete(key);
+  }
+}
