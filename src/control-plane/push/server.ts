@@ -94,7 +94,7 @@ export async function startPushServer(
   return {
     port: listener.port,
     status: () => sidecars.status(),
-    inForce: (key, version) => sidecars.inForce(key, version),
+    inForce: (key, version) => feed.catalogue.inForce(key, version),
     configOf: (sidecar) => sidecars.configOf(sidecar),
     statistics: () => ({
       ...sidecars.statistics(),

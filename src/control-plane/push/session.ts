@@ -4,7 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
-import { difference, type ScopedSet } from "./catalogue/scoped-set.ts";
+import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { GrpcError } from "./grpc.ts";
@@ -45,12 +45,6 @@ export interface SessionOptions {
   readonly logger: Logger;
   readonly counters: Counters;
   readonly onEnd: () => void;
-}
-
-export interface Standing {
-  readonly inScope: boolean;
-  readonly inForce: boolean;
-  readonly refused: boolean;
 }
 
 /** A push on its way. */
@@ -141,18 +135,6 @@ export class Session {
       version: acknowledged,
       latest: inForce.digest === this.view.set.digest,
       resources: inForce.entries.values().map(({ resource }) => resource),
-    };
-  }
-
-  /** Whether the config of this sidecar should hold the resource, holds it, or was refused with it. */
-  standing(name: string, version: string): Standing {
-    const slot = this.#options.feed.catalogue.get(name)?.slot ?? -1;
-    const has = (set: ScopedSet | undefined): boolean =>
-      Number(set?.entries.get(slot)?.version) >= Number(version);
-    return {
-      inScope: this.view.set.entries.get(slot) !== undefined,
-      inForce: has(this.#known.inForce),
-      refused: has(this.#known.refusal?.set),
     };
   }
 
@@ -260,6 +242,8 @@ export class Session {
     const { clock, counters } = this.#options;
     counters.acknowledged += 1;
     this.#known = acknowledge(this.#known, push, clock.wall());
+    this.view.standing.takes(push.set);
+    this.view.standing.refuses(ScopedSet.EMPTY);
   }
 
   #refused(push: Push, message: string, whole: boolean): void {
@@ -270,6 +254,7 @@ export class Session {
       at: clock.wall(),
       whole,
     });
+    this.view.standing.refuses(push.set);
     this.#logger.warn(
       {
         revision: push.version.revision,

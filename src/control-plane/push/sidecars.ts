@@ -3,15 +3,12 @@ import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
-import { resourceName } from "../../push/names.ts";
-import type { ResourceKey } from "../../resources/envelope.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 import { Session, type Counters, type SessionOptions } from "./session.ts";
 import type {
-  InForce,
   PushStatistics,
   PushStatus,
   SidecarConfig,
@@ -32,10 +29,12 @@ const MOST_DEPARTED = 10_000;
 /** Milliseconds. */
 const DEPARTED_FOR = 3_600_000;
 
-export class Sidecars implements Omit<PushStatus, "statistics"> {
+export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   readonly #options: SidecarsOptions;
-  readonly #sessions = new Set<Session>();
-  readonly #byView = new Map<View, Session>();
+  readonly #sessions = new Map<View, Session>();
+  readonly #keys = new Map<string, Session>();
+  /** Streams of each instance, the newest last. */
+  readonly #instances = new Map<string, readonly Session[]>();
   /** Those that left longest ago first. */
   readonly #departed = new Map<string, SidecarStatus>();
   readonly #counters: Counters = {
@@ -60,9 +59,9 @@ export class Sidecars implements Omit<PushStatus, "statistics"> {
     const { store, accepted, registry, clock, logger } = this.#options;
     const sidecar = workloadOf(peer);
     // The same key twice is one sidecar, back before its old connection was missed.
-    for (const other of this.#sessions)
-      if (other.peer.key === peer.key)
-        other.end(status.ABORTED, "the same sidecar has opened a newer stream");
+    this.#keys
+      .get(peer.key)
+      ?.end(status.ABORTED, "the same sidecar has opened a newer stream");
     const release = registry.hold(peer);
     const session = new Session({
       peer,
@@ -75,14 +74,12 @@ export class Sidecars implements Omit<PushStatus, "statistics"> {
       counters: this.#counters,
       onEnd: () => {
         release();
-        this.#sessions.delete(session);
-        this.#byView.delete(session.view);
+        this.#leave(session);
         this.#depart(session);
         logger.info({ sidecar }, "a sidecar's stream has ended");
       },
     });
-    this.#sessions.add(session);
-    this.#byView.set(session.view, session);
+    this.#enter(session);
     logger.info(
       { sidecar, identity: peer.identity, remote: peer.address },
       "a sidecar has opened its stream",
@@ -91,23 +88,22 @@ export class Sidecars implements Omit<PushStatus, "statistics"> {
 
   /** What these sidecars should hold has changed. */
   settled(moved: readonly View[]): void {
-    for (const view of moved) this.#byView.get(view)?.settled();
+    for (const view of moved) this.#sessions.get(view)?.settled();
   }
 
   /** The store is accepted: those that refused it hear so. */
   acceptedNow(): void {
-    for (const session of this.#sessions) session.acceptedNow();
+    for (const session of this.#sessions.values()) session.acceptedNow();
   }
 
   endAll(reason: string): void {
-    for (const session of this.#sessions)
+    for (const session of [...this.#sessions.values()])
       session.end(status.UNAVAILABLE, reason);
   }
 
   status(): readonly SidecarStatus[] {
-    const connected = Array.from(
-      this.#newest().values(),
-      (session) => session.status,
+    const connected = [...this.#instances.values()].flatMap(
+      (streams) => streams.at(-1)?.status ?? [],
     );
     this.#forgetDeparted(new Set(connected.map(instanceOf)));
     return [...connected, ...this.#departed.values()]
@@ -115,40 +111,41 @@ export class Sidecars implements Omit<PushStatus, "statistics"> {
       .sort(byName);
   }
 
-  inForce(key: ResourceKey, resourceVersion: string): InForce {
-    const name = resourceName(key);
-    const count = { have: 0, of: 0, refused: 0 };
-    for (const session of this.#newest().values()) {
-      const { inScope, inForce, refused } = session.standing(
-        name,
-        resourceVersion,
-      );
-      if (!inScope) continue;
-      count.of += 1;
-      if (inForce) count.have += 1;
-      else if (refused) count.refused += 1;
-    }
-    return count;
-  }
-
   configOf(
     sidecar: Pick<SidecarStatus, "namespace" | "name" | "identity">,
   ): SidecarConfig | undefined {
-    return this.#newest().get(instanceOf(sidecar))?.inForce;
+    return this.#newest(instanceOf(sidecar))?.inForce;
   }
 
   statistics(): Omit<PushStatistics, "encoded"> {
     return { ...this.#counters, connected: this.#sessions.size };
   }
 
-  /** The newest stream of each instance. */
-  #newest(): Map<string, Session> {
-    return new Map(
-      Array.from(this.#sessions, (session) => [
-        instanceOf(session.peer),
-        session,
-      ]),
+  #newest(instance: string): Session | undefined {
+    return this.#instances.get(instance)?.at(-1);
+  }
+
+  /** Of an instance's streams the newest alone counts. */
+  #enter(session: Session): void {
+    const instance = instanceOf(session.peer);
+    const streams = this.#instances.get(instance) ?? [];
+    streams.at(-1)?.view.standing.setCounted(false);
+    this.#instances.set(instance, [...streams, session]);
+    this.#sessions.set(session.view, session);
+    this.#keys.set(session.peer.key, session);
+  }
+
+  #leave(session: Session): void {
+    const instance = instanceOf(session.peer);
+    const left = (this.#instances.get(instance) ?? []).filter(
+      (each) => each !== session,
     );
+    if (left.length === 0) this.#instances.delete(instance);
+    else this.#instances.set(instance, left);
+    left.at(-1)?.view.standing.setCounted(true);
+    this.#sessions.delete(session.view);
+    if (this.#keys.get(session.peer.key) === session)
+      this.#keys.delete(session.peer.key);
   }
 
   #depart(session: Session): void {

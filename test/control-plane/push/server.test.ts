@@ -330,3 +330,31 @@ void t.test("the newest stream of a sidecar ends the one before", async (t) => {
   t.equal(plane.push.status().length, 1);
   t.equal(statusOf(plane.push, "web-1")?.connected, true);
 });
+
+void t.test(
+  "two streams of one sidecar, the old and the new, count as one",
+  async (t) => {
+    const plane = await startWithOrders(t);
+    const first = await enrolRaw(plane, "web-1");
+    const second = await enrolRaw(plane, "web-1");
+    const old = openRaw(t, plane.address, first);
+    await old.push();
+    await until(() => plane.push.statistics().acknowledged === 1);
+    const young = openRaw(t, plane.address, second);
+    await young.next();
+    const count = (): unknown => plane.push.inForce(keyOf(MESH), "1");
+    t.equal(plane.push.statistics().connected, 2);
+    t.same(
+      count(),
+      { have: 0, of: 1, refused: 0 },
+      "the newer one has nothing",
+    );
+    young.close();
+    await until(() => plane.push.statistics().connected === 1);
+    t.same(
+      count(),
+      { have: 1, of: 1, refused: 0 },
+      "the older one counts again",
+    );
+  },
+);

@@ -1,6 +1,11 @@
 /** All that may be pushed, as the store has it now, and what of it each sidecar should hold: a change costs what it changes. */
 import { resourceName } from "../../../push/names.ts";
-import { keyOf, type Resource } from "../../../resources/envelope.ts";
+import {
+  keyOf,
+  type Resource,
+  type ResourceKey,
+} from "../../../resources/envelope.ts";
+import type { InForce } from "../status.ts";
 import { Impact } from "./impact.ts";
 import { Entry, Item } from "./item.ts";
 import { MeshIndex } from "./mesh-index.ts";
@@ -44,6 +49,20 @@ export class Catalogue {
     for (const item of [...this.#index.items.values()])
       if (!names.has(item.name)) this.#change(item, undefined);
     for (const resource of resources) this.put(resource);
+  }
+
+  /** Sidecars that should hold that version or a newer one, and what they have made of it. */
+  inForce(key: ResourceKey, resourceVersion: string): InForce {
+    this.#scopes.flush();
+    const entry = this.get(resourceName(key));
+    if (entry === undefined) return { have: 0, of: 0, refused: 0 };
+    // What the store has and the catalogue has not yet is in force nowhere.
+    const known = Number(entry.version) >= Number(resourceVersion);
+    return {
+      have: known ? entry.inForce : 0,
+      of: entry.item.wanted,
+      refused: known ? entry.refused : 0,
+    };
   }
 
   /** What the workload should hold, from now until `close`. */

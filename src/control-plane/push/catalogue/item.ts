@@ -10,6 +10,8 @@ export class Item {
   readonly slot: number;
   /** The newest version; undefined once it is gone. */
   entry: Entry | undefined;
+  /** Sidecars that should hold it. */
+  wanted = 0;
 
   constructor(name: string, slot: number) {
     this.name = name;
@@ -27,6 +29,10 @@ export class Entry {
   readonly slot: number;
   readonly version: string;
   readonly resource: Resource;
+  /** Sidecars that should hold the item, and have this version in force. */
+  inForce = 0;
+  /** Those that have refused this version, and have an older one in force or none. */
+  refused = 0;
   readonly #onEncode: () => void;
   #encoded: Buffer | undefined;
   #term: bigint | undefined;

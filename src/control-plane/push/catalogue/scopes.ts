@@ -8,6 +8,7 @@ import type { Item } from "./item.ts";
 import { isInScope, type ScopeOf } from "./membership.ts";
 import type { MeshIndex } from "./mesh-index.ts";
 import { ScopedSet } from "./scoped-set.ts";
+import { Standing } from "./standing.ts";
 
 /** A workload as its certificate binds it. */
 export interface Viewer extends ScopeOf {
@@ -73,6 +74,8 @@ export class View {
   readonly scope: Scope;
   /** Of its Workload. */
   readonly ownName: string;
+  /** The sidecar in the counts of what is in force. */
+  readonly standing: Standing = new Standing();
   readonly #index: MeshIndex;
   readonly #onMoved: (view: View) => void;
   #set: ScopedSet = ScopedSet.EMPTY;
@@ -107,6 +110,7 @@ export class View {
         : shared.with(own);
     if (set === this.#set) return;
     this.#set = set;
+    this.standing.wants(set);
     this.#onMoved(this);
   }
 }
@@ -138,6 +142,7 @@ export class Scopes {
 
   close(view: View): void {
     const { scope, viewer } = view;
+    view.standing.setCounted(false);
     scope.views.delete(view);
     this.#views.delete(view.ownName, view);
     this.#moved.delete(view);
