@@ -11,6 +11,7 @@ import type { ReadRequest, RequestFacts } from "../../policy/path.ts";
 import {
   isRepeatable,
   retryBudget,
+  type RetryBudget,
   type RetryPolicy,
 } from "../../policy/retry.ts";
 import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
@@ -79,90 +80,112 @@ interface KnownPool {
 const SETTINGS = poolSettingsOf(TRAFFIC_DEFAULTS);
 
 export function makeApplication(options: ApplicationOptions): Application {
-  const { clock, pools, loads, concurrencyLimiters, address } = options;
-  const budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint, options.workers);
+  return new LocalApplication(options);
+}
+
+/** What a plan has of the request that it is for. */
+interface Planned {
+  readonly protocol: Protocol;
+  readonly path: string;
+  readonly target: string;
+  readonly streamIdle: number;
+  readonly repeatable: boolean;
+  readonly left: number | undefined;
+  readonly counts: RequestCounts | undefined;
+}
+
+class LocalApplication implements Application {
+  readonly #options: ApplicationOptions;
+  readonly #budget: RetryBudget;
   // Found by the port's number: a key put together of texts for each request costs more than the rest of the way.
-  const known = new Map<number, KnownPool>();
-  const poolOf = (port: number, protocol: Protocol): Pool => {
-    const found = known.get(port);
+  readonly #known = new Map<number, KnownPool>();
+
+  constructor(options: ApplicationOptions) {
+    this.#options = options;
+    this.#budget = retryBudget(
+      TRAFFIC_DEFAULTS.retryConstraint,
+      options.workers,
+    );
+  }
+
+  http(
+    snapshot: Snapshot,
+    port: InboundPort,
+    { facts, target }: Extract<ReadRequest, { ok: true }>,
+    stream: ServerStream,
+    left: number | undefined,
+  ): RoutePlan {
+    const { clock, loads, concurrencyLimiters } = this.#options;
+    const { protection } = port;
+    const { mode } = protection.concurrency;
+    return this.#plan(port, stream, {
+      protocol: httpProtocolOf(port),
+      path: facts.path,
+      target,
+      streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
+      repeatable: isRepeatable(facts),
+      left,
+      counts: countsOf(
+        clock,
+        loads.of(port.targetPort, stream),
+        mode === "OFF"
+          ? undefined
+          : concurrencyLimiters.of(port.targetPort, protection.concurrency),
+        mode === "ENFORCE"
+          ? entryOf(protection, facts, stream, clock, left)
+          : undefined,
+      ),
+    });
+  }
+
+  tunnel(port: InboundPort, stream: ServerStream): RoutePlan {
+    return this.#plan(port, stream, {
+      protocol: "tcp",
+      path: "",
+      target: "",
+      streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
+      repeatable: false,
+      left: undefined,
+      counts: undefined,
+    });
+  }
+
+  #plan(port: InboundPort, stream: ServerStream, planned: Planned): RoutePlan {
+    const { counts } = planned;
+    return new DirectPlan({
+      destination: port.key,
+      path: planned.path,
+      target: planned.target,
+      authority: stream.head.authority,
+      pool: this.#poolOf(port.targetPort, planned.protocol),
+      address: formatHostPort(this.#options.address, port.targetPort),
+      streamIdle: planned.streamIdle,
+      retry: RETRY,
+      budget: this.#budget,
+      repeatable: planned.repeatable,
+      around:
+        counts && ((direct): Target => new ApplicationTarget(direct, counts)),
+      responseFields: counts && ((): Fields => loadFields(counts)),
+      inside: stream.connection.peer !== undefined,
+      callee: true,
+      dialogues: planned.protocol === "h2",
+      left: planned.left,
+      connectError: unreachable,
+    });
+  }
+
+  #poolOf(port: number, protocol: Protocol): Pool {
+    const { pools, address } = this.#options;
+    const found = this.#known.get(port);
     if (found?.protocol === protocol && found.generation === pools.generation)
       return found.pool;
     const pool = pools.find(
       { kind: "plain", address, port, protocol },
       SETTINGS,
     );
-    known.set(port, { pool, protocol, generation: pools.generation });
+    this.#known.set(port, { pool, protocol, generation: pools.generation });
     return pool;
-  };
-  const plan = (
-    port: InboundPort,
-    stream: ServerStream,
-    rest: {
-      readonly protocol: Protocol;
-      readonly path: string;
-      readonly target: string;
-      readonly streamIdle: number;
-      readonly repeatable: boolean;
-      readonly left: number | undefined;
-      readonly counts: RequestCounts | undefined;
-    },
-  ): RoutePlan => {
-    const { counts } = rest;
-    return new DirectPlan({
-      destination: port.key,
-      path: rest.path,
-      target: rest.target,
-      authority: stream.head.authority,
-      pool: poolOf(port.targetPort, rest.protocol),
-      address: formatHostPort(address, port.targetPort),
-      streamIdle: rest.streamIdle,
-      retry: RETRY,
-      budget,
-      repeatable: rest.repeatable,
-      around:
-        counts && ((direct): Target => new ApplicationTarget(direct, counts)),
-      responseFields: counts && ((): Fields => loadFields(counts)),
-      inside: stream.connection.peer !== undefined,
-      callee: true,
-      dialogues: rest.protocol === "h2",
-      left: rest.left,
-      connectError: unreachable,
-    });
-  };
-  return {
-    http(snapshot, port, { facts, target }, stream, left) {
-      const { protection } = port;
-      const { mode } = protection.concurrency;
-      return plan(port, stream, {
-        protocol: httpProtocolOf(port),
-        path: facts.path,
-        target,
-        streamIdle: snapshot.mesh.defaults.timeouts.streamIdle,
-        repeatable: isRepeatable(facts),
-        left,
-        counts: countsOf(
-          clock,
-          loads.of(port.targetPort, stream),
-          mode === "OFF"
-            ? undefined
-            : concurrencyLimiters.of(port.targetPort, protection.concurrency),
-          mode === "ENFORCE"
-            ? entryOf(protection, facts, stream, clock, left)
-            : undefined,
-        ),
-      });
-    },
-    tunnel: (port, stream) =>
-      plan(port, stream, {
-        protocol: "tcp",
-        path: "",
-        target: "",
-        streamIdle: TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout,
-        repeatable: false,
-        left: undefined,
-        counts: undefined,
-      }),
-  };
+  }
 }
 
 /** Undefined where nothing is to be counted. */

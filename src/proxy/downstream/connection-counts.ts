@@ -44,78 +44,103 @@ export function countConnections(
   caps: Caps,
   sharedState: SharedState = LOCAL_STATE,
 ): ConnectionCounts {
-  const open = new Map<string, Open>();
+  return new CappedCounts(caps, sharedState);
+}
 
-  const enter = (
+class CappedCounts implements ConnectionCounts {
+  readonly #caps: Caps;
+  readonly #sharedState: SharedState;
+  readonly #open = new Map<string, Open>();
+
+  constructor(caps: Caps, sharedState: SharedState) {
+    this.#caps = caps;
+    this.#sharedState = sharedState;
+  }
+
+  get total(): number {
+    return this.#open.get(ALL)?.counter.value ?? 0;
+  }
+
+  add(listener: string, address: string | undefined): Excess | undefined {
+    const asked = this.#asked(listener, address);
+    for (const [index, [reason, name, cap]] of asked.entries()) {
+      const excess = this.#enter(reason, name, cap);
+      if (excess === undefined) continue;
+      for (const [, entered] of asked.slice(0, index)) this.#leave(entered);
+      return excess;
+    }
+    return undefined;
+  }
+
+  #asked(
+    listener: string,
+    address: string | undefined,
+  ): readonly (readonly [ConnectionExcess, string, number])[] {
+    const caps = this.#caps;
+    return [
+      ["too many connections", ALL, caps.connections],
+      [
+        "too many connections on the listener",
+        onListener(listener),
+        caps.connectionsPerListener,
+      ],
+      ...(address === undefined
+        ? []
+        : [
+            [
+              "too many connections from one address",
+              fromAddress(address),
+              caps.connectionsPerAddress,
+            ] as const,
+          ]),
+    ];
+  }
+
+  remove(listener: string, address: string | undefined): void {
+    this.#leave(ALL);
+    this.#leave(onListener(listener));
+    if (address !== undefined) this.#leave(fromAddress(address));
+  }
+
+  addIdentity(identity: SpiffeUri): Excess | undefined {
+    return this.#enter(
+      "too many connections of one identity",
+      ofIdentity(identity),
+      this.#caps.connectionsPerIdentity,
+    );
+  }
+
+  removeIdentity(identity: SpiffeUri): void {
+    this.#leave(ofIdentity(identity));
+  }
+
+  #enter(
     reason: ConnectionExcess,
     name: string,
     cap: number,
-  ): Excess | undefined => {
-    const known = open.get(name);
+  ): Excess | undefined {
+    const known = this.#open.get(name);
     const counter =
-      known?.counter ?? counterOf(sharedState, `connections ${name}`);
+      known?.counter ?? counterOf(this.#sharedState, `connections ${name}`);
     if (!counter.enter(cap)) {
       const detail = `${counter.value} are open, and no more are taken`;
       if (known === undefined) counter.close();
       return { reason, detail };
     }
-    if (known === undefined) open.set(name, { counter, own: 1 });
+    if (known === undefined) this.#open.set(name, { counter, own: 1 });
     else known.own += 1;
     return undefined;
-  };
-  const leave = (name: string): void => {
-    const known = open.get(name);
+  }
+
+  #leave(name: string): void {
+    const known = this.#open.get(name);
     if (known === undefined) return;
     known.counter.leave();
     known.own -= 1;
     if (known.own > 0) return;
-    open.delete(name);
+    this.#open.delete(name);
     known.counter.close();
-  };
-
-  return {
-    get total() {
-      return open.get(ALL)?.counter.value ?? 0;
-    },
-    add(listener, address) {
-      const asked: readonly (readonly [ConnectionExcess, string, number])[] = [
-        ["too many connections", ALL, caps.connections],
-        [
-          "too many connections on the listener",
-          onListener(listener),
-          caps.connectionsPerListener,
-        ],
-        ...(address === undefined
-          ? []
-          : [
-              [
-                "too many connections from one address",
-                fromAddress(address),
-                caps.connectionsPerAddress,
-              ] as const,
-            ]),
-      ];
-      for (const [index, [reason, name, cap]] of asked.entries()) {
-        const excess = enter(reason, name, cap);
-        if (excess === undefined) continue;
-        for (const [, entered] of asked.slice(0, index)) leave(entered);
-        return excess;
-      }
-      return undefined;
-    },
-    remove(listener, address) {
-      leave(ALL);
-      leave(onListener(listener));
-      if (address !== undefined) leave(fromAddress(address));
-    },
-    addIdentity: (identity) =>
-      enter(
-        "too many connections of one identity",
-        ofIdentity(identity),
-        caps.connectionsPerIdentity,
-      ),
-    removeIdentity: (identity) => leave(ofIdentity(identity)),
-  };
+  }
 }
 
 interface Open {

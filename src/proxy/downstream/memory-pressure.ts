@@ -11,7 +11,7 @@
  * Up it goes at once, down one level a second: a state that flaps helps nobody.
  */
 import { getHeapStatistics } from "node:v8";
-import type { Clock } from "../../core/clock.ts";
+import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import { collectGarbage, setHeapGrowth } from "../../runtime/v8.ts";
 import type { SidecarLimits } from "./limits.ts";
@@ -80,86 +80,100 @@ export interface MemoryPressure {
 }
 
 export function watchMemory(options: MemoryPressureOptions): MemoryPressure {
-  const { clock, logger, meters, limits } = options;
-  const sample = options.sample ?? sampleProcess;
-  const collect = options.collect ?? collectAll;
-  const growth = options.growth ?? setHeapGrowth;
-  let level: Level = 0;
-  let since = clock.now();
-  let thrifty = false;
-  let collectedAt = Number.NEGATIVE_INFINITY;
+  return new WatchedMemory(options);
+}
+
+class WatchedMemory implements MemoryPressure {
+  readonly #options: MemoryPressureOptions;
+  readonly #stop: Cancel;
+  #level: Level = 0;
+  #since: number;
+  #thrifty = false;
+  #collectedAt = Number.NEGATIVE_INFINITY;
   /** The most octets that were held at a look since then. */
-  let peak = 0;
+  #peak = 0;
 
-  /** V8 is in no hurry to give back what a burst has left behind; the next look sees what it was. */
-  const collectWhatIsFree = (
-    now: number,
-    short: boolean,
-    buffered: number,
-  ): void => {
-    peak = Math.max(peak, buffered);
-    const since = now - collectedAt;
-    const freed = (peak - buffered) * FREED >= limits.bufferedBytes;
-    const worth = freed
-      ? since >= (short || thrifty ? COLLECT_FREED : COLLECT_FREED_QUIET)
-      : short && since >= COLLECT_AGAIN;
-    if (!worth) return;
-    collectedAt = now;
-    peak = buffered;
-    collect();
-  };
+  constructor(options: MemoryPressureOptions) {
+    this.#options = options;
+    this.#since = options.clock.now();
+    this.#stop = options.clock.every(LOOK, () => this.#look());
+  }
 
-  /** V8 lets garbage grow to twice what is alive: cheap where memory is there for it. */
-  const beThrifty = (share: number): void => {
-    const next = share > (thrifty ? THRIFTY.leave : THRIFTY.enter);
-    if (next === thrifty) return;
-    thrifty = next;
-    growth(next ? THRIFTY.growth : HEAP_GROWTH);
-  };
+  get level(): Level {
+    return this.#level;
+  }
 
-  const look = (): void => {
-    const { resident, heap, heapLimit } = sample();
-    const buffered = options.buffered();
+  close(): void {
+    this.#stop();
+  }
+
+  #look(): void {
+    const { clock, meters, limits, sample = sampleProcess } = this.#options;
+    const memory = sample();
+    const buffered = this.#options.buffered();
     const held = buffered / limits.bufferedBytes;
     const inUse = Math.max(
-      limits.memoryBytes > 0 ? resident / limits.memoryBytes : 0,
-      heap / heapLimit,
+      limits.memoryBytes > 0 ? memory.resident / limits.memoryBytes : 0,
+      memory.heap / memory.heapLimit,
     );
     meters.bufferedBytes.set(buffered);
     meters.memoryPressure.set(Math.max(inUse, held));
     const share = Math.max(inUse, Math.min(held, LEVELS[1]?.enter ?? 1));
     const now = clock.now();
-    collectWhatIsFree(now, inUse >= (LEVELS[1]?.enter ?? 1), buffered);
-    options.onLook?.();
-    if (limits.memoryBytes > 0) beThrifty(resident / limits.memoryBytes);
-    const next = nextLevel(level, share, now - since >= STAY);
-    if (next === level) return;
-    const rises = next > level;
-    level = next;
-    since = now;
+    this.#collectWhatIsFree(now, inUse >= (LEVELS[1]?.enter ?? 1), buffered);
+    this.#options.onLook?.();
+    if (limits.memoryBytes > 0)
+      this.#beThrifty(memory.resident / limits.memoryBytes);
+    const next = nextLevel(this.#level, share, now - this.#since >= STAY);
+    if (next === this.#level) return;
+    this.#since = now;
+    this.#change(next, memory, buffered);
+  }
+
+  #change(level: Level, memory: MemorySample, buffered: number): void {
+    const { logger, meters, limits } = this.#options;
+    const rises = level > this.#level;
+    this.#level = level;
     meters.overloadLevel.set(level);
     logger[rises ? "warn" : "info"](
       {
         level,
         does: LEVELS[level]?.does,
-        residentBytes: resident,
+        residentBytes: memory.resident,
         memoryLimitBytes: limits.memoryBytes,
-        heapBytes: heap,
-        heapLimitBytes: heapLimit,
+        heapBytes: memory.heap,
+        heapLimitBytes: memory.heapLimit,
         bufferedBytes: buffered,
         bufferedLimitBytes: limits.bufferedBytes,
       },
       rises ? "memory runs short" : "memory pressure falls",
     );
-    options.onLevel(level);
-  };
-  const stop = clock.every(LOOK, look);
-  return {
-    get level() {
-      return level;
-    },
-    close: stop,
-  };
+    this.#options.onLevel(level);
+  }
+
+  /** V8 is in no hurry to give back what a burst has left behind; the next look sees what it was. */
+  #collectWhatIsFree(now: number, short: boolean, buffered: number): void {
+    const { limits, collect = collectAll } = this.#options;
+    this.#peak = Math.max(this.#peak, buffered);
+    const since = now - this.#collectedAt;
+    const freed = (this.#peak - buffered) * FREED >= limits.bufferedBytes;
+    const worth = freed
+      ? since >= (short || this.#thrifty ? COLLECT_FREED : COLLECT_FREED_QUIET)
+      : short && since >= COLLECT_AGAIN;
+    if (!worth) return;
+    this.#collectedAt = now;
+    this.#peak = buffered;
+    collect();
+  }
+
+  /** V8 lets garbage grow to twice what is alive: cheap where memory is there for it. */
+  #beThrifty(share: number): void {
+    const { growth = setHeapGrowth } = this.#options;
+    const next = share > (this.#thrifty ? THRIFTY.leave : THRIFTY.enter);
+    if (next === this.#thrifty) return;
+    this.#thrifty = next;
+    growth(next ? THRIFTY.growth : HEAP_GROWTH);
+  }
 }
 
 function nextLevel(level: Level, share: number, stayed: boolean): Level {

@@ -80,58 +80,83 @@ const LINK: Door = ["the link", "--link-port", "host"];
 const PUBLISHED: Door = ["a published port", "--publish", "host"];
 const UPSTREAM: Door = ["an upstream's port", "--upstream", "loopback"];
 
+/** The listeners of one direction. */
+class Opened {
+  readonly #host: string;
+  readonly #bounds: Bound[] = [];
+
+  constructor(host: string) {
+    this.#host = host;
+  }
+
+  /** Connections that are accepted and not handed over yet. */
+  get arriving(): number {
+    return this.#bounds.reduce((sum, bound) => sum + bound.arriving, 0);
+  }
+
+  async open(
+    [what, option, at]: Door,
+    port: number,
+    open: (port: number) => Promise<Bound>,
+  ): Promise<number> {
+    try {
+      const bound = await open(port);
+      this.#bounds.push(bound);
+      return bound.port;
+    } catch (thrown) {
+      if (thrown instanceof UserError) throw thrown;
+      const address =
+        at === "host"
+          ? { host: this.#host, hostOption: "--host" }
+          : { host: "127.0.0.1" };
+      throw cannotListen({ what, ...address, port, option }, thrown);
+    }
+  }
+
+  /** As `open`, where there is to be one. */
+  async openWanted(
+    door: Door,
+    port: number | undefined,
+    open: (port: number) => Promise<Bound>,
+  ): Promise<number | undefined> {
+    return port === undefined ? undefined : this.open(door, port, open);
+  }
+
+  /** Accepts no more. */
+  stop(): void {
+    for (const bound of this.#bounds) bound.stop();
+  }
+
+  close(): void {
+    for (const bound of this.#bounds) bound.close();
+  }
+}
+
 /** Opens all that is asked for, or nothing. Throws UserError that says which option to change. */
 export async function openAll(
   listeners: Listeners,
   options: OpenOptions,
 ): Promise<Open> {
   const { ports: wanted, host } = options;
-  const inbound: Bound[] = [];
-  const outbound: Bound[] = [];
+  const inbound = new Opened(host);
+  const outbound = new Opened(host);
   const published = new Map<number, number>();
   const upstreams = new Map<string, number>();
-  const opened = async (
-    into: Bound[],
-    [what, option, at]: Door,
-    port: number,
-    open: (port: number) => Promise<Bound>,
-  ): Promise<number> => {
-    try {
-      const done = await open(port);
-      into.push(done);
-      return done.port;
-    } catch (thrown) {
-      if (thrown instanceof UserError) throw thrown;
-      const address =
-        at === "host" ? { host, hostOption: "--host" } : { host: "127.0.0.1" };
-      throw cannotListen({ what, ...address, port, option }, thrown);
-    }
-  };
-  const when = async (
-    into: Bound[],
-    door: Door,
-    port: number | undefined,
-    open: (port: number) => Promise<Bound>,
-  ): Promise<number | undefined> =>
-    port === undefined ? undefined : opened(into, door, port, open);
-  const close = (bounds: readonly Bound[]) => (): void => {
-    for (const bound of bounds) bound.close();
-  };
   try {
     const ports = {
-      outbound: await when(outbound, OUTBOUND, wanted.outbound, (port) =>
+      outbound: await outbound.openWanted(OUTBOUND, wanted.outbound, (port) =>
         listeners.outbound(port),
       ),
-      inbound: await when(inbound, CAPTURED, wanted.inbound, (port) =>
+      inbound: await inbound.openWanted(CAPTURED, wanted.inbound, (port) =>
         listeners.captured(host, port),
       ),
-      link: await when(inbound, LINK, wanted.link, (port) =>
+      link: await inbound.openWanted(LINK, wanted.link, (port) =>
         listeners.link(host, port),
       ),
     };
     const publish: PublishedPort[] = [];
     for (const { port: wish, appPort } of options.publish) {
-      const port = await opened(inbound, PUBLISHED, wish, (number) =>
+      const port = await inbound.open(PUBLISHED, wish, (number) =>
         listeners.published(host, number, appPort),
       );
       published.set(appPort, port);
@@ -140,7 +165,7 @@ export async function openAll(
     const upstream: UpstreamPort[] = [];
     for (const { port: wish, to } of options.upstream) {
       const named = upstreamOf(to);
-      const port = await opened(outbound, UPSTREAM, wish, (number) =>
+      const port = await outbound.open(UPSTREAM, wish, (number) =>
         listeners.upstream(number, named),
       );
       upstreams.set(to, port);
@@ -150,17 +175,15 @@ export async function openAll(
       ports: { ...ports, published, upstreams },
       doors: { publish, upstream },
       get arriving() {
-        return inbound.reduce((sum, bound) => sum + bound.arriving, 0);
+        return inbound.arriving;
       },
-      stopInbound() {
-        for (const bound of inbound) bound.stop();
-      },
-      closeInbound: close(inbound),
-      closeOutbound: close(outbound),
+      stopInbound: () => inbound.stop(),
+      closeInbound: () => inbound.close(),
+      closeOutbound: () => outbound.close(),
     };
   } catch (error) {
-    close(inbound)();
-    close(outbound)();
+    inbound.close();
+    outbound.close();
     throw error;
   }
 }

@@ -45,37 +45,82 @@ interface Watched {
 }
 
 export function makeHealth(options: HealthOptions): Health {
-  const { clock } = options;
-  const random = (): number => clock.random();
-  const watched = new Map<string, Watched>();
-  let settings: HealthCheck<number> | undefined;
-  let version = 0;
+  return new CheckedEndpoints(options);
+}
 
-  const forget = (key: string, each: Watched): void => {
-    each.cancel();
-    watched.delete(key);
-    if (!each.state.healthy) version += 1;
-  };
+class CheckedEndpoints implements Health {
+  readonly #options: HealthOptions;
+  readonly #random: () => number;
+  readonly #watched = new Map<string, Watched>();
+  #settings: HealthCheck<number> | undefined;
+  #version = 0;
 
-  const judge = (key: string, each: Watched, result: CheckResult): void => {
+  constructor(options: HealthOptions) {
+    this.#options = options;
+    this.#random = () => options.clock.random();
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  isHealthy(endpoint: string): boolean {
+    return this.#watched.get(endpoint)?.state.healthy ?? true;
+  }
+
+  update(
+    endpoints: readonly Endpoint[],
+    settings: HealthCheck<number> | undefined,
+  ): void {
+    const present = new Map(endpoints.map((each) => [each.key, each]));
+    const same = JSON.stringify(this.#settings) === JSON.stringify(settings);
+    this.#settings = settings;
+    for (const [key, each] of [...this.#watched]) {
+      const endpoint = present.get(key);
+      // Other settings ask another question: what was known is no answer to it.
+      if (endpoint === undefined || !same) this.#forget(key, each);
+      else each.endpoint = endpoint;
+    }
     if (settings === undefined) return;
+    for (const [key, endpoint] of present) {
+      if (this.#watched.has(key)) continue;
+      const each: Watched = { endpoint, state: WELL, cancel: nothing };
+      this.#watched.set(key, each);
+      this.#plan(key, each, firstCheckDelay(settings.interval, this.#random));
+    }
+  }
+
+  close(): void {
+    for (const [key, each] of [...this.#watched]) this.#forget(key, each);
+  }
+
+  #forget(key: string, each: Watched): void {
+    each.cancel();
+    this.#watched.delete(key);
+    if (!each.state.healthy) this.#version += 1;
+  }
+
+  #judge(key: string, each: Watched, result: CheckResult): void {
+    if (this.#settings === undefined) return;
     const before = each.state;
-    each.state = afterCheck(before, result, settings);
+    each.state = afterCheck(before, result, this.#settings);
     if (each.state.healthy === before.healthy) return;
-    version += 1;
-    options.onChange(
+    this.#version += 1;
+    this.#options.onChange(
       key,
       each.state.healthy,
       result.kind === "healthy" ? "it responds again" : result.evidence,
     );
-  };
+  }
 
-  const plan = (key: string, each: Watched, delay: number): void => {
-    each.cancel = clock.after(delay, () => run(key, each));
-  };
+  #plan(key: string, each: Watched, delay: number): void {
+    const { clock } = this.#options;
+    each.cancel = clock.after(delay, () => this.#run(key, each));
+  }
 
-  const run = (key: string, each: Watched): void => {
-    const rules = settings;
+  #run(key: string, each: Watched): void {
+    const { clock, check } = this.#options;
+    const rules = this.#settings;
     if (rules === undefined) return;
     const abort = new AbortController();
     let over = false;
@@ -84,9 +129,9 @@ export function makeHealth(options: HealthOptions): Health {
       over = true;
       cancelTimeout();
       abort.abort();
-      if (result === undefined || watched.get(key) !== each) return;
-      judge(key, each, result);
-      plan(key, each, checkDelay(rules.interval, random));
+      if (result === undefined || this.#watched.get(key) !== each) return;
+      this.#judge(key, each, result);
+      this.#plan(key, each, checkDelay(rules.interval, this.#random));
     };
     const cancelTimeout = clock.after(rules.timeout, () =>
       finish({
@@ -95,40 +140,10 @@ export function makeHealth(options: HealthOptions): Health {
       }),
     );
     each.cancel = () => finish(undefined);
-    options
-      .check(each.endpoint, rules, abort.signal)
-      .then(finish, (error: unknown) =>
-        finish({ kind: "unhealthy", evidence: messageOf(error) }),
-      );
-  };
-
-  return {
-    get version() {
-      return version;
-    },
-    isHealthy: (endpoint) => watched.get(endpoint)?.state.healthy ?? true,
-    update(endpoints, next) {
-      const present = new Map(endpoints.map((each) => [each.key, each]));
-      const same = JSON.stringify(settings) === JSON.stringify(next);
-      settings = next;
-      for (const [key, each] of [...watched]) {
-        const endpoint = present.get(key);
-        // Other settings ask another question: what was known is no answer to it.
-        if (endpoint === undefined || !same) forget(key, each);
-        else each.endpoint = endpoint;
-      }
-      if (next === undefined) return;
-      for (const [key, endpoint] of present) {
-        if (watched.has(key)) continue;
-        const each: Watched = { endpoint, state: WELL, cancel: nothing };
-        watched.set(key, each);
-        plan(key, each, firstCheckDelay(next.interval, random));
-      }
-    },
-    close() {
-      for (const [key, each] of [...watched]) forget(key, each);
-    },
-  };
+    check(each.endpoint, rules, abort.signal).then(finish, (error: unknown) =>
+      finish({ kind: "unhealthy", evidence: messageOf(error) }),
+    );
+  }
 }
 
 function nothing(): void {
