@@ -48,9 +48,13 @@ export function endAll(): void {
 }
 
 /** Starts a process and waits until it listens; throws where the port was taken or another process listens on it. */
-export async function start(command: Command, clock: Clock): Promise<Running> {
+export async function start(
+  command: Command,
+  clock: Clock,
+  within: number = UP_WITHIN,
+): Promise<Running> {
   const running = await launch(command, clock);
-  const until = clock.now() + UP_WITHIN;
+  const until = clock.now() + within;
   while (!(await answers(command.port))) {
     if (running.ended() || clock.now() > until) {
       await running.stop();
@@ -131,8 +135,9 @@ export async function untilReady(
   running: Running,
   page: { readonly port: number; readonly path: string },
   clock: Clock,
+  within: number = UP_WITHIN,
 ): Promise<void> {
-  const until = clock.now() + UP_WITHIN;
+  const until = clock.now() + within;
   while ((await statusOf(page.port, page.path)) !== 200) {
     if (running.ended() || clock.now() > until)
       throw new UserError(

@@ -10,7 +10,12 @@ import { validate } from "../../src/resources/validate.ts";
 import { pinnedTo } from "../peer.ts";
 import { start, untilReady, type Running } from "../processes.ts";
 import { Api } from "./api.ts";
-import { PORTS, TRUST_DOMAIN, type Surroundings } from "./layout.ts";
+import {
+  PORTS,
+  READY_WITHIN,
+  TRUST_DOMAIN,
+  type Surroundings,
+} from "./layout.ts";
 import { meshResource, resourcesOf, type Shape } from "./mesh.ts";
 import { probeArguments } from "./probe.ts";
 
@@ -136,9 +141,15 @@ export async function startControlPlane(
       ...pinnedTo(cores.load),
     },
     clock,
+    READY_WITHIN,
   );
   try {
-    await untilReady(running, { port: PORTS.api, path: "/readyz" }, clock);
+    await untilReady(
+      running,
+      { port: PORTS.api, path: "/readyz" },
+      clock,
+      READY_WITHIN,
+    );
     const token = await readToken(join(stateDirectory, "admin.token"));
     const api = new Api(PORTS.api, token);
     return {

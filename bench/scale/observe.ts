@@ -13,7 +13,9 @@ export interface Observed {
   /** Milliseconds of CPU, and of time. */
   readonly cpu: number;
   readonly took: number;
-  /** Milliseconds until it was in force, by change. */
+  /** Milliseconds that it took to write, by change. */
+  readonly written: readonly number[];
+  /** Milliseconds from then until it was in force, by change. */
   readonly inForce: readonly number[];
 }
 
@@ -28,6 +30,8 @@ export interface Change {
 export interface Target {
   readonly cpu: Spent;
   readonly heldUp?: () => Promise<HeldUp>;
+  /** What stands in the way of its config; "" for nothing that it knows. */
+  readonly fault?: () => Promise<string>;
 }
 
 /** Milliseconds in which a change has to be in force. */
@@ -49,7 +53,7 @@ export class Observer {
     return this.#observe(async (look) => {
       await this.#pause(ms);
       await look();
-      return [];
+      return { written: [], inForce: [] };
     });
   }
 
@@ -60,14 +64,16 @@ export class Observer {
     make: (index: number) => Change,
   ): Promise<Observed> {
     return this.#observe(async (look) => {
-      const times: number[] = [];
+      const times = { written: [] as number[], inForce: [] as number[] };
       for (let index = 1; index <= count; index += 1) {
         const { apply, inForce } = make(index);
+        const begun = this.#clock.now();
         const revision = await apply();
         const from = this.#clock.now();
+        times.written.push(from - begun);
         if (inForce !== undefined) {
           await inForce(revision);
-          times.push(this.#clock.now() - from);
+          times.inForce.push(this.#clock.now() - from);
         }
         await this.#pause(settle);
         await look();
@@ -86,7 +92,10 @@ export class Observer {
       if (answer.service === service && shows(answer)) seen.resolve(undefined);
     });
     return async () => {
-      const cancel = this.#clock.after(WITHIN, () => seen.reject(tooLate()));
+      const cancel = this.#clock.after(
+        WITHIN,
+        () => void this.#tooLate().then((error) => seen.reject(error)),
+      );
       try {
         await seen.promise;
       } finally {
@@ -100,13 +109,15 @@ export class Observer {
   async until(isSo: () => Promise<boolean>, every: number): Promise<void> {
     const last = this.#clock.now() + WITHIN;
     while (!(await isSo())) {
-      if (this.#clock.now() > last) throw tooLate();
+      if (this.#clock.now() > last) throw await this.#tooLate();
       await this.#pause(every);
     }
   }
 
   async #observe(
-    run: (look: () => Promise<void>) => Promise<readonly number[]>,
+    run: (
+      look: () => Promise<void>,
+    ) => Promise<Pick<Observed, "written" | "inForce">>,
   ): Promise<Observed> {
     const { cpu, heldUp } = this.#target;
     const held: HeldUp[] = [];
@@ -114,21 +125,24 @@ export class Observer {
     const before = cpu.ms();
     const from = this.#clock.now();
     const window = this.#load.window();
-    const inForce = await run(async () => {
+    const times = await run(async () => {
       if (heldUp !== undefined) held.push(await heldUp());
     });
     const calls = await window.end();
     const took = this.#clock.now() - from;
-    return { calls, held, inForce, cpu: cpu.ms() - before, took };
+    return { ...times, calls, held, cpu: cpu.ms() - before, took };
+  }
+
+  async #tooLate(): Promise<UserError> {
+    const why = await this.#target.fault?.().catch(String);
+    return new UserError(
+      `a change was not in force within ${WITHIN / 1000} s${why ? `: ${why}` : ""}`,
+    );
   }
 
   #pause(ms: number): Promise<void> {
     return wait(this.#clock, ms, new AbortController().signal);
   }
-}
-
-function tooLate(): UserError {
-  return new UserError(`a change was not in force within ${WITHIN / 1000} s`);
 }
 
 export function quietRows({ calls, held, cpu, took }: Observed): Row[] {
@@ -145,7 +159,7 @@ export function quietRows({ calls, held, cpu, took }: Observed): Row[] {
 /** Of so many changes. What is spent without a change is taken off. */
 export function changeRows(
   name: string,
-  { calls, held, cpu, took, inForce }: Observed,
+  { calls, held, cpu, took, written, inForce }: Observed,
   quiet: Observed,
   changes: number,
 ): Row[] {
@@ -157,6 +171,7 @@ export function changeRows(
     [`${name}: call p99`, "ms", calls.p99],
     [`${name}: slowest call`, "ms", calls.worst],
     [`${name}: failed calls`, "", calls.failed],
+    [`${name}: write, p50`, "ms", spreadOf(written).p50],
     ...(inForce.length === 0
       ? []
       : ([

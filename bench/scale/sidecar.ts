@@ -1,6 +1,7 @@
 /** The sidecar that is measured: alone on its core, in front of a caller, with the probe in its process. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { request } from "undici";
 import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
 import { pinnedTo } from "../peer.ts";
 import {
@@ -9,7 +10,12 @@ import {
   type Command,
   type Running,
 } from "../processes.ts";
-import { MOST_CONFIG, PORTS, type Surroundings } from "./layout.ts";
+import {
+  MOST_CONFIG,
+  PORTS,
+  READY_WITHIN,
+  type Surroundings,
+} from "./layout.ts";
 import { heldUpSince, probeArguments, type HeldUp } from "./probe.ts";
 import { watchCpu, type Spent } from "./schedstat.ts";
 
@@ -20,6 +26,8 @@ export interface Sidecar {
   readonly cpu: Spent;
   /** Since it was asked last. */
   heldUp(): Promise<HeldUp>;
+  /** What its own page says stands in the way of its config; "" for nothing. */
+  fault(): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -42,7 +50,12 @@ export async function startSidecar(
   const from = clock.now();
   const running = await launch(command(options, socket, around), clock);
   try {
-    await untilReady(running, { port: PORTS.metrics, path: "/readyz" }, clock);
+    await untilReady(
+      running,
+      { port: PORTS.metrics, path: "/readyz" },
+      clock,
+      READY_WITHIN,
+    );
   } catch (thrown) {
     await running.stop();
     throw thrown;
@@ -52,6 +65,11 @@ export async function startSidecar(
     readyAfter: clock.now() - from,
     cpu: watchCpu(running.pid),
     heldUp: () => heldUpSince(socket),
+    async fault() {
+      const page = await request(`http://127.0.0.1:${PORTS.admin}/config`);
+      const { lastError } = (await page.body.json()) as { lastError?: string };
+      return lastError ?? "";
+    },
     stop: () => running.stop(),
   };
 }

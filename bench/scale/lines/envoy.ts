@@ -13,7 +13,7 @@ import {
   writeRoutes,
 } from "../envoy-config.ts";
 import { figuresOf, type Figure } from "../figures.ts";
-import { PORTS } from "../layout.ts";
+import { PORTS, READY_WITHIN } from "../layout.ts";
 import { changeRows, Observer, quietRows, type Change } from "../observe.ts";
 import { watchCpu } from "../schedstat.ts";
 
@@ -129,7 +129,7 @@ async function startEnvoy(file: string, bed: Bed): Promise<Running> {
   );
   try {
     const page = { port: PORTS.envoyAdmin, path: "/ready" };
-    await untilReady(running, page, clock);
+    await untilReady(running, page, clock, READY_WITHIN);
     return running;
   } catch (thrown) {
     await running.stop();

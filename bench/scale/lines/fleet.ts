@@ -7,7 +7,7 @@ import { start, type Running } from "../../processes.ts";
 import type { Bed } from "../bed.ts";
 import { figuresOf, spreadOf, type Figure } from "../figures.ts";
 import type { Settled } from "../fleet/main.ts";
-import { PORTS } from "../layout.ts";
+import { PORTS, READY_WITHIN } from "../layout.ts";
 import { routeOf } from "../mesh.ts";
 import { heldUpSince } from "../probe.ts";
 import { watchCpu } from "../schedstat.ts";
@@ -183,6 +183,7 @@ class FleetProcess {
         ...pinnedTo(cores.proxies),
       },
       clock,
+      READY_WITHIN,
     );
     return new FleetProcess(running, clock.now());
   }
