@@ -16,6 +16,7 @@ import {
   type Profile,
 } from "./first-start.ts";
 import { keepOwnCredentials } from "./own-credentials.ts";
+import { storeOver } from "./push/catalogue/mesh-view.ts";
 import { startPushServer, type PushServer } from "./push/server.ts";
 import { startRegistry, type Registry } from "./registry/registry.ts";
 import { makeStatusReader } from "./status.ts";
@@ -217,9 +218,14 @@ function apiOptions(
     trustDomain,
     fingerprint: authority.fingerprint,
     enrolmentAddress: () => advertised(options, push.port),
-    withStatus: makeStatusReader(store, push),
+    mesh: push.mesh,
+    withStatus: makeStatusReader({ mesh: push.mesh, push, clock }),
     checkInPlace: (resources) =>
-      checkAgainstStore(resources, { store, trustDomain, clock }),
+      checkAgainstStore(resources, {
+        store: storeOver(push.mesh),
+        trustDomain,
+        clock,
+      }),
     isLeased: (namespace, name) =>
       registry.lease(`${namespace}/${name}`) !== undefined,
     push,

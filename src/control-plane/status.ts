@@ -1,8 +1,7 @@
 /** The conditions of resources, computed when they are read: they follow from what the store and the sidecars hold, so none is stored. */
-import {
-  conflicts,
-  type Conflict,
-} from "../resources/cross-checks/conflicts.ts";
+import type { Clock } from "../core/clock.ts";
+import { pauses } from "../core/slices.ts";
+import type { Conflict } from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
   formatName,
@@ -11,18 +10,12 @@ import {
   type Resource,
 } from "../resources/envelope.ts";
 import { checkForeignMetadata } from "../resources/foreign-metadata.ts";
-import { isKind, type Problem } from "../resources/kind.ts";
-import { MESH, meshSettings } from "../resources/mesh/schema.ts";
-import {
-  checkReach,
-  reachOf,
-  type Reach,
-} from "../resources/cross-checks/reach.ts";
+import type { Problem } from "../resources/kind.ts";
+import { checkReach, type Reach } from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
-import { kindOf, KINDS } from "../resources/registry.ts";
-import { unreachableMatches } from "../resources/cross-checks/unreachable.ts";
+import { kindOf } from "../resources/registry.ts";
+import type { MeshSource, MeshView } from "./push/catalogue/mesh-view.ts";
 import type { InForce, PushStatus } from "./push/status.ts";
-import type { Store } from "./store/store.ts";
 
 /** The same resources, each with its status. */
 export type WithStatus = (
@@ -32,101 +25,67 @@ export type WithStatus = (
 /** Named in a message; `GET /status` has them all. */
 const MOST_REFUSALS = 5;
 
-/** What all conditions of one revision are computed from. */
-interface View {
-  readonly byKey: ReadonlyMap<string, Resource>;
-  readonly losses: ReadonlyMap<string, readonly Conflict[]>;
-  readonly ownDoubts: Checked;
-  readonly reach: Reach;
-  /** By the route's key. */
-  readonly unreachable: ReadonlyMap<string, readonly Problem[]>;
+export interface StatusSources {
+  readonly mesh: MeshSource;
+  readonly push: Pick<PushStatus, "inForce" | "status">;
+  readonly clock: Clock;
 }
 
-type ReadableStore = Pick<Store, "revision" | "list">;
+/** What the conditions of one resource are computed from. */
+interface View {
+  readonly mesh: MeshView;
+  readonly reach: Reach;
+  readonly ownDoubts: Checked;
+  readonly push: StatusSources["push"];
+  /** Why sidecars refuse what they refuse; looked for where some do. */
+  readonly refusals: () => readonly string[];
+}
 
-export function makeStatusReader(
-  store: ReadableStore,
-  push: PushStatus,
-): WithStatus {
-  const checked = makeChecked();
-  let latest: Promise<View> | undefined;
-  let latestRevision = -1;
-
-  /** One view a revision, however many ask. */
-  const view = async (): Promise<View> => {
-    const revision = await store.revision();
-    if (latest === undefined || revision !== latestRevision) {
-      latestRevision = revision;
-      latest = readView(store, checked);
-    }
-    try {
-      return await latest;
-    } catch (thrown) {
-      latest = undefined;
-      throw thrown;
-    }
-  };
-
+/** What a resource costs follows from what it has to do with; a long list is read in slices, between which others have their turn. */
+export function makeStatusReader(sources: StatusSources): WithStatus {
+  const { push, clock } = sources;
+  const ownDoubts = makeChecked();
   return async (resources) => {
     if (resources.length === 0) return [];
-    const seen = await view();
-    const refusals = push
-      .status()
-      .flatMap(({ namespace, name, refused }) =>
-        refused === undefined
-          ? []
-          : [`${formatName(namespace, name)}: ${refused.reason}`],
-      )
-      .slice(0, MOST_REFUSALS);
-    return resources.map((resource) => ({
-      ...resource,
-      status: { conditions: conditionsOf(resource, seen, push, refusals) },
-    }));
+    const { mesh } = await sources.mesh.current();
+    let known: readonly string[] | undefined;
+    const refusals = (): readonly string[] => (known ??= refusalsOf(push));
+    const reach = mesh.reach();
+    const view: View = { mesh, reach, ownDoubts, push, refusals };
+    const pause = pauses(clock);
+    const complete: Resource[] = [];
+    for (const resource of resources) {
+      await pause();
+      const conditions = conditionsOf(resource, view);
+      complete.push({ ...resource, status: { conditions } });
+    }
+    return complete;
   };
 }
 
-async function readView(
-  store: ReadableStore,
-  ownDoubts: Checked,
-): Promise<View> {
-  const listings = await Promise.all(KINDS.map(({ kind }) => store.list(kind)));
-  const all = listings.flatMap(({ resources }) => resources);
-  const losses = new Map<string, Conflict[]>();
-  for (const loss of conflicts(all)) {
-    const key = formatKey(keyOf(loss.loser));
-    losses.set(key, [...(losses.get(key) ?? []), loss]);
-  }
-  const unreachable = Map.groupBy(unreachableMatches(all), ({ route }) =>
-    formatKey(keyOf(route)),
-  );
-  const mesh = all.find((resource) => isKind(MESH, resource));
-  return {
-    ownDoubts,
-    reach: reachOf(all, meshSettings(mesh?.spec).trustDomain, true),
-    unreachable,
-    byKey: new Map(
-      all.map((resource) => [formatKey(keyOf(resource)), resource]),
-    ),
-    losses,
-  };
+function refusalsOf(push: StatusSources["push"]): readonly string[] {
+  return push
+    .status()
+    .flatMap(({ namespace, name, refused }) =>
+      refused === undefined
+        ? []
+        : [`${formatName(namespace, name)}: ${refused.reason}`],
+    )
+    .slice(0, MOST_REFUSALS);
 }
 
-function conditionsOf(
-  resource: Resource,
-  view: View,
-  push: PushStatus,
-  refusals: readonly string[],
-): readonly Condition[] {
+function conditionsOf(resource: Resource, view: View): readonly Condition[] {
+  const { mesh, push } = view;
   const key = keyOf(resource);
   const { generation, resourceVersion = "" } = resource.metadata;
-  const problems = checkReferences(resource, (wanted) =>
-    view.byKey.get(formatKey(wanted)),
-  );
-  const losses = view.losses.get(formatKey(key)) ?? [];
+  const problems = checkReferences(resource, (wanted) => mesh.find(wanted));
+  const losses = mesh
+    .conflictsAround(resource)
+    .filter(({ loser }) => loser === resource);
   const conditions = [
     accepted(losses, doubtsOf(resource, view)),
     resolvedRefs(problems),
-    programmed(push.inForce(key, resourceVersion), refusals),
+    programmed(push.inForce(key, resourceVersion), view.refusals),
     conflicted(losses),
   ];
   return generation === undefined
@@ -142,7 +101,7 @@ function doubtsOf(resource: Resource, view: View): readonly Problem[] {
   return [
     ...view.ownDoubts(resource),
     ...checkReach(resource, view.reach),
-    ...(view.unreachable.get(formatKey(keyOf(resource))) ?? []),
+    ...view.mesh.unreachableIn(resource),
   ];
 }
 
@@ -208,7 +167,7 @@ function resolvedRefs(problems: readonly Problem[]): Condition {
 /** `of` counts the connected sidecars that need the resource. */
 function programmed(
   { have, of, refused }: InForce,
-  refusals: readonly string[],
+  refusals: () => readonly string[],
 ): Condition {
   const count = `in force at ${have} of ${of} sidecars`;
   const condition = { type: "Programmed", message: count } as const;
@@ -217,7 +176,7 @@ function programmed(
       ...condition,
       status: "False",
       reason: "Refused",
-      message: [`${count}, refused by ${refused}`, ...refusals].join("; "),
+      message: [`${count}, refused by ${refused}`, ...refusals()].join("; "),
     };
   if (of === 0) return { ...condition, status: "Unknown", reason: "NoSidecar" };
   return have === of

@@ -9,8 +9,9 @@ export class Multimap<K, V> {
     return this.#sets.get(key) ?? NONE;
   }
 
-  has(key: K): boolean {
-    return this.#sets.has(key);
+  /** Those that have values. */
+  keys(): Iterable<K> {
+    return this.#sets.keys();
   }
 
   add(key: K, value: V): void {

@@ -1,12 +1,18 @@
 /** Conditions follow from the store and the sidecars at the moment of reading. */
 import t from "tap";
-import { makeStatusReader } from "../../src/control-plane/status.ts";
+import { Catalogue } from "../../src/control-plane/push/catalogue/catalogue.ts";
+import { GATHER, startFeed } from "../../src/control-plane/push/feed.ts";
+import {
+  makeStatusReader,
+  type StatusSources,
+} from "../../src/control-plane/status.ts";
 import type {
   InForce,
   SidecarStatus,
 } from "../../src/control-plane/push/status.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import { StoreError, type Store } from "../../src/control-plane/store/store.ts";
+import { silentLogger } from "../../src/core/log.ts";
 import type { Condition, Resource } from "../../src/resources/envelope.ts";
 import { fakeClock } from "../support/fake-clock.ts";
 
@@ -35,9 +41,19 @@ interface World {
   readonly advance: (ms: number) => void;
 }
 
-function world(): World {
+async function world(t: {
+  teardown(run: () => Promise<void>): void;
+}): Promise<World> {
   const clock = fakeClock();
   const store = openMemoryStore({ clock });
+  const mesh = await startFeed({
+    store,
+    clock,
+    logger: silentLogger,
+    gather: GATHER,
+    onSettled: () => undefined,
+  });
+  t.teardown(() => mesh.close());
   const made: World = {
     store,
     inForce: { have: 0, of: 0, refused: 0 },
@@ -51,7 +67,7 @@ function world(): World {
       );
     },
   };
-  const read = makeStatusReader(store, {
+  const push: StatusSources["push"] = {
     status: () =>
       made.refused.map((reason, index): SidecarStatus => ({
         name: `web-${index}`,
@@ -72,18 +88,15 @@ function world(): World {
         },
       })),
     inForce: () => made.inForce,
-    configOf: () => undefined,
-    statistics: () => {
-      throw new Error("conditions need no statistics");
-    },
-  });
+  };
+  const read = makeStatusReader({ mesh, push, clock });
   return made;
 }
 
 void t.test(
   "Programmed counts the sidecars and says why some refuse",
   async (t) => {
-    const w = world();
+    const w = await world(t);
     await w.store.put(SERVICE("orders"), undefined);
     const rows: readonly (readonly [InForce, string, string, RegExp])[] = [
       [{ have: 0, of: 0, refused: 0 }, "Unknown", "NoSidecar", /0 of 0/],
@@ -110,7 +123,7 @@ void t.test(
 );
 
 void t.test("ResolvedRefs follows the Services that come and go", async (t) => {
-  const w = world();
+  const w = await world(t);
   await w.store.put(TRAFFIC_POLICY("p", "orders"), undefined);
   t.match(await w.conditions("p"), {
     Accepted: { status: "True" },
@@ -129,7 +142,7 @@ void t.test("ResolvedRefs follows the Services that come and go", async (t) => {
 void t.test(
   "trap 13: of two policies for one target the younger is Conflicted, until the older goes",
   async (t) => {
-    const w = world();
+    const w = await world(t);
     await w.store.put(SERVICE("orders"), undefined);
     await w.store.put(TRAFFIC_POLICY("z-older", "orders"), undefined);
     w.advance(1000);
@@ -155,26 +168,25 @@ void t.test(
 );
 
 void t.test(
-  "nothing to complete asks nothing; a failure of the store is not remembered",
+  "nothing to complete asks nothing; a failure is not remembered",
   async (t) => {
     const clock = fakeClock();
     const store = openMemoryStore({ clock });
     const stored = await store.put(SERVICE("a"), undefined);
+    const { mesh } = new Catalogue();
     let broken = true;
-    const flaky: Pick<Store, "revision" | "list"> = {
-      revision: () => store.revision(),
-      list: (kind, namespace) =>
-        broken
-          ? Promise.reject(new StoreError("gone for a moment"))
-          : store.list(kind, namespace),
-    };
-    const read = makeStatusReader(flaky, {
-      status: () => [],
-      inForce: () => ({ have: 0, of: 0, refused: 0 }),
-      configOf: () => undefined,
-      statistics: () => {
-        throw new Error("conditions need no statistics");
+    const read = makeStatusReader({
+      mesh: {
+        current: () =>
+          broken
+            ? Promise.reject(new StoreError("gone for a moment"))
+            : Promise.resolve({ mesh, revision: 1 }),
       },
+      push: {
+        status: () => [],
+        inForce: () => ({ have: 0, of: 0, refused: 0 }),
+      },
+      clock,
     });
     t.same(await read([]), []);
     await t.rejects(read([stored]), StoreError);
@@ -184,10 +196,61 @@ void t.test(
   },
 );
 
+void t.test("a long list lets others have their turn", async (t) => {
+  const clock = fakeClock();
+  const { mesh } = new Catalogue();
+  const order: string[] = [];
+  const read = makeStatusReader({
+    mesh: {
+      current: () => Promise.resolve({ mesh, revision: 1 }),
+    },
+    push: {
+      status: () => [],
+      inForce: () => {
+        clock.advance(1);
+        order.push("resource");
+        return { have: 0, of: 0, refused: 0 };
+      },
+    },
+    clock,
+  });
+  const done = read(
+    Array.from({ length: 100 }, (_, index) => SERVICE(`s${index}`)),
+  );
+  setImmediate(() => order.push("another"));
+  t.equal((await done).length, 100);
+  t.ok(order.indexOf("another") < 20, "after a few of them");
+});
+
+void t.test("sidecars are looked through once a list at most", async (t) => {
+  const clock = fakeClock();
+  const { mesh } = new Catalogue();
+  let looked = 0;
+  const reader = (refused: number): ReturnType<typeof makeStatusReader> =>
+    makeStatusReader({
+      mesh: {
+        current: () => Promise.resolve({ mesh, revision: 1 }),
+      },
+      push: {
+        status: () => {
+          looked += 1;
+          return [];
+        },
+        inForce: () => ({ have: 0, of: 9, refused }),
+      },
+      clock,
+    });
+  const list = Array.from({ length: 9 }, (_, index) => SERVICE(`s${index}`));
+  await reader(0)(list);
+  t.equal(looked, 0, "nobody refuses anything");
+  await reader(1)(list);
+  t.equal(looked, 1);
+});
+
 void t.test(
   "Accepted says what a policy or a route cannot do, as long as that is so",
   async (t) => {
-    const w = world();
+    const w = await world(t);
     await w.store.put(SERVICE("orders"), undefined);
     await w.store.put(
       {

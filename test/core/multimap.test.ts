@@ -14,7 +14,6 @@ void t.test("values under a key, until the last one goes", (t) => {
   map.delete("c", 9);
   t.same([...map.get("a")], [2]);
   map.delete("a", 2);
-  t.notOk(map.has("a"));
-  t.ok(map.has("b"));
+  t.same([...map.keys()], ["b"]);
   t.end();
 });

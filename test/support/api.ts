@@ -9,6 +9,8 @@ import { API_REASONS } from "../../src/control-plane/api/errors.ts";
 import type { ApiOptions } from "../../src/control-plane/api/options.ts";
 import type { Api } from "../../src/control-plane/api/api.ts";
 import { buildApi } from "../../src/control-plane/api/server.ts";
+import { storeOver } from "../../src/control-plane/push/catalogue/mesh-view.ts";
+import { GATHER, startFeed } from "../../src/control-plane/push/feed.ts";
 import type {
   InForce,
   SidecarConfig,
@@ -92,6 +94,14 @@ export async function rig(
       connected: world.sidecars.length,
     }),
   };
+  const feed = await startFeed({
+    store,
+    clock,
+    logger: silentLogger,
+    gather: GATHER,
+    onSettled: () => undefined,
+  });
+  t.teardown(() => feed.close());
   const options: ApiOptions = {
     store,
     storeKind: "memory",
@@ -100,10 +110,11 @@ export async function rig(
     trustDomain: "cluster.local",
     fingerprint: "ab".repeat(32),
     enrolmentAddress: () => "127.0.0.1:15012",
-    withStatus: makeStatusReader(store, push),
+    mesh: feed,
+    withStatus: makeStatusReader({ mesh: feed, push, clock }),
     checkInPlace: (resources) =>
       checkAgainstStore(resources, {
-        store,
+        store: storeOver(feed),
         trustDomain: "cluster.local",
         clock,
       }),

@@ -147,10 +147,16 @@ function route(draw: Draw): Resource {
     type: "RequestMirror",
     requestMirror: { backendRef: { ...refs()[0], port: 80 } },
   };
+  const expression = { path: { type: "RegularExpression", value: "/x" } };
   return resource("gateway.networking.k8s.io/v1", kind, draw, NAMES, {
-    parentRefs: refs(),
+    parentRefs: refs().map((ref) =>
+      draw() < 0.3 ? { ...ref, port: pick(draw, [80, 81]) } : ref,
+    ),
     rules: [
       {
+        ...(kind === "HTTPRoute" && draw() < 0.4
+          ? { matches: [expression] }
+          : {}),
         backendRefs: refs().map((ref) => ({ ...ref, port: 80 })),
         ...(draw() < 0.3 ? { filters: [mirror] } : {}),
       },
@@ -159,7 +165,13 @@ function route(draw: Draw): Resource {
 }
 
 function targeted(draw: Draw): Resource {
-  const targetRefs = [{ kind: "Service", name: pick(draw, SERVICES) }];
+  const targetRefs = [
+    {
+      kind: "Service",
+      name: pick(draw, SERVICES),
+      ...(draw() < 0.3 ? { sectionName: "http" } : {}),
+    },
+  ];
   if (draw() < 0.5)
     return resource(OWN, "TrafficPolicy", draw, NAMES, { targetRefs });
   return resource(OWN, "FaultInjection", draw, NAMES, {
@@ -180,9 +192,24 @@ function targeted(draw: Draw): Resource {
 
 function security(draw: Draw): Resource {
   const kind = draw() < 0.5 ? "AuthorizationPolicy" : "PeerAuthentication";
+  const port = pick(draw, ["8080", "9"]);
   return resource("security.istio.io/v1", kind, draw, NAMES, {
     ...(draw() < 0.6 ? { selector: { matchLabels: selector(draw) } } : {}),
-    ...(kind === "PeerAuthentication" ? { mtls: { mode: "STRICT" } } : {}),
+    ...(kind === "PeerAuthentication"
+      ? {
+          mtls: { mode: "STRICT" },
+          ...(draw() < 0.5 ? { portLevelMtls: { [port]: {} } } : {}),
+        }
+      : {
+          rules: [
+            {
+              from: [{ source: { namespaces: [pick(draw, NAMESPACES)] } }],
+              ...(draw() < 0.5
+                ? { to: [{ operation: { ports: [port] } }] }
+                : {}),
+            },
+          ],
+        }),
   });
 }
 

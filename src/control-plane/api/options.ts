@@ -2,6 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Resource } from "../../resources/envelope.ts";
+import type { MeshSource } from "../push/catalogue/mesh-view.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Store } from "../store/store.ts";
 import type { ApiTracing } from "../tracing.ts";
@@ -17,6 +18,8 @@ export interface ApiOptions {
   readonly fingerprint: string;
   /** "HOST:PORT" of enrolment, for tokens to carry; undefined where it is not known. */
   enrolmentAddress(): string | undefined;
+  /** What lists are read from. */
+  readonly mesh: MeshSource;
   /** The same resources with their conditions. */
   withStatus(resources: readonly Resource[]): Promise<readonly Resource[]>;
   readonly checkInPlace: CheckInPlace;

@@ -7,6 +7,7 @@ import type { Enrolment } from "../enrolment/enrolment.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 import { openAcceptance } from "./acceptance.ts";
+import type { MeshSource } from "./catalogue/mesh-view.ts";
 import {
   PEER_LIMITS,
   serveConnection,
@@ -39,6 +40,8 @@ export interface PushServerOptions {
 
 export interface PushServer extends PushStatus {
   readonly port: number;
+  /** What is pushed from. */
+  readonly mesh: MeshSource;
   /** Lets sidecars that know another store, or a later revision, go on with this one. Throws UserError where `storeId` is not this store's. */
   accept(storeId: string): Promise<void>;
   close(): Promise<void>;
@@ -93,6 +96,7 @@ export async function startPushServer(
 
   return {
     port: listener.port,
+    mesh: feed,
     status: () => sidecars.status(),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
     configOf: (sidecar) => sidecars.configOf(sidecar),

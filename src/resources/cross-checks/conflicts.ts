@@ -196,6 +196,11 @@ function placesOf(
   }));
 }
 
+/** What a TrafficPolicy or a PeerAuthentication claims for itself alone: whoever has none of it in common does not conflict. */
+export function claimKeysOf(resource: Resource): readonly string[] {
+  return claimsOf(resource).map(({ key }) => key);
+}
+
 function claimsOf(resource: Resource): Claim[] {
   const namespace = resource.metadata.namespace ?? "";
   if (isKind(TRAFFIC_POLICY, resource))

@@ -26,14 +26,20 @@ export interface Reach {
   readonly complete: boolean;
   /** Undefined: not known, as where files hold no Mesh. */
   readonly trustDomain: string | undefined;
-  readonly namespaces: ReadonlyMap<string, Inhabitants>;
+  /** Those that have something in them. */
+  namespaces(): Iterable<string>;
+  /** Undefined where there is nothing. */
+  inhabitants(namespace: string): Inhabitants | undefined;
 }
 
-interface Inhabitants {
-  readonly services: readonly ServiceResource[];
-  readonly workloads: readonly WorkloadResource[];
-  /** By "KEY=VALUE" of their labels: a selector looks at few of many. */
-  readonly byLabel: ReadonlyMap<string, readonly WorkloadResource[]>;
+/** What a namespace has in it. */
+export interface Inhabitants {
+  /** Those of the mesh itself. */
+  services(): Iterable<ServiceResource>;
+  /** Those that have the labels; all where none are asked for. */
+  workloads(
+    labels: Readonly<Record<string, string>> | undefined,
+  ): Iterable<WorkloadResource>;
 }
 
 export function reachOf(
@@ -41,32 +47,57 @@ export function reachOf(
   trustDomain: string | undefined,
   complete: boolean,
 ): Reach {
-  const namespaces = new Map<
-    string,
-    {
-      services: ServiceResource[];
-      workloads: WorkloadResource[];
-      byLabel: Map<string, WorkloadResource[]>;
-    }
-  >();
+  const namespaces = new Map<string, Listed>();
   for (const resource of resources) {
     const service = isKind(SERVICE, resource) && !isExternal(resource.spec);
     if (!service && !isKind(WORKLOAD, resource)) continue;
     const namespace = resource.metadata.namespace ?? "";
-    const there = namespaces.get(namespace) ?? {
-      services: [],
-      workloads: [],
-      byLabel: new Map<string, WorkloadResource[]>(),
-    };
+    const there = namespaces.get(namespace) ?? new Listed();
     namespaces.set(namespace, there);
-    if (isKind(SERVICE, resource)) there.services.push(resource);
-    else if (isKind(WORKLOAD, resource)) {
-      there.workloads.push(resource);
-      for (const [key, value] of Object.entries(resource.metadata.labels ?? {}))
-        add(there.byLabel, `${key}=${value}`, resource);
-    }
+    if (isKind(SERVICE, resource)) there.addService(resource);
+    else if (isKind(WORKLOAD, resource)) there.addWorkload(resource);
   }
-  return { complete, trustDomain, namespaces };
+  return {
+    complete,
+    trustDomain,
+    namespaces: () => namespaces.keys(),
+    inhabitants: (namespace) => namespaces.get(namespace),
+  };
+}
+
+/** Found once, by a look at all resources. */
+class Listed implements Inhabitants {
+  readonly #services: ServiceResource[] = [];
+  readonly #workloads: WorkloadResource[] = [];
+  /** By "KEY=VALUE" of their labels: a selector looks at few of many. */
+  readonly #byLabel = new Map<string, WorkloadResource[]>();
+
+  addService(service: ServiceResource): void {
+    this.#services.push(service);
+  }
+
+  addWorkload(workload: WorkloadResource): void {
+    this.#workloads.push(workload);
+    for (const [key, value] of Object.entries(workload.metadata.labels ?? {}))
+      add(this.#byLabel, `${key}=${value}`, workload);
+  }
+
+  services(): readonly ServiceResource[] {
+    return this.#services;
+  }
+
+  workloads(
+    labels: Readonly<Record<string, string>> | undefined,
+  ): readonly WorkloadResource[] {
+    if (labels === undefined) return this.#workloads;
+    const lists = Object.entries(labels).map(
+      ([key, value]) => this.#byLabel.get(`${key}=${value}`) ?? [],
+    );
+    const [fewest = []] = lists.sort(
+      (left, right) => left.length - right.length,
+    );
+    return fewest.filter(({ metadata }) => selects(labels, metadata.labels));
+  }
 }
 
 /** Errors for what can never match in a mesh of this trust domain, warnings for what matches nothing now. */
@@ -113,9 +144,9 @@ function ofTargets(
 ): Problem[] {
   const { namespace = "" } = policy.metadata;
   const whole = namespace === ROOT_NAMESPACE;
-  const there = [...reach.namespaces]
-    .filter(([name]) => whole || name === namespace)
-    .map(([, inhabitants]) => inhabitants);
+  const there = (whole ? [...reach.namespaces()] : [namespace]).flatMap(
+    (name) => reach.inhabitants(name) ?? [],
+  );
   if (there.length === 0)
     return reach.complete
       ? [
@@ -126,11 +157,7 @@ function ofTargets(
         ]
       : [];
   const labels = policy.spec.selector?.matchLabels;
-  const workloads = there.flatMap((each) => selected(each, labels));
-  const services = there.flatMap((each) =>
-    each.services.filter((service) => maySelect(service, labels)),
-  );
-  if (labels !== undefined && workloads.length === 0 && services.length === 0)
+  if (labels !== undefined && !there.some((each) => holds(each, labels)))
     return [
       warning(
         ["spec", "selector"],
@@ -138,33 +165,47 @@ function ofTargets(
       ),
     ];
   if (ports.length === 0) return [];
+  const workloads = there.flatMap((each) => [...each.workloads(labels)]);
+  const services = there.flatMap((each) => servicesFor(each, labels));
   const known = portsOf(workloads, services);
   return ports.flatMap(({ at, port }) => {
     if (known.size === 0 || known.has(port)) return [];
-    const behind = services.flatMap(({ spec }) =>
-      spec.ports.filter((each) => String(each.port) === port),
-    )[0];
+    const [behind] = services
+      .flatMap(({ spec }) => spec.ports)
+      .filter((each) => String(each.port) === port)
+      .map(targetPortOf)
+      .sort(byNumber);
     return [
       warning(
         at,
         behind === undefined
-          ? `no workload that the policy selects has port ${port} now: expected one of ${[...known].join(", ")}`
-          : `no workload that the policy selects has port ${port} now: ports are the workload's, and port ${port} of the Service leads to ${targetPortOf(behind)}`,
+          ? `no workload that the policy selects has port ${port} now: expected one of ${[...known].sort(byNumber).join(", ")}`
+          : `no workload that the policy selects has port ${port} now: ports are the workload's, and port ${port} of the Service leads to ${behind}`,
       ),
     ];
   });
 }
 
-function selected(
-  { workloads, byLabel }: Inhabitants,
+function byNumber(left: string | number, right: string | number): number {
+  return Number(left) - Number(right);
+}
+
+/** Whether something there has the labels, or may come to have them. */
+function holds(
+  there: Inhabitants,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  for (const _workload of there.workloads(labels)) return true;
+  for (const service of there.services())
+    if (maySelect(service, labels)) return true;
+  return false;
+}
+
+function servicesFor(
+  there: Inhabitants,
   labels: Readonly<Record<string, string>> | undefined,
-): readonly WorkloadResource[] {
-  if (labels === undefined) return workloads;
-  const lists = Object.entries(labels).map(
-    ([key, value]) => byLabel.get(`${key}=${value}`) ?? [],
-  );
-  const [fewest = []] = lists.sort((left, right) => left.length - right.length);
-  return fewest.filter(({ metadata }) => selects(labels, metadata.labels));
+): ServiceResource[] {
+  return [...there.services()].filter((service) => maySelect(service, labels));
 }
 
 /** Whether workloads of the Service may carry the labels: they may have more than its selector says, but no other value. */
@@ -219,8 +260,9 @@ function ofSource(
   value: string,
   isPrincipal: boolean,
   at: Path,
-  { complete, trustDomain, namespaces }: Reach,
+  reach: Reach,
 ): Problem[] {
+  const { complete, trustDomain } = reach;
   if (isPrincipal && trustDomain !== undefined && !inDomain(value, trustDomain))
     return [
       error(
@@ -234,7 +276,7 @@ function ofSource(
     value.includes("*") ||
     namespace === undefined ||
     namespace === ROOT_NAMESPACE ||
-    namespaces.has(namespace)
+    reach.inhabitants(namespace) !== undefined
   )
     return [];
   return [

@@ -30,9 +30,7 @@ export function unreachableMatches(
   );
   const takers = new Map<string, CatchAll>();
   for (const route of routes) {
-    const rule = route.spec.rules.findIndex(({ matches }) =>
-      (matches ?? [{}]).some(takesEverything),
-    );
+    const rule = takingRule(route);
     if (rule < 0) continue;
     for (const key of placesOf(route))
       if (!takers.has(key)) takers.set(key, { route, rule });
@@ -76,7 +74,27 @@ function takerAt(
   takers: ReadonlyMap<string, CatchAll>,
 ): CatchAll | undefined {
   const key = placesOf(route)[parent] ?? "";
-  return takers.get(key) ?? takers.get(key.slice(0, key.lastIndexOf(" ") + 1));
+  return takers.get(key) ?? takers.get(forAllPorts(key));
+}
+
+/** Where a route that takes every path may leave this one nothing. */
+export function placesSharedBy(route: HTTPRouteResource): readonly string[] {
+  return placesOf(route).flatMap((key) => [key, forAllPorts(key)]);
+}
+
+/** Where the route takes every path; nowhere where it does not. */
+export function placesTakenBy(route: HTTPRouteResource): readonly string[] {
+  return takingRule(route) < 0 ? [] : placesOf(route);
+}
+
+function takingRule({ spec }: HTTPRouteResource): number {
+  return spec.rules.findIndex(({ matches }) =>
+    (matches ?? [{}]).some(takesEverything),
+  );
+}
+
+function forAllPorts(key: string): string {
+  return key.slice(0, key.lastIndexOf(" ") + 1);
 }
 
 /** One a parent: "NAMESPACE SERVICE PORT", the port "" for all. */

@@ -323,3 +323,30 @@ void t.test("a name of 253 characters has a path", async (t) => {
   t.equal((await call("PUT", url, route(name, "orders", 80))).code, 201);
   t.equal((await call("GET", url)).code, 200);
 });
+
+void t.test(
+  "a long list has the bytes that a short one would have",
+  async (t) => {
+    const { call, api, as } = await rig(t);
+    for (let index = 0; index < 120; index += 1)
+      await call("POST", `${SHOP}/services`, service(`s${index}`));
+    const long = await call("GET", `${SHOP}/services`);
+    const list = JSON.parse(long.text) as {
+      items: { metadata: { name: string } }[];
+    };
+    t.equal(long.text, JSON.stringify(list));
+    t.same(
+      list.items.map(({ metadata }) => metadata.name),
+      Array.from({ length: 120 }, (_, index) => `s${index}`).sort(),
+    );
+    t.equal(long.headers["content-length"], String(long.text.length));
+    t.match(long.headers["content-type"], /^application\/json/);
+    const head = await api.inject({
+      method: "HEAD",
+      url: `${SHOP}/services`,
+      headers: await as("viewer"),
+    });
+    t.same([head.statusCode, head.body], [200, ""]);
+    t.equal(head.headers["content-length"], String(long.text.length));
+  },
+);

@@ -60,16 +60,17 @@ export class ResourceHandlers {
     selector: string | undefined,
   ): Promise<ResourceList> {
     const { kind, apiVersion } = this.#definition;
-    const { store } = this.#options;
     this.#authorize(target, "read");
     const matches = readSelector(selector);
-    const { resources, revision } = await store.list(kind, target.namespace);
+    const { mesh, revision } = await this.#options.mesh.current();
     return {
       apiVersion,
       kind: `${kind}List`,
       metadata: { resourceVersion: String(revision) },
       items: await this.#options.withStatus(
-        resources.filter(({ metadata }) => matches(metadata.labels)),
+        mesh
+          .list(kind, target.namespace)
+          .filter(({ metadata }) => matches(metadata.labels)),
       ),
     };
   }

@@ -13,6 +13,7 @@ import type { Api } from "../api.ts";
 import { principalOf } from "../authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
 import { answers } from "../documentation.ts";
+import { sendList } from "../long-list.ts";
 import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import {
@@ -137,7 +138,11 @@ function addList(
       const query = fieldsOf(request.query);
       const selector = query["labelSelector"];
       if (!isYes(query["watch"]) || request.method === "HEAD")
-        return handlers.list(target, selector);
+        return sendList(
+          reply,
+          await handlers.list(target, selector),
+          options.clock,
+        );
       handlers.authorizeRead(target);
       const after = query["resourceVersion"];
       const seconds = query["timeoutSeconds"];

@@ -9,6 +9,7 @@ import type { InForce } from "../status.ts";
 import { Impact } from "./impact.ts";
 import { Entry, Item } from "./item.ts";
 import { MeshIndex } from "./mesh-index.ts";
+import { viewOf, type MeshView } from "./mesh-view.ts";
 import { Scopes, type View, type Viewer } from "./scopes.ts";
 
 export class Catalogue {
@@ -16,6 +17,9 @@ export class Catalogue {
   readonly #scopes = new Scopes(this.#index);
   #slots = 0;
   #encoded = 0;
+
+  /** For whoever judges resources by what else there is. */
+  readonly mesh: MeshView = viewOf(this.#index);
 
   /** Versions encoded so far. */
   get encoded(): number {

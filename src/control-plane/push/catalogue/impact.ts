@@ -71,7 +71,7 @@ export class Impact {
     const path = pathOf(service);
     for (const item of index.selection.workloadsOf(path))
       this.touched.add(item);
-    for (const item of index.beside(path)) this.touched.add(item);
+    for (const item of index.beside.get(path)) this.touched.add(item);
   }
 }
 

@@ -1,26 +1,106 @@
 /** How the resources of the mesh hang together, kept in step with each change: asked in place of a look at all of them. */
 import { Multimap } from "../../../core/multimap.ts";
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
+import { claimKeysOf } from "../../../resources/cross-checks/conflicts.ts";
+import { placesTakenBy } from "../../../resources/cross-checks/unreachable.ts";
 import type { Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
+import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
 import { isKind } from "../../../resources/kind.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
 import {
+  isExternal,
   SERVICE,
   type ServiceResource,
 } from "../../../resources/service/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
-import { namespaceOf, pathOf, servicesNamed } from "./relations.ts";
+import {
+  fixedPlacesOf,
+  hostsOf,
+  namespaceOf,
+  pathOf,
+  servicesNamed,
+  workloadPlacesOf,
+} from "./relations.ts";
 import { Selection } from "./selection.ts";
+import { SortedItems } from "./sorted-items.ts";
+
+/** Items by keys that follow from what is written in them. */
+class Keyed {
+  readonly #keysOf: (resource: Resource) => readonly string[];
+  readonly #items = new Multimap<string, Item>();
+
+  constructor(keysOf: (resource: Resource) => readonly string[]) {
+    this.#keysOf = keysOf;
+  }
+
+  get(key: string): ReadonlySet<Item> {
+    return this.#items.get(key);
+  }
+
+  keys(): Iterable<string> {
+    return this.#items.keys();
+  }
+
+  change(
+    item: Item,
+    before: Resource | undefined,
+    after: Resource | undefined,
+  ): void {
+    if (before !== undefined)
+      for (const key of this.#keysOf(before)) this.#items.delete(key, item);
+    if (after !== undefined)
+      for (const key of this.#keysOf(after)) this.#items.add(key, item);
+  }
+}
 
 /** Services are named by "NAMESPACE/NAME" here, whether or not they exist. */
 export class MeshIndex {
   readonly selection: Selection = new Selection();
   readonly #items = new Map<string, Item>();
-  readonly #beside = new Multimap<string, Item>();
-  readonly #security = new Multimap<string, Item>();
-  readonly #faults = new Set<Item>();
+  readonly #sorted = new Map<string, SortedItems>();
+  /** By kind. */
+  readonly ofKind: Keyed = new Keyed(({ kind }) => [kind]);
+  /** Routes, TrafficPolicies and FaultInjections of every namespace, by the Services that they name. */
+  readonly beside: Keyed = new Keyed(servicesNamed);
+  /** AuthorizationPolicies and PeerAuthentications by namespace. */
+  readonly security: Keyed = new Keyed((resource) =>
+    isKind(AUTHORIZATION_POLICY, resource) ||
+    isKind(PEER_AUTHENTICATION, resource)
+      ? [namespaceOf(resource)]
+      : [],
+  );
+  /** TrafficPolicies and PeerAuthentications by what one alone can have. */
+  readonly claimed: Keyed = new Keyed(claimKeysOf);
+  /** HTTPRoutes by the places where they take every path. */
+  readonly taken: Keyed = new Keyed((resource) =>
+    isKind(HTTP_ROUTE, resource) ? placesTakenBy(resource) : [],
+  );
+  /** Services by `hostsOf`. */
+  readonly hosts: Keyed = new Keyed(hostsOf);
+  /** External Services by "ADDRESS:PORT". */
+  readonly fixed: Keyed = new Keyed(fixedPlacesOf);
+  /** Workloads by "ADDRESS:PORT". */
+  readonly places: Keyed = new Keyed(workloadPlacesOf);
+  /** Workloads, and Services of the mesh itself, by namespace. */
+  readonly inhabitants: Keyed = new Keyed((resource) =>
+    isKind(WORKLOAD, resource) ||
+    (isKind(SERVICE, resource) && !isExternal(resource.spec))
+      ? [namespaceOf(resource)]
+      : [],
+  );
+  readonly #keyed = [
+    this.ofKind,
+    this.beside,
+    this.security,
+    this.claimed,
+    this.taken,
+    this.hosts,
+    this.fixed,
+    this.places,
+    this.inhabitants,
+  ];
 
   get items(): ReadonlyMap<string, Item> {
     return this.#items;
@@ -31,18 +111,13 @@ export class MeshIndex {
     return found !== undefined && isKind(SERVICE, found) ? found : undefined;
   }
 
-  /** The routes, TrafficPolicies and FaultInjections that name the Service, of every namespace. */
-  beside(path: string): ReadonlySet<Item> {
-    return this.#beside.get(path);
-  }
-
-  /** AuthorizationPolicies and PeerAuthentications of the namespace. */
-  security(namespace: string): ReadonlySet<Item> {
-    return this.#security.get(namespace);
-  }
-
   get faults(): ReadonlySet<Item> {
-    return this.#faults;
+    return this.ofKind.get(FAULT_INJECTION.kind);
+  }
+
+  /** All of a kind by namespace, then name. */
+  sorted(kind: string): readonly Item[] {
+    return this.#sorted.get(kind)?.list() ?? [];
   }
 
   /** The item has its new version, `after`; `before` is the one that it had. Undefined: there is none. */
@@ -53,9 +128,15 @@ export class MeshIndex {
   ): void {
     if (after === undefined) this.#items.delete(item.name);
     else this.#items.set(item.name, item);
+    if (after !== undefined && before === undefined) this.#sort(item, after);
     this.#select(item, before, after);
-    if (before !== undefined) this.#unlink(item, before);
-    if (after !== undefined) this.#link(item, after);
+    for (const keyed of this.#keyed) keyed.change(item, before, after);
+  }
+
+  #sort(item: Item, { kind, metadata }: Resource): void {
+    const ofKind = this.#sorted.get(kind) ?? new SortedItems();
+    this.#sorted.set(kind, ofKind);
+    ofKind.add(metadata.namespace ?? "", metadata.name, item);
   }
 
   #select(
@@ -72,24 +153,4 @@ export class MeshIndex {
       if (isKind(WORKLOAD, before)) this.selection.removeWorkload(item, before);
     }
   }
-
-  #link(item: Item, resource: Resource): void {
-    for (const path of servicesNamed(resource)) this.#beside.add(path, item);
-    if (isSecurity(resource)) this.#security.add(namespaceOf(resource), item);
-    if (isKind(FAULT_INJECTION, resource)) this.#faults.add(item);
-  }
-
-  #unlink(item: Item, resource: Resource): void {
-    for (const path of servicesNamed(resource)) this.#beside.delete(path, item);
-    if (isSecurity(resource))
-      this.#security.delete(namespaceOf(resource), item);
-    if (isKind(FAULT_INJECTION, resource)) this.#faults.delete(item);
-  }
-}
-
-function isSecurity(resource: Resource): boolean {
-  return (
-    isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource)
-  );
 }

@@ -1,4 +1,7 @@
 /** What a resource says of other resources: pure functions of what is written in it. */
+import { formatHostPort } from "../../../core/text/host-port.ts";
+import { canonicalAddress } from "../../../core/text/network.ts";
+import { serviceHost } from "../../../mesh/service-key.ts";
 import type { Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { GRPC_ROUTE } from "../../../resources/grpc-route/schema.ts";
@@ -6,7 +9,10 @@ import type { GRPCRouteResource } from "../../../resources/grpc-route/spec.ts";
 import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
 import type { HTTPRouteResource } from "../../../resources/http-route/spec.ts";
 import { isKind } from "../../../resources/kind.ts";
+import { placesOf } from "../../../resources/ownership/address-owners.ts";
+import { isExternal, SERVICE } from "../../../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
+import { WORKLOAD } from "../../../resources/workload/schema.ts";
 
 export type RouteResource = HTTPRouteResource | GRPCRouteResource;
 
@@ -33,6 +39,31 @@ export function servicesNamed(resource: Resource): readonly string[] {
   return isKind(TRAFFIC_POLICY, resource) || isKind(FAULT_INJECTION, resource)
     ? resource.spec.targetRefs.map(({ name }) => `${namespace}/${name}`)
     : [];
+}
+
+/** The hosts by which callers reach the Service from everywhere, but for those that end in the trust domain. */
+export function hostsOf(resource: Resource): readonly string[] {
+  if (!isKind(SERVICE, resource)) return [];
+  const full = serviceHost(resource.metadata.name, namespaceOf(resource));
+  return [full, `${full}.svc`, ...(resource.spec.hosts ?? [])];
+}
+
+/** "ADDRESS:PORT" of each fixed endpoint of an external Service. */
+export function fixedPlacesOf(resource: Resource): readonly string[] {
+  if (!isKind(SERVICE, resource) || !isExternal(resource.spec)) return [];
+  const { resolution, endpoints = [], ports } = resource.spec;
+  return resolution === "STATIC"
+    ? endpoints.flatMap(({ address }) =>
+        ports.map(({ port }) =>
+          formatHostPort(canonicalAddress(address) ?? address, port),
+        ),
+      )
+    : [];
+}
+
+/** "ADDRESS:PORT" of each port of the Workload, its sidecar's among them. */
+export function workloadPlacesOf(resource: Resource): readonly string[] {
+  return isKind(WORKLOAD, resource) ? placesOf(resource) : [];
 }
 
 /** Those of its own namespace: what is for a Service elsewhere concerns the callers of its own namespace alone. */

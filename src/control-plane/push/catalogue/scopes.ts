@@ -207,7 +207,7 @@ export class Scopes {
 function boundToLabels(index: MeshIndex, namespace: string): Item[] {
   return [
     ...index.faults,
-    ...index.security(namespace),
-    ...index.security(ROOT_NAMESPACE),
+    ...index.security.get(namespace),
+    ...index.security.get(ROOT_NAMESPACE),
   ];
 }

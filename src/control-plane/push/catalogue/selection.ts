@@ -27,6 +27,15 @@ export class Selection {
     return this.#servicesOf.get(workload);
   }
 
+  /** Workloads of the namespace that have the labels, of which there is one at least. */
+  workloadsWith(namespace: string, labels: Labels): readonly Item[] {
+    const keys = keysOf(namespace, labels);
+    const fewest = rarest(keys, (key) => this.#workloads.get(key).size);
+    return [...this.#workloads.get(fewest ?? "")].filter(({ resource }) =>
+      selects(labels, resource?.metadata.labels),
+    );
+  }
+
   putService(service: ServiceResource): void {
     const path = pathOf(service);
     const { selector } = service.spec;
@@ -41,10 +50,8 @@ export class Selection {
     this.#selectors.set(path, selector);
     this.#anchors.set(path, anchor);
     this.#services.add(anchor, path);
-    const fewest = rarest(keys, (key) => this.#workloads.get(key).size);
-    for (const workload of this.#workloads.get(fewest ?? anchor))
-      if (selects(selector, workload.resource?.metadata.labels))
-        this.#link(path, workload);
+    for (const workload of this.workloadsWith(namespaceOf(service), selector))
+      this.#link(path, workload);
   }
 
   removeService(path: string): void {

@@ -95,8 +95,11 @@ void t.test("after any changes and answers", (t) => {
           found.of !== wanted.of ||
           found.have !== wanted.have ||
           found.refused !== wanted.refused
-        )
+        ) {
           t.same(found, wanted, `seed ${seed}, revision ${revision}`);
+          t.end();
+          return;
+        }
       }
     }
   }

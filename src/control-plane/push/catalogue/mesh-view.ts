@@ -1,0 +1,63 @@
+/** The mesh as the store has it, for whoever judges or lists resources: each question costs what it concerns. */
+import { resourceName } from "../../../push/names.ts";
+import type { Conflict } from "../../../resources/cross-checks/conflicts.ts";
+import type { Reach } from "../../../resources/cross-checks/reach.ts";
+import type { Unreachable } from "../../../resources/cross-checks/unreachable.ts";
+import type { Resource, ResourceKey } from "../../../resources/envelope.ts";
+import type { Store } from "../../store/store.ts";
+import type { MeshIndex } from "./mesh-index.ts";
+import { namespaceOf } from "./relations.ts";
+import { conflictsAround, reachIn, unreachableIn } from "./rivals.ts";
+
+export interface MeshView {
+  find(key: ResourceKey): Resource | undefined;
+  /** All of a kind, or those of one namespace; sorted by namespace, then name. */
+  list(kind: string, namespace?: string): readonly Resource[];
+  /** The conflicts that the resource is in, as it is given. */
+  conflictsAround(resource: Resource): readonly Conflict[];
+  /** The matches of this route that no request reaches, as it is given. */
+  unreachableIn(resource: Resource): readonly Unreachable[];
+  reach(): Reach;
+}
+
+export interface MeshSource {
+  /** The mesh at the store's revision of now, or a later one. */
+  current(): Promise<{ readonly mesh: MeshView; readonly revision: number }>;
+}
+
+/** It follows the index: what it says later is of then. */
+export function viewOf(index: MeshIndex): MeshView {
+  return {
+    find: (key) => index.items.get(resourceName(key))?.resource,
+    list: (kind, namespace) => listed(index, kind, namespace),
+    conflictsAround: (resource) => conflictsAround(resource, index),
+    unreachableIn: (resource) => unreachableIn(resource, index),
+    reach: () => reachIn(index),
+  };
+}
+
+/** For whoever knows a store: nothing is read from the disk. */
+export function storeOver(source: MeshSource): Pick<Store, "get" | "list"> {
+  return {
+    get: async (key) => (await source.current()).mesh.find(key),
+    async list(kind, namespace) {
+      const { mesh, revision } = await source.current();
+      return { resources: mesh.list(kind, namespace), revision };
+    },
+  };
+}
+
+function listed(
+  index: MeshIndex,
+  kind: string,
+  namespace: string | undefined,
+): readonly Resource[] {
+  return index
+    .sorted(kind)
+    .flatMap(({ resource }) =>
+      resource === undefined ||
+      (namespace !== undefined && namespaceOf(resource) !== namespace)
+        ? []
+        : resource,
+    );
+}
