@@ -145,7 +145,7 @@ class CappedCounts implements ConnectionCounts {
 
 interface Open {
   readonly counter: Counter;
-  /** Of this worker. */
+  /** Those of this worker. */
   own: number;
 }
 

@@ -29,7 +29,7 @@ export class CallerSide {
   #trailers: Fields | undefined;
   /** The caller's flow is stopped. */
   #paused = false;
-  /** It does not read as fast as it is answered. */
+  /** It does not read as fast as the response comes. */
   #full = false;
   #responded = false;
   #committed = false;
@@ -150,9 +150,9 @@ export class CallerSide {
     this.#full = false;
   }
 
-  /** Makes way for an answer of our own; false where too much of another has left. */
+  /** Makes way for a response of our own; false where too much of another has left. */
   yields(): boolean {
-    // What is given up in the turn in which its answer began has not been answered yet: a body at fault right behind its head, say.
+    // What is given up in the turn in which its response began has none yet: a body at fault right behind its head, say.
     if (this.#responded && this.#stream.retract?.() !== true) return false;
     this.#responded = true;
     return true;

@@ -232,7 +232,7 @@ export class Relay
     this.giveUp(stoodStill(this.caller));
   }
 
-  /** It waits for somebody to take what is held for them, or for a caller who is to send. */
+  /** It waits for somebody to take what is held for them, or for a caller that is to send. */
   get holds(): boolean {
     const { caller } = this;
     return caller.holds || (caller.isAwaited && !this.#tunnel && !this.grpc);
@@ -259,7 +259,7 @@ export class Relay
   giveUp(error: MeshError): void {
     if (this.#over) return;
     const { source } = error;
-    // A caller who stalls is not held against the endpoint.
+    // A caller that stalls is not held against the endpoint.
     if (source === "upstream") this.#stopAttempt(error);
     else this.#stopAttempt(new MeshError("CLIENT_CLOSED", "", { source }));
     this.#fail(error);
@@ -277,7 +277,7 @@ export class Relay
     this.spent?.enter("connecting");
     const attempt = new Attempt(this, target, now);
     this.attempt = attempt;
-    // Of two that would pass together, the deadline of the whole is told.
+    // Where both would pass together, the deadline of the whole is told.
     const { backendRequest } = this.plan.timeouts;
     attempt.start(now + backendRequest < this.deadline ? backendRequest : 0);
   }

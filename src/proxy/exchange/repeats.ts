@@ -47,7 +47,7 @@ export class Repeats {
     return this.#tried;
   }
 
-  /** Milliseconds until the next attempt, which has been paid for; undefined where there is none. `error`: why `attempt` got no answer. */
+  /** Milliseconds until the next attempt, which has been paid for; undefined where there is none. `error`: why `attempt` got no response. */
   decide(
     attempt: FailedTry,
     outcome: Outcome,

@@ -3,7 +3,7 @@
  *
  * ```
  *   request-head ─→ request-body ─→ response ─→ request-head …
- *         │               └── answered early: drained ──┘ ↑
+ *         │               └── response early: drained ──┘ ↑
  *         └─ no body ──────────────────────→ response ─ CONNECT, 2xx ─→ tunnel
  * ```
  * From anywhere to closing, in which the connection drops what comes, and to closed.
@@ -37,9 +37,9 @@ export interface RequestTaker extends Carrier {
   take(stream: Http1ServerStream): void;
   /** Request and response are both at their end. */
   exchangeEnded(stream: Http1ServerStream): void;
-  /** The answer is out, and the rest of the request is not worth reading. */
+  /** The response is out, and the rest of the request is not worth reading. */
   cutRequest(stream: Http1ServerStream): void;
-  /** The caller went away before its answer was whole. */
+  /** The caller went away before its response was whole. */
   callerGone(detail: string): void;
   /** What came breaks the grammar or a limit. */
   faulted(fault: Http1Fault): void;
@@ -59,7 +59,7 @@ export class RequestReader implements Interpreter {
   /** None where it is closing or closed. */
   #stream: Http1ServerStream | undefined;
   #tunnelEndTold = false;
-  /** Bytes of the request read after its answer. */
+  /** Bytes of the request read after its response. */
   #drained = 0;
 
   constructor(
@@ -90,7 +90,7 @@ export class RequestReader implements Interpreter {
     return this.#phase;
   }
 
-  /** That of the request which is read or answered. */
+  /** That of the request which is read or responded to. */
   get stream(): Http1ServerStream | undefined {
     return this.#stream;
   }
@@ -105,7 +105,7 @@ export class RequestReader implements Interpreter {
     return this.#intake.begunAt;
   }
 
-  /** More of the body is known to be missing than is read once the answer is out. */
+  /** More of the body is known to be missing than is read once the response is out. */
   get bodyTooLongToDrain(): boolean {
     return this.#body.remaining > this.#limits.drainBytes;
   }
@@ -145,7 +145,7 @@ export class RequestReader implements Interpreter {
     this.#phase = "request-head";
   }
 
-  /** The rest of a request that has been answered is read for the sake of the connection, up to a bound. */
+  /** The rest of a request that has its response is read for the sake of the connection, up to a bound. */
   drainBody(): void {
     this.#drained = 0;
     this.#incoming.run();
@@ -174,7 +174,7 @@ export class RequestReader implements Interpreter {
     const stream = this.#stream;
     switch (this.#phase) {
       case "request-head":
-        // A caller who sends ahead and reads nothing would have all of its responses pile up here.
+        // A caller that sends ahead and reads nothing would have all of its responses pile up here.
         return (
           this.#input.length > 0 &&
           !this.#taker.output.full &&
@@ -220,7 +220,7 @@ export class RequestReader implements Interpreter {
       stream.requestEnded = true;
       this.#phase = "response";
       receiver?.end(this.#body.trailers);
-      // Where the answer ended during that call, the connection knows already.
+      // Where the response ended during that call, the connection knows already.
       if (stream.responseEnded && this.#stream === stream)
         this.#taker.exchangeEnded(stream);
       return true;
@@ -250,7 +250,7 @@ export class RequestReader implements Interpreter {
     this.#taker.destroy();
   }
 
-  /** A caller that closes before its answer is whole has gone, and the work for it stops, though TCP would let it go on reading. */
+  /** A caller that closes before its response is whole has gone, and the work for it stops, though TCP would let it go on reading. */
   peerFinished(): void {
     const stream = this.#stream;
     const taker = this.#taker;

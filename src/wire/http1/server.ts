@@ -89,7 +89,7 @@ class Http1ServerConnection
     return this.#requests.stream === undefined ? 0 : 1;
   }
 
-  /** Of one connection it is all that waits: a head that has no end yet, or what its caller does not read. */
+  /** All that waits on one connection: a head that has no end yet, or what its caller does not read. */
   shed(ms: number): number {
     const { stream, phase, headBegunAt } = this.#requests;
     if (stream !== undefined || phase === "closed") return 0;

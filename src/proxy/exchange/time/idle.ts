@@ -1,4 +1,4 @@
-/** The exchanges in flight: their deadlines, and by a coarse tick their idle time-out and pace. An exchange marks that it moved, a tick looks who did not. */
+/** The exchanges in flight: their deadlines, and by a coarse tick their idle time-out and pace. An exchange marks that it moved, a tick finds those that did not. */
 import type { Clock } from "../../../core/clock.ts";
 import { Deadlines, type Timed } from "../../../core/deadlines.ts";
 import { MeshError } from "../../../mesh/errors.ts";
@@ -30,12 +30,12 @@ export interface IdleWatcher {
   putOff(idler: Idler): void;
   leave(idler: Idler): void;
   readonly active: number;
-  /** All who are in, in no order. */
+  /** All that are in, in no order. */
   readonly idlers: readonly Idler[];
   close(): void;
 }
 
-/** Why an exchange ends that did not move for as long as it may: the one who is waited for is at fault. */
+/** Why an exchange ends that did not move for as long as it may: the side that is waited for is at fault. */
 export function stoodStill(caller: {
   /** Nothing can move until it sends, or reads. */
   readonly isAwaited: boolean;

@@ -26,7 +26,7 @@ export interface Standing {
   readonly still: number;
   /** Octets are held, of its request or of its answer, since one side does not take them. */
   readonly holds: boolean;
-  /** It is the caller who has to send, or to take, and who is held to a pace. */
+  /** It is the caller that has to send, or to take, and it is held to a pace. */
   readonly waits: boolean;
   /** The answer has begun. */
   readonly responded: boolean;

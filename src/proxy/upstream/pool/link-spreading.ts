@@ -28,7 +28,7 @@ export interface LinkSpreadingOptions {
 }
 
 export class LinkSpreading {
-  /** Of the peer. */
+  /** How many the peer has. */
   readonly workers: number;
   readonly #options: LinkSpreadingOptions;
   /** Dials in a row that brought nothing. */

@@ -1,4 +1,4 @@
-/** The connections to one address under one expected identity: who gets which, when another is dialled, when one is let go. */
+/** The connections to one address under one expected identity: which call gets which, when another is dialled, when one is let go. */
 import type { Cancel } from "../../../core/clock.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { ClientConnectionObserver } from "../../../wire/exchange.ts";
@@ -76,7 +76,7 @@ export class Pool {
     };
   }
 
-  /** Hears the notices of whoever is at the other end; what it is given may be kept no longer than the call. */
+  /** Hears the notices of the other end; what it is given may be kept no longer than the call. */
   listen(listener: (notice: Buffer) => void): Cancel {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -144,7 +144,7 @@ export class Pool {
     };
   }
 
-  /** Enough dials for those who wait: one for all where streams share, one for each otherwise. */
+  /** Enough dials for those that wait: one for all where streams share, one for each otherwise. */
   #dialForWaiting(): void {
     const wanted = this.#options.multiplexed
       ? Math.min(1, this.#waiting.length)
@@ -264,8 +264,8 @@ export class Pool {
   }
 
   /**
-   * No new requests; those under way finish, then the connections close. With a `successor`, who waits for a connection that is being made gets it, and the
-   * others wait on in the successor: no handshake is broken off, which the peer would count, and no call fails. Without, whoever waits is refused.
+   * No new requests; those in flight finish, then the connections close. With a `successor`, a waiter for a connection that is being made gets it, and the
+   * others wait on in the successor: no handshake is broken off, which the peer would count, and no call fails. Without, all that wait are refused.
    */
   drain(successor?: Pool): void {
     if (successor === undefined) this.#stop();
