@@ -65,7 +65,7 @@ export async function startPushServer(
     clock,
     logger,
     gather: options.gather ?? GATHER,
-    onSettled: (moved) => sidecars.settled(moved),
+    onSettled: (moved) => void sidecars.settled(moved),
   });
   const enrolFrom = (source: string): Handlers["enrol"] =>
     unary((request) => enrolment.enrol(request, source));

@@ -2,6 +2,7 @@
 import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
+import { pauses } from "../../core/slices.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { View } from "./catalogue/scopes.ts";
@@ -86,9 +87,13 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     );
   }
 
-  /** What these sidecars should hold has changed. */
-  settled(moved: readonly View[]): void {
-    for (const view of moved) this.#sessions.get(view)?.settled();
+  /** What these sidecars should hold has changed. Where they are many, others have their turn in between. */
+  async settled(moved: readonly View[]): Promise<void> {
+    const pause = pauses(this.#options.clock);
+    for (const view of moved) {
+      await pause();
+      this.#sessions.get(view)?.settled();
+    }
   }
 
   /** The store is accepted: those that refused it hear so. */
@@ -125,7 +130,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     return this.#instances.get(instance)?.at(-1);
   }
 
-  /** Of an instance's streams the newest alone counts. */
+  /** The newest of an instance's streams is the one that counts. */
   #enter(session: Session): void {
     const instance = instanceOf(session.peer);
     const streams = this.#instances.get(instance) ?? [];

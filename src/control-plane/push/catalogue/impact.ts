@@ -19,7 +19,7 @@ import { isRoute, namespaceOf, pathOf, servicesBeside } from "./relations.ts";
 export class Impact {
   /** Whose place in somebody's set may be another now. */
   readonly touched: Set<Item> = new Set();
-  /** Of sidecars that hear of it. */
+  /** Their sidecars hear of it. */
   readonly namespaces: Set<string> = new Set();
   everybody = false;
 

@@ -72,7 +72,7 @@ class Scope {
 export class View {
   readonly viewer: Viewer;
   readonly scope: Scope;
-  /** Of its Workload. */
+  /** The name of its Workload in the catalogue. */
   readonly ownName: string;
   /** The sidecar in the counts of what is in force. */
   readonly standing: Standing = new Standing();
