@@ -1,4 +1,4 @@
-/** The sets of sidecars follow the changes of the mesh, and a change costs whom it concerns (law 16). */
+/** The sets of sidecars follow the changes of the mesh, and a change costs what it concerns (law 16). */
 import t from "tap";
 import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
 import type { Entry } from "../../../../src/control-plane/push/catalogue/item.ts";
