@@ -23,3 +23,28 @@ export function pauses(clock: Pick<Clock, "now">): Pause {
           began = clock.now();
         });
 }
+
+/** Milliseconds of work at a time in a process that serves calls. */
+const SHORT = 2;
+
+/** Runs the work to its end. It may pause at each `yield`; between two of them it should take little of a slice. */
+export async function inSlices<T>(
+  work: Generator<unknown, T>,
+  clock: Clock,
+): Promise<T> {
+  let until = clock.now() + SHORT;
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+    if (clock.now() < until) continue;
+    await nextTurn();
+    until = clock.now() + SHORT;
+  }
+}
+
+/** Runs the work to its end without a pause: for whoever has nothing else to do. */
+export function atOnce<T>(work: Generator<unknown, T>): T {
+  let step = work.next();
+  while (step.done !== true) step = work.next();
+  return step.value;
+}

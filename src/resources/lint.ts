@@ -1,16 +1,10 @@
 /** Everything that can be said of a set of files without a control plane, with file, line and column. */
+import { atOnce } from "../core/slices.ts";
 import type { WallMs } from "../core/units.ts";
-import { checkAttributes, opaqueServices } from "./cross-checks/attributes.ts";
-import { conflicts } from "./cross-checks/conflicts.ts";
 import { formatKey, keyOf, type Resource } from "./envelope.ts";
-import { checkExpiry } from "./fault-injection/check.ts";
-import { checkHosts } from "./ownership/host-owners.ts";
-import { isKind, type Problem } from "./kind.ts";
-import { MESH, meshSettings } from "./mesh/schema.ts";
-import { checkReach, reachOf } from "./cross-checks/reach.ts";
-import { checkReferences, type Lookup } from "./cross-checks/references.ts";
-import { SERVICE, type ServiceResource } from "./service/schema.ts";
-import { unreachableMatches } from "./cross-checks/unreachable.ts";
+import type { Problem } from "./kind.ts";
+import { checkTogether } from "./cross-checks/check-together.ts";
+import type { Lookup } from "./cross-checks/references.ts";
 import { validate, type ValidateOptions } from "./validate.ts";
 import { parseDocuments, type ParsedDocument, type Position } from "./yaml.ts";
 
@@ -55,7 +49,11 @@ export function lintTexts(
 ): Linted {
   const findings: Finding[] = [];
   const resources: Located[] = [];
-  for (const source of files) loadFile(source, options, resources, findings);
+  for (const source of files) {
+    const read = readDocuments(source, options);
+    for (const each of read.resources) resources.push(each);
+    for (const each of read.findings) findings.push(each);
+  }
   const known = new Map<string, Located>();
   for (const loaded of resources) {
     const key = formatKey(keyOf(loaded.resource));
@@ -71,50 +69,9 @@ export function lintTexts(
   }
   const lookup: Lookup = (key) =>
     known.get(formatKey(key))?.resource ?? options.lookup?.(key);
-  const services = [...known.values()].flatMap(
-    ({ resource }): ServiceResource[] =>
-      isKind(SERVICE, resource) ? [resource] : [],
-  );
-  const opaque = opaqueServices(services);
-  const populated = new Set(
-    services.map(({ metadata }) => metadata.namespace ?? ""),
-  );
-  const all = [...known.values()].map(({ resource }) => resource);
-  const mesh = all.find((resource) => isKind(MESH, resource));
-  const { trustDomain } = meshSettings(mesh?.spec);
-  const reach = reachOf(
-    all,
-    mesh === undefined ? undefined : trustDomain,
-    false,
-  );
-  for (const loaded of known.values())
-    for (const problem of [
-      ...checkReach(loaded.resource, reach),
-      ...(isKind(SERVICE, loaded.resource)
-        ? checkHosts(
-            loaded.resource,
-            (namespace) => populated.has(namespace),
-            trustDomain,
-          )
-        : []),
-      ...checkReferences(loaded.resource, lookup),
-      ...checkAttributes(loaded.resource, opaque),
-      ...(options.wall === undefined
-        ? []
-        : checkExpiry(loaded.resource, options.wall)),
-    ])
-      findings.push(findingOf(loaded, problem));
-  const inForce = new Map(
-    [...known.values()].map((loaded) => [loaded.resource, loaded]),
-  );
-  for (const { about, path, message } of [
-    ...conflicts(all).map((each) => ({ ...each, about: each.loser })),
-    ...unreachableMatches(all).map((each) => ({ ...each, about: each.route })),
-  ]) {
-    const loaded = inForce.get(about);
-    if (loaded !== undefined)
-      findings.push(findingOf(loaded, { path, message, severity: "warning" }));
-  }
+  const checking = checkTogether([...known.values()], lookup, options.wall);
+  for (const { about, problem } of atOnce(checking))
+    findings.push(findingOf(about, problem));
   return { resources, findings: sorted(findings, files) };
 }
 
@@ -125,15 +82,18 @@ export function formatFinding(finding: Finding): string {
   return `${file}:${line}:${column}: ${severity}: ${field}${message}`;
 }
 
-function loadFile(
+/** Parses a text, and validates each of its documents by itself. */
+export function readDocuments(
   { file, text }: SourceFile,
-  options: LintOptions,
-  resources: Located[],
-  findings: Finding[],
-): void {
+  options: ValidateOptions = {},
+): { readonly resources: Located[]; readonly findings: Finding[] } {
+  const resources: Located[] = [];
   const parsed = parseDocuments(text, file);
-  for (const problem of parsed.problems)
-    findings.push({ ...problem, path: "", severity: "error" });
+  const findings = parsed.problems.map((problem): Finding => ({
+    ...problem,
+    path: "",
+    severity: "error",
+  }));
   for (const document of parsed.documents) {
     const locate: ParsedDocument["locate"] = (path, at) =>
       document.locate(path, at);
@@ -149,6 +109,7 @@ function loadFile(
         locate,
       });
   }
+  return { resources, findings };
 }
 
 function findingOf(

@@ -1,6 +1,6 @@
 /** Figures in the sentences of README and guide are the constants of the code. */
 import t from "tap";
-import { SETTLE } from "../../src/agent/files/watch-files.ts";
+import { SETTLE } from "../../src/agent/files/look.ts";
 import { MOST_BODIES } from "../../src/control-plane/api/bodies.ts";
 import { ENROLMENT_DEFAULTS } from "../../src/control-plane/api/schemas.ts";
 import { PEER_LIMITS } from "../../src/control-plane/push/connection.ts";

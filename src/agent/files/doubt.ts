@@ -1,6 +1,8 @@
 /** Whether what files hold now may be half of what somebody means to write: pure, by comparison with the files of the config in force. */
 
 export interface FileFacts {
+  /** Another one whenever the file was written or replaced. */
+  readonly signature: string;
   /** Identity of the file on its file system: another one was put in its place whole, the same one may be in the middle of a write. */
   readonly inode: string;
   readonly bytes: number;
@@ -16,8 +18,15 @@ export type Doubt =
   /** Not to be used, however long it stays so. */
   | { readonly kind: "refuse"; readonly reason: string }
   /** To be used once it has been the same for so many milliseconds more. */
-  | { readonly kind: "wait"; readonly ms: number; readonly reason: string };
+  | {
+      readonly kind: "wait";
+      readonly ms: number;
+      /** Undefined where there is nothing to worry about: it was written in place, as any file may be. */
+      readonly reason?: string;
+    };
 
+/** Milliseconds that a file is left alone that was written where it stands: nothing tells how much more of it comes. */
+const IN_PLACE = 1000;
 /** Milliseconds: a write in place that pauses is over by then. */
 const SECOND_LOOK = 2000;
 /** Milliseconds: most of a mesh does not go by accident without somebody putting it back. */
@@ -44,7 +53,10 @@ export function doubtOf(
       };
   }
   const unfinished = unfinishedFile(next, current, after < before);
-  if (unfinished === undefined) return undefined;
+  if (unfinished === undefined)
+    return isWrittenInPlace(next, current)
+      ? { kind: "wait", ms: IN_PLACE }
+      : undefined;
   return {
     kind: "wait",
     ms: SECOND_LOOK,
@@ -87,6 +99,17 @@ function unfinishedFile(
     if (inPlace && !now.ended && old?.bytes !== now.bytes) return file;
   }
   return undefined;
+}
+
+/** A new file may have come by a rename, or be written where it is. */
+function isWrittenInPlace(next: Facts, current: Facts): boolean {
+  if (current.size === 0) return false;
+  for (const [file, now] of next) {
+    const old = current.get(file);
+    if (old === undefined || old.inode === now.inode)
+      if (old?.signature !== now.signature) return true;
+  }
+  return false;
 }
 
 function total(facts: Facts): number {

@@ -103,7 +103,7 @@ async function watchAll(
       list: config.list,
       directories: [path, ...directoriesOf([path])],
       clock,
-      onChange: () => config.reload(),
+      onChange: (look) => config.reload(look),
       onRestless: (ms) => config.restless(ms),
     }),
     await watchFiles({

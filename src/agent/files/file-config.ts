@@ -1,5 +1,5 @@
 /** The config of a sidecar without a control plane: put in force from files, and from changed files once nothing speaks against them. */
-import { wait, type Clock } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Bytes } from "../../core/units.ts";
@@ -8,13 +8,16 @@ import type { RefusedConfig } from "../agent.ts";
 import type { Config } from "../config.ts";
 import { doubtOf, type Facts } from "./doubt.ts";
 import {
-  fileVersion,
-  listResourceFiles,
-  loadResourceFiles,
-  newestChange,
-} from "./resource-files.ts";
+  lookAt,
+  newestOf,
+  SETTLE,
+  staySame,
+  type List,
+  type Look,
+} from "./look.ts";
+import { describe, identityOf, type Remark } from "./remarks.ts";
+import { ResourceFiles } from "./resource-files.ts";
 import type { ReceivedResources } from "../staging.ts";
-import { SETTLE, signature } from "./watch-files.ts";
 
 export interface FileConfigOptions {
   /** A file, or a directory of .yaml, .yml and .json files. */
@@ -32,37 +35,44 @@ export interface FileConfigOptions {
 
 export class FileConfig {
   readonly #options: FileConfigOptions;
+  readonly #files: ResourceFiles;
   readonly #stop = new AbortController();
   /** About the files whose resources are in force. */
   #facts: Facts = new Map();
   #revision = 0;
   #refused: RefusedConfig | undefined;
+  /** What was warned of, of the resources in force. */
+  #warned: ReadonlySet<string> = new Set();
 
   constructor(options: FileConfigOptions) {
+    const { path, maxConfigBytes: maxBytes, clock } = options;
     this.#options = options;
+    this.#files = new ResourceFiles({ path, maxBytes, clock });
   }
 
   get refused(): RefusedConfig | undefined {
     return this.#refused;
   }
 
-  readonly list = (): Promise<readonly string[]> =>
-    listResourceFiles(this.#options.path);
+  get list(): List {
+    return this.#files.list;
+  }
 
   /** Waits first for files that were written a moment ago, which may be written to again. Throws UserError. */
   async loadFirst(): Promise<void> {
     const { clock } = this.#options;
-    const start = await signature(this.list);
-    const age = clock.wall() - (await newestChange(this.list));
-    const fresh = age >= 0 && age < SETTLE;
-    if (fresh && !(await this.#staySame(start, SETTLE)))
-      return this.loadFirst();
-    if (!(await this.#load())) await this.loadFirst();
+    for (;;) {
+      const look = await lookAt(this.list);
+      const age = clock.wall() - newestOf(look);
+      const fresh = age >= 0 && age < SETTLE;
+      if (fresh && !(await this.#staySame(look, SETTLE))) continue;
+      if (await this.#load(look)) return;
+    }
   }
 
-  /** The files have changed. Never rejects. */
-  reload(): Promise<void> {
-    return this.#attempt(() => this.#load());
+  /** The files have changed, and stand so now. Never rejects. */
+  reload(look: Look): Promise<void> {
+    return this.#attempt(() => this.#load(look));
   }
 
   /** Puts the same resources in force for a workload that is described differently. Never rejects. */
@@ -105,35 +115,31 @@ export class FileConfig {
   }
 
   /** False where the files were changed meanwhile: the watcher comes again. Throws UserError. */
-  async #load(): Promise<boolean> {
-    const { path, maxConfigBytes, allowShrink, config, clock, logger } =
-      this.#options;
-    const files = await signature(this.list);
-    const loaded = await loadResourceFiles(path, maxConfigBytes, clock.wall());
-    if ((await signature(this.list)) !== files) return false;
+  async #load(look: Look): Promise<boolean> {
+    const { allowShrink, config } = this.#options;
+    const inForce = config.current?.resources ?? new Map();
+    const loaded = await this.#files.load(look, inForce);
+    if (loaded === undefined) return false;
     const doubt = doubtOf(loaded.facts, this.#facts, allowShrink);
     if (doubt?.kind === "refuse") throw new UserError(doubt.reason);
     // At the start there is nothing older to serve.
     if (doubt?.kind === "wait" && config.current !== undefined) {
-      this.#refuse(
-        doubt.reason,
-        "the changed resources are looked at again before they are used; the ones in force stay",
-      );
-      if (!(await this.#staySame(files, doubt.ms))) return false;
+      if (doubt.reason !== undefined)
+        this.#refuse(
+          doubt.reason,
+          "the changed resources are looked at again before they are used; the ones in force stay",
+        );
+      if (!(await this.#staySame(look, doubt.ms))) return false;
     }
     await this.#putInForce(loaded.resources, loaded.digest);
     this.#facts = loaded.facts;
-    for (const warning of loaded.warnings) logger.warn(warning);
+    await this.#warn(loaded.remarks);
     return true;
   }
 
-  /** Waits `ms`; false where the files change meanwhile. */
-  async #staySame(files: string, ms: number): Promise<boolean> {
-    for (let waited = 0; waited < ms; waited += SETTLE) {
-      await wait(this.#options.clock, SETTLE, this.#stop.signal);
-      if ((await signature(this.list)) !== files) return false;
-    }
-    return true;
+  #staySame(look: Look, ms: number): Promise<boolean> {
+    const { clock } = this.#options;
+    return staySame(this.list, look, ms, clock, this.#stop.signal);
   }
 
   /** Throws UserError. */
@@ -143,14 +149,27 @@ export class FileConfig {
   ): Promise<void> {
     const { config, self, onChange, clock } = this.#options;
     this.#revision += 1;
-    const version = fileVersion(this.#revision, digest);
     const reason = await config.take(
-      { version, receivedAt: clock.wall(), resources },
+      {
+        // There is no store, and the revision counts the loads of this process.
+        version: { store: "files", revision: this.#revision, digest },
+        receivedAt: clock.wall(),
+        resources,
+      },
       self(),
     );
     if (reason !== undefined) throw new UserError(reason);
     this.#refused = undefined;
     onChange();
+  }
+
+  /** Of what was not warned of before. */
+  async #warn(remarks: readonly Remark[]): Promise<void> {
+    const { clock, logger } = this.#options;
+    const known = this.#warned;
+    const fresh = remarks.filter((remark) => !known.has(identityOf(remark)));
+    this.#warned = new Set(remarks.map(identityOf));
+    for (const warning of await describe(fresh, clock)) logger.warn(warning);
   }
 
   #refuse(reason: string, what: string): void {

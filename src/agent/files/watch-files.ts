@@ -1,96 +1,121 @@
 /** Notices that files have changed, however they were replaced, once nobody writes to them any more: by the kernel's word where there is one, by looking every 2 s where there is none. */
 import { watch, type FSWatcher } from "node:fs";
-import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { wait, type Cancel, type Clock } from "../../core/clock.ts";
+import {
+  isSameLook,
+  lookAt,
+  SETTLE,
+  untilNext,
+  type List,
+  type Look,
+} from "./look.ts";
 
 export interface WatchFilesOptions {
   /** The files as they are now; asked again at each look, for there may be new ones. */
-  readonly list: () => Promise<readonly string[]>;
+  readonly list: List;
   /** Directories to hear of at once. Directories, not files: a file that is replaced by a rename is another file. */
   readonly directories: readonly string[];
   readonly clock: Clock;
   /** Something has changed since the last call, and nothing more has for a moment. One call at a time. */
-  readonly onChange: () => Promise<void>;
+  readonly onChange: (look: Look) => Promise<void>;
   /** The files have been changing for so many milliseconds without a pause; called now and then. */
   readonly onRestless?: (ms: number) => void;
-}
-
-export interface FileWatcher {
-  /** Resolves when no call is under way. */
-  close(): Promise<void>;
 }
 
 const POLL = 2000;
 /** Milliseconds: several files that are written one after another are read together. */
 const DEBOUNCE = 100;
-/** Milliseconds that files have been left alone before they are read: a program that saves truncates first and writes then. */
-export const SETTLE: number = 250;
 /** Looks without a pause in between after which it is reported. */
 const RESTLESS = 40;
 
+/** Resolves once the files have been looked at for the first time. */
 export async function watchFiles(
   options: WatchFilesOptions,
 ): Promise<FileWatcher> {
-  const { clock, list } = options;
-  const stop = new AbortController();
-  let seen = await signature(list);
-  let cancelSoon: Cancel = () => undefined;
-  let running: Promise<void> | undefined;
-  let again = false;
+  return new FileWatcher(options, await lookAt(options.list));
+}
 
-  const look = async (): Promise<void> => {
-    let now = await signature(list);
-    if (now === seen) return;
-    for (let looks = 1; ; looks += 1) {
-      await wait(clock, SETTLE, stop.signal);
-      const next = await signature(list);
-      if (next === now) break;
-      now = next;
-      if (looks % RESTLESS === 0) options.onRestless?.(looks * SETTLE);
-    }
-    if (now === seen) return;
-    seen = now;
-    await options.onChange();
-  };
+export class FileWatcher {
+  readonly #options: WatchFilesOptions;
+  readonly #stop = new AbortController();
+  readonly #watchers: readonly FSWatcher[];
+  #seen: Look;
+  #cancelSoon: Cancel = () => undefined;
+  #cancelPoll: Cancel = () => undefined;
+  #running: Promise<void> | undefined;
+  #again = false;
 
-  const check = (): void => {
-    if (stop.signal.aborted) return;
-    if (running !== undefined) {
-      again = true;
+  constructor(options: WatchFilesOptions, seen: Look) {
+    this.#options = options;
+    this.#seen = seen;
+    this.#watchers = [...new Set(options.directories)].flatMap((directory) =>
+      listenTo(directory, () => this.#soon()),
+    );
+    this.#pollIn(POLL);
+  }
+
+  /** Resolves when no call is under way. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error("the files are not watched any more"));
+    this.#cancelSoon();
+    this.#cancelPoll();
+    for (const watcher of this.#watchers) watcher.close();
+    await this.#running;
+  }
+
+  #soon(): void {
+    this.#cancelSoon();
+    this.#cancelSoon = this.#options.clock.after(DEBOUNCE, () => this.#check());
+  }
+
+  #pollIn(ms: number): void {
+    this.#cancelPoll = this.#options.clock.after(ms, () => {
+      this.#pollIn(POLL);
+      this.#check();
+    });
+  }
+
+  #check(): void {
+    if (this.#stop.signal.aborted) return;
+    if (this.#running !== undefined) {
+      this.#again = true;
       return;
     }
-    running = look()
+    this.#running = this.#look()
       .catch((thrown: unknown) => {
-        if (!stop.signal.aborted) throw thrown;
+        if (!this.#stop.signal.aborted) throw thrown;
       })
       .finally(() => {
-        running = undefined;
-        if (!again) return;
-        again = false;
-        check();
+        this.#running = undefined;
+        if (!this.#again) return;
+        this.#again = false;
+        this.#check();
       });
-  };
+  }
 
-  const soon = (): void => {
-    cancelSoon();
-    cancelSoon = clock.after(DEBOUNCE, check);
-  };
-
-  const watchers = [...new Set(options.directories)].flatMap((directory) =>
-    listenTo(directory, soon),
-  );
-  const cancelPoll = clock.every(POLL, check);
-
-  return {
-    async close() {
-      stop.abort(new Error("the files are not watched any more"));
-      cancelSoon();
-      cancelPoll();
-      for (const watcher of watchers) watcher.close();
-      await running;
-    },
-  };
+  async #look(): Promise<void> {
+    const { clock, list, onChange, onRestless } = this.#options;
+    const before = clock.now();
+    let now = await lookAt(list);
+    const took = clock.now() - before;
+    // Many files are looked at more rarely; what the kernel tells of is not waited for.
+    if (!this.#stop.signal.aborted) {
+      this.#cancelPoll();
+      this.#pollIn(untilNext(took, POLL));
+    }
+    if (isSameLook(now, this.#seen)) return;
+    for (let looks = 1; ; looks += 1) {
+      await wait(clock, SETTLE, this.#stop.signal);
+      const next = await lookAt(list);
+      if (isSameLook(next, now)) break;
+      now = next;
+      if (looks % RESTLESS === 0) onRestless?.(looks * SETTLE);
+    }
+    if (isSameLook(now, this.#seen)) return;
+    this.#seen = now;
+    await onChange(now);
+  }
 }
 
 /** None where the file system has no such word to give: the poll finds the change then. */
@@ -102,22 +127,6 @@ function listenTo(directory: string, onEvent: () => void): FSWatcher[] {
   } catch {
     return [];
   }
-}
-
-/** Changes whenever a file comes, goes, is written or is replaced. */
-export async function signature(
-  list: WatchFilesOptions["list"],
-): Promise<string> {
-  const files = await list().catch(() => []);
-  const parts = await Promise.all(
-    files.map(async (file) => {
-      const facts = await stat(file, { bigint: true }).catch(() => undefined);
-      return facts === undefined
-        ? `${file} gone`
-        : `${file} ${facts.ino} ${facts.mtimeNs} ${facts.size}`;
-    }),
-  );
-  return parts.join("\n");
 }
 
 export function directoriesOf(files: readonly string[]): string[] {

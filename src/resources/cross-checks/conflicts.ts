@@ -1,5 +1,6 @@
 /** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
 import { parseTimestamp } from "../../core/clock.ts";
+import { atOnce } from "../../core/slices.ts";
 import { accountOf, addressOwners } from "../ownership/address-owners.ts";
 import { formatKey, formatName, keyOf, type Resource } from "../envelope.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
@@ -72,9 +73,25 @@ interface Claim {
  * An external Service loses each host that another Service has, a Workload each address and port of another identity. Other kinds are additive or have an order of precedence.
  */
 export function conflicts(resources: readonly Resource[]): Conflict[] {
+  return atOnce(findConflicts(resources));
+}
+
+/** The same, with places to pause at. */
+export function* findConflicts(
+  resources: readonly Resource[],
+): Generator<undefined, Conflict[]> {
+  const claimants = oldestFirst(
+    resources.filter(
+      (resource) =>
+        isKind(TRAFFIC_POLICY, resource) ||
+        isKind(PEER_AUTHENTICATION, resource),
+    ),
+  );
+  yield;
   const winners = new Map<string, Resource>();
   const found: Conflict[] = [];
-  for (const resource of oldestFirst(resources))
+  for (const resource of claimants) {
+    yield;
     for (const { key, path, what } of claimsOf(resource)) {
       const winner = winners.get(key);
       if (winner === undefined) winners.set(key, resource);
@@ -87,14 +104,16 @@ export function conflicts(resources: readonly Resource[]): Conflict[] {
           message: `${what} has ${formatKey(keyOf(winner))} already, which is older and wins as a whole`,
         });
     }
+  }
   const mesh = resources.find((resource) => isKind(MESH, resource));
   const { trustDomain } = meshSettings(mesh?.spec);
-  return [
-    ...found,
-    ...routeConflicts(resources),
-    ...hostConflicts(resources, trustDomain),
-    ...addressConflicts(resources),
-  ];
+  yield;
+  found.push(...routeConflicts(resources));
+  yield;
+  found.push(...hostConflicts(resources, trustDomain));
+  yield;
+  found.push(...addressConflicts(resources));
+  return found;
 }
 
 /** Addresses of Workloads that another identity has: the same decision as in the sidecars. */
@@ -146,16 +165,16 @@ export function hostConflicts(
  * there: those of a caller's namespace act instead of the Service's own, whatever their kind.
  */
 function routeConflicts(resources: readonly Resource[]): Conflict[] {
+  const grpcRoutes = resources.filter((each) => isKind(GRPC_ROUTE, each));
+  if (grpcRoutes.length === 0) return [];
   const services = new Map<string, ServiceResource>();
   for (const resource of resources)
     if (isKind(SERVICE, resource)) services.set(nameOf(resource), resource);
   const taken = new Map<string, Resource>();
-  for (const route of oldestFirst(resources))
-    if (isKind(GRPC_ROUTE, route))
-      for (const parent of route.spec.parentRefs)
-        for (const place of placesOf(parent, route, services))
-          if (!taken.has(place.key)) taken.set(place.key, route);
-  if (taken.size === 0) return [];
+  for (const route of oldestFirst(grpcRoutes))
+    for (const parent of route.spec.parentRefs)
+      for (const place of placesOf(parent, route, services))
+        if (!taken.has(place.key)) taken.set(place.key, route);
   const found: Conflict[] = [];
   for (const loser of resources)
     if (isKind(HTTP_ROUTE, loser))

@@ -1,4 +1,5 @@
 /** Matches of routes that no request can reach: regular expressions beside a rule that takes every path, for prefixes go first (trap 8). */
+import { atOnce } from "../../core/slices.ts";
 import { oldestFirst } from "./conflicts.ts";
 import { formatName, type Resource } from "../envelope.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
@@ -25,19 +26,31 @@ export interface CatchAll {
 export function unreachableMatches(
   resources: readonly Resource[],
 ): Unreachable[] {
+  return atOnce(findUnreachable(resources));
+}
+
+/** The same, with places to pause at. */
+export function* findUnreachable(
+  resources: readonly Resource[],
+): Generator<undefined, Unreachable[]> {
   const routes = oldestFirst(
     resources.filter((resource) => isKind(HTTP_ROUTE, resource)),
   );
   const takers = new Map<string, CatchAll>();
   for (const route of routes) {
+    yield;
     const rule = takingRule(route);
     if (rule < 0) continue;
     for (const key of placesOf(route))
       if (!takers.has(key)) takers.set(key, { route, rule });
   }
-  return takers.size === 0
-    ? []
-    : routes.flatMap((route) => unreachableIn(route, takers));
+  const found: Unreachable[] = [];
+  if (takers.size === 0) return found;
+  for (const route of routes) {
+    yield;
+    found.push(...unreachableIn(route, takers));
+  }
+  return found;
 }
 
 function unreachableIn(

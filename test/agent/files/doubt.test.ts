@@ -7,19 +7,44 @@ const file = (
   bytes = count * 100,
   inode = "1",
   ended = true,
-): FileFacts => ({ count, bytes, inode, ended });
+  signature = `${inode} ${bytes}`,
+): FileFacts => ({ count, bytes, inode, ended, signature });
 
 type Files = Record<string, FileFacts>;
+
+/** Or the seconds until it is used. */
+type Verdict = "used" | "refused" | 1 | 2 | 10;
 
 const rows: readonly (readonly [
   what: string,
   before: Files,
   after: Files,
-  verdict: "used" | "refused" | 2 | 10,
-  allowed: "used" | "refused" | 2 | 10,
+  verdict: Verdict,
+  allowed: Verdict,
 ])[] = [
-  ["more than before", { a: file(2) }, { a: file(3) }, "used", "used"],
-  ["the same size, otherwise", { a: file(2) }, { a: file(2) }, "used", "used"],
+  ["more than before, in place", { a: file(2) }, { a: file(3) }, 1, 1],
+  [
+    "more than before, by a rename",
+    { a: file(2) },
+    { a: file(3, 300, "2") },
+    "used",
+    "used",
+  ],
+  ["as it is", { a: file(2) }, { a: file(2) }, "used", "used"],
+  [
+    "the same size, written again in place",
+    { a: file(2) },
+    { a: file(2, 200, "1", true, "later") },
+    1,
+    1,
+  ],
+  [
+    "a new file beside one that is as it is",
+    { a: file(2) },
+    { a: file(2), b: file(1, 90, "9") },
+    1,
+    1,
+  ],
   ["nothing before", {}, { a: file(2) }, "used", "used"],
   ["nothing at the start", {}, { a: file(0) }, "refused", "used"],
   ["one file that is emptied", { a: file(2) }, { a: file(0, 0) }, "refused", 2],
@@ -71,7 +96,7 @@ const rows: readonly (readonly [
   ["less than half, in place", { a: file(5) }, { a: file(2) }, 10, 2],
   ["a file removed", { a: file(2), b: file(2) }, { a: file(2) }, 2, 2],
   ["most files removed", { a: file(1), b: file(2) }, { a: file(1) }, 10, 2],
-  ["a file renamed", { a: file(2) }, { b: file(2) }, "used", "used"],
+  ["a file renamed", { a: file(2) }, { b: file(2) }, 1, 1],
   [
     "longer, but cut in a line",
     { a: file(2) },

@@ -13,7 +13,7 @@ import {
   startFileAgent,
   type FileAgentOptions,
 } from "../../../src/agent/files/file-agent.ts";
-import { listResourceFiles } from "../../../src/agent/files/resource-files.ts";
+import { ResourceFiles } from "../../../src/agent/files/resource-files.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import {
@@ -92,7 +92,8 @@ async function set(t: Scope): Promise<Setting> {
 /** Files that were written a moment ago are given that moment; these were written long ago. */
 async function age(path: string): Promise<void> {
   const long = new Date(Date.now() - HOUR);
-  for (const file of await listResourceFiles(path).catch(() => []))
+  const { list } = new ResourceFiles({ path, maxBytes: 0, clock: systemClock });
+  for (const file of await list().catch(() => []))
     await utimes(file, long, long);
 }
 

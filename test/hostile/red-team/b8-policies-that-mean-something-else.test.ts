@@ -3,7 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { loadResourceFiles } from "../../../src/agent/files/resource-files.ts";
+import { lookAt } from "../../../src/agent/files/look.ts";
+import { ResourceFiles } from "../../../src/agent/files/resource-files.ts";
+import { systemClock } from "../../../src/core/clock.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import { runCli } from "../../support/cli.ts";
 import { withLiveMesh } from "../../support/live-mesh.ts";
@@ -88,8 +90,13 @@ for (const { policy, says, beside, method, opened } of CASES)
       const linted = await runCli(["lint", file]);
       t.equal(linted.code, 1, "lint refuses it");
       t.match(linted.out + linted.err, says);
+      const files = new ResourceFiles({
+        path: file,
+        maxBytes: 1 << 20,
+        clock: systemClock,
+      });
       await t.rejects(
-        loadResourceFiles(file, 1 << 20, Date.now()),
+        files.load(await lookAt(files.list), new Map()),
         { message: says },
         "a static sidecar refuses it",
       );

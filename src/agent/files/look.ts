@@ -1,0 +1,98 @@
+/** How files stand on disk, without their content: whether any came, went, was written or replaced between two looks. */
+import { stat } from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
+import { wait, type Clock } from "../../core/clock.ts";
+
+export interface Standing {
+  /** Another one after each write, each replacement and each change of its inode. */
+  readonly signature: string;
+  /** Identity of the file on its file system. */
+  readonly inode: string;
+  readonly bytes: number;
+  /** Wall-clock milliseconds of the last write. */
+  readonly writtenAt: number;
+}
+
+/** By file, in the order of the list. Undefined: it is listed and cannot be found. */
+export type Look = ReadonlyMap<string, Standing | undefined>;
+
+export type List = () => Promise<readonly string[]>;
+
+/** Milliseconds that files have been left alone before they are read: a program that saves truncates first and writes then. */
+export const SETTLE: number = 250;
+/** Files that are asked after at a time: more of them come back in one turn of the event loop, and hold it. */
+const TOGETHER = 64;
+/** Share of the time that is given to looking where there are many files: one in so many. */
+const SPARING = 50;
+
+/** Empty where the files cannot be listed. */
+export async function lookAt(list: List): Promise<Look> {
+  const files = await list().catch((): readonly string[] => []);
+  const look = new Map<string, Standing | undefined>();
+  for (let at = 0; at < files.length; at += TOGETHER) {
+    const some = files.slice(at, at + TOGETHER);
+    const found = await Promise.all(
+      some.map((file) =>
+        stat(file, { bigint: true }).then(standingOf, () => undefined),
+      ),
+    );
+    for (const [index, file] of some.entries()) look.set(file, found[index]);
+  }
+  return look;
+}
+
+export function standingOf({
+  dev,
+  ino,
+  mtimeNs,
+  ctimeNs,
+  size,
+}: BigIntStats): Standing {
+  const inode = `${dev}:${ino}`;
+  return {
+    // The last change of the inode as well: programs that copy set the time of the last write back.
+    signature: `${inode} ${mtimeNs} ${ctimeNs} ${size}`,
+    inode,
+    bytes: Number(size),
+    writtenAt: Number(mtimeNs / 1_000_000n),
+  };
+}
+
+export function isSameLook(one: Look, other: Look): boolean {
+  if (one.size !== other.size) return false;
+  for (const [file, standing] of one)
+    if (!other.has(file) || standing?.signature !== other.get(file)?.signature)
+      return false;
+  return true;
+}
+
+/** Wall-clock milliseconds of the last write to any of them; -Infinity where there is none. */
+export function newestOf(look: Look): number {
+  let newest = -Infinity;
+  for (const standing of look.values())
+    newest = Math.max(newest, standing?.writtenAt ?? -Infinity);
+  return newest;
+}
+
+/** Milliseconds until the next of several looks, after one that took `took`. */
+export function untilNext(took: number, least: number): number {
+  return Math.max(least, took * SPARING);
+}
+
+/** Waits `ms`; false as soon as the files stand otherwise. Rejects when the signal aborts (law 4). */
+export async function staySame(
+  list: List,
+  look: Look,
+  ms: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const end = clock.now() + ms;
+  for (let left = ms; left > 0; left = end - clock.now()) {
+    const before = clock.now();
+    if (!isSameLook(await lookAt(list), look)) return false;
+    const took = clock.now() - before;
+    await wait(clock, Math.min(left, untilNext(took, SETTLE)), signal);
+  }
+  return isSameLook(await lookAt(list), look);
+}
