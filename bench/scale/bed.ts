@@ -56,12 +56,6 @@ export class Bed {
     return this.#controlPlane.api;
   }
 
-  /** Ends the control plane and starts it on the same store. */
-  async restartControlPlane(): Promise<void> {
-    await this.#controlPlane.stop();
-    await this.resumeControlPlane();
-  }
-
   /** Starts it again after it was stopped. */
   async resumeControlPlane(): Promise<void> {
     const { stateDirectory } = this.#controlPlane;
@@ -116,8 +110,11 @@ export class Bed {
   }
 
   async close(): Promise<void> {
-    await this.#controlPlane.stop();
-    await this.#application.stop();
+    try {
+      await this.#controlPlane.stop();
+    } finally {
+      await this.#application.stop();
+    }
   }
 }
 

@@ -152,15 +152,13 @@ export async function startControlPlane(
     );
     const token = await readToken(join(stateDirectory, "admin.token"));
     const api = new Api(PORTS.api, token);
+    let stopping: Promise<void> | undefined;
     return {
       running,
       api,
       probe,
       stateDirectory,
-      async stop() {
-        await api.close();
-        await running.stop();
-      },
+      stop: () => (stopping ??= api.close().then(() => running.stop())),
     };
   } catch (thrown) {
     await running.stop();

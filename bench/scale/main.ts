@@ -65,14 +65,20 @@ export async function scale(
       say: (text) => void process.stderr.write(`${text}\n`),
       temporary,
     };
-    const result: ScaleResult = {
+    const date = timestamp(systemClock.wall());
+    const resultOf = (meshes: readonly MeshResult[]): ScaleResult => ({
       scenario: "scale",
-      date: timestamp(systemClock.wall()),
+      date,
       version: versionOf(dist),
       machine: ownMachine,
       options: shownOptions(options),
-      meshes: await measureAll(options, around),
-    };
+      meshes,
+    });
+    // A run that is called off has given what it has measured so far.
+    const meshes = await measureAll(options, around, (soFar) =>
+      keepJson(resultOf(soFar), options),
+    );
+    const result = resultOf(meshes);
     await keep(result, beside, options);
     if (result.meshes.some(({ failures }) => Object.keys(failures).length > 0))
       process.exitCode = 1;
@@ -84,15 +90,24 @@ export async function scale(
 async function keep(
   result: ScaleResult,
   beside: ScaleResult | undefined,
-  { json, save }: ScaleOptions,
+  options: ScaleOptions,
 ): Promise<void> {
-  const text = scalePage(result, beside);
-  const kept = `${JSON.stringify(result, undefined, 1)}\n`;
-  process.stdout.write(text);
-  if (json !== undefined) await writeFile(json, kept);
-  if (!save) return;
-  await writeFile(join(RESULTS, "scale.json"), kept);
+  process.stdout.write(scalePage(result, beside));
+  await keepJson(result, options);
+  if (!options.save) return;
+  await writeFile(join(RESULTS, "scale.json"), textOf(result));
   await writeFile(join(RESULTS, "scale.md"), scalePage(result, undefined));
+}
+
+async function keepJson(
+  result: ScaleResult,
+  { json }: ScaleOptions,
+): Promise<void> {
+  if (json !== undefined) await writeFile(json, textOf(result));
+}
+
+function textOf(result: ScaleResult): string {
+  return `${JSON.stringify(result, undefined, 1)}\n`;
 }
 
 function shownOptions({
@@ -109,6 +124,7 @@ function shownOptions({
 async function measureAll(
   options: ScaleOptions,
   around: Surroundings,
+  onLine: (soFar: readonly MeshResult[]) => Promise<void>,
 ): Promise<MeshResult[]> {
   const five = options.lines.includes("life")
     ? await inBed(FEW, around, options, liveThrough)
@@ -117,7 +133,7 @@ async function measureAll(
   for (const services of options.sizes)
     meshes.push(
       await inBed(services, around, options, (bed) =>
-        measureMesh(bed, options, five),
+        measureMesh(bed, options, five, (mesh) => onLine([...meshes, mesh])),
       ),
     );
   return meshes;
@@ -142,10 +158,13 @@ async function measureMesh(
   bed: Bed,
   { lines }: ScaleOptions,
   five: Life | undefined,
+  onLine: (soFar: MeshResult) => Promise<void>,
 ): Promise<MeshResult> {
   const { say, clock } = bed.around;
   const figures: Figure[] = [];
   const failures: Partial<Record<Line, string>> = {};
+  const { shape, resources } = bed;
+  const result = { services: shape.services, resources, figures, failures };
   for (const line of lines) {
     const from = clock.now();
     try {
@@ -157,13 +176,9 @@ async function measureMesh(
       say(`  ${line} has no figures: ${thrown.message}`);
     }
     say(`  ${line}: ${((clock.now() - from) / 1000).toFixed(0)} s`);
+    await onLine(result);
   }
-  return {
-    services: bed.shape.services,
-    resources: bed.resources,
-    figures,
-    failures,
-  };
+  return result;
 }
 
 async function measureLine(

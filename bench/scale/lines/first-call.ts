@@ -21,16 +21,28 @@ export async function measureFirstCalls(bed: Bed): Promise<Figure[]> {
     await callAll(bed, bed.shape.used);
     await bed.pause(2000);
     const alive = await callAll(bed, fresh.slice(0, middle));
-    await bed.controlPlane.stop();
-    await bed.pause(1000);
-    const dead = await callAll(bed, fresh.slice(middle));
-    await bed.resumeControlPlane();
+    const dead = await withoutControlPlane(bed, () =>
+      callAll(bed, fresh.slice(middle)),
+    );
     return figuresOf("first-call", [
       ...rows("", alive),
       ...rows(", control plane dead", dead),
     ]);
   } finally {
     await sidecar.stop();
+  }
+}
+
+async function withoutControlPlane<T>(
+  bed: Bed,
+  use: () => Promise<T>,
+): Promise<T> {
+  await bed.controlPlane.stop();
+  try {
+    await bed.pause(1000);
+    return await use();
+  } finally {
+    await bed.resumeControlPlane();
   }
 }
 
