@@ -73,7 +73,7 @@ export async function checkAgainstStore(
 
 const NONE: Kin<never> = { others: [], written: [] };
 
-/** The check asks for resources as it goes; the store answers later. So it runs again until it asks for nothing new. */
+/** The check asks for resources as it goes, and the store has them later. So it runs again until it asks for nothing new. */
 async function checkEachReference({
   prospect,
   resources,

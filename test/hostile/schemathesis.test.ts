@@ -44,7 +44,7 @@ const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   },
   {
     check: "positive_data_acceptance",
-    operation: /^(POST|PUT|PATCH) \/apis\//,
+    operation: /^((POST|PUT|PATCH) \/apis\/|POST \/apply$)/,
     status: 422,
     reason: "Invalid",
     blames: /^/,
@@ -120,7 +120,7 @@ include-operation-id-regex = "^list[A-Z]"
 parameters = { "query.timeoutSeconds" = "1" }
 
 [[operations]]
-include-operation-id-regex = "^(create|replace)(?!.*Token)"
+include-operation-id-regex = "^(create|replace|apply)(?!.*Token)"
 phases = { coverage = { enabled = false } }
 
 [[operations]]

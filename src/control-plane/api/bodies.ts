@@ -12,6 +12,15 @@ import { jsonFault } from "./json-fault.ts";
 /** More than the largest useful resource, less than what would hurt. */
 export const BODY_LIMIT: number = 2 * 1024 * 1024;
 
+/** Bytes of a list of resources. */
+export const LIST_LIMIT: number = 4 * 1024 * 1024;
+
+/** Resources in a list: all of them are written in one step, and nothing else of the control plane goes on in it. */
+export const MOST_ITEMS = 2000;
+
+/** Lists that are read and judged at one time; the others wait before their bodies are read. */
+export const MOST_LISTS = 4;
+
 /** Bodies that are read at one time, whoever sends them: with the limit above, 64 MiB. */
 export const MOST_BODIES = 32;
 
@@ -33,6 +42,14 @@ export const DEEPEST = 64;
 
 /** Far more than in any resource. Each may be wrong in several ways, and what is said of it takes a hundred times its room. */
 export const MOST_VALUES = 50_000;
+export const MOST_LIST_VALUES = 400_000;
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** MOST_VALUES where absent. */
+    readonly mostValues?: number;
+  }
+}
 
 /** Refuses a body where too many are being read: a token is no right to all of the memory. */
 export function limitBodies(api: Api): void {
@@ -71,7 +88,10 @@ export function limitBodies(api: Api): void {
 }
 
 /** Throws ApiError BadRequest with the position. */
-export function parseJson(body: Buffer): unknown {
+export function parseJson(
+  body: Buffer,
+  mostValues: number = MOST_VALUES,
+): unknown {
   const text = decode(body);
   let value: unknown;
   try {
@@ -82,7 +102,7 @@ export function parseJson(body: Buffer): unknown {
       `not JSON at line ${line}, column ${column}: ${messageOf(thrown)}`,
     );
   }
-  checkSize(value);
+  checkSize(value, mostValues);
   return value;
 }
 
@@ -107,7 +127,7 @@ export function parseYaml(body: Buffer): unknown {
     if (thrown instanceof ApiError) throw thrown;
     throw malformed(`not YAML: ${messageOf(thrown)}`);
   }
-  checkSize(value);
+  checkSize(value, MOST_VALUES);
   return value;
 }
 
@@ -131,7 +151,7 @@ function malformed(what: string): ApiError {
 }
 
 /** Level by level, so that depth itself cannot exhaust the stack; what an alias stands for counts each time. */
-function checkSize(value: unknown): void {
+function checkSize(value: unknown, most: number): void {
   let level: unknown[] = [value];
   let values = 1;
   for (let depth = 0; level.length > 0; depth += 1) {
@@ -141,8 +161,8 @@ function checkSize(value: unknown): void {
     for (const item of level)
       if (typeof item === "object" && item !== null) {
         for (const child of Object.values(item)) next.push(child);
-        if (values + next.length > MOST_VALUES)
-          throw malformed(`of more than ${MOST_VALUES} values`);
+        if (values + next.length > most)
+          throw malformed(`of more than ${most} values`);
       }
     values += next.length;
     level = next;

@@ -19,6 +19,19 @@ const TIMESTAMP = Type.String({
   description: "an RFC 3339 time",
 });
 
+export const CAUSES: TSchema = Type.Array(
+  Type.Object(
+    {
+      field: Type.String({
+        description:
+          'the path of the field, such as "spec.rules[0].timeouts.request"; "" for the whole',
+      }),
+      message: Type.String(),
+    },
+    CLOSED,
+  ),
+);
+
 export const STATUS_SCHEMA: TSchema = Type.Object(
   {
     kind: Type.Literal("Status"),
@@ -30,18 +43,7 @@ export const STATUS_SCHEMA: TSchema = Type.Object(
     details: Type.Optional(
       Type.Object(
         {
-          causes: Type.Array(
-            Type.Object(
-              {
-                field: Type.String({
-                  description:
-                    'the path of the field, such as "spec.rules[0].timeouts.request"; "" for the whole',
-                }),
-                message: Type.String(),
-              },
-              CLOSED,
-            ),
-          ),
+          causes: CAUSES,
         },
         CLOSED,
       ),

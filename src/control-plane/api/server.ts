@@ -29,6 +29,7 @@ import {
   toApiError,
   type ApiReason,
 } from "./errors.ts";
+import { addApplyRoutes } from "./routes/apply-routes.ts";
 import { addMeshRoutes } from "./routes/mesh-routes.ts";
 import { isObject } from "./merge-patch.ts";
 import type { ApiOptions } from "./options.ts";
@@ -175,6 +176,7 @@ export async function buildApi(
   await documentApi(api);
   addMeshRoutes(api, options);
   addResourceRoutes(api, options, closing.signal);
+  addApplyRoutes(api, options);
   refuseOtherMethods(api, methods);
   await api.ready();
   return api;
@@ -228,8 +230,10 @@ function makeServer(
 function addBodies(api: Api): void {
   api.removeAllContentTypeParsers();
   const buffer = { parseAs: "buffer" } as const;
-  api.addContentTypeParser([...JSON_TYPES], buffer, (_request, body, done) =>
-    parseInto(done, () => parseJson(Buffer.from(body))),
+  api.addContentTypeParser([...JSON_TYPES], buffer, (request, body, done) =>
+    parseInto(done, () =>
+      parseJson(Buffer.from(body), request.routeOptions.config.mostValues),
+    ),
   );
   api.addContentTypeParser(
     [...YAML_TYPES],

@@ -8,7 +8,7 @@ import { ApiError, invalid, type Cause } from "./errors.ts";
 
 type Outcome = { readonly value: unknown } | { readonly error: Error };
 
-/** A request with more is not worth reading to the end, and its answer must not be larger than it by far. */
+/** A request with more is not worth reading to the end, and its response must not be larger than it by far. */
 export const MOST_CAUSES = 50;
 
 const ajv = new Ajv({
@@ -21,11 +21,18 @@ const ajv = new Ajv({
 export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({
   schema,
   httpPart,
-}) => {
-  // The schema of a kind: control-plane/api/admission.ts validates those, with words of its own.
-  if ("$ref" in schema) return (value: unknown): Outcome => ({ value });
+}) =>
+  // The schema of a kind: control-plane/api/admission.ts validates those, with words of its own; a list has each of its items validated so.
+  "$ref" in schema
+    ? (value: unknown): Outcome => ({ value })
+    : validatorOf(schema, httpPart);
+
+export function validatorOf(
+  schema: TSchema,
+  httpPart?: string,
+): (value: unknown) => Outcome {
   let compiled: ValidateFunction | undefined;
-  return (value: unknown): Outcome => {
+  return (value) => {
     // At first use: hundreds of routes share few schemas, and most are not called in a process's life.
     compiled ??= ajv.compile(schema);
     const accepts = compiled;
@@ -50,7 +57,7 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({
             ),
     };
   };
-};
+}
 
 function causeOf(error: ErrorObject, value: unknown): Cause {
   const path = fromPointer(error.instancePath, value);

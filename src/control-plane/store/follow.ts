@@ -1,4 +1,5 @@
 /** The watch of every store in this process: a cursor in the history, so that a slow reader costs no memory. */
+import { nextTurn } from "../../core/slices.ts";
 import { waitFor, type Watch } from "../../core/watch.ts";
 import type { Change } from "./store.ts";
 
@@ -33,14 +34,16 @@ export async function* follow(
   }
 }
 
-/** True once there is something after `cursor`; false when the watch is over. */
+/** True in a turn after there is something behind `cursor`: a writer and all who watch it do not hold the event loop together. False when the watch is over. */
 function grown(
   history: History,
   cursor: number,
   stop: AbortSignal,
 ): Promise<boolean> {
-  return waitFor(history.newest, (revision) => revision > cursor, stop).then(
-    () => true,
-    () => false,
-  );
+  return waitFor(history.newest, (revision) => revision > cursor, stop)
+    .then(nextTurn)
+    .then(
+      () => true,
+      () => false,
+    );
 }

@@ -1,4 +1,4 @@
-/** Resources in memory, in the order of listings: what every store of this process answers reads from. */
+/** Resources in memory, in the order of listings: what the stores of this process read from. */
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 
 /** By name. */

@@ -22,14 +22,10 @@ import {
   type Target,
   type Written,
 } from "./resource-handlers.ts";
+import { DRY_RUN } from "./route-parts.ts";
 import { openWatch } from "../watch.ts";
 import { STATUS } from "../schemas.ts";
 
-const DRY_RUN = {
-  dryRun: Type.Optional(
-    Type.Literal("All", { description: "judge, and change nothing" }),
-  ),
-};
 const WRITE_QUERY: TSchema = Type.Object(DRY_RUN, CLOSED);
 
 const LIST_QUERY: TSchema = Type.Object(

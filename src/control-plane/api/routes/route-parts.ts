@@ -9,6 +9,12 @@ import { ApiError } from "../errors.ts";
 
 export const NO_QUERY: TSchema = Type.Object({}, CLOSED);
 
+export const DRY_RUN: Readonly<Record<string, TSchema>> = {
+  dryRun: Type.Optional(
+    Type.Literal("All", { description: "judge, and change nothing" }),
+  ),
+};
+
 export function jsonBody(schema: object): object {
   return { content: { [JSON_TYPE]: { schema } } };
 }

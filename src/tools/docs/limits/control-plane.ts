@@ -2,10 +2,15 @@
 import {
   BODY_LIMIT,
   DEEPEST,
+  LIST_LIMIT,
   MOST_BODIES,
+  MOST_ITEMS,
+  MOST_LIST_VALUES,
+  MOST_LISTS,
   MOST_VALUES,
   YAML_LIMIT,
 } from "../../../control-plane/api/bodies.ts";
+import { MOST_TOLD } from "../../../control-plane/api/apply/apply.ts";
 import type { ApiReason } from "../../../control-plane/api/errors.ts";
 import {
   API_TIMEOUTS,
@@ -108,6 +113,22 @@ export const API_LIMITS: readonly Limit[] = [
     default: `${bytes(YAML_LIMIT)}, ${count(MOST_ALIASES)} aliases`,
     beyond: "413; too many aliases, 400",
     reasons: reasons("RequestEntityTooLarge", "BadRequest"),
+  },
+  {
+    name: "list of resources (`POST /apply`)",
+    default: `${count(MOST_ITEMS)} resources, ${bytes(LIST_LIMIT)}, ${count(MOST_LIST_VALUES)} values`,
+    beyond: "422, 413 or 400; `wherry apply` sends several lists",
+    reasons: reasons("Invalid", "RequestEntityTooLarge", "BadRequest"),
+  },
+  {
+    name: "lists that are judged at one time",
+    default: count(MOST_LISTS),
+    beyond: "further lists wait in their order",
+  },
+  {
+    name: "causes and warnings of a list",
+    default: `${count(MOST_TOLD)} each`,
+    beyond: "further ones are counted",
   },
   {
     name: "bodies that are read at one time",

@@ -1,0 +1,172 @@
+/** `POST /apply`: many resources in one request, as `wherry apply` sends them. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import Type, { type TSchema } from "typebox";
+import { KINDS } from "../../../resources/registry.ts";
+import { CLOSED } from "../../../resources/schema-parts.ts";
+import type { Api } from "../api.ts";
+import { applyList, OUTCOMES } from "../apply/apply.ts";
+import { LIST_FRAME } from "../apply/list.ts";
+import { principalOf } from "../authentication.ts";
+import {
+  JSON_TYPE,
+  LIST_LIMIT,
+  MOST_ITEMS,
+  MOST_LIST_VALUES,
+  MOST_LISTS,
+} from "../bodies.ts";
+import { answers } from "../documentation.ts";
+import { ApiError } from "../errors.ts";
+import { isObject } from "../merge-patch.ts";
+import type { ApiOptions } from "../options.ts";
+import { CAUSES } from "../schemas.ts";
+import { Turnstile } from "../turnstile.ts";
+import { DRY_RUN } from "./route-parts.ts";
+
+const QUERY: TSchema = Type.Object(
+  {
+    ...DRY_RUN,
+    atomic: Type.Optional(
+      Type.Literal("true", {
+        description:
+          "change nothing where anything is refused; without it, that holds for each namespace by itself",
+      }),
+    ),
+  },
+  CLOSED,
+);
+
+const LIST: TSchema = Type.Object(
+  {
+    ...LIST_FRAME,
+    items: Type.Array(
+      Type.Union(KINDS.map(({ kind }) => Type.Unsafe({ $ref: `${kind}#` }))),
+      { maxItems: MOST_ITEMS },
+    ),
+  },
+  { $id: "List", ...CLOSED },
+);
+
+const RESULT: TSchema = Type.Object(
+  {
+    apiVersion: Type.Literal("v1"),
+    kind: Type.Literal("ApplyResult"),
+    metadata: Type.Object(
+      {
+        resourceVersion: Type.String({
+          description: "the newest version in the store: watch from here",
+        }),
+      },
+      CLOSED,
+    ),
+    items: Type.Array(
+      Type.Object(
+        {
+          kind: Type.Optional(Type.String()),
+          namespace: Type.Optional(Type.String()),
+          name: Type.Optional(Type.String()),
+          outcome: Type.Union(
+            OUTCOMES.map((outcome) => Type.Literal(outcome)),
+            {
+              description:
+                "refused: something is wrong with it; skipped: something is wrong with another one of its namespace",
+            },
+          ),
+          resourceVersion: Type.Optional(Type.String()),
+        },
+        CLOSED,
+      ),
+      { description: "in the order of the request" },
+    ),
+    warnings: CAUSES,
+    causes: CAUSES,
+  },
+  { $id: "ApplyResult", ...CLOSED },
+);
+
+const APPLIED = { $ref: "ApplyResult#" };
+
+export function addApplyRoutes(api: Api, options: ApiOptions): void {
+  api.addSchema(LIST);
+  api.addSchema(RESULT);
+  const turnstile = new Turnstile(MOST_LISTS);
+  api.post(
+    "/apply",
+    {
+      bodyLimit: LIST_LIMIT,
+      config: { mostValues: MOST_LIST_VALUES },
+      schema: {
+        tags: ["resources"],
+        operationId: "applyResources",
+        summary:
+          "Create or replace many resources in one transaction: each namespace as a whole, or not at all",
+        querystring: QUERY,
+        body: { content: { [JSON_TYPE]: { schema: { $ref: "List#" } } } },
+        response: answers(
+          {
+            200: { ...APPLIED, description: "all of it is as the list says" },
+            207: {
+              ...APPLIED,
+              description: "some namespaces are refused; causes say why",
+            },
+          },
+          409,
+          413,
+          415,
+          422,
+        ),
+      },
+      onRequest: (request, reply) => waitForTurn(turnstile, request, reply),
+    },
+    async (request, reply) => {
+      const { dryRun, atomic } = queryOf(request);
+      const result = await applyList(options, {
+        principal: principalOf(request),
+        body: request.body,
+        dryRun,
+        atomic,
+        audit: auditOf(options, request),
+      });
+      return reply.code(result.causes.length === 0 ? 200 : 207).send(result);
+    },
+  );
+}
+
+/** Before the body is read: what waits takes no memory. */
+async function waitForTurn(
+  turnstile: Turnstile,
+  request: FastifyRequest,
+  { raw }: FastifyReply,
+): Promise<void> {
+  // YAML would be read first and refused then, and it takes long.
+  if (request.mediaType !== JSON_TYPE)
+    throw new ApiError(
+      "UnsupportedMediaType",
+      `content-type ${request.mediaType ?? ""} is not taken here: send ${JSON_TYPE}`,
+    );
+  const leave = await turnstile.enter();
+  raw.once("finish", leave);
+  raw.once("close", leave);
+  if (raw.destroyed) leave();
+}
+
+/** One line for each resource, as a write of it alone has. */
+function auditOf(
+  { logger }: ApiOptions,
+  request: FastifyRequest,
+): (resource: string, outcome: string) => void {
+  const { tokenId: token } = principalOf(request);
+  const { method, url, ip: remote } = request;
+  return (resource, outcome) =>
+    logger.info({ method, url, resource, outcome, token, remote }, "API write");
+}
+
+function queryOf({ query }: FastifyRequest): {
+  readonly dryRun: boolean;
+  readonly atomic: boolean;
+} {
+  const given = isObject(query) ? query : {};
+  return {
+    dryRun: given["dryRun"] !== undefined,
+    atomic: given["atomic"] !== undefined,
+  };
+}
