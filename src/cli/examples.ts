@@ -17,6 +17,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   apply: [
     "wherry apply -f config/examples/routes.yaml",
     "wherry apply -f config/examples --dry-run",
+    "wherry apply -f config/examples/canary.yaml -f config/examples/routes.yaml --atomic",
   ],
   get: [
     "wherry get services",

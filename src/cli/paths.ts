@@ -51,12 +51,6 @@ export function pathOf(resource: Resource): string {
   );
 }
 
-/** The path of the collection that a validated resource is in. */
-export function homeOf(resource: Resource): string {
-  const path = pathOf(resource);
-  return path.slice(0, path.lastIndexOf("/"));
-}
-
 /** "httproute/reviews", as the commands print it. */
 export function titleOf(resource: Resource): string {
   return `${resource.kind.toLowerCase()}/${resource.metadata.name}`;

@@ -1,28 +1,31 @@
-/** `wherry apply -f F…`: all resources are checked, here and by the API, before the first is changed. */
+/** `wherry apply -f F…`: all resources are checked here, and written by the API in as few transactions as they fit in. */
 import type { Command } from "commander";
 import { UserError } from "../../core/errors.ts";
-import type { Resource } from "../../resources/envelope.ts";
 import {
-  ApiError,
+  applyBatch,
+  causeLine,
+  unchangedText,
+  type Applied,
+  type Manifest,
+} from "../applying.ts";
+import { batchesOf, LARGEST } from "../batches.ts";
+import {
   connectApi,
-  isObject,
   withServer,
-  type ApiAnswer,
   type ApiClient,
   type ServerOptions,
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { findingLine, readManifests, type Manifests } from "../manifests.ts";
-import { homeOf, pathOf, titleOf } from "../paths.ts";
+import { readManifests } from "../manifests.ts";
+import { titleOf } from "../paths.ts";
 import { listOption } from "../settings.ts";
 import { painter } from "../table.ts";
 
 interface ApplyOptions extends ServerOptions {
   readonly filename?: readonly string[];
   readonly dryRun?: boolean;
+  readonly atomic?: boolean;
 }
-
-type Manifest = Manifests["resources"][number];
 
 export function registerApply(program: Command, context: CliContext): void {
   withServer(program.command("apply"))
@@ -34,133 +37,102 @@ export function registerApply(program: Command, context: CliContext): void {
       ),
     )
     .option("--dry-run", "check everything and change nothing")
+    .option(
+      "--atomic",
+      "change nothing if anything is refused; without it, that holds for each namespace",
+    )
     .action(async (options: ApplyOptions) => {
       if (options.filename === undefined)
         throw new UserError("what is to be applied? wherry apply -f FILE");
       // What lint warns of, the files do not hold; the mesh may: the API is asked below.
       const { resources } = await readManifests(context, options.filename);
-      const paint = painter(context.colours);
+      const batches = batchesOf(resources);
+      if (options.atomic === true && batches.length > 1)
+        throw new UserError(
+          `--atomic needs one request, but ${resources.length} resources need ${batches.length}: a request has at most ${LARGEST.items} resources and ${LARGEST.bytes} bytes. Apply fewer at a time, or apply without --atomic`,
+        );
       const api = await connectApi(context, options);
-      await checkAll(api, resources);
-      const doubtful: Manifest[] = [];
-      for (const manifest of resources) {
-        const { did, warnings } = await applyOne(
-          api,
-          manifest.resource,
-          options.dryRun === true,
-        );
-        if (warnings.length > 0) doubtful.push(manifest);
-        context.print(
-          `${titleOf(manifest.resource)} ${paint(did === "unchanged" ? "dim" : "green", did)}${options.dryRun === true ? " (dry run)" : ""}\n`,
-        );
+      const applied: Applied[] = [];
+      try {
+        await applyAll(context, api, batches, options, applied);
+      } catch (error) {
+        // What was refused before another request failed is told all the same.
+        for (const line of applied.flatMap(faultLines))
+          context.complain(`${line}\n`);
+        throw error;
       }
-      if (options.dryRun === true) return;
-      for (const manifest of doubtful)
-        for (const warning of await stillDoubtful(api, manifest))
-          context.complain(`${paint("yellow", "warning:")} ${warning}\n`);
+      const faults = applied.flatMap(faultLines);
+      if (faults.length > 0)
+        throw new UserError(`${faults.join("\n")}\n${unchangedText(applied)}`);
     });
 }
 
-/** What there is to warn of now that all is applied: a Service that came later in the files has resolved a reference. */
+async function applyAll(
+  context: CliContext,
+  api: ApiClient,
+  batches: readonly (readonly Manifest[])[],
+  { dryRun = false, atomic = false }: ApplyOptions,
+  applied: Applied[],
+): Promise<void> {
+  const paint = painter(context.colours);
+  const several = batches.length > 1;
+  const count = batches.flat().length;
+  if (several)
+    context.complain(
+      `${count} resources go in ${batches.length} requests: each applies what it has of a namespace as a whole, or not at all\n`,
+    );
+  let sent = 0;
+  for (const batch of batches) {
+    const done = await applyBatch(api, batch, { dryRun, atomic });
+    applied.push(done);
+    for (const [index, manifest] of batch.entries()) {
+      const did = done.outcomes[index];
+      if (did === undefined) continue;
+      context.print(
+        `${titleOf(manifest.resource)} ${paint(did === "unchanged" ? "dim" : "green", did)}${dryRun ? " (dry run)" : ""}\n`,
+      );
+    }
+    sent += batch.length;
+    if (several) context.complain(`${sent} of ${count}\n`);
+  }
+  // What comes in a later request is not there for a dry run of an earlier one.
+  if (several && dryRun) return;
+  const warnings = several
+    ? await stillDoubtful(api, applied)
+    : applied.flatMap(warningLines);
+  for (const line of warnings)
+    context.complain(`${paint("yellow", "warning:")} ${line}\n`);
+}
+
+/** What there is to warn of now that all is applied: a later request may have brought what an earlier one lacked. */
 async function stillDoubtful(
   api: ApiClient,
-  { resource, file, line, column }: Manifest,
+  applied: readonly Applied[],
 ): Promise<string[]> {
-  const { resourceVersion: _read, ...metadata } = resource.metadata;
-  const { warnings } = await api.call("PUT", `${pathOf(resource)}?dryRun=All`, {
-    ...resource,
-    metadata,
-  });
-  return warnings.map(
-    (warning) => `${file}:${line}:${column}: ${titleOf(resource)}: ${warning}`,
+  const doubtful = applied.flatMap(({ batch, warnings }) =>
+    batch.filter((_manifest, index) =>
+      warnings.some((warning) => warning.index === index),
+    ),
   );
-}
-
-/** Asks the API about every resource first, so that a fault in the last one leaves the first as it was. */
-async function checkAll(
-  api: ApiClient,
-  manifests: readonly Manifest[],
-): Promise<void> {
-  const faults: string[] = [];
-  for (const manifest of manifests) {
-    try {
-      await write(api, manifest.resource, true);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      faults.push(...faultLines(manifest, error));
-    }
+  const lines: string[] = [];
+  for (const batch of batchesOf(doubtful.map(withoutVersion))) {
+    const again = await applyBatch(api, batch, { dryRun: true, atomic: false });
+    lines.push(...warningLines(again));
   }
-  if (faults.length > 0)
-    throw new UserError(`${faults.join("\n")}\nnothing was changed`);
+  return lines;
 }
 
-/** Each cause at the line that it speaks of. */
-function faultLines(manifest: Manifest, error: ApiError): string[] {
-  const causes =
-    error.causes.length > 0
-      ? error.causes
-      : [{ field: "", message: error.message }];
-  return causes.map(({ field, message }) => {
-    const { line, column } = manifest.locate(field);
-    return findingLine({
-      file: manifest.file,
-      line,
-      column,
-      path: field,
-      message,
-      severity: "error",
-    });
-  });
+/** It has another version since it was applied. */
+function withoutVersion(manifest: Manifest): Manifest {
+  const { resource } = manifest;
+  const { resourceVersion: _read, ...metadata } = resource.metadata;
+  return { ...manifest, resource: { ...resource, metadata } };
 }
 
-async function applyOne(
-  api: ApiClient,
-  resource: Resource,
-  dryRun: boolean,
-): Promise<{
-  readonly did: "created" | "configured" | "unchanged";
-  readonly warnings: readonly string[];
-}> {
-  const { before, after } = await write(api, resource, dryRun);
-  const { warnings } = after;
-  if (before === undefined) return { did: "created", warnings };
-  const same = contentOf(before) === contentOf(after.body);
-  return { did: same ? "unchanged" : "configured", warnings };
+function faultLines({ batch, causes }: Applied): string[] {
+  return causes.map((cause) => causeLine(batch, cause));
 }
 
-/**
- * What is not there is created, whatever version the file says that it had: `get -o yaml` prints it, and the resource may have been
- * deleted since. What is there is replaced, and a version in the file must be the one that is there.
- */
-async function write(
-  api: ApiClient,
-  resource: Resource,
-  dryRun: boolean,
-): Promise<{
-  /** Undefined: it was not there. */
-  readonly before: unknown;
-  readonly after: ApiAnswer;
-}> {
-  const query = dryRun ? "?dryRun=All" : "";
-  const before = await api.call("GET", pathOf(resource), undefined, [404]);
-  return before.status === 404
-    ? {
-        before: undefined,
-        after: await api.call("POST", `${homeOf(resource)}${query}`, resource),
-      }
-    : {
-        before: before.body,
-        after: await api.call("PUT", `${pathOf(resource)}${query}`, resource),
-      };
-}
-
-/** What a person can change of a resource. */
-function contentOf(body: unknown): string {
-  if (!isObject(body)) return "";
-  const metadata = isObject(body["metadata"]) ? body["metadata"] : {};
-  return JSON.stringify([
-    body["spec"],
-    metadata["labels"],
-    metadata["annotations"],
-  ]);
+function warningLines({ batch, warnings }: Applied): string[] {
+  return warnings.map((warning) => causeLine(batch, warning));
 }

@@ -1,0 +1,130 @@
+/** One request of `wherry apply`: what became of each resource, and what is said of it, at its place in the files. */
+import {
+  ApiError,
+  isObject,
+  textOf,
+  type ApiClient,
+  type Cause,
+} from "./client.ts";
+import { findingLine, type Manifests } from "./manifests.ts";
+
+export type Manifest = Manifests["resources"][number];
+
+/** What is said of a field of one of them. */
+export interface ItemCause {
+  /** In the batch; undefined where it is about none in particular. */
+  readonly index: number | undefined;
+  /** In the resource. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface Applied {
+  readonly batch: readonly Manifest[];
+  /** "created", "configured" or "unchanged", in the order of the batch; undefined of one that was not applied. */
+  readonly outcomes: readonly (string | undefined)[];
+  /** Why some were not. */
+  readonly causes: readonly ItemCause[];
+  readonly warnings: readonly ItemCause[];
+}
+
+export async function applyBatch(
+  api: ApiClient,
+  batch: readonly Manifest[],
+  options: { readonly dryRun: boolean; readonly atomic: boolean },
+): Promise<Applied> {
+  const query = new URLSearchParams({
+    ...(options.dryRun ? { dryRun: "All" } : {}),
+    ...(options.atomic ? { atomic: "true" } : {}),
+  });
+  const path = query.size === 0 ? "/apply" : `/apply?${query.toString()}`;
+  const items = batch.map(({ resource }) => resource);
+  try {
+    const { body } = await api.call("POST", path, { items });
+    const result = isObject(body) ? body : {};
+    const outcomes = listIn(result["items"]).map(({ outcome }) =>
+      textOf(outcome),
+    );
+    return {
+      batch,
+      outcomes: batch.map((_manifest, index) => {
+        const outcome = outcomes[index];
+        return outcome === "refused" || outcome === "skipped"
+          ? undefined
+          : outcome;
+      }),
+      causes: listIn(result["causes"]).map(causeOf),
+      warnings: listIn(result["warnings"]).map(causeOf),
+    };
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    const causes = error.causes.map(causeOf);
+    // A refusal of the request, not of what is in it.
+    if (causes.every(({ index }) => index === undefined)) throw error;
+    return { batch, outcomes: [], causes, warnings: [] };
+  }
+}
+
+/** "shop.yaml:12:7: spec.rules[0]: …" */
+export function causeLine(
+  batch: readonly Manifest[],
+  { index, path, message }: ItemCause,
+): string {
+  const manifest = index === undefined ? undefined : batch[index];
+  if (manifest === undefined) return message;
+  const { line, column } = manifest.locate(path);
+  const { file } = manifest;
+  return findingLine({ file, line, column, path, message, severity: "error" });
+}
+
+/** Namespaces that a message names; more are counted. */
+const MOST_NAMED = 10;
+
+/** What the refusals mean for the mesh. */
+export function unchangedText(applied: readonly Applied[]): string {
+  const done = new Set<string>();
+  const left = new Set<string>();
+  for (const { batch, outcomes } of applied)
+    for (const [index, { resource }] of batch.entries())
+      (outcomes[index] === undefined ? left : done).add(
+        resource.metadata.namespace ?? "",
+      );
+  if (done.size === 0) return "nothing was changed";
+  const whole = [...left].filter((namespace) => !done.has(namespace));
+  const parts = [...left].filter((namespace) => done.has(namespace));
+  return [
+    ...(whole.length === 0 ? [] : [`nothing was changed in ${nameAll(whole)}`]),
+    ...(parts.length === 0
+      ? []
+      : [`only some was changed in ${nameAll(parts)}`]),
+  ].join("; ");
+}
+
+function nameAll(namespaces: readonly string[]): string {
+  const named = namespaces
+    .slice(0, MOST_NAMED)
+    .map((namespace) =>
+      namespace === "" ? "the whole mesh" : `namespace ${namespace}`,
+    );
+  const more = namespaces.length - named.length;
+  return `${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+function listIn(value: unknown): readonly Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isObject) : [];
+}
+
+/** "items[17].spec.rules[0]" is about the one at 17. */
+function causeOf(cause: Partial<Record<keyof Cause, unknown>>): ItemCause {
+  const message = textOf(cause.message);
+  const [whole, index, path = ""] =
+    /^items\[(\d+)\]\.?(.*)$/s.exec(textOf(cause.field)) ?? [];
+  return {
+    index: whole === undefined ? undefined : Number(index),
+    path,
+    message:
+      whole === undefined && textOf(cause.field) !== ""
+        ? `${textOf(cause.field)}: ${message}`
+        : message,
+  };
+}
