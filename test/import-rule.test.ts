@@ -35,7 +35,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
     ["downstream"],
     ["outbound.ts", "inbound.ts"],
     ["plan-route.ts"],
-    ["destination.ts"],
+    ["destination.ts", "not-held.ts"],
     ["filters"],
     ["application"],
     ["upstream"],

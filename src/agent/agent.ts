@@ -8,6 +8,7 @@ import type {
   SnapshotVersion,
 } from "../policy/snapshot.ts";
 import type { Resource } from "../resources/envelope.ts";
+import type { SharedLookups } from "./interest/lookups.ts";
 
 export interface Agent {
   /** The config in force; undefined until there is any. */
@@ -15,6 +16,8 @@ export interface Agent {
   /** The certificate in use; undefined until there is one that is valid. */
   readonly credentials: Watch<Credentials | undefined>;
   readonly state: Watch<AgentState>;
+  /** Tells what the config in force lacks because nothing has used it; absent or undefined where it lacks nothing. */
+  readonly lookups?: SharedLookups | undefined;
   /**
    * The first `true` registers the workload (law 12: the proxy has probed the application by then); later values change whether it is
    * balanced to. Resolves when the control plane has it, or at once where there is none to tell now: it is told at the next connection.

@@ -46,6 +46,14 @@ export function makeConfig(peers?: Peers): Config {
     self: SelfDescription,
   ): Promise<string | undefined> => {
     const { version } = config;
+    // A push of results alone changes nothing of what is compiled: no subscriber has anything to do.
+    if (
+      config.resources === current?.resources &&
+      JSON.stringify(self) === JSON.stringify(snapshot.value?.self)
+    ) {
+      current = config;
+      return undefined;
+    }
     try {
       const resources = Array.from(
         config.resources.values(),

@@ -9,6 +9,7 @@ import { waitFor, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import { openClient } from "./connection.ts";
+import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import type { Registration } from "./registration.ts";
 import { runStream } from "./stream.ts";
@@ -18,6 +19,8 @@ export interface FollowOptions {
   readonly controlPlane: string;
   readonly credentials: Watch<Credentials | undefined>;
   readonly config: MeshConfig;
+  /** What is wanted of the mesh; undefined: everything in scope. */
+  readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
   readonly status: AgentStatus;
   readonly maxConfigBytes: Bytes;
@@ -79,6 +82,7 @@ async function connectOnce(
   });
   leave();
   const renewed = over.signal.aborted;
+  options.interest?.detach(renewed);
   // What belongs to this connection ends with it.
   over.abort(new Error(reason));
   return { reason, openedAt, renewed };
@@ -91,7 +95,8 @@ async function stream(
   signal: AbortSignal,
   onOpen: () => void,
 ): Promise<string> {
-  const { config, registration, status, maxConfigBytes, clock } = options;
+  const { config, interest, registration, status, maxConfigBytes, clock } =
+    options;
   let client: Client | undefined;
   try {
     const self = await config.become(credentials);
@@ -106,17 +111,20 @@ async function stream(
     return await runStream({
       client: opened,
       node: config.node(self),
-      held: config.resources,
+      held: config.held,
+      subscribe:
+        interest === undefined ? undefined : (send) => interest.attach(send),
       maxConfigBytes,
       clock,
       signal,
       onOpen: () => {
         onOpen();
+        interest?.connected();
         status.update({ connected: true, streamError: undefined });
         registration.connected(opened, signal);
       },
-      onPush: (revision, resources) => config.push(self, revision, resources),
-      onUnusable: (revision, reason) => config.report(reason, revision),
+      onPush: (revision, received) => config.push(self, revision, received),
+      onUnusable: (revision, reason) => config.unusable(reason, revision),
     });
   } catch (thrown) {
     return messageOf(thrown);

@@ -15,6 +15,7 @@ import {
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "./config.ts";
 import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
 import { followControlPlane } from "./follow.ts";
+import { MeshInterest, type Declared } from "./interest/mesh-interest.ts";
 import { MeshConfig } from "./mesh-config.ts";
 import { Registration } from "./registration.ts";
 import { openStateDirectory, type StateDirectory } from "./state-directory.ts";
@@ -33,6 +34,8 @@ export interface AgentOptions {
   readonly version: string;
   /** MAX_CONFIG_BYTES where absent. */
   readonly maxConfigBytes?: Bytes;
+  /** What it holds of the mesh: all that is in scope, or what it uses and what is declared here. All where absent. */
+  readonly interest?: Declared | undefined;
   readonly peers?: Peers | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -40,8 +43,8 @@ export interface AgentOptions {
 
 /** Resolves when the disk has been read. Throws UserError where the options or the directory cannot be used. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { controlPlane, version, clock, logger } = options;
-  splitAddress(controlPlane);
+  const { version, clock, logger } = options;
+  splitAddress(options.controlPlane);
   const directory = await openStateDirectory(options.stateDirectory);
   for (const fault of [directory.readOnly, directory.warning])
     if (fault !== undefined) logger.warn(fault);
@@ -55,8 +58,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     fault: certificates.fault,
     registration: registration.state,
   });
+  const interest = interestOf(options, () => config.interestChanged());
   const config = new MeshConfig({
     config: inForce,
+    interest,
     status,
     directory,
     workload,
@@ -71,15 +76,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     });
   status.update({ keepError: directory.readOnly });
   const following = followControlPlane({
-    controlPlane,
+    controlPlane: options.controlPlane,
     credentials: certificates.credentials,
-    config,
-    registration,
-    status,
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
-    clock,
-    logger,
     signal: stop.signal,
+    ...{ config, interest, registration, status, clock, logger },
   }).catch((thrown: unknown) => {
     if (!stop.signal.aborted)
       logger.error(
@@ -92,10 +93,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     snapshot: inForce.snapshot,
     credentials: certificates.credentials,
     state: status.state,
+    lookups: interest,
     setReady: (ready) => registration.setReady(ready),
     deregister: () => registration.deregister(),
     async close() {
       stop.abort(new Error("the sidecar is stopping"));
+      interest?.close();
       await Promise.all([
         following,
         registration.close(),
@@ -104,6 +107,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       await config.close();
     },
   };
+}
+
+function interestOf(
+  { clock, interest: declared }: AgentOptions,
+  onChange: () => void,
+): MeshInterest | undefined {
+  return declared === undefined
+    ? undefined
+    : new MeshInterest({ clock, declared, onChange });
 }
 
 /** Throws UserError where there is neither a certificate on disk nor a token that can be read. */

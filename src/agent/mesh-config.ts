@@ -11,13 +11,17 @@ import type { AgentStatus } from "./agent-status.ts";
 import type { Config } from "./config.ts";
 import { LastKnownGood } from "./last-known-good.ts";
 import { describeSelf } from "./self.ts";
-import type { ReceivedResources } from "./staging.ts";
+import { InterestOnDisk } from "./interest/interest-on-disk.ts";
+import type { MeshInterest } from "./interest/mesh-interest.ts";
+import type { ReceivedConfig } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 export interface MeshConfigOptions {
   readonly config: Config;
   readonly status: AgentStatus;
   readonly directory: StateDirectory;
+  /** What the sidecar holds of the mesh; undefined: everything in scope. */
+  readonly interest: MeshInterest | undefined;
   readonly workload: () => WorkloadSpec | undefined;
   /** Version of this software. */
   readonly version: string;
@@ -28,10 +32,11 @@ export interface MeshConfigOptions {
 export class MeshConfig {
   readonly #options: MeshConfigOptions;
   readonly #disk: LastKnownGood;
+  readonly #interestOnDisk: InterestOnDisk;
   #self: SelfDescription | undefined;
 
   constructor(options: MeshConfigOptions) {
-    const { directory, version, clock, logger, status } = options;
+    const { directory, version, clock, logger, status, interest } = options;
     this.#options = options;
     this.#disk = new LastKnownGood({
       directory,
@@ -40,15 +45,28 @@ export class MeshConfig {
       logger,
       onFailure: (keepError) => status.update({ keepError }),
     });
+    this.#interestOnDisk = new InterestOnDisk({
+      directory,
+      clock,
+      logger,
+      current: () =>
+        interest === undefined || this.#self === undefined
+          ? undefined
+          : { ...interest.kept, owner: this.#self },
+    });
   }
 
-  get resources(): ReceivedResources {
-    return this.#options.config.current?.resources ?? new Map();
+  get held(): ReceivedConfig {
+    const { config, interest } = this.#options;
+    return {
+      resources: config.current?.resources ?? new Map(),
+      lookups: interest?.lookups ?? new Map(),
+    };
   }
 
   /** The workload that this certificate names; and, the first time that is known, the config that the disk holds for it. */
   async become(credentials: Credentials): Promise<SelfDescription> {
-    const { config, workload } = this.#options;
+    const { config, interest, workload } = this.#options;
     const { ports, locality } = workload() ?? {};
     const next = describeSelf(credentials, {
       ...(ports === undefined ? {} : { ports }),
@@ -59,8 +77,10 @@ export class MeshConfig {
     this.#self = next;
     const { current } = config;
     if (first) await this.#boot(next);
-    else if (changed && current !== undefined)
+    else if (changed && current !== undefined) {
       this.report(await config.take(current, next), current.version);
+      interest?.applied(current.resources, interest.lookups, next);
+    }
     return next;
   }
 
@@ -68,17 +88,31 @@ export class MeshConfig {
   async push(
     self: SelfDescription,
     revision: Revision,
-    resources: ReceivedResources,
+    { resources, lookups }: ReceivedConfig,
   ): Promise<{ refused?: string }> {
-    const { config, status, clock } = this.#options;
+    const { config, interest, status, clock } = this.#options;
+    const before = config.current?.resources;
     const reason = await config.push(revision, resources, self, clock.wall());
     if (reason !== undefined) {
-      this.report(reason, revision);
+      this.unusable(reason, revision);
       return { refused: reason };
     }
-    if (config.current !== undefined) this.#disk.keep(config.current, self);
+    if (config.current !== undefined && resources !== before)
+      this.#disk.keep(config.current, self);
+    interest?.applied(resources, lookups, self);
     status.update({ source: "stream", refused: undefined });
     return {};
+  }
+
+  /** A push cannot be used: requests do not wait any longer for what it would have brought. */
+  unusable(reason: string, version: Partial<Revision> | undefined): void {
+    this.report(reason, version);
+    this.#options.interest?.refused(reason);
+  }
+
+  /** What the sidecar is interested in has changed. */
+  interestChanged(): void {
+    this.#interestOnDisk.changed();
   }
 
   /** The newest config is not used, for this reason; or it is. */
@@ -121,17 +155,22 @@ export class MeshConfig {
   }
 
   /** Resolves when what is to be kept is on disk. */
-  close(): Promise<void> {
-    return this.#disk.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#disk.close(), this.#interestOnDisk.close()]);
   }
 
   async #boot(owner: SelfDescription): Promise<void> {
-    const { config, status, logger } = this.#options;
+    const { config, interest, status, logger } = this.#options;
+    if (interest !== undefined) {
+      const used = await this.#interestOnDisk.read(owner);
+      if (used !== undefined) interest.restore(used);
+    }
     const kept = await this.#disk.read(owner);
     if (kept === undefined) return;
     const reason =
       "reason" in kept ? kept.reason : await config.take(kept, owner);
     if (reason === undefined) {
+      interest?.applied(this.held.resources, this.held.lookups, owner);
       logger.info(
         { revision: config.current?.version.revision },
         "serving the last config that this sidecar had",

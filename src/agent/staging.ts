@@ -10,7 +10,9 @@ import type {
   Revision,
 } from "../push/messages.ts";
 import {
-  digestOf,
+  digestSum,
+  digestTerm,
+  formatDigest,
   LOOKUP_TYPE,
   parseResourceName,
   resourceName,
@@ -30,7 +32,7 @@ export interface ReceivedResource {
 
 export type ReceivedResources = ReadonlyMap<string, ReceivedResource>;
 
-/** The answer to a question, by the question's name. */
+/** What a question leads to, by the question's name. */
 export type ReceivedLookups = ReadonlyMap<string, Lookup>;
 
 type Content =
@@ -44,12 +46,13 @@ interface Staged {
   readonly content: Content;
 }
 
+export interface ReceivedConfig {
+  readonly resources: ReceivedResources;
+  readonly lookups: ReceivedLookups;
+}
+
 export type Sealed =
-  | {
-      readonly kind: "resources";
-      readonly resources: ReceivedResources;
-      readonly lookups: ReceivedLookups;
-    }
+  | ({ readonly kind: "resources" } & ReceivedConfig)
   | { readonly kind: "refused"; readonly reason: string }
   /** What was over the limit was not kept: only a new stream, which says what is held, can bring it. */
   | { readonly kind: "incomplete" };
@@ -63,67 +66,130 @@ export interface Staging {
 
 /** Starts from what is in force. */
 export function makeStaging(
-  inForce: ReceivedResources,
+  inForce: ReceivedConfig,
   maxConfigBytes: Bytes,
 ): Staging {
-  const staged = new Map<string, Staged>();
-  let bytes = 0;
-  let overflow = false;
+  return new StagedConfig(inForce, maxConfigBytes);
+}
+
+/** What a push costs to stage and to compare is what it changes. */
+class StagedConfig implements Staging {
+  readonly #maxConfigBytes: Bytes;
+  readonly #staged = new Map<string, Staged>();
+  /** As they were sealed last; the same objects as long as nothing in them changes. */
+  #resources: ReceivedResources;
+  #lookups: ReceivedLookups;
+  /** What was sealed last is not what is staged. */
+  #changed = { resources: false, lookups: false };
+  #sum = 0n;
+  #bytes = 0;
+  #faults = 0;
+  #overflow = false;
   /** The first Revision after an overflow is refused with the reason; a later one cannot be judged. */
-  let dropped = false;
+  #dropped = false;
 
-  const forget = (name: string): void => {
-    bytes -= staged.get(name)?.bytes ?? 0;
-    staged.delete(name);
-  };
-
-  for (const [name, { version, resource, bytes: size }] of inForce) {
-    staged.set(name, { version, bytes: size, content: { resource } });
-    bytes += size;
+  constructor({ resources, lookups }: ReceivedConfig, maxConfigBytes: Bytes) {
+    this.#maxConfigBytes = maxConfigBytes;
+    for (const [name, { version, resource, bytes }] of resources)
+      this.#put(name, { version, bytes, content: { resource } });
+    for (const [name, lookup] of lookups) {
+      const version = lookupVersion(lookup.services);
+      this.#put(name, { version, bytes: version.length, content: { lookup } });
+    }
+    this.#resources = resources;
+    this.#lookups = lookups;
+    this.#changed = { resources: false, lookups: false };
   }
 
-  return {
-    stage(response) {
-      for (const name of response.removed) forget(name);
-      for (const received of response.resources) {
-        const { name, version, value } = received;
-        forget(name);
-        bytes += value.length;
-        if (bytes > maxConfigBytes) overflow = true;
-        // Over the limit only sizes are kept, for the message.
-        const content = overflow ? { fault: "over the limit" } : read(received);
-        staged.set(name, { version, bytes: value.length, content });
-      }
-    },
-    seal(revision) {
-      if (dropped) return { kind: "incomplete" };
-      if (overflow) {
-        dropped = true;
-        return {
-          kind: "refused",
-          reason: `the config has ${bytes} bytes or more, and this sidecar takes ${maxConfigBytes} at most: narrow exportTo, or raise --max-config-bytes`,
-        };
-      }
-      const digest = digestOf(
-        Array.from(staged, ([name, { version }]) => [name, version] as const),
+  stage(response: DeltaResponse): void {
+    for (const name of response.removed) this.#forget(name);
+    for (const received of response.resources) {
+      const { name, version, value } = received;
+      this.#forget(name);
+      if (this.#bytes + value.length > this.#maxConfigBytes)
+        this.#overflow = true;
+      // Over the limit only sizes are kept, for the message.
+      const content = this.#overflow
+        ? { fault: "over the limit" }
+        : read(received);
+      this.#put(name, { version, bytes: value.length, content });
+    }
+  }
+
+  seal(revision: Revision): Sealed {
+    if (this.#dropped) return { kind: "incomplete" };
+    if (this.#overflow) {
+      this.#dropped = true;
+      return refused(
+        `the config has ${this.#bytes} bytes or more, and this sidecar takes ${this.#maxConfigBytes} at most: narrow exportTo, or raise --max-config-bytes`,
       );
-      if (digest !== revision.digest)
-        return {
-          kind: "refused",
-          reason: `the digest of the ${staged.size} resources received is ${digest}, and the revision says ${revision.digest}: the push was incomplete`,
-        };
-      const resources = new Map<string, ReceivedResource>();
-      const lookups = new Map<string, Lookup>();
-      const faults: string[] = [];
-      for (const [name, { version, content, bytes: size }] of staged)
-        if ("fault" in content) faults.push(content.fault);
-        else if ("lookup" in content) lookups.set(name, content.lookup);
-        else resources.set(name, { ...content, version, bytes: size });
-      return faults.length === 0
-        ? { kind: "resources", resources, lookups }
-        : { kind: "refused", reason: faults.slice(0, 5).join("; ") };
-    },
-  };
+    }
+    const digest = formatDigest(this.#sum);
+    if (digest !== revision.digest)
+      return refused(
+        `the digest of the ${this.#staged.size} resources received is ${digest}, and the revision says ${revision.digest}: the push was incomplete`,
+      );
+    if (this.#faults > 0) return refused(this.#someFaults());
+    if (this.#changed.resources) this.#resources = this.#stagedResources();
+    if (this.#changed.lookups) this.#lookups = this.#stagedLookups();
+    this.#changed = { resources: false, lookups: false };
+    return {
+      kind: "resources",
+      resources: this.#resources,
+      lookups: this.#lookups,
+    };
+  }
+
+  #put(name: string, staged: Staged): void {
+    this.#staged.set(name, staged);
+    this.#count(name, staged, 1);
+  }
+
+  #forget(name: string): void {
+    const staged = this.#staged.get(name);
+    if (staged === undefined) return;
+    this.#staged.delete(name);
+    this.#count(name, staged, -1);
+  }
+
+  #count(
+    name: string,
+    { version, bytes, content }: Staged,
+    sign: 1 | -1,
+  ): void {
+    this.#bytes += sign * bytes;
+    const term = digestTerm(name, version);
+    this.#sum = digestSum(this.#sum, sign === 1 ? term : -term);
+    if ("fault" in content) this.#faults += sign;
+    else if ("lookup" in content) this.#changed.lookups = true;
+    else this.#changed.resources = true;
+  }
+
+  #someFaults(): string {
+    const faults: string[] = [];
+    for (const { content } of this.#staged.values())
+      if ("fault" in content && faults.push(content.fault) === 5) break;
+    return faults.join("; ");
+  }
+
+  #stagedResources(): ReceivedResources {
+    const resources = new Map<string, ReceivedResource>();
+    for (const [name, { version, bytes, content }] of this.#staged)
+      if ("resource" in content)
+        resources.set(name, { version, bytes, resource: content.resource });
+    return resources;
+  }
+
+  #stagedLookups(): ReceivedLookups {
+    const lookups = new Map<string, Lookup>();
+    for (const [name, { content }] of this.#staged)
+      if ("lookup" in content) lookups.set(name, content.lookup);
+    return lookups;
+  }
+}
+
+function refused(reason: string): Sealed {
+  return { kind: "refused", reason };
 }
 
 function read(received: DeltaResource): Content {
@@ -156,15 +222,15 @@ function readResource({ name, value }: DeltaResource): Content {
   }
 }
 
-/** The answer to a question, or why it is none. */
+/** What a question leads to, or why that cannot be read. */
 function readLookup({ name, version, value }: DeltaResource): Content {
   const question = parseInterest(name);
   if (question === undefined || !isQuestion(question))
     return { fault: `${name.slice(0, 200)} is not a question` };
   try {
-    const answer = lookup.decode(value);
-    return version === lookupVersion(answer.services)
-      ? { lookup: answer }
+    const result = lookup.decode(value);
+    return version === lookupVersion(result.services)
+      ? { lookup: result }
       : { fault: `${name} is not of version ${version.slice(0, 200)}` };
   } catch (thrown) {
     return { fault: `${name} cannot be read: ${messageOf(thrown)}` };

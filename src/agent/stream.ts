@@ -9,7 +9,7 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Bytes } from "../core/units.ts";
 import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
-import { formatInterest } from "../push/interest.ts";
+import { EVERYTHING, lookupVersion } from "../push/interest.ts";
 import type {
   DeltaRequest,
   DeltaResponse,
@@ -19,17 +19,16 @@ import type {
 import { RESOURCE_TYPE, REVISION_TYPE } from "../push/names.ts";
 import { DISCOVERY } from "../push/services.ts";
 import { openStream } from "./connection.ts";
-import {
-  makeStaging,
-  type ReceivedResources,
-  type Staging,
-} from "./staging.ts";
+import type { Send, Subscriptions } from "./interest/subscriptions.ts";
+import { makeStaging, type ReceivedConfig, type Staging } from "./staging.ts";
 
 export interface StreamOptions {
   readonly client: Client;
   readonly node: Node;
   /** What is in force when the stream opens. */
-  readonly held: ReceivedResources;
+  readonly held: ReceivedConfig;
+  /** What the first request subscribes to; its argument takes what changes after that. Absent: everything. */
+  readonly subscribe: ((send: Send) => readonly string[]) | undefined;
   readonly maxConfigBytes: Bytes;
   readonly clock: Clock;
   /** Ends the stream. */
@@ -39,7 +38,7 @@ export interface StreamOptions {
   /** A push is complete: puts it in force, or gives the reason why not. May not reject. */
   readonly onPush: (
     revision: Revision,
-    resources: ReceivedResources,
+    config: ReceivedConfig,
   ) => Promise<{ readonly refused?: string }>;
   /** A push is complete and cannot be used as it came. */
   readonly onUnusable: (revision: Revision | undefined, reason: string) => void;
@@ -103,17 +102,22 @@ class ConfigStream {
   }
 
   #subscribe(): void {
-    const { node, held } = this.#options;
+    const { node, held, subscribe } = this.#options;
     this.#stream.write(
       request({
         node,
         typeUrl: RESOURCE_TYPE,
-        subscribe: [formatInterest({ kind: "everything" })],
-        initialVersions: new Map(
-          Array.from(held, ([name, { version }]) => [name, version]),
-        ),
+        subscribe: subscribe?.((change) => this.#resubscribe(change)) ?? [
+          EVERYTHING,
+        ],
+        initialVersions: versionsOf(held),
       }),
     );
+  }
+
+  #resubscribe(change: Subscriptions): void {
+    if (!this.#over)
+      this.#stream.write(request({ ...change, typeUrl: RESOURCE_TYPE }));
   }
 
   #onData(bytes: Buffer): void {
@@ -167,11 +171,9 @@ class ConfigStream {
         return;
       case "resources":
         // What comes meanwhile belongs to the next push, which waits for this one.
-        void this.#options
-          .onPush(revision, sealed.resources)
-          .then(({ refused }) => {
-            if (!this.#over) this.#acknowledge(message, refused);
-          });
+        void this.#options.onPush(revision, sealed).then(({ refused }) => {
+          if (!this.#over) this.#acknowledge(message, refused);
+        });
     }
   }
 
@@ -188,6 +190,17 @@ class ConfigStream {
       }),
     );
   }
+}
+
+function versionsOf({
+  resources,
+  lookups,
+}: ReceivedConfig): Map<string, string> {
+  const versions = new Map<string, string>();
+  for (const [name, { version }] of resources) versions.set(name, version);
+  for (const [name, { services }] of lookups)
+    versions.set(name, lookupVersion(services));
+  return versions;
 }
 
 function request(fields: Partial<DeltaRequest>): DeltaRequest {

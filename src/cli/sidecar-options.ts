@@ -38,6 +38,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly publish?: readonly string[];
   readonly trustedProxy?: readonly string[];
   readonly upstream?: readonly string[];
+  readonly scope?: string;
   readonly linkProtocol: string;
   readonly concurrency: string;
   readonly accessLog: string;
@@ -86,6 +87,12 @@ function withSources(command: Command): Command {
       option(
         "--resources <path>",
         "file or folder with resources, in place of a control plane; read again when it changes",
+      ),
+    )
+    .addOption(
+      option(
+        "--scope <scope>",
+        `what it holds of the mesh: used (the services that it calls, learned as it calls them) or all that it may call; default: ${DEFAULT_SETTINGS.scope}`,
       ),
     )
     .addOption(
@@ -223,7 +230,7 @@ function withPorts(command: Command): Command {
     .addOption(
       listOption(
         "--upstream <port=service.ns[:port]>",
-        "local port that leads to one service",
+        "local port that leads to one service; NAMESPACE/SERVICE without a port: a service whose config is held from the start",
       ),
     );
 }

@@ -1,9 +1,15 @@
 /** What the texts of the options of `wherry sidecar` mean. */
 import { hostname, networkInterfaces } from "node:os";
+import type { Declared } from "../agent/interest/mesh-interest.ts";
 import { parseDuration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
-import { DEFAULT_SETTINGS, type SidecarSettings } from "../sidecar/settings.ts";
+import { parseAuthority } from "../proxy/destination.ts";
+import {
+  DEFAULT_SETTINGS,
+  type Scope,
+  type SidecarSettings,
+} from "../sidecar/settings.ts";
 import type { BoundPorts } from "../sidecar/sidecar.ts";
 import type { AccessLogMode } from "../telemetry/access-log.ts";
 import type { Protocol } from "../wire/exchange.ts";
@@ -16,6 +22,7 @@ export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
   const { host, accessLogFile } = options;
   return {
     concurrency: workersOf("--concurrency", options.concurrency),
+    scope: scopeOf(options),
     ports: {
       outbound: portOf("--outbound-port", options.outboundPort),
       ...(options.capture
@@ -28,7 +35,9 @@ export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
     host,
     metricsHost: host === HERE ? HERE : DEFAULT_SETTINGS.metricsHost,
     publish: (options.publish ?? []).map(publishOf),
-    upstream: (options.upstream ?? []).map(upstreamOf),
+    upstream: (options.upstream ?? [])
+      .filter((text) => !isServiceName(text))
+      .map(upstreamOf),
     ...(options.appPort === undefined
       ? {}
       : { appPorts: Object.values(applicationPorts(options)) }),
@@ -98,11 +107,42 @@ function publishOf(text: string): { port: number; appPort: number } {
   };
 }
 
+/** What the sidecar holds from the start: each Service of `--upstream`, and what its local ports lead to. */
+export function declaredOf(options: SidecarCommandOptions): Declared {
+  const upstreams = options.upstream ?? [];
+  return {
+    services: upstreams.filter(isServiceName),
+    hosts: upstreams
+      .filter((text) => !isServiceName(text))
+      .flatMap((text) => {
+        const host = parseAuthority(upstreamOf(text).to)?.host;
+        return host === undefined ? [] : [host];
+      }),
+  };
+}
+
+/** Files have all that there is. */
+function scopeOf({ scope, resources }: SidecarCommandOptions): Scope {
+  if (scope !== undefined && scope !== "used" && scope !== "all")
+    throw new UserError(`invalid --scope ${scope}: expected used or all`);
+  if (resources === undefined) return scope ?? DEFAULT_SETTINGS.scope;
+  if (scope === "used")
+    throw new UserError(
+      "--scope used asks a control plane, and --resources has none: leave one of them out",
+    );
+  return "all";
+}
+
+/** "NAMESPACE/NAME" */
+function isServiceName(text: string): boolean {
+  return /^[a-z0-9-]+\/[a-z0-9.-]+$/.test(text);
+}
+
 function upstreamOf(text: string): { port: number; to: string } {
   const at = text.indexOf("=");
   if (at <= 0)
     throw new UserError(
-      `invalid --upstream ${text}: expected PORT=SERVICE.NAMESPACE[:PORT]`,
+      `invalid --upstream ${text}: expected PORT=SERVICE.NAMESPACE[:PORT] or NAMESPACE/SERVICE`,
     );
   return {
     port: portOf("--upstream", text.slice(0, at)),

@@ -159,8 +159,8 @@ const TABLE = {
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   NO_CONFIG: {
-    text: "the sidecar has no configuration yet",
-    hint: "Wait for the sidecar's first configuration; see its /config.",
+    text: "the sidecar has no configuration, or none for what is called",
+    hint: "See the sidecar's /config: whether it is connected to the control plane, and what it refused.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
     fault: "proxy",
     outcome: { own: "cancelled", peer: "shed" },

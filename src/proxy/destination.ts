@@ -1,9 +1,11 @@
 /** Where a request that the local application made wants to go: a service of the mesh, a place outside it, or nowhere. */
 import { readAuthority } from "../core/text/authority.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
+import { canonicalAddress } from "../core/text/network.ts";
 import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
 import type { Destination, Snapshot } from "../policy/snapshot.ts";
+import { formatInterest, LONGEST_HOST } from "../push/interest.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
 import { isTunnel } from "../wire/tcp.ts";
 
@@ -63,6 +65,50 @@ export function whereTo(
       "https in absolute form would be read by this proxy; use CONNECT",
     );
   return outside(snapshot, named.host, named.port ?? 80);
+}
+
+/** The questions whose results, and what comes with them, are all that `whereTo` goes by. */
+export function questionsOf(
+  head: RequestHead,
+  { originalDestination }: Pick<ServerConnectionInfo, "originalDestination">,
+  upstream: LocalUpstream | undefined,
+): string[] {
+  if (upstream !== undefined || originalDestination !== undefined) {
+    const questions = arrivalQuestions(originalDestination, upstream);
+    const named = upstream === undefined && parseAuthority(head.authority);
+    return named && named.host !== originalDestination?.address
+      ? [...questions, ...hostQuestion(named.host)]
+      : questions;
+  }
+  const named = parseAuthority(head.authority);
+  if (named === undefined) return [];
+  const { host, port } = named;
+  return isTunnel(head) && port !== undefined
+    ? [...hostQuestion(host), ...addressQuestion({ address: host, port })]
+    : [...hostQuestion(host)];
+}
+
+/** Those of a connection, before it has said a word. */
+export function arrivalQuestions(
+  captured: Address | undefined,
+  upstream: LocalUpstream | undefined,
+): string[] {
+  if (upstream !== undefined) return [...hostQuestion(upstream.host)];
+  return captured === undefined ? [] : [...addressQuestion(captured)];
+}
+
+/** None where no Service can have that name. */
+const hostQuestion: (host: string) => readonly string[] = memo((host) =>
+  host.length > LONGEST_HOST || host.includes(":")
+    ? []
+    : [formatInterest({ kind: "host", host })],
+);
+
+function addressQuestion({ address, port }: Address): readonly string[] {
+  const plain = canonicalAddress(address);
+  return plain === undefined
+    ? []
+    : [formatInterest({ kind: "address", address: plain, port })];
 }
 
 /** Only HTTP/1.0 has requests without a host. The link has no way to say one, and its other end would be blamed for that. */

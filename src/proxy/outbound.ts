@@ -3,11 +3,12 @@
  *
  * ```
  *   accept ─▶ where to ─▶ route ─▶ attempt { pick ─▶ break ─▶ connect } ─▶ relay
- *     │          │          │          │       │        │                   │
+ *     │       (ask, once)   │          │       │        │                   │
  *  NO_CONFIG  UNKNOWN_…  NO_ROUTE  NO_ENDPOINT BREAKER_OPEN CONNECT_…    UPSTREAM_RESET …      rescue.ts answers them all
  * ```
  */
 import { MeshError } from "../mesh/errors.ts";
+import type { Lookups } from "../agent/interest/lookups.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
@@ -16,7 +17,14 @@ import {
   RequestRecord,
   type TelemetrySinks,
 } from "./exchange/request-record.ts";
-import { whereTo, type LocalUpstream, type Where } from "./destination.ts";
+import {
+  questionsOf,
+  whereTo,
+  type LocalUpstream,
+  type Where,
+} from "./destination.ts";
+import { isHeld, lookFor, notKnown, type Look } from "./not-held.ts";
+import { asMeshError } from "./exchange/rescue.ts";
 import { LocalAnswer } from "./filters/local-response.ts";
 import type { Faults } from "./filters/faults.ts";
 import { atLastHop } from "./exchange/max-forwards.ts";
@@ -35,8 +43,17 @@ import {
 
 export interface OutboundOptions extends PlanRouteOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
+  /** Tells what the snapshot lacks; absent or undefined: it lacks nothing. */
+  readonly lookups?: { readonly value: Lookups | undefined };
   readonly sinks: TelemetrySinks;
   readonly faults: Faults;
+}
+
+/** One listener's requests. */
+interface Door {
+  readonly options: OutboundOptions;
+  readonly upstream: LocalUpstream | undefined;
+  readonly judges: Judges;
 }
 
 /** Serves what comes in on one listener; `upstream` where the listener leads to one service. */
@@ -58,23 +75,18 @@ export function makeOutbound(
       return where.kind === "refused" ? where.error : piped(where, stream);
     },
   };
+  const door = { options, upstream, judges };
   return {
     request: (stream) =>
-      guarded(sinks, "outbound", stream, () =>
-        outbound(options, upstream, stream, judges),
-      ),
+      guarded(sinks, "outbound", stream, () => outbound(door, stream)),
   };
 }
 
 /** How an open exchange is judged again, by where it went at its start. */
 type Judges = Readonly<Record<"mesh" | "outside", Judge>>;
 
-function outbound(
-  options: OutboundOptions,
-  upstream: LocalUpstream | undefined,
-  stream: ServerStream,
-  judges: Judges,
-): void {
+function outbound(door: Door, stream: ServerStream): void {
+  const { options, upstream } = door;
   const { sinks, host } = options;
   // accept: with the snapshot of now, to the end (law 1)
   const snapshot = options.snapshot.value;
@@ -89,7 +101,84 @@ function outbound(
   }
   // where to: a service of the mesh, or a place outside it
   const where = whereTo(snapshot, stream.head, stream.connection, upstream);
+  // ask: where this sidecar does not hold what is called, and does not know that there is none
+  const look = missing(door, stream, where);
+  if (look !== undefined) {
+    const record = new RequestRecord(sinks, "outbound", stream, UNKNOWN);
+    ask({ door, stream, record }, look, MOST_ROUNDS);
+    return;
+  }
   const record = new RequestRecord(sinks, "outbound", stream, nameOf(where));
+  onward(door, snapshot, stream, where, record);
+}
+
+function missing(
+  { options, upstream }: Door,
+  { head, connection }: ServerStream,
+  where: Where,
+): Look | undefined {
+  const lookups = options.lookups?.value;
+  const destination = where.kind === "mesh" ? where.destination : undefined;
+  if (isHeld(lookups, destination) || isMalformed(where)) return undefined;
+  return lookFor(lookups, destination, questionsOf(head, connection, upstream));
+}
+
+/** Refused for what it says, whatever there is in the mesh. */
+function isMalformed(where: Where): boolean {
+  return where.kind === "refused" && where.error.code === "BAD_REQUEST";
+}
+
+/** A request that waits for what is asked. */
+interface Waiting {
+  readonly door: Door;
+  readonly stream: ServerStream;
+  readonly record: RequestRecord;
+}
+
+/** A result may lead to a Service whose use another thread has to note. More rounds than that have no honest cause. */
+const MOST_ROUNDS = 3;
+
+function ask(waiting: Waiting, look: Look, rounds: number): void {
+  const { door, record } = waiting;
+  look((failure) => {
+    record.waited = door.options.sinks.clock.now() - record.startedAt;
+    try {
+      if (failure === undefined) resolved(waiting, rounds - 1);
+      else record.refuse(notKnown(failure), true);
+    } catch (defect) {
+      record.refuse(asMeshError(defect), true);
+    }
+  });
+}
+
+/** The request begins with the snapshot of now (law 1). */
+function resolved(waiting: Waiting, rounds: number): void {
+  const { door, stream, record } = waiting;
+  const { options, upstream } = door;
+  const snapshot = options.snapshot.value;
+  if (snapshot === undefined) {
+    record.refuse(noConfig(), true);
+    return;
+  }
+  const where = whereTo(snapshot, stream.head, stream.connection, upstream);
+  const look = missing(door, stream, where);
+  if (look === undefined) {
+    record.destination = nameOf(where);
+    const excess = overload(options.host);
+    if (excess === undefined) onward(door, snapshot, stream, where, record);
+    else record.refuse(excess, true);
+  } else if (rounds > 0) ask(waiting, look, rounds);
+  else record.refuse(noConfig(), true);
+}
+
+function onward(
+  { options, judges }: Door,
+  snapshot: Snapshot,
+  stream: ServerStream,
+  where: Where,
+  record: RequestRecord,
+): void {
+  const { host } = options;
   // route: which rule, and which of its backends
   const plan = planRoute(options, snapshot, stream, where, record);
   if (plan instanceof MeshError) {

@@ -20,7 +20,7 @@ export type Interest =
     }
   | Question;
 
-/** Answered by a resource of its own, a Lookup, whether or not there is anything. */
+/** Resolved by a resource of its own, a Lookup, whether or not there is anything. */
 export type Question =
   /** Whatever a caller of this namespace reaches by that name; canonical, without port. */
   | { readonly kind: "host"; readonly host: string }
@@ -75,12 +75,12 @@ export function parseInterest(text: string): Interest | undefined {
   return kind === KINDS.address ? addressOf(name) : undefined;
 }
 
-/** Whether the interest is answered by a Lookup. */
+/** Whether the interest is resolved by a Lookup. */
 export function isQuestion(interest: Interest): interest is Question {
   return interest.kind === "host" || interest.kind === "address";
 }
 
-/** The version of the resource that answers with these Services, sorted. */
+/** The version of the Lookup of these Services, sorted. */
 export function lookupVersion(services: readonly string[]): string {
   return services.length === 0 ? "none" : services.join(",");
 }

@@ -62,7 +62,7 @@ export interface Revision {
   /** UUID of the store. */
   readonly store: string;
   readonly revision: number;
-  /** `digestOf` the names and versions that the sidecar should hold now. */
+  /** Over the names and versions that the sidecar should hold now (`names.ts`). */
   readonly digest: string;
   /** An operator has said that this store may replace the one that the sidecar knew. */
   readonly accepted: boolean;

@@ -6,7 +6,7 @@ const PREFIX = "type.googleapis.com/";
 
 export const RESOURCE_TYPE: string = `${PREFIX}wherry.push.v1.Resource`;
 export const REVISION_TYPE: string = `${PREFIX}wherry.push.v1.Revision`;
-/** Of what a resource holds that answers a question (`interest.ts`); it travels in messages of RESOURCE_TYPE. */
+/** The type inside a resource that resolves a question (`interest.ts`); it travels in messages of RESOURCE_TYPE. */
 export const LOOKUP_TYPE: string = `${PREFIX}wherry.push.v1.Lookup`;
 
 /** Who the control plane is, in whichever trust domain: spiffe://TD/ns/wherry-system/sa/control-plane. */
@@ -64,14 +64,4 @@ export function digestSum(sum: bigint, term: bigint): bigint {
 /** A sum as a Revision has it: 64 digits in hex. */
 export function formatDigest(sum: bigint): string {
   return sum.toString(16).padStart(64, "0");
-}
-
-/** Of every name and version, in whichever order. */
-export function digestOf(
-  versions: Iterable<readonly [name: string, version: string]>,
-): string {
-  let sum = 0n;
-  for (const [name, version] of versions)
-    sum = digestSum(sum, digestTerm(name, version));
-  return formatDigest(sum);
 }

@@ -9,9 +9,13 @@ import {
 import type { AccessLogMode } from "../telemetry/access-log.ts";
 import type { Protocol } from "../wire/exchange.ts";
 
+export type Scope = "used" | "all";
+
 export interface SidecarSettings {
   /** Workers that carry the traffic, each in a thread but the first. */
   readonly concurrency: number;
+  /** Whether it holds all that it may use, or what it uses: then it asks for the rest when that is called. */
+  readonly scope: Scope;
   readonly ports: SidecarPorts;
   /** For the link, captured and published connections: "::" is every address of both families. */
   readonly host: string;
@@ -37,6 +41,7 @@ export interface SidecarSettings {
 
 export const DEFAULT_SETTINGS: SidecarSettings = {
   concurrency: 1,
+  scope: "all",
   ports: DEFAULT_PORTS,
   host: "::",
   metricsHost: "::",

@@ -267,6 +267,12 @@ class RunningSidecar implements Sidecar {
 
   #follow(agent: Agent): void {
     const { worker } = this.#parts;
+    const { lookups } = agent;
+    if (lookups !== undefined) {
+      worker.lookups = lookups;
+      this.#workerPool?.lookups(lookups);
+      this.#closers.push(lookups.watchExchanges(() => worker.servicesInUse()));
+    }
     this.#closers.push(
       follow(agent.credentials, (value) => {
         worker.credentials.set(value);

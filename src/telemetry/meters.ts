@@ -51,6 +51,7 @@ export interface Meters {
   readonly certificateExpiry: GaugeCell;
   readonly configAge: GaugeCell;
   readonly configRefused: GaugeCell;
+  readonly configWait: Family<HistogramCell>;
 }
 
 /** Gauges of which the process has the highest of its workers' values, and not their sum. */
@@ -288,6 +289,7 @@ function stateMeters(
   | "certificateExpiry"
   | "configAge"
   | "configRefused"
+  | "configWait"
 > {
   return {
     overloadLevel: registry
@@ -326,5 +328,11 @@ function stateMeters(
         "1 while a newer configuration is refused or looked at again; the one in force stays.",
       )
       .with(),
+    configWait: registry.histogram(
+      "wherry_config_wait_seconds",
+      "How long calls waited for what was not held, by what became of it: known, or late, gone, busy, refused.",
+      ["result"],
+      DURATION_BOUNDS,
+    ),
   };
 }

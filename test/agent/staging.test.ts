@@ -1,5 +1,9 @@
 import t from "tap";
-import { makeStaging, type Sealed } from "../../src/agent/staging.ts";
+import {
+  makeStaging,
+  type ReceivedConfig,
+  type Sealed,
+} from "../../src/agent/staging.ts";
 import { lookup, pushedResource } from "../../src/push/codec.ts";
 import type {
   DeltaResource,
@@ -7,13 +11,13 @@ import type {
   Revision,
 } from "../../src/push/messages.ts";
 import {
-  digestOf,
   LOOKUP_TYPE,
   RESOURCE_TYPE,
   resourceName,
 } from "../../src/push/names.ts";
 import { keyOf, type Resource } from "../../src/resources/envelope.ts";
 import { MESH, service } from "../support/push-control-plane.ts";
+import { digestOf } from "../support/digest.ts";
 
 const STORE = "11111111-1111-4111-8111-111111111111";
 const LIMIT = 100_000;
@@ -74,6 +78,7 @@ function closing(
   };
 }
 
+const NOTHING: ReceivedConfig = { resources: new Map(), lookups: new Map() };
 const ORDERS = service("orders");
 const BOTH = [
   ["Mesh//default", "1"],
@@ -82,13 +87,16 @@ const BOTH = [
 
 void t.test("a whole push is taken, on top of what is in force", (t) => {
   const staging = makeStaging(
-    new Map([
-      ["Mesh//default", { version: "1", resource: MESH, bytes: 100 }],
-      [
-        "Service/shop/old",
-        { version: "1", resource: service("old"), bytes: 100 },
-      ],
-    ]),
+    {
+      resources: new Map([
+        ["Mesh//default", { version: "1", resource: MESH, bytes: 100 }],
+        [
+          "Service/shop/old",
+          { version: "1", resource: service("old"), bytes: 100 },
+        ],
+      ]),
+      lookups: new Map(),
+    },
     LIMIT,
   );
   staging.stage(
@@ -192,7 +200,7 @@ const FAULTS: readonly (readonly [
 
 for (const [name, resource, reason, versions = BOTH] of FAULTS)
   void t.test(`a push with ${name} is refused whole, with the reason`, (t) => {
-    const staging = makeStaging(new Map(), LIMIT);
+    const staging = makeStaging(NOTHING, LIMIT);
     staging.stage(message([pushed(MESH, "1")]));
     staging.stage(message([resource]));
     t.match(staging.seal(closing(versions)), { kind: "refused", reason });
@@ -208,7 +216,7 @@ for (const [name, resource, reason, versions = BOTH] of FAULTS)
   });
 
 void t.test("answers stand beside the resources", (t) => {
-  const staging = makeStaging(new Map(), LIMIT);
+  const staging = makeStaging(NOTHING, LIMIT);
   staging.stage(
     message([
       pushed(MESH, "1"),
@@ -235,10 +243,48 @@ void t.test("answers stand beside the resources", (t) => {
   t.end();
 });
 
+void t.test("what a push leaves alone is the same object after it", (t) => {
+  const inForce: ReceivedConfig = {
+    resources: new Map([
+      ["Mesh//default", { version: "1", resource: MESH, bytes: 100 }],
+    ]),
+    lookups: new Map([["Host//a.shop", { services: [] }]]),
+  };
+  const staging = makeStaging(inForce, LIMIT);
+  const seal = (
+    versions: readonly (readonly [string, string])[],
+  ): ReceivedConfig => {
+    const sealed = staging.seal(closing(versions));
+    if (sealed.kind !== "resources") throw new Error(JSON.stringify(sealed));
+    return sealed;
+  };
+  const mesh = ["Mesh//default", "1"] as const;
+  const a = ["Host//a.shop", "none"] as const;
+  const b = ["Host//b.shop", "none"] as const;
+  const same = seal([mesh, a]);
+  t.equal(same.resources, inForce.resources);
+  t.equal(same.lookups, inForce.lookups);
+  staging.stage(message([answer("Host//b.shop", [])]));
+  const asked = seal([mesh, a, b]);
+  t.equal(asked.resources, inForce.resources, "answers alone");
+  t.same([...asked.lookups.keys()], ["Host//a.shop", "Host//b.shop"]);
+  t.equal(inForce.lookups.size, 1, "what was given out is not edited");
+  staging.stage(message([pushed(ORDERS, "2")], ["Host//a.shop"]));
+  const more = seal([mesh, b, ["Service/shop/orders", "2"]]);
+  t.same([...more.lookups.keys()], ["Host//b.shop"]);
+  t.equal(more.resources.size, 2);
+  t.equal(inForce.resources.size, 1);
+  staging.stage(message([], ["Host//never.heard.of"]));
+  const last = seal([mesh, b, ["Service/shop/orders", "2"]]);
+  t.equal(last.resources, more.resources);
+  t.equal(last.lookups, more.lookups);
+  t.end();
+});
+
 void t.test(
   "a push over the limit is refused once, and then has to start over",
   (t) => {
-    const staging = makeStaging(new Map(), 500);
+    const staging = makeStaging(NOTHING, 500);
     const large: Resource = {
       ...ORDERS,
       metadata: { ...ORDERS.metadata, annotations: { note: "x".repeat(400) } },

@@ -5,7 +5,7 @@ import {
   withSidecarOptions,
   type SidecarCommandOptions,
 } from "../../src/cli/sidecar-options.ts";
-import { settingsOf } from "../../src/cli/sidecar-settings.ts";
+import { declaredOf, settingsOf } from "../../src/cli/sidecar-settings.ts";
 import {
   DEFAULT_SETTINGS,
   type SidecarSettings,
@@ -25,6 +25,7 @@ void t.test("what is not said is the sidecar's default", (t) => {
 void t.test("what is said arrives", (t) => {
   const all: SidecarSettings = {
     concurrency: 3,
+    scope: "used",
     ports: { outbound: 1, link: 3, admin: 4, metrics: 5 },
     host: "127.0.0.1",
     metricsHost: "127.0.0.1",
@@ -40,7 +41,7 @@ void t.test("what is said arrives", (t) => {
     drainTimeout: 12_000,
   };
   const said = settings(
-    ...["--concurrency", "3", "--no-capture"],
+    ...["--concurrency", "3", "--no-capture", "--scope", "used"],
     ...["--outbound-port", "1", "--link-port", "3"],
     ...["--admin-port", "4", "--metrics-port", "5"],
     ...["--host", "127.0.0.1", "--publish", "6=7"],
@@ -62,11 +63,42 @@ void t.test("what is said arrives", (t) => {
   t.end();
 });
 
+void t.test("an upstream is a local port, or a Service alone", (t) => {
+  const command = withSidecarOptions(new Command("sidecar"));
+  command.parse(
+    [
+      ...["--upstream", "8=Orders.shop:80", "--upstream", "shop/payments"],
+      ...["--upstream", "9=stock.shop"],
+    ],
+    { from: "user" },
+  );
+  const options = command.opts<SidecarCommandOptions>();
+  t.same(settingsOf(options).upstream, [
+    { port: 8, to: "Orders.shop:80" },
+    { port: 9, to: "stock.shop" },
+  ]);
+  t.same(declaredOf(options), {
+    services: ["shop/payments"],
+    hosts: ["orders.shop", "stock.shop"],
+  });
+  t.end();
+});
+
+void t.test("files are all that there is", (t) => {
+  t.equal(settings("--resources", "x").scope, "all");
+  t.equal(settings("--resources", "x", "--scope", "all").scope, "all");
+  t.throws(() => settings("--resources", "x", "--scope", "used"), {
+    message: /--scope used/,
+  });
+  t.end();
+});
+
 void t.test("what cannot be is refused by its option's name", (t) => {
   for (const [option, value] of [
     ["--concurrency", "65"],
     ["--publish", "80"],
     ["--upstream", "orders"],
+    ["--scope", "some"],
     ["--access-log", "some"],
     ["--link-protocol", "h3"],
     ["--drain-timeout", "soon"],

@@ -4,6 +4,7 @@ import { type Snapshot } from "../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import {
   parseAuthority,
+  questionsOf,
   whereTo,
   type LocalUpstream,
 } from "../../src/proxy/destination.ts";
@@ -196,17 +197,25 @@ const CASES: readonly Case[] = [
   },
 ];
 
+const HEAD: RequestHead = {
+  method: "GET",
+  scheme: "http",
+  authority: "",
+  path: "/",
+  protocol: undefined,
+  fields: [],
+  contentLength: undefined,
+  acceptsTrailers: false,
+  absoluteForm: false,
+};
+
 void t.test("where to", (t) => {
   for (const each of CASES) {
     const head: RequestHead = {
+      ...HEAD,
       method: each.method ?? "GET",
       scheme: each.scheme ?? "http",
       authority: each.authority,
-      path: "/",
-      protocol: undefined,
-      fields: [],
-      contentLength: undefined,
-      acceptsTrailers: false,
       absoluteForm: each.scheme !== undefined,
     };
     const where = whereTo(
@@ -223,6 +232,60 @@ void t.test("where to", (t) => {
     );
     t.equal(describe(where), each.expected, each.name);
   }
+  t.end();
+});
+
+void t.test("what has to be asked to know where to", (t) => {
+  const captured = { address: "10.0.0.7", port: 8080 };
+  for (const [expected, authority, arrival = {}] of [
+    [["Host//orders.shop"], "orders.shop:80"],
+    [["Host//orders.shop"], "ORDERS.shop."],
+    [["Host//10.0.0.7"], "10.0.0.7:8080"],
+    [[], "[fd00::1]:80"],
+    [[], "a..b"],
+    [[], "a".repeat(700)],
+    [["Host//db.shop"], "db.shop:5432", { method: "CONNECT" }],
+    [
+      ["Host//10.0.0.7", "Address//10.0.0.7:8080"],
+      "10.0.0.7:8080",
+      { method: "CONNECT" },
+    ],
+    [["Address//[fd00::1]:80"], "[FD00:0:0::1]:80", { method: "CONNECT" }],
+    [
+      ["Address//10.0.0.7:8080", "Host//api.stripe.com"],
+      "api.stripe.com:443",
+      { captured },
+    ],
+    [["Address//10.0.0.7:8080"], "10.0.0.7:8080", { captured }],
+    [["Address//10.0.0.7:8080"], "", { captured }],
+    [
+      ["Address//[fd00::1]:80"],
+      "[fd00::1]",
+      { captured: { address: "fd00::1", port: 80 } },
+    ],
+    [
+      ["Host//orders.shop"],
+      "anything",
+      { upstream: { host: "orders.shop", port: 80 } },
+    ],
+  ] as readonly (readonly [
+    readonly string[],
+    string,
+    {
+      readonly method?: string;
+      readonly captured?: Case["captured"];
+      readonly upstream?: LocalUpstream;
+    }?,
+  ])[])
+    t.same(
+      questionsOf(
+        { ...HEAD, method: arrival.method ?? "GET", authority },
+        { originalDestination: arrival.captured },
+        arrival.upstream,
+      ),
+      expected,
+      authority,
+    );
   t.end();
 });
 

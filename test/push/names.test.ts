@@ -1,12 +1,12 @@
 import t from "tap";
 import {
-  digestOf,
   digestSum,
   digestTerm,
   formatDigest,
   parseResourceName,
   resourceName,
 } from "../../src/push/names.ts";
+import { digestOf } from "../support/digest.ts";
 
 void t.test("names of resources come back as keys", (t) => {
   for (const key of [

@@ -1,7 +1,7 @@
 /** One sidecar of the fleet without its proxy: its certificate, its stream and its staging are the agent's own, and what it holds is put in force by nobody. */
 import { openClient } from "../../../src/agent/connection.ts";
 import { describeSelf } from "../../../src/agent/self.ts";
-import type { ReceivedResources } from "../../../src/agent/staging.ts";
+import type { ReceivedConfig } from "../../../src/agent/staging.ts";
 import { runStream } from "../../../src/agent/stream.ts";
 import type { Authority } from "../../../src/control-plane/authority/authority.ts";
 import { equalJitter } from "../../../src/core/backoff.ts";
@@ -33,7 +33,7 @@ export interface MemberOptions {
 export class Member {
   readonly #options: MemberOptions;
   readonly #credentials: Credentials;
-  #held: ReceivedResources = new Map();
+  #held: ReceivedConfig = { resources: new Map(), lookups: new Map() };
   #version: Revision | undefined;
   #takenAt = Number.NEGATIVE_INFINITY;
   #fault: string | undefined;
@@ -53,7 +53,7 @@ export class Member {
   }
 
   get resources(): number {
-    return this.#held.size;
+    return this.#held.resources.size;
   }
 
   /** Why its last stream ended, or why it refused a push. */
@@ -88,11 +88,12 @@ export class Member {
         client,
         node: this.#node(),
         held: this.#held,
+        subscribe: undefined,
         maxConfigBytes: MOST_CONFIG,
         clock,
         signal,
         onOpen: () => undefined,
-        onPush: (revision, resources) => this.#take(revision, resources),
+        onPush: (revision, received) => this.#take(revision, received),
         onUnusable: (_revision, reason) => (this.#fault = reason),
       });
     } finally {
@@ -102,9 +103,9 @@ export class Member {
 
   #take(
     revision: Revision,
-    resources: ReceivedResources,
+    received: ReceivedConfig,
   ): Promise<{ readonly refused?: string }> {
-    this.#held = resources;
+    this.#held = received;
     this.#version = revision;
     this.#takenAt = this.#options.clock.now();
     this.#options.onTaken();

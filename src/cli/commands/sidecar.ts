@@ -32,6 +32,7 @@ import {
 import {
   applicationPorts,
   countOf,
+  declaredOf,
   nameOf,
   settingsOf,
   workloadOf,
@@ -205,7 +206,10 @@ async function startMeshAgent(
     );
   const token = await tokenOf(options);
   const { startAgent } = await import("../../agent/mesh-agent.ts");
+  const interest =
+    settingsOf(options).scope === "all" ? undefined : declaredOf(options);
   return startAgent({
+    interest,
     controlPlane: options.controlPlane,
     stateDirectory: options.state,
     ...(token === undefined ? {} : { token }),

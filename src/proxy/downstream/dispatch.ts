@@ -1,11 +1,12 @@
 /** What a listener makes of an accepted connection: HTTP or bytes, captured or not, for whom. */
 import { type Socket } from "node:net";
+import type { Lookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import { isOpaque } from "../../policy/compile/clusters.ts";
-import type { Snapshot } from "../../policy/snapshot.ts";
+import type { Destination, Snapshot } from "../../policy/snapshot.ts";
 import type {
   ServerConnectionInfo,
   ServerHandler,
@@ -14,7 +15,12 @@ import { originalDestination } from "../../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../../wire/sniff.ts";
 import { readLittle } from "../../runtime/socket-data.ts";
 import type { Buffers } from "../../wire/buffers.ts";
-import type { Address, LocalUpstream } from "../destination.ts";
+import {
+  arrivalQuestions,
+  type Address,
+  type LocalUpstream,
+} from "../destination.ts";
+import { isHeld, lookFor, type Look } from "../not-held.ts";
 import { NO_IDENTITY, type ClaimsOf } from "../exchange/forwarded.ts";
 import type { Arrival } from "../inbound.ts";
 import type { Serving } from "./serving.ts";
@@ -25,6 +31,8 @@ export interface AcceptOptions {
   readonly buffers?: Buffers | undefined;
   readonly serving: Serving;
   readonly snapshot: Watch<Snapshot | undefined>;
+  /** Tells what the snapshot lacks; absent or undefined: it lacks nothing. */
+  readonly lookups?: { readonly value: Lookups | undefined };
   readonly claimsOf: ClaimsOf;
   outbound(upstream: LocalUpstream | undefined): ServerHandler;
   inbound(arrival: Arrival): ServerHandler;
@@ -37,21 +45,63 @@ export function acceptOutbound(
   upstream: LocalUpstream | undefined,
   socket: Socket,
 ): void {
-  const { serving, snapshot } = options;
-  const handler = options.outbound(upstream);
   const original =
     upstream === undefined ? originalDestination(socket) : undefined;
+  const arrival = { name, original, upstream };
+  // What is at the other end decides how its words are read.
+  const first = missing(options, arrival);
+  const go = (): void => dispatchOutbound(options, arrival, socket);
+  if (first === undefined) go();
+  else
+    first(() => {
+      // Where that is not known, its request is refused with the reason.
+      if (!socket.destroyed) go();
+    });
+}
+
+interface OutboundArrival {
+  /** The name of the listener. */
+  readonly name: string;
+  readonly original: Address | undefined;
+  readonly upstream: LocalUpstream | undefined;
+}
+
+function missing(
+  { lookups, snapshot }: AcceptOptions,
+  { original, upstream }: OutboundArrival,
+): Look | undefined {
+  // Without a config all that comes is refused for that.
+  if (snapshot.value === undefined) return undefined;
+  const destination = destinationOf(snapshot.value, original, upstream);
+  return isHeld(lookups?.value, destination)
+    ? undefined
+    : lookFor(
+        lookups?.value,
+        destination,
+        arrivalQuestions(original, upstream),
+      );
+}
+
+function dispatchOutbound(
+  options: AcceptOptions,
+  { name, original, upstream }: OutboundArrival,
+  socket: Socket,
+): void {
+  const { serving, snapshot } = options;
+  const handler = options.outbound(upstream);
   const info = infoOf(socket, undefined, original);
   const authority = authorityOf(original, upstream);
+  const destination = destinationOf(snapshot.value, original, upstream);
   // Declared as bytes: the server may be the one to speak first, so nobody waits for the client's words.
   if (
     authority !== undefined &&
-    isDeclaredOpaque(snapshot.value, original, upstream)
+    destination !== undefined &&
+    isOpaque(destination.port)
   ) {
     serving.bytes(socket, authority, info, handler);
     return;
   }
-  const outside = isOutside(snapshot.value, original);
+  const outside = original !== undefined && destination === undefined;
   const timeout = outside ? OUTSIDE_TIMEOUT : undefined;
   look(socket, options, timeout, (sniffed) => {
     const passes = outside && !isSure(sniffed);
@@ -173,17 +223,6 @@ function isSure({ firstBytes }: Sniffed): boolean {
   return classify(firstBytes) !== undefined;
 }
 
-function isOutside(
-  snapshot: Snapshot | undefined,
-  original: Address | undefined,
-): boolean {
-  return (
-    original !== undefined &&
-    snapshot?.destinationByAddress(original.address, original.port) ===
-      undefined
-  );
-}
-
 export function infoOf(
   socket: Socket,
   peer: SpiffeUri | undefined,
@@ -212,16 +251,15 @@ function authorityOf(
   return formatHostPort(original.address, original.port);
 }
 
-function isDeclaredOpaque(
+/** What every word on the connection is for; undefined where the words tell, or nothing in the mesh is there. */
+function destinationOf(
   snapshot: Snapshot | undefined,
   original: Address | undefined,
   upstream: LocalUpstream | undefined,
-): boolean {
-  const destination =
-    upstream !== undefined
-      ? snapshot?.destination(upstream.host, upstream.port)
-      : original !== undefined
-        ? snapshot?.destinationByAddress(original.address, original.port)
-        : undefined;
-  return destination !== undefined && isOpaque(destination.port);
+): Destination | undefined {
+  if (upstream !== undefined)
+    return snapshot?.destination(upstream.host, upstream.port);
+  return original === undefined
+    ? undefined
+    : snapshot?.destinationByAddress(original.address, original.port);
 }

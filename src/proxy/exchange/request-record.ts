@@ -57,13 +57,15 @@ export class RequestRecord implements SpanSubject {
   readonly startedAt: number;
   readonly #trace: ServerTrace;
   /** "orders.shop:80"; a name of our own where the destination is unknown, so that series stay bounded. */
-  readonly destination: string;
+  destination: string;
   path: string | undefined;
   route: string | undefined;
   /** The Service that the route drew: "orders-v2.shop:80". */
   backend: string | undefined;
   /** The trouble that it was given on purpose. */
   fault: string | undefined;
+  /** Milliseconds that it waited until it was known what it calls; undefined where that was held. */
+  waited: number | undefined;
   /** By the route's CORS: which pages may read the answer, if it is our own refusal. */
   readers: HeaderEdits | undefined;
   attempts = 0;
@@ -192,6 +194,8 @@ export class RequestRecord implements SpanSubject {
     if (this.#policy !== undefined)
       trace.attribute("wherry.policy", this.#policy);
     if (this.fault !== undefined) trace.attribute("wherry.fault", this.fault);
+    if (this.waited !== undefined)
+      trace.attribute("wherry.config_wait_ms", this.waited);
     if (this.attempts > 1) trace.attribute("wherry.attempts", this.attempts);
     if (this.#retried !== undefined)
       trace.attribute("wherry.retried", this.#retried);

@@ -1,5 +1,6 @@
 /** The parts of a worker, put together from below: what all share, upstream, the host of relays, downstream. */
 import { Deadlines } from "../../core/deadlines.ts";
+import type { Lookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { SharedState } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
@@ -80,6 +81,8 @@ export interface TracingChoice {
 /** What the other parts count, hold and wait by. */
 export interface Base {
   readonly snapshot: WatchSource<Snapshot | undefined>;
+  /** Tells what the snapshot lacks; undefined: it lacks nothing. */
+  readonly lookups: WatchSource<Lookups | undefined>;
   readonly credentials: WatchSource<Credentials | undefined>;
   readonly ownPorts: Set<number>;
   readonly limits: SidecarLimits;
@@ -100,6 +103,7 @@ export function makeBase(options: WorkerOptions): Base {
   const meters = makeMeters(registry);
   return {
     snapshot,
+    lookups: watchSource<Lookups | undefined>(undefined),
     credentials: watchSource<Credentials | undefined>(undefined),
     ownPorts: new Set(),
     limits,
@@ -200,7 +204,8 @@ export function makeDownstream(
 ): Downstream {
   const { settings, clock, sharedState, logger } = options;
   const { worker, workers } = sharedState;
-  const { snapshot, credentials, ownPorts, limits, buffers, sinks } = base;
+  const { snapshot, lookups, credentials, ownPorts } = base;
+  const { limits, buffers, sinks } = base;
   const { clusters, application, passthrough } = upstream;
   const serving = makeServing({
     clock,
@@ -216,7 +221,7 @@ export function makeDownstream(
   const faults = makeFaults({ clock, sinks, logger, tells: worker === 0 });
   const limiter = makeLimiter(clock, sharedState.rates);
   const outbound = {
-    ...{ snapshot, host, sinks },
+    ...{ snapshot, lookups, host, sinks },
     ...{ clusters, passthrough, mirrors, faults },
   };
   const inbound = { snapshot, host, sinks, application, limiter, ownPorts };
@@ -225,6 +230,7 @@ export function makeDownstream(
     buffers,
     serving,
     snapshot,
+    lookups,
     credentials,
     ownPorts,
     shared: workers === 1 ? false : worker === 0 ? "first" : "joined",

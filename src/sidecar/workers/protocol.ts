@@ -1,5 +1,6 @@
 /** What the threads of a sidecar tell each other. The main thread runs the agent, the pages and the shutdown; a thread serves. */
 import type { SharedConfig } from "../../agent/agent.ts";
+import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
@@ -44,6 +45,12 @@ export interface Answers {
   readonly end: undefined;
 }
 
+/** What becomes of a `look`: the Service may be used, or all questions are resolved; or why neither. */
+export type Looked =
+  | { readonly kind: "granted" }
+  | { readonly kind: "known" }
+  | { readonly kind: "failed"; readonly failure: NotKnown };
+
 export type ToThread =
   | (Question & { readonly number: number })
   | { readonly tell: "credentials"; readonly credentials: Credentials }
@@ -52,6 +59,13 @@ export type ToThread =
   /** No new connections on this side; reports of what is under way from now on. */
   | { readonly tell: "refuse"; readonly side: Side }
   | { readonly tell: "spansTaken" }
+  | {
+      readonly tell: "looked";
+      readonly number: number;
+      readonly looked: Looked;
+    }
+  /** What is held no longer; to be asked for again. */
+  | { readonly tell: "forget"; readonly forgotten: Named }
   /** A block of the access log, given back. */
   | { readonly tell: "written"; readonly block: Uint8Array };
 
@@ -64,6 +78,10 @@ export type FromThread =
       readonly number: number;
       readonly value: unknown;
     }
+  /** A `looked` with its number follows. */
+  | { readonly kind: "look"; readonly number: number; readonly want: Want }
+  /** What calls went by in the last minute. */
+  | { readonly kind: "used"; readonly used: Named }
   | { readonly kind: "active"; readonly active: Record<Side, number> }
   | { readonly kind: "spans"; readonly spans: readonly SpanRecord[] }
   /** Whole lines of the access log; `last` is not given back. */

@@ -24,6 +24,7 @@ import {
   type RemoteLines,
   type RemoteSpans,
 } from "./remote-sinks.ts";
+import { RemoteLookups } from "./remote-lookups.ts";
 import { MAX_SERIES, startWorker, type ProxyWorker } from "./worker.ts";
 
 /** Milliseconds between two reports of what is under way, once that is of interest. */
@@ -59,7 +60,15 @@ async function run(data: ThreadData): Promise<void> {
       tracing === undefined ? undefined : { ...tracing, sink: spans.sink },
     settings: data.settings,
   });
-  const parts = { clock, logger, lines, spans, accessLog, registry, worker };
+  const lookups =
+    data.settings.scope === "all"
+      ? undefined
+      : new RemoteLookups({ clock, post, inUse: () => worker.servicesInUse() });
+  worker.lookups = lookups;
+  const parts = {
+    ...{ clock, logger, lines, spans },
+    ...{ accessLog, registry, worker, lookups },
+  };
   const thread = new WorkerThread(data.worker, parts);
   port?.on("message", (message: ToThread) => {
     if ("ask" in message) {
@@ -78,6 +87,7 @@ interface Parts {
   readonly accessLog: AccessLog;
   readonly registry: MetricsRegistry;
   readonly worker: ProxyWorker;
+  readonly lookups: RemoteLookups | undefined;
 }
 
 /** What the main thread says and asks, and what the worker does of it. */
@@ -100,6 +110,7 @@ class WorkerThread {
         return this.#compile(question.config);
       case "swap":
         if (this.#compiled !== undefined) worker.apply(this.#compiled);
+        this.#parts.lookups?.swapped();
         this.#compiled = undefined;
         return undefined;
       case "metrics":
@@ -131,6 +142,12 @@ class WorkerThread {
       case "refuse":
         worker.refuse(message.side);
         this.#stopReporting ??= clock.every(REPORT, () => this.#report());
+        return;
+      case "looked":
+        this.#parts.lookups?.looked(message.number, message.looked);
+        return;
+      case "forget":
+        this.#parts.lookups?.forget(message.forgotten);
         return;
       case "spansTaken":
         spans.taken();
@@ -167,6 +184,7 @@ class WorkerThread {
     const { worker, accessLog, spans, logger } = this.#parts;
     this.#stopReporting?.();
     worker.destroy();
+    this.#parts.lookups?.close();
     accessLog.close();
     spans.flush();
     if (spans.dropped > 0)

@@ -25,7 +25,7 @@ export function configView(
 ): unknown {
   const { configReceivedAt } = state;
   return {
-    version: snapshot?.version,
+    version: state.version ?? snapshot?.version,
     source: state.source,
     connected: state.connected,
     receivedAt:

@@ -1,6 +1,7 @@
 /** The main thread's side of the other workers: starts them, hands them what they serve by, asks them, and ends them. */
 import { Worker } from "node:worker_threads";
 import type { SharedConfig, Peers } from "../../agent/agent.ts";
+import type { SharedLookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -10,6 +11,7 @@ import type { ClustersView, OverloadView, WorkerView } from "./views.ts";
 import type {
   Answers,
   FromThread,
+  Looked,
   Question,
   ThreadData,
   ToThread,
@@ -33,6 +35,8 @@ export interface WorkerPool extends Peers {
   readonly open: Promise<void>;
   credentials(credentials: Credentials): void;
   ownPorts(ports: Iterable<number>): void;
+  /** Resolves what the threads ask. */
+  lookups(lookups: SharedLookups): void;
   level(level: string): void;
   metrics(): Promise<readonly string[]>;
   clusters(): Promise<readonly ClustersView[]>;
@@ -92,6 +96,10 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     },
     credentials: (credentials) => tell({ tell: "credentials", credentials }),
     ownPorts: (ports) => tell({ tell: "ownPorts", ports: [...ports] }),
+    lookups(lookups) {
+      for (const member of members) member.lookups = lookups;
+      lookups.onForget((forgotten) => tell({ tell: "forget", forgotten }));
+    },
     level: (level) => tell({ tell: "level", level }),
     metrics: () => all((member) => member.ask({ ask: "metrics" })),
     clusters: () => all((member) => member.ask({ ask: "clusters" })),
@@ -116,6 +124,7 @@ interface Asked {
 /** One of the threads. */
 class Member {
   readonly active = { inbound: 0, outbound: 0 };
+  lookups: SharedLookups | undefined;
   readonly #options: WorkerPoolOptions;
   readonly #worker: number;
   readonly #onLost: (error: Error) => void;
@@ -201,6 +210,12 @@ class Member {
         this.#asked.get(message.number)?.answer(message.value);
         this.#asked.delete(message.number);
         return;
+      case "look":
+        this.#look(message);
+        return;
+      case "used":
+        this.lookups?.mark(message.used);
+        return;
       case "active":
         this.active.inbound = message.active.inbound;
         this.active.outbound = message.active.outbound;
@@ -212,6 +227,23 @@ class Member {
       case "lines":
         this.#write(message);
     }
+  }
+
+  #look({ number, want }: Extract<FromThread, { kind: "look" }>): void {
+    const { lookups } = this;
+    const { service, questions } = want;
+    const reply = (looked: Looked): void =>
+      this.tell({ tell: "looked", number, looked });
+    if (service !== undefined && lookups?.use(service) === true)
+      reply({ kind: "granted" });
+    else
+      lookups?.look({ service: undefined, questions }, (failure) =>
+        reply(
+          failure === undefined
+            ? { kind: "known" }
+            : { kind: "failed", failure },
+        ),
+      );
   }
 
   #write(message: Extract<FromThread, { kind: "lines" }>): void {

@@ -1,4 +1,5 @@
 /** What one worker does: its sinks, its upstream, its listeners. A process has one, or one more in each of its threads. */
+import type { Lookups } from "../../agent/interest/lookups.ts";
 import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
@@ -12,6 +13,8 @@ import { type Clusters } from "../../proxy/upstream/cluster/clusters.ts";
 import { type ConcurrencyLimiters } from "../../proxy/application/concurrency-limiter.ts";
 import { type Pools } from "../../proxy/upstream/pool/pools.ts";
 import { inTurn } from "../../proxy/downstream/port-lock.ts";
+import { metered } from "../../proxy/not-held.ts";
+import { formatName } from "../../resources/envelope.ts";
 
 import {
   makeBase,
@@ -40,6 +43,10 @@ export interface ProxyWorker {
   readonly concurrencyLimiters: ConcurrencyLimiters;
   readonly credentials: WatchSource<Credentials | undefined>;
   readonly snapshot: WatchSource<Snapshot | undefined>;
+  /** Tells what the snapshot lacks; undefined: it lacks nothing. */
+  set lookups(lookups: Lookups | undefined);
+  /** "NAMESPACE/NAME" of each Service that exchanges are under way with. */
+  servicesInUse(): Iterable<string>;
   /** Goes over to a snapshot: requests under way end with the one that they started with (law 1). */
   apply(snapshot: Snapshot): void;
   /** No new connections on this side; GOAWAY and Connection: close on those that are open. */
@@ -133,6 +140,21 @@ class Worker implements ProxyWorker {
 
   get doors(): Open["doors"] {
     return this.#opened.doors;
+  }
+
+  set lookups(lookups: Lookups | undefined) {
+    const { meters } = this;
+    this.#base.lookups.set(
+      lookups === undefined
+        ? undefined
+        : metered(lookups, meters, this.#options.clock),
+    );
+  }
+
+  *servicesInUse(): Generator<string> {
+    for (const { admission, cluster } of this.clusters.all())
+      if (admission.active > 0)
+        yield formatName(cluster.service.namespace, cluster.service.name);
   }
 
   apply(next: Snapshot): void {

@@ -2,7 +2,7 @@ import { status } from "@grpc/grpc-js";
 import t from "tap";
 import type { PushServer } from "../../../src/control-plane/push/server.ts";
 import { systemClock, wait } from "../../../src/core/clock.ts";
-import { digestOf, NODE } from "../../../src/push/names.ts";
+import { NODE } from "../../../src/push/names.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
 import {
   MESH,
@@ -12,6 +12,7 @@ import {
   startWithOrders,
 } from "../../support/push-control-plane.ts";
 import { enrolRaw, openRaw } from "../../support/raw-sidecar.ts";
+import { digestOf } from "../../support/digest.ts";
 
 function statusOf(
   push: PushServer,

@@ -1,4 +1,11 @@
 /** Limits of a sidecar as a whole: connections, requests, memory and time. */
+import {
+  RESOLVE_WITHIN,
+  MOST_OPEN,
+  MOST_QUESTIONS,
+  MOST_WAITING,
+  NEW_QUESTIONS,
+} from "../../../agent/interest/questions.ts";
 import { MAX_CONFIG_BYTES } from "../../../agent/config.ts";
 import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/text/expression.ts";
 import { PAGE_CONNECTIONS } from "../../../sidecar/admin/server.ts";
@@ -191,6 +198,25 @@ export const MEMORY_LIMITS: readonly Limit[] = [
     seen: ["wherry_config_refused"],
   },
   {
+    name: "questions to the control plane about what is not held",
+    default: `${count(MOST_OPEN)} open, ${count(NEW_QUESTIONS.rate)} new ones a second, ${count(NEW_QUESTIONS.burst)} at once`,
+    beyond: "503; what is held is called as ever",
+    reasons: reasons("NO_CONFIG"),
+    seen: ['wherry_config_wait_seconds{result="busy"}'],
+  },
+  {
+    name: "requests that wait for these questions",
+    default: count(MOST_WAITING),
+    beyond: "503",
+    reasons: reasons("NO_CONFIG"),
+    seen: ['wherry_config_wait_seconds{result="busy"}'],
+  },
+  {
+    name: "results of questions that are kept",
+    default: count(MOST_QUESTIONS),
+    beyond: "the one that was of no use for longest is asked anew",
+  },
+  {
     name: "text that a regular expression of a route is matched against",
     default: `${count(MOST_STEPS)} characters, divided by the instructions of the expression; ${count(LEAST_CHARACTERS)} at least`,
     beyond:
@@ -219,6 +245,13 @@ export const TIME_LIMITS: readonly Limit[] = [
     name: "first bytes of a connection",
     default: time(SNIFF_TIMEOUT),
     beyond: "the protocol is the one that they begin, or else HTTP",
+  },
+  {
+    name: "result of a question to the control plane",
+    default: time(RESOLVE_WITHIN),
+    beyond: "503, and for later calls at once, until the result is there",
+    reasons: reasons("NO_CONFIG"),
+    seen: ['wherry_config_wait_seconds{result="late"}'],
   },
   {
     name: "head of a request",

@@ -7,7 +7,7 @@ import {
   type ScopedSet,
 } from "../../../../src/control-plane/push/catalogue/scoped-set.ts";
 import type { View } from "../../../../src/control-plane/push/catalogue/scopes.ts";
-import { digestOf, resourceName } from "../../../../src/push/names.ts";
+import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
 import { MESH, route, service } from "../../../support/push-control-plane.ts";
 import {
@@ -17,6 +17,7 @@ import {
 } from "../../../support/random-mesh.ts";
 import { seeded, type Draw } from "../../../support/random-policy.ts";
 import { scope } from "../../../support/scope-oracle.ts";
+import { digestOf } from "../../../support/digest.ts";
 
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };
 

@@ -1,0 +1,512 @@
+/** What is called and not held: asked for once, and answered as if all had been held. */
+import { connect } from "node:net";
+import { request } from "node:http";
+import t from "tap";
+import type { Resource } from "../../src/resources/envelope.ts";
+import {
+  callable,
+  startApplication,
+  startAsking,
+  type AskingSidecar,
+} from "../support/asking-sidecar.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+import { resource, send, until } from "../support/pair.ts";
+import { temporaryDirectory } from "../support/push-control-plane.ts";
+
+/** Names that were subscribed to, in their order. */
+function asked({ plane }: AskingSidecar): string[] {
+  return plane.said.flatMap(({ subscribe }) => subscribe);
+}
+
+function route(
+  name: string,
+  rule: Record<string, unknown>,
+  metadata: Record<string, unknown> = {},
+): Resource {
+  return resource(
+    "HTTPRoute",
+    name,
+    {
+      parentRefs: [
+        {
+          group: "mesh.wherry.dev",
+          kind: "Service",
+          name,
+          namespace: "shop",
+        },
+      ],
+      rules: [rule],
+    },
+    metadata,
+  );
+}
+
+void t.test("a first call is asked for, and answered", async (t) => {
+  const mesh = await startAsking(t, { services: ["orders", "stock", "cards"] });
+  const { plane, call, held, log, spans } = mesh;
+  t.same(held(), [], "nothing was called");
+  t.match(await call("orders.shop", { path: "/1" }), {
+    status: 200,
+    text: "orders /1",
+  });
+  t.same(held(), ["orders"]);
+  t.same((await call("orders.shop", { path: "/2" })).text, "orders /2");
+  t.same(
+    plane.said.map(({ subscribe }) => subscribe),
+    [["self"], ["Host//orders.shop"], ["Service/shop/orders"]],
+  );
+  t.match(log, [
+    { path: "/1", destination: "orders.shop:80", status: 200 },
+    { path: "/2", destination: "orders.shop:80", status: 200 },
+  ]);
+  const waits = spans.map(
+    ({ attributes }) => attributes["wherry.config_wait_ms"],
+  );
+  t.equal(waits.filter((wait) => wait !== undefined).length, 1);
+  const metrics = await send(mesh.sidecar.ports.metrics ?? 0, {
+    path: "/metrics",
+  });
+  t.match(
+    metrics.text,
+    /^wherry_config_wait_seconds_count\{result="known"\} 1$/m,
+  );
+});
+
+void t.test("one question serves all who wait", async (t) => {
+  const mesh = await startAsking(t, { services: ["orders"] });
+  mesh.plane.silent = true;
+  const calls = Array.from({ length: 20 }, (_none, index) =>
+    mesh.call("orders.shop", { path: `/${index}` }),
+  );
+  await until(() => asked(mesh).includes("Host//orders.shop"));
+  mesh.plane.silent = false;
+  t.same(
+    (await Promise.all(calls)).map(({ text }) => text),
+    calls.map((_call, index) => `orders /${index}`),
+  );
+  t.same(asked(mesh), ["self", "Host//orders.shop", "Service/shop/orders"]);
+});
+
+void t.test("every name of a Service is one to ask by", async (t) => {
+  for (const host of [
+    "orders",
+    "ORDERS.shop",
+    "orders.shop.svc",
+    "orders.shop.svc.cluster.local",
+    "orders.shop:80",
+    "orders.shop.",
+  ]) {
+    const { call } = await startAsking(t, { services: ["orders"] });
+    t.match(await call(host), { status: 200, text: "orders /" }, host);
+  }
+});
+
+void t.test("a Service outside the mesh is found by its host", async (t) => {
+  const port = await startApplication(t, "partner");
+  const mesh = await startAsking(t, {
+    services: ["orders"],
+    resources: [
+      resource("Service", "partner", {
+        location: "MESH_EXTERNAL",
+        resolution: "STATIC",
+        hosts: ["api.example.com"],
+        endpoints: [{ address: "127.0.0.1" }],
+        ports: [{ port, appProtocol: "http" }],
+      }),
+      resource("Service", "dns", {
+        location: "MESH_EXTERNAL",
+        hosts: ["api.invalid"],
+        ports: [{ port: 80, appProtocol: "http" }],
+      }),
+    ],
+    mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" },
+  });
+  t.match(await mesh.call(`api.example.com:${port}`), {
+    status: 200,
+    text: "partner /",
+  });
+  t.match(await mesh.call("api.invalid"), { status: 502 });
+  t.match(mesh.log, [
+    { destination: `partner.shop:${port}` },
+    { destination: "dns.shop:80", endpoint: "api.invalid:80" },
+  ]);
+});
+
+void t.test(
+  "what is nowhere in the mesh is outside it, and asked once",
+  async (t) => {
+    const mesh = await startAsking(t, { services: ["orders"] });
+    const port = await startApplication(t, "outside");
+    for (const path of ["/1", "/2"])
+      t.match(await mesh.call(`127.0.0.1:${port}`, { path }), {
+        status: 200,
+        text: `outside ${path}`,
+      });
+    t.same(asked(mesh), ["self", "Host//127.0.0.1"]);
+    t.match(mesh.log, [{ destination: "outside" }, { destination: "outside" }]);
+  },
+);
+
+void t.test(
+  "with REGISTRY_ONLY it is refused, until it comes to be",
+  async (t) => {
+    const mesh = await startAsking(t, {
+      services: ["orders"],
+      mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" },
+    });
+    const port = await startApplication(t, "late");
+    for (let time = 0; time < 2; time += 1)
+      t.match(await mesh.call("late.shop"), { reason: "UNKNOWN_DESTINATION" });
+    t.same(asked(mesh), ["self", "Host//late.shop"]);
+    mesh.plane.change(...callable("late", port));
+    await until(() => mesh.held().includes("late"));
+    t.match(await mesh.call("late.shop"), { status: 200, text: "late /" });
+    mesh.plane.change("-Service/shop/late");
+    await until(() => !mesh.held().includes("late"));
+    t.match(await mesh.call("late.shop"), { reason: "UNKNOWN_DESTINATION" });
+    t.same(
+      asked(mesh),
+      ["self", "Host//late.shop", "Service/shop/late"],
+      "the answer is kept up to date",
+    );
+  },
+);
+
+void t.test("a name at a port that nobody has is unknown", async (t) => {
+  const mesh = await startAsking(t, {
+    services: ["orders"],
+    mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" },
+  });
+  for (let time = 0; time < 2; time += 1)
+    t.match(await mesh.call("orders.shop:81"), {
+      reason: "UNKNOWN_DESTINATION",
+    });
+  t.same(asked(mesh), ["self", "Host//orders.shop"]);
+});
+
+void t.test("what breaks the grammar is not asked for", async (t) => {
+  const mesh = await startAsking(t, { services: ["orders"] });
+  t.match(await mesh.call("a..b"), { status: 400 });
+  t.match(await mesh.call("[::1]:1"), { reason: "CONNECT_FAILED" });
+  t.same(asked(mesh), ["self"]);
+});
+
+/** What CONNECT is answered. */
+function tunnel(
+  { sidecar }: AskingSidecar,
+  target: string,
+): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const asking = request({
+      port: sidecar.ports.outbound,
+      method: "CONNECT",
+      path: target,
+      agent: false,
+    });
+    asking.on("error", reject);
+    asking.on("connect", ({ statusCode = 0 }, socket) => {
+      let text = "";
+      socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      socket.on("end", () => resolve({ status: statusCode, text }));
+      if (statusCode === 200)
+        socket.end("GET /tunnel HTTP/1.0\r\nhost: db\r\n\r\n");
+    });
+    asking.end();
+  });
+}
+
+void t.test(
+  "a tunnel asks for its target: a name, or an address",
+  async (t) => {
+    const port = await startApplication(t, "db");
+    const mesh = await startAsking(t, {
+      services: ["orders"],
+      resources: [
+        resource("Service", "db", {
+          ports: [{ name: "tcp", port: 5432, appProtocol: "tcp" }],
+          selector: { app: "db" },
+        }),
+        resource(
+          "Workload",
+          "db-1",
+          { address: "127.0.0.1", ports: { tcp: port } },
+          { labels: { app: "db" } },
+        ),
+      ],
+    });
+    t.match(await tunnel(mesh, `127.0.0.1:${port}`), {
+      status: 200,
+      text: /db \/tunnel/,
+    });
+    t.match(mesh.log, [{ destination: "db.shop:5432" }]);
+    t.same(asked(mesh), [
+      "self",
+      "Host//127.0.0.1",
+      `Address//127.0.0.1:${port}`,
+      "Service/shop/db",
+    ]);
+    t.match(await tunnel(mesh, "db.shop:5432"), { status: 200 });
+    t.match(await tunnel(mesh, "orders.shop:80"), { status: 405 });
+    t.match(mesh.log.at(-1), { reason: "TUNNEL_REFUSED" });
+    t.equal(
+      asked(mesh).filter((name) => name.startsWith("Host")).length,
+      2,
+      "the name of a Service that is held is not asked for",
+    );
+  },
+);
+
+void t.test("the Service of a local port is held from the start", async (t) => {
+  const { plane, sidecar, held } = await startAsking(t, {
+    services: ["orders", "stock"],
+    declared: { hosts: ["orders.shop"], services: ["shop/stock"] },
+    sidecar: { upstream: [{ port: 0, to: "orders.shop" }] },
+  });
+  t.same(held().sort(), ["orders", "stock"]);
+  t.same(plane.said.length, 1);
+  const port = sidecar.ports.upstreams.get("orders.shop") ?? 0;
+  t.match(await send(port, { host: "anything" }), { text: "orders /" });
+});
+
+void t.test("a local port asks for a Service that is not held", async (t) => {
+  const mesh = await startAsking(t, {
+    services: ["orders"],
+    sidecar: { upstream: [{ port: 0, to: "orders.shop" }] },
+  });
+  t.same(mesh.held(), []);
+  const port = mesh.sidecar.ports.upstreams.get("orders.shop") ?? 0;
+  t.match(await send(port, { host: "anything" }), { text: "orders /" });
+  t.same(asked(mesh), ["self", "Host//orders.shop", "Service/shop/orders"]);
+});
+
+void t.test("with a Service comes what its routes lead to", async (t) => {
+  const mesh = await startAsking(t, {
+    services: ["orders", "orders-v2", "shadow", "stock"],
+    resources: [
+      route("orders", {
+        backendRefs: [{ name: "orders-v2", port: 80 }],
+        filters: [
+          {
+            type: "RequestMirror",
+            requestMirror: { backendRef: { name: "shadow", port: 80 } },
+          },
+        ],
+      }),
+    ],
+  });
+  t.match(await mesh.call("orders.shop"), { text: "orders-v2 /" });
+  t.same(mesh.held().sort(), ["orders", "orders-v2", "shadow"]);
+  await until(() => mesh.log.length === 2);
+  t.same(
+    mesh.log.map(({ direction, destination, status }) => [
+      direction,
+      destination,
+      status,
+    ]),
+    [
+      ["outbound", "orders.shop:80", 200],
+      ["mirror", "shadow.shop:80", 200],
+    ],
+  );
+  t.same(asked(mesh), ["self", "Host//orders.shop", "Service/shop/orders"]);
+  t.match(await mesh.call("orders-v2.shop"), { text: "orders-v2 /" });
+  t.same(
+    asked(mesh).slice(3),
+    ["Service/shop/orders-v2"],
+    "held already, and in use from now on",
+  );
+});
+
+void t.test("a call fails over to another instance", async (t) => {
+  const mesh = await startAsking(t, {
+    services: ["orders"],
+    resources: [
+      resource(
+        "Workload",
+        "orders-2",
+        { address: "127.0.0.1", ports: { http: 1 } },
+        { labels: { app: "orders" } },
+      ),
+    ],
+  });
+  for (let time = 0; time < 8; time += 1)
+    t.match(await mesh.call("orders.shop"), { status: 200 });
+});
+
+void t.test(
+  "what others of its account used is held, and its use told",
+  async (t) => {
+    const mesh = await startAsking(t, {
+      services: ["orders", "stock"],
+      learned: ["shop/orders"],
+    });
+    t.same(mesh.held(), ["orders"]);
+    const pushes = mesh.plane.pushed.length;
+    t.match(await mesh.call("orders.shop"), { text: "orders /" });
+    t.same(asked(mesh), ["self", "Service/shop/orders"]);
+    t.equal(mesh.plane.pushed.length, pushes);
+  },
+);
+
+void t.test("other instances of its own Service are asked for", async (t) => {
+  const mesh = await startAsking(t, {
+    services: ["web"],
+    resources: [
+      resource(
+        "Workload",
+        "web-2",
+        { address: "127.0.0.1", ports: { http: 1 }, ready: false },
+        { labels: { app: "web" } },
+      ),
+    ],
+  });
+  t.same(mesh.held(), ["web"], "it is held for what it does to the sidecar");
+  t.match(await mesh.call("web.shop"), { text: "web /" });
+  t.same(asked(mesh), ["self", "Host//web.shop", "Service/shop/web"]);
+});
+
+void t.test(
+  "without a control plane what was used goes on, and the rest is refused at once",
+  async (t) => {
+    const mesh = await startAsking(t, { services: ["orders", "stock"] });
+    const port = await startApplication(t, "outside");
+    await mesh.call("orders.shop");
+    await mesh.call(`127.0.0.1:${port}`);
+    await mesh.plane.close();
+    await until(() => !mesh.agent.state.value.connected);
+    t.match(await mesh.call("orders.shop"), { text: "orders /" });
+    t.match(await mesh.call(`127.0.0.1:${port}`), { text: "outside /" });
+    const refused = await mesh.call("stock.shop");
+    t.match(refused, {
+      status: 503,
+      reason: "NO_CONFIG",
+      text: /the control plane is away/,
+    });
+    t.match(mesh.log.at(-1), {
+      reason: "NO_CONFIG",
+      destination: "unknown",
+      detail: /the control plane is away/,
+    });
+  },
+);
+
+void t.test(
+  "a sidecar that starts without its control plane serves what was used",
+  async (t) => {
+    const stateDirectory = await temporaryDirectory(t);
+    const mesh = await startAsking(t, {
+      services: ["orders", "stock", "web"],
+      agent: { stateDirectory },
+    });
+    const port = await startApplication(t, "outside");
+    await mesh.call("orders.shop");
+    await mesh.call("web.shop");
+    await mesh.call(`127.0.0.1:${port}`);
+    await until(() => asked(mesh).includes("Service/shop/web"));
+    await mesh.sidecar.destroy();
+    const again = await startAsking(t, {
+      services: [],
+      agent: { stateDirectory, controlPlane: "127.0.0.1:1" },
+      serves: false,
+    });
+    await until(() => again.agent.state.value.lastError !== undefined);
+    t.match(await again.call("orders.shop"), { text: "orders /" });
+    t.match(await again.call("web.shop"), { text: "web /" });
+    t.match(await again.call(`127.0.0.1:${port}`), { text: "outside /" });
+    t.match(await again.call("stock.shop"), { reason: "NO_CONFIG" });
+  },
+);
+
+void t.test(
+  "a control plane that does not answer is waited for, and not twice",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    const mesh = await startAsking(t, {
+      services: ["orders"],
+      agent: { clock },
+    });
+    mesh.plane.silent = true;
+    const first = mesh.call("orders.shop");
+    await until(() => asked(mesh).includes("Host//orders.shop"));
+    clock.advance(1000);
+    t.match(await first, {
+      status: 503,
+      reason: "NO_CONFIG",
+      text: /did not resolve Host\/\/orders\.shop within 1 s/,
+    });
+    t.match(await mesh.call("orders.shop"), { reason: "NO_CONFIG" });
+    mesh.plane.silent = false;
+    await until(() => mesh.held().includes("orders"));
+    t.match(await mesh.call("orders.shop"), { text: "orders /" });
+  },
+);
+
+void t.test(
+  "a config that cannot be used ends the wait, and the next call asks anew",
+  async (t) => {
+    const bad = resource("Service", "bad", {
+      ports: [{ port: 80 }],
+      selector: { app: "bad" },
+      notAField: true,
+    });
+    const mesh = await startAsking(t, {
+      services: ["orders"],
+      resources: [bad],
+    });
+    const refused = { reason: "NO_CONFIG", text: /refused: .*notAField/ };
+    t.match(await mesh.call("bad.shop"), refused);
+    t.match(await mesh.call("orders.shop"), { text: "orders /" });
+    t.match(await mesh.call("bad.shop"), refused);
+  },
+);
+
+void t.test(
+  "a caller that goes away while it waits is missed by nobody",
+  async (t) => {
+    const mesh = await startAsking(t, { services: ["orders"] });
+    mesh.plane.silent = true;
+    const socket = connect(mesh.sidecar.ports.outbound ?? 0, "127.0.0.1");
+    socket.write("GET /gone HTTP/1.1\r\nhost: orders.shop\r\n\r\n");
+    const stays = mesh.call("orders.shop", { path: "/stays" });
+    await until(() => asked(mesh).includes("Host//orders.shop"));
+    socket.destroy();
+    mesh.plane.silent = false;
+    t.match(await stays, { text: "orders /stays" });
+    await until(() => mesh.log.length === 2);
+    t.match(
+      mesh.log.find(({ path }) => path === "/gone"),
+      { destination: "orders.shop:80" },
+    );
+  },
+);
+
+void t.test("the stream that follows says what is in use", async (t) => {
+  const mesh = await startAsking(t, { services: ["orders", "stock"] });
+  await mesh.call("orders.shop");
+  await mesh.call("none.shop");
+  await until(() => asked(mesh).includes("Service/shop/orders"));
+  const pushed = mesh.plane.pushed.length;
+  mesh.plane.hangUp();
+  await until(() => mesh.plane.said.length === 1);
+  const [first] = mesh.plane.said;
+  t.same(first?.subscribe.toSorted(), [
+    "Host//none.shop",
+    "Host//orders.shop",
+    "Service/shop/orders",
+    "self",
+  ]);
+  t.same([...(first?.initialVersions.keys() ?? [])].sort(), [
+    "Host//none.shop",
+    "Host//orders.shop",
+    "Mesh//default",
+    "Service/shop/orders",
+    "Workload/shop/orders-1",
+  ]);
+  await until(() => mesh.agent.state.value.connected);
+  t.match(await mesh.call("stock.shop"), { text: "stock /" });
+  t.same(
+    mesh.plane.pushed.slice(pushed).filter((name) => !/stock/.test(name)),
+    [],
+    "what is held is not sent again",
+  );
+});
