@@ -37,7 +37,12 @@ export function scalePage(
 ): string {
   const { date, machine, version, meshes } = result;
   const columns = columnsOf(result, beside);
-  const tables = LINE_NAMES.flatMap((line) => table(line, columns));
+  const measured = new Set(
+    meshes.flatMap(({ figures }) => figures.map(({ line }) => line)),
+  );
+  const tables = LINE_NAMES.filter((line) => measured.has(line)).flatMap(
+    (line) => table(line, columns),
+  );
   const failures = meshes.flatMap(({ services, failures: each }) =>
     Object.entries(each).map(
       ([line, why]) =>

@@ -75,7 +75,14 @@ void t.test("the figures of two runs are in one table", (t) => {
       },
     ],
   });
-  const page = scalePage(result("new", 0.5), result("old", 201));
+  const old = result("old", 201);
+  const [mesh] = old.meshes;
+  const ready = { line: "life", name: "ready", unit: "ms", value: 9 } as const;
+  const page = scalePage(result("new", 0.5), {
+    ...old,
+    meshes: mesh ? [{ ...mesh, figures: [...mesh.figures, ready] }] : [],
+  });
+  t.notMatch(page, /## life/, "lines that were not measured are left out");
   t.match(page, /\| unused: CPU \| ms a change \| 201 \| 0\.500 \|/);
   t.match(page, /churn, 1,000 Services: no figures: the API is down/);
   t.end();
