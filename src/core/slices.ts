@@ -24,14 +24,14 @@ export function pauses(clock: Pick<Clock, "now">): Pause {
         });
 }
 
+/** Work that may pause at each `yield`; what it returns at the end is what it came to. */
+export type Steps<T> = Generator<unknown, T>;
+
 /** Milliseconds of work at a time in a process that serves calls. */
 const SHORT = 2;
 
-/** Runs the work to its end. It may pause at each `yield`; between two of them it should take little of a slice. */
-export async function inSlices<T>(
-  work: Generator<unknown, T>,
-  clock: Clock,
-): Promise<T> {
+/** Runs the work to its end. Between two pauses it should take little of a slice. */
+export async function inSlices<T>(work: Steps<T>, clock: Clock): Promise<T> {
   let until = clock.now() + SHORT;
   for (;;) {
     const step = work.next();
@@ -43,7 +43,7 @@ export async function inSlices<T>(
 }
 
 /** Runs the work to its end without a pause: for whoever has nothing else to do. */
-export function atOnce<T>(work: Generator<unknown, T>): T {
+export function atOnce<T>(work: Steps<T>): T {
   let step = work.next();
   while (step.done !== true) step = work.next();
   return step.value;

@@ -53,7 +53,12 @@ export interface Snapshot {
   destination(host: string, port: number | undefined): Destination | undefined;
   /** By the address and application port of a Workload, or of an external Service with STATIC endpoints: for captured connections. */
   destinationByAddress(address: string, port: number): Destination | undefined;
+  /** By its key; undefined where no destination and no route leads to it. */
+  cluster(key: string): Cluster | undefined;
+  /** All of them: for people, the path of a request asks for one. */
   readonly destinations: readonly Destination[];
+  /** Those with faults. */
+  readonly faulty: readonly Destination[];
   /** Every cluster that a destination or a route can lead to; state is kept by `key`. */
   readonly clusters: readonly Cluster[];
   readonly inbound: InboundPolicy;

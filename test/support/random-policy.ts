@@ -43,7 +43,7 @@ const ORIGIN = "https://page.example";
 export const BACKENDS: readonly string[] = ["orders", "orders-a", "orders-b"];
 
 /** What draws make of it. */
-function dice(draw: Draw): {
+export function dice(draw: Draw): {
   readonly pick: <T>(from: readonly T[]) => T;
   readonly chance: (share: number) => boolean;
   readonly upTo: (most: number) => number;

@@ -1,33 +1,39 @@
-/** Services and the Workloads that they select → clusters: the endpoints behind each port and how to treat them. */
-import { formatHostPort } from "../../core/text/host-port.ts";
-import { formatSpiffeId } from "../../identity/spiffe.ts";
+/** One Service and the Workloads that it selects → its clusters: the endpoints behind each port and how to treat them. */
 import { serviceKey } from "../../mesh/service-key.ts";
-import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   appProtocolOf,
   DEFAULT_APP_PROTOCOL,
   isExternal,
-  isExportedTo,
-  targetPortOf,
   type ServicePort,
-  type ServiceResource,
 } from "../../resources/service/schema.ts";
+import { trafficSettings } from "../../resources/traffic-policy/settings.ts";
+import type { Cluster, Endpoint } from "../snapshot.ts";
+import { externalEndpoints, membersOf, type Members } from "./endpoints.ts";
+import type { Frame } from "./frame.ts";
 import {
-  trafficSettings,
-  type TrafficPolicyResource,
-} from "../../resources/traffic-policy/settings.ts";
-import {
-  applicationPort,
-  workloadSettings,
-  type WorkloadResource,
-} from "../../resources/workload/schema.ts";
-import type { Cluster, Endpoint, SelfDescription } from "../snapshot.ts";
-import { selection } from "./selection.ts";
-import { nameOf, type Sorted } from "./sort.ts";
+  namespaceOf,
+  type HeldService,
+  type HeldTrafficPolicy,
+  type HeldWorkload,
+} from "./held/held.ts";
 
-/** One port of one Service that callers here may use. */
+/** What the clusters of a Service are made of. */
+export interface PortsInput {
+  readonly frame: Frame;
+  readonly service: HeldService;
+  /** Those that name the Service, the oldest first. */
+  readonly policies: readonly HeldTrafficPolicy[];
+  /** Those that it selects, the oldest first. */
+  readonly workloads: readonly HeldWorkload[];
+}
+
+/** All ports of one Service, as callers here may use them. */
+export interface ServedPorts extends PortsInput {
+  readonly ports: readonly ServedPort[];
+}
+
+/** One port of one Service. */
 export interface ServedPort {
-  readonly service: ServiceResource;
   readonly port: ServicePort;
   readonly cluster: Cluster;
   /**
@@ -35,70 +41,125 @@ export interface ServedPort {
    * another; and where the protocol is opaque, for captured bytes go where they were sent (a database's replica is not its primary).
    */
   readonly byEndpoint: ReadonlyMap<string, Cluster>;
+  readonly members: Members;
+  readonly traffic: Traffic;
 }
 
-export function namespaceOf(resource: ServiceResource): string {
-  return resource.metadata.namespace ?? "";
+interface Traffic extends Pick<
+  Cluster,
+  "settings" | "policy" | "servicePolicy"
+> {
+  readonly warnings: readonly string[];
 }
 
-/** The ports of all Services that are exported to the caller, by cluster key. */
-export function compileClusters(
-  sorted: Sorted,
-  caller: SelfDescription,
-  mesh: MeshSettings,
-  previous: readonly Cluster[],
-  warnings: string[],
-): Map<string, ServedPort> {
-  const known = new Map(previous.map((cluster) => [cluster.key, cluster]));
-  const policies = policiesByService(sorted.trafficPolicies);
-  const selected = selection(sorted.workloads);
-  const locality = localityOf(sorted, caller);
-  const served = new Map<string, ServedPort>();
-  for (const service of sorted.services) {
-    const namespace = namespaceOf(service);
-    if (!isExportedTo(service.spec, namespace, caller.namespace)) continue;
-    const workloads = selected(service);
-    for (const port of service.spec.ports) {
-      const key = serviceKey(service.metadata.name, namespace, port.port);
-      const traffic = trafficFor(
-        policies.get(`${namespace}/${service.metadata.name}`) ?? [],
-        service,
-        port,
-        mesh,
-        warnings,
-      );
-      const endpoints = isExternal(service.spec)
-        ? externalEndpoints(service, port)
-        : workloadEndpoints(workloads, port, mesh, locality);
-      const make = (clusterKey: string, of: readonly Endpoint[]): Cluster =>
-        takeOver(known.get(clusterKey), {
-          key: clusterKey,
-          destination: key,
-          service: { name: service.metadata.name, namespace },
-          port: port.port,
-          appProtocol: appProtocolOf(port),
-          external: isExternal(service.spec),
-          endpoints: of,
-          ...traffic,
-        });
-      const byEndpoint = new Map<string, Cluster>();
-      const dialledByName =
-        isExternal(service.spec) && service.spec.resolution !== "STATIC";
-      if (dialledByName ? endpoints.length > 1 : isOpaque(port))
-        for (const endpoint of endpoints)
-          byEndpoint.set(
-            endpoint.key,
-            make(`${key}@${endpoint.key}`, [endpoint]),
-          );
-      served.set(key, {
-        service,
-        port,
-        cluster: make(key, endpoints),
-        byEndpoint,
-      });
-    }
-  }
-  return served;
+const NO_CLUSTERS: ReadonlyMap<string, Cluster> = new Map();
+
+/** What did not change is taken over from `before`: state hangs on the identity of clusters. */
+export function compilePorts(
+  input: PortsInput,
+  before: ServedPorts | undefined,
+): ServedPorts {
+  const { service, policies, workloads, frame } = input;
+  const alike = before?.frame === frame && before.service === service;
+  const treated = alike && before.policies === policies;
+  if (treated && before.workloads === workloads) return before;
+  const known = new Map(
+    before?.ports.map((served) => [served.port.port, served]),
+  );
+  return {
+    ...input,
+    ports: service.resource.spec.ports.map((port) => {
+      const old = known.get(port.port);
+      const traffic =
+        treated && old !== undefined
+          ? old.traffic
+          : trafficFor(policies, service, port, frame);
+      return compilePort(input, port, traffic, old, alike);
+    }),
+  };
+}
+
+/** `alike`: the Service itself and the frame are as they were. */
+function compilePort(
+  { service, workloads, frame }: PortsInput,
+  port: ServicePort,
+  traffic: Traffic,
+  old: ServedPort | undefined,
+  alike: boolean,
+): ServedPort {
+  const { spec } = service.resource;
+  const external = isExternal(spec);
+  const members = membersOf(workloads, port, frame, old?.members, alike);
+  const endpoints = external
+    ? externalEndpoints(service.resource, port, old?.cluster.endpoints ?? [])
+    : present(members.endpoints);
+  const cluster = clusterOf(service, port, endpoints, traffic, old?.cluster);
+  const byName = external && spec.resolution !== "STATIC";
+  const apart = byName ? endpoints.length > 1 : isOpaque(port);
+  const byEndpoint = apart
+    ? new Map(
+        endpoints.map((endpoint) => [
+          endpoint.key,
+          clusterOf(
+            service,
+            port,
+            [endpoint],
+            traffic,
+            old?.byEndpoint.get(endpoint.key),
+            `@${endpoint.key}`,
+          ),
+        ]),
+      )
+    : NO_CLUSTERS;
+  return { port, cluster, byEndpoint, members, traffic };
+}
+
+function present(
+  endpoints: readonly (Endpoint | undefined)[],
+): readonly Endpoint[] {
+  // Most often all have the port, and no copy is needed.
+  return endpoints.every((endpoint) => endpoint !== undefined)
+    ? endpoints
+    : endpoints.filter((endpoint) => endpoint !== undefined);
+}
+
+/** The cluster of before where it says the same. */
+function clusterOf(
+  service: HeldService,
+  port: ServicePort,
+  endpoints: readonly Endpoint[],
+  { settings, policy, servicePolicy }: Traffic,
+  old: Cluster | undefined,
+  suffix = "",
+): Cluster {
+  const appProtocol = appProtocolOf(port);
+  const external = isExternal(service.resource.spec);
+  if (
+    old?.appProtocol === appProtocol &&
+    old.external === external &&
+    old.policy === policy &&
+    old.servicePolicy === servicePolicy &&
+    old.endpoints.length === endpoints.length &&
+    old.endpoints.every((each, index) => each === endpoints[index]) &&
+    (old.settings === settings ||
+      JSON.stringify(old.settings) === JSON.stringify(settings))
+  )
+    return old;
+  const { name } = service.resource.metadata;
+  const namespace = namespaceOf(service.resource);
+  const destination = serviceKey(name, namespace, port.port);
+  return {
+    key: `${destination}${suffix}`,
+    destination,
+    service: old?.service ?? { name, namespace },
+    port: port.port,
+    appProtocol,
+    external,
+    endpoints,
+    settings,
+    ...(policy === undefined ? {} : { policy }),
+    ...(servicePolicy === undefined ? {} : { servicePolicy }),
+  };
 }
 
 /** Nothing is known of what is in the bytes, so no route applies to them. */
@@ -107,177 +168,39 @@ export function isOpaque(port: Pick<ServicePort, "appProtocol">): boolean {
   return protocol === "tcp" || protocol === "tls";
 }
 
-function workloadEndpoints(
-  workloads: readonly WorkloadResource[],
-  port: ServicePort,
-  mesh: MeshSettings,
-  locality: string,
-): Endpoint[] {
-  return workloads.flatMap((workload) => {
-    const application = applicationPort(workload.spec, port);
-    if (application === undefined) return [];
-    const settings = workloadSettings(workload.spec);
-    return [
-      {
-        key: `${nameOf(workload)}:${application}`,
-        workload: nameOf(workload),
-        address: settings.address,
-        port: application,
-        link: settings.link?.port,
-        identity:
-          settings.link === undefined
-            ? undefined
-            : formatSpiffeId({
-                trustDomain: mesh.trustDomain,
-                namespace: workload.metadata.namespace ?? "",
-                serviceAccount: settings.serviceAccount,
-              }),
-        weight: settings.weight,
-        locality: settings.locality,
-        distance: distance(locality, settings.locality),
-        ready: settings.ready,
-      },
-    ];
-  });
-}
-
-/** Where the caller stands: as it was declared at its start, else as it was registered. */
-function localityOf(
-  sorted: Sorted,
-  { name, namespace, ...self }: SelfDescription,
-): string {
-  return (
-    self.locality ??
-    sorted.workloads.find(
-      ({ metadata }) =>
-        metadata.name === name && metadata.namespace === namespace,
-    )?.spec.locality ??
-    ""
-  );
-}
-
-/** 3 for another region, 2 for another zone, 1 for another subzone than one's own; what the caller does not say of itself is no difference. */
-function distance(own: string, other: string): number {
-  if (own === "") return 0;
-  const parts = other.split("/");
-  const differs = own
-    .split("/")
-    .findIndex((part, index) => part !== parts[index]);
-  return differs < 0 ? 0 : 3 - differs;
-}
-
-function externalEndpoints(
-  { spec }: ServiceResource,
-  port: ServicePort,
-): Endpoint[] {
-  const addresses =
-    spec.resolution === "STATIC"
-      ? (spec.endpoints ?? []).map(({ address }) => address)
-      : (spec.hosts ?? []);
-  return addresses.map((address) => ({
-    key: externalKey(address, port),
-    workload: address,
-    address,
-    port: targetPortOf(port),
-    link: undefined,
-    identity: undefined,
-    weight: 1,
-    locality: "",
-    distance: 0,
-    ready: true,
-  }));
-}
-
-/** Key of an external Service's endpoint. */
-export function externalKey(address: string, port: ServicePort): string {
-  return formatHostPort(address, targetPortOf(port));
-}
-
-function policiesByService(
-  policies: readonly TrafficPolicyResource[],
-): Map<string, TrafficPolicyResource[]> {
-  const byService = new Map<string, TrafficPolicyResource[]>();
-  for (const policy of policies)
-    for (const name of new Set(policy.spec.targetRefs.map((ref) => ref.name))) {
-      const key = `${policy.metadata.namespace ?? ""}/${name}`;
-      const list = byService.get(key);
-      if (list === undefined) byService.set(key, [policy]);
-      else list.push(policy);
-    }
-  return byService;
-}
-
 /** The oldest policy wins as a whole object (trap 13); that of a port replaces blocks of that of the Service (trap 14). */
 function trafficFor(
-  policies: readonly TrafficPolicyResource[],
-  service: ServiceResource,
+  policies: readonly HeldTrafficPolicy[],
+  service: HeldService,
   port: ServicePort,
-  mesh: MeshSettings,
-  warnings: string[],
-): Pick<Cluster, "settings" | "policy" | "servicePolicy"> {
-  const aimed = (section: string | undefined): TrafficPolicyResource[] =>
-    policies.filter(({ spec }) =>
-      spec.targetRefs.some(
-        (ref) =>
-          ref.name === service.metadata.name && ref.sectionName === section,
+  { mesh }: Frame,
+): Traffic {
+  const { name } = service.resource.metadata;
+  const aimed = (section: string | undefined): HeldTrafficPolicy[] =>
+    policies.filter(({ resource }) =>
+      resource.spec.targetRefs.some(
+        (ref) => ref.name === name && ref.sectionName === section,
       ),
     );
-  const [general, ...younger] = aimed(undefined);
-  const [own, ...youngerOwn] = port.name === undefined ? [] : aimed(port.name);
-  for (const [winner, losers] of [
-    [general, younger],
-    [own, youngerOwn],
-  ] as const)
-    for (const loser of losers)
-      addOnce(
-        warnings,
-        `TrafficPolicy ${nameOf(loser)} is not in force for Service ${nameOf(service)}: ${winner === undefined ? "another" : nameOf(winner)} is older`,
-      );
-  const settings = trafficSettings(general?.spec, own?.spec, mesh);
-  const deciding = own ?? general;
-  return deciding === undefined
-    ? { settings }
-    : {
-        settings,
-        policy: nameOf(deciding),
-        ...(own === undefined || general === undefined
-          ? {}
-          : { servicePolicy: nameOf(general) }),
-      };
-}
-
-function addOnce(warnings: string[], warning: string): void {
-  if (!warnings.includes(warning)) warnings.push(warning);
-}
-
-/** The cluster of the snapshot before where nothing changed, and at least its unchanged endpoints: state hangs on identity. */
-function takeOver(old: Cluster | undefined, cluster: Cluster): Cluster {
-  if (old === undefined) return cluster;
-  const before = new Map(old.endpoints.map((each) => [each.key, each]));
-  const endpoints = cluster.endpoints.map((each) => {
-    const known = before.get(each.key);
-    return known !== undefined && sameEndpoint(known, each) ? known : each;
-  });
-  const same =
-    old.endpoints.length === endpoints.length &&
-    old.endpoints.every((each, index) => each === endpoints[index]) &&
-    old.appProtocol === cluster.appProtocol &&
-    old.external === cluster.external &&
-    old.policy === cluster.policy &&
-    old.servicePolicy === cluster.servicePolicy &&
-    JSON.stringify(old.settings) === JSON.stringify(cluster.settings);
-  return same ? old : { ...cluster, endpoints };
-}
-
-function sameEndpoint(left: Endpoint, right: Endpoint): boolean {
-  return (
-    left.address === right.address &&
-    left.port === right.port &&
-    left.link === right.link &&
-    left.identity === right.identity &&
-    left.weight === right.weight &&
-    left.locality === right.locality &&
-    left.distance === right.distance &&
-    left.ready === right.ready
+  const general = aimed(undefined);
+  const own = port.name === undefined ? [] : aimed(port.name);
+  const warnings = [general, own].flatMap(([winner, ...losers]) =>
+    losers.map(
+      (loser) =>
+        `TrafficPolicy ${loser.name} is not in force for Service ${service.name}: ${winner?.name ?? "another"} is older`,
+    ),
   );
+  const settings = trafficSettings(
+    general[0]?.resource.spec,
+    own[0]?.resource.spec,
+    mesh,
+  );
+  const policy = (own[0] ?? general[0])?.name;
+  const servicePolicy = own[0] === undefined ? undefined : general[0]?.name;
+  return {
+    settings,
+    warnings,
+    ...(policy === undefined ? {} : { policy }),
+    ...(servicePolicy === undefined ? {} : { servicePolicy }),
+  };
 }

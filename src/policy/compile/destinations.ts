@@ -1,146 +1,37 @@
-/** Names and addresses that callers use → destinations. */
+/** Names and addresses that callers use → the destinations that they lead to. */
 import { hostOf } from "../../core/text/authority.ts";
-import { formatHostPort } from "../../core/text/host-port.ts";
-import type { AddressOwners } from "../../resources/ownership/address-owners.ts";
-import { hostOwners, namesOf } from "../../resources/ownership/host-owners.ts";
 import {
-  isExternal,
-  type ServiceResource,
-} from "../../resources/service/schema.ts";
-import type { Cluster, Destination } from "../snapshot.ts";
-import { externalKey, namespaceOf, type ServedPort } from "./clusters.ts";
-import type { FaultsOf } from "./faults.ts";
-import type { Route } from "./routes.ts";
-import { nameOf } from "./sort.ts";
+  PersistentGroups,
+  type GroupsEdit,
+} from "../../core/persistent/groups.ts";
+import { PersistentMap, type MapEdit } from "../../core/persistent/map.ts";
+import { placeOf } from "../../resources/ownership/address-owners.ts";
+import {
+  hostOwner,
+  isMeshForm,
+  namesOf,
+} from "../../resources/ownership/host-owners.ts";
+import { isExternal } from "../../resources/service/schema.ts";
+import type { Destination, Endpoint } from "../snapshot.ts";
+import type { ServedPorts } from "./clusters.ts";
+import { externalKey, inCommon } from "./endpoints.ts";
+import {
+  byAge,
+  namespaceOf,
+  type HeldService,
+  type HeldWorkload,
+} from "./held/held.ts";
+import { lossKey, type Indexes } from "./held/indexes.ts";
+import type { Unit } from "./unit.ts";
 
-export interface Destinations {
-  readonly all: readonly Destination[];
-  byHost(host: string, port: number | undefined): Destination | undefined;
-  byAddress(address: string, port: number): Destination | undefined;
-}
-
-function notLed(
-  service: ServiceResource,
-  host: string,
-  port: number,
-  owner: ServiceResource | undefined,
-): string {
-  const why =
-    owner === undefined
-      ? "no external Service may have it"
-      : `it belongs to Service ${nameOf(owner)}`;
-  return `Service ${nameOf(service)} does not get ${formatHostPort(host, port)}: ${why}`;
-}
-
-/** The ports that one name leads to. */
-type Ports = Map<number, Destination>;
-
-const HTTP_PORT = 80;
-
-export function compileDestinations(
-  served: Iterable<ServedPort>,
-  route: (port: ServedPort, cluster: Cluster) => Route,
-  faultsOf: FaultsOf,
-  caller: string,
-  trustDomain: string,
-  places: AddressOwners,
-  warnings: string[],
-): Destinations {
-  const names = new Map<string, Ports>();
-  const addresses = new Map<string, Destination>();
-  const all: Destination[] = [];
-  const lead = (name: string, port: number, destination: Destination): void => {
-    const ports = names.get(name) ?? new Map<number, Destination>();
-    names.set(name, ports);
-    if (!ports.has(port)) ports.set(port, destination);
-  };
-
-  const targets = inOrder(served);
-  const made = new Map<ServedPort, Destination>();
-  for (const target of targets) {
-    const { service, port, cluster } = target;
-    const destination = makeDestination(target, cluster, route, faultsOf);
-    made.set(target, destination);
-    all.push(destination);
-    for (const name of namesOf(service, trustDomain))
-      lead(name, port.port, destination);
-    // The short form is a convenience of one namespace, and no host of an external Service is a single label.
-    if (namespaceOf(service) === caller)
-      lead(service.metadata.name, port.port, destination);
-    addAddresses(target, destination, route, faultsOf, places, addresses);
-  }
-  const owners = hostOwners(
-    [...new Set(targets.map(({ service }) => service))],
-    trustDomain,
-  );
-  for (const target of targets) {
-    if (!isExternal(target.service.spec)) continue;
-    for (const host of target.service.spec.hosts ?? []) {
-      const { service, port } = target;
-      const owner = owners.owner(service, host, port.port, caller);
-      if (owner !== service) {
-        warnings.push(notLed(service, host, port.port, owner));
-        continue;
-      }
-      const own = target.byEndpoint.get(externalKey(host, port));
-      const destination =
-        own === undefined
-          ? made.get(target)
-          : makeDestination(target, own, route, faultsOf);
-      if (destination === undefined) continue;
-      if (own !== undefined) all.push(destination);
-      lead(host, port.port, destination);
-    }
-  }
-
-  for (const { loser, winner, place } of places.losses)
-    warnings.push(
-      `Workload ${nameOf(loser)} does not get calls to ${place}: it belongs to Workload ${nameOf(winner)}`,
-    );
-
-  return {
-    all,
-    byHost(host, port) {
-      const ports = names.get(host) ?? names.get(hostOf(host));
-      return ports === undefined ? undefined : destinationAt(ports, port);
-    },
-    byAddress: (address, port) => addresses.get(`${address} ${port}`),
-  };
-}
-
-/** The mesh's own addresses before those of external Services; plain names before dotted ones, which could pass for a longer form. */
-function inOrder(served: Iterable<ServedPort>): readonly ServedPort[] {
-  return [...served].sort(
-    (left, right) =>
-      Number(isExternal(left.service.spec)) -
-        Number(isExternal(right.service.spec)) ||
-      Number(left.service.metadata.name.includes(".")) -
-        Number(right.service.metadata.name.includes(".")),
-  );
-}
-
-function destinationAt(
-  ports: Ports,
-  port: number | undefined,
-): Destination | undefined {
-  if (port !== undefined) return ports.get(port);
-  return ports.get(HTTP_PORT) ?? ports.values().next().value;
-}
-
-function makeDestination(
-  target: ServedPort,
-  cluster: Cluster,
-  route: (port: ServedPort, cluster: Cluster) => Route,
-  faultsOf: FaultsOf,
-): Destination {
-  return {
-    key: cluster.key,
-    service: cluster.service,
-    port: target.port,
-    ...route(target, cluster),
-    faults: faultsOf(target),
-    cluster,
-  };
+/** Where what callers say leads. Which Service it is changes seldom; what that Service's destinations are, often: they are looked up. */
+export interface Names {
+  /** The Service, by each of its own names. */
+  readonly own: PersistentMap<string>;
+  /** The external Services that claim a host, the oldest first. */
+  readonly hosts: PersistentGroups<HeldService>;
+  /** The endpoints at "ADDRESS PORT", the first to be asked first. */
+  readonly addresses: PersistentGroups<AddressClaim>;
 }
 
 /**
@@ -148,27 +39,234 @@ function makeDestination(
  * other bytes go to the very endpoint that was dialled. Where several Services select the endpoint, the oldest has it; but no call
  * leaves the identity that has the address: an endpoint whose Workload claims what another's has is not reached so.
  */
-function addAddresses(
-  target: ServedPort,
-  destination: Destination,
-  route: (port: ServedPort, cluster: Cluster) => Route,
-  faultsOf: FaultsOf,
-  places: AddressOwners,
-  addresses: Map<string, Destination>,
-): void {
-  const { cluster, service, byEndpoint } = target;
-  if (cluster.external && service.spec.resolution !== "STATIC") return;
-  for (const endpoint of cluster.endpoints) {
-    const key = `${endpoint.address} ${endpoint.port}`;
-    if (addresses.has(key)) continue;
-    const { workload, address, port } = endpoint;
-    if (!cluster.external && !places.has(workload, address, port)) continue;
-    const own = byEndpoint.get(endpoint.key);
-    addresses.set(
-      key,
-      own === undefined
-        ? destination
-        : makeDestination(target, own, route, faultsOf),
-    );
+export interface AddressClaim {
+  readonly service: HeldService;
+  /** Index of the Service's port. */
+  readonly port: number;
+  /** Its key. */
+  readonly endpoint: string;
+  /** Undefined for an address of an external Service. */
+  readonly workload: HeldWorkload | undefined;
+  /** Of an external Service's address. */
+  readonly index: number;
+  /** Names the claim where it may be lost to another Workload. */
+  readonly loss: string | undefined;
+}
+
+export const NO_NAMES: Names = {
+  own: new PersistentMap(),
+  hosts: new PersistentGroups<HeldService>(byAge),
+  addresses: new PersistentGroups(byPrecedence),
+};
+
+/** Names that are being brought into step with changes. */
+export class NamesEdit {
+  readonly #own: MapEdit<string>;
+  readonly #hosts: GroupsEdit<HeldService>;
+  readonly #addresses: GroupsEdit<AddressClaim>;
+
+  constructor(before: Names) {
+    this.#own = before.own.edit();
+    this.#hosts = before.hosts.edit();
+    this.#addresses = before.addresses.edit();
   }
+
+  /** A Service takes the place of what it was; undefined where it was not, or is not, there. */
+  swap(before: ServedPorts | undefined, after: ServedPorts | undefined): void {
+    const alike = before?.service === after?.service;
+    if (before?.frame !== after?.frame || !alike) {
+      if (before !== undefined) this.#leaveNames(before);
+      if (after !== undefined) this.#enterNames(after);
+    }
+    const ports = Math.max(before?.ports.length ?? 0, after?.ports.length ?? 0);
+    for (let port = 0; port < ports; port += 1) {
+      const old = before?.ports[port]?.members.workloads ?? [];
+      const now = after?.ports[port]?.members.workloads ?? [];
+      if (alike && old === now) continue;
+      const same = alike ? inCommon(old, now) : NOTHING;
+      if (before !== undefined) this.#leave(before, port, same);
+      if (after !== undefined) this.#enter(after, port, same);
+    }
+  }
+
+  done(): Names {
+    return {
+      own: this.#own.done(),
+      hosts: this.#hosts.done(),
+      addresses: this.#addresses.done(),
+    };
+  }
+
+  #enterNames(served: ServedPorts): void {
+    for (const name of ownNames(served))
+      this.#own.set(name, served.service.name);
+    for (const host of hostsOf(served)) this.#hosts.add(host, served.service);
+  }
+
+  #leaveNames(served: ServedPorts): void {
+    // Where the caller is of another namespace now, another Service may have the short name already.
+    for (const name of ownNames(served))
+      if (this.#own.get(name) === served.service.name) this.#own.delete(name);
+    for (const host of hostsOf(served))
+      this.#hosts.remove(host, served.service);
+  }
+
+  #enter(served: ServedPorts, port: number, same: Common): void {
+    for (const [address, claim] of claimsOf(served, port, same))
+      this.#addresses.add(address, claim);
+  }
+
+  #leave(served: ServedPorts, port: number, same: Common): void {
+    for (const [address, claim] of claimsOf(served, port, same)) {
+      const held = this.#addresses
+        .get(address)
+        .find((each) => byPrecedence(each, claim) === 0);
+      if (held !== undefined) this.#addresses.remove(address, held);
+    }
+  }
+}
+
+/** By the name that the caller used. */
+export function byHost(
+  { own, hosts }: Names,
+  unitOf: (name: string) => Unit | undefined,
+  host: string,
+  port: number | undefined,
+): Destination | undefined {
+  const canonical = hostOf(host);
+  for (const name of host === canonical ? [host] : [host, canonical]) {
+    const service = own.get(name);
+    if (service !== undefined) return ownPort(unitOf(service), port);
+    const claimants = hosts.get(name);
+    if (claimants.length > 0)
+      return externalPort(claimants, unitOf, name, port);
+  }
+  return undefined;
+}
+
+/** By the address and the port of an endpoint. */
+export function byAddress(
+  { addresses }: Names,
+  { lost }: Pick<Indexes, "lost">,
+  unitOf: (name: string) => Unit | undefined,
+  address: string,
+  port: number,
+): Destination | undefined {
+  const claim = addresses
+    .get(`${address} ${port}`)
+    .find(
+      ({ loss }) =>
+        lost.size === 0 || loss === undefined || lost.get(loss) === undefined,
+    );
+  if (claim === undefined) return undefined;
+  const target = unitOf(claim.service.name)?.targets[claim.port];
+  return target?.byEndpoint.get(claim.endpoint) ?? target?.destination;
+}
+
+const HTTP_PORT = 80;
+
+function ownPort(
+  unit: Unit | undefined,
+  port: number | undefined,
+): Destination | undefined {
+  const at = (number: number): Destination | undefined =>
+    unit?.targets.find(({ destination }) => destination.port.port === number)
+      ?.destination;
+  return port === undefined
+    ? (at(HTTP_PORT) ?? unit?.targets[0]?.destination)
+    : at(port);
+}
+
+/** A request for one of several hosts of an external Service goes to no other. */
+function externalPort(
+  claimants: readonly HeldService[],
+  unitOf: (name: string) => Unit | undefined,
+  host: string,
+  port: number | undefined,
+): Destination | undefined {
+  const at = (number: number | undefined): Destination | undefined => {
+    if (number === undefined) return undefined;
+    const owner = hostOwner(claimants, number);
+    const target = unitOf(owner?.name ?? "")?.targets.find(
+      ({ destination }) => destination.port.port === number,
+    );
+    if (target === undefined || target.byEndpoint.size === 0)
+      return target?.destination;
+    return (
+      target.byEndpoint.get(externalKey(host, target.destination.port)) ??
+      target.destination
+    );
+  };
+  return port === undefined
+    ? (at(HTTP_PORT) ?? at(claimants[0]?.resource.spec.ports[0]?.port))
+    : at(port);
+}
+
+/** The short form is a convenience of one namespace, and no host of an external Service is a single label. */
+function ownNames({ service, frame }: ServedPorts): readonly string[] {
+  const names = namesOf(service.resource, frame.mesh.trustDomain);
+  return namespaceOf(service.resource) === frame.self.namespace
+    ? [...names, service.resource.metadata.name]
+    : names;
+}
+
+/** Those that an external Service may have at all. */
+function hostsOf({ service, frame }: ServedPorts): ReadonlySet<string> {
+  const { spec } = service.resource;
+  const hosts = isExternal(spec) ? (spec.hosts ?? []) : [];
+  return new Set(
+    hosts.filter((host) => !isMeshForm(host, frame.mesh.trustDomain)),
+  );
+}
+
+type Common = ReturnType<typeof inCommon>;
+
+const NOTHING: Common = { head: 0, tail: 0 };
+
+/** What the endpoints of a port claim, but for those of the Workloads that two lists have in common. */
+function* claimsOf(
+  { service, ports }: ServedPorts,
+  port: number,
+  { head, tail }: Common,
+): Generator<readonly [string, AddressClaim]> {
+  const served = ports[port];
+  if (served === undefined) return;
+  const { workloads, endpoints } = served.members;
+  for (let index = head; index < workloads.length - tail; index += 1) {
+    const workload = workloads[index];
+    const endpoint = endpoints[index];
+    if (workload === undefined || endpoint === undefined) continue;
+    const place = placeOf(workload.resource, endpoint.port);
+    const loss = lossKey(workload.name, place);
+    yield claim(service, port, endpoint, { workload, index: 0, loss });
+  }
+  if (service.resource.spec.resolution !== "STATIC") return;
+  for (const [index, endpoint] of served.cluster.endpoints.entries())
+    yield claim(service, port, endpoint, {
+      workload: undefined,
+      index,
+      loss: undefined,
+    });
+}
+
+function claim(
+  service: HeldService,
+  port: number,
+  { key: endpoint, ...at }: Endpoint,
+  more: Pick<AddressClaim, "workload" | "index" | "loss">,
+): readonly [string, AddressClaim] {
+  return [`${at.address} ${at.port}`, { service, port, endpoint, ...more }];
+}
+
+/** The mesh's own addresses before those of external Services; then the oldest. */
+function byPrecedence(left: AddressClaim, right: AddressClaim): number {
+  return (
+    Number(left.workload === undefined) -
+      Number(right.workload === undefined) ||
+    byAge(left.service, right.service) ||
+    left.port - right.port ||
+    (left.workload !== undefined && right.workload !== undefined
+      ? byAge(left.workload, right.workload)
+      : left.index - right.index)
+  );
 }

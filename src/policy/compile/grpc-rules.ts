@@ -11,15 +11,18 @@ import type {
 } from "../../resources/grpc-route/spec.ts";
 import type { PathMatch } from "../../resources/http-route/spec.ts";
 import type { RouteEntry } from "../router/candidate.ts";
-import type { RouteDecision } from "../snapshot.ts";
-import { compileRule, type RuleContext } from "./rules.ts";
-import { createdAt, nameOf } from "./sort.ts";
+import { createdAt, nameOf } from "./held/held.ts";
+import {
+  compileRule,
+  type RuleContext,
+  type UnboundDecision,
+} from "./rules.ts";
 
 /** Of all routes of one group, which merge. */
 export function grpcEntries(
   routes: readonly GRPCRouteResource[],
   context: RuleContext,
-): RouteEntry<RouteDecision>[] {
+): RouteEntry<UnboundDecision>[] {
   // Where nothing comes between, "every call" is the shortest prefix and costs no expression.
   const plain = routes.every((route) =>
     route.spec.rules.every((rule) =>

@@ -1,7 +1,5 @@
 /** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
 import { serviceHost, serviceKey } from "../../mesh/service-key.ts";
-import { selects } from "../../resources/envelope.ts";
-import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   appProtocolOf,
   DEFAULT_APP_PROTOCOL,
@@ -10,23 +8,64 @@ import {
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
 import { compileAuthorization } from "../authorization/authorization.ts";
+import type { InboundPolicy, InboundPort } from "../snapshot.ts";
+import { isOpaque } from "./clusters.ts";
+import type { Frame } from "./frame.ts";
 import type {
-  InboundPolicy,
-  InboundPort,
-  SelfDescription,
-} from "../snapshot.ts";
-import { isOpaque, namespaceOf } from "./clusters.ts";
+  HeldAuthorizationPolicy,
+  HeldPeerAuthentication,
+  HeldService,
+  HeldTrafficPolicy,
+} from "./held/held.ts";
 import { protectionOf, UNPROTECTED } from "./overload.ts";
-import type { Sorted } from "./sort.ts";
 
+/** What the inbound side is made of; each list has the oldest first. */
+export interface InboundInput {
+  readonly frame: Frame;
+  /** Of the workload's namespace, those that select it. */
+  readonly services: readonly HeldService[];
+  /** Beside each of them the TrafficPolicies that name it. */
+  readonly policies: readonly (readonly HeldTrafficPolicy[])[];
+  /** Ports under which the workload is registered; undefined where it is not. */
+  readonly registered: Readonly<Record<string, number>> | undefined;
+  readonly peerAuthentications: readonly HeldPeerAuthentication[];
+  readonly authorizationPolicies: readonly HeldAuthorizationPolicy[];
+}
+
+export interface Inbound {
+  readonly input: InboundInput;
+  readonly policy: InboundPolicy;
+  readonly warnings: readonly string[];
+}
+
+/** The one of before where it was made of the same. */
 export function compileInbound(
-  sorted: Sorted,
-  self: SelfDescription,
-  mesh: MeshSettings,
-  warnings: string[],
-): InboundPolicy {
+  input: InboundInput,
+  before: Inbound | undefined,
+): Inbound {
+  if (before !== undefined && isSame(input, before.input)) return before;
+  const warnings: string[] = [];
+  return { input, policy: policyOf(input, warnings), warnings };
+}
+
+function isSame(left: InboundInput, right: InboundInput): boolean {
+  const same = <T>(one: readonly T[], other: readonly T[]): boolean =>
+    one.length === other.length &&
+    one.every((each, index) => each === other[index]);
+  return (
+    left.frame === right.frame &&
+    JSON.stringify(left.registered) === JSON.stringify(right.registered) &&
+    left.peerAuthentications === right.peerAuthentications &&
+    left.authorizationPolicies === right.authorizationPolicies &&
+    same(left.services, right.services) &&
+    same(left.policies, right.policies)
+  );
+}
+
+function policyOf(input: InboundInput, warnings: string[]): InboundPolicy {
+  const { self, mesh } = input.frame;
   const authentication = compileAuthentication(
-    sorted.peerAuthentications,
+    input.peerAuthentications.map(({ resource }) => resource),
     self,
     mesh.mtls.mode,
   );
@@ -35,11 +74,11 @@ export function compileInbound(
       `PeerAuthentication ${loser} is not in force: ${winner} is older`,
     );
   const authorizer = compileAuthorization(
-    sorted.authorizationPolicies,
+    input.authorizationPolicies.map(({ resource }) => resource),
     self,
     mesh.authorization.defaultAction,
   );
-  const named = namedPorts(sorted, self, warnings);
+  const named = namedPorts(input, warnings);
   const parsed = parsedPorts(named, warnings);
   const ports = named.map((port): InboundPort => ({
     ...port,
@@ -66,21 +105,17 @@ export function compileInbound(
 
 /** Every port of every Service that selects the workload, and then the ports that no Service leads to. */
 function namedPorts(
-  sorted: Sorted,
-  self: SelfDescription,
+  input: InboundInput,
   warnings: string[],
 ): readonly DeclaredPort[] {
-  const declared = declaredPorts(sorted, self);
+  const { self } = input.frame;
+  const declared = declaredPorts(input);
   const named: DeclaredPort[] = [];
-  for (const service of sorted.services) {
-    const { selector } = service.spec;
-    if (
-      namespaceOf(service) !== self.namespace ||
-      selector === undefined ||
-      !selects(selector, self.labels)
-    )
-      continue;
+  for (const [index, { resource: service }] of input.services.entries()) {
     const { name } = service.metadata;
+    const policies = (input.policies[index] ?? []).map(
+      ({ resource }) => resource,
+    );
     for (const servicePort of service.spec.ports) {
       // Before the workload says what it listens on, the Service's word is all there is.
       const targetPort =
@@ -100,7 +135,7 @@ function namedPorts(
         targetPort,
         appProtocol: appProtocolOf(servicePort),
         protection: protectionOf(
-          sorted.trafficPolicies,
+          policies,
           { name, namespace: self.namespace },
           servicePort,
         ),
@@ -144,14 +179,9 @@ type DeclaredPort = Omit<
 >;
 
 /** From the sidecar's own start, else from its registration; undefined where neither has said. */
-function declaredPorts(
-  sorted: Sorted,
-  self: SelfDescription,
-): Readonly<Record<string, number>> | undefined {
-  if (self.ports !== undefined) return self.ports;
-  const registered = sorted.workloads.find(
-    ({ metadata }) =>
-      metadata.name === self.name && metadata.namespace === self.namespace,
-  );
-  return registered === undefined ? undefined : (registered.spec.ports ?? {});
+function declaredPorts({
+  frame,
+  registered,
+}: InboundInput): Readonly<Record<string, number>> | undefined {
+  return frame.self.ports ?? registered;
 }

@@ -12,7 +12,7 @@ import { compilePriority } from "../priority.ts";
 import { compileRateLimits, type RequestTest } from "../rate-limit.ts";
 import { compileRouter } from "../router/router.ts";
 import { type RoutedRequest } from "../router/candidate.ts";
-import { nameOf } from "./sort.ts";
+import { nameOf } from "./held/held.ts";
 import type { Protection } from "../snapshot.ts";
 
 /** A port that no Service leads to. */

@@ -1,5 +1,5 @@
-/** Routes → what each Service's port does with a request: the group of routes that applies, and where each match leads. */
-import type { Resource } from "../../resources/envelope.ts";
+/** Routes → what each port of a Service does with a request: the group of routes that applies, and which rule takes it. */
+import { serviceKey } from "../../mesh/service-key.ts";
 import { GRPC_ROUTE } from "../../resources/grpc-route/schema.ts";
 import type { GRPCRouteResource } from "../../resources/grpc-route/spec.ts";
 import { HTTP_ROUTE } from "../../resources/http-route/schema.ts";
@@ -7,155 +7,201 @@ import type {
   HTTPRouteResource,
   ParentRef,
 } from "../../resources/http-route/spec.ts";
+import type { Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
-import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import { findPort, type ServicePort } from "../../resources/service/schema.ts";
-import { isPreflight } from "../routing/cors.ts";
-import { compileRetry } from "../retry.ts";
-import { compileRouter } from "../router/router.ts";
-import { type RouteEntry, type RoutedRequest } from "../router/candidate.ts";
+import { compileRouter, type Router } from "../router/router.ts";
+import type { RouteEntry } from "../router/candidate.ts";
 import type {
-  Cluster,
-  Destination,
-  ForwardDecision,
   PassedOverRoute,
-  RouteDecision,
+  PreflightDecision,
   RouteKind,
-  RouteTrace,
 } from "../snapshot.ts";
-import { effectiveTimeouts } from "../timeout.ts";
-import { isOpaque, namespaceOf, type ServedPort } from "./clusters.ts";
+import { isOpaque } from "./clusters.ts";
+import type { Frame } from "./frame.ts";
 import { grpcEntries } from "./grpc-rules.ts";
+import {
+  nameOf,
+  namespaceOf,
+  type HeldRoute,
+  type HeldService,
+} from "./held/held.ts";
 import {
   hasCors,
   httpEntries,
   preflightEntries,
+  type Reference,
   type RuleContext,
+  type UnboundDecision,
 } from "./rules.ts";
-import { nameOf } from "./sort.ts";
-
-/** What a port of a Service does with a request, and how it comes to that. */
-export type Route = Pick<Destination, "route" | "explain">;
 
 type RouteResource = HTTPRouteResource | GRPCRouteResource;
 
-interface Attached {
-  readonly route: RouteResource;
-  readonly parent: ParentRef;
+/** What the routing of a Service's ports is made of. */
+export interface RoutesInput {
+  readonly frame: Frame;
+  readonly service: HeldService;
+  /** Those that name the Service, the oldest first. */
+  readonly routes: readonly HeldRoute[];
 }
 
-const NO_ROUTE: RouteDecision = { kind: "refuse", code: "NO_ROUTE" };
+/** The routing of all ports of one Service, and which clusters it refers to. */
+export interface ServedRoutes extends RoutesInput {
+  /** In the order of the Service's ports. */
+  readonly ports: readonly PortRoutes[];
+  readonly backends: ReadonlySet<string>;
+}
 
-/** Indexes the routes once; the result gives the routing of one port. */
-export function routing(
-  routes: readonly RouteResource[],
-  served: ReadonlyMap<string, ServedPort>,
-  caller: string,
-  mesh: MeshSettings,
+export interface PortRoutes {
+  /** Undefined where no route acts: all goes to the Service itself. */
+  readonly rules: PortRules | undefined;
+  /** Routes that name the Service and do not act here. */
+  readonly passedOver: readonly PassedOverRoute[];
+  /** Titles of those among them that would act, were anything known of what is in the bytes. */
+  readonly idle: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** The rules in force on a port. They lead to numbers of `decisions`, which are bound to clusters in a step of its own. */
+export interface PortRules {
+  readonly kind: RouteKind;
+  readonly router: Router<number>;
+  /** Which rule would take the call that a browser asks about; undefined where none has CORS. */
+  readonly preflights: Router<PreflightDecision | undefined> | undefined;
+  readonly decisions: readonly UnboundDecision[];
+  readonly references: readonly Reference[];
+}
+
+const UNROUTED: PortRoutes = {
+  rules: undefined,
+  passedOver: [],
+  idle: [],
+  warnings: [],
+};
+
+/** Adds to `problems` what cannot be compiled. */
+export function compileRoutes(
+  input: RoutesInput,
+  before: ServedRoutes | undefined,
   problems: string[],
-  warnings: string[],
-): (port: ServedPort, cluster: Cluster) => Route {
-  const context: RuleContext = { served, mesh, warnings };
-  const attached = new Map<string, Attached[]>();
-  for (const route of routes)
-    for (const parent of route.spec.parentRefs) {
-      const key = `${parent.namespace ?? route.metadata.namespace ?? ""}/${parent.name}`;
-      const list = attached.get(key);
-      if (list === undefined) attached.set(key, [{ route, parent }]);
-      else list.push({ route, parent });
-    }
-
-  return (target, cluster) => {
-    const all = attached.get(nameOf(target.service)) ?? [];
-    const producer = namespaceOf(target.service);
-    const group = groupFor(
-      all.filter(({ parent }) =>
-        binds(parent, target.service.spec, target.port),
+): ServedRoutes {
+  const { service, routes, frame } = input;
+  if (
+    before?.frame === frame &&
+    before.service === service &&
+    before.routes === routes
+  )
+    return before;
+  const ports = service.resource.spec.ports.map((port) =>
+    routes.length === 0 ? UNROUTED : compilePort(input, port, problems),
+  );
+  return {
+    ...input,
+    ports,
+    backends: new Set(
+      ports.flatMap(
+        ({ rules }) => rules?.references.map(({ backend }) => backend) ?? [],
       ),
-      producer,
-      caller,
-    );
-    const others = (
-      acting: readonly RouteResource[],
-      why?: string,
-    ): PassedOverRoute[] =>
-      [...new Set(all.map(({ route }) => route))]
-        .filter((route) => !acting.includes(route))
-        .map((route) => ({
-          kind: kindOf(route),
-          route: nameOf(route),
-          why: group.includes(route)
-            ? (why ?? "a GRPCRoute has the port, and a port takes one kind")
-            : notInGroup(route, group, producer, caller),
-        }));
-    if (group.length === 0) return implicitRoute(cluster, mesh, others([]));
-    if (isOpaque(target.port)) {
-      for (const route of group)
-        warnings.push(
-          `${titleOf(route)} does nothing on ${cluster.key}: its appProtocol is ${cluster.appProtocol}`,
-        );
-      const why = `no route acts on appProtocol ${cluster.appProtocol}`;
-      return implicitRoute(cluster, mesh, others([], why));
-    }
-    const grpc = group.filter((route) => isKind(GRPC_ROUTE, route));
-    const http = group.filter((route) => isKind(HTTP_ROUTE, route));
-    const { entries, preflights } = entriesOf(grpc, http, cluster, context);
-    try {
-      return grpc.length > 0
-        ? route("GRPCRoute", entries, preflights, others(grpc))
-        : route("HTTPRoute", entries, preflights, others(http));
-    } catch (error) {
-      problems.push(
-        `${group.map(titleOf).join(", ")}: ${error instanceof Error ? error.message : String(error)}`,
-      );
-      return implicitRoute(cluster, mesh, []);
-    }
+    ),
   };
 }
 
-interface Entries {
-  readonly entries: readonly RouteEntry<RouteDecision>[];
-  readonly preflights: ReturnType<typeof preflightEntries>;
+function compilePort(
+  { service, routes, frame }: RoutesInput,
+  port: ServicePort,
+  problems: string[],
+): PortRoutes {
+  const producer = namespaceOf(service.resource);
+  const caller = frame.self.namespace;
+  const all = routes.map(({ resource }) => resource);
+  const group = groupFor(
+    all.filter((route) => isBound(route, service, port)),
+    producer,
+    caller,
+  );
+  const others = (
+    acting: readonly RouteResource[],
+    why?: string,
+  ): PassedOverRoute[] =>
+    all
+      .filter((route) => !acting.includes(route))
+      .map((route) => ({
+        kind: kindOf(route),
+        route: nameOf(route),
+        why: group.includes(route)
+          ? (why ?? "a GRPCRoute has the port, and a port takes one kind")
+          : notInGroup(route, group, producer, caller),
+      }));
+  const unrouted = { ...UNROUTED, passedOver: others([]) };
+  if (group.length === 0) return unrouted;
+  const { appProtocol } = port;
+  if (isOpaque(port))
+    return {
+      ...unrouted,
+      passedOver: others(
+        [],
+        `no route acts on appProtocol ${appProtocol ?? ""}`,
+      ),
+      idle: group.map(titleOf),
+    };
+  const grpc = group.filter((route) => isKind(GRPC_ROUTE, route));
+  const http = group.filter((route) => isKind(HTTP_ROUTE, route));
+  try {
+    return {
+      rules: rulesOf(grpc, http, frame),
+      passedOver: others(grpc.length > 0 ? grpc : http),
+      idle: [],
+      warnings: outranked(grpc, http, service, port),
+    };
+  } catch (error) {
+    problems.push(
+      `${group.map(titleOf).join(", ")}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    return unrouted;
+  }
 }
 
 /** A port takes one kind of route, GRPCRoute before HTTPRoute whatever their age (trap 9). */
-function entriesOf(
+function rulesOf(
   grpc: readonly GRPCRouteResource[],
   http: readonly HTTPRouteResource[],
-  cluster: Cluster,
-  context: RuleContext,
-): Entries {
-  const [winner] = grpc;
-  if (winner === undefined)
-    return {
-      entries: http.flatMap((route) => httpEntries(route, context)),
-      preflights: http.some(hasCors) ? http.flatMap(preflightEntries) : [],
-    };
-  for (const loser of http)
-    context.warnings.push(
-      `${titleOf(loser)} is not in force on ${cluster.key}: ${titleOf(winner)} has the port, and a port takes one kind of route`,
+  { mesh }: Frame,
+): PortRules {
+  const references: Reference[] = [];
+  const context: RuleContext = { mesh, references };
+  const decisions: UnboundDecision[] = [];
+  const numbered = (
+    entries: readonly RouteEntry<UnboundDecision>[],
+  ): Router<number> =>
+    compileRouter(
+      entries.map((entry) => ({
+        ...entry,
+        targets: entry.targets.map(({ weight, to }) => ({
+          weight,
+          to: decisions.push(to) - 1,
+        })),
+      })),
     );
-  return { entries: grpcEntries(grpc, context), preflights: [] };
+  const isGrpc = grpc.length > 0;
+  const router = numbered(
+    isGrpc
+      ? grpcEntries(grpc, context)
+      : http.flatMap((route) => httpEntries(route, context)),
+  );
+  return {
+    kind: isGrpc ? "GRPCRoute" : "HTTPRoute",
+    router,
+    preflights: !isGrpc && http.some(hasCors) ? preflightsOf(http) : undefined,
+    decisions,
+    references,
+  };
 }
 
-function route(
-  kind: RouteKind,
-  entries: readonly RouteEntry<RouteDecision>[],
-  preflights: Entries["preflights"],
-  passedOver: readonly PassedOverRoute[],
-): Route {
-  const router = compileRouter(entries);
-  const explain = (request: RoutedRequest): RouteTrace => {
-    const { considered, targets } = router.explain(request);
-    return { kind, considered, passedOver, shares: sharesOf(targets) };
-  };
-  if (preflights.length === 0)
-    return {
-      route: (request, random) => router.route(request, random) ?? NO_ROUTE,
-      explain,
-    };
-  const asked = compileRouter(
-    preflights.map((entry) => ({
+function preflightsOf(
+  http: readonly HTTPRouteResource[],
+): Router<PreflightDecision | undefined> {
+  return compileRouter(
+    http.flatMap(preflightEntries).map((entry) => ({
       ...entry,
       targets: entry.targets.map(({ weight, to }) => ({
         weight,
@@ -166,40 +212,20 @@ function route(
       })),
     })),
   );
-  return {
-    route(request, random) {
-      if (isPreflight(request)) {
-        const found = asked.route(announced(request), 0);
-        if (found !== undefined) return found;
-      }
-      return router.route(request, random) ?? NO_ROUTE;
-    },
-    explain(request) {
-      if (!isPreflight(request)) return explain(request);
-      const call = announced(request);
-      const decision = asked.route(call, 0);
-      if (decision === undefined) return explain(request);
-      const { considered } = asked.explain(call);
-      return { kind, considered, passedOver, shares: [{ share: 1, decision }] };
-    },
-  };
 }
 
-/** Which rule would take the call that the browser has in mind? */
-function announced(request: RoutedRequest): RoutedRequest {
-  return {
-    ...request,
-    method: request.header("access-control-request-method") ?? "",
-  };
-}
-
-function sharesOf(
-  targets: RouteEntry<RouteDecision>["targets"],
-): RouteTrace["shares"] {
-  const total = targets.reduce((sum, { weight }) => sum + weight, 0);
-  return targets
-    .filter(({ weight }) => weight > 0)
-    .map(({ weight, to }) => ({ share: weight / total, decision: to }));
+function outranked(
+  [winner]: readonly GRPCRouteResource[],
+  losers: readonly HTTPRouteResource[],
+  { resource }: HeldService,
+  { port }: ServicePort,
+): readonly string[] {
+  if (winner === undefined) return [];
+  const key = serviceKey(resource.metadata.name, namespaceOf(resource), port);
+  return losers.map(
+    (loser) =>
+      `${titleOf(loser)} is not in force on ${key}: ${titleOf(winner)} has the port, and a port takes one kind of route`,
+  );
 }
 
 function kindOf(route: RouteResource): RouteKind {
@@ -210,10 +236,23 @@ function titleOf(route: Resource): string {
   return `${route.kind} ${nameOf(route)}`;
 }
 
+function isBound(
+  route: RouteResource,
+  { resource }: HeldService,
+  port: ServicePort,
+): boolean {
+  return route.spec.parentRefs.some(
+    (parent) =>
+      parent.name === resource.metadata.name &&
+      (parent.namespace ?? namespaceOf(route)) === namespaceOf(resource) &&
+      binds(parent, resource.spec, port),
+  );
+}
+
 /** `port` binds one port, `sectionName` one by name, neither: all (trap 9). */
 function binds(
   parent: ParentRef,
-  spec: { readonly ports: readonly ServicePort[] },
+  spec: HeldService["resource"]["spec"],
   port: ServicePort,
 ): boolean {
   return (
@@ -225,17 +264,12 @@ function binds(
 
 /** Routes of the caller's own namespace (consumer) act instead of those of the Service's (producer); others act not at all (trap 9). */
 function groupFor(
-  attached: readonly Attached[],
+  attached: readonly RouteResource[],
   producer: string,
   caller: string,
-): RouteResource[] {
-  const from = (namespace: string): RouteResource[] => [
-    ...new Set(
-      attached
-        .map(({ route }) => route)
-        .filter(({ metadata }) => metadata.namespace === namespace),
-    ),
-  ];
+): readonly RouteResource[] {
+  const from = (namespace: string): readonly RouteResource[] =>
+    attached.filter(({ metadata }) => metadata.namespace === namespace);
   const consumers = caller === producer ? [] : from(caller);
   return consumers.length > 0 ? consumers : from(producer);
 }
@@ -255,26 +289,4 @@ function notInGroup(
   return consumers && namespace === producer
     ? `routes of the caller's namespace ${caller} act in its place`
     : "it names another port";
-}
-
-function implicitRoute(
-  cluster: Cluster,
-  mesh: MeshSettings,
-  passedOver: readonly PassedOverRoute[],
-): Route {
-  const decision: ForwardDecision = {
-    kind: "forward",
-    rule: { route: "", rule: 0, match: 0 },
-    cluster,
-    requestFilters: undefined,
-    responseFilters: undefined,
-    extras: undefined,
-    timeouts: effectiveTimeouts(undefined, mesh.defaults.timeouts),
-    retry: compileRetry(undefined, mesh.defaults.retry),
-  };
-  const shares = [{ share: 1, decision }];
-  return {
-    route: () => decision,
-    explain: () => ({ kind: undefined, considered: [], passedOver, shares }),
-  };
 }

@@ -1,4 +1,7 @@
-/** The rules of HTTPRoutes → what the router takes: each match by itself, and where its filters and backends lead. */
+/**
+ * The rules of HTTPRoutes → what the router takes: each match by itself, and where its filters and backends lead. Backends stay names
+ * here: what changes behind one changes no rule (`binding.ts`).
+ */
 import { serviceKey } from "../../mesh/service-key.ts";
 import type {
   BackendRef,
@@ -19,21 +22,47 @@ import { mirrorShare } from "../routing/mirror.ts";
 import { compileRetry } from "../retry.ts";
 import type { RouteEntry, RuleRef } from "../router/candidate.ts";
 import type {
-  Cluster,
-  Mirror,
-  RouteDecision,
+  ForwardDecision,
+  RedirectDecision,
+  RefuseDecision,
   RouteExtras,
 } from "../snapshot.ts";
 import { effectiveTimeouts } from "../timeout.ts";
 import { compileRedirect, compileRewrite } from "../routing/url-rewrite.ts";
-import { isOpaque, type ServedPort } from "./clusters.ts";
-import { createdAt, nameOf } from "./sort.ts";
+import { createdAt, nameOf } from "./held/held.ts";
 
-/** What the compiling of a rule looks up and reports to. */
+/** What the compiling of a rule looks up, and where it says what the rule refers to. */
 export interface RuleContext {
-  readonly served: ReadonlyMap<string, ServedPort>;
   readonly mesh: MeshSettings;
-  readonly warnings: string[];
+  readonly references: Reference[];
+}
+
+/** What a rule leads to, or copies to. */
+export interface Reference {
+  /** "HTTPRoute shop/reviews rule 0" */
+  readonly where: string;
+  /** Key of a cluster: "orders.shop:80". */
+  readonly backend: string;
+  readonly mirror: boolean;
+}
+
+/** A decision but for what is behind the backends. */
+export type UnboundDecision =
+  UnboundForward | RedirectDecision | RefuseDecision;
+
+export interface UnboundForward extends Omit<
+  ForwardDecision,
+  "cluster" | "extras"
+> {
+  /** Key of a cluster. */
+  readonly backend: string;
+  readonly extras: Omit<RouteExtras, "mirrors"> | undefined;
+  readonly mirrors: readonly UnboundMirror[];
+}
+
+export interface UnboundMirror {
+  readonly backend: string;
+  readonly share: number;
 }
 
 /** What both kinds of routes have in a rule. */
@@ -46,7 +75,7 @@ export type AnyRule = Pick<
 export function httpEntries(
   route: HTTPRouteResource,
   context: RuleContext,
-): RouteEntry<RouteDecision>[] {
+): RouteEntry<UnboundDecision>[] {
   const name = nameOf(route);
   const age = createdAt(route);
   return route.spec.rules.flatMap((rule, ruleIndex) => {
@@ -86,7 +115,7 @@ export function hasCors(route: HTTPRouteResource): boolean {
   );
 }
 
-type Targets = RouteEntry<RouteDecision>["targets"];
+type Targets = RouteEntry<UnboundDecision>["targets"];
 
 /** Where the requests that a rule takes go, as a function of the match that took them. `prefix` is that of its PathPrefix match. */
 export function compileRule(
@@ -119,36 +148,31 @@ export function compileRule(
   }
   const requestFilters = compileEdits(filters, "request");
   const shared = {
-    extras: extrasOf(filters, prefix, route, where, context),
+    extras: extrasOf(filters, prefix),
+    mirrors: mirrorsOf(filters, route, where, context),
     timeouts: effectiveTimeouts(rule.timeouts, context.mesh.defaults.timeouts),
     retry: compileRetry(rule.retry, context.mesh.defaults.retry),
   };
-  const shares = sharesOf(rule.backendRefs ?? [], route, where, context);
+  const shares = sharesOf(rule.backendRefs ?? [], route, where, context).map(
+    ({ weight, backend, filters: own }) => ({
+      weight,
+      backend,
+      requestFilters: inTurn(requestFilters, compileEdits(own, "request")),
+      responseFilters: inTurn(compileEdits(own, "response"), responseFilters),
+    }),
+  );
   return (ref) =>
-    shares.map(({ weight, cluster, filters: own }) => ({
+    shares.map(({ weight, backend, ...edits }) => ({
       weight,
       to:
-        cluster === undefined
+        backend === undefined
           ? {
               kind: "refuse",
               code: "BACKEND_INVALID",
               rule: ref,
               cors: shared.extras?.cors,
             }
-          : {
-              kind: "forward",
-              rule: ref,
-              cluster,
-              requestFilters: inTurn(
-                requestFilters,
-                compileEdits(own, "request"),
-              ),
-              responseFilters: inTurn(
-                compileEdits(own, "response"),
-                responseFilters,
-              ),
-              ...shared,
-            },
+          : { kind: "forward", rule: ref, backend, ...edits, ...shared },
     }));
 }
 
@@ -162,48 +186,37 @@ function corsOf(
 function extrasOf(
   filters: readonly HTTPRouteFilter[],
   prefix: string,
-  route: Resource,
-  where: string,
-  context: RuleContext,
-): RouteExtras | undefined {
+): UnboundForward["extras"] {
   const urlRewrite = filters.find(
     (each) => each.urlRewrite !== undefined,
   )?.urlRewrite;
   const rewrite =
     urlRewrite === undefined ? undefined : compileRewrite(urlRewrite, prefix);
   const cors = corsOf(filters);
-  const mirrors = mirrorsOf(filters, route, where, context);
-  return rewrite === undefined && cors === undefined && mirrors.length === 0
+  return rewrite === undefined && cors === undefined
     ? undefined
-    : { rewrite, cors, mirrors };
+    : { rewrite, cors };
 }
 
-/** A backend that is not there must be left out, not answered for: the request itself has another. */
 function mirrorsOf(
   filters: readonly HTTPRouteFilter[],
   route: Resource,
   where: string,
-  { served, warnings }: RuleContext,
-): Mirror[] {
+  { references }: RuleContext,
+): readonly UnboundMirror[] {
   return filters.flatMap(({ requestMirror }) => {
     if (requestMirror === undefined) return [];
-    const key = backendKey(requestMirror.backendRef, route);
-    const found = served.get(key);
+    const backend = backendKey(requestMirror.backendRef, route);
+    references.push({ where, backend, mirror: true });
     const share = mirrorShare(requestMirror);
-    if (found === undefined || isOpaque(found.port)) {
-      warnings.push(
-        `${where}: nothing is copied to ${key}: ${found === undefined ? "no Service here has it" : `its appProtocol is ${found.cluster.appProtocol}`}`,
-      );
-      return [];
-    }
-    return share === 0 ? [] : [{ cluster: found.cluster, share }];
+    return share === 0 ? [] : [{ backend, share }];
   });
 }
 
 interface Share {
   readonly weight: number;
   /** Undefined: this share of the requests is answered with 500 (trap 10). */
-  readonly cluster: Cluster | undefined;
+  readonly backend: string | undefined;
   readonly filters: readonly BackendFilter[] | undefined;
 }
 
@@ -211,25 +224,21 @@ function sharesOf(
   backends: readonly BackendRef[],
   route: Resource,
   where: string,
-  { served, warnings }: RuleContext,
-): Share[] {
+  { references }: RuleContext,
+): readonly Share[] {
   const shares = backends.map((ref) => {
-    const key = backendKey(ref, route);
-    const cluster = served.get(key)?.cluster;
-    if (cluster === undefined)
-      warnings.push(
-        `${where}: no Service here has the backend ${key}; its share gets status 500`,
-      );
+    const backend = backendKey(ref, route);
+    references.push({ where, backend, mirror: false });
     return {
       weight: ref.weight ?? DEFAULT_WEIGHT,
-      cluster,
+      backend,
       filters: ref.filters,
     };
   });
   // Neither "no backend" nor "none with a weight" leaves anywhere to go: Gateway API wants 500.
   return shares.some(({ weight }) => weight > 0)
     ? shares
-    : [{ weight: 1, cluster: undefined, filters: undefined }];
+    : [{ weight: 1, backend: undefined, filters: undefined }];
 }
 
 function backendKey(ref: ServiceRef, route: Resource): string {

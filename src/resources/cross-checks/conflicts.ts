@@ -1,13 +1,13 @@
 /** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
 import { parseTimestamp } from "../../core/clock.ts";
 import { atOnce } from "../../core/slices.ts";
-import { accountOf, addressOwners } from "../ownership/address-owners.ts";
+import { accountOf, addressLosses } from "../ownership/address-owners.ts";
 import { formatKey, formatName, keyOf, type Resource } from "../envelope.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
 import type { ParentRef } from "../http-route/spec.ts";
 import { endpointLosses } from "../ownership/endpoint-owners.ts";
-import { hostOwners } from "../ownership/host-owners.ts";
+import { hostLosses } from "../ownership/host-owners.ts";
 import { isKind } from "../kind.ts";
 import { MESH, meshSettings } from "../mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../peer-authentication/schema.ts";
@@ -119,7 +119,7 @@ export function* findConflicts(
 /** Addresses of Workloads that another identity has: the same decision as in the sidecars. */
 export function addressConflicts(resources: readonly Resource[]): Conflict[] {
   const workloads = resources.filter((resource) => isKind(WORKLOAD, resource));
-  return addressOwners(oldestFirst(workloads)).losses.map(
+  return addressLosses(oldestFirst(workloads)).map(
     ({ loser, winner, place }) => ({
       loser,
       winner,
@@ -139,7 +139,7 @@ export function hostConflicts(
   if (!unsorted.some(({ spec }) => isExternal(spec))) return [];
   const services = oldestFirst(unsorted);
   return [
-    ...hostOwners(services, trustDomain).losses.map(
+    ...hostLosses(services, trustDomain).map(
       ({ loser, winner, index, message }): Conflict => ({
         loser,
         winner,

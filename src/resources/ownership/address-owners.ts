@@ -16,12 +16,6 @@ export interface AddressLoss {
   readonly place: string;
 }
 
-export interface AddressOwners {
-  /** Whether the Workload may have captured calls to the place: it is its identity's, or nobody's. */
-  has(workload: string, address: string, port: number): boolean;
-  readonly losses: readonly AddressLoss[];
-}
-
 /** "NAMESPACE/SERVICE-ACCOUNT": what instances of one identity have in common. */
 export function accountOf({ metadata, spec }: WorkloadResource): string {
   return formatName(
@@ -32,23 +26,42 @@ export function accountOf({ metadata, spec }: WorkloadResource): string {
 
 /** Each ADDRESS:PORT that the Workload claims, its sidecar's port among them. */
 export function placesOf(workload: WorkloadResource): string[] {
-  const { address, ports, link } = workload.spec;
+  const { ports, link } = workload.spec;
   const claimed = new Set(Object.values(ports ?? {}));
   if (link !== undefined) claimed.add(link.port);
-  // The control plane has written a registered one in its one form.
-  const plain = isRegistered(workload) ? address : formOf(address);
-  return Array.from(claimed, (port) => formatHostPort(plain, port));
+  return Array.from(claimed, (port) => placeOf(workload, port));
 }
 
-/**
- * `workloads` has the oldest first (trap 18). What a sidecar registered was proven to the control plane, so it comes before what
- * persons wrote; then the oldest has a place, for its whole identity.
- */
-export function addressOwners(
+/** One of its ports, as everybody who claims it writes it. */
+export function placeOf(workload: WorkloadResource, port: number): string {
+  const { address } = workload.spec;
+  // The control plane has written a registered one in its one form.
+  return formatHostPort(
+    isRegistered(workload)
+      ? address
+      : (canonicalAddress(address) ?? address.toLowerCase()),
+    port,
+  );
+}
+
+/** What a sidecar registered was proven to the control plane, so it comes before what persons wrote. */
+export function isRegistered({ metadata }: WorkloadResource): boolean {
+  return metadata.annotations?.[REGISTERED_BY] !== undefined;
+}
+
+/** Whether the first to claim a place has it instead of `other`: a place is its first identity's, with all instances. */
+export function takesFrom(
+  first: WorkloadResource,
+  other: WorkloadResource,
+): boolean {
+  return accountOf(first) !== accountOf(other);
+}
+
+/** `workloads` has the oldest first (trap 18): of the registered ones, and then of the others, the oldest has a place. */
+export function addressLosses(
   workloads: readonly WorkloadResource[],
-): AddressOwners {
+): readonly AddressLoss[] {
   const owners = new Map<string, WorkloadResource>();
-  const lost = new Set<string>();
   const losses: AddressLoss[] = [];
   const ranked = [
     ...workloads.filter(isRegistered),
@@ -58,27 +71,8 @@ export function addressOwners(
     for (const place of placesOf(workload)) {
       const winner = owners.get(place);
       if (winner === undefined) owners.set(place, workload);
-      else if (accountOf(winner) !== accountOf(workload)) {
-        lost.add(`${nameOf(workload)} ${place}`);
+      else if (takesFrom(winner, workload))
         losses.push({ loser: workload, winner, place });
-      }
     }
-  return {
-    losses,
-    has: (workload, address, port) =>
-      lost.size === 0 ||
-      !lost.has(`${workload} ${formatHostPort(formOf(address), port)}`),
-  };
-}
-
-function isRegistered({ metadata }: WorkloadResource): boolean {
-  return metadata.annotations?.[REGISTERED_BY] !== undefined;
-}
-
-function nameOf({ metadata }: WorkloadResource): string {
-  return formatName(metadata.namespace ?? "", metadata.name);
-}
-
-function formOf(address: string): string {
-  return canonicalAddress(address) ?? address.toLowerCase();
+  return losses;
 }

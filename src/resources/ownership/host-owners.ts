@@ -11,6 +11,7 @@ import {
   type FirstClaims,
 } from "./first-claims.ts";
 import {
+  findPort,
   isExternal,
   visibilityOf,
   type ServiceResource,
@@ -25,22 +26,6 @@ export interface HostLoss {
   readonly index: number;
   /** Says what the winner has, and since when. */
   readonly message: string;
-}
-
-export interface HostOwners {
-  /**
-   * The Service that callers of the namespace reach by this host and port of `claimant`: itself where nothing comes first.
-   * Undefined where the host can belong to no external Service.
-   */
-  owner(
-    claimant: ServiceResource,
-    host: string,
-    port: number,
-    caller: string,
-  ): ServiceResource | undefined;
-  /** The Service of the mesh that has the host among its names, for callers of the namespace. */
-  meshService(host: string, caller: string): ServiceResource | undefined;
-  readonly losses: readonly HostLoss[];
 }
 
 /** The names of a Service that hold everywhere; the short one holds in its own namespace. */
@@ -60,11 +45,28 @@ export function isMeshForm(host: string, trustDomain: string): boolean {
   );
 }
 
-/** `services` has the oldest first (trap 18): the first namespace to claim a host has it, with all of its ports. */
-export function hostOwners(
+/**
+ * Which of the external Services that claim a host has one of its ports, among those that a caller sees, the oldest first (trap 18):
+ * the first namespace to claim it has the host with all of its ports, and there the first Service that has the port.
+ */
+export function hostOwner<C extends { readonly resource: ServiceResource }>(
+  claimants: readonly C[],
+  port: number,
+): C | undefined {
+  const [first] = claimants;
+  return claimants.find(
+    ({ resource }) =>
+      first !== undefined &&
+      namespaceOf(resource) === namespaceOf(first.resource) &&
+      findPort(resource.spec, port) !== undefined,
+  );
+}
+
+/** The hosts that external Services claim in vain, for callers of any namespace. `services` has the oldest first. */
+export function hostLosses(
   services: readonly ServiceResource[],
   trustDomain: string,
-): HostOwners {
+): readonly HostLoss[] {
   const own = new Map<string, ServiceResource>();
   for (const service of services)
     for (const name of namesOf(service, trustDomain)) own.set(name, service);
@@ -82,37 +84,10 @@ export function hostOwners(
         claimsAt(byPort, portKey(service, host, port)).add(claim);
     }
   }
-
-  const meshService = (
-    host: string,
-    caller: string,
-  ): ServiceResource | undefined => {
-    const service = own.get(host);
-    return service !== undefined && isVisible(service, caller)
-      ? service
-      : undefined;
-  };
-  return {
-    meshService,
-    owner(claimant, host, port, caller) {
-      if (isMeshForm(host, trustDomain)) return undefined;
-      const first = byHost.get(host)?.at(caller)?.service;
-      return (
-        meshService(host, caller) ??
-        (first === undefined || namespaceOf(first) !== namespaceOf(claimant)
-          ? first
-          : byPort.get(portKey(claimant, host, port))?.at(caller)?.service)
-      );
-    },
-    get losses() {
-      return claims.flatMap(({ claim, index }) => {
-        const loss = lossOf(claim, index, own, byHost, byPort);
-        return loss === undefined
-          ? []
-          : [{ loser: claim.service, index, ...loss }];
-      });
-    },
-  };
+  return claims.flatMap(({ claim, index }) => {
+    const loss = lossOf(claim, index, own, byHost, byPort);
+    return loss === undefined ? [] : [{ loser: claim.service, index, ...loss }];
+  });
 }
 
 /** Hosts that are, or may become, names of the mesh's own Services. `hasServices`: whether a namespace has any. */
@@ -188,11 +163,6 @@ function forCallers(namespace: string): string {
 
 function portKey(service: ServiceResource, host: string, port: number): string {
   return `${namespaceOf(service)} ${formatHostPort(host, port)}`;
-}
-
-function isVisible(service: ServiceResource, caller: string): boolean {
-  const to = visibilityOf(service);
-  return to.includes("*") || to.includes(caller);
 }
 
 function titleOf(service: ServiceResource): string {

@@ -4,13 +4,14 @@ import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import { conflicts } from "../../../src/resources/cross-checks/conflicts.ts";
 import {
   checkHosts,
-  hostOwners,
+  hostOwner,
   isMeshForm,
 } from "../../../src/resources/ownership/host-owners.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import type {
-  ServiceResource,
-  ServiceSpec,
+import {
+  visibilityOf,
+  type ServiceResource,
+  type ServiceSpec,
 } from "../../../src/resources/service/schema.ts";
 import { hostFault } from "../../../src/resources/text-checks.ts";
 import { born, self, service, VERSION } from "../../support/policy-fixtures.ts";
@@ -170,15 +171,16 @@ for (const { title, services, owners, losses } of CASES)
             Date.parse(right.metadata.creationTimestamp ?? "9999-01-01") ||
           ((name(left) ?? "") < (name(right) ?? "") ? -1 : 1),
       );
-      const owner = hostOwners(sorted, "cluster.local");
-      for (const claimant of sorted.filter(
-        ({ metadata }) => metadata.namespace === expected?.split("/")[0],
-      ))
-        t.equal(
-          name(owner.owner(claimant, HOST, 80, caller)),
-          expected,
-          `the whole mesh says the same of callers in ${caller}`,
-        );
+      const seen = sorted
+        .filter((resource) =>
+          visibilityOf(resource).some((to) => to === "*" || to === caller),
+        )
+        .map((resource) => ({ resource }));
+      t.equal(
+        name(hostOwner(seen, 80)?.resource),
+        expected,
+        `the whole mesh says the same of callers in ${caller}`,
+      );
     }
     t.end();
   });

@@ -1,0 +1,120 @@
+/** A map that never changes: a changed copy shares with it what is the same, so that it costs what the change costs. */
+
+/** Branches of a level; two levels lead to small maps, of which a change copies one. */
+const BITS = 5;
+const BRANCHES = 1 << BITS;
+
+type Leaf<V> = Map<string, V>;
+type Branch<V> = (Leaf<V> | undefined)[];
+type Root<V> = (Branch<V> | undefined)[];
+
+export class PersistentMap<V> {
+  readonly size: number;
+  readonly #root: Root<V>;
+
+  constructor(root: Root<V> = [], size = 0) {
+    this.#root = root;
+    this.size = size;
+  }
+
+  get(key: string): V | undefined {
+    const hash = hashOf(key);
+    return this.#root[first(hash)]?.[second(hash)]?.get(key);
+  }
+
+  /** In no order that means anything. */
+  *entries(): Generator<readonly [string, V]> {
+    for (const branch of this.#root)
+      for (const leaf of branch ?? []) if (leaf !== undefined) yield* leaf;
+  }
+
+  edit(): MapEdit<V> {
+    return new MapEdit(this, this.#root);
+  }
+}
+
+/** A copy that is being changed. What it was made of stays as it is. */
+export class MapEdit<V> {
+  #from: PersistentMap<V>;
+  #root: Root<V>;
+  #size: number;
+  /** What was copied for this edit, and may be changed. */
+  #own = new Set<object>();
+
+  constructor(from: PersistentMap<V>, root: Root<V>) {
+    this.#from = from;
+    this.#root = root;
+    this.#size = from.size;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(key: string): V | undefined {
+    const hash = hashOf(key);
+    return this.#root[first(hash)]?.[second(hash)]?.get(key);
+  }
+
+  set(key: string, value: V): void {
+    const leaf = this.#leaf(hashOf(key));
+    if (!leaf.has(key)) this.#size += 1;
+    leaf.set(key, value);
+  }
+
+  delete(key: string): void {
+    if (this.get(key) === undefined) return;
+    this.#leaf(hashOf(key)).delete(key);
+    this.#size -= 1;
+  }
+
+  /** The map as it is now: the very one that it was made of where nothing was changed. */
+  done(): PersistentMap<V> {
+    if (this.#own.size > 0) {
+      this.#from = new PersistentMap(this.#root, this.#size);
+      this.#own = new Set();
+    }
+    return this.#from;
+  }
+
+  /** The small map in which a key with the hash is, ready to be changed. */
+  #leaf(hash: number): Leaf<V> {
+    const root = this.#owned(this.#root, copyOf);
+    this.#root = root;
+    const branch = this.#owned(root[first(hash)] ?? [], copyOf);
+    root[first(hash)] = branch;
+    const leaf = this.#owned(
+      branch[second(hash)] ?? new Map<string, V>(),
+      (map) => new Map(map),
+    );
+    branch[second(hash)] = leaf;
+    return leaf;
+  }
+
+  #owned<T extends object>(part: T, copy: (part: T) => T): T {
+    if (this.#own.has(part)) return part;
+    const own = copy(part);
+    this.#own.add(own);
+    return own;
+  }
+}
+
+function copyOf<T>(list: T[]): T[] {
+  return list.slice();
+}
+
+function first(hash: number): number {
+  return hash & (BRANCHES - 1);
+}
+
+function second(hash: number): number {
+  return (hash >>> BITS) & (BRANCHES - 1);
+}
+
+/** FNV-1a, with its upper half folded in. Who chooses keys that collide makes one small map larger, and no look-up slower. */
+function hashOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < key.length; at += 1)
+    hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
+  return hash ^ (hash >>> 16);
+}

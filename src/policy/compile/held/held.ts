@@ -1,0 +1,70 @@
+/** A resource as compiling keeps it: its own, never changed, with what is asked of it again and again. */
+import { parseTimestamp } from "../../../core/clock.ts";
+import type { AuthorizationPolicyResource } from "../../../resources/authorization-policy/spec.ts";
+import {
+  formatName,
+  keyOf,
+  type Resource,
+} from "../../../resources/envelope.ts";
+import type { FaultInjectionResource } from "../../../resources/fault-injection/spec.ts";
+import type { GRPCRouteResource } from "../../../resources/grpc-route/spec.ts";
+import type { HTTPRouteResource } from "../../../resources/http-route/spec.ts";
+import { isKind, type KindDefinition } from "../../../resources/kind.ts";
+import type { PeerAuthenticationResource } from "../../../resources/peer-authentication/schema.ts";
+import type { ServiceResource } from "../../../resources/service/schema.ts";
+import type { TrafficPolicyResource } from "../../../resources/traffic-policy/settings.ts";
+import type { WorkloadResource } from "../../../resources/workload/schema.ts";
+
+/** The same object from one compile to the next as long as the resource is the same. */
+export interface Held<R extends Resource = Resource> {
+  readonly resource: R;
+  /** "Service shop/orders" */
+  readonly key: string;
+  /** "shop/orders" */
+  readonly name: string;
+  /** `createdAt` */
+  readonly age: number;
+}
+
+export type HeldService = Held<ServiceResource>;
+export type HeldWorkload = Held<WorkloadResource>;
+export type HeldRoute = Held<HTTPRouteResource | GRPCRouteResource>;
+export type HeldTrafficPolicy = Held<TrafficPolicyResource>;
+export type HeldFault = Held<FaultInjectionResource>;
+export type HeldPeerAuthentication = Held<PeerAuthenticationResource>;
+export type HeldAuthorizationPolicy = Held<AuthorizationPolicyResource>;
+
+export function isHeld<S>(
+  definition: KindDefinition<S>,
+  held: Held | undefined,
+): held is Held<Resource<S>> {
+  return held !== undefined && isKind(definition, held.resource);
+}
+
+/** The oldest first: where two want the same thing it wins; of one age the name decides (traps 13 and 18). */
+export function byAge(left: Held, right: Held): number {
+  return (
+    left.age - right.age ||
+    (left.name === right.name ? 0 : left.name < right.name ? -1 : 1)
+  );
+}
+
+/** Milliseconds since the epoch, by the store; without a time (resources from files) younger than all, so that names decide. */
+export function createdAt(resource: Resource): number {
+  const { creationTimestamp } = resource.metadata;
+  const time =
+    creationTimestamp === undefined
+      ? Number.NaN
+      : parseTimestamp(creationTimestamp);
+  return Number.isNaN(time) ? Number.MAX_SAFE_INTEGER : time;
+}
+
+/** "NAMESPACE/NAME" */
+export function nameOf(resource: Resource): string {
+  const { namespace, name } = keyOf(resource);
+  return formatName(namespace, name);
+}
+
+export function namespaceOf({ metadata }: Resource): string {
+  return metadata.namespace ?? "";
+}

@@ -1,0 +1,120 @@
+/** One Service that callers here may use, compiled: the destinations that its ports are. Each part is made anew only of what changed. */
+import type { Destination } from "../snapshot.ts";
+import {
+  bindRoutes,
+  unroutedTo,
+  type BoundRoutes,
+  type ClusterOf,
+} from "./binding.ts";
+import type { ServedPort, ServedPorts } from "./clusters.ts";
+import { compileFaults, type ServedFaults } from "./faults.ts";
+import type { Frame } from "./frame.ts";
+import type { HeldFault, HeldRoute } from "./held/held.ts";
+import { compileRoutes, type ServedRoutes } from "./routes.ts";
+
+export interface Unit {
+  readonly served: ServedPorts;
+  readonly routes: ServedRoutes;
+  readonly faults: ServedFaults;
+  /** In the order of the Service's ports. */
+  readonly targets: readonly Target[];
+}
+
+/** One port. */
+export interface Target {
+  readonly frame: Frame;
+  readonly bound: BoundRoutes;
+  readonly destination: Destination;
+  /** By the key of the one endpoint to which it leads. */
+  readonly byEndpoint: ReadonlyMap<string, Destination>;
+}
+
+export interface UnitInput {
+  readonly served: ServedPorts;
+  /** Those that name the Service. */
+  readonly routes: readonly HeldRoute[];
+  readonly faults: readonly HeldFault[];
+}
+
+const NONE: Target["byEndpoint"] = new Map();
+
+/** Adds to `problems` what cannot be compiled. */
+export function compileUnit(
+  { served, ...named }: UnitInput,
+  clusterOf: ClusterOf,
+  before: Unit | undefined,
+  problems: string[],
+): Unit {
+  const { frame, service } = served;
+  const routes = compileRoutes(
+    { frame, service, routes: named.routes },
+    before?.routes,
+    problems,
+  );
+  const faults = compileFaults(
+    { frame, service, faults: named.faults },
+    before?.faults,
+  );
+  const known = new Map(
+    before?.targets.map((target) => [target.destination.port.port, target]),
+  );
+  const targets = served.ports.flatMap((port, index) => {
+    const routing = routes.ports[index];
+    if (routing === undefined) return [];
+    const old = known.get(port.port.port);
+    const bound = bindRoutes(routing, clusterOf, old?.bound);
+    return [targetOf(frame, port, bound, faults.ports[index], old)];
+  });
+  return { served, routes, faults, targets };
+}
+
+function targetOf(
+  frame: Frame,
+  { port, cluster, byEndpoint }: ServedPort,
+  bound: BoundRoutes,
+  faults: Destination["faults"],
+  old: Target | undefined,
+): Target {
+  const same =
+    old?.frame === frame &&
+    old.bound === bound &&
+    old.destination.port === port &&
+    isSame(old.destination.faults, faults);
+  const make = (
+    own: ServedPort["cluster"],
+    before: Destination | undefined,
+  ): Destination =>
+    same && before?.cluster === own
+      ? before
+      : {
+          key: own.key,
+          service: own.service,
+          port,
+          ...(bound.route ?? unroutedTo(own, frame, bound.routes.passedOver)),
+          faults,
+          cluster: own,
+        };
+  return {
+    ...{ frame, bound },
+    destination: make(cluster, old?.destination),
+    byEndpoint:
+      byEndpoint.size === 0
+        ? NONE
+        : new Map(
+            Array.from(byEndpoint, ([key, own]) => [
+              key,
+              make(own, old?.byEndpoint.get(key)),
+            ]),
+          ),
+  };
+}
+
+function isSame(
+  left: Destination["faults"] = [],
+  right: Destination["faults"] = [],
+): boolean {
+  return (
+    left.length === right.length &&
+    left.every((each, index) => each === right[index])
+  );
+}
