@@ -170,7 +170,7 @@ function watchFaults(
   return {
     apply(snapshot) {
       const before = known;
-      known = snapshot.destinations.flatMap(({ cluster, faults }) =>
+      known = snapshot.faulty.flatMap(({ cluster, faults }) =>
         (faults ?? []).map(({ policy, expiresAt }) => ({
           destination: cluster.destination,
           policy,

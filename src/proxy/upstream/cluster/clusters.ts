@@ -27,23 +27,21 @@ export function makeClusters(options: ClustersOptions): Clusters {
       return state;
     },
     apply(snapshot) {
-      const present = new Set<string>();
-      const places: HostPort[] = [];
-      for (const cluster of snapshot.clusters) {
-        present.add(cluster.key);
-        // A request that goes on with an older snapshot uses the newest state, never the other way round.
-        const state = states.get(cluster.key);
-        if (state !== undefined && state.cluster !== cluster)
-          state.update(cluster);
-        for (const endpoint of cluster.endpoints)
-          places.push(placeOf(cluster, endpoint));
-      }
+      let changed = false;
       for (const [key, state] of states) {
-        if (present.has(key)) continue;
-        state.close();
-        states.delete(key);
+        const cluster = snapshot.cluster(key);
+        if (cluster === state.cluster) continue;
+        changed = true;
+        if (cluster === undefined) {
+          state.close();
+          states.delete(key);
+        } else {
+          // A request that goes on with an older snapshot uses the newest state, never the other way round.
+          state.update(cluster);
+        }
       }
-      options.pools.retain(places);
+      // Only clusters that were called have pools, so nobody else's endpoints are looked at.
+      if (changed) options.pools.retain(placesOf(states.values()));
     },
     all: () => states.values(),
     close() {
@@ -52,4 +50,9 @@ export function makeClusters(options: ClustersOptions): Clusters {
       rotation.close();
     },
   };
+}
+
+function* placesOf(states: Iterable<ClusterState>): Generator<HostPort> {
+  for (const { cluster } of states)
+    for (const endpoint of cluster.endpoints) yield placeOf(cluster, endpoint);
 }
