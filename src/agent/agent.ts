@@ -7,7 +7,7 @@ import type {
   Snapshot,
   SnapshotVersion,
 } from "../policy/snapshot.ts";
-import type { Resource } from "../resources/envelope.ts";
+import type { Difference } from "../policy/compile/held/stock.ts";
 import type { SharedLookups } from "./interest/lookups.ts";
 
 export interface Agent {
@@ -28,9 +28,10 @@ export interface Agent {
   close(): Promise<void>;
 }
 
-/** What a snapshot is compiled from. */
+/** What a snapshot is compiled from, given the one in force. */
 export interface SharedConfig {
-  readonly resources: readonly Resource[];
+  /** From the resources of the config in force. */
+  readonly difference: Difference;
   readonly self: SelfDescription;
   readonly version: SnapshotVersion;
 }

@@ -1,10 +1,13 @@
 /** The config in force: compiled, swapped whole, or refused whole with what was there left serving (life of a change). */
+import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { inSlices } from "../core/slices.ts";
 import type { WallMs } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
-import { compileSnapshot } from "../policy/compile/compile.ts";
+import { compileSteps } from "../policy/compile/compile.ts";
 import type { Revision } from "../push/messages.ts";
+import type { Resource } from "../resources/envelope.ts";
 import type { Peers } from "./agent.ts";
 import type { KeptConfig } from "./kept-config.ts";
 import { revisionFault } from "./revision.ts";
@@ -28,7 +31,7 @@ export interface Config {
   ): Promise<string | undefined>;
 }
 
-export function makeConfig(peers?: Peers): Config {
+export function makeConfig(clock: Clock, peers?: Peers): Config {
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   let current: KeptConfig | undefined;
   let last: Promise<unknown> = Promise.resolve();
@@ -55,17 +58,17 @@ export function makeConfig(peers?: Peers): Config {
       return undefined;
     }
     try {
-      const resources = Array.from(
-        config.resources.values(),
-        ({ resource }) => resource,
+      // Compiled to the end before anything changes: no request ever sees half of a config. Between the slices requests are served.
+      const { snapshot: compiled, difference } = await inSlices(
+        compileSteps(resourcesOf(config), self, version, {
+          previous: snapshot.value,
+          // By whoever received them: staging, the files' lint, or the start that read them from disk. They are nobody's but the config's.
+          validated: true,
+          owned: true,
+        }),
+        clock,
       );
-      // Compiled to the end before anything changes: no request ever sees half of a config.
-      const compiled = compileSnapshot(resources, self, version, {
-        previous: snapshot.value,
-        // By whoever received them: staging, the files' lint, or the start that read them from disk.
-        validated: true,
-      });
-      const refused = await peers?.compile({ resources, self, version });
+      const refused = await peers?.compile({ difference, self, version });
       if (refused !== undefined) return refused;
       current = config;
       snapshot.set(compiled);
@@ -92,4 +95,8 @@ export function makeConfig(peers?: Peers): Config {
         );
       }),
   };
+}
+
+function* resourcesOf({ resources }: KeptConfig): Generator<Resource> {
+  for (const { resource } of resources.values()) yield resource;
 }

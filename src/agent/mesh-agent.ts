@@ -49,7 +49,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   for (const fault of [directory.readOnly, directory.warning])
     if (fault !== undefined) logger.warn(fault);
   const stop = new AbortController();
-  const inForce = makeConfig(options.peers);
+  const inForce = makeConfig(clock, options.peers);
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const certificates = await certificatesOf(options, directory, inForce);

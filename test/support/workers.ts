@@ -7,7 +7,8 @@ import {
 } from "node:http";
 import type { Agent, Peers } from "../../src/agent/agent.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { compileSnapshot } from "../../src/policy/compile/compile.ts";
+import { atOnce } from "../../src/core/slices.ts";
+import { compileSteps } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import {
   startSidecar,
@@ -169,15 +170,17 @@ async function put(
   { agent, peers }: Side,
   resources: readonly Resource[],
   revision: number,
-  self: Parameters<typeof compileSnapshot>[1],
+  self: Parameters<typeof compileSteps>[1],
 ): Promise<string | undefined> {
   const version = { store: "test", revision, digest: "" };
-  const compiled = compileSnapshot(resources, self, version, {
-    previous: agent.snapshot.value,
-  });
-  const refused = await peers?.compile({ resources, self, version });
+  const { snapshot, difference } = atOnce(
+    compileSteps(resources, self, version, {
+      previous: agent.snapshot.value,
+    }),
+  );
+  const refused = await peers?.compile({ difference, self, version });
   if (refused !== undefined) return refused;
-  agent.snapshot.set(compiled);
+  agent.snapshot.set(snapshot);
   await peers?.swap();
   return undefined;
 }

@@ -38,7 +38,7 @@ export async function startFileAgent(
 ): Promise<Agent> {
   const { resources: path, allowShrink = false, clock, logger } = options;
   const { certificate: leaf, privateKey, trustBundle } = options;
-  const inForce = makeConfig(options.peers);
+  const inForce = makeConfig(options.clock, options.peers);
   const state = watchSource<AgentState>({ source: "files", connected: true });
   const refresh = (): void => state.set(stateOf(inForce, config, certificate));
   const certificate = await openFileCertificate({

@@ -27,7 +27,7 @@ export class PersistentGroups<T> {
     return this.#lists.get(key) ?? NONE;
   }
 
-  /** Of lists that are not empty, in no order that means anything. */
+  /** Those with a list that is not empty, in no order that means anything. */
   *keys(): Generator<string> {
     for (const [key] of this.#lists.entries()) yield key;
   }

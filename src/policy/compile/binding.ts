@@ -161,7 +161,7 @@ function bind(decision: UnboundDecision, clusterOf: ClusterOf): RouteDecision {
   };
 }
 
-/** A backend that is not there must be left out, not answered for: the request itself has another. */
+/** A backend that is not there must be left out, not refused: the request itself has another. */
 function copiesTo(
   mirrors: UnboundForward["mirrors"],
   clusterOf: ClusterOf,

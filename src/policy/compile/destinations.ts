@@ -47,7 +47,7 @@ export interface AddressClaim {
   readonly endpoint: string;
   /** Undefined for an address of an external Service. */
   readonly workload: HeldWorkload | undefined;
-  /** Of an external Service's address. */
+  /** The place of an external Service's address among its others. */
   readonly index: number;
   /** Names the claim where it may be lost to another Workload. */
   readonly loss: string | undefined;

@@ -14,7 +14,7 @@ import type { Endpoint } from "../snapshot.ts";
 import type { Frame } from "./frame.ts";
 import { namespaceOf, type HeldWorkload } from "./held/held.ts";
 
-/** The Workloads of a Service and, beside them, what each is for one port: undefined where it does not have it. */
+/** The Workloads of a Service and, in the same order, what each is for one port: undefined where it does not have it. */
 export interface Members {
   readonly workloads: readonly HeldWorkload[];
   readonly endpoints: readonly (Endpoint | undefined)[];

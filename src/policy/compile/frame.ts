@@ -14,7 +14,7 @@ export interface Frame {
   readonly mesh: MeshSettings;
   /** Where the caller is, "" where nobody has said. */
   readonly locality: string;
-  /** Of requests that no route speaks of. */
+  /** For requests that no route speaks of. */
   readonly unrouted: Pick<ForwardDecision, "timeouts" | "retry">;
 }
 

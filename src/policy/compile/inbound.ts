@@ -22,9 +22,9 @@ import { protectionOf, UNPROTECTED } from "./overload.ts";
 /** What the inbound side is made of; each list has the oldest first. */
 export interface InboundInput {
   readonly frame: Frame;
-  /** Of the workload's namespace, those that select it. */
+  /** Those of the workload's namespace that select it. */
   readonly services: readonly HeldService[];
-  /** Beside each of them the TrafficPolicies that name it. */
+  /** The TrafficPolicies that name each of them. */
   readonly policies: readonly (readonly HeldTrafficPolicy[])[];
   /** Ports under which the workload is registered; undefined where it is not. */
   readonly registered: Readonly<Record<string, number>> | undefined;

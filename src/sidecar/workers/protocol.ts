@@ -24,7 +24,7 @@ export interface ThreadData {
 
 /** A question is answered by an `answer` with its number. */
 export type Question =
-  /** Compiles a config and keeps it ready: undefined, or the reason why it cannot be used. */
+  /** Compiles what a config changes of the one in force and keeps it ready: undefined, or the reason why it cannot be used. */
   | { readonly ask: "compile"; readonly config: SharedConfig }
   /** Puts what was compiled last in force. */
   | { readonly ask: "swap" }

@@ -5,8 +5,9 @@ import { systemClock, type Clock } from "../../core/clock.ts";
 import { joinSharedState } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";
 import { makeLogger, type Logger } from "../../core/log.ts";
+import { inSlices } from "../../core/slices.ts";
 import { type Snapshot } from "../../policy/snapshot.ts";
-import { compileSnapshot } from "../../policy/compile/compile.ts";
+import { compileDifference } from "../../policy/compile/compile.ts";
 import { makeAccessLog, type AccessLog } from "../../telemetry/access-log.ts";
 import { makeMetrics, type MetricsRegistry } from "../../telemetry/metrics.ts";
 import { clustersView, overloadView, workerView } from "./views.ts";
@@ -70,11 +71,15 @@ async function run(data: ThreadData): Promise<void> {
     ...{ accessLog, registry, worker, lookups },
   };
   const thread = new WorkerThread(data.worker, parts);
+  const answer = async (
+    question: Question & { number: number },
+  ): Promise<void> => {
+    const value = await thread.answer(question);
+    post({ kind: "answer", number: question.number, value });
+  };
   port?.on("message", (message: ToThread) => {
-    if ("ask" in message) {
-      const value = thread.answer(message);
-      post({ kind: "answer", number: message.number, value });
-    } else thread.hear(message);
+    if ("ask" in message) void answer(message);
+    else thread.hear(message);
   });
   post({ kind: "open" });
 }
@@ -103,7 +108,10 @@ class WorkerThread {
     this.#parts = parts;
   }
 
-  answer(question: Question): Answers[Question["ask"]] {
+  /** At once, but for a config: that is compiled between requests. */
+  answer(
+    question: Question,
+  ): Answers[Question["ask"]] | Promise<Answers["compile"]> {
     const { worker, clock, registry } = this.#parts;
     switch (question.ask) {
       case "compile":
@@ -158,13 +166,23 @@ class WorkerThread {
   }
 
   /** Why the config cannot be compiled; undefined where it was. */
-  #compile({ resources, self, version }: SharedConfig): string | undefined {
+  async #compile({
+    difference,
+    self,
+    version,
+  }: SharedConfig): Promise<string | undefined> {
+    const { worker, clock } = this.#parts;
     try {
-      this.#compiled = compileSnapshot(resources, self, version, {
-        previous: this.#parts.worker.snapshot.value,
-        // By the main thread.
-        validated: true,
-      });
+      const { snapshot } = await inSlices(
+        compileDifference(difference, self, version, {
+          previous: worker.snapshot.value,
+          // By the main thread, and what came in a message is nobody else's.
+          validated: true,
+          owned: true,
+        }),
+        clock,
+      );
+      this.#compiled = snapshot;
       return undefined;
     } catch (thrown) {
       return messageOf(thrown);

@@ -24,7 +24,11 @@ import {
   type Resource,
 } from "../../../src/resources/envelope.ts";
 import { request, service, VERSION } from "../../support/policy-fixtures.ts";
-import { HOSTS, randomVersions, SELVES } from "../../support/random-versions.ts";
+import {
+  HOSTS,
+  randomVersions,
+  SELVES,
+} from "../../support/random-versions.ts";
 import {
   BACKENDS,
   dice,
