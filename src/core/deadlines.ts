@@ -29,6 +29,9 @@ export class Deadlines<T extends Timed = Timed> {
   // An array and each one's place in it, not a Set: one that requests enter and leave all the time makes new tables all the
   // time, and a dead one in the old generation keeps every request after it alive until the next full collection.
   readonly #members: T[] = [];
+  /** Found due and not told yet, from `#next` on; still members, and perhaps put off since. */
+  #overdue: T[] = [];
+  #next = 0;
   #firesAt = Infinity;
   #cancel: Cancel | undefined;
 
@@ -77,6 +80,8 @@ export class Deadlines<T extends Timed = Timed> {
     this.#cancel?.();
     this.#cancel = undefined;
     this.#firesAt = Infinity;
+    this.#overdue = [];
+    this.#next = 0;
   }
 
   #arm(at: number, now: MonotonicMs): void {
@@ -88,25 +93,47 @@ export class Deadlines<T extends Timed = Timed> {
   readonly #fire = (): void => {
     this.#cancel = undefined;
     this.#firesAt = Infinity;
-    const members = this.#members;
     const now = this.#clock.now();
-    let earliest = Infinity;
-    let told = 0;
-    // From the end: where one is called off, the last one takes its place, and that one has been looked at.
-    for (let slot = members.length - 1; slot >= 0; slot -= 1) {
-      const timed = members[slot];
-      if (timed === undefined) continue;
-      // Timers may fire a fraction of a millisecond early.
-      if (timed.dueAt - now < 1 && told < MOST_TOLD) {
-        told += 1;
-        this.clear(timed);
-        timed.due(now);
-      } else if (timed.dueAt < earliest) earliest = timed.dueAt;
-    }
-    const next = Math.max(
-      earliest,
-      now + members.length / LOOKED_AT_A_MILLISECOND,
-    );
-    if (next < this.#firesAt && earliest < Infinity) this.#arm(next, now);
+    const looked = this.#next === this.#overdue.length;
+    // What was put off since the look before may be the earliest: a look will tell.
+    const earliest = looked ? this.#look(now) : now;
+    this.#tell(now);
+    const { length } = this.#members;
+    if (length === 0) return;
+    const next =
+      this.#next < this.#overdue.length
+        ? now
+        : Math.max(earliest, now + length / LOOKED_AT_A_MILLISECOND);
+    if (next < this.#firesAt) this.#arm(next, now);
   };
+
+  /** Finds what is due; returns the earliest time of the rest. */
+  #look(now: MonotonicMs): number {
+    const overdue: T[] = [];
+    let earliest = Infinity;
+    for (const timed of this.#members)
+      // Timers may fire a fraction of a millisecond early.
+      if (timed.dueAt - now < 1) overdue.push(timed);
+      else if (timed.dueAt < earliest) earliest = timed.dueAt;
+    this.#overdue = overdue;
+    this.#next = 0;
+    return earliest;
+  }
+
+  #tell(now: MonotonicMs): void {
+    for (let told = 0; told < MOST_TOLD;) {
+      const timed = this.#overdue[this.#next];
+      if (timed === undefined) break;
+      this.#next += 1;
+      // It may have been called off or put off meanwhile.
+      if (timed.dueSlot === undefined || timed.dueAt - now >= 1) continue;
+      told += 1;
+      this.clear(timed);
+      timed.due(now);
+    }
+    if (this.#next >= this.#overdue.length) {
+      this.#overdue = [];
+      this.#next = 0;
+    }
+  }
 }
