@@ -139,13 +139,23 @@ function keeper(
   limit?: number,
 ): ChildProcess {
   const command = [process.execPath, KEEPER, path, String(last)];
+  // tap gives every process its options: what measures coverage would write a file that is too large as well.
   return limit === undefined
     ? spawn(process.execPath, command.slice(1), {
         stdio: ["ignore", "pipe", "inherit"],
       })
-    : spawn("bash", ["-c", `ulimit -f ${limit} && exec "$@"`, "", ...command], {
-        stdio: ["ignore", "pipe", "inherit"],
-      });
+    : spawn(
+        "bash",
+        [
+          "-c",
+          `unset NODE_OPTIONS && ulimit -f ${limit} && exec "$@"`,
+          "",
+          ...command,
+        ],
+        {
+          stdio: ["ignore", "pipe", "inherit"],
+        },
+      );
 }
 
 async function said(child: ChildProcess): Promise<string[]> {
