@@ -249,6 +249,7 @@ class RunningSidecar implements Sidecar {
       worker,
       workerPool,
       agentState: () => this.#agent?.state.value ?? NO_AGENT,
+      held: () => this.#agent?.lookups?.held(),
       isReady: () => this.ready,
       drain: () => void this.shutDown(),
     };

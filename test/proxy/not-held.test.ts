@@ -63,6 +63,17 @@ void t.test("a first call is asked for, and answered", async (t) => {
     ({ attributes }) => attributes["wherry.config_wait_ms"],
   );
   t.equal(waits.filter((wait) => wait !== undefined).length, 1);
+  const config = await send(mesh.sidecar.ports.admin ?? 0, {
+    path: "/config",
+    host: "127.0.0.1",
+  });
+  t.match(JSON.parse(config.text), {
+    scope: "used",
+    held: {
+      services: [{ service: "shop/orders", why: "used", idleMinutes: 0 }],
+      questions: [{ question: "Host//orders.shop", services: ["shop/orders"] }],
+    },
+  });
   const metrics = await send(mesh.sidecar.ports.metrics ?? 0, {
     path: "/metrics",
   });

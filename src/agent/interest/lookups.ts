@@ -1,4 +1,5 @@
 /** What a proxy asks of the agent of a sidecar that holds what it uses, and not all that it may use. */
+import type { HeldView } from "./held-view.ts";
 import type { Cancel } from "../../core/clock.ts";
 import type { Destination } from "../../policy/snapshot.ts";
 
@@ -38,6 +39,8 @@ export interface Named {
 export interface SharedLookups extends Lookups {
   /** Notes a call to the Service; false where what is held of it is not enough for calls. */
   use(service: string): boolean;
+  /** What is held, and why. */
+  held(): HeldView;
   /** What others that look by this one have used. */
   mark(used: Named): void;
   /** Tells of what is of no use any more: it has to be asked again. */

@@ -13,6 +13,7 @@ import type {
   SharedLookups,
   Want,
 } from "./lookups.ts";
+import { heldView, type HeldView } from "./held-view.ts";
 import { Questions } from "./questions.ts";
 import { PendingSubscriptions, type Send } from "./subscriptions.ts";
 import { Uses } from "./uses.ts";
@@ -115,6 +116,15 @@ export class MeshInterest implements SharedLookups {
       done(this.#gone);
     else this.#questions.wait(questions, done);
     this.#tellForgotten([]);
+  }
+
+  held(): HeldView {
+    return heldView({
+      resources: this.#resources ?? new Map(),
+      own: this.#own,
+      uses: new Map(this.#uses.entries()),
+      questions: this.#questions.list(),
+    });
   }
 
   mark({ services, questions }: Named): void {

@@ -5,6 +5,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { Deadlines, type Timed } from "../../core/deadlines.ts";
 import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import type { HeldQuestion } from "./held-view.ts";
 import type { NotKnown, OnKnown } from "./lookups.ts";
 
 /** Milliseconds that a result may take; requests that come later, while there is none, do not wait at all. */
@@ -186,15 +187,12 @@ export class Questions {
     }
   }
 
-  /** Each result, with the minutes since it was of use. */
-  *entries(): Generator<{
-    readonly name: string;
-    readonly services: readonly string[] | undefined;
-    readonly declared: boolean;
-    readonly minutes: number;
-  }> {
-    for (const { name, services, declared, seen } of this.#all.values())
-      yield { name, services, declared, minutes: this.#minute - seen };
+  list(): HeldQuestion[] {
+    return Array.from(this.#all.values(), ({ name, services, seen }) => ({
+      question: name,
+      ...(services === undefined ? {} : { services }),
+      idleMinutes: this.#minute - seen,
+    }));
   }
 
   close(): void {

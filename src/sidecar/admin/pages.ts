@@ -1,5 +1,6 @@
 /** The pages of a sidecar: admin (config, clusters, stats, certs, logging, drain), and metrics with readiness. */
 import type { AgentState } from "../../agent/agent.ts";
+import type { HeldView } from "../../agent/interest/held-view.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { LocalToken } from "../../core/local/local-token.ts";
 import { cannotListen } from "../../core/listening.ts";
@@ -32,6 +33,8 @@ export interface PageState {
   /** The other workers; undefined where there are none. */
   readonly workerPool: WorkerPool | undefined;
   agentState(): AgentState;
+  /** What it holds of the mesh, and why; undefined: all that it may use. */
+  held(): HeldView | undefined;
   isReady(): boolean;
   /** Starts the shutdown and returns. */
   drain(): void;
@@ -103,7 +106,14 @@ function adminPages(state: PageState): Pages {
     sparing(clock, make);
   return {
     "GET /config": sparingly(() =>
-      ok(configView(worker.snapshot.value, state.agentState(), clock)),
+      ok(
+        configView(
+          worker.snapshot.value,
+          state.agentState(),
+          state.held(),
+          clock,
+        ),
+      ),
     ),
     "GET /clusters": sparingly(() => clusters(state)),
     "GET /overload": () => overload(state),

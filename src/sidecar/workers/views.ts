@@ -2,6 +2,7 @@
 import { timestamp, type Clock } from "../../core/clock.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { AgentState } from "../../agent/agent.ts";
+import type { HeldView } from "../../agent/interest/held-view.ts";
 import {
   failingNow,
   Report,
@@ -21,6 +22,7 @@ import type { Pools } from "../../proxy/upstream/pool/pools.ts";
 export function configView(
   snapshot: Snapshot | undefined,
   state: AgentState,
+  held: HeldView | undefined,
   clock: Clock,
 ): unknown {
   const { configReceivedAt } = state;
@@ -40,6 +42,8 @@ export function configView(
     self: snapshot?.self,
     mesh: snapshot?.mesh,
     warnings: snapshot?.warnings,
+    scope: held === undefined ? "all" : "used",
+    held,
     destinations: snapshot?.destinations.map(({ key, port, cluster }) => ({
       key,
       appProtocol: port.appProtocol,

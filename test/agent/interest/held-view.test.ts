@@ -1,0 +1,91 @@
+import t from "tap";
+import { heldView } from "../../../src/agent/interest/held-view.ts";
+import type { ReceivedResources } from "../../../src/agent/staging.ts";
+import { resourceName } from "../../../src/push/names.ts";
+import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
+import { resource } from "../../support/pair.ts";
+import { route, service } from "../../support/push-control-plane.ts";
+
+function received(...resources: readonly Resource[]): ReceivedResources {
+  return new Map(
+    resources.map((each) => [
+      resourceName(keyOf(each)),
+      { version: "1", bytes: 100, resource: each },
+    ]),
+  );
+}
+
+function split(parent: string, ...backends: string[]): Resource {
+  const base = route(parent, parent);
+  return {
+    ...base,
+    spec: {
+      parentRefs: [{ group: "mesh.wherry.dev", kind: "Service", name: parent }],
+      rules: [
+        {
+          backendRefs: backends.map((name) => ({ name, port: 80 })),
+          filters: [
+            {
+              type: "RequestMirror",
+              requestMirror: { backendRef: { name: "shadow", port: 80 } },
+            },
+          ],
+        },
+      ],
+    },
+  };
+}
+
+void t.test("each Service that is held has its reason", (t) => {
+  const names = [
+    ...["web", "orders", "orders-v2", "orders-v3", "shadow"],
+    ...["stock", "asked", "cards", "unknown"],
+  ];
+  t.same(
+    heldView({
+      resources: received(
+        resource("Mesh", "default", {}),
+        ...names.map((name) => service(name)),
+        split("orders", "orders-v2"),
+        split("orders-v2", "orders-v3"),
+        split("unknown", "orders"),
+      ),
+      own: new Set(["shop/web"]),
+      uses: new Map([
+        ["shop/orders", 3],
+        ["shop/stock", undefined],
+        ["shop/gone", 1],
+      ]),
+      questions: [
+        {
+          question: "Host//asked.shop",
+          services: ["shop/asked"],
+          idleMinutes: 5,
+        },
+        { question: "Host//later.shop", idleMinutes: 0 },
+      ],
+    }),
+    {
+      services: [
+        { service: "shop/asked", why: "asked" },
+        { service: "shop/cards", why: "learned" },
+        { service: "shop/orders", why: "used", idleMinutes: 3 },
+        { service: "shop/orders-v2", why: "with shop/orders" },
+        { service: "shop/orders-v3", why: "with shop/orders-v2" },
+        { service: "shop/shadow", why: "with shop/orders" },
+        { service: "shop/stock", why: "declared" },
+        { service: "shop/unknown", why: "learned" },
+        { service: "shop/web", why: "self" },
+      ],
+      questions: [
+        {
+          question: "Host//asked.shop",
+          services: ["shop/asked"],
+          idleMinutes: 5,
+        },
+        { question: "Host//later.shop", idleMinutes: 0 },
+      ],
+    },
+  );
+  t.end();
+});
