@@ -92,7 +92,7 @@ function withSources(command: Command): Command {
     .addOption(
       option(
         "--scope <scope>",
-        `what it holds of the mesh: used (the services that it calls, learned as it calls them) or all that it may call; default: ${DEFAULT_SETTINGS.scope}`,
+        `what it holds of the mesh: used (the services that it calls, learned as it calls them; a control plane of this version sends all nevertheless) or all that it may call; default: ${DEFAULT_SETTINGS.scope}`,
       ),
     )
     .addOption(
