@@ -92,7 +92,7 @@ function withSources(command: Command): Command {
     .addOption(
       option(
         "--scope <scope>",
-        `what it holds of the mesh: used (the services that it calls, learned as it calls them; a control plane of this version sends all nevertheless) or all that it may call; default: ${DEFAULT_SETTINGS.scope}`,
+        `what it holds of the mesh: all that it may call, or used (the services that it calls; needs a control plane that resolves subscriptions, which that of this version does not); default: ${DEFAULT_SETTINGS.scope}`,
       ),
     )
     .addOption(
