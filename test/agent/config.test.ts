@@ -1,4 +1,4 @@
-/** How a config is put in force: between requests, one after the other, whole or not at all, and at all workers at once. */
+/** How a config is put in force: between requests (law 16), one after the other, whole or not at all, and at all workers at once. */
 import t from "tap";
 import type { SharedConfig } from "../../src/agent/agent.ts";
 import { makeConfig, type Config } from "../../src/agent/config.ts";
