@@ -1,6 +1,7 @@
 /** Which Workloads each Service selects, kept in step: a change costs what it selects, or by what it is selected. */
 import { Multimap } from "../../../core/multimap.ts";
 import { selects, type Resource } from "../../../resources/envelope.ts";
+import { labelKeys, rarest } from "../../../resources/labels.ts";
 import type { ServiceResource } from "../../../resources/service/schema.ts";
 import type { Item } from "./item.ts";
 import { namespaceOf, pathOf } from "./relations.ts";
@@ -8,7 +9,7 @@ import { namespaceOf, pathOf } from "./relations.ts";
 type Labels = Readonly<Record<string, string>>;
 
 export class Selection {
-  /** By "NAMESPACE KEY=VALUE" of their labels. */
+  /** By `labelKeys` of their labels. */
   readonly #workloads = new Multimap<string, Item>();
   /** By one label of their selectors: what lacks it is not selected. */
   readonly #services = new Multimap<string, string>();
@@ -29,7 +30,7 @@ export class Selection {
 
   /** Workloads of the namespace that have the labels, of which there is one at least. */
   workloadsWith(namespace: string, labels: Labels): readonly Item[] {
-    const keys = keysOf(namespace, labels);
+    const keys = labelKeys(namespace, labels);
     const fewest = rarest(keys, (key) => this.#workloads.get(key).size);
     return [...this.#workloads.get(fewest ?? "")].filter(({ resource }) =>
       selects(labels, resource?.metadata.labels),
@@ -44,7 +45,7 @@ export class Selection {
       if (isSame(known, selector)) return;
     this.removeService(path);
     if (selector === undefined) return;
-    const keys = keysOf(namespaceOf(service), selector);
+    const keys = labelKeys(namespaceOf(service), selector);
     const anchor = rarest(keys, (key) => this.#services.get(key).size);
     if (anchor === undefined) return;
     this.#selectors.set(path, selector);
@@ -75,7 +76,7 @@ export class Selection {
       if (isSame(before.metadata.labels ?? {}, labels)) return;
       this.removeWorkload(workload, before);
     }
-    for (const key of keysOf(namespaceOf(resource), labels)) {
+    for (const key of labelKeys(namespaceOf(resource), labels)) {
       this.#workloads.add(key, workload);
       for (const path of this.#services.get(key))
         if (selects(this.#selectors.get(path) ?? {}, labels))
@@ -85,7 +86,7 @@ export class Selection {
 
   removeWorkload(workload: Item, before: Resource): void {
     const labels = before.metadata.labels ?? {};
-    for (const key of keysOf(namespaceOf(before), labels))
+    for (const key of labelKeys(namespaceOf(before), labels))
       this.#workloads.delete(key, workload);
     for (const path of [...this.#servicesOf.get(workload)])
       this.#unlink(path, workload);
@@ -100,22 +101,6 @@ export class Selection {
     this.#workloadsOf.delete(path, workload);
     this.#servicesOf.delete(workload, path);
   }
-}
-
-function keysOf(namespace: string, labels: Labels): string[] {
-  return Object.entries(labels).map(
-    ([key, value]) => `${namespace} ${key}=${value}`,
-  );
-}
-
-function rarest(
-  keys: readonly string[],
-  count: (key: string) => number,
-): string | undefined {
-  let best: string | undefined;
-  for (const key of keys)
-    if (best === undefined || count(key) < count(best)) best = key;
-  return best;
 }
 
 function isSame(left: Labels, right: Labels): boolean {

@@ -10,6 +10,7 @@ import { formatName, selects } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { GRPC_ROUTE } from "../../../resources/grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
+import { labelKeys, rarest } from "../../../resources/labels.ts";
 import {
   isRegistered,
   placesOf,
@@ -169,9 +170,9 @@ export class IndexEdit {
     namespace: string,
     labels: Readonly<Record<string, string>> = {},
   ): readonly HeldService[] {
-    const found = Object.entries(labels).flatMap(([name, value]) =>
+    const found = labelKeys(namespace, labels).flatMap((key) =>
       this.#selectors
-        .get(labelKey(namespace, name, value))
+        .get(key)
         .filter(({ resource }) =>
           selects(resource.spec.selector ?? {}, labels),
         ),
@@ -262,16 +263,16 @@ export class IndexEdit {
   /** The Service looks at the Workloads that have its rarest label, and is found by the label that the fewest others are found by. */
   #select(service: HeldService): void {
     const { selector = {} } = service.resource.spec;
-    const keys = keysOf(namespaceOf(service.resource), selector);
-    const rarest = fewest(keys, (key) => this.#labelled.count(key));
-    const own = fewest(keys, (key) => this.#selectors.count(key));
-    if (rarest === undefined || own === undefined) return;
+    const keys = labelKeys(namespaceOf(service.resource), selector);
+    const fewest = rarest(keys, (key) => this.#labelled.count(key));
+    const own = rarest(keys, (key) => this.#selectors.count(key));
+    if (fewest === undefined || own === undefined) return;
     this.#selectors.add(own, service);
     this.#chosen.set(service.name, own);
     this.selected.set(
       service.name,
       this.#labelled
-        .get(rarest)
+        .get(fewest)
         .filter(({ resource }) => selects(selector, resource.metadata.labels))
         .sort(byAge),
     );
@@ -356,35 +357,5 @@ function targetsOf({
 }
 
 function labelsOf({ resource }: HeldWorkload): readonly string[] {
-  return keysOf(namespaceOf(resource), resource.metadata.labels ?? {});
-}
-
-function keysOf(
-  namespace: string,
-  labels: Readonly<Record<string, string>>,
-): readonly string[] {
-  return Object.entries(labels).map(([name, value]) =>
-    labelKey(namespace, name, value),
-  );
-}
-
-/** Neither a namespace nor a label's name has a space in it. */
-function labelKey(namespace: string, name: string, value: string): string {
-  return `${namespace} ${name} ${value}`;
-}
-
-/** The first of those of which there are fewest. */
-function fewest(
-  keys: readonly string[],
-  count: (key: string) => number,
-): string | undefined {
-  let found: string | undefined;
-  let least = Number.POSITIVE_INFINITY;
-  for (const key of keys) {
-    const here = count(key);
-    if (here >= least) continue;
-    least = here;
-    found = key;
-  }
-  return found;
+  return labelKeys(namespaceOf(resource), resource.metadata.labels ?? {});
 }
