@@ -4,6 +4,7 @@ import { request } from "node:http";
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
 import {
+  database,
   callable,
   startApplication,
   startAsking,
@@ -232,18 +233,7 @@ void t.test(
     const port = await startApplication(t, "db");
     const mesh = await startAsking(t, {
       services: ["orders"],
-      resources: [
-        resource("Service", "db", {
-          ports: [{ name: "tcp", port: 5432, appProtocol: "tcp" }],
-          selector: { app: "db" },
-        }),
-        resource(
-          "Workload",
-          "db-1",
-          { address: "127.0.0.1", ports: { tcp: port } },
-          { labels: { app: "db" } },
-        ),
-      ],
+      resources: database("db", port),
     });
     t.match(await tunnel(mesh, `127.0.0.1:${port}`), {
       status: 200,

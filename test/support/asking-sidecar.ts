@@ -139,3 +139,19 @@ export function callable(name: string, port: number): Resource[] {
     ),
   ];
 }
+
+/** A Service of port 5432 whose bytes nobody reads, and its one Workload. */
+export function database(name: string, port: number): Resource[] {
+  return [
+    resource("Service", name, {
+      ports: [{ name: "tcp", port: 5432, appProtocol: "tcp" }],
+      selector: { app: name },
+    }),
+    resource(
+      "Workload",
+      `${name}-1`,
+      { address: "127.0.0.1", ports: { tcp: port } },
+      { labels: { app: name } },
+    ),
+  ];
+}

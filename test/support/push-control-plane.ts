@@ -58,7 +58,7 @@ export interface TestControlPlaneOptions {
   readonly gather?: PushServerOptions["gather"];
 }
 
-const TRUST_DOMAIN = "cluster.local";
+export const TRUST_DOMAIN = "cluster.local";
 
 export async function temporaryDirectory(t: Scope): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "wherry-"));
@@ -66,10 +66,24 @@ export async function temporaryDirectory(t: Scope): Promise<string> {
   return directory;
 }
 
-export async function startTestControlPlane(
+export interface Behind extends Pick<
+  TestControlPlane,
+  "store" | "authority" | "registry" | "token" | "close"
+> {
+  readonly enrolment: Enrolment;
+  readonly own: ReturnType<typeof keepOwnCredentials>;
+  readonly clock: Clock;
+  readonly logger: typeof silentLogger;
+}
+
+/** What is behind the push port, whichever it is; to be closed after it. */
+export async function startBehind(
   t: Scope,
-  options: TestControlPlaneOptions = {},
-): Promise<TestControlPlane> {
+  options: Pick<
+    TestControlPlaneOptions,
+    "store" | "authority" | "clock" | "grace"
+  > = {},
+): Promise<Behind> {
   const clock = options.clock ?? systemClock;
   const store = options.store ?? openMemoryStore({ clock });
   const authority =
@@ -100,6 +114,35 @@ export async function startTestControlPlane(
     clock,
     logger,
   });
+  return {
+    ...{ store, authority, registry, enrolment, own, clock, logger },
+    async token(wanted: Partial<EnrolmentTokenOptions> = {}): Promise<string> {
+      const { text } = await createEnrolmentToken(store, clock, {
+        namespace: "shop",
+        serviceAccount: "web",
+        labels: { app: "web" },
+        // Tests call from loopback, and register what they like to read.
+        addresses: ["10.0.0.0/24"],
+        ttl: 3_600_000,
+        uses: 100,
+        ca: authority.fingerprint,
+        ...wanted,
+      });
+      return text;
+    },
+    async close(): Promise<void> {
+      await registry.close();
+      own.close();
+    },
+  };
+}
+
+export async function startTestControlPlane(
+  t: Scope,
+  options: TestControlPlaneOptions = {},
+): Promise<TestControlPlane> {
+  const behind = await startBehind(t, options);
+  const { store, authority, registry, enrolment, own, clock, logger } = behind;
   const push = await startPushServer({
     store,
     registry,
@@ -116,8 +159,7 @@ export async function startTestControlPlane(
   const close = (): Promise<void> =>
     (closed ??= (async () => {
       await push.close();
-      await registry.close();
-      own.close();
+      await behind.close();
     })());
   t.after(close);
   return {
@@ -127,20 +169,7 @@ export async function startTestControlPlane(
     push,
     port: push.port,
     address: `127.0.0.1:${push.port}`,
-    async token(wanted = {}) {
-      const { text } = await createEnrolmentToken(store, clock, {
-        namespace: "shop",
-        serviceAccount: "web",
-        labels: { app: "web" },
-        // Tests call from loopback, and register what they like to read.
-        addresses: ["10.0.0.0/24"],
-        ttl: 3_600_000,
-        uses: 100,
-        ca: authority.fingerprint,
-        ...wanted,
-      });
-      return text;
-    },
+    token: behind.token,
     close,
   };
 }

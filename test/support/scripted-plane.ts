@@ -1,10 +1,5 @@
 /** A control plane that pushes to each sidecar what it subscribes to, of the resources that a test gives it, and can be made to fail: one word of the protocol after the other is in the test's hands. */
 import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { join } from "node:path";
-import { openAuthority } from "../../src/control-plane/authority/authority.ts";
-import { createEnrolmentToken } from "../../src/control-plane/enrolment/enrolment-token.ts";
-import { Enrolment } from "../../src/control-plane/enrolment/enrolment.ts";
-import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import {
   PEER_LIMITS,
   serveConnection,
@@ -13,10 +8,6 @@ import {
 } from "../../src/control-plane/push/connection.ts";
 import { unary } from "../../src/control-plane/push/grpc.ts";
 import { listen } from "../../src/control-plane/push/listener.ts";
-import { startRegistry } from "../../src/control-plane/registry/registry.ts";
-import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
-import { systemClock } from "../../src/core/clock.ts";
-import { silentLogger } from "../../src/core/log.ts";
 import {
   deltaResponse,
   lookup,
@@ -32,7 +23,7 @@ import {
   REVISION_TYPE,
 } from "../../src/push/names.ts";
 import { keyOf, selects, type Resource } from "../../src/resources/envelope.ts";
-import { temporaryDirectory, type Scope } from "./push-control-plane.ts";
+import { startBehind, TRUST_DOMAIN, type Scope } from "./push-control-plane.ts";
 import { digestOf } from "./digest.ts";
 
 export interface ScriptedPlane {
@@ -58,7 +49,6 @@ export interface ScriptedPlane {
   close(): Promise<void>;
 }
 
-const TRUST_DOMAIN = "cluster.local";
 const STORE = "11111111-1111-4111-8111-111111111111";
 
 export async function startScriptedPlane(
@@ -67,29 +57,8 @@ export async function startScriptedPlane(
 ): Promise<ScriptedPlane> {
   const world = new World();
   for (const resource of resources) world.change(resource);
-  const clock = systemClock;
-  const logger = silentLogger;
-  const store = openMemoryStore({ clock });
-  const authority = await openAuthority({
-    directory: join(await temporaryDirectory(t), "ca"),
-    trustDomain: TRUST_DOMAIN,
-    clock,
-  });
-  const registry = await startRegistry({ store, clock, logger });
-  const enrolment = new Enrolment({
-    nameFault: (instance) => registry.nameFault(instance),
-    store,
-    issuer: authority,
-    trustDomain: TRUST_DOMAIN,
-    clock,
-    logger,
-  });
-  const own = keepOwnCredentials({
-    own: (spiffeId) => authority.own(spiffeId),
-    trustDomain: TRUST_DOMAIN,
-    clock,
-    logger,
-  });
+  const behind = await startBehind(t);
+  const { enrolment, own, clock, logger } = behind;
   const plane = new Plane(world);
   const listener = await listen({
     host: "127.0.0.1",
@@ -125,23 +94,11 @@ export async function startScriptedPlane(
     (closed ??= (async () => {
       plane.hangUp();
       await listener.close();
-      await registry.close();
-      own.close();
+      await behind.close();
     })());
   t.after(plane.close);
   plane.address = `127.0.0.1:${listener.port}`;
-  plane.token = async () =>
-    (
-      await createEnrolmentToken(store, clock, {
-        namespace: "shop",
-        serviceAccount: "web",
-        labels: { app: "web" },
-        addresses: ["10.0.0.0/24"],
-        ttl: 3_600_000,
-        uses: 100,
-        ca: authority.fingerprint,
-      })
-    ).text;
+  plane.token = () => behind.token();
   return plane;
 }
 

@@ -6,7 +6,7 @@ import { fakeClock } from "../../support/fake-clock.ts";
 
 // Before what it changes is loaded: connections from 127.200.0.1 count as captured.
 await import("../../support/fuzz/captured.ts");
-const { startAsking, startApplication } =
+const { database, startAsking, startApplication } =
   await import("../../support/asking-sidecar.ts");
 const { listening, resource, until } = await import("../../support/pair.ts");
 
@@ -81,18 +81,7 @@ void t.test("a server that speaks first is heard", async (t) => {
   t.after(() => server.close());
   const mesh = await startAsking(t, {
     services: [],
-    resources: [
-      resource("Service", "db", {
-        ports: [{ name: "tcp", port: 5432, appProtocol: "tcp" }],
-        selector: { app: "db" },
-      }),
-      resource(
-        "Workload",
-        "db-1",
-        { address: "127.0.0.1", ports: { tcp: port } },
-        { labels: { app: "db" } },
-      ),
-    ],
+    resources: database("db", port),
     sidecar: { clock: fakeClock({ wall: Date.now() }) },
   });
   t.equal(await said(captured(mesh, port)), "welcome");
