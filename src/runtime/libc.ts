@@ -1,12 +1,23 @@
 /** Functions of the C library that Node does not offer, by the foreign-function library, which is loaded at first use. */
 import { createRequire } from "node:module";
 import type * as koffiModule from "koffi";
+import { messageOf } from "../core/errors.ts";
 
 type NativeFunction = (...values: unknown[]) => unknown;
 
 /** The foreign-function library. Throws where it has no binary for this machine. */
 export function foreignFunctions(): typeof koffiModule {
   return createRequire(import.meta.url)("koffi") as typeof koffiModule;
+}
+
+/** Why the foreign-function library cannot be used in this process. Undefined where it can. */
+export function whyNoForeignFunctions(): string | undefined {
+  try {
+    foreignFunctions();
+    return undefined;
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
 }
 
 /**

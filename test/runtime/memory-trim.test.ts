@@ -1,5 +1,11 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import t from "tap";
-import { allocatedBytes, libcFunction } from "../../src/runtime/libc.ts";
+import {
+  allocatedBytes,
+  libcFunction,
+  whyNoForeignFunctions,
+} from "../../src/runtime/libc.ts";
 import {
   dropProgramPages,
   readRanges,
@@ -100,6 +106,32 @@ void t.test("a function that the C library does not have is none", (t) => {
     t.equal(libcFunction("int abs(int value)")?.(-3), 3);
   t.end();
 });
+
+void t.test(
+  "a program without the foreign-function library says why, and goes on",
+  async (t) => {
+    const libc = new URL("../../src/runtime/libc.ts", import.meta.url).href;
+    const script = `
+      import { registerHooks } from "node:module";
+      registerHooks({
+        resolve(name, context, next) {
+          if (name === "koffi") throw new Error("no binary for this machine");
+          return next(name, context);
+        },
+      });
+      const libc = await import(${JSON.stringify(libc)});
+      console.log(libc.whyNoForeignFunctions(), libc.libcFunction("int abs(int value)"));
+    `;
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ["--input-type=module", "--eval", script],
+      { env: cleanEnvironment() },
+    );
+    t.equal(stdout, "no binary for this machine undefined\n");
+    t.equal(whyNoForeignFunctions(), undefined);
+  },
+);
+import { cleanEnvironment } from "../support/demo.ts";
 
 const SMAPS = `5600000000-5600001000 r--p 00000000 fd:00 1234                       /opt/node/bin/node
 Rss:                   4 kB

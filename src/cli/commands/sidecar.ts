@@ -12,6 +12,7 @@ import {
 import { packageVersion } from "../../runtime/package.ts";
 import { readSecret } from "../../core/secret-file.ts";
 import { compileSooner } from "../../runtime/v8.ts";
+import { whyNoForeignFunctions } from "../../runtime/libc.ts";
 import { resolveLimits } from "../../proxy/downstream/limits.ts";
 import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
 import {
@@ -111,6 +112,12 @@ async function onReady(
   await exporter?.start();
   leaveStartBehind();
   compileSooner();
+  const fault = whyNoForeignFunctions();
+  if (fault !== undefined)
+    logger.warn(
+      { error: fault },
+      "the package koffi cannot be loaded, so the sidecar keeps some 20 to 50 MiB more, and whom it turned away costs it an accept each time: install what package.json lists, for this machine",
+    );
 }
 
 /** Made beside what else the sidecar keeps. Where there is no place for it the sidecar serves all the same, and its admin port shows and changes nothing. */
