@@ -28,6 +28,8 @@ export interface PoolOptions {
   /** Read at each use: the newest snapshot decides. */
   readonly settings: () => PoolSettings;
   readonly dial: Dial;
+  /** Called with each connection that the pool gets: from then on there is something to sweep. */
+  readonly connected?: () => void;
   /** Many streams share a connection: one is dialled, more only when it is full. Otherwise each waiter dials. */
   readonly multiplexed: boolean;
   /** The peer is a sidecar, which may have several workers: each is to get its part. This is the worker that calls. */

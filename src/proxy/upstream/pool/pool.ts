@@ -193,6 +193,7 @@ export class Pool {
           return;
         }
         pooled = this.#connections.add(connection);
+        this.#options.connected?.();
         this.#dialled(pooled);
       },
       (error: unknown) => {
@@ -258,9 +259,11 @@ export class Pool {
     this.#dialForSpread();
   }
 
-  /** Lets go of what has been idle for too long; the owner of the pools calls it now and then. */
-  sweep(): void {
-    if (this.#connections.sweep()) this.#dialForSpread();
+  /** Lets go of up to `most` connections that have been idle for too long; gives how many. The owner of the pools calls it now and then. */
+  sweep(most: number): number {
+    const count = this.#connections.sweep(most);
+    if (this.#connections.again()) this.#dialForSpread();
+    return count;
   }
 
   /**

@@ -66,10 +66,8 @@ export class PooledConnections {
       const { connection } = pooled;
       if (connection.capacity <= 0) continue;
       if (connection.protocol === "h2") return pooled;
-      if (this.#isStale(pooled)) {
-        this.#discard(pooled);
-        continue;
-      }
+      // A sweep lets go of it: a call that comes after a long silence must not wait for thousands to be closed.
+      if (this.#isStale(pooled)) continue;
       // Those below have been idle for longer: none of them is fresher.
       if (!mayRepeat && !this.isFresh(pooled)) return undefined;
       return pooled;
@@ -135,11 +133,14 @@ export class PooledConnections {
     this.#spread?.failed();
   }
 
-  /** Lets go of what has been idle for too long. True where missing workers are worth another try. */
-  sweep(): boolean {
+  /** Lets go of up to `most` that have been idle for too long; gives how many. */
+  sweep(most: number): number {
     const now = this.#now();
     const { multiplexedIdleTimeout } = this.#options.settings();
+    let count = 0;
+    // A copy: what is let go of leaves.
     for (const pooled of [...this.#all]) {
+      if (count === most) break;
       const { connection, idleSince } = pooled;
       if (connection.active > 0) continue;
       const stale =
@@ -147,9 +148,16 @@ export class PooledConnections {
           ? now - Math.max(connection.heardAt, idleSince || 0) >=
             multiplexedIdleTimeout
           : this.#isStale(pooled);
-      if (stale) this.#discard(pooled);
+      if (!stale) continue;
+      count += 1;
+      this.#discard(pooled);
     }
-    return this.#spread?.again(now) === true;
+    return count;
+  }
+
+  /** Asked now and then: whether missing workers are worth another try. */
+  again(): boolean {
+    return this.#spread?.again(this.#now()) === true;
   }
 
   #discard(pooled: PooledConnection): void {

@@ -70,7 +70,14 @@ interface Entry {
   settings: PoolSettings;
 }
 
+/** Milliseconds between two rounds of the sweep. */
 const SWEEP = 1000;
+/**
+ * Pools looked at, and connections let go of, in one turn of the event loop at most; the round goes on a millisecond later. To close a
+ * connection may take a twentieth of a millisecond, and thousands fall idle together after a burst of calls.
+ */
+export const MOST_LOOKED_AT = 256;
+export const MOST_LET_GO = 32;
 /** Pools to places outside the mesh at most: they come from what callers ask for. */
 const MAX_POOLS = 4096;
 
@@ -81,10 +88,16 @@ export function makePools(options: PoolsOptions): Pools {
 class AllPools implements Pools {
   readonly #options: PoolsOptions;
   readonly #entries = new Map<string, Entry>();
+  /** Those that have connections, as far as is known: a sweep has nothing to look for in the others, which may be thousands. */
+  readonly #connected = new Set<Pool>();
+  /** Let go while connections were being made for those that wait. */
   readonly #leaving = new Set<Pool>();
   readonly #unsubscribe: Cancel;
   #generation = 0;
   #stopSweep: Cancel | undefined;
+  /** What the round that is under way has still to look at. */
+  #round: Pool[] = [];
+  #stopRound: Cancel | undefined;
 
   constructor(options: PoolsOptions) {
     this.#options = options;
@@ -105,7 +118,6 @@ class AllPools implements Pools {
     if (this.#entries.size >= MAX_POOLS) this.#evictUnused();
     const entry = this.#open(place, settings);
     this.#entries.set(key, entry);
-    this.#stopSweep ??= this.#options.clock.every(SWEEP, () => this.#sweep());
     return entry.pool;
   }
 
@@ -118,8 +130,7 @@ class AllPools implements Pools {
 
   get connections(): number {
     let count = 0;
-    for (const { pool } of this.#entries.values()) count += pool.connections;
-    for (const pool of this.#leaving) count += pool.connections;
+    for (const pool of this.#connected) count += pool.connections;
     return count;
   }
 
@@ -133,12 +144,12 @@ class AllPools implements Pools {
 
   destroy(): void {
     this.#unsubscribe();
-    this.#stopSweep?.();
-    this.#stopSweep = undefined;
+    this.#stopSweeping();
     for (const { pool } of this.#entries.values()) pool.destroy();
     for (const pool of this.#leaving) pool.destroy();
     this.#entries.clear();
     this.#leaving.clear();
+    this.#connected.clear();
   }
 
   /**
@@ -171,6 +182,7 @@ class AllPools implements Pools {
         spread: isLink ? sharedState : undefined,
         settings: () => entry.settings,
         dial: (observer, signal) => this.#dial(entry, observer, signal),
+        connected: () => this.#hasConnection(entry.pool),
       }),
     };
     return entry;
@@ -213,19 +225,59 @@ class AllPools implements Pools {
     });
   }
 
-  #sweep(): void {
-    for (const { pool } of this.#entries.values()) pool.sweep();
-    for (const pool of this.#leaving)
-      if (pool.connections + pool.dialling === 0) this.#leaving.delete(pool);
-    if (this.#entries.size > 0) return;
+  #hasConnection(pool: Pool): void {
+    // One that was let go hands its connection to the call that waits, and drains it.
+    if (this.#leaving.has(pool)) return;
+    this.#connected.add(pool);
+    this.#startSweeping();
+  }
+
+  #startSweeping(): void {
+    this.#stopSweep ??= this.#options.clock.every(SWEEP, () => this.#sweep());
+  }
+
+  #stopSweeping(): void {
     this.#stopSweep?.();
     this.#stopSweep = undefined;
+    this.#stopRound?.();
+    this.#stopRound = undefined;
+    this.#round = [];
   }
+
+  #sweep(): void {
+    for (const pool of this.#leaving)
+      if (pool.connections + pool.dialling === 0) this.#leaving.delete(pool);
+    if (this.#connected.size + this.#leaving.size === 0) this.#stopSweeping();
+    if (this.#round.length > 0) return;
+    this.#round = [...this.#connected];
+    this.#goOn();
+  }
+
+  /** The next part of the round. */
+  readonly #goOn = (): void => {
+    this.#stopRound = undefined;
+    let most = MOST_LET_GO;
+    for (let looked = 0; looked < MOST_LOOKED_AT; looked += 1) {
+      const pool = this.#round.at(-1);
+      if (pool === undefined) return;
+      most -= pool.sweep(most);
+      // It may have more.
+      if (most === 0) break;
+      this.#round.pop();
+      if (pool.connections === 0) this.#connected.delete(pool);
+    }
+    this.#stopRound = this.#options.clock.after(1, this.#goOn);
+  };
 
   #letGo(key: string, entry: Entry, successor?: Pool): void {
     this.#entries.delete(key);
-    entry.pool.drain(successor);
-    this.#leaving.add(entry.pool);
+    const { pool } = entry;
+    pool.drain(successor);
+    this.#connected.delete(pool);
+    if (pool.dialling > 0) {
+      this.#leaving.add(pool);
+      this.#startSweeping();
+    }
     this.#generation += 1;
   }
 

@@ -187,7 +187,7 @@ void t.test(
       { keepAlive: undefined, wait: 3000 },
       { keepAlive: 1000, wait: 1000 },
     ]) {
-      const { acquire, settle, finish, got, clock, made } = setUp();
+      const { pool, acquire, settle, finish, got, clock, made } = setUp();
       acquire();
       await settle();
       const [first] = made;
@@ -197,6 +197,7 @@ void t.test(
       acquire();
       await settle();
       t.same(got, ["0", "1"]);
+      pool.sweep(9);
       t.same(first?.ended, ["destroy"]);
     }
   },
@@ -328,7 +329,7 @@ void t.test(
     await settle();
     finish(0);
     clock.advance(3000);
-    pool.sweep();
+    t.equal(pool.sweep(9), 1);
     t.same(
       made.map(({ ended }) => ended),
       [["destroy"], []],

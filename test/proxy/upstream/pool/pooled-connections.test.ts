@@ -78,7 +78,7 @@ void t.test("the one that was used last is used next", (t) => {
   t.end();
 });
 
-void t.test("a full one is passed over, a stale one is let go", (t) => {
+void t.test("full and stale ones are passed over", (t) => {
   const { clock, connections, ended, add, find } = setUp("http/1.1");
   add("stale");
   clock.advance(2000);
@@ -90,7 +90,9 @@ void t.test("a full one is passed over, a stale one is let go", (t) => {
   t.same(ended, []);
   clock.advance(2000);
   t.equal(find(), undefined);
-  t.same(ended, ["young destroyed", "stale destroyed"]);
+  t.same(ended, [], "a call does not wait until they are closed");
+  t.equal(connections.sweep(9), 2);
+  t.same(ended, ["stale destroyed", "young destroyed"]);
   t.equal(connections.size, 1);
   t.end();
 });
@@ -102,12 +104,23 @@ void t.test("a sweep leaves those that are in use or young", (t) => {
   add("idle");
   clock.advance(9999);
   add("young");
-  t.equal(connections.sweep(), false);
+  t.equal(connections.sweep(9), 0);
   t.same(ended, []);
   clock.advance(1);
-  t.equal(connections.sweep(), false);
+  t.equal(connections.sweep(9), 1);
   t.same(ended, ["idle destroyed"]);
   t.equal(connections.active, 1);
+  t.end();
+});
+
+void t.test("a sweep lets go of no more than it may", (t) => {
+  const { clock, connections, ended, add } = setUp("http/1.1");
+  for (const name of ["a", "b", "c"]) add(name);
+  clock.advance(3000);
+  t.equal(connections.sweep(2), 2);
+  t.same(ended, ["a destroyed", "b destroyed"]);
+  t.equal(connections.sweep(2), 1);
+  t.equal(connections.size, 0);
   t.end();
 });
 
@@ -165,12 +178,12 @@ void t.test("a worker that cannot be reached is tried again later", (t) => {
   t.equal(connections.missing, 1);
   connections.missed();
   t.equal(connections.missing, 0);
-  t.equal(connections.sweep(), false);
+  t.equal(connections.again(), false);
   clock.advance(9999);
   Object.assign(link.connection, { heardAt: clock.now() });
-  t.equal(connections.sweep(), false);
+  t.equal(connections.again(), false);
   clock.advance(1);
-  t.equal(connections.sweep(), true, "after 10 s");
+  t.equal(connections.again(), true, "after 10 s");
   t.equal(connections.missing, 1);
   t.end();
 });
