@@ -18,16 +18,23 @@ import { placesOf } from "../resources/ownership/address-owners.ts";
 import { checkHosts } from "../resources/ownership/host-owners.ts";
 import { HTTP_ROUTE } from "../resources/http-route/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
-import { checkReach, reachOf } from "../resources/cross-checks/reach.ts";
+import {
+  reachChecker,
+  reachOf,
+  type Reach,
+} from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { isExternal, SERVICE } from "../resources/service/schema.ts";
 import { unreachableMatches } from "../resources/cross-checks/unreachable.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 import { Prospect, type Kin, type Written } from "./prospect.ts";
+import type { MeshSource } from "./push/catalogue/mesh-view.ts";
 import type { Store } from "./store/store.ts";
 
 export interface CheckContext {
   readonly store: Pick<Store, "get" | "list">;
+  /** What the store holds, for questions that concern little of it. */
+  readonly mesh: MeshSource;
   readonly trustDomain: string;
   readonly clock: Pick<Clock, "now" | "wall">;
 }
@@ -37,6 +44,7 @@ export type Found = readonly (readonly Problem[])[];
 
 interface Task {
   readonly prospect: Prospect;
+  readonly mesh: MeshSource;
   readonly resources: readonly Resource[];
   readonly trustDomain: string;
   readonly pause: Pause;
@@ -49,7 +57,7 @@ interface Task {
  */
 export async function checkAgainstStore(
   resources: readonly Resource[],
-  { store, trustDomain, clock }: CheckContext,
+  { store, mesh, trustDomain, clock }: CheckContext,
 ): Promise<Found> {
   const wall = clock.wall();
   const found: Problem[][] = resources.map((resource) => [
@@ -58,6 +66,7 @@ export async function checkAgainstStore(
   ]);
   const task: Task = {
     prospect: new Prospect(store, resources),
+    mesh,
     resources,
     trustDomain,
     pause: pauses(clock),
@@ -140,20 +149,38 @@ async function checkExternalHosts(task: Task): Promise<void> {
 }
 
 /** An ADDRESS:PORT belongs to one identity, whichever of the two Workloads is older: what a sidecar has registered goes on too. */
-async function checkAddresses({
+async function checkAddresses(task: Task): Promise<void> {
+  const [workload, ...more] = task.prospect.ofKind(WORKLOAD);
+  if (workload === undefined) return;
+  if (more.length === 0) await checkAddress(workload, task);
+  else await checkManyAddresses(task);
+}
+
+/** Of a single one: its rivals are found without a look at the other Workloads. */
+async function checkAddress(
+  { index, resource }: Written<unknown>,
+  { mesh, report }: Task,
+): Promise<void> {
+  const view = (await mesh.current()).mesh;
+  for (const { loser, winner, path, message } of view.conflictsAround(
+    ageless(resource),
+  ))
+    if (isKind(WORKLOAD, loser) && isKind(WORKLOAD, winner))
+      report(index, { path, message });
+}
+
+async function checkManyAddresses({
   prospect,
   pause,
   report,
 }: Task): Promise<void> {
-  if (prospect.ofKind(WORKLOAD).length === 0) return;
   const { others, written } = await prospect.kin(WORKLOAD);
-  // Without an age it is the youngest, and so the one that loses.
-  const ageless = written.map(({ index, resource }) => {
-    const { creationTimestamp: _age, ...metadata } = resource.metadata;
-    return { index, resource: { ...resource, metadata } };
-  });
+  const young = written.map(({ index, resource }) => ({
+    index,
+    resource: ageless(resource),
+  }));
   const claimed = new Set<string>();
-  for (const { resource } of ageless) {
+  for (const { resource } of young) {
     for (const place of placesOf(resource)) claimed.add(place);
     await pause();
   }
@@ -162,14 +189,20 @@ async function checkAddresses({
     if (placesOf(other).some((place) => claimed.has(place))) rivals.push(other);
     await pause();
   }
-  const index = indexOf(ageless);
+  const index = indexOf(young);
   for (const { loser, winner, path, message } of addressConflicts([
     ...rivals,
-    ...ageless.map(({ resource }) => resource),
+    ...young.map(({ resource }) => resource),
   ])) {
     const at = index.get(loser) ?? index.get(winner);
     if (at !== undefined) report(at, { path, message });
   }
+}
+
+/** Without an age it is the youngest, and so the one that loses. */
+function ageless<S>(resource: Resource<S>): Resource<S> {
+  const { creationTimestamp: _age, ...metadata } = resource.metadata;
+  return { ...resource, metadata };
 }
 
 /** Security policies that match nothing. */
@@ -180,7 +213,19 @@ async function checkPolicies(task: Task): Promise<void> {
     ...prospect.ofKind(PEER_AUTHENTICATION),
   ];
   if (policies.length === 0) return;
-  const reach = reachOf(
+  const checkReach = reachChecker({ ...(await reachFor(task)), trustDomain });
+  for (const { index, resource } of policies) {
+    report(index, ...checkReach(resource));
+    await pause();
+  }
+}
+
+/** What policies can act on once the list is written. */
+async function reachFor({ prospect, mesh, trustDomain }: Task): Promise<Reach> {
+  const changes =
+    prospect.ofKind(SERVICE).length + prospect.ofKind(WORKLOAD).length;
+  if (changes === 0) return (await mesh.current()).mesh.reach();
+  return reachOf(
     [
       ...resourcesOf(await prospect.kin(SERVICE)),
       ...resourcesOf(await prospect.kin(WORKLOAD)),
@@ -188,10 +233,6 @@ async function checkPolicies(task: Task): Promise<void> {
     trustDomain,
     true,
   );
-  for (const { index, resource } of policies) {
-    report(index, ...checkReach(resource, reach));
-    await pause();
-  }
 }
 
 /** Matches that no request reaches: of these routes, and of others by these. */

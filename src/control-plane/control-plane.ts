@@ -223,6 +223,7 @@ function apiOptions(
     checkInPlace: (resources) =>
       checkAgainstStore(resources, {
         store: storeOver(push.mesh),
+        mesh: push.mesh,
         trustDomain,
         clock,
       }),

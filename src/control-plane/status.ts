@@ -11,7 +11,7 @@ import {
 } from "../resources/envelope.ts";
 import { checkForeignMetadata } from "../resources/foreign-metadata.ts";
 import type { Problem } from "../resources/kind.ts";
-import { checkReach, type Reach } from "../resources/cross-checks/reach.ts";
+import { reachChecker } from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { kindOf } from "../resources/registry.ts";
 import type { MeshSource, MeshView } from "./push/catalogue/mesh-view.ts";
@@ -34,7 +34,7 @@ export interface StatusSources {
 /** What the conditions of one resource are computed from. */
 interface View {
   readonly mesh: MeshView;
-  readonly reach: Reach;
+  readonly checkReach: ReturnType<typeof reachChecker>;
   readonly ownDoubts: Checked;
   readonly push: StatusSources["push"];
   /** Why sidecars refuse what they refuse; looked for where some do. */
@@ -50,8 +50,8 @@ export function makeStatusReader(sources: StatusSources): WithStatus {
     const { mesh } = await sources.mesh.current();
     let known: readonly string[] | undefined;
     const refusals = (): readonly string[] => (known ??= refusalsOf(push));
-    const reach = mesh.reach();
-    const view: View = { mesh, reach, ownDoubts, push, refusals };
+    const checkReach = reachChecker(mesh.reach());
+    const view: View = { mesh, checkReach, ownDoubts, push, refusals };
     const pause = pauses(clock);
     const complete: Resource[] = [];
     for (const resource of resources) {
@@ -100,7 +100,7 @@ function conditionsOf(resource: Resource, view: View): readonly Condition[] {
 function doubtsOf(resource: Resource, view: View): readonly Problem[] {
   return [
     ...view.ownDoubts(resource),
-    ...checkReach(resource, view.reach),
+    ...view.checkReach(resource),
     ...view.mesh.unreachableIn(resource),
   ];
 }

@@ -1,10 +1,13 @@
 /** Resources are judged against what the store holds, asked for as the check goes, and against each other. */
 import t from "tap";
 import { checkAgainstStore } from "../../src/control-plane/checks.ts";
+import { Catalogue } from "../../src/control-plane/push/catalogue/catalogue.ts";
+import type { MeshView } from "../../src/control-plane/push/catalogue/mesh-view.ts";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import type { Problem } from "../../src/resources/kind.ts";
+import { KINDS } from "../../src/resources/registry.ts";
 import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
 
 const check = (
@@ -13,7 +16,21 @@ const check = (
   trustDomain = "cluster.local",
   clock: Pick<FakeClock, "now" | "wall"> = fakeClock(),
 ): Promise<readonly (readonly Problem[])[]> =>
-  checkAgainstStore(resources, { store, trustDomain, clock });
+  checkAgainstStore(resources, {
+    store,
+    mesh: { current: () => meshOf(store) },
+    trustDomain,
+    clock,
+  });
+
+const meshOf = async (
+  store: Pick<Store, "list">,
+): Promise<{ mesh: MeshView; revision: number }> => {
+  const catalogue = new Catalogue();
+  const listings = await Promise.all(KINDS.map(({ kind }) => store.list(kind)));
+  catalogue.replace(listings.flatMap(({ resources }) => resources));
+  return { mesh: catalogue.mesh, revision: 0 };
+};
 
 const line = ({ path, message, severity = "error" }: Problem): string =>
   `${severity} ${path}: ${message}`;
@@ -307,5 +324,54 @@ void t.test(
       "list Workload ",
     ]);
     t.ok(turns.count >= 40, `${turns.count} turns of the event loop`);
+  },
+);
+
+void t.test(
+  "a Workload or a policy by itself is judged without a look at all others",
+  async (t) => {
+    const clock = fakeClock();
+    const store = openMemoryStore({ clock });
+    await store.put(service("orders", 80), undefined);
+    await store.put(workload("orders-1", "10.0.0.1", "orders"), undefined);
+    await store.put(workload("orders-2", "10.0.0.2", "orders"), undefined);
+    const { mesh } = await meshOf(store);
+    const judge = async (resource: Resource): Promise<string[]> => {
+      const found = await checkAgainstStore([resource], {
+        store: {
+          get: (key) => store.get(key),
+          list: (kind) => Promise.reject(new Error(`list ${kind}`)),
+        },
+        mesh: {
+          current: () =>
+            Promise.resolve({
+              mesh: {
+                ...mesh,
+                list: (kind): never => {
+                  throw new Error(`list ${kind}`);
+                },
+              },
+              revision: 0,
+            }),
+        },
+        trustDomain: "cluster.local",
+        clock,
+      });
+      return found.flat().map(line);
+    };
+    t.same(await judge(workload("orders-1", "10.0.0.1", "orders")), []);
+    t.same(
+      await judge(workload("orders-1", "10.0.0.2", "orders")),
+      [],
+      "two instances of one identity",
+    );
+    t.match(await judge(workload("orders-1", "10.0.0.2", "thief")), [
+      /^error spec\.address: .*belongs to Workload shop\/orders-2/,
+    ]);
+    t.match(await judge(workload("new", "10.0.0.1")), [
+      /^error spec\.address: .*belongs to Workload shop\/orders-1/,
+    ]);
+    t.same(await judge(policy("p", "orders")), []);
+    t.match(await judge(policy("p", "cart")), [/^warning spec\.selector: /]);
   },
 );

@@ -115,6 +115,7 @@ export async function rig(
     checkInPlace: (resources) =>
       checkAgainstStore(resources, {
         store: storeOver(feed),
+        mesh: feed,
         trustDomain: "cluster.local",
         clock,
       }),

@@ -7,7 +7,7 @@ import { checkExpiry } from "../fault-injection/check.ts";
 import { isKind, type Problem } from "../kind.ts";
 import { MESH, meshSettings } from "../mesh/schema.ts";
 import { checkHosts } from "../ownership/host-owners.ts";
-import { checkReach, reachOf } from "./reach.ts";
+import { reachChecker, reachOf } from "./reach.ts";
 import { checkReferences, type Lookup } from "./references.ts";
 import { SERVICE } from "../service/schema.ts";
 import { findUnreachable } from "./unreachable.ts";
@@ -34,16 +34,14 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
   const mesh = resources.find((resource) => isKind(MESH, resource));
   const { trustDomain } = meshSettings(mesh?.spec);
   yield;
-  const reach = reachOf(
-    resources,
-    mesh === undefined ? undefined : trustDomain,
-    false,
+  const checkReach = reachChecker(
+    reachOf(resources, mesh === undefined ? undefined : trustDomain, false),
   );
   for (const about of all) {
     yield;
     const { resource } = about;
     for (const problem of [
-      ...checkReach(resource, reach),
+      ...checkReach(resource),
       ...(isKind(SERVICE, resource)
         ? checkHosts(
             resource,

@@ -5,6 +5,7 @@ import type {
   AuthorizationSource,
 } from "../authorization-policy/spec.ts";
 import { ROOT_NAMESPACE, selects, type Resource } from "../envelope.ts";
+import { Grounds, type Inhabitants } from "./grounds.ts";
 import { isKind, type Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
 import {
@@ -20,6 +21,8 @@ import {
 } from "../service/schema.ts";
 import { WORKLOAD, type WorkloadResource } from "../workload/schema.ts";
 
+export type { Inhabitants } from "./grounds.ts";
+
 /** What policies can act on: made once, asked for each policy. */
 export interface Reach {
   /** False for files, beside which the mesh may hold more: that a namespace is missing says nothing then. */
@@ -30,16 +33,6 @@ export interface Reach {
   namespaces(): Iterable<string>;
   /** Undefined where there is nothing. */
   inhabitants(namespace: string): Inhabitants | undefined;
-}
-
-/** What a namespace has in it. */
-export interface Inhabitants {
-  /** Those of the mesh itself. */
-  services(): Iterable<ServiceResource>;
-  /** Those that have the labels; all where none are asked for. */
-  workloads(
-    labels: Readonly<Record<string, string>> | undefined,
-  ): Iterable<WorkloadResource>;
 }
 
 export function reachOf(
@@ -102,13 +95,39 @@ class Listed implements Inhabitants {
 
 /** Errors for what can never match in a mesh of this trust domain, warnings for what matches nothing now. */
 export function checkReach(resource: Resource, reach: Reach): Problem[] {
-  if (isKind(PEER_AUTHENTICATION, resource))
-    return ofTargets(resource, reach, portsOfMtls(resource));
-  if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
-  return [
-    ...ofSources(resource, reach),
-    ...ofTargets(resource, reach, portsOfRules(resource)),
-  ];
+  return reachChecker(reach)(resource);
+}
+
+/** The same for many policies: what is looked at for one of them is known for the others. */
+export function reachChecker(reach: Reach): (resource: Resource) => Problem[] {
+  const known = new Map<string, Grounds>();
+  const groundsOf = (namespace: string): Grounds => {
+    const found = known.get(namespace);
+    if (found !== undefined) return found;
+    const whole = namespace === ROOT_NAMESPACE;
+    const made = new Grounds(
+      (whole ? [...reach.namespaces()] : [namespace]).flatMap(
+        (name) => reach.inhabitants(name) ?? [],
+      ),
+    );
+    known.set(namespace, made);
+    return made;
+  };
+  return (resource) => {
+    const { namespace = "" } = resource.metadata;
+    const targetsOf = (
+      policy: AuthorizationPolicyResource | PeerAuthenticationResource,
+      ports: readonly StatedPort[],
+    ): Problem[] =>
+      ofTargets(policy, groundsOf(namespace), reach.complete, ports);
+    if (isKind(PEER_AUTHENTICATION, resource))
+      return targetsOf(resource, portsOfMtls(resource));
+    if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
+    return [
+      ...ofSources(resource, reach),
+      ...targetsOf(resource, portsOfRules(resource)),
+    ];
+  };
 }
 
 type Path = readonly Segment[];
@@ -139,39 +158,36 @@ function portsOfRules({ spec }: AuthorizationPolicyResource): StatedPort[] {
 /** The selector, the namespace and the ports. */
 function ofTargets(
   policy: AuthorizationPolicyResource | PeerAuthenticationResource,
-  reach: Reach,
+  grounds: Grounds,
+  complete: boolean,
   ports: readonly StatedPort[],
 ): Problem[] {
   const { namespace = "" } = policy.metadata;
-  const whole = namespace === ROOT_NAMESPACE;
-  const there = (whole ? [...reach.namespaces()] : [namespace]).flatMap(
-    (name) => reach.inhabitants(name) ?? [],
-  );
-  if (there.length === 0)
-    return reach.complete
+  const where =
+    namespace === ROOT_NAMESPACE ? "" : ` in namespace ${namespace}`;
+  if (grounds.isEmpty)
+    return complete
       ? [
           warning(
             ["metadata", "namespace"],
-            `there is no Service and no Workload${whole ? "" : ` in namespace ${namespace}`} now, so the policy acts on nothing`,
+            `there is no Service and no Workload${where} now, so the policy acts on nothing`,
           ),
         ]
       : [];
   const labels = policy.spec.selector?.matchLabels;
-  if (labels !== undefined && !there.some((each) => holds(each, labels)))
+  if (labels !== undefined && !grounds.holds(labels))
     return [
       warning(
         ["spec", "selector"],
-        `selects nothing that there is now: no Workload${whole ? "" : ` in namespace ${namespace}`} has ${labelsText(labels)}, and no Service selects such`,
+        `selects nothing that there is now: no Workload${where} has ${labelsText(labels)}, and no Service selects such`,
       ),
     ];
   if (ports.length === 0) return [];
-  const workloads = there.flatMap((each) => [...each.workloads(labels)]);
-  const services = there.flatMap((each) => servicesFor(each, labels));
-  const known = portsOf(workloads, services);
+  const known = grounds.portsOf(labels);
   return ports.flatMap(({ at, port }) => {
     if (known.size === 0 || known.has(port)) return [];
-    const [behind] = services
-      .flatMap(({ spec }) => spec.ports)
+    const [behind] = grounds
+      .servicePorts(labels)
       .filter((each) => String(each.port) === port)
       .map(targetPortOf)
       .sort(byNumber);
@@ -188,47 +204,6 @@ function ofTargets(
 
 function byNumber(left: string | number, right: string | number): number {
   return Number(left) - Number(right);
-}
-
-/** Whether something there has the labels, or may come to have them. */
-function holds(
-  there: Inhabitants,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  for (const _workload of there.workloads(labels)) return true;
-  for (const service of there.services())
-    if (maySelect(service, labels)) return true;
-  return false;
-}
-
-function servicesFor(
-  there: Inhabitants,
-  labels: Readonly<Record<string, string>> | undefined,
-): ServiceResource[] {
-  return [...there.services()].filter((service) => maySelect(service, labels));
-}
-
-/** Whether workloads of the Service may carry the labels: they may have more than its selector says, but no other value. */
-function maySelect(
-  { spec }: ServiceResource,
-  labels: Readonly<Record<string, string>> | undefined,
-): boolean {
-  return Object.entries(labels ?? {}).every(
-    ([key, value]) => (spec.selector?.[key] ?? value) === value,
-  );
-}
-
-/** As text; empty where a workload does not say what it listens on and no Service does. */
-function portsOf(
-  workloads: readonly WorkloadResource[],
-  services: readonly ServiceResource[],
-): ReadonlySet<string> {
-  return new Set(
-    [
-      ...workloads.flatMap(({ spec }) => Object.values(spec.ports ?? {})),
-      ...services.flatMap(({ spec }) => spec.ports.map(targetPortOf)),
-    ].map(String),
-  );
 }
 
 const SOURCES = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
