@@ -1,28 +1,39 @@
-/** Several values under one key, each once. A key without values takes no room. */
+/** Several values under one key, each once. A key without values takes no room, and one with a single value little more than that. */
 
 const NONE: ReadonlySet<never> = new Set();
 
+/** A class of its own, so that no value is taken for it. */
+class Several<V> extends Set<V> {}
+
 export class Multimap<K, V> {
-  readonly #sets = new Map<K, Set<V>>();
+  /** Most keys have one value, and a Set for each would be most of the memory. */
+  readonly #values = new Map<K, V | Several<V>>();
 
   get(key: K): ReadonlySet<V> {
-    return this.#sets.get(key) ?? NONE;
+    const there = this.#values.get(key);
+    if (there instanceof Several) return there;
+    return there === undefined ? NONE : new Set([there]);
   }
 
   /** Those that have values. */
   keys(): Iterable<K> {
-    return this.#sets.keys();
+    return this.#values.keys();
   }
 
   add(key: K, value: V): void {
-    const there = this.#sets.get(key);
-    if (there === undefined) this.#sets.set(key, new Set([value]));
-    else there.add(value);
+    const there = this.#values.get(key);
+    if (there === undefined) this.#values.set(key, value);
+    else if (there instanceof Several) there.add(value);
+    else if (there !== value)
+      this.#values.set(key, new Several([there, value]));
   }
 
   delete(key: K, value: V): void {
-    const there = this.#sets.get(key);
-    if (there?.delete(value) === true && there.size === 0)
-      this.#sets.delete(key);
+    const there = this.#values.get(key);
+    if (there === value) this.#values.delete(key);
+    else if (there instanceof Several && there.delete(value)) {
+      if (there.size > 1) return;
+      for (const last of there) this.#values.set(key, last);
+    }
   }
 }

@@ -1,4 +1,5 @@
 /** Who has which ADDRESS:PORT: each belongs to one identity at a time, and the first to come has it. */
+import { Multimap } from "../../core/multimap.ts";
 import {
   accountOf,
   placesOf,
@@ -24,18 +25,22 @@ export interface AddressConflict {
   readonly account: string;
 }
 
+/** What one Workload claims. */
+interface Claimant {
+  readonly workload: string;
+  readonly account: string;
+  readonly places: readonly string[];
+}
+
 export function makeAddressBook(): AddressBook {
-  /** By place: the accounts of its Workloads, by their names. */
-  const places = new Map<string, Map<string, string>>();
-  const claims = new Map<string, readonly string[]>();
+  const places = new Multimap<string, Claimant>();
+  const claimants = new Map<string, Claimant>();
 
   const remove = (name: string): void => {
-    for (const place of claims.get(name) ?? []) {
-      const holders = places.get(place);
-      holders?.delete(name);
-      if (holders?.size === 0) places.delete(place);
-    }
-    claims.delete(name);
+    const claimant = claimants.get(name);
+    if (claimant === undefined) return;
+    for (const place of claimant.places) places.delete(place, claimant);
+    claimants.delete(name);
   };
 
   return {
@@ -43,20 +48,25 @@ export function makeAddressBook(): AddressBook {
       const name = nameOf(workload);
       const account = accountOf(workload);
       for (const place of placesOf(workload))
-        for (const [holder, other] of places.get(place) ?? [])
-          if (holder !== name && other !== account)
-            return { place, workload: holder, account: other };
+        for (const holder of places.get(place))
+          if (holder.workload !== name && holder.account !== account)
+            return {
+              place,
+              workload: holder.workload,
+              account: holder.account,
+            };
       return undefined;
     },
     put(workload) {
       const name = nameOf(workload);
       remove(name);
-      const claimed = placesOf(workload);
-      claims.set(name, claimed);
-      for (const place of claimed) {
-        const holders = places.get(place) ?? new Map<string, string>();
-        places.set(place, holders.set(name, accountOf(workload)));
-      }
+      const claimant = {
+        workload: name,
+        account: accountOf(workload),
+        places: placesOf(workload),
+      };
+      claimants.set(name, claimant);
+      for (const place of claimant.places) places.add(place, claimant);
     },
     remove,
   };
