@@ -530,8 +530,76 @@ export function storeContract(name: string, open: OpenStore): void {
         await t.rejects(store.remove(key("a")), StoreError);
         await t.rejects(store.get(key("a")), StoreError);
         await t.rejects(store.list("Service"), StoreError);
+        await t.rejects(store.note("n"), StoreError);
+        await t.rejects(store.setNote("n", "a"), StoreError);
       },
     );
+
+    void t.test(
+      "all of a list is removed, a revision each, or nothing of it",
+      async (t) => {
+        const store = await open({
+          directory: t.testdir(),
+          clock: fakeClock(),
+        });
+        const done = await store.transact([put("a"), put("b"), put("c")]);
+        const removal = (name: string, expected?: number) => ({
+          key: key(name),
+          expected,
+        });
+        for (const last of [removal("c", 2), removal("d", 1)])
+          await t.rejects(
+            store.removeAll([removal("a"), removal("b", 2), last]),
+            { name: "ConflictError", key: last.key },
+          );
+        await t.rejects(
+          store.removeAll([removal("a"), removal("a", 1)]),
+          { name: "ConflictError" },
+          "it is gone by then",
+        );
+        t.equal(await store.revision(), 3);
+        t.equal((await store.list("Service")).resources.length, 3);
+        t.same(
+          await store.removeAll([
+            removal("c"),
+            removal("gone"),
+            removal("a", 1),
+            removal("c"),
+          ]),
+          [done[2]?.resource, undefined, done[0]?.resource, undefined],
+        );
+        t.equal(await store.revision(), 5);
+        t.same((await take(store, 3, 2)).map(summary), [
+          "4 remove c",
+          "5 remove a",
+        ]);
+        t.same(
+          (await store.list("Service")).resources.map(
+            ({ metadata }) => metadata.name,
+          ),
+          ["b"],
+        );
+        t.same(await store.removeAll([removal("a")]), [undefined]);
+        t.same(await store.removeAll([]), []);
+        t.equal(await store.revision(), 5);
+        await store.close();
+        await t.rejects(store.removeAll([]), StoreError);
+      },
+    );
+
+    void t.test("notes are no revisions", async (t) => {
+      const store = await open({ directory: t.testdir(), clock: fakeClock() });
+      t.equal(await store.note("id"), undefined, "what is the store's own");
+      await store.setNote("id", "a");
+      await store.setNote("other", "b");
+      await store.setNote("id", "c");
+      t.equal(await store.note("id"), "c");
+      t.equal(await store.note("other"), "b");
+      t.not(store.id, "c");
+      t.equal(await store.revision(), 0);
+      t.same(await store.transact([]), []);
+      await store.close();
+    });
     t.end();
   });
 }

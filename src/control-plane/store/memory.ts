@@ -14,10 +14,11 @@ import {
   type HistoryLimits,
   type Listing,
   type Put,
+  type Removal,
   type Store,
 } from "./store.ts";
 import { ResourceTable } from "./table.ts";
-import { checkExpected, planPuts, putOne, step } from "./write.ts";
+import { planPuts, planRemovals, putOne, removedOf, step } from "./write.ts";
 
 export interface MemoryStoreOptions {
   readonly clock: Clock;
@@ -38,6 +39,7 @@ class MemoryStore implements Store {
   readonly id: string = randomUUID();
   readonly #clock: Clock;
   readonly #table = new ResourceTable();
+  readonly #notes = new Map<string, string>();
   readonly #history: MemoryHistory;
 
   constructor({ clock, history = HISTORY_LIMITS }: MemoryStoreOptions) {
@@ -92,26 +94,49 @@ class MemoryStore implements Store {
 
   remove(key: ResourceKey, expected?: number): Promise<number> {
     return step(() => {
-      this.#history.checkOpen();
-      const newest = this.#history.newest.value;
-      const resource = this.#table.get(key);
-      checkExpected(key, expected, resource);
-      if (resource === undefined) return newest;
-      this.#table.remove(key);
-      const revision = newest + 1;
-      this.#history.record({
-        revision,
-        type: "remove",
-        created: false,
-        resource,
-      });
-      this.#history.tell();
-      return revision;
+      this.#removeAll([{ key, expected }]);
+      return this.#history.newest.value;
     });
+  }
+
+  removeAll(
+    removals: readonly Removal[],
+  ): Promise<readonly (Resource | undefined)[]> {
+    return step(() => this.#removeAll(removals));
+  }
+
+  #removeAll(removals: readonly Removal[]): readonly (Resource | undefined)[] {
+    this.#history.checkOpen();
+    const planned = planRemovals(
+      removals,
+      (key) => this.#table.get(key),
+      this.#history.newest.value,
+    );
+    for (const { key, before: resource, revision } of planned) {
+      this.#table.remove(key);
+      const change = { revision, type: "remove", created: false } as const;
+      this.#history.record({ ...change, resource });
+    }
+    this.#history.tell();
+    return removedOf(removals, planned);
   }
 
   watch(after: number, signal: AbortSignal): AsyncIterable<Change> {
     return follow(this.#history, after, signal);
+  }
+
+  note(name: string): Promise<string | undefined> {
+    return step(() => {
+      this.#history.checkOpen();
+      return this.#notes.get(name);
+    });
+  }
+
+  setNote(name: string, value: string): Promise<void> {
+    return step(() => {
+      this.#history.checkOpen();
+      this.#notes.set(name, value);
+    });
   }
 
   close(): Promise<void> {

@@ -10,6 +10,8 @@ import { StoreError, type Change } from "./store.ts";
 /** "WHRY": tells a database of ours from any other. */
 const APPLICATION_ID = 0x57485259;
 const SCHEMA_VERSION = 1;
+/** How notes begin in the table that has the store's id too. */
+const NOTE = "note:";
 
 // The newest change always stays in the history, so its revision is the store's.
 const SCHEMA = `
@@ -101,6 +103,8 @@ export type ChangeType = "create" | "update" | "remove";
 
 export interface Statements {
   id(): string;
+  note(name: string): string | undefined;
+  setNote(name: string, value: string): void;
   /** The newest revision; 0 before the first write. */
   revision(): number;
   historySize(): { rows: number; bytes: number };
@@ -115,6 +119,10 @@ export interface Statements {
 
 export function prepare(database: DatabaseSync): Statements {
   const id = database.prepare("SELECT value FROM meta WHERE name = 'id'");
+  const note = database.prepare("SELECT value FROM meta WHERE name = ?");
+  const setNote = database.prepare(
+    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+  );
   const revision = database.prepare(
     "SELECT MAX(revision) AS value FROM history",
   );
@@ -141,6 +149,13 @@ export function prepare(database: DatabaseSync): Statements {
   );
   return {
     id: () => String(id.get()?.["value"]),
+    note(name) {
+      const value = note.get(NOTE + name)?.["value"];
+      return typeof value === "string" ? value : undefined;
+    },
+    setNote(name, value) {
+      setNote.run(NOTE + name, value);
+    },
     revision: () => Number(revision.get()?.["value"] ?? 0),
     historySize() {
       const row = size.get();

@@ -25,13 +25,16 @@ import {
   type HistoryLimits,
   type Listing,
   type Put,
+  type Removal,
   type Store,
 } from "./store.ts";
+import { RecentChanges } from "./recent-changes.ts";
 import { ResourceTable } from "./table.ts";
 import {
-  checkExpected,
   planPuts,
+  planRemovals,
   putOne,
+  removedOf,
   step,
   type PlannedPut,
 } from "./write.ts";
@@ -59,6 +62,7 @@ class SqliteStore implements Store, History {
   readonly #statements: Statements;
   readonly #table = new ResourceTable();
   readonly #newest: WatchSource<number>;
+  readonly #recent: RecentChanges;
   readonly #size: { rows: number; bytes: number };
   readonly #closing = new AbortController();
 
@@ -76,6 +80,7 @@ class SqliteStore implements Store, History {
       this.#statements = prepare(this.#database);
       this.id = this.#statements.id();
       this.#newest = watchSource(this.#statements.revision());
+      this.#recent = new RecentChanges(this.#newest.value);
       this.#size = this.#statements.historySize();
       for (const resource of this.#statements.all())
         this.#table.put(keyOf(resource), resource);
@@ -131,7 +136,11 @@ class SqliteStore implements Store, History {
       if (changes.length === 0) return planned;
       this.#transaction(() => this.#writeAll(changes));
       // Readers and watchers may look only once the changes cannot be lost any more.
-      for (const { key, resource } of changes) this.#table.put(key, resource);
+      for (const { key, before, resource, revision = 0 } of changes) {
+        this.#table.put(key, resource);
+        const created = before === undefined;
+        this.#recent.add({ revision, type: "put", created, resource });
+      }
       this.#newest.set(this.#newest.value + changes.length);
       return planned;
     });
@@ -139,21 +148,15 @@ class SqliteStore implements Store, History {
 
   remove(key: ResourceKey, expected?: number): Promise<number> {
     return step(() => {
-      const revision = this.#newest.value + 1;
-      const removed = this.#transaction(() => {
-        const current = this.#table.get(key);
-        checkExpected(key, expected, current);
-        if (current === undefined) return false;
-        this.#statements.remove(key);
-        this.#record(revision, "remove", JSON.stringify(current));
-        return true;
-      });
-      if (removed) {
-        this.#table.remove(key);
-        this.#newest.set(revision);
-      }
+      this.#removeAll([{ key, expected }]);
       return this.#newest.value;
     });
+  }
+
+  removeAll(
+    removals: readonly Removal[],
+  ): Promise<readonly (Resource | undefined)[]> {
+    return step(() => this.#removeAll(removals));
   }
 
   watch(after: number, signal: AbortSignal): AsyncIterable<Change> {
@@ -165,7 +168,22 @@ class SqliteStore implements Store, History {
     const compacted = newest - this.#size.rows;
     if (after < compacted || after > newest)
       throw new CompactedError(after, compacted, newest);
-    return this.#statements.changes(after, limit);
+    return (
+      this.#recent.read(after, limit) ?? this.#statements.changes(after, limit)
+    );
+  }
+
+  note(name: string): Promise<string | undefined> {
+    return step(() => {
+      this.#checkOpen();
+      return this.#statements.note(name);
+    });
+  }
+
+  setNote(name: string, value: string): Promise<void> {
+    return step(() =>
+      this.#transaction(() => this.#statements.setNote(name, value)),
+    );
   }
 
   close(): Promise<void> {
@@ -196,6 +214,30 @@ class SqliteStore implements Store, History {
       if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw thrown;
     }
+  }
+
+  #removeAll(removals: readonly Removal[]): readonly (Resource | undefined)[] {
+    this.#checkOpen();
+    const planned = planRemovals(
+      removals,
+      (key) => this.#table.get(key),
+      this.#newest.value,
+    );
+    if (planned.length > 0) {
+      this.#transaction(() => {
+        for (const { key, before, revision } of planned) {
+          this.#statements.remove(key);
+          this.#record(revision, "remove", JSON.stringify(before));
+        }
+      });
+      for (const { key, before, revision } of planned) {
+        this.#table.remove(key);
+        const change = { revision, type: "remove", created: false } as const;
+        this.#recent.add({ ...change, resource: before });
+      }
+      this.#newest.set(this.#newest.value + planned.length);
+    }
+    return removedOf(removals, planned);
   }
 
   #writeAll(changes: readonly PlannedPut[]): void {

@@ -36,6 +36,12 @@ export interface Done {
   readonly resource: Resource;
 }
 
+export interface Removal {
+  readonly key: ResourceKey;
+  /** The revision that is to go; undefined: whatever is there, if anything. */
+  readonly expected: number | undefined;
+}
+
 export interface Store {
   /** A UUID made with the store and kept in it: another id is another history, in which revisions compare with nothing. */
   readonly id: string;
@@ -57,11 +63,19 @@ export interface Store {
   transact(puts: readonly Put[]): Promise<readonly Done[]>;
   /** Resolves with the revision of the removal, or with the newest one where nothing was there and none was expected. */
   remove(key: ResourceKey, expected?: number): Promise<number>;
+  /** All of them or none, as `transact` does it. Resolves with what was there of each; where there is nothing, there is no revision either. */
+  removeAll(
+    removals: readonly Removal[],
+  ): Promise<readonly (Resource | undefined)[]>;
   /**
    * Every change with a revision above `after`, in order, until `signal` aborts or the store closes. A reader that is too
    * slow, or starts before what the history still holds, gets CompactedError: it must list again.
    */
   watch(after: number, signal: AbortSignal): AsyncIterable<Change>;
+  /** What was noted beside the resources under the name; undefined where nothing was. */
+  note(name: string): Promise<string | undefined>;
+  /** Notes it in place of what was noted before. A note has no revision and goes with the store, also into its backups. */
+  setNote(name: string, value: string): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -14,6 +14,7 @@ import {
   type Done,
   type Expected,
   type Put,
+  type Removal,
   type Store,
 } from "./store.ts";
 
@@ -101,6 +102,48 @@ export function planPuts(
     revision += 1;
     made.set(text, next);
     return { key, before, resource: next, revision };
+  });
+}
+
+/** A removal as it is to be made. */
+export interface PlannedRemoval {
+  readonly key: ResourceKey;
+  readonly before: Resource;
+  readonly revision: number;
+}
+
+/** The same of removals, of those that there is something to remove of. Throws ConflictError. */
+export function planRemovals(
+  removals: readonly Removal[],
+  find: (key: ResourceKey) => Resource | undefined,
+  newest: number,
+): PlannedRemoval[] {
+  const planned = new Map<string, PlannedRemoval>();
+  for (const { key, expected } of removals) {
+    const text = formatKey(key);
+    const before = planned.has(text) ? undefined : find(key);
+    checkExpected(key, expected, before);
+    if (before === undefined) continue;
+    const revision = newest + planned.size + 1;
+    planned.set(text, { key, before, revision });
+  }
+  return [...planned.values()];
+}
+
+/** What was there of each. */
+export function removedOf(
+  removals: readonly Removal[],
+  planned: readonly PlannedRemoval[],
+): readonly (Resource | undefined)[] {
+  const before = new Map(
+    planned.map((each) => [formatKey(each.key), each.before]),
+  );
+  return removals.map(({ key }) => {
+    const text = formatKey(key);
+    const found = before.get(text);
+    // Whoever names it twice removes it once.
+    before.delete(text);
+    return found;
   });
 }
 

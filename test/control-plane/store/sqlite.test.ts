@@ -79,12 +79,14 @@ void t.test("every acknowledged write is in the files at once", async (t) => {
   const store = openSqliteStore({ file, clock: fakeClock() });
   for (let count = 1; count <= 20; count += 1) {
     await store.put(service("a", count), undefined);
+    await store.setNote("count", String(count));
     const copy = join(directory, `copy-${count}.sqlite`);
     snapshotFiles(file, copy);
     const after = openSqliteStore({ file: copy, clock: fakeClock() });
     t.equal(after.id, store.id);
     t.equal(await after.revision(), count);
     t.same((await after.get(key("a")))?.spec, { ports: [{ port: count }] });
+    t.equal(await after.note("count"), String(count));
     await after.close();
   }
   await store.close();
