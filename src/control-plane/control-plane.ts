@@ -5,6 +5,7 @@ import { makeDirectory } from "../core/directory.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
+import { programDigest } from "../runtime/package.ts";
 import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
@@ -103,7 +104,6 @@ async function assemble(
     clock,
   });
   await ensureMesh(store, trustDomain, options.profile);
-  await tellOfStoredFaults(store, logger);
   const adminTokenFile = await ensureAdministrator(
     store,
     clock,
@@ -124,6 +124,7 @@ async function assemble(
     { api: api.url, push: pushAddress, store: store.id, trustDomain },
     "the control plane is up",
   );
+  closers.push(judgeStored(store, options));
   return {
     apiUrl: api.url,
     pushAddress,
@@ -134,6 +135,31 @@ async function assemble(
       stopping = true;
       await close();
     },
+  };
+}
+
+/** Goes on beside all else; call the result to end it. */
+function judgeStored(
+  store: Store,
+  { clock, logger }: ControlPlaneOptions,
+): () => Promise<void> {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const told = tellOfStoredFaults({
+    store,
+    program: programDigest,
+    clock,
+    logger,
+    signal,
+  }).catch((thrown: unknown) => {
+    logger.error(
+      { reason: messageOf(thrown) },
+      "what the store holds could not be judged",
+    );
+  });
+  return () => {
+    stop.abort();
+    return told;
   };
 }
 
