@@ -1,4 +1,4 @@
-/** One request of `wherry apply`: what became of each resource, and what is said of it, at its place in the files. */
+/** One request of `wherry apply` or `wherry delete -f`: what became of each resource, and what is said of it, at its place in the files. */
 import {
   ApiError,
   isObject,
@@ -19,25 +19,29 @@ export interface ItemCause {
   readonly message: string;
 }
 
-export interface Applied {
+export interface Sent {
   readonly batch: readonly Manifest[];
-  /** "created", "configured" or "unchanged", in the order of the batch; undefined of one that was not applied. */
+  /** "created", "configured" or "unchanged", "deleted" or "missing", in the order of the batch; undefined of one that was refused, or stayed because another was. */
   readonly outcomes: readonly (string | undefined)[];
   /** Why some were not. */
   readonly causes: readonly ItemCause[];
   readonly warnings: readonly ItemCause[];
 }
 
-export async function applyBatch(
+export async function sendBatch(
   api: ApiClient,
   batch: readonly Manifest[],
-  options: { readonly dryRun: boolean; readonly atomic: boolean },
-): Promise<Applied> {
+  options: {
+    readonly verb: "apply" | "delete";
+    readonly dryRun: boolean;
+    readonly atomic: boolean;
+  },
+): Promise<Sent> {
   const query = new URLSearchParams({
     ...(options.dryRun ? { dryRun: "All" } : {}),
     ...(options.atomic ? { atomic: "true" } : {}),
   });
-  const path = query.size === 0 ? "/apply" : `/apply?${query.toString()}`;
+  const path = `/${options.verb}${query.size === 0 ? "" : "?"}${query.toString()}`;
   const items = batch.map(({ resource }) => resource);
   try {
     const { body } = await api.call("POST", path, { items });
@@ -65,6 +69,10 @@ export async function applyBatch(
   }
 }
 
+export function faultLines({ batch, causes }: Sent): string[] {
+  return causes.map((cause) => causeLine(batch, cause));
+}
+
 /** "shop.yaml:12:7: spec.rules[0]: …" */
 export function causeLine(
   batch: readonly Manifest[],
@@ -81,7 +89,7 @@ export function causeLine(
 const MOST_NAMED = 10;
 
 /** What the refusals mean for the mesh. */
-export function unchangedText(applied: readonly Applied[]): string {
+export function unchangedText(applied: readonly Sent[]): string {
   const done = new Set<string>();
   const left = new Set<string>();
   for (const { batch, outcomes } of applied)

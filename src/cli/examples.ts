@@ -28,6 +28,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   delete: [
     "wherry delete httproute reviews -n shop",
     "wherry delete -f config/try/deny.yaml --ignore-not-found",
+    "wherry delete -f config/try --dry-run",
   ],
   status: ["wherry status", "wherry status -o json"],
   lint: ["wherry lint config/examples", "wherry lint - -o json < mesh.yaml"],

@@ -44,7 +44,7 @@ const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
   },
   {
     check: "positive_data_acceptance",
-    operation: /^((POST|PUT|PATCH) \/apis\/|POST \/apply$)/,
+    operation: /^((POST|PUT|PATCH) \/apis\/|POST \/(apply|delete)$)/,
     status: 422,
     reason: "Invalid",
     blames: /^/,

@@ -2,11 +2,12 @@
 import type { Command } from "commander";
 import { UserError } from "../../core/errors.ts";
 import {
-  applyBatch,
   causeLine,
+  faultLines,
+  sendBatch,
   unchangedText,
-  type Applied,
   type Manifest,
+  type Sent,
 } from "../applying.ts";
 import { batchesOf, LARGEST } from "../batches.ts";
 import {
@@ -52,7 +53,7 @@ export function registerApply(program: Command, context: CliContext): void {
           `--atomic needs one request, but ${resources.length} resources need ${batches.length}: a request has at most ${LARGEST.items} resources and ${LARGEST.bytes} bytes. Apply fewer at a time, or apply without --atomic`,
         );
       const api = await connectApi(context, options);
-      const applied: Applied[] = [];
+      const applied: Sent[] = [];
       try {
         await applyAll(context, api, batches, options, applied);
       } catch (error) {
@@ -72,7 +73,7 @@ async function applyAll(
   api: ApiClient,
   batches: readonly (readonly Manifest[])[],
   { dryRun = false, atomic = false }: ApplyOptions,
-  applied: Applied[],
+  applied: Sent[],
 ): Promise<void> {
   const paint = painter(context.colours);
   const several = batches.length > 1;
@@ -83,7 +84,7 @@ async function applyAll(
     );
   let sent = 0;
   for (const batch of batches) {
-    const done = await applyBatch(api, batch, { dryRun, atomic });
+    const done = await sendBatch(api, batch, { verb: "apply", dryRun, atomic });
     applied.push(done);
     for (const [index, manifest] of batch.entries()) {
       const did = done.outcomes[index];
@@ -107,7 +108,7 @@ async function applyAll(
 /** What there is to warn of now that all is applied: a later request may have brought what an earlier one lacked. */
 async function stillDoubtful(
   api: ApiClient,
-  applied: readonly Applied[],
+  applied: readonly Sent[],
 ): Promise<string[]> {
   const doubtful = applied.flatMap(({ batch, warnings }) =>
     batch.filter((_manifest, index) =>
@@ -116,7 +117,11 @@ async function stillDoubtful(
   );
   const lines: string[] = [];
   for (const batch of batchesOf(doubtful.map(withoutVersion))) {
-    const again = await applyBatch(api, batch, { dryRun: true, atomic: false });
+    const again = await sendBatch(api, batch, {
+      verb: "apply",
+      dryRun: true,
+      atomic: false,
+    });
     lines.push(...warningLines(again));
   }
   return lines;
@@ -129,10 +134,6 @@ function withoutVersion(manifest: Manifest): Manifest {
   return { ...manifest, resource: { ...resource, metadata } };
 }
 
-function faultLines({ batch, causes }: Applied): string[] {
-  return causes.map((cause) => causeLine(batch, cause));
-}
-
-function warningLines({ batch, warnings }: Applied): string[] {
+function warningLines({ batch, warnings }: Sent): string[] {
   return warnings.map((warning) => causeLine(batch, warning));
 }

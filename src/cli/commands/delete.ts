@@ -1,17 +1,25 @@
 /** `wherry delete`: resources by kind and name, or those of a file. */
 import type { Command } from "commander";
 import { UserError } from "../../core/errors.ts";
-import { DEFAULT_NAMESPACE } from "../../resources/envelope.ts";
+import { DEFAULT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
+import {
+  faultLines,
+  sendBatch,
+  unchangedText,
+  type Sent,
+} from "../applying.ts";
+import { batchesOf } from "../batches.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { readManifests } from "../manifests.ts";
-import { kindFor, pathOf, resourcePath, titleOf } from "../paths.ts";
+import { kindFor, resourcePath, titleOf } from "../paths.ts";
 import { listOption, option } from "../settings.ts";
 
 interface DeleteOptions extends ServerOptions {
   readonly namespace: string;
   readonly filename?: readonly string[];
   readonly ignoreNotFound?: boolean;
+  readonly dryRun?: boolean;
 }
 
 export function registerDelete(program: Command, context: CliContext): void {
@@ -36,56 +44,107 @@ export function registerDelete(program: Command, context: CliContext): void {
       "--ignore-not-found",
       "do not fail for a resource that does not exist",
     )
+    .option("--dry-run", "say what would go, and delete nothing")
     .action(
       async (
         kind: string | undefined,
         names: readonly string[],
         options: DeleteOptions,
       ) => {
-        const targets = await targetsOf(context, kind, names, options);
-        const api = await connectApi(context, options);
-        for (const { path, title } of targets) {
-          const { status } = await api.call("DELETE", path, undefined, [404]);
-          if (status !== 404) context.print(`${title} deleted\n`);
-          else if (options.ignoreNotFound !== true) {
-            context.complain(`${title} is not there\n`);
-            context.exitCode = 1;
-          }
-        }
+        if (options.filename === undefined)
+          await deleteNamed(context, kind, names, options);
+        else if (kind === undefined)
+          await deleteListed(context, options.filename, options);
+        else
+          throw new UserError("specify either -f FILE or KIND NAME, not both");
       },
     );
 }
 
-interface Target {
-  readonly path: string;
-  readonly title: string;
-}
-
-async function targetsOf(
+async function deleteNamed(
   context: CliContext,
   kind: string | undefined,
   names: readonly string[],
   options: DeleteOptions,
-): Promise<Target[]> {
-  if (options.filename !== undefined) {
-    if (kind !== undefined)
-      throw new UserError("specify either -f FILE or KIND NAME, not both");
-    const manifests = await readManifests(context, options.filename);
-    // The reverse of the order in which they were applied.
-    return manifests.resources
-      .map(({ resource }) => ({
-        path: pathOf(resource),
-        title: titleOf(resource),
-      }))
-      .reverse();
-  }
+): Promise<void> {
   if (kind === undefined || names.length === 0)
     throw new UserError(
       'what is to go? "wherry delete KIND NAME…" or "wherry delete -f FILE"',
     );
   const definition = kindFor(kind);
-  return names.map((name) => ({
-    path: resourcePath(definition, options.namespace, name),
-    title: `${definition.singular}/${name}`,
-  }));
+  const api = await connectApi(context, options);
+  const query = options.dryRun === true ? "?dryRun=All" : "";
+  for (const name of names) {
+    const path = resourcePath(definition, options.namespace, name);
+    const { status } = await api.call(
+      "DELETE",
+      `${path}${query}`,
+      undefined,
+      [404],
+    );
+    const title = `${definition.singular}/${name}`;
+    tell(context, title, status !== 404, options);
+  }
+}
+
+/** In as few requests as they fit in. What may not go keeps what there is of its namespace; what is not there keeps nothing. */
+async function deleteListed(
+  context: CliContext,
+  files: readonly string[],
+  options: DeleteOptions,
+): Promise<void> {
+  const { resources } = await readManifests(context, files);
+  // The reverse of the order in which they were applied.
+  const targets = resources
+    .map((manifest) => ({ ...manifest, resource: keyOnly(manifest.resource) }))
+    .reverse();
+  const api = await connectApi(context, options);
+  const { dryRun = false } = options;
+  const sent: Sent[] = [];
+  try {
+    for (const batch of batchesOf(targets)) {
+      const done = await sendBatch(api, batch, {
+        verb: "delete",
+        dryRun,
+        atomic: false,
+      });
+      sent.push(done);
+      for (const [index, { resource }] of batch.entries()) {
+        const outcome = done.outcomes[index];
+        if (outcome !== undefined)
+          tell(context, titleOf(resource), outcome !== "missing", options);
+      }
+    }
+  } catch (error) {
+    // What was refused before another request failed is told all the same.
+    for (const line of sent.flatMap(faultLines)) context.complain(`${line}\n`);
+    throw error;
+  }
+  const faults = sent.flatMap(faultLines);
+  if (faults.length > 0)
+    throw new UserError(`${faults.join("\n")}\n${unchangedText(sent)}`);
+}
+
+function keyOnly({ apiVersion, kind, metadata }: Resource): Resource {
+  const { name, namespace } = metadata;
+  return {
+    apiVersion,
+    kind,
+    metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+    spec: {},
+  };
+}
+
+function tell(
+  context: CliContext,
+  title: string,
+  wasThere: boolean,
+  { dryRun = false, ignoreNotFound = false }: DeleteOptions,
+): void {
+  if (wasThere)
+    context.print(`${title} deleted${dryRun ? " (dry run)" : ""}\n`);
+  else if (!ignoreNotFound) {
+    context.complain(`${title} is not there\n`);
+    context.exitCode = 1;
+  }
 }

@@ -16,6 +16,7 @@ import {
   limitBodies,
   BODY_LIMIT,
   JSON_TYPES,
+  MOST_LISTS,
   parseJson,
   parseYaml,
   YAML_LIMIT,
@@ -30,10 +31,12 @@ import {
   type ApiReason,
 } from "./errors.ts";
 import { addApplyRoutes } from "./routes/apply-routes.ts";
+import { addDeleteRoutes } from "./routes/delete-routes.ts";
 import { addMeshRoutes } from "./routes/mesh-routes.ts";
 import { isObject } from "./merge-patch.ts";
 import type { ApiOptions } from "./options.ts";
 import { addResourceRoutes } from "./routes/resource-routes.ts";
+import { Turnstile } from "./turnstile.ts";
 import { validatorCompiler } from "./validation.ts";
 import { hideTokens } from "../tokens.ts";
 
@@ -176,7 +179,9 @@ export async function buildApi(
   await documentApi(api);
   addMeshRoutes(api, options);
   addResourceRoutes(api, options, closing.signal);
-  addApplyRoutes(api, options);
+  const lists = new Turnstile(MOST_LISTS);
+  addApplyRoutes(api, options, lists);
+  addDeleteRoutes(api, options, lists);
   refuseOtherMethods(api, methods);
   await api.ready();
   return api;

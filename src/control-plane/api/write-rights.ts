@@ -40,6 +40,11 @@ export function leaseRefusal(
     : undefined;
 }
 
+/** Without it nothing works: it is changed, and never goes. */
+export function meshRefusal({ name }: ResourceKey): string {
+  return `Mesh ${name} holds the settings of the whole mesh: change it instead`;
+}
+
 function registrationRefusal(
   principal: Principal,
   { kind, metadata }: Resource,

@@ -93,12 +93,10 @@ class Listed implements Inhabitants {
   }
 }
 
-/** Errors for what can never match in a mesh of this trust domain, warnings for what matches nothing now. */
-export function checkReach(resource: Resource, reach: Reach): Problem[] {
-  return reachChecker(reach)(resource);
-}
-
-/** The same for many policies: what is looked at for one of them is known for the others. */
+/**
+ * Errors for what can never match in a mesh of this trust domain, warnings for what matches nothing now. What is looked at for one
+ * policy is known for the next.
+ */
 export function reachChecker(reach: Reach): (resource: Resource) => Problem[] {
   const known = new Map<string, Grounds>();
   const groundsOf = (namespace: string): Grounds => {

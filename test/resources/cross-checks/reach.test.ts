@@ -2,7 +2,7 @@
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
-  checkReach,
+  reachChecker,
   reachOf,
 } from "../../../src/resources/cross-checks/reach.ts";
 import {
@@ -22,7 +22,7 @@ const MESH: readonly Resource[] = [
 ];
 
 function said(policy: Resource, complete = true, domain?: string): string[] {
-  return checkReach(policy, reachOf(MESH, domain, complete)).map(
+  return reachChecker(reachOf(MESH, domain, complete))(policy).map(
     ({ severity = "error", path, message }) =>
       `${severity} ${path}: ${message}`,
   );

@@ -3,12 +3,11 @@ import { nextTurn, pauses, type Pause } from "../../../core/slices.ts";
 import type { Resource } from "../../../resources/envelope.ts";
 import { ConflictError } from "../../store/store.ts";
 import { nextVersion, revisionOf } from "../../store/write.ts";
-import type { Principal } from "../../tokens.ts";
-import { refusal } from "../access.ts";
-import { ApiError, type Cause } from "../errors.ts";
+import type { Cause } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
 import { judge, titleOf, type Accepted, type Judgement } from "./judge.ts";
-import { readItems, type Fault, type Item } from "./list.ts";
+import { readItems, type Item, type ListRequest } from "./list.ts";
+import { atMost, needWriter, refusalOf } from "./refusals.ts";
 
 /** `refused`: something is wrong with the item. `skipped`: something is wrong with another one, and they stand and fall together. */
 export const OUTCOMES = [
@@ -42,29 +41,16 @@ export interface ApplyResult {
   readonly causes: readonly Cause[];
 }
 
-export interface ApplyRequest {
-  readonly principal: Principal;
-  readonly body: unknown;
-  readonly atomic: boolean;
-  readonly dryRun: boolean;
-  /** Told of each item that was to be written. */
-  readonly audit: (resource: string, outcome: Outcome) => void;
-}
-
-/** Causes and warnings that a result has at most, each; the rest are counted. */
-export const MOST_TOLD = 500;
-
 /** A list that meets faster writers is judged again on what those wrote, so often. */
 const MOST_TRIES = 8;
 
 /** Throws ApiError where nothing of the list may be written. */
 export async function applyList(
   options: ApiOptions,
-  request: ApplyRequest,
+  request: ListRequest<Outcome>,
 ): Promise<ApplyResult> {
   const { principal, atomic } = request;
-  if (principal.role === "viewer")
-    throw new ApiError("Forbidden", refusal(principal, "write", "") ?? "");
+  needWriter(principal);
   const pause = pauses(options.clock);
   const items = await readItems(request.body, principal, pause);
   for (let tries = 1; ; tries += 1) {
@@ -87,7 +73,7 @@ interface Written {
 /** By index. What was judged must still be there, or what was found of it does not hold: throws ConflictError. */
 async function write(
   accepted: readonly Accepted[],
-  { dryRun }: ApplyRequest,
+  { dryRun }: ListRequest<Outcome>,
   { store, clock }: ApiOptions,
   pause: Pause,
 ): Promise<ReadonlyMap<number, Written>> {
@@ -135,7 +121,7 @@ async function finish(
   items: readonly Item[],
   { faults, warnings }: Judgement,
   written: ReadonlyMap<number, Written>,
-  request: ApplyRequest,
+  request: ListRequest<Outcome>,
   { store }: ApiOptions,
   pause: Pause,
 ): Promise<ApplyResult> {
@@ -172,39 +158,4 @@ async function finish(
     warnings: atMost(warnings),
     causes: atMost(causes),
   };
-}
-
-/** A message names so many causes; `details` have more. */
-const MOST_NAMED = 5;
-
-/** As one: what the token does not allow comes before what another has written, and that before what is wrong in itself. */
-function refusalOf(
-  faults: readonly Fault[],
-  causes: readonly Cause[],
-  count: number,
-): ApiError {
-  const reasons = new Set(faults.map(({ reason }) => reason));
-  const reason = reasons.has("Forbidden")
-    ? "Forbidden"
-    : reasons.has("Conflict")
-      ? "Conflict"
-      : "Invalid";
-  const named = causes
-    .slice(0, MOST_NAMED)
-    .map(({ field, message }) => `${field}: ${message}`);
-  const more = causes.length - named.length;
-  return new ApiError(
-    reason,
-    `nothing of the list was changed, for ${faults.length} of ${count} resources are refused: ${named.join("; ")}${more > 0 ? `; and ${more} more` : ""}`,
-    atMost(causes),
-  );
-}
-
-function atMost(causes: readonly Cause[]): readonly Cause[] {
-  return causes.length <= MOST_TOLD
-    ? causes
-    : [
-        ...causes.slice(0, MOST_TOLD),
-        { field: "", message: `and ${causes.length - MOST_TOLD} more` },
-      ];
 }

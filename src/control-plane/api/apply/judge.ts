@@ -16,6 +16,7 @@ import {
   causeAt,
   fieldAt,
   type Fault,
+  type Head,
   type Item,
   type SoundItem,
 } from "./list.ts";
@@ -147,7 +148,7 @@ async function judgeTogether(
 }
 
 /** "Service shop/orders", or what the item says of itself. */
-export function titleOf(item: Item): string {
+export function titleOf(item: Head): string {
   const { kind = "resource", namespace, name = "without a name" } = item;
   return formatKey({ kind, namespace, name });
 }

@@ -19,13 +19,23 @@ import { ApiError, invalid, type ApiReason, type Cause } from "../errors.ts";
 import { isObject } from "../merge-patch.ts";
 import { MOST_CAUSES, validatorOf } from "../validation.ts";
 
+export interface ListRequest<O> {
+  readonly principal: Principal;
+  readonly body: unknown;
+  /** All of it or nothing; without it that holds for each namespace. */
+  readonly atomic: boolean;
+  readonly dryRun: boolean;
+  /** Told of each item that was to be written or removed. */
+  readonly audit: (resource: string, outcome: O) => void;
+}
+
 /** Why an item may not be written. */
 export interface Fault {
   readonly reason: Extract<ApiReason, "Forbidden" | "Conflict" | "Invalid">;
   readonly causes: readonly Cause[];
 }
 
-interface Head {
+export interface Head {
   readonly index: number;
   readonly kind: string | undefined;
   /** "" for a kind of the whole mesh: its resources stand and fall together too. */
@@ -42,7 +52,9 @@ export interface SoundItem extends Head {
   readonly fault?: undefined;
 }
 
-export type Item = SoundItem | (Head & { readonly fault: Fault });
+export type FaultyItem = Head & { readonly fault: Fault };
+
+export type Item = SoundItem | FaultyItem;
 
 /** What is around the items: as `kubectl get -o json` prints several objects. */
 export const LIST_FRAME: Readonly<Record<string, TSchema>> = {
@@ -63,17 +75,28 @@ const readFrame = validatorOf(
 );
 
 /** Throws ApiError Invalid where the list as a whole cannot be read: an item does not say where it belongs. */
-export async function readItems(
+export function readItems(
   body: unknown,
   principal: Principal,
   pause: Pause,
 ): Promise<readonly Item[]> {
   const seen = new Map<string, number>();
+  return readEach(body, pause, (head, value) =>
+    readItem(head, value, principal, seen),
+  );
+}
+
+/** Throws ApiError Invalid where an item does not say where it belongs. */
+export async function readEach<T>(
+  body: unknown,
+  pause: Pause,
+  read: (head: Head, value: unknown) => T,
+): Promise<readonly T[]> {
   const unreadable: Cause[] = [];
-  const items: Item[] = [];
+  const items: T[] = [];
   for (const [index, value] of itemsOf(body).entries()) {
     const head = headOf(index, value);
-    if (head !== undefined) items.push(readItem(head, value, principal, seen));
+    if (head !== undefined) items.push(read(head, value));
     else if (unreadable.length < MOST_CAUSES)
       unreadable.push(...problemsOf(value).map(causeAt(index)));
     await pause();
@@ -123,39 +146,54 @@ function readItem(
   principal: Principal,
   seen: Map<string, number>,
 ): Item {
-  const { index } = head;
-  const faulty = (
-    reason: Fault["reason"],
-    ...problems: readonly Problem[]
-  ): Item => ({
-    ...head,
-    fault: { reason, causes: problems.map(causeAt(index)) },
-  });
   const why = refusal(principal, "write", head.namespace);
-  if (why !== undefined) return faulty("Forbidden", { path: "", message: why });
+  if (why !== undefined)
+    return faulty(head, "Forbidden", { path: "", message: why });
   const validation = validate(value);
-  if (!validation.ok) return faulty("Invalid", ...validation.problems);
+  if (!validation.ok) return faulty(head, "Invalid", ...validation.problems);
   const { resource, warnings } = validation;
-  const key = formatKey(keyOf(resource));
-  const earlier = seen.get(key);
-  if (earlier !== undefined)
-    return faulty("Invalid", {
-      path: "metadata.name",
-      message: `${key} is in items[${earlier}] already`,
-    });
-  seen.set(key, index);
+  const twice = duplicate(head, formatKey(keyOf(resource)), seen);
+  if (twice !== undefined) return twice;
   try {
     return { ...head, resource, stated: statedVersion(value), warnings };
   } catch (thrown) {
     if (!(thrown instanceof ApiError)) throw thrown;
     return faulty(
+      head,
       "Invalid",
       ...thrown.causes.map(({ field, message }) => ({ path: field, message })),
     );
   }
 }
 
-function problemsOf(value: unknown): readonly Problem[] {
+export function faulty(
+  head: Head,
+  reason: Fault["reason"],
+  ...problems: readonly Problem[]
+): FaultyItem {
+  return {
+    ...head,
+    fault: { reason, causes: problems.map(causeAt(head.index)) },
+  };
+}
+
+/** The item, where another one has its key; `seen` has those of the others. */
+export function duplicate(
+  head: Head,
+  key: string,
+  seen: Map<string, number>,
+): FaultyItem | undefined {
+  const earlier = seen.get(key);
+  if (earlier === undefined) seen.set(key, head.index);
+  return earlier === undefined
+    ? undefined
+    : faulty(head, "Invalid", {
+        path: "metadata.name",
+        message: `${key} is in items[${earlier}] already`,
+      });
+}
+
+export function problemsOf(value: unknown): readonly Problem[] {
   const validation = validate(value);
   return validation.ok ? [] : validation.problems;
 }

@@ -1,5 +1,4 @@
 /** `POST /apply`: many resources in one request, as `wherry apply` sends them. */
-import type { FastifyReply, FastifyRequest } from "fastify";
 import Type, { type TSchema } from "typebox";
 import { KINDS } from "../../../resources/registry.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
@@ -12,28 +11,12 @@ import {
   LIST_LIMIT,
   MOST_ITEMS,
   MOST_LIST_VALUES,
-  MOST_LISTS,
 } from "../bodies.ts";
 import { answers } from "../documentation.ts";
-import { ApiError } from "../errors.ts";
-import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
-import { Turnstile } from "../turnstile.ts";
-import { DRY_RUN } from "./route-parts.ts";
-
-const QUERY: TSchema = Type.Object(
-  {
-    ...DRY_RUN,
-    atomic: Type.Optional(
-      Type.Literal("true", {
-        description:
-          "change nothing where anything is refused; without it, that holds for each namespace by itself",
-      }),
-    ),
-  },
-  CLOSED,
-);
+import type { Turnstile } from "../turnstile.ts";
+import { auditOf, LIST_QUERY, listQueryOf, waitForTurn } from "./list-parts.ts";
 
 const LIST: TSchema = Type.Object(
   {
@@ -85,10 +68,13 @@ const RESULT: TSchema = Type.Object(
 
 const APPLIED = { $ref: "ApplyResult#" };
 
-export function addApplyRoutes(api: Api, options: ApiOptions): void {
+export function addApplyRoutes(
+  api: Api,
+  options: ApiOptions,
+  turnstile: Turnstile,
+): void {
   api.addSchema(LIST);
   api.addSchema(RESULT);
-  const turnstile = new Turnstile(MOST_LISTS);
   api.post(
     "/apply",
     {
@@ -99,7 +85,7 @@ export function addApplyRoutes(api: Api, options: ApiOptions): void {
         operationId: "applyResources",
         summary:
           "Create or replace many resources in one transaction: each namespace as a whole, or not at all",
-        querystring: QUERY,
+        querystring: LIST_QUERY,
         body: { content: { [JSON_TYPE]: { schema: { $ref: "List#" } } } },
         response: answers(
           {
@@ -118,55 +104,13 @@ export function addApplyRoutes(api: Api, options: ApiOptions): void {
       onRequest: (request, reply) => waitForTurn(turnstile, request, reply),
     },
     async (request, reply) => {
-      const { dryRun, atomic } = queryOf(request);
       const result = await applyList(options, {
         principal: principalOf(request),
         body: request.body,
-        dryRun,
-        atomic,
+        ...listQueryOf(request),
         audit: auditOf(options, request),
       });
       return reply.code(result.causes.length === 0 ? 200 : 207).send(result);
     },
   );
-}
-
-/** Before the body is read: what waits takes no memory. */
-async function waitForTurn(
-  turnstile: Turnstile,
-  request: FastifyRequest,
-  { raw }: FastifyReply,
-): Promise<void> {
-  // YAML would be read first and refused then, and it takes long.
-  if (request.mediaType !== JSON_TYPE)
-    throw new ApiError(
-      "UnsupportedMediaType",
-      `content-type ${request.mediaType ?? ""} is not taken here: send ${JSON_TYPE}`,
-    );
-  const leave = await turnstile.enter();
-  raw.once("finish", leave);
-  raw.once("close", leave);
-  if (raw.destroyed) leave();
-}
-
-/** One line for each resource, as a write of it alone has. */
-function auditOf(
-  { logger }: ApiOptions,
-  request: FastifyRequest,
-): (resource: string, outcome: string) => void {
-  const { tokenId: token } = principalOf(request);
-  const { method, url, ip: remote } = request;
-  return (resource, outcome) =>
-    logger.info({ method, url, resource, outcome, token, remote }, "API write");
-}
-
-function queryOf({ query }: FastifyRequest): {
-  readonly dryRun: boolean;
-  readonly atomic: boolean;
-} {
-  const given = isObject(query) ? query : {};
-  return {
-    dryRun: given["dryRun"] !== undefined,
-    atomic: given["atomic"] !== undefined,
-  };
 }

@@ -16,7 +16,7 @@ import { ApiError, success, type StatusBody } from "../errors.ts";
 import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
 import { isObject, mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
-import { leaseRefusal, writeRefusal } from "../write-rights.ts";
+import { leaseRefusal, meshRefusal, writeRefusal } from "../write-rights.ts";
 
 /** Where a request goes and who makes it. */
 export interface Target {
@@ -125,12 +125,8 @@ export class ResourceHandlers {
     this.#authorize(target, "write");
     const found = await this.#find(target);
     const { name, namespace = "" } = found.metadata;
-    if (kind === MESH.kind)
-      throw new ApiError(
-        "Forbidden",
-        `Mesh ${name} holds the settings of the whole mesh: change it instead`,
-      );
     const key = this.#keyOf(namespace, name);
+    forbid(kind === MESH.kind ? meshRefusal(key) : undefined);
     forbid(leaseRefusal(this.#options, target.principal, key));
     if (!dryRun) await this.#options.store.remove(key);
     return success(`${kind} ${formatName(namespace, name)} deleted`);

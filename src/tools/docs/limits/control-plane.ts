@@ -10,7 +10,7 @@ import {
   MOST_VALUES,
   YAML_LIMIT,
 } from "../../../control-plane/api/bodies.ts";
-import { MOST_TOLD } from "../../../control-plane/api/apply/apply.ts";
+import { MOST_TOLD } from "../../../control-plane/api/apply/refusals.ts";
 import type { ApiReason } from "../../../control-plane/api/errors.ts";
 import {
   API_TIMEOUTS,
@@ -115,9 +115,10 @@ export const API_LIMITS: readonly Limit[] = [
     reasons: reasons("RequestEntityTooLarge", "BadRequest"),
   },
   {
-    name: "list of resources (`POST /apply`)",
+    name: "list of resources (`POST /apply`, `POST /delete`)",
     default: `${count(MOST_ITEMS)} resources, ${bytes(LIST_LIMIT)}, ${count(MOST_LIST_VALUES)} values`,
-    beyond: "422, 413 or 400; `wherry apply` sends several lists",
+    beyond:
+      "422, 413 or 400; `wherry apply` and `wherry delete -f` send several lists",
     reasons: reasons("Invalid", "RequestEntityTooLarge", "BadRequest"),
   },
   {

@@ -4,7 +4,7 @@ import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogu
 import { resourceName } from "../../../../src/push/names.ts";
 import { conflicts } from "../../../../src/resources/cross-checks/conflicts.ts";
 import {
-  checkReach,
+  reachChecker,
   reachOf,
 } from "../../../../src/resources/cross-checks/reach.ts";
 import { unreachableMatches } from "../../../../src/resources/cross-checks/unreachable.ts";
@@ -19,7 +19,7 @@ function byIndex(resource: Resource, { mesh }: Catalogue): string[] {
       .conflictsAround(resource)
       .map(({ loser, message }) => `${loser === resource} ${message}`),
     ...mesh.unreachableIn(resource).map(({ message }) => message),
-    ...checkReach(resource, mesh.reach()).map(({ message }) => message),
+    ...reachChecker(mesh.reach())(resource).map(({ message }) => message),
   ].sort();
 }
 
@@ -32,7 +32,7 @@ function byLook(resource: Resource, all: readonly Resource[]): string[] {
     ...unreachable
       .filter(({ route }) => route === resource)
       .map(({ message }) => message),
-    ...checkReach(resource, reachOf(all, "cluster.local", true)).map(
+    ...reachChecker(reachOf(all, "cluster.local", true))(resource).map(
       ({ message }) => message,
     ),
   ].sort();

@@ -1,0 +1,207 @@
+/** Removes the list of a request in one transaction of the store: what may go with whole namespaces, or with `atomic` all of it or nothing. */
+import { nextTurn, pauses, type Pause } from "../../../core/slices.ts";
+import {
+  formatKey,
+  type Resource,
+  type ResourceKey,
+} from "../../../resources/envelope.ts";
+import { MESH } from "../../../resources/mesh/schema.ts";
+import { kindOf } from "../../../resources/registry.ts";
+import type { Store } from "../../store/store.ts";
+import type { Principal } from "../../tokens.ts";
+import { refusal } from "../access.ts";
+import type { Cause } from "../errors.ts";
+import { isObject } from "../merge-patch.ts";
+import type { ApiOptions } from "../options.ts";
+import { leaseRefusal, meshRefusal } from "../write-rights.ts";
+import { titleOf } from "./judge.ts";
+import {
+  duplicate,
+  faulty,
+  problemsOf,
+  readEach,
+  type Fault,
+  type FaultyItem,
+  type Head,
+  type ListRequest,
+} from "./list.ts";
+import { atMost, needWriter, refusalOf } from "./refusals.ts";
+
+/** `missing`: there is none of that name. `skipped`: another one of its namespace is refused. */
+export const REMOVALS = ["deleted", "missing", "refused", "skipped"] as const;
+
+export type RemovalOutcome = (typeof REMOVALS)[number];
+
+export interface RemovalResult {
+  readonly kind?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly outcome: RemovalOutcome;
+}
+
+export interface DeleteResult {
+  readonly apiVersion: "v1";
+  readonly kind: "DeleteResult";
+  /** The newest version in the store. */
+  readonly metadata: { readonly resourceVersion: string };
+  /** In the order of the list. */
+  readonly items: readonly RemovalResult[];
+  /** Why items are refused. */
+  readonly causes: readonly Cause[];
+}
+
+/** Whatever else the item says of a resource, its key is what goes. */
+interface Target extends Head {
+  readonly key: ResourceKey;
+  readonly fault?: undefined;
+}
+
+/** Throws ApiError where nothing of the list may be removed. */
+export async function deleteList(
+  options: ApiOptions,
+  request: ListRequest<RemovalOutcome>,
+): Promise<DeleteResult> {
+  const { principal, body, atomic } = request;
+  needWriter(principal);
+  const pause = pauses(options.clock);
+  const seen = new Map<string, number>();
+  const read = await readEach(body, pause, (head, value) =>
+    targetIn(head, value, principal, seen),
+  );
+  const items: (Target | FaultyItem)[] = [];
+  for (const item of read) {
+    items.push(
+      item.fault === undefined ? await allowed(item, principal, options) : item,
+    );
+    await pause();
+  }
+  const refused = new Set(
+    items
+      .filter(({ fault }) => fault !== undefined)
+      .map(({ namespace }) => namespace),
+  );
+  const targets = items
+    .filter((item) => item.fault === undefined)
+    .filter(({ namespace }) =>
+      atomic ? refused.size === 0 : !refused.has(namespace),
+    );
+  const before = await remove(targets, request, options.store, pause);
+  const there = new Map(
+    targets.map(({ index }, at) => [index, before[at] !== undefined]),
+  );
+  return finish(items, there, request, options.store, pause);
+}
+
+function targetIn(
+  head: Head,
+  value: unknown,
+  principal: Principal,
+  seen: Map<string, number>,
+): Target | FaultyItem {
+  const { kind, namespace, name = "" } = head;
+  const why = refusal(principal, "write", namespace);
+  if (why !== undefined)
+    return faulty(head, "Forbidden", { path: "", message: why });
+  const apiVersion = isObject(value) ? value["apiVersion"] : undefined;
+  const definition = kindOf(
+    typeof apiVersion === "string" ? apiVersion : "",
+    kind ?? "",
+  );
+  if (definition === undefined)
+    return faulty(head, "Invalid", ...problemsOf(value));
+  // A head has no more of a name than a resource may have.
+  if (name === "" || name !== nameIn(value))
+    return faulty(head, "Invalid", {
+      path: "metadata.name",
+      message: name === "" ? "is required" : "has more than 253 characters",
+    });
+  const key = { kind: definition.kind, namespace, name };
+  return duplicate(head, formatKey(key), seen) ?? { ...head, key };
+}
+
+function nameIn(value: unknown): unknown {
+  const metadata = isObject(value) ? value["metadata"] : undefined;
+  return isObject(metadata) ? metadata["name"] : undefined;
+}
+
+/** The same item, or why it has to stay. */
+async function allowed(
+  target: Target,
+  principal: Principal,
+  options: ApiOptions,
+): Promise<Target | FaultyItem> {
+  const { key } = target;
+  const why =
+    key.kind === MESH.kind && (await options.store.get(key)) !== undefined
+      ? meshRefusal(key)
+      : leaseRefusal(options, principal, key);
+  return why === undefined
+    ? target
+    : faulty(target, "Forbidden", { path: "", message: why });
+}
+
+/** What was there of each. */
+async function remove(
+  targets: readonly Target[],
+  { dryRun }: ListRequest<RemovalOutcome>,
+  store: Store,
+  pause: Pause,
+): Promise<readonly (Resource | undefined)[]> {
+  if (!dryRun) {
+    // The one step that cannot be cut has a turn to itself.
+    await nextTurn();
+    const removed = await store.removeAll(
+      targets.map(({ key }) => ({ key, expected: undefined })),
+    );
+    await nextTurn();
+    return removed;
+  }
+  const there: (Resource | undefined)[] = [];
+  for (const { key } of targets) {
+    there.push(await store.get(key));
+    await pause();
+  }
+  return there;
+}
+
+async function finish(
+  items: readonly (Target | FaultyItem)[],
+  there: ReadonlyMap<number, boolean>,
+  { dryRun, audit }: ListRequest<RemovalOutcome>,
+  store: Store,
+  pause: Pause,
+): Promise<DeleteResult> {
+  const results: RemovalResult[] = [];
+  const faults: Fault[] = [];
+  for (const item of items) {
+    const { index, kind, namespace, name, fault } = item;
+    const found = there.get(index);
+    const outcome =
+      fault !== undefined
+        ? "refused"
+        : found === undefined
+          ? "skipped"
+          : found
+            ? "deleted"
+            : "missing";
+    if (fault !== undefined) faults.push(fault);
+    results.push({
+      ...(kind === undefined ? {} : { kind }),
+      ...(namespace === "" ? {} : { namespace }),
+      ...(name === undefined ? {} : { name }),
+      outcome,
+    });
+    if (!dryRun) audit(titleOf(item), outcome);
+    await pause();
+  }
+  const causes = faults.flatMap((fault) => fault.causes);
+  if (faults.length > 0 && there.size === 0)
+    throw refusalOf(faults, causes, items.length);
+  return {
+    apiVersion: "v1",
+    kind: "DeleteResult",
+    metadata: { resourceVersion: String(await store.revision()) },
+    items: results,
+    causes: atMost(causes),
+  };
+}
