@@ -86,10 +86,15 @@ function resource(
 
 function service(draw: Draw): Resource {
   const exportTo = pick(draw, EXPORTS);
+  const inMesh = draw() < 0.7;
   return resource(OWN, "Service", draw, SERVICES, {
-    ports: [{ name: "http", port: pick(draw, [80, 81]), targetPort: 8080 }],
+    ports: [
+      inMesh
+        ? { name: "http", port: pick(draw, [80, 81]), targetPort: 8080 }
+        : { name: "http", port: pick(draw, [80, 81, 8080]) },
+    ],
     ...(exportTo === undefined ? {} : { exportTo }),
-    ...(draw() < 0.7
+    ...(inMesh
       ? { selector: selector(draw) }
       : {
           location: "MESH_EXTERNAL",

@@ -65,6 +65,8 @@ export function enrolRaw(
 export interface RawOptions {
   readonly metadata?: Record<string, string>;
   readonly initialVersions?: ReadonlyMap<string, string>;
+  /** Everything where absent. */
+  readonly subscribe?: readonly string[];
   /** False: the test sends the first request. */
   readonly greet?: boolean;
 }
@@ -113,7 +115,7 @@ export function openRaw(
   if (options.greet !== false)
     send({
       node: { id: "shop/raw", metadata: options.metadata ?? {} },
-      subscribe: ["*"],
+      subscribe: options.subscribe ?? ["*"],
       initialVersions: options.initialVersions ?? new Map(),
     });
   const close = (): void => {

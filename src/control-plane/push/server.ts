@@ -19,6 +19,7 @@ import { GATHER, startFeed, type GatherOptions } from "./feed.ts";
 import { parseJson, unary } from "./grpc.ts";
 import { listen } from "./listener.ts";
 import type { Peer } from "./peer.ts";
+import type { Learned } from "./session.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
 
@@ -36,6 +37,7 @@ export interface PushServerOptions {
   readonly logger: Logger;
   /** GATHER where absent. */
   readonly gather?: GatherOptions;
+  readonly learned?: Learned;
 }
 
 export interface PushServer extends PushStatus {
@@ -57,6 +59,7 @@ export async function startPushServer(
     store: store.id,
     accepted: (known) => acceptance.of(known),
     registry,
+    learned: options.learned,
     clock,
     logger,
   });

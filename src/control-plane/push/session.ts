@@ -5,6 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
 import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
+import type { InterestChange } from "./catalogue/interests.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { GrpcError } from "./grpc.ts";
@@ -21,7 +22,8 @@ import {
   messagesOf,
   type PushMessage,
 } from "./push-messages.ts";
-import type { SidecarConfig, SidecarStatus } from "./status.ts";
+import type { Holds, SidecarConfig, SidecarStatus } from "./status.ts";
+import { Subscriptions, type SubscriptionFault } from "./subscriptions.ts";
 
 /** Counts that all sessions add to. */
 export interface Counters {
@@ -31,6 +33,14 @@ export interface Counters {
   resources: number;
   removed: number;
   bytes: number;
+}
+
+/** What the sidecars of a service account have used. Services are named by "NAMESPACE/NAME". */
+export interface Learned {
+  /** What the sidecar is given besides what it asks for, from its first push on. */
+  extra(peer: Peer): Iterable<string>;
+  /** The sidecar says that it uses the Service, which is there and visible to it. */
+  used(peer: Peer, service: string): void;
 }
 
 export interface SessionOptions {
@@ -44,6 +54,8 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
+  /** Absent: nothing is given besides what is asked for. */
+  readonly learned?: Learned | undefined;
   readonly onEnd: () => void;
 }
 
@@ -65,6 +77,7 @@ export class Session {
   readonly #connectedSince: number;
   /** Undefined until the sidecar has said who it is and what it holds. */
   #node: Node | undefined;
+  readonly #subscriptions = new Subscriptions();
   #known: HeldConfig = { held: new Map() };
   #push: Push | undefined;
   /** The catalogue has changed since the push began. */
@@ -75,7 +88,7 @@ export class Session {
   constructor(options: SessionOptions) {
     const { peer, call, clock } = options;
     this.#options = options;
-    this.view = options.feed.catalogue.open(peer);
+    this.view = options.feed.catalogue.open(peer, []);
     this.#logger = options.logger.child({ sidecar: workloadOf(peer) });
     this.#connectedSince = clock.wall();
     const finish = (): void => this.#finish();
@@ -120,6 +133,7 @@ export class Session {
           }),
       pending: this.#push !== undefined,
       certificateExpiresAt: peer.certificateExpiresAt,
+      ...(this.#node === undefined ? {} : { holds: this.#holds() }),
       agent: {
         version: metadata?.[NODE.version] ?? "",
         schema: Number(metadata?.[NODE.schema] ?? 0),
@@ -134,22 +148,28 @@ export class Session {
     return {
       version: acknowledged,
       latest: inForce.digest === this.view.set.digest,
-      resources: inForce.entries.values().map(({ resource }) => resource),
+      resources: inForce.entries
+        .values()
+        .flatMap(({ resource }) => resource ?? []),
     };
   }
 
-  /** The catalogue changed: push, or push when the response to the last push is here. */
+  /** The catalogue, or what is asked for, changed: push, or push when the response to the last push is here. */
   settled(): void {
     if (this.#node === undefined || this.#ended) return;
     if (this.#push !== undefined) this.#dirty = true;
-    else if (this.view.set.digest !== this.#known.heldDigest) this.#startPush();
+    else {
+      const missing = this.#takeMissing();
+      if (missing.length > 0 || this.view.set.digest !== this.#known.heldDigest)
+        this.#startPush(missing);
+    }
   }
 
   /** Sends the Revision again, now that the store is accepted. */
   acceptedNow(): void {
     const { refusal } = this.#known;
     if (refusal !== undefined && this.#push === undefined && !this.#ended)
-      this.#startPush();
+      this.#startPush(this.#takeMissing());
   }
 
   end(code: status, reason: string): void {
@@ -170,13 +190,46 @@ export class Session {
   #onRequest(request: DeltaRequest): void {
     if (this.#ended) return;
     const push = this.#push;
-    if (this.#node === undefined) this.#greeted(request);
-    else if (push !== undefined && request.nonce === push.nonce)
+    if (this.#node === undefined) {
+      this.#greeted(request);
+      return;
+    }
+    const asks = request.subscribe.length + request.unsubscribe.length > 0;
+    if (asks && !this.#ask(this.#subscriptions.apply(request))) return;
+    if (push !== undefined && request.nonce === push.nonce)
       this.#answered(push, request);
+    // At once: a call of the application waits for it.
+    if (asks) this.settled();
+  }
+
+  #holds(): Holds {
+    const { scope } = this.view;
+    const { everything, extra } = this.#subscriptions;
+    return {
+      everything,
+      services: scope.services,
+      questions: scope.questions,
+      learned: extra,
+    };
+  }
+
+  /** False where the stream is over. */
+  #ask(change: InterestChange | SubscriptionFault): boolean {
+    if ("kind" in change) {
+      const { kind, message } = change;
+      this.#logger.warn({ reason: message }, "a sidecar asks for too much");
+      this.end(
+        kind === "many" ? status.RESOURCE_EXHAUSTED : status.INVALID_ARGUMENT,
+        message,
+      );
+      return false;
+    }
+    this.#options.feed.catalogue.ask(this.view, change);
+    return true;
   }
 
   #greeted(request: DeltaRequest): void {
-    const { store, feed } = this.#options;
+    const { store, feed, peer, learned } = this.#options;
     if (request.node === undefined || request.typeUrl !== RESOURCE_TYPE) {
       this.end(
         status.INVALID_ARGUMENT,
@@ -185,15 +238,34 @@ export class Session {
       return;
     }
     this.#node = request.node;
+    if (!this.#ask(this.#subscriptions.start(request))) return;
+    if (learned !== undefined && !this.#subscriptions.everything)
+      this.#ask(this.#subscriptions.give(learned.extra(peer)));
     this.#known = heldAtStart(request, { store, revision: feed.revision });
-    this.#startPush();
+    this.#startPush(this.#takeMissing());
   }
 
-  #startPush(): void {
+  /** Names of Services that were asked for and are not there: each is said once. */
+  #takeMissing(): readonly string[] {
+    const { peer, learned } = this.#options;
+    return this.#subscriptions.takeFresh().filter((name) => {
+      const service = name.slice(name.indexOf("/") + 1);
+      const isThere = this.view.scope.leadsTo(service);
+      if (isThere) learned?.used(peer, service);
+      return !isThere;
+    });
+  }
+
+  /** `missing`: what is said to be gone besides what was held and is gone. */
+  #startPush(missing: readonly string[]): void {
     const { store, feed, counters } = this.#options;
     this.#dirty = false;
     const { set } = this.view;
-    const lacking = difference(this.#known.held, set);
+    const { changed, removed } = difference(this.#known.held, set);
+    const lacking = {
+      changed,
+      removed: [...new Set([...removed, ...missing])],
+    };
     const push: Push = {
       set,
       version: { store, revision: feed.revision, digest: set.digest },

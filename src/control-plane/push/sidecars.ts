@@ -21,6 +21,7 @@ export interface SidecarsOptions {
   readonly store: string;
   readonly accepted: SessionOptions["accepted"];
   readonly registry: Pick<Registry, "hold" | "lease">;
+  readonly learned?: SessionOptions["learned"];
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -57,7 +58,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     call: ServerDuplexStream<DeltaRequest, Buffer>,
     feed: Feed,
   ): void {
-    const { store, accepted, registry, clock, logger } = this.#options;
+    const { store, accepted, registry, learned, clock, logger } = this.#options;
     const sidecar = workloadOf(peer);
     // The same key twice is one sidecar, back before its old connection was missed.
     this.#keys
@@ -70,6 +71,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
       feed,
       store,
       accepted,
+      learned,
       clock,
       logger,
       counters: this.#counters,

@@ -38,10 +38,24 @@ export interface SidecarStatus {
   readonly pending: boolean;
   /** Wall milliseconds at which the certificate that it connected with ends. */
   readonly certificateExpiresAt: WallMs;
+  /** What it asks for; absent until it has said so. */
+  readonly holds?: Holds;
   /** What it says of itself. */
   readonly agent: { readonly version: string; readonly schema: number };
   /** The workload that it has registered. */
   readonly lease?: { readonly workload: string; readonly ready: boolean };
+}
+
+/** What a sidecar is to hold of its scope. */
+export interface Holds {
+  /** All of it; the numbers are 0 then. */
+  readonly everything: boolean;
+  /** Services that calls may lead to. */
+  readonly services: number;
+  /** Hosts and addresses that it asked for. */
+  readonly questions: number;
+  /** Services that it is given since others of its service account use them. */
+  readonly learned: number;
 }
 
 /** What a sidecar has in force. */

@@ -88,7 +88,9 @@ void t.test("20 random sets, for four workloads each", (t) => {
     ]) {
       const all = compileSnapshot(resources, who, VERSION);
       const view = catalogue.open(who);
-      const pushed = view.set.entries.values().map(({ resource }) => resource);
+      const pushed = view.set.entries
+        .values()
+        .flatMap(({ resource }) => resource ?? []);
       const own = compileSnapshot(pushed, who, VERSION);
       for (let index = 0; index < 20; index += 1) {
         const { method, path, headers } = randomRequest(draw);

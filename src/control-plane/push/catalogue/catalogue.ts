@@ -1,4 +1,5 @@
 /** All that may be pushed, as the store has it now, and what of it each sidecar should hold: a change costs what it changes. */
+import { EVERYTHING } from "../../../push/interest.ts";
 import { resourceName } from "../../../push/names.ts";
 import {
   keyOf,
@@ -7,15 +8,16 @@ import {
 } from "../../../resources/envelope.ts";
 import type { InForce } from "../status.ts";
 import { Impact } from "./impact.ts";
-import { Entry, Item } from "./item.ts";
+import type { InterestChange } from "./interests.ts";
+import { Item, resourceEntry, type Entry } from "./item.ts";
 import { MeshIndex } from "./mesh-index.ts";
 import { viewOf, type MeshView } from "./mesh-view.ts";
 import { Scopes, type View, type Viewer } from "./scopes.ts";
 
 export class Catalogue {
   readonly #index = new MeshIndex();
-  readonly #scopes = new Scopes(this.#index);
   #slots = 0;
+  readonly #scopes = new Scopes(this.#index, (name) => this.#newItem(name));
   #encoded = 0;
 
   /** For whoever judges resources by what else there is. */
@@ -69,9 +71,16 @@ export class Catalogue {
     };
   }
 
-  /** What the workload should hold, from now until `close`. */
-  open(viewer: Viewer): View {
-    return this.#scopes.open(viewer);
+  /** What the workload should hold of what the names ask for (`push/interest.ts`), from now until `close`. */
+  open(viewer: Viewer, names: readonly string[] = [EVERYTHING]): View {
+    const view = this.#scopes.open(viewer);
+    this.ask(view, { add: names, remove: [] });
+    return view;
+  }
+
+  /** The sidecar asks for something else from now on. */
+  ask(view: View, change: InterestChange): void {
+    this.#scopes.change(view, change);
   }
 
   close(view: View): void {
@@ -95,9 +104,11 @@ export class Catalogue {
     item.entry =
       after === undefined
         ? undefined
-        : new Entry(item, after, () => (this.#encoded += 1));
+        : resourceEntry(item, after, () => (this.#encoded += 1));
     this.#index.change(item, before, after);
     impact.add(item, after, before, this.#index);
+    if (impact.structural)
+      for (const path of impact.services) this.#index.sharers.forget(path);
     this.#scopes.hear(impact);
   }
 }

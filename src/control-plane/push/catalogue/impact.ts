@@ -14,14 +14,37 @@ import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
 import type { MeshIndex } from "./mesh-index.ts";
-import { isRoute, namespaceOf, pathOf, servicesBeside } from "./relations.ts";
+import {
+  fixedPlacesOf,
+  hostsOf,
+  isRoute,
+  namespaceOf,
+  pathOf,
+  servicesBeside,
+  servicesNamed,
+  workloadPlacesOf,
+} from "./relations.ts";
+import { servicesAt, sharersAt } from "./sharers.ts";
 
 export class Impact {
   /** Whose place in somebody's set may be another now. */
   readonly touched: Set<Item> = new Set();
-  /** Their sidecars hear of it. */
+  /** Sidecars there that ask for everything hear of it. */
   readonly namespaces: Set<string> = new Set();
+  /** All sidecars that ask for everything hear of it. */
   everybody = false;
+  /** All sidecars do, whatever they ask for. */
+  all = false;
+  /** Sidecars there that ask for some things alone hear of it, for it may act on themselves. */
+  readonly homes: Set<string> = new Set();
+  /** "NAMESPACE/NAME" of Services: those that look for one of them hear of it. */
+  readonly services: Set<string> = new Set();
+  /** `keysOfQuestion` of the questions that may have another result now. */
+  readonly questions: Set<string> = new Set();
+  /** All questions may. */
+  allQuestions = false;
+  /** Which Services lead to which others may have changed. */
+  structural = false;
 
   /** Adds what the resource, as the indexes have it now, means to others. `other`: the version before or after it. */
   add(
@@ -33,23 +56,63 @@ export class Impact {
     if (resource === undefined) return;
     const namespace = namespaceOf(resource);
     this.touched.add(item);
-    if (isKind(MESH, resource)) this.everybody = true;
-    else if (isKind(SERVICE, resource)) {
-      this.#seenBy(resource);
-      if (!hasSameReach(resource, other)) this.#dependents(resource, index);
-    } else if (isKind(WORKLOAD, resource))
+    if (isKind(MESH, resource)) {
+      this.all = true;
+      // With another trust domain.
+      this.allQuestions = true;
+    } else if (isKind(SERVICE, resource))
+      this.#ofService(resource, other, index);
+    else if (isKind(WORKLOAD, resource)) {
       this.#calledBy(index.selection.servicesOf(item), index);
-    else if (isRoute(resource) || isKind(TRAFFIC_POLICY, resource)) {
+      this.#ofPlaces(item, index);
+    } else if (isRoute(resource) || isKind(TRAFFIC_POLICY, resource)) {
       this.namespaces.add(namespace);
       this.#calledBy(servicesBeside(resource), index);
+      for (const path of servicesNamed(resource)) this.services.add(path);
+      if (isRoute(resource)) this.structural = true;
+      else this.homes.add(namespace);
     } else if (isKind(FAULT_INJECTION, resource))
       this.#calledBy(servicesBeside(resource), index);
     else if (
       isKind(AUTHORIZATION_POLICY, resource) ||
       isKind(PEER_AUTHENTICATION, resource)
     )
-      if (namespace === ROOT_NAMESPACE) this.everybody = true;
-      else this.namespaces.add(namespace);
+      if (namespace === ROOT_NAMESPACE) this.all = true;
+      else {
+        this.namespaces.add(namespace);
+        this.homes.add(namespace);
+      }
+  }
+
+  #ofService(
+    service: ServiceResource,
+    other: Resource | undefined,
+    index: MeshIndex,
+  ): void {
+    const path = pathOf(service);
+    this.structural = true;
+    this.#seenBy(service);
+    this.homes.add(namespaceOf(service));
+    this.services.add(path);
+    this.questions.add(service.metadata.name);
+    for (const host of hostsOf(service)) {
+      this.questions.add(host);
+      // Another's host may be lost to it, or won.
+      for (const { resource } of index.hosts.get(host))
+        if (resource !== undefined) this.services.add(pathOf(resource));
+    }
+    for (const place of fixedPlacesOf(service)) {
+      this.questions.add(place);
+      for (const sharer of servicesAt(place, index)) this.services.add(sharer);
+    }
+    const reaches = hasSameReach(service, other);
+    if (reaches && hasSamePorts(service, other)) return;
+    for (const item of index.selection.workloadsOf(path)) {
+      this.#ofPlaces(item, index);
+      if (!reaches) this.touched.add(item);
+    }
+    if (!reaches)
+      for (const item of index.beside.get(path)) this.touched.add(item);
   }
 
   #seenBy(service: ServiceResource): void {
@@ -61,18 +124,35 @@ export class Impact {
 
   #calledBy(paths: Iterable<string>, index: MeshIndex): void {
     for (const path of paths) {
+      this.services.add(path);
       const service = index.service(path);
       if (service !== undefined) this.#seenBy(service);
     }
   }
 
-  /** What is in a scope because the Service is. */
-  #dependents(service: ServiceResource, index: MeshIndex): void {
-    const path = pathOf(service);
-    for (const item of index.selection.workloadsOf(path))
-      this.touched.add(item);
-    for (const item of index.beside.get(path)) this.touched.add(item);
+  /** Where a Workload is, and who else leads there. */
+  #ofPlaces(workload: Item, index: MeshIndex): void {
+    const { resource } = workload;
+    for (const place of resource === undefined
+      ? []
+      : workloadPlacesOf(resource))
+      this.questions.add(place);
+    const sharers = sharersAt(workload, index);
+    if (sharers.size < 2) return;
+    this.structural = true;
+    for (const path of sharers) this.services.add(path);
   }
+}
+
+function hasSamePorts(
+  service: ServiceResource,
+  other: Resource | undefined,
+): boolean {
+  return (
+    other !== undefined &&
+    isKind(SERVICE, other) &&
+    JSON.stringify(service.spec.ports) === JSON.stringify(other.spec.ports)
+  );
 }
 
 /** The Service has the same callers and the same Workloads in both versions. */

@@ -20,7 +20,13 @@ import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
 import type { MeshIndex } from "./mesh-index.ts";
-import { isRoute, namespaceOf, servicesBeside } from "./relations.ts";
+import {
+  isRoute,
+  namespaceOf,
+  pathOf,
+  servicesBeside,
+  servicesNamed,
+} from "./relations.ts";
 
 /** Bound by the certificate (trap 16), never taken from what the sidecar says. */
 export interface ScopeOf {
@@ -29,7 +35,10 @@ export interface ScopeOf {
 }
 
 /** A Service of its own namespace it may serve itself, whomever it is exported to. */
-export function sees(self: ScopeOf, service: ServiceResource): boolean {
+export function sees(
+  self: Pick<ScopeOf, "namespace">,
+  service: ServiceResource,
+): boolean {
   const namespace = namespaceOf(service);
   return (
     namespace === self.namespace ||
@@ -68,6 +77,57 @@ export function isInScope(
     isKind(PEER_AUTHENTICATION, resource)
   )
     return actsOn(self, namespace, resource.spec.selector);
+  return false;
+}
+
+/** What a sidecar that asks for some things alone needs to know. */
+export interface Needed {
+  /** "NAMESPACE/NAME" of the Services that calls may lead to. */
+  readonly services: ReadonlySet<string>;
+  /** Those that the workload itself serves; empty where nothing of itself is asked for. */
+  readonly served: ReadonlySet<string>;
+  /** Whether what acts on the workload itself is asked for. */
+  readonly self: boolean;
+}
+
+/** Whether the resource is in the scope of the sidecar and in what it needs of that. */
+export function isNeeded(
+  self: ScopeOf,
+  needs: Needed,
+  item: Item,
+  resource: Resource,
+  index: MeshIndex,
+): boolean {
+  const { services, served } = needs;
+  const namespace = namespaceOf(resource);
+  const called = (path: string): boolean => services.has(path);
+  if (isKind(MESH, resource)) return true;
+  if (isKind(SERVICE, resource)) {
+    const path = pathOf(resource);
+    return services.has(path) || served.has(path);
+  }
+  if (isKind(WORKLOAD, resource))
+    return [...index.selection.servicesOf(item)].some(called);
+  if (isRoute(resource))
+    return (
+      namespace === self.namespace
+        ? servicesNamed(resource)
+        : servicesBeside(resource)
+    ).some(called);
+  if (isKind(TRAFFIC_POLICY, resource))
+    return servicesBeside(resource).some(
+      (path) => services.has(path) || served.has(path),
+    );
+  if (isKind(FAULT_INJECTION, resource))
+    return (
+      isFaultCaller(resource.spec, self) &&
+      servicesBeside(resource).some(called)
+    );
+  if (
+    isKind(AUTHORIZATION_POLICY, resource) ||
+    isKind(PEER_AUTHENTICATION, resource)
+  )
+    return needs.self && actsOn(self, namespace, resource.spec.selector);
   return false;
 }
 

@@ -7,6 +7,7 @@ import type { Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
 import { isKind } from "../../../resources/kind.ts";
+import { MESH, meshSettings } from "../../../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
 import {
   isExternal,
@@ -24,6 +25,7 @@ import {
   workloadPlacesOf,
 } from "./relations.ts";
 import { Selection } from "./selection.ts";
+import { Sharers } from "./sharers.ts";
 import { SortedItems } from "./sorted-items.ts";
 
 /** Items by keys that follow from what is written in them. */
@@ -90,6 +92,7 @@ export class MeshIndex {
       ? [namespaceOf(resource)]
       : [],
   );
+  readonly sharers: Sharers = new Sharers(this);
   readonly #keyed = [
     this.ofKind,
     this.beside,
@@ -109,6 +112,13 @@ export class MeshIndex {
   service(path: string): ServiceResource | undefined {
     const found = this.#items.get(`${SERVICE.kind}/${path}`)?.resource;
     return found !== undefined && isKind(SERVICE, found) ? found : undefined;
+  }
+
+  get trustDomain(): string {
+    for (const { resource } of this.ofKind.get(MESH.kind))
+      if (resource !== undefined && isKind(MESH, resource))
+        return meshSettings(resource.spec).trustDomain;
+    return meshSettings(undefined).trustDomain;
   }
 
   get faults(): ReadonlySet<Item> {

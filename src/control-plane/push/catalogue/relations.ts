@@ -41,6 +41,19 @@ export function servicesNamed(resource: Resource): readonly string[] {
     : [];
 }
 
+/** "NAMESPACE/NAME" of each Service that the route sends requests, or copies of them, to. */
+export function servicesLedTo(route: RouteResource): readonly string[] {
+  const namespace = namespaceOf(route);
+  return route.spec.rules
+    .flatMap(({ backendRefs, filters }) => [
+      ...(backendRefs ?? []),
+      ...(filters ?? []).flatMap(({ requestMirror }) =>
+        requestMirror === undefined ? [] : [requestMirror.backendRef],
+      ),
+    ])
+    .map((ref) => `${ref.namespace ?? namespace}/${ref.name}`);
+}
+
 /** The hosts by which callers reach the Service from everywhere, but for those that end in the trust domain. */
 export function hostsOf(resource: Resource): readonly string[] {
   if (!isKind(SERVICE, resource)) return [];

@@ -17,11 +17,7 @@ import type { Resource } from "../../../resources/envelope.ts";
 import { GRPC_ROUTE } from "../../../resources/grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
 import { isKind } from "../../../resources/kind.ts";
-import {
-  MESH,
-  meshSettings,
-  type MeshResource,
-} from "../../../resources/mesh/schema.ts";
+import { MESH, type MeshResource } from "../../../resources/mesh/schema.ts";
 import { SERVICE } from "../../../resources/service/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
@@ -71,10 +67,9 @@ export function unreachableIn(
 
 /** What policies can act on, read from the index when it is asked. */
 export function reachIn(index: MeshIndex): Reach {
-  const [mesh] = settingsOfMesh(index);
   return {
     complete: true,
-    trustDomain: meshSettings(mesh?.spec).trustDomain,
+    trustDomain: index.trustDomain,
     namespaces: () => index.inhabitants.keys(),
     inhabitants: (namespace) => inhabitantsIn(index, namespace),
   };

@@ -1,12 +1,14 @@
-/** The sets of all sidecars, one for all that see the same: brought up to date by what a change touches, when somebody asks or all has settled. */
+/** The scopes of all sidecars, found by what a change concerns; and each sidecar's own view of its scope. */
 import { Multimap } from "../../../core/multimap.ts";
 import { resourceName } from "../../../push/names.ts";
-import { ROOT_NAMESPACE } from "../../../resources/envelope.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
+import { Answers } from "./answers.ts";
 import type { Impact } from "./impact.ts";
+import { Interests, type InterestChange } from "./interests.ts";
 import type { Item } from "./item.ts";
-import { isInScope, type ScopeOf } from "./membership.ts";
+import type { ScopeOf } from "./membership.ts";
 import type { MeshIndex } from "./mesh-index.ts";
+import { Scope, type Follower } from "./scope.ts";
 import { ScopedSet } from "./scoped-set.ts";
 import { Standing } from "./standing.ts";
 
@@ -15,69 +17,18 @@ export interface Viewer extends ScopeOf {
   readonly name: string;
 }
 
-/** What sidecars with the same namespace and labels have in common. */
-class Scope {
-  readonly key: string;
-  readonly self: ScopeOf;
-  readonly views: Set<View> = new Set();
-  readonly #index: MeshIndex;
-  /** What may be in the set or not, or in another version, since it was last looked at. */
-  readonly #touched = new Set<Item>();
-  #set: ScopedSet;
-
-  /** `like`: the set of a scope of the same namespace, from which this one is a few steps away. */
-  constructor(
-    key: string,
-    self: ScopeOf,
-    index: MeshIndex,
-    like: ScopedSet | undefined,
-  ) {
-    this.key = key;
-    this.self = self;
-    this.#index = index;
-    this.#set = like ?? ScopedSet.EMPTY;
-    for (const item of like === undefined
-      ? index.items.values()
-      : boundToLabels(index, self.namespace))
-      this.#touched.add(item);
-  }
-
-  get set(): ScopedSet {
-    this.flush();
-    return this.#set;
-  }
-
-  touch(items: Iterable<Item>): void {
-    for (const item of items) this.#touched.add(item);
-  }
-
-  flush(): void {
-    if (this.#touched.size === 0) return;
-    const before = this.#set;
-    for (const item of this.#touched) this.#set = this.#judged(item);
-    this.#touched.clear();
-    if (this.#set !== before) for (const view of this.views) view.follow();
-  }
-
-  #judged(item: Item): ScopedSet {
-    const { entry } = item;
-    return entry !== undefined &&
-      isInScope(this.self, item, entry.resource, this.#index)
-      ? this.#set.with(entry)
-      : this.#set.without(item.slot);
-  }
-}
-
 /** One sidecar's set: its scope's, and its own Workload in it, whether or not a Service selects it. */
-export class View {
+export class View implements Follower {
   readonly viewer: Viewer;
-  readonly scope: Scope;
+  /** What it asks for. */
+  readonly names: Set<string> = new Set();
   /** The name of its Workload in the catalogue. */
   readonly ownName: string;
   /** The sidecar in the counts of what is in force. */
   readonly standing: Standing = new Standing();
   readonly #index: MeshIndex;
   readonly #onMoved: (view: View) => void;
+  #scope: Scope;
   #set: ScopedSet = ScopedSet.EMPTY;
 
   constructor(
@@ -89,21 +40,33 @@ export class View {
     const { namespace, name } = viewer;
     this.viewer = viewer;
     this.ownName = resourceName({ kind: WORKLOAD.kind, namespace, name });
-    this.scope = scope;
+    this.#scope = scope;
     this.#index = index;
     this.#onMoved = onMoved;
-    this.follow();
+    scope.join(this);
+  }
+
+  get scope(): Scope {
+    return this.#scope;
   }
 
   get set(): ScopedSet {
-    this.scope.flush();
+    this.#scope.flush();
     return this.#set;
   }
 
-  /** The scope or the own Workload has changed. */
-  follow(): void {
-    const shared = this.scope.set;
-    const own = this.#index.items.get(this.ownName)?.entry;
+  /** Sees by another scope from now on. */
+  enter(scope: Scope): void {
+    this.#scope.leave(this);
+    this.#scope = scope;
+    scope.join(this);
+  }
+
+  /** `shared`: the scope's set. It, or the own Workload, has changed. */
+  follow(shared: ScopedSet): void {
+    const own = this.#scope.interests.self
+      ? this.#index.items.get(this.ownName)?.entry
+      : undefined;
     const set =
       own === undefined || shared.entries.get(own.slot) !== undefined
         ? shared
@@ -117,8 +80,13 @@ export class View {
 
 export class Scopes {
   readonly #index: MeshIndex;
+  readonly #answers: Answers;
   readonly #scopes = new Map<string, Scope>();
-  readonly #byNamespace = new Multimap<string, Scope>();
+  /** Those that ask for everything, and those that ask for some things alone. */
+  readonly #whole = new Multimap<string, Scope>();
+  readonly #partial = new Multimap<string, Scope>();
+  /** Those that ask for some things alone, by the Services that they look for, there or not. */
+  readonly #seekers = new Multimap<string, Scope>();
   /** By the name of their own Workload. */
   readonly #views = new Multimap<string, View>();
   readonly #stale = new Set<Scope>();
@@ -126,41 +94,65 @@ export class Scopes {
   /** Labels are the same object for the life of a connection, and asked about often. */
   readonly #labelTexts = new WeakMap<object, string>();
 
-  constructor(index: MeshIndex) {
+  constructor(index: MeshIndex, newItem: (name: string) => Item) {
     this.#index = index;
+    this.#answers = new Answers(index, newItem);
   }
 
+  /** Of a sidecar that has asked for nothing yet. */
   open(viewer: Viewer): View {
-    const scope = this.#scopeOf(viewer);
+    const scope = this.#scopeOf(viewer, Interests.NOTHING, []);
     const view = new View(viewer, scope, this.#index, (moved) =>
       this.#moved.add(moved),
     );
-    scope.views.add(view);
     this.#views.add(view.ownName, view);
     return view;
   }
 
+  /** The view's sidecar asks for something else. */
+  change(view: View, asked: InterestChange): void {
+    const change = exactly(asked, view.names);
+    const { scope: before, viewer, names } = view;
+    for (const name of change.add) names.add(name);
+    for (const name of change.remove) names.delete(name);
+    if (change.add.length + change.remove.length === 0) return;
+    const interests = before.interests.changed(change);
+    const key = this.#keyOf(viewer, interests);
+    if (
+      !this.#scopes.has(key) &&
+      before.followers.size === 1 &&
+      interests.isLike(before.interests)
+    ) {
+      this.#scopes.delete(before.key);
+      before.alter(change, interests, key);
+      this.#scopes.set(key, before);
+      return;
+    }
+    view.enter(this.#scopeOf(viewer, interests, names));
+    this.#dropUnused(before);
+  }
+
   close(view: View): void {
-    const { scope, viewer } = view;
     view.standing.setCounted(false);
-    scope.views.delete(view);
+    view.scope.leave(view);
     this.#views.delete(view.ownName, view);
     this.#moved.delete(view);
-    if (scope.views.size > 0) return;
-    this.#scopes.delete(scope.key);
-    this.#byNamespace.delete(viewer.namespace, scope);
-    this.#stale.delete(scope);
+    this.#dropUnused(view.scope);
   }
 
   hear(impact: Impact): void {
-    if (impact.everybody)
-      for (const scope of this.#scopes.values()) this.#touch(scope, impact);
-    else
-      for (const namespace of impact.namespaces)
-        for (const scope of this.#byNamespace.get(namespace))
-          this.#touch(scope, impact);
+    for (const scope of this.#audience(impact)) scope.touch(impact.touched);
+    if (impact.structural) {
+      for (const path of impact.services)
+        for (const scope of this.#seekers.get(path)) scope.outdateClosure();
+      for (const namespace of impact.homes)
+        for (const scope of this.#partial.get(namespace)) scope.outdateServed();
+    }
+    if (impact.allQuestions) this.#answers.outdateAll();
+    else this.#answers.outdate(impact.questions);
     for (const item of impact.touched)
-      for (const view of this.#views.get(item.name)) view.follow();
+      for (const view of this.#views.get(item.name))
+        view.follow(view.scope.set);
   }
 
   /** Everybody's set is as the mesh is now. */
@@ -177,21 +169,74 @@ export class Scopes {
     return moved;
   }
 
-  #touch(scope: Scope, { touched }: Impact): void {
-    scope.touch(touched);
-    this.#stale.add(scope);
+  #audience(impact: Impact): ReadonlySet<Scope> {
+    if (impact.all) return new Set(this.#scopes.values());
+    const audience = new Set<Scope>();
+    const add = (scopes: Iterable<Scope>): void => {
+      for (const scope of scopes) audience.add(scope);
+    };
+    for (const namespace of impact.everybody
+      ? this.#whole.keys()
+      : impact.namespaces)
+      add(this.#whole.get(namespace));
+    for (const namespace of impact.homes) add(this.#partial.get(namespace));
+    for (const path of impact.services) add(this.#seekers.get(path));
+    return audience;
   }
 
-  #scopeOf({ namespace, labels }: Viewer): Scope {
-    const key = `${namespace} ${this.#labelsText(labels)}`;
+  /** `names`: of what the interests are in. */
+  #scopeOf(
+    viewer: Viewer,
+    interests: Interests,
+    names: ReadonlySet<string> | readonly string[],
+  ): Scope {
+    const { namespace, labels } = viewer;
+    const key = this.#keyOf(viewer, interests);
     const known = this.#scopes.get(key);
     if (known !== undefined) return known;
-    const [sibling] = this.#byNamespace.get(namespace);
-    const self = { namespace, labels };
-    const scope = new Scope(key, self, this.#index, sibling?.set);
+    const scope = new Scope(
+      {
+        key,
+        self: { namespace, labels },
+        interests,
+        index: this.#index,
+        answers: this.#answers,
+        like: interests.everything ? this.#plainWhole(namespace) : undefined,
+        onStale: (stale) => this.#stale.add(stale),
+        onSought: (seeker, paths, isSought) => {
+          for (const path of paths)
+            if (isSought) this.#seekers.add(path, seeker);
+            else this.#seekers.delete(path, seeker);
+        },
+      },
+      names,
+    );
     this.#scopes.set(key, scope);
-    this.#byNamespace.add(namespace, scope);
+    this.#ofNamespace(scope).add(namespace, scope);
     return scope;
+  }
+
+  #ofNamespace({ interests }: Scope): Multimap<string, Scope> {
+    return interests.everything ? this.#whole : this.#partial;
+  }
+
+  /** One whose set holds resources alone. */
+  #plainWhole(namespace: string): Scope | undefined {
+    for (const scope of this.#whole.get(namespace))
+      if (scope.questions === 0) return scope;
+    return undefined;
+  }
+
+  #dropUnused(scope: Scope): void {
+    if (scope.followers.size > 0) return;
+    scope.close();
+    this.#scopes.delete(scope.key);
+    this.#ofNamespace(scope).delete(scope.self.namespace, scope);
+    this.#stale.delete(scope);
+  }
+
+  #keyOf({ namespace, labels }: Viewer, interests: Interests): string {
+    return `${namespace} ${this.#labelsText(labels)} ${interests.key}`;
   }
 
   #labelsText(labels: ScopeOf["labels"]): string {
@@ -203,11 +248,16 @@ export class Scopes {
   }
 }
 
-/** What one workload of the namespace may have in scope and another may not. */
-function boundToLabels(index: MeshIndex, namespace: string): Item[] {
-  return [
-    ...index.faults,
-    ...index.security.get(namespace),
-    ...index.security.get(ROOT_NAMESPACE),
-  ];
+/** What of the change is one; a name in both is asked for. */
+function exactly(
+  { add, remove }: InterestChange,
+  names: ReadonlySet<string>,
+): InterestChange {
+  const wanted = new Set(add);
+  return {
+    add: [...wanted].filter((name) => !names.has(name)),
+    remove: [...new Set(remove)].filter(
+      (name) => names.has(name) && !wanted.has(name),
+    ),
+  };
 }

@@ -37,6 +37,13 @@ export class Selection {
     );
   }
 
+  /** "NAMESPACE/NAME" of the Services that would select a workload of the labels. */
+  servicesFor(namespace: string, labels: Labels): readonly string[] {
+    return labelKeys(namespace, labels)
+      .flatMap((key) => [...this.#services.get(key)])
+      .filter((path) => selects(this.#selectors.get(path) ?? {}, labels));
+  }
+
   putService(service: ServiceResource): void {
     const path = pathOf(service);
     const { selector } = service.spec;

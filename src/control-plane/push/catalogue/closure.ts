@@ -1,0 +1,147 @@
+/** What a sidecar must know to decide on the Services, hosts and addresses that it uses as it would with the whole mesh: pure, over the indexes. */
+import { formatHostPort } from "../../../core/text/host-port.ts";
+import type { Question } from "../../../push/interest.ts";
+import { isKind } from "../../../resources/kind.ts";
+import {
+  applicationPort,
+  WORKLOAD,
+} from "../../../resources/workload/schema.ts";
+import type { Item } from "./item.ts";
+import { sees, type ScopeOf } from "./membership.ts";
+import type { MeshIndex } from "./mesh-index.ts";
+import {
+  hostsOf,
+  isRoute,
+  namespaceOf,
+  pathOf,
+  servicesLedTo,
+} from "./relations.ts";
+
+type Caller = Pick<ScopeOf, "namespace">;
+
+/** Services are named by "NAMESPACE/NAME". */
+export interface Closure {
+  /** Those that calls may lead to. */
+  readonly services: Set<string>;
+  /** All that were looked for, also those that are not there or not visible: what comes to be of them changes the closure. */
+  readonly sought: Set<string>;
+}
+
+export function emptyClosure(): Closure {
+  return { services: new Set(), sought: new Set() };
+}
+
+/** Adds Services with all that their callers must know of; gives those that were not looked for before. */
+export function extend(
+  { services, sought }: Closure,
+  by: Iterable<string>,
+  caller: Caller,
+  index: MeshIndex,
+): readonly string[] {
+  const added: string[] = [];
+  const rest = [...by];
+  for (let path = rest.pop(); path !== undefined; path = rest.pop()) {
+    if (sought.has(path)) continue;
+    sought.add(path);
+    added.push(path);
+    const service = index.service(path);
+    if (service === undefined || !sees(caller, service)) continue;
+    services.add(path);
+    rest.push(...ledTo(caller, path, index));
+    // Which of several has a host, or an address, is told from all that claim it.
+    for (const host of hostsOf(service))
+      for (const { resource } of index.hosts.get(host))
+        if (resource !== undefined) rest.push(pathOf(resource));
+    rest.push(...index.sharers.of(path));
+  }
+  return added;
+}
+
+/** By the routes that act for callers of the namespace. */
+function ledTo(
+  { namespace }: Caller,
+  path: string,
+  index: MeshIndex,
+): string[] {
+  const [home = ""] = path.split("/");
+  return [...index.beside.get(path)].flatMap(({ resource }) =>
+    resource !== undefined &&
+    isRoute(resource) &&
+    [home, namespace].includes(namespaceOf(resource))
+      ? servicesLedTo(resource)
+      : [],
+  );
+}
+
+/** "NAMESPACE/NAME" of each visible Service that the host or the address may lead to, sorted. */
+export function servicesFor(
+  question: Question,
+  caller: Caller,
+  index: MeshIndex,
+): readonly string[] {
+  const found =
+    question.kind === "host"
+      ? servicesOfHost(question.host, caller, index)
+      : servicesAt(question.address, question.port, index);
+  return [...new Set(found)]
+    .filter((path) => {
+      const service = index.service(path);
+      return service !== undefined && sees(caller, service);
+    })
+    .sort();
+}
+
+/** What a change must concern to change what the question leads to: hosts, bare names of Services, places. */
+export function keysOfQuestion(question: Question): readonly string[] {
+  if (question.kind === "address")
+    return [formatHostPort(question.address, question.port)];
+  const { host } = question;
+  // Whichever the trust domain is.
+  const plain = host.replace(/\.svc\..*$/, ".svc");
+  return plain === host ? [host] : [host, plain];
+}
+
+function servicesOfHost(
+  host: string,
+  { namespace }: Caller,
+  index: MeshIndex,
+): string[] {
+  const end = `.svc.${index.trustDomain}`;
+  const plain = host.endsWith(end) ? `${host.slice(0, -end.length)}.svc` : host;
+  return [
+    ...[...index.hosts.get(plain)].flatMap(({ resource }) =>
+      resource === undefined ? [] : pathOf(resource),
+    ),
+    // The short name holds in its own namespace.
+    `${namespace}/${host}`,
+  ];
+}
+
+function servicesAt(address: string, port: number, index: MeshIndex): string[] {
+  const place = formatHostPort(address, port);
+  const fixed = [...index.fixed.get(place)].flatMap(({ resource }) =>
+    resource === undefined ? [] : pathOf(resource),
+  );
+  const selecting = [...index.places.get(place)].flatMap((item) =>
+    [...index.selection.servicesOf(item)].filter((path) =>
+      servesPort(path, item, port, index),
+    ),
+  );
+  return [...fixed, ...selecting];
+}
+
+function servesPort(
+  path: string,
+  { resource }: Item,
+  port: number,
+  index: MeshIndex,
+): boolean {
+  const service = index.service(path);
+  return (
+    resource !== undefined &&
+    isKind(WORKLOAD, resource) &&
+    (service?.spec.ports ?? []).some(
+      (each) => applicationPort(resource.spec, each) === port,
+    )
+  );
+}

@@ -1,0 +1,85 @@
+/** The names that one sidecar has subscribed to, and those that wait for a response: what is asked for and is not there is said to be gone. */
+import { EVERYTHING, parseInterest } from "../../push/interest.ts";
+import type { DeltaRequest } from "../../push/messages.ts";
+import type { InterestChange } from "./catalogue/interests.ts";
+
+/** Names that one sidecar may be subscribed to at a time: it asks half as many questions, and has few Services in use. */
+export const MOST_SUBSCRIPTIONS = 8192;
+/** Of a name that is refused, what is said of it. */
+const LONGEST_SHOWN = 200;
+
+export interface SubscriptionFault {
+  readonly kind: "unknown" | "many";
+  readonly message: string;
+}
+
+type Request = Pick<DeltaRequest, "subscribe" | "unsubscribe">;
+
+export class Subscriptions {
+  readonly #names = new Set<string>();
+  /** Services that it is given besides, by the names of subscriptions. */
+  #extra: ReadonlySet<string> = new Set();
+  /** Those of Services subscribed to since the last call of `takeFresh`. */
+  readonly #fresh = new Set<string>();
+
+  /** Everything in scope. */
+  get everything(): boolean {
+    return this.#names.has(EVERYTHING);
+  }
+
+  /** How many Services it is given besides. */
+  get extra(): number {
+    return this.#extra.size;
+  }
+
+  /** Takes the first request; who names nothing in it knows of no interests, and wants everything. */
+  start({ subscribe }: Request): InterestChange | SubscriptionFault {
+    const names = subscribe.length === 0 ? [EVERYTHING] : subscribe;
+    return this.apply({ subscribe: names, unsubscribe: [] });
+  }
+
+  /** Services that are held whether or not it subscribes to them. */
+  give(services: Iterable<string>): InterestChange {
+    const names = Array.from(services, (path) => `Service/${path}`);
+    this.#extra = new Set(names);
+    return { add: names, remove: [] };
+  }
+
+  apply({
+    subscribe,
+    unsubscribe,
+  }: Request): InterestChange | SubscriptionFault {
+    for (const name of unsubscribe) {
+      this.#names.delete(name);
+      this.#fresh.delete(name);
+    }
+    for (const name of subscribe) {
+      const interest = parseInterest(name);
+      if (interest === undefined)
+        return {
+          kind: "unknown",
+          message: `invalid subscription ${JSON.stringify(name.slice(0, LONGEST_SHOWN))}: expected "*", "self", "Service/NAMESPACE/NAME", "Host//HOST" or "Address//IP:PORT"`,
+        };
+      this.#names.add(name);
+      if (this.#names.size > MOST_SUBSCRIPTIONS)
+        return {
+          kind: "many",
+          message: `over ${MOST_SUBSCRIPTIONS} subscriptions of one sidecar: one that calls so many Services has to hold all of them (--scope all)`,
+        };
+      if (interest.kind === "service") this.#fresh.add(name);
+    }
+    return {
+      add: subscribe,
+      remove: unsubscribe.filter(
+        (name) => !this.#names.has(name) && !this.#extra.has(name),
+      ),
+    };
+  }
+
+  /** The Services, by the names of their subscriptions, subscribed to since the last call. */
+  takeFresh(): readonly string[] {
+    const fresh = [...this.#fresh];
+    this.#fresh.clear();
+    return fresh;
+  }
+}
