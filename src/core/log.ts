@@ -1,5 +1,7 @@
 /** The one logger: JSON lines on standard error, or readable lines where a person watches. */
 import { pino, type Logger as PinoLogger } from "pino";
+import { systemClock, timestamp } from "./clock.ts";
+import { openLogLines } from "./log-lines.ts";
 
 export type Logger = PinoLogger;
 
@@ -17,8 +19,23 @@ export function makeLogger(options: LoggerOptions): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ fd: 2, sync: true }),
+    standardError(),
   );
+}
+
+function standardError(): pino.DestinationStream {
+  const lines = openLogLines({
+    descriptor: 2,
+    tell: (lost) =>
+      `${JSON.stringify({
+        level: "warn",
+        time: timestamp(systemClock.wall()),
+        lost,
+        msg: "log lines are lost: standard error did not take them",
+      })}\n`,
+  });
+  process.once("exit", () => lines.flush());
+  return lines;
 }
 
 /** Says nothing; for tests and for library use. */

@@ -4,6 +4,7 @@
  */
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Bytes } from "../core/units.ts";
+import { residentBytes } from "./resident.ts";
 import { collectGarbage, setHeapGrowth } from "./v8.ts";
 import { allocatedBytes, libcFunction } from "./libc.ts";
 import { dropProgramPages } from "./program-pages.ts";
@@ -40,7 +41,7 @@ export interface TrimOptions {
  */
 export function trimMemory(options: TrimOptions): Cancel {
   const { clock, memoryBytes = 0 } = options;
-  const resident = options.resident ?? (() => process.memoryUsage.rss());
+  const resident = options.resident ?? residentBytes;
   const allocated =
     "allocated" in options ? options.allocated : allocatedBytes();
   let trim = options.trim;

@@ -14,6 +14,7 @@ import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import { collectGarbage, setHeapGrowth } from "../../runtime/v8.ts";
+import { residentBytes } from "../../runtime/resident.ts";
 import type { SidecarLimits } from "./limits.ts";
 import { HEAP_GROWTH } from "../../runtime/memory-trim.ts";
 import type { Meters } from "../../telemetry/meters.ts";
@@ -197,7 +198,7 @@ function below(level: Level): Level {
 function sampleProcess(): MemorySample {
   const { used_heap_size: heap, heap_size_limit: heapLimit } =
     getHeapStatistics();
-  return { resident: process.memoryUsage.rss(), heap, heapLimit };
+  return { resident: residentBytes(), heap, heapLimit };
 }
 
 function collectAll(): void {

@@ -1,0 +1,87 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { openSync } from "node:fs";
+import type { Readable, Writable } from "node:stream";
+import t from "tap";
+import { cleanEnvironment } from "../support/demo.ts";
+
+const LOG = new URL("../../src/core/log.ts", import.meta.url).href;
+/** Writes a line of 1 KiB for each number up to `lines`, then "done" to standard output, and one line more for each line that it reads. */
+const program = (lines: number): string => `
+  import { createInterface } from "node:readline";
+  import { makeLogger } from ${JSON.stringify(LOG)};
+  const logger = makeLogger({ level: "info" });
+  for (let n = 0; n < ${lines}; n++) logger.info({ n, fill: "x".repeat(1000) }, "line");
+  console.log("done");
+  for await (const line of createInterface({ input: process.stdin })) {
+    logger.info("again");
+    console.log(line);
+  }
+`;
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly input: Writable;
+  readonly output: Readable;
+}
+
+function start(lines: number, stderr: "pipe" | number): Started {
+  const child = spawn(
+    process.execPath,
+    ["--input-type=module", "--eval", program(lines)],
+    { env: cleanEnvironment(), stdio: ["pipe", "pipe", stderr] },
+  );
+  const { stdin, stdout } = child;
+  if (stdin === null || stdout === null) throw new Error("no pipes");
+  return { child, input: stdin, output: stdout };
+}
+
+void t.test("a full disk under the log ends no process", async (t) => {
+  const { child, input, output } = start(3, openSync("/dev/full", "a"));
+  await once(output, "data");
+  input.write("still here\n");
+  const [echo] = (await once(output, "data")) as [Buffer];
+  t.equal(echo.toString(), "still here\n");
+  input.end();
+  const [code, signal] = (await once(child, "exit")) as [number, string];
+  t.strictSame([code, signal], [0, null]);
+});
+
+void t.test(
+  "a reader that stands still stops nobody, and is told what was left out",
+  async (t) => {
+    const lines = 3000;
+    const { child, input, output } = start(lines, "pipe");
+    // Nobody reads the log until all has been said.
+    await once(output, "data");
+    let printed = "";
+    child.stderr?.on("data", (chunk: Buffer) => {
+      printed += chunk.toString();
+      if (printed.includes('"lost"')) input.end();
+    });
+    await once(child, "exit");
+    const records = printed
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { n?: number; lost?: number });
+    const told = records.find(({ lost }) => lost !== undefined)?.lost ?? 0;
+    const numbers = records.flatMap(({ n }) => (n === undefined ? [] : [n]));
+    t.ok(told > 0, `${told} are lost`);
+    t.equal(numbers.length + told, lines);
+    t.strictSame(
+      numbers,
+      numbers.map((_, at) => at),
+      "whole, in their order",
+    );
+    t.ok(numbers.length > 1000, "a mebibyte is kept");
+  },
+);
+
+void t.test("a process that ends has said its last line", async (t) => {
+  const { child, input } = start(50, "pipe");
+  input.end("last\n");
+  let printed = "";
+  child.stderr?.on("data", (chunk: Buffer) => (printed += chunk.toString()));
+  await once(child, "close");
+  t.match(printed, /"msg":"again"\}\n$/);
+});
