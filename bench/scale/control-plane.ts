@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openSqliteStore } from "../../src/control-plane/store/sqlite.ts";
+import type { Put } from "../../src/control-plane/store/store.ts";
 import { messageOf, UserError } from "../../src/core/errors.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { isError } from "../../src/resources/problems.ts";
@@ -30,6 +31,9 @@ export interface ControlPlane {
 
 /** A file system in memory: each write of the store waits for the disk, and so many of them are not what is measured. */
 const IN_MEMORY = "/dev/shm";
+
+/** Resources that are written in a transaction. */
+const IN_ONE = 2000;
 
 /** Writes the mesh into the store, as the API would; one process at a time may have the store. */
 export async function fillStore(
@@ -61,16 +65,16 @@ async function writeMesh(
   const store = openSqliteStore({ file, clock });
   const from = clock.now();
   let count = 0;
-  let said = from;
+  let puts: Put[] = [{ resource: valid(meshResource()), expected: "absent" }];
   try {
-    await store.put(valid(meshResource()), "absent");
     for (const resource of resourcesOf(shape)) {
-      await store.put(valid(resource), "absent");
       count += 1;
-      if (clock.now() - said < 5000) continue;
-      said = clock.now();
-      say(`  ${count} resources are in the store`);
+      puts.push({ resource: valid(resource), expected: "absent" });
+      if (puts.length < IN_ONE) continue;
+      await store.transact(puts);
+      puts = [];
     }
+    await store.transact(puts);
   } finally {
     await store.close();
   }

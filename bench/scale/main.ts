@@ -114,11 +114,20 @@ function shownOptions({
   changes,
   churnSeconds,
   fleet,
+  fleetScope,
   sidecarOptions,
   fill,
   pinned,
 }: ScaleOptions): Readonly<Record<string, unknown>> {
-  return { changes, churnSeconds, fleet, sidecarOptions, fill, pinned };
+  return {
+    changes,
+    churnSeconds,
+    fleet,
+    fleetScope,
+    sidecarOptions,
+    fill,
+    pinned,
+  };
 }
 
 async function measureAll(
@@ -126,7 +135,9 @@ async function measureAll(
   around: Surroundings,
   onLine: (soFar: readonly MeshResult[]) => Promise<void>,
 ): Promise<MeshResult[]> {
-  const five = options.lines.includes("life")
+  const five = options.sizes.some((services) =>
+    options.linesAt(services).includes("life"),
+  )
     ? await inBed(FEW, around, options, liveThrough)
     : undefined;
   const meshes: MeshResult[] = [];
@@ -156,7 +167,7 @@ async function inBed<T>(
 
 async function measureMesh(
   bed: Bed,
-  { lines }: ScaleOptions,
+  { linesAt }: ScaleOptions,
   five: Life | undefined,
   onLine: (soFar: MeshResult) => Promise<void>,
 ): Promise<MeshResult> {
@@ -165,7 +176,7 @@ async function measureMesh(
   const failures: Partial<Record<Line, string>> = {};
   const { shape, resources } = bed;
   const result = { services: shape.services, resources, figures, failures };
-  for (const line of lines) {
+  for (const line of linesAt(shape.services)) {
     const from = clock.now();
     try {
       figures.push(...(await measureLine(line, bed, five)));

@@ -4,6 +4,9 @@ import { UserError } from "../../src/core/errors.ts";
 import { LINE_NAMES, LINES, type Line } from "./figures.ts";
 
 const SIZES = [10, 100, 1000, 10_000];
+const USUAL = 1000;
+/** What a mesh of the usual size is set beside. */
+const BESIDE: readonly Line[] = ["files", "envoy"];
 
 export const USAGE: string = `npm run bench -- scale [LINE …] [options]
 
@@ -11,10 +14,12 @@ What a change costs in a mesh of so many Services with a route each and ten time
 
 ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
   --services 1000      of the mesh; several as 10,100
-  --all                meshes of ${SIZES.join(", ")} Services
+  --all                meshes of ${SIZES.map((size) => size.toLocaleString("en")).join(" | ")} Services
+  --table              the same within some 15 minutes: few changes, short churn, files and Envoy beside 1,000 Services alone
   --changes 20         of each kind
   --churn-seconds 60   of the line "churn"
   --fleet 1000         streams; fewer where each holds so much that they would not fit in memory
+  --fleet-scope used   what each stream of the fleet asks for: "used", ten Services, or "all"
   --sidecar-option O   an option of the measured sidecar besides, such as --sidecar-option=--scope=used; may be repeated
   --cpu-prof FOLDER    keeps CPU profiles of the sidecar and the control plane there
   --fill store         where the mesh is written: "store" directly, or "api", which takes long
@@ -26,11 +31,12 @@ ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
 `;
 
 export interface ScaleOptions {
-  readonly lines: readonly Line[];
+  readonly linesAt: (services: number) => readonly Line[];
   readonly sizes: readonly number[];
   readonly changes: number;
   readonly churnSeconds: number;
   readonly fleet: number;
+  readonly fleetScope: "all" | "used";
   readonly sidecarOptions: readonly string[];
   readonly cpuProf: string | undefined;
   readonly fill: "store" | "api";
@@ -47,23 +53,37 @@ export function readScaleOptions(
 ): ScaleOptions | undefined {
   const { values, positionals } = parse(argv);
   if (values.help) return undefined;
-  const number = (name: "changes" | "churn-seconds" | "fleet"): number => {
-    const value = Number(values[name]);
+  const number = (
+    name: "changes" | "churn-seconds" | "fleet",
+    absent: number,
+  ): number => {
+    const value = Number(values[name] ?? absent);
     if (!Number.isInteger(value) || value < 1)
       throw new UserError(
-        `invalid --${name} ${values[name]}: expected a number of at least 1`,
+        `invalid --${name} ${values[name] ?? absent}: expected a number of at least 1`,
       );
     return value;
   };
   const { fill } = values;
   if (fill !== "store" && fill !== "api")
     throw new UserError(`invalid --fill ${fill}: expected store or api`);
+  const fleetScope = values["fleet-scope"];
+  if (fleetScope !== "all" && fleetScope !== "used")
+    throw new UserError(
+      `invalid --fleet-scope ${fleetScope}: expected all or used`,
+    );
+  const { table } = values;
+  const lines = linesOf(positionals);
   return {
-    lines: linesOf(positionals),
-    sizes: values.all ? SIZES : sizesOf(values.services),
-    changes: number("changes"),
-    churnSeconds: number("churn-seconds"),
-    fleet: number("fleet"),
+    linesAt: (services) =>
+      table && services !== USUAL
+        ? lines.filter((line) => !BESIDE.includes(line))
+        : lines,
+    sizes: values.all || table ? SIZES : sizesOf(values.services),
+    changes: number("changes", table ? 8 : 20),
+    churnSeconds: number("churn-seconds", table ? 15 : 60),
+    fleet: number("fleet", 1000),
+    fleetScope,
     sidecarOptions: values["sidecar-option"],
     cpuProf: values["cpu-prof"],
     fill,
@@ -108,11 +128,13 @@ function parse(argv: readonly string[]) {
       allowPositionals: true,
       options: {
         help: { type: "boolean", short: "h", default: false },
-        services: { type: "string", default: "1000" },
+        services: { type: "string", default: String(USUAL) },
         all: { type: "boolean", default: false },
-        changes: { type: "string", default: "20" },
-        "churn-seconds": { type: "string", default: "60" },
-        fleet: { type: "string", default: "1000" },
+        table: { type: "boolean", default: false },
+        changes: { type: "string" },
+        "churn-seconds": { type: "string" },
+        fleet: { type: "string" },
+        "fleet-scope": { type: "string", default: "used" },
         "sidecar-option": { type: "string", multiple: true, default: [] },
         "cpu-prof": { type: "string" },
         fill: { type: "string", default: "store" },

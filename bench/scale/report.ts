@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { messageOf, UserError } from "../../src/core/errors.ts";
 import type { Machine } from "../versions.ts";
 import { LINES, LINE_NAMES, shown, type Figure, type Line } from "./figures.ts";
+import { GOALS_AT, reached } from "./goals.ts";
 
 export interface ScaleResult {
   readonly scenario: "scale";
@@ -55,9 +56,27 @@ export function scalePage(
     `Wherry ${version}; ${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}.`,
     "",
     ...tables,
+    ...goalTable(meshes),
     ...failures,
     ...(failures.length > 0 ? [""] : []),
   ].join("\n");
+}
+
+function goalTable(meshes: readonly MeshResult[]): string[] {
+  const mesh = meshes.find(({ services }) => services === GOALS_AT);
+  const rows = reached(mesh?.figures ?? []);
+  if (rows.length === 0) return [];
+  return [
+    `## Goals for ${GOALS_AT.toLocaleString("en")} Services`,
+    "",
+    "| | unit | goal | measured | met |",
+    "| --- | --- | --- | ---: | --- |",
+    ...rows.map(
+      ({ goal: { line, name, bound, value }, figure, met }) =>
+        `| ${line}: ${name} | ${figure.unit} | ${bound} ${shown(value)} | ${shown(figure.value)} | ${met ? "yes" : "no"} |`,
+    ),
+    "",
+  ];
 }
 
 interface Column {

@@ -8,6 +8,7 @@ import {
   resourcesOf,
   shapeOf,
 } from "../../bench/scale/mesh.ts";
+import { GOALS, reached } from "../../bench/scale/goals.ts";
 import { readScaleOptions } from "../../bench/scale/options.ts";
 import { scalePage, type ScaleResult } from "../../bench/scale/report.ts";
 import { addressConflicts } from "../../src/resources/cross-checks/conflicts.ts";
@@ -70,6 +71,7 @@ void t.test("the figures of two runs are in one table", (t) => {
         resources: 12_000,
         figures: [
           { line: "changes", name: "unused: CPU", unit: "ms a change", value },
+          { line: "fleet", name: "streams", unit: "", value: 1000 },
         ],
         failures: { churn: "the API is down" },
       },
@@ -84,7 +86,28 @@ void t.test("the figures of two runs are in one table", (t) => {
   });
   t.notMatch(page, /## life/, "lines that were not measured are left out");
   t.match(page, /\| unused: CPU \| ms a change \| 201 \| 0\.500 \|/);
+  t.match(page, /\| fleet: streams \|  \| at least 1,000 \| 1,000 \| yes \|/);
   t.match(page, /churn, 1,000 Services: no figures: the API is down/);
+  t.end();
+});
+
+void t.test("figures stand beside their goals", (t) => {
+  const figure = (name: string, value: number) =>
+    ({ line: "fleet", name, unit: "u", value }) as const;
+  t.same(
+    reached([
+      figure("streams", 999),
+      figure("CPU of the control plane in churn", 60),
+      figure("RSS of the control plane", 382),
+      figure("something else", 1),
+    ]).map(({ goal, met }) => [goal.name, met]),
+    [
+      ["streams", false],
+      ["CPU of the control plane in churn", true],
+      ["RSS of the control plane", false],
+    ],
+  );
+  t.equal(new Set(GOALS.map(({ name }) => name)).size, GOALS.length);
   t.end();
 });
 
@@ -100,7 +123,17 @@ void t.test("digits are those that say something", (t) => {
 
 void t.test("options that make no sense are refused", (t) => {
   t.same(readScaleOptions(["--all"])?.sizes, [10, 100, 1000, 10_000]);
-  t.same(readScaleOptions(["life", "changes"])?.lines, ["changes", "life"]);
+  t.same(readScaleOptions(["life", "changes"])?.linesAt(1000), [
+    "changes",
+    "life",
+  ]);
+  const table = readScaleOptions(["--table"]);
+  t.same(table?.sizes, [10, 100, 1000, 10_000]);
+  t.ok(table?.linesAt(1000).includes("envoy"));
+  t.notOk(table?.linesAt(10).includes("envoy"));
+  t.equal(table?.changes, 8);
+  t.equal(readScaleOptions(["--table", "--changes", "3"])?.changes, 3);
+  t.equal(readScaleOptions([])?.changes, 20);
   t.equal(readScaleOptions(["--help"]), undefined);
   for (const argv of [
     ["nothing"],

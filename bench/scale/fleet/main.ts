@@ -89,6 +89,8 @@ async function main(): Promise<void> {
     options: {
       state: { type: "string", default: "" },
       count: { type: "string", default: "1" },
+      // What each subscribes to, with blanks between; everything where it is absent.
+      interests: { type: "string" },
     },
   });
   const authority = await openAuthority({
@@ -103,6 +105,7 @@ async function main(): Promise<void> {
         index,
         controlPlane: `127.0.0.1:${PORTS.push}`,
         authority,
+        interests: values.interests?.split(" "),
         clock: systemClock,
         signal: stop.signal,
         onTaken,

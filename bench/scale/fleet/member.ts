@@ -24,6 +24,8 @@ export interface MemberOptions {
   /** "HOST:PORT" of the control plane. */
   readonly controlPlane: string;
   readonly authority: Authority;
+  /** What it subscribes to; undefined: everything. */
+  readonly interests: readonly string[] | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** It has taken a push, which it acknowledges at once. */
@@ -75,7 +77,7 @@ export class Member {
   }
 
   async #stream(): Promise<string> {
-    const { controlPlane, clock, signal } = this.#options;
+    const { controlPlane, interests, clock, signal } = this.#options;
     const client = openClient({
       address: controlPlane,
       trustBundle: this.#credentials.trustBundle,
@@ -88,7 +90,7 @@ export class Member {
         client,
         node: this.#node(),
         held: this.#held,
-        subscribe: undefined,
+        subscribe: interests === undefined ? undefined : () => interests,
         maxConfigBytes: MOST_CONFIG,
         clock,
         signal,

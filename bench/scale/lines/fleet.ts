@@ -2,13 +2,14 @@
 import { join } from "node:path";
 import { Pool } from "undici";
 import { UserError } from "../../../src/core/errors.ts";
+import { formatInterest } from "../../../src/push/interest.ts";
 import { pinnedTo } from "../../peer.ts";
 import { start, type Running } from "../../processes.ts";
 import type { Bed } from "../bed.ts";
 import { figuresOf, spreadOf, type Figure } from "../figures.ts";
 import type { Settled } from "../fleet/main.ts";
 import { PORTS, READY_WITHIN } from "../layout.ts";
-import { routeOf } from "../mesh.ts";
+import { nameOf, namespaceOf, routeOf } from "../mesh.ts";
 import { heldUpSince } from "../probe.ts";
 import { watchCpu } from "../schedstat.ts";
 import { churnFor } from "./churn.ts";
@@ -19,6 +20,8 @@ const CHURN_SECONDS = 15;
 const WITHIN = 120_000;
 /** Milliseconds behind each change. */
 const SETTLE = 300;
+/** Milliseconds without a change: each connection is looked at every 10 s. */
+const QUIET = 10_000;
 /** Resources that all streams together may hold: each has its own copy, as a sidecar has. */
 const MOST_HELD = 600_000;
 /** MiB for V8 in the process of the fleet. */
@@ -27,16 +30,17 @@ const HEAP = 8192;
 export async function measureFleet(bed: Bed): Promise<Figure[]> {
   const { clock, say } = bed.around;
   const alone = bed.controlPlane.running.rss();
-  const count = Math.max(
-    1,
-    Math.min(bed.options.fleet, Math.floor(MOST_HELD / bed.resources)),
-  );
+  const { fleet: wanted, fleetScope } = bed.options;
+  const fitting = Math.floor(MOST_HELD / bed.resources);
+  const count =
+    fleetScope === "used" ? wanted : Math.max(1, Math.min(wanted, fitting));
   say(`  fleet: ${count} streams connect`);
   const spent = watchCpu(bed.controlPlane.running.pid);
   const fleet = await FleetProcess.start(bed, count);
   try {
     const { resources } = await fleet.taken(0);
     const connected = spent.ms();
+    const quiet = await whenQuiet(bed);
     const changes = await change(bed, fleet);
     const rss = bed.controlPlane.running.rss();
     say("  fleet: churn");
@@ -48,6 +52,7 @@ export async function measureFleet(bed: Bed): Promise<Figure[]> {
       ["streams", "", count],
       ["resources that each holds", "", resources],
       ["CPU of the control plane for all to connect", "ms", connected],
+      ["CPU of the control plane, quiet", "% of a core", quiet],
       ["change acknowledged by all, median of ten", "ms", changes.all.p50],
       ["change acknowledged by all, worst of ten", "ms", changes.all.worst],
       ["change acknowledged by half, median of ten", "ms", changes.half.p50],
@@ -62,6 +67,7 @@ export async function measureFleet(bed: Bed): Promise<Figure[]> {
       ["CPU of the control plane in churn", "% of a core", churn.share],
       ["restart: until all have a push again", "ms", back.all],
       ["restart: CPU of the control plane", "ms", back.cpu],
+      ["restart: bytes of the control plane", "B a stream", back.bytes / count],
       ["RSS of the control plane", "MiB", rss],
       ["RSS of the control plane without streams", "MiB", alone],
       ["RSS of the control plane after all came back", "MiB", back.rss],
@@ -72,6 +78,16 @@ export async function measureFleet(bed: Bed): Promise<Figure[]> {
       `  fleet: ended after ${((clock.now() - fleet.since) / 1000).toFixed(0)} s`,
     );
   }
+}
+
+/** All streams are held, and so are the leases that they stand for. */
+async function whenQuiet(bed: Bed): Promise<number> {
+  const { clock } = bed.around;
+  await bed.pause(SETTLE);
+  const cpu = watchCpu(bed.controlPlane.running.pid);
+  const from = clock.now();
+  await bed.pause(QUIET);
+  return (100 * cpu.ms()) / (clock.now() - from);
 }
 
 interface Changes {
@@ -128,6 +144,7 @@ async function restart(
 ): Promise<{
   readonly all: number;
   readonly cpu: number;
+  readonly bytes: number;
   readonly rss: number;
 }> {
   const { clock } = bed.around;
@@ -138,7 +155,12 @@ async function restart(
   const { running } = bed.controlPlane;
   const cpu = watchCpu(running.pid);
   const { last } = await fleet.taken(ended);
-  return { all: last - from, cpu: cpu.ms(), rss: running.rss() };
+  return {
+    all: last - from,
+    cpu: cpu.ms(),
+    bytes: await sent(bed),
+    rss: running.rss(),
+  };
 }
 
 async function latest(bed: Bed): Promise<number> {
@@ -149,6 +171,18 @@ async function latest(bed: Bed): Promise<number> {
 async function sent(bed: Bed): Promise<number> {
   const { statistics } = await bed.api.status();
   return statistics["bytes"] ?? Number.NaN;
+}
+
+/** The Services that the measured sidecar uses too. */
+function interestsOf({ shape }: Bed): readonly string[] {
+  return [
+    { kind: "self" } as const,
+    ...shape.used.map((service) => ({
+      kind: "service" as const,
+      namespace: namespaceOf(service),
+      name: nameOf(service),
+    })),
+  ].map(formatInterest);
 }
 
 class FleetProcess {
@@ -178,6 +212,9 @@ class FleetProcess {
           join(import.meta.dirname, "..", "fleet", "main.ts"),
           ...["--state", bed.controlPlane.stateDirectory],
           ...["--count", String(count)],
+          ...(bed.options.fleetScope === "used"
+            ? ["--interests", interestsOf(bed).join(" ")]
+            : []),
         ],
         port: PORTS.fleet,
         ...pinnedTo(cores.proxies),
