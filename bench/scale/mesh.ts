@@ -33,6 +33,19 @@ export function shapeOf(services: number): Shape {
   };
 }
 
+/** The Services that a sidecar of the fleet uses: the first, as all of them do, and nine that are spread over the mesh. */
+export function usedBy(
+  { services, used }: Shape,
+  index: number,
+): readonly number[] {
+  const [first = 0] = used;
+  const count = Math.min(MOST_USED, services);
+  const uses = new Set([first]);
+  for (let next = index * (MOST_USED - 1); uses.size < count; next += 1)
+    uses.add(next % services);
+  return [...uses];
+}
+
 /** Nobody calls them; in a small mesh, those that somebody could. */
 export function unusedOf({ services, used, fresh }: Shape): readonly number[] {
   const known = new Set([...used, ...fresh]);

@@ -19,7 +19,7 @@ ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
   --changes 20         of each kind
   --churn-seconds 60   of the line "churn"
   --fleet 1000         streams; fewer where each holds so much that they would not fit in memory
-  --fleet-scope used   what each stream of the fleet asks for: "used", ten Services, or "all"
+  --fleet-scope used   what each stream of the fleet asks for: "used", one that all use and nine others, or "all"
   --sidecar-option O   an option of the measured sidecar besides, such as --sidecar-option=--scope=used; may be repeated
   --cpu-prof FOLDER    keeps CPU profiles of the sidecar and the control plane there
   --fill store         where the mesh is written: "store" directly, or "api", which takes long

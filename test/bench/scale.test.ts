@@ -7,6 +7,7 @@ import {
   meshResource,
   resourcesOf,
   shapeOf,
+  usedBy,
 } from "../../bench/scale/mesh.ts";
 import { GOALS, reached } from "../../bench/scale/goals.ts";
 import { readScaleOptions } from "../../bench/scale/options.ts";
@@ -41,6 +42,27 @@ void t.test("Services are used, fresh or neither, in every size", (t) => {
   const shape = shapeOf(1000);
   t.equal(answeringAddress(shape, 100, 3), "127.1.1.4");
   t.equal(answeringAddress(shape, 99, 0), undefined);
+  t.end();
+});
+
+void t.test("the fleet uses all of the mesh, and one Service together", (t) => {
+  for (const services of [5, 10, 1000]) {
+    const shape = shapeOf(services);
+    const uses = Array.from({ length: 1000 }, (_, index) =>
+      usedBy(shape, index),
+    );
+    const counts = new Map<number, number>();
+    for (const each of uses) {
+      if (new Set(each).size !== Math.min(10, services)) t.fail(String(each));
+      for (const one of each) counts.set(one, (counts.get(one) ?? 0) + 1);
+    }
+    t.equal(counts.size, services);
+    t.equal(counts.get(0), 1000);
+    if (services === 1000)
+      t.ok(
+        Math.max(...[...counts.values()].filter((each) => each < 1000)) <= 10,
+      );
+  }
   t.end();
 });
 

@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openAuthority } from "../../../src/control-plane/authority/authority.ts";
 import { systemClock } from "../../../src/core/clock.ts";
+import { formatInterest } from "../../../src/push/interest.ts";
 import { PORTS, TRUST_DOMAIN } from "../layout.ts";
+import { nameOf, namespaceOf, shapeOf, usedBy, type Shape } from "../mesh.ts";
 import { Member } from "./member.ts";
 
 /** Streams that begin in one go: the control plane answers the first before it hears of the last. */
@@ -84,13 +86,24 @@ class Fleet {
   }
 }
 
+function interestsOf(shape: Shape, index: number): readonly string[] {
+  return [
+    { kind: "self" } as const,
+    ...usedBy(shape, index).map((service) => ({
+      kind: "service" as const,
+      namespace: namespaceOf(service),
+      name: nameOf(service),
+    })),
+  ].map(formatInterest);
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       state: { type: "string", default: "" },
       count: { type: "string", default: "1" },
-      // What each subscribes to, with blanks between; everything where it is absent.
-      interests: { type: "string" },
+      // Of the mesh of which each uses ten; each subscribes to everything where it is absent.
+      services: { type: "string" },
     },
   });
   const authority = await openAuthority({
@@ -98,6 +111,8 @@ async function main(): Promise<void> {
     trustDomain: TRUST_DOMAIN,
     clock: systemClock,
   });
+  const { services } = values;
+  const shape = services === undefined ? undefined : shapeOf(Number(services));
   const stop = new AbortController();
   const fleet = new Fleet(
     (index, onTaken) =>
@@ -105,7 +120,7 @@ async function main(): Promise<void> {
         index,
         controlPlane: `127.0.0.1:${PORTS.push}`,
         authority,
-        interests: values.interests?.split(" "),
+        interests: shape === undefined ? undefined : interestsOf(shape, index),
         clock: systemClock,
         signal: stop.signal,
         onTaken,

@@ -2,14 +2,13 @@
 import { join } from "node:path";
 import { Pool } from "undici";
 import { UserError } from "../../../src/core/errors.ts";
-import { formatInterest } from "../../../src/push/interest.ts";
 import { pinnedTo } from "../../peer.ts";
 import { start, type Running } from "../../processes.ts";
 import type { Bed } from "../bed.ts";
 import { figuresOf, spreadOf, type Figure } from "../figures.ts";
 import type { Settled } from "../fleet/main.ts";
 import { PORTS, READY_WITHIN } from "../layout.ts";
-import { nameOf, namespaceOf, routeOf } from "../mesh.ts";
+import { routeOf } from "../mesh.ts";
 import { heldUpSince } from "../probe.ts";
 import { watchCpu } from "../schedstat.ts";
 import { churnFor } from "./churn.ts";
@@ -173,18 +172,6 @@ async function sent(bed: Bed): Promise<number> {
   return statistics["bytes"] ?? Number.NaN;
 }
 
-/** The Services that the measured sidecar uses too. */
-function interestsOf({ shape }: Bed): readonly string[] {
-  return [
-    { kind: "self" } as const,
-    ...shape.used.map((service) => ({
-      kind: "service" as const,
-      namespace: namespaceOf(service),
-      name: nameOf(service),
-    })),
-  ].map(formatInterest);
-}
-
 class FleetProcess {
   readonly #running: Running;
   readonly #pool: Pool;
@@ -213,7 +200,7 @@ class FleetProcess {
           ...["--state", bed.controlPlane.stateDirectory],
           ...["--count", String(count)],
           ...(bed.options.fleetScope === "used"
-            ? ["--interests", interestsOf(bed).join(" ")]
+            ? ["--services", String(bed.shape.services)]
             : []),
         ],
         port: PORTS.fleet,
