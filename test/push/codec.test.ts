@@ -169,3 +169,16 @@ void t.test("a lookup comes back as it was, also an empty one", (t) => {
   );
   t.end();
 });
+
+void t.test("what is kept of an encoded resource keeps nothing else", (t) => {
+  for (const length of [1, 100, 5000]) {
+    const field = encodeResource({
+      name: "a",
+      version: "1",
+      typeUrl: "t",
+      value: Buffer.alloc(length, 7),
+    });
+    t.equal(field.buffer.byteLength, field.length, `${length}`);
+  }
+  t.end();
+});
