@@ -1,12 +1,6 @@
-/** What tap prints, read: totals, failures, and each file of a run as it ends. */
+/** What tap prints, read: totals and failures. */
 import t from "tap";
-import {
-  failures,
-  FileReader,
-  format,
-  totals,
-  type EndedFile,
-} from "../support/runner/tap-text.ts";
+import { failures, format, totals } from "../support/runner/tap-text.ts";
 
 const RUN = `TAP version 14
 1..3
@@ -44,33 +38,6 @@ not ok 3 - test/c.test.ts # time=1ms
 # { total: 5, pass: 2, fail: 2, skip: 1 }
 # time=20ms
 `;
-
-void t.test("each file as it ends, however the text is cut", (t) => {
-  for (const size of [1, 7, RUN.length]) {
-    const ended: EndedFile[] = [];
-    const reader = new FileReader((file) => ended.push(file));
-    for (let at = 0; at < RUN.length; at += size)
-      reader.read(RUN.slice(at, at + size));
-    t.strictSame(ended, [
-      {
-        file: "test/a.test.ts",
-        counts: { passed: 2, failed: 0, skipped: 1 },
-        time: 12.25,
-      },
-      {
-        file: "test/b.test.ts",
-        counts: { passed: 0, failed: 1, skipped: 0 },
-        time: 7,
-      },
-      {
-        file: "test/c.test.ts",
-        counts: { passed: 0, failed: 1, skipped: 0 },
-        time: 1,
-      },
-    ]);
-  }
-  t.end();
-});
 
 void t.test("totals are those of the last line, or none", (t) => {
   t.strictSame(totals(RUN), { passed: 2, failed: 2, skipped: 1 });

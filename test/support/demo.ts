@@ -41,6 +41,7 @@ export function cleanEnvironment(
   const {
     NODE_OPTIONS: _options,
     NODE_V8_COVERAGE: _coverage,
+    NODE_COMPILE_CACHE: _compiled,
     ...rest
   } = process.env;
   // What tap says to the processes of its tests is not for theirs.

@@ -9,7 +9,7 @@ export interface Commands {
 
 /** Results of before are used again for files whose content is the same. */
 const CACHE = ["--cache", "--cache-strategy", "content"];
-const CACHES = "node_modules/.cache";
+export const CACHES = "node_modules/.cache";
 
 /** @param cached false where no result of before may be used again */
 export async function runChecks(
@@ -69,12 +69,11 @@ async function runCheck(
   return { ...NOTHING, [ok ? "passed" : "failed"]: 1 };
 }
 
-/** Runs a command to its end. What it prints goes to `onOutput` as it comes, or into the result. */
-export function run(
+/** Runs a command to its end. */
+function run(
   { root, env }: Commands,
   command: string,
   args: readonly string[],
-  onOutput?: (text: string) => void,
 ): Promise<{ readonly ok: boolean; readonly output: string }> {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
@@ -83,10 +82,9 @@ export function run(
       stdio: ["ignore", "pipe", "inherit"],
     });
     let output = "";
-    const keep = (text: string): void => {
-      output += text;
-    };
-    child.stdout.setEncoding("utf8").on("data", onOutput ?? keep);
+    child.stdout
+      .setEncoding("utf8")
+      .on("data", (text: string) => (output += text));
     child.on("error", (error) => resolve({ ok: false, output: error.message }));
     child.on("close", (code) => resolve({ ok: code === 0, output }));
   });

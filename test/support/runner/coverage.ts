@@ -1,6 +1,7 @@
-/** Each folder of src that has a floor of coverage is one test. */
-import { readFileSync } from "node:fs";
+/** Which lines of src the test processes have run, as V8 writes it down for each, and the floor of each folder: one test a folder. */
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { NOTHING, sum, type Counts } from "./tap-text.ts";
 
 /** Share of lines, in percent, that the unit tests of these folders reach at least. */
@@ -17,34 +18,112 @@ const FLOORS: Readonly<Record<string, number>> = {
   "src/wire/": 90,
 };
 
-interface Lines {
+/** A piece of a file, in characters, and how often it has run. Pieces within another come after it. */
+interface Range {
+  readonly startOffset: number;
+  readonly endOffset: number;
+  readonly count: number;
+}
+
+interface ProcessReport {
+  readonly result: readonly {
+    readonly url: string;
+    readonly functions: readonly { readonly ranges: readonly Range[] }[];
+  }[];
+}
+
+export interface Lines {
   readonly total: number;
   readonly covered: number;
 }
 
-type Report = Readonly<Record<string, { readonly lines: Lines }>>;
+export class Coverage {
+  /** Where each process writes its report when it ends. */
+  readonly directory: string;
+  readonly #root: string;
+  readonly #source: string;
+  readonly #texts = new Map<string, string>();
+  /** By file: whether any process has run the line. */
+  readonly #lines = new Map<string, boolean[]>();
 
-export function checkCoverage(root: string): Counts {
-  const text = readFileSync(
-    join(root, ".tap", "report", "coverage-summary.json"),
-    "utf8",
-  );
-  const report = JSON.parse(text) as Report;
-  return Object.entries(FLOORS)
-    .map(([folder, floor]) =>
-      judge(folder, floor, linesOf(report, join(root, folder))),
-    )
-    .reduce(sum, NOTHING);
+  constructor(root: string, directory: string) {
+    this.directory = directory;
+    this.#root = root;
+    this.#source = pathToFileURL(join(root, "src")).href + "/";
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(directory, { recursive: true });
+  }
+
+  /** What the test processes need in their environment. */
+  get environment(): Readonly<Record<string, string>> {
+    return { NODE_V8_COVERAGE: this.directory };
+  }
+
+  /** Takes up what the processes that ended since have written. A report that is still being written waits for the next call. */
+  take(): void {
+    for (const name of readdirSync(this.directory)) {
+      const file = join(this.directory, name);
+      const report = parsed(readFileSync(file, "utf8"));
+      if (report === undefined) continue;
+      rmSync(file);
+      for (const { url, functions } of report.result)
+        if (url.startsWith(this.#source) && url.endsWith(".ts"))
+          this.#add(
+            fileURLToPath(url),
+            functions.flatMap(({ ranges }) => ranges),
+          );
+    }
+  }
+
+  /** Of the files of a folder that any process has loaded: the others hold types alone, or no test needs them. */
+  of(folder: string): Lines {
+    const all = [...this.#lines]
+      .filter(([file]) => file.startsWith(join(this.#root, folder)))
+      .flatMap(([, lines]) => lines);
+    return { total: all.length, covered: all.filter(Boolean).length };
+  }
+
+  #add(file: string, ranges: readonly Range[]): void {
+    const text = this.#text(file);
+    const ran = new Uint8Array(text.length);
+    for (const { startOffset, endOffset, count } of ranges)
+      ran.fill(count > 0 ? 1 : 0, startOffset, endOffset);
+    const known = this.#lines.get(file) ?? [];
+    this.#lines.set(file, known);
+    let start = 0;
+    for (let line = 0; start < text.length; line += 1) {
+      const found = text.indexOf("\n", start);
+      const end = found === -1 ? text.length : found;
+      const indent = text.slice(start, end).search(/\S/);
+      // Where any part of it has run; an empty one is what the text around it is.
+      const own =
+        indent === -1
+          ? ran.subarray(start, start + 1)
+          : ran.subarray(start + indent, end);
+      known[line] = known[line] === true || own.includes(1);
+      start = end + 1;
+    }
+  }
+
+  #text(file: string): string {
+    const text = this.#texts.get(file) ?? readFileSync(file, "utf8");
+    this.#texts.set(file, text);
+    return text;
+  }
 }
 
-function linesOf(report: Report, folder: string): Lines {
-  const all = Object.entries(report)
-    .filter(([file]) => file.startsWith(folder))
-    .map(([, { lines }]) => lines);
-  return {
-    total: all.reduce((lines, { total }) => lines + total, 0),
-    covered: all.reduce((lines, { covered }) => lines + covered, 0),
-  };
+function parsed(text: string): ProcessReport | undefined {
+  try {
+    return JSON.parse(text) as ProcessReport;
+  } catch {
+    return undefined;
+  }
+}
+
+export function checkCoverage(coverage: Coverage): Counts {
+  return Object.entries(FLOORS)
+    .map(([folder, floor]) => judge(folder, floor, coverage.of(folder)))
+    .reduce(sum, NOTHING);
 }
 
 function judge(

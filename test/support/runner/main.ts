@@ -3,23 +3,15 @@
  * behind it, only those tests. `npm run lint`: the checks alone. `npm run test:fast`: the unit tests near what changed.
  * Each ends in a plain line "N passed, N failed".
  */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { changedSince, testsReaching } from "./changed.ts";
-import { run, runChecks } from "./checks.ts";
-import { checkCoverage } from "./coverage.ts";
+import { CACHES, runChecks } from "./checks.ts";
+import { checkCoverage, Coverage } from "./coverage.ts";
 import { runFiles } from "./processes.ts";
 import { Progress } from "./progress.ts";
-import {
-  failures,
-  FileReader,
-  format,
-  NOTHING,
-  sum,
-  totals,
-  type Counts,
-} from "./tap-text.ts";
+import { format, NOTHING, sum, type Counts } from "./tap-text.ts";
 
 const root = join(import.meta.dirname, "..", "..", "..");
 const env = {
@@ -29,6 +21,11 @@ const env = {
     dirname(process.execPath),
     process.env["PATH"],
   ].join(delimiter),
+};
+/** What test files get besides: Node keeps what it has compiled, and what is left of a file without its types. */
+const testEnv = {
+  ...env,
+  NODE_COMPILE_CACHE: join(root, CACHES, "compiled"),
 };
 /** A skipped test is a failure, and no result of before is used again. */
 const strict = process.env["WHERRY_REQUIRE"] === "all";
@@ -74,69 +71,36 @@ function longestFirst(files: readonly string[]): string[] {
   return files.toSorted((left, right) => rank(left) - rank(right));
 }
 
-/** Plain processes of Node, as many at once as `jobs`. */
+interface Plan {
+  /** Processes at once. */
+  readonly jobs: number;
+  /** Seconds a file. */
+  readonly timeout: number;
+  readonly coverage?: Coverage;
+  readonly goOn?: (file: string) => boolean;
+}
+
 async function runPlain(
   files: readonly string[],
-  jobs: number,
-  timeout: number,
-  goOn?: (file: string) => boolean,
+  { coverage, ...plan }: Plan,
 ): Promise<Counts> {
   const progress = new Progress(files.length, print);
   let counts = NOTHING;
   let details = "";
   await runFiles(files, {
     root,
-    env,
-    jobs,
-    timeout,
-    ...(goOn === undefined ? {} : { goOn }),
+    env: { ...testEnv, ...coverage?.environment },
+    ...plan,
     onResult: (result) => {
       counts = sum(counts, result.counts);
       if (result.detail !== "") details += `${result.file}\n${result.detail}`;
       progress.ended(result.file, result.counts, result.time);
+      coverage?.take();
     },
   });
   progress.close();
   print(`${details}  ${format(counts)}`);
   return counts;
-}
-
-/** Under tap's own runner, which measures coverage. */
-async function runCovered(files: readonly string[]): Promise<Counts> {
-  await buildTap();
-  const progress = new Progress(files.length, print);
-  const reader = new FileReader(({ file, counts, time }) => {
-    progress.ended(file, counts, time);
-  });
-  let text = "";
-  const { ok } = await run(
-    { root, env },
-    "tap",
-    [
-      "run",
-      "--reporter=tap",
-      "--allow-incomplete-coverage",
-      "--coverage-report=json-summary",
-      ...files,
-    ],
-    (chunk) => {
-      text += chunk;
-      reader.read(chunk);
-    },
-  );
-  progress.close();
-  const told = totals(text) ?? NOTHING;
-  // A run that died before its totals has failed once more than it can tell.
-  const counts = { ...told, failed: ok ? told.failed : told.failed || 1 };
-  print(`${failures(text)}  ${format(counts)}`);
-  return counts;
-}
-
-/** tap carries a TypeScript loader that Node makes needless; .taprc leaves it out, but the run that finds tap unbuilt still has it. */
-async function buildTap(): Promise<void> {
-  const built = "node_modules/@tapjs/test/test-built/dist/esm/index.js";
-  if (readFileSync(join(root, built), "utf8").includes("@tapjs/typescript"))
-    await run({ root, env }, "tap", ["build"]);
 }
 
 async function runAll(): Promise<Counts> {
@@ -145,8 +109,10 @@ async function runAll(): Promise<Counts> {
     (file) => !/^test\/(?:e2e|hostile)\//.test(file),
   );
   print("unit tests …");
-  counts = sum(counts, await runCovered(unitTests));
-  counts = sum(counts, checkCoverage(root));
+  const coverage = new Coverage(root, join(root, CACHES, "coverage"));
+  const jobs = availableParallelism();
+  const unit = await runPlain(unitTests, { jobs, timeout: TIMEOUT, coverage });
+  counts = [unit, checkCoverage(coverage)].reduce(sum, counts);
   const processes = ["test/hostile", "test/e2e"].flatMap(testsIn);
   const [alone, together] = [true, false].map((wanted) =>
     processes.filter((file) => ALONE.test(file) === wanted),
@@ -155,17 +121,24 @@ async function runAll(): Promise<Counts> {
   // Most of these wait for most of their time.
   counts = sum(
     counts,
-    await runPlain(longestFirst(together ?? []), 3, LONG_TIMEOUT),
+    await runPlain(longestFirst(together ?? []), {
+      jobs: 3,
+      timeout: LONG_TIMEOUT,
+    }),
   );
   print("whole processes that are measured …");
-  return sum(counts, await runPlain(alone ?? [], 1, LONG_TIMEOUT));
+  const last = await runPlain(alone ?? [], { jobs: 1, timeout: LONG_TIMEOUT });
+  return sum(counts, last);
 }
 
 function runNamed(names: readonly string[]): Promise<Counts> {
   const files = names.flatMap((name) =>
     statSync(join(root, name)).isDirectory() ? testsIn(name) : [name],
   );
-  return runPlain(files, availableParallelism(), LONG_TIMEOUT);
+  return runPlain(files, {
+    jobs: availableParallelism(),
+    timeout: LONG_TIMEOUT,
+  });
 }
 
 /** The tests that import a changed file themselves always run; after that the nearest first, until the time is over. */
@@ -184,12 +157,14 @@ async function runFast(args: readonly string[]): Promise<Counts> {
   let begun = 0;
   const counts = await runPlain(
     reached.map(({ test }) => test),
-    availableParallelism(),
-    TIMEOUT,
-    (file) => {
-      const goesOn = all || near.has(file) || performance.now() < end;
-      if (goesOn) begun += 1;
-      return goesOn;
+    {
+      jobs: availableParallelism(),
+      timeout: TIMEOUT,
+      goOn: (file) => {
+        const goesOn = all || near.has(file) || performance.now() < end;
+        if (goesOn) begun += 1;
+        return goesOn;
+      },
     },
   );
   if (begun < reached.length)

@@ -1,4 +1,4 @@
-/** Reads what tap prints: how many assertions passed, which failed and why, and which file has just ended. */
+/** Reads what tap prints: how many assertions passed, which failed and why. */
 
 export interface Counts {
   readonly passed: number;
@@ -54,57 +54,4 @@ export function failures(text: string): string {
     if (/^\s*\.\.\.$/.test(line)) inDetail = false;
   }
   return shown.length === 0 ? "" : `${shown.join("\n")}\n`;
-}
-
-export interface EndedFile {
-  readonly file: string;
-  readonly counts: Counts;
-  /** Milliseconds, as tap measured them. */
-  readonly time: number;
-}
-
-/** Follows a run of many files, and calls back at the end of each. */
-export class FileReader {
-  readonly #onEnd: (ended: EndedFile) => void;
-  #rest = "";
-  #counts = NOTHING;
-  /** Columns of the last assertion or plan: an assertion further left sums up those before it. */
-  #indent = 0;
-
-  constructor(onEnd: (ended: EndedFile) => void) {
-    this.#onEnd = onEnd;
-  }
-
-  read(chunk: string): void {
-    const lines = (this.#rest + chunk).split("\n");
-    this.#rest = lines.pop() ?? "";
-    for (const line of lines) this.#line(line);
-  }
-
-  #line(line: string): void {
-    const found = /^( *)(?:(not )?ok \d+|1\.\.\d+)(.*)$/.exec(line);
-    if (found === null) return;
-    const [, { length: indent } = "", not, text = ""] = found;
-    const sumsUp = indent < this.#indent;
-    this.#indent = indent;
-    if (line.startsWith("1..", indent)) return;
-    const failed = not !== undefined;
-    if (!sumsUp) this.#count(failed, text);
-    if (indent > 0) return;
-    const [, file = "", time = "0"] =
-      /^ - (.*?)(?: # time=([\d.]+)ms)?$/.exec(text) ?? [];
-    // A file that fails as a whole has no assertion that says so.
-    if (failed && this.#counts.failed === 0) this.#count(true, "");
-    this.#onEnd({ file, counts: this.#counts, time: Number(time) });
-    this.#counts = NOTHING;
-  }
-
-  #count(failed: boolean, text: string): void {
-    const put = / # (?:SKIP|TODO)\b/i.test(text);
-    this.#counts = sum(this.#counts, {
-      passed: failed || put ? 0 : 1,
-      failed: failed && !put ? 1 : 0,
-      skipped: put ? 1 : 0,
-    });
-  }
 }
