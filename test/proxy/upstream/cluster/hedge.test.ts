@@ -1,22 +1,20 @@
 /** Hedging at a real sidecar: the quicker of two answers, the other broken off, only where twice does no harm, and within the budget. */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import t from "tap";
+import { fakeClock, passing } from "../../../support/fake-clock.ts";
 import {
   resource,
   until,
   withPair,
+  type Answer,
+  type CallOptions,
   type Pair,
   type PairOptions,
 } from "../../../support/pair.ts";
 
 interface Shop {
   /** What waits at the slow instance. */
-  readonly held: {
-    readonly request: IncomingMessage;
-    readonly response: ServerResponse;
-  }[];
-  /** By instance. */
-  readonly seen: number[];
+  readonly held: ServerResponse[];
   slow: boolean;
   /** Status of the quick instance. */
   status: number;
@@ -26,15 +24,13 @@ interface Shop {
 function shop(hedging: object, more: object = {}): Shop {
   const made: Shop = {
     held: [],
-    seen: [0, 0],
     slow: false,
     status: 200,
     options: {
       instances: 2,
       app: (index) => (request, response) => {
-        made.seen[index] = (made.seen[index] ?? 0) + 1;
         if (index === 0 && made.slow) {
-          made.held.push({ request, response });
+          made.held.push(response);
           return;
         }
         request.resume();
@@ -62,18 +58,25 @@ async function learn(pair: Pair, shop: Shop): Promise<void> {
   shop.slow = true;
 }
 
-/** Calls until one was held at the slow instance. */
-async function untilHeld(
+interface Held {
+  readonly call: Promise<Answer>;
+  /** At the slow instance. */
+  readonly response: ServerResponse;
+}
+
+/** Calls until one is held at the slow instance. The clock stands: no second endpoint is asked before the test says so. */
+async function hold(
   pair: Pair,
   shop: Shop,
-  options?: Parameters<Pair["call"]>[0],
-): Promise<ReturnType<Pair["call"]>> {
+  options?: CallOptions,
+): Promise<Held> {
   for (;;) {
     const call = pair.call(options);
     let over = false;
     void call.finally(() => (over = true)).catch(() => undefined);
     await until(() => over || shop.held.length > 0);
-    if (shop.held.length > 0) return Promise.resolve(call);
+    const response = shop.held.shift();
+    if (response !== undefined) return { call, response };
     await call;
   }
 }
@@ -84,17 +87,19 @@ const hedges = (pair: Pair, result: string): Promise<number> =>
 void t.test(
   "a GET that is slow is asked elsewhere, the answer comes from there, and the slow one is broken off",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     const made = shop({ minimumDelay: "20ms" });
-    await withPair(made.options, async (pair) => {
+    await withPair({ ...made.options, clock }, async (pair) => {
       await learn(pair, made);
-      t.equal(await hedges(pair, "won"), 0);
-      const answer = await untilHeld(pair, made);
-      t.equal(answer.text, "from 1");
-      const [first] = made.held;
-      await until(() => first?.response.destroyed === true);
-      t.ok(first?.response.destroyed, "the application sees that nobody waits");
-      t.ok((await hedges(pair, "made")) >= 1);
-      t.ok((await hedges(pair, "won")) >= 1);
+      const { call, response } = await hold(pair, made);
+      clock.advance(19);
+      t.equal(await hedges(pair, "made"), 0, "not before its time");
+      clock.advance(1);
+      t.equal((await call).text, "from 1");
+      await until(() => response.destroyed);
+      t.ok(response.destroyed, "the application sees that nobody waits");
+      t.equal(await hedges(pair, "made"), 1);
+      t.equal(await hedges(pair, "won"), 1);
       const last = pair.log.findLast(
         ({ direction }) => direction === "outbound",
       );
@@ -115,36 +120,32 @@ void t.test(
 void t.test(
   "never: a POST, a request with a body, one that does not match, one before enough is known",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     const made = shop({
       minimumDelay: "5ms",
       matches: [{ path: { type: "PathPrefix", value: "/fast" } }],
     });
-    await withPair(made.options, async (pair) => {
+    await withPair({ ...made.options, clock }, async (pair) => {
+      const late = async (options: CallOptions): Promise<void> => {
+        const { call, response } = await hold(pair, made, options);
+        // Many times as long as a hedge would wait.
+        clock.advance(100);
+        response.end("late");
+        t.equal((await call).text, "late", JSON.stringify(options));
+        t.equal(await hedges(pair, "made"), 0);
+      };
       made.slow = true;
-      const early = untilHeld(pair, made, { path: "/fast" });
-      await until(() => made.held.length === 1);
-      for (const { response } of made.held.splice(0)) response.end("late");
-      await early;
+      await late({ path: "/fast" });
       made.slow = false;
       for (let index = 0; index < 140; index += 1)
         await pair.call({ path: "/fast" });
-      const before = await hedges(pair, "made");
       made.slow = true;
-      for (const options of [
-        { method: "POST", path: "/fast" },
-        { method: "PUT", path: "/fast", body: "x" },
-        { path: "/other" },
-      ]) {
-        const calls = [pair.call(options), pair.call(options)];
-        await until(() => made.held.length === 1);
-        // Several times as long as a hedge would wait.
-        setTimeout(() => {
-          for (const { response } of made.held.splice(0)) response.end("late");
-        }, 60);
-        const texts = (await Promise.all(calls)).map(({ text }) => text);
-        t.ok(texts.includes("late"), JSON.stringify(options));
-      }
-      t.equal(await hedges(pair, "made"), before);
+      await late({ method: "POST", path: "/fast" });
+      await late({ method: "PUT", path: "/fast", body: "x" });
+      await late({ path: "/other" });
+      const { call } = await hold(pair, made, { path: "/fast" });
+      clock.advance(100);
+      t.equal((await call).text, "from 1", "what does match, now");
     });
   },
 );
@@ -152,24 +153,24 @@ void t.test(
 void t.test(
   "a failure of the second is no answer while the first may have a better one",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     const made = shop({ minimumDelay: "20ms" });
-    await withPair(made.options, async (pair) => {
+    await withPair({ ...made.options, clock }, async (pair) => {
       await learn(pair, made);
+      const { call, response } = await hold(pair, made);
       made.status = 500;
-      const waiting = (async (): Promise<Awaited<ReturnType<Pair["call"]>>> => {
-        for (;;) {
-          const answer = await pair.call();
-          if (answer.text === "from the slow one") return answer;
-        }
-      })();
-      await until(() => made.held.length > 0);
-      while ((await hedges(pair, "made")) === 0);
-      setTimeout(() => {
-        for (const { response } of made.held.splice(0))
-          response.end("from the slow one");
-      }, 100);
-      t.equal((await waiting).status, 200);
-      t.ok((await hedges(pair, "made")) >= 1);
+      clock.advance(20);
+      await until(() =>
+        pair.log.some(
+          ({ direction, status }) => direction === "inbound" && status === 500,
+        ),
+      );
+      // Many turns, in which the failure comes to the caller's sidecar.
+      t.equal(await hedges(pair, "made"), 1);
+      response.end("from the slow one");
+      const answer = await call;
+      t.match(answer, { status: 200, text: "from the slow one" });
+      t.equal(await hedges(pair, "won"), 0);
     });
   },
 );
@@ -177,6 +178,7 @@ void t.test(
 void t.test(
   "the budget of retries pays for it: without one nothing is doubled",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     const made = shop(
       { minimumDelay: "5ms" },
       {
@@ -186,25 +188,24 @@ void t.test(
         },
       },
     );
-    await withPair(made.options, async (pair) => {
+    await withPair({ ...made.options, clock }, async (pair) => {
       await learn(pair, made);
-      const calls = [pair.call(), pair.call()];
-      await until(() => made.held.length === 1);
-      setTimeout(() => {
-        for (const { response } of made.held.splice(0)) response.end("late");
-      }, 60);
-      const texts = (await Promise.all(calls)).map(({ text }) => text);
-      t.ok(texts.includes("late"));
+      const { call, response } = await hold(pair, made);
+      clock.advance(100);
+      response.end("late");
+      t.equal((await call).text, "late");
       t.equal(await hedges(pair, "made"), 0);
     });
   },
 );
 
 void t.test("one extra and no more, however long both take", async (t) => {
+  const clock = fakeClock({ wall: Date.now() });
   const held: ServerResponse[] = [];
   let slow = false;
   await withPair(
     {
+      clock,
       instances: 3,
       app: () => (_request, response) => {
         if (slow) held.push(response);
@@ -214,15 +215,15 @@ void t.test("one extra and no more, however long both take", async (t) => {
     },
     async (pair) => {
       for (let index = 0; index < 128; index += 1) await pair.call();
-      const before = await hedges(pair, "made");
       slow = true;
       const call = pair.call();
+      await until(() => held.length === 1);
+      clock.advance(10);
       await until(() => held.length === 2);
       // Many times as long as the first extra one waited.
-      const since = performance.now();
-      await until(() => performance.now() - since > 300);
-      t.equal(held.length, 2, "there was a third who could have been asked");
-      t.equal(await hedges(pair, "made"), before + 1);
+      clock.advance(300);
+      t.equal(await hedges(pair, "made"), 1);
+      t.equal(held.length, 2, "there was a third that could have been asked");
       for (const response of held) response.end("late");
       t.equal((await call).status, 200);
     },
@@ -244,10 +245,12 @@ void t.test(
       },
     );
     const answer = made.options.app;
+    const clock = fakeClock({ wall: Date.now() });
     let failing = 0;
     await withPair(
       {
         ...made.options,
+        clock,
         app: (index) => (request, response) => {
           if (failing === 0) {
             answer?.(index)(request, response);
@@ -271,43 +274,38 @@ void t.test(
         ],
       },
       async (pair) => {
-        const spend = async (): Promise<void> => {
+        const failOnce = async (): Promise<number> => {
           failing = 1;
-          t.equal((await pair.call()).status, 200, "by a retry");
+          return (await passing(clock, pair.call())).value.status;
         };
         const slowly = async (): Promise<number> => {
           const before = await hedges(pair, "made");
-          const calls = [pair.call(), pair.call()];
-          await until(() => made.held.length === 1);
-          const [call] = made.held.splice(0);
-          const since = performance.now();
-          await until(
-            () =>
-              call?.response.destroyed === true ||
-              performance.now() - since > 100,
-          );
-          call?.response.end("late");
-          await Promise.all(calls);
-          return (await hedges(pair, "made")) - before;
+          const { call, response } = await hold(pair, made);
+          clock.advance(100);
+          const doubled = (await hedges(pair, "made")) - before;
+          response.end("late");
+          await call;
+          return doubled;
         };
         for (let index = 0; index < 128; index += 1) await pair.call();
-        await spend();
+        t.equal(await failOnce(), 200, "by a retry");
         made.slow = true;
         t.equal(await slowly(), 1, "the second of two");
         t.equal(await slowly(), 0, "there is no third");
         made.slow = false;
-        failing = 1;
-        t.equal((await pair.call()).status, 503, "nor one for a retry");
+        t.equal(await failOnce(), 503, "nor one for a retry");
       },
     );
   },
 );
 
 void t.test("a caller that goes away takes both with it", async (t) => {
+  const clock = fakeClock({ wall: Date.now() });
   const both: ServerResponse[] = [];
   let slow = false;
   await withPair(
     {
+      clock,
       instances: 2,
       app: () => (_request, response) => {
         if (slow) both.push(response);
@@ -324,6 +322,8 @@ void t.test("a caller that goes away takes both with it", async (t) => {
         port: pair.caller.ports.outbound ?? 0,
       });
       socket.write("GET / HTTP/1.1\r\nHost: orders.shop\r\n\r\n");
+      await until(() => both.length === 1);
+      clock.advance(10);
       await until(() => both.length === 2);
       socket.resetAndDestroy();
       await until(() => both.every(({ destroyed }) => destroyed));
