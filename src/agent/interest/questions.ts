@@ -37,8 +37,8 @@ class Question implements Timed {
   readonly declared: boolean;
   /** The result; undefined until there is one. */
   services: readonly string[] | undefined;
-  /** It was not resolved in time. */
-  late = false;
+  /** Why it has no result, and is not waited for: it was not resolved in time, or the config with its result was refused. */
+  failure: NotKnown | undefined;
   /** The minute in which it was asked, or its result was of use. */
   seen: number;
   waiters: Waiter[] = [];
@@ -119,8 +119,8 @@ export class Questions {
       }
       this.#touch(question);
       if (question.services !== undefined) continue;
-      if (question.late) {
-        done(lateness(name));
+      if (question.failure !== undefined) {
+        done(question.failure);
         return;
       }
       open.push(question);
@@ -167,8 +167,11 @@ export class Questions {
       if (question.services !== undefined) continue;
       const { declared, name } = question;
       this.#settle(question, failure);
-      if (declared) this.#reopen(question);
-      else {
+      if (declared) {
+        this.#reopen(question);
+        // It stays asked: no push but another one, which can be used, brings its result.
+        if (failure.kind === "refused") question.failure = failure;
+      } else {
         this.#all.delete(name);
         this.#options.onDrop(name);
       }
@@ -216,8 +219,8 @@ export class Questions {
 
   #add(name: string, declared: boolean): Question {
     const question = new Question(name, declared, this.#minute, (due) => {
-      due.late = true;
-      this.#tell(due, lateness(due.name));
+      due.failure ??= lateness(due.name);
+      this.#tell(due, due.failure);
     });
     this.#all.set(name, question);
     this.#reopen(question);
@@ -226,7 +229,7 @@ export class Questions {
 
   #reopen(question: Question): void {
     this.#open += 1;
-    question.late = false;
+    question.failure = undefined;
     this.#deadlines.set(question, this.#options.clock.now() + RESOLVE_WITHIN);
   }
 

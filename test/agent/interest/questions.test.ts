@@ -145,6 +145,33 @@ void t.test("an answer of no use for an hour is given back", (t) => {
 });
 
 void t.test(
+  "a config that is refused ends the wait for all that is asked, and for what is declared until another brings it",
+  (t) => {
+    const { clock, questions, wait, answer } = asking([A]);
+    const waiting = [wait(A), wait(B)];
+    questions.fail({ kind: "refused", detail: "it is too large" });
+    t.same(waiting, [{ result: "refused" }, { result: "refused" }]);
+    t.same(wait(A), { result: "refused" }, "at once: it is asked already");
+    clock.advance(RESOLVE_WITHIN);
+    t.same(wait(A), { result: "refused" }, "and that stays the reason");
+    t.same(wait(B), { result: "waits" }, "it is asked anew");
+    answer({ [A]: [] });
+    t.same(wait(A), { result: "known" });
+    t.end();
+  },
+);
+
+void t.test("what is declared waits again for another control plane", (t) => {
+  const { questions, wait, answer } = asking([A]);
+  questions.fail({ kind: "gone", detail: "away" });
+  const again = wait(A);
+  t.same(again, { result: "waits" });
+  answer({ [A]: [] });
+  t.same(again, { result: "known" });
+  t.end();
+});
+
+void t.test(
   "what is declared is asked by itself, and never given back",
   (t) => {
     const { clock, questions, dropped, wait, answer } = asking([A]);
