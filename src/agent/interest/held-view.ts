@@ -11,7 +11,7 @@ export interface HeldService {
   readonly service: string;
   /**
    * `self`: it selects this workload; `declared`: at start; `used`: it was called; `asked`: a question led to it; "with
-   * NAMESPACE/NAME": a route of that Service leads to it; `learned`: others of the service account use it.
+   * NAMESPACE/NAME": a route of that Service leads to it, or both claim a host; `learned`: others of the service account use it.
    */
   readonly why: string;
   /** Minutes since its last call, where it is in use. */
@@ -41,18 +41,16 @@ export interface HeldParts {
 
 export function heldView(parts: HeldParts): HeldView {
   const { resources, own, uses, questions } = parts;
-  const held: string[] = [];
-  const leads = new Map<string, string[]>();
-  for (const { resource } of resources.values()) {
-    if (isKind(SERVICE, resource))
-      held.push(nameOf(resource, resource.metadata));
-    for (const [parent, backend] of legsOf(resource))
-      leads.set(parent, [...(leads.get(parent) ?? []), backend]);
-  }
+  const { held, leads } = graphOf(resources);
   const why = new Map<string, string>();
   const give = (services: Iterable<string>, reason: string): void => {
     for (const service of services)
       if (!why.has(service)) why.set(service, reason);
+  };
+  const follow = (): void => {
+    // A Map is read on while it grows: what a Service leads to leads on itself.
+    for (const service of why.keys())
+      give(leads.get(service) ?? [], `with ${service}`);
   };
   for (const [service, minutes] of uses)
     give([service], minutes === undefined ? "declared" : "used");
@@ -60,12 +58,25 @@ export function heldView(parts: HeldParts): HeldView {
     questions.flatMap(({ services = [] }) => services),
     "asked",
   );
-  // A Map is read on while it grows: what a Service leads to leads on itself.
-  for (const service of why.keys())
-    give(leads.get(service) ?? [], `with ${service}`);
+  follow();
   give(own, "self");
+  // What is held for the workload itself comes without what its routes lead to.
+  for (const service of own)
+    if (why.get(service) === "self") leads.delete(service);
+  const ledTo = new Set([...leads.values()].flat());
+  const rest = held.filter((service) => !why.has(service));
+  give(
+    rest.filter((service) => !ledTo.has(service)),
+    "learned",
+  );
+  follow();
+  // Those that lead to each other.
+  for (const service of rest) {
+    give([service], "learned");
+    follow();
+  }
   return {
-    services: held.sort().map((service) => {
+    services: held.map((service) => {
       const idleMinutes = uses.get(service);
       return {
         service,
@@ -75,6 +86,34 @@ export function heldView(parts: HeldParts): HeldView {
     }),
     questions,
   };
+}
+
+/** The Services, sorted, and from each to those that are held because it is: its routes lead there, or they claim one of its hosts. */
+function graphOf(resources: ReceivedResources): {
+  readonly held: readonly string[];
+  readonly leads: Map<string, readonly string[]>;
+} {
+  const held: string[] = [];
+  const leads = new Map<string, string[]>();
+  const byHost = new Map<string, string[]>();
+  const add = (to: Map<string, string[]>, key: string, value: string): void => {
+    const values = to.get(key);
+    if (values === undefined) to.set(key, [value]);
+    else values.push(value);
+  };
+  for (const { resource } of resources.values()) {
+    if (isKind(SERVICE, resource)) {
+      const name = nameOf(resource, resource.metadata);
+      held.push(name);
+      for (const host of resource.spec.hosts ?? []) add(byHost, host, name);
+    }
+    for (const [parent, backend] of legsOf(resource))
+      add(leads, parent, backend);
+  }
+  for (const claimants of byHost.values())
+    for (const one of claimants)
+      for (const other of claimants) if (one !== other) add(leads, one, other);
+  return { held: held.sort(), leads };
 }
 
 /** Each Service that a route is for, with each that it leads to. */

@@ -89,3 +89,40 @@ void t.test("each Service that is held has its reason", (t) => {
   );
   t.end();
 });
+
+void t.test("what comes with a learned Service is told from it", (t) => {
+  const external = (name: string, ...hosts: string[]): Resource =>
+    service(name, { selector: undefined, hosts });
+  const { services } = heldView({
+    resources: received(
+      ...["web", "a", "a-v2", "shadow", "ring-1", "ring-2"].map((name) =>
+        service(name),
+      ),
+      external("bank", "bank.example"),
+      external("other-bank", "bank.example", "more.example"),
+      external("third-bank", "more.example"),
+      split("a", "a-v2", "a"),
+      split("ring-1", "ring-2"),
+      split("ring-2", "ring-1"),
+      split("web", "a"),
+    ),
+    own: new Set(["shop/web"]),
+    uses: new Map([["shop/bank", 0]]),
+    questions: [],
+  });
+  t.same(
+    services.map(({ service, why }) => [service, why]),
+    [
+      ["shop/a", "learned"],
+      ["shop/a-v2", "with shop/a"],
+      ["shop/bank", "used"],
+      ["shop/other-bank", "with shop/bank"],
+      ["shop/ring-1", "learned"],
+      ["shop/ring-2", "with shop/ring-1"],
+      ["shop/shadow", "with shop/a"],
+      ["shop/third-bank", "with shop/other-bank"],
+      ["shop/web", "self"],
+    ],
+  );
+  t.end();
+});
