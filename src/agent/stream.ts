@@ -8,7 +8,11 @@ import {
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Bytes } from "../core/units.ts";
-import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
+import {
+  deltaRequest,
+  deltaResponse,
+  revision as revisionCodec,
+} from "../push/codec.ts";
 import { EVERYTHING, lookupVersion } from "../push/interest.ts";
 import type {
   DeltaRequest,
@@ -16,7 +20,11 @@ import type {
   Node,
   Revision,
 } from "../push/messages.ts";
-import { RESOURCE_TYPE, REVISION_TYPE } from "../push/names.ts";
+import {
+  LONGEST_REQUEST,
+  RESOURCE_TYPE,
+  REVISION_TYPE,
+} from "../push/names.ts";
 import { DISCOVERY } from "../push/services.ts";
 import { openStream } from "./connection.ts";
 import type { Send, Subscriptions } from "./interest/subscriptions.ts";
@@ -46,6 +54,7 @@ export interface StreamOptions {
 
 /** Milliseconds that a control plane has for its first message. */
 const FIRST_MESSAGE = 15_000;
+const NOTHING: ReceivedConfig = { resources: new Map(), lookups: new Map() };
 
 /** Resolves with what ended it. Never rejects: every end is one to come back from. */
 export function runStream(options: StreamOptions): Promise<string> {
@@ -54,6 +63,7 @@ export function runStream(options: StreamOptions): Promise<string> {
 
 class ConfigStream {
   readonly #options: StreamOptions;
+  readonly #first: DeltaRequest;
   readonly #staging: Staging;
   readonly #stream: ClientDuplexStream<DeltaRequest, Buffer>;
   readonly #ended = Promise.withResolvers<string>();
@@ -65,7 +75,12 @@ class ConfigStream {
 
   constructor(options: StreamOptions) {
     this.#options = options;
-    this.#staging = makeStaging(options.held, options.maxConfigBytes);
+    const { held, maxConfigBytes } = options;
+    const first = this.#firstRequest(versionsOf(held));
+    const fits = deltaRequest.encode(first).length <= LONGEST_REQUEST;
+    // Where the names of what is held are too many to be said, all is sent again, and taken as to one that holds nothing.
+    this.#first = fits ? first : { ...first, initialVersions: new Map() };
+    this.#staging = makeStaging(fits ? held : NOTHING, maxConfigBytes);
     this.#stream = openStream(
       options.client,
       DISCOVERY.DeltaAggregatedResources,
@@ -88,7 +103,7 @@ class ConfigStream {
     );
     signal.addEventListener("abort", this.#onAbort, { once: true });
     if (signal.aborted) this.#onAbort();
-    else this.#subscribe();
+    else this.#stream.write(this.#first);
     return this.#ended.promise;
   }
 
@@ -101,18 +116,16 @@ class ConfigStream {
     this.#ended.resolve(reason);
   }
 
-  #subscribe(): void {
-    const { node, held, subscribe } = this.#options;
-    this.#stream.write(
-      request({
-        node,
-        typeUrl: RESOURCE_TYPE,
-        subscribe: subscribe?.((change) => this.#resubscribe(change)) ?? [
-          EVERYTHING,
-        ],
-        initialVersions: versionsOf(held),
-      }),
-    );
+  #firstRequest(initialVersions: ReadonlyMap<string, string>): DeltaRequest {
+    const { node, subscribe } = this.#options;
+    return request({
+      node,
+      typeUrl: RESOURCE_TYPE,
+      subscribe: subscribe?.((change) => this.#resubscribe(change)) ?? [
+        EVERYTHING,
+      ],
+      initialVersions,
+    });
   }
 
   #resubscribe(change: Subscriptions): void {

@@ -21,6 +21,9 @@ export const REVISION_NAME = "revision";
 /** Goes up when a sidecar must know a field that an older one does not. */
 export const SCHEMA_VERSION = 2;
 
+/** Bytes of a request; what is longer is refused before it is read, so that what one peer can fill is bounded. */
+export const LONGEST_REQUEST: number = 4 * 1024 * 1024;
+
 /** Keys of the node metadata that a sidecar states at the start of its stream. */
 export const NODE = {
   /** SCHEMA_VERSION of the sidecar. */

@@ -15,6 +15,7 @@ import type {
   RegisterResponse,
   RenewRequest,
 } from "../../push/messages.ts";
+import { LONGEST_REQUEST } from "../../push/names.ts";
 import {
   DISCOVERY,
   ENROLMENT,
@@ -43,7 +44,7 @@ interface ConnectionLimits {
 
 /** A sidecar's: its versions of tens of thousands of resources, and nothing near the memory there is. */
 export const PEER_LIMITS: ConnectionLimits = {
-  message: 4 * 1024 * 1024,
+  message: LONGEST_REQUEST,
   streams: 4,
 };
 
