@@ -133,9 +133,24 @@ class MemoryStore implements Store {
   }
 
   setNote(name: string, value: string): Promise<void> {
+    return this.setNotes(new Map([[name, value]]));
+  }
+
+  notes(prefix: string): Promise<ReadonlyMap<string, string>> {
     return step(() => {
       this.#history.checkOpen();
-      this.#notes.set(name, value);
+      return new Map(
+        [...this.#notes].filter(([name]) => name.startsWith(prefix)),
+      );
+    });
+  }
+
+  setNotes(notes: ReadonlyMap<string, string | undefined>): Promise<void> {
+    return step(() => {
+      this.#history.checkOpen();
+      for (const [name, value] of notes)
+        if (value === undefined) this.#notes.delete(name);
+        else this.#notes.set(name, value);
     });
   }
 

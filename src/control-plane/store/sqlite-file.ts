@@ -12,6 +12,8 @@ const APPLICATION_ID = 0x57485259;
 const SCHEMA_VERSION = 1;
 /** How notes begin in the table that has the store's id too. */
 const NOTE = "note:";
+/** Behind every other character in the order of names. */
+const LAST = "\u{10ffff}";
 
 // The newest change always stays in the history, so its revision is the store's.
 const SCHEMA = `
@@ -104,7 +106,9 @@ export type ChangeType = "create" | "update" | "remove";
 export interface Statements {
   id(): string;
   note(name: string): string | undefined;
-  setNote(name: string, value: string): void;
+  notes(prefix: string): Map<string, string>;
+  /** Undefined removes it. */
+  setNote(name: string, value: string | undefined): void;
   /** The newest revision; 0 before the first write. */
   revision(): number;
   historySize(): { rows: number; bytes: number };
@@ -120,6 +124,10 @@ export interface Statements {
 export function prepare(database: DatabaseSync): Statements {
   const id = database.prepare("SELECT value FROM meta WHERE name = 'id'");
   const note = database.prepare("SELECT value FROM meta WHERE name = ?");
+  const notes = database.prepare(
+    "SELECT SUBSTR(name, ?) AS name, value FROM meta WHERE name >= ? AND name < ?",
+  );
+  const removeNote = database.prepare("DELETE FROM meta WHERE name = ?");
   const setNote = database.prepare(
     "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
   );
@@ -153,8 +161,15 @@ export function prepare(database: DatabaseSync): Statements {
       const value = note.get(NOTE + name)?.["value"];
       return typeof value === "string" ? value : undefined;
     },
+    notes: (prefix) =>
+      new Map(
+        notes
+          .all(NOTE.length + 1, NOTE + prefix, NOTE + prefix + LAST)
+          .map((row) => [String(row["name"]), String(row["value"])]),
+      ),
     setNote(name, value) {
-      setNote.run(NOTE + name, value);
+      if (value === undefined) removeNote.run(NOTE + name);
+      else setNote.run(NOTE + name, value);
     },
     revision: () => Number(revision.get()?.["value"] ?? 0),
     historySize() {

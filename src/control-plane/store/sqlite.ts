@@ -181,8 +181,22 @@ class SqliteStore implements Store, History {
   }
 
   setNote(name: string, value: string): Promise<void> {
+    return this.setNotes(new Map([[name, value]]));
+  }
+
+  notes(prefix: string): Promise<ReadonlyMap<string, string>> {
+    return step(() => {
+      this.#checkOpen();
+      return this.#statements.notes(prefix);
+    });
+  }
+
+  setNotes(notes: ReadonlyMap<string, string | undefined>): Promise<void> {
     return step(() =>
-      this.#transaction(() => this.#statements.setNote(name, value)),
+      this.#transaction(() => {
+        for (const [name, value] of notes)
+          this.#statements.setNote(name, value);
+      }),
     );
   }
 

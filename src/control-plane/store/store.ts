@@ -76,6 +76,10 @@ export interface Store {
   note(name: string): Promise<string | undefined>;
   /** Notes it in place of what was noted before. A note has no revision and goes with the store, also into its backups. */
   setNote(name: string, value: string): Promise<void>;
+  /** All notes whose names begin so, by their names. */
+  notes(prefix: string): Promise<ReadonlyMap<string, string>>;
+  /** All of them or none; undefined takes a note away. */
+  setNotes(notes: ReadonlyMap<string, string | undefined>): Promise<void>;
   close(): Promise<void>;
 }
 
