@@ -54,6 +54,7 @@ function render(status: MeshStatus, paint: Paint): string {
       ? "-"
       : String(sidecar.acknowledged.revision),
     configOf(sidecar, paint),
+    holdsOf(sidecar),
     sidecar.configReceivedAt === undefined
       ? "-"
       : age(now - sidecar.configReceivedAt),
@@ -66,7 +67,7 @@ function render(status: MeshStatus, paint: Paint): string {
           `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${refused.reason}\n`,
         ],
   );
-  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${adviceOf(status)}`;
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${adviceOf(status)}`;
 }
 
 /** Before everything else: whoever looks for the cause of trouble shall not look past what was made on purpose. */
@@ -88,6 +89,15 @@ function configOf(sidecar: SidecarStatus, paint: Paint): string {
   if (sidecar.refused !== undefined) return paint("red", "refused");
   if (sidecar.acknowledged === undefined) return paint("yellow", "none yet");
   return sidecar.pending ? paint("yellow", "pending") : "acknowledged";
+}
+
+/** All that it may use, or how many Services of it. */
+function holdsOf({ holds }: SidecarStatus): string {
+  if (holds === undefined) return "-";
+  if (holds.everything) return "all";
+  const { services, learned } = holds;
+  const noun = services === 1 ? "service" : "services";
+  return `${services} ${noun}${learned === 0 ? "" : ` (${learned} learned)`}`;
 }
 
 /** Sidecars that hold on to another store's config need a word from an operator. */

@@ -219,6 +219,26 @@ const VERSION = Type.Object(
   CLOSED,
 );
 
+/** The shape of Holds in control-plane/push/status.ts. */
+const HOLDS = Type.Object(
+  {
+    everything: Type.Boolean({
+      description: "it holds all that it may use: the numbers are 0",
+    }),
+    services: Type.Integer({
+      description: "Services that its calls may lead to",
+    }),
+    questions: Type.Integer({
+      description: "hosts and addresses that it asked for",
+    }),
+    learned: Type.Integer({
+      description:
+        "Services that it was given because other sidecars of its service account use them",
+    }),
+  },
+  CLOSED,
+);
+
 /** The shape of SidecarStatus in control-plane/push/status.ts. */
 const SIDECAR = Type.Object(
   {
@@ -241,6 +261,7 @@ const SIDECAR = Type.Object(
     ),
     pending: Type.Boolean(),
     certificateExpiresAt: WALL,
+    holds: Type.Optional(HOLDS),
     agent: Type.Object(
       { version: Type.String(), schema: Type.Integer() },
       CLOSED,
