@@ -15,7 +15,7 @@ import {
 } from "../policy/snapshot.ts";
 import { compileSnapshot } from "../policy/compile/compile.ts";
 import { isGrpc } from "../policy/timeout.ts";
-import { parseAuthority, whereTo } from "../proxy/destination.ts";
+import { parseAuthority, questionsOf, whereTo } from "../proxy/destination.ts";
 import { NO_IDENTITY, strangersClaims } from "../proxy/exchange/forwarded.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import { REASONS } from "../mesh/reasons.ts";
@@ -132,6 +132,15 @@ export function explainRequest(asked: Asked): Explained {
         ? warningsOf(snapshot.warnings, where.destination)
         : [],
   };
+}
+
+/** What a sidecar asks its control plane before it makes the call, where it does not hold all that it may use. */
+export function askedBy(request: AskedRequest): readonly string[] {
+  return questionsOf(
+    headOf(request),
+    { originalDestination: undefined },
+    undefined,
+  );
 }
 
 /** Those that name the Service or its port. */

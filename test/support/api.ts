@@ -35,6 +35,8 @@ export interface Rig {
   readonly world: {
     sidecars: SidecarStatus[];
     config: SidecarConfig | undefined;
+    /** Of the last look at a sidecar's config: what was asked besides. */
+    asked: readonly string[] | undefined;
     inForce: InForce;
     leased: Set<string>;
     ready: boolean;
@@ -74,6 +76,7 @@ export async function rig(
   const world: Rig["world"] = {
     sidecars: [],
     config: undefined,
+    asked: undefined,
     inForce: { have: 0, of: 0, refused: 0 },
     leased: new Set(),
     ready: true,
@@ -82,7 +85,10 @@ export async function rig(
   const push = {
     status: () => world.sidecars,
     inForce: () => world.inForce,
-    configOf: () => world.config,
+    configOf: (_sidecar: unknown, asked?: readonly string[]) => {
+      world.asked = asked;
+      return world.config;
+    },
     statistics: () => ({
       pushes: 0,
       acknowledged: 0,

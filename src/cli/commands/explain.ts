@@ -20,6 +20,7 @@ import {
   withPlaces,
 } from "../explain-text.ts";
 import {
+  askedBy,
   calleesOf,
   callerFor,
   explainRequest,
@@ -52,6 +53,8 @@ interface SidecarConfig {
   readonly latest: boolean;
   readonly storeRevision: number;
   readonly resources: readonly Resource[];
+  /** How many of them the sidecar does not hold: it would get them when it makes that call. Absent from an older control plane. */
+  readonly added?: number;
 }
 
 /** Where each side's decisions come from, for people. */
@@ -116,7 +119,7 @@ export function registerExplain(program: Command, context: CliContext): void {
       };
       const question =
         options.filename === undefined
-          ? await fromMesh(context, options, url)
+          ? await fromMesh(context, options, request)
           : await fromFiles(context, options, options.filename, url);
       const { caller, calleeOf, workload, origin } = question;
       const explanation = explainRequest({
@@ -171,20 +174,20 @@ async function fromFiles(
 async function fromMesh(
   context: CliContext,
   { from, at, to, ...options }: ExplainOptions,
-  url: string,
+  request: AskedRequest,
 ): Promise<Question> {
   const api = await connectApi(context, options);
   const world = await storedWorld(api);
   const stored = `by what the control plane has at revision ${world.version.revision}`;
   const general = {
-    caller: callerFor(world)(from, url),
+    caller: callerFor(world)(from, request.url),
     calleeOf: calleesOf(world),
     workload: to,
     origin: { caller: stored, callee: stored },
     files: [],
   };
   if (at === undefined) return general;
-  const config = await configAt(api, at);
+  const config = await configAt(api, at, request);
   const { sidecar, version, resources } = config;
   const side = sideOf({ resources, version }, sidecar);
   const own = `${sidecar.namespace}/${sidecar.serviceAccount}`;
@@ -214,20 +217,30 @@ async function storedWorld(api: ApiClient): Promise<World> {
   };
 }
 
-async function configAt(api: ApiClient, at: string): Promise<SidecarConfig> {
+/** What is in force there, and what that sidecar would ask for before it makes the call. */
+async function configAt(
+  api: ApiClient,
+  at: string,
+  request: AskedRequest,
+): Promise<SidecarConfig> {
   if (!/^[^/]+\/[^/]+$/.test(at))
     throw new UserError(
       `--at: "${at}" is not NAMESPACE/NAME; "wherry status" lists the sidecars`,
     );
-  const { body } = await api.call("GET", `/sidecars/${at}/config`);
+  const asked = encodeURIComponent(askedBy(request).join(","));
+  const { body } = await api.call("GET", `/sidecars/${at}/config?ask=${asked}`);
   return body as SidecarConfig;
 }
 
 function inForceText(config: SidecarConfig): string {
-  const { version, latest, storeRevision } = config;
+  const { version, latest, storeRevision, added = 0 } = config;
+  const rest =
+    added === 0
+      ? ""
+      : `; it does not hold ${added} resources of this call, and would ask for them`;
   return latest
-    ? `revision ${version.revision}, the last there is for it`
-    : `revision ${version.revision}, NOT the last: the control plane is at ${storeRevision} and has something else for it ("wherry status" says whether it was refused)`;
+    ? `revision ${version.revision}, the last there is for it${rest}`
+    : `revision ${version.revision}, NOT the last: the control plane is at ${storeRevision} and has something else for it ("wherry status" says whether it was refused)${rest}`;
 }
 
 function render(

@@ -322,6 +322,10 @@ export const SIDECAR_CONFIG: TSchema = Type.Object(
       description: "there is nothing newer for this sidecar",
     }),
     storeRevision: Type.Integer(),
+    added: Type.Integer({
+      description:
+        "how many of the resources the sidecar does not hold, and would get for what is asked",
+    }),
     resources: Type.Array(Type.Object({}, { additionalProperties: true })),
   },
   CLOSED,

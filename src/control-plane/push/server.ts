@@ -102,7 +102,7 @@ export async function startPushServer(
     mesh: feed,
     status: () => sidecars.status(),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
-    configOf: (sidecar) => sidecars.configOf(sidecar),
+    configOf: (sidecar, asked) => sidecars.configOf(sidecar, asked),
     statistics: () => ({
       ...sidecars.statistics(),
       encoded: feed.catalogue.encoded,

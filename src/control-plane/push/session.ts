@@ -4,6 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
+import type { Entry } from "./catalogue/item.ts";
 import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
 import type { View } from "./catalogue/scopes.ts";
@@ -141,17 +142,34 @@ export class Session {
     };
   }
 
-  /** The resources of the last push that it acknowledged on this stream; undefined where there is none yet. */
-  get inForce(): SidecarConfig | undefined {
+  /** The resources of the last push that it acknowledged on this stream, and what it would be given for these hosts and addresses; undefined where there is no such push yet. */
+  configFor(asked: readonly string[]): SidecarConfig | undefined {
     const { inForce, acknowledged } = this.#known;
     if (inForce === undefined || acknowledged === undefined) return undefined;
+    const { set } = this.view;
+    const added = this.#givenFor(asked).filter(
+      ({ slot }) =>
+        set.entries.get(slot) === undefined &&
+        inForce.entries.get(slot) === undefined,
+    );
     return {
       version: acknowledged,
-      latest: inForce.digest === this.view.set.digest,
-      resources: inForce.entries
-        .values()
-        .flatMap(({ resource }) => resource ?? []),
+      latest: inForce.digest === set.digest,
+      resources: [...inForce.entries.values(), ...added].flatMap(
+        ({ resource }) => resource ?? [],
+      ),
+      added: added.filter(({ resource }) => resource !== undefined).length,
     };
+  }
+
+  /** All that it would hold if it asked for these names, too. */
+  #givenFor(names: readonly string[]): readonly Entry[] {
+    if (names.length === 0) return [];
+    const { catalogue } = this.#options.feed;
+    const asking = catalogue.open(this.peer, [...this.view.names, ...names]);
+    const { entries } = asking.set;
+    catalogue.close(asking);
+    return [...entries.values()];
   }
 
   /** The catalogue, or what is asked for, changed: push, or push when the response to the last push is here. */

@@ -120,8 +120,9 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
 
   configOf(
     sidecar: Pick<SidecarStatus, "namespace" | "name" | "identity">,
+    asked: readonly string[] = [],
   ): SidecarConfig | undefined {
-    return this.#newest(instanceOf(sidecar))?.inForce;
+    return this.#newest(instanceOf(sidecar))?.configFor(asked);
   }
 
   statistics(): Omit<PushStatistics, "encoded"> {

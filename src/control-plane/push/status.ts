@@ -64,6 +64,8 @@ export interface SidecarConfig {
   /** There is nothing newer for it; the store's revision may be higher all the same. */
   readonly latest: boolean;
   readonly resources: readonly Resource[];
+  /** How many of the resources it does not hold, and would be given for what is asked. */
+  readonly added: number;
 }
 
 /** Of the connected sidecars whose config should hold a resource: how many have it in force, and how many refused it. */
@@ -92,9 +94,13 @@ export interface PushStatus {
   status(): readonly SidecarStatus[];
   /** `resourceVersion` is that of the resource as the store has it. */
   inForce(key: ResourceKey, resourceVersion: string): InForce;
-  /** What the connected sidecar acknowledged last; undefined where it has acknowledged nothing on its stream, or has none. */
+  /**
+   * What the connected sidecar acknowledged last; undefined where it has acknowledged nothing on its stream, or has none. `asked`:
+   * names of hosts and addresses (`push/interest.ts`); what it would be given for them is added.
+   */
   configOf(
     sidecar: Pick<SidecarStatus, "namespace" | "name" | "identity">,
+    asked?: readonly string[],
   ): SidecarConfig | undefined;
   statistics(): PushStatistics;
 }

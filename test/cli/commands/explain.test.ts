@@ -265,3 +265,54 @@ void t.test(
     });
   },
 );
+
+void t.test(
+  "--at decides as with the whole mesh where the sidecar holds a part of it",
+  async (t) => {
+    const { cli, controlPlane, options } = await withControlPlane(t);
+    await runCli(["apply", "-f", "-", ...options], { input: SHOP });
+    const { out: token } = await cli(
+      ...["token", "create", "-n", "shop", "--service-account", "web"],
+      ...["--label", "app=web"],
+    );
+    const credentials = await enrol({
+      address: controlPlane.pushAddress,
+      token: token.trim(),
+      name: "web-1",
+      clock: systemClock,
+      signal: new AbortController().signal,
+    });
+    const sidecar = openRaw(t, controlPlane.pushAddress, credentials, {
+      subscribe: ["self"],
+    });
+    const { names, messages } = await sidecar.push();
+    t.notOk(names.includes("Service/shop/orders"));
+    const explain = async (url: string, ...more: string[]): Promise<string> => {
+      for (;;) {
+        const { out, err } = await cli("explain", "GET", url, ...more);
+        if (!/has not acknowledged/.test(err)) return out;
+      }
+    };
+    const at = ["--at", "shop/web-1"];
+    const out = await explain("http://orders.shop/", ...at);
+    t.match(
+      out,
+      /by what is in force at shop\/web-1: revision \d+, the last there is for it; it does not hold \d+ resources of this call, and would ask for them/,
+    );
+    t.match(out, /\nallowed: goes to orders\.shop:80, at shop\/orders-1\n/);
+    const decisions = (text: string): string =>
+      text.replace(/^.*side, by.*$/gm, "");
+    t.equal(
+      decisions(out),
+      decisions(await explain("http://orders.shop/", "--from", "shop/web")),
+      "as one that holds the whole mesh",
+    );
+    const outside = await explain("http://nowhere.example/", ...at);
+    t.notMatch(outside, /does not hold/);
+    t.equal(
+      sidecar.received.length,
+      messages,
+      "the sidecar heard nothing of it",
+    );
+  },
+);

@@ -1,6 +1,11 @@
 /** What one sidecar has in force, resource by resource: from it `wherry explain --at` decides as that sidecar does. */
 import Type from "typebox";
 import {
+  isQuestion,
+  LONGEST_HOST,
+  parseInterest,
+} from "../../../push/interest.ts";
+import {
   CLOSED,
   DNS_LABEL,
   DNS_NAME,
@@ -13,10 +18,18 @@ import { ApiError } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
 import { SIDECAR_CONFIG } from "../schemas.ts";
 
+interface Query {
+  readonly ask?: string;
+}
+
 interface Params {
   readonly namespace: string;
   readonly name: string;
 }
+
+/** A request leads to a host and an address at most. */
+const MOST_ASKED = 8;
+const LONGEST_ASKED: number = MOST_ASKED * (LONGEST_HOST + 16);
 
 export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
   api.get(
@@ -31,7 +44,18 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
           namespace: Type.String(DNS_LABEL),
           name: Type.String(DNS_NAME),
         }),
-        querystring: Type.Object({}, CLOSED),
+        querystring: Type.Object(
+          {
+            ask: Type.Optional(
+              Type.String({
+                maxLength: LONGEST_ASKED,
+                description:
+                  'Hosts and addresses that the sidecar may not have asked for yet, separated by commas: "Host//orders.shop,Address//10.0.0.1:80". What it would be given for them is among the resources',
+              }),
+            ),
+          },
+          CLOSED,
+        ),
         response: answers({ 200: SIDECAR_CONFIG }, 409),
       },
     },
@@ -53,7 +77,8 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
           "NotFound",
           `no sidecar ${namespace}/${name} is connected: GET /status lists those that are`,
         );
-      const config = push.configOf(sidecar);
+      const { ask = "" } = request.query as Query;
+      const config = push.configOf(sidecar, questionsIn(ask));
       if (config === undefined)
         throw new ApiError(
           "Conflict",
@@ -76,4 +101,23 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
       };
     },
   );
+}
+
+/** Throws ApiError. */
+function questionsIn(ask: string): readonly string[] {
+  const names = ask === "" ? [] : ask.split(",");
+  for (const name of names) {
+    const interest = parseInterest(name);
+    if (interest === undefined || !isQuestion(interest))
+      throw new ApiError(
+        "BadRequest",
+        `ask: invalid name ${JSON.stringify(name)}: expected Host//HOST or Address//IP:PORT`,
+      );
+  }
+  if (names.length > MOST_ASKED)
+    throw new ApiError(
+      "BadRequest",
+      `ask: expected at most ${MOST_ASKED} names`,
+    );
+  return names;
 }

@@ -38,7 +38,7 @@ void t.test("the resources of the acknowledged revision", async (t) => {
   const { call, world } = await rig(t);
   world.sidecars = [sidecar()];
   const resources = [service("shop"), service("infra")];
-  world.config = { version, latest: false, resources };
+  world.config = { version, latest: false, resources, added: 0 };
   const { code, body } = await call("GET", URL);
   t.equal(code, 200);
   t.strictSame(body, {
@@ -52,6 +52,7 @@ void t.test("the resources of the acknowledged revision", async (t) => {
     version,
     latest: false,
     resources,
+    added: 0,
     storeRevision: body["storeRevision"],
   });
 });
@@ -72,13 +73,49 @@ void t.test("a sidecar that is not there, or has nothing yet", async (t) => {
 void t.test("nobody sees what is not for their token", async (t) => {
   const { call, world, as } = await rig(t);
   world.sidecars = [sidecar()];
-  world.config = { version, latest: true, resources: [service("shop")] };
+  world.config = {
+    version,
+    latest: true,
+    resources: [service("shop")],
+    added: 0,
+  };
   const shop = await as("viewer", ["shop"]);
   t.equal((await call("GET", URL, undefined, shop)).code, 200);
   const far = await as("viewer", ["far"]);
   t.equal((await call("GET", URL, undefined, far)).code, 403);
-  world.config = { version, latest: true, resources: [service("infra")] };
+  world.config = {
+    version,
+    latest: true,
+    resources: [service("infra")],
+    added: 0,
+  };
   const { code, body } = await call("GET", URL, undefined, shop);
   t.equal(code, 403);
   t.match(body["message"], /Service infra\/orders is part of/);
+});
+
+void t.test("what it would get for a host or an address", async (t) => {
+  const { call, world } = await rig(t);
+  world.sidecars = [sidecar()];
+  world.config = { version, latest: true, resources: [], added: 3 };
+  const ask = (names: string): ReturnType<typeof call> =>
+    call("GET", `${URL}?ask=${encodeURIComponent(names)}`);
+  t.match(await ask("Host//orders.shop,Address//10.0.0.1:80"), {
+    code: 200,
+    body: { added: 3 },
+  });
+  t.same(world.asked, ["Host//orders.shop", "Address//10.0.0.1:80"]);
+  t.equal((await ask("")).code, 200);
+  t.same(world.asked, []);
+  for (const [names, said] of [
+    ["Service/shop/orders", /ask: invalid name "Service\/shop\/orders"/],
+    ["Host//A.shop", /expected Host\/\/HOST or Address/],
+    ["Host//a,", /invalid name ""/],
+    [Array.from({ length: 9 }, (_, n) => `Host//h${n}`).join(), /at most 8/],
+  ] as const) {
+    const { code, body } = await ask(names);
+    t.equal(code, 400, names);
+    t.match(body["message"], said);
+  }
+  t.equal((await ask("h".repeat(10_000))).code, 400);
 });
