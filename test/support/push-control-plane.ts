@@ -56,7 +56,6 @@ export interface TestControlPlaneOptions {
   readonly clock?: Clock;
   readonly grace?: RegistryOptions["grace"];
   readonly gather?: PushServerOptions["gather"];
-  readonly learned?: PushServerOptions["learned"];
 }
 
 export const TRUST_DOMAIN = "cluster.local";
@@ -155,7 +154,6 @@ export async function startTestControlPlane(
     clock,
     logger,
     ...(options.gather === undefined ? {} : { gather: options.gather }),
-    ...(options.learned === undefined ? {} : { learned: options.learned }),
   });
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> =>

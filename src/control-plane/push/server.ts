@@ -17,9 +17,9 @@ import {
 } from "./connection.ts";
 import { GATHER, startFeed, type GatherOptions } from "./feed.ts";
 import { parseJson, unary } from "./grpc.ts";
+import { openLearned } from "./learned/learned.ts";
 import { listen } from "./listener.ts";
 import type { Peer } from "./peer.ts";
-import type { Learned } from "./session.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
 
@@ -37,7 +37,6 @@ export interface PushServerOptions {
   readonly logger: Logger;
   /** GATHER where absent. */
   readonly gather?: GatherOptions;
-  readonly learned?: Learned;
 }
 
 export interface PushServer extends PushStatus {
@@ -55,11 +54,18 @@ export async function startPushServer(
 ): Promise<PushServer> {
   const { store, registry, enrolment, clock, logger } = options;
   const acceptance = await openAcceptance(store);
+  const learned = await openLearned({
+    store,
+    exists: (service) => feed.catalogue.get(`Service/${service}`) !== undefined,
+    inUse: () => sidecars.inUse(),
+    clock,
+    logger,
+  });
   const sidecars = new Sidecars({
     store: store.id,
     accepted: (known) => acceptance.of(known),
     registry,
-    learned: options.learned,
+    learned,
     clock,
     logger,
   });
@@ -114,6 +120,7 @@ export async function startPushServer(
     async close() {
       sidecars.endAll("the control plane is stopping");
       await feed.close();
+      await learned.close();
       await listener.close();
     },
   };

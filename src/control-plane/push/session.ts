@@ -142,6 +142,11 @@ export class Session {
     };
   }
 
+  /** Services that it says to use, "NAMESPACE/NAME". */
+  get used(): Iterable<string> {
+    return this.#subscriptions.services();
+  }
+
   /** The resources of the last push that it acknowledged on this stream, and what it would be given for these hosts and addresses; undefined where there is no such push yet. */
   configFor(asked: readonly string[]): SidecarConfig | undefined {
     const { inForce, acknowledged } = this.#known;

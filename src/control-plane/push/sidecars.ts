@@ -125,6 +125,12 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     return this.#newest(instanceOf(sidecar))?.configFor(asked);
   }
 
+  /** Services that the sidecars say to use, "NAMESPACE/NAME". */
+  *inUse(): Generator<readonly [Peer, service: string]> {
+    for (const { peer, used } of this.#sessions.values())
+      for (const service of used) yield [peer, service];
+  }
+
   statistics(): Omit<PushStatistics, "encoded"> {
     return { ...this.#counters, connected: this.#sessions.size };
   }

@@ -5,6 +5,8 @@ import type { InterestChange } from "./catalogue/interests.ts";
 
 /** Names that one sidecar may be subscribed to at a time: it asks half as many questions, and has few Services in use. */
 export const MOST_SUBSCRIPTIONS = 8192;
+/** How the names of Services begin. */
+const SERVICE = "Service/";
 /** Of a name that is refused, what is said of it. */
 const LONGEST_SHOWN = 200;
 
@@ -32,6 +34,12 @@ export class Subscriptions {
     return this.#extra.size;
   }
 
+  /** "NAMESPACE/NAME" of each Service that it subscribes to. */
+  *services(): Generator<string> {
+    for (const name of this.#names)
+      if (name.startsWith(SERVICE)) yield name.slice(SERVICE.length);
+  }
+
   /** Takes the first request; who names nothing in it knows of no interests, and wants everything. */
   start({ subscribe }: Request): InterestChange | SubscriptionFault {
     const names = subscribe.length === 0 ? [EVERYTHING] : subscribe;
@@ -40,7 +48,7 @@ export class Subscriptions {
 
   /** Services that are held whether or not it subscribes to them. */
   give(services: Iterable<string>): InterestChange {
-    const names = Array.from(services, (path) => `Service/${path}`);
+    const names = Array.from(services, (path) => SERVICE + path);
     this.#extra = new Set(names);
     return { add: names, remove: [] };
   }

@@ -2,6 +2,8 @@
 import { status } from "@grpc/grpc-js";
 import t from "tap";
 import { MOST_SUBSCRIPTIONS } from "../../../src/control-plane/push/subscriptions.ts";
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import { systemClock } from "../../../src/core/clock.ts";
 import { lookup } from "../../../src/push/codec.ts";
 import { LOOKUP_TYPE, NODE } from "../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
@@ -32,6 +34,8 @@ function workload(name: string, address: string): Resource {
   };
 }
 
+/** The store's note of what the account of the sidecars uses. */
+const ACCOUNT = "learned/spiffe://cluster.local/ns/shop/sa/web";
 const HIDDEN = service("hidden", { exportTo: ["."] }, "infra");
 const WORLD: readonly Resource[] = [
   MESH,
@@ -348,35 +352,38 @@ void t.test("everything, with results besides", async (t) => {
 void t.test(
   "what others of the account have used is given from the start, and what this one uses is told",
   async (t) => {
-    const used: string[] = [];
-    const plane = await startPlane(t, {
-      learned: {
-        extra: ({ serviceAccount }) =>
-          serviceAccount === "web" ? ["shop/stock", "infra/hidden"] : [],
-        used: ({ serviceAccount }, name) =>
-          used.push(`${serviceAccount} ${name}`),
-      },
-    });
+    const store = openMemoryStore({ clock: systemClock });
+    const now = systemClock.wall();
+    const learned = { "shop/stock": now, "infra/hidden": now };
+    await store.setNote(ACCOUNT, JSON.stringify(learned));
+    const plane = await startPlane(t, { store });
     const sidecar = await asking(t, plane, ["self"]);
     const first = await sidecar.push();
     t.ok(first.names.includes("Workload/shop/stock-1"));
     t.notOk(first.names.includes("Service/infra/hidden"), "not visible");
-    t.same(used, []);
-    sidecar.send({ subscribe: ["Service/shop/stock", "Service/infra/hidden"] });
+    sidecar.send({
+      subscribe: ["Service/shop/stock", "Service/infra/hidden", "Service/a/b"],
+    });
     t.match(await sidecar.push(), {
       names: [],
-      removed: ["Service/infra/hidden"],
+      removed: ["Service/infra/hidden", "Service/a/b"],
     });
-    t.same(used, ["web shop/stock"]);
     sidecar.send({ unsubscribe: ["Service/shop/stock"] });
     sidecar.send({ subscribe: ["Service/shop/orders"] });
     const { names, removed } = await sidecar.push();
     t.ok(names.includes("Service/shop/orders"));
     t.same(removed, [], "what it was given it keeps");
-    t.same(used, ["web shop/stock", "web shop/orders"]);
     t.match(plane.push.status()[0]?.holds, { services: 2, learned: 2 });
     const everything = await asking(t, plane, ["*"], "web-2");
     await everything.push();
     t.match(plane.push.status()[1]?.holds, { everything: true, learned: 0 });
+    await plane.close();
+    const notes = await store.notes("learned/");
+    t.same([...notes.keys()], [ACCOUNT], "of the account alone");
+    t.same(
+      Object.keys(JSON.parse(notes.get(ACCOUNT) ?? "") as object),
+      ["infra/hidden", "shop/stock", "shop/orders"],
+      "the one used last is the last, and what it may not see is not of use",
+    );
   },
 );

@@ -33,6 +33,12 @@ import {
   MOST_CONNECTIONS,
   MOST_OF_INSTANCE,
 } from "../../../control-plane/push/listener.ts";
+import {
+  FORGOTTEN_AFTER,
+  MOST_SERVICES,
+} from "../../../control-plane/push/learned/account-uses.ts";
+import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
+import { MOST_SUBSCRIPTIONS } from "../../../control-plane/push/subscriptions.ts";
 import { TTL_BOUNDS } from "../../../control-plane/registry/registry.ts";
 import { HISTORY_LIMITS } from "../../../control-plane/store/store.ts";
 import type { StrangerLimits } from "../../../control-plane/strangers.ts";
@@ -172,6 +178,22 @@ export const PUSH_LIMITS: readonly Limit[] = [
     name: "message and streams of a sidecar",
     default: `${bytes(PEER_LIMITS.message)}, ${PEER_LIMITS.streams} streams`,
     beyond: "the stream ends with RESOURCE_EXHAUSTED, or waits",
+  },
+  {
+    name: "names that a sidecar subscribes to",
+    default: count(MOST_SUBSCRIPTIONS),
+    beyond: "the stream ends with RESOURCE_EXHAUSTED",
+    seen: [LOG],
+  },
+  {
+    name: "Services that the sidecars of a service account used",
+    default: `${count(MOST_SERVICES)}, each for ${time(FORGOTTEN_AFTER)} after its last use`,
+    beyond: "the one whose last use is longest ago is forgotten",
+  },
+  {
+    name: "service accounts whose used Services are known",
+    default: count(MOST_ACCOUNTS),
+    beyond: "the one whose last use is longest ago is forgotten",
   },
   {
     name: "connections in all",
