@@ -27,9 +27,9 @@ interface Parts {
   failure: Error | undefined;
   /** Warnings. */
   readonly warnings: string[];
-  open(): Promise<LearnedServices>;
+  readonly open: () => Promise<LearnedServices>;
   /** Time goes on, and all that it brings is done. */
-  pass(ms: number): Promise<void>;
+  readonly pass: (ms: number) => Promise<void>;
 }
 
 function parts(): Parts {
