@@ -14,7 +14,7 @@ export class AccountUses {
   /** When it was written; undefined where it has to be. */
   #written: WallMs | undefined;
 
-  /** Of a note; undefined where it is not of the shape that `text` makes. */
+  /** Reads a note; undefined where it is not of the shape that `text` makes. */
   static read(text: string, wall: WallMs): AccountUses | undefined {
     const entries = parse(text);
     if (entries === undefined) return undefined;

@@ -13,7 +13,7 @@ import { AccountUses } from "./account-uses.ts";
 export const MOST_ACCOUNTS = 4096;
 /** Milliseconds between two writes of an account. */
 export const WRITE_EVERY = 60_000;
-/** Of these, one looks for what is not used or not there any more. */
+/** Every so many of these writes also drop what is not used or not there any more. */
 const FORGET_EVERY = 60;
 /** Accounts in one transaction, which holds the store for so long. */
 const BATCH = 16;

@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import t from "tap";
 import { FORGOTTEN_AFTER } from "../../../../src/control-plane/push/learned/account-uses.ts";
 import {
@@ -8,7 +9,6 @@ import {
 } from "../../../../src/control-plane/push/learned/learned.ts";
 import { openMemoryStore } from "../../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../../src/control-plane/store/store.ts";
-import { silentLogger } from "../../../../src/core/log.ts";
 import { nextTurn } from "../../../../src/core/slices.ts";
 import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
 
@@ -56,11 +56,10 @@ function parts(): Parts {
         exists: (service) => made.there.has(service),
         inUse: () => made.inUse,
         clock,
-        logger: {
-          ...silentLogger,
-          warn: (_bindings: object, message?: string) =>
-            void made.warnings.push(message ?? ""),
-        } as typeof silentLogger,
+        logger: pino(
+          { level: "warn" },
+          { write: (line: string) => void made.warnings.push(line) },
+        ),
       }),
     async pass(ms) {
       clock.advance(ms);
