@@ -8,25 +8,18 @@ import {
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Bytes } from "../core/units.ts";
-import {
-  deltaRequest,
-  deltaResponse,
-  revision as revisionCodec,
-} from "../push/codec.ts";
-import { EVERYTHING, lookupVersion } from "../push/interest.ts";
+import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
+import { EVERYTHING } from "../push/interest.ts";
 import type {
   DeltaRequest,
   DeltaResponse,
   Node,
   Revision,
 } from "../push/messages.ts";
-import {
-  LONGEST_REQUEST,
-  RESOURCE_TYPE,
-  REVISION_TYPE,
-} from "../push/names.ts";
+import { RESOURCE_TYPE, REVISION_TYPE } from "../push/names.ts";
 import { DISCOVERY } from "../push/services.ts";
 import { openStream } from "./connection.ts";
+import { firstRequest } from "./first-request.ts";
 import type { Send, Subscriptions } from "./interest/subscriptions.ts";
 import { makeStaging, type ReceivedConfig, type Staging } from "./staging.ts";
 
@@ -63,7 +56,7 @@ export function runStream(options: StreamOptions): Promise<string> {
 
 class ConfigStream {
   readonly #options: StreamOptions;
-  readonly #first: DeltaRequest;
+  readonly #first: readonly DeltaRequest[];
   readonly #staging: Staging;
   readonly #stream: ClientDuplexStream<DeltaRequest, Buffer>;
   readonly #ended = Promise.withResolvers<string>();
@@ -76,11 +69,9 @@ class ConfigStream {
   constructor(options: StreamOptions) {
     this.#options = options;
     const { held, maxConfigBytes } = options;
-    const first = this.#firstRequest(versionsOf(held));
-    const fits = deltaRequest.encode(first).length <= LONGEST_REQUEST;
-    // Where the names of what is held are too many to be said, all is sent again, and taken as to one that holds nothing.
-    this.#first = fits ? first : { ...first, initialVersions: new Map() };
-    this.#staging = makeStaging(fits ? held : NOTHING, maxConfigBytes);
+    const { messages, says } = firstRequest(this.#asking(), held);
+    this.#first = messages;
+    this.#staging = makeStaging(says ? held : NOTHING, maxConfigBytes);
     this.#stream = openStream(
       options.client,
       DISCOVERY.DeltaAggregatedResources,
@@ -103,7 +94,7 @@ class ConfigStream {
     );
     signal.addEventListener("abort", this.#onAbort, { once: true });
     if (signal.aborted) this.#onAbort();
-    else this.#stream.write(this.#first);
+    else for (const message of this.#first) this.#stream.write(message);
     return this.#ended.promise;
   }
 
@@ -116,7 +107,7 @@ class ConfigStream {
     this.#ended.resolve(reason);
   }
 
-  #firstRequest(initialVersions: ReadonlyMap<string, string>): DeltaRequest {
+  #asking(): DeltaRequest {
     const { node, subscribe } = this.#options;
     return request({
       node,
@@ -124,7 +115,6 @@ class ConfigStream {
       subscribe: subscribe?.((change) => this.#resubscribe(change)) ?? [
         EVERYTHING,
       ],
-      initialVersions,
     });
   }
 
@@ -203,17 +193,6 @@ class ConfigStream {
       }),
     );
   }
-}
-
-function versionsOf({
-  resources,
-  lookups,
-}: ReceivedConfig): Map<string, string> {
-  const versions = new Map<string, string>();
-  for (const [name, { version }] of resources) versions.set(name, version);
-  for (const [name, { services }] of lookups)
-    versions.set(name, lookupVersion(services));
-  return versions;
 }
 
 function request(fields: Partial<DeltaRequest>): DeltaRequest {

@@ -24,6 +24,14 @@ export const SCHEMA_VERSION = 2;
 /** Bytes of a request; what is longer is refused before it is read, so that what one peer can fill is bounded. */
 export const LONGEST_REQUEST: number = 4 * 1024 * 1024;
 
+/** Bytes of all that a stream says to hold, in however many requests, as `statedBytes` counts them. */
+export const MOST_STATED: number = 32 * 1024 * 1024;
+
+/** What one name and version that are held take of the memory of whoever keeps them. */
+export function statedBytes(name: string, version: string): number {
+  return 64 + name.length + version.length;
+}
+
 /** Keys of the node metadata that a sidecar states at the start of its stream. */
 export const NODE = {
   /** SCHEMA_VERSION of the sidecar. */
@@ -36,6 +44,8 @@ export const NODE = {
   digest: "wherry.digest",
   /** Wall milliseconds at which that config was received. */
   receivedAt: "wherry.received-at",
+  /** How many requests that say what is held follow the first one, where that one cannot say all of it. */
+  parts: "wherry.parts",
 } as const;
 
 /** "HTTPRoute/shop/reviews", "Mesh//default". */

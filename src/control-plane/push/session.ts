@@ -9,6 +9,7 @@ import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
+import { Greeting } from "./greeting.ts";
 import { GrpcError } from "./grpc.ts";
 import {
   acknowledge,
@@ -78,6 +79,7 @@ export class Session {
   readonly #connectedSince: number;
   /** Undefined until the sidecar has said who it is and what it holds. */
   #node: Node | undefined;
+  readonly #greeting = new Greeting();
   readonly #subscriptions = new Subscriptions();
   #known: HeldConfig = { held: new Map() };
   #push: Push | undefined;
@@ -214,7 +216,10 @@ export class Session {
     if (this.#ended) return;
     const push = this.#push;
     if (this.#node === undefined) {
-      this.#greeted(request);
+      const greeted = this.#greeting.add(request);
+      if (greeted.kind === "whole") this.#greeted(greeted.request);
+      else if (greeted.kind === "long")
+        this.end(status.RESOURCE_EXHAUSTED, greeted.message);
       return;
     }
     const asks = request.subscribe.length + request.unsubscribe.length > 0;
