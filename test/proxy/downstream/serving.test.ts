@@ -8,6 +8,7 @@ import {
   makeServing,
   type Serving,
 } from "../../../src/proxy/downstream/serving.ts";
+import { LOOK } from "../../../src/proxy/downstream/memory-pressure.ts";
 import { makeMetrics } from "../../../src/telemetry/metrics.ts";
 import type {
   Protocol,
@@ -201,12 +202,21 @@ void t.test(
 void t.test(
   "level 3: every request is 503 OVERLOADED, and pages are served as ever",
   async (t) => {
-    await withPair({ caller: { limits: { memoryBytes: 1 } } }, async (pair) => {
+    const clock = fakeClock({ wall: Date.now() });
+    const limits = { memoryBytes: 1 };
+    await withPair({ clock, caller: { limits } }, async (pair) => {
       const early = caller(t, pair.caller.ports.outbound ?? 0);
       early.socket.write(REQUEST.slice(0, 5));
-      let level = 0;
-      while (level < 3)
-        level = await pair.metric(pair.caller, "wherry_overload_level");
+      while (
+        (await pair.metric(
+          pair.caller,
+          "wherry_connections",
+          'kind="outbound"',
+        )) === 0
+      );
+      // Only then memory is looked at: later the connection would be refused.
+      clock.advance(LOOK);
+      t.equal(await pair.metric(pair.caller, "wherry_overload_level"), 3);
       early.socket.write(REQUEST.slice(5));
       await until(() => early.closed);
       t.match(early.heard, /^HTTP\/1\.1 503 .*x-wherry-reason: OVERLOADED/is);

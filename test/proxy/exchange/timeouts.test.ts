@@ -16,8 +16,10 @@ function route(timeouts: Record<string, string>): ReturnType<typeof resource> {
 void t.test(
   "trap 11: after the commit the request's time-out resets the stream",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
+        clock,
         app: () => (_request, response) => {
           response.writeHead(200, { "content-length": 10 });
           response.write("part");
@@ -25,7 +27,7 @@ void t.test(
         resources: [route({ request: "150ms" })],
       },
       async (pair) => {
-        await t.rejects(pair.call());
+        await t.rejects(passing(clock, pair.call()));
         t.match(
           pair.log.find(({ direction }) => direction === "outbound"),
           { status: 200, reason: "REQUEST_TIMEOUT" },
@@ -38,13 +40,15 @@ void t.test(
 void t.test(
   "of an attempt's time-out and the request's, that pass together, the request's is told",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
+        clock,
         app: () => () => undefined,
         resources: [route({ request: "100ms", backendRequest: "100ms" })],
       },
       async (pair) => {
-        const answer = await pair.call();
+        const { value: answer } = await passing(clock, pair.call());
         t.equal(answer.status, 504);
         t.match(answer.reason, /^REQUEST_TIMEOUT/);
         t.match(
@@ -82,13 +86,16 @@ void t.test(
 void t.test(
   "an exchange in which nothing moves ends with IDLE_TIMEOUT",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
       {
+        clock,
         mesh: { defaults: { timeouts: { streamIdle: "200ms" } } },
         app: () => () => undefined,
       },
       async (pair) => {
-        const answer = await pair.call({ method: "POST", body: "x" });
+        const call = pair.call({ method: "POST", body: "x" });
+        const { value: answer } = await passing(clock, call);
         t.equal(answer.status, 504);
         t.match(answer.reason, /^IDLE_TIMEOUT/);
       },
@@ -99,8 +106,9 @@ void t.test(
 void t.test(
   "a caller who does not finish its request is told so",
   async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
     await withPair(
-      { mesh: { defaults: { timeouts: { streamIdle: "200ms" } } } },
+      { clock, mesh: { defaults: { timeouts: { streamIdle: "200ms" } } } },
       async (pair) => {
         const socket = connect({
           port: pair.caller.ports.outbound ?? 0,
@@ -109,7 +117,8 @@ void t.test(
         socket.write(
           "POST / HTTP/1.1\r\nHost: orders.shop\r\nContent-Length: 10\r\n\r\nhalf",
         );
-        const [chunk] = (await once(socket, "data")) as [Buffer];
+        const { value } = await passing(clock, once(socket, "data"));
+        const [chunk] = value as [Buffer];
         t.match(chunk.toString(), /^HTTP\/1\.1 408 /);
         t.match(chunk.toString(), /x-wherry-reason: REQUEST_STALLED/);
         socket.destroy();
