@@ -11,6 +11,7 @@ import { formatInterest } from "../../../src/push/interest.ts";
 import { PORTS, TRUST_DOMAIN } from "../layout.ts";
 import { nameOf, namespaceOf, shapeOf, usedBy, type Shape } from "../mesh.ts";
 import { Member } from "./member.ts";
+import { connectFromManySources } from "./sources.ts";
 
 /** Streams that begin in one go: the control plane answers the first before it hears of the last. */
 const AT_ONCE = 10;
@@ -113,6 +114,7 @@ async function main(): Promise<void> {
   });
   const { services } = values;
   const shape = services === undefined ? undefined : shapeOf(Number(services));
+  connectFromManySources();
   const stop = new AbortController();
   const fleet = new Fleet(
     (index, onTaken) =>
