@@ -7,6 +7,8 @@ import { readSecret } from "../../core/secret-file.ts";
 import { startControlPlane } from "../../control-plane/control-plane.ts";
 import type { Profile } from "../../control-plane/first-start.ts";
 import { makeApiTracing } from "../../control-plane/tracing.ts";
+import { collectWhenCalm } from "../../runtime/calm-collection.ts";
+import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
 import { untilStopped, type CliContext } from "../context.ts";
 import {
   addressOf,
@@ -134,10 +136,17 @@ async function runControlPlane(
     clock: context.clock,
     logger,
   });
+  // What the store was read from is garbage by now; sidecars that come back all at once leave some behind again.
+  leaveStartBehind();
+  const { clock } = context;
+  const stopTrimming = trimMemory({ clock });
+  const stopCollecting = collectWhenCalm({ clock });
   // The SDK is large: it is loaded once the API answers.
   void tracing?.start();
   await untilStopped(context);
   logger.info("stopping");
+  stopTrimming();
+  stopCollecting();
   await controlPlane.close();
   await tracing?.close();
 }
