@@ -15,7 +15,7 @@ import {
 } from "../policy/snapshot.ts";
 import { compileSnapshot } from "../policy/compile/compile.ts";
 import { isGrpc } from "../policy/timeout.ts";
-import { parseAuthority, questionsOf, whereTo } from "../proxy/destination.ts";
+import { parseAuthority, whereTo } from "../proxy/destination.ts";
 import { NO_IDENTITY, strangersClaims } from "../proxy/exchange/forwarded.ts";
 import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
 import { REASONS } from "../mesh/reasons.ts";
@@ -55,7 +55,7 @@ export interface AskedRequest {
   readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
-/** Who calls: a service account with a sidecar, one sidecar with what is in force there, or somebody without a sidecar. */
+/** The caller: a service account with a sidecar, one sidecar with what is in force there, or somebody without a sidecar. */
 export interface Caller {
   readonly side: Side;
   readonly plaintext: boolean;
@@ -105,7 +105,7 @@ export function explainRequest(asked: Asked): Explained {
     where,
     head,
     tunnel: isTunnel(head),
-    // A caller who is given its cookie with the answer is drawn by chance.
+    // A caller that is given its cookie with the answer is drawn by chance.
     draw:
       kept === undefined || kept.edits !== undefined
         ? rest.draw
@@ -132,15 +132,6 @@ export function explainRequest(asked: Asked): Explained {
         ? warningsOf(snapshot.warnings, where.destination)
         : [],
   };
-}
-
-/** What a sidecar asks its control plane before it makes the call, where it does not hold all that it may use. */
-export function askedBy(request: AskedRequest): readonly string[] {
-  return questionsOf(
-    headOf(request),
-    { originalDestination: undefined },
-    undefined,
-  );
 }
 
 /** Those that name the Service or its port. */
@@ -287,7 +278,7 @@ function accountIn(world: World, from: string): SelfDescription {
     : selfOf(world, workload);
 }
 
-/** Somebody without a sidecar, who knows the instances of the Service by other means: its name leads to them wherever it is exported to. */
+/** A caller without a sidecar, which knows the instances of the Service by other means: its name leads to them wherever it is exported to. */
 function strangerIn(world: World, namespace: string): SelfDescription {
   return {
     name: "",
@@ -355,7 +346,7 @@ function identityOf(
   return formatSpiffeId({ trustDomain, namespace, serviceAccount });
 }
 
-/** Who serves a Service in files that say nothing of its instances: they register themselves, where the mesh runs. */
+/** What serves a Service in files that say nothing of its instances: they register themselves, where the mesh runs. */
 const ASSUMED = { address: "192.0.2.1", link: { port: 15008 } } as const;
 
 /** The resources, and for each Service of the mesh without a Workload one that has exactly the labels of its selector. */

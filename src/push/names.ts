@@ -27,7 +27,7 @@ export const LONGEST_REQUEST: number = 4 * 1024 * 1024;
 /** Bytes of all that a stream says to hold, in however many requests, as `statedBytes` counts them. */
 export const MOST_STATED: number = 32 * 1024 * 1024;
 
-/** What one name and version that are held take of the memory of whoever keeps them. */
+/** What one name and version take of the memory where they are kept. */
 export function statedBytes(name: string, version: string): number {
   return 64 + name.length + version.length;
 }
@@ -61,8 +61,8 @@ export function parseResourceName(name: string): ResourceKey | undefined {
 }
 
 /**
- * What one name and version are in a digest: SHA-256 as a number. A digest is the sum of these modulo 2^256, so that whoever keeps
- * one keeps it in step with a change, however large the set is. It finds a push that was incomplete; it proves nothing against a
+ * What one name and version are in a digest: SHA-256 as a number. A digest is the sum of these modulo 2^256, so that it
+ * stays in step with a change, however large the set is. It finds a push that was incomplete; it proves nothing against a
  * peer that means harm, which the certificates of both ends are for.
  */
 export function digestTerm(name: string, version: string): bigint {

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { UserError } from "../../core/errors.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
+import { questionsOf } from "../../proxy/destination.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { Located } from "../../resources/lint.ts";
 import { KINDS } from "../../resources/registry.ts";
@@ -20,10 +21,10 @@ import {
   withPlaces,
 } from "../explain-text.ts";
 import {
-  askedBy,
   calleesOf,
   callerFor,
   explainRequest,
+  headOf,
   sideOf,
   withAssumedWorkloads,
   type Asked,
@@ -227,8 +228,10 @@ async function configAt(
     throw new UserError(
       `--at: "${at}" is not NAMESPACE/NAME; "wherry status" lists the sidecars`,
     );
-  const asked = encodeURIComponent(askedBy(request).join(","));
-  const { body } = await api.call("GET", `/sidecars/${at}/config?ask=${asked}`);
+  const arrival = { originalDestination: undefined };
+  const asked = questionsOf(headOf(request), arrival, undefined).join(",");
+  const query = `ask=${encodeURIComponent(asked)}`;
+  const { body } = await api.call("GET", `/sidecars/${at}/config?${query}`);
   return body as SidecarConfig;
 }
 

@@ -1,4 +1,4 @@
-/** One connection's gRPC server: what it serves follows from who the connection is, so no call has to find that out (law 13). */
+/** One connection's gRPC server: what it serves follows from the identity of the connection, so no call has to find that out (law 13). */
 import type { TLSSocket } from "node:tls";
 import {
   Server,
@@ -97,7 +97,7 @@ export function serveConnection(
   injector.injectConnection(socket);
 }
 
-/** Everything but enrolment is refused to who has not proved an identity. */
+/** Everything but enrolment is refused to a caller without a proven identity. */
 export function strangerHandlers(
   reason: string,
   enrol: Handlers["enrol"],

@@ -34,7 +34,7 @@ export class Greeting {
     }
     if (this.#left > 0) return { kind: "part" };
     const request = { ...this.#first, initialVersions: this.#versions };
-    // What was said is kept by whoever takes it, for as long as that needs it.
+    // The session keeps what was said for as long as it needs it.
     this.#first = undefined;
     this.#versions = new Map();
     return { kind: "whole", request };

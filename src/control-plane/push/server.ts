@@ -1,4 +1,5 @@
 /** The control plane's side of config push, enrolment and registration: one port, three gRPC services, one session per sidecar. */
+import type { TLSSocket } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
@@ -18,7 +19,7 @@ import {
 import { GATHER, startFeed, type GatherOptions } from "./feed.ts";
 import { parseJson, unary } from "./grpc.ts";
 import { openLearned } from "./learned/learned.ts";
-import { listen } from "./listener.ts";
+import { listen, type Caller } from "./listener.ts";
 import type { Peer } from "./peer.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
@@ -52,22 +53,17 @@ export interface PushServer extends PushStatus {
 export async function startPushServer(
   options: PushServerOptions,
 ): Promise<PushServer> {
-  const { store, registry, enrolment, clock, logger } = options;
+  const { store, registry, clock, logger } = options;
   const acceptance = await openAcceptance(store);
   const learned = await openLearned({
-    store,
+    ...{ store, clock, logger },
     exists: (service) => feed.catalogue.get(`Service/${service}`) !== undefined,
     inUse: () => sidecars.inUse(),
-    clock,
-    logger,
   });
   const sidecars = new Sidecars({
     store: store.id,
     accepted: (known) => acceptance.of(known),
-    registry,
-    learned,
-    clock,
-    logger,
+    ...{ registry, learned, clock, logger },
   });
   const feed = await startFeed({
     store,
@@ -76,8 +72,6 @@ export async function startPushServer(
     gather: options.gather ?? GATHER,
     onSettled: (moved) => void sidecars.settled(moved),
   });
-  const enrolFrom = (source: string): Handlers["enrol"] =>
-    unary((request) => enrolment.enrol(request, source));
   const listener = await listen({
     host: options.host,
     port: options.port,
@@ -87,19 +81,18 @@ export async function startPushServer(
     clock,
     logger,
     onConnection: (socket, caller) => {
-      const enrol = enrolFrom(caller.source);
-      if (caller.kind === "stranger") {
-        const handlers = strangerHandlers(caller.reason, enrol);
-        serveConnection(socket, handlers, STRANGER_LIMITS);
-        return;
-      }
-      const { peer } = caller;
-      const handlers: Handlers = {
-        deltaAggregatedResources: (call) => sidecars.open(peer, call, feed),
-        enrol,
-        ...peerCalls(peer, options),
-      };
-      serveConnection(socket, handlers, PEER_LIMITS);
+      if (caller.kind === "stranger") serveStranger(socket, caller, options);
+      else
+        serveConnection(
+          socket,
+          {
+            deltaAggregatedResources: (call) =>
+              sidecars.open(caller.peer, call, feed),
+            enrol: enrolFrom(caller, options),
+            ...peerCalls(caller.peer, options),
+          },
+          PEER_LIMITS,
+        );
     },
   });
 
@@ -124,6 +117,22 @@ export async function startPushServer(
       await listener.close();
     },
   };
+}
+
+function serveStranger(
+  socket: TLSSocket,
+  caller: Extract<Caller, { kind: "stranger" }>,
+  options: PushServerOptions,
+): void {
+  const handlers = strangerHandlers(caller.reason, enrolFrom(caller, options));
+  serveConnection(socket, handlers, STRANGER_LIMITS);
+}
+
+function enrolFrom(
+  { source }: Caller,
+  { enrolment }: PushServerOptions,
+): Handlers["enrol"] {
+  return unary((request) => enrolment.enrol(request, source));
 }
 
 /** What a peer may ask for itself alone. */

@@ -77,7 +77,7 @@ export class Session {
   readonly #logger: Logger;
   /** Wall milliseconds. */
   readonly #connectedSince: number;
-  /** Undefined until the sidecar has said who it is and what it holds. */
+  /** Undefined until the sidecar has said what it is and what it holds. */
   #node: Node | undefined;
   readonly #greeting = new Greeting();
   readonly #subscriptions = new Subscriptions();

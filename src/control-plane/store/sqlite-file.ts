@@ -123,14 +123,6 @@ export interface Statements {
 
 export function prepare(database: DatabaseSync): Statements {
   const id = database.prepare("SELECT value FROM meta WHERE name = 'id'");
-  const note = database.prepare("SELECT value FROM meta WHERE name = ?");
-  const notes = database.prepare(
-    "SELECT SUBSTR(name, ?) AS name, value FROM meta WHERE name >= ? AND name < ?",
-  );
-  const removeNote = database.prepare("DELETE FROM meta WHERE name = ?");
-  const setNote = database.prepare(
-    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-  );
   const revision = database.prepare(
     "SELECT MAX(revision) AS value FROM history",
   );
@@ -157,20 +149,7 @@ export function prepare(database: DatabaseSync): Statements {
   );
   return {
     id: () => String(id.get()?.["value"]),
-    note(name) {
-      const value = note.get(NOTE + name)?.["value"];
-      return typeof value === "string" ? value : undefined;
-    },
-    notes: (prefix) =>
-      new Map(
-        notes
-          .all(NOTE.length + 1, NOTE + prefix, NOTE + prefix + LAST)
-          .map((row) => [String(row["name"]), String(row["value"])]),
-      ),
-    setNote(name, value) {
-      if (value === undefined) removeNote.run(NOTE + name);
-      else setNote.run(NOTE + name, value);
-    },
+    ...prepareNotes(database),
     revision: () => Number(revision.get()?.["value"] ?? 0),
     historySize() {
       const row = size.get();
@@ -196,6 +175,35 @@ export function prepare(database: DatabaseSync): Statements {
         resource: resourceIn(row),
       })),
     dropOldest: () => Number(dropOldest.get()?.["bytes"] ?? 0),
+  };
+}
+
+function prepareNotes(
+  database: DatabaseSync,
+): Pick<Statements, "note" | "notes" | "setNote"> {
+  const note = database.prepare("SELECT value FROM meta WHERE name = ?");
+  const notes = database.prepare(
+    "SELECT SUBSTR(name, ?) AS name, value FROM meta WHERE name >= ? AND name < ?",
+  );
+  const removeNote = database.prepare("DELETE FROM meta WHERE name = ?");
+  const setNote = database.prepare(
+    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+  );
+  return {
+    note(name) {
+      const value = note.get(NOTE + name)?.["value"];
+      return typeof value === "string" ? value : undefined;
+    },
+    notes: (prefix) =>
+      new Map(
+        notes
+          .all(NOTE.length + 1, NOTE + prefix, NOTE + prefix + LAST)
+          .map((row) => [String(row["name"]), String(row["value"])]),
+      ),
+    setNote(name, value) {
+      if (value === undefined) removeNote.run(NOTE + name);
+      else setNote.run(NOTE + name, value);
+    },
   };
 }
 

@@ -31,6 +31,19 @@ interface Params {
 const MOST_ASKED = 8;
 const LONGEST_ASKED: number = MOST_ASKED * (LONGEST_HOST + 16);
 
+const QUERY = Type.Object(
+  {
+    ask: Type.Optional(
+      Type.String({
+        maxLength: LONGEST_ASKED,
+        description:
+          'Hosts and addresses that the sidecar may not have asked for yet, separated by commas: "Host//orders.shop,Address//10.0.0.1:80". What it would be given for them is among the resources',
+      }),
+    ),
+  },
+  CLOSED,
+);
+
 export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
   api.get(
     "/sidecars/:namespace/:name/config",
@@ -44,18 +57,7 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
           namespace: Type.String(DNS_LABEL),
           name: Type.String(DNS_NAME),
         }),
-        querystring: Type.Object(
-          {
-            ask: Type.Optional(
-              Type.String({
-                maxLength: LONGEST_ASKED,
-                description:
-                  'Hosts and addresses that the sidecar may not have asked for yet, separated by commas: "Host//orders.shop,Address//10.0.0.1:80". What it would be given for them is among the resources',
-              }),
-            ),
-          },
-          CLOSED,
-        ),
+        querystring: QUERY,
         response: answers({ 200: SIDECAR_CONFIG }, 409),
       },
     },
