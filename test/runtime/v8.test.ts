@@ -8,7 +8,12 @@ import {
 import { cachedDataVersionTag } from "node:v8";
 import t from "tap";
 import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
-import { collectGarbage, setHeapGrowth } from "../../src/runtime/v8.ts";
+import {
+  collectGarbage,
+  collectInSteps,
+  setHeapGrowth,
+} from "../../src/runtime/v8.ts";
+import { eventually } from "../support/call.ts";
 import { cleanEnvironment } from "../support/demo.ts";
 
 /** What is held alive for a measurement, and how much of it is made in a turn of the event loop. */
@@ -126,3 +131,57 @@ void t.test(
     setHeapGrowth(0);
   },
 );
+
+/** Octets, in as many buffers as a burst leaves behind. */
+const BURST = 32 * 1024 * 1024;
+const PART = 64 * 1024;
+
+/** A major collection that was asked for, and stops everything until it is done. */
+function isForced(entry: PerformanceEntry): boolean {
+  const { detail } = entry as { detail?: { flags?: number } };
+  return (
+    isMajor(entry) &&
+    ((detail?.flags ?? 0) & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0
+  );
+}
+
+void t.test(
+  "what a burst left behind is collected in steps, without a collection that stops everything",
+  async (t) => {
+    const burst: Buffer[] = [];
+    // Objects that outlive the nursery beside the buffers, as those of exchanges do.
+    const objects: object[] = [];
+    for (let bytes = 0; bytes < BURST; bytes += PART) {
+      burst.push(Buffer.allocUnsafeSlow(PART));
+      for (let n = 0; n < 1000; n++) objects.push({ n });
+    }
+    collectGarbage({ type: "minor" });
+    collectGarbage({ type: "minor" });
+    const seen: PerformanceEntry[] = [];
+    const observer = new PerformanceObserver((list) => {
+      seen.push(...list.getEntries());
+    });
+    observer.observe({ entryTypes: ["gc"] });
+    t.ok(held() >= BURST, "it has outlived the nursery");
+    t.equal(burst.length * PART, BURST);
+    t.ok(objects.length > 0);
+    burst.length = 0;
+    objects.length = 0;
+    collectInSteps();
+    t.ok(held() >= BURST, "nothing of it is done at once");
+    await eventually(
+      "the burst is freed",
+      20_000,
+      () => Promise.resolve(held()),
+      (bytes) => bytes < BURST / 2,
+    );
+    seen.push(...observer.takeRecords());
+    observer.disconnect();
+    t.ok(seen.some(isMajor), "by a collection of everything");
+    t.same(seen.filter(isForced), [], "that nobody had to wait for");
+  },
+);
+
+function held(): number {
+  return process.memoryUsage().arrayBuffers;
+}

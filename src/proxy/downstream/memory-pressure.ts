@@ -13,7 +13,11 @@
 import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
-import { collectGarbage, setHeapGrowth } from "../../runtime/v8.ts";
+import {
+  collectGarbage,
+  collectInSteps,
+  setHeapGrowth,
+} from "../../runtime/v8.ts";
 import { residentBytes } from "../../runtime/resident.ts";
 import type { SidecarLimits } from "./limits.ts";
 import { HEAP_GROWTH } from "../../runtime/memory-trim.ts";
@@ -41,7 +45,7 @@ export const LEVELS: readonly {
 export const LOOK = 500;
 /** Milliseconds that a level lasts at least. */
 const STAY = 1000;
-/** Milliseconds between two collections of garbage that pressure asks for: each stops everything for a moment. */
+/** Milliseconds between two collections of garbage that pressure asks for: each stops everything for some 50 ms. */
 const COLLECT_AGAIN = 30_000;
 /** The same, under pressure and without, where so large a part of what may be held was, and is held no more: what is left of it is garbage for certain. */
 const COLLECT_FREED = 1000;
@@ -69,8 +73,8 @@ export interface MemoryPressureOptions {
   /** A level was entered or left. */
   onLevel(level: Level): void;
   readonly sample?: () => MemorySample;
-  /** Frees what is free already, so far as V8 lets it. */
-  readonly collect?: () => void;
+  /** Frees what is free already, so far as V8 lets it: at once where memory is short, else little by little. */
+  readonly collect?: (short: boolean) => void;
   /** Percent of what is alive by which V8's heap may grow before it is collected. */
   readonly growth?: (percent: number) => void;
 }
@@ -154,7 +158,7 @@ class WatchedMemory implements MemoryPressure {
 
   /** V8 is in no hurry to give back what a burst has left behind; the next look sees what it was. */
   #collectWhatIsFree(now: number, short: boolean, buffered: number): void {
-    const { limits, collect = collectAll } = this.#options;
+    const { limits, collect = collectFree } = this.#options;
     this.#peak = Math.max(this.#peak, buffered);
     const since = now - this.#collectedAt;
     const freed = (this.#peak - buffered) * FREED >= limits.bufferedBytes;
@@ -164,7 +168,7 @@ class WatchedMemory implements MemoryPressure {
     if (!worth) return;
     this.#collectedAt = now;
     this.#peak = buffered;
-    collect();
+    collect(short);
   }
 
   /** V8 lets garbage grow to twice what is alive: cheap where memory is there for it. */
@@ -201,6 +205,8 @@ function sampleProcess(): MemorySample {
   return { resident: residentBytes(), heap, heapLimit };
 }
 
-function collectAll(): void {
-  collectGarbage({ type: "major", execution: "async" });
+function collectFree(short: boolean): void {
+  // Where memory runs short, what comes next may be refused: then to stop for a moment is the lesser evil.
+  if (short) collectGarbage({ type: "major", execution: "async" });
+  else collectInSteps();
 }

@@ -19,7 +19,8 @@ function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
   const registry = makeMetrics({ maxSeries: 100 });
   const state = { resident: 0, heap: 0, heapLimit: LIMIT, buffered: 0 };
   const levels: Level[] = [];
-  let collections = 0;
+  /** What each was told: whether memory was short. */
+  const collections: boolean[] = [];
   const growths: number[] = [];
   const memory = watchMemory({
     clock,
@@ -29,7 +30,7 @@ function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
     buffered: () => state.buffered,
     onLevel: (level) => levels.push(level),
     sample: (): MemorySample => state,
-    collect: () => (collections += 1),
+    collect: (short) => collections.push(short),
     growth: (percent) => growths.push(percent),
   });
   return {
@@ -47,9 +48,7 @@ function watched(limits = { bufferedBytes: LIMIT, memoryBytes: LIMIT }) {
     },
     metric: (name: string) =>
       Number(new RegExp(`^${name} (.*)$`, "m").exec(registry.render())?.[1]),
-    get collections() {
-      return collections;
-    },
+    collections,
   };
 }
 
@@ -143,13 +142,13 @@ void t.test(
   (t) => {
     const short = watched();
     short.at(910, 10);
-    t.equal(short.collections, 1);
+    t.same(short.collections, [true]);
     short.at(910, 60);
-    t.equal(short.collections, 2);
+    t.same(short.collections, [true, true]);
     const full = watched();
     full.state.buffered = 990;
     full.at(0, 10);
-    t.equal(full.collections, 0);
+    t.same(full.collections, []);
     t.end();
   },
 );
@@ -170,7 +169,7 @@ void t.test(
       state.buffered = bytes;
       clock.advance(LOOK);
     };
-    const count = (): number => memory.collections;
+    const count = (): number => memory.collections.length;
     held(400);
     held(200);
     t.equal(count(), 0, "less than a quarter of what may be held");
@@ -189,6 +188,11 @@ void t.test(
     held(0);
     clock.advance(1000);
     t.equal(count(), 4, "a second later");
+    t.same(
+      memory.collections,
+      [false, false, true, true],
+      "at once only where memory is short",
+    );
     t.end();
   },
 );
