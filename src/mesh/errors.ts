@@ -36,10 +36,14 @@ export class MeshError extends Error {
   readonly answer: AnswerDetails | undefined;
 
   constructor(code: Code, detail: string, options: MeshErrorOptions = {}) {
+    // Nobody reads where a failure of a call was made, and to note it costs more than all else here: under a flood there are thousands.
+    const { stackTraceLimit } = Error;
+    if (code !== "INTERNAL") Error.stackTraceLimit = 0;
     super(
       detail === "" ? REASONS[code].text : detail,
       options.cause === undefined ? undefined : { cause: options.cause },
     );
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
     this.source = options.source ?? REASONS[code].fault;
     this.unprocessed = options.unprocessed ?? false;
