@@ -9,6 +9,12 @@ import { FLOODS, TRICKLES } from "./hostile/flood-attacks.ts";
 /** Milliseconds between the end of a connection and the next: a flood is cut off, comes again, and so on. */
 const AGAIN = 200;
 
+/**
+ * Bytes of one write. A kernel that does not preempt itself runs a system call to its end, whatever the priorities: a flood of a megabyte
+ * in one call would take a millisecond and more of the core on which the good caller is measured.
+ */
+const PIECE = 65_536;
+
 const [attacks = "", port = ""] = process.argv.slice(2);
 const list = attacks.split(",");
 const together = attacks.includes("*") || list.length > 1;
@@ -71,6 +77,13 @@ function keep(
   });
 }
 
+/** Writes all of it, a piece at a time. */
+function pour(socket: Socket, said: Buffer, from = 0): void {
+  if (from >= said.length || socket.destroyed) return;
+  const to = from + PIECE;
+  socket.write(said.subarray(from, to), () => pour(socket, said, to));
+}
+
 function begin(attack: string, kind: number): Promise<void> {
   const [name = "", times = "1"] = attack.split("*");
   const idle = /^idle-(\d+)$/.exec(name)?.[1];
@@ -78,7 +91,7 @@ function begin(attack: string, kind: number): Promise<void> {
     return keep(kind, Number(idle), together, () => undefined);
   const said = FLOODS[name]?.();
   if (said !== undefined)
-    return keep(kind, Number(times), true, (socket) => socket.write(said));
+    return keep(kind, Number(times), true, (socket) => pour(socket, said));
   const trickle = TRICKLES[name]?.();
   if (trickle === undefined) throw new Error(`no attack ${name}`);
   return keep(kind, Number(times), true, (socket) => {
