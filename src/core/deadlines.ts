@@ -19,7 +19,7 @@ export interface Timed {
  * Told in one turn of the event loop at most; the others a little later. What is over may take a tenth of a millisecond to clear away,
  * and hundreds fall due together where one peer opened them together: nobody else must wait for that.
  */
-export const MOST_TOLD = 32;
+export const MOST_TOLD = 8;
 
 /** A look at so many of them costs about a hundredth of a millisecond: it is taken once in a millisecond, of twice as many in two. */
 const LOOKED_AT_A_MILLISECOND = 1000;

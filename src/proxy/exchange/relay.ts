@@ -238,7 +238,7 @@ export class Relay
     return caller.holds || (caller.isAwaited && !this.#tunnel && !this.grpc);
   }
 
-  paced(ms: number, mayEnd: boolean): void {
+  paced(ms: number, mayEnd: boolean): boolean {
     this.#pace ??= new TransferRate(this.host, this.stream, this.plan.inside);
     const error = this.#pace.judge(ms, {
       still: (this.host.idle.tick - this.movedAt) * IDLE_TICK,
@@ -252,8 +252,11 @@ export class Relay
       received: this.record.received,
       continued: this.caller.committed,
     });
+    if (error === undefined) return false;
     // Where memory is short, nothing waits for its turn.
-    if (error !== undefined && (mayEnd || this.host.short)) this.giveUp(error);
+    if (!mayEnd && !this.host.short) return true;
+    this.giveUp(error);
+    return false;
   }
 
   giveUp(error: MeshError): void {

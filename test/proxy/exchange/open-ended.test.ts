@@ -23,7 +23,7 @@ function idler(heard: number[], onJudged?: () => void): Idler {
     holds: false,
     giveUp: () => undefined,
     idled: () => undefined,
-    paced: () => undefined,
+    paced: () => false,
     rejudge({ version }) {
       heard.push(version.revision);
       onJudged?.();

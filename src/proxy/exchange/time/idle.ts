@@ -15,8 +15,8 @@ export interface Idler extends Timed {
   readonly holds: boolean;
   /** It ends, be it to make room. */
   giveUp(error: MeshError): void;
-  /** About once a second, `ms` after the last time: whether the awaited side is quick enough. Otherwise it ends, if it may. */
-  paced(ms: number, mayEnd: boolean): void;
+  /** About once a second, `ms` after the last time: whether the awaited side is quick enough. Otherwise it ends, if it may; true where it may not yet. */
+  paced(ms: number, mayEnd: boolean): boolean;
   /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */
   rejudge?(snapshot: Snapshot): void;
 }
@@ -52,9 +52,9 @@ export const IDLE_TICK = 100;
 /** Ticks between two looks at everything. */
 const FULL_LOOK = 10;
 /** Exchanges that end in one look at most, as with `MOST_TOLD` of the deadlines; the others end in the looks after it, which come soon. */
-export const MOST_ENDED = 32;
+export const MOST_ENDED = 8;
 /** Milliseconds until the look after one that left something. */
-export const SOON = 8;
+export const SOON = 2;
 
 /** `ticks`: the list that the ticks are due in; absent: one of its own. */
 export function watchIdle(
@@ -66,6 +66,8 @@ export function watchIdle(
   const tick: Timed = { dueAt: 0, dueSlot: undefined, due: sweep };
   /** Another look at the same tick, while one leaves idle ones to the next. */
   const more: Timed = { dueAt: 0, dueSlot: undefined, due: () => look(false) };
+  /** Found too slow by the last look at everything, and not ended yet. */
+  const slow: Idler[] = [];
   const watcher = {
     tick: 0,
     idlers,
@@ -98,20 +100,25 @@ export function watchIdle(
   }
   function look(everything: boolean): void {
     const before = idlers.length;
-    // What is too slow is found by these looks alone.
-    const most = everything ? 2 * MOST_ENDED : MOST_ENDED;
+    const mayEnd = (): boolean => before - idlers.length < MOST_ENDED;
     let unfinished = false;
+    if (everything) slow.length = 0;
     // From the end: where one leaves, the last one takes its place, and that one has been looked at.
     for (let place = idlers.length - 1; place >= 0; place -= 1) {
       const idler = idlers[place];
       if (idler === undefined) continue;
-      const mayEnd = before - idlers.length < most;
       if (isIdle(idler)) {
-        if (mayEnd) idler.idled();
+        if (mayEnd()) idler.idled();
         else unfinished = true;
-      } else if (everything) idler.paced(FULL_LOOK * IDLE_TICK, mayEnd);
+      } else if (everything && idler.paced(FULL_LOOK * IDLE_TICK, mayEnd()))
+        slow.push(idler);
     }
-    if (unfinished) ticks.set(more, clock.now() + SOON);
+    while (slow.length > 0 && mayEnd()) {
+      const idler = slow.pop();
+      // It may have left, or have made good for it.
+      if (idler?.dueSlot !== undefined) idler.paced(0, true);
+    }
+    if (unfinished || slow.length > 0) ticks.set(more, clock.now() + SOON);
   }
   function isIdle({ idleLimit, movedAt }: Idler): boolean {
     return idleLimit !== 0 && (watcher.tick - movedAt) * IDLE_TICK > idleLimit;
