@@ -28,9 +28,9 @@ export const BEGIN: Shares = { bytes: 0.45, requests: 0.75 };
 const ENOUGH: Shares = { bytes: 0.375, requests: 0.625 };
 /** Milliseconds that something must have stood still: less is no more than a slow way. */
 export const STILL = 1000;
-/** Milliseconds between two steps, and what one step breaks off: a millisecond of work. */
-export const STEP = 6;
-export const MOST_A_STEP = 8;
+/** Milliseconds between two steps, and what one step breaks off: a millisecond or two of work. */
+export const STEP = 12;
+export const MOST_A_STEP = 16;
 /** Milliseconds between two lines of the log. */
 const TELL = 1000;
 

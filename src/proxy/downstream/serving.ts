@@ -69,7 +69,10 @@ export interface Serving {
   /** From level 1 on no connection is kept alive, from level 2 on none is taken. */
   overloaded(level: Level): void;
   readonly connections: number;
-  /** Breaks off up to `most` whole responses of which nothing was taken for `ms`; gives how many. Looks at each connection. */
+  /**
+   * Breaks off up to `most` whole responses of which nothing was taken for `ms`; gives how many. Looks at so many connections, and
+   * goes on with the next ones when it is called again.
+   */
   shed(ms: number, most: number): number;
   /** Connections of HTTP that are open: one that is drained is among them until its last round trip is over. */
   open(isConcerned: (listener: string) => boolean): number;
@@ -112,6 +115,8 @@ class ServedConnections implements Serving {
     readonly place?: WorkerPlace;
   };
   readonly #served = new Map<ServerConnection, Served>();
+  /** Those that `shed` has still to look at. */
+  #unshed: Iterator<ServerConnection> | undefined;
   #level: Level = 0;
 
   constructor(options: ServingOptions) {
@@ -266,8 +271,15 @@ class ServedConnections implements Serving {
 
   shed(ms: number, most: number): number {
     let count = 0;
-    for (const connection of [...this.#served.keys()])
-      if (count < most) count += connection.shed(ms, most - count);
+    for (let looked = 0; looked < MOST_SHED && count < most; looked += 1) {
+      this.#unshed ??= this.#served.keys();
+      const next = this.#unshed.next();
+      if (next.done === true) {
+        this.#unshed = undefined;
+        break;
+      }
+      count += next.value.shed(ms, most - count);
+    }
     return count;
   }
 
@@ -283,5 +295,8 @@ class ServedConnections implements Serving {
     this.#acceptor.destroy();
   }
 }
+
+/** Connections that one call of `shed` looks at: a look takes a microsecond or two, and there may be thousands. */
+export const MOST_SHED = 256;
 
 const OWN = { limits: SHARED_LIMITS };

@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS } from "../../../src/proxy/downstream/limits.ts";
 import { makeMeters } from "../../../src/telemetry/meters.ts";
 import {
   makeServing,
+  MOST_SHED,
   type Serving,
 } from "../../../src/proxy/downstream/serving.ts";
 import { LOOK } from "../../../src/proxy/downstream/memory-pressure.ts";
@@ -16,7 +17,7 @@ import type {
   ServerHandler,
   ServerStream,
 } from "../../../src/wire/exchange.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
 import { listening, send, until, withPair } from "../../support/pair.ts";
 import { keptLog, link } from "../../support/laws/harness.ts";
 
@@ -27,6 +28,7 @@ interface Served {
   readonly waiting: ServerStream[];
   /** Connections, in the order in which they came. */
   readonly accepted: readonly Socket[];
+  readonly clock: FakeClock;
   readonly metrics: () => string;
 }
 
@@ -67,6 +69,7 @@ async function serve(
     port,
     waiting,
     accepted,
+    clock,
     metrics: () => registry.render(),
   };
 }
@@ -106,6 +109,24 @@ async function ask(served: Served, { socket }: Caller): Promise<void> {
     .pop()
     ?.respond({ status: 200, fields: [], contentLength: 0 }, true);
 }
+
+void t.test(
+  "what is shed is looked for among so many connections at a time, and all have their turn",
+  async (t) => {
+    const { serving, port, accepted, clock } = await serve(t, "http/1.1");
+    const more = 10;
+    for (let count = 0; count < MOST_SHED + more; count += 1)
+      caller(t, port).socket.write("GET / HT");
+    await until(
+      () =>
+        accepted.length === MOST_SHED + more &&
+        accepted.every(({ bytesRead }) => bytesRead > 0),
+    );
+    clock.advance(1000);
+    t.equal(serving.shed(1000, 1000), MOST_SHED);
+    t.equal(serving.shed(1000, 1000), more);
+  },
+);
 
 void t.test(
   "level 1: HTTP/1.1 is answered, and its connection closed after it",
