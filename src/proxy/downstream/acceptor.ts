@@ -90,20 +90,34 @@ export class Acceptor {
     listener: string,
     address: string | undefined,
   ): boolean {
-    const { sources, counts } = this.#options;
+    const { counts } = this.#options;
     if (this.#level >= 2) {
       this.turnAway(socket, listener, "overloaded", "memory runs short");
       return false;
     }
     const source = address === undefined ? undefined : networkOf(address);
-    if (source !== undefined && !sources.admits(source)) {
-      this.turnAway(socket, listener, "source turned away", TURNED_AWAY);
-      this.#knocked(listener, source);
+    if (source !== undefined && !this.#admits(socket, listener, source))
       return false;
-    }
     const excess = counts.add(listener, address);
     if (excess === undefined) return true;
     this.turnAway(socket, listener, excess.reason, excess.detail);
+    return false;
+  }
+
+  /** Asked when an admitted connection has spoken: those that came along with it may have had its source turned away since. */
+  stillAdmits(socket: Socket, listener: string): boolean {
+    if (isLocal(listener)) return true;
+    return this.#admits(
+      socket,
+      listener,
+      networkOf(socket.remoteAddress ?? ""),
+    );
+  }
+
+  #admits(socket: Socket, listener: string, source: string): boolean {
+    if (this.#options.sources.admits(source)) return true;
+    this.turnAway(socket, listener, "source turned away", TURNED_AWAY);
+    this.#knocked(listener, source);
     return false;
   }
 

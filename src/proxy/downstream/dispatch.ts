@@ -173,6 +173,7 @@ function acceptInbound(
     return;
   }
   look(socket, options, undefined, ({ kind }) => {
+    if (!serving.stillAdmits(socket, arrival.kind)) return;
     // On a port for HTTP, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient. A silent
     // client there has the time of an idle connection, and no connection to the application. TLS is bytes, which no port for HTTP
     // accepts (law 14): the handler refuses it with its reason.

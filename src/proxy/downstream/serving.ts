@@ -34,6 +34,8 @@ export interface Serving {
   admit(socket: Socket, listener: string): boolean;
   /** Counts an admitted connection for the identity that it proved; false, and the socket is closed, where that has too many. */
   identify(socket: Socket, listener: string, identity: SpiffeUri): boolean;
+  /** False where the source of an admitted connection was turned away before its first words were looked at; the socket is closed then. */
+  stillAdmits(socket: Socket, listener: string): boolean;
   /** HTTP on a connection that was admitted. */
   http(
     socket: Socket,
@@ -149,6 +151,10 @@ class ServedConnections implements Serving {
 
   identify(socket: Socket, listener: string, identity: SpiffeUri): boolean {
     return this.#acceptor.identify(socket, listener, identity);
+  }
+
+  stillAdmits(socket: Socket, listener: string): boolean {
+    return this.#acceptor.stillAdmits(socket, listener);
   }
 
   turnAway(

@@ -1,5 +1,5 @@
 /** A flood that comes back with a new connection each time it is cut off: what it may do is counted for its source, and then it is turned away. */
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import t from "tap";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import { call, closeCalls, eventually } from "../../support/call.ts";
@@ -213,5 +213,65 @@ void t.test(
     t.equal(await turnedAway(), counted, "the sidecar hears of it no more");
     for (const socket of late) socket.destroy();
     neighbour.destroy();
+  },
+);
+
+/** A connection that says nothing yet, and what comes of it. */
+function silent(localAddress: string): {
+  readonly socket: Socket;
+  heard: string;
+  closed: boolean;
+} {
+  const socket = connect({
+    port: sidecar.published,
+    host: "127.0.0.1",
+    localAddress,
+  });
+  const end = { socket, heard: "", closed: false };
+  socket.on("error", () => undefined);
+  socket.on("data", (chunk: Buffer) => (end.heard += chunk.toString()));
+  socket.on("close", () => (end.closed = true));
+  return end;
+}
+
+const GET = "GET / HTTP/1.1\r\nhost: orders.shop\r\n\r\n";
+
+void t.test(
+  "connections that came along with a flood end with it, those that were served live on",
+  async (t) => {
+    const localAddress = `127.0.0.${host++}`;
+    const served = silent(localAddress);
+    const came = silent(localAddress);
+    const other = silent(`127.0.0.${host++}`);
+    served.socket.write(GET);
+    await eventually(
+      "it is served",
+      10_000,
+      () => Promise.resolve(served.heard),
+      (heard) => heard.endsWith("ok"),
+    );
+    const before = await turnedAway();
+    const said = connection(1, (id) => [
+      frame(WINDOW_UPDATE, 0, id - 1, uint32(0)),
+    ]);
+    while ((await turnedAway()) === before) await attack(localAddress, said);
+    for (const { socket } of [came, other, served]) socket.write(GET);
+    await eventually(
+      "it is closed",
+      10_000,
+      () => Promise.resolve(came.closed),
+      (closed) => closed,
+    );
+    t.equal(came.heard, "", "without an answer");
+    for (const end of [other, served])
+      await eventually(
+        "others are served",
+        10_000,
+        () => Promise.resolve(end.heard),
+        (heard) => heard.endsWith("ok"),
+      );
+    t.equal(served.heard.match(/ 200 /g)?.length, 2);
+    t.notOk(served.closed);
+    for (const { socket } of [other, served]) socket.destroy();
   },
 );

@@ -3,6 +3,7 @@ import { connect, createServer, Socket } from "node:net";
 import { connect as connectHttp2 } from "node:http2";
 import t, { type Test } from "tap";
 import { DEFAULT_LIMITS } from "../../../src/proxy/downstream/limits.ts";
+import { FAILED_HANDSHAKES } from "../../../src/proxy/downstream/sources.ts";
 import { makeMeters } from "../../../src/telemetry/meters.ts";
 import {
   makeServing,
@@ -125,6 +126,24 @@ void t.test(
     clock.advance(1000);
     t.equal(serving.shed(1000, 1000), MOST_SHED);
     t.equal(serving.shed(1000, 1000), more);
+  },
+);
+
+void t.test(
+  "a connection whose source is turned away before it is looked at is closed",
+  async (t) => {
+    const { serving, port, accepted, metrics } = await serve(t, "http/1.1");
+    const socket = caller(t, port);
+    await until(() => accepted.length === 1);
+    const [first] = accepted;
+    if (first === undefined) throw new TypeError("it was accepted");
+    t.ok(serving.stillAdmits(first, "published"));
+    for (let count = 0; count <= FAILED_HANDSHAKES.burst; count += 1)
+      serving.refused("link", "no client certificate", "", "127.0.0.1", 1);
+    t.ok(serving.stillAdmits(first, "outbound"), "this machine has no source");
+    t.notOk(serving.stillAdmits(first, "published"));
+    await until(() => socket.closed);
+    t.match(metrics(), /listener="published",reason="source turned away"\} 1/);
   },
 );
 
