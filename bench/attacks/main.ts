@@ -1,10 +1,11 @@
 /**
- * `node bench/attacks/main.ts [ATTACK,…]`: what attacks at one sidecar cost a good caller, each by itself and then all together. The sidecar has
- * the second core, everybody else the first, so give it a machine of two cores on which nothing else runs.
+ * `node bench/attacks/main.ts [ATTACK,…]`: what attacks at one sidecar cost a good caller, each by itself and then all together, with
+ * `--together` only the latter. The sidecar has the second core, everybody else the first, so give it a machine of two cores on which
+ * nothing else runs. Calls that go straight to the application meanwhile tell what the attackers take of the caller's own core.
  */
 import { parseArgs } from "node:util";
 import { closeCalls } from "../../test/support/call.ts";
-import { warmUp } from "../../test/support/good-caller.ts";
+import { warmUp, type Windows } from "../../test/support/good-caller.ts";
 import { startLoneSidecar } from "../../test/support/lone-sidecar.ts";
 import {
   ATTACKS,
@@ -37,6 +38,7 @@ async function siege(
       windows,
       attacks,
       pinned: true,
+      straight: 4,
     });
   } finally {
     await sidecar.stop();
@@ -49,6 +51,9 @@ const median = (numbers: readonly number[]): string =>
       Math.floor(numbers.length / 2)
     ] ?? Number.NaN
   ).toFixed(1);
+/** The median of windows, and the worst of them. */
+const windowsOf = ({ p99 }: Windows): string =>
+  `${median(p99)} (${Math.max(...p99).toFixed(1)})`;
 const mib = (octets: number): string => (octets / MIB).toFixed(0);
 
 const { values, positionals } = parseArgs({
@@ -56,25 +61,25 @@ const { values, positionals } = parseArgs({
   options: {
     connections: { type: "string", default: "500" },
     windows: { type: "string", default: "8" },
+    together: { type: "boolean", default: false },
   },
 });
 const chosen = positionals[0]?.split(",") ?? ATTACKS;
 process.stdout.write(
-  "| attack, connections each | p99 quiet, under attack, after, ms (medians of windows) | calls lost | core | resident before, most, after, MiB | service back, ms |\n| --- | --- | --- | --- | --- | --- |\n",
+  "| attack, connections each | p99 quiet, under attack, straight to the application meanwhile, after, ms: median of windows (worst) | calls lost | core | resident before, most, after, MiB | service back, ms |\n| --- | --- | --- | --- | --- | --- |\n",
 );
-const rounds = chosen.map((attack) => [attack]);
+const rounds = values.together ? [] : chosen.map((attack) => [attack]);
 if (chosen.length > 1) rounds.push([...chosen]);
 for (const attacks of rounds) {
-  const { quiet, during, after, resident, cpu, recovery } = await siege(
-    attacks,
-    Number(values.connections),
-    Number(values.windows),
-  );
+  const { quiet, during, straight, after, resident, cpu, recovery } =
+    await siege(attacks, Number(values.connections), Number(values.windows));
   const name =
     attacks.length === 1 ? (attacks[0] ?? "") : `all ${attacks.length} at once`;
   const cells = [
     `${name}, ${values.connections}`,
-    [quiet, during, after].map(({ p99 }) => median(p99)).join(" / "),
+    [quiet, during, straight, after]
+      .flatMap((windows) => (windows === undefined ? [] : [windowsOf(windows)]))
+      .join(" / "),
     String(during.failures.length),
     `${Math.round(cpu * 100)} %`,
     [resident.before, resident.most, resident.after].map(mib).join(" / "),

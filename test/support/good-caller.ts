@@ -15,8 +15,9 @@ export interface Windows {
   readonly failures: readonly string[];
 }
 
+/** `published`: the port that is called. */
 export async function callEvenly(
-  sidecar: LoneSidecar,
+  sidecar: Pick<LoneSidecar, "published">,
   count: number,
 ): Promise<Windows> {
   const p99: number[] = [];

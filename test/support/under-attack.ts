@@ -26,6 +26,8 @@ export interface Siege {
   readonly quiet: Windows;
   readonly during: Windows;
   readonly after: Windows;
+  /** The same calls straight to the application while the attack goes on; undefined where it was not asked for. */
+  readonly straight: Windows | undefined;
   /** Octets of resident memory: before, at most, and when service was back. */
   readonly resident: {
     readonly before: number;
@@ -48,6 +50,11 @@ export interface SiegeOptions {
   readonly attacks?: readonly string[];
   /** On a quiet machine: the sidecar has the second core for itself, everybody else the first. */
   readonly pinned?: boolean;
+  /**
+   * Windows of calls that go straight to the application while the attack goes on. Attackers, caller and application share a core, and
+   * what the attackers' system calls take of it delays these calls as much as those through the sidecar: that part is not its cost.
+   */
+  readonly straight?: number;
 }
 
 /**
@@ -59,6 +66,7 @@ export async function besiege(
   options: SiegeOptions,
 ): Promise<Siege> {
   const { connections, windows, attacks = ATTACKS, pinned = false } = options;
+  const application = { published: sidecar.appPort };
   if (pinned && pin(sidecar.pid, "1")) pin(process.pid, "0");
   const quiet = await callEvenly(sidecar, 4);
   const before = sidecar.resident();
@@ -80,6 +88,10 @@ export async function besiege(
     const during = await callEvenly(sidecar, windows);
     const cpu =
       (sidecar.cpu() - spent) / Math.max(1, performance.now() - began);
+    const straight =
+      options.straight === undefined
+        ? undefined
+        : await callEvenly(application, options.straight);
     const ended = Number(/(\d+) ended\n$/.exec(attackers.printed())?.[1] ?? 0);
     await attackers.kill();
     const recovery = await serviceIsBack(
@@ -88,7 +100,7 @@ export async function besiege(
     );
     const after = await callEvenly(sidecar, 3);
     const resident = { before, most, after: sidecar.resident() };
-    return { quiet, during, after, resident, ended, recovery, cpu };
+    return { quiet, during, straight, after, resident, ended, recovery, cpu };
   } finally {
     clearInterval(watch);
     await attackers.kill();
