@@ -143,7 +143,8 @@ function credentialsOf({
 }: MemberOptions): Credentials {
   const privateKey = generatePrivateKey();
   const { certificateChain } = authority.sign(createCsr(privateKey), {
-    spiffeId: `spiffe://${TRUST_DOMAIN}/ns/${CALLERS}/sa/fleet`,
+    // Those of one account would each be given what all of them use.
+    spiffeId: `spiffe://${TRUST_DOMAIN}/ns/${CALLERS}/sa/fleet-${index}`,
     name: `fleet-${index}`,
     labels: { app: "fleet" },
     ttlMs: DAY,
