@@ -1,7 +1,7 @@
 /** The config in force: compiled, swapped whole, or refused whole with what was there left serving (life of a change). */
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import { inSlices } from "../core/slices.ts";
+import { inSlices, pauses } from "../core/slices.ts";
 import type { WallMs } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
@@ -66,7 +66,7 @@ export function makeConfig(clock: Clock, peers?: Peers): Config {
           validated: true,
           owned: true,
         }),
-        clock,
+        pauses(clock),
       );
       const refused = await peers?.compile({ difference, self, version });
       if (refused !== undefined) return refused;

@@ -1,6 +1,6 @@
 /** Checks of resources against what the mesh holds, and against each other: at admission, a list as one. */
 import type { Clock } from "../core/clock.ts";
-import { pauses, type Pause } from "../core/slices.ts";
+import { inSlices, pauses, type Pause } from "../core/slices.ts";
 import {
   addressConflicts,
   hostConflicts,
@@ -25,7 +25,7 @@ import {
 } from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { isExternal, SERVICE } from "../resources/service/schema.ts";
-import { unreachableMatches } from "../resources/cross-checks/unreachable.ts";
+import { findUnreachable } from "../resources/cross-checks/unreachable.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 import { Prospect, type Kin, type Written } from "./prospect.ts";
 import type { MeshSource } from "./push/catalogue/mesh-view.ts";
@@ -139,10 +139,11 @@ async function checkExternalHosts(task: Task): Promise<void> {
     ? await prospect.kin(WORKLOAD)
     : NONE;
   const index = indexOf(services.written);
-  for (const { loser, path, message } of hostConflicts(
+  const losses = hostConflicts(
     [...all, ...resourcesOf(workloads)],
     trustDomain,
-  )) {
+  );
+  for (const { loser, path, message } of await inSlices(losses, pause)) {
     const at = index.get(loser);
     if (at !== undefined) report(at, { path, message, severity: "warning" });
   }
@@ -190,10 +191,11 @@ async function checkManyAddresses({
     await pause();
   }
   const index = indexOf(young);
-  for (const { loser, winner, path, message } of addressConflicts([
-    ...rivals,
-    ...young.map(({ resource }) => resource),
-  ])) {
+  const losses = await inSlices(
+    addressConflicts([...rivals, ...young.map(({ resource }) => resource)]),
+    pause,
+  );
+  for (const { loser, winner, path, message } of losses) {
     const at = index.get(loser) ?? index.get(winner);
     if (at !== undefined) report(at, { path, message });
   }
@@ -245,9 +247,8 @@ async function checkRoutes({ prospect, pause, report }: Task): Promise<void> {
   for (const namespace of namespaces) {
     const routes = await prospect.kin(HTTP_ROUTE, namespace);
     const index = indexOf(routes.written);
-    for (const { route, path, message, taker } of unreachableMatches(
-      resourcesOf(routes),
-    )) {
+    const found = await inSlices(findUnreachable(resourcesOf(routes)), pause);
+    for (const { route, path, message, taker } of found) {
       const own = index.get(route);
       const other = index.get(taker.route);
       if (own !== undefined)

@@ -2,7 +2,7 @@
 import type { Clock } from "./clock.ts";
 
 /** Milliseconds of work between two turns. */
-const SLICE = 10;
+const SLICE = 2;
 
 /** Resolves once the event loop has served what was there. */
 export function nextTurn(): Promise<void> {
@@ -15,30 +15,25 @@ export function nextTurn(): Promise<void> {
 export type Pause = () => Promise<void> | undefined;
 
 export function pauses(clock: Pick<Clock, "now">): Pause {
-  let began = clock.now();
+  let until = clock.now() + SLICE;
   return () =>
-    clock.now() - began < SLICE
+    clock.now() < until
       ? undefined
       : nextTurn().then(() => {
-          began = clock.now();
+          until = clock.now() + SLICE;
         });
 }
 
 /** Work that may pause at each `yield`; what it returns at the end is what it came to. */
 export type Steps<T> = Generator<unknown, T>;
 
-/** Milliseconds of work at a time in a process that serves calls. */
-const SHORT = 2;
-
-/** Runs the work to its end. Between two pauses it should take little of a slice. */
-export async function inSlices<T>(work: Steps<T>, clock: Clock): Promise<T> {
-  let until = clock.now() + SHORT;
+/** Runs the work to its end. Between two steps it should take little of a slice. Works that follow each other share one `pause`, and so their slices. */
+export async function inSlices<T>(work: Steps<T>, pause: Pause): Promise<T> {
   for (;;) {
     const step = work.next();
     if (step.done === true) return step.value;
-    if (clock.now() < until) continue;
-    await nextTurn();
-    until = clock.now() + SHORT;
+    const pausing = pause();
+    if (pausing !== undefined) await pausing;
   }
 }
 
@@ -47,4 +42,56 @@ export function atOnce<T>(work: Steps<T>): T {
   let step = work.next();
   while (step.done !== true) step = work.next();
   return step.value;
+}
+
+/** Items that are sorted in one step. */
+const SORTED = 256;
+
+/** A sorted copy of a long list; what compares as equal stays in its order. */
+export function* sortSteps<T>(
+  items: readonly T[],
+  compare: (left: T, right: T) => number,
+): Steps<T[]> {
+  let runs: T[][] = [];
+  for (let at = 0; at < items.length; at += SORTED) {
+    if (at > 0) yield;
+    runs.push(items.slice(at, at + SORTED).sort(compare));
+  }
+  while (runs.length > 1) {
+    const longer: T[][] = [];
+    for (let at = 0; at < runs.length; at += 2)
+      longer.push(yield* merge(runs[at] ?? [], runs[at + 1] ?? [], compare));
+    runs = longer;
+  }
+  return runs[0] ?? [];
+}
+
+function* merge<T>(
+  left: readonly T[],
+  right: readonly T[],
+  compare: (left: T, right: T) => number,
+): Steps<T[]> {
+  const [least] = right;
+  const greatest = left.at(-1);
+  // Often the list was in order already, or almost.
+  if (
+    least === undefined ||
+    greatest === undefined ||
+    compare(greatest, least) <= 0
+  )
+    return left.concat(right);
+  const merged: T[] = [];
+  const rights = right[Symbol.iterator]();
+  let next = rights.next();
+  for (const item of left) {
+    while (next.done !== true && compare(next.value, item) < 0) {
+      merged.push(next.value);
+      next = rights.next();
+      if (merged.length % SORTED === 0) yield;
+    }
+    merged.push(item);
+    if (merged.length % SORTED === 0) yield;
+  }
+  for (; next.done !== true; next = rights.next()) merged.push(next.value);
+  return merged;
 }

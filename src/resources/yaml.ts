@@ -40,6 +40,10 @@ export interface ParsedText {
 /** Characters. A longer text is no mesh's configuration in one file. */
 const LONGEST_TEXT = 16 * 1024 * 1024;
 
+const TOO_DEEP = "is nested too deeply";
+/** The parser passes V8's words on. */
+const OVERFLOW = "Maximum call stack size exceeded";
+
 /** Several documents in one text, JSON too; a `kind: List` gives its items. Empty documents are passed over. */
 export function parseDocuments(text: string, file: string): ParsedText {
   const counter = new LineCounter();
@@ -66,7 +70,8 @@ export function parseDocuments(text: string, file: string): ParsedText {
     const report = (offset: number, message: string): number =>
       problems.push({ file, ...positionAt(counter, offset), message });
     const faults = [...document.errors, ...document.warnings];
-    for (const { pos, message } of faults) report(pos[0], message);
+    for (const { pos, message } of faults)
+      report(pos[0], message === OVERFLOW ? TOO_DEEP : message);
     if (faults.length > 0) continue;
     try {
       const structure = structureFaults(document);
@@ -88,9 +93,7 @@ function refused(file: string, message: string): ParsedText {
 }
 
 function faultOf(thrown: unknown): string {
-  return thrown instanceof RangeError
-    ? "is nested too deeply"
-    : messageOf(thrown);
+  return thrown instanceof RangeError ? TOO_DEEP : messageOf(thrown);
 }
 
 function locatable(

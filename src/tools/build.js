@@ -70,6 +70,13 @@ const result = await build({
     main: join(root, "src", "main.ts"),
     "node-flags": join(root, "src", "runtime", "node-flags.ts"),
     thread: join(root, "src", "sidecar", "workers", "thread.ts"),
+    "large-texts-thread": join(
+      root,
+      "src",
+      "agent",
+      "files",
+      "large-texts-thread.ts",
+    ),
   },
   outdir: join(out, "src"),
   outExtension: { ".js": ".mjs" },
@@ -137,7 +144,9 @@ process.stdout.write(
 function compileAhead() {
   const modules = readdirSync(join(out, "src")).filter(
     (file) =>
-      file.endsWith(".mjs") && file !== "main.mjs" && file !== "thread.mjs",
+      file.endsWith(".mjs") &&
+      file !== "main.mjs" &&
+      !file.endsWith("thread.mjs"),
   );
   const { status, stderr } = spawnSync(
     runtime(),

@@ -1,5 +1,6 @@
 /** The benchmark of scale: its mesh is one that a control plane takes, and its windows tell what the calls of their time did. */
 import t from "tap";
+import { atOnce } from "../../src/core/slices.ts";
 import { shown, spreadOf } from "../../bench/scale/figures.ts";
 import { Window } from "../../bench/scale/load.ts";
 import {
@@ -28,7 +29,7 @@ void t.test("a mesh has a route a Service and ten Workloads", (t) => {
   t.equal(count("HTTPRoute"), 30);
   // The Service whose endpoint moves has one.
   t.equal(count("Workload"), 291);
-  t.same(addressConflicts(resources), []);
+  t.same(atOnce(addressConflicts(resources)), []);
   t.end();
 });
 

@@ -1,6 +1,13 @@
 import t from "tap";
-import { atOnce, inSlices, nextTurn } from "../../src/core/slices.ts";
+import {
+  atOnce,
+  inSlices,
+  nextTurn,
+  pauses,
+  sortSteps,
+} from "../../src/core/slices.ts";
 import { fakeClock } from "../support/fake-clock.ts";
+import { dice, seeded } from "../support/random-policy.ts";
 
 void t.test(
   "long work lets others go first, and short work does not wait",
@@ -19,10 +26,15 @@ void t.test(
       }
       return `${steps} steps`;
     }
-    t.equal(await inSlices(work(100, 0), clock), "100 steps");
+    t.equal(await inSlices(work(100, 0), pauses(clock)), "100 steps");
     t.equal(turns, 0, "it took no time");
-    t.equal(await inSlices(work(100, 0.5), clock), "100 steps");
+    t.equal(await inSlices(work(100, 0.5), pauses(clock)), "100 steps");
     t.equal(turns, 25, "a turn after each 2 ms");
+    turns = 0;
+    const pause = pauses(clock);
+    for (let works = 0; works < 8; works += 1)
+      await inSlices(work(2, 0.5), pause);
+    t.equal(turns, 4, "works that follow each other share their slices");
     turns = 0;
     t.equal(atOnce(work(100, 5)), "100 steps");
     t.equal(turns, 0);
@@ -37,11 +49,55 @@ void t.test("what it throws is thrown", async (t) => {
   function* work(): Generator<undefined, void> {
     throw new Error("no");
   }
-  await t.rejects(inSlices(work(), fakeClock()), { message: "no" });
+  await t.rejects(inSlices(work(), pauses(fakeClock())), { message: "no" });
   t.throws(
     () => {
       atOnce(work());
     },
     { message: "no" },
   );
+});
+
+interface Item {
+  readonly rank: number;
+  readonly at: number;
+}
+
+const byRank = (left: Item, right: Item): number => left.rank - right.rank;
+
+void t.test("a list is sorted as by `sort`, equals in their order", (t) => {
+  const { upTo } = dice(seeded(3));
+  for (const length of [0, 1, 2, 255, 256, 257, 513, 3000])
+    for (const ranks of [2, 50, 100_000]) {
+      const items = Array.from({ length }, (_, at) => ({
+        rank: upTo(ranks),
+        at,
+      }));
+      const before = [...items];
+      t.strictSame(atOnce(sortSteps(items, byRank)), items.toSorted(byRank));
+      t.strictSame(items, before, "the list itself stays");
+    }
+  t.end();
+});
+
+void t.test("no step compares more than a few thousand times", (t) => {
+  const { upTo } = dice(seeded(4));
+  for (const rank of [upTo, (at: number) => at, (at: number) => -at]) {
+    const items = Array.from({ length: 20_000 }, (_, at) => ({
+      rank: rank(at),
+      at,
+    }));
+    let compared = 0;
+    let most = 0;
+    const sorting = sortSteps(items, (left, right) => {
+      compared += 1;
+      return byRank(left, right);
+    });
+    for (let step = sorting.next(); step.done !== true; step = sorting.next()) {
+      most = Math.max(most, compared);
+      compared = 0;
+    }
+    t.ok(most < 3000, `${most} comparisons`);
+  }
+  t.end();
 });

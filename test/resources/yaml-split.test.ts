@@ -1,12 +1,13 @@
 // A text that is cut into parts says what the whole says.
 import fc from "fast-check";
 import t from "tap";
+import { atOnce } from "../../src/core/slices.ts";
 import { parseDocuments } from "../../src/resources/yaml.ts";
 import { splitDocuments } from "../../src/resources/yaml-split.ts";
 
 const partsOf = (text: string): string[] => {
   const bytes = Buffer.from(text);
-  return Array.from(splitDocuments(bytes), ({ start, end }) =>
+  return Array.from(atOnce(splitDocuments(bytes)), ({ start, end }) =>
     bytes.subarray(start, end).toString("utf8"),
   );
 };

@@ -2,6 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { inSlices, nextTurn, pauses } from "../../core/slices.ts";
 import type { Bytes } from "../../core/units.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
 import type { RefusedConfig } from "../agent.ts";
@@ -15,7 +16,7 @@ import {
   type List,
   type Look,
 } from "./look.ts";
-import { describe, identityOf, type Remark } from "./remarks.ts";
+import { newRemarks, type Remark } from "./remarks.ts";
 import { ResourceFiles } from "./resource-files.ts";
 import type { ReceivedResources } from "../staging.ts";
 
@@ -95,6 +96,7 @@ export class FileConfig {
 
   close(): void {
     this.#stop.abort(new Error("the sidecar is stopping"));
+    void this.#files.close();
   }
 
   /** Runs what puts a config in force; the present one stays where that fails. */
@@ -120,6 +122,7 @@ export class FileConfig {
     const inForce = config.current?.resources ?? new Map();
     const loaded = await this.#files.load(look, inForce);
     if (loaded === undefined) return false;
+    await nextTurn();
     const doubt = doubtOf(loaded.facts, this.#facts, allowShrink);
     if (doubt?.kind === "refuse") throw new UserError(doubt.reason);
     // At the start there is nothing older to serve.
@@ -131,6 +134,7 @@ export class FileConfig {
         );
       if (!(await this.#staySame(look, doubt.ms))) return false;
     }
+    await nextTurn();
     await this.#putInForce(loaded.resources, loaded.digest);
     this.#facts = loaded.facts;
     await this.#warn(loaded.remarks);
@@ -166,10 +170,13 @@ export class FileConfig {
   /** Of what was not warned of before. */
   async #warn(remarks: readonly Remark[]): Promise<void> {
     const { clock, logger } = this.#options;
-    const known = this.#warned;
-    const fresh = remarks.filter((remark) => !known.has(identityOf(remark)));
-    this.#warned = new Set(remarks.map(identityOf));
-    for (const warning of await describe(fresh, clock)) logger.warn(warning);
+    const { fresh, all } = await inSlices(
+      newRemarks(remarks, this.#warned),
+      pauses(clock),
+    );
+    this.#warned = all;
+    for (const warning of await this.#files.describe(fresh))
+      logger.warn(warning);
   }
 
   #refuse(reason: string, what: string): void {

@@ -1,5 +1,6 @@
 /** The parts of resource files, a document each: parsed and validated once, for as long as a text stays what it is. */
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
+import type { Steps } from "../../core/slices.ts";
 import { resourceName } from "../../push/names.ts";
 import { keyOf, type Resource } from "../../resources/envelope.ts";
 import { readDocuments, type Finding } from "../../resources/lint.ts";
@@ -8,84 +9,106 @@ import type { ReceivedResource, ReceivedResources } from "../staging.ts";
 
 /** What a text says, in whichever file it is. */
 export interface Content {
+  /** Digest of the text. */
+  readonly key: string;
   readonly entries: readonly Entry[];
   /** Of each document by itself, at positions within the text. */
   readonly findings: readonly Finding[];
 }
 
-interface Entry {
+export interface Entry {
   /** "Service/shop/orders" */
   readonly name: string;
   readonly received: ReceivedResource;
+  readonly resource: Resource;
+  /** Which of the text's resources. */
+  readonly index: number;
+}
+
+/** A part that is not read yet. */
+export interface Cut extends Part {
+  readonly key: string;
 }
 
 export interface FilePart extends Part {
   readonly file: string;
-  /** Digest of its text. */
-  readonly key: string;
   readonly content: Content;
 }
 
-export interface PlacedResource extends Entry {
-  readonly resource: Resource;
+export interface PlacedEntry {
+  readonly entry: Entry;
   readonly part: FilePart;
-  /** Which of the part's resources. */
-  readonly index: number;
 }
 
-/**
- * The parts of a file's text. `known`: what was read of the same text before. `inForce`: a resource that says the same as one of these is
- * that one, so that whatever was made of it stays. May pause at each `yield`.
- */
+/** Bytes that are hashed in one step. */
+const PIECE = 64 * 1024;
+
+export function* cutText(text: Buffer): Steps<Cut[]> {
+  const cuts: Cut[] = [];
+  for (const part of yield* splitDocuments(text)) {
+    yield;
+    const key = yield* keyOfText(text.subarray(part.start, part.end));
+    cuts.push({ ...part, key });
+  }
+  return cuts;
+}
+
+export function* keyOfText(text: Buffer): Steps<string> {
+  if (text.length <= PIECE) return hash("sha256", text, "base64");
+  const whole = createHash("sha256");
+  for (let at = 0; at < text.length; at += PIECE) {
+    yield;
+    whole.update(text.subarray(at, at + PIECE));
+  }
+  return whole.digest("base64");
+}
+
+/** The parts of a file's text. `known`: what was read of the same text before. `inForce`: as `entryOf` has it. */
 export function* readParts(
   file: string,
   text: Buffer,
+  cuts: readonly Cut[],
   known: ReadonlyMap<string, Content>,
   inForce: ReceivedResources,
-): Generator<undefined, readonly FilePart[]> {
+): Steps<readonly FilePart[]> {
   const parts: FilePart[] = [];
-  for (const part of splitDocuments(text)) {
+  for (const { start, end, key } of cuts) {
     yield;
-    const bytes = text.subarray(part.start, part.end);
-    const key = keyOfText(bytes);
     const content =
-      known.get(key) ?? readContent(bytes.toString("utf8"), inForce);
-    parts.push({ ...part, file, key, content });
+      known.get(key) ??
+      readContent(key, text.toString("utf8", start, end), inForce);
+    parts.push({ start, end, file, content });
   }
   return parts;
 }
 
-export function keyOfText(text: Buffer): string {
-  return hash("sha256", text, "base64");
-}
-
-export function placed(part: FilePart): PlacedResource[] {
-  return part.content.entries.map(({ name, received }, index) => ({
-    name,
-    received,
-    resource: received.resource,
-    part,
-    index,
-  }));
-}
-
-function readContent(text: string, inForce: ReceivedResources): Content {
+function readContent(
+  key: string,
+  text: string,
+  inForce: ReceivedResources,
+): Content {
   const { resources, findings } = readDocuments({ file: "", text });
-  return {
-    entries: resources.map(({ resource }) => {
-      const name = resourceName(keyOf(resource));
-      const present = inForce.get(name);
-      const received =
-        present !== undefined && isSame(present.resource, resource)
-          ? present
-          : { version: "", resource, bytes: 0 };
-      return { name, received };
-    }),
-    findings,
-  };
+  const entries = resources.map(({ resource }, index) =>
+    entryOf(resource, JSON.stringify(resource), index, inForce),
+  );
+  return { key, entries, findings };
 }
 
-/** As text: another order of fields is another resource, which costs no more than that it is compiled again. */
-function isSame(one: Resource, other: Resource): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
+/**
+ * A resource that says the same as one in force is that one, so that whatever was made of it stays. They are compared as text: another order of
+ * fields is another resource, which costs no more than that it is compiled again.
+ */
+export function entryOf(
+  resource: Resource,
+  json: string,
+  index: number,
+  inForce: ReceivedResources,
+): Entry {
+  const name = resourceName(keyOf(resource));
+  const present = inForce.get(name);
+  const received =
+    present !== undefined && JSON.stringify(present.resource) === json
+      ? present
+      : { version: "", resource, bytes: 0 };
+  return { name, received, resource: received.resource, index };
 }

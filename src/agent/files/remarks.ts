@@ -1,19 +1,19 @@
 /** What is to be said of resources in files, with file, line and column: these are looked up in the files, for what is shown. */
 import { readFile } from "node:fs/promises";
-import type { Clock } from "../../core/clock.ts";
-import { inSlices } from "../../core/slices.ts";
+import { inSlices, type Pause, type Steps } from "../../core/slices.ts";
 import type { Problem } from "../../resources/kind.ts";
 import { formatFinding, readDocuments } from "../../resources/lint.ts";
 import type { Position } from "../../resources/yaml.ts";
-import { keyOfText, type FilePart, type PlacedResource } from "./parts.ts";
+import type { LargeTexts } from "./large-texts.ts";
+import { keyOfText, type FilePart, type PlacedEntry } from "./parts.ts";
 
 export interface Remark {
   readonly part: FilePart;
   /** What it is about, wherever that has moved to. */
   readonly subject: string;
   readonly problem: Problem;
-  /** Where it is in the part, whose text is given. */
-  readonly locate: (text: string) => Position;
+  /** Where it is in the part; or which of the part's resources has the problem. */
+  readonly at: Position | number;
   /** The message ends with where this is. */
   readonly twin?: Remark;
 }
@@ -26,92 +26,120 @@ const COUNTED = 1000;
 
 /** What the documents of a part have by themselves. */
 export function ownRemarks(part: FilePart): Remark[] {
-  return part.content.findings.map(
-    ({ line, column, path, message, severity }) => ({
-      part,
-      subject: part.key,
-      problem: { path, message, severity },
-      locate: () => ({ line, column }),
-    }),
-  );
+  const { findings, key } = part.content;
+  return findings.map(({ line, column, path, message, severity }) => ({
+    part,
+    subject: key,
+    problem: { path, message, severity },
+    at: { line, column },
+  }));
 }
 
 /** What a resource has with others. */
 export function remarkOf(
-  { name, part, index }: PlacedResource,
+  { entry, part }: PlacedEntry,
   problem: Problem,
 ): Remark {
-  return {
-    part,
-    subject: name,
-    problem,
-    locate(text) {
-      const { resources } = readDocuments({ file: part.file, text });
-      const { path, at } = problem;
-      return resources[index]?.locate(path, at) ?? { line: 1, column: 1 };
-    },
-  };
+  return { part, subject: entry.name, problem, at: entry.index };
 }
 
 /** The same for the same remark of the same resource, wherever that has moved to. */
-export function identityOf({ subject, problem }: Remark): string {
+function identityOf({ subject, problem }: Remark): string {
   return `${subject}\n${problem.path}\n${problem.message}`;
+}
+
+/** Those that are not among the known ones, and the identities of all. */
+export function* newRemarks(
+  remarks: readonly Remark[],
+  known: ReadonlySet<string>,
+): Steps<{ readonly fresh: readonly Remark[]; readonly all: Set<string> }> {
+  const fresh: Remark[] = [];
+  const all = new Set<string>();
+  for (const remark of remarks) {
+    yield;
+    const identity = identityOf(remark);
+    if (!known.has(identity)) fresh.push(remark);
+    all.add(identity);
+  }
+  return { fresh, all };
 }
 
 /** The first of them as compilers print them, and how many more there are. */
 export async function describe(
   remarks: readonly Remark[],
-  clock: Clock,
+  large: LargeTexts,
+  pause: Pause,
 ): Promise<string[]> {
   const shown = remarks.slice(0, MOST_SHOWN);
-  const texts = new Map<string, Buffer>();
-  for (const { part, twin } of shown)
-    for (const file of [part.file, twin?.part.file])
-      if (file !== undefined && !texts.has(file))
-        texts.set(file, await readFile(file).catch(() => Buffer.alloc(0)));
-  const lines = await inSlices(format(shown, texts), clock);
+  const places = new Places(large, pause);
+  const lines: string[] = [];
+  for (const remark of shown) {
+    const { part, twin, problem } = remark;
+    const { path, severity = "error" } = problem;
+    const where =
+      twin === undefined
+        ? ""
+        : ` ${twin.part.file}:${(await places.of(twin)).line} already`;
+    const message = `${problem.message}${where}`;
+    const position = await places.of(remark);
+    const { file } = part;
+    lines.push(formatFinding({ file, ...position, path, message, severity }));
+  }
   const more = remarks.length - shown.length;
   return more === 0 ? lines : [...lines, `and ${more} more`];
 }
 
-type Texts = ReadonlyMap<string, Buffer>;
+/** Looks up where remarks are. */
+class Places {
+  readonly #large: LargeTexts;
+  readonly #pause: Pause;
+  readonly #texts = new Map<string, Buffer>();
 
-function* format(
-  remarks: readonly Remark[],
-  texts: Texts,
-): Generator<undefined, string[]> {
-  const lines: string[] = [];
-  for (const remark of remarks) {
-    const { part, twin, problem } = remark;
-    const { file } = part;
-    const { path, severity = "error" } = problem;
-    let { message } = problem;
-    if (twin !== undefined) {
-      const { line } = yield* place(twin, texts);
-      message += ` ${twin.part.file}:${line} already`;
-    }
-    const position = yield* place(remark, texts);
-    lines.push(formatFinding({ file, ...position, path, message, severity }));
+  constructor(large: LargeTexts, pause: Pause) {
+    this.#large = large;
+    this.#pause = pause;
   }
-  return lines;
+
+  async of({ part, at, problem }: Remark): Promise<Position> {
+    const { file, start, end, content } = part;
+    const text = await this.#textOf(file);
+    const own = text.subarray(start, end);
+    const key = await inSlices(keyOfText(own), this.#pause);
+    // A file that has changed since is read again soon, and described then.
+    if (key !== content.key) return { line: 1, column: 1 };
+    const { line, column } =
+      typeof at === "number" ? await this.#locate(part, own, at, problem) : at;
+    const before = await inSlices(linesBefore(text, start), this.#pause);
+    return { line: before + line, column };
+  }
+
+  async #textOf(file: string): Promise<Buffer> {
+    const known = this.#texts.get(file);
+    if (known !== undefined) return known;
+    const text = await readFile(file).catch(() => Buffer.alloc(0));
+    this.#texts.set(file, text);
+    return text;
+  }
+
+  async #locate(
+    { file, content }: FilePart,
+    text: Buffer,
+    index: number,
+    { path, at }: Problem,
+  ): Promise<Position> {
+    const start = { line: 1, column: 1 };
+    if (this.#large.has(text))
+      // Without the thread there is still the document to name.
+      return this.#large
+        .locate({ key: content.key, text }, { index, path, at }, this.#pause)
+        .catch(() => start);
+    await this.#pause();
+    const { resources } = readDocuments({ file, text: text.toString("utf8") });
+    return resources[index]?.locate(path, at) ?? start;
+  }
 }
 
-function* place(
-  { part, locate }: Remark,
-  texts: Texts,
-): Generator<undefined, Position> {
-  const text = texts.get(part.file) ?? Buffer.alloc(0);
-  const own = text.subarray(part.start, part.end);
-  // A file that has changed since is read again soon, and described then.
-  if (keyOfText(own) !== part.key) return { line: 1, column: 1 };
-  const { line, column } = locate(own.toString("utf8"));
-  return { line: line + (yield* linesBefore(text, part.start)), column };
-}
-
-function* linesBefore(
-  text: Buffer,
-  offset: number,
-): Generator<undefined, number> {
+function* linesBefore(text: Buffer, offset: number): Steps<number> {
   let lines = 0;
   for (
     let at = text.indexOf(NEWLINE);

@@ -1,41 +1,41 @@
 /** Resources from a file or a directory of files, checked as the API would check them: what did not change since the last time is neither read nor parsed again. */
-import { createHash } from "node:crypto";
-import { open, readdir, stat } from "node:fs/promises";
+import { open, opendir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
-import { inSlices } from "../../core/slices.ts";
-import type { Bytes, WallMs } from "../../core/units.ts";
-import { resourceName } from "../../push/names.ts";
-import { checkTogether } from "../../resources/cross-checks/check-together.ts";
-import type { Lookup } from "../../resources/cross-checks/references.ts";
-import { formatKey, keyOf } from "../../resources/envelope.ts";
+import {
+  inSlices,
+  pauses,
+  sortSteps,
+  type Pause,
+  type Steps,
+} from "../../core/slices.ts";
+import type { Bytes } from "../../core/units.ts";
 import { isError } from "../../resources/problems.ts";
-import type { ReceivedResource, ReceivedResources } from "../staging.ts";
-import type { FileFacts, Facts } from "./doubt.ts";
+import type { ReceivedResources } from "../staging.ts";
+import {
+  checkFiles,
+  type KnownFile,
+  type KnownFiles,
+  type LoadedFiles,
+} from "./check-files.ts";
+import { LargeTexts } from "./large-texts.ts";
 import { standingOf, type Look, type Standing } from "./look.ts";
 import {
-  placed,
+  cutText,
   readParts,
   type Content,
+  type Cut,
   type FilePart,
-  type PlacedResource,
 } from "./parts.ts";
-import { describe, ownRemarks, remarkOf, type Remark } from "./remarks.ts";
+import { describe, type Remark } from "./remarks.ts";
 
 const EXTENSION = /\.(ya?ml|json)$/;
 /** Files that are read at a time. */
 const TOGETHER = 16;
+/** Names of a directory that come at a time. */
+const NAMES = 64;
 const NEWLINE = 0x0a;
-
-export interface LoadedFiles {
-  readonly resources: ReceivedResources;
-  /** Of the texts themselves. */
-  readonly digest: string;
-  readonly facts: Facts;
-  /** By file and place; errors where there are any. */
-  readonly remarks: readonly Remark[];
-}
 
 export interface ResourceFilesOptions {
   /** A file, or a directory of .yaml, .yml and .json files. */
@@ -44,33 +44,32 @@ export interface ResourceFilesOptions {
   readonly clock: Clock;
 }
 
-/** A file as it was read. */
-interface KnownFile {
-  readonly facts: FileFacts;
-  readonly parts: readonly FilePart[];
-  readonly resources: readonly PlacedResource[];
-}
-
-type KnownFiles = ReadonlyMap<string, KnownFile>;
-
 export class ResourceFiles {
   readonly #options: ResourceFilesOptions;
+  readonly #large: LargeTexts;
   #known: KnownFiles = new Map();
 
   constructor(options: ResourceFilesOptions) {
     this.#options = options;
+    this.#large = new LargeTexts(options.clock);
   }
 
   /** The files that the path stands for, in the order of their names. Rejects where it cannot be read. */
   readonly list = async (): Promise<readonly string[]> => {
-    const { path } = this.#options;
+    const { path, clock } = this.#options;
     const facts = await stat(path);
     if (!facts.isDirectory()) return [path];
-    const names = await readdir(path);
-    return names
-      .filter((name) => EXTENSION.test(name) && !name.startsWith("."))
-      .sort()
-      .map((name) => join(path, name));
+    const pause = pauses(clock);
+    const beginning = join(path, "x").slice(0, -1);
+    const files: string[] = [];
+    for await (const { name } of await opendir(path, { bufferSize: NAMES })) {
+      if (EXTENSION.test(name) && !name.startsWith("."))
+        files.push(`${beginning}${name}`);
+      await pause();
+    }
+    const byName = (one: string, other: string): number =>
+      one < other ? -1 : 1;
+    return inSlices(sortSteps(files, byName), pause);
   };
 
   /**
@@ -82,26 +81,40 @@ export class ResourceFiles {
     inForce: ReceivedResources,
   ): Promise<LoadedFiles | undefined> {
     const { clock } = this.#options;
-    const known = await this.#read(look, inForce);
+    const pause = pauses(clock);
+    this.#large.serving = inForce.size > 0;
+    await this.#checkAmount(look);
+    const known = await this.#read(look, inForce, pause);
     if (known === undefined) return undefined;
     this.#known = known;
-    const loaded = await inSlices(check(known, clock.wall()), clock);
+    const loaded = await inSlices(checkFiles(known, clock.wall()), pause);
     const errors = loaded.remarks.filter(({ problem }) => isError(problem));
     if (errors.length > 0)
-      throw new UserError((await describe(errors, clock)).join("\n"));
+      throw new UserError(
+        (await describe(errors, this.#large, pause)).join("\n"),
+      );
     return loaded;
+  }
+
+  /** As lines for the log. */
+  describe(remarks: readonly Remark[]): Promise<string[]> {
+    return describe(remarks, this.#large, pauses(this.#options.clock));
+  }
+
+  close(): Promise<void> {
+    return this.#large.close();
   }
 
   /** Reads those that do not stand as they did. */
   async #read(
     look: Look,
     inForce: ReceivedResources,
+    pause: Pause,
   ): Promise<KnownFiles | undefined> {
-    await this.#checkAmount(look);
-    const changed = [...look].filter(
-      ([file, standing]) => !isKnown(this.#known.get(file), standing),
+    const { changed, contents } = await inSlices(
+      comparedTo(this.#known, look),
+      pause,
     );
-    const contents = contentsBut(this.#known, look);
     const read = new Map<string, KnownFile>();
     for (let at = 0; at < changed.length; at += TOGETHER) {
       const some = changed.slice(at, at + TOGETHER);
@@ -109,19 +122,42 @@ export class ResourceFiles {
       for (const [index, [file, standing]] of some.entries()) {
         const text = texts[index];
         if (text === undefined || standing === undefined) return undefined;
+        const cuts = await inSlices(cutText(text), pause);
+        await this.#readLarge(file, text, cuts, contents, inForce, pause);
         const parts = await inSlices(
-          readParts(file, text, contents, inForce),
-          this.#options.clock,
+          readParts(file, text, cuts, contents, inForce),
+          pause,
         );
         read.set(file, knownFile(standing, text, parts));
       }
     }
-    const all = new Map<string, KnownFile>();
-    for (const file of look.keys()) {
-      const known = read.get(file) ?? this.#known.get(file);
-      if (known !== undefined) all.set(file, known);
+    return inSlices(together(look, read, this.#known), pause);
+  }
+
+  /** Adds the large parts of the text to what is known. */
+  async #readLarge(
+    file: string,
+    text: Buffer,
+    cuts: readonly Cut[],
+    contents: Map<string, Content>,
+    inForce: ReceivedResources,
+    pause: Pause,
+  ): Promise<void> {
+    for (const { start, end, key } of cuts) {
+      const part = text.subarray(start, end);
+      if (!this.#large.has(part) || contents.has(key)) continue;
+      try {
+        contents.set(
+          key,
+          await this.#large.read({ key, text: part }, inForce, pause),
+        );
+      } catch (thrown) {
+        throw new UserError(
+          `${file}: the document of ${part.length} bytes cannot be read: ${messageOf(thrown)}`,
+          { cause: thrown },
+        );
+      }
     }
-    return all;
   }
 
   async #checkAmount(look: Look): Promise<void> {
@@ -173,20 +209,46 @@ async function readAs(
   return (await asBefore()) ? text : undefined;
 }
 
-function isKnown(
-  known: KnownFile | undefined,
-  standing: Standing | undefined,
-): boolean {
-  return known !== undefined && known.facts.signature === standing?.signature;
+interface Compared {
+  readonly changed: readonly (readonly [string, Standing | undefined])[];
+  /** By the key of its text, what was in files that have changed or are gone. */
+  readonly contents: Map<string, Content>;
 }
 
-/** By the key of its text, what was in files that have changed or are gone. */
-function contentsBut(known: KnownFiles, look: Look): Map<string, Content> {
+function* comparedTo(known: KnownFiles, look: Look): Steps<Compared> {
+  const changed: (readonly [string, Standing | undefined])[] = [];
   const contents = new Map<string, Content>();
-  for (const [file, each] of known)
-    if (!isKnown(each, look.get(file)))
-      for (const { key, content } of each.parts) contents.set(key, content);
-  return contents;
+  const isKnown = (file: string, standing: Standing | undefined): boolean =>
+    known.get(file)?.facts.signature === standing?.signature;
+  for (const [file, standing] of look) {
+    yield;
+    if (standing === undefined || !isKnown(file, standing))
+      changed.push([file, standing]);
+  }
+  for (const [file, { parts }] of known) {
+    yield;
+    if (isKnown(file, look.get(file))) continue;
+    for (const { content } of parts) {
+      yield;
+      contents.set(content.key, content);
+    }
+  }
+  return { changed, contents };
+}
+
+/** In the order of the look. */
+function* together(
+  look: Look,
+  read: KnownFiles,
+  known: KnownFiles,
+): Steps<KnownFiles> {
+  const all = new Map<string, KnownFile>();
+  for (const file of look.keys()) {
+    yield;
+    const one = read.get(file) ?? known.get(file);
+    if (one !== undefined) all.set(file, one);
+  }
+  return all;
 }
 
 function knownFile(
@@ -194,66 +256,8 @@ function knownFile(
   text: Buffer,
   parts: readonly FilePart[],
 ): KnownFile {
-  const resources = parts.flatMap(placed);
+  let count = 0;
+  for (const { content } of parts) count += content.entries.length;
   const ended = text.at(-1) === NEWLINE;
-  return {
-    facts: { signature, inode, bytes, count: resources.length, ended },
-    parts,
-    resources,
-  };
-}
-
-/** Puts together what the files hold, and checks it. */
-function* check(
-  files: KnownFiles,
-  wall: WallMs,
-): Generator<undefined, LoadedFiles> {
-  const hash = createHash("sha256");
-  const facts = new Map<string, FileFacts>();
-  const byName = new Map<string, PlacedResource>();
-  const resources = new Map<string, ReceivedResource>();
-  const remarks: Remark[] = [];
-  for (const [file, known] of files) {
-    facts.set(file, known.facts);
-    hash.update(`${file}\0`);
-    for (const part of known.parts) {
-      hash.update(part.key);
-      for (const remark of ownRemarks(part)) remarks.push(remark);
-    }
-    for (const one of known.resources) {
-      yield;
-      const earlier = byName.get(one.name);
-      if (earlier === undefined) {
-        byName.set(one.name, one);
-        resources.set(one.name, one.received);
-      } else remarks.push(duplicate(one, earlier));
-    }
-  }
-  const all = [...byName.values()];
-  const lookup: Lookup = (key) => byName.get(resourceName(key))?.resource;
-  for (const { about, problem } of yield* checkTogether(all, lookup, wall))
-    remarks.push(remarkOf(about, problem));
-  return {
-    resources,
-    digest: hash.digest("hex"),
-    facts,
-    remarks: inOrder(remarks, files),
-  };
-}
-
-function duplicate(one: PlacedResource, earlier: PlacedResource): Remark {
-  const message = `${formatKey(keyOf(one.resource))} is in`;
-  return {
-    ...remarkOf(one, { path: "metadata.name", message }),
-    twin: remarkOf(earlier, { path: "", message: "" }),
-  };
-}
-
-/** By file and place. */
-function inOrder(remarks: readonly Remark[], files: KnownFiles): Remark[] {
-  const order = new Map([...files.keys()].map((file, index) => [file, index]));
-  return [...remarks].sort(
-    ({ part: a }, { part: b }) =>
-      (order.get(a.file) ?? 0) - (order.get(b.file) ?? 0) || a.start - b.start,
-  );
+  return { facts: { signature, inode, bytes, count, ended }, parts };
 }

@@ -1,4 +1,5 @@
 /** Everything that resources say of each other where there is no control plane: references, reach, hosts, conflicts. */
+import type { Steps } from "../../core/slices.ts";
 import type { WallMs } from "../../core/units.ts";
 import { checkAttributes, opaqueServices } from "./attributes.ts";
 import { findConflicts } from "./conflicts.ts";
@@ -23,7 +24,7 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
   all: readonly T[],
   lookup: Lookup,
   wall: WallMs | undefined,
-): Generator<undefined, Remark<T>[]> {
+): Steps<Remark<T>[]> {
   const remarks: Remark<T>[] = [];
   const resources = all.map(({ resource }) => resource);
   const services = resources.filter((each) => isKind(SERVICE, each));

@@ -1,6 +1,6 @@
 /** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
 import { parseTimestamp } from "../../core/clock.ts";
-import { atOnce } from "../../core/slices.ts";
+import { atOnce, sortSteps, type Steps } from "../../core/slices.ts";
 import { accountOf, addressLosses } from "../ownership/address-owners.ts";
 import { formatKey, formatName, keyOf, type Resource } from "../envelope.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
@@ -33,22 +33,28 @@ export interface Conflict {
 }
 
 /** The oldest first, then by namespace and name. Without a timestamp a resource counts as the youngest. */
-export function oldestFirst<T extends Resource>(resources: readonly T[]): T[] {
+export function* oldestFirst<T extends Resource>(
+  resources: readonly T[],
+): Steps<T[]> {
   // Read once a resource, not once a comparison.
-  return resources
-    .map((resource) => ({
-      resource,
-      at: createdAt(resource),
-      name: nameOf(resource),
-    }))
-    .sort((a, b) =>
-      a.at !== b.at
-        ? a.at - b.at
-        : a.name < b.name
-          ? -1
-          : Number(a.name > b.name),
-    )
-    .map(({ resource }) => resource);
+  const aged: Aged<T>[] = [];
+  for (const resource of resources) {
+    yield;
+    aged.push({ resource, at: createdAt(resource), name: nameOf(resource) });
+  }
+  const sorted = yield* sortSteps(aged, byAge);
+  return sorted.map(({ resource }) => resource);
+}
+
+interface Aged<T> {
+  readonly resource: T;
+  readonly at: number;
+  readonly name: string;
+}
+
+function byAge(left: Aged<unknown>, right: Aged<unknown>): number {
+  if (left.at !== right.at) return left.at - right.at;
+  return left.name < right.name ? -1 : Number(left.name > right.name);
 }
 
 function nameOf({ metadata }: Resource): string {
@@ -79,15 +85,14 @@ export function conflicts(resources: readonly Resource[]): Conflict[] {
 /** The same, with places to pause at. */
 export function* findConflicts(
   resources: readonly Resource[],
-): Generator<undefined, Conflict[]> {
-  const claimants = oldestFirst(
+): Steps<Conflict[]> {
+  const claimants = yield* oldestFirst(
     resources.filter(
       (resource) =>
         isKind(TRAFFIC_POLICY, resource) ||
         isKind(PEER_AUTHENTICATION, resource),
     ),
   );
-  yield;
   const winners = new Map<string, Resource>();
   const found: Conflict[] = [];
   for (const resource of claimants) {
@@ -108,55 +113,55 @@ export function* findConflicts(
   const mesh = resources.find((resource) => isKind(MESH, resource));
   const { trustDomain } = meshSettings(mesh?.spec);
   yield;
-  found.push(...routeConflicts(resources));
-  yield;
-  found.push(...hostConflicts(resources, trustDomain));
-  yield;
-  found.push(...addressConflicts(resources));
+  for (const losses of [
+    yield* routeConflicts(resources),
+    yield* hostConflicts(resources, trustDomain),
+    yield* addressConflicts(resources),
+  ])
+    for (const loss of losses) found.push(loss);
   return found;
 }
 
 /** Addresses of Workloads that another identity has: the same decision as in the sidecars. */
-export function addressConflicts(resources: readonly Resource[]): Conflict[] {
+export function* addressConflicts(
+  resources: readonly Resource[],
+): Steps<Conflict[]> {
   const workloads = resources.filter((resource) => isKind(WORKLOAD, resource));
-  return addressLosses(oldestFirst(workloads)).map(
-    ({ loser, winner, place }) => ({
-      loser,
-      winner,
-      reason: "AddressTaken",
-      path: "spec.address",
-      message: `${place} belongs to Workload ${nameOf(winner)} of ${accountOf(winner)}: calls to it stay there`,
-    }),
-  );
+  const losses = yield* addressLosses(yield* oldestFirst(workloads));
+  return losses.map(({ loser, winner, place }) => ({
+    loser,
+    winner,
+    reason: "AddressTaken",
+    path: "spec.address",
+    message: `${place} belongs to Workload ${nameOf(winner)} of ${accountOf(winner)}: calls to it stay there`,
+  }));
 }
 
 /** Hosts and fixed addresses of external Services that another resource has: the same decision as in the sidecars. */
-export function hostConflicts(
+export function* hostConflicts(
   resources: readonly Resource[],
   trustDomain: string,
-): Conflict[] {
+): Steps<Conflict[]> {
   const unsorted = resources.filter((resource) => isKind(SERVICE, resource));
   if (!unsorted.some(({ spec }) => isExternal(spec))) return [];
-  const services = oldestFirst(unsorted);
+  const services = yield* oldestFirst(unsorted);
+  const hosts = yield* hostLosses(services, trustDomain);
+  const endpoints = yield* endpointLosses(services, resources);
   return [
-    ...hostLosses(services, trustDomain).map(
-      ({ loser, winner, index, message }): Conflict => ({
-        loser,
-        winner,
-        reason: "HostTaken",
-        path: `spec.hosts[${index}]`,
-        message,
-      }),
-    ),
-    ...endpointLosses(services, resources).map(
-      ({ loser, winner, index, message }): Conflict => ({
-        loser,
-        winner,
-        reason: "AddressTaken",
-        path: `spec.endpoints[${index}]`,
-        message,
-      }),
-    ),
+    ...hosts.map(({ loser, winner, index, message }): Conflict => ({
+      loser,
+      winner,
+      reason: "HostTaken",
+      path: `spec.hosts[${index}]`,
+      message,
+    })),
+    ...endpoints.map(({ loser, winner, index, message }): Conflict => ({
+      loser,
+      winner,
+      reason: "AddressTaken",
+      path: `spec.endpoints[${index}]`,
+      message,
+    })),
   ];
 }
 
@@ -164,19 +169,24 @@ export function hostConflicts(
  * A Service's port takes one kind of route, GRPCRoute before HTTPRoute whatever their age (trap 9). Only routes of one namespace meet
  * there: those of a caller's namespace act instead of the Service's own, whatever their kind.
  */
-function routeConflicts(resources: readonly Resource[]): Conflict[] {
+function* routeConflicts(resources: readonly Resource[]): Steps<Conflict[]> {
   const grpcRoutes = resources.filter((each) => isKind(GRPC_ROUTE, each));
   if (grpcRoutes.length === 0) return [];
   const services = new Map<string, ServiceResource>();
-  for (const resource of resources)
+  for (const resource of resources) {
+    yield;
     if (isKind(SERVICE, resource)) services.set(nameOf(resource), resource);
+  }
   const taken = new Map<string, Resource>();
-  for (const route of oldestFirst(grpcRoutes))
+  for (const route of yield* oldestFirst(grpcRoutes)) {
+    yield;
     for (const parent of route.spec.parentRefs)
       for (const place of placesOf(parent, route, services))
         if (!taken.has(place.key)) taken.set(place.key, route);
+  }
   const found: Conflict[] = [];
-  for (const loser of resources)
+  for (const loser of resources) {
+    yield;
     if (isKind(HTTP_ROUTE, loser))
       for (const [index, parent] of loser.spec.parentRefs.entries())
         for (const { key, what } of placesOf(parent, loser, services)) {
@@ -190,6 +200,7 @@ function routeConflicts(resources: readonly Resource[]): Conflict[] {
               message: `${what} has ${formatKey(keyOf(winner))}, and takes one kind of route: GRPCRoute before HTTPRoute`,
             });
         }
+  }
   return found;
 }
 

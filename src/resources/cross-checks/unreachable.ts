@@ -1,5 +1,5 @@
 /** Matches of routes that no request can reach: regular expressions beside a rule that takes every path, for prefixes go first (trap 8). */
-import { atOnce } from "../../core/slices.ts";
+import { atOnce, type Steps } from "../../core/slices.ts";
 import { oldestFirst } from "./conflicts.ts";
 import { formatName, type Resource } from "../envelope.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
@@ -32,8 +32,8 @@ export function unreachableMatches(
 /** The same, with places to pause at. */
 export function* findUnreachable(
   resources: readonly Resource[],
-): Generator<undefined, Unreachable[]> {
-  const routes = oldestFirst(
+): Steps<Unreachable[]> {
+  const routes = yield* oldestFirst(
     resources.filter((resource) => isKind(HTTP_ROUTE, resource)),
   );
   const takers = new Map<string, CatchAll>();

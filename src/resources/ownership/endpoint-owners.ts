@@ -1,4 +1,5 @@
 /** Endpoints of external Services that captured calls do not reach by them, because somebody else has the address: as sidecars decide. */
+import type { Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { formatName, selects, type Resource } from "../envelope.ts";
@@ -20,24 +21,27 @@ export interface EndpointLoss {
 }
 
 /** `services` has the oldest first. Addresses of the mesh's own workloads come first, then the oldest external Service. */
-export function endpointLosses(
+export function* endpointLosses(
   services: readonly ServiceResource[],
   resources: readonly Resource[],
-): EndpointLoss[] {
+): Steps<EndpointLoss[]> {
   const fixed = services.filter(
     ({ spec }) => isExternal(spec) && spec.resolution === "STATIC",
   );
-  if (fixed.length === 0) return [];
-  const own = workloadsByPlace(resources);
+  const losses: EndpointLoss[] = [];
+  if (fixed.length === 0) return losses;
+  const own = yield* workloadsByPlace(resources);
   const internal = Map.groupBy(
     services.filter(({ spec }) => !isExternal(spec)),
     namespaceOf,
   );
   const claims = new Map<string, FirstClaims>();
-  return fixed.flatMap((service, age) => {
-    const claim = { age, service, visibleTo: visibilityOf(service) };
-    return (service.spec.endpoints ?? []).flatMap(({ address }, index) =>
-      service.spec.ports.flatMap(({ port }): EndpointLoss[] => {
+  for (const [age, loser] of fixed.entries()) {
+    const claim = { age, service: loser, visibleTo: visibilityOf(loser) };
+    const { endpoints = [], ports } = loser.spec;
+    for (const [index, { address }] of endpoints.entries()) {
+      yield;
+      for (const { port } of ports) {
         const place = placeOf(address, port);
         const there = claimsAt(claims, place);
         there.add(claim);
@@ -50,28 +54,23 @@ export function endpointLosses(
                 overlap(visibilityOf(leading), claim.visibleTo),
             ),
           );
-        const older = there.before(claim, (other) => other.service === service);
+        const older = there.before(claim, (other) => other.service === loser);
         const winner = workload ?? older?.winner.service;
-        return winner === undefined
-          ? []
-          : [
-              {
-                loser: service,
-                winner,
-                index,
-                message: `${formatHostPort(address, port)} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there`,
-              },
-            ];
-      }),
-    );
-  });
+        if (winner === undefined) continue;
+        const message = `${formatHostPort(address, port)} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there`;
+        losses.push({ loser, winner, index, message });
+      }
+    }
+  }
+  return losses;
 }
 
-function workloadsByPlace(
+function* workloadsByPlace(
   resources: readonly Resource[],
-): ReadonlyMap<string, readonly WorkloadResource[]> {
+): Steps<ReadonlyMap<string, readonly WorkloadResource[]>> {
   const places = new Map<string, WorkloadResource[]>();
   for (const resource of resources) {
+    yield;
     if (!isKind(WORKLOAD, resource)) continue;
     const { address, ports = {} } = resource.spec;
     for (const port of Object.values(ports)) {

@@ -1,4 +1,5 @@
 /** Which Service has a host: one decision, which sidecars follow and the conditions of Services report. */
+import type { Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { serviceHost } from "../../mesh/service-key.ts";
 import type { Resource } from "../envelope.ts";
@@ -63,17 +64,20 @@ export function hostOwner<C extends { readonly resource: ServiceResource }>(
 }
 
 /** The hosts that external Services claim in vain, for callers of any namespace. `services` has the oldest first. */
-export function hostLosses(
+export function* hostLosses(
   services: readonly ServiceResource[],
   trustDomain: string,
-): readonly HostLoss[] {
+): Steps<readonly HostLoss[]> {
   const own = new Map<string, ServiceResource>();
-  for (const service of services)
+  for (const service of services) {
+    yield;
     for (const name of namesOf(service, trustDomain)) own.set(name, service);
+  }
   const byHost = new Map<string, FirstClaims>();
   const byPort = new Map<string, FirstClaims>();
   const claims: { readonly claim: Claim; readonly index: number }[] = [];
   for (const [age, service] of services.entries()) {
+    yield;
     if (!isExternal(service.spec)) continue;
     const claim = { age, service, visibleTo: visibilityOf(service) };
     for (const [index, host] of (service.spec.hosts ?? []).entries()) {
@@ -84,10 +88,14 @@ export function hostLosses(
         claimsAt(byPort, portKey(service, host, port)).add(claim);
     }
   }
-  return claims.flatMap(({ claim, index }) => {
+  const losses: HostLoss[] = [];
+  for (const { claim, index } of claims) {
+    yield;
     const loss = lossOf(claim, index, own, byHost, byPort);
-    return loss === undefined ? [] : [{ loser: claim.service, index, ...loss }];
-  });
+    if (loss !== undefined)
+      losses.push({ loser: claim.service, index, ...loss });
+  }
+  return losses;
 }
 
 /** Hosts that are, or may become, names of the mesh's own Services. `hasServices`: whether a namespace has any. */

@@ -5,7 +5,7 @@ import { systemClock, type Clock } from "../../core/clock.ts";
 import { joinSharedState } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";
 import { makeLogger, type Logger } from "../../core/log.ts";
-import { inSlices } from "../../core/slices.ts";
+import { inSlices, pauses } from "../../core/slices.ts";
 import { type Snapshot } from "../../policy/snapshot.ts";
 import { compileDifference } from "../../policy/compile/compile.ts";
 import { makeAccessLog, type AccessLog } from "../../telemetry/access-log.ts";
@@ -180,7 +180,7 @@ class WorkerThread {
           validated: true,
           owned: true,
         }),
-        clock,
+        pauses(clock),
       );
       this.#compiled = snapshot;
       return undefined;

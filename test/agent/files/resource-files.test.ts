@@ -3,11 +3,8 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { lookAt } from "../../../src/agent/files/look.ts";
-import { describe } from "../../../src/agent/files/remarks.ts";
-import {
-  ResourceFiles,
-  type LoadedFiles,
-} from "../../../src/agent/files/resource-files.ts";
+import type { LoadedFiles } from "../../../src/agent/files/check-files.ts";
+import { ResourceFiles } from "../../../src/agent/files/resource-files.ts";
 import type { ReceivedResources } from "../../../src/agent/staging.ts";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import {
@@ -45,6 +42,7 @@ interface Folder {
   readonly path: string;
   readonly write: (name: string, documents: readonly string[]) => Promise<void>;
   readonly load: (inForce?: ReceivedResources) => Promise<LoadedFiles>;
+  readonly describe: ResourceFiles["describe"];
 }
 
 async function folder(t: Scope, clock: Clock = systemClock): Promise<Folder> {
@@ -66,6 +64,7 @@ async function folder(t: Scope, clock: Clock = systemClock): Promise<Folder> {
       if (loaded === undefined) throw new Error("they have changed");
       return loaded;
     },
+    describe: (remarks) => files.describe(remarks),
   };
 }
 
@@ -192,15 +191,15 @@ void t.test("a resource in two files is told of by both", async (t) => {
 void t.test(
   "warnings name the line, also where the file has gone",
   async (t) => {
-    const { path, write, load } = await folder(t);
+    const { path, write, load, describe } = await folder(t);
     await write("a.yaml", [service("x"), route("r", "nobody")]);
     const { remarks } = await load();
-    t.match(await describe(remarks, systemClock), [
+    t.match(await describe(remarks), [
       /a\.yaml:13:53: warning: spec\.parentRefs\[0\]\.name: there is no Service shop\/nobody yet/,
       /a\.yaml:14:33: warning: spec\.rules\[0\]\.backendRefs\[0\]\.name: there is no/,
     ]);
     await rm(join(path, "a.yaml"));
-    t.match(await describe(remarks, systemClock), [
+    t.match(await describe(remarks), [
       /a\.yaml:1:1: warning: /,
       /a\.yaml:1:1: warning: /,
     ]);
@@ -253,3 +252,57 @@ void t.test("many documents are parsed and checked in slices", async (t) => {
   t.ok(first > 40, `${first} turns of the event loop`);
   t.ok(turns - first > 40, `${turns - first} turns for an edit`);
 });
+
+/** What `get -o yaml` prints of many. */
+function list(documents: readonly string[]): string {
+  const items = documents.map((text) =>
+    text
+      .trimEnd()
+      .split("\n")
+      .map((line, index) => `${index === 0 ? "- " : "  "}${line}\n`)
+      .join(""),
+  );
+  return `kind: List\nitems:\n${items.join("")}`;
+}
+
+void t.test(
+  "a large document is parsed beside the event loop, and says the same",
+  async (t) => {
+    const { path, write, load, describe } = await folder(t);
+    let threads = 0;
+    const onThread = (): void => {
+      threads += 1;
+    };
+    process.on("worker", onThread);
+    t.teardown(() => process.off("worker", onThread));
+    await write("a.yaml", [list(many(300))]);
+    const before = await load();
+    t.equal(before.resources.size, 300);
+    const inForce = before.resources;
+    await write("a.yaml", [list(many(300).with(8, service("s8", 81)))]);
+    const after = await load(inForce);
+    t.same(changed(before, after), ["Service/shop/s8"]);
+    t.same([...after.resources.keys()], [...before.resources.keys()]);
+    t.same(after.resources.get("Service/shop/s8")?.resource.spec, {
+      ports: [{ port: 81 }],
+      selector: { app: "s8" },
+    });
+    t.equal(threads, 1, "the first start has nothing to hold up");
+
+    const bad = service("s250").replace("selector", "sel");
+    await write("a.yaml", ["# one\n", list(many(300).with(250, bad))]);
+    await t.rejects(load(inForce), {
+      message: /^[^\n]*a\.yaml:1510:5: error: spec\.sel: unknown field[^\n]*$/,
+    });
+    const routes = Array.from({ length: 250 }, (_, index) =>
+      route(`r${index}`, "nobody"),
+    );
+    await write("a.yaml", [list(routes)]);
+    const { remarks } = await load(inForce);
+    t.equal(remarks.length, 500, "two of each");
+    const lines = await describe(remarks);
+    t.match(lines[19], /a\.yaml:\d+:\d+: warning: .*no Service shop\/nobody/);
+    t.match(lines[20], "and 480 more");
+    await rm(join(path, "a.yaml"));
+  },
+);

@@ -1,5 +1,6 @@
 /** References and conflicts between resources (model, traps 3, 9, 13). */
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../../../src/resources/authorization-policy/schema.ts";
 import {
   conflicts,
@@ -232,13 +233,15 @@ void t.test(
       "the Service and its port are two targets",
     );
     const same = [policy("a", old), policy("a", old)];
-    t.strictSame(oldestFirst(same), same, "equals stay in their order");
+    t.strictSame(atOnce(oldestFirst(same)), same, "equals stay in their order");
     t.strictSame(
-      oldestFirst([
-        policy("b", undefined),
-        policy("c", old),
-        policy("a", undefined),
-      ]).map(({ metadata }) => metadata.name),
+      atOnce(
+        oldestFirst([
+          policy("b", undefined),
+          policy("c", old),
+          policy("a", undefined),
+        ]),
+      ).map(({ metadata }) => metadata.name),
       ["c", "a", "b"],
     );
     t.match(

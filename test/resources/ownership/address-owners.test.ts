@@ -1,4 +1,5 @@
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import {
   addressLosses,
   placesOf,
@@ -96,7 +97,7 @@ void t.test(
     ];
     for (const [name, workloads, losers] of rows) {
       t.same(
-        addressLosses(workloads).map(
+        atOnce(addressLosses(workloads)).map(
           ({ loser: { metadata } }) =>
             `${metadata.namespace ?? ""}/${metadata.name}`,
         ),
