@@ -2,6 +2,7 @@
 import type { SharedConfig } from "../../agent/agent.ts";
 import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
+import type { Resource } from "../../resources/envelope.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
 import type { SidecarSettings } from "../settings.ts";
@@ -24,7 +25,9 @@ export interface ThreadData {
 
 /** A question is answered by an `answer` with its number. */
 export type Question =
-  /** Compiles what a config changes of the one in force and keeps it ready: undefined, or the reason why it cannot be used. */
+  /** Some of what a config changes: as many as are read without a pause of the event loop. */
+  | { readonly ask: "stage"; readonly changed: readonly Resource[] }
+  /** Compiles what was staged, and what else the config changes, of the one in force and keeps it ready: undefined, or the reason why it cannot be used. */
   | { readonly ask: "compile"; readonly config: SharedConfig }
   /** Puts what was compiled last in force. */
   | { readonly ask: "swap" }
@@ -36,6 +39,7 @@ export type Question =
   | { readonly ask: "end" };
 
 export interface Answers {
+  readonly stage: undefined;
   readonly compile: string | undefined;
   readonly swap: undefined;
   readonly metrics: string;

@@ -10,6 +10,7 @@ import { type Snapshot } from "../../policy/snapshot.ts";
 import { compileDifference } from "../../policy/compile/compile.ts";
 import { makeAccessLog, type AccessLog } from "../../telemetry/access-log.ts";
 import { makeMetrics, type MetricsRegistry } from "../../telemetry/metrics.ts";
+import type { Resource } from "../../resources/envelope.ts";
 import { clustersView, overloadView, workerView } from "./views.ts";
 import type {
   Answers,
@@ -99,6 +100,8 @@ interface Parts {
 class WorkerThread {
   readonly #number: number;
   readonly #parts: Parts;
+  /** What the next compile changes. */
+  #staged: Resource[] = [];
   /** Compiled, and not in force yet. */
   #compiled: Snapshot | undefined;
   #stopReporting: (() => void) | undefined;
@@ -114,6 +117,9 @@ class WorkerThread {
   ): Answers[Question["ask"]] | Promise<Answers["compile"]> {
     const { worker, clock, registry } = this.#parts;
     switch (question.ask) {
+      case "stage":
+        for (const each of question.changed) this.#staged.push(each);
+        return undefined;
       case "compile":
         return this.#compile(question.config);
       case "swap":
@@ -172,9 +178,12 @@ class WorkerThread {
     version,
   }: SharedConfig): Promise<string | undefined> {
     const { worker, clock } = this.#parts;
+    const { removed } = difference;
+    const changed = [...this.#staged, ...difference.changed];
+    this.#staged = [];
     try {
       const { snapshot } = await inSlices(
-        compileDifference(difference, self, version, {
+        compileDifference({ changed, removed }, self, version, {
           previous: worker.snapshot.value,
           // By the main thread, and what came in a message is nobody else's.
           validated: true,

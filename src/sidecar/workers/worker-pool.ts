@@ -49,6 +49,9 @@ export interface WorkerPool extends Peers {
   end(): Promise<void>;
 }
 
+/** Resources of one message: it is written and read at once. */
+const STAGED = 64;
+
 /** Milliseconds that a thread has to end by itself. */
 const END_WITHIN = 5000;
 
@@ -80,9 +83,15 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
 
   return {
     open,
-    async compile(config: SharedConfig) {
+    async compile({ difference, ...version }: SharedConfig) {
+      const { changed, removed } = difference;
+      const config = { ...version, difference: { changed: [], removed } };
       try {
         await open;
+        for (let at = 0; at < changed.length; at += STAGED) {
+          const some = changed.slice(at, at + STAGED);
+          await all((member) => member.ask({ ask: "stage", changed: some }));
+        }
         const reasons = await all((member) =>
           member.ask({ ask: "compile", config }),
         );
