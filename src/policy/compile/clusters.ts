@@ -1,4 +1,5 @@
 /** One Service and the Workloads that it selects → its clusters: the endpoints behind each port and how to treat them. */
+import type { Steps } from "../../core/slices.ts";
 import { serviceKey } from "../../mesh/service-key.ts";
 import {
   appProtocolOf,
@@ -55,10 +56,10 @@ interface Traffic extends Pick<
 const NO_CLUSTERS: ReadonlyMap<string, Cluster> = new Map();
 
 /** What did not change is taken over from `before`: state hangs on the identity of clusters. */
-export function compilePorts(
+export function* compilePorts(
   input: PortsInput,
   before: ServedPorts | undefined,
-): ServedPorts {
+): Steps<ServedPorts> {
   const { service, policies, workloads, frame } = input;
   const alike = before?.frame === frame && before.service === service;
   const treated = alike && before.policies === policies;
@@ -66,51 +67,52 @@ export function compilePorts(
   const known = new Map(
     before?.ports.map((served) => [served.port.port, served]),
   );
-  return {
-    ...input,
-    ports: service.resource.spec.ports.map((port) => {
-      const old = known.get(port.port);
-      const traffic =
-        treated && old !== undefined
-          ? old.traffic
-          : trafficFor(policies, service, port, frame);
-      return compilePort(input, port, traffic, old, alike);
-    }),
-  };
+  const ports: ServedPort[] = [];
+  for (const port of service.resource.spec.ports) {
+    yield;
+    const old = known.get(port.port);
+    const traffic =
+      treated && old !== undefined
+        ? old.traffic
+        : trafficFor(policies, service, port, frame);
+    ports.push(yield* compilePort(input, port, traffic, old, alike));
+  }
+  return { ...input, ports };
 }
 
 /** `alike`: the Service itself and the frame are as they were. */
-function compilePort(
+function* compilePort(
   { service, workloads, frame }: PortsInput,
   port: ServicePort,
   traffic: Traffic,
   old: ServedPort | undefined,
   alike: boolean,
-): ServedPort {
+): Steps<ServedPort> {
   const { spec } = service.resource;
   const external = isExternal(spec);
-  const members = membersOf(workloads, port, frame, old?.members, alike);
+  const members = yield* membersOf(workloads, port, frame, old?.members, alike);
   const endpoints = external
-    ? externalEndpoints(service.resource, port, old?.cluster.endpoints ?? [])
+    ? yield* externalEndpoints(
+        service.resource,
+        port,
+        old?.cluster.endpoints ?? [],
+      )
     : present(members.endpoints);
   const cluster = clusterOf(service, port, endpoints, traffic, old?.cluster);
   const byName = external && spec.resolution !== "STATIC";
   const apart = byName ? endpoints.length > 1 : isOpaque(port);
-  const byEndpoint = apart
-    ? new Map(
-        endpoints.map((endpoint) => [
-          endpoint.key,
-          clusterOf(
-            service,
-            port,
-            [endpoint],
-            traffic,
-            old?.byEndpoint.get(endpoint.key),
-            `@${endpoint.key}`,
-          ),
-        ]),
-      )
-    : NO_CLUSTERS;
+  if (!apart)
+    return { port, cluster, byEndpoint: NO_CLUSTERS, members, traffic };
+  const byEndpoint = new Map<string, Cluster>();
+  for (const endpoint of endpoints) {
+    yield;
+    const { key } = endpoint;
+    const one = old?.byEndpoint.get(key);
+    byEndpoint.set(
+      key,
+      clusterOf(service, port, [endpoint], traffic, one, `@${key}`),
+    );
+  }
   return { port, cluster, byEndpoint, members, traffic };
 }
 

@@ -140,6 +140,8 @@ class Compilation {
     );
     yield* this.#index.apply(changes);
     yield* this.#bind(yield* this.#serve(frame, stock));
+    yield* this.#referrers.settle();
+    yield* this.#names.settle();
     const inbound = this.#inbound(
       frame,
       workload === undefined ? undefined : (workload.spec.ports ?? {}),
@@ -174,8 +176,9 @@ class Compilation {
     for (const name of names) {
       yield;
       const before = this.#units.get(name);
-      const after = this.#portsOf(byKey.get(`${SERVICE.kind} ${name}`), frame);
-      this.#exchange(before?.served, after);
+      const held = byKey.get(`${SERVICE.kind} ${name}`);
+      const after = yield* this.#portsOf(held, frame);
+      yield* this.#exchange(before?.served, after);
       if (after !== undefined) served.set(name, after);
       else if (before !== undefined) {
         this.#units.delete(name);
@@ -185,13 +188,16 @@ class Compilation {
     return served;
   }
 
-  #portsOf(held: Held | undefined, frame: Frame): ServedPorts | undefined {
+  *#portsOf(
+    held: Held | undefined,
+    frame: Frame,
+  ): Steps<ServedPorts | undefined> {
     if (!isHeld(SERVICE, held)) return undefined;
     const { resource, name } = held;
     const { namespace: caller } = frame.self;
     if (!isExportedTo(resource.spec, namespaceOf(resource), caller))
       return undefined;
-    return compilePorts(
+    return yield* compilePorts(
       {
         frame,
         service: held,
@@ -203,12 +209,12 @@ class Compilation {
   }
 
   /** What one Service's clusters were gives way to what they are. */
-  #exchange(
+  *#exchange(
     before: ServedPorts | undefined,
     after: ServedPorts | undefined,
-  ): void {
+  ): Steps<void> {
     if (before === after) return;
-    this.#names.swap(before, after);
+    yield* this.#names.swap(before, after);
     const gone = new Set(before?.ports.map(({ cluster }) => cluster.key));
     for (const port of after?.ports ?? []) {
       const { key } = port.cluster;
@@ -225,8 +231,10 @@ class Compilation {
   /** The destinations of those Services, and of those whose routes lead to a cluster that is another object now. */
   *#bind(served: ReadonlyMap<string, ServedPorts>): Steps<void> {
     const names = new Set(served.keys());
-    for (const key of this.#moved)
+    for (const key of this.#moved) {
+      yield;
       for (const name of this.#before.referrers.get(key)) names.add(name);
+    }
     const clusterOf = (key: string): Cluster | undefined =>
       this.#ports.get(key)?.cluster;
     for (const name of names) {
@@ -234,7 +242,7 @@ class Compilation {
       const before = this.#units.get(name);
       const ports = served.get(name) ?? before?.served;
       if (ports === undefined) continue;
-      const unit = compileUnit(
+      const unit = yield* compileUnit(
         {
           served: ports,
           routes: this.#index.routes.get(name),

@@ -5,6 +5,7 @@ import {
   type GroupsEdit,
 } from "../../core/persistent/groups.ts";
 import { PersistentMap, type MapEdit } from "../../core/persistent/map.ts";
+import type { Steps } from "../../core/slices.ts";
 import { placeOf } from "../../resources/ownership/address-owners.ts";
 import {
   hostOwner,
@@ -72,7 +73,10 @@ export class NamesEdit {
   }
 
   /** A Service takes the place of what it was; undefined where it was not, or is not, there. */
-  swap(before: ServedPorts | undefined, after: ServedPorts | undefined): void {
+  *swap(
+    before: ServedPorts | undefined,
+    after: ServedPorts | undefined,
+  ): Steps<void> {
     const alike = before?.service === after?.service;
     if (before?.frame !== after?.frame || !alike) {
       if (before !== undefined) this.#leaveNames(before);
@@ -84,9 +88,14 @@ export class NamesEdit {
       const now = after?.ports[port]?.members.workloads ?? [];
       if (alike && old === now) continue;
       const same = alike ? inCommon(old, now) : NOTHING;
-      if (before !== undefined) this.#leave(before, port, same);
-      if (after !== undefined) this.#enter(after, port, same);
+      if (before !== undefined) yield* this.#leave(before, port, same);
+      if (after !== undefined) yield* this.#enter(after, port, same);
     }
+  }
+
+  *settle(): Steps<void> {
+    yield* this.#hosts.settle();
+    yield* this.#addresses.settle();
   }
 
   done(): Names {
@@ -111,13 +120,16 @@ export class NamesEdit {
       this.#hosts.remove(host, served.service);
   }
 
-  #enter(served: ServedPorts, port: number, same: Common): void {
-    for (const [address, claim] of claimsOf(served, port, same))
+  *#enter(served: ServedPorts, port: number, same: Common): Steps<void> {
+    for (const [address, claim] of claimsOf(served, port, same)) {
+      yield;
       this.#addresses.add(address, claim);
+    }
   }
 
-  #leave(served: ServedPorts, port: number, same: Common): void {
+  *#leave(served: ServedPorts, port: number, same: Common): Steps<void> {
     for (const [address, claim] of claimsOf(served, port, same)) {
+      yield;
       const held = this.#addresses
         .get(address)
         .find((each) => byPrecedence(each, claim) === 0);

@@ -1,4 +1,5 @@
 /** Workloads, or the addresses of an external Service → the endpoints of one port. */
+import type { Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
 import {
@@ -24,25 +25,25 @@ export interface Members {
  * Where `alike` (the port and the frame are as before), those of the same Workloads are taken over unseen. The rest are made, and are
  * the objects of before where they say the same: state hangs on identity.
  */
-export function membersOf(
+export function* membersOf(
   workloads: readonly HeldWorkload[],
   port: ServicePort,
   frame: Frame,
   before: Members | undefined,
   alike: boolean,
-): Members {
+): Steps<Members> {
   const old = before ?? { workloads: [], endpoints: [] };
   const { head, tail } = alike
     ? inCommon(old.workloads, workloads)
     : { head: 0, tail: 0 };
   const stop = old.workloads.length - tail;
-  const known = byKey(old.endpoints.slice(head, stop));
-  const made = workloads
-    .slice(head, workloads.length - tail)
-    .map((workload) => {
-      const endpoint = endpointOf(workload, port, frame);
-      return endpoint && sameOr(known.get(endpoint.key), endpoint);
-    });
+  const known = yield* byKey(old.endpoints.slice(head, stop));
+  const made: (Endpoint | undefined)[] = [];
+  for (const workload of workloads.slice(head, workloads.length - tail)) {
+    yield;
+    const endpoint = endpointOf(workload, port, frame);
+    made.push(endpoint && sameOr(known.get(endpoint.key), endpoint));
+  }
   return {
     workloads,
     endpoints: [
@@ -109,19 +110,21 @@ function distance(own: string, other: string): number {
   return differs < 0 ? 0 : 3 - differs;
 }
 
-export function externalEndpoints(
+export function* externalEndpoints(
   { spec }: ServiceResource,
   port: ServicePort,
   before: readonly Endpoint[],
-): readonly Endpoint[] {
+): Steps<readonly Endpoint[]> {
   const addresses =
     spec.resolution === "STATIC"
       ? (spec.endpoints ?? []).map(({ address }) => address)
       : (spec.hosts ?? []);
-  const known = byKey(before);
-  return addresses.map((address) => {
+  const known = yield* byKey(before);
+  const endpoints: Endpoint[] = [];
+  for (const address of addresses) {
+    yield;
     const key = externalKey(address, port);
-    return sameOr(known.get(key), {
+    const endpoint = {
       key,
       workload: address,
       address,
@@ -132,8 +135,10 @@ export function externalEndpoints(
       locality: "",
       distance: 0,
       ready: true,
-    });
-  });
+    };
+    endpoints.push(sameOr(known.get(key), endpoint));
+  }
+  return endpoints;
 }
 
 /** Key of an external Service's endpoint. */
@@ -141,12 +146,14 @@ export function externalKey(address: string, port: ServicePort): string {
   return formatHostPort(address, targetPortOf(port));
 }
 
-function byKey(
+function* byKey(
   endpoints: readonly (Endpoint | undefined)[],
-): ReadonlyMap<string, Endpoint> {
+): Steps<ReadonlyMap<string, Endpoint>> {
   const known = new Map<string, Endpoint>();
-  for (const endpoint of endpoints)
+  for (const endpoint of endpoints) {
+    yield;
     if (endpoint !== undefined) known.set(endpoint.key, endpoint);
+  }
   return known;
 }
 

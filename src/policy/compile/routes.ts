@@ -119,19 +119,22 @@ function compilePort(
     producer,
     caller,
   );
+  const grouped = new Set(group);
   const others = (
     acting: readonly RouteResource[],
     why?: string,
-  ): PassedOverRoute[] =>
-    all
-      .filter((route) => !acting.includes(route))
+  ): PassedOverRoute[] => {
+    const acts = new Set(acting);
+    return all
+      .filter((route) => !acts.has(route))
       .map((route) => ({
         kind: kindOf(route),
         route: nameOf(route),
-        why: group.includes(route)
+        why: grouped.has(route)
           ? (why ?? "a GRPCRoute has the port, and a port takes one kind")
           : notInGroup(route, group, producer, caller),
       }));
+  };
   const unrouted = { ...UNROUTED, passedOver: others([]) };
   if (group.length === 0) return unrouted;
   const { appProtocol } = port;

@@ -1,4 +1,5 @@
 /** One Service that callers here may use, compiled: the destinations that its ports are. Each part is made anew only of what changed. */
+import type { Steps } from "../../core/slices.ts";
 import type { Destination } from "../snapshot.ts";
 import {
   bindRoutes,
@@ -39,12 +40,12 @@ export interface UnitInput {
 const NONE: Target["byEndpoint"] = new Map();
 
 /** Adds to `problems` what cannot be compiled. */
-export function compileUnit(
+export function* compileUnit(
   { served, ...named }: UnitInput,
   clusterOf: ClusterOf,
   before: Unit | undefined,
   problems: string[],
-): Unit {
+): Steps<Unit> {
   const { frame, service } = served;
   const routes = compileRoutes(
     { frame, service, routes: named.routes },
@@ -58,23 +59,25 @@ export function compileUnit(
   const known = new Map(
     before?.targets.map((target) => [target.destination.port.port, target]),
   );
-  const targets = served.ports.flatMap((port, index) => {
+  const targets: Target[] = [];
+  for (const [index, port] of served.ports.entries()) {
+    yield;
     const routing = routes.ports[index];
-    if (routing === undefined) return [];
+    if (routing === undefined) continue;
     const old = known.get(port.port.port);
     const bound = bindRoutes(routing, clusterOf, old?.bound);
-    return [targetOf(frame, port, bound, faults.ports[index], old)];
-  });
+    targets.push(yield* targetOf(frame, port, bound, faults.ports[index], old));
+  }
   return { served, routes, faults, targets };
 }
 
-function targetOf(
+function* targetOf(
   frame: Frame,
   { port, cluster, byEndpoint }: ServedPort,
   bound: BoundRoutes,
   faults: Destination["faults"],
   old: Target | undefined,
-): Target {
+): Steps<Target> {
   const same =
     old?.frame === frame &&
     old.bound === bound &&
@@ -94,19 +97,15 @@ function targetOf(
           faults,
           cluster: own,
         };
-  return {
-    ...{ frame, bound },
-    destination: make(cluster, old?.destination),
-    byEndpoint:
-      byEndpoint.size === 0
-        ? NONE
-        : new Map(
-            Array.from(byEndpoint, ([key, own]) => [
-              key,
-              make(own, old?.byEndpoint.get(key)),
-            ]),
-          ),
-  };
+  const destination = make(cluster, old?.destination);
+  if (byEndpoint.size === 0)
+    return { frame, bound, destination, byEndpoint: NONE };
+  const byKey = new Map<string, Destination>();
+  for (const [key, own] of byEndpoint) {
+    yield;
+    byKey.set(key, make(own, old?.byEndpoint.get(key)));
+  }
+  return { frame, bound, destination, byEndpoint: byKey };
 }
 
 function isSame(

@@ -1,4 +1,5 @@
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import { PersistentGroups } from "../../../src/core/persistent/groups.ts";
 import { dice, seeded } from "../../support/random-policy.ts";
 
@@ -39,9 +40,11 @@ for (const most of [5, 200])
           next.set(key, [...list, item].sort(byRank));
         }
         if (edit.count(key) !== next.get(key)?.length) t.fail("the count");
+        if (chance(0.02)) atOnce(edit.settle());
         if (chance(0.02)) t.strictSame(edit.get(key), next.get(key) ?? []);
       }
       const before = groups;
+      if (chance(0.5)) atOnce(edit.settle());
       groups = edit.done();
       for (const key of ["a", "b", "c", "none"]) {
         t.strictSame(groups.get(key), next.get(key) ?? []);

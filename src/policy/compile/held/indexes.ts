@@ -4,7 +4,7 @@ import {
   type GroupsEdit,
 } from "../../../core/persistent/groups.ts";
 import { PersistentMap, type MapEdit } from "../../../core/persistent/map.ts";
-import type { Steps } from "../../../core/slices.ts";
+import { sortSteps, type Steps } from "../../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
 import { formatName, selects } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
@@ -132,7 +132,8 @@ export class IndexEdit {
     }
     // Services that go are asked no more, and those that come are asked once all Workloads are there.
     const selecting: HeldService[] = [];
-    for (const change of services) {
+    for (const [at, change] of services.entries()) {
+      if (at % STEP === 0) yield;
       const service = this.#service(change);
       if (service !== undefined) selecting.push(service);
     }
@@ -143,9 +144,26 @@ export class IndexEdit {
     }
     for (const service of selecting) {
       yield;
-      this.#select(service);
+      yield* this.#select(service);
     }
     yield* this.#rank(places);
+    yield* this.#settle();
+  }
+
+  *#settle(): Steps<void> {
+    for (const groups of [
+      this.services,
+      this.selected,
+      this.routes,
+      this.trafficPolicies,
+      this.faults,
+      this.peerAuthentications,
+      this.authorizationPolicies,
+      this.#labelled,
+      this.#selectors,
+      this.#places,
+    ])
+      yield* groups.settle();
   }
 
   done(): Indexes {
@@ -261,7 +279,7 @@ export class IndexEdit {
   }
 
   /** The Service looks at the Workloads that have its rarest label, and is found by the label that the fewest others are found by. */
-  #select(service: HeldService): void {
+  *#select(service: HeldService): Steps<void> {
     const { selector = {} } = service.resource.spec;
     const keys = labelKeys(namespaceOf(service.resource), selector);
     const fewest = rarest(keys, (key) => this.#labelled.count(key));
@@ -269,13 +287,13 @@ export class IndexEdit {
     if (fewest === undefined || own === undefined) return;
     this.#selectors.add(own, service);
     this.#chosen.set(service.name, own);
-    this.selected.set(
-      service.name,
-      this.#labelled
-        .get(fewest)
-        .filter(({ resource }) => selects(selector, resource.metadata.labels))
-        .sort(byAge),
-    );
+    const selected: HeldWorkload[] = [];
+    for (const [at, workload] of this.#labelled.get(fewest).entries()) {
+      if (at % STEP === 0) yield;
+      if (selects(selector, workload.resource.metadata.labels))
+        selected.push(workload);
+    }
+    this.selected.set(service.name, yield* sortSteps(selected, byAge));
   }
 
   /** Who has the places, and who claims them in vain. */

@@ -1,0 +1,108 @@
+/** No step of a compile looks at more than a few dozen Workloads, however many one Service has (law 16). */
+import t from "tap";
+import { compileSteps } from "../../../src/policy/compile/compile.ts";
+import type { Snapshot } from "../../../src/policy/snapshot.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
+import {
+  mesh,
+  self,
+  service,
+  VERSION,
+  workload,
+} from "../../support/policy-fixtures.ts";
+
+const COUNT = 2000;
+const MOST = 400;
+
+let looks = 0;
+
+/** Counts each look at what it says. */
+function counted(resource: Resource): Resource {
+  const { spec, ...rest } = resource;
+  return Object.defineProperty(rest as Resource, "spec", {
+    enumerable: true,
+    get() {
+      looks += 1;
+      return spec;
+    },
+  });
+}
+
+const instance = (at: number, version = ""): Resource =>
+  counted(
+    workload(
+      `shop/orders-${at}`,
+      "orders",
+      { address: `10.1.${at >> 8}.${at & 255}` },
+      { labels: { app: "orders", version } },
+    ),
+  );
+
+/** Looks of the longest step, and of all. */
+function compile(
+  resources: readonly Resource[],
+  previous?: Snapshot,
+  namespace = "shop",
+): {
+  readonly snapshot: Snapshot;
+  readonly most: number;
+  readonly sum: number;
+} {
+  const steps = compileSteps(resources, self({ namespace }), VERSION, {
+    validated: true,
+    owned: true,
+    previous,
+  });
+  let most = 0;
+  let sum = 0;
+  for (;;) {
+    looks = 0;
+    const step = steps.next();
+    most = Math.max(most, looks);
+    sum += looks;
+    if (step.done === true) return { snapshot: step.value.snapshot, most, sum };
+  }
+}
+
+for (const appProtocol of ["http", "tcp"] as const)
+  void t.test(`one Service of ${COUNT} instances, ${appProtocol}`, (t) => {
+    const orders = service("shop/orders", {
+      ports: [{ name: "http", port: 80, targetPort: 8080, appProtocol }],
+    });
+    const instances = Array.from({ length: COUNT }, (_, at) => instance(at));
+    const first = compile([mesh(), orders, ...instances]);
+    const changes: readonly (readonly [
+      string,
+      readonly Resource[],
+      string?,
+    ])[] = [
+      [
+        "all of them are others",
+        Array.from({ length: COUNT }, (_, at) => instance(at, "2")),
+      ],
+      ["half of them go", instances.slice(COUNT / 2)],
+      ["all of them go", []],
+      ["the caller is of another namespace", instances, "web"],
+    ];
+    const within = (
+      { most, sum }: { most: number; sum: number },
+      what: string,
+    ): void => {
+      t.ok(most <= MOST, `${what}: ${most} looks in one step, ${sum} in all`);
+    };
+    within(first, "the first");
+    t.ok(first.sum > COUNT * 5, "looks are counted");
+    for (const [what, others, namespace] of changes)
+      within(
+        compile([mesh(), orders, ...others], first.snapshot, namespace),
+        what,
+      );
+    within(
+      compile(
+        [mesh(), orders, ...instances],
+        compile([mesh(), orders]).snapshot,
+      ),
+      "all of them come",
+    );
+    t.end();
+  });
