@@ -91,17 +91,21 @@ export class Peer {
     this.socket.write(octets, "latin1");
   }
 
-  /** Everything up to the other side's end. */
-  async all(): Promise<string> {
-    await until(() => this.ended);
+  /** Everything up to the other side's end, or until `enough`. */
+  async all(enough: () => boolean = () => false): Promise<string> {
+    await until(() => this.ended || enough());
     this.socket.destroy();
     return this.received;
   }
 }
 
-/** Says these octets through a door, and returns the whole of what came back until the other side ended. */
-export async function say(door: Door, octets: string): Promise<string> {
+/** Says these octets through a door, and returns the whole of what came back until the other side ended, or until `enough`. */
+export async function say(
+  door: Door,
+  octets: string,
+  enough?: () => boolean,
+): Promise<string> {
   const peer = new Peer(await door.open());
   peer.send(octets);
-  return await peer.all();
+  return await peer.all(enough);
 }

@@ -2,8 +2,20 @@
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import { clientSide } from "../../support/http1/harness.ts";
+import { until } from "../../support/pair.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/** The peer speaks out of turn; resolves when that has been read and a turn has gone by: a client that ignores it shows no event to wait for. */
+async function speakOutOfTurn({
+  peer,
+  socket,
+}: Awaited<ReturnType<typeof clientSide>>): Promise<void> {
+  const whole = socket.bytesRead + OK.length;
+  peer.send(OK);
+  await until(() => socket.bytesRead >= whole);
+  await new Promise((resolve) => setImmediate(resolve));
+}
 
 void t.test("one connection carries many exchanges", async (t) => {
   const side = await clientSide(t);
@@ -104,10 +116,8 @@ void t.test("an answer before the end of the request", async (t) => {
     const { response } = side.send({ method: "POST" }, false);
     side.peer.send(OK);
     await response.done();
-    side.peer.send(OK);
-    await side.signal.until(() =>
-      side.observed.includes("closed UPSTREAM_PROTOCOL"),
-    );
+    await speakOutOfTurn(side);
+    t.ok(side.observed.includes("closed UPSTREAM_PROTOCOL"));
     t.equal(response.error, undefined, "the answer stands");
   });
   await t.test("so does the peer's close", async (t) => {
@@ -131,10 +141,9 @@ void t.test(
         side.peer.send(OK);
         await response.done();
       }
-      side.peer.send(OK);
-      await side.signal.until(() =>
-        side.observed.includes("closed UPSTREAM_PROTOCOL"),
-      );
+      await speakOutOfTurn(side);
+      const closed = side.observed.includes("closed UPSTREAM_PROTOCOL");
+      if (!t.ok(closed, "it is closed")) return;
       t.equal(side.connection.capacity, 0);
       const { response } = side.send({});
       const error = await response.aborted();
