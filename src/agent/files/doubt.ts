@@ -1,4 +1,5 @@
 /** Whether what files hold now may be half of what somebody means to write: pure, by comparison with the files of the config in force. */
+import type { Steps } from "../../core/slices.ts";
 
 export interface FileFacts {
   /** Another one whenever the file was written or replaced. */
@@ -33,15 +34,15 @@ const SECOND_LOOK = 2000;
 const LONG_LOOK = 10_000;
 
 /** `current` is empty at the start. `allowShrink`: the operator means it (--allow-shrink). */
-export function doubtOf(
+export function* doubtOf(
   next: Facts,
   current: Facts,
   allowShrink: boolean,
-): Doubt | undefined {
-  const after = total(next);
-  const before = total(current);
+): Steps<Doubt | undefined> {
+  const after = yield* total(next);
+  const before = yield* total(current);
   if (!allowShrink) {
-    const emptied = emptiedFile(next, current);
+    const emptied = yield* emptiedFile(next, current);
     if (emptied !== undefined)
       return refuse(`${emptied} holds no resources any more`);
     if (after === 0) return refuse("the files hold no resources");
@@ -52,9 +53,9 @@ export function doubtOf(
         reason: `only ${after} of ${before} resources are left; they come into force if they are the same in ${LONG_LOOK / 1000} s, or at once with --allow-shrink`,
       };
   }
-  const unfinished = unfinishedFile(next, current, after < before);
+  const unfinished = yield* unfinishedFile(next, current, after < before);
   if (unfinished === undefined)
-    return isWrittenInPlace(next, current)
+    return (yield* isWrittenInPlace(next, current))
       ? { kind: "wait", ms: IN_PLACE }
       : undefined;
   return {
@@ -72,18 +73,21 @@ function refuse(what: string): Doubt {
 }
 
 /** A full disk or a save that died leaves an empty file; whoever means it removes the file. */
-function emptiedFile(next: Facts, current: Facts): string | undefined {
-  for (const [file, { count }] of current)
+function* emptiedFile(next: Facts, current: Facts): Steps<string | undefined> {
+  for (const [file, { count }] of current) {
+    yield;
     if (count > 0 && next.get(file)?.count === 0) return file;
+  }
   return undefined;
 }
 
-function unfinishedFile(
+function* unfinishedFile(
   next: Facts,
   current: Facts,
   fewer: boolean,
-): string | undefined {
+): Steps<string | undefined> {
   for (const [file, old] of current) {
+    yield;
     const now = next.get(file);
     // Some editors remove a file before they write it again.
     if (now === undefined && fewer) return file;
@@ -94,6 +98,7 @@ function unfinishedFile(
       return file;
   }
   for (const [file, now] of next) {
+    yield;
     const old = current.get(file);
     const inPlace = old === undefined || old.inode === now.inode;
     if (inPlace && !now.ended && old?.bytes !== now.bytes) return file;
@@ -102,9 +107,10 @@ function unfinishedFile(
 }
 
 /** A new file may have come by a rename, or be written where it is. */
-function isWrittenInPlace(next: Facts, current: Facts): boolean {
+function* isWrittenInPlace(next: Facts, current: Facts): Steps<boolean> {
   if (current.size === 0) return false;
   for (const [file, now] of next) {
+    yield;
     const old = current.get(file);
     if (old === undefined || old.inode === now.inode)
       if (old?.signature !== now.signature) return true;
@@ -112,8 +118,11 @@ function isWrittenInPlace(next: Facts, current: Facts): boolean {
   return false;
 }
 
-function total(facts: Facts): number {
+function* total(facts: Facts): Steps<number> {
   let sum = 0;
-  for (const { count } of facts.values()) sum += count;
+  for (const { count } of facts.values()) {
+    yield;
+    sum += count;
+  }
   return sum;
 }

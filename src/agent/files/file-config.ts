@@ -118,12 +118,14 @@ export class FileConfig {
 
   /** False where the files were changed meanwhile: the watcher comes again. Throws UserError. */
   async #load(look: Look): Promise<boolean> {
-    const { allowShrink, config } = this.#options;
+    const { allowShrink, config, clock } = this.#options;
     const inForce = config.current?.resources ?? new Map();
     const loaded = await this.#files.load(look, inForce);
     if (loaded === undefined) return false;
-    await nextTurn();
-    const doubt = doubtOf(loaded.facts, this.#facts, allowShrink);
+    const doubt = await inSlices(
+      doubtOf(loaded.facts, this.#facts, allowShrink),
+      pauses(clock),
+    );
     if (doubt?.kind === "refuse") throw new UserError(doubt.reason);
     // At the start there is nothing older to serve.
     if (doubt?.kind === "wait" && config.current !== undefined) {

@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import type { BigIntStats } from "node:fs";
 import { wait, type Clock } from "../../core/clock.ts";
+import { inSlices, pauses, type Steps } from "../../core/slices.ts";
 
 export interface Standing {
   /** Another one after each write, each replacement and each change of its inode. */
@@ -58,11 +59,21 @@ export function standingOf({
   };
 }
 
-export function isSameLook(one: Look, other: Look): boolean {
+export function isSameLook(
+  one: Look,
+  other: Look,
+  clock: Clock,
+): Promise<boolean> {
+  return inSlices(compared(one, other), pauses(clock));
+}
+
+function* compared(one: Look, other: Look): Steps<boolean> {
   if (one.size !== other.size) return false;
-  for (const [file, standing] of one)
+  for (const [file, standing] of one) {
+    yield;
     if (!other.has(file) || standing?.signature !== other.get(file)?.signature)
       return false;
+  }
   return true;
 }
 
@@ -90,9 +101,9 @@ export async function staySame(
   const end = clock.now() + ms;
   for (let left = ms; left > 0; left = end - clock.now()) {
     const before = clock.now();
-    if (!isSameLook(await lookAt(list), look)) return false;
+    if (!(await isSameLook(await lookAt(list), look, clock))) return false;
     const took = clock.now() - before;
     await wait(clock, Math.min(left, untilNext(took, SETTLE)), signal);
   }
-  return isSameLook(await lookAt(list), look);
+  return isSameLook(await lookAt(list), look, clock);
 }

@@ -104,15 +104,15 @@ export class FileWatcher {
       this.#cancelPoll();
       this.#pollIn(untilNext(took, POLL));
     }
-    if (isSameLook(now, this.#seen)) return;
+    if (await isSameLook(now, this.#seen, clock)) return;
     for (let looks = 1; ; looks += 1) {
       await wait(clock, SETTLE, this.#stop.signal);
       const next = await lookAt(list);
-      if (isSameLook(next, now)) break;
+      if (await isSameLook(next, now, clock)) break;
       now = next;
       if (looks % RESTLESS === 0) onRestless?.(looks * SETTLE);
     }
-    if (isSameLook(now, this.#seen)) return;
+    if (await isSameLook(now, this.#seen, clock)) return;
     this.#seen = now;
     await onChange(now);
   }

@@ -27,8 +27,11 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
 ): Steps<Remark<T>[]> {
   const remarks: Remark<T>[] = [];
   const resources = all.map(({ resource }) => resource);
+  yield;
   const services = resources.filter((each) => isKind(SERVICE, each));
+  yield;
   const opaque = opaqueServices(services);
+  yield;
   const populated = new Set(
     services.map(({ metadata }) => metadata.namespace ?? ""),
   );

@@ -1,5 +1,6 @@
 /** Half of what somebody means to write is told from what is meant, by comparison with the files before. */
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import { doubtOf, type FileFacts } from "../../../src/agent/files/doubt.ts";
 
 const file = (
@@ -133,10 +134,12 @@ for (const [what, before, after, verdict, allowed] of rows)
       [false, verdict],
       [true, allowed],
     ] as const) {
-      const doubt = doubtOf(
-        new Map(Object.entries(after)),
-        new Map(Object.entries(before)),
-        allow,
+      const doubt = atOnce(
+        doubtOf(
+          new Map(Object.entries(after)),
+          new Map(Object.entries(before)),
+          allow,
+        ),
       );
       const said =
         doubt === undefined
