@@ -1,4 +1,4 @@
-/** An immutable map whose versions share all that did not change: to derive one, and to compare two, costs what differs and not what they hold. */
+/** An immutable map whose versions share all that did not change: to derive one, and to compare two, costs what differs and not what they hold. A value takes less than half the room that it takes in `persistent/map.ts`, and each sidecar's set is one such map. */
 
 /** A value and its key: a number of 32 bits, best given in order from 0. Another value under the same key has the same slot. */
 export interface Slotted {

@@ -1,4 +1,4 @@
-/** A map that never changes: a changed copy shares with it what is the same, so that it costs what the change costs. */
+/** A map that never changes: a changed copy shares with it what is the same, so that it costs what the change costs. Keys are texts; `slot-map.ts` wants a number for each, and numbers for texts that come and go would need a table that never shrinks. */
 
 /** Branches of a level; two levels lead to small maps, of which a change copies one. */
 const BITS = 5;
