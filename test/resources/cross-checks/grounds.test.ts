@@ -126,7 +126,7 @@ void t.test("many policies of one namespace", (t) => {
     for (const name of names)
       for (const [labels, port] of [
         [{ app: name }, "8080"],
-        [{ app: name, tier: "gold" }, "8080"],
+        [{ tier: "gold", app: name }, "8080"],
         [{ app: `not-${name}` }, "8080"],
         [undefined, "8080"],
         [{ app: name }, "80"],
