@@ -36,17 +36,21 @@ export interface AskingOptions {
   readonly sidecar?: Partial<SidecarOptions>;
 }
 
-export interface AskingSidecar {
-  readonly plane: ScriptedPlane;
+/** A sidecar that holds what it uses. */
+export interface UsingSidecar {
   readonly agent: Agent;
   readonly sidecar: Sidecar;
   readonly log: AccessRecord[];
   readonly spans: SpanRecord[];
-  /** Ports of the applications. */
-  readonly ports: ReadonlyMap<string, number>;
   readonly call: (host: string, options?: CallOptions) => Promise<Answer>;
   /** Names of the Services that the sidecar holds. */
   readonly held: () => string[];
+}
+
+export interface AskingSidecar extends UsingSidecar {
+  readonly plane: ScriptedPlane;
+  /** Ports of the applications. */
+  readonly ports: ReadonlyMap<string, number>;
 }
 
 /** Resolves when the sidecar serves its first config. */
@@ -67,6 +71,18 @@ export async function startAsking(
     ...(options.resources ?? []),
   ]);
   for (const service of options.learned ?? []) plane.learned.add(service);
+  return { ...(await startUsing(t, plane, options)), plane, ports };
+}
+
+/** Resolves when the sidecar serves its first config from that control plane. */
+export async function startUsing(
+  t: Scope,
+  plane: { readonly address: string; token(): Promise<string> },
+  options: Pick<
+    AskingOptions,
+    "declared" | "agent" | "serves" | "sidecar"
+  > = {},
+): Promise<UsingSidecar> {
   const log: AccessRecord[] = [];
   const spans: SpanRecord[] = [];
   const token = await plane.token();
@@ -94,12 +110,10 @@ export async function startAsking(
   const { agent } = sidecar;
   if (options.serves !== false) await serving(agent);
   return {
-    plane,
     agent,
     sidecar,
     log,
     spans,
-    ports,
     call: (host, call) => send(sidecar.ports.outbound ?? 0, { host, ...call }),
     held: () => [
       ...new Set(
