@@ -99,7 +99,10 @@ export class MeshConfig {
     }
     if (config.current !== undefined && resources !== before)
       this.#disk.keep(config.current, self);
-    interest?.applied(resources, lookups, self);
+    if (interest !== undefined) {
+      interest.everything = !revision.selective;
+      interest.applied(resources, lookups, self);
+    }
     status.update({ source: "stream", refused: undefined });
     return {};
   }

@@ -66,6 +66,8 @@ export interface Revision {
   readonly digest: string;
   /** An operator has said that this store may replace the one that the sidecar knew. */
   readonly accepted: boolean;
+  /** The sidecar holds what its subscriptions name, with the results of its questions; without that, it holds everything in scope. */
+  readonly selective: boolean;
 }
 
 export interface EnrolRequest {

@@ -55,6 +55,7 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(2, "revision", "uint64"),
     one(3, "digest", "string"),
     one(4, "accepted", "bool"),
+    one(5, "selective", "bool"),
   ],
   EnrolRequest: [
     one(1, "token", "string"),

@@ -41,6 +41,7 @@ for (const [name, known, change, fault] of [
         revision: 7,
         digest: "d",
         accepted: false,
+        selective: false,
         ...change,
       });
       if (fault === undefined) t.equal(reason, undefined);

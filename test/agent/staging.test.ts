@@ -74,6 +74,7 @@ function closing(
     revision: 7,
     digest: digestOf(versions),
     accepted: false,
+    selective: true,
     ...change,
   };
 }

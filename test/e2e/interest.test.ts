@@ -25,8 +25,8 @@ interface UsedMesh {
   readonly plane: TestControlPlane;
   readonly sidecar: UsingSidecar;
   readonly ports: ReadonlyMap<string, number>;
-  change(...resources: readonly Resource[]): Promise<void>;
-  remove(resource: Resource): Promise<void>;
+  readonly change: (...resources: readonly Resource[]) => Promise<void>;
+  readonly remove: (resource: Resource) => Promise<void>;
 }
 
 function mesh(spec: Readonly<Record<string, unknown>> = {}): Resource {

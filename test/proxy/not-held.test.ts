@@ -481,6 +481,36 @@ void t.test(
   },
 );
 
+void t.test(
+  "a control plane that resolves nothing sends everything, and is asked nothing",
+  async (t) => {
+    const mesh = await startAsking(t, {
+      services: ["orders", "web"],
+      older: true,
+    });
+    const port = await startApplication(t, "outside");
+    t.same(mesh.held().sort(), ["orders", "web"]);
+    for (const host of ["orders.shop", "web.shop", `127.0.0.1:${port}`])
+      t.match(await mesh.call(host), { status: 200 }, host);
+    t.same(asked(mesh), ["self"]);
+    mesh.plane.older = false;
+    mesh.plane.hangUp();
+    await until(
+      () =>
+        mesh.plane.said.length > 0 &&
+        mesh.agent.state.value.connected &&
+        mesh.agent.lookups?.everything === false,
+    );
+    t.match(await mesh.call(`127.0.0.1:${port}`), { status: 200 });
+    t.ok(asked(mesh).includes("Host//127.0.0.1"), "a newer one is asked");
+    mesh.plane.older = true;
+    mesh.plane.hangUp();
+    await until(() => mesh.agent.lookups?.everything === true);
+    t.match(await mesh.call("nowhere.invalid"), { status: 502 });
+    t.notOk(asked(mesh).includes("Host//nowhere.invalid"));
+  },
+);
+
 void t.test("the stream that follows says what is in use", async (t) => {
   const mesh = await startAsking(t, { services: ["orders", "stock"] });
   await mesh.call("orders.shop");

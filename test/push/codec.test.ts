@@ -144,6 +144,7 @@ void t.test("revisions beyond 32 bits survive", (t) => {
     revision: 2 ** 52 + 1,
     digest: "d",
     accepted: true,
+    selective: true,
   };
   t.same(revision.decode(revision.encode(message)), message);
   t.end();

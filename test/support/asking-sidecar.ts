@@ -30,6 +30,8 @@ export interface AskingOptions {
   readonly mesh?: Readonly<Record<string, unknown>>;
   readonly declared?: Partial<Declared>;
   readonly learned?: readonly string[];
+  /** The control plane knows of no interests. */
+  readonly older?: boolean;
   readonly agent?: Partial<AgentOptions>;
   /** Whether the control plane can be reached; it can unless it is said. */
   readonly serves?: boolean;
@@ -71,6 +73,7 @@ export async function startAsking(
     ...(options.resources ?? []),
   ]);
   for (const service of options.learned ?? []) plane.learned.add(service);
+  plane.older = options.older === true;
   return { ...(await startUsing(t, plane, options)), plane, ports };
 }
 

@@ -38,6 +38,8 @@ export interface ScriptedPlane {
   readonly pushed: readonly string[];
   /** Reasons of the refusals. */
   readonly refusals: readonly string[];
+  /** Whether it pushes everything and resolves nothing, as one that knows of no interests. */
+  older: boolean;
   /** While true it takes what is said, and pushes nothing. */
   silent: boolean;
   /** In each set, whoever it is for. */
@@ -110,6 +112,7 @@ class Plane implements ScriptedPlane {
   address = "";
   token: () => Promise<string> = () => Promise.resolve("");
   close: () => Promise<void> = () => Promise.resolve();
+  older = false;
   #silent = false;
   #stream: Stream | undefined;
 
@@ -176,7 +179,8 @@ class Stream {
   push(): void {
     const { world, silent, pushed, learned } = this.#plane;
     if (silent || this.#awaiting > 0 || this.said.length === 0) return;
-    const wanted = world.setFor(this.subscribed, learned, this.#self);
+    const asked = this.#plane.older ? new Set(["*"]) : this.subscribed;
+    const wanted = world.setFor(asked, learned, this.#self);
     const changed = [...wanted.values()].filter(
       ({ name, version }) => this.#held.get(name) !== version,
     );
@@ -202,6 +206,7 @@ class Stream {
           revision: world.revision,
           digest,
           accepted: false,
+          selective: !this.#plane.older,
         }),
       },
     ]);

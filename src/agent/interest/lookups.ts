@@ -37,6 +37,8 @@ export interface Named {
 
 /** What the threads of a sidecar, its pages and its proxy have of the agent's interest besides. */
 export interface SharedLookups extends Lookups {
+  /** All that may be used is held, whatever was asked: there is nothing to learn. */
+  readonly everything: boolean;
   /** Notes a call to the Service; false where what is held of it is not enough for calls. */
   use(service: string): boolean;
   /** What is held, and why. */

@@ -1,7 +1,12 @@
 /** What one sidecar in a mesh is interested in: what it uses, what it asked, and what it was started with; it tells the control plane, and forgets what is of no use. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Destination, SelfDescription } from "../../policy/snapshot.ts";
-import { formatInterest, SELF } from "../../push/interest.ts";
+import {
+  EVERYTHING,
+  formatInterest,
+  MOST_SUBSCRIPTIONS,
+  SELF,
+} from "../../push/interest.ts";
 import { formatName, selects } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import { SERVICE } from "../../resources/service/schema.ts";
@@ -61,6 +66,8 @@ export class MeshInterest implements SharedLookups {
   /** Why nothing can be asked; undefined while something can be. */
   #gone: NotKnown | undefined;
   #dropped: string[] = [];
+  /** The control plane resolves nothing, and sends everything in scope: there is nothing to ask. */
+  #everything = false;
 
   constructor(options: MeshInterestOptions) {
     const { clock, declared } = options;
@@ -81,6 +88,15 @@ export class MeshInterest implements SharedLookups {
     this.#stop = clock.every(MINUTE, () => this.#tick());
   }
 
+  get everything(): boolean {
+    return this.#everything;
+  }
+
+  /** As it is sent to who asks for too much, and by an older control plane to everybody. */
+  set everything(everything: boolean) {
+    this.#everything = everything;
+  }
+
   holds({ key, service }: Destination): boolean {
     return (
       this.#uses.called(key) ||
@@ -91,24 +107,26 @@ export class MeshInterest implements SharedLookups {
   use(service: string, destination?: string): boolean {
     // For what it does to this workload alone: without its other instances, and without its routes.
     if (
+      !this.#everything &&
       this.#own.has(service) &&
       !this.#uses.has(service) &&
       !this.#questions.leadTo(service)
     )
       return false;
     if (this.#uses.note(service, destination)) {
-      this.#pending.subscribe(nameOf(service));
+      if (!this.#everything) this.#pending.subscribe(nameOf(service));
       this.#options.onChange();
     }
     return true;
   }
 
   knows(question: string): boolean {
-    return this.#questions.knows(question);
+    return this.#everything || this.#questions.knows(question);
   }
 
   look({ service, questions }: Want, done: OnKnown): void {
-    if (service !== undefined && this.use(service)) done(undefined);
+    if (this.#everything || (service !== undefined && this.use(service)))
+      done(undefined);
     else if (
       this.#gone !== undefined &&
       !questions.every((name) => this.#questions.knows(name))
@@ -146,11 +164,12 @@ export class MeshInterest implements SharedLookups {
   /** A stream begins: gives what its first request subscribes to; `send` takes what changes after it. */
   attach(send: Send): readonly string[] {
     this.#pending.attach(send);
-    return [
+    const names = [
       SELF,
       ...Array.from(this.#uses.entries(), ([service]) => nameOf(service)),
       ...this.#questions.names,
     ];
+    return names.length > MOST_SUBSCRIPTIONS ? [EVERYTHING] : names;
   }
 
   /** The control plane responds. */

@@ -4,6 +4,7 @@ import {
   encodeResource,
   revision,
 } from "../../push/codec.ts";
+import type { Revision } from "../../push/messages.ts";
 import {
   RESOURCE_TYPE,
   REVISION_NAME,
@@ -23,12 +24,12 @@ export function messagesOf({ changed, removed }: Difference): PushMessage[] {
   return [...chunks(changed, removed), { kind: "revision" }];
 }
 
-/** `accepted`: whether an operator lets the store take the place of the one that the sidecar knows. */
+/** `terms`: asked when the message is the Revision. */
 export function encodeMessage(
   message: PushMessage,
   nonce: string,
   version: ConfigVersion,
-  accepted: () => boolean,
+  terms: () => Pick<Revision, "accepted" | "selective">,
 ): Buffer {
   const systemVersion = String(version.revision);
   if (message.kind === "resources")
@@ -48,7 +49,7 @@ export function encodeMessage(
         name: REVISION_NAME,
         version: systemVersion,
         typeUrl: REVISION_TYPE,
-        value: revision.encode({ ...version, accepted: accepted() }),
+        value: revision.encode({ ...version, ...terms() }),
       }),
     ],
   );

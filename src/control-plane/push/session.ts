@@ -80,7 +80,7 @@ export class Session {
   /** Undefined until the sidecar has said what it is and what it holds. */
   #node: Node | undefined;
   readonly #greeting = new Greeting();
-  readonly #subscriptions = new Subscriptions();
+  readonly #subscriptions: Subscriptions;
   #known: HeldConfig = { held: new Map() };
   #push: Push | undefined;
   /** The catalogue has changed since the push began. */
@@ -93,6 +93,7 @@ export class Session {
     this.#options = options;
     this.view = options.feed.catalogue.open(peer, []);
     this.#logger = options.logger.child({ sidecar: workloadOf(peer) });
+    this.#subscriptions = new Subscriptions(clock);
     this.#connectedSince = clock.wall();
     const finish = (): void => this.#finish();
     call.on("data", (request: DeltaRequest) => this.#onRequest(request));
@@ -316,9 +317,10 @@ export class Session {
     push.nonce = String(this.#messages);
     push.awaiting = message.kind;
     const { version, nonce } = push;
-    const bytes = encodeMessage(message, nonce, version, () =>
-      accepted(this.#known.acknowledged ?? version),
-    );
+    const bytes = encodeMessage(message, nonce, version, () => ({
+      accepted: accepted(this.#known.acknowledged ?? version),
+      selective: !this.#subscriptions.everything,
+    }));
     counters.bytes += bytes.length;
     call.write(bytes);
   }

@@ -1,12 +1,18 @@
 /** The names that one sidecar has subscribed to, and those that wait for a response: what is asked for and is not there is said to be gone. */
-import { EVERYTHING, parseInterest } from "../../push/interest.ts";
+import type { Clock } from "../../core/clock.ts";
+import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import {
+  EVERYTHING,
+  MOST_SUBSCRIPTIONS,
+  parseInterest,
+} from "../../push/interest.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
 
-/** Names that one sidecar may be subscribed to at a time: it asks half as many questions, and has few Services in use. */
-export const MOST_SUBSCRIPTIONS = 8192;
 /** How the names of Services begin. */
 const SERVICE = "Service/";
+/** New names in a second, and at once: ten times what a sidecar asks, and its first request with as much again. */
+const NEW_NAMES = { rate: 1000, burst: 2 * MOST_SUBSCRIPTIONS } as const;
 /** Of a name that is refused, what is said of it. */
 const LONGEST_SHOWN = 200;
 
@@ -18,11 +24,17 @@ export interface SubscriptionFault {
 type Request = Pick<DeltaRequest, "subscribe" | "unsubscribe">;
 
 export class Subscriptions {
+  readonly #clock: Pick<Clock, "now">;
   readonly #names = new Set<string>();
+  readonly #newNames: TokenBucket = tokenBucket(NEW_NAMES);
   /** Services that it is given besides, by the names of subscriptions. */
   #extra: ReadonlySet<string> = new Set();
   /** Those of Services subscribed to since the last call of `takeFresh`. */
   readonly #fresh = new Set<string>();
+
+  constructor(clock: Pick<Clock, "now">) {
+    this.#clock = clock;
+  }
 
   /** Everything in scope. */
   get everything(): boolean {
@@ -68,13 +80,15 @@ export class Subscriptions {
           kind: "unknown",
           message: `invalid subscription ${JSON.stringify(name.slice(0, LONGEST_SHOWN))}: expected "*", "self", "Service/NAMESPACE/NAME", "Host//HOST" or "Address//IP:PORT"`,
         };
+      if (interest.kind === "service") this.#fresh.add(name);
+      if (this.#names.has(name)) continue;
       this.#names.add(name);
       if (this.#names.size > MOST_SUBSCRIPTIONS)
-        return {
-          kind: "many",
-          message: `over ${MOST_SUBSCRIPTIONS} subscriptions of one sidecar: one that calls so many Services has to hold all of them (--scope all)`,
-        };
-      if (interest.kind === "service") this.#fresh.add(name);
+        return many(
+          `over ${MOST_SUBSCRIPTIONS} subscriptions of one sidecar: who needs more has to subscribe to everything ("*")`,
+        );
+      if (!this.#newNames.take(this.#clock.now()))
+        return many(`over ${NEW_NAMES.rate} new subscriptions a second`);
     }
     return {
       add: subscribe,
@@ -90,4 +104,8 @@ export class Subscriptions {
     this.#fresh.clear();
     return fresh;
   }
+}
+
+function many(message: string): SubscriptionFault {
+  return { kind: "many", message };
 }

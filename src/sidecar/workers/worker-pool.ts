@@ -243,10 +243,11 @@ class Member {
     const { service, questions } = want;
     const reply = (looked: Looked): void =>
       this.tell({ tell: "looked", number, looked });
-    if (service !== undefined && lookups?.use(service) === true)
+    const isUsed = service !== undefined && lookups?.use(service) === true;
+    if (lookups === undefined || lookups.everything || isUsed)
       reply({ kind: "granted" });
     else
-      lookups?.look({ service: undefined, questions }, (failure) =>
+      lookups.look({ service: undefined, questions }, (failure) =>
         reply(
           failure === undefined
             ? { kind: "known" }

@@ -12,6 +12,7 @@ import type {
   SelfDescription,
 } from "../../../src/policy/snapshot.ts";
 import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
+import { MOST_SUBSCRIPTIONS } from "../../../src/push/interest.ts";
 import { resourceName } from "../../../src/push/names.ts";
 import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
 import { service } from "../../support/push-control-plane.ts";
@@ -344,3 +345,34 @@ void t.test("what changes is to be kept", (t) => {
   t.notOk(changed());
   t.end();
 });
+
+void t.test(
+  "who needs more than may be asked for asks for everything",
+  async (t) => {
+    const { interest, sent } = tried();
+    const use = (from: number, count: number): void => {
+      for (let number = from; number < from + count; number += 1)
+        interest.use(`shop/s${number}`);
+    };
+    use(0, MOST_SUBSCRIPTIONS - 1);
+    const again = (): readonly string[] =>
+      interest.attach((change) => sent.push(change));
+    t.equal(again().length, MOST_SUBSCRIPTIONS);
+    use(MOST_SUBSCRIPTIONS, 1);
+    t.same(again(), ["*"]);
+    interest.everything = true;
+    interest.applied(received(service("web")), new Map(), SELF);
+    sent.length = 0;
+    use(MOST_SUBSCRIPTIONS + 1, 1);
+    t.ok(interest.holds(destination("web")), "its own Service is held whole");
+    t.ok(interest.knows("Host//nowhere"));
+    const outcomes: (string | undefined)[] = [];
+    interest.look(
+      { service: undefined, questions: ["Host//other"] },
+      failed(outcomes),
+    );
+    await turn();
+    t.same(outcomes, [undefined]);
+    t.same(sent, [], "nothing is asked for besides");
+  },
+);

@@ -38,7 +38,7 @@ import {
   MOST_SERVICES,
 } from "../../../control-plane/push/learned/account-uses.ts";
 import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
-import { MOST_SUBSCRIPTIONS } from "../../../control-plane/push/subscriptions.ts";
+import { MOST_SUBSCRIPTIONS } from "../../../push/interest.ts";
 import { TTL_BOUNDS } from "../../../control-plane/registry/registry.ts";
 import { HISTORY_LIMITS } from "../../../control-plane/store/store.ts";
 import type { StrangerLimits } from "../../../control-plane/strangers.ts";
