@@ -1,6 +1,10 @@
 /** The names that one sidecar has subscribed to, and those that wait for a response: what is asked for and is not there is said to be gone. */
 import type { Clock } from "../../core/clock.ts";
-import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
+import {
+  tokenBucket,
+  type TokenBucket,
+  type TokenBucketOptions,
+} from "../../core/token-bucket.ts";
 import {
   EVERYTHING,
   MOST_SUBSCRIPTIONS,
@@ -12,7 +16,10 @@ import type { InterestChange } from "./catalogue/interests.ts";
 /** How the names of Services begin. */
 const SERVICE = "Service/";
 /** New names in a second, and at once: ten times what a sidecar asks, and its first request with as much again. */
-const NEW_NAMES = { rate: 1000, burst: 2 * MOST_SUBSCRIPTIONS } as const;
+export const NEW_NAMES: TokenBucketOptions = {
+  rate: 1000,
+  burst: 2 * MOST_SUBSCRIPTIONS,
+};
 /** Of a name that is refused, what is said of it. */
 const LONGEST_SHOWN = 200;
 

@@ -39,6 +39,7 @@ import {
 } from "../../../control-plane/push/learned/account-uses.ts";
 import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../push/interest.ts";
+import { NEW_NAMES } from "../../../control-plane/push/subscriptions.ts";
 import { TTL_BOUNDS } from "../../../control-plane/registry/registry.ts";
 import { HISTORY_LIMITS } from "../../../control-plane/store/store.ts";
 import type { StrangerLimits } from "../../../control-plane/strangers.ts";
@@ -181,8 +182,9 @@ export const PUSH_LIMITS: readonly Limit[] = [
   },
   {
     name: "names that a sidecar subscribes to",
-    default: count(MOST_SUBSCRIPTIONS),
-    beyond: "the stream ends with RESOURCE_EXHAUSTED",
+    default: `${count(MOST_SUBSCRIPTIONS)}; ${count(NEW_NAMES.rate)} new ones a second, ${count(NEW_NAMES.burst)} at once`,
+    beyond:
+      "the stream ends with RESOURCE_EXHAUSTED; with too many, the sidecar comes back and asks for everything",
     seen: [LOG],
   },
   {
