@@ -254,7 +254,7 @@ function apiOptions(
         clock,
       }),
     isLeased: (namespace, name) =>
-      registry.lease(`${namespace}/${name}`) !== undefined,
+      registry.lease(`${namespace}/${name}`)?.confirmed === true,
     push,
     acceptance: acceptanceOf(store, push),
     isReady,

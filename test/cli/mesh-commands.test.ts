@@ -161,7 +161,7 @@ const STATUS = {
         at: NOW - 2000,
       },
       holds: { everything: true, services: 0, questions: 0, learned: 0 },
-      lease: { workload: "shop/b-1", ready: false },
+      lease: { workload: "shop/b-1", ready: false, unconfirmed: true },
     }),
     sidecar("c-1", { pending: true }),
   ],
@@ -183,11 +183,13 @@ void t.test(
 
 SIDECAR   STATE        WORKLOAD        REVISION  CONFIG        HOLDS                    AGE   CERTIFICATE ENDS
 shop/a-1  connected    ready           9         acknowledged  12 services (9 learned)  1m1s  in 2h
-shop/b-1  gone for 3s  not ready       40        refused       all                      -     in 2h
+shop/b-1  gone for 3s  unconfirmed     40        refused       all                      -     in 2h
 shop/c-1  connected    not registered  -         none yet      -                        -     in 2h
 
 shop/b-1 refused revision 4 of store new, 2s ago:
   another store
+
+1 of 3 workloads are unconfirmed: the control plane hears nothing of their sidecars, and removes none of them unless others can serve in their place.
 
 1 of 3 sidecars serve from another store's config. If this store holds what the mesh shall have: wherry store accept new
 `,

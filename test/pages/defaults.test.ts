@@ -5,7 +5,10 @@ import { MOST_BODIES } from "../../src/control-plane/api/bodies.ts";
 import { ENROLMENT_DEFAULTS } from "../../src/control-plane/api/schemas.ts";
 import { PEER_LIMITS } from "../../src/control-plane/push/connection.ts";
 import { MOST_OF_INSTANCE } from "../../src/control-plane/push/listener.ts";
-import { GRACE } from "../../src/control-plane/registry/registry.ts";
+import {
+  GRACE,
+  JUDGED_AFTER,
+} from "../../src/control-plane/registry/preservation.ts";
 import { KEYS_PER_LIMIT } from "../../src/core/shared/rate-table.ts";
 import { FAILURE_LATENCY } from "../../src/policy/outcome.ts";
 import { LONGEST_WAIT } from "../../src/proxy/application/concurrency-limiter.ts";
@@ -53,6 +56,8 @@ const SAID: Readonly<Record<string, readonly string[]>> = {
   "operations.md": [
     `no endpoint expires for ${seconds(GRACE)}`,
     `after ${seconds(WORKLOAD_DEFAULTS.ttl)}, or \`--ttl\``,
+    `It is removed ${seconds(JUDGED_AFTER)} later`,
+    `no workload is removed for ${seconds(GRACE)}`,
     `at half of their ${HOURS} hours`,
     `at least ${HOURS * (1 - MESH_DEFAULTS.mtls.rotateAt)} hours`,
   ],

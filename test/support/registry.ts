@@ -1,7 +1,7 @@
 /** A registry of workloads on a fake clock and a store in memory, and the peers that register there. */
 import type { Peer } from "../../src/control-plane/push/peer.ts";
+import { GRACE } from "../../src/control-plane/registry/preservation.ts";
 import {
-  GRACE,
   startRegistry,
   type Registry,
 } from "../../src/control-plane/registry/registry.ts";

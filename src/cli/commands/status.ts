@@ -67,7 +67,7 @@ function render(status: MeshStatus, paint: Paint): string {
           `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${refused.reason}\n`,
         ],
   );
-  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${adviceOf(status)}`;
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unconfirmedOf(status)}${adviceOf(status)}`;
 }
 
 /** Before everything else: whoever looks for the cause of trouble shall not look past what was made on purpose. */
@@ -82,6 +82,7 @@ function faultsOf({ faults = [], now }: MeshStatus, paint: Paint): string {
 
 function workloadOf(sidecar: SidecarStatus, paint: Paint): string {
   if (sidecar.lease === undefined) return paint("yellow", "not registered");
+  if (sidecar.lease.unconfirmed === true) return paint("yellow", "unconfirmed");
   return sidecar.lease.ready ? "ready" : paint("yellow", "not ready");
 }
 
@@ -98,6 +99,16 @@ function holdsOf({ holds }: SidecarStatus): string {
   const { services, learned } = holds;
   const noun = services === 1 ? "service" : "services";
   return `${services} ${noun}${learned === 0 ? "" : ` (${learned} learned)`}`;
+}
+
+/** Many at once are a fault of the network or of the control plane, and callers still have them. */
+function unconfirmedOf({ sidecars }: MeshStatus): string {
+  const count = sidecars.filter(
+    ({ lease }) => lease?.unconfirmed === true,
+  ).length;
+  return count === 0
+    ? ""
+    : `\n${count} of ${sidecars.length} workloads are unconfirmed: the control plane hears nothing of their sidecars, and removes none of them unless others can serve in their place.\n`;
 }
 
 /** Sidecars that hold on to another store's config need a word from an operator. */

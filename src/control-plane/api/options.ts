@@ -23,7 +23,7 @@ export interface ApiOptions {
   /** The same resources with their conditions. */
   withStatus(resources: readonly Resource[]): Promise<readonly Resource[]>;
   readonly checkInPlace: CheckInPlace;
-  /** True where a sidecar has registered that workload and holds it by its lease. */
+  /** True where a sidecar has registered that workload and holds it by a lease that has not run out. */
   isLeased(namespace: string, name: string): boolean;
   readonly push: PushStatus;
   readonly acceptance: Acceptance;

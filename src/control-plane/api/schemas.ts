@@ -267,7 +267,19 @@ const SIDECAR = Type.Object(
       CLOSED,
     ),
     lease: Type.Optional(
-      Type.Object({ workload: Type.String(), ready: Type.Boolean() }, CLOSED),
+      Type.Object(
+        {
+          workload: Type.String(),
+          ready: Type.Boolean(),
+          unconfirmed: Type.Optional(
+            Type.Literal(true, {
+              description:
+                "The lease has run out without a sign of the sidecar, and the workload is kept",
+            }),
+          ),
+        },
+        CLOSED,
+      ),
     ),
   },
   CLOSED,

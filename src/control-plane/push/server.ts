@@ -72,6 +72,7 @@ export async function startPushServer(
     gather: options.gather ?? GATHER,
     onSettled: (moved) => void sidecars.settled(moved),
   });
+  registry.spare((workload) => feed.catalogue.mesh.endpointsBeside(workload));
   const listener = await listen({
     host: options.host,
     port: options.port,

@@ -187,9 +187,16 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   #withLease(sidecar: SidecarStatus): SidecarStatus {
     const { namespace, name, identity } = sidecar;
     const lease = this.#options.registry.lease(`${namespace}/${name}`);
-    return lease === undefined || lease.identity !== identity
-      ? sidecar
-      : { ...sidecar, lease: { workload: lease.workload, ready: lease.ready } };
+    if (lease === undefined || lease.identity !== identity) return sidecar;
+    const { workload, ready, confirmed } = lease;
+    return {
+      ...sidecar,
+      lease: {
+        workload,
+        ready,
+        ...(confirmed ? {} : { unconfirmed: true }),
+      },
+    };
   }
 }
 

@@ -43,7 +43,12 @@ export interface SidecarStatus {
   /** What it says of itself. */
   readonly agent: { readonly version: string; readonly schema: number };
   /** The workload that it has registered. */
-  readonly lease?: { readonly workload: string; readonly ready: boolean };
+  readonly lease?: {
+    readonly workload: string;
+    readonly ready: boolean;
+    /** The lease has run out, and the workload is kept. */
+    readonly unconfirmed?: true;
+  };
 }
 
 /** What a sidecar is to hold of its scope. */

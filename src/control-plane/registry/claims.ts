@@ -14,7 +14,11 @@ import {
   WORKLOAD,
   type WorkloadResource,
 } from "../../resources/workload/schema.ts";
-import { makeAddressBook, type AddressBook } from "./address-book.ts";
+import {
+  makeAddressBook,
+  type AddressBook,
+  type AddressConflict,
+} from "./address-book.ts";
 import type { Peer } from "../push/peer.ts";
 import { RegistrationError } from "./registration-error.ts";
 import type { Change, Store } from "../store/store.ts";
@@ -22,6 +26,8 @@ import type { Change, Store } from "../store/store.ts";
 export interface Claims {
   /** The address in its one form. Throws RegistrationError where the peer may not register it. */
   check(peer: Peer, address: string): string;
+  /** Who has a place that the Workload is to have, where it is another identity. */
+  conflict(workload: WorkloadResource): AddressConflict | undefined;
   /** Takes the places of the Workload. Throws RegistrationError where another identity has one. */
   take(workload: WorkloadResource): void;
   /** What the store has of the Workload is what it claims. */
@@ -83,6 +89,7 @@ export async function startClaims(options: {
 
   return {
     check: checkAddress,
+    conflict: (workload) => book.conflict(workload),
     take(workload) {
       const conflict = book.conflict(workload);
       if (conflict !== undefined)

@@ -1,6 +1,6 @@
 /** The Workload that a sidecar registers: whose it is, and whether a name is free for an instance. */
 import type { SpiffeUri } from "../../core/units.ts";
-import type { Resource } from "../../resources/envelope.ts";
+import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import { validate } from "../../resources/validate.ts";
 import {
@@ -9,6 +9,7 @@ import {
   type WorkloadResource,
 } from "../../resources/workload/schema.ts";
 import type { Peer } from "../push/peer.ts";
+import type { Store } from "../store/store.ts";
 import { RegistrationError } from "./registration-error.ts";
 
 /** SPIFFE id of its sidecar; undefined where a person applied it. */
@@ -65,4 +66,18 @@ export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
   if (!isKind(WORKLOAD, validation.resource))
     throw new RegistrationError("invalid", "not a Workload");
   return validation.resource;
+}
+
+/** Removes what the sidecar has registered. What a person has put in its place stays, and is returned. */
+export async function removeRegistered(
+  store: Store,
+  {
+    key,
+    identity,
+  }: { readonly key: ResourceKey; readonly identity: SpiffeUri },
+): Promise<Resource | undefined> {
+  const current = await store.get(key);
+  if (current === undefined || holderOf(current) !== identity) return current;
+  await store.remove(key, Number(current.metadata.resourceVersion));
+  return undefined;
 }

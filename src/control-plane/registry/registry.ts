@@ -1,15 +1,11 @@
-/** Leases of workloads: registered by their sidecars, alive while the sidecar's stream is, gone a while after it. The store is written at registration, change and expiry alone. */
-import type { Cancel, Clock } from "../../core/clock.ts";
+/** Leases of workloads: registered by their sidecars, alive while the sidecar's stream is, unconfirmed a while after it, and then gone where it can be spared. The store is written at registration, change and removal alone. */
+import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { SpiffeUri } from "../../core/units.ts";
+import { canonicalAddress } from "../../core/text/network.ts";
 import { accountOf } from "../../resources/ownership/address-owners.ts";
-import {
-  formatName,
-  keyOf,
-  type Resource,
-  type ResourceKey,
-} from "../../resources/envelope.ts";
+import { formatName, keyOf, type Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import {
   WORKLOAD,
@@ -18,19 +14,19 @@ import {
 } from "../../resources/workload/schema.ts";
 import { startClaims, type Claims } from "./claims.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
+import type { Lease, LeaseState } from "./lease.ts";
 import { OpenStreams } from "./open-streams.ts";
+import { JUDGED_AFTER, Preservation, type ServicesOf } from "./preservation.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
 import {
   holderOf,
   nameConflict,
+  removeRegistered,
   runningElsewhere,
   workloadResource,
 } from "./registered-workload.ts";
 import { RegistrationError } from "./registration-error.ts";
 import { ConflictError, type Store } from "../store/store.ts";
-
-/** Milliseconds after the start in which nothing expires: sidecars come back in this time (leases, design). */
-export const GRACE = 60_000;
 
 /** Milliseconds: below, a hiccup of the network empties the mesh; above, the dead are called for too long. */
 export const TTL_BOUNDS = { least: 1000, most: 600_000 } as const;
@@ -45,7 +41,7 @@ export interface RegistryOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** GRACE where absent. */
+  /** Milliseconds after the start in which nothing goes; GRACE where absent. */
   readonly grace?: number;
 }
 
@@ -55,40 +51,19 @@ export type Instance = Pick<
   "namespace" | "serviceAccount" | "name" | "identity"
 >;
 
-export interface Lease {
-  /** "NAMESPACE/NAME" */
-  readonly workload: string;
-  /** SPIFFE id of the holder. */
-  readonly identity: SpiffeUri;
-  readonly ready: boolean;
-  /** Whether a stream holds it. */
-  readonly held: boolean;
-}
-
-interface State {
-  readonly key: ResourceKey;
-  readonly identity: SpiffeUri;
-  /** Keys that speak for it, oldest first; none after a restart, until its sidecar is back. */
-  keys: readonly string[];
-  ttl: number;
-  ready: boolean;
-  cancelExpiry: Cancel;
-}
-
 /** Takes over the leases that the store holds; each has the grace period to be taken up again. */
 export async function startRegistry(
   options: RegistryOptions,
 ): Promise<Registry> {
   const { store, clock, logger } = options;
-  const graceEnds = clock.now() + (options.grace ?? GRACE);
-  const leases = new Map<string, State>();
+  const leases = new Map<string, LeaseState>();
   const claims = await startClaims({
     store,
     clock,
     logger,
     isLeased: (workload) => leases.has(workload),
   });
-  const registry = new Registry(options, leases, claims, graceEnds);
+  const registry = new Registry(options, leases, claims);
   const { resources } = await store.list(WORKLOAD.kind);
   for (const resource of resources) registry.takeOver(resource);
   return registry;
@@ -97,24 +72,33 @@ export async function startRegistry(
 export class Registry {
   readonly #options: RegistryOptions;
   /** By "NAMESPACE/NAME". */
-  readonly #leases: Map<string, State>;
+  readonly #leases: Map<string, LeaseState>;
   readonly #claims: Claims;
-  /** Monotonic milliseconds. */
-  readonly #graceEnds: number;
+  readonly #preservation: Preservation;
+  #servicesOf: ServicesOf = () => [];
   readonly #streams = new OpenStreams();
   readonly #queue = new KeyedQueue();
   #closed = false;
 
   constructor(
     options: RegistryOptions,
-    leases: Map<string, State>,
+    leases: Map<string, LeaseState>,
     claims: Claims,
-    graceEnds: number,
   ) {
     this.#options = options;
     this.#leases = leases;
     this.#claims = claims;
-    this.#graceEnds = graceEnds;
+    this.#preservation = new Preservation({
+      clock: options.clock,
+      grace: options.grace,
+      leases: () => leases.size,
+      servicesOf: (workload) => this.#servicesOf(workload),
+    });
+  }
+
+  /** By what the mesh says, no Service loses its last endpoint to a lease. */
+  spare(servicesOf: ServicesOf): void {
+    this.#servicesOf = servicesOf;
   }
 
   /** A Workload that was in the store at the start. */
@@ -152,7 +136,7 @@ export class Registry {
       if (lease === undefined || lease.identity !== peer.identity) return;
       const current = await this.#options.store.get(lease.key);
       this.#checkHolder(peer, workload, current);
-      const left = await this.#removeOwn(lease);
+      const left = await removeRegistered(this.#options.store, lease);
       lease.cancelExpiry();
       this.#forget(workload, left);
     });
@@ -219,29 +203,32 @@ export class Registry {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#preservation.close();
     await this.#claims.close();
     for (const lease of this.#leases.values()) lease.cancelExpiry();
     await this.#queue.idle();
   }
 
-  #leaseOf(workload: string, { identity, ready }: State): Lease {
+  #leaseOf(workload: string, { identity, ready }: LeaseState): Lease {
     const held = this.#streams.isHeld(workload, identity);
-    return { workload, identity, ready, held };
+    const confirmed = !this.#preservation.isUnconfirmed(workload);
+    return { workload, identity, ready, held, confirmed };
   }
 
   #startLease(
     workload: string,
     resource: WorkloadResource,
     identity: SpiffeUri,
-  ): State {
+  ): LeaseState {
     const { ttl, ready } = workloadSettings(resource.spec);
-    const lease: State = this.#leases.get(workload) ?? {
+    const lease: LeaseState = this.#leases.get(workload) ?? {
       key: keyOf(resource),
       identity,
       keys: [],
       ttl,
       ready,
       cancelExpiry: () => undefined,
+      keptFor: undefined,
     };
     lease.ttl = Math.min(TTL_BOUNDS.most, Math.max(TTL_BOUNDS.least, ttl));
     lease.ready = ready;
@@ -249,56 +236,86 @@ export class Registry {
     return lease;
   }
 
-  /** Runs the lease out, unless a stream holds it. */
-  #run(workload: string, lease: State): void {
+  /** There is a sign of its sidecar: the lease begins anew, and runs out unless a stream holds it. */
+  #run(workload: string, lease: LeaseState): void {
     const { clock } = this.#options;
     lease.cancelExpiry();
     lease.cancelExpiry = () => undefined;
+    lease.keptFor = undefined;
+    this.#preservation.forget(workload);
     if (this.#streams.isHeld(workload, lease.identity) || this.#closed) return;
-    const left = Math.max(lease.ttl, this.#graceEnds - clock.now());
+    const left = Math.max(lease.ttl, this.#preservation.until - clock.now());
     lease.cancelExpiry = clock.after(left, () => {
-      void this.#queue.run(workload, () => this.#expire(workload, lease));
+      this.#options.logger.warn(
+        { workload },
+        "the lease has run out without a sign of its sidecar",
+      );
+      this.#preservation.ranOut(workload);
+      this.#judgeLater(workload, lease);
     });
   }
 
-  async #expire(workload: string, lease: State): Promise<void> {
+  #judgeLater(workload: string, lease: LeaseState): void {
+    lease.cancelExpiry = this.#options.clock.after(JUDGED_AFTER, () => {
+      void this.#queue.run(workload, () => this.#judge(workload, lease));
+    });
+  }
+
+  /** Removes a workload whose lease has run out, where it can be spared. */
+  async #judge(workload: string, lease: LeaseState): Promise<void> {
     const { logger } = this.#options;
     if (
       this.#leases.get(workload) !== lease ||
-      this.#streams.isHeld(workload, lease.identity) ||
+      !this.#preservation.isUnconfirmed(workload) ||
       this.#closed
     )
       return;
+    const why = this.#preservation.whyKept(workload);
+    if (why !== undefined) {
+      if (why !== lease.keptFor)
+        logger.warn({ workload, why }, "the workload is kept");
+      lease.keptFor = why;
+      this.#judgeLater(workload, lease);
+      return;
+    }
     try {
-      this.#forget(workload, await this.#removeOwn(lease));
-      logger.warn(
-        { workload },
-        "the lease has run out without a sign of its sidecar: the workload is removed",
+      this.#forget(
+        workload,
+        await removeRegistered(this.#options.store, lease),
       );
+      logger.warn({ workload }, "the workload is removed");
     } catch (thrown) {
       logger.error(
         { workload, reason: messageOf(thrown) },
         "an expired workload cannot be removed; trying again",
       );
-      this.#run(workload, lease);
+      this.#judgeLater(workload, lease);
     }
   }
 
   /** `left`: what is in its place. */
   #forget(workload: string, left: Resource | undefined): void {
     this.#leases.delete(workload);
+    this.#preservation.forget(workload);
     if (left !== undefined && isKind(WORKLOAD, left)) this.#claims.put(left);
     else this.#claims.release(workload);
   }
 
-  /** What a person has put in its place stays, and is returned. */
-  async #removeOwn(lease: State): Promise<Resource | undefined> {
-    const { store } = this.#options;
-    const current = await store.get(lease.key);
-    if (current === undefined || holderOf(current) !== lease.identity)
-      return current;
-    await store.remove(lease.key, Number(current.metadata.resourceVersion));
-    return undefined;
+  /** An address that the peer has now, by its own connection, is no more that of one whose lease has run out. */
+  async #takeOverPlaces(peer: Peer, resource: WorkloadResource): Promise<void> {
+    const { store, logger } = this.#options;
+    const { workload } = this.#claims.conflict(resource) ?? {};
+    if (workload === undefined || !this.#preservation.isUnconfirmed(workload))
+      return;
+    const lease = this.#leases.get(workload);
+    if (canonicalAddress(peer.source) !== resource.spec.address || !lease)
+      return;
+    lease.cancelExpiry();
+    this.#forget(workload, await removeRegistered(store, lease));
+    logger.warn(
+      { workload, by: workloadOf(peer) },
+      "the workload is removed: its lease has run out, and another has its address",
+    );
   }
 
   /** Rejects with RegistrationError. */
@@ -310,6 +327,7 @@ export class Registry {
       const current = await store.get(key);
       this.#checkHolder(peer, workload, current);
       // Before it is written: two that come at once do not both get it.
+      await this.#takeOverPlaces(peer, resource);
       this.#claims.take(resource);
       try {
         await store.put(

@@ -1,7 +1,10 @@
 /** How long a registered workload lasts: its ttl, the streams that hold it, and the start of a control plane. */
 import t from "tap";
 import { workloadOf } from "../../../src/control-plane/push/peer.ts";
-import { GRACE } from "../../../src/control-plane/registry/registry.ts";
+import {
+  GRACE,
+  JUDGED_AFTER,
+} from "../../../src/control-plane/registry/preservation.ts";
 import { openRegistry, PEER, settle, SPEC } from "../../support/registry.ts";
 
 void t.test(
@@ -16,7 +19,12 @@ void t.test(
     clock.advance(9_999);
     await settle(registry);
     t.ok(await workload(), "registering again is a sign");
+    t.match(registry.lease(workloadOf(PEER)), { confirmed: true });
     clock.advance(1);
+    await settle(registry);
+    t.ok(await workload(), "it may be one of many");
+    t.match(registry.lease(workloadOf(PEER)), { confirmed: false });
+    clock.advance(JUDGED_AFTER);
     await settle(registry);
     t.equal(await workload(), undefined);
     t.equal(registry.lease(workloadOf(PEER)), undefined);
@@ -40,7 +48,7 @@ void t.test(
     clock.advance(9_999);
     await settle(registry);
     t.ok(await workload());
-    clock.advance(1);
+    clock.advance(1 + JUDGED_AFTER);
     await settle(registry);
     t.equal(await workload(), undefined);
   },
@@ -65,7 +73,7 @@ void t.test("a ttl is as long as asked for, and never a week", async (t) => {
   await settle(registry);
   t.ok(await workload());
   await registry.register(PEER, { ...SPEC, ttl: "99999h" });
-  clock.advance(600_000);
+  clock.advance(600_000 + JUDGED_AFTER);
   await settle(registry);
   t.equal(await workload(), undefined);
 });
@@ -83,7 +91,7 @@ void t.test(
     clock.advance(GRACE - 1);
     await settle(next);
     t.ok(await workload());
-    clock.advance(1);
+    clock.advance(1 + JUDGED_AFTER);
     await settle(next);
     t.equal(await workload(), undefined);
   },
@@ -120,7 +128,7 @@ void t.test(
       },
       undefined,
     );
-    clock.advance(10_000);
+    clock.advance(10_000 + JUDGED_AFTER);
     await settle(registry);
     t.match(await workload(), { spec: { address: "10.0.0.9" } });
   },

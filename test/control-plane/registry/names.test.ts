@@ -1,7 +1,10 @@
 /** Who may have the name of an instance: one identity, one running sidecar, and no sidecar where a person has it. */
 import t from "tap";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
-import { GRACE } from "../../../src/control-plane/registry/registry.ts";
+import {
+  GRACE,
+  JUDGED_AFTER,
+} from "../../../src/control-plane/registry/preservation.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   openRegistry,
@@ -26,7 +29,7 @@ void t.test("a name is taken while another identity has it", async (t) => {
   });
   // A stream of the other one holds nothing of the lease.
   registry.hold(other);
-  clock.advance(10_000);
+  clock.advance(10_000 + JUDGED_AFTER);
   await registry.register(other, SPEC);
   t.match(await workload(), { spec: { serviceAccount: "other" } });
 });

@@ -17,6 +17,7 @@ void t.test(
       identity: PEER.identity,
       ready: true,
       held: false,
+      confirmed: true,
     });
     t.match(await workload(), {
       metadata: {

@@ -4,9 +4,14 @@ import type { Conflict } from "../../../resources/cross-checks/conflicts.ts";
 import type { Reach } from "../../../resources/cross-checks/reach.ts";
 import type { Unreachable } from "../../../resources/cross-checks/unreachable.ts";
 import type { Resource, ResourceKey } from "../../../resources/envelope.ts";
+import { isKind } from "../../../resources/kind.ts";
+import {
+  WORKLOAD,
+  workloadSettings,
+} from "../../../resources/workload/schema.ts";
 import type { Store } from "../../store/store.ts";
 import type { MeshIndex } from "./mesh-index.ts";
-import { namespaceOf } from "./relations.ts";
+import { namespaceOf, pathOf } from "./relations.ts";
 import { conflictsAround, reachIn, unreachableIn } from "./rivals.ts";
 
 export interface MeshView {
@@ -18,6 +23,8 @@ export interface MeshView {
   /** The matches of this route that no request reaches, as it is given. */
   unreachableIn(resource: Resource): readonly Unreachable[];
   reach(): Reach;
+  /** The endpoints, "NAMESPACE/NAME" of ready Workloads, of each Service that selects the Workload of that path. */
+  endpointsBeside(workload: string): readonly (readonly string[])[];
 }
 
 export interface MeshSource {
@@ -33,7 +40,28 @@ export function viewOf(index: MeshIndex): MeshView {
     conflictsAround: (resource) => conflictsAround(resource, index),
     unreachableIn: (resource) => unreachableIn(resource, index),
     reach: () => reachIn(index),
+    endpointsBeside: (workload) => endpointsBeside(workload, index),
   };
+}
+
+function endpointsBeside(
+  workload: string,
+  { items, selection }: MeshIndex,
+): readonly (readonly string[])[] {
+  const [namespace = "", name = ""] = workload.split("/");
+  const item = items.get(
+    resourceName({ kind: WORKLOAD.kind, namespace, name }),
+  );
+  if (item === undefined) return [];
+  return [...selection.servicesOf(item)].map((service) =>
+    [...selection.workloadsOf(service)].flatMap(({ resource }) =>
+      resource !== undefined &&
+      isKind(WORKLOAD, resource) &&
+      workloadSettings(resource.spec).ready
+        ? pathOf(resource)
+        : [],
+    ),
+  );
 }
 
 /** For whoever knows a store: nothing is read from the disk. */
