@@ -4,14 +4,15 @@ import t from "tap";
 import { openSqliteStore } from "../../../../src/control-plane/store/sqlite.ts";
 import { systemClock } from "../../../../src/core/clock.ts";
 import { keyOf } from "../../../../src/resources/envelope.ts";
-import { startSidecar, type Sidecar } from "../../../../src/sidecar/sidecar.ts";
-import { callable, startApplication } from "../../../support/asking-sidecar.ts";
-import { send, type Answer } from "../../../support/pair.ts";
+import {
+  callable,
+  startApplication,
+  startUsing,
+  type UsingSidecar,
+} from "../../../support/asking-sidecar.ts";
 import {
   eventually,
   MESH,
-  serving,
-  startTestAgent,
   startTestControlPlane,
   temporaryDirectory,
   until,
@@ -19,50 +20,16 @@ import {
   type TestControlPlane,
 } from "../../../support/push-control-plane.ts";
 
-interface Instance {
-  readonly sidecar: Sidecar;
-  readonly call: (host: string) => Promise<Answer>;
-  /** Names of the Services that it holds, sorted. */
-  readonly holds: () => string[];
-}
-
 /** Resolves when it serves its first push. */
-async function startInstance(
+function startInstance(
   t: Scope,
   plane: TestControlPlane,
   name: string,
   account: { readonly serviceAccount?: string } = {},
-): Promise<Instance> {
-  const token = await plane.token(account);
-  const sidecar = await startSidecar({
-    agent: (_ports, peers) =>
-      startTestAgent(t, {
-        controlPlane: plane.address,
-        token,
-        name,
-        interest: { services: [], hosts: [] },
-        peers,
-      }),
-    host: "127.0.0.1",
-    metricsHost: "127.0.0.1",
-    ports: { outbound: 0, admin: 0, metrics: 0 },
-    appPorts: [],
-    accessLog: "none",
-    scope: "used",
-  });
-  t.after(() => sidecar.destroy());
-  const { agent, ports } = sidecar;
-  await serving(agent);
-  return {
-    sidecar,
-    call: (host) => send(ports.outbound ?? 0, { host }),
-    holds: () =>
-      [
-        ...new Set(
-          agent.snapshot.value?.destinations.map(({ service }) => service.name),
-        ),
-      ].sort(),
-  };
+): Promise<UsingSidecar> {
+  const { address } = plane;
+  const token = (): Promise<string> => plane.token(account);
+  return startUsing(t, { address, token }, { agent: { name } });
 }
 
 /** Services "a", "b" and "never" of namespace shop, each with an application. */
@@ -82,7 +49,7 @@ async function fill(t: Scope, { store }: TestControlPlane): Promise<void> {
 /** Calls the hosts, and waits until the control plane has heard of as many Services in use. */
 async function use(
   plane: TestControlPlane,
-  { call }: Instance,
+  { call }: UsingSidecar,
   hosts: readonly string[],
 ): Promise<void> {
   for (const host of hosts) await call(host);
@@ -99,15 +66,15 @@ void t.test(
     const plane = await startTestControlPlane(t, { gather: GATHER });
     await fill(t, plane);
     const first = await startInstance(t, plane, "web-1");
-    t.same(first.holds(), [], "nobody of the account has used anything");
+    t.same(first.held().sort(), [], "nobody of the account has used anything");
     await use(plane, first, ["a", "b"]);
 
     const pushes = plane.push.statistics().pushes;
     const second = await startInstance(t, plane, "web-2");
     t.equal(plane.push.statistics().pushes, pushes + 1);
-    t.same(second.holds(), ["a", "b"]);
+    t.same(second.held().sort(), ["a", "b"]);
     t.match(
-      second.sidecar.agent.lookups?.held().services,
+      second.agent.lookups?.held().services,
       [
         { service: "shop/a", why: "learned" },
         { service: "shop/b", why: "learned" },
@@ -123,11 +90,11 @@ void t.test(
     const other = await startInstance(t, plane, "api-1", {
       serviceAccount: "api",
     });
-    t.same(other.holds(), [], "another account has used nothing");
+    t.same(other.held().sort(), [], "another account has used nothing");
 
     await plane.close();
     await eventually(
-      second.sidecar.agent.state,
+      second.agent.state,
       ({ connected, lastError }) => !connected && lastError !== undefined,
     );
     t.equal((await second.call("a")).text, "a /");
@@ -151,7 +118,7 @@ void t.test("a restart of the control plane forgets nothing", async (t) => {
   const { authority } = plane;
   const back = await startTestControlPlane(t, { store: reopened, authority });
   t.after(() => reopened.close());
-  t.same((await startInstance(t, back, "web-2")).holds(), ["a", "b"]);
+  t.same((await startInstance(t, back, "web-2")).held().sort(), ["a", "b"]);
 });
 
 void t.test(
@@ -174,12 +141,16 @@ void t.test(
     await put(["*"]);
     const first = await startInstance(t, plane, "web-1");
     await use(plane, first, ["a", "b", "far.infra"]);
-    t.same((await startInstance(t, plane, "web-2")).holds(), ["a", "b", "far"]);
+    t.same((await startInstance(t, plane, "web-2")).held().sort(), [
+      "a",
+      "b",
+      "far",
+    ]);
     await put(["."]);
     await plane.store.remove(
       keyOf({ ...far, metadata: { name: "b", namespace: "shop" } }),
     );
-    await until(() => first.holds().join() === "a");
-    t.same((await startInstance(t, plane, "web-3")).holds(), ["a"]);
+    await until(() => first.held().sort().join() === "a");
+    t.same((await startInstance(t, plane, "web-3")).held().sort(), ["a"]);
   },
 );
