@@ -92,7 +92,7 @@ function withSources(command: Command): Command {
     .addOption(
       option(
         "--scope <scope>",
-        `what it holds of the mesh: all that it may call, or used (the services that it calls; needs a control plane that resolves subscriptions, which that of this version does not); default: ${DEFAULT_SETTINGS.scope}`,
+        `what it holds of the mesh: used (the services that it calls, asked for at the first call) or all (what it may call); with --resources: all; default: ${DEFAULT_SETTINGS.scope}`,
       ),
     )
     .addOption(

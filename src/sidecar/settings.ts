@@ -41,7 +41,7 @@ export interface SidecarSettings {
 
 export const DEFAULT_SETTINGS: SidecarSettings = {
   concurrency: 1,
-  scope: "all",
+  scope: "used",
   ports: DEFAULT_PORTS,
   host: "::",
   metricsHost: "::",

@@ -25,7 +25,7 @@ void t.test("what is not said is the sidecar's default", (t) => {
 void t.test("what is said arrives", (t) => {
   const all: SidecarSettings = {
     concurrency: 3,
-    scope: "used",
+    scope: "all",
     ports: { outbound: 1, link: 3, admin: 4, metrics: 5 },
     host: "127.0.0.1",
     metricsHost: "127.0.0.1",
@@ -41,7 +41,7 @@ void t.test("what is said arrives", (t) => {
     drainTimeout: 12_000,
   };
   const said = settings(
-    ...["--concurrency", "3", "--no-capture", "--scope", "used"],
+    ...["--concurrency", "3", "--no-capture", "--scope", "all"],
     ...["--outbound-port", "1", "--link-port", "3"],
     ...["--admin-port", "4", "--metrics-port", "5"],
     ...["--host", "127.0.0.1", "--publish", "6=7"],

@@ -407,7 +407,7 @@ spec:
     t.equal((await through()).status, 200, "the old config serves");
     t.match(
       await demo.must("describe", "httproute", "large", "-n", "shop"),
-      /in force at 9 of 10/,
+      /in force at 1 of 2/,
     );
     t.equal((await large(10)).code, 0);
     await eventually(
