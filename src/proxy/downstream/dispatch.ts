@@ -54,8 +54,10 @@ export function acceptOutbound(
   if (first === undefined) go();
   else
     first(() => {
+      // Who came and went without a word meanwhile is gone: the end of it is not told again.
+      if (socket.readableEnded) socket.end();
       // Where that is not known, its request is refused with the reason.
-      if (!socket.destroyed) go();
+      else if (!socket.destroyed) go();
     });
 }
 
