@@ -62,6 +62,27 @@ export function wait(
   });
 }
 
+/**
+ * As `clock.after`, but what has arrived until then is heard first. Where the event loop stood still, timers come before what arrived
+ * meanwhile: our own stall would pass for the other end's silence.
+ */
+export function afterArrivals(
+  clock: Clock,
+  ms: number,
+  run: () => void,
+): Cancel {
+  let over = false;
+  const cancel = clock.after(ms, () => {
+    setImmediate(() => {
+      if (!over) run();
+    });
+  });
+  return () => {
+    over = true;
+    cancel();
+  };
+}
+
 /** Milliseconds since the epoch to the RFC 3339 text that people and files read. */
 export function timestamp(wall: WallMs): string {
   return new Date(wall).toISOString();

@@ -3,7 +3,7 @@
  * each would cost more than anything else that a request does with its time-out; here one timer serves all. It is set for the earliest and
  * left alone when that one is called off: when it fires, whatever is due is told, and it is set for the earliest of the rest.
  */
-import type { Cancel, Clock } from "./clock.ts";
+import { afterArrivals, type Cancel, type Clock } from "./clock.ts";
 import type { MonotonicMs } from "./units.ts";
 
 /** Something that is told when its time has come. Its own object is its entry: to set, put off and call off allocates nothing. */
@@ -21,6 +21,9 @@ export interface Timed {
  */
 export const MOST_TOLD = 8;
 
+/** Milliseconds by which the timer is late where the event loop stood still: what arrived meanwhile is heard before anybody is told. */
+const STOOD_STILL = 25;
+
 /** A look at so many of them costs about a hundredth of a millisecond: it is taken once in a millisecond, of twice as many in two. */
 const LOOKED_AT_A_MILLISECOND = 1000;
 
@@ -34,6 +37,8 @@ export class Deadlines<T extends Timed = Timed> {
   #next = 0;
   #firesAt = Infinity;
   #cancel: Cancel | undefined;
+  /** What arrived while the event loop stood still has been heard. */
+  #heard = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -80,6 +85,7 @@ export class Deadlines<T extends Timed = Timed> {
     this.#cancel?.();
     this.#cancel = undefined;
     this.#firesAt = Infinity;
+    this.#heard = false;
     this.#overdue = [];
     this.#next = 0;
   }
@@ -91,9 +97,15 @@ export class Deadlines<T extends Timed = Timed> {
   }
 
   readonly #fire = (): void => {
+    const now = this.#clock.now();
+    if (!this.#heard && now - this.#firesAt > STOOD_STILL) {
+      this.#heard = true;
+      this.#cancel = afterArrivals(this.#clock, 0, this.#fire);
+      return;
+    }
+    this.#heard = false;
     this.#cancel = undefined;
     this.#firesAt = Infinity;
-    const now = this.#clock.now();
     const looked = this.#next === this.#overdue.length;
     // What was put off since the look before may be the earliest: a look will tell.
     const earliest = looked ? this.#look(now) : now;

@@ -1,6 +1,6 @@
 /** Whether the local application is there: its ports are tried by a TCP connection, at first often, then now and then (law 12). */
 import { connect } from "node:net";
-import type { Cancel, Clock } from "../core/clock.ts";
+import { afterArrivals, type Cancel, type Clock } from "../core/clock.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 
 export interface ProbeOptions {
@@ -75,7 +75,7 @@ function answersAt(clock: Clock, host: string, port: number): Promise<boolean> {
       socket.destroy();
       resolve(found);
     };
-    const cancel = clock.after(CONNECT_TIMEOUT, () => settle(false));
+    const cancel = afterArrivals(clock, CONNECT_TIMEOUT, () => settle(false));
     socket.on("connect", () => settle(true));
     socket.on("error", () => settle(false));
   });

@@ -1,5 +1,6 @@
 import t from "tap";
 import {
+  afterArrivals,
   parseTimestamp,
   systemClock,
   timestamp,
@@ -85,5 +86,22 @@ void t.test(
       t.equal(equalJitter(options, index + 1, lowest), bound / 2);
     }
     t.end();
+  },
+);
+
+void t.test(
+  "what has arrived is heard before its time is over, and may call it off",
+  async (t) => {
+    const clock = fakeClock();
+    const told: string[] = [];
+    const calledOff = afterArrivals(clock, 100, () => told.push("called off"));
+    afterArrivals(clock, 100, () => told.push("over"));
+    clock.advance(100);
+    t.strictSame(told, []);
+    calledOff();
+    await new Promise((resolve) => setImmediate(resolve));
+    t.strictSame(told, ["over"]);
+    afterArrivals(clock, 100, () => told.push("never"))();
+    t.equal(clock.pending, 0);
   },
 );

@@ -56,6 +56,37 @@ void t.test("each is told once, when its time has passed", (t) => {
   t.end();
 });
 
+void t.test(
+  "after a stall of the event loop, what has arrived is heard first",
+  async (t) => {
+    const clock = fakeClock();
+    let stalled = 0;
+    const deadlines = new Deadlines({
+      ...clock,
+      now: () => clock.now() + stalled,
+    });
+    const told: string[] = [];
+    const make = (name: string): Timed => ({
+      dueAt: 0,
+      dueSlot: undefined,
+      due: () => told.push(name),
+    });
+    const heard = make("heard");
+    deadlines.set(heard, 100);
+    deadlines.set(make("silent"), 100);
+    deadlines.set(make("later"), 1000);
+    stalled = 500;
+    clock.advance(100);
+    t.strictSame(told, []);
+    deadlines.set(heard, 2000);
+    await new Promise((resolve) => setImmediate(resolve));
+    t.strictSame(told, ["silent"]);
+    clock.advance(500);
+    t.strictSame(told, ["silent", "later"]);
+    deadlines.close();
+  },
+);
+
 void t.test("of many that are due, few are told in one turn", (t) => {
   const all = rig();
   const { clock, deadlines, told, make } = all;

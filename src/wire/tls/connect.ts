@@ -7,7 +7,7 @@
  * Node's own judgement is off: it looks for host names, which SVIDs do not have (law 5).
  */
 import { connect, type TLSSocket } from "node:tls";
-import type { Clock } from "../../core/clock.ts";
+import { afterArrivals, type Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -110,7 +110,7 @@ function handshaken(
     const onClose = (): void =>
       fail(failure("TLS_FAILED", `${where}: closed during the handshake`));
     const onAbort = (): void => fail(signal.reason as Error);
-    const cancel = clock.after(timeoutMs, () =>
+    const cancel = afterArrivals(clock, timeoutMs, () =>
       fail(tooSlow(connected, timeoutMs, where)),
     );
     const onSecure = (): void => {

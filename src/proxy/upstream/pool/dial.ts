@@ -1,6 +1,6 @@
 /** Makes one connection, over the link or in plaintext, with its codec on it; never to this proxy's own listeners. */
 import { connect, type Socket } from "node:net";
-import type { Clock } from "../../../core/clock.ts";
+import { afterArrivals, type Clock } from "../../../core/clock.ts";
 import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import { messageOf, systemCode } from "../../../core/errors.ts";
@@ -128,7 +128,7 @@ function connectTcp(options: PlainDial): Promise<Socket> {
       socket.on("error", ignore);
       resolve(socket);
     };
-    const cancel = clock.after(timeoutMs, () =>
+    const cancel = afterArrivals(clock, timeoutMs, () =>
       fail(
         new MeshError(
           "CONNECT_TIMEOUT",
