@@ -16,7 +16,13 @@ import { answers } from "../documentation.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
 import type { Turnstile } from "../turnstile.ts";
-import { auditOf, LIST_QUERY, listQueryOf, waitForTurn } from "./list-parts.ts";
+import {
+  auditOf,
+  LIST_QUERY,
+  listQueryOf,
+  listResult,
+  waitForTurn,
+} from "./list-parts.ts";
 
 const LIST: TSchema = Type.Object(
   {
@@ -29,42 +35,14 @@ const LIST: TSchema = Type.Object(
   { $id: "List", ...CLOSED },
 );
 
-const RESULT: TSchema = Type.Object(
-  {
-    apiVersion: Type.Literal("v1"),
-    kind: Type.Literal("ApplyResult"),
-    metadata: Type.Object(
-      {
-        resourceVersion: Type.String({
-          description: "the newest version in the store: watch from here",
-        }),
-      },
-      CLOSED,
-    ),
-    items: Type.Array(
-      Type.Object(
-        {
-          kind: Type.Optional(Type.String()),
-          namespace: Type.Optional(Type.String()),
-          name: Type.Optional(Type.String()),
-          outcome: Type.Union(
-            OUTCOMES.map((outcome) => Type.Literal(outcome)),
-            {
-              description:
-                "refused: something is wrong with it; skipped: something is wrong with another one of its namespace",
-            },
-          ),
-          resourceVersion: Type.Optional(Type.String()),
-        },
-        CLOSED,
-      ),
-      { description: "in the order of the request" },
-    ),
-    warnings: CAUSES,
-    causes: CAUSES,
-  },
-  { $id: "ApplyResult", ...CLOSED },
-);
+const RESULT: TSchema = listResult({
+  kind: "ApplyResult",
+  outcomes: OUTCOMES,
+  meaning:
+    "refused: something is wrong with it; skipped: something is wrong with another one of its namespace",
+  item: { resourceVersion: Type.Optional(Type.String()) },
+  more: { warnings: CAUSES },
+});
 
 const APPLIED = { $ref: "ApplyResult#" };
 

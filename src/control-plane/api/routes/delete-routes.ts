@@ -14,9 +14,14 @@ import {
 } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import type { ApiOptions } from "../options.ts";
-import { CAUSES } from "../schemas.ts";
 import type { Turnstile } from "../turnstile.ts";
-import { auditOf, LIST_QUERY, listQueryOf, waitForTurn } from "./list-parts.ts";
+import {
+  auditOf,
+  LIST_QUERY,
+  listQueryOf,
+  listResult,
+  waitForTurn,
+} from "./list-parts.ts";
 
 const TARGET: TSchema = Type.Object(
   {
@@ -39,40 +44,12 @@ const LIST: TSchema = Type.Object(
   { $id: "DeleteList", ...CLOSED },
 );
 
-const RESULT: TSchema = Type.Object(
-  {
-    apiVersion: Type.Literal("v1"),
-    kind: Type.Literal("DeleteResult"),
-    metadata: Type.Object(
-      {
-        resourceVersion: Type.String({
-          description: "the newest version in the store: watch from here",
-        }),
-      },
-      CLOSED,
-    ),
-    items: Type.Array(
-      Type.Object(
-        {
-          kind: Type.Optional(Type.String()),
-          namespace: Type.Optional(Type.String()),
-          name: Type.Optional(Type.String()),
-          outcome: Type.Union(
-            REMOVALS.map((outcome) => Type.Literal(outcome)),
-            {
-              description:
-                "missing: there is none of that name; refused: it may not go; skipped: another one of its namespace is refused",
-            },
-          ),
-        },
-        CLOSED,
-      ),
-      { description: "in the order of the request" },
-    ),
-    causes: CAUSES,
-  },
-  { $id: "DeleteResult", ...CLOSED },
-);
+const RESULT: TSchema = listResult({
+  kind: "DeleteResult",
+  outcomes: REMOVALS,
+  meaning:
+    "missing: there is none of that name; refused: it may not go; skipped: another one of its namespace is refused",
+});
 
 const DELETED = { $ref: "DeleteResult#" };
 

@@ -1,12 +1,13 @@
 /** What the routes share that take many resources in one request: their query, their turn, and a line of the log for each resource. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import Type, { type TSchema } from "typebox";
+import Type, { type TProperties, type TSchema } from "typebox";
 import { CLOSED } from "../../../resources/schema-parts.ts";
 import { principalOf } from "../authentication.ts";
 import { JSON_TYPE } from "../bodies.ts";
 import { ApiError } from "../errors.ts";
 import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
+import { CAUSES } from "../schemas.ts";
 import type { Turnstile } from "../turnstile.ts";
 import { DRY_RUN } from "./route-parts.ts";
 
@@ -61,4 +62,48 @@ export function listQueryOf({ query }: FastifyRequest): {
     dryRun: given["dryRun"] !== undefined,
     atomic: given["atomic"] !== undefined,
   };
+}
+
+/** What became of a list. `outcomes`: of one item, which `meaning` explains; `item` and `more` are what the result has besides. */
+export function listResult(options: {
+  readonly kind: string;
+  readonly outcomes: readonly string[];
+  readonly meaning: string;
+  readonly item?: TProperties;
+  readonly more?: TProperties;
+}): TSchema {
+  const { kind, outcomes, meaning, item = {}, more = {} } = options;
+  return Type.Object(
+    {
+      apiVersion: Type.Literal("v1"),
+      kind: Type.Literal(kind),
+      metadata: Type.Object(
+        {
+          resourceVersion: Type.String({
+            description: "the newest version in the store: watch from here",
+          }),
+        },
+        CLOSED,
+      ),
+      items: Type.Array(
+        Type.Object(
+          {
+            kind: Type.Optional(Type.String()),
+            namespace: Type.Optional(Type.String()),
+            name: Type.Optional(Type.String()),
+            outcome: Type.Union(
+              outcomes.map((outcome) => Type.Literal(outcome)),
+              { description: meaning },
+            ),
+            ...item,
+          },
+          CLOSED,
+        ),
+        { description: "in the order of the request" },
+      ),
+      ...more,
+      causes: CAUSES,
+    },
+    { $id: kind, ...CLOSED },
+  );
 }
