@@ -31,7 +31,7 @@ export type Question =
       readonly port: number;
     };
 
-/** Names that one sidecar may be subscribed to at a time: twice the questions that it keeps. Who needs more asks for everything. */
+/** Names that one sidecar may be subscribed to at a time: twice the questions that it keeps. A sidecar that needs more asks for everything. */
 export const MOST_SUBSCRIPTIONS = 8192;
 /** NAME.NAMESPACE.svc.TRUST-DOMAIN with each part as long as it may be is shorter: a longer host leads to no Service. */
 export const LONGEST_HOST = 640;

@@ -91,8 +91,9 @@ void t.test("the C library says what it has given out", (t) => {
   if (allocated === undefined) t.pass("this one does not");
   else {
     const before = allocated();
-    const block = Buffer.allocUnsafeSlow(10 * MIB);
-    t.ok(allocated() - before >= block.length);
+    const block = Buffer.allocUnsafeSlow(64 * MIB);
+    // What was free to go before may go meanwhile.
+    t.ok(allocated() - before >= block.length / 2);
   }
   t.end();
 });

@@ -42,7 +42,7 @@ export interface LargeText {
   readonly text: Buffer;
 }
 
-/** Whoever asked last and has no answer yet. */
+/** The last question, while it has no answer. */
 interface Waiting {
   resolve(answer: unknown): void;
   reject(error: Error): void;

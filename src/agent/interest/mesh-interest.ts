@@ -92,7 +92,7 @@ export class MeshInterest implements SharedLookups {
     return this.#everything;
   }
 
-  /** As it is sent to who asks for too much, and by an older control plane to everybody. */
+  /** So it is after a first request for too much, and with an older control plane. */
   set everything(everything: boolean) {
     this.#everything = everything;
   }

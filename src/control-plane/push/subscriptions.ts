@@ -59,7 +59,7 @@ export class Subscriptions {
       if (name.startsWith(SERVICE)) yield name.slice(SERVICE.length);
   }
 
-  /** Takes the first request; who names nothing in it knows of no interests, and wants everything. */
+  /** Takes the first request; one without names is of a sidecar that knows of no interests, and means everything. */
   start({ subscribe }: Request): InterestChange | SubscriptionFault {
     const names = subscribe.length === 0 ? [EVERYTHING] : subscribe;
     return this.apply({ subscribe: names, unsubscribe: [] });

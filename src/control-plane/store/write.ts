@@ -141,7 +141,7 @@ export function removedOf(
   return removals.map(({ key }) => {
     const text = formatKey(key);
     const found = before.get(text);
-    // Whoever names it twice removes it once.
+    // What is named twice is removed once.
     before.delete(text);
     return found;
   });

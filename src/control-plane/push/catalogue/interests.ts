@@ -9,7 +9,7 @@ export interface InterestChange {
   readonly remove: readonly string[];
 }
 
-/** Whoever does not know it cannot find two interests of the same sum. */
+/** Without it, nobody can find two interests of the same sum. */
 const SECRET = randomUUID();
 
 export class Interests {
