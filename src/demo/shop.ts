@@ -1,5 +1,5 @@
 /** Who is in the demo shop, and on which ports each stands. */
-import { createServer, type AddressInfo } from "node:net";
+import { freePort, isFree } from "./free-port.ts";
 
 export interface Instance {
   /** "payments-v1-1" */
@@ -105,23 +105,4 @@ export async function layOut(anyPorts: boolean): Promise<Shop> {
     });
   }
   return { ports, instances };
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

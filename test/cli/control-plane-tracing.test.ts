@@ -1,9 +1,8 @@
 /** `wherry control-plane --otlp-endpoint`: where spans go, and what it costs where nobody asked for them. */
-import { once } from "node:events";
 import { createRequire } from "node:module";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { freePort } from "../../src/demo/free-port.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { call, closeCalls, eventually } from "../support/call.ts";
 import { startCollector } from "../support/collector.ts";
@@ -17,15 +16,6 @@ function loadedSdk(): string[] {
   return Object.keys(createRequire(import.meta.url).cache).filter((file) =>
     file.includes("@opentelemetry/sdk-node/"),
   );
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** `wherry control-plane` in this process, until `stop` is called. */

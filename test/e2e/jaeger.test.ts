@@ -1,7 +1,7 @@
 // One request to the demo, seen by a real Jaeger: its query API is what people look at.
 import { spawn, type ChildProcess } from "node:child_process";
-import { createServer, type AddressInfo } from "node:net";
 import t from "tap";
+import { freePort } from "../../src/demo/free-port.ts";
 import { call, closeCalls, eventually } from "../support/call.ts";
 import { cleanEnvironment, startDemo } from "../support/demo.ts";
 import { findTool, needs } from "../support/tools.ts";
@@ -36,14 +36,6 @@ interface JaegerTrace {
 
 const jaeger = findTool("jaeger-all-in-one");
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 interface RunningJaeger {
   readonly otlp: string;
   readonly query: string;
@@ -52,7 +44,7 @@ interface RunningJaeger {
 
 async function startJaeger(binary: string): Promise<RunningJaeger> {
   const [otlp, otlpGrpc, query, queryGrpc, admin, collector, collectorGrpc] =
-    await Promise.all(Array.from({ length: 7 }, freePort));
+    await Promise.all(Array.from({ length: 7 }, () => freePort()));
   const at = (port: number | undefined): string => `127.0.0.1:${port ?? 0}`;
   const child: ChildProcess = spawn(
     binary,

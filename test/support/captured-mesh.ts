@@ -5,9 +5,9 @@
 import { chmod, chown, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../src/demo/free-port.ts";
 import { readExport, type ReceivedSpan } from "../../src/demo/otlp.ts";
 import type { AccessRecord } from "../../src/telemetry/access-log.ts";
 import { eventually } from "./call.ts";
@@ -156,7 +156,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
   };
   try {
     const [api, push] = [
-      `127.0.0.1:${await freePort("127.0.0.1")}`,
+      `127.0.0.1:${await freePort()}`,
       `${machine.ipv4}:${await freePort(machine.ipv4)}`,
     ];
     machine.start([
@@ -339,15 +339,6 @@ function portOf(server: { address(): AddressInfo | string | null }): number {
   if (address === null || typeof address === "string")
     throw new TypeError("the server has no TCP address");
   return address.port;
-}
-
-function freePort(host: string): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createTcpServer().listen(0, host, () => {
-      const port = portOf(server);
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 function hostOf(hosts: ReadonlyMap<string, Host>, name: string): Host {

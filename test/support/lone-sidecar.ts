@@ -6,12 +6,13 @@ import {
   createServer as createHttpServer,
   type RequestListener,
 } from "node:http";
-import { createServer } from "node:net";
+import type { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { call, eventually } from "./call.ts";
 import { fakeAuthority } from "./certificate-authority.ts";
 import { cleanEnvironment, ROOT } from "./demo.ts";
+import { freePort } from "../../src/demo/free-port.ts";
 
 export interface LoneSidecar {
   /** Leads to the application; takes callers without a sidecar. */
@@ -185,11 +186,4 @@ function listening(server: ReturnType<typeof createServer>): Promise<number> {
       resolve(address.port);
     });
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listening(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
