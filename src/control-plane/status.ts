@@ -178,7 +178,13 @@ function programmed(
       reason: "Refused",
       message: [`${count}, refused by ${refused}`, ...refusals()].join("; "),
     };
-  if (of === 0) return { ...condition, status: "Unknown", reason: "NoSidecar" };
+  if (of === 0)
+    return {
+      ...condition,
+      status: "Unknown",
+      reason: "NoSidecar",
+      message: "no connected sidecar uses it",
+    };
   return have === of
     ? { ...condition, status: "True", reason: "Programmed" }
     : { ...condition, status: "False", reason: "Pending" };

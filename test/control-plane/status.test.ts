@@ -99,7 +99,7 @@ void t.test(
     const w = await world(t);
     await w.store.put(SERVICE("orders"), undefined);
     const rows: readonly (readonly [InForce, string, string, RegExp])[] = [
-      [{ have: 0, of: 0, refused: 0 }, "Unknown", "NoSidecar", /0 of 0/],
+      [{ have: 0, of: 0, refused: 0 }, "Unknown", "NoSidecar", /uses it/],
       [{ have: 1, of: 3, refused: 0 }, "False", "Pending", /1 of 3/],
       [
         { have: 1, of: 3, refused: 2 },
