@@ -4,7 +4,11 @@ import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
 import { MESH } from "../../src/resources/mesh/schema.ts";
 import { KINDS } from "../../src/resources/registry.ts";
 import { SERVICE } from "../../src/resources/service/schema.ts";
-import { normalise, validate } from "../../src/resources/validate.ts";
+import {
+  normalise,
+  prepareValidators,
+  validate,
+} from "../../src/resources/validate.ts";
 import {
   compare,
   problemsOf,
@@ -170,6 +174,12 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("a process can get ready for all kinds, one at a time", (t) => {
+  t.equal([...prepareValidators()].length, KINDS.length);
+  t.equal([...prepareValidators()].length, KINDS.length, "again at no cost");
+  t.end();
+});
 
 void t.test("an own property named __proto__ is an unknown field", (t) => {
   const value: unknown = JSON.parse(

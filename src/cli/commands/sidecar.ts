@@ -9,6 +9,7 @@ import {
   openLocalToken,
   type LocalToken,
 } from "../../core/local/local-token.ts";
+import { inSlices, nextTurn } from "../../core/slices.ts";
 import { packageVersion } from "../../runtime/package.ts";
 import { readSecret } from "../../core/secret-file.ts";
 import { compileSooner } from "../../runtime/v8.ts";
@@ -20,6 +21,7 @@ import {
   type BoundPorts,
   type Sidecar,
 } from "../../sidecar/sidecar.ts";
+import { prepareValidators } from "../../resources/validate.ts";
 import {
   makeSpanExporter,
   type SpanExporter,
@@ -110,6 +112,7 @@ async function onReady(
   );
   // The SDK is large: it is loaded once traffic is served.
   await exporter?.start();
+  await inSlices(prepareValidators(), nextTurn);
   leaveStartBehind();
   compileSooner();
   const fault = whyNoForeignFunctions();
