@@ -41,16 +41,29 @@ export interface HeldParts {
 
 export function heldView(parts: HeldParts): HeldView {
   const { resources, own, uses, questions } = parts;
-  const { held, leads } = graphOf(resources);
+  const { held, leads, hosts, claimants } = graphOf(resources);
   const why = new Map<string, string>();
+  /** Those that have a reason and were not followed yet. */
+  const fresh: string[] = [];
+  let followed = 0;
   const give = (services: Iterable<string>, reason: string): void => {
-    for (const service of services)
-      if (!why.has(service)) why.set(service, reason);
+    for (const service of services) {
+      if (why.has(service)) continue;
+      why.set(service, reason);
+      fresh.push(service);
+    }
   };
   const follow = (): void => {
-    // A Map is read on while it grows: what a Service leads to leads on itself.
-    for (const service of why.keys())
+    // What a Service leads to leads on itself.
+    for (; followed < fresh.length; followed += 1) {
+      const service = fresh[followed] ?? "";
       give(leads.get(service) ?? [], `with ${service}`);
+      for (const host of hosts.get(service) ?? []) {
+        give(claimants.get(host) ?? [], `with ${service}`);
+        // All of them have a reason now.
+        claimants.delete(host);
+      }
+    }
   };
   for (const [service, minutes] of uses)
     give([service], minutes === undefined ? "declared" : "used");
@@ -62,8 +75,15 @@ export function heldView(parts: HeldParts): HeldView {
   give(own, "self");
   // What is held for the workload itself comes without what its routes lead to.
   for (const service of own)
-    if (why.get(service) === "self") leads.delete(service);
+    if (why.get(service) === "self") {
+      leads.delete(service);
+      hosts.delete(service);
+    }
   const ledTo = new Set([...leads.values()].flat());
+  for (const services of claimants.values()) {
+    const leading = services.filter((service) => hosts.has(service));
+    if (leading.length > 1) for (const service of leading) ledTo.add(service);
+  }
   const rest = held.filter((service) => !why.has(service));
   give(
     rest.filter((service) => !ledTo.has(service)),
@@ -88,14 +108,19 @@ export function heldView(parts: HeldParts): HeldView {
   };
 }
 
-/** The Services, sorted, and from each to those that are held because it is: its routes lead there, or they claim one of its hosts. */
+/** The Services, sorted, and from each to those that are held because it is: its routes lead there (`leads`), or they claim one of its hosts. */
 function graphOf(resources: ReceivedResources): {
   readonly held: readonly string[];
   readonly leads: Map<string, readonly string[]>;
+  /** Of each Service that claims some. */
+  readonly hosts: Map<string, readonly string[]>;
+  /** Services by the hosts that they claim. */
+  readonly claimants: Map<string, readonly string[]>;
 } {
   const held: string[] = [];
   const leads = new Map<string, string[]>();
-  const byHost = new Map<string, string[]>();
+  const hosts = new Map<string, string[]>();
+  const claimants = new Map<string, string[]>();
   const add = (to: Map<string, string[]>, key: string, value: string): void => {
     const values = to.get(key);
     if (values === undefined) to.set(key, [value]);
@@ -105,15 +130,14 @@ function graphOf(resources: ReceivedResources): {
     if (isKind(SERVICE, resource)) {
       const name = nameOf(resource, resource.metadata);
       held.push(name);
-      for (const host of resource.spec.hosts ?? []) add(byHost, host, name);
+      for (const host of resource.spec.hosts ?? []) add(claimants, host, name);
     }
     for (const [parent, backend] of legsOf(resource))
       add(leads, parent, backend);
   }
-  for (const claimants of byHost.values())
-    for (const one of claimants)
-      for (const other of claimants) if (one !== other) add(leads, one, other);
-  return { held: held.sort(), leads };
+  for (const [host, services] of claimants)
+    for (const service of services) add(hosts, service, host);
+  return { held: held.sort(), leads, hosts, claimants };
 }
 
 /** Each Service that a route is for, with each that it leads to. */
