@@ -25,15 +25,17 @@ export interface Closure {
   readonly services: Set<string>;
   /** All that were looked for, also those that are not there or not visible: what comes to be of them changes the closure. */
   readonly sought: Set<string>;
+  /** Hosts whose claimants have all been looked for. */
+  readonly hosts: Set<string>;
 }
 
 export function emptyClosure(): Closure {
-  return { services: new Set(), sought: new Set() };
+  return { services: new Set(), sought: new Set(), hosts: new Set() };
 }
 
 /** Adds Services with all that their callers must know of; gives those that were not looked for before. */
 export function extend(
-  { services, sought }: Closure,
+  { services, sought, hosts }: Closure,
   by: Iterable<string>,
   caller: Caller,
   index: MeshIndex,
@@ -49,9 +51,12 @@ export function extend(
     services.add(path);
     rest.push(...ledTo(caller, path, index));
     // Which of several has a host, or an address, is told from all that claim it.
-    for (const host of hostsOf(service))
+    for (const host of hostsOf(service)) {
+      if (hosts.has(host)) continue;
+      hosts.add(host);
       for (const { resource } of index.hosts.get(host))
         if (resource !== undefined) rest.push(pathOf(resource));
+    }
     rest.push(...index.sharers.of(path));
   }
   return added;
@@ -97,8 +102,8 @@ export function keysOfQuestion(question: Question): readonly string[] {
     return [formatHostPort(question.address, question.port)];
   const { host } = question;
   // Whichever the trust domain is.
-  const plain = host.replace(/\.svc\..*$/, ".svc");
-  return plain === host ? [host] : [host, plain];
+  const end = host.indexOf(".svc.");
+  return end < 0 ? [host] : [host, host.slice(0, end + ".svc".length)];
 }
 
 function servicesOfHost(
