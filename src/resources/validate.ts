@@ -1,5 +1,6 @@
 /** From any value to a resource that this version can act on, or to every reason why not. */
 import { Ajv, type ValidateFunction } from "ajv";
+import type { Steps } from "../core/slices.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
 import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
@@ -72,7 +73,7 @@ let ajv: Ajv | undefined;
  * Gets ready for every kind. Each takes up to 60 ms, so that there is a pause after each; without this, the first resource of a kind pays
  * for it, in the middle of traffic.
  */
-export function* prepareValidators(): Generator<undefined, void> {
+export function* prepareValidators(): Steps<void> {
   for (const definition of KINDS) {
     validatorOf(definition);
     yield;
