@@ -72,7 +72,7 @@ export async function startPushServer(
     gather: options.gather ?? GATHER,
     onSettled: (moved) => void sidecars.settled(moved),
   });
-  registry.spare((workload) => feed.catalogue.mesh.endpointsBeside(workload));
+  registry.spare(() => feed.catalogue.mesh);
   const listener = await listen({
     host: options.host,
     port: options.port,

@@ -16,7 +16,7 @@ import { startClaims, type Claims } from "./claims.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
 import type { Lease, LeaseState } from "./lease.ts";
 import { OpenStreams } from "./open-streams.ts";
-import { JUDGED_AFTER, Preservation, type ServicesOf } from "./preservation.ts";
+import { Preservation, type Serving } from "./preservation.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
 import {
   holderOf,
@@ -33,6 +33,8 @@ export const TTL_BOUNDS = { least: 1000, most: 600_000 } as const;
 
 /** Renewals that may be in progress before the newest key registers. */
 const MOST_KEYS = 4;
+
+const NO_SERVICES: Serving = { servicesOf: () => [], endpointsOf: () => [] };
 
 /** Writes of one registration that are tried, where others write the same Workload. */
 const MOST_CONFLICTS = 5;
@@ -75,7 +77,7 @@ export class Registry {
   readonly #leases: Map<string, LeaseState>;
   readonly #claims: Claims;
   readonly #preservation: Preservation;
-  #servicesOf: ServicesOf = () => [];
+  #serving: () => Serving = () => NO_SERVICES;
   readonly #streams = new OpenStreams();
   readonly #queue = new KeyedQueue();
   #closed = false;
@@ -92,13 +94,14 @@ export class Registry {
       clock: options.clock,
       grace: options.grace,
       leases: () => leases.size,
-      servicesOf: (workload) => this.#servicesOf(workload),
+      serving: () => this.#serving(),
+      onJudged: (workload, why) => this.#judged(workload, why),
     });
   }
 
   /** By what the mesh says, no Service loses its last endpoint to a lease. */
-  spare(servicesOf: ServicesOf): void {
-    this.#servicesOf = servicesOf;
+  spare(serving: () => Serving): void {
+    this.#serving = serving;
   }
 
   /** A Workload that was in the store at the start. */
@@ -251,45 +254,41 @@ export class Registry {
         "the lease has run out without a sign of its sidecar",
       );
       this.#preservation.ranOut(workload);
-      this.#judgeLater(workload, lease);
     });
   }
 
-  #judgeLater(workload: string, lease: LeaseState): void {
-    lease.cancelExpiry = this.#options.clock.after(JUDGED_AFTER, () => {
-      void this.#queue.run(workload, () => this.#judge(workload, lease));
-    });
+  #judged(workload: string, whyKept: string | undefined): void {
+    const lease = this.#leases.get(workload);
+    if (lease === undefined || this.#closed) return;
+    if (whyKept === undefined) {
+      void this.#queue.run(workload, () => this.#expire(workload, lease));
+      return;
+    }
+    if (whyKept !== lease.keptFor)
+      this.#options.logger.warn(
+        { workload, why: whyKept },
+        "the workload is kept",
+      );
+    lease.keptFor = whyKept;
   }
 
-  /** Removes a workload whose lease has run out, where it can be spared. */
-  async #judge(workload: string, lease: LeaseState): Promise<void> {
-    const { logger } = this.#options;
+  /** Removes a workload whose lease has run out; where that fails, it is judged again. */
+  async #expire(workload: string, lease: LeaseState): Promise<void> {
+    const { store, logger } = this.#options;
     if (
       this.#leases.get(workload) !== lease ||
       !this.#preservation.isUnconfirmed(workload) ||
       this.#closed
     )
       return;
-    const why = this.#preservation.whyKept(workload);
-    if (why !== undefined) {
-      if (why !== lease.keptFor)
-        logger.warn({ workload, why }, "the workload is kept");
-      lease.keptFor = why;
-      this.#judgeLater(workload, lease);
-      return;
-    }
     try {
-      this.#forget(
-        workload,
-        await removeRegistered(this.#options.store, lease),
-      );
+      this.#forget(workload, await removeRegistered(store, lease));
       logger.warn({ workload }, "the workload is removed");
     } catch (thrown) {
       logger.error(
         { workload, reason: messageOf(thrown) },
         "an expired workload cannot be removed; trying again",
       );
-      this.#judgeLater(workload, lease);
     }
   }
 

@@ -5,6 +5,7 @@ import {
   JUDGED_AFTER,
   Preservation,
   STALL,
+  type Serving,
 } from "../../../src/control-plane/registry/preservation.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
@@ -18,6 +19,14 @@ function peers(count: number): readonly Peer[] {
     key: `key-${at + 1}`,
     source: `10.0.1.${at + 1}`,
   }));
+}
+
+/** The endpoints of each Service; all Services select every workload. */
+function serving(endpoints: Readonly<Record<string, string[]>>): () => Serving {
+  return () => ({
+    servicesOf: () => Object.keys(endpoints),
+    endpointsOf: (service) => endpoints[service] ?? [],
+  });
 }
 
 const TTL = 10_000;
@@ -67,11 +76,13 @@ void t.test("no Service loses its last endpoint to a lease", async (t) => {
   const { registry, clock } = opened;
   const all = peers(2);
   await registered(opened, all);
-  registry.spare((workload) => [
-    ["shop/web-1", "shop/web-2"],
-    // Not an endpoint of this one, such as one that is not ready.
-    workload === "shop/web-2" ? ["shop/other-1"] : [],
-  ]);
+  registry.spare(
+    serving({
+      "shop/web": ["shop/web-1", "shop/web-2"],
+      // It selects web-2 too, which is not ready for it.
+      "shop/other": ["shop/other-1"],
+    }),
+  );
   clock.advance(10 * 60_000);
   t.equal(await left(opened), 2, "both have run out");
   registry.hold(all[0] ?? PEER);
@@ -84,9 +95,11 @@ void t.test("many of one Service are no coincidence either", async (t) => {
   const { registry, clock } = opened;
   const all = peers(40);
   await registered(opened, all);
-  registry.spare(() => [
-    ["shop/web-1", "shop/web-2", "shop/web-3", "shop/web-4"],
-  ]);
+  registry.spare(
+    serving({
+      "shop/web": ["shop/web-1", "shop/web-2", "shop/web-3", "shop/web-4"],
+    }),
+  );
   for (const peer of all.slice(3)) registry.hold(peer);
   clock.advance(10 * 60_000);
   t.equal(await left(opened), 40);
@@ -99,7 +112,7 @@ void t.test(
     const { registry, clock } = opened;
     const [first = PEER] = peers(1);
     await registered(opened, [first]);
-    registry.spare(() => [["shop/web-1"]]);
+    registry.spare(serving({ "shop/web": ["shop/web-1"] }));
     const other: Peer = {
       ...first,
       name: "other-1",
@@ -127,22 +140,130 @@ void t.test(
 void t.test("after a stall nothing goes for a while", (t) => {
   const clock = fakeClock();
   let stalled = 0;
+  const kept: boolean[] = [];
   const preservation = new Preservation({
     clock: { ...clock, now: () => clock.now() + stalled },
-
     leases: () => 100,
-    servicesOf: () => [],
+    serving: serving({}),
+    onJudged: (_workload, why) => kept.push(why !== undefined),
   });
   t.teardown(() => preservation.close());
   preservation.ranOut("shop/web-1");
-  t.ok(preservation.whyKept("shop/web-1"), "it has just started");
-  clock.advance(GRACE);
-  t.equal(preservation.whyKept("shop/web-1"), undefined);
-  stalled = STALL + 1001;
-  t.ok(preservation.whyKept("shop/web-1"));
-  clock.advance(GRACE - 1);
-  t.ok(preservation.whyKept("shop/web-1"));
+  clock.advance(JUDGED_AFTER - 1);
+  t.same(kept, [], "what is lost with it comes in this time");
   clock.advance(1);
-  t.equal(preservation.whyKept("shop/web-1"), undefined);
+  t.same(kept.splice(0), [true], "it has just started");
+  clock.advance(GRACE - JUDGED_AFTER);
+  t.equal(kept.splice(0).at(-1), false);
+  stalled = STALL + 1001;
+  clock.advance(GRACE);
+  t.notOk(kept.splice(0).includes(false));
+  clock.advance(JUDGED_AFTER);
+  t.same(kept, [false]);
   t.end();
 });
+
+void t.test(
+  "a Service is counted once for all that are judged together, and the counts follow who goes",
+  (t) => {
+    const clock = fakeClock();
+    const names = Array.from({ length: 2000 }, (_, at) => `shop/web-${at}`);
+    let looks = 0;
+    const gone: string[] = [];
+    const preservation = new Preservation({
+      clock,
+      grace: 0,
+      // So many that all of the Service are no loss of many.
+      leases: () => 100_000,
+      serving: () => ({
+        servicesOf: () => ["shop/web", "shop/all"],
+        *endpointsOf(service) {
+          for (const name of service === "shop/web" ? names : [...names, "a"]) {
+            looks += 1;
+            yield name;
+          }
+        },
+      }),
+      onJudged: (workload, why) => {
+        if (why === undefined) gone.push(workload);
+      },
+    });
+    t.teardown(() => preservation.close());
+    for (const name of names) preservation.ranOut(name);
+    clock.advance(JUDGED_AFTER);
+    t.equal(looks, names.length, "the first Service keeps all of them");
+    t.same(gone, [], "the last of a Service");
+
+    for (const name of names.slice(300)) preservation.forget(name);
+    clock.advance(JUDGED_AFTER);
+    t.equal(looks, 3 * names.length + 1);
+    t.same(gone.splice(0), names.slice(0, 300), "15 % of it, of each");
+    t.equal(preservation.unconfirmed, 300, "until they are removed");
+    t.end();
+  },
+);
+
+void t.test("of two that are the last of a Service one goes alone", (t) => {
+  const clock = fakeClock();
+  const judged: (readonly [string, boolean])[] = [];
+  const preservation = new Preservation({
+    clock,
+    grace: 0,
+    leases: () => 100,
+    serving: () => ({
+      servicesOf: (workload) =>
+        workload === "shop/c" ? ["shop/other"] : ["shop/web", "shop/other"],
+      endpointsOf: (service) =>
+        service === "shop/web"
+          ? ["shop/a", "shop/b"]
+          : ["shop/a", "shop/b", "shop/c"],
+    }),
+    onJudged: (workload, why) => judged.push([workload, why === undefined]),
+  });
+  t.teardown(() => preservation.close());
+  preservation.ranOut("shop/c");
+  preservation.ranOut("shop/b");
+  clock.advance(JUDGED_AFTER);
+  t.same(judged, [
+    ["shop/c", true],
+    ["shop/b", true],
+  ]);
+  judged.length = 0;
+  preservation.forget("shop/c");
+  preservation.ranOut("shop/a");
+  clock.advance(JUDGED_AFTER);
+  t.same(judged, [
+    ["shop/b", false],
+    ["shop/a", false],
+  ]);
+  t.end();
+});
+
+void t.test(
+  "leases that run out one by one are judged a second's worth at a time",
+  (t) => {
+    const clock = fakeClock();
+    const judgedAt = new Set<number>();
+    const judged = new Set<string>();
+    const preservation = new Preservation({
+      clock,
+      grace: 0,
+      leases: () => 100_000,
+      serving: serving({}),
+      onJudged: (workload) => {
+        judgedAt.add(clock.now());
+        judged.add(workload);
+        preservation.forget(workload);
+      },
+    });
+    t.teardown(() => preservation.close());
+    for (let at = 0; at < 3000; at += 1) {
+      preservation.ranOut(`shop/web-${at}`);
+      clock.advance(1);
+    }
+    clock.advance(JUDGED_AFTER);
+    t.same([...judgedAt], [5000, 6000, 7000, 8000]);
+    t.equal(judged.size, 3000);
+    t.end();
+  },
+);

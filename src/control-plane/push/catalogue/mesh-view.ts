@@ -23,8 +23,10 @@ export interface MeshView {
   /** The matches of this route that no request reaches, as it is given. */
   unreachableIn(resource: Resource): readonly Unreachable[];
   reach(): Reach;
-  /** The endpoints, "NAMESPACE/NAME" of ready Workloads, of each Service that selects the Workload of that path. */
-  endpointsBeside(workload: string): readonly (readonly string[])[];
+  /** "NAMESPACE/NAME" of the Services that select the Workload of that path. */
+  servicesOf(workload: string): Iterable<string>;
+  /** "NAMESPACE/NAME" of the ready Workloads that the Service of that path selects. */
+  endpointsOf(service: string): Iterable<string>;
 }
 
 export interface MeshSource {
@@ -40,28 +42,33 @@ export function viewOf(index: MeshIndex): MeshView {
     conflictsAround: (resource) => conflictsAround(resource, index),
     unreachableIn: (resource) => unreachableIn(resource, index),
     reach: () => reachIn(index),
-    endpointsBeside: (workload) => endpointsBeside(workload, index),
+    servicesOf: (workload) => servicesOf(workload, index),
+    endpointsOf: (service) => endpointsOf(service, index),
   };
 }
 
-function endpointsBeside(
+function servicesOf(
   workload: string,
   { items, selection }: MeshIndex,
-): readonly (readonly string[])[] {
+): Iterable<string> {
   const [namespace = "", name = ""] = workload.split("/");
   const item = items.get(
     resourceName({ kind: WORKLOAD.kind, namespace, name }),
   );
-  if (item === undefined) return [];
-  return [...selection.servicesOf(item)].map((service) =>
-    [...selection.workloadsOf(service)].flatMap(({ resource }) =>
+  return item === undefined ? [] : selection.servicesOf(item);
+}
+
+function* endpointsOf(
+  service: string,
+  { selection }: MeshIndex,
+): Generator<string> {
+  for (const { resource } of selection.workloadsOf(service))
+    if (
       resource !== undefined &&
       isKind(WORKLOAD, resource) &&
       workloadSettings(resource.spec).ready
-        ? pathOf(resource)
-        : [],
-    ),
-  );
+    )
+      yield pathOf(resource);
 }
 
 /** For whoever knows a store: nothing is read from the disk. */
