@@ -4,6 +4,7 @@
  * ```
  *   consecutive 5xx ───────────────────────┐
  *   consecutive local-origin failures ─────┤
+ *   proof that needs no count ─────────────┤
  *   success rate under the threshold and   ├─▶ within the cap? ─▶ out for base·2^(n−1), with jitter
  *     credibly under its peers' (Wilson) ──┘                            ▲ failure      │
  *                                                                       └─ on probation ◀┘ ─ success ─▶ in, counters at zero
@@ -21,7 +22,9 @@ export type EjectionReason =
   | "consecutive-local-origin"
   | "success-rate"
   /** The first request after an ejection failed. */
-  | "probe";
+  | "probe"
+  /** A link with requests out said nothing, and did not acknowledge a PING. */
+  | "silent-link";
 
 /** An entry of the ledger (law 9). */
 export interface Ejection {
@@ -46,6 +49,13 @@ export interface OutlierDetector {
   record(
     endpoint: string,
     effect: EjectionEffect,
+    now: MonotonicMs,
+  ): Ejection | undefined;
+  /** Ejects on evidence that is enough by itself, whatever the counts are: within the cap, and where it is not out already. */
+  eject(
+    endpoint: string,
+    reason: EjectionReason,
+    evidence: string,
     now: MonotonicMs,
   ): Ejection | undefined;
   /** Monotonic milliseconds until which the endpoint is out; 0 where it is not known or was never ejected. */
@@ -141,6 +151,19 @@ class Detector implements OutlierDetector {
     }
     host.window.add(false, now);
     return this.#judge(endpoint, host, now, settings);
+  }
+
+  eject(
+    endpoint: string,
+    reason: EjectionReason,
+    evidence: string,
+    now: MonotonicMs,
+  ): Ejection | undefined {
+    const host = this.#hosts.get(endpoint);
+    const rules = this.#settings;
+    if (host === undefined || rules === undefined || now < host.until)
+      return undefined;
+    return this.#eject(endpoint, host, reason, evidence, now, rules);
   }
 
   until(endpoint: string): number {

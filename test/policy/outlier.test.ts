@@ -81,6 +81,26 @@ void t.test("what counts for nothing changes nothing", (t) => {
   t.end();
 });
 
+void t.test(
+  "evidence that needs no count ejects at once, within the cap and once at a time",
+  (t) => {
+    const outlier = detector(["a", "b"], { consecutive5xxErrors: 0 });
+    const evidence = "no acknowledgement of a PING within 1000 ms";
+    const eject = (host: string, now: number): string | undefined =>
+      outlier.eject(host, "silent-link", evidence, now)?.evidence;
+    t.equal(eject("a", 0), evidence);
+    t.equal(outlier.until("a"), 1000);
+    t.ok(outlier.onProbation("a"));
+    t.equal(eject("a", 500), undefined, "it is out already");
+    t.equal(eject("b", 500), undefined, "one of two is the most");
+    t.equal(eject("nobody", 500), undefined);
+    t.equal(eject("a", 1000), evidence);
+    t.match(outlier.ejections, [{ times: 1 }, { times: 2, until: 3000 }]);
+    t.equal(detector(["a"]).eject("a", "silent-link", "", 0), undefined);
+    t.end();
+  },
+);
+
 void t.test("each detector can be turned off by 0", (t) => {
   const outlier = detector(FOUR, {
     consecutive5xxErrors: 0,

@@ -10,6 +10,7 @@ import { makeBalancer, type Balancer } from "../../../policy/balance/picker.ts";
 import { parseLoad } from "../../../policy/balance/load-report.ts";
 import {
   makeOutlierDetector,
+  type EjectionReason,
   type OutlierDetector,
 } from "../../../policy/outlier.ts";
 import { retryBudget, type RetryBudget } from "../../../policy/retry.ts";
@@ -192,6 +193,13 @@ export class ClusterState {
     now: number,
   ): void {
     const ejection = this.detector.record(endpoint, effect, now);
+    if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
+  }
+
+  /** Takes the endpoint out on evidence that is enough by itself, as far as the cap on ejections allows it. */
+  eject(endpoint: string, reason: EjectionReason, evidence: string): void {
+    const now = this.#options.clock.now();
+    const ejection = this.detector.eject(endpoint, reason, evidence, now);
     if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
   }
 
