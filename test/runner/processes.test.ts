@@ -1,9 +1,15 @@
-/** Test files as processes of plain Node: what is counted, what is told of a failure, and when no further file begins. */
+/** Test files as processes of plain Node: what is counted, what is told of a failure, and which files do not begin or are ended early. */
 import { writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { cleanEnvironment } from "../support/demo.ts";
-import { runFiles, type FileResult } from "../support/runner/processes.ts";
+import {
+  runFiles,
+  type FileResult,
+  type RunOptions,
+} from "../support/runner/processes.ts";
+import { NOTHING } from "../support/runner/tap-text.ts";
 
 const TAP = JSON.stringify(import.meta.resolve("tap"));
 const FILES: Readonly<Record<string, string>> = {
@@ -11,14 +17,14 @@ const FILES: Readonly<Record<string, string>> = {
   "bad.js": `import t from ${TAP}; t.ok(1); t.equal(1, 2, "one is two"); console.error("seen on the way");`,
   "dies.js": `import t from ${TAP}; t.ok(1); process.kill(process.pid, "SIGKILL");`,
   "throws.js": `throw new Error("before any test");`,
+  "parent.js": `import t from ${TAP}; import { spawn } from "node:child_process"; t.equal(1, 2, "one is two"); spawn(process.execPath, ["-e", "net.connect(process.env.PORT)"], { stdio: "ignore" }); t.test("never", () => new Promise(() => setInterval(() => {}, 1000)));`,
   "hangs.js": `import t from ${TAP}; t.test("never", () => new Promise(() => setInterval(() => {}, 1000)));`,
 };
 
 async function run(
   t: Test,
   files: readonly string[],
-  jobs = 1,
-  goOn?: (file: string) => boolean,
+  options: Partial<RunOptions> = {},
 ): Promise<FileResult[]> {
   const root = t.testdir();
   for (const [file, text] of Object.entries(FILES))
@@ -28,10 +34,10 @@ async function run(
     root,
     // As from a shell: this file may itself run under tap.
     env: cleanEnvironment(),
-    jobs,
+    jobs: 1,
     timeout: 2,
     grace: 1,
-    ...(goOn === undefined ? {} : { goOn }),
+    ...options,
     onResult: (result) => results.push(result),
   });
   return results;
@@ -63,13 +69,46 @@ for (const [file, detail] of Object.entries({
     },
   );
 
-void t.test("each file is run once, and none after the word", async (t) => {
-  const files = ["good.js", "bad.js", "throws.js"];
-  const all = await run(t, files, 2);
-  t.strictSame(all.map(({ file }) => file).sort(), [...files].sort());
-  const some = await run(t, files, 2, (file) => file === "good.js");
-  t.strictSame(
-    some.map(({ file }) => file),
-    ["good.js"],
-  );
+void t.test("each file is run once, but for those without time", async (t) => {
+  const files = ["bad.js", "good.js", "throws.js"];
+  const all = await run(t, files, { jobs: 2 });
+  t.strictSame(all.map(({ file }) => file).sort(), files);
+  const some = await run(t, files, {
+    endOf: (file) => (file === "bad.js" ? AbortSignal.abort() : undefined),
+  });
+  t.strictSame(some.map(({ file }) => file).sort(), ["good.js", "throws.js"]);
 });
+
+void t.test("a file that is ended early has not failed", async (t) => {
+  const [result] = await run(t, ["hangs.js"], {
+    endOf: () => AbortSignal.timeout(1),
+  });
+  t.match(result, { cut: true, counts: NOTHING, detail: "" });
+});
+
+void t.test(
+  "what had failed before the end is told, and nothing that was started stays",
+  async (t) => {
+    const end = new AbortController();
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, resolve));
+    t.teardown(() => server.close());
+    const gone = new Promise<void>((resolve) =>
+      server.once("connection", (socket) => {
+        socket.resume().once("close", () => resolve());
+        end.abort();
+      }),
+    );
+    const { port } = server.address() as AddressInfo;
+    const [result] = await run(t, ["parent.js"], {
+      env: cleanEnvironment({ PORT: String(port) }),
+      endOf: () => end.signal,
+    });
+    t.match(result, {
+      cut: true,
+      counts: { passed: 0, failed: 1, skipped: 0 },
+      detail: /not ok 1 - one is two/,
+    });
+    await gone;
+  },
+);

@@ -9,6 +9,7 @@ import { basename, delimiter, dirname, join } from "node:path";
 import { changedSince, testsReaching } from "./changed.ts";
 import { CACHES, runChecks } from "./checks.ts";
 import { checkCoverage, Coverage } from "./coverage.ts";
+import { Durations } from "./durations.ts";
 import { runFiles } from "./processes.ts";
 import { Progress } from "./progress.ts";
 import { format, NOTHING, sum, type Counts } from "./tap-text.ts";
@@ -27,14 +28,15 @@ const testEnv = {
   ...env,
   NODE_COMPILE_CACHE: join(root, CACHES, "compiled"),
 };
+const DURATIONS = join(root, CACHES, "durations.json");
 /** A skipped test is a failure, and no result of before is used again. */
 const strict = process.env["WHERRY_REQUIRE"] === "all";
 
 /** Seconds that a unit test file may take, and one of whole processes. */
 const TIMEOUT = 120;
 const LONG_TIMEOUT = 600;
-/** Milliseconds after which `test:fast` begins no further file. */
-const FAST = 2000;
+/** Milliseconds from the start of this process at which `test:fast` is done, but for the tests that import a changed file themselves. */
+const FAST = 3500;
 
 /** Tests of whole processes that compare times or memory: beside others they would measure those. */
 const ALONE =
@@ -77,7 +79,7 @@ interface Plan {
   /** Seconds a file. */
   readonly timeout: number;
   readonly coverage?: Coverage;
-  readonly goOn?: (file: string) => boolean;
+  readonly endOf?: (file: string) => AbortSignal | undefined;
 }
 
 async function runPlain(
@@ -85,6 +87,7 @@ async function runPlain(
   { coverage, ...plan }: Plan,
 ): Promise<Counts> {
   const progress = new Progress(files.length, print);
+  const durations = new Durations(DURATIONS);
   let counts = NOTHING;
   let details = "";
   await runFiles(files, {
@@ -94,11 +97,14 @@ async function runPlain(
     onResult: (result) => {
       counts = sum(counts, result.counts);
       if (result.detail !== "") details += `${result.file}\n${result.detail}`;
-      progress.ended(result.file, result.counts, result.time);
+      progress.ended(result);
+      if (result.cut) durations.tookMoreThan(result.file, result.time);
+      else durations.took(result.file, result.time);
       coverage?.take();
     },
   });
   progress.close();
+  durations.save();
   print(`${details}  ${format(counts)}`);
   return counts;
 }
@@ -141,7 +147,10 @@ function runNamed(names: readonly string[]): Promise<Counts> {
   });
 }
 
-/** The tests that import a changed file themselves always run; after that the nearest first, until the time is over. */
+/**
+ * The tests that import a changed file themselves always run. After that come the nearest, as long as they can be done in time: a file
+ * that took longer when it last ran does not begin, and one that never ran here is ended when the time is over.
+ */
 async function runFast(args: readonly string[]): Promise<Counts> {
   const all = args.includes("--all");
   const base = args.find((arg) => !arg.startsWith("--")) ?? "main";
@@ -153,23 +162,25 @@ async function runFast(args: readonly string[]): Promise<Counts> {
   const near = new Set(
     reached.flatMap(({ test, distance }) => (distance <= 1 ? [test] : [])),
   );
-  const end = performance.now() + FAST;
-  let begun = 0;
+  const durations = new Durations(DURATIONS);
+  let notBegun = 0;
   const counts = await runPlain(
     reached.map(({ test }) => test),
     {
       jobs: availableParallelism(),
       timeout: TIMEOUT,
-      goOn: (file) => {
-        const goesOn = all || near.has(file) || performance.now() < end;
-        if (goesOn) begun += 1;
-        return goesOn;
+      endOf: (file) => {
+        if (all || near.has(file)) return undefined;
+        const left = Math.round(FAST - performance.now());
+        if ((durations.of(file) ?? 0) < left) return AbortSignal.timeout(left);
+        notBegun += 1;
+        return AbortSignal.abort();
       },
     },
   );
-  if (begun < reached.length)
+  if (notBegun > 0)
     print(
-      `${reached.length - begun} files that are further away did not begin within ${FAST / 1000} s: "npm run test:fast -- --all" runs them.`,
+      `${notBegun} files that are further away did not begin, as they would not be done within ${FAST / 1000} s: "npm run test:fast -- --all" runs them.`,
     );
   return counts;
 }

@@ -1,6 +1,8 @@
 /** Runs test files, each as a process of plain Node: no loader, as Node strips types by itself. */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { failures, NOTHING, totals, type Counts } from "./tap-text.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface FileResult {
   readonly file: string;
@@ -9,6 +11,8 @@ export interface FileResult {
   readonly time: number;
   /** Failed assertions and what was written to the standard error; empty where all passed. */
   readonly detail: string;
+  /** Ended early, by the signal that it was given. */
+  readonly cut: boolean;
 }
 
 export interface RunOptions {
@@ -20,8 +24,8 @@ export interface RunOptions {
   readonly timeout: number;
   /** Further seconds until the process is killed; 10 where it is not said. */
   readonly grace?: number;
-  /** Asked before each file: false ends the run with those that have begun. */
-  readonly goOn?: (file: string) => boolean;
+  /** Asked before each file: what ends it early, if anything does. It does not begin where that has happened already. */
+  readonly endOf?: (file: string) => AbortSignal | undefined;
   onResult(result: FileResult): void;
 }
 
@@ -30,19 +34,30 @@ export async function runFiles(
   options: RunOptions,
 ): Promise<void> {
   const waiting = [...files];
+  const groups = new Set<ChildProcess>();
   const worker = async (): Promise<void> => {
     for (;;) {
-      const file = waiting[0];
-      if (file === undefined || options.goOn?.(file) === false) return;
-      waiting.shift();
-      options.onResult(await runFile(file, options));
+      const file = waiting.shift();
+      if (file === undefined) return;
+      const early = options.endOf?.(file);
+      if (early?.aborted !== true)
+        options.onResult(await runFile(file, early, groups, options));
     }
   };
+  // Ctrl-C reaches the group of this process alone.
+  const interrupted = (signal: NodeJS.Signals): void => {
+    groups.forEach(killGroup);
+    process.kill(process.pid, signal);
+  };
+  for (const signal of SIGNALS) process.once(signal, interrupted);
   await Promise.all(Array.from({ length: options.jobs }, worker));
+  for (const signal of SIGNALS) process.off(signal, interrupted);
 }
 
 function runFile(
   file: string,
+  early: AbortSignal | undefined,
+  groups: Set<ChildProcess>,
   { root, env, timeout, grace = 10 }: RunOptions,
 ): Promise<FileResult> {
   const begun = performance.now();
@@ -51,9 +66,12 @@ function runFile(
       cwd: root,
       env: { ...env, TAP_TIMEOUT: String(timeout) },
       stdio: ["ignore", "pipe", "pipe"],
+      // A file that is ended early takes the processes that it started with it.
+      detached: early !== undefined,
     });
     let out = "";
     let err = "";
+    let cut = false;
     child.stdout
       .setEncoding("utf8")
       .on("data", (text: string) => (out += text));
@@ -64,15 +82,40 @@ function runFile(
       () => child.kill("SIGKILL"),
       (timeout + grace) * 1000,
     );
+    const endEarly = (): void => {
+      cut = true;
+      killGroup(child);
+    };
+    if (early !== undefined) {
+      groups.add(child);
+      early.addEventListener("abort", endEarly);
+    }
     // Not "close": a process that the test left behind may hold the pipes.
     child.on("exit", (code, signal) => {
       clearTimeout(timer);
+      early?.removeEventListener("abort", endEarly);
+      groups.delete(child);
       setImmediate(() => {
         const time = performance.now() - begun;
-        resolve({ file, time, ...judge(out, err, code ?? signal) });
+        const judged = cut ? judgeCut(out) : judge(out, err, code ?? signal);
+        resolve({ file, time, cut, ...judged });
       });
     });
   });
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has just ended by itself.
+  }
+}
+
+/** Its totals are missing, and what had failed by then has failed. */
+function judgeCut(out: string): Pick<FileResult, "counts" | "detail"> {
+  const detail = failures(out);
+  return { counts: { ...NOTHING, failed: detail === "" ? 0 : 1 }, detail };
 }
 
 /** A process that died before its totals has failed once more than it can tell. */

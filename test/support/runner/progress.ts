@@ -1,5 +1,6 @@
 /** A line a finished file, and one after each 15 s without any: a log shows that the run is alive. */
-import { format, type Counts } from "./tap-text.ts";
+import type { FileResult } from "./processes.ts";
+import { format } from "./tap-text.ts";
 
 const QUIET = 15_000;
 
@@ -16,13 +17,12 @@ export class Progress {
     this.#timer = setInterval(() => this.#quiet(), QUIET);
   }
 
-  /** @param time milliseconds that the file took */
-  ended(file: string, counts: Counts, time: number): void {
+  ended({ file, counts, time, cut }: FileResult): void {
     this.#done += 1;
     this.#timer.refresh();
     const place = String(this.#done).padStart(String(this.#total).length);
     this.#print(
-      `[${place}/${this.#total}] ${file} ${format(counts)}, ${(time / 1000).toFixed(1)} s`,
+      `[${place}/${this.#total}] ${file} ${cut ? "ended early, " : ""}${format(counts)}, ${(time / 1000).toFixed(1)} s`,
     );
   }
 
