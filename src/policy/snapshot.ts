@@ -145,6 +145,8 @@ export interface Endpoint {
   /** How far its locality is from the caller's: 0 is the same as far as both say, 3 another region. */
   readonly distance: number;
   readonly ready: boolean;
+  /** The control plane hears nothing of its sidecar: others are preferred to it. */
+  readonly unconfirmed?: true;
 }
 
 export type RouteDecision =

@@ -4,7 +4,8 @@
  * ```
  *   ready ─▶ out: ejected or sick ─▶ all are in again where too few would be left (panic)
  *         ─▶ on probation: back from an ejection, a request at a time until one succeeds
- *         ─▶ in, by distance: the nearest take all, as long as enough of them are in
+ *         ─▶ in, and confirmed: the others stand back, as long as enough are confirmed
+ *         ─▶ by distance: the nearest take all, as long as enough of them are in
  * ```
  */
 import type { MonotonicMs } from "../../core/units.ts";
@@ -20,7 +21,10 @@ export interface Ejections {
 
 export interface Participant {
   readonly key: string;
-  readonly endpoint: { readonly distance: number };
+  readonly endpoint: {
+    readonly distance: number;
+    readonly unconfirmed?: true | undefined;
+  };
   /** In balancing: neither out nor on probation. */
   open: boolean;
 }
@@ -33,6 +37,8 @@ export interface Level<P> {
 
 export interface Eligible<P> {
   readonly open: readonly P[];
+  /** Those of `open` that calls go to first: the confirmed ones. `open` itself where that is no difference. */
+  readonly preferred: readonly P[];
   readonly probation: readonly P[];
   /** More than one where some of the traffic is spilled over; empty otherwise. */
   readonly levels: readonly Level<P>[];
@@ -74,13 +80,38 @@ export function eligible<P extends Participant>(
   }
   for (const each of ready) each.open = false;
   for (const each of open) each.open = true;
+  const confirmed = panic
+    ? undefined
+    : confirmedOf(open, ready.length, minHealthPercent);
+  const preferred = confirmed ?? open;
   return {
     open,
-    probation,
-    levels: byDistance && !panic ? levelsOf(ready, open) : [],
+    preferred,
+    // No call is risked on one that others serve in place of.
+    probation: confirmed ? probation.filter(isConfirmed) : probation,
+    levels: byDistance && !panic ? levelsOf(ready, preferred) : [],
     panic,
     freshUntil,
   };
+}
+
+function isConfirmed({ endpoint }: Participant): boolean {
+  return endpoint.unconfirmed !== true;
+}
+
+/** Those of which the control plane knows that they run; undefined where these would have to bear the load of too many others. */
+function confirmedOf<P extends Participant>(
+  open: readonly P[],
+  ready: number,
+  minHealthPercent: number,
+): readonly P[] | undefined {
+  const confirmed = open.filter(isConfirmed);
+  if (
+    confirmed.length === 0 ||
+    confirmed.length * 100 < ready * minHealthPercent
+  )
+    return undefined;
+  return confirmed.length === open.length ? open : confirmed;
 }
 
 /** Shares as Envoy's priority levels have them: each takes what its health allows of what nearer ones left, and all of them together everything. */

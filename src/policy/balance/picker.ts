@@ -2,7 +2,7 @@
  * Chooses the endpoint of an attempt: ready, not ejected, not tried before, and then by the algorithm.
  *
  * ```
- *   endpoints → ready → in at present (eligible.ts) → near enough → not warming up → not yet tried (any if none is left) → algorithm
+ *   endpoints → ready → in at present, confirmed (eligible.ts) → near enough → not warming up → not yet tried (any if none is left) → algorithm
  *   └────── looked at again on change only ──────┘   └───────────────────────── at each pick ──────────────────────────────────┘
  * ```
  * One that is on probation goes before all that: the next request is its probe. A request with a hash goes by the ring.
@@ -36,6 +36,8 @@ export interface BalancedEndpoint {
   readonly ready: boolean;
   /** 0 is nearest. */
   readonly distance: number;
+  /** Nobody knows whether it still runs: others are taken first, but for a request with a hash, which stays where it is. */
+  readonly unconfirmed?: true | undefined;
 }
 
 export interface BalancerSettings {
@@ -256,7 +258,7 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     exclude: ReadonlySet<string> | undefined,
     hash: number | undefined,
   ): Handle<E> | undefined {
-    const { open } = who;
+    const { open, preferred } = who;
     for (const each of who.probation)
       if (!each.probing && exclude?.has(each.key) !== true) {
         each.probing = true;
@@ -266,17 +268,17 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     if (hash !== undefined && from.hashed !== undefined)
       return from.hashed.choose(hash, open, exclude);
     let among = this.#near(who);
-    // Where all near endpoints were tried, those farther away are still untried.
+    // Where all near endpoints were tried, those farther away are still untried; after these, the unconfirmed ones.
     if (among !== open && exclude !== undefined && allIn(exclude, among))
-      among = open;
+      among = allIn(exclude, preferred) ? open : preferred;
     return from.algorithm.choose(this.#narrow(among, from, exclude, now), now);
   }
 
-  #near({ open, levels }: Eligible<Handle<E>>): readonly Handle<E>[] {
-    if (levels.length === 0) return open;
+  #near({ preferred, levels }: Eligible<Handle<E>>): readonly Handle<E>[] {
+    if (levels.length === 0) return preferred;
     const draw = levels.length === 1 ? 0 : this.#random();
     for (const level of levels) if (draw < level.upTo) return level.members;
-    return open;
+    return preferred;
   }
 
   /** Those that are left where some are excluded, or where some of those that warm up stand back; all where none is left. */

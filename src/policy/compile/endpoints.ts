@@ -9,6 +9,7 @@ import {
 } from "../../resources/service/schema.ts";
 import {
   applicationPort,
+  isUnconfirmed,
   workloadSettings,
 } from "../../resources/workload/schema.ts";
 import type { Endpoint } from "../snapshot.ts";
@@ -97,6 +98,7 @@ function endpointOf(
     locality: settings.locality,
     distance: distance(locality, settings.locality),
     ready: settings.ready,
+    ...(isUnconfirmed(resource) ? { unconfirmed: true } : {}),
   };
 }
 
@@ -166,7 +168,8 @@ function sameOr(old: Endpoint | undefined, endpoint: Endpoint): Endpoint {
     old.weight === endpoint.weight &&
     old.locality === endpoint.locality &&
     old.distance === endpoint.distance &&
-    old.ready === endpoint.ready
+    old.ready === endpoint.ready &&
+    old.unconfirmed === endpoint.unconfirmed
     ? old
     : endpoint;
 }

@@ -45,6 +45,15 @@ export interface WorkloadSpec {
 /** Marks a Workload that a sidecar registered, with the SPIFFE id of who did: the rest are a person's, and never expire. */
 export const REGISTERED_BY = "mesh.wherry.dev/registered-by";
 
+/** Marks a Workload whose lease has run out while others could serve in its place, with the time (RFC 3339) of its end: callers prefer those. */
+export const UNCONFIRMED_SINCE = "mesh.wherry.dev/unconfirmed-since";
+
+export function isUnconfirmed({
+  metadata,
+}: Pick<WorkloadResource, "metadata">): boolean {
+  return metadata.annotations?.[UNCONFIRMED_SINCE] !== undefined;
+}
+
 export interface WorkloadSettings {
   readonly address: string;
   readonly ports: Readonly<Record<string, number>>;

@@ -163,6 +163,7 @@ function clusterView(state: ClusterState, clock: Clock): ClusterView {
       link: endpoint.link,
       identity: endpoint.identity,
       ready: endpoint.ready,
+      unconfirmed: endpoint.unconfirmed,
       weight: endpoint.weight,
       locality: endpoint.locality,
       ejectedForMs: Math.max(0, Math.round(detector.until(endpoint.key) - now)),

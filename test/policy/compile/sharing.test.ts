@@ -1,12 +1,13 @@
 /** What a change leaves alone is shared by the next snapshot, and is not even looked at (law 16). */
 import t from "tap";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
-import type { Snapshot } from "../../../src/policy/snapshot.ts";
+import type { Endpoint, Snapshot } from "../../../src/policy/snapshot.ts";
 import {
   formatKey,
   keyOf,
   type Resource,
 } from "../../../src/resources/envelope.ts";
+import { UNCONFIRMED_SINCE } from "../../../src/resources/workload/schema.ts";
 import {
   authorizationPolicy,
   born,
@@ -282,5 +283,21 @@ void t.test("requests find all of it in a snapshot of many compiles", (t) => {
       kind: "forward",
       cluster: { key: `s${(index + 1) % 40}.shop:80` },
     });
+  t.end();
+});
+
+void t.test("an unconfirmed Workload changes its endpoint alone", (t) => {
+  const instance = (name: string, annotations?: Record<string, string>) =>
+    workload(`shop/${name}`, "a", {}, annotations && { annotations });
+  const before = [service("shop/a"), instance("a-1"), instance("a-2")];
+  const first = compile(before);
+  const since = { [UNCONFIRMED_SINCE]: "2026-01-01T00:00:00.000Z" };
+  const second = compile(changed(before, [instance("a-2", since)]), first);
+  const ends = (of: Snapshot): readonly Endpoint[] =>
+    of.destination("a", 80)?.cluster.endpoints ?? [];
+  t.equal(ends(second)[0], ends(first)[0]);
+  t.match(ends(second)[1], { workload: "shop/a-2", unconfirmed: true });
+  const third = compile(before, second);
+  t.notHas(ends(third)[1], { unconfirmed: true });
   t.end();
 });
