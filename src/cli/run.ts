@@ -1,7 +1,7 @@
 /** The command line: which commands there are, and what becomes of an error in one of them. */
 import { Command, CommanderError } from "commander";
 import { systemClock } from "../core/clock.ts";
-import { messageOf, UserError } from "../core/errors.ts";
+import { EXIT, messageOf, UserError } from "../core/errors.ts";
 import { packageVersion } from "../runtime/package.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
@@ -114,10 +114,14 @@ async function registerCommands(
 function report(error: unknown, context: CliContext): number {
   if (error instanceof CommanderError) return error.exitCode;
   // Asked to stop while it was still starting: that is no fault to tell of.
-  if (error === context.stop.reason && context.stop.aborted) return 130;
+  if (error === context.stop.reason && context.stop.aborted)
+    return EXIT.stopped;
   const red = painter(context.colours)("red", "error:");
-  if (error instanceof UserError) context.complain(`${red} ${error.message}\n`);
-  else if (error instanceof ApiError) {
+  if (error instanceof UserError) {
+    context.complain(`${red} ${error.message}\n`);
+    return error.exitCode;
+  }
+  if (error instanceof ApiError) {
     const causes = error.causes
       .map(
         (cause) =>
@@ -125,12 +129,12 @@ function report(error: unknown, context: CliContext): number {
       )
       .join("");
     context.complain(`${red} ${error.message}${causes}\n`);
-  } else if (context.stop.aborted) return 130;
+  } else if (context.stop.aborted) return EXIT.stopped;
   else
     context.complain(
       `${red} ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}\n`,
     );
-  return 1;
+  return EXIT.failed;
 }
 
 /**

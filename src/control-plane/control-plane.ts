@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { makeDirectory } from "../core/directory.ts";
-import { messageOf, UserError } from "../core/errors.ts";
+import { EXIT, messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
 import { programDigest } from "../runtime/package.ts";
@@ -80,9 +80,11 @@ export async function startControlPlane(
     return await assemble(options, closers, close);
   } catch (thrown) {
     await close();
-    throw thrown instanceof StoreError
-      ? new UserError(thrown.message, { cause: thrown })
-      : thrown;
+    if (!(thrown instanceof StoreError)) throw thrown;
+    throw new UserError(thrown.message, {
+      cause: thrown,
+      ...(thrown.damaged ? { exitCode: EXIT.damagedStore } : {}),
+    });
   }
 }
 
@@ -263,10 +265,11 @@ function apiOptions(
 }
 
 function openStore(options: ControlPlaneOptions): Store {
-  const { clock, stateDirectory } = options;
+  const { clock, logger, stateDirectory } = options;
+  const file = join(stateDirectory, "store.sqlite");
   return options.store === "memory"
     ? openMemoryStore({ clock })
-    : openSqliteStore({ file: join(stateDirectory, "store.sqlite"), clock });
+    : openSqliteStore({ file, clock, logger });
 }
 
 function acceptanceOf(store: Store, push: PushServer): Acceptance {

@@ -16,7 +16,29 @@ export function systemCode(thrown: unknown): string | undefined {
   return undefined;
 }
 
+/** What a process ends with: the guide (config/guide/operations.md) tells what each means to whoever starts it again. */
+export const EXIT = {
+  /** A command that did not do what it was asked, or a part that cannot start. */
+  failed: 1,
+  /** EX_DATAERR of sysexits.h: what the control plane stored is damaged, and another start does not help. */
+  damagedStore: 65,
+  /** EX_SOFTWARE of sysexits.h: a defect, after which it ended in order. */
+  defect: 70,
+  /** Asked to stop while it was starting, as a shell has it for SIGINT. */
+  stopped: 130,
+} as const;
+
 /** A fault of configuration or usage that a person must mend: what, where and what to do, in its message. */
 export class UserError extends Error {
   override readonly name = "UserError";
+  /** What a command ends with that ends with it. */
+  readonly exitCode: number;
+
+  constructor(
+    message: string,
+    options: ErrorOptions & { readonly exitCode?: number } = {},
+  ) {
+    super(message, options);
+    this.exitCode = options.exitCode ?? EXIT.failed;
+  }
 }

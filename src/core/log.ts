@@ -1,7 +1,7 @@
 /** The one logger: JSON lines on standard error, or readable lines where a person watches. */
 import { pino, type Logger as PinoLogger } from "pino";
 import { systemClock, timestamp } from "./clock.ts";
-import { openLogLines } from "./log-lines.ts";
+import { openLogLines } from "./machine/log-lines.ts";
 
 export type Logger = PinoLogger;
 

@@ -7,6 +7,7 @@ import {
   type HistogramCell,
   type MetricsRegistry,
 } from "./metrics.ts";
+import { machineMeters, type MachineMeters } from "./machine-meters.ts";
 
 /** "mirror": a copy of an outbound request, whose answer nobody gets. */
 export type Direction = "outbound" | "inbound" | "mirror";
@@ -19,7 +20,7 @@ export interface TrafficCells {
   readonly sent: CounterCell;
 }
 
-export interface Meters {
+export interface Meters extends MachineMeters {
   readonly registry: MetricsRegistry;
   /** Requests that ended, by direction first. */
   readonly requests: Family<CounterCell>;
@@ -78,6 +79,7 @@ export function makeMeters(registry: MetricsRegistry): Meters {
     ...policyMeters(registry),
     ...connectionMeters(registry),
     ...stateMeters(registry),
+    ...machineMeters(registry),
   };
 }
 

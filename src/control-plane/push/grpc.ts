@@ -3,6 +3,7 @@ import { status, type handleUnaryCall } from "@grpc/grpc-js";
 import { messageOf } from "../../core/errors.ts";
 import { EnrolmentError } from "../enrolment/enrolment-error.ts";
 import { RegistrationError } from "../registry/registration-error.ts";
+import { StoreError } from "../store/store.ts";
 
 /** What grpc-js turns into the status of a call. */
 export class GrpcError extends Error {
@@ -50,7 +51,10 @@ function asGrpcError(thrown: unknown): GrpcError {
     return new GrpcError(ENROLMENT_CODES[thrown.kind], thrown.message);
   if (thrown instanceof RegistrationError)
     return new GrpcError(REGISTRATION_CODES[thrown.kind], thrown.message);
-  return new GrpcError(status.INTERNAL, messageOf(thrown));
+  return new GrpcError(
+    thrown instanceof StoreError ? status.UNAVAILABLE : status.INTERNAL,
+    messageOf(thrown),
+  );
 }
 
 /** Throws an INVALID_ARGUMENT. */

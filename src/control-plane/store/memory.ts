@@ -37,6 +37,7 @@ export function openMemoryStore(options: MemoryStoreOptions): Store {
 /** Each operation is one synchronous step: nothing can come between the comparison and the swap. */
 class MemoryStore implements Store {
   readonly id: string = randomUUID();
+  readonly fault = undefined;
   readonly #clock: Clock;
   readonly #table = new ResourceTable();
   readonly #notes = new Map<string, string>();

@@ -1,10 +1,11 @@
 /** The SQLite file itself: its making, its checks at opening, and the prepared statements that the store runs on it. */
 import { randomUUID } from "node:crypto";
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import { messageOf } from "../../core/errors.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
+import { findings, isDamage } from "./sqlite-errors.ts";
 import { StoreError, type Change } from "./store.ts";
 
 /** "WHRY": tells a database of ours from any other. */
@@ -38,8 +39,7 @@ export function openDatabase(file: string, lockTimeout: number): DatabaseSync {
     try {
       setUp(database, file);
     } catch (thrown) {
-      database.close();
-      throw thrown;
+      throw closeFailed(database, file, thrown);
     }
     return database;
   } catch (thrown) {
@@ -47,24 +47,36 @@ export function openDatabase(file: string, lockTimeout: number): DatabaseSync {
   }
 }
 
-/** What is wrong with the file, and what to do. */
-export function cannotOpen(file: string, thrown: unknown): StoreError {
-  return thrown instanceof StoreError
-    ? thrown
-    : new StoreError(describeFailure(file, thrown), { cause: thrown });
+/** Closes a database that cannot be used; what is wrong with it, and what to do. */
+export function closeFailed(
+  database: DatabaseSync,
+  file: string,
+  thrown: unknown,
+): StoreError {
+  const found = isDamaged(thrown) ? findings(database) : undefined;
+  database.close();
+  return cannotOpen(file, thrown, found);
 }
 
-function describeFailure(file: string, thrown: unknown): string {
+function cannotOpen(file: string, thrown: unknown, found?: string): StoreError {
+  if (thrown instanceof StoreError) return thrown;
   const message = messageOf(thrown);
-  if (message.includes("locked"))
-    return `${file} is in use by another process: stop the other control plane, or give this one another state directory`;
-  if (
-    thrown instanceof SyntaxError ||
-    message.includes("not a database") ||
-    message.includes("malformed")
-  )
-    return `${file} is damaged or not a database (${message}): put a backup in its place, or move it away to start empty`;
-  return `${file} cannot be opened: ${message}`;
+  if (isDamaged(thrown))
+    return new StoreError(
+      `${file} is damaged or not a database (${message}${found === undefined ? "" : `; its check found: ${found}`}). Nothing was changed. Put a backup in its place, or move it and ${basename(file)}-wal away to start empty and apply your files again`,
+      { cause: thrown, damaged: true },
+    );
+  return new StoreError(
+    message.includes("locked")
+      ? `${file} is in use by another process: stop the other control plane, or give this one another state directory`
+      : `${file} cannot be opened: ${message}`,
+    { cause: thrown },
+  );
+}
+
+/** A body that is not JSON is damage, too. */
+function isDamaged(thrown: unknown): boolean {
+  return thrown instanceof SyntaxError || isDamage(thrown);
 }
 
 function setUp(database: DatabaseSync, file: string): void {
@@ -129,9 +141,6 @@ export function prepare(database: DatabaseSync): Statements {
   const size = database.prepare(
     "SELECT COUNT(*) AS count, TOTAL(OCTET_LENGTH(body)) AS bytes FROM history",
   );
-  const all = database.prepare(
-    "SELECT body FROM resources ORDER BY kind, namespace, name",
-  );
   const put = database.prepare(
     "INSERT INTO resources (kind, namespace, name, body) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
   );
@@ -155,9 +164,7 @@ export function prepare(database: DatabaseSync): Statements {
       const row = size.get();
       return { rows: Number(row?.["count"]), bytes: Number(row?.["bytes"]) };
     },
-    *all() {
-      for (const row of all.iterate()) yield resourceIn(row);
-    },
+    all: prepareAll(database),
     put({ kind, namespace, name }, body) {
       put.run(kind, namespace, name, body);
     },
@@ -175,6 +182,30 @@ export function prepare(database: DatabaseSync): Statements {
         resource: resourceIn(row),
       })),
     dropOldest: () => Number(dropOldest.get()?.["bytes"] ?? 0),
+  };
+}
+
+function prepareAll(database: DatabaseSync): Statements["all"] {
+  const all = database.prepare(
+    "SELECT body FROM resources ORDER BY kind, namespace, name",
+  );
+  const nth = database.prepare(
+    "SELECT kind, namespace, name FROM resources ORDER BY kind, namespace, name LIMIT 1 OFFSET ?",
+  );
+  return function* () {
+    let count = 0;
+    for (const row of all.iterate()) {
+      try {
+        yield resourceIn(row);
+      } catch (thrown) {
+        const { kind, namespace, name } = nth.get(count) ?? {};
+        throw new SyntaxError(
+          `${String(kind)} ${String(namespace)}/${String(name)}: ${messageOf(thrown)}`,
+          { cause: thrown },
+        );
+      }
+      count += 1;
+    }
   };
 }
 

@@ -1,6 +1,8 @@
 /** The embedded store: one SQLite file that survives a kill at any moment, held by one control plane at a time. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../../core/clock.ts";
+import { countMachineError } from "../../core/machine/machine-errors.ts";
+import { silentLogger, type Logger } from "../../core/log.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   keyOf,
@@ -8,8 +10,9 @@ import {
   type ResourceKey,
 } from "../../resources/envelope.ts";
 import { follow, type History } from "./follow.ts";
+import { asStoreError } from "./sqlite-errors.ts";
 import {
-  cannotOpen,
+  closeFailed,
   openDatabase,
   prepare,
   type ChangeType,
@@ -38,11 +41,16 @@ import {
   step,
   type PlannedPut,
 } from "./write.ts";
+import { WriteHealth } from "./write-health.ts";
+
+/** The note that a try writes and removes. */
+const PROBE = "probe";
 
 export interface SqliteStoreOptions {
   /** The database file; made, with its directory, where it is missing. */
   readonly file: string;
   readonly clock: Clock;
+  readonly logger?: Logger;
   readonly history?: HistoryLimits;
   /** Milliseconds to wait for another process to let go of the file; 5,000 where absent. */
   readonly lockTimeout?: number;
@@ -64,12 +72,14 @@ class SqliteStore implements Store, History {
   readonly #newest: WatchSource<number>;
   readonly #recent: RecentChanges;
   readonly #size: { rows: number; bytes: number };
+  readonly #health: WriteHealth;
   readonly #closing = new AbortController();
 
   constructor(options: SqliteStoreOptions) {
     const {
       clock,
       file,
+      logger = silentLogger,
       history = HISTORY_LIMITS,
       lockTimeout = 5000,
     } = options;
@@ -85,9 +95,14 @@ class SqliteStore implements Store, History {
       for (const resource of this.#statements.all())
         this.#table.put(keyOf(resource), resource);
     } catch (thrown) {
-      this.#database.close();
-      throw cannotOpen(file, thrown);
+      throw closeFailed(this.#database, file, thrown);
     }
+    const probe = (): void => this.#probe();
+    this.#health = new WriteHealth({ clock, logger, file, probe });
+  }
+
+  get fault(): string | undefined {
+    return this.#health.fault;
   }
 
   get newest(): Watch<number> {
@@ -169,14 +184,15 @@ class SqliteStore implements Store, History {
     if (after < compacted || after > newest)
       throw new CompactedError(after, compacted, newest);
     return (
-      this.#recent.read(after, limit) ?? this.#statements.changes(after, limit)
+      this.#recent.read(after, limit) ??
+      this.#read(() => this.#statements.changes(after, limit))
     );
   }
 
   note(name: string): Promise<string | undefined> {
     return step(() => {
       this.#checkOpen();
-      return this.#statements.note(name);
+      return this.#read(() => this.#statements.note(name));
     });
   }
 
@@ -187,7 +203,7 @@ class SqliteStore implements Store, History {
   notes(prefix: string): Promise<ReadonlyMap<string, string>> {
     return step(() => {
       this.#checkOpen();
-      return this.#statements.notes(prefix);
+      return this.#read(() => this.#statements.notes(prefix));
     });
   }
 
@@ -204,6 +220,7 @@ class SqliteStore implements Store, History {
     return step(() => {
       if (this.#closing.signal.aborted) return;
       this.#closing.abort();
+      this.#health.close();
       this.#database.close();
     });
   }
@@ -213,20 +230,52 @@ class SqliteStore implements Store, History {
       throw new StoreError("the store is closed");
   }
 
-  /** All of it is on the disk when this returns, or none of it ever was. */
+  /** All of it is on the disk when this returns, or none of it ever was. Throws StoreError where the machine does not let it be written. */
   #transaction<T>(run: () => T): T {
     this.#checkOpen();
     const before = { ...this.#size };
-    this.#database.exec("BEGIN IMMEDIATE");
     try {
+      // One whose end failed twice is open still.
+      this.#rollBack();
+      this.#database.exec("BEGIN IMMEDIATE");
       const result = run();
       this.#database.exec("COMMIT");
+      this.#health.well();
       return result;
     } catch (thrown) {
       Object.assign(this.#size, before);
-      // SQLite has rolled back by itself where the disk is full or failing.
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw thrown;
+      const error = asStoreError("written", thrown);
+      try {
+        this.#rollBack();
+      } catch {
+        // The next transaction begins with it.
+      }
+      if (error instanceof StoreError) this.#health.failed(error);
+      throw error;
+    }
+  }
+
+  /** SQLite rolls back by itself where the disk is full or failing. */
+  #rollBack(): void {
+    if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+  }
+
+  /** Leaves nothing behind, and is on the disk all the same. */
+  #probe(): void {
+    this.#transaction(() => {
+      this.#statements.setNote(PROBE, PROBE);
+      this.#statements.setNote(PROBE, undefined);
+    });
+  }
+
+  /** Throws StoreError where the machine does not let it be read. */
+  #read<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (thrown) {
+      const error = asStoreError("read", thrown);
+      if (error instanceof StoreError) countMachineError("store", error);
+      throw error;
     }
   }
 

@@ -45,6 +45,8 @@ export interface Removal {
 export interface Store {
   /** A UUID made with the store and kept in it: another id is another history, in which revisions compare with nothing. */
   readonly id: string;
+  /** Why nothing can be written now, while the disk is full or fails; undefined while it can. What is there can be read all the same. */
+  readonly fault: string | undefined;
   /** The newest revision; 0 before the first write. */
   revision(): Promise<number>;
   get(key: ResourceKey): Promise<Resource | undefined>;
@@ -130,7 +132,23 @@ export class CompactedError extends Error {
   }
 }
 
-/** The store cannot be opened, or was closed. */
+/** The store cannot be opened, read or written, or was closed. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
+  /** "SQLITE_FULL", where the machine is what fails. */
+  readonly code: string | undefined;
+  /** What is stored is damaged: trying again does not help. */
+  readonly damaged: boolean;
+
+  constructor(
+    message: string,
+    options: ErrorOptions & {
+      readonly code?: string;
+      readonly damaged?: boolean;
+    } = {},
+  ) {
+    super(message, options);
+    this.code = options.code;
+    this.damaged = options.damaged ?? false;
+  }
 }

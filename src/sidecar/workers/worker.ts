@@ -5,6 +5,7 @@ import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { type Meters } from "../../telemetry/meters.ts";
+import { collectMachineErrors } from "../../telemetry/machine-meters.ts";
 import { judgeOpenEnds } from "../../proxy/exchange/open-ended.ts";
 import { openAll, type Open } from "../../proxy/downstream/ports.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
@@ -194,6 +195,7 @@ class Worker implements ProxyWorker {
   }
 
   #collect(): void {
+    collectMachineErrors(this.meters);
     this.meters.connections.with("upstream").set(this.pools.connections);
     for (const { key, breaker } of this.clusters.all())
       this.meters.breakerState.with(key).set(STATES.indexOf(breaker.state));

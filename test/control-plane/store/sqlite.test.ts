@@ -4,6 +4,7 @@ import { once } from "node:events";
 import {
   copyFileSync,
   existsSync,
+  readFileSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -241,6 +242,27 @@ void t.test("the file is its owner's alone", async (t) => {
 });
 
 void t.test(
+  "a damaged database is refused with the page, and stays as it is",
+  async (t) => {
+    const file = join(t.testdir(), "store.sqlite");
+    const made = openSqliteStore({ file, clock: fakeClock() });
+    for (let count = 0; count < 200; count += 1)
+      await made.put(service(`s${count}`), undefined);
+    await made.close();
+    const bytes = readFileSync(file);
+    bytes.fill(0xff, 5 * 4096, bytes.length - 4096);
+    writeFileSync(file, bytes);
+    t.throws(() => openSqliteStore({ file, clock: fakeClock() }), {
+      name: "StoreError",
+      damaged: true,
+      message:
+        /malformed; its check found: .*page \d+.*Nothing was changed.*backup.*store\.sqlite-wal/,
+    });
+    t.ok(readFileSync(file).equals(bytes));
+  },
+);
+
+void t.test(
   "a file that cannot serve is refused with what to do",
   async (t) => {
     const directory = t.testdir();
@@ -288,7 +310,8 @@ void t.test(
     body.close();
     t.throws(() => open("body"), {
       name: "StoreError",
-      message: /damaged or not a database.*backup/,
+      damaged: true,
+      message: /damaged or not a database \(Service shop\/a: .*backup/,
     });
   },
 );

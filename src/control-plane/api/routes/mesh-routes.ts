@@ -132,7 +132,10 @@ function addHealth(api: Api, options: ApiOptions): void {
           "this control plane is starting or stopping",
         );
       // The store is what everything else stands on.
-      await options.store.revision();
+      const { store } = options;
+      await store.revision();
+      if (store.fault !== undefined)
+        throw new ApiError("ServiceUnavailable", store.fault);
       return { status: "ok" };
     },
   );

@@ -198,7 +198,16 @@ void t.test("only this store's own id can be accepted", async (t) => {
 });
 
 void t.test("readiness follows the control plane", async (t) => {
-  const { call, world } = await rig(t);
+  const { call, world, store } = await rig(t);
+  t.equal((await call("GET", "/readyz")).code, 200);
+  Object.assign(store, { fault: "the store cannot be written: a test" });
+  const full = await call("GET", "/readyz");
+  t.equal(full.code, 503);
+  t.match(full.body, {
+    reason: "ServiceUnavailable",
+    message: "the store cannot be written: a test",
+  });
+  Object.assign(store, { fault: undefined });
   t.equal((await call("GET", "/readyz")).code, 200);
   world.ready = false;
   t.equal((await call("GET", "/readyz")).code, 503);

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { openSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import t from "tap";
-import { cleanEnvironment } from "../support/demo.ts";
+import { cleanEnvironment } from "../../support/demo.ts";
 
-const LOG = new URL("../../src/core/log.ts", import.meta.url).href;
+const LOG = new URL("../../../src/core/log.ts", import.meta.url).href;
 /** Writes a line of 1 KiB for each number up to `lines`, then "done" to standard output, and one line more for each line that it reads. */
 const program = (lines: number): string => `
   import { createInterface } from "node:readline";

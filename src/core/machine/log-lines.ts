@@ -1,6 +1,6 @@
 /** Where log lines go: standard error, in a way that neither an error of it nor a reader that stands still is felt by traffic. */
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
-import { systemClock, type Clock } from "./clock.ts";
+import { systemClock, type Clock } from "../clock.ts";
 
 /** Bytes of lines that wait for a full disk or pipe. What comes beyond them is left out, and counted. */
 const MOST_KEPT = 1024 * 1024;

@@ -1,0 +1,69 @@
+/** Whether a store can be written: a write that failed is told once, and small writes are tried until one succeeds. */
+import type { Cancel, Clock } from "../../core/clock.ts";
+import { MachineFault } from "../../core/machine/machine-errors.ts";
+import { messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import { StoreError } from "./store.ts";
+
+/** Milliseconds between two tries. */
+const AGAIN = 1000;
+
+export interface WriteHealthOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly file: string;
+  /** A write that changes nothing. Throws where it fails. */
+  readonly probe: () => void;
+}
+
+export class WriteHealth {
+  readonly #options: WriteHealthOptions;
+  readonly #machine: MachineFault;
+  #cancel: Cancel | undefined;
+
+  constructor(options: WriteHealthOptions) {
+    const { logger, file } = options;
+    this.#options = options;
+    this.#machine = new MachineFault({
+      part: "store",
+      logger,
+      begins: `${file} cannot be written: changes are refused, and sidecars keep what they have`,
+      ends: `${file} can be written again`,
+    });
+  }
+
+  /** Why nothing can be written now; undefined while it can. */
+  get fault(): string | undefined {
+    return this.#machine.reason;
+  }
+
+  failed(error: StoreError): void {
+    this.#machine.failed(error);
+    this.#cancel ??= this.#options.clock.every(AGAIN, () => this.#try());
+  }
+
+  well(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#machine.well();
+  }
+
+  close(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#machine.close();
+  }
+
+  /** A success tells of itself by `well`, and a failure by `failed`. */
+  #try(): void {
+    try {
+      this.#options.probe();
+    } catch (thrown) {
+      if (!(thrown instanceof StoreError))
+        this.#options.logger.error(
+          { reason: messageOf(thrown) },
+          "the store cannot be tried: a defect",
+        );
+    }
+  }
+}
