@@ -223,18 +223,20 @@ async function checkPolicies(task: Task): Promise<void> {
 }
 
 /** What policies can act on once the list is written. */
-async function reachFor({ prospect, mesh, trustDomain }: Task): Promise<Reach> {
+async function reachFor({
+  prospect,
+  mesh,
+  trustDomain,
+  pause,
+}: Task): Promise<Reach> {
   const changes =
     prospect.ofKind(SERVICE).length + prospect.ofKind(WORKLOAD).length;
   if (changes === 0) return (await mesh.current()).mesh.reach();
-  return reachOf(
-    [
-      ...resourcesOf(await prospect.kin(SERVICE)),
-      ...resourcesOf(await prospect.kin(WORKLOAD)),
-    ],
-    trustDomain,
-    true,
-  );
+  const all = [
+    ...resourcesOf(await prospect.kin(SERVICE)),
+    ...resourcesOf(await prospect.kin(WORKLOAD)),
+  ];
+  return inSlices(reachOf(all, trustDomain, true), pause);
 }
 
 /** Matches that no request reaches: of these routes, and of others by these. */

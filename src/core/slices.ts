@@ -44,6 +44,36 @@ export function atOnce<T>(work: Steps<T>): T {
   return step.value;
 }
 
+/** Items that are looked at in one step. */
+const LOOKED = 256;
+
+/** A long list in pieces: one for each step of work that does little with each item. */
+export function* pieces<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < items.length; at += LOOKED)
+    yield items.slice(at, at + LOOKED);
+}
+
+/** Those of a long list that pass the test. */
+export function filterSteps<T, S extends T>(
+  items: readonly T[],
+  test: (item: T) => item is S,
+): Steps<S[]>;
+export function filterSteps<T>(
+  items: readonly T[],
+  test: (item: T) => boolean,
+): Steps<T[]>;
+export function* filterSteps<T>(
+  items: readonly T[],
+  test: (item: T) => boolean,
+): Steps<T[]> {
+  const found: T[] = [];
+  for (const piece of pieces(items)) {
+    yield;
+    for (const item of piece) if (test(item)) found.push(item);
+  }
+  return found;
+}
+
 /** Items that are sorted in one step. */
 const SORTED = 256;
 

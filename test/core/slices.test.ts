@@ -1,6 +1,7 @@
 import t from "tap";
 import {
   atOnce,
+  filterSteps,
   inSlices,
   nextTurn,
   pauses,
@@ -56,6 +57,31 @@ void t.test("what it throws is thrown", async (t) => {
     },
     { message: "no" },
   );
+});
+
+void t.test("a list is filtered some hundreds of items a step", (t) => {
+  for (const length of [0, 1, 255, 256, 257, 3000]) {
+    const items = Array.from({ length }, (_, at) =>
+      at % 3 === 0 ? `${at}` : at,
+    );
+    let looked = 0;
+    let most = 0;
+    const filtering = filterSteps(items, (item) => {
+      looked += 1;
+      return typeof item === "string";
+    });
+    let step = filtering.next();
+    for (; step.done !== true; step = filtering.next()) {
+      most = Math.max(most, looked);
+      looked = 0;
+    }
+    t.strictSame(
+      step.value,
+      items.filter((item) => typeof item === "string"),
+    );
+    t.ok(Math.max(most, looked) <= 256, `${most} of ${length} in one step`);
+  }
+  t.end();
 });
 
 interface Item {

@@ -3,6 +3,7 @@ import t from "tap";
 import { parseJson, parseYaml } from "../../src/control-plane/api/bodies.ts";
 import { jsonFault } from "../../src/control-plane/api/json-fault.ts";
 import { mergePatch } from "../../src/control-plane/api/merge-patch.ts";
+import { atOnce } from "../../src/core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy/schema.ts";
 import {
   checkAttributes,
@@ -251,7 +252,7 @@ function checkTogether(resources: readonly Resource[]): void {
   const byKey = new Map(
     resources.map((each) => [formatKey(keyOf(each)), each] as const),
   );
-  const opaque = opaqueServices(services);
+  const opaque = atOnce(opaqueServices(services));
   const namespaces = new Set(services.map((each) => each.metadata.namespace));
   for (const each of resources) {
     checkAttributes(each, opaque);

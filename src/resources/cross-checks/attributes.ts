@@ -1,4 +1,5 @@
 /** HTTP attributes in a policy that may act on a TCP port: a DENY then refuses the whole port, an ALLOW rule never matches (trap 3). */
+import type { Steps } from "../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import { formatName, ROOT_NAMESPACE, type Resource } from "../envelope.ts";
 import { isKind, type Problem } from "../kind.ts";
@@ -23,12 +24,14 @@ export interface OpaqueServices {
   ): ServiceResource | undefined;
 }
 
-export function opaqueServices(
+/** May pause at each `yield`. */
+export function* opaqueServices(
   services: readonly ServiceResource[],
-): OpaqueServices {
+): Steps<OpaqueServices> {
   // By namespace alone, and by each label of the selector: a policy looks at few of many.
   const index = new Map<string, ServiceResource[]>();
   for (const service of services) {
+    yield;
     if (service.spec.ports.every(speaksHttp)) continue;
     const pairs = Object.entries(service.spec.selector ?? {});
     // What is in the root namespace acts on the whole mesh.

@@ -1,5 +1,5 @@
 /** Everything that resources say of each other where there is no control plane: references, reach, hosts, conflicts. */
-import type { Steps } from "../../core/slices.ts";
+import { filterSteps, pieces, type Steps } from "../../core/slices.ts";
 import type { WallMs } from "../../core/units.ts";
 import { checkAttributes, opaqueServices } from "./attributes.ts";
 import { findConflicts } from "./conflicts.ts";
@@ -26,20 +26,28 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
   wall: WallMs | undefined,
 ): Steps<Remark<T>[]> {
   const remarks: Remark<T>[] = [];
-  const resources = all.map(({ resource }) => resource);
-  yield;
-  const services = resources.filter((each) => isKind(SERVICE, each));
-  yield;
-  const opaque = opaqueServices(services);
-  yield;
-  const populated = new Set(
-    services.map(({ metadata }) => metadata.namespace ?? ""),
+  const resources: Resource[] = [];
+  for (const piece of pieces(all)) {
+    yield;
+    for (const { resource } of piece) resources.push(resource);
+  }
+  const services = yield* filterSteps(resources, (each) =>
+    isKind(SERVICE, each),
   );
-  const mesh = resources.find((resource) => isKind(MESH, resource));
+  const opaque = yield* opaqueServices(services);
+  const populated = new Set<string>();
+  for (const piece of pieces(services)) {
+    yield;
+    for (const { metadata } of piece) populated.add(metadata.namespace ?? "");
+  }
+  const [mesh] = yield* filterSteps(resources, (each) => isKind(MESH, each));
   const { trustDomain } = meshSettings(mesh?.spec);
-  yield;
   const checkReach = reachChecker(
-    reachOf(resources, mesh === undefined ? undefined : trustDomain, false),
+    yield* reachOf(
+      resources,
+      mesh === undefined ? undefined : trustDomain,
+      false,
+    ),
   );
   for (const about of all) {
     yield;
@@ -62,17 +70,23 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
   const losses = yield* findConflicts(resources);
   const unreachable = yield* findUnreachable(resources);
   if (losses.length === 0 && unreachable.length === 0) return remarks;
-  const byResource = new Map(all.map((each) => [each.resource, each]));
-  for (const { about, path, message } of [
-    ...losses.map((each) => ({ ...each, about: each.loser })),
-    ...unreachable.map((each) => ({ ...each, about: each.route })),
-  ]) {
-    const found = byResource.get(about);
-    if (found !== undefined)
-      remarks.push({
-        about: found,
-        problem: { path, message, severity: "warning" },
-      });
+  const byResource = new Map<Resource, T>();
+  for (const piece of pieces(all)) {
+    yield;
+    for (const each of piece) byResource.set(each.resource, each);
+  }
+  const warn = (resource: Resource, path: string, message: string): void => {
+    const about = byResource.get(resource);
+    if (about !== undefined)
+      remarks.push({ about, problem: { path, message, severity: "warning" } });
+  };
+  for (const { loser, path, message } of losses) {
+    yield;
+    warn(loser, path, message);
+  }
+  for (const { route, path, message } of unreachable) {
+    yield;
+    warn(route, path, message);
   }
   return remarks;
 }

@@ -1,6 +1,12 @@
 /** Which of two resources that claim the same thing wins: the oldest, as a whole (trap 13); between kinds of routes, GRPCRoute (trap 9). */
 import { parseTimestamp } from "../../core/clock.ts";
-import { atOnce, sortSteps, type Steps } from "../../core/slices.ts";
+import {
+  atOnce,
+  filterSteps,
+  pieces,
+  sortSteps,
+  type Steps,
+} from "../../core/slices.ts";
 import { accountOf, addressLosses } from "../ownership/address-owners.ts";
 import { formatKey, formatName, keyOf, type Resource } from "../envelope.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
@@ -42,8 +48,12 @@ export function* oldestFirst<T extends Resource>(
     yield;
     aged.push({ resource, at: createdAt(resource), name: nameOf(resource) });
   }
-  const sorted = yield* sortSteps(aged, byAge);
-  return sorted.map(({ resource }) => resource);
+  const sorted: T[] = [];
+  for (const piece of pieces(yield* sortSteps(aged, byAge))) {
+    yield;
+    for (const { resource } of piece) sorted.push(resource);
+  }
+  return sorted;
 }
 
 interface Aged<T> {
@@ -87,10 +97,10 @@ export function* findConflicts(
   resources: readonly Resource[],
 ): Steps<Conflict[]> {
   const claimants = yield* oldestFirst(
-    resources.filter(
-      (resource) =>
-        isKind(TRAFFIC_POLICY, resource) ||
-        isKind(PEER_AUTHENTICATION, resource),
+    yield* filterSteps(
+      resources,
+      (each) =>
+        isKind(TRAFFIC_POLICY, each) || isKind(PEER_AUTHENTICATION, each),
     ),
   );
   const winners = new Map<string, Resource>();
@@ -110,9 +120,8 @@ export function* findConflicts(
         });
     }
   }
-  const mesh = resources.find((resource) => isKind(MESH, resource));
+  const [mesh] = yield* filterSteps(resources, (each) => isKind(MESH, each));
   const { trustDomain } = meshSettings(mesh?.spec);
-  yield;
   for (const losses of [
     yield* routeConflicts(resources),
     yield* hostConflicts(resources, trustDomain),
@@ -126,15 +135,22 @@ export function* findConflicts(
 export function* addressConflicts(
   resources: readonly Resource[],
 ): Steps<Conflict[]> {
-  const workloads = resources.filter((resource) => isKind(WORKLOAD, resource));
+  const workloads = yield* filterSteps(resources, (each) =>
+    isKind(WORKLOAD, each),
+  );
   const losses = yield* addressLosses(yield* oldestFirst(workloads));
-  return losses.map(({ loser, winner, place }) => ({
-    loser,
-    winner,
-    reason: "AddressTaken",
-    path: "spec.address",
-    message: `${place} belongs to Workload ${nameOf(winner)} of ${accountOf(winner)}: calls to it stay there`,
-  }));
+  const found: Conflict[] = [];
+  for (const { loser, winner, place } of losses) {
+    yield;
+    found.push({
+      loser,
+      winner,
+      reason: "AddressTaken",
+      path: "spec.address",
+      message: `${place} belongs to Workload ${nameOf(winner)} of ${accountOf(winner)}: calls to it stay there`,
+    });
+  }
+  return found;
 }
 
 /** Hosts and fixed addresses of external Services that another resource has: the same decision as in the sidecars. */
@@ -142,8 +158,11 @@ export function* hostConflicts(
   resources: readonly Resource[],
   trustDomain: string,
 ): Steps<Conflict[]> {
-  const unsorted = resources.filter((resource) => isKind(SERVICE, resource));
-  if (!unsorted.some(({ spec }) => isExternal(spec))) return [];
+  const unsorted = yield* filterSteps(resources, (each) =>
+    isKind(SERVICE, each),
+  );
+  const external = yield* filterSteps(unsorted, ({ spec }) => isExternal(spec));
+  if (external.length === 0) return [];
   const services = yield* oldestFirst(unsorted);
   const hosts = yield* hostLosses(services, trustDomain);
   const endpoints = yield* endpointLosses(services, resources);
@@ -170,7 +189,9 @@ export function* hostConflicts(
  * there: those of a caller's namespace act instead of the Service's own, whatever their kind.
  */
 function* routeConflicts(resources: readonly Resource[]): Steps<Conflict[]> {
-  const grpcRoutes = resources.filter((each) => isKind(GRPC_ROUTE, each));
+  const grpcRoutes = yield* filterSteps(resources, (each) =>
+    isKind(GRPC_ROUTE, each),
+  );
   if (grpcRoutes.length === 0) return [];
   const services = new Map<string, ServiceResource>();
   for (const resource of resources) {

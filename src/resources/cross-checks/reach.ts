@@ -1,4 +1,5 @@
 /** Whether a security policy matches anything that the mesh holds now: a policy that acts on nothing looks like one that protects. */
+import type { Steps } from "../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import type {
   AuthorizationPolicyResource,
@@ -35,13 +36,15 @@ export interface Reach {
   inhabitants(namespace: string): Inhabitants | undefined;
 }
 
-export function reachOf(
+/** May pause at each `yield`. */
+export function* reachOf(
   resources: Iterable<Resource>,
   trustDomain: string | undefined,
   complete: boolean,
-): Reach {
+): Steps<Reach> {
   const namespaces = new Map<string, Listed>();
   for (const resource of resources) {
+    yield;
     const service = isKind(SERVICE, resource) && !isExternal(resource.spec);
     if (!service && !isKind(WORKLOAD, resource)) continue;
     const namespace = resource.metadata.namespace ?? "";

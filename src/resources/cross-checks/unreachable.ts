@@ -1,5 +1,5 @@
 /** Matches of routes that no request can reach: regular expressions beside a rule that takes every path, for prefixes go first (trap 8). */
-import { atOnce, type Steps } from "../../core/slices.ts";
+import { atOnce, filterSteps, type Steps } from "../../core/slices.ts";
 import { oldestFirst } from "./conflicts.ts";
 import { formatName, type Resource } from "../envelope.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
@@ -34,7 +34,7 @@ export function* findUnreachable(
   resources: readonly Resource[],
 ): Steps<Unreachable[]> {
   const routes = yield* oldestFirst(
-    resources.filter((resource) => isKind(HTTP_ROUTE, resource)),
+    yield* filterSteps(resources, (each) => isKind(HTTP_ROUTE, each)),
   );
   const takers = new Map<string, CatchAll>();
   for (const route of routes) {

@@ -1,5 +1,5 @@
 /** Which workload identity has an ADDRESS:PORT: one decision, which sidecars follow, registration keeps and conditions report. */
-import type { Steps } from "../../core/slices.ts";
+import { filterSteps, type Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { formatName } from "../envelope.ts";
@@ -64,18 +64,18 @@ export function* addressLosses(
 ): Steps<readonly AddressLoss[]> {
   const owners = new Map<string, WorkloadResource>();
   const losses: AddressLoss[] = [];
-  const ranked = [
-    ...workloads.filter(isRegistered),
-    ...workloads.filter((workload) => !isRegistered(workload)),
-  ];
-  for (const workload of ranked) {
-    yield;
-    for (const place of placesOf(workload)) {
-      const winner = owners.get(place);
-      if (winner === undefined) owners.set(place, workload);
-      else if (takesFrom(winner, workload))
-        losses.push({ loser: workload, winner, place });
+  for (const ranked of [
+    yield* filterSteps(workloads, isRegistered),
+    yield* filterSteps(workloads, (each) => !isRegistered(each)),
+  ])
+    for (const workload of ranked) {
+      yield;
+      for (const place of placesOf(workload)) {
+        const winner = owners.get(place);
+        if (winner === undefined) owners.set(place, workload);
+        else if (takesFrom(winner, workload))
+          losses.push({ loser: workload, winner, place });
+      }
     }
-  }
   return losses;
 }

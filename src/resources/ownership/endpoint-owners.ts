@@ -1,5 +1,5 @@
 /** Endpoints of external Services that captured calls do not reach by them, because somebody else has the address: as sidecars decide. */
-import type { Steps } from "../../core/slices.ts";
+import { filterSteps, type Steps } from "../../core/slices.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { formatName, selects, type Resource } from "../envelope.ts";
@@ -25,14 +25,15 @@ export function* endpointLosses(
   services: readonly ServiceResource[],
   resources: readonly Resource[],
 ): Steps<EndpointLoss[]> {
-  const fixed = services.filter(
+  const fixed = yield* filterSteps(
+    services,
     ({ spec }) => isExternal(spec) && spec.resolution === "STATIC",
   );
   const losses: EndpointLoss[] = [];
   if (fixed.length === 0) return losses;
   const own = yield* workloadsByPlace(resources);
   const internal = Map.groupBy(
-    services.filter(({ spec }) => !isExternal(spec)),
+    yield* filterSteps(services, ({ spec }) => !isExternal(spec)),
     namespaceOf,
   );
   const claims = new Map<string, FirstClaims>();

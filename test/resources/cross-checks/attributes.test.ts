@@ -1,5 +1,6 @@
 /** Policies by HTTP attributes that may act on a TCP port. */
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../../../src/resources/authorization-policy/schema.ts";
 import {
   checkAttributes,
@@ -48,14 +49,17 @@ void t.test("HTTP attributes on a TCP port are warned of (trap 3)", (t) => {
   const at = "spec.rules[0].to[0].operation.methods";
   compare(
     t,
-    checkAttributes(policy("DENY", { app: "web" }), opaqueServices([web])),
+    checkAttributes(
+      policy("DENY", { app: "web" }),
+      atOnce(opaqueServices([web])),
+    ),
     [[at, /TCP port.*refuses every connection/]],
   );
   compare(
     t,
     checkAttributes(
       policy("ALLOW", { app: "raw" }),
-      opaqueServices([web, raw]),
+      atOnce(opaqueServices([web, raw])),
     ),
     [[at, /the rule never matches/]],
   );
@@ -63,20 +67,26 @@ void t.test("HTTP attributes on a TCP port are warned of (trap 3)", (t) => {
     t,
     checkAttributes(
       policy("DENY", { tier: "front" }, "wherry-system"),
-      opaqueServices([web]),
+      atOnce(opaqueServices([web])),
     ),
     [[at, /TCP port/]],
   );
   compare(
     t,
-    checkAttributes(policy("DENY", { app: "x" }), opaqueServices([web])),
+    checkAttributes(
+      policy("DENY", { app: "x" }),
+      atOnce(opaqueServices([web])),
+    ),
     [],
   );
   compare(
     t,
-    checkAttributes(policy("DENY", { app: "web" }, "b"), opaqueServices([web])),
+    checkAttributes(
+      policy("DENY", { app: "web" }, "b"),
+      atOnce(opaqueServices([web])),
+    ),
     [],
   );
-  compare(t, checkAttributes(web, opaqueServices([web])), []);
+  compare(t, checkAttributes(web, atOnce(opaqueServices([web]))), []);
   t.end();
 });

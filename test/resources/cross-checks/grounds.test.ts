@@ -1,5 +1,6 @@
 /** What policies may select is found by what is indexed, as a look at everything finds it, and costs what is selected. */
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import { Grounds } from "../../../src/resources/cross-checks/grounds.ts";
 import {
   reachChecker,
@@ -49,7 +50,7 @@ void t.test("random labels and selectors", (t) => {
         { labels: labels() },
       ),
     );
-    const reach = reachOf([...services, ...workloads], undefined, true);
+    const reach = atOnce(reachOf([...services, ...workloads], undefined, true));
     const grounds = new Grounds(
       [...reach.namespaces()].flatMap((name) => reach.inhabitants(name) ?? []),
     );
@@ -114,13 +115,15 @@ void t.test("many policies of one namespace", (t) => {
     });
     const names = Array.from({ length: count }, (_, index) => `n${index}`);
     const check = reachChecker(
-      reachOf(
-        names.flatMap((name) => [
-          counted(service(`shop/${name}`)),
-          counted(workload(`shop/${name}`, name)),
-        ]),
-        undefined,
-        true,
+      atOnce(
+        reachOf(
+          names.flatMap((name) => [
+            counted(service(`shop/${name}`)),
+            counted(workload(`shop/${name}`, name)),
+          ]),
+          undefined,
+          true,
+        ),
       ),
     );
     for (const name of names)

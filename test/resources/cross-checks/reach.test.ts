@@ -1,5 +1,6 @@
 /** Security policies that match nothing that there is now are warned of; those that can match nothing in this mesh are refused. */
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   reachChecker,
@@ -22,7 +23,7 @@ const MESH: readonly Resource[] = [
 ];
 
 function said(policy: Resource, complete = true, domain?: string): string[] {
-  return reachChecker(reachOf(MESH, domain, complete))(policy).map(
+  return reachChecker(atOnce(reachOf(MESH, domain, complete)))(policy).map(
     ({ severity = "error", path, message }) =>
       `${severity} ${path}: ${message}`,
   );

@@ -1,6 +1,7 @@
 /** What a look at a resource's rivals alone says is what a look at all resources says. */
 import t from "tap";
 import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
+import { atOnce } from "../../../../src/core/slices.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { conflicts } from "../../../../src/resources/cross-checks/conflicts.ts";
 import {
@@ -32,7 +33,7 @@ function byLook(resource: Resource, all: readonly Resource[]): string[] {
     ...unreachable
       .filter(({ route }) => route === resource)
       .map(({ message }) => message),
-    ...reachChecker(reachOf(all, "cluster.local", true))(resource).map(
+    ...reachChecker(atOnce(reachOf(all, "cluster.local", true)))(resource).map(
       ({ message }) => message,
     ),
   ].sort();
