@@ -12,6 +12,7 @@ import { makeCertificates } from "./certificates.ts";
 import { startCollector } from "./collector.ts";
 import { contest, coresOf, type Entry, type Surroundings } from "./contest.ts";
 import { writeFigureTables } from "./figure-tables.ts";
+import { faults } from "./faults/main.ts";
 import { readOptions, USAGE, type Options } from "./options.ts";
 import {
   ensureAddable,
@@ -34,8 +35,9 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 async function main(): Promise<void> {
   const [first, ...rest] = process.argv.slice(2);
-  // It measures no pairs of proxies and has options of its own.
+  // They measure no pairs of proxies and have options of their own.
   if (first === "scale") return scale(rest, build, temporary);
+  if (first === "faults") return faults(rest, build, temporary);
   const wish = readOptions(process.argv.slice(2));
   switch (wish.kind) {
     case "help":

@@ -1,10 +1,11 @@
 /** The command line of `npm run bench`. */
-import { parseArgs } from "node:util";
 import { UserError } from "../src/core/errors.ts";
+import { readArguments, readNumber } from "./arguments.ts";
 import { PEER_NAMES, type PeerName } from "./peer.ts";
 
 export const USAGE = `npm run bench -- [SCENARIO or FAMILY …] [options]
 npm run bench -- scale --help     what a change costs in meshes of many Services
+npm run bench -- faults --help    what calls feel of cuts, black holes and a control plane gone mad
 
   --list               the scenarios and families there are
   --only NAME          the same as a name without it; may be repeated
@@ -46,21 +47,14 @@ export type Wish =
   | { readonly kind: "run"; readonly options: Options };
 
 export function readOptions(argv: readonly string[]): Wish {
-  const { values, positionals } = parse(argv);
+  const { values, positionals } = readArguments(argv, OPTIONS, USAGE);
   if (values.help) return { kind: "help" };
   if (values.list) return { kind: "list" };
   if (values.summary) return { kind: "summary" };
   const number = (
     name: "runs" | "seconds" | "warm-up" | "connections" | "minutes",
     least: number,
-  ): number => {
-    const value = Number(values[name]);
-    if (!(value >= least))
-      throw new UserError(
-        `--${name} ${values[name]}: a number of at least ${least} is wanted`,
-      );
-    return value;
-  };
+  ): number => readNumber(name, values[name], least);
   return {
     kind: "run",
     options: {
@@ -95,34 +89,21 @@ function peersOf(text: string | undefined): readonly PeerName[] {
   });
 }
 
-// The type of what it gives is inferred from the options: that keeps them in one place.
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        help: { type: "boolean", short: "h", default: false },
-        list: { type: "boolean", default: false },
-        summary: { type: "boolean", default: false },
-        only: { type: "string", multiple: true, default: [] },
-        runs: { type: "string", default: "3" },
-        seconds: { type: "string", default: "8" },
-        "warm-up": { type: "string", default: "12" },
-        connections: { type: "string", default: "32" },
-        minutes: { type: "string", default: "10" },
-        peers: { type: "string" },
-        unpinned: { type: "boolean", default: false },
-        dist: { type: "string" },
-        beside: { type: "string" },
-        add: { type: "boolean", default: false },
-        json: { type: "boolean", default: false },
-        "no-save": { type: "boolean", default: false },
-      },
-    });
-  } catch (error) {
-    throw new UserError(
-      `${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`,
-    );
-  }
-}
+const OPTIONS = {
+  help: { type: "boolean", short: "h", default: false },
+  list: { type: "boolean", default: false },
+  summary: { type: "boolean", default: false },
+  only: { type: "string", multiple: true, default: [] as string[] },
+  runs: { type: "string", default: "3" },
+  seconds: { type: "string", default: "8" },
+  "warm-up": { type: "string", default: "12" },
+  connections: { type: "string", default: "32" },
+  minutes: { type: "string", default: "10" },
+  peers: { type: "string" },
+  unpinned: { type: "boolean", default: false },
+  dist: { type: "string" },
+  beside: { type: "string" },
+  add: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+  "no-save": { type: "boolean", default: false },
+} as const;

@@ -1,6 +1,6 @@
 /** The command line of `npm run bench -- scale`. */
-import { parseArgs } from "node:util";
 import { UserError } from "../../src/core/errors.ts";
+import { readArguments, readWhole } from "../arguments.ts";
 import { LINE_NAMES, LINES, type Line } from "./figures.ts";
 
 const SIZES = [10, 100, 1000, 10_000];
@@ -51,19 +51,12 @@ export interface ScaleOptions {
 export function readScaleOptions(
   argv: readonly string[],
 ): ScaleOptions | undefined {
-  const { values, positionals } = parse(argv);
+  const { values, positionals } = readArguments(argv, OPTIONS, USAGE);
   if (values.help) return undefined;
   const number = (
     name: "changes" | "churn-seconds" | "fleet",
     absent: number,
-  ): number => {
-    const value = Number(values[name] ?? absent);
-    if (!Number.isInteger(value) || value < 1)
-      throw new UserError(
-        `invalid --${name} ${values[name] ?? absent}: expected a number of at least 1`,
-      );
-    return value;
-  };
+  ): number => readWhole(name, String(values[name] ?? absent), 1);
   const { fill } = values;
   if (fill !== "store" && fill !== "api")
     throw new UserError(`invalid --fill ${fill}: expected store or api`);
@@ -120,34 +113,21 @@ function sizesOf(text: string): readonly number[] {
   });
 }
 
-// The type of what it gives is inferred from the options: that keeps them in one place.
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        help: { type: "boolean", short: "h", default: false },
-        services: { type: "string", default: String(USUAL) },
-        all: { type: "boolean", default: false },
-        table: { type: "boolean", default: false },
-        changes: { type: "string" },
-        "churn-seconds": { type: "string" },
-        fleet: { type: "string" },
-        "fleet-scope": { type: "string", default: "used" },
-        "sidecar-option": { type: "string", multiple: true, default: [] },
-        "cpu-prof": { type: "string" },
-        fill: { type: "string", default: "store" },
-        dist: { type: "string" },
-        unpinned: { type: "boolean", default: false },
-        beside: { type: "string" },
-        json: { type: "string" },
-        save: { type: "boolean", default: false },
-      },
-    });
-  } catch (error) {
-    throw new UserError(
-      `${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`,
-    );
-  }
-}
+const OPTIONS = {
+  help: { type: "boolean", short: "h", default: false },
+  services: { type: "string", default: String(USUAL) },
+  all: { type: "boolean", default: false },
+  table: { type: "boolean", default: false },
+  changes: { type: "string" },
+  "churn-seconds": { type: "string" },
+  fleet: { type: "string" },
+  "fleet-scope": { type: "string", default: "used" },
+  "sidecar-option": { type: "string", multiple: true, default: [] as string[] },
+  "cpu-prof": { type: "string" },
+  fill: { type: "string", default: "store" },
+  dist: { type: "string" },
+  unpinned: { type: "boolean", default: false },
+  beside: { type: "string" },
+  json: { type: "string" },
+  save: { type: "boolean", default: false },
+} as const;

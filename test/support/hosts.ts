@@ -21,6 +21,7 @@ export interface RunOptions {
 
 /** A process that goes on until it is stopped. */
 export interface Daemon {
+  readonly pid: number;
   /** Standard output, whole lines. */
   readonly lines: readonly string[];
   /** Everything printed, for messages. */
@@ -85,6 +86,8 @@ export function whyNoHosts(): string | undefined {
   }
 }
 
+/** Made by this process. */
+let networks = 0;
 const PREFIX = "wherry-";
 const BRIDGE = "bridge";
 
@@ -94,7 +97,8 @@ export function makeNetwork(names: readonly string[]): Network {
   const net = freeNetwork();
   const namespaceOf = (name: string): string => `${PREFIX}${pid}-${name}`;
   const hub = namespaceOf(BRIDGE);
-  const own = `wherry${pid}`;
+  // The kernel takes an interface away some time after its namespace: the next network's has another name.
+  const own = `wh${pid}-${(networks += 1)}`;
   const daemons = new Set<Daemon>();
   const removeAll = (): void => removeNamespaces(pid);
   // What a test that broke leaves behind must not meet the next one; its processes die with it (see `command`).
@@ -280,6 +284,7 @@ function startIn(
   });
   child.stderr.on("data", (chunk: Buffer) => (printed += chunk.toString()));
   const daemon: Daemon = {
+    pid: child.pid ?? 0,
     get lines() {
       return stdout.split("\n").slice(0, -1);
     },

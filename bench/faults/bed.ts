@@ -1,0 +1,271 @@
+/**
+ * One mesh under measurement: a control plane, a caller and two callees, each with its processes in a network namespace of its own.
+ *
+ * ```
+ *   caller: calls → sidecar ──mutual TLS──▶ callee-1: sidecar → application
+ *                                      └──▶ callee-2: sidecar → application
+ *   plane: control plane
+ * ```
+ */
+import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { request } from "undici";
+import { wait } from "../../src/core/clock.ts";
+import { UserError } from "../../src/core/errors.ts";
+import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
+import {
+  makeNetwork,
+  whyNoHosts,
+  type Daemon,
+  type Host,
+  type Network,
+} from "../../test/support/hosts.ts";
+import {
+  NAMESPACE,
+  PORTS,
+  SERVICE,
+  type Behaviour,
+  type Mix,
+  type Surroundings,
+} from "./layout.ts";
+import { startLoad, type Load } from "./load.ts";
+
+export const CALLEES = ["callee-1", "callee-2"] as const;
+export type Callee = (typeof CALLEES)[number];
+export type HostName = "plane" | "caller" | Callee;
+
+/** Milliseconds. */
+const READY_WITHIN = 60_000;
+const LOOK = 50;
+
+const RESOURCES = `apiVersion: mesh.wherry.dev/v1alpha1
+kind: Mesh
+metadata: { name: default }
+spec: { mtls: { mode: STRICT }, authorization: { defaultAction: ALLOW } }
+---
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Service
+metadata: { name: ${SERVICE}, namespace: ${NAMESPACE} }
+spec:
+  ports: [{ name: http, port: 80, targetPort: ${PORTS.application}, appProtocol: http }]
+  selector: { app: ${SERVICE} }
+`;
+
+export class Bed {
+  readonly around: Surroundings;
+  readonly directory: string;
+  readonly #network: Network;
+  readonly #sidecars = new Map<string, Daemon>();
+  readonly #applications = new Map<string, Daemon>();
+  #controlPlane: Daemon | undefined;
+  #loads = 0;
+
+  constructor(around: Surroundings, directory: string, network: Network) {
+    this.around = around;
+    this.directory = directory;
+    this.#network = network;
+  }
+
+  host(name: HostName): Host {
+    const host = this.#network.hosts.get(name);
+    if (host === undefined) throw new Error(`no host ${name}`);
+    return host;
+  }
+
+  sidecar(name: HostName): Daemon {
+    return found(this.#sidecars, name);
+  }
+
+  application(name: Callee): Daemon {
+    return found(this.#applications, name);
+  }
+
+  get controlPlane(): Daemon {
+    if (this.#controlPlane === undefined) throw new Error("no control plane");
+    return this.#controlPlane;
+  }
+
+  startControlPlane(): Promise<void> {
+    const plane = this.host("plane");
+    this.#controlPlane = plane.start([
+      ...this.#node(),
+      "control-plane",
+      ...["--state", this.#state("plane"), "--store", "sqlite"],
+      ...["--api", `127.0.0.1:${PORTS.api}`],
+      ...["--push", `${plane.ipv4}:${PORTS.push}`, "--log-level", "warn"],
+    ]);
+    return this.#apiAnswers();
+  }
+
+  /** As `wherry` on the control plane's host; what it prints. Throws UserError where it fails. */
+  async cli(...args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.host("plane").run(
+      [...this.#node(), ...args],
+      {
+        environment: {
+          WHERRY_SERVER: `http://127.0.0.1:${PORTS.api}`,
+          WHERRY_STATE: this.#state("plane"),
+        },
+      },
+    );
+    if (code !== 0)
+      throw new UserError(`wherry ${args.join(" ")}: ${stdout}${stderr}`);
+    return stdout;
+  }
+
+  async apply(yaml: string): Promise<void> {
+    const file = join(this.directory, "apply.yaml");
+    await writeFile(file, yaml);
+    await this.cli("apply", "-f", file);
+  }
+
+  async startSidecar(name: HostName, token?: string): Promise<void> {
+    const host = this.host(name);
+    const sidecar = host.start([
+      ...this.#node(SIDECAR_FLAGS),
+      "sidecar",
+      ...["--control-plane", `${this.host("plane").ipv4}:${PORTS.push}`],
+      ...["--name", name, "--address", host.ipv4, "--no-capture"],
+      ...["--state", this.#state(name), "--access-log", "none"],
+      ...["--log-level", "warn", "--drain-timeout", "1s"],
+      ...(name === "caller" ? [] : ["--app-port", `http=${PORTS.application}`]),
+      ...(token === undefined ? [] : ["--token", token]),
+    ]);
+    this.#sidecars.set(name, sidecar);
+    await this.until(`the sidecar of ${name} is ready`, sidecar, async () =>
+      isReady(`http://${host.ipv4}:${PORTS.metrics}/readyz`),
+    );
+  }
+
+  async enrolmentToken(
+    serviceAccount: string,
+    hosts: readonly HostName[],
+  ): Promise<string> {
+    const text = await this.cli(
+      ...["token", "create", "-n", NAMESPACE],
+      ...["--service-account", serviceAccount],
+      ...["--label", `app=${serviceAccount}`, "--ttl", "10m"],
+      ...["--uses", String(hosts.length)],
+      ...["--allow-address", hosts.map((each) => this.host(each).ipv4).join()],
+    );
+    return text.trim();
+  }
+
+  async startApplication(name: Callee): Promise<void> {
+    const application = this.host(name).start([
+      ...[process.execPath, "--disable-warning=ExperimentalWarning"],
+      ...[join(import.meta.dirname, "application.ts"), name],
+    ]);
+    this.#applications.set(name, application);
+    await application.prints("the application listens");
+  }
+
+  async order(name: Callee, behaviour: Behaviour): Promise<void> {
+    const { ipv4 } = this.host(name);
+    const { body } = await request(
+      `http://${ipv4}:${PORTS.orders}/${behaviour}`,
+    );
+    await body.dump();
+  }
+
+  /** Calls from now on; resolves once all instances answer and none fails. Throws UserError where that does not come. */
+  load(mix: Mix): Promise<Load> {
+    this.#loads += 1;
+    return startLoad({
+      host: this.host("caller"),
+      file: join(this.directory, `calls-${this.#loads}`),
+      mix,
+      answering: CALLEES,
+      around: this.around,
+    });
+  }
+
+  async pause(ms: number): Promise<void> {
+    await wait(this.around.clock, ms, new AbortController().signal);
+  }
+
+  async until(
+    what: string,
+    daemon: Daemon,
+    condition: () => Promise<boolean>,
+  ): Promise<void> {
+    const { clock } = this.around;
+    const late = clock.now() + READY_WITHIN;
+    while (!(await condition())) {
+      if (clock.now() > late)
+        throw new UserError(
+          `not within ${READY_WITHIN / 1000} s: ${what}\n${daemon.printed.slice(-2000)}`,
+        );
+      await this.pause(LOOK);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#network.close();
+  }
+
+  #apiAnswers(): Promise<void> {
+    return this.until("the API answers", this.controlPlane, async () => {
+      const { code } = await this.host("plane").run([
+        ...["curl", "-sf", "-o", "/dev/null", "--noproxy", "*"],
+        ...["--max-time", "2", `http://127.0.0.1:${PORTS.api}/readyz`],
+      ]);
+      return code === 0;
+    });
+  }
+
+  #node(flags: readonly string[] = []): string[] {
+    return [
+      ...[process.execPath, "--disable-warning=ExperimentalWarning"],
+      ...[...flags, join(this.around.dist, "wherry.js")],
+    ];
+  }
+
+  #state(name: HostName): string {
+    return join(this.directory, name);
+  }
+}
+
+/** All of its processes run and its Service has two instances. Throws UserError where they cannot. */
+export async function openBed(around: Surroundings): Promise<Bed> {
+  const why = whyNoHosts();
+  if (why !== undefined) throw new UserError(why);
+  const directory = await mkdtemp(join(around.directory, "mesh-"));
+  await chmod(directory, 0o711);
+  const network = makeNetwork(["plane", "caller", ...CALLEES]);
+  const bed = new Bed(around, directory, network);
+  try {
+    await mkdir(join(directory, "plane"), { mode: 0o700 });
+    await bed.startControlPlane();
+    await bed.apply(RESOURCES);
+    const callees = await bed.enrolmentToken(SERVICE, CALLEES);
+    const caller = await bed.enrolmentToken("caller", ["caller"]);
+    await Promise.all(CALLEES.map((name) => bed.startApplication(name)));
+    await Promise.all([
+      bed.startSidecar("caller", caller),
+      ...CALLEES.map((name) => bed.startSidecar(name, callees)),
+    ]);
+    return bed;
+  } catch (thrown) {
+    await bed.close();
+    throw thrown;
+  }
+}
+
+function found(daemons: ReadonlyMap<string, Daemon>, name: string): Daemon {
+  const daemon = daemons.get(name);
+  if (daemon === undefined) throw new Error(`no process of ${name}`);
+  return daemon;
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    const { statusCode, body } = await request(url, {
+      signal: AbortSignal.timeout(2000),
+    });
+    await body.dump();
+    return statusCode === 200;
+  } catch {
+    return false;
+  }
+}
