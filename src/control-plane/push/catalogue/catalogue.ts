@@ -108,7 +108,7 @@ export class Catalogue {
     this.#index.change(item, before, after);
     impact.add(item, after, before, this.#index);
     if (impact.structural)
-      for (const path of impact.services) this.#index.sharers.forget(path);
+      for (const path of impact.services) this.#index.shared.forget(path);
     this.#scopes.hear(impact);
   }
 }

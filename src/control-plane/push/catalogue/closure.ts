@@ -16,6 +16,7 @@ import {
   pathOf,
   servicesLedTo,
 } from "./relations.ts";
+import { servicesLeadingTo, type EndpointKey } from "./shared-endpoints.ts";
 
 type Caller = Pick<ScopeOf, "namespace">;
 
@@ -27,15 +28,22 @@ export interface Closure {
   readonly sought: Set<string>;
   /** Hosts whose claimants have all been looked for. */
   readonly hosts: Set<string>;
+  /** Shared endpoints, likewise. */
+  readonly endpoints: Set<EndpointKey>;
 }
 
 export function emptyClosure(): Closure {
-  return { services: new Set(), sought: new Set(), hosts: new Set() };
+  return {
+    services: new Set(),
+    sought: new Set(),
+    hosts: new Set(),
+    endpoints: new Set(),
+  };
 }
 
 /** Adds Services with all that their callers must know of; gives those that were not looked for before. */
 export function extend(
-  { services, sought, hosts }: Closure,
+  { services, sought, hosts, endpoints }: Closure,
   by: Iterable<string>,
   caller: Caller,
   index: MeshIndex,
@@ -57,7 +65,12 @@ export function extend(
       for (const { resource } of index.hosts.get(host))
         if (resource !== undefined) rest.push(pathOf(resource));
     }
-    rest.push(...index.sharers.of(path));
+    for (const endpoint of index.shared.of(path)) {
+      if (endpoints.has(endpoint)) continue;
+      endpoints.add(endpoint);
+      for (const sharer of servicesLeadingTo(endpoint, index))
+        rest.push(sharer);
+    }
   }
   return added;
 }

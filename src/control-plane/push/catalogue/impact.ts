@@ -24,7 +24,7 @@ import {
   servicesNamed,
   workloadPlacesOf,
 } from "./relations.ts";
-import { servicesAt, sharersAt } from "./sharers.ts";
+import { servicesLeadingTo, servicesSharing } from "./shared-endpoints.ts";
 
 export class Impact {
   /** Whose place in somebody's set may be another now. */
@@ -103,7 +103,8 @@ export class Impact {
     }
     for (const place of fixedPlacesOf(service)) {
       this.questions.add(place);
-      for (const sharer of servicesAt(place, index)) this.services.add(sharer);
+      for (const sharer of servicesLeadingTo(place, index))
+        this.services.add(sharer);
     }
     const reaches = hasSameReach(service, other);
     if (reaches && hasSamePorts(service, other)) return;
@@ -137,7 +138,7 @@ export class Impact {
       ? []
       : workloadPlacesOf(resource))
       this.questions.add(place);
-    const sharers = sharersAt(workload, index);
+    const sharers = servicesSharing(workload, index);
     if (sharers.size < 2) return;
     this.structural = true;
     for (const path of sharers) this.services.add(path);

@@ -25,7 +25,7 @@ import {
   workloadPlacesOf,
 } from "./relations.ts";
 import { Selection } from "./selection.ts";
-import { Sharers } from "./sharers.ts";
+import { SharedEndpoints } from "./shared-endpoints.ts";
 import { SortedItems } from "./sorted-items.ts";
 
 /** Items by keys that follow from what is written in them. */
@@ -92,7 +92,7 @@ export class MeshIndex {
       ? [namespaceOf(resource)]
       : [],
   );
-  readonly sharers: Sharers = new Sharers(this);
+  readonly shared: SharedEndpoints = new SharedEndpoints(this);
   readonly #keyed = [
     this.ofKind,
     this.beside,
