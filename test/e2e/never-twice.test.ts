@@ -26,7 +26,7 @@ import {
 import { resource, send } from "../support/pair.ts";
 import { needsToxiproxy, type FaultyHop } from "../support/toxiproxy.ts";
 
-const POSTS = 10_000;
+const POSTS = 20_000;
 const AT_ONCE = 32;
 /** Calls between one fault and the next, and between one sidecar's shutdown and the next. */
 const FAULT_EVERY = 15;
@@ -254,7 +254,7 @@ const POLICIES = [
 
 void t.test(
   `law 3: of ${POSTS} POSTs over breaking connections and draining servers none is executed twice, each failure is told, and what is provably unprocessed is sent again`,
-  { timeout: 240_000, ...needsToxiproxy },
+  { timeout: 300_000, ...needsToxiproxy },
   async (t) => {
     const fleet = await startFaultyFleet({
       instances: 3,
