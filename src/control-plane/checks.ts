@@ -7,6 +7,7 @@ import {
 } from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
+  keyOf,
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
@@ -25,9 +26,12 @@ import {
 } from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { isExternal, SERVICE } from "../resources/service/schema.ts";
-import { findUnreachable } from "../resources/cross-checks/unreachable.ts";
+import {
+  findUnreachable,
+  type Unreachable,
+} from "../resources/cross-checks/unreachable.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
-import { Prospect, type Kin, type Written } from "./prospect.ts";
+import { aged, Prospect, type Kin, type Written } from "./prospect.ts";
 import type { MeshSource } from "./push/catalogue/mesh-view.ts";
 import type { Store } from "./store/store.ts";
 
@@ -240,7 +244,30 @@ async function reachFor({
 }
 
 /** Matches that no request reaches: of these routes, and of others by these. */
-async function checkRoutes({ prospect, pause, report }: Task): Promise<void> {
+async function checkRoutes(task: Task): Promise<void> {
+  const [route, ...more] = task.prospect.ofKind(HTTP_ROUTE);
+  if (route === undefined) return;
+  if (more.length === 0) await checkRoute(route, task);
+  else await checkManyRoutes(task);
+}
+
+/** Of a single one: the routes around it are found without a look at the others. */
+async function checkRoute(
+  { index, resource }: Written<unknown>,
+  { mesh, report }: Task,
+): Promise<void> {
+  const view = (await mesh.current()).mesh;
+  const stored = view.find(keyOf(resource));
+  const route = aged(resource, stored?.metadata.creationTimestamp);
+  for (const found of view.unreachableAround(route))
+    report(index, unreachableProblem(found, found.route === route));
+}
+
+async function checkManyRoutes({
+  prospect,
+  pause,
+  report,
+}: Task): Promise<void> {
   const namespaces = new Set(
     prospect
       .ofKind(HTTP_ROUTE)
@@ -250,20 +277,23 @@ async function checkRoutes({ prospect, pause, report }: Task): Promise<void> {
     const routes = await prospect.kin(HTTP_ROUTE, namespace);
     const index = indexOf(routes.written);
     const found = await inSlices(findUnreachable(resourcesOf(routes)), pause);
-    for (const { route, path, message, taker } of found) {
-      const own = index.get(route);
-      const other = index.get(taker.route);
-      if (own !== undefined)
-        report(own, { path, message, severity: "warning" });
-      else if (other !== undefined)
-        report(other, {
-          path: `spec.rules[${taker.rule}]`,
-          message,
-          severity: "warning",
-        });
+    for (const each of found) {
+      const own = index.get(each.route);
+      const at = own ?? index.get(each.taker.route);
+      if (at !== undefined)
+        report(at, unreachableProblem(each, own !== undefined));
     }
     await pause();
   }
+}
+
+/** `own`: it is the route's own match, not another's that it takes all requests from. */
+function unreachableProblem(
+  { path, message, taker }: Unreachable,
+  own: boolean,
+): Problem {
+  const at = own ? path : `spec.rules[${taker.rule}]`;
+  return { path: at, message, severity: "warning" };
 }
 
 function resourcesOf<S>({ others, written }: Kin<S>): Resource<S>[] {

@@ -80,7 +80,7 @@ export class Prospect {
 }
 
 /** What the writer says of its age is not believed. */
-function aged<S>(
+export function aged<S>(
   resource: Resource<S>,
   creationTimestamp: string | undefined,
 ): Resource<S> {

@@ -328,13 +328,19 @@ void t.test(
 );
 
 void t.test(
-  "a Workload or a policy by itself is judged without a look at all others",
+  "a Workload, a policy or a route by itself is judged without a look at all others",
   async (t) => {
     const clock = fakeClock();
     const store = openMemoryStore({ clock });
     await store.put(service("orders", 80), undefined);
     await store.put(workload("orders-1", "10.0.0.1", "orders"), undefined);
     await store.put(workload("orders-2", "10.0.0.2", "orders"), undefined);
+    const expression = { path: { type: "RegularExpression", value: "/a.*" } };
+    await store.put(route("all", "orders", 80), undefined);
+    clock.advance(1000);
+    await store.put(route("some", "orders", 80, expression), undefined);
+    const exact = { path: { type: "Exact", value: "/" } };
+    await store.put(route("other", "orders", 80, exact), undefined);
     const { mesh } = await meshOf(store);
     const judge = async (resource: Resource): Promise<string[]> => {
       const found = await checkAgainstStore([resource], {
@@ -373,5 +379,23 @@ void t.test(
     ]);
     t.same(await judge(policy("p", "orders")), []);
     t.match(await judge(policy("p", "cart")), [/^warning spec\.selector: /]);
+    t.same(await judge(route("other", "orders", 80, exact)), []);
+    const never = /never reached .*: rule 0 of HTTPRoute shop\/all takes/;
+    t.match(await judge(route("new", "orders", 80, expression)), [never]);
+    const path = "warning spec.rules[0].matches[0].path: ";
+    t.equal(
+      (await judge(route("new", "orders", 80, expression)))[0]?.indexOf(path),
+      0,
+    );
+    t.match(
+      await judge(route("all", "orders", 80)),
+      [/^warning spec\.rules\[0\]: rule 0 of HTTPRoute shop\/some is never/],
+      "it takes what another one waits for",
+    );
+    t.same(
+      await judge(route("other", "orders", 80)),
+      [],
+      "an older one takes it already",
+    );
   },
 );

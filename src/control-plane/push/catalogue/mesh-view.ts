@@ -12,7 +12,12 @@ import {
 import type { Store } from "../../store/store.ts";
 import type { MeshIndex } from "./mesh-index.ts";
 import { namespaceOf, pathOf } from "./relations.ts";
-import { conflictsAround, reachIn, unreachableIn } from "./rivals.ts";
+import {
+  conflictsAround,
+  reachIn,
+  unreachableAround,
+  unreachableIn,
+} from "./rivals.ts";
 
 export interface MeshView {
   find(key: ResourceKey): Resource | undefined;
@@ -22,6 +27,8 @@ export interface MeshView {
   conflictsAround(resource: Resource): readonly Conflict[];
   /** The matches of this route that no request reaches, as it is given. */
   unreachableIn(resource: Resource): readonly Unreachable[];
+  /** These, and the matches of other routes that this one takes all requests from. */
+  unreachableAround(resource: Resource): readonly Unreachable[];
   reach(): Reach;
   /** "NAMESPACE/NAME" of the Services that select the Workload of that path. */
   servicesOf(workload: string): Iterable<string>;
@@ -41,6 +48,7 @@ export function viewOf(index: MeshIndex): MeshView {
     list: (kind, namespace) => listed(index, kind, namespace),
     conflictsAround: (resource) => conflictsAround(resource, index),
     unreachableIn: (resource) => unreachableIn(resource, index),
+    unreachableAround: (resource) => unreachableAround(resource, index),
     reach: () => reachIn(index),
     servicesOf: (workload) => servicesOf(workload, index),
     endpointsOf: (service) => endpointsOf(service, index),

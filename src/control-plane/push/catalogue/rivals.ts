@@ -65,6 +65,32 @@ export function unreachableIn(
   );
 }
 
+/** The same, and matches of others that no request reaches because of this route. */
+export function unreachableAround(
+  resource: Resource,
+  index: MeshIndex,
+): readonly Unreachable[] {
+  if (!isKind(HTTP_ROUTE, resource)) return [];
+  const neighbours = others(
+    resource,
+    servicesNamed(resource).flatMap((path) => [...index.beside.get(path)]),
+  )
+    .filter((each) => isKind(HTTP_ROUTE, each))
+    .filter((each) => namespaceOf(each) === namespaceOf(resource));
+  const takers = others(
+    resource,
+    [resource, ...neighbours]
+      .flatMap(placesSharedBy)
+      .flatMap((place) => [...index.taken.get(place)]),
+  );
+  return unreachableMatches([
+    ...new Set([...neighbours, ...takers]),
+    resource,
+  ]).filter(
+    ({ route, taker }) => route === resource || taker.route === resource,
+  );
+}
+
 /** What policies can act on, read from the index when it is asked. */
 export function reachIn(index: MeshIndex): Reach {
   return {

@@ -20,6 +20,9 @@ function byIndex(resource: Resource, { mesh }: Catalogue): string[] {
       .conflictsAround(resource)
       .map(({ loser, message }) => `${loser === resource} ${message}`),
     ...mesh.unreachableIn(resource).map(({ message }) => message),
+    ...mesh
+      .unreachableAround(resource)
+      .map(({ message }) => `around ${message}`),
     ...reachChecker(mesh.reach())(resource).map(({ message }) => message),
   ].sort();
 }
@@ -33,6 +36,11 @@ function byLook(resource: Resource, all: readonly Resource[]): string[] {
     ...unreachable
       .filter(({ route }) => route === resource)
       .map(({ message }) => message),
+    ...unreachable
+      .filter(
+        ({ route, taker }) => route === resource || taker.route === resource,
+      )
+      .map(({ message }) => `around ${message}`),
     ...reachChecker(atOnce(reachOf(all, "cluster.local", true)))(resource).map(
       ({ message }) => message,
     ),
