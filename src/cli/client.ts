@@ -1,7 +1,9 @@
 /** The control plane's REST API as the commands use it: one request, one answer, and errors that say what to do. */
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
+import { wait } from "../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
+import { keepAlive } from "../core/keep-alive.ts";
 import { withoutFinalSlashes } from "../core/text/url.ts";
 import { readSecret } from "../core/secret-file.ts";
 import type { Command } from "commander";
@@ -105,7 +107,7 @@ export async function connectApi(
   };
   return {
     async call(method, path, body, accepted = []) {
-      const answer = await send(method, path, body);
+      const answer = await untilServed(context, () => send(method, path, body));
       const text = await answer.body.text();
       const parsed = parseAnswer(base, path, text);
       if (answer.statusCode < 300 || accepted.includes(answer.statusCode))
@@ -117,6 +119,33 @@ export async function connectApi(
       throw errorOf(answer.statusCode, parsed);
     },
   };
+}
+
+/** Repeats of a call that the control plane has put off, and the longest wait for one (seconds). */
+const REPEATS = 5;
+const LONGEST_WAIT = 30;
+
+/** Asks again where the response is 429, when it says so: the control plane gives way to sidecars and writes. */
+async function untilServed(
+  context: CliContext,
+  ask: () => Promise<Dispatcher.ResponseData>,
+): Promise<Dispatcher.ResponseData> {
+  for (let repeat = 1; ; repeat += 1) {
+    const answer = await ask();
+    if (answer.statusCode !== 429 || repeat > REPEATS) return answer;
+    await answer.body.dump();
+    const told = Number(answer.headers["retry-after"]);
+    const seconds = told >= 1 ? Math.min(told, LONGEST_WAIT) : 1;
+    context.complain(
+      `the control plane is busy: trying again in ${seconds} s (${repeat} of ${REPEATS})\n`,
+    );
+    const release = keepAlive();
+    try {
+      await wait(context.clock, seconds * 1000, context.stop);
+    } finally {
+      release();
+    }
+  }
 }
 
 async function findToken(

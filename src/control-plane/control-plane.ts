@@ -5,7 +5,11 @@ import { makeDirectory } from "../core/directory.ts";
 import { EXIT, messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
+import type { Watch } from "../core/watch.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import { readCertificates } from "../identity/pem.ts";
 import { programDigest } from "../runtime/package.ts";
+import { makeMetrics } from "../telemetry/metrics.ts";
 import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
@@ -16,16 +20,26 @@ import {
   ensureMesh,
   type Profile,
 } from "./first-start.ts";
+import { LoopDelay } from "./loop-delay.ts";
+import {
+  makeControlPlaneMeters,
+  MAX_SERIES,
+  type ControlPlaneMeters,
+} from "./meters.ts";
+import { metricsText, type Observed } from "./metrics.ts";
 import { keepOwnCredentials } from "./own-credentials.ts";
 import { storeOver } from "./push/catalogue/mesh-view.ts";
 import { startPushServer, type PushServer } from "./push/server.ts";
 import { startRegistry, type Registry } from "./registry/registry.ts";
 import { makeStatusReader } from "./status.ts";
 import { tellOfStoredFaults } from "./stored-faults.ts";
+import { meterStore } from "./store/metered.ts";
 import { openMemoryStore } from "./store/memory.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { StoreError, type Store } from "./store/store.ts";
 import type { ApiTracing } from "./tracing.ts";
+
+const STORE_FILE = "store.sqlite";
 
 export interface ControlPlaneOptions {
   /** Made with mode 0700 where it is missing; holds the database, the authority and the administrator's token. */
@@ -98,7 +112,10 @@ async function assemble(
 ): Promise<ControlPlane> {
   const { trustDomain, clock, logger } = options;
   await useStateDirectory(options);
-  const store = openStore(options);
+  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: MAX_SERIES }));
+  const loop = new LoopDelay(clock);
+  closers.push(() => loop.close());
+  const store = meterStore(openStore(options), meters.storeWrites, clock);
   closers.push(() => store.close());
   const authority = await openAuthority({
     directory: join(options.stateDirectory, "authority"),
@@ -114,10 +131,16 @@ async function assemble(
   );
 
   const registry = await openRegistry(options, store, closers);
-  const push = await openPush(options, { store, authority, registry }, closers);
+  const core: Core = { store, authority, registry, meters, loop };
+  const own = keepOwn(options, authority, closers);
+  const push = await openPush(options, core, own, closers);
+  const observed = observedOf(options, core, own, push);
   let stopping = false;
   const api = await startApi(
-    apiOptions(options, { store, authority, registry }, push, () => !stopping),
+    {
+      ...apiOptions(options, core, push, () => !stopping),
+      metrics: () => metricsText(meters, observed),
+    },
     options.api,
   );
   closers.push(() => api.close());
@@ -170,6 +193,8 @@ interface Core {
   readonly store: Store;
   readonly authority: Authority;
   readonly registry: Registry;
+  readonly meters: ControlPlaneMeters;
+  readonly loop: LoopDelay;
 }
 
 /** Throws UserError. */
@@ -196,19 +221,26 @@ async function openRegistry(
   return registry;
 }
 
+function keepOwn(
+  { trustDomain, clock, logger }: ControlPlaneOptions,
+  authority: Authority,
+  closers: Closers,
+): Watch<Credentials> {
+  const own = keepOwnCredentials({
+    own: (spiffeId) => authority.own(spiffeId),
+    ...{ trustDomain, clock, logger },
+  });
+  closers.push(() => own.close());
+  return own.credentials;
+}
+
 async function openPush(
   options: ControlPlaneOptions,
-  { store, authority, registry }: Core,
+  { store, authority, registry, meters }: Core,
+  credentials: Watch<Credentials>,
   closers: Closers,
 ): Promise<PushServer> {
   const { trustDomain, clock, logger } = options;
-  const own = keepOwnCredentials({
-    own: (spiffeId) => authority.own(spiffeId),
-    trustDomain,
-    clock,
-    logger,
-  });
-  closers.push(() => own.close());
   const push = await startPushServer({
     store,
     registry,
@@ -220,7 +252,8 @@ async function openPush(
       clock,
       logger,
     }),
-    credentials: own.credentials,
+    credentials,
+    meters: meters.push,
     trustDomains: [trustDomain],
     host: options.push.host,
     port: options.push.port,
@@ -231,12 +264,30 @@ async function openPush(
   return push;
 }
 
+function observedOf(
+  { clock, stateDirectory, store: kind }: ControlPlaneOptions,
+  { store, authority, registry, loop }: Core,
+  own: Watch<Credentials>,
+  push: PushServer,
+): Observed {
+  const [root] = readCertificates(authority.trustBundle, "root.crt");
+  return {
+    ...{ clock, store, registry, loop, push },
+    storeFile: kind === "memory" ? undefined : join(stateDirectory, STORE_FILE),
+    notAfter: () => ({
+      root: root?.validToDate.getTime() ?? 0,
+      issuing: authority.issuingNotAfter,
+      own: own.value.notAfter,
+    }),
+  };
+}
+
 function apiOptions(
   options: ControlPlaneOptions,
-  { store, authority, registry }: Core,
+  { store, authority, registry, meters, loop }: Core,
   push: PushServer,
   isReady: () => boolean,
-): ApiOptions {
+): Omit<ApiOptions, "metrics"> {
   const { trustDomain, clock, logger } = options;
   return {
     store,
@@ -260,13 +311,15 @@ function apiOptions(
     push,
     acceptance: acceptanceOf(store, push),
     isReady,
+    loop,
+    meters: meters.api,
     ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
   };
 }
 
 function openStore(options: ControlPlaneOptions): Store {
   const { clock, logger, stateDirectory } = options;
-  const file = join(stateDirectory, "store.sqlite");
+  const file = join(stateDirectory, STORE_FILE);
   return options.store === "memory"
     ? openMemoryStore({ clock })
     : openSqliteStore({ file, clock, logger });

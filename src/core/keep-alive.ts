@@ -1,4 +1,4 @@
-/** Keeps the process alive while a start waits: the clock's timers do not. */
+/** Keeps the process alive while something waits: the clock's timers do not. */
 import { MessageChannel } from "node:worker_threads";
 import type { Cancel } from "./clock.ts";
 

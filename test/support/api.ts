@@ -5,6 +5,10 @@ import type {
 } from "fastify";
 import type { Test } from "tap";
 import { checkAgainstStore } from "../../src/control-plane/checks.ts";
+import {
+  makeControlPlaneMeters,
+  type ApiMeters,
+} from "../../src/control-plane/meters.ts";
 import { API_REASONS } from "../../src/control-plane/api/errors.ts";
 import type { ApiOptions } from "../../src/control-plane/api/options.ts";
 import type { Api } from "../../src/control-plane/api/api.ts";
@@ -24,6 +28,7 @@ import type {
 } from "../../src/control-plane/store/store.ts";
 import { createApiToken, type Role } from "../../src/control-plane/tokens.ts";
 import { silentLogger } from "../../src/core/log.ts";
+import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import { fakeClock, type FakeClock } from "./fake-clock.ts";
 
 export interface Rig {
@@ -41,7 +46,10 @@ export interface Rig {
     leased: Set<string>;
     ready: boolean;
     accepted: boolean;
+    /** Milliseconds by which the event loop is. */
+    late: number;
   };
+  readonly meters: ApiMeters;
   /** As the administrator, unless `headers` say otherwise. */
   readonly call: (
     method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD",
@@ -81,7 +89,9 @@ export async function rig(
     leased: new Set(),
     ready: true,
     accepted: false,
+    late: 0,
   };
+  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 1000 }));
   const push = {
     status: () => world.sidecars,
     inForce: () => world.inForce,
@@ -137,6 +147,13 @@ export async function rig(
       },
     },
     isReady: () => world.ready,
+    loop: {
+      get standing() {
+        return world.late;
+      },
+    },
+    meters: meters.api,
+    metrics: () => Promise.resolve(meters.registry.render()),
   };
   const api = await buildApi(options);
   t.teardown(() => api.close());
@@ -154,6 +171,7 @@ export async function rig(
     clock,
     options,
     world,
+    meters: meters.api,
     as,
     async call(method, url, body, headers = {}) {
       const injected: InjectOptions = {

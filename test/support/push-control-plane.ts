@@ -13,6 +13,7 @@ import {
   type EnrolmentTokenOptions,
 } from "../../src/control-plane/enrolment/enrolment-token.ts";
 import { Enrolment } from "../../src/control-plane/enrolment/enrolment.ts";
+import { makeControlPlaneMeters } from "../../src/control-plane/meters.ts";
 import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import {
   startPushServer,
@@ -29,6 +30,7 @@ import type { Store } from "../../src/control-plane/store/store.ts";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { waitFor, type Watch } from "../../src/core/watch.ts";
+import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 
 /** What tap's test object gives. */
@@ -41,6 +43,7 @@ export interface TestControlPlane {
   readonly authority: Authority;
   readonly registry: Registry;
   readonly push: PushServer;
+  readonly meters: PushServerOptions["meters"];
   readonly port: number;
   /** "127.0.0.1:PORT" */
   readonly address: string;
@@ -143,6 +146,7 @@ export async function startTestControlPlane(
 ): Promise<TestControlPlane> {
   const behind = await startBehind(t, options);
   const { store, authority, registry, enrolment, own, clock, logger } = behind;
+  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const push = await startPushServer({
     store,
     registry,
@@ -153,6 +157,7 @@ export async function startTestControlPlane(
     port: options.port ?? 0,
     clock,
     logger,
+    meters: meters.push,
     ...(options.gather === undefined ? {} : { gather: options.gather }),
   });
   let closed: Promise<void> | undefined;
@@ -167,6 +172,7 @@ export async function startTestControlPlane(
     authority,
     registry,
     push,
+    meters: meters.push,
     port: push.port,
     address: `127.0.0.1:${push.port}`,
     token: behind.token,

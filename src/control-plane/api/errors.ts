@@ -16,6 +16,7 @@ export type ApiReason =
   | "RequestEntityTooLarge"
   | "UnsupportedMediaType"
   | "Invalid"
+  | "TooManyRequests"
   | "RequestHeaderFieldsTooLarge"
   | "InternalError"
   | "ServiceUnavailable";
@@ -65,6 +66,10 @@ export const API_REASONS: Readonly<
   Invalid: {
     status: 422,
     text: "the resource breaks a rule: `details.causes` say which, and where",
+  },
+  TooManyRequests: {
+    status: 429,
+    text: "reads give way to sidecars and writes just now: `Retry-After` says when to ask again",
   },
   RequestHeaderFieldsTooLarge: {
     status: 431,

@@ -1,8 +1,10 @@
 /** What the API is given: the parts of the control plane, each by the little that the API needs of it. */
 import type { Clock } from "../../core/clock.ts";
+import type { LoopDelay } from "../loop-delay.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { MeshSource } from "../push/catalogue/mesh-view.ts";
+import type { ApiMeters } from "../meters.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Store } from "../store/store.ts";
 import type { ApiTracing } from "../tracing.ts";
@@ -29,6 +31,11 @@ export interface ApiOptions {
   readonly acceptance: Acceptance;
   /** Refuses to answer as ready before this says so. */
   isReady(): boolean;
+  /** How late the event loop is: reads give way. */
+  readonly loop: Pick<LoopDelay, "standing">;
+  readonly meters: ApiMeters;
+  /** What `/metrics` responds with. */
+  metrics(): Promise<string>;
   /** Absent: requests are not traced. */
   readonly tracing?: ApiTracing;
 }

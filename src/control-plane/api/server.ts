@@ -9,6 +9,7 @@ import { oneAtATime } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { limitHolders } from "../holders.ts";
+import { meterRequests } from "../request-meters.ts";
 import { Strangers, type StrangerLimits } from "../strangers.ts";
 import { METHODS, type Api } from "./api.ts";
 import { addAuthentication, tokenIdOf } from "./authentication.ts";
@@ -30,6 +31,7 @@ import {
   toApiError,
   type ApiReason,
 } from "./errors.ts";
+import { limitReads } from "./reads.ts";
 import { addApplyRoutes } from "./routes/apply-routes.ts";
 import { addDeleteRoutes } from "./routes/delete-routes.ts";
 import { addMeshRoutes } from "./routes/mesh-routes.ts";
@@ -162,6 +164,7 @@ export async function buildApi(
   addBodies(api);
   addErrors(api, options);
   options.tracing?.addTo(api);
+  meterRequests(api, options.clock, options.meters);
   const tokens = limitHolders(MOST_OF_TOKEN, (token) =>
     options.logger.warn(
       { token },
@@ -172,6 +175,8 @@ export async function buildApi(
     strangers.prove(raw.socket);
     tokens.add(token, raw.socket);
   });
+  const { clock, loop, meters } = options;
+  limitReads(api, { clock, loop, shed: meters.shed });
   limitBodies(api);
   addSafetyHeaders(api);
   addAudit(api, options);

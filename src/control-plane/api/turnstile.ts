@@ -1,23 +1,59 @@
 /** A few go at a time; the others wait in the order in which they came. */
 export class Turnstile {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   constructor(most: number) {
     this.#free = most;
   }
 
-  /** Resolves with the way out, to be taken once, when there is room. */
-  async enter(): Promise<() => void> {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** The way out, to be taken once; undefined where there is no room now. */
+  enterNow(): (() => void) | undefined {
+    if (this.#free === 0) return undefined;
+    this.#free -= 1;
+    return this.#wayOut();
+  }
+
+  /** Resolves with the way out when there is room. */
+  enter(): Promise<() => void>;
+  /** Or with undefined, where the signal aborts before there is. */
+  enter(givenUp: AbortSignal): Promise<(() => void) | undefined>;
+  async enter(givenUp?: AbortSignal): Promise<(() => void) | undefined> {
+    return (
+      this.enterNow() ??
+      ((await this.#wait(givenUp)) ? this.#wayOut() : undefined)
+    );
+  }
+
+  #wayOut(): () => void {
     let inside = true;
     return () => {
       if (!inside) return;
       inside = false;
-      const next = this.#waiting.shift();
+      const [next] = this.#waiting;
       if (next === undefined) this.#free += 1;
       else next();
     };
+  }
+
+  /** False where it was given up. */
+  #wait(givenUp: AbortSignal | undefined): Promise<boolean> {
+    return new Promise((resolve) => {
+      const enter = (): void => {
+        this.#waiting.delete(enter);
+        givenUp?.removeEventListener("abort", leave);
+        resolve(true);
+      };
+      const leave = (): void => {
+        this.#waiting.delete(enter);
+        resolve(false);
+      };
+      this.#waiting.add(enter);
+      givenUp?.addEventListener("abort", leave, { once: true });
+    });
   }
 }

@@ -45,6 +45,13 @@ const REGISTRATION_CODES: Readonly<Record<RegistrationError["kind"], status>> =
     failed: status.UNAVAILABLE,
   };
 
+/** What went wrong, in a word of a closed set. */
+export function failureOf(thrown: unknown): string {
+  if (thrown instanceof EnrolmentError || thrown instanceof RegistrationError)
+    return thrown.kind;
+  return thrown instanceof GrpcError ? "invalid" : "failed";
+}
+
 function asGrpcError(thrown: unknown): GrpcError {
   if (thrown instanceof GrpcError) return thrown;
   if (thrown instanceof EnrolmentError)

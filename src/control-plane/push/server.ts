@@ -5,6 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Enrolment } from "../enrolment/enrolment.ts";
+import { counted, type PushMeters } from "../meters.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 import { openAcceptance } from "./acceptance.ts";
@@ -17,7 +18,7 @@ import {
   type Handlers,
 } from "./connection.ts";
 import { GATHER, startFeed, type GatherOptions } from "./feed.ts";
-import { parseJson, unary } from "./grpc.ts";
+import { failureOf, parseJson, unary } from "./grpc.ts";
 import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
 import type { Peer } from "./peer.ts";
@@ -36,12 +37,15 @@ export interface PushServerOptions {
   readonly port: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly meters: PushMeters;
   /** GATHER where absent. */
   readonly gather?: GatherOptions;
 }
 
 export interface PushServer extends PushStatus {
   readonly port: number;
+  /** Those that are connected. */
+  readonly sidecars: number;
   /** What is pushed from. */
   readonly mesh: MeshSource;
   /** Lets sidecars that know another store, or a later revision, go on with this one. Throws UserError where `storeId` is not this store's. */
@@ -53,7 +57,7 @@ export interface PushServer extends PushStatus {
 export async function startPushServer(
   options: PushServerOptions,
 ): Promise<PushServer> {
-  const { store, registry, clock, logger } = options;
+  const { store, registry, clock, logger, meters } = options;
   const acceptance = await openAcceptance(store);
   const learned = await openLearned({
     ...{ store, clock, logger },
@@ -63,7 +67,7 @@ export async function startPushServer(
   const sidecars = new Sidecars({
     store: store.id,
     accepted: (known) => acceptance.of(known),
-    ...{ registry, learned, clock, logger },
+    ...{ registry, learned, clock, logger, meters },
   });
   const feed = await startFeed({
     store,
@@ -84,21 +88,17 @@ export async function startPushServer(
     onConnection: (socket, caller) => {
       if (caller.kind === "stranger") serveStranger(socket, caller, options);
       else
-        serveConnection(
-          socket,
-          {
-            deltaAggregatedResources: (call) =>
-              sidecars.open(caller.peer, call, feed),
-            enrol: enrolFrom(caller, options),
-            ...peerCalls(caller.peer, options),
-          },
-          PEER_LIMITS,
+        servePeer(socket, caller, options, (call) =>
+          sidecars.open(caller.peer, call, feed),
         );
     },
   });
 
   return {
     port: listener.port,
+    get sidecars() {
+      return sidecars.connected;
+    },
     mesh: feed,
     status: () => sidecars.status(),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
@@ -120,6 +120,23 @@ export async function startPushServer(
   };
 }
 
+function servePeer(
+  socket: TLSSocket,
+  caller: Extract<Caller, { kind: "peer" }>,
+  options: PushServerOptions,
+  deltaAggregatedResources: Handlers["deltaAggregatedResources"],
+): void {
+  serveConnection(
+    socket,
+    {
+      deltaAggregatedResources,
+      enrol: enrolFrom(caller, options),
+      ...peerCalls(caller.peer, options),
+    },
+    PEER_LIMITS,
+  );
+}
+
 function serveStranger(
   socket: TLSSocket,
   caller: Extract<Caller, { kind: "stranger" }>,
@@ -131,26 +148,37 @@ function serveStranger(
 
 function enrolFrom(
   { source }: Caller,
-  { enrolment }: PushServerOptions,
+  { enrolment, meters }: PushServerOptions,
 ): Handlers["enrol"] {
-  return unary((request) => enrolment.enrol(request, source));
+  return unary((request) =>
+    counted(meters.enrolments, "issued", failureOf, () =>
+      enrolment.enrol(request, source),
+    ),
+  );
 }
 
 /** What a peer may ask for itself alone. */
 function peerCalls(
   peer: Peer,
-  { registry, enrolment }: PushServerOptions,
+  { registry, enrolment, meters }: PushServerOptions,
 ): Pick<Handlers, "renew" | "register" | "deregister"> {
   return {
     renew: unary(async (request) => {
-      const { key, ...issued } = await enrolment.renew(peer, request.csr);
+      const { key, ...issued } = await counted(
+        meters.renewals,
+        "issued",
+        failureOf,
+        () => enrolment.renew(peer, request.csr),
+      );
       registry.rekeyed(peer, key);
       return issued;
     }),
     register: unary(async (request) => {
-      const { workload } = await registry.register(
-        peer,
-        parseJson(request.spec),
+      const { workload } = await counted(
+        meters.registrations,
+        "registered",
+        failureOf,
+        async () => registry.register(peer, parseJson(request.spec)),
       );
       return { workload };
     }),

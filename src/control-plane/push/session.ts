@@ -2,8 +2,10 @@
 import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
+import type { MonotonicMs } from "../../core/units.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
+import type { PushMeters } from "../meters.ts";
 import type { Entry } from "./catalogue/item.ts";
 import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
@@ -56,6 +58,7 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly counters: Counters;
+  readonly meters: Pick<PushMeters, "acknowledgedAfter">;
   /** Absent: nothing is given besides what is asked for. */
   readonly learned?: Learned | undefined;
   readonly onEnd: () => void;
@@ -67,6 +70,7 @@ interface Push extends Offer {
   /** Nonce of the message that waits for its response. */
   nonce: string;
   awaiting: PushMessage["kind"];
+  readonly startedAt: MonotonicMs;
 }
 
 /** Serves the stream; it ends with its connection, which does not outlive the peer's certificate. The first push goes out when the sidecar has said what it holds. */
@@ -287,7 +291,7 @@ export class Session {
 
   /** `missing`: what is said to be gone besides what was held and is gone. */
   #startPush(missing: readonly string[]): void {
-    const { store, feed, counters } = this.#options;
+    const { store, feed, counters, clock } = this.#options;
     this.#dirty = false;
     const { set } = this.view;
     const { changed, removed } = difference(this.#known.held, set);
@@ -301,6 +305,7 @@ export class Session {
       rest: messagesOf(lacking),
       nonce: "",
       awaiting: "revision",
+      startedAt: clock.now(),
     };
     this.#push = push;
     counters.pushes += 1;
@@ -341,8 +346,9 @@ export class Session {
   }
 
   #taken(push: Push): void {
-    const { clock, counters } = this.#options;
+    const { clock, counters, meters } = this.#options;
     counters.acknowledged += 1;
+    meters.acknowledgedAfter.record((clock.now() - push.startedAt) / 1000);
     this.#known = acknowledge(this.#known, push, clock.wall());
     this.view.standing.takes(push.set);
     this.view.standing.refuses(ScopedSet.EMPTY);

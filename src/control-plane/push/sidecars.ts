@@ -24,6 +24,7 @@ export interface SidecarsOptions {
   readonly learned?: SessionOptions["learned"];
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly meters: SessionOptions["meters"];
 }
 
 /** Sidecars that have left and are still shown. */
@@ -52,13 +53,17 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     this.#options = options;
   }
 
+  get connected(): number {
+    return this.#instances.size;
+  }
+
   /** Serves the peer's stream with what the feed brings, and holds the peer's lease while it is open. */
   open(
     peer: Peer,
     call: ServerDuplexStream<DeltaRequest, Buffer>,
     feed: Feed,
   ): void {
-    const { store, accepted, registry, learned, clock, logger } = this.#options;
+    const { registry, logger, ...rest } = this.#options;
     const sidecar = workloadOf(peer);
     // The same key twice is one sidecar, back before its old connection was missed.
     this.#keys
@@ -66,14 +71,8 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
       ?.end(status.ABORTED, "the same sidecar has opened a newer stream");
     const release = registry.hold(peer);
     const session = new Session({
-      peer,
-      call,
-      feed,
-      store,
-      accepted,
-      learned,
-      clock,
-      logger,
+      ...rest,
+      ...{ peer, call, feed, logger },
       counters: this.#counters,
       onEnd: () => {
         release();

@@ -204,6 +204,17 @@ export class Registry {
     return lease === undefined ? undefined : this.#leaseOf(workload, lease);
   }
 
+  /** How many there are, how many of them have run out, and whether none is ended for now. */
+  get leases(): {
+    readonly all: number;
+    readonly unconfirmed: number;
+    readonly preserved: boolean;
+  } {
+    const { unconfirmed, until } = this.#preservation;
+    const preserved = this.#options.clock.now() < until;
+    return { all: this.#leases.size, unconfirmed, preserved };
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#preservation.close();

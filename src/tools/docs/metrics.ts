@@ -1,4 +1,8 @@
 /** `config/reference/metrics.md`: every metric, as its registration describes it. */
+import {
+  makeControlPlaneMeters,
+  MAX_SERIES as CONTROL_PLANE_SERIES,
+} from "../../control-plane/meters.ts";
 import { makeMeters } from "../../telemetry/meters.ts";
 import {
   makeMetrics,
@@ -11,25 +15,49 @@ export function metricsPage(): Page {
   return {
     file: "metrics.md",
     title: "Metrics",
-    body: `A sidecar serves these in Prometheus' text format at \`:15020/metrics\`.
-It keeps ${count(MAX_SERIES)} series at most. Further label values are counted together under \`_other\`.
-The control plane serves no metrics: \`wherry status\` and its API show the state of the mesh.
+    body: `Sidecar and control plane serve Prometheus' text format.
+Label values past the cap on series are counted together under \`_other\`.
 
-${table(
-  ["metric", "type", "unit", "labels", "meaning"],
-  proxyMetrics().map((metric) => [
-    code(metric.name),
-    metric.type,
-    unitOf(metric),
-    codes(metric.labels),
-    metric.help,
-  ]),
-)}`,
+## Sidecar
+
+At \`:15020/metrics\`, ${count(MAX_SERIES)} series at most.
+
+${tableOf(proxyMetrics())}
+## Control plane
+
+At \`/metrics\` of the API, ${count(CONTROL_PLANE_SERIES)} series at most. It needs no token, as \`/readyz\` needs none: no label names a Service, a workload or a token.
+
+${tableOf(controlPlaneMetrics())}`,
   };
 }
 
+function tableOf(metrics: readonly MetricDescription[]): string {
+  return table(
+    ["metric", "type", "unit", "labels", "meaning"],
+    metrics.map((metric) => [
+      code(metric.name),
+      metric.type,
+      unitOf(metric),
+      codes(metric.labels),
+      metric.help,
+    ]),
+  );
+}
+
+/** What a control plane registers at its start. */
+export function controlPlaneMetrics(): readonly MetricDescription[] {
+  const registry = makeMetrics({ maxSeries: CONTROL_PLANE_SERIES });
+  makeControlPlaneMeters(registry);
+  return registry.describe();
+}
+
+/** Those of sidecar and control plane. */
+export function allMetrics(): readonly MetricDescription[] {
+  return [...proxyMetrics(), ...controlPlaneMetrics()];
+}
+
 /** What a sidecar registers at its start. */
-export function proxyMetrics(): readonly MetricDescription[] {
+function proxyMetrics(): readonly MetricDescription[] {
   const registry = makeMetrics({ maxSeries: MAX_SERIES });
   makeMeters(registry);
   return registry.describe();

@@ -45,6 +45,10 @@ const REFUSED: Readonly<
     };
     return call("GET", "/status");
   },
+  TooManyRequests: ({ call, world }) => {
+    world.late = 60_000;
+    return call("GET", PATH);
+  },
   ServiceUnavailable: async ({ call, store }) => {
     await store.close();
     return call("GET", PATH);

@@ -18,7 +18,7 @@ import {
   MEMORY_LIMITS,
   TIME_LIMITS,
 } from "../../../src/tools/docs/limits/sidecar.ts";
-import { proxyMetrics } from "../../../src/tools/docs/metrics.ts";
+import { allMetrics } from "../../../src/tools/docs/metrics.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../src/wire/http1/limits.ts";
 import { resolveLimits } from "../../../src/wire/http2/limits.ts";
 
@@ -56,7 +56,7 @@ void t.test("the options of the command that set limits are there", (t) => {
 });
 
 void t.test("reasons and metrics are known", (t) => {
-  const families = new Set(proxyMetrics().map(({ name }) => name));
+  const families = new Set(allMetrics().map(({ name }) => name));
   for (const { name, reasons = [], seen = [] } of LIMITS) {
     for (const code of reasons)
       t.ok(

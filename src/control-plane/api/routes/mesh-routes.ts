@@ -32,12 +32,13 @@ function addStatus(api: Api, options: ApiOptions): void {
   api.get(
     "/status",
     {
+      config: { long: true },
       schema: {
         tags: ["mesh"],
         operationId: "getMeshStatus",
         summary: "Every sidecar: what it has in force, what it refused and why",
         querystring: NO_QUERY,
-        response: answers({ 200: MESH_STATUS }),
+        response: answers({ 200: MESH_STATUS }, 429),
       },
     },
     async (request) => {
@@ -72,7 +73,7 @@ function addStore(api: Api, options: ApiOptions): void {
         operationId: "getStore",
         summary: "Which store this control plane serves from",
         querystring: NO_QUERY,
-        response: answers({ 200: STORE_BODY }),
+        response: answers({ 200: STORE_BODY }, 429),
       },
     },
     () => storeBody(options),
@@ -139,11 +140,34 @@ function addHealth(api: Api, options: ApiOptions): void {
       return { status: "ok" };
     },
   );
+  addMetrics(api, options, probed);
   // Anybody may ask for it: it is put together once.
   let document: string | undefined;
   api.get("/openapi.json", { config, schema: { hide: true } }, (_, reply) => {
     document ??= JSON.stringify(api.swagger());
     return reply.type(JSON_TYPE).send(document);
+  });
+}
+
+const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
+/** Milliseconds that one rendering is good for: anybody may ask for it. */
+const METRICS_KEPT = 1000;
+
+/** Open as the health checks are: no label names anything of the mesh. */
+function addMetrics(
+  api: Api,
+  options: ApiOptions,
+  config: { readonly open: boolean; readonly untraced: boolean },
+): void {
+  const { clock } = options;
+  let at = Number.NEGATIVE_INFINITY;
+  let text = Promise.resolve("");
+  api.get("/metrics", { config, schema: { hide: true } }, async (_, reply) => {
+    if (clock.now() - at >= METRICS_KEPT) {
+      at = clock.now();
+      text = options.metrics();
+    }
+    return reply.type(PROMETHEUS).send(await text);
   });
 }
 

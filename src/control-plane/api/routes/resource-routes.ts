@@ -14,6 +14,7 @@ import { principalOf } from "../authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import { sendList } from "../long-list.ts";
+import { isWatch } from "../reads.ts";
 import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import {
@@ -109,6 +110,7 @@ function addList(
   api.get(
     url,
     {
+      config: { long: true },
       schema: {
         tags: [kind],
         operationId: `list${kind}${everywhere ? "InAllNamespaces" : ""}`,
@@ -126,6 +128,7 @@ function addList(
             },
           },
           410,
+          429,
         ),
       },
     },
@@ -133,7 +136,7 @@ function addList(
       const target = targetOf(request);
       const query = fieldsOf(request.query);
       const selector = query["labelSelector"];
-      if (!isYes(query["watch"]) || request.method === "HEAD")
+      if (!isWatch(request))
         return sendList(
           reply,
           await handlers.list(target, selector),
@@ -225,7 +228,7 @@ function addGet({ api, url, kind, handlers, common }: Item): void {
         operationId: `get${kind}`,
         summary: `Get a ${kind} with its conditions`,
         querystring: Type.Object({}, CLOSED),
-        response: answers({ 200: one(kind, "as it is") }),
+        response: answers({ 200: one(kind, "as it is") }, 429),
       },
     },
     (request) => handlers.get(targetOf(request)),

@@ -48,6 +48,7 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
   api.get(
     "/sidecars/:namespace/:name/config",
     {
+      config: { long: true },
       schema: {
         tags: ["mesh"],
         operationId: "getSidecarConfig",
@@ -58,7 +59,7 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
           name: Type.String(DNS_NAME),
         }),
         querystring: QUERY,
-        response: answers({ 200: SIDECAR_CONFIG }, 409),
+        response: answers({ 200: SIDECAR_CONFIG }, 409, 429),
       },
     },
     async (request) => {

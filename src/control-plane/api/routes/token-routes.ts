@@ -111,7 +111,7 @@ function addList(api: Api, { store }: ApiOptions): void {
         operationId: "listTokens",
         summary: "The tokens there are, without their secrets",
         querystring: NO_QUERY,
-        response: answers({ 200: TOKEN_LIST }),
+        response: answers({ 200: TOKEN_LIST }, 429),
       },
     },
     async (request) => {

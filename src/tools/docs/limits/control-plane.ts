@@ -13,11 +13,21 @@ import {
 import { MOST_TOLD } from "../../../control-plane/api/apply/refusals.ts";
 import type { ApiReason } from "../../../control-plane/api/errors.ts";
 import {
+  LATE,
+  LONGEST_WAIT,
+  MOST_LONG_READS,
+  MOST_WAITING,
+} from "../../../control-plane/api/reads.ts";
+import {
   API_TIMEOUTS,
   MOST_CONNECTIONS as API_CONNECTIONS,
   MOST_OF_TOKEN,
   STRANGER_LIMITS as API_STRANGERS,
 } from "../../../control-plane/api/server.ts";
+import {
+  MOST_UNREAD,
+  TAKEN_WITHIN,
+} from "../../../control-plane/api/unread.ts";
 import { MOST_CAUSES } from "../../../control-plane/api/validation.ts";
 import {
   PER_SOURCE,
@@ -132,6 +142,27 @@ export const API_LIMITS: readonly Limit[] = [
     name: "lists that are judged at one time",
     default: count(MOST_LISTS),
     beyond: "further lists wait in their order",
+  },
+  {
+    name: "reads of many resources, of the status and of a sidecar's config at one time",
+    default: `${count(MOST_LONG_READS)}; ${count(MOST_WAITING.together)} wait, ${count(MOST_WAITING.ofToken)} of a token, ${time(LONGEST_WAIT)} at most`,
+    beyond: "429 with Retry-After",
+    reasons: reasons("TooManyRequests"),
+    seen: ["wherry_control_plane_api_shed_total"],
+  },
+  {
+    name: "lateness of the event loop at three looks in a row",
+    default: `${time(LATE.long)} for reads of many resources, ${time(LATE.short)} for other reads`,
+    beyond: "429 with Retry-After; writes and sidecars are served",
+    reasons: reasons("TooManyRequests"),
+    seen: ["wherry_control_plane_api_shed_total"],
+  },
+  {
+    name: "responses that were made and not yet taken by their readers",
+    default: `${bytes(MOST_UNREAD.together)}, ${bytes(MOST_UNREAD.ofToken)} of a token; ${time(TAKEN_WITHIN)} for each`,
+    beyond: "429 with Retry-After; the response is cut off",
+    reasons: reasons("TooManyRequests"),
+    seen: ["wherry_control_plane_api_shed_total"],
   },
   {
     name: "causes and warnings of a list",
