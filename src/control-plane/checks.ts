@@ -161,7 +161,7 @@ async function checkAddresses(task: Task): Promise<void> {
   else await checkManyAddresses(task);
 }
 
-/** Of a single one: its rivals are found without a look at the other Workloads. */
+/** Finds the rivals of a single one without a look at the other Workloads. */
 async function checkAddress(
   { index, resource }: Written<unknown>,
   { mesh, report }: Task,
@@ -251,7 +251,7 @@ async function checkRoutes(task: Task): Promise<void> {
   else await checkManyRoutes(task);
 }
 
-/** Of a single one: the routes around it are found without a look at the others. */
+/** Finds the routes around a single one without a look at the others. */
 async function checkRoute(
   { index, resource }: Written<unknown>,
   { mesh, report }: Task,

@@ -341,6 +341,10 @@ void t.test(
     await store.put(route("some", "orders", 80, expression), undefined);
     const exact = { path: { type: "Exact", value: "/" } };
     await store.put(route("other", "orders", 80, exact), undefined);
+    const both = route("both", "cart", 80, expression);
+    const spec = both.spec as { parentRefs: object[] };
+    spec.parentRefs.push({ name: "orders", kind: "Service" });
+    await store.put(both, undefined);
     const { mesh } = await meshOf(store);
     const judge = async (resource: Resource): Promise<string[]> => {
       const found = await checkAgainstStore([resource], {
@@ -396,6 +400,13 @@ void t.test(
       await judge(route("other", "orders", 80)),
       [],
       "an older one takes it already",
+    );
+    t.match(
+      await judge(route("cart", "cart", 80)).then((found) =>
+        found.filter((each) => each.includes("never")),
+      ),
+      [/^warning spec\.rules\[0\]: rule 0 of HTTPRoute shop\/both is never/],
+      "an older one takes what is left to another at its second Service",
     );
   },
 );
