@@ -1,17 +1,25 @@
-/** What the routes share that take many resources in one request: their query, their turn, and a line of the log for each resource. */
+/** A route that takes many resources in one request: what it reads, its turn, and a line of the log for each resource. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import Type, { type TProperties, type TSchema } from "typebox";
 import { CLOSED } from "../../../resources/schema-parts.ts";
+import type { Api } from "../api.ts";
+import { LIST_FRAME, type ListRequest } from "../apply/list.ts";
 import { principalOf } from "../authentication.ts";
-import { JSON_TYPE } from "../bodies.ts";
-import { ApiError } from "../errors.ts";
+import {
+  JSON_TYPE,
+  LIST_LIMIT,
+  MOST_ITEMS,
+  MOST_LIST_VALUES,
+} from "../bodies.ts";
+import { answers } from "../documentation.ts";
+import { ApiError, type Cause } from "../errors.ts";
 import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
 import type { Turnstile } from "../turnstile.ts";
-import { DRY_RUN } from "./route-parts.ts";
+import { DRY_RUN, jsonBody } from "./route-parts.ts";
 
-export const LIST_QUERY: TSchema = Type.Object(
+const LIST_QUERY: TSchema = Type.Object(
   {
     ...DRY_RUN,
     atomic: Type.Optional(
@@ -24,8 +32,72 @@ export const LIST_QUERY: TSchema = Type.Object(
   CLOSED,
 );
 
+export interface ListRoute<O> {
+  readonly path: string;
+  readonly operationId: string;
+  readonly summary: string;
+  /** Name of the request's schema. */
+  readonly list: string;
+  readonly item: TSchema;
+  readonly result: ResultOptions;
+  /** What 200 says. */
+  readonly done: string;
+  /** Statuses of errors, besides those that all routes have. */
+  readonly errors: readonly number[];
+  readonly run: (
+    options: ApiOptions,
+    request: ListRequest<O>,
+  ) => Promise<{ readonly causes: readonly Cause[] }>;
+}
+
+export function addListRoute<O extends string>(
+  api: Api,
+  options: ApiOptions,
+  turnstile: Turnstile,
+  route: ListRoute<O>,
+): void {
+  const { path, list, operationId, summary } = route;
+  const response = { $ref: `${route.result.kind}#` };
+  api.addSchema(listOf(route.item, list));
+  api.addSchema(resultOf(route.result));
+  api.post(
+    path,
+    {
+      bodyLimit: LIST_LIMIT,
+      config: { mostValues: MOST_LIST_VALUES },
+      schema: {
+        tags: ["resources"],
+        operationId,
+        summary,
+        querystring: LIST_QUERY,
+        body: jsonBody({ $ref: `${list}#` }),
+        response: answers(
+          {
+            200: { ...response, description: route.done },
+            207: {
+              ...response,
+              description: "some namespaces are refused; causes say why",
+            },
+          },
+          ...route.errors,
+        ),
+      },
+      onRequest: (request, reply) => waitForTurn(turnstile, request, reply),
+    },
+    async (request, reply) => {
+      const result = await route.run(options, {
+        principal: principalOf(request),
+        body: request.body,
+        ...listQueryOf(request),
+        audit: auditOf(options, request),
+      });
+      return reply.code(result.causes.length === 0 ? 200 : 207).send(result);
+    },
+  );
+}
+
 /** Before the body is read: what waits takes no memory. */
-export async function waitForTurn(
+async function waitForTurn(
   turnstile: Turnstile,
   request: FastifyRequest,
   { raw }: FastifyReply,
@@ -43,7 +115,7 @@ export async function waitForTurn(
 }
 
 /** One line for each resource, as a write of it alone has. */
-export function auditOf(
+function auditOf(
   { logger }: ApiOptions,
   request: FastifyRequest,
 ): (resource: string, outcome: string) => void {
@@ -53,7 +125,7 @@ export function auditOf(
     logger.info({ method, url, resource, outcome, token, remote }, "API write");
 }
 
-export function listQueryOf({ query }: FastifyRequest): {
+function listQueryOf({ query }: FastifyRequest): {
   readonly dryRun: boolean;
   readonly atomic: boolean;
 } {
@@ -64,14 +136,26 @@ export function listQueryOf({ query }: FastifyRequest): {
   };
 }
 
-/** What became of a list. `outcomes`: of one item, which `meaning` explains; `item` and `more` are what the result has besides. */
-export function listResult(options: {
+function listOf(item: TSchema, $id: string): TSchema {
+  return Type.Object(
+    { ...LIST_FRAME, items: Type.Array(item, { maxItems: MOST_ITEMS }) },
+    { $id, ...CLOSED },
+  );
+}
+
+/** What became of a list. */
+export interface ResultOptions {
   readonly kind: string;
+  /** What may become of one item; `meaning` explains them. */
   readonly outcomes: readonly string[];
   readonly meaning: string;
+  /** What an item has besides. */
   readonly item?: TProperties;
+  /** What the result has besides. */
   readonly more?: TProperties;
-}): TSchema {
+}
+
+function resultOf(options: ResultOptions): TSchema {
   const { kind, outcomes, meaning, item = {}, more = {} } = options;
   return Type.Object(
     {
