@@ -1,5 +1,6 @@
 /** What a command may touch of the world around it, so that a test can stand in for it. */
 import type { Clock } from "../core/clock.ts";
+import type { LastResort } from "../runtime/last-resort.ts";
 
 export interface CliContext {
   readonly clock: Clock;
@@ -14,6 +15,8 @@ export interface CliContext {
   readonly stop: AbortSignal;
   /** What the process will end with; 0 unless a command says otherwise. */
   exitCode: number;
+  /** Ends the process after an error that nobody caught; absent where nothing does. */
+  readonly lastResort?: LastResort;
 }
 
 /** Resolves when the process is asked to stop. */

@@ -1,7 +1,8 @@
 /** The command line: which commands there are, and what becomes of an error in one of them. */
 import { Command, CommanderError } from "commander";
 import { systemClock } from "../core/clock.ts";
-import { EXIT, messageOf, UserError } from "../core/errors.ts";
+import { EXIT, messageOf, systemCode, UserError } from "../core/errors.ts";
+import { watchForDefects } from "../runtime/last-resort.ts";
 import { packageVersion } from "../runtime/package.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
@@ -41,11 +42,20 @@ const ALIASES: Readonly<Record<string, string>> = {
   "demo-application": "demo",
 };
 
-/** Runs one command; resolves with the exit code. */
-export async function run(argv: readonly string[]): Promise<number> {
+/** Runs one command; resolves with the exit code. `exit` ends the process where it cannot be waited for. */
+export async function run(
+  argv: readonly string[],
+  exit: (code: number) => void,
+): Promise<number> {
   if (argv[0] === "sidecar") beginWithFlags(SIDECAR_FLAGS);
   const stop = new AbortController();
   const stopListening = listenForStop(stop);
+  const output = watchOutput();
+  const lastResort = watchForDefects({
+    clock: systemClock,
+    exit,
+    stop: () => stop.abort(new UserError("stopped")),
+  });
   const context: CliContext = {
     clock: systemClock,
     environment: process.env,
@@ -54,10 +64,13 @@ export async function run(argv: readonly string[]): Promise<number> {
     complain: (text) => void process.stderr.write(text),
     readInput,
     stop: stop.signal,
-    exitCode: 0,
+    exitCode: EXIT.done,
+    lastResort,
   };
   try {
-    return await runWith(argv, context);
+    const code = await runWith(argv, context);
+    if (lastResort.ending) return EXIT.defect;
+    return code === EXIT.done && output.lost ? EXIT.failed : code;
   } finally {
     stopListening();
   }
@@ -152,6 +165,24 @@ function listenForStop(stop: AbortController): () => void {
   process.stdin.resume();
   process.stdin.on("close", ask);
   return () => void process.stdin.destroy();
+}
+
+/**
+ * What a reader of the output does is no defect of ours: one that has left (EPIPE) wants no more. Where a disk is full, the output is
+ * not whole, and the exit code says so.
+ */
+function watchOutput(): { readonly lost: boolean } {
+  const output = { lost: false };
+  process.stdout.on("error", (thrown) => {
+    if (output.lost || systemCode(thrown) === "EPIPE") return;
+    output.lost = true;
+    process.exitCode = EXIT.failed;
+    process.stderr.write(
+      `error: standard output cannot be written: ${messageOf(thrown)}\n`,
+    );
+  });
+  process.stderr.on("error", () => undefined);
+  return output;
 }
 
 async function readInput(): Promise<string> {

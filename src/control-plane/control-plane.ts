@@ -69,6 +69,8 @@ export interface ControlPlane {
   readonly adminTokenFile: string;
   readonly store: Store;
   readonly authority: Authority;
+  /** How many sidecars it serves and up to where the store is, for the report of a defect. */
+  inFlight(): { readonly sidecars: number; readonly fault: string | undefined };
   /** Ends the API, then the streams, then the store. A process that dies without it loses nothing that was acknowledged. */
   close(): Promise<void>;
 }
@@ -156,6 +158,7 @@ async function assemble(
     adminTokenFile,
     store,
     authority,
+    inFlight: () => ({ sidecars: push.status().length, fault: store.fault }),
     async close() {
       stopping = true;
       await close();

@@ -16,8 +16,10 @@ export function systemCode(thrown: unknown): string | undefined {
   return undefined;
 }
 
-/** What a process ends with: the guide (config/guide/operations.md) tells what each means to whoever starts it again. */
+/** What a process ends with: the guide (config/guide/operations.md) tells what to do after each. */
 export const EXIT = {
+  /** It did what it was asked, or ended because it was asked to. */
+  done: 0,
   /** A command that did not do what it was asked, or a part that cannot start. */
   failed: 1,
   /** EX_DATAERR of sysexits.h: what the control plane stored is damaged, and another start does not help. */

@@ -12,6 +12,7 @@ import {
 import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
+import { DEFECT_DRAIN } from "../runtime/last-resort.ts";
 import { watchSource } from "../core/watch.ts";
 import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
 import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
@@ -43,6 +44,8 @@ export interface SidecarOptions extends Partial<SidecarSettings> {
   readonly metrics?: MetricsRegistry;
   readonly clock?: Clock;
   readonly logger?: Logger;
+  /** A worker was lost, by a defect: the sidecar ends in order. */
+  readonly onLost?: (error: Error) => void;
 }
 
 export interface Sidecar {
@@ -52,8 +55,9 @@ export interface Sidecar {
   readonly ready: boolean;
   /** Resolves once `ready` was true for the first time. */
   readonly whenReady: Promise<void>;
-  /** In order, without losing a request; the same promise however often it is called. */
-  shutDown(): Promise<void>;
+  readonly inFlight: Readonly<Record<Side, number>>;
+  /** In order, without losing a request; the same promise however often it is called. `most`: milliseconds that requests in flight may take, in place of a setting that is longer. */
+  shutDown(most?: number): Promise<void>;
   /** At once. */
   destroy(): Promise<void>;
   /** Resolves when it has ended, whoever wished it; with the error where a worker was lost, and it ended for that. */
@@ -71,6 +75,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     metrics = makeMetrics({ maxSeries: MAX_SERIES }),
     clock = systemClock,
     logger = silentLogger,
+    onLost,
     ...given
   } = options;
   const settings = { ...DEFAULT_SETTINGS, ...given };
@@ -89,7 +94,10 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     log.close();
     throw thrown;
   });
-  const parts = { clock, logger, settings, sharedState, tracing, log, worker };
+  const parts = {
+    ...{ clock, logger, settings, sharedState },
+    ...{ tracing, log, worker, onLost },
+  };
   const sidecar = new RunningSidecar(parts);
   await sidecar.start(agent, adminToken);
   return sidecar;
@@ -103,6 +111,7 @@ interface Parts {
   readonly tracing: TracingChoice | undefined;
   readonly log: OpenAccessLog;
   readonly worker: ProxyWorker;
+  readonly onLost: SidecarOptions["onLost"];
 }
 
 class RunningSidecar implements Sidecar {
@@ -174,12 +183,19 @@ class RunningSidecar implements Sidecar {
     this.#probeApplication(this.#agent);
   }
 
-  shutDown(): Promise<void> {
+  get inFlight(): Readonly<Record<Side, number>> {
+    return {
+      inbound: this.#active("inbound"),
+      outbound: this.#active("outbound"),
+    };
+  }
+
+  shutDown(most: number = Infinity): Promise<void> {
     const { clock, logger, settings } = this.#parts;
     this.#shuttingDown ??= shutDown({
       clock,
       logger,
-      drainTimeout: settings.drainTimeout,
+      drainTimeout: Math.min(settings.drainTimeout, most),
       steps: {
         unready: () => (this.#unready = true),
         deregister: () => this.#agent?.deregister() ?? Promise.resolve(),
@@ -220,11 +236,12 @@ class RunningSidecar implements Sidecar {
       spans: (span) => tracing?.sink(span),
       onLost: (error) => {
         this.#lost = error;
+        this.#parts.onLost?.(error);
         logger.fatal(
           { error: error.message },
           "a worker was lost: this sidecar ends in order, to be started again",
         );
-        void this.shutDown();
+        void this.shutDown(DEFECT_DRAIN);
       },
     });
   }

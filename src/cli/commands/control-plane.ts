@@ -136,6 +136,11 @@ async function runControlPlane(
     clock: context.clock,
     logger,
   });
+  context.lastResort?.protect({
+    component: "control-plane",
+    stateDirectory: options.state,
+    inFlight: () => controlPlane.inFlight(),
+  });
   // What the store was read from is garbage by now; sidecars that come back all at once leave some behind again.
   leaveStartBehind();
   const { clock } = context;

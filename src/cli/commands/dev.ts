@@ -40,6 +40,11 @@ export function registerDev(program: Command, context: CliContext): void {
         progress: (text) => context.print(`${paint("dim", "·")} ${text}\n`),
         stop: context.stop,
       });
+      context.lastResort?.protect({
+        component: "dev",
+        stateDirectory: options.state,
+        inFlight: () => undefined,
+      });
       context.print(welcome(dev, options, paint));
       await untilStopped(context);
       context.print(

@@ -3,13 +3,14 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import type { Agent, Peers } from "../../agent/agent.ts";
 import type { Clock } from "../../core/clock.ts";
-import { messageOf, UserError } from "../../core/errors.ts";
+import { EXIT, messageOf, UserError } from "../../core/errors.ts";
 import { makeLogger, type Logger } from "../../core/log.ts";
 import {
   openLocalToken,
   type LocalToken,
 } from "../../core/local/local-token.ts";
 import { inSlices, nextTurn } from "../../core/slices.ts";
+import { DEFECT_DRAIN } from "../../runtime/last-resort.ts";
 import { packageVersion } from "../../runtime/package.ts";
 import { readSecret } from "../../core/secret-file.ts";
 import { compileSooner } from "../../runtime/v8.ts";
@@ -76,6 +77,12 @@ async function runSidecar(
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
     clock,
     logger,
+    onLost: (error) => context.lastResort?.tell(error, "worker"),
+  });
+  context.lastResort?.protect({
+    component: "sidecar",
+    stateDirectory: options.state,
+    inFlight: () => ({ ...sidecar.inFlight, agent: sidecar.agent.state.value }),
   });
   const stopTrimming = trimMemory({
     clock,
@@ -85,10 +92,12 @@ async function runSidecar(
   void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, exporter));
   await Promise.race([untilStopped(context), sidecar.over]);
   logger.info("stopping: deregister, GOAWAY, drain");
-  await sidecar.shutDown();
+  await sidecar.shutDown(
+    context.lastResort?.ending === true ? DEFECT_DRAIN : undefined,
+  );
   const lost = await sidecar.over;
   stopTrimming();
-  if (lost !== undefined) context.exitCode = 1;
+  if (lost !== undefined) context.exitCode = EXIT.defect;
   await exporter?.close();
   logger.info("stopped");
 }
