@@ -301,7 +301,10 @@ function apiOptions(
     fingerprint: authority.fingerprint,
     enrolmentAddress: () => advertised(options, push.port),
     mesh: push.mesh,
-    withStatus: makeStatusReader({ mesh: push.mesh, push, clock }),
+    withStatus: makeStatusReader({
+      ...{ mesh: push.mesh, push, clock },
+      lease: (workload) => registry.lease(workload),
+    }),
     checkInPlace: (resources) =>
       checkAgainstStore(resources, {
         store: storeOver(push.mesh),
@@ -311,6 +314,7 @@ function apiOptions(
       }),
     isLeased: (namespace, name) =>
       registry.lease(`${namespace}/${name}`)?.confirmed === true,
+    unconfirmed: () => registry.unconfirmed(),
     push,
     acceptance: acceptanceOf(store, push),
     isReady,

@@ -1,5 +1,5 @@
 /** The conditions of resources, computed when they are read: they follow from what the store and the sidecars hold, so none is stored. */
-import type { Clock } from "../core/clock.ts";
+import { timestamp, type Clock } from "../core/clock.ts";
 import { pauses } from "../core/slices.ts";
 import type { Conflict } from "../resources/cross-checks/conflicts.ts";
 import {
@@ -8,6 +8,7 @@ import {
   keyOf,
   type Condition,
   type Resource,
+  type ResourceKey,
 } from "../resources/envelope.ts";
 import { checkForeignMetadata } from "../resources/foreign-metadata.ts";
 import type { Problem } from "../resources/kind.ts";
@@ -16,6 +17,8 @@ import { checkReferences } from "../resources/cross-checks/references.ts";
 import { kindOf } from "../resources/registry.ts";
 import type { MeshSource, MeshView } from "./push/catalogue/mesh-view.ts";
 import type { InForce, PushStatus } from "./push/status.ts";
+import type { Lease } from "./registry/lease.ts";
+import { WORKLOAD } from "../resources/workload/schema.ts";
 
 /** The same resources, each with its status. */
 export type WithStatus = (
@@ -29,6 +32,8 @@ export interface StatusSources {
   readonly mesh: MeshSource;
   readonly push: Pick<PushStatus, "inForce" | "status">;
   readonly clock: Clock;
+  /** Looks up the Workload "NAMESPACE/NAME", where a sidecar registered it. */
+  readonly lease: (workload: string) => Pick<Lease, "unconfirmed"> | undefined;
 }
 
 /** What the conditions of one resource are computed from. */
@@ -37,13 +42,14 @@ interface View {
   readonly checkReach: ReturnType<typeof reachChecker>;
   readonly ownDoubts: Checked;
   readonly push: StatusSources["push"];
+  readonly lease: StatusSources["lease"];
   /** Why sidecars refuse what they refuse; looked for where some do. */
   readonly refusals: () => readonly string[];
 }
 
 /** What a resource costs follows from what it has to do with; a long list is read in slices, between which others have their turn. */
 export function makeStatusReader(sources: StatusSources): WithStatus {
-  const { push, clock } = sources;
+  const { push, clock, lease } = sources;
   const ownDoubts = makeChecked();
   return async (resources) => {
     if (resources.length === 0) return [];
@@ -51,7 +57,10 @@ export function makeStatusReader(sources: StatusSources): WithStatus {
     let known: readonly string[] | undefined;
     const refusals = (): readonly string[] => (known ??= refusalsOf(push));
     const checkReach = reachChecker(mesh.reach());
-    const view: View = { mesh, checkReach, ownDoubts, push, refusals };
+    const view: View = {
+      ...{ mesh, checkReach, ownDoubts },
+      ...{ push, lease, refusals },
+    };
     const pause = pauses(clock);
     const complete: Resource[] = [];
     for (const resource of resources) {
@@ -87,6 +96,7 @@ function conditionsOf(resource: Resource, view: View): readonly Condition[] {
     resolvedRefs(problems),
     programmed(push.inForce(key, resourceVersion), view.refusals),
     conflicted(losses),
+    ...confirmed(key, view.lease),
   ];
   return generation === undefined
     ? conditions
@@ -204,4 +214,23 @@ function conflicted(losses: readonly Conflict[]): Condition {
         reason: losses[0]?.reason ?? "OlderResourceWins",
         message: losses.map(({ message }) => message).join("; "),
       };
+}
+
+/** Nothing of what is confirmed, or has no lease. */
+function confirmed(
+  { kind, namespace, name }: ResourceKey,
+  lease: StatusSources["lease"],
+): readonly Condition[] {
+  if (kind !== WORKLOAD.kind) return [];
+  const { unconfirmed } = lease(formatName(namespace, name)) ?? {};
+  if (unconfirmed === undefined) return [];
+  const { since, why, reached, unreached } = unconfirmed;
+  return [
+    {
+      type: "Confirmed",
+      status: "False",
+      reason: "LeaseRanOut",
+      message: `no sign of its sidecar since ${timestamp(since)}; it is kept: ${why}; callers that reach it: ${reached}, that do not: ${unreached}`,
+    },
+  ];
 }

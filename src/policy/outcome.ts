@@ -100,7 +100,7 @@ export interface FailureFacts {
   readonly responseBegan: boolean;
 }
 
-/** Of an attempt that failed without an answer. A `MeshError` has the first two. */
+/** For an attempt that failed without an answer. A `MeshError` has the first two. */
 export function outcomeOfFailure(failure: FailureFacts): Outcome {
   return {
     kind: kindOfFailure(failure),

@@ -10,6 +10,7 @@ import type {
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
+  ReportRequest,
   Revision,
 } from "./messages.ts";
 import { messageType } from "./schema.ts";
@@ -210,5 +211,6 @@ export const issueResponse: Codec<IssueResponse> = flat("IssueResponse");
 export const registerRequest: Codec<RegisterRequest> = flat("RegisterRequest");
 export const registerResponse: Codec<RegisterResponse> =
   flat("RegisterResponse");
+export const reportRequest: Codec<ReportRequest> = flat("ReportRequest");
 /** Deregister says all that it has to by who sends it. */
 export const empty: Codec<Readonly<Record<string, never>>> = flat("Empty");

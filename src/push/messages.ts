@@ -101,3 +101,10 @@ export interface RegisterResponse {
   /** "NAMESPACE/NAME" of the Workload. */
   readonly workload: string;
 }
+
+/** What a caller has seen lately of workloads that are marked as unconfirmed, "NAMESPACE/NAME" each. */
+export interface ReportRequest {
+  readonly reached: readonly string[];
+  /** Connections were refused, or timed out. */
+  readonly unreached: readonly string[];
+}

@@ -27,6 +27,9 @@ export const LONGEST_REQUEST: number = 4 * 1024 * 1024;
 /** Bytes of all that a stream says to hold, in however many requests, as `statedBytes` counts them. */
 export const MOST_STATED: number = 32 * 1024 * 1024;
 
+/** Workloads in each list of a report. */
+export const MOST_REPORTED = 64;
+
 /** What one name and version take of the memory where they are kept. */
 export function statedBytes(name: string, version: string): number {
   return 64 + name.length + version.length;

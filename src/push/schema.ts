@@ -69,6 +69,7 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
   ],
   RegisterRequest: [one(1, "spec", "string")],
   RegisterResponse: [one(1, "workload", "string")],
+  ReportRequest: [many(1, "reached", "string"), many(2, "unreached", "string")],
   Empty: [],
 };
 

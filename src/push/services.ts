@@ -8,6 +8,7 @@ import {
   registerRequest,
   registerResponse,
   renewRequest,
+  reportRequest,
   type Codec,
 } from "./codec.ts";
 import type {
@@ -17,6 +18,7 @@ import type {
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
+  ReportRequest,
 } from "./messages.ts";
 
 function method<Q, S>(
@@ -66,10 +68,11 @@ export const ENROLMENT: {
 
 export type Empty = Readonly<Record<string, never>>;
 
-/** The lease of a workload, over a certificate. */
+/** The lease of a workload, and what its sidecar has seen of those whose leases have run out, over a certificate. */
 export const REGISTRATION: {
   readonly Register: MethodDefinition<RegisterRequest, RegisterResponse>;
   readonly Deregister: MethodDefinition<Empty, Empty>;
+  readonly Report: MethodDefinition<ReportRequest, Empty>;
 } = {
   Register: method(
     "/wherry.push.v1.Registration/Register",
@@ -77,4 +80,5 @@ export const REGISTRATION: {
     registerResponse,
   ),
   Deregister: method("/wherry.push.v1.Registration/Deregister", empty, empty),
+  Report: method("/wherry.push.v1.Registration/Report", reportRequest, empty),
 };

@@ -22,7 +22,13 @@ export interface Metadata {
 }
 
 export interface Condition {
-  readonly type: "Accepted" | "ResolvedRefs" | "Programmed" | "Conflicted";
+  readonly type:
+    | "Accepted"
+    | "ResolvedRefs"
+    | "Programmed"
+    | "Conflicted"
+    /** Only of a Workload whose lease has run out. */
+    | "Confirmed";
   readonly status: "True" | "False" | "Unknown";
   readonly reason: string;
   readonly message: string;

@@ -144,6 +144,13 @@ const STATUS = {
   now: NOW,
   trustDomain: "cluster.local",
   store: { id: "new", revision: 9, kind: "sqlite", accepted: false },
+  unconfirmed: Array.from({ length: 23 }, (_, at) => ({
+    workload: `shop/b-${at + 1}`,
+    since: NOW - 20_000,
+    why: "callers reach it",
+    reached: 1,
+    unreached: 2,
+  })),
   sidecars: [
     sidecar("a-1", {
       acknowledged: { store: "new", revision: 9, digest: "" },
@@ -189,7 +196,29 @@ shop/c-1  connected    not registered  -         none yet      -                
 shop/b-1 refused revision 4 of store new, 2s ago:
   another store
 
-1 of 3 workloads are unconfirmed: the control plane hears nothing of their sidecars, and removes none of them unless others can serve in their place.
+The control plane hears nothing of these sidecars. Callers keep the workloads, and prefer others where some serve:
+WORKLOAD   FOR  REACHED BY  NOT BY  WHY IT IS KEPT
+shop/b-1   20s  1           2       callers reach it
+shop/b-2   20s  1           2       callers reach it
+shop/b-3   20s  1           2       callers reach it
+shop/b-4   20s  1           2       callers reach it
+shop/b-5   20s  1           2       callers reach it
+shop/b-6   20s  1           2       callers reach it
+shop/b-7   20s  1           2       callers reach it
+shop/b-8   20s  1           2       callers reach it
+shop/b-9   20s  1           2       callers reach it
+shop/b-10  20s  1           2       callers reach it
+shop/b-11  20s  1           2       callers reach it
+shop/b-12  20s  1           2       callers reach it
+shop/b-13  20s  1           2       callers reach it
+shop/b-14  20s  1           2       callers reach it
+shop/b-15  20s  1           2       callers reach it
+shop/b-16  20s  1           2       callers reach it
+shop/b-17  20s  1           2       callers reach it
+shop/b-18  20s  1           2       callers reach it
+shop/b-19  20s  1           2       callers reach it
+shop/b-20  20s  1           2       callers reach it
+and 3 more
 
 1 of 3 sidecars serve from another store's config. If this store holds what the mesh shall have: wherry store accept new
 `,
@@ -275,7 +304,7 @@ void t.test("where the API's token comes from", async (t) => {
   const seen: (string | undefined)[] = [];
   const server = await withServer(t, (request, response) => {
     seen.push(request.headers.authorization);
-    response.end(JSON.stringify({ ...STATUS, sidecars: [] }));
+    response.end(JSON.stringify({ ...STATUS, sidecars: [], unconfirmed: [] }));
   });
   const folder = t.testdir({ "admin.token": "of-state\n", other: "of-file\n" });
   for (const name of ["admin.token", "other"])

@@ -6,6 +6,7 @@ import {
   makeStatusReader,
   type StatusSources,
 } from "../../src/control-plane/status.ts";
+import type { Lease } from "../../src/control-plane/registry/lease.ts";
 import type {
   InForce,
   SidecarStatus,
@@ -34,6 +35,7 @@ interface World {
   readonly store: Store;
   inForce: InForce;
   refused: readonly string[];
+  readonly leases: Map<string, Pick<Lease, "unconfirmed">>;
   readonly conditions: (
     name: string,
     kind?: string,
@@ -58,6 +60,7 @@ async function world(t: {
     store,
     inForce: { have: 0, of: 0, refused: 0 },
     refused: [],
+    leases: new Map(),
     advance: (ms) => clock.advance(ms),
     async conditions(name, kind = "TrafficPolicy") {
       const found = await store.get({ kind, namespace: "shop", name });
@@ -89,9 +92,43 @@ async function world(t: {
       })),
     inForce: () => made.inForce,
   };
-  const read = makeStatusReader({ mesh, push, clock });
+  const read = makeStatusReader({
+    ...{ mesh, push, clock },
+    lease: (workload) => made.leases.get(workload),
+  });
   return made;
 }
+
+void t.test(
+  "Confirmed is there where a lease has run out, and says why the Workload stays",
+  async (t) => {
+    const { store, leases, conditions } = await world(t);
+    await store.put(
+      {
+        apiVersion: "mesh.wherry.dev/v1alpha1",
+        kind: "Workload",
+        metadata: { name: "web-1", namespace: "shop" },
+        spec: { address: "10.0.0.1" },
+      },
+      undefined,
+    );
+    t.equal((await conditions("web-1", "Workload"))["Confirmed"], undefined);
+    leases.set("shop/web-1", {
+      unconfirmed: {
+        since: Date.UTC(2026, 0, 1),
+        why: "callers reach it",
+        reached: 2,
+        unreached: 1,
+      },
+    });
+    t.match((await conditions("web-1", "Workload"))["Confirmed"], {
+      status: "False",
+      reason: "LeaseRanOut",
+      message:
+        "no sign of its sidecar since 2026-01-01T00:00:00.000Z; it is kept: callers reach it; callers that reach it: 2, that do not: 1",
+    });
+  },
+);
 
 void t.test(
   "Programmed counts the sidecars and says why some refuse",
@@ -176,6 +213,7 @@ void t.test(
     const { mesh } = new Catalogue();
     let broken = true;
     const read = makeStatusReader({
+      lease: () => undefined,
       mesh: {
         current: () =>
           broken
@@ -201,6 +239,7 @@ void t.test("a long list lets others have their turn", async (t) => {
   const { mesh } = new Catalogue();
   const order: string[] = [];
   const read = makeStatusReader({
+    lease: () => undefined,
     mesh: {
       current: () => Promise.resolve({ mesh, revision: 1 }),
     },
@@ -228,6 +267,7 @@ void t.test("sidecars are looked through once a list at most", async (t) => {
   let looked = 0;
   const reader = (refused: number): ReturnType<typeof makeStatusReader> =>
     makeStatusReader({
+      lease: () => undefined,
       mesh: {
         current: () => Promise.resolve({ mesh, revision: 1 }),
       },

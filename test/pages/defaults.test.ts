@@ -5,6 +5,7 @@ import { MOST_BODIES } from "../../src/control-plane/api/bodies.ts";
 import { ENROLMENT_DEFAULTS } from "../../src/control-plane/api/schemas.ts";
 import { PEER_LIMITS } from "../../src/control-plane/push/connection.ts";
 import { MOST_OF_INSTANCE } from "../../src/control-plane/push/listener.ts";
+import { LONGEST_UNCONFIRMED } from "../../src/control-plane/registry/expiry.ts";
 import {
   GRACE,
   JUDGED_AFTER,
@@ -56,8 +57,9 @@ const SAID: Readonly<Record<string, readonly string[]>> = {
   "operations.md": [
     `no endpoint expires for ${seconds(GRACE)}`,
     `after ${seconds(WORKLOAD_DEFAULTS.ttl)}, or \`--ttl\``,
-    `It is removed ${seconds(JUDGED_AFTER)} later`,
-    `no workload is removed for ${seconds(GRACE)}`,
+    `After ${seconds(JUDGED_AFTER)} callers are told`,
+    `${LONGEST_UNCONFIRMED / 60_000} min after its lease ran out`,
+    `for ${seconds(GRACE)} after the control plane has started`,
     `at half of their ${HOURS} hours`,
     `at least ${HOURS * (1 - MESH_DEFAULTS.mtls.rotateAt)} hours`,
   ],

@@ -127,7 +127,10 @@ export async function rig(
     fingerprint: "ab".repeat(32),
     enrolmentAddress: () => "127.0.0.1:15012",
     mesh: feed,
-    withStatus: makeStatusReader({ mesh: feed, push, clock }),
+    withStatus: makeStatusReader({
+      ...{ mesh: feed, push, clock },
+      lease: () => undefined,
+    }),
     checkInPlace: (resources) =>
       checkAgainstStore(resources, {
         store: storeOver(feed),
@@ -136,6 +139,7 @@ export async function rig(
         clock,
       }),
     isLeased: (namespace, name) => world.leased.has(`${namespace}/${name}`),
+    unconfirmed: () => [],
     push,
     acceptance: {
       get accepted() {

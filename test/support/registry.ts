@@ -1,5 +1,6 @@
 /** A registry of workloads on a fake clock and a store in memory, and the peers that register there. */
 import type { Peer } from "../../src/control-plane/push/peer.ts";
+import type { MeshAround } from "../../src/control-plane/registry/expiry.ts";
 import { GRACE } from "../../src/control-plane/registry/preservation.ts";
 import {
   startRegistry,
@@ -76,10 +77,40 @@ export async function openRegistry(t: {
   };
 }
 
-/** Lets an expiry that the clock has set off reach the store. */
-export async function settle(registry: Registry): Promise<void> {
-  await registry.deregister({
-    ...PEER,
-    identity: "spiffe://cluster.local/ns/shop/sa/nobody",
-  });
+/** Lets what the clock has set off for these workloads reach the store. */
+export async function settle(
+  registry: Registry,
+  names: Iterable<string> = [PEER.name],
+): Promise<void> {
+  const identity = "spiffe://cluster.local/ns/shop/sa/nobody";
+  for (const name of names)
+    await registry.deregister({ ...PEER, name, identity });
+}
+
+/** The names of the workloads that are left once that is done. */
+export async function namesLeft({
+  registry,
+  store,
+}: Pick<RegistryUnderTest, "registry" | "store">): Promise<readonly string[]> {
+  const names = async (): Promise<string[]> =>
+    (await store.list("Workload")).resources.map(
+      ({ metadata }) => metadata.name,
+    );
+  await settle(registry, await names());
+  return names();
+}
+
+/** A mesh with these endpoints of each Service; all Services select every workload. */
+export function meshOf(
+  endpoints: Readonly<Record<string, readonly string[]>>,
+  callers = 0,
+): MeshAround {
+  return {
+    serving: () => ({
+      servicesOf: () => Object.keys(endpoints),
+      endpointsOf: (service) => endpoints[service] ?? [],
+    }),
+    caughtUp: () => Promise.resolve(),
+    callersOf: () => callers,
+  };
 }

@@ -1,6 +1,7 @@
 /** `wherry status`: each sidecar, what it has in force, what it refused and why. */
 import type { Command } from "commander";
 import type { ActiveFault } from "../../control-plane/faults.ts";
+import type { Unconfirmed } from "../../control-plane/registry/lease.ts";
 import type { SidecarStatus } from "../../control-plane/push/status.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
@@ -19,9 +20,16 @@ interface MeshStatus {
     readonly accepted: boolean;
   };
   readonly sidecars: readonly SidecarStatus[];
+  /** Absent from a control plane that does not tell. */
+  readonly unconfirmed?: readonly (Unconfirmed & {
+    readonly workload: string;
+  })[];
   /** Absent from a control plane that knows no faults. */
   readonly faults?: readonly ActiveFault[];
 }
+
+/** Workloads that are shown with the reason. */
+const MOST_UNCONFIRMED = 20;
 
 export function registerStatus(program: Command, context: CliContext): void {
   withServer(program.command("status"))
@@ -67,7 +75,7 @@ function render(status: MeshStatus, paint: Paint): string {
           `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${refused.reason}\n`,
         ],
   );
-  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unconfirmedOf(status)}${adviceOf(status)}`;
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
 }
 
 /** Before everything else: whoever looks for the cause of trouble shall not look past what was made on purpose. */
@@ -102,13 +110,22 @@ function holdsOf({ holds }: SidecarStatus): string {
 }
 
 /** Many at once are a fault of the network or of the control plane, and callers still have them. */
-function unconfirmedOf({ sidecars }: MeshStatus): string {
-  const count = sidecars.filter(
-    ({ lease }) => lease?.unconfirmed === true,
-  ).length;
-  return count === 0
-    ? ""
-    : `\n${count} of ${sidecars.length} workloads are unconfirmed: the control plane hears nothing of their sidecars, and removes none of them unless others can serve in their place.\n`;
+function unconfirmedOf(
+  { unconfirmed = [], now }: MeshStatus,
+  paint: Paint,
+): string {
+  if (unconfirmed.length === 0) return "";
+  const rows = unconfirmed
+    .slice(0, MOST_UNCONFIRMED)
+    .map(({ workload, since, why, reached, unreached }) => [
+      paint("yellow", workload),
+      age(now - since),
+      String(reached),
+      String(unreached),
+      why,
+    ]);
+  const more = unconfirmed.length - rows.length;
+  return `\nThe control plane hears nothing of these sidecars. Callers keep the workloads, and prefer others where some serve:\n${table(["WORKLOAD", "FOR", "REACHED BY", "NOT BY", "WHY IT IS KEPT"], rows)}${more === 0 ? "" : `and ${more} more\n`}`;
 }
 
 /** Sidecars that hold on to another store's config need a word from an operator. */

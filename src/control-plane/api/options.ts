@@ -6,6 +6,7 @@ import type { Resource } from "../../resources/envelope.ts";
 import type { MeshSource } from "../push/catalogue/mesh-view.ts";
 import type { ApiMeters } from "../meters.ts";
 import type { PushStatus } from "../push/status.ts";
+import type { Unconfirmed } from "../registry/lease.ts";
 import type { Store } from "../store/store.ts";
 import type { ApiTracing } from "../tracing.ts";
 import type { CheckInPlace } from "./admission.ts";
@@ -27,6 +28,8 @@ export interface ApiOptions {
   readonly checkInPlace: CheckInPlace;
   /** True where a sidecar has registered that workload and holds it by a lease that has not run out. */
   isLeased(namespace: string, name: string): boolean;
+  /** Workloads whose leases have run out, by "NAMESPACE/NAME". */
+  unconfirmed(): readonly (readonly [string, Unconfirmed])[];
   readonly push: PushStatus;
   readonly acceptance: Acceptance;
   /** Refuses to answer as ready before this says so. */

@@ -285,6 +285,20 @@ const SIDECAR = Type.Object(
   CLOSED,
 );
 
+const UNCONFIRMED = Type.Object(
+  {
+    /** "NAMESPACE/NAME" */
+    workload: Type.String(),
+    since: WALL,
+    why: Type.String({ description: "Why the workload is still there" }),
+    reached: Type.Integer({
+      description: "Callers that have reached it in the last half minute",
+    }),
+    unreached: Type.Integer({ description: "Callers that could not" }),
+  },
+  CLOSED,
+);
+
 /** A FaultInjection that acts now. */
 const FAULT = Type.Object(
   {
@@ -304,6 +318,7 @@ export const MESH_STATUS: TSchema = Type.Object(
     trustDomain: Type.String(),
     store: STORE_BODY,
     sidecars: Type.Array(SIDECAR),
+    unconfirmed: Type.Array(UNCONFIRMED),
     faults: Type.Array(FAULT),
     statistics: Type.Record(Type.String(), Type.Number()),
   },

@@ -14,6 +14,7 @@ import type {
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
+  ReportRequest,
 } from "../../push/messages.ts";
 import { LONGEST_REQUEST } from "../../push/names.ts";
 import {
@@ -34,6 +35,7 @@ export interface Handlers {
   readonly renew: handleUnaryCall<RenewRequest, IssueResponse>;
   readonly register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   readonly deregister: handleUnaryCall<Empty, Empty>;
+  readonly report: handleUnaryCall<ReportRequest, Empty>;
 }
 
 interface ConnectionLimits {
@@ -86,6 +88,7 @@ export function serveConnection(
   server.addService(REGISTRATION, {
     Register: handlers.register,
     Deregister: handlers.deregister,
+    Report: handlers.report,
   });
   const injector = server.createConnectionInjector(
     ServerCredentials.createInsecure(),
@@ -112,5 +115,6 @@ export function strangerHandlers(
     renew: refuse,
     register: refuse,
     deregister: refuse,
+    report: refuse,
   };
 }

@@ -6,7 +6,9 @@ import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Enrolment } from "../enrolment/enrolment.ts";
 import { counted, type PushMeters } from "../meters.ts";
+import type { MeshAround } from "../registry/expiry.ts";
 import type { Registry } from "../registry/registry.ts";
+import { WORKLOAD } from "../../resources/workload/schema.ts";
 import type { Store } from "../store/store.ts";
 import { openAcceptance } from "./acceptance.ts";
 import type { MeshSource } from "./catalogue/mesh-view.ts";
@@ -17,7 +19,7 @@ import {
   strangerHandlers,
   type Handlers,
 } from "./connection.ts";
-import { GATHER, startFeed, type GatherOptions } from "./feed.ts";
+import { GATHER, startFeed, type Feed, type GatherOptions } from "./feed.ts";
 import { failureOf, parseJson, unary } from "./grpc.ts";
 import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
@@ -76,7 +78,7 @@ export async function startPushServer(
     gather: options.gather ?? GATHER,
     onSettled: (moved) => void sidecars.settled(moved),
   });
-  registry.spare(() => feed.catalogue.mesh);
+  registry.spare(meshAround(feed));
   const listener = await listen({
     host: options.host,
     port: options.port,
@@ -87,10 +89,7 @@ export async function startPushServer(
     logger,
     onConnection: (socket, caller) => {
       if (caller.kind === "stranger") serveStranger(socket, caller, options);
-      else
-        servePeer(socket, caller, options, (call) =>
-          sidecars.open(caller.peer, call, feed),
-        );
+      else servePeer(socket, caller, options, { sidecars, feed });
     },
   });
 
@@ -124,17 +123,38 @@ function servePeer(
   socket: TLSSocket,
   caller: Extract<Caller, { kind: "peer" }>,
   options: PushServerOptions,
-  deltaAggregatedResources: Handlers["deltaAggregatedResources"],
+  pushed: Pushed,
 ): void {
+  const { sidecars, feed } = pushed;
   serveConnection(
     socket,
     {
-      deltaAggregatedResources,
+      deltaAggregatedResources: (call) =>
+        sidecars.open(caller.peer, call, feed),
       enrol: enrolFrom(caller, options),
-      ...peerCalls(caller.peer, options),
+      ...peerCalls(caller.peer, options, pushed),
     },
     PEER_LIMITS,
   );
+}
+
+/** What is pushed, and to whom. */
+interface Pushed {
+  readonly sidecars: Sidecars;
+  readonly feed: Feed;
+}
+
+/** What the registry is to know of what is pushed. */
+function meshAround(feed: Feed): MeshAround {
+  return {
+    serving: () => feed.catalogue.mesh,
+    caughtUp: () => feed.current(),
+    callersOf: (workload) => feed.catalogue.wanted(workloadName(workload)),
+  };
+}
+
+function workloadName(workload: string): string {
+  return `${WORKLOAD.kind}/${workload}`;
 }
 
 function serveStranger(
@@ -161,7 +181,8 @@ function enrolFrom(
 function peerCalls(
   peer: Peer,
   { registry, enrolment, meters }: PushServerOptions,
-): Pick<Handlers, "renew" | "register" | "deregister"> {
+  { sidecars, feed }: Pushed,
+): Pick<Handlers, "renew" | "register" | "deregister" | "report"> {
   return {
     renew: unary(async (request) => {
       const { key, ...issued } = await counted(
@@ -185,6 +206,12 @@ function peerCalls(
     deregister: unary(async () => {
       await registry.deregister(peer);
       return {};
+    }),
+    report: unary((request) => {
+      registry.report(peer, request, (workload) =>
+        sidecars.has(peer, feed.catalogue.get(workloadName(workload))),
+      );
+      return Promise.resolve({});
     }),
   };
 }

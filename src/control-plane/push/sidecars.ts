@@ -5,6 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import { pauses } from "../../core/slices.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { Entry } from "./catalogue/item.ts";
 import type { View } from "./catalogue/scopes.ts";
 import type { Feed } from "./feed.ts";
 import { workloadOf, type Peer } from "./peer.ts";
@@ -122,6 +123,16 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     asked: readonly string[] = [],
   ): SidecarConfig | undefined {
     return this.#newest(instanceOf(sidecar))?.configFor(asked);
+  }
+
+  /** Whether the peer, on an open stream, is to hold what the entry is a version of. */
+  has(
+    peer: Pick<Peer, "namespace" | "name" | "identity">,
+    entry: Pick<Entry, "slot"> | undefined,
+  ): boolean {
+    if (entry === undefined) return false;
+    const set = this.#newest(instanceOf(peer))?.view.set;
+    return set?.entries.get(entry.slot) !== undefined;
   }
 
   /** Services that the sidecars say to use, "NAMESPACE/NAME". */

@@ -20,7 +20,7 @@ export const NEW_NAMES: TokenBucketOptions = {
   rate: 1000,
   burst: 2 * MOST_SUBSCRIPTIONS,
 };
-/** Of a name that is refused, what is said of it. */
+/** Characters of a refused name that the refusal quotes. */
 const LONGEST_SHOWN = 200;
 
 export interface SubscriptionFault {

@@ -1,4 +1,4 @@
-/** Which workloads stay though their leases have run out: many that go together tell of the network, or of this control plane, and not of themselves. */
+/** Which workloads stay though their leases have run out, and whether callers hear of it: many that go together tell of the network, or of this control plane, and not of themselves. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 
@@ -14,12 +14,23 @@ export const STALL = 1000;
 /** More than this share of the leases, and at least so many of them, are no coincidence. */
 const MANY = { share: 0.15, least: 3 } as const;
 
+const TOGETHER =
+  "many leases have run out together, or this control plane has stood still or just started";
+
 /** Which Services a workload serves; all are "NAMESPACE/NAME". */
 export interface Serving {
   servicesOf(workload: string): Iterable<string>;
   /** The ready Workloads of the Service. */
   endpointsOf(service: string): Iterable<string>;
 }
+
+/** What becomes of a workload whose lease has run out. */
+export type Verdict =
+  /** It stays for now, and nobody is told: a mass loss would be a storm of pushes. */
+  | { readonly kind: "preserved"; readonly why: string }
+  /** It stays for now, and callers prefer others. */
+  | { readonly kind: "waits"; readonly why: string }
+  | { readonly kind: "goes" };
 
 export interface PreservationOptions {
   readonly clock: Clock;
@@ -29,8 +40,9 @@ export interface PreservationOptions {
   readonly leases: () => number;
   /** As it is now. */
   readonly serving: () => Serving;
-  /** What became of a workload whose lease has run out: why it stays for now; undefined where it may go. */
-  readonly onJudged: (workload: string, whyKept: string | undefined) => void;
+  /** Why one that others could serve in place of stays for now; undefined where it may go. */
+  readonly whyWaits: (workload: string) => string | undefined;
+  readonly onJudged: (workload: string, verdict: Verdict) => void;
 }
 
 export class Preservation {
@@ -62,6 +74,11 @@ export class Preservation {
     return this.#unconfirmed.size;
   }
 
+  /** Those whose leases have run out. */
+  all(): readonly string[] {
+    return [...this.#unconfirmed.keys()];
+  }
+
   /** Its lease has run out. */
   ranOut(workload: string): void {
     const due = this.#options.clock.now() + JUDGED_AFTER;
@@ -81,6 +98,22 @@ export class Preservation {
   close(): void {
     this.#stop();
     this.#cancelPass?.();
+  }
+
+  /** Whether a Service of it would have no endpoint left, as the mesh is now. */
+  isLast(workload: string): boolean {
+    const serving = this.#options.serving();
+    for (const service of serving.servicesOf(workload)) {
+      let serves = false;
+      let others = false;
+      for (const each of serving.endpointsOf(service)) {
+        serves ||= each === workload;
+        others = !this.#unconfirmed.has(each);
+        if (others) break;
+      }
+      if (serves && !others) return true;
+    }
+    return false;
   }
 
   /** `due`: no earlier than that of the pass that waits, if one does. */
@@ -118,16 +151,24 @@ export class Preservation {
       this.#unconfirmed.set(workload, now + JUDGED_AFTER);
       if (isMany(this.#unconfirmed.size - gone, leases() - gone))
         this.#until = Math.max(this.#until, now + GRACE);
-      const why =
-        now < this.#until
-          ? "many leases have run out together, or this control plane has stood still or just started"
-          : tally.whyKept(workload);
-      if (why === undefined) {
+      const verdict = this.#verdictOn(workload, tally);
+      if (verdict.kind === "goes") {
         tally.remove(workload);
         gone += 1;
       }
-      onJudged(workload, why);
+      onJudged(workload, verdict);
     }
+  }
+
+  #verdictOn(workload: string, tally: Tally): Verdict {
+    const { clock, whyWaits } = this.#options;
+    const preserved =
+      clock.now() < this.#until ? TOGETHER : tally.whyKept(workload);
+    if (preserved !== undefined) return { kind: "preserved", why: preserved };
+    const waits = whyWaits(workload);
+    return waits === undefined
+      ? { kind: "goes" }
+      : { kind: "waits", why: waits };
   }
 }
 

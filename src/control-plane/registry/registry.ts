@@ -1,4 +1,4 @@
-/** Leases of workloads: registered by their sidecars, alive while the sidecar's stream is, unconfirmed a while after it, and then gone where it can be spared. The store is written at registration, change and removal alone. */
+/** Leases of workloads: registered by their sidecars, alive while the sidecar's stream is, unconfirmed a while after it, and then gone where it can be spared (`expiry.ts`). The store is written at registration, change, loss and removal alone. */
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
@@ -13,10 +13,13 @@ import {
   type WorkloadResource,
 } from "../../resources/workload/schema.ts";
 import { startClaims, type Claims } from "./claims.ts";
+import type { ReportRequest } from "../../push/messages.ts";
+import { MOST_REPORTED } from "../../push/names.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
-import type { Lease, LeaseState } from "./lease.ts";
+import type { Lease, LeaseState, Unconfirmed } from "./lease.ts";
+import { Expiry, type MeshAround } from "./expiry.ts";
+import { markOf } from "./marks.ts";
 import { OpenStreams } from "./open-streams.ts";
-import { Preservation, type Serving } from "./preservation.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
 import {
   holderOf,
@@ -33,8 +36,6 @@ export const TTL_BOUNDS = { least: 1000, most: 600_000 } as const;
 
 /** Renewals that may be in progress before the newest key registers. */
 const MOST_KEYS = 4;
-
-const NO_SERVICES: Serving = { servicesOf: () => [], endpointsOf: () => [] };
 
 /** Writes of one registration that are tried, where others write the same Workload. */
 const MOST_CONFLICTS = 5;
@@ -76,8 +77,7 @@ export class Registry {
   /** By "NAMESPACE/NAME". */
   readonly #leases: Map<string, LeaseState>;
   readonly #claims: Claims;
-  readonly #preservation: Preservation;
-  #serving: () => Serving = () => NO_SERVICES;
+  readonly #expiry: Expiry;
   readonly #streams = new OpenStreams();
   readonly #queue = new KeyedQueue();
   #closed = false;
@@ -90,18 +90,17 @@ export class Registry {
     this.#options = options;
     this.#leases = leases;
     this.#claims = claims;
-    this.#preservation = new Preservation({
-      clock: options.clock,
-      grace: options.grace,
-      leases: () => leases.size,
-      serving: () => this.#serving(),
-      onJudged: (workload, why) => this.#judged(workload, why),
+    this.#expiry = new Expiry({
+      ...options,
+      leases,
+      queue: this.#queue,
+      onGone: (workload, left) => this.#forget(workload, left),
     });
   }
 
   /** By what the mesh says, no Service loses its last endpoint to a lease. */
-  spare(serving: () => Serving): void {
-    this.#serving = serving;
+  spare(mesh: MeshAround): void {
+    this.#expiry.mesh = mesh;
   }
 
   /** A Workload that was in the store at the start. */
@@ -110,7 +109,10 @@ export class Registry {
     if (identity === undefined || !isKind(WORKLOAD, resource)) return;
     const key = keyOf(resource);
     const workload = `${key.namespace}/${key.name}`;
-    this.#run(workload, this.#startLease(workload, resource, identity));
+    const lease = this.#startLease(workload, resource, identity);
+    const since = markOf(resource);
+    if (since === undefined) this.#run(workload, lease);
+    else this.#expiry.goOn(workload, lease, since);
   }
 
   /** Writes the peer's Workload and starts or renews its lease. Rejects with RegistrationError. */
@@ -122,6 +124,7 @@ export class Registry {
       const resource = { ...given, spec: { ...given.spec, address } };
       await this.#write(peer, resource);
       const lease = this.#startLease(workload, resource, peer.identity);
+      lease.stored = undefined;
       // Its older keys have had their day; a newer one may come with the renewal in progress.
       lease.keys = lease.keys.includes(peer.key)
         ? lease.keys.slice(lease.keys.indexOf(peer.key))
@@ -191,6 +194,23 @@ export class Registry {
       : undefined;
   }
 
+  /** What the peer, as a caller, has seen of workloads that it has as endpoints: others are passed over, and it cannot speak of itself. */
+  report(
+    peer: Peer,
+    { reached, unreached }: ReportRequest,
+    has: (workload: string) => boolean,
+  ): void {
+    const self = workloadOf(peer);
+    const caller = `${self} ${peer.identity}`;
+    for (const [isReached, all] of [
+      [false, unreached],
+      [true, reached],
+    ] as const)
+      for (const workload of all.slice(0, MOST_REPORTED))
+        if (workload !== self && has(workload))
+          this.#expiry.report(workload, caller, isReached);
+  }
+
   /** The peer goes on under a new key. */
   rekeyed(peer: Peer, key: string): void {
     const lease = this.#leases.get(workloadOf(peer));
@@ -210,23 +230,31 @@ export class Registry {
     readonly unconfirmed: number;
     readonly preserved: boolean;
   } {
-    const { unconfirmed, until } = this.#preservation;
-    const preserved = this.#options.clock.now() < until;
-    return { all: this.#leases.size, unconfirmed, preserved };
+    return { all: this.#leases.size, ...this.#expiry.counts };
+  }
+
+  /** Those whose leases have run out, by "NAMESPACE/NAME". */
+  unconfirmed(): readonly (readonly [string, Unconfirmed])[] {
+    return this.#expiry.all();
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#preservation.close();
+    this.#expiry.close();
     await this.#claims.close();
     for (const lease of this.#leases.values()) lease.cancelExpiry();
     await this.#queue.idle();
   }
 
-  #leaseOf(workload: string, { identity, ready }: LeaseState): Lease {
+  #leaseOf(workload: string, lease: LeaseState): Lease {
+    const { identity, ready } = lease;
     const held = this.#streams.isHeld(workload, identity);
-    const confirmed = !this.#preservation.isUnconfirmed(workload);
-    return { workload, identity, ready, held, confirmed };
+    const unconfirmed = this.#expiry.unconfirmed(workload, lease);
+    return {
+      ...{ workload, identity, ready, held },
+      confirmed: unconfirmed === undefined,
+      ...(unconfirmed === undefined ? {} : { unconfirmed }),
+    };
   }
 
   #startLease(
@@ -242,7 +270,10 @@ export class Registry {
       ttl,
       ready,
       cancelExpiry: () => undefined,
+      ranOutAt: undefined,
       keptFor: undefined,
+      mark: undefined,
+      stored: undefined,
     };
     lease.ttl = Math.min(TTL_BOUNDS.most, Math.max(TTL_BOUNDS.least, ttl));
     lease.ready = ready;
@@ -250,63 +281,16 @@ export class Registry {
     return lease;
   }
 
-  /** There is a sign of its sidecar: the lease begins anew, and runs out unless a stream holds it. */
+  /** There is a sign of its sidecar. */
   #run(workload: string, lease: LeaseState): void {
-    const { clock } = this.#options;
-    lease.cancelExpiry();
-    lease.cancelExpiry = () => undefined;
-    lease.keptFor = undefined;
-    this.#preservation.forget(workload);
-    if (this.#streams.isHeld(workload, lease.identity) || this.#closed) return;
-    const left = Math.max(lease.ttl, this.#preservation.until - clock.now());
-    lease.cancelExpiry = clock.after(left, () => {
-      this.#options.logger.warn(
-        { workload },
-        "the lease has run out without a sign of its sidecar",
-      );
-      this.#preservation.ranOut(workload);
-    });
-  }
-
-  #judged(workload: string, whyKept: string | undefined): void {
-    const lease = this.#leases.get(workload);
-    if (lease === undefined || this.#closed) return;
-    if (whyKept === undefined) {
-      void this.#queue.run(workload, () => this.#expire(workload, lease));
-      return;
-    }
-    if (whyKept !== lease.keptFor)
-      this.#options.logger.warn(
-        { workload, why: whyKept },
-        "the workload is kept",
-      );
-    lease.keptFor = whyKept;
-  }
-
-  /** Removes a workload whose lease has run out; where that fails, it is judged again. */
-  async #expire(workload: string, lease: LeaseState): Promise<void> {
-    const { store, logger } = this.#options;
-    if (
-      this.#leases.get(workload) !== lease ||
-      !this.#preservation.isUnconfirmed(workload) ||
-      this.#closed
-    )
-      return;
-    try {
-      this.#forget(workload, await removeRegistered(store, lease));
-      logger.warn({ workload }, "the workload is removed");
-    } catch (thrown) {
-      logger.error(
-        { workload, reason: messageOf(thrown) },
-        "an expired workload cannot be removed; trying again",
-      );
-    }
+    const held = this.#streams.isHeld(workload, lease.identity);
+    this.#expiry.run(workload, lease, held || this.#closed);
   }
 
   /** `left`: what is in its place. */
   #forget(workload: string, left: Resource | undefined): void {
     this.#leases.delete(workload);
-    this.#preservation.forget(workload);
+    this.#expiry.forget(workload);
     if (left !== undefined && isKind(WORKLOAD, left)) this.#claims.put(left);
     else this.#claims.release(workload);
   }
@@ -315,8 +299,7 @@ export class Registry {
   async #takeOverPlaces(peer: Peer, resource: WorkloadResource): Promise<void> {
     const { store, logger } = this.#options;
     const { workload } = this.#claims.conflict(resource) ?? {};
-    if (workload === undefined || !this.#preservation.isUnconfirmed(workload))
-      return;
+    if (workload === undefined || !this.#expiry.isUnconfirmed(workload)) return;
     const lease = this.#leases.get(workload);
     if (canonicalAddress(peer.source) !== resource.spec.address || !lease)
       return;

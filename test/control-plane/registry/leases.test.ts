@@ -1,10 +1,8 @@
 /** How long a registered workload lasts: its ttl, the streams that hold it, and the start of a control plane. */
 import t from "tap";
 import { workloadOf } from "../../../src/control-plane/push/peer.ts";
-import {
-  GRACE,
-  JUDGED_AFTER,
-} from "../../../src/control-plane/registry/preservation.ts";
+import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.ts";
+import { GRACE } from "../../../src/control-plane/registry/preservation.ts";
 import { openRegistry, PEER, settle, SPEC } from "../../support/registry.ts";
 
 void t.test(
@@ -24,7 +22,7 @@ void t.test(
     await settle(registry);
     t.ok(await workload(), "it may be one of many");
     t.match(registry.lease(workloadOf(PEER)), { confirmed: false });
-    clock.advance(JUDGED_AFTER);
+    clock.advance(LONGEST_UNCONFIRMED);
     await settle(registry);
     t.equal(await workload(), undefined);
     t.equal(registry.lease(workloadOf(PEER)), undefined);
@@ -48,7 +46,7 @@ void t.test(
     clock.advance(9_999);
     await settle(registry);
     t.ok(await workload());
-    clock.advance(1 + JUDGED_AFTER);
+    clock.advance(1 + LONGEST_UNCONFIRMED);
     await settle(registry);
     t.equal(await workload(), undefined);
   },
@@ -73,7 +71,7 @@ void t.test("a ttl is as long as asked for, and never a week", async (t) => {
   await settle(registry);
   t.ok(await workload());
   await registry.register(PEER, { ...SPEC, ttl: "99999h" });
-  clock.advance(600_000 + JUDGED_AFTER);
+  clock.advance(600_000 + LONGEST_UNCONFIRMED);
   await settle(registry);
   t.equal(await workload(), undefined);
 });
@@ -91,7 +89,7 @@ void t.test(
     clock.advance(GRACE - 1);
     await settle(next);
     t.ok(await workload());
-    clock.advance(1 + JUDGED_AFTER);
+    clock.advance(1 + LONGEST_UNCONFIRMED);
     await settle(next);
     t.equal(await workload(), undefined);
   },
@@ -128,7 +126,7 @@ void t.test(
       },
       undefined,
     );
-    clock.advance(10_000 + JUDGED_AFTER);
+    clock.advance(10_000 + LONGEST_UNCONFIRMED);
     await settle(registry);
     t.match(await workload(), { spec: { address: "10.0.0.9" } });
   },

@@ -1,10 +1,8 @@
 /** Who may have the name of an instance: one identity, one running sidecar, and no sidecar where a person has it. */
 import t from "tap";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
-import {
-  GRACE,
-  JUDGED_AFTER,
-} from "../../../src/control-plane/registry/preservation.ts";
+import { GRACE } from "../../../src/control-plane/registry/preservation.ts";
+import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   openRegistry,
@@ -29,7 +27,7 @@ void t.test("a name is taken while another identity has it", async (t) => {
   });
   // A stream of the other one holds nothing of the lease.
   registry.hold(other);
-  clock.advance(10_000 + JUDGED_AFTER);
+  clock.advance(10_000 + LONGEST_UNCONFIRMED);
   await registry.register(other, SPEC);
   t.match(await workload(), { spec: { serviceAccount: "other" } });
 });

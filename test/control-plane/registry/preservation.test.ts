@@ -5,11 +5,17 @@ import {
   JUDGED_AFTER,
   Preservation,
   STALL,
-  type Serving,
 } from "../../../src/control-plane/registry/preservation.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
-import { openRegistry, PEER, settle, SPEC } from "../../support/registry.ts";
+import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.ts";
+import {
+  meshOf,
+  namesLeft,
+  openRegistry,
+  PEER,
+  SPEC,
+} from "../../support/registry.ts";
 
 /** Those of an own address each. */
 function peers(count: number): readonly Peer[] {
@@ -19,14 +25,6 @@ function peers(count: number): readonly Peer[] {
     key: `key-${at + 1}`,
     source: `10.0.1.${at + 1}`,
   }));
-}
-
-/** The endpoints of each Service; all Services select every workload. */
-function serving(endpoints: Readonly<Record<string, string[]>>): () => Serving {
-  return () => ({
-    servicesOf: () => Object.keys(endpoints),
-    endpointsOf: (service) => endpoints[service] ?? [],
-  });
 }
 
 const TTL = 10_000;
@@ -41,9 +39,8 @@ async function registered(
     await registry.register(peer, { ...SPEC, address: peer.source });
 }
 
-async function left({ registry, store }: Opened): Promise<number> {
-  await settle(registry);
-  return (await store.list("Workload")).resources.length;
+async function left(opened: Opened): Promise<number> {
+  return (await namesLeft(opened)).length;
 }
 
 void t.test(
@@ -55,7 +52,7 @@ void t.test(
     await registered(opened, all);
     const streams = all.map((peer) => registry.hold(peer));
     for (const release of streams.slice(0, 3)) release();
-    clock.advance(TTL + JUDGED_AFTER);
+    clock.advance(TTL + LONGEST_UNCONFIRMED);
     t.equal(await left(opened), 17, "15 % is a coincidence");
 
     for (const release of streams.slice(3, 13)) release();
@@ -77,7 +74,7 @@ void t.test("no Service loses its last endpoint to a lease", async (t) => {
   const all = peers(2);
   await registered(opened, all);
   registry.spare(
-    serving({
+    meshOf({
       "shop/web": ["shop/web-1", "shop/web-2"],
       // It selects web-2 too, which is not ready for it.
       "shop/other": ["shop/other-1"],
@@ -86,7 +83,7 @@ void t.test("no Service loses its last endpoint to a lease", async (t) => {
   clock.advance(10 * 60_000);
   t.equal(await left(opened), 2, "both have run out");
   registry.hold(all[0] ?? PEER);
-  clock.advance(JUDGED_AFTER);
+  clock.advance(LONGEST_UNCONFIRMED);
   t.equal(await left(opened), 1, "the other one goes once one is back");
 });
 
@@ -96,7 +93,7 @@ void t.test("many of one Service are no coincidence either", async (t) => {
   const all = peers(40);
   await registered(opened, all);
   registry.spare(
-    serving({
+    meshOf({
       "shop/web": ["shop/web-1", "shop/web-2", "shop/web-3", "shop/web-4"],
     }),
   );
@@ -112,7 +109,7 @@ void t.test(
     const { registry, clock } = opened;
     const [first = PEER] = peers(1);
     await registered(opened, [first]);
-    registry.spare(serving({ "shop/web": ["shop/web-1"] }));
+    registry.spare(meshOf({ "shop/web": ["shop/web-1"] }));
     const other: Peer = {
       ...first,
       name: "other-1",
@@ -144,8 +141,9 @@ void t.test("after a stall nothing goes for a while", (t) => {
   const preservation = new Preservation({
     clock: { ...clock, now: () => clock.now() + stalled },
     leases: () => 100,
-    serving: serving({}),
-    onJudged: (_workload, why) => kept.push(why !== undefined),
+    serving: () => meshOf({}).serving(),
+    whyWaits: () => undefined,
+    onJudged: (_workload, { kind }) => kept.push(kind !== "goes"),
   });
   t.teardown(() => preservation.close());
   preservation.ranOut("shop/web-1");
@@ -184,8 +182,9 @@ void t.test(
           }
         },
       }),
-      onJudged: (workload, why) => {
-        if (why === undefined) gone.push(workload);
+      whyWaits: () => undefined,
+      onJudged: (workload, { kind }) => {
+        if (kind === "goes") gone.push(workload);
       },
     });
     t.teardown(() => preservation.close());
@@ -218,7 +217,8 @@ void t.test("of two that are the last of a Service one goes alone", (t) => {
           ? ["shop/a", "shop/b"]
           : ["shop/a", "shop/b", "shop/c"],
     }),
-    onJudged: (workload, why) => judged.push([workload, why === undefined]),
+    whyWaits: () => undefined,
+    onJudged: (workload, { kind }) => judged.push([workload, kind === "goes"]),
   });
   t.teardown(() => preservation.close());
   preservation.ranOut("shop/c");
@@ -249,7 +249,8 @@ void t.test(
       clock,
       grace: 0,
       leases: () => 100_000,
-      serving: serving({}),
+      serving: () => meshOf({}).serving(),
+      whyWaits: () => undefined,
       onJudged: (workload) => {
         judgedAt.add(clock.now());
         judged.add(workload);

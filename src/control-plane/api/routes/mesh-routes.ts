@@ -53,6 +53,13 @@ function addStatus(api: Api, options: ApiOptions): void {
             ({ namespace }) =>
               refusal(principal, "read", namespace) === undefined,
           ),
+        unconfirmed: options
+          .unconfirmed()
+          .filter(
+            ([workload]) =>
+              refusal(principal, "read", workload.split("/")[0]) === undefined,
+          )
+          .map(([workload, facts]) => ({ workload, ...facts })),
         faults: (await activeFaults(options.store, clock.wall())).filter(
           ({ namespace }) =>
             refusal(principal, "read", namespace) === undefined,

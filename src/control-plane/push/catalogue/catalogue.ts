@@ -71,6 +71,12 @@ export class Catalogue {
     };
   }
 
+  /** How many connected sidecars should hold what has the name. */
+  wanted(name: string): number {
+    this.#scopes.flush();
+    return this.get(name)?.item.wanted ?? 0;
+  }
+
   /** What the workload should hold of what the names ask for (`push/interest.ts`), from now until `close`. */
   open(viewer: Viewer, names: readonly string[] = [EVERYTHING]): View {
     const view = this.#scopes.open(viewer);

@@ -50,9 +50,15 @@ import {
 import { MOST_ACCOUNTS } from "../../../control-plane/push/learned/learned.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../push/interest.ts";
 import { NEW_NAMES } from "../../../control-plane/push/subscriptions.ts";
+import { LONGEST_UNCONFIRMED } from "../../../control-plane/registry/expiry.ts";
+import {
+  MOST_REPORTERS,
+  REPORT_COUNTS,
+} from "../../../control-plane/registry/reports.ts";
 import { TTL_BOUNDS } from "../../../control-plane/registry/registry.ts";
 import { HISTORY_LIMITS } from "../../../control-plane/store/store.ts";
 import type { StrangerLimits } from "../../../control-plane/strangers.ts";
+import { MOST_REPORTED } from "../../../push/names.ts";
 import { MOST_ALIASES } from "../../../resources/yaml-structure.ts";
 import { bytes, count, perSecond, time } from "../markdown.ts";
 import type { Limit } from "./limit.ts";
@@ -257,5 +263,21 @@ export const PUSH_LIMITS: readonly Limit[] = [
     setBy: "`wherry sidecar --ttl`",
     beyond: "registration is refused",
     seen: ["the sidecar's log"],
+  },
+  {
+    name: "time that a workload stays after its lease has run out",
+    default: time(LONGEST_UNCONFIRMED),
+    beyond: "removed, unless it is one of many or the last of a Service",
+    seen: [LOG],
+  },
+  {
+    name: "workloads in a caller's report, reached or not",
+    default: count(MOST_REPORTED),
+    beyond: "the rest is ignored",
+  },
+  {
+    name: "callers whose reports of a workload are kept",
+    default: `${count(MOST_REPORTERS)}, for ${time(REPORT_COUNTS)}`,
+    beyond: "callers that reach it take the place of those that do not",
   },
 ];
