@@ -88,6 +88,13 @@ class Client
     return this.#session.now;
   }
 
+  get signs(): number {
+    const { now, reading } = this.#session;
+    if (reading.stopped) return Number.NaN;
+    const { busy, handedOver } = this.output;
+    return busy ? now + handedOver : now;
+  }
+
   get capacity(): number {
     const room = this.#room();
     if (room === 0) this.#full = true;
@@ -285,8 +292,16 @@ class Client
   }
 
   lossOf(stream: Stream, cause: Cause): MeshError {
-    if (this.#reason !== undefined) return this.#reason;
     const unprocessed = stream.position >= this.output.handedOver;
+    const reason = this.#reason;
+    if (reason !== undefined)
+      return unprocessed && !reason.unprocessed
+        ? new MeshError(reason.code, reason.message, {
+            source: reason.source,
+            unprocessed,
+            cause: reason,
+          })
+        : reason;
     if (cause instanceof ConnectionError)
       return new MeshError("UPSTREAM_PROTOCOL", cause.message, {
         source: "upstream",

@@ -15,6 +15,11 @@ export class ReadGate {
     this.#buffers = buffers;
   }
 
+  /** Nothing is read for now. */
+  get stopped(): boolean {
+    return this.#stops > 0;
+  }
+
   stop(): void {
     if (++this.#stops === 1) this.#socket.pause();
   }

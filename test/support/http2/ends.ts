@@ -236,6 +236,7 @@ export async function rawServer(
   limits: Partial<Http2Limits> = {},
   said: readonly [number, number][] | null = [],
   firstId?: number,
+  buffers?: Buffers,
 ): Promise<ClientEnd> {
   const [accepted, dialled] = await socketPair();
   t.teardown(() => {
@@ -248,7 +249,7 @@ export async function rawServer(
   const onLimit = (limit: Http2Limit): void => void limited.push(limit);
   const connection = connectHttp2(
     dialled,
-    { clock, limits, onLimit, firstId },
+    { clock, limits, onLimit, firstId, buffers },
     observer,
   );
   const peer = new RawPeer(accepted, true);

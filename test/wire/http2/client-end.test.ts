@@ -1,6 +1,7 @@
 /** The client's end, when the connection ends or runs out of room: what is provably unprocessed (RFC 9113 5.1.2, 6.8, 8.7). */
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
+import { Buffers } from "../../../src/wire/buffers.ts";
 import {
   ErrorCode,
   Flag,
@@ -14,6 +15,12 @@ import {
   settings,
   windowUpdate,
 } from "../../support/http2/raw-peer.ts";
+
+/** Lets what is under way on sockets happen. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1)
+    await new Promise((resolve) => setImmediate(resolve));
+}
 
 const cancelled = new MeshError("CLIENT_CLOSED", "", { source: "downstream" });
 
@@ -172,10 +179,18 @@ void t.test("destroy tells the streams what it was given", async (t) => {
   const { peer, connection, observer } = await rawServer(t);
   const recorder = new Recorder();
   connection.request(requestHead(), true, recorder);
+  await peer.next(FrameType.HEADERS);
+  const unsent = new Recorder();
+  connection.request(requestHead(), true, unsent);
   const error = new MeshError("IDLE_TIMEOUT", "stale", { source: "proxy" });
   connection.destroy(error);
   t.equal(recorder.error, error);
   t.equal(observer.error, error);
+  t.match(
+    unsent.error,
+    { code: "IDLE_TIMEOUT", message: "stale", unprocessed: true },
+    "what has not left is known to be unprocessed",
+  );
   await peer.ended;
   const late = new Recorder();
   connection.request(requestHead(), true, late).abort(cancelled);
@@ -202,6 +217,57 @@ void t.test(
     await t.rejects(pings[4] ?? Promise.resolve(), { code: "UPSTREAM_RESET" });
   },
 );
+
+void t.test("what comes is a sign of life", async (t) => {
+  const { peer, connection, clock } = await rawServer(t);
+  await peer.settle();
+  const { signs } = connection;
+  clock.advance(50);
+  const pong = connection.ping();
+  const { payload } = await peer.next(FrameType.PING);
+  t.equal(connection.signs, signs, "to be asked is none");
+  peer.send(frame(FrameType.PING, Flag.ACK, 0, payload));
+  await pong;
+  t.not(connection.signs, signs);
+});
+
+void t.test("what had to wait and is taken is a sign of life", async (t) => {
+  const { peer, connection, clock } = await rawServer(t, {}, [[4, 2 ** 30]]);
+  peer.send(windowUpdate(0, 2 ** 30));
+  await peer.settle();
+  peer.socket.pause();
+  const upload = new Recorder();
+  const stream = connection.request(requestHead(), false, upload);
+  for (let written = 0; written < 16; written += 1)
+    stream.write(Buffer.alloc(1_048_576));
+  await turns();
+  const { signs } = connection;
+  clock.advance(50);
+  await turns();
+  t.equal(connection.signs, signs, "the kernel is full");
+  peer.socket.resume();
+  await upload.until("drained");
+  t.not(connection.signs, signs);
+});
+
+void t.test("who does not listen hears no silence", async (t) => {
+  const buffers = new Buffers(100_000);
+  const end = await rawServer(t, {}, [], undefined, buffers);
+  const { peer, connection } = end;
+  const paused = new Recorder();
+  connection.request(requestHead(), true, paused).pause();
+  buffers.change(100_000);
+  peer.send(
+    headers(1, [[":status", "200"]], false),
+    frame(FrameType.DATA, 0, 1, "waits"),
+  );
+  await paused.until("head");
+  await turns();
+  t.ok(Number.isNaN(connection.signs));
+  buffers.change(-100_000);
+  await turns();
+  t.notOk(Number.isNaN(connection.signs));
+});
 
 void t.test("receivers and observers that throw do no harm", async (t) => {
   const { peer, connection, observer } = await rawServer(t);

@@ -55,8 +55,8 @@ interface PoolRef {
   readonly endpoint: Endpoint;
   readonly pool: Pool;
   readonly generation: number;
-  /** Ends what is heard of the endpoint's load. */
-  readonly unlisten: Cancel | undefined;
+  /** Ends what is heard of the endpoint. */
+  readonly unlisten: Cancel;
 }
 
 /** The state of one cluster. */
@@ -157,18 +157,31 @@ export class ClusterState {
       place.kind === "link" ? place : spoken(place, tunnel),
       this.poolSettings,
     );
-    known?.unlisten?.();
+    known?.unlisten();
     this.#pools.set(key, {
       endpoint,
       pool,
       generation: pools.generation,
-      // Only a peer of the link is believed, and a tunnel's bytes are no measure.
-      unlisten:
-        this.loadAware && place.kind === "link" && !tunnel
-          ? pool.listen((notice) => this.#noticed(endpoint, notice))
-          : undefined,
+      unlisten: this.#listen(pool, endpoint, tunnel),
     });
     return pool;
+  }
+
+  /** A peer of the link is believed, and has to answer a PING. */
+  #listen(pool: Pool, endpoint: Endpoint, tunnel: boolean): Cancel {
+    if (endpoint.link === undefined) return notListening;
+    const ignoreDeaths = pool.onDead((evidence) =>
+      this.eject(endpoint.key, "silent-link", evidence),
+    );
+    // A tunnel's bytes are no measure of load.
+    if (!this.loadAware || tunnel) return ignoreDeaths;
+    const ignoreNotices = pool.listen((notice) =>
+      this.#noticed(endpoint, notice),
+    );
+    return () => {
+      ignoreDeaths();
+      ignoreNotices();
+    };
   }
 
   /** Takes what the endpoint's answer says of its load. */
@@ -212,7 +225,7 @@ export class ClusterState {
   }
 
   #forgetPools(): void {
-    for (const { unlisten } of this.#pools.values()) unlisten?.();
+    for (const { unlisten } of this.#pools.values()) unlisten();
     this.#pools.clear();
   }
 
@@ -321,6 +334,10 @@ function inBoth(detector: OutlierDetector, health: Health): Ejections {
       health.isHealthy(key) ? detector.until(key) : Number.POSITIVE_INFINITY,
     onProbation: (key) => detector.onProbation(key),
   };
+}
+
+function notListening(): void {
+  // There is nothing to end.
 }
 
 /** Settings are plain data, so equal text is equal settings. */

@@ -5,6 +5,7 @@ import type {
   ClientConnectionObserver,
   WorkerPlace,
 } from "../../../wire/exchange.ts";
+import type { LinkWatch } from "./link-watch.ts";
 
 export interface PoolSettings {
   /** Milliseconds: an HTTP/1.1 connection without a request lives this long, or less where the peer says so. */
@@ -32,6 +33,8 @@ export interface PoolOptions {
   readonly connected?: () => void;
   /** Many streams share a connection: one is dialled, more only when it is full. Otherwise each waiter dials. */
   readonly multiplexed: boolean;
+  /** Looks whether connections have become silent; absent: nobody does, as an application need not answer a PING. */
+  readonly watch?: LinkWatch | undefined;
   /** The peer is a sidecar, which may have several workers: each is to get its part. This is the worker that calls. */
   readonly spread?: WorkerPlace | undefined;
 }

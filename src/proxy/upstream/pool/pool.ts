@@ -1,11 +1,12 @@
 /** The connections to one address under one expected identity: which call gets which, when another is dialled, when one is let go. */
-import type { Cancel } from "../../../core/clock.ts";
+import { afterArrivals, type Cancel } from "../../../core/clock.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { ClientConnectionObserver } from "../../../wire/exchange.ts";
 import type {
   ConnectionNeed,
   ConnectionWaiter,
 } from "../../exchange/route-plan.ts";
+import type { WatchedLink } from "./link-watch.ts";
 import type { PoolOptions } from "./options.ts";
 import {
   PooledConnections,
@@ -28,6 +29,9 @@ export class Pool {
   #closed = false;
   #successor: Pool | undefined;
   readonly #listeners = new Set<(notice: Buffer) => void>();
+  readonly #deathListeners = new Set<(evidence: string) => void>();
+  /** Those that take no new request are among them. */
+  readonly #watched = new Set<WatchedLink>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -82,13 +86,18 @@ export class Pool {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Hears that a connection was found dead, and on what evidence, before what was in flight on it is told. */
+  onDead(listener: (evidence: string) => void): Cancel {
+    this.#deathListeners.add(listener);
+    return () => this.#deathListeners.delete(listener);
+  }
+
   #serve(
     pooled: PooledConnection,
     waiter: ConnectionWaiter,
     reused: boolean,
   ): void {
-    pooled.requests += 1;
-    pooled.idleSince = Number.NaN;
+    this.#connections.busy(pooled);
     waiter.connected(pooled.connection, reused);
     // Its place does not matter while it carries something; it is moved when it no longer does.
     if (pooled.connection.active === 0) this.#connections.idle(pooled);
@@ -102,46 +111,59 @@ export class Pool {
     }
   }
 
-  /** A request that may not be repeated meets a silent HTTP/2 connection: the answer to a PING proves that it lives. */
+  /**
+   * A request that may not be repeated meets a silent HTTP/2 connection: the answer to a PING proves that it lives. Where there is none,
+   * another is dialled. If requests are out on a link, it is the watch that judges it, and this one goes elsewhere.
+   */
   #afterPing(
     pooled: PooledConnection,
     need: ConnectionNeed,
     waiter: ConnectionWaiter,
   ): Cancel {
+    const { connection } = pooled;
     const waiting: Waiting = { need, waiter, over: false };
     let inner: Cancel | undefined;
     let answered = false;
-    const settle = (alive: boolean): void => {
+    const { clock, settings, watch } = this.#options;
+    const { connectTimeout } = settings();
+    const evidence = `no acknowledgement of a PING within ${connectTimeout / 1000} s`;
+    const elsewhere = watch !== undefined && connection.active > 0;
+    const settle = (answer: "alive" | "ended" | "silent"): void => {
       if (answered) return;
       answered = true;
       cancelTimer();
-      if (!alive) {
-        this.#connections.remove(pooled);
-        pooled.connection.destroy(
-          new MeshError(
-            "UPSTREAM_RESET",
-            "the connection did not acknowledge a PING in time",
-            { source: "upstream" },
-          ),
-        );
-      }
+      if (answer === "silent" && !elsewhere) this.#dead(pooled, evidence);
       if (waiting.over) return;
-      if (alive && !pooled.leaving && pooled.connection.capacity > 0)
+      const alive = answer === "alive";
+      if (alive && !pooled.leaving && connection.capacity > 0)
         this.#serve(pooled, waiter, true);
-      else inner = this.acquire(need, waiter);
+      else if (alive || !elsewhere) inner = this.acquire(need, waiter);
+      else waiter.failed(silent(evidence, true));
     };
-    const cancelTimer = this.#options.clock.after(
-      this.#options.settings().connectTimeout,
-      () => settle(false),
+    const cancelTimer = afterArrivals(clock, connectTimeout, () =>
+      settle("silent"),
     );
-    pooled.connection.ping().then(
-      () => settle(true),
-      () => settle(false),
+    connection.ping().then(
+      () => settle("alive"),
+      () => settle("ended"),
     );
     return () => {
       waiting.over = true;
       inner?.();
     };
+  }
+
+  /**
+   * It is silent, and does not acknowledge a PING. The others are asked at once, as they go the same way. What is in flight is told last: its
+   * repeat finds the endpoint out. One that carries nothing proves nothing of the endpoint: the way may have forgotten it, and a dial will tell.
+   */
+  #dead(pooled: PooledConnection, evidence: string): void {
+    const { connection } = pooled;
+    this.#connections.remove(pooled);
+    if (connection.active > 0)
+      for (const listener of this.#deathListeners) listener(evidence);
+    for (const link of this.#watched) link.ask();
+    connection.destroy(silent(evidence, false));
   }
 
   /** Enough dials for those that wait: one for all where streams share, one for each otherwise. */
@@ -165,6 +187,7 @@ export class Pool {
     this.#dials.add(abort);
     let pooled: PooledConnection | undefined;
     let gone = false;
+    let link: WatchedLink | undefined;
     const leave = (): void => {
       gone = true;
       if (pooled !== undefined) this.#leave(pooled);
@@ -181,7 +204,10 @@ export class Pool {
         for (const listener of this.#listeners) listener(notice);
       },
       draining: leave,
-      closed: leave,
+      closed: () => {
+        if (link !== undefined) this.#unwatch(link);
+        leave();
+      },
     };
     this.#options.dial(observer, abort.signal).then(
       (connection) => {
@@ -193,6 +219,7 @@ export class Pool {
           return;
         }
         pooled = this.#connections.add(connection);
+        link = this.#watch(pooled);
         this.#options.connected?.();
         this.#dialled(pooled);
       },
@@ -201,6 +228,19 @@ export class Pool {
         this.#dialFailed(error, more);
       },
     );
+  }
+
+  #watch(pooled: PooledConnection): WatchedLink | undefined {
+    const link = this.#options.watch?.enter(pooled.connection, (evidence) =>
+      this.#dead(pooled, evidence),
+    );
+    if (link !== undefined) this.#watched.add(link);
+    return link;
+  }
+
+  #unwatch(link: WatchedLink): void {
+    this.#watched.delete(link);
+    this.#options.watch?.leave(link);
   }
 
   #dialled(pooled: PooledConnection): void {
@@ -304,6 +344,13 @@ export class Pool {
     for (const waiting of this.#waiting.splice(kept))
       waiting.moved = successor.acquire(waiting.need, waiting.waiter);
   }
+}
+
+function silent(evidence: string, unprocessed: boolean): MeshError {
+  return new MeshError("UPSTREAM_RESET", evidence, {
+    source: "upstream",
+    unprocessed,
+  });
 }
 
 function closing(): MeshError {

@@ -5,25 +5,34 @@ import type { PoolOptions } from "./options.ts";
 
 /** Milliseconds that a connection may have been silent and still carry a request that may not be repeated (law 3). */
 export const FRESH = 1000;
+/**
+ * Milliseconds that a link may have been silent with requests out and still carry such a request: a tenth of the time in which it is found
+ * dead, so that of ten of them one is lost. Where it lives, a PING costs a round trip.
+ */
+const FRESH_IN_USE = 200;
 
 export interface PooledConnection {
   readonly connection: ClientConnection;
   requests: number;
   /** Monotonic milliseconds since it carries nothing; NaN while it carries something. */
   idleSince: number;
+  /** Monotonic milliseconds since it carries something; of a link, and as it was when it carried something last. */
+  busySince: number;
   leaving: boolean;
   /** Which of the peer's workers has it; undefined where it has not said, and has one. */
   worker: number | undefined;
 }
 
+type Options = Pick<PoolOptions, "clock" | "settings" | "spread" | "watch">;
+
 export class PooledConnections {
-  readonly #options: Pick<PoolOptions, "clock" | "settings" | "spread">;
+  readonly #options: Options;
   /** Those that are idle stand in the order of use: the last was used last, and is used next (law 3: stale connections are the field's random 503s). */
   readonly #all: PooledConnection[] = [];
   /** Made once the peer says that it has several workers. */
   #spread: LinkSpreading | undefined;
 
-  constructor(options: Pick<PoolOptions, "clock" | "settings" | "spread">) {
+  constructor(options: Options) {
     this.#options = options;
   }
 
@@ -49,6 +58,7 @@ export class PooledConnections {
       connection,
       requests: 0,
       idleSince: this.#now(),
+      busySince: Number.NaN,
       leaving: false,
       worker: undefined,
     };
@@ -75,9 +85,26 @@ export class PooledConnections {
     return undefined;
   }
 
-  isFresh({ connection, idleSince }: PooledConnection): boolean {
-    const since = connection.protocol === "h2" ? connection.heardAt : idleSince;
-    return this.#now() - since < FRESH;
+  /** It gets a request now. */
+  busy(pooled: PooledConnection): void {
+    pooled.requests += 1;
+    pooled.idleSince = Number.NaN;
+    const { watch } = this.#options;
+    if (watch === undefined) return;
+    watch.wake();
+    if (pooled.connection.active === 0) pooled.busySince = this.#now();
+  }
+
+  isFresh({ connection, idleSince, busySince }: PooledConnection): boolean {
+    const now = this.#now();
+    if (connection.protocol !== "h2") return now - idleSince < FRESH;
+    const { heardAt } = connection;
+    if (now - heardAt >= FRESH) return false;
+    return (
+      this.#options.watch === undefined ||
+      connection.active === 0 ||
+      now - Math.max(heardAt, busySince) < FRESH_IN_USE
+    );
   }
 
   #isStale({ connection, idleSince }: PooledConnection): boolean {

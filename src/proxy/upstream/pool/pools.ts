@@ -17,6 +17,7 @@ import type {
 } from "../../../wire/exchange.ts";
 import { dialLink, dialPlain, type PlainProtocol } from "./dial.ts";
 import type { PoolSettings } from "./options.ts";
+import { LinkWatch } from "./link-watch.ts";
 import { Pool } from "./pool.ts";
 
 /** What a pool connects to. */
@@ -93,6 +94,7 @@ class AllPools implements Pools {
   /** Let go while connections were being made for those that wait. */
   readonly #leaving = new Set<Pool>();
   readonly #unsubscribe: Cancel;
+  readonly #watch: LinkWatch;
   #generation = 0;
   #stopSweep: Cancel | undefined;
   /** What the round that is under way has still to look at. */
@@ -101,6 +103,7 @@ class AllPools implements Pools {
 
   constructor(options: PoolsOptions) {
     this.#options = options;
+    this.#watch = new LinkWatch(options.clock, options.deadlines);
     this.#unsubscribe = options.credentials.subscribe(() => this.#renewed());
   }
 
@@ -144,6 +147,7 @@ class AllPools implements Pools {
 
   destroy(): void {
     this.#unsubscribe();
+    this.#watch.close();
     this.#stopSweeping();
     for (const { pool } of this.#entries.values()) pool.destroy();
     for (const pool of this.#leaving) pool.destroy();
@@ -173,12 +177,14 @@ class AllPools implements Pools {
   #open(place: HostPort, settings: PoolSettings): Entry {
     const { clock, linkProtocol, sharedState = LOCAL_STATE } = this.#options;
     const isLink = place.kind === "link";
+    const multiplexed = (isLink ? linkProtocol : place.protocol) === "h2";
     const entry: Entry = {
       place,
       settings,
       pool: new Pool({
         clock,
-        multiplexed: (isLink ? linkProtocol : place.protocol) === "h2",
+        multiplexed,
+        watch: isLink && multiplexed ? this.#watch : undefined,
         spread: isLink ? sharedState : undefined,
         settings: () => entry.settings,
         dial: (observer, signal) => this.#dial(entry, observer, signal),

@@ -1,0 +1,167 @@
+/**
+ * Finds links that have become silent while requests are out on them: one is asked by a PING, and is dead where nothing at all comes.
+ *
+ * ```
+ *   request goes out → nothing for 4 × its usual silence, 1 to 2 s → PING → nothing for 1 s → dead
+ *                          └──────────── anything that comes: from the beginning ────┘
+ * ```
+ * A slow application behind a live link is not hit: its sidecar acknowledges the PING. Nothing is written for a request or a read. Ten times
+ * a second, as long as requests are out, each link is compared with what it was at the look before. Time is counted in looks, not in
+ * milliseconds: where this process stood still, or the whole machine is late, the other end gets as many chances as ever.
+ */
+import type { Clock } from "../../../core/clock.ts";
+import { Deadlines, type Timed } from "../../../core/deadlines.ts";
+import type { ClientConnection } from "../../../wire/exchange.ts";
+import { UsualSilence } from "./usual-silence.ts";
+
+/** Milliseconds between two looks. */
+export const LOOK = 100;
+/** Looks without a sign after which a link is asked at the earliest, and at the latest however silent it usually is. */
+const SHORTEST = 10;
+const LONGEST = 20;
+/** A link that is silent for so many times what is usual is asked. */
+const UNUSUAL = 4;
+/** Looks that an answer may take. */
+const ANSWER = 10;
+/** Links that are found dead in one look at most: all that is in flight on each is told at once. The others follow in the next looks. */
+export const MOST_DEAD = 8;
+
+type Watched = Pick<ClientConnection, "active" | "heardAt" | "signs" | "ping">;
+
+/** `evidence`: what was seen, in words. */
+type Died = (evidence: string) => void;
+
+/** One link that is watched, until it leaves. */
+export class WatchedLink {
+  readonly died: Died;
+  readonly #watch: LinkWatch;
+  readonly #connection: Watched;
+  readonly #usual: UsualSilence = new UsualSilence(LONGEST / UNUSUAL);
+  /** What its signs were at the last look. */
+  #seen: number;
+  /** Looks since the last sign, as long as requests are out. */
+  #quiet = 0;
+  /** Looks that are left for an answer; 0 where nothing was asked. */
+  #left = 0;
+  #dead = false;
+
+  constructor(watch: LinkWatch, connection: Watched, died: Died) {
+    this.#watch = watch;
+    this.#connection = connection;
+    this.died = died;
+    this.#seen = this.#signs;
+  }
+
+  /** Asks by a PING, whether requests are out or not; not twice before the answer. */
+  ask(): void {
+    if (this.#left > 0 || this.#dead) return;
+    this.#left = ANSWER;
+    this.#seen = this.#signs;
+    this.#connection.ping().catch(ignore);
+    this.#watch.wake();
+  }
+
+  /** `mayDie`: otherwise one that is dead is so at the next look. */
+  look(mayDie: boolean): "idle" | "alive" | "dead" {
+    const signs = this.#signs;
+    // NaN differs from itself: what does not listen hears nothing, and that is no silence.
+    const heard = signs !== this.#seen;
+    this.#seen = signs;
+    const { active } = this.#connection;
+    if (heard) {
+      this.#usual.add(this.#quiet);
+      this.#quiet = 0;
+      this.#left = 0;
+    } else if (active > 0) this.#quiet += 1;
+    if (this.#left > 0) {
+      if (this.#left === 1 && !mayDie) return "alive";
+      this.#left -= 1;
+      this.#dead = this.#left === 0;
+      return this.#dead ? "dead" : "alive";
+    }
+    if (active === 0) {
+      this.#quiet = 0;
+      return "idle";
+    }
+    if (this.#quiet >= SHORTEST && this.#quiet >= this.#patience) this.ask();
+    return "alive";
+  }
+
+  /** What was seen of one that is dead. */
+  get evidence(): string {
+    const { active } = this.#connection;
+    const silent = (this.#quiet * LOOK) / 1000;
+    const requests = active === 1 ? "1 request" : `${active} requests`;
+    const before =
+      this.#quiet === 0
+        ? ""
+        : `silent for ${silent} s with ${requests} in flight, `;
+    return `${before}no acknowledgement of a PING within ${(ANSWER * LOOK) / 1000} s`;
+  }
+
+  get #signs(): number {
+    return this.#connection.signs ?? this.#connection.heardAt;
+  }
+
+  get #patience(): number {
+    return Math.min(LONGEST, UNUSUAL * this.#usual.longest);
+  }
+}
+
+export class LinkWatch implements Timed {
+  dueAt = 0;
+  dueSlot: number | undefined;
+  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
+  readonly #links = new Set<WatchedLink>();
+  #awake = false;
+
+  /** `deadlines`: absent, a timer of its own. */
+  constructor(clock: Clock, deadlines: Deadlines = new Deadlines(clock)) {
+    this.#clock = clock;
+    this.#deadlines = deadlines;
+  }
+
+  /** `died` is told once, and is to end the connection. */
+  enter(connection: Watched, died: Died): WatchedLink {
+    const link = new WatchedLink(this, connection, died);
+    this.#links.add(link);
+    return link;
+  }
+
+  leave(link: WatchedLink): void {
+    this.#links.delete(link);
+    if (this.#links.size === 0) this.close();
+  }
+
+  /** A request goes out on one of the links: called for each, so it does nothing while there are looks anyway. */
+  wake(): void {
+    if (this.#awake) return;
+    this.#awake = true;
+    this.#deadlines.set(this, this.#clock.now() + LOOK);
+  }
+
+  due(now: number): void {
+    const dead: WatchedLink[] = [];
+    let idle = true;
+    for (const link of this.#links) {
+      const state = link.look(dead.length < MOST_DEAD);
+      if (state === "dead") dead.push(link);
+      if (state !== "idle") idle = false;
+    }
+    this.#awake = !idle;
+    if (!idle) this.#deadlines.set(this, now + LOOK);
+    for (const link of dead)
+      // What was told before may have ended it.
+      if (this.#links.delete(link)) link.died(link.evidence);
+  }
+
+  close(): void {
+    this.#awake = false;
+    this.#deadlines.leave(this);
+  }
+}
+
+function ignore(): void {
+  // The connection has ended, which its owner is told by itself.
+}

@@ -1,0 +1,282 @@
+/** Which links are asked for a sign of life, and which are found dead. */
+import t from "tap";
+import {
+  LinkWatch,
+  LOOK,
+  MOST_DEAD,
+} from "../../../../src/proxy/upstream/pool/link-watch.ts";
+import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+
+/** Milliseconds. */
+const SECOND = 1000;
+
+interface FakeLink {
+  active: number;
+  heardAt: number;
+  signs?: number;
+  /** PINGs so far. */
+  pings: number;
+  /** How the other end takes a PING. */
+  onPing: () => void;
+  ping(): Promise<void>;
+  readonly evidence: string[];
+  ask(): void;
+}
+
+interface Setup {
+  readonly clock: FakeClock;
+  readonly watch: LinkWatch;
+  /** A link with so many requests out. */
+  readonly link: (
+    active?: number,
+    onPing?: (link: FakeLink) => void,
+  ) => FakeLink;
+}
+
+function setUp(): Setup {
+  const clock = fakeClock();
+  const watch = new LinkWatch(clock);
+  return {
+    clock,
+    watch,
+    link(active = 1, onPing = ignore) {
+      const evidence: string[] = [];
+      const link: FakeLink = {
+        active,
+        heardAt: clock.now(),
+        pings: 0,
+        onPing: () => onPing(link),
+        ping() {
+          link.pings += 1;
+          link.onPing();
+          return Promise.resolve();
+        },
+        evidence,
+        ask: () => watched.ask(),
+      };
+      const watched = watch.enter(link, (seen) => evidence.push(seen));
+      watch.wake();
+      return link;
+    },
+  };
+}
+
+function ignore(): void {
+  // The other end is silent.
+}
+
+/** Time goes on, and something comes on the link every `every` milliseconds. */
+function heard(
+  clock: FakeClock,
+  link: FakeLink,
+  every: number,
+  times: number,
+): void {
+  for (let count = 0; count < times; count += 1) {
+    clock.advance(every);
+    link.heardAt = clock.now();
+  }
+}
+
+void t.test(
+  "a link that is silent with requests out is asked after 1 s, and dead 1 s later",
+  (t) => {
+    const { clock, link } = setUp();
+    const silent = link(3);
+    clock.advance(SECOND - LOOK);
+    t.equal(silent.pings, 0);
+    clock.advance(LOOK);
+    t.equal(silent.pings, 1);
+    clock.advance(SECOND - LOOK);
+    t.same(silent.evidence, []);
+    clock.advance(LOOK);
+    t.same(silent.evidence, [
+      "silent for 2 s with 3 requests in flight, no acknowledgement of a PING within 1 s",
+    ]);
+    clock.advance(60 * SECOND);
+    t.equal(silent.evidence.length, 1, "told once");
+    t.equal(silent.pings, 1);
+    t.equal(clock.pending, 0, "nobody looks any more");
+    t.end();
+  },
+);
+
+void t.test("what shows that the other end lives", (t) => {
+  const hear =
+    (clock: FakeClock, after: number) =>
+    (link: FakeLink): void =>
+      void clock.after(after, () => (link.heardAt = clock.now()));
+  for (const { name, more, pings } of [
+    {
+      name: "a slow application behind a link that acknowledges",
+      more: (clock: FakeClock) => hear(clock, 1),
+      pings: [6, 30],
+    },
+    {
+      name: "an acknowledgement in the last moment",
+      more: (clock: FakeClock) => hear(clock, SECOND - 1),
+      pings: [6, 30],
+    },
+    {
+      name: "what waited is taken",
+      more: (clock: FakeClock) => (link: FakeLink) =>
+        void clock.after(SECOND / 2, () => (link.signs = clock.now())),
+      pings: [6, 30],
+    },
+    {
+      name: "we do not listen ourselves",
+      more: () => (link: FakeLink) => void (link.signs = Number.NaN),
+      pings: [1, 1],
+    },
+  ]) {
+    const { clock, link } = setUp();
+    const slow = link(1, more(clock));
+    clock.advance(30 * SECOND);
+    t.same(slow.evidence, [], name);
+    const [least = 0, most = 0] = pings;
+    t.ok(
+      slow.pings >= least && slow.pings <= most,
+      `${name}: ${slow.pings} PINGs in 30 s`,
+    );
+  }
+  t.end();
+});
+
+void t.test(
+  "a link that is heard is not asked, nor is one that carries nothing",
+  (t) => {
+    const { clock, link } = setUp();
+    const busy = link(5);
+    heard(clock, busy, 90, 100);
+    t.equal(busy.pings, 0);
+    busy.active = 0;
+    clock.advance(60 * SECOND);
+    t.equal(busy.pings, 0);
+    t.equal(clock.pending, 0, "nobody looks while nothing is out");
+    t.end();
+  },
+);
+
+void t.test(
+  "the silence begins with the request, not with the last sign",
+  (t) => {
+    const { clock, watch, link } = setUp();
+    const idle = link(0);
+    clock.advance(60 * SECOND);
+    idle.active = 1;
+    watch.wake();
+    clock.advance(SECOND - LOOK);
+    t.equal(idle.pings, 0);
+    clock.advance(LOOK);
+    t.equal(idle.pings, 1);
+    t.end();
+  },
+);
+
+void t.test("four times what is usual, and never more than 2 s", (t) => {
+  for (const [usual, asked] of [
+    [90, SECOND],
+    [350, 4 * 300],
+    [450, 4 * 400],
+    [900, 2 * SECOND],
+  ] as const) {
+    const { clock, link } = setUp();
+    const one = link();
+    heard(clock, one, usual, 200);
+    t.equal(one.pings, 0, `${usual} ms are usual`);
+    clock.advance(asked - LOOK);
+    t.equal(one.pings, 0, `not before ${asked} ms`);
+    clock.advance(4 * LOOK);
+    t.equal(one.pings, 1, `after ${asked} ms`);
+  }
+  const { clock, link } = setUp();
+  const slow = link(
+    1,
+    (each) => void clock.after(1, () => (each.heardAt = clock.now())),
+  );
+  clock.advance(120 * SECOND);
+  const { pings } = slow;
+  clock.advance(60 * SECOND);
+  t.ok(
+    slow.pings - pings <= 30,
+    `${slow.pings - pings} PINGs a minute to one that is always silent`,
+  );
+  slow.onPing = ignore;
+  clock.advance(3.5 * SECOND);
+  t.equal(slow.evidence.length, 1);
+  t.end();
+});
+
+void t.test("our own stall is no silence of the other end", (t) => {
+  const { clock, link } = setUp();
+  const one = link();
+  // A look that comes an hour late is one look.
+  const late = 3600 * SECOND;
+  let now = 0;
+  const stalled = new LinkWatch({ ...clock, now: () => clock.now() + now });
+  const evidence: string[] = [];
+  stalled.enter(one, (seen) => evidence.push(seen));
+  stalled.wake();
+  clock.advance(5 * LOOK);
+  now = late;
+  stalled.due(clock.now() + now);
+  t.equal(one.pings, 0);
+  stalled.close();
+  t.same(evidence, []);
+  t.end();
+});
+
+void t.test(
+  "one that is asked for another reason is asked once, and needs no requests",
+  (t) => {
+    const { clock, link } = setUp();
+    const sibling = link(0);
+    sibling.ask();
+    sibling.ask();
+    t.equal(sibling.pings, 1);
+    clock.advance(SECOND);
+    t.same(sibling.evidence, ["no acknowledgement of a PING within 1 s"]);
+    sibling.ask();
+    t.equal(sibling.pings, 1, "the dead are not asked");
+    const alive = link(0, (each) => void (each.heardAt += 1));
+    alive.ask();
+    clock.advance(10 * SECOND);
+    t.same(alive.evidence, []);
+    t.equal(alive.pings, 1);
+    t.end();
+  },
+);
+
+void t.test(
+  "many that die together are told a few at a time, and one that left is not",
+  (t) => {
+    const { clock, watch, link } = setUp();
+    const links = Array.from({ length: 2 * MOST_DEAD + 1 }, () => link());
+    const left = watch.enter(link(), () => t.fail("it has left"));
+    watch.leave(left);
+    const dead = (): number =>
+      links.reduce((sum, { evidence }) => sum + evidence.length, 0);
+    clock.advance(2 * SECOND);
+    const first = dead();
+    t.ok(first > 0 && first <= MOST_DEAD, `${first} at first`);
+    clock.advance(LOOK);
+    t.ok(dead() <= 2 * MOST_DEAD);
+    clock.advance(LOOK);
+    t.equal(dead(), links.length);
+    t.end();
+  },
+);
+
+void t.test("the last that leaves takes the timer along", (t) => {
+  const { clock, watch } = setUp();
+  const link = watch.enter(
+    { active: 1, heardAt: 0, ping: () => Promise.reject(new Error("over")) },
+    ignore,
+  );
+  watch.wake();
+  t.equal(clock.pending, 1);
+  link.ask();
+  watch.leave(link);
+  t.equal(clock.pending, 0);
+  t.end();
+});
