@@ -14,6 +14,10 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "wherry sidecar --control-plane 10.0.0.2:15012 --token-file web.token --upstream 7000=orders.shop",
     "wherry sidecar --resources config/examples/standalone.yaml --certificate web.crt --private-key web.key --trust-bundle root.crt --name web-1",
   ],
+  wait: [
+    "wherry wait -- node server.js",
+    "wherry wait --timeout 5s --application",
+  ],
   apply: [
     "wherry apply -f config/examples/routes.yaml",
     "wherry apply -f config/examples --dry-run",

@@ -20,6 +20,7 @@ const COMMANDS: Readonly<
   "control-plane": async () =>
     (await import("./commands/control-plane.ts")).registerControlPlane,
   sidecar: async () => (await import("./commands/sidecar.ts")).registerSidecar,
+  wait: async () => (await import("./commands/wait.ts")).registerWait,
   apply: async () => (await import("./commands/apply.ts")).registerApply,
   get: async () => (await import("./commands/get.ts")).registerGet,
   describe: async () =>

@@ -164,7 +164,7 @@ function linkProtocolOf(text: string): Protocol {
   );
 }
 
-function durationOption(flag: string, text: string): number {
+export function durationOption(flag: string, text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined)
     throw new UserError(

@@ -171,7 +171,10 @@ class DemoMesh implements Dev {
     }
     await Promise.all(
       instances.map(({ name, ports }) =>
-        this.#untilReady(name, `http://127.0.0.1:${ports.metrics}/readyz`),
+        this.#untilReady(
+          name,
+          `http://127.0.0.1:${ports.metrics}/readyz?application`,
+        ),
       ),
     );
   }

@@ -349,7 +349,7 @@ const TABLE = {
   },
   NOT_READY: {
     text: "the sidecar is not ready",
-    hint: "See /config and /certs for what is missing.",
+    hint: "The page says what is missing.",
     response: { status: 503, grpc: "UNAVAILABLE", retryAfter: false },
     fault: "proxy",
     outcome: { own: "cancelled", peer: "peer-refusal" },

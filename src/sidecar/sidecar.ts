@@ -1,6 +1,6 @@
 /**
- * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate; then, once the
- * application answers, readiness; and in the end everything in reverse (law 12).
+ * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate, with which the proxy is
+ * ready; then, once the application answers, the workload; and in the end everything in reverse (law 12).
  */
 import type { Agent, AgentState, Peers } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
@@ -19,6 +19,7 @@ import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
 import type { BoundPorts, SidecarPorts } from "../proxy/downstream/ports.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { startProbe } from "./probe.ts";
+import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
 import { shutDown } from "./shutdown.ts";
 import { startWorkerPool, type WorkerPool } from "./workers/worker-pool.ts";
@@ -51,9 +52,8 @@ export interface SidecarOptions extends Partial<SidecarSettings> {
 export interface Sidecar {
   readonly ports: BoundPorts;
   readonly agent: Agent;
-  /** Config and certificate are there and the application answers. */
-  readonly ready: boolean;
-  /** Resolves once `ready` was true for the first time. */
+  readonly readiness: Readiness;
+  /** Resolves once the proxy was ready for the first time. */
   readonly whenReady: Promise<void>;
   readonly inFlight: Readonly<Record<Side, number>>;
   /** In order, without losing a request; the same promise however often it is called. `most`: milliseconds that requests in flight may take, in place of a setting that is longer. */
@@ -115,6 +115,7 @@ interface Parts {
 }
 
 class RunningSidecar implements Sidecar {
+  readonly readiness: Readiness;
   readonly whenReady: Promise<void>;
   readonly #parts: Parts;
   /** The other workers, in threads of their own. */
@@ -126,7 +127,7 @@ class RunningSidecar implements Sidecar {
   #ports: BoundPorts;
   #agent: Agent | undefined;
   /** On its way out. */
-  #unready = false;
+  #leaving = false;
   #lost: Error | undefined;
   #shuttingDown: Promise<void> | undefined;
 
@@ -139,6 +140,13 @@ class RunningSidecar implements Sidecar {
     };
     // The others listen on the same ports, while pages and agent begin.
     this.#workerPool = this.#startWorkerPool();
+    this.readiness = makeReadiness({
+      clock: parts.clock,
+      credentials: parts.worker.credentials,
+      snapshot: parts.worker.snapshot,
+      answering: this.#answering,
+      leaving: () => this.#leaving,
+    });
     this.whenReady = this.#watchReadiness();
   }
 
@@ -149,16 +157,6 @@ class RunningSidecar implements Sidecar {
   get agent(): Agent {
     if (this.#agent === undefined) throw new TypeError("start() comes first");
     return this.#agent;
-  }
-
-  get ready(): boolean {
-    const { snapshot, credentials } = this.#parts.worker;
-    return (
-      !this.#unready &&
-      this.#answering.value &&
-      snapshot.value !== undefined &&
-      credentials.value !== undefined
-    );
   }
 
   get over(): Promise<Error | undefined> {
@@ -197,7 +195,7 @@ class RunningSidecar implements Sidecar {
       logger,
       drainTimeout: Math.min(settings.drainTimeout, most),
       steps: {
-        unready: () => (this.#unready = true),
+        unready: () => (this.#leaving = true),
         deregister: () => this.#agent?.deregister() ?? Promise.resolve(),
         refuseInbound: () => this.#refuse("inbound"),
         refuseOutbound: () => this.#refuse("outbound"),
@@ -210,7 +208,7 @@ class RunningSidecar implements Sidecar {
   }
 
   async destroy(): Promise<void> {
-    this.#unready = true;
+    this.#leaving = true;
     await this.#end();
   }
 
@@ -247,13 +245,11 @@ class RunningSidecar implements Sidecar {
   }
 
   #watchReadiness(): Promise<void> {
-    const { snapshot, credentials } = this.#parts.worker;
     return new Promise<void>((resolve) => {
       const look = (): void => {
-        if (this.ready) resolve();
+        if (this.readiness.proxy) resolve();
       };
-      for (const watch of [this.#answering, snapshot, credentials])
-        this.#closers.push(watch.subscribe(look));
+      this.#closers.push(this.readiness.subscribe(look));
     });
   }
 
@@ -267,7 +263,7 @@ class RunningSidecar implements Sidecar {
       workerPool,
       agentState: () => this.#agent?.state.value ?? NO_AGENT,
       held: () => this.#agent?.lookups?.held(),
-      isReady: () => this.ready,
+      readiness: this.readiness,
       drain: () => void this.shutDown(),
     };
     const pages = await openPages({ ...settings, adminToken }, state);
@@ -302,7 +298,7 @@ class RunningSidecar implements Sidecar {
     );
   }
 
-  /** Ready only once the application answers (law 12). */
+  /** The workload is ready only once the application answers (law 12). */
   #probeApplication(agent: Agent): void {
     const { clock, logger, settings, worker } = this.#parts;
     const probe = startProbe({

@@ -146,7 +146,9 @@ async function startSidecar(
     `${name} is ready`,
     PATIENCE,
     async () => {
-      const { status } = await call(`http://127.0.0.1:${metrics}/readyz`);
+      const { status } = await call(
+        `http://127.0.0.1:${metrics}/readyz?application`,
+      );
       return { status, printed: sidecar.printed() };
     },
     ({ status }) => status === 200,

@@ -131,7 +131,7 @@ async function startSidecar(
       const metrics = portOf("metrics");
       return metrics === 0
         ? 0
-        : (await call(`http://127.0.0.1:${metrics}/readyz`)).status;
+        : (await call(`http://127.0.0.1:${metrics}/readyz?application`)).status;
     },
     (status) => status === 200,
   );

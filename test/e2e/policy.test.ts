@@ -297,7 +297,9 @@ void t.test(
         `${name} is back`,
         20_000,
         () =>
-          call(`http://127.0.0.1:${demo.instance(name).ports.metrics}/readyz`),
+          call(
+            `http://127.0.0.1:${demo.instance(name).ports.metrics}/readyz?application`,
+          ),
         ({ status }) => status === 200,
       );
     }

@@ -64,7 +64,7 @@ void t.test(
       20_000,
       () =>
         call(
-          `http://127.0.0.1:${demo.instance("catalog-2").ports.metrics}/readyz`,
+          `http://127.0.0.1:${demo.instance("catalog-2").ports.metrics}/readyz?application`,
         ),
       ({ status }) => status === 200,
     );

@@ -171,7 +171,7 @@ void t.test(
         );
         // What is still under way goes with the idle time-out; the application's probe may have missed its turns meanwhile.
         while ((await load(pair)) > 0) await until(() => true);
-        while (!pair.callee.ready) await until(() => true);
+        while (!pair.callee.readiness.workload) await until(() => true);
         // One round more for a machine that was too busy to connect within a second.
         const first = await served(pair);
         t.same(

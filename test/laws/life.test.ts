@@ -10,9 +10,10 @@ import { ask, link } from "../support/laws/harness.ts";
 
 const HOUR = 3_600_000;
 
+/** Of the whole workload: its sidecar and its application. */
 async function ready(port: number | undefined): Promise<number> {
   const { status } = await send(port ?? 0, {
-    path: "/readyz",
+    path: "/readyz?application",
     host: "127.0.0.1",
   });
   return status;
@@ -131,7 +132,7 @@ void t.test(
       app.close();
       app.closeAllConnections();
     });
-    await sidecar.whenReady;
+    await until(() => sidecar.readiness.workload);
     t.equal(agent.calls.at(-1), "ready true");
     t.equal(await ready(sidecar.ports.metrics), 200);
   },

@@ -152,14 +152,14 @@ void t.test(
       const ready = async (): Promise<number> =>
         (
           await send(callee.ports.metrics ?? 0, {
-            path: "/readyz",
+            path: "/readyz?application",
             host: "127.0.0.1",
           })
         ).status;
       // Longer than it takes to see that an application has gone, or is back.
       const aWhile = (): Promise<unknown> =>
         passing(clock, wait(clock, 3000, new AbortController().signal));
-      await callee.whenReady;
+      await until(() => callee.readiness.workload);
       t.same(calls, ["ready true"]);
       t.equal(await ready(), 200);
       instance?.app.close();

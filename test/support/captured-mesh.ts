@@ -220,7 +220,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
         { uid: PROXY, environment: { WHERRY_TOKEN: token.trim() } },
       );
       sidecars.push(sidecar);
-      const ready = `http://${host.ipv4}:15020/readyz`;
+      const ready = `http://${host.ipv4}:15020/readyz?application`;
       await answers(`${name}'s sidecar`, machine, ready, sidecar);
       const application = daemonOf(applications, name);
       return meshHost(host, application, sidecar);

@@ -9,6 +9,7 @@ import { refusedPage, servePages, type Page, type Pages } from "./server.ts";
 import { HIGHEST, type Meters } from "../../telemetry/meters.ts";
 import { sparing } from "./sparing.ts";
 import type { SidecarPorts } from "../../proxy/downstream/ports.ts";
+import { CHECKS, type Readiness } from "../readiness.ts";
 import {
   ageSeconds,
   certsView,
@@ -35,7 +36,7 @@ export interface PageState {
   agentState(): AgentState;
   /** What it holds of the mesh, and why; undefined: all that it may use. */
   held(): HeldView | undefined;
-  isReady(): boolean;
+  readonly readiness: Readiness;
   /** Starts the shutdown and returns. */
   drain(): void;
 }
@@ -162,18 +163,32 @@ export function collectGauges(meters: Meters, state: PageState): () => void {
   });
 }
 
-function health(state: PageState): Pages {
+function health({ readiness }: PageState): Pages {
   return {
     "GET /livez": () => ({ status: 200, body: "ok\n" }),
-    "GET /readyz": () =>
-      state.isReady()
-        ? { status: 200, body: "ok\n" }
-        : refusedPage(
-            "NOT_READY",
-            "config, certificate or application is missing, or the sidecar is shutting down; see /config and /certs",
-          ),
+    "GET /readyz": (query) => readyPage(readiness, query.has("application")),
   };
 }
+
+/** Each check with what it found: the body tells what is waited for. */
+function readyPage(readiness: Readiness, application: boolean): Page {
+  const checks = readiness.checks();
+  const asked = checks.filter(
+    ({ name }) => application || name !== "application",
+  );
+  const lines = checks.map((check) => {
+    const verdict = check.ok ? "ok" : "no";
+    const unasked = asked.includes(check) ? "" : " (/readyz?application asks)";
+    return `${check.name.padEnd(NAME_WIDTH)} ${verdict}  ${check.detail}${unasked}\n`;
+  });
+  const missing = asked.filter(({ ok }) => !ok).map(({ name }) => name);
+  if (missing.length === 0)
+    return { status: 200, body: `ok\n${lines.join("")}` };
+  const refused = refusedPage("NOT_READY", missing.join(", "));
+  return { ...refused, body: `${String(refused.body)}${lines.join("")}` };
+}
+
+const NAME_WIDTH = Math.max(...CHECKS.map(({ length }) => length));
 
 function metrics({ worker, workerPool }: PageState): Page | Promise<Page> {
   const own = worker.registry.render();

@@ -155,7 +155,8 @@ void t.test("however a file is saved", async (t) => {
     t.equal(await inForce(sidecar), before + 1, `${how}: nothing in between`);
   }
   const ready = async (): Promise<number> =>
-    (await call(`http://127.0.0.1:${sidecar.metrics}/readyz`)).status;
+    (await call(`http://127.0.0.1:${sidecar.metrics}/readyz?application`))
+      .status;
 
   const text = await readFile(file, "utf8");
   const under = load(sidecar);

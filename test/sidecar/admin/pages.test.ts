@@ -101,7 +101,7 @@ void t.test("POST /drain shuts the sidecar down", async (t) => {
     t.equal(answer.status, 202);
     await pair.callee.shutDown();
     t.ok(pair.instances[0]?.agent?.calls.includes("deregister"));
-    t.notOk(pair.callee.ready);
+    t.notOk(pair.callee.readiness.proxy);
   });
 });
 

@@ -131,7 +131,7 @@ void t.test(
         const down = crowd.callee.shutDown().then(() => (over = true));
         await sleep(300);
         t.notOk(over, "it waits");
-        t.notOk(crowd.callee.ready);
+        t.notOk(crowd.callee.readiness.proxy);
         for (const answer of held.splice(0, 39)) answer();
         await sleep(300);
         t.notOk(over, "for every one");

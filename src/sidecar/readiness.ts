@@ -1,0 +1,113 @@
+/**
+ * What a sidecar waits for before it is ready, each under its name. That the proxy is ready says nothing of the application: one that
+ * waits for its sidecar would never be started.
+ */
+import { timestamp, type Clock } from "../core/clock.ts";
+import type { Watch } from "../core/watch.ts";
+import type { Credentials } from "../identity/credentials.ts";
+import type { Snapshot } from "../policy/snapshot.ts";
+
+export const CHECKS = [
+  "listeners",
+  "certificate",
+  "config",
+  "application",
+] as const;
+
+export interface Check {
+  readonly name: (typeof CHECKS)[number];
+  readonly ok: boolean;
+  /** What there is, or what is missing. */
+  readonly detail: string;
+}
+
+export interface ReadinessOptions {
+  readonly clock: Clock;
+  readonly credentials: Watch<Credentials | undefined>;
+  readonly snapshot: Watch<Snapshot | undefined>;
+  /** The application answers. */
+  readonly answering: Watch<boolean>;
+  /** It is on its way out. */
+  readonly leaving: () => boolean;
+}
+
+export interface Readiness {
+  /** In the order of `CHECKS`. */
+  checks(): readonly Check[];
+  /** All of the proxy's own. */
+  readonly proxy: boolean;
+  /** The proxy is ready, and the application answers. */
+  readonly workload: boolean;
+  /** Calls at each change that may matter; ends by what it returns. */
+  subscribe(run: () => void): () => void;
+}
+
+export function makeReadiness(options: ReadinessOptions): Readiness {
+  const { credentials, snapshot, answering } = options;
+  const checks = (): readonly Check[] => [
+    listeners(options),
+    certificate(options),
+    config(options),
+    application(options),
+  ];
+  return {
+    checks,
+    get proxy() {
+      return checks().every(({ name, ok }) => ok || name === "application");
+    },
+    get workload() {
+      return checks().every(({ ok }) => ok);
+    },
+    subscribe(run) {
+      const stops = [answering, snapshot, credentials].map((watch) =>
+        watch.subscribe(run),
+      );
+      return () => {
+        for (const stop of stops) stop();
+      };
+    },
+  };
+}
+
+/** They are open before anything else; on the way out they refuse. */
+function listeners({ leaving }: ReadinessOptions): Check {
+  return leaving()
+    ? { name: "listeners", ok: false, detail: "the sidecar is shutting down" }
+    : { name: "listeners", ok: true, detail: "open" };
+}
+
+function certificate({ credentials, clock }: ReadinessOptions): Check {
+  const name = "certificate";
+  const { value } = credentials;
+  if (value === undefined)
+    return {
+      name,
+      ok: false,
+      detail: "none yet; the log tells of the enrolment",
+    };
+  const end = timestamp(value.notAfter);
+  return value.notAfter > clock.wall()
+    ? { name, ok: true, detail: `valid until ${end}` }
+    : { name, ok: false, detail: `ended at ${end}` };
+}
+
+function config({ snapshot }: ReadinessOptions): Check {
+  const name = "config";
+  return snapshot.value === undefined
+    ? { name, ok: false, detail: "none yet; /config tells of its source" }
+    : {
+        name,
+        ok: true,
+        detail: `revision ${snapshot.value.version.revision}`,
+      };
+}
+
+function application({ answering }: ReadinessOptions): Check {
+  return answering.value
+    ? { name: "application", ok: true, detail: "answers" }
+    : {
+        name: "application",
+        ok: false,
+        detail: "none of its ports takes a connection",
+      };
+}
