@@ -1,4 +1,4 @@
-/** What the kernel says of a socket where Node has no word for it: getsockopt by the foreign-function library, which is loaded at first use. */
+/** Options of a socket that Node has no word for: getsockopt and setsockopt by the foreign-function library, which is loaded at first use. */
 import type { Server, Socket } from "node:net";
 import { libcFunction } from "./libc.ts";
 
@@ -10,7 +10,16 @@ type GetSockOpt = (
   length: Uint32Array,
 ) => number;
 
+type SetSockOpt = (
+  descriptor: number,
+  level: number,
+  option: number,
+  value: Buffer,
+  length: number,
+) => number;
+
 let getsockopt: GetSockOpt | undefined;
+let setsockopt: SetSockOpt | undefined;
 
 /** The option's value, of at most `size` bytes; undefined where the kernel has none, or this machine no such function. */
 export function socketOption(
@@ -30,6 +39,20 @@ export function socketOption(
     : undefined;
 }
 
+/** Sets an option that is a whole number. False where the kernel refuses it, or this machine has no such function. */
+export function setSocketOption(
+  socket: Socket,
+  level: number,
+  option: number,
+  value: number,
+): boolean {
+  const descriptor = descriptorOf(socket);
+  if (process.platform !== "linux" || descriptor === undefined) return false;
+  setsockopt ??= loadSetSockOpt();
+  const bytes = Buffer.from(new Uint32Array([value]).buffer);
+  return setsockopt(descriptor, level, option, bytes, bytes.length) === 0;
+}
+
 /** The descriptor under a socket. Node has no public way to it; the private one may be gone. */
 export function descriptorOf(socket: Socket | Server): number | undefined {
   const handle: unknown = Reflect.get(socket, "_handle");
@@ -43,6 +66,16 @@ export function descriptorOf(socket: Socket | Server): number | undefined {
 function loadGetSockOpt(): GetSockOpt {
   const native = libcFunction(
     "int getsockopt(int descriptor, int level, int option, _Out_ void *value, _Inout_ uint32_t *length)",
+  );
+  return (descriptor, level, option, value, length) => {
+    const status = native?.(descriptor, level, option, value, length);
+    return typeof status === "number" ? status : -1;
+  };
+}
+
+function loadSetSockOpt(): SetSockOpt {
+  const native = libcFunction(
+    "int setsockopt(int descriptor, int level, int option, const void *value, uint32_t length)",
   );
   return (descriptor, level, option, value, length) => {
     const status = native?.(descriptor, level, option, value, length);

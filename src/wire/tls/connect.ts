@@ -15,6 +15,7 @@ import { parseSpiffeId } from "../../identity/spiffe.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Protocol } from "../exchange.ts";
+import { endWhenPeerIsGone } from "./dead-peer.ts";
 import {
   ignore,
   judgeSocket,
@@ -102,6 +103,7 @@ function handshaken(
     const onConnect = (): void => {
       connected = true;
       socket.setNoDelay(true);
+      endWhenPeerIsGone(socket);
     };
     const onError = (error: Error): void => {
       const code = connected ? "TLS_FAILED" : "CONNECT_FAILED";

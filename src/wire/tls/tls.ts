@@ -25,6 +25,7 @@ import type { Credentials } from "../../identity/credentials.ts";
 import type { SpiffeId } from "../../identity/spiffe.ts";
 import type { JudgementReason } from "../../identity/svid.ts";
 import type { Protocol } from "../exchange.ts";
+import { endWhenPeerIsGone } from "./dead-peer.ts";
 import {
   handshakeList,
   remoteOf,
@@ -269,6 +270,7 @@ class LinkServer implements LinkListener {
       socket.getPeerX509Certificate()?.validToDate.getTime() ?? 0,
       loaded?.notAfter ?? 0,
     );
+    endWhenPeerIsGone(socket);
     this.#options.onConnection(socket, { peer: id, uri, protocol, validUntil });
   }
 
