@@ -9,6 +9,7 @@ import type {
 } from "../policy/snapshot.ts";
 import type { Difference } from "../policy/compile/held/stock.ts";
 import type { SharedLookups } from "./interest/lookups.ts";
+import type { SharedReports } from "./reports.ts";
 
 export interface Agent {
   /** The config in force; undefined until there is any. */
@@ -18,6 +19,8 @@ export interface Agent {
   readonly state: Watch<AgentState>;
   /** Tells what the config in force lacks because nothing has used it; absent or undefined where it lacks nothing. */
   readonly lookups?: SharedLookups | undefined;
+  /** Takes what was seen of unconfirmed endpoints; absent where there is no control plane to tell. */
+  readonly reports?: SharedReports;
   /**
    * The first `true` registers the workload (law 12: the proxy has probed the application by then); later values change whether it is
    * balanced to. Resolves when the control plane has it, or at once where there is none to tell now: it is told at the next connection.

@@ -12,6 +12,7 @@ import { openClient } from "./connection.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import type { Registration } from "./registration.ts";
+import type { Reports } from "./reports.ts";
 import { runStream } from "./stream.ts";
 
 export interface FollowOptions {
@@ -22,6 +23,7 @@ export interface FollowOptions {
   /** What is wanted of the mesh; undefined: everything in scope. */
   readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
+  readonly reports: Reports;
   readonly status: AgentStatus;
   readonly maxConfigBytes: Bytes;
   readonly clock: Clock;
@@ -122,6 +124,7 @@ async function stream(
         interest?.connected();
         status.update({ connected: true, streamError: undefined });
         registration.connected(opened, signal);
+        options.reports.connected(opened, signal);
       },
       onPush: (revision, received) => config.push(self, revision, received),
       onUnusable: (revision, reason) => config.unusable(reason, revision),

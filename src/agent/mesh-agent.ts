@@ -18,6 +18,7 @@ import { followControlPlane } from "./follow.ts";
 import { MeshInterest, type Declared } from "./interest/mesh-interest.ts";
 import { MeshConfig } from "./mesh-config.ts";
 import { Registration } from "./registration.ts";
+import { Reports } from "./reports.ts";
 import { openStateDirectory, type StateDirectory } from "./state-directory.ts";
 
 export interface AgentOptions {
@@ -52,6 +53,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const inForce = makeConfig(clock, options.peers);
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
+  const reports = new Reports({ clock, logger });
   const certificates = await certificatesOf(options, directory, inForce);
   const status = new AgentStatus({
     config: inForce,
@@ -80,7 +82,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     credentials: certificates.credentials,
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
-    ...{ config, interest, registration, status, clock, logger },
+    ...{ config, interest, registration, reports, status, clock, logger },
   }).catch((thrown: unknown) => {
     if (!stop.signal.aborted)
       logger.error(
@@ -94,11 +96,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     credentials: certificates.credentials,
     state: status.state,
     lookups: interest,
+    reports,
     setReady: (ready) => registration.setReady(ready),
     deregister: () => registration.deregister(),
     async close() {
       stop.abort(new Error("the sidecar is stopping"));
       interest?.close();
+      reports.close();
       await Promise.all([
         following,
         registration.close(),

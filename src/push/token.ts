@@ -13,7 +13,7 @@ export interface EnrolmentToken {
 }
 
 const PREFIX = "wherry1";
-/** A longer text is no token, and is not worth parsing. */
+/** A longer text is not a token, and is not worth parsing. */
 const LONGEST = 1024;
 
 export function makeSecret(): string {
@@ -35,7 +35,7 @@ export function formatToken(token: EnrolmentToken): string {
   return `${PREFIX}.${Buffer.from(facts).toString("base64url")}.${secret}`;
 }
 
-/** Undefined where the text is no token. */
+/** Undefined where the text is not a token. */
 export function parseToken(text: string): EnrolmentToken | undefined {
   const [prefix, encoded, secret, ...rest] = text.trim().split(".");
   if (

@@ -16,7 +16,7 @@ export function formatPath(segments: readonly Segment[]): string {
   return text;
 }
 
-/** The segments of what `formatPath` made; undefined where the text is no path. */
+/** The segments of what `formatPath` made; undefined where the text is not a path. */
 export function parsePath(text: string): Segment[] | undefined {
   const segments: Segment[] = [];
   STEP.lastIndex = 0;

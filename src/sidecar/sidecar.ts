@@ -287,6 +287,10 @@ class RunningSidecar implements Sidecar {
       this.#workerPool?.lookups(lookups);
       this.#closers.push(lookups.watchExchanges(() => worker.servicesInUse()));
     }
+    if (agent.reports !== undefined) {
+      this.#workerPool?.reports(agent.reports);
+      this.#closers.push(agent.reports.watch(() => worker.sightings()));
+    }
     this.#closers.push(
       follow(agent.credentials, (value) => {
         worker.credentials.set(value);

@@ -48,7 +48,7 @@ export interface RegistryOptions {
   readonly grace?: number;
 }
 
-/** Who wants a name. */
+/** The instance that wants a name. */
 export type Instance = Pick<
   Peer,
   "namespace" | "serviceAccount" | "name" | "identity"

@@ -1,6 +1,7 @@
 /** What the threads of a sidecar tell each other. The main thread runs the agent, the pages and the shutdown; a thread serves. */
 import type { SharedConfig } from "../../agent/agent.ts";
 import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
+import type { Sighting } from "../../agent/reports.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -86,6 +87,8 @@ export type FromThread =
   | { readonly kind: "look"; readonly number: number; readonly want: Want }
   /** What calls went by in the last minute. */
   | { readonly kind: "used"; readonly used: Named }
+  /** What it has seen of endpoints that are marked as unconfirmed. */
+  | { readonly kind: "sighted"; readonly sightings: readonly Sighting[] }
   | { readonly kind: "active"; readonly active: Record<Side, number> }
   | { readonly kind: "spans"; readonly spans: readonly SpanRecord[] }
   /** Whole lines of the access log; `last` is not given back. */

@@ -1,6 +1,7 @@
 /** Where a thread of a sidecar begins: a worker that serves by what the main thread gives it, and answers what it is asked. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { SharedConfig } from "../../agent/agent.ts";
+import { LOOK_AGAIN } from "../../agent/reports.ts";
 import { systemClock, type Clock } from "../../core/clock.ts";
 import { joinSharedState } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";
@@ -72,6 +73,10 @@ async function run(data: ThreadData): Promise<void> {
     ...{ accessLog, registry, worker, lookups },
   };
   const thread = new WorkerThread(data.worker, parts);
+  clock.every(LOOK_AGAIN, () => {
+    const sightings = worker.sightings();
+    if (sightings.length > 0) post({ kind: "sighted", sightings });
+  });
   const answer = async (
     question: Question & { number: number },
   ): Promise<void> => {

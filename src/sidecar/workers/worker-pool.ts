@@ -2,6 +2,7 @@
 import { Worker } from "node:worker_threads";
 import type { SharedConfig, Peers } from "../../agent/agent.ts";
 import type { SharedLookups } from "../../agent/interest/lookups.ts";
+import type { SharedReports } from "../../agent/reports.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -37,6 +38,8 @@ export interface WorkerPool extends Peers {
   ownPorts(ports: Iterable<number>): void;
   /** Resolves what the threads ask. */
   lookups(lookups: SharedLookups): void;
+  /** Takes what the threads have seen. */
+  reports(reports: SharedReports): void;
   level(level: string): void;
   metrics(): Promise<readonly string[]>;
   clusters(): Promise<readonly ClustersView[]>;
@@ -75,7 +78,7 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
   const all = <T>(run: (member: Member) => Promise<T>): Promise<T[]> =>
     Promise.all(members.map(run));
   const open = all((member) => member.open).then(() => undefined);
-  // Whoever waits for it is told; where nobody does yet, that is no defect.
+  // Those that wait for it are told; where nobody does yet, that is not a defect.
   open.catch(() => undefined);
   const tell = (message: ToThread): void => {
     for (const member of members) member.tell(message);
@@ -109,6 +112,9 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
       for (const member of members) member.lookups = lookups;
       lookups.onForget((forgotten) => tell({ tell: "forget", forgotten }));
     },
+    reports(reports) {
+      for (const member of members) member.reports = reports;
+    },
     level: (level) => tell({ tell: "level", level }),
     metrics: () => all((member) => member.ask({ ask: "metrics" })),
     clusters: () => all((member) => member.ask({ ask: "clusters" })),
@@ -134,6 +140,7 @@ interface Asked {
 class Member {
   readonly active = { inbound: 0, outbound: 0 };
   lookups: SharedLookups | undefined;
+  reports: SharedReports | undefined;
   readonly #options: WorkerPoolOptions;
   readonly #worker: number;
   readonly #onLost: (error: Error) => void;
@@ -224,6 +231,9 @@ class Member {
         return;
       case "used":
         this.lookups?.mark(message.used);
+        return;
+      case "sighted":
+        this.reports?.tell(message.sightings);
         return;
       case "active":
         this.active.inbound = message.active.inbound;

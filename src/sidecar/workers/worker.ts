@@ -1,5 +1,6 @@
 /** What one worker does: its sinks, its upstream, its listeners. A process has one, or one more in each of its threads. */
 import type { Lookups } from "../../agent/interest/lookups.ts";
+import type { Sighting } from "../../agent/reports.ts";
 import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
@@ -48,6 +49,8 @@ export interface ProxyWorker {
   set lookups(lookups: Lookups | undefined);
   /** "NAMESPACE/NAME" of each Service that exchanges are under way with. */
   servicesInUse(): Iterable<string>;
+  /** What was seen lately of endpoints that are marked as unconfirmed. */
+  sightings(): readonly Sighting[];
   /** Goes over to a snapshot: requests under way end with the one that they started with (law 1). */
   apply(snapshot: Snapshot): void;
   /** No new connections on this side; GOAWAY and Connection: close on those that are open. */
@@ -156,6 +159,13 @@ class Worker implements ProxyWorker {
     for (const { admission, cluster } of this.clusters.all())
       if (admission.active > 0)
         yield formatName(cluster.service.namespace, cluster.service.name);
+  }
+
+  sightings(): readonly Sighting[] {
+    const now = this.#options.clock.now();
+    return [...this.clusters.all()].flatMap(({ evidence }) => [
+      ...evidence.sightings(now),
+    ]);
   }
 
   apply(next: Snapshot): void {

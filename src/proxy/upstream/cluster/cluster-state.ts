@@ -29,6 +29,7 @@ import type { Admission } from "./admission.ts";
 import { makeBreaker, type Breaker, type Rotation } from "./breaker.ts";
 import { checkEndpoint } from "./health-check.ts";
 import { makeHealth, type Health } from "./health.ts";
+import { Evidence } from "./evidence.ts";
 import {
   makeEjectionHistory,
   type EjectionHistory,
@@ -68,6 +69,7 @@ export class ClusterState {
   readonly balancer: Balancer<Endpoint>;
   readonly detector: OutlierDetector;
   readonly health: Health;
+  readonly evidence: Evidence = new Evidence();
   readonly ejectionHistory: EjectionHistory = makeEjectionHistory();
   readonly admission: Admission;
   breaker: Breaker;
@@ -205,6 +207,7 @@ export class ClusterState {
     effect: "success" | "failure" | "local-origin",
     now: number,
   ): void {
+    this.evidence.record(endpoint, effect, now);
     const ejection = this.detector.record(endpoint, effect, now);
     if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
   }
@@ -237,6 +240,7 @@ export class ClusterState {
       settings.outlierDetection,
     );
     this.health.update(endpoints, settings.healthCheck);
+    this.evidence.update(endpoints);
     this.balancer.update(
       endpoints,
       {
