@@ -17,7 +17,7 @@ import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
 import type { Peer } from "../push/peer.ts";
 import type { Instance } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
-import { spendToken, verifyToken } from "./token-use.ts";
+import { TokenSpending, verifyToken } from "./token-use.ts";
 
 /** What is needed of the certificate authority. */
 export interface Issuer {
@@ -64,10 +64,12 @@ interface Subject {
 export class Enrolment {
   readonly #options: EnrolmentOptions;
   readonly #failures: FailureLimit;
+  readonly #spending: TokenSpending;
 
   constructor(options: EnrolmentOptions) {
     this.#options = options;
     this.#failures = failureLimit(options.clock);
+    this.#spending = new TokenSpending(options.store, options.clock);
   }
 
   /** `remote`: the address without port, by which failures are counted. Rejects with EnrolmentError. */
@@ -129,7 +131,7 @@ export class Enrolment {
       identity: spiffeId,
     });
     if (taken !== undefined) throw new EnrolmentError("taken", taken);
-    await spendToken(store, clock, text);
+    await this.#spending.spend(text);
     return { spiffeId, name, labels, addresses };
   }
 

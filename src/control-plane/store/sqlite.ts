@@ -31,6 +31,7 @@ import {
   type Removal,
   type Store,
 } from "./store.ts";
+import { GroupCommit, type Plan, type Write } from "./group-commit.ts";
 import { RecentChanges } from "./recent-changes.ts";
 import { ResourceTable } from "./table.ts";
 import {
@@ -40,6 +41,7 @@ import {
   removedOf,
   step,
   type PlannedPut,
+  type PlannedRemoval,
 } from "./write.ts";
 import { WriteHealth } from "./write-health.ts";
 
@@ -61,7 +63,7 @@ export function openSqliteStore(options: SqliteStoreOptions): Store {
   return new SqliteStore(options);
 }
 
-/** Each operation is one synchronous step, so a listing and its revision belong together. Resources are read from memory; the file is for the next start. */
+/** Each read is one synchronous step, so a listing and its revision belong together. Resources are read from memory; the file is for the next start. */
 class SqliteStore implements Store, History {
   readonly id: string;
   readonly #clock: Clock;
@@ -73,6 +75,7 @@ class SqliteStore implements Store, History {
   readonly #recent: RecentChanges;
   readonly #size: { rows: number; bytes: number };
   readonly #health: WriteHealth;
+  readonly #group: GroupCommit;
   readonly #closing = new AbortController();
 
   constructor(options: SqliteStoreOptions) {
@@ -97,6 +100,11 @@ class SqliteStore implements Store, History {
     } catch (thrown) {
       throw closeFailed(this.#database, file, thrown);
     }
+    this.#group = new GroupCommit({
+      find: (key) => this.#table.get(key),
+      newest: () => this.#newest.value,
+      commit: (writes) => this.#commit(writes),
+    });
     const probe = (): void => this.#probe();
     this.#health = new WriteHealth({ clock, logger, file, probe });
   }
@@ -139,39 +147,32 @@ class SqliteStore implements Store, History {
   }
 
   transact(puts: readonly Put[]): Promise<readonly Done[]> {
-    return step(() => {
-      this.#checkOpen();
-      const planned = planPuts(
-        puts,
-        (key) => this.#table.get(key),
-        this.#newest.value,
-        this.#clock.wall(),
-      );
-      const changes = planned.filter(({ revision }) => revision !== undefined);
-      if (changes.length === 0) return planned;
-      this.#transaction(() => this.#writeAll(changes));
-      // Readers and watchers may look only once the changes cannot be lost any more.
-      for (const { key, before, resource, revision = 0 } of changes) {
-        this.#table.put(key, resource);
-        const created = before === undefined;
-        this.#recent.add({ revision, type: "put", created, resource });
-      }
-      this.#newest.set(this.#newest.value + changes.length);
-      return planned;
+    return this.#write((find, newest) => {
+      const planned = planPuts(puts, find, newest, this.#clock.wall());
+      return { writes: writesOf(planned), result: planned };
     });
   }
 
   remove(key: ResourceKey, expected?: number): Promise<number> {
-    return step(() => {
-      this.#removeAll([{ key, expected }]);
-      return this.#newest.value;
+    return this.#write((find, newest) => {
+      const planned = planRemovals([{ key, expected }], find, newest);
+      return {
+        writes: planned.map(withoutAfter),
+        result: planned[0]?.revision ?? newest,
+      };
     });
   }
 
   removeAll(
     removals: readonly Removal[],
   ): Promise<readonly (Resource | undefined)[]> {
-    return step(() => this.#removeAll(removals));
+    return this.#write((find, newest) => {
+      const planned = planRemovals(removals, find, newest);
+      return {
+        writes: planned.map(withoutAfter),
+        result: removedOf(removals, planned),
+      };
+    });
   }
 
   watch(after: number, signal: AbortSignal): AsyncIterable<Change> {
@@ -219,6 +220,7 @@ class SqliteStore implements Store, History {
   close(): Promise<void> {
     return step(() => {
       if (this.#closing.signal.aborted) return;
+      this.#group.flush();
       this.#closing.abort();
       this.#health.close();
       this.#database.close();
@@ -279,36 +281,31 @@ class SqliteStore implements Store, History {
     }
   }
 
-  #removeAll(removals: readonly Removal[]): readonly (Resource | undefined)[] {
+  async #write<T>(plan: Plan<T>): Promise<T> {
     this.#checkOpen();
-    const planned = planRemovals(
-      removals,
-      (key) => this.#table.get(key),
-      this.#newest.value,
-    );
-    if (planned.length > 0) {
-      this.#transaction(() => {
-        for (const { key, before, revision } of planned) {
-          this.#statements.remove(key);
-          this.#record(revision, "remove", JSON.stringify(before));
-        }
-      });
-      for (const { key, before, revision } of planned) {
-        this.#table.remove(key);
-        const change = { revision, type: "remove", created: false } as const;
-        this.#recent.add({ ...change, resource: before });
-      }
-      this.#newest.set(this.#newest.value + planned.length);
-    }
-    return removedOf(removals, planned);
+    return this.#group.run(plan);
   }
 
-  #writeAll(changes: readonly PlannedPut[]): void {
-    for (const { key, before, resource, revision = 0 } of changes) {
-      const body = JSON.stringify(resource);
-      this.#statements.put(key, body);
-      this.#record(revision, before === undefined ? "create" : "update", body);
+  #commit(writes: readonly Write[]): void {
+    this.#transaction(() => {
+      for (const { key, before, after, revision } of writes) {
+        const body = JSON.stringify(after ?? before);
+        if (after === undefined) this.#statements.remove(key);
+        else this.#statements.put(key, body);
+        this.#record(revision, typeOf(before, after), body);
+      }
+    });
+    // Readers and watchers may look only once the changes cannot be lost any more.
+    for (const { key, before, after, revision } of writes) {
+      if (after === undefined) this.#table.remove(key);
+      else this.#table.put(key, after);
+      const resource = after ?? before;
+      if (resource === undefined) continue;
+      const type = after === undefined ? "remove" : "put";
+      const created = before === undefined;
+      this.#recent.add({ revision, type, created, resource });
     }
+    this.#newest.set(this.#newest.value + writes.length);
   }
 
   #record(revision: number, type: ChangeType, body: string): void {
@@ -329,4 +326,23 @@ class SqliteStore implements Store, History {
       this.#size.rows -= 1;
     }
   }
+}
+
+/** Those that change something. */
+function writesOf(planned: readonly PlannedPut[]): Write[] {
+  return planned.flatMap(({ key, before, resource, revision }) =>
+    revision === undefined ? [] : { key, before, after: resource, revision },
+  );
+}
+
+function withoutAfter({ key, before, revision }: PlannedRemoval): Write {
+  return { key, before, after: undefined, revision };
+}
+
+function typeOf(
+  before: Resource | undefined,
+  after: Resource | undefined,
+): ChangeType {
+  if (after === undefined) return "remove";
+  return before === undefined ? "create" : "update";
 }

@@ -13,6 +13,7 @@ import {
 import { Enrolment } from "../../../src/control-plane/enrolment/enrolment.ts";
 import type { EnrolmentError } from "../../../src/control-plane/enrolment/enrolment-error.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
+import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
@@ -38,9 +39,12 @@ interface Setting {
   ) => Promise<{ id: string; text: string }>;
 }
 
-async function set(t: Scope): Promise<Setting> {
+async function set(
+  t: Scope,
+  open: (clock: FakeClock) => Store = (clock) => openMemoryStore({ clock }),
+): Promise<Setting> {
   const clock = fakeClock();
-  const store = openMemoryStore({ clock });
+  const store = open(clock);
   const authority = await openAuthority({
     directory: await temporaryDirectory(t),
     trustDomain: "cluster.local",
@@ -408,5 +412,29 @@ void t.test(
       ),
       { kind: "failed", message: /issuing certificate has expired/ },
     );
+  },
+);
+
+void t.test(
+  "uses that are taken at once are taken together, and no more than there are",
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    const { store, enrolment, token } = await set(t, (clock) =>
+      openSqliteStore({ file: `${directory}/store.sqlite`, clock }),
+    );
+    t.after(() => store.close());
+    const { id, text } = await token({ uses: 30 });
+    const before = await store.revision();
+    const results = await Promise.allSettled(
+      Array.from({ length: 40 }, () =>
+        enrolment.enrol({ token: text, csr: csr(), name: "" }, REMOTE),
+      ),
+    );
+    const refused = results.filter(({ status }) => status === "rejected");
+    t.equal(refused.length, 10);
+    t.match(refused[0], { reason: { message: /no uses left/ } });
+    t.match(await store.get(enrolmentTokenKey(id)), { spec: { usesLeft: 0 } });
+    const writes = (await store.revision()) - before;
+    t.ok(writes < 6, `${writes} writes`);
   },
 );

@@ -1,0 +1,119 @@
+/** Writes that come in one turn of the event loop reach the disk together: a flush of the disk holds the loop, and they share one. */
+import {
+  formatKey,
+  type Resource,
+  type ResourceKey,
+} from "../../resources/envelope.ts";
+
+/** A change of one resource; undefined: nothing was there, or nothing is left. */
+export interface Write {
+  readonly key: ResourceKey;
+  readonly before: Resource | undefined;
+  readonly after: Resource | undefined;
+  readonly revision: number;
+}
+
+type Find = (key: ResourceKey) => Resource | undefined;
+
+/** What a writer makes of what is there and of the newest revision. Throws where it finds something else than it expected. */
+export type Plan<T> = (
+  find: Find,
+  newest: number,
+) => { readonly writes: readonly Write[]; readonly result: T };
+
+interface Waiting {
+  /** Adds to the group what it writes. */
+  readonly join: (group: Group) => void;
+}
+
+/** The writes of one flush, each planned on what those before it leave. */
+class Group {
+  readonly #find: Find;
+  readonly #newest: number;
+  readonly #made = new Map<string, Resource | undefined>();
+  #looked = false;
+  readonly writes: Write[] = [];
+  readonly members: {
+    readonly done: () => void;
+    readonly failed: (thrown: unknown) => void;
+  }[] = [];
+
+  constructor(find: Find, newest: number) {
+    this.#find = find;
+    this.#newest = newest;
+  }
+
+  /** Undefined where it changes nothing, and has seen nothing that is not on the disk yet. */
+  add<T>(plan: Plan<T>): { readonly result: T; readonly waits: boolean } {
+    this.#looked = false;
+    const { writes, result } = plan(
+      (key) => this.#look(key),
+      this.#newest + this.writes.length,
+    );
+    for (const write of writes) {
+      this.#made.set(formatKey(write.key), write.after);
+      this.writes.push(write);
+    }
+    return { result, waits: writes.length > 0 || this.#looked };
+  }
+
+  #look(key: ResourceKey): Resource | undefined {
+    const text = formatKey(key);
+    if (!this.#made.has(text)) return this.#find(key);
+    this.#looked = true;
+    return this.#made.get(text);
+  }
+}
+
+export interface GroupCommitOptions {
+  readonly find: Find;
+  readonly newest: () => number;
+  /** Writes all to the disk, and shows them to readers then. Throws where none of them is there. */
+  readonly commit: (writes: readonly Write[]) => void;
+}
+
+export class GroupCommit {
+  readonly #options: GroupCommitOptions;
+  #waiting: Waiting[] = [];
+
+  constructor(options: GroupCommitOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with what the plan gives once its writes are on the disk. */
+  run<T>(plan: Plan<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    if (this.#waiting.length === 0) setImmediate(() => this.flush());
+    this.#waiting.push({
+      join(group) {
+        try {
+          const { result, waits } = group.add(plan);
+          const done = (): void => resolve(result);
+          if (waits) group.members.push({ done, failed: reject });
+          else done();
+        } catch (thrown) {
+          // Its own fault: the others go on without it.
+          reject(thrown);
+        }
+      },
+    });
+    return promise;
+  }
+
+  /** Writes what waits, now. */
+  flush(): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    const { find, newest, commit } = this.#options;
+    const group = new Group(find, newest());
+    for (const { join } of waiting) join(group);
+    try {
+      if (group.writes.length > 0) commit(group.writes);
+    } catch (thrown) {
+      for (const { failed } of group.members) failed(thrown);
+      return;
+    }
+    for (const { done } of group.members) done();
+  }
+}
