@@ -43,7 +43,7 @@ void t.test("other commands are those of a shell, npm and curl", (t) => {
     if (wherryWords(text) === undefined)
       t.match(
         text,
-        /^(?:npm start|curl (?:-\S+ |"[^"]*" |'[^']*'|-X POST )*'?http:\/\/127\.0\.0\.1:|for i in |OTEL_\w+=\S+ npm start)/,
+        /^(?:npm start|curl (?:-\S+ |"[^"]*" |'[^']*'|-X POST )*'?http:\/\/127\.0\.0\.1:|for i in |OTEL_\w+=\S+ npm start|NODE_USE_ENV_PROXY=1 HTTP_PROXY=\S+ node )/,
         `${at}: ${text}`,
       );
   t.end();
