@@ -169,7 +169,7 @@ function listenForStop(stop: AbortController): () => void {
 }
 
 /**
- * What a reader of the output does is no defect of ours: one that has left (EPIPE) wants no more. Where a disk is full, the output is
+ * What a reader of the output does is not our defect: one that has left (EPIPE) wants no more. Where a disk is full, the output is
  * not whole, and the exit code says so.
  */
 function watchOutput(): { readonly lost: boolean } {

@@ -64,7 +64,7 @@ export class WatchedLink {
   /** `mayDie`: otherwise one that is dead is so at the next look. */
   look(mayDie: boolean): "idle" | "alive" | "dead" {
     const signs = this.#signs;
-    // NaN differs from itself: what does not listen hears nothing, and that is no silence.
+    // NaN differs from itself: a connection that does not listen does not count as silent.
     const heard = signs !== this.#seen;
     this.#seen = signs;
     const { active } = this.#connection;
