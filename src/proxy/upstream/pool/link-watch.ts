@@ -16,14 +16,21 @@ import { UsualSilence } from "./usual-silence.ts";
 
 /** Milliseconds between two looks. */
 export const LOOK = 100;
-/** Looks without a sign after which a link is asked at the earliest, and at the latest however silent it usually is. */
-const SHORTEST = 10;
-const LONGEST = 20;
+/** Milliseconds without a sign after which a link is asked at the earliest, and at the latest however silent it usually is. */
+export const ASKED_AFTER: { readonly least: number; readonly most: number } = {
+  least: 1000,
+  most: 2000,
+};
+/** Milliseconds that an answer may take. */
+export const ANSWER_WITHIN = 1000;
+
+// The same, in looks.
+const SHORTEST = ASKED_AFTER.least / LOOK;
+const LONGEST = ASKED_AFTER.most / LOOK;
+const ANSWER = ANSWER_WITHIN / LOOK;
 /** A link that is silent for so many times what is usual is asked. */
 const UNUSUAL = 4;
-/** Looks that an answer may take. */
-const ANSWER = 10;
-/** Links that are found dead in one look at most: all that is in flight on each is told at once. The others follow in the next looks. */
+/** Links that are found dead in one look at most: all that is in flight on each fails at once. The others follow in the next looks. */
 export const MOST_DEAD = 8;
 
 type Watched = Pick<ClientConnection, "active" | "heardAt" | "signs" | "ping">;
@@ -96,7 +103,7 @@ export class WatchedLink {
       this.#quiet === 0
         ? ""
         : `silent for ${silent} s with ${requests} in flight, `;
-    return `${before}no acknowledgement of a PING within ${(ANSWER * LOOK) / 1000} s`;
+    return `${before}no acknowledgement of a PING within ${ANSWER_WITHIN / 1000} s`;
   }
 
   get #signs(): number {
@@ -122,7 +129,7 @@ export class LinkWatch implements Timed {
     this.#deadlines = deadlines;
   }
 
-  /** `died` is told once, and is to end the connection. */
+  /** `died` is called once, and is to end the connection. */
   enter(connection: Watched, died: Died): WatchedLink {
     const link = new WatchedLink(this, connection, died);
     this.#links.add(link);

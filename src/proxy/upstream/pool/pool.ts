@@ -86,7 +86,7 @@ export class Pool {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Hears that a connection was found dead, and on what evidence, before what was in flight on it is told. */
+  /** Hears that a connection was found dead, and on what evidence, before what was in flight on it fails. */
   onDead(listener: (evidence: string) => void): Cancel {
     this.#deathListeners.add(listener);
     return () => this.#deathListeners.delete(listener);
@@ -154,7 +154,7 @@ export class Pool {
   }
 
   /**
-   * It is silent, and does not acknowledge a PING. The others are asked at once, as they go the same way. What is in flight is told last: its
+   * It is silent, and does not acknowledge a PING. The others are asked at once, as they go the same way. What is in flight fails last: its
    * repeat finds the endpoint out. One that carries nothing proves nothing of the endpoint: the way may have forgotten it, and a dial will tell.
    */
   #dead(pooled: PooledConnection, evidence: string): void {

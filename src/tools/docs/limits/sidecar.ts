@@ -27,6 +27,10 @@ import {
   OFFENCES,
   TURNED_AWAY,
 } from "../../../proxy/downstream/sources.ts";
+import {
+  ANSWER_WITHIN,
+  ASKED_AFTER,
+} from "../../../proxy/upstream/pool/link-watch.ts";
 import { MAX_SERIES } from "../../../sidecar/workers/worker.ts";
 import { MESH_DEFAULTS } from "../../../resources/mesh/schema.ts";
 import { SNIFF_TIMEOUT } from "../../../wire/sniff.ts";
@@ -35,6 +39,7 @@ import {
   HANDSHAKES_FROM_SOURCE,
   MAX_HANDSHAKES,
 } from "../../../wire/tls/tls.ts";
+import { UNACKNOWLEDGED } from "../../../wire/tls/dead-peer.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../wire/http1/limits.ts";
 import { bytes, count, perSecond, time } from "../markdown.ts";
 import { acted, reasons, refused, type Limit } from "./limit.ts";
@@ -288,5 +293,17 @@ export const TIME_LIMITS: readonly Limit[] = [
       "504, 408, or broken off; event streams are exempt; tunnels have `tcp.idleTimeout` of the TrafficPolicy",
     reasons: reasons("IDLE_TIMEOUT", "REQUEST_STALLED"),
     seen: ["wherry_requests_total"],
+  },
+  {
+    name: "silence of a link with requests in flight",
+    default: `4 times what is usual, ${time(ASKED_AFTER.least)} to ${time(ASKED_AFTER.most)}`,
+    beyond: `a PING; where nothing comes within ${time(ANSWER_WITHIN)}, the link ends, its endpoint is ejected, and requests that may be repeated go elsewhere`,
+    reasons: reasons("UPSTREAM_RESET"),
+    seen: ['wherry_ejections_total{reason="silent-link"}'],
+  },
+  {
+    name: "the peer of a link acknowledges nothing",
+    default: time(UNACKNOWLEDGED),
+    beyond: "the kernel ends the connection (Linux)",
   },
 ];
