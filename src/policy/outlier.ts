@@ -11,6 +11,7 @@
  * ```
  * A fault that all share ejects nobody: the success rate is judged against the peers' median only.
  */
+import { slidingCount, type SlidingCount } from "../core/sliding-count.ts";
 import type { MonotonicMs } from "../core/units.ts";
 import type { OutlierDetection } from "../resources/traffic-policy/settings.ts";
 
@@ -24,7 +25,9 @@ export type EjectionReason =
   /** The first request after an ejection failed. */
   | "probe"
   /** A link with requests out said nothing, and did not acknowledge a PING. */
-  | "silent-link";
+  | "silent-link"
+  /** Its application responds to nothing, or completes nothing, while its siblings do. */
+  | "stalled";
 
 /** An entry of the ledger (law 9). */
 export interface Ejection {
@@ -58,7 +61,12 @@ export interface OutlierDetector {
     evidence: string,
     now: MonotonicMs,
   ): Ejection | undefined;
-  /** Monotonic milliseconds until which the endpoint is out; 0 where it is not known or was never ejected. */
+  /** Takes it out until `release`, be its ejection over or not yet begun: within the cap. False where the cap leaves no room. */
+  hold(endpoint: string, now: MonotonicMs): boolean;
+  /** Ends the hold, and an ejection that has not run out: on probation it may be tried. */
+  release(endpoint: string, now: MonotonicMs): void;
+  isHeld(endpoint: string): boolean;
+  /** Monotonic milliseconds until which the endpoint is ejected; 0 where it is not known or was never ejected. */
   until(endpoint: string): number;
   /** It was ejected, and nothing has succeeded there since. Once its time is over it gets a request at a time until one does. */
   onProbation(endpoint: string): boolean;
@@ -69,7 +77,6 @@ export interface OutlierDetector {
 }
 
 const LONGEST_HISTORY = 100;
-const SLOTS = 10;
 /** 95 %, two-sided. */
 const Z = 1.96;
 
@@ -79,7 +86,10 @@ interface Host {
   until: number;
   times: number;
   probation: boolean;
-  readonly window: Window;
+  held: boolean;
+  /** Requests of the last `interval`, and those of them that succeeded. */
+  total: SlidingCount;
+  successes: SlidingCount;
 }
 
 export function makeOutlierDetector(random: () => number): OutlierDetector {
@@ -115,10 +125,10 @@ class Detector implements OutlierDetector {
         until: known?.until ?? 0,
         times: known?.times ?? 0,
         probation: known?.probation ?? false,
-        window:
-          known !== undefined && sameWindow
-            ? known.window
-            : makeWindow(settings.interval),
+        held: known?.held ?? false,
+        ...(known !== undefined && sameWindow
+          ? { total: known.total, successes: known.successes }
+          : counts(settings)),
       });
     }
     this.#hosts = kept;
@@ -149,7 +159,7 @@ class Detector implements OutlierDetector {
         host.consecutiveLocal += 1;
         break;
     }
-    host.window.add(false, now);
+    host.total.add(now);
     return this.#judge(endpoint, host, now, settings);
   }
 
@@ -166,6 +176,30 @@ class Detector implements OutlierDetector {
     return this.#eject(endpoint, host, reason, evidence, now, rules);
   }
 
+  hold(endpoint: string, now: MonotonicMs): boolean {
+    const host = this.#hosts.get(endpoint);
+    const rules = this.#settings;
+    if (host === undefined || rules === undefined) return false;
+    if (host.held) return true;
+    if (!isOut(host, now) && !this.#hasRoom(now, rules.maxEjectionPercent))
+      return false;
+    host.held = true;
+    this.#version += 1;
+    return true;
+  }
+
+  release(endpoint: string, now: MonotonicMs): void {
+    const host = this.#hosts.get(endpoint);
+    if (host?.held !== true) return;
+    host.held = false;
+    host.until = Math.min(host.until, now);
+    this.#version += 1;
+  }
+
+  isHeld(endpoint: string): boolean {
+    return this.#hosts.get(endpoint)?.held ?? false;
+  }
+
   until(endpoint: string): number {
     return this.#hosts.get(endpoint)?.until ?? 0;
   }
@@ -177,7 +211,8 @@ class Detector implements OutlierDetector {
   #succeed(host: Host, now: MonotonicMs): void {
     host.consecutive5xx = 0;
     host.consecutiveLocal = 0;
-    host.window.add(true, now);
+    host.total.add(now);
+    host.successes.add(now);
     if (!host.probation) return;
     host.probation = false;
     this.#version += 1;
@@ -230,7 +265,8 @@ class Detector implements OutlierDetector {
     rules: OutlierDetection<number>,
   ): Ejection | undefined {
     const { thresholdPercent, minimumRequests } = rules.successRate;
-    const { successes, total } = host.window;
+    const total = host.total.total(now);
+    const successes = host.successes.total(now);
     if (
       total < minimumRequests ||
       (100 * successes) / total >= thresholdPercent
@@ -249,7 +285,7 @@ class Detector implements OutlierDetector {
     );
   }
 
-  /** The median success rate of the others with enough requests; an ejected one has none, because its window was cleared. */
+  /** The median success rate of the others with enough requests; an ejected one has none, because its counts began anew. */
   #medianOfPeers(
     self: Host,
     now: MonotonicMs,
@@ -258,9 +294,8 @@ class Detector implements OutlierDetector {
     const rates: number[] = [];
     for (const host of this.#hosts.values()) {
       if (host === self) continue;
-      host.window.advance(now);
-      if (host.window.total >= minimum)
-        rates.push(host.window.successes / host.window.total);
+      const total = host.total.total(now);
+      if (total >= minimum) rates.push(host.successes.total(now) / total);
     }
     rates.sort((left, right) => left - right);
     return rates[Math.floor((rates.length - 1) / 2)];
@@ -274,7 +309,9 @@ class Detector implements OutlierDetector {
     now: MonotonicMs,
     rules: OutlierDetection<number>,
   ): Ejection | undefined {
-    if (!this.#hasRoom(now, rules.maxEjectionPercent)) return undefined;
+    // One that is held has its room already.
+    if (!host.held && !this.#hasRoom(now, rules.maxEjectionPercent))
+      return undefined;
     // Each quiet interval since it came back takes one ejection off the count.
     const quiet =
       host.until === 0 ? 0 : Math.floor((now - host.until) / rules.interval);
@@ -287,7 +324,7 @@ class Detector implements OutlierDetector {
     host.until =
       now + Math.min(rules.maxEjectionTime, time * (0.5 + this.#random()));
     host.probation = true;
-    reset(host);
+    reset(host, rules);
     this.#version += 1;
     const ejection: Ejection = {
       endpoint,
@@ -307,15 +344,30 @@ class Detector implements OutlierDetector {
     const { size } = this.#hosts;
     if (size < 2) return false;
     let ejected = 0;
-    for (const host of this.#hosts.values()) if (host.until > now) ejected += 1;
+    for (const host of this.#hosts.values()) if (isOut(host, now)) ejected += 1;
     return ejected + 1 <= Math.max(1, Math.floor((size * maxPercent) / 100));
   }
 }
 
-function reset(host: Host): void {
+function isOut({ held, until }: Host, now: MonotonicMs): boolean {
+  return held || until > now;
+}
+
+function reset(host: Host, rules: OutlierDetection<number>): void {
   host.consecutive5xx = 0;
   host.consecutiveLocal = 0;
-  host.window.clear();
+  Object.assign(host, counts(rules));
+}
+
+const SLOTS = 10;
+
+function counts({
+  interval,
+}: OutlierDetection<number>): Pick<Host, "total" | "successes"> {
+  return {
+    total: slidingCount(interval, SLOTS),
+    successes: slidingCount(interval, SLOTS),
+  };
 }
 
 function percent(share: number): string {
@@ -330,53 +382,4 @@ export function wilsonUpperBound(successes: number, total: number): number {
   const centre = rate + z2 / (2 * total);
   const margin = Z * Math.sqrt((rate * (1 - rate) + z2 / (4 * total)) / total);
   return Math.min(1, (centre + margin) / (1 + z2 / total));
-}
-
-/** Successes and requests of the last `interval`, in ten slots. */
-interface Window {
-  successes: number;
-  total: number;
-  advance(now: MonotonicMs): void;
-  add(success: boolean, now: MonotonicMs): void;
-  clear(): void;
-}
-
-function makeWindow(interval: number): Window {
-  const width = Math.max(1, interval / SLOTS);
-  const successes = new Uint32Array(SLOTS);
-  const totals = new Uint32Array(SLOTS);
-  let current = Number.NaN;
-  const window: Window = {
-    successes: 0,
-    total: 0,
-    advance(now) {
-      const slot = Math.floor(now / width);
-      if (Number.isNaN(current)) current = slot;
-      const steps = Math.min(SLOTS, slot - current);
-      for (let step = 1; step <= steps; step += 1) {
-        const stale = (slot - steps + step) % SLOTS;
-        window.successes -= successes[stale] ?? 0;
-        window.total -= totals[stale] ?? 0;
-        successes[stale] = 0;
-        totals[stale] = 0;
-      }
-      current = Math.max(current, slot);
-    },
-    add(success, now) {
-      window.advance(now);
-      const slot = current % SLOTS;
-      totals[slot] = (totals[slot] ?? 0) + 1;
-      window.total += 1;
-      if (!success) return;
-      successes[slot] = (successes[slot] ?? 0) + 1;
-      window.successes += 1;
-    },
-    clear() {
-      successes.fill(0);
-      totals.fill(0);
-      window.successes = 0;
-      window.total = 0;
-    },
-  };
-  return window;
 }

@@ -90,6 +90,8 @@ export interface FailedAttempt {
   readonly refused?: boolean;
   /** The connection came from the pool. */
   readonly reusedConnection: boolean;
+  /** It was the trial of an endpoint that had been ejected: that is no reason for the caller to see a failure. */
+  readonly trial?: boolean;
 }
 
 export interface RetryQuestion {
@@ -181,6 +183,7 @@ function notAsked(
   policy: RetryPolicy,
   attempt: FailedAttempt,
 ): RetryRefusal | undefined {
+  if (attempt.trial === true) return undefined;
   if (attempt.retry === "asked")
     return attempt.status !== undefined && policy.codes.has(attempt.status)
       ? undefined

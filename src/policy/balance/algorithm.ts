@@ -1,5 +1,6 @@
 /** What every balancing algorithm is given and gives: candidates with their load in, one of them out. */
 import type { MonotonicMs } from "../../core/units.ts";
+import { OpenCalls } from "./open-calls.ts";
 
 /** What a client knows of the load of one endpoint; kept over changes of configuration and of algorithm. */
 export interface Load {
@@ -17,6 +18,8 @@ export interface Load {
   hotUntil: number;
   /** What its own sidecar says of it, by the indices of `Report`. */
   readonly report: Float64Array;
+  /** Own requests that wait for it. */
+  readonly calls: OpenCalls;
 }
 
 /** Where in `Load.report` what stands. */
@@ -61,6 +64,7 @@ export function newLoad(latency: number, turn: number, now: MonotonicMs): Load {
     judgedAt: now,
     hotUntil: 0,
     report,
+    calls: new OpenCalls(),
   };
 }
 
@@ -94,6 +98,8 @@ export function recordOutcome(
 const EXPLORATION = 0.01;
 /** An endpoint that has failed lately is no place to explore: that is what a share of failures that decays is for. */
 const NO_PLACE_TO_EXPLORE = 0.01;
+/** Milliseconds: nor is one at which a request has been waiting for so long, for that nothing came back yet is news as well. */
+const TOO_LONG = 50;
 
 /** Now and then any candidate at all, if it is fit to be explored; undefined where the algorithm is to choose. */
 export function explored<C extends Candidate>(
@@ -104,7 +110,9 @@ export function explored<C extends Candidate>(
   if (random() >= EXPLORATION) return undefined;
   const any = at(candidates, Math.floor(random() * candidates.length));
   const { load } = any;
-  return load.hotUntil <= now && failingNow(load, now) < NO_PLACE_TO_EXPLORE
+  return load.hotUntil <= now &&
+    load.calls.waited(now) < TOO_LONG &&
+    failingNow(load, now) < NO_PLACE_TO_EXPLORE
     ? any
     : undefined;
 }

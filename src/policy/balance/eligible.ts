@@ -17,6 +17,8 @@ export interface Ejections {
   until(key: string): number;
   /** Its time is over, and it has yet to prove that it is well. */
   onProbation(key: string): boolean;
+  /** On probation it may be tried by any request, not only by one that may be repeated. Absent: always. */
+  isOffered?(key: string): boolean;
 }
 
 export interface Participant {

@@ -21,7 +21,7 @@ import {
   type Candidate,
   type Load,
 } from "./algorithm.ts";
-import { estimate, measured, peakEwma } from "./peak-ewma.ts";
+import { estimate, expected, measured, peakEwma } from "./peak-ewma.ts";
 import { makeQuantile } from "./quantile.ts";
 
 /** Milliseconds between two looks at all endpoints. */
@@ -136,10 +136,14 @@ class LoadAware implements Algorithm {
     const median = this.#median;
     // A latency measured here includes the endpoint's failures already.
     if (!reports(load, now))
-      return (estimate(load, median, now) * (load.inflight + 1)) / weight;
+      return (expected(load, median, now) * (load.inflight + 1)) / weight;
     const failing = failingNow(load, now);
     const penalty = (failing / (1 - failing)) * FAILURE_COST;
-    return (reportedLatency(load, median, now) + penalty) / weight;
+    const latency = Math.max(
+      reportedLatency(load, median, now),
+      load.calls.waited(now),
+    );
+    return (latency + penalty) / weight;
   }
 }
 

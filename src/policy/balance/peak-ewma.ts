@@ -22,7 +22,7 @@ export function peakEwma(random: () => number): Algorithm {
   // Made once: a closure for each pick would be garbage for each pick.
   const quantile = makeQuantile(({ load }) => measured(load));
   const cost = ({ load, weight }: Candidate, now: MonotonicMs): number =>
-    (estimate(load, median, now) * (load.inflight + 1)) / weight;
+    (expected(load, median, now) * (load.inflight + 1)) / weight;
 
   return {
     choose(candidates, now) {
@@ -50,6 +50,11 @@ export function estimate(load: Load, median: number, now: MonotonicMs): number {
   if (load.latency <= median) return load.latency;
   const weight = Math.exp(-Math.max(0, now - load.updatedAt) / TAU);
   return median + (load.latency - median) * weight;
+}
+
+/** The estimate, or what the oldest request has waited for already where that is longer: news of a response that does not come. */
+export function expected(load: Load, median: number, now: MonotonicMs): number {
+  return Math.max(estimate(load, median, now), load.calls.waited(now));
 }
 
 /** Takes a sample in milliseconds: one above the average replaces it, a lower one is approached with time constant `TAU`. */

@@ -13,19 +13,13 @@ import type {
   LoadBalancing,
 } from "../../resources/traffic-policy/load-balancing.ts";
 import type { LoadReport } from "./load-report.ts";
-import { LONGEST_PENALTY } from "../outcome.ts";
-import {
-  newLoad,
-  recordOutcome,
-  type Algorithm,
-  type Candidate,
-  type Load,
-} from "./algorithm.ts";
+import { newLoad, type Algorithm, type Load } from "./algorithm.ts";
 import { eligible, type Ejections, type Eligible } from "./eligible.ts";
+import { makeHandle, type Handle } from "./handle.ts";
 import { hashedChoice, type HashedChoice } from "./hashed.ts";
 import { leastRequest } from "./least-request.ts";
 import { loadAware, recordReport, recordSent } from "./load-aware.ts";
-import { INITIAL_LATENCY, peakEwma, recordLatency } from "./peak-ewma.ts";
+import { INITIAL_LATENCY, peakEwma } from "./peak-ewma.ts";
 import { random as randomChoice } from "./random.ts";
 import { roundRobin } from "./round-robin.ts";
 
@@ -49,6 +43,9 @@ export interface BalancerSettings {
 export interface EndpointPick<E> {
   readonly kind: "endpoint";
   readonly endpoint: E;
+  readonly load: Load;
+  /** It is on probation, and this request its trial. */
+  readonly probing: boolean;
   /**
    * Call once for each pick, when the attempt is over. `latency` in milliseconds by `latencyOf`; undefined: it says nothing of the
    * endpoint. `retryAfter`: milliseconds that it asked to be left alone.
@@ -76,7 +73,13 @@ export interface Balancer<E extends BalancedEndpoint> {
     now: MonotonicMs,
   ): void;
   /** Endpoints in `exclude` (those already tried) are taken only where there is no other. `hash`: 32 bits that the endpoint is to follow from. */
-  pick(now: MonotonicMs, exclude?: ReadonlySet<string>, hash?: number): Pick<E>;
+  /** `repeatable`: the request may try an endpoint on probation, for a sibling can have it as well; true unless given. */
+  pick(
+    now: MonotonicMs,
+    exclude?: ReadonlySet<string>,
+    hash?: number,
+    repeatable?: boolean,
+  ): Pick<E>;
   /** True where an endpoint that is not in `exclude` could be picked. */
   hasOther(now: MonotonicMs, exclude: ReadonlySet<string>): boolean;
   /** Ejection is being ignored because too few would be left. As of the last pick. */
@@ -85,15 +88,6 @@ export interface Balancer<E extends BalancedEndpoint> {
   report(key: string, load: LoadReport, age: number, now: MonotonicMs): void;
   /** For `/clusters`: own requests under way and the latency estimate in milliseconds. */
   loadOf(key: string): Readonly<Load> | undefined;
-}
-
-interface Handle<E> extends Candidate, EndpointPick<E> {
-  readonly key: string;
-  /** Monotonic milliseconds when it joined those that were there. */
-  readonly since: number;
-  open: boolean;
-  /** The one request that an endpoint on probation gets is under way. */
-  probing: boolean;
 }
 
 const NO_ENDPOINT: NoPick = { kind: "none", reason: "no endpoint" };
@@ -174,11 +168,16 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     now: MonotonicMs,
     exclude?: ReadonlySet<string>,
     hash?: number,
+    repeatable = true,
   ): Pick<E> {
     const setup = this.#setup;
     if (setup === undefined) return NO_ENDPOINT;
     const who = this.#eligible(setup, now);
-    const picked = this.#choose(setup, who, now, exclude, hash);
+    const picked =
+      (who.probation.length === 0
+        ? undefined
+        : this.#tried(who.probation, exclude, repeatable)) ??
+      this.#choose(setup, who, now, exclude, hash);
     if (picked === undefined)
       return setup.ready.length === 0 ? setup.nobody : ALL_EJECTED;
     picked.load.inflight += 1;
@@ -251,6 +250,22 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     return this.#present;
   }
 
+  /** The endpoint on probation that this request tries; undefined where it tries none. */
+  #tried(
+    probation: readonly Handle<E>[],
+    exclude: ReadonlySet<string> | undefined,
+    repeatable: boolean,
+  ): Handle<E> | undefined {
+    for (const each of probation) {
+      if (each.probing || exclude?.has(each.key) === true) continue;
+      if (!repeatable && this.#ejections.isOffered?.(each.key) === false)
+        continue;
+      each.probing = true;
+      return each;
+    }
+    return undefined;
+  }
+
   #choose(
     from: Setup<E>,
     who: Eligible<Handle<E>>,
@@ -259,11 +274,6 @@ class Picker<E extends BalancedEndpoint> implements Balancer<E> {
     hash: number | undefined,
   ): Handle<E> | undefined {
     const { open, preferred } = who;
-    for (const each of who.probation)
-      if (!each.probing && exclude?.has(each.key) !== true) {
-        each.probing = true;
-        return each;
-      }
     if (open.length === 0) return undefined;
     if (hash !== undefined && from.hashed !== undefined)
       return from.hashed.choose(hash, open, exclude);
@@ -334,33 +344,6 @@ function allIn(
   handles: readonly { readonly key: string }[],
 ): boolean {
   return handles.every(({ key }) => exclude.has(key));
-}
-
-function makeHandle<E extends BalancedEndpoint>(
-  endpoint: E,
-  load: Load,
-  since: number,
-): Handle<E> {
-  const handle: Handle<E> = {
-    kind: "endpoint",
-    key: endpoint.key,
-    endpoint,
-    weight: Math.max(endpoint.weight, 1e-3),
-    load,
-    since,
-    open: false,
-    probing: false,
-    done(latency, now, failed = false, retryAfter = 0) {
-      load.inflight = Math.max(0, load.inflight - 1);
-      handle.probing = false;
-      if (latency === undefined) return;
-      recordLatency(load, latency, now);
-      recordOutcome(load, failed, now);
-      if (retryAfter > 0)
-        load.hotUntil = now + Math.min(retryAfter, LONGEST_PENALTY);
-    },
-  };
-  return handle;
 }
 
 function makeAlgorithm(name: LoadBalancer, random: () => number): Algorithm {

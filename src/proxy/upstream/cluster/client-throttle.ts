@@ -54,9 +54,10 @@ export class ClientThrottle {
       readonly clock: Clock;
       readonly priority?: number | undefined;
       readonly hash?: number | undefined;
+      readonly repeatable?: boolean;
     },
   ): Pick<Endpoint> | MeshError {
-    const { clock, priority, hash } = request;
+    const { clock, priority, hash, repeatable } = request;
     const { throttle } = this;
     if (throttle !== undefined && !throttle.request(now, clock.random()))
       return new MeshError(
@@ -64,12 +65,17 @@ export class ClientThrottle {
         `${this.#key} refuses most of what is sent: ${Math.round(throttle.probability(now) * 100)} % is not sent now`,
         { source: "proxy", unprocessed: true },
       );
-    const first = balancer.pick(now, tried, hash);
+    const first = balancer.pick(now, tried, hash, repeatable);
     if (priority === undefined || first.kind !== "endpoint") return first;
     const { key } = first.endpoint;
     if (!this.#isUnwelcome(key, priority, now)) return first;
     first.done(undefined, now);
-    const other = balancer.pick(now, new Set([...tried, key]), hash);
+    const other = balancer.pick(
+      now,
+      new Set([...tried, key]),
+      hash,
+      repeatable,
+    );
     if (
       other.kind !== "endpoint" ||
       !this.#isUnwelcome(other.endpoint.key, priority, now)

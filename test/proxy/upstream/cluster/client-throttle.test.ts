@@ -2,6 +2,7 @@
 import t from "tap";
 import { MeshError } from "../../../../src/mesh/errors.ts";
 import type { Code } from "../../../../src/mesh/reasons.ts";
+import { newLoad } from "../../../../src/policy/balance/algorithm.ts";
 import type { Balancer } from "../../../../src/policy/balance/picker.ts";
 import { outcomeOfAnswer } from "../../../../src/policy/outcome.ts";
 import type { Endpoint } from "../../../../src/policy/snapshot.ts";
@@ -29,6 +30,8 @@ function balancerOf(
       return {
         kind: "endpoint",
         endpoint: { key } as Endpoint,
+        load: newLoad(1, 0, 0),
+        probing: false,
         done: () => back.push(key),
       };
     },
