@@ -40,6 +40,8 @@ export interface Exchange {
   readonly caller: {
     /** The whole request is its head. */
     readonly bodyless: boolean;
+    /** All of the request has come. */
+    readonly ended: boolean;
     /** The head went out to `sink`; what has been read of the body follows. */
     sendTo(sink: ClientStream): void;
   };
@@ -66,6 +68,8 @@ export interface Exchange {
   pass(chunk: Buffer): boolean;
   answerEnded(trailers: Fields | undefined, now: number): void;
   failed(attempt: Attempt, error: MeshError, outcome: Outcome): void;
+  /** The endpoint of an attempt without a response stopped responding. */
+  stalled(attempt: Attempt, now: number): void;
   brokenAfterEnd(attempt: Attempt, error: MeshError): void;
 }
 
@@ -140,6 +144,21 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       return;
     }
     relay.caller.sendTo(this.#sink);
+    if (relay.caller.ended) this.sent();
+  }
+
+  /** All of the request was sent. A dialogue without an end in view may be silent for as long as it likes. */
+  sent(): void {
+    const { grpc, deadline, stream } = this.#relay;
+    const { method, protocol } = stream.head;
+    if (method === "CONNECT" || protocol !== undefined) return;
+    if (grpc && deadline === Infinity) return;
+    this.target.sent?.();
+  }
+
+  stalled(now: number): void {
+    if (!this.#over && this.#status === undefined)
+      this.#relay.stalled(this, now);
   }
 
   #requestHead(): RequestHead {
@@ -176,6 +195,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     this.#status = head.status;
     const outcome = this.#judge(head, ended);
     this.#outcome = outcome;
+    this.target.headed?.(outcome, now);
     // A long gRPC answer is judged by its trailers, but the breaker's probe cannot wait for them.
     if (!this.#grpc || this.target.probing) this.#tell(outcome);
     if (this.#relay.repeats(this, outcome, ended)) return;
@@ -242,6 +262,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
       retryAfter: outcome.retryAfter,
       refused: error?.code === "STREAM_REFUSED",
       reusedConnection: this.reused,
+      trial: this.target.trial === true,
     };
   }
 

@@ -25,12 +25,23 @@ import { deadlineFor, GRACE, isEndless, outOfTime } from "./time/deadline.ts";
 import { Repeats, type RepeatedExchange } from "./repeats.ts";
 import { rescue } from "./rescue.ts";
 import { TimeSpent } from "./time/time-spent.ts";
-import type { RoutePlan } from "./route-plan.ts";
+import type { RoutePlan, Target } from "./route-plan.ts";
+import {
+  leaves,
+  secondTarget,
+  yields,
+  type AttemptPair,
+} from "./second-attempt.ts";
 
 const NONE_TRIED: ReadonlySet<string> = new Set();
 
 export class Relay
-  implements Exchange, RequestBodyReceiver, RepeatedExchange, Idler
+  implements
+    Exchange,
+    RequestBodyReceiver,
+    RepeatedExchange,
+    AttemptPair<Attempt>,
+    Idler
 {
   readonly host: RelayHost;
   readonly stream: ServerStream;
@@ -46,11 +57,12 @@ export class Relay
   readonly spent: TimeSpent | undefined;
   readonly deadline: number;
   attempt: Attempt | undefined;
+  /** Besides, where the endpoint of `attempt` stopped responding. */
+  second: Attempt | undefined;
   movedAt = 0;
   idleLimit: number;
   dueAt = 0;
   dueSlot: number | undefined;
-
   /** A CONNECT; a refusal makes an ordinary exchange of it. */
   #tunnel: boolean;
   #repeats: Repeats | undefined;
@@ -110,6 +122,7 @@ export class Relay
     if (this.#over) return;
     this.movedAt = this.host.idle.tick;
     this.caller.end(trailers, this.attempt?.sink);
+    if (this.attempt?.sink !== undefined) this.attempt.sent();
     if (this.#responseEnded) this.#finish(undefined, this.now());
   }
 
@@ -142,13 +155,18 @@ export class Relay
   }
 
   informational(head: ResponseHead): void {
-    if (this.caller.responded || this.#over) return;
+    // With two attempts it would commit to one that may not be taken.
+    if (this.caller.responded || this.#over || this.second) return;
     this.movedAt = this.host.idle.tick;
     this.caller.informational(head);
   }
 
   /** True: the answer is given up, and another attempt is on its way. */
   repeats(attempt: Attempt, outcome: Outcome, ended: boolean): boolean {
+    if (this.second !== undefined && yields(this, attempt, outcome)) {
+      attempt.discard(outcome, ended);
+      return true;
+    }
     const after = this.#decide(attempt, outcome, undefined);
     if (after === undefined) return false;
     attempt.discard(outcome, ended && this.caller.ended);
@@ -201,7 +219,7 @@ export class Relay
 
   /** The attempt broke off; it has told its outcome already. */
   failed(attempt: Attempt, error: MeshError, outcome: Outcome): void {
-    if (this.#over || this.attempt !== attempt) return;
+    if (this.#over || leaves(this, attempt) || this.attempt !== attempt) return;
     const after = this.#decide(attempt, outcome, error);
     if (after === undefined) this.#fail(error);
     else this.#repeat(attempt, error.code, after);
@@ -268,6 +286,14 @@ export class Relay
     this.#fail(error);
   }
 
+  stalled(attempt: Attempt, now: number): void {
+    const tried = this.#repeats?.tried ?? NONE_TRIED;
+    const target = secondTarget(this, attempt, tried, now);
+    if (target === undefined) return;
+    this.second = this.#announce(target, now);
+    this.#start(this.second, now);
+  }
+
   // ── the loop of attempts ─────────────────────────────────────────────────────────────────────────────────────────────
 
   #try(now: number): void {
@@ -276,10 +302,17 @@ export class Relay
       this.#fail(target);
       return;
     }
-    this.record.attempted(target);
     this.spent?.enter("connecting");
-    const attempt = new Attempt(this, target, now);
-    this.attempt = attempt;
+    this.attempt = this.#announce(target, now);
+    this.#start(this.attempt, now);
+  }
+
+  #announce(target: Target, now: number): Attempt {
+    this.record.attempted(target);
+    return new Attempt(this, target, now);
+  }
+
+  #start(attempt: Attempt, now: number): void {
     // Where both would pass together, the deadline of the whole is told.
     const { backendRequest } = this.plan.timeouts;
     attempt.start(now + backendRequest < this.deadline ? backendRequest : 0);
@@ -333,9 +366,11 @@ export class Relay
 
   #stopAttempt(error: MeshError): void {
     this.#repeats?.cancel();
-    const { attempt } = this;
+    const { attempt, second } = this;
     this.attempt = undefined;
+    this.second = undefined;
     attempt?.abandon(error);
+    second?.abandon(error);
   }
 
   #fail(error: MeshError): void {

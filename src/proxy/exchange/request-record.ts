@@ -109,6 +109,11 @@ export class RequestRecord implements SpanSubject {
     this.#target = target;
   }
 
+  /** The response of this one of two attempts counts. */
+  took(target: Target): void {
+    this.#target = target;
+  }
+
   /** The head that the caller gets; a trusted peer's reason is part of it. */
   answered(head: ResponseHead, trusted: boolean): void {
     this.status = head.status;

@@ -33,6 +33,12 @@ export interface Target {
   done(outcome: Outcome, latency: number, now: number): string | undefined;
   /** Its answer has no end that could be waited for: it takes none of the places that are for requests. */
   endless?(): void;
+  /** The endpoint has yet to prove itself after an ejection, and this attempt is its trial. */
+  readonly trial?: boolean;
+  /** All of the request was sent, and a response is due. */
+  sent?(): void;
+  /** The head of a response came. */
+  headed?(outcome: Outcome, now: number): void;
 }
 
 /** Hears a request's body, for copies of it. */
@@ -96,4 +102,6 @@ export interface ConnectionWaiter {
   /** A request must be opened on it before returning, or never. */
   connected(connection: Requestable, reused: boolean): void;
   failed(error: MeshError): void;
+  /** The endpoint stopped responding: where that does no harm, the request is sent elsewhere as well. */
+  stalled?(now: number): void;
 }

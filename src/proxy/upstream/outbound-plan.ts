@@ -1,6 +1,7 @@
 /** How one outbound request goes: the endpoints of the cluster that its route drew, each attempt picked, broken off or let through, and connected. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
+import type { OpenCall } from "../../policy/balance/open-calls.ts";
 import type { EndpointPick } from "../../policy/balance/picker.ts";
 import type { Injection } from "../../policy/fault.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
@@ -111,10 +112,11 @@ export class OutboundPlan implements RoutePlan {
 
   /** pick → break: nobody to pick takes no probe of the breaker. */
   #pick(tried: ReadonlySet<string>, now: number): Target | MeshError {
-    const { state, tunnel, hash } = this.#options;
+    const { state, tunnel, hash, repeatable } = this.#options;
+    state.stalls.saw(now);
     const pick =
       state.throttle === undefined
-        ? state.balancer.pick(now, tried, hash)
+        ? state.balancer.pick(now, tried, hash, repeatable)
         : state.throttle.pick(state.balancer, tried, now, this.#options);
     if (pick instanceof MeshError) return pick;
     if (pick.kind === "none") return noEndpoint(state.cluster, pick.reason);
@@ -173,7 +175,7 @@ export class OutboundPlan implements RoutePlan {
   }
 }
 
-class EndpointTarget implements Target, Waiter {
+class EndpointTarget implements Target, Waiter, OpenCall {
   readonly key: string;
   readonly trusted: boolean;
   readonly #state: ClusterState;
@@ -185,6 +187,12 @@ class EndpointTarget implements Target, Waiter {
   #cancelPool: Cancel | undefined;
   #entered = false;
   #over = false;
+  readonly trial: boolean;
+  sentAt = 0;
+  answering = false;
+  listed = false;
+  older: OpenCall | undefined;
+  younger: OpenCall | undefined;
   /** What its outcome led to, in words. */
   #verdict: string | undefined;
 
@@ -197,6 +205,7 @@ class EndpointTarget implements Target, Waiter {
     const { endpoint } = pick;
     this.key = endpoint.key;
     this.trusted = endpoint.link !== undefined;
+    this.trial = pick.probing;
     this.#state = state;
     this.#pick = pick;
     this.#permit = permit;
@@ -237,6 +246,22 @@ class EndpointTarget implements Target, Waiter {
     return this.#state.breaker.state !== "closed";
   }
 
+  sent(): void {
+    this.#state.stalls.sent(this.#pick.load.calls, this);
+  }
+
+  headed(outcome: Outcome, now: number): void {
+    this.#pick.load.calls.headed(this, isOwn(outcome), now);
+  }
+
+  endless(): void {
+    this.#pick.load.calls.leave(this);
+  }
+
+  stalled(now: number): void {
+    this.#waiter?.stalled?.(now);
+  }
+
   answered(outcome: Outcome): void {
     const { ejectionHistory, breaker } = this.#state;
     const before = ejectionHistory.count;
@@ -248,6 +273,8 @@ class EndpointTarget implements Target, Waiter {
     if (this.#over) return undefined;
     this.#over = true;
     if (this.#entered) this.#state.admission.leave(this.key);
+    if (this.listed)
+      this.#pick.load.calls.over(this, this.answering && isOwn(outcome), now);
     const { ejection, latency: counts } = EFFECTS[outcome.kind];
     this.#pick.done(
       latencyOf(outcome, latency),
@@ -265,4 +292,14 @@ class EndpointTarget implements Target, Waiter {
     }
     return this.#verdict;
   }
+}
+
+/** The application's own response, whatever it says: not a word of a sidecar before it. */
+function isOwn({ kind }: Outcome): boolean {
+  return (
+    kind === "answered" ||
+    kind === "server-error" ||
+    kind === "grpc-failure" ||
+    kind === "throttled"
+  );
 }

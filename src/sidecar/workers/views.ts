@@ -167,6 +167,7 @@ function clusterView(state: ClusterState, clock: Clock): ClusterView {
       weight: endpoint.weight,
       locality: endpoint.locality,
       ejectedForMs: Math.max(0, Math.round(detector.until(endpoint.key) - now)),
+      held: detector.isHeld(endpoint.key),
       onProbation: detector.onProbation(endpoint.key),
       healthy: health.isHealthy(endpoint.key),
       ...loadView(balancer.loadOf(endpoint.key), now),

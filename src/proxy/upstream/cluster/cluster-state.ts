@@ -10,10 +10,12 @@ import { makeBalancer, type Balancer } from "../../../policy/balance/picker.ts";
 import { parseLoad } from "../../../policy/balance/load-report.ts";
 import {
   makeOutlierDetector,
+  type Ejection,
   type EjectionReason,
   type OutlierDetector,
 } from "../../../policy/outlier.ts";
 import { retryBudget, type RetryBudget } from "../../../policy/retry.ts";
+import type { CheckResult } from "../../../policy/health.ts";
 import type { Cluster, Endpoint } from "../../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
 import {
@@ -27,6 +29,7 @@ import { DESTINATION, LOAD } from "../../exchange/heads.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
 import type { Admission } from "./admission.ts";
 import { makeBreaker, type Breaker, type Rotation } from "./breaker.ts";
+import { askEndpoint } from "./ask.ts";
 import { checkEndpoint } from "./health-check.ts";
 import { makeHealth, type Health } from "./health.ts";
 import { Evidence } from "./evidence.ts";
@@ -43,6 +46,8 @@ import type { Pools } from "../pool/pools.ts";
 import { admissionOf } from "./shared-admission.ts";
 
 import { placeOf, poolSettingsOf, spoken } from "./places.ts";
+import type { StallTicks } from "./stall-ticks.ts";
+import { StallWatch } from "./stall-watch.ts";
 export interface ClustersOptions {
   readonly clock: Clock;
   /** Absent: this worker is the only one. */
@@ -50,6 +55,12 @@ export interface ClustersOptions {
   readonly pools: Pools;
   readonly meters: Meters;
   readonly logger: Logger;
+}
+
+/** The ticks that all clusters share. */
+export interface ClusterTicks {
+  readonly rotation: Rotation;
+  readonly ticks: StallTicks;
 }
 
 interface PoolRef {
@@ -70,6 +81,8 @@ export class ClusterState {
   readonly detector: OutlierDetector;
   readonly health: Health;
   readonly evidence: Evidence = new Evidence();
+  /** Whether its endpoints go on responding. */
+  readonly stalls: StallWatch;
   readonly ejectionHistory: EjectionHistory = makeEjectionHistory();
   readonly admission: Admission;
   breaker: Breaker;
@@ -86,7 +99,11 @@ export class ClusterState {
   /** Found pools by endpoint: a look-up in place of putting a key together for each request. */
   readonly #pools = new Map<string, PoolRef>();
 
-  constructor(options: ClustersOptions, rotation: Rotation, cluster: Cluster) {
+  constructor(
+    options: ClustersOptions,
+    { rotation, ticks }: ClusterTicks,
+    cluster: Cluster,
+  ) {
     const { clock, sharedState = LOCAL_STATE } = options;
     const random = (): number => clock.random();
     this.#options = options;
@@ -110,8 +127,16 @@ export class ClusterState {
     });
     this.balancer = makeBalancer<Endpoint>(
       random,
-      inBoth(this.detector, this.health),
+      inBoth(this.detector, this.health, () => this.stalls),
     );
+    this.stalls = new StallWatch({
+      clock,
+      ticks,
+      detector: this.detector,
+      callsOf: (key) => this.balancer.loadOf(key)?.calls,
+      ask: (key, signal) => this.#ask(key, signal),
+      eject: (key, reason, evidence) => this.eject(key, reason, evidence),
+    });
     this.admission = admissionOf(sharedState, clock, cluster.key);
     this.breaker = this.#makeBreaker(cluster.settings);
     this.budget = this.#makeBudget(cluster.settings);
@@ -208,19 +233,35 @@ export class ClusterState {
     now: number,
   ): void {
     this.evidence.record(endpoint, effect, now);
-    const ejection = this.detector.record(endpoint, effect, now);
-    if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
+    this.#ejected(this.detector.record(endpoint, effect, now));
   }
 
   /** Takes the endpoint out on evidence that is enough by itself, as far as the cap on ejections allows it. */
   eject(endpoint: string, reason: EjectionReason, evidence: string): void {
     const now = this.#options.clock.now();
-    const ejection = this.detector.eject(endpoint, reason, evidence, now);
-    if (ejection !== undefined) this.#tell({ kind: "ejection", ...ejection });
+    this.#ejected(this.detector.eject(endpoint, reason, evidence, now));
+  }
+
+  #ejected(ejection: Ejection | undefined): void {
+    if (ejection === undefined) return;
+    this.#tell({ kind: "ejection", ...ejection });
+    this.stalls.ejected(ejection.endpoint, ejection.at);
+  }
+
+  async #ask(key: string, signal: AbortSignal): Promise<CheckResult> {
+    const endpoint = this.cluster.endpoints.find((each) => each.key === key);
+    if (endpoint === undefined) return { kind: "unknown", evidence: "" };
+    return askEndpoint({
+      cluster: this.cluster,
+      endpoint,
+      pool: (tunnel) => this.poolOf(endpoint, tunnel),
+      signal,
+    });
   }
 
   close(): void {
     this.health.close();
+    this.stalls.close();
     this.#forgetPools();
     this.breaker.close();
     this.admission.close();
@@ -249,6 +290,7 @@ export class ClusterState {
       },
       this.#options.clock.now(),
     );
+    this.stalls.update(endpoints.map(({ key }) => key));
     this.admission.configure(cluster);
   }
 
@@ -328,15 +370,22 @@ export class ClusterState {
   }
 }
 
-/** An endpoint is excluded from balancing while it is ejected or failing its health checks. */
-function inBoth(detector: OutlierDetector, health: Health): Ejections {
+/** An endpoint is excluded from balancing while it is ejected, doubted, or failing its health checks. */
+function inBoth(
+  detector: OutlierDetector,
+  health: Health,
+  stalls: () => StallWatch,
+): Ejections {
   return {
     get version() {
       return detector.version + health.version;
     },
     until: (key) =>
-      health.isHealthy(key) ? detector.until(key) : Number.POSITIVE_INFINITY,
+      health.isHealthy(key) && !detector.isHeld(key)
+        ? detector.until(key)
+        : Number.POSITIVE_INFINITY,
     onProbation: (key) => detector.onProbation(key),
+    isOffered: (key) => stalls().isOffered(key),
   };
 }
 

@@ -1,10 +1,12 @@
 /** The clusters of the snapshot in force, each with its state: known ones are updated, those that are gone are forgotten. */
 import type { Cluster, Snapshot } from "../../../policy/snapshot.ts";
+import { Deadlines } from "../../../core/deadlines.ts";
 import { startRotation } from "./breaker.ts";
 import type { HostPort } from "../pool/pools.ts";
 
 import { ClusterState, type ClustersOptions } from "./cluster-state.ts";
 import { placeOf } from "./places.ts";
+import { StallTicks } from "./stall-ticks.ts";
 /** The states of all clusters. */
 export interface Clusters {
   of(cluster: Cluster): ClusterState;
@@ -17,11 +19,13 @@ export interface Clusters {
 export function makeClusters(options: ClustersOptions): Clusters {
   const states = new Map<string, ClusterState>();
   const rotation = startRotation(options.clock);
+  // A list of its own: its tick must not look through the time-outs of all requests.
+  const ticks = new StallTicks(new Deadlines(options.clock));
   return {
     of(cluster) {
       let state = states.get(cluster.key);
       if (state === undefined) {
-        state = new ClusterState(options, rotation, cluster);
+        state = new ClusterState(options, { rotation, ticks }, cluster);
         states.set(cluster.key, state);
       }
       return state;
@@ -48,6 +52,7 @@ export function makeClusters(options: ClustersOptions): Clusters {
       for (const state of states.values()) state.close();
       states.clear();
       rotation.close();
+      ticks.close();
     },
   };
 }

@@ -50,11 +50,22 @@ export function checkEndpoint(options: CheckOptions): Promise<CheckResult> {
   const overLink = endpoint.link !== undefined;
   if (settings.tcp === true)
     return overLink
-      ? exchange(options, true, tunnelTo(cluster), [])
+      ? exchange(options, true, tunnelTo(cluster), [], (settle) =>
+          answerReceiver(settle, true, true),
+        )
       : connection(options);
-  if (settings.grpc !== undefined) return grpc(options, settings.grpc.service);
+  if (settings.grpc !== undefined)
+    return grpc(options, settings.grpc.service, (settle) =>
+      grpcReceiver(settle, overLink),
+    );
   if (!overLink && cluster.appProtocol === "http") return plainHttp(options);
-  return exchange(options, false, get(options), []);
+  return exchange(
+    options,
+    false,
+    headOf(options, settings.path),
+    [],
+    (settle) => answerReceiver(settle, overLink, false),
+  );
 }
 
 /** A GET in plaintext. */
@@ -92,10 +103,10 @@ function ofStatus(status: number): CheckResult {
 }
 
 /** A TCP connection in plaintext. */
-function connection({
+export function connection({
   endpoint: { address, port },
   signal,
-}: CheckOptions): Promise<CheckResult> {
+}: Pick<CheckOptions, "endpoint" | "signal">): Promise<CheckResult> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
     const settle = (result: CheckResult): void => {
@@ -112,17 +123,26 @@ function connection({
   });
 }
 
-function grpc(options: CheckOptions, service: string): Promise<CheckResult> {
+/** The standard health check of gRPC. */
+export function grpc(
+  options: Omit<CheckOptions, "settings">,
+  service: string,
+  receiverOf: (settle: Settle) => ResponseReceiver,
+): Promise<CheckResult> {
+  const plain = headOf(options, undefined);
   const head: RequestHead = {
-    ...get(options),
+    ...plain,
     method: "POST",
     path: "/grpc.health.v1.Health/Check",
-    fields: [
-      ...get(options).fields,
-      makeField("content-type", "application/grpc"),
-    ],
+    fields: [...plain.fields, makeField("content-type", "application/grpc")],
   };
-  return exchange(options, false, head, [healthCheckRequest(service)]);
+  return exchange(
+    options,
+    false,
+    head,
+    [healthCheckRequest(service)],
+    receiverOf,
+  );
 }
 
 /** `HealthCheckRequest { service = 1 }` with gRPC's five octets before it. */
@@ -147,7 +167,11 @@ const SERVING = Buffer.from([0, 0, 0, 0, 2, 0x08, 0x01]);
 /** Octets of an answer that are looked at. */
 const MOST = 64;
 
-function get({ cluster, endpoint, settings }: CheckOptions): RequestHead {
+/** A GET without anything that is not needed. */
+export function headOf(
+  { cluster, endpoint }: Pick<CheckOptions, "cluster" | "endpoint">,
+  path = "/",
+): RequestHead {
   const fields: Field[] = [AGENT];
   if (endpoint.link !== undefined)
     fields.push(makeField(DESTINATION, cluster.destination));
@@ -155,7 +179,7 @@ function get({ cluster, endpoint, settings }: CheckOptions): RequestHead {
     method: "GET",
     scheme: "http",
     authority: authorityOf(cluster),
-    path: settings.path ?? "/",
+    path,
     protocol: undefined,
     fields,
     contentLength: undefined,
@@ -164,7 +188,7 @@ function get({ cluster, endpoint, settings }: CheckOptions): RequestHead {
   };
 }
 
-function tunnelTo(cluster: Cluster): RequestHead {
+export function tunnelTo(cluster: Cluster): RequestHead {
   return {
     ...connectHead(cluster.destination),
     fields: [makeField(DESTINATION, cluster.destination)],
@@ -178,14 +202,14 @@ function authorityOf({ service, external, endpoints }: Cluster): string {
 }
 
 /** One exchange on a pooled connection, broken off as soon as it has told what it can. */
-function exchange(
-  options: CheckOptions,
+export function exchange(
+  options: Pick<CheckOptions, "pool" | "signal">,
   tunnel: boolean,
   head: RequestHead,
   body: readonly Buffer[],
+  receiverOf: (settle: Settle) => ResponseReceiver,
 ): Promise<CheckResult> {
-  const { endpoint, settings, signal } = options;
-  const trusted = endpoint.link !== undefined;
+  const { signal } = options;
   return new Promise((resolve) => {
     let stream: ClientStream | undefined;
     let cancel: Cancel = ignore;
@@ -206,10 +230,7 @@ function exchange(
     const onAbort = (): void =>
       settle({ kind: "unknown", evidence: "" }, false);
     signal.addEventListener("abort", onAbort, { once: true });
-    const receiver: ResponseReceiver =
-      settings.grpc === undefined
-        ? answerReceiver(settle, trusted, tunnel)
-        : grpcReceiver(settle, trusted);
+    const receiver = receiverOf(settle);
     const waiting = options.pool(tunnel).acquire(
       { mayRepeat: true },
       {
@@ -231,9 +252,10 @@ function exchange(
   });
 }
 
-type Settle = (result: CheckResult, ended: boolean) => void;
+/** `ended`: there is nothing to break off. */
+export type Settle = (result: CheckResult, ended: boolean) => void;
 
-function ofFailure(error: MeshError): CheckResult {
+export function ofFailure(error: MeshError): CheckResult {
   const { kind } = outcomeOfFailure({
     code: error.code,
     unprocessed: error.unprocessed,
@@ -244,7 +266,7 @@ function ofFailure(error: MeshError): CheckResult {
 }
 
 /** What the endpoint's sidecar says by itself; undefined where the application answered. */
-function ofReason(
+export function ofReason(
   { fields, status }: ResponseHead,
   trusted: boolean,
 ): CheckResult | undefined {
@@ -257,7 +279,7 @@ function ofReason(
     : { kind: "unhealthy", evidence };
 }
 
-function answerReceiver(
+export function answerReceiver(
   settle: Settle,
   trusted: boolean,
   tunnel: boolean,

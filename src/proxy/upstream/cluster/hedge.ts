@@ -13,6 +13,7 @@ import { MeshError } from "../../../mesh/errors.ts";
 import {
   outcomeOfAnswer,
   outcomeOfFailure,
+  parseReason,
   type Outcome,
 } from "../../../policy/outcome.ts";
 import { matcher } from "../../../policy/compile/overload.ts";
@@ -27,8 +28,8 @@ import type {
   ResponseHead,
   ResponseReceiver,
 } from "../../../wire/exchange.ts";
-import type { Fields } from "../../../wire/fields.ts";
-import { attemptField } from "../../exchange/heads.ts";
+import { fieldValue, type Fields } from "../../../wire/fields.ts";
+import { attemptField, REASON } from "../../exchange/heads.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
 import type {
   Target,
@@ -111,6 +112,9 @@ export class HedgedTarget implements Target, ConnectionWaiter {
   get probing(): boolean {
     return this.#first.target.probing;
   }
+  get trial(): boolean {
+    return this.#current.trial === true;
+  }
 
   connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined {
     this.#waiter = waiter;
@@ -131,6 +135,13 @@ export class HedgedTarget implements Target, ConnectionWaiter {
     this.#waiter?.failed(error);
   }
 
+  /** It need not wait for its time. */
+  stalled(): void {
+    if (this.#second !== undefined) return;
+    this.#cancelTimer?.();
+    this.#hedge();
+  }
+
   /** The first leg's request; what it gives back stands for whichever leg it will be. */
   #open(
     connection: Requestable,
@@ -140,6 +151,7 @@ export class HedgedTarget implements Target, ConnectionWaiter {
     this.#receiver = receiver;
     this.#head = head;
     this.#first.sink = connection.request(head, true, this.#first);
+    this.#first.target.sent?.();
     const { delay } = this.#host.state.delay;
     if (delay !== undefined && !this.#first.target.probing)
       this.#cancelTimer = this.#host.clock.after(delay, () => this.#hedge());
@@ -175,7 +187,9 @@ export class HedgedTarget implements Target, ConnectionWaiter {
       {
         connected(connection) {
           leg.cancel = undefined;
-          if (!leg.over) leg.sink = connection.request(marked, true, leg);
+          if (leg.over) return;
+          leg.sink = connection.request(marked, true, leg);
+          target.sent?.();
         },
         failed: (error) => leg.abort(error),
       },
@@ -283,6 +297,13 @@ class Leg implements ResponseReceiver {
     // It would commit to an answer that may not be taken.
   }
   head(head: ResponseHead, ended: boolean): void {
+    const reason = this.target.trusted
+      ? parseReason(fieldValue(head.fields, REASON))
+      : undefined;
+    this.target.headed?.(
+      outcomeOfAnswer({ status: head.status, reason }),
+      this.#hedge.clock.now(),
+    );
     if (!this.over && this.#hedge.takes(this, head))
       this.#hedge.receiver?.head(head, ended);
   }

@@ -1,0 +1,354 @@
+/**
+ * Watches whether the endpoints of one cluster go on responding, and brings those back that were out.
+ *
+ * ```
+ *   in ──stalled──▶ doubted ──still, not to a request of our own either──▶ ejected ──time over──▶ asked ──▶ on trial ──▶ in
+ *        ▲             │ it responds                                           ▲                     │ no response │ stalled
+ *        └─────────────┘                                                        └─────────────────────┴──────────────┘
+ * ```
+ * A doubted endpoint gets no new request, and what waits there and may be repeated is sent to a sibling besides. One that was ejected,
+ * for whatever reason, is first asked by a request of our own, then tried by one request at a time.
+ */
+import type { Clock } from "../../../core/clock.ts";
+import type { MonotonicMs } from "../../../core/units.ts";
+import type {
+  OpenCalls,
+  OpenCall,
+} from "../../../policy/balance/open-calls.ts";
+import {
+  Peers,
+  stallOf,
+  wordsOf,
+  type Stall,
+} from "../../../policy/balance/stall.ts";
+import type { CheckResult } from "../../../policy/health.ts";
+import type {
+  EjectionReason,
+  OutlierDetector,
+} from "../../../policy/outlier.ts";
+import { STALL_TICK, type StallTicks, type Watch } from "./stall-ticks.ts";
+
+export interface StallWatchOptions {
+  readonly clock: Clock;
+  readonly ticks: StallTicks;
+  readonly detector: OutlierDetector;
+  callsOf(endpoint: string): OpenCalls | undefined;
+  /** A request of our own. What it gives after the signal aborted does not matter. */
+  ask(endpoint: string, signal: AbortSignal): Promise<CheckResult>;
+  eject(endpoint: string, reason: EjectionReason, evidence: string): void;
+}
+
+interface Question {
+  readonly abort: AbortController;
+  /** Undefined while it is open. */
+  result: CheckResult | undefined;
+}
+
+interface Watched {
+  phase: "doubted" | "ejected" | "trial";
+  /** When the phase began. */
+  since: MonotonicMs;
+  question: Question | undefined;
+  /** `answeredSentAt` of its requests when the phase began: what comes after it is a sign of life. */
+  answered: MonotonicMs;
+  /** On trial: to any request, not only to one that may be repeated. */
+  offered: boolean;
+}
+
+/** Milliseconds that a response to our own request may take. */
+export const ASK_TIMEOUT = 1000;
+/** Milliseconds that our own request is waited for before what waits is sent elsewhere. */
+const SHORT_DOUBT = 50;
+/** Milliseconds on trial after which it is offered to requests that may not be repeated. */
+export const TRIAL_PATIENCE = 2000;
+/** Milliseconds after which latencies weigh half. */
+const FADE = 10_000;
+
+export class StallWatch implements Watch {
+  /** What is stamped with it costs no look at the clock, and is a tick too old at most. */
+  #latest: MonotonicMs;
+  readonly #options: StallWatchOptions;
+  #endpoints: readonly string[] = [];
+  readonly #watched = new Map<string, Watched>();
+  #awake = false;
+  #fadedAt: MonotonicMs;
+
+  constructor(options: StallWatchOptions) {
+    this.#options = options;
+    this.#latest = options.clock.now();
+    this.#fadedAt = this.#latest;
+  }
+
+  update(endpoints: readonly string[]): void {
+    this.#endpoints = endpoints;
+    const present = new Set(endpoints);
+    for (const [key, each] of this.#watched)
+      if (!present.has(key)) this.#forget(key, each);
+  }
+
+  /** A time that was looked at for another reason. */
+  saw(now: MonotonicMs): void {
+    if (now > this.#latest) this.#latest = now;
+  }
+
+  /** All of a request was sent. */
+  sent(calls: OpenCalls, call: OpenCall): void {
+    calls.sent(call, this.#latest);
+    if (!this.#awake) this.#wake();
+  }
+
+  /** It was ejected, for whatever reason: from then on it comes back by the way that starts with a request of our own. */
+  ejected(endpoint: string, now: MonotonicMs): void {
+    if (!this.#options.detector.hold(endpoint, now)) return;
+    this.#enter(endpoint, "ejected", now);
+    this.#wake();
+  }
+
+  /** On probation it may be tried by any request. */
+  isOffered(endpoint: string): boolean {
+    return this.#watched.get(endpoint)?.offered ?? true;
+  }
+
+  close(): void {
+    this.#options.ticks.forget(this);
+    for (const [key, each] of [...this.#watched]) this.#forget(key, each);
+  }
+
+  look(now: MonotonicMs): number {
+    this.saw(now);
+    if (now - this.#fadedAt >= FADE) this.#fade(now);
+    const peers = new Peers(() => this.#calls());
+    let open = false;
+    let next = Infinity;
+    for (const key of this.#endpoints) {
+      const calls = this.#options.callsOf(key);
+      if (calls === undefined) continue;
+      if (calls.newest !== undefined) open = true;
+      const watched = this.#watched.get(key);
+      if (watched === undefined) this.#judge(key, calls, peers, now);
+      else next = Math.min(next, this.#follow(key, calls, watched, peers, now));
+    }
+    if (open) next = now + STALL_TICK;
+    this.#awake = open;
+    return next;
+  }
+
+  #wake(): void {
+    this.#awake = true;
+    this.#options.ticks.wake(this, this.#latest);
+  }
+
+  #calls(): OpenCalls[] {
+    const all: OpenCalls[] = [];
+    for (const key of this.#endpoints) {
+      const calls = this.#options.callsOf(key);
+      if (calls !== undefined) all.push(calls);
+    }
+    return all;
+  }
+
+  #judge(key: string, calls: OpenCalls, peers: Peers, now: MonotonicMs): void {
+    if (calls.quiet || this.#stallOf(key, calls, peers, now) === undefined)
+      return;
+    if (this.#options.detector.hold(key, now)) this.#doubt(key, now);
+    // Too many are out: it stays in, but what may be repeated does not have to wait for it.
+    else calls.tell(now);
+  }
+
+  #stallOf(
+    key: string,
+    calls: OpenCalls,
+    peers: Peers,
+    now: MonotonicMs,
+  ): Stall | undefined {
+    return stallOf(calls, peers, this.#options.detector.onProbation(key), now);
+  }
+
+  #doubt(key: string, now: MonotonicMs): void {
+    this.#ask(key, this.#enter(key, "doubted", now));
+  }
+
+  /** When it is to be looked at next. */
+  #follow(
+    key: string,
+    calls: OpenCalls,
+    watched: Watched,
+    peers: Peers,
+    now: MonotonicMs,
+  ): number {
+    switch (watched.phase) {
+      case "doubted":
+        this.#followDoubt(key, calls, watched, peers, now);
+        return now + STALL_TICK;
+      case "ejected":
+        return this.#followEjected(key, calls, watched, now);
+      case "trial":
+        return this.#followTrial(key, calls, watched, peers, now);
+    }
+  }
+
+  #followDoubt(
+    key: string,
+    calls: OpenCalls,
+    watched: Watched,
+    peers: Peers,
+    now: MonotonicMs,
+  ): void {
+    const stall = this.#stallOf(key, calls, peers, now);
+    if (stall === undefined) {
+      this.#release(key, watched, now);
+      return;
+    }
+    const { question } = watched;
+    const result = question?.result;
+    // One response to a request of our own clears it; the next one does so only after a response to a request of a caller.
+    const believed = calls.provedAt <= lastOf(stall, calls);
+    if (result?.kind === "healthy" && believed) {
+      calls.proved(now);
+      this.#release(key, watched, now);
+      return;
+    }
+    if (result !== undefined || now - watched.since >= SHORT_DOUBT)
+      calls.tell(now);
+    // Callers that gave up, or were helped elsewhere, wait no longer: then it is our own request that shows how long it lasts.
+    if (
+      result !== undefined &&
+      (stall.proven ||
+        result.kind === "unhealthy" ||
+        now - watched.since >= ASK_TIMEOUT)
+    )
+      this.#options.eject(
+        key,
+        "stalled",
+        result.kind === "unhealthy"
+          ? `${wordsOf(stall)}; ${result.evidence}`
+          : wordsOf(stall),
+      );
+  }
+
+  #followEjected(
+    key: string,
+    calls: OpenCalls,
+    watched: Watched,
+    now: MonotonicMs,
+  ): number {
+    const { detector } = this.#options;
+    const until = detector.until(key);
+    const { question } = watched;
+    if (question?.result === undefined) {
+      if (question !== undefined) return now + STALL_TICK;
+      // A late response is a sign of life, for which it need not wait.
+      if (now < until && calls.answeredSentAt <= watched.answered)
+        return Math.min(until, now + ASK_TIMEOUT);
+      watched.answered = calls.answeredSentAt;
+      this.#ask(key, watched);
+      return now + STALL_TICK;
+    }
+    const { result } = question;
+    if (result.kind !== "unhealthy") {
+      calls.proved(now);
+      detector.release(key, now);
+      if (!detector.onProbation(key)) this.#watched.delete(key);
+      else this.#enter(key, "trial", now);
+      return now + TRIAL_PATIENCE;
+    }
+    watched.question = undefined;
+    if (now >= until) this.#options.eject(key, "probe", result.evidence);
+    return now + STALL_TICK;
+  }
+
+  #followTrial(
+    key: string,
+    calls: OpenCalls,
+    watched: Watched,
+    peers: Peers,
+    now: MonotonicMs,
+  ): number {
+    const { detector } = this.#options;
+    if (!detector.onProbation(key)) {
+      this.#watched.delete(key);
+      return Infinity;
+    }
+    if (
+      this.#stallOf(key, calls, peers, now) !== undefined &&
+      detector.hold(key, now)
+    ) {
+      this.#doubt(key, now);
+      return now + STALL_TICK;
+    }
+    const patientUntil = watched.since + TRIAL_PATIENCE;
+    if (now < patientUntil) return patientUntil;
+    watched.offered = true;
+    return Infinity;
+  }
+
+  #enter(key: string, phase: Watched["phase"], now: MonotonicMs): Watched {
+    const before = this.#watched.get(key);
+    before?.question?.abort.abort();
+    const watched: Watched = {
+      phase,
+      since: now,
+      question: undefined,
+      answered: this.#options.callsOf(key)?.answeredSentAt ?? -Infinity,
+      offered: false,
+    };
+    this.#watched.set(key, watched);
+    return watched;
+  }
+
+  /** It responds: as it was before the doubt, be that on trial. */
+  #release(key: string, watched: Watched, now: MonotonicMs): void {
+    const { detector } = this.#options;
+    detector.release(key, now);
+    if (detector.onProbation(key)) this.#enter(key, "trial", now);
+    else this.#forget(key, watched);
+  }
+
+  #forget(key: string, watched: Watched): void {
+    watched.question?.abort.abort();
+    this.#watched.delete(key);
+  }
+
+  #ask(key: string, watched: Watched): void {
+    const { clock } = this.#options;
+    const question: Question = {
+      abort: new AbortController(),
+      result: undefined,
+    };
+    watched.question = question;
+    const settle = (result: CheckResult): void => {
+      cancel();
+      question.result ??= result;
+    };
+    const cancel = clock.after(ASK_TIMEOUT, () => {
+      settle({
+        kind: "unhealthy",
+        evidence: `no response to a request of our own within ${ASK_TIMEOUT} ms`,
+      });
+      question.abort.abort();
+    });
+    question.abort.signal.addEventListener("abort", cancel, { once: true });
+    this.#options
+      .ask(key, question.abort.signal)
+      .then(settle, (error: unknown) =>
+        settle({
+          kind: "unhealthy",
+          evidence: error instanceof Error ? error.message : String(error),
+        }),
+      );
+  }
+
+  #fade(now: MonotonicMs): void {
+    this.#fadedAt = now;
+    for (const key of this.#endpoints) {
+      const calls = this.#options.callsOf(key);
+      calls?.toHead.fade();
+      calls?.toEnd.fade();
+    }
+  }
+}
+
+/** When the youngest request was sent that ended as the stalled ones do not. */
+function lastOf({ kind }: Stall, calls: OpenCalls): MonotonicMs {
+  return kind === "unanswered" ? calls.answeredSentAt : calls.finishedSentAt;
+}

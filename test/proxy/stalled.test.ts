@@ -1,0 +1,218 @@
+/** An instance that stops answering, at real sidecars: what may be repeated goes to the other, what may not waits, and its way back costs no call. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import t from "tap";
+import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+  type Answer,
+  type Pair,
+  type PairOptions,
+} from "../support/pair.ts";
+
+interface Shop {
+  /** What waits at the first instance. */
+  readonly held: ServerResponse[];
+  /** Of the first instance. */
+  mode: "well" | "hang" | "fail";
+  /** Methods that came to it. */
+  readonly seen: string[];
+  readonly options: PairOptions;
+  readonly clock: FakeClock;
+}
+
+function shop(): Shop {
+  const clock = fakeClock({ wall: Date.now() });
+  const answer = (response: ServerResponse, status: number): void => {
+    response.statusCode = status;
+    response.end(`${status}`);
+  };
+  const made: Shop = {
+    held: [],
+    mode: "well",
+    seen: [],
+    clock,
+    options: {
+      clock,
+      instances: 2,
+      app: (index) => (request: IncomingMessage, response: ServerResponse) => {
+        request.resume();
+        request.on("end", () => {
+          if (index === 0) made.seen.push(request.method ?? "");
+          if (index > 0 || made.mode === "well") answer(response, 200);
+          else if (made.mode === "hang") made.held.push(response);
+          else answer(response, request.method === "OPTIONS" ? 204 : 500);
+        });
+      },
+      resources: [
+        resource("TrafficPolicy", "orders", {
+          targetRefs: [{ kind: "Service", name: "orders" }],
+          loadBalancer: { simple: "ROUND_ROBIN" },
+        }),
+      ],
+    },
+  };
+  return made;
+}
+
+interface EndpointView {
+  readonly held: boolean;
+  readonly onProbation: boolean;
+}
+
+async function cluster(pair: Pair): Promise<{
+  readonly ejections: readonly { readonly reason: string }[];
+  readonly endpoints: readonly EndpointView[];
+}> {
+  const { text } = await send(pair.caller.ports.admin ?? 0, {
+    path: "/clusters",
+    host: "127.0.0.1",
+  });
+  const { clusters } = JSON.parse(text) as {
+    clusters: Awaited<ReturnType<typeof cluster>>[];
+  };
+  const [found] = clusters;
+  if (found === undefined) throw new Error("no cluster");
+  return found;
+}
+
+/** Lets time pass, a tick at a time, with what happens on the wire in between, until `done`. */
+async function passUntil(
+  clock: FakeClock,
+  done: () => boolean | Promise<boolean>,
+): Promise<void> {
+  for (let tick = 0; tick < 1000; tick += 1) {
+    if (await done()) return;
+    clock.advance(5);
+    // What is answered at once must not look slow for the clock's haste.
+    for (let turn = 0; turn < 50; turn += 1)
+      await new Promise((resolve) => void setImmediate(resolve));
+  }
+  throw new Error("it did not come to pass");
+}
+
+/** Calls with `method` until so many wait at the first instance. */
+async function hold(
+  pair: Pair,
+  { held }: Shop,
+  method: string,
+  count: number,
+): Promise<Promise<Answer>[]> {
+  const waiting: Promise<Answer>[] = [];
+  while (held.length < count) {
+    const before = held.length;
+    const answer = pair.call({
+      method,
+      ...(method === "POST" ? { body: "order" } : {}),
+    });
+    const state = { over: false };
+    const ended = (): void => void (state.over = true);
+    void answer.then(ended, ended);
+    await until(() => state.over || held.length > before);
+    if (!state.over) waiting.push(answer);
+  }
+  return waiting;
+}
+
+void t.test(
+  "GETs that wait are answered by the other instance; a POST is sent once and waits",
+  async (t) => {
+    const made = shop();
+    const { clock } = made;
+    await withPair(made.options, async (pair) => {
+      for (let index = 0; index < 40; index += 1) {
+        await pair.call();
+        clock.advance(1);
+      }
+      made.mode = "hang";
+      const posts = await hold(pair, made, "POST", 1);
+      const gets = await hold(pair, made, "GET", 4);
+      // The other one goes on answering.
+      clock.advance(1);
+      await pair.call();
+      let answered = 0;
+      for (const get of gets) void get.then(() => (answered += 1));
+      await passUntil(clock, () => answered === gets.length);
+      for (const get of gets) t.equal((await get).status, 200);
+      t.match((await cluster(pair)).endpoints, [
+        { held: true },
+        { held: false },
+      ]);
+      t.equal(
+        made.seen.filter((method) => method === "OPTIONS").length,
+        1,
+        "it was asked",
+      );
+      for (let index = 0; index < 10; index += 1)
+        t.equal((await pair.call({ method: "POST", body: "x" })).status, 200);
+      await passUntil(
+        clock,
+        async () => (await cluster(pair)).ejections.length > 0,
+      );
+      t.match((await cluster(pair)).ejections, [{ reason: "stalled" }]);
+      t.equal(
+        await pair.metric(
+          pair.caller,
+          "wherry_ejections_total",
+          'reason="stalled"',
+        ),
+        1,
+      );
+      t.equal(
+        await pair.metric(
+          pair.caller,
+          "wherry_retries_total",
+          'reason="stalled"',
+        ),
+        gets.length,
+      );
+      const [post] = posts;
+      made.mode = "well";
+      for (const response of made.held.splice(0))
+        if (!response.destroyed) response.end("late");
+      t.equal((await post)?.text, "late", "the POST was sent nowhere else");
+      await passUntil(clock, async () => {
+        await pair.call();
+        const [first] = (await cluster(pair)).endpoints;
+        return first?.held === false && !first.onProbation;
+      });
+    });
+  },
+);
+
+void t.test(
+  "the trial of an endpoint that failed costs no caller a failure, and no POST is the trial",
+  async (t) => {
+    const made = shop();
+    const { clock } = made;
+    await withPair(made.options, async (pair) => {
+      made.mode = "fail";
+      const statuses = new Set<number>();
+      for (let index = 0; index < 10; index += 1)
+        statuses.add((await pair.call()).status);
+      t.same([...statuses].sort(), [200, 500]);
+      t.match((await cluster(pair)).ejections, [{ reason: "consecutive-5xx" }]);
+      await passUntil(clock, async () => {
+        const [first] = (await cluster(pair)).endpoints;
+        return first?.held === false;
+      });
+      t.equal(made.seen.at(-1), "OPTIONS", "first a request of our own");
+      const before = made.seen.length;
+      for (let index = 0; index < 5; index += 1)
+        t.equal((await pair.call({ method: "POST", body: "x" })).status, 200);
+      t.equal(made.seen.length, before);
+      const answer = pair.call();
+      let over = false;
+      void answer.then(() => (over = true));
+      await passUntil(clock, () => over);
+      t.equal((await answer).status, 200, "it failed there, and was sent on");
+      t.equal(made.seen.length, before + 1);
+      t.match((await cluster(pair)).ejections, [
+        { reason: "consecutive-5xx" },
+        { reason: "probe" },
+      ]);
+    });
+  },
+);

@@ -1,0 +1,314 @@
+/** An endpoint that stops answering: doubted, asked, ejected, asked again, tried, and in again; by a clock that the test moves. */
+import t from "tap";
+import { Deadlines } from "../../../../src/core/deadlines.ts";
+import {
+  OpenCalls,
+  type OpenCall,
+} from "../../../../src/policy/balance/open-calls.ts";
+import type { CheckResult } from "../../../../src/policy/health.ts";
+import {
+  makeOutlierDetector,
+  type OutlierDetector,
+} from "../../../../src/policy/outlier.ts";
+import { StallTicks } from "../../../../src/proxy/upstream/cluster/stall-ticks.ts";
+import {
+  StallWatch,
+  TRIAL_PATIENCE,
+} from "../../../../src/proxy/upstream/cluster/stall-watch.ts";
+import { TRAFFIC_DEFAULTS } from "../../../../src/resources/traffic-policy/settings.ts";
+import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+
+const WELL: CheckResult = { kind: "healthy" };
+const SICK: CheckResult = { kind: "unhealthy", evidence: "it says nothing" };
+const UNKNOWN: CheckResult = { kind: "unknown", evidence: "not allowed" };
+
+interface Bench {
+  readonly clock: FakeClock;
+  readonly watch: StallWatch;
+  readonly detector: OutlierDetector;
+  readonly calls: ReadonlyMap<string, OpenCalls>;
+  /** Endpoints that were asked and have not answered. */
+  readonly asked: string[];
+  readonly ejections: string[];
+  /** Requests that were told that their endpoint stands still. */
+  readonly told: OpenCall[];
+  /** A request that stays open. */
+  send(endpoint: string): OpenCall;
+  /** A request that is answered at once. */
+  serve(endpoint: string): void;
+  answer(result: CheckResult): Promise<void>;
+  /** Time passes, and every endpoint but `silent` answers a request in each 5 ms of it. */
+  pass(ms: number, silent?: string): void;
+}
+
+function bench(keys: readonly string[] = ["a", "b"]): Bench {
+  const clock = fakeClock();
+  const detector = makeOutlierDetector(() => 0.5);
+  detector.update(keys, TRAFFIC_DEFAULTS.outlierDetection);
+  const calls = new Map(keys.map((key) => [key, new OpenCalls()]));
+  const asked: string[] = [];
+  const ejections: string[] = [];
+  const told: OpenCall[] = [];
+  const waiting: ((result: CheckResult) => void)[] = [];
+  const ticks = new StallTicks(new Deadlines(clock));
+  const watch: StallWatch = new StallWatch({
+    clock,
+    ticks,
+    detector,
+    callsOf: (key) => calls.get(key),
+    ask(key) {
+      asked.push(key);
+      return new Promise((resolve) => waiting.push(resolve));
+    },
+    eject(key, reason, evidence) {
+      const now = clock.now();
+      const ejection = detector.eject(key, reason, evidence, now);
+      if (ejection === undefined) return;
+      ejections.push(`${key} ${reason} x${ejection.times}: ${evidence}`);
+      watch.ejected(key, now);
+    },
+  });
+  watch.update(keys);
+  const callsOf = (key: string): OpenCalls => {
+    const found = calls.get(key);
+    if (found === undefined) throw new Error(key);
+    return found;
+  };
+  const send = (key: string): OpenCall => {
+    const call: OpenCall = {
+      sentAt: 0,
+      answering: false,
+      listed: false,
+      older: undefined,
+      younger: undefined,
+      stalled: () => told.push(call),
+    };
+    watch.saw(clock.now());
+    watch.sent(callsOf(key), call);
+    return call;
+  };
+  const serve = (key: string): void => {
+    const call = send(key);
+    callsOf(key).headed(call, true, clock.now() + 1);
+    callsOf(key).over(call, true, clock.now() + 1);
+  };
+  return {
+    clock,
+    watch,
+    detector,
+    calls,
+    asked,
+    ejections,
+    told,
+    send,
+    serve,
+    async answer(result) {
+      waiting.shift()?.(result);
+      await new Promise((resolve) => setImmediate(resolve));
+    },
+    pass(ms, silent) {
+      for (let passed = 0; passed < ms; passed += 5) {
+        for (const key of keys) if (key !== silent) serve(key);
+        clock.advance(5);
+      }
+    },
+  };
+}
+
+/** Two endpoints at work, then three requests to "a" that it does not answer, until it is doubted. */
+function doubted(): Bench {
+  const made = bench();
+  made.pass(500);
+  for (let index = 0; index < 3; index += 1) made.send("a");
+  made.pass(130, "a");
+  return made;
+}
+
+void t.test(
+  "one that stops answering is out at once, asked, and ejected with the evidence",
+  async (t) => {
+    const made = doubted();
+    t.equal(made.detector.isHeld("a"), true);
+    t.same(made.asked, ["a"]);
+    t.same(made.ejections, [], "a doubt is no ejection");
+    made.pass(100, "a");
+    t.equal(new Set(made.told).size, 3, "what waits goes elsewhere besides");
+    await made.answer(SICK);
+    made.pass(50, "a");
+    t.match(made.ejections, [
+      /^a stalled x1: 3 requests without a response, the oldest for \d+ ms; siblings respond to 99 % within \d+ ms; it says nothing$/,
+    ]);
+    made.watch.close();
+    t.equal(made.clock.pending, 0);
+  },
+);
+
+void t.test(
+  "one answer to a request of our own clears it; the next must be an answer to somebody else's",
+  async (t) => {
+    const made = doubted();
+    await made.answer(WELL);
+    made.pass(30, "a");
+    t.equal(made.detector.isHeld("a"), false);
+    t.equal(made.told.length, 0, "nothing was sent twice");
+    made.pass(5000, "a");
+    t.same(made.ejections, [], "what waited before is slow, not lost");
+    for (let index = 0; index < 3; index += 1) made.send("a");
+    made.pass(150, "a");
+    t.equal(made.detector.isHeld("a"), true);
+    t.same(made.asked, ["a", "a"]);
+    await made.answer(WELL);
+    made.pass(1000, "a");
+    t.match(made.ejections, [/^a stalled/], "it answers nobody but us");
+    made.watch.close();
+  },
+);
+
+void t.test("an answer to a waiting request ends the doubt", (t) => {
+  const made = bench();
+  made.pass(500);
+  const calls = [made.send("a"), made.send("a"), made.send("a")];
+  made.pass(150, "a");
+  t.equal(made.detector.isHeld("a"), true);
+  for (const call of calls)
+    made.calls.get("a")?.headed(call, true, made.clock.now());
+  for (const call of calls)
+    made.calls.get("a")?.over(call, true, made.clock.now());
+  made.pass(30, "a");
+  t.equal(made.detector.isHeld("a"), false);
+  t.equal(made.detector.until("a"), 0);
+  made.watch.close();
+  t.end();
+});
+
+void t.test("never: the only endpoint, all at once, more than the cap", (t) => {
+  const alone = bench(["a"]);
+  alone.pass(500);
+  for (let index = 0; index < 9; index += 1) alone.send("a");
+  alone.clock.advance(10_000);
+  t.equal(alone.detector.isHeld("a"), false);
+  alone.watch.close();
+
+  const all = bench(["a", "b", "c"]);
+  all.pass(500);
+  for (const key of ["a", "b", "c"])
+    for (let index = 0; index < 9; index += 1) all.send(key);
+  all.clock.advance(10_000);
+  t.same(all.asked, [], "nobody is quicker");
+  all.watch.close();
+
+  const two = bench(["a", "b", "c"]);
+  two.pass(500);
+  for (const key of ["a", "b"])
+    for (let index = 0; index < 9; index += 1) two.send(key);
+  for (let passed = 0; passed < 300; passed += 5) {
+    two.serve("c");
+    two.clock.advance(5);
+  }
+  t.same(
+    ["a", "b", "c"].map((key) => two.detector.isHeld(key)),
+    [true, false, false],
+    "half of three is one",
+  );
+  t.ok(
+    two.told.length > 0,
+    "what waits at the other goes elsewhere all the same",
+  );
+  two.watch.close();
+  t.end();
+});
+
+async function ejected(): Promise<Bench> {
+  const made = doubted();
+  await made.answer(SICK);
+  made.pass(50, "a");
+  return made;
+}
+
+void t.test(
+  "its ejection over, it is asked before any call goes there, and again when it does not answer",
+  async (t) => {
+    const made = await ejected();
+    t.equal(made.asked.length, 1);
+    made.pass(1050, "a");
+    t.equal(made.asked.length, 2);
+    t.equal(made.detector.isHeld("a"), true, "no call while it is asked");
+    await made.answer(SICK);
+    made.pass(50, "a");
+    t.match(made.ejections.at(-1), "a probe x2: it says nothing");
+    made.pass(2100, "a");
+    t.equal(made.asked.length, 3, "later than the first time");
+    await made.answer(WELL);
+    made.pass(30, "a");
+    t.equal(made.detector.isHeld("a"), false);
+    t.equal(made.detector.onProbation("a"), true, "a call at a time from here");
+    t.equal(made.watch.isOffered("a"), false, "one that may be repeated");
+    made.pass(TRIAL_PATIENCE, "a");
+    t.equal(made.watch.isOffered("a"), true, "or any, where none such comes");
+    made.detector.record("a", "success", made.clock.now());
+    made.pass(100);
+    t.equal(made.detector.onProbation("a"), false);
+    made.watch.close();
+  },
+);
+
+void t.test(
+  "what cannot be asked is tried; a trial without an answer costs a moment",
+  async (t) => {
+    const made = await ejected();
+    made.pass(1050, "a");
+    await made.answer(UNKNOWN);
+    made.pass(30, "a");
+    t.equal(made.detector.onProbation("a"), true);
+    t.equal(made.detector.isHeld("a"), false);
+    const trial = made.send("a");
+    made.pass(100, "a");
+    t.equal(made.detector.isHeld("a"), true, "one is enough");
+    made.pass(100, "a");
+    t.ok(made.told.includes(trial), "and its caller is served elsewhere");
+    made.watch.close();
+  },
+);
+
+void t.test(
+  "a late response to what waits brings it back before its time",
+  async (t) => {
+    const made = bench();
+    made.pass(500);
+    const calls = [made.send("a"), made.send("a"), made.send("a")];
+    made.pass(150, "a");
+    await made.answer(SICK);
+    made.pass(50, "a");
+    t.equal(made.ejections.length, 1);
+    const [, , last] = calls;
+    if (last !== undefined)
+      made.calls.get("a")?.headed(last, true, made.clock.now());
+    made.pass(30, "a");
+    t.equal(made.asked.length, 2);
+    await made.answer(WELL);
+    made.pass(30, "a");
+    t.equal(made.detector.isHeld("a"), false);
+    t.ok(made.detector.until("a") <= made.clock.now());
+    made.watch.close();
+  },
+);
+
+void t.test(
+  "ejected for another reason, it comes back by the same way; one that is gone is forgotten",
+  async (t) => {
+    const made = bench();
+    made.pass(100);
+    made.detector.eject("a", "consecutive-5xx", "five", made.clock.now());
+    made.watch.ejected("a", made.clock.now());
+    made.clock.advance(999);
+    t.same(made.asked, []);
+    made.clock.advance(60);
+    t.same(made.asked, ["a"]);
+    await made.answer(WELL);
+    made.clock.advance(60);
+    t.equal(made.detector.onProbation("a"), true);
+    made.watch.update(["b"]);
+    made.clock.advance(100_000);
+    t.equal(made.clock.pending, 0, "no tick where there is nothing to watch");
+  },
+);
