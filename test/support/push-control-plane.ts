@@ -45,7 +45,7 @@ export interface TestControlPlane {
   readonly push: PushServer;
   readonly meters: PushServerOptions["meters"];
   readonly port: number;
-  /** "127.0.0.1:PORT" */
+  /** "HOST:PORT" */
   readonly address: string;
   token(options?: Partial<EnrolmentTokenOptions>): Promise<string>;
   /** Stops it; what the store and the authority hold stays. */
@@ -55,6 +55,8 @@ export interface TestControlPlane {
 export interface TestControlPlaneOptions {
   readonly store?: Store;
   readonly authority?: Authority;
+  /** Loopback where absent. */
+  readonly host?: string;
   readonly port?: number;
   readonly clock?: Clock;
   readonly grace?: RegistryOptions["grace"];
@@ -147,13 +149,14 @@ export async function startTestControlPlane(
   const behind = await startBehind(t, options);
   const { store, authority, registry, enrolment, own, clock, logger } = behind;
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
+  const { host = "127.0.0.1" } = options;
   const push = await startPushServer({
     store,
     registry,
     enrolment,
     credentials: own.credentials,
     trustDomains: [TRUST_DOMAIN],
-    host: "127.0.0.1",
+    host,
     port: options.port ?? 0,
     clock,
     logger,
@@ -174,7 +177,7 @@ export async function startTestControlPlane(
     push,
     meters: meters.push,
     port: push.port,
-    address: `127.0.0.1:${push.port}`,
+    address: `${host}:${push.port}`,
     token: behind.token,
     close,
   };
