@@ -84,7 +84,7 @@ function apiMeters(registry: MetricsRegistry): ApiMeters {
     ),
     shed: registry.counter(
       "wherry_control_plane_api_shed_total",
-      "Reads that were answered with 429, by why: late, the event loop was; many, too many long reads waited; slow, one waited too long; unread, earlier responses were not taken.",
+      "Reads that got 429, by why: late, the event loop was; many, too many long reads waited; slow, one waited too long; unread, earlier responses were not taken.",
       ["why"],
     ),
   };

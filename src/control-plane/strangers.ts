@@ -21,10 +21,14 @@ interface Stranger {
   readonly tuple: string;
   readonly source: string;
   readonly since: number;
+  /** By `#lived`. */
+  readonly born: number;
 }
 
 /** Milliseconds. A good caller proves itself in less: one that is older makes room where there is none. */
 const STALE = 1000;
+/** Milliseconds between two ticks of that age. */
+const TICK = 100;
 /** Milliseconds between two looks at time and bytes. */
 const SWEEP = 1000;
 /** Log lines: strangers must not fill the log either. */
@@ -48,11 +52,18 @@ export class Strangers {
   readonly #bySource = new Map<string, Set<Stranger>>();
   readonly #lines = tokenBucket(LINES);
   readonly #cancelSweep: Cancel;
+  readonly #cancelTick: Cancel;
   #turnedAway = 0;
+  /**
+   * Milliseconds in which the event loop had its turns. It does not go on in a stall: or, when many come back at once, each newcomer
+   * would end the one whose handshake is nearly done, and nobody would get in.
+   */
+  #lived = 0;
 
   constructor(options: StrangersOptions) {
     this.#options = options;
     this.#cancelSweep = options.clock.every(SWEEP, () => this.#sweep());
+    this.#cancelTick = options.clock.every(TICK, () => (this.#lived += TICK));
   }
 
   get size(): number {
@@ -74,7 +85,8 @@ export class Strangers {
       return false;
     }
     const since = this.#options.clock.now();
-    const stranger = { raw, tuple: tupleOf(raw), source, since };
+    const born = this.#lived;
+    const stranger = { raw, tuple: tupleOf(raw), source, since, born };
     this.#all.set(stranger.tuple, stranger);
     const siblings = this.#bySource.get(source) ?? new Set();
     this.#bySource.set(source, siblings.add(stranger));
@@ -91,6 +103,7 @@ export class Strangers {
   /** Ends all of them. */
   close(): void {
     this.#cancelSweep();
+    this.#cancelTick();
     for (const { raw } of this.#all.values()) raw.destroy();
   }
 
@@ -135,11 +148,7 @@ export class Strangers {
   /** Whether the oldest of `full` has left its place to a newcomer. */
   #makeRoom(full: Iterable<Stranger>, reason: string): boolean {
     const [oldest] = full;
-    if (
-      oldest === undefined ||
-      this.#options.clock.now() - oldest.since < STALE
-    )
-      return false;
+    if (oldest === undefined || this.#lived - oldest.born < STALE) return false;
     this.#end(oldest, reason);
     return true;
   }

@@ -67,6 +67,29 @@ async function door(t: Scope): Promise<Door> {
 const open = ({ accepted }: Door): boolean[] =>
   accepted.map(({ destroyed }) => !destroyed);
 
+void t.test(
+  "nobody ages while the event loop stands still: the oldest is the one that is nearly served",
+  async (t) => {
+    const entered = await door(t);
+    const { clock, accepted } = entered;
+    await entered.call();
+    await entered.call();
+    // A stall of three seconds: its ticks are one.
+    clock.stall(3000);
+    await entered.call();
+    t.same(
+      accepted.map(({ destroyed }) => destroyed),
+      [false, false, true],
+    );
+    clock.advance(1000);
+    await entered.call();
+    t.same(
+      accepted.map(({ destroyed }) => destroyed),
+      [true, false, true, false],
+    );
+  },
+);
+
 void t.test("one source has its share, and no more", async (t) => {
   const here = await door(t);
   await here.call();

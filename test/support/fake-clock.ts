@@ -4,6 +4,8 @@ import type { Clock } from "../../src/core/clock.ts";
 export interface FakeClock extends Clock {
   /** Moves time on by `ms`, running what falls due, in order. */
   advance(ms: number): void;
+  /** Moves time on by `ms` in which the event loop stands still: a timer that falls due in it, runs once, and at its end. */
+  stall(ms: number): void;
   /** How many timers wait. */
   readonly pending: number;
 }
@@ -41,6 +43,15 @@ export function fakeClock(
     random,
     get pending() {
       return timers.size;
+    },
+    stall(ms) {
+      now += ms;
+      for (const timer of [...timers].sort((a, b) => a.at - b.at)) {
+        if (timer.at > now || !timers.has(timer)) continue;
+        if (timer.period === undefined) timers.delete(timer);
+        else timer.at = now + timer.period;
+        timer.run();
+      }
     },
     advance(ms) {
       const until = now + ms;

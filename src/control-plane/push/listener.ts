@@ -34,6 +34,9 @@ export const MOST_CONNECTIONS = 20_000;
 /** Connections of one instance. It needs a stream, a renewal, and their successors; a stolen certificate takes no more than that. */
 export const MOST_OF_INSTANCE = 8;
 
+/** Handshakes that begin in one turn of the event loop: when all sidecars come at once, those that are in have their turns between. */
+export const HANDSHAKES_A_TURN = 16;
+
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
@@ -72,6 +75,8 @@ export class Listener {
   readonly #instances: Holders;
   /** Every accepted connection, also those that have not finished their handshake. */
   readonly #accepted = new Set<Socket>();
+  /** Accepted, their handshakes not begun; in the order of their coming. */
+  readonly #waiting = new Set<Socket>();
   readonly #server: Server;
   readonly #tls: TlsServer;
   readonly #leaveOwn: () => void;
@@ -140,8 +145,24 @@ export class Listener {
     raw.on("error", () => undefined);
     if (!this.#strangers.admit(raw)) return;
     this.#accepted.add(raw);
-    raw.on("close", () => this.#accepted.delete(raw));
-    this.#tls.emit("connection", raw);
+    raw.on("close", () => {
+      this.#accepted.delete(raw);
+      this.#waiting.delete(raw);
+    });
+    this.#waiting.add(raw);
+    if (this.#waiting.size === 1) setImmediate(() => this.#beginHandshakes());
+  }
+
+  #beginHandshakes(): void {
+    let begun = 0;
+    for (const raw of this.#waiting) {
+      this.#waiting.delete(raw);
+      if (raw.destroyed) continue;
+      this.#tls.emit("connection", raw);
+      begun += 1;
+      if (begun === HANDSHAKES_A_TURN) break;
+    }
+    if (this.#waiting.size > 0) setImmediate(() => this.#beginHandshakes());
   }
 
   #secured(socket: TLSSocket): void {

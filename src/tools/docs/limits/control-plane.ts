@@ -40,6 +40,7 @@ import {
 } from "../../../control-plane/push/connection.ts";
 import {
   HANDSHAKE_TIMEOUT,
+  HANDSHAKES_A_TURN,
   MOST_CONNECTIONS,
   MOST_OF_INSTANCE,
 } from "../../../control-plane/push/listener.ts";
@@ -206,6 +207,11 @@ export const PUSH_LIMITS: readonly Limit[] = [
     name: "TLS handshake",
     default: time(HANDSHAKE_TIMEOUT),
     beyond: "the connection is closed",
+  },
+  {
+    name: "TLS handshakes that begin in one turn of the event loop",
+    default: count(HANDSHAKES_A_TURN),
+    beyond: "further connections wait in their order",
   },
   {
     name: "message and streams of a connection without a certificate",
