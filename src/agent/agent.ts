@@ -21,6 +21,8 @@ export interface Agent {
   readonly lookups?: SharedLookups | undefined;
   /** Takes what was seen of unconfirmed endpoints; absent where there is no control plane to tell. */
   readonly reports?: SharedReports;
+  /** This machine's clock has jumped: what hangs on it is looked at again. */
+  clockJumped(): void;
   /**
    * The first `true` registers the workload (law 12: the proxy has probed the application by then); later values change whether it is
    * balanced to. Resolves when the control plane has it, or at once where there is none to tell now: it is told at the next connection.

@@ -1,24 +1,22 @@
 /** A gRPC client of the control plane: TLS 1.3, the server's SPIFFE id judged before anything is said, no resumption, dead connections found within seconds. */
-import { X509Certificate } from "node:crypto";
+import { createSecureContext, TLSSocket, type SecureContext } from "node:tls";
 import {
-  createSecureContext,
-  type DetailedPeerCertificate,
-  type PeerCertificate,
-} from "node:tls";
-import {
+  ChannelCredentials,
   Client,
-  credentials as channelCredentials,
   Metadata,
+  status,
   type ClientDuplexStream,
   type MethodDefinition,
   type ServiceError,
 } from "@grpc/grpc-js";
 import type { Clock } from "../core/clock.ts";
-import type { Bytes, WallMs } from "../core/units.ts";
+import type { Bytes } from "../core/units.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
-import { judgePeer } from "../identity/svid.ts";
+import { UNTIMELY } from "../identity/svid.ts";
+import { trustOf } from "../identity/trust.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
+import { judgeSocket } from "../wire/tls/tls-context.ts";
 
 export interface ConnectionOptions {
   /** "HOST:PORT", "[IPV6]:PORT" */
@@ -30,11 +28,15 @@ export interface ConnectionOptions {
   /** Bytes of a message beyond which the stream is given up. */
   readonly maxMessageBytes: Bytes;
   readonly clock: Clock;
+  /** The server was refused for the dates of its certificate. */
+  readonly onUntimely?: () => void;
+  /** Any server is taken: for a call that tells nothing, and whose answer proves itself. */
+  readonly anyServer?: boolean;
 }
 
 /** Makes no connection before the first call. Close it. */
 export function openClient(options: ConnectionOptions): Client {
-  const { credentials } = options;
+  const { credentials, anyServer = false } = options;
   const context = createSecureContext({
     ca: options.trustBundle,
     minVersion: "TLSv1.3",
@@ -43,14 +45,9 @@ export function openClient(options: ConnectionOptions): Client {
       ? {}
       : { cert: credentials.certificateChain, key: credentials.privateKey }),
   });
-  const channel = channelCredentials.createFromSecureContext(context, {
-    checkServerIdentity: (_host, certificate) =>
-      serverFault(
-        certificate,
-        credentials?.spiffeId.trustDomain,
-        options.clock.wall(),
-      ),
-  });
+  const channel = judgedChannel(context, (socket) =>
+    anyServer ? undefined : serverFault(socket, options),
+  );
   return new Client(`dns:///${options.address}`, channel, {
     // A name for SNI, where the address may be a number; the identity is in the SPIFFE id alone.
     "grpc.ssl_target_name_override": `${CONTROL_PLANE.serviceAccount}.${CONTROL_PLANE.namespace}`,
@@ -67,52 +64,65 @@ export function openClient(options: ConnectionOptions): Client {
   });
 }
 
-/** Called once the chain is verified; never on a resumed session, and none is (no session is ever passed). */
+/** Node's own judgement is off, as on the link: it looks for host names, and knows this machine's clock alone. */
+function judgedChannel(
+  context: SecureContext,
+  faultOf: (socket: TLSSocket) => Error | undefined,
+): ChannelCredentials {
+  const channel = ChannelCredentials.createFromSecureContext(context, {
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  });
+  const makeConnector = channel._createSecureConnector.bind(channel);
+  channel._createSecureConnector = (...target) => {
+    const connector = makeConnector(...target);
+    const connect = connector.connect.bind(connector);
+    connector.connect = async (raw) => {
+      const result = await connect(raw);
+      const { socket } = result;
+      const fault =
+        socket instanceof TLSSocket
+          ? faultOf(socket)
+          : new TypeError("the connection is not TLS");
+      if (fault === undefined) return result;
+      // Not at once: OpenSSL is still at work on this connection.
+      setImmediate(() => socket.destroy());
+      throw fault;
+    };
+    return connector;
+  };
+  return channel;
+}
+
+/** Called after each handshake, before a byte is sent. */
 function serverFault(
-  certificate: PeerCertificate,
-  trustDomain: string | undefined,
-  wall: WallMs,
+  socket: TLSSocket,
+  { credentials, trustBundle, clock, onUntimely }: ConnectionOptions,
 ): Error | undefined {
-  const [leaf, ...issuers] = chainOf(certificate);
-  const judgement = judgePeer(
-    {
-      leaf,
-      issuers,
-      authorized: true,
-      authorizationError: undefined,
-    },
+  const trustDomain = credentials?.spiffeId.trustDomain;
+  const judgement = judgeSocket(
+    socket,
     trustDomain === undefined ? undefined : [trustDomain],
-    wall,
+    trustOf({ ...credentials, trustBundle }, clock),
   );
-  const isControlPlane =
+  if (
     judgement.ok &&
     judgement.id.namespace === CONTROL_PLANE.namespace &&
-    judgement.id.serviceAccount === CONTROL_PLANE.serviceAccount;
-  if (isControlPlane) return undefined;
+    judgement.id.serviceAccount === CONTROL_PLANE.serviceAccount
+  )
+    return undefined;
   const expected = formatSpiffeId({
     trustDomain: trustDomain ?? "any",
     ...CONTROL_PLANE,
   });
+  if (judgement.ok)
+    return new Error(
+      `the server proved to be ${judgement.uri}, not the control plane (${expected})`,
+    );
+  if (UNTIMELY.has(judgement.reason)) onUntimely?.();
   return new Error(
-    judgement.ok
-      ? `the server proved to be ${judgement.uri}, not the control plane (${expected})`
-      : `the server did not prove to be the control plane (${expected}): ${judgement.reason}: ${judgement.detail}`,
+    `the server did not prove to be the control plane (${expected}): ${judgement.reason}: ${judgement.detail}`,
   );
-}
-
-/** The chain as it was verified: node:tls makes it a ring at the root. */
-function chainOf(certificate: PeerCertificate): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  const seen = new Set<unknown>();
-  for (
-    let next: Partial<DetailedPeerCertificate> | undefined = certificate;
-    next?.raw !== undefined && !seen.has(next);
-    next = next.issuerCertificate
-  ) {
-    seen.add(next);
-    chain.push(new X509Certificate(next.raw));
-  }
-  return chain;
 }
 
 export interface CallOptions {
@@ -186,5 +196,13 @@ export class CallError extends Error {
   constructor(error: ServiceError | null, message?: string) {
     super(message ?? error?.details ?? "the call failed");
     this.code = error?.code;
+  }
+
+  /** The server knows the caller, or knows that it does not, and gives it nothing. */
+  get isRefusal(): boolean {
+    return (
+      this.code === status.UNAUTHENTICATED ||
+      this.code === status.PERMISSION_DENIED
+    );
   }
 }

@@ -19,6 +19,8 @@ export interface FollowOptions {
   /** "HOST:PORT" of the control plane. */
   readonly controlPlane: string;
   readonly credentials: Watch<Credentials | undefined>;
+  /** One end does not take the other's certificate. */
+  readonly onRefused: () => void;
   readonly config: MeshConfig;
   /** What is wanted of the mesh; undefined: everything in scope. */
   readonly interest: MeshInterest | undefined;
@@ -99,6 +101,7 @@ async function stream(
 ): Promise<string> {
   const { config, interest, registration, status, maxConfigBytes, clock } =
     options;
+  const { onRefused } = options;
   let client: Client | undefined;
   try {
     const self = await config.become(credentials);
@@ -107,6 +110,7 @@ async function stream(
       trustBundle: credentials.trustBundle,
       credentials,
       clock,
+      onUntimely: onRefused,
       maxMessageBytes: maxConfigBytes + 65_536,
     });
     client = opened;
@@ -127,6 +131,7 @@ async function stream(
         options.reports.connected(opened, signal);
       },
       onPush: (revision, received) => config.push(self, revision, received),
+      onRefused,
       onUnusable: (revision, reason) => config.unusable(reason, revision),
     });
   } catch (thrown) {

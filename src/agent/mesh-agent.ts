@@ -66,10 +66,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     interest,
     status,
     directory,
-    workload,
-    version,
-    clock,
-    logger,
+    ...{ workload, version, clock, logger },
   });
 
   if (certificates.latest !== undefined)
@@ -79,7 +76,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   status.update({ keepError: directory.readOnly });
   const following = followControlPlane({
     controlPlane: options.controlPlane,
-    credentials: certificates.credentials,
+    credentials: certificates.issued,
+    onRefused: () => certificates.lookAgain(),
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
     ...{ config, interest, registration, reports, status, clock, logger },
@@ -97,6 +95,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     state: status.state,
     lookups: interest,
     reports,
+    clockJumped: () => certificates.lookAgain(),
     setReady: (ready) => registration.setReady(ready),
     deregister: () => registration.deregister(),
     async close() {

@@ -34,6 +34,8 @@ export interface StreamOptions {
   readonly clock: Clock;
   /** Ends the stream. */
   readonly signal: AbortSignal;
+  /** The control plane does not take the certificate. */
+  readonly onRefused?: () => void;
   /** The control plane has answered. */
   readonly onOpen: () => void;
   /** A push is complete: puts it in force, or gives the reason why not. May not reject. */
@@ -142,6 +144,7 @@ class ConfigStream {
 
   #onError(error: Partial<ServiceError>): void {
     const reason = error.details ?? error.message ?? "the stream failed";
+    if (error.code === status.UNAUTHENTICATED) this.#options.onRefused?.();
     // A message over the limit: the client gives up the stream before it has read it.
     if (error.code === status.RESOURCE_EXHAUSTED)
       this.#options.onUnusable(undefined, reason);

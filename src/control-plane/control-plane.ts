@@ -15,6 +15,7 @@ import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
 import { checkAgainstStore } from "./checks.ts";
 import { Enrolment } from "./enrolment/enrolment.ts";
+import { openShownCertificates } from "./enrolment/shown-certificates.ts";
 import {
   ensureAdministrator,
   ensureMesh,
@@ -244,11 +245,16 @@ async function openPush(
   closers: Closers,
 ): Promise<PushServer> {
   const { trustDomain, clock, logger } = options;
+  const shown = await openShownCertificates({ store, clock, logger });
+  closers.push(() => shown.close());
   const push = await startPushServer({
     store,
     registry,
+    shown,
     enrolment: new Enrolment({
       nameFault: (instance) => registry.nameFault(instance),
+      untimelyFault: (peer) => registry.untimelyFault(peer),
+      shown,
       store,
       issuer: authority,
       trustDomain,

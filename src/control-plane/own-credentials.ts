@@ -1,11 +1,10 @@
-/** The control plane's own certificate, as the sidecars expect it, renewed before it is half spent. */
-import type { Cancel, Clock } from "../core/clock.ts";
+/** The control plane's own certificate, as the sidecars expect it, renewed before it is half spent, and where its clock has jumped out of it. */
+import { watchJumps, type Cancel, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { SpiffeUri } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import { alarm } from "../push/alarm.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import { ROOT_NAMESPACE } from "../resources/envelope.ts";
 
@@ -39,11 +38,9 @@ export function keepOwnCredentials(options: {
   /** Half of what is left, as it was made: the authority sets notBefore back, and cuts notAfter to its own end. */
   const plan = (share: number, longest = Infinity): void => {
     const left = Math.max(0, source.value.notAfter - clock.wall());
-    cancel = alarm(
-      clock,
-      clock.wall() + Math.max(SHORTEST_WAIT, Math.min(longest, left * share)),
-      renew,
-    );
+    const ms = Math.max(SHORTEST_WAIT, Math.min(longest, left * share));
+    cancel();
+    cancel = clock.after(ms, renew);
   };
   const renew = (): void => {
     try {
@@ -58,6 +55,23 @@ export function keepOwnCredentials(options: {
       plan(1 / 20, LONGEST_RETRY);
     }
   };
+  const onJump = (ms: number): void => {
+    logger.warn(
+      { milliseconds: Math.round(ms) },
+      "this machine's clock has jumped: certificates are issued by what it says now",
+    );
+    const { notBefore, notAfter } = source.value;
+    const now = clock.wall();
+    // Sidecars whose clocks are right see it as it is: a jump alone takes nothing from it.
+    if (now < notBefore || now >= notAfter) renew();
+  };
   plan(1 / 2);
-  return { credentials: source, close: () => cancel() };
+  const stopWatching = watchJumps(clock, onJump);
+  return {
+    credentials: source,
+    close() {
+      stopWatching();
+      cancel();
+    },
+  };
 }

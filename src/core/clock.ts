@@ -17,7 +17,7 @@ export interface Clock {
   random(): number;
 }
 
-/** The longest delay that Node's timers take; longer ones would fire at once. */
+/** Milliseconds, 24 days: the longest delay that Node's timers take; longer ones would fire at once, and go in parts. */
 const LONGEST = 2 ** 31 - 1;
 
 /** Each thread's `performance` starts at 0 when the thread does; threads that share a rate limit need one time. */
@@ -27,8 +27,15 @@ export const systemClock: Clock = {
   now: () => ORIGIN + performance.now(),
   wall: () => Date.now(),
   after(ms, run) {
-    const timer = setTimeout(run, Math.min(ms, LONGEST));
-    timer.unref();
+    let left = ms;
+    let timer: NodeJS.Timeout;
+    const start = (): void => {
+      const part = Math.min(left, LONGEST);
+      left -= part;
+      timer = setTimeout(left > 0 ? start : run, part);
+      timer.unref();
+    };
+    start();
     return () => clearTimeout(timer);
   },
   every(ms, run) {
@@ -81,6 +88,22 @@ export function afterArrivals(
     over = true;
     cancel();
   };
+}
+
+/** Milliseconds by which the two may differ between two looks: a clock that is slewed stays far below it. */
+export const JUMP = 5000;
+/** Milliseconds between two looks. */
+const LOOK_EVERY = 1000;
+
+/** `onJump` hears by how many milliseconds it moved forward, or backward below 0. A machine that wakes from sleep has jumped forward. */
+export function watchJumps(clock: Clock, onJump: (ms: number) => void): Cancel {
+  let last = clock.wall() - clock.now();
+  return clock.every(LOOK_EVERY, () => {
+    const difference = clock.wall() - clock.now();
+    const moved = difference - last;
+    last = difference;
+    if (Math.abs(moved) >= JUMP) onJump(moved);
+  });
 }
 
 /** Milliseconds since the epoch to the RFC 3339 text that people and files read. */

@@ -4,7 +4,7 @@ import { messageOf } from "../core/errors.ts";
 import type { WallMs } from "../core/units.ts";
 import { basicConstraints } from "./extensions.ts";
 import { fingerprintOf } from "./pem.ts";
-import { signingFault } from "./profile.ts";
+import { opensslAloneFault, signingFault } from "./profile.ts";
 
 /** Certificates between leaf and root: more is an attack on our time. */
 const DEEPEST = 8;
@@ -29,6 +29,22 @@ export function chainFault(
   } catch (error) {
     return `a certificate cannot be read: ${messageOf(error)}`;
   }
+}
+
+/**
+ * As `chainFault`, for a chain that OpenSSL has refused for its dates: it names its last objection alone, so that nothing is taken
+ * for granted here. What it alone can judge is refused.
+ */
+export function untimelyChainFault(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  time: WallMs,
+): string | undefined {
+  for (const certificate of [...chain, ...roots]) {
+    const fault = opensslAloneFault(certificate);
+    if (fault !== undefined) return `"${nameOf(certificate)}": ${fault}`;
+  }
+  return chainFault(chain, roots, time);
 }
 
 /** The certificate of `chain` that has the fingerprint (SHA-256 of the DER, hexadecimal). */

@@ -11,6 +11,7 @@ import { uriNames } from "./extensions.ts";
 import { readCertificates } from "./pem.ts";
 import { leafFault } from "./profile.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe.ts";
+import type { MeshTime } from "./trust.ts";
 
 export interface CredentialPems {
   /** Leaf first. */
@@ -30,6 +31,8 @@ export interface Credentials extends CredentialPems {
   readonly notAfter: number;
   /** Different for every loading within a process: connections made with other credentials are told apart by it. */
   readonly generation: number;
+  /** The mesh's time, by which its holder judges others besides its own clock; absent: by that alone. */
+  readonly meshTime?: MeshTime;
 }
 
 let generations = 0;

@@ -29,6 +29,19 @@ const UNDERSTOOD_IN_LEAF: ReadonlySet<string> = new Set(
     Oid.CERTIFICATE_POLICIES,
   ].map(keyOfOid),
 );
+/** What restricts an authority in ways that OpenSSL alone judges. */
+const RESTRICTIONS: readonly string[] = [
+  Oid.NAME_CONSTRAINTS,
+  Oid.POLICY_CONSTRAINTS,
+  Oid.POLICY_MAPPINGS,
+  Oid.INHIBIT_ANY_POLICY,
+  Oid.EXTENDED_KEY_USAGE,
+].map(keyOfOid);
+/** Signatures that anybody can forge, or will. */
+const WEAK = /md[245]|sha1(?!\d)/i;
+/** Bits of an RSA key that OpenSSL asks for. */
+const LEAST_RSA = 2048;
+
 const UNDERSTOOD_IN_AUTHORITY: ReadonlySet<string> = new Set([
   ...UNDERSTOOD_IN_LEAF,
   ...[
@@ -102,6 +115,27 @@ export function signingFault(certificate: X509Certificate): string | undefined {
   if (spiffe[0] !== undefined && !/^spiffe:\/\/[^/]+$/.test(spiffe[0]))
     return `has the SPIFFE ID of a workload (${spiffe[0].slice(0, LONGEST_SHOWN)}); a signing certificate's has no path`;
   return undefined;
+}
+
+/**
+ * Why a chain with this certificate in it cannot be judged without OpenSSL: it is restricted in ways that are not read here, or is
+ * weaker than OpenSSL takes. Throws DerError where it cannot be read.
+ */
+export function opensslAloneFault(
+  certificate: X509Certificate,
+): string | undefined {
+  const extensions = extensionsOf(certificate);
+  if (
+    basicConstraints(certificate)?.ca === true &&
+    RESTRICTIONS.some((key) => extensions.has(key))
+  )
+    return "it restricts what it signs";
+  if (WEAK.test(certificate.signatureAlgorithm ?? "md5"))
+    return "its signature is weak";
+  const { modulusLength } = certificate.publicKey.asymmetricKeyDetails ?? {};
+  return modulusLength !== undefined && modulusLength < LEAST_RSA
+    ? "its key is weak"
+    : undefined;
 }
 
 function unknownCritical(

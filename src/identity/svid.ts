@@ -3,10 +3,12 @@ import type { X509Certificate } from "node:crypto";
 import { timestamp } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { WallMs } from "../core/units.ts";
-import { nameOf } from "./chain.ts";
+import { nameOf, untimelyChainFault } from "./chain.ts";
 import { uriNames } from "./extensions.ts";
+import { readCertificates } from "./pem.ts";
 import { leafFault, signingFault } from "./profile.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe.ts";
+import type { Trust } from "./trust.ts";
 
 /** What one handshake left behind. */
 export interface PeerEvidence {
@@ -52,27 +54,47 @@ const REASON_OF: ReadonlyMap<string, JudgementReason> = new Map([
   ["INVALID_PURPOSE", "key usage"],
 ]);
 
+/** Refusals for a certificate's dates. */
+export const UNTIMELY: ReadonlySet<JudgementReason | undefined> = new Set([
+  "expired",
+  "not yet valid",
+] as const);
+
 /**
- * `now` in wall-clock milliseconds. `trustDomains` undefined: any, which only a caller may say that has pinned the root.
- * Everything that is not provably right is refused.
+ * `trustDomains` undefined: any, which only a caller may say that has pinned the root. Everything that is not provably right is refused.
+ * OpenSSL goes by this machine's clock alone: what it refuses for its dates is verified here, at the other times that count.
  */
 export function judgePeer(
   evidence: PeerEvidence,
   trustDomains: readonly string[] | undefined,
-  now: WallMs,
+  trust: Trust,
 ): Judgement {
   const { leaf, issuers, authorized } = evidence;
   if (leaf === undefined)
     return refuse("no certificate", "the peer presented no certificate");
   try {
-    if (!authorized) return refuseUnverified(leaf, evidence, now);
-    return judgeIssuers(issuers) ?? judgeLeaf(leaf, trustDomains, now);
+    if (!authorized && !isVerified(leaf, evidence, trust))
+      return refuseUnverified(leaf, evidence, trust.times[0]);
+    return judgeIssuers(issuers) ?? judgeLeaf(leaf, trustDomains, trust.times);
   } catch (error) {
     return refuse(
       "malformed certificate",
       `the peer's certificate cannot be read: ${messageOf(error)}`,
     );
   }
+}
+
+/** Whether OpenSSL's objection to the dates does not hold at one of the times, and it is the only one there is. */
+function isVerified(
+  leaf: X509Certificate,
+  { issuers, authorizationError = "" }: PeerEvidence,
+  { trustBundle, times }: Trust,
+): boolean {
+  if (!UNTIMELY.has(REASON_OF.get(authorizationError))) return false;
+  const roots = readCertificates(trustBundle, "trust bundle");
+  return times.some(
+    (time) => untimelyChainFault([leaf, ...issuers], roots, time) === undefined,
+  );
 }
 
 /** Says which certificate OpenSSL's verdict is about, and since when, where the peer presented it. */
@@ -88,8 +110,7 @@ function refuseUnverified(
       ? "CA certificate"
       : (REASON_OF.get(code) ?? "untrusted issuer");
   const said = `the peer's certificate was not verified: ${code}`;
-  if (reason !== "expired" && reason !== "not yet valid")
-    return refuse(reason, said);
+  if (!UNTIMELY.has(reason)) return refuse(reason, said);
   const at = [leaf, ...issuers].find(
     (certificate) => ageFault(certificate, now) !== undefined,
   );
@@ -135,9 +156,9 @@ function ageFault(
 function judgeLeaf(
   leaf: X509Certificate,
   trustDomains: readonly string[] | undefined,
-  now: WallMs,
+  times: Trust["times"],
 ): Judgement {
-  // OpenSSL has looked at the dates of the whole chain by the system's time; the leaf is held to our clock as well.
+  // The dates of the whole chain were looked at, by OpenSSL or here; the leaf is held to our clocks in any case.
   const from = leaf.validFromDate.getTime();
   const to = leaf.validToDate.getTime();
   if (Number.isNaN(from) || Number.isNaN(to))
@@ -145,7 +166,10 @@ function judgeLeaf(
       "malformed certificate",
       "the certificate's validity is not in a valid form",
     );
-  const age = ageFault(leaf, now);
+  const [now] = times;
+  const age = times.every((time) => ageFault(leaf, time) !== undefined)
+    ? ageFault(leaf, now)
+    : undefined;
   if (age !== undefined)
     return refuse(now > to ? "expired" : "not yet valid", age);
   const fault = leafFault(leaf);

@@ -90,6 +90,8 @@ export interface IssueResponse {
   readonly certificateChain: string;
   /** PEM */
   readonly trustBundle: string;
+  /** Wall milliseconds at which it was issued, by the control plane's clock; 0 where one of an older version does not say. */
+  readonly time: number;
 }
 
 export interface RegisterRequest {

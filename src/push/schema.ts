@@ -66,6 +66,7 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
   IssueResponse: [
     one(1, "certificateChain", "string"),
     one(2, "trustBundle", "string"),
+    one(3, "time", "uint64"),
   ],
   RegisterRequest: [one(1, "spec", "string")],
   RegisterResponse: [one(1, "workload", "string")],

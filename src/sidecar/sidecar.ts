@@ -17,6 +17,7 @@ import { watchSource } from "../core/watch.ts";
 import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
 import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
 import type { BoundPorts, SidecarPorts } from "../proxy/downstream/ports.ts";
+import { followJumps } from "./clock-jumps.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { startProbe } from "./probe.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
@@ -292,6 +293,7 @@ class RunningSidecar implements Sidecar {
       this.#closers.push(agent.reports.watch(() => worker.sightings()));
     }
     this.#closers.push(
+      followJumps(agent, { ...this.#parts, meters: worker.meters }),
       follow(agent.credentials, (value) => {
         worker.credentials.set(value);
         if (value !== undefined) this.#workerPool?.credentials(value);

@@ -50,6 +50,8 @@ export interface Meters extends MachineMeters {
   readonly memoryPressure: GaugeCell;
   readonly bufferedBytes: GaugeCell;
   readonly certificateExpiry: GaugeCell;
+  /** Jumps of this machine's clock, by their direction. */
+  readonly clockJumps: Family<CounterCell>;
   readonly configAge: GaugeCell;
   readonly configRefused: GaugeCell;
   readonly configWait: Family<HistogramCell>;
@@ -289,6 +291,7 @@ function stateMeters(
   | "memoryPressure"
   | "bufferedBytes"
   | "certificateExpiry"
+  | "clockJumps"
   | "configAge"
   | "configRefused"
   | "configWait"
@@ -318,6 +321,11 @@ function stateMeters(
         "Seconds until the sidecar's own certificate expires; negative once it has.",
       )
       .with(),
+    clockJumps: registry.counter(
+      "wherry_clock_jumps_total",
+      "Jumps of this machine's clock by 5 s or more, forward or backward; a machine that wakes from sleep has jumped forward.",
+      ["direction"],
+    ),
     configAge: registry
       .gauge(
         "wherry_config_age_seconds",

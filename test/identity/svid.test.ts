@@ -31,7 +31,7 @@ function judge(
   return judgePeer(
     { leaf: certificate, issuers: [], authorized, authorizationError },
     ["other.test", "cluster.local"],
-    at,
+    { trustBundle: mesh.bundle, times: [at] },
   );
 }
 
@@ -98,7 +98,10 @@ void t.test(
   "what has expired is named, with since when; an issuer as well",
   (t) => {
     const issuing = mesh.issuing.certificate;
-    const at = (when: number): ReturnType<typeof judgePeer> =>
+    const at = (
+      when: number,
+      bundle = mesh.bundle,
+    ): ReturnType<typeof judgePeer> =>
       judgePeer(
         {
           leaf: leaf({ notAfter: now + 500 * HOUR }),
@@ -107,7 +110,7 @@ void t.test(
           authorizationError: "CERT_HAS_EXPIRED",
         },
         ["cluster.local"],
-        when,
+        { trustBundle: bundle, times: [when] },
       );
     t.match(judge(leaf(), now + 2 * HOUR, false, "CERT_HAS_EXPIRED"), {
       reason: "expired",
@@ -118,7 +121,7 @@ void t.test(
       reason: "expired",
       detail: /the certificate CN=test issuing authority expired at 2026-06-11/,
     });
-    t.match(at(now), {
+    t.match(at(now, fakeAuthority({ now: now - 900 * HOUR }).bundle), {
       reason: "expired",
       detail: /CERT_HAS_EXPIRED; .*look at the roots of the trust bundle/,
     });

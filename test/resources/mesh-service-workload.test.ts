@@ -70,6 +70,12 @@ void t.test("Mesh", (t) => {
       "spec.mtls.certificateTTL",
       /from 1m to 2160h/,
     ]),
+    mesh({ mtls: { renewExpiredFor: "0s" } }),
+    mesh({ mtls: { renewExpiredFor: "2160h" } }),
+    mesh({ mtls: { renewExpiredFor: "2161h" } }, [
+      "spec.mtls.renewExpiredFor",
+      /from 0s to 2160h, not 2161h/,
+    ]),
     mesh({ mtls: { rotateAt: 1 } }, ["spec.mtls.rotateAt", /1 is above 0.9/]),
     ...["NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"].map(
       (pathNormalization) => mesh({ pathNormalization }),
@@ -133,7 +139,12 @@ void t.test("Mesh", (t) => {
     };
     t.strictSame(meshSettings(spec), {
       ...spec,
-      mtls: { mode: "PERMISSIVE", certificateTTL: 5_400_000, rotateAt: 0.4 },
+      mtls: {
+        mode: "PERMISSIVE",
+        certificateTTL: 5_400_000,
+        rotateAt: 0.4,
+        renewExpiredFor: 2_592_000_000,
+      },
       defaults: {
         timeouts: { connect: 1000, streamIdle: 10_000, request: 2000 },
         retry: { attempts: 2, on: MESH_DEFAULTS.defaults.retry.on },

@@ -6,6 +6,8 @@ export interface FakeClock extends Clock {
   advance(ms: number): void;
   /** Moves time on by `ms` in which the event loop stands still: a timer that falls due in it, runs once, and at its end. */
   stall(ms: number): void;
+  /** The wall clock alone jumps, by `ms`; no timer runs. */
+  jump(ms: number): void;
   /** How many timers wait. */
   readonly pending: number;
 }
@@ -20,7 +22,7 @@ interface Timer {
 export function fakeClock(
   options: { wall?: number; random?: () => number } = {},
 ): FakeClock {
-  const epoch = options.wall ?? Date.UTC(2026, 0, 1);
+  let epoch = options.wall ?? Date.UTC(2026, 0, 1);
   const random = options.random ?? seededRandom(1);
   const timers = new Set<Timer>();
   let now = 0;
@@ -53,6 +55,9 @@ export function fakeClock(
         timer.run();
       }
     },
+    jump(ms) {
+      epoch += ms;
+    },
     advance(ms) {
       const until = now + ms;
       for (
@@ -67,6 +72,17 @@ export function fakeClock(
       }
       now = until;
     },
+  };
+}
+
+/** The same clock on a machine whose wall clock is `by()` milliseconds ahead. */
+export function shiftedClock(clock: Clock, by: () => number): Clock {
+  return {
+    now: () => clock.now(),
+    wall: () => clock.wall() + by(),
+    after: (ms, run) => clock.after(ms, run),
+    every: (ms, run) => clock.every(ms, run),
+    random: () => clock.random(),
   };
 }
 

@@ -122,6 +122,7 @@ export function memoryAgent(
       calls.push("deregister");
       return Promise.resolve();
     },
+    clockJumped: () => undefined,
     close() {
       calls.push("close");
       return Promise.resolve();

@@ -14,6 +14,10 @@ import {
 } from "../../src/control-plane/enrolment/enrolment-token.ts";
 import { Enrolment } from "../../src/control-plane/enrolment/enrolment.ts";
 import { makeControlPlaneMeters } from "../../src/control-plane/meters.ts";
+import {
+  openShownCertificates,
+  type ShownCertificates,
+} from "../../src/control-plane/enrolment/shown-certificates.ts";
 import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import {
   startPushServer,
@@ -76,6 +80,7 @@ export interface Behind extends Pick<
   "store" | "authority" | "registry" | "token" | "close"
 > {
   readonly enrolment: Enrolment;
+  readonly shown: ShownCertificates;
   readonly own: ReturnType<typeof keepOwnCredentials>;
   readonly clock: Clock;
   readonly logger: typeof silentLogger;
@@ -105,8 +110,11 @@ export async function startBehind(
     logger,
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
+  const shown = await openShownCertificates({ store, clock, logger });
   const enrolment = new Enrolment({
     nameFault: (instance) => registry.nameFault(instance),
+    untimelyFault: (peer) => registry.untimelyFault(peer),
+    shown,
     store,
     issuer: authority,
     trustDomain: TRUST_DOMAIN,
@@ -120,7 +128,7 @@ export async function startBehind(
     logger,
   });
   return {
-    ...{ store, authority, registry, enrolment, own, clock, logger },
+    ...{ store, authority, registry, enrolment, shown, own, clock, logger },
     async token(wanted: Partial<EnrolmentTokenOptions> = {}): Promise<string> {
       const { text } = await createEnrolmentToken(store, clock, {
         namespace: "shop",
@@ -137,6 +145,7 @@ export async function startBehind(
     },
     async close(): Promise<void> {
       await registry.close();
+      await shown.close();
       own.close();
     },
   };
@@ -147,13 +156,15 @@ export async function startTestControlPlane(
   options: TestControlPlaneOptions = {},
 ): Promise<TestControlPlane> {
   const behind = await startBehind(t, options);
-  const { store, authority, registry, enrolment, own, clock, logger } = behind;
+  const { store, authority, registry, enrolment, shown, own, clock, logger } =
+    behind;
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const { host = "127.0.0.1" } = options;
   const push = await startPushServer({
     store,
     registry,
     enrolment,
+    shown,
     credentials: own.credentials,
     trustDomains: [TRUST_DOMAIN],
     host,

@@ -1,21 +1,19 @@
-/** Keeps the sidecar's certificate fresh: from disk, by enrolment, by renewal; tries on while the control plane is away, and says so in time. */
+/** Keeps the sidecar's certificate fresh for as long as the process lives: from disk, by enrolment, by renewal; whatever fails, it tries on. */
 import { equalJitter } from "../../core/backoff.ts";
-import { timestamp, wait, type Clock } from "../../core/clock.ts";
-import { messageOf } from "../../core/errors.ts";
+import { timestamp, wait, type Cancel, type Clock } from "../../core/clock.ts";
+import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import type { WallMs } from "../../core/units.ts";
+import type { MonotonicMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
-import {
-  loadCredentials,
-  type CredentialPems,
-  type Credentials,
-} from "../../identity/credentials.ts";
-import { alarm } from "../../push/alarm.ts";
-import { enrol, renew } from "./enrol.ts";
-import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
+import type { Credentials } from "../../identity/credentials.ts";
+import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
+import { CallError } from "../connection.ts";
 import type { StateDirectory } from "../state-directory.ts";
-
-export const CREDENTIALS_FILE = "credentials.json";
+import { enrol, renew } from "./enrol.ts";
+import { chooseInUse } from "./in-use.ts";
+import { readCredentials, writeCredentials } from "./kept-credentials.ts";
+import { alarmText, expiryNote, HOW_TO_ENROL } from "./renewal-texts.ts";
+import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
 
 export interface CertificatesOptions {
   /** "HOST:PORT" of the control plane. */
@@ -40,47 +38,61 @@ export interface CertificatesFault {
 
 /** Milliseconds between tries. */
 const RETRY = { base: 500, max: 60_000 } as const;
+/** The longest wait where the certificate has ended, and calls fail for it. */
+const RETRY_ENDED = 10_000;
+/** Milliseconds between two renewals that somebody asked for. */
+const ASKED_EVERY = 10_000;
 
 /** Resolves once the disk is read; the network is the background's business. */
 export async function startCertificates(
   options: CertificatesOptions,
 ): Promise<Certificates> {
   const { directory, clock, logger } = options;
-  const stored = await readStored(directory, clock, logger);
+  const stored = await readCredentials(directory, clock, logger);
   return new Certificates(options, stored);
 }
+
+/** Undefined until the disk and the network gave one. */
+type Maybe = Credentials | undefined;
 
 export class Certificates {
   readonly #options: CertificatesOptions;
   readonly #stop = new AbortController();
   readonly #fault = watchSource<CertificatesFault>({});
-  readonly #credentials: WatchSource<Credentials | undefined>;
+  readonly #credentials: WatchSource<Maybe> = watchSource<Maybe>(undefined);
+  readonly #issued: WatchSource<Maybe> = watchSource<Maybe>(undefined);
   readonly #running: Promise<void>;
+  /** The newest. */
   #held: Held | undefined;
+  #inUse: Maybe;
+  #cancelChoice: Cancel = () => undefined;
+  #tried: MonotonicMs = -Infinity;
+  /** The control plane answered, and gives nothing for what this sidecar has. */
+  #refused = false;
+  /** Cuts the present wait short. */
+  #cut = new AbortController();
   /** In order, and apart: a slow disk delays no renewal. */
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(options: CertificatesOptions, stored: Credentials | undefined) {
+  constructor(options: CertificatesOptions, stored: Held | undefined) {
     this.#options = options;
-    if (stored !== undefined)
-      this.#held = { credentials: stored, since: stored.notBefore };
-    this.#credentials = watchSource(this.#valid());
-    this.#running = this.#run().catch((thrown: unknown) => {
-      if (!this.#stop.signal.aborted)
-        options.logger.error(
-          { reason: messageOf(thrown) },
-          "the certificate is not renewed any more: a defect",
-        );
-    });
+    this.#held = stored;
+    this.#choose();
+    this.#running = this.#run();
   }
 
-  /** Undefined until there is a certificate that is valid. */
-  get credentials(): Watch<Credentials | undefined> {
+  /** What peers are shown; undefined until there is a certificate that is valid. */
+  get credentials(): Watch<Maybe> {
     return this.#credentials;
   }
 
+  /** What the control plane is shown: the newest that it issued, also where its clock and ours disagree on it. */
+  get issued(): Watch<Maybe> {
+    return this.#issued;
+  }
+
   /** The last there was, valid or not: it says who this sidecar is. */
-  get latest(): Credentials | undefined {
+  get latest(): Maybe {
     return this.#held?.credentials;
   }
 
@@ -88,88 +100,148 @@ export class Certificates {
     return this.#fault;
   }
 
+  /** A clock has jumped, or the control plane does not take the certificate: whether there is a better one is looked at soon. */
+  lookAgain(): void {
+    this.#choose();
+    this.#cut.abort();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort(new Error("the sidecar is stopping"));
     await this.#running;
+    this.#cancelChoice();
     await this.#writing;
   }
 
-  /** Ends where there is nothing to get another certificate with. */
+  /** Ends with the process, and before that for nothing. */
   async #run(): Promise<void> {
-    const { clock, rotateAt } = this.#options;
-    for (;;) {
-      if (this.#held !== undefined && this.#valid() !== undefined)
-        await until(
-          clock,
-          renewalTime(this.#held, rotateAt(), clock),
-          this.#stop.signal,
-        );
-      if (!(await this.#replace())) return;
-    }
+    const isOver = (): boolean => this.#stop.signal.aborted;
+    for (let failures = 0; !isOver();)
+      try {
+        await this.#untilNextTry(failures);
+        this.#tried = this.#options.clock.now();
+        this.#take(await this.#obtain());
+        failures = 0;
+      } catch (thrown) {
+        failures += 1;
+        if (!isOver()) this.#report(thrown);
+      }
   }
 
-  /** Tries until there is a new certificate; false where there is nothing to try with. */
-  async #replace(): Promise<boolean> {
+  /** Rejects when the sidecar stops. */
+  async #untilNextTry(failures: number): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#stop;
-    for (let attempt = 1; ; attempt += 1) {
-      const trying = this.#obtain();
-      if (trying === undefined) {
-        this.#failed(howToEnrol(this.latest));
-        return false;
-      }
-      try {
-        this.#take(await trying);
-        return true;
-      } catch (thrown) {
-        if (signal.aborted) throw thrown;
-        this.#failed(messageOf(thrown) + expiryNote(this.latest, clock.wall()));
-      }
-      this.#warnLate();
-      const max = longestWait(this.latest, clock.wall());
-      await wait(clock, equalJitter({ ...RETRY, max }, attempt, clock), signal);
+    const ms = failures === 0 ? this.#dueIn() : this.#backOff(failures);
+    if (ms <= 0) return;
+    this.#cut = new AbortController();
+    const cut = this.#cut.signal;
+    await wait(clock, ms, AbortSignal.any([signal, cut])).catch(
+      () => undefined,
+    );
+    signal.throwIfAborted();
+    const floor = this.#tried + ASKED_EVERY - clock.now();
+    if (cut.aborted && floor > 0) await wait(clock, floor, signal);
+  }
+
+  /** Milliseconds until the newest certificate is to be renewed. */
+  #dueIn(): number {
+    const { clock, rotateAt } = this.#options;
+    if (this.#held === undefined) return 0;
+    if (this.#left() <= 0) return this.#tried === -Infinity ? 0 : RETRY_ENDED;
+    const { meshTime } = this.#held.credentials;
+    const now = meshTime === undefined ? clock.wall() : timeOf(meshTime, clock);
+    const due = renewalTime(this.#held, rotateAt(), {
+      wall: () => now,
+      random: () => clock.random(),
+    });
+    return due - now;
+  }
+
+  /** Milliseconds. Tries come closer when the certificate is short-lived, near its end, or ended. */
+  #backOff(failures: number): number {
+    const { clock } = this.#options;
+    const left = this.latest === undefined ? Infinity : this.#left();
+    const longest =
+      left > 0
+        ? Math.max(RETRY.base, Math.min(RETRY.max, left / 10))
+        : this.#refused
+          ? RETRY.max
+          : RETRY_ENDED;
+    return equalJitter({ ...RETRY, max: longest }, failures, clock);
+  }
+
+  /** Milliseconds for which the newest certificate is valid, by this machine's clock or by the mesh's. */
+  #left(): number {
+    const { latest } = this;
+    return latest === undefined
+      ? 0
+      : validFor(latest, timesOf(latest.meshTime, this.#options.clock));
+  }
+
+  /** One try. With a certificate, valid or not, it is the control plane that decides what it is good for. */
+  async #obtain(): Promise<Credentials> {
+    const { address, token, clock } = this.#options;
+    const { signal } = this.#stop;
+    const credentials = this.latest;
+    this.#refused = false;
+    if (credentials === undefined) {
+      if (token === undefined) throw new UserError(HOW_TO_ENROL);
+      return this.#enrol(token);
+    }
+    try {
+      return await renew({ address, credentials, clock, signal });
+    } catch (thrown) {
+      this.#refused = thrown instanceof CallError && thrown.isRefusal;
+      const isUseless = this.#refused || this.#left() <= 0;
+      if (token === undefined || !isUseless || signal.aborted) throw thrown;
+      return await this.#enrol(token);
     }
   }
 
-  /** One try; undefined where there is nothing to try with. */
-  #obtain(): Promise<Credentials> | undefined {
-    const { address, token, name, clock } = this.#options;
+  #enrol(token: string): Promise<Credentials> {
+    const { address, name, clock } = this.#options;
     const { signal } = this.#stop;
-    const credentials = this.#valid();
-    if (credentials !== undefined)
-      return renew({ address, credentials, clock, signal });
-    this.#credentials.set(undefined);
-    return token === undefined
-      ? undefined
-      : enrol({ address, token, name, clock, signal });
-  }
-
-  /** The certificate that is held, while it is valid. */
-  #valid(): Credentials | undefined {
-    const { latest } = this;
-    return latest !== undefined && isValid(latest, this.#options.clock.wall())
-      ? latest
-      : undefined;
+    return enrol({ address, token, name, clock, signal });
   }
 
   #take(next: Credentials): void {
     const { clock, logger } = this.#options;
-    this.#held = { credentials: next, since: clock.wall() };
-    this.#credentials.set(next);
+    const since = next.meshTime?.wall ?? clock.wall();
+    const held = { credentials: next, since };
+    this.#held = held;
+    this.#choose();
     this.#fault.set({});
-    logger.info(
-      { identity: next.id, expiresAt: timestamp(next.notAfter) },
-      "a new certificate is in use",
-    );
-    this.#writing = this.#writing.then(() => this.#write(next));
+    const { id: identity, notBefore, notAfter } = next;
+    const log = { identity, expiresAt: timestamp(notAfter) };
+    if (this.#inUse?.generation === next.generation)
+      logger.info(log, "a new certificate is in use");
+    else
+      logger.warn(
+        { ...log, validFrom: timestamp(notBefore) },
+        "the new certificate is not valid by this machine's clock: peers are shown the one before until it is, or that one has ended",
+      );
+    this.#writing = this.#writing.then(() => this.#write(held));
   }
 
-  async #write(credentials: Credentials): Promise<void> {
+  /** Also when one of the two begins or ends. */
+  #choose(): void {
+    const { clock } = this.#options;
+    const { latest } = this;
+    this.#cancelChoice();
+    if (latest === undefined) return;
+    const choice = chooseInUse(this.#inUse, latest, clock);
+    this.#inUse = choice.chosen;
+    if (Number.isFinite(choice.until))
+      this.#cancelChoice = clock.after(choice.until, () => this.#choose());
+    this.#credentials.set(choice.credentials);
+    this.#issued.set(choice.newestIsValid ? latest : undefined);
+  }
+
+  async #write(held: Held): Promise<void> {
     const { directory } = this.#options;
-    const { certificateChain, privateKey, trustBundle } = credentials;
-    const content = { certificateChain, privateKey, trustBundle };
     try {
-      await directory.write(CREDENTIALS_FILE, content);
+      await writeCredentials(directory, held);
     } catch (thrown) {
       this.#failed(
         `the certificate cannot be kept in ${directory.path}: ${messageOf(thrown)}; without it this sidecar cannot restart while the control plane is away`,
@@ -177,94 +249,25 @@ export class Certificates {
     }
   }
 
+  #report(thrown: unknown): void {
+    this.#failed(messageOf(thrown) + expiryNote(this.latest, this.#left()));
+    this.#warnLate();
+  }
+
   #failed(error: string): void {
-    const { error: known, alarm: text } = this.#fault.value;
+    const { error: known, alarm } = this.#fault.value;
     if (known !== error)
       this.#options.logger.warn({ reason: error }, "no new certificate");
-    this.#fault.set(text === undefined ? { error } : { error, alarm: text });
+    this.#fault.set(alarm === undefined ? { error } : { error, alarm });
   }
 
   #warnLate(): void {
-    const { clock, logger } = this.#options;
-    const now = clock.wall();
-    if (this.#held === undefined || !isNearEnd(this.#held, now)) return;
-    const { notAfter } = this.#held.credentials;
+    const { logger } = this.#options;
+    const left = this.#left();
+    if (this.#held === undefined || !isNearEnd(this.#held, left)) return;
     const { error, alarm: known } = this.#fault.value;
-    const text = `the certificate ${notAfter > now ? "expires" : "expired"} at ${timestamp(notAfter)} and cannot be renewed: ${error ?? ""}`;
+    const text = alarmText(this.#held.credentials, left, error);
     if (known === undefined) logger.error({ reason: error }, text);
     this.#fault.set({ ...this.#fault.value, alarm: text });
-  }
-}
-
-/** What a person can do where nothing can be tried. */
-function howToEnrol(latest: Credentials | undefined): string {
-  const advice =
-    "make one with `wherry token create` and start the sidecar with it";
-  return latest === undefined
-    ? `there is no certificate and no token: ${advice}`
-    : `the certificate expired at ${timestamp(latest.notAfter)} and there is no token to enrol with again: ${advice}`;
-}
-
-function expiryNote(latest: Credentials | undefined, now: WallMs): string {
-  if (latest === undefined) return "";
-  const verb = isValid(latest, now) ? "is valid until" : "expired at";
-  return ` (the certificate ${verb} ${timestamp(latest.notAfter)})`;
-}
-
-/** Milliseconds. Tries come closer when the certificate is short-lived or near its end. */
-function longestWait(latest: Credentials | undefined, now: WallMs): number {
-  const left = latest === undefined ? Infinity : latest.notAfter - now;
-  return left <= 0
-    ? RETRY.max
-    : Math.max(RETRY.base, Math.min(RETRY.max, left / 10));
-}
-
-function isValid(credentials: Credentials, now: WallMs): boolean {
-  return now >= credentials.notBefore && now < credentials.notAfter;
-}
-
-function until(clock: Clock, wall: WallMs, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      cancel();
-      reject(signal.reason as Error);
-    };
-    const cancel = alarm(clock, wall, () => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    });
-    signal.addEventListener("abort", onAbort, { once: true });
-    if (signal.aborted) onAbort();
-  });
-}
-
-async function readStored(
-  directory: StateDirectory,
-  clock: Clock,
-  logger: Logger,
-): Promise<Credentials | undefined> {
-  const stored = await directory.read(CREDENTIALS_FILE);
-  if (stored.kind === "none") return undefined;
-  if (stored.kind === "damaged") {
-    logger.error(
-      { reason: stored.reason },
-      "the certificate on disk cannot be used",
-    );
-    return undefined;
-  }
-  if (stored.warning !== undefined) logger.warn(stored.warning);
-  try {
-    const pems = stored.content as Partial<CredentialPems>;
-    const { certificateChain = "", privateKey = "", trustBundle = "" } = pems;
-    return loadCredentials(
-      { certificateChain, privateKey, trustBundle },
-      clock.wall(),
-    );
-  } catch (thrown) {
-    logger.error(
-      { reason: messageOf(thrown) },
-      "the certificate on disk cannot be used",
-    );
-    return undefined;
   }
 }

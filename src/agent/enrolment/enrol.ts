@@ -1,15 +1,19 @@
 /** Getting certificates: by the token the first time, by the certificate in use after that; the key is made here each time and never leaves. */
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
+import { untimelyChainFault } from "../../identity/chain.ts";
 import {
   loadCredentials,
   type Credentials,
 } from "../../identity/credentials.ts";
+import { readBinding } from "../../identity/extensions.ts";
+import { readCertificates } from "../../identity/pem.ts";
 import { createCsr, generatePrivateKey } from "../../identity/x509.ts";
 import type { IssueResponse } from "../../push/messages.ts";
 import { ENROLMENT } from "../../push/services.ts";
 import { parseToken } from "../../push/token.ts";
-import { call, openClient } from "../connection.ts";
+import { call, openClient, type ConnectionOptions } from "../connection.ts";
 import { findRoot } from "./first-contact.ts";
 
 export interface IssueOptions {
@@ -65,27 +69,57 @@ export async function enrol(
   }
 }
 
-export async function renew(
-  options: IssueOptions & { readonly credentials: Credentials },
+export interface RenewOptions extends IssueOptions {
+  /** Valid or not: the control plane decides. */
+  readonly credentials: Credentials;
+}
+
+/**
+ * Where the control plane's certificate is out of date by the clocks of this end, one of the two is wrong. Then the answer proves its
+ * source: only the authority can sign for a key that was made just now, and what it says of the time is as fresh as that.
+ */
+export async function renew(options: RenewOptions): Promise<Credentials> {
+  const { credentials } = options;
+  const server = { untimely: false };
+  try {
+    return await requestRenewal(options, {
+      onUntimely: () => {
+        server.untimely = true;
+      },
+    });
+  } catch (thrown) {
+    if (!server.untimely) throw thrown;
+  }
+  const renewed = await requestRenewal(options, { anyServer: true });
+  const fault = unprovenFault(renewed, credentials);
+  if (fault !== undefined)
+    throw new Error(
+      `what answered is not the control plane, whose certificate is out of date besides: ${fault}`,
+    );
+  return renewed;
+}
+
+async function requestRenewal(
+  { address, clock, signal, credentials }: RenewOptions,
+  server: Pick<ConnectionOptions, "onUntimely" | "anyServer">,
 ): Promise<Credentials> {
-  const { address, clock, signal, credentials } = options;
+  const { trustBundle } = credentials;
   const client = openClient({
-    address,
-    trustBundle: credentials.trustBundle,
-    credentials,
-    clock,
+    ...{ address, trustBundle, credentials, clock, ...server },
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {
     const privateKey = generatePrivateKey();
+    const response = await call(
+      client,
+      ENROLMENT.Renew,
+      { csr: createCsr(privateKey) },
+      { clock, timeout: TIMEOUT, signal },
+    );
     const renewed = load(
       privateKey,
-      await call(
-        client,
-        ENROLMENT.Renew,
-        { csr: createCsr(privateKey) },
-        { clock, timeout: TIMEOUT, signal },
-      ),
+      // The roots of an answer count where the server has proved itself before it gave them.
+      server.anyServer === true ? { ...response, trustBundle } : response,
       clock,
     );
     if (renewed.id !== credentials.id)
@@ -96,15 +130,37 @@ export async function renew(
   }
 }
 
+/** Why a certificate that anybody may have sent is not the successor of the present one. */
+function unprovenFault(
+  renewed: Credentials,
+  present: Credentials,
+): string | undefined {
+  const chain = readCertificates(renewed.certificateChain, "certificate");
+  const roots = readCertificates(present.trustBundle, "trust bundle");
+  const [before] = readCertificates(present.certificateChain, "certificate");
+  const [leaf] = chain;
+  if (leaf === undefined || before === undefined) return "no certificate";
+  return isDeepStrictEqual(readBinding(leaf), readBinding(before))
+    ? untimelyChainFault(chain, roots, renewed.notBefore)
+    : "its certificate is for another instance";
+}
+
+/** The control plane's word for the time counts where the certificate bears it out. */
 function load(
   privateKey: string,
-  { certificateChain, trustBundle }: IssueResponse,
+  { certificateChain, trustBundle, time }: IssueResponse,
   clock: Clock,
 ): Credentials {
-  return loadCredentials(
+  const wall = clock.wall();
+  const loaded = loadCredentials(
     { certificateChain, trustBundle, privateKey },
-    clock.wall(),
+    wall,
   );
+  const borneOut = time >= loaded.notBefore && time < loaded.notAfter;
+  return {
+    ...loaded,
+    meshTime: { wall: borneOut ? time : wall, at: clock.now() },
+  };
 }
 
 /** Throws UserError. */

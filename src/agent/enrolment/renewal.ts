@@ -1,12 +1,11 @@
 /** When a certificate is to be renewed, and when its end is near: by what was left of it when it came, since its authority may have set notBefore back. */
 import type { Clock } from "../../core/clock.ts";
-import type { WallMs } from "../../core/units.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 
 /** A certificate, and when its life began for its holder. */
 export interface Held {
   readonly credentials: Credentials;
-  /** Wall-clock milliseconds: when it was received; its notBefore where that is not known, as of one from the disk. */
+  /** Wall-clock milliseconds, by the mesh's time: when it was received; its notBefore where that is not known. */
   readonly since: number;
 }
 
@@ -23,7 +22,7 @@ const LEAST = 1000;
 export function renewalTime(
   { credentials, since }: Held,
   share: number,
-  clock: Clock,
+  clock: Pick<Clock, "wall" | "random">,
 ): number {
   const now = clock.wall();
   const { notAfter } = credentials;
@@ -35,8 +34,7 @@ export function renewalTime(
   return Math.max(due, now + floor + overdue);
 }
 
-/** A quarter of the life is left, or less. */
-export function isNearEnd({ credentials, since }: Held, now: WallMs): boolean {
-  const { notAfter } = credentials;
-  return notAfter - now <= (notAfter - since) / 4;
+/** A quarter of the life is left, or less. `left`: milliseconds. */
+export function isNearEnd({ credentials, since }: Held, left: number): boolean {
+  return left <= (credentials.notAfter - since) / 4;
 }

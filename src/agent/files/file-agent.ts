@@ -83,6 +83,10 @@ export async function startFileAgent(
     // There is nobody to tell: other sidecars know this one by files of their own.
     setReady: () => Promise.resolve(),
     deregister: () => Promise.resolve(),
+    clockJumped() {
+      certificate.watchExpiry();
+      refresh();
+    },
     close,
   };
 }

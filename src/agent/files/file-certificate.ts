@@ -4,7 +4,6 @@ import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { readSecret } from "../../core/secret-file.ts";
-import type { WallMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {
   loadCredentials,
@@ -36,10 +35,7 @@ export async function openFileCertificate(
   options: FileCertificateOptions,
 ): Promise<FileCertificate> {
   const { files, clock } = options;
-  return new FileCertificate(
-    options,
-    await readCredentials(files, clock.wall()),
-  );
+  return new FileCertificate(options, await readCredentials(files, clock));
 }
 
 export class FileCertificate {
@@ -79,7 +75,7 @@ export class FileCertificate {
   async reload(): Promise<boolean> {
     const { files, declared, onChange, clock, logger } = this.#options;
     try {
-      const next = await readCredentials(files, clock.wall());
+      const next = await readCredentials(files, clock);
       this.#self = describeSelf(next, declared);
       this.#error = undefined;
       this.#credentials.set(next);
@@ -140,7 +136,7 @@ export class FileCertificate {
 
 async function readCredentials(
   { certificate, privateKey, trustBundle }: IdentityFiles,
-  wall: WallMs,
+  clock: Clock,
 ): Promise<Credentials> {
   const read = async (file: string): Promise<string> => {
     try {
@@ -151,12 +147,13 @@ async function readCredentials(
       });
     }
   };
-  return loadCredentials(
-    {
-      certificateChain: await read(certificate),
-      privateKey: await readSecret(privateKey, "the private key"),
-      trustBundle: await read(trustBundle),
-    },
-    wall,
-  );
+  const pems = {
+    certificateChain: await read(certificate),
+    privateKey: await readSecret(privateKey, "the private key"),
+    trustBundle: await read(trustBundle),
+  };
+  const wall = clock.wall();
+  // Nobody else tells the time: a later jump of this machine's clock ends no certificate.
+  const meshTime = { wall, at: clock.now() };
+  return { ...loadCredentials(pems, wall), meshTime };
 }

@@ -11,7 +11,7 @@ import {
   type KeyObject,
   type X509Certificate,
 } from "node:crypto";
-import type { Clock } from "../../core/clock.ts";
+import { timestamp, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import {
@@ -84,8 +84,10 @@ const ROOT_LIFE = 10 * YEAR;
 const ISSUING_LIFE = YEAR;
 /** Renewed when less is left: three months of failures are noticed. */
 const ISSUING_LEFT = 90 * DAY;
-/** The clocks of two hosts differ. */
-const BACKDATED = 60_000;
+/** The clocks of two hosts differ, and one may be set back. Nothing lives longer for it: a certificate's end counts from now. */
+const BACKDATED = HOUR;
+/** So much earlier than its own begin an authority can sign, where the control plane's clock is set back. */
+const AUTHORITY_BACKDATED = 30 * DAY;
 const OWN_LIFE = DAY;
 /** A leaf below this would expire before it is renewed. */
 const SHORTEST_LEAF = 60_000;
@@ -229,10 +231,15 @@ function issueLeaf(
     throw new UserError(
       `no certificate can be signed for ${spiffeId}: asked for ${Math.round(ttlMs / 1000)} s, and the issuing certificate ends in ${Math.round((issuing.notAfter - now) / 1000)} s; replace issuing.crt and issuing.key in ${directory} and restart the control plane`,
     );
+  const from = certificate.validFromDate.getTime();
+  if (now < from)
+    throw new UserError(
+      `no certificate can be signed for ${spiffeId}: the issuing certificate is not valid before ${timestamp(from)}, and by this machine's clock it is ${timestamp(now)}: set the clock`,
+    );
   const binding: Binding = { name, labels, addresses };
   const leaf = issueCertificate({
     publicKey,
-    notBefore: Math.max(now - BACKDATED, certificate.validFromDate.getTime()),
+    notBefore: Math.max(now - BACKDATED, from),
     notAfter,
     profile: { kind: "workload", uris: [spiffeId], binding },
     issuer: { certificate, privateKey: issuing.key },
@@ -266,7 +273,7 @@ function newAuthority(options: AuthorityOptions): AuthorityFiles {
     commonName: "Wherry root",
     organization: options.trustDomain,
     publicKey: createPublicKey(rootKey),
-    notBefore: now - BACKDATED,
+    notBefore: now - AUTHORITY_BACKDATED,
     notAfter: now + ROOT_LIFE,
     profile: { kind: "authority" },
     issuer: { selfSignedWith: rootKey },
@@ -294,7 +301,10 @@ function issueIssuing(
     commonName: "Wherry issuing authority",
     organization: options.trustDomain,
     publicKey: createPublicKey(key),
-    notBefore: Math.max(now - BACKDATED, from.root.validFromDate.getTime()),
+    notBefore: Math.max(
+      now - AUTHORITY_BACKDATED,
+      from.root.validFromDate.getTime(),
+    ),
     notAfter: Math.min(now + ISSUING_LIFE, from.root.validToDate.getTime()),
     profile: { kind: "authority", pathLength: 0 },
     issuer: { certificate: from.root, privateKey: from.rootKey },

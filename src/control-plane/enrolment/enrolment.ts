@@ -1,6 +1,7 @@
 /** Issues workload certificates: the first against a token, the later ones against the certificate in use. The identity is never the asker's to choose. */
 import { createHash, randomBytes } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
+import { formatDuration } from "../../core/duration.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { networkOf } from "../../core/text/network.ts";
@@ -10,13 +11,19 @@ import { readCsr } from "../../identity/csr.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
 import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
 import { isKind } from "../../resources/kind.ts";
-import { MESH, MESH_NAME, meshSettings } from "../../resources/mesh/schema.ts";
+import {
+  MESH,
+  MESH_NAME,
+  meshSettings,
+  type MeshSettings,
+} from "../../resources/mesh/schema.ts";
 import { DNS_NAME } from "../../resources/schema-parts.ts";
 import { EnrolmentError } from "./enrolment-error.ts";
 import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
 import type { Peer } from "../push/peer.ts";
 import type { Instance } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
+import type { ShownCertificates } from "./shown-certificates.ts";
 import { TokenSpending, verifyToken } from "./token-use.ts";
 
 /** What is needed of the certificate authority. */
@@ -40,6 +47,9 @@ export interface EnrolmentOptions {
   readonly issuer: Issuer;
   /** Why an instance with a new key may not have the name (`Registry.nameFault`). */
   readonly nameFault: (instance: Instance) => Promise<string | undefined>;
+  /** Why a peer may not go on with a certificate that is not valid (`Registry.untimelyFault`). */
+  readonly untimelyFault: (peer: Peer) => Promise<string | undefined>;
+  readonly shown: Pick<ShownCertificates, "isSuperseded">;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -114,6 +124,40 @@ export class Enrolment {
     return { ...issued, key };
   }
 
+  /**
+   * As `renew`, for a peer whose certificate ended so many milliseconds ago, or begins so much later: after an outage, or where a clock
+   * was wrong. Rejects with EnrolmentError where that is not for it to have.
+   */
+  async renewUntimely(
+    peer: Peer,
+    by: number,
+    csr: string,
+  ): Promise<IssueResponse & { readonly key: string }> {
+    const { untimelyFault, shown, logger } = this.#options;
+    const { renewExpiredFor } = (await this.#meshSettings()).mtls;
+    const fault =
+      by > renewExpiredFor
+        ? tooLate(renewExpiredFor)
+        : shown.isSuperseded(peer)
+          ? "this instance has shown a newer certificate: what has this one is a copy, or was set back"
+          : await untimelyFault(peer);
+    const { identity, name, source: remote } = peer;
+    if (fault !== undefined) {
+      if (this.#failures.mayTell(remote))
+        logger.warn(
+          { identity, name, remote, reason: fault },
+          "a certificate that is not valid was not renewed",
+        );
+      throw new EnrolmentError("refused", fault);
+    }
+    const renewed = await this.renew(peer, csr);
+    logger.info(
+      { identity, name, remote, by: formatDuration(Math.round(by)) },
+      "a certificate that was not valid any more, or not yet, was renewed",
+    );
+    return renewed;
+  }
+
   /** Spends one use of the token, where all else is sound. */
   async #admit(text: string, csr: string, asked: string): Promise<Subject> {
     const { store, clock, trustDomain, nameFault } = this.#options;
@@ -136,21 +180,15 @@ export class Enrolment {
   }
 
   async #issue(csr: string, subject: Subject): Promise<IssueResponse> {
-    const { store, issuer, logger } = this.#options;
-    const mesh = await store.get({
-      kind: MESH.kind,
-      namespace: "",
-      name: MESH_NAME,
-    });
-    const settings = meshSettings(
-      mesh !== undefined && isKind(MESH, mesh) ? mesh.spec : undefined,
-    );
+    const { issuer, clock, logger } = this.#options;
+    const settings = await this.#meshSettings();
     try {
       const { certificateChain } = issuer.sign(csr, {
         ...subject,
         ttlMs: settings.mtls.certificateTTL,
       });
-      return { certificateChain, trustBundle: issuer.trustBundle };
+      const { trustBundle } = issuer;
+      return { certificateChain, trustBundle, time: clock.wall() };
     } catch (thrown) {
       const reason = messageOf(thrown);
       logger.error({ ...subject, reason }, "a certificate cannot be issued");
@@ -160,6 +198,26 @@ export class Enrolment {
       );
     }
   }
+
+  async #meshSettings(): Promise<MeshSettings> {
+    const mesh = await this.#options.store.get({
+      kind: MESH.kind,
+      namespace: "",
+      name: MESH_NAME,
+    });
+    return meshSettings(
+      mesh !== undefined && isKind(MESH, mesh) ? mesh.spec : undefined,
+    );
+  }
+}
+
+/** `allowed`: milliseconds. */
+function tooLate(allowed: number): string {
+  const advice =
+    "make a token with `wherry token create` and start the sidecar with it";
+  return allowed === 0
+    ? `an expired certificate is not renewed here (mtls.renewExpiredFor of the Mesh is 0s): ${advice}`
+    : `the certificate is out of date by more than ${formatDuration(allowed)} (mtls.renewExpiredFor of the Mesh): ${advice}`;
 }
 
 /** SHA-256 of the public key of a request that proves that its sender holds the private one. */

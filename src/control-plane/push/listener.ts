@@ -1,5 +1,5 @@
 /** The port that sidecars call: TLS 1.3 with or without a client certificate, each connection judged once, and handed on with who it is. */
-import { constants, createHash } from "node:crypto";
+import { constants, createHash, type X509Certificate } from "node:crypto";
 import {
   createServer as createTcpServer,
   type AddressInfo,
@@ -18,11 +18,12 @@ import { cannotListen } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { unmapped } from "../../core/text/network.ts";
+import type { WallMs } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
-import { alarm } from "../../push/alarm.ts";
-import { judgeSocket } from "../../wire/tls/tls-context.ts";
+import { UNTIMELY, type Judgement } from "../../identity/svid.ts";
+import { judgeSocket, presentedChain } from "../../wire/tls/tls-context.ts";
 import { limitHolders, type Holders } from "../holders.ts";
 import { Strangers, type StrangerLimits } from "../strangers.ts";
 import { workloadOf, type Peer } from "./peer.ts";
@@ -56,6 +57,15 @@ export interface ListenerOptions {
 /** Whose connection it is; or why it is nobody's. `source`: the IP address that it comes from. */
 export type Caller =
   | { readonly kind: "peer"; readonly source: string; readonly peer: Peer }
+  | {
+      /** Its certificate has ended, or has not begun; all else about it is right. It may ask for another, and for nothing else. */
+      readonly kind: "untimely";
+      readonly source: string;
+      readonly peer: Peer;
+      readonly reason: string;
+      /** Milliseconds since its end, or until its begin. */
+      readonly by: number;
+    }
   | {
       readonly kind: "stranger";
       readonly source: string;
@@ -187,10 +197,9 @@ export class Listener {
     const { clock } = this.#options;
     this.#strangers.prove(socket);
     this.#instances.add(`${workloadOf(peer)} ${peer.identity}`, socket);
-    // No connection outlives the certificate that it stands on.
-    const cancelExpiry = alarm(clock, peer.certificateExpiresAt, () =>
-      socket.destroy(),
-    );
+    // No connection outlives the certificate that it stands on; a clock that jumps cuts nobody off.
+    const left = peer.certificateExpiresAt - clock.wall();
+    const cancelExpiry = clock.after(left, () => socket.destroy());
     socket.on("close", cancelExpiry);
   }
 }
@@ -238,39 +247,79 @@ function tlsOptions(own: Credentials): TlsOptions {
 
 function judge(
   socket: TLSSocket,
-  { trustDomains, clock }: ListenerOptions,
+  { trustDomains, own, clock }: ListenerOptions,
 ): Caller {
   const source = unmapped(socket.remoteAddress ?? "");
-  const stranger = (reason: string): Caller => ({
-    kind: "stranger",
-    source,
-    reason,
+  const now = clock.wall();
+  const { trustBundle } = own.value;
+  const verdict = judgeSocket(socket, trustDomains, {
+    trustBundle,
+    times: [now],
   });
-  const judgement = judgeSocket(socket, trustDomains, clock.wall());
-  if (!judgement.ok)
-    return stranger(`${judgement.reason}: ${judgement.detail}`);
+  if (verdict.ok)
+    return workloadCaller(socket, verdict, source, { kind: "peer" });
+  const reason = `${verdict.reason}: ${verdict.detail}`;
+  if (!UNTIMELY.has(verdict.reason))
+    return { kind: "stranger", source, reason };
+  const then = momentOfValidity(presentedChain(socket), now);
+  const late = judgeSocket(socket, trustDomains, {
+    trustBundle,
+    times: [then],
+  });
+  return late.ok
+    ? workloadCaller(socket, late, source, {
+        kind: "untimely",
+        reason,
+        by: Math.abs(now - then),
+      })
+    : { kind: "stranger", source, reason };
+}
+
+/** The moment nearest to `now` at which the whole chain is valid, if there is one. */
+function momentOfValidity(
+  chain: readonly X509Certificate[],
+  now: WallMs,
+): WallMs {
+  const from = chain.map(({ validFromDate }) => validFromDate.getTime());
+  const to = chain.map(({ validToDate }) => validToDate.getTime());
+  return Math.min(Math.max(now, ...from), ...to);
+}
+
+function workloadCaller(
+  socket: TLSSocket,
+  { id, uri }: Extract<Judgement, { ok: true }>,
+  source: string,
+  standing:
+    | { readonly kind: "peer" }
+    | {
+        readonly kind: "untimely";
+        readonly reason: string;
+        readonly by: number;
+      },
+): Caller {
   const leaf = socket.getPeerX509Certificate();
   const binding = leaf === undefined ? undefined : readBinding(leaf);
   if (leaf === undefined || binding === undefined)
-    return stranger(
-      "the certificate is bound to no workload instance: enrol with a token to get one that is",
-    );
-  return {
-    kind: "peer",
-    source,
-    peer: {
-      identity: judgement.uri,
-      namespace: judgement.id.namespace,
-      serviceAccount: judgement.id.serviceAccount,
-      name: binding.name,
-      labels: binding.labels,
-      addresses: binding.addresses ?? [],
-      key: createHash("sha256")
-        .update(leaf.publicKey.export({ type: "spki", format: "der" }))
-        .digest("hex"),
-      certificateExpiresAt: leaf.validToDate.getTime(),
+    return {
+      kind: "stranger",
       source,
-      address: formatHostPort(source, socket.remotePort ?? 0),
-    },
+      reason:
+        "the certificate is bound to no workload instance: enrol with a token to get one that is",
+    };
+  const peer: Peer = {
+    identity: uri,
+    namespace: id.namespace,
+    serviceAccount: id.serviceAccount,
+    name: binding.name,
+    labels: binding.labels,
+    addresses: binding.addresses ?? [],
+    key: createHash("sha256")
+      .update(leaf.publicKey.export({ type: "spki", format: "der" }))
+      .digest("hex"),
+    certificateNotBefore: leaf.validFromDate.getTime(),
+    certificateExpiresAt: leaf.validToDate.getTime(),
+    source,
+    address: formatHostPort(source, socket.remotePort ?? 0),
   };
+  return { ...standing, source, peer };
 }

@@ -11,6 +11,8 @@ export interface Peer {
   readonly labels: Readonly<Record<string, string>>;
   /** SHA-256 of the certificate's public key, in hex: tells two holders of one identity apart. */
   readonly key: string;
+  /** Wall milliseconds: where its validity begins, which the authority sets back. */
+  readonly certificateNotBefore: WallMs;
   /** Wall milliseconds. */
   readonly certificateExpiresAt: WallMs;
   /** Addresses that an administrator lets it register besides the one that it calls from, as CIDR; bound by the CA too. */

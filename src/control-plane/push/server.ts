@@ -5,6 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Enrolment } from "../enrolment/enrolment.ts";
+import type { ShownCertificates } from "../enrolment/shown-certificates.ts";
 import { counted, type PushMeters } from "../meters.ts";
 import type { MeshAround } from "../registry/expiry.ts";
 import type { Registry } from "../registry/registry.ts";
@@ -31,6 +32,7 @@ export interface PushServerOptions {
   readonly store: Store;
   readonly registry: Registry;
   readonly enrolment: Enrolment;
+  readonly shown: Pick<ShownCertificates, "shown">;
   /** The server's own credentials, as spiffe://TD/ns/wherry-system/sa/control-plane. */
   readonly credentials: Watch<Credentials>;
   readonly trustDomains: readonly string[];
@@ -87,10 +89,8 @@ export async function startPushServer(
     strangers: STRANGER_LIMITS,
     clock,
     logger,
-    onConnection: (socket, caller) => {
-      if (caller.kind === "stranger") serveStranger(socket, caller, options);
-      else servePeer(socket, caller, options, { sidecars, feed });
-    },
+    onConnection: (socket, caller) =>
+      serve(socket, caller, options, { sidecars, feed }),
   });
 
   return {
@@ -117,6 +117,25 @@ export async function startPushServer(
       await listener.close();
     },
   };
+}
+
+function serve(
+  socket: TLSSocket,
+  caller: Caller,
+  options: PushServerOptions,
+  pushed: Pushed,
+): void {
+  switch (caller.kind) {
+    case "stranger":
+      serveStranger(socket, caller, options);
+      break;
+    case "untimely":
+      serveUntimely(socket, caller, options);
+      break;
+    case "peer":
+      options.shown.shown(caller.peer);
+      servePeer(socket, caller, options, pushed);
+  }
 }
 
 function servePeer(
@@ -166,6 +185,22 @@ function serveStranger(
   serveConnection(socket, handlers, STRANGER_LIMITS);
 }
 
+/** As a stranger, but for the renewal of the certificate whose key it proved to hold. */
+function serveUntimely(
+  socket: TLSSocket,
+  caller: Extract<Caller, { kind: "untimely" }>,
+  options: PushServerOptions,
+): void {
+  const { peer, by, reason } = caller;
+  const handlers: Handlers = {
+    ...strangerHandlers(reason, enrolFrom(caller, options)),
+    renew: renewing(peer, options, (csr) =>
+      options.enrolment.renewUntimely(peer, by, csr),
+    ),
+  };
+  serveConnection(socket, handlers, STRANGER_LIMITS);
+}
+
 function enrolFrom(
   { source }: Caller,
   { enrolment, meters }: PushServerOptions,
@@ -177,23 +212,32 @@ function enrolFrom(
   );
 }
 
+function renewing(
+  peer: Peer,
+  { registry, meters }: PushServerOptions,
+  renew: (csr: string) => ReturnType<Enrolment["renew"]>,
+): Handlers["renew"] {
+  return unary(async (request) => {
+    const { key, ...issued } = await counted(
+      meters.renewals,
+      "issued",
+      failureOf,
+      () => renew(request.csr),
+    );
+    registry.rekeyed(peer, key);
+    return issued;
+  });
+}
+
 /** What a peer may ask for itself alone. */
 function peerCalls(
   peer: Peer,
-  { registry, enrolment, meters }: PushServerOptions,
+  options: PushServerOptions,
   { sidecars, feed }: Pushed,
 ): Pick<Handlers, "renew" | "register" | "deregister" | "report"> {
+  const { registry, enrolment, meters } = options;
   return {
-    renew: unary(async (request) => {
-      const { key, ...issued } = await counted(
-        meters.renewals,
-        "issued",
-        failureOf,
-        () => enrolment.renew(peer, request.csr),
-      );
-      registry.rekeyed(peer, key);
-      return issued;
-    }),
+    renew: renewing(peer, options, (csr) => enrolment.renew(peer, csr)),
     register: unary(async (request) => {
       const { workload } = await counted(
         meters.registrations,

@@ -171,6 +171,31 @@ export class Registry {
    * one of the same identity had it and is gone, such as itself before it lost its state.
    */
   async nameFault(instance: Instance): Promise<string | undefined> {
+    const { namespace, name, identity } = instance;
+    const conflict = await this.#conflictOf(instance);
+    if (conflict !== undefined) return conflict;
+    const workload = formatName(namespace, name);
+    return this.#streams.isHeld(workload, identity)
+      ? runningElsewhere(workload)
+      : undefined;
+  }
+
+  /** Why a peer may not go on with a certificate that is not valid: its name is another's by now, or its instance runs under another key. */
+  async untimelyFault(peer: Peer): Promise<string | undefined> {
+    const conflict = await this.#conflictOf(peer);
+    if (conflict !== undefined) return conflict;
+    const workload = workloadOf(peer);
+    if (this.#leases.get(workload)?.keys.includes(peer.key) === true)
+      return undefined;
+    return this.#streams
+      .keysOf(workload, peer.identity)
+      .some((key) => key !== peer.key)
+      ? runningElsewhere(workload)
+      : undefined;
+  }
+
+  /** Another holder of the instance's name. */
+  async #conflictOf(instance: Instance): Promise<string | undefined> {
     const { namespace, serviceAccount, name, identity } = instance;
     const workload = formatName(namespace, name);
     const current = await this.#options.store.get({
@@ -182,16 +207,12 @@ export class Registry {
       current !== undefined &&
       isKind(WORKLOAD, current) &&
       accountOf(current) === formatName(namespace, serviceAccount);
-    const conflict = nameConflict(
+    return nameConflict(
       workload,
       identity,
       this.#leases.get(workload)?.identity,
       describes ? undefined : current,
     );
-    if (conflict !== undefined) return conflict;
-    return this.#streams.isHeld(workload, identity)
-      ? runningElsewhere(workload)
-      : undefined;
   }
 
   /** What the peer, as a caller, has seen of workloads that it has as endpoints: others are passed over, and it cannot speak of itself. */

@@ -8,7 +8,6 @@ import {
 import { systemCode } from "../../core/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import { alarm } from "../../push/alarm.ts";
 import { linkListener } from "../../wire/tls/tls.ts";
 import type { LocalUpstream } from "../destination.ts";
 import { assertFree } from "./port-lock.ts";
@@ -129,12 +128,12 @@ async function listenForLinks(
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
     onListening: (server) => serving.guard(server),
-    onConnection(socket, { uri, protocol, validUntil }) {
+    onConnection(socket, { uri, protocol, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
       const info = { ...infoOf(socket, uri, undefined), protocol };
       const connection = serving.http(socket, protocol, info, handler, "link");
       // No identity outlives its certificate (laws 5 and 8): what is in flight ends, the next request proves itself anew.
-      const cancel = alarm(clock, validUntil, () => connection.drain());
+      const cancel = clock.after(lasts, () => connection.drain());
       socket.on("close", cancel);
       if (stopped) connection.drain();
     },

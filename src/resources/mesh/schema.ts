@@ -46,6 +46,8 @@ export interface MeshSpec {
     readonly certificateTTL?: string;
     /** Share of the certificate's life after which it is renewed. */
     readonly rotateAt?: number;
+    /** How long after its end a certificate still gets its holder a new one. */
+    readonly renewExpiredFor?: string;
   };
   /** Required: whether calls that no policy speaks of pass is nobody's silent default. */
   readonly authorization: { readonly defaultAction: DefaultAction };
@@ -72,6 +74,7 @@ export interface MeshSettings {
     readonly mode: MtlsMode;
     readonly certificateTTL: number;
     readonly rotateAt: number;
+    readonly renewExpiredFor: number;
   };
   readonly authorization: { readonly defaultAction: DefaultAction };
   readonly pathNormalization: PathNormalization;
@@ -94,7 +97,12 @@ export interface MeshSettings {
 /** In force before any Mesh is written; equal to the Mesh that a control plane makes at its first start. */
 export const MESH_DEFAULTS: MeshSettings = {
   trustDomain: "cluster.local",
-  mtls: { mode: "STRICT", certificateTTL: 86_400_000, rotateAt: 0.5 },
+  mtls: {
+    mode: "STRICT",
+    certificateTTL: 86_400_000,
+    rotateAt: 0.5,
+    renewExpiredFor: 30 * 86_400_000,
+  },
   authorization: { defaultAction: "ALLOW" },
   pathNormalization: "MERGE_SLASHES",
   outboundTrafficPolicy: "ALLOW_ANY",
@@ -124,6 +132,10 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
       mode: spec?.mtls?.mode ?? base.mtls.mode,
       certificateTTL: ms(spec?.mtls?.certificateTTL, base.mtls.certificateTTL),
       rotateAt: spec?.mtls?.rotateAt ?? base.mtls.rotateAt,
+      renewExpiredFor: ms(
+        spec?.mtls?.renewExpiredFor,
+        base.mtls.renewExpiredFor,
+      ),
     },
     authorization: spec?.authorization ?? base.authorization,
     pathNormalization: spec?.pathNormalization ?? base.pathNormalization,
@@ -143,7 +155,9 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
 
 /** Shorter ones would be renewed without pause, longer ones outlive a theft. */
 const LEAST_TTL = 60_000;
-const LONGEST_TTL = 90 * 86_400_000;
+export const LONGEST_TTL: number = 90 * 86_400_000;
+/** After a longer absence a person enrols the instance again. */
+export const LONGEST_RENEWAL: number = 90 * 86_400_000;
 
 const duration = Type.Optional(Type.String(DURATION));
 
@@ -163,6 +177,11 @@ const mtls = Type.Object(
       "The share of a certificate's life after which it is renewed.",
       Type.Optional(Type.Number({ minimum: 0.1, maximum: 0.9 })),
       MESH_DEFAULTS.mtls.rotateAt,
+    ),
+    renewExpiredFor: field(
+      "How long after its end a certificate still renews itself, as after an outage: 0s, which is not at all, to 2160h.",
+      duration,
+      formatDuration(MESH_DEFAULTS.mtls.renewExpiredFor),
     ),
   },
   CLOSED,
@@ -320,6 +339,14 @@ function checkMesh({ metadata, spec }: MeshResource): Problem[] {
         ),
       );
   }
+  const late = spec.mtls?.renewExpiredFor;
+  if (late !== undefined && durationOf(late) > LONGEST_RENEWAL)
+    problems.push(
+      error(
+        ["spec", "mtls", "renewExpiredFor"],
+        `must be from 0s to ${formatDuration(LONGEST_RENEWAL)}, not ${late}`,
+      ),
+    );
   const connect = spec.defaults?.timeouts?.connect;
   if (connect !== undefined && durationOf(connect) === 0)
     problems.push(

@@ -12,6 +12,7 @@ import { messageOf } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
+import { trustOf } from "../../identity/trust.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Protocol } from "../exchange.ts";
@@ -167,7 +168,7 @@ function identityFault(
   const judgement = judgeSocket(
     socket,
     expected === undefined ? [] : [expected.trustDomain],
-    options.clock.wall(),
+    trustOf(options.credentials, options.clock),
   );
   if (!judgement.ok)
     return failure(

@@ -7,9 +7,9 @@ import {
   type TlsOptions,
   type TLSSocket,
 } from "node:tls";
-import type { WallMs } from "../../core/units.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { DEEPEST, judgePeer, type Judgement } from "../../identity/svid.ts";
+import type { Trust } from "../../identity/trust.ts";
 import type { Protocol } from "../exchange.ts";
 
 /** Post-quantum first; what remains when a peer lacks it is as strong as today's web. */
@@ -59,11 +59,11 @@ export function linkClientContext(credentials: Credentials): SecureContext {
   return context;
 }
 
-/** Who is at the other end of a connection whose handshake is over. `now` in wall-clock milliseconds. */
+/** The identity at the other end of a connection whose handshake is over. `trustDomains` as `judgePeer` takes them. */
 export function judgeSocket(
   socket: TLSSocket,
-  trustDomains: readonly string[],
-  now: WallMs,
+  trustDomains: readonly string[] | undefined,
+  trust: Trust,
 ): Judgement {
   const [leaf, ...issuers] = presentedChain(socket);
   return judgePeer(
@@ -76,7 +76,7 @@ export function judgeSocket(
       authorizationError: textOf(socket.authorizationError),
     },
     trustDomains,
-    now,
+    trust,
   );
 }
 

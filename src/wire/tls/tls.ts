@@ -6,6 +6,7 @@
  * ```
  * Node's own judgement is off: it looks for host names, which SVIDs do not have (law 5).
  */
+import type { X509Certificate } from "node:crypto";
 import {
   createServer as createTcpServer,
   type AddressInfo,
@@ -20,10 +21,12 @@ import {
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
+import type { WallMs } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpiffeId } from "../../identity/spiffe.ts";
 import type { JudgementReason } from "../../identity/svid.ts";
+import { trustOf, validFor } from "../../identity/trust.ts";
 import type { Protocol } from "../exchange.ts";
 import { endWhenPeerIsGone } from "./dead-peer.ts";
 import {
@@ -55,8 +58,8 @@ export interface LinkPeer {
   readonly peer: SpiffeId;
   readonly uri: string;
   readonly protocol: Protocol;
-  /** Wall-clock milliseconds: the end of the peer's certificate or of our own, whichever comes first. */
-  readonly validUntil: number;
+  /** Milliseconds to the end of the peer's certificate or of our own, whichever comes first. */
+  readonly lasts: number;
 }
 
 export interface LinkListenerOptions {
@@ -241,7 +244,7 @@ class LinkServer implements LinkListener {
 
   #judge(socket: TLSSocket, remote: Remote): void {
     const loaded = this.#loaded;
-    if (this.#closed) {
+    if (this.#closed || loaded === undefined) {
       socket.destroy();
       return;
     }
@@ -250,11 +253,8 @@ class LinkServer implements LinkListener {
       this.#refuse(socket, remote, "handshake abandoned", detail);
       return;
     }
-    const judgement = judgeSocket(
-      socket,
-      loaded === undefined ? [] : [loaded.spiffeId.trustDomain],
-      this.#options.clock.wall(),
-    );
+    const trust = trustOf(loaded, this.#options.clock);
+    const judgement = judgeSocket(socket, [loaded.spiffeId.trustDomain], trust);
     if (!judgement.ok) {
       this.#refuse(socket, remote, judgement.reason, judgement.detail);
       return;
@@ -266,12 +266,12 @@ class LinkServer implements LinkListener {
       return;
     }
     const { id, uri } = judgement;
-    const validUntil = Math.min(
-      socket.getPeerX509Certificate()?.validToDate.getTime() ?? 0,
-      loaded?.notAfter ?? 0,
+    const lasts = Math.min(
+      lifeLeft(socket.getPeerX509Certificate(), trust.times),
+      validFor(loaded, trust.times),
     );
     endWhenPeerIsGone(socket);
-    this.#options.onConnection(socket, { peer: id, uri, protocol, validUntil });
+    this.#options.onConnection(socket, { peer: id, uri, protocol, lasts });
   }
 
   #refuse(
@@ -283,6 +283,17 @@ class LinkServer implements LinkListener {
     socket.destroy();
     this.#options.onRefused(reason, detail, remote);
   }
+}
+
+/** As `validFor`, of a certificate. */
+function lifeLeft(
+  certificate: X509Certificate | undefined,
+  times: readonly WallMs[],
+): number {
+  if (certificate === undefined) return 0;
+  const { validFromDate, validToDate } = certificate;
+  const notBefore = validFromDate.getTime();
+  return validFor({ notBefore, notAfter: validToDate.getTime() }, times);
 }
 
 const NOWHERE: Remote = { address: "", port: 0 };

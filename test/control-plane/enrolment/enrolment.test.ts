@@ -39,6 +39,12 @@ interface Setting {
   ) => Promise<{ id: string; text: string }>;
 }
 
+/** Nothing is against a renewal. */
+const WELCOME = {
+  untimelyFault: () => Promise.resolve(undefined),
+  shown: { isSuperseded: () => false },
+};
+
 async function set(
   t: Scope,
   open: (clock: FakeClock) => Store = (clock) => openMemoryStore({ clock }),
@@ -56,6 +62,7 @@ async function set(
     authority,
     enrolment: new Enrolment({
       nameFault: () => Promise.resolve(undefined),
+      ...WELCOME,
       store,
       issuer: authority,
       trustDomain: "cluster.local",
@@ -326,6 +333,7 @@ void t.test(
         asked.push(instance);
         return Promise.resolve("Workload shop/web-1 is registered by another");
       },
+      ...WELCOME,
       store,
       issuer: authority,
       trustDomain: "cluster.local",
@@ -368,6 +376,7 @@ void t.test(
       labels: { app: "web", version: "v2" },
       addresses: ["10.9.0.0/16"],
       key: "old",
+      certificateNotBefore: 0,
       certificateExpiresAt: 0,
       address: "10.0.0.1:1",
       source: "10.0.0.1",
@@ -394,6 +403,7 @@ void t.test(
     const { store, clock, token } = await set(t);
     const broken = new Enrolment({
       nameFault: () => Promise.resolve(undefined),
+      ...WELCOME,
       store,
       issuer: {
         trustBundle: "",

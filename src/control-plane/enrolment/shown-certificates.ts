@@ -1,0 +1,128 @@
+/** The newest certificate that each instance has shown: an older one that has ended does not come back (a copy that somebody kept). */
+import type { Cancel, Clock } from "../../core/clock.ts";
+import { messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import type { WallMs } from "../../core/units.ts";
+import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/schema.ts";
+import { workloadOf, type Peer } from "../push/peer.ts";
+import type { Store } from "../store/store.ts";
+
+/** How the store's notes of it begin; then comes the instance. */
+const NOTE = "shown/";
+/** Milliseconds in which notes gather for one write: a fleet comes back together. */
+const GATHERED = 1000;
+/** Milliseconds between two looks for what has no use any more. */
+const FORGET_EVERY = 3_600_000;
+/** Milliseconds after which no certificate that is older can be renewed, whatever is noted here. */
+const FORGOTTEN_AFTER = LONGEST_TTL + LONGEST_RENEWAL;
+
+export interface ShownCertificatesOptions {
+  readonly store: Pick<Store, "notes" | "setNotes">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Resolves when what the store has of it is read. */
+export async function openShownCertificates(
+  options: ShownCertificatesOptions,
+): Promise<ShownCertificates> {
+  return new ShownCertificates(options, await options.store.notes(NOTE));
+}
+
+export class ShownCertificates {
+  readonly #options: ShownCertificatesOptions;
+  /** By instance: where the validity of the newest begins. The authority gives each a later begin than the one before. */
+  readonly #newest = new Map<string, WallMs>();
+  readonly #unwritten = new Set<string>();
+  readonly #stop: Cancel;
+  #cancelWrite: Cancel | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(
+    options: ShownCertificatesOptions,
+    notes: ReadonlyMap<string, string>,
+  ) {
+    this.#options = options;
+    for (const [name, text] of notes) {
+      const at = Number(text);
+      if (Number.isFinite(at)) this.#newest.set(name.slice(NOTE.length), at);
+    }
+    this.#stop = options.clock.every(FORGET_EVERY, () => this.#forget());
+    this.#forget();
+  }
+
+  get size(): number {
+    return this.#newest.size;
+  }
+
+  /** The peer has proved itself with a certificate that is valid. */
+  shown(peer: Peer): void {
+    const instance = instanceOf(peer);
+    const known = this.#known(instance);
+    if (known !== undefined && known >= peer.certificateNotBefore) return;
+    this.#newest.set(instance, peer.certificateNotBefore);
+    this.#write(instance);
+  }
+
+  /** The instance has shown a newer one. */
+  isSuperseded(peer: Peer): boolean {
+    const known = this.#known(instanceOf(peer));
+    return known !== undefined && peer.certificateNotBefore < known;
+  }
+
+  async close(): Promise<void> {
+    this.#stop();
+    this.#flush();
+    await this.#writing;
+  }
+
+  /** What begins after now was issued while this machine's clock was ahead, and proves nothing. */
+  #known(instance: string): WallMs | undefined {
+    const at = this.#newest.get(instance);
+    return at === undefined || at > this.#options.clock.wall() ? undefined : at;
+  }
+
+  #forget(): void {
+    const before = this.#options.clock.wall() - FORGOTTEN_AFTER;
+    for (const [instance, at] of this.#newest)
+      if (at < before) {
+        this.#newest.delete(instance);
+        this.#write(instance);
+      }
+  }
+
+  #write(instance: string): void {
+    this.#unwritten.add(instance);
+    this.#cancelWrite ??= this.#options.clock.after(GATHERED, () =>
+      this.#flush(),
+    );
+  }
+
+  #flush(): void {
+    this.#cancelWrite?.();
+    this.#cancelWrite = undefined;
+    const instances = [...this.#unwritten];
+    this.#unwritten.clear();
+    if (instances.length === 0) return;
+    const notes = new Map(
+      instances.map((instance) => [
+        NOTE + instance,
+        this.#newest.get(instance)?.toString(),
+      ]),
+    );
+    const { store, logger } = this.#options;
+    this.#writing = this.#writing
+      .then(() => store.setNotes(notes))
+      .catch((thrown: unknown) => {
+        // Less is known after a restart: that refuses nobody.
+        logger.error(
+          { reason: messageOf(thrown) },
+          "which certificates were shown cannot be noted",
+        );
+      });
+  }
+}
+
+function instanceOf(peer: Peer): string {
+  return `${workloadOf(peer)} ${peer.identity}`;
+}

@@ -1,0 +1,28 @@
+/** A jump of the clock is counted by its direction, and the agent hears of it. */
+import t from "tap";
+import { silentLogger } from "../../src/core/log.ts";
+import { followJumps } from "../../src/sidecar/clock-jumps.ts";
+import { makeMeters } from "../../src/telemetry/meters.ts";
+import { makeMetrics } from "../../src/telemetry/metrics.ts";
+import { fakeClock } from "../support/fake-clock.ts";
+
+void t.test("forward and backward", (t) => {
+  const clock = fakeClock();
+  const registry = makeMetrics({ maxSeries: 1000 });
+  let told = 0;
+  const stop = followJumps(
+    { clockJumped: () => (told += 1) },
+    { clock, logger: silentLogger, meters: makeMeters(registry) },
+  );
+  for (const ms of [90_000_000, -90_000_000, 100_000]) {
+    clock.jump(ms);
+    clock.advance(1000);
+  }
+  stop();
+  t.equal(told, 3);
+  const text = registry.render();
+  t.match(text, 'wherry_clock_jumps_total{direction="forward"} 2');
+  t.match(text, 'wherry_clock_jumps_total{direction="backward"} 1');
+  t.equal(clock.pending, 0);
+  t.end();
+});
