@@ -25,7 +25,7 @@ export interface Agent {
   clockJumped(): void;
   /**
    * The first `true` registers the workload (law 12: the proxy has probed the application by then); later values change whether it is
-   * balanced to. Resolves when the control plane has it, or at once where there is none to tell now: it is told at the next connection.
+   * balanced to. Resolves when the control plane has it, or at once where there is none now: it learns of it at the next connection.
    */
   setReady(ready: boolean): Promise<void>;
   /** Takes the workload out; resolves when that is acknowledged, or after 5 s. Nothing registers it again. */
@@ -61,7 +61,7 @@ export interface AgentState {
   readonly refused?: RefusedConfig;
   /** "NAMESPACE/NAME" while the control plane has this workload registered. */
   readonly registered?: string;
-  /** What stands in the way of the certificate's renewal once three quarters of its life are over. */
+  /** What keeps the certificate from being renewed once three quarters of its life are over. */
   readonly certificateAlarm?: string;
   /** The newest failure of the agent's own work, with what to do; gone once that work succeeds. */
   readonly lastError?: string;

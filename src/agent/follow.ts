@@ -22,7 +22,7 @@ export interface FollowOptions {
   /** One end does not take the other's certificate. */
   readonly onRefused: () => void;
   readonly config: MeshConfig;
-  /** What is wanted of the mesh; undefined: everything in scope. */
+  /** What to ask of the mesh; undefined: everything in scope. */
   readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
   readonly reports: Reports;

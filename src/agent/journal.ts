@@ -8,10 +8,10 @@ import { closeFile, LARGEST, temporaryName } from "./state-directory.ts";
 
 /** Up to where a file is whole. */
 export interface Position {
-  /** Of the file: another one of that name is somebody else's. */
+  /** The file's: another one of that name is somebody else's. */
   readonly inode: number;
   readonly bytes: number;
-  /** Of all that is before: each batch's checksum is over the one before it, too, so that no batch can be left out. */
+  /** Covers all that is before: each batch's checksum is over the one before it, too, so that no batch can be left out. */
   readonly checksum: string;
 }
 
@@ -90,7 +90,7 @@ export async function appendToJournal(
   return end;
 }
 
-/** Begins anew with one batch. Whoever reads meanwhile, and whatever happens, finds the old file or the new one. */
+/** Begins anew with one batch. A reader meanwhile, and whatever happens, finds the old file or the new one. */
 export async function replaceJournal(
   file: string,
   lines: Iterable<string | undefined>,

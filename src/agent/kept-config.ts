@@ -13,7 +13,7 @@ import type { StateDirectory } from "./state-directory.ts";
 /** A line an entry; the first line of all is the head, and what closes a batch of lines is a version. */
 export const CONFIG_FILE = "snapshot.jsonl";
 export const FORMAT = 4;
-/** Of the format before, one text: read where there is no other, so that an update of this program loses nothing. */
+/** The format before, one text: read where there is no other, so that an update of this program loses nothing. */
 export const OLD_CONFIG_FILE = "snapshot.json";
 const OLD_FORMATS = [2, 3];
 

@@ -10,7 +10,7 @@ import { KINDS } from "../resources/registry.ts";
 /** What one request may have. */
 export interface Size {
   readonly items: number;
-  /** Of the whole body as JSON. */
+  /** Bytes of the whole body as JSON. */
   readonly bytes: number;
   /** JSON values in it. */
   readonly values: number;

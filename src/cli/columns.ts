@@ -59,7 +59,7 @@ interface RouteSpec {
   readonly rules: readonly { readonly backendRefs?: readonly BackendRef[] }[];
 }
 
-/** Of both kinds of route. */
+/** Columns of both kinds of route. */
 const ROUTE_COLUMNS: readonly [
   readonly SpecColumn<RouteSpec>[],
   readonly SpecColumn<RouteSpec>[],

@@ -1,4 +1,4 @@
-/** What a command may touch of the world around it, so that a test can stand in for it. */
+/** What a command may touch of the world around it, so that a test can take its place. */
 import type { Clock } from "../core/clock.ts";
 import type { LastResort } from "../runtime/last-resort.ts";
 

@@ -73,7 +73,7 @@ export interface Asked {
   readonly draw?: number | undefined;
 }
 
-/** Whatever comes from loopback is told apart by the workload's name. */
+/** Calls from loopback differ by the workload's name. */
 const LOOPBACK = "127.0.0.1";
 
 export interface Explained extends CallExplanation {

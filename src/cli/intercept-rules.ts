@@ -7,7 +7,7 @@
  * ```
  * Only chains of our own are touched, so installing twice and removing leave other rules as they were.
  *
- * The rules are to stand before application and sidecar start. Of a connection that was open before connection tracking began,
+ * The rules are to stand before application and sidecar start. A connection that was open before connection tracking began
  * the kernel takes the next packet for a first one, which is captured, and the connection breaks. Rules for SYN packets alone would
  * spare it; but whether a connection is captured must not hang on how soon the kernel forgets an entry that a stray packet made.
  */

@@ -38,7 +38,7 @@ const COMMANDS: Readonly<
     (await import("./commands/intercept.ts")).registerIntercept,
 };
 
-/** Commands that stand in another's module. */
+/** Commands that are in another's module. */
 const ALIASES: Readonly<Record<string, string>> = {
   "demo-application": "demo",
 };
@@ -127,7 +127,7 @@ async function registerCommands(
 /** What a person did wrong is one clear message; what we did wrong comes with its stack. */
 function report(error: unknown, context: CliContext): number {
   if (error instanceof CommanderError) return error.exitCode;
-  // Asked to stop while it was still starting: that is no fault to tell of.
+  // Asked to stop while it was still starting: that is not a fault to report.
   if (error === context.stop.reason && context.stop.aborted)
     return EXIT.stopped;
   const red = painter(context.colours)("red", "error:");

@@ -130,7 +130,7 @@ async function checkExternalHosts(task: Task): Promise<void> {
   }
   for (const { index, resource } of external) {
     const own = resource.metadata.namespace;
-    // A Service does not stand in its own way.
+    // A Service does not compete with itself.
     const hasOthers = (namespace: string): boolean =>
       (counts.get(namespace) ?? 0) > (namespace === own ? 1 : 0);
     report(index, ...checkHosts(resource, hasOthers, trustDomain));

@@ -52,7 +52,7 @@ export interface ControlPlaneOptions {
     readonly host: string;
     /** 0 takes a free one. */
     readonly port: number;
-    /** "HOST:PORT" by which sidecars reach it, for enrolment tokens to carry; needed where `host` is no address of its own. */
+    /** "HOST:PORT" by which sidecars reach it, for enrolment tokens to carry; needed where `host` is not an address of its own. */
     readonly advertise?: string;
   };
   readonly clock: Clock;
@@ -76,7 +76,7 @@ export interface ControlPlane {
   close(): Promise<void>;
 }
 
-/** Resolves once everything answers. Throws UserError that says what a person must mend; what was opened is closed again. */
+/** Resolves once everything answers. Throws UserError that says what a person must fix; what was opened is closed again. */
 export async function startControlPlane(
   options: ControlPlaneOptions,
 ): Promise<ControlPlane> {

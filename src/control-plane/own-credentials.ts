@@ -21,7 +21,7 @@ const LONGEST_RETRY = 600_000;
 const SHORTEST_WAIT = 10_000;
 
 export function keepOwnCredentials(options: {
-  /** Of the authority. */
+  /** Issued by the authority. */
   readonly own: (spiffeId: SpiffeUri) => Credentials;
   readonly trustDomain: string;
   readonly clock: Clock;

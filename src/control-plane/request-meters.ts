@@ -1,4 +1,4 @@
-/** Counts the API's requests by the route that was found for them: what a caller writes is no label. */
+/** Counts the API's requests by the route that was found for them: what a caller writes never becomes a label. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../core/clock.ts";
 import { METHODS, type Api } from "./api/api.ts";

@@ -94,7 +94,7 @@ export async function authenticate(
 
 /**
  * Keeps the administrator's token of a file working where the store has no administrator (it was lost, or lives in memory).
- * False where the text is no API token.
+ * False where the text is not an API token.
  */
 export async function readmitAdministrator(
   store: Store,
@@ -168,7 +168,7 @@ function hashMatches(hash: string, secret: string): boolean {
   return given.length === kept.length && timingSafeEqual(given, kept);
 }
 
-/** The text with every token in it made unreadable: people take a token for its own id, and logs and spans are no place for it. */
+/** The text with every token in it made unreadable: people take a token for its own id, and logs and spans must not hold it. */
 export function hideTokens(text: string): string {
   return text.replaceAll(/wherry(?:api)?1\.[^/?&#\s]*/g, "TOKEN");
 }

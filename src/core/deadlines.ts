@@ -1,12 +1,12 @@
 /**
  * Times at which something is due, nearly all of which are called off or put off before they come, as a request's time-out is. A timer
  * each would cost more than anything else that a request does with its time-out; here one timer serves all. It is set for the earliest and
- * left alone when that one is called off: when it fires, whatever is due is told, and it is set for the earliest of the rest.
+ * left alone when that one is called off: when it fires, whatever is due is called, and it is set for the earliest of the rest.
  */
 import { afterArrivals, type Cancel, type Clock } from "./clock.ts";
 import type { MonotonicMs } from "./units.ts";
 
-/** Something that is told when its time has come. Its own object is its entry: to set, put off and call off allocates nothing. */
+/** Something that is called when its time has come. Its own object is its entry: to set, put off and call off allocates nothing. */
 export interface Timed {
   /** The list's own: monotonic milliseconds, Infinity for never, and where the list keeps it; undefined while it is in none. */
   dueAt: number;
@@ -21,7 +21,7 @@ export interface Timed {
  */
 export const MOST_TOLD = 8;
 
-/** Milliseconds by which the timer is late where the event loop stood still: what arrived meanwhile is heard before anybody is told. */
+/** Milliseconds by which the timer is late where the event loop stood still: what arrived meanwhile is heard before anything is called. */
 const STOOD_STILL = 25;
 
 /** A look at so many of them costs about a hundredth of a millisecond: it is taken once in a millisecond, of twice as many in two. */

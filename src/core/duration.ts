@@ -12,7 +12,7 @@ const UNIT: Readonly<Record<string, number>> = {
 /** The pattern for schemas. */
 export const DURATION_PATTERN: string = SHAPE.source;
 
-/** Milliseconds, or undefined where the text is no GEP-2257 duration. */
+/** Milliseconds, or undefined where the text is not a GEP-2257 duration. */
 export function parseDuration(text: string): number | undefined {
   if (!SHAPE.test(text)) return undefined;
   let total = 0;

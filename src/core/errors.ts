@@ -30,7 +30,7 @@ export const EXIT = {
   stopped: 130,
 } as const;
 
-/** A fault of configuration or usage that a person must mend: what, where and what to do, in its message. */
+/** A fault of configuration or usage that a person must fix: what, where and what to do, in its message. */
 export class UserError extends Error {
   override readonly name = "UserError";
   /** What a command ends with that ends with it. */

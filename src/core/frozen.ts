@@ -1,4 +1,4 @@
-/** Data that nobody can change any more: who keeps it need not copy it. */
+/** Data that nobody can change any more: keepers need no copy. */
 
 /** Freezes `value` and all that is in it, which must be plain data without circles. */
 export function deepFreeze<T extends object>(value: T): T {

@@ -1,4 +1,4 @@
-/** What a person is told where a port cannot be listened on: what, where, why, and which option to change. */
+/** What a person reads where a port cannot be listened on: what, where, why, and which option to change. */
 import { messageOf, systemCode, UserError } from "./errors.ts";
 import { formatHostPort } from "./text/host-port.ts";
 

@@ -37,7 +37,7 @@ export async function inSlices<T>(work: Steps<T>, pause: Pause): Promise<T> {
   }
 }
 
-/** Runs the work to its end without a pause: for whoever has nothing else to do. */
+/** Runs the work to its end without a pause, where nothing else is to be done. */
 export function atOnce<T>(work: Steps<T>): T {
   let step = work.next();
   while (step.done !== true) step = work.next();

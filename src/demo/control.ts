@@ -25,7 +25,7 @@ export interface ControlOptions {
   readonly token: LocalToken;
 }
 
-/** Where sidecars send their spans, which is no lever: it is open to all of this machine. */
+/** Where sidecars send their spans, which changes nothing: it is open to all of this machine. */
 const SPANS = "/v1/traces";
 
 /** In place of a trace id: the newest trace, once all of it has arrived. */

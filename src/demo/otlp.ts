@@ -109,7 +109,7 @@ interface WireSpan {
   readonly status?: { readonly message?: string; readonly code?: number };
 }
 
-/** Every span of an export; throws where the bytes are no ExportTraceServiceRequest. */
+/** Every span of an export; throws where the bytes are not an ExportTraceServiceRequest. */
 export function readExport(bytes: Buffer): ReceivedSpan[] {
   const message = request.toObject(request.decode(bytes), {
     longs: String,

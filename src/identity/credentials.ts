@@ -29,7 +29,7 @@ export interface Credentials extends CredentialPems {
   readonly notBefore: number;
   /** Wall-clock milliseconds: when the first certificate of the chain expires. */
   readonly notAfter: number;
-  /** Different for every loading within a process: connections made with other credentials are told apart by it. */
+  /** Different for every loading within a process: it tells connections made with other credentials apart. */
   readonly generation: number;
   /** The mesh's time, by which its holder judges others besides its own clock; absent: by that alone. */
   readonly meshTime?: MeshTime;

@@ -2,7 +2,7 @@
 
 /** One element, as a view of the input. */
 export interface Element {
-  /** The identifier octet: class, constructed bit and number. */
+  /** The identifier byte: class, constructed bit and number. */
   readonly tag: number;
   /** The contents. */
   readonly value: Buffer;
@@ -20,7 +20,7 @@ export const Tag = {
   SET: 0x31,
 } as const;
 
-/** What was read is no DER, or not of the structure that it claims. */
+/** What was read is not DER, or not of the structure that it claims. */
 export class DerError extends Error {
   override readonly name = "DerError";
 }
@@ -53,7 +53,7 @@ export function expectTag(element: Element | undefined, tag: number): Element {
   return element;
 }
 
-/** The octets of a BIT STRING that has no unused bits. */
+/** The bytes of a BIT STRING that has no unused bits. */
 export function bitStringOctets(element: Element): Buffer {
   expectTag(element, Tag.BIT_STRING);
   if (element.value[0] !== 0)
@@ -72,7 +72,7 @@ function elementAt(input: Buffer, at: number): Element {
   let length = first;
   if (first >= 0x80) {
     const count = first & 0x7f;
-    // Indefinite length is BER; more than three octets of length is over 16 MiB.
+    // Indefinite length is BER; more than three bytes of length is over 16 MiB.
     if (count === 0 || count > 3 || start + count > input.length)
       throw new DerError("a length that DER or common sense forbids");
     length = input.readUIntBE(start, count);

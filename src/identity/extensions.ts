@@ -134,7 +134,7 @@ function readExtensions(certificate: X509Certificate): Extensions {
   return extensions;
 }
 
-/** DER knows one octet for TRUE; an explicit FALSE where that is the default is not DER, and harmless. */
+/** DER knows one byte for TRUE; an explicit FALSE where that is the default is not DER, and harmless. */
 function isTrue(element: Element | undefined): boolean {
   const { value } = expectTag(element, Tag.BOOLEAN);
   const [octet] = value;
@@ -164,7 +164,7 @@ export function keyUsages(
   if (value === undefined) return undefined;
   const bits = expectTag(readElement(value), Tag.BIT_STRING).value;
   const set = new Set<number>();
-  // The first octet counts the unused bits at the end.
+  // The first byte counts the unused bits at the end.
   for (let bit = 0; bit < (bits.length - 1) * 8; bit += 1)
     if (((bits[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0) set.add(bit);
   return set;
@@ -243,7 +243,7 @@ export function readBinding(certificate: X509Certificate): Binding | undefined {
   }
 }
 
-/** The octets of the extension that `readBinding` reads. Throws RangeError where they would be too many. */
+/** The bytes of the extension that `readBinding` reads. Throws RangeError where they would be too many. */
 export function encodeBinding(binding: Binding): Buffer {
   const text = Buffer.from(
     JSON.stringify({
@@ -261,7 +261,7 @@ export function encodeBinding(binding: Binding): Buffer {
   return text;
 }
 
-/** The octets of the public key within SubjectPublicKeyInfo: what a key identifier is the hash of. */
+/** The bytes of the public key within SubjectPublicKeyInfo: what a key identifier is the hash of. */
 export function publicKeyOctets(subjectPublicKeyInfo: Buffer): Buffer {
   const [, key] = childrenOf(
     expectTag(readElement(subjectPublicKeyInfo), Tag.SEQUENCE),

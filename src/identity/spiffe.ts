@@ -7,11 +7,11 @@ export interface SpiffeId {
   readonly serviceAccount: string;
 }
 
-/** SPIFFE-ID 2.1: lower-case letters, digits, dots, dashes and underscores; 255 octets at most. */
+/** SPIFFE-ID 2.1: lower-case letters, digits, dots, dashes and underscores; 255 bytes at most. */
 const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/;
 /** SPIFFE-ID 2.2: the characters of a path segment; "." and ".." are refused apart. */
 const SEGMENT = /^[A-Za-z0-9._-]{1,253}$/;
-/** SPIFFE-ID 2.3: 2048 octets at most. */
+/** SPIFFE-ID 2.3: 2048 bytes at most. */
 const LONGEST = 2048;
 
 export function isTrustDomain(text: string): boolean {

@@ -219,12 +219,12 @@ function createKeyId(info: Buffer): Buffer {
     .subarray(0, 20);
 }
 
-/** 18 random octets behind a non-zero one: positive, within the 20 octets of RFC 5280 4.1.2.2, and past guessing. */
+/** 18 random bytes behind a non-zero one: positive, within the 20 bytes of RFC 5280 4.1.2.2, and past guessing. */
 function serialNumber(): Buffer {
   return Buffer.concat([Buffer.from([0x4d]), randomBytes(18)]);
 }
 
-/** The issuer's subject, octet for octet: a re-encoded name would not match. */
+/** The issuer's subject, byte for byte: a re-encoded name would not match. */
 function subjectOf(certificate: X509Certificate): Buffer {
   const [body] = childrenOf(
     expectTag(readElement(certificate.raw), Tag.SEQUENCE),

@@ -4,7 +4,7 @@
  */
 
 export interface HedgeOptions {
-  /** Of the latencies: 95 doubles one request in twenty. */
+  /** Percentile of the latencies: 95 doubles one request in twenty. */
   readonly percentile: number;
   /** Milliseconds: never sooner. */
   readonly minimumDelay: number;
@@ -32,7 +32,7 @@ export class HedgeDelay {
     return this.#delay;
   }
 
-  /** Milliseconds to the head of a first answer; of a request that was given up for a quicker one, how long it had been under way. */
+  /** Milliseconds to the head of a first answer; of a request that was given up for a quicker one, how long it had been in flight. */
   record(latency: number): void {
     this.#latencies[this.#count % KEPT] = latency;
     this.#count += 1;

@@ -60,7 +60,7 @@ export interface AnswerFacts {
   readonly status: number;
   /** Milliseconds, by `parseRetryAfter`. */
   readonly retryAfter?: number | undefined;
-  /** Of `x-wherry-reason`, where the peer proved a mesh identity; undefined otherwise (law 5). */
+  /** The reason in `x-wherry-reason`, where the peer proved a mesh identity; undefined otherwise (law 5). */
   readonly reason?: Code | undefined;
   /** `grpc-status` of a gRPC answer, as soon as it is known. */
   readonly grpcStatus?: number | undefined;
@@ -68,7 +68,7 @@ export interface AnswerFacts {
   readonly callerDeadlinePassed?: boolean;
 }
 
-/** Of an attempt that got a final response head (and, for gRPC, its status). */
+/** The outcome of an attempt that got a final response head (and, for gRPC, its status). */
 export function outcomeOfAnswer(answer: AnswerFacts): Outcome {
   const { status, retryAfter, reason, grpcStatus } = answer;
   const outcome = (kind: OutcomeKind, asStatus = status): Outcome => ({

@@ -1,5 +1,5 @@
 /**
- * How many requests an application may have under way at once, from how long it takes for one: Gradient2 (Netflix concurrency-limits).
+ * How many requests an application may have in flight at once, from how long it takes for one: Gradient2 (Netflix concurrency-limits).
  *
  * A window of requests that took much longer than requests have been taking says that they wait for each other, and the limit falls;
  * else it rises by what a queue may hold. Nothing is held back to find out how quick the application could be, as a measured minimum would ask.
@@ -15,7 +15,7 @@ const INITIAL = 20;
 /** Milliseconds of one window, which ends with the first request after it that makes it `SAMPLES`. */
 const WINDOW = 100;
 const SAMPLES = 10;
-/** Of a window with more requests the newest are kept. */
+/** A window with more requests keeps the newest. */
 const KEPT = 256;
 /** Weight of a window in the limit. */
 const SMOOTHING = 0.2;
@@ -38,7 +38,7 @@ export class ConcurrencyLimit {
   #limit: number;
   #count = 0;
   #startedAt = Number.NaN;
-  /** The most that were under way in the window. */
+  /** The most that were in flight in the window. */
   #peak = 0;
   #windows = 0;
   #long = 0;
@@ -49,7 +49,7 @@ export class ConcurrencyLimit {
     this.#limit = clamp(INITIAL, options);
   }
 
-  /** Requests that may be under way. */
+  /** Requests that may be in flight. */
   get limit(): number {
     return Math.floor(this.#limit);
   }
@@ -92,7 +92,7 @@ export class ConcurrencyLimit {
     this.#long += weight * (short - this.#long);
     // It was slow and is quick again: what was usual then is forgotten sooner.
     if (this.#long / short > 2) this.#long *= 0.95;
-    // Few are under way: their speed says nothing of what more would do.
+    // Few are in flight: their speed says nothing of what more would do.
     if (this.#peak < this.#limit / 2) return;
     const gradient = Math.min(
       1,

@@ -63,7 +63,7 @@ const QUESTION = 0x3f;
 const HASH = 0x23;
 const BACKSLASH = 0x5c;
 
-/** What one octet asks for when it stands in a path. */
+/** What one byte of a path asks for. */
 const PLAIN = 0;
 const LOOK = 1; // % # \ and what must be escaped: leave the fast path
 const OCTETS = new Uint8Array(256);
@@ -189,7 +189,7 @@ function removeDotSegments(path: string): string {
   return `/${kept.join("/")}`;
 }
 
-/** The octet of the escape at `at`, or −1 where two hex digits do not follow. */
+/** The byte of the escape at `at`, or −1 where two hex digits do not follow. */
 function escapedOctet(text: string, at: number): number {
   const high = hexDigit(text.charCodeAt(at + 1));
   const low = hexDigit(text.charCodeAt(at + 2));

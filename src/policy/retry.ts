@@ -90,7 +90,7 @@ export interface FailedAttempt {
   readonly refused?: boolean;
   /** The connection came from the pool. */
   readonly reusedConnection: boolean;
-  /** It was the trial of an endpoint that had been ejected: that is no reason for the caller to see a failure. */
+  /** It was the trial of an endpoint that had been ejected: the caller need not see it fail. */
   readonly trial?: boolean;
 }
 
@@ -120,7 +120,7 @@ export type RetryDecision =
   | { readonly retry: false; readonly reason: RetryRefusal };
 
 export type RetryRefusal =
-  /** What happened is no ground for a retry. */
+  /** What happened does not call for a retry. */
   | "outcome"
   /** Not configured: neither the Mesh nor the route asks for it. */
   | "not-asked"
@@ -134,7 +134,7 @@ export type RetryRefusal =
   | "budget";
 
 /**
- * Milliseconds: an endpoint that asks for more than this is not waited for. Coming back sooner than asked is no way to cap it,
+ * Milliseconds: an endpoint that asks for more than this is not waited for. Coming back sooner than asked would not cap it,
  * and holding the caller for longer helps nobody.
  */
 export const LONGEST_RETRY_AFTER = 10_000;

@@ -114,7 +114,7 @@ export interface ServiceName {
 export interface Cluster {
   /** State (pools, breaker, statistics) is kept by it: "orders.shop:80", or "db.shop:5432@shop/db-1:5432" for one endpoint by itself. */
   readonly key: string;
-  /** What a peer's sidecar is told: "orders.shop:80". */
+  /** The name for a peer's sidecar: "orders.shop:80". */
   readonly destination: ServiceKey;
   readonly service: ServiceName;
   readonly port: number;
@@ -197,7 +197,7 @@ export interface RefuseDecision {
   readonly kind: "refuse";
   readonly code: "NO_ROUTE" | "BACKEND_INVALID";
   readonly rule?: RuleRef;
-  /** Of the rule: it decides who may read the refusal. */
+  /** The rule's: it decides who may read the refusal. */
   readonly cors?: CorsPolicy | undefined;
 }
 

@@ -58,7 +58,7 @@ export function makeInbound(
   arrival: Arrival,
 ): ServerHandler {
   const { sinks } = options;
-  // Of a port that is not declared any more nobody has forbidden anything: a config that came out empty ends no connection (law 8).
+  // Nobody has forbidden anything of a port that is no longer declared: a config that came out empty ends no connection (law 8).
   const judge: Judge = (snapshot, stream) => {
     const port = portOf(snapshot, arrival, stream, options.ownPorts);
     const judged = port && judgeRequest(snapshot, port, stream);

@@ -62,7 +62,7 @@ export function makeOutbound(
   upstream?: LocalUpstream,
 ): ServerHandler {
   const { sinks } = options;
-  // What is no service any more is not forbidden by that: a config that came out empty ends no connection (law 8).
+  // A service that is gone is not forbidden by that: a config that came out empty ends no connection (law 8).
   const judge = (snapshot: Snapshot, stream: ServerStream): Where =>
     whereTo(snapshot, stream.head, stream.connection, upstream);
   const judges: Judges = {

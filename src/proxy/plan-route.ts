@@ -70,7 +70,7 @@ export function nameOf(where: Where): string {
   }
 }
 
-/** What a port for HTTP would be sent unparsed, the other end would refuse: it is told here, where the reason can be read (law 14). */
+/** What a port for HTTP would be sent unparsed, the other end would refuse: it is refused here, where the reason can be read (law 14). */
 export function piped(
   where: Exclude<Where, { kind: "refused" }>,
   { head }: ServerStream,

@@ -174,7 +174,7 @@ export function encodeResource(
   return field;
 }
 
-/** The other fields, and after them the resources as `encodeResource` made them: protobuf lets fields stand in any order. */
+/** The other fields, and after them the resources as `encodeResource` made them: protobuf takes fields in any order. */
 export function assembleResponse(
   response: Omit<DeltaResponse, "resources">,
   resources: readonly Buffer[],

@@ -41,7 +41,7 @@ export const NODE = {
   schema: "wherry.schema",
   /** Version of the software. */
   version: "wherry.version",
-  /** Of the config in force, as its Revision said; absent without config. */
+  /** The config in force, as its Revision said; absent without config. */
   store: "wherry.store",
   revision: "wherry.revision",
   digest: "wherry.digest",

@@ -10,7 +10,7 @@ import { parseDocuments, type ParsedDocument, type Position } from "./yaml.ts";
 
 export interface Finding extends Position {
   readonly file: string;
-  /** Of the field; "" for the document or its syntax. */
+  /** Path of the field; "" for the document or its syntax. */
   readonly path: string;
   readonly message: string;
   readonly severity: "error" | "warning";

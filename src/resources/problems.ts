@@ -43,7 +43,7 @@ export function duplicates<T>(
   return problems;
 }
 
-/** Text as it stands in a message: quoted, and cut where it is long. */
+/** Text as a message has it: quoted, and cut where it is long. */
 export function quote(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > 100 ? `${text.slice(0, 100)}…` : text;

@@ -58,7 +58,7 @@ export function field<S extends TSchema>(
 ): S {
   const described = Object.create(
     Object.getPrototypeOf(schema) as object,
-    // What TypeBox knows of a schema stands in properties that a spread would lose.
+    // What TypeBox knows of a schema is in properties that a spread would lose.
     Object.getOwnPropertyDescriptors(schema),
   ) as S & { description?: string; default?: unknown };
   described.description = meaning;

@@ -3,7 +3,7 @@ import { RE2JS } from "re2js";
 import { hostOf } from "../core/text/authority.ts";
 import { messageOf } from "../core/errors.ts";
 
-/** Why the text is no regular expression that runs in linear time (RE2); undefined where it is one. */
+/** Why the text is not a regular expression that runs in linear time (RE2); undefined where it is one. */
 export function regexFault(text: string): string | undefined {
   try {
     RE2JS.compile(text);

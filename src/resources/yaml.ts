@@ -37,7 +37,7 @@ export interface ParsedText {
   readonly problems: readonly SyntaxProblem[];
 }
 
-/** Characters. A longer text is no mesh's configuration in one file. */
+/** Characters. A longer text is not a mesh's configuration in one file. */
 const LONGEST_TEXT = 16 * 1024 * 1024;
 
 const TOO_DEEP = "is nested too deeply";

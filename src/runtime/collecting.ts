@@ -1,7 +1,7 @@
-/** Tells V8's collector of the octets that were read: it does not see that they wait to be freed, until they are so many that it stops everything for a full collection. */
+/** Tells V8's collector of the bytes that were read: it does not see that they wait to be freed, until they are so many that it stops everything for a full collection. */
 import { collectGarbage } from "./v8.ts";
 
-/** Octets read after which the nursery is collected: what a body leaves behind is in there, and is nearly all dead by then. */
+/** Bytes read after which the nursery is collected: what a body leaves behind is in there, and is nearly all dead by then. */
 const READ = 8 * 1024 * 1024;
 
 let read = 0;

@@ -13,7 +13,7 @@ export const DEFECT_FILE = "last-defect.json";
 export const DEFECT_DRAIN = 10_000;
 /** Milliseconds after which the process ends whatever is left: the drain, and what comes after it. */
 const END_WITHIN = DEFECT_DRAIN + 10_000;
-/** Characters of a stack that are told. */
+/** Characters of a stack that are reported. */
 const MOST = 16 * 1024;
 
 /** A process that serves, and what is to be told of it. */

@@ -1,6 +1,6 @@
 /**
  * Gives memory back to the system. A start leaves much behind that serving does not need: garbage, a nursery grown by it, pages of
- * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is told.
+ * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is asked to give it back.
  */
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Bytes } from "../core/units.ts";
@@ -12,25 +12,25 @@ import { dropProgramPages } from "./program-pages.ts";
 /** Milliseconds between two looks, and between two trims where memory is not tight. */
 export const TRIM_LOOK = 1000;
 export const TRIM_AGAIN = 5000;
-/** Octets that the resident set must have grown by, or that must have been freed where memory is tight, to be worth the two milliseconds that a trim takes. */
+/** Bytes that the resident set must have grown by, or that must have been freed where memory is tight, to be worth the two milliseconds that a trim takes. */
 const WORTH = 4 * 1024 * 1024;
-/** Octets that must have been freed where it is not: bodies on their way come and go. */
+/** Bytes that must have been freed where it is not: bodies on their way come and go. */
 const FREED = 16 * 1024 * 1024;
 /** Part of what may be used from which on memory is tight. */
 const TIGHT = 0.5;
 /**
- * Percent of what is alive: some 12 MiB, of which bodies under way may hold 8 (`runtime/collecting.ts`). V8's own rule follows the
+ * Percent of what is alive: some 12 MiB, of which bodies in flight may hold 8 (`runtime/collecting.ts`). V8's own rule follows the
  * collection that leaves the start behind with a tenth, and collects ten times a second.
  */
 export const HEAP_GROWTH = 100;
 
 export interface TrimOptions {
   readonly clock: Clock;
-  /** Octets that may be resident; 0 where nobody limits them. */
+  /** Bytes that may be resident; 0 where nobody limits them. */
   readonly memoryBytes?: Bytes;
-  /** Octets resident. */
+  /** Bytes resident. */
   readonly resident?: () => number;
-  /** Octets that the allocator has given out; undefined where it does not tell. */
+  /** Bytes that the allocator has given out; undefined where it does not tell. */
   readonly allocated?: (() => number) | undefined;
   readonly trim?: () => void;
 }

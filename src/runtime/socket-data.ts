@@ -1,4 +1,4 @@
-/** How everything that reads from a socket does so: what came goes to its user, V8's collector is told of it, and Node's stream is kept from looking for more. */
+/** How everything that reads from a socket does so: what came goes to its user, V8's collector hears of it, and Node's stream is kept from looking for more. */
 import type { Socket } from "node:net";
 import type { Bytes } from "../core/units.ts";
 import { wasRead } from "./collecting.ts";
@@ -45,7 +45,7 @@ const READ = 64 * 1024;
  */
 const MUCH_TLS = 16 * 1024;
 const MUCH_TCP = 48 * 1024;
-/** Octets that are not worth a part of it: with them the socket goes back to the buffer of all. */
+/** Bytes that are not worth a part of it: with them the socket goes back to the buffer of all. */
 const LITTLE = 8 * 1024;
 
 const POOL = 8 * 1024;
@@ -85,7 +85,7 @@ interface User {
 }
 
 /**
- * Node makes an ArrayBuffer of 64 KiB for each read, of which a call fills some hundred octets. V8 counts all of it, and stops
+ * Node makes an ArrayBuffer of 64 KiB for each read, of which a call fills some hundred bytes. V8 counts all of it, and stops
  * everything for a full collection once some hundred calls have left theirs. So reads go to buffers of ours, as they do
  * for sockets that are made with `onread`, an option that accepted sockets and those of TLS do not have.
  */
@@ -175,7 +175,7 @@ class Reads {
     });
   }
 
-  /** The octets that have just been read, for their user to keep. */
+  /** The bytes that have just been read, for their user to keep. */
   take(octets: number): Buffer {
     const { current } = this;
     if (this.#own) {

@@ -44,7 +44,7 @@ function nativeCollector(): NodeJS.GCFunction {
 /**
  * Has what is called often compiled by the optimising compilers after fewer calls than V8 waits for of its own accord: the quicker of
  * the two after 150 in place of 400, and 200 in place of 500 since types were last seen to differ; the slower after 3,000, where V8
- * takes 16,500 to 20,500 for as long as it is told no number (decision 010). V8's numbers are those of pages; a proxy calls the same few functions for
+ * takes 16,500 to 20,500 for as long as it gets no number (decision 010). V8's numbers are those of pages; a proxy calls the same few functions for
  * each request, and at a thousand a second V8 was compiling for half a minute, beside the calls. After 1,000 the slower compiler would
  * have begun with what is called now and then, at a time when all that a request needs is compiled. For the whole process.
  */

@@ -10,7 +10,7 @@ export interface ShutdownSteps {
   deregister(): Promise<void>;
   /** No new inbound connections; GOAWAY and Connection: close on those that are open. */
   refuseInbound(): void;
-  /** The same for what the application calls; it still needs it while it answers what is under way. */
+  /** The same for what the application calls; it still needs it while it answers what is in flight. */
   refuseOutbound(): void;
   inboundActive(): number;
   outboundActive(): number;
@@ -21,14 +21,14 @@ export interface ShutdownSteps {
 export interface ShutdownOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Milliseconds that exchanges under way may still take. */
+  /** Milliseconds that exchanges in flight may still take. */
   readonly drainTimeout: number;
   readonly steps: ShutdownSteps;
 }
 
 /** Milliseconds to wait for the deregistration, whatever the agent does. */
 const DEREGISTER_TIMEOUT = 5000;
-/** Milliseconds between two looks at what is still under way. */
+/** Milliseconds between two looks at what is still in flight. */
 const LOOK = 20;
 
 export async function shutDown(options: ShutdownOptions): Promise<void> {

@@ -251,7 +251,7 @@ function optional(name: string, text: string | undefined): string {
   return text === undefined ? "" : `,"${name}":${quotedName(text)}`;
 }
 
-/** Printable ASCII but the quotation mark and the backslash: it stands in a JSON string as it is (RFC 8259 7). */
+/** Printable ASCII but the quotation mark and the backslash: a JSON string has it as it is (RFC 8259 7). */
 const PLAIN = /^[ !#-[\]-~]*$/;
 
 function quoted(text: string): string {

@@ -37,9 +37,9 @@ export interface SpanExporter {
 const WAITING_AT_MOST = 2048;
 /** Spans that wait to be sent or for an answer, some 0.7 KiB each: two seconds of four thousand a second. */
 const QUEUED_AT_MOST = 8192;
-/** Octets of them, for there may be long ones. */
+/** Bytes of them, for there may be long ones. */
 const HELD_AT_MOST = 16 * 1024 * 1024;
-/** Spans in one message, and octets after which it is sent: what is spent on a message hardly depends on it. */
+/** Spans in one message, and bytes after which it is sent: what is spent on a message hardly depends on it. */
 const BATCH = 1024;
 const BATCH_OCTETS = 1024 * 1024;
 /** Batches that wait to be used again. */

@@ -2,7 +2,7 @@
 import { closeSync, openSync, write, writeSync } from "node:fs";
 import type { Cancel, Clock } from "../core/clock.ts";
 
-/** Octets that are gathered before they are written: Envoy's figure. */
+/** Bytes that are gathered before they are written: Envoy's figure. */
 const GATHERED = 65_536;
 /** Characters of lines that are put together before they are encoded: one call for some dozens of them. */
 const ENCODED = 8192;
@@ -23,7 +23,7 @@ export interface LineFile {
 
 /** Takes blocks of whole lines and writes one after the other, so that no line is broken whoever they come from. */
 export interface LineSink {
-  /** Writes the first `length` octets of `block` when its turn comes, and then gives it back. */
+  /** Writes the first `length` bytes of `block` when its turn comes, and then gives it back. */
   take(block: Buffer, length: number, done: (block: Buffer) => void): void;
   /** The same for whoever will write no more: at once where nothing is being written, since the process may be about to end. */
   last(block: Buffer, length: number): void;
@@ -151,7 +151,7 @@ export function openLineSink(path: string | undefined, clock: Clock): LineSink {
         send(piece, from + written);
         return;
       }
-      // Until it is given back, what comes meanwhile stands in line.
+      // Until it is given back, what comes meanwhile waits.
       piece.done(block);
       busy = false;
       next();

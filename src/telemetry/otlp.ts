@@ -6,9 +6,9 @@ import { createTraceState, type Attributes } from "@opentelemetry/api";
 import { memo } from "../core/memo.ts";
 import type { AttributeValue, SpanRecord } from "./tracing.ts";
 
-/** Octets of a new batch's message. */
+/** Bytes of a new batch's message. */
 const FIRST_SIZE = 65_536;
-/** Octets of the lengths and tags in front of the first span, besides the resource's and the scope's own. */
+/** Bytes of the lengths and tags in front of the first span, besides the resource's and the scope's own. */
 const PREFIX_AT_MOST = 32;
 
 const SCOPE = "wherry";
@@ -28,12 +28,12 @@ const SAMPLED = 0x01;
 const HAS_IS_REMOTE = 0x100;
 const IS_REMOTE = 0x200;
 
-/** Octets of the longest text whose message has a length of one octet. */
+/** Bytes of the longest text whose message has a length of one byte. */
 const SHORT = 125;
 
 export interface SpanBatch {
   readonly spans: number;
-  /** Of the message, so far. */
+  /** Bytes of the message, so far. */
   readonly octets: number;
   add(span: SpanRecord): void;
   /** An ExportTraceServiceRequest of all of them. Good until the batch is cleared. */
@@ -125,7 +125,7 @@ class Writer {
     const begun = this.#begin(2);
     this.#hex(1, span.traceId);
     this.#hex(2, span.spanId);
-    // What is no list of the W3C's form the SDK's own parser leaves out.
+    // The SDK's own parser leaves out anything but a list of the W3C's form.
     if (traceState !== undefined)
       this.#text(3, createTraceState(traceState).serialize());
     if (parentSpanId !== undefined) this.#hex(4, parentSpanId);
@@ -190,7 +190,7 @@ class Writer {
     }
   }
 
-  /** A pair whose value is short and in ASCII, as nearly all are: no length in it but the whole's has two octets. False, and nothing, for others. */
+  /** A pair whose value is short and in ASCII, as nearly all are: no length in it but the whole's has two bytes. False, and nothing, for others. */
   #plainPair(field: number, key: string, value: string): boolean {
     const { length } = value;
     if (length > SHORT) return false;
@@ -271,7 +271,7 @@ class Writer {
     );
   }
 
-  /** A message within the message; its length has two octets until `#end` knows better. */
+  /** A message within the message; its length has two bytes until `#end` knows better. */
   #begin(field: number): number {
     this.#room(8);
     this.#tag(field, LENGTH_DELIMITED);
@@ -291,12 +291,12 @@ class Writer {
     this.position += length;
   }
 
-  /** Of the 16 and more fields of a span, the last has a tag of two octets. */
+  /** The last of the 16 and more fields of a span has a tag of two bytes. */
   #tag(field: number, form: number): void {
     this.#varint((field << 3) | form);
   }
 
-  /** In two's complement, which is ten octets for what is below zero. */
+  /** In two's complement, which is ten bytes for what is below zero. */
   #int64(value: number): void {
     let rest = BigInt.asUintN(64, BigInt(value));
     for (; rest > 0x7fn; rest >>= 7n) {
@@ -330,14 +330,14 @@ class Writer {
   }
 }
 
-/** A key as it stands in a KeyValue. There are few, and each span has a dozen. */
+/** A key as a KeyValue has it. There are few, and each span has a dozen. */
 const nameOf = memo((key) => {
   const writer = new Writer(32);
   writer.key(key);
   return writer.written();
 });
 
-/** Octets of a varint. */
+/** Bytes of a varint. */
 function lengthOf(value: number): number {
   let octets = 1;
   for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 0x80))
@@ -345,7 +345,7 @@ function lengthOf(value: number): number {
   return octets;
 }
 
-/** Of a hexadecimal digit; ids are ours, or have passed the grammar of `traceparent`. */
+/** Value of a hexadecimal digit; ids are ours, or have passed the grammar of `traceparent`. */
 function nibble(code: number): number {
   return code < 0x3a ? code - 0x30 : (code | 0x20) - 0x57;
 }

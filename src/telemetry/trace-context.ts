@@ -48,23 +48,23 @@ export function formatTraceparent(context: TraceContext): string {
   return `00-${context.traceId}-${context.spanId}-${context.sampled ? "01" : "00"}`;
 }
 
-/** Random octets are drawn by the block: one system call serves hundreds of ids. */
+/** Random bytes are drawn by the block: one system call serves hundreds of ids. */
 const pool = Buffer.allocUnsafe(4096);
 let used = pool.length;
 
-/** Where in the pool `octets` lie that nobody has had yet. */
-function draw(octets: number): number {
-  if (used + octets > pool.length) {
+/** Where in the pool `count` bytes lie that nobody has had yet. */
+function draw(count: number): number {
+  if (used + count > pool.length) {
     randomFillSync(pool);
     used = 0;
   }
-  used += octets;
-  return used - octets;
+  used += count;
+  return used - count;
 }
 
-function randomHex(octets: number): string {
-  const from = draw(octets);
-  return pool.toString("hex", from, from + octets);
+function randomHex(count: number): string {
+  const from = draw(count);
+  return pool.toString("hex", from, from + count);
 }
 
 const template = Buffer.from(
@@ -79,11 +79,11 @@ export function newUnsampledTraceparent(): string {
   let spanId = 0;
   for (let at = 3; at < 52; at += 2) {
     if (at === 35) at = 36;
-    const octet = pool[from++] ?? 0;
-    if (at < 35) traceId |= octet;
-    else spanId |= octet;
-    template[at] = DIGITS[octet >> 4] ?? 0;
-    template[at + 1] = DIGITS[octet & 15] ?? 0;
+    const byte = pool[from++] ?? 0;
+    if (at < 35) traceId |= byte;
+    else spanId |= byte;
+    template[at] = DIGITS[byte >> 4] ?? 0;
+    template[at + 1] = DIGITS[byte & 15] ?? 0;
   }
   // Ids of zeros alone are invalid (section 3.2.2.3).
   return traceId === 0 || spanId === 0

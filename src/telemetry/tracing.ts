@@ -52,7 +52,7 @@ export interface SpanOutcome {
 export interface SpanSubject {
   readonly spanName: string;
   serverAttributes(): Record<string, AttributeValue>;
-  /** Of the attempt that is about to begin. */
+  /** Those of the attempt that is about to begin. */
   clientAttributes(): Record<string, AttributeValue>;
 }
 

@@ -75,7 +75,7 @@ export interface BodySink {
 
 /** Tells the peer of a connection something that concerns no stream in particular. */
 export interface Notifier {
-  /** False: the connection is over, and nothing is to be told on it any more. Where the peer does not read, it is told nothing. */
+  /** False: the connection is over, and nothing is to be sent on it any more. Where the peer does not read, nothing is sent to it. */
   notify(payload: Buffer): boolean;
 }
 
@@ -136,7 +136,7 @@ export interface ServerConnection {
   readonly active: number;
   /** Breaks off up to `most` whole responses of which the caller has taken nothing for `ms`, as far as that was looked at; gives how many. */
   shed(ms: number, most: number): number;
-  /** Takes no new requests (GOAWAY, Connection: close), finishes those under way, then closes. */
+  /** Takes no new requests (GOAWAY, Connection: close), finishes those in flight, then closes. */
   drain(): void;
   /** Ends at once. */
   destroy(): void;
@@ -160,7 +160,7 @@ export interface ClientConnectionObserver {
   introduced?(place: WorkerPlace): void;
   /** The peer's notice, which may be kept no longer than this call; trust it no more than the peer. */
   noticed?(payload: Buffer): void;
-  /** No new streams (GOAWAY, Connection: close, the peer closes); those under way go on. */
+  /** No new streams (GOAWAY, Connection: close, the peer closes); those in flight go on. */
   draining(): void;
   /** Gone; every stream has been told. `error` undefined where it ended in order. */
   closed(error: MeshError | undefined): void;
@@ -169,7 +169,7 @@ export interface ClientConnectionObserver {
 /** One client-side connection, whatever its protocol. */
 export interface ClientConnection {
   readonly protocol: Protocol;
-  /** Streams under way. */
+  /** Streams in flight. */
   readonly active: number;
   /** How many more streams can be opened now; 0 when draining. */
   readonly capacity: number;

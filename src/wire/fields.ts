@@ -18,7 +18,7 @@ export const FieldClass = {
   MESH: 8,
   /** Trace context. */
   TRACE: 16,
-  /** May not stand in a trailer section (RFC 9110 6.5.1). */
+  /** A trailer section may not have it (RFC 9110 6.5.1). */
   NO_TRAILER: 32,
   /** Says where a request comes from, or what it once asked for: only of those who can be held to it (`proxy/exchange/forwarded.ts`). */
   FORWARDED: 64,

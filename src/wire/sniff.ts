@@ -119,7 +119,7 @@ function begun(bytes: Buffer): SniffedKind {
   const [first] = bytes;
   if (first === undefined) return "other";
   if (first === 0x16) return "tls";
-  // "PRI " is no HTTP/1 method; shorter beginnings are anybody's.
+  // "PRI " is not an HTTP/1 method; shorter beginnings are anybody's.
   if (bytes.length >= 4 && bytes.equals(PREFACE.subarray(0, bytes.length)))
     return "h2";
   return "http/1.1";

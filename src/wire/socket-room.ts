@@ -40,7 +40,7 @@ export class SocketRoom {
     const most = socket.writableHighWaterMark;
     // Only when all has been taken is it no longer full: otherwise a write just before would swallow that.
     if (waiting >= Math.min(most, this.#buffers.share)) this.full = true;
-    // Of less than its high-water mark Node does not say when it has been taken.
+    // Node does not say when less than its high-water mark has been taken.
     if (waiting >= most || this.#marked || !socket.writable) return;
     this.#marked = true;
     socket.write(NOTHING, this.#markTaken);

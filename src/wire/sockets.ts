@@ -4,7 +4,7 @@ import { TLSSocket } from "node:tls";
 import type { Buffers } from "./buffers.ts";
 import { onData } from "../runtime/socket-data.ts";
 
-/** Who is told of what happens on a socket. */
+/** Hears of what happens on a socket. */
 export interface SocketUser {
   received(chunk: Buffer): void;
   /** The peer's FIN. */

@@ -57,9 +57,9 @@ const SAID: Readonly<Record<string, readonly string[]>> = {
   "operations.md": [
     `no endpoint expires for ${seconds(GRACE)}`,
     `after ${seconds(WORKLOAD_DEFAULTS.ttl)}, or \`--ttl\``,
-    `After ${seconds(JUDGED_AFTER)} callers are told`,
+    `After ${seconds(JUDGED_AFTER)} callers prefer`,
     `${LONGEST_UNCONFIRMED / 60_000} min after its lease ran out`,
-    `for ${seconds(GRACE)} after the control plane has started`,
+    `for ${seconds(GRACE)} after the control plane started`,
     `at half of their ${HOURS} hours`,
     `at least ${HOURS * (1 - MESH_DEFAULTS.mtls.rotateAt)} hours`,
   ],

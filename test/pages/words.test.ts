@@ -28,22 +28,22 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   "X is no Y": {
     found: /(?<!\bthere )\b(?:is|are) no\b(?! longer)/i,
     instead: "invalid X, X is not a Y",
-    left: { comments: 50, otherPages: 10 },
+    left: {},
   },
   "is wanted": {
     found: /\b(?:is|are) wanted\b/,
     instead: "expected",
-    left: { comments: 10 },
+    left: {},
   },
   "a sentence that begins with Of": {
     found: /(?:^|[.:|] |^\s*(?:\/\*\*|\*|\/\/) )Of /,
     instead: "the subject first",
-    left: { comments: 90, otherPages: 10 },
+    left: {},
   },
   "he, him, his": {
     found: /\b(?:he|him|his)\b/i,
     instead: "it, its",
-    left: { otherPages: 10 },
+    left: {},
   },
   who: {
     found: /\b(?:who|whoever|whom)\b/i,
@@ -53,42 +53,42 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   answer: {
     found: /\banswer(?:s|ed|ing)?\b/i,
     instead: "response, respond",
-    left: { messages: 5, comments: 210, otherPages: 60 },
+    left: { messages: 5, comments: 200, otherPages: 60 },
   },
   octet: {
-    found: /\boctets?\b(?!-stream)/i,
+    found: /\boctets?\b(?!-stream| STRING)/i,
     instead: "byte",
-    left: { messages: 5, comments: 190, otherPages: 30 },
+    left: {},
   },
   "under way": {
     found: /\bunder way\b/i,
     instead: "in flight",
-    left: { comments: 50, otherPages: 20 },
+    left: {},
   },
   mend: {
     found: /\bmend(?:s|ed|ing)?\b/i,
     instead: "fix",
-    left: { comments: 10, otherPages: 10 },
+    left: {},
   },
   dear: {
     found: /\bdear(?:er|est)?\b/i,
     instead: "expensive",
-    left: { otherPages: 10 },
+    left: {},
   },
   "beside, of two figures": {
     found: /\d\S* beside \d/,
     instead: "compared with",
-    left: { otherPages: 10 },
+    left: {},
   },
   "is told": {
     found: /\b(?:is|are) told\b/,
     instead: "is reported",
-    left: { comments: 70, otherPages: 10 },
+    left: {},
   },
   "stands in": {
     found: /\bstands? in\b/,
     instead: "is in",
-    left: { comments: 30, otherPages: 10 },
+    left: {},
   },
 };
 

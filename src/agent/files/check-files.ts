@@ -21,7 +21,7 @@ export type KnownFiles = ReadonlyMap<string, KnownFile>;
 
 export interface LoadedFiles {
   readonly resources: ReceivedResources;
-  /** Of the texts themselves. */
+  /** Digest of the texts themselves. */
   readonly digest: string;
   readonly facts: Facts;
   /** By file and place; errors where there are any. */

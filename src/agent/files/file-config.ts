@@ -169,7 +169,7 @@ export class FileConfig {
     onChange();
   }
 
-  /** Of what was not warned of before. */
+  /** Warns of what was not warned of before. */
   async #warn(remarks: readonly Remark[]): Promise<void> {
     const { clock, logger } = this.#options;
     const { fresh, all } = await inSlices(

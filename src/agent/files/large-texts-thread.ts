@@ -7,7 +7,7 @@ import type { Answers, Portion, Question, Wanted } from "./large-texts.ts";
 /** Characters, and findings, of one answer: the event loop takes them at once. */
 const MOST_TEXT = 32 * 1024;
 const MOST_FINDINGS = 100;
-/** Findings that are told of one text; the rest are counted. */
+/** Findings that are reported of one text; the rest are counted. */
 const MOST_TOLD = 1000;
 
 const port = parentPort;

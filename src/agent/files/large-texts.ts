@@ -123,7 +123,7 @@ export class LargeTexts {
     return this.#ask({ ask: "locate", wanted });
   }
 
-  /** Calls off what is under way, and what is asked later. */
+  /** Calls off what is in progress, and what is asked later. */
   close(): Promise<void> {
     this.#closed = true;
     return this.#end();

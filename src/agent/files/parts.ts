@@ -12,7 +12,7 @@ export interface Content {
   /** Digest of the text. */
   readonly key: string;
   readonly entries: readonly Entry[];
-  /** Of each document by itself, at positions within the text. */
+  /** What is wrong with each document by itself, at positions within the text. */
   readonly findings: readonly Finding[];
 }
 

@@ -55,7 +55,7 @@ export class FileWatcher {
     this.#pollIn(POLL);
   }
 
-  /** Resolves when no call is under way. */
+  /** Resolves when no call is in progress. */
   async close(): Promise<void> {
     this.#stop.abort(new Error("the files are not watched any more"));
     this.#cancelSoon();

@@ -112,7 +112,7 @@ export function heldView(parts: HeldParts): HeldView {
 function graphOf(resources: ReceivedResources): {
   readonly held: readonly string[];
   readonly leads: Map<string, readonly string[]>;
-  /** Of each Service that claims some. */
+  /** Hosts of each Service that claims some. */
   readonly hosts: Map<string, readonly string[]>;
   /** Services by the hosts that they claim. */
   readonly claimants: Map<string, readonly string[]>;

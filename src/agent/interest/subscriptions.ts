@@ -1,4 +1,4 @@
-/** What a stream is told of changes of interest: those of one turn in one message, and none twice. */
+/** What a stream says of changes of interest: those of one turn in one message, and none twice. */
 
 export interface Subscriptions {
   readonly subscribe: readonly string[];

@@ -57,7 +57,7 @@ export function registerApply(program: Command, context: CliContext): void {
       try {
         await applyAll(context, api, batches, options, applied);
       } catch (error) {
-        // What was refused before another request failed is told all the same.
+        // What was refused before another request failed is reported all the same.
         for (const line of applied.flatMap(faultLines))
           context.complain(`${line}\n`);
         throw error;

@@ -116,7 +116,7 @@ async function deleteListed(
       }
     }
   } catch (error) {
-    // What was refused before another request failed is told all the same.
+    // What was refused before another request failed is reported all the same.
     for (const line of sent.flatMap(faultLines)) context.complain(`${line}\n`);
     throw error;
   }

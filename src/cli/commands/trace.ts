@@ -75,19 +75,19 @@ function summaries(
 }
 
 async function ask(url: string): Promise<unknown> {
-  let answer: Awaited<ReturnType<typeof request>>;
+  let response: Awaited<ReturnType<typeof request>>;
   try {
-    answer = await request(url, { headersTimeout: 10_000 });
+    response = await request(url, { headersTimeout: 10_000 });
   } catch (error) {
     throw new UserError(
       `the demo does not respond at ${url} (${messageOf(error)}): start it with "npm start"`,
     );
   }
-  const body = await answer.body.json();
-  if (answer.statusCode === 200) return body;
+  const body = await response.body.json();
+  if (response.statusCode === 200) return body;
   const said =
     typeof body === "object" && body !== null && "error" in body
       ? String(body.error)
-      : `status ${answer.statusCode}`;
+      : `status ${response.statusCode}`;
   throw new UserError(said);
 }

@@ -59,7 +59,7 @@ async function waitFor(
 ): Promise<void> {
   const { environment } = context;
   const timeout = durationOption("--timeout", options.timeout);
-  // A wrong name is told at once, not after the wait.
+  // A wrong name is reported at once, not after the wait.
   const file =
     name === undefined
       ? undefined
@@ -109,7 +109,7 @@ async function ask(
   const { request } = await import("../../runtime/undici.ts");
   const late = new AbortController();
   const cancel = clock.after(ANSWER_TIMEOUT, () =>
-    late.abort(new UserError(`${url} did not answer`)),
+    late.abort(new UserError(`${url} did not respond`)),
   );
   try {
     const { statusCode, body } = await request(url, { signal: late.signal });

@@ -8,9 +8,9 @@ import { isObject } from "./merge-patch.ts";
 
 export interface Place {
   readonly definition: KindDefinition;
-  /** Of the URL; undefined for the kinds of the whole mesh. */
+  /** As the URL says; undefined for the kinds of the whole mesh. */
   readonly namespace: string | undefined;
-  /** Of the URL; undefined where the body names the resource. */
+  /** As the URL says; undefined where the body names the resource. */
   readonly name: string | undefined;
 }
 

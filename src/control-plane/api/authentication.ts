@@ -18,7 +18,7 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 /** Set when the request passed authentication, and looked up by the handlers. */
 const principals = new WeakMap<FastifyRequest, Principal>();
 
-/** `onProof`: the connection of the request is no stranger's any more. Every other one carries one request and is closed. */
+/** `onProof`: the connection of the request has proved whose it is. Every other one carries one request and is closed. */
 export function addAuthentication(
   api: Api,
   store: Store,

@@ -21,7 +21,7 @@ export const MOST_ITEMS = 2000;
 /** Lists that are read and judged at one time; the others wait before their bodies are read. */
 export const MOST_LISTS = 4;
 
-/** Bodies that are read at one time, whoever sends them: with the limit above, 64 MiB. */
+/** Bodies that are read at one time, from all callers: with the limit above, 64 MiB. */
 export const MOST_BODIES = 32;
 
 /** YAML takes fifty times as long to read as JSON, and everything else waits meanwhile. */
@@ -51,7 +51,7 @@ declare module "fastify" {
   }
 }
 
-/** Refuses a body where too many are being read: a token is no right to all of the memory. */
+/** Refuses a body where too many are being read: a token gives no right to all of the memory. */
 export function limitBodies(api: Api): void {
   let reading = 0;
   api.addHook("preParsing", (request, reply, _payload, done) => {

@@ -161,7 +161,7 @@ const FRAMEWORK: Readonly<Record<string, ApiReason>> = {
   FST_ERR_ASYNC_CONSTRAINT: "BadRequest",
 };
 
-/** Anything thrown, as what the client is told; what is our own defect keeps its details for the log. */
+/** Anything thrown, as what the client reads; what is our own defect keeps its details for the log. */
 export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof ConflictError)

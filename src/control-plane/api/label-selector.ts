@@ -10,7 +10,7 @@ const EXISTS = new RegExp(`^(!?)\\s*${KEY}$`);
 const EQUALS = new RegExp(`^${KEY}\\s*(==?|!=)\\s*${VALUE}$`);
 const SET = new RegExp(`^${KEY}\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 
-/** Undefined where the text is no selector. An empty text selects everything. */
+/** Undefined where the text is not a selector. An empty text selects everything. */
 export function parseLabelSelector(text: string): LabelSelector | undefined {
   if (text.trim() === "") return () => true;
   const terms: LabelSelector[] = [];

@@ -24,7 +24,7 @@ export const MOST_LONG_READS = 2;
 export const MOST_WAITING = { together: 64, ofToken: 16 } as const;
 /** Milliseconds that one waits at most. */
 export const LONGEST_WAIT = 10_000;
-/** Seconds after which a client should ask again; each is told another number of them, or all would be back at once. */
+/** Seconds after which a client should ask again; each gets another number of them, or all would be back at once. */
 const AGAIN_AFTER = { least: 1, most: 3 } as const;
 
 export interface ReadsOptions {

@@ -10,7 +10,7 @@ import {
 } from "../../resources/schema-parts.ts";
 import { API_REASONS } from "./errors.ts";
 
-/** Names under which the schemas stand in the document's components. */
+/** Names of the schemas in the document's components. */
 export const STATUS = { $ref: "Status#" };
 
 const WALL = Type.Integer({ description: "milliseconds since the Unix epoch" });

@@ -56,7 +56,7 @@ export interface EnrolmentOptions {
 }
 
 /**
- * Failures of one source and of all that are told and logged one by one, and how fast that comes back (a second). Beyond it they are
+ * Failures of one source and of all that are reported and logged one by one, and how fast that comes back (a second). Beyond it they are
  * still looked at: a good token works whoever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
  */
 export const PER_SOURCE = { burst: 10, rate: 1 } as const;
@@ -265,7 +265,7 @@ function isFailure({ kind }: EnrolmentError): boolean {
   return kind === "refused" || kind === "invalid";
 }
 
-/** As an RFC 1123 name, and short enough to stand in a certificate and a host's name. */
+/** As an RFC 1123 name, and short enough for a certificate and a host's name. */
 function isInstanceName(name: string): boolean {
   return (
     name.length <= DNS_NAME.maxLength && new RegExp(DNS_NAME.pattern).test(name)

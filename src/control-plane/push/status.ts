@@ -73,7 +73,7 @@ export interface SidecarConfig {
   readonly added: number;
 }
 
-/** Of the connected sidecars whose config should hold a resource: how many have it in force, and how many refused it. */
+/** How many connected sidecars whose config should hold a resource have it in force, and how many refused it. */
 export interface InForce {
   readonly have: number;
   readonly of: number;

@@ -1,5 +1,5 @@
 /**
- * What becomes of a workload whose lease has run out: callers are told to prefer others, are heard, and it goes or is confirmed again.
+ * What becomes of a workload whose lease has run out: callers prefer others from then on, are heard, and it goes or is confirmed again.
  *
  * ```
  *   lease ─ttl without a sign─▶ unconfirmed ─5 s, and spared by nothing─▶ marked ─callers cannot reach it, or 10 min─▶ removed

@@ -22,7 +22,7 @@ export function markOf(resource: Resource): number | undefined {
   return Number.isNaN(wall) ? undefined : wall;
 }
 
-/** Writes until the store says what is wanted, which may change meanwhile. What others have put in its place stays as it is. Rejects where the store does. */
+/** Writes until the store says what is intended, which may change meanwhile. What others have put in its place stays as it is. Rejects where the store does. */
 export async function writeMark(store: Store, marked: Marked): Promise<void> {
   while (marked.mark !== marked.stored) {
     const { mark, key } = marked;

@@ -11,7 +11,7 @@ const BETWEEN_PASSES = 1000;
 /** Milliseconds between two looks at the own event loop, and how late one of them tells of a stall. */
 const LOOK = 1000;
 export const STALL = 1000;
-/** More than this share of the leases, and at least so many of them, are no coincidence. */
+/** More than this share of the leases, and at least so many of them, are not a coincidence. */
 const MANY = { share: 0.15, least: 3 } as const;
 
 const TOGETHER =
@@ -26,7 +26,7 @@ export interface Serving {
 
 /** What becomes of a workload whose lease has run out. */
 export type Verdict =
-  /** It stays for now, and nobody is told: a mass loss would be a storm of pushes. */
+  /** It stays for now, and nobody hears of it: a mass loss would be a storm of pushes. */
   | { readonly kind: "preserved"; readonly why: string }
   /** It stays for now, and callers prefer others. */
   | { readonly kind: "waits"; readonly why: string }

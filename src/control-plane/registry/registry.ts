@@ -316,7 +316,7 @@ export class Registry {
     else this.#claims.release(workload);
   }
 
-  /** An address that the peer has now, by its own connection, is no more that of one whose lease has run out. */
+  /** An address that the peer has now, by its own connection, is no longer that of one whose lease has run out. */
   async #takeOverPlaces(peer: Peer, resource: WorkloadResource): Promise<void> {
     const { store, logger } = this.#options;
     const { workload } = this.#claims.conflict(resource) ?? {};

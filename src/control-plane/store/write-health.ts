@@ -1,4 +1,4 @@
-/** Whether a store can be written: a write that failed is told once, and small writes are tried until one succeeds. */
+/** Whether a store can be written: a write that failed is reported once, and small writes are tried until one succeeds. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { MachineFault } from "../../core/machine/machine-errors.ts";
 import { messageOf } from "../../core/errors.ts";

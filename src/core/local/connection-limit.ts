@@ -94,7 +94,7 @@ export function limitConnections(
 
 /**
  * Serves one request of a connection at a time. Those that are sent ahead come by the thousand in one read, and Node would make a
- * response of each before the first is out: they are dropped, and the connection ends with the response under way.
+ * response of each before the first is out: they are dropped, and the connection ends with the response in flight.
  */
 export function oneAtATime(handle: RequestListener): RequestListener {
   const underWay = new WeakMap<Socket, ServerResponse>();

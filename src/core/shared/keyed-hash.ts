@@ -3,7 +3,7 @@
 /** Key and result: two words each. */
 export type HashWords = Int32Array;
 
-/** State of the hash under way: of the module, so that a hash allocates nothing. */
+/** State of the hash in progress: of the module, so that a hash allocates nothing. */
 let v0 = 0;
 let v1 = 0;
 let v2 = 0;

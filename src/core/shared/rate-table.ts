@@ -43,10 +43,10 @@ const TIMES = 8 * (SEED_WORDS / 2);
 const NAMES = TIMES + 8 * BUCKETS;
 const OWNERS = NAMES + 4 * BUCKETS;
 
-/** Octets of the memory of one process; pages that no key touches are never backed. */
+/** Bytes of the memory of one process; pages that no key touches are never backed. */
 export const RATE_TABLE_BYTES: number = OWNERS + 4 * REGIONS;
 
-/** The memory for `rateTable`. `seed`: eight octets that nobody outside knows. */
+/** The memory for `rateTable`. `seed`: eight bytes that nobody outside knows. */
 export function rateTableMemory(seed: Uint8Array): SharedArrayBuffer {
   const memory = new SharedArrayBuffer(RATE_TABLE_BYTES);
   new Uint8Array(memory, 0, 8).set(seed.subarray(0, 8));

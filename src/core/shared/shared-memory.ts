@@ -37,7 +37,7 @@ const ENTRY = 4;
 const FIRST_REGION = DIRECTORY + ENTRIES * ENTRY;
 /** A line of the processor's cache: two workers' regions never share one. */
 const SMALLEST = 16;
-/** Octets: pages that nothing was put into are never backed. */
+/** Bytes: pages that nothing was put into are never backed. */
 const OCTETS = 8 * 1024 * 1024;
 
 /** Made by one worker, which hands `buffer` to the others. */

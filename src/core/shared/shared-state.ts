@@ -17,7 +17,7 @@ export interface SharedState {
   readonly rates: SharedArrayBuffer | undefined;
 }
 
-/** Of a worker that is the only one. */
+/** The state of a worker that is the only one. */
 export const LOCAL_STATE: SharedState = {
   worker: 0,
   workers: 1,
@@ -32,7 +32,7 @@ export interface SharedStateData {
   readonly rates: SharedArrayBuffer;
 }
 
-/** Of the first worker. */
+/** For the first worker. */
 export function makeSharedState(workers: number): SharedState {
   if (workers === 1) return LOCAL_STATE;
   return {
@@ -43,7 +43,7 @@ export function makeSharedState(workers: number): SharedState {
   };
 }
 
-/** Of another worker. */
+/** For another worker. */
 export function joinSharedState(
   worker: number,
   data: SharedStateData,

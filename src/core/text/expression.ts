@@ -9,7 +9,7 @@ export const MOST_STEPS: number = 262_144;
 /** Characters that each expression looks at, however large it is. */
 export const LEAST_CHARACTERS: number = 1024;
 
-/** Matches the whole text, as Istio does. A text that is too long for the expression is no instance of it. Throws where it is none of RE2. */
+/** Matches the whole text, as Istio does. A text that is too long for the expression does not match. Throws where it is none of RE2. */
 export function compileExpression(pattern: string): (text: string) => boolean {
   const compiled = RE2JS.compile(pattern);
   const longest = Math.max(

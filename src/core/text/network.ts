@@ -24,7 +24,7 @@ export function unmapped(address: string): string {
 /** An IP address in its one shortest form, IPv4 in IPv6 notation as IPv4; undefined where the text is none, or has a zone. */
 export function canonicalAddress(text: string): string | undefined {
   const family = isIP(text);
-  // Of IPv4 there is one form alone that Node takes.
+  // Node takes one form alone of IPv4.
   if (family === 4) return text;
   if (family === 0 || text.includes("%")) return undefined;
   const address = ipaddr.process(text);
@@ -45,7 +45,7 @@ export function canonicalRange(text: string): string | undefined {
     : undefined;
 }
 
-/** Whether one of the ranges has the address; what is no address or range is in none. */
+/** Whether one of the ranges has the address; anything but an address or a range is in none. */
 export function isWithin(address: string, ranges: readonly string[]): boolean {
   const plain = canonicalAddress(address);
   if (plain === undefined) return false;

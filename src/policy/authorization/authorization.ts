@@ -102,7 +102,7 @@ interface Call {
 
 interface Test {
   readonly meets: (call: Call) => boolean;
-  /** Of a call that does not meet it: what in it does not, found by `meets` itself. */
+  /** What in a call does not meet it, found by `meets` itself. */
   readonly why: (call: Call) => string;
 }
 
@@ -262,7 +262,7 @@ const NOBODY: Caller = { principal: undefined, namespace: undefined };
 /** All requests of a connection have the same peer, and to take its name apart is most of what a simple policy costs. */
 const callerOf: (peer: SpiffeUri) => Caller = memo((peer) => {
   const id = parseSpiffeId(peer);
-  // A name that is no identity of a mesh is nobody's.
+  // Nobody has a name that is not an identity of a mesh.
   if (id === undefined) return NOBODY;
   return {
     principal: peer.slice("spiffe://".length),

@@ -26,7 +26,7 @@ export function matchHost(pattern: string): (value: string) => boolean {
   );
 }
 
-/** "%c3" and "%C3" are one octet to the application: paths come with escapes in upper case, so patterns are compared so. */
+/** "%c3" and "%C3" are one byte to the application: paths come with escapes in upper case, so patterns are compared so. */
 export function matchPath(pattern: string): (value: string) => boolean {
   const canonical = upperEscapes(pattern);
   return pattern.includes("{")

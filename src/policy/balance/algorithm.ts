@@ -4,7 +4,7 @@ import { OpenCalls } from "./open-calls.ts";
 
 /** What a client knows of the load of one endpoint; kept over changes of configuration and of algorithm. */
 export interface Load {
-  /** Own requests under way. */
+  /** Own requests in flight. */
   inflight: number;
   /** Milliseconds: peak-sensitive average of the latency, as of `updatedAt`; a guess where that is -Infinity. */
   latency: number;
@@ -96,7 +96,7 @@ export function recordOutcome(
 
 /** Share of picks that look at an endpoint whatever is thought of it: an estimate of which nobody makes use is never corrected. */
 const EXPLORATION = 0.01;
-/** An endpoint that has failed lately is no place to explore: that is what a share of failures that decays is for. */
+/** An endpoint that has failed lately is not worth exploring: that is what a share of failures that decays is for. */
 const NO_PLACE_TO_EXPLORE = 0.01;
 /** Milliseconds: nor is one at which a request has been waiting for so long, for that nothing came back yet is news as well. */
 const TOO_LONG = 50;

@@ -39,7 +39,7 @@ export interface Level<P> {
 
 export interface Eligible<P> {
   readonly open: readonly P[];
-  /** Those of `open` that calls go to first: the confirmed ones. `open` itself where that is no difference. */
+  /** Those of `open` that calls go to first: the confirmed ones. `open` itself where that makes no difference. */
   readonly preferred: readonly P[];
   readonly probation: readonly P[];
   /** More than one where some of the traffic is spilled over; empty otherwise. */
@@ -71,7 +71,7 @@ export function eligible<P extends Participant>(
   const well = open.length + probation.length;
   const panic =
     well < ready.length && well * 100 < ready.length * minHealthPercent;
-  // A request at a time is no way to serve all of them.
+  // A request at a time cannot serve all of them.
   if (!panic && open.length === 0) {
     open = probation;
     probation = [];

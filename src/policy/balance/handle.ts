@@ -1,4 +1,4 @@
-/** What a balancer keeps of one endpoint: its load, since when it is there, and what is told when an attempt at it is over. */
+/** What a balancer keeps of one endpoint: its load, since when it is there, and what hears when an attempt at it is over. */
 import type { MonotonicMs } from "../../core/units.ts";
 import { LONGEST_PENALTY } from "../outcome.ts";
 import { recordOutcome, type Candidate, type Load } from "./algorithm.ts";
@@ -13,7 +13,7 @@ export interface Handle<E> extends Candidate {
   /** Monotonic milliseconds when it joined those that were there. */
   readonly since: number;
   open: boolean;
-  /** The one request that an endpoint on probation gets is under way. */
+  /** The one request that an endpoint on probation gets is in flight. */
   probing: boolean;
   done(
     latency: number | undefined,

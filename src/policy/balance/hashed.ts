@@ -50,7 +50,7 @@ export function hashedChoice<M extends HashedMember>(
   };
 }
 
-/** Requests that one endpoint of weight 1 may have under way. */
+/** Requests that one endpoint of weight 1 may have in flight. */
 function bound(open: readonly HashedMember[], factor: number): number {
   let total = 1;
   let weights = 0;

@@ -1,4 +1,4 @@
-/** Least request over two choices: whichever has fewer of our own requests under way for its weight. */
+/** Least request over two choices: whichever has fewer of our own requests in flight for its weight. */
 import { cheaperOfTwo, type Algorithm, type Candidate } from "./algorithm.ts";
 
 export function leastRequest(random: () => number): Algorithm {

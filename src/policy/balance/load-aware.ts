@@ -28,7 +28,7 @@ import { makeQuantile } from "./quantile.ts";
 const TICK = 20;
 /** The share of endpoints that are cold, were all alike: 2^-0.25. */
 const COLD_SHARE = 0.84;
-/** Of few endpoints none is among the busiest sixth: so far above the median, by times and by number, is hot in any case. */
+/** Where there are few endpoints, none is among the busiest sixth: so far above the median, by times and by number, is hot in any case. */
 const FAR = 3;
 const SAMPLE = 3;
 /**

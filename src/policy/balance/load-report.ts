@@ -72,7 +72,7 @@ export const REPORT_PERIOD = 20;
 /** Milliseconds after which a report is repeated though nothing has changed, so that its reader need not take it for old. */
 export const REPORT_REPEAT = 250;
 
-/** Milliseconds to the next round of reports: many callers are told less often, and sidecars do not fall into step. */
+/** Milliseconds to the next round of reports: many callers hear it less often, and sidecars do not fall into step. */
 export function reportPeriod(
   subscribers: number,
   random: () => number,
@@ -90,7 +90,7 @@ export interface Subscriber {
   saidVersion: number;
 }
 
-/** Milliseconds after its last request for which a caller is told: who does not call need not know. */
+/** Milliseconds after its last request for which a caller hears it: who does not call need not know. */
 export const SUBSCRIPTION = 10_000;
 
 /** Whether a caller is to be sent a report of its own now. */

@@ -146,7 +146,7 @@ export class OpenCalls {
 
   /** Tells those without a response that their endpoint stands still. */
   tell(now: MonotonicMs): void {
-    // A call that is told may leave.
+    // A call that hears of it may leave.
     const waiting: OpenCall[] = [];
     for (let call = this.newest; call !== undefined; call = call.older)
       if (!call.answering) waiting.push(call);

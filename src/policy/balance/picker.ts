@@ -86,7 +86,7 @@ export interface Balancer<E extends BalancedEndpoint> {
   readonly panic: boolean;
   /** What an endpoint says of its own load; `age` in milliseconds of its newest latency. */
   report(key: string, load: LoadReport, age: number, now: MonotonicMs): void;
-  /** For `/clusters`: own requests under way and the latency estimate in milliseconds. */
+  /** For `/clusters`: own requests in flight and the latency estimate in milliseconds. */
   loadOf(key: string): Readonly<Load> | undefined;
 }
 

@@ -37,7 +37,7 @@ export function makeRing(members: readonly RingMember[]): Ring {
     for (let index = 0; index < count; index += 1)
       points.push({ place: hashText(`${key}_${index}`), owner });
   });
-  // Of two at one place the first by key stands there, whatever order the members came in.
+  // The first by key has a place that two come to, whatever order the members came in.
   const keyOf = (owner: number): string => members[owner]?.key ?? "";
   points.sort(
     (left, right) =>

@@ -57,7 +57,7 @@ export interface Compiled {
 
 /**
  * Compiles all that one proxy knows into what it serves from. Throws `CompileError` where any of it cannot be used: a part
- * of a policy is no policy, so a set is taken whole or not at all. Nothing that the caller may still change is kept.
+ * of a policy does not protect, so a set is taken whole or not at all. Nothing that the caller may still change is kept.
  */
 export function compileSnapshot(
   resources: readonly Resource[],

@@ -102,7 +102,7 @@ function endpointOf(
   };
 }
 
-/** 3 for another region, 2 for another zone, 1 for another subzone than one's own; what the caller does not say of itself is no difference. */
+/** 3 for another region, 2 for another zone, 1 for another subzone than one's own; what the caller does not say of itself makes no difference. */
 function distance(own: string, other: string): number {
   if (own === "") return 0;
   const parts = other.split("/");

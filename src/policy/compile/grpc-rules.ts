@@ -18,7 +18,7 @@ import {
   type UnboundDecision,
 } from "./rules.ts";
 
-/** Of all routes of one group, which merge. */
+/** The rules of all routes of one group, which merge. */
 export function grpcEntries(
   routes: readonly GRPCRouteResource[],
   context: RuleContext,
@@ -57,7 +57,7 @@ export function grpcEntries(
   });
 }
 
-/** It is no whole path and no whole service. */
+/** It is neither a whole path nor a whole service. */
 function isExpression(match: GRPCMethodMatch | undefined): boolean {
   return (
     match !== undefined &&

@@ -23,7 +23,7 @@ export interface CallQuestion {
   readonly caller: Side & { readonly plaintext: boolean };
   readonly where: Where;
   readonly head: RequestHeadLike;
-  /** A CONNECT, or bytes that are no HTTP. */
+  /** A CONNECT, or bytes that are not HTTP. */
   readonly tunnel: boolean;
   /** In [0, 1): which share of a split. Undefined: the largest, and what differs on the others. */
   readonly draw: number | undefined;

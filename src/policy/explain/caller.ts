@@ -57,7 +57,7 @@ export interface CallerQuestion {
   readonly find: Lookup;
   readonly where: Where;
   readonly head: RequestHeadLike;
-  /** A CONNECT, or bytes that are no HTTP. */
+  /** A CONNECT, or bytes that are not HTTP. */
   readonly tunnel: boolean;
   /** In [0, 1): which share of a split. Undefined: the largest. */
   readonly draw: number | undefined;
@@ -308,7 +308,7 @@ function filtered(
   const quiet = drawn !== undefined;
   return forwarded(decisions, cluster, sent, {
     ...found,
-    // What was done on purpose is neither mended by a retry nor cut short by a time-out (trap 19).
+    // What was done on purpose is neither undone by a retry nor cut short by a time-out (trap 19).
     timeouts: quiet ? { request: 0, backendRequest: 0 } : taken.timeouts,
     retries: quiet ? 0 : taken.retry.attempts,
     answerFields: editedPairs([], responseEdits),

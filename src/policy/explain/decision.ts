@@ -46,7 +46,7 @@ export interface NotMatched {
 
 export interface Refusal {
   readonly code: Code;
-  /** "NAMESPACE/NAME" of the policy, as it stands in `x-wherry-reason`. */
+  /** "NAMESPACE/NAME" of the policy, as `x-wherry-reason` has it. */
   readonly policy?: string;
 }
 
@@ -59,7 +59,7 @@ export interface Outcome {
   readonly reason?: Code;
   /** "NAMESPACE/NAME" of the policy that refused or, on the callee's side, allowed. */
   readonly by?: string;
-  /** Of an answer that the configuration itself gives: a redirect, a preflight, an abort. */
+  /** Status of a response that the configuration itself gives: a redirect, a preflight, an abort. */
   readonly status?: number;
   /** What a caller that speaks gRPC gets, with the HTTP status 200. */
   readonly grpcStatus?: number;

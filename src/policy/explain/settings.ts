@@ -235,7 +235,7 @@ function defaultMark(source: Source | undefined): string {
   return source === undefined ? " (the default)" : "";
 }
 
-/** Of what is not the decision's own source: who says it. */
+/** Who says it, where that is not the decision's own source. */
 function origin(source: Source | undefined): string {
   return source === undefined
     ? " (the default)"

@@ -22,7 +22,7 @@ export interface RoutedRequest {
 export interface RuleRef {
   /** "NAMESPACE/NAME" of the route; "" for the implicit route to the Service itself. */
   readonly route: string;
-  /** Indexes as they stand in the spec. */
+  /** Indexes in the spec. */
   readonly rule: number;
   readonly match: number;
 }
@@ -137,7 +137,7 @@ function pathOf({ path }: RoutedRequest): string {
   return path;
 }
 
-/** Of several entries with an equivalent name only the first counts (Gateway API, HTTPHeaderMatch and HTTPQueryParamMatch). */
+/** Only the first counts of several entries with an equivalent name (Gateway API, HTTPHeaderMatch and HTTPQueryParamMatch). */
 function firstOfEachName(
   wanted: readonly (HeaderMatch | QueryMatch)[],
   canonical: (name: string) => string,

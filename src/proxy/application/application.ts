@@ -210,7 +210,7 @@ function entryOf(
   return {
     policy: concurrencyPolicy,
     priority: priority?.(connection.peer, facts, clock.wall()),
-    // Of a peer's sidecar: what applications say of it is removed there, and what strangers say here.
+    // A peer's sidecar says so: what applications say of it is removed there, and what strangers say here.
     retry: fieldValue(head.fields, ATTEMPT) !== undefined,
     inside: connection.peer !== undefined,
     left,

@@ -22,7 +22,7 @@ export interface Entry {
   readonly priority: number | undefined;
   /** Somebody tried it before: of those that find no room it is the first to go. */
   readonly retry: boolean;
-  /** The caller is told the threshold. */
+  /** The caller learns the threshold. */
   readonly inside: boolean;
   /** Milliseconds that its caller will still wait; undefined where the caller set no deadline. */
   readonly left?: number | undefined;
@@ -138,7 +138,7 @@ export class ConcurrencyLimiter {
     }
   }
 
-  /** What callers are told, where not everything passes. */
+  /** What callers learn, where not everything passes. */
   field(): Field | undefined {
     const { value } = this.threshold;
     if (value === ALL) return undefined;

@@ -91,7 +91,7 @@ export function makeLoadReports(clock: Clock): LoadReports {
   };
 }
 
-/** A peer whose identity is proved wants to know: applications and strangers are told nothing. */
+/** A peer whose identity is proved wants to know: applications and strangers learn nothing. */
 function asks({ head, connection }: ServerStream): boolean {
   if (connection.peer === undefined) return false;
   for (const { bits, name } of head.fields)
@@ -169,7 +169,7 @@ export class RequestLoad {
   leave(bucket: number, outcome: Outcome, latency: number): void {
     const meter = this.#meter;
     this.#arrived -= 1;
-    // Of a request that was given up it is known that it would have taken longer.
+    // A cancelled request still gives a lower bound on its latency.
     const tells =
       EFFECTS[outcome.kind].latency === "measured" ||
       (outcome.kind === "cancelled" && latency > meter.latency);

@@ -23,10 +23,10 @@ interface Shares {
   readonly requests: number;
 }
 
-/** Shares of the bounds: at the first it begins, under the second it ends. Of the bytes that may be held, half is for what waits. */
+/** Shares of the bounds: at the first it begins, under the second it ends. Half of the bytes that may be held are for what waits. */
 export const BEGIN: Shares = { bytes: 0.45, requests: 0.75 };
 const ENOUGH: Shares = { bytes: 0.375, requests: 0.625 };
-/** Milliseconds that something must have stood still: less is no more than a slow way. */
+/** Milliseconds that something must have stood still: less is only a slow path. */
 export const STILL = 1000;
 /** Milliseconds between two steps, and what one step breaks off: a millisecond or two of work. */
 export const STEP = 12;
@@ -119,7 +119,7 @@ export function evictLongest(
   for (let found = 0; oldest > least && found < most;)
     found += ages[--oldest] ?? 0;
   let count = 0;
-  // A copy: who is broken off leaves.
+  // A copy: a connection that is broken off leaves.
   const due = idle.idlers.filter((idler) => ageOf(idler) >= oldest);
   due.sort((one, two) => one.movedAt - two.movedAt);
   for (const idler of due) {

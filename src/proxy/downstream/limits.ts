@@ -6,21 +6,21 @@ import type { TransferLimits } from "../exchange/time/transfer-rate.ts";
 export interface SidecarLimits extends TransferLimits {
   /** Open connections of callers, on all listeners. */
   readonly connections: number;
-  /** Of these, on one listener: it must not shut the others. */
+  /** Connections on one listener: it must not shut the others. */
   readonly connectionsPerListener: number;
-  /** Of these, from one address (IPv6: one /64) on the listeners that strangers reach. The application's own are not counted. */
+  /** Connections from one address (IPv6: one /64) on the listeners that strangers reach. The application's own are not counted. */
   readonly connectionsPerAddress: number;
-  /** Of these, with one SPIFFE ID: all instances of a workload together. */
+  /** Connections with one SPIFFE ID: all instances of a workload together. */
   readonly connectionsPerIdentity: number;
   /** HTTP/2 streams that are open on all connections from one address; four times as many of one identity. */
   readonly streamsPerAddress: number;
-  /** Exchanges under way. */
+  /** Exchanges in flight. */
   readonly requests: number;
   /** Milliseconds that a connection of the link is kept without a stream: the caller's pool lets go of it first, after an hour. */
   readonly idleLink: number;
-  /** Octets held of messages, on both sides of the proxy: what is read where they reach it stops. */
+  /** Bytes held of messages, on both sides of the proxy: what is read where they reach it stops. */
   readonly bufferedBytes: Bytes;
-  /** Octets of resident memory; 0 where nobody limits it. */
+  /** Bytes of resident memory; 0 where nobody limits it. */
   readonly memoryBytes: Bytes;
 }
 
@@ -29,9 +29,9 @@ export interface LimitOptions {
   readonly connections?: number;
   readonly connectionsPerAddress?: number;
   readonly bodyRate?: number;
-  /** Octets; what the container may use where absent. */
+  /** Bytes; what the container may use where absent. */
   readonly memoryBytes?: Bytes;
-  /** Octets; no option of the command sets it. */
+  /** Bytes; no option of the command sets it. */
   readonly bufferedBytes?: Bytes;
 }
 
@@ -39,7 +39,7 @@ export interface LimitOptions {
 export interface Allowance {
   /** File descriptors. */
   readonly descriptors: number;
-  /** Octets of memory; 0 where there is no limit. */
+  /** Bytes of memory; 0 where there is no limit. */
   readonly memoryBytes: Bytes;
 }
 
@@ -69,10 +69,10 @@ export const IDENTITY_SHARE = 4;
 const OTHER_DESCRIPTORS = 256;
 /** Part of the memory that messages may take: they cost as much again on their way, and so do the connections and exchanges that they belong to. */
 export const MESSAGES = 16;
-/** Octets of memory for each exchange at one time, and for each connection: several times what one takes besides its messages. */
+/** Bytes of memory for each exchange at one time, and for each connection: several times what one takes besides its messages. */
 export const EXCHANGE = 131_072;
 export const CONNECTION = 32_768;
-/** However little memory there is: exchanges, connections, and octets of messages. */
+/** However little memory there is: exchanges, connections, and bytes of messages. */
 const LEAST = 1024;
 const LEAST_MESSAGES = 8_388_608;
 

@@ -6,7 +6,7 @@
  *                       what stands still too
  *   0  ◀── 0.85           ◀── 0.90                     ◀── 0.93
  * ```
- * The share is the largest of three: of resident memory in what the container may use, of V8's heap in its limit, and of the octets
+ * The share is the largest of three: of resident memory in what the container may use, of V8's heap in its limit, and of the bytes
  * that are held of messages in their bound; but these lead to the first level alone, as nobody reads what would go beyond their bound.
  * Up it goes at once, down one level a second: a state that flaps helps nobody.
  */
@@ -54,7 +54,7 @@ const FREED = 4;
 /** Shares of resident memory from which on, and down to which, V8's heap may grow by fewer percent between two collections. */
 const THRIFTY = { enter: 0.5, leave: 0.45, growth: 40 };
 
-/** Octets. */
+/** Bytes. */
 export interface MemorySample {
   readonly resident: number;
   readonly heap: number;
@@ -66,7 +66,7 @@ export interface MemoryPressureOptions {
   readonly logger: Logger;
   readonly meters: Meters;
   readonly limits: Pick<SidecarLimits, "bufferedBytes" | "memoryBytes">;
-  /** Octets that are held of messages. */
+  /** Bytes that are held of messages. */
   buffered(): number;
   /** After each look. */
   onLook?(): void;
@@ -95,7 +95,7 @@ class WatchedMemory implements MemoryPressure {
   #since: number;
   #thrifty = false;
   #collectedAt = Number.NEGATIVE_INFINITY;
-  /** The most octets that were held at a look since then. */
+  /** The most bytes that were held at a look since then. */
   #peak = 0;
 
   constructor(options: MemoryPressureOptions) {

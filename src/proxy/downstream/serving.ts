@@ -266,7 +266,7 @@ class ServedConnections implements Serving {
     this.#level = level;
     this.#acceptor.level = level;
     if (!entered) return;
-    // HTTP/1.1 is told with its next response: to close a connection on which a request may be in flight would fail that request.
+    // HTTP/1.1 learns it with its next response: to close a connection on which a request may be in flight would fail that request.
     for (const [connection, { multiplexed }] of [...this.#served])
       if (multiplexed) connection.drain();
   }

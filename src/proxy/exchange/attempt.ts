@@ -51,7 +51,7 @@ export interface Exchange {
   readonly spent: TimeSpent | undefined;
   /** Monotonic milliseconds; Infinity for none. */
   readonly deadline: number;
-  /** The one under way. */
+  /** The one in flight. */
   readonly attempt: Attempt | undefined;
   now(): number;
   upstreamDrained(): void;

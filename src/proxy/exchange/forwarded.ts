@@ -1,9 +1,9 @@
 /**
  * What a caller without an identity says of where its requests come from, and what is put in its place.
  *
- * Anybody can write `X-Forwarded-For: 10.0.0.1` (RFC 7239 8.1). Of a peer with a certificate such fields are kept, and of the local
- * application: they may be a gateway, and answer for what they say by their identity. Of anybody else they are taken out by the
- * codec, before policy sees the request, and the application is told what the socket says, as Envoy does at a mesh's edge.
+ * Anybody can write `X-Forwarded-For: 10.0.0.1` (RFC 7239 8.1). Such fields are kept from a peer with a certificate, and from the local
+ * application: they may be a gateway, and vouch for what they say by their identity. From anybody else they are taken out by the
+ * codec, before policy sees the request, and the application gets what the socket says, as Envoy does at a mesh's edge.
  */
 import { BlockList, isIP } from "node:net";
 import ipaddr from "ipaddr.js";

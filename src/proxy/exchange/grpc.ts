@@ -4,7 +4,7 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import { fieldValue } from "../../wire/fields.ts";
 
 /**
- * gRPC is spoken in HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md). Of callers inside the mesh it is taken in HTTP/1.1 too, which the link may
+ * gRPC is spoken in HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md). Callers inside the mesh may send it in HTTP/1.1 too, which the link may
  * speak. A stranger's is a request that names a content type: it has the pace and the statuses of all others.
  */
 export function isGrpcCall(

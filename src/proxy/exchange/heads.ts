@@ -60,7 +60,7 @@ export interface OutgoingHead {
   readonly edits: HeaderEdits | undefined;
   /** The destination field, where the request goes over the link. */
   readonly destination: Field | undefined;
-  /** Asks for the load of who answers. */
+  /** Asks the responder for its load. */
   readonly load?: Field | undefined;
   readonly attempt: number;
   readonly trace: Fields;

@@ -11,7 +11,7 @@ export const ALLOW: string = COMMON_METHODS.filter(
 
 /**
  * Why the exchange may not become a pipe, where it would. `takesBytes`: the port is declared `tcp` or `tls`. Every way to raw bytes
- * has this shape: a connection that is no HTTP, or that is TLS, is a CONNECT as well (wire/tcp.ts).
+ * has this shape: a connection that is not HTTP, or that is TLS, is a CONNECT as well (wire/tcp.ts).
  */
 export function refusedPipe(
   head: RequestHead,

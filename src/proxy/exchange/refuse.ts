@@ -6,7 +6,7 @@ import type { Direction } from "../../telemetry/meters.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
 
-/** Answers `stream` with `error`, which is told under the name `destination`. */
+/** Answers `stream` with `error`, which is reported under the name `destination`. */
 export function refuse(
   sinks: TelemetrySinks,
   direction: Direction,
@@ -42,7 +42,7 @@ export function guarded(
   }
 }
 
-/** Why no exchange more is taken, where none is: so many are under way, or so much is held, or memory is short. */
+/** Why no exchange more is taken, where none is: so many are in flight, or so much is held, or memory is short. */
 export function overload({
   idle,
   maxActive,

@@ -17,7 +17,7 @@ export interface RelayHost {
   readonly buffers: Buffers;
   readonly limits: TransferLimits;
   readonly policy: PolicyAge;
-  /** Exchanges under way at most; over it, OVERLOADED. 0 at the last level of overload. */
+  /** Exchanges in flight at most; over it, OVERLOADED. 0 at the last level of overload. */
   maxActive: number;
   /** Memory is short, at whatever level: what holds some of it has to move. */
   short: boolean;

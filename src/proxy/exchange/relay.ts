@@ -313,7 +313,7 @@ export class Relay
   }
 
   #start(attempt: Attempt, now: number): void {
-    // Where both would pass together, the deadline of the whole is told.
+    // Where both would pass together, the deadline of the whole is reported.
     const { backendRequest } = this.plan.timeouts;
     attempt.start(now + backendRequest < this.deadline ? backendRequest : 0);
   }

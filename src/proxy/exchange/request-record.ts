@@ -1,4 +1,4 @@
-/** What is told of one request: its server span, a client span an attempt, its metrics and its line in the access log (law 9). */
+/** What is reported of one request: its server span, a client span an attempt, its metrics and its line in the access log (law 9). */
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { splitHostPort } from "../../core/text/host-port.ts";
@@ -71,7 +71,7 @@ export class RequestRecord implements SpanSubject {
   attempts = 0;
   received = 0;
   sent = 0;
-  /** Of the answer that the caller got; 0 for none. */
+  /** Status of the response that the caller got; 0 for none. */
   status = 0;
   #target: Target | undefined;
   /** Why attempts were repeated, in their order (law 9). */
@@ -142,7 +142,7 @@ export class RequestRecord implements SpanSubject {
     this.#sinks.meters.retriesRefused.with(this.destination, reason).add();
   }
 
-  /** Answers with `error` before anything else was done, and closes. `inside`: the caller is told the reason. */
+  /** Answers with `error` before anything else was done, and closes. `inside`: the caller learns the reason. */
   refuse(error: MeshError, inside: boolean): void {
     // Whatever follows of the request is of no interest; the codec reads it and throws it away.
     this.#stream.receive(DEAF);

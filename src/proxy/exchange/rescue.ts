@@ -10,7 +10,7 @@ import type { ServerStream } from "../../wire/exchange.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { makeField, type Field } from "../../wire/fields.ts";
 
-/** A failure is a MeshError or a defect of ours; a defect is told as such, without its text. */
+/** A failure is a MeshError or a defect of ours; a defect is reported as such, without its text. */
 export function asMeshError(thrown: unknown): MeshError {
   if (thrown instanceof MeshError) return thrown;
   return new MeshError("INTERNAL", "", { source: "proxy", cause: thrown });
@@ -24,7 +24,7 @@ export function reasonValue(error: MeshError): string {
 }
 
 export interface RescueOptions {
-  /** The caller is inside the mesh (on the link, or the local application): it is told the reason. */
+  /** The caller is inside the mesh (on the link, or the local application): it learns the reason. */
   readonly inside: boolean;
   /** Seconds for `Retry-After`, where the reason asks for it. */
   readonly retryAfter?: number;
@@ -97,10 +97,10 @@ function secondsOf(error: MeshError, { retryAfter }: RescueOptions): number {
 /** The Percent-Encoded form of grpc-message (gRPC over HTTP/2, "Responses"): all but printable ASCII, and "%". */
 function percentEncode(text: string): string {
   let encoded = "";
-  for (const octet of Buffer.from(text, "utf8"))
+  for (const byte of Buffer.from(text, "utf8"))
     encoded +=
-      octet >= 0x20 && octet <= 0x7e && octet !== 0x25
-        ? String.fromCharCode(octet)
-        : `%${octet.toString(16).toUpperCase().padStart(2, "0")}`;
+      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   return encoded;
 }

@@ -64,7 +64,7 @@ export interface RoutePlan {
   readonly repeatable: boolean;
   /** Where it goes HTTP/2 is spoken, in which either side may take its time. */
   readonly dialogues: boolean;
-  /** The caller is told reasons: it is the local application, or on the link. */
+  /** The caller learns reasons: it is the local application, or on the link. */
   readonly inside: boolean;
   /** This is the side of the callee, and the time-outs are what its caller's sidecar gave it. */
   readonly callee: boolean;

@@ -64,7 +64,7 @@ function isLoopback(address: string): boolean {
   );
 }
 
-/** Of the first cookie of that name (RFC 6265 4.2.1). */
+/** Value of the first cookie of that name (RFC 6265 4.2.1). */
 export function cookieValue(
   cookies: string | undefined,
   name: string,

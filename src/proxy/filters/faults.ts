@@ -34,7 +34,7 @@ export interface FaultsOptions {
   readonly clock: Clock;
   readonly sinks: TelemetrySinks;
   readonly logger: Logger;
-  /** Of the workers of a process one says which faults there are. */
+  /** One of the workers of a process says which faults there are. */
   readonly tells: boolean;
 }
 

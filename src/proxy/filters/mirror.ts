@@ -30,7 +30,7 @@ import type { Clusters } from "../upstream/cluster/clusters.ts";
 /** Names the service that was called, to the application that gets the copy. */
 const MIRRORED_FROM = "x-mirrored-from";
 
-/** Copies under way or waiting for a connection at most, and the octets of bodies that are kept for copies, in the process. */
+/** Copies in flight or waiting for a connection at most, and the bytes of bodies that are kept for copies, in the process. */
 export const MOST_COPIES = 256;
 export const MOST_BYTES: number = 8 * 1024 * 1024;
 /** Milliseconds for a copy whose route has no time-out: nobody would miss its answer. */
@@ -78,7 +78,7 @@ class BoundedMirrors implements Mirrors {
   readonly #budget = retryBudget(TRAFFIC_DEFAULTS.retryConstraint);
   /** In flight, or waiting for a connection. */
   #copies = 0;
-  /** Of bodies that are kept for copies. */
+  /** Bytes of bodies that are kept for copies. */
   #bytes = 0;
 
   constructor(options: MirrorsOptions) {
@@ -149,7 +149,7 @@ class BoundedMirrors implements Mirrors {
           try {
             this.#send(stream, mirror, forwarded, body, over);
           } catch (defect) {
-            // A defect here is no reason for the request itself to fail.
+            // A defect here must not fail the request itself.
             this.#dropped(mirror, asMeshError(defect).code);
           }
       },

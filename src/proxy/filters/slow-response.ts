@@ -13,7 +13,7 @@ import type {
 const TICK = 50;
 
 /**
- * What comes faster waits here, a few chunks at most: after the first that has to wait, `write` says to stop. Whoever writes is told by
+ * What comes faster waits here, a few chunks at most: after the first that has to wait, `write` says to stop. The writer is called by
  * `drained` to go on, as with any stream.
  */
 export class SlowResponse implements BodyFilter {

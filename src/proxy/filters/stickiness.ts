@@ -30,7 +30,7 @@ export function placeInSplit({ hash }: Affinity): number {
 }
 
 export interface Cached {
-  /** Of the endpoint. */
+  /** The endpoint's. */
   readonly hash: number | undefined;
   /** Cookies for a caller that had none. */
   readonly edits: HeaderEdits | undefined;

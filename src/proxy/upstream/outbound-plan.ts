@@ -39,7 +39,7 @@ export interface OutboundPlanOptions {
   readonly target: string;
   readonly authority: string;
   readonly state: ClusterState;
-  /** Of the service that was called, not of the backend: a split must not split the budget. */
+  /** That of the service that was called, not of the backend: a split must not split the budget. */
   readonly budget: RetryBudget;
   readonly timeouts: Timeouts;
   readonly streamIdle: number;
@@ -50,7 +50,7 @@ export interface OutboundPlanOptions {
   /** What the endpoint is to follow from, where the request has a hash. */
   readonly hash?: number | undefined;
   readonly tunnel: boolean;
-  /** Of the request, where the service tells requests apart by it. */
+  /** The request's, where the service tells requests apart by it. */
   readonly priority?: number | undefined;
   /** Where it may be sent to a second endpoint when the first is slow. */
   readonly hedge?: HedgeState | undefined;

@@ -29,10 +29,10 @@ import { WORKLOAD } from "../workload/schema.ts";
 export interface Conflict {
   readonly loser: Resource;
   readonly winner: Resource;
-  /** Of the `Conflicted` condition. */
+  /** Reason of the `Conflicted` condition. */
   readonly reason:
     "OlderResourceWins" | "GRPCRouteWins" | "HostTaken" | "AddressTaken";
-  /** Of the field of the loser that claims what the winner has. */
+  /** Path of the field of the loser that claims what the winner has. */
   readonly path: string;
   /** What both claim, for the `Conflicted` condition. */
   readonly message: string;

@@ -55,7 +55,7 @@ export class Grounds {
     });
   }
 
-  /** Of the Services whose workloads may have the labels. */
+  /** Ports of the Services whose workloads may have the labels. */
   servicePorts(labels: Labels | undefined): readonly ServicePort[] {
     return this.#selectors()
       .maySelect(labels)

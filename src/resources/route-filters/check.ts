@@ -26,7 +26,7 @@ const FIELD_OF = {
   CORS: "cors",
 } as const;
 
-/** Any number of these may stand in one rule. */
+/** One rule may have any number of these. */
 const REPEATABLE: ReadonlySet<string> = new Set(["RequestMirror"]);
 
 /** `at` is the path of the list. `prefixed`: the rule has the one PathPrefix match that ReplacePrefixMatch needs. */

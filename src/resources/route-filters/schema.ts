@@ -89,7 +89,7 @@ export interface CORS {
   readonly maxAge?: number;
 }
 
-/** Of a rule of an HTTPRoute. The one field that `type` names is there; the check holds it. */
+/** Filters of a rule of an HTTPRoute. The one field that `type` names is there; the check holds it. */
 export interface HTTPRouteFilter {
   readonly type:
     | "RequestHeaderModifier"
@@ -106,7 +106,7 @@ export interface HTTPRouteFilter {
   readonly cors?: CORS;
 }
 
-/** Of a rule of a GRPCRoute. */
+/** Filters of a rule of a GRPCRoute. */
 export interface GRPCRouteFilter {
   readonly type:
     "RequestHeaderModifier" | "ResponseHeaderModifier" | "RequestMirror";
@@ -115,7 +115,7 @@ export interface GRPCRouteFilter {
   readonly requestMirror?: RequestMirror;
 }
 
-/** Of one backend: what is particular to it, after the filters of the rule. */
+/** Filters of one backend: what is particular to it, after the filters of the rule. */
 export interface BackendFilter {
   readonly type: "RequestHeaderModifier" | "ResponseHeaderModifier";
   readonly requestHeaderModifier?: HeaderModifier;

@@ -24,7 +24,7 @@ export interface LoadBalancing<D> {
   readonly localityLbSetting?: { readonly enabled: boolean };
 }
 
-/** What a request is told apart by: exactly one of the three. */
+/** What tells a request from others: exactly one of the three. */
 export interface ConsistentHash<D> {
   readonly httpHeaderName?: string;
   readonly httpCookie?: HttpCookie<D>;

@@ -44,7 +44,7 @@ export interface AdaptiveConcurrencySpec {
 
 /** Which requests go first when not all can: 0 is the last to be refused, 5 the first. */
 export interface PrioritySpec {
-  /** Of requests that no rule matches. */
+  /** Priority of requests that no rule matches. */
   readonly default?: number;
   /** The first that matches decides. */
   readonly rules?: readonly PriorityRule[];
@@ -79,7 +79,7 @@ export interface ProtectionSpec {
 
 /** A request that has no answer when most have one is sent to a second endpoint as well, and the quicker answer is taken. */
 export interface HedgingSpec {
-  /** Of the latencies measured. Absent: 95. */
+  /** Percentile of the latencies measured. Absent: 95. */
   readonly percentile?: number;
   /** Never sooner. Absent: 5 ms. */
   readonly minimumDelay?: string;

@@ -61,7 +61,7 @@ export interface TcpPool<D> {
 }
 
 export interface HttpPool<D> {
-  /** Of a pooled connection without a request. */
+  /** How long a pooled connection may be without a request. */
   readonly idleTimeout: D;
   /** 0 is without limit. */
   readonly maxRequestsPerConnection: number;

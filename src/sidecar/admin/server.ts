@@ -29,7 +29,7 @@ export function refusedPage(reason: Code, detail: string): Page {
   };
 }
 
-/** By "METHOD /path"; what is no GET changes something. `query` is what follows "?". */
+/** By "METHOD /path"; anything but a GET changes something. `query` is what follows "?". */
 export type Pages = Readonly<
   Record<string, (query: URLSearchParams) => Page | Promise<Page>>
 >;
@@ -114,7 +114,7 @@ function answer(
   request: IncomingMessage,
   { pages, audience }: { readonly pages: Pages; readonly audience: Audience },
 ): Page | Promise<Page> {
-  // The body, if any, is not read: what the pages take stands in the query.
+  // The body, if any, is not read: what the pages take is in the query.
   request.resume();
   const refused =
     audience.kind === "local"

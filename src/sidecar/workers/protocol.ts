@@ -16,7 +16,7 @@ export interface ThreadData {
   readonly sharedState: SharedStateData;
   /** Every port is one that the first worker listens on already. */
   readonly settings: SidecarSettings;
-  /** Spans are wanted; with the percentage in place of the Mesh's, where there is one. */
+  /** Spans are to be made; with the percentage in place of the Mesh's, where there is one. */
   readonly tracing: { readonly samplingPercentage?: number } | undefined;
   readonly log: {
     readonly level: string;
@@ -61,7 +61,7 @@ export type ToThread =
   | { readonly tell: "credentials"; readonly credentials: Credentials }
   | { readonly tell: "ownPorts"; readonly ports: readonly number[] }
   | { readonly tell: "level"; readonly level: string }
-  /** No new connections on this side; reports of what is under way from now on. */
+  /** No new connections on this side; reports of what is in flight from now on. */
   | { readonly tell: "refuse"; readonly side: Side }
   | { readonly tell: "spansTaken" }
   | {

@@ -30,7 +30,7 @@ import {
 import { RemoteLookups } from "./remote-lookups.ts";
 import { MAX_SERIES, startWorker, type ProxyWorker } from "./worker.ts";
 
-/** Milliseconds between two reports of what is under way, once that is of interest. */
+/** Milliseconds between two reports of what is in flight, once that is of interest. */
 const REPORT = 20;
 
 const port = parentPort;

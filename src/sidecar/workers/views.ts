@@ -90,7 +90,7 @@ export interface ClusterView {
 
 export interface BreakerView {
   readonly state: BreakerState;
-  /** Of the window. */
+  /** Within the window. */
   readonly calls: number;
   readonly failures: number;
   /** Milliseconds. */

@@ -46,9 +46,9 @@ export interface WorkerPool extends Peers {
   overload(): Promise<readonly OverloadView[]>;
   workers(): Promise<readonly WorkerView[]>;
   refuse(side: Side): void;
-  /** What is under way on that side, once it was refused. */
+  /** What is in flight on that side, once it was refused. */
   active(side: Side): number;
-  /** Ends all of them; what they had left to tell is told by then. */
+  /** Ends all of them; what they had left to tell has come by then. */
   end(): Promise<void>;
 }
 
@@ -78,7 +78,7 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
   const all = <T>(run: (member: Member) => Promise<T>): Promise<T[]> =>
     Promise.all(members.map(run));
   const open = all((member) => member.open).then(() => undefined);
-  // Those that wait for it are told; where nobody does yet, that is not a defect.
+  // Those that wait for it hear of it; where nobody does yet, that is not a defect.
   open.catch(() => undefined);
   const tell = (message: ToThread): void => {
     for (const member of members) member.tell(message);

@@ -30,7 +30,7 @@ import {
 } from "./parts.ts";
 export type { TracingChoice, WorkerOptions } from "./parts.ts";
 
-/** Of the proxy: what others call here, and what the application calls. */
+/** Sides of the proxy: what others call here, and what the application calls. */
 export type Side = "inbound" | "outbound";
 
 export interface ProxyWorker {
@@ -47,20 +47,20 @@ export interface ProxyWorker {
   readonly snapshot: WatchSource<Snapshot | undefined>;
   /** Tells what the snapshot lacks; undefined: it lacks nothing. */
   set lookups(lookups: Lookups | undefined);
-  /** "NAMESPACE/NAME" of each Service that exchanges are under way with. */
+  /** "NAMESPACE/NAME" of each Service that exchanges are in flight with. */
   servicesInUse(): Iterable<string>;
   /** What was seen lately of endpoints that are marked as unconfirmed. */
   sightings(): readonly Sighting[];
-  /** Goes over to a snapshot: requests under way end with the one that they started with (law 1). */
+  /** Goes over to a snapshot: requests in flight end with the one that they started with (law 1). */
   apply(snapshot: Snapshot): void;
   /** No new connections on this side; GOAWAY and Connection: close on those that are open. */
   refuse(side: Side): void;
-  /** What is still under way on this side. */
+  /** What is still in flight on this side. */
   active(side: Side): number;
   destroy(): void;
 }
 
-/** Of metrics, in one worker. */
+/** Most series of metrics in one worker. */
 export const MAX_SERIES = 10_000;
 
 /** By their value in the metric. */

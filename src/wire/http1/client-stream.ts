@@ -20,7 +20,7 @@ export interface ClientCarrier {
   requestEnded(): void;
   /** The sender's half of a tunnel is through. */
   endTunnel(): void;
-  /** Ends the connection; with an error, the receiver is told of it. */
+  /** Ends the connection; with an error, the receiver hears of it. */
   breakOff(error: MeshError | undefined): void;
 }
 

@@ -362,7 +362,7 @@ class Http1ClientConnection
     });
   }
 
-  /** The peer has failed: the receiver is told, unless it has its whole response already. */
+  /** The peer has failed: the receiver hears of it, unless it has its whole response already. */
   #fail(error: MeshError): void {
     const stream = this.#stream;
     this.#noMore();

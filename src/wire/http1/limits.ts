@@ -2,7 +2,7 @@
 import type { Bytes } from "../../core/units.ts";
 import { LONGEST_REQUEST_LINE } from "../grammar.ts";
 
-/** The limits that are told of when they act, by the names that a metric has for them. */
+/** The limits that are reported when they act, by the names that a metric has for them. */
 export type Http1Limit =
   "header_time" | "drain_time" | "write_time" | "idle" | "tiny_chunks";
 

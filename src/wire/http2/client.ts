@@ -55,7 +55,7 @@ class Client
   #settled = false;
   /** `capacity` was 0 when somebody may have looked. */
   #full = false;
-  /** Given to `destroy`: what the streams are told. */
+  /** Given to `destroy`: what the streams get. */
   #reason: MeshError | undefined;
 
   constructor(
@@ -283,7 +283,7 @@ class Client
   }
 
   onDying(): void {
-    // Every stream is told by itself.
+    // Every stream hears it by itself.
   }
 
   onStreamOver(): void {
@@ -340,7 +340,7 @@ class Client
   }
 
   onDefect(): void {
-    // The stream's receiver is told, and it is the one that threw.
+    // The stream's receiver hears of it, and it is the one that threw.
   }
 
   // --- Guarded: what may stand still ---

@@ -5,7 +5,7 @@ import type { Bytes } from "../../core/units.ts";
 import type { Nuisance, Source } from "../flood-guard.ts";
 import type { Buffers } from "../buffers.ts";
 
-/** The limits that are told of when they act, by the names that a metric has for them. */
+/** The limits that are reported when they act, by the names that a metric has for them. */
 export type Http2Limit =
   | Exclude<Nuisance, "tiny_chunks">
   | "field_block"

@@ -33,7 +33,7 @@ import { StallGuard, type Guarded, type Served } from "./stall-guard.ts";
 import type { Output } from "./write/output.ts";
 import type { Stream } from "./streams/stream.ts";
 
-/** The codecs' own answers stand in one table (law 9). */
+/** The codecs' own responses are in one table (law 9). */
 function answerOf(kind: RefusalKind): ResponseHead {
   const { status, code } = REFUSALS[kind];
   return {
@@ -280,7 +280,7 @@ class Server
   }
 
   onGoaway(): void {
-    // The client opens no more streams; those under way go on (6.8).
+    // The client opens no more streams; those in flight go on (6.8).
   }
 
   /** A client that does not read its answers gets no more requests in. */
@@ -338,7 +338,7 @@ class Server
     this.input.stop();
     this.#stalls.stop();
     this.#drainTimer?.();
-    // A peer that is sent away is told of, like every refusal (law 9).
+    // A peer that is sent away is reported, like every refusal (law 9).
     if (cause instanceof ConnectionError)
       this.refused(refusalOf(cause), cause.message);
   }

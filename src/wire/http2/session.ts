@@ -1,6 +1,6 @@
 /**
  * The life of a connection and of its streams, whatever the frames say: how a stream ends (RFC 9113 5.1, 5.4.2), and how
- * the connection does (5.4.1), so that every stream is told once.
+ * the connection does (5.4.1), so that every stream hears it once.
  */
 import type { Socket } from "node:net";
 import { onData } from "../../runtime/socket-data.ts";
@@ -73,9 +73,9 @@ export interface SessionOwner {
   onRemoved(stream: Stream): void;
   /** A stream has left the connection, and has been told. */
   onStreamOver(): void;
-  /** The connection dies with these streams; they are told next. */
+  /** The connection dies with these streams; they hear of it next. */
   onDying(streams: readonly Stream[]): void;
-  /** What a stream is told when the connection dies. */
+  /** What a stream gets when the connection dies. */
   lossOf(stream: Stream, cause: Cause): MeshError;
   /** Nothing more will come; every stream has been told. */
   onOver(cause: Cause): void;
@@ -183,7 +183,7 @@ export class Session implements StreamHost {
 
   // --- the end of streams ---
 
-  /** A stream error that the peer caused (5.4.2): the stream is told, reset, and counted. */
+  /** A stream error that the peer caused (5.4.2): the stream hears of it, is reset, and counted. */
   malformed(stream: Stream, code: number, detail: string): void {
     this.count("resets");
     if (stream.over) return;
@@ -271,7 +271,7 @@ export class Session implements StreamHost {
       error.code,
       `${errorName(error.code)}: ${error.message}`,
     );
-    // Before the streams are told: what is handed over now may be processed.
+    // Before the streams hear of it: what is handed over now may be processed.
     this.sender.flush();
     this.teardown(error);
     this.closer.close(false);

@@ -1,4 +1,4 @@
-/** The handshakes under way on a listener: bounded in number and in time, each ended exactly once, with its reason. */
+/** The handshakes in flight on a listener: bounded in number and in time, each ended exactly once, with its reason. */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { networkOf } from "../../core/text/network.ts";
@@ -20,7 +20,7 @@ export interface HandshakesOptions {
   /** Milliseconds for a whole handshake. */
   readonly timeout: number;
   readonly max: number;
-  /** Of these, from one address (IPv6: one /64). */
+  /** Handshakes from one address (IPv6: one /64). */
   readonly maxFromSource: number;
   /** A handshake was given up; its connection is closed. */
   onEnd(reason: HandshakeEnd, detail: string, remote: Remote): void;

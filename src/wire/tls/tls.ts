@@ -78,9 +78,9 @@ export interface LinkListenerOptions {
   onRefused(reason: LinkRefusal, detail: string, remote: Remote): void;
   /** Milliseconds for a whole handshake: 5,000. */
   readonly handshakeTimeout?: number;
-  /** Handshakes under way at one time: 1,000. */
+  /** Handshakes in flight at one time: 1,000. */
   readonly maxHandshakes?: number;
-  /** Of these, from one address (IPv6: one /64): 250. */
+  /** Handshakes from one address (IPv6: one /64): 250. */
   readonly maxHandshakesFromSource?: number;
 }
 
@@ -90,9 +90,9 @@ export interface LinkListener {
   /** Takes a connection that was accepted elsewhere (a captured one, bytes put back after a look at them). */
   accept(raw: Socket): void;
   readonly handshakes: number;
-  /** Stops listening. Handshakes under way go on: their clients may send a request together with its last message. */
+  /** Stops listening. Handshakes in flight go on: their clients may send a request together with its last message. */
   stop(): void;
-  /** Stops listening and ends the handshakes under way; connections handed over live on. */
+  /** Stops listening and ends the handshakes in flight; connections handed over live on. */
   close(): void;
 }
 
@@ -100,7 +100,7 @@ export const HANDSHAKE_TIMEOUT: number = 5000;
 export const MAX_HANDSHAKES: number = 1000;
 export const HANDSHAKES_FROM_SOURCE: number = 250;
 
-/** OpenSSL's words for first bytes that are no TLS record. */
+/** OpenSSL's words for first bytes that are not a TLS record. */
 const PLAINTEXT: ReadonlySet<string> = new Set([
   "ERR_SSL_HTTP_REQUEST",
   "ERR_SSL_HTTPS_PROXY_REQUEST",

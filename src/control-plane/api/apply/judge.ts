@@ -63,7 +63,7 @@ export async function judge(
   let left = await readCurrent(items, options, refuse);
   const isRefused = ({ item }: Accepted): boolean =>
     options.atomic ? refused.size > 0 : refused.has(item.namespace);
-  // The first time all are judged, so that everything that is wrong is told at once.
+  // The first time all are judged, so that everything that is wrong is reported at once.
   for (let round = 1; ; round += 1) {
     const warnings = await judgeTogether(left, options, refuse);
     const stays = left.filter((each) => !isRefused(each));

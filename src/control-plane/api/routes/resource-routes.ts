@@ -321,7 +321,7 @@ function answer(reply: FastifyReply, written: Written): FastifyReply {
   return reply.code(written.created ? 201 : 200).send(written.resource);
 }
 
-/** A quoted-string of visible ASCII; anything else could not stand in a header. */
+/** A quoted-string of visible ASCII; a header can hold nothing else. */
 function quoted(text: string): string {
   return JSON.stringify(text.slice(0, 400).replaceAll(/[^\x20-\x7e]/g, "?"));
 }

@@ -58,7 +58,7 @@ export function extend(
     if (service === undefined || !sees(caller, service)) continue;
     services.add(path);
     rest.push(...ledTo(caller, path, index));
-    // Which of several has a host, or an address, is told from all that claim it.
+    // Which of several has a host, or an address, follows from all that claim it.
     for (const host of hostsOf(service)) {
       if (hosts.has(host)) continue;
       hosts.add(host);

@@ -99,7 +99,7 @@ export class Scopes {
     this.#answers = new Answers(index, newItem);
   }
 
-  /** Of a sidecar that has asked for nothing yet. */
+  /** The view of a sidecar that has asked for nothing yet. */
   open(viewer: Viewer): View {
     const scope = this.#scopeOf(viewer, Interests.NOTHING, []);
     const view = new View(viewer, scope, this.#index, (moved) =>

@@ -51,7 +51,7 @@ export class Standing {
 
   #count(before: ScopedSet, after: ScopedSet): void {
     SlotMap.compare(before.entries, after.entries, (old, young) => {
-      // Another version is wanted as much as the one before.
+      // Another version counts as much as the one before.
       if (old !== undefined && young !== undefined) return;
       const entry = old ?? young;
       if (entry === undefined) return;

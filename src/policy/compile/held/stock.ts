@@ -83,7 +83,7 @@ export class StockTaking {
   readonly #byKey: MapEdit<Held>;
   readonly #changes = new Map<string, Change>();
 
-  /** Adds to `problems` what stands in the way. */
+  /** Adds to `problems` what cannot be used. */
   constructor(before: Stock, options: StockOptions, problems: string[]) {
     this.#before = before;
     this.#options = options;

@@ -1,4 +1,4 @@
-/** Until when an exchange may last: policy's rule, applied to the heads as the codecs give them (trap 11), and what a peer is told of it. */
+/** Until when an exchange may last: policy's rule, applied to the heads as the codecs give them (trap 11), and what a peer learns of it. */
 import { MeshError } from "../../../mesh/errors.ts";
 import {
   deadlineOf,
@@ -30,7 +30,7 @@ export const DEADLINE = "x-wherry-deadline";
  */
 export const GRACE = 50;
 
-/** What is left, as the next sidecar is told. Rounded up: it must not be the first whose time runs out. */
+/** What is left, as the next sidecar learns it. Rounded up: it must not be the first whose time runs out. */
 export function deadlineField(left: number): Field {
   return makeField(DEADLINE, String(Math.max(0, Math.ceil(left))), "without");
 }

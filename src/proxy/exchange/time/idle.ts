@@ -8,7 +8,7 @@ import type { Snapshot } from "../../../policy/snapshot.ts";
 export interface Idler extends Timed {
   /** Tick of the last movement; the exchange writes `watcher.tick` here whenever it moves. */
   movedAt: number;
-  /** Milliseconds after which it is told; 0 is never. */
+  /** Milliseconds after which it is called; 0 is never. */
   readonly idleLimit: number;
   idled(): void;
   /** It has not moved for a while, and what it holds is held for nobody else: it may have to make room. */

@@ -4,13 +4,13 @@ import type { ServerStream } from "../../../wire/exchange.ts";
 import { fieldValue } from "../../../wire/fields.ts";
 
 export interface TransferLimits {
-  /** Octets a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */
+  /** Bytes a second of a request body, averaged over `sendGrace`, while nothing but the caller holds it up; 0 is without. */
   readonly bodyRate: number;
   /** Milliseconds by which a caller may lag behind `bodyRate`. */
   readonly sendGrace: number;
   /** Milliseconds in which a caller without an identity must take what waits for it. */
   readonly takeTimeout: number;
-  /** Milliseconds that an exchange which holds octets may stand still while memory is short. */
+  /** Milliseconds that an exchange which holds bytes may stand still while memory is short. */
   readonly shortTimeout: number;
 }
 
@@ -24,21 +24,21 @@ export interface TransferRateHost {
 export interface Standing {
   /** Milliseconds in which nothing has moved. */
   readonly still: number;
-  /** Octets are held, of its request or of its answer, since one side does not take them. */
+  /** Bytes are held, of its request or of its answer, since one side does not take them. */
   readonly holds: boolean;
   /** It is the caller that has to send, or to take, and it is held to a pace. */
   readonly waits: boolean;
   /** The answer has begun. */
   readonly responded: boolean;
-  /** Octets of the request's body. */
+  /** Bytes of the request's body. */
   readonly received: number;
   /** The caller got a 1xx. */
   readonly continued: boolean;
 }
 
 /**
- * Of a request's body, an account of patience: waiting uses it up and octets fill it again, never above the grace. So over any
- * stretch of waiting longer than the grace, `bodyRate` octets a second came in what was beyond it (a leaky bucket).
+ * An account of patience for a request's body: waiting uses it up and bytes fill it again, never above the grace. So over any
+ * stretch of waiting longer than the grace, `bodyRate` bytes a second came in what was beyond it (a leaky bucket).
  */
 export class TransferRate {
   readonly #host: TransferRateHost;

@@ -1,4 +1,4 @@
-/** The limits of `connectionPool`: how many requests may be under way, how many wait, and OVERFLOW for the rest. */
+/** The limits of `connectionPool`: how many requests may be in flight, how many wait, and OVERFLOW for the rest. */
 import type { Cancel } from "../../../core/clock.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Cluster } from "../../../policy/snapshot.ts";
@@ -14,7 +14,7 @@ export interface Waiter {
  * endpoint as well (`maxConnections`; over the link those are streams), and HTTP/1.1 waits in a queue of `http1MaxPendingRequests`.
  */
 export interface Admission {
-  /** Requests under way, and those that wait. */
+  /** Requests in flight, and those that wait. */
   readonly active: number;
   readonly pending: number;
   configure(cluster: Cluster): void;
@@ -24,7 +24,7 @@ export interface Admission {
    */
   enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined;
   leave(endpoint: string): void;
-  /** The cluster is no more: those who are in still leave. */
+  /** The cluster is gone: what is in it still leaves. */
   close(): void;
 }
 
@@ -54,7 +54,7 @@ interface Place {
   readonly queue: Waiter[];
 }
 
-/** Of a worker that is alone. */
+/** The limits of a worker that is alone. */
 export class OwnAdmission implements Admission {
   #active = 0;
   #pending = 0;

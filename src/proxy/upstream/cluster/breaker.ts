@@ -1,7 +1,7 @@
 /**
  * The circuit breaker of one (client, service) in one worker, by opossum: rolling error rate, and one probe at a time when half open.
  *
- * opossum is told of a call when the call's outcome is known, not when it starts. So what says nothing of the service (a refused
+ * opossum learns of a call when the call's outcome is known, not when it starts. So what says nothing of the service (a refused
  * stream, a caller who left) is never counted, takes no probe for good, and a straggler from before the breaker opened cannot
  * close it again. opossum's own timer and clock are the one exception to law 11.
  */

@@ -24,7 +24,7 @@ interface StateWord {
   readonly until: number;
 }
 
-/** Of one cluster whose TrafficPolicy has priorities or client throttling. */
+/** The throttle of one cluster whose TrafficPolicy has priorities or client throttling. */
 export class ClientThrottle {
   /** Undefined where all requests are equal. */
   readonly priorityOf: Prioritizer<RoutedRequest> | undefined;

@@ -200,7 +200,7 @@ export class ClusterState {
     const ignoreDeaths = pool.onDead((evidence) =>
       this.eject(endpoint.key, "silent-link", evidence),
     );
-    // A tunnel's bytes are no measure of load.
+    // A tunnel's bytes do not measure load.
     if (!this.loadAware || tunnel) return ignoreDeaths;
     const ignoreNotices = pool.listen((notice) =>
       this.#noticed(endpoint, notice),

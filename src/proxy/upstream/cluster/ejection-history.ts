@@ -2,7 +2,7 @@
 
 export interface EjectionHistoryEntry {
   readonly kind: "ejection" | "break";
-  /** Of an ejection. */
+  /** The endpoint that was ejected. */
   readonly endpoint: string | undefined;
   readonly reason: string;
   /** What was seen, in words. */

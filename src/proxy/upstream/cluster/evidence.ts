@@ -35,7 +35,7 @@ export class Evidence {
     else seen.missedAt = now;
   }
 
-  /** Of unconfirmed endpoints alone, and lately. */
+  /** Only of unconfirmed endpoints, and lately. */
   *sightings(now: number): Generator<Sighting> {
     for (const { key, workload } of this.#unconfirmed) {
       const seen = this.#seen.get(key);

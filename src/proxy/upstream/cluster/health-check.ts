@@ -145,10 +145,10 @@ export function grpc(
   );
 }
 
-/** `HealthCheckRequest { service = 1 }` with gRPC's five octets before it. */
+/** `HealthCheckRequest { service = 1 }` with gRPC's five bytes before it. */
 function healthCheckRequest(service: string): Buffer {
   const name = Buffer.from(service, "utf8");
-  // A length of one octet, for the schema keeps names within 255 characters: two where it is above 127.
+  // A length of one byte, for the schema keeps names within 255 characters: two where it is above 127.
   const length =
     name.length < 128
       ? [name.length]
@@ -164,7 +164,7 @@ function healthCheckRequest(service: string): Buffer {
 
 /** `HealthCheckResponse { status = 1 }` with SERVING (1), in a frame of gRPC. */
 const SERVING = Buffer.from([0, 0, 0, 0, 2, 0x08, 0x01]);
-/** Octets of an answer that are looked at. */
+/** Bytes of an answer that are looked at. */
 const MOST = 64;
 
 /** A GET without anything that is not needed. */

@@ -77,7 +77,7 @@ class CheckedEndpoints implements Health {
     this.#settings = settings;
     for (const [key, each] of [...this.#watched]) {
       const endpoint = present.get(key);
-      // Other settings ask another question: what was known is no answer to it.
+      // Other settings ask another question: what was known does not answer it.
       if (endpoint === undefined || !same) this.#forget(key, each);
       else each.endpoint = endpoint;
     }

@@ -168,7 +168,7 @@ export class HedgedTarget implements Target, ConnectionWaiter {
     const target = this.#host.choose(new Set([first.key]), now);
     if (target instanceof MeshError) return;
     const leg = new Leg(this, target, now);
-    // The head is made for one kind of endpoint, and the same one twice is no hedge.
+    // The head is made for one kind of endpoint, and the same one twice would not be a hedge.
     if (
       target.key === first.key ||
       target.trusted !== first.trusted ||
@@ -200,7 +200,7 @@ export class HedgedTarget implements Target, ConnectionWaiter {
   takes(leg: Leg, head: ResponseHead): boolean {
     if (this.#winner !== undefined) return this.#winner === leg;
     const other = this.#other(leg);
-    // A failure is no answer as long as the other may have a better one.
+    // A failure is not passed on as long as the other may have a better one.
     if (other?.over === false && isFailure(head.status)) {
       leg.giveUp(outcomeOfAnswer({ status: head.status }));
       return false;

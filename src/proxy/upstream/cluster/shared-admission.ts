@@ -32,10 +32,10 @@ export function admissionOf(
 /** Requests to one endpoint. */
 interface Place {
   readonly active: Counter;
-  /** Of this worker. */
+  /** This worker's. */
   readonly queue: Waiter[];
   own: number;
-  /** The endpoint is no more. */
+  /** The endpoint is gone. */
   gone: boolean;
 }
 
@@ -52,7 +52,7 @@ class SharedAdmission implements Admission {
   readonly #waiting: Region;
   readonly #places = new Map<string, Place>();
   #limits = limitsOf(undefined);
-  /** Of this worker. */
+  /** This worker's. */
   #own = 0;
   #queued = 0;
   #watching = false;

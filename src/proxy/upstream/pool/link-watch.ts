@@ -170,5 +170,5 @@ export class LinkWatch implements Timed {
 }
 
 function ignore(): void {
-  // The connection has ended, which its owner is told by itself.
+  // The connection has ended, which its owner hears by itself.
 }

@@ -38,7 +38,7 @@ export class Pool {
     this.#connections = new PooledConnections(options);
   }
 
-  /** Connections there are, connections being made, requests under way. */
+  /** Connections there are, connections being made, requests in flight. */
   get connections(): number {
     return this.#connections.size;
   }
@@ -292,7 +292,7 @@ export class Pool {
     }
   }
 
-  /** It takes no new request; those under way go on. */
+  /** It takes no new request; those in flight go on. */
   #leave(pooled: PooledConnection): void {
     this.#connections.remove(pooled);
     if (this.#waiting.length > 0) this.#dialForWaiting();

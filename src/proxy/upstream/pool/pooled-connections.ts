@@ -27,7 +27,7 @@ type Options = Pick<PoolOptions, "clock" | "settings" | "spread" | "watch">;
 
 export class PooledConnections {
   readonly #options: Options;
-  /** Those that are idle stand in the order of use: the last was used last, and is used next (law 3: stale connections are the field's random 503s). */
+  /** Those that are idle are in the order of use: the last was used last, and is used next (law 3: stale connections are the field's random 503s). */
   readonly #all: PooledConnection[] = [];
   /** Made once the peer says that it has several workers. */
   #spread: LinkSpreading | undefined;

@@ -97,7 +97,7 @@ class AllPools implements Pools {
   readonly #watch: LinkWatch;
   #generation = 0;
   #stopSweep: Cancel | undefined;
-  /** What the round that is under way has still to look at. */
+  /** What the round that is in progress has still to look at. */
   #round: Pool[] = [];
   #stopRound: Cancel | undefined;
 

@@ -69,7 +69,7 @@ function rowsWithin(field: Schema, types: string, path: string): FieldRow[] {
   return fieldRows(field, types, `${path}.`);
 }
 
-/** Of a map from any key. */
+/** Values of a map from any key. */
 function valueOf({ patternProperties }: Schema): Schema | undefined {
   return Object.values(patternProperties ?? {})[0];
 }

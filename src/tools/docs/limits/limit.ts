@@ -19,7 +19,7 @@ export interface Limit {
   /** The option or field that changes it, or what it follows from; absent: fixed. */
   readonly setBy?: string;
   readonly beyond: string;
-  /** Of the proxy, or of the API. */
+  /** Reasons of the proxy, or of the API. */
   readonly reasons?: readonly string[];
   /** The metric, log line or page on which it is seen. */
   readonly seen?: readonly string[];

@@ -29,7 +29,7 @@ const BACKSLASH = 0x5c;
 
 /** Leading zeros are in the grammar, and without a bound are a way to send nothing for ever. */
 const LONGEST_SIZE = 16;
-/** Chunks below this are told of; bytes. */
+/** Chunks below this are reported; bytes. */
 const TINY = 64;
 
 /** What a trailer section may not hold (RFC 9110 6.5.1): framing, routing, credentials, content's own description, and the mesh's names. */
@@ -44,7 +44,7 @@ export class ChunkedDecoder {
   #state: State = "chunk-size";
   #size = 0;
   #digits = 0;
-  /** Bytes of this chunk's extensions, and whether the part under way has any. */
+  /** Bytes of this chunk's extensions, and whether the part in progress has any. */
   #extension = 0;
   #part = 0;
   /** Bytes of this chunk's data that are still to come. */
@@ -85,7 +85,7 @@ export class ChunkedDecoder {
   }
 
   /**
-   * Decodes bytes[start, end) and gives the chunk-data in it to `emit`, in one piece: what stands in several chunks is moved
+   * Decodes bytes[start, end) and gives the chunk-data in it to `emit`, in one piece: what is in several chunks is moved
    * together in place, since a peer that sends tiny chunks must not cost a call and a frame for each. Returns where it
    * stopped: `end`, or behind the last byte of the body. Throws `Http1Fault`.
    */

@@ -13,8 +13,8 @@ export const CHUNKED = "transfer-encoding: chunked\r\n";
 export const CLOSE = "connection: close\r\n";
 export const KEEP_ALIVE = "connection: keep-alive\r\n";
 
-export function contentLengthLine(octets: number): string {
-  return `content-length: ${octets}\r\n`;
+export function contentLengthLine(bytes: number): string {
+  return `content-length: ${bytes}\r\n`;
 }
 
 const statusLines = new Map<number, string>();

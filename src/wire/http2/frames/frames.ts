@@ -21,7 +21,7 @@ export const FrameType = {
   GOAWAY: 7,
   WINDOW_UPDATE: 8,
   CONTINUATION: 9,
-  /** Of the range that nobody else is given: what one sidecar tells another about no stream in particular (5.5). Whoever does not know it skips it. */
+  /** In the range that nobody else is given: what one sidecar tells another about no stream in particular (5.5). Whoever does not know it skips it. */
   NOTICE: 0xf7,
 } as const;
 
@@ -67,7 +67,7 @@ export const Setting = {
   MAX_HEADER_LIST_SIZE: 6,
   /** RFC 8441 3. */
   ENABLE_CONNECT_PROTOCOL: 8,
-  /** Of the range that nobody else is given (11.3): which of a sidecar's workers serves the connection, and of how many. */
+  /** In the range that nobody else is given (11.3): which of a sidecar's workers serves the connection, and of how many. */
   WORKER: 0xf0a7,
 } as const;
 

@@ -3,7 +3,7 @@ import { STATIC_ENTRIES, STATIC_NAMES, STATIC_TABLE } from "./static-table.ts";
 
 /** Values of one name in a row that were not asked for again, after which its values are mostly sent without indexing. */
 const COLD = 8;
-/** Of a cold name, one value in so many is indexed all the same, to notice when that has changed … */
+/** One value in so many of a cold name is indexed all the same, to notice when that has changed … */
 const PROBE = 32;
 /** … and so many are looked up from it on: to look up each of a name whose values never come again is work for nothing. */
 const LOOKED_UP = 4;
@@ -65,7 +65,7 @@ export class EncoderTable {
       entry = entry.older;
     }
     const { name } = use;
-    // Of the ordinary fields of the static table all but one have an empty value.
+    // All but one of the ordinary fields of the static table have an empty value.
     if (value !== "" && name !== "accept-encoding" && name !== ":path")
       return 0;
     const index = staticIndex(name, value);
@@ -168,7 +168,7 @@ function staticIndex(name: string, value: string): number {
   }
 }
 
-/** A copy that is no slice of something longer: a whole request head would live as long as the entry. */
+/** A copy, not a slice of something longer: a whole request head would live as long as the entry. */
 function flat(text: string): string {
   return text.length < 13
     ? text

@@ -113,7 +113,7 @@ export class WireField implements Field {
   readonly of: Name;
   /** Bytes that it counts for in a table or list (RFC 7541 4.1). */
   readonly size: number;
-  /** Of the name and of the value as encoded; where it is interned. */
+  /** Hash of the name and of the value as encoded; where it is interned. */
   readonly hash: number;
 
   constructor(

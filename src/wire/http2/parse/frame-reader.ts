@@ -40,7 +40,7 @@ export class FrameReader {
   #id = 0;
   /** A payload cut by a read. */
   #payload: Buffer | undefined;
-  /** Of the present DATA frame. */
+  /** Bytes of the present DATA frame. */
   #content = 0;
   #padding = 0;
   #stopped = false;

@@ -94,7 +94,7 @@ class Special {
       case Kind.TE:
         return undefined;
       case Kind.EXPECT:
-        // Two of them are a list, which is no 100-continue.
+        // Two of them are a list, which is not 100-continue.
         if (this.awaits || value.toLowerCase() !== "100-continue")
           this.expected = false;
         this.awaits = true;
@@ -181,7 +181,7 @@ function answeredFlaw({
   return expected ? undefined : UNMET_EXPECTATION;
 }
 
-/** CONNECT has the target alone, with its port (8.5). What follows is no content that could have a length (RFC 9110 9.3.6). */
+/** CONNECT has the target alone, with its port (8.5). What follows is not content that could have a length (RFC 9110 9.3.6). */
 function connectFlaw(
   { scheme, path, length }: Special,
   authority: string,

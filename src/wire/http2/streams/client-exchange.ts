@@ -176,7 +176,7 @@ export class ClientExchange implements ClientStream, Exchange {
   }
 }
 
-/** A stream that was never opened: its receiver is told, but not from within `request`. */
+/** A stream that was never opened: its receiver hears of it, but not from within `request`. */
 export function stillborn(
   receiver: ResponseReceiver,
   error: MeshError,

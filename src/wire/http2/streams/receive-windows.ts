@@ -24,7 +24,7 @@ export interface ReceivingHalf {
   windowSize: number;
   /** Bytes received and not yet given back. */
   uncredited: number;
-  /** Of these, what came while the stream was paused. */
+  /** Part of these: what came while the stream was paused. */
   held: number;
   /** When window was given back last, monotonic milliseconds. */
   creditedAt: number;
@@ -179,7 +179,7 @@ export class ReceiveWindows {
       if (this.#withheld) return;
       this.#withheld = true;
       this.#onWithheld();
-      // Of what others let go of, this connection would hear nothing.
+      // This connection would not hear of what others let go of.
       if (crowded)
         this.#buffers.whenRoom(() => {
           this.#withheld = false;

@@ -15,7 +15,7 @@ import { ErrorCode, errorName } from "../frames/frames.ts";
 import type { WireField } from "../hpack/names.ts";
 import { Stream, type Exchange, type StreamHost } from "./stream.ts";
 
-/** Of what went wrong on our side, what the client may know (7). Of refusals by policy: it changed while the stream was open. */
+/** What the client may know of what went wrong on our side (7). A refusal by policy changed while the stream was open. */
 function resetCodeFor(error: MeshError, responded: boolean): number {
   if (error.unprocessed && !responded) return ErrorCode.REFUSED_STREAM;
   switch (error.code) {
@@ -182,7 +182,7 @@ export class ServerExchange implements ServerStream, Exchange {
     this.#lose(new MeshError("BAD_REQUEST", detail, { source: "downstream" }));
   }
 
-  /** The exchange failed: the receiver is told, now or when it comes. */
+  /** The exchange failed: the receiver hears of it, now or when it comes. */
   #lose(error: MeshError): void {
     this.#forgetEarly();
     this.#failure = error;

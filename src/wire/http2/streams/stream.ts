@@ -38,7 +38,7 @@ export interface StreamHost {
   failed(stream: Stream, thrown: unknown): void;
   /** One half ended; the stream may be over. */
   settle(stream: Stream): void;
-  /** The peer broke the rules of a message: the stream is told, and reset. */
+  /** The peer broke the rules of a message: the stream hears of it, and is reset. */
   malformed(stream: Stream, code: number, detail: string): void;
   /** Reads the fields as a trailer section and ends the peer's half. */
   endWithTrailers(stream: Stream, fields: readonly WireField[]): void;

@@ -21,9 +21,9 @@ export class ByteWriter {
   bytes: Buffer = NONE;
   length = 0;
 
-  /** Makes room for `octets` more behind `length`. `bytes` may be another buffer afterwards. */
-  reserve(octets: number): void {
-    const needed = this.length + octets;
+  /** Makes room for `more` bytes behind `length`. `bytes` may be another buffer afterwards. */
+  reserve(more: number): void {
+    const needed = this.length + more;
     if (needed > this.bytes.length) this.#enlarge(needed);
   }
 

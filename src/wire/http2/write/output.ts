@@ -48,9 +48,9 @@ export class Output {
     return this.#lent !== undefined;
   }
 
-  /** The socket is busy and more than `octets` wait: `onDrained` will come when it has taken them. */
-  stuckOver(octets: number): boolean {
-    return this.#lent !== undefined && this.size > octets;
+  /** The socket is busy and more than `bytes` wait: `onDrained` will come when it has taken them. */
+  stuckOver(bytes: number): boolean {
+    return this.#lent !== undefined && this.size > bytes;
   }
 
   /** Bytes written here since the beginning: a mark to compare with `handedOver`. */
@@ -136,10 +136,10 @@ export class Output {
     }
   }
 
-  #count(octets: number): void {
-    if (octets === this.#counted) return;
-    this.#buffers.change(octets - this.#counted);
-    this.#counted = octets;
+  #count(bytes: number): void {
+    if (bytes === this.#counted) return;
+    this.#buffers.change(bytes - this.#counted);
+    this.#counted = bytes;
   }
 
   /** Nothing more goes out. */
