@@ -16,6 +16,11 @@ export const TRIM_AGAIN = 5000;
 const WORTH = 4 * 1024 * 1024;
 /** Bytes that must have been freed where it is not: bodies on their way come and go. */
 const FREED = 16 * 1024 * 1024;
+/**
+ * Part of the time that looks and trims may take where memory is not tight. Both go over all that is free: among the holes that a thousand connections leave,
+ * that holds the event loop for tens of milliseconds.
+ */
+const SHARE = 0.002;
 /** Part of what may be used from which on memory is tight. */
 const TIGHT = 0.5;
 /**
@@ -49,19 +54,28 @@ export function trimMemory(options: TrimOptions): Cancel {
   /** The most that was given out at a look since the last trim. */
   let peak = 0;
   let trimmedAt = Number.NEGATIVE_INFINITY;
-  return clock.every(TRIM_LOOK, () => {
-    const now = resident();
+  const isTight = (now: Bytes): boolean =>
+    memoryBytes > 0 && now > memoryBytes * TIGHT;
+  let restsUntil = Number.NEGATIVE_INFINITY;
+  const look = (now: Bytes): void => {
     const used = allocated?.() ?? 0;
     peak = Math.max(peak, used);
-    const tight = memoryBytes > 0 && now > memoryBytes * TIGHT;
-    if (!tight && clock.now() - trimmedAt < TRIM_AGAIN) return;
+    if (!isTight(now) && clock.now() - trimmedAt < TRIM_AGAIN) return;
     const freed = peak - used;
-    if (now < before + WORTH && freed < (tight ? WORTH : FREED)) return;
+    if (now < before + WORTH && freed < (isTight(now) ? WORTH : FREED)) return;
     trim ??= nativeTrim();
     trim();
     before = resident();
     peak = used;
     trimmedAt = clock.now();
+  };
+  return clock.every(TRIM_LOOK, () => {
+    const from = clock.now();
+    const now = resident();
+    if (from < restsUntil && !isTight(now)) return;
+    look(now);
+    const to = clock.now();
+    restsUntil = to + (to - from) / SHARE;
   });
 }
 

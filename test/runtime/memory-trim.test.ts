@@ -86,6 +86,31 @@ for (const [where, memoryBytes, after] of [
     },
   );
 
+for (const [where, memoryBytes, looks] of [
+  ["is not tight, rarer where it takes longer", 0, 2],
+  ["is tight, each second all the same", 100 * MIB, 20],
+] as const)
+  void t.test(`the allocator is asked: where memory ${where}`, (t) => {
+    const clock = fakeClock();
+    let stood = 0;
+    let asked = 0;
+    const stop = trimMemory({
+      clock: { ...clock, now: () => clock.now() + stood },
+      memoryBytes,
+      resident: () => 100 * MIB,
+      allocated() {
+        asked += 1;
+        stood += 30;
+        return MIB;
+      },
+      trim: () => undefined,
+    });
+    clock.advance(20 * TRIM_LOOK);
+    t.equal(asked, looks);
+    stop();
+    t.end();
+  });
+
 void t.test("the C library says what it has given out", (t) => {
   const allocated = allocatedBytes();
   if (allocated === undefined) t.pass("this one does not");
