@@ -1,5 +1,5 @@
 /**
- * The control plane is cut off from callees, callers and all of them for longer than a lease lasts, and the cuts heal: no call fails.
+ * Law 17: the control plane is cut off from callees, callers and all of them for longer than a lease lasts, and the cuts heal: no call fails.
  *
  * ```
  *   caller: 200 calls/s → sidecar ──mutual TLS──▶ callee-1, callee-2: sidecar → application

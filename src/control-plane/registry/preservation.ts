@@ -1,4 +1,4 @@
-/** Which workloads stay though their leases have run out, and whether callers hear of it: many that go together tell of the network, or of this control plane, and not of themselves. */
+/** Which workloads stay though their leases have run out (law 17), and whether callers hear of it: many that go together tell of the network, or of this control plane, and not of themselves. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 

@@ -68,23 +68,47 @@ void t.test(
   },
 );
 
-void t.test("no Service loses its last endpoint to a lease", async (t) => {
+void t.test(
+  "law 17: no Service loses its last endpoint to a lease",
+  async (t) => {
+    const opened = await openRegistry(t);
+    const { registry, clock } = opened;
+    const all = peers(2);
+    await registered(opened, all);
+    registry.spare(
+      meshOf({
+        "shop/web": ["shop/web-1", "shop/web-2"],
+        // It selects web-2 too, which is not ready for it.
+        "shop/other": ["shop/other-1"],
+      }),
+    );
+    clock.advance(10 * 60_000);
+    t.equal(await left(opened), 2, "both have run out");
+    registry.hold(all[0] ?? PEER);
+    clock.advance(LONGEST_UNCONFIRMED);
+    t.equal(await left(opened), 1, "the other one goes once one is back");
+  },
+);
+
+void t.test("nor does it to a start of the control plane", async (t) => {
   const opened = await openRegistry(t);
-  const { registry, clock } = opened;
-  const all = peers(2);
-  await registered(opened, all);
-  registry.spare(
-    meshOf({
-      "shop/web": ["shop/web-1", "shop/web-2"],
-      // It selects web-2 too, which is not ready for it.
-      "shop/other": ["shop/other-1"],
-    }),
-  );
-  clock.advance(10 * 60_000);
-  t.equal(await left(opened), 2, "both have run out");
-  registry.hold(all[0] ?? PEER);
-  clock.advance(LONGEST_UNCONFIRMED);
-  t.equal(await left(opened), 1, "the other one goes once one is back");
+  const { registry, clock, restart, store } = opened;
+  await registered(opened, peers(2));
+  await registry.close();
+  let next = await restart();
+  for (let starts = 0; starts < 3; starts += 1) {
+    next.spare(meshOf({ "shop/web": ["shop/web-1", "shop/web-2"] }, 1));
+    clock.advance(GRACE + 2 * LONGEST_UNCONFIRMED);
+    next.report(
+      { ...PEER, name: "cart-1" },
+      { reached: [], unreached: ["shop/web-1", "shop/web-2"] },
+      () => true,
+    );
+    clock.advance(GRACE);
+    t.equal(await left({ ...opened, registry: next, store }), 2);
+    await next.close();
+    next = await restart();
+  }
 });
 
 void t.test("many of one Service are no coincidence either", async (t) => {

@@ -161,18 +161,21 @@ void t.test("one is enough where no other has it", async (t) => {
   t.same(await pass(), ONE);
 });
 
-void t.test("a caller that reaches it outweighs all others", async (t) => {
-  const { registry, pass } = await lost(t);
-  await pass();
-  say(registry, ["cart-1", "cart-2", "cart-3"]);
-  say(registry, ["cart-4"], true);
-  t.same(await pass(), BOTH);
-  t.match(registry.lease("shop/web-1"), {
-    unconfirmed: { reached: 1, unreached: 3, why: "callers reach it" },
-  });
-  say(registry, ["cart-4"]);
-  t.same(await pass(), ONE, "the newest report of each counts");
-});
+void t.test(
+  "law 17: a caller that reaches it outweighs all others",
+  async (t) => {
+    const { registry, pass } = await lost(t);
+    await pass();
+    say(registry, ["cart-1", "cart-2", "cart-3"]);
+    say(registry, ["cart-4"], true);
+    t.same(await pass(), BOTH);
+    t.match(registry.lease("shop/web-1"), {
+      unconfirmed: { reached: 1, unreached: 3, why: "callers reach it" },
+    });
+    say(registry, ["cart-4"]);
+    t.same(await pass(), ONE, "the newest report of each counts");
+  },
+);
 
 void t.test("a report counts for half a minute", async (t) => {
   const { registry, clock, pass } = await lost(t);
