@@ -1,8 +1,8 @@
 /** Several workers carry the traffic of one sidecar: each its part, with limits and config that hold for all of them. */
-import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import type { WorkerView } from "../../../src/sidecar/workers/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
+import { HeldResponses } from "../../support/held-responses.ts";
 import { resource, send } from "../../support/pair.ts";
 import { withCrowd, type Caller } from "../../support/workers.ts";
 
@@ -114,14 +114,14 @@ void t.test(
 void t.test(
   "a cap of 100 holds at exactly 100 over both workers",
   async (t) => {
-    const held: (() => void)[] = [];
+    const held = new HeldResponses();
     let most = 0;
     await withCrowd(
       {
         appProtocol: "http",
         app: (_request, response) => {
-          held.push(() => response.end("ok"));
-          most = Math.max(most, held.length);
+          held.keep(() => response.end("ok"));
+          most = Math.max(most, held.count);
         },
         resources: [
           resource("TrafficPolicy", "orders", {
@@ -141,24 +141,25 @@ void t.test(
         const counted = calls.map(async (call) => {
           const { status, text } = await call;
           if (status === 503 && text.startsWith("OVERFLOW")) refused += 1;
+          held.changed();
           return status;
         });
-        while (held.length + refused < 220) await sleep(5);
-        t.equal(held.length, 100);
+        await held.until(() => held.count + refused === 220);
+        t.equal(held.count, 100);
         t.equal(refused, 120);
         const both = (await workersOf(crowd.caller)).map(
           ({ connections }) => connections["outbound"] ?? 0,
         );
         t.ok(both.every((count) => count > 0));
-        for (const answer of held.splice(0)) answer();
+        held.release();
         await Promise.all(counted);
         // All of it was given back: another hundred comes in, and no more.
         const again = Array.from({ length: 100 }, () =>
           crowd.connection().get(),
         );
-        while (held.length < 100) await sleep(5);
+        await held.until(() => held.count === 100);
         t.equal((await crowd.connection().get()).status, 503);
-        for (const answer of held.splice(0)) answer();
+        held.release();
         for (const { status } of await Promise.all(again)) t.equal(status, 200);
       },
     );
@@ -169,10 +170,10 @@ void t.test(
 void t.test(
   "who waits in one worker is let in when another makes room",
   async (t) => {
-    const held: (() => void)[] = [];
+    const held = new HeldResponses();
     await withCrowd(
       {
-        app: (_request, response) => held.push(() => response.end("ok")),
+        app: (_request, response) => held.keep(() => response.end("ok")),
         resources: [
           resource("TrafficPolicy", "orders", {
             targetRefs: [{ kind: "Service", name: "orders" }],
@@ -188,9 +189,9 @@ void t.test(
           crowd.connection().get(),
         );
         for (let served = 0; served < 40; served += 1) {
-          while (held.length === 0) await sleep(1);
-          t.equal(held.length, 1, "one at a time");
-          held.shift()?.();
+          await held.until(() => held.count > 0);
+          t.equal(held.count, 1, "one at a time");
+          held.release();
         }
         for (const { status } of await Promise.all(calls)) t.equal(status, 200);
       },

@@ -17,12 +17,16 @@ export interface KeptLog {
   readonly lines: readonly LogLine[];
 }
 
-export function keptLog(): KeptLog {
+export function keptLog(
+  onLine: (line: LogLine) => void = () => undefined,
+): KeptLog {
   const lines: LogLine[] = [];
-  const logger = pino(
-    { level: "debug", base: null },
-    { write: (text: string) => lines.push(JSON.parse(text) as LogLine) },
-  );
+  const write = (text: string): void => {
+    const line = JSON.parse(text) as LogLine;
+    lines.push(line);
+    onLine(line);
+  };
+  const logger = pino({ level: "debug", base: null }, { write });
   return { logger, lines };
 }
 
