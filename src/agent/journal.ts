@@ -2,7 +2,9 @@
 import { createHash } from "node:crypto";
 import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { Clock } from "../core/clock.ts";
 import { messageOf, systemCode } from "../core/errors.ts";
+import { again } from "../core/machine/again.ts";
 import { nextTurn } from "../core/slices.ts";
 import { closeFile, LARGEST, temporaryName } from "./state-directory.ts";
 
@@ -39,22 +41,20 @@ const PIECE = 32 * 1024;
 /** Undefined where there is no such file. Never rejects. */
 export async function readJournal(
   file: string,
+  clock: Clock,
 ): Promise<JournalText | undefined> {
-  let text: Buffer;
-  let end: Position;
+  let found: Awaited<ReturnType<typeof readBytes>>;
   try {
-    await using handle = await open(file, "r");
-    const { size, ino } = await handle.stat();
-    if (size > LARGEST)
-      return { batches: [], damage: `${file} has ${size} bytes` };
-    end = beginningOf(ino);
-    await closeFile(handle, file);
-    text = await handle.readFile();
+    found = await again(clock, () => readBytes(file));
   } catch (thrown) {
     return systemCode(thrown) === "ENOENT"
       ? undefined
       : { batches: [], damage: messageOf(thrown) };
   }
+  const { text, size, inode } = found;
+  if (text === undefined)
+    return { batches: [], damage: `${file} has ${size} bytes` };
+  let end = beginningOf(inode);
   const batches: Batch[] = [];
   for (;;) {
     const batch = readBatch(text, end);
@@ -70,6 +70,19 @@ export async function readJournal(
         ? undefined
         : `${file}: its last ${left} bytes do not fit their checksum: they were cut short or changed`,
   };
+}
+
+/** Without a text where it is too large. */
+async function readBytes(file: string): Promise<{
+  readonly text?: Buffer;
+  readonly size: number;
+  readonly inode: number;
+}> {
+  await using handle = await open(file, "r");
+  const { size, ino: inode } = await handle.stat();
+  if (size > LARGEST) return { size, inode };
+  await closeFile(handle, file);
+  return { size, inode, text: await handle.readFile() };
 }
 
 /** Adds a batch after `from`, whatever is there; undefined among the lines lets others go first. Rejects where that fails; what was whole before is whole then. */

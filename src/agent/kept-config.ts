@@ -1,5 +1,6 @@
 /** The config that the disk holds: read change by change, and believed where its checksums, its owner and its digest fit. */
 import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
 import type { SpiffeUri, WallMs } from "../core/units.ts";
 import type { SnapshotVersion } from "../policy/snapshot.ts";
 import { resourceName } from "../push/names.ts";
@@ -66,9 +67,10 @@ export async function readConfig(
   directory: StateDirectory,
   owner: Owner,
   program: string,
+  clock: Clock,
 ): Promise<ReadConfig | Unusable | undefined> {
   const file = join(directory.path, CONFIG_FILE);
-  const journal = await readJournal(file);
+  const journal = await readJournal(file, clock);
   if (journal === undefined) return readOld(directory, owner, program);
   const { batches, damage } = journal;
   const [first] = batches;

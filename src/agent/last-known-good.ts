@@ -3,6 +3,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { makeDirectory } from "../core/directory.ts";
+import { MachineFault } from "../core/machine/machine-errors.ts";
 import type { Logger } from "../core/log.ts";
 import { appendToJournal, replaceJournal, type Position } from "./journal.ts";
 import {
@@ -49,16 +51,23 @@ export class LastKnownGood {
   readonly #options: LastKnownGoodOptions;
   readonly #file: string;
   readonly #writing: NewestWrite<Owned>;
+  readonly #machine: MachineFault;
   #held: Held | undefined;
-  #error: string | undefined;
 
   constructor(options: LastKnownGoodOptions) {
     this.#options = options;
-    this.#file = join(options.directory.path, CONFIG_FILE);
+    const { directory, clock, logger } = options;
+    this.#file = join(directory.path, CONFIG_FILE);
+    this.#machine = new MachineFault({
+      ...{ part: "config", logger },
+      begins: "the config cannot be kept",
+      ends: `the config is kept in ${directory.path} again`,
+    });
     this.#writing = new NewestWrite({
       write: (next) => this.#write(next),
+      probe: () => directory.probe(),
       onEnd: (failure) => this.#report(failure),
-      clock: options.clock,
+      clock,
     });
   }
 
@@ -66,8 +75,8 @@ export class LastKnownGood {
   async read(
     owner: Owner,
   ): Promise<KeptConfig | { readonly reason: string } | undefined> {
-    const { directory, program, logger } = this.#options;
-    const kept = await readConfig(directory, owner, program);
+    const { directory, program, clock, logger } = this.#options;
+    const kept = await readConfig(directory, owner, program, clock);
     if (kept === undefined || "reason" in kept) return kept;
     const { config, damage, sound } = kept;
     if (damage !== undefined)
@@ -86,8 +95,9 @@ export class LastKnownGood {
   }
 
   /** Resolves when what was to be kept is, or could not be. */
-  close(): Promise<void> {
-    return this.#writing.close();
+  async close(): Promise<void> {
+    await this.#writing.close();
+    this.#machine.close();
   }
 
   async #write(next: Owned): Promise<void> {
@@ -127,6 +137,7 @@ export class LastKnownGood {
 
   async #replace(next: Owned): Promise<void> {
     const { directory, program } = this.#options;
+    await makeDirectory(directory.path);
     const end = await replaceJournal(
       this.#file,
       whole({ format: FORMAT, owner: next.owner, program }, next.config),
@@ -136,15 +147,15 @@ export class LastKnownGood {
     await rm(join(directory.path, OLD_CONFIG_FILE), { force: true });
   }
 
-  #report(failure: string | undefined): void {
-    const { directory, logger, onFailure } = this.#options;
-    const error =
-      failure === undefined
-        ? undefined
-        : `the config cannot be kept in ${directory.path}: ${failure}; without it this sidecar cannot restart while the control plane is away`;
-    if (error !== undefined && error !== this.#error) logger.error(error);
-    this.#error = error;
-    onFailure(error);
+  #report(failure: unknown): void {
+    const { directory, onFailure } = this.#options;
+    if (failure === undefined) this.#machine.well();
+    else
+      this.#machine.failed(
+        failure,
+        `the config cannot be kept in ${directory.path}: ${messageOf(failure)}; without it this sidecar cannot restart while the control plane is away`,
+      );
+    onFailure(this.#machine.reason);
   }
 }
 

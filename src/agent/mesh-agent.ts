@@ -46,7 +46,7 @@ export interface AgentOptions {
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { version, clock, logger } = options;
   splitAddress(options.controlPlane);
-  const directory = await openStateDirectory(options.stateDirectory);
+  const directory = await openStateDirectory(options.stateDirectory, clock);
   for (const fault of [directory.readOnly, directory.warning])
     if (fault !== undefined) logger.warn(fault);
   const stop = new AbortController();

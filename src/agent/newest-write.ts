@@ -1,21 +1,25 @@
 /** Writes the newest of what it is given: one write at a time, what came meanwhile is left out, and what failed is tried again. */
 import type { Cancel, Clock } from "../core/clock.ts";
-import { messageOf } from "../core/errors.ts";
 
 export interface NewestWriteOptions<T> {
   readonly write: (value: T) => Promise<void>;
-  /** After each write: why it failed, or undefined. */
-  readonly onEnd: (failure: string | undefined) => void;
+  /** A small write to the same place: where it fails, so would `write`, which costs more. */
+  readonly probe: () => Promise<void>;
+  /** After each write: what was thrown, or undefined. */
+  readonly onEnd: (failure: unknown) => void;
   readonly clock: Clock;
 }
 
-/** Milliseconds until a write that failed is tried again: disks are made room on, and mounted anew. */
-const RETRY = 30_000;
+/** Milliseconds until a write that failed is tried again, and at most: disks are made room on, and mounted anew. */
+const AGAIN = 2000;
+const LONGEST = 4000;
 
 export class NewestWrite<T> {
   readonly #options: NewestWriteOptions<T>;
   #next: { readonly value: T } | undefined;
   #writing: Promise<void> | undefined;
+  /** Failures in a row. While there are any, only the timer writes. */
+  #failures = 0;
   #cancelRetry: Cancel = () => undefined;
 
   constructor(options: NewestWriteOptions<T>) {
@@ -24,30 +28,49 @@ export class NewestWrite<T> {
 
   put(value: T): void {
     this.#next = { value };
-    this.#cancelRetry();
-    this.#writing ??= this.#run();
+    if (this.#failures === 0) this.#writing ??= this.#run();
   }
 
   /** Resolves when the newest is written, or could not be. */
   async close(): Promise<void> {
     await this.#writing;
+    if (this.#next !== undefined) await this.#run();
     this.#cancelRetry();
   }
 
   async #run(): Promise<void> {
-    const { write, onEnd, clock } = this.#options;
-    for (let next = this.#take(); next !== undefined; next = this.#take()) {
-      const { value } = next;
-      this.#cancelRetry();
+    const { write, onEnd } = this.#options;
+    for (let next = this.#take(); next !== undefined; next = this.#take())
       try {
-        await write(value);
+        await write(next.value);
+        this.#failures = 0;
         onEnd(undefined);
       } catch (thrown) {
-        this.#cancelRetry = clock.after(RETRY, () => this.put(value));
-        onEnd(messageOf(thrown));
+        this.#failures += 1;
+        this.#next ??= next;
+        this.#retryIn(Math.min(LONGEST, AGAIN * this.#failures));
+        onEnd(thrown);
+        break;
       }
-    }
     this.#writing = undefined;
+  }
+
+  #retryIn(ms: number): void {
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.after(ms, () => {
+      this.#writing ??= this.#retry();
+    });
+  }
+
+  async #retry(): Promise<void> {
+    try {
+      await this.#options.probe();
+    } catch {
+      this.#writing = undefined;
+      this.#retryIn(AGAIN);
+      return;
+    }
+    await this.#run();
   }
 
   #take(): { readonly value: T } | undefined {

@@ -11,7 +11,9 @@ import {
   type FileHandle,
 } from "node:fs/promises";
 import { join } from "node:path";
+import { systemClock, type Clock } from "../core/clock.ts";
 import { makeDirectory } from "../core/directory.ts";
+import { again, isOfTheMachine } from "../core/machine/again.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import { secretFault } from "../core/secret-file.ts";
 
@@ -35,6 +37,8 @@ export interface StateDirectory {
   read(name: string): Promise<Stored>;
   /** Replaces the file whole: a reader, or a crash at any moment, sees the old one or the new one. */
   write(name: string, content: unknown): Promise<void>;
+  /** Rejects where nothing can be written now. */
+  probe(): Promise<void>;
 }
 
 /** Bytes that a file may have before reading it is refused. */
@@ -53,28 +57,49 @@ export function temporaryName(file: string): string {
 
 /**
  * Makes the directory where it is missing, for its owner alone. One that may only be read will do: what it holds is enough to start with.
- * Throws UserError where it cannot be used.
+ * So will one that the machine keeps from being made or looked at: it is tried again at each write. Throws UserError where it cannot be used.
  */
 export async function openStateDirectory(
   path: string,
+  clock: Clock = systemClock,
 ): Promise<StateDirectory> {
+  const { readOnly, warning } = await prepare(path, clock);
+  return {
+    path,
+    readOnly,
+    warning,
+    read: (name) => read(join(path, name), clock),
+    async write(name, content) {
+      await makeDirectory(path);
+      await write(path, join(path, name), content);
+    },
+    async probe() {
+      await makeDirectory(path);
+      await probe(path);
+    },
+  };
+}
+
+async function prepare(
+  path: string,
+  clock: Clock,
+): Promise<Pick<StateDirectory, "readOnly" | "warning">> {
   try {
-    await makeDirectory(path);
-    const warning = await closeToOthers(path);
-    const readOnly = await whyReadOnly(path);
+    await again(clock, () => makeDirectory(path));
+    const warning = await again(clock, () => closeToOthers(path));
+    const readOnly = await again(clock, () => whyReadOnly(path));
     if (readOnly === undefined) await clearTemporary(path);
-    return {
-      path,
-      readOnly,
-      warning,
-      read: (name) => read(join(path, name)),
-      write: (name, content) => write(path, join(path, name), content),
-    };
+    return { readOnly, warning };
   } catch (thrown) {
-    throw new UserError(
-      `the state directory ${path} cannot be used: ${messageOf(thrown)}; give another with --state`,
-      { cause: thrown },
-    );
+    const text = `the state directory ${path} cannot be used: ${messageOf(thrown)}`;
+    if (isOfTheMachine(thrown))
+      return {
+        readOnly: `${text}; nothing is kept for a restart until it can`,
+        warning: undefined,
+      };
+    throw new UserError(`${text}; give another with --state`, {
+      cause: thrown,
+    });
   }
 }
 
@@ -104,30 +129,43 @@ async function whyReadOnly(path: string): Promise<string | undefined> {
   }
 }
 
-/** Removes what a crash in the middle of a write has left. */
+/** Removes what a crash in the middle of a write has left, as far as that can be done now. */
 async function clearTemporary(path: string): Promise<void> {
-  for (const name of await readdir(path))
-    if (TEMPORARY.test(name)) await rm(join(path, name), { force: true });
+  try {
+    for (const name of await readdir(path))
+      if (TEMPORARY.test(name)) await rm(join(path, name), { force: true });
+  } catch {
+    // It takes room, and does no harm: the next start removes it.
+  }
 }
 
-async function read(file: string): Promise<Stored> {
+/** As much as a page, and on the disk: what is full takes an empty file all the same. */
+async function probe(path: string): Promise<void> {
+  const file = temporaryName(join(path, "probe.json"));
+  try {
+    await using handle = await open(file, "wx", 0o600);
+    await handle.write(Buffer.alloc(4096));
+    await handle.sync();
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+async function read(file: string, clock: Clock): Promise<Stored> {
   const damaged = (what: string): Stored => ({
     kind: "damaged",
     reason: `${file} is ignored: ${what}`,
   });
-  let text: string;
-  let warning: string | undefined;
+  let found: Awaited<ReturnType<typeof readText>>;
   try {
-    await using handle = await open(file, "r");
-    const { size } = await handle.stat();
-    if (size > LARGEST) return damaged(`it has ${size} bytes`);
-    warning = await closeFile(handle, file);
-    text = await readFile(handle, "utf8");
+    found = await again(clock, () => readText(file));
   } catch (thrown) {
     return systemCode(thrown) === "ENOENT"
       ? { kind: "none" }
       : damaged(messageOf(thrown));
   }
+  const { text, size, warning } = found;
+  if (text === undefined) return damaged(`it has ${size} bytes`);
   const checksum = HEAD.exec(text)?.[1];
   const body = text.slice(HEAD_LENGTH, text.lastIndexOf("}"));
   if (checksum === undefined || checksum !== checksumOf(body))
@@ -141,6 +179,19 @@ async function read(file: string): Promise<Stored> {
   } catch (thrown) {
     return damaged(messageOf(thrown));
   }
+}
+
+/** Without a text where it is too large. */
+async function readText(file: string): Promise<{
+  readonly text?: string;
+  readonly size: number;
+  readonly warning?: string | undefined;
+}> {
+  await using handle = await open(file, "r");
+  const { size } = await handle.stat();
+  if (size > LARGEST) return { size };
+  const warning = await closeFile(handle, file);
+  return { size, warning, text: await readFile(handle, "utf8") };
 }
 
 /** Closed instead of refused: a volume that is mounted for a group opens all files on it, each time. */

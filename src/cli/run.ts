@@ -169,8 +169,7 @@ function listenForStop(stop: AbortController): () => void {
 }
 
 /**
- * What a reader of the output does is not our defect: one that has left (EPIPE) wants no more. Where a disk is full, the output is
- * not whole, and the exit code says so.
+ * A reader of the output may leave (EPIPE): it wants no more. Where a disk is full the output is not whole, and the exit code says so.
  */
 function watchOutput(): { readonly lost: boolean } {
   const output = { lost: false };

@@ -7,6 +7,10 @@ import {
   type HistogramCell,
   type MetricsRegistry,
 } from "../telemetry/metrics.ts";
+import {
+  machineMeters,
+  type MachineMeters,
+} from "../telemetry/machine-meters.ts";
 
 /** Series at most: routes, methods and statuses are few. */
 export const MAX_SERIES = 2000;
@@ -48,6 +52,8 @@ export interface ControlPlaneMeters {
   readonly push: PushMeters;
   readonly storeWrites: Family<HistogramCell>;
   readonly state: StateMeters;
+  /** They have the same names as a sidecar's. */
+  readonly machine: MachineMeters;
 }
 
 /** Registers all of them; the registry has no others. */
@@ -66,6 +72,7 @@ export function makeControlPlaneMeters(
       DURATION_BOUNDS,
     ),
     state: stateMeters(registry),
+    machine: machineMeters(registry),
   };
 }
 

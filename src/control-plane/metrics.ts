@@ -4,6 +4,8 @@ import type { Clock } from "../core/clock.ts";
 import type { LoopDelay } from "./loop-delay.ts";
 import type { WallMs } from "../core/units.ts";
 import type { CounterCell } from "../telemetry/metrics.ts";
+import { residentBytes } from "../runtime/resident.ts";
+import { collectMachineErrors } from "../telemetry/machine-meters.ts";
 import type { ControlPlaneMeters, StateMeters } from "./meters.ts";
 import type { PushServer } from "./push/server.ts";
 import type { Registry } from "./registry/registry.ts";
@@ -23,7 +25,7 @@ export interface Observed {
 
 /** Prometheus' text of all metrics. */
 export async function metricsText(
-  { registry: metrics, state }: ControlPlaneMeters,
+  { registry: metrics, state, machine }: ControlPlaneMeters,
   observed: Observed,
 ): Promise<string> {
   state.revision.set(await observed.store.revision());
@@ -32,6 +34,7 @@ export async function metricsText(
   showRegistry(state, observed);
   showStore(state, observed);
   showCertificates(state, observed);
+  collectMachineErrors(machine);
   return metrics.render();
 }
 
@@ -40,7 +43,7 @@ function showProcess(state: StateMeters, { loop }: Observed): void {
   state.loopDelay.with("0.5").set(median / 1000);
   state.loopDelay.with("0.99").set(p99 / 1000);
   state.loopDelay.with("1").set(most / 1000);
-  state.memory.set(process.memoryUsage.rss());
+  state.memory.set(residentBytes());
 }
 
 function showPush(state: StateMeters, { push }: Observed): void {

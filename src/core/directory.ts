@@ -2,6 +2,7 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemCode } from "./errors.ts";
+import { isOfTheMachine } from "./machine/again.ts";
 
 /**
  * Makes `path` where it is missing, parents included, with mode 0700. Throws Node's system error where it cannot.
@@ -29,10 +30,12 @@ async function makeOne(path: string): Promise<void> {
   }
 }
 
+/** Rejects where the machine does not let it be looked at: it may be one. */
 async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
-  } catch {
+  } catch (thrown) {
+    if (isOfTheMachine(thrown)) throw thrown;
     return false;
   }
 }

@@ -1,4 +1,5 @@
 // Whatever becomes of the file of the config, what is read of it is a config that was in force once, whole, or nothing.
+import { systemClock } from "../../src/core/clock.ts";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
@@ -37,7 +38,12 @@ async function kept(path: string, revisions: number): Promise<Buffer[]> {
 
 /** The revision of the config that is read, once it is found to be that revision's; 0 where none is. */
 async function revisionOf(t: Test, path: string): Promise<number> {
-  const read = await readConfig(await openStateDirectory(path), OWNER, PROGRAM);
+  const read = await readConfig(
+    await openStateDirectory(path),
+    OWNER,
+    PROGRAM,
+    systemClock,
+  );
   if (read === undefined || "reason" in read) return 0;
   const { revision } = read.config.version;
   const whole = keptConfig(revision);

@@ -11,7 +11,8 @@ import { CallError } from "../connection.ts";
 import type { StateDirectory } from "../state-directory.ts";
 import { enrol, renew } from "./enrol.ts";
 import { chooseInUse } from "./in-use.ts";
-import { readCredentials, writeCredentials } from "./kept-credentials.ts";
+import { Keeping } from "./keeping.ts";
+import { readCredentials } from "./kept-credentials.ts";
 import { alarmText, expiryNote, HOW_TO_ENROL } from "./renewal-texts.ts";
 import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
 
@@ -62,6 +63,7 @@ export class Certificates {
   readonly #credentials: WatchSource<Maybe> = watchSource<Maybe>(undefined);
   readonly #issued: WatchSource<Maybe> = watchSource<Maybe>(undefined);
   readonly #running: Promise<void>;
+  readonly #keeping: Keeping;
   /** The newest. */
   #held: Held | undefined;
   #inUse: Maybe;
@@ -71,11 +73,14 @@ export class Certificates {
   #refused = false;
   /** Cuts the present wait short. */
   #cut = new AbortController();
-  /** In order, and apart: a slow disk delays no renewal. */
-  #writing: Promise<void> = Promise.resolve();
 
   constructor(options: CertificatesOptions, stored: Held | undefined) {
     this.#options = options;
+    this.#keeping = new Keeping({
+      ...options,
+      onFailure: (error) => this.#fault.set({ ...this.#fault.value, error }),
+      onWell: (reason) => this.#keptAgain(reason),
+    });
     this.#held = stored;
     this.#choose();
     this.#running = this.#run();
@@ -91,7 +96,7 @@ export class Certificates {
     return this.#issued;
   }
 
-  /** The last there was, valid or not: it says who this sidecar is. */
+  /** The last there was, valid or not: it has the identity of this sidecar. */
   get latest(): Maybe {
     return this.#held?.credentials;
   }
@@ -110,7 +115,7 @@ export class Certificates {
     this.#stop.abort(new Error("the sidecar is stopping"));
     await this.#running;
     this.#cancelChoice();
-    await this.#writing;
+    await this.#keeping.close();
   }
 
   /** Ends with the process, and before that for nothing. */
@@ -211,7 +216,8 @@ export class Certificates {
     const held = { credentials: next, since };
     this.#held = held;
     this.#choose();
-    this.#fault.set({});
+    const { failure } = this.#keeping;
+    this.#fault.set(failure === undefined ? {} : { error: failure });
     const { id: identity, notBefore, notAfter } = next;
     const log = { identity, expiresAt: timestamp(notAfter) };
     if (this.#inUse?.generation === next.generation)
@@ -221,7 +227,7 @@ export class Certificates {
         { ...log, validFrom: timestamp(notBefore) },
         "the new certificate is not valid by this machine's clock: peers are shown the one before until it is, or that one has ended",
       );
-    this.#writing = this.#writing.then(() => this.#write(held));
+    this.#keeping.put(held);
   }
 
   /** Also when one of the two begins or ends. */
@@ -238,15 +244,9 @@ export class Certificates {
     this.#issued.set(choice.newestIsValid ? latest : undefined);
   }
 
-  async #write(held: Held): Promise<void> {
-    const { directory } = this.#options;
-    try {
-      await writeCredentials(directory, held);
-    } catch (thrown) {
-      this.#failed(
-        `the certificate cannot be kept in ${directory.path}: ${messageOf(thrown)}; without it this sidecar cannot restart while the control plane is away`,
-      );
-    }
+  #keptAgain(reason: string): void {
+    const { error, ...rest } = this.#fault.value;
+    if (error === reason) this.#fault.set(rest);
   }
 
   #report(thrown: unknown): void {

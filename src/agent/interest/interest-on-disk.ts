@@ -1,6 +1,7 @@
 /** What a sidecar is interested in, kept beside its config, so that one that starts without its control plane knows what it holds whole, and what is not there. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
+import { MachineFault } from "../../core/machine/machine-errors.ts";
 import type { Lookup } from "../../push/messages.ts";
 import type { Owner } from "../kept-config.ts";
 import { NewestWrite } from "../newest-write.ts";
@@ -31,15 +32,24 @@ export interface InterestOnDiskOptions {
 export class InterestOnDisk {
   readonly #options: InterestOnDiskOptions;
   readonly #writing: NewestWrite<File>;
+  readonly #machine: MachineFault;
   #cancel: Cancel | undefined;
-  #failure: string | undefined;
 
   constructor(options: InterestOnDiskOptions) {
-    const { directory, clock } = options;
+    const { directory, clock, logger } = options;
     this.#options = options;
+    this.#machine = new MachineFault({
+      ...{ part: "interest", logger },
+      begins: "what this sidecar uses is not kept",
+      ends: "what this sidecar uses is kept again",
+    });
     this.#writing = new NewestWrite({
       write: (file) => directory.write(INTEREST_FILE, file),
-      onEnd: (failure) => this.#report(failure),
+      probe: () => directory.probe(),
+      onEnd: (failure) => {
+        if (failure === undefined) this.#machine.well();
+        else this.#machine.failed(failure);
+      },
       clock,
     });
   }
@@ -66,15 +76,15 @@ export class InterestOnDisk {
 
   /** Writes it soon. */
   changed(): void {
-    const { directory, clock } = this.#options;
-    if (directory.readOnly === undefined)
-      this.#cancel ??= clock.after(WRITE_EVERY, () => this.#write());
+    const { clock } = this.#options;
+    this.#cancel ??= clock.after(WRITE_EVERY, () => this.#write());
   }
 
   /** Resolves when what has changed is written, or could not be. */
   async close(): Promise<void> {
     if (this.#cancel !== undefined) this.#write();
     await this.#writing.close();
+    this.#machine.close();
   }
 
   #write(): void {
@@ -90,14 +100,5 @@ export class InterestOnDisk {
       services,
       lookups: [...lookups],
     });
-  }
-
-  #report(failure: string | undefined): void {
-    if (failure !== undefined && failure !== this.#failure)
-      this.#options.logger.warn(
-        { reason: failure },
-        "what this sidecar uses is not kept",
-      );
-    this.#failure = failure;
   }
 }

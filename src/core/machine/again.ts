@@ -1,0 +1,45 @@
+/** Asks the machine again for what it did not have a moment ago: file handles, memory, a read that failed. */
+import { wait, type Clock } from "../clock.ts";
+import { systemCode } from "../errors.ts";
+
+/** What a process cannot do now and may be able to do in a moment. */
+const MOMENTARY: ReadonlySet<string | undefined> = new Set([
+  "EAGAIN",
+  "EINTR",
+  "EIO",
+  "EMFILE",
+  "ENFILE",
+  "ENOMEM",
+]);
+/** What the place is in the way of, for as long as nobody makes room there. */
+const OF_THE_PLACE: ReadonlySet<string | undefined> = new Set([
+  "EDQUOT",
+  "EFBIG",
+  "ENOSPC",
+  "EROFS",
+]);
+
+/** Milliseconds before the second try, doubled before each further one. */
+const FIRST = 50;
+const TRIES = 6;
+
+/** The machine is what fails, not what it was asked. */
+export function isOfTheMachine(thrown: unknown): boolean {
+  const code = systemCode(thrown);
+  return MOMENTARY.has(code) || OF_THE_PLACE.has(code);
+}
+
+/** Runs `run`, and again where it fails for a moment: for some 1.5 s in all. Rejects with the last error. */
+export async function again<T>(
+  clock: Clock,
+  run: () => Promise<T>,
+): Promise<T> {
+  const never = new AbortController().signal;
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      return await run();
+    } catch (thrown) {
+      if (attempt === TRIES || !MOMENTARY.has(systemCode(thrown))) throw thrown;
+      await wait(clock, FIRST * 2 ** (attempt - 1), never);
+    }
+}
