@@ -1,7 +1,8 @@
 /** The config in force: compiled, swapped whole, or refused whole with what was there left serving (life of a change). */
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import { inSlices, pauses } from "../core/slices.ts";
+import type { PacedWork } from "../core/paced-work.ts";
+import { inSlices, pauses, type Steps } from "../core/slices.ts";
 import type { WallMs } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
@@ -15,6 +16,8 @@ import type { ReceivedResources } from "./staging.ts";
 
 /** Bytes of a config beyond which it is refused, where nothing else is said. */
 export const MAX_CONFIG_BYTES: number = 64 * 1024 * 1024;
+
+type Run = <T>(steps: Steps<T>) => Promise<T>;
 
 export interface Config {
   readonly snapshot: Watch<Snapshot | undefined>;
@@ -31,22 +34,22 @@ export interface Config {
   ): Promise<string | undefined>;
 }
 
-export function makeConfig(clock: Clock, peers?: Peers): Config {
+/** `work`: puts pushes in force at its pace, and learns when there is a config that serves calls. */
+export function makeConfig(
+  clock: Clock,
+  peers?: Peers,
+  work?: PacedWork,
+): Config {
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   let current: KeptConfig | undefined;
-  let last: Promise<unknown> = Promise.resolve();
-
-  const inTurn = (
-    work: () => Promise<string | undefined>,
-  ): Promise<string | undefined> => {
-    const done = last.then(work);
-    last = done;
-    return done;
-  };
+  const inTurn = oneByOne();
+  const atOnce: Run = (steps) => inSlices(steps, pauses(clock));
+  const paced: Run = work === undefined ? atOnce : (steps) => work.run(steps);
 
   const putInForce = async (
     config: KeptConfig,
     self: SelfDescription,
+    run: Run,
   ): Promise<string | undefined> => {
     const { version } = config;
     // A push of results alone changes nothing of what is compiled: no subscriber has anything to do.
@@ -59,19 +62,19 @@ export function makeConfig(clock: Clock, peers?: Peers): Config {
     }
     try {
       // Compiled to the end before anything changes: no request ever sees half of a config. Between the slices requests are served.
-      const { snapshot: compiled, difference } = await inSlices(
+      const { snapshot: compiled, difference } = await run(
         compileSteps(resourcesOf(config), self, version, {
           previous: snapshot.value,
           // By whoever received them: staging, the files' lint, or the start that read them from disk. They are nobody's but the config's.
           validated: true,
           owned: true,
         }),
-        pauses(clock),
       );
       const refused = await peers?.compile({ difference, self, version });
       if (refused !== undefined) return refused;
       current = config;
       snapshot.set(compiled);
+      work?.begin();
       await peers?.swap();
       return undefined;
     } catch (thrown) {
@@ -84,16 +87,28 @@ export function makeConfig(clock: Clock, peers?: Peers): Config {
     get current() {
       return current;
     },
-    take: (config, self) => inTurn(() => putInForce(config, self)),
+    take: (config, self) => inTurn(() => putInForce(config, self, atOnce)),
     push: (revision, resources, self, receivedAt) =>
       inTurn(async () => {
         const { store, revision: number, digest } = revision;
         const version = { store, revision: number, digest };
         return (
           revisionFault(current?.version, revision) ??
-          (await putInForce({ version, receivedAt, resources }, self))
+          (await putInForce({ version, receivedAt, resources }, self, paced))
         );
       }),
+  };
+}
+
+type Work = () => Promise<string | undefined>;
+
+/** Runs works one after the other, in the order of the calls. They may not reject. */
+function oneByOne(): (work: Work) => ReturnType<Work> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const done = last.then(work);
+    last = done;
+    return done;
   };
 }
 

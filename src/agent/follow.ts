@@ -4,6 +4,7 @@ import { equalJitter } from "../core/backoff.ts";
 import { wait, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
 import { waitFor, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
@@ -13,7 +14,7 @@ import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import type { Registration } from "./registration.ts";
 import type { Reports } from "./reports.ts";
-import { runStream } from "./stream.ts";
+import { MOST_UNREAD, runStream, type StreamEnd } from "./stream.ts";
 
 export interface FollowOptions {
   /** "HOST:PORT" of the control plane. */
@@ -28,6 +29,8 @@ export interface FollowOptions {
   readonly reports: Reports;
   readonly status: AgentStatus;
   readonly maxConfigBytes: Bytes;
+  /** What comes is read and put in force at its pace. */
+  readonly work: PacedWork;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Ends it. */
@@ -36,12 +39,15 @@ export interface FollowOptions {
 
 /** Milliseconds between connections: a control plane that is back is found within 2 s, and not by all at once. */
 const RECONNECT = { base: 250, max: 2000 } as const;
+/** The same after one that sent what no control plane sends: each of them costs a handshake, and what it sends. */
+const RECONNECT_MAD = { base: 1000, max: 30_000 } as const;
+/** Bytes of a message. A control plane's largest has one resource, which its API bounds by 2 MiB, or all names that are gone. */
+export const LONGEST_MESSAGE: Bytes = MOST_UNREAD / 2;
 /** Milliseconds. A stream that ended sooner has not proved that the control plane is well. */
 const SETTLED = 5000;
 
 /** How a connection ended. */
-interface End {
-  readonly reason: string;
+interface End extends StreamEnd {
   /** Monotonic milliseconds; undefined where the control plane never answered. */
   readonly openedAt: number | undefined;
   readonly renewed: boolean;
@@ -52,6 +58,7 @@ export async function followControlPlane(
   options: FollowOptions,
 ): Promise<never> {
   const { credentials, clock, signal } = options;
+  let inARow = 0;
   for (let attempt = 1; ; attempt += 1) {
     const present = await waitFor(
       credentials,
@@ -59,12 +66,17 @@ export async function followControlPlane(
       signal,
     );
     if (present === undefined) continue;
-    const { reason, openedAt, renewed } = await connectOnce(options, present);
+    const end = await connectOnce(options, present);
+    const { reason, openedAt, renewed, mad } = end;
+    inARow = mad ? inARow + 1 : 0;
     if (openedAt !== undefined && clock.now() - openedAt >= SETTLED)
       attempt = 1;
     if (renewed) continue;
     reportEnd(options, reason);
-    await wait(clock, equalJitter(RECONNECT, attempt, clock), signal);
+    const pause = mad
+      ? equalJitter(RECONNECT_MAD, inARow, clock)
+      : equalJitter(RECONNECT, attempt, clock);
+    await wait(clock, pause, signal);
   }
 }
 
@@ -80,7 +92,7 @@ async function connectOnce(
   );
   let openedAt: number | undefined;
   const signal = AbortSignal.any([over.signal, options.signal]);
-  const reason = await stream(options, credentials, signal, () => {
+  const { reason, mad } = await stream(options, credentials, signal, () => {
     openedAt = clock.now();
     logger.info({ controlPlane }, "connected to the control plane");
   });
@@ -89,7 +101,7 @@ async function connectOnce(
   options.interest?.detach(renewed);
   // What belongs to this connection ends with it.
   over.abort(new Error(reason));
-  return { reason, openedAt, renewed };
+  return { reason, mad, openedAt, renewed };
 }
 
 /** Resolves with what ended it. */
@@ -98,7 +110,7 @@ async function stream(
   credentials: Credentials,
   signal: AbortSignal,
   onOpen: () => void,
-): Promise<string> {
+): Promise<StreamEnd> {
   const { config, interest, registration, status, maxConfigBytes, clock } =
     options;
   const { onRefused } = options;
@@ -111,7 +123,7 @@ async function stream(
       credentials,
       clock,
       onUntimely: onRefused,
-      maxMessageBytes: maxConfigBytes + 65_536,
+      maxMessageBytes: Math.min(maxConfigBytes + 65_536, LONGEST_MESSAGE),
     });
     client = opened;
     return await runStream({
@@ -121,6 +133,7 @@ async function stream(
       subscribe:
         interest === undefined ? undefined : (send) => interest.attach(send),
       maxConfigBytes,
+      work: options.work,
       clock,
       signal,
       onOpen: () => {
@@ -135,7 +148,7 @@ async function stream(
       onUnusable: (revision, reason) => config.unusable(reason, revision),
     });
   } catch (thrown) {
-    return messageOf(thrown);
+    return { reason: messageOf(thrown), mad: false };
   } finally {
     client?.close();
     status.update({ connected: false });

@@ -2,9 +2,11 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
 import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh/schema.ts";
+import { threadCpu } from "../runtime/thread-cpu.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { Agent, Peers } from "./agent.ts";
 import { AgentStatus } from "./agent-status.ts";
@@ -50,7 +52,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   for (const fault of [directory.readOnly, directory.warning])
     if (fault !== undefined) logger.warn(fault);
   const stop = new AbortController();
-  const inForce = makeConfig(clock, options.peers);
+  const work = new PacedWork({ clock, cpu: threadCpu });
+  const inForce = makeConfig(clock, options.peers, work);
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const reports = new Reports({ clock, logger });
@@ -80,7 +83,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onRefused: () => certificates.lookAgain(),
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
-    ...{ config, interest, registration, reports, status, clock, logger },
+    ...{ config, interest, registration, reports, status, work, clock, logger },
   }).catch((thrown: unknown) => {
     if (!stop.signal.aborted)
       logger.error(

@@ -1,6 +1,7 @@
 /** The config of one sidecar in a mesh: from the disk at first, from pushes after that, always for the workload that its certificate names. */
-import type { Clock } from "../core/clock.ts";
+import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
+import { tokenBucket } from "../core/token-bucket.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
 import type { Node, Revision } from "../push/messages.ts";
@@ -29,11 +30,21 @@ export interface MeshConfigOptions {
   readonly logger: Logger;
 }
 
+/** A control plane may give a new reason with each push: the log has one every ten seconds, and the status has the newest. */
+const REFUSAL_LINES = { rate: 0.1, burst: 10 } as const;
+
+/** Milliseconds between two writes of the config. */
+const BETWEEN_WRITES = 1000;
+
 export class MeshConfig {
   readonly #options: MeshConfigOptions;
   readonly #disk: LastKnownGood;
   readonly #interestOnDisk: InterestOnDisk;
+  readonly #refusalLines = tokenBucket(REFUSAL_LINES);
   #self: SelfDescription | undefined;
+  /** Whose config is to be written; undefined where what is on disk is what is in force, or is being written. */
+  #toKeep: SelfDescription | undefined;
+  #cancelKeep: Cancel | undefined;
 
   constructor(options: MeshConfigOptions) {
     const { directory, version, clock, logger, status, interest } = options;
@@ -98,13 +109,33 @@ export class MeshConfig {
       return { refused: reason };
     }
     if (config.current !== undefined && resources !== before)
-      this.#disk.keep(config.current, self);
+      this.#keepSoon(self);
     if (interest !== undefined) {
       interest.everything = !revision.selective;
       interest.applied(resources, lookups, self);
     }
     status.update({ source: "stream", refused: undefined });
     return {};
+  }
+
+  /** At once, and what comes within a second after that together: a control plane may push without end, and each write costs. */
+  #keepSoon(self: SelfDescription): void {
+    this.#toKeep = self;
+    if (this.#cancelKeep !== undefined) return;
+    this.#keepNow();
+    const next = (): void => {
+      this.#cancelKeep = undefined;
+      if (this.#toKeep !== undefined) this.#keepSoon(this.#toKeep);
+    };
+    this.#cancelKeep = this.#options.clock.after(BETWEEN_WRITES, next);
+  }
+
+  #keepNow(): void {
+    const { current } = this.#options.config;
+    const owner = this.#toKeep;
+    this.#toKeep = undefined;
+    if (current !== undefined && owner !== undefined)
+      this.#disk.keep(current, owner);
   }
 
   /** A push cannot be used: requests do not wait any longer for what it would have brought. */
@@ -128,7 +159,10 @@ export class MeshConfig {
       status.update({ refused: undefined });
       return;
     }
-    if (status.progress.refused?.reason !== reason)
+    if (
+      status.progress.refused?.reason !== reason &&
+      this.#refusalLines.take(clock.now())
+    )
       logger.error(
         { revision: version?.revision, reason },
         "a config was refused; the one in force stays",
@@ -159,6 +193,8 @@ export class MeshConfig {
 
   /** Resolves when what is to be kept is on disk. */
   async close(): Promise<void> {
+    this.#cancelKeep?.();
+    this.#keepNow();
     await Promise.all([this.#disk.close(), this.#interestOnDisk.close()]);
   }
 

@@ -1,14 +1,10 @@
 /** The config that a control plane has sent so far, beside the one in force: taken or refused as a whole when a Revision closes the push. */
 import { messageOf } from "../core/errors.ts";
 import type { Bytes } from "../core/units.ts";
-import { lookup, pushedResource } from "../push/codec.ts";
+import type { Steps } from "../core/slices.ts";
+import { lookup, pushedResource, type ResponsePart } from "../push/codec.ts";
 import { isQuestion, lookupVersion, parseInterest } from "../push/interest.ts";
-import type {
-  DeltaResource,
-  DeltaResponse,
-  Lookup,
-  Revision,
-} from "../push/messages.ts";
+import type { DeltaResource, Lookup, Revision } from "../push/messages.ts";
 import {
   digestSum,
   digestTerm,
@@ -58,11 +54,22 @@ export type Sealed =
   | { readonly kind: "incomplete" };
 
 export interface Staging {
-  /** Takes a message of type Resource. Nothing in it throws: faults come out when the push is sealed. */
-  stage(response: DeltaResponse): void;
+  /** Takes the parts of a message of type Resource, a step each. What is wrong with a part comes out when the push is sealed; what the parts throw is thrown. */
+  stage(parts: Iterable<ResponsePart | undefined>): Steps<void>;
+  /** Why nothing that follows can make it a config; undefined where it may still become one. */
+  readonly hopeless: string | undefined;
   /** Whether what is staged is what the Revision says, readable, valid and within the limit. */
-  seal(revision: Revision): Sealed;
+  seal(revision: Revision): Steps<Sealed>;
 }
+
+/** Bytes: what any resource counts for at least. */
+const LEAST_SIZE = 128;
+/** In one resource. */
+const MOST_VALUES = 200_000;
+/** Characters of what is said of a resource: it says again what a control plane sent. */
+const LONGEST_FAULT = 500;
+/** Times the limit: nobody waits for the end of such a config. */
+const HOPELESS = 4;
 
 /** Starts from what is in force. */
 export function makeStaging(
@@ -101,28 +108,40 @@ class StagedConfig implements Staging {
     this.#changed = { resources: false, lookups: false };
   }
 
-  stage(response: DeltaResponse): void {
-    for (const name of response.removed) this.#forget(name);
-    for (const received of response.resources) {
-      const { name, version, value } = received;
-      this.#forget(name);
-      if (this.#bytes + value.length > this.#maxConfigBytes)
-        this.#overflow = true;
-      // Over the limit only sizes are kept, for the message.
-      const content = this.#overflow
-        ? { fault: "over the limit" }
-        : read(received);
-      this.#put(name, { version, bytes: value.length, content });
+  get hopeless(): string | undefined {
+    return this.#bytes > this.#maxConfigBytes * HOPELESS
+      ? this.#tooLarge()
+      : undefined;
+  }
+
+  *stage(parts: Iterable<ResponsePart | undefined>): Steps<void> {
+    for (const part of parts) {
+      if (typeof part === "string") this.#forget(part);
+      else if (part !== undefined) this.#receive(part);
+      yield;
     }
   }
 
-  seal(revision: Revision): Sealed {
+  #receive(received: DeltaResource): void {
+    const { name, version, value } = received;
+    this.#forget(name);
+    const bytes = value.length;
+    const size = sizeOf(name, { version, bytes });
+    if (this.#bytes + size > this.#maxConfigBytes) this.#overflow = true;
+    // Over the limit nothing is kept; how much came is counted for the message.
+    if (this.#overflow) this.#bytes += size;
+    else this.#put(name, { version, bytes, content: bounded(read(received)) });
+  }
+
+  #tooLarge(): string {
+    return `the config has ${this.#bytes} bytes or more, and this sidecar takes ${this.#maxConfigBytes} at most: narrow exportTo, or raise --max-config-bytes`;
+  }
+
+  *seal(revision: Revision): Steps<Sealed> {
     if (this.#dropped) return { kind: "incomplete" };
     if (this.#overflow) {
       this.#dropped = true;
-      return refused(
-        `the config has ${this.#bytes} bytes or more, and this sidecar takes ${this.#maxConfigBytes} at most: narrow exportTo, or raise --max-config-bytes`,
-      );
+      return refused(this.#tooLarge());
     }
     const digest = formatDigest(this.#sum);
     if (digest !== revision.digest)
@@ -130,8 +149,9 @@ class StagedConfig implements Staging {
         `the digest of the ${this.#staged.size} resources received is ${digest}, and the revision says ${revision.digest}: the push was incomplete`,
       );
     if (this.#faults > 0) return refused(this.#someFaults());
-    if (this.#changed.resources) this.#resources = this.#stagedResources();
-    if (this.#changed.lookups) this.#lookups = this.#stagedLookups();
+    if (this.#changed.resources)
+      this.#resources = yield* this.#stagedResources();
+    if (this.#changed.lookups) this.#lookups = yield* this.#stagedLookups();
     this.#changed = { resources: false, lookups: false };
     return {
       kind: "resources",
@@ -152,12 +172,9 @@ class StagedConfig implements Staging {
     this.#count(name, staged, -1);
   }
 
-  #count(
-    name: string,
-    { version, bytes, content }: Staged,
-    sign: 1 | -1,
-  ): void {
-    this.#bytes += sign * bytes;
+  #count(name: string, staged: Staged, sign: 1 | -1): void {
+    const { version, content } = staged;
+    this.#bytes += sign * sizeOf(name, staged);
     const term = digestTerm(name, version);
     this.#sum = digestSum(this.#sum, sign === 1 ? term : -term);
     if ("fault" in content) this.#faults += sign;
@@ -172,24 +189,42 @@ class StagedConfig implements Staging {
     return faults.join("; ");
   }
 
-  #stagedResources(): ReceivedResources {
+  *#stagedResources(): Steps<ReceivedResources> {
     const resources = new Map<string, ReceivedResource>();
-    for (const [name, { version, bytes, content }] of this.#staged)
+    for (const [name, { version, bytes, content }] of this.#staged) {
       if ("resource" in content)
         resources.set(name, { version, bytes, resource: content.resource });
+      yield;
+    }
     return resources;
   }
 
-  #stagedLookups(): ReceivedLookups {
+  *#stagedLookups(): Steps<ReceivedLookups> {
     const lookups = new Map<string, Lookup>();
-    for (const [name, { content }] of this.#staged)
+    for (const [name, { content }] of this.#staged) {
       if ("lookup" in content) lookups.set(name, content.lookup);
+      yield;
+    }
     return lookups;
   }
 }
 
+/** What it counts for: not less than it takes to keep, however little it says. */
+function sizeOf(
+  name: string,
+  { version, bytes }: Pick<Staged, "version" | "bytes">,
+): Bytes {
+  return Math.max(LEAST_SIZE, name.length + version.length + bytes);
+}
+
 function refused(reason: string): Sealed {
   return { kind: "refused", reason };
+}
+
+function bounded(content: Content): Content {
+  return "fault" in content
+    ? { fault: content.fault.slice(0, LONGEST_FAULT) }
+    : content;
 }
 
 function read(received: DeltaResource): Content {
@@ -203,6 +238,8 @@ function read(received: DeltaResource): Content {
 function readResource({ name, value }: DeltaResource): Content {
   try {
     const { json } = pushedResource.decode(value);
+    if (hasManyValues(json))
+      return { fault: `${name} has more than ${MOST_VALUES} values` };
     const parsed: unknown = JSON.parse(json.toString("utf8"));
     const validation = validate(parsed);
     if (!validation.ok) {
@@ -220,6 +257,14 @@ function readResource({ name, value }: DeltaResource): Content {
       fault: `${parseResourceName(name) === undefined ? "a resource without a name" : name} cannot be read: ${messageOf(thrown)}`,
     };
   }
+}
+
+/** JSON that would hold the thread for long. Commas and brackets within text count as well: no resource has so many. */
+function hasManyValues(json: Uint8Array): boolean {
+  let values = 0;
+  for (const byte of json)
+    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) values += 1;
+  return values > MOST_VALUES;
 }
 
 /** What a question leads to, or why that cannot be read. */

@@ -7,12 +7,18 @@ import {
 } from "@grpc/grpc-js";
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import type { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
-import { deltaResponse, revision as revisionCodec } from "../push/codec.ts";
+import {
+  readHead,
+  readParts,
+  revision as revisionCodec,
+  type ResponseHead,
+} from "../push/codec.ts";
 import { EVERYTHING } from "../push/interest.ts";
 import type {
   DeltaRequest,
-  DeltaResponse,
+  DeltaResource,
   Node,
   Revision,
 } from "../push/messages.ts";
@@ -31,6 +37,8 @@ export interface StreamOptions {
   /** What the first request subscribes to; its argument takes what changes after that. Absent: everything. */
   readonly subscribe: ((send: Send) => readonly string[]) | undefined;
   readonly maxConfigBytes: Bytes;
+  /** Reads what comes, at a pace that leaves the thread to calls. */
+  readonly work: PacedWork;
   readonly clock: Clock;
   /** Ends the stream. */
   readonly signal: AbortSignal;
@@ -47,12 +55,30 @@ export interface StreamOptions {
   readonly onUnusable: (revision: Revision | undefined, reason: string) => void;
 }
 
+/** How a stream ended. */
+export interface StreamEnd {
+  readonly reason: string;
+  /** The control plane sent what no control plane sends: to come back soon would bring the same. */
+  readonly mad: boolean;
+}
+
+/**
+ * Bytes that may have come and wait to be read. A control plane sends a message once the one before is acknowledged; one that does not
+ * wait is held back by its window, and its small messages by this.
+ */
+export const MOST_UNREAD: Bytes = 8 * 1024 * 1024;
+/** Bytes; it has a few hundred. */
+const LONGEST_REVISION = 65_536;
+/** Milliseconds of CPU that a message costs outside of what is measured here: decrypted, framed, acknowledged. */
+const MESSAGE_COST = 0.1;
+/** The same of a mebibyte. */
+const MEBIBYTE_COST = 5;
 /** Milliseconds that a control plane has for its first message. */
 const FIRST_MESSAGE = 15_000;
 const NOTHING: ReceivedConfig = { resources: new Map(), lookups: new Map() };
 
 /** Resolves with what ended it. Never rejects: every end is one to come back from. */
-export function runStream(options: StreamOptions): Promise<string> {
+export function runStream(options: StreamOptions): Promise<StreamEnd> {
   return new ConfigStream(options).run();
 }
 
@@ -61,12 +87,15 @@ class ConfigStream {
   readonly #first: readonly DeltaRequest[];
   readonly #staging: Staging;
   readonly #stream: ClientDuplexStream<DeltaRequest, Buffer>;
-  readonly #ended = Promise.withResolvers<string>();
+  readonly #ended = Promise.withResolvers<StreamEnd>();
   readonly #onAbort = (): void =>
     this.#finish(messageOf(this.#options.signal.reason));
   #cancelFirst: Cancel = () => undefined;
   #opened = false;
   #over = false;
+  #reading = false;
+  /** Bytes that wait to be read. */
+  #unread = 0;
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -74,20 +103,25 @@ class ConfigStream {
     const { messages, says } = firstRequest(this.#asking(), held);
     this.#first = messages;
     this.#staging = makeStaging(says ? held : NOTHING, maxConfigBytes);
-    this.#stream = openStream(
-      options.client,
-      DISCOVERY.DeltaAggregatedResources,
-    );
+    const method = DISCOVERY.DeltaAggregatedResources;
+    this.#stream = openStream(options.client, {
+      ...method,
+      responseDeserialize: (bytes) => {
+        this.#arrived(bytes.length);
+        return method.responseDeserialize(bytes);
+      },
+    });
   }
 
-  run(): Promise<string> {
+  run(): Promise<StreamEnd> {
     const { clock, signal } = this.#options;
     this.#cancelFirst = clock.after(FIRST_MESSAGE, () =>
       this.#finish(
         `the control plane did not respond within ${FIRST_MESSAGE / 1000} s`,
       ),
     );
-    this.#stream.on("data", (bytes: Buffer) => this.#onData(bytes));
+    // Not "data": a message is taken once there is time for it, and the others wait on their way here.
+    this.#stream.on("readable", () => void this.#readAll());
     this.#stream.on("error", (error: Partial<ServiceError>) =>
       this.#onError(error),
     );
@@ -100,13 +134,13 @@ class ConfigStream {
     return this.#ended.promise;
   }
 
-  #finish(reason: string): void {
+  #finish(reason: string, mad = false): void {
     if (this.#over) return;
     this.#over = true;
     this.#cancelFirst();
     this.#options.signal.removeEventListener("abort", this.#onAbort);
     this.#stream.cancel();
-    this.#ended.resolve(reason);
+    this.#ended.resolve({ reason, mad });
   }
 
   #asking(): DeltaRequest {
@@ -125,76 +159,115 @@ class ConfigStream {
       this.#stream.write(request({ ...change, typeUrl: RESOURCE_TYPE }));
   }
 
-  #onData(bytes: Buffer): void {
-    if (this.#over) return;
+  #arrived(bytes: Bytes): void {
+    this.#unread += bytes;
+    if (this.#unread > MOST_UNREAD)
+      this.#unusable(
+        `the control plane sent ${this.#unread} bytes without waiting for an acknowledgement`,
+      );
+  }
+
+  /** One message after the other. */
+  async #readAll(): Promise<void> {
+    if (this.#reading) return;
+    this.#reading = true;
+    while (!this.#over) {
+      const bytes = this.#stream.read() as Buffer | null;
+      if (bytes === null) break;
+      await this.#onMessage(bytes);
+    }
+    this.#reading = false;
+  }
+
+  /** Never rejects. */
+  async #onMessage(bytes: Buffer): Promise<void> {
+    const { work } = this.#options;
     if (!this.#opened) {
       this.#opened = true;
       this.#cancelFirst();
       this.#options.onOpen();
     }
     try {
-      this.#receive(deltaResponse.decode(bytes));
+      work.spend(MESSAGE_COST + (bytes.length / 1_048_576) * MEBIBYTE_COST);
+      const head = await work.run(readHead(bytes));
+      if (!this.#over) await this.#receive(head, bytes);
     } catch (thrown) {
       // The bytes are not a message: nothing that follows on this stream can be trusted to be one.
-      const reason = `the control plane sent what cannot be read: ${messageOf(thrown)}`;
-      this.#options.onUnusable(undefined, reason);
-      this.#finish(reason);
+      this.#unusable(
+        `the control plane sent what cannot be read: ${messageOf(thrown)}`,
+      );
     }
+    this.#unread -= bytes.length;
+  }
+
+  /** Nothing that this control plane sends is of use. */
+  #unusable(reason: string): void {
+    if (this.#over) return;
+    this.#options.onUnusable(undefined, reason);
+    this.#finish(reason, true);
   }
 
   #onError(error: Partial<ServiceError>): void {
     const reason = error.details ?? error.message ?? "the stream failed";
     if (error.code === status.UNAUTHENTICATED) this.#options.onRefused?.();
     // A message over the limit: the client gives up the stream before it has read it.
-    if (error.code === status.RESOURCE_EXHAUSTED)
-      this.#options.onUnusable(undefined, reason);
-    this.#finish(reason);
+    if (error.code === status.RESOURCE_EXHAUSTED) this.#unusable(reason);
+    else this.#finish(reason);
   }
 
-  #receive(message: DeltaResponse): void {
-    if (message.typeUrl === REVISION_TYPE) this.#completePush(message);
-    else {
-      this.#staging.stage(message);
-      this.#acknowledge(message, undefined);
-    }
-  }
-
-  #completePush(message: DeltaResponse): void {
-    const revision = readRevision(message);
-    if (typeof revision === "string") {
-      this.#options.onUnusable(undefined, revision);
-      this.#acknowledge(message, revision);
+  async #receive(head: ResponseHead, bytes: Buffer): Promise<void> {
+    if (head.typeUrl === REVISION_TYPE) {
+      await this.#completePush(head, bytes);
       return;
     }
-    const sealed = this.#staging.seal(revision);
+    await this.#options.work.run(this.#staging.stage(readParts(bytes)));
+    const { hopeless } = this.#staging;
+    await this.#acknowledge(head, hopeless);
+    if (hopeless !== undefined) this.#unusable(hopeless);
+  }
+
+  /** What comes meanwhile belongs to the next push, which waits for this one. */
+  async #completePush(head: ResponseHead, bytes: Buffer): Promise<void> {
+    const revision = readRevision(bytes);
+    if (typeof revision === "string") {
+      this.#options.onUnusable(undefined, revision);
+      await this.#acknowledge(head, revision);
+      return;
+    }
+    const sealed = await this.#options.work.run(this.#staging.seal(revision));
+    if (this.#over) return;
     switch (sealed.kind) {
       case "incomplete":
         this.#finish("the config has to be sent again from the start");
         return;
       case "refused":
         this.#options.onUnusable(revision, sealed.reason);
-        this.#acknowledge(message, sealed.reason);
+        await this.#acknowledge(head, sealed.reason);
         return;
-      case "resources":
-        // What comes meanwhile belongs to the next push, which waits for this one.
-        void this.#options.onPush(revision, sealed).then(({ refused }) => {
-          if (!this.#over) this.#acknowledge(message, refused);
-        });
+      case "resources": {
+        const { refused } = await this.#options.onPush(revision, sealed);
+        await this.#acknowledge(head, refused);
+      }
     }
   }
 
-  /** Every message gets one acknowledgement; `refused` says why it is not used. */
-  #acknowledge(message: DeltaResponse, refused: string | undefined): void {
-    this.#stream.write(
-      request({
-        typeUrl: message.typeUrl,
-        nonce: message.nonce,
-        error:
-          refused === undefined
-            ? undefined
-            : { code: status.INVALID_ARGUMENT, message: refused },
-      }),
-    );
+  /** Every message gets one acknowledgement; `refused` says why it is not used. Resolves when it is on its way: a control plane that reads none is not read either. */
+  async #acknowledge(
+    { typeUrl, nonce }: ResponseHead,
+    refused: string | undefined,
+  ): Promise<void> {
+    if (this.#over) return;
+    const acknowledgement = request({
+      typeUrl,
+      nonce,
+      error:
+        refused === undefined
+          ? undefined
+          : { code: status.INVALID_ARGUMENT, message: refused },
+    });
+    await new Promise<void>((resolve) => {
+      this.#stream.write(acknowledgement, () => resolve());
+    });
   }
 }
 
@@ -211,8 +284,16 @@ function request(fields: Partial<DeltaRequest>): DeltaRequest {
   };
 }
 
-/** The Revision, or what is wrong with the message. */
-function readRevision({ resources }: DeltaResponse): Revision | string {
+/** The Revision, or what is wrong with the message. Throws on bytes that are none. */
+function readRevision(bytes: Buffer): Revision | string {
+  if (bytes.length > LONGEST_REVISION)
+    return `a Revision message of ${bytes.length} bytes is too long`;
+  const parts = readParts(bytes);
+  const resources: DeltaResource[] = [];
+  for (const part of parts) {
+    if (typeof part === "object") resources.push(part);
+    if (resources.length > 1) break;
+  }
   const [resource, ...more] = resources;
   if (resource === undefined || more.length > 0)
     return "a Revision message must hold one Revision";

@@ -1,7 +1,9 @@
 /** Messages to bytes and back. What a peer sends is read here and nowhere else, so a message past this file has the shape that its type says. */
-import type protobuf from "protobufjs/light.js";
+import protobuf from "protobufjs/light.js";
+import type { Steps } from "../core/slices.ts";
 import type {
   DeltaRequest,
+  DeltaResource,
   DeltaResponse,
   EnrolRequest,
   IssueResponse,
@@ -63,15 +65,17 @@ interface WireResponse {
   readonly systemVersion: string;
   readonly typeUrl: string;
   readonly nonce: string;
-  readonly resources: readonly {
-    readonly name: string;
-    readonly version: string;
-    readonly resource: {
-      readonly typeUrl: string;
-      readonly value: Buffer;
-    } | null;
-  }[];
+  readonly resources: readonly WireResource[];
   readonly removed: readonly string[];
+}
+
+interface WireResource {
+  readonly name: string;
+  readonly version: string;
+  readonly resource: {
+    readonly typeUrl: string;
+    readonly value: Buffer;
+  } | null;
 }
 
 const FILLED = {
@@ -144,18 +148,79 @@ export const deltaResponse: Codec<DeltaResponse> = {
       typeUrl: wire.typeUrl,
       nonce: wire.nonce,
       removed: wire.removed,
-      resources: wire.resources.map(({ name, version, resource }) => ({
-        name,
-        version,
-        typeUrl: resource?.typeUrl ?? "",
-        value: resource?.value ?? Buffer.alloc(0),
-      })),
+      resources: wire.resources.map(received),
     };
   },
 };
 
+function received({ name, version, resource }: WireResource): DeltaResource {
+  return {
+    name,
+    version,
+    typeUrl: resource?.typeUrl ?? "",
+    value: resource?.value ?? Buffer.alloc(0),
+  };
+}
+
 /** Field 2 of a DeltaDiscoveryResponse, length-delimited. */
 const RESOURCE_TAG = 0x12;
+
+/** A removed name, field 6, and the strings of a response that are read. */
+const REMOVED_TAG = 0x32;
+const TYPE_TAG = 0x22;
+const NONCE_TAG = 0x2a;
+/** Bits of a tag that say how its field is encoded, and what they are of a group, which proto3 has not: it would be skipped in one go. */
+const WIRE_TYPE = 7;
+const GROUP = 3;
+
+/** What is said of a response before its parts. */
+export type ResponseHead = Pick<DeltaResponse, "typeUrl" | "nonce">;
+
+/** A name that is removed, or a resource. */
+export type ResponsePart = string | DeltaResource;
+
+/** One step a field: a response of a few megabytes may have any number of them. Throws on bytes that are not a response. */
+export function* readHead(bytes: Buffer): Steps<ResponseHead> {
+  const reader = protobuf.Reader.create(bytes);
+  let typeUrl = "";
+  let nonce = "";
+  while (reader.pos < reader.len) {
+    const tag = reader.tag();
+    if (tag === TYPE_TAG) typeUrl = reader.string();
+    else if (tag === NONCE_TAG) nonce = reader.string();
+    else skip(reader, tag);
+    yield;
+  }
+  return { typeUrl, nonce };
+}
+
+/** In the order of the bytes, and undefined for each field that is neither. Throws on bytes that are not a response. */
+export function* readParts(
+  bytes: Buffer,
+): Generator<ResponsePart | undefined, undefined> {
+  const reader = protobuf.Reader.create(bytes);
+  while (reader.pos < reader.len) {
+    const tag = reader.tag();
+    if (tag === RESOURCE_TAG) yield resourceOf(reader.bytes());
+    else if (tag === REMOVED_TAG) yield reader.string();
+    else {
+      skip(reader, tag);
+      yield undefined;
+    }
+  }
+}
+
+function skip(reader: protobuf.Reader, tag: number): void {
+  const wireType = tag & WIRE_TYPE;
+  if (wireType === GROUP) throw new TypeError("a group is not read");
+  reader.skipType(wireType, 0, tag >>> 3);
+}
+
+function resourceOf(bytes: Uint8Array): DeltaResource {
+  return received(
+    resourceType.toObject(resourceType.decode(bytes), FILLED) as WireResource,
+  );
+}
 
 /** One resource as the field of a response that it will be: made once per version, and copied into every response that carries it. */
 export function encodeResource(

@@ -26,6 +26,8 @@ export interface ValidateOptions {
 
 /** A document with more is not worth reading to the end. */
 const MOST_PROBLEMS = 50;
+/** Errors of the schema that are explained: each takes its time, and a document of two megabytes can have a million. */
+const MOST_ERRORS = 2000;
 
 export function validate(
   value: unknown,
@@ -37,7 +39,13 @@ export function validate(
   if (!accepts(value))
     return {
       ok: false,
-      problems: atMost(explain(accepts.errors ?? [], value, definition)),
+      problems: atMost(
+        explain(
+          (accepts.errors ?? []).slice(0, MOST_ERRORS),
+          value,
+          definition,
+        ),
+      ),
     };
   const resource = normalise(value, options.namespace);
   const problems = [

@@ -3,7 +3,9 @@ import {
   makeStaging,
   type ReceivedConfig,
   type Sealed,
+  type Staging,
 } from "../../src/agent/staging.ts";
+import { atOnce } from "../../src/core/slices.ts";
 import { lookup, pushedResource } from "../../src/push/codec.ts";
 import type {
   DeltaResource,
@@ -65,6 +67,14 @@ function message(
   };
 }
 
+function stage(staging: Staging, response: DeltaResponse): void {
+  atOnce(staging.stage([...response.removed, ...response.resources]));
+}
+
+function seal(staging: Staging, revision: Revision): Sealed {
+  return atOnce(staging.seal(revision));
+}
+
 function closing(
   versions: readonly (readonly [string, string])[],
   change: Partial<Revision> = {},
@@ -100,13 +110,14 @@ void t.test("a whole push is taken, on top of what is in force", (t) => {
     },
     LIMIT,
   );
-  staging.stage(
+  stage(
+    staging,
     message(
       [pushed(ORDERS, "2")],
       ["Service/shop/old", "Service/shop/never-heard-of"],
     ),
   );
-  const sealed = staging.seal(closing(BOTH));
+  const sealed = seal(staging, closing(BOTH));
   if (sealed.kind !== "resources") throw new Error(JSON.stringify(sealed));
   t.same([...sealed.resources.keys()].sort(), [
     "Mesh//default",
@@ -202,14 +213,15 @@ const FAULTS: readonly (readonly [
 for (const [name, resource, reason, versions = BOTH] of FAULTS)
   void t.test(`a push with ${name} is refused whole, with the reason`, (t) => {
     const staging = makeStaging(NOTHING, LIMIT);
-    staging.stage(message([pushed(MESH, "1")]));
-    staging.stage(message([resource]));
-    t.match(staging.seal(closing(versions)), { kind: "refused", reason });
-    staging.stage(
+    stage(staging, message([pushed(MESH, "1")]));
+    stage(staging, message([resource]));
+    t.match(seal(staging, closing(versions)), { kind: "refused", reason });
+    stage(
+      staging,
       message([pushed(MESH, "1"), pushed(ORDERS, "2")], [resource.name]),
     );
     t.match(
-      staging.seal(closing(BOTH)),
+      seal(staging, closing(BOTH)),
       { kind: "resources" },
       "the next one mends it",
     );
@@ -218,14 +230,16 @@ for (const [name, resource, reason, versions = BOTH] of FAULTS)
 
 void t.test("answers stand beside the resources", (t) => {
   const staging = makeStaging(NOTHING, LIMIT);
-  staging.stage(
+  stage(
+    staging,
     message([
       pushed(MESH, "1"),
       answer("Host//orders.shop", ["shop/orders", "shop/orders-2"]),
       answer("Address//10.0.0.1:80", []),
     ]),
   );
-  const sealed = staging.seal(
+  const sealed = seal(
+    staging,
     closing([
       ["Mesh//default", "1"],
       ["Host//orders.shop", "shop/orders,shop/orders-2"],
@@ -252,31 +266,31 @@ void t.test("what a push leaves alone is the same object after it", (t) => {
     lookups: new Map([["Host//a.shop", { services: [] }]]),
   };
   const staging = makeStaging(inForce, LIMIT);
-  const seal = (
+  const sealOf = (
     versions: readonly (readonly [string, string])[],
   ): ReceivedConfig => {
-    const sealed = staging.seal(closing(versions));
+    const sealed = seal(staging, closing(versions));
     if (sealed.kind !== "resources") throw new Error(JSON.stringify(sealed));
     return sealed;
   };
   const mesh = ["Mesh//default", "1"] as const;
   const a = ["Host//a.shop", "none"] as const;
   const b = ["Host//b.shop", "none"] as const;
-  const same = seal([mesh, a]);
+  const same = sealOf([mesh, a]);
   t.equal(same.resources, inForce.resources);
   t.equal(same.lookups, inForce.lookups);
-  staging.stage(message([answer("Host//b.shop", [])]));
-  const asked = seal([mesh, a, b]);
+  stage(staging, message([answer("Host//b.shop", [])]));
+  const asked = sealOf([mesh, a, b]);
   t.equal(asked.resources, inForce.resources, "answers alone");
   t.same([...asked.lookups.keys()], ["Host//a.shop", "Host//b.shop"]);
   t.equal(inForce.lookups.size, 1, "what was given out is not edited");
-  staging.stage(message([pushed(ORDERS, "2")], ["Host//a.shop"]));
-  const more = seal([mesh, b, ["Service/shop/orders", "2"]]);
+  stage(staging, message([pushed(ORDERS, "2")], ["Host//a.shop"]));
+  const more = sealOf([mesh, b, ["Service/shop/orders", "2"]]);
   t.same([...more.lookups.keys()], ["Host//b.shop"]);
   t.equal(more.resources.size, 2);
   t.equal(inForce.resources.size, 1);
-  staging.stage(message([], ["Host//never.heard.of"]));
-  const last = seal([mesh, b, ["Service/shop/orders", "2"]]);
+  stage(staging, message([], ["Host//never.heard.of"]));
+  const last = sealOf([mesh, b, ["Service/shop/orders", "2"]]);
   t.equal(last.resources, more.resources);
   t.equal(last.lookups, more.lookups);
   t.end();
@@ -290,13 +304,14 @@ void t.test(
       ...ORDERS,
       metadata: { ...ORDERS.metadata, annotations: { note: "x".repeat(400) } },
     };
-    staging.stage(message([pushed(MESH, "1"), pushed(large, "2")]));
-    t.match(staging.seal(closing(BOTH)), {
+    stage(staging, message([pushed(MESH, "1"), pushed(large, "2")]));
+    t.match(seal(staging, closing(BOTH)), {
       kind: "refused",
       reason: /--max-config-bytes/,
     });
-    staging.stage(message([pushed(ORDERS, "3")]));
-    const again: Sealed = staging.seal(
+    stage(staging, message([pushed(ORDERS, "3")]));
+    const again: Sealed = seal(
+      staging,
       closing([
         ["Mesh//default", "1"],
         ["Service/shop/orders", "3"],
@@ -306,3 +321,66 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("a config that comes without end is given up", (t) => {
+  const staging = makeStaging(NOTHING, 10_000);
+  let given = 0;
+  while (staging.hopeless === undefined && given < 1000) {
+    stage(staging, message([pushed(service(`orders-${given}`), "1")]));
+    given += 1;
+  }
+  t.match(staging.hopeless, /--max-config-bytes/);
+  t.ok(given < 1000, `after ${given}`);
+  t.end();
+});
+
+void t.test("names alone fill it, too", (t) => {
+  const staging = makeStaging(NOTHING, 10_000);
+  const empty = { version: "", typeUrl: "", value: Buffer.alloc(0) };
+  stage(
+    staging,
+    message(
+      Array.from({ length: 100 }, (_, index) => ({
+        name: String(index),
+        ...empty,
+      })),
+    ),
+  );
+  t.match(seal(staging, closing([])), {
+    kind: "refused",
+    reason: /the config has 12800 bytes or more/,
+  });
+  t.end();
+});
+
+void t.test("what would take long to read is not read", (t) => {
+  const staging = makeStaging(NOTHING, 10_000_000);
+  const zeros = {
+    ...ORDERS,
+    spec: { ports: Array.from({ length: 200_001 }, () => 0) },
+  };
+  const unknown = {
+    ...ORDERS,
+    spec: Object.fromEntries(
+      Array.from({ length: 50 }, (_, index) => [
+        `field-${index}`.repeat(50),
+        0,
+      ]),
+    ),
+  };
+  stage(
+    staging,
+    message([pushed(zeros, "1"), pushed(unknown, "1", { name: "Service//x" })]),
+  );
+  const sealed = seal(
+    staging,
+    closing([
+      ["Service/shop/orders", "1"],
+      ["Service//x", "1"],
+    ]),
+  );
+  if (sealed.kind !== "refused") throw new Error(sealed.kind);
+  t.match(sealed.reason, /Service\/shop\/orders has more than 200000 values/);
+  t.ok(sealed.reason.length < 1100, "each fault is told in part");
+  t.end();
+});

@@ -1,4 +1,5 @@
 import t from "tap";
+import { atOnce } from "../../src/core/slices.ts";
 import {
   assembleResponse,
   deltaRequest,
@@ -6,6 +7,8 @@ import {
   encodeResource,
   lookup,
   pushedResource,
+  readHead,
+  readParts,
   revision,
 } from "../../src/push/codec.ts";
 import type { DeltaRequest } from "../../src/push/messages.ts";
@@ -137,6 +140,52 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("a response is read field by field, in steps", (t) => {
+  const resources = ["a", "b"].map((name) => ({
+    name,
+    version: "1",
+    typeUrl: "u",
+    value: Buffer.from(name),
+  }));
+  const bytes = deltaResponse.encode({
+    systemVersion: "9",
+    typeUrl: "u",
+    nonce: "3",
+    removed: ["gone", "too"],
+    resources,
+  });
+  let steps = 0;
+  const head = readHead(bytes);
+  let step = head.next();
+  for (; step.done !== true; step = head.next()) steps += 1;
+  t.same(step.value, { typeUrl: "u", nonce: "3" });
+  t.equal(steps, 7);
+  t.same(
+    [...readParts(bytes)].filter((part) => part !== undefined),
+    ["gone", "too", ...resources],
+    "what is gone comes before what there is",
+  );
+  t.same(atOnce(readHead(Buffer.alloc(0))), { typeUrl: "", nonce: "" });
+  t.end();
+});
+
+void t.test("a response that cannot be read throws", (t) => {
+  for (const bytes of [
+    [0x12, 0x7f],
+    [0x2a],
+    [0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    // A group, which would be skipped in one go.
+    [0x7b, 0x08, 0x01, 0x7c],
+  ]) {
+    const response = Buffer.from(bytes);
+    t.throws(() => atOnce(readHead(response)), String(bytes));
+    t.throws(() => [...readParts(response)], String(bytes));
+  }
+  const field15 = Buffer.from([0x7a, 0x01, 0x78]);
+  t.same([...readParts(field15)], [undefined], "an unknown field is skipped");
+  t.end();
+});
 
 void t.test("revisions beyond 32 bits survive", (t) => {
   const message = {

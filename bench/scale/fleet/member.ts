@@ -2,6 +2,8 @@
 import { openClient } from "../../../src/agent/connection.ts";
 import { describeSelf } from "../../../src/agent/self.ts";
 import type { ReceivedConfig } from "../../../src/agent/staging.ts";
+import { PacedWork } from "../../../src/core/paced-work.ts";
+import { threadCpu } from "../../../src/runtime/thread-cpu.ts";
 import { runStream } from "../../../src/agent/stream.ts";
 import type { Authority } from "../../../src/control-plane/authority/authority.ts";
 import { equalJitter } from "../../../src/core/backoff.ts";
@@ -86,18 +88,21 @@ export class Member {
       maxMessageBytes: MOST_CONFIG,
     });
     try {
-      return await runStream({
+      const end = await runStream({
         client,
         node: this.#node(),
         held: this.#held,
         subscribe: interests === undefined ? undefined : () => interests,
         maxConfigBytes: MOST_CONFIG,
+        // It serves no calls that it could hold up.
+        work: new PacedWork({ clock, cpu: threadCpu }),
         clock,
         signal,
         onOpen: () => undefined,
         onPush: (revision, received) => this.#take(revision, received),
         onUnusable: (_revision, reason) => (this.#fault = reason),
       });
+      return end.reason;
     } finally {
       client.close();
     }

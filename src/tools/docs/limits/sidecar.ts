@@ -7,6 +7,9 @@ import {
   NEW_QUESTIONS,
 } from "../../../agent/interest/questions.ts";
 import { MAX_CONFIG_BYTES } from "../../../agent/config.ts";
+import { LONGEST_MESSAGE } from "../../../agent/follow.ts";
+import { MOST_UNREAD } from "../../../agent/stream.ts";
+import { WORK_BURST, WORK_SHARE } from "../../../core/paced-work.ts";
 import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/text/expression.ts";
 import { PAGE_CONNECTIONS } from "../../../sidecar/admin/server.ts";
 import { BEGIN } from "../../../proxy/downstream/eviction.ts";
@@ -201,6 +204,18 @@ export const MEMORY_LIMITS: readonly Limit[] = [
     setBy: "`--max-config-bytes`",
     beyond: "it is refused, and the one in force stays",
     seen: ["wherry_config_refused"],
+  },
+  {
+    name: "messages of the control plane",
+    default: `${bytes(LONGEST_MESSAGE)} each, ${bytes(MOST_UNREAD)} that wait to be read`,
+    beyond:
+      "the stream ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
+    seen: ["wherry_config_refused"],
+  },
+  {
+    name: "CPU time that reading config takes from calls",
+    default: `${WORK_SHARE * 100} % of a core, after a burst of ${time(WORK_BURST)}`,
+    beyond: "the control plane is read more slowly",
   },
   {
     name: "questions to the control plane about what is not held",
