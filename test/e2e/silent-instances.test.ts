@@ -57,8 +57,10 @@ function judge(t: Test, printed: readonly string[]): void {
     run.ejections[0],
     {
       endpoint: "shop/orders-1:80",
-      reason: "silent-link",
-      evidence: /^silent for .* no acknowledgement of a PING within 1 s$/,
+      // Whichever comes first: no acknowledgement of a PING, or no response to a request of our own.
+      reason: /^(?:silent-link|stalled)$/,
+      evidence:
+        /^silent for .* no acknowledgement of a PING within 1 s$|no response to a request of our own/,
     },
     "and it is ejected on that evidence",
   );

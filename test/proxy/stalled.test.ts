@@ -17,6 +17,8 @@ interface Shop {
   readonly held: ServerResponse[];
   /** Of the first instance. */
   mode: "well" | "hang" | "fail";
+  /** Neither instance responds to OPTIONS. */
+  deaf: boolean;
   /** Methods that came to it. */
   readonly seen: string[];
   readonly options: PairOptions;
@@ -32,6 +34,7 @@ function shop(): Shop {
   const made: Shop = {
     held: [],
     mode: "well",
+    deaf: false,
     seen: [],
     clock,
     options: {
@@ -41,6 +44,7 @@ function shop(): Shop {
         request.resume();
         request.on("end", () => {
           if (index === 0) made.seen.push(request.method ?? "");
+          if (made.deaf && request.method === "OPTIONS") return;
           if (index > 0 || made.mode === "well") answer(response, 200);
           else if (made.mode === "hang") made.held.push(response);
           else answer(response, request.method === "OPTIONS" ? 204 : 500);
@@ -213,6 +217,27 @@ void t.test(
         { reason: "consecutive-5xx" },
         { reason: "probe" },
       ]);
+    });
+  },
+);
+
+void t.test(
+  "an application that responds to no OPTIONS at all is tried all the same",
+  async (t) => {
+    const made = shop();
+    const { clock } = made;
+    made.deaf = true;
+    await withPair(made.options, async (pair) => {
+      made.mode = "fail";
+      for (let index = 0; index < 10; index += 1) await pair.call();
+      t.match((await cluster(pair)).ejections, [{ reason: "consecutive-5xx" }]);
+      made.mode = "well";
+      await passUntil(clock, async () => {
+        await pair.call();
+        const [first] = (await cluster(pair)).endpoints;
+        return first?.held === false && !first.onProbation;
+      });
+      t.equal((await cluster(pair)).ejections.length, 1);
     });
   },
 );

@@ -26,15 +26,13 @@ export interface Stall {
 
 /** Milliseconds that the oldest must have waited, by how many wait: from so many on, so long. */
 const FLOORS: readonly (readonly [count: number, ms: number])[] = [
-  [8, 50],
+  [5, 50],
   [3, 100],
   [2, 250],
   [1, 1000],
 ];
 /** An endpoint that is back from an ejection, on trial: one request is enough. */
 const TRIAL_FLOOR = 50;
-/** The end of a response is waited for twice as long as its head. */
-const UNFINISHED = 2;
 /** Milliseconds: nothing younger takes an endpoint out. */
 const PROVEN = 1000;
 const TIMES = 3;
@@ -113,14 +111,13 @@ function judge(
   peers: Peers,
   onTrial: boolean,
 ): Stall | undefined {
-  const slower = kind === "unanswered" ? 1 : UNFINISHED;
-  const floor = slower * (onTrial ? TRIAL_FLOOR : floorOf(count));
+  const floor = onTrial ? TRIAL_FLOOR : floorOf(count);
   // The usual case ends here.
   if (count === 0 || age < floor) return undefined;
   if (peers.latest(kind) <= sentAt) return undefined;
   const usual = peers.usual(kind, self);
   if (usual === undefined || age < TIMES * usual) return undefined;
-  return { kind, count, age, usual, proven: age >= slower * PROVEN };
+  return { kind, count, age, usual, proven: age >= PROVEN };
 }
 
 function floorOf(count: number): number {

@@ -64,12 +64,7 @@ const TABLE: readonly Facts[] = [
   ["two: a quarter of a second", [1000, 1010], 1251, true],
   ["two, not that long", [1000, 1010], 1240, false],
   ["three: a tenth", [1000, 1010, 1020], 1101, true],
-  [
-    "eight: a twentieth",
-    [1, 2, 3, 4, 5, 6, 7, 8].map((n) => 1000 + n),
-    1052,
-    true,
-  ],
+  ["five: a twentieth", [1, 2, 3, 4, 5].map((n) => 1000 + n), 1052, true],
   [
     "a younger one was responded to: it is a slow one",
     [1000],
@@ -168,14 +163,14 @@ void t.test("a response that does not end while those of siblings do", (t) => {
   quick(sibling, 0, 3000, 3);
   const dripping = [1000, 1001, 1002].map((at) => request(self, at, 2));
   const peers = (): Peers => new Peers(() => [self, sibling]);
-  t.equal(stallOf(self, peers(), false, 1150), undefined, "twice the patience");
-  const found = stallOf(self, peers(), false, 1203);
+  t.equal(stallOf(self, peers(), false, 1099), undefined, "not yet");
+  const found = stallOf(self, peers(), false, 1103);
   t.match(found, { kind: "unfinished", count: 3, proven: false });
   t.match(
     found && wordsOf(found),
-    "3 responses without an end, the oldest for 203 ms; siblings complete 99 % within 4 ms",
+    "3 responses without an end, the oldest for 103 ms; siblings complete 99 % within 4 ms",
   );
-  t.equal(stallOf(self, peers(), false, 3001)?.proven, true);
+  t.equal(stallOf(self, peers(), false, 2001)?.proven, true);
   for (const each of dripping) self.leave(each);
   t.equal(stallOf(self, peers(), false, 3001), undefined, "endless ones leave");
   t.end();

@@ -15,7 +15,6 @@ import {
   type OutlierDetector,
 } from "../../../policy/outlier.ts";
 import { retryBudget, type RetryBudget } from "../../../policy/retry.ts";
-import type { CheckResult } from "../../../policy/health.ts";
 import type { Cluster, Endpoint } from "../../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
 import {
@@ -29,7 +28,7 @@ import { DESTINATION, LOAD } from "../../exchange/heads.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
 import type { Admission } from "./admission.ts";
 import { makeBreaker, type Breaker, type Rotation } from "./breaker.ts";
-import { askEndpoint } from "./ask.ts";
+import { Asker } from "./ask.ts";
 import { checkEndpoint } from "./health-check.ts";
 import { makeHealth, type Health } from "./health.ts";
 import { Evidence } from "./evidence.ts";
@@ -134,7 +133,11 @@ export class ClusterState {
       ticks,
       detector: this.detector,
       callsOf: (key) => this.balancer.loadOf(key)?.calls,
-      ask: (key, signal) => this.#ask(key, signal),
+      asker: new Asker({
+        cluster: () => this.cluster,
+        poolOf: (endpoint, tunnel) => this.poolOf(endpoint, tunnel),
+        isOut: (key) => this.detector.isHeld(key),
+      }),
       eject: (key, reason, evidence) => this.eject(key, reason, evidence),
     });
     this.admission = admissionOf(sharedState, clock, cluster.key);
@@ -246,17 +249,6 @@ export class ClusterState {
     if (ejection === undefined) return;
     this.#tell({ kind: "ejection", ...ejection });
     this.stalls.ejected(ejection.endpoint, ejection.at);
-  }
-
-  async #ask(key: string, signal: AbortSignal): Promise<CheckResult> {
-    const endpoint = this.cluster.endpoints.find((each) => each.key === key);
-    if (endpoint === undefined) return { kind: "unknown", evidence: "" };
-    return askEndpoint({
-      cluster: this.cluster,
-      endpoint,
-      pool: (tunnel) => this.poolOf(endpoint, tunnel),
-      signal,
-    });
   }
 
   close(): void {

@@ -33,8 +33,12 @@ export interface StallWatchOptions {
   readonly ticks: StallTicks;
   readonly detector: OutlierDetector;
   callsOf(endpoint: string): OpenCalls | undefined;
-  /** A request of our own. What it gives after the signal aborted does not matter. */
-  ask(endpoint: string, signal: AbortSignal): Promise<CheckResult>;
+  readonly asker: {
+    /** A request of our own. What it gives after the signal aborted does not matter. */
+    ask(endpoint: string, signal: AbortSignal): Promise<CheckResult>;
+    /** Silence is evidence: endpoints of this cluster do respond to such a request. */
+    readonly responds: boolean;
+  };
   eject(endpoint: string, reason: EjectionReason, evidence: string): void;
 }
 
@@ -310,7 +314,7 @@ export class StallWatch implements Watch {
   }
 
   #ask(key: string, watched: Watched): void {
-    const { clock } = this.#options;
+    const { clock, asker } = this.#options;
     const question: Question = {
       abort: new AbortController(),
       result: undefined,
@@ -322,20 +326,18 @@ export class StallWatch implements Watch {
     };
     const cancel = clock.after(ASK_TIMEOUT, () => {
       settle({
-        kind: "unhealthy",
+        kind: asker.responds ? "unhealthy" : "unknown",
         evidence: `no response to a request of our own within ${ASK_TIMEOUT} ms`,
       });
       question.abort.abort();
     });
     question.abort.signal.addEventListener("abort", cancel, { once: true });
-    this.#options
-      .ask(key, question.abort.signal)
-      .then(settle, (error: unknown) =>
-        settle({
-          kind: "unhealthy",
-          evidence: error instanceof Error ? error.message : String(error),
-        }),
-      );
+    asker.ask(key, question.abort.signal).then(settle, (error: unknown) =>
+      settle({
+        kind: "unhealthy",
+        evidence: error instanceof Error ? error.message : String(error),
+      }),
+    );
   }
 
   #fade(now: MonotonicMs): void {

@@ -23,6 +23,7 @@ const SICK: CheckResult = { kind: "unhealthy", evidence: "it says nothing" };
 const UNKNOWN: CheckResult = { kind: "unknown", evidence: "not allowed" };
 
 interface Bench {
+  readonly state: { responds: boolean };
   readonly clock: FakeClock;
   readonly watch: StallWatch;
   readonly detector: OutlierDetector;
@@ -49,6 +50,7 @@ function bench(keys: readonly string[] = ["a", "b"]): Bench {
   const asked: string[] = [];
   const ejections: string[] = [];
   const told: OpenCall[] = [];
+  const state = { responds: true };
   const waiting: ((result: CheckResult) => void)[] = [];
   const ticks = new StallTicks(new Deadlines(clock));
   const watch: StallWatch = new StallWatch({
@@ -56,9 +58,14 @@ function bench(keys: readonly string[] = ["a", "b"]): Bench {
     ticks,
     detector,
     callsOf: (key) => calls.get(key),
-    ask(key) {
-      asked.push(key);
-      return new Promise((resolve) => waiting.push(resolve));
+    asker: {
+      ask(key) {
+        asked.push(key);
+        return new Promise((resolve) => waiting.push(resolve));
+      },
+      get responds() {
+        return state.responds;
+      },
     },
     eject(key, reason, evidence) {
       const now = clock.now();
@@ -93,6 +100,7 @@ function bench(keys: readonly string[] = ["a", "b"]): Bench {
     callsOf(key).over(call, true, clock.now() + 1);
   };
   return {
+    state,
     clock,
     watch,
     detector,
@@ -310,5 +318,29 @@ void t.test(
     made.watch.update(["b"]);
     made.clock.advance(100_000);
     t.equal(made.clock.pending, 0, "no tick where there is nothing to watch");
+  },
+);
+
+void t.test(
+  "silence to a request that nobody is known to respond to proves nothing",
+  async (t) => {
+    const made = await ejected();
+    made.state.responds = false;
+    made.pass(1050, "a");
+    t.equal(made.asked.length, 2);
+    made.pass(1050, "a");
+    t.equal(made.ejections.length, 1, "it is not ejected for that");
+    t.equal(made.detector.isHeld("a"), false, "and it is tried");
+    t.equal(made.detector.onProbation("a"), true);
+    made.watch.close();
+
+    const known = await ejected();
+    known.pass(1050, "a");
+    known.pass(1050, "a");
+    t.match(
+      known.ejections.at(-1),
+      /^a probe x2: no response to a request of our own/,
+    );
+    known.watch.close();
   },
 );
