@@ -20,6 +20,7 @@ import {
   type AddressConflict,
 } from "./address-book.ts";
 import type { Peer } from "../push/peer.ts";
+import { holderOf } from "./registered-workload.ts";
 import { RegistrationError } from "./registration-error.ts";
 import type { Change, Store } from "../store/store.ts";
 
@@ -41,14 +42,18 @@ const RETRY = 1000;
 /** Callers over loopback are on the control plane's machine. */
 const LOOPBACK = ["127.0.0.0/8", "::1/128"];
 
-/** `isLeased`: what a lease has is known from its registration, before the store tells. */
-export async function startClaims(options: {
+export interface ClaimsOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What a lease has is known from its registration, before the store tells. */
   readonly isLeased: (workload: string) => boolean;
-}): Promise<Claims> {
-  const { store, clock, logger, isLeased } = options;
+  /** A leased Workload is not in the store any more, or a person's is in its place. */
+  readonly onReplaced: (workload: string) => void;
+}
+
+export async function startClaims(options: ClaimsOptions): Promise<Claims> {
+  const { store, clock, logger } = options;
   const book = makeAddressBook();
   const closing = new AbortController();
 
@@ -61,7 +66,7 @@ export async function startClaims(options: {
   /** What persons apply and delete. */
   const follow = async (after: number): Promise<void> => {
     for await (const change of store.watch(after, closing.signal))
-      note(change, book, isLeased);
+      note(change, book, options);
   };
   const run = async (start: number): Promise<void> => {
     let revision = start;
@@ -111,11 +116,14 @@ export async function startClaims(options: {
 function note(
   { type, resource }: Change,
   book: AddressBook,
-  isLeased: (workload: string) => boolean,
+  { isLeased, onReplaced }: ClaimsOptions,
 ): void {
   if (!isKind(WORKLOAD, resource)) return;
   const name = nameOf(resource);
-  if (isLeased(name)) return;
+  if (isLeased(name)) {
+    if (type !== "put" || holderOf(resource) === undefined) onReplaced(name);
+    return;
+  }
   if (type === "put") book.put(resource);
   else book.remove(name);
 }

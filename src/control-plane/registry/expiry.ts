@@ -11,8 +11,11 @@ import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { WallMs } from "../../core/units.ts";
+import type { ReportRequest } from "../../push/messages.ts";
+import { MOST_REPORTED } from "../../push/names.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { KeyedQueue } from "../keyed-queue.ts";
+import { workloadOf, type Peer } from "../push/peer.ts";
 import type { Store } from "../store/store.ts";
 import type { LeaseState, Unconfirmed } from "./lease.ts";
 import { writeMark } from "./marks.ts";
@@ -107,10 +110,19 @@ export class Expiry {
     this.#ranOut(workload, lease, Math.max(0, clock.wall() - since));
   }
 
-  /** What a caller says of it; of a confirmed one nothing is kept. */
-  report(workload: string, caller: string, reached: boolean): void {
-    if (this.isUnconfirmed(workload))
-      this.#reports.add(workload, caller, reached);
+  /** What a caller has seen, of those that it has; of a confirmed one, and of itself, nothing is kept. */
+  report(
+    peer: Peer,
+    { reached, unreached }: ReportRequest,
+    has: (workload: string) => boolean,
+  ): void {
+    const self = workloadOf(peer);
+    const add = (workload: string, isReached: boolean): void => {
+      if (workload !== self && this.isUnconfirmed(workload) && has(workload))
+        this.#reports.add(workload, `${self} ${peer.identity}`, isReached);
+    };
+    for (const each of unreached.slice(0, MOST_REPORTED)) add(each, false);
+    for (const each of reached.slice(0, MOST_REPORTED)) add(each, true);
   }
 
   isUnconfirmed(workload: string): boolean {

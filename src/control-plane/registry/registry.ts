@@ -14,7 +14,6 @@ import {
 } from "../../resources/workload/schema.ts";
 import { startClaims, type Claims } from "./claims.ts";
 import type { ReportRequest } from "../../push/messages.ts";
-import { MOST_REPORTED } from "../../push/names.ts";
 import { KeyedQueue } from "../keyed-queue.ts";
 import type { Lease, LeaseState, Unconfirmed } from "./lease.ts";
 import { Expiry, type MeshAround } from "./expiry.ts";
@@ -65,8 +64,9 @@ export async function startRegistry(
     clock,
     logger,
     isLeased: (workload) => leases.has(workload),
+    onReplaced: (workload) => registry.replaced(workload),
   });
-  const registry = new Registry(options, leases, claims);
+  const registry: Registry = new Registry(options, leases, claims);
   const { resources } = await store.list(WORKLOAD.kind);
   for (const resource of resources) registry.takeOver(resource);
   return registry;
@@ -215,21 +215,27 @@ export class Registry {
     );
   }
 
+  /** Its Workload is gone from the store, or a person's is there: where nobody hears of its sidecar, its lease and its address end with it. */
+  replaced(workload: string): void {
+    void this.#queue.run(workload, async () => {
+      const lease = this.#leases.get(workload);
+      if (lease === undefined || !this.#expiry.isUnconfirmed(workload)) return;
+      const left = await this.#options.store
+        .get(lease.key)
+        .catch(() => undefined);
+      if (left !== undefined && holderOf(left) === lease.identity) return;
+      lease.cancelExpiry();
+      this.#forget(workload, left);
+    });
+  }
+
   /** What the peer, as a caller, has seen of workloads that it has as endpoints: others are passed over, and it cannot speak of itself. */
   report(
     peer: Peer,
-    { reached, unreached }: ReportRequest,
+    seen: ReportRequest,
     has: (workload: string) => boolean,
   ): void {
-    const self = workloadOf(peer);
-    const caller = `${self} ${peer.identity}`;
-    for (const [isReached, all] of [
-      [false, unreached],
-      [true, reached],
-    ] as const)
-      for (const workload of all.slice(0, MOST_REPORTED))
-        if (workload !== self && has(workload))
-          this.#expiry.report(workload, caller, isReached);
+    this.#expiry.report(peer, seen, has);
   }
 
   /** The peer goes on under a new key. */

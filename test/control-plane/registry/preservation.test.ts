@@ -7,6 +7,7 @@ import {
   STALL,
 } from "../../../src/control-plane/registry/preservation.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
+import { until } from "../../support/push-control-plane.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.ts";
 import {
@@ -89,6 +90,52 @@ void t.test(
     t.equal(await left(opened), 1, "the other one goes once one is back");
   },
 );
+
+void t.test(
+  "a person's removal of one that has run out ends its lease, and frees its address",
+  async (t) => {
+    const opened = await openRegistry(t);
+    const { registry, clock, store } = opened;
+    const [first = PEER, second = PEER] = peers(2);
+    await registered(opened, [first, second]);
+    registry.hold(second);
+    clock.advance(TTL);
+    for (const name of [first.name, second.name])
+      await store.remove({ kind: "Workload", namespace: "shop", name });
+    await until(() => registry.lease("shop/web-1") === undefined);
+    t.match(registry.lease("shop/web-2"), { confirmed: true }, "its own");
+    const other: Peer = {
+      ...second,
+      name: "other-1",
+      identity: "spiffe://cluster.local/ns/shop/sa/other",
+      serviceAccount: "other",
+      key: "key-9",
+      addresses: [first.source],
+    };
+    await registry.register(other, { ...SPEC, address: first.source });
+  },
+);
+
+void t.test("so does a person's Workload in its place", async (t) => {
+  const opened = await openRegistry(t);
+  const { registry, clock, store } = opened;
+  const [first = PEER] = peers(1);
+  await registered(opened, [first]);
+  clock.advance(TTL);
+  await store.put(
+    {
+      apiVersion: "mesh.wherry.dev/v1alpha1",
+      kind: "Workload",
+      metadata: { name: "web-1", namespace: "shop" },
+      spec: { address: "10.0.9.9" },
+    },
+    undefined,
+  );
+  await until(() => registry.lease("shop/web-1") === undefined);
+  t.match((await store.list("Workload")).resources, [
+    { spec: { address: "10.0.9.9" } },
+  ]);
+});
 
 void t.test("nor does it to a start of the control plane", async (t) => {
   const opened = await openRegistry(t);
