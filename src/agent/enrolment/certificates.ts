@@ -6,6 +6,7 @@ import type { Logger } from "../../core/log.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import { generatePrivateKey } from "../../identity/x509.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
 import { CallError } from "../connection.ts";
 import type { StateDirectory } from "../state-directory.ts";
@@ -70,6 +71,8 @@ export class Certificates {
   #cancelChoice: Cancel = () => undefined;
   #tried: MonotonicMs = -Infinity;
   /** The control plane answered, and gives nothing for what this sidecar has. */
+  /** Until an enrolment with it succeeds: a response may be lost, and the next try is to cost no other use of the token. */
+  #enrolmentKey: string | undefined;
   #refused = false;
   /** Cuts the present wait short. */
   #cut = new AbortController();
@@ -204,10 +207,15 @@ export class Certificates {
     }
   }
 
-  #enrol(token: string): Promise<Credentials> {
+  async #enrol(token: string): Promise<Credentials> {
     const { address, name, clock } = this.#options;
     const { signal } = this.#stop;
-    return enrol({ address, token, name, clock, signal });
+    const privateKey = (this.#enrolmentKey ??= generatePrivateKey());
+    const enrolled = await enrol({
+      ...{ address, token, name, privateKey, clock, signal },
+    });
+    this.#enrolmentKey = undefined;
+    return enrolled;
   }
 
   #take(next: Credentials): void {

@@ -33,9 +33,13 @@ export function unreadableToken(): UserError {
   );
 }
 
-/** `name`: the instance name to ask for; "" leaves it to the control plane. */
+/** `name`: the instance name to ask for; "" leaves it to the control plane. `privateKey`: a new one where absent; with the same at each try, a response that is lost costs no other use of the token. */
 export async function enrol(
-  options: IssueOptions & { readonly token: string; readonly name: string },
+  options: IssueOptions & {
+    readonly token: string;
+    readonly name: string;
+    readonly privateKey?: string;
+  },
 ): Promise<Credentials> {
   const { address, clock, signal, token, name } = options;
   const parsed = parseToken(token);
@@ -53,7 +57,7 @@ export async function enrol(
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {
-    const privateKey = generatePrivateKey();
+    const { privateKey = generatePrivateKey() } = options;
     const request = { token, csr: createCsr(privateKey), name };
     return load(
       privateKey,

@@ -24,7 +24,8 @@ import type { Peer } from "../push/peer.ts";
 import type { Instance } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 import type { ShownCertificates } from "./shown-certificates.ts";
-import { TokenSpending, verifyToken } from "./token-use.ts";
+import { NO_USES_LEFT, TokenSpending } from "./token-spending.ts";
+import { verifyToken } from "./token-use.ts";
 
 /** What is needed of the certificate authority. */
 export interface Issuer {
@@ -165,7 +166,9 @@ export class Enrolment {
     const { spec } = await verifyToken(store, clock, text);
     const { namespace, serviceAccount, labels, addresses = [] } = spec;
     // Before the token is spent: a request that cannot be signed costs no use.
-    keyOfCsr(csr);
+    const key = keyOfCsr(csr);
+    if (spec.usesLeft < 1 && !this.#spending.hasSpent(text, key))
+      throw new EnrolmentError("refused", NO_USES_LEFT);
     const name = instanceName(asked, spec);
     const spiffeId = formatSpiffeId({ trustDomain, namespace, serviceAccount });
     const taken = await nameFault({
@@ -175,7 +178,7 @@ export class Enrolment {
       identity: spiffeId,
     });
     if (taken !== undefined) throw new EnrolmentError("taken", taken);
-    await this.#spending.spend(text);
+    await this.#spending.spend(text, key);
     return { spiffeId, name, labels, addresses };
   }
 

@@ -402,3 +402,45 @@ async function tap(
   });
   return { address: `127.0.0.1:${await listen(t, server)}`, bytes };
 }
+
+/** Before the plane: cuts the connection on which the response of the first enrolment comes. */
+async function losesFirstResponse(
+  t: Scope,
+  { port, meters }: TestControlPlane,
+): Promise<string> {
+  let cut = false;
+  const relay = createServer((caller) => {
+    const plane = connect(port, "127.0.0.1");
+    caller.on("error", () => undefined).on("close", () => plane.destroy());
+    plane.on("error", () => undefined).on("close", () => caller.destroy());
+    caller.pipe(plane);
+    plane.on("data", (chunk) => {
+      if (!cut && meters.enrolments.with("issued").value > 0) {
+        cut = true;
+        caller.destroy();
+      } else caller.write(chunk);
+    });
+  });
+  await new Promise<void>((done) => relay.listen(0, "127.0.0.1", done));
+  t.after(() => void relay.close());
+  return `127.0.0.1:${(relay.address() as AddressInfo).port}`;
+}
+
+void t.test(
+  "a response that is lost costs no other use of the token",
+  async (t) => {
+    const plane = await startTestControlPlane(t);
+    const certificates = await startCertificates({
+      address: await losesFirstResponse(t, plane),
+      token: await plane.token({ uses: 1 }),
+      name: "web-1",
+      directory: await openStateDirectory(await temporaryDirectory(t)),
+      rotateAt: () => 0.5,
+      clock: systemClock,
+      logger: silentLogger,
+    });
+    t.after(() => certificates.close());
+    await eventually(certificates.credentials, (value) => value !== undefined);
+    t.equal(plane.meters.enrolments.with("issued").value, 2);
+  },
+);

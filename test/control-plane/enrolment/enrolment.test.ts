@@ -448,3 +448,25 @@ void t.test(
     t.ok(writes < 6, `${writes} writes`);
   },
 );
+
+void t.test(
+  "who asks again with the same key, for the response was lost, spends no other use",
+  async (t) => {
+    const { store, enrolment, token } = await set(t);
+    const { id, text } = await token({ uses: 1 });
+    const request = { token: text, csr: csr(), name: "web-1" };
+    await enrolment.enrol(request, REMOTE);
+    const again = await enrolment.enrol(request, REMOTE);
+    t.match(again.certificateChain, /BEGIN CERTIFICATE/);
+    t.match(await store.get(enrolmentTokenKey(id)), { spec: { usesLeft: 0 } });
+    await t.rejects(enrolment.enrol({ ...request, csr: csr() }, REMOTE), {
+      message: /no uses left/,
+    });
+    await store.remove(enrolmentTokenKey(id));
+    await t.rejects(
+      enrolment.enrol(request, REMOTE),
+      { message: /not valid here/ },
+      "a token that is revoked is of no use to anybody",
+    );
+  },
+);

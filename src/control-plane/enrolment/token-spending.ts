@@ -1,0 +1,142 @@
+/** The taking of a token's uses: by compare-and-swap, so that no use is taken twice, and none for a response that was lost. */
+import type { Clock } from "../../core/clock.ts";
+import { messageOf } from "../../core/errors.ts";
+import { parseToken } from "../../push/token.ts";
+import { ConflictError, type Store } from "../store/store.ts";
+import { EnrolmentError } from "./enrolment-error.ts";
+import { verifyToken } from "./token-use.ts";
+
+/** Writers of one token at a time that are waited for. */
+const MOST_CONFLICTS = 20;
+/** Uses that are remembered with the keys that they were taken for. */
+const MOST_REMEMBERED = 10_000;
+
+export const NO_USES_LEFT =
+  "the token has no uses left: make another with `wherry token create`";
+
+/** Who wants a use of a token. */
+interface Spender {
+  readonly text: string;
+  /** By which it is known again. */
+  readonly name: string;
+  readonly done: () => void;
+  readonly failed: (thrown: unknown) => void;
+}
+
+/** Takes uses of tokens. Those of one token that come while it is written share the next write. */
+export class TokenSpending {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  /** By the token's id. */
+  readonly #waiting = new Map<string, Spender[]>();
+  /** Uses that were taken, the oldest first. */
+  readonly #spent = new Set<string>();
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Whether the holder of the key has taken a use of the token: its response was lost, and it asks again. */
+  hasSpent(text: string, key: string): boolean {
+    return this.#spent.has(nameOf(text, key));
+  }
+
+  /** Takes one use of the token for the holder of the key, and no second one. Rejects with EnrolmentError. */
+  spend(text: string, key: string): Promise<void> {
+    if (this.hasSpent(text, key)) return Promise.resolve();
+    const id = parseToken(text)?.id ?? "";
+    return new Promise((done, failed) => {
+      const waiting = this.#waiting.get(id);
+      const spender = { text, name: nameOf(text, key), done, failed };
+      if (waiting !== undefined) {
+        waiting.push(spender);
+        return;
+      }
+      this.#waiting.set(id, [spender]);
+      void this.#spendAll(id);
+    });
+  }
+
+  async #spendAll(id: string): Promise<void> {
+    for (;;) {
+      const spenders = this.#waiting.get(id)?.splice(0) ?? [];
+      if (spenders.length === 0) {
+        this.#waiting.delete(id);
+        return;
+      }
+      await this.#spendTogether(spenders);
+    }
+  }
+
+  /** Never rejects: each of them hears what became of it. */
+  async #spendTogether(spenders: readonly Spender[]): Promise<void> {
+    // Each shows the secret, also where another has shown it.
+    const good: Spender[] = [];
+    let left = 0;
+    for (const spender of spenders)
+      try {
+        const { spec } = await verifyToken(
+          this.#store,
+          this.#clock,
+          spender.text,
+        );
+        left = spec.usesLeft;
+        good.push(spender);
+      } catch (thrown) {
+        spender.failed(thrown);
+      }
+    const [first] = good;
+    if (first === undefined) return;
+    const served = good.slice(0, left);
+    try {
+      await takeUses(this.#store, this.#clock, first.text, served.length);
+      for (const { name, done } of served) {
+        this.#remember(name);
+        done();
+      }
+    } catch (thrown) {
+      for (const { failed } of served) failed(thrown);
+    }
+    for (const { failed } of good.slice(left))
+      failed(new EnrolmentError("refused", NO_USES_LEFT));
+  }
+
+  #remember(name: string): void {
+    this.#spent.add(name);
+    const [oldest] = this.#spent;
+    if (this.#spent.size > MOST_REMEMBERED && oldest !== undefined)
+      this.#spent.delete(oldest);
+  }
+}
+
+function nameOf(text: string, key: string): string {
+  return `${parseToken(text)?.id ?? ""} ${key}`;
+}
+
+/** Rejects with EnrolmentError. */
+async function takeUses(
+  store: Store,
+  clock: Clock,
+  text: string,
+  uses: number,
+): Promise<void> {
+  for (let conflicts = 0; ; conflicts += 1) {
+    const { record, spec } = await verifyToken(store, clock, text);
+    if (spec.usesLeft < uses)
+      throw new EnrolmentError(
+        "failed",
+        "the token is used elsewhere: try again",
+      );
+    try {
+      await store.put(
+        { ...record, spec: { ...spec, usesLeft: spec.usesLeft - uses } },
+        Number(record.metadata.resourceVersion),
+      );
+      return;
+    } catch (thrown) {
+      if (!(thrown instanceof ConflictError) || conflicts >= MOST_CONFLICTS)
+        throw new EnrolmentError("failed", messageOf(thrown));
+    }
+  }
+}
