@@ -15,13 +15,13 @@ import { DatabaseSync } from "node:sqlite";
 import t from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
+import { storeContract } from "../../support/store-contract.ts";
 import {
   key,
   put,
   service,
-  storeContract,
   take,
-} from "../../support/store-contract.ts";
+} from "../../support/store-contract/fixtures.ts";
 
 storeContract("sqlite store", ({ directory, clock, history }) =>
   Promise.resolve(

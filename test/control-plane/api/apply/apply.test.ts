@@ -12,7 +12,7 @@ import {
   type Body,
 } from "../../../support/apply.ts";
 import { fields, rig, service as serviceIn } from "../../../support/api.ts";
-import { take } from "../../../support/store-contract.ts";
+import { take } from "../../../support/store-contract/fixtures.ts";
 
 const summary = ({ revision, type, created, resource }: Change): string =>
   `${revision} ${created === true ? "new" : type} ${resource.metadata.name}`;

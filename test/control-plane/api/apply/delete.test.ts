@@ -8,7 +8,7 @@ import {
   type Answer,
   type Rig,
 } from "../../../support/api.ts";
-import { take } from "../../../support/store-contract.ts";
+import { take } from "../../../support/store-contract/fixtures.ts";
 
 type Body = Record<string, unknown>;
 
