@@ -175,11 +175,10 @@ export interface ClientConnection {
   readonly capacity: number;
   /** Monotonic milliseconds (the codec's clock) when the peer last sent anything. */
   readonly heardAt: number;
-  /**
-   * Differs from what it was when the peer has given a sign of life since: it sent anything, or took what had waited for it. NaN as long
-   * as we do not listen. Absent where it is `heardAt`.
-   */
-  readonly signs?: number;
+  /** We do not read for now: nothing can be heard. */
+  readonly deaf?: boolean;
+  /** The number of the write that the socket has not taken as a whole yet; undefined where nothing waits. */
+  readonly pendingWrite?: number | undefined;
   /** The peer's `Keep-Alive: timeout` in milliseconds, where it gave one (HTTP/1.1). */
   readonly keepAlive: number | undefined;
   /** Opens a stream; `capacity` must be above 0. With `ended`, the request has no body. */

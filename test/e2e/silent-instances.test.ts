@@ -62,7 +62,7 @@ function judge(t: Test, printed: readonly string[]): void {
       evidence:
         /^silent for .* no acknowledgement of a PING within 1 s$|no response to a request of our own/,
     },
-    "and it is ejected on that evidence",
+    "and it is ejected, with what was seen",
   );
 }
 

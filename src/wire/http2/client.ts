@@ -88,11 +88,12 @@ class Client
     return this.#session.now;
   }
 
-  get signs(): number {
-    const { now, reading } = this.#session;
-    if (reading.stopped) return Number.NaN;
-    const { busy, handedOver } = this.output;
-    return busy ? now + handedOver : now;
+  get deaf(): boolean {
+    return this.#session.reading.stopped;
+  }
+
+  get pendingWrite(): number | undefined {
+    return this.output.pendingWrite;
   }
 
   get capacity(): number {

@@ -33,7 +33,10 @@ const UNUSUAL = 4;
 /** Links that are found dead in one look at most: all that is in flight on each fails at once. The others follow in the next looks. */
 export const MOST_DEAD = 8;
 
-type Watched = Pick<ClientConnection, "active" | "heardAt" | "signs" | "ping">;
+type Watched = Pick<
+  ClientConnection,
+  "active" | "heardAt" | "deaf" | "pendingWrite" | "ping"
+>;
 
 /** `evidence`: what was seen, in words. */
 type Died = (evidence: string) => void;
@@ -44,8 +47,10 @@ export class WatchedLink {
   readonly #watch: LinkWatch;
   readonly #connection: Watched;
   readonly #usual: UsualSilence = new UsualSilence(LONGEST / UNUSUAL);
-  /** What its signs were at the last look. */
-  #seen: number;
+  #heardAt: number;
+  /** The write that the socket had not taken at the last look, and whether it had not at the one before. */
+  #pendingWrite: number | undefined;
+  #stuck = false;
   /** Looks since the last sign, as long as requests are out. */
   #quiet = 0;
   /** Looks that are left for an answer; 0 where nothing was asked. */
@@ -56,25 +61,23 @@ export class WatchedLink {
     this.#watch = watch;
     this.#connection = connection;
     this.died = died;
-    this.#seen = this.#signs;
+    this.#heardAt = connection.heardAt;
   }
 
   /** Asks by a PING, whether requests are out or not; not twice before the answer. */
   ask(): void {
     if (this.#left > 0 || this.#dead) return;
     this.#left = ANSWER;
-    this.#seen = this.#signs;
+    this.#heardAt = this.#connection.heardAt;
     this.#connection.ping().catch(ignore);
     this.#watch.wake();
   }
 
   /** `mayDie`: otherwise one that is dead is so at the next look. */
   look(mayDie: boolean): "idle" | "alive" | "dead" {
-    const signs = this.#signs;
-    // NaN differs from itself: a connection that does not listen does not count as silent.
-    const heard = signs !== this.#seen;
-    this.#seen = signs;
-    const { active } = this.#connection;
+    const { active, deaf } = this.#connection;
+    const taken = this.#hasTaken();
+    const heard = this.#hasSpoken() || taken || deaf === true;
     if (heard) {
       this.#usual.add(this.#quiet);
       this.#quiet = 0;
@@ -106,8 +109,24 @@ export class WatchedLink {
     return `${before}no acknowledgement of a PING within ${ANSWER_WITHIN / 1000} s`;
   }
 
-  get #signs(): number {
-    return this.#connection.signs ?? this.#connection.heardAt;
+  #hasSpoken(): boolean {
+    const { heardAt } = this.#connection;
+    const spoken = heardAt !== this.#heardAt;
+    this.#heardAt = heardAt;
+    return spoken;
+  }
+
+  /**
+   * A write that waited from one look to the next has been taken, as with a long upload that fills the way. What the kernel takes at once
+   * proves nothing: it takes it for a host that is gone as well.
+   */
+  #hasTaken(): boolean {
+    const { pendingWrite } = this.#connection;
+    const same = pendingWrite === this.#pendingWrite;
+    const taken = this.#stuck && !same;
+    this.#stuck = same && pendingWrite !== undefined;
+    this.#pendingWrite = pendingWrite;
+    return taken;
   }
 
   get #patience(): number {

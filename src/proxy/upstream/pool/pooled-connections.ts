@@ -6,10 +6,11 @@ import type { PoolOptions } from "./options.ts";
 /** Milliseconds that a connection may have been silent and still carry a request that may not be repeated (law 3). */
 export const FRESH = 1000;
 /**
- * Milliseconds that a link may have been silent with requests out and still carry such a request: a tenth of the time in which it is found
- * dead, so that of ten of them one is lost. Where it lives, a PING costs a round trip.
+ * Milliseconds that a link may have been silent with requests out and still carry such a request: a twentieth of the time in which it is
+ * found dead, so that of twenty of them one is lost. Where it lives, a PING costs a round trip, of which a response that takes longer than
+ * this makes little.
  */
-const FRESH_IN_USE = 200;
+const FRESH_IN_USE = 100;
 
 export interface PooledConnection {
   readonly connection: ClientConnection;

@@ -48,6 +48,11 @@ export class Output {
     return this.#lent !== undefined;
   }
 
+  /** The number of the write that the socket is busy with. */
+  get pendingWrite(): number | undefined {
+    return this.#lent === undefined ? undefined : this.#writes;
+  }
+
   /** The socket is busy and more than `bytes` wait: `onDrained` will come when it has taken them. */
   stuckOver(bytes: number): boolean {
     return this.#lent !== undefined && this.size > bytes;

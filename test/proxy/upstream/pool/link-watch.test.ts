@@ -13,7 +13,8 @@ const SECOND = 1000;
 interface FakeLink {
   active: number;
   heardAt: number;
-  signs?: number;
+  deaf?: boolean;
+  pendingWrite?: number | undefined;
   /** PINGs so far. */
   pings: number;
   /** How the other end takes a PING. */
@@ -118,14 +119,16 @@ void t.test("what shows that the other end lives", (t) => {
       pings: [6, 30],
     },
     {
-      name: "what waited is taken",
-      more: (clock: FakeClock) => (link: FakeLink) =>
-        void clock.after(SECOND / 2, () => (link.signs = clock.now())),
+      name: "a long upload, of which a part is taken now and then",
+      more: (clock: FakeClock) => (link: FakeLink) => {
+        link.pendingWrite ??= 1;
+        clock.after(SECOND / 2, () => (link.pendingWrite = link.pings + 1));
+      },
       pings: [6, 30],
     },
     {
       name: "we do not listen ourselves",
-      more: () => (link: FakeLink) => void (link.signs = Number.NaN),
+      more: () => (link: FakeLink) => void (link.deaf = true),
       pings: [1, 1],
     },
   ]) {
@@ -263,6 +266,21 @@ void t.test(
     t.ok(dead() <= 2 * MOST_DEAD);
     clock.advance(LOOK);
     t.equal(dead(), links.length);
+    t.end();
+  },
+);
+
+void t.test(
+  "what the kernel takes at once is no sign of the other end",
+  (t) => {
+    const { clock, link } = setUp();
+    const hole = link(1);
+    // Each look finds another write under way, which is over before the next.
+    for (let write = 0; write < 21; write += 1) {
+      hole.pendingWrite = write % 3 === 0 ? undefined : write;
+      clock.advance(LOOK);
+    }
+    t.equal(hole.evidence.length, 1);
     t.end();
   },
 );

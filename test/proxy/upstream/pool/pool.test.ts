@@ -331,7 +331,7 @@ void t.test(
 );
 
 void t.test(
-  "what may not be repeated waits for a PING on a link that has been silent for 0.2 s with requests out, and goes elsewhere where none is acknowledged",
+  "what may not be repeated waits for a PING on a link that has been silent for 0.1 s with requests out, and goes elsewhere where none is acknowledged",
   async (t) => {
     const { acquire, settle, got, clock, made, pool } = setUp({
       protocol: "h2",
@@ -339,7 +339,7 @@ void t.test(
     });
     acquire();
     await settle();
-    clock.advance(199);
+    clock.advance(99);
     acquire(false);
     t.same(got, ["0", "0 reused"]);
     clock.advance(1);
@@ -368,7 +368,7 @@ void t.test(
 );
 
 void t.test(
-  "the 0.2 s begin with the first request after an idle time",
+  "the 0.1 s begin with the first request after an idle time",
   async (t) => {
     const { acquire, settle, finish, got, clock } = setUp({
       protocol: "h2",
