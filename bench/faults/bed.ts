@@ -9,6 +9,7 @@
  */
 import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { request } from "undici";
 import { wait } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
@@ -20,6 +21,8 @@ import {
   type Host,
   type Network,
 } from "../../test/support/hosts.ts";
+import type { MadPlaneTold } from "../../test/support/hostile/mad-plane-process.ts";
+import type { Madness } from "../../test/support/hostile/madness.ts";
 import {
   NAMESPACE,
   PORTS,
@@ -33,6 +36,15 @@ import { startLoad, type Load } from "./load.ts";
 export const CALLEES = ["callee-1", "callee-2"] as const;
 export type Callee = (typeof CALLEES)[number];
 export type HostName = "plane" | "caller" | Callee;
+
+const MAD_PLANE = fileURLToPath(
+  new URL("../../test/support/hostile/mad-plane-process.ts", import.meta.url),
+);
+
+export interface MadPlane extends MadPlaneTold {
+  /** From now on; undefined: it serves. */
+  madden(madness: Madness | undefined): Promise<void>;
+}
 
 /** Milliseconds. */
 const READY_WITHIN = 60_000;
@@ -58,6 +70,8 @@ export class Bed {
   readonly #sidecars = new Map<string, Daemon>();
   readonly #applications = new Map<string, Daemon>();
   #controlPlane: Daemon | undefined;
+  /** "HOST:PORT" */
+  #push = "";
   #loads = 0;
 
   constructor(around: Surroundings, directory: string, network: Network) {
@@ -87,14 +101,36 @@ export class Bed {
 
   startControlPlane(): Promise<void> {
     const plane = this.host("plane");
+    this.#push = `${plane.ipv4}:${PORTS.push}`;
     this.#controlPlane = plane.start([
       ...this.#node(),
       "control-plane",
       ...["--state", this.#state("plane"), "--store", "sqlite"],
       ...["--api", `127.0.0.1:${PORTS.api}`],
-      ...["--push", `${plane.ipv4}:${PORTS.push}`, "--log-level", "warn"],
+      ...["--push", this.#push, "--log-level", "warn"],
     ]);
     return this.#apiAnswers();
+  }
+
+  /** One that serves as a control plane does until it is told to go mad. */
+  async startMadPlane(): Promise<MadPlane> {
+    const plane = this.host("plane");
+    const addresses = ["caller" as const, ...CALLEES].map(
+      (name) => this.host(name).ipv4,
+    );
+    this.#controlPlane = plane.start([
+      ...[process.execPath, "--disable-warning=ExperimentalWarning", MAD_PLANE],
+      ...[plane.ipv4, SERVICE, ...addresses.map((each) => `${each}/32`)],
+    ]);
+    await this.#controlPlane.prints("}\n");
+    const [line = ""] = this.#controlPlane.lines;
+    const told = JSON.parse(line) as MadPlaneTold;
+    this.#push = `${plane.ipv4}:${told.port}`;
+    const url = `http://${plane.ipv4}:${told.orders}/`;
+    return {
+      ...told,
+      madden: (madness) => ordered(url, "POST", madness ?? ""),
+    };
   }
 
   /** As `wherry` on the control plane's host; what it prints. Throws UserError where it fails. */
@@ -124,7 +160,7 @@ export class Bed {
     const sidecar = host.start([
       ...this.#node(SIDECAR_FLAGS),
       "sidecar",
-      ...["--control-plane", `${this.host("plane").ipv4}:${PORTS.push}`],
+      ...["--control-plane", this.#push],
       ...["--name", name, "--address", host.ipv4, "--no-capture"],
       ...["--state", this.#state(name), "--access-log", "none"],
       ...["--log-level", "warn", "--drain-timeout", "1s"],
@@ -162,10 +198,7 @@ export class Bed {
 
   async order(name: Callee, behaviour: Behaviour): Promise<void> {
     const { ipv4 } = this.host(name);
-    const { body } = await request(
-      `http://${ipv4}:${PORTS.orders}/${behaviour}`,
-    );
-    await body.dump();
+    await ordered(`http://${ipv4}:${PORTS.orders}/${behaviour}`, "GET");
   }
 
   /** Calls from now on; resolves once all instances answer and none fails. Throws UserError where that does not come. */
@@ -228,6 +261,37 @@ export class Bed {
 
 /** All of its processes run and its Service has two instances. Throws UserError where they cannot. */
 export async function openBed(around: Surroundings): Promise<Bed> {
+  return openWith(around, async (bed) => {
+    await mkdir(join(bed.directory, "plane"), { mode: 0o700 });
+    await bed.startControlPlane();
+    await bed.apply(RESOURCES);
+    return {
+      callees: await bed.enrolmentToken(SERVICE, CALLEES),
+      caller: await bed.enrolmentToken("caller", ["caller"]),
+    };
+  });
+}
+
+/** The same with a control plane that can go mad. */
+export async function openMadBed(
+  around: Surroundings,
+): Promise<{ readonly bed: Bed; readonly plane: MadPlane }> {
+  let plane: MadPlane | undefined;
+  const bed = await openWith(around, async (opening) => {
+    plane = await opening.startMadPlane();
+    return { callees: plane.token, caller: plane.callerToken };
+  });
+  if (plane === undefined) throw new Error("no control plane");
+  return { bed, plane };
+}
+
+/** `startPlane` gives tokens. */
+async function openWith(
+  around: Surroundings,
+  startPlane: (
+    bed: Bed,
+  ) => Promise<{ readonly callees: string; readonly caller: string }>,
+): Promise<Bed> {
   const why = whyNoHosts();
   if (why !== undefined) throw new UserError(why);
   const directory = await mkdtemp(join(around.directory, "mesh-"));
@@ -235,11 +299,7 @@ export async function openBed(around: Surroundings): Promise<Bed> {
   const network = makeNetwork(["plane", "caller", ...CALLEES]);
   const bed = new Bed(around, directory, network);
   try {
-    await mkdir(join(directory, "plane"), { mode: 0o700 });
-    await bed.startControlPlane();
-    await bed.apply(RESOURCES);
-    const callees = await bed.enrolmentToken(SERVICE, CALLEES);
-    const caller = await bed.enrolmentToken("caller", ["caller"]);
+    const { callees, caller } = await startPlane(bed);
     await Promise.all(CALLEES.map((name) => bed.startApplication(name)));
     await Promise.all([
       bed.startSidecar("caller", caller),
@@ -250,6 +310,15 @@ export async function openBed(around: Surroundings): Promise<Bed> {
     await bed.close();
     throw thrown;
   }
+}
+
+async function ordered(
+  url: string,
+  method: "GET" | "POST",
+  text?: string,
+): Promise<void> {
+  const { body } = await request(url, { method, body: text ?? null });
+  await body.dump();
 }
 
 function found(daemons: ReadonlyMap<string, Daemon>, name: string): Daemon {

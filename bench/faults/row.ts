@@ -13,6 +13,8 @@ export interface Row {
   /** "cut/callees/60s": what `--rows` chooses by, from its beginning. */
   readonly name: string;
   readonly goals: readonly Goal[];
+  /** The mesh of the row, where it is not the usual one. */
+  readonly open?: (around: Surroundings) => Promise<Bed>;
   /** One round of it, in a mesh that is well; leaves it well. */
   run(bed: Bed): Promise<Stretch>;
 }

@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { freePort } from "../../../src/demo/free-port.ts";
 import { call, eventually, paced, type Called } from "../call.ts";
 import { cleanEnvironment, ROOT } from "../demo.ts";
+import type { MadPlaneTold } from "./mad-plane-process.ts";
 import type { Madness } from "./madness.ts";
 
 export interface MadMesh {
@@ -39,13 +40,12 @@ export async function startMadMesh(): Promise<MadMesh> {
       join(import.meta.dirname, "mad-plane-process.ts"),
       ...["127.0.0.1", "orders", "127.0.0.1/32"],
     ],
-    { env: cleanEnvironment(), stdio: ["pipe", "pipe", "inherit"] },
+    { env: cleanEnvironment(), stdio: ["ignore", "pipe", "inherit"] },
   );
   const lines = createInterface({ input: plane.stdout })[
     Symbol.asyncIterator
   ]();
-  const heard = async (): Promise<string> => (await lines.next()).value ?? "";
-  const told = JSON.parse(await heard()) as { port: number; token: string };
+  const told = JSON.parse((await lines.next()).value ?? "") as MadPlaneTold;
   const application = createServer((request, response) => {
     request.resume();
     response.end("ok");
@@ -56,8 +56,10 @@ export async function startMadMesh(): Promise<MadMesh> {
   const { port } = application.address() as AddressInfo;
   return {
     async madden(madness) {
-      plane.stdin.write(`${madness ?? ""}\n`);
-      await heard();
+      await call(`http://127.0.0.1:${told.orders}/`, {
+        method: "POST",
+        body: madness ?? "",
+      });
     },
     sidecar: () => startMadSidecar(told.port, told.token, port),
     async close() {

@@ -1,7 +1,18 @@
-/** The process of a control plane that can go mad: it tells its port and a token, and takes the name of a madness a line, or "" for none. */
-import { createInterface } from "node:readline";
+/** The process of a control plane that can go mad: it tells its ports and tokens, and takes a madness as the body of a request, or nothing for none. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { MADNESS, type Madness } from "./madness.ts";
 import { startMadPlane } from "./mad-plane.ts";
+
+/** What its first line is. */
+export interface MadPlaneTold {
+  /** Where sidecars call it, and where it is told what to do. */
+  readonly port: number;
+  readonly orders: number;
+  /** Enrols instances of the application. */
+  readonly token: string;
+  readonly callerToken: string;
+}
 
 const [host = "127.0.0.1", app = "orders", ...addresses] =
   process.argv.slice(2);
@@ -9,18 +20,27 @@ const [host = "127.0.0.1", app = "orders", ...addresses] =
 const plane = await startMadPlane(host);
 const token = (name: string): Promise<string> =>
   plane.token({ labels: { app: name }, serviceAccount: name, addresses });
-const told = {
-  port: plane.port,
-  token: await token(app),
-  callerToken: await token("caller"),
-};
-process.stdout.write(`${JSON.stringify(told)}\n`);
 
-createInterface({ input: process.stdin }).on("line", (line) => {
-  plane.madden(isMadness(line) ? line : undefined);
-  process.stdout.write(`${line}\n`);
+const server = createServer((request, response) => {
+  let mood = "";
+  request.on("data", (chunk: Buffer) => (mood += chunk.toString()));
+  request.on("end", () => {
+    plane.madden(isMadness(mood) ? mood : undefined);
+    response.end();
+  });
 });
+server.listen(0, host, () => void tell());
 
-function isMadness(line: string): line is Madness {
-  return Object.hasOwn(MADNESS, line);
+async function tell(): Promise<void> {
+  const told: MadPlaneTold = {
+    port: plane.port,
+    orders: (server.address() as AddressInfo).port,
+    token: await token(app),
+    callerToken: await token("caller"),
+  };
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}
+
+function isMadness(mood: string): mood is Madness {
+  return Object.hasOwn(MADNESS, mood);
 }

@@ -159,7 +159,7 @@ function answer(
 
 function register(
   world: Map<string, Resource>,
-  { namespace, name, labels }: Peer,
+  { namespace, name, labels, serviceAccount }: Peer,
   bytes: Buffer,
 ): void {
   const { spec } = REGISTRATION.Register.requestDeserialize(bytes);
@@ -167,7 +167,7 @@ function register(
     apiVersion: API_VERSION,
     kind: "Workload",
     metadata: { name, namespace, labels },
-    spec: JSON.parse(spec) as Record<string, unknown>,
+    spec: { ...(JSON.parse(spec) as Record<string, unknown>), serviceAccount },
   };
   world.set(resourceName(keyOf(workload)), workload);
 }
