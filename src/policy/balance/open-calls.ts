@@ -9,6 +9,7 @@
  */
 import type { MonotonicMs } from "../../core/units.ts";
 import { Durations } from "./durations.ts";
+import { Recent } from "./recent.ts";
 
 /** A request of which all was sent. Its own object is its entry: to enter and to leave allocates nothing. */
 export interface OpenCall {
@@ -43,6 +44,9 @@ export class OpenCalls {
   finishedSentAt: MonotonicMs = -Infinity;
   /** What was sent before does not count: the endpoint has responded to a request of our own since. */
   provedAt: MonotonicMs = -Infinity;
+  /** When the requests were sent whose responses began, or ended, lately. */
+  readonly answered: Recent = new Recent();
+  readonly finished: Recent = new Recent();
   /** Milliseconds from the request to the head of the response, and to its end. */
   readonly toHead: Durations = new Durations();
   readonly toEnd: Durations = new Durations();
@@ -69,6 +73,7 @@ export class OpenCalls {
     }
     call.answering = true;
     this.toHead.add(now - call.sentAt);
+    this.answered.add(call.sentAt);
     if (call.sentAt <= this.answeredSentAt) return;
     this.answeredSentAt = call.sentAt;
     this.#given = 0;
@@ -82,6 +87,7 @@ export class OpenCalls {
     this.leave(call);
     if (complete) {
       this.toEnd.add(now - call.sentAt);
+      this.finished.add(call.sentAt);
       if (call.sentAt > this.finishedSentAt) this.finishedSentAt = call.sentAt;
     } else if (!call.answering && this.#isEvidence(call)) {
       this.#given += 1;

@@ -6,7 +6,8 @@
  *   doubted, and older than max(1 s, 3 × p99)                                                                 ─▶ to be ejected
  * ```
  * The more requests wait the lower the floor: one alone may be the slow one in a hundred. Where all are slow, as with long polling,
- * nobody is quicker to compare with, and nobody is doubted.
+ * nobody is quicker to compare with, and nobody is doubted. Five that wait while twenty younger ones were served elsewhere are enough
+ * from the floor on, whatever is usual.
  */
 import type { MonotonicMs } from "../../core/units.ts";
 import { emptySums, quantileOf, type Durations } from "./durations.ts";
@@ -25,18 +26,22 @@ export interface Stall {
 }
 
 /** Milliseconds that the oldest must have waited, by how many wait: from so many on, so long. */
+export const SOONEST_DOUBT = 50;
+export const LATEST_DOUBT = 1000;
 const FLOORS: readonly (readonly [count: number, ms: number])[] = [
-  [5, 50],
+  [5, SOONEST_DOUBT],
   [3, 100],
   [2, 250],
-  [1, 1000],
+  [1, LATEST_DOUBT],
 ];
 /** An endpoint that is back from an ejection, on trial: one request is enough. */
-const TRIAL_FLOOR = 50;
+const TRIAL_FLOOR: number = SOONEST_DOUBT;
 /** Milliseconds: nothing younger takes an endpoint out. */
 const PROVEN = 1000;
 const TIMES = 3;
 const SHARE = 0.99;
+/** Were both alike, five in a row would not all be later than twenty younger ones elsewhere. */
+const OUTPACED = { waiting: 5, served: 20 };
 
 /** What the endpoints of a cluster are compared with: each other. Worked out when it is asked for, once for all of them. */
 export class Peers {
@@ -60,6 +65,16 @@ export class Peers {
       unfinished: latestOf(this.#all, (each) => each.finishedSentAt),
     };
     return this.#latest[kind];
+  }
+
+  /** How many of the latest requests that have their responses were sent after `moment`. */
+  younger(kind: Stall["kind"], moment: MonotonicMs): number {
+    return this.#all.reduce(
+      (sum, each) =>
+        sum +
+        (kind === "unanswered" ? each.answered : each.finished).after(moment),
+      0,
+    );
   }
 
   /** Milliseconds that 99 % of the requests to the others take at most; undefined where they had none. */
@@ -116,8 +131,22 @@ function judge(
   if (count === 0 || age < floor) return undefined;
   if (peers.latest(kind) <= sentAt) return undefined;
   const usual = peers.usual(kind, self);
-  if (usual === undefined || age < TIMES * usual) return undefined;
+  if (usual === undefined) return undefined;
+  if (age < TIMES * usual && !isOutpaced(kind, count, sentAt, peers))
+    return undefined;
   return { kind, count, age, usual, proven: age >= PROVEN };
+}
+
+/** So many wait here, while so many younger ones were served elsewhere, that what is usual does not matter: on the first calls all are slow. */
+function isOutpaced(
+  kind: Stall["kind"],
+  count: number,
+  sentAt: MonotonicMs,
+  peers: Peers,
+): boolean {
+  return (
+    count >= OUTPACED.waiting && peers.younger(kind, sentAt) >= OUTPACED.served
+  );
 }
 
 function floorOf(count: number): number {

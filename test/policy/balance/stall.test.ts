@@ -177,6 +177,25 @@ void t.test("a response that does not end while those of siblings do", (t) => {
 });
 
 void t.test(
+  "five wait while twenty younger ones were served elsewhere: whatever is usual",
+  (t) => {
+    const self = new OpenCalls();
+    const sibling = new OpenCalls();
+    // The first calls were slow.
+    for (let at = 0; at < 500; at += 10) request(sibling, at, 500, 500);
+    for (const at of [1000, 1001, 1002, 1003, 1004]) request(self, at);
+    const found = (): boolean =>
+      stallOf(self, new Peers(() => [self, sibling]), false, 1100) !==
+      undefined;
+    for (let at = 1005; at < 1024; at += 1) request(sibling, at, 30, 30);
+    t.equal(found(), false, "nineteen");
+    request(sibling, 1024, 30, 30);
+    t.equal(found(), true);
+    t.end();
+  },
+);
+
+void t.test(
   "callers that give up leave their evidence, until a younger request is responded to",
   (t) => {
     const self = new OpenCalls();
