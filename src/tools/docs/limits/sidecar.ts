@@ -1,4 +1,6 @@
 /** Limits of a sidecar as a whole: connections, requests, memory and time. */
+import { LATEST_DOUBT, SOONEST_DOUBT } from "../../../policy/balance/stall.ts";
+import { ASK_TIMEOUT } from "../../../proxy/upstream/cluster/stall-watch.ts";
 import {
   RESOLVE_WITHIN,
   MOST_OPEN,
@@ -315,6 +317,12 @@ export const TIME_LIMITS: readonly Limit[] = [
     beyond: `a PING; where nothing comes within ${time(ANSWER_WITHIN)}, the link ends, its endpoint is ejected, and requests that may be repeated go elsewhere`,
     reasons: reasons("UPSTREAM_RESET"),
     seen: ['wherry_ejections_total{reason="silent-link"}'],
+  },
+  {
+    name: "requests in flight to an endpoint that none overtook",
+    default: `3 times the p99 of its siblings, and ${time(SOONEST_DOUBT)} to ${time(LATEST_DOUBT)} by their number`,
+    beyond: `no new request goes there; where a request of our own has no response within ${time(ASK_TIMEOUT)}, the endpoint is ejected, and requests that may be repeated go elsewhere`,
+    seen: ['wherry_ejections_total{reason="stalled"}'],
   },
   {
     name: "the peer of a link acknowledges nothing",
