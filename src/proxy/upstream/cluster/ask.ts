@@ -31,6 +31,7 @@ export interface AskerOptions {
   readonly poolOf: (endpoint: Endpoint, tunnel: boolean) => Pool;
   /** It cannot show how the others do. */
   readonly isOut: (endpoint: string) => boolean;
+  readonly onResponse: (endpoint: string) => void;
 }
 
 const UNKNOWN: CheckResult = { kind: "unknown", evidence: "" };
@@ -79,7 +80,10 @@ export class Asker {
       },
       () => this.responds,
     );
-    if (result.kind === "healthy") this.#responds = true;
+    if (result.kind === "healthy") {
+      this.#responds = true;
+      this.#options.onResponse(endpoint.key);
+    }
     return result;
   }
 }

@@ -137,6 +137,7 @@ export class ClusterState {
         cluster: () => this.cluster,
         poolOf: (endpoint, tunnel) => this.poolOf(endpoint, tunnel),
         isOut: (key) => this.detector.isHeld(key),
+        onResponse: (key) => this.evidence.record(key, "success", clock.now()),
       }),
       eject: (key, reason, evidence) => this.eject(key, reason, evidence),
     });
@@ -242,6 +243,9 @@ export class ClusterState {
   /** Takes the endpoint out on evidence that is enough by itself, as far as the cap on ejections allows it. */
   eject(endpoint: string, reason: EjectionReason, evidence: string): void {
     const now = this.#options.clock.now();
+    // Where an application stalls its sidecar is there.
+    if (reason !== "stalled")
+      this.evidence.record(endpoint, "local-origin", now);
     this.#ejected(this.detector.eject(endpoint, reason, evidence, now));
   }
 

@@ -2,6 +2,20 @@
 import t from "tap";
 import { FRESH_FOR } from "../../../../src/agent/reports.ts";
 import type { Endpoint } from "../../../../src/policy/snapshot.ts";
+import { silentLogger } from "../../../../src/core/log.ts";
+import { compileSnapshot } from "../../../../src/policy/compile/compile.ts";
+import { makeClusters } from "../../../../src/proxy/upstream/cluster/clusters.ts";
+import type { Pools } from "../../../../src/proxy/upstream/pool/pools.ts";
+import { UNCONFIRMED_SINCE } from "../../../../src/resources/workload/schema.ts";
+import { makeMeters } from "../../../../src/telemetry/meters.ts";
+import { makeMetrics } from "../../../../src/telemetry/metrics.ts";
+import { fakeClock } from "../../../support/fake-clock.ts";
+import {
+  self,
+  service,
+  VERSION,
+  workload,
+} from "../../../support/policy-fixtures.ts";
 import { Evidence } from "../../../../src/proxy/upstream/cluster/evidence.ts";
 
 function endpoint(name: string, unconfirmed = false): Endpoint {
@@ -58,5 +72,41 @@ void t.test("of one that was not called nothing is said", (t) => {
   t.same([...evidence.sightings(0)], []);
   evidence.record("shop/a:8080", "failure", 0);
   t.same([...evidence.sightings(0)], []);
+  t.end();
+});
+
+void t.test("what a cluster sees besides calls counts, too", (t) => {
+  const clock = fakeClock();
+  const instance = (name: string, annotations?: Record<string, string>) =>
+    workload(`shop/${name}`, "orders", {}, annotations && { annotations });
+  const since = { [UNCONFIRMED_SINCE]: "2026-01-01T00:00:00.000Z" };
+  const snapshot = compileSnapshot(
+    [service("shop/orders"), instance("a", since), instance("b")],
+    self(),
+    VERSION,
+  );
+  const cluster = snapshot.destination("orders", 80)?.cluster;
+  if (cluster === undefined) throw new Error("there is no cluster");
+  const clusters = makeClusters({
+    clock,
+    logger: silentLogger,
+    meters: makeMeters(makeMetrics({ maxSeries: 1000 })),
+    // No call is made.
+    pools: { generation: 0 } as Pools,
+  });
+  t.teardown(() => clusters.close());
+  const state = clusters.of(cluster);
+  const key = "shop/a:8080";
+  const sightings = () => [...state.evidence.sightings(clock.now())];
+  state.eject(key, "stalled", "its application responds to nothing");
+  t.same(sightings(), [], "its sidecar is there");
+  state.eject(key, "silent-link", "it did not acknowledge a PING");
+  t.match(sightings(), [{ workload: "shop/a", reached: false }]);
+  clock.advance(1);
+  state.record(key, "success", clock.now());
+  t.match(sightings(), [{ workload: "shop/a", reached: true }]);
+  clock.advance(1);
+  state.eject(key, "probe", "a request of our own got no response");
+  t.match(sightings(), [{ workload: "shop/a", reached: false }]);
   t.end();
 });
