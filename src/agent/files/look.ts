@@ -4,7 +4,7 @@ import type { BigIntStats } from "node:fs";
 import { wait, type Clock } from "../../core/clock.ts";
 import { inSlices, pauses, type Steps } from "../../core/slices.ts";
 
-export interface Standing {
+export interface FileStats {
   /** Another one after each write, each replacement and each change of its inode. */
   readonly signature: string;
   /** Identity of the file on its file system. */
@@ -15,7 +15,7 @@ export interface Standing {
 }
 
 /** By file, in the order of the list. Undefined: it is listed and cannot be found. */
-export type Look = ReadonlyMap<string, Standing | undefined>;
+export type Look = ReadonlyMap<string, FileStats | undefined>;
 
 export type List = () => Promise<readonly string[]>;
 
@@ -29,12 +29,12 @@ const SPARING = 50;
 /** Empty where the files cannot be listed. */
 export async function lookAt(list: List): Promise<Look> {
   const files = await list().catch((): readonly string[] => []);
-  const look = new Map<string, Standing | undefined>();
+  const look = new Map<string, FileStats | undefined>();
   for (let at = 0; at < files.length; at += TOGETHER) {
     const some = files.slice(at, at + TOGETHER);
     const found = await Promise.all(
       some.map((file) =>
-        stat(file, { bigint: true }).then(standingOf, () => undefined),
+        stat(file, { bigint: true }).then(statsOf, () => undefined),
       ),
     );
     for (const [index, file] of some.entries()) look.set(file, found[index]);
@@ -42,13 +42,13 @@ export async function lookAt(list: List): Promise<Look> {
   return look;
 }
 
-export function standingOf({
+export function statsOf({
   dev,
   ino,
   mtimeNs,
   ctimeNs,
   size,
-}: BigIntStats): Standing {
+}: BigIntStats): FileStats {
   const inode = `${dev}:${ino}`;
   return {
     // The last change of the inode as well: programs that copy set the time of the last write back.
@@ -69,9 +69,9 @@ export function isSameLook(
 
 function* compared(one: Look, other: Look): Steps<boolean> {
   if (one.size !== other.size) return false;
-  for (const [file, standing] of one) {
+  for (const [file, stats] of one) {
     yield;
-    if (!other.has(file) || standing?.signature !== other.get(file)?.signature)
+    if (!other.has(file) || stats?.signature !== other.get(file)?.signature)
       return false;
   }
   return true;
@@ -80,8 +80,8 @@ function* compared(one: Look, other: Look): Steps<boolean> {
 /** Wall-clock milliseconds of the last write to any of them; -Infinity where there is none. */
 export function newestOf(look: Look): number {
   let newest = -Infinity;
-  for (const standing of look.values())
-    newest = Math.max(newest, standing?.writtenAt ?? -Infinity);
+  for (const stats of look.values())
+    newest = Math.max(newest, stats?.writtenAt ?? -Infinity);
   return newest;
 }
 

@@ -20,7 +20,7 @@ import {
   type LoadedFiles,
 } from "./check-files.ts";
 import { LargeTexts } from "./large-texts.ts";
-import { standingOf, type Look, type Standing } from "./look.ts";
+import { statsOf, type Look, type FileStats } from "./look.ts";
 import {
   cutText,
   readParts,
@@ -119,16 +119,16 @@ export class ResourceFiles {
     for (let at = 0; at < changed.length; at += TOGETHER) {
       const some = changed.slice(at, at + TOGETHER);
       const texts = await this.#textsOf(some);
-      for (const [index, [file, standing]] of some.entries()) {
+      for (const [index, [file, stats]] of some.entries()) {
         const text = texts[index];
-        if (text === undefined || standing === undefined) return undefined;
+        if (text === undefined || stats === undefined) return undefined;
         const cuts = await inSlices(cutText(text), pause);
         await this.#readLarge(file, text, cuts, contents, inForce, pause);
         const parts = await inSlices(
           readParts(file, text, cuts, contents, inForce),
           pause,
         );
-        read.set(file, knownFile(standing, text, parts));
+        read.set(file, knownFile(stats, text, parts));
       }
     }
     return inSlices(together(look, read, this.#known), pause);
@@ -169,7 +169,7 @@ export class ResourceFiles {
       );
     }
     let sum = 0;
-    for (const standing of look.values()) sum += standing?.bytes ?? 0;
+    for (const stats of look.values()) sum += stats?.bytes ?? 0;
     if (sum > maxBytes)
       throw new UserError(
         `${path} holds more than ${maxBytes} bytes of resources`,
@@ -177,10 +177,10 @@ export class ResourceFiles {
   }
 
   #textsOf(
-    files: readonly (readonly [string, Standing | undefined])[],
+    files: readonly (readonly [string, FileStats | undefined])[],
   ): Promise<readonly (Buffer | undefined)[]> {
     return readable(
-      Promise.all(files.map(([file, standing]) => readAs(file, standing))),
+      Promise.all(files.map(([file, stats]) => readAs(file, stats))),
     );
   }
 }
@@ -198,32 +198,31 @@ async function readable<T>(reading: Promise<T>): Promise<T> {
 /** The text of a file that stands as it did when it was looked at, before it is read and after; undefined where it does not. */
 async function readAs(
   file: string,
-  standing: Standing | undefined,
+  stats: FileStats | undefined,
 ): Promise<Buffer | undefined> {
   await using handle = await open(file, "r");
   const asBefore = async (): Promise<boolean> =>
-    standingOf(await handle.stat({ bigint: true })).signature ===
-    standing?.signature;
+    statsOf(await handle.stat({ bigint: true })).signature === stats?.signature;
   if (!(await asBefore())) return undefined;
   const text = await handle.readFile();
   return (await asBefore()) ? text : undefined;
 }
 
 interface Compared {
-  readonly changed: readonly (readonly [string, Standing | undefined])[];
+  readonly changed: readonly (readonly [string, FileStats | undefined])[];
   /** By the key of its text, what was in files that have changed or are gone. */
   readonly contents: Map<string, Content>;
 }
 
 function* comparedTo(known: KnownFiles, look: Look): Steps<Compared> {
-  const changed: (readonly [string, Standing | undefined])[] = [];
+  const changed: (readonly [string, FileStats | undefined])[] = [];
   const contents = new Map<string, Content>();
-  const isKnown = (file: string, standing: Standing | undefined): boolean =>
-    known.get(file)?.facts.signature === standing?.signature;
-  for (const [file, standing] of look) {
+  const isKnown = (file: string, stats: FileStats | undefined): boolean =>
+    known.get(file)?.facts.signature === stats?.signature;
+  for (const [file, stats] of look) {
     yield;
-    if (standing === undefined || !isKnown(file, standing))
-      changed.push([file, standing]);
+    if (stats === undefined || !isKnown(file, stats))
+      changed.push([file, stats]);
   }
   for (const [file, { parts }] of known) {
     yield;
@@ -252,7 +251,7 @@ function* together(
 }
 
 function knownFile(
-  { signature, inode, bytes }: Standing,
+  { signature, inode, bytes }: FileStats,
   text: Buffer,
   parts: readonly FilePart[],
 ): KnownFile {

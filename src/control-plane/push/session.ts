@@ -350,8 +350,8 @@ export class Session {
     counters.acknowledged += 1;
     meters.acknowledgedAfter.record((clock.now() - push.startedAt) / 1000);
     this.#known = acknowledge(this.#known, push, clock.wall());
-    this.view.standing.takes(push.set);
-    this.view.standing.refuses(ScopedSet.EMPTY);
+    this.view.counts.takes(push.set);
+    this.view.counts.refuses(ScopedSet.EMPTY);
   }
 
   #refused(push: Push, message: string, whole: boolean): void {
@@ -362,7 +362,7 @@ export class Session {
       at: clock.wall(),
       whole,
     });
-    this.view.standing.refuses(push.set);
+    this.view.counts.refuses(push.set);
     this.#logger.warn(
       {
         revision: push.version.revision,

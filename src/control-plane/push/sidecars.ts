@@ -153,7 +153,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   #enter(session: Session): void {
     const instance = instanceOf(session.peer);
     const streams = this.#instances.get(instance) ?? [];
-    streams.at(-1)?.view.standing.setCounted(false);
+    streams.at(-1)?.view.counts.setCounted(false);
     this.#instances.set(instance, [...streams, session]);
     this.#sessions.set(session.view, session);
     this.#keys.set(session.peer.key, session);
@@ -166,7 +166,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     );
     if (left.length === 0) this.#instances.delete(instance);
     else this.#instances.set(instance, left);
-    left.at(-1)?.view.standing.setCounted(true);
+    left.at(-1)?.view.counts.setCounted(true);
     this.#sessions.delete(session.view);
     if (this.#keys.get(session.peer.key) === session)
       this.#keys.delete(session.peer.key);

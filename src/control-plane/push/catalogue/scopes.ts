@@ -10,7 +10,7 @@ import type { ScopeOf } from "./membership.ts";
 import type { MeshIndex } from "./mesh-index.ts";
 import { Scope, type Follower } from "./scope.ts";
 import { ScopedSet } from "./scoped-set.ts";
-import { Standing } from "./standing.ts";
+import { ViewCounts } from "./view-counts.ts";
 
 /** A workload as its certificate binds it. */
 export interface Viewer extends ScopeOf {
@@ -25,7 +25,7 @@ export class View implements Follower {
   /** The name of its Workload in the catalogue. */
   readonly ownName: string;
   /** The sidecar in the counts of what is in force. */
-  readonly standing: Standing = new Standing();
+  readonly counts: ViewCounts = new ViewCounts();
   readonly #index: MeshIndex;
   readonly #onMoved: (view: View) => void;
   #scope: Scope;
@@ -73,7 +73,7 @@ export class View implements Follower {
         : shared.with(own);
     if (set === this.#set) return;
     this.#set = set;
-    this.standing.wants(set);
+    this.counts.wants(set);
     this.#onMoved(this);
   }
 }
@@ -133,7 +133,7 @@ export class Scopes {
   }
 
   close(view: View): void {
-    view.standing.setCounted(false);
+    view.counts.setCounted(false);
     view.scope.leave(view);
     this.#views.delete(view.ownName, view);
     this.#moved.delete(view);

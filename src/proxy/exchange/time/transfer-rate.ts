@@ -21,7 +21,7 @@ export interface TransferRateHost {
 }
 
 /** How an exchange stands. */
-export interface Standing {
+export interface TransferState {
   /** Milliseconds in which nothing has moved. */
   readonly still: number;
   /** Bytes are held, of its request or of its answer, since one side does not take them. */
@@ -61,23 +61,21 @@ export class TransferRate {
   }
 
   /** `ms` have passed since it was judged last. Why the exchange is given up, where it is. */
-  judge(ms: number, standing: Standing): MeshError | undefined {
+  judge(ms: number, state: TransferState): MeshError | undefined {
     const { short, limits } = this.#host;
-    if (short && standing.holds && standing.still >= limits.shortTimeout)
+    if (short && state.holds && state.still >= limits.shortTimeout)
       return new MeshError(
         "OVERLOADED",
         `this proxy is short of memory, and the exchange stood still for ${limits.shortTimeout / 1000} s`,
         { source: "proxy" },
       );
-    if (!standing.waits) return undefined;
-    return standing.responded
-      ? this.#taking(standing)
-      : this.#sending(ms, standing);
+    if (!state.waits) return undefined;
+    return state.responded ? this.#taking(state) : this.#sending(ms, state);
   }
 
   #sending(
     ms: number,
-    { received, continued }: Standing,
+    { received, continued }: TransferState,
   ): MeshError | undefined {
     const { bodyRate, sendGrace } = this.#host.limits;
     if (bodyRate === 0 || this.#ownApplication) return undefined;
@@ -94,7 +92,7 @@ export class TransferRate {
     );
   }
 
-  #taking({ still }: Standing): MeshError | undefined {
+  #taking({ still }: TransferState): MeshError | undefined {
     const { takeTimeout } = this.#host.limits;
     if (!this.#stranger || still < takeTimeout) return undefined;
     return new MeshError(

@@ -13,7 +13,7 @@ import {
 import { DEFAULT_LIMITS } from "../../../../src/proxy/downstream/limits.ts";
 import {
   TransferRate,
-  type Standing,
+  type TransferState,
 } from "../../../../src/proxy/exchange/time/transfer-rate.ts";
 import type { ServerStream } from "../../../../src/wire/exchange.ts";
 import { makeField } from "../../../../src/wire/fields.ts";
@@ -40,7 +40,7 @@ const limits = {
 const HOST = { limits, short: false };
 
 /** A caller that has sent nothing of its body yet; but for `differs`. */
-function standing(differs: Partial<Standing> = {}): Standing {
+function state(differs: Partial<TransferState> = {}): TransferState {
   return {
     still: 0,
     holds: false,
@@ -58,7 +58,7 @@ function patience(octets: (second: number) => number): number | undefined {
   let received = 0;
   for (let second = 1; second <= 900; second += 1) {
     received += octets(second);
-    if (pace.judge(1000, standing({ received })) !== undefined) return second;
+    if (pace.judge(1000, state({ received })) !== undefined) return second;
   }
   return undefined;
 }
@@ -104,17 +104,14 @@ for (const [who, peer, inside, sends, takes] of CALLERS)
       const pace = new TransferRate(HOST, stream(peer), inside);
       const answer = { responded: true, holds: true };
       t.equal(
-        pace.judge(60_000, standing())?.code,
+        pace.judge(60_000, state())?.code,
         sends ? "REQUEST_STALLED" : undefined,
       );
       t.equal(
-        pace.judge(1000, standing({ ...answer, still: 60_000 }))?.code,
+        pace.judge(1000, state({ ...answer, still: 60_000 }))?.code,
         takes ? "RESPONSE_STALLED" : undefined,
       );
-      t.equal(
-        pace.judge(1000, standing({ ...answer, still: 59_900 })),
-        undefined,
-      );
+      t.equal(pace.judge(1000, state({ ...answer, still: 59_900 })), undefined);
       t.end();
     },
   );
@@ -127,8 +124,8 @@ void t.test(
       stream(undefined, "100-continue"),
       false,
     );
-    t.equal(pace.judge(60_000, standing()), undefined);
-    t.match(pace.judge(60_000, standing({ continued: true })), {
+    t.equal(pace.judge(60_000, state()), undefined);
+    t.match(pace.judge(60_000, state({ continued: true })), {
       code: "REQUEST_STALLED",
     });
     t.end();
@@ -141,14 +138,14 @@ void t.test("a rate of 0 is none", (t) => {
     stream(undefined),
     false,
   );
-  t.equal(pace.judge(60_000, standing()), undefined);
+  t.equal(pace.judge(60_000, state()), undefined);
   t.end();
 });
 
 const SHORT: readonly (readonly [
   what: string,
   short: boolean,
-  differs: Partial<Standing>,
+  differs: Partial<TransferState>,
   code: string | undefined,
 ])[] = [
   [
@@ -174,7 +171,7 @@ for (const [what, short, differs, code] of SHORT)
         const pace = new TransferRate({ limits, short }, stream(peer), inside);
         const error = pace.judge(
           1000,
-          standing({ waits: false, responded: true, ...differs }),
+          state({ waits: false, responded: true, ...differs }),
         );
         t.equal(error?.code, code);
       }

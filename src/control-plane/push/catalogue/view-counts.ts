@@ -3,7 +3,7 @@ import { SlotMap } from "../../../core/slot-map.ts";
 import type { Entry } from "./item.ts";
 import { ScopedSet } from "./scoped-set.ts";
 
-export class Standing {
+export class ViewCounts {
   #wanted = ScopedSet.EMPTY;
   #inForce = ScopedSet.EMPTY;
   #refused = ScopedSet.EMPTY;

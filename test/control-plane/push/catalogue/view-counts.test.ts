@@ -74,14 +74,14 @@ void t.test("after any changes and answers", (t) => {
       if (what < 0.35) {
         sidecar.inForce = sidecar.view.set;
         sidecar.refused = ScopedSet.EMPTY;
-        sidecar.view.standing.takes(sidecar.inForce);
-        sidecar.view.standing.refuses(sidecar.refused);
+        sidecar.view.counts.takes(sidecar.inForce);
+        sidecar.view.counts.refuses(sidecar.refused);
       } else if (what < 0.6) {
         sidecar.refused = sidecar.view.set;
-        sidecar.view.standing.refuses(sidecar.refused);
+        sidecar.view.counts.refuses(sidecar.refused);
       } else if (what < 0.7) {
         sidecar.counted = !sidecar.counted;
-        sidecar.view.standing.setCounted(sidecar.counted);
+        sidecar.view.counts.setCounted(sidecar.counted);
       } else if (what < 0.75) {
         catalogue.close(sidecar.view);
         sidecars[place] = open();
@@ -110,12 +110,12 @@ void t.test("after any changes and answers", (t) => {
 void t.test("what the store has and no sidecar has heard of yet", (t) => {
   const catalogue = new Catalogue();
   catalogue.put(at(MESH, 1));
-  const { standing, set } = catalogue.open({
+  const { counts, set } = catalogue.open({
     namespace: "shop",
     labels: {},
     name: "web-1",
   });
-  standing.takes(set);
+  counts.takes(set);
   t.same(catalogue.inForce(keyOf(MESH), "1"), { have: 1, of: 1, refused: 0 });
   t.same(catalogue.inForce(keyOf(MESH), "2"), { have: 0, of: 1, refused: 0 });
   t.same(catalogue.inForce(keyOf(service("orders")), "3"), {
