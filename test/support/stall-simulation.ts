@@ -84,6 +84,7 @@ interface Call {
 class SimulatedAttempt implements OpenCall {
   sentAt = 0;
   answering = false;
+  bytes = 0;
   listed = false;
   older: OpenCall | undefined;
   younger: OpenCall | undefined;

@@ -16,6 +16,8 @@ export interface OpenCall {
   sentAt: MonotonicMs;
   /** The head of its response has come. */
   answering: boolean;
+  /** Bytes of its response so far. */
+  bytes: number;
   /** The list's own; `listed` while it is in one. */
   listed: boolean;
   older: OpenCall | undefined;
@@ -32,6 +34,9 @@ export interface Standstill {
   /** When the oldest of them was sent. */
   sentAt: MonotonicMs;
 }
+
+/** Bytes a second: a response that comes at this rate is on its way, however long it takes. */
+const MOVING = 16_384;
 
 /** Steps back from the newest: where more wait, the oldest of these is old enough. */
 const MOST_LOOKED_AT = 64;
@@ -175,7 +180,7 @@ export class OpenCalls {
       call !== undefined && call.sentAt > since && looked < MOST_LOOKED_AT;
       looked += 1
     ) {
-      if (call.answering === answering) {
+      if (call.answering === answering && !isMoving(call, now)) {
         found.count += 1;
         found.age = Math.max(found.age, now - call.sentAt);
         found.sentAt = Math.min(found.sentAt, call.sentAt);
@@ -183,4 +188,8 @@ export class OpenCalls {
       call = call.older;
     }
   }
+}
+
+function isMoving({ bytes, sentAt }: OpenCall, now: MonotonicMs): boolean {
+  return bytes > 0 && bytes * 1000 >= MOVING * (now - sentAt);
 }

@@ -205,7 +205,10 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
 
   data(chunk: Buffer): void {
     if (this.#over) return;
-    if (!this.#relay.pass(chunk)) this.#sink?.pause();
+    this.target.received?.(chunk.length);
+    if (this.#relay.pass(chunk)) return;
+    this.#sink?.pause();
+    this.target.slowed?.();
   }
 
   end(trailers: Fields | undefined): void {

@@ -37,6 +37,10 @@ export interface Target {
   readonly trial?: boolean;
   /** All of the request was sent, and a response is due. */
   sent?(): void;
+  /** So many bytes of a response came. */
+  received?(bytes: number): void;
+  /** The caller does not take the response as fast as it comes: what takes long says nothing of the endpoint. */
+  slowed?(): void;
   /** The head of a response came. */
   headed?(outcome: Outcome, now: number): void;
 }

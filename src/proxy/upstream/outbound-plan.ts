@@ -190,6 +190,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   readonly trial: boolean;
   sentAt = 0;
   answering = false;
+  bytes = 0;
   listed = false;
   older: OpenCall | undefined;
   younger: OpenCall | undefined;
@@ -256,6 +257,14 @@ class EndpointTarget implements Target, Waiter, OpenCall {
 
   endless(): void {
     this.#pick.load.calls.leave(this);
+  }
+
+  slowed(): void {
+    this.#pick.load.calls.leave(this);
+  }
+
+  received(bytes: number): void {
+    this.bytes += bytes;
   }
 
   stalled(now: number): void {

@@ -12,6 +12,7 @@ function open(): OpenCall & { readonly told: number[] } {
     told,
     sentAt: 0,
     answering: false,
+    bytes: 0,
     listed: false,
     older: undefined,
     younger: undefined,
@@ -171,6 +172,13 @@ void t.test("a response that does not end while those of siblings do", (t) => {
     "3 responses without an end, the oldest for 103 ms; siblings complete 99 % within 4 ms",
   );
   t.equal(stallOf(self, peers(), false, 2001)?.proven, true);
+  for (const each of dripping) each.bytes = 30_000;
+  t.equal(stallOf(self, peers(), false, 2001), undefined, "it is a long one");
+  t.match(
+    stallOf(self, peers(), false, 2999),
+    { count: 3 },
+    "too slow for that",
+  );
   for (const each of dripping) self.leave(each);
   t.equal(stallOf(self, peers(), false, 3001), undefined, "endless ones leave");
   t.end();

@@ -257,6 +257,14 @@ export class HedgedTarget implements Target, ConnectionWaiter {
     this.#current.endless?.();
   }
 
+  slowed(): void {
+    this.#current.slowed?.();
+  }
+
+  received(bytes: number): void {
+    this.#current.received?.(bytes);
+  }
+
   answered(outcome: Outcome): void {
     (this.#winner ?? this.#first).answered(outcome);
   }

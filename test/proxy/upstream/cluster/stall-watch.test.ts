@@ -85,6 +85,7 @@ function bench(keys: readonly string[] = ["a", "b"]): Bench {
     const call: OpenCall = {
       sentAt: 0,
       answering: false,
+      bytes: 0,
       listed: false,
       older: undefined,
       younger: undefined,
