@@ -2,6 +2,7 @@
 import { connect, type Socket } from "node:net";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import t from "tap";
+import { nextTurn } from "../../../../src/core/slices.ts";
 import { PREFACE } from "../../../../src/wire/http2/frames/frames.ts";
 import {
   data,
@@ -392,9 +393,10 @@ const STORIES: readonly Story[] = [
   },
 ];
 
-/** One turn for what is on its way through both sidecars and the kernel. */
-const settle = (): Promise<void> =>
-  new Promise((resolve) => void setTimeout(resolve, 2));
+/** Turns for what is on its way through both sidecars and the kernel, such as a PING on the link and its acknowledgement, however long they take. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) await nextTurn();
+}
 
 /** Until an answer that nobody takes fills all that is between: before, it moves, however slow the machine is. */
 async function full(): Promise<void> {
