@@ -139,13 +139,21 @@ export class LinkWatch implements Timed {
   dueSlot: number | undefined;
   readonly #clock: Clock;
   readonly #deadlines: Deadlines;
+  readonly #turn: (run: () => void) => void;
   readonly #links = new Set<WatchedLink>();
   #awake = false;
+  /** What had arrived by the last look has been heard. */
+  #heard = true;
 
-  /** `deadlines`: absent, a timer of its own. */
-  constructor(clock: Clock, deadlines: Deadlines = new Deadlines(clock)) {
+  /** `deadlines`: absent, a timer of its own. `turn`: runs it once the event loop has heard what has arrived. */
+  constructor(
+    clock: Clock,
+    deadlines: Deadlines = new Deadlines(clock),
+    turn: (run: () => void) => void = setImmediate,
+  ) {
     this.#clock = clock;
     this.#deadlines = deadlines;
+    this.#turn = turn;
   }
 
   /** `died` is called once, and is to end the connection. */
@@ -168,6 +176,12 @@ export class LinkWatch implements Timed {
   }
 
   due(now: number): void {
+    if (!this.#heard) {
+      this.#deadlines.set(this, now + LOOK);
+      return;
+    }
+    this.#heard = false;
+    this.#turn(() => (this.#heard = true));
     const dead: WatchedLink[] = [];
     let idle = true;
     for (const link of this.#links) {

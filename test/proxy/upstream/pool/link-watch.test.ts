@@ -36,7 +36,7 @@ interface Setup {
 
 function setUp(): Setup {
   const clock = fakeClock();
-  const watch = new LinkWatch(clock);
+  const watch = new LinkWatch(clock, undefined, (run) => run());
   return {
     clock,
     watch,
@@ -216,7 +216,11 @@ void t.test("our own stall is no silence of the other end", (t) => {
   // A look that comes an hour late is one look.
   const late = 3600 * SECOND;
   let now = 0;
-  const stalled = new LinkWatch({ ...clock, now: () => clock.now() + now });
+  const stalled = new LinkWatch(
+    { ...clock, now: () => clock.now() + now },
+    undefined,
+    (run) => run(),
+  );
   const evidence: string[] = [];
   stalled.enter(one, (seen) => evidence.push(seen));
   stalled.wake();
@@ -282,6 +286,29 @@ void t.test(
     }
     t.equal(hole.evidence.length, 1);
     t.end();
+  },
+);
+
+void t.test(
+  "a look counts only where what had arrived was heard before",
+  async (t) => {
+    const clock = fakeClock();
+    const watch = new LinkWatch(clock);
+    const evidence: string[] = [];
+    watch.enter(
+      { active: 1, heardAt: 0, ping: () => Promise.resolve() },
+      (seen) => evidence.push(seen),
+    );
+    watch.wake();
+    // All in one turn of the event loop: nothing can have been read.
+    clock.advance(60 * SECOND);
+    t.same(evidence, []);
+    for (let look = 0; look < 19; look += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(LOOK);
+    }
+    t.same(evidence.length, 1);
+    watch.close();
   },
 );
 

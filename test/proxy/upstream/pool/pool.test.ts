@@ -98,7 +98,10 @@ function setUp(
   const pool = new Pool({
     clock,
     multiplexed: protocol === "h2",
-    watch: options.link === true ? new LinkWatch(clock) : undefined,
+    watch:
+      options.link === true
+        ? new LinkWatch(clock, undefined, (run) => run())
+        : undefined,
     settings: () => ({
       idleTimeout: 3000,
       multiplexedIdleTimeout: 3_600_000,
