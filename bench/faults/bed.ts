@@ -7,7 +7,7 @@
  *   plane: control plane
  * ```
  */
-import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { request } from "undici";
@@ -21,6 +21,7 @@ import {
   type Host,
   type Network,
 } from "../../test/support/hosts.ts";
+import { smallDisk, type SmallDisk } from "../../test/support/full-disk.ts";
 import type { MadPlaneTold } from "../../test/support/hostile/mad-plane-process.ts";
 import type { Madness } from "../../test/support/hostile/madness.ts";
 import {
@@ -63,10 +64,26 @@ spec:
   selector: { app: ${SERVICE} }
 `;
 
+/** What is odd about the machine of one of the hosts. */
+export interface Oddity {
+  readonly host: HostName;
+  /** Its state is on a small disk of its own. */
+  readonly smallDisk?: boolean;
+  /** Its log goes to a pipe that is full, and that nobody reads. */
+  readonly blockedLog?: boolean;
+}
+
+/** Bytes. */
+const SMALL_DISK = 16 * 1024 * 1024;
+/** Bytes that a pipe of Linux holds. */
+const PIPE = 65_536;
+
 export class Bed {
   readonly around: Surroundings;
   readonly directory: string;
   readonly #network: Network;
+  readonly #odd: Oddity | undefined;
+  readonly #disk: SmallDisk | undefined;
   readonly #sidecars = new Map<string, Daemon>();
   readonly #applications = new Map<string, Daemon>();
   #controlPlane: Daemon | undefined;
@@ -74,10 +91,26 @@ export class Bed {
   #push = "";
   #loads = 0;
 
-  constructor(around: Surroundings, directory: string, network: Network) {
+  constructor(
+    around: Surroundings,
+    directory: string,
+    network: Network,
+    odd: Oddity | undefined,
+  ) {
     this.around = around;
     this.directory = directory;
     this.#network = network;
+    this.#odd = odd;
+    if (odd?.smallDisk !== true) return;
+    this.#disk = smallDisk(SMALL_DISK);
+    if (this.#disk === undefined)
+      throw new UserError("a file system of memory cannot be mounted");
+  }
+
+  /** Where the small disk is. */
+  get disk(): string {
+    if (this.#disk === undefined) throw new Error("no small disk");
+    return this.#disk.directory;
   }
 
   host(name: HostName): Host {
@@ -88,6 +121,11 @@ export class Bed {
 
   sidecar(name: HostName): Daemon {
     return found(this.#sidecars, name);
+  }
+
+  /** The control plane of its host, or the sidecar. */
+  processOf(name: HostName): Daemon {
+    return name === "plane" ? this.controlPlane : this.sidecar(name);
   }
 
   application(name: Callee): Daemon {
@@ -103,6 +141,7 @@ export class Bed {
     const plane = this.host("plane");
     this.#push = `${plane.ipv4}:${PORTS.push}`;
     this.#controlPlane = plane.start([
+      ...this.#shell("plane"),
       ...this.#node(),
       "control-plane",
       ...["--state", this.#state("plane"), "--store", "sqlite"],
@@ -158,6 +197,7 @@ export class Bed {
   async startSidecar(name: HostName, token?: string): Promise<void> {
     const host = this.host(name);
     const sidecar = host.start([
+      ...this.#shell(name),
       ...this.#node(SIDECAR_FLAGS),
       "sidecar",
       ...["--control-plane", this.#push],
@@ -235,6 +275,7 @@ export class Bed {
 
   async close(): Promise<void> {
     await this.#network.close();
+    this.#disk?.unmount();
   }
 
   #apiAnswers(): Promise<void> {
@@ -254,15 +295,27 @@ export class Bed {
     ];
   }
 
+  /** What begins the process where its log is odd. */
+  #shell(name: HostName): string[] {
+    if (this.#odd?.blockedLog !== true || this.#odd.host !== name) return [];
+    const pipe = join(this.directory, "log");
+    const script = `mkfifo ${pipe}; exec 3<>${pipe}; head -c ${PIPE} /dev/zero >&3; exec "$@" >&3 2>&3`;
+    return ["sh", "-c", script, "sh"];
+  }
+
   #state(name: HostName): string {
-    return join(this.directory, name);
+    return this.#odd?.host === name && this.#disk !== undefined
+      ? join(this.#disk.directory, "state")
+      : join(this.directory, name);
   }
 }
 
 /** All of its processes run and its Service has two instances. Throws UserError where they cannot. */
-export async function openBed(around: Surroundings): Promise<Bed> {
-  return openWith(around, async (bed) => {
-    await mkdir(join(bed.directory, "plane"), { mode: 0o700 });
+export async function openBed(
+  around: Surroundings,
+  odd?: Oddity,
+): Promise<Bed> {
+  return openWith(around, odd, async (bed) => {
     await bed.startControlPlane();
     await bed.apply(RESOURCES);
     return {
@@ -277,7 +330,7 @@ export async function openMadBed(
   around: Surroundings,
 ): Promise<{ readonly bed: Bed; readonly plane: MadPlane }> {
   let plane: MadPlane | undefined;
-  const bed = await openWith(around, async (opening) => {
+  const bed = await openWith(around, undefined, async (opening) => {
     plane = await opening.startMadPlane();
     return { callees: plane.token, caller: plane.callerToken };
   });
@@ -288,6 +341,7 @@ export async function openMadBed(
 /** `startPlane` gives tokens. */
 async function openWith(
   around: Surroundings,
+  odd: Oddity | undefined,
   startPlane: (
     bed: Bed,
   ) => Promise<{ readonly callees: string; readonly caller: string }>,
@@ -297,17 +351,19 @@ async function openWith(
   const directory = await mkdtemp(join(around.directory, "mesh-"));
   await chmod(directory, 0o711);
   const network = makeNetwork(["plane", "caller", ...CALLEES]);
-  const bed = new Bed(around, directory, network);
+  let bed: Bed | undefined;
   try {
+    bed = new Bed(around, directory, network, odd);
+    const opened = bed;
     const { callees, caller } = await startPlane(bed);
-    await Promise.all(CALLEES.map((name) => bed.startApplication(name)));
+    await Promise.all(CALLEES.map((name) => opened.startApplication(name)));
     await Promise.all([
       bed.startSidecar("caller", caller),
-      ...CALLEES.map((name) => bed.startSidecar(name, callees)),
+      ...CALLEES.map((name) => opened.startSidecar(name, callees)),
     ]);
     return bed;
   } catch (thrown) {
-    await bed.close();
+    await (bed ?? network).close();
     throw thrown;
   }
 }

@@ -80,7 +80,7 @@ async function measure(row: Row, around: Surroundings): Promise<RowResult> {
   around.progress(`${row.name}: the mesh starts`);
   let bed: Bed | undefined;
   try {
-    bed = await (row.open ?? openBed)(around);
+    bed = await (row.open?.(around) ?? openBed(around));
     return await measureRow(row, bed, around);
   } catch (thrown) {
     // A row that fails is told of, and gives no figures; the others do.

@@ -3,10 +3,16 @@ import { UserError } from "../../src/core/errors.ts";
 import type { Row } from "./row.ts";
 import { blackHoleRows } from "./rows/black-hole.ts";
 import { cutRows } from "./rows/cut.ts";
+import { machineRows } from "./rows/machine.ts";
 import { madRows } from "./rows/mad.ts";
 
 export function allRows(short: boolean): Row[] {
-  return [...cutRows(short), ...blackHoleRows(short), ...madRows(short)];
+  return [
+    ...cutRows(short),
+    ...blackHoleRows(short),
+    ...madRows(short),
+    ...machineRows(short),
+  ];
 }
 
 /** Those whose names begin so, whole parts of a name at a time; all where none is named. Throws UserError. */
