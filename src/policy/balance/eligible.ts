@@ -29,6 +29,8 @@ export interface Participant {
   };
   /** In balancing: neither out nor on probation. */
   open: boolean;
+  /** The one request that an endpoint on probation gets is in flight. */
+  probing: boolean;
 }
 
 /** Endpoints at one distance, and the share of the picks up to and with them. */
@@ -64,8 +66,11 @@ export function eligible<P extends Participant>(
   let probation: P[] = [];
   for (const each of ready) {
     const until = ejections.until(each.key);
-    if (until > now) freshUntil = Math.min(freshUntil, until);
-    else if (ejections.onProbation(each.key)) probation.push(each);
+    if (until > now) {
+      freshUntil = Math.min(freshUntil, until);
+      // A trial that still waits is not the next one: it may wait for ever.
+      each.probing = false;
+    } else if (ejections.onProbation(each.key)) probation.push(each);
     else open.push(each);
   }
   const well = open.length + probation.length;

@@ -108,6 +108,62 @@ void t.test(
 );
 
 void t.test(
+  "a trial that waits for ever does not keep the next one away",
+  (t) => {
+    const detector = makeOutlierDetector(() => 0.5);
+    detector.update(["a", "b"], TRAFFIC_DEFAULTS.outlierDetection);
+    const made = makeBalancer<BalancedEndpoint>(seededRandom(3), detector);
+    made.update(
+      [endpoint("a"), endpoint("b")],
+      { loadBalancer: { simple: "ROUND_ROBIN" }, minHealthPercent: 50 },
+      0,
+    );
+    detector.eject("a", "stalled", "", 0);
+    const keyOf = (now: number, repeatable = true): string => {
+      const pick = made.pick(now, undefined, undefined, repeatable);
+      return pick.kind === "endpoint" ? pick.endpoint.key : pick.reason;
+    };
+    t.equal(keyOf(1000), "a", "its trial, which never ends");
+    t.equal(keyOf(1001), "b");
+    detector.eject("a", "probe", "", 1002);
+    t.equal(keyOf(1003), "b");
+    t.equal(keyOf(3002), "a", "the next trial");
+    t.end();
+  },
+);
+
+void t.test(
+  "a request that may not be repeated tries none on probation before it is offered",
+  (t) => {
+    const detector = makeOutlierDetector(() => 0.5);
+    detector.update(["a", "b"], TRAFFIC_DEFAULTS.outlierDetection);
+    let offered = false;
+    const made = makeBalancer<BalancedEndpoint>(seededRandom(3), {
+      get version() {
+        return detector.version;
+      },
+      until: (key) => detector.until(key),
+      onProbation: (key) => detector.onProbation(key),
+      isOffered: () => offered,
+    });
+    made.update(
+      [endpoint("a"), endpoint("b")],
+      { loadBalancer: { simple: "ROUND_ROBIN" }, minHealthPercent: 50 },
+      0,
+    );
+    detector.eject("a", "stalled", "", 0);
+    const once = (): string => {
+      const pick = made.pick(1000, undefined, undefined, false);
+      return pick.kind === "endpoint" ? pick.endpoint.key : pick.reason;
+    };
+    t.equal(once(), "b");
+    offered = true;
+    t.equal(once(), "a");
+    t.end();
+  },
+);
+
+void t.test(
   "a retry does not probe what it has tried, and those on probation serve where there is nobody else",
   (t) => {
     const detector = makeOutlierDetector(() => 0.5);
