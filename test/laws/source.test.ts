@@ -62,6 +62,49 @@ void t.test(
   },
 );
 
+/** What compares times of the wall clock, and why no duration of this process hangs on it. */
+const BY_DATES: Readonly<Record<string, string>> = {
+  "agent/files/file-certificate.ts": "a certificate's dates",
+  "agent/files/file-config.ts": "when a file was written",
+  "cli/commands/get.ts": "an age, to be read",
+  "cli/commands/sidecar.ts": "an age, to be read",
+  "control-plane/authority/authority.ts": "a certificate's dates",
+  "control-plane/enrolment/enrolment-token.ts": "a token's end",
+  "control-plane/enrolment/shown-certificates.ts": "certificates' dates",
+  "control-plane/enrolment/token-use.ts": "a token's end",
+  "control-plane/metrics.ts": "a certificate's end, to be read",
+  "control-plane/own-credentials.ts": "a certificate's dates",
+  "control-plane/push/listener.ts": "a certificate's end",
+  "control-plane/registry/expiry.ts": "what a process before this one noted",
+  "control-plane/tokens.ts": "a token's end",
+  "core/clock.ts": "the two clocks, compared",
+  "push/alarm.ts": "a date that is waited for",
+  "sidecar/admin/pages.ts": "a certificate's end, to be read",
+  "sidecar/workers/views.ts": "ages and ends, to be read",
+};
+const COMPARED = /\bwall\(\)\s*[-+<>]|(?:[-+<>]|<=|>=)\s*[\w.#]*\bwall\(\)/;
+
+void t.test("law 11: a duration goes by the monotonic clock", (t) => {
+  const found = matches(sources("."), COMPARED);
+  const unknown = found.filter(
+    (line) => BY_DATES[line.slice(0, line.indexOf(": "))] === undefined,
+  );
+  t.same(unknown, [], "measure with clock.now()");
+  for (const file of Object.keys(BY_DATES))
+    t.ok(
+      found.some((line) => line.startsWith(`${file}: `)),
+      `${file} does it still`,
+    );
+  for (const line of [
+    "const age = clock.wall() - began;",
+    "if (clock.wall() >= until) return;",
+    "const left = end - this.#options.clock.wall();",
+  ])
+    t.match(line, COMPARED);
+  t.notMatch("at: clock.wall(),", COMPARED);
+  t.end();
+});
+
 void t.test("law 11: the scan and the linter know what they forbid", (t) => {
   for (const line of [
     "const now = Date.now();",

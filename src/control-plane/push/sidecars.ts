@@ -3,6 +3,7 @@ import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import { pauses } from "../../core/slices.ts";
+import type { MonotonicMs } from "../../core/units.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Entry } from "./catalogue/item.ts";
@@ -40,7 +41,10 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   /** Streams of each instance, the newest last. */
   readonly #instances = new Map<string, readonly Session[]>();
   /** Those that left longest ago first. */
-  readonly #departed = new Map<string, SidecarStatus>();
+  readonly #departed = new Map<
+    string,
+    { readonly gone: SidecarStatus; readonly at: MonotonicMs }
+  >();
   readonly #counters: Counters = {
     pushes: 0,
     acknowledged: 0,
@@ -113,7 +117,8 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
       (streams) => streams.at(-1)?.status ?? [],
     );
     this.#forgetDeparted(new Set(connected.map(instanceOf)));
-    return [...connected, ...this.#departed.values()]
+    const departed = [...this.#departed.values()].map(({ gone }) => gone);
+    return [...connected, ...departed]
       .map((sidecar) => this.#withLease(sidecar))
       .sort(byName);
   }
@@ -180,7 +185,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     };
     const name = instanceOf(gone);
     this.#departed.delete(name);
-    this.#departed.set(name, gone);
+    this.#departed.set(name, { gone, at: this.#options.clock.now() });
     const [oldest] = this.#departed.keys();
     if (this.#departed.size > MOST_DEPARTED && oldest !== undefined)
       this.#departed.delete(oldest);
@@ -188,10 +193,9 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
 
   /** Those that are back, and those that left too long ago. */
   #forgetDeparted(connected: ReadonlySet<string>): void {
-    const oldest = this.#options.clock.wall() - DEPARTED_FOR;
-    for (const [name, { disconnectedAt = 0 }] of this.#departed)
-      if (connected.has(name) || disconnectedAt < oldest)
-        this.#departed.delete(name);
+    const oldest = this.#options.clock.now() - DEPARTED_FOR;
+    for (const [name, { at }] of this.#departed)
+      if (connected.has(name) || at < oldest) this.#departed.delete(name);
   }
 
   #withLease(sidecar: SidecarStatus): SidecarStatus {
