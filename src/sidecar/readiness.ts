@@ -5,6 +5,7 @@
 import { timestamp, type Clock } from "../core/clock.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
+import { timesOf, validFor } from "../identity/trust.ts";
 import type { Snapshot } from "../policy/snapshot.ts";
 
 export const CHECKS = [
@@ -86,7 +87,7 @@ function certificate({ credentials, clock }: ReadinessOptions): Check {
       detail: "none yet; the log tells of the enrolment",
     };
   const end = timestamp(value.notAfter);
-  return value.notAfter > clock.wall()
+  return validFor(value, timesOf(value.meshTime, clock)) > 0
     ? { name, ok: true, detail: `valid until ${end}` }
     : { name, ok: false, detail: `ended at ${end}` };
 }

@@ -90,6 +90,15 @@ const ROWS: readonly Row[] = [
     missing: ["certificate"],
   },
   {
+    title: "one that has ended by this machine's clock alone is one",
+    credentials: { ...ended, meshTime: { wall: now - 1.5 * HOUR, at: 0 } },
+    snapshot,
+    answering: true,
+    proxy: true,
+    workload: true,
+    missing: [],
+  },
+  {
     title: "on its way out",
     credentials: valid,
     snapshot,

@@ -13,7 +13,7 @@ import type { StateDirectory } from "../state-directory.ts";
 import { enrol, renew } from "./enrol.ts";
 import { chooseInUse } from "./in-use.ts";
 import { Keeping } from "./keeping.ts";
-import { readCredentials } from "./kept-credentials.ts";
+import { readCredentials, type Kept } from "./kept-credentials.ts";
 import { alarmText, expiryNote, HOW_TO_ENROL } from "./renewal-texts.ts";
 import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
 
@@ -77,14 +77,15 @@ export class Certificates {
   /** Cuts the present wait short. */
   #cut = new AbortController();
 
-  constructor(options: CertificatesOptions, stored: Held | undefined) {
+  constructor(options: CertificatesOptions, stored: Kept | undefined) {
     this.#options = options;
     this.#keeping = new Keeping({
       ...options,
       onFailure: (error) => this.#fault.set({ ...this.#fault.value, error }),
       onWell: (reason) => this.#keptAgain(reason),
     });
-    this.#held = stored;
+    this.#held = stored?.held;
+    this.#inUse = stored?.inUse;
     this.#choose();
     this.#running = this.#run();
   }
@@ -235,7 +236,7 @@ export class Certificates {
         { ...log, validFrom: timestamp(notBefore) },
         "the new certificate is not valid by this machine's clock: peers are shown the one before until it is, or that one has ended",
       );
-    this.#keeping.put(held);
+    this.#keeping.put({ held, inUse: this.#inUse });
   }
 
   /** Also when one of the two begins or ends. */

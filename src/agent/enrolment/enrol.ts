@@ -98,7 +98,7 @@ export async function renew(options: RenewOptions): Promise<Credentials> {
   const fault = unprovenFault(renewed, credentials);
   if (fault !== undefined)
     throw new Error(
-      `what answered is not the control plane, whose certificate is out of date besides: ${fault}`,
+      `the server is not the control plane, and its certificate is out of date: ${fault}`,
     );
   return renewed;
 }

@@ -5,8 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import { MachineFault } from "../../core/machine/machine-errors.ts";
 import { NewestWrite } from "../newest-write.ts";
 import type { StateDirectory } from "../state-directory.ts";
-import { writeCredentials } from "./kept-credentials.ts";
-import type { Held } from "./renewal.ts";
+import { writeCredentials, type Kept } from "./kept-credentials.ts";
 
 export interface KeepingOptions {
   readonly directory: StateDirectory;
@@ -18,7 +17,7 @@ export interface KeepingOptions {
 }
 
 export class Keeping {
-  readonly #writing: NewestWrite<Held>;
+  readonly #writing: NewestWrite<Kept>;
   readonly #machine: MachineFault;
 
   constructor(options: KeepingOptions) {
@@ -30,7 +29,7 @@ export class Keeping {
     });
     this.#machine = machine;
     this.#writing = new NewestWrite({
-      write: (held) => writeCredentials(directory, held),
+      write: (kept) => writeCredentials(directory, kept),
       probe: () => directory.probe(),
       onEnd(failure) {
         const { reason } = machine;
@@ -52,8 +51,8 @@ export class Keeping {
     return this.#machine.reason;
   }
 
-  put(held: Held): void {
-    this.#writing.put(held);
+  put(kept: Kept): void {
+    this.#writing.put(kept);
   }
 
   /** Resolves when the newest is written, or could not be. */

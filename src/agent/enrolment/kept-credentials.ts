@@ -2,25 +2,44 @@
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import type { WallMs } from "../../core/units.ts";
-import { loadCredentials } from "../../identity/credentials.ts";
+import {
+  loadCredentials,
+  type CredentialPems,
+  type Credentials,
+} from "../../identity/credentials.ts";
 import type { Held } from "./renewal.ts";
 import type { StateDirectory } from "../state-directory.ts";
 
 export const CREDENTIALS_FILE = "credentials.json";
+
+export interface Kept {
+  /** The newest. */
+  readonly held: Held;
+  /** What peers were shown in its place, where that was another one. */
+  readonly inUse: Credentials | undefined;
+}
 
 /** Undefined where there is none, or none that can be used; the log says why. */
 export async function readCredentials(
   directory: StateDirectory,
   clock: Clock,
   logger: Logger,
-): Promise<Held | undefined> {
+): Promise<Kept | undefined> {
   const stored = await directory.read(CREDENTIALS_FILE);
   if (stored.kind === "none") return undefined;
   try {
     if (stored.kind === "damaged") throw new Error(stored.reason);
     if (stored.warning !== undefined) logger.warn(stored.warning);
-    return load(stored.content as Readonly<Record<string, unknown>>, clock);
+    const content = stored.content as Content;
+    const credentials = load(content, clock);
+    const { since, inUse } = content;
+    return {
+      held: {
+        credentials,
+        since: typeof since === "number" ? since : credentials.notBefore,
+      },
+      inUse: inUse === undefined ? undefined : load(inUse, clock),
+    };
   } catch (thrown) {
     logger.error(
       { reason: messageOf(thrown) },
@@ -33,36 +52,39 @@ export async function readCredentials(
 /** Rejects where the disk takes no more. */
 export async function writeCredentials(
   directory: StateDirectory,
-  { credentials, since }: Held,
+  { held, inUse }: Kept,
 ): Promise<void> {
+  const { credentials, since } = held;
+  const isOther = inUse?.generation !== credentials.generation;
+  await directory.write(CREDENTIALS_FILE, {
+    ...pemsOf(credentials),
+    since,
+    ...(inUse !== undefined && isOther ? { inUse: pemsOf(inUse) } : {}),
+  });
+}
+
+type Content = Partial<CredentialPems> & {
+  readonly since?: unknown;
+  readonly inUse?: Partial<CredentialPems>;
+};
+
+function pemsOf(credentials: Credentials): CredentialPems {
   const { certificateChain, privateKey, trustBundle } = credentials;
-  const content = { certificateChain, privateKey, trustBundle, since };
-  await directory.write(CREDENTIALS_FILE, content);
+  return { certificateChain, privateKey, trustBundle };
 }
 
 /** Throws UserError. Until a control plane says what time it is, it is what this machine's clock says now, whatever that does later. */
 function load(
   {
-    certificateChain,
-    privateKey,
-    trustBundle,
-    since,
-  }: Readonly<Record<string, unknown>>,
+    certificateChain = "",
+    privateKey = "",
+    trustBundle = "",
+  }: Partial<CredentialPems>,
   clock: Clock,
-): Held {
-  const wall: WallMs = clock.wall();
-  const text = (value: unknown): string =>
-    typeof value === "string" ? value : "";
-  const loaded = loadCredentials(
-    {
-      certificateChain: text(certificateChain),
-      privateKey: text(privateKey),
-      trustBundle: text(trustBundle),
-    },
-    wall,
-  );
+): Credentials {
+  const wall = clock.wall();
   return {
-    credentials: { ...loaded, meshTime: { wall, at: clock.now() } },
-    since: typeof since === "number" ? since : loaded.notBefore,
+    ...loadCredentials({ certificateChain, privateKey, trustBundle }, wall),
+    meshTime: { wall, at: clock.now() },
   };
 }

@@ -101,11 +101,23 @@ void t.test(
         issued?.meshTime,
         "what time it is there is known at once",
       );
+      await settled();
+      const next = await setting.restart();
+      t.equal(
+        next.credentials.value?.certificateChain,
+        (waits ? first : issued)?.certificateChain,
+        "nor does a restart take it away",
+      );
       if (waits) {
         clock.advance(Math.min(ahead - HOUR, 12 * HOUR));
-        t.equal(
-          certificates.credentials.value?.generation,
-          issued?.generation,
+        await goOnUntil(
+          clock,
+          SECOND,
+          () => next.credentials.value !== undefined,
+        );
+        t.not(
+          next.credentials.value?.certificateChain,
+          first.certificateChain,
           "its time has come, or the end of the one before",
         );
       }

@@ -1,0 +1,81 @@
+// A clock jumps, of the caller's machine, of the callee's or of the control plane's: no call fails, on old connections or on new ones.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { eventually, openLoad } from "../support/call.ts";
+import { startShop } from "../support/shop-processes.ts";
+import { findFaketime, shiftedMachine } from "../support/shifted-machine.ts";
+import { needs } from "../support/tools.ts";
+
+const SECOND = 1000;
+const HOUR = 3600 * SECOND;
+const JUMPS = [100 * SECOND, 600 * SECOND, 25 * HOUR].flatMap((ms) => [
+  ms,
+  -ms,
+]);
+
+const library = findFaketime();
+const missing = library === undefined ? ["faketime"] : [];
+
+void t.test("clocks that jump", needs(missing), async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "wherry-clocks-"));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const machine = (name: string): ReturnType<typeof shiftedMachine> => {
+    const place = mkdtempSync(join(directory, name));
+    return shiftedMachine(place, library ?? "");
+  };
+  const places = {
+    plane: machine("plane"),
+    web: machine("web"),
+    orders: machine("orders"),
+  };
+  const shop = await startShop({ places });
+  t.teardown(() => shop.close());
+  const web = shop.sidecar("web");
+  // Has a clock that is right, and a connection of its own to the callee in each row.
+  await shop.start("other");
+
+  for (const where of ["web", "orders", "plane"] as const)
+    for (const ms of JUMPS) {
+      const what = `${where}, ${ms / SECOND} s`;
+      const jumps = (): Promise<number> =>
+        where === "plane"
+          ? Promise.resolve(
+              shop.plane.process.log.split("clock has jumped").length,
+            )
+          : shop.sidecar(where).metric("wherry_clock_jumps_total");
+      const before = await jumps();
+      const load = openLoad(50, () => shop.call(web));
+      try {
+        places[where].shift(ms);
+        await eventually(
+          "the jump is noticed",
+          20_000,
+          jumps,
+          (count) => count > before,
+        );
+        const other = await shop.start("other");
+        const called = await shop.call(other);
+        t.equal(called.status, 200, `${what}: a new caller: ${called.text}`);
+        await eventually(
+          "the control plane is followed",
+          30_000,
+          () => shop.connected(),
+          (names) =>
+            ["orders-1", "other-1", "web-1"].every((name) =>
+              names.includes(name),
+            ),
+        );
+        places[where].shift(0);
+      } finally {
+        await load.stop();
+      }
+      const { results } = load;
+      t.same(
+        results.filter(({ status }) => status !== 200),
+        [],
+        `${what}: ${results.length} calls`,
+      );
+    }
+});
