@@ -92,6 +92,11 @@ export async function authenticate(
   };
 }
 
+/** The text of a token that no store knows yet. */
+export function newTokenText(): string {
+  return `${PREFIX}.${randomUUID()}.${makeSecret()}`;
+}
+
 /**
  * Keeps the administrator's token of a file working where the store has no administrator (it was lost, or lives in memory).
  * False where the text is not an API token.

@@ -67,9 +67,9 @@ export function createAuthority(
   files: AuthorityFiles,
 ): boolean {
   const beside = `${directory}.${randomBytes(6).toString("hex")}`;
-  mkdirSync(dirname(directory), { recursive: true, mode: 0o700 });
-  mkdirSync(beside, { mode: 0o700 });
   try {
+    mkdirSync(dirname(directory), { recursive: true, mode: 0o700 });
+    mkdirSync(beside, { mode: 0o700 });
     write(join(beside, ROOT_CERTIFICATE), files.rootCertificate, 0o644);
     if (files.rootKey !== undefined)
       write(join(beside, ROOT_KEY), files.rootKey, 0o600);
@@ -80,7 +80,7 @@ export function createAuthority(
     syncDirectory(dirname(directory));
     return true;
   } catch (error) {
-    rmSync(beside, { recursive: true, force: true });
+    clearAway(beside);
     const code = systemCode(error);
     if (
       (code === "ENOTEMPTY" || code === "EEXIST") &&
@@ -91,6 +91,15 @@ export function createAuthority(
       `certificate authority: ${directory} cannot be made: ${messageOf(error)}${code === "ENOTEMPTY" || code === "EEXIST" ? "; give a directory that is empty or does not exist" : ""}`,
       { cause: error },
     );
+  }
+}
+
+/** What is left of it is in nobody's way: its name is never used again. */
+function clearAway(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {
+    // The disk fails: the reason is the error before.
   }
 }
 
@@ -105,7 +114,7 @@ export function replaceIssuingCertificate(
     write(beside, pem, 0o644);
     renameSync(beside, path);
   } catch (error) {
-    rmSync(beside, { force: true });
+    clearAway(beside);
     throw error;
   }
   syncDirectory(directory);
