@@ -1,5 +1,15 @@
 /** A control plane and sidecars as processes of their own, whose machine a test takes away: each with its state directory, its log and its limits. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MAIN } from "../../src/runtime/package.ts";
@@ -29,7 +39,7 @@ export interface WherryProcess {
   untilEnded(): Promise<Ended>;
   /** What it has written to standard error, as far as it was read. */
   readonly log: string;
-  /** Nobody reads its standard error from now on: the pipe becomes full. */
+  /** Nobody reads its standard error from now on, a pipe, and it is full. */
   blockLog(): void;
   unblockLog(): void;
   signal(name: NodeJS.Signals): void;
@@ -49,14 +59,16 @@ export function startWherry(
     MAIN,
     ...args,
   ];
+  const pipe = openPipe();
   const child: ChildProcess = spawn(command, rest, {
     cwd: ROOT,
     env: cleanEnvironment(environment),
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "ignore", pipe.writeEnd],
   });
+  pipe.started();
   let log = "";
   let ended: Ended | undefined;
-  child.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString()));
+  pipe.reader.on("data", (chunk: Buffer) => (log += chunk.toString()));
   const whenEnded = new Promise<Ended>((resolve) => {
     child.once("exit", (code, signal) => {
       ended = { code, signal };
@@ -80,12 +92,55 @@ export function startWherry(
     get log() {
       return log;
     },
-    blockLog: () => void child.stderr?.pause(),
-    unblockLog: () => void child.stderr?.resume(),
+    blockLog: () => pipe.block(),
+    unblockLog: () => void pipe.reader.resume(),
     signal: (name) => void child.kill(name),
     async stop() {
       if (ended === undefined) child.kill("SIGKILL");
       await whenEnded;
+      pipe.close();
+    },
+  };
+}
+
+interface LogPipe {
+  /** For the process. */
+  readonly writeEnd: number;
+  readonly reader: Socket;
+  /** The process has its end. */
+  started(): void;
+  block(): void;
+  close(): void;
+}
+
+/** A pipe by name, since those that Node makes for its children are sockets. */
+function openPipe(): LogPipe {
+  const directory = mkdtempSync(join(tmpdir(), "wherry-log-"));
+  const path = join(directory, "pipe");
+  execFileSync("mkfifo", [path]);
+  const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants;
+  const readEnd = openSync(path, O_RDONLY | O_NONBLOCK);
+  const writeEnd = openSync(path, O_WRONLY);
+  const filler = openSync(path, O_WRONLY | O_NONBLOCK);
+  const reader = new Socket({ fd: readEnd, readable: true, writable: false });
+  rmSync(directory, { recursive: true });
+  return {
+    writeEnd,
+    reader,
+    started: () => closeSync(writeEnd),
+    close() {
+      if (reader.destroyed) return;
+      reader.destroy();
+      closeSync(filler);
+    },
+    block() {
+      reader.pause();
+      const lines = Buffer.from("\n".repeat(4096));
+      try {
+        for (;;) writeSync(filler, lines);
+      } catch {
+        // EAGAIN: it is full.
+      }
     },
   };
 }

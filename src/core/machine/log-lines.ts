@@ -79,7 +79,8 @@ function unwritten(file: number, bytes: Buffer): Buffer {
 
 /**
  * A descriptor of the same pipe or terminal whose writes fail where they would have to wait: one of our own, since the flag belongs to
- * whatever else has it open as well. A file never waits for a reader; a socket (systemd's journal) cannot be opened anew.
+ * whatever else has it open as well. A file never waits for a reader. A socket (systemd's
+ * journal) cannot be opened anew, and has the flag already: pino looks at `process.stderr`, whose making sets it.
  */
 function withoutWaiting(descriptor: number): number {
   try {

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { openSync } from "node:fs";
+import { createServer, type AddressInfo, type Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import t from "tap";
 import { cleanEnvironment } from "../../support/demo.ts";
@@ -84,4 +85,35 @@ void t.test("a process that ends has said its last line", async (t) => {
   child.stderr?.on("data", (chunk: Buffer) => (printed += chunk.toString()));
   await once(child, "close");
   t.match(printed, /"msg":"again"\}\n$/);
+});
+
+void t.test("a socket that nobody reads stops nobody, either", async (t) => {
+  // As systemd gives it, with the flag that a shell leaves: writes wait.
+  const journal = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+  t.teardown(() => journal.close());
+  await once(journal, "listening");
+  const { port } = journal.address() as AddressInfo;
+  const accepted = once(journal, "connection") as Promise<[Socket]>;
+  const child = spawn(
+    "bash",
+    [
+      ...["-c", `exec "$0" "$@" 2>/dev/tcp/127.0.0.1/${port}`],
+      process.execPath,
+      ...["--input-type=module", "--eval", program(20_000)],
+    ],
+    { env: cleanEnvironment(), stdio: ["pipe", "pipe", "inherit"] },
+  );
+  await once(child.stdout, "data");
+  child.stdin.write("still here\n");
+  const [echo] = (await once(child.stdout, "data")) as [Buffer];
+  t.equal(echo.toString(), "still here\n");
+  const [reader] = await accepted;
+  let last = "";
+  reader.on("data", (chunk: Buffer) => {
+    last = (last + chunk.toString()).slice(-100_000);
+    if (last.includes('"lost"')) child.stdin.end();
+  });
+  reader.resume();
+  await once(child, "exit");
+  t.match(last, /\n\{"level":"info".*\n\{"level"/, "whole lines");
 });
