@@ -13,12 +13,13 @@ import type {
   AuthorizationRule,
   AuthorizationSource,
 } from "../../resources/authorization-policy/spec.ts";
-import {
-  formatName,
-  ROOT_NAMESPACE,
-  selects,
-} from "../../resources/envelope.ts";
 import { MESH_NAME, type DefaultAction } from "../../resources/mesh/schema.ts";
+import {
+  applies,
+  nameOf,
+  passedOverOf,
+  type AuthorizedWorkload,
+} from "./applies.ts";
 import {
   matchHost,
   matchPath,
@@ -85,11 +86,6 @@ export interface ConsideredRule {
   readonly why: string | undefined;
 }
 
-export interface AuthorizedWorkload {
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
 const ALLOW: Verdict = { kind: "allow" };
 
 /** The facts with the peer's name taken apart once, for all rules. */
@@ -120,7 +116,7 @@ export function compileAuthorization(
   defaultAction: DefaultAction,
 ): Authorizer {
   const applying = policies
-    .filter((policy) => inapplicable(policy, workload) === undefined)
+    .filter((policy) => applies(policy, workload))
     .sort((left, right) => (nameOf(left) < nameOf(right) ? -1 : 1));
   const deny = applying
     .filter((policy) => policy.spec.action === "DENY")
@@ -129,14 +125,10 @@ export function compileAuthorization(
     .filter((policy) => policy.spec.action !== "DENY")
     .map(compilePolicy);
   const names = [...deny, ...allow].map((policy) => policy.name);
-  const isNear = ({ metadata }: AuthorizationPolicyResource): number =>
-    Number(metadata.namespace === workload.namespace);
-  const passedOver = policies
-    .toSorted((left, right) => isNear(right) - isNear(left))
-    .flatMap((policy) => {
-      const why = inapplicable(policy, workload);
-      return why === undefined ? [] : [{ policy: nameOf(policy), why }];
-    });
+  // Asked for by `explain` alone: the mesh may have thousands of them.
+  let notApplying: AuthorizationTrace["passedOver"] | undefined;
+  const passedOver = (): AuthorizationTrace["passedOver"] =>
+    (notApplying ??= passedOverOf(policies, workload));
   const otherwise = verdictWithoutMatch(allow, defaultAction);
 
   const authorize = (facts: AuthorizationFacts): Verdict => {
@@ -158,7 +150,7 @@ export function compileAuthorization(
     explain: (facts) => ({
       verdict: authorize(facts),
       considered: considered([...deny, ...allow], callOf(facts)),
-      passedOver,
+      passedOver: passedOver(),
     }),
   };
 }
@@ -191,25 +183,6 @@ function considered(
  * Why the policy is not for the workload; undefined where it is. Root namespace: the whole mesh (trap 17); any other: its own
  * workloads. The selector narrows either (trap 16).
  */
-function inapplicable(
-  policy: AuthorizationPolicyResource,
-  workload: AuthorizedWorkload,
-): string | undefined {
-  const { namespace = "" } = policy.metadata;
-  if (namespace !== ROOT_NAMESPACE && namespace !== workload.namespace)
-    return `it is for the workloads of namespace ${namespace}`;
-  const { selector } = policy.spec;
-  return selector === undefined ||
-    selects(selector.matchLabels, workload.labels)
-    ? undefined
-    : `it selects ${labelsText(selector.matchLabels)}, and the workload has ${labelsText(workload.labels)}`;
-}
-
-function labelsText(labels: Readonly<Record<string, string>>): string {
-  const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-  return pairs.length === 0 ? "no labels" : pairs.join(",");
-}
-
 function verdictWithoutMatch(
   allow: readonly CompiledPolicy[],
   defaultAction: DefaultAction,
@@ -237,10 +210,6 @@ function compilePolicy(policy: AuthorizationPolicyResource): CompiledPolicy {
       rule: index,
     })),
   };
-}
-
-function nameOf(policy: AuthorizationPolicyResource): string {
-  return formatName(policy.metadata.namespace ?? "", policy.metadata.name);
 }
 
 function callOf(facts: AuthorizationFacts): Call {

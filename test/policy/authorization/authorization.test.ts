@@ -375,3 +375,30 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  "why policies do not apply is found out when somebody asks, once",
+  (t) => {
+    let named = 0;
+    const policies = Array.from({ length: 100 }, (_, index) => {
+      const policy = authorizationPolicy(`far/p${index}`, { rules: [{}] });
+      return {
+        ...policy,
+        metadata: {
+          ...policy.metadata,
+          get name() {
+            named += 1;
+            return policy.metadata.name;
+          },
+        },
+      };
+    });
+    const authorizer = compileAuthorization(policies, WORKLOAD, "ALLOW");
+    t.equal(authorizer.authorize(facts()).kind, "allow");
+    t.equal(named, 0, "no text is made of those of another namespace");
+    for (let count = 0; count < 3; count += 1)
+      t.equal(authorizer.explain(facts()).passedOver.length, 100);
+    t.equal(named, 100);
+    t.end();
+  },
+);
