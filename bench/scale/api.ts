@@ -44,14 +44,36 @@ export class Api {
     namespace: string,
     serviceAccount: string,
     uses: number,
+    more: {
+      readonly labels?: Readonly<Record<string, string>>;
+      readonly addresses?: readonly string[];
+    } = {},
   ): Promise<string> {
-    const body = { namespace, serviceAccount, uses };
+    const body = { namespace, serviceAccount, uses, ...more };
     const made = await this.#ask<{ token: string }>(
       "POST",
       "/tokens/enrolment",
       body,
     );
     return made.token;
+  }
+
+  /** Whatever the status is. `retryAfter`: seconds. */
+  async read(path: string): Promise<{
+    readonly status: number;
+    readonly text: string;
+    readonly retryAfter: number;
+  }> {
+    const { statusCode, headers, body } = await this.#pool.request({
+      method: "GET",
+      path,
+      headers: { authorization: `Bearer ${this.#token}` },
+    });
+    return {
+      status: statusCode,
+      text: await body.text(),
+      retryAfter: Number(headers["retry-after"] ?? 1),
+    };
   }
 
   close(): Promise<void> {

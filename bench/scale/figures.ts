@@ -7,6 +7,8 @@ export const LINES = {
   "first-call": "the first call to a Service, and the next one",
   life: "start and memory of a sidecar",
   fleet: "many streams of sidecars at one control plane",
+  crowd:
+    "sidecars that all enrol at once, operators that list everything, and a kill of the control plane",
   files: "a sidecar whose mesh is a folder of files, one for each Service",
   envoy: "Envoy with as many clusters, from files",
 } as const;

@@ -22,7 +22,17 @@ export const GOALS: readonly Goal[] = [
   fleet("restart: bytes of the control plane", "at most", 1024),
   fleet("RSS of the control plane", "at most", 381),
   fleet("RSS of the control plane after all came back", "at most", 381),
+  crowd("until all are enrolled and registered", "at most", 40_000),
+  crowd("longest wait for readiness under lists", "at most", 1000),
+  crowd("streams lost under lists", "at most", 0),
+  crowd("leases that ran out under lists", "at most", 0),
+  crowd("highest RSS of the control plane", "at most", 381),
+  crowd("killed: until all are back", "at most", 10_000),
 ];
+
+function crowd(name: string, bound: Goal["bound"], value: number): Goal {
+  return { line: "crowd", name, bound, value };
+}
 
 function fleet(name: string, bound: Goal["bound"], value: number): Goal {
   return { line: "fleet", name, bound, value };

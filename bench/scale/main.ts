@@ -14,6 +14,7 @@ import type { Figure, Line } from "./figures.ts";
 import type { Surroundings } from "./layout.ts";
 import { measureChanges } from "./lines/changes.ts";
 import { measureChurn } from "./lines/churn.ts";
+import { measureCrowd } from "./lines/crowd.ts";
 import { measureEnvoy } from "./lines/envoy.ts";
 import { measureFiles } from "./lines/files.ts";
 import { measureFleet } from "./lines/fleet.ts";
@@ -114,6 +115,8 @@ function shownOptions({
   changes,
   churnSeconds,
   fleet,
+  crowd,
+  listSeconds,
   fleetScope,
   sidecarOptions,
   fill,
@@ -123,6 +126,8 @@ function shownOptions({
     changes,
     churnSeconds,
     fleet,
+    crowd,
+    listSeconds,
     fleetScope,
     sidecarOptions,
     fill,
@@ -210,6 +215,8 @@ async function measureLine(
         : lifeFigures(await liveThrough(bed), five);
     case "fleet":
       return measureFleet(bed);
+    case "crowd":
+      return measureCrowd(bed);
     case "files":
       return measureFiles(bed);
     case "envoy":

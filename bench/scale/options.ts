@@ -6,7 +6,7 @@ import { LINE_NAMES, LINES, type Line } from "./figures.ts";
 const SIZES = [10, 100, 1000, 10_000];
 const USUAL = 1000;
 /** What a mesh of the usual size is set beside. */
-const BESIDE: readonly Line[] = ["files", "envoy"];
+const BESIDE: readonly Line[] = ["files", "envoy", "crowd"];
 
 export const USAGE: string = `npm run bench -- scale [LINE …] [options]
 
@@ -19,6 +19,8 @@ ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
   --changes 20         of each kind
   --churn-seconds 60   of the line "churn"
   --fleet 1000         streams; fewer where each holds so much that they would not fit in memory
+  --crowd 1000         sidecars of the line "crowd"
+  --list-seconds 100   for which its operators list
   --fleet-scope used   what each stream of the fleet asks for: "used", one that all use and nine others, or "all"
   --sidecar-option O   an option of the measured sidecar besides, such as --sidecar-option=--scope=used; may be repeated
   --cpu-prof FOLDER    keeps CPU profiles of the sidecar and the control plane there
@@ -36,6 +38,8 @@ export interface ScaleOptions {
   readonly changes: number;
   readonly churnSeconds: number;
   readonly fleet: number;
+  readonly crowd: number;
+  readonly listSeconds: number;
   readonly fleetScope: "all" | "used";
   readonly sidecarOptions: readonly string[];
   readonly cpuProf: string | undefined;
@@ -54,7 +58,7 @@ export function readScaleOptions(
   const { values, positionals } = readArguments(argv, OPTIONS, USAGE);
   if (values.help) return undefined;
   const number = (
-    name: "changes" | "churn-seconds" | "fleet",
+    name: "changes" | "churn-seconds" | "fleet" | "crowd" | "list-seconds",
     absent: number,
   ): number => readWhole(name, String(values[name] ?? absent), 1);
   const { fill } = values;
@@ -76,6 +80,8 @@ export function readScaleOptions(
     changes: number("changes", table ? 8 : 20),
     churnSeconds: number("churn-seconds", table ? 15 : 60),
     fleet: number("fleet", 1000),
+    crowd: number("crowd", 1000),
+    listSeconds: number("list-seconds", table ? 20 : 100),
     fleetScope,
     sidecarOptions: values["sidecar-option"],
     cpuProf: values["cpu-prof"],
@@ -121,6 +127,8 @@ const OPTIONS = {
   changes: { type: "string" },
   "churn-seconds": { type: "string" },
   fleet: { type: "string" },
+  crowd: { type: "string" },
+  "list-seconds": { type: "string" },
   "fleet-scope": { type: "string", default: "used" },
   "sidecar-option": { type: "string", multiple: true, default: [] as string[] },
   "cpu-prof": { type: "string" },
