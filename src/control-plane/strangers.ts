@@ -21,8 +21,8 @@ interface Stranger {
   readonly tuple: string;
   readonly source: string;
   readonly since: number;
-  /** By `#lived`. */
-  readonly born: number;
+  /** By `#lived`; infinite while it waits for its turn, so that it makes no room. */
+  born: number;
 }
 
 /** Milliseconds. A good caller proves itself in less: one that is older makes room where there is none. */
@@ -70,8 +70,8 @@ export class Strangers {
     return this.#all.size;
   }
 
-  /** False where all places are taken: the connection is closed already. */
-  admit(raw: Socket): boolean {
+  /** False where all places are taken: the connection is closed already. `waits`: until `begun` is called. */
+  admit(raw: Socket, waits = false): boolean {
     // Gone before it was looked at: it could not be found again.
     if (raw.remoteAddress === undefined) {
       raw.destroy();
@@ -85,13 +85,19 @@ export class Strangers {
       return false;
     }
     const since = this.#options.clock.now();
-    const born = this.#lived;
+    const born = waits ? Infinity : this.#lived;
     const stranger = { raw, tuple: tupleOf(raw), source, since, born };
     this.#all.set(stranger.tuple, stranger);
     const siblings = this.#bySource.get(source) ?? new Set();
     this.#bySource.set(source, siblings.add(stranger));
     raw.once("close", () => this.#forget(stranger));
     return true;
+  }
+
+  /** Its turn has come. */
+  begun(raw: Socket): void {
+    const stranger = this.#all.get(tupleOf(raw));
+    if (stranger !== undefined) stranger.born = this.#lived;
   }
 
   /** The peer has proved who it is: the limits of strangers end. `socket` is the accepted one, or the TLS socket around it. */
@@ -163,6 +169,7 @@ export class Strangers {
   }
 }
 
-function tupleOf(socket: Socket): string {
+/** What an accepted socket and the TLS socket around it have in common. */
+export function tupleOf(socket: Socket): string {
   return `${socket.localAddress ?? ""} ${socket.localPort ?? 0} ${socket.remoteAddress ?? ""} ${socket.remotePort ?? 0}`;
 }

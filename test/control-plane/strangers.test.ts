@@ -1,6 +1,6 @@
 /** How many connections strangers may hold, how long and with how many bytes; on real sockets, under a fake clock. */
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, createServer, Socket, type AddressInfo } from "node:net";
 import t from "tap";
 import {
   type StrangerLimits,
@@ -66,6 +66,37 @@ async function door(t: Scope): Promise<Door> {
 /** Which of the accepted connections are open. */
 const open = ({ accepted }: Door): boolean[] =>
   accepted.map(({ destroyed }) => !destroyed);
+
+void t.test(
+  "who waits for its turn makes no room: that it waits is no fault of it",
+  (t) => {
+    const clock = fakeClock();
+    const strangers = new Strangers({
+      where: "a door",
+      limits: { ...LIMITS, perSource: 1 },
+      clock,
+      logger: silentLogger,
+    });
+    t.teardown(() => strangers.close());
+    const [first, second, third] = ["1", "2", "3"].map((remotePort) => {
+      const raw = new Socket();
+      const remoteAddress = "10.0.0.1";
+      return Object.defineProperties(raw, {
+        remoteAddress: { value: remoteAddress },
+        remotePort: { value: remotePort },
+      });
+    });
+    if (!first || !second || !third) throw new Error("no sockets");
+    t.ok(strangers.admit(first, true));
+    clock.advance(10_000);
+    t.notOk(strangers.admit(second, true));
+    strangers.begun(first);
+    clock.advance(1000);
+    t.ok(strangers.admit(third, true), "from its beginning on it ages");
+    t.ok(first.destroyed);
+    t.end();
+  },
+);
 
 void t.test(
   "nobody ages while the event loop stands still: the oldest is the one that is nearly served",

@@ -25,7 +25,8 @@ import { readBinding } from "../../identity/extensions.ts";
 import { UNTIMELY, type Judgement } from "../../identity/svid.ts";
 import { judgeSocket, presentedChain } from "../../wire/tls/tls-context.ts";
 import { limitHolders, type Holders } from "../holders.ts";
-import { Strangers, type StrangerLimits } from "../strangers.ts";
+import { Strangers, tupleOf, type StrangerLimits } from "../strangers.ts";
+import { Arrivals } from "./arrivals.ts";
 import { workloadOf, type Peer } from "./peer.ts";
 
 /** Milliseconds that a stranger has for the handshake. */
@@ -34,9 +35,6 @@ export const HANDSHAKE_TIMEOUT = 5000;
 export const MOST_CONNECTIONS = 20_000;
 /** Connections of one instance. It needs a stream, a renewal, and their successors; a stolen certificate takes no more than that. */
 export const MOST_OF_INSTANCE = 8;
-
-/** Handshakes that begin in one turn of the event loop: when all sidecars come at once, those that are in have their turns between. */
-export const HANDSHAKES_A_TURN = 16;
 
 export interface ListenerOptions {
   readonly host: string;
@@ -49,9 +47,9 @@ export interface ListenerOptions {
   readonly logger: Logger;
   /**
    * Who the connection is was proven on this very socket, and is nowhere else to be looked up: what serves the socket holds it (law 13).
-   * Attach to the socket before returning.
+   * Attach to the socket before returning. `arrived`: call it once the caller has what it came for; others wait for it.
    */
-  onConnection(socket: TLSSocket, caller: Caller): void;
+  onConnection(socket: TLSSocket, caller: Caller, arrived: () => void): void;
 }
 
 /** Whose connection it is; or why it is nobody's. `source`: the IP address that it comes from. */
@@ -85,8 +83,9 @@ export class Listener {
   readonly #instances: Holders;
   /** Every accepted connection, also those that have not finished their handshake. */
   readonly #accepted = new Set<Socket>();
-  /** Accepted, their handshakes not begun; in the order of their coming. */
-  readonly #waiting = new Set<Socket>();
+  readonly #arrivals: Arrivals;
+  /** Accepted connections: the four-tuple finds the accepted socket of a TLS socket again (`Strangers`). */
+  readonly #byTuple = new Map<string, Socket>();
   readonly #server: Server;
   readonly #tls: TlsServer;
   readonly #leaveOwn: () => void;
@@ -108,6 +107,10 @@ export class Listener {
       ),
     );
     this.#tls = this.#makeTls(own.value);
+    this.#arrivals = new Arrivals(clock, (raw) => {
+      this.#strangers.begun(raw);
+      this.#tls.emit("connection", raw);
+    });
     // Every option again: what is left out falls back to Node's defaults.
     this.#leaveOwn = own.subscribe((next) =>
       this.#tls.setSecureContext(tlsOptions(next)),
@@ -130,6 +133,7 @@ export class Listener {
       this.#server.close(() => resolve()),
     );
     this.#strangers.close();
+    this.#arrivals.close();
     for (const raw of this.#accepted) raw.destroy();
     await closed;
   }
@@ -153,26 +157,15 @@ export class Listener {
   #accept(raw: Socket): void {
     // Errors are followed by "close", which is what counts here.
     raw.on("error", () => undefined);
-    if (!this.#strangers.admit(raw)) return;
+    if (!this.#strangers.admit(raw, true)) return;
     this.#accepted.add(raw);
+    const tuple = tupleOf(raw);
+    this.#byTuple.set(tuple, raw);
     raw.on("close", () => {
       this.#accepted.delete(raw);
-      this.#waiting.delete(raw);
+      if (this.#byTuple.get(tuple) === raw) this.#byTuple.delete(tuple);
     });
-    this.#waiting.add(raw);
-    if (this.#waiting.size === 1) setImmediate(() => this.#beginHandshakes());
-  }
-
-  #beginHandshakes(): void {
-    let begun = 0;
-    for (const raw of this.#waiting) {
-      this.#waiting.delete(raw);
-      if (raw.destroyed) continue;
-      this.#tls.emit("connection", raw);
-      begun += 1;
-      if (begun === HANDSHAKES_A_TURN) break;
-    }
-    if (this.#waiting.size > 0) setImmediate(() => this.#beginHandshakes());
+    this.#arrivals.add(raw);
   }
 
   #secured(socket: TLSSocket): void {
@@ -190,7 +183,10 @@ export class Listener {
     }
     const caller = judge(socket, this.#options);
     if (caller.kind === "peer") this.#proved(socket, caller.peer);
-    this.#options.onConnection(socket, caller);
+    const raw = this.#byTuple.get(tupleOf(socket));
+    this.#options.onConnection(socket, caller, () => {
+      if (raw !== undefined) this.#arrivals.over(raw);
+    });
   }
 
   #proved(socket: TLSSocket, peer: Peer): void {

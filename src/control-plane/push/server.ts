@@ -89,8 +89,8 @@ export async function startPushServer(
     strangers: STRANGER_LIMITS,
     clock,
     logger,
-    onConnection: (socket, caller) =>
-      serve(socket, caller, options, { sidecars, feed }),
+    onConnection: (socket, caller, arrived) =>
+      serve(socket, caller, options, { sidecars, feed, arrived }),
   });
 
   return {
@@ -144,12 +144,12 @@ function servePeer(
   options: PushServerOptions,
   pushed: Pushed,
 ): void {
-  const { sidecars, feed } = pushed;
+  const { sidecars, feed, arrived } = pushed;
   serveConnection(
     socket,
     {
       deltaAggregatedResources: (call) =>
-        sidecars.open(caller.peer, call, feed),
+        sidecars.open(caller.peer, call, feed, arrived),
       enrol: enrolFrom(caller, options),
       ...peerCalls(caller.peer, options, pushed),
     },
@@ -161,6 +161,8 @@ function servePeer(
 interface Pushed {
   readonly sidecars: Sidecars;
   readonly feed: Feed;
+  /** To be called once the sidecar has its first config. */
+  readonly arrived: () => void;
 }
 
 /** What the registry is to know of what is pushed. */

@@ -61,6 +61,8 @@ export interface SessionOptions {
   readonly meters: Pick<PushMeters, "acknowledgedAfter">;
   /** Absent: nothing is given besides what is asked for. */
   readonly learned?: Learned | undefined;
+  /** It has responded to its first push, or to a later one. */
+  readonly onResponse?: (() => void) | undefined;
   readonly onEnd: () => void;
 }
 
@@ -337,6 +339,7 @@ export class Session {
       return;
     }
     this.#push = undefined;
+    this.#options.onResponse?.();
     if (error === undefined) this.#taken(push);
     else this.#refused(push, error.message, whole);
     if (!whole)

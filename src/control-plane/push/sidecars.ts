@@ -67,6 +67,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     peer: Peer,
     call: ServerDuplexStream<DeltaRequest, Buffer>,
     feed: Feed,
+    onResponse?: () => void,
   ): void {
     const { registry, logger, ...rest } = this.#options;
     const sidecar = workloadOf(peer);
@@ -77,7 +78,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     const release = registry.hold(peer);
     const session = new Session({
       ...rest,
-      ...{ peer, call, feed, logger },
+      ...{ peer, call, feed, logger, onResponse },
       counters: this.#counters,
       onEnd: () => {
         release();

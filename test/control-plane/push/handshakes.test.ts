@@ -1,7 +1,7 @@
 /** Many sidecars that come at once: their handshakes begin a few in a turn of the event loop, and all get in. */
 import { connect } from "node:tls";
 import t from "tap";
-import { HANDSHAKES_A_TURN } from "../../../src/control-plane/push/listener.ts";
+import { HANDSHAKES_A_TURN } from "../../../src/control-plane/push/arrivals.ts";
 import { startTestControlPlane } from "../../support/push-control-plane.ts";
 
 void t.test("what was said before its turn is not lost", async (t) => {

@@ -34,13 +34,16 @@ import {
   TOGETHER,
 } from "../../../control-plane/enrolment/enrolment.ts";
 import {
+  HANDSHAKES_A_TURN,
+  MOST_ARRIVING,
+} from "../../../control-plane/push/arrivals.ts";
+import {
   IDLE,
   PEER_LIMITS,
   STRANGER_LIMITS as PUSH_STRANGERS,
 } from "../../../control-plane/push/connection.ts";
 import {
   HANDSHAKE_TIMEOUT,
-  HANDSHAKES_A_TURN,
   MOST_CONNECTIONS,
   MOST_OF_INSTANCE,
 } from "../../../control-plane/push/listener.ts";
@@ -212,6 +215,12 @@ export const PUSH_LIMITS: readonly Limit[] = [
     name: "TLS handshakes that begin in one turn of the event loop",
     default: count(HANDSHAKES_A_TURN),
     beyond: "further connections wait in their order",
+  },
+  {
+    name: "connections between their handshake and their first config",
+    default: count(MOST_ARRIVING),
+    beyond:
+      "further connections wait in their order, a second at most for each of these",
   },
   {
     name: "message and streams of a connection without a certificate",
