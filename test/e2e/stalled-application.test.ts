@@ -95,7 +95,12 @@ async function run(fault: Fault, mix: Mix): Promise<Run> {
       applications[0]?.end(fault);
       await passing(AFTER);
       calls.stop();
-      await passing(PATIENCE / 4);
+      // A machine that is busy elsewhere may take its time with the last ones.
+      const last = sent.filter(({ at }) => at > STALLED);
+      for (let waited = 0; waited < PATIENCE; waited += 50) {
+        if (last.every(({ called }) => called !== undefined)) break;
+        await passing(50);
+      }
       result = { sent, inFlight };
     },
   );
