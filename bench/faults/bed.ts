@@ -51,10 +51,14 @@ export interface MadPlane extends MadPlaneTold {
 const READY_WITHIN = 60_000;
 const LOOK = 50;
 
-const RESOURCES = `apiVersion: mesh.wherry.dev/v1alpha1
+/** A certificate lives as long as is said, or as it does by default. */
+function resources(certificateTTL: string | undefined): string {
+  const ttl =
+    certificateTTL === undefined ? "" : `, certificateTTL: ${certificateTTL}`;
+  return `apiVersion: mesh.wherry.dev/v1alpha1
 kind: Mesh
 metadata: { name: default }
-spec: { mtls: { mode: STRICT }, authorization: { defaultAction: ALLOW } }
+spec: { mtls: { mode: STRICT${ttl} }, authorization: { defaultAction: ALLOW } }
 ---
 apiVersion: mesh.wherry.dev/v1alpha1
 kind: Service
@@ -63,6 +67,7 @@ spec:
   ports: [{ name: http, port: 80, targetPort: ${PORTS.application}, appProtocol: http }]
   selector: { app: ${SERVICE} }
 `;
+}
 
 /** What is odd about the machine of one of the hosts. */
 export interface Oddity {
@@ -314,10 +319,11 @@ export class Bed {
 export async function openBed(
   around: Surroundings,
   odd?: Oddity,
+  certificateTTL?: string,
 ): Promise<Bed> {
   return openWith(around, odd, async (bed) => {
     await bed.startControlPlane();
-    await bed.apply(RESOURCES);
+    await bed.apply(resources(certificateTTL));
     return {
       callees: await bed.enrolmentToken(SERVICE, CALLEES),
       caller: await bed.enrolmentToken("caller", ["caller"]),

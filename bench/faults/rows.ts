@@ -5,11 +5,13 @@ import { blackHoleRows } from "./rows/black-hole.ts";
 import { cutRows } from "./rows/cut.ts";
 import { machineRows } from "./rows/machine.ts";
 import { madRows } from "./rows/mad.ts";
+import { outageRows } from "./rows/outage.ts";
 
 export function allRows(short: boolean): Row[] {
   return [
     ...cutRows(short),
     ...blackHoleRows(short),
+    ...outageRows(short),
     ...madRows(short),
     ...machineRows(short),
   ];
