@@ -15,7 +15,10 @@ import { startApi, type ListenOptions } from "./api/server.ts";
 import { openAuthority, type Authority } from "./authority/authority.ts";
 import { checkAgainstStore } from "./checks.ts";
 import { Enrolment } from "./enrolment/enrolment.ts";
-import { openShownCertificates } from "./enrolment/shown-certificates.ts";
+import {
+  openShownCertificates,
+  type ShownCertificates,
+} from "./enrolment/shown-certificates.ts";
 import {
   ensureAdministrator,
   ensureMesh,
@@ -133,8 +136,9 @@ async function assemble(
     options.stateDirectory,
   );
 
-  const registry = await openRegistry(options, store, closers);
-  const core: Core = { store, authority, registry, meters, loop };
+  const shown = await openShown(options, store, closers);
+  const registry = await openRegistry(options, store, shown, closers);
+  const core: Core = { store, authority, shown, registry, meters, loop };
   const own = keepOwn(options, authority, closers);
   const push = await openPush(options, core, own, closers);
   const observed = observedOf(options, core, own, push);
@@ -196,6 +200,7 @@ function judgeStored(
 interface Core {
   readonly store: Store;
   readonly authority: Authority;
+  readonly shown: ShownCertificates;
   readonly registry: Registry;
   readonly meters: ControlPlaneMeters;
   readonly loop: LoopDelay;
@@ -215,12 +220,26 @@ async function useStateDirectory({
   }
 }
 
-async function openRegistry(
+async function openShown(
   { clock, logger }: ControlPlaneOptions,
   store: Store,
   closers: Closers,
+): Promise<ShownCertificates> {
+  const shown = await openShownCertificates({ store, clock, logger });
+  closers.push(() => shown.close());
+  return shown;
+}
+
+async function openRegistry(
+  { clock, logger }: ControlPlaneOptions,
+  store: Store,
+  shown: ShownCertificates,
+  closers: Closers,
 ): Promise<Registry> {
-  const registry = await startRegistry({ store, clock, logger });
+  const registry = await startRegistry({
+    ...{ store, clock, logger },
+    onTakenAway: (workload, identity) => shown.retire(workload, identity),
+  });
   closers.push(() => registry.close());
   return registry;
 }
@@ -240,13 +259,11 @@ function keepOwn(
 
 async function openPush(
   options: ControlPlaneOptions,
-  { store, authority, registry, meters }: Core,
+  { store, authority, shown, registry, meters }: Core,
   credentials: Watch<Credentials>,
   closers: Closers,
 ): Promise<PushServer> {
   const { trustDomain, clock, logger } = options;
-  const shown = await openShownCertificates({ store, clock, logger });
-  closers.push(() => shown.close());
   const push = await startPushServer({
     store,
     registry,

@@ -39,3 +39,35 @@ void t.test("renewed at half life, tried again where that fails", async (t) => {
   own.close();
   t.equal(clock.pending, 0);
 });
+
+void t.test(
+  "a clock that jumps out of its life brings another at once, and one that does not brings none",
+  async (t) => {
+    for (const [ms, renewed] of [
+      [100_000, false],
+      [-600_000, false],
+      [25 * HOUR, true],
+      [-25 * HOUR, true],
+    ] as const) {
+      const clock = fakeClock({ wall: Date.now() });
+      const authority = await openAuthority({
+        directory: `${t.testdir()}/authority`,
+        trustDomain: "cluster.local",
+        clock,
+      });
+      const own = keepOwnCredentials({
+        own: (spiffeId) => authority.own(spiffeId),
+        trustDomain: "cluster.local",
+        clock,
+        logger: silentLogger,
+      });
+      const first = own.credentials.value;
+      clock.jump(ms);
+      clock.advance(1000);
+      t.equal(own.credentials.value !== first, renewed, `${ms} ms`);
+      const { notBefore, notAfter } = own.credentials.value;
+      t.ok(clock.wall() >= notBefore && clock.wall() < notAfter);
+      own.close();
+    }
+  },
+);

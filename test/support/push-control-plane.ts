@@ -104,13 +104,14 @@ export async function startBehind(
       clock,
     }));
   const logger = silentLogger;
+  const shown = await openShownCertificates({ store, clock, logger });
   const registry = await startRegistry({
+    onTakenAway: (workload, identity) => shown.retire(workload, identity),
     store,
     clock,
     logger,
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
-  const shown = await openShownCertificates({ store, clock, logger });
   const enrolment = new Enrolment({
     nameFault: (instance) => registry.nameFault(instance),
     untimelyFault: (peer) => registry.untimelyFault(peer),

@@ -85,7 +85,7 @@ const ISSUING_LIFE = YEAR;
 /** Renewed when less is left: three months of failures are noticed. */
 const ISSUING_LEFT = 90 * DAY;
 /** The clocks of two hosts differ, and one may be set back. Nothing lives longer for it: a certificate's end counts from now. */
-const BACKDATED = HOUR;
+export const BACKDATED: number = HOUR;
 /** So much earlier than its own begin an authority can sign, where the control plane's clock is set back. */
 const AUTHORITY_BACKDATED = 30 * DAY;
 const OWN_LIFE = DAY;

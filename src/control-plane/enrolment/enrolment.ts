@@ -140,7 +140,7 @@ export class Enrolment {
       by > renewExpiredFor
         ? tooLate(renewExpiredFor)
         : shown.isSuperseded(peer)
-          ? "this instance has shown a newer certificate: what has this one is a copy, or was set back"
+          ? "this instance has shown a newer certificate, or its Workload was deleted: what has this one is a copy, or was retired. Make a token with `wherry token create` and start the sidecar with it"
           : await untimelyFault(peer);
     const { identity, name, source: remote } = peer;
     if (fault !== undefined) {

@@ -2,8 +2,9 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import type { WallMs } from "../../core/units.ts";
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/schema.ts";
+import { BACKDATED } from "../authority/authority.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
 import type { Store } from "../store/store.ts";
 
@@ -64,7 +65,16 @@ export class ShownCertificates {
     this.#write(instance);
   }
 
-  /** The instance has shown a newer one. */
+  /** A person took its Workload away: once they have ended, the certificates that it has until now are not renewed. */
+  retire(workload: string, identity: SpiffeUri): void {
+    const instance = `${workload} ${identity}`;
+    // The authority sets a begin back by so much, and cuts it to whole seconds.
+    const now = this.#options.clock.wall();
+    this.#newest.set(instance, now - BACKDATED - 1000);
+    this.#write(instance);
+  }
+
+  /** The instance has shown a newer one, or was retired. */
   isSuperseded(peer: Peer): boolean {
     const known = this.#known(instanceOf(peer));
     return known !== undefined && peer.certificateNotBefore < known;

@@ -45,6 +45,8 @@ export interface RegistryOptions {
   readonly logger: Logger;
   /** Milliseconds after the start in which nothing goes; GRACE where absent. */
   readonly grace?: number;
+  /** A person took away what an instance had registered of which nothing was heard. */
+  readonly onTakenAway?: (workload: string, identity: SpiffeUri) => void;
 }
 
 /** The instance that wants a name. */
@@ -226,6 +228,7 @@ export class Registry {
       if (left !== undefined && holderOf(left) === lease.identity) return;
       lease.cancelExpiry();
       this.#forget(workload, left);
+      this.#options.onTakenAway?.(workload, lease.identity);
     });
   }
 

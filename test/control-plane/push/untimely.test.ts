@@ -23,6 +23,8 @@ import {
   WORKLOAD,
 } from "../../../src/resources/workload/schema.ts";
 import { fakeAuthority } from "../../support/certificate-authority.ts";
+import { until } from "../../support/push-control-plane.ts";
+import { PEER, SPEC } from "../../support/registry.ts";
 import { DAY, enrolled, HOUR, type Enrolled } from "../../support/enrolled.ts";
 
 const SECOND = 1000;
@@ -255,6 +257,29 @@ void t.test("one whose name is another's by now is refused", async (t) => {
     /^PERMISSION_DENIED .*web-1 is registered by spiffe:\/\/cluster.local\/ns\/shop\/sa\/other/,
   );
 });
+
+void t.test(
+  "one whose Workload a person deleted while nothing was heard of it is refused",
+  async (t) => {
+    const setting = await enrolled(t);
+    const { clock, first, certificates, plane } = setting;
+    await certificates.close();
+    await plane.registry.register(
+      { ...PEER, identity: first.id, certificateNotBefore: first.notBefore },
+      SPEC,
+    );
+    clock.advance(10 * 60 * SECOND);
+    await plane.store.remove({
+      ...{ kind: WORKLOAD.kind, namespace: "shop", name: "web-1" },
+    });
+    await until(() => plane.registry.lease("shop/web-1") === undefined);
+    clock.advance(25 * HOUR);
+    t.match(
+      await renewing(setting, first),
+      /^PERMISSION_DENIED .*its Workload was deleted.*wherry token create/,
+    );
+  },
+);
 
 function ownIssuers(chain: string): string {
   return chain.slice(chain.indexOf("-----BEGIN", 10));

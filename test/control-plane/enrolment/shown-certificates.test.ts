@@ -1,0 +1,95 @@
+/** Which certificates of an instance are superseded: by what it has shown since, in this process of the control plane and the ones before. */
+import t from "tap";
+import { openShownCertificates } from "../../../src/control-plane/enrolment/shown-certificates.ts";
+import type { Peer } from "../../../src/control-plane/push/peer.ts";
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import { silentLogger } from "../../../src/core/log.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+import { OTHER, PEER } from "../../support/registry.ts";
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const WALL = Date.UTC(2026, 0, 1);
+const since = (hours: number, peer = PEER): Peer => ({
+  ...peer,
+  certificateNotBefore: WALL + hours * HOUR,
+});
+
+void t.test("older than what was shown, and nothing else", async (t) => {
+  const clock = fakeClock({ wall: WALL + DAY });
+  const store = openMemoryStore({ clock });
+  const options = { store, clock, logger: silentLogger };
+  const shown = await openShownCertificates(options);
+  t.equal(shown.isSuperseded(since(0)), false, "nothing is known");
+  shown.shown(since(12));
+  shown.shown(since(0));
+  const rows: readonly (readonly [Peer, boolean])[] = [
+    [since(0), true],
+    [since(12), false],
+    [since(13), false],
+    [since(0, OTHER), false],
+    [since(0, { ...PEER, identity: OTHER.identity }), false],
+  ];
+  for (const [peer, superseded] of rows)
+    t.equal(shown.isSuperseded(peer), superseded);
+  await shown.close();
+  const next = await openShownCertificates(options);
+  for (const [peer, superseded] of rows)
+    t.equal(next.isSuperseded(peer), superseded, "noted");
+  clock.jump(-25 * HOUR);
+  t.equal(
+    next.isSuperseded(since(-40)),
+    false,
+    "what was shown while the clock was ahead proves nothing",
+  );
+  next.shown(since(-30));
+  t.equal(next.isSuperseded(since(-40)), true);
+  await next.close();
+  t.equal(clock.pending, 0);
+});
+
+void t.test("what a person took away is retired", async (t) => {
+  const clock = fakeClock({ wall: WALL + DAY });
+  const store = openMemoryStore({ clock });
+  const shown = await openShownCertificates({
+    ...{ store, clock, logger: silentLogger },
+  });
+  shown.shown(since(12));
+  shown.retire("shop/web-1", PEER.identity);
+  t.equal(shown.isSuperseded(since(12)), true);
+  t.equal(shown.isSuperseded(since(22.9)), true, "it came before that");
+  t.equal(shown.isSuperseded(since(23)), false, "it has enrolled again");
+  t.equal(shown.isSuperseded(since(12, OTHER)), false);
+  await shown.close();
+});
+
+void t.test("what no certificate can hang on is forgotten", async (t) => {
+  const clock = fakeClock({ wall: WALL });
+  const store = openMemoryStore({ clock });
+  const shown = await openShownCertificates({
+    ...{ store, clock, logger: silentLogger },
+  });
+  shown.shown(since(-1));
+  clock.advance(179 * DAY);
+  t.equal(shown.size, 1);
+  clock.advance(2 * DAY);
+  t.equal(shown.size, 0);
+  await shown.close();
+  t.equal((await store.notes("shown/")).size, 0);
+});
+
+void t.test("a store that takes no note refuses nobody", async (t) => {
+  const clock = fakeClock({ wall: WALL });
+  const shown = await openShownCertificates({
+    store: {
+      notes: () => Promise.resolve(new Map([["shown/x", "no number"]])),
+      setNotes: () => Promise.reject(new Error("disk full")),
+    },
+    ...{ clock, logger: silentLogger },
+  });
+  t.equal(shown.size, 0);
+  shown.shown(since(-1));
+  clock.advance(1000);
+  await shown.close();
+  t.equal(shown.isSuperseded(since(-2)), true);
+});
