@@ -84,8 +84,8 @@ export function startWherry(
       await eventually(
         "it ends",
         30_000,
-        () => Promise.resolve(ended),
-        (how) => how !== undefined,
+        () => Promise.resolve(ended ?? null),
+        (how) => how !== null,
       );
       return whenEnded;
     },
