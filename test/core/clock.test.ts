@@ -59,6 +59,30 @@ void t.test(
   },
 );
 
+void t.test("a timer of more days than Node's can wait goes in parts", (t) => {
+  const day = 86_400_000;
+  const parts: { readonly ms: number; readonly run: () => void }[] = [];
+  const real = globalThis.setTimeout;
+  globalThis.setTimeout = ((run: () => void, ms: number) => {
+    parts.push({ ms, run });
+    return { unref: () => undefined };
+  }) as unknown as typeof setTimeout;
+  let ran = 0;
+  try {
+    systemClock.after(60 * day, () => (ran += 1));
+    for (let part = 0; part < parts.length; part += 1) parts[part]?.run();
+  } finally {
+    globalThis.setTimeout = real;
+  }
+  t.equal(ran, 1);
+  t.equal(parts.length, 3);
+  t.equal(
+    parts.reduce((sum, { ms }) => sum + ms, 0),
+    60 * day,
+  );
+  t.end();
+});
+
 void t.test("timestamps are RFC 3339", (t) => {
   t.equal(
     timestamp(Date.UTC(2026, 0, 2, 3, 4, 5, 6)),
