@@ -61,14 +61,6 @@ interface WireRequest {
   readonly error: { readonly code: number; readonly message: string } | null;
 }
 
-interface WireResponse {
-  readonly systemVersion: string;
-  readonly typeUrl: string;
-  readonly nonce: string;
-  readonly resources: readonly WireResource[];
-  readonly removed: readonly string[];
-}
-
 interface WireResource {
   readonly name: string;
   readonly version: string;
@@ -130,25 +122,6 @@ export const deltaRequest: Codec<DeltaRequest> = {
       initialVersions: new Map(Object.entries(wire.initialVersions)),
       nonce: wire.nonce,
       error: wire.error ?? undefined,
-    };
-  },
-};
-
-/** The control plane builds responses from parts that are encoded already (`encodeResource`, `assembleResponse`). */
-export const deltaResponse: Codec<DeltaResponse> = {
-  encode: (response) =>
-    assembleResponse(response, response.resources.map(encodeResource)),
-  decode(bytes) {
-    const wire = responseType.toObject(
-      responseType.decode(bytes),
-      FILLED,
-    ) as WireResponse;
-    return {
-      systemVersion: wire.systemVersion,
-      typeUrl: wire.typeUrl,
-      nonce: wire.nonce,
-      removed: wire.removed,
-      resources: wire.resources.map(received),
     };
   },
 };

@@ -3,7 +3,6 @@ import { atOnce } from "../../src/core/slices.ts";
 import {
   assembleResponse,
   deltaRequest,
-  deltaResponse,
   encodeResource,
   lookup,
   pushedResource,
@@ -12,6 +11,7 @@ import {
   revision,
 } from "../../src/push/codec.ts";
 import type { DeltaRequest } from "../../src/push/messages.ts";
+import { deltaResponse } from "../support/delta-response.ts";
 
 const EMPTY: DeltaRequest = {
   node: undefined,

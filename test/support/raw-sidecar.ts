@@ -5,7 +5,7 @@ import { enrol } from "../../src/agent/enrolment/enrol.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
-import { deltaResponse, revision } from "../../src/push/codec.ts";
+import { revision } from "../../src/push/codec.ts";
 import type {
   DeltaRequest,
   DeltaResponse,
@@ -18,6 +18,7 @@ import {
   type Scope,
   type TestControlPlane,
 } from "./push-control-plane.ts";
+import { deltaResponse } from "./delta-response.ts";
 
 export const REQUEST: DeltaRequest = {
   node: undefined,

@@ -8,12 +8,7 @@ import {
 } from "../../src/control-plane/push/connection.ts";
 import { unary } from "../../src/control-plane/push/grpc.ts";
 import { listen } from "../../src/control-plane/push/listener.ts";
-import {
-  deltaResponse,
-  lookup,
-  pushedResource,
-  revision,
-} from "../../src/push/codec.ts";
+import { lookup, pushedResource, revision } from "../../src/push/codec.ts";
 import { lookupVersion, parseInterest } from "../../src/push/interest.ts";
 import type { DeltaRequest, DeltaResource } from "../../src/push/messages.ts";
 import {
@@ -25,6 +20,7 @@ import {
 import { keyOf, selects, type Resource } from "../../src/resources/envelope.ts";
 import { startBehind, TRUST_DOMAIN, type Scope } from "./push-control-plane.ts";
 import { digestOf } from "./digest.ts";
+import { deltaResponse } from "./delta-response.ts";
 
 export interface ScriptedPlane {
   /** "127.0.0.1:PORT" */

@@ -51,13 +51,8 @@ export function controlPlaneMetrics(): readonly MetricDescription[] {
   return registry.describe();
 }
 
-/** Those of sidecar and control plane. */
-export function allMetrics(): readonly MetricDescription[] {
-  return [...proxyMetrics(), ...controlPlaneMetrics()];
-}
-
 /** What a sidecar registers at its start. */
-function proxyMetrics(): readonly MetricDescription[] {
+export function proxyMetrics(): readonly MetricDescription[] {
   const registry = makeMetrics({ maxSeries: MAX_SERIES });
   makeMeters(registry);
   return registry.describe();

@@ -17,7 +17,6 @@ import { listen } from "../../../src/control-plane/push/listener.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import {
   deltaRequest,
-  deltaResponse,
   pushedResource,
   revision,
 } from "../../../src/push/codec.ts";
@@ -35,6 +34,7 @@ import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
 import { startBehind, TRUST_DOMAIN } from "../push-control-plane.ts";
 import { framed } from "../raw-grpc.ts";
 import { MADNESS, type Madness } from "./madness.ts";
+import { deltaResponse } from "../delta-response.ts";
 
 const STORE = "11111111-1111-4111-8111-111111111111";
 const API_VERSION = "mesh.wherry.dev/v1alpha1";
