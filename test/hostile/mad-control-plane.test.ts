@@ -5,10 +5,12 @@ import { closeCalls } from "../support/call.ts";
 import { MADNESS, type Madness } from "../support/hostile/madness.ts";
 import { startMadMesh } from "../support/hostile/mad-mesh.ts";
 
-/** Calls until the sidecar runs as it will go on, those in which the burst is spent, and those over which CPU is counted. */
+/** Calls until the sidecar runs as it will go on, and those over which CPU is counted. */
 const WARM_UP = 200;
-const BURST = 800;
-const COUNTED = 400;
+const ROUND = 200;
+/** Rounds in a row that show what it goes on with once its burst is spent, and in how many that has to be: on a busy machine a burst lasts. */
+const STEADY = 2;
+const ROUNDS = 12;
 /** Of a core: the share, and what neighbours, the compiler and steps of 10 ms make of it. */
 const MOST_SHARE = WORK_SHARE + 0.1;
 /** Bytes. */
@@ -33,14 +35,20 @@ void t.test("a mad control plane", async (t) => {
         return (await sidecar.cpu()) - from;
       };
       await spend(WARM_UP);
-      const quiet = await spend(COUNTED);
+      const quiet = await spend(ROUND);
       const resident = await sidecar.resident();
       await mesh.madden(madness);
-      await spend(BURST);
-      const from = performance.now();
-      const mad = await spend(COUNTED);
-      const share = (mad - quiet) / (performance.now() - from);
-      t.ok(share <= MOST_SHARE, `${share.toFixed(3)} of a core`);
+      const shares: number[] = [];
+      const steady = (): boolean =>
+        shares.length >= STEADY &&
+        shares.slice(-STEADY).every((share) => share <= MOST_SHARE);
+      while (!steady() && shares.length < ROUNDS) {
+        const from = performance.now();
+        const mad = await spend(ROUND);
+        shares.push((mad - quiet) / (performance.now() - from));
+      }
+      const told = shares.map((share) => share.toFixed(2)).join(", ");
+      t.ok(steady(), `shares of a core: ${told}`);
       const growth = (await sidecar.resident()) - resident;
       t.ok(growth <= MOST_GROWTH, `${(growth / 2 ** 20).toFixed(0)} MiB more`);
     });

@@ -39,10 +39,13 @@ export async function goServer(flags: Flags): Promise<GoServer> {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const gone = once(child, "exit");
-  const [line] = (await once(
-    createInterface({ input: child.stdout }),
-    "line",
-  )) as [string];
+  const printed = once(createInterface({ input: child.stdout }), "line");
+  const [line] = (await Promise.race([
+    printed,
+    gone.then(() => {
+      throw new Error("the server in Go ended before it listened");
+    }),
+  ])) as [string];
   const { port } = JSON.parse(line) as { port: number };
   return {
     port,

@@ -1,4 +1,7 @@
-/** Connections that come in: a few at a time are between their handshake and their first config, and the others wait in their order. */
+/**
+ * Connections that come in: a few at a time are between their handshake and their first config, and the others wait. By turns the one that
+ * has waited for longest begins, and the one that came last: who fills the queue does not put it before everybody who comes.
+ */
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 
@@ -8,13 +11,19 @@ export const HANDSHAKES_A_TURN = 16;
 export const MOST_ARRIVING = 64;
 /** Milliseconds after which a connection keeps nobody waiting any more, whatever it does. */
 export const ARRIVES_WITHIN = 1000;
+/** Milliseconds after which one that has said nothing keeps nobody waiting. */
+export const SPEAKS_WITHIN = 200;
 /** Milliseconds between two ticks of that age: it does not go on while the event loop stands still. */
 const TICK = 100;
 
 export class Arrivals {
   readonly #begin: (raw: Socket) => void;
   readonly #cancelTick: Cancel;
+  /** In the order of their coming. */
   readonly #waiting = new Set<Socket>();
+  /** The same, to be taken from the end; some have left `#waiting`. */
+  #latest: Socket[] = [];
+  #lastFirst = false;
   /** Those on their way, and their ages at the beginning by `#lived`; the oldest first. */
   readonly #arriving = new Map<Socket, number>();
   #lived = 0;
@@ -28,6 +37,9 @@ export class Arrivals {
 
   add(raw: Socket): void {
     this.#waiting.add(raw);
+    this.#latest.push(raw);
+    if (this.#latest.length > 2 * this.#waiting.size)
+      this.#latest = [...this.#waiting];
     raw.once("close", () => {
       this.#waiting.delete(raw);
       this.over(raw);
@@ -43,6 +55,7 @@ export class Arrivals {
   close(): void {
     this.#cancelTick();
     this.#waiting.clear();
+    this.#latest = [];
   }
 
   #schedule(): void {
@@ -55,26 +68,37 @@ export class Arrivals {
   }
 
   #beginSome(): void {
-    let begun = 0;
-    for (const raw of this.#waiting) {
+    for (let begun = 0; this.#arriving.size < MOST_ARRIVING; begun += 1) {
       if (begun === HANDSHAKES_A_TURN) {
         this.#schedule();
         return;
       }
-      if (this.#arriving.size >= MOST_ARRIVING) return;
-      this.#waiting.delete(raw);
-      if (raw.destroyed) continue;
+      const raw = this.#next();
+      if (raw === undefined) return;
       this.#arriving.set(raw, this.#lived);
       this.#begin(raw);
-      begun += 1;
     }
+  }
+
+  /** Undefined where nobody waits. */
+  #next(): Socket | undefined {
+    this.#lastFirst = !this.#lastFirst;
+    let next: Socket | undefined;
+    if (this.#lastFirst) [next] = this.#waiting;
+    else
+      do next = this.#latest.pop();
+      while (next !== undefined && !this.#waiting.has(next));
+    if (next !== undefined) this.#waiting.delete(next);
+    return next;
   }
 
   #tick(): void {
     this.#lived += TICK;
     for (const [raw, born] of this.#arriving) {
-      if (this.#lived - born < ARRIVES_WITHIN) break;
-      this.over(raw);
+      const age = this.#lived - born;
+      // All that follow are younger.
+      if (age < SPEAKS_WITHIN) break;
+      if (age >= ARRIVES_WITHIN || raw.bytesRead === 0) this.over(raw);
     }
   }
 }

@@ -30,13 +30,13 @@ interface Plane {
 async function start(t: Scope): Promise<Plane> {
   const directory = await mkdtemp(join(tmpdir(), "wherry-red-"));
   let skipped = 0;
-  const sweeps = new Set<() => void>();
+  const sweeps = new Map<() => void, number>();
   const clock: Clock = {
     ...systemClock,
     now: () => systemClock.now() + skipped,
     every(ms, run) {
       const cancel = systemClock.every(ms, run);
-      if (ms <= 1000) sweeps.add(run);
+      if (ms <= 1000) sweeps.set(run, ms);
       return () => {
         sweeps.delete(run);
         cancel();
@@ -62,7 +62,8 @@ async function start(t: Scope): Promise<Plane> {
     port,
     skip(ms) {
       skipped += ms;
-      for (const run of sweeps) run();
+      for (const [run, every] of sweeps)
+        for (let left = ms; left >= every; left -= every) run();
     },
     async enrol() {
       const { text } = await createEnrolmentToken(plane.store, systemClock, {

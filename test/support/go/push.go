@@ -168,12 +168,21 @@ func field(number int, text string) []byte {
 	return append(out, text...)
 }
 
+// texts gives the fields of text. Numbers are passed over, as protobuf has it for fields that a peer does not know.
 func texts(message []byte) (map[int]string, error) {
 	fields := map[int]string{}
 	for len(message) > 0 {
 		tag, n := binary.Uvarint(message)
+		if n > 0 && tag&7 == 0 {
+			_, m := binary.Uvarint(message[n:])
+			if m <= 0 {
+				return nil, fmt.Errorf("a number that is cut short")
+			}
+			message = message[n+m:]
+			continue
+		}
 		if n <= 0 || tag&7 != 2 {
-			return nil, fmt.Errorf("a field that is not text")
+			return nil, fmt.Errorf("a field that is neither text nor a number")
 		}
 		length, m := binary.Uvarint(message[n:])
 		start := n + m

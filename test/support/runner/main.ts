@@ -44,6 +44,16 @@ const ALONE =
 
 /** Tests that take longest, the longest first: begun last, one of them would be waited for alone. */
 const LONGEST: readonly string[] = [
+  "mad-control-plane",
+  "clocks",
+  "stalled-application",
+  "outage",
+  "cut-off",
+  "machine-faults",
+  "killed-control-plane",
+  "lost-instance",
+  "silent-instances",
+  "crowd",
   "stability",
   "policy",
   "first-start",
@@ -128,7 +138,7 @@ async function runAll(): Promise<Counts> {
   counts = sum(
     counts,
     await runPlain(longestFirst(together ?? []), {
-      jobs: 3,
+      jobs: 4,
       timeout: LONG_TIMEOUT,
     }),
   );
