@@ -104,7 +104,7 @@ async function holdCall(
   });
   await eventually(
     "the application has the call",
-    5000,
+    20_000,
     () => Promise.resolve(bed.held.length),
     (count) => count > 0,
   );
