@@ -10,7 +10,7 @@ const WARM_UP = 200;
 const ROUND = 200;
 /** Rounds in a row that show what it goes on with once its burst is spent, and in how many that has to be: on a busy machine a burst lasts. */
 const STEADY = 2;
-const ROUNDS = 12;
+const ROUNDS = 20;
 /** Of a core: the share, and what neighbours, the compiler and steps of 10 ms make of it. */
 const MOST_SHARE = WORK_SHARE + 0.1;
 /** Bytes. */

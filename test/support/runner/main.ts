@@ -40,12 +40,11 @@ const FAST = 3500;
 
 /** Tests of whole processes that compare times or memory: beside others they would measure those. */
 const ALONE =
-  /(?:floods|slow|silent-instances|stalled-application|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
+  /(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
 
 /** Tests that take longest, the longest first: begun last, one of them would be waited for alone. */
 const LONGEST: readonly string[] = [
   "stability",
-  "mad-control-plane",
   "outage",
   "machine-faults",
   "clocks",
