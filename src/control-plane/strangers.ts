@@ -4,6 +4,7 @@ import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { networkOf } from "../core/text/network.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
+import { LoopAge } from "./loop-age.ts";
 
 export interface StrangerLimits {
   /** Connections of one source: an IPv4 address, or an IPv6 /64. */
@@ -27,8 +28,6 @@ interface Stranger {
 
 /** Milliseconds. A good caller proves itself in less: one that is older makes room where there is none. */
 const STALE = 1000;
-/** Milliseconds between two ticks of that age. */
-const TICK = 100;
 /** Milliseconds between two looks at time and bytes. */
 const SWEEP = 1000;
 /** Log lines: strangers must not fill the log either. */
@@ -52,18 +51,14 @@ export class Strangers {
   readonly #bySource = new Map<string, Set<Stranger>>();
   readonly #lines = tokenBucket(LINES);
   readonly #cancelSweep: Cancel;
-  readonly #cancelTick: Cancel;
+  /** In a stall, when many come back at once, each newcomer would end the one whose handshake is nearly done, and nobody would get in. */
+  readonly #age: LoopAge;
   #turnedAway = 0;
-  /**
-   * Milliseconds in which the event loop had its turns. It does not go on in a stall: or, when many come back at once, each newcomer
-   * would end the one whose handshake is nearly done, and nobody would get in.
-   */
-  #lived = 0;
 
   constructor(options: StrangersOptions) {
     this.#options = options;
     this.#cancelSweep = options.clock.every(SWEEP, () => this.#sweep());
-    this.#cancelTick = options.clock.every(TICK, () => (this.#lived += TICK));
+    this.#age = new LoopAge(options.clock);
   }
 
   get size(): number {
@@ -85,7 +80,7 @@ export class Strangers {
       return false;
     }
     const since = this.#options.clock.now();
-    const born = waits ? Infinity : this.#lived;
+    const born = waits ? Infinity : this.#age.now;
     const stranger = { raw, tuple: tupleOf(raw), source, since, born };
     this.#all.set(stranger.tuple, stranger);
     const siblings = this.#bySource.get(source) ?? new Set();
@@ -97,7 +92,7 @@ export class Strangers {
   /** Its turn has come. */
   begun(raw: Socket): void {
     const stranger = this.#all.get(tupleOf(raw));
-    if (stranger !== undefined) stranger.born = this.#lived;
+    if (stranger !== undefined) stranger.born = this.#age.now;
   }
 
   /** The peer has proved who it is: the limits of strangers end. `socket` is the accepted one, or the TLS socket around it. */
@@ -109,7 +104,7 @@ export class Strangers {
   /** Ends all of them. */
   close(): void {
     this.#cancelSweep();
-    this.#cancelTick();
+    this.#age.close();
     for (const { raw } of this.#all.values()) raw.destroy();
   }
 
@@ -154,7 +149,8 @@ export class Strangers {
   /** Whether the oldest of `full` has left its place to a newcomer. */
   #makeRoom(full: Iterable<Stranger>, reason: string): boolean {
     const [oldest] = full;
-    if (oldest === undefined || this.#lived - oldest.born < STALE) return false;
+    if (oldest === undefined || this.#age.now - oldest.born < STALE)
+      return false;
     this.#end(oldest, reason);
     return true;
   }

@@ -1,13 +1,10 @@
 /** Nothing that the control plane acknowledged is lost, however often and at whatever moment it is killed under writes. */
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { freePort } from "../../src/demo/free-port.ts";
-import { call, closeCalls, eventually, type Called } from "../support/call.ts";
-import { cleanEnvironment, ROOT } from "../support/demo.ts";
+import { closeCalls, type Called } from "../support/call.ts";
 import { seededRandom } from "../support/fake-clock.ts";
+import { startPlane, type PlaneProcess } from "../support/mesh-processes.ts";
 
 const KILLS = 60;
 /** Each writes resources of its own, so that what must be there does not hang on who came first. */
@@ -17,9 +14,13 @@ const NAMES = 5;
 const MOST = 120;
 
 const choose = seededRandom(20_264);
-const directory = t.testdir();
-const state = join(directory, "state");
-const api = `http://127.0.0.1:${await freePort()}`;
+const state = join(t.testdir(), "state");
+/** The same at each start. */
+const ports = {
+  api: `127.0.0.1:${await freePort()}`,
+  push: `127.0.0.1:${await freePort()}`,
+};
+const SERVICES = "/apis/mesh.wherry.dev/v1alpha1";
 
 /** The port in a Service's spec; undefined: it is not there. */
 type Value = number | undefined;
@@ -49,25 +50,13 @@ function serviceOf(place: string, port: number): Record<string, unknown> {
   };
 }
 
-function urlOf(place: string): string {
+function pathOf(place: string): string {
   const [namespace = "", name = ""] = place.split("/");
-  return `${api}/apis/mesh.wherry.dev/v1alpha1/namespaces/${namespace}/services/${name}`;
-}
-
-function ask(method: string, url: string, body?: unknown): Promise<Called> {
-  const token = readFileSync(join(state, "admin.token"), "utf8").trim();
-  return call(url, {
-    method,
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
+  return `${SERVICES}/namespaces/${namespace}/services/${name}`;
 }
 
 /** One write: a PUT, a DELETE, or all resources of the writer in one transaction. */
-async function write(writer: number): Promise<Called> {
+async function write({ ask }: PlaneProcess, writer: number): Promise<Called> {
   const places = [...held.keys()].filter((each) =>
     each.startsWith(`w${writer}/`),
   );
@@ -82,12 +71,12 @@ async function write(writer: number): Promise<Called> {
   for (const [each, value] of wanted) held.get(each)?.open.push(value);
   const answer =
     kind < 0.2
-      ? await ask("POST", `${api}/apply`, {
+      ? await ask("POST", "/apply", {
           items: places.map((each) => serviceOf(each, port)),
         })
       : kind < 0.4
-        ? await ask("DELETE", urlOf(place))
-        : await ask("PUT", urlOf(place), serviceOf(place, port));
+        ? await ask("DELETE", pathOf(place))
+        : await ask("PUT", pathOf(place), serviceOf(place, port));
   // Of a process that is dying a part of an answer is none.
   if (answer.status === 0) return answer;
   // What is deleted may not be there: that it is not is acknowledged all the same.
@@ -102,32 +91,12 @@ async function write(writer: number): Promise<Called> {
   return gone ? { ...answer, status: 204 } : answer;
 }
 
-async function start(): Promise<ChildProcess> {
-  const child = spawn(
-    process.execPath,
-    [
-      join(ROOT, "src/main.ts"),
-      ...["control-plane", "--profile", "development"],
-      ...["--state", state, "--store", "sqlite", "--log-level", "error"],
-      ...["--api", api.slice("http://".length), "--push", "127.0.0.1:0"],
-    ],
-    { env: cleanEnvironment(), stdio: ["ignore", "ignore", "inherit"] },
-  );
-  await eventually(
-    "the API answers",
-    20_000,
-    () => call(`${api}/readyz`),
-    ({ status }) => status === 200,
-  );
-  return child;
-}
-
 /** What is there of each place. */
-async function look(t: Test): Promise<Map<string, Value>> {
-  const { status, text } = await ask(
-    "GET",
-    `${api}/apis/mesh.wherry.dev/v1alpha1/services`,
-  );
+async function look(
+  t: Test,
+  { ask }: PlaneProcess,
+): Promise<Map<string, Value>> {
+  const { status, text } = await ask("GET", `${SERVICES}/services`);
   t.equal(status, 200);
   const { items } = JSON.parse(text) as {
     items: {
@@ -167,27 +136,26 @@ void t.test(
     const odd = new Set<string>();
     const lost: string[] = [];
     for (let kill = 0; kill < KILLS; kill += 1) {
-      const child = await start();
-      const exited = once(child, "exit");
-      if (kill > 0) lost.push(...compare(await look(t)));
+      const plane = await startPlane(state, { ports });
+      if (kill > 0) lost.push(...compare(await look(t, plane)));
       const until = acknowledged + 1 + Math.floor(choose() * MOST);
       let dead = false;
       const writer = async (_: unknown, index: number): Promise<void> => {
         while (!dead) {
-          const { status, text } = await write(index);
+          const { status, text } = await write(plane, index);
           if (status === 0) return;
           if (status >= 300) odd.add(`${status} ${text.slice(0, 200)}`);
           if (acknowledged < until) continue;
           dead = true;
-          child.kill("SIGKILL");
+          plane.process.signal("SIGKILL");
         }
       };
       await Promise.all(Array.from({ length: WRITERS }, writer));
-      await exited;
+      await plane.process.stop();
     }
-    const child = await start();
-    lost.push(...compare(await look(t)));
-    child.kill("SIGKILL");
+    const plane = await startPlane(state, { ports });
+    lost.push(...compare(await look(t, plane)));
+    await plane.process.stop();
     t.same(lost, [], "nothing is lost, and nothing comes back");
     t.same([...odd], [], "each write is taken, or the process is dead");
     t.comment(`${acknowledged} writes were acknowledged`);

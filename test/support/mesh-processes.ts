@@ -196,7 +196,7 @@ export async function startPlane(
         method,
         headers: {
           authorization: `Bearer ${admin}`,
-          "content-type": "application/json",
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });

@@ -3,7 +3,8 @@
  * has waited for longest begins, and the one that came last: who fills the queue does not put it before everybody who comes.
  */
 import type { Socket } from "node:net";
-import type { Cancel, Clock } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
+import { LoopAge } from "../loop-age.ts";
 
 /** Handshakes that begin in one turn of the event loop: those that are in have their turns between. */
 export const HANDSHAKES_A_TURN = 16;
@@ -13,26 +14,23 @@ export const MOST_ARRIVING = 64;
 export const ARRIVES_WITHIN = 1000;
 /** Milliseconds after which one that has said nothing keeps nobody waiting. */
 export const SPEAKS_WITHIN = 200;
-/** Milliseconds between two ticks of that age: it does not go on while the event loop stands still. */
-const TICK = 100;
 
 export class Arrivals {
   readonly #begin: (raw: Socket) => void;
-  readonly #cancelTick: Cancel;
+  readonly #age: LoopAge;
   /** In the order of their coming. */
   readonly #waiting = new Set<Socket>();
   /** The same, to be taken from the end; some have left `#waiting`. */
   #latest: Socket[] = [];
   #lastFirst = false;
-  /** Those on their way, and their ages at the beginning by `#lived`; the oldest first. */
+  /** Those on their way, and when they began by `#age`; the oldest first. */
   readonly #arriving = new Map<Socket, number>();
-  #lived = 0;
   #scheduled = false;
 
   /** `begin`: starts the handshake. */
   constructor(clock: Pick<Clock, "every">, begin: (raw: Socket) => void) {
     this.#begin = begin;
-    this.#cancelTick = clock.every(TICK, () => this.#tick());
+    this.#age = new LoopAge(clock, () => this.#endWaits());
   }
 
   add(raw: Socket): void {
@@ -53,7 +51,7 @@ export class Arrivals {
   }
 
   close(): void {
-    this.#cancelTick();
+    this.#age.close();
     this.#waiting.clear();
     this.#latest = [];
   }
@@ -75,7 +73,7 @@ export class Arrivals {
       }
       const raw = this.#next();
       if (raw === undefined) return;
-      this.#arriving.set(raw, this.#lived);
+      this.#arriving.set(raw, this.#age.now);
       this.#begin(raw);
     }
   }
@@ -92,10 +90,10 @@ export class Arrivals {
     return next;
   }
 
-  #tick(): void {
-    this.#lived += TICK;
-    for (const [raw, born] of this.#arriving) {
-      const age = this.#lived - born;
+  /** The slow and the silent keep nobody waiting any more. */
+  #endWaits(): void {
+    for (const [raw, began] of this.#arriving) {
+      const age = this.#age.now - began;
       // All that follow are younger.
       if (age < SPEAKS_WITHIN) break;
       if (age >= ARRIVES_WITHIN || raw.bytesRead === 0) this.over(raw);

@@ -214,13 +214,14 @@ export const PUSH_LIMITS: readonly Limit[] = [
   {
     name: "TLS handshakes that begin in one turn of the event loop",
     default: count(HANDSHAKES_A_TURN),
-    beyond: "further connections wait in their order",
+    beyond:
+      "further connections wait, and the first and the last begin by turns",
   },
   {
     name: "connections between their handshake and their first config",
     default: count(MOST_ARRIVING),
     beyond:
-      "further connections wait in their order, a second at most for each of these",
+      "further connections wait, and the first and the last begin by turns, a second at most for each of these",
   },
   {
     name: "message and streams of a connection without a certificate",
