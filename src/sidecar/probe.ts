@@ -1,6 +1,7 @@
 /** Whether the local application is there: its ports are tried by a TCP connection, at first often, then now and then (law 12). */
 import { connect } from "node:net";
 import { afterArrivals, type Cancel, type Clock } from "../core/clock.ts";
+import { isOfTheMachine } from "../core/machine/again.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 
 export interface ProbeOptions {
@@ -23,6 +24,9 @@ const CONNECT_TIMEOUT = 1000;
 /** Looks in a row that must fail before an application that was there is taken to be gone. */
 const FAILURES = 3;
 
+/** What a look found; "unknown": this machine had no file handle, say, to look with. */
+type Found = "there" | "gone" | "unknown";
+
 export function startProbe(options: ProbeOptions): Probe {
   const { clock } = options;
   const answers = watchSource(false);
@@ -33,17 +37,15 @@ export function startProbe(options: ProbeOptions): Probe {
   const look = async (): Promise<void> => {
     const found = await anyAnswers(options);
     if (closed) return;
-    if (found) {
+    if (found === "there") {
       failures = 0;
       answers.set(true);
-    } else {
+    } else if (found === "gone") {
       failures += 1;
       if (failures >= FAILURES) answers.set(false);
     }
-    cancel = clock.after(
-      answers.value && failures === 0 ? STEADY : EAGER,
-      next,
-    );
+    const steady = answers.value && failures === 0;
+    cancel = clock.after(steady ? STEADY : EAGER, next);
   };
   const next = (): void => {
     void look();
@@ -58,25 +60,28 @@ export function startProbe(options: ProbeOptions): Probe {
   };
 }
 
-async function anyAnswers(options: ProbeOptions): Promise<boolean> {
+async function anyAnswers(options: ProbeOptions): Promise<Found> {
   const ports = options.ports();
-  if (ports.length === 0) return true;
+  if (ports.length === 0) return "there";
   const looks = await Promise.all(
-    ports.map((port) => answersAt(options.clock, options.address, port)),
+    ports.map((port) => lookAt(options.clock, options.address, port)),
   );
-  return looks.includes(true);
+  if (looks.includes("there")) return "there";
+  return looks.includes("unknown") ? "unknown" : "gone";
 }
 
-function answersAt(clock: Clock, host: string, port: number): Promise<boolean> {
+function lookAt(clock: Clock, host: string, port: number): Promise<Found> {
   return new Promise((resolve) => {
     const socket = connect({ host, port });
-    const settle = (found: boolean): void => {
+    const settle = (found: Found): void => {
       cancel();
       socket.destroy();
       resolve(found);
     };
-    const cancel = afterArrivals(clock, CONNECT_TIMEOUT, () => settle(false));
-    socket.on("connect", () => settle(true));
-    socket.on("error", () => settle(false));
+    const cancel = afterArrivals(clock, CONNECT_TIMEOUT, () => settle("gone"));
+    socket.on("connect", () => settle("there"));
+    socket.on("error", (thrown) =>
+      settle(isOfTheMachine(thrown) ? "unknown" : "gone"),
+    );
   });
 }

@@ -179,16 +179,18 @@ export const readOnlyDisk: TakeAway = (_process, state) => {
   };
 };
 
-/** No file handle beyond those that it has. */
+/** No file handle beyond those that it has: the lowest free number is what the next one would get. */
 export const noHandles: TakeAway = ({ pid }) => {
-  const open = readdirSync(`/proc/${pid}/fd`).map(Number);
+  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let free = 0;
+  while (open.has(free)) free += 1;
   const limit = (value: string): void => {
     execFileSync("prlimit", ["--pid", String(pid), `--nofile=${value}:`]);
   };
   const before = execFileSync("prlimit", [
     ...["--pid", String(pid), "--nofile", "--output", "SOFT", "--noheadings"],
   ]);
-  limit(String(Math.max(...open) + 1));
+  limit(String(free));
   return () => limit(before.toString().trim());
 };
 

@@ -255,6 +255,7 @@ void t.test(
       frame(WINDOW_UPDATE, 0, id - 1, uint32(0)),
     ]);
     while ((await turnedAway()) === before) await attack(localAddress, said);
+    served.heard = "";
     for (const { socket } of [came, other, served]) socket.write(GET);
     await eventually(
       "it is closed",
@@ -270,7 +271,7 @@ void t.test(
         () => Promise.resolve(end.heard),
         (heard) => heard.endsWith("ok"),
       );
-    t.equal(served.heard.match(/ 200 /g)?.length, 2);
+    t.match(served.heard, / 200 /);
     t.notOk(served.closed);
     for (const { socket } of [other, served]) socket.destroy();
   },
