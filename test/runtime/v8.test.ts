@@ -138,31 +138,38 @@ const BURST_PROGRAM = `
 import { constants, PerformanceObserver } from "node:perf_hooks";
 import { collectGarbage, collectInSteps } from ${JSON.stringify(new URL("../../src/runtime/v8.ts", import.meta.url).href)};
 const held = () => process.memoryUsage().arrayBuffers;
-// As a sidecar leaves its start behind: V8 tells from the last full collection how much the heap has grown.
-collectGarbage({ type: "major" });
-const burst = [];
-// Objects that outlive the nursery beside the buffers, as those of exchanges do.
-const objects = [];
-for (let bytes = 0; bytes < ${BURST}; bytes += 65_536) {
-  burst.push(Buffer.allocUnsafeSlow(65_536));
-  for (let n = 0; n < 1000; n++) objects.push({ n });
+async function leaveBurst() {
+  // As a sidecar leaves its start behind: V8 tells from the last full collection how much the heap has grown.
+  collectGarbage({ type: "major" });
+  const burst = [];
+  // Objects that outlive the nursery beside the buffers, as those of exchanges do.
+  const objects = [];
+  for (let bytes = 0; bytes < ${BURST}; bytes += 65_536) {
+    burst.push(Buffer.allocUnsafeSlow(65_536));
+    for (let n = 0; n < 1000; n++) objects.push({ n });
+  }
+  collectGarbage({ type: "minor" });
+  collectGarbage({ type: "minor" });
+  const seen = [];
+  const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
+  observer.observe({ entryTypes: ["gc"] });
+  const before = held();
+  burst.length = objects.length = 0;
+  collectInSteps();
+  const atOnce = held();
+  const began = performance.now();
+  while (held() > ${BURST} / 2 && performance.now() - began < 5000)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  seen.push(...observer.takeRecords());
+  observer.disconnect();
+  const major = seen.filter(({ detail }) => detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR);
+  const forced = major.filter(({ detail }) => (detail.flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0);
+  return { before, atOnce, after: held(), major: major.length, forced: forced.length };
 }
-collectGarbage({ type: "minor" });
-collectGarbage({ type: "minor" });
-const seen = [];
-const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
-observer.observe({ entryTypes: ["gc"] });
-const before = held();
-burst.length = objects.length = 0;
-collectInSteps();
-const atOnce = held();
-const began = performance.now();
-while (held() > ${BURST} / 2 && performance.now() - began < 20_000)
-  await new Promise((resolve) => setTimeout(resolve, 20));
-seen.push(...observer.takeRecords());
-const major = seen.filter(({ detail }) => detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR);
-const forced = major.filter(({ detail }) => (detail.flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) !== 0);
-console.log(JSON.stringify({ before, atOnce, after: held(), major: major.length, forced: forced.length }));`;
+let left = await leaveBurst();
+// Where V8 collected everything while the burst was alive, the heap has not grown since: another is needed.
+for (let more = 0; left.major === 0 && more < 4; more += 1) left = await leaveBurst();
+console.log(JSON.stringify(left));`;
 
 interface Collected {
   readonly before: number;
