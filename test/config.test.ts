@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { formatFinding, lintTexts } from "../src/resources/lint.ts";
-import { runCli } from "./support/cli.ts";
+import { runCli } from "./support/control-plane/cli.ts";
 
 const CONFIG = join(import.meta.dirname, "..", "config");
 

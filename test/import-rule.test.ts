@@ -7,7 +7,7 @@ import {
   importsOf,
   sourceFiles,
   type Import,
-} from "./support/imports.ts";
+} from "./support/repository/imports.ts";
 
 /** From the top down; what is in one row does not import each other. "*" is what no row names. */
 type Layers = readonly (readonly string[])[];
@@ -107,7 +107,7 @@ void t.test("the rule knows what it forbids", (t) => {
     ["policy/router/router.ts", "policy/routing/cors.ts", /another policy/],
     ["policy/router/router.ts", "policy/router/candidate.ts", undefined],
     ["policy/router/router.ts", "policy/authorization/patterns.ts", /another/],
-    ["core/clock.ts", "../test/support/fake-clock.ts", /leaves/],
+    ["core/clock.ts", "../test/support/clocks/fake-clock.ts", /leaves/],
     ["new/x.ts", "core/clock.ts", /does not know/],
     ["policy/snapshot.ts", "policy/router/router.ts", undefined],
     ["proxy/outbound.ts", "policy/router/router.ts", undefined],

@@ -4,14 +4,17 @@
  * nothing else runs. Calls that go straight to the application meanwhile tell what the attackers take of the caller's own core.
  */
 import { parseArgs } from "node:util";
-import { closeCalls } from "../../test/support/call.ts";
-import { warmUp, type Windows } from "../../test/support/good-caller.ts";
-import { startLoneSidecar } from "../../test/support/lone-sidecar.ts";
+import { closeCalls } from "../../test/support/peers/call.ts";
+import {
+  warmUp,
+  type Windows,
+} from "../../test/support/hostile/good-caller.ts";
+import { startLoneSidecar } from "../../test/support/processes/lone-sidecar.ts";
 import {
   ATTACKS,
   besiege,
   type Siege,
-} from "../../test/support/under-attack.ts";
+} from "../../test/support/hostile/under-attack.ts";
 
 const MIB = 1_048_576;
 const LARGE = Buffer.alloc(MIB / 16);

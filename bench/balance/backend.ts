@@ -8,7 +8,7 @@ import { startFileAgent } from "../../src/agent/files/file-agent.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { startSidecar } from "../../src/sidecar/sidecar.ts";
-import { seededRandom } from "../../test/support/fake-clock.ts";
+import { seededRandom } from "../../test/support/clocks/fake-clock.ts";
 import { lognormal } from "../simulate/engine.ts";
 import { Replica } from "../simulate/replica.ts";
 import { REPLICAS, SCENARIOS, SIGMA } from "../simulate/scenarios.ts";

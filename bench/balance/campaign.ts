@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { seededRandom } from "../../test/support/fake-clock.ts";
+import { seededRandom } from "../../test/support/clocks/fake-clock.ts";
 import { median } from "../simulate/report.ts";
 import type { LoadResult } from "./load.ts";
 

@@ -1,7 +1,7 @@
 /** Open-loop load: requests at the moments that a schedule has, whatever became of those before, and each measured from its moment. */
 import { Pool } from "undici";
 import { systemClock } from "../../src/core/clock.ts";
-import { seededRandom } from "../../test/support/fake-clock.ts";
+import { seededRandom } from "../../test/support/clocks/fake-clock.ts";
 import { exponential } from "../simulate/engine.ts";
 import { CLIENT_PORTS, DEADLINE, HOST } from "./layout.ts";
 

@@ -20,8 +20,11 @@ import {
   type Daemon,
   type Host,
   type Network,
-} from "../../test/support/hosts.ts";
-import { smallDisk, type SmallDisk } from "../../test/support/full-disk.ts";
+} from "../../test/support/meshes/hosts.ts";
+import {
+  smallDisk,
+  type SmallDisk,
+} from "../../test/support/faults/full-disk.ts";
 import type { MadPlaneTold } from "../../test/support/hostile/mad-plane-process.ts";
 import type { Madness } from "../../test/support/hostile/madness.ts";
 import {

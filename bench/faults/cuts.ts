@@ -1,6 +1,6 @@
 /** Packets that are dropped between hosts of the measurement, by rules in the namespace of one of them. */
 import { UserError } from "../../src/core/errors.ts";
-import type { Host } from "../../test/support/hosts.ts";
+import type { Host } from "../../test/support/meshes/hosts.ts";
 
 /** Drops what this host and those others say to each other, silently. */
 export async function cut(host: Host, from: readonly Host[]): Promise<void> {

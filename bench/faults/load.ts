@@ -2,7 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { wait } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
-import type { Host } from "../../test/support/hosts.ts";
+import type { Host } from "../../test/support/meshes/hosts.ts";
 import { between, figuresOf, parseRecords, type CallRecord } from "./calls.ts";
 import {
   NAMESPACE,

@@ -1,6 +1,6 @@
 /** Simulated time: events in order, a clock that stands still between them, and chance from a seed. */
 import type { Cancel, Clock } from "../../src/core/clock.ts";
-import { seededRandom } from "../../test/support/fake-clock.ts";
+import { seededRandom } from "../../test/support/clocks/fake-clock.ts";
 
 export interface Engine extends Clock {
   /** Runs everything that falls due up to `end`, in milliseconds. */

@@ -12,7 +12,7 @@ import {
   type Subscriber,
 } from "../../src/policy/balance/load-report.ts";
 import { latencyOf, type Outcome } from "../../src/policy/outcome.ts";
-import { seededRandom } from "../../test/support/fake-clock.ts";
+import { seededRandom } from "../../test/support/clocks/fake-clock.ts";
 import { exponential, lognormal, makeEngine, type Engine } from "./engine.ts";
 import type { PolicyArm } from "./policies.ts";
 import { Replica, type Work } from "./replica.ts";

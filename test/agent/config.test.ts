@@ -8,8 +8,12 @@ import {
   keyOf,
   type Resource,
 } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { self, service, workload } from "../support/policy-fixtures.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import {
+  self,
+  service,
+  workload,
+} from "../support/resources/policy-fixtures.ts";
 
 function take(
   config: Config,

@@ -3,8 +3,8 @@ import { firstRequest } from "../../src/agent/first-request.ts";
 import type { ReceivedConfig } from "../../src/agent/staging.ts";
 import { deltaRequest } from "../../src/push/codec.ts";
 import { LONGEST_REQUEST, MOST_STATED, NODE } from "../../src/push/names.ts";
-import { service } from "../support/push-control-plane.ts";
-import { REQUEST } from "../support/raw-sidecar.ts";
+import { service } from "../support/control-plane/push-control-plane.ts";
+import { REQUEST } from "../support/control-plane/raw-sidecar.ts";
 
 const ASKING = {
   ...REQUEST,

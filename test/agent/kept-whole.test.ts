@@ -10,11 +10,18 @@ import { CONFIG_FILE, readConfig } from "../../src/agent/kept-config.ts";
 import { LastKnownGood } from "../../src/agent/last-known-good.ts";
 import { openStateDirectory } from "../../src/agent/state-directory.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock, seededRandom } from "../support/fake-clock.ts";
-import { keptConfig, OWNER, PROGRAM } from "../support/kept-config.ts";
-import { temporaryDirectory } from "../support/push-control-plane.ts";
+import { fakeClock, seededRandom } from "../support/clocks/fake-clock.ts";
+import {
+  keptConfig,
+  OWNER,
+  PROGRAM,
+} from "../support/control-plane/kept-config.ts";
+import { temporaryDirectory } from "../support/control-plane/push-control-plane.ts";
 
-const KEEPER = new URL("../support/kept-config.ts", import.meta.url).pathname;
+const KEEPER = new URL(
+  "../support/control-plane/kept-config.ts",
+  import.meta.url,
+).pathname;
 
 /** Keeps the revisions one after the other; gives the file's bytes after each. */
 async function kept(path: string, revisions: number): Promise<Buffer[]> {

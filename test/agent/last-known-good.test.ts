@@ -15,19 +15,19 @@ import {
   type StateDirectory,
 } from "../../src/agent/state-directory.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 import {
   keptConfig,
   keptService,
   OWNER,
   PROGRAM,
-} from "../support/kept-config.ts";
+} from "../support/control-plane/kept-config.ts";
 import {
   temporaryDirectory,
   until,
   type Scope,
-} from "../support/push-control-plane.ts";
-import { whileReadOnly } from "../support/read-only.ts";
+} from "../support/control-plane/push-control-plane.ts";
+import { whileReadOnly } from "../support/faults/read-only.ts";
 
 interface Disk {
   readonly directory: StateDirectory;

@@ -12,8 +12,8 @@ import {
   startTestAgent,
   startTestControlPlane,
   temporaryDirectory,
-} from "../support/push-control-plane.ts";
-import { REQUEST } from "../support/raw-sidecar.ts";
+} from "../support/control-plane/push-control-plane.ts";
+import { REQUEST } from "../support/control-plane/raw-sidecar.ts";
 
 const VERSION = "1.2.3";
 const LONG = `${"n".repeat(63)}.`.repeat(3) + "n".repeat(50);

@@ -9,19 +9,19 @@ import { CREDENTIALS_FILE } from "../../src/agent/enrolment/kept-credentials.ts"
 import { startAgent } from "../../src/agent/mesh-agent.ts";
 import { silentLogger, type Logger } from "../../src/core/log.ts";
 import { failingParts } from "../../src/core/machine/machine-errors.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 import {
   watchFiles,
   type Faults,
   type FaultyDirectory,
-} from "../support/fs-faults.ts";
+} from "../support/faults/fs-faults.ts";
 import {
   MESH,
   service,
   startTestControlPlane,
   temporaryDirectory,
   type TestControlPlane,
-} from "../support/push-control-plane.ts";
+} from "../support/control-plane/push-control-plane.ts";
 
 const HOUR = 3_600_000;
 

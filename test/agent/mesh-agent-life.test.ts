@@ -1,5 +1,5 @@
 import t from "tap";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import {
   eventually,
   MESH,
@@ -10,7 +10,7 @@ import {
   until,
   startWithOrders,
   serving,
-} from "../support/push-control-plane.ts";
+} from "../support/control-plane/push-control-plane.ts";
 
 void t.test(
   "a workload is registered when it is ready, follows it, and goes when it is told",

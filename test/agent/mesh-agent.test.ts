@@ -14,8 +14,8 @@ import {
   until,
   startWithOrders,
   serving,
-} from "../support/push-control-plane.ts";
-import { whileReadOnly } from "../support/read-only.ts";
+} from "../support/control-plane/push-control-plane.ts";
+import { whileReadOnly } from "../support/faults/read-only.ts";
 
 void t.test(
   "an agent enrols with its token, takes its config and serves it",

@@ -4,9 +4,12 @@ import {
   callable,
   startApplication,
   startUsing,
-} from "../support/asking-sidecar.ts";
-import { resource } from "../support/pair.ts";
-import { startTestControlPlane, until } from "../support/push-control-plane.ts";
+} from "../support/control-plane/asking-sidecar.ts";
+import { resource } from "../support/meshes/pair.ts";
+import {
+  startTestControlPlane,
+  until,
+} from "../support/control-plane/push-control-plane.ts";
 
 void t.test(
   "a call that waits for a config which is refused gets the reason, and others go on",

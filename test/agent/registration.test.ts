@@ -1,7 +1,7 @@
 import t from "tap";
 import { Registration } from "../../src/agent/registration.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const SPEC = { address: "10.0.0.1" };
 

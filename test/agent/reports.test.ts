@@ -5,7 +5,7 @@ import { FRESH_FOR, LOOK_AGAIN, Reports } from "../../src/agent/reports.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import type { ReportRequest } from "../../src/push/messages.ts";
 import { MOST_REPORTED } from "../../src/push/names.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 
 interface Told {
   readonly clock: FakeClock;

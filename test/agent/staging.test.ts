@@ -18,8 +18,8 @@ import {
   resourceName,
 } from "../../src/push/names.ts";
 import { keyOf, type Resource } from "../../src/resources/envelope.ts";
-import { MESH, service } from "../support/push-control-plane.ts";
-import { digestOf } from "../support/digest.ts";
+import { MESH, service } from "../support/control-plane/push-control-plane.ts";
+import { digestOf } from "../support/control-plane/digest.ts";
 
 const STORE = "11111111-1111-4111-8111-111111111111";
 const LIMIT = 100_000;

@@ -10,8 +10,8 @@ import {
 import { join } from "node:path";
 import t from "tap";
 import { openStateDirectory } from "../../src/agent/state-directory.ts";
-import { temporaryDirectory } from "../support/push-control-plane.ts";
-import { whileReadOnly } from "../support/read-only.ts";
+import { temporaryDirectory } from "../support/control-plane/push-control-plane.ts";
+import { whileReadOnly } from "../support/faults/read-only.ts";
 
 const CONTENT = {
   text: 'quotes " and } braces',

@@ -2,7 +2,7 @@
 import { request } from "node:http";
 import t from "tap";
 import { countSpans, startCollector } from "../../bench/collector.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 /** A field of protobuf with a length in front of it. */
 function field(number: number, ...parts: readonly Buffer[]): Buffer {

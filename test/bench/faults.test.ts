@@ -24,7 +24,7 @@ import {
   type RowResult,
 } from "../../bench/faults/row.ts";
 import { allRows, chooseRows } from "../../bench/faults/rows.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 function record(due: number, more: Partial<CallRecord> = {}): CallRecord {
   return { due, took: 2, method: "GET", by: "callee-1", fault: "", ...more };

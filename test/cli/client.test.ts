@@ -1,7 +1,7 @@
 /** A control plane that is busy puts reads off: the commands ask again when it says so. */
 import t from "tap";
-import { fakeClock } from "../support/fake-clock.ts";
-import { runCli, withServer, type Ran } from "../support/cli.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { runCli, withServer, type Ran } from "../support/control-plane/cli.ts";
 
 /** Runs `get services` against a control plane that answers 429 to the first `busy` requests. */
 async function got(

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { freePort } from "../../src/demo/free-port.ts";
 import { UserError } from "../../src/core/errors.ts";
-import { call, closeCalls, eventually } from "../support/call.ts";
-import { startCollector } from "../support/collector.ts";
-import { runCli } from "../support/cli.ts";
+import { call, closeCalls, eventually } from "../support/peers/call.ts";
+import { startCollector } from "../support/peers/collector.ts";
+import { runCli } from "../support/control-plane/cli.ts";
 
 // Batches leave at once: the SDK reads its own variables.
 process.env["OTEL_BSP_SCHEDULE_DELAY"] = "1";

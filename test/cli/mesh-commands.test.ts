@@ -4,7 +4,11 @@ import { join } from "node:path";
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { parseToken } from "../../src/push/token.ts";
-import { runCli, withControlPlane, withServer } from "../support/cli.ts";
+import {
+  runCli,
+  withControlPlane,
+  withServer,
+} from "../support/control-plane/cli.ts";
 
 void t.test("tokens: made once, listed without secrets, revoked", async (t) => {
   const running = await withControlPlane(t);

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { METRIC_NAMES } from "../support/metric-names.ts";
-import { GUIDE, readPage } from "../support/pages.ts";
+import { METRIC_NAMES } from "../support/repository/metric-names.ts";
+import { GUIDE, readPage } from "../support/repository/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const TEXT = GUIDE.map(readPage).join("\n");

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
-import { runCli, withControlPlane } from "../support/cli.ts";
+import { runCli, withControlPlane } from "../support/control-plane/cli.ts";
 
 const SERVICE = `apiVersion: mesh.wherry.dev/v1alpha1
 kind: Service

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { UserError } from "../../src/core/errors.ts";
-import { runCli, withServer } from "../support/cli.ts";
+import { runCli, withServer } from "../support/control-plane/cli.ts";
 
 const environment = { WHERRY_TOKEN: "any" };
 

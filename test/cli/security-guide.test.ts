@@ -26,7 +26,7 @@ import {
   HANDSHAKES_FROM_SOURCE,
   MAX_HANDSHAKES,
 } from "../../src/wire/tls/tls.ts";
-import { tableAfter } from "../support/pages.ts";
+import { tableAfter } from "../support/repository/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const GUIDE = read("config/guide/security.md");

@@ -6,8 +6,8 @@ import t from "tap";
 import { leavesOf, referenceProgram } from "../../src/tools/docs/cli.ts";
 import { wordsOf } from "../../src/cli/examples.ts";
 import { parse } from "yaml";
-import { ROOT } from "../support/demo.ts";
-import { findTool, needs } from "../support/tools.ts";
+import { ROOT } from "../support/processes/demo.ts";
+import { findTool, needs } from "../support/processes/tools.ts";
 
 const FOLDER = join(ROOT, "config/systemd");
 const PROCESSES = ["sidecar", "control-plane"] as const;

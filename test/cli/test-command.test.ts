@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { runCli, type Ran } from "../support/cli.ts";
+import { runCli, type Ran } from "../support/control-plane/cli.ts";
 
 const SHOP = `
 apiVersion: mesh.wherry.dev/v1alpha1

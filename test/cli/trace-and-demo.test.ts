@@ -9,7 +9,7 @@ import { startControl } from "../../src/demo/control.ts";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
 import type { ManagedProcess } from "../../src/demo/processes.ts";
 import { makeTraceStore } from "../../src/demo/trace-store.ts";
-import { runCli, type Ran } from "../support/cli.ts";
+import { runCli, type Ran } from "../support/control-plane/cli.ts";
 
 const START = systemClock.wall() - 60_000;
 

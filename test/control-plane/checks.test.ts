@@ -8,7 +8,7 @@ import type { Resource } from "../../src/resources/envelope.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import type { Problem } from "../../src/resources/kind.ts";
 import { KINDS } from "../../src/resources/registry.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 
 const check = (
   store: Pick<Store, "get" | "list">,

@@ -9,8 +9,8 @@ import {
 import { systemClock } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { watchFiles, type Faults } from "../support/fs-faults.ts";
-import { temporaryDirectory } from "../support/push-control-plane.ts";
+import { watchFiles, type Faults } from "../support/faults/fs-faults.ts";
+import { temporaryDirectory } from "../support/control-plane/push-control-plane.ts";
 
 const FAULTS: readonly Faults[] = [
   { write: "ENOSPC", read: "EIO" },

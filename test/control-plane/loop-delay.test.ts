@@ -5,7 +5,7 @@ import {
   LOOK_EVERY,
   LoopDelay,
 } from "../../src/control-plane/loop-delay.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 /** A loop whose looks come late by what `late` says. */
 function looked(late: readonly number[]): LoopDelay {

@@ -14,13 +14,13 @@ import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
 import { controlPlaneMetrics } from "../../src/tools/docs/metrics.ts";
-import { rig, service, SHOP } from "../support/api.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { rig, service, SHOP } from "../support/control-plane/api.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import {
   serving,
   startTestAgent,
   temporaryDirectory,
-} from "../support/push-control-plane.ts";
+} from "../support/control-plane/push-control-plane.ts";
 
 async function start(t: Test): Promise<ControlPlane> {
   const running = await startControlPlane({

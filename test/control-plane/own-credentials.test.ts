@@ -3,7 +3,7 @@ import t from "tap";
 import { openAuthority } from "../../src/control-plane/authority/authority.ts";
 import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const HOUR = 3_600_000;
 

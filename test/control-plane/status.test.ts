@@ -15,7 +15,7 @@ import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import { StoreError, type Store } from "../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import type { Condition, Resource } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const TRAFFIC_POLICY = (name: string, service: string): Resource => ({
   apiVersion: "mesh.wherry.dev/v1alpha1",

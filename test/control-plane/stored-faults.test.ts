@@ -3,9 +3,12 @@ import t from "tap";
 import { openMemoryStore } from "../../src/control-plane/store/memory.ts";
 import type { Store } from "../../src/control-plane/store/store.ts";
 import { tellOfStoredFaults } from "../../src/control-plane/stored-faults.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { keptLog, type LogLine } from "../support/laws/harness.ts";
-import { authorizationPolicy, service } from "../support/policy-fixtures.ts";
+import {
+  authorizationPolicy,
+  service,
+} from "../support/resources/policy-fixtures.ts";
 
 async function told(
   store: Store,

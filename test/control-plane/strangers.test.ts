@@ -7,8 +7,11 @@ import {
   Strangers,
 } from "../../src/control-plane/strangers.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
-import { until, type Scope } from "../support/push-control-plane.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
+import {
+  until,
+  type Scope,
+} from "../support/control-plane/push-control-plane.ts";
 
 interface Door {
   readonly clock: FakeClock;

@@ -12,7 +12,7 @@ import {
   readmitAdministrator,
   revokeToken,
 } from "../../src/control-plane/tokens.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 
 function setUp(): { clock: FakeClock; store: Store } {
   const clock = fakeClock();

@@ -17,9 +17,14 @@ import {
 import { systemClock, type Clock } from "../../src/core/clock.ts";
 import { silentLogger, type Logger } from "../../src/core/log.ts";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
-import { call, closeCalls, eventually, type Called } from "../support/call.ts";
-import { startCollector, type Collector } from "../support/collector.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import {
+  call,
+  closeCalls,
+  eventually,
+  type Called,
+} from "../support/peers/call.ts";
+import { startCollector, type Collector } from "../support/peers/collector.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 // Batches leave at once: the SDK reads its own variables.
 process.env["OTEL_BSP_SCHEDULE_DELAY"] = "1";

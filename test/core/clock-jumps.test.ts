@@ -1,7 +1,7 @@
 /** A clock that jumps is noticed within a second; one that is slewed, and time that goes by, are not jumps. */
 import t from "tap";
 import { JUMP, watchJumps } from "../../src/core/clock.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 void t.test("what is a jump", (t) => {
   const clock = fakeClock();

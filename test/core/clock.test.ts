@@ -7,7 +7,7 @@ import {
   wait,
 } from "../../src/core/clock.ts";
 import { equalJitter, fullJitter } from "../../src/core/backoff.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 void t.test("wait ends when its time has come", async (t) => {
   const clock = fakeClock();

@@ -2,7 +2,7 @@
 import t from "tap";
 import { Deadlines, MOST_TOLD, type Timed } from "../../src/core/deadlines.ts";
 import type { Clock } from "../../src/core/clock.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 /** Deadlines that write down who was told, and how many timers they took. */
 function rig() {

@@ -6,7 +6,7 @@ import {
   WORK_SHARE,
 } from "../../src/core/paced-work.ts";
 import type { Steps } from "../../src/core/slices.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 /** A clock and a counter of CPU that move together, and steps that move them. */
 function machine() {

@@ -7,8 +7,8 @@ import {
   pauses,
   sortSteps,
 } from "../../src/core/slices.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { dice, seeded } from "../support/random-policy.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { dice, seeded } from "../support/resources/random-policy.ts";
 
 void t.test(
   "long work lets others go first, and short work does not wait",

@@ -1,6 +1,6 @@
 import t from "tap";
 import { SlotMap } from "../../src/core/slot-map.ts";
-import { seeded } from "../support/random-policy.ts";
+import { seeded } from "../support/resources/random-policy.ts";
 
 interface Value {
   readonly slot: number;

@@ -7,7 +7,7 @@ import { startApplication } from "../../src/demo/application.ts";
 import type { Service } from "../../src/demo/call.ts";
 import { makeCallers, type Caller } from "../../src/demo/caller.ts";
 import { makeChaos } from "../../src/demo/chaos.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 
 const nobody: Caller = () =>
   Promise.resolve({

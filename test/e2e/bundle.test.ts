@@ -14,14 +14,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { ReceivedSpan } from "../../src/demo/otlp.ts";
-import { call, closeCalls, eventually } from "../support/call.ts";
-import { startCollector } from "../support/collector.ts";
+import { call, closeCalls, eventually } from "../support/peers/call.ts";
+import { startCollector } from "../support/peers/collector.ts";
 import {
   cleanEnvironment,
   ROOT,
   runWherry,
   startDemo,
-} from "../support/demo.ts";
+} from "../support/processes/demo.ts";
 
 /** Milliseconds for what takes a second on an idle machine. */
 const PATIENCE = 30_000;

@@ -1,6 +1,6 @@
 // Transparent capture: applications that know nothing of the mesh, on hosts of their own, and what is on the wire between them.
 import t from "tap";
-import { eventually } from "../support/call.ts";
+import { eventually } from "../support/peers/call.ts";
 import {
   allowOnly,
   PROXY,
@@ -8,9 +8,13 @@ import {
   startCapturedMesh,
   WHERRY,
   type CapturedMesh,
-} from "../support/captured-mesh.ts";
-import { whyNoHosts, type Host, type RunOptions } from "../support/hosts.ts";
-import { watchWire } from "../support/wire-watch.ts";
+} from "../support/meshes/captured-mesh.ts";
+import {
+  whyNoHosts,
+  type Host,
+  type RunOptions,
+} from "../support/meshes/hosts.ts";
+import { watchWire } from "../support/meshes/wire-watch.ts";
 
 const HTTP = 8080;
 const LINK = 15008;

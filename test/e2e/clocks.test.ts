@@ -3,10 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { eventually, openLoad } from "../support/call.ts";
-import { startShop } from "../support/shop-processes.ts";
-import { findFaketime, shiftedMachine } from "../support/shifted-machine.ts";
-import { needs } from "../support/tools.ts";
+import { eventually, openLoad } from "../support/peers/call.ts";
+import { startShop } from "../support/processes/shop-processes.ts";
+import {
+  findFaketime,
+  shiftedMachine,
+} from "../support/clocks/shifted-machine.ts";
+import { needs } from "../support/processes/tools.ts";
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;

@@ -8,8 +8,13 @@ import { startAgent } from "../../src/agent/mesh-agent.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { freePort } from "../../src/demo/free-port.ts";
-import { call, closeCalls, eventually, type Called } from "../support/call.ts";
-import { cleanEnvironment, ROOT } from "../support/demo.ts";
+import {
+  call,
+  closeCalls,
+  eventually,
+  type Called,
+} from "../support/peers/call.ts";
+import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
 
 const SIDECARS = 150;
 const OPERATORS = 8;

@@ -18,22 +18,22 @@ import { NAMESPACE, PORTS, SERVICE } from "../../bench/faults/layout.ts";
 import { startLoad, type Load } from "../../bench/faults/load.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { UNCONFIRMED_SINCE } from "../../src/resources/workload/schema.ts";
-import { eventually } from "../support/call.ts";
-import { WHERRY } from "../support/captured-mesh.ts";
-import { ROOT } from "../support/demo.ts";
+import { eventually } from "../support/peers/call.ts";
+import { WHERRY } from "../support/meshes/captured-mesh.ts";
+import { ROOT } from "../support/processes/demo.ts";
 import {
   makeNetwork,
   whyNoHosts,
   type Host,
   type Network,
-} from "../support/hosts.ts";
+} from "../support/meshes/hosts.ts";
 import {
   MESH,
   service,
   startTestControlPlane,
   temporaryDirectory,
   type TestControlPlane,
-} from "../support/push-control-plane.ts";
+} from "../support/control-plane/push-control-plane.ts";
 
 const CALLEES = ["callee-1", "callee-2"] as const;
 const HOSTS = ["caller", ...CALLEES] as const;

@@ -10,15 +10,20 @@ import t, { type Test } from "tap";
 import { EXIT } from "../../src/core/errors.ts";
 import { DEFECT_FILE } from "../../src/runtime/last-resort.ts";
 import { MAIN } from "../../src/runtime/package.ts";
-import { cleanEnvironment } from "../support/demo.ts";
-import { call, closeCalls, eventually, type Called } from "../support/call.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
+import {
+  call,
+  closeCalls,
+  eventually,
+  type Called,
+} from "../support/peers/call.ts";
 import {
   startPlane,
   startSidecarProcess,
   untilReady,
   type PlaneProcess,
   type SidecarProcess,
-} from "../support/mesh-processes.ts";
+} from "../support/processes/mesh-processes.ts";
 
 /** Loaded before all else: throws in the main thread by a signal, in a worker once there is a file. */
 const DEFECT = `

@@ -2,10 +2,17 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import t from "tap";
-import { eventually } from "../support/call.ts";
-import { cleanEnvironment, ROOT, startDemo } from "../support/demo.ts";
-import { isShown, shownCommands } from "../support/shown-commands.ts";
-import { findTool, needs } from "../support/tools.ts";
+import { eventually } from "../support/peers/call.ts";
+import {
+  cleanEnvironment,
+  ROOT,
+  startDemo,
+} from "../support/processes/demo.ts";
+import {
+  isShown,
+  shownCommands,
+} from "../support/repository/shown-commands.ts";
+import { findTool, needs } from "../support/processes/tools.ts";
 
 const PATIENCE = 15_000;
 const missing = findTool("curl") === undefined ? ["curl"] : [];

@@ -5,8 +5,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { call, closeCalls } from "../support/call.ts";
-import { cleanEnvironment, ROOT } from "../support/demo.ts";
+import { call, closeCalls } from "../support/peers/call.ts";
+import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
 
 /** The Node that the machine has by itself: the first on the path that is not the pinned one. */
 function ownNode(): string | undefined {

@@ -7,16 +7,19 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { withControlPlane, type Running } from "../support/cli.ts";
-import { call, closeCalls, eventually } from "../support/call.ts";
-import { cleanEnvironment, ROOT } from "../support/demo.ts";
+import {
+  withControlPlane,
+  type Running,
+} from "../support/control-plane/cli.ts";
+import { call, closeCalls, eventually } from "../support/peers/call.ts";
+import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
 import {
   GO_PEER_MISSING,
   goPeer,
   goServer,
   type Flags,
-} from "../support/go-peer.ts";
-import { needs } from "../support/tools.ts";
+} from "../support/processes/go-peer.ts";
+import { needs } from "../support/processes/tools.ts";
 
 const CONTROL_PLANE =
   "spiffe://cluster.local/ns/wherry-system/sa/control-plane";

@@ -1,13 +1,18 @@
 /** Sidecars that hold what they use, over time: a control plane that goes and comes back, what is given back, and several sidecars. */
 import t from "tap";
 import { systemClock, type Clock } from "../../src/core/clock.ts";
-import { startUsing } from "../support/asking-sidecar.ts";
+import { startUsing } from "../support/control-plane/asking-sidecar.ts";
 import {
   startTestControlPlane,
   temporaryDirectory,
   until,
-} from "../support/push-control-plane.ts";
-import { GATHER, mesh, routeOf, startUsed } from "../support/used-mesh.ts";
+} from "../support/control-plane/push-control-plane.ts";
+import {
+  GATHER,
+  mesh,
+  routeOf,
+  startUsed,
+} from "../support/meshes/used-mesh.ts";
 
 void t.test(
   "a control plane that comes back sends what has changed, and nothing of the rest",

@@ -7,10 +7,10 @@ import {
   database,
   startApplication,
   type UsingSidecar,
-} from "../support/asking-sidecar.ts";
-import { resource } from "../support/pair.ts";
-import { until } from "../support/push-control-plane.ts";
-import { mesh, routeOf, startUsed } from "../support/used-mesh.ts";
+} from "../support/control-plane/asking-sidecar.ts";
+import { resource } from "../support/meshes/pair.ts";
+import { until } from "../support/control-plane/push-control-plane.ts";
+import { mesh, routeOf, startUsed } from "../support/meshes/used-mesh.ts";
 
 void t.test(
   "the first call to a Service brings it, and that alone",

@@ -2,9 +2,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import t from "tap";
 import { freePort } from "../../src/demo/free-port.ts";
-import { call, closeCalls, eventually } from "../support/call.ts";
-import { cleanEnvironment, startDemo } from "../support/demo.ts";
-import { findTool, needs } from "../support/tools.ts";
+import { call, closeCalls, eventually } from "../support/peers/call.ts";
+import { cleanEnvironment, startDemo } from "../support/processes/demo.ts";
+import { findTool, needs } from "../support/processes/tools.ts";
 
 interface JaegerSpan {
   readonly spanID: string;

@@ -2,9 +2,12 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { freePort } from "../../src/demo/free-port.ts";
-import { closeCalls, type Called } from "../support/call.ts";
-import { seededRandom } from "../support/fake-clock.ts";
-import { startPlane, type PlaneProcess } from "../support/mesh-processes.ts";
+import { closeCalls, type Called } from "../support/peers/call.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
+import {
+  startPlane,
+  type PlaneProcess,
+} from "../support/processes/mesh-processes.ts";
 
 const KILLS = 60;
 /** Each writes resources of its own, so that what must be there does not hang on who came first. */

@@ -4,8 +4,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { closeCalls } from "../support/call.ts";
-import { startPlane, startWherry } from "../support/mesh-processes.ts";
+import { closeCalls } from "../support/peers/call.ts";
+import {
+  startPlane,
+  startWherry,
+} from "../support/processes/mesh-processes.ts";
 
 /** Writes of the whole process, all of which are SQLite's. */
 const WRITES = [1, 2, 3, 5, 8, 11, 14, 17];

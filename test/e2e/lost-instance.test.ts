@@ -1,13 +1,16 @@
 /** An instance dies: callers that cannot connect to it say so by their sidecars, and the control plane takes it out. */
 import t from "tap";
-import { MESH, startTestControlPlane } from "../support/push-control-plane.ts";
+import {
+  MESH,
+  startTestControlPlane,
+} from "../support/control-plane/push-control-plane.ts";
 import {
   callable,
   startApplication,
   startUsing,
-} from "../support/asking-sidecar.ts";
-import { eventually } from "../support/call.ts";
-import { PEER } from "../support/registry.ts";
+} from "../support/control-plane/asking-sidecar.ts";
+import { eventually } from "../support/peers/call.ts";
+import { PEER } from "../support/control-plane/registry.ts";
 
 /** "orders-1" answers; of "orders-2" there is nothing but its address. */
 async function startLost(t: Parameters<typeof startUsing>[0]) {

@@ -16,15 +16,15 @@ import {
 import t from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { AccessRecord } from "../../src/telemetry/access-log.ts";
-import { closeCalls } from "../support/call.ts";
-import { seededRandom } from "../support/fake-clock.ts";
+import { closeCalls } from "../support/peers/call.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
 import {
   startFaultyFleet,
   type FaultyFleet,
   type FaultyInstance,
-} from "../support/faulty-fleet.ts";
-import { resource, send } from "../support/pair.ts";
-import { needsToxiproxy, type FaultyHop } from "../support/toxiproxy.ts";
+} from "../support/meshes/faulty-fleet.ts";
+import { resource, send } from "../support/meshes/pair.ts";
+import { needsToxiproxy, type FaultyHop } from "../support/faults/toxiproxy.ts";
 
 const POSTS = 20_000;
 const AT_ONCE = 32;

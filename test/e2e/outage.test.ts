@@ -1,7 +1,7 @@
 // The control plane is away until every certificate has ended: calls fail from then until it is back, and nobody has to lend a hand.
 import t from "tap";
-import { eventually, openLoad, type Called } from "../support/call.ts";
-import { startShop } from "../support/shop-processes.ts";
+import { eventually, openLoad, type Called } from "../support/peers/call.ts";
+import { startShop } from "../support/processes/shop-processes.ts";
 
 /** The shortest life that a certificate may have. */
 const LIFE = 60_000;

@@ -7,8 +7,12 @@ import {
   openLoad,
   paced,
   type Called,
-} from "../support/call.ts";
-import { startDemo, startSidecar, type Ran } from "../support/demo.ts";
+} from "../support/peers/call.ts";
+import {
+  startDemo,
+  startSidecar,
+  type Ran,
+} from "../support/processes/demo.ts";
 
 const IN_FORCE = 1000;
 

@@ -2,14 +2,14 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { cleanEnvironment, ROOT } from "../support/demo.ts";
-import { makeNetwork, whyNoHosts } from "../support/hosts.ts";
+import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
+import { makeNetwork, whyNoHosts } from "../support/meshes/hosts.ts";
 import type {
   Fault,
   Methods,
   SilentCall,
   SilentRun,
-} from "../support/silent-instance.ts";
+} from "../support/faults/silent-instance.ts";
 
 /** Besides what is in flight when the instance falls silent: the few that follow before anybody can know may be lost. */
 const MOST_FAILED = 3;
@@ -18,7 +18,7 @@ const SHOWN = 5;
 /** Milliseconds after which the link is known to be dead. */
 const KNOWN = 3000;
 
-const PROGRAM = join(ROOT, "test", "support", "silent-instance.ts");
+const PROGRAM = join(ROOT, "test", "support", "faults", "silent-instance.ts");
 
 function runHere(fault: Fault, methods: Methods): Promise<string[]> {
   return new Promise((resolve, reject) => {

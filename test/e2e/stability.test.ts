@@ -8,8 +8,8 @@ import {
   eventually,
   openLoad,
   type Called,
-} from "../support/call.ts";
-import { startDemo } from "../support/demo.ts";
+} from "../support/peers/call.ts";
+import { startDemo } from "../support/processes/demo.ts";
 
 /** Milliseconds: the time after which a workload that no longer calls is forgotten. */
 const LEASE = 15_000;

@@ -1,11 +1,11 @@
 /** One of two applications stops responding: next to no call hangs there, none after a while, and its way back costs no call. */
 import t from "tap";
-import { call, closeCalls, type Called } from "../support/call.ts";
-import { withPair, type Pair } from "../support/pair.ts";
+import { call, closeCalls, type Called } from "../support/peers/call.ts";
+import { withPair, type Pair } from "../support/meshes/pair.ts";
 import {
   startStallingApplication,
   type Fault,
-} from "../support/stalling-application.ts";
+} from "../support/processes/stalling-application.ts";
 
 /** Calls a second. */
 const RATE = 200;

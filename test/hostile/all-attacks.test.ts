@@ -1,10 +1,10 @@
 /** All attacks at once at a sidecar process of 256 MiB, 500 connections each: every good call is answered, memory stays, and service comes back. */
 import { availableParallelism } from "node:os";
 import t from "tap";
-import { closeCalls, eventually } from "../support/call.ts";
-import { warmUp } from "../support/good-caller.ts";
-import { startLoneSidecar } from "../support/lone-sidecar.ts";
-import { ATTACKS, besiege } from "../support/under-attack.ts";
+import { closeCalls, eventually } from "../support/peers/call.ts";
+import { warmUp } from "../support/hostile/good-caller.ts";
+import { startLoneSidecar } from "../support/processes/lone-sidecar.ts";
+import { ATTACKS, besiege } from "../support/hostile/under-attack.ts";
 
 const MIB = 1_048_576;
 const CONNECTIONS = 500;

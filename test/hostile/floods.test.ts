@@ -3,11 +3,11 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { closeCalls, eventually } from "../support/call.ts";
-import { cleanEnvironment } from "../support/demo.ts";
-import { callEvenly, warmUp } from "../support/good-caller.ts";
-import { startLoneSidecar } from "../support/lone-sidecar.ts";
-import { needs } from "../support/tools.ts";
+import { closeCalls, eventually } from "../support/peers/call.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
+import { callEvenly, warmUp } from "../support/hostile/good-caller.ts";
+import { startLoneSidecar } from "../support/processes/lone-sidecar.ts";
+import { needs } from "../support/processes/tools.ts";
 
 const MIB = 1_048_576;
 /** Good calls for which the event loop needs as much CPU as for a flood that is cut off: some limits let a hundred frames pass. */
@@ -41,7 +41,7 @@ function attackWith(attack: string): Attacker {
   const child = spawn(
     process.execPath,
     [
-      fileURLToPath(new URL("../support/attacker.ts", import.meta.url)),
+      fileURLToPath(new URL("../support/hostile/attacker.ts", import.meta.url)),
       attack,
       String(sidecar.published),
     ],

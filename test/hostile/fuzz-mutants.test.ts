@@ -8,7 +8,7 @@ import {
   TWO_LENGTHS,
   withMutant,
   type Mutant,
-} from "../support/fuzz/mutants.ts";
+} from "../support/fuzz/target/mutants.ts";
 import {
   REQUESTS,
   RESPONSES,

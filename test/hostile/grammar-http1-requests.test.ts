@@ -3,7 +3,7 @@ import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/reasons.ts";
 import { REFUSALS, type RefusalKind } from "../../src/wire/refusal.ts";
-import { resource, until } from "../support/pair.ts";
+import { resource, until } from "../support/meshes/pair.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";
 import { REQUEST_FAULTS } from "../support/http1/faults-requests.ts";
 import {

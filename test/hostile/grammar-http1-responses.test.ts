@@ -1,10 +1,10 @@
 /** The grammar of HTTP/1 responses: what an application says against it is a 502 and the end of its connection, and no other caller ever sees an octet of it (law 7). */
 import t, { type Test } from "tap";
-import { until } from "../support/pair.ts";
+import { until } from "../support/meshes/pair.ts";
 import type {
   BackendConnection,
   RecordingBackend,
-} from "../support/recording-backend.ts";
+} from "../support/peers/recording-backend.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";
 import { RESPONSE_FAULTS } from "../support/http1/faults-responses.ts";
 import {

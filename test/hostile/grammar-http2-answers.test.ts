@@ -5,7 +5,7 @@ import {
   Flag,
   FrameType,
 } from "../../src/wire/http2/frames/frames.ts";
-import { resource, withPair, type Pair } from "../support/pair.ts";
+import { resource, withPair, type Pair } from "../support/meshes/pair.ts";
 import {
   block,
   data,

@@ -1,7 +1,7 @@
 /** HTTP/2's grammar through a whole proxy, judged where it matters: by the octets that reach the application (law 7). */
 import t from "tap";
 import { ErrorCode, FrameType } from "../../src/wire/http2/frames/frames.ts";
-import { withPair } from "../support/pair.ts";
+import { withPair } from "../support/meshes/pair.ts";
 import { MALFORMED, show } from "../support/http2/malformed.ts";
 import { block, headers } from "../support/http2/raw-peer.ts";
 import {

@@ -4,8 +4,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { withPair } from "../support/pair.ts";
-import { findTool, needs } from "../support/tools.ts";
+import { withPair } from "../support/meshes/pair.ts";
+import { findTool, needs } from "../support/processes/tools.ts";
 import {
   linkDoor,
   PLAIN_DOOR,

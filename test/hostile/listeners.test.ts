@@ -2,8 +2,14 @@
 import { connect, type Socket } from "node:net";
 import t from "tap";
 import { collectGarbage } from "../../src/runtime/v8.ts";
-import { seededRandom } from "../support/fake-clock.ts";
-import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+  type Pair,
+} from "../support/meshes/pair.ts";
 import { keptLog } from "../support/laws/harness.ts";
 import {
   HTTP1_ATTACKS,

@@ -1,7 +1,7 @@
 // The machine fails under load, at each part in turn: no process ends, calls go on, and all is well soon after.
 import { setTimeout as passing } from "node:timers/promises";
 import t from "tap";
-import { closeCalls, type Called } from "../support/call.ts";
+import { closeCalls, type Called } from "../support/peers/call.ts";
 import {
   blockedLog,
   failingCalls,
@@ -11,7 +11,7 @@ import {
   startFaultBed,
   type Part,
   type TakeAway,
-} from "../support/machine-faults.ts";
+} from "../support/faults/machine-faults.ts";
 
 /** Milliseconds that each fault lasts; `npm run bench -- faults` has longer ones. */
 const LASTS = 4000;

@@ -1,7 +1,7 @@
 /** A control plane that floods, stalls, sends garbage or far too much takes no call from anybody, and no more of a sidecar than its share. */
 import t from "tap";
 import { WORK_SHARE } from "../../src/core/paced-work.ts";
-import { closeCalls } from "../support/call.ts";
+import { closeCalls } from "../support/peers/call.ts";
 import { MADNESS, type Madness } from "../support/hostile/madness.ts";
 import { startMadMesh } from "../support/hostile/mad-mesh.ts";
 

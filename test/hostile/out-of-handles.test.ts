@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { call, eventually } from "../support/call.ts";
-import { startLoneSidecar } from "../support/lone-sidecar.ts";
+import { call, eventually } from "../support/peers/call.ts";
+import { startLoneSidecar } from "../support/processes/lone-sidecar.ts";
 
 /** Handles that the sidecar may open beyond those that it has when it is idle. */
 const SPARE = 20;

@@ -11,7 +11,7 @@ import {
 } from "../../src/control-plane/control-plane.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { findTool, needs } from "../support/tools.ts";
+import { findTool, needs } from "../support/processes/tools.ts";
 
 interface KnownDifference {
   readonly check: string;

@@ -1,10 +1,10 @@
 /** slowhttptest's header, body and read attacks at a sidecar process: a good caller is answered, memory stays, a metric tells. */
 import { spawn, type ChildProcess } from "node:child_process";
 import t from "tap";
-import { closeCalls, eventually } from "../support/call.ts";
-import { callEvenly, warmUp } from "../support/good-caller.ts";
-import { startLoneSidecar } from "../support/lone-sidecar.ts";
-import { findTool, needs } from "../support/tools.ts";
+import { closeCalls, eventually } from "../support/peers/call.ts";
+import { callEvenly, warmUp } from "../support/hostile/good-caller.ts";
+import { startLoneSidecar } from "../support/processes/lone-sidecar.ts";
+import { findTool, needs } from "../support/processes/tools.ts";
 
 const MIB = 1_048_576;
 const CONNECTIONS = 500;

@@ -9,8 +9,8 @@ import {
   PREFACE,
 } from "../../src/wire/http2/frames/frames.ts";
 import { connectLink } from "../../src/wire/tls/connect.ts";
-import { until, type Pair } from "../support/pair.ts";
-import type { RecordingBackend } from "../support/recording-backend.ts";
+import { until, type Pair } from "../support/meshes/pair.ts";
+import type { RecordingBackend } from "../support/peers/recording-backend.ts";
 import {
   block,
   data,

@@ -8,7 +8,7 @@ import {
 } from "../../src/identity/credentials.ts";
 import { fingerprintOf, readCertificates } from "../../src/identity/pem.ts";
 import { generatePrivateKey } from "../../src/identity/x509.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
 
 const now = Date.UTC(2026, 5, 1);
 const DAY = 24 * 3_600_000;

@@ -7,7 +7,7 @@ import { judgePeer, type JudgementReason } from "../../src/identity/svid.ts";
 import {
   fakeAuthority,
   type IssueOptions,
-} from "../support/certificate-authority.ts";
+} from "../support/certificates/certificate-authority.ts";
 
 const now = Date.UTC(2026, 5, 1);
 const HOUR = 3_600_000;

@@ -4,8 +4,8 @@ import { Oid } from "../../src/identity/extensions.ts";
 import { readCertificates } from "../../src/identity/pem.ts";
 import { judgePeer } from "../../src/identity/svid.ts";
 import { timesOf, trustOf, validFor } from "../../src/identity/trust.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import {
   authorityExtensions,
   leafExtensions,
@@ -15,7 +15,7 @@ import {
   utc,
   utcText,
   type OddExtension,
-} from "../support/odd-certificates.ts";
+} from "../support/certificates/odd-certificates.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 5, 1);

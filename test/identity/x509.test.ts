@@ -34,8 +34,11 @@ import {
   issueCertificate,
 } from "../../src/identity/x509.ts";
 import { childrenOf, readElement, Tag } from "../../src/identity/der.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
-import { leafExtensions, oddCertificate } from "../support/odd-certificates.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
+import {
+  leafExtensions,
+  oddCertificate,
+} from "../support/certificates/odd-certificates.ts";
 
 const mesh = fakeAuthority();
 const binding = {

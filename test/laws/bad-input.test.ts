@@ -11,8 +11,8 @@ import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { runCli, type Ran } from "../support/cli.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
+import { runCli, type Ran } from "../support/control-plane/cli.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
 
 const HOUR = 3_600_000;
 const authority = fakeAuthority();

@@ -25,8 +25,8 @@ import { makeTracing } from "../../src/telemetry/tracing.ts";
 import { UNBOUNDED } from "../../src/wire/buffers.ts";
 import { serveHttp1 } from "../../src/wire/http1/server.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { send, withPair } from "../support/pair.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { send, withPair } from "../support/meshes/pair.ts";
 import { keptLog } from "../support/laws/harness.ts";
 
 /** As much of a socket as the bound on their number looks at. */

@@ -15,9 +15,9 @@ import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts
 import {
   fakeAuthority,
   type IssueOptions,
-} from "../support/certificate-authority.ts";
-import { stranger } from "../support/link.ts";
-import { resource, until, withPair } from "../support/pair.ts";
+} from "../support/certificates/certificate-authority.ts";
+import { stranger } from "../support/peers/link.ts";
+import { resource, until, withPair } from "../support/meshes/pair.ts";
 import { ask, keptLog, link } from "../support/laws/harness.ts";
 
 const HOUR = 3_600_000;

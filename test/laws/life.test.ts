@@ -3,9 +3,9 @@ import { createServer } from "node:http";
 import t from "tap";
 import { silentLogger } from "../../src/core/log.ts";
 import { startSidecar } from "../../src/sidecar/sidecar.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
-import { memoryAgent, send, until, withPair } from "../support/pair.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
+import { memoryAgent, send, until, withPair } from "../support/meshes/pair.ts";
 import { ask, link } from "../support/laws/harness.ts";
 
 const HOUR = 3_600_000;

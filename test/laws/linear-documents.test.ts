@@ -26,7 +26,7 @@ import { TRAFFIC_POLICY } from "../../src/resources/traffic-policy/schema.ts";
 import { validate } from "../../src/resources/validate.ts";
 import { WORKLOAD } from "../../src/resources/workload/schema.ts";
 import { parseDocuments } from "../../src/resources/yaml.ts";
-import { growthOf } from "../support/growth.ts";
+import { growthOf } from "../support/clocks/growth.ts";
 import { holds, of, SHAPES, type Make } from "../support/laws/linear.ts";
 
 const DOCUMENTS: Readonly<Record<string, Make>> = {

@@ -16,8 +16,8 @@ import { cookieValue } from "../../src/proxy/filters/affinity.ts";
 import { parseAuthority } from "../../src/proxy/destination.ts";
 import { parseToken } from "../../src/push/token.ts";
 import { parseTraceparent } from "../../src/telemetry/trace-context.ts";
-import { growthOf } from "../support/growth.ts";
-import { authorizationPolicy } from "../support/policy-fixtures.ts";
+import { growthOf } from "../support/clocks/growth.ts";
+import { authorizationPolicy } from "../support/resources/policy-fixtures.ts";
 import { holds, of } from "../support/laws/linear.ts";
 
 const REQUEST = {

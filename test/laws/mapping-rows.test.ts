@@ -9,7 +9,7 @@ import {
 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import t, { type Test } from "tap";
-import { until, withPair, type Pair } from "../support/pair.ts";
+import { until, withPair, type Pair } from "../support/meshes/pair.ts";
 
 /** In an answer: the application resets the connection here. */
 const BREAK = "\0BREAK";

@@ -8,7 +8,7 @@ import type { Code } from "../../src/mesh/reasons.ts";
 import { localToken } from "../../src/core/local/local-token.ts";
 import { startSidecar } from "../../src/sidecar/sidecar.ts";
 import { REFUSALS } from "../../src/wire/refusal.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import {
   memoryAgent,
   resource,
@@ -16,7 +16,7 @@ import {
   withPair,
   type Pair,
   type PairOptions,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 import { traffic } from "../support/laws/reason-rows.ts";
 
 /** By the name that the codec's table of refusals has for it. */

@@ -2,7 +2,7 @@
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/reasons.ts";
-import { withPair, type Pair } from "../support/pair.ts";
+import { withPair, type Pair } from "../support/meshes/pair.ts";
 import { keptLog } from "../support/laws/harness.ts";
 import {
   NO_ANSWER,

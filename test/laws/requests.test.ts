@@ -4,13 +4,13 @@ import type { RequestListener } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import {
   resource,
   until,
   withPair,
   type PairOptions,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 import { ask, link } from "../support/laws/harness.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

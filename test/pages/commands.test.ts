@@ -5,13 +5,18 @@ import { join } from "node:path";
 import t from "tap";
 import { wordsOf } from "../../src/cli/examples.ts";
 import { leavesOf, referenceProgram } from "../../src/tools/docs/cli.ts";
-import { cleanEnvironment } from "../support/demo.ts";
-import { blocksOf, GUIDE, proseOf, readPage } from "../support/pages.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
+import {
+  blocksOf,
+  GUIDE,
+  proseOf,
+  readPage,
+} from "../support/repository/pages.ts";
 import {
   isShown,
   shownCommands,
   wherryWords,
-} from "../support/shown-commands.ts";
+} from "../support/repository/shown-commands.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const COMMANDS = GUIDE.flatMap(shownCommands);

@@ -21,7 +21,7 @@ import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
 import { ADAPTIVE_CONCURRENCY_DEFAULTS as ADAPTIVE } from "../../src/resources/traffic-policy/overload.ts";
 import { TRAFFIC_DEFAULTS as TRAFFIC } from "../../src/resources/traffic-policy/settings.ts";
 import { WORKLOAD_DEFAULTS } from "../../src/resources/workload/schema.ts";
-import { readPage } from "../support/pages.ts";
+import { readPage } from "../support/repository/pages.ts";
 
 const seconds = (ms: number): string => `${ms / 1000} s`;
 const percent = (share: number): string => `${Math.round(share * 100)} %`;

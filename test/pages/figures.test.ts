@@ -4,7 +4,7 @@ import { join, relative } from "node:path";
 import t from "tap";
 import { FIGURE_TABLES } from "../../bench/figure-tables.ts";
 import { keptResults } from "../../bench/results.ts";
-import { readPage, tableAfter } from "../support/pages.ts";
+import { readPage, tableAfter } from "../support/repository/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 

@@ -2,13 +2,16 @@
 import t from "tap";
 import type { Agent } from "../../src/agent/agent.ts";
 import { formatInterest } from "../../src/push/interest.ts";
-import { runCli, withControlPlane } from "../support/cli.ts";
+import { runCli, withControlPlane } from "../support/control-plane/cli.ts";
 import {
   serving,
   startTestAgent,
   until,
-} from "../support/push-control-plane.ts";
-import { isShown, shownCommands } from "../support/shown-commands.ts";
+} from "../support/control-plane/push-control-plane.ts";
+import {
+  isShown,
+  shownCommands,
+} from "../support/repository/shown-commands.ts";
 
 const SERVICES = ["web", "batch", "orders", "payments", "stock"]
   .map(

@@ -9,7 +9,7 @@ import {
   linksOf,
   PAGES,
   readPage,
-} from "../support/pages.ts";
+} from "../support/repository/pages.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 

@@ -7,7 +7,7 @@ import {
   plainPages,
   sentences,
   type Phrase,
-} from "../support/phrases.ts";
+} from "../support/repository/phrases.ts";
 
 interface Pattern {
   readonly found: RegExp;

@@ -1,7 +1,7 @@
 /** Every YAML document of README and guide is one that Wherry accepts. */
 import t from "tap";
 import { formatFinding, lintTexts } from "../../src/resources/lint.ts";
-import { blocksOf, GUIDE, readPage } from "../support/pages.ts";
+import { blocksOf, GUIDE, readPage } from "../support/repository/pages.ts";
 
 const SHOP = "config/examples/tests/shop.yaml";
 

@@ -4,7 +4,10 @@ import type {
   PeerAuthenticationResource,
   PeerMtlsMode,
 } from "../../src/resources/peer-authentication/schema.ts";
-import { born, peerAuthentication } from "../support/policy-fixtures.ts";
+import {
+  born,
+  peerAuthentication,
+} from "../support/resources/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders" } };
 const ORDERS = { selector: { matchLabels: { app: "orders" } } };

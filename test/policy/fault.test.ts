@@ -5,7 +5,7 @@ import { type Destination } from "../../src/policy/snapshot.ts";
 import { compileSnapshot } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import type { FaultInjectionSpec } from "../../src/resources/fault-injection/spec.ts";
-import { seededRandom } from "../support/fake-clock.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
 import {
   born,
   mesh,
@@ -13,7 +13,7 @@ import {
   self,
   service,
   VERSION,
-} from "../support/policy-fixtures.ts";
+} from "../support/resources/policy-fixtures.ts";
 
 const END = Date.UTC(2026, 0, 10);
 const NOW = END - 3_600_000;

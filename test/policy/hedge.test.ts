@@ -1,7 +1,7 @@
 /** When a second request is sent: after the measured percentile, never before enough is known. */
 import t from "tap";
 import { HedgeDelay } from "../../src/policy/hedge.ts";
-import { seededRandom } from "../support/fake-clock.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
 
 void t.test("before a hundred answers nothing is sent twice", (t) => {
   const hedge = new HedgeDelay({ percentile: 95, minimumDelay: 5 });

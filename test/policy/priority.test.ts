@@ -8,8 +8,8 @@ import {
   PRIORITIES,
 } from "../../src/policy/priority.ts";
 import type { PrioritySpec } from "../../src/resources/traffic-policy/overload.ts";
-import { seededRandom } from "../support/fake-clock.ts";
-import { request } from "../support/policy-fixtures.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
+import { request } from "../support/resources/policy-fixtures.ts";
 
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 const JOBS = "spiffe://cluster.local/ns/shop/sa/jobs";

@@ -17,7 +17,7 @@ import {
   service,
   trafficPolicy,
   VERSION,
-} from "../support/policy-fixtures.ts";
+} from "../support/resources/policy-fixtures.ts";
 
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
 const JOBS = "spiffe://cluster.local/ns/shop/sa/jobs";

@@ -12,7 +12,7 @@ import {
   storm,
   type Arm,
   type Storm,
-} from "../support/retry-storm.ts";
+} from "../support/clocks/retry-storm.ts";
 
 /** A queue that takes longer than callers wait, but has an end: 0.4 s of work. */
 const QUEUE = 150;

@@ -15,8 +15,8 @@ import {
 } from "../../src/policy/retry.ts";
 import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
 import { TRAFFIC_DEFAULTS } from "../../src/resources/traffic-policy/settings.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { request } from "../support/policy-fixtures.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { request } from "../support/resources/policy-fixtures.ts";
 
 const DEFAULT = compileRetry(undefined, MESH_DEFAULTS.defaults.retry);
 const ASKING = compileRetry(

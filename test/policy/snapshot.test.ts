@@ -5,7 +5,7 @@ import {
   CompileError,
 } from "../../src/policy/compile/compile.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { growthOf } from "../support/growth.ts";
+import { growthOf } from "../support/clocks/growth.ts";
 import {
   born,
   authorizationPolicy,
@@ -18,7 +18,7 @@ import {
   trafficPolicy,
   VERSION,
   workload,
-} from "../support/policy-fixtures.ts";
+} from "../support/resources/policy-fixtures.ts";
 
 function compile(
   resources: readonly Resource[],

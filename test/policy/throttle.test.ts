@@ -1,7 +1,7 @@
 /** Client-side throttling: the formula, its window, and that a caller finds back. */
 import t from "tap";
 import { makeThrottle } from "../../src/policy/throttle.ts";
-import { seededRandom } from "../support/fake-clock.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
 
 const K2 = { multiplier: 2, window: 120_000 };
 

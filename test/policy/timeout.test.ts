@@ -7,7 +7,7 @@ import {
   isCallersDeadline,
   parseGrpcTimeout,
 } from "../../src/policy/timeout.ts";
-import { request } from "../support/policy-fixtures.ts";
+import { request } from "../support/resources/policy-fixtures.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
 

@@ -2,9 +2,15 @@
 import type { RequestListener } from "node:http";
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { keptLog } from "../support/laws/harness.ts";
-import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+  type Pair,
+} from "../support/meshes/pair.ts";
 
 /** Each instance says which it is. */
 const named = (index: number): RequestListener => {

@@ -12,7 +12,7 @@ import {
   Replay,
   REPLAY_LIMIT,
 } from "../../src/proxy/exchange/replay.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 void t.test("a request keeps 64 KiB and not an octet more", (t) => {
   const budget = makeReplayBudget();

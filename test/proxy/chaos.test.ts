@@ -2,8 +2,14 @@
 import { connect, type Socket } from "node:net";
 import t from "tap";
 import { reset } from "../../src/wire/sockets.ts";
-import { seededRandom } from "../support/fake-clock.ts";
-import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+  type Pair,
+} from "../support/meshes/pair.ts";
 
 const SEEDS = [1, 2, 3];
 const CALLS = 150;

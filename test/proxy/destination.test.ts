@@ -9,7 +9,7 @@ import {
   type LocalUpstream,
 } from "../../src/proxy/destination.ts";
 import type { RequestHead } from "../../src/wire/exchange.ts";
-import { resource } from "../support/pair.ts";
+import { resource } from "../support/meshes/pair.ts";
 
 const ALLOW = { authorization: { defaultAction: "ALLOW" } };
 

@@ -2,8 +2,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import t from "tap";
-import { cleanEnvironment } from "../support/demo.ts";
-import { withPair } from "../support/pair.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
+import { withPair } from "../support/meshes/pair.ts";
 
 const APPLICATION = `
   import { get } from "node:http";

@@ -16,14 +16,14 @@ import {
   withPair,
   type Answer,
   type Pair,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 import {
   BACKENDS,
   randomMesh,
   randomPolicies,
   randomRequest,
   seeded,
-} from "../support/random-policy.ts";
+} from "../support/resources/random-policy.ts";
 
 const SETS = 20;
 const REQUESTS = 50;

@@ -2,7 +2,12 @@
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
-import { resource, until, withPair, type Answer } from "../support/pair.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Answer,
+} from "../support/meshes/pair.ts";
 
 const parentRefs = [
   { group: "mesh.wherry.dev", kind: "Service", name: "orders" },

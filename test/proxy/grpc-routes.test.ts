@@ -15,7 +15,7 @@ import {
   until,
   withPair,
   type PairOptions,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 
 /** A message of two octets. */
 const MESSAGE = Buffer.from("\0\0\0\0\u0002hi", "latin1");

@@ -1,7 +1,7 @@
 /** What is held for one request: at most 1 MiB in each sidecar for a request that sent 10 KiB, whatever its answer. */
 import { connect } from "node:net";
 import t from "tap";
-import { withPair } from "../support/pair.ts";
+import { withPair } from "../support/meshes/pair.ts";
 
 const MIB = 1_048_576;
 const REQUEST = Buffer.alloc(10 * 1024);

@@ -1,7 +1,13 @@
 // Load-aware balancing between sidecars: what crosses the link, who is believed, and what it costs where nobody asks.
 import type { RequestListener, ServerResponse } from "node:http";
 import t from "tap";
-import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+  type Pair,
+} from "../support/meshes/pair.ts";
 
 const LOAD_AWARE = resource("TrafficPolicy", "orders", {
   targetRefs: [{ kind: "Service", name: "orders" }],

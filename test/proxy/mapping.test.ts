@@ -8,7 +8,7 @@ import {
 } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
-import { send, withPair, type Answer } from "../support/pair.ts";
+import { send, withPair, type Answer } from "../support/meshes/pair.ts";
 
 interface Echo {
   readonly method: string;

@@ -5,10 +5,10 @@ import {
   startApplication,
   startAsking,
   type AskingSidecar,
-} from "../support/asking-sidecar.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { resource, until } from "../support/pair.ts";
-import { temporaryDirectory } from "../support/push-control-plane.ts";
+} from "../support/control-plane/asking-sidecar.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { resource, until } from "../support/meshes/pair.ts";
+import { temporaryDirectory } from "../support/control-plane/push-control-plane.ts";
 
 /** Names that were subscribed to, in their order. */
 function asked({ plane }: AskingSidecar): string[] {

@@ -8,8 +8,8 @@ import {
   startApplication,
   startAsking,
   type AskingSidecar,
-} from "../support/asking-sidecar.ts";
-import { resource, send, until } from "../support/pair.ts";
+} from "../support/control-plane/asking-sidecar.ts";
+import { resource, send, until } from "../support/meshes/pair.ts";
 
 /** Names that were subscribed to, in their order. */
 function asked({ plane }: AskingSidecar): string[] {

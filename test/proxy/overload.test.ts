@@ -1,7 +1,7 @@
 /** Adaptive concurrency, priorities and client throttling at real sidecars: who is turned away, where he is told, and what he then does. */
 import type { ServerResponse } from "node:http";
 import t from "tap";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import {
   resource,
   send,
@@ -9,7 +9,7 @@ import {
   withPair,
   type Answer,
   type Pair,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 
 function policy(spec: Record<string, unknown>): ReturnType<typeof resource> {
   return resource("TrafficPolicy", "orders", {

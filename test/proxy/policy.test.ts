@@ -1,8 +1,8 @@
 /** What policy lets through and what not, seen from the callers' side. */
 import t from "tap";
 import { makeField } from "../../src/wire/fields.ts";
-import { overLink } from "../support/over-link.ts";
-import { resource, send, withPair } from "../support/pair.ts";
+import { overLink } from "../support/peers/over-link.ts";
+import { resource, send, withPair } from "../support/meshes/pair.ts";
 
 const deny = resource("AuthorizationPolicy", "no-web", {
   selector: { matchLabels: { app: "orders" } },

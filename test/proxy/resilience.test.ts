@@ -1,6 +1,12 @@
 /** Breaker, ejection and the limits of the pool, against real instances. */
 import t from "tap";
-import { resource, send, until, withPair, type Pair } from "../support/pair.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+  type Pair,
+} from "../support/meshes/pair.ts";
 
 function trafficPolicy(
   spec: Record<string, unknown>,

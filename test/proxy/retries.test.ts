@@ -1,14 +1,14 @@
 /** Laws 2 and 3 against real servers: what is repeated, where, and what never is (law 2: a body within 64 KiB). */
 import type { Socket } from "node:net";
 import t from "tap";
-import { fakeClock, passing } from "../support/fake-clock.ts";
+import { fakeClock, passing } from "../support/clocks/fake-clock.ts";
 import {
   resource,
   until,
   withPair,
   type Answer,
   type Pair,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 
 const OK =
   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";

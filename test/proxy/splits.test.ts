@@ -12,7 +12,7 @@ import {
   withPair,
   type Answer,
   type Pair,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 
 /** v1 and v2 are the same instances; the backend's filter says which share a request was. */
 function split(

@@ -1,7 +1,7 @@
 /** An instance that stops answering, at real sidecars: what may be repeated goes to the other, what may not waits, and its way back costs no call. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import t from "tap";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 import {
   resource,
   send,
@@ -10,7 +10,7 @@ import {
   type Answer,
   type Pair,
   type PairOptions,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 
 interface Shop {
   /** What waits at the first instance. */

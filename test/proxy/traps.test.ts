@@ -1,8 +1,8 @@
 /** Traps of routes and retries, seen from outside: a caller, two sidecars, an application. What is pure has its tests in test/policy. */
 import { createServer, type RequestListener } from "node:http";
 import t from "tap";
-import { nextSidecar } from "../support/next-sidecar.ts";
-import { listening, resource, withPair } from "../support/pair.ts";
+import { nextSidecar } from "../support/peers/next-sidecar.ts";
+import { listening, resource, withPair } from "../support/meshes/pair.ts";
 
 type Made = ReturnType<typeof resource>;
 

@@ -17,7 +17,7 @@ import {
   until,
   withPair,
   type Pair,
-} from "../support/pair.ts";
+} from "../support/meshes/pair.ts";
 import { startSidecar } from "../../src/sidecar/sidecar.ts";
 
 /** Speaks first, then repeats what comes, and says goodbye when the client has ended. */

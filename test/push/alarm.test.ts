@@ -1,6 +1,6 @@
 import t from "tap";
 import { alarm } from "../../src/push/alarm.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const DAY = 86_400_000;
 

@@ -11,7 +11,7 @@ import {
   revision,
 } from "../../src/push/codec.ts";
 import type { DeltaRequest } from "../../src/push/messages.ts";
-import { deltaResponse } from "../support/delta-response.ts";
+import { deltaResponse } from "../support/control-plane/delta-response.ts";
 
 const EMPTY: DeltaRequest = {
   node: undefined,

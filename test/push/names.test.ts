@@ -6,7 +6,7 @@ import {
   parseResourceName,
   resourceName,
 } from "../../src/push/names.ts";
-import { digestOf } from "../support/digest.ts";
+import { digestOf } from "../support/control-plane/digest.ts";
 
 void t.test("names of resources come back as keys", (t) => {
   for (const key of [

@@ -5,7 +5,7 @@ import {
   runCases,
   type Case,
   type Expected,
-} from "../support/resource-cases.ts";
+} from "../support/resources/resource-cases.ts";
 
 const SOURCE = "spec.rules[0].from[0].source";
 const OPERATION = "spec.rules[0].to[0].operation";

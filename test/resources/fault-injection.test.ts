@@ -6,13 +6,13 @@ import {
   isFaultCaller,
 } from "../../src/resources/fault-injection/spec.ts";
 import { checkExpiry } from "../../src/resources/fault-injection/check.ts";
-import { lintText } from "../support/lint-text.ts";
+import { lintText } from "../support/resources/lint-text.ts";
 import {
   resourceOf,
   runCases,
   type Case,
   type Expected,
-} from "../support/resource-cases.ts";
+} from "../support/resources/resource-cases.ts";
 
 const base = {
   targetRefs: [{ kind: "Service", name: "reviews" }],

@@ -1,9 +1,12 @@
 /** What Istio reads beside the spec is refused or warned of, never ignored in silence. */
 import t from "tap";
-import { lintText } from "../support/lint-text.ts";
+import { lintText } from "../support/resources/lint-text.ts";
 import type { Metadata } from "../../src/resources/envelope.ts";
 import { validate } from "../../src/resources/validate.ts";
-import { authorizationPolicy, service } from "../support/policy-fixtures.ts";
+import {
+  authorizationPolicy,
+  service,
+} from "../support/resources/policy-fixtures.ts";
 
 type More = Partial<Metadata>;
 

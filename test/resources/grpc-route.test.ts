@@ -5,7 +5,7 @@ import {
   runCases,
   type Case,
   type Expected,
-} from "../support/resource-cases.ts";
+} from "../support/resources/resource-cases.ts";
 
 const parentRefs = [
   { group: "mesh.wherry.dev", kind: "Service", name: "cart" },

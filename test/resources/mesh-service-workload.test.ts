@@ -26,7 +26,7 @@ import {
   runCases,
   type Case,
   type Expected,
-} from "../support/resource-cases.ts";
+} from "../support/resources/resource-cases.ts";
 
 const authorization = { defaultAction: "DENY" } as const;
 

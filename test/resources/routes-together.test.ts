@@ -12,7 +12,7 @@ import type { ParentRef } from "../../src/resources/http-route/spec.ts";
 import type { KindDefinition } from "../../src/resources/kind.ts";
 import { checkReferences } from "../../src/resources/cross-checks/references.ts";
 import { SERVICE } from "../../src/resources/service/schema.ts";
-import { compare, type Expected } from "../support/resource-cases.ts";
+import { compare, type Expected } from "../support/resources/resource-cases.ts";
 
 function make<S>(
   definition: KindDefinition<S>,

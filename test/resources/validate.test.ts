@@ -14,7 +14,7 @@ import {
   problemsOf,
   resourceOf,
   type Expected,
-} from "../support/resource-cases.ts";
+} from "../support/resources/resource-cases.ts";
 
 const SPEC = { ports: [{ port: 80 }], selector: { app: "web" } };
 const service = (changes: object): object => ({

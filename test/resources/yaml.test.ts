@@ -2,7 +2,7 @@
 import t from "tap";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { formatFinding, lintTexts } from "../../src/resources/lint.ts";
-import { lintText } from "../support/lint-text.ts";
+import { lintText } from "../support/resources/lint-text.ts";
 import {
   formatPath,
   fromPointer,

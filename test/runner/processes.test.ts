@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { cleanEnvironment } from "../support/demo.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
 import {
   runFiles,
   type FileResult,

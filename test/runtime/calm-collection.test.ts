@@ -5,7 +5,7 @@ import {
   CALM_LOOK,
   collectWhenCalm,
 } from "../../src/runtime/calm-collection.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const MIB = 1024 * 1024;
 

@@ -8,7 +8,7 @@ import {
   DEFECT_FILE,
   type LastResort,
 } from "../../src/runtime/last-resort.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 
 interface Rig {
   readonly clock: FakeClock;

@@ -15,7 +15,7 @@ import {
   trimMemory,
   TRIM_LOOK,
 } from "../../src/runtime/memory-trim.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const MIB = 1024 * 1024;
 
@@ -157,7 +157,7 @@ void t.test(
     t.equal(whyNoForeignFunctions(), undefined);
   },
 );
-import { cleanEnvironment } from "../support/demo.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
 
 const SMAPS = `5600000000-5600001000 r--p 00000000 fd:00 1234                       /opt/node/bin/node
 Rss:                   4 kB

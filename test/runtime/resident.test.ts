@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import t from "tap";
-import { cleanEnvironment } from "../support/demo.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
 
 const RESIDENT = new URL("../../src/runtime/resident.ts", import.meta.url).href;
 

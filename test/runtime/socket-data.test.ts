@@ -4,8 +4,8 @@ import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
 import { onData } from "../../src/runtime/socket-data.ts";
 import { connectLink } from "../../src/wire/tls/connect.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
-import { connecting, testLink } from "../support/link.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
+import { connecting, testLink } from "../support/peers/link.ts";
 
 async function socketPair(): Promise<[Socket, Socket, () => void]> {
   const server = createServer();

@@ -6,7 +6,7 @@ import {
   dropSources,
   type FilteredSource,
 } from "../../src/runtime/socket-filter.ts";
-import { listening } from "../support/pair.ts";
+import { listening } from "../support/meshes/pair.ts";
 
 const ONE = 0x7f000005; // 127.0.0.5
 const OTHER = 0x7f000006; // 127.0.0.6

@@ -9,7 +9,7 @@ import { cachedDataVersionTag } from "node:v8";
 import t from "tap";
 import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
 import { collectGarbage, setHeapGrowth } from "../../src/runtime/v8.ts";
-import { cleanEnvironment } from "../support/demo.ts";
+import { cleanEnvironment } from "../support/processes/demo.ts";
 
 /** What is held alive for a measurement, and how much of it is made in a turn of the event loop. */
 const OBJECTS = 2_000_000;

@@ -4,7 +4,7 @@ import { silentLogger } from "../../src/core/log.ts";
 import { followJumps } from "../../src/sidecar/clock-jumps.ts";
 import { makeMeters } from "../../src/telemetry/meters.ts";
 import { makeMetrics } from "../../src/telemetry/metrics.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 void t.test("forward and backward", (t) => {
   const clock = fakeClock();

@@ -4,9 +4,9 @@ import { watchSource } from "../../src/core/watch.ts";
 import type { Credentials } from "../../src/identity/credentials.ts";
 import type { Snapshot } from "../../src/policy/snapshot.ts";
 import { makeReadiness } from "../../src/sidecar/readiness.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { send, until, withPair } from "../support/pair.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { send, until, withPair } from "../support/meshes/pair.ts";
 
 const HOUR = 3_600_000;
 const now = Date.now();

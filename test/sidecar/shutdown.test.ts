@@ -3,8 +3,8 @@ import t from "tap";
 import { wait } from "../../src/core/clock.ts";
 import { shutDown } from "../../src/sidecar/shutdown.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock, passing } from "../support/fake-clock.ts";
-import { send, until, withPair } from "../support/pair.ts";
+import { fakeClock, passing } from "../support/clocks/fake-clock.ts";
+import { send, until, withPair } from "../support/meshes/pair.ts";
 
 void t.test(
   "the order is: unready, deregistered, inbound refused and drained, then outbound, then the end",

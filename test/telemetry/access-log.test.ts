@@ -4,7 +4,7 @@ import {
   type AccessLogMode,
   type AccessRecord,
 } from "../../src/telemetry/access-log.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const RECORD: AccessRecord = {
   direction: "inbound",

@@ -5,8 +5,8 @@ import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { makeSpanExporter } from "../../src/telemetry/exporter.ts";
 import type { SpanRecord } from "../../src/telemetry/tracing.ts";
-import { eventually } from "../support/call.ts";
-import { startCollector } from "../support/collector.ts";
+import { eventually } from "../support/peers/call.ts";
+import { startCollector } from "../support/peers/collector.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const START = Date.UTC(2026, 0, 1) + 0.25;

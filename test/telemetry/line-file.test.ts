@@ -6,7 +6,7 @@ import {
   openLineSink,
   type LineFile,
 } from "../../src/telemetry/line-file.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 const LINE = `${"x".repeat(99)}\n`;
 

@@ -11,7 +11,7 @@ import {
   type SpanSubject,
 } from "../../src/telemetry/tracing.ts";
 import { fieldValue, makeField } from "../../src/wire/fields.ts";
-import { fakeClock } from "../support/fake-clock.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 
 /** A request of which nothing is asked but its name. */
 const PLAIN: SpanSubject = {

@@ -1,7 +1,7 @@
 /** Chunks that wait: nothing is lost or changed, and little memory is held beside their content. */
 import t from "tap";
 import { ChunkQueue } from "../../src/wire/chunk-queue.ts";
-import { seededRandom } from "../support/fake-clock.ts";
+import { seededRandom } from "../support/clocks/fake-clock.ts";
 
 /** A read of 64 KiB, and a slice of it. */
 function slice(length: number, fill = 97): Buffer {

@@ -8,7 +8,7 @@ import {
 import type { Http2Limits } from "../../src/wire/http2/limits.ts";
 import { serveHttp2 } from "../../src/wire/http2/server.ts";
 import { FrameType, PREFACE } from "../../src/wire/http2/frames/frames.ts";
-import { fakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 import { INFO, Requests } from "../support/http2/ends.ts";
 import {
   frame,

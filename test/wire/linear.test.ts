@@ -13,7 +13,7 @@ import { ByteWriter } from "../../src/wire/http2/write/byte-writer.ts";
 import { Decoder } from "../../src/wire/http2/hpack/decoder.ts";
 import { Encoder } from "../../src/wire/http2/hpack/encoder.ts";
 import { classify } from "../../src/wire/sniff.ts";
-import { growthOf } from "../support/growth.ts";
+import { growthOf } from "../support/clocks/growth.ts";
 
 const LIMITS = {
   ...DEFAULT_LIMITS,

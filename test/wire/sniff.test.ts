@@ -5,9 +5,9 @@ import { connect as connectTls } from "node:tls";
 import t, { type Test } from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { classify, sniff, type SniffedKind } from "../../src/wire/sniff.ts";
-import { fakeAuthority } from "../support/certificate-authority.ts";
-import { fakeClock } from "../support/fake-clock.ts";
-import { listen, testLink } from "../support/link.ts";
+import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
+import { listen, testLink } from "../support/peers/link.ts";
 
 const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

@@ -1,7 +1,7 @@
 /** The machine under the caller's sidecar, or under the control plane, lets it down: its disk, its file handles, or who reads its log. */
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { fill } from "../../../test/support/full-disk.ts";
+import { fill } from "../../../test/support/faults/full-disk.ts";
 import { openBed, type Bed, type HostName, type Oddity } from "../bed.ts";
 import { NAMESPACE, PORTS, SERVICE } from "../layout.ts";
 import { NONE_FAILS, p99Within, type Row, type Stretch } from "../row.ts";

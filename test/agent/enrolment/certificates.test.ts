@@ -30,9 +30,9 @@ import {
   until,
   type Scope,
   type TestControlPlane,
-} from "../../support/push-control-plane.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+} from "../../support/control-plane/push-control-plane.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 const HOUR = 3_600_000;
 

@@ -13,14 +13,19 @@ import { silentLogger } from "../../../src/core/log.ts";
 import { watchSource } from "../../../src/core/watch.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import { timesOf, validFor } from "../../../src/identity/trust.ts";
-import { enrolled, goOnUntil, HOUR, settled } from "../../support/enrolled.ts";
+import {
+  enrolled,
+  goOnUntil,
+  HOUR,
+  settled,
+} from "../../support/control-plane/enrolled.ts";
 import { makeMetrics } from "../../../src/telemetry/metrics.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   startBehind,
   temporaryDirectory,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 
 const SECOND = 1000;
 const WALL = Date.UTC(2026, 0, 1);

@@ -10,12 +10,12 @@ import {
   HOUR,
   settled,
   type Enrolled,
-} from "../../support/enrolled.ts";
+} from "../../support/control-plane/enrolled.ts";
 import {
   eventually,
   startTestControlPlane,
   temporaryDirectory,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 
 const SECOND = 1000;
 

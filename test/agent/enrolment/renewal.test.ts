@@ -5,8 +5,8 @@ import {
   renewalTime,
 } from "../../../src/agent/enrolment/renewal.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const SECOND = 1000;
 const DAY = 86_400_000;

@@ -21,12 +21,12 @@ import {
   temporaryDirectory,
   until,
   type Scope,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 import {
   fakeAuthority,
   type FakeAuthority,
-} from "../../support/certificate-authority.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+} from "../../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const HOUR = 3_600_000;
 

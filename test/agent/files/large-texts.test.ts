@@ -8,8 +8,8 @@ import {
 } from "../../../src/agent/files/large-texts.ts";
 import type { Content } from "../../../src/agent/files/parts.ts";
 import { pauses } from "../../../src/core/slices.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import type { Scope } from "../../support/push-control-plane.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import type { Scope } from "../../support/control-plane/push-control-plane.ts";
 
 const item = (name: string): string => `
 - apiVersion: mesh.wherry.dev/v1alpha1

@@ -10,7 +10,7 @@ import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import {
   temporaryDirectory,
   type Scope,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 
 const NONE: ReceivedResources = new Map();
 

@@ -22,11 +22,11 @@ import {
 import type { KeptConfig } from "../../../src/agent/kept-config.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { watchSource } from "../../../src/core/watch.ts";
-import { fakeClock, seededRandom } from "../../support/fake-clock.ts";
+import { fakeClock, seededRandom } from "../../support/clocks/fake-clock.ts";
 import {
   temporaryDirectory,
   type Scope,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 
 const SAVES = Number(process.env["WHERRY_SAVES"] ?? 12);
 /** Milliseconds within which a program that writes in place has to go on. */

@@ -3,8 +3,11 @@ import { heldView } from "../../../src/agent/interest/held-view.ts";
 import type { ReceivedResources } from "../../../src/agent/staging.ts";
 import { resourceName } from "../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
-import { resource } from "../../support/pair.ts";
-import { route, service } from "../../support/push-control-plane.ts";
+import { resource } from "../../support/meshes/pair.ts";
+import {
+  route,
+  service,
+} from "../../support/control-plane/push-control-plane.ts";
 
 function received(...resources: readonly Resource[]): ReceivedResources {
   return new Map(

@@ -8,8 +8,8 @@ import {
   type StateDirectory,
 } from "../../../src/agent/state-directory.ts";
 import { silentLogger } from "../../../src/core/log.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { temporaryDirectory } from "../../support/push-control-plane.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { temporaryDirectory } from "../../support/control-plane/push-control-plane.ts";
 
 const OWNER = {
   identity: "spiffe://cluster.local/ns/shop/sa/web",

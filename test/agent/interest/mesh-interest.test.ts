@@ -14,8 +14,8 @@ import type {
 import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../src/push/interest.ts";
 import { resourceName } from "../../../src/push/names.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
-import { service } from "../../support/push-control-plane.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
+import { service } from "../../support/control-plane/push-control-plane.ts";
 
 const SELF: SelfDescription = {
   name: "web-1",

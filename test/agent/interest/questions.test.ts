@@ -8,7 +8,7 @@ import {
   NEW_QUESTIONS,
   Questions,
 } from "../../../src/agent/interest/questions.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 interface Asking {
   readonly clock: FakeClock;

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { MOST_ITEMS } from "../../../src/control-plane/api/bodies.ts";
-import { withControlPlane } from "../../support/cli.ts";
+import { withControlPlane } from "../../support/control-plane/cli.ts";
 
 const service = (namespace: string, name: string): string =>
   `apiVersion: mesh.wherry.dev/v1alpha1

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import t from "tap";
 import { enrol } from "../../../src/agent/enrolment/enrol.ts";
 import { systemClock } from "../../../src/core/clock.ts";
-import { openRaw } from "../../support/raw-sidecar.ts";
-import { runCli, withControlPlane } from "../../support/cli.ts";
+import { openRaw } from "../../support/control-plane/raw-sidecar.ts";
+import { runCli, withControlPlane } from "../../support/control-plane/cli.ts";
 
 const EXAMPLES = join(
   import.meta.dirname,

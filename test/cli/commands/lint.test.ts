@@ -1,7 +1,7 @@
 /** `wherry lint`: everything that can be said of files without a mesh. */
 import { join } from "node:path";
 import t from "tap";
-import { runCli } from "../../support/cli.ts";
+import { runCli } from "../../support/control-plane/cli.ts";
 
 const GOOD = `apiVersion: mesh.wherry.dev/v1alpha1
 kind: Service

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
-import { cleanEnvironment, ROOT } from "../../support/demo.ts";
+import { cleanEnvironment, ROOT } from "../../support/processes/demo.ts";
 
 interface Ended {
   readonly code: number | null;

@@ -6,7 +6,14 @@ import {
 } from "../../../src/control-plane/api/access.ts";
 import type { Principal } from "../../../src/control-plane/tokens.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { OWN, rig, route, ROUTES, service, SHOP } from "../../support/api.ts";
+import {
+  OWN,
+  rig,
+  route,
+  ROUTES,
+  service,
+  SHOP,
+} from "../../support/control-plane/api.ts";
 
 const ROOT = `${OWN}/namespaces/wherry-system`;
 

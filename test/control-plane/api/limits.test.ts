@@ -1,6 +1,6 @@
 /** What one request may cost: the API reads, checks and answers within bounds, whatever a holder of a token sends. */
 import t from "tap";
-import { fields, rig, service, SHOP } from "../../support/api.ts";
+import { fields, rig, service, SHOP } from "../../support/control-plane/api.ts";
 
 const PATH = `${SHOP}/services/a`;
 const YAML = { "content-type": "application/yaml" };

@@ -14,8 +14,14 @@ import {
   TAKEN_WITHIN,
   Unread,
 } from "../../../src/control-plane/api/unread.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { OWN, rig, service, SHOP, type Rig } from "../../support/api.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import {
+  OWN,
+  rig,
+  service,
+  SHOP,
+  type Rig,
+} from "../../support/control-plane/api.ts";
 
 const LISTS = [
   `${SHOP}/services`,

@@ -12,7 +12,7 @@ import {
   SHOP,
   type Answer,
   type Rig,
-} from "../../support/api.ts";
+} from "../../support/control-plane/api.ts";
 
 const PATH = `${SHOP}/services/a`;
 

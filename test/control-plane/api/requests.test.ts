@@ -3,7 +3,13 @@ import { connect } from "node:net";
 import { Readable } from "node:stream";
 import t from "tap";
 import { startApi } from "../../../src/control-plane/api/server.ts";
-import { fields, OWN, rig, service, SHOP } from "../../support/api.ts";
+import {
+  fields,
+  OWN,
+  rig,
+  service,
+  SHOP,
+} from "../../support/control-plane/api.ts";
 
 const PATH = `${SHOP}/services/a`;
 

@@ -9,7 +9,7 @@ import {
   ROUTES,
   service,
   SHOP,
-} from "../../support/api.ts";
+} from "../../support/control-plane/api.ts";
 
 void t.test("a resource is created, read, replaced and deleted", async (t) => {
   const { call, clock } = await rig(t);

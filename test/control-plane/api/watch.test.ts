@@ -11,7 +11,7 @@ import {
   service,
   SHOP,
   type Rig,
-} from "../../support/api.ts";
+} from "../../support/control-plane/api.ts";
 
 interface Event {
   readonly type: string;

@@ -20,7 +20,7 @@ import { loadCredentials } from "../../../src/identity/credentials.ts";
 import { readBinding, uriNames } from "../../../src/identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
 import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 const DAY = 24 * 3_600_000;
 const trustDomain = "cluster.local";

@@ -25,7 +25,7 @@ import {
   generatePrivateKey,
   issueCertificate,
 } from "../../../src/identity/x509.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const DAY = 24 * 3_600_000;
 const trustDomain = "cluster.local";

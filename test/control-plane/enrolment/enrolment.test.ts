@@ -22,12 +22,12 @@ import { readBinding, uriNames } from "../../../src/identity/extensions.ts";
 import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
 import type { IssueResponse } from "../../../src/push/messages.ts";
 import { formatToken, parseToken } from "../../../src/push/token.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   MESH,
   temporaryDirectory,
   type Scope,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 
 interface Setting {
   readonly clock: FakeClock;

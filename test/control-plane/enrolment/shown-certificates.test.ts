@@ -4,8 +4,8 @@ import { openShownCertificates } from "../../../src/control-plane/enrolment/show
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import { silentLogger } from "../../../src/core/log.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { OTHER, PEER } from "../../support/registry.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { OTHER, PEER } from "../../support/control-plane/registry.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

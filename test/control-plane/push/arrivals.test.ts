@@ -9,7 +9,7 @@ import {
   MOST_ARRIVING,
   SPEAKS_WITHIN,
 } from "../../../src/control-plane/push/arrivals.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 /** As far as it is looked at. */
 function sockets(count: number): Socket[] {

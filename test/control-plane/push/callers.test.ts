@@ -5,13 +5,17 @@ import { openClient } from "../../../src/agent/connection.ts";
 import { DISCOVERY } from "../../../src/push/services.ts";
 import { RESOURCE_TYPE } from "../../../src/push/names.ts";
 import { fingerprintOf } from "../../../src/identity/pem.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import {
   service,
   startTestControlPlane,
   startWithOrders,
-} from "../../support/push-control-plane.ts";
-import { enrolRaw, openRaw, REQUEST } from "../../support/raw-sidecar.ts";
+} from "../../support/control-plane/push-control-plane.ts";
+import {
+  enrolRaw,
+  openRaw,
+  REQUEST,
+} from "../../support/control-plane/raw-sidecar.ts";
 
 void t.test(
   "nobody streams without a certificate of our CA that is bound to an instance",

@@ -4,8 +4,11 @@ import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
-import { MESH, service } from "../../support/push-control-plane.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
+import {
+  MESH,
+  service,
+} from "../../support/control-plane/push-control-plane.ts";
 
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };
 

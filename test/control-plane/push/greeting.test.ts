@@ -2,7 +2,7 @@ import t from "tap";
 import { Greeting } from "../../../src/control-plane/push/greeting.ts";
 import type { DeltaRequest } from "../../../src/push/messages.ts";
 import { MOST_STATED, NODE, statedBytes } from "../../../src/push/names.ts";
-import { REQUEST } from "../../support/raw-sidecar.ts";
+import { REQUEST } from "../../support/control-plane/raw-sidecar.ts";
 
 function first(parts?: string): DeltaRequest {
   return {

@@ -2,7 +2,7 @@
 import { connect } from "node:tls";
 import t from "tap";
 import { HANDSHAKES_A_TURN } from "../../../src/control-plane/push/arrivals.ts";
-import { startTestControlPlane } from "../../support/push-control-plane.ts";
+import { startTestControlPlane } from "../../support/control-plane/push-control-plane.ts";
 
 void t.test("what was said before its turn is not lost", async (t) => {
   const { port } = await startTestControlPlane(t);

@@ -10,8 +10,8 @@ import {
   type Offer,
 } from "../../../src/control-plane/push/held-config.ts";
 import { NODE } from "../../../src/push/names.ts";
-import { service } from "../../support/push-control-plane.ts";
-import { at } from "../../support/random-mesh.ts";
+import { service } from "../../support/control-plane/push-control-plane.ts";
+import { at } from "../../support/resources/random-mesh.ts";
 
 const own = { store: "ours", revision: 9 };
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };

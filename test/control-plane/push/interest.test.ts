@@ -7,7 +7,7 @@ import { lookup } from "../../../src/push/codec.ts";
 import { MOST_SUBSCRIPTIONS } from "../../../src/push/interest.ts";
 import { LOOKUP_TYPE, NODE } from "../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
-import { digestOf } from "../../support/digest.ts";
+import { digestOf } from "../../support/control-plane/digest.ts";
 import {
   MESH,
   route,
@@ -17,12 +17,12 @@ import {
   type Scope,
   type TestControlPlane,
   type TestControlPlaneOptions,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 import {
   enrolRaw,
   openRaw,
   type RawSidecar,
-} from "../../support/raw-sidecar.ts";
+} from "../../support/control-plane/raw-sidecar.ts";
 
 function workload(name: string, address: string): Resource {
   const app = name.replace(/-\d+$/, "");

@@ -5,7 +5,7 @@ import { systemClock } from "../../../src/core/clock.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import type { ReportRequest } from "../../../src/push/messages.ts";
 import { REGISTRATION } from "../../../src/push/services.ts";
-import { PEER } from "../../support/registry.ts";
+import { PEER } from "../../support/control-plane/registry.ts";
 import {
   MESH,
   service,
@@ -13,8 +13,8 @@ import {
   until,
   type Scope,
   type TestControlPlane,
-} from "../../support/push-control-plane.ts";
-import { enrolRaw, openRaw } from "../../support/raw-sidecar.ts";
+} from "../../support/control-plane/push-control-plane.ts";
+import { enrolRaw, openRaw } from "../../support/control-plane/raw-sidecar.ts";
 
 const LOST = "shop/orders-1";
 

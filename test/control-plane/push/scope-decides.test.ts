@@ -8,14 +8,14 @@ import {
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { RoutedRequest } from "../../../src/policy/router/candidate.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { resource } from "../../support/pair.ts";
+import { resource } from "../../support/meshes/pair.ts";
 import {
   BACKENDS,
   randomMesh,
   randomPolicies,
   randomRequest,
   seeded,
-} from "../../support/random-policy.ts";
+} from "../../support/resources/random-policy.ts";
 
 const VERSION = { store: "test", revision: 1, digest: "" };
 

@@ -10,9 +10,9 @@ import {
   service,
   until,
   startWithOrders,
-} from "../../support/push-control-plane.ts";
-import { enrolRaw, openRaw } from "../../support/raw-sidecar.ts";
-import { digestOf } from "../../support/digest.ts";
+} from "../../support/control-plane/push-control-plane.ts";
+import { enrolRaw, openRaw } from "../../support/control-plane/raw-sidecar.ts";
+import { digestOf } from "../../support/control-plane/digest.ts";
 
 function statusOf(
   push: PushServer,

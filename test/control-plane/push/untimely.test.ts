@@ -22,10 +22,15 @@ import {
   REGISTERED_BY,
   WORKLOAD,
 } from "../../../src/resources/workload/schema.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { until } from "../../support/push-control-plane.ts";
-import { PEER, SPEC } from "../../support/registry.ts";
-import { DAY, enrolled, HOUR, type Enrolled } from "../../support/enrolled.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { until } from "../../support/control-plane/push-control-plane.ts";
+import { PEER, SPEC } from "../../support/control-plane/registry.ts";
+import {
+  DAY,
+  enrolled,
+  HOUR,
+  type Enrolled,
+} from "../../support/control-plane/enrolled.ts";
 
 const SECOND = 1000;
 const signal = new AbortController().signal;

@@ -3,14 +3,14 @@ import t from "tap";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import type { Registry } from "../../../src/control-plane/registry/registry.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { until } from "../../support/push-control-plane.ts";
+import { until } from "../../support/control-plane/push-control-plane.ts";
 import {
   openRegistry,
   OTHER,
   PEER,
   settle,
   SPEC,
-} from "../../support/registry.ts";
+} from "../../support/control-plane/registry.ts";
 
 void t.test(
   "an address is the one that the peer calls from, or one that its certificate allows",

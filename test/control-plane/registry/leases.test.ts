@@ -3,7 +3,12 @@ import t from "tap";
 import { workloadOf } from "../../../src/control-plane/push/peer.ts";
 import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.ts";
 import { GRACE } from "../../../src/control-plane/registry/preservation.ts";
-import { openRegistry, PEER, settle, SPEC } from "../../support/registry.ts";
+import {
+  openRegistry,
+  PEER,
+  settle,
+  SPEC,
+} from "../../support/control-plane/registry.ts";
 
 void t.test(
   "a lease runs out its ttl after the last sign of its sidecar",

@@ -10,7 +10,7 @@ import {
   PEER,
   settle,
   SPEC,
-} from "../../support/registry.ts";
+} from "../../support/control-plane/registry.ts";
 
 void t.test("a name is taken while another identity has it", async (t) => {
   const { registry, clock, workload } = await openRegistry(t);

@@ -7,8 +7,8 @@ import {
   STALL,
 } from "../../../src/control-plane/registry/preservation.ts";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
-import { until } from "../../support/push-control-plane.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { until } from "../../support/control-plane/push-control-plane.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { LONGEST_UNCONFIRMED } from "../../../src/control-plane/registry/expiry.ts";
 import {
   meshOf,
@@ -16,7 +16,7 @@ import {
   openRegistry,
   PEER,
   SPEC,
-} from "../../support/registry.ts";
+} from "../../support/control-plane/registry.ts";
 
 /** Those of an own address each. */
 function peers(count: number): readonly Peer[] {

@@ -19,8 +19,8 @@ import {
   fakeClock,
   seededRandom,
   type FakeClock,
-} from "../../support/fake-clock.ts";
-import { PEER, settle } from "../../support/registry.ts";
+} from "../../support/clocks/fake-clock.ts";
+import { PEER, settle } from "../../support/control-plane/registry.ts";
 
 const SEEDS = 25;
 const STEPS = 150;

@@ -2,7 +2,11 @@
 import t from "tap";
 import { workloadOf } from "../../../src/control-plane/push/peer.ts";
 import { REGISTERED_BY } from "../../../src/resources/workload/schema.ts";
-import { openRegistry, PEER, SPEC } from "../../support/registry.ts";
+import {
+  openRegistry,
+  PEER,
+  SPEC,
+} from "../../support/control-plane/registry.ts";
 
 void t.test(
   "who a workload is comes from its certificate, whatever its sidecar says",

@@ -16,7 +16,7 @@ import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import type { Registry } from "../../../src/control-plane/registry/registry.ts";
 import { MOST_REPORTED } from "../../../src/push/names.ts";
 import { UNCONFIRMED_SINCE } from "../../../src/resources/workload/schema.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   meshOf,
   namesLeft,
@@ -24,7 +24,7 @@ import {
   PEER,
   settle,
   SPEC,
-} from "../../support/registry.ts";
+} from "../../support/control-plane/registry.ts";
 
 const TTL = 10_000;
 const PAIR = { "shop/web": ["shop/web-1", "shop/web-2"] };

@@ -5,9 +5,17 @@ import t, { type Test } from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import { machineErrors } from "../../../src/core/machine/machine-errors.ts";
 import { silentLogger, type Logger } from "../../../src/core/log.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { fill, limitFileSize, smallDisk } from "../../support/full-disk.ts";
-import { key, put, service } from "../../support/store-contract/fixtures.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import {
+  fill,
+  limitFileSize,
+  smallDisk,
+} from "../../support/faults/full-disk.ts";
+import {
+  key,
+  put,
+  service,
+} from "../../support/control-plane/store-contract/fixtures.ts";
 
 /** A resource that takes more room than the pages that are there. */
 const LARGE = service("large", 80, {

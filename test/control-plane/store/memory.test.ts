@@ -1,6 +1,6 @@
 /** The memory store keeps the contract. */
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
-import { storeContract } from "../../support/store-contract.ts";
+import { storeContract } from "../../support/control-plane/store-contract.ts";
 
 storeContract("memory store", ({ clock, history }) =>
   Promise.resolve(

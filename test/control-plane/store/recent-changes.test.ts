@@ -1,7 +1,7 @@
 /** Recent changes are there without gaps, or not at all. */
 import t from "tap";
 import { RecentChanges } from "../../../src/control-plane/store/recent-changes.ts";
-import { service } from "../../support/store-contract/fixtures.ts";
+import { service } from "../../support/control-plane/store-contract/fixtures.ts";
 
 void t.test("the newest, in their order", (t) => {
   const recent = new RecentChanges(100);

@@ -14,14 +14,14 @@ import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import t from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { storeContract } from "../../support/store-contract.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { storeContract } from "../../support/control-plane/store-contract.ts";
 import {
   key,
   put,
   service,
   take,
-} from "../../support/store-contract/fixtures.ts";
+} from "../../support/control-plane/store-contract/fixtures.ts";
 
 storeContract("sqlite store", ({ directory, clock, history }) =>
   Promise.resolve(

@@ -6,7 +6,7 @@ import {
   keyOf,
   type Resource,
 } from "../../../src/resources/envelope.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 
 void t.test(
   "it reads as a plain map of the same puts and removals, sorted",

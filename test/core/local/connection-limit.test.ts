@@ -4,7 +4,7 @@ import { createServer, type ServerResponse } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
 import t, { type Test } from "tap";
 import { limitConnections } from "../../../src/core/local/connection-limit.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 const BOUNDS = {
   connections: 4,

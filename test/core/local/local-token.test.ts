@@ -13,8 +13,8 @@ import {
   openLocalToken,
   readLocalToken,
 } from "../../../src/core/local/local-token.ts";
-import { temporaryDirectory } from "../../support/push-control-plane.ts";
-import { whileReadOnly } from "../../support/read-only.ts";
+import { temporaryDirectory } from "../../support/control-plane/push-control-plane.ts";
+import { whileReadOnly } from "../../support/faults/read-only.ts";
 
 void t.test("it is made once, for its owner alone, and stays", async (t) => {
   const file = join(t.testdir(), "state", "sidecar-admin.token");

@@ -4,7 +4,7 @@ import { openSync } from "node:fs";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import t from "tap";
-import { cleanEnvironment } from "../../support/demo.ts";
+import { cleanEnvironment } from "../../support/processes/demo.ts";
 
 const LOG = new URL("../../../src/core/log.ts", import.meta.url).href;
 /** Writes a line of 1 KiB for each number up to `lines`, then "done" to standard output, and one line more for each line that it reads. */

@@ -1,7 +1,7 @@
 import t from "tap";
 import { atOnce } from "../../../src/core/slices.ts";
 import { PersistentGroups } from "../../../src/core/persistent/groups.ts";
-import { dice, seeded } from "../../support/random-policy.ts";
+import { dice, seeded } from "../../support/resources/random-policy.ts";
 
 interface Item {
   readonly rank: number;

@@ -1,6 +1,6 @@
 import t from "tap";
 import { PersistentMap } from "../../../src/core/persistent/map.ts";
-import { dice, seeded } from "../../support/random-policy.ts";
+import { dice, seeded } from "../../support/resources/random-policy.ts";
 
 function contentOf(map: PersistentMap<number>): Record<string, number> {
   return Object.fromEntries([...map.entries()].sort());

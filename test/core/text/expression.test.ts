@@ -5,7 +5,7 @@ import {
   LEAST_CHARACTERS,
   MOST_STEPS,
 } from "../../../src/core/text/expression.ts";
-import { growthOf } from "../../support/growth.ts";
+import { growthOf } from "../../support/clocks/growth.ts";
 
 void t.test("the whole text", (t) => {
   const rows: readonly (readonly [string, string, boolean])[] = [

@@ -1,7 +1,7 @@
 /** Query parameters are read once, decoded as far as they can be, in time that grows with the query's length alone. */
 import t from "tap";
 import { readQuery } from "../../../src/core/text/query.ts";
-import { growthOf } from "../../support/growth.ts";
+import { growthOf } from "../../support/clocks/growth.ts";
 
 const WANTED = new Set(["q", "é", "%zz"]);
 

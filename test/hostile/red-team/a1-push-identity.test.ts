@@ -20,9 +20,9 @@ import {
   callOver,
   openSession,
   type Response,
-} from "../../support/raw-grpc.ts";
-import type { Scope } from "../../support/push-control-plane.ts";
-import { REQUEST } from "../../support/raw-sidecar.ts";
+} from "../../support/peers/raw-grpc.ts";
+import type { Scope } from "../../support/control-plane/push-control-plane.ts";
+import { REQUEST } from "../../support/control-plane/raw-sidecar.ts";
 
 const UNAUTHENTICATED = 16;
 /** Connections of each side; each pair has an ADDRESS:PORT in common. */

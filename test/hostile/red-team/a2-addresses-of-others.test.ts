@@ -6,8 +6,11 @@ import { systemClock } from "../../../src/core/clock.ts";
 import { messageOf } from "../../../src/core/errors.ts";
 import { REGISTRATION } from "../../../src/push/services.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { until, type Scope } from "../../support/push-control-plane.ts";
-import { withLiveMesh, type LiveMesh } from "../../support/live-mesh.ts";
+import {
+  until,
+  type Scope,
+} from "../../support/control-plane/push-control-plane.ts";
+import { withLiveMesh, type LiveMesh } from "../../support/meshes/live-mesh.ts";
 
 const OWN = "mesh.wherry.dev/v1alpha1";
 

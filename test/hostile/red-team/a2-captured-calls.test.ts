@@ -3,9 +3,9 @@ import t from "tap";
 import {
   startCapturedMesh,
   type CapturedMesh,
-} from "../../support/captured-mesh.ts";
-import { ROOT } from "../../support/demo.ts";
-import { whyNoHosts } from "../../support/hosts.ts";
+} from "../../support/meshes/captured-mesh.ts";
+import { ROOT } from "../../support/processes/demo.ts";
+import { whyNoHosts } from "../../support/meshes/hosts.ts";
 
 const CALLS = 6;
 

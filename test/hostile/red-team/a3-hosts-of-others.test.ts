@@ -4,8 +4,8 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { call, closeCalls } from "../../support/call.ts";
-import { withLiveMesh } from "../../support/live-mesh.ts";
+import { call, closeCalls } from "../../support/peers/call.ts";
+import { withLiveMesh } from "../../support/meshes/live-mesh.ts";
 
 const OWN = "mesh.wherry.dev/v1alpha1";
 const TOKEN = "Bearer of-a-caller";

@@ -7,10 +7,15 @@ import type { Credentials } from "../../../src/identity/credentials.ts";
 import { KeyUsage, Oid } from "../../../src/identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import { startTestControlPlane } from "../../support/push-control-plane.ts";
-import { openRaw } from "../../support/raw-sidecar.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { failureOf, listen, stranger, testLink } from "../../support/link.ts";
+import { startTestControlPlane } from "../../support/control-plane/push-control-plane.ts";
+import { openRaw } from "../../support/control-plane/raw-sidecar.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import {
+  failureOf,
+  listen,
+  stranger,
+  testLink,
+} from "../../support/peers/link.ts";
 import {
   authorityExtensions,
   constraints,
@@ -26,7 +31,7 @@ import {
   utc,
   type OddExtension,
   type OddTemplate,
-} from "../../support/odd-certificates.ts";
+} from "../../support/certificates/odd-certificates.ts";
 
 const mesh = fakeAuthority();
 const web = mesh.id("web");

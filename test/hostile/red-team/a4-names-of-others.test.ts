@@ -8,7 +8,7 @@ import {
   startTestControlPlane,
   until,
   type TestControlPlane,
-} from "../../support/push-control-plane.ts";
+} from "../../support/control-plane/push-control-plane.ts";
 
 /** The identity that it got, or why it got none. */
 async function tryName(

@@ -4,8 +4,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { runCli, withServer, type Ran } from "../../support/cli.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
+import {
+  runCli,
+  withServer,
+  type Ran,
+} from "../../support/control-plane/cli.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 
 const MESH =
   "apiVersion: mesh.wherry.dev/v1alpha1\nkind: Mesh\nmetadata: {name: default}\nspec: {authorization: {defaultAction: ALLOW}}\n";

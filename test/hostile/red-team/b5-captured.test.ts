@@ -1,9 +1,9 @@
 /** The same ways to raw bytes and to a method in another case, by captured connections: packets that a rule redirects, on hosts of their own. */
 import t from "tap";
-import { eventually } from "../../support/call.ts";
-import { startCapturedMesh } from "../../support/captured-mesh.ts";
-import { whyNoHosts, type Host } from "../../support/hosts.ts";
-import { needs } from "../../support/tools.ts";
+import { eventually } from "../../support/peers/call.ts";
+import { startCapturedMesh } from "../../support/meshes/captured-mesh.ts";
+import { whyNoHosts, type Host } from "../../support/meshes/hosts.ts";
+import { needs } from "../../support/processes/tools.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import {
   headers,

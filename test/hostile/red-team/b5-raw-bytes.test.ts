@@ -6,8 +6,13 @@ import { systemClock } from "../../../src/core/clock.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { Peer } from "../../support/hostile/grammar-http1-doors.ts";
-import { resource, until, withPair, type Pair } from "../../support/pair.ts";
-import { RecordingBackend } from "../../support/recording-backend.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
+import { RecordingBackend } from "../../support/peers/recording-backend.ts";
 import {
   data,
   headers,

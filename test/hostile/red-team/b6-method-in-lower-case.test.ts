@@ -8,9 +8,14 @@ import {
   FRAMEWORKS,
   missingFor,
   startFramework,
-} from "../../support/frameworks.ts";
-import { resource, until, withPair, type Pair } from "../../support/pair.ts";
-import { needs } from "../../support/tools.ts";
+} from "../../support/processes/frameworks.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
+import { needs } from "../../support/processes/tools.ts";
 import {
   headers,
   RawPeer,

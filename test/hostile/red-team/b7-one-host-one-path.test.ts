@@ -3,7 +3,7 @@ import type { RequestListener } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
-import { resource, withPair, type Pair } from "../../support/pair.ts";
+import { resource, withPair, type Pair } from "../../support/meshes/pair.ts";
 
 /** Tells what it sees: an application that serves by virtual host. */
 const application: RequestListener = (request, response) => {

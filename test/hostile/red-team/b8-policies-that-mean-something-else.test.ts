@@ -7,9 +7,9 @@ import { lookAt } from "../../../src/agent/files/look.ts";
 import { ResourceFiles } from "../../../src/agent/files/resource-files.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { runCli } from "../../support/cli.ts";
-import { withLiveMesh } from "../../support/live-mesh.ts";
-import { resource, withPair } from "../../support/pair.ts";
+import { runCli } from "../../support/control-plane/cli.ts";
+import { withLiveMesh } from "../../support/meshes/live-mesh.ts";
+import { resource, withPair } from "../../support/meshes/pair.ts";
 
 const TRIED = resource(
   "AuthorizationPolicy",

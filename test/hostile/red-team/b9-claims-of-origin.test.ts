@@ -2,7 +2,7 @@
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import t from "tap";
-import { resource, withPair, type Pair } from "../../support/pair.ts";
+import { resource, withPair, type Pair } from "../../support/meshes/pair.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import {
   headers,

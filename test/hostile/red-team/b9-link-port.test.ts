@@ -1,8 +1,12 @@
 /** An application leaves REGISTRY_ONLY by calling any address at the link's port, which the packet rules left alone for everybody. */
 import t from "tap";
-import { PROXY, WHERRY } from "../../support/captured-mesh.ts";
-import { makeNetwork, whyNoHosts, type Host } from "../../support/hosts.ts";
-import { needs } from "../../support/tools.ts";
+import { PROXY, WHERRY } from "../../support/meshes/captured-mesh.ts";
+import {
+  makeNetwork,
+  whyNoHosts,
+  type Host,
+} from "../../support/meshes/hosts.ts";
+import { needs } from "../../support/processes/tools.ts";
 
 const LINK = 15008;
 const SIDECAR = 15001;

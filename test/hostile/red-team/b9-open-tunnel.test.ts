@@ -12,7 +12,7 @@ import {
   until,
   withPair,
   type Pair,
-} from "../../support/pair.ts";
+} from "../../support/meshes/pair.ts";
 import { Peer } from "../../support/hostile/grammar-http1-doors.ts";
 import {
   headers,

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { runCli } from "../../support/cli.ts";
-import { withLiveMesh } from "../../support/live-mesh.ts";
-import { resource, withPair } from "../../support/pair.ts";
+import { runCli } from "../../support/control-plane/cli.ts";
+import { withLiveMesh } from "../../support/meshes/live-mesh.ts";
+import { resource, withPair } from "../../support/meshes/pair.ts";
 
 function deny(name: string, rule: object, more: object = {}): Resource {
   return resource("AuthorizationPolicy", name, {

@@ -1,8 +1,8 @@
 /** A long run of blanks inside a list-valued field, from a caller by every door and from the application: the sidecar spends no more on it than on any field of that size. */
 import { connect } from "node:net";
 import t from "tap";
-import { call, closeCalls } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { call, closeCalls } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 
 /** Nearly all that a head may have. */
 const BLANKS = " ".repeat(60_000);

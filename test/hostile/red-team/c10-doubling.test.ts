@@ -2,8 +2,8 @@
 import { connect as connectH2, type OutgoingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
-import { closeCalls } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { closeCalls } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 
 /** Bytes of the smaller one; twice that is within what a head may have. */
 const SIZE = 28_000;

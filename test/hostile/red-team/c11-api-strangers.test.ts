@@ -9,8 +9,11 @@ import t from "tap";
 import { startControlPlane } from "../../../src/control-plane/control-plane.ts";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { until, type Scope } from "../../support/push-control-plane.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import {
+  until,
+  type Scope,
+} from "../../support/control-plane/push-control-plane.ts";
 
 interface Plane {
   readonly port: number;

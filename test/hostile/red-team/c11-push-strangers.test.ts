@@ -13,8 +13,11 @@ import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import { DISCOVERY, ENROLMENT } from "../../../src/push/services.ts";
-import { until, type Scope } from "../../support/push-control-plane.ts";
-import { openSession } from "../../support/raw-grpc.ts";
+import {
+  until,
+  type Scope,
+} from "../../support/control-plane/push-control-plane.ts";
+import { openSession } from "../../support/peers/raw-grpc.ts";
 
 const RESOURCE_EXHAUSTED = 8;
 const KIB = 1024;

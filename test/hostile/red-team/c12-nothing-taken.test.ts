@@ -2,8 +2,8 @@
 import { connect, type Socket } from "node:net";
 import t from "tap";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
-import { call, closeCalls, eventually } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { call, closeCalls, eventually } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 import { frame } from "../../support/hostile/attacks.ts";
 
 const MIB = 1_048_576;

@@ -1,7 +1,7 @@
 /** Two small prints of RFC 9110 and RFC 3986 that were passed on unread: half an escape in a path, and a request that may go no further. */
 import { connect } from "node:net";
 import t from "tap";
-import { until } from "../../support/pair.ts";
+import { until } from "../../support/meshes/pair.ts";
 import {
   Peer,
   withBackend,

@@ -1,7 +1,12 @@
 /** A response whose fault comes right behind its head, in one piece with it: the caller was left with a closed connection, and no word. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { resource, until, withPair, type Pair } from "../../support/pair.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
 import {
   data,
   frame,

@@ -2,8 +2,8 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect } from "node:tls";
 import t from "tap";
-import { call, closeCalls, eventually } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { call, closeCalls, eventually } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 
 const sidecar = await startLoneSidecar((_request, response) => {
   response.end("ok");

@@ -2,8 +2,8 @@
 import { connect } from "node:net";
 import t from "tap";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
-import { closeCalls, eventually } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { closeCalls, eventually } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 import { frame } from "../../support/hostile/attacks.ts";
 
 const [HEADERS, SETTINGS] = [1, 4];

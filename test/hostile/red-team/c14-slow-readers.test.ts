@@ -1,8 +1,8 @@
 /** Readers that stop in the midst of large responses: they hold up nobody but themselves, on the link between two sidecars. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { eventually } from "../../support/call.ts";
-import { withPair } from "../../support/pair.ts";
+import { eventually } from "../../support/peers/call.ts";
+import { withPair } from "../../support/meshes/pair.ts";
 
 const MIB = 1_048_576;
 /** More than the kernel takes of one response on its way, in both of its buffers. */

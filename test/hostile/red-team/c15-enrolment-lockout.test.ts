@@ -11,7 +11,7 @@ import { systemClock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { ENROLMENT } from "../../../src/push/services.ts";
 import { formatToken, makeSecret } from "../../../src/push/token.ts";
-import { callOver, openSession } from "../../support/raw-grpc.ts";
+import { callOver, openSession } from "../../support/peers/raw-grpc.ts";
 
 const OK = 0;
 const FAILURES = 12;

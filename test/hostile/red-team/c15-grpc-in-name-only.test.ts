@@ -2,8 +2,8 @@
 import { connect } from "node:net";
 import t from "tap";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { resource, until, withPair } from "../../support/pair.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { resource, until, withPair } from "../../support/meshes/pair.ts";
 import {
   data,
   headers,

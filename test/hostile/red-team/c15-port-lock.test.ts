@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import t from "tap";
-import { call, closeCalls } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
-import { needs } from "../../support/tools.ts";
+import { call, closeCalls } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
+import { needs } from "../../support/processes/tools.ts";
 
 const NOBODY = 65_534;
 const user = process.getuid?.() ?? -1;

@@ -1,8 +1,8 @@
 /** A stranger holds every connection of the metrics port, silent, mute in the middle of a request, or without taking the response: probes and scrapes get through, and what it sends ahead costs no page each. */
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { call, closeCalls, eventually } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { call, closeCalls, eventually } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 
 const HELD = 300;
 

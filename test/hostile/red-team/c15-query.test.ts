@@ -1,8 +1,8 @@
 /** A request whose query is full of parameters without a value, at a route that has many conditions on the query: it costs the sidecar little, and nobody else waits. */
 import { connect } from "node:net";
 import t from "tap";
-import { closeCalls } from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+import { closeCalls } from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 
 const CONDITIONS = 64;
 /** Nearly all that a request line may have. */

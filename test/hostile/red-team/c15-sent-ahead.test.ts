@@ -7,8 +7,8 @@ import { localToken } from "../../../src/core/local/local-token.ts";
 import { startControl } from "../../../src/demo/control.ts";
 import { makeTraceStore } from "../../../src/demo/trace-store.ts";
 import { startSidecar } from "../../../src/sidecar/sidecar.ts";
-import { withControlPlane } from "../../support/cli.ts";
-import { memoryAgent } from "../../support/pair.ts";
+import { withControlPlane } from "../../support/control-plane/cli.ts";
+import { memoryAgent } from "../../support/meshes/pair.ts";
 
 const AHEAD = 1000;
 

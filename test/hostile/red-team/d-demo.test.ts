@@ -9,8 +9,8 @@ import { startControl } from "../../../src/demo/control.ts";
 import type { ManagedProcess } from "../../../src/demo/processes.ts";
 import { makeTraceStore } from "../../../src/demo/trace-store.ts";
 import { openLocalToken } from "../../../src/core/local/local-token.ts";
-import { runCli } from "../../support/cli.ts";
-import { call, closeCalls } from "../../support/call.ts";
+import { runCli } from "../../support/control-plane/cli.ts";
+import { call, closeCalls } from "../../support/peers/call.ts";
 
 t.teardown(closeCalls);
 

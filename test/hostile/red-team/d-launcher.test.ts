@@ -16,8 +16,8 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { cleanEnvironment, ROOT } from "../../support/demo.ts";
-import { eventually } from "../../support/call.ts";
+import { cleanEnvironment, ROOT } from "../../support/processes/demo.ts";
+import { eventually } from "../../support/peers/call.ts";
 
 const root = process.geteuid?.() === 0;
 const NOBODY = 65_534;

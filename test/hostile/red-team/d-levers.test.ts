@@ -7,8 +7,8 @@ import {
   closeCalls,
   eventually,
   type Called,
-} from "../../support/call.ts";
-import { startLoneSidecar } from "../../support/lone-sidecar.ts";
+} from "../../support/peers/call.ts";
+import { startLoneSidecar } from "../../support/processes/lone-sidecar.ts";
 
 const sidecar = await startLoneSidecar((_request, response) =>
   response.end("ok"),

@@ -1,6 +1,6 @@
 /** `wherry explain` says of each value who set it: "(the default)" of what a TrafficPolicy sets sends whoever looks for a fault to the wrong place. */
 import t from "tap";
-import { runCli } from "../../support/cli.ts";
+import { runCli } from "../../support/control-plane/cli.ts";
 
 const FILE = `apiVersion: mesh.wherry.dev/v1alpha1
 kind: Service

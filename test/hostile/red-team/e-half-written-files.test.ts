@@ -12,12 +12,12 @@ import {
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
-import { call, closeCalls, eventually } from "../../support/call.ts";
+import { call, closeCalls, eventually } from "../../support/peers/call.ts";
 import {
   OPEN_RESOURCES,
   startLoneSidecar,
   type LoneSidecar,
-} from "../../support/lone-sidecar.ts";
+} from "../../support/processes/lone-sidecar.ts";
 
 /** Longer than the time that a program that saves may leave between two writes of one save. */
 const LONG = 500;

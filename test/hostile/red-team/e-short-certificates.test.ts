@@ -9,8 +9,8 @@ import {
   startTestAgent,
   startTestControlPlane,
   temporaryDirectory,
-} from "../../support/push-control-plane.ts";
-import { withPair } from "../../support/pair.ts";
+} from "../../support/control-plane/push-control-plane.ts";
+import { withPair } from "../../support/meshes/pair.ts";
 
 void t.test("a sidecar is not always renewing", async (t) => {
   const authority = await openAuthority({

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { runCli, type Ran } from "../../support/cli.ts";
-import { withLiveMesh } from "../../support/live-mesh.ts";
-import { resource } from "../../support/pair.ts";
+import { runCli, type Ran } from "../../support/control-plane/cli.ts";
+import { withLiveMesh } from "../../support/meshes/live-mesh.ts";
+import { resource } from "../../support/meshes/pair.ts";
 
 const ORDERS = resource("Service", "orders", {
   ports: [{ name: "http", port: 80 }],

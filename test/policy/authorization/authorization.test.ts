@@ -8,7 +8,7 @@ import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
 } from "../../../src/resources/authorization-policy/spec.ts";
-import { authorizationPolicy } from "../../support/policy-fixtures.ts";
+import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders", tier: "back" } };
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";

@@ -16,7 +16,7 @@ import {
 import { random } from "../../../src/policy/balance/random.ts";
 import { roundRobin } from "../../../src/policy/balance/round-robin.ts";
 import { latencyOf } from "../../../src/policy/outcome.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 
 interface Named extends Candidate {
   readonly name: string;

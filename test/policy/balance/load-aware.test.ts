@@ -18,7 +18,7 @@ import {
   INITIAL_LATENCY,
   recordLatency,
 } from "../../../src/policy/balance/peak-ewma.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 
 interface Named extends Candidate {
   readonly name: string;

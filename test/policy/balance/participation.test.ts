@@ -8,7 +8,7 @@ import {
 import { makeOutlierDetector } from "../../../src/policy/outlier.ts";
 import type { LoadBalancing } from "../../../src/resources/traffic-policy/load-balancing.ts";
 import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/settings.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 
 const endpoint = (key: string, distance = 0): BalancedEndpoint => ({
   key,

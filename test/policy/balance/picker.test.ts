@@ -10,7 +10,7 @@ import { INITIAL_LATENCY } from "../../../src/policy/balance/peak-ewma.ts";
 import { makeOutlierDetector } from "../../../src/policy/outlier.ts";
 import type { LoadBalancer } from "../../../src/resources/traffic-policy/load-balancing.ts";
 import { TRAFFIC_DEFAULTS } from "../../../src/resources/traffic-policy/settings.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 
 const ALGORITHMS: readonly LoadBalancer[] = [
   "PEAK_EWMA",

@@ -6,7 +6,7 @@ import {
   type Balancer,
 } from "../../../src/policy/balance/picker.ts";
 import type { LoadBalancing } from "../../../src/resources/traffic-policy/load-balancing.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 
 /** "b?" is unconfirmed; "c2" is two localities away. */
 function endpoints(names: string): readonly BalancedEndpoint[] {

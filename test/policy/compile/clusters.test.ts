@@ -10,7 +10,7 @@ import {
   trafficPolicy,
   VERSION,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 function compile(resources: readonly Resource[]): Snapshot {
   return compileSnapshot(resources, self(), VERSION);

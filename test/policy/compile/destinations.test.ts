@@ -9,7 +9,7 @@ import {
   service,
   VERSION,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 function compile(resources: readonly Resource[]): Snapshot {
   return compileSnapshot(resources, self(), VERSION);

@@ -20,7 +20,7 @@ import {
   self,
   service,
   VERSION,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const SERVICES = [
   service("shop/cart", {

@@ -2,7 +2,12 @@
 import t from "tap";
 import type { AppProtocol } from "../../../src/resources/service/schema.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
-import { mesh, self, service, VERSION } from "../../support/policy-fixtures.ts";
+import {
+  mesh,
+  self,
+  service,
+  VERSION,
+} from "../../support/resources/policy-fixtures.ts";
 
 const own = self({
   name: "orders-1",

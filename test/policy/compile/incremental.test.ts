@@ -23,19 +23,23 @@ import {
   keyOf,
   type Resource,
 } from "../../../src/resources/envelope.ts";
-import { request, service, VERSION } from "../../support/policy-fixtures.ts";
+import {
+  request,
+  service,
+  VERSION,
+} from "../../support/resources/policy-fixtures.ts";
 import {
   HOSTS,
   randomVersions,
   SELVES,
-} from "../../support/random-versions.ts";
+} from "../../support/resources/random-versions.ts";
 import {
   BACKENDS,
   dice,
   randomRequest,
   seeded,
   type Draw,
-} from "../../support/random-policy.ts";
+} from "../../support/resources/random-policy.ts";
 
 const SEQUENCES = Number(process.env["WHERRY_SEQUENCES"] ?? 10_000);
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? 20_261_128);

@@ -18,7 +18,7 @@ import {
   service,
   trafficPolicy,
   VERSION,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const V1: HTTPRouteRule = { backendRefs: [{ name: "v1", port: 80 }] };
 const V2: HTTPRouteRule = { backendRefs: [{ name: "v2", port: 80 }] };

@@ -13,7 +13,7 @@ import {
   self,
   service,
   VERSION,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const BACKENDS = [{ name: "orders", port: 80 }];
 

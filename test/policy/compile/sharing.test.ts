@@ -19,7 +19,7 @@ import {
   trafficPolicy,
   VERSION,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const KEPT = { validated: true, owned: true } as const;
 

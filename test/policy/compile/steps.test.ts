@@ -9,7 +9,7 @@ import {
   service,
   VERSION,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const COUNT = 2000;
 /** A step takes 32 changes, each of which is looked at up to 18 times. */

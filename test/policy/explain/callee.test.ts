@@ -6,14 +6,14 @@ import {
   mesh,
   peerAuthentication,
   trafficPolicy,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 import {
   BYTES,
   callee,
   ORDERS,
   passed,
   step,
-} from "../../support/asked-call.ts";
+} from "../../support/resources/asked-call.ts";
 
 void t.test(
   "authorization: DENY before ALLOW, each rule with what it lacked",

@@ -11,14 +11,14 @@ import {
   service,
   trafficPolicy,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 import {
   BYTES,
   caller,
   ORDERS,
   passed,
   step,
-} from "../../support/asked-call.ts";
+} from "../../support/resources/asked-call.ts";
 
 const parentRefs = [{ kind: "Service" as const, name: "orders" }];
 const backendRefs = [{ name: "orders", port: 80 }];

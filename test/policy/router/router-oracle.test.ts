@@ -11,7 +11,7 @@ import type {
   HTTPRouteMatch,
   PathMatch,
 } from "../../../src/resources/http-route/spec.ts";
-import { request } from "../../support/policy-fixtures.ts";
+import { request } from "../../support/resources/policy-fixtures.ts";
 
 /** What the text says, read without any index. */
 function oracle(

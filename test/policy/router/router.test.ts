@@ -5,8 +5,8 @@ import {
   type RoutedRequest,
 } from "../../../src/policy/router/candidate.ts";
 import type { HTTPRouteMatch } from "../../../src/resources/http-route/spec.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
-import { request } from "../../support/policy-fixtures.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
+import { request } from "../../support/resources/policy-fixtures.ts";
 
 type Options = Partial<Pick<RouteEntry<string>, "createdAt">> & {
   route?: string;

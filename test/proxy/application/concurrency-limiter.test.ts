@@ -13,8 +13,8 @@ import {
   fakeClock,
   seededRandom,
   type FakeClock,
-} from "../../support/fake-clock.ts";
-import { simulate } from "../../support/overload-simulation.ts";
+} from "../../support/clocks/fake-clock.ts";
+import { simulate } from "../../support/clocks/overload-simulation.ts";
 
 const EQUAL: Entry = {
   policy: "shop/orders",

@@ -1,14 +1,15 @@
 /** Captured connections to what is not held: what is at the other end is known before their first words are read. */
 import { createServer, connect, type Socket } from "node:net";
 import t from "tap";
-import type { AskingSidecar } from "../../support/asking-sidecar.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import type { AskingSidecar } from "../../support/control-plane/asking-sidecar.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 // Before what it changes is loaded: connections from 127.200.0.1 count as captured.
-await import("../../support/fuzz/captured.ts");
+await import("../../support/fuzz/target/captured.ts");
 const { database, startAsking, startApplication } =
-  await import("../../support/asking-sidecar.ts");
-const { listening, resource, until } = await import("../../support/pair.ts");
+  await import("../../support/control-plane/asking-sidecar.ts");
+const { listening, resource, until } =
+  await import("../../support/meshes/pair.ts");
 
 /** A connection that was made to that port of this machine. */
 function captured({ sidecar }: AskingSidecar, port: number): Socket {

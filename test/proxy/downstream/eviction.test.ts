@@ -12,7 +12,7 @@ import {
   type Idler,
 } from "../../../src/proxy/exchange/time/idle.ts";
 import { Buffers } from "../../../src/wire/buffers.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { keptLog } from "../../support/laws/harness.ts";
 
 const LIMIT = 1000;

@@ -8,7 +8,7 @@ import {
 } from "../../../src/proxy/downstream/memory-pressure.ts";
 import { makeMeters } from "../../../src/telemetry/meters.ts";
 import { makeMetrics } from "../../../src/telemetry/metrics.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { keptLog } from "../../support/laws/harness.ts";
 
 const LIMIT = 1000;

@@ -4,7 +4,7 @@ import {
   makeRefusalLog,
   REFUSAL_LINES,
 } from "../../../src/proxy/downstream/refusal-log.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { keptLog } from "../../support/laws/harness.ts";
 
 function logged() {

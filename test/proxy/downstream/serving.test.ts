@@ -18,8 +18,8 @@ import type {
   ServerHandler,
   ServerStream,
 } from "../../../src/wire/exchange.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
-import { listening, send, until, withPair } from "../../support/pair.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
+import { listening, send, until, withPair } from "../../support/meshes/pair.ts";
 import { keptLog, link } from "../../support/laws/harness.ts";
 
 interface Served {

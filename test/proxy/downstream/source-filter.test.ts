@@ -6,7 +6,7 @@ import {
   filterSources,
   type SourceFilter,
 } from "../../../src/proxy/downstream/source-filter.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 interface Filter {
   readonly clock: FakeClock;

@@ -7,7 +7,7 @@ import {
   trackSources,
   TURNED_AWAY,
 } from "../../../src/proxy/downstream/sources.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const LIMITS = { streamsPerAddress: 100 };
 

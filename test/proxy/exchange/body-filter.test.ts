@@ -8,7 +8,7 @@ import { limitBody } from "../../../src/proxy/filters/body-limit.ts";
 import { Tee } from "../../../src/proxy/filters/shadow.ts";
 import { SlowResponse } from "../../../src/proxy/filters/slow-response.ts";
 import type { BodyReceiver, ServerStream } from "../../../src/wire/exchange.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const never = (): never => {
   throw new Error("nobody asks for it");

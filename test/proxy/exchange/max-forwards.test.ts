@@ -7,7 +7,7 @@ import {
 } from "../../../src/proxy/exchange/max-forwards.ts";
 import { connectHead } from "../../../src/wire/tcp.ts";
 import { makeField } from "../../../src/wire/fields.ts";
-import { withPair } from "../../support/pair.ts";
+import { withPair } from "../../support/meshes/pair.ts";
 
 type Row = readonly [
   method: string,

@@ -7,7 +7,7 @@ import {
   type Idler,
 } from "../../../src/proxy/exchange/time/idle.ts";
 import { judgeOpenEnds } from "../../../src/proxy/exchange/open-ended.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 /** A snapshot that is told from others, and nothing more. */
 const numbered = (revision: number): Snapshot =>

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import t from "tap";
-import { withPair, type Answer } from "../../support/pair.ts";
+import { withPair, type Answer } from "../../support/meshes/pair.ts";
 
 interface Echo {
   readonly method: string;

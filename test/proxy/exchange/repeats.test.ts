@@ -9,7 +9,7 @@ import {
   type RepeatedExchange,
 } from "../../../src/proxy/exchange/repeats.ts";
 import { MESH_DEFAULTS } from "../../../src/resources/mesh/schema.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const failed = (kind: OutcomeKind): Outcome => ({
   kind,

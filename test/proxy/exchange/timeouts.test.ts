@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import t from "tap";
-import { fakeClock, passing } from "../../support/fake-clock.ts";
-import { resource, withPair } from "../../support/pair.ts";
+import { fakeClock, passing } from "../../support/clocks/fake-clock.ts";
+import { resource, withPair } from "../../support/meshes/pair.ts";
 
 function route(timeouts: Record<string, string>): ReturnType<typeof resource> {
   return resource("HTTPRoute", "orders", {

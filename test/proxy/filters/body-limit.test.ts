@@ -7,7 +7,12 @@ import {
 } from "node:http";
 import type { Socket } from "node:net";
 import t from "tap";
-import { resource, until, withPair, type Pair } from "../../support/pair.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
 
 const LIMIT = 100_000;
 

@@ -1,8 +1,13 @@
 /** FaultInjection at a real sidecar: on the caller's side, never mended by a retry, over when it expires, and never kept quiet. */
 import { pino } from "pino";
 import t from "tap";
-import { resource, until, withPair, type Pair } from "../../support/pair.ts";
-import { fakeClock, passing } from "../../support/fake-clock.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
+import { fakeClock, passing } from "../../support/clocks/fake-clock.ts";
 
 function fault(
   spec: Record<string, unknown>,

@@ -1,7 +1,12 @@
 /** Rate limits at a real sidecar: 429 with its fields, beside the instance, whoever asks; and its buckets outlive a change of config. */
 import t from "tap";
 import { EFFECTS } from "../../../src/policy/outcome.ts";
-import { resource, send, withPair, type Pair } from "../../support/pair.ts";
+import {
+  resource,
+  send,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
 
 function limit(
   rateLimit: Record<string, unknown>,

@@ -7,7 +7,12 @@ import {
   MOST_COPIES,
 } from "../../../src/proxy/filters/mirror.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { resource, until, withPair, type Pair } from "../../support/pair.ts";
+import {
+  resource,
+  until,
+  withPair,
+  type Pair,
+} from "../../support/meshes/pair.ts";
 
 interface Copy {
   readonly headers: IncomingMessage["headers"];

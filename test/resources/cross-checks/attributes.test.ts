@@ -11,7 +11,7 @@ import {
   SERVICE,
   type ServiceResource,
 } from "../../../src/resources/service/schema.ts";
-import { compare } from "../../support/resource-cases.ts";
+import { compare } from "../../support/resources/resource-cases.ts";
 
 function service(
   name: string,

@@ -16,8 +16,8 @@ import {
   authorizationPolicy,
   service,
   workload,
-} from "../../support/policy-fixtures.ts";
-import { seeded } from "../../support/random-policy.ts";
+} from "../../support/resources/policy-fixtures.ts";
+import { seeded } from "../../support/resources/random-policy.ts";
 
 type Labels = Readonly<Record<string, string>>;
 

@@ -10,7 +10,7 @@ import {
   authorizationPolicy,
   service,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const MESH: readonly Resource[] = [
   service("shop/orders", {

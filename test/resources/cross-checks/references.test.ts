@@ -20,7 +20,10 @@ import {
   type ServiceResource,
 } from "../../../src/resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../../../src/resources/traffic-policy/schema.ts";
-import { compare, type Expected } from "../../support/resource-cases.ts";
+import {
+  compare,
+  type Expected,
+} from "../../support/resources/resource-cases.ts";
 
 function make<S>(
   definition: KindDefinition<S>,

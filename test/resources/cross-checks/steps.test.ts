@@ -14,7 +14,7 @@ import {
   service,
   trafficPolicy,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const COUNT = 3000;
 /** A step may ask 256 resources for their kind, each up to twice, with the version of each. */

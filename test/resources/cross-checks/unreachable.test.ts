@@ -2,7 +2,7 @@
 import t from "tap";
 import type { HTTPRouteSpec } from "../../../src/resources/http-route/spec.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { lintText } from "../../support/lint-text.ts";
+import { lintText } from "../../support/resources/lint-text.ts";
 import { unreachableMatches } from "../../../src/resources/cross-checks/unreachable.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import {
@@ -12,7 +12,7 @@ import {
   service,
   VERSION,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 type Rules = HTTPRouteSpec["rules"];
 

@@ -10,7 +10,7 @@ import {
   service,
   VERSION,
   workload,
-} from "../../support/policy-fixtures.ts";
+} from "../../support/resources/policy-fixtures.ts";
 
 const fixed = (
   name: string,

@@ -14,7 +14,12 @@ import {
   type ServiceSpec,
 } from "../../../src/resources/service/schema.ts";
 import { hostFault } from "../../../src/resources/text-checks.ts";
-import { born, self, service, VERSION } from "../../support/policy-fixtures.ts";
+import {
+  born,
+  self,
+  service,
+  VERSION,
+} from "../../support/resources/policy-fixtures.ts";
 
 const HOST = "api.partner.example";
 

@@ -9,7 +9,7 @@ import {
   runCases,
   type Case,
   type Expected,
-} from "../../support/resource-cases.ts";
+} from "../../support/resources/resource-cases.ts";
 
 const targetRefs = [{ kind: "Service" as const, name: "orders" }];
 

@@ -11,7 +11,7 @@ import {
   runCases,
   type Case,
   type Expected,
-} from "../../support/resource-cases.ts";
+} from "../../support/resources/resource-cases.ts";
 
 const block = (fields: object, ...expected: Expected[]): Case => [
   JSON.stringify(fields),

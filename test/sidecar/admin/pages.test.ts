@@ -8,7 +8,7 @@ import {
   send,
   until,
   withPair,
-} from "../../support/pair.ts";
+} from "../../support/meshes/pair.ts";
 import { createServer } from "node:net";
 
 const local = { host: "127.0.0.1" };

@@ -1,7 +1,7 @@
 /** Work that is asked for too often is done a tenth of the time at most, and nobody gets what was made before the question. */
 import t from "tap";
 import { sparing } from "../../../src/sidecar/admin/sparing.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const turn = (): Promise<void> =>
   new Promise((resolve) => void setImmediate(resolve));

@@ -7,8 +7,12 @@ import type {
 } from "../../../src/sidecar/workers/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { resource, send, until } from "../../support/pair.ts";
-import { withCrowd, type Caller, type Crowd } from "../../support/workers.ts";
+import { resource, send, until } from "../../support/meshes/pair.ts";
+import {
+  withCrowd,
+  type Caller,
+  type Crowd,
+} from "../../support/meshes/workers.ts";
 
 async function page<T>(sidecar: Sidecar, path: string): Promise<T> {
   const { text } = await send(sidecar.ports.admin ?? 0, {

@@ -6,11 +6,11 @@ import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { UserError } from "../../../src/core/errors.ts";
 import { startSidecar } from "../../../src/sidecar/sidecar.ts";
 import type { SpanRecord } from "../../../src/telemetry/tracing.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { HeldResponses } from "../../support/held-responses.ts";
-import { memoryAgent } from "../../support/pair.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { HeldResponses } from "../../support/peers/held-responses.ts";
+import { memoryAgent } from "../../support/meshes/pair.ts";
 import { keptLog } from "../../support/laws/harness.ts";
-import { withCrowd } from "../../support/workers.ts";
+import { withCrowd } from "../../support/meshes/workers.ts";
 
 const HERE = { host: "127.0.0.1", metricsHost: "127.0.0.1" } as const;
 

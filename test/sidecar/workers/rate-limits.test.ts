@@ -2,8 +2,8 @@
 import t from "tap";
 import type { WorkerView } from "../../../src/sidecar/workers/views.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { resource, send } from "../../support/pair.ts";
-import { withCrowd, type Crowd } from "../../support/workers.ts";
+import { resource, send } from "../../support/meshes/pair.ts";
+import { withCrowd, type Crowd } from "../../support/meshes/workers.ts";
 
 /** Requests that were let through, by the worker of the called side that did it. */
 async function byWorker({ callee }: Crowd): Promise<readonly number[]> {

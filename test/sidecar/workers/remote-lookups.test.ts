@@ -11,10 +11,10 @@ import { RemoteLookups } from "../../../src/sidecar/workers/remote-lookups.ts";
 import {
   startAsking,
   type AskingSidecar,
-} from "../../support/asking-sidecar.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
-import { startApplication } from "../../support/asking-sidecar.ts";
-import { send, until } from "../../support/pair.ts";
+} from "../../support/control-plane/asking-sidecar.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
+import { startApplication } from "../../support/control-plane/asking-sidecar.ts";
+import { send, until } from "../../support/meshes/pair.ts";
 
 const MINUTE = 60_000;
 

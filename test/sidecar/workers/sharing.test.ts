@@ -2,9 +2,9 @@
 import t from "tap";
 import type { WorkerView } from "../../../src/sidecar/workers/views.ts";
 import type { Sidecar } from "../../../src/sidecar/sidecar.ts";
-import { HeldResponses } from "../../support/held-responses.ts";
-import { resource, send } from "../../support/pair.ts";
-import { withCrowd, type Caller } from "../../support/workers.ts";
+import { HeldResponses } from "../../support/peers/held-responses.ts";
+import { resource, send } from "../../support/meshes/pair.ts";
+import { withCrowd, type Caller } from "../../support/meshes/workers.ts";
 
 /** Enough that chance gives neither worker less than 35 % of them: five standard deviations. */
 const CONNECTIONS = 240;

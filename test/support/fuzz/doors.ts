@@ -1,8 +1,8 @@
 /** The ways into the mesh that the fuzzer knocks at: explicit and captured outbound, captured inbound, published, and the link; each in both versions of HTTP. */
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import type { Pair } from "./request.ts";
-import type { Target, TargetPorts } from "./target-process.ts";
+import type { Pair } from "./requests/request.ts";
+import type { Target, TargetPorts } from "./target/target-process.ts";
 
 export interface Door {
   /** Three letters: where, how, and the version of HTTP. */

@@ -6,8 +6,8 @@ import type { Seen } from "./judge.ts";
 import type { AppUnderFuzz, Job, Outcome } from "./outcome.ts";
 import { Pulse, TURNS } from "./pulse.ts";
 import { chanceOf, type Random } from "./random.ts";
-import type { FuzzRequest } from "./request.ts";
-import type { Target } from "./target-process.ts";
+import type { FuzzRequest } from "./requests/request.ts";
+import type { Target } from "./target/target-process.ts";
 
 /** Connections of HTTP/1 at each door. */
 const LANES = 40;

@@ -1,6 +1,6 @@
 /** Twice the size costs twice the time: every element of a request, in every form that a careless reader might go over again and again (law 15). */
 import type { Fuzzer } from "./fuzzer.ts";
-import { plainRequest, type FuzzRequest } from "./request.ts";
+import { plainRequest, type FuzzRequest } from "./requests/request.ts";
 
 export interface Form {
   readonly name: string;

@@ -8,10 +8,10 @@ import {
   type Outcome,
   type Received,
 } from "./outcome.ts";
-import { CASE_FIELD, readChunks } from "./recording-app.ts";
-import { renderHttp1 } from "./render-http1.ts";
+import { CASE_FIELD, readChunks } from "./applications/recording-app.ts";
+import { renderHttp1 } from "./requests/render-http1.ts";
 import { TURNS } from "./pulse.ts";
-import { caseId } from "./request.ts";
+import { caseId } from "./requests/request.ts";
 
 interface Response {
   readonly status: number;

@@ -15,9 +15,9 @@ import {
   type Job,
   type Outcome,
 } from "./outcome.ts";
-import { fieldList, frameOf, renderHttp2 } from "./render-http2.ts";
+import { fieldList, frameOf, renderHttp2 } from "./requests/render-http2.ts";
 import { TURNS } from "./pulse.ts";
-import { caseId, type Pair } from "./request.ts";
+import { caseId, type Pair } from "./requests/request.ts";
 
 const STREAMS = 48;
 const DECODER_LIMITS = {

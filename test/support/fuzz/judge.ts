@@ -3,7 +3,7 @@ import type { Door } from "./doors.ts";
 import { isKnown } from "./known.ts";
 import type { Outcome } from "./outcome.ts";
 import { deniedBy, goesToCanary, HOSTS, ROUTED_HOSTS } from "./policy.ts";
-import type { FuzzRequest } from "./request.ts";
+import type { FuzzRequest } from "./requests/request.ts";
 
 export interface Seen {
   readonly door: Door;

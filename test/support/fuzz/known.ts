@@ -1,6 +1,6 @@
 /** Where two doors differ on purpose: the whole list, each with its reason. */
 import type { Seen } from "./judge.ts";
-import type { FuzzRequest } from "./request.ts";
+import type { FuzzRequest } from "./requests/request.ts";
 
 interface Known {
   readonly why: string;

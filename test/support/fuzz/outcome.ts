@@ -1,7 +1,7 @@
 /** What became of one request at one door, in words that do not depend on the version of HTTP. */
 import { REASONS } from "../../../src/mesh/reasons.ts";
-import type { Recorded } from "./recording-app.ts";
-import type { FuzzRequest, Pair } from "./request.ts";
+import type { Recorded } from "./applications/recording-app.ts";
+import type { FuzzRequest, Pair } from "./requests/request.ts";
 
 /** A response as the caller got it. */
 export interface Received {

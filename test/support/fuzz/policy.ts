@@ -1,7 +1,7 @@
 /** What is in force while strangers knock: routes by path, field and query, and an AuthorizationPolicy by method, path and host; and the slow, literal reading of it. */
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { resource } from "../pair.ts";
-import type { AppPorts } from "./target-process.ts";
+import { resource } from "../meshes/pair.ts";
+import type { AppPorts } from "./target/target-process.ts";
 
 /** Every name of the Service with the routes, as its own namespace may call it. */
 export const ROUTED_HOSTS: readonly string[] = namesOf("orders");

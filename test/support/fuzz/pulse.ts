@@ -1,5 +1,5 @@
 /** Time as the two processes have it: counted in turns of both event loops, so that a machine that is busy with other things makes nobody late. */
-import type { Target } from "./target-process.ts";
+import type { Target } from "./target/target-process.ts";
 
 /** Turns after which a response that can come has come: a request crosses the target's loop five times, a handshake six. */
 export const TURNS = 24;

@@ -1,13 +1,13 @@
 /** Requests of every kind through several doors: one verdict, and one message at the application. */
 import type { Door } from "./doors.ts";
 import type { Game } from "./fuzzer.ts";
-import { requestOf } from "./generator.ts";
+import { requestOf } from "./requests/generator.ts";
 import { judge, said, type Seen } from "./judge.ts";
 import type { Random } from "./random.ts";
-import type { RecordingApp } from "./recording-app.ts";
-import { renderHttp1 } from "./render-http1.ts";
-import { fieldList } from "./render-http2.ts";
-import type { FuzzRequest } from "./request.ts";
+import type { RecordingApp } from "./applications/recording-app.ts";
+import { renderHttp1 } from "./requests/render-http1.ts";
+import { fieldList } from "./requests/render-http2.ts";
+import type { FuzzRequest } from "./requests/request.ts";
 
 export function requestGame(seed: number, app: RecordingApp): Game {
   return {

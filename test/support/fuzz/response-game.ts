@@ -2,11 +2,18 @@
 import type { Game } from "./fuzzer.ts";
 import type { Seen } from "./judge.ts";
 import type { Received } from "./outcome.ts";
-import { plainRequest, type FuzzRequest, type Pair } from "./request.ts";
+import {
+  plainRequest,
+  type FuzzRequest,
+  type Pair,
+} from "./requests/request.ts";
 import { short, some } from "./request-game.ts";
-import type { FuzzResponse } from "./response.ts";
-import { readByLetter, type ByLetter } from "./response-by-letter.ts";
-import { readFramesByLetter, type FramedResponse } from "./response-http2.ts";
+import type { FuzzResponse } from "./responses/response.ts";
+import { readByLetter, type ByLetter } from "./responses/response-by-letter.ts";
+import {
+  readFramesByLetter,
+  type FramedResponse,
+} from "./responses/response-http2.ts";
 
 /** Fields that belong to a hop or to the mesh, which the caller does not get as they are. */
 const HOP =

@@ -1,15 +1,22 @@
 /** A target, an application and a fuzzer between them, taken down again whatever comes. */
 import { doorsOf } from "./doors.ts";
 import { Fuzzer, type Game } from "./fuzzer.ts";
-import { HostileApp } from "./hostile-app.ts";
-import { HostileHttp2App } from "./hostile-http2-app.ts";
+import { HostileApp } from "./applications/hostile-app.ts";
+import { HostileHttp2App } from "./applications/hostile-http2-app.ts";
 import type { AppUnderFuzz } from "./outcome.ts";
-import { RecordingApp } from "./recording-app.ts";
+import { RecordingApp } from "./applications/recording-app.ts";
 import { requestGame } from "./request-game.ts";
-import { responseOf, type FuzzResponse } from "./response.ts";
-import { framedResponseOf, type FramedResponse } from "./response-http2.ts";
+import { responseOf, type FuzzResponse } from "./responses/response.ts";
+import {
+  framedResponseOf,
+  type FramedResponse,
+} from "./responses/response-http2.ts";
 import { responseGame, saidInFrames, saidInText } from "./response-game.ts";
-import { startTarget, type AppPorts, type Target } from "./target-process.ts";
+import {
+  startTarget,
+  type AppPorts,
+  type Target,
+} from "./target/target-process.ts";
 
 /** The same in every run of CI; WHERRY_FUZZ_SEED makes other cases. */
 export const SEED: number = Number(

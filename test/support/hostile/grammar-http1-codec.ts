@@ -6,7 +6,7 @@ import type {
 } from "../../../src/wire/exchange.ts";
 import { connectHttp1 } from "../../../src/wire/http1/client.ts";
 import { serveHttp1 } from "../../../src/wire/http1/server.ts";
-import { fakeClock } from "../fake-clock.ts";
+import { fakeClock } from "../clocks/fake-clock.ts";
 import type {
   MemorySocket,
   Message,

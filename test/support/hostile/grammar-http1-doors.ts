@@ -2,8 +2,8 @@
 import { connect, type Socket } from "node:net";
 import { systemClock } from "../../../src/core/clock.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import { resource, until, withPair, type Pair } from "../pair.ts";
-import { RecordingBackend } from "../recording-backend.ts";
+import { resource, until, withPair, type Pair } from "../meshes/pair.ts";
+import { RecordingBackend } from "../peers/recording-backend.ts";
 
 export interface Door {
   readonly name: string;

@@ -7,7 +7,7 @@ import {
   PREFACE,
 } from "../../../src/wire/http2/frames/frames.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import type { Pair } from "../pair.ts";
+import type { Pair } from "../meshes/pair.ts";
 import {
   headers,
   RawPeer,

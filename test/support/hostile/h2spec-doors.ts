@@ -8,7 +8,7 @@ import {
   PREFACE,
 } from "../../../src/wire/http2/frames/frames.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import type { Pair } from "../pair.ts";
+import type { Pair } from "../meshes/pair.ts";
 import { block } from "../http2/raw-peer.ts";
 
 export interface OpenDoor {

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "../../../src/demo/free-port.ts";
-import { call, eventually, paced, type Called } from "../call.ts";
-import { cleanEnvironment, ROOT } from "../demo.ts";
+import { call, eventually, paced, type Called } from "../peers/call.ts";
+import { cleanEnvironment, ROOT } from "../processes/demo.ts";
 import type { MadPlaneTold } from "./mad-plane-process.ts";
 import type { Madness } from "./madness.ts";
 

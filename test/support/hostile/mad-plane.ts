@@ -31,10 +31,13 @@ import {
 } from "../../../src/push/names.ts";
 import { DISCOVERY, REGISTRATION } from "../../../src/push/services.ts";
 import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
-import { startBehind, TRUST_DOMAIN } from "../push-control-plane.ts";
-import { framed } from "../raw-grpc.ts";
+import {
+  startBehind,
+  TRUST_DOMAIN,
+} from "../control-plane/push-control-plane.ts";
+import { framed } from "../peers/raw-grpc.ts";
 import { MADNESS, type Madness } from "./madness.ts";
-import { deltaResponse } from "../delta-response.ts";
+import { deltaResponse } from "../control-plane/delta-response.ts";
 
 const STORE = "11111111-1111-4111-8111-111111111111";
 const API_VERSION = "mesh.wherry.dev/v1alpha1";

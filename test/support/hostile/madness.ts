@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { lookup, pushedResource } from "../../../src/push/codec.ts";
 import type { DeltaResource } from "../../../src/push/messages.ts";
 import { LOOKUP_TYPE, RESOURCE_TYPE } from "../../../src/push/names.ts";
-import { framed } from "../raw-grpc.ts";
+import { framed } from "../peers/raw-grpc.ts";
 import { pushed, serviceNamed, type MadStream } from "./mad-plane.ts";
 
 export type Madness =

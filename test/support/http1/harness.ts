@@ -18,7 +18,7 @@ import { makeField, type Fields } from "../../../src/wire/fields.ts";
 import { connectHttp1 } from "../../../src/wire/http1/client.ts";
 import type { Http1Limits } from "../../../src/wire/http1/limits.ts";
 import { serveHttp1 } from "../../../src/wire/http1/server.ts";
-import { fakeClock, type FakeClock } from "../fake-clock.ts";
+import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
 
 export const INFO: ServerConnectionInfo = {
   protocol: "http/1.1",

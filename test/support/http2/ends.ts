@@ -21,7 +21,7 @@ import type {
   Http2Limits,
 } from "../../../src/wire/http2/limits.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock, type FakeClock } from "../fake-clock.ts";
+import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
 import { RawPeer, settings, SETTINGS_ACK, socketPair } from "./raw-peer.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 

@@ -7,7 +7,7 @@ import type { ClientConnection } from "../../../src/wire/exchange.ts";
 import { makeField } from "../../../src/wire/fields.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import type { Pair } from "../pair.ts";
+import type { Pair } from "../meshes/pair.ts";
 
 /** A line of the sidecar's own log. */
 export type LogLine = Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 /** Shapes of input that most readers of texts stumble over, and the test that twice as much takes twice as long (law 15). */
 import t from "tap";
-import { growthOf } from "../growth.ts";
+import { growthOf } from "../clocks/growth.ts";
 
 /** An input of that many characters. */
 export type Make = (size: number) => string;

@@ -4,14 +4,14 @@ import { performServerHandshake } from "node:http2";
 import { connect, type Socket } from "node:net";
 import type { Code } from "../../../src/mesh/reasons.ts";
 import { makeField, type Field } from "../../../src/wire/fields.ts";
-import { overLink } from "../over-link.ts";
+import { overLink } from "../peers/over-link.ts";
 import {
   resource,
   type Answer,
   type CallOptions,
   type Pair,
   type PairOptions,
-} from "../pair.ts";
+} from "../meshes/pair.ts";
 
 type Resources = NonNullable<PairOptions["resources"]>;
 

@@ -18,7 +18,7 @@ import {
   MEMORY_LIMITS,
   TIME_LIMITS,
 } from "../../../src/tools/docs/limits/sidecar.ts";
-import { METRIC_NAMES } from "../../support/metric-names.ts";
+import { METRIC_NAMES } from "../../support/repository/metric-names.ts";
 import { DEFAULT_LIMITS as HTTP1 } from "../../../src/wire/http1/limits.ts";
 import { resolveLimits } from "../../../src/wire/http2/limits.ts";
 

@@ -2,7 +2,7 @@
 import t from "tap";
 import { MeshError } from "../../../src/mesh/errors.ts";
 import { clientSide } from "../../support/http1/harness.ts";
-import { until } from "../../support/pair.ts";
+import { until } from "../../support/meshes/pair.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

@@ -11,7 +11,7 @@ import {
 import type { Socket } from "node:net";
 import * as tls from "node:tls";
 import t from "tap";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import type { Teardown } from "../../support/http1/harness.ts";
 import { portOf, startRelay } from "../../support/http1/relay.ts";
 

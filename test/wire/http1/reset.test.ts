@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
 import { reset } from "../../../src/wire/sockets.ts";
-import { listening } from "../../support/pair.ts";
+import { listening } from "../../support/meshes/pair.ts";
 
 void t.test("a socket is closed by a reset", async (t) => {
   for (const { name, before } of [

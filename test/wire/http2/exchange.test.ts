@@ -9,7 +9,7 @@ import type {
   ClientConnection,
   ServerStream,
 } from "../../../src/wire/exchange.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import { socketPair } from "../../support/http2/raw-peer.ts";
 import {
   bothEnds,

@@ -4,7 +4,7 @@ import type { MeshError } from "../../../src/mesh/errors.ts";
 import { MeshError as Failure } from "../../../src/mesh/errors.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
 import { ErrorCode } from "../../../src/wire/http2/frames/frames.ts";
-import { seededRandom } from "../../support/fake-clock.ts";
+import { seededRandom } from "../../support/clocks/fake-clock.ts";
 import { fields, OK, rawClient } from "../../support/http2/ends.ts";
 import {
   block,

@@ -6,7 +6,7 @@ import {
   PREFACE,
 } from "../../../src/wire/http2/frames/frames.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { INFO, OK, rawClient, Requests } from "../../support/http2/ends.ts";
 import {
   data,

@@ -5,7 +5,7 @@ import { FrameType } from "../../../src/wire/http2/frames/frames.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
 import type { Notifier } from "../../../src/wire/exchange.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { INFO, OK, Recorder, requestHead } from "../../support/http2/ends.ts";
 import { frame, socketPair } from "../../support/http2/raw-peer.ts";
 

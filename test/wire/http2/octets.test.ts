@@ -5,7 +5,7 @@ import type { ServerStream } from "../../../src/wire/exchange.ts";
 import { connectHttp2 } from "../../../src/wire/http2/client.ts";
 import { PREFACE } from "../../../src/wire/http2/frames/frames.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { MemorySocket } from "../../support/hostile/grammar-http1-readings.ts";
 import {
   IGNORE,

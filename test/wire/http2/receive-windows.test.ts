@@ -3,7 +3,7 @@ import { once } from "node:events";
 import t from "tap";
 import { Buffers } from "../../../src/wire/buffers.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import type { ServerStream } from "../../../src/wire/exchange.ts";
 import {
   ErrorCode,

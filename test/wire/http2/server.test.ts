@@ -7,7 +7,7 @@ import {
   FrameType,
   PREFACE,
 } from "../../../src/wire/http2/frames/frames.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   fields,
   INFO,

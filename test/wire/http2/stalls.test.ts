@@ -8,7 +8,7 @@ import {
   PREFACE,
 } from "../../../src/wire/http2/frames/frames.ts";
 import { serveHttp2 } from "../../../src/wire/http2/server.ts";
-import { fakeClock, type FakeClock } from "../../support/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   fields,
   INFO,

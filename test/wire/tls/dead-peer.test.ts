@@ -8,8 +8,8 @@ import {
 } from "../../../src/runtime/socket-option.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { UNACKNOWLEDGED } from "../../../src/wire/tls/dead-peer.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { connecting, listen, testLink } from "../../support/link.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { connecting, listen, testLink } from "../../support/peers/link.ts";
 
 // linux/in.h, linux/socket.h, linux/tcp.h
 const SOL_SOCKET = 1;

@@ -7,9 +7,9 @@ import {
 } from "node:net";
 import t from "tap";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
-import { connecting, listen, tcp, testLink } from "../../support/link.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { connecting, listen, tcp, testLink } from "../../support/peers/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");

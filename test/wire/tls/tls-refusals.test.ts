@@ -12,14 +12,14 @@ import { type LinkRefusal } from "../../../src/wire/tls/tls.ts";
 import {
   fakeAuthority,
   type IssueOptions,
-} from "../../support/certificate-authority.ts";
+} from "../../support/certificates/certificate-authority.ts";
 import {
   failureOf,
   listen,
   stranger,
   tcp,
   testLink,
-} from "../../support/link.ts";
+} from "../../support/peers/link.ts";
 
 const HOUR = 3_600_000;
 /** RFC 5280 4.2.1.3. */

@@ -6,8 +6,8 @@ import {
   judgeSocket,
   linkServerOptions,
 } from "../../../src/wire/tls/tls-context.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { listen, stranger, testLink } from "../../support/link.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { listen, stranger, testLink } from "../../support/peers/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");

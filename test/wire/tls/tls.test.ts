@@ -9,15 +9,15 @@ import {
   presentedChain,
 } from "../../../src/wire/tls/tls-context.ts";
 import { connectLink } from "../../../src/wire/tls/connect.ts";
-import { fakeAuthority } from "../../support/certificate-authority.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   connecting,
   failureOf,
   listen,
   stranger,
   testLink,
-} from "../../support/link.ts";
+} from "../../support/peers/link.ts";
 
 const mesh = fakeAuthority();
 const orders = mesh.credentials("orders");

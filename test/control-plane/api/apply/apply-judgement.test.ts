@@ -8,8 +8,8 @@ import {
   service,
   told,
   workload,
-} from "../../../support/apply.ts";
-import { fields, rig, type Rig } from "../../../support/api.ts";
+} from "../../../support/control-plane/apply.ts";
+import { fields, rig, type Rig } from "../../../support/control-plane/api.ts";
 
 void t.test("a list is judged as a whole", async (t) => {
   const world = await rig(t);

@@ -10,8 +10,8 @@ import {
   told,
   workload,
   type Body,
-} from "../../../support/apply.ts";
-import { rig } from "../../../support/api.ts";
+} from "../../../support/control-plane/apply.ts";
+import { rig } from "../../../support/control-plane/api.ts";
 
 void t.test("rights are those of each namespace", async (t) => {
   const world = await rig(t);

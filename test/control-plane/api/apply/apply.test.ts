@@ -10,9 +10,13 @@ import {
   service,
   told,
   type Body,
-} from "../../../support/apply.ts";
-import { fields, rig, service as serviceIn } from "../../../support/api.ts";
-import { take } from "../../../support/store-contract/fixtures.ts";
+} from "../../../support/control-plane/apply.ts";
+import {
+  fields,
+  rig,
+  service as serviceIn,
+} from "../../../support/control-plane/api.ts";
+import { take } from "../../../support/control-plane/store-contract/fixtures.ts";
 
 const summary = ({ revision, type, created, resource }: Change): string =>
   `${revision} ${created === true ? "new" : type} ${resource.metadata.name}`;

@@ -7,8 +7,8 @@ import {
   service as serviceIn,
   type Answer,
   type Rig,
-} from "../../../support/api.ts";
-import { take } from "../../../support/store-contract/fixtures.ts";
+} from "../../../support/control-plane/api.ts";
+import { take } from "../../../support/control-plane/store-contract/fixtures.ts";
 
 type Body = Record<string, unknown>;
 

@@ -9,7 +9,12 @@ import {
   MOST_LISTS,
 } from "../../../../src/control-plane/api/bodies.ts";
 import { startApi } from "../../../../src/control-plane/api/server.ts";
-import { fields, rig, service, type Rig } from "../../../support/api.ts";
+import {
+  fields,
+  rig,
+  service,
+  type Rig,
+} from "../../../support/control-plane/api.ts";
 
 /** A resource of about so many bytes. */
 const large = (name: string, bytes: number): Record<string, unknown> =>

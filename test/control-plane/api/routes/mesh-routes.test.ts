@@ -5,7 +5,7 @@ import { API_REASONS } from "../../../../src/control-plane/api/errors.ts";
 import { authenticate } from "../../../../src/control-plane/tokens.ts";
 import { KINDS } from "../../../../src/resources/registry.ts";
 import { parseToken } from "../../../../src/push/token.ts";
-import { fields, rig } from "../../../support/api.ts";
+import { fields, rig } from "../../../support/control-plane/api.ts";
 
 function sidecar(namespace: string): SidecarStatus {
   return {

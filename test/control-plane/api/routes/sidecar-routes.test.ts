@@ -2,7 +2,7 @@
 import t from "tap";
 import type { SidecarStatus } from "../../../../src/control-plane/push/status.ts";
 import type { Resource } from "../../../../src/resources/envelope.ts";
-import { rig } from "../../../support/api.ts";
+import { rig } from "../../../support/control-plane/api.ts";
 
 const URL = "/sidecars/shop/web-1/config";
 

@@ -9,15 +9,19 @@ import {
 import type { View } from "../../../../src/control-plane/push/catalogue/scopes.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
-import { MESH, route, service } from "../../../support/push-control-plane.ts";
+import {
+  MESH,
+  route,
+  service,
+} from "../../../support/control-plane/push-control-plane.ts";
 import {
   at,
   randomResource,
   randomViewer,
-} from "../../../support/random-mesh.ts";
-import { seeded, type Draw } from "../../../support/random-policy.ts";
-import { scope } from "../../../support/scope-oracle.ts";
-import { digestOf } from "../../../support/digest.ts";
+} from "../../../support/resources/random-mesh.ts";
+import { seeded, type Draw } from "../../../support/resources/random-policy.ts";
+import { scope } from "../../../support/resources/scope-oracle.ts";
+import { digestOf } from "../../../support/control-plane/digest.ts";
 
 const SELF = { namespace: "shop", labels: {}, name: "web-1" };
 

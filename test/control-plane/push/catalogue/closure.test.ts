@@ -6,14 +6,14 @@ import { compileSnapshot } from "../../../../src/policy/compile/compile.ts";
 import type { Destination, Snapshot } from "../../../../src/policy/snapshot.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
-import { digestOf } from "../../../support/digest.ts";
+import { digestOf } from "../../../support/control-plane/digest.ts";
 import {
   at,
   randomResource,
   randomViewer,
   type RandomViewer,
-} from "../../../support/random-mesh.ts";
-import { seeded, type Draw } from "../../../support/random-policy.ts";
+} from "../../../support/resources/random-mesh.ts";
+import { seeded, type Draw } from "../../../support/resources/random-policy.ts";
 
 const NAMES = [
   "Service/shop/a",

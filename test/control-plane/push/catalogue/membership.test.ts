@@ -2,8 +2,12 @@ import t from "tap";
 import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
-import { MESH, route, service } from "../../../support/push-control-plane.ts";
-import { scope } from "../../../support/scope-oracle.ts";
+import {
+  MESH,
+  route,
+  service,
+} from "../../../support/control-plane/push-control-plane.ts";
+import { scope } from "../../../support/resources/scope-oracle.ts";
 
 const SELF = {
   namespace: "shop",

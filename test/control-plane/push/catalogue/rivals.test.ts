@@ -10,8 +10,8 @@ import {
 } from "../../../../src/resources/cross-checks/reach.ts";
 import { unreachableMatches } from "../../../../src/resources/cross-checks/unreachable.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
-import { at, randomResource } from "../../../support/random-mesh.ts";
-import { seeded } from "../../../support/random-policy.ts";
+import { at, randomResource } from "../../../support/resources/random-mesh.ts";
+import { seeded } from "../../../support/resources/random-policy.ts";
 
 /** All verdicts on the resource, as text. */
 function byIndex(resource: Resource, { mesh }: Catalogue): string[] {

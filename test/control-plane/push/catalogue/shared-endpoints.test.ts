@@ -11,7 +11,10 @@ import {
 import { MeshIndex } from "../../../../src/control-plane/push/catalogue/mesh-index.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
-import { service, workload } from "../../../support/policy-fixtures.ts";
+import {
+  service,
+  workload,
+} from "../../../support/resources/policy-fixtures.ts";
 
 function indexOf(resources: readonly Resource[]): MeshIndex {
   const index = new MeshIndex();

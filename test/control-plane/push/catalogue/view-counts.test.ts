@@ -6,13 +6,16 @@ import type { View } from "../../../../src/control-plane/push/catalogue/scopes.t
 import type { InForce } from "../../../../src/control-plane/push/status.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
-import { MESH, service } from "../../../support/push-control-plane.ts";
+import {
+  MESH,
+  service,
+} from "../../../support/control-plane/push-control-plane.ts";
 import {
   at,
   randomResource,
   randomViewer,
-} from "../../../support/random-mesh.ts";
-import { seeded } from "../../../support/random-policy.ts";
+} from "../../../support/resources/random-mesh.ts";
+import { seeded } from "../../../support/resources/random-policy.ts";
 
 interface Sidecar {
   readonly view: View;

@@ -10,7 +10,10 @@ import {
 import { openMemoryStore } from "../../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../../src/control-plane/store/store.ts";
 import { nextTurn } from "../../../../src/core/slices.ts";
-import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 const WEB = { identity: "spiffe://cluster.local/ns/shop/sa/web" };
 const ORDERS = { identity: "spiffe://cluster.local/ns/shop/sa/orders" };

@@ -9,7 +9,7 @@ import {
   startApplication,
   startUsing,
   type UsingSidecar,
-} from "../../../support/asking-sidecar.ts";
+} from "../../../support/control-plane/asking-sidecar.ts";
 import {
   eventually,
   MESH,
@@ -18,7 +18,7 @@ import {
   until,
   type Scope,
   type TestControlPlane,
-} from "../../../support/push-control-plane.ts";
+} from "../../../support/control-plane/push-control-plane.ts";
 
 /** Resolves when it serves its first push. */
 function startInstance(

@@ -4,10 +4,15 @@ import t from "tap";
 import type { Resource } from "../../../../src/resources/envelope.ts";
 import { parseGrpcTimeout } from "../../../../src/policy/timeout.ts";
 import { makeField } from "../../../../src/wire/fields.ts";
-import { fakeClock, passing } from "../../../support/fake-clock.ts";
-import { nextSidecar } from "../../../support/next-sidecar.ts";
-import { overLink } from "../../../support/over-link.ts";
-import { resource, send, until, withPair } from "../../../support/pair.ts";
+import { fakeClock, passing } from "../../../support/clocks/fake-clock.ts";
+import { nextSidecar } from "../../../support/peers/next-sidecar.ts";
+import { overLink } from "../../../support/peers/over-link.ts";
+import {
+  resource,
+  send,
+  until,
+  withPair,
+} from "../../../support/meshes/pair.ts";
 
 const DESTINATION = makeField("x-wherry-destination", "orders.shop:80");
 

@@ -1,6 +1,6 @@
 import t from "tap";
 import { TimeSpent } from "../../../../src/proxy/exchange/time/time-spent.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 
 void t.test("the time of all attempts is told by what it went into", (t) => {
   const clock = fakeClock();

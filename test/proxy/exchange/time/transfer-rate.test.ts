@@ -18,8 +18,12 @@ import {
 } from "../../../../src/proxy/exchange/time/transfer-rate.ts";
 import type { ServerStream } from "../../../../src/wire/exchange.ts";
 import { makeField } from "../../../../src/wire/fields.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
-import { resource, withPair, type PairOptions } from "../../../support/pair.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
+import {
+  resource,
+  withPair,
+  type PairOptions,
+} from "../../../support/meshes/pair.ts";
 
 /** As much of a stream as is looked at. */
 function stream(peer: string | undefined, expect?: string): ServerStream {

@@ -6,7 +6,7 @@ import {
   type Breaker,
   type BreakerState,
 } from "../../../../src/proxy/upstream/cluster/breaker.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 
 interface Setup {
   readonly breaker: Breaker;

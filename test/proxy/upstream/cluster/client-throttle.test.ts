@@ -12,7 +12,7 @@ import {
   type ClientThrottle,
 } from "../../../../src/proxy/upstream/cluster/client-throttle.ts";
 import { makeField, type Fields } from "../../../../src/wire/fields.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 
 /** Gives the endpoints that were not tried in their order, the first where all were, and counts who was given back. */
 function balancerOf(

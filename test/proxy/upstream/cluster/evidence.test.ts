@@ -9,13 +9,13 @@ import type { Pools } from "../../../../src/proxy/upstream/pool/pools.ts";
 import { UNCONFIRMED_SINCE } from "../../../../src/resources/workload/schema.ts";
 import { makeMeters } from "../../../../src/telemetry/meters.ts";
 import { makeMetrics } from "../../../../src/telemetry/metrics.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 import {
   self,
   service,
   VERSION,
   workload,
-} from "../../../support/policy-fixtures.ts";
+} from "../../../support/resources/policy-fixtures.ts";
 import { Evidence } from "../../../../src/proxy/upstream/cluster/evidence.ts";
 
 function endpoint(name: string, unconfirmed = false): Endpoint {

@@ -11,7 +11,7 @@ import {
   send,
   withPair,
   type Pair,
-} from "../../../support/pair.ts";
+} from "../../../support/meshes/pair.ts";
 
 interface EndpointView {
   readonly key: string;

@@ -7,7 +7,7 @@ import {
   type Check,
 } from "../../../../src/proxy/upstream/cluster/health.ts";
 import type { HealthCheck } from "../../../../src/resources/traffic-policy/health-check.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 
 const SETTINGS: HealthCheck<number> = {
   path: "/healthz",

@@ -1,7 +1,7 @@
 /** Hedging at a real sidecar: the quicker of two answers, the other broken off, only where twice does no harm, and within the budget. */
 import type { ServerResponse } from "node:http";
 import t from "tap";
-import { fakeClock, passing } from "../../../support/fake-clock.ts";
+import { fakeClock, passing } from "../../../support/clocks/fake-clock.ts";
 import {
   resource,
   until,
@@ -10,7 +10,7 @@ import {
   type CallOptions,
   type Pair,
   type PairOptions,
-} from "../../../support/pair.ts";
+} from "../../../support/meshes/pair.ts";
 
 interface Shop {
   /** What waits at the slow instance. */

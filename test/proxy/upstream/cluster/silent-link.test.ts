@@ -11,17 +11,17 @@ import { LOOK } from "../../../../src/proxy/upstream/pool/link-watch.ts";
 import { makePools } from "../../../../src/proxy/upstream/pool/pools.ts";
 import { makeMeters } from "../../../../src/telemetry/meters.ts";
 import { makeMetrics } from "../../../../src/telemetry/metrics.ts";
-import { fakeAuthority } from "../../../support/certificate-authority.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeAuthority } from "../../../support/certificates/certificate-authority.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 import { Recorder, requestHead } from "../../../support/http2/ends.ts";
-import { testLink } from "../../../support/link.ts";
+import { testLink } from "../../../support/peers/link.ts";
 import {
   mesh,
   self,
   service,
   VERSION,
   workload,
-} from "../../../support/policy-fixtures.ts";
+} from "../../../support/resources/policy-fixtures.ts";
 
 const authority = fakeAuthority();
 

@@ -1,6 +1,6 @@
 /** An instance that stops responding, in simulated time: how many calls hang there, and that one that is only slow stays. */
 import t from "tap";
-import { StallSimulation } from "../../../support/stall-simulation.ts";
+import { StallSimulation } from "../../../support/clocks/stall-simulation.ts";
 
 /** Calls of 12,000 that may fail, by algorithm: chance and turns go on to it until it is doubted. */
 const ALGORITHMS = [

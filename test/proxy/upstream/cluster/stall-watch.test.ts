@@ -16,7 +16,10 @@ import {
   TRIAL_PATIENCE,
 } from "../../../../src/proxy/upstream/cluster/stall-watch.ts";
 import { TRAFFIC_DEFAULTS } from "../../../../src/resources/traffic-policy/settings.ts";
-import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 const WELL: CheckResult = { kind: "healthy" };
 const SICK: CheckResult = { kind: "unhealthy", evidence: "it says nothing" };

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { nextTick } from "node:process";
 import t from "tap";
 import { dialPlain } from "../../../../src/proxy/upstream/pool/dial.ts";
-import { fakeClock } from "../../../support/fake-clock.ts";
+import { fakeClock } from "../../../support/clocks/fake-clock.ts";
 
 const TIMEOUT = 1000;
 

@@ -5,7 +5,10 @@ import {
   LOOK,
   MOST_DEAD,
 } from "../../../../src/proxy/upstream/pool/link-watch.ts";
-import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 /** Milliseconds. */
 const SECOND = 1000;

@@ -10,7 +10,10 @@ import type { PoolSettings } from "../../../../src/proxy/upstream/pool/options.t
 import { LinkWatch } from "../../../../src/proxy/upstream/pool/link-watch.ts";
 import { Pool } from "../../../../src/proxy/upstream/pool/pool.ts";
 import { type ConnectionWaiter } from "../../../../src/proxy/exchange/route-plan.ts";
-import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 interface FakeConnection extends ClientConnection {
   active: number;

@@ -9,7 +9,10 @@ import type {
   Protocol,
   WorkerPlace,
 } from "../../../../src/wire/exchange.ts";
-import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 interface Setup {
   readonly connections: PooledConnections;

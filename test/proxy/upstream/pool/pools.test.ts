@@ -10,7 +10,10 @@ import {
   MOST_LOOKED_AT,
   type Pools,
 } from "../../../../src/proxy/upstream/pool/pools.ts";
-import { fakeClock, type FakeClock } from "../../../support/fake-clock.ts";
+import {
+  fakeClock,
+  type FakeClock,
+} from "../../../support/clocks/fake-clock.ts";
 
 /** Milliseconds. */
 const ROUND = 1000;

@@ -1,0 +1,190 @@
+/** Certificates of any form, right or wrong, put together byte by byte: what an authority that is careless, old or hostile might sign. */
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type KeyObject,
+} from "node:crypto";
+import {
+  childrenOf,
+  encodeOid,
+  readElement,
+} from "../../../src/identity/der.ts";
+import { KeyUsage, Oid } from "../../../src/identity/extensions.ts";
+import { toPem } from "../../../src/identity/pem.ts";
+import type { Issuer } from "../../../src/identity/x509.ts";
+
+export interface OddExtension {
+  readonly oid: string;
+  readonly critical?: boolean;
+  readonly value: Buffer;
+}
+
+export interface OddTemplate {
+  readonly issuer: Issuer;
+  readonly extensions: readonly OddExtension[];
+  /** The number in the version field: 2 is version 3. Null leaves the field out. */
+  readonly version?: number | null;
+  readonly commonName?: string;
+  /** The two times as they are to be encoded; a minute ago and in an hour unless given. */
+  readonly validity?: readonly [Buffer, Buffer];
+}
+
+export interface OddCertificate {
+  readonly pem: string;
+  readonly privateKey: KeyObject;
+  /** PKCS #8 PEM. */
+  readonly privateKeyPem: string;
+}
+
+export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
+  const value = Buffer.concat(parts);
+  const { length } = value;
+  const head =
+    length < 128
+      ? [tag, length]
+      : length < 256
+        ? [tag, 0x81, length]
+        : [tag, 0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.from(head), value]);
+}
+
+export const ia5 = (tag: number, text: string): Buffer =>
+  tlv(tag, Buffer.from(text, "latin1"));
+
+/** UTCTime or GeneralizedTime, whatever is written. */
+export const utc = (text: string): Buffer => ia5(0x17, text);
+export const generalized = (text: string): Buffer => ia5(0x18, text);
+
+const TRUE = tlv(0x01, Buffer.from([0xff]));
+const ECDSA = tlv(0x30, tlv(0x06, encodeOid("1.2.840.10045.4.3.2")));
+
+export function keyUsage(
+  bits: readonly number[],
+  critical = true,
+): OddExtension {
+  let octet = 0;
+  for (const bit of bits) octet |= 0x80 >> bit;
+  return {
+    oid: Oid.KEY_USAGE,
+    critical,
+    value: tlv(0x03, Buffer.from([0, octet])),
+  };
+}
+
+export function constraints(ca: boolean, ...more: Buffer[]): OddExtension {
+  return {
+    oid: Oid.BASIC_CONSTRAINTS,
+    critical: true,
+    value: tlv(0x30, ...(ca ? [TRUE] : []), ...more),
+  };
+}
+
+export function purposes(...oids: string[]): OddExtension {
+  return {
+    oid: Oid.EXTENDED_KEY_USAGE,
+    value: tlv(0x30, ...oids.map((oid) => tlv(0x06, encodeOid(oid)))),
+  };
+}
+
+export function uris(...names: string[]): OddExtension {
+  return namesOf(...names.map((name) => ia5(0x86, name)));
+}
+
+/** A subject alternative name of whatever elements. */
+export function namesOf(...names: Buffer[]): OddExtension {
+  return {
+    oid: Oid.SUBJECT_ALT_NAME,
+    critical: true,
+    value: tlv(0x30, ...names),
+  };
+}
+
+/** What a right leaf has, so that a row of a table can replace one part of it. */
+export function leafExtensions(uri: string): Record<string, OddExtension> {
+  return {
+    usage: keyUsage([KeyUsage.DIGITAL_SIGNATURE]),
+    purposes: purposes(Oid.SERVER_AUTH, Oid.CLIENT_AUTH),
+    constraints: constraints(false),
+    name: uris(uri),
+  };
+}
+
+/** What a right signing certificate has. */
+export function authorityExtensions(): Record<string, OddExtension> {
+  return {
+    constraints: constraints(true),
+    usage: keyUsage([KeyUsage.KEY_CERT_SIGN, KeyUsage.CRL_SIGN]),
+  };
+}
+
+export function oddCertificate(template: OddTemplate): OddCertificate {
+  const { issuer, extensions, version = 2, commonName } = template;
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const info = createPublicKey(privateKey).export({
+    type: "spki",
+    format: "der",
+  });
+  const [notBefore, notAfter] = template.validity ?? [
+    utc(utcText(Date.now() - 60_000)),
+    utc(utcText(Date.now() + 3_600_000)),
+  ];
+  const body = tlv(
+    0x30,
+    ...(version === null ? [] : [tlv(0xa0, tlv(0x02, Buffer.from([version])))]),
+    tlv(
+      0x02,
+      Buffer.from([0x4d, ...crypto.getRandomValues(new Uint8Array(8))]),
+    ),
+    ECDSA,
+    subjectOf(issuer),
+    tlv(0x30, notBefore, notAfter),
+    commonName === undefined ? tlv(0x30) : nameOf(commonName),
+    info,
+    ...(extensions.length === 0
+      ? []
+      : [tlv(0xa3, tlv(0x30, ...extensions.map(encode)))]),
+  );
+  const signature = sign("sha256", body, issuer.privateKey);
+  const der = tlv(0x30, body, ECDSA, tlv(0x03, Buffer.from([0]), signature));
+  return {
+    pem: toPem("CERTIFICATE", der),
+    privateKey,
+    privateKeyPem: privateKey.export({ type: "pkcs8", format: "pem" }),
+  };
+}
+
+/** "YYMMDDhhmmssZ" */
+export function utcText(wall: number): string {
+  return `${new Date(wall).toISOString().slice(2, 19).replaceAll(/[-:T]/g, "")}Z`;
+}
+
+function encode({ oid, critical = false, value }: OddExtension): Buffer {
+  return tlv(
+    0x30,
+    tlv(0x06, encodeOid(oid)),
+    ...(critical ? [TRUE] : []),
+    tlv(0x04, value),
+  );
+}
+
+function nameOf(commonName: string): Buffer {
+  return tlv(
+    0x30,
+    tlv(
+      0x31,
+      tlv(
+        0x30,
+        tlv(0x06, encodeOid("2.5.4.3")),
+        tlv(0x0c, Buffer.from(commonName)),
+      ),
+    ),
+  );
+}
+
+function subjectOf({ certificate }: Issuer): Buffer {
+  const [body] = childrenOf(readElement(certificate.raw));
+  const subject = body === undefined ? undefined : childrenOf(body)[5];
+  if (subject === undefined) throw new Error("an issuer without a subject");
+  return subject.whole;
+}

@@ -1,0 +1,305 @@
+/** For tests: the parts of a control plane that sidecars see, on a free port, and sidecars' agents that call it. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  startAgent,
+  type AgentOptions,
+} from "../../../src/agent/mesh-agent.ts";
+import type { Agent, AgentState } from "../../../src/agent/agent.ts";
+import {
+  openAuthority,
+  type Authority,
+} from "../../../src/control-plane/authority/authority.ts";
+import {
+  createEnrolmentToken,
+  type EnrolmentTokenOptions,
+} from "../../../src/control-plane/enrolment/enrolment-token.ts";
+import { Enrolment } from "../../../src/control-plane/enrolment/enrolment.ts";
+import { makeControlPlaneMeters } from "../../../src/control-plane/meters.ts";
+import {
+  openShownCertificates,
+  type ShownCertificates,
+} from "../../../src/control-plane/enrolment/shown-certificates.ts";
+import { keepOwnCredentials } from "../../../src/control-plane/own-credentials.ts";
+import {
+  startPushServer,
+  type PushServer,
+  type PushServerOptions,
+} from "../../../src/control-plane/push/server.ts";
+import {
+  startRegistry,
+  type Registry,
+  type RegistryOptions,
+} from "../../../src/control-plane/registry/registry.ts";
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import type { Store } from "../../../src/control-plane/store/store.ts";
+import { systemClock, type Clock } from "../../../src/core/clock.ts";
+import { silentLogger } from "../../../src/core/log.ts";
+import { waitFor, type Watch } from "../../../src/core/watch.ts";
+import { makeMetrics } from "../../../src/telemetry/metrics.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
+
+/** What tap's test object gives. */
+export interface Scope {
+  after(run: () => Promise<void> | void): void;
+}
+
+export interface TestControlPlane {
+  readonly store: Store;
+  readonly authority: Authority;
+  readonly registry: Registry;
+  readonly push: PushServer;
+  readonly meters: PushServerOptions["meters"];
+  readonly port: number;
+  /** "HOST:PORT" */
+  readonly address: string;
+  token(options?: Partial<EnrolmentTokenOptions>): Promise<string>;
+  /** Stops it; what the store and the authority hold stays. */
+  close(): Promise<void>;
+}
+
+export interface TestControlPlaneOptions {
+  readonly store?: Store;
+  readonly authority?: Authority;
+  /** Loopback where absent. */
+  readonly host?: string;
+  readonly port?: number;
+  readonly clock?: Clock;
+  readonly grace?: RegistryOptions["grace"];
+  readonly gather?: PushServerOptions["gather"];
+}
+
+export const TRUST_DOMAIN = "cluster.local";
+
+export async function temporaryDirectory(t: Scope): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "wherry-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+export interface Behind extends Pick<
+  TestControlPlane,
+  "store" | "authority" | "registry" | "token" | "close"
+> {
+  readonly enrolment: Enrolment;
+  readonly shown: ShownCertificates;
+  readonly own: ReturnType<typeof keepOwnCredentials>;
+  readonly clock: Clock;
+  readonly logger: typeof silentLogger;
+}
+
+/** What is behind the push port, whichever it is; to be closed after it. */
+export async function startBehind(
+  t: Scope,
+  options: Pick<
+    TestControlPlaneOptions,
+    "store" | "authority" | "clock" | "grace"
+  > = {},
+): Promise<Behind> {
+  const clock = options.clock ?? systemClock;
+  const store = options.store ?? openMemoryStore({ clock });
+  const authority =
+    options.authority ??
+    (await openAuthority({
+      directory: join(await temporaryDirectory(t), "ca"),
+      trustDomain: TRUST_DOMAIN,
+      clock,
+    }));
+  const logger = silentLogger;
+  const shown = await openShownCertificates({ store, clock, logger });
+  const registry = await startRegistry({
+    onTakenAway: (workload, identity) => shown.retire(workload, identity),
+    store,
+    clock,
+    logger,
+    ...(options.grace === undefined ? {} : { grace: options.grace }),
+  });
+  const enrolment = new Enrolment({
+    nameFault: (instance) => registry.nameFault(instance),
+    untimelyFault: (peer) => registry.untimelyFault(peer),
+    shown,
+    store,
+    issuer: authority,
+    trustDomain: TRUST_DOMAIN,
+    clock,
+    logger,
+  });
+  const own = keepOwnCredentials({
+    own: (spiffeId) => authority.own(spiffeId),
+    trustDomain: TRUST_DOMAIN,
+    clock,
+    logger,
+  });
+  return {
+    ...{ store, authority, registry, enrolment, shown, own, clock, logger },
+    async token(wanted: Partial<EnrolmentTokenOptions> = {}): Promise<string> {
+      const { text } = await createEnrolmentToken(store, clock, {
+        namespace: "shop",
+        serviceAccount: "web",
+        labels: { app: "web" },
+        // Tests call from loopback, and register what they like to read.
+        addresses: ["10.0.0.0/24"],
+        ttl: 3_600_000,
+        uses: 100,
+        ca: authority.fingerprint,
+        ...wanted,
+      });
+      return text;
+    },
+    async close(): Promise<void> {
+      await registry.close();
+      await shown.close();
+      own.close();
+    },
+  };
+}
+
+export async function startTestControlPlane(
+  t: Scope,
+  options: TestControlPlaneOptions = {},
+): Promise<TestControlPlane> {
+  const behind = await startBehind(t, options);
+  const { store, authority, registry, enrolment, shown, own, clock, logger } =
+    behind;
+  const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
+  const { host = "127.0.0.1" } = options;
+  const push = await startPushServer({
+    store,
+    registry,
+    enrolment,
+    shown,
+    credentials: own.credentials,
+    trustDomains: [TRUST_DOMAIN],
+    host,
+    port: options.port ?? 0,
+    clock,
+    logger,
+    meters: meters.push,
+    ...(options.gather === undefined ? {} : { gather: options.gather }),
+  });
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> =>
+    (closed ??= (async () => {
+      await push.close();
+      await behind.close();
+    })());
+  t.after(close);
+  return {
+    store,
+    authority,
+    registry,
+    push,
+    meters: meters.push,
+    port: push.port,
+    address: `${host}:${push.port}`,
+    token: behind.token,
+    close,
+  };
+}
+
+/** An agent with a state directory of its own, closed with the test. */
+export async function startTestAgent(
+  t: Scope,
+  options: Partial<AgentOptions> & { readonly controlPlane: string },
+): Promise<Agent> {
+  const agent = await startAgent({
+    clock: systemClock,
+    logger: silentLogger,
+    stateDirectory: options.stateDirectory ?? (await temporaryDirectory(t)),
+    version: "1.2.3",
+    ...options,
+  });
+  t.after(() => agent.close());
+  return agent;
+}
+
+/** The next value, or the present one, that `accept` takes; fails after 10 s with the last value. */
+export async function eventually<T>(
+  watch: Watch<T>,
+  accept: (value: T) => boolean,
+): Promise<T> {
+  const late = new AbortController();
+  // Keeps the process alive, which the product's own timers do not.
+  const timer = setTimeout(() => late.abort(new Error("late")), 10_000);
+  try {
+    return await waitFor(watch, accept, late.signal);
+  } catch (cause) {
+    throw new Error(
+      `it never came; the last was ${JSON.stringify(watch.value)}`,
+      { cause },
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** For what no watch tells of: one side hears of an answer a moment after the other has sent it. Fails after 10 s. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+): Promise<void> {
+  for (let turn = 0; !(await condition()); turn += 1) {
+    if (turn === 2000) throw new Error("it never came");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+export const MESH: Resource = {
+  apiVersion: "mesh.wherry.dev/v1alpha1",
+  kind: "Mesh",
+  metadata: { name: "default" },
+  spec: { authorization: { defaultAction: "ALLOW" } },
+};
+
+export function service(
+  name: string,
+  spec: Record<string, unknown> = {},
+  namespace = "shop",
+): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "Service",
+    metadata: { name, namespace },
+    spec: {
+      ports: [{ port: 80, targetPort: 8080 }],
+      selector: { app: name },
+      ...spec,
+    },
+  };
+}
+
+export function route(
+  name: string,
+  parent: string,
+  namespace = "shop",
+): Resource {
+  return {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "HTTPRoute",
+    metadata: { name, namespace },
+    spec: {
+      parentRefs: [{ group: "mesh.wherry.dev", kind: "Service", name: parent }],
+      rules: [
+        {
+          matches: [{ path: { type: "PathPrefix", value: `/${name}` } }],
+          backendRefs: [{ name: parent, port: 80 }],
+        },
+      ],
+    },
+  };
+}
+
+/** A control plane with a Mesh (revision 1) and a Service "orders" (revision 2), that gathers changes for a moment only. */
+export async function startWithOrders(t: Scope): Promise<TestControlPlane> {
+  const plane = await startTestControlPlane(t, {
+    gather: { quiet: 10, most: 100 },
+  });
+  await plane.store.put(MESH, "absent");
+  await plane.store.put(service("orders"), "absent");
+  return plane;
+}
+
+/** Resolves when the agent serves what a control plane has sent or confirmed. */
+export function serving(agent: Agent): Promise<AgentState> {
+  return eventually(agent.state, ({ source }) => source === "stream");
+}

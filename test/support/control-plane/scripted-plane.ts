@@ -1,0 +1,446 @@
+/** A control plane that pushes to each sidecar what it subscribes to, of the resources that a test gives it, and can be made to fail: one word of the protocol after the other is in the test's hands. */
+import type { ServerDuplexStream } from "@grpc/grpc-js";
+import {
+  PEER_LIMITS,
+  serveConnection,
+  STRANGER_LIMITS,
+  strangerHandlers,
+} from "../../../src/control-plane/push/connection.ts";
+import { unary } from "../../../src/control-plane/push/grpc.ts";
+import { listen } from "../../../src/control-plane/push/listener.ts";
+import { lookup, pushedResource, revision } from "../../../src/push/codec.ts";
+import { lookupVersion, parseInterest } from "../../../src/push/interest.ts";
+import type {
+  DeltaRequest,
+  DeltaResource,
+} from "../../../src/push/messages.ts";
+import {
+  LOOKUP_TYPE,
+  RESOURCE_TYPE,
+  resourceName,
+  REVISION_TYPE,
+} from "../../../src/push/names.ts";
+import {
+  keyOf,
+  selects,
+  type Resource,
+} from "../../../src/resources/envelope.ts";
+import { startBehind, TRUST_DOMAIN, type Scope } from "./push-control-plane.ts";
+import { digestOf } from "./digest.ts";
+import { deltaResponse } from "./delta-response.ts";
+
+export interface ScriptedPlane {
+  /** "127.0.0.1:PORT" */
+  readonly address: string;
+  token(): Promise<string>;
+  /** What was said on the newest stream, acknowledgements left out. */
+  readonly said: readonly DeltaRequest[];
+  /** What the newest stream is subscribed to. */
+  readonly subscribed: ReadonlySet<string>;
+  /** Names of what was pushed on all streams, and "-NAME" of what was taken away. */
+  readonly pushed: readonly string[];
+  /** Reasons of the refusals. */
+  readonly refusals: readonly string[];
+  /** Whether it pushes everything and resolves nothing, as one that knows of no interests. */
+  older: boolean;
+  /** While true it takes what is said, and pushes nothing. */
+  silent: boolean;
+  /** In each set, whoever it is for. */
+  readonly learned: Set<string>;
+  /** Puts, replaces or (with "-NAME") removes, and pushes. */
+  change(...changes: readonly (Resource | string)[]): void;
+  /** Ends the stream. */
+  hangUp(): void;
+  close(): Promise<void>;
+}
+
+const STORE = "11111111-1111-4111-8111-111111111111";
+
+export async function startScriptedPlane(
+  t: Scope,
+  resources: readonly Resource[],
+): Promise<ScriptedPlane> {
+  const world = new World();
+  for (const resource of resources) world.change(resource);
+  const behind = await startBehind(t);
+  const { enrolment, own, clock, logger } = behind;
+  const plane = new Plane(world);
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    own: own.credentials,
+    trustDomains: [TRUST_DOMAIN],
+    strangers: STRANGER_LIMITS,
+    clock,
+    logger,
+    onConnection(socket, caller) {
+      const strangers = strangerHandlers(
+        "no certificate",
+        unary((request) => enrolment.enrol(request, caller.source)),
+      );
+      if (caller.kind === "stranger")
+        serveConnection(socket, strangers, STRANGER_LIMITS);
+      else
+        serveConnection(
+          socket,
+          {
+            ...strangers,
+            deltaAggregatedResources: (call) =>
+              plane.serve(new Stream(plane, call, caller.peer)),
+            register: unary(() => Promise.resolve({ workload: "shop/web-1" })),
+            deregister: unary(() => Promise.resolve({})),
+          },
+          PEER_LIMITS,
+        );
+    },
+  });
+  let closed: Promise<void> | undefined;
+  plane.close = () =>
+    (closed ??= (async () => {
+      plane.hangUp();
+      await listener.close();
+      await behind.close();
+    })());
+  t.after(plane.close);
+  plane.address = `127.0.0.1:${listener.port}`;
+  plane.token = () => behind.token();
+  return plane;
+}
+
+class Plane implements ScriptedPlane {
+  readonly world: World;
+  readonly pushed: string[] = [];
+  readonly refusals: string[] = [];
+  readonly learned = new Set<string>();
+  address = "";
+  token: () => Promise<string> = () => Promise.resolve("");
+  close: () => Promise<void> = () => Promise.resolve();
+  older = false;
+  #silent = false;
+  #stream: Stream | undefined;
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  get said(): readonly DeltaRequest[] {
+    return this.#stream?.said ?? [];
+  }
+
+  get subscribed(): ReadonlySet<string> {
+    return this.#stream?.subscribed ?? new Set();
+  }
+
+  get silent(): boolean {
+    return this.#silent;
+  }
+
+  set silent(silent: boolean) {
+    this.#silent = silent;
+    this.#stream?.push();
+  }
+
+  serve(stream: Stream): void {
+    this.#stream = stream;
+  }
+
+  change(...changes: readonly (Resource | string)[]): void {
+    for (const change of changes) this.world.change(change);
+    this.#stream?.push();
+  }
+
+  hangUp(): void {
+    this.#stream?.end();
+  }
+}
+
+/** One stream: at most one push is on its way. */
+class Stream {
+  readonly said: DeltaRequest[] = [];
+  readonly subscribed = new Set<string>();
+  readonly #plane: Plane;
+  readonly #call: ServerDuplexStream<DeltaRequest, Buffer>;
+  readonly #self: { readonly namespace: string; readonly labels: Labels };
+  #held = new Map<string, string>();
+  #nonce = 0;
+  #awaiting = 0;
+  /** A push of which nothing was held yet is one of nothing, too. */
+  #first = true;
+
+  constructor(
+    plane: Plane,
+    call: ServerDuplexStream<DeltaRequest, Buffer>,
+    self: { readonly namespace: string; readonly labels: Labels },
+  ) {
+    this.#plane = plane;
+    this.#call = call;
+    this.#self = self;
+    call.on("data", (request: DeltaRequest) => this.#hear(request));
+    call.on("error", () => undefined);
+  }
+
+  push(): void {
+    const { world, silent, pushed, learned } = this.#plane;
+    if (silent || this.#awaiting > 0 || this.said.length === 0) return;
+    const asked = this.#plane.older ? new Set(["*"]) : this.subscribed;
+    const wanted = world.setFor(asked, learned, this.#self);
+    const changed = [...wanted.values()].filter(
+      ({ name, version }) => this.#held.get(name) !== version,
+    );
+    const removed = [...this.#held.keys()].filter((name) => !wanted.has(name));
+    if (changed.length + removed.length === 0 && !this.#first) return;
+    this.#first = false;
+    pushed.push(
+      ...changed.map(({ name }) => name),
+      ...removed.map((name) => `-${name}`),
+    );
+    this.#held = new Map(
+      Array.from(wanted.values(), ({ name, version }) => [name, version]),
+    );
+    const digest = digestOf(this.#held);
+    this.#send(RESOURCE_TYPE, changed, removed);
+    this.#send(REVISION_TYPE, [
+      {
+        name: "revision",
+        version: "1",
+        typeUrl: REVISION_TYPE,
+        value: revision.encode({
+          store: STORE,
+          revision: world.revision,
+          digest,
+          accepted: false,
+          selective: !this.#plane.older,
+        }),
+      },
+    ]);
+  }
+
+  end(): void {
+    this.#call.end();
+  }
+
+  #hear(request: DeltaRequest): void {
+    if (request.nonce !== "") {
+      this.#awaiting -= 1;
+      if (request.error !== undefined)
+        this.#plane.refusals.push(request.error.message);
+    } else {
+      if (this.said.length === 0) this.#held = new Map(request.initialVersions);
+      this.said.push(request);
+      for (const name of request.subscribe) this.subscribed.add(name);
+      for (const name of request.unsubscribe) this.subscribed.delete(name);
+    }
+    this.push();
+  }
+
+  #send(
+    typeUrl: string,
+    resources: readonly DeltaResource[],
+    removed: readonly string[] = [],
+  ): void {
+    this.#nonce += 1;
+    this.#awaiting += 1;
+    this.#call.write(
+      deltaResponse.encode({
+        systemVersion: "1",
+        typeUrl,
+        nonce: String(this.#nonce),
+        resources,
+        removed,
+      }),
+    );
+  }
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The resources, and what of them each interest needs: as plainly as it can be said, looking at all of them each time. */
+class World {
+  readonly #resources = new Map<string, Resource>();
+  revision = 0;
+
+  change(change: Resource | string): void {
+    this.revision += 1;
+    if (typeof change === "string") {
+      this.#resources.delete(change.slice(1));
+      return;
+    }
+    this.#resources.set(resourceName(keyOf(change)), {
+      ...change,
+      metadata: {
+        ...change.metadata,
+        resourceVersion: String(this.revision),
+      },
+    });
+  }
+
+  setFor(
+    subscribed: ReadonlySet<string>,
+    learned: ReadonlySet<string>,
+    self: { readonly namespace: string; readonly labels: Labels },
+  ): Map<string, DeltaResource> {
+    const services = new Set<string>(learned);
+    const set = new Map<string, DeltaResource>();
+    for (const name of subscribed) {
+      const interest = parseInterest(name);
+      if (interest?.kind === "service")
+        services.add(`${interest.namespace}/${interest.name}`);
+      if (interest?.kind !== "host" && interest?.kind !== "address") continue;
+      const found =
+        interest.kind === "host"
+          ? this.#byHost(interest.host, self.namespace)
+          : this.#byAddress(interest.address, interest.port);
+      for (const service of found) services.add(service);
+      set.set(name, {
+        name,
+        version: lookupVersion(found),
+        typeUrl: LOOKUP_TYPE,
+        value: lookup.encode({ services: found }),
+      });
+    }
+    // A Set is read on while it grows: what a Service leads to is added as it is found.
+    for (const service of services)
+      for (const backend of this.#backendsOf(service)) services.add(backend);
+    for (const resource of this.#resources.values())
+      if (
+        subscribed.has("*") ||
+        this.#isWanted(resource, services, self.namespace, self.labels)
+      ) {
+        const pushed = asPushed(resource);
+        set.set(pushed.name, pushed);
+      }
+    return set;
+  }
+
+  #isWanted(
+    resource: Resource,
+    services: ReadonlySet<string>,
+    namespace: string,
+    labels: Labels,
+  ): boolean {
+    const { kind, metadata } = resource;
+    const name = `${metadata.namespace ?? ""}/${metadata.name}`;
+    if (kind === "Service")
+      return (
+        services.has(name) ||
+        (metadata.namespace === namespace &&
+          selects(selectorOf(resource), labels))
+      );
+    if (kind === "Workload")
+      return [...services].some((service) => {
+        const found = this.#resources.get(`Service/${service}`);
+        return (
+          found !== undefined &&
+          found.metadata.namespace === metadata.namespace &&
+          selects(selectorOf(found), metadata.labels)
+        );
+      });
+    if (kind === "HTTPRoute" || kind === "TrafficPolicy")
+      return parentsOf(resource).some((parent) => services.has(parent));
+    return true;
+  }
+
+  #byHost(host: string, caller: string): string[] {
+    const found: string[] = [];
+    for (const { kind, metadata, spec } of this.#resources.values()) {
+      if (kind !== "Service") continue;
+      const { name, namespace = "" } = metadata;
+      const names = [
+        `${name}.${namespace}`,
+        `${name}.${namespace}.svc`,
+        `${name}.${namespace}.svc.${TRUST_DOMAIN}`,
+        ...(namespace === caller ? [name] : []),
+        ...((spec as { hosts?: string[] }).hosts ?? []),
+      ];
+      if (names.includes(host)) found.push(`${namespace}/${name}`);
+    }
+    return found.sort();
+  }
+
+  #byAddress(address: string, port: number): string[] {
+    const found: string[] = [];
+    for (const { kind, metadata, spec } of this.#resources.values()) {
+      if (kind !== "Workload") continue;
+      const workload = spec as {
+        address: string;
+        ports?: Record<string, number>;
+      };
+      if (
+        workload.address !== address ||
+        !Object.values(workload.ports ?? {}).includes(port)
+      )
+        continue;
+      for (const service of this.#resources.values())
+        if (
+          service.kind === "Service" &&
+          service.metadata.namespace === metadata.namespace &&
+          selects(selectorOf(service), metadata.labels)
+        )
+          found.push(
+            `${service.metadata.namespace ?? ""}/${service.metadata.name}`,
+          );
+    }
+    return [...new Set(found)].sort();
+  }
+
+  #backendsOf(service: string): string[] {
+    const found: string[] = [];
+    for (const resource of this.#resources.values()) {
+      if (
+        resource.kind !== "HTTPRoute" ||
+        !parentsOf(resource).includes(service)
+      )
+        continue;
+      const { rules = [] } = resource.spec as { rules?: Rule[] };
+      for (const { backendRefs = [], filters = [] } of rules)
+        for (const ref of [
+          ...backendRefs,
+          ...filters.flatMap(({ requestMirror }) =>
+            requestMirror === undefined ? [] : [requestMirror.backendRef],
+          ),
+        ])
+          found.push(
+            `${ref.namespace ?? resource.metadata.namespace ?? ""}/${ref.name}`,
+          );
+    }
+    return found;
+  }
+}
+
+interface Ref {
+  readonly name: string;
+  readonly namespace?: string;
+}
+
+interface Rule {
+  readonly backendRefs?: Ref[];
+  readonly filters?: {
+    readonly requestMirror?: { readonly backendRef: Ref };
+  }[];
+}
+
+function selectorOf({ spec }: Resource): Labels {
+  return (spec as { selector?: Labels }).selector ?? {};
+}
+
+/** "NAMESPACE/NAME" of the Services that a route or a policy is for. */
+function parentsOf({ metadata, spec }: Resource): string[] {
+  const { parentRefs = [], targetRefs = [] } = spec as {
+    parentRefs?: Ref[];
+    targetRefs?: Ref[];
+  };
+  return [...parentRefs, ...targetRefs].map(
+    ({ name, namespace = metadata.namespace ?? "" }) => `${namespace}/${name}`,
+  );
+}
+
+function asPushed(resource: Resource): DeltaResource {
+  const key = keyOf(resource);
+  const json = Buffer.from(JSON.stringify(resource));
+  return {
+    name: resourceName(key),
+    version: resource.metadata.resourceVersion ?? "",
+    typeUrl: RESOURCE_TYPE,
+    value: pushedResource.encode({ ...key, json }),
+  };
+}

@@ -1,0 +1,163 @@
+/** A caller "web" and a callee "orders" as processes of their own, with a control plane: what outages and jumping clocks are tried on. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { call, closeCalls, eventually, type Called } from "../peers/call.ts";
+import {
+  startPlane,
+  startSidecarProcess,
+  untilReady,
+  type PlaneProcess,
+  type SidecarProcess,
+  type WherryOptions,
+} from "./mesh-processes.ts";
+
+/** Where a process runs. */
+export type Place = Pick<WherryOptions, "environment">;
+
+export interface ShopProcesses {
+  readonly directory: string;
+  readonly plane: PlaneProcess;
+  sidecar(account: string): SidecarProcess;
+  /** Names of the sidecars whose streams the control plane has. */
+  connected(): Promise<readonly string[]>;
+  /** Calls orders from web. */
+  call(from?: SidecarProcess): Promise<Called>;
+  /** Kills the control plane. */
+  killPlane(): Promise<void>;
+  /** Starts it again, where it was. */
+  returnPlane(place?: Place): Promise<void>;
+  /** Starts the sidecar of the account, with a token where it has no certificate yet. */
+  start(account: string, place?: Place): Promise<SidecarProcess>;
+  close(): Promise<void>;
+}
+
+/** `mtls` of the Mesh is in force before anybody enrols. */
+export async function startShop(
+  options: {
+    readonly mtls?: Readonly<Record<string, unknown>>;
+    readonly places?: Readonly<Record<"plane" | "web" | "orders", Place>>;
+  } = {},
+): Promise<ShopProcesses> {
+  const directory = mkdtempSync(join(tmpdir(), "wherry-shop-"));
+  const applications = new Map<string, Server>();
+  const portOf = async (account: string): Promise<number> => {
+    const server = applications.get(account) ?? (await serve());
+    applications.set(account, server);
+    return (server.address() as AddressInfo).port;
+  };
+  const port = await portOf("orders");
+  const sidecars = new Map<string, SidecarProcess>();
+  const state = join(directory, "plane");
+  const { places, mtls } = options;
+  let plane = await startPlane(state, places?.plane);
+  const start: ShopProcesses["start"] = async (account, place = {}) => {
+    const isNew = !sidecars.has(account);
+    await sidecars.get(account)?.process.stop();
+    const sidecar = await startSidecarProcess({
+      ...place,
+      push: plane.push,
+      account,
+      state: join(directory, account),
+      application: await portOf(account),
+      ...(isNew ? { token: await plane.token(account) } : {}),
+    });
+    sidecars.set(account, sidecar);
+    await untilReady(account, sidecar);
+    return sidecar;
+  };
+  const shop: ShopProcesses = {
+    directory,
+    get plane() {
+      return plane;
+    },
+    sidecar(account) {
+      const found = sidecars.get(account);
+      if (found === undefined) throw new Error(`no sidecar of ${account}`);
+      return found;
+    },
+    async connected() {
+      const { text } = await plane.ask("GET", "/status");
+      const { sidecars: all } = JSON.parse(text) as {
+        sidecars: readonly {
+          readonly name: string;
+          readonly connected: boolean;
+        }[];
+      };
+      return all.filter((each) => each.connected).map(({ name }) => name);
+    },
+    call: (from = sidecars.get("web")) =>
+      call(`http://127.0.0.1:${from?.outbound ?? 0}/`, {
+        headers: { host: "orders.shop" },
+      }),
+    killPlane: () => plane.process.stop(),
+    async returnPlane(place = places?.plane) {
+      const { api, push } = plane;
+      const ports = { api: api.slice("http://".length), push };
+      plane = await startPlane(state, { ...place, ports });
+    },
+    start,
+    async close() {
+      closeCalls();
+      for (const { process } of sidecars.values()) await process.stop();
+      await plane.process.stop();
+      for (const server of applications.values()) {
+        server.closeAllConnections();
+        server.close();
+      }
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+  try {
+    await put(plane, "meshes", {
+      kind: "Mesh",
+      metadata: { name: "default" },
+      spec: { authorization: { defaultAction: "ALLOW" }, mtls: mtls ?? {} },
+    });
+    await put(plane, "namespaces/shop/services", {
+      kind: "Service",
+      metadata: { name: "orders", namespace: "shop" },
+      spec: {
+        ports: [{ port: 80, targetPort: port }],
+        selector: { app: "orders" },
+      },
+    });
+    await start("orders", places?.orders);
+    await start("web", places?.web);
+    await eventually(
+      "web reaches orders",
+      20_000,
+      () => shop.call(),
+      ({ status }) => status === 200,
+    );
+    return shop;
+  } catch (thrown) {
+    await shop.close();
+    throw thrown;
+  }
+}
+
+async function put(
+  { ask }: PlaneProcess,
+  path: string,
+  resource: {
+    readonly kind: string;
+    readonly metadata: { readonly name: string; readonly namespace?: string };
+    readonly spec: unknown;
+    readonly [more: string]: unknown;
+  },
+): Promise<void> {
+  const url = `/apis/mesh.wherry.dev/v1alpha1/${path}/${resource.metadata.name}`;
+  const body = { apiVersion: "mesh.wherry.dev/v1alpha1", ...resource };
+  const { status, text } = await ask("PUT", url, body);
+  if (status >= 300)
+    throw new Error(`${resource.kind} is refused: ${status} ${text}`);
+}
+
+async function serve(): Promise<Server> {
+  const server = createServer((_request, response) => response.end("served"));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}

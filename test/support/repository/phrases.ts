@@ -1,0 +1,98 @@
+/** The texts that people read, one group each: messages of the program, comments of its source, pages. */
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import ts from "typescript";
+import { GUIDE, PAGES, proseOf, readPage } from "./pages.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..", "..");
+
+export interface Phrase {
+  /** FILE:LINE. */
+  readonly at: string;
+  readonly text: string;
+}
+
+/** Pages for people who run a mesh, and those that say what the words mean. */
+export const PLAIN_PAGES: readonly string[] = PAGES.filter(
+  (page) =>
+    GUIDE.includes(page) ||
+    page.startsWith(".github/") ||
+    ["CHANGELOG.md", "certs/README.md", "src/glossary.md"].includes(page),
+);
+
+export function plainPages(): Phrase[] {
+  return PLAIN_PAGES.flatMap(paragraphs);
+}
+
+export function otherPages(): Phrase[] {
+  return PAGES.filter(
+    (page) =>
+      !PLAIN_PAGES.includes(page) && !page.startsWith("config/reference/"),
+  ).flatMap(paragraphs);
+}
+
+/** The lines of a page, without fenced blocks and inline code. */
+function paragraphs(page: string): Phrase[] {
+  return proseOf(readPage(page))
+    .split("\n")
+    .map((line) => ({ at: page, text: line.replaceAll(/`[^`]*`/g, "``") }))
+    .filter(({ text }) => text.trim() !== "");
+}
+
+/** The sentences of the plain pages: a table's cell and a list's item begin one, a colon or a semicolon ends one. */
+export function sentences(): Phrase[] {
+  return PLAIN_PAGES.flatMap((page) => {
+    const text = proseOf(readPage(page))
+      .replaceAll(/<!--.*-->/g, "")
+      .replaceAll(/`[^`]*`/g, "code")
+      .replaceAll(/\]\([^)]*\)/g, "]")
+      .replaceAll(/^ *(?:[-*]|\d+\.) /gm, "\n\n")
+      .replaceAll(/^#+ /gm, "\n\n")
+      .replaceAll(/\|/g, "\n\n");
+    return text
+      .split(/\n\s*\n/)
+      .flatMap((paragraph) => paragraph.split(/(?<=[.!?:;]\W*)\s+/))
+      .map((sentence) => ({
+        at: page,
+        text: sentence.replaceAll(/\s+/g, " ").trim(),
+      }));
+  });
+}
+
+const SOURCES = globSync("src/**/*.ts", { cwd: ROOT }).sort();
+
+/** String literals that hold more than one word, and the fixed parts of templates. */
+export function messages(): Phrase[] {
+  return SOURCES.flatMap((file) => {
+    const found: Phrase[] = [];
+    const source = ts.createSourceFile(
+      file,
+      readFileSync(join(ROOT, file), "utf8"),
+      ts.ScriptTarget.Latest,
+    );
+    const visit = (node: ts.Node): void => {
+      if (ts.isStringLiteralLike(node) || ts.isTemplateExpression(node)) {
+        const text = node.getText(source).slice(1, -1);
+        if (text.includes(" ")) {
+          const { line } = source.getLineAndCharacterOfPosition(
+            node.getStart(source),
+          );
+          found.push({ at: `${file}:${line + 1}`, text });
+        }
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+    return found;
+  });
+}
+
+/** Lines that hold nothing but a comment. */
+export function comments(): Phrase[] {
+  return SOURCES.flatMap((file) =>
+    readFileSync(join(ROOT, file), "utf8")
+      .split("\n")
+      .map((text, index) => ({ at: `${file}:${index + 1}`, text }))
+      .filter(({ text }) => /^\s*(?:\/\*\*|\*|\/\/)/.test(text)),
+  );
+}
