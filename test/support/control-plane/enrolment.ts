@@ -1,0 +1,74 @@
+/** Enrolment over a store of the test's own, with the tokens for it. */
+import {
+  openAuthority,
+  type Authority,
+} from "../../../src/control-plane/authority/authority.ts";
+import {
+  createEnrolmentToken,
+  type EnrolmentTokenOptions,
+} from "../../../src/control-plane/enrolment/enrolment-token.ts";
+import {
+  Enrolment,
+  type EnrolmentOptions,
+} from "../../../src/control-plane/enrolment/enrolment.ts";
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import type { Store } from "../../../src/control-plane/store/store.ts";
+import { silentLogger } from "../../../src/core/log.ts";
+import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
+import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
+import { temporaryDirectory, type Scope } from "./push-control-plane.ts";
+
+export interface Enrolling {
+  readonly clock: FakeClock;
+  readonly store: Store;
+  readonly authority: Authority;
+  readonly enrolment: Enrolment;
+  readonly token: (
+    options?: Partial<EnrolmentTokenOptions>,
+  ) => Promise<{ id: string; text: string }>;
+}
+
+/** `options` replaces parts of an enrolment that refuses nobody's name or renewal. */
+export async function startEnrolment(
+  t: Scope,
+  options: Partial<EnrolmentOptions> = {},
+  open: (clock: FakeClock) => Store = (clock) => openMemoryStore({ clock }),
+): Promise<Enrolling> {
+  const clock = fakeClock();
+  const store = open(clock);
+  const authority = await openAuthority({
+    directory: await temporaryDirectory(t),
+    trustDomain: "cluster.local",
+    clock,
+  });
+  return {
+    clock,
+    store,
+    authority,
+    enrolment: new Enrolment({
+      nameFault: () => Promise.resolve(undefined),
+      untimelyFault: () => Promise.resolve(undefined),
+      shown: { isSuperseded: () => false },
+      store,
+      issuer: authority,
+      trustDomain: "cluster.local",
+      clock,
+      logger: silentLogger,
+      ...options,
+    }),
+    token: (options = {}) =>
+      createEnrolmentToken(store, clock, {
+        namespace: "shop",
+        serviceAccount: "web",
+        labels: { app: "web" },
+        ttl: 60_000,
+        uses: 3,
+        ca: authority.fingerprint,
+        ...options,
+      }),
+  };
+}
+
+/** A signing request for a new key. */
+export const csr = (): string => createCsr(generatePrivateKey());
+export const REMOTE = "10.0.0.7";
