@@ -13,7 +13,7 @@ import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { makeField, type Fields } from "../../wire/fields.ts";
 import { deadlineField } from "../exchange/time/deadline.ts";
 import { LOAD, requestHead, responseHead } from "../exchange/heads.ts";
-import type { Waiter } from "./cluster/admission.ts";
+import type { Waiter } from "./cluster/pool-limits.ts";
 import type { Permit } from "./cluster/breaker.ts";
 import { type ClusterState } from "./cluster/cluster-state.ts";
 import { hostPortOf, noEndpoint } from "./cluster/places.ts";
@@ -216,7 +216,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   connect(need: ConnectionNeed, waiter: ConnectionWaiter): Cancel | undefined {
     this.#need = need;
     this.#waiter = waiter;
-    const entered = this.#state.admission.enter(this.key, this);
+    const entered = this.#state.poolLimits.enter(this.key, this);
     if (entered instanceof MeshError) {
       waiter.failed(entered);
       return undefined;
@@ -281,7 +281,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   done(outcome: Outcome, latency: number, now: number): string | undefined {
     if (this.#over) return undefined;
     this.#over = true;
-    if (this.#entered) this.#state.admission.leave(this.key);
+    if (this.#entered) this.#state.poolLimits.leave(this.key);
     if (this.listed)
       this.#pick.load.calls.over(this, this.answering && isOwn(outcome), now);
     const { ejection, latency: counts } = EFFECTS[outcome.kind];

@@ -140,14 +140,14 @@ export function clustersView(
 
 function clusterView(state: ClusterState, clock: Clock): ClusterView {
   const now = clock.now();
-  const { breaker, admission, cluster, detector, balancer, health } = state;
+  const { breaker, poolLimits, cluster, detector, balancer, health } = state;
   const { entries } = state.ejectionHistory;
   return {
     key: state.key,
     trafficPolicy: cluster.policy,
     settings: cluster.settings,
-    active: admission.active,
-    pending: admission.pending,
+    active: poolLimits.active,
+    pending: poolLimits.pending,
     breaker: {
       state: breaker.state,
       ...breaker.window,

@@ -156,8 +156,8 @@ class Worker implements ProxyWorker {
   }
 
   *servicesInUse(): Generator<string> {
-    for (const { admission, cluster } of this.clusters.all())
-      if (admission.active > 0)
+    for (const { poolLimits, cluster } of this.clusters.all())
+      if (poolLimits.active > 0)
         yield formatName(cluster.service.namespace, cluster.service.name);
   }
 

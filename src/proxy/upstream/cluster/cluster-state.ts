@@ -26,7 +26,7 @@ import {
 import { decodeLoadNotice } from "../../../wire/load-notice.ts";
 import { DESTINATION, LOAD } from "../../exchange/heads.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
-import type { Admission } from "./admission.ts";
+import type { PoolLimits } from "./pool-limits.ts";
 import { makeBreaker, type Breaker, type Rotation } from "./breaker.ts";
 import { Asker } from "./ask.ts";
 import { checkEndpoint } from "./health-check.ts";
@@ -42,7 +42,7 @@ import type { PoolSettings } from "../pool/options.ts";
 import type { Pool } from "../pool/pool.ts";
 import { clientThrottleOf, type ClientThrottle } from "./client-throttle.ts";
 import type { Pools } from "../pool/pools.ts";
-import { admissionOf } from "./shared-admission.ts";
+import { poolLimitsOf } from "./shared-pool-limits.ts";
 
 import { placeOf, poolSettingsOf, spoken } from "./places.ts";
 import type { StallTicks } from "./stall-ticks.ts";
@@ -83,7 +83,7 @@ export class ClusterState {
   /** Whether its endpoints go on responding. */
   readonly stalls: StallWatch;
   readonly ejectionHistory: EjectionHistory = makeEjectionHistory();
-  readonly admission: Admission;
+  readonly poolLimits: PoolLimits;
   breaker: Breaker;
   budget: RetryBudget;
   poolSettings: PoolSettings;
@@ -141,7 +141,7 @@ export class ClusterState {
       }),
       eject: (key, reason, evidence) => this.eject(key, reason, evidence),
     });
-    this.admission = admissionOf(sharedState, clock, cluster.key);
+    this.poolLimits = poolLimitsOf(sharedState, clock, cluster.key);
     this.breaker = this.#makeBreaker(cluster.settings);
     this.budget = this.#makeBudget(cluster.settings);
     this.poolSettings = poolSettingsOf(cluster.settings);
@@ -260,7 +260,7 @@ export class ClusterState {
     this.stalls.close();
     this.#forgetPools();
     this.breaker.close();
-    this.admission.close();
+    this.poolLimits.close();
     this.#options.meters.breakerState.remove(this.key);
   }
 
@@ -287,7 +287,7 @@ export class ClusterState {
       this.#options.clock.now(),
     );
     this.stalls.update(endpoints.map(({ key }) => key));
-    this.admission.configure(cluster);
+    this.poolLimits.configure(cluster);
   }
 
   #makeBudget({ retryConstraint }: TrafficSettings): RetryBudget {

@@ -9,28 +9,28 @@ import type { Region } from "../../../core/shared/shared-memory.ts";
 import type { MeshError } from "../../../mesh/errors.ts";
 import type { Cluster } from "../../../policy/snapshot.ts";
 import {
-  limitsOf,
-  OwnAdmission,
-  placeOverflow,
+  boundsOf,
+  LocalPoolLimits,
+  endpointOverflow,
   serviceOverflow,
-  type Admission,
+  type PoolLimits,
   type Waiter,
-} from "./admission.ts";
+} from "./pool-limits.ts";
 
-/** The admission to the cluster that all workers know as `key`. */
-export function admissionOf(
+/** The limits of the cluster that all workers know as `key`. */
+export function poolLimitsOf(
   sharedState: SharedState,
   clock: Clock,
   key: string,
-): Admission {
+): PoolLimits {
   const waiting = sharedState.memory?.region(`waiting ${key}`, 2);
   return waiting === undefined
-    ? new OwnAdmission()
-    : new SharedAdmission(sharedState, clock, key, waiting);
+    ? new LocalPoolLimits()
+    : new SharedPoolLimits(sharedState, clock, key, waiting);
 }
 
 /** Requests to one endpoint. */
-interface Place {
+interface EndpointSlots {
   readonly active: Counter;
   /** This worker's. */
   readonly queue: Waiter[];
@@ -44,14 +44,14 @@ const PENDING = 0;
 /** Grows whenever there is room that another worker's request may have waited for. */
 const TURN = 1;
 
-class SharedAdmission implements Admission {
+class SharedPoolLimits implements PoolLimits {
   readonly #sharedState: SharedState;
   readonly #clock: Clock;
   readonly #key: string;
   readonly #active: Counter;
   readonly #waiting: Region;
-  readonly #places = new Map<string, Place>();
-  #limits = limitsOf(undefined);
+  readonly #endpoints = new Map<string, EndpointSlots>();
+  #bounds = boundsOf(undefined);
   /** This worker's. */
   #own = 0;
   #queued = 0;
@@ -80,55 +80,55 @@ class SharedAdmission implements Admission {
   }
 
   configure(cluster: Cluster): void {
-    this.#limits = limitsOf(cluster);
+    this.#bounds = boundsOf(cluster);
     const present = new Set(cluster.endpoints.map(({ key }) => key));
-    for (const [endpoint, place] of this.#places)
-      if (!present.has(endpoint)) this.#leaveBehind(endpoint, place);
+    for (const [endpoint, slots] of this.#endpoints)
+      if (!present.has(endpoint)) this.#leaveBehind(endpoint, slots);
   }
 
-  enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined {
-    const { requests, perEndpoint, pending } = this.#limits;
+  enter(endpoint: string, waiter: Waiter): Cancel | MeshError | undefined {
+    const { requests, perEndpoint, pending } = this.#bounds;
     if (this.active >= requests) return serviceOverflow(this.active);
-    const place = this.#placeOf(endpoint);
-    if (place.queue.length === 0 && place.active.enter(perEndpoint)) {
+    const slots = this.#slotsOf(endpoint);
+    if (slots.queue.length === 0 && slots.active.enter(perEndpoint)) {
       if (this.#active.enter(requests)) {
-        this.#begin(place, entrant);
+        this.#begin(slots, waiter);
         return undefined;
       }
-      place.active.leave();
+      slots.active.leave();
       // Somebody may have seen this place taken, and gone to sleep.
       this.#wake();
       return serviceOverflow(this.active);
     }
     if (!this.#queue(pending))
-      return placeOverflow(place.active.value, endpoint, this.pending);
-    place.queue.push(entrant);
+      return endpointOverflow(slots.active.value, endpoint, this.pending);
+    slots.queue.push(waiter);
     this.#watch();
     return () => {
-      const index = place.queue.indexOf(entrant);
+      const index = slots.queue.indexOf(waiter);
       if (index < 0) return;
-      place.queue.splice(index, 1);
+      slots.queue.splice(index, 1);
       this.#unqueue();
-      this.#forgetIfGone(endpoint, place);
+      this.#forgetIfGone(endpoint, slots);
     };
   }
 
   leave(endpoint: string): void {
-    const place = this.#places.get(endpoint);
-    if (place === undefined || place.own === 0) return;
+    const slots = this.#endpoints.get(endpoint);
+    if (slots === undefined || slots.own === 0) return;
     this.#own -= 1;
-    place.own -= 1;
-    const [next] = place.queue;
+    slots.own -= 1;
+    const [next] = slots.queue;
     if (next !== undefined && this.#isOurs()) {
-      place.queue.shift();
+      slots.queue.shift();
       this.#unqueue();
       // The room goes from one to the next: nobody else ever sees it.
-      this.#begin(place, next);
+      this.#begin(slots, next);
       return;
     }
-    place.active.leave();
+    slots.active.leave();
     this.#active.leave();
-    this.#forgetIfGone(endpoint, place);
+    this.#forgetIfGone(endpoint, slots);
     this.#wake();
     this.#closeWhenOver();
   }
@@ -136,8 +136,8 @@ class SharedAdmission implements Admission {
   close(): void {
     this.#closed = true;
     this.#active.close();
-    for (const [endpoint, place] of this.#places)
-      this.#leaveBehind(endpoint, place);
+    for (const [endpoint, slots] of this.#endpoints)
+      this.#leaveBehind(endpoint, slots);
     this.#closeWhenOver();
   }
 
@@ -149,23 +149,23 @@ class SharedAdmission implements Admission {
     );
   }
 
-  #placeOf(endpoint: string): Place {
-    let place = this.#places.get(endpoint);
-    if (place === undefined) {
+  #slotsOf(endpoint: string): EndpointSlots {
+    let slots = this.#endpoints.get(endpoint);
+    if (slots === undefined) {
       const active = counterOf(
         this.#sharedState,
         `place ${this.#key} ${endpoint}`,
       );
-      place = { active, queue: [], own: 0, gone: this.#closed };
-      this.#places.set(endpoint, place);
+      slots = { active, queue: [], own: 0, gone: this.#closed };
+      this.#endpoints.set(endpoint, slots);
     }
-    return place;
+    return slots;
   }
 
-  #begin(place: Place, entrant: Waiter): void {
+  #begin(slots: EndpointSlots, waiter: Waiter): void {
     this.#own += 1;
-    place.own += 1;
-    entrant.admitted();
+    slots.own += 1;
+    waiter.admitted();
   }
 
   #queue(limit: number): boolean {
@@ -217,31 +217,31 @@ class SharedAdmission implements Admission {
   }
 
   #serve(): void {
-    const { requests, perEndpoint } = this.#limits;
-    for (const place of this.#places.values()) {
-      while (place.queue.length > 0) {
+    const { requests, perEndpoint } = this.#bounds;
+    for (const slots of this.#endpoints.values()) {
+      while (slots.queue.length > 0) {
         if (!this.#active.enter(requests)) return;
-        if (!place.active.enter(perEndpoint)) {
+        if (!slots.active.enter(perEndpoint)) {
           this.#active.leave();
           break;
         }
-        const next = place.queue.shift();
+        const next = slots.queue.shift();
         if (next === undefined) break;
         this.#unqueue();
-        this.#begin(place, next);
+        this.#begin(slots, next);
       }
     }
   }
 
-  #leaveBehind(endpoint: string, place: Place): void {
-    place.gone = true;
-    this.#forgetIfGone(endpoint, place);
+  #leaveBehind(endpoint: string, slots: EndpointSlots): void {
+    slots.gone = true;
+    this.#forgetIfGone(endpoint, slots);
   }
 
-  #forgetIfGone(endpoint: string, place: Place): void {
-    if (!place.gone || place.own > 0 || place.queue.length > 0) return;
-    place.active.close();
-    this.#places.delete(endpoint);
+  #forgetIfGone(endpoint: string, slots: EndpointSlots): void {
+    if (!slots.gone || slots.own > 0 || slots.queue.length > 0) return;
+    slots.active.close();
+    this.#endpoints.delete(endpoint);
   }
 
   /** The words may be another cluster's once they are let go. */

@@ -13,7 +13,7 @@ export interface Waiter {
  * HTTP/2 and gRPC count requests to the service (`http2MaxRequests`); HTTP/1.1 and TCP count requests and connections to one
  * endpoint as well (`maxConnections`; over the link those are streams), and HTTP/1.1 waits in a queue of `http1MaxPendingRequests`.
  */
-export interface Admission {
+export interface PoolLimits {
   /** Requests in flight, and those that wait. */
   readonly active: number;
   readonly pending: number;
@@ -22,19 +22,19 @@ export interface Admission {
    * Starts now, or when another ends, or never: then it returns the error. A request that has started is given back by `leave`.
    * The result takes a waiting request out of the queue; undefined where it has started.
    */
-  enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined;
+  enter(endpoint: string, waiter: Waiter): Cancel | MeshError | undefined;
   leave(endpoint: string): void;
   /** The cluster is gone: what is in it still leaves. */
   close(): void;
 }
 
-export interface AdmissionLimits {
+export interface PoolBounds {
   readonly requests: number;
   readonly perEndpoint: number;
   readonly pending: number;
 }
 
-export function limitsOf(cluster: Cluster | undefined): AdmissionLimits {
+export function boundsOf(cluster: Cluster | undefined): PoolBounds {
   if (cluster === undefined)
     return { requests: Infinity, perEndpoint: Infinity, pending: 0 };
   const { tcp, http } = cluster.settings.connectionPool;
@@ -49,17 +49,17 @@ export function limitsOf(cluster: Cluster | undefined): AdmissionLimits {
 }
 
 /** Requests to one endpoint. */
-interface Place {
+interface EndpointSlots {
   active: number;
   readonly queue: Waiter[];
 }
 
 /** The limits of a worker that is alone. */
-export class OwnAdmission implements Admission {
+export class LocalPoolLimits implements PoolLimits {
   #active = 0;
   #pending = 0;
-  #limits = limitsOf(undefined);
-  readonly #places = new Map<string, Place>();
+  #bounds = boundsOf(undefined);
+  readonly #endpoints = new Map<string, EndpointSlots>();
 
   get active(): number {
     return this.#active;
@@ -69,28 +69,28 @@ export class OwnAdmission implements Admission {
   }
 
   configure(cluster: Cluster): void {
-    this.#limits = limitsOf(cluster);
+    this.#bounds = boundsOf(cluster);
   }
 
-  enter(endpoint: string, entrant: Waiter): Cancel | MeshError | undefined {
-    const { requests, perEndpoint, pending } = this.#limits;
+  enter(endpoint: string, waiter: Waiter): Cancel | MeshError | undefined {
+    const { requests, perEndpoint, pending } = this.#bounds;
     if (this.#active >= requests) return serviceOverflow(this.#active);
-    let place = this.#places.get(endpoint);
-    if (place === undefined) {
-      place = { active: 0, queue: [] };
-      this.#places.set(endpoint, place);
+    let slots = this.#endpoints.get(endpoint);
+    if (slots === undefined) {
+      slots = { active: 0, queue: [] };
+      this.#endpoints.set(endpoint, slots);
     }
-    if (place.active < perEndpoint) {
-      this.#begin(place, entrant);
+    if (slots.active < perEndpoint) {
+      this.#begin(slots, waiter);
       return undefined;
     }
     if (this.#pending >= pending)
-      return placeOverflow(place.active, endpoint, this.#pending);
-    const { queue } = place;
-    queue.push(entrant);
+      return endpointOverflow(slots.active, endpoint, this.#pending);
+    const { queue } = slots;
+    queue.push(waiter);
     this.#pending += 1;
     return () => {
-      const index = queue.indexOf(entrant);
+      const index = queue.indexOf(waiter);
       if (index < 0) return;
       queue.splice(index, 1);
       this.#pending -= 1;
@@ -98,25 +98,25 @@ export class OwnAdmission implements Admission {
   }
 
   leave(endpoint: string): void {
-    const place = this.#places.get(endpoint);
-    if (place === undefined) return;
+    const slots = this.#endpoints.get(endpoint);
+    if (slots === undefined) return;
     this.#active -= 1;
-    place.active -= 1;
-    const next = place.queue.shift();
+    slots.active -= 1;
+    const next = slots.queue.shift();
     if (next !== undefined) {
       this.#pending -= 1;
-      this.#begin(place, next);
-    } else if (place.active === 0) this.#places.delete(endpoint);
+      this.#begin(slots, next);
+    } else if (slots.active === 0) this.#endpoints.delete(endpoint);
   }
 
   close(): void {
     // Nothing is held that others need.
   }
 
-  #begin(place: Place, entrant: Waiter): void {
+  #begin(slots: EndpointSlots, waiter: Waiter): void {
     this.#active += 1;
-    place.active += 1;
-    entrant.admitted();
+    slots.active += 1;
+    waiter.admitted();
   }
 }
 
@@ -124,7 +124,7 @@ export function serviceOverflow(active: number): MeshError {
   return overflow(`${active} requests are in flight`);
 }
 
-export function placeOverflow(
+export function endpointOverflow(
   active: number,
   endpoint: string,
   pending: number,

@@ -3,16 +3,16 @@ import t from "tap";
 import { MeshError } from "../../../../src/mesh/errors.ts";
 import type { Cluster } from "../../../../src/policy/snapshot.ts";
 import {
-  OwnAdmission,
-  type Admission,
-} from "../../../../src/proxy/upstream/cluster/admission.ts";
+  LocalPoolLimits,
+  type PoolLimits,
+} from "../../../../src/proxy/upstream/cluster/pool-limits.ts";
 import { TRAFFIC_DEFAULTS } from "../../../../src/resources/traffic-policy/settings.ts";
 
-function admission(
+function limitsOf(
   appProtocol: Cluster["appProtocol"],
   limits: { connections: number; requests: number; pending: number },
-): Admission {
-  const made = new OwnAdmission();
+): PoolLimits {
+  const made = new LocalPoolLimits();
   made.configure({
     key: "orders.shop:80",
     destination: "orders.shop:80",
@@ -40,11 +40,11 @@ function admission(
 }
 
 /** "in", "waits" or the error's code, for each of `count` requests to one endpoint. */
-function enter(made: Admission, count: number, endpoint = "a"): string[] {
+function enter(made: PoolLimits, count: number, endpoint = "a"): string[] {
   return Array.from({ length: count }, () => {
-    let standing = "waits";
-    const result = made.enter(endpoint, { admitted: () => (standing = "in") });
-    return result instanceof MeshError ? result.code : standing;
+    let state = "waits";
+    const result = made.enter(endpoint, { admitted: () => (state = "in") });
+    return result instanceof MeshError ? result.code : state;
   });
 }
 
@@ -57,14 +57,14 @@ void t.test("which limit counts for which protocol", (t) => {
     ["tcp", ["in", "OVERFLOW", "OVERFLOW", "OVERFLOW"]],
     ["tls", ["in", "OVERFLOW", "OVERFLOW", "OVERFLOW"]],
   ] as const)
-    t.same(enter(admission(protocol, limits), 4), expected, protocol);
+    t.same(enter(limitsOf(protocol, limits), 4), expected, protocol);
   t.end();
 });
 
 void t.test(
   "maxConnections is for one endpoint, http2MaxRequests for all",
   (t) => {
-    const made = admission("http", { connections: 1, requests: 2, pending: 9 });
+    const made = limitsOf("http", { connections: 1, requests: 2, pending: 9 });
     t.same(enter(made, 1, "a"), ["in"]);
     t.same(enter(made, 1, "b"), ["in"]);
     t.same(enter(made, 1, "c"), ["OVERFLOW"]);
@@ -73,15 +73,15 @@ void t.test(
 );
 
 void t.test("who waits is let in in order, unless he gave up", (t) => {
-  const made = admission("http", { connections: 1, requests: 9, pending: 9 });
+  const made = limitsOf("http", { connections: 1, requests: 9, pending: 9 });
   const order: string[] = [];
-  const entrant = (name: string): { admitted(): void } => ({
+  const waiter = (name: string): { admitted(): void } => ({
     admitted: () => order.push(name),
   });
-  made.enter("a", entrant("first"));
-  made.enter("a", entrant("second"));
-  const third = made.enter("a", entrant("third"));
-  made.enter("a", entrant("fourth"));
+  made.enter("a", waiter("first"));
+  made.enter("a", waiter("second"));
+  const third = made.enter("a", waiter("third"));
+  made.enter("a", waiter("fourth"));
   t.equal(made.pending, 3);
   if (typeof third === "function") third();
   t.equal(made.pending, 2);
