@@ -83,7 +83,7 @@ async function writeMesh(
   );
 }
 
-/** As admission leaves it. */
+/** As validation leaves it. */
 function valid(resource: Resource): Resource {
   const validation = validate(resource);
   if (validation.ok) return validation.resource;

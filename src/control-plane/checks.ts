@@ -1,4 +1,4 @@
-/** Checks of resources against what the mesh holds, and against each other: at admission, a list as one. */
+/** Checks of resources against what the mesh holds, and against each other, when they are written: a list as one. */
 import type { Clock } from "../core/clock.ts";
 import { inSlices, pauses, type Pause } from "../core/slices.ts";
 import {

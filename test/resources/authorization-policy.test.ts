@@ -1,4 +1,4 @@
-/** AuthorizationPolicy at admission: nothing ambiguous, and no value that could never match (model, traps 1, 3, 5, 7). */
+/** Validation of an AuthorizationPolicy: nothing ambiguous, and no value that could never match (model, traps 1, 3, 5, 7). */
 import t from "tap";
 import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy/schema.ts";
 import {

@@ -1,4 +1,4 @@
-/** GRPCRoute at admission (Gateway API, GRPCRouteSpec). */
+/** Validation of a GRPCRoute (Gateway API, GRPCRouteSpec). */
 import t from "tap";
 import { GRPC_ROUTE } from "../../src/resources/grpc-route/schema.ts";
 import {

@@ -1,4 +1,4 @@
-/** HTTPRoute at admission: Gateway API's bounds, and what could never work (model, traps 7, 8, 11). */
+/** Validation of an HTTPRoute: Gateway API's bounds, and what could never work (model, traps 7, 8, 11). */
 import t from "tap";
 import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
 import {

@@ -1,4 +1,4 @@
-/** The filters of routes at admission: Gateway API's rules for each, and what could never work. */
+/** Validation of the filters of routes: Gateway API's rules for each, and what could never work. */
 import t from "tap";
 import { HTTP_ROUTE } from "../../src/resources/http-route/schema.ts";
 import {

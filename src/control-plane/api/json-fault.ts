@@ -8,14 +8,14 @@ const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 type Wanted =
   "value" | "value or ]" | "key" | "key or }" | ":" | "more" | "end";
 
-export interface Place {
+export interface TextPosition {
   /** Both count from 1. */
   readonly line: number;
   readonly column: number;
 }
 
 /** The place of the first character that cannot stand where it does; undefined where the text is JSON. */
-export function jsonFault(text: string): Place | undefined {
+export function jsonFault(text: string): TextPosition | undefined {
   const offset = faultAt(text);
   if (offset === undefined) return undefined;
   const before = text.slice(0, offset);

@@ -9,7 +9,7 @@ import type { PushStatus } from "../push/status.ts";
 import type { Unconfirmed } from "../registry/lease.ts";
 import type { Store } from "../store/store.ts";
 import type { ApiTracing } from "../tracing.ts";
-import type { CheckInPlace } from "./admission.ts";
+import type { CheckInPlace } from "./resource-validation.ts";
 
 export interface ApiOptions {
   readonly store: Store;

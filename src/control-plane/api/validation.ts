@@ -22,7 +22,7 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({
   schema,
   httpPart,
 }) =>
-  // The schema of a kind: control-plane/api/admission.ts validates those, with words of its own; a list has each of its items validated so.
+  // The schema of a kind: control-plane/api/resource-validation.ts validates those, with words of its own; a list has each of its items validated so.
   "$ref" in schema
     ? (value: unknown): Outcome => ({ value })
     : validatorOf(schema, httpPart);

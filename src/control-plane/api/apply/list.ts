@@ -13,7 +13,7 @@ import { CLOSED } from "../../../resources/schema-parts.ts";
 import { validate } from "../../../resources/validate.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../access.ts";
-import { statedVersion } from "../admission.ts";
+import { statedVersion } from "../resource-validation.ts";
 import { MOST_ITEMS } from "../bodies.ts";
 import { ApiError, invalid, type ApiReason, type Cause } from "../errors.ts";
 import { isObject } from "../merge-patch.ts";

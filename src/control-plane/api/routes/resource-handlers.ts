@@ -1,4 +1,4 @@
-/** What the verbs of the API do to one kind: each is authorize → admit → write, and nothing is changed before all have passed. */
+/** What the verbs of the API do to one kind: each is authorize → validate → write, and nothing is changed before all have passed. */
 import {
   formatKey,
   formatName,
@@ -11,7 +11,11 @@ import { ConflictError } from "../../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal, type Verb } from "../access.ts";
-import { admit, statedVersion, type Admitted } from "../admission.ts";
+import {
+  statedVersion,
+  validateResource,
+  type ValidResource,
+} from "../resource-validation.ts";
 import { ApiError, success, type StatusBody } from "../errors.ts";
 import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
 import { isObject, mergePatch } from "../merge-patch.ts";
@@ -88,8 +92,8 @@ export class ResourceHandlers {
     dryRun: boolean,
   ): Promise<Written> {
     this.#authorize(target, "write");
-    const admitted = await this.#admit(target, body);
-    return this.#write(target, admitted, "absent", dryRun);
+    const valid = await this.#validate(target, body);
+    return this.#write(target, valid, "absent", dryRun);
   }
 
   async replace(
@@ -98,8 +102,8 @@ export class ResourceHandlers {
     dryRun: boolean,
   ): Promise<Written> {
     this.#authorize(target, "write");
-    const admitted = await this.#admit(target, body);
-    return this.#write(target, admitted, statedVersion(body), dryRun);
+    const valid = await this.#validate(target, body);
+    return this.#write(target, valid, statedVersion(body), dryRun);
   }
 
   async patch(
@@ -142,9 +146,12 @@ export class ResourceHandlers {
     forbid(refusal(target.principal, verb, namespace));
   }
 
-  #admit({ namespace, name }: Target, body: unknown): Promise<Admitted> {
-    const place = { definition: this.#definition, namespace, name };
-    return admit(body, place, this.#options.checkInPlace);
+  #validate(
+    { namespace, name }: Target,
+    body: unknown,
+  ): Promise<ValidResource> {
+    const url = { definition: this.#definition, namespace, name };
+    return validateResource(body, url, this.#options.checkInPlace);
   }
 
   /** Throws ApiError NotFound. */
@@ -158,7 +165,7 @@ export class ResourceHandlers {
 
   async #write(
     target: Target,
-    { resource, warnings }: Admitted,
+    { resource, warnings }: ValidResource,
     expected: number | "absent" | undefined,
     dryRun: boolean,
   ): Promise<Written> {
@@ -195,9 +202,9 @@ export class ResourceHandlers {
   ): Promise<Written> {
     const before = await this.#find(target);
     const body = mergePatch(before, withoutOwned(patch));
-    const admitted = await this.#admit(target, body);
+    const valid = await this.#validate(target, body);
     const expected = statedVersion(patch) ?? revisionOf(before);
-    return this.#write(target, admitted, expected, dryRun);
+    return this.#write(target, valid, expected, dryRun);
   }
 }
 

@@ -1,4 +1,4 @@
-/** What a resource must pass before it is written: its schema and checks, its place in the URL, and its references. */
+/** What a resource must pass before it is written: its schema and checks, what the URL says of it, and its references. */
 import type { Resource } from "../../resources/envelope.ts";
 import type { KindDefinition, Problem } from "../../resources/kind.ts";
 import { validate } from "../../resources/validate.ts";
@@ -6,7 +6,7 @@ import { BODY_LIMIT } from "./bodies.ts";
 import { invalid, type Cause } from "./errors.ts";
 import { isObject } from "./merge-patch.ts";
 
-export interface Place {
+export interface ResourceUrl {
   readonly definition: KindDefinition;
   /** As the URL says; undefined for the kinds of the whole mesh. */
   readonly namespace: string | undefined;
@@ -14,7 +14,7 @@ export interface Place {
   readonly name: string | undefined;
 }
 
-export interface Admitted {
+export interface ValidResource {
   readonly resource: Resource;
   readonly warnings: readonly string[];
 }
@@ -25,17 +25,17 @@ export type CheckInPlace = (
 ) => Promise<readonly (readonly Problem[])[]>;
 
 /** Throws ApiError Invalid with every cause. */
-export async function admit(
+export async function validateResource(
   body: unknown,
-  place: Place,
+  url: ResourceUrl,
   checkInPlace: CheckInPlace,
-): Promise<Admitted> {
-  const what = describe(body, place);
-  const misplaced = misplacements(body, place);
+): Promise<ValidResource> {
+  const what = describe(body, url);
+  const misplaced = misplacements(body, url);
   if (misplaced.length > 0) throw invalid(what, misplaced);
   const validation = validate(
     body,
-    place.namespace === undefined ? {} : { namespace: place.namespace },
+    url.namespace === undefined ? {} : { namespace: url.namespace },
   );
   if (!validation.ok) throw invalid(what, validation.problems.map(causeOf));
   const { resource } = validation;
@@ -77,15 +77,15 @@ export function statedVersion(body: unknown): number | undefined {
 }
 
 /** Where the body speaks of another kind, name or namespace than the URL. */
-function misplacements(body: unknown, place: Place): Cause[] {
+function misplacements(body: unknown, url: ResourceUrl): Cause[] {
   if (!isObject(body)) return [];
-  const { definition } = place;
+  const { definition } = url;
   const metadata = isObject(body["metadata"]) ? body["metadata"] : {};
   const wanted: readonly (readonly [string, unknown, string | undefined])[] = [
     ["apiVersion", body["apiVersion"], definition.apiVersion],
     ["kind", body["kind"], definition.kind],
-    ["metadata.name", metadata["name"], place.name],
-    ["metadata.namespace", metadata["namespace"], place.namespace],
+    ["metadata.name", metadata["name"], url.name],
+    ["metadata.namespace", metadata["namespace"], url.namespace],
   ];
   return wanted.flatMap(([field, found, expected]) =>
     typeof found === "string" && expected !== undefined && found !== expected
@@ -99,7 +99,7 @@ function misplacements(body: unknown, place: Place): Cause[] {
   );
 }
 
-function describe(body: unknown, { definition }: Place): string {
+function describe(body: unknown, { definition }: ResourceUrl): string {
   const metadata = isObject(body) ? body["metadata"] : undefined;
   const name = isObject(metadata) ? metadata["name"] : undefined;
   return typeof name === "string"
