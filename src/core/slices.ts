@@ -11,6 +11,14 @@ export function nextTurn(): Promise<void> {
   });
 }
 
+/** Runs what cannot be cut in a turn that it shares with nothing. */
+export async function inTurnOfItsOwn<T>(run: () => Promise<T>): Promise<T> {
+  await nextTurn();
+  const result = await run();
+  await nextTurn();
+  return result;
+}
+
 /** Awaited between the steps of long work: waits for the next turn of the event loop once the slice is over. */
 export type Pause = () => Promise<void> | undefined;
 

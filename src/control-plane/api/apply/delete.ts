@@ -1,5 +1,5 @@
 /** Removes the list of a request in one transaction of the store: what may go with whole namespaces, or with `atomic` all of it or nothing. */
-import { nextTurn, pauses, type Pause } from "../../../core/slices.ts";
+import { inTurnOfItsOwn, pauses, type Pause } from "../../../core/slices.ts";
 import {
   formatKey,
   type Resource,
@@ -10,11 +10,9 @@ import { kindOf } from "../../../resources/registry.ts";
 import type { Store } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../access.ts";
-import type { Cause } from "../errors.ts";
 import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { leaseRefusal, meshRefusal } from "../write-rights.ts";
-import { titleOf } from "./judge.ts";
 import {
   duplicate,
   faulty,
@@ -25,30 +23,25 @@ import {
   type Head,
   type ListRequest,
 } from "./list.ts";
-import { atMost, needWriter, refusalOf } from "./refusals.ts";
+import { needWriter } from "./refusals.ts";
+import {
+  NOT_DONE,
+  resultOf,
+  type Done,
+  type ListResult,
+  type OutcomeOf,
+} from "./result.ts";
 
-/** `missing`: there is none of that name. `skipped`: another one of its namespace is refused. */
-export const REMOVALS = ["deleted", "missing", "refused", "skipped"] as const;
+/** `missing`: there is none of that name. */
+const REMOVED = ["deleted", "missing"] as const;
 
-export type RemovalOutcome = (typeof REMOVALS)[number];
+export const REMOVALS: readonly RemovalOutcome[] = [...REMOVED, ...NOT_DONE];
 
-export interface RemovalResult {
-  readonly kind?: string;
-  readonly namespace?: string;
-  readonly name?: string;
-  readonly outcome: RemovalOutcome;
-}
+type Removed = (typeof REMOVED)[number];
 
-export interface DeleteResult {
-  readonly apiVersion: "v1";
-  readonly kind: "DeleteResult";
-  /** The newest version in the store. */
-  readonly metadata: { readonly resourceVersion: string };
-  /** In the order of the list. */
-  readonly items: readonly RemovalResult[];
-  /** Why items are refused. */
-  readonly causes: readonly Cause[];
-}
+type RemovalOutcome = OutcomeOf<Removed>;
+
+export type DeleteResult = ListResult<"DeleteResult", Removed>;
 
 /** Whatever else the item says of a resource, its key is what goes. */
 interface Target extends Head {
@@ -75,21 +68,33 @@ export async function deleteList(
     );
     await pause();
   }
-  const refused = new Set(
-    items
-      .filter(({ fault }) => fault !== undefined)
-      .map(({ namespace }) => namespace),
-  );
+  const faults = new Map<number, Fault>();
+  const refused = new Set<string>();
+  for (const { index, namespace, fault } of items)
+    if (fault !== undefined) {
+      faults.set(index, fault);
+      refused.add(namespace);
+    }
   const targets = items
     .filter((item) => item.fault === undefined)
     .filter(({ namespace }) =>
       atomic ? refused.size === 0 : !refused.has(namespace),
     );
   const before = await remove(targets, request, options.store, pause);
-  const there = new Map(
-    targets.map(({ index }, at) => [index, before[at] !== undefined]),
+  const done = new Map<number, Done<Removed>>(
+    targets.map(({ index }, at) => [
+      index,
+      { outcome: before[at] === undefined ? "missing" : "deleted" },
+    ]),
   );
-  return finish(items, there, request, options.store, pause);
+  return resultOf(
+    "DeleteResult",
+    items,
+    { faults, done },
+    request,
+    options,
+    pause,
+  );
 }
 
 function targetIn(
@@ -147,61 +152,14 @@ async function remove(
   store: Store,
   pause: Pause,
 ): Promise<readonly (Resource | undefined)[]> {
-  if (!dryRun) {
-    // The one step that cannot be cut has a turn to itself.
-    await nextTurn();
-    const removed = await store.removeAll(
-      targets.map(({ key }) => ({ key, expected: undefined })),
+  if (!dryRun)
+    return inTurnOfItsOwn(() =>
+      store.removeAll(targets.map(({ key }) => ({ key, expected: undefined }))),
     );
-    await nextTurn();
-    return removed;
-  }
   const there: (Resource | undefined)[] = [];
   for (const { key } of targets) {
     there.push(await store.get(key));
     await pause();
   }
   return there;
-}
-
-async function finish(
-  items: readonly (Target | FaultyItem)[],
-  there: ReadonlyMap<number, boolean>,
-  { dryRun, audit }: ListRequest<RemovalOutcome>,
-  store: Store,
-  pause: Pause,
-): Promise<DeleteResult> {
-  const results: RemovalResult[] = [];
-  const faults: Fault[] = [];
-  for (const item of items) {
-    const { index, kind, namespace, name, fault } = item;
-    const found = there.get(index);
-    const outcome =
-      fault !== undefined
-        ? "refused"
-        : found === undefined
-          ? "skipped"
-          : found
-            ? "deleted"
-            : "missing";
-    if (fault !== undefined) faults.push(fault);
-    results.push({
-      ...(kind === undefined ? {} : { kind }),
-      ...(namespace === "" ? {} : { namespace }),
-      ...(name === undefined ? {} : { name }),
-      outcome,
-    });
-    if (!dryRun) audit(titleOf(item), outcome);
-    await pause();
-  }
-  const causes = faults.flatMap((fault) => fault.causes);
-  if (faults.length > 0 && there.size === 0)
-    throw refusalOf(faults, causes, items.length);
-  return {
-    apiVersion: "v1",
-    kind: "DeleteResult",
-    metadata: { resourceVersion: String(await store.revision()) },
-    items: results,
-    causes: atMost(causes),
-  };
 }
