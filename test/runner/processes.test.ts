@@ -112,3 +112,13 @@ void t.test(
     await gone;
   },
 );
+
+void t.test("a file that waits runs beside the others", async (t) => {
+  const results = await run(t, ["hangs.js", "good.js", "bad.js"], {
+    waits: (file) => file === "hangs.js",
+  });
+  t.strictSame(
+    results.map(({ file }) => file),
+    ["good.js", "bad.js", "hangs.js"],
+  );
+});

@@ -42,14 +42,19 @@ const FAST = 3500;
 const ALONE =
   /(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
 
+/** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
+const WAITS =
+  /(?:stability|outage|clocks|cut-off|slow|silent-instances|stalled-application)\.test\.ts$/;
+
 /** Tests that take longest, the longest first: begun last, one of them would be waited for alone. */
 const LONGEST: readonly string[] = [
   "stability",
+  "slow",
   "outage",
-  "machine-faults",
   "clocks",
+  "mad-control-plane",
+  "machine-faults",
   "killed-control-plane",
-  "cut-off",
   "policy",
   "first-start",
   "schemathesis",
@@ -83,6 +88,7 @@ interface Plan {
   readonly jobs: number;
   /** Seconds a file. */
   readonly timeout: number;
+  readonly waits?: (file: string) => boolean;
   readonly coverage?: Coverage;
   readonly endOf?: (file: string) => AbortSignal | undefined;
 }
@@ -128,17 +134,22 @@ async function runAll(): Promise<Counts> {
   const [alone, together] = [true, false].map((wanted) =>
     processes.filter((file) => ALONE.test(file) === wanted),
   );
+  const waits = (file: string): boolean => WAITS.test(file);
   print("whole processes …");
-  // Most of these wait for most of their time.
   counts = sum(
     counts,
     await runPlain(longestFirst(together ?? []), {
       jobs: 3,
+      waits,
       timeout: LONG_TIMEOUT,
     }),
   );
   print("whole processes that are measured …");
-  const last = await runPlain(alone ?? [], { jobs: 1, timeout: LONG_TIMEOUT });
+  const last = await runPlain(longestFirst(alone ?? []), {
+    jobs: 1,
+    waits,
+    timeout: LONG_TIMEOUT,
+  });
   return sum(counts, last);
 }
 

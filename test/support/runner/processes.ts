@@ -18,8 +18,10 @@ export interface FileResult {
 export interface RunOptions {
   readonly root: string;
   readonly env: NodeJS.ProcessEnv;
-  /** Processes at once. */
+  /** Processes at once, beside the one of a file that waits. */
   readonly jobs: number;
+  /** Tells of a file that waits for most of its time: one after the other, such files run beside the others. */
+  readonly waits?: (file: string) => boolean;
   /** Seconds that a file may take: after these tap fails what is running. */
   readonly timeout: number;
   /** Further seconds until the process is killed; 10 where it is not said. */
@@ -33,11 +35,13 @@ export async function runFiles(
   files: readonly string[],
   options: RunOptions,
 ): Promise<void> {
-  const waiting = [...files];
+  const { waits = () => false } = options;
+  const waiting = files.filter(waits);
+  const busy = files.filter((file) => !waits(file));
   const groups = new Set<ChildProcess>();
-  const worker = async (): Promise<void> => {
+  const worker = async (queue: string[]): Promise<void> => {
     for (;;) {
-      const file = waiting.shift();
+      const file = queue.shift();
       if (file === undefined) return;
       const early = options.endOf?.(file);
       if (early?.aborted !== true)
@@ -50,7 +54,10 @@ export async function runFiles(
     process.kill(process.pid, signal);
   };
   for (const signal of SIGNALS) process.once(signal, interrupted);
-  await Promise.all(Array.from({ length: options.jobs }, worker));
+  await Promise.all([
+    worker(waiting),
+    ...Array.from({ length: options.jobs }, () => worker(busy)),
+  ]);
   for (const signal of SIGNALS) process.off(signal, interrupted);
 }
 
