@@ -19,11 +19,13 @@ import {
 } from "../support/peers/call.ts";
 import {
   startPlane,
+  type PlaneProcess,
+} from "../support/processes/plane-process.ts";
+import {
   startSidecarProcess,
   untilReady,
-  type PlaneProcess,
   type SidecarProcess,
-} from "../support/processes/mesh-processes.ts";
+} from "../support/processes/sidecar-process.ts";
 
 /** Loaded before all else: throws in the main thread by a signal, in a worker once there is a file. */
 const DEFECT = `

@@ -1,6 +1,4 @@
 /** A program in Go (crypto/tls, go-spiffe) enrols and renews at the push port, calls an enrolled sidecar, and is called by one. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -12,7 +10,11 @@ import {
   type Running,
 } from "../support/control-plane/cli.ts";
 import { call, closeCalls, eventually } from "../support/peers/call.ts";
-import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
+import {
+  startSidecarProcess,
+  untilReady,
+  type SidecarProcess,
+} from "../support/processes/sidecar-process.ts";
 import {
   GO_PEER_MISSING,
   goPeer,
@@ -88,11 +90,6 @@ async function tokenFor(
   return out.trim();
 }
 
-interface SidecarProcess {
-  readonly link: number;
-  readonly outbound: number;
-}
-
 async function startSidecar(
   t: Test,
   running: Running,
@@ -101,44 +98,18 @@ async function startSidecar(
   appPort: number,
   protocol: string,
 ): Promise<SidecarProcess> {
-  const child = spawn(
-    process.execPath,
-    [
-      join(ROOT, "src", "wherry.js"),
-      ...["sidecar", "--control-plane", running.controlPlane.pushAddress],
-      ...["--token", await tokenFor(running, "orders"), "--name", name],
-      ...["--state", join(directory, name), "--app-port", `http=${appPort}`],
-      ...["--host", "127.0.0.1", "--address", "127.0.0.1", "--no-capture"],
-      ...["--link-protocol", protocol],
-      ...["outbound", "link", "admin", "metrics"].flatMap((port) => [
-        `--${port}-port`,
-        "0",
-      ]),
-    ],
-    { cwd: ROOT, env: cleanEnvironment(), stdio: ["ignore", "ignore", "pipe"] },
-  );
-  let printed = "";
-  child.stderr.on("data", (chunk: Buffer) => (printed += chunk.toString()));
-  const gone = once(child, "exit");
-  t.teardown(async () => {
-    child.kill("SIGKILL");
-    await gone;
+  const sidecar = await startSidecarProcess({
+    push: running.controlPlane.pushAddress,
+    token: await tokenFor(running, "orders"),
+    account: "orders",
+    name,
+    state: join(directory, name),
+    application: appPort,
+    more: ["--link-protocol", protocol],
   });
-  const portOf = (port: string): number =>
-    Number(new RegExp(`"${port}":(\\d+)`).exec(printed)?.[1] ?? 0);
-  await eventually(
-    `${name} is ready`,
-    20_000,
-    async () => {
-      if (child.exitCode !== null) throw new Error(printed);
-      const metrics = portOf("metrics");
-      return metrics === 0
-        ? 0
-        : (await call(`http://127.0.0.1:${metrics}/readyz?application`)).status;
-    },
-    (status) => status === 200,
-  );
-  return { link: portOf("link"), outbound: portOf("outbound") };
+  t.teardown(() => sidecar.process.stop());
+  await untilReady(name, sidecar, "/readyz?application");
+  return sidecar;
 }
 
 void t.test("a workload in Go", needs(GO_PEER_MISSING), async (t) => {

@@ -7,7 +7,7 @@ import { seededRandom } from "../support/clocks/fake-clock.ts";
 import {
   startPlane,
   type PlaneProcess,
-} from "../support/processes/mesh-processes.ts";
+} from "../support/processes/plane-process.ts";
 
 const KILLS = 60;
 /** Each writes resources of its own, so that what must be there does not hang on who came first. */

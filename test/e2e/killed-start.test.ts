@@ -5,10 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { closeCalls } from "../support/peers/call.ts";
-import {
-  startPlane,
-  startWherry,
-} from "../support/processes/mesh-processes.ts";
+import { startPlane } from "../support/processes/plane-process.ts";
+import { startWherry } from "../support/processes/wherry-process.ts";
 
 /** Writes of the whole process, all of which are SQLite's. */
 const WRITES = [1, 2, 3, 5, 8, 11, 14, 17];

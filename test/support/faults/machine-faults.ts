@@ -8,14 +8,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { call, eventually, openLoad, type Called } from "../peers/call.ts";
 import { fill, limitFileSize, smallDisk } from "./full-disk.ts";
+import { startPlane, type PlaneProcess } from "../processes/plane-process.ts";
 import {
-  startPlane,
   startSidecarProcess,
   untilReady,
-  type PlaneProcess,
   type SidecarProcess,
-  type WherryProcess,
-} from "../processes/mesh-processes.ts";
+} from "../processes/sidecar-process.ts";
+import type { WherryProcess } from "../processes/wherry-process.ts";
 
 /** Whose machine it is. */
 export type Part = "plane" | "caller" | "callee";

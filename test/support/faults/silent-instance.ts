@@ -7,9 +7,9 @@
  * ```
  * Prints a line once all is started, then what became of each call as a line of JSON, and a last line.
  */
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createServer, type Server } from "node:http";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
@@ -18,13 +18,16 @@ import { freePort } from "../../../src/demo/free-port.ts";
 import {
   call,
   closeCalls,
-  eventually,
   openLoad,
   paced,
   type Called,
 } from "../peers/call.ts";
 import { fakeAuthority } from "../certificates/certificate-authority.ts";
-import { cleanEnvironment, ROOT } from "../processes/demo.ts";
+import {
+  startFileSidecar,
+  untilReady,
+  type SidecarProcess,
+} from "../processes/sidecar-process.ts";
 
 export type Fault = "stop" | "drop";
 export type Methods = "GET" | "POST" | "mixed";
@@ -111,71 +114,25 @@ async function application(name: string): Promise<Server> {
   return server;
 }
 
-interface Started {
-  readonly child: ChildProcess;
-  readonly ports: Readonly<Record<string, number>>;
-  printed(): string;
-}
-
 const authority = fakeAuthority();
 
 async function sidecar(
-  state: string,
+  directory: string,
   name: string,
   account: string,
   resources: string,
-  args: readonly string[],
-): Promise<Started> {
-  const pems = authority.credentials(account);
-  const file = async (kind: string, text: string): Promise<string> => {
-    const path = join(state, `${name}.${kind}`);
-    await writeFile(path, text, { mode: 0o600 });
-    return path;
-  };
-  const child = spawn(
-    process.execPath,
-    [
-      join(ROOT, "src", "wherry.js"),
-      "sidecar",
-      ...["--name", name, "--label", `app=${account}`, "--no-capture"],
-      ...["--resources", await file("yaml", resources)],
-      ...["--certificate", await file("pem", pems.certificateChain)],
-      ...["--private-key", await file("key", pems.privateKey)],
-      ...["--trust-bundle", await file("root", pems.trustBundle)],
-      ...["--host", "127.0.0.1", "--state", join(state, name)],
-      ...["outbound", "admin", "metrics"].flatMap((each) => [
-        `--${each}-port`,
-        "0",
-      ]),
-      ...args,
-    ],
-    {
-      cwd: ROOT,
-      env: cleanEnvironment(),
-      stdio: ["ignore", "ignore", "pipe"],
-    },
-  );
-  let printed = "";
-  child.stderr.on("data", (chunk: Buffer) => (printed += chunk.toString()));
-  const portOf = (kind: string): number =>
-    Number(new RegExp(`"${kind}":(\\d+)`).exec(printed)?.[1] ?? 0);
-  await eventually(
-    `${name} is ready`,
-    20_000,
-    async () => {
-      if (child.exitCode !== null) throw new Error(printed);
-      const metrics = portOf("metrics");
-      return metrics === 0
-        ? 0
-        : (await call(`http://127.0.0.1:${metrics}/readyz`)).status;
-    },
-    (status) => status === 200,
-  );
-  return {
-    child,
-    ports: { outbound: portOf("outbound") },
-    printed: () => printed,
-  };
+  more: readonly string[],
+): Promise<SidecarProcess> {
+  const started = await startFileSidecar({
+    name,
+    app: account,
+    resources,
+    credentials: authority.credentials(account),
+    directory: join(directory, name),
+    more,
+  });
+  await untilReady(name, started);
+  return started;
 }
 
 /** What makes the instance silent, and what ends that. */
@@ -201,7 +158,7 @@ function faultOf(
 
 async function run(fault: Fault, methods: Methods): Promise<SilentRun> {
   const state = await mkdtemp(join(tmpdir(), "wherry-silent-"));
-  const children: ChildProcess[] = [];
+  const sidecars: SidecarProcess[] = [];
   const servers: Server[] = [];
   const links: number[] = [];
   try {
@@ -211,10 +168,10 @@ async function run(fault: Fault, methods: Methods): Promise<SilentRun> {
       const link = await freePort();
       links.push(link);
       const { port } = app.address() as AddressInfo;
-      const { child } = await sidecar(state, name, "orders", RESOURCES, [
+      const callee = await sidecar(state, name, "orders", RESOURCES, [
         ...["--app-port", `http=${port}`, "--link-port", String(link)],
       ]);
-      children.push(child);
+      sidecars.push(callee);
     }
     const caller = await sidecar(
       state,
@@ -222,13 +179,13 @@ async function run(fault: Fault, methods: Methods): Promise<SilentRun> {
       "web",
       RESOURCES +
         links.map((link, at) => workload(`orders-${at + 1}`, link)).join(""),
-      ["--link-port", "0"],
+      [],
     );
-    children.push(caller.child);
+    sidecars.push(caller);
     process.stdout.write("started\n");
-    return await load(caller, fault, methods, children[0], links[0] ?? 0);
+    return await load(caller, fault, methods, sidecars[0], links[0] ?? 0);
   } finally {
-    for (const child of children) child.kill("SIGKILL");
+    for (const { process } of sidecars) await process.stop();
     for (const server of servers) {
       server.closeAllConnections();
       server.close();
@@ -239,21 +196,20 @@ async function run(fault: Fault, methods: Methods): Promise<SilentRun> {
 }
 
 async function load(
-  caller: Started,
+  caller: SidecarProcess,
   fault: Fault,
   methods: Methods,
-  victim: ChildProcess | undefined,
+  victim: SidecarProcess | undefined,
   link: number,
 ): Promise<SilentRun> {
-  const { begin, end } = faultOf(fault, victim?.pid ?? 0, link);
+  const { begin, end } = faultOf(fault, victim?.process.pid ?? 0, link);
   const calls: { method: string; began: number; called: Called }[] = [];
-  const outbound = caller.ports["outbound"] ?? 0;
   const make = async (index: number): Promise<Called> => {
     const method =
       methods === "mixed" ? (index % 2 === 0 ? "GET" : "POST") : methods;
     const began = performance.now();
     const called = await patiently(
-      call(`http://127.0.0.1:${outbound}/${index}`, {
+      call(`http://127.0.0.1:${caller.outbound}/${index}`, {
         method,
         headers: { host: "orders.shop" },
         ...(method === "POST" ? { body: `order ${index}` } : {}),
@@ -290,8 +246,7 @@ async function load(
       text: each.called.text.slice(0, 200),
     })),
     twice: [...executed].filter(([, count]) => count > 1).map(([path]) => path),
-    ejections: caller
-      .printed()
+    ejections: caller.process.log
       .split("\n")
       .filter((line) => line.includes("endpoint ejected"))
       .map((line) => JSON.parse(line) as Ejection),

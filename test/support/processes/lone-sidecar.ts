@@ -1,7 +1,6 @@
 /** A sidecar as a process of its own, with an application of this process behind a published port: what strangers attack. */
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import {
   createServer as createHttpServer,
   type RequestListener,
@@ -9,9 +8,8 @@ import {
 import type { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { call, eventually } from "../peers/call.ts";
 import { fakeAuthority } from "../certificates/certificate-authority.ts";
-import { cleanEnvironment, ROOT } from "./demo.ts";
+import { startFileSidecar, untilReady } from "./sidecar-process.ts";
 import { freePort } from "../../../src/demo/free-port.ts";
 
 export interface LoneSidecar {
@@ -27,7 +25,7 @@ export interface LoneSidecar {
   /** The directory of its files: resources, certificate, state. */
   readonly directory: string;
   readonly pid: number;
-  /** Resident memory of the process, octets. */
+  /** Resident memory of the process, bytes. */
   resident(): number;
   /** Milliseconds of CPU that the process has used, in steps of 10. */
   cpu(): number;
@@ -71,105 +69,54 @@ export async function startLoneSidecar(
 ): Promise<LoneSidecar> {
   const server = createHttpServer(app);
   const appPort = await listening(server);
-  const state = await mkdtemp(join(tmpdir(), "wherry-lone-"));
-  const pems = fakeAuthority().credentials("orders");
-  const file = async (name: string, text: string): Promise<string> => {
-    const path = join(state, name);
-    await writeFile(path, text, { mode: 0o600 });
-    return path;
-  };
+  const directory = await mkdtemp(join(tmpdir(), "wherry-lone-"));
   const published = await freePort();
-  const child = spawn(
-    process.execPath,
-    [
-      join(ROOT, "src", "wherry.js"),
-      "sidecar",
-      ...["--name", "orders-1", "--label", "app=orders", "--no-capture"],
-      ...[
-        "--resources",
-        await file("mesh.yaml", OPEN_RESOURCES + more(appPort)),
-      ],
-      ...["--certificate", await file("leaf.pem", pems.certificateChain)],
-      ...["--private-key", await file("leaf.key", pems.privateKey)],
-      ...["--trust-bundle", await file("root.pem", pems.trustBundle)],
-      ...["--host", "127.0.0.1", "--app-port", `http=${appPort}`],
-      ...["--state", join(state, "state")],
-      ...["outbound", "link", "admin", "metrics"].flatMap((name) => [
-        `--${name}-port`,
-        "0",
-      ]),
+  const sidecar = await startFileSidecar({
+    name: "orders-1",
+    app: "orders",
+    resources: OPEN_RESOURCES + more(appPort),
+    credentials: fakeAuthority().credentials("orders"),
+    directory,
+    more: [
+      ...["--app-port", `http=${appPort}`],
       ...["--publish", `${published}=${appPort}`, ...args],
     ],
-    {
-      cwd: ROOT,
-      env: cleanEnvironment(),
-      stdio: ["ignore", "ignore", "pipe"],
-    },
-  );
-  let printed = "";
-  child.stderr.on("data", (chunk: Buffer) => (printed += chunk.toString()));
-  const gone = new Promise<void>((resolve) =>
-    child.once("exit", () => resolve()),
-  );
-  const portOf = (name: string): number =>
-    Number(new RegExp(`"${name}":(\\d+)`).exec(printed)?.[1] ?? 0);
-  await eventually(
-    "the sidecar is ready",
-    20_000,
-    async () => {
-      if (child.exitCode !== null) throw new Error(printed);
-      const metrics = portOf("metrics");
-      return metrics === 0
-        ? 0
-        : (await call(`http://127.0.0.1:${metrics}/readyz?application`)).status;
-    },
-    (status) => status === 200,
-  );
+  });
+  const { process } = sidecar;
+  await untilReady("the sidecar", sidecar, "/readyz?application");
   return {
     published,
-    link: portOf("link"),
-    outbound: portOf("outbound"),
+    link: sidecar.link,
+    outbound: sidecar.outbound,
     appPort,
-    admin: portOf("admin"),
-    metrics: portOf("metrics"),
-    directory: state,
-    pid: child.pid ?? 0,
+    admin: sidecar.admin,
+    metrics: sidecar.metrics,
+    directory,
+    pid: process.pid,
     cpu() {
-      const text = readFileSync(`/proc/${child.pid ?? 0}/stat`, "latin1");
+      const text = readFileSync(`/proc/${process.pid}/stat`, "latin1");
       const [user, system] = text.split(") ")[1]?.split(" ").slice(11) ?? [];
       // In ticks of 10 ms, on every Linux.
       return (Number(user) + Number(system)) * 10;
     },
     loopCpu() {
-      const pid = child.pid ?? 0;
+      const { pid } = process;
       const text = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "latin1");
       return Number(text.split(" ")[0]) / 1e6;
     },
     resident() {
-      const text = readFileSync(`/proc/${child.pid ?? 0}/status`, "latin1");
+      const text = readFileSync(`/proc/${process.pid}/status`, "latin1");
       return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024;
     },
-    async metric(name, ...parts) {
-      const { text } = await call(
-        `http://127.0.0.1:${portOf("metrics")}/metrics`,
-      );
-      return text
-        .split("\n")
-        .filter(
-          (line) =>
-            line.startsWith(name) && parts.every((part) => line.includes(part)),
-        )
-        .reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
-    },
+    metric: (name, ...parts) => sidecar.metric(name, ...parts),
     get log() {
-      return printed.split("\n");
+      return process.log.split("\n");
     },
     async stop() {
-      child.kill("SIGKILL");
-      await gone;
+      await process.stop();
       server.closeAllConnections();
       server.close();
-      await rm(state, { recursive: true, force: true });
+      await rm(directory, { recursive: true, force: true });
     },
   };
 }

@@ -5,14 +5,13 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { call, closeCalls, eventually, type Called } from "../peers/call.ts";
+import { startPlane, type PlaneProcess } from "./plane-process.ts";
 import {
-  startPlane,
   startSidecarProcess,
   untilReady,
-  type PlaneProcess,
   type SidecarProcess,
-  type WherryOptions,
-} from "./mesh-processes.ts";
+} from "./sidecar-process.ts";
+import type { WherryOptions } from "./wherry-process.ts";
 
 /** Where a process runs. */
 export type Place = Pick<WherryOptions, "environment">;
