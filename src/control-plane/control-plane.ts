@@ -163,7 +163,7 @@ async function assemble(
     adminTokenFile,
     store,
     authority,
-    inFlight: () => ({ sidecars: push.status().length, fault: store.fault }),
+    inFlight: () => ({ sidecars: push.sidecars, fault: store.fault }),
     async close() {
       stopping = true;
       await close();

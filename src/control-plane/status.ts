@@ -41,10 +41,7 @@ interface View {
   readonly mesh: MeshView;
   readonly checkReach: ReturnType<typeof reachChecker>;
   readonly ownDoubts: Checked;
-  readonly push: StatusSources["push"];
   readonly lease: StatusSources["lease"];
-  /** Why sidecars refuse what they refuse; looked for where some do. */
-  readonly refusals: () => readonly string[];
 }
 
 /** What a resource costs follows from what it has to do with; a long list is read in slices, between which others have their turn. */
@@ -54,27 +51,32 @@ export function makeStatusReader(sources: StatusSources): WithStatus {
   return async (resources) => {
     if (resources.length === 0) return [];
     const { mesh } = await sources.mesh.current();
-    let known: readonly string[] | undefined;
-    const refusals = (): readonly string[] => (known ??= refusalsOf(push));
+    let refusals: readonly string[] | undefined;
     const checkReach = reachChecker(mesh.reach());
-    const view: View = {
-      ...{ mesh, checkReach, ownDoubts },
-      ...{ push, lease, refusals },
-    };
+    const view: View = { mesh, checkReach, ownDoubts, lease };
     const pause = pauses(clock);
     const complete: Resource[] = [];
     for (const resource of resources) {
       await pause();
-      const conditions = conditionsOf(resource, view);
+      // Nobody looks through all sidecars where none of them refuses anything.
+      const { resourceVersion = "" } = resource.metadata;
+      const inForce = push.inForce(keyOf(resource), resourceVersion);
+      if (inForce.refused > 0) refusals ??= await refusalsOf(push);
+      const conditions = conditionsOf(
+        resource,
+        view,
+        programmed(inForce, refusals ?? []),
+      );
       complete.push({ ...resource, status: { conditions } });
     }
     return complete;
   };
 }
 
-function refusalsOf(push: StatusSources["push"]): readonly string[] {
-  return push
-    .status()
+async function refusalsOf(
+  push: StatusSources["push"],
+): Promise<readonly string[]> {
+  return (await push.status())
     .flatMap(({ namespace, name, refused }) =>
       refused === undefined
         ? []
@@ -83,10 +85,14 @@ function refusalsOf(push: StatusSources["push"]): readonly string[] {
     .slice(0, MOST_REFUSALS);
 }
 
-function conditionsOf(resource: Resource, view: View): readonly Condition[] {
-  const { mesh, push } = view;
-  const key = keyOf(resource);
-  const { generation, resourceVersion = "" } = resource.metadata;
+/** `inForce`: how far the resource is. */
+function conditionsOf(
+  resource: Resource,
+  view: View,
+  inForce: Condition,
+): readonly Condition[] {
+  const { mesh } = view;
+  const { generation } = resource.metadata;
   const problems = checkReferences(resource, (wanted) => mesh.find(wanted));
   const losses = mesh
     .conflictsAround(resource)
@@ -94,9 +100,9 @@ function conditionsOf(resource: Resource, view: View): readonly Condition[] {
   const conditions = [
     accepted(losses, doubtsOf(resource, view)),
     resolvedRefs(problems),
-    programmed(push.inForce(key, resourceVersion), view.refusals),
+    inForce,
     conflicted(losses),
-    ...confirmed(key, view.lease),
+    ...confirmed(keyOf(resource), view.lease),
   ];
   return generation === undefined
     ? conditions
@@ -177,7 +183,7 @@ function resolvedRefs(problems: readonly Problem[]): Condition {
 /** `of` counts the connected sidecars that need the resource. */
 function programmed(
   { have, of, refused }: InForce,
-  refusals: () => readonly string[],
+  refusals: readonly string[],
 ): Condition {
   const count = `in force at ${have} of ${of} sidecars`;
   const condition = { type: "Programmed", message: count } as const;
@@ -186,7 +192,7 @@ function programmed(
       ...condition,
       status: "False",
       reason: "Refused",
-      message: [`${count}, refused by ${refused}`, ...refusals()].join("; "),
+      message: [`${count}, refused by ${refused}`, ...refusals].join("; "),
     };
   if (of === 0)
     return {

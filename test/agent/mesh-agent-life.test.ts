@@ -39,7 +39,7 @@ void t.test(
       spec: { address: "10.0.0.1", ready: true, serviceAccount: "web" },
       metadata: { labels: { app: "orders" } },
     });
-    t.match(plane.push.status(), [
+    t.match(await plane.push.status(), [
       { lease: { workload: "shop/orders-1", ready: true } },
     ]);
     await eventually(
@@ -165,7 +165,7 @@ void t.test(
     await agent.setReady(true);
     clock.advance(100);
     await until(() => plane.push.statistics().acknowledged === 2);
-    const [before] = plane.push.status();
+    const [before] = await plane.push.status();
     const { resources } = plane.push.statistics();
     const revision = await plane.store.revision();
     const first = agent.credentials.value;
@@ -175,7 +175,7 @@ void t.test(
     await eventually(agent.credentials, (value) => value !== first);
     await eventually(agent.state, ({ connected }) => connected);
     await until(() => plane.push.statistics().acknowledged === 3);
-    const [after] = plane.push.status();
+    const [after] = await plane.push.status();
     t.match(after, {
       name: "web-1",
       connected: true,

@@ -117,7 +117,7 @@ void t.test(
     await serving(second);
     t.equal(second.state.value.lastError, undefined);
     t.equal(back.push.statistics().resources, 0, "nothing was sent again");
-    t.match(back.push.status(), [{ name: "web-1", connected: true }]);
+    t.match(await back.push.status(), [{ name: "web-1", connected: true }]);
   },
 );
 
@@ -256,8 +256,10 @@ void t.test(
       undefined,
       "no part of it is in force",
     );
-    await until(() => plane.push.status()[0]?.refused !== undefined);
-    t.match(plane.push.status(), [
+    await until(
+      async () => (await plane.push.status())[0]?.refused !== undefined,
+    );
+    t.match(await plane.push.status(), [
       { refused: { reason: /HTTPRoute\/shop\/bad/ } },
     ]);
     await plane.store.remove(keyOf(bad));
@@ -332,8 +334,12 @@ void t.test(
       agent.snapshot.value?.destination("orders", 80),
       "what it had goes on serving",
     );
-    await until(() => fresh.push.status()[0]?.refused !== undefined);
-    t.match(fresh.push.status(), [{ refused: { reason: /another store/ } }]);
+    await until(
+      async () => (await fresh.push.status())[0]?.refused !== undefined,
+    );
+    t.match(await fresh.push.status(), [
+      { refused: { reason: /another store/ } },
+    ]);
     const workload = { kind: "Workload", namespace: "shop", name: "web-1" };
     await until(async () => (await fresh.store.get(workload)) !== undefined);
     t.match(

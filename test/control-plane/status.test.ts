@@ -72,24 +72,26 @@ async function world(t: {
   };
   const push: StatusSources["push"] = {
     status: () =>
-      made.refused.map((reason, index): SidecarStatus => ({
-        name: `web-${index}`,
-        namespace: "shop",
-        serviceAccount: "web",
-        labels: {},
-        identity: "",
-        connected: true,
-        connectedSince: 0,
-        peer: "",
-        pending: false,
-        certificateExpiresAt: 0,
-        agent: { version: "", schema: 1 },
-        refused: {
-          version: { store: "", revision: 1, digest: "" },
-          reason,
-          at: 0,
-        },
-      })),
+      Promise.resolve(
+        made.refused.map((reason, index): SidecarStatus => ({
+          name: `web-${index}`,
+          namespace: "shop",
+          serviceAccount: "web",
+          labels: {},
+          identity: "",
+          connected: true,
+          connectedSince: 0,
+          peer: "",
+          pending: false,
+          certificateExpiresAt: 0,
+          agent: { version: "", schema: 1 },
+          refused: {
+            version: { store: "", revision: 1, digest: "" },
+            reason,
+            at: 0,
+          },
+        })),
+      ),
     inForce: () => made.inForce,
   };
   const read = makeStatusReader({
@@ -221,7 +223,7 @@ void t.test(
             : Promise.resolve({ mesh, revision: 1 }),
       },
       push: {
-        status: () => [],
+        status: () => Promise.resolve([]),
         inForce: () => ({ have: 0, of: 0, refused: 0 }),
       },
       clock,
@@ -244,7 +246,7 @@ void t.test("a long list lets others have their turn", async (t) => {
       current: () => Promise.resolve({ mesh, revision: 1 }),
     },
     push: {
-      status: () => [],
+      status: () => Promise.resolve([]),
       inForce: () => {
         clock.advance(1);
         order.push("resource");
@@ -274,7 +276,7 @@ void t.test("sidecars are looked through once a list at most", async (t) => {
       push: {
         status: () => {
           looked += 1;
-          return [];
+          return Promise.resolve([]);
         },
         inForce: () => ({ have: 0, of: 9, refused }),
       },

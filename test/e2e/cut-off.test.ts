@@ -93,7 +93,7 @@ class CutMesh {
     await eventually(
       `${name} is back`,
       WITHIN,
-      () => Promise.resolve(this.#plane.push.status()),
+      () => this.#plane.push.status(),
       (all) => all.some((each) => each.name === name && each.connected),
     );
   }

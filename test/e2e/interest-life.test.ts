@@ -20,7 +20,7 @@ void t.test(
     const { plane, sidecar, change } = await startUsed(t, ["orders", "stock"]);
     await sidecar.call("orders.shop");
     t.match(await sidecar.call("127.0.0.1:1"), { status: 503 });
-    await until(() => plane.push.status()[0]?.pending === false);
+    await until(async () => (await plane.push.status())[0]?.pending === false);
     await plane.close();
     await until(() => !sidecar.agent.state.value.connected);
     t.match(await sidecar.call("orders.shop"), { text: "orders /" });
@@ -59,11 +59,11 @@ void t.test("what is not used for an hour is given back", async (t) => {
   });
   await sidecar.call("orders.shop");
   await sidecar.call("stock.shop");
-  await until(() => plane.push.status()[0]?.pending === false);
+  await until(async () => (await plane.push.status())[0]?.pending === false);
   const pass = async (count: number): Promise<void> => {
     for (let minute = 0; minute < count; minute += 1)
       for (const run of minutes) run();
-    await until(() => plane.push.status()[0]?.pending === false);
+    await until(async () => (await plane.push.status())[0]?.pending === false);
   };
   await pass(59);
   t.same(sidecar.held().sort(), ["orders", "stock"]);
@@ -71,7 +71,7 @@ void t.test("what is not used for an hour is given back", async (t) => {
   await pass(1);
   await until(() => !sidecar.held().includes("orders"));
   t.same(sidecar.held(), ["stock"]);
-  t.match(plane.push.status()[0]?.holds, { services: 1 });
+  t.match((await plane.push.status())[0]?.holds, { services: 1 });
   t.match(
     await sidecar.call("orders.shop"),
     { text: "orders /" },
@@ -87,7 +87,9 @@ void t.test(
       agent: { stateDirectory },
     });
     await first.sidecar.call("orders.shop");
-    await until(() => first.plane.push.status()[0]?.pending === false);
+    await until(
+      async () => (await first.plane.push.status())[0]?.pending === false,
+    );
     await first.sidecar.sidecar.destroy();
     await first.sidecar.agent.close();
     await first.plane.close();
@@ -108,7 +110,9 @@ void t.test(
     await sidecar.call("orders.shop");
     await other.call("stock.shop");
     t.same([sidecar.held(), other.held()], [["orders"], ["stock"]]);
-    await until(() => plane.push.status().every(({ pending }) => !pending));
+    await until(async () =>
+      (await plane.push.status()).every(({ pending }) => !pending),
+    );
     const before = plane.push.statistics();
     await change(
       routeOf("stock", { backendRefs: [{ name: "orders", port: 80 }] }),

@@ -22,7 +22,7 @@ void t.test(
       text: "orders /",
     });
     t.same(sidecar.held(), ["orders"]);
-    await until(() => plane.push.status()[0]?.pending === false);
+    await until(async () => (await plane.push.status())[0]?.pending === false);
     const { pushes } = plane.push.statistics();
     for (const host of [
       "orders.shop",
@@ -34,7 +34,10 @@ void t.test(
       plane.push.statistics().pushes - pushes <= 2,
       "one for each name that it was not called by before",
     );
-    t.match(plane.push.status()[0]?.holds, { everything: false, services: 1 });
+    t.match((await plane.push.status())[0]?.holds, {
+      everything: false,
+      services: 1,
+    });
   },
 );
 
@@ -48,7 +51,10 @@ void t.test(
         status: 200,
         text: `outside ${path}`,
       });
-    t.match(plane.push.status()[0]?.holds, { services: 0, questions: 1 });
+    t.match((await plane.push.status())[0]?.holds, {
+      services: 0,
+      questions: 1,
+    });
     await change(mesh({ outboundTrafficPolicy: "REGISTRY_ONLY" }));
     await until(
       () =>
@@ -94,7 +100,7 @@ void t.test(
       "a port for HTTP is not reached raw by its number",
     );
     t.same(sidecar.held().sort(), ["db", "orders"]);
-    t.match(plane.push.status()[0]?.holds, { services: 2 });
+    t.match((await plane.push.status())[0]?.holds, { services: 2 });
   },
 );
 
@@ -152,7 +158,7 @@ void t.test(
         ["outbound", "orders.shop:80", 200],
       ],
     );
-    await until(() => plane.push.status()[0]?.pending === false);
+    await until(async () => (await plane.push.status())[0]?.pending === false);
     const before = plane.push.statistics();
     await change(
       routeOf("stock", { backendRefs: [{ name: "shadow", port: 80 }] }),
@@ -184,7 +190,7 @@ void t.test("a change of what is not used sends nothing", async (t) => {
     "stock",
   ]);
   await sidecar.call("orders.shop");
-  await until(() => plane.push.status()[0]?.pending === false);
+  await until(async () => (await plane.push.status())[0]?.pending === false);
   const before = plane.push.statistics();
   const policy = resource("TrafficPolicy", "stock", {
     targetRefs: [{ group: "mesh.wherry.dev", kind: "Service", name: "stock" }],
@@ -282,7 +288,7 @@ void t.test(
     for (const target of ["hidden.far:5432", `127.0.0.1:${port}`])
       t.equal(await tunnel(sidecar, target), 502, target);
     t.same(sidecar.held(), []);
-    t.match(plane.push.status()[0]?.holds, { services: 0 });
+    t.match((await plane.push.status())[0]?.holds, { services: 0 });
     await change(service as Resource);
     await until(() => sidecar.held().includes("hidden"));
     t.equal(await tunnel(sidecar, "hidden.far:5432"), 200);

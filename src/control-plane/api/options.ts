@@ -29,7 +29,7 @@ export interface ApiOptions {
   /** True where a sidecar has registered that workload and holds it by a lease that has not run out. */
   isLeased(namespace: string, name: string): boolean;
   /** Workloads whose leases have run out, by "NAMESPACE/NAME". */
-  unconfirmed(): readonly (readonly [string, Unconfirmed])[];
+  unconfirmed(): Promise<readonly (readonly [string, Unconfirmed])[]>;
   readonly push: PushStatus;
   readonly acceptance: Acceptance;
   /** Refuses to answer as ready before this says so. */

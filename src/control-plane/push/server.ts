@@ -100,6 +100,7 @@ export async function startPushServer(
     },
     mesh: feed,
     status: () => sidecars.status(),
+    sidecar: (namespace, name) => sidecars.sidecar(namespace, name),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
     configOf: (sidecar, asked) => sidecars.configOf(sidecar, asked),
     statistics: () => ({

@@ -2,7 +2,14 @@
 import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
-import { pauses } from "../../core/slices.ts";
+import { Multimap } from "../../core/multimap.ts";
+import {
+  inSlices,
+  pauses,
+  pieces,
+  sortSteps,
+  type Steps,
+} from "../../core/slices.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
 import type { Registry } from "../registry/registry.ts";
@@ -40,6 +47,8 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   readonly #keys = new Map<string, Session>();
   /** Streams of each instance, the newest last. */
   readonly #instances = new Map<string, readonly Session[]>();
+  /** The same instances, by "NAMESPACE/NAME". */
+  readonly #named = new Multimap<string, string>();
   /** Those that left longest ago first. */
   readonly #departed = new Map<
     string,
@@ -113,15 +122,15 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
       session.end(status.UNAVAILABLE, reason);
   }
 
-  status(): readonly SidecarStatus[] {
-    const connected = [...this.#instances.values()].flatMap(
-      (streams) => streams.at(-1)?.status ?? [],
-    );
-    this.#forgetDeparted(new Set(connected.map(instanceOf)));
-    const departed = [...this.#departed.values()].map(({ gone }) => gone);
-    return [...connected, ...departed]
-      .map((sidecar) => this.#withLease(sidecar))
+  status(): Promise<readonly SidecarStatus[]> {
+    return inSlices(this.#statusSteps(), pauses(this.#options.clock));
+  }
+
+  sidecar(namespace: string, name: string): SidecarStatus | undefined {
+    const [oldest] = [...this.#named.get(`${namespace}/${name}`)]
+      .flatMap((instance) => this.#newest(instance)?.status ?? [])
       .sort(byName);
+    return oldest === undefined ? undefined : this.#withLease(oldest);
   }
 
   configOf(
@@ -151,6 +160,35 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     return { ...this.#counters, connected: this.#sessions.size };
   }
 
+  /** Each sidecar as it is at its step. */
+  *#statusSteps(): Steps<readonly SidecarStatus[]> {
+    const known = new Set([
+      ...this.#instances.keys(),
+      ...this.#departed.keys(),
+    ]);
+    const sidecars: SidecarStatus[] = [];
+    for (const piece of pieces([...known])) {
+      yield;
+      for (const instance of piece) {
+        const sidecar = this.#statusOf(instance);
+        if (sidecar !== undefined) sidecars.push(this.#withLease(sidecar));
+      }
+    }
+    return yield* sortSteps(sidecars, byName);
+  }
+
+  /** Undefined where it left too long ago. */
+  #statusOf(instance: string): SidecarStatus | undefined {
+    const newest = this.#newest(instance);
+    const departed = this.#departed.get(instance);
+    if (newest === undefined && departed !== undefined) {
+      const { gone, at } = departed;
+      if (at >= this.#options.clock.now() - DEPARTED_FOR) return gone;
+    }
+    this.#departed.delete(instance);
+    return newest?.status;
+  }
+
   #newest(instance: string): Session | undefined {
     return this.#instances.get(instance)?.at(-1);
   }
@@ -161,6 +199,7 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     const streams = this.#instances.get(instance) ?? [];
     streams.at(-1)?.view.counts.setCounted(false);
     this.#instances.set(instance, [...streams, session]);
+    this.#named.add(workloadOf(session.peer), instance);
     this.#sessions.set(session.view, session);
     this.#keys.set(session.peer.key, session);
   }
@@ -170,8 +209,10 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     const left = (this.#instances.get(instance) ?? []).filter(
       (each) => each !== session,
     );
-    if (left.length === 0) this.#instances.delete(instance);
-    else this.#instances.set(instance, left);
+    if (left.length === 0) {
+      this.#instances.delete(instance);
+      this.#named.delete(workloadOf(session.peer), instance);
+    } else this.#instances.set(instance, left);
     left.at(-1)?.view.counts.setCounted(true);
     this.#sessions.delete(session.view);
     if (this.#keys.get(session.peer.key) === session)
@@ -190,13 +231,6 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     const [oldest] = this.#departed.keys();
     if (this.#departed.size > MOST_DEPARTED && oldest !== undefined)
       this.#departed.delete(oldest);
-  }
-
-  /** Those that are back, and those that left too long ago. */
-  #forgetDeparted(connected: ReadonlySet<string>): void {
-    const oldest = this.#options.clock.now() - DEPARTED_FOR;
-    for (const [name, { at }] of this.#departed)
-      if (connected.has(name) || at < oldest) this.#departed.delete(name);
   }
 
   #withLease(sidecar: SidecarStatus): SidecarStatus {

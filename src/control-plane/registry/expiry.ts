@@ -10,6 +10,7 @@
 import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { inSlices, pauses, pieces, type Steps } from "../../core/slices.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { ReportRequest } from "../../push/messages.ts";
 import { MOST_REPORTED } from "../../push/names.ts";
@@ -146,13 +147,23 @@ export class Expiry {
     return { unconfirmed, preserved: this.#options.clock.now() < until };
   }
 
-  all(): readonly (readonly [string, Unconfirmed])[] {
+  /** Where they are many, others have their turn in between. */
+  all(): Promise<readonly (readonly [string, Unconfirmed])[]> {
+    return inSlices(this.#allSteps(), pauses(this.#options.clock));
+  }
+
+  *#allSteps(): Steps<readonly (readonly [string, Unconfirmed])[]> {
     const { leases } = this.#options;
-    return this.#preservation.all().flatMap((workload) => {
-      const lease = leases.get(workload);
-      const unconfirmed = lease && this.unconfirmed(workload, lease);
-      return unconfirmed === undefined ? [] : [[workload, unconfirmed]];
-    });
+    const all: (readonly [string, Unconfirmed])[] = [];
+    for (const piece of pieces(this.#preservation.all())) {
+      yield;
+      for (const workload of piece) {
+        const lease = leases.get(workload);
+        const unconfirmed = lease && this.unconfirmed(workload, lease);
+        if (unconfirmed !== undefined) all.push([workload, unconfirmed]);
+      }
+    }
+    return all;
   }
 
   /** It is gone. */

@@ -264,7 +264,7 @@ export class Registry {
   }
 
   /** Those whose leases have run out, by "NAMESPACE/NAME". */
-  unconfirmed(): readonly (readonly [string, Unconfirmed])[] {
+  unconfirmed(): Promise<readonly (readonly [string, Unconfirmed])[]> {
     return this.#expiry.all();
   }
 

@@ -112,7 +112,7 @@ void t.test("a Service comes whole, and goes again", async (t) => {
   ]);
   t.same(second.removed, []);
   await until(() => plane.push.statistics().acknowledged === 2);
-  t.match(plane.push.status()[0]?.holds, {
+  t.match((await plane.push.status())[0]?.holds, {
     everything: false,
     services: 1,
     questions: 0,
@@ -333,7 +333,9 @@ void t.test(
     const older = await asking(t, plane, [], "web-2");
     const all = await older.push();
     t.equal(all.names.length, WORLD.length - 1);
-    await until(() => plane.push.status()[1]?.holds?.everything === true);
+    await until(
+      async () => (await plane.push.status())[1]?.holds?.everything === true,
+    );
   },
 );
 
@@ -374,10 +376,13 @@ void t.test(
     const { names, removed } = await sidecar.push();
     t.ok(names.includes("Service/shop/orders"));
     t.same(removed, [], "what it was given it keeps");
-    t.match(plane.push.status()[0]?.holds, { services: 2, learned: 2 });
+    t.match((await plane.push.status())[0]?.holds, { services: 2, learned: 2 });
     const everything = await asking(t, plane, ["*"], "web-2");
     await everything.push();
-    t.match(plane.push.status()[1]?.holds, { everything: true, learned: 0 });
+    t.match((await plane.push.status())[1]?.holds, {
+      everything: true,
+      learned: 0,
+    });
     await plane.close();
     const notes = await store.notes("learned/");
     t.same([...notes.keys()], [ACCOUNT], "of the account alone");

@@ -1,6 +1,7 @@
 import { status } from "@grpc/grpc-js";
 import t from "tap";
 import type { PushServer } from "../../../src/control-plane/push/server.ts";
+import type { SidecarStatus } from "../../../src/control-plane/push/status.ts";
 import { systemClock, wait } from "../../../src/core/clock.ts";
 import { NODE } from "../../../src/push/names.ts";
 import { keyOf } from "../../../src/resources/envelope.ts";
@@ -14,11 +15,11 @@ import {
 import { enrolRaw, openRaw } from "../../support/control-plane/raw-sidecar.ts";
 import { digestOf } from "../../support/control-plane/digest.ts";
 
-function statusOf(
+async function statusOf(
   push: PushServer,
   name: string,
-): ReturnType<PushServer["status"]>[number] | undefined {
-  return push.status().find((sidecar) => sidecar.name === name);
+): Promise<SidecarStatus | undefined> {
+  return (await push.status()).find((sidecar) => sidecar.name === name);
 }
 
 void t.test(
@@ -41,9 +42,10 @@ void t.test(
       ]),
     });
     await until(
-      () => statusOf(plane.push, "web-1")?.acknowledged !== undefined,
+      async () =>
+        (await statusOf(plane.push, "web-1"))?.acknowledged !== undefined,
     );
-    t.match(statusOf(plane.push, "web-1"), {
+    t.match(await statusOf(plane.push, "web-1"), {
       namespace: "shop",
       serviceAccount: "web",
       labels: { app: "web" },
@@ -182,7 +184,7 @@ void t.test(
       1,
       "nothing follows what is not acknowledged",
     );
-    t.equal(statusOf(plane.push, "web-1")?.pending, true);
+    t.equal((await statusOf(plane.push, "web-1"))?.pending, true);
     sidecar.send({ typeUrl: first.typeUrl, nonce: "another" });
     sidecar.send({ typeUrl: first.typeUrl, nonce: first.nonce });
     const rest = await sidecar.push();
@@ -224,11 +226,11 @@ void t.test(
     const { revision } = await sidecar.push("I cannot compile this");
     await other.push();
     await until(
-      () =>
-        statusOf(plane.push, "web-1")?.refused !== undefined &&
+      async () =>
+        (await statusOf(plane.push, "web-1"))?.refused !== undefined &&
         plane.push.statistics().acknowledged === 3,
     );
-    t.match(statusOf(plane.push, "web-1"), {
+    t.match(await statusOf(plane.push, "web-1"), {
       refused: {
         reason: "I cannot compile this",
         version: { revision: revision.revision },
@@ -256,7 +258,9 @@ void t.test(
       names: [],
       removed: ["HTTPRoute/shop/bad"],
     });
-    await until(() => statusOf(plane.push, "web-1")?.refused === undefined);
+    await until(
+      async () => (await statusOf(plane.push, "web-1"))?.refused === undefined,
+    );
     t.same(plane.push.inForce(keyOf(written), version), {
       have: 0,
       of: 0,
@@ -293,7 +297,9 @@ void t.test(
     const credentials = await enrolRaw(plane, "web-1");
     const sidecar = openRaw(t, plane.address, credentials, { metadata });
     t.equal((await sidecar.push("another store")).revision.accepted, false);
-    await until(() => statusOf(plane.push, "web-1")?.refused !== undefined);
+    await until(
+      async () => (await statusOf(plane.push, "web-1"))?.refused !== undefined,
+    );
     await t.rejects(plane.push.accept("00000000-0000-4000-8000-000000000000"), {
       name: "UserError",
     });
@@ -314,8 +320,10 @@ void t.test("a sidecar that has left is shown as such", async (t) => {
   const sidecar = openRaw(t, plane.address, await enrolRaw(plane, "web-1"));
   await sidecar.push();
   sidecar.close();
-  await until(() => statusOf(plane.push, "web-1")?.connected === false);
-  t.ok(statusOf(plane.push, "web-1")?.disconnectedAt);
+  await until(
+    async () => (await statusOf(plane.push, "web-1"))?.connected === false,
+  );
+  t.ok((await statusOf(plane.push, "web-1"))?.disconnectedAt);
   t.equal(plane.push.statistics().connected, 0);
   t.same(plane.push.inForce(keyOf(MESH), "1"), { have: 0, of: 0, refused: 0 });
 });
@@ -328,8 +336,8 @@ void t.test("the newest stream of a sidecar ends the one before", async (t) => {
   const young = openRaw(t, plane.address, credentials);
   await young.push();
   t.match(await old.ended(), { code: status.ABORTED });
-  t.equal(plane.push.status().length, 1);
-  t.equal(statusOf(plane.push, "web-1")?.connected, true);
+  t.equal((await plane.push.status()).length, 1);
+  t.equal((await statusOf(plane.push, "web-1"))?.connected, true);
 });
 
 void t.test(

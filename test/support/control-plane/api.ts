@@ -96,7 +96,12 @@ export async function rig(
   };
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 1000 }));
   const push = {
-    status: () => world.sidecars,
+    status: () => Promise.resolve(world.sidecars),
+    sidecar: (namespace: string, name: string) =>
+      world.sidecars.find(
+        (each) =>
+          each.namespace === namespace && each.name === name && each.connected,
+      ),
     inForce: () => world.inForce,
     configOf: (_sidecar: unknown, asked?: readonly string[]) => {
       world.asked = asked;
@@ -142,7 +147,7 @@ export async function rig(
         clock,
       }),
     isLeased: (namespace, name) => world.leased.has(`${namespace}/${name}`),
-    unconfirmed: () => [],
+    unconfirmed: () => Promise.resolve([]),
     push,
     acceptance: {
       get accepted() {

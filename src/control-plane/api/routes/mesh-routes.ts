@@ -1,4 +1,5 @@
 /** The paths that concern the whole mesh: its status, its store, and whether this control plane is well. */
+import { filterSteps, inSlices, pauses } from "../../../core/slices.ts";
 import { activeFaults } from "../../faults.ts";
 import { refusal } from "../access.ts";
 import type { Api } from "../api.ts";
@@ -6,6 +7,7 @@ import { principalOf } from "../authentication.ts";
 import { JSON_TYPE } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import { ApiError } from "../errors.ts";
+import { sendLong } from "../long-list.ts";
 import type { ApiOptions } from "../options.ts";
 import { jsonBody, needAdmin, NO_QUERY } from "./route-parts.ts";
 import {
@@ -41,31 +43,34 @@ function addStatus(api: Api, options: ApiOptions): void {
         response: answers({ 200: MESH_STATUS }, 429),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const principal = principalOf(request);
-      return {
+      const mayRead = ({
+        namespace,
+      }: {
+        readonly namespace: string;
+      }): boolean => refusal(principal, "read", namespace) === undefined;
+      const pause = pauses(clock);
+      const unconfirmed = await options.unconfirmed();
+      const body = {
         now: clock.wall(),
         trustDomain,
         store: await storeBody(options),
-        sidecars: push
-          .status()
-          .filter(
-            ({ namespace }) =>
-              refusal(principal, "read", namespace) === undefined,
-          ),
-        unconfirmed: options
-          .unconfirmed()
-          .filter(
-            ([workload]) =>
-              refusal(principal, "read", workload.split("/")[0]) === undefined,
+        sidecars: await inSlices(
+          filterSteps(await push.status(), mayRead),
+          pause,
+        ),
+        unconfirmed: unconfirmed
+          .filter(([workload]) =>
+            mayRead({ namespace: workload.split("/")[0] ?? "" }),
           )
           .map(([workload, facts]) => ({ workload, ...facts })),
         faults: (await activeFaults(options.store, clock.wall())).filter(
-          ({ namespace }) =>
-            refusal(principal, "read", namespace) === undefined,
+          mayRead,
         ),
         statistics: push.statistics(),
       };
+      return sendLong(reply, body, "sidecars", clock);
     },
   );
 }

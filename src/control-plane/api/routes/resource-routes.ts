@@ -13,7 +13,7 @@ import type { Api } from "../api.ts";
 import { principalOf } from "../authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
 import { answers } from "../documentation.ts";
-import { sendList } from "../long-list.ts";
+import { sendLong } from "../long-list.ts";
 import { isWatch } from "../reads.ts";
 import { isObject } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
@@ -136,12 +136,10 @@ function addList(
       const target = targetOf(request);
       const query = fieldsOf(request.query);
       const selector = query["labelSelector"];
-      if (!isWatch(request))
-        return sendList(
-          reply,
-          await handlers.list(target, selector),
-          options.clock,
-        );
+      if (!isWatch(request)) {
+        const list = await handlers.list(target, selector);
+        return sendLong(reply, list, "items", options.clock);
+      }
       handlers.authorizeRead(target);
       const after = query["resourceVersion"];
       const seconds = query["timeoutSeconds"];

@@ -1,5 +1,6 @@
 /** What one sidecar has in force, resource by resource: from it `wherry explain --at` decides as that sidecar does. */
 import Type from "typebox";
+import { inSlices, pauses, pieces, type Steps } from "../../../core/slices.ts";
 import {
   isQuestion,
   LONGEST_HOST,
@@ -10,11 +11,14 @@ import {
   DNS_LABEL,
   DNS_NAME,
 } from "../../../resources/schema-parts.ts";
+import type { SidecarConfig } from "../../push/status.ts";
+import type { Principal } from "../../tokens.ts";
 import { refusal } from "../access.ts";
 import type { Api } from "../api.ts";
 import { principalOf } from "../authentication.ts";
 import { answers } from "../documentation.ts";
 import { ApiError } from "../errors.ts";
+import { sendLong } from "../long-list.ts";
 import type { ApiOptions } from "../options.ts";
 import { SIDECAR_CONFIG } from "../schemas.ts";
 
@@ -44,7 +48,10 @@ const QUERY = Type.Object(
   CLOSED,
 );
 
-export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
+export function addSidecarRoutes(
+  api: Api,
+  { push, store, clock }: ApiOptions,
+): void {
   api.get(
     "/sidecars/:namespace/:name/config",
     {
@@ -62,19 +69,12 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
         response: answers({ 200: SIDECAR_CONFIG }, 409, 429),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { namespace, name } = request.params as Params;
       const principal = principalOf(request);
       const forbidden = refusal(principal, "read", namespace);
       if (forbidden !== undefined) throw new ApiError("Forbidden", forbidden);
-      const sidecar = push
-        .status()
-        .find(
-          (each) =>
-            each.namespace === namespace &&
-            each.name === name &&
-            each.connected,
-        );
+      const sidecar = push.sidecar(namespace, name);
       if (sidecar === undefined)
         throw new ApiError(
           "NotFound",
@@ -87,23 +87,34 @@ export function addSidecarRoutes(api: Api, { push, store }: ApiOptions): void {
           "Conflict",
           `sidecar ${namespace}/${name} has not acknowledged a configuration on its stream yet${sidecar.refused === undefined ? "" : `; it refused the last one: ${sidecar.refused.reason}`}`,
         );
-      // What acts on it from other namespaces is part of it, and may not be for this token to see.
-      for (const { kind, metadata } of config.resources) {
-        const hidden = refusal(principal, "read", metadata.namespace ?? "");
-        if (hidden !== undefined)
-          throw new ApiError(
-            "Forbidden",
-            `${kind} ${metadata.namespace ?? ""}/${metadata.name} is part of what the sidecar has in force: ${hidden}`,
-          );
-      }
+      await inSlices(allReadable(principal, config), pauses(clock));
       const { serviceAccount, labels, identity } = sidecar;
-      return {
+      const body = {
         sidecar: { name, namespace, serviceAccount, labels, identity },
         ...config,
         storeRevision: await store.revision(),
       };
+      return sendLong(reply, body, "resources", clock);
     },
   );
+}
+
+/** What acts on the sidecar from other namespaces is part of its config, and may not be for this token to see: throws ApiError then. */
+function* allReadable(
+  principal: Principal,
+  { resources }: SidecarConfig,
+): Steps<void> {
+  for (const piece of pieces(resources)) {
+    yield;
+    for (const { kind, metadata } of piece) {
+      const hidden = refusal(principal, "read", metadata.namespace ?? "");
+      if (hidden !== undefined)
+        throw new ApiError(
+          "Forbidden",
+          `${kind} ${metadata.namespace ?? ""}/${metadata.name} is part of what the sidecar has in force: ${hidden}`,
+        );
+    }
+  }
 }
 
 /** Throws ApiError. */

@@ -93,6 +93,34 @@ void t.test("status shows the sidecars that the token may see", async (t) => {
 });
 
 void t.test(
+  "the status of many has the bytes that one of few has",
+  async (t) => {
+    const { call, as, world } = await rig(t);
+    const many = (count: number): SidecarStatus[] =>
+      Array.from({ length: count }, (_, index) => ({
+        ...sidecar(index % 2 === 0 ? "infra" : "shop"),
+        name: `web-${index}`,
+        labels: { sidecars: '"sidecars":[]' },
+      }));
+    for (const count of [0, 1, 50, 51, 120]) {
+      world.sidecars = many(count);
+      const { text, body, headers } = await call("GET", "/status");
+      t.same(body["sidecars"], world.sidecars);
+      t.equal(text, JSON.stringify(body));
+      t.equal(headers["content-length"], String(text.length));
+      t.match(headers["content-type"], /^application\/json/);
+    }
+    const some = await call(
+      "GET",
+      "/status",
+      undefined,
+      await as("viewer", ["shop"]),
+    );
+    t.equal((some.body["sidecars"] as unknown[]).length, 60);
+  },
+);
+
+void t.test(
   "an enrolment token is bound to what the request says",
   async (t) => {
     const { call, store } = await rig(t);

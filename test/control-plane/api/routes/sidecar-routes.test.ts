@@ -57,6 +57,28 @@ void t.test("the resources of the acknowledged revision", async (t) => {
   });
 });
 
+void t.test("many resources, and one among them that is hidden", async (t) => {
+  const { call, as, world } = await rig(t);
+  world.sidecars = [
+    sidecar({ name: "web-2" }),
+    sidecar({ connected: false }),
+    sidecar(),
+  ];
+  const resources = Array.from({ length: 600 }, () => service("shop"));
+  world.config = { version, latest: true, resources, added: 0 };
+  const { code, text, body } = await call("GET", URL);
+  t.equal(code, 200);
+  t.same(body["resources"], resources);
+  t.equal(text, JSON.stringify(body));
+  const viewer = await as("viewer", ["shop"]);
+  t.equal((await call("GET", URL, undefined, viewer)).code, 200);
+  world.config = {
+    ...world.config,
+    resources: resources.with(-1, service("infra")),
+  };
+  t.equal((await call("GET", URL, undefined, viewer)).code, 403);
+});
+
 void t.test("a sidecar that is not there, or has nothing yet", async (t) => {
   const { call, world } = await rig(t);
   t.equal((await call("GET", URL)).code, 404);

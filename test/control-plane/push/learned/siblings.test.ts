@@ -53,8 +53,10 @@ async function use(
   hosts: readonly string[],
 ): Promise<void> {
   for (const host of hosts) await call(host);
-  await until(() =>
-    plane.push.status().some(({ holds }) => holds?.services === hosts.length),
+  await until(async () =>
+    (await plane.push.status()).some(
+      ({ holds }) => holds?.services === hosts.length,
+    ),
   );
 }
 
@@ -81,12 +83,15 @@ void t.test(
       ],
       "it says why it holds them",
     );
-    t.match(plane.push.status().find(({ name }) => name === "web-2")?.holds, {
-      everything: false,
-      services: 2,
-      questions: 0,
-      learned: 2,
-    });
+    t.match(
+      (await plane.push.status()).find(({ name }) => name === "web-2")?.holds,
+      {
+        everything: false,
+        services: 2,
+        questions: 0,
+        learned: 2,
+      },
+    );
     const other = await startInstance(t, plane, "api-1", {
       serviceAccount: "api",
     });

@@ -1,0 +1,133 @@
+/** The sidecars of a push port, looked at from outside: all of them in slices, and one by its name. */
+import { EventEmitter } from "node:events";
+import t from "tap";
+import { startFeed } from "../../../src/control-plane/push/feed.ts";
+import type { Peer } from "../../../src/control-plane/push/peer.ts";
+import {
+  Sidecars,
+  type SidecarsOptions,
+} from "../../../src/control-plane/push/sidecars.ts";
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import { silentLogger } from "../../../src/core/log.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
+
+interface Port {
+  readonly sidecars: Sidecars;
+  readonly clock: FakeClock;
+  /** Opens the stream of a sidecar; the result ends it. */
+  readonly open: (name: string, identity?: string) => () => void;
+}
+
+async function port(
+  t: { after(run: () => Promise<void>): void },
+  lease: SidecarsOptions["registry"]["lease"] = () => undefined,
+): Promise<Port> {
+  const clock = fakeClock();
+  const store = openMemoryStore({ clock });
+  const feed = await startFeed({
+    ...{ store, clock, logger: silentLogger },
+    gather: { quiet: 50, most: 500 },
+    onSettled: () => undefined,
+  });
+  t.after(() => feed.close());
+  const sidecars = new Sidecars({
+    ...{ clock, logger: silentLogger, store: store.id },
+    accepted: () => false,
+    registry: { hold: () => () => undefined, lease },
+    meters: { acknowledgedAfter: { record: () => undefined } } as never,
+  });
+  let keys = 0;
+  const open: Port["open"] = (name, account = "web") => {
+    keys += 1;
+    const call = new EventEmitter();
+    sidecars.open(peer(name, account, String(keys)), call as never, feed);
+    return () => call.emit("close");
+  };
+  return { sidecars, clock, open };
+}
+
+function peer(name: string, serviceAccount: string, key: string): Peer {
+  return {
+    identity: `spiffe://cluster.local/ns/shop/sa/${serviceAccount}`,
+    namespace: "shop",
+    serviceAccount,
+    ...{ name, key, labels: {}, addresses: [] },
+    certificateNotBefore: 0,
+    certificateExpiresAt: 0,
+    source: "127.0.0.1",
+    address: "127.0.0.1:1",
+  };
+}
+
+const MANY = 2000;
+
+void t.test("between slices of many sidecars, others go first", async (t) => {
+  const order: string[] = [];
+  const { sidecars, clock, open } = await port(t, () => {
+    clock.advance(1);
+    order.push("sidecar");
+    return undefined;
+  });
+  const nameOf = (index: number): string =>
+    `web-${String(index).padStart(4, "0")}`;
+  const ends = Array.from({ length: MANY }, (_, index) => open(nameOf(index)));
+  const all = sidecars.status();
+  setImmediate(() => {
+    order.push("another");
+    // One that leaves, one that comes, and one that is back, while they are looked at.
+    ends.at(-1)?.();
+    ends.at(-2)?.();
+    open("web-new");
+    open(nameOf(MANY - 2));
+  });
+  const names = (await all).map(({ name }) => name);
+  t.ok(order.indexOf("another") < MANY / 2, "not after all of them");
+  t.same(names, [...names].sort());
+  t.equal(new Set(names).size, names.length, "each once");
+  t.equal(names.length, MANY);
+  const [back, gone] = (await all).slice(-2);
+  t.match(back, { name: nameOf(MANY - 2), connected: true });
+  t.match(gone, { name: nameOf(MANY - 1), connected: false });
+});
+
+void t.test("those that left are shown for an hour", async (t) => {
+  const { sidecars, clock, open } = await port(t);
+  const end = open("web-1");
+  t.equal(sidecars.connected, 1);
+  end();
+  t.equal(sidecars.connected, 0);
+  t.match(await sidecars.status(), [{ name: "web-1", connected: false }]);
+  clock.advance(3_600_000);
+  t.equal((await sidecars.status()).length, 1);
+  clock.advance(1);
+  t.same(await sidecars.status(), []);
+});
+
+void t.test("one that is connected, by its name", async (t) => {
+  const { sidecars, clock, open } = await port(t, (workload) => ({
+    ...{ workload, ready: true, confirmed: true, held: true },
+    identity: "spiffe://cluster.local/ns/shop/sa/web",
+  }));
+  t.equal(sidecars.sidecar("shop", "web-1"), undefined);
+  const end = open("web-1");
+  clock.advance(1);
+  const endOther = open("web-1", "other");
+  clock.advance(1);
+  const endNewer = open("web-1");
+  open("web-10");
+  t.match(
+    sidecars.sidecar("shop", "web-1"),
+    { serviceAccount: "other", lease: undefined },
+    "the one whose newest stream is the oldest",
+  );
+  endOther();
+  t.match(sidecars.sidecar("shop", "web-1"), {
+    serviceAccount: "web",
+    lease: { workload: "shop/web-1", ready: true },
+  });
+  end();
+  t.match(sidecars.sidecar("shop", "web-1"), { connected: true });
+  endNewer();
+  t.equal(sidecars.sidecar("shop", "web-1"), undefined, "none is connected");
+  t.equal(sidecars.sidecar("infra", "web-10"), undefined);
+});
