@@ -10,6 +10,7 @@ import {
   digestTerm,
   formatDigest,
   LOOKUP_TYPE,
+  PACKED_TYPE,
   parseResourceName,
   resourceName,
   RESOURCE_TYPE,
@@ -22,7 +23,7 @@ import { validate } from "../resources/validate.ts";
 export interface ReceivedResource {
   readonly version: string;
   readonly resource: Resource;
-  /** On the wire. */
+  /** On the wire, unpacked. */
   readonly bytes: number;
 }
 
@@ -229,15 +230,17 @@ function bounded(content: Content): Content {
 
 function read(received: DeltaResource): Content {
   const { name, typeUrl } = received;
-  if (typeUrl === RESOURCE_TYPE) return readResource(received);
+  if (typeUrl === RESOURCE_TYPE || typeUrl === PACKED_TYPE)
+    return readResource(received);
   if (typeUrl === LOOKUP_TYPE) return readLookup(received);
   return { fault: `${name} is of type ${typeUrl}` };
 }
 
 /** The resource, or why it cannot be used: what comes from a control plane is held to the same schema as a file. */
-function readResource({ name, value }: DeltaResource): Content {
+function readResource({ name, typeUrl, value }: DeltaResource): Content {
   try {
-    const { json } = pushedResource.decode(value);
+    const json =
+      typeUrl === PACKED_TYPE ? value : pushedResource.decode(value).json;
     if (hasManyValues(json))
       return { fault: `${name} has more than ${MOST_VALUES} values` };
     const parsed: unknown = JSON.parse(json.toString("utf8"));

@@ -94,6 +94,8 @@ class ConfigStream {
   #opened = false;
   #over = false;
   #reading = false;
+  /** The store that the newest Revision said: the next one may leave it out. */
+  #store = "";
   /** Bytes that wait to be read. */
   #unread = 0;
 
@@ -217,23 +219,32 @@ class ConfigStream {
 
   async #receive(head: ResponseHead, bytes: Buffer): Promise<void> {
     if (head.typeUrl === REVISION_TYPE) {
-      await this.#completePush(head, bytes);
+      await this.#completePush(head, readRevision(bytes));
       return;
     }
     await this.#options.work.run(this.#staging.stage(readParts(bytes)));
+    const { closing } = head;
     const { hopeless } = this.#staging;
+    if (closing !== undefined && hopeless === undefined) {
+      const store = closing.store === "" ? this.#store : closing.store;
+      await this.#completePush(head, whole({ ...closing, store }));
+      return;
+    }
     await this.#acknowledge(head, hopeless);
     if (hopeless !== undefined) this.#unusable(hopeless);
   }
 
   /** What comes meanwhile belongs to the next push, which waits for this one. */
-  async #completePush(head: ResponseHead, bytes: Buffer): Promise<void> {
-    const revision = readRevision(bytes);
+  async #completePush(
+    head: ResponseHead,
+    revision: Revision | string,
+  ): Promise<void> {
     if (typeof revision === "string") {
       this.#options.onUnusable(undefined, revision);
       await this.#acknowledge(head, revision);
       return;
     }
+    this.#store = revision.store;
     const sealed = await this.#options.work.run(this.#staging.seal(revision));
     if (this.#over) return;
     switch (sealed.kind) {
@@ -297,7 +308,11 @@ function readRevision(bytes: Buffer): Revision | string {
   const [resource, ...more] = resources;
   if (resource === undefined || more.length > 0)
     return "a Revision message must hold one Revision";
-  const revision = revisionCodec.decode(resource.value);
+  return whole(revisionCodec.decode(resource.value));
+}
+
+/** The Revision, or what it lacks. */
+function whole(revision: Revision): Revision | string {
   return revision.store === "" ||
     revision.digest === "" ||
     !Number.isSafeInteger(revision.revision)

@@ -1,6 +1,7 @@
 /** Messages to bytes and back. What a peer sends is read here and nowhere else, so a message past this file has the shape that its type says. */
 import protobuf from "protobufjs/light.js";
 import type { Steps } from "../core/slices.ts";
+import type { Bytes } from "../core/units.ts";
 import type {
   DeltaRequest,
   DeltaResource,
@@ -15,6 +16,8 @@ import type {
   ReportRequest,
   Revision,
 } from "./messages.ts";
+import { PACKED_TYPE } from "./names.ts";
+import { MOST_UNPACKED, pack, unpack } from "./packing.ts";
 import { messageType } from "./schema.ts";
 
 /** `decode` throws on bytes that are not that message. */
@@ -44,6 +47,7 @@ function finish(type: protobuf.Type, message: object): Buffer {
 const requestType = messageType("DeltaRequest");
 const responseType = messageType("DeltaResponse");
 const resourceType = messageType("DiscoveryResource");
+const closingType = messageType("Closing");
 
 /** As protobufjs gives it with defaults, arrays and maps filled in. */
 interface WireRequest {
@@ -142,12 +146,20 @@ const RESOURCE_TAG = 0x12;
 const REMOVED_TAG = 0x32;
 const TYPE_TAG = 0x22;
 const NONCE_TAG = 0x2a;
+/** Fields 1001 and 1002, ours, of a response to a sidecar of schema 3: a packed resource, and the Revision that closes the push. */
+const PACKED_TAG = (1001 << 3) | 2;
+const CLOSING_TAG = (1002 << 3) | 2;
+/** Bytes; it has fewer than a hundred. */
+const LONGEST_CLOSING: Bytes = 1024;
 /** Bits of a tag that say how its field is encoded, and what they are of a group, which proto3 has not: it would be skipped in one go. */
 const WIRE_TYPE = 7;
 const GROUP = 3;
 
 /** What is said of a response before its parts. */
-export type ResponseHead = Pick<DeltaResponse, "typeUrl" | "nonce">;
+export interface ResponseHead extends Pick<DeltaResponse, "typeUrl" | "nonce"> {
+  /** The push ends with this response. Its store is "" where it is that of the push before on this stream. */
+  readonly closing?: Revision;
+}
 
 /** A name that is removed, or a resource. */
 export type ResponsePart = string | DeltaResource;
@@ -157,26 +169,33 @@ export function* readHead(bytes: Buffer): Steps<ResponseHead> {
   const reader = protobuf.Reader.create(bytes);
   let typeUrl = "";
   let nonce = "";
+  let closing: Revision | undefined;
   while (reader.pos < reader.len) {
     const tag = reader.tag();
     if (tag === TYPE_TAG) typeUrl = reader.string();
     else if (tag === NONCE_TAG) nonce = reader.string();
+    else if (tag === CLOSING_TAG) closing = closingOf(reader.bytes());
     else skip(reader, tag);
     yield;
   }
-  return { typeUrl, nonce };
+  return { typeUrl, nonce, ...(closing === undefined ? {} : { closing }) };
 }
 
-/** In the order of the bytes, and undefined for each field that is neither. Throws on bytes that are not a response. */
+/** In the order of the bytes, and undefined for each field that is neither. Throws on bytes that are not a response, and on packed ones that become too many. */
 export function* readParts(
   bytes: Buffer,
 ): Generator<ResponsePart | undefined, undefined> {
   const reader = protobuf.Reader.create(bytes);
+  let left = MOST_UNPACKED;
   while (reader.pos < reader.len) {
     const tag = reader.tag();
     if (tag === RESOURCE_TAG) yield resourceOf(reader.bytes());
     else if (tag === REMOVED_TAG) yield reader.string();
-    else {
+    else if (tag === PACKED_TAG) {
+      const { json: value, ...named } = unpack(reader.bytes(), left);
+      left -= value.length;
+      yield { ...named, typeUrl: PACKED_TYPE, value };
+    } else {
       skip(reader, tag);
       yield undefined;
     }
@@ -195,27 +214,65 @@ function resourceOf(bytes: Uint8Array): DeltaResource {
   );
 }
 
+function closingOf(bytes: Uint8Array): Revision {
+  if (bytes.length > LONGEST_CLOSING)
+    throw new TypeError(`a Revision of ${bytes.length} bytes is too long`);
+  const { digest, ...rest } = closingType.toObject(closingType.decode(bytes), {
+    defaults: true,
+    longs: Number,
+    bytes: Buffer,
+  }) as Omit<Revision, "digest"> & { readonly digest: Buffer };
+  return { ...rest, digest: Buffer.from(digest).toString("hex") };
+}
+
 /** One resource as the field of a response that it will be: made once per version, and copied into every response that carries it. */
 export function encodeResource(
   resource: DeltaResponse["resources"][number],
 ): Buffer {
-  const body = finish(resourceType, {
-    name: resource.name,
-    version: resource.version,
-    resource: { typeUrl: resource.typeUrl, value: resource.value },
-  });
-  const head = [RESOURCE_TAG, ...varint(body.length)];
-  // Memory of its own: a part of a slab that others share would keep all of the slab, ten times as much.
-  const field = Buffer.allocUnsafeSlow(head.length + body.length);
-  field.set(head);
-  field.set(body, head.length);
-  return field;
+  return field(
+    RESOURCE_TAG,
+    finish(resourceType, {
+      name: resource.name,
+      version: resource.version,
+      resource: { typeUrl: resource.typeUrl, value: resource.value },
+    }),
+  );
 }
 
-/** The other fields, and after them the resources as `encodeResource` made them: protobuf takes fields in any order. */
+/** The same for a sidecar of schema 3, of the JSON alone: its name and version are in it. */
+export function encodePacked(json: Uint8Array): Buffer {
+  return field(PACKED_TAG, pack(json));
+}
+
+/** The field of a response, to a sidecar of schema 3, that closes the push with it. */
+export function encodeClosing(closing: Revision): Buffer {
+  const { store, revision: number, digest, accepted, selective } = closing;
+  return field(
+    CLOSING_TAG,
+    finish(closingType, {
+      revision: number,
+      digest: Buffer.from(digest, "hex"),
+      // What is not said is the default.
+      store: store || undefined,
+      accepted: accepted || undefined,
+      selective: selective || undefined,
+    }),
+  );
+}
+
+function field(tag: number, body: Uint8Array): Buffer {
+  const head = [...varint(tag), ...varint(body.length)];
+  // Memory of its own: a part of a slab that others share would keep all of the slab, ten times as much.
+  const whole = Buffer.allocUnsafeSlow(head.length + body.length);
+  whole.set(head);
+  whole.set(body, head.length);
+  return whole;
+}
+
+/** The other fields, and after them those that were made ahead: protobuf takes fields in any order. */
 export function assembleResponse(
-  response: Omit<DeltaResponse, "resources">,
-  resources: readonly Buffer[],
+  response: Partial<Omit<DeltaResponse, "resources">>,
+  fields: readonly Buffer[],
 ): Buffer {
   const { systemVersion, typeUrl, nonce, removed } = response;
   return Buffer.concat([
@@ -225,7 +282,7 @@ export function assembleResponse(
       nonce,
       removed,
     }),
-    ...resources,
+    ...fields,
   ]);
 }
 

@@ -8,6 +8,8 @@ export const RESOURCE_TYPE: string = `${PREFIX}wherry.push.v1.Resource`;
 export const REVISION_TYPE: string = `${PREFIX}wherry.push.v1.Revision`;
 /** The type inside a resource that resolves a question (`interest.ts`); it travels in messages of RESOURCE_TYPE. */
 export const LOOKUP_TYPE: string = `${PREFIX}wherry.push.v1.Lookup`;
+/** The type of a resource that came packed (`packing.ts`): it is not said on the wire, and its value is JSON. */
+export const PACKED_TYPE: string = `${PREFIX}wherry.push.v1.PackedResource`;
 
 /** Who the control plane is, in whichever trust domain: spiffe://TD/ns/wherry-system/sa/control-plane. */
 export const CONTROL_PLANE: {
@@ -19,7 +21,10 @@ export const CONTROL_PLANE: {
 export const REVISION_NAME = "revision";
 
 /** Goes up when a sidecar must know a field that an older one does not. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
+
+/** The first schema with packed resources, and with the Revision in the last message of a push. */
+export const PACKED_SINCE = 3;
 
 /** Bytes of a request; what is longer is refused before it is read, so that what one peer can fill is bounded. */
 export const LONGEST_REQUEST: number = 4 * 1024 * 1024;

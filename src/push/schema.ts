@@ -57,6 +57,14 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(4, "accepted", "bool"),
     one(5, "selective", "bool"),
   ],
+  // A Revision within a response to a sidecar of schema 3.
+  Closing: [
+    one(1, "store", "string"),
+    one(2, "revision", "uint64"),
+    one(3, "digest", "bytes"),
+    one(4, "accepted", "bool"),
+    one(5, "selective", "bool"),
+  ],
   EnrolRequest: [
     one(1, "token", "string"),
     one(2, "csr", "string"),

@@ -3,6 +3,8 @@ import { atOnce } from "../../src/core/slices.ts";
 import {
   assembleResponse,
   deltaRequest,
+  encodeClosing,
+  encodePacked,
   encodeResource,
   lookup,
   pushedResource,
@@ -10,7 +12,9 @@ import {
   readParts,
   revision,
 } from "../../src/push/codec.ts";
-import type { DeltaRequest } from "../../src/push/messages.ts";
+import type { DeltaRequest, Revision } from "../../src/push/messages.ts";
+import { PACKED_TYPE } from "../../src/push/names.ts";
+import { LONGEST_PACKED, MOST_UNPACKED } from "../../src/push/packing.ts";
 import { deltaResponse } from "../support/control-plane/delta-response.ts";
 
 const EMPTY: DeltaRequest = {
@@ -230,5 +234,117 @@ void t.test("what is kept of an encoded resource keeps nothing else", (t) => {
     });
     t.equal(field.buffer.byteLength, field.length, `${length}`);
   }
+  t.end();
+});
+
+const LONG = "s".repeat(1024);
+
+/** Of a Service, so long. */
+function jsonOf(name: string, length = 0): Buffer {
+  const metadata = { name, namespace: "shop", resourceVersion: "7" };
+  const bare = JSON.stringify({ kind: "Service", metadata, spec: "" });
+  const spec = "x".repeat(Math.max(0, length - bare.length));
+  return Buffer.from(JSON.stringify({ kind: "Service", metadata, spec }));
+}
+
+void t.test("packed resources are parts of a response like others", (t) => {
+  const plain = { name: "n", version: "v", typeUrl: "u", value: Buffer.of(1) };
+  const bytes = assembleResponse({ nonce: "3", removed: ["gone"] }, [
+    encodePacked(jsonOf("a")),
+    encodeResource(plain),
+    encodePacked(jsonOf("b", LONGEST_PACKED)),
+  ]);
+  t.strictSame(
+    [...readParts(bytes)].filter((part) => part !== undefined),
+    [
+      "gone",
+      {
+        name: "Service/shop/a",
+        version: "7",
+        typeUrl: PACKED_TYPE,
+        value: jsonOf("a"),
+      },
+      plain,
+      {
+        name: "Service/shop/b",
+        version: "7",
+        typeUrl: PACKED_TYPE,
+        value: jsonOf("b", LONGEST_PACKED),
+      },
+    ],
+  );
+  t.strictSame(atOnce(readHead(bytes)), { typeUrl: "", nonce: "3" });
+  t.end();
+});
+
+void t.test("the field numbers of a packed response never change", (t) => {
+  const [tag, more] = encodePacked(jsonOf("a"));
+  t.strictSame([tag, more], [0xca, 0x3e], "1001, length-delimited");
+  const digest = "ab".repeat(32);
+  const closing = encodeClosing({
+    store: "s",
+    revision: 300,
+    digest,
+    accepted: true,
+    selective: true,
+  });
+  t.strictSame(
+    [...closing],
+    [
+      ...[0xd2, 0x3e, 44],
+      ...[0x0a, 1, 0x73],
+      ...[0x10, 0xac, 0x02],
+      ...[0x1a, 32, ...Buffer.from(digest, "hex")],
+      ...[0x20, 1, 0x28, 1],
+    ],
+    "1002, length-delimited",
+  );
+  t.end();
+});
+
+void t.test("the Revision that closes a push comes back as it was", (t) => {
+  const one: Revision = {
+    store: "11111111-1111-4111-8111-111111111111",
+    revision: 2 ** 52 + 1,
+    digest: "0f".repeat(32),
+    accepted: true,
+    selective: false,
+  };
+  for (const closing of [
+    one,
+    { ...one, store: "", accepted: false, selective: true },
+  ])
+    t.strictSame(
+      atOnce(
+        readHead(assembleResponse({ nonce: "3" }, [encodeClosing(closing)])),
+      ),
+      { typeUrl: "", nonce: "3", closing },
+    );
+  const bare = encodeClosing({ ...one, store: "", accepted: false });
+  t.equal(bare.length, 3 + 9 + 34, "what is not said takes nothing");
+  t.throws(() => atOnce(readHead(encodeClosing({ ...one, store: LONG }))), {
+    message: /a Revision of \d+ bytes is too long/,
+  });
+  t.end();
+});
+
+void t.test("a message becomes no more than a message may have", (t) => {
+  const field = encodePacked(jsonOf("a", LONGEST_PACKED));
+  const fitting = MOST_UNPACKED / LONGEST_PACKED;
+  const fields = Array.from({ length: fitting }, () => field);
+  t.equal(
+    [...readParts(Buffer.concat(fields))].length,
+    fitting,
+    "what fits is read",
+  );
+  const read: unknown[] = [];
+  t.throws(
+    () => {
+      for (const part of readParts(Buffer.concat([...fields, field])))
+        read.push(part);
+    },
+    { message: /become more than 4194304 bytes/ },
+  );
+  t.equal(read.length, fitting, "and nothing of what does not");
   t.end();
 });

@@ -8,7 +8,7 @@ import type { Bed } from "../bed.ts";
 import { figuresOf, spreadOf, type Figure } from "../figures.ts";
 import type { Settled } from "../fleet/main.ts";
 import { PORTS, READY_WITHIN } from "../layout.ts";
-import { routeOf } from "../mesh.ts";
+import { routeOf, workloadOf } from "../mesh.ts";
 import { heldUpSince } from "../probe.ts";
 import { watchCpu } from "../schedstat.ts";
 import { churnFor } from "./churn.ts";
@@ -41,6 +41,7 @@ export async function measureFleet(bed: Bed): Promise<Figure[]> {
     const connected = spent.ms();
     const quiet = await whenQuiet(bed);
     const changes = await change(bed, fleet);
+    const endpoint = await changeEndpoint(bed, fleet);
     const rss = bed.controlPlane.running.rss();
     say("  fleet: churn");
     const churn = await underChurn(bed);
@@ -62,6 +63,16 @@ export async function measureFleet(bed: Bed): Promise<Figure[]> {
         changes.bytes / count,
       ],
       ["longest pause of the control plane for it", "ms", changes.pause],
+      [
+        "endpoint ready or not: bytes of the control plane",
+        "B a stream",
+        endpoint.bytes / count,
+      ],
+      [
+        "endpoint ready or not: CPU of the control plane",
+        "ms a change",
+        endpoint.cpu,
+      ],
       ["changes that the API took in churn", "a second", churn.rate],
       ["CPU of the control plane in churn", "% of a core", churn.share],
       ["restart: until all have a push again", "ms", back.all],
@@ -122,6 +133,27 @@ async function change(bed: Bed, fleet: FleetProcess): Promise<Changes> {
     cpu: cpu.ms() / CHANGES,
     bytes: ((await sent(bed)) - bytes) / CHANGES,
     pause: (await heldUpSince(probe)).pause,
+  };
+}
+
+/** A Workload of the same Service is ready, and is not, in turn. */
+async function changeEndpoint(
+  bed: Bed,
+  fleet: FleetProcess,
+): Promise<Pick<Changes, "cpu" | "bytes">> {
+  const service = bed.shape.used[0] ?? 0;
+  const cpu = watchCpu(bed.controlPlane.running.pid);
+  const bytes = await sent(bed);
+  for (let index = 1; index <= CHANGES; index += 1) {
+    const ready = index % 2 === 0;
+    await fleet.settled(
+      await bed.api.put(workloadOf(bed.shape, service, 0, { ready })),
+    );
+    await bed.pause(SETTLE);
+  }
+  return {
+    cpu: cpu.ms() / CHANGES,
+    bytes: ((await sent(bed)) - bytes) / CHANGES,
   };
 }
 

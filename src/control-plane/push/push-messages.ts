@@ -1,47 +1,102 @@
-/** The messages of one push, each small enough to be held for a sidecar that reads nothing, and a Revision to close it. */
+/** The messages of one push, each small enough to be held for a sidecar that reads nothing; the last of them has the Revision that closes it. */
 import {
   assembleResponse,
+  encodeClosing,
   encodeResource,
   revision,
 } from "../../push/codec.ts";
-import type { Revision } from "../../push/messages.ts";
+import type { Node, Revision } from "../../push/messages.ts";
 import {
+  NODE,
+  PACKED_SINCE,
   RESOURCE_TYPE,
   REVISION_NAME,
   REVISION_TYPE,
 } from "../../push/names.ts";
-import type { Entry } from "./catalogue/item.ts";
+import type { Entry, Form } from "./catalogue/item.ts";
 import type { Difference } from "./catalogue/scoped-set.ts";
 import type { ConfigVersion } from "./status.ts";
 
-/** Bytes of resources in a message. */
+/** Bytes that a sidecar makes of the resources in a message. */
 const CHUNK = 512 * 1024;
+/** Resources of a push that are worth packing. A sidecar that starts with thousands has less to do with plain ones, and waits for them. */
+export const MOST_PACKED = 1000;
 
-export type PushMessage =
-  ({ readonly kind: "resources" } & Difference) | { readonly kind: "revision" };
-
-export function messagesOf({ changed, removed }: Difference): PushMessage[] {
-  return [...chunks(changed, removed), { kind: "revision" }];
+export interface PushMessage extends Difference {
+  /** How its resources travel. */
+  readonly form: Form;
+  /** The push ends with it. */
+  readonly closes: boolean;
 }
 
-/** `terms`: asked when the message is the Revision. */
+/** What all messages of a push have in common. */
+export interface PushTerms {
+  /** Which messages the sidecar can read. */
+  readonly form: Form;
+  readonly version: ConfigVersion;
+  /** Whether an earlier push of the stream has said the store. */
+  readonly storeSaid: boolean;
+  /** What the Revision says besides; asked when it is sent. */
+  readonly closing: () => Pick<Revision, "accepted" | "selective">;
+}
+
+/** What a sidecar can read, by what it says of itself. */
+export function formFor({ metadata }: Node): Form {
+  return Number(metadata[NODE.schema]) >= PACKED_SINCE ? "packed" : "plain";
+}
+
+/** A packed push ends with its last resources, a plain one with a message of its own. */
+export function messagesOf(
+  { changed, removed }: Difference,
+  form: Form,
+): PushMessage[] {
+  const ofResources = changed.length > MOST_PACKED ? "plain" : form;
+  const parts = [...chunks(changed, removed, ofResources)];
+  const last = form === "packed" ? parts.pop() : undefined;
+  return [...parts, { ...(last ?? NOTHING), closes: true }];
+}
+
+const NOTHING: PushMessage = {
+  changed: [],
+  removed: [],
+  form: "plain",
+  closes: true,
+};
+
 export function encodeMessage(
   message: PushMessage,
   nonce: string,
-  version: ConfigVersion,
-  terms: () => Pick<Revision, "accepted" | "selective">,
+  terms: PushTerms,
+): Buffer {
+  return terms.form === "packed"
+    ? packedMessage(message, nonce, terms)
+    : plainMessage(message, nonce, terms);
+}
+
+function packedMessage(
+  { changed, removed, form, closes }: PushMessage,
+  nonce: string,
+  { version, storeSaid, closing }: PushTerms,
+): Buffer {
+  const store = storeSaid ? "" : version.store;
+  return assembleResponse({ nonce, removed }, [
+    ...changed.map((entry) => entry.encoded(form).field),
+    ...(closes ? [encodeClosing({ ...version, ...closing(), store })] : []),
+  ]);
+}
+
+function plainMessage(
+  { changed, removed, form, closes }: PushMessage,
+  nonce: string,
+  { version, closing }: PushTerms,
 ): Buffer {
   const systemVersion = String(version.revision);
-  if (message.kind === "resources")
+  if (!closes)
     return assembleResponse(
-      {
-        systemVersion,
-        typeUrl: RESOURCE_TYPE,
-        nonce,
-        removed: message.removed,
-      },
-      message.changed.map((entry) => entry.encoded()),
+      { systemVersion, typeUrl: RESOURCE_TYPE, nonce, removed },
+      changed.map((entry) => entry.encoded(form).field),
     );
+  const value = revision.encode({ ...version, ...closing() });
   return assembleResponse(
     { systemVersion, typeUrl: REVISION_TYPE, nonce, removed: [] },
     [
@@ -49,7 +104,7 @@ export function encodeMessage(
         name: REVISION_NAME,
         version: systemVersion,
         typeUrl: REVISION_TYPE,
-        value: revision.encode({ ...version, ...terms() }),
+        value,
       }),
     ],
   );
@@ -59,21 +114,22 @@ export function encodeMessage(
 function* chunks(
   changed: readonly Entry[],
   removed: readonly string[],
+  form: Form,
 ): Generator<PushMessage> {
   let chunk: Entry[] = [];
   let names = removed;
-  let size = 0;
+  let bytes = 0;
   for (const entry of changed) {
-    const length = entry.encoded().length;
-    if (size > 0 && size + length > CHUNK) {
-      yield { kind: "resources", changed: chunk, removed: names };
+    const { size } = entry.encoded(form);
+    if (bytes > 0 && bytes + size > CHUNK) {
+      yield { changed: chunk, removed: names, form, closes: false };
       chunk = [];
       names = [];
-      size = 0;
+      bytes = 0;
     }
     chunk.push(entry);
-    size += length;
+    bytes += size;
   }
   if (chunk.length > 0 || names.length > 0)
-    yield { kind: "resources", changed: chunk, removed: names };
+    yield { changed: chunk, removed: names, form, closes: false };
 }

@@ -6,7 +6,7 @@ import type { MonotonicMs } from "../../core/units.ts";
 import type { DeltaRequest, Node } from "../../push/messages.ts";
 import { NODE, RESOURCE_TYPE } from "../../push/names.ts";
 import type { PushMeters } from "../meters.ts";
-import type { Entry } from "./catalogue/item.ts";
+import type { Entry, Form } from "./catalogue/item.ts";
 import { difference, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
 import type { View } from "./catalogue/scopes.ts";
@@ -23,6 +23,7 @@ import {
 import { workloadOf, type Peer } from "./peer.ts";
 import {
   encodeMessage,
+  formFor,
   messagesOf,
   type PushMessage,
 } from "./push-messages.ts";
@@ -71,7 +72,8 @@ interface Push extends Offer {
   readonly rest: PushMessage[];
   /** Nonce of the message that waits for its response. */
   nonce: string;
-  awaiting: PushMessage["kind"];
+  /** It closes the push. */
+  closes: boolean;
   readonly startedAt: MonotonicMs;
 }
 
@@ -85,6 +87,9 @@ export class Session {
   readonly #connectedSince: number;
   /** Undefined until the sidecar has said what it is and what it holds. */
   #node: Node | undefined;
+  #form: Form = "plain";
+  /** A push has said the store. */
+  #storeSaid = false;
   readonly #greeting = new Greeting();
   readonly #subscriptions: Subscriptions;
   #known: HeldConfig = { held: new Map() };
@@ -273,6 +278,7 @@ export class Session {
       return;
     }
     this.#node = request.node;
+    this.#form = formFor(request.node);
     if (!this.#ask(this.#subscriptions.start(request))) return;
     if (learned !== undefined && !this.#subscriptions.everything)
       this.#ask(this.#subscriptions.give(learned.extra(peer)));
@@ -304,9 +310,9 @@ export class Session {
     const push: Push = {
       set,
       version: { store, revision: feed.revision, digest: set.digest },
-      rest: messagesOf(lacking),
+      rest: messagesOf(lacking, this.#form),
       nonce: "",
-      awaiting: "revision",
+      closes: true,
       startedAt: clock.now(),
     };
     this.#push = push;
@@ -322,18 +328,24 @@ export class Session {
     if (message === undefined || this.#ended) return;
     this.#messages += 1;
     push.nonce = String(this.#messages);
-    push.awaiting = message.kind;
+    push.closes = message.closes;
     const { version, nonce } = push;
-    const bytes = encodeMessage(message, nonce, version, () => ({
-      accepted: accepted(this.#known.acknowledged ?? version),
-      selective: !this.#subscriptions.everything,
-    }));
+    const bytes = encodeMessage(message, nonce, {
+      form: this.#form,
+      version,
+      storeSaid: this.#storeSaid,
+      closing: () => ({
+        accepted: accepted(this.#known.acknowledged ?? version),
+        selective: !this.#subscriptions.everything,
+      }),
+    });
+    this.#storeSaid ||= message.closes;
     counters.bytes += bytes.length;
     call.write(bytes);
   }
 
   #answered(push: Push, { error }: DeltaRequest): void {
-    const whole = push.awaiting === "revision";
+    const whole = push.closes;
     if (!whole && error === undefined) {
       this.#sendNext(push);
       return;

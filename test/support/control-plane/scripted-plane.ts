@@ -49,6 +49,8 @@ export interface ScriptedPlane {
   readonly learned: Set<string>;
   /** Puts, replaces or (with "-NAME") removes, and pushes. */
   change(...changes: readonly (Resource | string)[]): void;
+  /** Writes a response on the newest stream, byte for byte. */
+  say(response: Buffer): void;
   /** Ends the stream. */
   hangUp(): void;
   close(): Promise<void>;
@@ -149,6 +151,10 @@ class Plane implements ScriptedPlane {
     this.#stream?.push();
   }
 
+  say(response: Buffer): void {
+    this.#stream?.say(response);
+  }
+
   hangUp(): void {
     this.#stream?.end();
   }
@@ -213,6 +219,11 @@ class Stream {
         }),
       },
     ]);
+  }
+
+  say(response: Buffer): void {
+    this.#awaiting += 1;
+    this.#call.write(response);
   }
 
   end(): void {

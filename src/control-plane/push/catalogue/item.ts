@@ -1,7 +1,15 @@
 /** One thing that may be pushed, over its versions, and each version of it: encoded once, however many sidecars it goes to. */
-import { encodeResource, lookup, pushedResource } from "../../../push/codec.ts";
+import type { Bytes } from "../../../core/units.ts";
+import {
+  encodePacked,
+  encodeResource,
+  lookup,
+  pushedResource,
+} from "../../../push/codec.ts";
 import { lookupVersion } from "../../../push/interest.ts";
+import type { DeltaResource } from "../../../push/messages.ts";
 import { digestTerm, LOOKUP_TYPE, RESOURCE_TYPE } from "../../../push/names.ts";
+import { LONGEST_PACKED } from "../../../push/packing.ts";
 import { keyOf, type Resource } from "../../../resources/envelope.ts";
 
 /** What has one name, as long as the catalogue has it. */
@@ -35,22 +43,23 @@ export class Entry {
   inForce = 0;
   /** Those that have refused this version, and have an older one in force or none. */
   refused = 0;
-  readonly #content: () => Content;
-  #encoded: Buffer | undefined;
+  readonly #encode: (form: Form) => Encoded;
+  #plain: Encoded | undefined;
+  #packed: Encoded | undefined;
   #term: bigint | undefined;
 
-  /** `content` is called once, if ever. */
+  /** `encode` is called once a form, if ever. */
   constructor(
     item: Item,
     version: string,
     resource: Resource | undefined,
-    content: () => Content,
+    encode: (form: Form) => Encoded,
   ) {
     this.item = item;
     this.slot = item.slot;
     this.version = version;
     this.resource = resource;
-    this.#content = content;
+    this.#encode = encode;
   }
 
   get name(): string {
@@ -62,41 +71,52 @@ export class Entry {
     return (this.#term ??= digestTerm(this.name, this.version));
   }
 
-  /** As the field of a response that it will be; made at the first call, the same buffer ever after. */
-  encoded(): Buffer {
-    return (this.#encoded ??= encodeResource({
-      name: this.name,
-      version: this.version,
-      ...this.#content(),
-    }));
+  /** Made at the first call, the same ever after. */
+  encoded(form: Form): Encoded {
+    return form === "packed"
+      ? (this.#packed ??= this.#encode(form))
+      : (this.#plain ??= this.#encode(form));
   }
 }
 
-/** What travels in the envelope of a resource. */
-interface Content {
-  readonly typeUrl: string;
-  readonly value: Buffer;
+/** How resources travel: to a sidecar of schema 3 packed, to an older one as Envoy has them. */
+export type Form = "plain" | "packed";
+
+export interface Encoded {
+  /** The field of a response that it is. */
+  readonly field: Buffer;
+  /** Bytes that the sidecar makes of it. */
+  readonly size: Bytes;
 }
 
-/** `onEncode` is called once, if ever. */
+/** `onEncode` is called once a form, if ever. */
 export function resourceEntry(
   item: Item,
   resource: Resource,
   onEncode: () => void,
 ): Entry {
   const version = resource.metadata.resourceVersion ?? "";
-  return new Entry(item, version, resource, () => {
+  return new Entry(item, version, resource, (form) => {
     onEncode();
     const json = Buffer.from(JSON.stringify(resource));
+    if (form === "packed" && json.length <= LONGEST_PACKED)
+      return { field: encodePacked(json), size: json.length };
     const value = pushedResource.encode({ ...keyOf(resource), json });
-    return { typeUrl: RESOURCE_TYPE, value };
+    const { name } = item;
+    return plain({ name, version, typeUrl: RESOURCE_TYPE, value });
   });
 }
 
 /** The answer to a question: the Services that a host or an address leads to. */
 export function lookupEntry(item: Item, services: readonly string[]): Entry {
-  return new Entry(item, lookupVersion(services), undefined, () => ({
-    typeUrl: LOOKUP_TYPE,
-    value: lookup.encode({ services }),
-  }));
+  const version = lookupVersion(services);
+  return new Entry(item, version, undefined, () => {
+    const value = lookup.encode({ services });
+    return plain({ name: item.name, version, typeUrl: LOOKUP_TYPE, value });
+  });
+}
+
+function plain(resource: DeltaResource): Encoded {
+  const field = encodeResource(resource);
+  return { field, size: field.length };
 }
