@@ -28,14 +28,6 @@ export function listOption(flags: string, description: string): Option {
   );
 }
 
-/** `-o`: only what is listed is taken. */
-export function outputOption(...forms: readonly string[]): Option {
-  return new Option(
-    "-o, --output <form>",
-    `output format: ${forms.join(", ")}; default: for people`,
-  ).choices(forms);
-}
-
 export const CONFIG_OPTION = "--config <file>";
 /** The one option whose value is a secret itself, instead of the name of a file with one. */
 const SECRET = "token";

@@ -17,7 +17,8 @@ import {
   type Self,
 } from "../../demo/services.ts";
 import { untilStopped, type CliContext } from "../context.ts";
-import { option, outputOption, portOf } from "../settings.ts";
+import { outputOption, printOutput } from "../output.ts";
+import { option, portOf } from "../settings.ts";
 import { table } from "../table.ts";
 
 export function registerDemo(program: Command, context: CliContext): void {
@@ -41,11 +42,7 @@ export function registerDemo(program: Command, context: CliContext): void {
           "GET",
           "/processes",
         );
-        context.print(
-          options.output === "json"
-            ? `${JSON.stringify(processes, undefined, 2)}\n`
-            : processTable(processes),
-        );
+        printOutput(context, options, processes, () => processTable(processes));
       },
     );
   for (const [action, description] of [

@@ -35,7 +35,8 @@ import {
 } from "../explaining.ts";
 import { listResources } from "./get.ts";
 import { findingLine, readManifests } from "../manifests.ts";
-import { listOption, option, outputOption } from "../settings.ts";
+import { outputOption, printOutput } from "../output.ts";
+import { listOption, option } from "../settings.ts";
 import { painter } from "../table.ts";
 
 interface ExplainOptions extends ServerOptions {
@@ -130,10 +131,9 @@ export function registerExplain(program: Command, context: CliContext): void {
         workload,
         wall: context.clock.wall(),
       });
-      context.print(
-        options.output === "json"
-          ? `${JSON.stringify({ ...origin, ...withPlaces(explanation, placeIn(question.files)) }, undefined, 2)}\n`
-          : render(request, explanation, question, context.colours),
+      const places = withPlaces(explanation, placeIn(question.files));
+      printOutput(context, options, { ...origin, ...places }, () =>
+        render(request, explanation, question, context.colours),
       );
     });
 }

@@ -14,7 +14,8 @@ import {
 import { columnsOf } from "../columns.ts";
 import type { CliContext } from "../context.ts";
 import { collectionPath, kindFor, resourcePath, titleOf } from "../paths.ts";
-import { option, outputOption } from "../settings.ts";
+import { asJson, outputOption } from "../output.ts";
+import { option } from "../settings.ts";
 import { age, table } from "../table.ts";
 
 interface GetOptions extends ServerOptions {
@@ -115,7 +116,11 @@ function render(
 ): string {
   switch (options.output) {
     case "json":
-      return `${JSON.stringify(list ? { apiVersion: "v1", kind: "List", items: resources } : resources[0], undefined, 2)}\n`;
+      return asJson(
+        list
+          ? { apiVersion: "v1", kind: "List", items: resources }
+          : resources[0],
+      );
     case "yaml":
       return resources
         .map((resource) => stringify(resource, { lineWidth: 0 }))

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { lintTexts } from "../../resources/lint.ts";
 import type { CliContext } from "../context.ts";
 import { findingLine, readTexts } from "../manifests.ts";
-import { outputOption } from "../settings.ts";
+import { asJson, outputOption } from "../output.ts";
 import { painter } from "../table.ts";
 
 export function registerLint(program: Command, context: CliContext): void {
@@ -25,8 +25,7 @@ export function registerLint(program: Command, context: CliContext): void {
           (finding) => finding.severity === "error",
         ).length;
         const paint = painter(context.colours);
-        if (options.output === "json")
-          context.print(`${JSON.stringify(findings, undefined, 2)}\n`);
+        if (options.output === "json") context.print(asJson(findings));
         else {
           for (const finding of findings)
             context.print(

@@ -5,7 +5,7 @@ import type { Unconfirmed } from "../../control-plane/registry/lease.ts";
 import type { SidecarStatus } from "../../control-plane/push/status.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { outputOption } from "../settings.ts";
+import { outputOption, printOutput } from "../output.ts";
 import { age, painter, table, type Paint } from "../table.ts";
 
 /** What `GET /status` answers. */
@@ -41,9 +41,9 @@ export function registerStatus(program: Command, context: CliContext): void {
       const api = await connectApi(context, options);
       const { body } = await api.call("GET", "/status");
       const status = body as MeshStatus;
-      if (options.output === "json")
-        context.print(`${JSON.stringify(status, undefined, 2)}\n`);
-      else context.print(render(status, painter(context.colours)));
+      printOutput(context, options, status, () =>
+        render(status, painter(context.colours)),
+      );
     });
 }
 

@@ -8,7 +8,7 @@ import {
   type ServerOptions,
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { outputOption } from "../settings.ts";
+import { outputOption, printOutput } from "../output.ts";
 
 export function registerStore(program: Command, context: CliContext): void {
   const store = program
@@ -21,11 +21,7 @@ export function registerStore(program: Command, context: CliContext): void {
       const { body } = await (
         await connectApi(context, options)
       ).call("GET", "/store");
-      context.print(
-        options.output === "json"
-          ? `${JSON.stringify(body, undefined, 2)}\n`
-          : describe(body),
-      );
+      printOutput(context, options, body, () => describe(body));
     });
   withServer(store.command("accept"))
     .description(

@@ -14,7 +14,7 @@ import {
 } from "../explaining.ts";
 import { placeIn } from "../explain-text.ts";
 import { findingLine } from "../manifests.ts";
-import { outputOption } from "../settings.ts";
+import { outputOption } from "../output.ts";
 import { painter } from "../table.ts";
 import { differences } from "../test-compare.ts";
 import { readTestFile, type CallTest, type TestFile } from "../test-file.ts";

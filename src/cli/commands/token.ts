@@ -11,7 +11,8 @@ import {
   type ServerOptions,
 } from "../client.ts";
 import type { CliContext } from "../context.ts";
-import { listOption, option, outputOption, pairsOf } from "../settings.ts";
+import { outputOption, printOutput } from "../output.ts";
+import { listOption, option, pairsOf } from "../settings.ts";
 import { table } from "../table.ts";
 
 interface CreateOptions extends ServerOptions {
@@ -84,10 +85,11 @@ function registerCreate(token: Command, context: CliContext): void {
         options.role === undefined
           ? await api.call("POST", "/tokens/enrolment", enrolmentBody(options))
           : await api.call("POST", "/tokens/api", apiBody(options));
-      context.print(
-        options.output === "json"
-          ? `${JSON.stringify(body, undefined, 2)}\n`
-          : `${isObject(body) ? textOf(body["token"]) : ""}\n`,
+      printOutput(
+        context,
+        options,
+        body,
+        () => `${isObject(body) ? textOf(body["token"]) : ""}\n`,
       );
     });
 }
@@ -104,10 +106,8 @@ function registerList(token: Command, context: CliContext): void {
         isObject(body) && Array.isArray(body["items"])
           ? body["items"].filter(isObject)
           : [];
-      context.print(
-        options.output === "json"
-          ? `${JSON.stringify(items, undefined, 2)}\n`
-          : table(["KIND", "ID", "FOR", "EXPIRES"], items.map(row)),
+      printOutput(context, options, items, () =>
+        table(["KIND", "ID", "FOR", "EXPIRES"], items.map(row)),
       );
     });
 }

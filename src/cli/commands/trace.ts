@@ -9,7 +9,8 @@ import type { ReceivedSpan } from "../../demo/otlp.ts";
 import type { TraceSummary } from "../../demo/trace-store.ts";
 import { drawTrace } from "../../demo/trace-tree.ts";
 import type { CliContext } from "../context.ts";
-import { option, outputOption } from "../settings.ts";
+import { outputOption, printOutput } from "../output.ts";
+import { option } from "../settings.ts";
 import { painter, table } from "../table.ts";
 
 interface TraceOptions {
@@ -35,23 +36,21 @@ export function registerTrace(program: Command, context: CliContext): void {
       const paint = painter(context.colours);
       if (options.list === true) {
         const traces = (await ask(`${control}/traces`)) as TraceSummary[];
-        if (options.output === "json")
-          context.print(`${JSON.stringify(traces, undefined, 2)}\n`);
-        else
-          context.print(
-            summaries(traces.slice(0, 20), (text) => paint("red", text)),
-          );
+        printOutput(context, options, traces, () =>
+          summaries(traces.slice(0, 20), (text) => paint("red", text)),
+        );
         return;
       }
       const spans = (await ask(
         `${control}/traces/${encodeURIComponent(id ?? NEWEST)}`,
       )) as ReceivedSpan[];
-      if (options.output === "json")
-        context.print(`${JSON.stringify(spans, undefined, 2)}\n`);
-      else
-        context.print(
+      printOutput(
+        context,
+        options,
+        spans,
+        () =>
           `${paint("bold", `trace ${spans[0]?.traceId ?? ""}`)}\n${drawTrace(spans, paint)}`,
-        );
+      );
     });
 }
 

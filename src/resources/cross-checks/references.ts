@@ -44,47 +44,36 @@ interface ServiceRef {
 type RouteResource = HTTPRouteResource | GRPCRouteResource;
 
 function ofRoute(route: RouteResource, lookup: Lookup): Problem[] {
-  const problems: Problem[] = [];
-  for (const [index, ref] of route.spec.parentRefs.entries()) {
-    const at = ["spec", "parentRefs", index];
-    problems.push(
-      ...resolve(
-        ref,
-        route,
-        at,
-        lookup,
-        "until there is, this parent has no effect",
-      ),
-    );
-  }
-  for (const [rule, { backendRefs, filters }] of route.spec.rules.entries()) {
-    for (const [index, { requestMirror }] of (filters ?? []).entries()) {
-      if (requestMirror === undefined) continue;
-      const field = ["filters", index, "requestMirror", "backendRef"];
-      problems.push(
-        ...resolve(
+  return [...referencesOf(route)].flatMap(([ref, at, consequence]) =>
+    resolve(ref, route, ["spec", ...at], lookup, consequence),
+  );
+}
+
+/** Each reference of a route, where it is in the spec, and what follows as long as there is no such Service. */
+function* referencesOf({
+  spec: { parentRefs, rules },
+}: RouteResource): Generator<readonly [ServiceRef, Path, string]> {
+  for (const [index, ref] of parentRefs.entries())
+    yield [
+      ref,
+      ["parentRefs", index],
+      "until there is, this parent has no effect",
+    ];
+  for (const [rule, { backendRefs, filters }] of rules.entries()) {
+    for (const [index, { requestMirror }] of (filters ?? []).entries())
+      if (requestMirror !== undefined)
+        yield [
           requestMirror.backendRef,
-          route,
-          ["spec", "rules", rule, ...field],
-          lookup,
+          ["rules", rule, "filters", index, "requestMirror", "backendRef"],
           "until there is, nothing is copied",
-        ),
-      );
-    }
-    for (const [index, ref] of (backendRefs ?? []).entries()) {
-      const at = ["spec", "rules", rule, "backendRefs", index];
-      problems.push(
-        ...resolve(
-          ref,
-          route,
-          at,
-          lookup,
-          "until there is, its share of the calls gets status 500",
-        ),
-      );
-    }
+        ];
+    for (const [index, ref] of (backendRefs ?? []).entries())
+      yield [
+        ref,
+        ["rules", rule, "backendRefs", index],
+        "until there is, its share of the calls gets status 500",
+      ];
   }
-  return problems;
 }
 
 /** Faults are of requests: bytes have none. */
@@ -94,11 +83,11 @@ function ofFault(fault: FaultInjectionResource, lookup: Lookup): Problem[] {
     const service = find(ref, fault, lookup);
     if (service === undefined) continue;
     const ports = portsOf(ref, service);
-    if (ports.length > 0 && !ports.some(speaksHttp))
+    if (lackHttp(ports))
       problems.push(
         error(
           ["spec", "targetRefs", index],
-          `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where a FaultInjection cannot act`,
+          `Service ${nameOf(service)} speaks ${protocolsOf(ports)}, where a FaultInjection cannot act`,
         ),
       );
   }
@@ -140,11 +129,11 @@ function resolve(
       ),
     );
   const ports = portsOf(ref, service);
-  if (ports.length > 0 && ports.every((port) => !speaksHttp(port)))
+  if (lackHttp(ports))
     problems.push(
       error(
         at,
-        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}, where ${route.kind === GRPC_ROUTE.kind ? "a GRPCRoute" : "an HTTPRoute"} cannot act`,
+        `Service ${nameOf(service)} speaks ${protocolsOf(ports)}, where ${route.kind === GRPC_ROUTE.kind ? "a GRPCRoute" : "an HTTPRoute"} cannot act`,
       ),
     );
   else if (
@@ -154,7 +143,7 @@ function resolve(
     problems.push(
       warning(
         at,
-        `Service ${nameOf(service)} speaks ${ports.map((port) => `${appProtocolOf(port)} on ${port.port}`).join(", ")}; gRPC needs HTTP/2: declare appProtocol grpc`,
+        `Service ${nameOf(service)} speaks ${protocolsOf(ports)}; gRPC needs HTTP/2: declare appProtocol grpc`,
       ),
     );
   return problems;
@@ -223,6 +212,17 @@ function undeclared(
       ),
     );
   return problems;
+}
+
+function lackHttp(ports: readonly ServicePort[]): boolean {
+  return ports.length > 0 && !ports.some(speaksHttp);
+}
+
+/** "tcp on 5432, tls on 443" */
+function protocolsOf(ports: readonly ServicePort[]): string {
+  return ports
+    .map((port) => `${appProtocolOf(port)} on ${port.port}`)
+    .join(", ");
 }
 
 function portsOf(
