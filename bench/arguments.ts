@@ -19,6 +19,20 @@ export function readArguments<
   }
 }
 
+/** Runs a benchmark's main; what a person can put right is a sentence, and all else has its stack. */
+export async function runMain(main: () => Promise<void>): Promise<void> {
+  try {
+    await main();
+  } catch (thrown) {
+    const text =
+      thrown instanceof UserError || !(thrown instanceof Error)
+        ? messageOf(thrown)
+        : (thrown.stack ?? thrown.message);
+    process.stderr.write(`${text}\n`);
+    process.exitCode = 1;
+  }
+}
+
 /** Throws UserError. */
 export function readNumber(name: string, text: string, least: number): number {
   const value = Number(text);

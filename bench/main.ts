@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock, timestamp } from "../src/core/clock.ts";
-import { messageOf, UserError } from "../src/core/errors.ts";
+import { UserError } from "../src/core/errors.ts";
+import { runMain } from "./arguments.ts";
 import { openApplication } from "./application.ts";
 import { makeCertificates } from "./certificates.ts";
 import { startCollector } from "./collector.ts";
@@ -131,11 +132,4 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
       rmSync(directory, { recursive: true, force: true });
     process.kill(process.pid, signal);
   });
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(
-    `${error instanceof UserError ? error.message : error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}\n`,
-  );
-  process.exitCode = 1;
-}
+await runMain(main);

@@ -3,7 +3,6 @@
  * `--together` only the latter. The sidecar has the second core, everybody else the first, so give it a machine of two cores on which
  * nothing else runs. Calls that go straight to the application meanwhile tell what the attackers take of the caller's own core.
  */
-import { parseArgs } from "node:util";
 import { closeCalls } from "../../test/support/peers/call.ts";
 import {
   warmUp,
@@ -15,6 +14,7 @@ import {
   besiege,
   type Siege,
 } from "../../test/support/hostile/under-attack.ts";
+import { readArguments, readWhole, runMain } from "../arguments.ts";
 
 const MIB = 1_048_576;
 const LARGE = Buffer.alloc(MIB / 16);
@@ -57,29 +57,50 @@ const median = (numbers: readonly number[]): string =>
 /** The median of windows, and the worst of them. */
 const windowsOf = ({ p99 }: Windows): string =>
   `${median(p99)} (${Math.max(...p99).toFixed(1)})`;
-const mib = (octets: number): string => (octets / MIB).toFixed(0);
+const mib = (bytes: number): string => (bytes / MIB).toFixed(0);
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    connections: { type: "string", default: "500" },
-    windows: { type: "string", default: "8" },
-    together: { type: "boolean", default: false },
-  },
-});
-const chosen = positionals[0]?.split(",") ?? ATTACKS;
-process.stdout.write(
-  "| attack, connections each | p99 quiet, under attack, straight to the application meanwhile, after, ms: median of windows (worst) | calls lost | core | resident before, most, after, MiB | service back, ms |\n| --- | --- | --- | --- | --- | --- |\n",
-);
-const rounds = values.together ? [] : chosen.map((attack) => [attack]);
-if (chosen.length > 1) rounds.push([...chosen]);
-for (const attacks of rounds) {
-  const { quiet, during, straight, after, resident, cpu, recovery } =
-    await siege(attacks, Number(values.connections), Number(values.windows));
+const USAGE = `node bench/attacks/main.ts [ATTACK,…] [options]
+
+  --connections 500    of each attack
+  --windows 8          of calls, in each of which the 99th percentile is taken
+  --together           only all at once
+`;
+
+async function main(): Promise<void> {
+  const { values, positionals } = readArguments(
+    process.argv.slice(2),
+    {
+      connections: { type: "string", default: "500" },
+      windows: { type: "string", default: "8" },
+      together: { type: "boolean", default: false },
+    },
+    USAGE,
+  );
+  const connections = readWhole("connections", values.connections, 1);
+  const windows = readWhole("windows", values.windows, 1);
+  const chosen = positionals[0]?.split(",") ?? ATTACKS;
+  process.stdout.write(HEADING);
+  const rounds = values.together ? [] : chosen.map((attack) => [attack]);
+  if (chosen.length > 1) rounds.push([...chosen]);
+  for (const attacks of rounds)
+    process.stdout.write(
+      rowOf(attacks, connections, await siege(attacks, connections, windows)),
+    );
+  closeCalls();
+}
+
+const HEADING =
+  "| attack, connections each | p99 quiet, under attack, straight to the application meanwhile, after, ms: median of windows (worst) | calls lost | core | resident before, most, after, MiB | service back, ms |\n| --- | --- | --- | --- | --- | --- |\n";
+
+function rowOf(
+  attacks: readonly string[],
+  connections: number,
+  { quiet, during, straight, after, resident, cpu, recovery }: Siege,
+): string {
   const name =
     attacks.length === 1 ? (attacks[0] ?? "") : `all ${attacks.length} at once`;
   const cells = [
-    `${name}, ${values.connections}`,
+    `${name}, ${connections}`,
     [quiet, during, straight, after]
       .flatMap((windows) => (windows === undefined ? [] : [windowsOf(windows)]))
       .join(" / "),
@@ -88,6 +109,7 @@ for (const attacks of rounds) {
     [resident.before, resident.most, resident.after].map(mib).join(" / "),
     recovery.toFixed(0),
   ];
-  process.stdout.write(`| ${cells.join(" | ")} |\n`);
+  return `| ${cells.join(" | ")} |\n`;
 }
-closeCalls();
+
+await runMain(main);

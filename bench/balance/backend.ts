@@ -3,7 +3,7 @@
  * the real clock (it waits, it does not compute), and one of our sidecars beside each. `POST /begin?scenario=…&seed=…` starts what goes wrong.
  */
 import { createServer, type ServerResponse } from "node:http";
-import { parseArgs } from "node:util";
+import { readArguments } from "../arguments.ts";
 import { startFileAgent } from "../../src/agent/files/file-agent.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLogger } from "../../src/core/log.ts";
@@ -46,14 +46,16 @@ function answer(replica: Replica, response: ServerResponse): void {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const { values } = readArguments(
+    process.argv.slice(2),
+    {
       resources: { type: "string", default: "" },
       certificate: { type: "string", default: "" },
       "private-key": { type: "string", default: "" },
       "trust-bundle": { type: "string", default: "" },
     },
-  });
+    "bench/balance/main.ts starts it",
+  );
   for (const [index, replica] of replicas.entries()) {
     const server = createServer((request, response) => {
       request.resume();

@@ -6,9 +6,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { systemClock, wait } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
+import { readArguments, readNumber, readWhole, runMain } from "../arguments.ts";
 import { makeCertificates } from "../certificates.ts";
 import { endAll, start, type Running } from "../processes.ts";
 import { findProgram } from "../tools.ts";
@@ -46,9 +46,20 @@ import { run } from "./load.ts";
 const MOST_CPU = 0.5;
 const RESULTS = join(import.meta.dirname, "..", "results");
 
+const USAGE = `node bench/balance/main.ts [options]
+
+  --scenarios A,B      only these
+  --arms A,B           only these balancers
+  --repeats 5          of each scenario and arm
+  --seconds 30         of load in a pass
+  --budget 80          seconds for all passes; again, until no pass is left
+  --results FILE       where the passes are kept
+`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const { values } = readArguments(
+    process.argv.slice(2),
+    {
       scenarios: { type: "string" },
       arms: { type: "string" },
       repeats: { type: "string", default: "5" },
@@ -56,7 +67,8 @@ async function main(): Promise<void> {
       budget: { type: "string", default: "80" },
       results: { type: "string", default: join(RESULTS, "balance.json") },
     },
-  });
+    USAGE,
+  );
   const scenarios = chosen(
     "--scenarios",
     values.scenarios,
@@ -69,10 +81,14 @@ async function main(): Promise<void> {
       ({ proxy }) => proxy !== "Envoy" || findProgram("envoy") !== undefined,
     ).map(({ name }) => name),
   );
-  const duration = 1000 * Number(values.seconds);
+  const duration = 1000 * readNumber("seconds", values.seconds, 1);
   const made = readMade(values.results);
-  const passes = left(plan(scenarios, arms, Number(values.repeats)), made);
-  const until = systemClock.now() + 1000 * Number(values.budget);
+  const passes = left(
+    plan(scenarios, arms, readWhole("repeats", values.repeats, 1)),
+    made,
+  );
+  const until =
+    systemClock.now() + 1000 * readNumber("budget", values.budget, 0);
   let done = 0;
   for (const pass of passes) {
     // A pass is begun only if it can be over in time, by what they take at least.
@@ -258,4 +274,4 @@ process.on("SIGINT", () => {
   process.exitCode = 130;
 });
 
-await main();
+await runMain(main);

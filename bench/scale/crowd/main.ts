@@ -2,7 +2,7 @@
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { readArguments } from "../../arguments.ts";
 import { startAgent } from "../../../src/agent/mesh-agent.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
@@ -27,14 +27,16 @@ interface Seen {
   fault: string | undefined;
 }
 
-const { values } = parseArgs({
-  options: {
+const { values } = readArguments(
+  process.argv.slice(2),
+  {
     count: { type: "string", default: "1" },
     services: { type: "string", default: "10" },
     token: { type: "string", default: "" },
     state: { type: "string", default: "" },
   },
-});
+  "bench/scale starts it",
+);
 const token = readFileSync(values.token, "utf8");
 const shape = shapeOf(Number(values.services));
 const seen: Seen[] = [];

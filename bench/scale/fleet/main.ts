@@ -4,7 +4,7 @@
  */
 import { createServer } from "node:http";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { readArguments } from "../../arguments.ts";
 import { openAuthority } from "../../../src/control-plane/authority/authority.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { formatInterest } from "../../../src/push/interest.ts";
@@ -99,14 +99,16 @@ function interestsOf(shape: Shape, index: number): readonly string[] {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const { values } = readArguments(
+    process.argv.slice(2),
+    {
       state: { type: "string", default: "" },
       count: { type: "string", default: "1" },
       // Of the mesh of which each uses ten; each subscribes to everything where it is absent.
       services: { type: "string" },
     },
-  });
+    "bench/scale starts it",
+  );
   const authority = await openAuthority({
     directory: join(values.state, "authority"),
     trustDomain: TRUST_DOMAIN,
