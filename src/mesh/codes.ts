@@ -9,6 +9,10 @@ export type OutcomeKind =
   | "answered"
   /** No connection, no handshake, or another identity than expected. */
   | "connect-failure"
+  /** This machine had nothing to connect with: nothing was sent, and nothing is known of the endpoint. */
+  | "machine-failure"
+  /** This machine broke the connection off after something was written. */
+  | "machine-reset"
   /** The peer's sidecar could not connect to its application. */
   | "application-unreachable"
   /** Provably unprocessed: refused stream, GOAWAY below the stream, a connection that died before a request byte was written. */

@@ -280,6 +280,18 @@ const TABLE = {
     fault: "upstream",
     outcome: { own: "connect-failure", peer: "peer-refusal" },
   },
+  // To the peer it is as with an application that is gone: this instance cannot serve now, and another may.
+  MACHINE_ERROR: {
+    text: "this proxy's machine had no file handle, memory or port for a connection",
+    hint: "Raise the limit on open files, or make room on the machine; see wherry_machine_errors_total.",
+    response: { status: 503, grpc: "UNAVAILABLE", retryAfter: true },
+    fault: "proxy",
+    outcome: {
+      own: "machine-failure",
+      begun: "machine-reset",
+      peer: "application-unreachable",
+    },
+  },
   APPLICATION_UNREACHABLE: {
     text: "the sidecar could not connect to its application",
     hint: "Check that the application runs and listens on its declared port.",

@@ -1,4 +1,6 @@
 /** Active health checks, the part that decides: when an endpoint that was asked is out, and when it is back. */
+import { messageOf } from "../core/errors.ts";
+import { isOfTheMachine } from "../core/machine/again.ts";
 
 export interface HealthThresholds {
   readonly unhealthyThreshold: number;
@@ -10,6 +12,12 @@ export type CheckResult =
   | { readonly kind: "healthy" }
   | { readonly kind: "unhealthy"; readonly evidence: string }
   | { readonly kind: "unknown"; readonly evidence: string };
+
+/** How a check ended that threw: an error of this machine says nothing of the endpoint. */
+export function resultOfError(thrown: unknown): CheckResult {
+  const kind = isOfTheMachine(thrown) ? "unknown" : "unhealthy";
+  return { kind, evidence: messageOf(thrown) };
+}
 
 /** What is known of one endpoint. It is well until it was shown not to be. */
 export interface HealthState {

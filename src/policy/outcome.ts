@@ -25,6 +25,8 @@ export const EFFECTS: Readonly<Record<OutcomeKind, Effects>> = {
   answered: row("success", "success", "measured", "no"),
   "connect-failure": row("failure", "local-origin", "penalty", "any"),
   "application-unreachable": row("failure", "local-origin", "penalty", "any"),
+  "machine-failure": row("none", "none", "none", "any"),
+  "machine-reset": row("none", "none", "none", "idempotent"),
   unprocessed: row("none", "none", "none", "any"),
   "no-endpoint": row("none", "none", "none", "no"),
   "not-attempted": row("none", "none", "none", "no"),
@@ -116,6 +118,7 @@ function kindOfFailure({
 }: FailureFacts): OutcomeKind {
   const { own, begun } = REASONS[code].outcome;
   if (responseBegan) return begun ?? "cut-short";
+  if (own === "machine-failure" && !unprocessed) return "machine-reset";
   return own === "reset" && unprocessed ? "unprocessed" : own;
 }
 

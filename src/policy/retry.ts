@@ -162,7 +162,9 @@ export function decideRetry(
       fullJitter(policy.backoff, question.retries + 1, clock),
   );
   if (now + after >= question.deadline) return no("deadline");
-  if (!budget.take(now)) return no("budget");
+  // What never left this machine added nothing to the load of the service.
+  if (attempt.kind !== "machine-failure" && !budget.take(now))
+    return no("budget");
   return { retry: true, after };
 }
 
@@ -197,6 +199,7 @@ function notAsked(
 function conditionsOf(attempt: FailedAttempt): readonly RetryCondition[] {
   switch (attempt.kind) {
     case "connect-failure":
+    case "machine-failure":
     case "application-unreachable":
       return ["connect-failure"];
     case "unprocessed":
@@ -206,6 +209,7 @@ function conditionsOf(attempt: FailedAttempt): readonly RetryCondition[] {
     case "shed":
       return ["refused-stream"];
     case "reset":
+    case "machine-reset":
       return attempt.reusedConnection
         ? ["reset-reused-connection", "reset"]
         : ["reset"];

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Buffers } from "./buffers.ts";
 import { onData } from "../runtime/socket-data.ts";
+import { countBroken } from "./machine-error.ts";
 
 /** Hears of what happens on a socket. */
 export interface SocketUser {
@@ -26,6 +27,7 @@ export function attend(
   socket.on("end", () => user.finished());
   socket.on("error", (error: Error) => {
     failure = error;
+    countBroken(error);
   });
   socket.on("close", () => user.closed(failure));
   socket.resume();

@@ -25,6 +25,7 @@ import type {
 } from "./exchange.ts";
 import { UNBOUNDED, type Buffers } from "./buffers.ts";
 import { onData } from "../runtime/socket-data.ts";
+import { countBroken, lossOfConnection } from "./machine-error.ts";
 import { SocketRoom } from "./socket-room.ts";
 import { reset } from "./sockets.ts";
 
@@ -82,7 +83,10 @@ class SocketHalf {
     );
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
-    socket.on("error", (error) => (this.#failure = error));
+    socket.on("error", (error) => {
+      this.#failure = error;
+      countBroken(error);
+    });
     socket.on("close", () => this.#closed());
   }
 
@@ -130,14 +134,14 @@ class SocketHalf {
     if (this.#aborted || (this.#inputOver && this.#outputOver)) return;
     this.#aborted = true;
     const code = systemCode(this.#failure);
+    const detail =
+      code === undefined
+        ? "the connection was closed"
+        : `the connection was closed (${code})`;
     this.#receiver?.abort(
-      new MeshError(
-        this.#side === "downstream" ? "CLIENT_CLOSED" : "UPSTREAM_RESET",
-        code === undefined
-          ? "the connection was closed"
-          : `the connection was closed (${code})`,
-        { source: this.#side, cause: this.#failure },
-      ),
+      this.#side === "downstream"
+        ? new MeshError("CLIENT_CLOSED", detail, { cause: this.#failure })
+        : lossOfConnection(detail, false, this.#failure),
     );
   }
 }

@@ -80,6 +80,21 @@ const TABLE: readonly [FailedAttempt, string, string, string, string][] = [
   [failed("answered"), "outcome", "outcome", "outcome", "outcome"],
   [failed("connect-failure"), "yes", "yes", "yes", "yes"],
   [failed("application-unreachable"), "yes", "yes", "yes", "yes"],
+  [failed("machine-failure"), "yes", "yes", "yes", "yes"],
+  [
+    failed("machine-reset", reused),
+    "yes",
+    "not-idempotent",
+    "yes",
+    "not-idempotent",
+  ],
+  [
+    failed("machine-reset"),
+    "not-asked",
+    "not-idempotent",
+    "yes",
+    "not-idempotent",
+  ],
   [failed("unprocessed", { refused: true }), "yes", "yes", "yes", "yes"],
   [failed("unprocessed", { refused: false }), "yes", "yes", "yes", "yes"],
   [failed("shed"), "yes", "yes", "yes", "yes"],
@@ -276,6 +291,12 @@ void t.test(
     ask(failed("server-error", is503), {}, budget);
     ask(failed("connect-failure"), { deadline: 0 }, budget);
     ask(failed("connect-failure"), { retries: 1 }, budget);
+    t.equal(taken, 0);
+    t.equal(
+      answer(ask(failed("machine-failure"), {}, budget)),
+      "yes",
+      "nothing was sent to the service",
+    );
     t.equal(taken, 0);
     t.equal(answer(ask(failed("connect-failure"), {}, budget)), "budget");
     t.equal(taken, 1);

@@ -19,14 +19,29 @@ const OF_THE_PLACE: ReadonlySet<string | undefined> = new Set([
   "EROFS",
 ]);
 
+/** What its network has no more of: local ports, buffers, a resolver that responds. */
+const OF_THE_NETWORK: ReadonlySet<string | undefined> = new Set([
+  "EADDRNOTAVAIL",
+  "EAI_AGAIN",
+  "EAI_MEMORY",
+  "ENOBUFS",
+]);
+
 /** Milliseconds before the second try, doubled before each further one. */
 const FIRST = 50;
 const TRIES = 6;
 
-/** The machine is what fails, not what it was asked. */
+/**
+ * The machine is what fails, not what it was asked. A name with several addresses fails with an error for each, of which one may be a
+ * word of the other end.
+ */
 export function isOfTheMachine(thrown: unknown): boolean {
+  if (thrown instanceof AggregateError)
+    return thrown.errors.length > 0 && thrown.errors.every(isOfTheMachine);
   const code = systemCode(thrown);
-  return MOMENTARY.has(code) || OF_THE_PLACE.has(code);
+  return (
+    MOMENTARY.has(code) || OF_THE_PLACE.has(code) || OF_THE_NETWORK.has(code)
+  );
 }
 
 /** Runs `run`, and again where it fails for a moment: for some 1.5 s in all. Rejects with the last error. */

@@ -8,6 +8,7 @@ export type MachinePart =
   | "access-log"
   | "certificate"
   | "config"
+  | "connection"
   | "interest"
   | "log"
   | "store";

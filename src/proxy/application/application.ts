@@ -2,6 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { MeshError } from "../../mesh/errors.ts";
+import type { Code } from "../../mesh/reasons.ts";
 import type {
   Protection,
   InboundPort,
@@ -222,10 +223,16 @@ function httpProtocolOf(port: InboundPort): "http/1.1" | "h2" {
   return plainProtocolOf(port) === "h2" ? "h2" : "http/1.1";
 }
 
+/** Failures to connect that say nothing of the application. */
+const NOT_THE_APPLICATION: ReadonlySet<Code> = new Set([
+  "INTERNAL",
+  "MACHINE_ERROR",
+  "STREAM_REFUSED",
+]);
+
 /** To the caller's sidecar: nothing was processed, and another instance may do (model: which outcome counts where). */
 function unreachable(error: MeshError): MeshError {
-  if (error.code === "STREAM_REFUSED" || error.code === "INTERNAL")
-    return error;
+  if (NOT_THE_APPLICATION.has(error.code)) return error;
   return new MeshError("APPLICATION_UNREACHABLE", error.message, {
     source: "upstream",
     unprocessed: true,

@@ -18,6 +18,7 @@ import type {
   ResponseReceiver,
 } from "../exchange.ts";
 import { UNBOUNDED } from "../buffers.ts";
+import { lossOfConnection } from "../machine-error.ts";
 import { BodyReader } from "./parse/body-reader.ts";
 import { BodyWriter } from "./write/body-writer.ts";
 import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
@@ -355,11 +356,8 @@ class Http1ClientConnection
   }
 
   #reset(detail: string, cause?: Error): MeshError {
-    return new MeshError("UPSTREAM_RESET", detail, {
-      source: "upstream",
-      unprocessed: this.#stream !== undefined && !this.output.sent,
-      cause,
-    });
+    const unprocessed = this.#stream !== undefined && !this.output.sent;
+    return lossOfConnection(detail, unprocessed, cause);
   }
 
   /** The peer has failed: the receiver hears of it, unless it has its whole response already. */

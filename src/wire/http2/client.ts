@@ -14,6 +14,7 @@ import {
   type ClientHost,
 } from "./streams/client-exchange.ts";
 import { lonelySource } from "../flood-guard.ts";
+import { lossOfConnection } from "../machine-error.ts";
 import {
   calmDown,
   ConnectionError,
@@ -309,12 +310,12 @@ class Client
         unprocessed,
         cause,
       });
-    return new MeshError(
-      "UPSTREAM_RESET",
+    return lossOfConnection(
       cause === undefined
         ? "the connection to the endpoint ended"
         : `the connection to the endpoint ended: ${cause.message}`,
-      { source: "upstream", unprocessed, cause },
+      unprocessed,
+      cause,
     );
   }
 
@@ -323,14 +324,10 @@ class Client
     this.#stalls.stop();
     let error: MeshError | undefined;
     if (cause instanceof MeshError) error = cause;
+    else if (cause instanceof ConnectionError)
+      error = new MeshError("UPSTREAM_PROTOCOL", cause.message, { cause });
     else if (cause !== undefined)
-      error = new MeshError(
-        cause instanceof ConnectionError
-          ? "UPSTREAM_PROTOCOL"
-          : "UPSTREAM_RESET",
-        cause.message,
-        { source: "upstream", cause },
-      );
+      error = lossOfConnection(cause.message, false, cause);
     // Streams were told that what is still here is unprocessed: it must not leave any more.
     this.output.discard();
     this.#tell(() => this.#observer.closed(error));

@@ -15,6 +15,7 @@ import {
   type Nuisance,
   type Source,
 } from "../flood-guard.ts";
+import { countBroken } from "../machine-error.ts";
 import {
   ConnectionError,
   ErrorCode,
@@ -147,7 +148,10 @@ export class Session implements StreamHost {
     const socket = this.#socket;
     socket.setNoDelay(true);
     this.#dropInput = onData(socket, use, this.buffers);
-    socket.on("error", (error) => (this.#socketError = error));
+    socket.on("error", (error) => {
+      this.#socketError = error;
+      countBroken(error);
+    });
     socket.on("end", () => {
       this.teardown(undefined);
       this.closer.close(false);

@@ -16,6 +16,7 @@ import { trustOf } from "../../identity/trust.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Protocol } from "../exchange.ts";
+import { machineError } from "../machine-error.ts";
 import { endWhenPeerIsGone } from "./dead-peer.ts";
 import {
   ignore,
@@ -49,8 +50,8 @@ export interface Link {
 }
 
 /**
- * Connects to a sidecar and makes sure that it is the expected one. Rejects with MeshError CONNECT_FAILED, CONNECT_TIMEOUT, TLS_FAILED or
- * WRONG_IDENTITY, always unprocessed since nothing was sent, or with the signal's reason.
+ * Connects to a sidecar and makes sure that it is the expected one. Rejects with MeshError CONNECT_FAILED, CONNECT_TIMEOUT, TLS_FAILED,
+ * WRONG_IDENTITY or MACHINE_ERROR, always unprocessed since nothing was sent, or with the signal's reason.
  */
 export function connectLink(options: ConnectOptions): Promise<Link> {
   const { signal } = options;
@@ -68,7 +69,8 @@ export function connectLink(options: ConnectOptions): Promise<Link> {
     });
   } catch (error) {
     return Promise.reject(
-      failure("CONNECT_FAILED", `${where}: ${messageOf(error)}`, error),
+      machineError(where, error) ??
+        failure("CONNECT_FAILED", `${where}: ${messageOf(error)}`, error),
     );
   }
   return handshaken(socket, options, where);
@@ -108,7 +110,10 @@ function handshaken(
     };
     const onError = (error: Error): void => {
       const code = connected ? "TLS_FAILED" : "CONNECT_FAILED";
-      fail(failure(code, `${where}: ${reasonOf(error)}`, error));
+      fail(
+        machineError(where, error) ??
+          failure(code, `${where}: ${reasonOf(error)}`, error),
+      );
     };
     const onClose = (): void =>
       fail(failure("TLS_FAILED", `${where}: closed during the handshake`));

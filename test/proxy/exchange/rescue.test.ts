@@ -44,6 +44,7 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["THROTTLED", 503, 8, true],
   ["FAULT_INJECTED", 503, 14, false],
   ["CONNECT_FAILED", 503, 14, false],
+  ["MACHINE_ERROR", 503, 14, true],
   ["CONNECT_TIMEOUT", 503, 14, false],
   ["TLS_FAILED", 503, 14, false],
   ["WRONG_IDENTITY", 503, 14, false],

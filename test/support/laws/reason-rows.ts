@@ -4,6 +4,7 @@ import { performServerHandshake } from "node:http2";
 import { connect, type Socket } from "node:net";
 import type { Code } from "../../../src/mesh/reasons.ts";
 import { makeField, type Field } from "../../../src/wire/fields.ts";
+import { failConnects } from "../faults/connect-faults.ts";
 import { overLink } from "../peers/over-link.ts";
 import {
   resource,
@@ -133,6 +134,14 @@ export const ROWS: readonly Row[] = [
     code: "CONNECT_FAILED",
     status: 503,
     before: (pair) => pair.callee.destroy(),
+  },
+  {
+    code: "MACHINE_ERROR",
+    status: 503,
+    ask: async (pair: Pair): Promise<Told> => {
+      const faults = failConnects(pair.callee.ports.link ?? 0, "EMFILE");
+      return pair.call().finally(() => faults.release());
+    },
   },
   {
     code: "UPSTREAM_RESET",

@@ -6,10 +6,11 @@
 import { connect } from "node:net";
 import type { Cancel } from "../../../core/clock.ts";
 import { formatHost, formatHostPort } from "../../../core/text/host-port.ts";
+import type { OutcomeKind } from "../../../mesh/codes.ts";
 import { MeshError } from "../../../mesh/errors.ts";
-import { messageOf } from "../../../core/errors.ts";
+import { isOfTheMachine } from "../../../core/machine/again.ts";
 import { serviceHost } from "../../../mesh/service-key.ts";
-import type { CheckResult } from "../../../policy/health.ts";
+import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import {
   outcomeOfAnswer,
   outcomeOfFailure,
@@ -116,9 +117,7 @@ export function connection({
     };
     const onAbort = (): void => settle({ kind: "unknown", evidence: "" });
     socket.on("connect", () => settle(HEALTHY));
-    socket.on("error", (error) =>
-      settle({ kind: "unhealthy", evidence: messageOf(error) }),
-    );
+    socket.on("error", (error) => settle(resultOfError(error)));
     signal.addEventListener("abort", onAbort, { once: true });
   });
 }
@@ -261,9 +260,16 @@ export function ofFailure(error: MeshError): CheckResult {
     unprocessed: error.unprocessed,
     responseBegan: false,
   });
-  const says = kind !== "not-attempted" && kind !== "unprocessed";
+  const says = !SAYS_NOTHING.has(kind) && !isOfTheMachine(error.cause);
   return { kind: says ? "unhealthy" : "unknown", evidence: error.message };
 }
+
+const SAYS_NOTHING: ReadonlySet<OutcomeKind> = new Set([
+  "machine-failure",
+  "machine-reset",
+  "not-attempted",
+  "unprocessed",
+]);
 
 /** What the endpoint's sidecar says by itself; undefined where the application answered. */
 export function ofReason(

@@ -1,10 +1,10 @@
 /** Asks the endpoints of one cluster now and then whether they are well, and keeps out those that are not. */
 import type { Cancel, Clock } from "../../../core/clock.ts";
-import { messageOf } from "../../../core/errors.ts";
 import {
   afterCheck,
   checkDelay,
   firstCheckDelay,
+  resultOfError,
   WELL,
   type CheckResult,
   type HealthState,
@@ -141,7 +141,7 @@ class CheckedEndpoints implements Health {
     );
     each.cancel = () => finish(undefined);
     check(each.endpoint, rules, abort.signal).then(finish, (error: unknown) =>
-      finish({ kind: "unhealthy", evidence: messageOf(error) }),
+      finish(resultOfError(error)),
     );
   }
 }

@@ -21,7 +21,7 @@ import {
   wordsOf,
   type Stall,
 } from "../../../policy/balance/stall.ts";
-import type { CheckResult } from "../../../policy/health.ts";
+import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import type {
   EjectionReason,
   OutlierDetector,
@@ -332,12 +332,9 @@ export class StallWatch implements Watch {
       question.abort.abort();
     });
     question.abort.signal.addEventListener("abort", cancel, { once: true });
-    asker.ask(key, question.abort.signal).then(settle, (error: unknown) =>
-      settle({
-        kind: "unhealthy",
-        evidence: error instanceof Error ? error.message : String(error),
-      }),
-    );
+    asker
+      .ask(key, question.abort.signal)
+      .then(settle, (error: unknown) => settle(resultOfError(error)));
   }
 
   #fade(now: MonotonicMs): void {

@@ -16,6 +16,7 @@ import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
 import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
 import { connectLink } from "../../../wire/tls/connect.ts";
+import { machineError } from "../../../wire/machine-error.ts";
 import { TcpConnection } from "../../../wire/tcp.ts";
 
 /** What is spoken on a plaintext connection. */
@@ -160,11 +161,14 @@ function connectFailure(where: string, error: Error): MeshError {
       `${where} is not a service of the mesh and the name does not resolve (${code})`,
       { source: "upstream", unprocessed: true, cause: error },
     );
-  return new MeshError("CONNECT_FAILED", `${where}: ${messageOf(error)}`, {
-    source: "upstream",
-    unprocessed: true,
-    cause: error,
-  });
+  return (
+    machineError(where, error) ??
+    new MeshError("CONNECT_FAILED", `${where}: ${messageOf(error)}`, {
+      source: "upstream",
+      unprocessed: true,
+      cause: error,
+    })
+  );
 }
 
 function ignore(): void {

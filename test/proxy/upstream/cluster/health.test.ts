@@ -92,6 +92,18 @@ void t.test(
   },
 );
 
+void t.test("an error of this machine takes nothing out", async (t) => {
+  const { clock, health, changes, answer } = harness();
+  health.update([endpoint("a")], { ...SETTINGS, unhealthyThreshold: 1 });
+  clock.advance(500);
+  await answer(Object.assign(new Error("no handle"), { code: "EMFILE" }));
+  t.equal(health.isHealthy("a"), true);
+  clock.advance(1000);
+  await answer(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
+  t.strictSame(changes, ["a sick: refused"]);
+  health.close();
+});
+
 void t.test(
   "failures in a row take it out; errors of the check are failures",
   async (t) => {

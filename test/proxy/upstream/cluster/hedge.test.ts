@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http";
 import t from "tap";
 import { fakeClock, passing } from "../../../support/clocks/fake-clock.ts";
+import { failConnects } from "../../../support/faults/connect-faults.ts";
 import {
   resource,
   until,
@@ -171,6 +172,39 @@ void t.test(
       const answer = await call;
       t.match(answer, { status: 200, text: "from the slow one" });
       t.equal(await hedges(pair, "won"), 0);
+    });
+  },
+);
+
+void t.test(
+  "a second that this machine cannot connect is no word of its endpoint",
+  async (t) => {
+    const clock = fakeClock({ wall: Date.now() });
+    const made = shop(
+      { minimumDelay: "20ms" },
+      {
+        connectionPool: { http: { maxRequestsPerConnection: 1 } },
+        outlierDetection: { consecutiveLocalOriginFailures: 1 },
+      },
+    );
+    await withPair({ ...made.options, clock }, async (pair) => {
+      await learn(pair, made);
+      const other = pair.instances[1]?.sidecar?.ports.link ?? 0;
+      for (const [code, ejections] of [
+        ["EMFILE", 0],
+        ["ECONNREFUSED", 1],
+      ] as const) {
+        const { call, response } = await hold(pair, made);
+        const faults = failConnects(other, code);
+        clock.advance(20);
+        await until(() => faults.failed === 1);
+        faults.release();
+        response.end("late");
+        t.equal((await call).text, "late", code);
+        const seen = await pair.metric(pair.caller, "wherry_ejections_total{");
+        // An endpoint that is out gets no second request.
+        if (!t.equal(seen, ejections, code)) return;
+      }
     });
   },
 );

@@ -40,7 +40,7 @@ interface Bench {
   send(endpoint: string): OpenCall;
   /** A request that is answered at once. */
   serve(endpoint: string): void;
-  answer(result: CheckResult): Promise<void>;
+  answer(result: CheckResult | Promise<CheckResult>): Promise<void>;
   /** Time passes, and every endpoint but `silent` answers a request in each 5 ms of it. */
   pass(ms: number, silent?: string): void;
 }
@@ -54,7 +54,7 @@ function bench(keys: readonly string[] = ["a", "b"]): Bench {
   const ejections: string[] = [];
   const told: OpenCall[] = [];
   const state = { responds: true };
-  const waiting: ((result: CheckResult) => void)[] = [];
+  const waiting: ((result: CheckResult | Promise<CheckResult>) => void)[] = [];
   const ticks = new StallTicks(new Deadlines(clock));
   const watch: StallWatch = new StallWatch({
     clock,
@@ -261,6 +261,24 @@ void t.test(
     made.pass(100);
     t.equal(made.detector.onProbation("a"), false);
     made.watch.close();
+  },
+);
+
+void t.test(
+  "a request of our own that this machine fails is no word of the endpoint",
+  async (t) => {
+    for (const [code, ejections] of [
+      ["EMFILE", 1],
+      ["ECONNREFUSED", 2],
+    ] as const) {
+      const made = await ejected();
+      made.pass(1050, "a");
+      const failure = Object.assign(new Error(code), { code });
+      await made.answer(Promise.reject(failure));
+      made.pass(50, "a");
+      t.equal(made.ejections.length, ejections, code);
+      made.watch.close();
+    }
   },
 );
 
