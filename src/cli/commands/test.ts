@@ -16,15 +16,15 @@ import { placeIn } from "../explain-text.ts";
 import { findingLine } from "../manifests.ts";
 import { outputOption } from "../output.ts";
 import { painter } from "../table.ts";
-import { differences } from "../test-compare.ts";
-import { readTestFile, type CallTest, type TestFile } from "../test-file.ts";
+import { differences } from "../test/compare.ts";
+import { readTestFile, type CallTest, type TestFile } from "../test/file.ts";
 import {
   jsonReport,
   junitReport,
   passedOf,
   textReport,
   type TestResult,
-} from "../test-report.ts";
+} from "../test/report.ts";
 
 /** Tests that fail end with 1; a file that cannot be used ends with this. */
 const BAD_FILE = 2;

@@ -1,14 +1,14 @@
 /** What a test expects against what was decided: one difference a field, in the words of the test file. */
-import { durationOf } from "../core/duration.ts";
-import type { CallExplanation } from "../policy/explain/call.ts";
+import { durationOf } from "../../core/duration.ts";
+import type { CallExplanation } from "../../policy/explain/call.ts";
 import {
   valueAt,
   type Lookup,
   type Outcome,
-} from "../policy/explain/decision.ts";
-import { percent, timeText } from "../policy/explain/words.ts";
-import { elsewhereLines } from "./explain-text.ts";
-import type { Expectation } from "./test-file.ts";
+} from "../../policy/explain/decision.ts";
+import { percent, timeText } from "../../policy/explain/words.ts";
+import { elsewhereLines } from "../explain-text.ts";
+import type { Expectation } from "./file.ts";
 
 export interface Difference {
   readonly field: string;

@@ -1,16 +1,16 @@
 /** The results of `wherry test`: for a person, as JSON, or as the JUnit XML that CI systems show. */
-import type { CallExplanation } from "../policy/explain/call.ts";
-import type { Decision, Step } from "../policy/explain/decision.ts";
+import type { CallExplanation } from "../../policy/explain/call.ts";
+import type { Decision, Step } from "../../policy/explain/decision.ts";
 import {
   decisionLines,
   outcomeText,
   type Place,
   withPlaces,
-} from "./explain-text.ts";
-import type { Explained } from "./explaining.ts";
-import { painter, type Paint } from "./table.ts";
-import type { Difference } from "./test-compare.ts";
-import type { CallTest } from "./test-file.ts";
+} from "../explain-text.ts";
+import type { Explained } from "../explaining.ts";
+import { painter, type Paint } from "../table.ts";
+import type { Difference } from "./compare.ts";
+import type { CallTest } from "./file.ts";
 
 export interface TestResult {
   readonly file: string;

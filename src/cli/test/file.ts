@@ -3,14 +3,14 @@ import { glob } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
 import { Ajv } from "ajv";
 import Type from "typebox";
-import { UserError } from "../core/errors.ts";
-import { parseTimestamp } from "../core/clock.ts";
-import { lintTexts, type Finding, type Located } from "../resources/lint.ts";
-import { explain } from "../resources/schema-errors.ts";
-import { CLOSED, DURATION, KEYWORDS } from "../resources/schema-parts.ts";
-import { parseDocuments } from "../resources/yaml.ts";
-import type { CliContext } from "./context.ts";
-import { findingLine, readTexts } from "./manifests.ts";
+import { UserError } from "../../core/errors.ts";
+import { parseTimestamp } from "../../core/clock.ts";
+import { lintTexts, type Finding, type Located } from "../../resources/lint.ts";
+import { explain } from "../../resources/schema-errors.ts";
+import { CLOSED, DURATION, KEYWORDS } from "../../resources/schema-parts.ts";
+import { parseDocuments } from "../../resources/yaml.ts";
+import type { CliContext } from "../context.ts";
+import { findingLine, readTexts } from "../manifests.ts";
 
 export interface TestFile {
   readonly file: string;
