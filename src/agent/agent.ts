@@ -41,7 +41,7 @@ export interface SharedConfig {
   readonly version: SnapshotVersion;
 }
 
-/** Those who serve by the same config in threads of their own: it is in force, and acknowledged, once all of them have it. */
+/** Threads that serve by the same config: it is in force, and acknowledged, once all of them have it. */
 export interface Peers {
   /** Each compiles it and keeps it ready; resolves with the reason where one of them cannot. */
   compile(config: SharedConfig): Promise<string | undefined>;

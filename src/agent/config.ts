@@ -65,7 +65,7 @@ export function makeConfig(
       const { snapshot: compiled, difference } = await run(
         compileSteps(resourcesOf(config), self, version, {
           previous: snapshot.value,
-          // By whoever received them: staging, the files' lint, or the start that read them from disk. They are nobody's but the config's.
+          // By the part that received them: staging, the files' lint, or the start that read them from disk. They are the config's alone.
           validated: true,
           owned: true,
         }),

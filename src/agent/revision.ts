@@ -3,7 +3,7 @@ import type { SnapshotVersion } from "../policy/snapshot.ts";
 import type { Revision } from "../push/messages.ts";
 
 /**
- * Why a Revision is not to be followed by who follows `known`; undefined where it is. A control plane that lost its database, or got an
+ * Why a Revision is not to be followed after `known`; undefined where it is. A control plane that lost its database, or got an
  * older one back, would empty the mesh: its word is not taken before an operator's is.
  */
 export function revisionFault(

@@ -206,7 +206,7 @@ export async function closeFile(
     await handle.chmod(0o600);
     return `${file} was open to others (${octal(facts.mode)}) and is 0600 now: ${advice}`;
   } catch (thrown) {
-    // The group of a volume that may only be read was chosen by whoever mounted it (fsGroup).
+    // The group of a volume that may only be read was chosen where it was mounted (fsGroup).
     if (secretFault(facts, file, "the file") === undefined) return undefined;
     return `${file} is open to others (${octal(facts.mode)}) and cannot be closed: ${messageOf(thrown)}; ${advice}`;
   }

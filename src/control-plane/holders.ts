@@ -1,4 +1,4 @@
-/** Connections of those who have proved who they are: capped for each, so that one certificate or token does not take them all. */
+/** Connections of peers and tokens that were verified: capped for each, so that one certificate or token does not take them all. */
 import type { Socket } from "node:net";
 
 export interface Holders {

@@ -1,4 +1,4 @@
-/** The control plane's metrics: no label names anything of the mesh, for whoever reaches the API may read them. */
+/** The control plane's metrics: no label names anything of the mesh, for everybody on the API's network may read them. */
 import {
   DURATION_BOUNDS,
   type CounterCell,

@@ -1,4 +1,4 @@
-/** API tokens: who may ask the control plane for what. The store keeps hashes only. */
+/** API tokens: what each may ask the control plane for. The store keeps hashes only. */
 import { randomUUID, timingSafeEqual } from "node:crypto";
 import { parseTimestamp, timestamp, type Clock } from "../core/clock.ts";
 import { hashSecret, makeSecret } from "../push/token.ts";
@@ -24,7 +24,7 @@ export interface ApiTokenSpec {
   readonly expiresAt?: string;
 }
 
-/** Who is asking, once a token has been accepted. */
+/** The holder of a token that was accepted. */
 export interface Principal {
   readonly tokenId: string;
   readonly role: Role;

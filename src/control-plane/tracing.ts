@@ -193,7 +193,7 @@ async function load(
     sdk,
     tracer: sdk.api.trace.getTracer("wherry"),
     async shutdown() {
-      // They belong to the process: whoever traces after us finds them taken otherwise.
+      // They belong to the process: the next tracer would find them taken otherwise.
       sdk.api.trace.disable();
       sdk.api.propagation.disable();
       sdk.api.context.disable();

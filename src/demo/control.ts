@@ -21,7 +21,7 @@ export interface ControlOptions {
   readonly processes: ReadonlyMap<string, ManagedProcess>;
   /** Where spans go besides; OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly forwardTo: string | undefined;
-  /** What whoever starts and stops processes must bring. */
+  /** The token that starts and stops processes. */
   readonly token: LocalToken;
 }
 
@@ -67,7 +67,7 @@ export async function startControl(
   return server;
 }
 
-/** Whoever is on this machine may look; no web page may, and to change something takes the token, which other users cannot read. */
+/** Everybody on this machine may look; no web page may, and to change something takes the token, which other users cannot read. */
 function guard(server: FastifyInstance, token: LocalToken): void {
   server.addHook("onRequest", async ({ headers, method, url }, reply) => {
     const foreign = foreignness(headers);

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 
-/** Linux hands out ports from 32768 on to whoever connects: one of those may be gone before its process listens. */
+/** Linux hands out ports from 32768 on to connections: one of those may be gone before its process listens. */
 const FROM = 20_000;
 const TO = 32_768;
 const MOST_TRIES = 1000;

@@ -1,4 +1,4 @@
-/** The shop as a page, for those who open it in a browser. */
+/** The shop as a page for browsers. */
 
 export function shopPage(parts: Readonly<Record<string, unknown>>): string {
   const cards = Object.entries(parts)

@@ -1,4 +1,4 @@
-/** Who is in the demo shop, and on which ports each stands. */
+/** The services of the demo shop, and their ports. */
 import { freePort, isFree } from "./free-port.ts";
 
 export interface Instance {

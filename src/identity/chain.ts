@@ -97,7 +97,7 @@ export function validityFault(
   return undefined;
 }
 
-/** A one-line name for messages, cut: whoever presents a certificate chooses what is in it. */
+/** A one-line name for messages, cut: the holder of a certificate chooses what is in it. */
 export function nameOf(certificate: X509Certificate): string {
   // Undefined for an empty subject, whatever its type says.
   const subject: unknown = certificate.subject;

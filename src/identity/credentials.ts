@@ -1,4 +1,4 @@
-/** What a workload proves its identity with and whom it trusts: checked as a whole before anything uses it. */
+/** What a workload proves its identity with, and what it trusts: checked as a whole before anything uses it. */
 import {
   createPrivateKey,
   type KeyObject,
@@ -39,7 +39,7 @@ let generations = 0;
 
 /**
  * Reads and checks credentials at `now` (wall-clock milliseconds). An expired leaf is taken: a sidecar that boots from its disk
- * renews with it; whoever receives it refuses it. Throws UserError that names the part at fault.
+ * renews with it; its peer refuses it. Throws UserError that names the part at fault.
  */
 export function loadCredentials(
   pems: CredentialPems,

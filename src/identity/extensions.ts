@@ -26,7 +26,7 @@ export const Oid = {
   POLICY_CONSTRAINTS: "2.5.29.36",
   INHIBIT_ANY_POLICY: "2.5.29.54",
   /**
-   * Ours: instance name and labels as JSON. The arcs are a UUID in seven parts beneath the root that Microsoft gives to whoever has no arc
+   * Ours: instance name and labels as JSON. The arcs are a UUID in seven parts beneath the root that Microsoft gives to those without an arc
    * of their own. Each is below 2^31: Go and others refuse a whole certificate for one larger arc.
    */
   BINDING:

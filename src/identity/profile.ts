@@ -52,7 +52,7 @@ const UNDERSTOOD_IN_AUTHORITY: ReadonlySet<string> = new Set([
   ].map(keyOfOid),
 ]);
 
-/** Why `leaf` cannot stand for a workload, whoever signed it; names and validity are judged apart. Throws DerError where it cannot be read. */
+/** Why `leaf` cannot stand for a workload, whatever signed it; names and validity are judged apart. Throws DerError where it cannot be read. */
 export function leafFault(
   leaf: X509Certificate,
 ): { readonly reason: LeafFault; readonly detail: string } | undefined {

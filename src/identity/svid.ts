@@ -1,4 +1,4 @@
-/** Judges the certificate that a peer proved itself with: who it is, or why it is nobody to us (SPIFFE X.509-SVID, 4 and 5). */
+/** Judges the certificate of a peer: its identity, or why it has none for us (SPIFFE X.509-SVID, 4 and 5). */
 import type { X509Certificate } from "node:crypto";
 import { timestamp } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";

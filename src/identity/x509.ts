@@ -60,7 +60,7 @@ export interface CertificateTemplate {
   readonly profile:
     | { readonly kind: "authority"; readonly pathLength?: number }
     | WorkloadProfile;
-  /** Who signs; a bare private key makes a self-signed root. */
+  /** The signer; a bare private key makes a self-signed root. */
   readonly issuer: Issuer | { readonly selfSignedWith: KeyObject };
 }
 
@@ -133,7 +133,7 @@ export function issueCertificate(template: CertificateTemplate): string {
   return toPem("CERTIFICATE", signed(body, algorithm, key));
 }
 
-/** A PKCS #10 request (RFC 2986) for the key: it names no subject, since the authority alone decides who asks. */
+/** A PKCS #10 request (RFC 2986) for the key: it names no subject, since the authority alone decides the identity. */
 export function createCsr(privateKey: string): string {
   const key = createPrivateKey(privateKey);
   const info = createPublicKey(key).export({ type: "spki", format: "der" });

@@ -92,7 +92,7 @@ const TABLE = {
     fault: "downstream",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
   },
-  // 499 tells the caller nothing, who is gone: nginx's convention, for logs alone.
+  // 499 never reaches the caller, which is gone: nginx's convention, for logs alone.
   CLIENT_CLOSED: {
     text: "the caller went away before it had its response",
     hint: "Wait for the response.",

@@ -113,7 +113,7 @@ function clamp(limit: number, options: ConcurrencyOptions): number {
   );
 }
 
-/** One who waits for the application. */
+/** A request that waits for the application. */
 export interface Waiting {
   /** Monotonic milliseconds. */
   readonly since: number;
@@ -123,7 +123,7 @@ export interface Waiting {
 export const STANDING = 20;
 
 /**
- * Who waits while the limit is reached: first come, first served through a burst. In a standing queue the newest goes first, for the
+ * The queue while the limit is reached: first come, first served through a burst. In a standing queue the newest goes first, for the
  * oldest has the least of its time left ("Fail at Scale", Maurer 2015); what has waited for too long is let go.
  */
 export class WaitingLine<T extends Waiting> {
@@ -154,7 +154,7 @@ export class WaitingLine<T extends Waiting> {
     return this.isStanding(now) ? this.#line.pop() : this.#line.shift();
   }
 
-  /** Takes out the one who has waited longest. */
+  /** Takes out the one that has waited longest. */
   drop(): T | undefined {
     return this.#line.shift();
   }

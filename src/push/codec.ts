@@ -307,5 +307,5 @@ export const registerRequest: Codec<RegisterRequest> = flat("RegisterRequest");
 export const registerResponse: Codec<RegisterResponse> =
   flat("RegisterResponse");
 export const reportRequest: Codec<ReportRequest> = flat("ReportRequest");
-/** Deregister says all that it has to by who sends it. */
+/** The sender of Deregister is all that it says. */
 export const empty: Codec<Readonly<Record<string, never>>> = flat("Empty");

@@ -11,7 +11,7 @@ export const LOOKUP_TYPE: string = `${PREFIX}wherry.push.v1.Lookup`;
 /** The type of a resource that came packed (`packing.ts`): it is not said on the wire, and its value is JSON. */
 export const PACKED_TYPE: string = `${PREFIX}wherry.push.v1.PackedResource`;
 
-/** Who the control plane is, in whichever trust domain: spiffe://TD/ns/wherry-system/sa/control-plane. */
+/** The control plane's identity, in whichever trust domain: spiffe://TD/ns/wherry-system/sa/control-plane. */
 export const CONTROL_PLANE: {
   readonly namespace: string;
   readonly serviceAccount: string;

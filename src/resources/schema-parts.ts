@@ -44,7 +44,7 @@ export const CLOSED: { readonly additionalProperties: false } = {
   additionalProperties: false,
 };
 
-/** The one keyword that JSON schema does not have: what a value has to be, in words for who wrote another. Read after "is not". */
+/** The one keyword that JSON schema does not have: what a value has to be, in words for the author of another. Read after "is not". */
 export const KEYWORDS: readonly string[] = ["expected"];
 
 /**

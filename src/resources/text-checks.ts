@@ -53,7 +53,7 @@ function decodeOctet(encoded: string): string {
 
 /**
  * Why the host can be that of no external Service, whatever the mesh holds. Single labels and what ends in `.svc` are names of
- * the mesh's own Services; a name that ends in a number is an address to whoever resolves it (URL standard, "ends in a number").
+ * the mesh's own Services; a name that ends in a number is an address to a resolver (URL standard, "ends in a number").
  */
 export function hostFault(host: string): string | undefined {
   const labels = host.split(".");

@@ -1,4 +1,4 @@
-/** The process as a whole: it stays alive, or becomes another program, as `exec` does in a shell: the same process, and nobody between it and who started it. */
+/** The process as a whole: it stays alive, or becomes another program, as `exec` does in a shell: the same process, and nobody between it and its parent. */
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, join, resolve } from "node:path";

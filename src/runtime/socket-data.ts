@@ -124,7 +124,7 @@ function readByCopy(socket: Socket, user: User, buffers: ReadRoom): void {
 }
 
 /**
- * For whoever looks at the first bytes of a socket by "readable" events: it brings no more at once than others do, where thousands that
+ * For a reader of the first bytes of a socket by "readable" events: it brings no more at once than others do, where thousands that
  * come together would bring 64 KiB each. To be called off when that is over.
  */
 export function readLittle(socket: Socket, buffers: ReadRoom): () => void {
@@ -217,7 +217,7 @@ class Reads {
   }
 }
 
-/** What small chunks are copied into, and how much of it is taken. Whoever keeps a chunk keeps this: Node's own, of 64 KiB, would be too much. */
+/** What small chunks are copied into, and how much of it is taken. Keeping a chunk keeps this: Node's own, of 64 KiB, would be too much. */
 let pool: Buffer = Buffer.allocUnsafeSlow(POOL);
 let taken = 0;
 

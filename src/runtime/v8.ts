@@ -9,7 +9,7 @@ import { runInNewContext } from "node:vm";
 
 let native: NodeJS.GCFunction | undefined;
 
-/** One collection, at once or as the options say. Those who count on it know what it takes. */
+/** One collection, at once or as the options say. Callers know what it takes. */
 export function collectGarbage(options: NodeJS.GCOptions): void {
   native ??= globalThis.gc ?? nativeCollector();
   native(options);

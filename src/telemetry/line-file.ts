@@ -21,11 +21,11 @@ export interface LineFile {
   close(): void;
 }
 
-/** Takes blocks of whole lines and writes one after the other, so that no line is broken whoever they come from. */
+/** Takes blocks of whole lines and writes one after the other, so that no line is broken whichever worker it comes from. */
 export interface LineSink {
   /** Writes the first `length` bytes of `block` when its turn comes, and then gives it back. */
   take(block: Buffer, length: number, done: (block: Buffer) => void): void;
-  /** The same for whoever will write no more: at once where nothing is being written, since the process may be about to end. */
+  /** The same for a writer that will write no more: at once where nothing is being written, since the process may be about to end. */
   last(block: Buffer, length: number): void;
   /** Closes once all is written. */
   close(): void;
@@ -126,7 +126,7 @@ interface Waiting {
   readonly done: (block: Buffer) => void;
 }
 
-/** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. What waits is bounded by those who write: none gives a block before it has got the last one back. */
+/** Opens `path` for appending; standard output where there is none. Throws where it cannot be opened. What waits is bounded by the writers: none gives a block before it has got the last one back. */
 export function openLineSink(path: string | undefined, clock: Clock): LineSink {
   const file = path === undefined ? STANDARD_OUTPUT : openSync(path, "a");
   const waiting: Waiting[] = [];

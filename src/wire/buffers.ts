@@ -4,7 +4,7 @@
  * ```
  *   limit ┬───────────────  no request is taken
  *         │ what sockets may bring before they can be stopped
- *    half ┼───────────────  nobody who holds some reads more
+ *    half ┼───────────────  no holder of some reads more
  *         │ free             share = free / 128: what one queue may hold before its source is stopped
  *    held ┼───────────────
  *         │ waiting: queues of streams, outputs, replay buffers …
@@ -26,7 +26,7 @@ const PARTS = 128;
 /** Part of the limit that sockets with room for `MOST` bytes may read together, and up to which any may; at least so many sockets. */
 const LARGE_READS = 4;
 const LARGE_AT_LEAST = 16;
-/** Part of the limit under which those who wait for room go on. */
+/** Part of the limit under which those that wait for room go on. */
 const RELIEF = 0.4;
 /** A slice that waits is copied where what it was cut from is so many times as large; beyond that part of the limit, sooner. */
 const WASTE = 16;

@@ -20,7 +20,7 @@ export const FieldClass = {
   TRACE: 16,
   /** A trailer section may not have it (RFC 9110 6.5.1). */
   NO_TRAILER: 32,
-  /** Says where a request comes from, or what it once asked for: only of those who can be held to it (`proxy/exchange/forwarded.ts`). */
+  /** Says where a request comes from, or what it once asked for: only where the sender can be held to it (`proxy/exchange/forwarded.ts`). */
   FORWARDED: 64,
   /** Claims an identity, beside MESH: no caller of any kind may, and no policy sees it (law 5). */
   IDENTITY: 128,

@@ -45,7 +45,7 @@ function zeroes(): Record<Nuisance, number> {
   };
 }
 
-/** Whoever stands behind connections: an identity, or an address without one. Whoever runs the listener keeps one for each. */
+/** The source of connections: an identity, or an address without one. A listener keeps one for each. */
 export interface Source {
   readonly tally: Tally;
   /** All connections of the source together may do so many times what one may, at `now` (monotonic milliseconds). */

@@ -1,7 +1,7 @@
 /** Finding the method in the bytes of a request line. */
 import { METHODS } from "../core/text/methods.ts";
 
-/** The method that text[0, length) is, as one text each, whoever sends it: what looks at it later finds it by identity. */
+/** The method that text[0, length) is, as one text each, whatever sends it: what looks at it later finds it by identity. */
 export function knownMethod(text: string, length: number): string | undefined {
   for (const method of METHODS)
     if (method.length === length && text.startsWith(method)) return method;

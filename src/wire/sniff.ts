@@ -20,7 +20,7 @@ export const SNIFF_TIMEOUT: number = 5000;
 
 /**
  * Calls `onResult` once, as soon as the bytes are unmistakable, or after the time-out. Not at all where the connection ends before
- * its first byte: then the socket closes. Errors stay with whoever owns the socket. Returns the way to stop.
+ * its first byte: then the socket closes. Errors stay with the owner of the socket. Returns the way to stop.
  *
  * A peer that has begun an HTTP request or a TLS record and then stalls is what it began, not "other": stalling must not
  * be a way around the policy for HTTP.

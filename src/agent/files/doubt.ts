@@ -72,7 +72,7 @@ function refuse(what: string): Doubt {
   };
 }
 
-/** A full disk or a save that died leaves an empty file; whoever means it removes the file. */
+/** A full disk or a save that died leaves an empty file; to mean it, remove the file. */
 function* emptiedFile(next: Facts, current: Facts): Steps<string | undefined> {
   for (const [file, { count }] of current) {
     yield;

@@ -78,7 +78,7 @@ function render(status: MeshStatus, paint: Paint): string {
   return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
 }
 
-/** Before everything else: whoever looks for the cause of trouble shall not look past what was made on purpose. */
+/** Before everything else: a search for the cause of trouble shall not miss what was made on purpose. */
 function faultsOf({ faults = [], now }: MeshStatus, paint: Paint): string {
   return faults
     .map(

@@ -1,4 +1,4 @@
-/** Finds out who is asking, before anything else of a request is looked at. */
+/** Finds the principal of a request, before anything else of it is looked at. */
 import type { FastifyRequest } from "fastify";
 import type { Clock } from "../../core/clock.ts";
 import type { Store } from "../store/store.ts";

@@ -58,7 +58,7 @@ export interface EnrolmentOptions {
 
 /**
  * Failures of one source and of all that are reported and logged one by one, and how fast that comes back (a second). Beyond it they are
- * still looked at: a good token works whoever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
+ * still looked at: a good token works whatever shares its address, and the 256 random bits of a token cannot be guessed at any rate.
  */
 export const PER_SOURCE = { burst: 10, rate: 1 } as const;
 export const TOGETHER = { burst: 200, rate: 50 } as const;

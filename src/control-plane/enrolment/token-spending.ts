@@ -14,7 +14,7 @@ const MOST_REMEMBERED = 10_000;
 export const NO_USES_LEFT =
   "the token has no uses left: make another with `wherry token create`";
 
-/** Who wants a use of a token. */
+/** A request for a use of a token. */
 interface Spender {
   readonly text: string;
   /** By which it is known again. */

@@ -45,7 +45,7 @@ export async function verifyToken(
   return { record, spec };
 }
 
-/** The record was written by `createEnrolmentToken` alone; the shape is checked all the same, for it decides who is who. */
+/** The record was written by `createEnrolmentToken` alone; the shape is checked all the same, for it decides identities. */
 function tokenSpec(record: Resource): EnrolmentTokenSpec | undefined {
   const spec = record.spec as Partial<EnrolmentTokenSpec>;
   const { hash, namespace, serviceAccount, labels, expiresAt, usesLeft } = spec;

@@ -81,7 +81,7 @@ export class Feed implements MeshSource {
       await reached(this.#revision, newest, clock, this.#closing.signal);
     if (this.revision >= newest)
       return { mesh: this.catalogue.mesh, revision: this.revision };
-    // Changes cannot be followed just now: whoever asks gets what a look at the whole store says.
+    // Changes cannot be followed just now: a question gets what a look at the whole store says.
     const fresh = new Catalogue();
     const revision = await list(store, fresh);
     return { mesh: fresh.mesh, revision };

@@ -158,7 +158,7 @@ function servePeer(
   );
 }
 
-/** What is pushed, and to whom. */
+/** What is pushed, and to which sidecars. */
 interface Pushed {
   readonly sidecars: Sidecars;
   readonly feed: Feed;

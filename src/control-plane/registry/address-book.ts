@@ -1,4 +1,4 @@
-/** Who has which ADDRESS:PORT: each belongs to one identity at a time, and the first to come has it. */
+/** The owners of ADDRESS:PORT: each belongs to one identity at a time, and the first to come has it. */
 import { Multimap } from "../../core/multimap.ts";
 import {
   accountOf,

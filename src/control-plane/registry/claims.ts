@@ -27,7 +27,7 @@ import type { Change, Store } from "../store/store.ts";
 export interface Claims {
   /** The address in its one form. Throws RegistrationError where the peer may not register it. */
   check(peer: Peer, address: string): string;
-  /** Who has a place that the Workload is to have, where it is another identity. */
+  /** The owner of an address that the Workload is to have, where it is another identity. */
   conflict(workload: WorkloadResource): AddressConflict | undefined;
   /** Takes the places of the Workload. Throws RegistrationError where another identity has one. */
   take(workload: WorkloadResource): void;

@@ -34,7 +34,7 @@ export async function* follow(
   }
 }
 
-/** True in a turn after there is something behind `cursor`: a writer and all who watch it do not hold the event loop together. False when the watch is over. */
+/** True in a turn after there is something behind `cursor`: a writer and all its watchers do not hold the event loop together. False when the watch is over. */
 function grown(
   history: History,
   cursor: number,

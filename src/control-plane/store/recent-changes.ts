@@ -1,4 +1,4 @@
-/** The newest changes as they were written: whoever follows closely reads no file, and gets the very resources that the store has. */
+/** The newest changes as they were written: a watch that follows closely reads no file, and gets the very resources that the store has. */
 import type { Change } from "./store.ts";
 
 /** Changes that are kept at least; twice as many are kept at most. */

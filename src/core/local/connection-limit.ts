@@ -1,4 +1,4 @@
-/** Who may hold a connection to a small HTTP server of ours, and for how long: somebody new always gets in, and whoever holds the most makes room. */
+/** Which connections a small HTTP server of ours keeps, and for how long: a new one always gets in, and the source with the most makes room. */
 import type { RequestListener, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../clock.ts";
@@ -28,7 +28,7 @@ interface Connection {
 /**
  * Serves by `handle`, one request of a connection at a time, and ends connections that are held for nothing. Over the bound the one that
  * came first makes room, of the source that has most; one that waits for a request before one that waits for a response. So a probe gets
- * in, whatever a stranger holds. `stalled` tells whoever began a request and did not end it.
+ * in, whatever a stranger holds. `stalled` tells a caller that began a request and did not end it.
  */
 export function limitConnections(
   server: Server,
@@ -53,7 +53,7 @@ export function limitConnections(
     });
   };
 
-  // Counted and timed here: Node would turn away whoever comes last, and wait for ever for whoever says nothing.
+  // Counted and timed here: Node would turn away the last to come, and wait for ever for a silent one.
   server.maxConnections = Number.POSITIVE_INFINITY;
   server.headersTimeout = 0;
   server.requestTimeout = 0;

@@ -1,4 +1,4 @@
-/** The token that whoever changes something by a page of this machine must bring: a file in the state directory, which other users cannot read and no web page can. */
+/** The token that is needed to change something by a page of this machine: a file in the state directory, which other users cannot read and no web page can. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { access, link, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -18,7 +18,7 @@ const BEARER = /^Bearer +([A-Za-z0-9_-]{1,100}) *$/i;
 const WHAT = "the token of this machine's pages";
 
 /**
- * The token of that file, made where there is none: those who share a state directory share it, and it stays over a restart. Throws
+ * The token of that file, made where there is none: processes of one state directory share it, and it stays over a restart. Throws
  * UserError where others can read it or it is none, Node's system error where it cannot be made.
  */
 export async function openLocalToken(file: string): Promise<LocalToken> {
@@ -47,7 +47,7 @@ export function localToken(file: string, text: string): LocalToken {
   };
 }
 
-/** Undefined where the file is there, also in a directory that may only be read. It appears whole: who starts at the same time reads all of it or makes its own. */
+/** Undefined where the file is there, also in a directory that may only be read. It appears whole: a process that starts at the same time reads all of it or makes its own. */
 async function make(file: string): Promise<string | undefined> {
   const text = randomBytes(32).toString("base64url");
   const temporary = `${file}.${randomBytes(4).toString("hex")}.tmp`;

@@ -111,7 +111,7 @@ function second(hash: number): number {
   return (hash >>> BITS) & (BRANCHES - 1);
 }
 
-/** FNV-1a, with its upper half folded in. Who chooses keys that collide makes one small map larger, and no look-up slower. */
+/** FNV-1a, with its upper half folded in. Keys that are chosen to collide make one small map larger, and no look-up slower. */
 function hashOf(key: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < key.length; at += 1)

@@ -1,5 +1,5 @@
 /**
- * Memory that all workers of a process see, given out in regions by name: who asks for the same name gets the same words.
+ * Memory that all workers of a process see, given out in regions by name: the same name gives the same words.
  *
  * ```
  *   header (locks, free lists) │ directory: hash of name → region, users │ regions, each a power of two of words, zero at first

@@ -55,11 +55,11 @@ export function joinSharedState(
 /** A number that all workers see. */
 export interface Counter {
   readonly value: number;
-  /** Adds one, unless `limit` is reached: exact, whoever else does the same at this moment. */
+  /** Adds one, unless `limit` is reached: exact, whatever else does the same at this moment. */
   enter(limit: number): boolean;
   /** Takes back what `enter` added. */
   leave(): void;
-  /** Not used any more, but for `leave` of those who are still in. */
+  /** Not used any more, but for `leave` of requests that are still in. */
   close(): void;
 }
 
@@ -134,7 +134,7 @@ class SharedCounter implements Counter {
     if (this.#own === 0) this.#letGo();
   }
 
-  /** The words may be another's from here on: who still enters (a request that outlives its cluster) counts by himself. */
+  /** The words may be another's from here on: a request that outlives its cluster and still enters is counted apart. */
   #letGo(): void {
     this.#words = new Int32Array(1);
     this.#release();

@@ -90,7 +90,7 @@ export interface Subscriber {
   saidVersion: number;
 }
 
-/** Milliseconds after its last request for which a caller hears it: who does not call need not know. */
+/** Milliseconds after its last request for which a caller hears it: one that does not call need not know. */
 export const SUBSCRIPTION = 10_000;
 
 /** Whether a caller is to be sent a report of its own now. */

@@ -58,7 +58,7 @@ export function explainCall(question: CallQuestion): CallExplanation {
   const all = callerAnswer(question, question.draw).draws.map((draw) =>
     callerAnswer(question, draw),
   );
-  // Whoever names an instance asks about the shares that lead to it.
+  // A question that names an instance is about the shares that lead to it.
   const there = all.filter((answer) => leadsTo(answer, workload));
   const answers = there.length === 0 ? all : there;
   const takes = answers.flatMap((answer) => {

@@ -77,7 +77,7 @@ export interface Outcome {
   readonly location?: string;
   /** What goes on to the backend. */
   readonly sent?: SentRequest;
-  /** Fields that the route gives to the answer, whoever makes it. */
+  /** Fields that the route gives to the response, whatever makes it. */
   readonly answerFields?: SentRequest["fields"];
   /** "NAMESPACE/NAME" of the Workload whose sidecar judged. */
   readonly workload?: string;

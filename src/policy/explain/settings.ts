@@ -1,4 +1,4 @@
-/** How a request is sent once its backend is known: time-outs, retries, balancing and what protects the service, each with who says so. */
+/** How a request is sent once its backend is known: time-outs, retries, balancing and what protects the service, each with its source. */
 import type { TrafficPolicySpec } from "../../resources/traffic-policy/settings.ts";
 import type {
   Cluster,
@@ -235,7 +235,7 @@ function defaultMark(source: Source | undefined): string {
   return source === undefined ? " (the default)" : "";
 }
 
-/** Who says it, where that is not the decision's own source. */
+/** Its source, where that is not the decision's own. */
 function origin(source: Source | undefined): string {
   return source === undefined
     ? " (the default)"

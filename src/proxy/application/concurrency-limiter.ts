@@ -179,7 +179,7 @@ export class ConcurrencyLimiter {
     );
   }
 
-  /** Turns those away who have waited too long. */
+  /** Turns away requests that have waited too long. */
   #watch(): void {
     const oldest = this.#line.oldest;
     if (oldest === undefined || this.#cancel !== undefined) return;

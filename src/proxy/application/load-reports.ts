@@ -1,4 +1,4 @@
-/** Tells callers on the link, who ask for it, how busy the application is: in each answer, and by a notice where there is none to carry it. */
+/** Tells callers on the link that ask for it how busy the application is: in each response, and by a notice where there is none to carry it. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import {
   formatLoad,
@@ -145,7 +145,7 @@ function tell({ number, meter, subscribers }: Port, now: number): void {
 export class RequestLoad {
   readonly #clock: Clock;
   readonly #meter: LoadMeter;
-  /** Whom its answer tells. */
+  /** The caller that its response informs. */
   readonly #subscriber: Subscriber | undefined;
   #arrived = 0;
 

@@ -1,4 +1,4 @@
-/** What a listener makes of an accepted connection: HTTP or bytes, captured or not, for whom. */
+/** What a listener makes of an accepted connection: HTTP or bytes, captured or not, and for which identity. */
 import { type Socket } from "node:net";
 import type { Lookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
@@ -54,7 +54,7 @@ export function acceptOutbound(
   if (first === undefined) go();
   else
     first(() => {
-      // Who came and went without a word meanwhile is gone: the end of it is not told again.
+      // A peer that came and went without a byte meanwhile is gone: its end is not reported again.
       if (socket.readableEnded) socket.end();
       // Where that is not known, its request is refused with the reason.
       else if (!socket.destroyed) go();

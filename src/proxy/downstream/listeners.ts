@@ -42,7 +42,7 @@ export interface ListenersOptions extends AcceptOptions {
 }
 
 export interface Listeners {
-  /** Loopback only: whoever reaches it calls with this workload's identity. */
+  /** Loopback only: all that reaches it calls with this workload's identity. */
   outbound(port: number): Promise<Bound>;
   /** A local port that leads to one service; loopback only, for the same reason. */
   upstream(port: number, upstream: LocalUpstream): Promise<Bound>;

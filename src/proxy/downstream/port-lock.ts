@@ -46,7 +46,7 @@ export async function inTurn<T>(
   }
 }
 
-/** Resolves with the way to give the turn back. Those who wait hold a connection, and its end tells them that it is free. */
+/** Resolves with the way to give the turn back. Waiting processes hold a connection, and its end tells them that it is free. */
 async function takeTurn(clock: Clock, logger: Logger): Promise<() => void> {
   const waiting = new Set<Socket>();
   const deadline = clock.now() + GIVE_UP;
@@ -81,8 +81,8 @@ async function takeTurn(clock: Clock, logger: Logger): Promise<() => void> {
 }
 
 /**
- * Resolves when whoever has the turn gives it back, and after `ms` in any case; at once, and with who it is, where that is another
- * user. A holder that lets nobody in is one: ours has room for all who wait.
+ * Resolves when the holder of the turn gives it back, and after `ms` in any case; at once, and with who it is, where that is another
+ * user. A holder that lets nobody in is one: ours has room for all that wait.
  */
 function itsEnd(clock: Clock, ms: number): Promise<string | undefined> {
   return new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * Who stands behind the connections of strangers and peers: an identity, else an address (IPv6: a /64). What a connection costs is
+ * The sources of the connections of strangers and peers: an identity, else an address (IPv6: a /64). What a connection costs is
  * counted with its source, and a source whose connections keep being ended for it is turned away for a while (decision 028).
  */
 import type { Clock } from "../../core/clock.ts";

@@ -1,7 +1,7 @@
 /**
  * Copies of requests to another Service (RequestMirror): made on the side, bounded, and never felt by the request itself.
  *
- * A copy is an exchange like any other, over the link with the same checks of identity, limits and time-outs, but with nobody who waits
+ * A copy is an exchange like any other, over the link with the same checks of identity, limits and time-outs, but nothing waits
  * for its answer, no retry, and the first thing to go when there is much to do.
  */
 import type { Clock } from "../../core/clock.ts";

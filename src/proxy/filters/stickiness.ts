@@ -20,7 +20,7 @@ export function affinityTo(
 }
 
 /**
- * Where the request stands among the weights, in [0, 1): always at the same place, so that a share that grows keeps those whom it has.
+ * Where the request stands among the weights, in [0, 1): always at the same place, so that a share that grows keeps the callers that it has.
  * Mixed again, for the requests of one share must not be neighbours on the ring of its endpoints.
  */
 export function placeInSplit({ hash }: Affinity): number {

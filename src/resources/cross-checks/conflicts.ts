@@ -247,7 +247,7 @@ function placesOf(
   }));
 }
 
-/** What a TrafficPolicy or a PeerAuthentication claims for itself alone: whoever has none of it in common does not conflict. */
+/** What a TrafficPolicy or a PeerAuthentication claims for itself alone: two that have none of it in common do not conflict. */
 export function claimKeysOf(resource: Resource): readonly string[] {
   return claimsOf(resource).map(({ key }) => key);
 }

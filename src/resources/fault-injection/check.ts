@@ -73,7 +73,7 @@ function checkKinds(spec: FaultInjectionSpec): Problem[] {
 }
 
 /**
- * Whether it ends soon enough, by the clock of the one who takes it in: a fault that outlives the day outlives the memory of who made it.
+ * Whether it ends soon enough, by the clock of the validator: a fault that outlives the day is forgotten by its author.
  * One that is over already is reported as a warning: it does nothing.
  */
 export function checkExpiry(resource: Resource, wall: WallMs): Problem[] {

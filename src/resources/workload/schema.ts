@@ -42,7 +42,7 @@ export interface WorkloadSpec {
   readonly ready?: boolean;
 }
 
-/** Marks a Workload that a sidecar registered, with the SPIFFE id of who did: the rest are a person's, and never expire. */
+/** Marks a Workload that a sidecar registered, with that sidecar's SPIFFE ID: the rest are a person's, and never expire. */
 export const REGISTERED_BY = "mesh.wherry.dev/registered-by";
 
 /** Marks a Workload whose lease has run out while others could serve in its place, with the time (RFC 3339) of its end: callers prefer those. */

@@ -34,7 +34,7 @@ export type Pages = Readonly<
   Record<string, (query: URLSearchParams) => Page | Promise<Page>>
 >;
 
-/** Connections to one of these servers: those who look after a sidecar are few. */
+/** Connections to one of these servers: few tools and people look after a sidecar. */
 export const PAGE_CONNECTIONS: number = 256;
 /** Milliseconds for the head of a first request, for that of a next one, and for taking a response. Prometheus comes every 15 s. */
 export const PAGE_HEAD_TIMEOUT: number = 10_000;

@@ -3,11 +3,11 @@ import type { Clock } from "../../core/clock.ts";
 
 /** The pause behind each run, in times of what the run took: a tenth of the time at most goes into it. */
 const PAUSE = 9;
-/** Milliseconds: the longest pause. Whoever asks once a second notices nothing. */
+/** Milliseconds: the longest pause. A caller that asks once a second notices nothing. */
 const LONGEST = 1000;
 
 /**
- * `make`, run for all who asked before it began, one run at a time. Nobody gets what was made before the question; who asks too soon
+ * `make`, run for all that asked before it began, one run at a time. Nobody gets what was made before the question; a caller that asks too soon
  * after a run waits, and shares the next one.
  */
 export function sparing<T>(

@@ -67,7 +67,7 @@ export interface WorkerOptions {
   readonly sharedState: SharedState;
   readonly logger: Logger;
   readonly registry: MetricsRegistry;
-  /** Closed by whoever made it. */
+  /** Closed by its maker. */
   readonly accessLog: AccessLog;
   readonly tracing?: TracingChoice | undefined;
 }

@@ -90,7 +90,7 @@ export class Incoming {
     this.#counted = held;
   }
 
-  /** Where the proxy holds as much as it may, whoever has some of it waiting here reads no more. */
+  /** Where the proxy holds as much as it may, a connection with some of it waiting here reads no more. */
   #hasRoom(): boolean {
     this.#count();
     if (this.#counted === 0 || !this.#buffers.crowded) return true;

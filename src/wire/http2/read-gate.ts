@@ -29,7 +29,7 @@ export class ReadGate {
     if (--this.#stops === 0 && !this.#over) this.#socket.resume();
   }
 
-  /** The connection is over: whoever closes it reads the socket from now on. */
+  /** The connection is over: what closes it reads the socket from now on. */
   leave(): void {
     this.#over = true;
   }

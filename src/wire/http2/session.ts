@@ -98,7 +98,7 @@ export class Session implements StreamHost {
   readonly pings: Pings = new Pings();
   readonly closer: SocketCloser;
   readonly reading: ReadGate;
-  /** Whoever is at the other end, with all its connections. */
+  /** The source at the other end, with all its connections. */
   readonly source: Source;
   /** Monotonic milliseconds of the last read event. */
   now: number;

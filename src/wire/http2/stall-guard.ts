@@ -23,7 +23,7 @@ export interface Guarded {
     readonly read: number;
   };
   endStalled(limit: Http2Limit, detail: string): void;
-  /** For a server; whoever makes requests looks after its own time. */
+  /** For a server; a client looks after its own time. */
   readonly served?: Served | undefined;
 }
 

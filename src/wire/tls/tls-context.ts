@@ -18,7 +18,7 @@ export const GROUPS = "X25519MLKEM768:X25519:P-256";
 const PROTOCOLS: readonly Protocol[] = ["h2", "http/1.1"];
 
 /**
- * All that a context depends on. Whoever replaces a context gives all of it again: `setSecureContext` falls back to Node's
+ * All that a context depends on. Replacing a context means giving all of it again: `setSecureContext` falls back to Node's
  * defaults for what is left out, and these admit TLS 1.2 and other groups.
  */
 function contextOptions(credentials: Credentials): SecureContextOptions {

@@ -198,7 +198,7 @@ export function problemsOf(value: unknown): readonly Problem[] {
   return validation.ok ? [] : validation.problems;
 }
 
-/** As far as it may be repeated to whoever sent it. */
+/** As far as it may be repeated to its sender. */
 function textIn(value: unknown): string | undefined {
   return typeof value === "string" ? value.slice(0, 253) : undefined;
 }

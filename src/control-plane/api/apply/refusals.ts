@@ -7,7 +7,7 @@ import type { Fault } from "./list.ts";
 /** Causes and warnings that a result has at most, each; the rest are counted. */
 export const MOST_TOLD = 500;
 
-/** Throws ApiError Forbidden to whoever may write nothing at all: the list is not read. */
+/** Throws ApiError Forbidden where the principal may write nothing at all: the list is not read. */
 export function needWriter(principal: Principal): void {
   if (principal.role === "viewer")
     throw new ApiError("Forbidden", refusal(principal, "write", "") ?? "");

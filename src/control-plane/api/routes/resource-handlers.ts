@@ -22,7 +22,7 @@ import { isObject, mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { leaseRefusal, meshRefusal, writeRefusal } from "../write-rights.ts";
 
-/** Where a request goes and who makes it. */
+/** Where a request goes, and its principal. */
 export interface Target {
   readonly principal: Principal;
   readonly namespace: string | undefined;

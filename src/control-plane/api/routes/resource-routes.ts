@@ -311,7 +311,7 @@ function writing(
 const MOST_WARNINGS = 20;
 
 function answer(reply: FastifyReply, written: Written): FastifyReply {
-  // RFC 7234 5.5, 299: what a client should show to whoever wrote this.
+  // RFC 7234 5.5, 299: what a client should show to the author.
   const warnings = written.warnings
     .slice(0, MOST_WARNINGS)
     .map((text) => `299 - ${quoted(text)}`);

@@ -12,7 +12,7 @@ export interface Result {
   readonly entry: Entry;
 }
 
-/** Who wants to know of another result. */
+/** A listener that wants to know of another result. */
 export interface Asker {
   outdated(answer: Answer): void;
 }

@@ -20,7 +20,7 @@ export class Catalogue {
   readonly #scopes = new Scopes(this.#index, (name) => this.#newItem(name));
   #encoded = 0;
 
-  /** For whoever judges resources by what else there is. */
+  /** For checks of resources by what else there is. */
   readonly mesh: MeshView = viewOf(this.#index);
 
   /** Versions encoded so far. */

@@ -1,4 +1,4 @@
-/** Who may hear of a change: found by the indexes as they were before it and as they are after it. */
+/** The sidecars that may hear of a change: found by the indexes as they were before it and as they are after it. */
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
 import { ROOT_NAMESPACE, type Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
@@ -131,7 +131,7 @@ export class Impact {
     }
   }
 
-  /** Where a Workload is, and who else leads there. */
+  /** Where a Workload is, and what else leads there. */
   #ofPlaces(workload: Item, index: MeshIndex): void {
     const { resource } = workload;
     for (const place of resource === undefined

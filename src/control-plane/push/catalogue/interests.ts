@@ -1,4 +1,4 @@
-/** What a sidecar asks for, as scopes go by it: kept as a sum, so that a change costs what changes, and equal for all who ask for the same. */
+/** What a sidecar asks for, as scopes go by it: kept as a sum, so that a change costs what changes, and equal for all that ask for the same. */
 import { randomUUID } from "node:crypto";
 import { EVERYTHING, SELF } from "../../../push/interest.ts";
 import { digestSum, digestTerm, formatDigest } from "../../../push/names.ts";

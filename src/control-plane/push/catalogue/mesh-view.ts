@@ -1,4 +1,4 @@
-/** The mesh as the store has it, for whoever judges or lists resources: each question costs what it concerns. */
+/** The mesh as the store has it, for checks and lists of resources: each question costs what it concerns. */
 import { resourceName } from "../../../push/names.ts";
 import type { Conflict } from "../../../resources/cross-checks/conflicts.ts";
 import type { Reach } from "../../../resources/cross-checks/reach.ts";
@@ -79,7 +79,7 @@ function* endpointsOf(
       yield pathOf(resource);
 }
 
-/** For whoever knows a store: nothing is read from the disk. */
+/** For a user of the store itself: nothing is read from the disk. */
 export function storeOver(source: MeshSource): Pick<Store, "get" | "list"> {
   return {
     get: async (key) => (await source.current()).mesh.find(key),

@@ -20,7 +20,7 @@ export interface Endpoints {
 /** "ADDRESS:PORT", or a Workload that has no port. */
 export type EndpointKey = string | Item;
 
-/** Services are named by "NAMESPACE/NAME". A Service keeps where others lead too, not who they are: many may share one endpoint. */
+/** Services are named by "NAMESPACE/NAME". A Service keeps where others lead too, not which they are: many may share one endpoint. */
 export class SharedEndpoints {
   readonly #index: Endpoints;
   readonly #known = new Map<string, readonly EndpointKey[]>();

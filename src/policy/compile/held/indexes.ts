@@ -296,7 +296,7 @@ export class IndexEdit {
     this.selected.set(service.name, yield* sortSteps(selected, byAge));
   }
 
-  /** Who has the places, and who claims them in vain. */
+  /** The owners of addresses, and the others that claim them. */
   *#rank(places: ReadonlySet<string>): Steps<void> {
     let count = 0;
     for (const place of places) {

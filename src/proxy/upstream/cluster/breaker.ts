@@ -2,7 +2,7 @@
  * The circuit breaker of one (client, service) in one worker, by opossum: rolling error rate, and one probe at a time when half open.
  *
  * opossum learns of a call when the call's outcome is known, not when it starts. So what says nothing of the service (a refused
- * stream, a caller who left) is never counted, takes no probe for good, and a straggler from before the breaker opened cannot
+ * stream, a caller that left) is never counted, takes no probe for good, and a straggler from before the breaker opened cannot
  * close it again. opossum's own timer and clock are the one exception to law 11.
  */
 import { EventEmitter } from "node:events";

@@ -89,7 +89,7 @@ export class ClientThrottle {
     );
   }
 
-  /** What the endpoint's answer says of whom it lets in. */
+  /** What the endpoint's response says of the priorities that it lets in. */
   heard(endpoint: string, fields: Fields, clock: Clock): void {
     if (this.priorityOf === undefined) return;
     const text = fieldValue(fields, ADMISSION);

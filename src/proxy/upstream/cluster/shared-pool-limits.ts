@@ -1,4 +1,4 @@
-/** The limits of `connectionPool` over all workers: they hold exactly, and whoever waits is woken by whichever worker makes room. */
+/** The limits of `connectionPool` over all workers: they hold exactly, and a waiting request is woken by whichever worker makes room. */
 import type { Cancel, Clock } from "../../../core/clock.ts";
 import {
   counterOf,
@@ -141,7 +141,7 @@ class SharedPoolLimits implements PoolLimits {
     this.#closeWhenOver();
   }
 
-  /** Room is for whoever waits longest, but no worker knows the others' queues: each gets it as often as its part of those who wait. */
+  /** Room is for the request that waits longest, but no worker knows the others' queues: each gets it as often as its part of the waiting. */
   #isOurs(): boolean {
     const { pending } = this;
     return (
@@ -186,7 +186,7 @@ class SharedPoolLimits implements PoolLimits {
     this.#closeWhenOver();
   }
 
-  /** Tells those who wait, in whichever worker, that there is room. */
+  /** Tells waiting requests, in whichever worker, that there is room. */
   #wake(): void {
     const { words } = this.#waiting;
     if (this.#released || Atomics.load(words, PENDING) === 0) return;

@@ -335,7 +335,7 @@ export class Pool {
       waiting.waiter.failed(closing());
   }
 
-  /** Those for whom no connection is being made any more go to the successor. */
+  /** Requests for which no connection is being made any more go to the successor. */
   #handOver(): void {
     const successor = this.#successor;
     if (successor === undefined) return;

@@ -21,7 +21,7 @@ export const FrameType = {
   GOAWAY: 7,
   WINDOW_UPDATE: 8,
   CONTINUATION: 9,
-  /** In the range that nobody else is given: what one sidecar tells another about no stream in particular (5.5). Whoever does not know it skips it. */
+  /** In the range that nobody else is given: what one sidecar tells another about no stream in particular (5.5). A receiver that does not know it skips it. */
   NOTICE: 0xf7,
 } as const;
 
