@@ -1,4 +1,4 @@
-/** The control plane's REST API as the commands use it: one request, one answer, and errors that say what to do. */
+/** The control plane's REST API as the commands use it: one request, one response, and errors that say what to do. */
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
 import { wait } from "../core/clock.ts";
@@ -18,7 +18,7 @@ export interface ApiAnswer {
 }
 
 export interface ApiClient {
-  /** Answers with any status below 500 that the caller named, and throws ApiError for the rest. */
+  /** Resolves with any status below 500 that the caller named, and throws ApiError for the rest. */
   call(
     method: "GET" | "PUT" | "POST" | "DELETE",
     path: string,
@@ -167,7 +167,7 @@ async function findToken(
   }
 }
 
-/** The texts of `Warning: 299 - "TEXT", 299 - "TEXT"` (RFC 7234 5.5, as Kubernetes answers). */
+/** The texts of `Warning: 299 - "TEXT", 299 - "TEXT"` (RFC 7234 5.5, as Kubernetes sends them). */
 function warningsOf(header: string | string[] | undefined): string[] {
   const text = Array.isArray(header) ? header.join(", ") : (header ?? "");
   return [...text.matchAll(/299 \S+ "((?:[^"\\]|\\.)*)"/g)].map(

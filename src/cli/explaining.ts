@@ -105,7 +105,7 @@ export function explainRequest(asked: Asked): Explained {
     where,
     head,
     tunnel: isTunnel(head),
-    // A caller that is given its cookie with the answer is drawn by chance.
+    // A caller that is given its cookie with the response is drawn by chance.
     draw:
       kept === undefined || kept.edits !== undefined
         ? rest.draw
@@ -145,7 +145,7 @@ function warningsOf(
   );
 }
 
-/** By `rescue`: gRPC has its own status, in an answer of 200. */
+/** By `rescue`: gRPC has its own status, in a response of 200. */
 function asAnswered(
   { fields }: RequestHead,
   { grpcStatus, ...outcome }: Outcome,

@@ -1,4 +1,4 @@
-/** A span for each request to the API, by OpenTelemetry's SDK: only where a collector is named, and loaded once the API answers. */
+/** A span for each request to the API, by OpenTelemetry's SDK: only where a collector is named, and loaded once the API responds. */
 import { hostname } from "node:os";
 import type { Attributes, Tracer } from "@opentelemetry/api";
 import type { SpanExporter } from "@opentelemetry/sdk-trace-base";
@@ -101,7 +101,7 @@ export function makeApiTracing(options: ApiTracingOptions): ApiTracing {
   };
 }
 
-/** Begins the span of a request, and ends it when the answer or its connection has ended, whichever comes first. */
+/** Begins the span of a request, and ends it when the response or its connection has ended, whichever comes first. */
 function follow(
   { sdk, tracer }: Running,
   clock: Clock,

@@ -123,7 +123,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    // The rest is read and thrown away: to leave it unread would close the connection before the answer is out.
+    // The rest is read and thrown away: to leave it unread would close the connection before the response is out.
     if (size > BODY_AT_MOST) chunks.length = 0;
     else chunks.push(chunk);
   }

@@ -1,4 +1,4 @@
-/** A call to a service of the shop and its answer: all that a service knows of HTTP. */
+/** A call to a service of the shop and its response: all that a service knows of HTTP. */
 import type { Caller } from "./caller.ts";
 
 /** What one request asks, once its body has been read. */
@@ -19,5 +19,5 @@ export interface Answer {
   readonly type?: string;
 }
 
-/** What a service does: one function from call to answer. */
+/** What a service does: one function from call to response. */
 export type Service = (call: Call) => Promise<Answer> | Answer;

@@ -6,7 +6,7 @@ export interface Reply {
   /** The parsed JSON body, or its text. */
   readonly body: unknown;
   readonly servedBy: string | undefined;
-  /** `x-wherry-reason`, where the mesh answered instead of the service. */
+  /** `x-wherry-reason`, where the mesh responded instead of the service. */
   readonly reason: string | undefined;
 }
 

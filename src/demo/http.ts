@@ -3,7 +3,7 @@ import { request } from "undici";
 import { wait, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
 
-/** The answer's status and text; status 0 with the failure where there is none. */
+/** The response's status and text; status 0 with the failure where there is none. */
 export async function fetchText(
   url: string,
   signal: AbortSignal,
@@ -33,7 +33,7 @@ export async function fetchText(
   }
 }
 
-/** Asks again and again until the answer is 200. */
+/** Asks again and again until the response is 200. */
 export async function untilReady(
   what: string,
   url: string,

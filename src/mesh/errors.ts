@@ -14,12 +14,12 @@ export interface MeshErrorOptions {
   readonly cause?: unknown;
 }
 
-/** What the answer to a failure has besides what its reason gives. */
+/** What the response to a failure has besides what its reason gives. */
 export interface AnswerDetails {
   /** HTTP and gRPC status in place of the reason's, where a policy of the user's names them. */
   readonly status?: number;
   readonly grpc?: number;
-  /** There is no answer: the exchange is broken off. */
+  /** There is no response: the exchange is broken off. */
   readonly reset?: boolean;
   /** Milliseconds after which the caller may come again: `Retry-After`. */
   readonly retryAfter?: number;

@@ -50,7 +50,7 @@ export interface Injection {
   readonly delay: number;
   readonly abort: AbortStatus | undefined;
   readonly reset: boolean;
-  /** Bytes of the answer's body a second; 0 is without limit. */
+  /** Bytes of the response's body a second; 0 is without limit. */
   readonly bandwidth: number;
 }
 

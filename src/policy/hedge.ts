@@ -1,5 +1,5 @@
 /**
- * After how long a request that has no answer yet is sent to a second endpoint: later than most take, so that few are doubled and those
+ * After how long a request that has no response yet is sent to a second endpoint: later than most take, so that few are doubled and those
  * few are the ones that something holds up (Dean and Barroso, "The Tail at Scale", CACM 2013).
  */
 
@@ -32,7 +32,7 @@ export class HedgeDelay {
     return this.#delay;
   }
 
-  /** Milliseconds to the head of a first answer; of a request that was given up for a quicker one, how long it had been in flight. */
+  /** Milliseconds to the head of a first response; of a request that was given up for a quicker one, how long it had been in flight. */
   record(latency: number): void {
     this.#latencies[this.#count % KEPT] = latency;
     this.#count += 1;

@@ -52,7 +52,7 @@ function row(
 
 export interface Outcome {
   readonly kind: OutcomeKind;
-  /** HTTP status that a route's `retry.codes` may name: the answer's, or that which a gRPC status maps to. */
+  /** HTTP status that a route's `retry.codes` may name: the response's, or that which a gRPC status maps to. */
   readonly status: number | undefined;
   /** Milliseconds that the endpoint asked to be left alone (`Retry-After`, `grpc-retry-pushback-ms`). */
   readonly retryAfter: number | undefined;
@@ -64,7 +64,7 @@ export interface AnswerFacts {
   readonly retryAfter?: number | undefined;
   /** The reason in `x-wherry-reason`, where the peer proved a mesh identity; undefined otherwise (law 5). */
   readonly reason?: Code | undefined;
-  /** `grpc-status` of a gRPC answer, as soon as it is known. */
+  /** `grpc-status` of a gRPC response, as soon as it is known. */
   readonly grpcStatus?: number | undefined;
   /** The gRPC deadline that passed was the caller's own. */
   readonly callerDeadlinePassed?: boolean;
@@ -102,7 +102,7 @@ export interface FailureFacts {
   readonly responseBegan: boolean;
 }
 
-/** For an attempt that failed without an answer. A `MeshError` has the first two. */
+/** For an attempt that failed without a response. A `MeshError` has the first two. */
 export function outcomeOfFailure(failure: FailureFacts): Outcome {
   return {
     kind: kindOfFailure(failure),

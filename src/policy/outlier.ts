@@ -1,5 +1,5 @@
 /**
- * Which endpoints are taken out of balancing for a while because of how they answer, and on what evidence.
+ * Which endpoints are taken out of balancing for a while because of how they respond, and on what evidence.
  *
  * ```
  *   consecutive 5xx ───────────────────────┐

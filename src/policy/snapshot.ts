@@ -177,7 +177,7 @@ export interface Mirror {
   readonly share: number;
 }
 
-/** Answered here, with another place to go. */
+/** Responded to here, with another place to go. */
 export interface RedirectDecision {
   readonly kind: "redirect";
   readonly rule: RuleRef;
@@ -186,7 +186,7 @@ export interface RedirectDecision {
   readonly cors: CorsPolicy | undefined;
 }
 
-/** A browser asks whether it may: answered here. */
+/** A browser asks whether it may: responded to here. */
 export interface PreflightDecision {
   readonly kind: "preflight";
   readonly rule: RuleRef;

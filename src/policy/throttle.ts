@@ -16,7 +16,7 @@ export interface ThrottleOptions {
 export interface Throttle {
   /** A request wants to go out; false: it is refused here. Counts either way. `now` in monotonic milliseconds, `random` in [0, 1). */
   request(now: MonotonicMs, random: number): boolean;
-  /** The service took one on, whatever it then answered. */
+  /** The service took one on, whatever it then responded. */
   accepted(now: MonotonicMs): void;
   /** Share of the requests that are refused here now. */
   probability(now: MonotonicMs): number;

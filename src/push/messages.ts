@@ -84,7 +84,7 @@ export interface RenewRequest {
   readonly csr: string;
 }
 
-/** Answers both Enrol and Renew. */
+/** The response to Enrol and to Renew. */
 export interface IssueResponse {
   /** PEM, leaf first. */
   readonly certificateChain: string;

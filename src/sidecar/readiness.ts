@@ -26,7 +26,7 @@ export interface ReadinessOptions {
   readonly clock: Clock;
   readonly credentials: Watch<Credentials | undefined>;
   readonly snapshot: Watch<Snapshot | undefined>;
-  /** The application answers. */
+  /** The application responds. */
   readonly answering: Watch<boolean>;
   /** It is on its way out. */
   readonly leaving: () => boolean;
@@ -37,7 +37,7 @@ export interface Readiness {
   checks(): readonly Check[];
   /** All of the proxy's own. */
   readonly proxy: boolean;
-  /** The proxy is ready, and the application answers. */
+  /** The proxy is ready, and the application responds. */
   readonly workload: boolean;
   /** Calls at each change that may matter; ends by what it returns. */
   subscribe(run: () => void): () => void;

@@ -91,7 +91,7 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
     suppressed = lines?.write(line) === false ? suppressed + 1 : 0;
   }
 
-  /** The next turn of the event loop is soon enough, and the answer to the last of them has left by then: at thousands of calls a second a timer would be one more thing to compile. */
+  /** The next turn of the event loop is soon enough, and the response to the last of them has left by then: at thousands of calls a second a timer would be one more thing to compile. */
   function putAllSoon(): void {
     setImmediate(() => setImmediate(putAll));
   }

@@ -35,7 +35,7 @@ export interface SpanExporter {
 
 /** Spans that wait for the SDK to be loaded. */
 const WAITING_AT_MOST = 2048;
-/** Spans that wait to be sent or for an answer, some 0.7 KiB each: two seconds of four thousand a second. */
+/** Spans that wait to be sent or for a response, some 0.7 KiB each: two seconds of four thousand a second. */
 const QUEUED_AT_MOST = 8192;
 /** Bytes of them, for there may be long ones. */
 const HELD_AT_MOST = 16 * 1024 * 1024;

@@ -1,5 +1,5 @@
 /**
- * The report of a sidecar's load as a NOTICE on the link, for callers that get no answers which could carry it.
+ * The report of a sidecar's load as a NOTICE on the link, for callers that get no responses which could carry it.
  *
  * ```
  *   1 byte   1: a report of load

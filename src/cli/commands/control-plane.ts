@@ -146,7 +146,7 @@ async function runControlPlane(
   const { clock } = context;
   const stopTrimming = trimMemory({ clock });
   const stopCollecting = collectWhenCalm({ clock });
-  // The SDK is large: it is loaded once the API answers.
+  // The SDK is large: it is loaded once the API responds.
   void tracing?.start();
   await untilStopped(context);
   logger.info("stopping");

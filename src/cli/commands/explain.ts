@@ -48,7 +48,7 @@ interface ExplainOptions extends ServerOptions {
   readonly output?: string;
 }
 
-/** What `GET /sidecars/NAMESPACE/NAME/config` answers. */
+/** The response of `GET /sidecars/NAMESPACE/NAME/config`. */
 interface SidecarConfig {
   readonly sidecar: SelfDescription;
   readonly version: World["version"];

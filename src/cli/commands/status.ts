@@ -8,7 +8,7 @@ import type { CliContext } from "../context.ts";
 import { outputOption, printOutput } from "../output.ts";
 import { age, painter, table, type Paint } from "../table.ts";
 
-/** What `GET /status` answers. */
+/** The response of `GET /status`. */
 interface MeshStatus {
   /** The control plane's wall clock, in milliseconds. */
   readonly now: number;

@@ -8,7 +8,7 @@ import { ApiError } from "./errors.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Answers without a token. */
+    /** Responds without a token. */
     readonly open?: boolean;
   }
 }

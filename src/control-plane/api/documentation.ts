@@ -76,7 +76,7 @@ function eventSchema({ kind }: KindDefinition): TSchema {
   );
 }
 
-/** What every route may answer with besides success. */
+/** What every route may respond with besides success. */
 const ALWAYS: readonly number[] = [400, 401, 403, 404, 405, 408, 431, 500, 503];
 
 /** The `response` schema of a route: its successes, and the errors as Status. */

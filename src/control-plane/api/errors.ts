@@ -21,7 +21,7 @@ export type ApiReason =
   | "InternalError"
   | "ServiceUnavailable";
 
-/** The status of each, and when the API answers so. */
+/** The status of each, and when the API responds so. */
 export const API_REASONS: Readonly<
   Record<ApiReason, { readonly status: number; readonly text: string }>
 > = {

@@ -32,7 +32,7 @@ export interface ApiOptions {
   unconfirmed(): Promise<readonly (readonly [string, Unconfirmed])[]>;
   readonly push: PushStatus;
   readonly acceptance: Acceptance;
-  /** Refuses to answer as ready before this says so. */
+  /** Refuses to respond as ready before this says so. */
   isReady(): boolean;
   /** How late the event loop is: reads give way. */
   readonly loop: Pick<LoopDelay, "standing">;

@@ -145,7 +145,7 @@ export async function buildApi(
     clientErrorHandler: (error, socket) => answerUnparsed(error, socket),
     frameworkErrors: (error, _request, reply) => {
       const known = toApiError(error);
-      // Before routing there is no route whose answers the reply could know.
+      // Before routing there is no route whose responses the reply could know.
       reply.raw.writeHead(API_REASONS[known.reason].status, {
         "content-type": "application/json",
       });
@@ -319,7 +319,7 @@ function addErrors(api: Api, { logger }: ApiOptions): void {
   );
 }
 
-/** Answers are for their reader alone, and nothing to run. */
+/** Responses are for their reader alone, and nothing to run. */
 function addSafetyHeaders(api: Api): void {
   api.addHook("onSend", (_request, reply, _payload, done) => {
     reply.header("cache-control", "no-store");

@@ -135,7 +135,7 @@ function eventOf(
   };
 }
 
-/** Looks whether the history still reaches back to `start`, so that the answer can be a status and not a broken stream. */
+/** Looks whether the history still reaches back to `start`, so that the response can be a status and not a broken stream. */
 async function checkStart(store: Store, start: number): Promise<void> {
   const newest = await store.revision();
   if (start === newest) return;

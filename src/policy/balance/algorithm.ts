@@ -11,7 +11,7 @@ export interface Load {
   updatedAt: number;
   /** Standing of the smooth weighted round robin. */
   turn: number;
-  /** Between 0 and 1: how much of what it answered lately had failed, as of `judgedAt`. */
+  /** Between 0 and 1: how many of its latest responses were failures, as of `judgedAt`. */
   failing: number;
   judgedAt: number;
   /** Monotonic milliseconds until which it asked to be left alone (`Retry-After`). */

@@ -67,7 +67,7 @@ export class LoadMeter {
   }
 }
 
-/** Milliseconds between two reports to a caller that gets no answers which could carry one. */
+/** Milliseconds between two reports to a caller that gets no responses which could carry one. */
 export const REPORT_PERIOD = 20;
 /** Milliseconds after which a report is repeated though nothing has changed, so that its reader need not take it for old. */
 export const REPORT_REPEAT = 250;
@@ -84,7 +84,7 @@ export function reportPeriod(
 export interface Subscriber {
   /** Monotonic milliseconds: its last request that asked to be told. */
   askedAt: number;
-  /** Monotonic milliseconds when it was last told, by an answer or by a report of its own. */
+  /** Monotonic milliseconds when it was last told, by a response or by a report of its own. */
   saidAt: number;
   /** `version` of the meter then. */
   saidVersion: number;

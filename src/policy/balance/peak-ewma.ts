@@ -26,7 +26,7 @@ export function peakEwma(random: () => number): Algorithm {
 
   return {
     choose(candidates, now) {
-      // As long as nothing is known, the first to answer is to be known at once.
+      // As long as nothing is known, the first to respond is to be known at once.
       if (now - medianAt >= MEDIAN_AGE || median === Number.POSITIVE_INFINITY) {
         medianAt = now;
         // The lower one of an even number: of two endpoints the better is what the worse returns to.

@@ -1,4 +1,4 @@
-/** What a route answers by itself: another place to go, or leave for a browser's call (HTTPRoute's RequestRedirect and CORS). */
+/** What a route responds by itself: another place to go, or leave for a browser's call (HTTPRoute's RequestRedirect and CORS). */
 import type { HeaderPair } from "../../resources/route-filters/schema.ts";
 import { corsEdits, preflightFields } from "../routing/cors.ts";
 import {

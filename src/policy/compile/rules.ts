@@ -215,7 +215,7 @@ function mirrorsOf(
 
 interface Share {
   readonly weight: number;
-  /** Undefined: this share of the requests is answered with 500 (trap 10). */
+  /** Undefined: this share of the requests gets status 500 (trap 10). */
   readonly backend: string | undefined;
   readonly filters: readonly BackendFilter[] | undefined;
 }

@@ -12,7 +12,7 @@ export interface CrossOriginRequest {
   header(name: string): string | undefined;
 }
 
-/** Changes of an answer's fields. */
+/** Changes of a response's fields. */
 export interface CorsEdits {
   readonly set: readonly HeaderPair[];
   readonly add: readonly HeaderPair[];
@@ -82,7 +82,7 @@ export function isPreflight(request: CrossOriginRequest): boolean {
   );
 }
 
-/** The fields of the answer to a preflight. Without leave there are none but `vary`: the browser then stops. */
+/** The fields of the response to a preflight. Without leave there are none but `vary`: the browser then stops. */
 export function preflightFields(
   policy: CorsPolicy,
   request: CrossOriginRequest,
@@ -121,12 +121,12 @@ export function preflightFields(
   return fields;
 }
 
-/** What becomes of the answer to the actual request. */
+/** What becomes of the response to the actual request. */
 export function corsEdits(
   policy: CorsPolicy,
   request: CrossOriginRequest,
 ): CorsEdits {
-  // A cache must not give one origin's answer to another, nor that of none.
+  // A cache must not give one origin's response to another, nor that of none.
   const add = policy.everyone && !policy.credentials ? [] : [VARY_ORIGIN];
   const origin = request.header("origin");
   if (origin === undefined) return { set: [], add, remove: NOTHING };

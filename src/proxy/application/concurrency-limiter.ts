@@ -39,7 +39,7 @@ export interface Waiter {
   shed(error: MeshError): void;
 }
 
-/** Milliseconds that a request may wait: what has waited longer is likely to be given up before it is answered. */
+/** Milliseconds that a request may wait: what has waited longer is likely to be given up before it has a response. */
 export const LONGEST_WAIT = 100;
 /** Requests that may wait, where the limit is small. */
 const FEWEST_WAITING = 4;

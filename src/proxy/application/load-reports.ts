@@ -112,11 +112,11 @@ function subscriberOf(
   }
   const subscriber: Subscriber = {
     askedAt: now,
-    // Its answer tells it; until then there is nothing of its own to miss.
+    // Its response tells it; until then there is nothing of its own to miss.
     saidAt: now,
     saidVersion: -1,
   };
-  // Over HTTP/1.1 there are answers alone.
+  // Over HTTP/1.1 there are responses alone.
   if (notifier !== undefined) port.subscribers.set(notifier, subscriber);
   return subscriber;
 }
@@ -165,7 +165,7 @@ export class RequestLoad {
     return this.#meter.arrive();
   }
 
-  /** `latency` in milliseconds to the head of the answer, or to the end without one. */
+  /** `latency` in milliseconds to the head of the response, or to the end without one. */
   leave(bucket: number, outcome: Outcome, latency: number): void {
     const meter = this.#meter;
     this.#arrived -= 1;
@@ -176,7 +176,7 @@ export class RequestLoad {
     meter.leave(bucket, tells ? latency : undefined, this.#clock.now());
   }
 
-  /** The field of the answer; undefined where its caller has not asked. */
+  /** The field of the response; undefined where its caller has not asked. */
   field(): Field | undefined {
     const subscriber = this.#subscriber;
     if (subscriber === undefined) return undefined;

@@ -18,9 +18,9 @@ const { MESH, TRACE } = FieldClass;
 export const DESTINATION = "x-wherry-destination";
 export const REASON = "x-wherry-reason";
 export const ATTEMPT = "x-wherry-attempt";
-/** In a request: tell me your load. In an answer: "RIF,LATENCY-IN-MICROSECONDS,LIMIT". */
+/** In a request: tell me your load. In a response: "RIF,LATENCY-IN-MICROSECONDS,LIMIT". */
 export const LOAD = "x-wherry-load";
-/** In an answer: the least important priority that is let in now (policy/priority.ts). */
+/** In a response: the least important priority that is let in now (policy/priority.ts). */
 export const ADMISSION = "x-wherry-admission";
 
 /** Fields without those of the mesh. The same list where there are none. */

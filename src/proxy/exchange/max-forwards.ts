@@ -1,4 +1,4 @@
-/** Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2): each hop counts it down, and the one where it has run out answers itself. */
+/** Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2): each hop counts it down, and the one where it has run out responds itself. */
 import { MeshError } from "../../mesh/errors.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import { makeField, type Field, type Fields } from "../../wire/fields.ts";
@@ -14,8 +14,8 @@ function isCounted(method: string): boolean {
 }
 
 /**
- * What this proxy answers where the request may go no further, or why it does not; undefined where the request goes on. TRACE is
- * not answered with the request, as RFC 9110 9.3.8 has it: what proxies have added to it is not for the caller.
+ * What this proxy responds where the request may go no further, or why it does not; undefined where the request goes on. TRACE is
+ * not responded to with the request, as RFC 9110 9.3.8 has it: what proxies have added to it is not for the caller.
  */
 export function atLastHop({
   method,

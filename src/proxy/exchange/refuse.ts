@@ -1,4 +1,4 @@
-/** Refusals before a request has a plan: recorded and answered like every other. */
+/** Refusals before a request has a plan: recorded and sent like every other. */
 import { MeshError } from "../../mesh/errors.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import { RequestRecord, type TelemetrySinks } from "./request-record.ts";
@@ -6,7 +6,7 @@ import type { Direction } from "../../telemetry/meters.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { asMeshError } from "./rescue.ts";
 
-/** Answers `stream` with `error`, which is reported under the name `destination`. */
+/** Responds to `stream` with `error`, which is reported under the name `destination`. */
 export function refuse(
   sinks: TelemetrySinks,
   direction: Direction,

@@ -28,11 +28,11 @@ export interface RescueOptions {
   readonly inside: boolean;
   /** Seconds for `Retry-After`, where the reason asks for it. */
   readonly retryAfter?: number;
-  /** By the route's CORS. A browser keeps an answer without it from the page, status and all. */
+  /** By the route's CORS. A browser keeps a response without it from the page, status and all. */
   readonly readers?: HeaderEdits | undefined;
 }
 
-/** Answers `stream`, whose answer has not begun, with `error`. Returns the HTTP status that was sent. */
+/** Responds to `stream`, whose response has not begun, with `error`. Returns the HTTP status that was sent. */
 export function rescue(
   stream: ServerStream,
   error: MeshError,

@@ -1,4 +1,4 @@
-/** Trouble on purpose, done to a request: it waits, is turned away, broken off or answered slowly; and the sidecar says so, loudly, while it may. */
+/** Trouble on purpose, done to a request: it waits, is turned away, is broken off or gets its response slowly; and the sidecar says so, loudly, while it may. */
 import { type Cancel, type Clock, timestamp } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Logger } from "../../core/log.ts";

@@ -1,4 +1,4 @@
-/** A route's own answer as the codec sends it. Failures are not among these: those are rescue.ts's. */
+/** A route's own response as the codec sends it. Failures are not among these: those are rescue.ts's. */
 import { localAnswer } from "../../policy/compile/local-response.ts";
 import type { ReadRequest } from "../../policy/path.ts";
 import type {

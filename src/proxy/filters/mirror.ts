@@ -2,7 +2,7 @@
  * Copies of requests to another Service (RequestMirror): made on the side, bounded, and never felt by the request itself.
  *
  * A copy is an exchange like any other, over the link with the same checks of identity, limits and time-outs, but nothing waits
- * for its answer, no retry, and the first thing to go when there is much to do.
+ * for its response, no retry, and the first thing to go when there is much to do.
  */
 import type { Clock } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
@@ -33,7 +33,7 @@ const MIRRORED_FROM = "x-mirrored-from";
 /** Copies in flight or waiting for a connection at most, and the bytes of bodies that are kept for copies, in the process. */
 export const MOST_COPIES = 256;
 export const MOST_BYTES: number = 8 * 1024 * 1024;
-/** Milliseconds for a copy whose route has no time-out: nobody would miss its answer. */
+/** Milliseconds for a copy whose route has no time-out: nobody would miss its response. */
 export const COPY_TIMEOUT = 15_000;
 
 /** How the request itself goes; a copy goes the same way, to another place. */

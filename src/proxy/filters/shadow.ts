@@ -3,7 +3,7 @@
  *
  * ```
  *   caller ─▶ Tee ─▶ relay ─▶ backend            the main exchange: nothing of it waits for the copies
- *              └─(≤ 64 KiB, once it is whole)─▶ Shadow ─▶ relay ─▶ shadow backend, whose answer ends here
+ *              └─(≤ 64 KiB, once it is whole)─▶ Shadow ─▶ relay ─▶ shadow backend, whose response ends here
  * ```
  */
 import type { MeshError } from "../../mesh/errors.ts";
@@ -117,7 +117,7 @@ export class Tee implements BodyFilter {
   }
 }
 
-/** A caller that is not there: it has a whole request, and throws every answer away. */
+/** A caller that is not there: it has a whole request, and throws every response away. */
 export class Shadow implements ServerStream {
   readonly head: RequestHead;
   readonly ended: boolean;

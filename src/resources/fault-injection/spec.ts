@@ -18,9 +18,9 @@ export interface FaultInjectionSpec {
     readonly percentage?: number;
   };
   readonly abort?: FaultAbort;
-  /** The exchange is broken off without an answer. */
+  /** The exchange is broken off without a response. */
   readonly reset?: { readonly percentage?: number };
-  /** The body of the answer comes no faster. */
+  /** The body of the response comes no faster. */
   readonly bandwidth?: {
     readonly kibibytesPerSecond: number;
     readonly percentage?: number;

@@ -15,7 +15,7 @@ export interface GRPCRouteRule {
   /** Any of these; absent means every call. */
   readonly matches?: readonly GRPCRouteMatch[];
   readonly filters?: readonly GRPCRouteFilter[];
-  /** Absent: the rule answers UNAVAILABLE. */
+  /** Absent: the rule responds with UNAVAILABLE. */
   readonly backendRefs?: readonly BackendRef[];
 }
 

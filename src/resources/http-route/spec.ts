@@ -33,7 +33,7 @@ export interface HTTPRouteRule {
   /** Any of these; absent means every request. */
   readonly matches?: readonly HTTPRouteMatch[];
   readonly filters?: readonly HTTPRouteFilter[];
-  /** Absent: the rule answers 500 (trap 10). */
+  /** Absent: the rule responds with 500 (trap 10). */
   readonly backendRefs?: readonly BackendRef[];
   readonly timeouts?: HTTPRouteTimeouts;
   readonly retry?: HTTPRouteRetry;

@@ -1,4 +1,4 @@
-/** The filters of routes' rules, as HTTPRoute and GRPCRoute share them: what is changed in a request, copied of it, or answered in its place. */
+/** The filters of routes' rules, as HTTPRoute and GRPCRoute share them: what is changed in a request, copied of it, or sent in place of a backend's response. */
 import Type, { type TUnsafe } from "typebox";
 import { SERVICE_KIND, SERVICE_NAME, SERVICE_PORT } from "./service-ref.ts";
 import { COMMON_METHODS, type CommonMethod } from "../../core/text/methods.ts";
@@ -35,7 +35,7 @@ export interface ServiceRef {
   readonly port: number;
 }
 
-/** Sends a copy of the request to another Service; its answer is thrown away. */
+/** Sends a copy of the request to another Service; its response is thrown away. */
 export interface RequestMirror {
   readonly backendRef: ServiceRef;
   /** One of these two; neither: every request. */
@@ -62,7 +62,7 @@ export interface URLRewrite {
   readonly path?: PathModifier;
 }
 
-/** Answered by the mesh: the request goes nowhere. */
+/** The mesh responds: the request goes nowhere. */
 export interface RequestRedirect {
   /** Absent: that of the request. */
   readonly scheme?: "http" | "https";
@@ -85,7 +85,7 @@ export interface CORS {
   readonly allowMethods?: readonly CORSMethod[];
   readonly allowHeaders?: readonly string[];
   readonly exposeHeaders?: readonly string[];
-  /** Seconds for which a browser may keep the answer to a preflight; absent: 5. */
+  /** Seconds for which a browser may keep the response to a preflight; absent: 5. */
   readonly maxAge?: number;
 }
 

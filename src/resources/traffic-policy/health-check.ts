@@ -7,7 +7,7 @@ import { CLOSED, describes, DURATION, field } from "../schema-parts.ts";
 
 /** `D` is how durations are written: `string` in a spec, `number` of milliseconds in settings. One of `path`, `grpc`, `tcp`. */
 export interface HealthCheck<D> {
-  /** HTTP: a GET that is answered with 2xx or 3xx. */
+  /** HTTP: a GET whose status is 2xx or 3xx. */
   readonly path?: string;
   /** `grpc.health.v1.Health/Check`, of that service or, with "", of the server as a whole. */
   readonly grpc?: { readonly service: string };

@@ -27,7 +27,7 @@ export interface RateLimitSpec extends Partial<RateSpec> {
 }
 
 export interface RouteRateSpec extends RateSpec {
-  /** For the log and the answer; absent: its place in the list. */
+  /** For the log and the response; absent: its place in the list. */
   readonly name?: string;
   readonly matches: readonly HTTPRouteMatch[];
 }
@@ -35,7 +35,7 @@ export interface RouteRateSpec extends RateSpec {
 export type ConcurrencyMode = "OFF" | "SHADOW" | "ENFORCE";
 
 export interface AdaptiveConcurrencySpec {
-  /** SHADOW counts what ENFORCE would refuse, and changes no answer. */
+  /** SHADOW counts what ENFORCE would refuse, and changes no response. */
   readonly mode?: ConcurrencyMode;
   /** The limit never falls below it. */
   readonly minConcurrency?: number;
@@ -77,7 +77,7 @@ export interface ProtectionSpec {
   readonly maxRequestBodyBytes?: number;
 }
 
-/** A request that has no answer when most have one is sent to a second endpoint as well, and the quicker answer is taken. */
+/** A request that has no response when most have one is sent to a second endpoint as well, and the quicker response is taken. */
 export interface HedgingSpec {
   /** Percentile of the latencies measured. Absent: 95. */
   readonly percentile?: number;

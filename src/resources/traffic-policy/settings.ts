@@ -112,7 +112,7 @@ export interface TrafficSettings {
   readonly circuitBreaker: CircuitBreaker<number>;
   readonly outlierDetection: OutlierDetection<number>;
   readonly retryConstraint: RetryConstraint<number>;
-  /** Absent: endpoints are judged by their answers alone. */
+  /** Absent: endpoints are judged by their responses alone. */
   readonly healthCheck?: HealthCheck<number>;
   /** What callers know of it, so that they do not send what would be refused. */
   readonly priority?: PrioritySpec;

@@ -11,7 +11,7 @@ import type { LocalToken } from "../../core/local/local-token.ts";
 import { foreignness } from "../../core/local/local-request.ts";
 import type { Logger } from "../../core/log.ts";
 
-/** An answer: an object is sent as JSON, text as it is. */
+/** A response: an object is sent as JSON, text as it is. */
 export interface Page {
   readonly status: number;
   readonly body: unknown;

@@ -1,4 +1,4 @@
-/** One answer of the process from those of its workers: metrics added up, clusters and pools put together by their keys. */
+/** One view of the process from those of its workers: metrics added up, clusters and pools put together by their keys. */
 import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
 import type {
   ClustersView,

@@ -13,7 +13,7 @@ export interface Http1Limits {
   readonly headerCount: number;
   /** Bytes of a request line. Over it: 414. */
   readonly requestLineBytes: Bytes;
-  /** Milliseconds from the first byte of a request head to its last; also for what is left of a body once its answer is out. Over it: 408. */
+  /** Milliseconds from the first byte of a request head to its last; also for what is left of a body once its response is out. Over it: 408. */
   readonly headTimeout: number;
   /** Milliseconds that a connection may wait for the next request. */
   readonly idleTimeout: number;
@@ -27,7 +27,7 @@ export interface Http1Limits {
   readonly trailerBytes: Bytes;
   /** Bytes held of requests that were sent ahead; then the connection is read no further. */
   readonly pipelinedBytes: Bytes;
-  /** Bytes of a body that are still read, for the sake of the connection, after its answer is out; and of what comes after our FIN. */
+  /** Bytes of a body that are still read, for the sake of the connection, after its response is out; and of what comes after our FIN. */
   readonly drainBytes: Bytes;
   /** 1xx responses before the final one. */
   readonly informationalResponses: number;

@@ -1,6 +1,6 @@
 /**
  * The end of a server connection after our last word (RFC 9112 9.6): our FIN, and then what still comes is read and dropped for
- * a while. To close with bytes unread would send a reset, which can overtake the answer and erase it.
+ * a while. To close with bytes unread would send a reset, which can overtake the response and erase it.
  */
 import type { Socket } from "node:net";
 import type { Http1Limits } from "./limits.ts";

@@ -1,5 +1,5 @@
 /**
- * A server-side HTTP/1.1 connection: requests are handed over one at a time and answered in order (RFC 9112 9.3). When the last is
+ * A server-side HTTP/1.1 connection: requests are handed over one at a time, and their responses keep that order (RFC 9112 9.3). When the last is
  * answered our FIN goes out, and the rest is read and dropped (RFC 9112 9.6), so that the peer sees our last words.
  */
 import type { Socket } from "node:net";
@@ -208,7 +208,7 @@ class Http1ServerConnection
     }
     this.#requests.next();
     this.#wait(this.#limits.idleTimeout);
-    // Where the next request is at hand already, its answer may share a write with this one.
+    // Where the next request is at hand already, its response may share a write with this one.
     if (this.#requests.bytesAhead === 0) this.output.flush();
     else this.output.later();
     this.#requests.run();

@@ -47,7 +47,7 @@ export interface Http2Limits {
    * one caller's: where many share it, some that stand still would stop the others, and the proxy's bound has to do.
    */
   readonly heldBytes: Bytes;
-  /** 1xx answers before the final one. Over it the stream is reset. */
+  /** 1xx responses before the final one. Over it the stream is reset. */
   readonly informationalResponses: number;
   /** Bytes queued on a stream at which `write` says false. */
   readonly streamQueueBytes: Bytes;
@@ -57,7 +57,7 @@ export interface Http2Limits {
   readonly outputBytesMax: number;
   // What is counted by the second is counted over all connections of a source, where the connection's owner names one.
   /**
-   * Resets a second of streams that were not yet answered: by the peer within a second of opening them (CVE-2023-44487; later
+   * Resets a second of streams without a response yet: by the peer within a second of opening them (CVE-2023-44487; later
    * ones are bounded by the streams at once), or provoked by a message that is malformed (CVE-2025-8671).
    */
   readonly resetsPerSecond: number;
@@ -79,11 +79,11 @@ export interface Http2Limits {
   readonly settingsTimeout: number;
   /** Milliseconds that a frame or field block may take from its first byte to its last. */
   readonly headerTimeout: number;
-  /** Milliseconds in which the peer must take something: of what waits for the socket, and of a whole answer that waits for its window. */
+  /** Milliseconds in which the peer must take something: of what waits for the socket, and of a whole response that waits for its window. */
   readonly writeTimeout: number;
   /** Milliseconds that a client's connection may be without a stream; then it is drained. */
   readonly idleTimeout: number;
-  /** Milliseconds that a closing connection waits: for a PING's answer while draining, and for the peer's FIN. */
+  /** Milliseconds that a closing connection waits: for the acknowledgement of a PING while draining, and for the peer's FIN. */
   readonly closeTimeout: number;
 }
 

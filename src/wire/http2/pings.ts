@@ -1,4 +1,4 @@
-/** PINGs that wait for their answers (RFC 9113 6.7). */
+/** PINGs that wait for their acknowledgements (RFC 9113 6.7). */
 import { MeshError } from "../../mesh/errors.ts";
 import type { Sender } from "./write/sender.ts";
 
@@ -15,7 +15,7 @@ export class Pings {
   #waiting: Ping[] = [];
   #sent = 0;
 
-  /** Sends a PING; resolves with its answer, rejects when the connection ends before it. */
+  /** Sends a PING; resolves with its acknowledgement, rejects when the connection ends before it. */
   send(sender: Sender): Promise<void> {
     const last = this.#waiting.at(-1);
     if (last !== undefined && this.#waiting.length >= OUTSTANDING)

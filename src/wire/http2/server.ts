@@ -251,7 +251,7 @@ class Server
     this.refused("BAD_REQUEST", flaw);
   }
 
-  /** Answers a head that is not handed on. */
+  /** Responds to a head that is not handed on. */
   #answer(
     id: number,
     ends: boolean,
@@ -283,7 +283,7 @@ class Server
     // The client opens no more streams; those in flight go on (6.8).
   }
 
-  /** A client that does not read its answers gets no more requests in. */
+  /** A client that does not read its responses gets no more requests in. */
   onRead(): void {
     const { sender, limits, reading } = this.#session;
     if (this.#accepting && sender.output.stuckOver(limits.outputBytesMax)) {
@@ -295,7 +295,7 @@ class Server
 
   // --- SessionOwner: how it ends ---
 
-  /** A complete answer makes the rest of the request pointless, but for a tunnel (8.1). */
+  /** A complete response makes the rest of the request pointless, but for a tunnel (8.1). */
   onHalfEnded(stream: Stream): void {
     if (!stream.tunnel) this.#session.reset(stream, ErrorCode.NO_ERROR);
   }

@@ -23,7 +23,7 @@ export class SocketCloser {
   close(patient: boolean): void {
     if (this.#closing) return;
     this.#closing = true;
-    // What still comes must be read away, or the kernel answers it with RST and the peer loses our last words.
+    // What still comes must be read away, or the kernel responds with RST and the peer loses our last words.
     this.#socket.resume();
     if (!patient) this.#startTimer();
     this.#sender.flush();

@@ -29,7 +29,7 @@ export interface Guarded {
 
 /** The streams of a server that may stand still. */
 export interface Served {
-  /** Streams that nobody but the connection waits for any more: the whole answer is here, and the peer gives no window. */
+  /** Streams that nobody but the connection waits for any more: the whole response is here, and the peer gives no window. */
   flushing(): readonly Stream[];
   /** Grows with every stream; undefined where streams are open, or nobody cares. */
   readonly idleMark: number | undefined;
@@ -83,7 +83,7 @@ export class StallGuard implements Timed {
     this.#answers.clear();
   }
 
-  /** Ends up to `most` of what has stood still for `ms`, of a field block and of whole answers; gives how many. */
+  /** Ends up to `most` of what has stood still for `ms`, of a field block and of whole responses; gives how many. */
   shed(ms: number, most: number): number {
     const now = this.#clock.now();
     return this.#lookAtFrame(now, ms) ? 1 : this.#lookAtAnswers(now, ms, most);
@@ -132,7 +132,7 @@ export class StallGuard implements Timed {
   }
 
   /**
-   * Resets up to `most` of the whole answers that have not moved for `timeout`, the longest by default; gives how many. Only ever those
+   * Resets up to `most` of the whole responses that have not moved for `timeout`, the longest by default; gives how many. Only ever those
    * that were stalled at the last look already: mostly none.
    */
   #lookAtAnswers(

@@ -158,7 +158,7 @@ function addList(
         bookmarks: isYes(query["allowWatchBookmarks"]),
         signal: AbortSignal.any([closing, over]),
       });
-      // A watch of what seldom changes answers at once too, or its client would wait for it to begin.
+      // A watch of what seldom changes responds at once too, or its client would wait for it to begin.
       reply.raw.once("pipe", () => reply.raw.flushHeaders());
       return reply.type("application/jsonl").send(stream);
     },

@@ -24,11 +24,11 @@ export interface TransferRateHost {
 export interface TransferState {
   /** Milliseconds in which nothing has moved. */
   readonly still: number;
-  /** Bytes are held, of its request or of its answer, since one side does not take them. */
+  /** Bytes are held, of its request or of its response, since one side does not take them. */
   readonly holds: boolean;
   /** It is the caller that has to send, or to take, and it is held to a pace. */
   readonly waits: boolean;
-  /** The answer has begun. */
+  /** The response has begun. */
   readonly responded: boolean;
   /** Bytes of the request's body. */
   readonly received: number;

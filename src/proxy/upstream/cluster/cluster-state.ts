@@ -198,7 +198,7 @@ export class ClusterState {
     return pool;
   }
 
-  /** A peer of the link is believed, and has to answer a PING. */
+  /** A peer of the link is believed, and has to acknowledge a PING. */
   #listen(pool: Pool, endpoint: Endpoint, tunnel: boolean): Cancel {
     if (endpoint.link === undefined) return notListening;
     const ignoreDeaths = pool.onDead((evidence) =>
@@ -215,7 +215,7 @@ export class ClusterState {
     };
   }
 
-  /** Takes what the endpoint's answer says of its load. */
+  /** Takes what the endpoint's response says of its load. */
   answered(endpoint: string, fields: Fields): void {
     const text = fieldValue(fields, LOAD);
     const load = text === undefined ? undefined : parseLoad(text);

@@ -163,7 +163,7 @@ function healthCheckRequest(service: string): Buffer {
 
 /** `HealthCheckResponse { status = 1 }` with SERVING (1), in a frame of gRPC. */
 const SERVING = Buffer.from([0, 0, 0, 0, 2, 0x08, 0x01]);
-/** Bytes of an answer that are looked at. */
+/** Bytes of a response that are looked at. */
 const MOST = 64;
 
 /** A GET without anything that is not needed. */
@@ -271,7 +271,7 @@ const SAYS_NOTHING: ReadonlySet<OutcomeKind> = new Set([
   "unprocessed",
 ]);
 
-/** What the endpoint's sidecar says by itself; undefined where the application answered. */
+/** What the endpoint's sidecar says by itself; undefined where the application responded. */
 export function ofReason(
   { fields, status }: ResponseHead,
   trusted: boolean,

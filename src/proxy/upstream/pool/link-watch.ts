@@ -21,7 +21,7 @@ export const ASKED_AFTER: { readonly least: number; readonly most: number } = {
   least: 1000,
   most: 2000,
 };
-/** Milliseconds that an answer may take. */
+/** Milliseconds that an acknowledgement may take. */
 export const ANSWER_WITHIN = 1000;
 
 // The same, in looks.
@@ -53,7 +53,7 @@ export class WatchedLink {
   #stuck = false;
   /** Looks since the last sign, as long as requests are out. */
   #quiet = 0;
-  /** Looks that are left for an answer; 0 where nothing was asked. */
+  /** Looks that are left for an acknowledgement; 0 where nothing was asked. */
   #left = 0;
   #dead = false;
 
@@ -64,7 +64,7 @@ export class WatchedLink {
     this.#heardAt = connection.heardAt;
   }
 
-  /** Asks by a PING, whether requests are out or not; not twice before the answer. */
+  /** Asks by a PING, whether requests are out or not; not twice before the acknowledgement. */
   ask(): void {
     if (this.#left > 0 || this.#dead) return;
     this.#left = ANSWER;

@@ -14,7 +14,7 @@ export interface PoolSettings {
   readonly multiplexedIdleTimeout: number;
   /** Requests after which a connection is let go; 0 is never. */
   readonly maxRequestsPerConnection: number;
-  /** Milliseconds to wait for a connection, and for the answer to a PING. */
+  /** Milliseconds to wait for a connection, and for the acknowledgement of a PING. */
   readonly connectTimeout: number;
 }
 
@@ -33,7 +33,7 @@ export interface PoolOptions {
   readonly connected?: () => void;
   /** Many streams share a connection: one is dialled, more only when it is full. Otherwise each waiter dials. */
   readonly multiplexed: boolean;
-  /** Looks whether connections have become silent; absent: nobody does, as an application need not answer a PING. */
+  /** Looks whether connections have become silent; absent: nobody does, as an application need not acknowledge a PING. */
   readonly watch?: LinkWatch | undefined;
   /** The peer is a sidecar, which may have several workers: each is to get its part. This is the worker that calls. */
   readonly spread?: WorkerPlace | undefined;

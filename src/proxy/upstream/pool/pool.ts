@@ -112,7 +112,7 @@ export class Pool {
   }
 
   /**
-   * A request that may not be repeated meets a silent HTTP/2 connection: the answer to a PING proves that it lives. Where there is none,
+   * A request that may not be repeated meets a silent HTTP/2 connection: the acknowledgement of a PING proves that it lives. Where there is none,
    * another is dialled. If requests are out on a link, it is the watch that judges it, and this one goes elsewhere.
    */
   #afterPing(

@@ -49,7 +49,7 @@ export interface KeptLine {
   readonly field: Field;
 }
 
-/** The last Date alone, once it has come twice: all answers of a second have the same one, and none has it again. */
+/** The last Date alone, once it has come twice: all responses of a second have the same one, and none has it again. */
 let dateLine = "";
 let date: Field | undefined;
 
@@ -130,7 +130,7 @@ function parseFieldLine(line: string): Field {
       "grammar",
       "a field name that CGI cannot tell from one that frames or steers",
     );
-  // llhttp does not take it away, finds another coding, and reads an answer to the end of its connection.
+  // llhttp does not take it away, finds another coding, and reads a response to the end of its connection.
   if (name === "transfer-encoding" && line.includes("\t", to))
     throw new Http1Fault("grammar", "a tab behind Transfer-Encoding's value");
   return makeField(name, line.slice(from, to));

@@ -59,7 +59,7 @@ export class HeadMemory {
   #valueOf(known: Beginning, text: string, at: number): Field {
     const stop = lineEnd(text, at);
     this.end = stop + 2;
-    // Date alone has a value that all answers of a second share.
+    // Date alone has a value that all responses of a second share.
     if (known.name === "date") return fieldOfLine(text.slice(at, stop));
     let from = at + known.text.length;
     let to = stop;

@@ -15,7 +15,7 @@ export class BodyWriter {
     this.#output = output;
   }
 
-  /** With "none" (the answer to HEAD, 204, 304) what is written is dropped: the head is all there is (RFC 9110 6.4.1). */
+  /** With "none" (the response to HEAD, 204, 304) what is written is dropped: the head is all there is (RFC 9110 6.4.1). */
   begin(framing: Framing, length: number | undefined): void {
     this.#framing = framing;
     this.#left = length ?? 0;

@@ -33,7 +33,7 @@ export class Sender implements FrameSender {
   /** A read event is being handled: what it causes is flushed at its end. */
   #inRead = false;
   #scheduled = false;
-  /** Requests and answers that the end of this turn will send, and whether they have waited for it once already. */
+  /** Requests and responses that the end of this turn will send, and whether they have waited for it once already. */
   #heads = 0;
   #waited = false;
   /** Writes for which a head by itself waits yet. */
