@@ -7,6 +7,7 @@
  * UNSET goes on to the next. In each scope the oldest object counts and the others do not (trap 13).
  */
 import { parseTimestamp } from "../core/clock.ts";
+import { filterSteps, pieces, sortSteps, type Steps } from "../core/slices.ts";
 import { formatName, ROOT_NAMESPACE, selects } from "../resources/envelope.ts";
 import type { MtlsMode } from "../resources/mesh/schema.ts";
 import type {
@@ -36,25 +37,26 @@ export interface AuthenticatedWorkload {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-export function compileAuthentication(
+/** By steps: a mesh may have thousands of policies. */
+export function* compileAuthentication(
   policies: readonly PeerAuthenticationResource[],
   workload: AuthenticatedWorkload,
   meshMode: MtlsMode,
-): Authentication {
-  const scopes = scopesOf(policies, workload);
+): Steps<Authentication> {
+  const scopes = yield* scopesOf(policies, workload);
   const chain = scopes.flatMap(([oldest]) =>
     oldest === undefined ? [] : [oldest],
   );
   const decides = (workloadPort: number): number =>
     chain.findIndex((policy) => modeOf(policy, workloadPort) !== "UNSET");
-  const overruled = scopes.flatMap(([winner, ...losers]) =>
-    winner === undefined
-      ? []
-      : losers.map((loser) => ({
-          loser: nameOf(loser),
-          winner: nameOf(winner),
-        })),
-  );
+  const overruled: { readonly loser: string; winner: string }[] = [];
+  for (const [winner, ...losers] of scopes)
+    for (const piece of pieces(losers)) {
+      yield;
+      for (const loser of piece)
+        if (winner !== undefined)
+          overruled.push({ loser: nameOf(loser), winner: nameOf(winner) });
+    }
   return {
     port(workloadPort) {
       const policy = chain[decides(workloadPort)];
@@ -92,29 +94,24 @@ export function compileAuthentication(
 }
 
 /** The policies for the workload by scope, the narrowest scope first, and in each the oldest first. */
-function scopesOf(
+function* scopesOf(
   policies: readonly PeerAuthenticationResource[],
-  workload: AuthenticatedWorkload,
-): readonly PeerAuthenticationResource[][] {
-  const selecting = (namespace: string): PeerAuthenticationResource[] =>
-    policies.filter(
-      ({ metadata, spec }) =>
-        metadata.namespace === namespace &&
-        spec.selector !== undefined &&
-        selects(spec.selector.matchLabels, workload.labels),
-    );
-  const general = (namespace: string): PeerAuthenticationResource[] =>
-    policies.filter(
-      ({ metadata, spec }) =>
-        metadata.namespace === namespace && spec.selector === undefined,
-    );
-  const inRoot = workload.namespace === ROOT_NAMESPACE;
-  return [
-    selecting(workload.namespace),
-    ...(inRoot ? [] : [selecting(ROOT_NAMESPACE)]),
-    general(workload.namespace),
-    ...(inRoot ? [] : [general(ROOT_NAMESPACE)]),
-  ].map((scope) => scope.sort(byAge));
+  { namespace: own, labels }: AuthenticatedWorkload,
+): Steps<readonly PeerAuthenticationResource[][]> {
+  const scopes: PeerAuthenticationResource[][] = [];
+  for (const selecting of [true, false])
+    for (const namespace of new Set([own, ROOT_NAMESPACE])) {
+      const scope = yield* filterSteps(
+        policies,
+        ({ metadata, spec: { selector } }) =>
+          metadata.namespace === namespace &&
+          (selector === undefined
+            ? !selecting
+            : selecting && selects(selector.matchLabels, labels)),
+      );
+      scopes.push(yield* oldestFirst(scope));
+    }
+  return scopes;
 }
 
 function modeOf(
@@ -136,16 +133,32 @@ function nameOf({ metadata }: PeerAuthenticationResource): string {
   return formatName(metadata.namespace ?? "", metadata.name);
 }
 
-/** The oldest first, by the store's clock (trap 18); without a time, last; then by name. */
-function byAge(
-  left: PeerAuthenticationResource,
-  right: PeerAuthenticationResource,
-): number {
-  const created = ({ metadata }: PeerAuthenticationResource): number =>
-    metadata.creationTimestamp === undefined
-      ? Number.MAX_SAFE_INTEGER
-      : parseTimestamp(metadata.creationTimestamp);
-  return (
-    created(left) - created(right) || (nameOf(left) < nameOf(right) ? -1 : 1)
+/** By the store's clock (trap 18); without a time, last; then by name. */
+function* oldestFirst(
+  policies: readonly PeerAuthenticationResource[],
+): Steps<PeerAuthenticationResource[]> {
+  const dated: Dated[] = [];
+  for (const piece of pieces(policies)) {
+    yield;
+    for (const policy of piece)
+      dated.push({ policy, at: createdAt(policy), name: nameOf(policy) });
+  }
+  const sorted = yield* sortSteps(
+    dated,
+    (left, right) => left.at - right.at || (left.name < right.name ? -1 : 1),
   );
+  return sorted.map(({ policy }) => policy);
+}
+
+interface Dated {
+  readonly policy: PeerAuthenticationResource;
+  /** Wall milliseconds. */
+  readonly at: number;
+  readonly name: string;
+}
+
+function createdAt({ metadata }: PeerAuthenticationResource): number {
+  return metadata.creationTimestamp === undefined
+    ? Number.MAX_SAFE_INTEGER
+    : parseTimestamp(metadata.creationTimestamp);
 }

@@ -1,5 +1,6 @@
 /** Law 15: what is read of a peer takes time that grows with its size alone. Documents: linear-documents.test.ts; the codecs: test/wire/linear.test.ts; whole sidecars: test/hostile/red-team/c10-doubling.test.ts. */
 import t from "tap";
+import { atOnce } from "../../src/core/slices.ts";
 import { upperEscapes } from "../../src/core/text/percent.ts";
 import { parseLabelSelector } from "../../src/control-plane/api/label-selector.ts";
 import { hideTokens } from "../../src/control-plane/tokens.ts";
@@ -27,25 +28,27 @@ const REQUEST = {
   query: "",
   header: (): undefined => undefined,
 };
-const authorizer = compileAuthorization(
-  [
-    authorizationPolicy("deny", {
-      action: "DENY",
-      rules: [
-        {
-          to: [
-            {
-              operation: {
-                paths: ["/{*}/admin/{**}", "/%C3/*", "*/secret", "/a/{*}/b"],
+const authorizer = atOnce(
+  compileAuthorization(
+    [
+      authorizationPolicy("deny", {
+        action: "DENY",
+        rules: [
+          {
+            to: [
+              {
+                operation: {
+                  paths: ["/{*}/admin/{**}", "/%C3/*", "*/secret", "/a/{*}/b"],
+                },
               },
-            },
-          ],
-        },
-      ],
-    }),
-  ],
-  { namespace: "shop", labels: {} },
-  "ALLOW",
+            ],
+          },
+        ],
+      }),
+    ],
+    { namespace: "shop", labels: {} },
+    "ALLOW",
+  ),
 );
 const cors = compileCors({
   allowOrigins: ["https://*.shop.example", "https://shop.example"],

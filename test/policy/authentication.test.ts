@@ -1,4 +1,5 @@
 import t from "tap";
+import { atOnce } from "../../src/core/slices.ts";
 import { compileAuthentication } from "../../src/policy/authentication.ts";
 import type {
   PeerAuthenticationResource,
@@ -155,9 +156,9 @@ const TABLE: readonly [
 
 void t.test("the narrowest scope that says anything decides", (t) => {
   for (const [why, policies, mode, by] of TABLE) {
-    const decision = compileAuthentication(policies, WORKLOAD, "STRICT").port(
-      8080,
-    );
+    const decision = atOnce(
+      compileAuthentication(policies, WORKLOAD, "STRICT"),
+    ).port(8080);
     t.equal(decision.mode, mode, why);
     t.equal(decision.policy, by, why);
   }
@@ -167,14 +168,16 @@ void t.test("the narrowest scope that says anything decides", (t) => {
 void t.test(
   "trap 13: of two of one scope the oldest counts, the other is named as overruled",
   (t) => {
-    const compiled = compileAuthentication(
-      [
-        policy("shop/young", "DISABLE", 2),
-        policy("shop/old", "PERMISSIVE", 1),
-        peerAuthentication("shop/ageless", { mtls: { mode: "DISABLE" } }),
-      ],
-      WORKLOAD,
-      "STRICT",
+    const compiled = atOnce(
+      compileAuthentication(
+        [
+          policy("shop/young", "DISABLE", 2),
+          policy("shop/old", "PERMISSIVE", 1),
+          peerAuthentication("shop/ageless", { mtls: { mode: "DISABLE" } }),
+        ],
+        WORKLOAD,
+        "STRICT",
+      ),
     );
     t.strictSame(compiled.port(80), { mode: "PERMISSIVE", policy: "shop/old" });
     t.strictSame(compiled.overruled, [
@@ -188,10 +191,8 @@ void t.test(
 void t.test("of two without a time the first name counts", (t) => {
   const make = (name: string): PeerAuthenticationResource =>
     peerAuthentication(name, { mtls: { mode: "PERMISSIVE" } });
-  const compiled = compileAuthentication(
-    [make("shop/b"), make("shop/a")],
-    WORKLOAD,
-    "STRICT",
+  const compiled = atOnce(
+    compileAuthentication([make("shop/b"), make("shop/a")], WORKLOAD, "STRICT"),
   );
   t.equal(compiled.port(80).policy, "shop/a");
   t.end();
@@ -200,10 +201,12 @@ void t.test("of two without a time the first name counts", (t) => {
 void t.test(
   "a workload of the root namespace is not overruled by itself",
   (t) => {
-    const compiled = compileAuthentication(
-      [policy("wherry-system/all", "PERMISSIVE")],
-      { namespace: "wherry-system", labels: {} },
-      "STRICT",
+    const compiled = atOnce(
+      compileAuthentication(
+        [policy("wherry-system/all", "PERMISSIVE")],
+        { namespace: "wherry-system", labels: {} },
+        "STRICT",
+      ),
     );
     t.equal(compiled.port(80).mode, "PERMISSIVE");
     t.strictSame(compiled.overruled, []);

@@ -5,6 +5,12 @@
  * nothing, so an empty ALLOW denies everything (trap 1). Every policy that applies counts, they add up (trap 13).
  */
 import { memo } from "../../core/memo.ts";
+import {
+  filterSteps,
+  pieces,
+  sortSteps,
+  type Steps,
+} from "../../core/slices.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
 import type {
@@ -110,20 +116,30 @@ interface CompiledPolicy {
   readonly denials: readonly Verdict[];
 }
 
-export function compileAuthorization(
+/** By steps: a mesh may have thousands of policies, for one workload or for all of them. */
+export function* compileAuthorization(
   policies: readonly AuthorizationPolicyResource[],
   workload: AuthorizedWorkload,
   defaultAction: DefaultAction,
-): Authorizer {
-  const applying = policies
-    .filter((policy) => applies(policy, workload))
-    .sort((left, right) => (nameOf(left) < nameOf(right) ? -1 : 1));
-  const deny = applying
-    .filter((policy) => policy.spec.action === "DENY")
-    .map(compilePolicy);
-  const allow = applying
-    .filter((policy) => policy.spec.action !== "DENY")
-    .map(compilePolicy);
+): Steps<Authorizer> {
+  const applying = yield* filterSteps(policies, (policy) =>
+    applies(policy, workload),
+  );
+  const named: (readonly [string, AuthorizationPolicyResource])[] = [];
+  for (const piece of pieces(applying)) {
+    yield;
+    for (const policy of piece) named.push([nameOf(policy), policy]);
+  }
+  const sorted = yield* sortSteps(named, ([left], [right]) =>
+    left < right ? -1 : 1,
+  );
+  const deny: CompiledPolicy[] = [];
+  const allow: CompiledPolicy[] = [];
+  for (const [, policy] of sorted) {
+    yield;
+    const list = policy.spec.action === "DENY" ? deny : allow;
+    list.push(compilePolicy(policy));
+  }
   const names = [...deny, ...allow].map((policy) => policy.name);
   // Asked for by `explain` alone: the mesh may have thousands of them.
   let notApplying: AuthorizationTrace["passedOver"] | undefined;

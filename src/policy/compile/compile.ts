@@ -142,7 +142,7 @@ class Compilation {
     yield* this.#bind(yield* this.#serve(frame, stock));
     yield* this.#referrers.settle();
     yield* this.#names.settle();
-    const inbound = this.#inbound(
+    const inbound = yield* this.#inbound(
       frame,
       workload === undefined ? undefined : (workload.spec.ports ?? {}),
     );
@@ -267,11 +267,14 @@ class Compilation {
     for (const key of after?.backends ?? []) this.#referrers.add(key, name);
   }
 
-  #inbound(frame: Frame, registered: InboundInput["registered"]): Inbound {
+  *#inbound(
+    frame: Frame,
+    registered: InboundInput["registered"],
+  ): Steps<Inbound> {
     const { namespace, labels } = frame.self;
     const index = this.#index;
     const services = index.servicesOf(namespace, labels);
-    return compileInbound(
+    return yield* compileInbound(
       {
         ...{ frame, services, registered },
         policies: services.map(({ name }) => index.trafficPolicies.get(name)),

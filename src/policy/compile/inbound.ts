@@ -1,4 +1,5 @@
 /** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
+import type { Steps } from "../../core/slices.ts";
 import { serviceHost, serviceKey } from "../../mesh/service-key.ts";
 import {
   appProtocolOf,
@@ -39,13 +40,13 @@ export interface Inbound {
 }
 
 /** The one of before where it was made of the same. */
-export function compileInbound(
+export function* compileInbound(
   input: InboundInput,
   before: Inbound | undefined,
-): Inbound {
+): Steps<Inbound> {
   if (before !== undefined && isSame(input, before.input)) return before;
   const warnings: string[] = [];
-  return { input, policy: policyOf(input, warnings), warnings };
+  return { input, policy: yield* policyOf(input, warnings), warnings };
 }
 
 function isSame(left: InboundInput, right: InboundInput): boolean {
@@ -62,9 +63,12 @@ function isSame(left: InboundInput, right: InboundInput): boolean {
   );
 }
 
-function policyOf(input: InboundInput, warnings: string[]): InboundPolicy {
+function* policyOf(
+  input: InboundInput,
+  warnings: string[],
+): Steps<InboundPolicy> {
   const { self, mesh } = input.frame;
-  const authentication = compileAuthentication(
+  const authentication = yield* compileAuthentication(
     input.peerAuthentications.map(({ resource }) => resource),
     self,
     mesh.mtls.mode,
@@ -73,12 +77,12 @@ function policyOf(input: InboundInput, warnings: string[]): InboundPolicy {
     warnings.push(
       `PeerAuthentication ${loser} is not in force: ${winner} is older`,
     );
-  const authorizer = compileAuthorization(
+  const authorizer = yield* compileAuthorization(
     input.authorizationPolicies.map(({ resource }) => resource),
     self,
     mesh.authorization.defaultAction,
   );
-  const named = namedPorts(input, warnings);
+  const named = yield* namedPorts(input, warnings);
   const parsed = parsedPorts(named, warnings);
   const ports = named.map((port): InboundPort => ({
     ...port,
@@ -104,14 +108,15 @@ function policyOf(input: InboundInput, warnings: string[]): InboundPolicy {
 }
 
 /** Every port of every Service that selects the workload, and then the ports that no Service leads to. */
-function namedPorts(
+function* namedPorts(
   input: InboundInput,
   warnings: string[],
-): readonly DeclaredPort[] {
+): Steps<readonly DeclaredPort[]> {
   const { self } = input.frame;
   const declared = declaredPorts(input);
   const named: DeclaredPort[] = [];
   for (const [index, { resource: service }] of input.services.entries()) {
+    yield;
     const { name } = service.metadata;
     const policies = (input.policies[index] ?? []).map(
       ({ resource }) => resource,

@@ -1,4 +1,5 @@
 import t from "tap";
+import { atOnce } from "../../../src/core/slices.ts";
 import {
   compileAuthorization,
   type AuthorizationFacts,
@@ -42,9 +43,9 @@ function judge(
   asked: Asked = {},
   defaultAction: "ALLOW" | "DENY" = "ALLOW",
 ): Verdict {
-  return compileAuthorization(policies, WORKLOAD, defaultAction).authorize(
-    facts(asked),
-  );
+  return atOnce(
+    compileAuthorization(policies, WORKLOAD, defaultAction),
+  ).authorize(facts(asked));
 }
 
 const allow = (
@@ -363,7 +364,9 @@ void t.test(
         rules: [{}],
         ...(matchLabels === undefined ? {} : { selector: { matchLabels } }),
       });
-      const authorizer = compileAuthorization([policy], WORKLOAD, "ALLOW");
+      const authorizer = atOnce(
+        compileAuthorization([policy], WORKLOAD, "ALLOW"),
+      );
       const name = `${namespace} ${JSON.stringify(matchLabels)}`;
       t.equal(authorizer.authorize(facts()).kind === "deny", applies, name);
       t.strictSame(
@@ -393,7 +396,9 @@ void t.test(
         },
       };
     });
-    const authorizer = compileAuthorization(policies, WORKLOAD, "ALLOW");
+    const authorizer = atOnce(
+      compileAuthorization(policies, WORKLOAD, "ALLOW"),
+    );
     t.equal(authorizer.authorize(facts()).kind, "allow");
     t.equal(named, 0, "no text is made of those of another namespace");
     for (let count = 0; count < 3; count += 1)

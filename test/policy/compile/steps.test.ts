@@ -1,10 +1,12 @@
-/** No step of a compile looks at more than a few dozen Workloads, however many one Service has (law 16). */
+/** No step of a compile looks at more than a few hundred resources, however many one Service or workload has (law 16). */
 import t from "tap";
 import { compileSteps } from "../../../src/policy/compile/compile.ts";
 import type { Snapshot } from "../../../src/policy/snapshot.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
+  authorizationPolicy,
   mesh,
+  peerAuthentication,
   self,
   service,
   VERSION,
@@ -12,8 +14,9 @@ import {
 } from "../../support/resources/policy-fixtures.ts";
 
 const COUNT = 2000;
-/** A step takes 32 changes, each of which is looked at up to 18 times. */
+/** A step takes 32 changes, each of which is looked at up to 18 times, or passes over 256 policies. */
 const MOST = 600;
+const POLICIES = 3000;
 
 let looks = 0;
 
@@ -109,3 +112,31 @@ for (const appProtocol of ["http", "tcp"] as const)
     );
     t.end();
   });
+
+void t.test(`${POLICIES} policies of one workload`, (t) => {
+  const names = Array.from({ length: POLICIES }, (_, at) => `shop/p-${at}`);
+  const selector = { matchLabels: { app: "web" } };
+  const rules = [{ to: [{ operation: { paths: ["/a"] } }] }];
+  const kinds: Readonly<Record<string, readonly Resource[]>> = {
+    ALLOW: names.map((name) =>
+      authorizationPolicy(name, { action: "ALLOW", selector, rules }),
+    ),
+    DENY: names.map((name) =>
+      authorizationPolicy(name, { action: "DENY", rules }),
+    ),
+    PeerAuthentication: names.map((name) =>
+      peerAuthentication(name, { mtls: { mode: "STRICT" } }),
+    ),
+  };
+  for (const [kind, policies] of Object.entries(kinds)) {
+    const seen = policies.map(counted);
+    const all = compile([mesh(), ...seen]);
+    const fewer = compile([mesh(), ...seen.slice(1)], all.snapshot);
+    for (const { most, sum } of [all, fewer])
+      t.ok(
+        most <= MOST && sum > POLICIES,
+        `${kind}: ${most} looks in one step, ${sum} in all`,
+      );
+  }
+  t.end();
+});
