@@ -39,68 +39,29 @@ export interface HeldParts {
   readonly questions: readonly HeldQuestion[];
 }
 
-export function heldView(parts: HeldParts): HeldView {
-  const { resources, own, uses, questions } = parts;
-  const { held, leads, hosts, claimants } = graphOf(resources);
-  const why = new Map<string, string>();
-  /** Those that have a reason and were not followed yet. */
-  const fresh: string[] = [];
-  let followed = 0;
-  const give = (services: Iterable<string>, reason: string): void => {
-    for (const service of services) {
-      if (why.has(service)) continue;
-      why.set(service, reason);
-      fresh.push(service);
-    }
-  };
-  const follow = (): void => {
-    // What a Service leads to leads on itself.
-    for (; followed < fresh.length; followed += 1) {
-      const service = fresh[followed] ?? "";
-      give(leads.get(service) ?? [], `with ${service}`);
-      for (const host of hosts.get(service) ?? []) {
-        give(claimants.get(host) ?? [], `with ${service}`);
-        // All of them have a reason now.
-        claimants.delete(host);
-      }
-    }
-  };
+export function heldView({
+  resources,
+  own,
+  uses,
+  questions,
+}: HeldParts): HeldView {
+  const graph = graphOf(resources);
+  const reasons = new Reasons(graph);
   for (const [service, minutes] of uses)
-    give([service], minutes === undefined ? "declared" : "used");
-  give(
+    reasons.give([service], minutes === undefined ? "declared" : "used");
+  reasons.give(
     questions.flatMap(({ services = [] }) => services),
     "asked",
   );
-  follow();
-  give(own, "self");
-  // What is held for the workload itself comes without what its routes lead to.
-  for (const service of own)
-    if (why.get(service) === "self") {
-      leads.delete(service);
-      hosts.delete(service);
-    }
-  const ledTo = new Set([...leads.values()].flat());
-  for (const services of claimants.values()) {
-    const leading = services.filter((service) => hosts.has(service));
-    if (leading.length > 1) for (const service of leading) ledTo.add(service);
-  }
-  const rest = held.filter((service) => !why.has(service));
-  give(
-    rest.filter((service) => !ledTo.has(service)),
-    "learned",
-  );
-  follow();
-  // Those that lead to each other.
-  for (const service of rest) {
-    give([service], "learned");
-    follow();
-  }
+  reasons.follow();
+  reasons.giveOwn(own);
+  reasons.giveRest();
   return {
-    services: held.map((service) => {
+    services: graph.held.map((service) => {
       const idleMinutes = uses.get(service);
       return {
         service,
-        why: why.get(service) ?? "learned",
+        why: reasons.of(service) ?? "learned",
         ...(idleMinutes === undefined ? {} : { idleMinutes }),
       };
     }),
@@ -108,15 +69,88 @@ export function heldView(parts: HeldParts): HeldView {
   };
 }
 
-/** The Services, sorted, and from each to those that are held because it is: its routes lead there (`leads`), or they claim one of its hosts. */
-function graphOf(resources: ReceivedResources): {
+/** Why each Service is held. The first reason stays, and passes on to what the Service leads to. */
+class Reasons {
+  readonly #graph: HeldGraph;
+  readonly #reasons = new Map<string, string>();
+  /** Services in the order in which they got a reason; the first ones, so many, were followed. */
+  readonly #order: string[] = [];
+  #followed = 0;
+
+  constructor(graph: HeldGraph) {
+    this.#graph = graph;
+  }
+
+  of(service: string): string | undefined {
+    return this.#reasons.get(service);
+  }
+
+  give(services: Iterable<string>, reason: string): void {
+    for (const service of services) {
+      if (this.#reasons.has(service)) continue;
+      this.#reasons.set(service, reason);
+      this.#order.push(service);
+    }
+  }
+
+  /** What a Service leads to leads on itself. */
+  follow(): void {
+    const { leads, hosts, claimants } = this.#graph;
+    for (; this.#followed < this.#order.length; this.#followed += 1) {
+      const service = this.#order[this.#followed] ?? "";
+      this.give(leads.get(service) ?? [], `with ${service}`);
+      for (const host of hosts.get(service) ?? []) {
+        this.give(claimants.get(host) ?? [], `with ${service}`);
+        // All of them have a reason now.
+        claimants.delete(host);
+      }
+    }
+  }
+
+  /** What is held for the workload itself comes without what its routes lead to. */
+  giveOwn(own: ReadonlySet<string>): void {
+    this.give(own, "self");
+    for (const service of own)
+      if (this.of(service) === "self") {
+        this.#graph.leads.delete(service);
+        this.#graph.hosts.delete(service);
+      }
+  }
+
+  /** All others were learned: first those to which nothing leads, then those that lead to each other. */
+  giveRest(): void {
+    const { held, leads, hosts, claimants } = this.#graph;
+    const ledTo = new Set([...leads.values()].flat());
+    for (const services of claimants.values()) {
+      const leading = services.filter((service) => hosts.has(service));
+      if (leading.length > 1) for (const service of leading) ledTo.add(service);
+    }
+    const rest = held.filter((service) => !this.#reasons.has(service));
+    this.give(
+      rest.filter((service) => !ledTo.has(service)),
+      "learned",
+    );
+    this.follow();
+    for (const service of rest) {
+      this.give([service], "learned");
+      this.follow();
+    }
+  }
+}
+
+interface HeldGraph {
+  /** The Services, sorted. */
   readonly held: readonly string[];
+  /** From each to those to which its routes lead. */
   readonly leads: Map<string, readonly string[]>;
   /** Hosts of each Service that claims some. */
   readonly hosts: Map<string, readonly string[]>;
   /** Services by the hosts that they claim. */
   readonly claimants: Map<string, readonly string[]>;
-} {
+}
+
+/** From each Service to those that are held because it is: its routes lead there, or they claim one of its hosts. */
+function graphOf(resources: ReceivedResources): HeldGraph {
   const held: string[] = [];
   const leads = new Map<string, string[]>();
   const hosts = new Map<string, string[]>();

@@ -113,29 +113,38 @@ export function registerExplain(program: Command, context: CliContext): void {
       ),
     )
     .addOption(outputOption("text", "json"))
-    .action(async (method: string, url: string, options: ExplainOptions) => {
-      const request: AskedRequest = {
-        method: method.toUpperCase(),
-        url,
-        headers: (options.header ?? []).map(headerOf),
-      };
-      const question =
-        options.filename === undefined
-          ? await fromMesh(context, options, request)
-          : await fromFiles(context, options, options.filename, url);
-      const { caller, calleeOf, workload, origin } = question;
-      const explanation = explainRequest({
-        caller,
-        calleeOf,
-        request,
-        workload,
-        wall: context.clock.wall(),
-      });
-      const places = withPlaces(explanation, placeIn(question.files));
-      printOutput(context, options, { ...origin, ...places }, () =>
-        render(request, explanation, question, context.colours),
-      );
-    });
+    .action((method: string, url: string, options: ExplainOptions) =>
+      explain(context, method, url, options),
+    );
+}
+
+async function explain(
+  context: CliContext,
+  method: string,
+  url: string,
+  options: ExplainOptions,
+): Promise<void> {
+  const request: AskedRequest = {
+    method: method.toUpperCase(),
+    url,
+    headers: (options.header ?? []).map(headerOf),
+  };
+  const question =
+    options.filename === undefined
+      ? await fromMesh(context, options, request)
+      : await fromFiles(context, options, options.filename, url);
+  const { caller, calleeOf, workload, origin } = question;
+  const explanation = explainRequest({
+    caller,
+    calleeOf,
+    request,
+    workload,
+    wall: context.clock.wall(),
+  });
+  const places = withPlaces(explanation, placeIn(question.files));
+  printOutput(context, options, { ...origin, ...places }, () =>
+    render(request, explanation, question, context.colours),
+  );
 }
 
 function headerOf(text: string): readonly [string, string] {

@@ -1,5 +1,6 @@
 /** Every error of the API: one table of reasons, and the Kubernetes Status object in which it is sent. */
-import { messageOf } from "../../core/errors.ts";
+import type { Socket } from "node:net";
+import { messageOf, systemCode } from "../../core/errors.ts";
 import { CompactedError, ConflictError, StoreError } from "../store/store.ts";
 
 /** Reasons by the names that Kubernetes gives them. */
@@ -201,3 +202,22 @@ function statusCodeOf(thrown: unknown): number | undefined {
     ? thrown.statusCode
     : undefined;
 }
+
+/** A request that never became one: the parser gave up, or the client was too slow. */
+export function refuseUnparsed(error: Error, socket: Socket): void {
+  if (!socket.writable || systemCode(error) === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const known = UNPARSED[systemCode(error) ?? ""] ?? "BadRequest";
+  const code = API_REASONS[known].status;
+  const body = JSON.stringify(failure(new ApiError(known, error.message)));
+  socket.end(
+    `HTTP/1.1 ${code} ${known}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+const UNPARSED: Readonly<Record<string, ApiReason>> = {
+  HPE_HEADER_OVERFLOW: "RequestHeaderFieldsTooLarge",
+  ERR_HTTP_REQUEST_TIMEOUT: "RequestTimeout",
+};

@@ -1,12 +1,12 @@
 /** The API as a server: parsing, authentication, routes, errors, and an orderly end. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import fastify, { type FastifyReply, type FastifyRequest } from "fastify";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { http } from "../../runtime/http.ts";
 import { oneAtATime } from "../../core/local/connection-limit.ts";
-import { messageOf, systemCode, UserError } from "../../core/errors.ts";
+import { messageOf, UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { limitHolders } from "../holders.ts";
 import { meterRequests } from "../request-meters.ts";
@@ -27,9 +27,9 @@ import { documentApi } from "./documentation.ts";
 import {
   ApiError,
   failure,
+  refuseUnparsed,
   API_REASONS,
   toApiError,
-  type ApiReason,
 } from "./errors.ts";
 import { limitReads } from "./reads.ts";
 import { addApplyRoutes } from "./routes/apply-routes.ts";
@@ -133,28 +133,7 @@ export async function buildApi(
     clock: options.clock,
     logger: options.logger,
   });
-  const api: Api = fastify({
-    serverFactory: (handler) => {
-      const server = makeServer(oneAtATime(handler), tls);
-      server.on("connection", (raw) => strangers.admit(raw));
-      return server;
-    },
-    bodyLimit: BODY_LIMIT,
-    // Names go up to 253 characters.
-    routerOptions: { maxParamLength: 300 },
-    clientErrorHandler: (error, socket) => answerUnparsed(error, socket),
-    frameworkErrors: (error, _request, reply) => {
-      const known = toApiError(error);
-      // Before routing there is no route whose responses the reply could know.
-      reply.raw.writeHead(API_REASONS[known.reason].status, {
-        "content-type": "application/json",
-      });
-      reply.raw.end(JSON.stringify(failure(known)));
-    },
-  });
-  api.setValidatorCompiler(validatorCompiler);
-  // What goes out has been made from checked parts: dropping fields in silence would hide a defect.
-  api.setSerializerCompiler(() => (body) => JSON.stringify(body));
+  const api = makeApi(strangers, tls);
   const closing = new AbortController();
   api.addHook("preClose", (done) => {
     closing.abort();
@@ -165,16 +144,7 @@ export async function buildApi(
   addErrors(api, options);
   options.tracing?.addTo(api);
   meterRequests(api, options.clock, options.meters);
-  const tokens = limitHolders(MOST_OF_TOKEN, (token) =>
-    options.logger.warn(
-      { token },
-      `a token holds more than ${MOST_OF_TOKEN} connections: its oldest was closed`,
-    ),
-  );
-  addAuthentication(api, options.store, options.clock, ({ raw }, token) => {
-    strangers.prove(raw.socket);
-    tokens.add(token, raw.socket);
-  });
+  authenticate(api, options, strangers);
   const { clock, loop, meters } = options;
   limitReads(api, { clock, loop, shed: meters.shed });
   limitBodies(api);
@@ -192,24 +162,50 @@ export async function buildApi(
   return api;
 }
 
-/** A request that never became one: the parser gave up, or the client was too slow. */
-function answerUnparsed(error: Error, socket: Socket): void {
-  if (!socket.writable || systemCode(error) === "ECONNRESET") {
-    socket.destroy();
-    return;
-  }
-  const known = UNPARSED[systemCode(error) ?? ""] ?? "BadRequest";
-  const code = API_REASONS[known].status;
-  const body = JSON.stringify(failure(new ApiError(known, error.message)));
-  socket.end(
-    `HTTP/1.1 ${code} ${known}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
+/** A server without routes: how it takes requests, and what it says to those that are none. */
+function makeApi(strangers: Strangers, tls: ListenOptions["tls"]): Api {
+  const api: Api = fastify({
+    serverFactory: (handler) => {
+      const server = makeServer(oneAtATime(handler), tls);
+      server.on("connection", (raw) => strangers.admit(raw));
+      return server;
+    },
+    bodyLimit: BODY_LIMIT,
+    // Names go up to 253 characters.
+    routerOptions: { maxParamLength: 300 },
+    clientErrorHandler: (error, socket) => refuseUnparsed(error, socket),
+    frameworkErrors: (error, _request, reply) => {
+      const known = toApiError(error);
+      // Before routing there is no route whose responses the reply could know.
+      reply.raw.writeHead(API_REASONS[known.reason].status, {
+        "content-type": "application/json",
+      });
+      reply.raw.end(JSON.stringify(failure(known)));
+    },
+  });
+  api.setValidatorCompiler(validatorCompiler);
+  // What goes out has been made from checked parts: dropping fields in silence would hide a defect.
+  api.setSerializerCompiler(() => (body) => JSON.stringify(body));
+  return api;
 }
 
-const UNPARSED: Readonly<Record<string, ApiReason>> = {
-  HPE_HEADER_OVERFLOW: "RequestHeaderFieldsTooLarge",
-  ERR_HTTP_REQUEST_TIMEOUT: "RequestTimeout",
-};
+/** A token that holds many connections loses its oldest. */
+function authenticate(
+  api: Api,
+  options: ApiOptions,
+  strangers: Strangers,
+): void {
+  const tokens = limitHolders(MOST_OF_TOKEN, (token) =>
+    options.logger.warn(
+      { token },
+      `a token holds more than ${MOST_OF_TOKEN} connections: its oldest was closed`,
+    ),
+  );
+  addAuthentication(api, options.store, options.clock, ({ raw }, token) => {
+    strangers.prove(raw.socket);
+    tokens.add(token, raw.socket);
+  });
+}
 
 function makeServer(
   handler: (request: IncomingMessage, response: ServerResponse) => void,

@@ -43,31 +43,10 @@ export interface CalleeAnswer {
 }
 
 export function explainCallee(question: CalleeQuestion): CalleeAnswer {
-  const { snapshot, arrival, peer, sent } = question;
-  const { inbound: policy } = snapshot;
-  const port =
-    arrival.kind === "link"
-      ? policy.resolve(arrival.destination)
-      : policy.byPort(arrival.port);
-  const asked =
-    arrival.kind === "link" ? arrival.destination : `port ${arrival.port}`;
-  if (port === undefined)
-    return ends([
-      decision(
-        "callee",
-        "port",
-        `${asked} is not a declared port of ${snapshot.self.namespace}/${snapshot.self.name}`,
-        { refusal: { code: "MISDIRECTED" } },
-      ),
-    ]);
-  const decisions = [
-    decision(
-      "callee",
-      "port",
-      `${asked} is port ${port.targetPort} of ${snapshot.self.namespace}/${snapshot.self.name}`,
-    ),
-    mtlsDecision(question, port),
-  ];
+  const { snapshot, sent } = question;
+  const { port, decision: arrived } = portDecision(question);
+  if (port === undefined) return ends([arrived]);
+  const decisions = [arrived, mtlsDecision(question, port)];
   if (decisions.some(({ refusal }) => refusal !== undefined))
     return ends(decisions);
   if (question.tunnel && !port.takesBytes)
@@ -96,7 +75,7 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
   const { allowedBy, ...authorized } = authorization(
     question,
     port,
-    peer,
+    question.peer,
     read?.facts,
   );
   decisions.push(authorized.decision);
@@ -107,6 +86,37 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
     refusal: undefined,
     allowedBy,
     target: read?.target ?? sent.target,
+  };
+}
+
+/** The declared port that the request arrived at; undefined where there is none. */
+function portDecision({
+  snapshot: { inbound, self },
+  arrival,
+}: CalleeQuestion): {
+  readonly port: InboundPort | undefined;
+  readonly decision: Decision;
+} {
+  const [port, asked] =
+    arrival.kind === "link"
+      ? [inbound.resolve(arrival.destination), arrival.destination]
+      : [inbound.byPort(arrival.port), `port ${arrival.port}`];
+  const workload = `${self.namespace}/${self.name}`;
+  return {
+    port,
+    decision:
+      port === undefined
+        ? decision(
+            "callee",
+            "port",
+            `${asked} is not a declared port of ${workload}`,
+            { refusal: { code: "MISDIRECTED" } },
+          )
+        : decision(
+            "callee",
+            "port",
+            `${asked} is port ${port.targetPort} of ${workload}`,
+          ),
   };
 }
 

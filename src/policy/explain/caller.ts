@@ -2,6 +2,7 @@
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { MeshError } from "../../mesh/errors.ts";
+import type { Injection } from "../fault.ts";
 import { isOpaque } from "../compile/clusters.ts";
 import { localAnswer } from "../compile/local-response.ts";
 import { corsEdits } from "../routing/cors.ts";
@@ -280,19 +281,9 @@ function filtered(
   const fault = faultDecision(destination, facts, question.wall);
   if (fault !== undefined) decisions.push(fault.decision);
   const drawn = fault?.drawn;
-  if (drawn !== undefined && (drawn.abort !== undefined || drawn.reset))
-    return endsWith(
-      decisions,
-      drawn.abort === undefined ? "reset" : "refusal",
-      {
-        ...found,
-        reason: "FAULT_INJECTED",
-        by: drawn.policy,
-        ...(drawn.abort === undefined
-          ? {}
-          : { status: drawn.abort.status, grpcStatus: drawn.abort.grpc }),
-      },
-    );
+  const broken = drawn === undefined ? undefined : endedBy(drawn);
+  if (broken !== undefined)
+    return endsWith(decisions, broken.ends, { ...found, ...broken.outcome });
   decisions.push(backendDecision(trace, taken, question.draw !== undefined));
   decisions.push(
     ...settingsDecisions({
@@ -313,6 +304,22 @@ function filtered(
     retries: quiet ? 0 : taken.retry.attempts,
     answerFields: editedPairs([], responseEdits),
   });
+}
+
+/** How the fault ends the request; undefined where it goes on. */
+function endedBy({
+  policy,
+  abort,
+  reset,
+}: Injection):
+  | { readonly ends: "reset" | "refusal"; readonly outcome: Partial<Outcome> }
+  | undefined {
+  const outcome = { reason: "FAULT_INJECTED", by: policy } as const;
+  if (abort !== undefined) {
+    const { status, grpc: grpcStatus } = abort;
+    return { ends: "refusal", outcome: { ...outcome, status, grpcStatus } };
+  }
+  return reset ? { ends: "reset", outcome } : undefined;
 }
 
 /** What the rule's filters make of the request and of its response, a line for each change. */

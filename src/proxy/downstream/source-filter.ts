@@ -39,66 +39,81 @@ export function filterSources(
   clock: Clock,
   drop: typeof dropSources = dropSources,
 ): SourceFilter {
-  const listeners = new Set<Server>();
-  const knocks = new Map<string, number>();
-  const filtered = new Map<string, Filtered>();
-  let cancel: Cancel | undefined;
+  return new KernelFilter(clock, drop);
+}
 
-  const apply = (): void => {
-    const sources = [...filtered.values()];
-    for (const listener of listeners) drop(listener, sources);
-  };
-  const look = (): void => {
-    const now = clock.now();
+class KernelFilter implements SourceFilter {
+  readonly #clock: Clock;
+  readonly #drop: typeof dropSources;
+  readonly #listeners = new Set<Server>();
+  readonly #knocks = new Map<string, number>();
+  readonly #filtered = new Map<string, Filtered>();
+  #cancel: Cancel | undefined;
+
+  constructor(clock: Clock, drop: typeof dropSources) {
+    this.#clock = clock;
+    this.#drop = drop;
+  }
+
+  guard(listener: Server): void {
+    this.#listeners.add(listener);
+    listener.once("close", () => this.#listeners.delete(listener));
+    if (this.size > 0) this.#drop(listener, [...this.#filtered.values()]);
+  }
+
+  knocked(name: string, until: number): boolean {
+    this.#cancel ??= this.#clock.every(LOOK, () => this.#look());
+    const known = this.#filtered.get(name);
+    if (known?.mayTry === false) return false;
+    if (known === undefined) {
+      if (this.size >= MOST_FILTERED || !this.#knocksTooOften(name))
+        return false;
+      this.#filtered.set(name, { words: wordsOf(name), until, mayTry: false });
+    } else {
+      known.until = until;
+      known.mayTry = false;
+    }
+    this.#apply();
+    return true;
+  }
+
+  get size(): number {
+    return this.#filtered.size;
+  }
+
+  destroy(): void {
+    this.#cancel?.();
+  }
+
+  #apply(): void {
+    const sources = [...this.#filtered.values()];
+    for (const listener of this.#listeners) this.#drop(listener, sources);
+  }
+
+  #look(): void {
+    const now = this.#clock.now();
     let changed = false;
-    for (const [name, source] of filtered) {
+    for (const [name, source] of this.#filtered) {
       if (now < source.until || (source.mayTry && now < source.until + TRYING))
         continue;
       changed = true;
-      if (source.mayTry) filtered.delete(name);
+      if (source.mayTry) this.#filtered.delete(name);
       else source.mayTry = true;
     }
-    if (changed) apply();
-    knocks.clear();
-    if (filtered.size > 0) return;
-    cancel?.();
-    cancel = undefined;
-  };
-  /** Whether it has knocked so often that it is dropped. */
-  const knocksTooOften = (name: string): boolean => {
-    const count = (knocks.get(name) ?? 0) + 1;
-    if (knocks.size < MOST_COUNTED || count > 1) knocks.set(name, count);
-    return count >= KNOCKS;
-  };
+    if (changed) this.#apply();
+    this.#knocks.clear();
+    if (this.size > 0) return;
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
 
-  return {
-    guard(listener) {
-      listeners.add(listener);
-      listener.once("close", () => listeners.delete(listener));
-      if (filtered.size > 0) drop(listener, [...filtered.values()]);
-    },
-    knocked(name, until) {
-      cancel ??= clock.every(LOOK, look);
-      const known = filtered.get(name);
-      if (known?.mayTry === false) return false;
-      if (known === undefined) {
-        if (filtered.size >= MOST_FILTERED || !knocksTooOften(name))
-          return false;
-        filtered.set(name, { words: wordsOf(name), until, mayTry: false });
-      } else {
-        known.until = until;
-        known.mayTry = false;
-      }
-      apply();
-      return true;
-    },
-    get size() {
-      return filtered.size;
-    },
-    destroy() {
-      cancel?.();
-    },
-  };
+  /** Whether it has knocked so often that it is dropped. */
+  #knocksTooOften(name: string): boolean {
+    const count = (this.#knocks.get(name) ?? 0) + 1;
+    if (this.#knocks.size < MOST_COUNTED || count > 1)
+      this.#knocks.set(name, count);
+    return count >= KNOCKS;
+  }
 }
 
 /** The 32-bit words of a source, the highest first. */

@@ -27,10 +27,42 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
 ): Steps<Remark<T>[]> {
   const remarks: Remark<T>[] = [];
   const resources: Resource[] = [];
+  const byResource = new Map<Resource, T>();
   for (const piece of pieces(all)) {
     yield;
-    for (const { resource } of piece) resources.push(resource);
+    for (const each of piece) {
+      resources.push(each.resource);
+      byResource.set(each.resource, each);
+    }
   }
+  const checkEach = yield* checker(resources, lookup, wall);
+  for (const about of all) {
+    yield;
+    for (const problem of checkEach(about.resource))
+      remarks.push({ about, problem });
+  }
+  const warn = (resource: Resource, path: string, message: string): void => {
+    const about = byResource.get(resource);
+    if (about !== undefined)
+      remarks.push({ about, problem: { path, message, severity: "warning" } });
+  };
+  for (const { loser, path, message } of yield* findConflicts(resources)) {
+    yield;
+    warn(loser, path, message);
+  }
+  for (const { route, path, message } of yield* findUnreachable(resources)) {
+    yield;
+    warn(route, path, message);
+  }
+  return remarks;
+}
+
+/** What the others say of one of them. */
+function* checker(
+  resources: readonly Resource[],
+  lookup: Lookup,
+  wall: WallMs | undefined,
+): Steps<(resource: Resource) => Problem[]> {
   const services = yield* filterSteps(resources, (each) =>
     isKind(SERVICE, each),
   );
@@ -49,44 +81,17 @@ export function* checkTogether<T extends { readonly resource: Resource }>(
       false,
     ),
   );
-  for (const about of all) {
-    yield;
-    const { resource } = about;
-    for (const problem of [
-      ...checkReach(resource),
-      ...(isKind(SERVICE, resource)
-        ? checkHosts(
-            resource,
-            (namespace) => populated.has(namespace),
-            trustDomain,
-          )
-        : []),
-      ...checkReferences(resource, lookup),
-      ...checkAttributes(resource, opaque),
-      ...(wall === undefined ? [] : checkExpiry(resource, wall)),
-    ])
-      remarks.push({ about, problem });
-  }
-  const losses = yield* findConflicts(resources);
-  const unreachable = yield* findUnreachable(resources);
-  if (losses.length === 0 && unreachable.length === 0) return remarks;
-  const byResource = new Map<Resource, T>();
-  for (const piece of pieces(all)) {
-    yield;
-    for (const each of piece) byResource.set(each.resource, each);
-  }
-  const warn = (resource: Resource, path: string, message: string): void => {
-    const about = byResource.get(resource);
-    if (about !== undefined)
-      remarks.push({ about, problem: { path, message, severity: "warning" } });
-  };
-  for (const { loser, path, message } of losses) {
-    yield;
-    warn(loser, path, message);
-  }
-  for (const { route, path, message } of unreachable) {
-    yield;
-    warn(route, path, message);
-  }
-  return remarks;
+  return (resource) => [
+    ...checkReach(resource),
+    ...(isKind(SERVICE, resource)
+      ? checkHosts(
+          resource,
+          (namespace) => populated.has(namespace),
+          trustDomain,
+        )
+      : []),
+    ...checkReferences(resource, lookup),
+    ...checkAttributes(resource, opaque),
+    ...(wall === undefined ? [] : checkExpiry(resource, wall)),
+  ];
 }

@@ -134,35 +134,46 @@ function addList(
     },
     async (request, reply) => {
       const target = targetOf(request);
-      const query = fieldsOf(request.query);
-      const selector = query["labelSelector"];
-      if (!isWatch(request)) {
-        const list = await handlers.list(target, selector);
-        return sendLong(reply, list, "items", options.clock);
+      if (isWatch(request)) {
+        handlers.authorizeRead(target);
+        return watch(options, definition, target, closing, request, reply);
       }
-      handlers.authorizeRead(target);
-      const after = query["resourceVersion"];
-      const seconds = query["timeoutSeconds"];
-      const over = overSignal(
-        options.clock,
-        reply,
-        seconds === undefined ? undefined : Number(seconds) * 1000,
-      );
-      const stream = await openWatch({
-        store: options.store,
-        clock: options.clock,
-        definition,
-        namespace: target.namespace,
-        matches: readSelector(selector),
-        after: after === undefined ? undefined : Number(after),
-        bookmarks: isYes(query["allowWatchBookmarks"]),
-        signal: AbortSignal.any([closing, over]),
-      });
-      // A watch of what seldom changes responds at once too, or its client would wait for it to begin.
-      reply.raw.once("pipe", () => reply.raw.flushHeaders());
-      return reply.type("application/jsonl").send(stream);
+      const selector = fieldsOf(request.query)["labelSelector"];
+      const list = await handlers.list(target, selector);
+      return sendLong(reply, list, "items", options.clock);
     },
   );
+}
+
+async function watch(
+  { store, clock }: ApiOptions,
+  definition: KindDefinition,
+  { namespace }: Target,
+  closing: AbortSignal,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const query = fieldsOf(request.query);
+  const after = query["resourceVersion"];
+  const seconds = query["timeoutSeconds"];
+  const over = overSignal(
+    clock,
+    reply,
+    seconds === undefined ? undefined : Number(seconds) * 1000,
+  );
+  const stream = await openWatch({
+    store,
+    clock,
+    definition,
+    namespace,
+    matches: readSelector(query["labelSelector"]),
+    after: after === undefined ? undefined : Number(after),
+    bookmarks: isYes(query["allowWatchBookmarks"]),
+    signal: AbortSignal.any([closing, over]),
+  });
+  // A watch of what seldom changes responds at once too, or its client would wait for it to begin.
+  reply.raw.once("pipe", () => reply.raw.flushHeaders());
+  return reply.type("application/jsonl").send(stream);
 }
 
 function addCreate(
