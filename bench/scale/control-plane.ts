@@ -8,6 +8,7 @@ import { messageOf, UserError } from "../../src/core/errors.ts";
 import type { Resource } from "../../src/resources/envelope.ts";
 import { isError } from "../../src/resources/problems.ts";
 import { validate } from "../../src/resources/validate.ts";
+import { flagsOf } from "../../src/runtime/node-flags.ts";
 import { pinnedTo } from "../peer.ts";
 import { start, untilReady, type Running } from "../processes.ts";
 import { Api } from "./api.ts";
@@ -134,6 +135,8 @@ export async function startControlPlane(
       args: [
         "--disable-warning=ExperimentalWarning",
         ...nodeArguments,
+        // Without them Node begins again, and the probe would be there already.
+        ...flagsOf("control-plane"),
         ...probeArguments(probe),
         ...[join(dist, "wherry.js"), "control-plane"],
         ...["--state", stateDirectory, "--store", "sqlite"],

@@ -8,7 +8,7 @@ import { STOP_WITH_PARENT } from "../demo/processes.ts";
 import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
 import { addExamples } from "./examples.ts";
-import { beginWithFlags, SIDECAR_FLAGS } from "../runtime/node-flags.ts";
+import { beginWithFlags, flagsOf } from "../runtime/node-flags.ts";
 import { applyConfigFile } from "./settings.ts";
 import { painter } from "./table.ts";
 
@@ -48,7 +48,7 @@ export async function run(
   argv: readonly string[],
   exit: (code: number) => void,
 ): Promise<number> {
-  if (argv[0] === "sidecar") beginWithFlags(SIDECAR_FLAGS);
+  beginWithFlags(flagsOf(argv[0]));
   const stop = new AbortController();
   const stopListening = listenForStop(stop);
   const output = watchOutput();

@@ -65,8 +65,8 @@ export class Strangers {
     return this.#all.size;
   }
 
-  /** False where all places are taken: the connection is closed already. `waits`: until `begun` is called. */
-  admit(raw: Socket, waits = false): boolean {
+  /** False where all places are taken: the connection is closed already. */
+  admit(raw: Socket): boolean {
     // Gone before it was looked at: it could not be found again.
     if (raw.remoteAddress === undefined) {
       raw.destroy();
@@ -80,7 +80,7 @@ export class Strangers {
       return false;
     }
     const since = this.#options.clock.now();
-    const born = waits ? Infinity : this.#age.now;
+    const born = this.#age.now;
     const stranger = { raw, tuple: tupleOf(raw), source, since, born };
     this.#all.set(stranger.tuple, stranger);
     const siblings = this.#bySource.get(source) ?? new Set();
@@ -89,10 +89,14 @@ export class Strangers {
     return true;
   }
 
+  /** It waits for its turn: it makes no room until `begun` is called. */
+  waits(raw: Socket): void {
+    this.#bear(raw, Infinity);
+  }
+
   /** Its turn has come. */
   begun(raw: Socket): void {
-    const stranger = this.#all.get(tupleOf(raw));
-    if (stranger !== undefined) stranger.born = this.#age.now;
+    this.#bear(raw, this.#age.now);
   }
 
   /** The peer has proved who it is: the limits of strangers end. `socket` is the accepted one, or the TLS socket around it. */
@@ -106,6 +110,11 @@ export class Strangers {
     this.#cancelSweep();
     this.#age.close();
     for (const { raw } of this.#all.values()) raw.destroy();
+  }
+
+  #bear(raw: Socket, born: number): void {
+    const stranger = this.#all.get(tupleOf(raw));
+    if (stranger !== undefined) stranger.born = born;
   }
 
   #forget(stranger: Stranger): void {

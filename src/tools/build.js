@@ -114,8 +114,8 @@ const directory = fileURLToPath(new URL("compiled", import.meta.url));
 // By their place beside it, so that the package may be moved; Node 24 knows a folder alone.
 enableCompileCache(Number.parseInt(process.versions.node, 10) > 24 ? { directory, portable: true } : directory);
 // Before anything large is loaded: Node begins again where its flags are missing.
-const { beginWithFlags, SIDECAR_FLAGS } = await import("./src/node-flags.mjs");
-if (process.argv[2] === "sidecar") beginWithFlags(SIDECAR_FLAGS);
+const { beginWithFlags, flagsOf } = await import("./src/node-flags.mjs");
+beginWithFlags(flagsOf(process.argv[2]));
 await import("./src/main.mjs");
 `,
 );

@@ -90,12 +90,13 @@ void t.test(
       });
     });
     if (!first || !second || !third) throw new Error("no sockets");
-    t.ok(strangers.admit(first, true));
+    t.ok(strangers.admit(first));
+    strangers.waits(first);
     clock.advance(10_000);
-    t.notOk(strangers.admit(second, true));
+    t.notOk(strangers.admit(second));
     strangers.begun(first);
     clock.advance(1000);
-    t.ok(strangers.admit(third, true), "from its beginning on it ages");
+    t.ok(strangers.admit(third), "from its beginning on it ages");
     t.ok(first.destroyed);
     t.end();
   },

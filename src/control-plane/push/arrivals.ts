@@ -1,6 +1,9 @@
 /**
  * Connections that come in: a few at a time are between their handshake and their first config, and the others wait. By turns the one that
  * has waited for longest begins, and the one that came last: who fills the queue does not put it before everybody who comes.
+ *
+ * A connection waits from its first bytes on: those that say nothing take no turn. What TLS is made with, it keeps: a buffer of 64 KiB for
+ * each read where the first read is its own, and one for the bytes that are there where there are some.
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
@@ -12,12 +15,22 @@ export const HANDSHAKES_A_TURN = 16;
 export const MOST_ARRIVING = 64;
 /** Milliseconds after which a connection keeps nobody waiting any more, whatever it does. */
 export const ARRIVES_WITHIN = 1000;
-/** Milliseconds after which one that has said nothing keeps nobody waiting. */
-export const SPEAKS_WITHIN = 200;
+/** Milliseconds after which one that has said nothing is closed. */
+export const SPEAKS_WITHIN = 5000;
+
+export interface ArrivalsOptions {
+  readonly clock: Pick<Clock, "every">;
+  /** It has said something, and waits for its turn. */
+  readonly waits: (raw: Socket) => void;
+  /** Starts the handshake. */
+  readonly begin: (raw: Socket) => void;
+}
 
 export class Arrivals {
-  readonly #begin: (raw: Socket) => void;
+  readonly #options: ArrivalsOptions;
   readonly #age: LoopAge;
+  /** Those that have said nothing, and when they came by `#age`; the oldest first. */
+  readonly #silent = new Map<Socket, number>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Socket>();
   /** The same, to be taken from the end; some have left `#waiting`. */
@@ -27,22 +40,19 @@ export class Arrivals {
   readonly #arriving = new Map<Socket, number>();
   #scheduled = false;
 
-  /** `begin`: starts the handshake. */
-  constructor(clock: Pick<Clock, "every">, begin: (raw: Socket) => void) {
-    this.#begin = begin;
-    this.#age = new LoopAge(clock, () => this.#endWaits());
+  constructor(options: ArrivalsOptions) {
+    this.#options = options;
+    this.#age = new LoopAge(options.clock, () => this.#endWaits());
   }
 
   add(raw: Socket): void {
-    this.#waiting.add(raw);
-    this.#latest.push(raw);
-    if (this.#latest.length > 2 * this.#waiting.size)
-      this.#latest = [...this.#waiting];
+    this.#silent.set(raw, this.#age.now);
+    raw.once("readable", () => this.#spoke(raw));
     raw.once("close", () => {
+      this.#silent.delete(raw);
       this.#waiting.delete(raw);
       this.over(raw);
     });
-    this.#schedule();
   }
 
   /** It is in. */
@@ -52,8 +62,25 @@ export class Arrivals {
 
   close(): void {
     this.#age.close();
+    this.#silent.clear();
     this.#waiting.clear();
     this.#latest = [];
+  }
+
+  #spoke(raw: Socket): void {
+    if (!this.#silent.delete(raw)) return;
+    // It has ended before it has said anything.
+    if (raw.readableLength === 0) raw.destroy();
+    else this.#wait(raw);
+  }
+
+  #wait(raw: Socket): void {
+    this.#waiting.add(raw);
+    this.#latest.push(raw);
+    if (this.#latest.length > 2 * this.#waiting.size)
+      this.#latest = [...this.#waiting];
+    this.#options.waits(raw);
+    this.#schedule();
   }
 
   #schedule(): void {
@@ -74,7 +101,7 @@ export class Arrivals {
       const raw = this.#next();
       if (raw === undefined) return;
       this.#arriving.set(raw, this.#age.now);
-      this.#begin(raw);
+      this.#options.begin(raw);
     }
   }
 
@@ -90,13 +117,16 @@ export class Arrivals {
     return next;
   }
 
-  /** The slow and the silent keep nobody waiting any more. */
+  /** The slow keep nobody waiting any more, and the silent go. All that follow one that is young are younger. */
   #endWaits(): void {
     for (const [raw, began] of this.#arriving) {
-      const age = this.#age.now - began;
-      // All that follow are younger.
-      if (age < SPEAKS_WITHIN) break;
-      if (age >= ARRIVES_WITHIN || raw.bytesRead === 0) this.over(raw);
+      if (this.#age.now - began < ARRIVES_WITHIN) break;
+      this.over(raw);
+    }
+    for (const [raw, came] of this.#silent) {
+      if (this.#age.now - came < SPEAKS_WITHIN) break;
+      this.#silent.delete(raw);
+      raw.destroy();
     }
   }
 }

@@ -1,4 +1,5 @@
 /** One connection's gRPC server: what it serves follows from the identity of the connection, so no call has to find that out (law 13). */
+import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import {
   Server,
@@ -6,6 +7,7 @@ import {
   status,
   type handleBidiStreamingCall,
   type handleUnaryCall,
+  type ServerInterceptor,
 } from "@grpc/grpc-js";
 import type {
   DeltaRequest,
@@ -23,6 +25,7 @@ import {
   REGISTRATION,
   type Empty,
 } from "../../push/services.ts";
+import { writeInPieces } from "../../runtime/stream-pieces.ts";
 import type { StrangerLimits } from "../strangers.ts";
 import { GrpcError } from "./grpc.ts";
 
@@ -63,6 +66,13 @@ export const STRANGER_LIMITS: ConnectionLimits & StrangerLimits = {
 /** Milliseconds without a call after which a sidecar's connection ends. */
 export const IDLE = 60_000;
 
+/** What grpc-js documents leaves out the stream under a call: where it is not found, the call goes on as it is. */
+const inPieces: ServerInterceptor = (_method, call) => {
+  const stream: unknown = Reflect.get(call, "stream");
+  if (stream instanceof Duplex) writeInPieces(stream);
+  return call as never;
+};
+
 /** Serves the connection until it closes. A server costs 15 µs and 6 KB. */
 export function serveConnection(
   socket: TLSSocket,
@@ -77,6 +87,7 @@ export function serveConnection(
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": limits.streams,
     "grpc.enable_channelz": 0,
+    interceptors: [inPieces],
   });
   server.addService(DISCOVERY, {
     DeltaAggregatedResources: handlers.deltaAggregatedResources,

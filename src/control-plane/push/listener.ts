@@ -107,9 +107,13 @@ export class Listener {
       ),
     );
     this.#tls = this.#makeTls(own.value);
-    this.#arrivals = new Arrivals(clock, (raw) => {
-      this.#strangers.begun(raw);
-      this.#tls.emit("connection", raw);
+    this.#arrivals = new Arrivals({
+      clock,
+      waits: (raw) => this.#strangers.waits(raw),
+      begin: (raw) => {
+        this.#strangers.begun(raw);
+        this.#tls.emit("connection", raw);
+      },
     });
     // Every option again: what is left out falls back to Node's defaults.
     this.#leaveOwn = own.subscribe((next) =>
@@ -157,7 +161,7 @@ export class Listener {
   #accept(raw: Socket): void {
     // Errors are followed by "close", which is what counts here.
     raw.on("error", () => undefined);
-    if (!this.#strangers.admit(raw, true)) return;
+    if (!this.#strangers.admit(raw)) return;
     this.#accepted.add(raw);
     const tuple = tupleOf(raw);
     this.#byTuple.set(tuple, raw);

@@ -9,13 +9,38 @@ import {
   MOST_ARRIVING,
   SPEAKS_WITHIN,
 } from "../../../src/control-plane/push/arrivals.ts";
-import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 /** As far as it is looked at. */
 function sockets(count: number): Socket[] {
   return Array.from({ length: count }, () =>
-    Object.assign(new EventEmitter(), { destroyed: false, bytesRead: 1 }),
+    Object.assign(new EventEmitter(), {
+      readableLength: 1,
+      destroyed: false,
+      destroy(this: EventEmitter & { destroyed: boolean }) {
+        this.destroyed = true;
+        this.emit("close");
+      },
+    }),
   ) as unknown as Socket[];
+}
+
+function arrivalsOf(
+  clock: FakeClock,
+  begun: Socket[],
+  waiting: Socket[] = [],
+): Arrivals {
+  return new Arrivals({
+    clock,
+    waits: (raw) => waiting.push(raw),
+    begin: (raw) => begun.push(raw),
+  });
+}
+
+/** Comes, and says something. */
+function come(arrivals: Arrivals, raw: Socket): void {
+  arrivals.add(raw);
+  raw.emit("readable");
 }
 
 async function turns(count: number): Promise<void> {
@@ -26,9 +51,9 @@ async function turns(count: number): Promise<void> {
 void t.test("a few begin in a turn, and wait for those before", async (t) => {
   const clock = fakeClock();
   const begun: Socket[] = [];
-  const arrivals = new Arrivals(clock, (raw) => begun.push(raw));
+  const arrivals = arrivalsOf(clock, begun);
   const all = sockets(4 * MOST_ARRIVING);
-  for (const raw of all) arrivals.add(raw);
+  for (const raw of all) come(arrivals, raw);
   t.equal(begun.length, 0);
   await turns(1);
   t.equal(begun.length, HANDSHAKES_A_TURN);
@@ -69,26 +94,51 @@ void t.test("a few begin in a turn, and wait for those before", async (t) => {
   t.equal(clock.pending, 0);
 });
 
+void t.test("those that say nothing take no turn, and go", async (t) => {
+  const clock = fakeClock();
+  const begun: Socket[] = [];
+  const waiting: Socket[] = [];
+  const arrivals = arrivalsOf(clock, begun, waiting);
+  const silent = sockets(500);
+  const [late, empty, good] = sockets(3) as [Socket, Socket, Socket];
+  for (const raw of [...silent, late]) arrivals.add(raw);
+  come(arrivals, Object.assign(empty, { readableLength: 0 }));
+  t.ok(empty.destroyed, "it ended before it said anything");
+  clock.advance(SPEAKS_WITHIN - 200);
+  come(arrivals, good);
+  await turns(2);
+  t.same(begun, [good], "it waits for none of them");
+  late.emit("readable");
+  late.emit("readable");
+  await turns(2);
+  t.same(begun, [good, late]);
+  t.same(waiting, [good, late], "each waits once");
+  clock.stall(10 * SPEAKS_WITHIN);
+  t.notOk(silent[0]?.destroyed, "a stall ages nobody");
+  clock.advance(100);
+  t.ok(silent.every(({ destroyed }) => destroyed));
+  t.notOk(good.destroyed || late.destroyed);
+  arrivals.close();
+  t.equal(clock.pending, 0);
+});
+
 void t.test(
-  "the silent fill the queue: who comes last is in before most of them, and they keep nobody for long",
+  "by turns, the last that came is before a queue of others",
   async (t) => {
     const clock = fakeClock();
     const begun: Socket[] = [];
-    const arrivals = new Arrivals(clock, (raw) => begun.push(raw));
-    const silent = sockets(500).map((raw) =>
-      Object.assign(raw, { bytesRead: 0 }),
-    );
-    for (const raw of silent) arrivals.add(raw);
+    const arrivals = arrivalsOf(clock, begun);
+    for (const raw of sockets(500)) come(arrivals, raw);
     await turns(20);
     const [good] = sockets(1) as [Socket];
-    arrivals.add(good);
+    come(arrivals, good);
     await turns(20);
     t.notOk(begun.includes(good), "all places are taken");
-    clock.advance(SPEAKS_WITHIN);
+    clock.advance(ARRIVES_WITHIN);
     await turns(20);
     t.ok(begun.includes(good), "but not for long");
     for (let round = 0; round < 8; round += 1) {
-      clock.advance(SPEAKS_WITHIN);
+      clock.advance(ARRIVES_WITHIN);
       await turns(20);
     }
     t.equal(begun.length, 501, "nobody waits for ever");
