@@ -11,6 +11,7 @@ import {
 import { MAX_CONFIG_BYTES } from "../../../agent/config.ts";
 import { LONGEST_MESSAGE } from "../../../agent/follow.ts";
 import { MOST_UNREAD } from "../../../agent/stream.ts";
+import { LONGEST_PACKED, MOST_UNPACKED } from "../../../push/packing.ts";
 import { WORK_BURST, WORK_SHARE } from "../../../core/paced-work.ts";
 import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/text/expression.ts";
 import { PAGE_CONNECTIONS } from "../../../sidecar/admin/server.ts";
@@ -210,6 +211,13 @@ export const MEMORY_LIMITS: readonly Limit[] = [
   {
     name: "messages of the control plane",
     default: `${bytes(LONGEST_MESSAGE)} each, ${bytes(MOST_UNREAD)} that wait to be read`,
+    beyond:
+      "the stream ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
+    seen: ["wherry_config_refused"],
+  },
+  {
+    name: "packed resources of the control plane",
+    default: `${bytes(LONGEST_PACKED)} unpacked each, ${bytes(MOST_UNPACKED)} of a message`,
     beyond:
       "the stream ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
     seen: ["wherry_config_refused"],
