@@ -1,4 +1,4 @@
-/** Folders, files and functions of `src` stay as small as one can read, and so do the folders of `test/support`. */
+/** Folders, files and functions of `src` stay as small as one can read, and so do test files and the folders of `test/support`. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,21 +7,35 @@ import type { FunctionLength } from "./support/repository/functions.ts";
 import {
   sourceFiles,
   SRC,
-  supportFiles,
+  TEST,
+  testFiles,
 } from "./support/repository/imports.ts";
 
 const FILES_IN_A_FOLDER = 20;
 /** Lines. */
 const LONGEST_FILE = 400;
+const LONGEST_TEST_FILE = 450;
 const MEDIAN_FILE = 120;
 const LONGEST_FUNCTION = 70;
+
+function lengthsOf(
+  folder: string,
+  files: readonly string[],
+): { readonly file: string; readonly lines: number }[] {
+  return files.map((file) => ({
+    file,
+    lines: readFileSync(join(folder, file), "utf8").split("\n").length - 1,
+  }));
+}
 
 /** Files that each folder has of its own, in `src` and in `test/support`. */
 function filesOfFolders(): Map<string, number> {
   const counts = new Map<string, number>();
   for (const file of [
     ...sourceFiles(),
-    ...supportFiles().map((file) => `test/support/${file}`),
+    ...testFiles()
+      .filter((file) => file.startsWith("support/"))
+      .map((file) => join("test", file)),
   ]) {
     const folder = dirname(file);
     counts.set(folder, (counts.get(folder) ?? 0) + 1);
@@ -36,16 +50,19 @@ void t.test("a folder has few files of its own", (t) => {
 });
 
 void t.test("files are short", (t) => {
-  const lengths = sourceFiles()
-    .map((file) => ({
-      file,
-      lines: readFileSync(join(SRC, file), "utf8").split("\n").length - 1,
-    }))
-    .sort((a, b) => a.lines - b.lines);
+  const lengths = lengthsOf(SRC, sourceFiles()).sort(
+    (a, b) => a.lines - b.lines,
+  );
   const median = lengths[Math.floor(lengths.length / 2)]?.lines ?? 0;
   t.ok(median <= MEDIAN_FILE, `half of them have up to ${median} lines`);
   for (const { file, lines } of lengths)
     if (lines > LONGEST_FILE) t.fail(`${file} has ${lines} lines`);
+  t.end();
+});
+
+void t.test("test files are short", (t) => {
+  for (const { file, lines } of lengthsOf(TEST, testFiles()))
+    t.ok(lines <= LONGEST_TEST_FILE, `${file} has ${lines} lines`);
   t.end();
 });
 

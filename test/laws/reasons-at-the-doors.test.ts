@@ -17,7 +17,7 @@ import {
   type Pair,
   type PairOptions,
 } from "../support/meshes/pair.ts";
-import { traffic } from "../support/laws/reason-rows.ts";
+import { traffic } from "../support/laws/reason-calls.ts";
 
 /** By the name that the codec's table of refusals has for it. */
 const UNREADABLE: readonly (readonly [keyof typeof REFUSALS, string])[] = [

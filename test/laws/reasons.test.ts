@@ -4,13 +4,8 @@ import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/reasons.ts";
 import { withPair, type Pair } from "../support/meshes/pair.ts";
 import { keptLog } from "../support/laws/harness.ts";
-import {
-  NO_ANSWER,
-  route,
-  ROWS,
-  traffic,
-  type Row,
-} from "../support/laws/reason-rows.ts";
+import { route, traffic, type Row } from "../support/laws/reason-calls.ts";
+import { NO_ANSWER, ROWS } from "../support/laws/reason-rows.ts";
 
 /** Where a connection, a stranger or a page is refused: see test/laws/reasons-at-the-doors.test.ts. */
 const ELSEWHERE: readonly Code[] = [

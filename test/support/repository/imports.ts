@@ -7,6 +7,8 @@ export const SRC: string = fileURLToPath(
   new URL("../../../src", import.meta.url),
 );
 
+export const TEST: string = fileURLToPath(new URL("../..", import.meta.url));
+
 export interface Import {
   readonly from: string;
   readonly to: string;
@@ -17,9 +19,9 @@ export function sourceFiles(): string[] {
   return filesBelow(SRC);
 }
 
-/** Files that hold code, below `test/support`. */
-export function supportFiles(): string[] {
-  return filesBelow(dirname(import.meta.dirname));
+/** Files that hold code, below `test`. */
+export function testFiles(): string[] {
+  return filesBelow(TEST);
 }
 
 function filesBelow(folder: string): string[] {
