@@ -13,6 +13,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "wherry sidecar --control-plane 10.0.0.2:15012 --token-file web.token --name web-1 --app-port http=8080",
     "wherry sidecar --control-plane 10.0.0.2:15012 --token-file web.token --upstream 7000=orders.shop",
     "wherry sidecar --resources config/examples/standalone.yaml --certificate web.crt --private-key web.key --trust-bundle root.crt --name web-1",
+    "wherry sidecar --config config/systemd/sidecar.yaml --exit-with 4711",
   ],
   wait: [
     "wherry wait -- node server.js",

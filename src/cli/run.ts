@@ -3,8 +3,9 @@ import { Command, CommanderError } from "commander";
 import { systemClock } from "../core/clock.ts";
 import { EXIT, messageOf, systemCode, UserError } from "../core/errors.ts";
 import { watchForDefects } from "../runtime/last-resort.ts";
-import { packageVersion } from "../runtime/package.ts";
+import { listenForSignals, StopRequest } from "../runtime/stop-signals.ts";
 import { STOP_WITH_PARENT } from "../demo/processes.ts";
+import { packageVersion } from "../runtime/package.ts";
 import { ApiError } from "./client.ts";
 import type { CliContext } from "./context.ts";
 import { addExamples } from "./examples.ts";
@@ -50,12 +51,13 @@ export async function run(
 ): Promise<number> {
   beginWithFlags(flagsOf(argv[0]));
   const stop = new AbortController();
-  const stopListening = listenForStop(stop);
+  listenForSignals({ clock: systemClock, stop, exit, signals: process });
+  const stopListening = listenForParent(stop);
   const output = watchOutput();
   const lastResort = watchForDefects({
     clock: systemClock,
     exit,
-    stop: () => stop.abort(new UserError("stopped")),
+    stop: () => stop.abort(new StopRequest(undefined)),
   });
   const context: CliContext = {
     clock: systemClock,
@@ -152,15 +154,12 @@ function report(error: unknown, context: CliContext): number {
 }
 
 /**
- * SIGINT and SIGTERM ask once; asking again changes nothing, for a terminal and a parent may both pass the same wish on.
- * Returns the way to stop listening: an open standard input would keep the process alive.
+ * Where the process is to end with its parent: asks for an end once standard input ends. Returns the way to stop listening: an open
+ * standard input would keep the process alive.
  */
-function listenForStop(stop: AbortController): () => void {
-  const ask = (): void => stop.abort(new UserError("stopped"));
-  process.on("SIGINT", ask);
-  process.on("SIGTERM", ask);
-  process.on("SIGHUP", ask);
+function listenForParent(stop: AbortController): () => void {
   if (process.env[STOP_WITH_PARENT] !== "1") return () => undefined;
+  const ask = (): void => stop.abort(new StopRequest(undefined));
   process.stdin.on("end", ask);
   process.stdin.on("error", ask);
   process.stdin.resume();

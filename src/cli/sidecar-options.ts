@@ -45,6 +45,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly accessLogFile?: string;
   readonly otlpEndpoint?: string;
   readonly drainTimeout: string;
+  readonly exitWith?: string;
   readonly maxConfigBytes?: string;
   readonly logLevel: string;
 }
@@ -55,7 +56,7 @@ export const HERE = "127.0.0.1";
 
 export function withSidecarOptions(command: Command): Command {
   // In the order in which the help shows them.
-  const groups = [withSources, withInstance, withPorts, withTraffic];
+  const groups = [withSources, withInstance, withPorts, withTraffic, withEnd];
   return groups.reduce(
     (result, withGroup) => withGroup(result),
     withLimitOptions(command),
@@ -268,13 +269,6 @@ function withTraffic(command: Command): Command {
     .addOption(otlpEndpointOption("spans"))
     .addOption(
       option(
-        "--drain-timeout <duration>",
-        "time that requests in flight may take at shutdown",
-        "30s",
-      ),
-    )
-    .addOption(
-      option(
         "--max-config-bytes <bytes>",
         "largest config that is accepted; a larger one is refused and the one in force stays; default: 64 MiB",
       ),
@@ -284,6 +278,24 @@ function withTraffic(command: Command): Command {
         "--log-level <level>",
         "log level: trace, debug, info, warn, error or silent",
         "info",
+      ),
+    );
+}
+
+/** When it ends. */
+function withEnd(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        "--drain-timeout <duration>",
+        "longest time from SIGTERM to its end: for requests in flight, and for the application's calls until that is gone",
+        "30s",
+      ),
+    )
+    .addOption(
+      option(
+        "--exit-with <pid>",
+        "process of the application: the sidecar ends with it, and after SIGTERM serves its calls until then",
       ),
     );
 }

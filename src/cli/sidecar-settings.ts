@@ -3,6 +3,7 @@ import { hostname, networkInterfaces } from "node:os";
 import type { Declared } from "../agent/interest/mesh-interest.ts";
 import { parseDuration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
+import { findProcess, type ProcessLife } from "../runtime/process-life.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import { parseAuthority } from "../proxy/destination.ts";
 import {
@@ -180,6 +181,19 @@ export function countOf(flag: string, text: string): number {
       `invalid ${flag} ${text}: expected a whole number above 0`,
     );
   return count;
+}
+
+/** The process of --exit-with. */
+export function applicationProcess({
+  exitWith,
+}: SidecarCommandOptions): ProcessLife | undefined {
+  if (exitWith === undefined) return undefined;
+  const found = findProcess(countOf("--exit-with", exitWith));
+  if (found === undefined)
+    throw new UserError(
+      `invalid --exit-with ${exitWith}: expected the number of a process that runs`,
+    );
+  return found;
 }
 
 /** Threads cost memory, and their links to every peer: more than there are cores of a large machine nobody can have meant. */

@@ -16,7 +16,7 @@ export function systemCode(thrown: unknown): string | undefined {
   return undefined;
 }
 
-/** What a process ends with: the guide (config/guide/operations.md) tells what to do after each. */
+/** What a process ends with: the guide (config/guide/lifecycle.md) tells what to do after each. */
 export const EXIT = {
   /** It did what it was asked, or ended because it was asked to. */
   done: 0,
@@ -26,7 +26,7 @@ export const EXIT = {
   damagedStore: 65,
   /** EX_SOFTWARE of sysexits.h: a defect, after which it ended in order. */
   defect: 70,
-  /** Asked to stop while it was starting, as a shell has it for SIGINT. */
+  /** Asked to stop while it was starting, or asked again: it ended at once. As a shell has it for SIGINT. */
   stopped: 130,
 } as const;
 

@@ -167,6 +167,8 @@ class DemoMesh implements Dev {
       this.#start(`${name}/sidecar`, args, {
         nodeFlags: sidecarFlags,
         environment: { WHERRY_TOKEN: enrolment },
+        // Not SIGTERM, after which a sidecar waits for the end of its application.
+        stopSignal: "SIGINT",
       });
     }
     await Promise.all(
@@ -197,7 +199,7 @@ class DemoMesh implements Dev {
   #start(
     name: string,
     args: readonly string[],
-    more: Pick<ProcessOptions, "nodeFlags" | "environment"> = {},
+    more: Pick<ProcessOptions, "nodeFlags" | "environment" | "stopSignal"> = {},
   ): void {
     const logFile = join(
       logsOf(this.#options),

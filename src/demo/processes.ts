@@ -15,6 +15,8 @@ export interface ProcessOptions {
   /** Flags of Node itself. */
   readonly nodeFlags?: readonly string[];
   readonly logFile: string;
+  /** What asks it for an end in order; SIGTERM where absent. */
+  readonly stopSignal?: NodeJS.Signals;
   readonly environment?: Readonly<Record<string, string>>;
   readonly clock: Clock;
   /** Told when the process ends without having been asked to. */
@@ -29,7 +31,7 @@ export interface ManagedProcess {
   readonly pid: number | undefined;
   readonly running: boolean;
   start(): void;
-  /** SIGTERM, and SIGKILL where that has no effect within ten seconds. */
+  /** Asks for an end in order, and SIGKILL where that has no effect within ten seconds. */
   stop(): Promise<void>;
   /** SIGKILL. */
   kill(): Promise<void>;
@@ -85,7 +87,7 @@ class Child implements ManagedProcess {
       PATIENCE,
       () => void child.kill("SIGKILL"),
     );
-    child.kill("SIGTERM");
+    child.kill(this.#options.stopSignal ?? "SIGTERM");
     await ended(child);
     cancel();
   }

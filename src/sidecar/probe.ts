@@ -14,6 +14,8 @@ export interface ProbeOptions {
 export interface Probe {
   /** One of the ports took a connection. */
   readonly answers: Watch<boolean>;
+  /** Looks often from now on, whether the application is there or not. */
+  hurry(): void;
   close(): void;
 }
 
@@ -33,6 +35,7 @@ export function startProbe(options: ProbeOptions): Probe {
   let failures = 0;
   let cancel: Cancel | undefined;
   let closed = false;
+  let hurried = false;
 
   const look = async (): Promise<void> => {
     const found = await anyAnswers(options);
@@ -44,15 +47,23 @@ export function startProbe(options: ProbeOptions): Probe {
       failures += 1;
       if (failures >= FAILURES) answers.set(false);
     }
-    const steady = answers.value && failures === 0;
+    const steady = answers.value && failures === 0 && !hurried;
     cancel = clock.after(steady ? STEADY : EAGER, next);
   };
   const next = (): void => {
+    cancel = undefined;
     void look();
   };
   next();
   return {
     answers,
+    hurry() {
+      hurried = true;
+      // A look in flight is followed by the next one anyway.
+      if (cancel === undefined || closed) return;
+      cancel();
+      next();
+    },
     close() {
       closed = true;
       cancel?.();

@@ -1,5 +1,8 @@
-/** How a sidecar goes without anyone noticing: readiness off → deregistered → GOAWAY → drain → closed (law 12). */
-import type { Clock } from "../core/clock.ts";
+/**
+ * How a sidecar goes without anyone noticing: readiness off → deregistered → GOAWAY → inbound drained → the application gone →
+ * outbound drained → closed (law 12). Whoever stops a sidecar mostly stops its application, too, and that may make calls until its end.
+ */
+import { afterArrivals, type Cancel, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 
@@ -10,7 +13,9 @@ export interface ShutdownSteps {
   deregister(): Promise<void>;
   /** No new inbound connections; GOAWAY and Connection: close on those that are open. */
   refuseInbound(): void;
-  /** The same for what the application calls; it still needs it while it answers what is in flight. */
+  /** Whether the application needs the outbound side no longer. Asked again and again. */
+  applicationGone(): Promise<boolean>;
+  /** As `refuseInbound`, for what the application calls. */
   refuseOutbound(): void;
   inboundActive(): number;
   outboundActive(): number;
@@ -21,15 +26,18 @@ export interface ShutdownSteps {
 export interface ShutdownOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Milliseconds that exchanges in flight may still take. */
+  /** Milliseconds that exchanges in flight, and the application, may still take. */
   readonly drainTimeout: number;
+  /** Aborted: the application is not waited for, or no longer. */
+  readonly hurry: AbortSignal;
   readonly steps: ShutdownSteps;
 }
 
 /** Milliseconds to wait for the deregistration, whatever the agent does. */
 const DEREGISTER_TIMEOUT = 5000;
-/** Milliseconds between two looks at what is still in flight. */
+/** Milliseconds between two looks at what is still in flight, and at the application. */
 const LOOK = 20;
+const LOOK_AT_APPLICATION = 100;
 
 export async function shutDown(options: ShutdownOptions): Promise<void> {
   const { clock, logger, steps } = options;
@@ -39,12 +47,46 @@ export async function shutDown(options: ShutdownOptions): Promise<void> {
   await withDeadline(clock, DEREGISTER_TIMEOUT, steps.deregister(), logger);
   steps.refuseInbound();
   await until(clock, deadline, () => steps.inboundActive() === 0);
+  await untilGone(options, deadline);
   steps.refuseOutbound();
   await until(clock, deadline, () => steps.outboundActive() === 0);
   const left = steps.inboundActive() + steps.outboundActive();
   if (left > 0) logger.warn({ left }, "requests were cut off at shutdown");
   await steps.end();
   logger.info("shut down");
+}
+
+/** The outbound side serves as ever meanwhile. */
+async function untilGone(
+  { clock, logger, steps, hurry }: ShutdownOptions,
+  deadline: number,
+): Promise<void> {
+  if (hurry.aborted || clock.now() >= deadline) return;
+  logger.info("calls of the application are served until it is gone");
+  const over = Promise.withResolvers<string>();
+  const end = (how: string): void => over.resolve(how);
+  const cancelDeadline = clock.after(deadline - clock.now(), () =>
+    end("the drain timeout has ended, and the application is still there"),
+  );
+  const onHurry = (): void => end("the application is not waited for");
+  hurry.addEventListener("abort", onHurry);
+  let cancelLook: Cancel | undefined;
+  let ended = false;
+  const look = async (): Promise<void> => {
+    const gone = await steps.applicationGone();
+    if (gone) end("the application is gone");
+    // Connections that came while the event loop stood still are counted first.
+    else if (!ended)
+      cancelLook = afterArrivals(clock, LOOK_AT_APPLICATION, next);
+  };
+  const next = (): void => void look();
+  next();
+  const how = await over.promise;
+  ended = true;
+  hurry.removeEventListener("abort", onHurry);
+  cancelDeadline();
+  cancelLook?.();
+  logger.info(how);
 }
 
 function until(

@@ -7,7 +7,6 @@ import { systemClock, type Clock } from "../core/clock.ts";
 import {
   makeSharedState,
   type SharedState,
-  type SharedStateData,
 } from "../core/shared/shared-state.ts";
 import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
@@ -16,13 +15,19 @@ import { DEFECT_DRAIN } from "../runtime/last-resort.ts";
 import { watchSource } from "../core/watch.ts";
 import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
 import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
-import type { BoundPorts, SidecarPorts } from "../proxy/downstream/ports.ts";
+import type { BoundPorts } from "../proxy/downstream/ports.ts";
+import type { LocalConnections } from "../proxy/downstream/acceptor.ts";
+import {
+  startApplication,
+  type Application,
+  type Living,
+} from "./application.ts";
 import { followJumps } from "./clock-jumps.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
-import { startProbe } from "./probe.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
 import { shutDown } from "./shutdown.ts";
+import { threadData } from "./workers/thread-data.ts";
 import { startWorkerPool, type WorkerPool } from "./workers/worker-pool.ts";
 import {
   MAX_SERIES,
@@ -40,6 +45,8 @@ export interface SidecarOptions extends Partial<SidecarSettings> {
   readonly agent: (ports: BoundPorts, peers?: Peers) => Promise<Agent>;
   /** What whoever changes something by the admin port must bring; where absent, nobody does. */
   readonly adminToken?: LocalToken | undefined;
+  /** The application's process, where it is known: with it the sidecar knows when the application is gone. */
+  readonly application?: Living | undefined;
   /** Takes the lines of the first worker in place of a file. */
   readonly writeAccessLog?: (line: string) => void;
   readonly tracing?: TracingChoice;
@@ -50,6 +57,13 @@ export interface SidecarOptions extends Partial<SidecarSettings> {
   readonly onLost?: (error: Error) => void;
 }
 
+export interface ShutdownWish {
+  /** Serves what the application calls until that is gone. A later wish without it ends this wait. */
+  readonly outliveApplication?: boolean;
+  /** Milliseconds that all of it may take, in place of a setting that is longer. */
+  readonly most?: number | undefined;
+}
+
 export interface Sidecar {
   readonly ports: BoundPorts;
   readonly agent: Agent;
@@ -57,8 +71,8 @@ export interface Sidecar {
   /** Resolves once the proxy was ready for the first time. */
   readonly whenReady: Promise<void>;
   readonly inFlight: Readonly<Record<Side, number>>;
-  /** In order, without losing a request; the same promise however often it is called. `most`: milliseconds that requests in flight may take, in place of a setting that is longer. */
-  shutDown(most?: number): Promise<void>;
+  /** In order, without losing a request; the same promise however often it is called. */
+  shutDown(how?: ShutdownWish): Promise<void>;
   /** At once. */
   destroy(): Promise<void>;
   /** Resolves when it has ended, whoever wished it; with the error where a worker was lost, and it ended for that. */
@@ -71,6 +85,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const {
     agent,
     adminToken,
+    application,
     writeAccessLog,
     tracing,
     metrics = makeMetrics({ maxSeries: MAX_SERIES }),
@@ -97,7 +112,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   });
   const parts = {
     ...{ clock, logger, settings, sharedState },
-    ...{ tracing, log, worker, onLost },
+    ...{ tracing, log, worker, onLost, application },
   };
   const sidecar = new RunningSidecar(parts);
   await sidecar.start(agent, adminToken);
@@ -113,6 +128,7 @@ interface Parts {
   readonly log: OpenAccessLog;
   readonly worker: ProxyWorker;
   readonly onLost: SidecarOptions["onLost"];
+  readonly application: Living | undefined;
 }
 
 class RunningSidecar implements Sidecar {
@@ -131,6 +147,9 @@ class RunningSidecar implements Sidecar {
   #leaving = false;
   #lost: Error | undefined;
   #shuttingDown: Promise<void> | undefined;
+  /** Aborted: nobody waits for the application's end. */
+  readonly #hurry = new AbortController();
+  #application: Application | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -189,16 +208,20 @@ class RunningSidecar implements Sidecar {
     };
   }
 
-  shutDown(most: number = Infinity): Promise<void> {
+  shutDown({ outliveApplication, most }: ShutdownWish = {}): Promise<void> {
     const { clock, logger, settings } = this.#parts;
+    if (outliveApplication !== true) this.#hurry.abort();
     this.#shuttingDown ??= shutDown({
       clock,
       logger,
-      drainTimeout: Math.min(settings.drainTimeout, most),
+      drainTimeout: Math.min(settings.drainTimeout, most ?? Infinity),
+      hurry: this.#hurry.signal,
       steps: {
-        unready: () => (this.#leaving = true),
+        unready: () => this.#leave(),
         deregister: () => this.#agent?.deregister() ?? Promise.resolve(),
         refuseInbound: () => this.#refuse("inbound"),
+        applicationGone: () =>
+          this.#application?.gone() ?? Promise.resolve(true),
         refuseOutbound: () => this.#refuse("outbound"),
         inboundActive: () => this.#active("inbound"),
         outboundActive: () => this.#active("outbound"),
@@ -214,23 +237,13 @@ class RunningSidecar implements Sidecar {
   }
 
   #startWorkerPool(): WorkerPool | undefined {
-    const { clock, logger, settings, sharedState, tracing, log, worker } =
-      this.#parts;
-    const data = threadData(sharedState);
+    const { clock, logger, sharedState, tracing, log } = this.#parts;
+    const data = threadData(this.#parts);
     if (data === undefined) return undefined;
     return startWorkerPool({
       clock,
-      threads: data.workers - 1,
-      data: {
-        sharedState: data,
-        settings: {
-          ...settings,
-          ports: portsOf(worker.ports),
-          ...worker.doors,
-        },
-        tracing: percentageOf(tracing),
-        log: { level: logger.level, bindings: logger.bindings() },
-      },
+      threads: sharedState.workers - 1,
+      data,
       lines: log.sink,
       spans: (span) => tracing?.sink(span),
       onLost: (error) => {
@@ -240,7 +253,7 @@ class RunningSidecar implements Sidecar {
           { error: error.message },
           "a worker was lost: this sidecar ends in order, to be started again",
         );
-        void this.shutDown(DEFECT_DRAIN);
+        void this.shutDown({ most: DEFECT_DRAIN });
       },
     });
   }
@@ -265,7 +278,8 @@ class RunningSidecar implements Sidecar {
       agentState: () => this.#agent?.state.value ?? NO_AGENT,
       held: () => this.#agent?.lookups?.held(),
       readiness: this.readiness,
-      drain: () => void this.shutDown(),
+      drain: () => void this.shutDown({ outliveApplication: true }),
+      quit: () => void this.shutDown(),
     };
     const pages = await openPages({ ...settings, adminToken }, state);
     this.#closers.push(() => pages.close());
@@ -307,7 +321,7 @@ class RunningSidecar implements Sidecar {
   /** The workload is ready only once the application answers (law 12). */
   #probeApplication(agent: Agent): void {
     const { clock, logger, settings, worker } = this.#parts;
-    const probe = startProbe({
+    const application = startApplication({
       clock,
       address: settings.appAddress,
       ports: () =>
@@ -316,10 +330,13 @@ class RunningSidecar implements Sidecar {
           ({ targetPort }) => targetPort,
         ) ??
         [],
+      connections: () => this.#localConnections(),
+      process: this.#parts.application,
     });
+    this.#application = application;
     this.#closers.push(
-      () => probe.close(),
-      probe.answers.subscribe((answers) => {
+      () => application.close(),
+      application.answers.subscribe((answers) => {
         this.#answering.set(answers);
         agent
           .setReady(answers)
@@ -328,6 +345,16 @@ class RunningSidecar implements Sidecar {
           );
       }),
     );
+  }
+
+  #leave(): void {
+    this.#leaving = true;
+    this.#application?.leave();
+  }
+
+  async #localConnections(): Promise<readonly LocalConnections[]> {
+    const others = (await this.#workerPool?.localConnections()) ?? [];
+    return [this.#parts.worker.localConnections(), ...others];
   }
 
   #active(side: Side): number {
@@ -349,36 +376,6 @@ class RunningSidecar implements Sidecar {
     this.#parts.log.close();
     this.#over.resolve(this.#lost);
   }
-}
-
-function threadData({
-  workers,
-  memory,
-  rates,
-}: SharedState): SharedStateData | undefined {
-  if (memory === undefined || rates === undefined) return undefined;
-  return { workers, memory: memory.buffer, rates };
-}
-
-/** The same ports again, of what listens. */
-function portsOf({
-  outbound,
-  inbound,
-  link,
-}: ProxyWorker["ports"]): SidecarPorts {
-  return {
-    ...(outbound === undefined ? {} : { outbound }),
-    ...(inbound === undefined ? {} : { inbound }),
-    ...(link === undefined ? {} : { link }),
-  };
-}
-
-function percentageOf(
-  tracing: TracingChoice | undefined,
-): { readonly samplingPercentage?: number } | undefined {
-  if (tracing === undefined) return undefined;
-  const { samplingPercentage } = tracing;
-  return samplingPercentage === undefined ? {} : { samplingPercentage };
 }
 
 /** The present value and every later one. */

@@ -58,7 +58,7 @@ interface Running {
   readonly printed: () => string;
   /** The first match in what it prints; rejects where it ends before. */
   readonly prints: (pattern: RegExp) => Promise<readonly string[]>;
-  /** SIGTERM; resolves with its exit code. */
+  /** SIGINT, after which a sidecar does not wait for its application; resolves with its exit code. */
   readonly stop: () => Promise<number | null>;
 }
 
@@ -99,7 +99,7 @@ function start(
       return found ?? [];
     },
     stop() {
-      child.kill("SIGTERM");
+      child.kill("SIGINT");
       return ended;
     },
   };

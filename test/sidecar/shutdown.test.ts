@@ -3,20 +3,26 @@ import t from "tap";
 import { wait } from "../../src/core/clock.ts";
 import { shutDown } from "../../src/sidecar/shutdown.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { fakeClock, passing } from "../support/clocks/fake-clock.ts";
+import {
+  fakeClock,
+  passing,
+  type FakeClock,
+} from "../support/clocks/fake-clock.ts";
 import { send, until, withPair } from "../support/meshes/pair.ts";
 
 void t.test(
-  "the order is: unready, deregistered, inbound refused and drained, then outbound, then the end",
+  "the order is: unready, deregistered, inbound refused and drained, the application gone, then outbound, then the end",
   async (t) => {
     const clock = fakeClock();
     const steps: string[] = [];
     let inbound = 1;
+    let gone = false;
     let acknowledge: (() => void) | undefined;
     const over = shutDown({
       clock,
       logger: silentLogger,
       drainTimeout: 30_000,
+      hurry: new AbortController().signal,
       steps: {
         unready: () => steps.push("unready"),
         deregister: () => {
@@ -24,6 +30,10 @@ void t.test(
           return new Promise((resolve) => (acknowledge = resolve));
         },
         refuseInbound: () => steps.push("refuse inbound"),
+        applicationGone: () => {
+          if (steps.at(-1) !== "look") steps.push("look");
+          return Promise.resolve(gone);
+        },
         refuseOutbound: () => steps.push("refuse outbound"),
         inboundActive: () => inbound,
         outboundActive: () => 0,
@@ -42,10 +52,80 @@ void t.test(
     t.equal(steps.length, 3, "a request is still under way");
     inbound = 0;
     clock.advance(20);
+    await until(() => steps.length === 4);
+    await pass(clock, 5000);
+    t.same(steps.slice(3), ["look"], "outbound serves");
+    gone = true;
+    await pass(clock, 200);
     await over;
-    t.same(steps.slice(3), ["refuse outbound", "end"]);
+    t.same(steps.slice(4), ["refuse outbound", "end"]);
   },
 );
+
+/** Lets the clock go on in steps that leave every look its turns of the event loop. */
+async function pass(clock: FakeClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 100) {
+    clock.advance(100);
+    for (let turn = 0; turn < 5; turn += 1)
+      await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** A shutdown that waits for its application alone. */
+function waiting(applicationGone: () => Promise<boolean>): {
+  readonly clock: FakeClock;
+  readonly steps: string[];
+  readonly hurry: AbortController;
+  readonly over: Promise<void>;
+} {
+  const clock = fakeClock();
+  const steps: string[] = [];
+  const hurry = new AbortController();
+  const over = shutDown({
+    clock,
+    logger: silentLogger,
+    drainTimeout: 30_000,
+    hurry: hurry.signal,
+    steps: {
+      unready: () => undefined,
+      deregister: () => Promise.resolve(),
+      refuseInbound: () => steps.push("refuse inbound"),
+      applicationGone,
+      refuseOutbound: () => steps.push("refuse outbound"),
+      inboundActive: () => 0,
+      outboundActive: () => 0,
+      end: () => Promise.resolve(),
+    },
+  });
+  return { clock, steps, hurry, over };
+}
+
+for (const [what, gone] of [
+  ["an application that stays", () => Promise.resolve(false)],
+  ["a worker that does not answer", () => new Promise<boolean>(() => {})],
+] as const)
+  void t.test(`${what} is served until the drain timeout`, async (t) => {
+    const { clock, steps, over } = waiting(gone);
+    await pass(clock, 29_000);
+    t.same(steps, ["refuse inbound"]);
+    await pass(clock, 1000);
+    await over;
+    t.same(steps, ["refuse inbound", "refuse outbound"]);
+    t.equal(clock.pending, 0);
+  });
+
+void t.test("who is in a hurry waits for no application", async (t) => {
+  const { clock, steps, hurry, over } = waiting(() => Promise.resolve(false));
+  await pass(clock, 1000);
+  t.same(steps, ["refuse inbound"]);
+  hurry.abort();
+  await over;
+  t.same(steps, ["refuse inbound", "refuse outbound"]);
+  const before = waiting(() => Promise.resolve(false));
+  before.hurry.abort();
+  await before.over;
+  t.equal(before.clock.now(), 0, "nor where that is known before");
+});
 
 void t.test(
   "neither a deaf control plane nor an endless request holds it up for ever",
@@ -56,10 +136,12 @@ void t.test(
       clock,
       logger: silentLogger,
       drainTimeout: 10_000,
+      hurry: new AbortController().signal,
       steps: {
         unready: () => undefined,
         deregister: () => new Promise(() => undefined),
         refuseInbound: () => steps.push("refused"),
+        applicationGone: () => Promise.resolve(false),
         refuseOutbound: () => undefined,
         inboundActive: () => 1,
         outboundActive: () => 0,

@@ -16,6 +16,8 @@ import { readSecret } from "../../core/secret-file.ts";
 import { compileSooner } from "../../runtime/v8.ts";
 import { whyNoForeignFunctions } from "../../runtime/libc.ts";
 import { resolveLimits } from "../../proxy/downstream/limits.ts";
+import type { ProcessLife } from "../../runtime/process-life.ts";
+import { isOfSupervisor } from "../../runtime/stop-signals.ts";
 import { leaveStartBehind, trimMemory } from "../../runtime/memory-trim.ts";
 import {
   startSidecar,
@@ -35,6 +37,7 @@ import {
 } from "../sidecar-options.ts";
 import {
   applicationPorts,
+  applicationProcess,
   countOf,
   declaredOf,
   nameOf,
@@ -61,6 +64,7 @@ async function runSidecar(
     bindings: { component: "sidecar", workload: nameOf(options) },
   });
   const settings = settingsOf(options);
+  const application = applicationProcess(options);
   const appPorts = applicationPorts(options);
   let agent: Agent | undefined;
   const adminToken = await adminTokenOf(options, logger);
@@ -74,6 +78,7 @@ async function runSidecar(
         ports,
       )),
     adminToken,
+    application,
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
     clock,
     logger,
@@ -90,16 +95,39 @@ async function runSidecar(
   });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, exporter));
-  await Promise.race([untilStopped(context), sidecar.over]);
+  await Promise.race([
+    untilStopped(context),
+    untilEnded(application, clock),
+    sidecar.over,
+  ]);
   logger.info("stopping: deregister, GOAWAY, drain");
-  await sidecar.shutDown(
-    context.lastResort?.ending === true ? DEFECT_DRAIN : undefined,
-  );
+  await sidecar.shutDown({
+    outliveApplication: isOfSupervisor(context.stop),
+    most: context.lastResort?.ending === true ? DEFECT_DRAIN : undefined,
+  });
   const lost = await sidecar.over;
   stopTrimming();
   if (lost !== undefined) context.exitCode = EXIT.defect;
   await exporter?.close();
   logger.info("stopped");
+}
+
+/** Milliseconds between two looks at the process of --exit-with. */
+const LOOK = 500;
+
+/** Never, where no process is known. */
+function untilEnded(
+  application: ProcessLife | undefined,
+  clock: Clock,
+): Promise<void> {
+  return new Promise((resolve) => {
+    if (application === undefined) return;
+    const stop = clock.every(LOOK, () => {
+      if (application.alive) return;
+      stop();
+      resolve();
+    });
+  });
 }
 
 async function onReady(

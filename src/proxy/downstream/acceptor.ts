@@ -27,6 +27,13 @@ const CATCH_UP = 1000;
 /** Callers there are those of this machine: one application, which may have as many connections as there is room for. */
 const LOCAL: ReadonlySet<string> = new Set(["outbound", "upstream"]);
 
+/** Connections of the application beside the sidecar. */
+export interface LocalConnections {
+  readonly open: number;
+  /** All that there ever were, those included that were turned away. */
+  readonly made: number;
+}
+
 /** Whether everybody who reaches the listener is on this machine. */
 export function isLocal(listener: string): boolean {
   return LOCAL.has(listener);
@@ -44,6 +51,7 @@ export interface AcceptorOptions {
 export class Acceptor {
   readonly #options: AcceptorOptions;
   readonly #sockets = new Set<Socket>();
+  readonly #local = { open: 0, made: 0 };
   #level: Level = 0;
   #stopCatchUp: Cancel | undefined;
 
@@ -60,6 +68,10 @@ export class Acceptor {
     return this.#options.counts.total;
   }
 
+  get local(): LocalConnections {
+    return this.#local;
+  }
+
   guard(listener: Server): void {
     this.#options.filter.guard(listener);
   }
@@ -72,12 +84,16 @@ export class Acceptor {
     const address = isLocal(listener)
       ? undefined
       : (socket.remoteAddress ?? "");
+    const local = isLocal(listener) ? 1 : 0;
+    this.#local.made += local;
     if (!this.#mayEnter(socket, listener, address)) return false;
     this.#sockets.add(socket);
+    this.#local.open += local;
     const gauge = meters.connections.with(listener);
     gauge.add(1);
     socket.on("close", () => {
       this.#sockets.delete(socket);
+      this.#local.open -= local;
       counts.remove(listener, address);
       gauge.add(-1);
     });

@@ -23,7 +23,7 @@ import type { Level } from "./memory-pressure.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import { makeRefusalLog, type RefusalLog } from "./refusal-log.ts";
 import { filterSources } from "./source-filter.ts";
-import { Acceptor, isLocal } from "./acceptor.ts";
+import { Acceptor, isLocal, type LocalConnections } from "./acceptor.ts";
 import { trackSources, type Sources } from "./sources.ts";
 import { SocketStream } from "../../wire/tcp.ts";
 
@@ -71,6 +71,8 @@ export interface Serving {
   /** From level 1 on no connection is kept alive, from level 2 on none is taken. */
   overloaded(level: Level): void;
   readonly connections: number;
+  /** Those of the application beside the sidecar. */
+  readonly local: LocalConnections;
   /**
    * Breaks off up to `most` whole responses of which nothing was taken for `ms`; gives how many. Looks at so many connections, and
    * goes on with the next ones when it is called again.
@@ -273,6 +275,10 @@ class ServedConnections implements Serving {
 
   get connections(): number {
     return this.#acceptor.connections;
+  }
+
+  get local(): LocalConnections {
+    return this.#acceptor.local;
   }
 
   shed(ms: number, most: number): number {

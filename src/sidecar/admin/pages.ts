@@ -37,8 +37,9 @@ export interface PageState {
   /** What it holds of the mesh, and why; undefined: all that it may use. */
   held(): HeldView | undefined;
   readonly readiness: Readiness;
-  /** Starts the shutdown and returns. */
+  /** Starts the shutdown and returns: the application may have calls to make, or has not. */
   drain(): void;
+  quit(): void;
 }
 
 export interface OpenPages {
@@ -136,6 +137,13 @@ function adminPages(state: PageState): Pages {
     "POST /drain": () => {
       state.drain();
       return { status: 202, body: "draining; the process ends after it\n" };
+    },
+    "POST /quit": () => {
+      state.quit();
+      return {
+        status: 202,
+        body: "the process ends after what is in flight\n",
+      };
     },
     ...health(state),
   };

@@ -3,6 +3,7 @@ import type { SharedConfig } from "../../agent/agent.ts";
 import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
 import type { Sighting } from "../../agent/reports.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
+import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpanRecord } from "../../telemetry/tracing.ts";
@@ -36,6 +37,8 @@ export type Question =
   | { readonly ask: "clusters" }
   | { readonly ask: "overload" }
   | { readonly ask: "worker" }
+  /** Asked anew each time: what a thread had reported, it may have reported before it stood still. */
+  | { readonly ask: "localConnections" }
   /** Ends everything, and gives away what is left to tell. */
   | { readonly ask: "end" };
 
@@ -47,6 +50,7 @@ export interface Answers {
   readonly clusters: ClustersView;
   readonly overload: OverloadView;
   readonly worker: WorkerView;
+  readonly localConnections: LocalConnections;
   readonly end: undefined;
 }
 

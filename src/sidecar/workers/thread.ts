@@ -140,6 +140,8 @@ class WorkerThread {
         return overloadView(worker.concurrencyLimiters.all());
       case "worker":
         return workerView(this.#number, worker.meters, worker.pools);
+      case "localConnections":
+        return worker.localConnections();
       case "end":
         this.#end();
         return undefined;

@@ -5,6 +5,7 @@ import type { SharedLookups } from "../../agent/interest/lookups.ts";
 import type { SharedReports } from "../../agent/reports.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { LineSink } from "../../telemetry/line-file.ts";
 import type { SpanSink } from "../../telemetry/tracing.ts";
@@ -45,12 +46,16 @@ export interface WorkerPool extends Peers {
   clusters(): Promise<readonly ClustersView[]>;
   overload(): Promise<readonly OverloadView[]>;
   workers(): Promise<readonly WorkerView[]>;
+  /** A worker that has ended has none. */
+  localConnections(): Promise<readonly LocalConnections[]>;
   refuse(side: Side): void;
   /** What is in flight on that side, once it was refused. */
   active(side: Side): number;
   /** Ends all of them; what they had left to tell has come by then. */
   end(): Promise<void>;
 }
+
+const NONE: LocalConnections = { open: 0, made: 0 };
 
 /** Resources of one message: it is written and read at once. */
 const STAGED = 64;
@@ -120,6 +125,10 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     clusters: () => all((member) => member.ask({ ask: "clusters" })),
     overload: () => all((member) => member.ask({ ask: "overload" })),
     workers: () => all((member) => member.ask({ ask: "worker" })),
+    localConnections: () =>
+      all((member) =>
+        member.ask({ ask: "localConnections" }).catch(() => NONE),
+      ),
     refuse(side) {
       for (const member of members) member.refuse(side);
     },

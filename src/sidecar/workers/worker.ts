@@ -8,6 +8,7 @@ import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { type Meters } from "../../telemetry/meters.ts";
 import { collectMachineErrors } from "../../telemetry/machine-meters.ts";
 import { judgeOpenEnds } from "../../proxy/exchange/open-ended.ts";
+import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import { openAll, type Open } from "../../proxy/downstream/ports.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
 import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
@@ -57,6 +58,8 @@ export interface ProxyWorker {
   refuse(side: Side): void;
   /** What is still in flight on this side. */
   active(side: Side): number;
+  /** Connections of the application to this worker. */
+  localConnections(): LocalConnections;
   destroy(): void;
 }
 
@@ -191,6 +194,10 @@ class Worker implements ProxyWorker {
     // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
     const open = this.#downstream.serving.open(isInbound);
     return inbound.value + open + this.#opened.arriving;
+  }
+
+  localConnections(): LocalConnections {
+    return { ...this.#downstream.serving.local };
   }
 
   destroy(): void {

@@ -5,6 +5,7 @@ import type { CliContext } from "../../cli/context.ts";
 import { examplesOf, wordsOf } from "../../cli/examples.ts";
 import { makeProgram } from "../../cli/run.ts";
 import { systemClock } from "../../core/clock.ts";
+import { EXIT } from "../../core/errors.ts";
 import { block, code, sentence, table, type Page } from "./markdown.ts";
 
 /** For a program that is looked at and never run. */
@@ -17,6 +18,15 @@ const CONTEXT: CliContext = {
   readInput: () => Promise.resolve(""),
   stop: new AbortController().signal,
   exitCode: 0,
+};
+
+const EXIT_CODES: Readonly<Record<keyof typeof EXIT, string>> = {
+  done: "it did what it was asked, or ended in order because it was asked to",
+  failed: "a command failed, or a part cannot start; its last line says why",
+  damagedStore: "the control plane's database is damaged; nothing was changed",
+  defect: "an error that nobody caught: a defect; it ended in order",
+  stopped:
+    "it was asked to end while it was starting, or was asked again: it ended at once",
 };
 
 /** All commands, registered and never run. */
@@ -40,6 +50,17 @@ ${table(
   commands.map((command) => [
     `[\`${nameOf(command)}\`](#${nameOf(command).replaceAll(" ", "-")})`,
     sentence(command.description()),
+  ]),
+)}
+## Exit codes
+
+[The guide](../guide/lifecycle.md#exit-codes) says what to do after each. \`wherry wait -- COMMAND\` ends with the code of the command.
+
+${table(
+  ["code", "what happened"],
+  Object.entries(EXIT).map(([name, number]) => [
+    String(number),
+    EXIT_CODES[name as keyof typeof EXIT],
   ]),
 )}
 ${commands.map(section).join("\n")}`,

@@ -105,6 +105,26 @@ void t.test("POST /drain shuts the sidecar down", async (t) => {
   });
 });
 
+void t.test(
+  "POST /quit does not wait for the application, after POST /drain neither",
+  async (t) => {
+    for (const paths of [["/quit"], ["/drain", "/quit"]])
+      await withPair({}, async (pair) => {
+        for (const path of paths) {
+          const { status } = await send(pair.callee.ports.admin ?? 0, {
+            method: "POST",
+            path,
+            ...allowed,
+          });
+          t.equal(status, 202);
+        }
+        // The application of the pair lives on: a drain alone would wait for it.
+        t.equal(await pair.callee.over, undefined);
+        t.ok(pair.instances[0]?.agent?.calls.includes("deregister"));
+      });
+  },
+);
+
 void t.test("the probe follows the application", async (t) => {
   const server = createServer((socket) => socket.destroy());
   const port = await listening(server);

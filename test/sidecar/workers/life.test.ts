@@ -174,6 +174,34 @@ void t.test(
 );
 
 void t.test(
+  "connections of the application to any of the workers keep a sidecar that leaves, and are served",
+  async (t) => {
+    const { logger, lines } = keptLog(() => undefined);
+    await withCrowd(
+      {
+        app: (_request, response) => response.end("ok"),
+        caller: { logger },
+      },
+      async (crowd) => {
+        const all = Array.from({ length: 20 }, () => crowd.connection());
+        await Promise.all(all.map((each) => each.get()));
+        const over = crowd.caller.shutDown({ outliveApplication: true });
+        const said = (text: string): boolean =>
+          lines.some(({ msg }) => msg === text);
+        while (!said("calls of the application are served until it is gone"))
+          await new Promise((resolve) => setImmediate(resolve));
+        for (const each of all) {
+          t.match(await each.get(), { status: 200, text: "ok" });
+          each.close();
+        }
+        await over;
+        t.ok(said("the application is gone"));
+      },
+    );
+  },
+);
+
+void t.test(
   "a worker that is lost is told of, and the sidecar ends in order: what others carry is answered",
   async (t) => {
     const held = new HeldResponses();

@@ -147,8 +147,8 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
   const collector = await startCollector(machine.ipv4, spans);
   const sidecars: Daemon[] = [];
   const close = async (): Promise<void> => {
-    // Before the control plane, which they say goodbye to.
-    await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
+    // Before the control plane, which they say goodbye to, and without a wait for the applications.
+    await Promise.all(sidecars.map((sidecar) => sidecar.stop("SIGINT")));
     await network.close();
     collector.close();
     collector.closeAllConnections();

@@ -1,0 +1,89 @@
+/** The application beside the sidecar: whether it answers, and, while the sidecar leaves, whether it is gone. */
+import type { Clock } from "../core/clock.ts";
+import type { Watch } from "../core/watch.ts";
+import type { LocalConnections } from "../proxy/downstream/acceptor.ts";
+import { startProbe, type Probe } from "./probe.ts";
+
+/** A process that may end. */
+export interface Living {
+  readonly alive: boolean;
+}
+
+export interface ApplicationOptions {
+  readonly clock: Clock;
+  readonly address: string;
+  /** Its ports as they are now. */
+  readonly ports: () => readonly number[];
+  /** What it has open to all workers. */
+  readonly connections: () => Promise<readonly LocalConnections[]>;
+  /** Where it is known, its end alone counts. */
+  readonly process: Living | undefined;
+}
+
+export interface Application {
+  /** One of its ports took a connection, or it has none. */
+  readonly answers: Watch<boolean>;
+  /** The sidecar is about to leave: the end of the application is looked for from now on. */
+  leave(): void;
+  /** Whether it needs its sidecar no longer. Asked again and again, after `leave`. */
+  gone(): Promise<boolean>;
+  close(): void;
+}
+
+/**
+ * Milliseconds without a connection after which an application is taken to have made its last call: one that makes them one by one, a
+ * connection each, is not cut off between two.
+ */
+export const QUIET = 2000;
+
+export function startApplication(options: ApplicationOptions): Application {
+  return new ProbedApplication(options);
+}
+
+class ProbedApplication implements Application {
+  readonly #options: ApplicationOptions;
+  readonly #probe: Probe;
+  /** Its ports when the sidecar was asked to leave: once that is deregistered, its config may know of none. */
+  #ports: readonly number[] | undefined;
+  #made: number | undefined;
+  #quietSince = 0;
+
+  constructor(options: ApplicationOptions) {
+    this.#options = options;
+    const { clock, address, ports } = options;
+    this.#probe = startProbe({
+      clock,
+      address,
+      ports: () => this.#ports ?? ports(),
+    });
+  }
+
+  get answers(): Watch<boolean> {
+    return this.#probe.answers;
+  }
+
+  leave(): void {
+    this.#ports = this.#options.ports();
+    this.#probe.hurry();
+  }
+
+  async gone(): Promise<boolean> {
+    const { clock, process, connections } = this.#options;
+    if (process !== undefined) return !process.alive;
+    let open = 0;
+    let made = 0;
+    for (const each of await connections()) {
+      open += each.open;
+      made += each.made;
+    }
+    const now = clock.now();
+    if (open > 0 || made !== this.#made) this.#quietSince = now;
+    this.#made = made;
+    const listens = this.#ports?.length !== 0 && this.answers.value;
+    return !listens && now - this.#quietSince >= QUIET;
+  }
+
+  close(): void {
+    this.#probe.close();
+  }
+}
