@@ -22,11 +22,17 @@ export interface StalledExchange {
   };
 }
 
-const CANCELLED: Outcome = outcomeOfFailure({
+/** The outcome of the endpoint that was too slow, or was not needed. */
+export const CANCELLED: Outcome = outcomeOfFailure({
   code: "CLIENT_CLOSED",
   unprocessed: false,
   responseBegan: false,
 });
+export const QUICKER: MeshError = new MeshError(
+  "CLIENT_CLOSED",
+  "another endpoint was quicker",
+  { source: "proxy" },
+);
 
 /** The attempts of one exchange. */
 export interface AttemptPair<A extends PairedAttempt> {
@@ -51,11 +57,7 @@ export function yields<A extends PairedAttempt>(
   pair.attempt = attempt;
   pair.second = undefined;
   pair.record.took(attempt.target);
-  other?.abandon(
-    new MeshError("CLIENT_CLOSED", "another endpoint was quicker", {
-      source: "proxy",
-    }),
-  );
+  other?.abandon(QUICKER);
   return false;
 }
 
@@ -90,14 +92,24 @@ export function secondTarget<A extends PairedAttempt>(
     caller.committed
   )
     return undefined;
-  const { key } = stalled.target;
-  const target = plan.choose(new Set([...tried, key]), now);
-  if (target instanceof MeshError) return undefined;
-  if (target.key === key || !plan.budget.take(now)) {
-    target.answered(CANCELLED);
-    target.done(CANCELLED, 0, now);
-    return undefined;
-  }
-  record.repeated("stalled");
+  const target = otherTarget(plan, stalled.target, tried, now);
+  if (target !== undefined) record.repeated("stalled");
   return target;
+}
+
+/** Another endpoint than `first` and those in `tried`, paid for from the budget; undefined where there is none, or none that `fits`. */
+export function otherTarget(
+  plan: Pick<RoutePlan, "budget" | "choose">,
+  first: Target,
+  tried: ReadonlySet<string>,
+  now: number,
+  fits: (target: Target) => boolean = () => true,
+): Target | undefined {
+  const target = plan.choose(new Set([...tried, first.key]), now);
+  if (target instanceof MeshError) return undefined;
+  if (target.key !== first.key && fits(target) && plan.budget.take(now))
+    return target;
+  target.answered(CANCELLED);
+  target.done(CANCELLED, 0, now);
+  return undefined;
 }

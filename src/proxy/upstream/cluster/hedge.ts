@@ -9,7 +9,7 @@
  * For requests without a body that may be sent twice, each extra one paid from the budget that retries have.
  */
 import type { Cancel, Clock } from "../../../core/clock.ts";
-import { MeshError } from "../../../mesh/errors.ts";
+import type { MeshError } from "../../../mesh/errors.ts";
 import {
   outcomeOfAnswer,
   outcomeOfFailure,
@@ -30,6 +30,11 @@ import type {
 } from "../../../wire/exchange.ts";
 import { fieldValue, type Fields } from "../../../wire/fields.ts";
 import { attemptField, REASON } from "../../exchange/heads.ts";
+import {
+  CANCELLED,
+  otherTarget,
+  QUICKER,
+} from "../../exchange/second-attempt.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
 import type {
   Target,
@@ -71,14 +76,7 @@ export interface HedgeHost {
   choose(tried: ReadonlySet<string>, now: number): Target | MeshError;
 }
 
-const LOST = new MeshError("CLIENT_CLOSED", "another endpoint was quicker", {
-  source: "proxy",
-});
-const CANCELLED = outcomeOfFailure({
-  code: "CLIENT_CLOSED",
-  unprocessed: false,
-  responseBegan: false,
-});
+const NONE_TRIED: ReadonlySet<string> = new Set();
 
 export class HedgedTarget implements Target, ConnectionWaiter {
   readonly #host: HedgeHost;
@@ -160,23 +158,21 @@ export class HedgedTarget implements Target, ConnectionWaiter {
 
   #hedge(): void {
     this.#cancelTimer = undefined;
-    const { clock, budget, state } = this.#host;
+    const { clock, state } = this.#host;
     const head = this.#head;
     if (this.#winner !== undefined || this.#over || head === undefined) return;
     const now = clock.now();
     const first = this.#first.target;
-    const target = this.#host.choose(new Set([first.key]), now);
-    if (target instanceof MeshError) return;
+    const target = otherTarget(
+      this.#host,
+      first,
+      NONE_TRIED,
+      now,
+      // The head is made for one kind of endpoint.
+      ({ trusted }) => trusted === first.trusted,
+    );
+    if (target === undefined) return;
     const leg = new Leg(this, target, now);
-    // The head is made for one kind of endpoint, and the same one twice would not be a hedge.
-    if (
-      target.key === first.key ||
-      target.trusted !== first.trusted ||
-      !budget.take(now)
-    ) {
-      leg.tell(CANCELLED, now);
-      return;
-    }
     state.made.add();
     this.#second = leg;
     const marked = target.trusted
@@ -349,7 +345,7 @@ class Leg implements ResponseReceiver {
   /** Breaks it off; nothing more comes of it. */
   giveUp(outcome: Outcome): void {
     this.tell(outcome, this.#hedge.clock.now());
-    this.stop(LOST);
+    this.stop(QUICKER);
   }
 
   stop(error: MeshError): void {
