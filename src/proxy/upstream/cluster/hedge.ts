@@ -1,10 +1,10 @@
 /**
- * One attempt that may become two: where the first endpoint has not answered after a while, a second is asked as well, the first good
- * answer is taken, and the other exchange is broken off. To the relay it is one attempt at one target.
+ * One attempt that may become two: where the first endpoint has not responded after a while, a second is asked as well, the first good
+ * response is taken, and the other exchange is broken off. To the relay it is one attempt at one target.
  *
  * ```
  *   attempt ── request ──▶ leg 1 ─────────────── (slow) ──────✗ broken off
- *                     └─ after p95 ─▶ leg 2 ── head ──▶ the attempt's answer
+ *                     └─ after p95 ─▶ leg 2 ── head ──▶ the attempt's response
  * ```
  * For requests without a body that may be sent twice, each extra one paid from the budget that retries have.
  */
@@ -48,7 +48,7 @@ export interface HedgeState {
   readonly delay: HedgeDelay;
   /** Absent: every request that may be sent twice. */
   readonly matches: ((request: RoutedRequest) => boolean) | undefined;
-  /** Extra requests that were made, and those of them whose answer was taken. */
+  /** Extra requests that were made, and those of them whose response was taken. */
   readonly made: CounterCell;
   readonly won: CounterCell;
 }
@@ -82,7 +82,7 @@ export class HedgedTarget implements Target, ConnectionWaiter {
   readonly #host: HedgeHost;
   readonly #first: Leg;
   #second: Leg | undefined;
-  /** Whose answer it is. */
+  /** The leg whose response it is. */
   #winner: Leg | undefined;
   #waiter: ConnectionWaiter | undefined;
   #receiver: ResponseReceiver | undefined;
@@ -192,7 +192,7 @@ export class HedgedTarget implements Target, ConnectionWaiter {
     );
   }
 
-  /** A leg has the head of an answer: is it the attempt's? */
+  /** A leg has the head of a response: is it the attempt's? */
   takes(leg: Leg, head: ResponseHead): boolean {
     if (this.#winner !== undefined) return this.#winner === leg;
     const other = this.#other(leg);
@@ -298,7 +298,7 @@ class Leg implements ResponseReceiver {
   }
 
   informational(_head: ResponseHead): void {
-    // It would commit to an answer that may not be taken.
+    // It would commit to a response that may not be taken.
   }
   head(head: ResponseHead, ended: boolean): void {
     const reason = this.target.trusted
@@ -355,7 +355,7 @@ class Leg implements ResponseReceiver {
   }
 }
 
-/** What the attempt writes to and breaks off: there is no body, so all that is left is the flow of the answer. */
+/** What the attempt writes to and breaks off: there is no body, so all that is left is the flow of the response. */
 class HedgedStream implements ClientStream {
   readonly #hedge: HedgedTarget;
 
