@@ -1,5 +1,9 @@
-/** What a person reads where a port cannot be listened on: what, where, why, and which option to change. */
+/** How a server begins to listen, on a machine that may have no handle for it at the moment, and what a person reads where it cannot. */
+import type { AddressInfo, ListenOptions, Server } from "node:net";
+import type { Clock } from "./clock.ts";
 import { messageOf, systemCode, UserError } from "./errors.ts";
+import { again } from "./machine/again.ts";
+import { countMachineError } from "./machine/machine-errors.ts";
 import { formatHostPort } from "./text/host-port.ts";
 
 export interface ListenFault {
@@ -38,4 +42,53 @@ function whyAndWhatToDo(fault: ListenFault, thrown: unknown): string {
     default:
       return `${messageOf(thrown)}; choose another port with ${option}`;
   }
+}
+
+/**
+ * Listens by `server`, and tries again where the machine fails for a moment. Rejects as `net.Server` does. From then on each connection
+ * that the machine does not let in is counted, and `onError` hears of it: an error that nobody hears would end the process.
+ */
+export async function listenOn(
+  clock: Clock,
+  server: Server,
+  where: ListenOptions,
+  onError: (error: Error) => void,
+): Promise<AddressInfo> {
+  await again(clock, () => begin(server, where));
+  hearErrors(server, onError);
+  const address = server.address();
+  if (address === null || typeof address === "string")
+    throw new TypeError("a listener has a TCP address");
+  return address;
+}
+
+/** For a server that listens already. */
+export function hearErrors(
+  server: Server,
+  onError: (error: Error) => void,
+): void {
+  server.on("error", (error) => {
+    countMachineError("accept", error);
+    onError(error);
+  });
+}
+
+function begin(server: Server, where: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      server.off("error", failed);
+      server.off("listening", listens);
+    };
+    const failed = (error: Error): void => {
+      settle();
+      reject(error);
+    };
+    const listens = (): void => {
+      settle();
+      resolve();
+    };
+    server.on("error", failed);
+    server.on("listening", listens);
+    server.listen(where);
+  });
 }

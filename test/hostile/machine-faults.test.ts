@@ -7,6 +7,7 @@ import {
   failingCalls,
   fullDisk,
   noHandles,
+  readOnlyDatabase,
   readOnlyDisk,
   startFaultBed,
   type Part,
@@ -36,6 +37,7 @@ const FAULTS: readonly Fault[] = [
     parts: ["caller", "callee"],
     changes: [],
   },
+  { name: "EROFS", take: readOnlyDatabase, parts: ["plane"], changes: [503] },
   {
     name: "EIO",
     take: failingCalls("fsync,fdatasync", "EIO"),

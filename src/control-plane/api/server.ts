@@ -7,7 +7,8 @@ import { formatHostPort } from "../../core/text/host-port.ts";
 import { http } from "../../runtime/http.ts";
 import { oneAtATime } from "../../core/local/connection-limit.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
-import { cannotListen } from "../../core/listening.ts";
+import { cannotListen, hearErrors } from "../../core/listening.ts";
+import { again } from "../../core/machine/again.ts";
 import { limitHolders } from "../holders.ts";
 import { meterRequests } from "../request-meters.ts";
 import { Strangers, type StrangerLimits } from "../strangers.ts";
@@ -101,7 +102,10 @@ export async function startApi(
     );
   }
   try {
-    await api.listen({ host, port });
+    await again(options.clock, () => api.listen({ host, port }));
+    hearErrors(api.server, ({ message: reason }) =>
+      options.logger.warn({ reason }, "a connection to the API was not let in"),
+    );
   } catch (thrown) {
     await api.close();
     throw cannotListen(

@@ -2,7 +2,6 @@
 import { constants, createHash, type X509Certificate } from "node:crypto";
 import {
   createServer as createTcpServer,
-  type AddressInfo,
   type Server,
   type Socket,
 } from "node:net";
@@ -14,7 +13,7 @@ import {
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import { cannotListen } from "../../core/listening.ts";
+import { cannotListen, listenOn } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { unmapped } from "../../core/text/network.ts";
@@ -128,7 +127,20 @@ export class Listener {
   }
 
   async open(): Promise<void> {
-    this.#port = await bind(this.#server, this.#options);
+    const { host, port, clock, logger } = this.#options;
+    try {
+      const where = { host, port };
+      const address = await listenOn(clock, this.#server, where, (error) =>
+        logger.warn(
+          { reason: error.message },
+          "a connection to the push port was not let in",
+        ),
+      );
+      this.#port = address.port;
+    } catch (thrown) {
+      const what = "enrolment and config push";
+      throw cannotListen({ what, host, port, option: "--push" }, thrown);
+    }
   }
 
   async close(): Promise<void> {
@@ -202,31 +214,6 @@ export class Listener {
     const cancelExpiry = clock.after(left, () => socket.destroy());
     socket.on("close", cancelExpiry);
   }
-}
-
-function bind(
-  server: Server,
-  { host, port }: ListenerOptions,
-): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const fail = (thrown: Error): void =>
-      reject(
-        cannotListen(
-          {
-            what: "enrolment and config push",
-            host,
-            port,
-            option: "--push",
-          },
-          thrown,
-        ),
-      );
-    server.once("error", fail);
-    server.listen(port, host, () => {
-      server.off("error", fail);
-      resolve((server.address() as AddressInfo).port);
-    });
-  });
 }
 
 function tlsOptions(own: Credentials): TlsOptions {

@@ -1,6 +1,7 @@
 /** Asks the machine again for what it did not have a moment ago: file handles, memory, a read that failed. */
 import { wait, type Clock } from "../clock.ts";
 import { systemCode } from "../errors.ts";
+import { keepAlive } from "../keep-alive.ts";
 
 /** What a process cannot do now and may be able to do in a moment. */
 const MOMENTARY: ReadonlySet<string | undefined> = new Set([
@@ -9,6 +10,7 @@ const MOMENTARY: ReadonlySet<string | undefined> = new Set([
   "EIO",
   "EMFILE",
   "ENFILE",
+  "ENOBUFS",
   "ENOMEM",
 ]);
 /** What the place is in the way of, for as long as nobody makes room there. */
@@ -19,12 +21,11 @@ const OF_THE_PLACE: ReadonlySet<string | undefined> = new Set([
   "EROFS",
 ]);
 
-/** What its network has no more of: local ports, buffers, a resolver that responds. */
+/** What its network has no more of: local ports, memory for a name, a resolver that responds. */
 const OF_THE_NETWORK: ReadonlySet<string | undefined> = new Set([
   "EADDRNOTAVAIL",
   "EAI_AGAIN",
   "EAI_MEMORY",
-  "ENOBUFS",
 ]);
 
 /** Milliseconds before the second try, doubled before each further one. */
@@ -55,6 +56,8 @@ export async function again<T>(
       return await run();
     } catch (thrown) {
       if (attempt === TRIES || !MOMENTARY.has(systemCode(thrown))) throw thrown;
-      await wait(clock, FIRST * 2 ** (attempt - 1), never);
+      // At a start nothing else may keep the process alive.
+      const letGo = keepAlive();
+      await wait(clock, FIRST * 2 ** (attempt - 1), never).finally(letGo);
     }
 }

@@ -1,11 +1,13 @@
 /** The sockets that the proxy listens on: bound on each host, guarded, and handed to `dispatch.ts` a connection at a time. */
 import {
   createServer,
-  type AddressInfo,
+  type ListenOptions,
   type Server,
   type Socket,
 } from "node:net";
 import { systemCode } from "../../core/errors.ts";
+import { listenOn } from "../../core/listening.ts";
+import { again } from "../../core/machine/again.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { linkListener } from "../../wire/tls/tls.ts";
@@ -75,7 +77,7 @@ export function makeListeners(options: ListenersOptions): Listeners {
 
 /** Listens on the same port of each host. */
 async function listen(
-  { serving, ownPorts, shared }: ListenersOptions,
+  { clock, serving, ownPorts, shared }: ListenersOptions,
   hosts: readonly string[],
   port: number,
   name: string,
@@ -91,15 +93,18 @@ async function listen(
   let bound = port;
   for (const [index, host] of hosts.entries()) {
     try {
-      if (shared === "first" && bound !== 0) await assertFree(host, bound);
-      const { server, address } = await bind(
-        host,
-        bound,
-        shared !== false,
+      if (shared === "first" && bound !== 0)
+        await again(clock, () => assertFree(host, bound));
+      const server = createServer(
+        { allowHalfOpen: true, noDelay: true },
         onConnection,
       );
-      server.on("error", ({ message }) =>
-        serving.refused(name, "accept failed", message, undefined, undefined),
+      const address = await listenOn(
+        clock,
+        server,
+        addressOf(host, bound, shared !== false),
+        ({ message }) =>
+          serving.refused(name, "accept failed", message, undefined, undefined),
       );
       servers.push(server);
       if (hosts !== LOOPBACK) serving.guard(server);
@@ -141,7 +146,8 @@ async function listenForLinks(
       serving.refused("link", reason, detail, remote.address, remote.port);
     },
   });
-  if (shared === "first" && port !== 0) await assertFree(host, port);
+  if (shared === "first" && port !== 0)
+    await again(clock, () => assertFree(host, port));
   const reusePort = shared !== false;
   const address = await listener.listen({ host, port, reusePort });
   ownPorts.add(address.port);
@@ -165,24 +171,13 @@ const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];
  */
 const BACKLOG = 4096;
 
-function bind(
+function addressOf(
   host: string,
   port: number,
   reusePort: boolean,
-  accept: (socket: Socket) => void,
-): Promise<{ readonly server: Server; readonly address: AddressInfo }> {
-  return new Promise((resolve, reject) => {
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, accept);
-    server.once("error", reject);
-    const ipv6Only = host === "::1";
-    server.listen({ host, port, ipv6Only, reusePort, backlog: BACKLOG }, () => {
-      server.off("error", reject);
-      const address = server.address();
-      if (address === null || typeof address === "string")
-        reject(new TypeError("a listener has a TCP address"));
-      else resolve({ server, address });
-    });
-  });
+): ListenOptions {
+  const ipv6Only = host === "::1";
+  return { host, port, ipv6Only, reusePort, backlog: BACKLOG };
 }
 
 function isMissingFamily(error: unknown): boolean {

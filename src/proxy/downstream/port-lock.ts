@@ -14,6 +14,7 @@ import { endianness } from "node:os";
 import type { Clock } from "../../core/clock.ts";
 import { systemCode, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { again } from "../../core/machine/again.ts";
 import { socketOption } from "../../runtime/socket-option.ts";
 
 /** In the abstract namespace: no file, and free when its holder ends, however it ends. */
@@ -52,11 +53,12 @@ async function takeTurn(clock: Clock, logger: Logger): Promise<() => void> {
   const deadline = clock.now() + GIVE_UP;
   for (;;) {
     try {
-      const server = await listen(NAME, (socket) => {
+      const entered = (socket: Socket): void => {
         socket.on("error", ignore);
         socket.on("close", () => waiting.delete(socket));
         waiting.add(socket);
-      });
+      };
+      const server = await again(clock, () => listen(NAME, entered));
       return () => {
         server.close();
         for (const socket of waiting) socket.destroy();

@@ -1,7 +1,8 @@
 /** The sidecar's own HTTP pages, off the data path: admin on loopback, metrics and readiness for the platform. */
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../core/clock.ts";
+import { listenOn } from "../../core/listening.ts";
 import { http } from "../../runtime/http.ts";
 import { limitConnections } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
@@ -91,9 +92,12 @@ export async function servePages(options: {
     (socket) => refuse(new StalledHead(), socket),
   );
   server.on("clientError", refuse);
-  const port = await listen(server, options.host, options.port);
-  server.on("error", (error) =>
-    logger.error({ error: error.message }, "page server"),
+  const { host, port: wanted } = options;
+  const { port } = await listenOn(
+    clock,
+    server,
+    { host, port: wanted },
+    (error) => logger.error({ error: error.message }, "page server"),
   );
   return {
     port,
@@ -206,17 +210,4 @@ function send(response: ServerResponse, page: Page): void {
       : {}),
   });
   response.end(response.req.method === "HEAD" ? undefined : text);
-}
-
-function listen(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host, port }, () => {
-      server.off("error", reject);
-      const address = server.address();
-      if (address === null || typeof address === "string")
-        reject(new TypeError("a page server has a TCP address"));
-      else resolve(address.port);
-    });
-  });
 }

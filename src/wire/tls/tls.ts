@@ -21,6 +21,7 @@ import {
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
+import { listenOn } from "../../core/listening.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -139,25 +140,14 @@ class LinkServer implements LinkListener {
     return this.#handshakes.size;
   }
 
-  listen(where: ListenOptions): Promise<AddressInfo> {
+  async listen(where: ListenOptions): Promise<AddressInfo> {
+    const options = this.#options;
     const tcp = this.#tcp;
-    return new Promise((resolve, reject) => {
-      tcp.once("error", reject);
-      tcp.listen(where, () => {
-        tcp.off("error", reject);
-        // Running out of descriptors must not end the process.
-        tcp.on("error", (error) =>
-          this.#options.onRefused("accept failed", error.message, NOWHERE),
-        );
-        const address = tcp.address();
-        if (address === null || typeof address === "string")
-          reject(new TypeError("the link listens on TCP only"));
-        else {
-          this.#options.onListening?.(tcp);
-          resolve(address);
-        }
-      });
-    });
+    const address = await listenOn(options.clock, tcp, where, ({ message }) =>
+      options.onRefused("accept failed", message, NOWHERE),
+    );
+    options.onListening?.(tcp);
+    return address;
   }
 
   stop(): void {

@@ -1,4 +1,6 @@
 /** Which errors are this machine's, and say nothing of what was asked. */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 import t from "tap";
 import { isOfTheMachine } from "../../../src/core/machine/again.ts";
 
@@ -38,5 +40,28 @@ void t.test("a name with several addresses: each of them counts", (t) => {
     const whole = Object.assign(error, { code: codes[0] });
     t.equal(isOfTheMachine(whole), expected, codes.join(" "));
   }
+  t.end();
+});
+
+void t.test("a process that has nothing else to do waits for it", (t) => {
+  const core = join(import.meta.dirname, "../../../src/core");
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [
+      "--input-type=module",
+      "--eval",
+      `import { again } from "${core}/machine/again.ts";
+       import { systemClock } from "${core}/clock.ts";
+       let tries = 0;
+       await again(systemClock, async () => {
+         tries += 1;
+         if (tries < 3) throw Object.assign(new Error(), { code: "EMFILE" });
+       });
+       console.log(tries);`,
+    ],
+    { encoding: "utf8", env: {} },
+  );
+  t.equal(stdout, "3\n");
+  t.equal(status, 0);
   t.end();
 });

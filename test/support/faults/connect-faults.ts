@@ -2,23 +2,27 @@
 import { Socket } from "node:net";
 
 export interface ConnectFaults {
-  /** Connections that were made to fail so far. */
+  /** Connections that were tried, and those of them that were made to fail. */
+  readonly tried: number;
   readonly failed: number;
   /** The others fail no more. */
   release(): void;
 }
 
 class Faults implements ConnectFaults {
+  tried = 0;
   failed = 0;
   readonly port: number;
   readonly code: string;
-  /** How many fail. */
+  /** How many fail, after how many that do not. */
   readonly most: number;
+  readonly after: number;
 
-  constructor(port: number, code: string, most: number) {
+  constructor(port: number, code: string, most: number, after: number) {
     this.port = port;
     this.code = code;
     this.most = most;
+    this.after = after;
   }
 
   release(): void {
@@ -29,15 +33,16 @@ class Faults implements ConnectFaults {
 const active = new Set<Faults>();
 let installed = false;
 
-/** Connections to `port` fail with `code` from now on: the next `most` of them. */
+/** Connections to `port` fail with `code` from now on: `most` of them, once there were `after` others. */
 export function failConnects(
   port: number,
   code: string,
   most: number = Infinity,
+  after: number = 0,
 ): ConnectFaults {
   if (!installed) install();
   installed = true;
-  const faults = new Faults(port, code, most);
+  const faults = new Faults(port, code, most, after);
   active.add(faults);
   return faults;
 }
@@ -51,7 +56,10 @@ function install(): void {
   shape.connect = function (this: Socket, ...args: unknown[]) {
     const port = portOf(args[0]);
     for (const faults of active) {
-      if (faults.port !== port || faults.failed >= faults.most) continue;
+      if (faults.port !== port) continue;
+      faults.tried += 1;
+      if (faults.tried <= faults.after || faults.failed >= faults.most)
+        continue;
       faults.failed += 1;
       const error = new Error(`connect ${faults.code} made by a test`);
       process.nextTick(() =>

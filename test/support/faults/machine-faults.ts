@@ -169,7 +169,7 @@ async function untilSettled(
 export const fullDisk: TakeAway = (process, state) =>
   isMounted(state) ? fill(state) : limitFileSize(process.pid, 4096);
 
-/** It may only be read. What is open for writing stays so: for a sidecar, which has nothing open there. */
+/** It may only be read. For a sidecar, which has nothing open there: a mount with files that are open for writing stays as it is. */
 export const readOnlyDisk: TakeAway = (_process, state) => {
   if (!isMounted(state)) return undefined;
   execFileSync("mount", ["-o", "remount,ro", state]);
@@ -177,6 +177,13 @@ export const readOnlyDisk: TakeAway = (_process, state) => {
     execFileSync("mount", ["-o", "remount,rw", state]);
   };
 };
+
+/** The same under an open database, as with a file system that found itself damaged: what is open is open, and no call that writes gets through. */
+export const readOnlyDatabase: TakeAway = (process, state) =>
+  failingCalls(
+    "pwrite64,pwritev,ftruncate,fallocate,fsync,fdatasync,rename,unlink",
+    "EROFS",
+  )(process, state);
 
 /** No file handle beyond those that it has: the lowest free number is what the next one would get. */
 export const noHandles: TakeAway = ({ pid }) => {
