@@ -15,8 +15,6 @@ export const HANDSHAKES_A_TURN = 16;
 export const MOST_ARRIVING = 64;
 /** Milliseconds after which a connection keeps nobody waiting any more, whatever it does. */
 export const ARRIVES_WITHIN = 1000;
-/** Milliseconds after which one that has said nothing is closed. */
-export const SPEAKS_WITHIN = 5000;
 
 export interface ArrivalsOptions {
   readonly clock: Pick<Clock, "every">;
@@ -29,8 +27,6 @@ export interface ArrivalsOptions {
 export class Arrivals {
   readonly #options: ArrivalsOptions;
   readonly #age: LoopAge;
-  /** Those that have said nothing, and when they came by `#age`; the oldest first. */
-  readonly #silent = new Map<Socket, number>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Socket>();
   /** The same, to be taken from the end; some have left `#waiting`. */
@@ -46,10 +42,12 @@ export class Arrivals {
   }
 
   add(raw: Socket): void {
-    this.#silent.set(raw, this.#age.now);
-    raw.once("readable", () => this.#spoke(raw));
+    raw.once("readable", () => {
+      // It has ended before it has said anything.
+      if (raw.readableLength === 0) raw.destroy();
+      else this.#wait(raw);
+    });
     raw.once("close", () => {
-      this.#silent.delete(raw);
       this.#waiting.delete(raw);
       this.over(raw);
     });
@@ -62,16 +60,8 @@ export class Arrivals {
 
   close(): void {
     this.#age.close();
-    this.#silent.clear();
     this.#waiting.clear();
     this.#latest = [];
-  }
-
-  #spoke(raw: Socket): void {
-    if (!this.#silent.delete(raw)) return;
-    // It has ended before it has said anything.
-    if (raw.readableLength === 0) raw.destroy();
-    else this.#wait(raw);
   }
 
   #wait(raw: Socket): void {
@@ -117,16 +107,12 @@ export class Arrivals {
     return next;
   }
 
-  /** The slow keep nobody waiting any more, and the silent go. All that follow one that is young are younger. */
+  /** The slow keep nobody waiting any more. */
   #endWaits(): void {
     for (const [raw, began] of this.#arriving) {
+      // All that follow are younger.
       if (this.#age.now - began < ARRIVES_WITHIN) break;
       this.over(raw);
-    }
-    for (const [raw, came] of this.#silent) {
-      if (this.#age.now - came < SPEAKS_WITHIN) break;
-      this.#silent.delete(raw);
-      raw.destroy();
     }
   }
 }
