@@ -36,9 +36,11 @@ import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
+import { atOnce } from "../../../src/core/slices.ts";
 import { waitFor, type Watch } from "../../../src/core/watch.ts";
 import { makeMetrics } from "../../../src/telemetry/metrics.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
+import { prepareValidators } from "../../../src/resources/validate.ts";
 
 /** What tap's test object gives. */
 export interface Scope {
@@ -203,6 +205,8 @@ export async function startTestAgent(
   t: Scope,
   options: Partial<AgentOptions> & { readonly controlPlane: string },
 ): Promise<Agent> {
+  // As `wherry sidecar` does. The first resource of a kind would take 50 ms in one go, for which the agent waits seconds by its budget.
+  atOnce(prepareValidators());
   const agent = await startAgent({
     clock: systemClock,
     logger: silentLogger,
