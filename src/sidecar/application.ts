@@ -25,16 +25,17 @@ export interface Application {
   readonly answers: Watch<boolean>;
   /** The sidecar is about to leave: the end of the application is looked for from now on. */
   leave(): void;
-  /** Whether it needs its sidecar no longer. Asked again and again, after `leave`. */
+  /** Whether it needs its sidecar no longer. Asked every 100 ms, after `leave`. */
   gone(): Promise<boolean>;
   close(): void;
 }
 
 /**
- * Milliseconds without a connection after which an application is taken to have made its last call: one that makes them one by one, a
- * connection each, is not cut off between two.
+ * Looks in a row without a connection after which an application is taken to have made its last call: 2 s, so that one that makes them
+ * one by one, a connection each, is not cut off between two. Looks and not time, for a machine that is too busy for the application is
+ * as busy for its sidecar.
  */
-export const QUIET = 2000;
+export const QUIET = 20;
 
 export function startApplication(options: ApplicationOptions): Application {
   return new ProbedApplication(options);
@@ -46,7 +47,7 @@ class ProbedApplication implements Application {
   /** Its ports when the sidecar was asked to leave: once that is deregistered, its config may know of none. */
   #ports: readonly number[] | undefined;
   #made: number | undefined;
-  #quietSince = 0;
+  #quiet = 0;
 
   constructor(options: ApplicationOptions) {
     this.#options = options;
@@ -68,7 +69,7 @@ class ProbedApplication implements Application {
   }
 
   async gone(): Promise<boolean> {
-    const { clock, process, connections } = this.#options;
+    const { process, connections } = this.#options;
     if (process !== undefined) return !process.alive;
     let open = 0;
     let made = 0;
@@ -76,11 +77,10 @@ class ProbedApplication implements Application {
       open += each.open;
       made += each.made;
     }
-    const now = clock.now();
-    if (open > 0 || made !== this.#made) this.#quietSince = now;
+    this.#quiet = open > 0 || made !== this.#made ? 0 : this.#quiet + 1;
     this.#made = made;
     const listens = this.#ports?.length !== 0 && this.answers.value;
-    return !listens && now - this.#quietSince >= QUIET;
+    return !listens && this.#quiet >= QUIET;
   }
 
   close(): void {
