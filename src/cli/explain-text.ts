@@ -12,9 +12,9 @@ import type { Explained } from "./explaining.ts";
 import type { Paint } from "./table.ts";
 
 /** "FILE:LINE" of a rule; undefined where it comes from no file. */
-export type Place = (source: Source) => string | undefined;
+export type PlaceOf = (source: Source) => string | undefined;
 
-export function placeIn(files: readonly Located[]): Place {
+export function placeIn(files: readonly Located[]): PlaceOf {
   const byTitle = new Map(
     files.map((located) => [resourceTitle(located.resource), located]),
   );
@@ -26,7 +26,7 @@ export function placeIn(files: readonly Located[]): Place {
 }
 
 /** "HTTPRoute/shop/orders spec.rules[1] (orders.yaml:12)". */
-export function sourceText(source: Source, place: Place): string {
+export function sourceText(source: Source, place: PlaceOf): string {
   const at = place(source);
   const field = source.field === undefined ? "" : ` ${source.field}`;
   return `${source.resource}${field}${at === undefined ? "" : ` (${at})`}`;
@@ -35,7 +35,7 @@ export function sourceText(source: Source, place: Place): string {
 /** The decisions with each source's FILE:LINE, for programs. */
 export function withPlaces(
   { decisions, ...rest }: Explained,
-  place: Place,
+  place: PlaceOf,
 ): object {
   const placed = (each: Decision | NotMatched): object => {
     const at = each.source === undefined ? undefined : place(each.source);
@@ -60,7 +60,7 @@ const MOST_NOT_MATCHED = 20;
 /** Each with its source, its details, and what was not matched and why. */
 export function decisionLines(
   decisions: readonly Decision[],
-  place: Place,
+  place: PlaceOf,
   paint: Paint,
 ): string[] {
   const pad = " ".repeat(WIDTH);

@@ -21,7 +21,7 @@ export interface SidecarSettings {
   readonly host: string;
   /** For metrics and readiness. */
   readonly metricsHost: string;
-  /** Open doors for callers without a sidecar, under PeerAuthentication. */
+  /** Ports for callers without a sidecar, under PeerAuthentication. */
   readonly publish: readonly PublishedPort[];
   readonly upstream: readonly UpstreamPort[];
   /** The application's ports for the probe; those of its Services where absent. */

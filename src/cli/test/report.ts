@@ -4,7 +4,7 @@ import type { Decision, Step } from "../../policy/explain/decision.ts";
 import {
   decisionLines,
   outcomeText,
-  type Place,
+  type PlaceOf,
   withPlaces,
 } from "../explain-text.ts";
 import type { Explained } from "../explaining.ts";
@@ -17,7 +17,7 @@ export interface TestResult {
   readonly test: CallTest;
   readonly explanation: Explained;
   readonly differences: readonly Difference[];
-  readonly place: Place;
+  readonly place: PlaceOf;
 }
 
 export function passedOf(results: readonly TestResult[]): number {

@@ -36,7 +36,7 @@ export interface BoundPorts {
   readonly upstreams: ReadonlyMap<string, number>;
 }
 
-/** An open door for callers without a sidecar, under PeerAuthentication. */
+/** A listener for callers without a sidecar, under PeerAuthentication. */
 export interface PublishedPort {
   readonly port: number;
   readonly appPort: number;
@@ -60,7 +60,7 @@ export interface OpenOptions {
 export interface Open {
   readonly ports: Omit<BoundPorts, "admin" | "metrics">;
   /** What was asked for, with the ports that the system chose. */
-  readonly doors: {
+  readonly portMappings: {
     readonly publish: readonly PublishedPort[];
     readonly upstream: readonly UpstreamPort[];
   };
@@ -73,12 +73,16 @@ export interface Open {
 }
 
 /** What a listener is called, the option that chooses its port, and whose address it has. */
-type Door = readonly [what: string, option: string, at: "loopback" | "host"];
-const OUTBOUND: Door = ["outbound", "--outbound-port", "loopback"];
-const CAPTURED: Door = ["captured inbound", "--inbound-port", "host"];
-const LINK: Door = ["the link", "--link-port", "host"];
-const PUBLISHED: Door = ["a published port", "--publish", "host"];
-const UPSTREAM: Door = ["an upstream's port", "--upstream", "loopback"];
+type ListenerSpec = readonly [
+  what: string,
+  option: string,
+  at: "loopback" | "host",
+];
+const OUTBOUND: ListenerSpec = ["outbound", "--outbound-port", "loopback"];
+const CAPTURED: ListenerSpec = ["captured inbound", "--inbound-port", "host"];
+const LINK: ListenerSpec = ["the link", "--link-port", "host"];
+const PUBLISHED: ListenerSpec = ["a published port", "--publish", "host"];
+const UPSTREAM: ListenerSpec = ["an upstream's port", "--upstream", "loopback"];
 
 /** The listeners of one direction. */
 class Opened {
@@ -95,7 +99,7 @@ class Opened {
   }
 
   async open(
-    [what, option, at]: Door,
+    [what, option, at]: ListenerSpec,
     port: number,
     open: (port: number) => Promise<Bound>,
   ): Promise<number> {
@@ -115,11 +119,11 @@ class Opened {
 
   /** As `open`, where there is to be one. */
   async openWanted(
-    door: Door,
+    spec: ListenerSpec,
     port: number | undefined,
     open: (port: number) => Promise<Bound>,
   ): Promise<number | undefined> {
-    return port === undefined ? undefined : this.open(door, port, open);
+    return port === undefined ? undefined : this.open(spec, port, open);
   }
 
   /** Accepts no more. */
@@ -173,7 +177,7 @@ export async function openAll(
     }
     return {
       ports: { ...ports, published, upstreams },
-      doors: { publish, upstream },
+      portMappings: { publish, upstream },
       get arriving() {
         return inbound.arriving;
       },

@@ -19,7 +19,11 @@ export function threadData(of: {
   const { settings, tracing, logger, worker } = of;
   return {
     sharedState: { workers, memory: memory.buffer, rates },
-    settings: { ...settings, ports: portsOf(worker.ports), ...worker.doors },
+    settings: {
+      ...settings,
+      ports: portsOf(worker.ports),
+      ...worker.portMappings,
+    },
     tracing: percentageOf(tracing),
     log: { level: logger.level, bindings: logger.bindings() },
   };

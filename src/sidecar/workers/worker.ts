@@ -37,7 +37,7 @@ export type Side = "inbound" | "outbound";
 export interface ProxyWorker {
   readonly ports: Open["ports"];
   /** What `publish` and `upstream` became: with the ports that the system chose. */
-  readonly doors: Open["doors"];
+  readonly portMappings: Open["portMappings"];
   readonly ownPorts: Set<number>;
   readonly meters: Meters;
   readonly registry: MetricsRegistry;
@@ -145,8 +145,8 @@ class Worker implements ProxyWorker {
     return this.#opened.ports;
   }
 
-  get doors(): Open["doors"] {
-    return this.#opened.doors;
+  get portMappings(): Open["portMappings"] {
+    return this.#opened.portMappings;
   }
 
   set lookups(lookups: Lookups | undefined) {

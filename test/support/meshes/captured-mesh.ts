@@ -17,7 +17,7 @@ import {
   type Daemon,
   type Host,
   type Network,
-  type Place,
+  type Machine,
 } from "./hosts.ts";
 
 /** The sidecars' user; applications are root's. */
@@ -295,7 +295,7 @@ function objects(daemon: Daemon): Record<string, unknown>[] {
 
 async function answers(
   what: string,
-  from: Place,
+  from: Machine,
   url: string,
   daemon?: Daemon,
 ): Promise<void> {

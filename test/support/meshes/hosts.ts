@@ -32,7 +32,7 @@ export interface Daemon {
 }
 
 /** Where processes can be run: one host, or the machine itself. */
-export interface Place {
+export interface Machine {
   readonly ipv4: string;
   /** As RFC 5952 writes it. */
   readonly ipv6: string;
@@ -40,16 +40,16 @@ export interface Place {
   start(command: readonly string[], options?: RunOptions): Daemon;
 }
 
-export interface Host extends Place {
+export interface Host extends Machine {
   readonly name: string;
 }
 
 export interface Network {
   readonly hosts: ReadonlyMap<string, Host>;
   /** The machine itself, on the same bridge (IPv4 alone). */
-  readonly machine: Place;
+  readonly machine: Machine;
   /** Inside the bridge: its ports are named as the hosts are. */
-  readonly wire: Place;
+  readonly wire: Machine;
   /** Ends every process that was started here, and takes the namespaces away. */
   close(): Promise<void>;
 }
@@ -107,7 +107,7 @@ export function makeNetwork(names: readonly string[]): Network {
   const place = (
     namespace: string | undefined,
     address: { ipv4: string; ipv6: string },
-  ): Place => ({
+  ): Machine => ({
     ...address,
     run: (command, options = {}) => runIn(namespace, command, options),
     start(command, options = {}) {

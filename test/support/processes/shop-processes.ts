@@ -14,7 +14,7 @@ import {
 import type { WherryOptions } from "./wherry-process.ts";
 
 /** Where a process runs. */
-export type Place = Pick<WherryOptions, "environment">;
+export type Environment = Pick<WherryOptions, "environment">;
 
 export interface ShopProcesses {
   readonly directory: string;
@@ -27,9 +27,9 @@ export interface ShopProcesses {
   /** Kills the control plane. */
   killPlane(): Promise<void>;
   /** Starts it again, where it was. */
-  returnPlane(place?: Place): Promise<void>;
+  returnPlane(place?: Environment): Promise<void>;
   /** Starts the sidecar of the account, with a token where it has no certificate yet. */
-  start(account: string, place?: Place): Promise<SidecarProcess>;
+  start(account: string, place?: Environment): Promise<SidecarProcess>;
   close(): Promise<void>;
 }
 
@@ -37,7 +37,7 @@ export interface ShopProcesses {
 export async function startShop(
   options: {
     readonly mtls?: Readonly<Record<string, unknown>>;
-    readonly places?: Readonly<Record<"plane" | "web" | "orders", Place>>;
+    readonly places?: Readonly<Record<"plane" | "web" | "orders", Environment>>;
   } = {},
 ): Promise<ShopProcesses> {
   const directory = mkdtempSync(join(tmpdir(), "wherry-shop-"));
