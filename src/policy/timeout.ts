@@ -2,7 +2,7 @@
  * How long a request and each of its attempts may take (trap 11).
  *
  * `request` spans all tries and back-off and runs to the last response byte; no attempt outlives it. What has no natural end
- * (an event stream, an Upgrade, a tunnel) has no request time-out, and gRPC goes by the deadline that its caller sent.
+ * (an event stream, a WebSocket, a tunnel) has no request time-out once it is open, and gRPC goes by the deadline that its caller sent.
  */
 import { durationOf } from "../core/duration.ts";
 import type { MonotonicMs } from "../core/units.ts";
@@ -43,12 +43,10 @@ export interface TimedRequest {
 /** The monotonic time by which the whole exchange must be over; Infinity where there is none. */
 export function deadlineOf(
   request: TimedRequest,
-  upgrade: string | undefined,
   timeouts: Timeouts,
   now: MonotonicMs,
 ): number {
-  if (request.method === "CONNECT" || upgrade !== undefined)
-    return Number.POSITIVE_INFINITY;
+  if (request.method === "CONNECT") return Number.POSITIVE_INFINITY;
   if (isGrpc(request.header("content-type"))) {
     const asked = parseGrpcTimeout(request.header("grpc-timeout"));
     return asked === undefined ? Number.POSITIVE_INFINITY : now + asked;

@@ -33,6 +33,7 @@ import { Relay } from "./exchange/relay.ts";
 import { isTunnel } from "../wire/tcp.ts";
 import type { Application } from "./application/application.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";
+import { WebSocketStream } from "./exchange/web-socket.ts";
 
 export interface InboundOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
@@ -115,9 +116,11 @@ function inbound(
   // local app, which gets no longer bodies than its policy allows
   const { body } = port.protection;
   const bounded =
-    body === undefined || stream.ended || isTunnel(stream.head)
-      ? stream
-      : new FilteredStream(stream, limitBody(body));
+    stream.head.protocol !== undefined
+      ? new WebSocketStream(host, stream, record, inside)
+      : body === undefined || stream.ended || isTunnel(stream.head)
+        ? stream
+        : new FilteredStream(stream, limitBody(body));
   new Relay(host, bounded, plan, record, judge).start();
 }
 
@@ -170,11 +173,7 @@ function judgeRequest(
       { source: "downstream", ...policyOf(port.mtls.policy) },
     );
   // nothing but requests that can be judged reaches a port for HTTP (law 14)
-  const piped = refusedPipe(
-    stream.head,
-    port.takesBytes,
-    `port ${port.targetPort}`,
-  );
+  const piped = refusedPipe(stream, port.takesBytes, `port ${port.targetPort}`);
   if (piped !== undefined) return piped;
   // authorize: by the very path that is forwarded (law 6)
   const tunnel = isTunnel(stream.head);

@@ -33,6 +33,7 @@ import { guarded, overload, refuse } from "./exchange/refuse.ts";
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";
+import { WebSocketStream } from "./exchange/web-socket.ts";
 import {
   nameOf,
   piped,
@@ -213,7 +214,12 @@ function start(
 ): void {
   // attempt, as often as the retry policy allows, and relay
   const { tee } = plan;
-  const heard = tee === undefined ? stream : new FilteredStream(stream, tee);
+  const heard =
+    stream.head.protocol !== undefined
+      ? new WebSocketStream(host, stream, record, true)
+      : tee === undefined
+        ? stream
+        : new FilteredStream(stream, tee);
   new Relay(host, heard, plan, record, judge).start();
   // copies, where the route has mirrors: behind the request itself
   tee?.open();

@@ -73,10 +73,10 @@ export function nameOf(where: Where): string {
 /** What a port for HTTP would be sent unparsed, the other end would refuse: it is refused here, where the reason can be read (law 14). */
 export function piped(
   where: Exclude<Where, { kind: "refused" }>,
-  { head }: ServerStream,
+  stream: ServerStream,
 ): MeshError | undefined {
   return refusedPipe(
-    head,
+    stream,
     where.kind === "outside" || isOpaque(where.destination.port),
     nameOf(where),
   );

@@ -25,7 +25,7 @@ export interface RequestHead {
   readonly authority: string;
   /** Origin form as received: path and query, or "*" for OPTIONS; "" for a plain CONNECT. */
   readonly path: string;
-  /** `:protocol` of extended CONNECT (RFC 8441), or "websocket" where HTTP/1.1 asks to become one (RFC 6455 4.1): refused, so far (law 14). */
+  /** What the exchange is to become: "websocket", then `method` is GET in either version (wire/websocket); or another `:protocol` of RFC 8441, which is refused. */
   readonly protocol: string | undefined;
   readonly fields: Fields;
   /** Bytes of the body where they were declared; undefined where framing alone tells. */
@@ -37,7 +37,7 @@ export interface RequestHead {
 }
 
 export interface ResponseHead {
-  /** 100 to 599; 101 never crosses. */
+  /** 100 to 599. 101: the request's `protocol` was taken, and bytes follow in both directions. */
   readonly status: number;
   readonly fields: Fields;
   readonly contentLength: number | undefined;
@@ -57,7 +57,7 @@ export interface BodyReceiver {
 export interface ResponseReceiver extends BodyReceiver {
   /** A 1xx other than 101. */
   informational(head: ResponseHead): void;
-  /** The final head. With `ended`, no body and no `end` follow. */
+  /** The final head, or a 101. With `ended`, no body and no `end` follow. */
   head(head: ResponseHead, ended: boolean): void;
 }
 
@@ -93,6 +93,8 @@ export interface ServerStream extends BodySink {
   informational(head: ResponseHead): void;
   /** The final head, once. With `ended`, it is the whole response. */
   respond(head: ResponseHead, ended: boolean): void;
+  /** Ends a dialogue in the words of its own protocol, which say why; false where it has none, or is none yet. */
+  conclude?(error: MeshError): boolean;
   /**
    * Takes the response back where no byte of it has left the process: another one may be given in its place. False where that
    * cannot be; absent where it never can (a field block of HTTP/2 has changed the table of both ends).

@@ -18,6 +18,8 @@ export type RefusalKind =
   | "coding"
   | "method"
   | "version"
+  | "webSocketVersion"
+  | "webSocketIgnored"
   | "flood";
 
 export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
@@ -51,6 +53,10 @@ export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
     status: 505,
     code: "UNSUPPORTED",
   },
+  /** A version of WebSocket that is not 13 (RFC 6455 4.4). */
+  webSocketVersion: { status: 426, code: "UNSUPPORTED" },
+  /** The endpoint took a handshake for an ordinary request, which an extended CONNECT cannot be told. */
+  webSocketIgnored: { status: 501, code: "UNSUPPORTED" },
   /** More than a source may send in a second. */
   flood: { status: 503, code: "OVERLOADED" },
 };

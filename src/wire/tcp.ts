@@ -35,7 +35,7 @@ const ACCEPTED: ResponseHead = {
   contentLength: undefined,
 };
 
-/** A plain CONNECT (RFC 9110 9.3.6). An extended one (RFC 8441) has a path, and is routed and judged as any request. */
+/** A plain CONNECT (RFC 9110 9.3.6). What asks for another protocol has a path, and is routed and judged as any request. */
 export function isTunnel(head: RequestHead): boolean {
   return head.method === "CONNECT" && head.protocol === undefined;
 }

@@ -138,7 +138,7 @@ for (const [kind, make] of BACKENDS)
   });
 
 void t.test(
-  "extended CONNECT is a 501 at every door (RFC 8441, law 14)",
+  "extended CONNECT for what is no WebSocket is refused at every door (RFC 8441, law 14)",
   async (t) => {
     for (const [, make] of BACKENDS) {
       const backend = make();
@@ -146,18 +146,26 @@ void t.test(
         { rawApp: backend.app, appProtocol: backend.protocol },
         async (pair) => {
           for (const door of DOORS) {
-            backend.forget();
-            const peer = await enter(pair, door);
-            peer.send(
-              headers(
-                1,
-                request(door, "CONNECT", "/chat", [":protocol", "websocket"]),
-              ),
-            );
-            const answer = await peer.next(FrameType.HEADERS, 1);
-            t.equal(peer.fields(answer)[0], ":status: 501");
-            t.strictSame(backend.seen(), []);
-            peer.socket.destroy();
+            for (const [protocol, ends, status] of [
+              ["connect-udp", true, 501],
+              ["WebSocket", false, 501],
+              ["websocket", true, 400],
+              ["websocket", false, 426],
+            ] as const) {
+              backend.forget();
+              const peer = await enter(pair, door);
+              peer.send(
+                headers(
+                  1,
+                  request(door, "CONNECT", "/chat", [":protocol", protocol]),
+                  ends,
+                ),
+              );
+              const answer = await peer.next(FrameType.HEADERS, 1);
+              t.equal(peer.fields(answer)[0], `:status: ${status}`);
+              t.strictSame(backend.seen(), []);
+              peer.socket.destroy();
+            }
           }
         },
       );

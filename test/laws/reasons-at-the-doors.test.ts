@@ -81,7 +81,10 @@ void t.test(
           says(t, await told(port, text), status, code);
         }
     });
-    const { foreign, stalled, ...rest } = REFUSALS;
+    const { foreign, stalled, webSocketVersion, webSocketIgnored, ...rest } =
+      REFUSALS;
+    t.equal(webSocketVersion.status, 426, "see web-sockets-policy.test.ts");
+    t.equal(webSocketIgnored.status, 501, "see web-sockets.test.ts");
     t.ok(foreign.silent, "the one that has no answer");
     t.equal(stalled.status, 408, "the one that takes its time: see below");
     t.same(

@@ -39,22 +39,19 @@ void t.test(
   "trap 11: the request time-out spans everything from the start",
   (t) => {
     const timeouts = { request: 2000, backendRequest: 800 };
-    t.equal(deadlineOf(request("/"), undefined, timeouts, 100), 2100);
-    t.equal(
-      deadlineOf(request("/"), undefined, { ...timeouts, request: 0 }, 100),
-      NEVER,
-    );
+    t.equal(deadlineOf(request("/"), timeouts, 100), 2100);
+    t.equal(deadlineOf(request("/"), { ...timeouts, request: 0 }, 100), NEVER);
     t.end();
   },
 );
 
 void t.test(
-  "trap 11: a tunnel and an Upgrade have no request time-out",
+  "trap 11: a tunnel has no request time-out, and a handshake has one",
   (t) => {
     const timeouts = { request: 2000, backendRequest: 0 };
     const connect = request("", { method: "CONNECT" });
-    t.equal(deadlineOf(connect, undefined, timeouts, 0), NEVER);
-    t.equal(deadlineOf(request("/"), "websocket", timeouts, 0), NEVER);
+    t.equal(deadlineOf(connect, timeouts, 0), NEVER);
+    t.equal(deadlineOf(request("/chat"), timeouts, 0), 2000);
     t.end();
   },
 );
@@ -83,13 +80,13 @@ void t.test(
           ...(timeout === undefined ? {} : { "grpc-timeout": timeout }),
         },
       });
-    t.equal(deadlineOf(grpc("5S"), undefined, timeouts, 10), 5010);
-    t.equal(deadlineOf(grpc(), undefined, timeouts, 10), NEVER);
-    t.equal(deadlineOf(grpc("soon"), undefined, timeouts, 10), NEVER);
+    t.equal(deadlineOf(grpc("5S"), timeouts, 10), 5010);
+    t.equal(deadlineOf(grpc(), timeouts, 10), NEVER);
+    t.equal(deadlineOf(grpc("soon"), timeouts, 10), NEVER);
     const web = request("/", {
       headers: { "content-type": "application/grpc-web", "grpc-timeout": "5S" },
     });
-    t.equal(deadlineOf(web, undefined, timeouts, 10), 2010);
+    t.equal(deadlineOf(web, timeouts, 10), 2010);
     t.end();
   },
 );

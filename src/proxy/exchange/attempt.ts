@@ -231,6 +231,8 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
 
   /** Breaks it off for a reason that is the caller's or the clock's; nothing more comes of it. */
   abandon(error: MeshError): void {
+    // Its response has ended: only a dialogue still has a direction open.
+    if (this.#over) return this.#sink?.abort(error);
     const sink = this.#stop();
     this.#settle(
       outcomeOfFailure({

@@ -2,6 +2,7 @@
  * The caller's side of an exchange: the body of its request, kept for a repeat and held while there is no attempt, and what it has
  * got of the response. What the exchange waits for follows from both.
  */
+import { MeshError } from "../../mesh/errors.ts";
 import type {
   ClientStream,
   ResponseHead,
@@ -169,4 +170,13 @@ export class CallerSide {
   get isAwaited(): boolean {
     return this.#responded ? this.#full : !this.#ended && !this.#paused;
   }
+}
+
+/** What an upstream hears that still gets the request of a caller that has its whole response. */
+export function superfluous(): MeshError {
+  return new MeshError(
+    "CLIENT_CLOSED",
+    "the response was complete before the request was",
+    { source: "proxy" },
+  );
 }

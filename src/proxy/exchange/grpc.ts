@@ -13,6 +13,7 @@ export function isGrpcCall(
 ): boolean {
   return (
     (inside || connection.protocol === "h2") &&
+    head.protocol === undefined &&
     isGrpc(fieldValue(head.fields, "content-type"))
   );
 }

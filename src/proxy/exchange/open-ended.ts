@@ -1,11 +1,11 @@
 /**
- * Exchanges that have no end of their own, judged anew whenever policy changes: tunnels, event streams, and gRPC calls without a
- * deadline. An open connection must not outlive the DENY that forbids it.
+ * Exchanges that have no end of their own, judged anew whenever policy changes: tunnels, WebSockets, event streams, and gRPC calls
+ * without a deadline. An open connection must not outlive the DENY that forbids it.
  *
  * Any other request ends with the snapshot that it started with (law 1); these would never see another one.
  */
 import type { Cancel, Clock } from "../../core/clock.ts";
-import type { MeshError } from "../../mesh/errors.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
@@ -16,6 +16,22 @@ export type Judge = (
   snapshot: Snapshot,
   stream: ServerStream,
 ) => MeshError | undefined;
+
+/** Ends an exchange that has no end of its own: in the words of its protocol, or else by breaking it off. */
+export function conclude(
+  exchange: {
+    readonly stream: Pick<ServerStream, "conclude">;
+    giveUp(error: MeshError): void;
+  },
+  error: MeshError,
+): void {
+  if (exchange.stream.conclude?.(error) !== true) exchange.giveUp(error);
+}
+
+/** Why an exchange is concluded whose side of the proxy is on its way out. */
+export function leaving(): MeshError {
+  return new MeshError("DRAINING", "", { source: "proxy" });
+}
 
 /** How often policy has changed: an exchange that turns out to have no end compares it with what it was at its start. */
 export interface PolicyAge {

@@ -15,10 +15,10 @@ import type { Fields } from "../../wire/fields.ts";
 import type { RequestRecord } from "./request-record.ts";
 import { Attempt, type Exchange } from "./attempt.ts";
 import type { RequestBodyReceiver } from "./body-filter.ts";
-import { CallerSide } from "./caller-side.ts";
+import { CallerSide, superfluous } from "./caller-side.ts";
 import { isGrpcCall } from "./grpc.ts";
 import { IDLE_TICK, stoodStill, type Idler } from "./time/idle.ts";
-import type { Judge } from "./open-ended.ts";
+import { conclude, leaving, type Judge } from "./open-ended.ts";
 import { TransferRate } from "./time/transfer-rate.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { deadlineFor, GRACE, isEndless, outOfTime } from "./time/deadline.ts";
@@ -26,6 +26,7 @@ import { Repeats, type RepeatedExchange } from "./repeats.ts";
 import { rescue } from "./rescue.ts";
 import { TimeSpent } from "./time/time-spent.ts";
 import type { RoutePlan, Target } from "./route-plan.ts";
+import { isDialogue, opensDialogue } from "../../wire/websocket/handshake.ts";
 import {
   leaves,
   secondTarget,
@@ -51,7 +52,6 @@ export class Relay
   readonly #judge: Judge | undefined;
   /** Changes of policy before the start. */
   readonly #judgedAt: number;
-  /** The caller speaks gRPC: statuses are read from fields and trailers. */
   readonly grpc: boolean;
   /** Only where there is a time-out to explain. */
   readonly spent: TimeSpent | undefined;
@@ -63,7 +63,7 @@ export class Relay
   idleLimit: number;
   dueAt = 0;
   dueSlot: number | undefined;
-  /** A CONNECT; a refusal makes an ordinary exchange of it. */
+  /** A CONNECT or a WebSocket; a refusal makes an ordinary exchange of it. */
   #tunnel: boolean;
   #repeats: Repeats | undefined;
   /** Only where the caller takes its time. */
@@ -87,7 +87,7 @@ export class Relay
     this.plan = plan;
     this.record = record;
     this.caller = new CallerSide(stream);
-    this.#tunnel = stream.head.method === "CONNECT";
+    this.#tunnel = isDialogue(stream.head);
     this.grpc = !this.#tunnel && isGrpcCall(stream, plan.inside);
     this.idleLimit = plan.streamIdle;
     const { timeouts } = plan;
@@ -183,15 +183,17 @@ export class Relay
     this.movedAt = this.host.idle.tick;
     const passed = this.plan.responseHead(head, attempt.target);
     this.spent?.enter("answering");
-    if (head.status >= 300) this.#tunnel = false;
+    if (this.#tunnel)
+      this.#tunnel = opensDialogue(this.stream.head, head.status);
     this.record.answered(head, attempt.target.trusted);
     // The replay buffer has no use any more, but while the caller still sends it says that nothing need be kept.
     this.caller.release();
     if (isEndless(this.stream.head, head)) {
       this.host.idle.putOff(this);
       attempt.unlimited();
-      // A tunnel's limit is that of the TCP pool; an event stream may be silent for ever.
+      // A tunnel's limit is that of the TCP pool, and so is a WebSocket's; an event stream may be silent for ever.
       if (!this.#tunnel) this.idleLimit = 0;
+      else if (head.status === 101) this.idleLimit = this.plan.dialogueIdle;
       this.#endless = true;
     }
     this.caller.respond(passed, ended);
@@ -235,7 +237,11 @@ export class Relay
   rejudge(snapshot: Snapshot): void {
     if (this.#over || !this.#isOpenEnded) return;
     const error = this.#judge?.(snapshot, this.stream);
-    if (error !== undefined) this.giveUp(error);
+    if (error !== undefined) conclude(this, error);
+  }
+
+  leave(callee: boolean): void {
+    if (this.plan.callee === callee) this.stream.conclude?.(leaving());
   }
 
   get #isOpenEnded(): boolean {
@@ -247,7 +253,7 @@ export class Relay
   }
 
   idled(): void {
-    this.giveUp(stoodStill(this.caller));
+    conclude(this, stoodStill(this.caller));
   }
 
   /** It waits for somebody to take what is held for them, or for a caller that is to send. */
@@ -346,13 +352,7 @@ export class Relay
     // An answer before the request's end: nobody waits for the rest of it (RFC 9113 8.1, RFC 9112 9.3).
     const sink = this.attempt?.sink;
     this.attempt = undefined;
-    sink?.abort(
-      new MeshError(
-        "CLIENT_CLOSED",
-        "the response was complete before the request was",
-        { source: "proxy" },
-      ),
-    );
+    sink?.abort(superfluous());
     this.caller.resume();
     this.#finish(undefined, now);
   }

@@ -71,6 +71,9 @@ export class RequestRecord implements SpanSubject {
   attempts = 0;
   received = 0;
   sent = 0;
+  /** Milliseconds to the response that opened a WebSocket: no request took what comes after it. */
+  #handshake: number | undefined;
+  #conclusion: MeshError | undefined;
   /** Status of the response that the caller got; 0 for none. */
   status = 0;
   #target: Target | undefined;
@@ -125,6 +128,16 @@ export class RequestRecord implements SpanSubject {
     if (policy >= 0) this.#policy = value.slice(policy + "policy=".length);
   }
 
+  /** The response turned the exchange into a dialogue. */
+  opened(now: number): void {
+    this.#handshake = now - this.startedAt;
+  }
+
+  /** A dialogue is being ended in its own words, for this reason. */
+  concluded(error: MeshError): void {
+    this.#conclusion = error;
+  }
+
   trailers(trailers: Fields): void {
     const status = fieldValue(trailers, "grpc-status");
     if (status !== undefined)
@@ -166,7 +179,8 @@ export class RequestRecord implements SpanSubject {
   }
 
   /** The exchange is over; `error` where it failed. */
-  close(error: MeshError | undefined, now: number): void {
+  close(failure: MeshError | undefined, now: number): void {
+    const error = this.#conclusion ?? failure;
     if (error !== undefined) {
       this.#reason = error.code;
       this.#policy = error.policy ?? this.#policy;
@@ -183,7 +197,7 @@ export class RequestRecord implements SpanSubject {
       this.#stream.connection.peer ?? "",
     );
     cells.request(this.status, this.#reason ?? "").add();
-    cells.duration.record(elapsed / 1000);
+    cells.duration.record((this.#handshake ?? elapsed) / 1000);
     if (this.received > 0) cells.received.add(this.received);
     if (this.sent > 0) cells.sent.add(this.sent);
     meters.active[this.#direction].add(-1);

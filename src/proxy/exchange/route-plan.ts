@@ -62,6 +62,8 @@ export interface RoutePlan {
   readonly timeouts: Timeouts;
   /** Milliseconds; 0 is off. */
   readonly streamIdle: number;
+  /** The same for a WebSocket once it is open. */
+  readonly dialogueIdle: number;
   readonly retry: RetryPolicy;
   readonly budget: RetryBudget;
   /** May be sent twice (RFC 9110 9.2.2, or `idempotency-key`). */

@@ -5,6 +5,7 @@ import type { RetryBudget, RetryPolicy } from "../../policy/retry.ts";
 import { formatGrpcTimeout, type Timeouts } from "../../policy/timeout.ts";
 import type { RequestHead, ResponseHead } from "../../wire/exchange.ts";
 import type { Fields } from "../../wire/fields.ts";
+import { TRAFFIC_DEFAULTS } from "../../resources/traffic-policy/settings.ts";
 import { requestHead, responseHead } from "../exchange/heads.ts";
 import type {
   ConnectionNeed,
@@ -75,6 +76,10 @@ export class DirectPlan implements RoutePlan {
         ? NO_TIMEOUTS
         : { request: options.left, backendRequest: 0 };
     this.#options = options;
+  }
+
+  get dialogueIdle(): number {
+    return TRAFFIC_DEFAULTS.connectionPool.tcp.idleTimeout;
   }
 
   choose(): Target {

@@ -89,6 +89,10 @@ export class OutboundPlan implements RoutePlan {
     this.#options = options;
   }
 
+  get dialogueIdle(): number {
+    return this.#options.state.cluster.settings.connectionPool.tcp.idleTimeout;
+  }
+
   get retryAfter(): number {
     return this.#options.state.breaker.retryAfter;
   }

@@ -182,10 +182,17 @@ class Worker implements ProxyWorker {
     if (side === "inbound") {
       this.#opened.stopInbound();
       this.#downstream.serving.drain(isInbound);
+      this.#leave(true);
     } else {
       this.#opened.closeOutbound();
       this.#downstream.serving.drain(isOutbound);
+      this.#leave(false);
     }
+  }
+
+  /** WebSockets would outlast any drain: both of their ends get a Close. */
+  #leave(callee: boolean): void {
+    for (const idler of [...this.#host.idle.idlers]) idler.leave?.(callee);
   }
 
   active(side: Side): number {

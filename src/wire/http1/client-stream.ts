@@ -3,12 +3,20 @@ import { MeshError } from "../../mesh/errors.ts";
 import type {
   ClientStream,
   RequestHead,
+  ResponseHead,
   ResponseReceiver,
 } from "../exchange.ts";
-import type { Fields } from "../fields.ts";
+import { joinedValue, type Fields } from "../fields.ts";
 import type { BodyWriter } from "./write/body-writer.ts";
 import type { Output } from "./write/output.ts";
 import { Http1Fault } from "./fault.ts";
+import {
+  ACCEPT,
+  acceptOf,
+  isDialogue,
+  keyed,
+  keyOf,
+} from "../websocket/handshake.ts";
 
 /** What a stream needs of the connection that carries it. */
 export interface ClientCarrier {
@@ -25,7 +33,12 @@ export interface ClientCarrier {
 }
 
 export class Http1ClientStream implements ClientStream {
-  readonly method: string;
+  /** As it is sent. */
+  readonly head: RequestHead;
+  /** The fields as they were given. */
+  readonly #asked: Fields;
+  /** A CONNECT, or a change of protocol. */
+  readonly dialogue: boolean;
   readonly receiver: ResponseReceiver;
   readonly #carrier: ClientCarrier;
   /** What was written to a tunnel that is not open yet: after a refusal it would be read as the next request. */
@@ -42,10 +55,12 @@ export class Http1ClientStream implements ClientStream {
     receiver: ResponseReceiver,
   ) {
     this.#carrier = carrier;
-    this.method = head.method;
+    this.head = head.protocol === undefined ? head : keyed(head);
+    this.#asked = head.fields;
+    this.dialogue = isDialogue(head);
     this.receiver = receiver;
-    this.requestEnded = ended && head.method !== "CONNECT";
-    if (head.method === "CONNECT") this.#early = [];
+    this.requestEnded = ended && !this.dialogue;
+    if (this.dialogue) this.#early = [];
   }
 
   write(chunk: Buffer): boolean {
@@ -67,7 +82,7 @@ export class Http1ClientStream implements ClientStream {
 
   end(trailers?: Fields): void {
     if (this.#over || this.requestEnded) return;
-    if (this.method === "CONNECT") {
+    if (this.dialogue) {
       this.requestEnded = true;
       if (this.#early === undefined) this.#carrier.endTunnel();
       return;
@@ -100,8 +115,10 @@ export class Http1ClientStream implements ClientStream {
     this.#carrier.flow();
   }
 
-  /** The peer took the CONNECT: what waited goes out. */
-  tunnelOpened(): void {
+  /** The peer took it: what waited goes out. Throws `Http1Fault` where the response is not to this request. */
+  opened(head: ResponseHead): void {
+    this.receiver.head(this.#answer(head), false);
+    if (this.#over) return;
     const early = this.#early ?? [];
     this.#early = undefined;
     const { output, writer } = this.#carrier;
@@ -109,6 +126,25 @@ export class Http1ClientStream implements ClientStream {
     output.flush();
     if (this.requestEnded) this.#carrier.endTunnel();
     else if (early.length > 0 && !output.full) this.receiver.drained();
+  }
+
+  /** RFC 6455 4.1: a 101 proves that it is to this very handshake. */
+  #answer(head: ResponseHead): ResponseHead {
+    const { protocol, fields } = this.head;
+    if (protocol === undefined) return head;
+    const key = keyOf(this.head) ?? "";
+    if (joinedValue(head.fields, ACCEPT) !== acceptOf(key))
+      throw new Http1Fault(
+        "grammar",
+        "a 101 whose Sec-WebSocket-Accept does not belong to the key",
+      );
+    // Whoever sent no key has no use for it.
+    return fields === this.#asked
+      ? head
+      : {
+          ...head,
+          fields: head.fields.filter(({ name }) => name !== ACCEPT),
+        };
   }
 
   /** The connection has room again. */

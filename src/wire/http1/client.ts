@@ -4,7 +4,7 @@
  * ```
  *   idle ─ request ─→ response-head ─→ response-body ─→ idle                 closed: from the first doubt on
  *                        │  ↑ 1xx          └── request not sent yet ─→ request-body ─→ idle
- *                        └─ CONNECT, 2xx ─→ tunnel
+ *                        └─ CONNECT, 2xx; or 101 ─→ tunnel
  * ```
  */
 import type { Socket } from "node:net";
@@ -111,7 +111,7 @@ class Http1ClientConnection
             source: "proxy",
             unprocessed: true,
           })
-        : this.#begin(head, ended);
+        : this.#begin(stream.head, ended);
     if (impossible !== undefined) {
       stream.complete();
       process.nextTick(() => receiver.abort(impossible));
@@ -121,7 +121,7 @@ class Http1ClientConnection
     this.#state = "response-head";
     this.#intake.begin();
     // With a body to come, its first bytes go along in the same write.
-    if (ended || head.method === "CONNECT") this.output.flush();
+    if (ended || stream.dialogue) this.output.flush();
     else this.output.later();
     return stream;
   }
@@ -244,20 +244,21 @@ class Http1ClientConnection
   }
 
   #responseHead(stream: Http1ClientStream): boolean {
-    const response = this.#intake.take(this.#input, stream.method);
+    const response = this.#intake.take(this.#input, stream.head);
     if (response === undefined) return false;
     const { head, framing } = response;
-    if (head.status < 200) {
+    if (head.status < 200 && framing !== "tunnel") {
       stream.receiver.informational(head);
       return true;
     }
     this.keepAlive = response.keepAliveTimeout;
-    if (!response.keepAlive) this.#noMore();
+    // Whether bytes follow a handshake that was not taken is not left to guess.
+    if (!response.keepAlive || stream.head.protocol !== undefined)
+      this.#noMore();
     switch (framing) {
       case "tunnel":
         this.#state = "tunnel";
-        stream.receiver.head(head, false);
-        if (this.#stream === stream) stream.tunnelOpened();
+        stream.opened(head);
         return true;
       case "none":
         this.#responseEnded(stream);
@@ -283,8 +284,8 @@ class Http1ClientConnection
     stream.responseEnded = true;
     // What follows the response answers nothing.
     if (this.#input.length > 0) this.#reusable = false;
-    // A tunnel that was not granted has no body to come.
-    if (stream.method === "CONNECT") stream.requestEnded = true;
+    // A dialogue that was not granted has no body to come.
+    if (stream.dialogue) stream.requestEnded = true;
     if (stream.requestEnded) this.#release(stream);
     else this.#state = "request-body";
   }

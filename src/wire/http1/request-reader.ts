@@ -4,7 +4,7 @@
  * ```
  *   request-head ─→ request-body ─→ response ─→ request-head …
  *         │               └── response early: drained ──┘ ↑
- *         └─ no body ──────────────────────→ response ─ CONNECT, 2xx ─→ tunnel
+ *         └─ no body ──────────────────────→ response ─ CONNECT, 2xx; or 101 ─→ tunnel
  * ```
  * From anywhere to closing, in which the connection drops what comes, and to closed.
  */

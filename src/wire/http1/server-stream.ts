@@ -7,19 +7,29 @@ import type {
   ServerConnectionInfo,
   ServerStream,
 } from "../exchange.ts";
-import type { Fields } from "../fields.ts";
+import { fieldValue, makeField, type Fields } from "../fields.ts";
 import type { BodyWriter } from "./write/body-writer.ts";
 import {
   CHUNKED,
   CLOSE,
+  CLOSE_AND_UPGRADE,
   contentLengthLine,
   encodeResponse,
   KEEP_ALIVE,
+  UPGRADE,
 } from "./write/encode.ts";
 import type { Framing } from "./parse/header-section.ts";
 import type { Output } from "./write/output.ts";
+import { REFUSALS } from "../refusal.ts";
 import { Http1Fault } from "./fault.ts";
 import type { ParsedRequest } from "./parse/request-head.ts";
+import {
+  ACCEPT,
+  acceptOf,
+  isDialogue,
+  keyOf,
+  opensDialogue,
+} from "../websocket/handshake.ts";
 
 /** What a stream needs of the connection that it came on. */
 export interface Carrier {
@@ -34,7 +44,7 @@ export interface Carrier {
   readonly bytesAhead: number;
   /** The stream has a receiver now, or was paused or resumed. */
   flow(): void;
-  /** CONNECT was answered with a 2xx: from here on the bytes are not HTTP. */
+  /** CONNECT was answered with a 2xx, or a handshake with 101: from here on the bytes are not HTTP. */
   openTunnel(): void;
   /** The last byte of the response is in the output. */
   responseEnded(): void;
@@ -74,7 +84,7 @@ export class Http1ServerStream implements ServerStream {
   }
 
   get ended(): boolean {
-    return this.#request.framing === "none" && !this.isConnect;
+    return this.#request.framing === "none" && !isDialogue(this.head);
   }
 
   get connection(): ServerConnectionInfo {
@@ -133,9 +143,10 @@ export class Http1ServerStream implements ServerStream {
   respond(head: ResponseHead, ended: boolean): void {
     if (this.#response !== "none yet") return;
     const { output, writer } = this.#carrier;
-    if (this.isConnect && head.status >= 200 && head.status < 300) {
-      // RFC 9110 9.3.6: no Content-Length or Transfer-Encoding here.
-      if (!this.#attempt(() => output.text(encodeResponse(head, "")))) return;
+    if (opensDialogue(this.head, head.status)) {
+      const [sent, own] = switched(this.head, head);
+      // RFC 9110 9.3.6, 8.6: no Content-Length or Transfer-Encoding here.
+      if (!this.#attempt(() => output.text(encodeResponse(sent, own)))) return;
       output.flush();
       writer.begin("close", undefined);
       this.#response = "tunnel";
@@ -235,8 +246,8 @@ export class Http1ServerStream implements ServerStream {
     if (
       carrier.draining ||
       framing === "close" ||
-      // Bytes that were meant for the tunnel must not be read as a request.
-      this.isConnect ||
+      // Bytes that were meant for the tunnel, or the WebSocket, must not be read as a request.
+      isDialogue(this.head) ||
       // The caller may send the body now or leave it out (RFC 9110 10.1.1): what comes next could be read in two ways.
       (this.#request.expectsContinue &&
         !this.#continued &&
@@ -252,7 +263,10 @@ export class Http1ServerStream implements ServerStream {
 
   #ownLines(head: ResponseHead, framing: Framing): string {
     const persistence = !this.keepAlive
-      ? CLOSE
+      ? head.status === REFUSALS.webSocketVersion.status &&
+        this.head.protocol !== undefined
+        ? CLOSE_AND_UPGRADE
+        : CLOSE
       : this.#request.minor === 0
         ? KEEP_ALIVE
         : "";
@@ -292,4 +306,17 @@ export class Http1ServerStream implements ServerStream {
     );
     this.#carrier.breakOff();
   }
+}
+
+/** What opens a dialogue, and the codec's lines in it. An endpoint that speaks HTTP/2 gives no Accept (RFC 8441 5), but this caller waits for it. */
+function switched(
+  request: RequestHead,
+  head: ResponseHead,
+): readonly [ResponseHead, string] {
+  if (request.protocol === undefined) return [head, ""];
+  const key = keyOf(request);
+  if (key === undefined || fieldValue(head.fields, ACCEPT) !== undefined)
+    return [head, UPGRADE];
+  const fields = [...head.fields, makeField(ACCEPT, acceptOf(key))];
+  return [{ ...head, fields }, UPGRADE];
 }

@@ -13,6 +13,7 @@ import {
   stillborn,
   type ClientHost,
 } from "./streams/client-exchange.ts";
+import { LateRequest } from "./streams/late-request.ts";
 import { lonelySource } from "../flood-guard.ts";
 import { lossOfConnection } from "../machine-error.ts";
 import {
@@ -54,6 +55,8 @@ class Client
   /** No new streams. */
   #draining = false;
   #settled = false;
+  /** Requests that wait for the peer's SETTINGS. */
+  readonly #late: LateRequest[] = [];
   /** `capacity` was 0 when somebody may have looked. */
   #full = false;
   /** Given to `destroy`: what the streams get. */
@@ -125,16 +128,17 @@ class Client
   ): ClientStream {
     const refusal = this.#refusal(head);
     if (refusal !== undefined) return stillborn(receiver, refusal);
+    if (head.protocol !== undefined && !this.#settled)
+      return this.#later(head, ended, receiver);
     const session = this.#session;
     const id = this.#nextId;
     this.#nextId += 2;
-    const { method } = head;
     const exchange = new ClientExchange(
       session,
       this,
       id,
       session.now,
-      method,
+      head,
       receiver,
     );
     session.streams.set(id, exchange.stream);
@@ -162,10 +166,23 @@ class Client
     )
       return new MeshError(
         "UNSUPPORTED",
-        "the peer does not take extended CONNECT (RFC 8441)",
+        "the endpoint does not take WebSocket over HTTP/2 (RFC 8441); a sidecar does from the version on that carries it",
         { source: "upstream", unprocessed: true },
       );
     return undefined;
+  }
+
+  /** RFC 8441 3: nobody asks before the peer has said that it understands. */
+  #later(
+    head: RequestHead,
+    ended: boolean,
+    receiver: ResponseReceiver,
+  ): ClientStream {
+    const late = new LateRequest(receiver, () =>
+      this.request(head, ended, receiver),
+    );
+    this.#late.push(late);
+    return late;
   }
 
   ping(): Promise<void> {
@@ -236,6 +253,7 @@ class Client
   onPeerSettings(): void {
     this.#settled = true;
     const { place } = this.input.peer;
+    for (const late of this.#late.splice(0)) late.open();
     if (place !== undefined)
       this.#tell(() => this.#observer.introduced?.(place));
     this.#tellAvailable();
@@ -322,6 +340,8 @@ class Client
   onOver(cause: Cause): void {
     this.input.stop();
     this.#stalls.stop();
+    // Each finds that the connection is over, and says so.
+    for (const late of this.#late.splice(0)) late.open();
     let error: MeshError | undefined;
     if (cause instanceof MeshError) error = cause;
     else if (cause instanceof ConnectionError)

@@ -25,8 +25,11 @@ export function announce(
     [Setting.MAX_HEADER_LIST_SIZE, limits.headerListBytes],
   ];
   if (isServer)
-    // No ENABLE_CONNECT_PROTOCOL (RFC 8441 3): as long as the proxy carries no WebSocket, callers are not asked to try.
-    pairs.push([Setting.MAX_CONCURRENT_STREAMS, limits.concurrentStreams]);
+    pairs.push(
+      [Setting.MAX_CONCURRENT_STREAMS, limits.concurrentStreams],
+      // RFC 8441 3: WebSocket is carried.
+      [Setting.ENABLE_CONNECT_PROTOCOL, 1],
+    );
   else pairs.push([Setting.ENABLE_PUSH, 0]);
   if (place !== undefined)
     pairs.push([Setting.WORKER, place.workers * 65_536 + place.worker]);

@@ -95,11 +95,11 @@ const TRICKS: Readonly<Record<string, readonly [Buffer, string?]>> = {
   ],
   "TLS of its own": [Buffer.from(`\x16\x03\x01\x00\x05hello${SMUGGLED}`)],
   "bytes that are no HTTP": [http1("\0\0\0\0"), "HTTP/1.1 400 "],
-  "a WebSocket": [
+  "a WebSocket without a key": [
     http1(
       "GET /chat HTTP/1.1\r\nhost: callee.shop\r\nconnection: upgrade\r\nupgrade: websocket",
     ),
-    "HTTP/1.1 501 ",
+    "HTTP/1.1 400 ",
   ],
   "delete in HTTP/1": [
     Buffer.from("delete /orders/1 HTTP/1.1\r\nhost: callee.shop\r\n\r\n"),

@@ -13,6 +13,7 @@ import {
   type Pair,
 } from "../../support/meshes/pair.ts";
 import { RecordingBackend } from "../../support/peers/recording-backend.ts";
+import { handshake } from "../../support/peers/websocket.ts";
 import {
   data,
   headers,
@@ -125,18 +126,15 @@ const WAYS: readonly Way[] = [
     go: (pair) => inHttp1(published(pair), `GET /\r\n${SMUGGLED}`),
   },
   {
-    name: "a stranger's extended CONNECT at a published port",
-    expected: "501",
+    name: "a stranger's extended CONNECT without a version, at a published port",
+    expected: "426",
     go: (pair) => inHttp2(published(pair), extended()),
   },
   {
-    name: "a stranger's WebSocket at a published port",
-    expected: "501",
+    name: "a stranger's WebSocket without a key, at a published port",
+    expected: "400",
     go: (pair) =>
-      inHttp1(
-        published(pair),
-        "GET /chat HTTP/1.1\r\nHost: orders.shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-      ),
+      inHttp1(published(pair), handshake({ "Sec-WebSocket-Key": "" })),
   },
   {
     name: "a peer's CONNECT over the link",
@@ -159,8 +157,8 @@ const WAYS: readonly Way[] = [
       ]),
   },
   {
-    name: "a peer's extended CONNECT over the link",
-    expected: "501",
+    name: "a peer's extended CONNECT without a version, over the link",
+    expected: "426",
     go: async (pair) =>
       inHttp2(
         await link(pair, "h2"),
@@ -242,6 +240,62 @@ for (const appProtocol of ["http", "http2", "grpc"] as const)
       );
     },
   );
+
+void t.test(
+  "nothing follows a handshake of WebSocket that the application does not take",
+  async (t) => {
+    const backend = new RecordingBackend();
+    const open = resource("PeerAuthentication", "open", {
+      mtls: { mode: "PERMISSIVE" },
+    });
+    const version = ["sec-websocket-version", "13"] as const;
+    await withPair(
+      {
+        rawApp: () => backend.accept,
+        calleePublish: true,
+        caller: { upstream: [{ port: 0, to: "orders.shop" }] },
+        resources: [open],
+      },
+      async (pair) => {
+        for (const [name, expected, go] of [
+          [
+            "a stranger in HTTP/1",
+            "200",
+            () => inHttp1(published(pair), handshake()),
+          ],
+          [
+            "a stranger in HTTP/2",
+            "501",
+            () => inHttp2(published(pair), extended(version)),
+          ],
+          [
+            "a peer over the link",
+            "200",
+            async () =>
+              inHttp2(
+                await link(pair, "h2"),
+                extended(version, ["x-wherry-destination", "orders.shop:80"]),
+              ),
+          ],
+          [
+            "the local application",
+            "200",
+            () =>
+              inHttp1(
+                plain(pair.caller.ports.upstreams.get("orders.shop")),
+                handshake(),
+              ),
+          ],
+        ] as const) {
+          backend.reset();
+          t.equal(await go(), expected, name);
+          t.match(backend.octets, /^GET \/(?:chat)? HTTP\/1\.1\r\n/, name);
+          t.notMatch(backend.octets, /smuggled/, `${name}: no byte`);
+        }
+      },
+    );
+  },
+);
 
 void t.test(
   "bytes go on reaching a port that is declared for them",

@@ -6,6 +6,7 @@ import type {
 } from "../../../src/wire/exchange.ts";
 import { connectHttp1 } from "../../../src/wire/http1/client.ts";
 import { serveHttp1 } from "../../../src/wire/http1/server.ts";
+import { isDialogue } from "../../../src/wire/websocket/handshake.ts";
 import { fakeClock } from "../clocks/fake-clock.ts";
 import type {
   MemorySocket,
@@ -62,7 +63,7 @@ export function codecRequests(socket: MemorySocket): () => Reading {
       abort: () => undefined,
       drained: () => undefined,
     });
-    if (stream.ended || head.method === "CONNECT") complete();
+    if (stream.ended || isDialogue(head)) complete();
   };
   serveHttp1(
     socket,

@@ -14,6 +14,12 @@ const CHUNKED =
 
 export const STRICTER_REQUESTS: readonly Stricter[] = [
   {
+    refusal: "a WebSocket handshake with a body",
+    why: "to some the bytes behind the head are the body, to others the first frame (RFC 9110 7.8)",
+    octets:
+      "POST / HTTP/1.1\r\nHost: a.shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\nx",
+  },
+  {
     refusal: "the request line has no version",
     why: "HTTP/0.9 has no framing, no fields and no Host (RFC 9112 2.3)",
     octets: "GET /\r\n\r\n",

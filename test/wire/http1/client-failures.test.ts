@@ -180,7 +180,7 @@ void t.test(
       ["a body announced and not there", { contentLength: 4 }, "INTERNAL"],
       [
         "extended CONNECT",
-        { method: "CONNECT", protocol: "websocket" },
+        { method: "CONNECT", protocol: "connect-udp" },
         "UNSUPPORTED",
       ],
     ];

@@ -107,7 +107,7 @@ void t.test(
     t.equal(heads[2]?.path, "*");
     t.equal(heads[3]?.contentLength, 2);
     t.match(heads[4], { method: "CONNECT", authority: "db:5432", path: "" });
-    t.match(heads[5], { method: "CONNECT", protocol: "websocket", path: "/" });
+    t.match(heads[5], { method: "GET", protocol: "websocket", path: "/" });
     t.strictSame(
       streams.map(({ ended }) => ended),
       [true, true, true, false, true, true],

@@ -68,7 +68,7 @@ void t.test("tunnels end in each direction by itself (8.5)", async (t) => {
     const stream = await requests.get((id - 1) / 2);
     const recorder = new Recorder();
     stream.receive(recorder);
-    stream.respond(OK, false);
+    stream.respond(first === "client" ? OK : { ...OK, status: 101 }, false);
     peer.send(data(id, "up"));
     await recorder.untilBody(2);
     if (first === "client") {

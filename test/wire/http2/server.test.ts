@@ -45,7 +45,7 @@ void t.test(
         first.payload.readUInt32BE(at + 2),
       );
     t.equal(said.get(3), 7, "MAX_CONCURRENT_STREAMS");
-    t.equal(said.get(8), undefined, "no ENABLE_CONNECT_PROTOCOL");
+    t.equal(said.get(8), 1, "ENABLE_CONNECT_PROTOCOL");
     t.equal(said.get(6), 65_536, "MAX_HEADER_LIST_SIZE");
     const ack = await peer.next(FrameType.SETTINGS);
     t.equal(ack.flags, Flag.ACK);

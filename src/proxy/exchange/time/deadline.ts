@@ -79,23 +79,22 @@ export function deadlineFor(
   now: number,
 ): number {
   if (!grpc && timeouts.request <= 0) return Infinity;
-  const { fields, method, protocol } = stream.head;
+  const { fields, method } = stream.head;
   return deadlineOf(
     { method, header: (name) => joinedValue(fields, name) },
-    protocol,
     timeouts,
     now,
   );
 }
 
-/** A tunnel and an event stream have no end that a time-out could wait for. */
+/** A tunnel, a WebSocket and an event stream have no end that a time-out could wait for. */
 export function isEndless(
   request: RequestHead,
   response: ResponseHead,
 ): boolean {
   return (
     request.method === "CONNECT" ||
-    request.protocol !== undefined ||
+    response.status === 101 ||
     isEventStream(fieldValue(response.fields, "content-type"))
   );
 }

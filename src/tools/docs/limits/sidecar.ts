@@ -315,7 +315,7 @@ export const TIME_LIMITS: readonly Limit[] = [
     default: time(MESH_DEFAULTS.defaults.timeouts.streamIdle),
     setBy: "`spec.defaults.timeouts.streamIdle` of the Mesh",
     beyond:
-      "504, 408, or broken off; event streams are exempt; tunnels have `tcp.idleTimeout` of the TrafficPolicy",
+      "504, 408, or broken off; event streams are exempt; tunnels and WebSockets have `tcp.idleTimeout` of the TrafficPolicy",
     reasons: reasons("IDLE_TIMEOUT", "REQUEST_STALLED"),
     seen: ["wherry_requests_total"],
   },

@@ -19,6 +19,7 @@ import {
 import type { HeadMemory } from "./head-memory.ts";
 import type { Http1Limits } from "../limits.ts";
 import { Http1Fault } from "../fault.ts";
+import { WEBSOCKET } from "../../websocket/handshake.ts";
 
 export interface ParsedRequest {
   readonly head: RequestHead;
@@ -29,7 +30,7 @@ export interface ParsedRequest {
   readonly keepAlive: boolean;
   /** The caller may hold its body back until it sees a 100 (RFC 9110 10.1.1). */
   readonly expectsContinue: boolean;
-  /** The caller asks for another protocol, which it never gets (RFC 9110 7.8): the head says so of a WebSocket, which is refused. */
+  /** The caller asks for another protocol (RFC 9110 7.8): the head says so of a WebSocket, and of no other. */
   readonly asksUpgrade: boolean;
 }
 
@@ -79,17 +80,20 @@ export function parseRequestHead(
         ? "chunked"
         : "none"
       : "length";
+  // RFC 9110 7.8: not of HTTP/1.0. Other protocols are asked for by clients that can do without (h2c, TLS).
+  const protocol =
+    section.webSocket && section.switches && minor === 1
+      ? WEBSOCKET
+      : undefined;
+  if (protocol !== undefined && framing !== "none")
+    throw new Http1Fault("grammar", "a WebSocket handshake with a body");
   return {
     head: {
       method,
       scheme: saidScheme,
       authority,
       path,
-      // RFC 9110 7.8: not of HTTP/1.0. Other protocols are asked for by clients that can do without (h2c, TLS).
-      protocol:
-        section.webSocket && section.switches && minor === 1
-          ? "websocket"
-          : undefined,
+      protocol,
       fields: expectationJudged(section.fields, section.expect, minor),
       contentLength: section.contentLength,
       acceptsTrailers: section.trailers,

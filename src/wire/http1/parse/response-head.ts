@@ -20,13 +20,20 @@ export interface ParsedResponse {
   readonly keepAliveTimeout: number | undefined;
 }
 
+/** What of the request decides how its response is read. */
+export interface Asked {
+  readonly method: string;
+  /** The protocol that it asked for. */
+  readonly protocol: string | undefined;
+}
+
 /**
- * `text` is the head in latin-1 with the CRLF of its last line, without the empty line; `method` that of the request, which
- * decides whether there is a body (RFC 9112 6.3). Throws `Http1Fault`.
+ * `text` is the head in latin-1 with the CRLF of its last line, without the empty line; `asked` the request, which decides whether
+ * there is a body (RFC 9112 6.3). Throws `Http1Fault`.
  */
 export function parseResponseHead(
   text: string,
-  method: string,
+  { method, protocol }: Asked,
   limits: Http1Limits,
   memory: HeadMemory,
 ): ParsedResponse {
@@ -58,9 +65,15 @@ export function parseResponseHead(
     // RFC 9110 8.6 and RFC 9112 6.1 forbid both fields here: some would read a body, some would not.
     if (chunked || (section.contentLength ?? 0) > 0)
       throw new Http1Fault("grammar", "a body announced for a 1xx or 204");
+    // RFC 9110 7.8: a protocol may be switched only to one that was asked for.
+    if (
+      status === 101 &&
+      (protocol === undefined || !section.webSocket || !section.switches)
+    )
+      throw new Http1Fault("grammar", "101 without an Upgrade");
     return {
       head: head(undefined),
-      framing: "none",
+      framing: status === 101 ? "tunnel" : "none",
       keepAlive,
       keepAliveTimeout,
     };

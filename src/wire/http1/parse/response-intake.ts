@@ -4,7 +4,11 @@ import type { Http1Limits } from "../limits.ts";
 import { takeHead } from "./head-intake.ts";
 import { HeadMemory } from "./head-memory.ts";
 import type { Input } from "./input.ts";
-import { parseResponseHead, type ParsedResponse } from "./response-head.ts";
+import {
+  parseResponseHead,
+  type Asked,
+  type ParsedResponse,
+} from "./response-head.ts";
 
 export class ResponseIntake {
   readonly #limits: Http1Limits;
@@ -21,25 +25,17 @@ export class ResponseIntake {
     this.#informational = 0;
   }
 
-  /** Takes the next head out of the input; undefined where it is not complete. `method`: of the request. Throws `Http1Fault`. */
-  take(input: Input, method: string): ParsedResponse | undefined {
+  /** Takes the next head out of the input; undefined where it is not complete. `asked`: the request. Throws `Http1Fault`. */
+  take(input: Input, asked: Asked): ParsedResponse | undefined {
     const text = takeHead(input, this.#limits, "HTTP/1.");
     if (text === undefined) return undefined;
-    const response = parseResponseHead(
-      text,
-      method,
-      this.#limits,
-      this.#memory,
-    );
+    const response = parseResponseHead(text, asked, this.#limits, this.#memory);
     const { status } = response.head;
-    if (status < 200) this.#countInformational(status);
+    if (status < 200 && status !== 101) this.#countInformational();
     return response;
   }
 
-  #countInformational(status: number): void {
-    // RFC 9110 7.8: a protocol may be switched only where that was asked for, and it never is.
-    if (status === 101)
-      throw new Http1Fault("grammar", "101 without an Upgrade");
+  #countInformational(): void {
     this.#informational += 1;
     if (this.#informational > this.#limits.informationalResponses)
       throw new Http1Fault(

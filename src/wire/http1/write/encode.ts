@@ -12,6 +12,11 @@ const OWN = FieldClass.CONNECTION | FieldClass.FRAMING;
 export const CHUNKED = "transfer-encoding: chunked\r\n";
 export const CLOSE = "connection: close\r\n";
 export const KEEP_ALIVE = "connection: keep-alive\r\n";
+/** A WebSocket's handshake has them, and the 101 that takes it (RFC 6455 4.1, 4.2.2). */
+export const UPGRADE = "connection: Upgrade\r\nupgrade: websocket\r\n";
+/** A 426 has to name what is asked for (RFC 9110 15.5.22). */
+export const CLOSE_AND_UPGRADE =
+  "connection: close, Upgrade\r\nupgrade: websocket\r\n";
 
 export function contentLengthLine(bytes: number): string {
   return `content-length: ${bytes}\r\n`;

@@ -2,9 +2,15 @@
 import { MeshError } from "../../../mesh/errors.ts";
 import type { RequestHead } from "../../exchange.ts";
 import type { BodyWriter } from "./body-writer.ts";
-import { CHUNKED, contentLengthLine, encodeRequest } from "./encode.ts";
+import {
+  CHUNKED,
+  contentLengthLine,
+  encodeRequest,
+  UPGRADE,
+} from "./encode.ts";
 import type { Output } from "./output.ts";
 import { Http1Fault } from "../fault.ts";
+import { WEBSOCKET } from "../../websocket/handshake.ts";
 
 /** Methods that are expected to have a body: that they have none is said (RFC 9110 8.6). */
 const WITH_BODY: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
@@ -16,15 +22,18 @@ export function beginRequest(
   output: Output,
   writer: BodyWriter,
 ): MeshError | undefined {
-  if (head.protocol !== undefined)
+  const { contentLength, protocol } = head;
+  if (protocol !== undefined && protocol !== WEBSOCKET)
     return new MeshError(
       "UNSUPPORTED",
-      "extended CONNECT cannot cross an HTTP/1.1 connection",
+      `HTTP/1.1 has no way to ask for ${protocol.slice(0, 40)}`,
       { source: "proxy", unprocessed: true },
     );
-  const { contentLength } = head;
   try {
-    if (head.method === "CONNECT") {
+    if (protocol !== undefined) {
+      output.text(encodeRequest({ ...head, acceptsTrailers: false }, UPGRADE));
+      writer.begin("close", undefined);
+    } else if (head.method === "CONNECT") {
       output.text(encodeRequest(head, ""));
       // Once the tunnel is open, its bytes are as they are.
       writer.begin("close", undefined);

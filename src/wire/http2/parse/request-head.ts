@@ -9,6 +9,7 @@ import {
 } from "../../grammar.ts";
 import type { RefusalKind } from "../../refusal.ts";
 import { Kind, type WireField } from "../hpack/names.ts";
+import { WEBSOCKET } from "../../websocket/handshake.ts";
 import { flawOf, lengthOf, type Flaw } from "./flaws.ts";
 
 const UNMET_EXPECTATION: Flaw = "an expectation other than 100-continue";
@@ -153,7 +154,8 @@ export function readRequestHead(
     return "content-length without content";
   if (claims !== undefined) for (const field of claims.known) rest.push(field);
   return {
-    method,
+    // As HTTP/1.1 asks for it: one handshake for route, policy and application (RFC 8441 5, law 14).
+    method: protocol === WEBSOCKET ? "GET" : method,
     scheme: scheme ?? "http",
     authority,
     path: path ?? "",
@@ -201,6 +203,8 @@ function formFlaw(
 ): Flaw | undefined {
   if (protocol !== undefined && method !== "CONNECT")
     return ":protocol without CONNECT";
+  if (protocol !== undefined && length !== undefined)
+    return "CONNECT with content-length";
   if (scheme === undefined) return "no :scheme";
   if (path === undefined) return "no :path";
   if (path === "*" && method !== "OPTIONS") return "the path * without OPTIONS";

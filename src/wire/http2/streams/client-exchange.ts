@@ -2,6 +2,7 @@
 import { MeshError } from "../../../mesh/errors.ts";
 import type {
   ClientStream,
+  RequestHead,
   ResponseHead,
   ResponseReceiver,
 } from "../../exchange.ts";
@@ -10,6 +11,7 @@ import { ErrorCode, errorName } from "../frames/frames.ts";
 import { readResponseHead } from "../parse/response-head.ts";
 import type { WireField } from "../hpack/names.ts";
 import type { Http2Limit } from "../limits.ts";
+import { opensExtended } from "../../websocket/handshake.ts";
 import { Stream, type Exchange, type StreamHost } from "./stream.ts";
 
 /** What an exchange needs of the client whose connection it goes over. */
@@ -22,7 +24,7 @@ export class ClientExchange implements ClientStream, Exchange {
   readonly stream: Stream;
   readonly #host: StreamHost;
   readonly #client: ClientHost;
-  readonly #method: string;
+  readonly #head: RequestHead;
   #responses: ResponseReceiver | undefined;
   /** 1xx answers so far. */
   #interim = 0;
@@ -32,12 +34,12 @@ export class ClientExchange implements ClientStream, Exchange {
     client: ClientHost,
     id: number,
     now: number,
-    method: string,
+    head: RequestHead,
     receiver: ResponseReceiver,
   ) {
     this.#host = host;
     this.#client = client;
-    this.#method = method;
+    this.#head = head;
     const stream = new Stream(host, id, now, this);
     this.stream = stream;
     stream.awaitsHead = true;
@@ -96,15 +98,21 @@ export class ClientExchange implements ClientStream, Exchange {
     const responses = this.#responses;
     stream.awaitsHead = false;
     // No content follows whatever content-length says (RFC 9110 6.4.1, 8.6).
-    if (this.#method === "HEAD" || status === 204 || status === 304)
-      stream.expected = 0;
-    else if (this.#method !== "CONNECT") stream.expected = contentLength ?? -1;
+    const { method, protocol } = this.#head;
+    const switched = protocol !== undefined && opensExtended(head);
+    if (method === "HEAD" || status === 204 || status === 304)
+      stream.expected = switched ? -1 : 0;
+    else if (method !== "CONNECT" && !switched)
+      stream.expected = contentLength ?? -1;
     if (ends && stream.expected > 0) {
       this.#reject("content-length without content");
       return;
     }
     if (ends) stream.receivedEnd();
-    this.#guarded(() => responses?.head(head, ends));
+    const told = switched
+      ? { ...head, status: 101, contentLength: undefined }
+      : head;
+    this.#guarded(() => responses?.head(told, ends));
     if (ends && !stream.over) stream.settle();
   }
 

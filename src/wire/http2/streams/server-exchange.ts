@@ -13,6 +13,11 @@ import type {
 import type { Fields } from "../../fields.ts";
 import { ErrorCode, errorName } from "../frames/frames.ts";
 import type { WireField } from "../hpack/names.ts";
+import {
+  answerTo,
+  isDialogue,
+  opensDialogue,
+} from "../../websocket/handshake.ts";
 import { Stream, type Exchange, type StreamHost } from "./stream.ts";
 
 /** What the client may know of what went wrong on our side (7). A refusal by policy changed while the stream was open. */
@@ -74,7 +79,7 @@ export class ServerExchange implements ServerStream, Exchange {
     this.connection = server.info;
     const stream = new Stream(host, id, now, this);
     this.stream = stream;
-    stream.tunnel = head.method === "CONNECT";
+    stream.tunnel = isDialogue(head);
     if (ended) stream.receivedEnd();
     stream.expected = stream.tunnel || ended ? -1 : (head.contentLength ?? -1);
     stream.paused = true;
@@ -138,8 +143,10 @@ export class ServerExchange implements ServerStream, Exchange {
     const { stream } = this;
     if (stream.over || this.#responded) return;
     this.#responded = true;
-    if (head.status >= 300) stream.tunnel = false;
-    this.#host.sender.response(stream.id, head, ended);
+    if (!opensDialogue(this.head, head.status)) stream.tunnel = false;
+    const sent =
+      this.head.protocol === undefined ? head : answerTo(this.head, head);
+    this.#host.sender.response(stream.id, sent, ended);
     if (!ended) return;
     stream.endedWithHead();
     stream.settle();

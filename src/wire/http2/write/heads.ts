@@ -24,7 +24,8 @@ export function writeRequestHead(
   out: ByteWriter,
 ): void {
   encoder.begin(out);
-  encoder.method(head.method, out);
+  // RFC 8441 4: what asks for another protocol is a CONNECT here, whatever it is elsewhere.
+  encoder.method(head.protocol === undefined ? head.method : "CONNECT", out);
   if (head.method !== "CONNECT" || head.protocol !== undefined) {
     encoder.scheme(head.scheme, out);
     encoder.pair(":authority", head.authority, "incremental", out);
