@@ -1,5 +1,12 @@
 /** An instance that stops answering, at real sidecars: what may be repeated goes to the other, what may not waits, and its way back costs no call. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import {
+  connect,
+  createServer,
+  type ClientHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { Socket } from "node:net";
 import t from "tap";
 import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 import {
@@ -238,6 +245,141 @@ void t.test(
         return first?.held === false && !first.onProbation;
       });
       t.equal((await cluster(pair)).ejections.length, 1);
+    });
+  },
+);
+
+/** A message without a byte. */
+const MESSAGE = Buffer.alloc(5);
+const UNARY = "/shop.Orders/Get";
+const WATCH = "/shop.Orders/Watch";
+
+/** Two servers of gRPC; of a call to the first one in `held` nothing is heard. */
+function grpcShop(): PairOptions & {
+  readonly clock: FakeClock;
+  readonly held: Set<string>;
+  readonly waiting: ServerHttp2Stream[];
+  /** Paths of what was asked of our own. */
+  readonly asked: string[];
+} {
+  const held = new Set<string>();
+  const waiting: ServerHttp2Stream[] = [];
+  const asked: string[] = [];
+  const serve = (index: number): ((socket: Socket) => void) => {
+    const server = createServer();
+    server.on("stream", (stream: ServerHttp2Stream, headers) => {
+      const path = headers[":path"] ?? "";
+      stream.on("error", () => undefined);
+      if (path !== UNARY && path !== WATCH) asked.push(path);
+      // Who responds to no unary call responds to none of ours either.
+      if (
+        index === 0 &&
+        (held.has(path) || (path !== WATCH && held.has(UNARY)))
+      ) {
+        waiting.push(stream);
+        return;
+      }
+      stream.respond(
+        { ":status": 200, "content-type": "application/grpc" },
+        { waitForTrailers: true },
+      );
+      stream.on("wantTrailers", () =>
+        stream.sendTrailers({ "grpc-status": "0" }),
+      );
+      stream.resume();
+      if (path === WATCH) stream.write(MESSAGE);
+      stream.end(MESSAGE);
+    });
+    return (socket) => server.emit("connection", socket);
+  };
+  return {
+    ...{ held, waiting, asked, instances: 2, appProtocol: "grpc" },
+    clock: fakeClock({ wall: Date.now() }),
+    rawApp: serve,
+    resources: [
+      resource("TrafficPolicy", "orders", {
+        targetRefs: [{ kind: "Service", name: "orders" }],
+        loadBalancer: { simple: "ROUND_ROBIN" },
+      }),
+    ],
+  };
+}
+
+/** A call without a deadline; resolves with its status. */
+function grpcCall(
+  session: ClientHttp2Session,
+  path: string,
+): Promise<string | undefined> {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    ":authority": "orders.shop:80",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.end(MESSAGE);
+  stream.resume();
+  stream.on("error", () => undefined);
+  return new Promise((resolve) => {
+    let status: string | undefined;
+    stream.on("trailers", (trailers) => {
+      status = String(trailers["grpc-status"]);
+    });
+    stream.on("close", () => resolve(status));
+  });
+}
+
+void t.test(
+  "gRPC without a deadline: an instance is ejected by unary calls that wait, and by silent streams it is not",
+  async (t) => {
+    const made = grpcShop();
+    const { clock, held, waiting, asked } = made;
+    await withPair(made, async (pair) => {
+      const session = connect(
+        `http://127.0.0.1:${pair.caller.ports.outbound ?? 0}`,
+      );
+      t.teardown(() => session.destroy());
+      const calls = async (count: number): Promise<void> => {
+        for (let index = 0; index < count; index += 1) {
+          t.equal(await grpcCall(session, UNARY), "0");
+          clock.advance(1);
+        }
+      };
+      const hold = async (path: string, count: number): Promise<void> => {
+        held.add(path);
+        for (const most = waiting.length + count; waiting.length < most;) {
+          const before = waiting.length;
+          let over = false;
+          void grpcCall(session, path).then(() => (over = true));
+          await until(() => over || waiting.length > before);
+        }
+      };
+      await calls(20);
+
+      await hold(WATCH, 5);
+      clock.advance(1);
+      t.equal(await grpcCall(session, WATCH), "0", "the other one responds");
+      const late = clock.now() + 4000;
+      await passUntil(clock, () => clock.now() >= late);
+      t.same(asked, [], "nobody is asked for what streams do not say");
+      t.match(await cluster(pair), {
+        ejections: [],
+        endpoints: [{ held: false }, { held: false }],
+      });
+
+      await hold(UNARY, 2);
+      // The other one goes on responding.
+      clock.advance(1);
+      await calls(1);
+      for (const wanted of ["doubted", "ejected"])
+        await passUntil(clock, async () => {
+          const { ejections, endpoints } = await cluster(pair);
+          return wanted === "doubted"
+            ? endpoints[0]?.held === true
+            : ejections.length > 0;
+        });
+      t.match((await cluster(pair)).ejections, [{ reason: "stalled" }]);
+      await calls(10);
     });
   },
 );

@@ -147,13 +147,12 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     if (relay.caller.ended) this.sent();
   }
 
-  /** All of the request was sent. A dialogue without an end in view may be silent for as long as it likes. */
+  /** All of the request was sent. */
   sent(): void {
-    const { grpc, deadline, stream } = this.#relay;
+    const { grpc, deadline, stream, plan } = this.#relay;
     const { method, protocol } = stream.head;
     if (method === "CONNECT" || protocol !== undefined) return;
-    if (grpc && deadline === Infinity) return;
-    this.target.sent?.();
+    this.target.sent?.(grpc && deadline === Infinity ? plan.path : undefined);
   }
 
   stalled(now: number): void {
@@ -205,7 +204,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
 
   data(chunk: Buffer): void {
     if (this.#over) return;
-    this.target.received?.(chunk.length);
+    this.target.received?.(chunk);
     if (this.#relay.pass(chunk)) return;
     this.#sink?.pause();
     this.target.slowed?.();

@@ -35,10 +35,10 @@ export interface Target {
   endless?(): void;
   /** The endpoint has yet to prove itself after an ejection, and this attempt is its trial. */
   readonly trial?: boolean;
-  /** All of the request was sent, and a response is due. */
-  sent?(): void;
-  /** So many bytes of a response came. */
-  received?(bytes: number): void;
+  /** All of the request was sent, and a response is due. `grpc`: the method, where the call has no deadline, and may be a stream. */
+  sent?(grpc?: string): void;
+  /** A piece of a response came. */
+  received?(chunk: Uint8Array): void;
   /** The caller does not take the response as fast as it comes: what takes long says nothing of the endpoint. */
   slowed?(): void;
   /** The head of a response came. */

@@ -2,6 +2,7 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { OpenCall } from "../../policy/balance/open-calls.ts";
+import type { GrpcResponse } from "../../policy/balance/unary-methods.ts";
 import type { EndpointPick } from "../../policy/balance/picker.ts";
 import type { Injection } from "../../policy/fault.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
@@ -198,6 +199,9 @@ class EndpointTarget implements Target, Waiter, OpenCall {
   listed = false;
   older: OpenCall | undefined;
   younger: OpenCall | undefined;
+  /** The method of a gRPC call that may be a stream, and its response. */
+  #grpc: string | undefined;
+  #response: GrpcResponse | undefined;
   /** What its outcome led to, in words. */
   #verdict: string | undefined;
 
@@ -251,11 +255,16 @@ class EndpointTarget implements Target, Waiter, OpenCall {
     return this.#state.breaker.state !== "closed";
   }
 
-  sent(): void {
-    this.#state.stalls.sent(this.#pick.load.calls, this);
+  sent(grpc?: string): void {
+    const { stalls } = this.#state;
+    this.#grpc = grpc;
+    if (grpc === undefined || stalls.methods.isSure(grpc))
+      stalls.sent(this.#pick.load.calls, this);
   }
 
   headed(outcome: Outcome, now: number): void {
+    if (this.#grpc !== undefined)
+      this.#response = this.#state.stalls.methods.response(this.#grpc, now);
     this.#pick.load.calls.headed(this, isOwn(outcome), now);
   }
 
@@ -267,8 +276,9 @@ class EndpointTarget implements Target, Waiter, OpenCall {
     this.#pick.load.calls.leave(this);
   }
 
-  received(bytes: number): void {
-    this.bytes += bytes;
+  received(chunk: Uint8Array): void {
+    this.bytes += chunk.length;
+    if (this.#response?.received(chunk) === true) this.endless();
   }
 
   stalled(now: number): void {
@@ -286,6 +296,7 @@ class EndpointTarget implements Target, Waiter, OpenCall {
     if (this.#over) return undefined;
     this.#over = true;
     if (this.#entered) this.#state.poolLimits.leave(this.key);
+    if (outcome.kind === "answered") this.#response?.ended(now);
     if (this.listed)
       this.#pick.load.calls.over(this, this.answering && isOwn(outcome), now);
     const { ejection, latency: counts } = EFFECTS[outcome.kind];

@@ -38,6 +38,8 @@ export interface SimulatedStall {
   readonly rate?: number;
   /** One in so many requests takes 3 s, wherever it goes. */
   readonly slowOneIn?: number;
+  /** The calls are gRPC without a deadline, and one in so many is a stream: every other one of these is silent, the others say something and stay open. */
+  readonly streamOneIn?: number;
 }
 
 export interface SimulatedCalls {
@@ -67,6 +69,11 @@ const SLOW = 3000;
 const PAUSE = 400;
 const PAUSE_EVERY = 3000;
 
+const UNARY = "/shop.Orders/Get";
+const WATCH = "/shop.Orders/Watch";
+/** Of no bytes. */
+const MESSAGE = Buffer.alloc(5);
+
 interface Instance extends BalancedEndpoint {
   readonly index: number;
 }
@@ -75,6 +82,7 @@ interface Instance extends BalancedEndpoint {
 interface Call {
   readonly at: number;
   readonly slow: boolean;
+  readonly stream: boolean;
   served: boolean;
   took: number;
   by: number;
@@ -120,6 +128,7 @@ export class StallSimulation {
   readonly #ejections: string[] = [];
   readonly #calls: Call[] = [];
   #asked = 0;
+  #streams = 0;
 
   constructor(options: SimulatedStall) {
     const { algorithm, seed, siblings = 1 } = options;
@@ -220,15 +229,17 @@ export class StallSimulation {
   }
 
   #call(): void {
-    const { mix, slowOneIn = Infinity } = this.#options;
+    const { mix, slowOneIn = Infinity, streamOneIn = Infinity } = this.#options;
     const call: Call = {
       at: this.#engine.now(),
       slow: this.#calls.length % slowOneIn === slowOneIn - 1,
+      stream: this.#calls.length % streamOneIn === streamOneIn - 1,
       served: false,
       took: Infinity,
       by: -1,
     };
     this.#calls.push(call);
+    if (call.stream) this.#streams += 1;
     const repeatable =
       mix === "GET" || (mix === "mixed" && this.#calls.length % 2 === 0);
     this.#attempt(call, repeatable, new Set());
@@ -246,7 +257,9 @@ export class StallSimulation {
       helped = true;
       this.#attempt(call, true, new Set([pick.endpoint.key]));
     });
-    calls.sent(pick.load.calls, attempt);
+    const method = this.#methodOf(call);
+    if (method === undefined || calls.methods.isSure(method))
+      calls.sent(pick.load.calls, attempt);
     // The first response is taken, and the other attempt broken off.
     this.#engine.after(PATIENCE, () =>
       attempt.end(false, undefined, this.#engine.now()),
@@ -254,14 +267,28 @@ export class StallSimulation {
     this.#respond(call, attempt, began);
   }
 
+  /** Undefined where nothing is gRPC. */
+  #methodOf({ stream }: Call): string | undefined {
+    if (this.#options.streamOneIn === undefined) return undefined;
+    return stream ? WATCH : UNARY;
+  }
+
   #respond(call: Call, attempt: SimulatedAttempt, began: number): void {
     const { index } = attempt.pick.endpoint;
+    const { methods } = this.#watch;
+    const method = this.#methodOf(call);
     this.#engine.after(this.#demand(index, call.slow), () => {
       const now = this.#engine.now();
       const faulty = index === 0 && this.#isFaulty;
       if (attempt.over || (faulty && this.#options.fault === "hang")) return;
+      if (call.stream && this.#streams % 2 === 0) return;
       attempt.pick.load.calls.headed(attempt, true, now);
-      if (faulty) return;
+      const response =
+        method === undefined ? undefined : methods.response(method, now);
+      response?.received(MESSAGE);
+      if (call.stream) response?.received(MESSAGE);
+      if (faulty || call.stream) return;
+      response?.ended(now);
       if (!call.served) {
         call.served = true;
         call.took = now - call.at;
@@ -273,7 +300,9 @@ export class StallSimulation {
   }
 
   #result(): SimulatedCalls {
-    const counted = this.#calls.filter(({ at }) => at < END - PATIENCE);
+    const counted = this.#calls.filter(
+      ({ at, stream }) => at < END - PATIENCE && !stream,
+    );
     const last = counted.filter(({ at }) => at > END - 2 * PATIENCE);
     return {
       calls: counted.length,

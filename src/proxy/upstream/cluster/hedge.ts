@@ -257,8 +257,8 @@ export class HedgedTarget implements Target, ConnectionWaiter {
     this.#current.slowed?.();
   }
 
-  received(bytes: number): void {
-    this.#current.received?.(bytes);
+  received(chunk: Uint8Array): void {
+    this.#current.received?.(chunk);
   }
 
   answered(outcome: Outcome): void {

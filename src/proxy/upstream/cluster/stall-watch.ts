@@ -21,6 +21,7 @@ import {
   wordsOf,
   type Stall,
 } from "../../../policy/balance/stall.ts";
+import { UnaryMethods } from "../../../policy/balance/unary-methods.ts";
 import { resultOfError, type CheckResult } from "../../../policy/health.ts";
 import type {
   EjectionReason,
@@ -71,6 +72,8 @@ const FADE = 10_000;
 export class StallWatch implements Watch {
   /** What is stamped with it costs no look at the clock, and is a tick too old at most. */
   #latest: MonotonicMs;
+  /** Those whose gRPC calls are watched without a deadline. */
+  readonly methods: UnaryMethods = new UnaryMethods();
   readonly #options: StallWatchOptions;
   #endpoints: readonly string[] = [];
   readonly #watched = new Map<string, Watched>();

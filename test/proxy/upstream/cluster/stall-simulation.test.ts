@@ -69,6 +69,35 @@ void t.test(
   },
 );
 
+void t.test(
+  "gRPC without a deadline: unary calls leave an instance that hangs, and streams that are silent eject nobody",
+  async (t) => {
+    for (const algorithm of ["PEAK_EWMA", "ROUND_ROBIN"] as const) {
+      const options = { algorithm, mix: "POST", seed: 7 } as const;
+      const hang = await new StallSimulation({
+        ...options,
+        ...{ fault: "hang", streamOneIn: 20 },
+      }).run();
+      t.ok(hang.failed.length <= 12, `${algorithm}: ${hang.failed.length}`);
+      t.same(
+        hang.failed.filter((at) => at > 1000),
+        [],
+        `${algorithm}: none once it is known, and none when it is back`,
+      );
+      t.match(hang.ejections[0], /^\d+ stalled: /);
+      for (const streamOneIn of [1, 2, 20]) {
+        const quiet = await new StallSimulation({
+          ...options,
+          ...{ fault: "none", streamOneIn, rate: 50 },
+        }).run();
+        t.same(quiet.ejections, [], `${algorithm}: one in ${streamOneIn}`);
+        t.same(quiet.failed, []);
+        t.equal(quiet.asked, 0, "nor is anybody asked");
+      }
+    }
+  },
+);
+
 void t.test("pauses of 0.4 s eject nobody", async (t) => {
   const run = await new StallSimulation({
     algorithm: "PEAK_EWMA",
