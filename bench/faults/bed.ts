@@ -145,17 +145,21 @@ export class Bed {
     return this.#controlPlane;
   }
 
-  startControlPlane(): Promise<void> {
+  /** `environment`: what makes its clock wrong, for example. */
+  startControlPlane(
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const plane = this.host("plane");
     this.#push = `${plane.ipv4}:${PORTS.push}`;
-    this.#controlPlane = plane.start([
+    const command = [
       ...this.#shell("plane"),
       ...this.#node(),
       "control-plane",
       ...["--state", this.#state("plane"), "--store", "sqlite"],
       ...["--api", `127.0.0.1:${PORTS.api}`],
       ...["--push", this.#push, "--log-level", "warn"],
-    ]);
+    ];
+    this.#controlPlane = plane.start(command, { environment });
     return this.#apiAnswers();
   }
 

@@ -9,6 +9,7 @@ It needs root, ip, iptables, setpriv and curl.
   cut                  the control plane is cut off from callees, callers or all of them, and back
   black-hole           one of two instances says nothing any more, and comes back
   outage               the control plane is killed and started again, sooner or later than all certificates have ended
+  clocks               the control plane is started with a clock that is a day ahead or behind, while certificates are renewed
   mad                  the control plane floods, stalls, sends garbage or far too much
   machine              a full disk, a disk to read only, no file handles, a log that nobody reads
 

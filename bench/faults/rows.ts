@@ -2,6 +2,7 @@
 import { UserError } from "../../src/core/errors.ts";
 import type { Row } from "./row.ts";
 import { blackHoleRows } from "./rows/black-hole.ts";
+import { clockRows } from "./rows/clocks.ts";
 import { cutRows } from "./rows/cut.ts";
 import { machineRows } from "./rows/machine.ts";
 import { madRows } from "./rows/mad.ts";
@@ -12,6 +13,7 @@ export function allRows(short: boolean): Row[] {
     ...cutRows(short),
     ...blackHoleRows(short),
     ...outageRows(short),
+    ...clockRows(short),
     ...madRows(short),
     ...machineRows(short),
   ];

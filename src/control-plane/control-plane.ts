@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { makeDirectory } from "../core/directory.ts";
+import { followJumps } from "../core/machine/clock-jumps.ts";
 import { EXIT, messageOf, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
@@ -139,7 +140,7 @@ async function assemble(
   const shown = await openShown(options, store, closers);
   const registry = await openRegistry(options, store, shown, closers);
   const core: Core = { store, authority, shown, registry, meters, loop };
-  const own = keepOwn(options, authority, closers);
+  const own = keepOwn(options, authority, meters, closers);
   const push = await openPush(options, core, own, closers);
   const observed = observedOf(options, core, own, push);
   let stopping = false;
@@ -247,13 +248,21 @@ async function openRegistry(
 function keepOwn(
   { trustDomain, clock, logger }: ControlPlaneOptions,
   authority: Authority,
+  { machine }: ControlPlaneMeters,
   closers: Closers,
 ): Watch<Credentials> {
   const own = keepOwnCredentials({
     own: (spiffeId) => authority.own(spiffeId),
     ...{ trustDomain, clock, logger },
   });
-  closers.push(() => own.close());
+  closers.push(
+    () => own.close(),
+    followJumps({
+      ...{ clock, logger },
+      count: (direction) => machine.clockJumps.with(direction).add(1),
+      onJump: () => own.clockJumped(),
+    }),
+  );
   return own.credentials;
 }
 

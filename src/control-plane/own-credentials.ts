@@ -1,5 +1,5 @@
 /** The control plane's own certificate, as the sidecars expect it, renewed before it is half spent, and where its clock has jumped out of it. */
-import { watchJumps, type Cancel, type Clock } from "../core/clock.ts";
+import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { SpiffeUri } from "../core/units.ts";
@@ -10,6 +10,8 @@ import { ROOT_NAMESPACE } from "../resources/envelope.ts";
 
 export interface OwnCredentials {
   readonly credentials: Watch<Credentials>;
+  /** This machine's clock has jumped. */
+  clockJumped(): void;
   close(): void;
 }
 
@@ -55,23 +57,15 @@ export function keepOwnCredentials(options: {
       plan(1 / 20, LONGEST_RETRY);
     }
   };
-  const onJump = (ms: number): void => {
-    logger.warn(
-      { milliseconds: Math.round(ms) },
-      "this machine's clock has jumped: certificates are issued by what it says now",
-    );
-    const { notBefore, notAfter } = source.value;
-    const now = clock.wall();
-    // Sidecars whose clocks are right see it as it is: a jump alone takes nothing from it.
-    if (now < notBefore || now >= notAfter) renew();
-  };
   plan(1 / 2);
-  const stopWatching = watchJumps(clock, onJump);
   return {
     credentials: source,
-    close() {
-      stopWatching();
-      cancel();
+    clockJumped() {
+      const { notBefore, notAfter } = source.value;
+      const now = clock.wall();
+      // Sidecars whose clocks are right see it as it is: a jump alone takes nothing from it.
+      if (now < notBefore || now >= notAfter) renew();
     },
+    close: () => cancel(),
   };
 }

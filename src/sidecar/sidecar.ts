@@ -11,6 +11,7 @@ import {
 import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
+import { followJumps } from "../core/machine/clock-jumps.ts";
 import { DEFECT_DRAIN } from "../runtime/last-resort.ts";
 import { watchSource } from "../core/watch.ts";
 import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
@@ -22,7 +23,6 @@ import {
   type Application,
   type Living,
 } from "./application.ts";
-import { followJumps } from "./clock-jumps.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
@@ -307,7 +307,11 @@ class RunningSidecar implements Sidecar {
       this.#closers.push(agent.reports.watch(() => worker.sightings()));
     }
     this.#closers.push(
-      followJumps(agent, { ...this.#parts, meters: worker.meters }),
+      followJumps({
+        ...this.#parts,
+        count: (direction) => worker.meters.clockJumps.with(direction).add(1),
+        onJump: () => agent.clockJumped(),
+      }),
       follow(agent.credentials, (value) => {
         worker.credentials.set(value);
         if (value !== undefined) this.#workerPool?.credentials(value);

@@ -1,4 +1,4 @@
-/** The errors of the machine as metrics: each worker shows those of its own thread. */
+/** What the machine does to the process as metrics: its errors, of which each worker shows those of its own thread, and its clock. */
 import { failingParts, machineErrors } from "../core/machine/machine-errors.ts";
 import type {
   CounterCell,
@@ -10,6 +10,7 @@ import type {
 export interface MachineMeters {
   readonly machineErrors: Family<CounterCell>;
   readonly machineFailing: Family<GaugeCell>;
+  readonly clockJumps: Family<CounterCell>;
 }
 
 export function machineMeters(registry: MetricsRegistry): MachineMeters {
@@ -23,6 +24,11 @@ export function machineMeters(registry: MetricsRegistry): MachineMeters {
       "wherry_machine_failing",
       "1 or more while something of that part fails.",
       ["part"],
+    ),
+    clockJumps: registry.counter(
+      "wherry_clock_jumps_total",
+      "Jumps of this machine's clock by 5 s or more, forward or backward; a machine that wakes from sleep has jumped forward.",
+      ["direction"],
     ),
   };
 }

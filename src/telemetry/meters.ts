@@ -51,7 +51,6 @@ export interface Meters extends MachineMeters {
   readonly bufferedBytes: GaugeCell;
   readonly certificateExpiry: GaugeCell;
   /** Jumps of this machine's clock, by their direction. */
-  readonly clockJumps: Family<CounterCell>;
   readonly configAge: GaugeCell;
   readonly configRefused: GaugeCell;
   readonly configWait: Family<HistogramCell>;
@@ -291,7 +290,6 @@ function stateMeters(
   | "memoryPressure"
   | "bufferedBytes"
   | "certificateExpiry"
-  | "clockJumps"
   | "configAge"
   | "configRefused"
   | "configWait"
@@ -321,11 +319,6 @@ function stateMeters(
         "Seconds until the sidecar's own certificate expires; negative once it has.",
       )
       .with(),
-    clockJumps: registry.counter(
-      "wherry_clock_jumps_total",
-      "Jumps of this machine's clock by 5 s or more, forward or backward; a machine that wakes from sleep has jumped forward.",
-      ["direction"],
-    ),
     configAge: registry
       .gauge(
         "wherry_config_age_seconds",

@@ -188,7 +188,7 @@ void t.test("writes of a store are timed by what became of them", async (t) => {
 
 void t.test("each has a name of its own, and a unit last", (t) => {
   for (const { name, help } of controlPlaneMetrics()) {
-    t.match(name, /^wherry_(?:control_plane|machine)_/);
+    t.match(name, /^wherry_(?:control_plane|machine|clock)_/);
     t.match(help, /\.$/);
   }
   t.end();

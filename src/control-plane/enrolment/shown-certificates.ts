@@ -2,7 +2,7 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import type { SpiffeUri, WallMs } from "../../core/units.ts";
+import type { MonotonicMs, SpiffeUri, WallMs } from "../../core/units.ts";
 import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/schema.ts";
 import { BACKDATED } from "../authority/authority.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
@@ -12,6 +12,8 @@ import type { Store } from "../store/store.ts";
 const NOTE = "shown/";
 /** Milliseconds in which notes gather for one write: a fleet comes back together. */
 const GATHERED = 1000;
+/** The same where a note falls behind the one in the store, which would lock the instance out should this machine's clock be wrong again after a restart. */
+const GATHERED_FALLEN = 50;
 /** Milliseconds between two looks for what has no use any more. */
 const FORGET_EVERY = 3_600_000;
 /** Milliseconds after which no certificate that is older can be renewed, whatever is noted here. */
@@ -36,7 +38,8 @@ export class ShownCertificates {
   readonly #newest = new Map<string, WallMs>();
   readonly #unwritten = new Set<string>();
   readonly #stop: Cancel;
-  #cancelWrite: Cancel | undefined;
+  #flushAt: MonotonicMs = Infinity;
+  #cancelWrite: Cancel = () => undefined;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(
@@ -60,9 +63,11 @@ export class ShownCertificates {
   shown(peer: Peer): void {
     const instance = instanceOf(peer);
     const known = this.#known(instance);
-    if (known !== undefined && known >= peer.certificateNotBefore) return;
-    this.#newest.set(instance, peer.certificateNotBefore);
-    this.#write(instance);
+    const shown = peer.certificateNotBefore;
+    if (known !== undefined && known >= shown) return;
+    const falls = (this.#newest.get(instance) ?? shown) > shown;
+    this.#newest.set(instance, shown);
+    this.#write(instance, falls ? GATHERED_FALLEN : GATHERED);
   }
 
   /** A person took its Workload away: once they have ended, the certificates that it has until now are not renewed. */
@@ -101,16 +106,19 @@ export class ShownCertificates {
       }
   }
 
-  #write(instance: string): void {
+  #write(instance: string, within: number = GATHERED): void {
+    const { clock } = this.#options;
     this.#unwritten.add(instance);
-    this.#cancelWrite ??= this.#options.clock.after(GATHERED, () =>
-      this.#flush(),
-    );
+    const due = clock.now() + within;
+    if (due >= this.#flushAt) return;
+    this.#cancelWrite();
+    this.#flushAt = due;
+    this.#cancelWrite = clock.after(within, () => this.#flush());
   }
 
   #flush(): void {
-    this.#cancelWrite?.();
-    this.#cancelWrite = undefined;
+    this.#cancelWrite();
+    this.#flushAt = Infinity;
     const instances = [...this.#unwritten];
     this.#unwritten.clear();
     if (instances.length === 0) return;

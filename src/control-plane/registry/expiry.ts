@@ -7,7 +7,12 @@
  *     └──────────────────────── a stream, a registration ───────────────────┘
  * ```
  */
-import { timestamp, type Cancel, type Clock } from "../../core/clock.ts";
+import {
+  parseTimestamp,
+  timestamp,
+  type Cancel,
+  type Clock,
+} from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { inSlices, pauses, pieces, type Steps } from "../../core/slices.ts";
@@ -99,16 +104,18 @@ export class Expiry {
         { workload },
         "the lease has run out without a sign of its sidecar",
       );
-      this.#ranOut(workload, lease, 0);
+      this.#ranOut(workload, lease);
     });
   }
 
-  /** It was marked before this control plane started: `since` in wall milliseconds. */
+  /**
+   * It was marked before this control plane started: `since` in wall milliseconds. Its 10 minutes begin anew: how much of them passed only
+   * the clock of then and the clock of now could say, and either may have been wrong (law 17).
+   */
   goOn(workload: string, lease: LeaseState, since: WallMs): void {
-    const { clock } = this.#options;
     lease.mark = timestamp(since);
     lease.stored = lease.mark;
-    this.#ranOut(workload, lease, Math.max(0, clock.wall() - since));
+    this.#ranOut(workload, lease);
   }
 
   /** What a caller has seen, of those that it has; of a confirmed one, and of itself, nothing is kept. */
@@ -134,9 +141,10 @@ export class Expiry {
   unconfirmed(workload: string, lease: LeaseState): Unconfirmed | undefined {
     const { clock } = this.#options;
     if (!this.isUnconfirmed(workload)) return undefined;
-    const lasted = clock.now() - (lease.ranOutAt ?? clock.now());
+    const { ranOutAt = clock.now(), mark } = lease;
+    const since = clock.wall() - (clock.now() - ranOutAt);
     return {
-      since: Math.round(clock.wall() - lasted),
+      since: mark === undefined ? Math.round(since) : parseTimestamp(mark),
       why: lease.keptFor ?? "it is judged within seconds",
       ...this.#reports.count(workload),
     };
@@ -178,9 +186,8 @@ export class Expiry {
     this.#cancelRetry?.();
   }
 
-  /** `ago` in milliseconds. */
-  #ranOut(workload: string, lease: LeaseState, ago: number): void {
-    lease.ranOutAt = this.#options.clock.now() - ago;
+  #ranOut(workload: string, lease: LeaseState): void {
+    lease.ranOutAt = this.#options.clock.now();
     this.#preservation.ranOut(workload);
   }
 

@@ -33,7 +33,7 @@ export interface LeaseState extends Marked {
   ttl: number;
   ready: boolean;
   cancelExpiry: Cancel;
-  /** When it ran out; undefined while there are signs of its sidecar. */
+  /** When it ran out, or when this control plane took it over unconfirmed; undefined while there are signs of its sidecar. */
   ranOutAt: MonotonicMs | undefined;
   /** Why it stays though it has run out, as it was said last. */
   keptFor: string | undefined;

@@ -48,6 +48,30 @@ void t.test("older than what was shown, and nothing else", async (t) => {
   t.equal(clock.pending, 0);
 });
 
+void t.test(
+  "one that was issued while the clock was right is not refused once it is ahead again, though the process was killed",
+  async (t) => {
+    const clock = fakeClock({ wall: WALL + 25 * HOUR });
+    const store = openMemoryStore({ clock });
+    const options = { store, clock, logger: silentLogger };
+    const shown = await openShownCertificates(options);
+    shown.shown(since(24));
+    clock.advance(1000);
+    clock.jump(-25 * HOUR);
+    shown.shown(since(-1, OTHER));
+    shown.shown(since(-1));
+    clock.advance(50);
+    await new Promise((resolve) => void setImmediate(resolve));
+    clock.jump(25 * HOUR);
+    const next = await openShownCertificates(options);
+    t.equal(next.isSuperseded(since(-1)), false);
+    t.equal(next.isSuperseded(since(-2)), true, "a copy of the one before");
+    await next.close();
+    await shown.close();
+    t.equal(clock.pending, 0);
+  },
+);
+
 void t.test("what a person took away is retired", async (t) => {
   const clock = fakeClock({ wall: WALL + DAY });
   const store = openMemoryStore({ clock });

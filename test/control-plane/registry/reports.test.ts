@@ -287,6 +287,32 @@ void t.test("a restart goes on where it was", async (t) => {
   t.same(await namesLeft({ registry: next, store }), ONE);
 });
 
+void t.test(
+  "after a restart its minutes begin anew: the clock may be wrong",
+  async (t) => {
+    for (const ms of [25, -25].map((hours) => hours * 3_600_000)) {
+      const { registry, clock, restart, pass, mark, store } = await lost(t);
+      await pass();
+      const marked = await mark();
+      await registry.close();
+      clock.jump(ms);
+      const next = await restart();
+      next.spare(meshOf(PAIR, 3));
+      next.hold(SECOND);
+      clock.advance(LONGEST_UNCONFIRMED - 1);
+      const left = await namesLeft({ registry: next, store });
+      t.equal(left.length, 2, `${ms} ms`);
+      t.equal(await mark(), marked);
+      const { unconfirmed } = next.lease("shop/web-1") ?? {};
+      t.equal(unconfirmed?.since, Date.parse(marked ?? ""));
+      clock.jump(-ms);
+      clock.advance(2 * JUDGED_AFTER);
+      t.same(await namesLeft({ registry: next, store }), ONE);
+      await next.close();
+    }
+  },
+);
+
 void t.test("of many reporters those that reach it are kept", (t) => {
   const clock = fakeClock();
   const reports = new Reports(clock);
