@@ -10,6 +10,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import type { Clock } from "../core/clock.ts";
+import type { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
@@ -17,6 +18,7 @@ import { UNTIMELY } from "../identity/svid.ts";
 import { trustOf } from "../identity/trust.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
 import { judgeSocket } from "../wire/tls/tls-context.ts";
+import { pacedConnection } from "./paced-connection.ts";
 
 export interface ConnectionOptions {
   /** "HOST:PORT", "[IPV6]:PORT" */
@@ -27,6 +29,8 @@ export interface ConnectionOptions {
   readonly credentials?: Credentials;
   /** Bytes of a message beyond which the stream is given up. */
   readonly maxMessageBytes: Bytes;
+  /** What comes is read at its pace; absent: at once. */
+  readonly work?: PacedWork | undefined;
   readonly clock: Clock;
   /** The server was refused for the dates of its certificate. */
   readonly onUntimely?: () => void;
@@ -36,7 +40,7 @@ export interface ConnectionOptions {
 
 /** Makes no connection before the first call. Close it. */
 export function openClient(options: ConnectionOptions): Client {
-  const { credentials, anyServer = false } = options;
+  const { credentials, anyServer = false, work } = options;
   const context = createSecureContext({
     ca: options.trustBundle,
     minVersion: "TLSv1.3",
@@ -45,7 +49,7 @@ export function openClient(options: ConnectionOptions): Client {
       ? {}
       : { cert: credentials.certificateChain, key: credentials.privateKey }),
   });
-  const channel = judgedChannel(context, (socket) =>
+  const channel = judgedChannel(context, work, (socket) =>
     anyServer ? undefined : serverFault(socket, options),
   );
   return new Client(`dns:///${options.address}`, channel, {
@@ -67,6 +71,7 @@ export function openClient(options: ConnectionOptions): Client {
 /** Node's own judgement is off, as on the link: it looks for host names, and knows this machine's clock alone. */
 function judgedChannel(
   context: SecureContext,
+  work: PacedWork | undefined,
   faultOf: (socket: TLSSocket) => Error | undefined,
 ): ChannelCredentials {
   const channel = ChannelCredentials.createFromSecureContext(context, {
@@ -80,11 +85,13 @@ function judgedChannel(
     connector.connect = async (raw) => {
       const result = await connect(raw);
       const { socket } = result;
-      const fault =
-        socket instanceof TLSSocket
-          ? faultOf(socket)
-          : new TypeError("the connection is not TLS");
-      if (fault === undefined) return result;
+      if (!(socket instanceof TLSSocket))
+        throw new TypeError("the connection is not TLS");
+      const fault = faultOf(socket);
+      if (fault === undefined)
+        return work === undefined
+          ? result
+          : { ...result, socket: pacedConnection(socket, raw, work) };
       // Not at once: OpenSSL is still at work on this connection.
       setImmediate(() => socket.destroy());
       throw fault;

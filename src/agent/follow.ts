@@ -122,6 +122,7 @@ async function stream(
       trustBundle: credentials.trustBundle,
       credentials,
       clock,
+      work: options.work,
       onUntimely: onRefused,
       maxMessageBytes: Math.min(maxConfigBytes + 65_536, LONGEST_MESSAGE),
     });

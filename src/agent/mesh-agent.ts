@@ -57,7 +57,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const reports = new Reports({ clock, logger });
-  const certificates = await certificatesOf(options, directory, inForce);
+  const parts = { config: inForce, work };
+  const certificates = await certificatesOf(options, directory, parts);
   const status = new AgentStatus({
     config: inForce,
     fault: certificates.fault,
@@ -128,17 +129,15 @@ function interestOf(
 async function certificatesOf(
   options: AgentOptions,
   directory: StateDirectory,
-  { snapshot }: Config,
+  parts: { readonly config: Config; readonly work: PacedWork },
 ): Promise<Certificates> {
   const { controlPlane, token, name = "", clock, logger } = options;
+  const { work, config } = parts;
   const certificates = await startCertificates({
     address: controlPlane,
-    token,
-    name,
-    directory,
-    rotateAt: () => (snapshot.value?.mesh ?? MESH_DEFAULTS).mtls.rotateAt,
-    clock,
-    logger,
+    ...{ token, name, directory, work, clock, logger },
+    rotateAt: () =>
+      (config.snapshot.value?.mesh ?? MESH_DEFAULTS).mtls.rotateAt,
   });
   // Without a certificate such a token leads nowhere; with one it is not needed, and the mesh goes on (law 8).
   if (

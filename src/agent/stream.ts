@@ -69,10 +69,8 @@ export interface StreamEnd {
 export const MOST_UNREAD: Bytes = 8 * 1024 * 1024;
 /** Bytes; it has a few hundred. */
 const LONGEST_REVISION = 65_536;
-/** Milliseconds of CPU that a message costs outside of what is measured here: decrypted, framed, acknowledged. */
+/** Milliseconds of CPU that a message costs outside of what is measured: put together, acknowledged. */
 const MESSAGE_COST = 0.1;
-/** The same of a mebibyte. */
-const MEBIBYTE_COST = 5;
 /** Milliseconds that a control plane has for its first message. */
 const FIRST_MESSAGE = 15_000;
 const NOTHING: ReceivedConfig = { resources: new Map(), lookups: new Map() };
@@ -190,7 +188,7 @@ class ConfigStream {
       this.#options.onOpen();
     }
     try {
-      work.spend(MESSAGE_COST + (bytes.length / 1_048_576) * MEBIBYTE_COST);
+      work.spend(MESSAGE_COST);
       const head = await work.run(readHead(bytes));
       if (!this.#over) await this.#receive(head, bytes);
     } catch (thrown) {

@@ -31,6 +31,8 @@ export class PacedWork {
   #level = WORK_BURST;
   #filledAt: number;
   #paced = false;
+  /** Milliseconds of the steps since the last pause. */
+  #inSlice = 0;
 
   constructor({ clock, cpu }: PacedWorkOptions) {
     this.#clock = clock;
@@ -61,6 +63,25 @@ export class PacedWork {
     }
   }
 
+  /**
+   * Runs one step of work that comes bit by bit, and counts what it leaves for the same turn as well. It waits for what was spent before,
+   * though for no more than `longest` milliseconds: some of what comes is worth nothing later.
+   */
+  async step(run: () => void, longest: number): Promise<void> {
+    if (this.#inSlice >= SLICE) {
+      this.#inSlice = 0;
+      await this.#pause(longest);
+    } else await this.#untilAllowed(longest);
+    const from = this.#clock.now();
+    const cpu = this.#cpu();
+    run();
+    await new Promise<void>((resolve) => {
+      process.nextTick(resolve);
+    });
+    this.spend(this.#cpu() - cpu);
+    this.#inSlice += this.#clock.now() - from;
+  }
+
   /** So many milliseconds of CPU went into it elsewhere. */
   spend(ms: number): void {
     if (!this.#paced) return;
@@ -69,17 +90,19 @@ export class PacedWork {
     this.#level -= cost * WITH_REST;
   }
 
-  async #pause(): Promise<void> {
+  async #pause(longest = Infinity): Promise<void> {
     if (!this.#paced) return nextTurn();
     await this.#wait(SLICE / BURST_SHARE - SLICE);
-    await this.#untilAllowed();
+    await this.#untilAllowed(longest);
   }
 
-  async #untilAllowed(): Promise<void> {
-    for (;;) {
+  async #untilAllowed(longest = Infinity): Promise<void> {
+    for (let left = longest; ;) {
       this.#fill();
-      if (!this.#paced || this.#level >= 0) return;
-      await this.#wait(Math.ceil(-this.#level / WORK_SHARE));
+      if (!this.#paced || this.#level >= 0 || left <= 0) return;
+      const ms = Math.min(Math.ceil(-this.#level / WORK_SHARE), left);
+      left -= ms;
+      await this.#wait(ms);
     }
   }
 

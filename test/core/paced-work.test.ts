@@ -87,3 +87,51 @@ void t.test("what fails is thrown, and the next work runs", async (t) => {
   await t.rejects(work.run(failing()), { message: "no" });
   t.equal(await work.run(one.of(1)), "done");
 });
+
+void t.test(
+  "what comes bit by bit waits as well, and no longer than it may",
+  async (t) => {
+    const one = machine();
+    const { work, clock } = one;
+    let done = 0;
+    const step = (longest: number): void =>
+      void work
+        .step(() => one.of(2).next(), longest)
+        .then(() => {
+          done += 1;
+        });
+    step(0);
+    await one.pass(1);
+    t.equal(done, 1, "unpaced it waits for nothing");
+    work.begin();
+    work.spend(WORK_BURST);
+    step(250);
+    await one.pass(249);
+    t.equal(done, 1);
+    // A pause that is due comes besides.
+    await one.pass(5);
+    t.equal(done, 2, "though the budget is spent");
+    step(Infinity);
+    await one.pass(10_000);
+    t.equal(done, 2);
+    t.equal(clock.pending, 1);
+  },
+);
+
+void t.test(
+  "steps that hold the thread leave a pause after them",
+  async (t) => {
+    const one = machine();
+    one.work.begin();
+    let done = 0;
+    const run = async (): Promise<void> => {
+      for (; done < 10; done += 1)
+        await one.work.step(() => one.of(1).next(), Infinity);
+    };
+    void run();
+    await one.pass(15);
+    t.ok(done >= 2 && done < 10, `${done} in 15 ms of 10 ms of work`);
+    await one.pass(60);
+    t.equal(done, 10);
+  },
+);

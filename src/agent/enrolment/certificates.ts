@@ -3,6 +3,7 @@ import { equalJitter } from "../../core/backoff.ts";
 import { timestamp, wait, type Cancel, type Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import type { PacedWork } from "../../core/paced-work.ts";
 import type { MonotonicMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -27,6 +28,8 @@ export interface CertificatesOptions {
   readonly directory: StateDirectory;
   /** Share of the certificate's life after which to renew, from the config in force. */
   readonly rotateAt: () => number;
+  /** What the control plane sends is read at its pace. */
+  readonly work?: PacedWork | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -190,7 +193,7 @@ export class Certificates {
 
   /** One try. With a certificate, valid or not, it is the control plane that decides what it is good for. */
   async #obtain(): Promise<Credentials> {
-    const { address, token, clock } = this.#options;
+    const { address, token, work, clock } = this.#options;
     const { signal } = this.#stop;
     const credentials = this.latest;
     this.#refused = false;
@@ -199,7 +202,7 @@ export class Certificates {
       return this.#enrol(token);
     }
     try {
-      return await renew({ address, credentials, clock, signal });
+      return await renew({ address, credentials, work, clock, signal });
     } catch (thrown) {
       this.#refused = thrown instanceof CallError && thrown.isRefusal;
       const isUseless = this.#refused || this.#left() <= 0;
@@ -209,11 +212,11 @@ export class Certificates {
   }
 
   async #enrol(token: string): Promise<Credentials> {
-    const { address, name, clock } = this.#options;
+    const { address, name, work, clock } = this.#options;
     const { signal } = this.#stop;
     const privateKey = (this.#enrolmentKey ??= generatePrivateKey());
     const enrolled = await enrol({
-      ...{ address, token, name, privateKey, clock, signal },
+      ...{ address, token, name, privateKey, work, clock, signal },
     });
     this.#enrolmentKey = undefined;
     return enrolled;

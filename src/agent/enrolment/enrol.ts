@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
+import type { PacedWork } from "../../core/paced-work.ts";
 import { untimelyChainFault } from "../../identity/chain.ts";
 import {
   loadCredentials,
@@ -19,6 +20,8 @@ import { findRoot } from "./first-contact.ts";
 export interface IssueOptions {
   /** "HOST:PORT" of the control plane. */
   readonly address: string;
+  /** What the control plane sends is read at its pace. */
+  readonly work?: PacedWork | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -41,7 +44,7 @@ export async function enrol(
     readonly privateKey?: string;
   },
 ): Promise<Credentials> {
-  const { address, clock, signal, token, name } = options;
+  const { address, work, clock, signal, token, name } = options;
   const parsed = parseToken(token);
   if (parsed === undefined) throw unreadableToken();
   const trustBundle = await findRoot({
@@ -53,6 +56,7 @@ export async function enrol(
   const client = openClient({
     address,
     trustBundle,
+    work,
     clock,
     maxMessageBytes: LONGEST_ANSWER,
   });
@@ -104,12 +108,12 @@ export async function renew(options: RenewOptions): Promise<Credentials> {
 }
 
 async function requestRenewal(
-  { address, clock, signal, credentials }: RenewOptions,
+  { address, work, clock, signal, credentials }: RenewOptions,
   server: Pick<ConnectionOptions, "onUntimely" | "anyServer">,
 ): Promise<Credentials> {
   const { trustBundle } = credentials;
   const client = openClient({
-    ...{ address, trustBundle, credentials, clock, ...server },
+    ...{ address, trustBundle, credentials, work, clock, ...server },
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {

@@ -15,6 +15,8 @@ import type { Madness } from "./madness.ts";
 export interface MadMesh {
   /** A control plane's next moods; undefined: it serves. */
   madden(madness: Madness | undefined): Promise<void>;
+  /** Resolves once a sidecar follows the control plane. */
+  followed(): Promise<void>;
   /** A sidecar that serves what this control plane has told it, while it was well. */
   sidecar(): Promise<MadSidecar>;
   close(): Promise<void>;
@@ -60,6 +62,14 @@ export async function startMadMesh(): Promise<MadMesh> {
         method: "POST",
         body: madness ?? "",
       });
+    },
+    async followed() {
+      await eventually(
+        "the sidecar is back",
+        60_000,
+        () => call(`http://127.0.0.1:${told.orders}/`),
+        ({ text }) => text !== "0",
+      );
     },
     sidecar: () => startMadSidecar(told.port, told.token, port),
     async close() {

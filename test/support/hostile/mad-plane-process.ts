@@ -1,4 +1,4 @@
-/** The process of a control plane that can go mad: it tells its ports and tokens, and takes a madness as the body of a request, or nothing for none. */
+/** The process of a control plane that can go mad: it tells its ports and tokens, and takes a madness as the body of a POST, or nothing for none; its response is the number of streams. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { MADNESS, type Madness } from "./madness.ts";
@@ -25,8 +25,9 @@ const server = createServer((request, response) => {
   let mood = "";
   request.on("data", (chunk: Buffer) => (mood += chunk.toString()));
   request.on("end", () => {
-    plane.madden(isMadness(mood) ? mood : undefined);
-    response.end();
+    if (request.method === "POST")
+      plane.madden(isMadness(mood) ? mood : undefined);
+    response.end(String(plane.streams));
   });
 });
 server.listen(0, host, () => void tell());

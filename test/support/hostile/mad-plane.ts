@@ -6,6 +6,7 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
+import { duplexPair, type Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import {
   serveConnection,
@@ -65,6 +66,8 @@ const MESH: readonly Resource[] = [
 
 export interface MadPlane {
   readonly port: number;
+  /** How many are open. */
+  readonly streams: number;
   token(options: Parameters<Behind["token"]>[0]): Promise<string>;
   /** What it does on every stream from now on; undefined: it serves. */
   madden(madness: Madness | undefined): void;
@@ -104,12 +107,13 @@ export async function startMadPlane(host: string): Promise<MadPlane> {
   });
 
   const servePeer = (socket: TLSSocket, peer: Peer): void => {
-    const session = performServerHandshake(socket);
+    const connection = new MadConnection(socket);
+    const session = performServerHandshake(connection.inner);
     session.on("error", () => undefined);
     session.on("stream", (stream, headers) => {
       stream.on("error", () => undefined);
       if (pathOf(headers) === DISCOVERY.DeltaAggregatedResources.path) {
-        const mad = new MadStream(stream, world);
+        const mad = new MadStream(stream, world, connection);
         streams.add(mad);
         stream.on("close", () => streams.delete(mad));
         mad.begin(madness);
@@ -127,6 +131,9 @@ export async function startMadPlane(host: string): Promise<MadPlane> {
 
   return {
     port: listener.port,
+    get streams() {
+      return streams.size;
+    },
     token: (options) => behind.token(options),
     madden(next) {
       madness = next;
@@ -201,37 +208,95 @@ export function pushed(resource: Resource, version: string): DeltaResource {
   };
 }
 
+/** One sidecar's connection: HTTP/2 at `inner`, until something else is written to it. */
+class MadConnection {
+  readonly inner: Duplex;
+  readonly #outer: Duplex;
+  readonly #socket: TLSSocket;
+  #raw = false;
+
+  constructor(socket: TLSSocket) {
+    [this.inner, this.#outer] = duplexPair();
+    this.#socket = socket;
+    socket.pipe(this.#outer).pipe(socket);
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.inner.destroy());
+    this.inner.on("error", () => undefined);
+  }
+
+  /** Resolves when more can be written. What comes is read, and nobody hears of it. */
+  async write(pieces: readonly Buffer[]): Promise<void> {
+    if (!this.#raw) {
+      this.#raw = true;
+      this.#socket.unpipe(this.#outer);
+      this.#socket.resume();
+    }
+    let more = true;
+    for (const piece of pieces) more = this.#socket.write(piece);
+    await new Promise<void>((resolve) => {
+      if (more || this.#socket.destroyed) setImmediate(resolve);
+      else onceOf(this.#socket, ["drain", "close"], resolve);
+    });
+  }
+
+  end(): void {
+    this.#socket.destroy();
+  }
+}
+
+function onceOf(
+  emitter: Duplex,
+  events: readonly string[],
+  run: () => void,
+): void {
+  const over = (): void => {
+    for (const event of events) emitter.off(event, over);
+    run();
+  };
+  for (const event of events) emitter.on(event, over);
+}
+
 /** One sidecar's stream, and what it holds as far as this control plane knows. */
 export class MadStream {
   readonly stream: ServerHttp2Stream;
   readonly #world: ReadonlyMap<string, Resource>;
+  readonly #connection: MadConnection;
   readonly #held = new Map<string, string>();
   #sum = 0n;
   #nonce = 0;
   #revision = 0;
   #greeted = false;
-  #serves = true;
+  #mad = false;
   #turn = 0;
   #record: Buffer[] | undefined;
 
-  constructor(stream: ServerHttp2Stream, world: ReadonlyMap<string, Resource>) {
+  constructor(
+    stream: ServerHttp2Stream,
+    world: ReadonlyMap<string, Resource>,
+    connection: MadConnection,
+  ) {
     this.stream = stream;
     this.#world = world;
-    respond(stream);
+    this.#connection = connection;
     stream.on("data", (chunk: Buffer) => this.#hear(chunk));
   }
 
   /** Mad from now on, or well again. */
   begin(madness: Madness | undefined): void {
     this.#turn += 1;
-    this.#serves = madness === undefined;
+    // From wherever it has come to in its madness there is no way on.
+    if (madness === undefined && this.#mad) this.#connection.end();
+    this.#mad = madness !== undefined;
+    // What comes before a response can come before none any more.
+    if (madness !== "flood of interim responses" && !this.stream.headersSent)
+      respond(this.stream);
     if (madness === undefined) this.push();
     else void this.#rave(madness, this.#turn);
   }
 
   /** What has changed, with a Revision. */
   push(): void {
-    if (!this.#serves || !this.#greeted) return;
+    if (this.#mad || !this.#greeted) return;
     const changed = [...this.#world.values()].flatMap((resource) => {
       const part = pushed(resource, versionOf(resource));
       return this.#held.get(part.name) === part.version ? [] : [part];
@@ -303,14 +368,13 @@ export class MadStream {
     if (this.stream.closed || this.stream.write(bytes))
       return new Promise((resolve) => void setImmediate(resolve));
     return new Promise((resolve) => {
-      const over = (): void => {
-        this.stream.off("drain", over);
-        this.stream.off("close", over);
-        resolve();
-      };
-      this.stream.on("drain", over);
-      this.stream.on("close", over);
+      onceOf(this.stream, ["drain", "close"], resolve);
     });
+  }
+
+  /** Below gRPC; resolves when more can be written. */
+  raw(pieces: readonly Buffer[]): Promise<void> {
+    return this.#connection.write(pieces);
   }
 
   async #rave(madness: Madness, turn: number): Promise<void> {

@@ -4,9 +4,13 @@ import { lookup, pushedResource } from "../../../src/push/codec.ts";
 import type { DeltaResource } from "../../../src/push/messages.ts";
 import { LOOKUP_TYPE, RESOURCE_TYPE } from "../../../src/push/names.ts";
 import { framed } from "../peers/raw-grpc.ts";
+import { FRAME_FLOODS, type FrameFlood } from "./mad-frames.ts";
 import { pushed, serviceNamed, type MadStream } from "./mad-plane.ts";
 
-export type Madness =
+export type Madness = MessageMadness | FrameFlood;
+
+/** In what it says as gRPC. */
+export type MessageMadness =
   | "flood of revisions"
   | "flood of empty messages"
   | "flood of unknown types"
@@ -30,7 +34,7 @@ const HUGE = 300 * MEGABYTE;
 const TINY = Buffer.alloc(5000);
 const ZEROS = Array.from({ length: 150_000 }, () => 0);
 
-export const MADNESS: Readonly<Record<Madness, Round>> = {
+const IN_MESSAGES: Readonly<Record<MessageMadness, Round>> = {
   /** Whole, valid pushes, one behind the other. */
   "flood of revisions": repeated(async (stream) => {
     for (const note of ["one", "another"]) {
@@ -128,6 +132,19 @@ export const MADNESS: Readonly<Record<Madness, Round>> = {
     stream.close();
     await closing(stream);
   },
+};
+
+/** Below gRPC. */
+const IN_FRAMES = Object.fromEntries(
+  Object.entries(FRAME_FLOODS).map(([name, block]): [string, Round] => [
+    name,
+    (stream, round) => stream.raw(block(stream.stream.id ?? 1, round)),
+  ]),
+) as Readonly<Record<FrameFlood, Round>>;
+
+export const MADNESS: Readonly<Record<Madness, Round>> = {
+  ...IN_MESSAGES,
+  ...IN_FRAMES,
 };
 
 /** Made once for each stream, so that nothing but the sidecar holds it up. */
