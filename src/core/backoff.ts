@@ -1,4 +1,4 @@
-/** How long to wait before trying again: exponential, capped, full jitter, so that clients that failed together do not return together. */
+/** How long to wait before trying again: exponential and capped, with jitter where clients that failed together must not return together. */
 import type { Clock } from "./clock.ts";
 
 export interface BackoffOptions {
@@ -8,25 +8,26 @@ export interface BackoffOptions {
   readonly max: number;
 }
 
-/**
- * Milliseconds to wait before attempt `attempt` (1 is the first repeat): uniform in [0, min(max, base·2^(attempt−1))).
- * "Full jitter" of AWS's "Exponential Backoff And Jitter".
- */
+/** Milliseconds before attempt `attempt` (1 is the first repeat): min(max, base·2^(attempt−1)). For what concerns one process alone. */
+export function exponential(options: BackoffOptions, attempt: number): number {
+  return Math.min(options.max, options.base * 2 ** (attempt - 1));
+}
+
+/** The same, uniform in [0, that): "full jitter" of AWS's "Exponential Backoff And Jitter". */
 export function fullJitter(
   options: BackoffOptions,
   attempt: number,
   clock: Clock,
 ): number {
-  const bound = Math.min(options.max, options.base * 2 ** (attempt - 1));
-  return bound * clock.random();
+  return exponential(options, attempt) * clock.random();
 }
 
-/** Milliseconds for a reconnecting loop: at least half of the bound, so that a dead peer is not hammered. */
+/** For a reconnecting loop: at least half of the bound, so that a dead peer is not hammered. */
 export function equalJitter(
   options: BackoffOptions,
   attempt: number,
   clock: Clock,
 ): number {
-  const bound = Math.min(options.max, options.base * 2 ** (attempt - 1));
+  const bound = exponential(options, attempt);
   return bound / 2 + (bound / 2) * clock.random();
 }

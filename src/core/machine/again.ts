@@ -1,4 +1,5 @@
 /** Asks the machine again for what it did not have a moment ago: file handles, memory, a read that failed. */
+import { exponential } from "../backoff.ts";
 import { wait, type Clock } from "../clock.ts";
 import { systemCode } from "../errors.ts";
 import { keepAlive } from "../keep-alive.ts";
@@ -28,8 +29,8 @@ const OF_THE_NETWORK: ReadonlySet<string | undefined> = new Set([
   "EAI_MEMORY",
 ]);
 
-/** Milliseconds before the second try, doubled before each further one. */
-const FIRST = 50;
+const BACKOFF = { base: 50, max: 800 } as const;
+/** Some 1.5 s in all. */
 const TRIES = 6;
 
 /**
@@ -58,6 +59,6 @@ export async function again<T>(
       if (attempt === TRIES || !MOMENTARY.has(systemCode(thrown))) throw thrown;
       // At a start nothing else may keep the process alive.
       const letGo = keepAlive();
-      await wait(clock, FIRST * 2 ** (attempt - 1), never).finally(letGo);
+      await wait(clock, exponential(BACKOFF, attempt), never).finally(letGo);
     }
 }
