@@ -47,7 +47,7 @@ export function registerDemo(program: Command, context: CliContext): void {
     );
   for (const [action, description] of [
     ["start", "start a stopped process"],
-    ["stop", "stop a process gracefully (SIGTERM)"],
+    ["stop", "stop a process gracefully (SIGTERM; a sidecar: SIGINT)"],
     ["kill", "kill a process (SIGKILL)"],
   ] as const) {
     demo

@@ -49,7 +49,7 @@ const PAGES: readonly (readonly [string, Record<string, string>])[] = [
     },
   ],
 ];
-const LEVERS = ["/logging?level=silent", "/drain"] as const;
+const LEVERS = ["/logging?level=silent", "/drain", "/quit"] as const;
 
 for (const [who, headers] of PAGES) {
   void t.test(`${who} moves no lever`, async (t) => {
