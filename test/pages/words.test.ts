@@ -53,7 +53,7 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   answer: {
     found: /\banswer(?:s|ed|ing)?\b/i,
     instead: "response, respond",
-    left: { messages: 5, comments: 80, otherPages: 60 },
+    left: { messages: 5, comments: 75, otherPages: 40 },
   },
   octet: {
     found: /\boctets?\b(?!-stream| STRING)/i,
