@@ -3,7 +3,7 @@ import type { AddressInfo, ListenOptions, Server } from "node:net";
 import type { Clock } from "./clock.ts";
 import { messageOf, systemCode, UserError } from "./errors.ts";
 import { again } from "./machine/again.ts";
-import { countMachineError } from "./machine/machine-errors.ts";
+import { countMachineError } from "./machine/machine-counts.ts";
 import { formatHostPort } from "./text/host-port.ts";
 
 export interface ListenFault {

@@ -1,6 +1,7 @@
 /** One JSON line a request: errors and refusals always, at a bounded rate; everything when asked. */
 import { timestamp, type Clock } from "../core/clock.ts";
 import { messageOf, UserError } from "../core/errors.ts";
+import { countLostLine } from "../core/machine/machine-counts.ts";
 import { memo } from "../core/memo.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 import type { SpiffeUri } from "../core/units.ts";
@@ -88,7 +89,11 @@ export function makeAccessLog(options: AccessLogOptions): AccessLog {
   function put(record: AccessRecord, wall: number): void {
     const line = lineOf(time(wall), record, suppressed, fragments);
     options.write?.(line);
-    suppressed = lines?.write(line) === false ? suppressed + 1 : 0;
+    if (lines?.write(line) !== false) suppressed = 0;
+    else {
+      suppressed += 1;
+      countLostLine("access-log");
+    }
   }
 
   /** The next turn of the event loop is soon enough, and the response to the last of them has left by then: at thousands of calls a second a timer would be one more thing to compile. */

@@ -1,6 +1,7 @@
 /** Lines to a file or to standard output, gathered: one write for some hundreds of them, and none that the event loop waits for. */
 import { closeSync, openSync, write, writeSync } from "node:fs";
 import type { Cancel, Clock } from "../core/clock.ts";
+import { countMachineError } from "../core/machine/machine-counts.ts";
 
 /** Bytes that are gathered before they are written: Envoy's figure. */
 const GATHERED = 65_536;
@@ -143,6 +144,7 @@ export function openLineSink(path: string | undefined, clock: Clock): LineSink {
     const { block, length } = piece;
     busy = true;
     write(file, block, from, length - from, null, (error, written) => {
+      if (error !== null) countMachineError("access-log", error);
       if (error !== null && !closing) {
         clock.after(AGAIN, () => send(piece, from));
         return;
@@ -170,7 +172,8 @@ export function openLineSink(path: string | undefined, clock: Clock): LineSink {
       }
       try {
         writeSync(file, block, 0, length);
-      } catch {
+      } catch (thrown) {
+        countMachineError("access-log", thrown);
         // A pipe that nobody reads, a disk that is full: the process must end all the same.
       }
     },

@@ -1,5 +1,6 @@
 /** What the machine does to the process as metrics: its errors, of which each worker shows those of its own thread, and its clock. */
-import { failingParts, machineErrors } from "../core/machine/machine-errors.ts";
+import { machineErrors } from "../core/machine/machine-counts.ts";
+import { failingParts } from "../core/machine/machine-errors.ts";
 import type {
   CounterCell,
   Family,
@@ -17,7 +18,7 @@ export function machineMeters(registry: MetricsRegistry): MachineMeters {
   return {
     machineErrors: registry.counter(
       "wherry_machine_errors_total",
-      "Errors of a disk, a file, a socket or a log that the traffic did not depend on, by what they concern and the system's code.",
+      "Errors of a disk, a file, a socket or a log, by what they concern and the system's code; lost: a log line that is left out.",
       ["part", "error"],
     ),
     machineFailing: registry.gauge(

@@ -1,7 +1,7 @@
 /** What an error of this machine makes of a connection: a failure of our own, counted as one, and no word of the other end. */
 import { messageOf } from "../core/errors.ts";
 import { isOfTheMachine } from "../core/machine/again.ts";
-import { countMachineError } from "../core/machine/machine-errors.ts";
+import { countMachineError } from "../core/machine/machine-counts.ts";
 import { MeshError } from "../mesh/errors.ts";
 
 /** Why there is no connection to `where`; undefined where that is not the machine's doing. */

@@ -14,7 +14,7 @@ import { keepOwnCredentials } from "../../src/control-plane/own-credentials.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
-import { machineErrors } from "../../src/core/machine/machine-errors.ts";
+import { machineErrors } from "../../src/core/machine/machine-counts.ts";
 import { fakeClock, type FakeClock } from "../support/clocks/fake-clock.ts";
 import { watchFiles, type Faults } from "../support/faults/fs-faults.ts";
 import { failListen } from "../support/faults/listen-faults.ts";

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { listenOn } from "../../src/core/listening.ts";
-import { machineErrors } from "../../src/core/machine/machine-errors.ts";
+import { machineErrors } from "../../src/core/machine/machine-counts.ts";
 import { failListen } from "../support/faults/listen-faults.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };

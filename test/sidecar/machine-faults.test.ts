@@ -2,7 +2,7 @@
 import t from "tap";
 import { systemClock } from "../../src/core/clock.ts";
 import { UserError } from "../../src/core/errors.ts";
-import { machineErrors } from "../../src/core/machine/machine-errors.ts";
+import { machineErrors } from "../../src/core/machine/machine-counts.ts";
 import {
   startSidecar,
   type Sidecar,

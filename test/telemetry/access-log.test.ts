@@ -1,4 +1,5 @@
 import t from "tap";
+import { machineErrors } from "../../src/core/machine/machine-counts.ts";
 import {
   makeAccessLog,
   type AccessLogMode,
@@ -142,3 +143,25 @@ void t.test(
     t.end();
   },
 );
+
+void t.test("a line that its file has no room for is counted as lost", (t) => {
+  const lost = (): number => {
+    for (const { part, error, count } of machineErrors())
+      if (part === "access-log" && error === "lost") return count;
+    return 0;
+  };
+  const clock = fakeClock();
+  const ignore = (): void => undefined;
+  // It never gives a block back.
+  const sink = { take: ignore, last: ignore, close: ignore };
+  const log = makeAccessLog({ mode: "errors", clock, sink });
+  for (let index = 0; index < 250; index += 1) log.write(RECORD);
+  t.equal(lost(), 0, "what is over the rate is left out on purpose");
+  for (let index = 0; index < 5000 && lost() === 0; index += 1) {
+    clock.advance(10);
+    log.write(RECORD);
+  }
+  t.equal(lost(), 1);
+  log.close();
+  t.end();
+});

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
 import type { Clock } from "../../src/core/clock.ts";
+import { machineErrors } from "../../src/core/machine/machine-counts.ts";
 import {
   gatherLines,
   openLineSink,
@@ -84,6 +85,27 @@ void t.test("a line that no buffer holds is left out", (t) => {
   file.close();
   t.equal(readFileSync(path, "utf8"), LINE);
   t.end();
+});
+
+void t.test("each write that the disk does not take is counted", async (t) => {
+  const counted = (): number => {
+    for (const { part, error, count } of machineErrors())
+      if (part === "access-log" && error === "ENOSPC") return count;
+    return 0;
+  };
+  const until = async (count: number): Promise<void> => {
+    while (counted() < count)
+      await new Promise((resolve) => void setImmediate(resolve));
+  };
+  const clock = fakeClock();
+  const file = openLineFile("/dev/full", clock);
+  t.ok(file.write(LINE));
+  clock.advance(500);
+  await until(1);
+  clock.advance(100);
+  await until(2);
+  t.equal(counted(), 2, "by the code that the system gave");
+  file.close();
 });
 
 void t.test("a file that cannot be opened is told of at once", (t) => {

@@ -1,10 +1,8 @@
 /** Errors of the machine are counted by part and code, told when they begin and when they are over, and shown as metrics. */
 import t from "tap";
 import type { Logger } from "../../src/core/log.ts";
-import {
-  countMachineError,
-  MachineFault,
-} from "../../src/core/machine/machine-errors.ts";
+import { countMachineError } from "../../src/core/machine/machine-counts.ts";
+import { MachineFault } from "../../src/core/machine/machine-errors.ts";
 import {
   collectMachineErrors,
   machineMeters,

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import t, { type Test } from "tap";
-import { machineErrors } from "../../src/core/machine/machine-errors.ts";
+import { machineErrors } from "../../src/core/machine/machine-counts.ts";
 import type { MeshError } from "../../src/mesh/errors.ts";
 import type {
   ClientConnection,

@@ -1,7 +1,7 @@
 /** The embedded store: one SQLite file that survives a kill at any moment, held by one control plane at a time. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../../core/clock.ts";
-import { countMachineError } from "../../core/machine/machine-errors.ts";
+import { countMachineError } from "../../core/machine/machine-counts.ts";
 import { silentLogger, type Logger } from "../../core/log.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import {

@@ -1,6 +1,7 @@
 /** Where log lines go: standard error, in a way that neither an error of it nor a reader that stands still is felt by traffic. */
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import { systemClock, type Clock } from "../clock.ts";
+import { countLostLine, countMachineError } from "./machine-counts.ts";
 
 /** Bytes of lines that wait for a full disk or pipe. What comes beyond them is left out, and counted. */
 const MOST_KEPT = 1024 * 1024;
@@ -57,6 +58,7 @@ export function openLogLines(options: LogLinesOptions): LogLines {
     const bytes = Buffer.from(line);
     if (keptBytes + bytes.length > MOST_KEPT) {
       lost++;
+      countLostLine("log");
       return;
     }
     const rest = keptBytes === 0 ? unwritten(file, bytes) : bytes;
@@ -71,8 +73,9 @@ function unwritten(file: number, bytes: Buffer): Buffer {
   let rest = bytes;
   try {
     while (rest.length > 0) rest = rest.subarray(writeSync(file, rest));
-  } catch {
+  } catch (thrown) {
     // A full disk (ENOSPC), a full pipe (EAGAIN), an error of the device: there is no other place to tell of it.
+    countMachineError("log", thrown);
   }
   return rest;
 }

@@ -1,40 +1,9 @@
-/** What this process asked of the machine and did not get: counted by part and error, told once when it begins and once when it is over. */
-import { messageOf, systemCode } from "../errors.ts";
+/** What fails on this machine for a while: told once when it begins and once when it is over. */
+import { messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { countMachineError, type MachinePart } from "./machine-counts.ts";
 
-/** What of the process an error of the machine concerns. */
-export type MachinePart =
-  | "accept"
-  | "access-log"
-  | "certificate"
-  | "config"
-  | "connection"
-  | "interest"
-  | "log"
-  | "store";
-
-export interface MachineCount {
-  readonly part: MachinePart;
-  /** "ENOSPC"; "other" where the system gave no code. */
-  readonly error: string;
-  readonly count: number;
-}
-
-const counts = new Map<string, MachineCount>();
 const failing = new Map<MachinePart, number>();
-
-/** Counts one error of the machine. */
-export function countMachineError(part: MachinePart, thrown: unknown): void {
-  const error = systemCode(thrown) ?? "other";
-  const key = `${part} ${error}`;
-  const count = (counts.get(key)?.count ?? 0) + 1;
-  counts.set(key, { part, error, count });
-}
-
-/** What this thread counted since it began. */
-export function machineErrors(): Iterable<MachineCount> {
-  return counts.values();
-}
 
 /** Each part that has failed, and in how many places it fails now. */
 export function failingParts(): Iterable<readonly [MachinePart, number]> {

@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
-import { machineErrors } from "../../../src/core/machine/machine-errors.ts";
+import { machineErrors } from "../../../src/core/machine/machine-counts.ts";
 import { silentLogger, type Logger } from "../../../src/core/log.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import {

@@ -1,9 +1,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import t from "tap";
+import { openLogLines } from "../../../src/core/machine/log-lines.ts";
+import { machineErrors } from "../../../src/core/machine/machine-counts.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
 import { cleanEnvironment } from "../../support/processes/demo.ts";
 
 const LOG = new URL("../../../src/core/log.ts", import.meta.url).href;
@@ -36,6 +39,31 @@ function start(lines: number, stderr: "pipe" | number): Started {
   if (stdin === null || stdout === null) throw new Error("no pipes");
   return { child, input: stdin, output: stdout };
 }
+
+function counted(error: string): number {
+  for (const each of machineErrors())
+    if (each.part === "log" && each.error === error) return each.count;
+  return 0;
+}
+
+void t.test("what the disk does not take is counted, and what is lost", (t) => {
+  const clock = fakeClock();
+  const descriptor = openSync("/dev/full", "a");
+  t.teardown(() => closeSync(descriptor));
+  const lines = openLogLines({ descriptor, tell: () => "lost\n", clock });
+  t.equal(counted("ENOSPC"), 0);
+  lines.write("one\n");
+  t.equal(counted("ENOSPC"), 1);
+  lines.write("two\n");
+  t.equal(counted("ENOSPC"), 1, "it waits behind the first");
+  clock.advance(100);
+  t.equal(counted("ENOSPC"), 2, "both are tried again");
+  t.equal(counted("lost"), 0);
+  for (let line = 0; line < 3; line += 1)
+    lines.write(`${"x".repeat(512 * 1024)}\n`);
+  t.equal(counted("lost"), 2);
+  t.end();
+});
 
 void t.test("a full disk under the log ends no process", async (t) => {
   const { child, input, output } = start(3, openSync("/dev/full", "a"));
