@@ -50,7 +50,7 @@ export interface EnrolmentOptions {
   readonly nameFault: (instance: Instance) => Promise<string | undefined>;
   /** Why a peer may not go on with a certificate that is not valid (`Registry.untimelyFault`). */
   readonly untimelyFault: (peer: Peer) => Promise<string | undefined>;
-  readonly shown: Pick<ShownCertificates, "isSuperseded">;
+  readonly shown: Pick<ShownCertificates, "isSuperseded" | "issued">;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -122,6 +122,7 @@ export class Enrolment {
       labels: peer.labels,
       addresses: peer.addresses,
     });
+    this.#options.shown.issued(peer);
     return { ...issued, key };
   }
 

@@ -70,12 +70,22 @@ export class ShownCertificates {
     this.#write(instance, falls ? GATHERED_FALLEN : GATHERED);
   }
 
+  /**
+   * It gets another one just now. Where that begins before what is noted, the note was made by a clock that is ahead of this one, or this
+   * one is behind: nothing that it says may refuse the instance, whatever the clock says next.
+   */
+  issued(peer: Peer): void {
+    const instance = instanceOf(peer);
+    const begins = this.#leastBegin();
+    if ((this.#newest.get(instance) ?? -Infinity) <= begins) return;
+    this.#newest.set(instance, begins);
+    this.#write(instance, GATHERED_FALLEN);
+  }
+
   /** A person took its Workload away: once they have ended, the certificates that it has until now are not renewed. */
   retire(workload: string, identity: SpiffeUri): void {
     const instance = `${workload} ${identity}`;
-    // The authority sets a begin back by so much, and cuts it to whole seconds.
-    const now = this.#options.clock.wall();
-    this.#newest.set(instance, now - BACKDATED - 1000);
+    this.#newest.set(instance, this.#leastBegin());
     this.#write(instance);
   }
 
@@ -95,6 +105,11 @@ export class ShownCertificates {
   #known(instance: string): WallMs | undefined {
     const at = this.#newest.get(instance);
     return at === undefined || at > this.#options.clock.wall() ? undefined : at;
+  }
+
+  /** What is issued now begins no earlier: the authority sets it back by so much, and cuts it to whole seconds. */
+  #leastBegin(): WallMs {
+    return this.#options.clock.wall() - BACKDATED - 1000;
   }
 
   #forget(): void {

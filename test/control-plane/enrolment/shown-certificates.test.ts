@@ -72,6 +72,39 @@ void t.test(
   },
 );
 
+void t.test(
+  "what was issued by a clock behind is not refused once it is right, or ahead, though it was not shown",
+  async (t) => {
+    for (const noted of [24, 0]) {
+      const clock = fakeClock({ wall: WALL + (noted + 1) * HOUR });
+      const store = openMemoryStore({ clock });
+      const options = { store, clock, logger: silentLogger };
+      const shown = await openShownCertificates(options);
+      shown.shown(since(noted));
+      clock.jump((-25 - noted) * HOUR);
+      t.equal(shown.isSuperseded(since(noted)), false);
+      shown.issued(since(noted));
+      clock.advance(50);
+      await new Promise((resolve) => void setImmediate(resolve));
+      clock.jump(50 * HOUR);
+      const next = await openShownCertificates(options);
+      const given = since(-25);
+      t.equal(next.isSuperseded(given), false, `noted ${noted} h`);
+      t.equal(next.isSuperseded(since(-26)), true, "older ones are copies");
+      await next.close();
+      await shown.close();
+    }
+    const clock = fakeClock({ wall: WALL + DAY });
+    const shown = await openShownCertificates({
+      ...{ store: openMemoryStore({ clock }), clock, logger: silentLogger },
+    });
+    shown.shown(since(12));
+    shown.issued(since(12));
+    t.equal(shown.isSuperseded(since(11)), true, "a right clock lowers none");
+    await shown.close();
+  },
+);
+
 void t.test("what a person took away is retired", async (t) => {
   const clock = fakeClock({ wall: WALL + DAY });
   const store = openMemoryStore({ clock });

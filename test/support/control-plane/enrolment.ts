@@ -48,7 +48,7 @@ export async function startEnrolment(
     enrolment: new Enrolment({
       nameFault: () => Promise.resolve(undefined),
       untimelyFault: () => Promise.resolve(undefined),
-      shown: { isSuperseded: () => false },
+      shown: { isSuperseded: () => false, issued: () => undefined },
       store,
       issuer: authority,
       trustDomain: "cluster.local",
