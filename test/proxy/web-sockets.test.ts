@@ -248,6 +248,49 @@ void t.test(
   },
 );
 
+void t.test("neither side is read faster than the other reads", async (t) => {
+  const app = new WebSocketApplication();
+  app.onFrame = () => undefined;
+  const count = 512;
+  await withPair(
+    { rawApp: () => app.accept, caller: toOrders },
+    async (pair) => {
+      const client = await RawClient.open(upstreamPort(pair), handshake());
+      await until(() => client.head !== "");
+      const [session] = app.sessions;
+      if (session === undefined) throw new Error("there is no session");
+      for (const [from, to, masked, frames] of [
+        [session.socket, client.socket, false, client.frames],
+        [client.socket, session.socket, true, session.frames],
+      ] as const) {
+        to.pause();
+        const piece = frame(0x82, Buffer.alloc(1 << 16), masked);
+        for (let sent = 0; sent < count; sent += 1) from.write(piece);
+        await until(stillFor(500, () => from.writableLength));
+        t.ok(
+          from.writableLength > (count / 2) * piece.length,
+          "most of it waits at its sender",
+        );
+        to.resume();
+        await until(() => frames.length === count);
+        t.equal(from.writableLength, 0);
+      }
+      client.socket.destroy();
+    },
+  );
+});
+
+/** Whether a value has been the same for so many turns of the event loop. */
+function stillFor(turns: number, value: () => number): () => boolean {
+  let last = -1;
+  let still = 0;
+  return () => {
+    still = value() === last ? still + 1 : 0;
+    last = value();
+    return still >= turns;
+  };
+}
+
 void t.test("the handshake's answer is the application's own", async (t) => {
   const app = new WebSocketApplication();
   await withPair(
