@@ -4,7 +4,7 @@
  *
  * ```
  *   caller ─data─▶  frames, masked   ─▶ relay ─▶ application        open ─conclude─▶ closing ─▶ over
- *   caller ◀─write─ frames, unmasked ◀─ relay ◀─ application             Close each way, then FIN; after GRACE: broken off
+ *   caller ◀─write─ frames, unmasked ◀─ relay ◀─ application             Close each way, then FIN; after CLOSE_GRACE: broken off
  * ```
  */
 import type { Timed } from "../../core/deadlines.ts";
@@ -27,7 +27,7 @@ import type { RelayHost } from "./relay-host.ts";
 import type { RequestRecord } from "./request-record.ts";
 
 /** Milliseconds in which the frames in flight end and both sides go; then the connection is broken off. */
-const GRACE = 3000;
+export const CLOSE_GRACE = 3000;
 
 /** Reasons that are not the caller's fault: it may come again. */
 const AWAY: ReadonlySet<Code> = new Set<Code>(["DRAINING", "IDLE_TIMEOUT"]);
@@ -205,7 +205,7 @@ export class WebSocketStream implements ServerStream, Timed {
     this.#error = error;
     this.#record.concluded(error);
     const { clock, deadlines } = this.#host;
-    deadlines.set(this, clock.now() + GRACE);
+    deadlines.set(this, clock.now() + CLOSE_GRACE);
     const code = AWAY.has(error.code)
       ? CloseCode.GOING_AWAY
       : CloseCode.POLICY_VIOLATION;

@@ -1,5 +1,6 @@
 /** Limits of a sidecar as a whole: connections, requests, memory and time. */
 import { LATEST_DOUBT, SOONEST_DOUBT } from "../../../policy/balance/stall.ts";
+import { CLOSE_GRACE } from "../../../proxy/exchange/web-socket.ts";
 import { ASK_TIMEOUT } from "../../../proxy/upstream/cluster/stall-watch.ts";
 import {
   RESOLVE_WITHIN,
@@ -317,6 +318,13 @@ export const TIME_LIMITS: readonly Limit[] = [
     beyond:
       "504, 408, or broken off; event streams are exempt; tunnels and WebSockets have `tcp.idleTimeout` of the TrafficPolicy",
     reasons: reasons("IDLE_TIMEOUT", "REQUEST_STALLED"),
+    seen: ["wherry_requests_total"],
+  },
+  {
+    name: "closing of a WebSocket: frames in flight end, and both sides go",
+    default: time(CLOSE_GRACE),
+    beyond: "the connection is broken off",
+    reasons: reasons("DENIED", "NOT_ALLOWED", "DRAINING", "IDLE_TIMEOUT"),
     seen: ["wherry_requests_total"],
   },
   {
