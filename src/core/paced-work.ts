@@ -40,7 +40,7 @@ export class PacedWork {
     this.#filledAt = clock.now();
   }
 
-  /** From now on there is somebody whom the work may hold up. */
+  /** From now on there is something that the work may hold up. */
   begin(): void {
     if (this.#paced) return;
     this.#paced = true;

@@ -1,6 +1,6 @@
 /**
  * How a sidecar goes without anyone noticing: readiness off → deregistered → GOAWAY → inbound drained → the application gone →
- * outbound drained → closed (law 12). Whoever stops a sidecar mostly stops its application, too, and that may make calls until its end.
+ * outbound drained → closed (law 12). A stop of a sidecar mostly stops its application, too, and that may make calls until its end.
  */
 import { afterArrivals, type Cancel, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";

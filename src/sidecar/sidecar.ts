@@ -43,7 +43,7 @@ export { DEFAULT_PORTS, type BoundPorts } from "../proxy/downstream/ports.ts";
 export interface SidecarOptions extends Partial<SidecarSettings> {
   /** Starts the agent, which registers the link's port. Called once the listeners are bound. `peers`: the other workers. */
   readonly agent: (ports: BoundPorts, peers?: Peers) => Promise<Agent>;
-  /** What whoever changes something by the admin port must bring; where absent, nobody does. */
+  /** The token that is needed to change something by the admin port; where absent, nobody does. */
   readonly adminToken?: LocalToken | undefined;
   /** The application's process, where it is known: with it the sidecar knows when the application is gone. */
   readonly application?: Living | undefined;
@@ -75,7 +75,7 @@ export interface Sidecar {
   shutDown(how?: ShutdownWish): Promise<void>;
   /** At once. */
   destroy(): Promise<void>;
-  /** Resolves when it has ended, whoever wished it; with the error where a worker was lost, and it ended for that. */
+  /** Resolves when it has ended, for whatever reason; with the error where a worker was lost, and it ended for that. */
   readonly over: Promise<Error | undefined>;
 }
 
@@ -183,7 +183,7 @@ class RunningSidecar implements Sidecar {
     return this.#over.promise;
   }
 
-  /** Pages, then the agent, whose config and certificate go to everyone who watches; and the probe of the application. */
+  /** Pages, then the agent, whose config and certificate go to all that watch; and the probe of the application. */
   async start(
     startAgent: SidecarOptions["agent"],
     adminToken: LocalToken | undefined,

@@ -124,7 +124,7 @@ export interface Claims {
   readonly known: Fields;
 }
 
-/** What a server codec reports to the one who runs the listener. */
+/** What a server codec reports to the owner of the listener. */
 export interface ServerHandler {
   /** A request head is complete and within the grammar. Must not throw. */
   request(stream: ServerStream): void;

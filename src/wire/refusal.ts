@@ -26,7 +26,7 @@ export const REFUSALS: Readonly<Record<RefusalKind, Refusal>> = {
   /** Not HTTP, or HTTP that two parsers could read differently. */
   grammar: { status: 400, code: "BAD_REQUEST" },
   /**
-   * Neither the method nor the version is one of HTTP/1: whoever sent it would take our response for something else. A failed
+   * Neither the method nor the version is one of HTTP/1: its sender would take our response for something else. A failed
    * preface of HTTP/2 looks so, which ends the connection (RFC 9113 3.4).
    */
   foreign: { status: 400, code: "BAD_REQUEST", silent: true },

@@ -48,7 +48,7 @@ const PATTERNS: Readonly<Record<string, Pattern>> = {
   who: {
     found: /\b(?:who|whoever|whom)\b/i,
     instead: "that, which: callers and sidecars are machines",
-    left: { messages: 5, comments: 35, otherPages: 40 },
+    left: { messages: 5, comments: 25, otherPages: 40 },
   },
   answer: {
     found: /\banswer(?:s|ed|ing)?\b/i,

@@ -14,7 +14,7 @@ import type { StateDirectory } from "../state-directory.ts";
 import { enrol, renew } from "./enrol.ts";
 import { chooseInUse } from "./in-use.ts";
 import { Keeping } from "./keeping.ts";
-import { readCredentials, type Kept } from "./kept-credentials.ts";
+import { readCredentials, type KeptCredentials } from "./kept-credentials.ts";
 import { alarmText, expiryNote, HOW_TO_ENROL } from "./renewal-texts.ts";
 import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
 
@@ -80,7 +80,10 @@ export class Certificates {
   /** Cuts the present wait short. */
   #cut = new AbortController();
 
-  constructor(options: CertificatesOptions, stored: Kept | undefined) {
+  constructor(
+    options: CertificatesOptions,
+    stored: KeptCredentials | undefined,
+  ) {
     this.#options = options;
     this.#keeping = new Keeping({
       ...options,

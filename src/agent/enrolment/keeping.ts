@@ -5,7 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import { MachineFault } from "../../core/machine/machine-errors.ts";
 import { NewestWrite } from "../newest-write.ts";
 import type { StateDirectory } from "../state-directory.ts";
-import { writeCredentials, type Kept } from "./kept-credentials.ts";
+import { writeCredentials, type KeptCredentials } from "./kept-credentials.ts";
 
 export interface KeepingOptions {
   readonly directory: StateDirectory;
@@ -17,7 +17,7 @@ export interface KeepingOptions {
 }
 
 export class Keeping {
-  readonly #writing: NewestWrite<Kept>;
+  readonly #writing: NewestWrite<KeptCredentials>;
   readonly #machine: MachineFault;
 
   constructor(options: KeepingOptions) {
@@ -51,7 +51,7 @@ export class Keeping {
     return this.#machine.reason;
   }
 
-  put(kept: Kept): void {
+  put(kept: KeptCredentials): void {
     this.#writing.put(kept);
   }
 

@@ -12,7 +12,7 @@ import type { StateDirectory } from "../state-directory.ts";
 
 export const CREDENTIALS_FILE = "credentials.json";
 
-export interface Kept {
+export interface KeptCredentials {
   /** The newest. */
   readonly held: Held;
   /** What peers were shown in its place, where that was another one. */
@@ -24,7 +24,7 @@ export async function readCredentials(
   directory: StateDirectory,
   clock: Clock,
   logger: Logger,
-): Promise<Kept | undefined> {
+): Promise<KeptCredentials | undefined> {
   const stored = await directory.read(CREDENTIALS_FILE);
   if (stored.kind === "none") return undefined;
   try {
@@ -52,7 +52,7 @@ export async function readCredentials(
 /** Rejects where the disk takes no more. */
 export async function writeCredentials(
   directory: StateDirectory,
-  { held, inUse }: Kept,
+  { held, inUse }: KeptCredentials,
 ): Promise<void> {
   const { credentials, since } = held;
   const isOther = inUse?.generation !== credentials.generation;

@@ -1,6 +1,6 @@
 /**
  * Connections that come in: a few at a time are between their handshake and their first config, and the others wait. By turns the one that
- * has waited for longest begins, and the one that came last: who fills the queue does not put it before everybody who comes.
+ * has waited for longest begins, and the one that came last: a source that fills the queue does not put it before all that come.
  *
  * A connection waits from its first bytes on: those that say nothing take no turn. What TLS is made with, it keeps: a buffer of 64 KiB for
  * each read where the first read is its own, and one for the bytes that are there where there are some.

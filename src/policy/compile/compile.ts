@@ -26,7 +26,7 @@ import {
   type Taken,
 } from "./held/stock.ts";
 import { compileInbound, type Inbound, type InboundInput } from "./inbound.ts";
-import { NOTHING, type Kept, type Parts } from "./kept.ts";
+import { NOTHING, type CompiledParts, type Parts } from "./kept.ts";
 import type { ServedRoutes } from "./routes.ts";
 import { keptOf, snapshotOf } from "./snapshots.ts";
 import { compileUnit, type Unit } from "./unit.ts";
@@ -96,7 +96,7 @@ export function* compileDifference(
 class Compilation {
   readonly stock: StockTaking;
   readonly #problems: string[] = [];
-  readonly #kept: Kept | undefined;
+  readonly #kept: CompiledParts | undefined;
   readonly #before: Parts;
   readonly #index: IndexEdit;
   readonly #units: MapEdit<Unit>;
@@ -147,7 +147,7 @@ class Compilation {
       workload === undefined ? undefined : (workload.spec.ports ?? {}),
     );
     this.#refuse();
-    const kept: Kept = {
+    const kept: CompiledParts = {
       ...{ stock, frame, inbound },
       indexes: this.#index.done(),
       units: this.#units.done(),

@@ -21,7 +21,7 @@ export interface Parts {
   readonly names: Names;
 }
 
-export interface Kept extends Parts {
+export interface CompiledParts extends Parts {
   readonly frame: Frame;
   readonly inbound: Inbound;
 }

@@ -9,11 +9,11 @@ import type { Cluster, Destination } from "../snapshot.ts";
 import { externalKey } from "./endpoints.ts";
 import { byAge, namespaceOf, type HeldService } from "./held/held.ts";
 import { ALL, byClaim } from "./held/indexes.ts";
-import type { Kept } from "./kept.ts";
+import type { CompiledParts } from "./kept.ts";
 import type { Target, Unit } from "./unit.ts";
 
 /** In the order of their Services, the oldest first. */
-export function clustersOf(kept: Kept): readonly Cluster[] {
+export function clustersOf(kept: CompiledParts): readonly Cluster[] {
   return unitsOf(kept).flatMap(({ served }) =>
     served.ports.flatMap(({ cluster, byEndpoint }) => [
       cluster,
@@ -23,7 +23,7 @@ export function clustersOf(kept: Kept): readonly Cluster[] {
 }
 
 /** The mesh's own before external ones, and at the end those of single hosts of external ones. */
-export function destinationsOf(kept: Kept): readonly Destination[] {
+export function destinationsOf(kept: CompiledParts): readonly Destination[] {
   const units = internalFirst(unitsOf(kept));
   return [
     ...units.flatMap(({ targets }) =>
@@ -43,7 +43,10 @@ export function destinationsOf(kept: Kept): readonly Destination[] {
 }
 
 /** Those with faults. */
-export function faultyOf({ indexes, units }: Kept): readonly Destination[] {
+export function faultyOf({
+  indexes,
+  units,
+}: CompiledParts): readonly Destination[] {
   const found: Unit[] = [];
   for (const name of indexes.faults.keys()) {
     const unit = units.get(name);
@@ -56,7 +59,7 @@ export function faultyOf({ indexes, units }: Kept): readonly Destination[] {
 }
 
 /** What is odd but does not stop the snapshot. */
-export function warningsOf(kept: Kept): readonly string[] {
+export function warningsOf(kept: CompiledParts): readonly string[] {
   const units = unitsOf(kept);
   const ordered = internalFirst(units);
   return [
@@ -72,7 +75,7 @@ export function warningsOf(kept: Kept): readonly string[] {
   ];
 }
 
-function unitsOf({ indexes, units }: Kept): readonly Unit[] {
+function unitsOf({ indexes, units }: CompiledParts): readonly Unit[] {
   return indexes.services.get(ALL).flatMap(({ name }) => units.get(name) ?? []);
 }
 
@@ -121,7 +124,7 @@ function claimsOf({ served, targets }: Unit): readonly HostClaim[] {
 
 /** The Service to which callers here get by the host and port; undefined where no external Service may have the host. */
 function ownerOf(
-  { names, frame }: Kept,
+  { names, frame }: CompiledParts,
   { host, service, target }: HostClaim,
 ): string | undefined {
   if (isMeshForm(host, frame.mesh.trustDomain)) return undefined;
@@ -137,7 +140,7 @@ function ownerOf(
     : hostOwner(claimants, target.destination.port.port)?.name;
 }
 
-function hostWarnings(kept: Kept, unit: Unit): readonly string[] {
+function hostWarnings(kept: CompiledParts, unit: Unit): readonly string[] {
   return claimsOf(unit).flatMap((claim) => {
     const { host, service, target } = claim;
     const owner = ownerOf(kept, claim);
@@ -153,7 +156,7 @@ function hostWarnings(kept: Kept, unit: Unit): readonly string[] {
   });
 }
 
-function addressWarnings({ indexes }: Kept): readonly string[] {
+function addressWarnings({ indexes }: CompiledParts): readonly string[] {
   return Array.from(indexes.lost.entries(), ([, loss]) => loss)
     .sort(
       (left, right) =>

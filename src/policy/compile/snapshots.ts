@@ -1,7 +1,7 @@
 /** The snapshot that is served from, made of all that was compiled; and the way back, from a snapshot to what it was made of. */
 import type { Cluster, Snapshot, SnapshotVersion } from "../snapshot.ts";
 import { byAddress, byHost } from "./destinations.ts";
-import type { Kept } from "./kept.ts";
+import type { CompiledParts } from "./kept.ts";
 import {
   clustersOf,
   destinationsOf,
@@ -10,14 +10,19 @@ import {
 } from "./listings.ts";
 import type { Unit } from "./unit.ts";
 
-const known = new WeakMap<Snapshot, Kept>();
+const known = new WeakMap<Snapshot, CompiledParts>();
 
 /** Undefined for what was not compiled here. */
-export function keptOf(snapshot: Snapshot | undefined): Kept | undefined {
+export function keptOf(
+  snapshot: Snapshot | undefined,
+): CompiledParts | undefined {
   return snapshot === undefined ? undefined : known.get(snapshot);
 }
 
-export function snapshotOf(kept: Kept, version: SnapshotVersion): Snapshot {
+export function snapshotOf(
+  kept: CompiledParts,
+  version: SnapshotVersion,
+): Snapshot {
   const { frame, units, names, indexes, inbound } = kept;
   const unitOf = (name: string): Unit | undefined => units.get(name);
   const clusters = once(() => clustersOf(kept));
@@ -51,7 +56,7 @@ export function snapshotOf(kept: Kept, version: SnapshotVersion): Snapshot {
 }
 
 /** "orders.shop:80", or "db.shop:5432@shop/db-1:5432" for one endpoint by itself. */
-function clusterOf({ ports }: Kept, key: string): Cluster | undefined {
+function clusterOf({ ports }: CompiledParts, key: string): Cluster | undefined {
   const at = key.indexOf("@");
   return at < 0
     ? ports.get(key)?.cluster

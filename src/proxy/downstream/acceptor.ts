@@ -34,7 +34,7 @@ export interface LocalConnections {
   readonly made: number;
 }
 
-/** Whether everybody who reaches the listener is on this machine. */
+/** Whether only this machine reaches the listener. */
 export function isLocal(listener: string): boolean {
   return LOCAL.has(listener);
 }

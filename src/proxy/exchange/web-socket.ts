@@ -83,7 +83,7 @@ class Direction {
 
   #close(): void {
     const last = this.#last;
-    // Whoever has said Close says nothing more.
+    // A side that has said Close says nothing more.
     if (last !== undefined && !this.#frames.closed)
       this.#sink?.write(closeFrame(last.code, last.reason, this.#masked));
     this.end();

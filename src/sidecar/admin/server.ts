@@ -47,7 +47,7 @@ const LINGER = 1000;
 /** Who may ask. */
 export type Audience =
   | { readonly kind: "everybody" }
-  /** Whoever is on this machine, and no web page; and with the token, to change something. `token` undefined: nobody changes anything. */
+  /** Everybody on this machine, and no web page; and with the token, to change something. `token` undefined: nobody changes anything. */
   | { readonly kind: "local"; readonly token: LocalToken | undefined };
 
 export interface PageServer {

@@ -138,7 +138,7 @@ export class Http1ClientStream implements ClientStream {
         "grammar",
         "a 101 whose Sec-WebSocket-Accept does not belong to the key",
       );
-    // Whoever sent no key has no use for it.
+    // A caller that sent no key has no use for it.
     return fields === this.#asked
       ? head
       : {

@@ -374,7 +374,7 @@ class Http1ClientConnection
     }
   }
 
-  /** The response is whole, and the rest of the request goes nowhere: who waits for room to write it must not wait for ever. */
+  /** The response is whole, and the rest of the request goes nowhere: what waits for room to write it must not wait for ever. */
   #letGo(stream: Http1ClientStream): void {
     stream.complete();
     if (this.output.full) stream.receiver.drained();

@@ -1,6 +1,6 @@
 /**
  * Where the frames of a WebSocket begin and end in a stream of bytes (RFC 6455 5.2). Nothing is looked at but the heads of frames, and
- * nothing is changed: it is for whoever wants to put a frame of its own between two others.
+ * nothing is changed: it is for a writer that puts a frame of its own between two others.
  *
  * ```
  *   FIN RSV opcode │ MASK length │ 0, 2 or 8 bytes of length │ 0 or 4 bytes of mask │ payload

@@ -4,7 +4,7 @@ import { Deadlines, type Timed } from "../../../core/deadlines.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Snapshot } from "../../../policy/snapshot.ts";
 
-/** Whoever may be idle for too long. */
+/** What may be idle for too long. */
 export interface Idler extends Timed {
   /** Tick of the last movement; the exchange writes `watcher.tick` here whenever it moves. */
   movedAt: number;
