@@ -280,7 +280,7 @@ const TABLE = {
     fault: "upstream",
     outcome: { own: "connect-failure", peer: "peer-refusal" },
   },
-  // To the peer it is as with an application that is gone: this instance cannot serve now, and another may.
+  // To its callers it sheds: another instance may do, and its application has done nothing.
   MACHINE_ERROR: {
     text: "this proxy's machine had no file handle, memory or port for a connection",
     hint: "Raise the limit on open files, or make room on the machine; see wherry_machine_errors_total.",
@@ -289,7 +289,7 @@ const TABLE = {
     outcome: {
       own: "machine-failure",
       begun: "machine-reset",
-      peer: "application-unreachable",
+      peer: "shed",
     },
   },
   APPLICATION_UNREACHABLE: {

@@ -99,7 +99,7 @@ const ANSWERS: readonly [AnswerFacts, OutcomeKind, status?: number][] = [
     "application-unreachable",
   ],
   [{ status: 503, reason: "CONNECT_FAILED" }, "application-unreachable"],
-  [{ status: 503, reason: "MACHINE_ERROR" }, "application-unreachable"],
+  [{ status: 503, reason: "MACHINE_ERROR" }, "shed"],
   [{ status: 502, reason: "UPSTREAM_RESET" }, "reset"],
   [{ status: 502, reason: "UPSTREAM_PROTOCOL" }, "reset"],
   [{ status: 504, reason: "ATTEMPT_TIMEOUT" }, "attempt-timeout"],

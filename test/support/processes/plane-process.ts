@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { call, eventually, type Called } from "../peers/call.ts";
 import {
   startWherry,
+  stateOf,
   throwIfEnded,
   type WherryOptions,
   type WherryProcess,
@@ -24,7 +25,10 @@ export interface PlaneProcess {
   readonly token: (account: string) => Promise<string>;
 }
 
-const WITHIN = 20_000;
+/** A disk that is busy with something else may take seconds for each fsync of a first start. */
+const WITHIN = 60_000;
+
+const ADDRESSES = /"api":"([^"]+)","push":"([^"]+)"/;
 
 /** Resolves once it is ready. `ports`: those of a plane that ran before. */
 export async function startPlane(
@@ -43,16 +47,15 @@ export async function startPlane(
     options,
   );
   try {
-    const [, api = "", push = ""] = await eventually(
+    const { api, push } = await eventually(
       "the control plane is up",
       WITHIN,
       () => {
         throwIfEnded(process);
-        return Promise.resolve(
-          /"api":"([^"]+)","push":"([^"]+)"/.exec(process.log) ?? [],
-        );
+        const [, api = "", push = ""] = ADDRESSES.exec(process.log) ?? [];
+        return Promise.resolve({ api, push, state: stateOf(process) });
       },
-      (found) => found.length > 0,
+      (found) => found.api !== "",
     );
     const admin = (await readFile(join(state, "admin.token"), "utf8")).trim();
     const ask: PlaneProcess["ask"] = (method, path, body) =>

@@ -5,12 +5,14 @@ import {
   constants,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   writeSync,
 } from "node:fs";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { messageOf } from "../../../src/core/errors.ts";
 import { MAIN } from "../../../src/runtime/package.ts";
 import { eventually } from "../peers/call.ts";
 import { cleanEnvironment, ROOT } from "./demo.ts";
@@ -142,6 +144,20 @@ function openPipe(): LogPipe {
       }
     },
   };
+}
+
+/** What it says and where it stands, for a test that waits in vain. */
+export function stateOf({ pid, log }: WherryProcess): string {
+  const read = (name: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/${name}`, "utf8").replaceAll("\0", " ");
+    } catch (thrown) {
+      return messageOf(thrown);
+    }
+  };
+  return [log.slice(-400), ...["wchan", "syscall", "stat", "cmdline"].map(read)]
+    .map((part) => part.trim())
+    .join(" | ");
 }
 
 export function throwIfEnded({ ended, log }: WherryProcess): void {
