@@ -44,6 +44,7 @@ type Lane = Http1Lane | Http2Lane;
 
 interface Open {
   readonly request: FuzzRequest;
+  readonly doors: readonly Door[];
   readonly seen: Seen[];
   missing: number;
 }
@@ -245,7 +246,7 @@ export class Fuzzer {
   ): void {
     const { index } = request;
     if (alone) this.#attempts.set(index, (this.#attempts.get(index) ?? 0) + 1);
-    const open: Open = { request, seen: [], missing: doors.length };
+    const open: Open = { request, doors, seen: [], missing: doors.length };
     this.#open.set(index, open);
     for (const door of doors) {
       this.result.requests += 1;
@@ -298,7 +299,18 @@ export class Fuzzer {
       this.#queues,
       ([name, jobs]) => `${name} ${jobs.length}`,
     );
-    return `no case ends: ${[...this.#open.keys()].slice(0, 10).join(", ")} of ${this.#open.size} are open; queued: ${queued.join(", ")}`;
+    const missing = new Map<string, number>();
+    for (const { doors, seen } of this.#open.values())
+      for (const { name } of doors)
+        if (!seen.some(({ door }) => door.name === name))
+          missing.set(name, (missing.get(name) ?? 0) + 1);
+    const [first] = this.#open.values();
+    return [
+      `no case ends: ${[...this.#open.keys()].slice(0, 10).join(", ")} of ${this.#open.size} are open`,
+      `queued: ${queued.join(", ")}`,
+      `missing: ${Array.from(missing, ([name, count]) => `${name} ${count}`).join(", ")}`,
+      first === undefined ? "" : this.#game.show(first.request, first.seen),
+    ].join("; ");
   }
 
   async #settled(): Promise<void> {

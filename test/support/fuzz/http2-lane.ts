@@ -272,12 +272,13 @@ export class Http2Lane {
   #ended(why: string, code = 0): void {
     const { door } = this;
     const streams = [...this.#streams];
+    // What comes again may begin on the next connection at once, by the same numbers.
+    this.#streams.clear();
     this.close();
     for (const [id, stream] of streams) {
       if (stream.job.alone)
         this.#settle(id, stream, "refused", 400, CODES[code] ?? why);
       else {
-        this.#streams.delete(id);
         this.#app.take(idOf(stream.job, door));
         stream.job.again();
       }
@@ -287,12 +288,13 @@ export class Http2Lane {
 
   #settle(
     id: number,
-    { job, status: said, fields, body, trailers }: Stream,
+    stream: Stream,
     kind: Outcome["kind"],
     status: number,
     code: string,
   ): void {
-    this.#streams.delete(id);
+    if (this.#streams.get(id) === stream) this.#streams.delete(id);
+    const { job, status: said, fields, body, trailers } = stream;
     const arrived = this.#app.take(idOf(job, this.door));
     // A reset in the midst of a response is none.
     const complete = kind !== "unfinished" && said === status;
