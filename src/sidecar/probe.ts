@@ -1,8 +1,8 @@
 /** Whether the local application is there: its ports are tried by a TCP connection, at first often, then now and then (law 12). */
 import { connect } from "node:net";
 import { afterArrivals, type Cancel, type Clock } from "../core/clock.ts";
-import { isOfTheMachine } from "../core/machine/again.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
+import { resultOfError, type CheckResult } from "../policy/health.ts";
 
 export interface ProbeOptions {
   readonly clock: Clock;
@@ -26,8 +26,8 @@ const CONNECT_TIMEOUT = 1000;
 /** Looks in a row that must fail before an application that was there is taken to be gone. */
 const FAILURES = 3;
 
-/** What a look found; "unknown": this machine had no file handle, say, to look with. */
-type Found = "there" | "gone" | "unknown";
+/** What a look found: whether the application is there, or, where the machine could not look, nothing. */
+type Found = CheckResult["kind"];
 
 export function startProbe(options: ProbeOptions): Probe {
   const { clock } = options;
@@ -40,10 +40,10 @@ export function startProbe(options: ProbeOptions): Probe {
   const look = async (): Promise<void> => {
     const found = await anyAnswers(options);
     if (closed) return;
-    if (found === "there") {
+    if (found === "healthy") {
       failures = 0;
       answers.set(true);
-    } else if (found === "gone") {
+    } else if (found === "unhealthy") {
       failures += 1;
       if (failures >= FAILURES) answers.set(false);
     }
@@ -73,12 +73,12 @@ export function startProbe(options: ProbeOptions): Probe {
 
 async function anyAnswers(options: ProbeOptions): Promise<Found> {
   const ports = options.ports();
-  if (ports.length === 0) return "there";
+  if (ports.length === 0) return "healthy";
   const looks = await Promise.all(
     ports.map((port) => lookAt(options.clock, options.address, port)),
   );
-  if (looks.includes("there")) return "there";
-  return looks.includes("unknown") ? "unknown" : "gone";
+  if (looks.includes("healthy")) return "healthy";
+  return looks.includes("unknown") ? "unknown" : "unhealthy";
 }
 
 function lookAt(clock: Clock, host: string, port: number): Promise<Found> {
@@ -89,10 +89,10 @@ function lookAt(clock: Clock, host: string, port: number): Promise<Found> {
       socket.destroy();
       resolve(found);
     };
-    const cancel = afterArrivals(clock, CONNECT_TIMEOUT, () => settle("gone"));
-    socket.on("connect", () => settle("there"));
-    socket.on("error", (thrown) =>
-      settle(isOfTheMachine(thrown) ? "unknown" : "gone"),
+    const cancel = afterArrivals(clock, CONNECT_TIMEOUT, () =>
+      settle("unhealthy"),
     );
+    socket.on("connect", () => settle("healthy"));
+    socket.on("error", (thrown) => settle(resultOfError(thrown).kind));
   });
 }

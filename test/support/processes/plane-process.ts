@@ -53,7 +53,8 @@ export async function startPlane(
       () => {
         throwIfEnded(process);
         const [, api = "", push = ""] = ADDRESSES.exec(process.log) ?? [];
-        return Promise.resolve({ api, push, state: stateOf(process) });
+        // Looked up for the message of a wait in vain alone.
+        return Promise.resolve({ api, push, toJSON: () => stateOf(process) });
       },
       (found) => found.api !== "",
     );
