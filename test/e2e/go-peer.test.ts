@@ -22,6 +22,7 @@ import {
   type Flags,
 } from "../support/processes/go-peer.ts";
 import { needs } from "../support/processes/tools.ts";
+import { ORDERS_SERVICE } from "../support/resources/yaml.ts";
 
 const CONTROL_PLANE =
   "spiffe://cluster.local/ns/wherry-system/sa/control-plane";
@@ -43,14 +44,7 @@ interface Called {
 
 /** `goPort`: of the server in Go. */
 function resources(goPort: number): string {
-  return `
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Service
-metadata: { name: orders, namespace: shop }
-spec:
-  ports: [{ name: http, port: 80, appProtocol: http }]
-  selector: { app: orders }
----
+  return `${ORDERS_SERVICE}---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: { name: orders, namespace: shop }

@@ -18,6 +18,7 @@ import {
   type WherryProcess,
 } from "../support/processes/wherry-process.ts";
 import { blocksOf, readPage } from "../support/repository/pages.ts";
+import { OPEN_MESH } from "../support/resources/yaml.ts";
 
 const WITHIN = 60_000;
 /** In the application's SIGTERM handler, and the milliseconds between two: 3 s in all. */
@@ -34,13 +35,7 @@ t.teardown(() => {
 });
 
 /** A service without a sidecar, for the application to call: this process. */
-const RESOURCES = `
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Mesh
-metadata: { name: default }
-spec:
-  authorization: { defaultAction: ALLOW }
----
+const RESOURCES = `${OPEN_MESH}---
 apiVersion: mesh.wherry.dev/v1alpha1
 kind: Service
 metadata: { name: stock, namespace: shop }

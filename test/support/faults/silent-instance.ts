@@ -28,6 +28,7 @@ import {
   untilReady,
   type SidecarProcess,
 } from "../processes/sidecar-process.ts";
+import { OPEN_MESH, ORDERS_SERVICE } from "../resources/yaml.ts";
 
 export type Fault = "stop" | "drop";
 export type Methods = "GET" | "POST" | "mixed";
@@ -71,20 +72,7 @@ export interface SilentRun {
   readonly ejections: readonly Ejection[];
 }
 
-const RESOURCES = `
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Mesh
-metadata: { name: default }
-spec:
-  authorization: { defaultAction: ALLOW }
----
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Service
-metadata: { name: orders, namespace: shop }
-spec:
-  ports: [{ name: http, port: 80, appProtocol: http }]
-  selector: { app: orders }
-`;
+const RESOURCES = `${OPEN_MESH}---${ORDERS_SERVICE}`;
 
 function workload(name: string, link: number): string {
   return `---

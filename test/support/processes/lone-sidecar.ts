@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fakeAuthority } from "../certificates/certificate-authority.ts";
 import { startFileSidecar, untilReady } from "./sidecar-process.ts";
 import { freePort } from "../../../src/demo/free-port.ts";
+import { OPEN_MESH, ORDERS_SERVICE } from "../resources/yaml.ts";
 
 export interface LoneSidecar {
   /** Leads to the application; takes callers without a sidecar. */
@@ -39,20 +40,7 @@ export interface LoneSidecar {
 }
 
 /** Service and policies of the lone sidecar: everybody may call it, in plaintext too. */
-export const OPEN_RESOURCES: string = `
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Mesh
-metadata: { name: default }
-spec:
-  authorization: { defaultAction: ALLOW }
----
-apiVersion: mesh.wherry.dev/v1alpha1
-kind: Service
-metadata: { name: orders, namespace: shop }
-spec:
-  ports: [{ name: http, port: 80, appProtocol: http }]
-  selector: { app: orders }
----
+export const OPEN_RESOURCES: string = `${OPEN_MESH}---${ORDERS_SERVICE}---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: { name: open, namespace: shop }
