@@ -106,9 +106,16 @@ async function holdCall(
   bed: Bed,
   sidecar: SidecarProcess,
 ): Promise<{ readonly answer: Promise<Called> }> {
-  const answer = call(`http://127.0.0.1:${sidecar.outbound}/held`, {
-    headers: { host: "orders.shop" },
-  });
+  const url = `http://127.0.0.1:${sidecar.outbound}`;
+  const options = { headers: { host: "orders.shop" } };
+  // It is ready before it hears that it is an instance of the Service itself.
+  await eventually(
+    "orders is called",
+    60_000,
+    () => call(url, options),
+    ({ status }) => status === 200,
+  );
+  const answer = call(`${url}/held`, options);
   await eventually(
     "the application has the call",
     20_000,
