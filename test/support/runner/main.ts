@@ -10,7 +10,7 @@ import { changedSince, testsReaching } from "./changed.ts";
 import { CACHES, runChecks } from "./checks.ts";
 import { checkCoverage, Coverage } from "./coverage.ts";
 import { Durations } from "./durations.ts";
-import { runFiles } from "./processes.ts";
+import { runFiles, type FileResult } from "./processes.ts";
 import { Progress } from "./progress.ts";
 import { format, NOTHING, sum, type Counts } from "./tap-text.ts";
 
@@ -45,6 +45,10 @@ const ALONE =
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
   /(?:stability|outage|clocks|cut-off|slow|silent-instances|stalled-application)\.test\.ts$/;
+
+/** Files of whole processes that may fail in one stage and run again. More of them speak of the change, not of a busy machine. */
+const MOST_AGAIN = 3;
+const passedAlone: string[] = [];
 
 /** Tests that take longest, the longest first: begun last, one of them would be waited for alone. */
 const LONGEST: readonly string[] = [
@@ -88,6 +92,8 @@ interface Plan {
   readonly jobs: number;
   /** Seconds a file. */
   readonly timeout: number;
+  /** A file that fails here beside others runs once more, alone, and that is said at the end. */
+  readonly again?: boolean;
   readonly waits?: (file: string) => boolean;
   readonly coverage?: Coverage;
   readonly endOf?: (file: string) => AbortSignal | undefined;
@@ -95,19 +101,17 @@ interface Plan {
 
 async function runPlain(
   files: readonly string[],
-  { coverage, ...plan }: Plan,
+  { coverage, again = false, ...plan }: Plan,
 ): Promise<Counts> {
   const progress = new Progress(files.length, print);
   const durations = new Durations(DURATIONS);
-  let counts = NOTHING;
-  let details = "";
+  const results: FileResult[] = [];
   await runFiles(files, {
     root,
     env: { ...testEnv, ...coverage?.environment },
     ...plan,
     onResult: (result) => {
-      counts = sum(counts, result.counts);
-      if (result.detail !== "") details += `${result.file}\n${result.detail}`;
+      results.push(result);
       progress.ended(result);
       if (result.cut) durations.tookMoreThan(result.file, result.time);
       else durations.took(result.file, result.time);
@@ -116,8 +120,35 @@ async function runPlain(
   });
   progress.close();
   durations.save();
-  print(`${details}  ${format(counts)}`);
+  for (const { file, detail } of results)
+    if (detail !== "") print(`${file}\n${detail.trimEnd()}`);
+  const failed = results.filter(({ counts }) => counts.failed > 0);
+  const alone =
+    again && failed.length <= MOST_AGAIN ? await runAlone(failed, plan) : [];
+  const counts = results
+    .map((result) => alone.find(({ file }) => file === result.file) ?? result)
+    .reduce((total, result) => sum(total, result.counts), NOTHING);
+  print(`  ${format(counts)}`);
   return counts;
+}
+
+/** Each file once more with nothing beside it: its result counts. What passes now is named in the last lines of the run. */
+async function runAlone(
+  failed: readonly FileResult[],
+  { timeout }: Plan,
+): Promise<readonly FileResult[]> {
+  const results: FileResult[] = [];
+  const options = { root, env: testEnv, jobs: 1, timeout };
+  for (const { file } of failed) {
+    print(`once more, alone: ${file} …`);
+    const onResult = (result: FileResult): void => {
+      results.push(result);
+      print(`${result.detail}${file} ${format(result.counts)}`);
+      if (result.counts.failed === 0) passedAlone.push(file);
+    };
+    await runFiles([file], { ...options, onResult });
+  }
+  return results;
 }
 
 async function runAll(): Promise<Counts> {
@@ -141,6 +172,7 @@ async function runAll(): Promise<Counts> {
     await runPlain(longestFirst(together ?? []), {
       jobs: 3,
       waits,
+      again: true,
       timeout: LONG_TIMEOUT,
     }),
   );
@@ -148,6 +180,7 @@ async function runAll(): Promise<Counts> {
   const last = await runPlain(longestFirst(alone ?? []), {
     jobs: 1,
     waits,
+    again: true,
     timeout: LONG_TIMEOUT,
   });
   return sum(counts, last);
@@ -211,6 +244,8 @@ async function chosen([first, ...others]: readonly string[]): Promise<Counts> {
 const counts = await chosen(process.argv.slice(2));
 const refused = strict ? counts.skipped : 0;
 if (refused > 0) print("WHERRY_REQUIRE=all: a skipped test is a failure");
+for (const file of passedAlone)
+  print(`failed beside others, passed alone: ${file}`);
 const skipped = counts.skipped > refused ? `, ${counts.skipped} skipped` : "";
 print(`\n${counts.passed} passed, ${counts.failed + refused} failed${skipped}`);
 process.exitCode = counts.failed + refused > 0 ? 1 : 0;
