@@ -16,6 +16,11 @@ export interface SidecarLimits extends TransferLimits {
   readonly streamsPerAddress: number;
   /** Exchanges in flight. */
   readonly requests: number;
+  /**
+   * Milliseconds that a connection of the own application over HTTP/1.1 waits for the next request. A call that is sent while it is closed
+   * fails, so this is longer than clients keep theirs.
+   */
+  readonly idleLocal: number;
   /** Milliseconds that a connection of the link is kept without a stream: the caller's pool lets go of it first, after an hour. */
   readonly idleLink: number;
   /** Bytes held of messages, on both sides of the proxy: what is read where they reach it stops. */
@@ -57,6 +62,8 @@ export const DEFAULT_LIMITS: SidecarLimits = {
   // nginx's `send_timeout`.
   takeTimeout: 60_000,
   shortTimeout: 5000,
+  // Envoy's `idle_timeout`.
+  idleLocal: 3_600_000,
   idleLink: 3_900_000,
   bufferedBytes: 268_435_456,
   memoryBytes: 0,

@@ -14,6 +14,7 @@ import type {
   WorkerPlace,
 } from "../../wire/exchange.ts";
 import { serveHttp1 } from "../../wire/http1/server.ts";
+import type { Http1Limits } from "../../wire/http1/limits.ts";
 import { SHARED_LIMITS, type Http2Limits } from "../../wire/http2/limits.ts";
 import { serveHttp2 } from "../../wire/http2/server.ts";
 import { networkOf } from "../../core/text/network.ts";
@@ -118,6 +119,8 @@ class ServedConnections implements Serving {
     readonly limits: Partial<Http2Limits>;
     readonly place?: WorkerPlace;
   };
+  /** Options of HTTP/1.1 on the listeners of the own application. */
+  readonly #local: { readonly limits: Partial<Http1Limits> };
   readonly #served = new Map<ServerConnection, Served>();
   /** Those that `shed` has still to look at. */
   #unshed: Iterator<ServerConnection> | undefined;
@@ -141,6 +144,7 @@ class ServedConnections implements Serving {
       limits: { ...SHARED_LIMITS, idleTimeout: limits.idleLink },
       ...(place === undefined ? {} : { place }),
     };
+    this.#local = { limits: { idleTimeout: limits.idleLocal } };
   }
 
   guard(listener: Server): void {
@@ -205,7 +209,11 @@ class ServedConnections implements Serving {
     });
     const connection = multiplexed
       ? serveHttp2(socket, { ...common, ...this.#http2(info, listener) }, told)
-      : serveHttp1(socket, common, told);
+      : serveHttp1(
+          socket,
+          isLocal(listener) ? { ...common, ...this.#local } : common,
+          told,
+        );
     this.#served.set(connection, { listener, multiplexed });
     socket.on("close", () => {
       this.#served.delete(connection);

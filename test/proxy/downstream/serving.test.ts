@@ -147,6 +147,22 @@ void t.test(
   },
 );
 
+for (const [listener, limit] of [
+  ["published", 60_000],
+  ["outbound", 3_600_000],
+] as const)
+  void t.test(`an idle connection of HTTP/1.1: ${listener}`, async (t) => {
+    const served = await serve(t, "http/1.1", { listener });
+    const idle = caller(t, served.port);
+    await ask(served, idle);
+    await until(() => idle.heard.includes("200 OK"));
+    served.clock.advance(limit - 1);
+    await ask(served, idle);
+    await until(() => idle.heard.split("200 OK").length === 3);
+    served.clock.advance(limit);
+    await until(() => idle.closed);
+  });
+
 void t.test(
   "level 1: HTTP/1.1 is answered, and its connection closed after it",
   async (t) => {

@@ -16,7 +16,8 @@ export interface CallOptions {
   readonly body?: string;
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+// An idle connection ends here before a sidecar closes it after its 60 s: a call sent meanwhile would fail.
+const agent = new Agent({ keepAlive: true, maxSockets: 64, timeout: 30_000 });
 
 /** Closes idle connections, so that the test's process can end. */
 export function closeCalls(): void {

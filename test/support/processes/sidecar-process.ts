@@ -5,12 +5,14 @@ import type { CredentialPems } from "../../../src/identity/credentials.ts";
 import { call, eventually, type Called } from "../peers/call.ts";
 import {
   startWherry,
+  stateOf,
   throwIfEnded,
   type WherryOptions,
   type WherryProcess,
 } from "./wherry-process.ts";
 
-const WITHIN = 20_000;
+/** As for a control plane: a first start writes to a disk that may be busy. */
+const WITHIN = 60_000;
 
 /** The second asks for the application as well. */
 export type Readiness = "/readyz" | "/readyz?application";
@@ -114,9 +116,11 @@ async function startSidecar(
       WITHIN,
       () => {
         throwIfEnded(process);
-        return Promise.resolve(portOf("metrics"));
+        // Looked up for the message of a wait in vain alone.
+        const toJSON = (): string => stateOf(process);
+        return Promise.resolve({ port: portOf("metrics"), toJSON });
       },
-      (port) => port !== 0,
+      ({ port }) => port !== 0,
     );
   } catch (thrown) {
     await process.stop();

@@ -67,8 +67,8 @@ export const HTTP1_LIMITS: readonly Limit[] = [
   },
   {
     name: "idle connection",
-    default: time(HTTP1.idleTimeout),
-    fields: ["http1.idleTimeout"],
+    default: `${time(HTTP1.idleTimeout)}, of the own application ${time(SIDECAR.idleLocal)}`,
+    fields: ["http1.idleTimeout", "idleLocal"],
     beyond: "closed",
     seen: [acted("idle")],
   },
