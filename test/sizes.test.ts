@@ -1,4 +1,4 @@
-/** Folders, files and functions of `src` stay as small as one can read, and so do test files and the folders of `test/support`. */
+/** Folders, files and functions of `src` stay as small as one can read, and so do the folders and files of `test`. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -28,14 +28,12 @@ function lengthsOf(
   }));
 }
 
-/** Files that each folder has of its own, in `src` and in `test/support`. */
+/** Files that each folder has of its own, in `src` and in `test`. */
 function filesOfFolders(): Map<string, number> {
   const counts = new Map<string, number>();
   for (const file of [
     ...sourceFiles(),
-    ...testFiles()
-      .filter((file) => file.startsWith("support/"))
-      .map((file) => join("test", file)),
+    ...testFiles().map((file) => join("test", file)),
   ]) {
     const folder = dirname(file);
     counts.set(folder, (counts.get(folder) ?? 0) + 1);

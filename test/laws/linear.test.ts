@@ -1,4 +1,4 @@
-/** Law 15: what is read of a peer takes time that grows with its size alone. Documents: linear-documents.test.ts; the codecs: test/wire/linear.test.ts; whole sidecars: test/hostile/red-team/c10-doubling.test.ts. */
+/** Law 15: what is read of a peer takes time that grows with its size alone. Documents: linear-documents.test.ts; the codecs: test/wire/linear.test.ts; whole sidecars: test/hostile/red-team/cost/doubling.test.ts. */
 import t from "tap";
 import { atOnce } from "../../src/core/slices.ts";
 import { upperEscapes } from "../../src/core/text/percent.ts";

@@ -40,7 +40,7 @@ const FAST = 3500;
 
 /** Tests of whole processes that compare times or memory: beside others they would measure those. */
 const ALONE =
-  /(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice|c10-\w+|c12-[\w-]+|c13-[\w-]+|c14-[\w-]+|c15-(?:query|probes|sent-ahead))\.test\.ts$/;
+  /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice)\.test\.ts$/;
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
