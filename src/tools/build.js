@@ -128,6 +128,10 @@ writeFileSync(
   join(out, "package.json"),
   `${JSON.stringify({ name, version, description, license, type, engines, bin: { wherry: "wherry.js" }, dependencies }, undefined, 2)}\n`,
 );
+writeFileSync(
+  join(out, "packages.json"),
+  `${JSON.stringify(packagesIn(result.metafile), undefined, 2)}\n`,
+);
 compileAhead();
 const bytes = Object.values(result.metafile.outputs).reduce(
   (sum, { bytes: size }) => sum + size,
@@ -136,6 +140,21 @@ const bytes = Object.values(result.metafile.outputs).reduce(
 process.stdout.write(
   `${relative(process.cwd(), out)}/: ${Object.keys(result.metafile.outputs).length} files, ${(bytes / 1e6).toFixed(1)} MB\n`,
 );
+
+/** What the bundle holds code of, as "NAME@VERSION": for the list of its parts. */
+function packagesIn({ inputs }) {
+  const folders = Object.keys(inputs).flatMap(
+    (path) =>
+      /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(path)?.slice(0, 1) ?? [],
+  );
+  const names = [...new Set(folders)].map((folder) => {
+    const { name, version } = JSON.parse(
+      readFileSync(resolve(folder, "package.json"), "utf8"),
+    );
+    return `${name}@${version}`;
+  });
+  return [...new Set(names)].sort();
+}
 
 /**
  * Node keeps the compiled form of modules where it may write, and what is installed may be read-only: so it is made here, by the Node
