@@ -58,13 +58,14 @@ let behind = 0;
 
 const executed = new Map<string, number>();
 
-function execute(path: string): string {
-  executed.set(path, (executed.get(path) ?? 0) + 1);
+/** The sidecars' own health checks are no orders. */
+function execute(method: string | undefined, path: string): string {
+  if (method === "POST") executed.set(path, (executed.get(path) ?? 0) + 1);
   return `executed ${path}`;
 }
 
 function onHttp(request: IncomingMessage, response: ServerResponse): void {
-  const done = execute(request.url ?? "");
+  const done = execute(request.method, request.url ?? "");
   const { socket } = request;
   const fate = choose();
   request.on("error", () => undefined);
@@ -117,7 +118,7 @@ function onStream(
     stream.close(constants.NGHTTP2_REFUSED_STREAM);
     return;
   }
-  const done = execute(headers[":path"] ?? "");
+  const done = execute(headers[":method"], headers[":path"] ?? "");
   stream.resume();
   stream.on("end", () => {
     if (stream.destroyed) return;
