@@ -20,8 +20,15 @@ import { fromControlPlane, startSidecar, type Sidecar } from "./sidecar.ts";
 
 /** Calls a second through the measured sidecar. */
 const RATE = 500;
+const STRAIGHT_RATE = 100;
 /** Milliseconds in which the sidecar and its caller come to run as they will go on. */
 const WARM_UP = 6000;
+
+export interface NewSidecar {
+  /** Whose instances share what they learn. */
+  readonly account?: string;
+  readonly options?: readonly string[];
+}
 
 export class Bed {
   readonly shape: Shape;
@@ -63,17 +70,20 @@ export class Bed {
   }
 
   /** A sidecar that has not been here before, with a state directory of its own. */
-  async newSidecar(): Promise<Sidecar & { readonly again: Again }> {
+  async newSidecar({
+    account = "caller",
+    options = [],
+  }: NewSidecar = {}): Promise<Sidecar & { readonly again: Again }> {
     this.#names += 1;
-    const name = `caller-${this.#names}`;
-    const token = await this.api.enrolmentToken(CALLERS, "caller", 1);
+    const name = `${account}-${this.#names}`;
+    const token = await this.api.enrolmentToken(CALLERS, account, 1);
     const state = join(this.around.directory, name);
     const begin = (given: string | undefined): Promise<Sidecar> =>
       startSidecar(
         {
           source: fromControlPlane(name, given),
           state,
-          more: this.options.sidecarOptions,
+          more: [...options, ...this.options.sidecarOptions],
         },
         this.around,
       );
@@ -88,6 +98,17 @@ export class Bed {
       rate: RATE,
       services:
         rest.length === 0 ? [first] : rest.flatMap((each) => [first, each]),
+      hostOf,
+      clock: this.around.clock,
+    });
+  }
+
+  /** To the application itself, by no proxy. */
+  straightLoad(): Load {
+    return new Load({
+      port: PORTS.application,
+      rate: STRAIGHT_RATE,
+      services: [this.shape.used[0] ?? 0],
       hostOf,
       clock: this.around.clock,
     });

@@ -12,6 +12,10 @@ export interface Goal {
 }
 
 export const GOALS: readonly Goal[] = [
+  churn("changes that the API took", "at least", 49),
+  churn("CPU of the sidecar for it", "at most", 2),
+  churn("call p99, beside Services not used", "at most", 1.1),
+  churn("failed calls", "at most", 0),
   fleet("streams", "at least", 1000),
   fleet("CPU of the control plane, quiet", "at most", 5),
   fleet("change acknowledged by all, median of ten", "at most", 1000),
@@ -31,6 +35,10 @@ export const GOALS: readonly Goal[] = [
   crowd("highest RSS of the control plane", "at most", 381),
   crowd("killed: until all are back", "at most", 10_000),
 ];
+
+function churn(name: string, bound: Goal["bound"], value: number): Goal {
+  return { line: "churn", name, bound, value };
+}
 
 function crowd(name: string, bound: Goal["bound"], value: number): Goal {
   return { line: "crowd", name, bound, value };

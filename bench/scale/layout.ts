@@ -25,7 +25,7 @@ export const CALLERS = "callers";
 /** Bytes: a mesh of 10,000 Services is near the default. */
 export const MOST_CONFIG: number = 512 * 1024 * 1024;
 /** Milliseconds that a process has until it is ready. */
-export const READY_WITHIN = 90_000;
+export const READY_WITHIN = 300_000;
 export const WORKLOADS_A_SERVICE = 10;
 
 export interface Cores {

@@ -6,7 +6,7 @@ import { LINE_NAMES, LINES, type Line } from "./figures.ts";
 const SIZES = [10, 100, 1000, 10_000];
 const USUAL = 1000;
 /** What a mesh of the usual size is set beside. */
-const BESIDE: readonly Line[] = ["files", "envoy", "crowd"];
+const BESIDE: readonly Line[] = ["envoy", "crowd"];
 
 export const USAGE: string = `npm run bench -- scale [LINE …] [options]
 
@@ -15,7 +15,7 @@ What a change costs in a mesh of so many Services with a route each and ten time
 ${LINE_NAMES.map((line) => `  ${line.padEnd(18)} ${LINES[line]}\n`).join("")}
   --services 1000      of the mesh; several as 10,100
   --all                meshes of ${SIZES.map((size) => size.toLocaleString("en")).join(" | ")} Services
-  --table              the same within some 15 minutes: few changes, short churn, files and Envoy beside 1,000 Services alone
+  --table              the same within some 15 minutes: few changes, short churn, a crowd and Envoy beside 1,000 Services alone
   --changes 20         of each kind
   --churn-seconds 60   of the line "churn"
   --fleet 1000         streams; fewer where each holds so much that they would not fit in memory

@@ -23,6 +23,8 @@ export interface Sidecar {
   readonly running: Running;
   /** Milliseconds from the start of its process until its readiness answered 200. */
   readonly readyAfter: number;
+  /** Milliseconds of CPU until then, of all its threads. */
+  readonly cpuToReady: number;
   readonly cpu: Spent;
   /** Since it was asked last. */
   heldUp(): Promise<HeldUp>;
@@ -63,6 +65,7 @@ export async function startSidecar(
   return {
     running,
     readyAfter: clock.now() - from,
+    cpuToReady: 1000 * running.cpu(),
     cpu: watchCpu(running.pid),
     heldUp: () => heldUpSince(socket),
     async fault() {

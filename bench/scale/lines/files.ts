@@ -59,6 +59,7 @@ export async function measureFiles(bed: Bed): Promise<Figure[]> {
     });
     return figuresOf("files", [
       ["ready", "ms", sidecar.readyAfter],
+      ["ready: CPU", "ms", sidecar.cpuToReady],
       ["RSS", "MiB", sidecar.running.rss()],
       ...quietRows(quiet),
       ...changeRows("unused", ofUnused, quiet, UNUSED_EDITS),

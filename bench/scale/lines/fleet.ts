@@ -11,7 +11,7 @@ import { PORTS, READY_WITHIN } from "../layout.ts";
 import { routeOf, workloadOf } from "../mesh.ts";
 import { heldUpSince } from "../probe.ts";
 import { watchCpu } from "../schedstat.ts";
-import { churnFor } from "./churn.ts";
+import { allOf, churnFor } from "./churn.ts";
 
 const CHANGES = 10;
 const CHURN_SECONDS = 15;
@@ -163,7 +163,9 @@ async function underChurn(
   const { clock } = bed.around;
   const cpu = watchCpu(bed.controlPlane.running.pid);
   const from = clock.now();
-  const written = await churnFor(CHURN_SECONDS, bed.shape, bed.api, bed.around);
+  const { shape, api, around } = bed;
+  const services = allOf(shape);
+  const written = await churnFor(CHURN_SECONDS, shape, services, api, around);
   const took = clock.now() - from;
   return { rate: (1000 * written) / took, share: (100 * cpu.ms()) / took };
 }

@@ -1,12 +1,23 @@
-/** The start of a sidecar, by a token and from its disk, and its memory, beside those in a mesh of five. */
-import type { Bed } from "../bed.ts";
+/** The start of a sidecar that uses five Services, by a token and from its disk, and its memory, beside those in a mesh of five. */
+import type { Bed, NewSidecar } from "../bed.ts";
 import { figuresOf, spreadOf, type Figure, type Row } from "../figures.ts";
+import { nameOf, namespaceOf } from "../mesh.ts";
 import type { Sidecar } from "../sidecar.ts";
 
 const STARTS = 3;
 /** Milliseconds after which memory is read. */
 const SETTLE = 4000;
 const KEPT = 1000;
+
+/** All that there are in the smaller mesh: in both it holds the same, and nothing that others of its account used. */
+const USED = [0, 1, 2, 3, 4];
+const RESIDENT: NewSidecar = {
+  account: "resident",
+  options: USED.flatMap((service) => [
+    "--upstream",
+    `${namespaceOf(service)}/${nameOf(service)}`,
+  ]),
+};
 
 export interface Life {
   /** Milliseconds to readiness, by start. */
@@ -27,7 +38,7 @@ export async function liveThrough(bed: Bed): Promise<Life> {
   for (let start = 1; start <= STARTS; start += 1) {
     bed.around.say(`  life: start ${start} of ${STARTS}`);
     const last = start === STARTS;
-    const sidecar = await bed.newSidecar();
+    const sidecar = await bed.newSidecar(RESIDENT);
     life.first.push(sidecar.readyAfter);
     life.rssFirst.push(...(await leave(bed, sidecar, last)));
     const again = await sidecar.again();

@@ -88,9 +88,11 @@ function readContent(
   inForce: ReceivedResources,
 ): Content {
   const { resources, findings } = readDocuments({ file: "", text });
-  const entries = resources.map(({ resource }, index) =>
-    entryOf(resource, JSON.stringify(resource), index, inForce),
-  );
+  const entries = resources.map(({ resource }, index) => {
+    const json = JSON.stringify(resource);
+    // What was parsed has pieces of the text in it, and each of them keeps all of the text.
+    return entryOf(JSON.parse(json) as Resource, json, index, inForce);
+  });
   return { key, entries, findings };
 }
 
