@@ -51,8 +51,24 @@ export interface Snapshot {
    * or a host of an external Service; in any case, without port. Port undefined: 80 where there is one, else the first.
    */
   destination(host: string, port: number | undefined): Destination | undefined;
-  /** By the address and application port of a Workload, or of an external Service with STATIC endpoints: for captured connections. */
-  destinationByAddress(address: string, port: number): Destination | undefined;
+  /**
+   * By the address and application port of a Workload, or of an external Service with STATIC endpoints: for captured bytes. Of
+   * several Services that lead there the one that `host` names, else the oldest.
+   */
+  destinationByAddress(
+    address: string,
+    port: number,
+    host?: string,
+  ): Destination | undefined;
+  /**
+   * A captured request to that place: for the Service that `named` names, where it leads there, and for the endpoint itself
+   * otherwise. Never for one that is not behind the place.
+   */
+  destinationOfCaptured(
+    address: string,
+    port: number,
+    named: CalledName | undefined,
+  ): Destination | undefined;
   /** By its key; undefined where no destination and no route leads to it. */
   cluster(key: string): Cluster | undefined;
   /** All of them: for people, the path of a request asks for one. */
@@ -64,6 +80,12 @@ export interface Snapshot {
   readonly inbound: InboundPolicy;
   /** What is odd but does not stop the snapshot: conflicts lost, backends that do not exist. */
   readonly warnings: readonly string[];
+}
+
+/** A host that a caller said, with the port, if it said one. */
+export interface CalledName {
+  readonly host: string;
+  readonly port: number | undefined;
 }
 
 /** One port of one Service, as a caller sees it. */

@@ -4,7 +4,8 @@ import { formatHostPort } from "../core/text/host-port.ts";
 import { canonicalAddress } from "../core/text/network.ts";
 import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
-import type { Destination, Snapshot } from "../policy/snapshot.ts";
+import { isOpaque } from "../policy/compile/clusters.ts";
+import type { CalledName, Destination, Snapshot } from "../policy/snapshot.ts";
 import { formatInterest, LONGEST_HOST } from "../push/interest.ts";
 import type { RequestHead, ServerConnectionInfo } from "../wire/exchange.ts";
 import { isTunnel } from "../wire/tcp.ts";
@@ -13,6 +14,10 @@ export interface Address {
   readonly address: string;
   readonly port: number;
 }
+
+/** What a connection tells of where its calls go. */
+export type Arrived = Pick<ServerConnectionInfo, "originalDestination"> &
+  Partial<Pick<ServerConnectionInfo, "serverName">>;
 
 export type Where =
   | {
@@ -29,22 +34,27 @@ export interface LocalUpstream {
 }
 
 /**
- * In this order: the listener's own upstream; the original destination of a captured connection; the target of a CONNECT; Host.
+ * In this order: the listener's own upstream; the original destination of a captured connection, where Host, or the server name of
+ * TLS, says which of the Services there is meant; the target of a CONNECT; Host.
  */
 export function whereTo(
   snapshot: Snapshot,
   head: RequestHead,
-  connection: Pick<ServerConnectionInfo, "originalDestination"> &
-    Partial<ServerConnectionInfo>,
+  connection: Arrived,
   upstream: LocalUpstream | undefined,
 ): Where {
   if (upstream !== undefined)
     return withHost(head, namedUpstream(snapshot, upstream));
   const tunnel = isTunnel(head);
   const captured = connection.originalDestination;
-  const named = parseAuthority(head.authority);
   if (captured !== undefined)
-    return withHost(head, capturedCall(snapshot, captured, named));
+    return withHost(
+      head,
+      tunnel
+        ? capturedBytes(snapshot, captured, connection.serverName)
+        : capturedRequest(snapshot, captured, parseAuthority(head.authority)),
+    );
+  const named = parseAuthority(head.authority);
   if (named === undefined)
     return refused(
       "BAD_REQUEST",
@@ -70,14 +80,16 @@ export function whereTo(
 /** The questions whose results, and what comes with them, are all that `whereTo` goes by. */
 export function questionsOf(
   head: RequestHead,
-  { originalDestination }: Pick<ServerConnectionInfo, "originalDestination">,
+  { originalDestination, serverName }: Arrived,
   upstream: LocalUpstream | undefined,
 ): string[] {
   if (upstream !== undefined || originalDestination !== undefined) {
     const questions = arrivalQuestions(originalDestination, upstream);
-    const named = upstream === undefined && parseAuthority(head.authority);
-    return named && named.host !== originalDestination?.address
-      ? [...questions, ...hostQuestion(named.host)]
+    const host = serverName ?? parseAuthority(head.authority)?.host;
+    return upstream === undefined &&
+      host !== undefined &&
+      host !== originalDestination?.address
+      ? [...questions, ...hostQuestion(host)]
       : questions;
   }
   const named = parseAuthority(head.authority);
@@ -128,20 +140,42 @@ function namedUpstream(snapshot: Snapshot, upstream: LocalUpstream): Where {
     : { kind: "mesh", destination };
 }
 
-function capturedCall(
+function capturedRequest(
   snapshot: Snapshot,
-  captured: Address,
-  named: Named | undefined,
+  { address, port }: Address,
+  named: CalledName | undefined,
 ): Where {
-  const { address, port } = captured;
-  const destination = snapshot.destinationByAddress(address, port);
-  if (destination !== undefined) return { kind: "mesh", destination };
-  // An external Service is known by its host; its addresses are the resolver's affair.
-  const byName =
-    named === undefined ? undefined : snapshot.destination(named.host, port);
-  if (byName?.cluster.external === true)
-    return { kind: "mesh", destination: byName };
-  return outside(snapshot, address, port);
+  const destination =
+    snapshot.destinationOfCaptured(address, port, named) ??
+    externalByName(snapshot, named?.host, port);
+  return destination === undefined
+    ? outside(snapshot, address, port)
+    : { kind: "mesh", destination };
+}
+
+/** Bytes, which say a name where they are TLS of the application's own. */
+function capturedBytes(
+  snapshot: Snapshot,
+  { address, port }: Address,
+  serverName: string | undefined,
+): Where {
+  const inMesh = snapshot.destinationByAddress(address, port, serverName);
+  if (inMesh !== undefined) return { kind: "mesh", destination: inMesh };
+  const byName = externalByName(snapshot, serverName, port);
+  // Bytes do not reach a port that is declared for HTTP (law 14); the name leaves them where they are.
+  return byName === undefined || !isOpaque(byName.port)
+    ? outside(snapshot, address, port)
+    : { kind: "mesh", destination: byName };
+}
+
+/** An external Service is known by its host; its addresses are the resolver's affair. */
+function externalByName(
+  snapshot: Snapshot,
+  host: string | undefined,
+  port: number,
+): Destination | undefined {
+  const found = host && snapshot.destination(host, port);
+  return found && found.cluster.external ? found : undefined;
 }
 
 function outside(snapshot: Snapshot, host: string, port: number): Where {
@@ -163,18 +197,11 @@ function refused(
   };
 }
 
-export interface Named {
-  /** Canonical; an IPv6 address without its brackets. */
-  readonly host: string;
-  readonly port: number | undefined;
-}
-
-/** `host`, `host:port` or `[v6]:port`; undefined where it is neither. */
-export const parseAuthority: (authority: string) => Named | undefined = memo(
-  (authority) => {
+/** `host`, `host:port` or `[v6]:port`, canonical, an IPv6 address without its brackets; undefined where it is neither. */
+export const parseAuthority: (authority: string) => CalledName | undefined =
+  memo((authority) => {
     const read = readAuthority(authority);
     return read === undefined
       ? undefined
       : { host: read.host.replace(/^\[|\]$/g, ""), port: read.port };
-  },
-);
+  });

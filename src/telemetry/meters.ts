@@ -44,6 +44,8 @@ export interface Meters extends MachineMeters {
   readonly active: Readonly<Record<Direction, GaugeCell>>;
   /** Connections and streams that were turned away before they became a request, by reason. */
   readonly refused: Family<CounterCell>;
+  /** Connections that did not say in time what they speak. */
+  readonly undetected: Family<CounterCell>;
   /** Limits of a connection that acted, by their names. */
   readonly limits: Family<CounterCell>;
   readonly overloadLevel: GaugeCell;
@@ -262,7 +264,7 @@ function policyMeters(
 
 function connectionMeters(
   registry: MetricsRegistry,
-): Pick<Meters, "connections" | "refused" | "limits"> {
+): Pick<Meters, "connections" | "refused" | "undetected" | "limits"> {
   return {
     connections: registry.gauge(
       "wherry_connections",
@@ -273,6 +275,11 @@ function connectionMeters(
       "wherry_refusals_total",
       "Connections and messages turned away before they became a request, by reason.",
       ["listener", "reason"],
+    ),
+    undetected: registry.counter(
+      "wherry_detection_timeouts_total",
+      "Connections that did not say in time which protocol they speak; the log names the port.",
+      ["listener"],
     ),
     limits: registry.counter(
       "wherry_limits_total",

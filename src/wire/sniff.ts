@@ -8,6 +8,8 @@ export interface Sniffed {
   readonly kind: SniffedKind;
   /** What was looked at; for judging and logs only, since the socket gives these bytes again to its next reader. Empty where the peer waits for us to speak first. */
   readonly firstBytes: Buffer;
+  /** The bytes did not tell in time: `kind` is what they may have begun to be. */
+  readonly late: boolean;
 }
 
 /** RFC 9113 3.4, as far as it is unlike any HTTP/1.1 request. */
@@ -30,6 +32,8 @@ export function sniff(
   clock: Clock,
   onResult: (result: Sniffed) => void,
   timeout: number = SNIFF_TIMEOUT,
+  /** Whether bytes that are clear in kind are enough to go on with. */
+  isEnough: (kind: SniffedKind, bytes: Buffer) => boolean = () => true,
 ): () => void {
   /** Taken off the socket until it is clear what they are: putting them back earlier would make it readable again at once. */
   let held: Buffer = Buffer.alloc(0);
@@ -41,9 +45,9 @@ export function sniff(
     socket.off("close", stop);
     if (held.length > 0 && !socket.destroyed) socket.unshift(held);
   };
-  const done = (kind: SniffedKind): void => {
+  const done = (kind: SniffedKind, late = false): void => {
     stop();
-    if (!socket.destroyed) onResult({ kind, firstBytes: held });
+    if (!socket.destroyed) onResult({ kind, firstBytes: held, late });
   };
   /** False at the end of what the peer sends: with a "readable" event and nothing to read, there is nothing to come. */
   const take = (): boolean => {
@@ -65,13 +69,14 @@ export function sniff(
   const onReadable = (): void => {
     const ended = !take();
     const kind = classify(held);
-    if (kind !== undefined) done(kind);
+    if (kind !== undefined && (ended || isEnough(kind, held))) done(kind);
     else if (ended && held.length > 0) done(begun(held));
     else if (ended) stop();
   };
   const cancel = clock.after(timeout, () => {
     take();
-    done(classify(held) ?? begun(held));
+    const kind = classify(held);
+    done(kind ?? begun(held), kind === undefined);
   });
   socket.on("readable", onReadable);
   socket.on("close", stop);

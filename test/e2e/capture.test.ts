@@ -10,97 +10,18 @@ import {
   type CapturedMesh,
 } from "../support/meshes/captured-mesh.ts";
 import {
-  whyNoHosts,
-  type Host,
-  type RunOptions,
-} from "../support/meshes/hosts.ts";
+  curl,
+  talk,
+  type Answer,
+  type Talk,
+} from "../support/meshes/captured-calls.ts";
+import { whyNoHosts, type Host } from "../support/meshes/hosts.ts";
 import { watchWire } from "../support/meshes/wire-watch.ts";
 
 const HTTP = 8080;
 const LINK = 15008;
 const CALLER = "spiffe://cluster.local/ns/shop/sa/caller";
 const CALLEE = "spiffe://cluster.local/ns/shop/sa/callee";
-
-interface Answer {
-  /** 0 where there was none; `text` says why. */
-  readonly status: number;
-  readonly reason: string;
-  readonly by: string;
-  readonly text: string;
-}
-
-/** A plain HTTP call to an address, as an application makes one. */
-async function curl(
-  from: Host,
-  url: string,
-  more: readonly string[] = [],
-  options: RunOptions = {},
-): Promise<Answer> {
-  const { stdout, stderr } = await from.run(
-    [
-      ...["curl", "-sS", "-i", "--noproxy", "*", "--max-time", "8"],
-      ...more,
-      url,
-    ],
-    options,
-  );
-  const [head = "", ...body] = stdout.split("\r\n\r\n");
-  const field = (name: string): string =>
-    new RegExp(`^${name}: (.*)$`, "im").exec(head)?.[1]?.trim() ?? "";
-  return {
-    status: Number(/^HTTP\/1\.1 ([0-9]{3})/.exec(head)?.[1] ?? 0),
-    reason: field("x-wherry-reason"),
-    by: field("x-answered-by"),
-    text: body.join("\r\n\r\n") || stderr,
-  };
-}
-
-/** Connects, sends `text` (after the greeting, where `waits`), ends its half, and tells what came until the other end. */
-const CLIENT = `
-import { connect } from "node:net";
-const [host, port, order, text, times] = process.argv.slice(1);
-const socket = connect({ host, port: Number(port), allowHalfOpen: true });
-let got = "";
-const send = () => socket.end(text.repeat(Number(times)));
-if (order === "speaks first") send();
-if (order === "after the greeting") socket.once("data", send);
-if (order === "after the end") socket.once("end", send);
-socket.on("data", (chunk) => (got += chunk.toString("latin1")));
-const tell = (how) => {
-  console.log(JSON.stringify({ how, length: got.length, start: got.slice(0, 40), end: got.slice(-40) }));
-  process.exit();
-};
-socket.on("error", (error) => tell(error.code));
-socket.on("close", () => tell("closed"));
-setTimeout(() => tell("nothing happens"), 8000);
-`;
-
-interface Talk {
-  readonly how: string;
-  readonly length: number;
-  readonly start: string;
-  readonly end: string;
-}
-
-async function talk(
-  from: Host,
-  address: string,
-  port: number,
-  order: "speaks first" | "after the greeting" | "after the end",
-  text: string,
-  times = 1,
-  options: RunOptions = {},
-): Promise<Talk> {
-  const { stdout, stderr } = await from.run(
-    [
-      ...[process.execPath, "--input-type=module", "-e", CLIENT],
-      ...[address, String(port), order, text, String(times)],
-    ],
-    options,
-  );
-  if (stdout === "") throw new Error(stderr);
-  return JSON.parse(stdout) as Talk;
-}
 
 /** The nat tables of both families, without counters and comments. */
 async function rulesOf(host: Host): Promise<string> {
@@ -117,6 +38,16 @@ async function rulesOf(host: Host): Promise<string> {
 
 /** A rule that somebody else has set. */
 const FOREIGN = ["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"];
+
+/** Younger than `callee`, and of the same instance. */
+const VERSION_2 = `
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Service
+metadata: { name: callee-v2, namespace: shop }
+spec:
+  ports: [{ name: http, port: 80, targetPort: 8080, appProtocol: http }]
+  selector: { app: callee }
+`;
 
 const countOf = (text: string, part: string): number =>
   text.split(part).length - 1;
@@ -221,6 +152,41 @@ function capture(mesh: CapturedMesh): void {
         );
     },
   );
+
+  void t.test("of two Services with one address, Host chooses", async (t) => {
+    await mesh.apply(VERSION_2);
+    let count = 0;
+    const goesTo = async (host: string, more: readonly string[] = []) => {
+      const path = `/version-${(count += 1)}`;
+      const asked = url(callee.ipv4, HTTP, path);
+      await curl(caller, asked, ["-H", `host: ${host}`, ...more]);
+      const [record] = await eventually(
+        "the access log",
+        5000,
+        () => Promise.resolve(caller.accesses(path)),
+        (records) => records.length > 0,
+      );
+      return record?.destination;
+    };
+    t.equal(
+      await eventually(
+        "the second Service is known",
+        10_000,
+        () => goesTo("callee-v2.shop"),
+        (destination) => destination === "callee-v2.shop:80",
+      ),
+      "callee-v2.shop:80",
+    );
+    for (const [host, expected, ...more] of [
+      ["callee-v2.shop:8080", "callee-v2.shop:80"],
+      ["callee-v2", "callee-v2.shop:80", "--http2-prior-knowledge"],
+      ["callee.shop", "callee.shop:80"],
+      [`${callee.ipv4}:8080`, "callee.shop:80"],
+      ["nobody.example", "callee.shop:80"],
+    ] as const)
+      t.equal(await goesTo(host, more), expected, host);
+    t.strictSame(callee.strangers(), []);
+  });
 
   void t.test("a call to an IPv6 address is carried too", async (t) => {
     let answer: Answer | undefined;

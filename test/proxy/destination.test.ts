@@ -21,6 +21,14 @@ function snapshotOf(mesh: Record<string, unknown> = {}): Snapshot {
         ports: [{ name: "http", port: 80, targetPort: 8080 }],
         selector: { app: "orders" },
       }),
+      resource("Service", "orders-v2", {
+        ports: [{ name: "http", port: 80, targetPort: 8080 }],
+        selector: { app: "orders" },
+      }),
+      resource("Service", "elsewhere", {
+        ports: [{ name: "http", port: 80, targetPort: 8080 }],
+        selector: { app: "elsewhere" },
+      }),
       resource(
         "Workload",
         "orders-1",
@@ -32,6 +40,12 @@ function snapshotOf(mesh: Record<string, unknown> = {}): Snapshot {
         },
         { labels: { app: "orders" } },
       ),
+      resource("Service", "plain", {
+        location: "MESH_EXTERNAL",
+        hosts: ["plain.example"],
+        resolution: "DNS",
+        ports: [{ port: 80, appProtocol: "http" }],
+      }),
       resource("Service", "stripe", {
         location: "MESH_EXTERNAL",
         hosts: ["api.stripe.com"],
@@ -56,6 +70,7 @@ interface Case {
   readonly method?: string;
   readonly scheme?: string;
   readonly captured?: { readonly address: string; readonly port: number };
+  readonly serverName?: string;
   readonly upstream?: LocalUpstream;
   readonly mesh?: Record<string, unknown>;
   readonly expected: string;
@@ -147,10 +162,34 @@ const CASES: readonly Case[] = [
     expected: "mesh orders.shop:80",
   },
   {
-    name: "captured, and Host is the address",
+    name: "captured, and Host names another Service that has the address",
+    authority: "orders-v2.shop:8080",
+    captured: ORDERS_8080,
+    expected: "mesh orders-v2.shop:80",
+  },
+  {
+    name: "captured, and Host is the address: the instance",
     authority: "10.0.0.7:8080",
     captured: ORDERS_8080,
-    expected: "mesh orders.shop:80",
+    expected: "mesh orders.shop:80@shop/orders-1:8080",
+  },
+  {
+    name: "captured, and Host names a Service that does not have the address",
+    authority: "elsewhere.shop",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80@shop/orders-1:8080",
+  },
+  {
+    name: "captured, and Host names an external Service",
+    authority: "api.stripe.com",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80@shop/orders-1:8080",
+  },
+  {
+    name: "captured, and Host is no host: the address decides, the codecs have judged the rest",
+    authority: "a b",
+    captured: ORDERS_8080,
+    expected: "mesh orders.shop:80@shop/orders-1:8080",
   },
   {
     name: "captured, and HTTP/1.0 without a Host",
@@ -182,6 +221,40 @@ const CASES: readonly Case[] = [
     authority: "api.stripe.com",
     captured: { address: "192.0.2.1", port: 443 },
     expected: "mesh stripe.shop:443",
+  },
+  ...(["ALLOW_ANY", "REGISTRY_ONLY"] as const).map((outboundTrafficPolicy) => ({
+    name: `captured TLS to a host of an external service, and ${outboundTrafficPolicy}`,
+    authority: "192.0.2.1:443",
+    method: "CONNECT",
+    captured: { address: "192.0.2.1", port: 443 },
+    serverName: "api.stripe.com",
+    mesh: { outboundTrafficPolicy },
+    expected: "mesh stripe.shop:443",
+  })),
+  {
+    name: "captured TLS to another host, and REGISTRY_ONLY",
+    authority: "192.0.2.1:443",
+    method: "CONNECT",
+    captured: { address: "192.0.2.1", port: 443 },
+    serverName: "example.org",
+    mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" },
+    expected: "refused UNKNOWN_DESTINATION",
+  },
+  {
+    name: "captured TLS that names a port for HTTP outside: it is left where it goes",
+    authority: "192.0.2.1:80",
+    method: "CONNECT",
+    captured: { address: "192.0.2.1", port: 80 },
+    serverName: "plain.example",
+    expected: "outside 192.0.2.1:80",
+  },
+  {
+    name: "captured TLS that names a Service of the mesh at another address",
+    authority: "192.0.2.1:443",
+    method: "CONNECT",
+    captured: { address: "192.0.2.1", port: 443 },
+    serverName: "orders.shop",
+    expected: "outside 192.0.2.1:443",
   },
   {
     name: "a listener of one service, whatever Host says",
@@ -222,11 +295,8 @@ void t.test("where to", (t) => {
       snapshotOf(each.mesh),
       head,
       {
-        protocol: "http/1.1",
-        peer: undefined,
-        remoteAddress: "127.0.0.1",
-        remotePort: 1,
         originalDestination: each.captured,
+        serverName: each.serverName,
       },
       each.upstream,
     );
@@ -259,6 +329,11 @@ void t.test("what has to be asked to know where to", (t) => {
     [["Address//10.0.0.7:8080"], "10.0.0.7:8080", { captured }],
     [["Address//10.0.0.7:8080"], "", { captured }],
     [
+      ["Address//10.0.0.7:8080", "Host//api.stripe.com"],
+      "10.0.0.7:8080",
+      { method: "CONNECT", captured, serverName: "api.stripe.com" },
+    ],
+    [
       ["Address//[fd00::1]:80"],
       "[fd00::1]",
       { captured: { address: "fd00::1", port: 80 } },
@@ -274,13 +349,17 @@ void t.test("what has to be asked to know where to", (t) => {
     {
       readonly method?: string;
       readonly captured?: Case["captured"];
+      readonly serverName?: string;
       readonly upstream?: LocalUpstream;
     }?,
   ])[])
     t.same(
       questionsOf(
         { ...HEAD, method: arrival.method ?? "GET", authority },
-        { originalDestination: arrival.captured },
+        {
+          originalDestination: arrival.captured,
+          serverName: arrival.serverName,
+        },
         arrival.upstream,
       ),
       expected,

@@ -277,6 +277,10 @@ void t.test("Service", (t) => {
     t.equal(findPort({ ports }, "81"), undefined);
     t.strictSame(ports.map(targetPortOf), [8080, 81]);
     t.strictSame(ports.map(appProtocolOf), ["http", "http"]);
+    t.equal(appProtocolOf({ port: 3306 }), "tcp", "the server speaks first");
+    t.equal(appProtocolOf({ port: 8025, targetPort: 25 }), "tcp");
+    t.equal(appProtocolOf({ port: 25, appProtocol: "http" }), "http");
+    t.equal(appProtocolOf({ port: 5432 }), "http");
     t.ok(isExportedTo({ ports }, "shop", "any"));
     t.ok(isExportedTo({ ports, exportTo: ["."] }, "shop", "shop"));
     t.notOk(isExportedTo({ ports, exportTo: ["."] }, "shop", "b"));

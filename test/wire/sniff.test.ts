@@ -4,7 +4,12 @@ import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import t, { type Test } from "tap";
 import { systemClock } from "../../src/core/clock.ts";
-import { classify, sniff, type SniffedKind } from "../../src/wire/sniff.ts";
+import {
+  classify,
+  sniff,
+  type Sniffed,
+  type SniffedKind,
+} from "../../src/wire/sniff.ts";
 import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
 import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { listen, testLink } from "../support/peers/link.ts";
@@ -94,7 +99,7 @@ void t.test(
 );
 
 void t.test("the time-out decides by what there is", async (t) => {
-  const rows: [string, SniffedKind][] = [
+  const rows: [string, SniffedKind, boolean?][] = [
     // The server speaks first, as MySQL's and SMTP's do.
     ["", "other"],
     // Stalling is no way around the policy for HTTP.
@@ -102,12 +107,18 @@ void t.test("the time-out decides by what there is", async (t) => {
     ["P", "http/1.1"],
     ["PRI * HTTP/2.0\r\n", "h2"],
     ["\x16", "tls"],
+    // Clear in kind, and not enough for whoever waits for more.
+    ["\x16\x03\x01", "tls", false],
   ];
-  for (const [text, expected] of rows) {
+  for (const [text, expected, late = true] of rows) {
     const clock = fakeClock();
     const { client, server } = await pair(t);
     const found: SniffedKind[] = [];
-    sniff(server, clock, ({ kind }) => found.push(kind), 1000);
+    const onResult = (sniffed: Sniffed): void => {
+      found.push(sniffed.kind);
+      t.equal(sniffed.late, late);
+    };
+    sniff(server, clock, onResult, 1000, () => false);
     if (text !== "") {
       client.write(text, "latin1");
       while (server.bytesRead < text.length) await nextTurn();

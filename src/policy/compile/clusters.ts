@@ -3,11 +3,13 @@ import type { Steps } from "../../core/slices.ts";
 import { serviceKey } from "../../mesh/service-key.ts";
 import {
   appProtocolOf,
-  DEFAULT_APP_PROTOCOL,
   isExternal,
   type ServicePort,
 } from "../../resources/service/schema.ts";
-import { trafficSettings } from "../../resources/traffic-policy/settings.ts";
+import {
+  trafficSettings,
+  type TrafficSettings,
+} from "../../resources/traffic-policy/settings.ts";
 import type { Cluster, Endpoint } from "../snapshot.ts";
 import { externalEndpoints, membersOf, type Members } from "./endpoints.ts";
 import type { Frame } from "./frame.ts";
@@ -164,9 +166,42 @@ function clusterOf(
   };
 }
 
+/** By what each is made of. */
+const alone = new WeakMap<Endpoint, WeakMap<TrafficSettings, Cluster>>();
+
+/** The cluster of one endpoint of a port, by the endpoint's key: made when it is asked for, since few are, and the same while it says the same. */
+export function clusterAlone(
+  { cluster, byEndpoint }: Pick<ServedPort, "cluster" | "byEndpoint">,
+  key: string,
+): Cluster | undefined {
+  const apart = byEndpoint.get(key);
+  if (apart !== undefined) return apart;
+  const endpoint = cluster.endpoints.find((each) => each.key === key);
+  if (endpoint === undefined) return undefined;
+  let made = alone.get(endpoint);
+  if (made === undefined) alone.set(endpoint, (made = new WeakMap()));
+  const old = made.get(cluster.settings);
+  if (
+    old?.destination === cluster.destination &&
+    old.appProtocol === cluster.appProtocol &&
+    old.policy === cluster.policy &&
+    old.servicePolicy === cluster.servicePolicy
+  )
+    return old;
+  const one = {
+    ...cluster,
+    key: `${cluster.destination}@${key}`,
+    endpoints: [endpoint],
+  };
+  made.set(cluster.settings, one);
+  return one;
+}
+
 /** Nothing is known of what is in the bytes, so no route applies to them. */
-export function isOpaque(port: Pick<ServicePort, "appProtocol">): boolean {
-  const protocol = port.appProtocol ?? DEFAULT_APP_PROTOCOL;
+export function isOpaque(
+  port: Pick<ServicePort, "port" | "targetPort" | "appProtocol">,
+): boolean {
+  const protocol = appProtocolOf(port);
   return protocol === "tcp" || protocol === "tls";
 }
 

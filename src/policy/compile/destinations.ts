@@ -22,7 +22,7 @@ import {
   type HeldService,
   type HeldWorkload,
 } from "./held/held.ts";
-import { lossKey, type Indexes } from "./held/indexes.ts";
+import { lossKey } from "./held/indexes.ts";
 import type { Unit } from "./unit.ts";
 
 /** Where what callers say leads. Which Service it is changes seldom; what that Service's destinations are, often: they are looked up. */
@@ -35,11 +35,7 @@ export interface Names {
   readonly addresses: PersistentGroups<AddressClaim>;
 }
 
-/**
- * A captured connection names an endpoint, not a Service. HTTP goes by the Service's routes and balancing, as it would by name;
- * other bytes go to the very endpoint that was dialled. Where several Services select the endpoint, the oldest has it; but no call
- * leaves the identity that has the address: an endpoint whose Workload claims what another's has is not reached so.
- */
+/** A Service that leads to a place: what a captured connection to that place may be for (captured.ts). */
 export interface AddressClaim {
   readonly service: HeldService;
   /** Index of the Service's port. */
@@ -154,25 +150,6 @@ export function byHost(
       return externalPort(claimants, unitOf, name, port);
   }
   return undefined;
-}
-
-/** By the address and the port of an endpoint. */
-export function byAddress(
-  { addresses }: Names,
-  { lost }: Pick<Indexes, "lost">,
-  unitOf: (name: string) => Unit | undefined,
-  address: string,
-  port: number,
-): Destination | undefined {
-  const claim = addresses
-    .get(`${address} ${port}`)
-    .find(
-      ({ loss }) =>
-        lost.size === 0 || loss === undefined || lost.get(loss) === undefined,
-    );
-  if (claim === undefined) return undefined;
-  const target = unitOf(claim.service.name)?.targets[claim.port];
-  return target?.byEndpoint.get(claim.endpoint) ?? target?.destination;
 }
 
 const HTTP_PORT = 80;

@@ -1,16 +1,11 @@
 /** What the proxy's own workload takes: its ports, under the names that lead to them, each with its mTLS mode and its policies. */
 import type { Steps } from "../../core/slices.ts";
 import { serviceHost, serviceKey } from "../../mesh/service-key.ts";
-import {
-  appProtocolOf,
-  DEFAULT_APP_PROTOCOL,
-  targetPortOf,
-} from "../../resources/service/schema.ts";
+import { appProtocolOf, targetPortOf } from "../../resources/service/schema.ts";
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
 import { compileAuthorization } from "../authorization/authorization.ts";
 import type { InboundPolicy, InboundPort } from "../snapshot.ts";
-import { isOpaque } from "./clusters.ts";
 import type { Frame } from "./frame.ts";
 import type {
   HeldAuthorizationPolicy,
@@ -154,7 +149,7 @@ function* namedPorts(
         service: "",
         servicePort: targetPort,
         targetPort,
-        appProtocol: DEFAULT_APP_PROTOCOL,
+        appProtocol: appProtocolOf({ port: targetPort }),
         protection: UNPROTECTED,
       });
   return named;
@@ -167,14 +162,22 @@ function parsedPorts(
 ): ReadonlySet<number> {
   // One Service that declares the port for HTTP is enough: another one's `tcp` must not be a way around its policies.
   const parsed = new Set(
-    named.filter((each) => !isOpaque(each)).map(({ targetPort }) => targetPort),
+    named
+      .filter((each) => !takesBytes(each))
+      .map(({ targetPort }) => targetPort),
   );
   for (const { key, targetPort, appProtocol } of named)
-    if (parsed.has(targetPort) && isOpaque({ appProtocol }))
+    if (parsed.has(targetPort) && takesBytes({ appProtocol }))
       warnings.push(
         `Service port ${key} is ${appProtocol}, but another Service declares port ${targetPort} of this workload for HTTP: it takes HTTP requests alone`,
       );
   return parsed;
+}
+
+function takesBytes({
+  appProtocol,
+}: Pick<DeclaredPort, "appProtocol">): boolean {
+  return appProtocol === "tcp" || appProtocol === "tls";
 }
 
 /** A port by the word of its Service. */

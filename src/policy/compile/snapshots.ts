@@ -1,6 +1,8 @@
 /** The snapshot that is served from, made of all that was compiled; and the way back, from a snapshot to what it was made of. */
 import type { Cluster, Snapshot, SnapshotVersion } from "../snapshot.ts";
-import { byAddress, byHost } from "./destinations.ts";
+import { byAddress, byRequest } from "./captured.ts";
+import { clusterAlone } from "./clusters.ts";
+import { byHost } from "./destinations.ts";
 import type { CompiledParts } from "./kept.ts";
 import {
   clustersOf,
@@ -34,8 +36,10 @@ export function snapshotOf(
     self: frame.self,
     mesh: frame.mesh,
     destination: (host, port) => byHost(names, unitOf, host, port),
-    destinationByAddress: (address, port) =>
-      byAddress(names, indexes, unitOf, address, port),
+    destinationByAddress: (address, port, host) =>
+      byAddress({ names, indexes, unitOf }, address, port, host),
+    destinationOfCaptured: (address, port, named) =>
+      byRequest({ names, indexes, unitOf }, address, port, named),
     cluster: (key) => clusterOf(kept, key),
     inbound: inbound.policy,
     get destinations() {
@@ -58,9 +62,9 @@ export function snapshotOf(
 /** "orders.shop:80", or "db.shop:5432@shop/db-1:5432" for one endpoint by itself. */
 function clusterOf({ ports }: CompiledParts, key: string): Cluster | undefined {
   const at = key.indexOf("@");
-  return at < 0
-    ? ports.get(key)?.cluster
-    : ports.get(key.slice(0, at))?.byEndpoint.get(key.slice(at + 1));
+  if (at < 0) return ports.get(key)?.cluster;
+  const port = ports.get(key.slice(0, at));
+  return port && clusterAlone(port, key.slice(at + 1));
 }
 
 /** Most snapshots are never asked for their lists. */

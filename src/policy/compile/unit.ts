@@ -7,7 +7,7 @@ import {
   type BoundRoutes,
   type ClusterOf,
 } from "./binding.ts";
-import type { ServedPort, ServedPorts } from "./clusters.ts";
+import { clusterAlone, type ServedPort, type ServedPorts } from "./clusters.ts";
 import { compileFaults, type ServedFaults } from "./faults.ts";
 import type { Frame } from "./frame.ts";
 import type { HeldFault, HeldRoute } from "./held/held.ts";
@@ -106,6 +106,37 @@ function* targetOf(
     byKey.set(key, make(own, old?.byEndpoint.get(key)));
   }
   return { frame, bound, destination, byEndpoint: byKey };
+}
+
+const alone = new WeakMap<Target, Map<string, Destination>>();
+
+/** One endpoint of a port, called by its own address: as the Service has it treated, past its routes, which may lead elsewhere. Made when it is called. */
+export function instanceOf(
+  { served, targets }: Unit,
+  port: number,
+  endpoint: string,
+): Destination | undefined {
+  const target = targets[port];
+  const ports = served.ports[port];
+  if (target === undefined || ports === undefined) return undefined;
+  const apart = target.byEndpoint.get(endpoint);
+  if (apart !== undefined) return apart;
+  let made = alone.get(target);
+  if (made === undefined)
+    alone.set(target, (made = new Map<string, Destination>()));
+  const known = made.get(endpoint);
+  if (known !== undefined) return known;
+  const cluster = clusterAlone(ports, endpoint);
+  if (cluster === undefined) return undefined;
+  const { frame, bound, destination } = target;
+  const instance: Destination = {
+    ...destination,
+    key: cluster.key,
+    ...unroutedTo(cluster, frame, bound.routes.passedOver),
+    cluster,
+  };
+  made.set(endpoint, instance);
+  return instance;
 }
 
 function isSame(

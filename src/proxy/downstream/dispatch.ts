@@ -5,6 +5,7 @@ import type { Clock } from "../../core/clock.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
+import { serverSpeaksFirst } from "../../mesh/server-first.ts";
 import { isOpaque } from "../../policy/compile/clusters.ts";
 import type { Destination, Snapshot } from "../../policy/snapshot.ts";
 import type {
@@ -13,6 +14,7 @@ import type {
 } from "../../wire/exchange.ts";
 import { originalDestination } from "../../wire/original-destination.ts";
 import { classify, sniff, type Sniffed } from "../../wire/sniff.ts";
+import { readClientHello } from "../../wire/tls/client-hello.ts";
 import { readLittle } from "../../runtime/socket-data.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import {
@@ -94,27 +96,37 @@ function dispatchOutbound(
   const info = infoOf(socket, undefined, original);
   const authority = authorityOf(original, upstream);
   const destination = destinationOf(snapshot.value, original, upstream);
-  // Declared as bytes: the server may be the one to speak first, so nobody waits for the client's words.
-  if (
-    authority !== undefined &&
-    destination !== undefined &&
-    isOpaque(destination.port)
-  ) {
-    serving.bytes(socket, authority, info, handler);
+  const outside = original !== undefined && destination === undefined;
+  const opaque =
+    destination === undefined
+      ? outside && serverSpeaksFirst(original.port)
+      : isOpaque(destination.port);
+  if (authority !== undefined && opaque) {
+    const bytes = (serverName?: string): void =>
+      serving.bytes(socket, authority, { ...info, serverName }, handler);
+    // A client of TLS speaks first. Any other server may, so nobody waits for the client's words.
+    if (original !== undefined && destination?.port.appProtocol === "tls")
+      look(socket, options, FOR_NAME, (sniffed) => bytes(nameIn(sniffed)));
+    else bytes();
     return;
   }
-  const outside = original !== undefined && destination === undefined;
-  const timeout = outside ? OUTSIDE_TIMEOUT : undefined;
-  look(socket, options, timeout, (sniffed) => {
+  const waits = {
+    timeout: outside ? OUTSIDE_TIMEOUT : undefined,
+    forName: original !== undefined,
+  };
+  look(socket, options, waits, (sniffed) => {
+    if (original !== undefined && sniffed.late)
+      serving.undetected(name, original.port, outside ? PASSED : TAKEN);
     const passes = outside && !isSure(sniffed);
     // Where nothing but HTTP is meant, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient.
     const kind =
       sniffed.kind === "other" && !outside ? "http/1.1" : sniffed.kind;
     if ((kind === "http/1.1" || kind === "h2") && !passes)
       serving.http(socket, kind, { ...info, protocol: kind }, handler, name);
-    else if (authority !== undefined)
-      serving.bytes(socket, authority, info, handler);
-    else
+    else if (authority !== undefined) {
+      const named = { ...info, serverName: nameIn(sniffed) };
+      serving.bytes(socket, authority, named, handler);
+    } else
       serving.turnAway(
         socket,
         name,
@@ -122,6 +134,17 @@ function dispatchOutbound(
         `${kind} on a port that takes HTTP; call an upstream's own port, or CONNECT`,
       );
   });
+}
+
+const FOR_NAME = { timeout: undefined, forName: true };
+const PASSED =
+  "no first words that tell the protocol: passed on as bytes; a MESH_EXTERNAL Service that declares the port tcp spares the wait";
+const TAKEN =
+  "no first words that tell the protocol: taken for HTTP; where the server speaks first, its Service has to declare the port tcp";
+
+/** The host that TLS names. */
+function nameIn({ kind, firstBytes }: Sniffed): string | undefined {
+  return kind === "tls" ? readClientHello(firstBytes)?.serverName : undefined;
 }
 
 /** A connection to the application that a packet rule redirected. */
@@ -174,8 +197,10 @@ function acceptInbound(
     serving.bytes(socket, authority, info, handler);
     return;
   }
-  look(socket, options, undefined, ({ kind }) => {
+  const waits = { timeout: undefined, forName: false };
+  look(socket, options, waits, ({ kind, late }) => {
     if (!serving.stillAdmits(socket, arrival.kind)) return;
+    if (late) serving.undetected(arrival.kind, appPort, TAKEN);
     // On a port for HTTP, what is not quite HTTP is the strict codec's to refuse: the application's parser may be lenient. A silent
     // client there has the time of an idle connection, and no connection to the application. TLS is bytes, which no port for HTTP
     // accepts (law 14): the handler refuses it with its reason.
@@ -202,7 +227,7 @@ const OUTSIDE_TIMEOUT = 250;
 function look(
   socket: Socket,
   { clock, buffers }: Pick<AcceptOptions, "clock" | "buffers">,
-  timeout: number | undefined,
+  waits: { readonly timeout: number | undefined; readonly forName: boolean },
   onResult: (sniffed: Sniffed) => void,
 ): void {
   const onEnd = (): void => void socket.end();
@@ -217,8 +242,14 @@ function look(
       readAsEver?.();
       onResult(sniffed);
     },
-    timeout,
+    waits.timeout,
+    waits.forName ? hasSpoken : undefined,
   );
+}
+
+/** TLS names its host in its first record, which may come in pieces. */
+function hasSpoken(kind: Sniffed["kind"], bytes: Buffer): boolean {
+  return kind !== "tls" || readClientHello(bytes) !== undefined;
 }
 
 /** What came says what it is, and not the time that passed. */

@@ -67,6 +67,8 @@ export interface Serving {
     remoteAddress: string | undefined,
     remotePort: number | undefined,
   ): void;
+  /** Tells of a connection that did not say in time what it speaks; `port` is the one that was called. */
+  undetected(listener: string, port: number, detail: string): void;
   /** Takes no new requests on the connections of `listener` (GOAWAY, Connection: close). */
   drain(isConcerned: (listener: string) => boolean): void;
   /** From level 1 on no connection is kept alive, from level 2 on none is taken. */
@@ -264,6 +266,13 @@ class ServedConnections implements Serving {
   ): void {
     const { buffers } = this.#options;
     handler.request(new SocketStream(socket, authority, info, buffers));
+  }
+
+  undetected(listener: string, port: number, detail: string): void {
+    this.#options.meters.undetected.with(listener).add();
+    this.#log.warn("protocol not detected", "silent at first", {
+      ...{ listener, port, detail },
+    });
   }
 
   drain(isConcerned: (listener: string) => boolean): void {

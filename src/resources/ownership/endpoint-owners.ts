@@ -58,7 +58,11 @@ export function* endpointLosses(
         const older = there.before(claim, (other) => other.service === loser);
         const winner = workload ?? older?.winner.service;
         if (winner === undefined) continue;
-        const message = `${formatHostPort(address, port)} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there`;
+        const message = `${formatHostPort(address, port)} belongs to ${winner.kind} ${nameOf(winner)}: captured calls to it stay there${
+          workload === undefined && namespaceOf(winner) === namespaceOf(loser)
+            ? ", but for requests that name this Service"
+            : ""
+        }`;
         losses.push({ loser, winner, index, message });
       }
     }

@@ -1,6 +1,7 @@
 /** Service: the name by which callers know a set of workloads, and its ports; or a destination outside the mesh. */
 import { isIP } from "node:net";
 import Type, { type TSchema } from "typebox";
+import { serverSpeaksFirst } from "../../mesh/server-first.ts";
 import type { Resource } from "../envelope.ts";
 import {
   defineKind,
@@ -32,7 +33,7 @@ export interface ServicePort {
   readonly port: number;
   /** What the application listens on; absent: the same as `port`. */
   readonly targetPort?: number;
-  /** Absent: http. */
+  /** Absent: http, or tcp where it is known that servers speak first. */
   readonly appProtocol?: AppProtocol;
 }
 
@@ -50,10 +51,24 @@ export interface ServiceSpec {
   readonly endpoints?: readonly { readonly address: string }[];
 }
 
-export const DEFAULT_APP_PROTOCOL: AppProtocol = "http";
+const DEFAULT_APP_PROTOCOL: AppProtocol = "http";
 
-export function appProtocolOf(port: ServicePort): AppProtocol {
-  return port.appProtocol ?? DEFAULT_APP_PROTOCOL;
+export function appProtocolOf({
+  port,
+  targetPort,
+  appProtocol,
+}: Pick<ServicePort, "port" | "targetPort" | "appProtocol">): AppProtocol {
+  return appProtocol ?? defaultProtocol(port, targetPort);
+}
+
+function defaultProtocol(
+  port: number,
+  targetPort: number | undefined,
+): AppProtocol {
+  return serverSpeaksFirst(port) ||
+    (targetPort !== undefined && serverSpeaksFirst(targetPort))
+    ? "tcp"
+    : DEFAULT_APP_PROTOCOL;
 }
 
 /** Whether the port carries requests, not bytes alone. */
@@ -120,7 +135,7 @@ const port = Type.Object(
       Type.Optional(Type.Integer(PORT)),
     ),
     appProtocol: field(
-      "The protocol. Ports for http, http2 and grpc accept parsed requests alone.",
+      "The protocol. Ports for http, http2 and grpc accept parsed requests alone. Without it, tcp where servers are known to speak first: 21, 22, 23, 25, 110, 119, 143, 587, 3306, 5900.",
       Type.Optional(Type.Enum(["http", "http2", "grpc", "tcp", "tls"])),
       DEFAULT_APP_PROTOCOL,
     ),

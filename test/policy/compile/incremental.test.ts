@@ -179,6 +179,16 @@ function said(
           place(snapshot.destinationByAddress(address, port)),
         ),
       ),
+      captured: PLACES.map((address) =>
+        [undefined, ...NAMES].map((host) => {
+          const named = host === undefined ? host : { host, port: undefined };
+          const found = snapshot.destinationOfCaptured(address, 8080, named);
+          return [
+            place(found),
+            found && snapshot.cluster(found.cluster.key) === found.cluster,
+          ];
+        }),
+      ),
       inbound: inbound.ports.map((port) => [
         port,
         inbound.resolve(port.key) === port,

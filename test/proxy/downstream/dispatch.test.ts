@@ -1,7 +1,9 @@
 /** Captured connections to what is not held: what is at the other end is known before their first words are read. */
 import { createServer, connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import t from "tap";
 import type { AskingSidecar } from "../../support/control-plane/asking-sidecar.ts";
+import { keptLog } from "../../support/laws/harness.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 // Before what it changes is loaded: connections from 127.200.0.1 count as captured.
@@ -130,6 +132,65 @@ void t.test("a Service outside the mesh is found by its name", async (t) => {
   socket.write(get("api.example.com"));
   t.match(await said(socket), /partner \/$/);
   t.match(mesh.log, [{ destination: `partner.shop:${port}` }]);
+});
+
+void t.test("TLS is for the Service whose host it names", async (t) => {
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => socket.end("heard"));
+  });
+  const port = await listening(server);
+  t.after(() => server.close());
+  const mesh = await startAsking(t, {
+    services: [],
+    resources: [
+      ...["first", "second"].map((name) =>
+        resource("Service", name, {
+          ports: [{ name: "tls", port: 443, appProtocol: "tls" }],
+          selector: { app: "both" },
+        }),
+      ),
+      resource(
+        "Workload",
+        "both-1",
+        { address: "127.0.0.1", ports: { tls: port } },
+        { labels: { app: "both" } },
+      ),
+    ],
+  });
+  for (const [servername, destination] of [
+    ["second.shop", "second.shop:443"],
+    ["third.shop", "first.shop:443"],
+  ] as const) {
+    const socket = captured(mesh, port);
+    const tls = connectTls({ socket, servername, rejectUnauthorized: false });
+    tls.on("error", () => undefined);
+    await new Promise((resolve) => socket.once("close", resolve));
+    await until(() => mesh.log.length > 0);
+    t.match(mesh.log.pop(), { destination });
+  }
+});
+
+void t.test("who says nothing is counted, and its port told", async (t) => {
+  const clock = fakeClock({ wall: Date.now() });
+  const { logger, lines } = keptLog();
+  const server = createServer((socket) => socket.end("welcome"));
+  const port = await listening(server);
+  t.after(() => server.close());
+  const mesh = await startAsking(t, {
+    services: [],
+    sidecar: { clock, logger },
+  });
+  const socket = captured(mesh, port);
+  const answer = said(socket);
+  const told = (): unknown[] =>
+    lines.filter(({ msg }) => msg === "protocol not detected");
+  await until(() => {
+    clock.advance(250);
+    return told().length > 0;
+  });
+  t.equal(await answer, "welcome");
+  t.match(told(), [{ listener: "outbound", port, detail: /passed on/ }]);
 });
 
 void t.test(

@@ -103,3 +103,14 @@ for (const [name, resources, losses, reached] of CASES)
     );
     t.end();
   });
+
+void t.test("what is told of an address that two Services have", (t) => {
+  const message = (younger: string): string | undefined =>
+    conflicts([
+      fixed("bank/a", 1, "10.0.0.1"),
+      fixed(younger, 2, "10.0.0.1"),
+    ])[0]?.message;
+  t.match(message("late/b"), /stay there$/);
+  t.match(message("bank/b"), /but for requests that name this Service$/);
+  t.end();
+});

@@ -78,6 +78,9 @@ const CALLS: readonly string[] = [
   ),
 ];
 
+/** Hosts that captured requests say. */
+const SAID = [undefined, "a", "b.shop", "a.far", "one.example", "two.example"];
+
 /** Where calls to what the subscription names lead. */
 function destinations(
   snapshot: Snapshot,
@@ -86,7 +89,17 @@ function destinations(
   const [kind, namespace, last = ""] = name.split("/");
   const [address = "", place = ""] = last.split(":");
   if (kind === "Address")
-    return [snapshot.destinationByAddress(address, Number(place))];
+    return [
+      snapshot.destinationByAddress(address, Number(place)),
+      // A captured request says a host besides.
+      ...SAID.map((host) =>
+        snapshot.destinationOfCaptured(
+          address,
+          Number(place),
+          host === undefined ? undefined : { host, port: undefined },
+        ),
+      ),
+    ];
   return kind === "Host"
     ? [80, 81, 8080, undefined].map((port) => snapshot.destination(last, port))
     : snapshot.destinations.filter(
