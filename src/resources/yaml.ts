@@ -13,7 +13,6 @@ import {
 } from "yaml";
 import { messageOf } from "../core/errors.ts";
 import { parsePath, type Segment } from "./path.ts";
-import { readPlain, type PlainDocument } from "./yaml-plain.ts";
 import { MOST_ALIASES, structureFaults } from "./yaml-structure.ts";
 
 export interface Position {
@@ -47,35 +46,9 @@ const OVERFLOW = "Maximum call stack size exceeded";
 
 /** Several documents in one text, JSON too; a `kind: List` gives its items. Empty documents are passed over. */
 export function parseDocuments(text: string, file: string): ParsedText {
+  const counter = new LineCounter();
   if (text.length > LONGEST_TEXT)
     return refused(file, `is longer than ${LONGEST_TEXT} characters`);
-  const plain = readPlain(text);
-  return plain === undefined || plain.value["kind"] === "List"
-    ? parseWhole(text, file)
-    : { documents: [plainDocument(plain, text, file)], problems: [] };
-}
-
-/** Its fields are looked for where somebody asks, which takes a whole parse. */
-function plainDocument(
-  { value, line }: PlainDocument,
-  text: string,
-  file: string,
-): ParsedDocument {
-  const start = { line, column: 1 };
-  let parsed: ParsedText | undefined;
-  return {
-    value,
-    locate(path, at) {
-      if (path === "") return start;
-      parsed ??= parseWhole(text, file);
-      return parsed.documents[0]?.locate(path, at) ?? start;
-    },
-  };
-}
-
-/** By the parser. */
-function parseWhole(text: string, file: string): ParsedText {
-  const counter = new LineCounter();
   let parsed: Document.Parsed[];
   try {
     const result = parseAllDocuments(text, {
