@@ -1,5 +1,6 @@
 /** The state of a sidecar's agent in a mesh, gathered from what its parts report into one watch. */
 import { watchSource, type Watch, type WatchSource } from "../core/watch.ts";
+import type { UnreadReport } from "../push/messages.ts";
 import type { AgentState, RefusedConfig } from "./agent.ts";
 import type { CertificatesFault } from "./enrolment/certificates.ts";
 import type { KeptConfig } from "./kept-config.ts";
@@ -10,6 +11,7 @@ export interface Progress {
   readonly source: AgentState["source"];
   readonly connected: boolean;
   readonly refused?: RefusedConfig | undefined;
+  readonly unread?: UnreadReport | undefined;
   /** What keeps the agent without a connection or a config. */
   readonly streamError?: string | undefined;
   /** Why the config cannot be written to disk. */
@@ -66,7 +68,8 @@ export function stateOf(
   fault: CertificatesFault,
   registration: RegistrationState,
 ): AgentState {
-  const { source, connected, refused, streamError, keepError } = progress;
+  const { source, connected, refused, unread, streamError, keepError } =
+    progress;
   const { registered } = registration;
   const { alarm } = fault;
   const lastError =
@@ -78,6 +81,7 @@ export function stateOf(
       ? {}
       : { version: config.version, configReceivedAt: config.receivedAt }),
     ...(refused === undefined ? {} : { refused }),
+    ...(unread === undefined ? {} : { unread }),
     ...(registered === undefined ? {} : { registered }),
     ...(alarm === undefined ? {} : { certificateAlarm: alarm }),
     ...(lastError === undefined ? {} : { lastError }),

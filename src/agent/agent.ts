@@ -8,6 +8,7 @@ import type {
   SnapshotVersion,
 } from "../policy/snapshot.ts";
 import type { Difference } from "../policy/compile/held/stock.ts";
+import type { UnreadReport } from "../push/messages.ts";
 import type { SharedLookups } from "./interest/lookups.ts";
 import type { SharedReports } from "./reports.ts";
 
@@ -59,6 +60,8 @@ export interface AgentState {
   readonly configReceivedAt?: WallMs;
   /** The newest config that was offered and not taken; gone once one is taken. */
   readonly refused?: RefusedConfig;
+  /** Resources of the config in force with fields that this version does not know; absent where there are none. */
+  readonly unread?: UnreadReport;
   /** "NAMESPACE/NAME" while the control plane has this workload registered. */
   readonly registered?: string;
   /** What keeps the certificate from being renewed once three quarters of its life are over. */

@@ -79,7 +79,9 @@ function versionsOf({
   lookups,
 }: ReceivedConfig): Map<string, string> {
   const versions = new Map<string, string>();
-  for (const [name, { version }] of resources) versions.set(name, version);
+  // What was not read whole is asked for again: this may be a version that knows all of it.
+  for (const [name, { version, unread }] of resources)
+    versions.set(name, unread === undefined ? version : "");
   for (const [name, { services }] of lookups)
     versions.set(name, lookupVersion(services));
   return versions;

@@ -4,7 +4,7 @@ import type { Logger } from "../core/log.ts";
 import { tokenBucket } from "../core/token-bucket.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
-import type { Node, Revision } from "../push/messages.ts";
+import type { Node, Revision, UnreadReport } from "../push/messages.ts";
 import { NODE, SCHEMA_VERSION } from "../push/names.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { RefusedConfig } from "./agent.ts";
@@ -16,6 +16,7 @@ import { InterestOnDisk } from "./interest/interest-on-disk.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { ReceivedConfig } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
+import { reportOf } from "./unread/report.ts";
 
 export interface MeshConfigOptions {
   readonly config: Config;
@@ -99,7 +100,7 @@ export class MeshConfig {
   async push(
     self: SelfDescription,
     revision: Revision,
-    { resources, lookups }: ReceivedConfig,
+    { resources, lookups, unread }: ReceivedConfig,
   ): Promise<{ refused?: string }> {
     const { config, interest, status, clock } = this.#options;
     const before = config.current?.resources;
@@ -114,8 +115,25 @@ export class MeshConfig {
       interest.everything = !revision.selective;
       interest.applied(resources, lookups, self);
     }
+    this.#reportUnread(reportOf(unread));
     status.update({ source: "stream", refused: undefined });
     return {};
+  }
+
+  /** In the log where it is other than at the push before. */
+  #reportUnread(unread: UnreadReport | undefined): void {
+    const { status, clock, logger } = this.#options;
+    const { unread: before } = status.progress;
+    if (
+      unread !== undefined &&
+      JSON.stringify(unread) !== JSON.stringify(before) &&
+      this.#refusalLines.take(clock.now())
+    )
+      logger.warn(
+        unread,
+        "the config has fields that this version does not know; all else is in force",
+      );
+    status.update({ unread });
   }
 
   /** At once, and what comes within a second after that together: a control plane may push without end, and each write costs. */

@@ -2,7 +2,7 @@
 import { messageOf } from "../core/errors.ts";
 import type { Bytes } from "../core/units.ts";
 import type { Steps } from "../core/slices.ts";
-import { lookup, pushedResource, type ResponsePart } from "../push/codec.ts";
+import { lookup, type ResponsePart } from "../push/codec.ts";
 import { isQuestion, lookupVersion, parseInterest } from "../push/interest.ts";
 import type { DeltaResource, Lookup, Revision } from "../push/messages.ts";
 import {
@@ -11,13 +11,11 @@ import {
   formatDigest,
   LOOKUP_TYPE,
   PACKED_TYPE,
-  parseResourceName,
-  resourceName,
   RESOURCE_TYPE,
 } from "../push/names.ts";
-import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
-import { isError } from "../resources/problems.ts";
-import { validate } from "../resources/validate.ts";
+import type { Unread } from "../push/stand-in.ts";
+import type { Resource } from "../resources/envelope.ts";
+import { readResource } from "./unread/read-resource.ts";
 
 /** One resource as it was received. */
 export interface ReceivedResource {
@@ -25,6 +23,8 @@ export interface ReceivedResource {
   readonly resource: Resource;
   /** On the wire, unpacked. */
   readonly bytes: number;
+  /** It has fields that this version does not know: `resource` acts in its place. */
+  readonly unread?: Unread;
 }
 
 export type ReceivedResources = ReadonlyMap<string, ReceivedResource>;
@@ -33,7 +33,8 @@ export type ReceivedResources = ReadonlyMap<string, ReceivedResource>;
 export type ReceivedLookups = ReadonlyMap<string, Lookup>;
 
 type Content =
-  | { readonly resource: Resource }
+  /** Where it is unread there may be nothing to act on. */
+  | { readonly resource: Resource | undefined; readonly unread?: Unread }
   | { readonly lookup: Lookup }
   | { readonly fault: string };
 
@@ -46,6 +47,8 @@ interface Staged {
 export interface ReceivedConfig {
   readonly resources: ReceivedResources;
   readonly lookups: ReceivedLookups;
+  /** Resources with fields that this version does not know, by name; absent where there are none. */
+  readonly unread?: ReadonlyMap<string, Unread>;
 }
 
 export type Sealed =
@@ -65,8 +68,6 @@ export interface Staging {
 
 /** Bytes: what any resource counts for at least. */
 const LEAST_SIZE = 128;
-/** In one resource. */
-const MOST_VALUES = 200_000;
 /** Characters of what is said of a resource: it says again what a control plane sent. */
 const LONGEST_FAULT = 500;
 /** Times the limit: nobody waits for the end of such a config. */
@@ -89,6 +90,7 @@ class StagedConfig implements Staging {
   #lookups: ReceivedLookups;
   /** What was sealed last is not what is staged. */
   #changed = { resources: false, lookups: false };
+  readonly #unread = new Map<string, Unread>();
   #sum = 0n;
   #bytes = 0;
   #faults = 0;
@@ -98,8 +100,8 @@ class StagedConfig implements Staging {
 
   constructor({ resources, lookups }: ReceivedConfig, maxConfigBytes: Bytes) {
     this.#maxConfigBytes = maxConfigBytes;
-    for (const [name, { version, resource, bytes }] of resources)
-      this.#put(name, { version, bytes, content: { resource } });
+    for (const [name, { version, bytes, ...content }] of resources)
+      this.#put(name, { version, bytes, content });
     for (const [name, lookup] of lookups) {
       const version = lookupVersion(lookup.services);
       this.#put(name, { version, bytes: version.length, content: { lookup } });
@@ -125,13 +127,19 @@ class StagedConfig implements Staging {
 
   #receive(received: DeltaResource): void {
     const { name, version, value } = received;
+    const older = olderIn(this.#staged.get(name));
     this.#forget(name);
     const bytes = value.length;
     const size = sizeOf(name, { version, bytes });
     if (this.#bytes + size > this.#maxConfigBytes) this.#overflow = true;
     // Over the limit nothing is kept; how much came is counted for the message.
     if (this.#overflow) this.#bytes += size;
-    else this.#put(name, { version, bytes, content: bounded(read(received)) });
+    else
+      this.#put(name, {
+        version,
+        bytes,
+        content: bounded(read(received, older)),
+      });
   }
 
   #tooLarge(): string {
@@ -158,6 +166,7 @@ class StagedConfig implements Staging {
       kind: "resources",
       resources: this.#resources,
       lookups: this.#lookups,
+      ...(this.#unread.size === 0 ? {} : { unread: new Map(this.#unread) }),
     };
   }
 
@@ -180,7 +189,12 @@ class StagedConfig implements Staging {
     this.#sum = digestSum(this.#sum, sign === 1 ? term : -term);
     if ("fault" in content) this.#faults += sign;
     else if ("lookup" in content) this.#changed.lookups = true;
-    else this.#changed.resources = true;
+    else {
+      this.#changed.resources = true;
+      if (content.unread !== undefined && sign === 1)
+        this.#unread.set(name, content.unread);
+      else this.#unread.delete(name);
+    }
   }
 
   #someFaults(): string {
@@ -193,8 +207,11 @@ class StagedConfig implements Staging {
   *#stagedResources(): Steps<ReceivedResources> {
     const resources = new Map<string, ReceivedResource>();
     for (const [name, { version, bytes, content }] of this.#staged) {
-      if ("resource" in content)
-        resources.set(name, { version, bytes, resource: content.resource });
+      if ("resource" in content && content.resource !== undefined) {
+        const { resource, unread } = content;
+        const more = unread === undefined ? {} : { unread };
+        resources.set(name, { version, bytes, resource, ...more });
+      }
       yield;
     }
     return resources;
@@ -228,46 +245,21 @@ function bounded(content: Content): Content {
     : content;
 }
 
-function read(received: DeltaResource): Content {
+/** What there is to go on with should the next version be one that cannot be read whole; what lets nothing through is not. */
+function olderIn(staged: Staged | undefined): Resource | undefined {
+  if (staged === undefined || !("resource" in staged.content)) return undefined;
+  const { resource, unread } = staged.content;
+  return unread === undefined || unread.instead === "older"
+    ? resource
+    : undefined;
+}
+
+function read(received: DeltaResource, older: Resource | undefined): Content {
   const { name, typeUrl } = received;
   if (typeUrl === RESOURCE_TYPE || typeUrl === PACKED_TYPE)
-    return readResource(received);
+    return readResource(received, older);
   if (typeUrl === LOOKUP_TYPE) return readLookup(received);
   return { fault: `${name} is of type ${typeUrl}` };
-}
-
-/** The resource, or why it cannot be used: what comes from a control plane is held to the same schema as a file. */
-function readResource({ name, typeUrl, value }: DeltaResource): Content {
-  try {
-    const json =
-      typeUrl === PACKED_TYPE ? value : pushedResource.decode(value).json;
-    if (hasManyValues(json))
-      return { fault: `${name} has more than ${MOST_VALUES} values` };
-    const parsed: unknown = JSON.parse(json.toString("utf8"));
-    const validation = validate(parsed);
-    if (!validation.ok) {
-      const problems = validation.problems
-        .filter(isError)
-        .map(({ path, message }) => `${path} ${message}`);
-      return { fault: `${name}: ${problems.slice(0, 5).join("; ")}` };
-    }
-    const key = keyOf(validation.resource);
-    if (resourceName(key) !== name)
-      return { fault: `${name} holds ${formatKey(key)}` };
-    return { resource: validation.resource };
-  } catch (thrown) {
-    return {
-      fault: `${parseResourceName(name) === undefined ? "a resource without a name" : name} cannot be read: ${messageOf(thrown)}`,
-    };
-  }
-}
-
-/** JSON that would hold the thread for long. Commas and brackets within text count as well: no resource has so many. */
-function hasManyValues(json: Uint8Array): boolean {
-  let values = 0;
-  for (const byte of json)
-    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) values += 1;
-  return values > MOST_VALUES;
 }
 
 /** What a question leads to, or why that cannot be read. */

@@ -21,6 +21,7 @@ import type {
   DeltaResource,
   Node,
   Revision,
+  UnreadReport,
 } from "../push/messages.ts";
 import { RESOURCE_TYPE, REVISION_TYPE } from "../push/names.ts";
 import { DISCOVERY } from "../push/services.ts";
@@ -28,6 +29,7 @@ import { openStream } from "./connection.ts";
 import { firstRequest } from "./first-request.ts";
 import type { Send, Subscriptions } from "./interest/subscriptions.ts";
 import { makeStaging, type ReceivedConfig, type Staging } from "./staging.ts";
+import { reportOf } from "./unread/report.ts";
 
 export interface StreamOptions {
   readonly client: Client;
@@ -255,7 +257,7 @@ class ConfigStream {
         return;
       case "resources": {
         const { refused } = await this.#options.onPush(revision, sealed);
-        await this.#acknowledge(head, refused);
+        await this.#acknowledge(head, refused, reportOf(sealed.unread));
       }
     }
   }
@@ -264,11 +266,13 @@ class ConfigStream {
   async #acknowledge(
     { typeUrl, nonce }: ResponseHead,
     refused: string | undefined,
+    unread?: UnreadReport,
   ): Promise<void> {
     if (this.#over) return;
     const acknowledgement = request({
       typeUrl,
       nonce,
+      ...(unread === undefined ? {} : { unread }),
       error:
         refused === undefined
           ? undefined

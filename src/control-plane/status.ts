@@ -182,7 +182,7 @@ function resolvedRefs(problems: readonly Problem[]): Condition {
 
 /** `of` counts the connected sidecars that need the resource. */
 function programmed(
-  { have, of, refused }: InForce,
+  { have, of, refused, withheld = 0 }: InForce,
   refusals: readonly string[],
 ): Condition {
   const count = `in force at ${have} of ${of} sidecars`;
@@ -193,6 +193,13 @@ function programmed(
       status: "False",
       reason: "Refused",
       message: [`${count}, refused by ${refused}`, ...refusals].join("; "),
+    };
+  if (withheld > 0)
+    return {
+      ...condition,
+      status: "False",
+      reason: "Withheld",
+      message: `${count}, withheld from ${withheld} whose version does not know all of it: see wherry status`,
     };
   if (of === 0)
     return {

@@ -15,10 +15,15 @@ import type {
   RenewRequest,
   ReportRequest,
   Revision,
+  UnreadReport,
 } from "./messages.ts";
 import { PACKED_TYPE } from "./names.ts";
 import { MOST_UNPACKED, pack, unpack } from "./packing.ts";
 import { messageType } from "./schema.ts";
+import { INSTEAD, MOST_UNREAD_NAMED } from "./stand-in.ts";
+
+/** Characters of a resource's name, or of a field's path, in a report. */
+const LONGEST_NAMED = 400;
 
 /** `decode` throws on bytes that are not that message. */
 export interface Codec<T> {
@@ -63,6 +68,12 @@ interface WireRequest {
   readonly initialVersions: Readonly<Record<string, string>>;
   readonly nonce: string;
   readonly error: { readonly code: number; readonly message: string } | null;
+  readonly unreadCount: number;
+  readonly unread: readonly {
+    readonly resource: string;
+    readonly fields: readonly string[];
+    readonly instead: string;
+  }[];
 }
 
 interface WireResource {
@@ -82,9 +93,12 @@ const FILLED = {
 } as const;
 
 export const deltaRequest: Codec<DeltaRequest> = {
-  encode: ({ node, initialVersions, error, ...rest }) =>
+  encode: ({ node, initialVersions, error, unread, ...rest }) =>
     finish(requestType, {
       ...rest,
+      ...(unread === undefined
+        ? {}
+        : { unreadCount: unread.count, unread: unread.resources }),
       initialVersions: Object.fromEntries(initialVersions),
       ...(error === undefined ? {} : { error }),
       ...(node === undefined
@@ -126,9 +140,26 @@ export const deltaRequest: Codec<DeltaRequest> = {
       initialVersions: new Map(Object.entries(wire.initialVersions)),
       nonce: wire.nonce,
       error: wire.error ?? undefined,
+      ...(wire.unreadCount === 0
+        ? {}
+        : { unread: reportOf(wire.unreadCount, wire.unread) }),
     };
   },
 };
+
+/** What a peer says is kept and shown: it is cut. */
+function reportOf(count: number, unread: WireRequest["unread"]): UnreadReport {
+  return {
+    count,
+    resources: unread.slice(0, MOST_UNREAD_NAMED).map((each) => ({
+      resource: each.resource.slice(0, LONGEST_NAMED),
+      fields: each.fields
+        .slice(0, MOST_UNREAD_NAMED)
+        .map((field) => field.slice(0, LONGEST_NAMED)),
+      instead: INSTEAD.find((known) => known === each.instead) ?? "nothing",
+    })),
+  };
+}
 
 function received({ name, version, resource }: WireResource): DeltaResource {
   return {

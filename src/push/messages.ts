@@ -1,4 +1,6 @@
 /** The messages between control plane and sidecar, as the code sees them; `codec.ts` puts them on the wire. */
+import type { Unread } from "./stand-in.ts";
+
 /** What a peer says about itself at the start of its stream. */
 export interface Node {
   readonly id: string;
@@ -23,6 +25,19 @@ export interface DeltaRequest {
   readonly nonce: string;
   /** There only in a refusal. */
   readonly error: ErrorDetail | undefined;
+  /** In an acknowledgement: resources with fields that the sidecar does not know; absent where there are none. */
+  readonly unread?: UnreadReport;
+}
+
+export interface UnreadReport {
+  readonly count: number;
+  /** The first of them. */
+  readonly resources: readonly UnreadResource[];
+}
+
+/** `resource`: "AuthorizationPolicy shop/orders" */
+export interface UnreadResource extends Unread {
+  readonly resource: string;
 }
 
 /** envoy.service.discovery.v3.Resource with its google.protobuf.Any opened. */

@@ -34,6 +34,15 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     map(5, "initialVersions", "string"),
     one(6, "nonce", "string"),
     one(7, "error", "Status"),
+    // Ours: an older control plane skips them.
+    one(1001, "unreadCount", "uint32"),
+    many(1002, "unread", "Unread"),
+  ],
+  // wherry.push.v1
+  Unread: [
+    one(1, "resource", "string"),
+    many(2, "fields", "string"),
+    one(3, "instead", "string"),
   ],
   DeltaResponse: [
     one(1, "systemVersion", "string"),

@@ -4,6 +4,7 @@ import type { Steps } from "../core/slices.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
 import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
+import { fromPointer, shapeOf, type Segment } from "./path.ts";
 import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
 import { KEYWORDS } from "./schema-parts.ts";
@@ -54,6 +55,40 @@ export function validate(
   ];
   if (problems.some(isError)) return { ok: false, problems: atMost(problems) };
   return { ok: true, resource, warnings: problems };
+}
+
+/** A resource of which this version does not know all fields. */
+export interface Unknown {
+  /** Their paths, "[]" for any index. */
+  readonly fields: readonly string[];
+  /** All but these. */
+  readonly rest: unknown;
+}
+
+/** Undefined where it is none: every field is known, or it is of no kind of this version. */
+export function unknownFieldsOf(value: unknown): Unknown | undefined {
+  const definition = definitionOf(value);
+  if (Array.isArray(definition)) return undefined;
+  const accepts = validatorOf(definition);
+  if (accepts(value)) return undefined;
+  const fields = new Set<string>();
+  const rest: unknown = structuredClone(value);
+  for (const found of (accepts.errors ?? []).slice(0, MOST_ERRORS)) {
+    if (found.keyword !== "additionalProperties") continue;
+    const params = found.params as Readonly<Record<string, unknown>>;
+    const name = String(params["additionalProperty"]);
+    const at = fromPointer(found.instancePath, value);
+    Reflect.deleteProperty(reached(rest, at), name);
+    if (fields.size < MOST_PROBLEMS) fields.add(shapeOf([...at, name]));
+  }
+  return fields.size === 0 ? undefined : { fields: [...fields], rest };
+}
+
+function reached(value: unknown, at: readonly Segment[]): object {
+  let place = value;
+  for (const segment of at)
+    place = (place as Readonly<Record<string, unknown>>)[segment];
+  return place as object;
 }
 
 /** Without what the store computes, and with the namespace that is meant. */

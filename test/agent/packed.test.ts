@@ -113,10 +113,10 @@ void t.test(
   async (t) => {
     const { plane, agent } = await start(t);
     const before = agent.state.value.version?.digest;
-    const bad = [versioned(service("ledger", { wings: 2 }), "1000")];
+    const bad = [versioned(service("ledger", { exportTo: [] }), "1000")];
     for (const [resources, digest, why] of [
       [[], "ee".repeat(32), /the push was incomplete/],
-      [bad, digestWith(agent, bad), /Service\/shop\/ledger: .*wings/],
+      [bad, digestWith(agent, bad), /Service\/shop\/ledger: spec\.exportTo/],
     ] as const) {
       const told = plane.refusals.length;
       plane.say(packedPush(resources, { digest }));

@@ -136,15 +136,15 @@ const FAULTS: readonly (readonly [
   ["a resource missing", pushed(MESH, "1"), /digest of the 1 resources/],
   ["another version", pushed(ORDERS, "3"), /digest/],
   [
-    "an unknown field",
+    "a value that is not allowed, beside an unknown field",
     pushed(
       {
         ...ORDERS,
-        spec: { ports: [{ port: 80 }], selector: { a: "b" }, notPaths: [] },
+        spec: { ports: [{ port: 0 }], selector: { a: "b" }, notPaths: [] },
       },
       "2",
     ),
-    /Service\/shop\/orders: spec\.notPaths/,
+    /spec\.ports\[0\]\.port 0/,
   ],
   [
     "an unknown kind",

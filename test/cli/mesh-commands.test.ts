@@ -179,6 +179,54 @@ const STATUS = {
 };
 
 void t.test(
+  "status: what sidecars of older versions do not know, and what acts in its place",
+  async (t) => {
+    const sidecars = [
+      sidecar("a-1", {
+        withheld: {
+          count: 22,
+          resources: [
+            {
+              resource: "AuthorizationPolicy shop/a",
+              fields: ["spec.x", "spec.y"],
+              instead: "closed",
+            },
+            {
+              resource: "HTTPRoute shop/a",
+              fields: ["spec.rules[].x"],
+              instead: "older",
+            },
+          ],
+        },
+        unread: {
+          count: 1,
+          resources: [
+            { resource: "Service shop/a", fields: ["spec.z"], instead: "rest" },
+          ],
+        },
+      }),
+      sidecar("b-1", {}),
+    ];
+    const server = await withServer(t, (_request, response) =>
+      response.end(JSON.stringify({ ...STATUS, unconfirmed: [], sidecars })),
+    );
+    const { out } = await runCli(["status", "--server", server], {
+      environment: { WHERRY_TOKEN: "any" },
+    });
+    t.equal(
+      out.slice(out.indexOf("\n\nshop/a-1 (") + 2),
+      `shop/a-1 (version 0.1.0, schema 1) does not know all of 22 resources:
+  AuthorizationPolicy shop/a: spec.x, spec.y; what it could refuse is refused
+  HTTPRoute shop/a: spec.rules[].x; the version that it has stays in force
+  and 20 more
+shop/a-1 (version 0.1.0, schema 1) does not know all of 1 resource:
+  Service shop/a: spec.z; the rest of it is in force
+`,
+    );
+  },
+);
+
+void t.test(
   "status: a row a sidecar, refusals with their reason, advice",
   async (t) => {
     const server = await withServer(t, (_request, response) =>

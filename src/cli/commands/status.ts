@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { ActiveFault } from "../../control-plane/faults.ts";
 import type { Unconfirmed } from "../../control-plane/registry/lease.ts";
 import type { SidecarStatus } from "../../control-plane/push/status.ts";
+import type { Instead } from "../../push/stand-in.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { outputOption, printOutput } from "../output.ts";
@@ -75,7 +76,7 @@ function render(status: MeshStatus, paint: Paint): string {
           `${paint("red", `${namespace}/${name}`)} refused revision ${refused.version.revision} of store ${refused.version.store}, ${age(now - refused.at)} ago:\n  ${refused.reason}\n`,
         ],
   );
-  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
+  return `${head}\n${table(["SIDECAR", "STATE", "WORKLOAD", "REVISION", "CONFIG", "HOLDS", "AGE", "CERTIFICATE ENDS"], rows)}${refusals.length === 0 ? "" : `\n${refusals.join("")}`}${unreadOf(status, paint)}${unconfirmedOf(status, paint)}${adviceOf(status)}`;
 }
 
 /** Before everything else: a search for the cause of trouble shall not miss what was made on purpose. */
@@ -107,6 +108,35 @@ function holdsOf({ holds }: SidecarStatus): string {
   const { services, learned } = holds;
   const noun = services === 1 ? "service" : "services";
   return `${services} ${noun}${learned === 0 ? "" : ` (${learned} learned)`}`;
+}
+
+const INSTEAD_TEXT: Readonly<Record<Instead, string>> = {
+  older: "the version that it has stays in force",
+  closed: "what it could refuse is refused",
+  rest: "the rest of it is in force",
+  nothing: "it goes without",
+};
+
+/** What sidecars of older versions do not know, and what they do in its place. */
+function unreadOf({ sidecars }: MeshStatus, paint: Paint): string {
+  const lines = sidecars.flatMap((sidecar) =>
+    [sidecar.withheld, sidecar.unread].flatMap((report) => {
+      if (report === undefined) return [];
+      const { namespace, name, agent } = sidecar;
+      const { count, resources } = report;
+      const more = count - resources.length;
+      const noun = count === 1 ? "resource" : "resources";
+      return [
+        `${paint("yellow", `${namespace}/${name}`)} (version ${agent.version}, schema ${agent.schema}) does not know all of ${count} ${noun}:\n`,
+        ...resources.map(
+          ({ resource, fields, instead }) =>
+            `  ${resource}: ${fields.join(", ")}; ${INSTEAD_TEXT[instead]}\n`,
+        ),
+        more > 0 ? `  and ${more} more\n` : "",
+      ];
+    }),
+  );
+  return lines.length === 0 ? "" : `\n${lines.join("")}`;
 }
 
 /** Many at once are a fault of the network or of the control plane, and callers still have them. */

@@ -239,6 +239,30 @@ const HOLDS = Type.Object(
   CLOSED,
 );
 
+/** The shape of UnreadReport in push/messages.ts. */
+const UNREAD = Type.Object(
+  {
+    count: Type.Integer(),
+    resources: Type.Array(
+      Type.Object(
+        {
+          resource: Type.String(),
+          fields: Type.Array(Type.String(), {
+            description: "what the sidecar does not know",
+          }),
+          instead: Type.Enum(["older", "closed", "rest", "nothing"], {
+            description:
+              "what acts in its place: the version that the sidecar has, one that lets nothing through, all but the fields, or nothing",
+          }),
+        },
+        CLOSED,
+      ),
+      { description: "the first of them" },
+    ),
+  },
+  CLOSED,
+);
+
 /** The shape of SidecarStatus in control-plane/push/status.ts. */
 const SIDECAR = Type.Object(
   {
@@ -259,6 +283,8 @@ const SIDECAR = Type.Object(
         CLOSED,
       ),
     ),
+    withheld: Type.Optional(UNREAD),
+    unread: Type.Optional(UNREAD),
     pending: Type.Boolean(),
     certificateExpiresAt: WALL,
     holds: Type.Optional(HOLDS),

@@ -10,6 +10,7 @@ import {
   type Watch,
   type WatchSource,
 } from "../../core/watch.ts";
+import type { FieldSince } from "../../push/fields-since.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import { KINDS, kindNamed } from "../../resources/registry.ts";
 import type { Change, Store } from "../store/store.ts";
@@ -35,13 +36,15 @@ export interface FeedOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly gather: GatherOptions;
+  /** What older sidecars do not know; FIELDS_SINCE where absent. */
+  readonly fieldsSince?: readonly FieldSince[];
   /** Things have settled, and the sets of these sidecars are others than before. */
   readonly onSettled: (moved: readonly View[]) => void;
 }
 
 /** Resolves once the catalogue shows all that the store held at the call. */
 export async function startFeed(options: FeedOptions): Promise<Feed> {
-  const catalogue = new Catalogue();
+  const catalogue = new Catalogue(options.fieldsSince);
   const revision = await list(options.store, catalogue);
   return new Feed(options, catalogue, revision);
 }

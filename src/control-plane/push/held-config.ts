@@ -1,6 +1,6 @@
 /** What the control plane knows of one sidecar's config, and how each response of the sidecar changes it: pure. */
 import type { WallMs } from "../../core/units.ts";
-import type { DeltaRequest } from "../../push/messages.ts";
+import type { DeltaRequest, UnreadReport } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
 import type { Held, ScopedSet } from "./catalogue/scoped-set.ts";
 import type { ConfigVersion } from "./status.ts";
@@ -28,6 +28,8 @@ export interface HeldConfig {
   /** Wall milliseconds. */
   readonly receivedAt?: WallMs | undefined;
   readonly refusal?: Refusal | undefined;
+  /** What it says not to know of that push. */
+  readonly unread?: UnreadReport | undefined;
 }
 
 /** What a refusal's reason is cut to: it comes from the peer and is kept. */
@@ -69,6 +71,7 @@ export function acknowledge(
   known: HeldConfig,
   { set, version }: Offer,
   at: number,
+  unread?: UnreadReport,
 ): HeldConfig {
   return {
     ...arrived(known, set),
@@ -76,6 +79,7 @@ export function acknowledge(
     acknowledged: version,
     receivedAt: at,
     refusal: undefined,
+    unread,
   };
 }
 

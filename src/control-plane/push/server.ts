@@ -4,6 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import { FIELDS_SINCE, type FieldSince } from "../../push/fields-since.ts";
 import type { Enrolment } from "../enrolment/enrolment.ts";
 import type { ShownCertificates } from "../enrolment/shown-certificates.ts";
 import { counted, type PushMeters } from "../meters.ts";
@@ -44,6 +45,8 @@ export interface PushServerOptions {
   readonly meters: PushMeters;
   /** GATHER where absent. */
   readonly gather?: GatherOptions;
+  /** FIELDS_SINCE where absent. */
+  readonly fieldsSince?: readonly FieldSince[];
 }
 
 export interface PushServer extends PushStatus {
@@ -78,6 +81,7 @@ export async function startPushServer(
     clock,
     logger,
     gather: options.gather ?? GATHER,
+    fieldsSince: options.fieldsSince ?? FIELDS_SINCE,
     onSettled: (moved) => void sidecars.settled(moved),
   });
   registry.spare(meshAround(feed));

@@ -21,6 +21,7 @@ import {
   type Offer,
 } from "./held-config.ts";
 import { workloadOf, type Peer } from "./peer.ts";
+import { Offered } from "./offered.ts";
 import {
   encodeMessage,
   formFor,
@@ -28,6 +29,7 @@ import {
   type PushMessage,
 } from "./push-messages.ts";
 import type { Holds, SidecarConfig, SidecarStatus } from "./status.ts";
+import { statusOf } from "./session-status.ts";
 import { Subscriptions, type SubscriptionFault } from "./subscriptions.ts";
 
 /** Counts that all sessions add to. */
@@ -88,6 +90,7 @@ export class Session {
   /** Undefined until the sidecar has said what it is and what it holds. */
   #node: Node | undefined;
   #form: Form = "plain";
+  #offered: Offered | undefined;
   /** A push has said the store. */
   #storeSaid = false;
   readonly #greeting = new Greeting();
@@ -122,38 +125,16 @@ export class Session {
   }
 
   get status(): SidecarStatus {
-    const { peer } = this;
-    const { name, namespace, serviceAccount, labels, identity } = peer;
-    const { acknowledged, receivedAt, refusal } = this.#known;
-    const { metadata } = this.#node ?? {};
-    return {
-      name,
-      namespace,
-      serviceAccount,
-      labels,
-      identity,
+    return statusOf({
+      peer: this.peer,
+      known: this.#known,
+      node: this.#node,
+      holds: this.#node && this.#holds(),
+      withheld: this.#offered?.withheld,
+      pending: this.#push !== undefined,
       connected: !this.#ended,
       connectedSince: this.#connectedSince,
-      peer: peer.address,
-      ...(acknowledged === undefined ? {} : { acknowledged }),
-      ...(receivedAt === undefined ? {} : { configReceivedAt: receivedAt }),
-      ...(refusal === undefined
-        ? {}
-        : {
-            refused: {
-              version: refusal.version,
-              reason: refusal.reason,
-              at: refusal.at,
-            },
-          }),
-      pending: this.#push !== undefined,
-      certificateExpiresAt: peer.certificateExpiresAt,
-      ...(this.#node === undefined ? {} : { holds: this.#holds() }),
-      agent: {
-        version: metadata?.[NODE.version] ?? "",
-        schema: Number(metadata?.[NODE.schema] ?? 0),
-      },
-    };
+    });
   }
 
   /** Services that it says to use, "NAMESPACE/NAME". */
@@ -165,7 +146,7 @@ export class Session {
   configFor(asked: readonly string[]): SidecarConfig | undefined {
     const { inForce, acknowledged } = this.#known;
     if (inForce === undefined || acknowledged === undefined) return undefined;
-    const { set } = this.view;
+    const set = this.#offer();
     const added = this.#givenFor(asked).filter(
       ({ slot }) =>
         set.entries.get(slot) === undefined &&
@@ -197,7 +178,7 @@ export class Session {
     if (this.#push !== undefined) this.#dirty = true;
     else {
       const missing = this.#takeMissing();
-      if (missing.length > 0 || this.view.set.digest !== this.#known.heldDigest)
+      if (missing.length > 0 || this.#offer().digest !== this.#known.heldDigest)
         this.#startPush(missing);
     }
   }
@@ -216,10 +197,17 @@ export class Session {
     this.#options.call.emit("error", new GrpcError(code, reason));
   }
 
+  /** What it should hold, as far as it can be told. */
+  #offer(): ScopedSet {
+    const { set } = this.view;
+    return this.#offered?.of(set, this.#known.held) ?? set;
+  }
+
   #finish(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#push = undefined;
+    this.#offered?.close();
     this.#options.feed.catalogue.close(this.view);
     this.#options.onEnd();
   }
@@ -279,6 +267,8 @@ export class Session {
     }
     this.#node = request.node;
     this.#form = formFor(request.node);
+    const schema = request.node.metadata[NODE.schema];
+    this.#offered = new Offered(feed.catalogue.sayingsFor(schema));
     if (!this.#ask(this.#subscriptions.start(request))) return;
     if (learned !== undefined && !this.#subscriptions.everything)
       this.#ask(this.#subscriptions.give(learned.extra(peer)));
@@ -301,7 +291,7 @@ export class Session {
   #startPush(missing: readonly string[]): void {
     const { store, feed, counters, clock } = this.#options;
     this.#dirty = false;
-    const { set } = this.view;
+    const set = this.#offer();
     const { changed, removed } = difference(this.#known.held, set);
     const lacking = {
       changed,
@@ -344,7 +334,7 @@ export class Session {
     call.write(bytes);
   }
 
-  #answered(push: Push, { error }: DeltaRequest): void {
+  #answered(push: Push, { error, unread }: DeltaRequest): void {
     const whole = push.closes;
     if (!whole && error === undefined) {
       this.#sendNext(push);
@@ -352,7 +342,7 @@ export class Session {
     }
     this.#push = undefined;
     this.#options.onResponse?.();
-    if (error === undefined) this.#taken(push);
+    if (error === undefined) this.#taken(push, unread);
     else this.#refused(push, error.message, whole);
     if (!whole)
       // What it holds now is unknown: it says so itself when it comes back.
@@ -360,11 +350,11 @@ export class Session {
     else if (this.#dirty) this.settled();
   }
 
-  #taken(push: Push): void {
+  #taken(push: Push, unread: DeltaRequest["unread"]): void {
     const { clock, counters, meters } = this.#options;
     counters.acknowledged += 1;
     meters.acknowledgedAfter.record((clock.now() - push.startedAt) / 1000);
-    this.#known = acknowledge(this.#known, push, clock.wall());
+    this.#known = acknowledge(this.#known, push, clock.wall(), unread);
     this.view.counts.takes(push.set);
     this.view.counts.refuses(ScopedSet.EMPTY);
   }

@@ -1,5 +1,6 @@
 /** What the control plane knows of each sidecar; computed when asked for, never stored. */
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
+import type { UnreadReport } from "../../push/messages.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 
 export interface ConfigVersion {
@@ -34,6 +35,10 @@ export interface SidecarStatus {
     /** Wall milliseconds. */
     readonly at: number;
   };
+  /** Resources that it cannot be told since its push schema does not know all of them; absent where there are none. */
+  readonly withheld?: UnreadReport;
+  /** Resources of which it says that it was sent fields that it does not know; absent where there are none. */
+  readonly unread?: UnreadReport;
   /** True while a push waits for its answer. */
   readonly pending: boolean;
   /** Wall milliseconds at which the certificate that it connected with ends. */
@@ -78,6 +83,8 @@ export interface InForce {
   readonly have: number;
   readonly of: number;
   readonly refused: number;
+  /** From how many it is withheld since they do not know all of it; absent where from none. */
+  readonly withheld?: number;
 }
 
 export interface PushStatistics {

@@ -70,6 +70,7 @@ export interface TestControlPlaneOptions {
   readonly clock?: Clock;
   readonly grace?: RegistryOptions["grace"];
   readonly gather?: PushServerOptions["gather"];
+  readonly fieldsSince?: PushServerOptions["fieldsSince"];
 }
 
 export const TRUST_DOMAIN = "cluster.local";
@@ -179,6 +180,9 @@ export async function startTestControlPlane(
     logger,
     meters: meters.push,
     ...(options.gather === undefined ? {} : { gather: options.gather }),
+    ...(options.fieldsSince === undefined
+      ? {}
+      : { fieldsSince: options.fieldsSince }),
   });
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> =>
@@ -294,9 +298,13 @@ export function route(
 }
 
 /** A control plane with a Mesh (revision 1) and a Service "orders" (revision 2), that gathers changes for a moment only. */
-export async function startWithOrders(t: Scope): Promise<TestControlPlane> {
+export async function startWithOrders(
+  t: Scope,
+  options: Pick<TestControlPlaneOptions, "fieldsSince"> = {},
+): Promise<TestControlPlane> {
   const plane = await startTestControlPlane(t, {
     gather: { quiet: 10, most: 100 },
+    ...options,
   });
   await plane.store.put(MESH, "absent");
   await plane.store.put(service("orders"), "absent");

@@ -1,5 +1,10 @@
 /** All that may be pushed, as the store has it now, and what of it each sidecar should hold: a change costs what it changes. */
 import { EVERYTHING } from "../../../push/interest.ts";
+import {
+  FIELDS_SINCE,
+  OLDEST_SCHEMA,
+  type FieldSince,
+} from "../../../push/fields-since.ts";
 import { resourceName } from "../../../push/names.ts";
 import {
   keyOf,
@@ -12,6 +17,7 @@ import type { InterestChange } from "./interests.ts";
 import { Item, resourceEntry, type Entry } from "./item.ts";
 import { MeshIndex } from "./mesh-index.ts";
 import { viewOf, type MeshView } from "./mesh-view.ts";
+import { Sayings } from "./saying.ts";
 import { Scopes, type View, type Viewer } from "./scopes.ts";
 
 export class Catalogue {
@@ -19,9 +25,33 @@ export class Catalogue {
   #slots = 0;
   readonly #scopes = new Scopes(this.#index, (name) => this.#newItem(name));
   #encoded = 0;
+  readonly #fieldsSince: readonly FieldSince[];
+  readonly #sayings = new Map<number, Sayings>();
 
   /** For checks of resources by what else there is. */
   readonly mesh: MeshView = viewOf(this.#index);
+
+  constructor(fieldsSince: readonly FieldSince[] = FIELDS_SINCE) {
+    this.#fieldsSince = fieldsSince;
+  }
+
+  /** What sidecars of that push schema can be told, as they state it. */
+  sayingsFor(stated: unknown): Sayings {
+    const newest = Math.max(...this.#fieldsSince.map(({ since }) => since));
+    // A peer may state anything: schemas that know the same are one.
+    const schema = clamped(
+      Number.parseInt(String(stated), 10),
+      OLDEST_SCHEMA,
+      newest,
+    );
+    let sayings = this.#sayings.get(schema);
+    if (sayings === undefined) {
+      const onEncode = (): number => (this.#encoded += 1);
+      sayings = new Sayings(schema, this.#fieldsSince, onEncode);
+      this.#sayings.set(schema, sayings);
+    }
+    return sayings;
+  }
 
   /** Versions encoded so far. */
   get encoded(): number {
@@ -68,6 +98,7 @@ export class Catalogue {
       have: known ? entry.inForce : 0,
       of: entry.item.wanted,
       refused: known ? entry.refused : 0,
+      ...(known && entry.withheld > 0 ? { withheld: entry.withheld } : {}),
     };
   }
 
@@ -117,6 +148,10 @@ export class Catalogue {
       for (const path of impact.services) this.#index.shared.forget(path);
     this.#scopes.hear(impact);
   }
+}
+
+function clamped(value: number, least: number, most: number): number {
+  return value > least ? Math.min(value, most) : least;
 }
 
 function isNewer(resource: Resource, { entry }: Item): boolean {

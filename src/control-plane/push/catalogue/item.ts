@@ -39,6 +39,10 @@ export class Entry {
   readonly version: string;
   /** Undefined of an answer to a question. */
   readonly resource: Resource | undefined;
+  /** The entry of which this has what an older sidecar can read, and which means the same to it. Itself where there is none. */
+  readonly whole: Entry;
+  /** Sidecars from which it is withheld. */
+  withheld = 0;
   /** Sidecars that should hold the item, and have this version in force. */
   inForce = 0;
   /** Those that have refused this version, and have an older one in force or none. */
@@ -54,8 +58,10 @@ export class Entry {
     version: string,
     resource: Resource | undefined,
     encode: (form: Form) => Encoded,
+    whole?: Entry,
   ) {
     this.item = item;
+    this.whole = whole ?? this;
     this.slot = item.slot;
     this.version = version;
     this.resource = resource;
@@ -89,14 +95,15 @@ export interface Encoded {
   readonly size: Bytes;
 }
 
-/** `onEncode` is called once a form, if ever. */
+/** `onEncode` is called once a form, if ever. `whole`: as in Entry. */
 export function resourceEntry(
   item: Item,
   resource: Resource,
   onEncode: () => void,
+  whole?: Entry,
 ): Entry {
   const version = resource.metadata.resourceVersion ?? "";
-  return new Entry(item, version, resource, (form) => {
+  const encode = (form: Form): Encoded => {
     onEncode();
     const json = Buffer.from(JSON.stringify(resource));
     if (form === "packed" && json.length <= LONGEST_PACKED)
@@ -104,6 +111,14 @@ export function resourceEntry(
     const value = pushedResource.encode({ ...keyOf(resource), json });
     const { name } = item;
     return plain({ name, version, typeUrl: RESOURCE_TYPE, value });
+  };
+  return new Entry(item, version, resource, encode, whole);
+}
+
+/** A version that a sidecar says to hold, and that it is to keep: it is sent to nobody. */
+export function heldEntry(item: Item, version: string): Entry {
+  return new Entry(item, version, undefined, () => {
+    throw new Error(`${item.name} of version ${version} cannot be sent`);
   });
 }
 

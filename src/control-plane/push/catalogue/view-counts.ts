@@ -71,7 +71,7 @@ function add(
   refused: Entry | undefined,
   sign: 1 | -1,
 ): void {
-  if (inForce !== undefined) inForce.inForce += sign;
+  if (inForce !== undefined) inForce.whole.inForce += sign;
   addRefused(inForce, refused, sign);
 }
 
@@ -82,9 +82,11 @@ function addRefused(
   sign: 1 | -1,
 ): void {
   if (refused === undefined) return;
-  if (
-    inForce === undefined ||
-    Number(inForce.version) < Number(refused.version)
-  )
-    refused.refused += sign;
+  if (inForce === undefined || revisionOf(inForce) < revisionOf(refused))
+    refused.whole.refused += sign;
+}
+
+/** An older sidecar's version may have a mark behind the revision. */
+function revisionOf({ version }: Entry): number {
+  return Number.parseFloat(version);
 }

@@ -1,0 +1,114 @@
+/** What a control plane has sent of one resource, read: held to the same schemas as a file, but for fields of a newer version. */
+import { messageOf } from "../../core/errors.ts";
+import { pushedResource } from "../../push/codec.ts";
+import type { DeltaResource } from "../../push/messages.ts";
+import {
+  PACKED_TYPE,
+  parseResourceName,
+  resourceName,
+} from "../../push/names.ts";
+import { closedForm, keepsOlder, type Unread } from "../../push/stand-in.ts";
+import { formatKey, keyOf, type Resource } from "../../resources/envelope.ts";
+import { isError } from "../../resources/problems.ts";
+import { kindNamed } from "../../resources/registry.ts";
+import { SERVICE } from "../../resources/service/schema.ts";
+import {
+  unknownFieldsOf,
+  validate,
+  type Validation,
+} from "../../resources/validate.ts";
+import { WORKLOAD } from "../../resources/workload/schema.ts";
+
+export type ReadResource =
+  /** `unread`: it has fields that this version does not know; the resource is what acts in its place, if anything does. */
+  | { readonly resource: Resource; readonly unread?: Unread }
+  | { readonly resource: undefined; readonly unread: Unread }
+  | { readonly fault: string };
+
+/** In one resource. */
+const MOST_VALUES = 200_000;
+
+/** The resource, or why it cannot be used. `older`: what is read of the same name already, if it is to be gone on with. */
+export function readResource(
+  { name, typeUrl, value }: DeltaResource,
+  older: Resource | undefined,
+): ReadResource {
+  try {
+    const json =
+      typeUrl === PACKED_TYPE ? value : pushedResource.decode(value).json;
+    if (hasManyValues(json))
+      return { fault: `${name} has more than ${MOST_VALUES} values` };
+    const parsed: unknown = JSON.parse(json.toString("utf8"));
+    const validation = validate(parsed);
+    const read = validation.ok
+      ? validation
+      : (readRest(parsed, name, older) ?? faultOf(name, validation));
+    if ("fault" in read || read.resource === undefined) return read;
+    const key = keyOf(read.resource);
+    return resourceName(key) === name
+      ? read
+      : { fault: `${name} holds ${formatKey(key)}` };
+  } catch (thrown) {
+    return {
+      fault: `${parseResourceName(name) === undefined ? "a resource without a name" : name} cannot be read: ${messageOf(thrown)}`,
+    };
+  }
+}
+
+/**
+ * For a resource with unknown fields. Where calls go, the rest says well enough; a policy without one of its conditions is another
+ * policy, so that the version before it goes on, or what lets nothing through. Undefined where more than that is wrong.
+ */
+function readRest(
+  parsed: unknown,
+  name: string,
+  older: Resource | undefined,
+): ReadResource | undefined {
+  const unknown = unknownFieldsOf(parsed);
+  if (unknown === undefined)
+    return isUnknownKind(name)
+      ? {
+          resource: undefined,
+          unread: { fields: ["kind"], instead: "nothing" },
+        }
+      : undefined;
+  const { fields } = unknown;
+  // The name in it is checked with what acts.
+  const { kind } = unknown.rest as Pick<Resource, "kind">;
+  if (kind === SERVICE.kind || kind === WORKLOAD.kind)
+    return accepted(unknown.rest, { fields, instead: "rest" });
+  if (keepsOlder(kind) && older !== undefined)
+    return { resource: older, unread: { fields, instead: "older" } };
+  const closed = closedForm(unknown.rest as Resource, fields);
+  return closed === undefined
+    ? { resource: undefined, unread: { fields, instead: "nothing" } }
+    : accepted(closed, { fields, instead: "closed" });
+}
+
+function accepted(value: unknown, unread: Unread): ReadResource | undefined {
+  const validation = validate(value);
+  return validation.ok ? { resource: validation.resource, unread } : undefined;
+}
+
+function isUnknownKind(name: string): boolean {
+  const key = parseResourceName(name);
+  return key !== undefined && kindNamed(key.kind) === undefined;
+}
+
+function faultOf(
+  name: string,
+  { problems }: Extract<Validation, { ok: false }>,
+): ReadResource {
+  const said = problems
+    .filter(isError)
+    .map(({ path, message }) => `${path} ${message}`);
+  return { fault: `${name}: ${said.slice(0, 5).join("; ")}` };
+}
+
+/** JSON that would hold the thread for long. Commas and brackets within text count as well: no resource has so many. */
+function hasManyValues(json: Uint8Array): boolean {
+  let values = 0;
+  for (const byte of json)
+    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) values += 1;
+  return values > MOST_VALUES;
+}

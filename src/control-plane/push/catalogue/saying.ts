@@ -1,0 +1,104 @@
+/** What a sidecar of an older push schema can be told of a resource: all of it, the rest without what it does not know, or nothing of it. */
+import {
+  usedOf,
+  withoutFields,
+  type FieldSince,
+} from "../../../push/fields-since.ts";
+import { closedForm } from "../../../push/stand-in.ts";
+import type { Resource } from "../../../resources/envelope.ts";
+import { resourceEntry, type Entry } from "./item.ts";
+
+export type Saying =
+  /** `entry`: the resource, or what of it means the same to the sidecar. */
+  | { readonly kind: "said"; readonly entry: Entry }
+  | {
+      readonly kind: "withheld";
+      /** What the sidecar does not know, by its paths. */
+      readonly fields: readonly string[];
+      /** The first schema that knows all of it. */
+      readonly schema: number;
+      /** Lets nothing through that the resource would not. */
+      readonly closed: Entry | undefined;
+    };
+
+/** For all sidecars of one schema; what is made for one is everyone's. */
+export class Sayings {
+  readonly #newer: readonly FieldSince[];
+  readonly #schema: number;
+  readonly #kinds: ReadonlySet<string>;
+  readonly #onEncode: () => void;
+  readonly #made = new WeakMap<Entry, Saying>();
+
+  /** `onEncode`: as in `resourceEntry`. */
+  constructor(
+    schema: number,
+    table: readonly FieldSince[],
+    onEncode: () => void,
+  ) {
+    this.#schema = schema;
+    this.#newer = table.filter(({ since }) => since > schema);
+    this.#kinds = new Set(this.#newer.map(({ kind }) => kind));
+    this.#onEncode = onEncode;
+  }
+
+  /** Every resource can be said whole. */
+  get isWhole(): boolean {
+    return this.#newer.length === 0;
+  }
+
+  of(entry: Entry): Saying {
+    const { resource } = entry;
+    if (resource === undefined || !this.#kinds.has(resource.kind))
+      return { kind: "said", entry };
+    let saying = this.#made.get(entry);
+    if (saying === undefined) {
+      saying = this.#make(entry, resource);
+      this.#made.set(entry, saying);
+    }
+    return saying;
+  }
+
+  #make(entry: Entry, resource: Resource): Saying {
+    const used = usedOf(resource, this.#newer);
+    if (used.length === 0) return { kind: "said", entry };
+    const rest = withoutFields(resource, used);
+    const lost = used.filter(({ without }) => without === "withheld");
+    if (lost.length === 0)
+      return {
+        kind: "said",
+        entry: this.#entry(entry, rest, `${this.#schema}`, entry),
+      };
+    const fields = lost.map(({ path }) => path);
+    const closed = closedForm(rest, fields);
+    return {
+      kind: "withheld",
+      fields,
+      schema: Math.max(...lost.map(({ since }) => since)),
+      closed: closed && this.#entry(entry, closed, CLOSED_MARK, undefined),
+    };
+  }
+
+  /** Its version is its own: a sidecar that comes back with newer software and holds it gets the whole. */
+  #entry(
+    entry: Entry,
+    { metadata, ...resource }: Resource,
+    mark: string,
+    whole: Entry | undefined,
+  ): Entry {
+    const resourceVersion = `${entry.version}${MARK}${mark}`;
+    return resourceEntry(
+      entry.item,
+      { ...resource, metadata: { ...metadata, resourceVersion } },
+      this.#onEncode,
+      whole,
+    );
+  }
+}
+
+const MARK = "~";
+const CLOSED_MARK = "closed";
+
+/** Whether a version is of what lets nothing through: a sidecar does not go on with it. */
+export function isClosed(version: string): boolean {
+  return version.endsWith(MARK + CLOSED_MARK);
+}

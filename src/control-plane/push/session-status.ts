@@ -1,0 +1,54 @@
+/** What is shown of one sidecar: who it is, what it says of itself, and how far its config is. */
+import type { Node, UnreadReport } from "../../push/messages.ts";
+import { NODE } from "../../push/names.ts";
+import type { HeldConfig } from "./held-config.ts";
+import type { Peer } from "./peer.ts";
+import type { Holds, SidecarStatus } from "./status.ts";
+
+export interface SessionState extends Pick<
+  SidecarStatus,
+  "pending" | "connected" | "connectedSince"
+> {
+  readonly peer: Peer;
+  readonly known: HeldConfig;
+  /** Undefined until the sidecar has said what it is, as are the others. */
+  readonly node: Node | undefined;
+  readonly holds: Holds | undefined;
+  readonly withheld: UnreadReport | undefined;
+}
+
+export function statusOf(state: SessionState): SidecarStatus {
+  const { peer, known, node, holds, withheld } = state;
+  const { name, namespace, serviceAccount, labels, identity } = peer;
+  const { acknowledged, receivedAt, refusal, unread } = known;
+  return {
+    name,
+    namespace,
+    serviceAccount,
+    labels,
+    identity,
+    connected: state.connected,
+    connectedSince: state.connectedSince,
+    peer: peer.address,
+    ...(acknowledged === undefined ? {} : { acknowledged }),
+    ...(receivedAt === undefined ? {} : { configReceivedAt: receivedAt }),
+    ...(refusal === undefined
+      ? {}
+      : {
+          refused: {
+            version: refusal.version,
+            reason: refusal.reason,
+            at: refusal.at,
+          },
+        }),
+    ...(withheld === undefined ? {} : { withheld }),
+    ...(unread === undefined ? {} : { unread }),
+    pending: state.pending,
+    certificateExpiresAt: peer.certificateExpiresAt,
+    ...(holds === undefined ? {} : { holds }),
+    agent: {
+      version: node?.metadata[NODE.version] ?? "",
+      schema: Number(node?.metadata[NODE.schema] ?? 0),
+    },
+  };
+}

@@ -1,0 +1,85 @@
+/** What acts in the place of a resource that a sidecar cannot read whole: never more open than the resource that is meant. */
+import type { AuthorizationPolicySpec } from "../resources/authorization-policy/spec.ts";
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
+import type { Resource } from "../resources/envelope.ts";
+import { isKind } from "../resources/kind.ts";
+import { FAULT_INJECTION } from "../resources/fault-injection/schema.ts";
+import { MESH } from "../resources/mesh/schema.ts";
+import {
+  PEER_AUTHENTICATION,
+  type PeerAuthenticationSpec,
+} from "../resources/peer-authentication/schema.ts";
+import type { Selector } from "../resources/schema-parts.ts";
+import { WORKLOAD } from "../resources/workload/schema.ts";
+
+/** "older": the version that the sidecar has. "closed": a resource that lets nothing through. "rest": all but what it does not know. */
+export type Instead = (typeof INSTEAD)[number];
+
+export const INSTEAD = ["older", "closed", "rest", "nothing"] as const;
+
+/** Resources that are named, and fields of each; the others are counted. */
+export const MOST_UNREAD_NAMED = 20;
+
+/** What a sidecar does not know of a resource. */
+export interface Unread {
+  /** By their paths, "[]" for any index. */
+  readonly fields: readonly string[];
+  /** What acts in its place. */
+  readonly instead: Instead;
+}
+
+/**
+ * Whether an older version goes on. Not an older Workload: it would be called at an address that it may have left. Nor an older fault:
+ * it would be injected where nobody means it any more.
+ */
+export function keepsOlder(kind: string): boolean {
+  return kind !== WORKLOAD.kind && kind !== FAULT_INJECTION.kind;
+}
+
+/**
+ * Where there is no older version: what lets nothing through that the resource would not. `unknown`: paths of what the sidecar does not
+ * know. Undefined of kinds that protect nothing: they are left out.
+ */
+export function closedForm(
+  resource: Resource,
+  unknown: readonly string[],
+): Resource | undefined {
+  const { apiVersion, kind, metadata } = resource;
+  const head = { apiVersion, kind, metadata };
+  if (isKind(AUTHORIZATION_POLICY, resource))
+    return { ...head, spec: closedPolicy(resource.spec, unknown) };
+  if (isKind(PEER_AUTHENTICATION, resource)) {
+    const spec: PeerAuthenticationSpec = {
+      ...selectorOf(resource.spec, unknown),
+      mtls: { mode: "STRICT" },
+    };
+    return { ...head, spec };
+  }
+  // It holds the trust domain and what all else stands on: the rest of it acts, and calls that no policy allows are refused.
+  if (isKind(MESH, resource))
+    return {
+      ...head,
+      spec: { ...resource.spec, authorization: { defaultAction: "DENY" } },
+    };
+  return undefined;
+}
+
+/** DENY matches every request; ALLOW, and any action that is not known, allows none. */
+function closedPolicy(
+  spec: AuthorizationPolicySpec,
+  unknown: readonly string[],
+): AuthorizationPolicySpec {
+  const selector = selectorOf(spec, unknown);
+  return spec.action === "DENY"
+    ? { ...selector, action: "DENY", rules: [{}] }
+    : { ...selector, action: "ALLOW" };
+}
+
+/** What the policy is for; nothing where that is what is not known: it is for the whole namespace then. */
+function selectorOf(
+  { selector }: { readonly selector?: Selector },
+  unknown: readonly string[],
+): { readonly selector?: Selector } {
+  const isKnown = !unknown.some((path) => path.startsWith("spec.selector"));
+  return selector === undefined || !isKnown ? {} : { selector };
+}

@@ -1,0 +1,230 @@
+import t from "tap";
+import { firstRequest } from "../../../src/agent/first-request.ts";
+import {
+  makeStaging,
+  type Sealed,
+  type Staging,
+} from "../../../src/agent/staging.ts";
+import { reportOf } from "../../../src/agent/unread/report.ts";
+import { atOnce } from "../../../src/core/slices.ts";
+import { deltaRequest, pushedResource } from "../../../src/push/codec.ts";
+import type { DeltaResource } from "../../../src/push/messages.ts";
+import { RESOURCE_TYPE, resourceName } from "../../../src/push/names.ts";
+import { keyOf, type Resource } from "../../../src/resources/envelope.ts";
+import {
+  MESH,
+  route,
+  service,
+} from "../../support/control-plane/push-control-plane.ts";
+import { digestOf } from "../../support/control-plane/digest.ts";
+import { REQUEST } from "../../support/control-plane/raw-sidecar.ts";
+
+type Versions = readonly (readonly [string, string])[];
+
+/** As a newer control plane sends it. */
+function pushed(resource: Resource, version: string): DeltaResource {
+  const key = keyOf(resource);
+  const json = Buffer.from(JSON.stringify(resource));
+  return {
+    name: resourceName(key),
+    version,
+    typeUrl: RESOURCE_TYPE,
+    value: pushedResource.encode({ ...key, json }),
+  };
+}
+
+/** With a field in its spec that no version knows. */
+function newer(resource: Resource): Resource {
+  return {
+    ...resource,
+    spec: { ...(resource.spec as object), fromTomorrow: 1 },
+  };
+}
+
+function policy(action: string): Resource {
+  return {
+    apiVersion: "security.istio.io/v1",
+    kind: "AuthorizationPolicy",
+    metadata: { name: "p", namespace: "shop" },
+    spec: { action, rules: [{ to: [{ operation: { methods: ["GET"] } }] }] },
+  };
+}
+
+function pushTo(
+  staging: Staging,
+  resources: readonly DeltaResource[],
+  versions: Versions,
+): Extract<Sealed, { kind: "resources" }> {
+  atOnce(staging.stage(resources));
+  const sealed = atOnce(
+    staging.seal({
+      ...{ store: "s", revision: 1, accepted: false, selective: false },
+      digest: digestOf(versions),
+    }),
+  );
+  if (sealed.kind !== "resources") throw new Error(JSON.stringify(sealed));
+  return sealed;
+}
+
+const start = (): Staging =>
+  makeStaging({ resources: new Map(), lookups: new Map() }, 1_000_000);
+
+void t.test(
+  "what has unknown fields does not keep the rest of a push out",
+  (t) => {
+    const traffic: Resource = {
+      ...service("limits"),
+      kind: "TrafficPolicy",
+      spec: {
+        targetRefs: [
+          { group: "mesh.wherry.dev", kind: "Service", name: "orders" },
+        ],
+      },
+    };
+    const deep = route("deep", "orders");
+    const [rule] = (deep.spec as { rules: object[] }).rules;
+    const sealed = pushTo(
+      start(),
+      [
+        pushed(MESH, "1"),
+        pushed(newer(service("orders")), "2"),
+        pushed(newer(policy("DENY")), "3"),
+        pushed(newer(traffic), "4"),
+        pushed(
+          {
+            ...deep,
+            spec: {
+              ...(deep.spec as object),
+              rules: [rule, { ...rule, mood: "" }],
+            },
+          },
+          "5",
+        ),
+        pushed(service("plain"), "6"),
+        pushed({ ...service("x"), kind: "Tomorrow" }, "7"),
+      ],
+      [
+        ["Mesh//default", "1"],
+        ["Service/shop/orders", "2"],
+        ["AuthorizationPolicy/shop/p", "3"],
+        ["TrafficPolicy/shop/limits", "4"],
+        ["HTTPRoute/shop/deep", "5"],
+        ["Service/shop/plain", "6"],
+        ["Tomorrow/shop/x", "7"],
+      ],
+    );
+    t.strictSame(
+      [...sealed.resources].map(([name, { resource }]) => [
+        name,
+        resource.spec,
+      ]),
+      [
+        ["Mesh//default", MESH.spec],
+        ["Service/shop/orders", service("orders").spec],
+        ["AuthorizationPolicy/shop/p", { action: "DENY", rules: [{}] }],
+        ["Service/shop/plain", service("plain").spec],
+      ],
+    );
+    t.strictSame(reportOf(sealed.unread), {
+      count: 5,
+      resources: [
+        ["Service shop/orders", "spec.fromTomorrow", "rest"],
+        ["AuthorizationPolicy shop/p", "spec.fromTomorrow", "closed"],
+        ["TrafficPolicy shop/limits", "spec.fromTomorrow", "nothing"],
+        ["HTTPRoute shop/deep", "spec.rules[].mood", "nothing"],
+        ["Tomorrow shop/x", "kind", "nothing"],
+      ].map(([resource, field, instead]) => ({
+        resource,
+        fields: [field],
+        instead,
+      })),
+    });
+    const { messages } = firstRequest(REQUEST, sealed);
+    t.strictSame(
+      [...(messages[0]?.initialVersions ?? [])],
+      [
+        ["Mesh//default", "1"],
+        ["Service/shop/orders", ""],
+        ["AuthorizationPolicy/shop/p", ""],
+        ["Service/shop/plain", "6"],
+      ],
+      "what was not read whole is asked for again",
+    );
+    t.end();
+  },
+);
+
+void t.test(
+  "a policy stays as it was, until one comes that can be read",
+  (t) => {
+    const staging = start();
+    const name = "AuthorizationPolicy/shop/p";
+    const steps: readonly [Resource, string, Resource, string | undefined][] = [
+      [policy("DENY"), "1", policy("DENY"), undefined],
+      [newer(policy("ALLOW")), "2", policy("DENY"), "older"],
+      [newer(policy("ALLOW")), "3", policy("DENY"), "older"],
+      [policy("ALLOW"), "4", policy("ALLOW"), undefined],
+    ];
+    for (const [sent, version, acts, instead] of steps) {
+      const sealed = pushTo(
+        staging,
+        [pushed(sent, version)],
+        [[name, version]],
+      );
+      t.strictSame(sealed.resources.get(name)?.resource, acts, version);
+      t.equal(sealed.unread?.get(name)?.instead, instead, version);
+    }
+    const closed = start();
+    for (const version of ["1", "2"]) {
+      const sealed = pushTo(
+        closed,
+        [pushed(newer(policy("ALLOW")), version)],
+        [[name, version]],
+      );
+      t.match(sealed.resources.get(name)?.resource.spec, { action: "ALLOW" });
+      t.match(
+        sealed.unread?.get(name),
+        { instead: "closed" },
+        "what lets nothing through is no older version",
+      );
+    }
+    t.end();
+  },
+);
+
+void t.test("what is held from the disk is known as not read whole", (t) => {
+  const name = "Service/shop/orders";
+  const first = pushTo(
+    start(),
+    [pushed(newer(service("orders")), "2")],
+    [[name, "2"]],
+  );
+  const staging = makeStaging(first, 1_000_000);
+  const again = pushTo(staging, [], [[name, "2"]]);
+  t.match(again.unread?.get(name), { instead: "rest" });
+  const last = pushTo(staging, [pushed(service("orders"), "2")], [[name, "2"]]);
+  t.equal(last.unread, undefined);
+  t.end();
+});
+
+void t.test("a report is on the wire, and is cut where it is long", (t) => {
+  const unread = {
+    count: 30,
+    resources: Array.from({ length: 30 }, (_, index) => ({
+      resource: `Service shop/${index}`,
+      fields: Array.from({ length: 30 }, () => "f".repeat(1000)),
+      instead: "older" as const,
+    })),
+  };
+  const read = deltaRequest.decode(deltaRequest.encode({ ...REQUEST, unread }));
+  t.equal(read.unread?.count, 30);
+  t.equal(read.unread?.resources.length, 20);
+  t.equal(read.unread?.resources[0]?.fields.length, 20);
+  t.equal(read.unread?.resources[0]?.fields[0]?.length, 400);
+  t.strictSame(
+    deltaRequest.decode(deltaRequest.encode(REQUEST)),
+    REQUEST,
+    "nothing is said where all was read",
+  );
+  t.end();
+});

@@ -1,0 +1,124 @@
+import { readFileSync } from "node:fs";
+import t from "tap";
+import {
+  FIELDS_SINCE,
+  OLDEST_SCHEMA,
+  usedOf,
+  withoutFields,
+  type FieldSince,
+} from "../../src/push/fields-since.ts";
+import { SCHEMA_VERSION } from "../../src/push/names.ts";
+import { KINDS } from "../../src/resources/registry.ts";
+import { service } from "../support/control-plane/push-control-plane.ts";
+import { fieldsOf } from "../support/push/fields.ts";
+
+/** As `fieldsOf` names them: what the oldest schema knows. It is recorded, and never changes while that schema is served. */
+const OLDEST = readFileSync(
+  new URL("../support/push/fields-of-schema-2.txt", import.meta.url),
+  "utf8",
+)
+  .trim()
+  .split("\n");
+
+function namesOf({ kind, path, values }: FieldSince): readonly string[] {
+  const name = path === "" ? kind : `${kind} ${path}`;
+  return values === undefined
+    ? [name]
+    : values.map((value) => `${name}=${value}`);
+}
+
+void t.test(
+  "every field and value of a kind is in the recorded schema or in the table, and none is in both",
+  (t) => {
+    const recorded = new Set(OLDEST);
+    const tabled = FIELDS_SINCE.flatMap(namesOf);
+    const now = fieldsOf(KINDS);
+    const isTabled = (name: string): boolean =>
+      tabled.some(
+        (each) =>
+          name === each ||
+          [".", "[]", "=", " "].some((next) => name.startsWith(each + next)),
+      );
+    t.equal(OLDEST_SCHEMA, 2);
+    t.strictSame(
+      now.filter((name) => !recorded.has(name) && !isTabled(name)),
+      [],
+      "a new field has a line in FIELDS_SINCE",
+    );
+    t.strictSame(
+      tabled.filter((name) => recorded.has(name) || !now.includes(name)),
+      [],
+      "a line of the table is of a field that is there, and was not",
+    );
+    for (const field of FIELDS_SINCE) {
+      t.ok(field.since > OLDEST_SCHEMA, field.path);
+      t.ok(
+        field.since <= SCHEMA_VERSION,
+        `${field.path}: raise SCHEMA_VERSION`,
+      );
+    }
+    t.end();
+  },
+);
+
+const line = (path: string, values?: readonly string[]): FieldSince => ({
+  kind: "Service",
+  path,
+  since: 9,
+  without: "same",
+  ...(values === undefined ? {} : { values }),
+});
+
+void t.test("a resource uses a field where it has it", (t) => {
+  const orders = service("orders", {
+    ports: [{ port: 80 }, { port: 81, appProtocol: "grpc" }],
+    exportTo: ["shop", "."],
+  });
+  for (const [field, isUsed] of [
+    [line(""), true],
+    [line("spec.selector"), true],
+    [line("spec.selector.*"), true],
+    [line("spec.selector.app", ["orders"]), true],
+    [line("spec.selector.*", ["web"]), false],
+    [line("spec.hosts"), false],
+    [line("spec.ports[].appProtocol"), true],
+    [line("spec.ports[].appProtocol", ["grpc", "x"]), true],
+    [line("spec.ports[].appProtocol", ["http"]), false],
+    [line("spec.ports[].targetPort"), false],
+    [line("spec.ports.appProtocol"), false],
+    [line("spec.exportTo", ["."]), true],
+    [line("spec.exportTo", ["*"]), false],
+    [line("spec.constructor"), false],
+    [{ ...line("spec.selector"), kind: "Workload" }, false],
+  ] as const)
+    t.equal(
+      usedOf(orders, [field]).length === 1,
+      isUsed,
+      `${field.kind} ${field.path} ${field.values?.join() ?? ""}`,
+    );
+  t.end();
+});
+
+void t.test("what is left out leaves the rest as it was", (t) => {
+  const orders = service("orders", {
+    ports: [
+      { port: 80, appProtocol: "http" },
+      { port: 81, appProtocol: "grpc" },
+    ],
+  });
+  const before = JSON.stringify(orders);
+  const rest = withoutFields(orders, [
+    line("spec.selector.app"),
+    line("spec.ports[].appProtocol", ["grpc"]),
+    line("spec.hosts"),
+  ]);
+  t.strictSame(rest, {
+    ...orders,
+    spec: {
+      ports: [{ port: 80, appProtocol: "http" }, { port: 81 }],
+      selector: {},
+    },
+  });
+  t.equal(JSON.stringify(orders), before);
+  t.end();
+});

@@ -1,0 +1,80 @@
+import t from "tap";
+import { closedForm, keepsOlder } from "../../src/push/stand-in.ts";
+import type { Resource } from "../../src/resources/envelope.ts";
+import { KINDS } from "../../src/resources/registry.ts";
+import { validate } from "../../src/resources/validate.ts";
+import { MESH, service } from "../support/control-plane/push-control-plane.ts";
+
+const SELECTOR = { matchLabels: { app: "orders" } };
+
+function security(kind: string, spec: Record<string, unknown>): Resource {
+  return {
+    apiVersion: "security.istio.io/v1",
+    kind,
+    metadata: { name: "orders", namespace: "shop" },
+    spec,
+  };
+}
+
+void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
+  for (const [title, meant, unknown, spec] of [
+    [
+      "DENY denies every request",
+      security("AuthorizationPolicy", {
+        selector: SELECTOR,
+        action: "DENY",
+        rules: [{ to: [{ operation: { paths: ["/admin"] } }] }],
+      }),
+      ["spec.rules[].when"],
+      { selector: SELECTOR, action: "DENY", rules: [{}] },
+    ],
+    [
+      "ALLOW allows none",
+      security("AuthorizationPolicy", { selector: SELECTOR, rules: [{}] }),
+      ["spec.rules[].when"],
+      { selector: SELECTOR, action: "ALLOW" },
+    ],
+    [
+      "an action that is not known allows none",
+      security("AuthorizationPolicy", { action: "CUSTOM", rules: [{}] }),
+      ["spec.action"],
+      { action: "ALLOW" },
+    ],
+    [
+      "a selector that is not known is the whole namespace",
+      security("AuthorizationPolicy", { selector: SELECTOR, action: "DENY" }),
+      ["spec.selector.matchExpressions"],
+      { action: "DENY", rules: [{}] },
+    ],
+    [
+      "PeerAuthentication is STRICT on every port",
+      security("PeerAuthentication", {
+        selector: SELECTOR,
+        mtls: { mode: "PERMISSIVE" },
+        portLevelMtls: { "80": { mode: "DISABLE" } },
+      }),
+      ["spec.portLevelMtls.*.mode"],
+      { selector: SELECTOR, mtls: { mode: "STRICT" } },
+    ],
+    [
+      "the Mesh denies what no policy allows",
+      { ...MESH, spec: { ...(MESH.spec as object), trustDomain: "td" } },
+      ["spec.new"],
+      { authorization: { defaultAction: "DENY" }, trustDomain: "td" },
+    ],
+  ] as const) {
+    const closed = closedForm(meant, unknown);
+    t.strictSame(closed, { ...meant, spec }, title);
+    t.ok(validate(closed).ok, `${title}: it is valid`);
+  }
+  t.equal(closedForm(service("orders"), ["spec.new"]), undefined);
+  t.end();
+});
+
+void t.test("which kinds go on with an older version", (t) => {
+  t.strictSame(
+    KINDS.map(({ kind }) => kind).filter((kind) => !keepsOlder(kind)),
+    ["Workload", "FaultInjection"],
+  );
+  t.end();
+});
