@@ -50,9 +50,10 @@ export interface Source {
   readonly tally: Tally;
   /** All connections of the source together may do so many times what one may, at `now` (monotonic milliseconds). */
   share(now: MonotonicMs): number;
-  /** HTTP/2 streams that are open on all its connections, and how many may be. */
+  /** HTTP/2 streams that are open on all its connections. */
   streams: number;
-  readonly mostStreams: number;
+  /** How many may be, at `now` (monotonic milliseconds). */
+  mostStreams(now: MonotonicMs): number;
   /** A connection was ended for what came on it, which costs as much as `weight` of them; after too many, the source is turned away for a while. */
   offended(now: MonotonicMs, weight?: number): void;
 }
@@ -63,7 +64,7 @@ export function lonelySource(share = 1): Source {
     tally: new Tally(),
     share: () => share,
     streams: 0,
-    mostStreams: Number.POSITIVE_INFINITY,
+    mostStreams: () => Number.POSITIVE_INFINITY,
     offended: () => undefined,
   };
 }

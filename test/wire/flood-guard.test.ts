@@ -26,10 +26,10 @@ interface Counted extends Source {
   offences: number;
 }
 
-function source(mostStreams = 100): Counted {
+function source(most = 100): Counted {
   const made: Counted = {
     ...lonelySource(),
-    mostStreams,
+    mostStreams: () => most,
     offences: 0,
     offended: (_now, weight = 1) => {
       made.offences += weight;

@@ -17,7 +17,7 @@ export const TURNED_AWAY = { first: 5000, most: 20_000 } as const;
 const JITTER = 0.25;
 /**
  * What a source may do when it is let in again, as a part of what others may, and milliseconds for which that lasts: many that come back
- * in the same second with all their budgets would stop everybody else for a moment.
+ * in the same second with all their budgets would stop everybody else for a moment. It is true of its streams at once and of its offences too.
  */
 export const PROBATION = { share: 0.1, lasts: 60_000 } as const;
 /** Milliseconds after its last connection for which a source is remembered: by then it has all its offences back. */
@@ -94,7 +94,6 @@ export function trackSources(
 
 class Known implements Source {
   readonly tally = new Tally();
-  readonly mostStreams: number;
   streams = 0;
   connections = 0;
   leftAt = 0;
@@ -102,6 +101,7 @@ class Known implements Source {
   readonly #handshakes = tokenBucket(FAILED_HANDSHAKES);
   readonly #clock: Clock;
   readonly #share: number;
+  readonly #mostStreams: number;
   #outUntil = Number.NEGATIVE_INFINITY;
   /** For how long it was turned away last. */
   #outFor = 0;
@@ -113,12 +113,20 @@ class Known implements Source {
       rate: OFFENCES.rate * share,
     });
     this.#share = share;
-    this.mostStreams = mostStreams;
+    this.#mostStreams = mostStreams;
   }
 
   share(now: MonotonicMs): number {
-    const isOnProbation = now - this.#outUntil < PROBATION.lasts;
-    return isOnProbation ? this.#share * PROBATION.share : this.#share;
+    return this.#share * this.#part(now);
+  }
+
+  mostStreams(now: MonotonicMs): number {
+    return this.#mostStreams * this.#part(now);
+  }
+
+  /** The part of the budgets of others that it has. */
+  #part(now: number): number {
+    return now - this.#outUntil < PROBATION.lasts ? PROBATION.share : 1;
   }
 
   get outUntil(): number {
@@ -130,7 +138,8 @@ class Known implements Source {
   }
 
   offended(now: number, weight = 1): void {
-    for (let count = 0; count < weight; count += 1)
+    const offences = weight / this.#part(now);
+    for (let count = 0; count < offences; count += 1)
       if (!this.#offences.take(now)) this.#turnAway(now);
   }
 

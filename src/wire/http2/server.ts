@@ -205,9 +205,9 @@ class Server
 
   /** Whether there is room for another stream; where there is none, it is refused. */
   #admits(id: number): boolean {
-    const { streams, limits, source, sender } = this.#session;
+    const { streams, limits, source, sender, now } = this.#session;
     const full = streams.size >= limits.concurrentStreams;
-    if (!full && source.streams < source.mostStreams) return true;
+    if (!full && source.streams < source.mostStreams(now)) return true;
     this.#session.count("malformed");
     this.#session.limited("streams");
     sender.reset(id, ErrorCode.REFUSED_STREAM);
@@ -215,7 +215,7 @@ class Server
       "OVERLOADED",
       full
         ? `more than ${limits.concurrentStreams} streams on a connection`
-        : `more than ${source.mostStreams} streams on all connections of one source`,
+        : `more than ${Math.floor(source.mostStreams(now))} streams on all connections of one source`,
     );
     return false;
   }

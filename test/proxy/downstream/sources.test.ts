@@ -9,6 +9,8 @@ import {
 } from "../../../src/proxy/downstream/sources.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
+/** What an offence weighs where a source has a tenth of the budgets. */
+const TENFOLD = 1 / PROBATION.share;
 const LIMITS = { streamsPerAddress: 100 };
 
 void t.test(
@@ -29,11 +31,15 @@ void t.test(
     t.equal(sources.admits("10.0.0.1"), true);
     const again = sources.enter("10.0.0.1", 1);
     t.equal(again, source, "it is the same one");
-    const back = (TURNED_AWAY.first / 1000) * OFFENCES.rate;
-    for (let count = 0; count < back; count += 1) again.offended(clock.now());
+    clock.advance((2 * TENFOLD * 1000) / OFFENCES.rate - TURNED_AWAY.first);
+    for (let count = 0; count < 2; count += 1) again.offended(clock.now());
     t.equal(sources.admits("10.0.0.1"), true);
     again.offended(clock.now());
-    t.equal(sources.admits("10.0.0.1"), false, "what came back is used up");
+    t.equal(
+      sources.admits("10.0.0.1"),
+      false,
+      "what came back is used up, and each offence counts tenfold",
+    );
     t.end();
   },
 );
@@ -104,9 +110,12 @@ void t.test("a peer that fails a few times a second is never away", (t) => {
 });
 
 void t.test("an identity may have more streams than an address", (t) => {
-  const sources = trackSources(fakeClock(), LIMITS);
-  t.equal(sources.enter("10.0.0.1", 1).mostStreams, 100);
-  t.equal(sources.enter("spiffe://a/b", 4).mostStreams, 400);
+  const clock = fakeClock();
+  const sources = trackSources(clock, LIMITS);
+  const streams = (name: string, share: number): number =>
+    sources.enter(name, share).mostStreams(clock.now());
+  t.equal(streams("10.0.0.1", 1), 100);
+  t.equal(streams("spiffe://a/b", 4), 400);
   t.end();
 });
 
@@ -137,11 +146,15 @@ void t.test("who is let in again may do less than others, for a while", (t) => {
   t.ok(until > 0);
   clock.advance(until);
   t.equal(sources.admits("10.0.0.1"), true);
-  t.equal(source.share(clock.now()), PROBATION.share);
+  const part = (): readonly number[] => [
+    source.share(clock.now()),
+    source.mostStreams(clock.now()) / LIMITS.streamsPerAddress,
+  ];
+  t.same(part(), [PROBATION.share, PROBATION.share]);
   clock.advance(PROBATION.lasts - 1);
-  t.equal(source.share(clock.now()), PROBATION.share);
+  t.same(part(), [PROBATION.share, PROBATION.share]);
   clock.advance(1);
-  t.equal(source.share(clock.now()), 1);
+  t.same(part(), [1, 1]);
   t.equal(sources.outUntil("10.0.0.2"), Number.NEGATIVE_INFINITY);
   t.end();
 });

@@ -4,6 +4,8 @@ import type {
   ClientConnection,
   ClientConnectionObserver,
   Protocol,
+  RequestHead,
+  ResponseReceiver,
 } from "../../../src/wire/exchange.ts";
 import type { PoolSettings } from "../../../src/proxy/upstream/pool/options.ts";
 import { LinkWatch } from "../../../src/proxy/upstream/pool/link-watch.ts";
@@ -148,7 +150,8 @@ export function startPool(
   };
 }
 
-const HEAD = {
+/** A request that says nothing in particular. */
+export const HEAD: RequestHead = {
   method: "GET",
   scheme: "http",
   authority: "a",
@@ -160,7 +163,7 @@ const HEAD = {
   absoluteForm: false,
 };
 const ignore = (): void => undefined;
-const RECEIVER = {
+export const RECEIVER: ResponseReceiver = {
   informational: ignore,
   head: ignore,
   data: ignore,
