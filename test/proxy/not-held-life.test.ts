@@ -96,14 +96,13 @@ void t.test(
   async (t) => {
     const bad = resource("Service", "bad", {
       ports: [{ port: 80 }],
-      selector: { app: "bad" },
-      notAField: true,
+      selector: { app: 80 },
     });
     const mesh = await startAsking(t, {
       services: ["orders"],
       resources: [bad],
     });
-    const refused = { reason: "NO_CONFIG", text: /refused: .*notAField/ };
+    const refused = { reason: "NO_CONFIG", text: /refused: .*selector/ };
     t.match(await mesh.call("bad.shop"), refused);
     t.match(await mesh.call("orders.shop"), { text: "orders /" });
     t.match(await mesh.call("bad.shop"), refused);
