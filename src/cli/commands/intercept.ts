@@ -1,21 +1,27 @@
 /** `wherry intercept`: the packet rules that send a network namespace's traffic through its sidecar. */
-import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { messageOf, systemCode, UserError } from "../../core/errors.ts";
+import { UserError } from "../../core/errors.ts";
 import type { CliContext } from "../context.ts";
 import {
+  BACKENDS,
+  backendNamed,
+  backendsHere,
+  type Backend,
+} from "../intercept/backends.ts";
+import {
   FAMILIES,
-  interceptionRules,
-  removalRules,
   type Family,
   type Interception,
-} from "../intercept-rules.ts";
+} from "../intercept/rules.ts";
+import { bypasses } from "../intercept/verify.ts";
 import { listOption, option, portOf } from "../settings.ts";
 
 interface InterceptOptions {
   readonly dryRun?: boolean;
   readonly remove?: boolean;
+  readonly verify?: boolean;
+  readonly backend?: string;
   readonly proxyUid: string;
   readonly outboundPort: string;
   readonly inboundPort: string;
@@ -24,13 +30,6 @@ interface InterceptOptions {
   readonly excludeOutbound?: readonly string[];
   readonly excludeAddress?: readonly string[];
 }
-
-const TOOLS: Readonly<
-  Record<Family, { readonly save: string; readonly restore: string }>
-> = {
-  ipv4: { save: "iptables-save", restore: "iptables-restore" },
-  ipv6: { save: "ip6tables-save", restore: "ip6tables-restore" },
-};
 
 const NAMES: Readonly<Record<Family, string>> = { ipv4: "IPv4", ipv6: "IPv6" };
 
@@ -45,6 +44,16 @@ export function registerIntercept(program: Command, context: CliContext): void {
     )
     .option("--dry-run", "print the rules and change nothing")
     .option("--remove", "remove the rules")
+    .option(
+      "--verify",
+      "make a call of its own through each rule, with the options that the rules were set with, and fail where one bypasses the sidecar; needs root (CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SETUID) and iproute2",
+    )
+    .addOption(
+      option(
+        "--backend <name>",
+        `tool that sets the rules: ${BACKENDS.join(" or ")}; without it, the one whose rules stand, else the first that is installed`,
+      ),
+    )
     .addOption(
       option(
         "--proxy-uid <uid>",
@@ -99,40 +108,72 @@ async function intercept(
   options: InterceptOptions,
 ): Promise<void> {
   const interception = interceptionOf(options);
-  const rulesOf = (family: Family, saved: string): string =>
-    options.remove === true
-      ? removalRules(saved)
-      : interceptionRules(interception, family, saved);
+  const wanted = options.remove === true ? undefined : interception;
+  const named =
+    options.backend === undefined ? undefined : backendNamed(options.backend);
   if (options.dryRun === true) {
+    const [backend] =
+      named === undefined ? await backendsHere().catch(iptablesAlone) : [named];
     for (const family of FAMILIES)
-      context.print(
-        `# ${TOOLS[family].restore} --noflush\n${rulesOf(family, "")}`,
-      );
+      context.print(backend?.show(wanted, family) ?? "");
     return;
   }
   const families = FAMILIES.filter(
     (family) => family === "ipv4" || existsSync(IPV6_ADDRESSES),
   );
-  const plans = new Map<Family, string>();
-  for (const family of families)
-    plans.set(
-      family,
-      rulesOf(family, await tool(TOOLS[family].save, ["-t", "nat"])),
-    );
-  // All are tried before the first takes effect: rules for one family alone would be a way around the sidecar.
-  for (const mode of [["--test"], []])
-    for (const [family, rules] of plans)
-      await tool(
-        TOOLS[family].restore,
-        [...mode, "--noflush", "--wait", "5"],
-        rules,
-      );
+  const here = named === undefined ? await backendsHere() : [named];
+  if (wanted === undefined) {
+    for (const backend of here)
+      if (await backend.stands(families))
+        await backend.install(undefined, families);
+    context.print("the rules are gone\n");
+    return;
+  }
+  const backend = await chosen(here, families);
+  if (options.verify === true) {
+    await verify(context, backend, interception, families);
+    return;
+  }
+  await backend.install(wanted, families);
   const names = families.map((family) => NAMES[family]).join(" and ");
   context.print(
-    options.remove === true
-      ? "the rules are gone\n"
-      : `captured: outgoing traffic goes to ${options.outboundPort}, incoming to ${options.inboundPort}, in ${names}${families.length === 1 ? "; this kernel has no IPv6" : ""}\n`,
+    `captured: outgoing traffic goes to ${options.outboundPort}, incoming to ${options.inboundPort}, in ${names}, by ${backend.name}${families.length === 1 ? "; this kernel has no IPv6" : ""}\n`,
   );
+}
+
+/** Where nothing is installed, there are the rules to look at all the same. */
+function iptablesAlone(): readonly Backend[] {
+  return [backendNamed("iptables")];
+}
+
+/** The one whose rules stand, so that they do not stand twice; else the first. */
+async function chosen(
+  here: readonly Backend[],
+  families: readonly Family[],
+): Promise<Backend> {
+  for (const backend of here)
+    if (here.length > 1 && (await backend.stands(families))) return backend;
+  const [first] = here;
+  if (first === undefined) throw new UserError("no backend is installed");
+  return first;
+}
+
+async function verify(
+  context: CliContext,
+  backend: Backend,
+  interception: Interception,
+  families: readonly Family[],
+): Promise<void> {
+  const found: string[] = [];
+  for (const family of families)
+    for (const flaw of [
+      ...(await backend.flaws(interception, family)),
+      ...(await bypasses(interception, family, context.clock)),
+    ])
+      found.push(`${NAMES[family]}: ${flaw}`);
+  if (found.length > 0) throw new UserError(found.join("\n"));
+  const names = families.map((family) => NAMES[family]).join(" and ");
+  context.print(`every rule acts, in ${names}, by ${backend.name}\n`);
 }
 
 function interceptionOf(options: InterceptOptions): Interception {
@@ -165,37 +206,4 @@ function listenerPort(flag: string, text: string): number {
       `invalid ${flag} 0: expected the port that the sidecar listens on`,
     );
   return port;
-}
-
-/** Runs one of iptables' tools; resolves with what it prints. */
-function tool(
-  name: string,
-  args: readonly string[],
-  input = "",
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = execFile(
-      name,
-      args,
-      { timeout: 30_000 },
-      (error, output, complaint) => {
-        if (error === null) resolve(output);
-        else if (systemCode(error) === "ENOENT")
-          reject(
-            new UserError(
-              `${name} is not installed: the package iptables has it. Rules for one family alone would leave a way around the sidecar`,
-            ),
-          );
-        else
-          reject(
-            new UserError(
-              `${name}: ${complaint.trim() || messageOf(error)}. It needs root, or CAP_NET_ADMIN in this network namespace`,
-            ),
-          );
-      },
-    );
-    // A tool that ends before it has read everything says by its exit status what became of it.
-    child.stdin?.on("error", () => undefined);
-    child.stdin?.end(input);
-  });
 }

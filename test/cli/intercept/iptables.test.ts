@@ -1,13 +1,17 @@
-/** The packet rules of transparent capture as text: which packets they name, in which order, and that they can be set twice. */
+/** The packet rules of transparent capture as iptables reads them: which packets they name, in which order, and that they can be set twice. */
 import t from "tap";
 import {
-  FAMILIES,
+  flawsIn,
   interceptionRules,
   removalRules,
+  stands,
+} from "../../../src/cli/intercept/iptables.ts";
+import {
+  FAMILIES,
   type Family,
   type Interception,
-} from "../../src/cli/intercept-rules.ts";
-import { UserError } from "../../src/core/errors.ts";
+} from "../../../src/cli/intercept/rules.ts";
+import { UserError } from "../../../src/core/errors.ts";
 
 const PLAIN: Interception = {
   proxyUid: 1337,
@@ -25,10 +29,16 @@ const EMPTY = `*nat
 :OUTPUT ACCEPT [0:0]
 :POSTROUTING ACCEPT [0:0]
 COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+COMMIT
 `;
 const INSTALLED = EMPTY.replace(
   "COMMIT",
   "-A PREROUTING -p tcp -j WHERRY_INBOUND\n-A OUTPUT -p tcp -j WHERRY_OUTPUT\nCOMMIT",
+).replace(
+  "COMMIT\n*mangle\n:PREROUTING ACCEPT [0:0]\n",
+  "COMMIT\n*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j WHERRY_INVALID\n",
 );
 
 /** The rules of one chain, in their order, without its name. */
@@ -77,7 +87,13 @@ void t.test("a family's rules, in the order that packets meet them", (t) => {
     t.strictSame(chain(rules, "WHERRY_OUTPUT"), expected[family].outbound);
     t.strictSame(chain(rules, "WHERRY_INBOUND"), expected[family].inbound);
     t.strictSame(chain(rules, "OUTPUT"), ["-p tcp -j WHERRY_OUTPUT"]);
-    t.strictSame(chain(rules, "PREROUTING"), ["-p tcp -j WHERRY_INBOUND"]);
+    t.strictSame(chain(rules, "PREROUTING"), [
+      "-p tcp -j WHERRY_INBOUND",
+      "-p tcp -j WHERRY_INVALID",
+    ]);
+    t.strictSame(chain(rules, "WHERRY_INVALID"), [
+      "-m conntrack --ctstate INVALID -m addrtype --dst-type LOCAL -j DROP",
+    ]);
   }
   t.end();
 });
@@ -128,6 +144,30 @@ void t.test("an excluded range goes to the family that it is of", (t) => {
   t.end();
 });
 
+void t.test("what is missing or strange is told", (t) => {
+  const rules = interceptionRules(PLAIN, "ipv4", EMPTY);
+  t.strictSame(flawsIn(PLAIN, "ipv4", rules), []);
+  t.ok(stands(rules));
+  t.notOk(stands(EMPTY));
+  const lines = rules.split("\n");
+  for (const [index, line] of lines.entries())
+    if (line.startsWith("-A"))
+      t.match(flawsIn(PLAIN, "ipv4", lines.toSpliced(index, 1).join("\n")), [
+        `no rule "${line.slice(3)}"`,
+      ]);
+  t.match(flawsIn({ ...PLAIN, proxyUid: 1 }, "ipv4", rules), [
+    /no rule .* 1 -j/,
+    /1337 -j RETURN" is not one of these/,
+  ]);
+  const at = lines.findIndex((line) => line.includes("--uid-owner"));
+  const [first = "", second = ""] = lines.slice(at);
+  t.match(
+    flawsIn(PLAIN, "ipv4", lines.toSpliced(at, 2, second, first).join("\n")),
+    [/another order/],
+  );
+  t.end();
+});
+
 void t.test("one transaction that empties the chains it fills", (t) => {
   for (const family of FAMILIES) {
     const lines = interceptionRules(PLAIN, family, EMPTY).split("\n");
@@ -135,7 +175,11 @@ void t.test("one transaction that empties the chains it fills", (t) => {
     // iptables-restore(8): with --noflush, a chain that is named so is made or emptied, and no other is touched.
     t.strictSame(
       lines.filter((line) => line.startsWith(":")),
-      [":WHERRY_OUTPUT - [0:0]", ":WHERRY_INBOUND - [0:0]"],
+      [
+        ":WHERRY_OUTPUT - [0:0]",
+        ":WHERRY_INBOUND - [0:0]",
+        ":WHERRY_INVALID - [0:0]",
+      ],
     );
     t.strictSame(lines.slice(-2), ["COMMIT", ""]);
   }
@@ -162,13 +206,20 @@ void t.test("removing takes what stands, whatever that is", (t) => {
     [
       "all",
       INSTALLED,
-      ["OUTPUT -p tcp -j WHERRY_OUTPUT", "PREROUTING -p tcp -j WHERRY_INBOUND"],
+      [
+        "OUTPUT -p tcp -j WHERRY_OUTPUT",
+        "PREROUTING -p tcp -j WHERRY_INBOUND",
+        "PREROUTING -p tcp -j WHERRY_INVALID",
+      ],
     ],
     ["nothing", EMPTY, []],
     [
       "one jump",
       INSTALLED.replace("-A OUTPUT -p tcp -j WHERRY_OUTPUT\n", ""),
-      ["PREROUTING -p tcp -j WHERRY_INBOUND"],
+      [
+        "PREROUTING -p tcp -j WHERRY_INBOUND",
+        "PREROUTING -p tcp -j WHERRY_INVALID",
+      ],
     ],
   ];
   for (const [what, saved, jumps] of rows) {
@@ -180,12 +231,16 @@ void t.test("removing takes what stands, whatever that is", (t) => {
     );
     t.strictSame(
       lines.filter((line) => line.startsWith("-X ")),
-      ["-X WHERRY_OUTPUT", "-X WHERRY_INBOUND"],
+      ["-X WHERRY_OUTPUT", "-X WHERRY_INBOUND", "-X WHERRY_INVALID"],
       `${what}: the chains go after the jumps to them`,
     );
     t.ok(
       lines.indexOf("-X WHERRY_OUTPUT") >
-        lines.findLastIndex((line) => line.startsWith("-D ")),
+        lines.indexOf("-D PREROUTING -p tcp -j WHERRY_INBOUND"),
+    );
+    t.ok(
+      lines.indexOf("-X WHERRY_INVALID") >
+        lines.indexOf("-D PREROUTING -p tcp -j WHERRY_INVALID"),
     );
     t.notMatch(lines.join("\n"), "-A ");
   }

@@ -1,0 +1,111 @@
+/** The rules as iptables-restore reads them, and what iptables-save prints of them. */
+import type { Family, Interception, Place, Rule } from "./rules.ts";
+import { rulesOf } from "./rules.ts";
+
+/** Where each chain of our own stands, and what leads to it. */
+const CHAINS: Readonly<
+  Record<
+    Place,
+    { readonly table: Table; readonly chain: string; readonly hook: string }
+  >
+> = {
+  outbound: { table: "nat", chain: "WHERRY_OUTPUT", hook: "OUTPUT" },
+  inbound: { table: "nat", chain: "WHERRY_INBOUND", hook: "PREROUTING" },
+  invalid: { table: "mangle", chain: "WHERRY_INVALID", hook: "PREROUTING" },
+};
+
+export type Table = "nat" | "mangle";
+
+export const TABLES: readonly Table[] = ["nat", "mangle"];
+
+const PLACES: readonly Place[] = ["outbound", "inbound", "invalid"];
+
+/**
+ * For one family. `saved` is what iptables-save prints of the tables now: a jump that stands is not added again, and a chain that is
+ * declared is emptied first, so that the second time gives the same rules.
+ */
+export function interceptionRules(
+  interception: Interception,
+  family: Family,
+  saved: string,
+): string {
+  const rules = rulesOf(interception, family);
+  return transactions((place) => [
+    ...jumpsOf(place, saved, false).map((jump) => `-A ${jump}`),
+    ...rules
+      .filter((rule) => rule.place === place)
+      .map((rule) => `-A ${textOf(rule)}`),
+  ]);
+}
+
+/** Takes the jumps and the chains away; what is not there is passed over. */
+export function removalRules(saved: string): string {
+  return transactions((place) => [
+    ...jumpsOf(place, saved, true).map((jump) => `-D ${jump}`),
+    `-X ${CHAINS[place].chain}`,
+  ]);
+}
+
+/** What is missing of the rules, or stands otherwise, in words. */
+export function flawsIn(
+  interception: Interception,
+  family: Family,
+  saved: string,
+): readonly string[] {
+  const lines = saved.split("\n");
+  const flaws = PLACES.flatMap((place) =>
+    jumpsOf(place, saved, false).map((jump) => `no rule "${jump}"`),
+  );
+  for (const place of PLACES) {
+    const { chain } = CHAINS[place];
+    const stands = lines.filter((line) => line.startsWith(`-A ${chain} `));
+    const wanted = rulesOf(interception, family)
+      .filter((rule) => rule.place === place)
+      .map((rule) => `-A ${textOf(rule)}`);
+    for (const line of wanted)
+      if (!stands.includes(line)) flaws.push(`no rule "${line.slice(3)}"`);
+    for (const line of stands)
+      if (!wanted.includes(line))
+        flaws.push(`rule "${line.slice(3)}" is not one of these`);
+    if (flaws.length === 0 && stands.join("\n") !== wanted.join("\n"))
+      flaws.push(`the rules of ${chain} are in another order`);
+  }
+  return flaws;
+}
+
+/** Whether any of ours stands. */
+export function stands(saved: string): boolean {
+  return PLACES.some((place) => saved.includes(CHAINS[place].chain));
+}
+
+function textOf({ place, iptables }: Rule): string {
+  return `${CHAINS[place].chain} ${iptables}`;
+}
+
+/** Those to a chain that stand, or do not. */
+function jumpsOf(
+  place: Place,
+  saved: string,
+  standing: boolean,
+): readonly string[] {
+  const { hook, chain } = CHAINS[place];
+  const jump = `${hook} -p tcp -j ${chain}`;
+  return saved.split("\n").includes(`-A ${jump}`) === standing ? [jump] : [];
+}
+
+/** Either all lines of a table take effect or none. */
+function transactions(linesOf: (place: Place) => readonly string[]): string {
+  return TABLES.flatMap((table) => {
+    const places = PLACES.filter((place) => CHAINS[place].table === table);
+    // With the jumps first, no chain is taken away that something leads to.
+    const lines = places.flatMap(linesOf);
+    return [
+      `*${table}`,
+      ...places.map((place) => `:${CHAINS[place].chain} - [0:0]`),
+      ...lines.filter((line) => !line.startsWith("-X")),
+      ...lines.filter((line) => line.startsWith("-X")),
+      "COMMIT",
+      "",
+    ];
+  }).join("\n");
+}

@@ -1,0 +1,96 @@
+/** The rules as nft reads them: a table of our own for each family, and what nft prints of it. */
+import {
+  rulesOf,
+  type Family,
+  type Interception,
+  type Place,
+  type Rule,
+} from "./rules.ts";
+
+const NAMES: Readonly<Record<Family, string>> = {
+  ipv4: "ip wherry",
+  ipv6: "ip6 wherry",
+};
+
+/** The priorities are those of iptables' tables nat and mangle. */
+const CHAINS: Readonly<
+  Record<Place, { readonly name: string; readonly hook: string }>
+> = {
+  outbound: { name: "outbound", hook: "type nat hook output priority -100" },
+  inbound: { name: "inbound", hook: "type nat hook prerouting priority -100" },
+  invalid: {
+    name: "invalid",
+    hook: "type filter hook prerouting priority -150",
+  },
+};
+
+const PLACES: readonly Place[] = ["outbound", "inbound", "invalid"];
+
+/** The arguments that print the table. */
+export function listing(family: Family): readonly string[] {
+  return ["list", "table", ...NAMES[family].split(" ")];
+}
+
+/** One transaction: whatever stood in the table gives way. */
+export function interceptionScript(
+  interception: Interception,
+  family: Family,
+): string {
+  const rules = rulesOf(interception, family);
+  const chains = PLACES.map((place) => {
+    const { name, hook } = CHAINS[place];
+    const lines = rules
+      .filter((rule) => rule.place === place)
+      .map((rule) => `    ${rule.nft} comment "${commentOf(rule)}"`);
+    return [
+      `  chain ${name} {`,
+      `    ${hook}; policy accept;`,
+      ...lines,
+      "  }",
+    ].join("\n");
+  });
+  return `${removalScript(family)}table ${NAMES[family]} {\n${chains.join("\n")}\n}\n`;
+}
+
+/** A table that is made first can be deleted whether it stood or not. */
+export function removalScript(family: Family): string {
+  const name = NAMES[family];
+  return `add table ${name}\ndelete table ${name}\n`;
+}
+
+/** What is missing of the rules, or stands otherwise, in words; `listed` is "" where there is no such table. */
+export function flawsIn(
+  interception: Interception,
+  family: Family,
+  listed: string,
+): readonly string[] {
+  const flaws: string[] = [];
+  for (const place of PLACES) {
+    const { name, hook } = CHAINS[place];
+    const [, chain = ""] = listed.split(`chain ${name} {`);
+    const body = chain.split("}", 1)[0] ?? "";
+    // nft prints some priorities by their names.
+    const [type] = hook.split(" priority");
+    if (!body.includes(type ?? hook))
+      flaws.push(`no chain ${name} with ${hook}`);
+    const stands = Array.from(
+      body.matchAll(/comment "([^"]*)"/g),
+      ([, comment = ""]) => comment,
+    );
+    const wanted = rulesOf(interception, family)
+      .filter((rule) => rule.place === place)
+      .map(commentOf);
+    for (const each of wanted)
+      if (!stands.includes(each)) flaws.push(`no rule "${each}"`);
+    for (const each of stands)
+      if (!wanted.includes(each))
+        flaws.push(`rule "${each}" is not one of these`);
+    if (flaws.length === 0 && stands.join() !== wanted.join())
+      flaws.push(`the rules of ${name} are in another order`);
+  }
+  return flaws;
+}
+
+function commentOf({ place, name }: Rule): string {
+  return `${place}: ${name}`;
+}
