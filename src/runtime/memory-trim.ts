@@ -2,6 +2,7 @@
  * Gives memory back to the system. A start leaves much behind that serving does not need: garbage, a nursery grown by it, pages of
  * the program's file; and the C library keeps what compiling hot code takes for a moment, some 20 MiB, until it is asked to give it back.
  */
+import { getHeapStatistics } from "node:v8";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Bytes } from "../core/units.ts";
 import { residentBytes } from "./resident.ts";
@@ -80,13 +81,51 @@ export function trimMemory(options: TrimOptions): Cancel {
 }
 
 /**
+ * Bytes in use beyond which the collection would hold calls up: it takes some four milliseconds for each MiB. It is also the most that such a
+ * heap may grow by.
+ */
+const LARGE = 64 * 1024 * 1024;
+/** Percent; with less, a heap of a gibibyte would be collected again and again. */
+const LEAST_GROWTH = 15;
+
+/** Which heaps are collected: a large one before calls are served, a small one once what it serves with is loaded. */
+type StartSize = "any" | "large" | "small";
+
+interface LeaveOptions {
+  /** Bytes of the heap that are in use. */
+  readonly used?: () => number;
+  readonly collect?: () => void;
+  readonly setGrowth?: (percent: number) => void;
+}
+
+/**
  * For the moment when all is loaded and nothing is compiled yet: V8 makes the nursery small again in this kind of collection alone,
  * which also throws compiled code away. It takes some 30 ms.
  */
-export function leaveStartBehind(): void {
-  setHeapGrowth(HEAP_GROWTH);
-  collectGarbage({ type: "major", flavor: "last-resort" });
+export function leaveStartBehind(
+  size: StartSize = "any",
+  options: LeaveOptions = {},
+): void {
+  const used = options.used ?? usedBytes;
+  const isLarge = used() > LARGE;
+  if (size === "large" && !isLarge) return;
+  if (size !== "small" || !isLarge) (options.collect ?? collectAll)();
+  (options.setGrowth ?? setHeapGrowth)(growthOf(used()));
   dropProgramPages();
+}
+
+function usedBytes(): Bytes {
+  return getHeapStatistics().used_heap_size;
+}
+
+/** Percent of what is alive. */
+function growthOf(alive: Bytes): number {
+  const most = Math.round((HEAP_GROWTH * LARGE) / alive);
+  return Math.min(HEAP_GROWTH, Math.max(LEAST_GROWTH, most));
+}
+
+function collectAll(): void {
+  collectGarbage({ type: "major", flavor: "last-resort" });
 }
 
 /** glibc's malloc_trim(3), which goes over the pools of all threads; other C libraries have none, and keep less. */

@@ -40,6 +40,8 @@ export interface PlacedEntry {
   readonly part: FilePart;
 }
 
+/** Most documents have none: one array for all of them. */
+const NONE: readonly Finding[] = [];
 /** Bytes that are hashed in one step. */
 const PIECE = 64 * 1024;
 
@@ -93,7 +95,7 @@ function readContent(
     // What was parsed has pieces of the text in it, and each of them keeps all of the text.
     return entryOf(JSON.parse(json) as Resource, json, index, inForce);
   });
-  return { key, entries, findings };
+  return { key, entries, findings: findings.length > 0 ? findings : NONE };
 }
 
 /**

@@ -71,12 +71,15 @@ async function runSidecar(
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
     ...settings,
-    agent: async (ports, peers) =>
-      (agent = await startOwnAgent(
+    agent: async (ports, peers) => {
+      agent = await startOwnAgent(
         { context, options, logger, peers },
         appPorts,
         ports,
-      )),
+      );
+      leaveStartBehind("large");
+      return agent;
+    },
     adminToken,
     application,
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
@@ -150,7 +153,7 @@ async function onReady(
   // The SDK is large: it is loaded once traffic is served.
   await exporter?.start();
   await inSlices(prepareValidators(), nextTurn);
-  leaveStartBehind();
+  leaveStartBehind("small");
   compileSooner();
   const fault = whyNoForeignFunctions();
   if (fault !== undefined)

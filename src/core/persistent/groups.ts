@@ -80,6 +80,12 @@ export class GroupsEdit<T> {
 
   /** `item` is not in the list. */
   add(key: string, item: T): void {
+    if (!this.#drafts.has(key) && this.#lists.get(key) === undefined) {
+      // Most lists have one item, and an empty array that is pushed to takes room for 17.
+      const items = [item];
+      this.#drafts.set(key, { items, sorted: 0, removed: undefined });
+      return;
+    }
     const { items, removed } = this.#draft(key);
     if (removed?.delete(item) !== true) items.push(item);
   }

@@ -2,7 +2,7 @@
 import { hostOf } from "../../core/text/authority.ts";
 import { hostOwner } from "../../resources/ownership/host-owners.ts";
 import type { CalledName, Destination } from "../snapshot.ts";
-import type { AddressClaim, Names } from "./destinations.ts";
+import { isLost, type AddressClaim, type Names } from "./destinations.ts";
 import { namespaceOf } from "./held/held.ts";
 import type { Indexes } from "./held/indexes.ts";
 import { instanceOf, type Unit } from "./unit.ts";
@@ -64,9 +64,7 @@ function claimsAt(
   const claims = names.addresses.get(`${address} ${port}`);
   return lost.size === 0
     ? claims
-    : claims.filter(
-        ({ loss }) => loss === undefined || lost.get(loss) === undefined,
-      );
+    : claims.filter((claim) => !isLost(claim, lost));
 }
 
 /** The claim that the name is for. Where two ports of the Service lead to the place, the one that is named with it. */

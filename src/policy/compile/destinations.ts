@@ -22,7 +22,7 @@ import {
   type HeldService,
   type HeldWorkload,
 } from "./held/held.ts";
-import { lossKey } from "./held/indexes.ts";
+import { lossKey, type Indexes } from "./held/indexes.ts";
 import type { Unit } from "./unit.ts";
 
 /** Where what callers say leads. Which Service it is changes seldom; what that Service's destinations are, often: they are looked up. */
@@ -42,12 +42,12 @@ export interface AddressClaim {
   readonly port: number;
   /** Its key. */
   readonly endpoint: string;
+  /** The port of the endpoint itself. */
+  readonly applicationPort: number;
   /** Undefined for an address of an external Service. */
   readonly workload: HeldWorkload | undefined;
   /** The place of an external Service's address among its others. */
   readonly index: number;
-  /** Names the claim where it may be lost to another Workload. */
-  readonly loss: string | undefined;
 }
 
 export const NO_NAMES: Names = {
@@ -152,6 +152,16 @@ export function byHost(
   return undefined;
 }
 
+/** Its name among the lost ones is made when it is asked for: there is a claim for each instance, and most meshes lose none. */
+export function isLost(
+  { workload, applicationPort }: AddressClaim,
+  lost: Indexes["lost"],
+): boolean {
+  if (workload === undefined) return false;
+  const place = placeOf(workload.resource, applicationPort);
+  return lost.get(lossKey(workload.name, place)) !== undefined;
+}
+
 const HTTP_PORT = 80;
 
 function ownPort(
@@ -225,26 +235,24 @@ function* claimsOf(
     const workload = workloads[index];
     const endpoint = endpoints[index];
     if (workload === undefined || endpoint === undefined) continue;
-    const place = placeOf(workload.resource, endpoint.port);
-    const loss = lossKey(workload.name, place);
-    yield claim(service, port, endpoint, { workload, index: 0, loss });
+    yield claimAt(service, port, endpoint, workload, 0);
   }
   if (service.resource.spec.resolution !== "STATIC") return;
   for (const [index, endpoint] of served.cluster.endpoints.entries())
-    yield claim(service, port, endpoint, {
-      workload: undefined,
-      index,
-      loss: undefined,
-    });
+    yield claimAt(service, port, endpoint, undefined, index);
 }
 
-function claim(
+function claimAt(
   service: HeldService,
   port: number,
-  { key: endpoint, ...at }: Endpoint,
-  more: Pick<AddressClaim, "workload" | "index" | "loss">,
+  { key, address, port: applicationPort }: Endpoint,
+  workload: HeldWorkload | undefined,
+  index: number,
 ): readonly [string, AddressClaim] {
-  return [`${at.address} ${at.port}`, { service, port, endpoint, ...more }];
+  return [
+    `${address} ${applicationPort}`,
+    { service, port, endpoint: key, applicationPort, workload, index },
+  ];
 }
 
 /** The mesh's own addresses before those of external Services; then the oldest. */
