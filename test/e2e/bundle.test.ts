@@ -17,7 +17,7 @@ import type { ReceivedSpan } from "../../src/demo/otlp.ts";
 import { call, closeCalls, eventually } from "../support/peers/call.ts";
 import { startCollector } from "../support/peers/collector.ts";
 import {
-  cleanEnvironment,
+  newEnvironment,
   ROOT,
   runWherry,
   startDemo,
@@ -70,7 +70,7 @@ function start(
 ): Running {
   const child = spawn(process.execPath, [wherry, ...args], {
     cwd: state,
-    env: cleanEnvironment(environment),
+    env: newEnvironment(environment),
     stdio: ["ignore", "pipe", "pipe"],
   });
   let text = "";
@@ -159,7 +159,7 @@ async function startSidecar(
 void t.test("the bundle is built, and says what it is", async (t) => {
   const built = spawnSync(process.execPath, ["src/tools/build.js", bundle], {
     cwd: ROOT,
-    env: cleanEnvironment(),
+    env: newEnvironment(),
     encoding: "utf8",
   });
   t.equal(built.status, 0, built.stderr);
@@ -180,7 +180,7 @@ void t.test("the bundle is built, and says what it is", async (t) => {
 
   const again = spawnSync(process.execPath, ["src/tools/build.js", bundle], {
     cwd: ROOT,
-    env: cleanEnvironment(),
+    env: newEnvironment(),
     encoding: "utf8",
   });
   t.not(again.status, 0, "a folder with something in it is not overwritten");

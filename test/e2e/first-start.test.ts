@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { call, closeCalls } from "../support/peers/call.ts";
-import { cleanEnvironment, ROOT } from "../support/processes/demo.ts";
+import { newEnvironment, ROOT } from "../support/processes/demo.ts";
 
 /** The Node that the machine has by itself: the first on the path that is not the pinned one. */
 function ownNode(): string | undefined {
@@ -45,7 +45,7 @@ void t.test(
     const child = spawn("npm", ["start", "--", "--any-ports"], {
       cwd: clone,
       detached: true,
-      env: cleanEnvironment({ PATH: path.join(":") }),
+      env: newEnvironment({ PATH: path.join(":") }),
       stdio: ["ignore", "pipe", "pipe"],
     });
     let printed = "";

@@ -32,11 +32,11 @@ async function spend(
   sidecar: MadSidecar,
   count: number,
 ): Promise<number> {
-  const from = await sidecar.cpu();
+  const from = sidecar.cpu();
   const calls = await sidecar.calls(count);
   const failed = calls.filter(({ status }) => status !== 200);
   t.same(failed, [], `none of ${count} calls fails`);
-  return (await sidecar.cpu()) - from;
+  return sidecar.cpu() - from;
 }
 
 /** What a round of calls takes while the control plane is well. */
@@ -51,7 +51,7 @@ async function madly(
   madness: Madness,
   quiet: number,
 ): Promise<void> {
-  const resident = await sidecar.resident();
+  const resident = sidecar.resident();
   await mesh.madden(madness);
   const shares: number[] = [];
   const steady = (): boolean =>
@@ -64,7 +64,7 @@ async function madly(
   }
   const told = shares.map((share) => share.toFixed(2)).join(", ");
   t.ok(steady(), `shares of a core: ${told}`);
-  const growth = (await sidecar.resident()) - resident;
+  const growth = sidecar.resident() - resident;
   t.ok(growth <= MOST_GROWTH, `${(growth / 2 ** 20).toFixed(0)} MiB more`);
 }
 

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { cleanEnvironment } from "../support/processes/demo.ts";
+import { newEnvironment } from "../support/processes/demo.ts";
 import {
   runFiles,
   type FileResult,
@@ -33,7 +33,7 @@ async function run(
   await runFiles(files, {
     root,
     // As from a shell: this file may itself run under tap.
-    env: cleanEnvironment(),
+    env: newEnvironment(),
     jobs: 1,
     timeout: 2,
     grace: 1,
@@ -101,7 +101,7 @@ void t.test(
     );
     const { port } = server.address() as AddressInfo;
     const [result] = await run(t, ["parent.js"], {
-      env: cleanEnvironment({ PORT: String(port) }),
+      env: newEnvironment({ PORT: String(port) }),
       endOf: () => end.signal,
     });
     t.match(result, {

@@ -153,13 +153,13 @@ void t.test(
     const { stdout } = await promisify(execFile)(
       process.execPath,
       ["--input-type=module", "--eval", script],
-      { env: cleanEnvironment() },
+      { env: newEnvironment() },
     );
     t.equal(stdout, "no binary for this machine undefined\n");
     t.equal(whyNoForeignFunctions(), undefined);
   },
 );
-import { cleanEnvironment } from "../support/processes/demo.ts";
+import { newEnvironment } from "../support/processes/demo.ts";
 
 const SMAPS = `5600000000-5600001000 r--p 00000000 fd:00 1234                       /opt/node/bin/node
 Rss:                   4 kB

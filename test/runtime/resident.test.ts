@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import t from "tap";
-import { cleanEnvironment } from "../support/processes/demo.ts";
+import { newEnvironment } from "../support/processes/demo.ts";
 
 const RESIDENT = new URL("../../src/runtime/resident.ts", import.meta.url).href;
 
@@ -31,7 +31,7 @@ void t.test(
         ...["-c", 'ulimit -n 60; exec "$0" "$@"'],
         ...[process.execPath, "--input-type=module", "--eval", script],
       ],
-      { env: cleanEnvironment() },
+      { env: newEnvironment() },
     );
     t.match(stdout, /^EMFILE \S*EMFILE true$/);
   },

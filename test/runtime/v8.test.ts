@@ -9,7 +9,7 @@ import { cachedDataVersionTag } from "node:v8";
 import t from "tap";
 import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
 import { collectGarbage, setHeapGrowth } from "../../src/runtime/v8.ts";
-import { cleanEnvironment } from "../support/processes/demo.ts";
+import { newEnvironment } from "../support/processes/demo.ts";
 
 /** What is held alive for a measurement, and how much of it is made in a turn of the event loop. */
 const OBJECTS = 2_000_000;
@@ -24,7 +24,7 @@ function tagWith(flags: readonly string[]): string {
       "--print",
       'process.getBuiltinModule("node:v8").cachedDataVersionTag()',
     ],
-    { env: cleanEnvironment(), encoding: "utf8" },
+    { env: newEnvironment(), encoding: "utf8" },
   );
 }
 
@@ -52,7 +52,7 @@ console.log(since);`;
         ...["--disable-warning=ExperimentalWarning"],
         ...["--input-type=module", "--eval", text],
       ],
-      { env: cleanEnvironment(), encoding: "utf8" },
+      { env: newEnvironment(), encoding: "utf8" },
     ),
   );
 }
@@ -189,7 +189,7 @@ void t.test(
       execFileSync(
         process.execPath,
         ["--input-type=module", "--eval", BURST_PROGRAM],
-        { env: cleanEnvironment(), encoding: "utf8" },
+        { env: newEnvironment(), encoding: "utf8" },
       ),
     ) as Collected;
     t.ok(before >= BURST, "it has outlived the nursery");

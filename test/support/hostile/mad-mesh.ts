@@ -1,6 +1,6 @@
 /** A sidecar as a process of its own, whose control plane, in a process too, goes mad when it is told to. */
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,7 +8,12 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "../../../src/demo/free-port.ts";
 import { call, eventually, paced, type Called } from "../peers/call.ts";
-import { cleanEnvironment, ROOT } from "../processes/demo.ts";
+import { cleanEnvironment } from "../processes/demo.ts";
+import {
+  startSidecarProcess,
+  untilReady,
+} from "../processes/sidecar-process.ts";
+import { cpuOf, residentOf } from "../processes/usage.ts";
 import type { MadPlaneTold } from "./mad-plane-process.ts";
 import type { Madness } from "./madness.ts";
 
@@ -26,10 +31,9 @@ export interface MadSidecar {
   /** Calls through it, 200 a second. */
   calls(count: number): Promise<readonly Called[]>;
   /** Milliseconds of CPU that its process has taken, in steps of 10. */
-  cpu(): Promise<number>;
+  cpu(): number;
   /** Bytes. */
-  resident(): Promise<number>;
-  readonly log: string;
+  resident(): number;
   stop(): Promise<void>;
 }
 
@@ -80,39 +84,30 @@ export async function startMadMesh(): Promise<MadMesh> {
   };
 }
 
+/** Each has a name of its own: those before it have certificates for theirs. */
+let sidecars = 0;
+
 async function startMadSidecar(
   controlPlane: number,
   token: string,
-  appPort: number,
+  application: number,
 ): Promise<MadSidecar> {
-  const state = await mkdtemp(join(tmpdir(), "wherry-mad-"));
-  const [published, metrics] = [await freePort(), await freePort()];
-  const child = spawn(
-    process.execPath,
-    [
-      ...[join(ROOT, "src", "wherry.js"), "sidecar"],
-      ...["--control-plane", `127.0.0.1:${controlPlane}`, "--token", token],
-      ...["--no-capture", "--host", "127.0.0.1", "--address", "127.0.0.1"],
-      ...["--app-port", `http=${appPort}`, "--state", join(state, "state")],
-      ...["--outbound-port", "0", "--link-port", "0", "--admin-port", "0"],
-      ...["--metrics-port", String(metrics), "--access-log", "none"],
-      ...["--publish", `${published}=${appPort}`],
+  const directory = await mkdtemp(join(tmpdir(), "wherry-mad-"));
+  const published = await freePort();
+  sidecars += 1;
+  const sidecar = await startSidecarProcess({
+    push: `127.0.0.1:${controlPlane}`,
+    account: "orders",
+    name: `orders-${sidecars}`,
+    state: join(directory, "state"),
+    ...{ application, token },
+    more: [
+      ...["--publish", `${published}=${application}`],
+      ...["--access-log", "none"],
     ],
-    { env: cleanEnvironment(), stdio: ["ignore", "ignore", "pipe"] },
-  );
-  let log = "";
-  child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString()));
-  const proc = (file: string): Promise<string> =>
-    readFile(`/proc/${child.pid ?? 0}/${file}`, "latin1");
-  await eventually(
-    "the sidecar is ready",
-    60_000,
-    async () => {
-      if (child.exitCode !== null) throw new Error(log);
-      return (await call(`http://127.0.0.1:${metrics}/readyz`)).status;
-    },
-    (status) => status === 200,
-  );
+  });
+  await untilReady("the sidecar", sidecar);
+  const { pid } = sidecar.process;
   return {
     calls: (count) =>
       paced(count, RATE, () =>
@@ -120,20 +115,11 @@ async function startMadSidecar(
           headers: { host: "orders.shop" },
         }),
       ),
-    async cpu() {
-      const fields = (await proc("stat")).split(") ")[1]?.split(" ") ?? [];
-      return (Number(fields[11]) + Number(fields[12])) * 10;
-    },
-    async resident() {
-      const kilobytes = /^VmRSS:\s+(\d+)/m.exec(await proc("status"))?.[1];
-      return Number(kilobytes) * 1024;
-    },
-    get log() {
-      return log;
-    },
+    cpu: () => cpuOf(pid),
+    resident: () => residentOf(pid),
     async stop() {
-      await killed(child);
-      await rm(state, { recursive: true, force: true });
+      await sidecar.process.stop();
+      await rm(directory, { recursive: true, force: true });
     },
   };
 }

@@ -1,5 +1,4 @@
 /** A sidecar as a process of its own, with an application of this process behind a published port: what strangers attack. */
-import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import {
   createServer as createHttpServer,
@@ -10,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fakeAuthority } from "../certificates/certificate-authority.ts";
 import { startFileSidecar, untilReady } from "./sidecar-process.ts";
+import { cpuOf, loopCpuOf, residentOf } from "./usage.ts";
 import { freePort } from "../../../src/demo/free-port.ts";
 import { OPEN_MESH, ORDERS_SERVICE } from "../resources/yaml.ts";
 
@@ -81,21 +81,9 @@ export async function startLoneSidecar(
     metrics: sidecar.metrics,
     directory,
     pid: process.pid,
-    cpu() {
-      const text = readFileSync(`/proc/${process.pid}/stat`, "latin1");
-      const [user, system] = text.split(") ")[1]?.split(" ").slice(11) ?? [];
-      // In ticks of 10 ms, on every Linux.
-      return (Number(user) + Number(system)) * 10;
-    },
-    loopCpu() {
-      const { pid } = process;
-      const text = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "latin1");
-      return Number(text.split(" ")[0]) / 1e6;
-    },
-    resident() {
-      const text = readFileSync(`/proc/${process.pid}/status`, "latin1");
-      return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024;
-    },
+    cpu: () => cpuOf(process.pid),
+    loopCpu: () => loopCpuOf(process.pid),
+    resident: () => residentOf(process.pid),
     metric: (name, ...parts) => sidecar.metric(name, ...parts),
     get log() {
       return process.log.split("\n");

@@ -16,7 +16,7 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { cleanEnvironment, ROOT } from "../../../support/processes/demo.ts";
+import { newEnvironment, ROOT } from "../../../support/processes/demo.ts";
 import { eventually } from "../../../support/peers/call.ts";
 
 const root = process.geteuid?.() === 0;
@@ -110,7 +110,7 @@ function checkout(t: Test, installed: Packages | undefined): Checkout {
         : 0,
     start({ environment = {}, uid } = {}) {
       const child = spawn(process.execPath, [join(folder, "src/start.js")], {
-        env: cleanEnvironment({
+        env: newEnvironment({
           npm_execpath: join(folder, "npm.cjs"),
           SUDO_UID: "",
           WHERRY_TRUST_CHECKOUT: "",
