@@ -15,6 +15,8 @@ import {
 } from "../support/processes/demo.ts";
 
 const IN_FORCE = 1000;
+/** Calls from which a share is told. */
+const CALLS = 1000;
 
 const demo = await startDemo();
 const web = demo.instance("web-1");
@@ -144,7 +146,7 @@ void t.test(
 );
 
 void t.test(
-  "a 90/10 split over 2,000 calls is within three standard deviations",
+  `a 90/10 split over ${CALLS} calls is within three standard deviations`,
   async (t) => {
     await demo.must("apply", "-f", "config/try/split.yaml");
     await eventually(
@@ -154,7 +156,7 @@ void t.test(
       (text) => /in force at (\d+) of \1 /.test(text),
     );
     const draw = async (): Promise<number> => {
-      const calls = await paced(2000, 500, () =>
+      const calls = await paced(CALLS, 500, () =>
         to("payments", "/quote?amount=100"),
       );
       t.ok(
@@ -165,11 +167,11 @@ void t.test(
         .length;
     };
     const far = (drawn: number): boolean =>
-      Math.abs(drawn - 200) > 3 * Math.sqrt(2000 * 0.1 * 0.9);
+      Math.abs(drawn - CALLS * 0.1) > 3 * Math.sqrt(CALLS * 0.1 * 0.9);
     // A fair draw lies outside three deviations once in 370 times: then a second one decides.
     const first = await draw();
     const drawn = far(first) ? await draw() : first;
-    t.notOk(far(drawn), `${drawn} of 2,000 went to v2`);
+    t.notOk(far(drawn), `${drawn} of ${CALLS} went to v2`);
   },
 );
 
@@ -229,7 +231,7 @@ spec:
     await chaos(V2, { failPercent: 30 });
     t.equal((await demo.apply(evenly(""))).code, 0);
     await inForce();
-    const without = await paced(2000, 200, () => to("payments", "/quote"));
+    const without = await paced(CALLS, 200, () => to("payments", "/quote"));
     const succeeded = (calls: readonly Called[]): number =>
       calls.filter(({ status }) => status === 200).length / calls.length;
     t.ok(
@@ -244,7 +246,7 @@ spec:
     await inForce();
     const before = await seenPosts();
     const posts: Promise<Called>[] = [];
-    const gets = await paced(2000, 180, (index) => {
+    const gets = await paced(CALLS, 180, (index) => {
       if (index % 10 === 0)
         posts.push(
           to("payments", "/payments", {

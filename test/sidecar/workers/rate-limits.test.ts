@@ -30,7 +30,7 @@ for (const workers of [1, 2])
     `at most 5 % over the limit at ${workers === 1 ? "one worker" : "two workers"}`,
     async (t) => {
       const rate = 200;
-      const lasting = 4000;
+      const lasting = 2000;
       await withCrowd(
         {
           workers,
