@@ -102,20 +102,27 @@ async function report(directory: string): Promise<unknown> {
   return JSON.parse(await readFile(join(directory, DEFECT_FILE), "utf8"));
 }
 
+const callOrders = (sidecar: SidecarProcess, path = "/"): Promise<Called> =>
+  call(`http://127.0.0.1:${sidecar.outbound}${path}`, {
+    headers: { host: "orders.shop" },
+  });
+
+/** It is ready before it hears that it is an instance of the Service itself. */
+async function callsOrders(sidecar: SidecarProcess): Promise<void> {
+  await eventually(
+    "orders is called",
+    60_000,
+    () => callOrders(sidecar),
+    ({ status }) => status === 200,
+  );
+}
+
 async function holdCall(
   bed: Bed,
   sidecar: SidecarProcess,
 ): Promise<{ readonly answer: Promise<Called> }> {
-  const url = `http://127.0.0.1:${sidecar.outbound}`;
-  const options = { headers: { host: "orders.shop" } };
-  // It is ready before it hears that it is an instance of the Service itself.
-  await eventually(
-    "orders is called",
-    60_000,
-    () => call(url, options),
-    ({ status }) => status === 200,
-  );
-  const answer = call(`${url}/held`, options);
+  await callsOrders(sidecar);
+  const answer = callOrders(sidecar, "/held");
   await eventually(
     "the application has the call",
     20_000,
@@ -200,11 +207,7 @@ void t.test("a worker that is lost ends the sidecar in order", async (t) => {
 void t.test("a control plane, and its next start", async (t) => {
   const bed = await makeBed(t);
   const sidecar = await bed.sidecar();
-  const orders = async (): Promise<number> => {
-    const url = `http://127.0.0.1:${sidecar.outbound}/`;
-    return (await call(url, { headers: { host: "orders.shop" } })).status;
-  };
-  t.equal(await orders(), 200);
+  await callsOrders(sidecar);
   bed.plane.process.signal("SIGUSR2");
   t.same(await bed.plane.process.untilEnded(), {
     code: EXIT.defect,
@@ -215,7 +218,7 @@ void t.test("a control plane, and its next start", async (t) => {
     error: "a defect on purpose",
     inFlight: { sidecars: 1 },
   });
-  t.equal(await orders(), 200, "traffic does not need it");
+  t.equal((await callOrders(sidecar)).status, 200, "traffic does not need it");
   const again = await startPlane(join(bed.directory, "plane"));
   t.teardown(() => again.process.stop());
   t.equal((await again.ask("GET", "/readyz")).status, 200);
