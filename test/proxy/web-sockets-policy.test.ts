@@ -7,6 +7,7 @@ import {
   until,
   withPair,
   type Pair,
+  type PairOptions,
 } from "../support/meshes/pair.ts";
 import {
   closeOf,
@@ -17,10 +18,30 @@ import {
   WebSocketApplication,
 } from "../support/peers/websocket.ts";
 
-const toOrders = { upstream: [{ port: 0, to: "orders.shop" }] };
+interface Chat {
+  readonly app: WebSocketApplication;
+  readonly pair: Pair;
+  /** Of the caller's sidecar: leads to the application. */
+  readonly port: number;
+  /** The same of the callee's, for strangers; 0 where it publishes none. */
+  readonly published: number;
+}
 
-function upstreamPort(pair: Pair): number {
-  return pair.caller.ports.upstreams.get("orders.shop") ?? 0;
+/** Two sidecars and an application of WebSockets behind them. */
+async function withChat(
+  options: PairOptions,
+  use: (chat: Chat) => Promise<void>,
+): Promise<void> {
+  const app = new WebSocketApplication();
+  const caller = { upstream: [{ port: 0, to: "orders.shop" }] };
+  await withPair(
+    { rawApp: () => app.accept, caller, ...options },
+    async (pair) => {
+      const port = pair.caller.ports.upstreams.get("orders.shop") ?? 0;
+      const [published = 0] = pair.callee.ports.published.values();
+      await use({ app, pair, port, published });
+    },
+  );
 }
 
 async function answered(port: number, text: string): Promise<RawClient> {
@@ -44,19 +65,15 @@ const open = resource("PeerAuthentication", "open", {
 void t.test(
   "what is no handshake of WebSocket is none to anybody",
   async (t) => {
-    const app = new WebSocketApplication();
-    await withPair(
+    await withChat(
       {
-        rawApp: () => app.accept,
-        caller: toOrders,
         calleePublish: true,
         resources: [open],
       },
-      async (pair) => {
+      async ({ app, port, published }) => {
         app.answer = () =>
           "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
-        const published = [...pair.callee.ports.published.values()][0] ?? 0;
-        for (const port of [upstreamPort(pair), published])
+        for (const each of [port, published])
           for (const [what, text, status] of [
             ["POST", handshake({}, "POST /chat HTTP/1.1"), 400],
             ["HEAD", handshake({}, "HEAD /chat HTTP/1.1"), 400],
@@ -77,7 +94,7 @@ void t.test(
             ["no version", handshake({ "Sec-WebSocket-Version": "" }), 426],
           ] as const) {
             const before = app.sessions.length;
-            const client = await answered(port, text);
+            const client = await answered(each, text);
             t.equal(client.status, status, what);
             t.match(client.head, /^connection: close\b/m, what);
             t.equal(app.sessions.length, before, `${what} reaches nobody`);
@@ -92,7 +109,7 @@ void t.test(
           ["without Connection: upgrade", handshake({ Connection: "" })],
           ["another token", handshake({ Upgrade: "h2c" })],
         ] as const) {
-          const client = await answered(upstreamPort(pair), text);
+          const client = await answered(port, text);
           t.equal(client.status, 200, `${what}: an ordinary request`);
           t.notMatch(app.sessions.at(-1)?.head, /upgrade/i);
           client.socket.destroy();
@@ -105,17 +122,14 @@ void t.test(
 void t.test(
   "law 14: the handshake is authorized as the GET that it is",
   async (t) => {
-    const app = new WebSocketApplication();
-    await withPair(
+    await withChat(
       {
-        rawApp: () => app.accept,
-        caller: toOrders,
         resources: [denial("/chat*")],
       },
-      async (pair) => {
+      async ({ app, port }) => {
         for (const path of ["/chat", "/x/../chat", "/%63hat?a=1"]) {
           const client = await answered(
-            upstreamPort(pair),
+            port,
             // Bytes sent ahead are for the application alone, and only once it has agreed.
             `${handshake({}, `GET ${path} HTTP/1.1`)}GET /smuggled HTTP/1.1\r\nHost: orders.shop\r\n\r\n`,
           );
@@ -130,7 +144,7 @@ void t.test(
         }
         t.equal(app.sessions.length, 0);
         const other = await answered(
-          upstreamPort(pair),
+          port,
           handshake({}, "GET /other HTTP/1.1"),
         );
         t.equal(other.status, 101);
@@ -141,40 +155,32 @@ void t.test(
 );
 
 void t.test("bytes sent ahead wait for the application's word", async (t) => {
-  const app = new WebSocketApplication();
-  await withPair(
-    { rawApp: () => app.accept, caller: toOrders },
-    async (pair) => {
-      const client = await answered(
-        upstreamPort(pair),
-        handshake() + frame(0x81, "early", true).toString("latin1"),
-      );
-      t.equal(client.status, 101);
-      await until(() => client.frames.length === 1);
-      t.equal(String(client.frames[0]?.payload), "early");
-      client.socket.destroy();
-    },
-  );
+  await withChat({}, async ({ port }) => {
+    const client = await answered(
+      port,
+      handshake() + frame(0x81, "early", true).toString("latin1"),
+    );
+    t.equal(client.status, 101);
+    await until(() => client.frames.length === 1);
+    t.equal(String(client.frames[0]?.payload), "early");
+    client.socket.destroy();
+  });
 });
 
 void t.test(
   "what a change of policy forbids is closed with 1008, between two frames",
   async (t) => {
-    const app = new WebSocketApplication();
-    await withPair(
+    await withChat(
       {
-        rawApp: () => app.accept,
-        caller: toOrders,
         calleePublish: true,
         resources: [open],
       },
-      async (pair) => {
-        const published = [...pair.callee.ports.published.values()][0] ?? 0;
-        const quiet = await answered(upstreamPort(pair), handshake());
-        const busy = await answered(upstreamPort(pair), handshake());
+      async ({ app, pair, port, published }) => {
+        const quiet = await answered(port, handshake());
+        const busy = await answered(port, handshake());
         const stranger = await answered(published, handshake());
         const allowed = await answered(
-          upstreamPort(pair),
+          port,
           handshake({}, "GET /other HTTP/1.1"),
         );
         const whole = frame(0x82, "y".repeat(300), false);
@@ -229,42 +235,31 @@ void t.test(
 );
 
 void t.test("a sidecar that goes says 1001 on both sides", async (t) => {
-  const app = new WebSocketApplication();
-  await withPair(
-    { rawApp: () => app.accept, caller: toOrders },
-    async (pair) => {
-      const client = await answered(upstreamPort(pair), handshake());
-      const gone = pair.callee.shutDown();
-      await until(() => client.closed);
-      t.strictSame(client.frames.map(closeOf), [
-        { code: 1001, reason: "DRAINING" },
-      ]);
-      client.socket.end();
-      await gone;
-      t.match(app.sessions[0]?.frames.map(closeOf), [{ code: 1001 }]);
-      t.match(
-        pair.log.find(({ direction }) => direction === "inbound"),
-        { status: 101, reason: "DRAINING" },
-      );
-    },
-  );
+  await withChat({}, async ({ app, pair, port }) => {
+    const client = await answered(port, handshake());
+    const gone = pair.callee.shutDown();
+    await until(() => client.closed);
+    t.strictSame(client.frames.map(closeOf), [
+      { code: 1001, reason: "DRAINING" },
+    ]);
+    client.socket.end();
+    await gone;
+    t.match(app.sessions[0]?.frames.map(closeOf), [{ code: 1001 }]);
+    t.match(
+      pair.log.find(({ direction }) => direction === "inbound"),
+      { status: 101, reason: "DRAINING" },
+    );
+  });
 });
 
 void t.test(
   "a route's time-outs and retries are the handshake's",
   async (t) => {
     const clock = fakeClock({ wall: Date.now() });
-    const app = new WebSocketApplication();
     let refusals = 1;
-    app.answer = () =>
-      refusals-- > 0
-        ? "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
-        : undefined;
-    await withPair(
+    await withChat(
       {
         clock,
-        rawApp: () => app.accept,
-        caller: toOrders,
         resources: [
           resource("HTTPRoute", "chat", {
             parentRefs: [
@@ -280,10 +275,15 @@ void t.test(
           }),
         ],
       },
-      async (pair) => {
+      async ({ app, pair, port }) => {
+        app.answer = () =>
+          refusals-- > 0
+            ? "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+            : undefined;
+
         const { value: client } = await passing(
           clock,
-          answered(upstreamPort(pair), handshake()),
+          answered(port, handshake()),
         );
         t.equal(client.status, 101);
         t.equal(app.sessions.length, 2, "once more, after the 503");
@@ -300,7 +300,7 @@ void t.test(
         app.answer = () => "";
         const { value: stuck } = await passing(
           clock,
-          answered(upstreamPort(pair), handshake()),
+          answered(port, handshake()),
         );
         t.equal(stuck.status, 504);
         t.match(stuck.head, /^x-wherry-reason: REQUEST_TIMEOUT\r$/m);
@@ -314,12 +314,9 @@ void t.test(
   "one in which nothing moves ends after the idle time of tunnels",
   async (t) => {
     const clock = fakeClock({ wall: Date.now() });
-    const app = new WebSocketApplication();
-    await withPair(
+    await withChat(
       {
         clock,
-        rawApp: () => app.accept,
-        caller: toOrders,
         mesh: { defaults: { timeouts: { streamIdle: "1s" } } },
         resources: [
           resource("TrafficPolicy", "orders", {
@@ -328,8 +325,8 @@ void t.test(
           }),
         ],
       },
-      async (pair) => {
-        const client = await answered(upstreamPort(pair), handshake());
+      async ({ pair, port }) => {
+        const client = await answered(port, handshake());
         clock.advance(9000);
         client.socket.write(frame(0x89, "", true));
         await until(() => client.frames.length === 1);
