@@ -44,7 +44,7 @@ const ALONE =
 
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
-  /(?:stability|outage|clocks|cut-off|slow|silent-instances|stalled-application)\.test\.ts$/;
+  /(?:stability|outage|cut-off|slow|silent-instances|stalled-application)\.test\.ts$/;
 
 /** Files of whole processes that may fail in one stage and run again. More of them speak of the change, not of a busy machine. */
 const MOST_AGAIN = 3;
@@ -55,17 +55,23 @@ const LONGEST: readonly string[] = [
   "stability",
   "slow",
   "outage",
-  "clocks",
   "mad-control-plane",
-  "machine-faults",
   "killed-control-plane",
+  "fuzz-requests",
   "policy",
+  "clocks",
+  "machine-faults",
+  "fuzz-responses",
   "first-start",
   "schemathesis",
-  "fuzz-requests",
-  "fuzz-responses",
   "fuzz-mutants",
+  "defects",
+  "killed-start",
   "grammar-http1-fuzz",
+  "crowd",
+  "jaeger",
+  "capture",
+  "lost-instance",
 ];
 
 function print(line: string): void {
