@@ -91,7 +91,7 @@ function checkout(t: Test, installed: Packages | undefined): Checkout {
   write("npm.cjs", NPM);
   write(
     "src/start.js",
-    'import { install } from "../launch.js";\nawait install();\nconsole.error("started");\n',
+    'import { install } from "./launch.js";\nawait install();\nconsole.error("started");\n',
   );
   if (installed !== undefined) {
     mkdirSync(join(folder, "node_modules"));
