@@ -18,6 +18,8 @@ import { eventually } from "../peers/call.ts";
 import { cleanEnvironment, ROOT } from "./demo.ts";
 
 export interface WherryOptions {
+  /** What Node is given to run, where it is another version of Wherry than this. */
+  readonly main?: string;
   /** Flags of Node itself. */
   readonly nodeFlags?: readonly string[];
   /** A command that starts it, with its arguments: strace. */
@@ -49,21 +51,22 @@ export interface WherryProcess {
 
 export function startWherry(
   args: readonly string[],
-  { nodeFlags = [], prefix = [], environment = {} }: WherryOptions = {},
+  options: WherryOptions = {},
 ): WherryProcess {
+  const { main = MAIN, nodeFlags = [], prefix = [] } = options;
   const [command = "", ...rest] = [
     ...prefix,
     process.execPath,
     "--disable-warning=ExperimentalWarning",
     ...nodeFlags,
     // Not by the launcher, which starts Node anew without these flags.
-    MAIN,
+    main,
     ...args,
   ];
   const pipe = openPipe();
   const child: ChildProcess = spawn(command, rest, {
     cwd: ROOT,
-    env: cleanEnvironment(environment),
+    env: cleanEnvironment(options.environment ?? {}),
     stdio: ["ignore", "ignore", pipe.writeEnd],
   });
   pipe.started();
