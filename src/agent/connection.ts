@@ -36,11 +36,13 @@ export interface ConnectionOptions {
   readonly onUntimely?: () => void;
   /** Any server is taken: for a call that tells nothing, and whose answer proves itself. */
   readonly anyServer?: boolean;
+  /** The connection has ended, for the server sent what none sends. */
+  readonly onFlood?: (reason: string) => void;
 }
 
 /** Makes no connection before the first call. Close it. */
 export function openClient(options: ConnectionOptions): Client {
-  const { credentials, anyServer = false, work } = options;
+  const { credentials, anyServer = false } = options;
   const context = createSecureContext({
     ca: options.trustBundle,
     minVersion: "TLSv1.3",
@@ -49,7 +51,7 @@ export function openClient(options: ConnectionOptions): Client {
       ? {}
       : { cert: credentials.certificateChain, key: credentials.privateKey }),
   });
-  const channel = judgedChannel(context, work, (socket) =>
+  const channel = judgedChannel(context, options, (socket) =>
     anyServer ? undefined : serverFault(socket, options),
   );
   return new Client(`dns:///${options.address}`, channel, {
@@ -71,7 +73,7 @@ export function openClient(options: ConnectionOptions): Client {
 /** Node's own judgement is off, as on the link: it looks for host names, and knows this machine's clock alone. */
 function judgedChannel(
   context: SecureContext,
-  work: PacedWork | undefined,
+  { work, clock, onFlood = () => undefined }: ConnectionOptions,
   faultOf: (socket: TLSSocket) => Error | undefined,
 ): ChannelCredentials {
   const channel = ChannelCredentials.createFromSecureContext(context, {
@@ -88,10 +90,13 @@ function judgedChannel(
       if (!(socket instanceof TLSSocket))
         throw new TypeError("the connection is not TLS");
       const fault = faultOf(socket);
-      if (fault === undefined)
-        return work === undefined
-          ? result
-          : { ...result, socket: pacedConnection(socket, raw, work) };
+      if (fault === undefined) {
+        if (work === undefined) return result;
+        return {
+          ...result,
+          socket: pacedConnection(socket, { work, clock, onFlood }),
+        };
+      }
       // Not at once: OpenSSL is still at work on this connection.
       setImmediate(() => socket.destroy());
       throw fault;

@@ -45,6 +45,8 @@ const RECONNECT_MAD = { base: 1000, max: 30_000 } as const;
 export const LONGEST_MESSAGE: Bytes = MOST_UNREAD / 2;
 /** Milliseconds. A stream that ended sooner has not proved that the control plane is well. */
 const SETTLED = 5000;
+/** The same of one that ended for what came: longer than it takes to find out, and a madness with such pauses costs little. */
+const IN_ORDER = 1000;
 
 /** How a connection ended. */
 interface End extends StreamEnd {
@@ -68,9 +70,9 @@ export async function followControlPlane(
     if (present === undefined) continue;
     const end = await connectOnce(options, present);
     const { reason, openedAt, renewed, mad } = end;
-    inARow = mad ? inARow + 1 : 0;
-    if (openedAt !== undefined && clock.now() - openedAt >= SETTLED)
-      attempt = 1;
+    const lasted = openedAt === undefined ? 0 : clock.now() - openedAt;
+    inARow = !mad ? 0 : lasted >= IN_ORDER ? 1 : inARow + 1;
+    if (lasted >= SETTLED) attempt = 1;
     if (renewed) continue;
     reportEnd(options, reason);
     const pause = mad
@@ -115,6 +117,7 @@ async function stream(
     options;
   const { onRefused } = options;
   let client: Client | undefined;
+  let flood: string | undefined;
   try {
     const self = await config.become(credentials);
     const opened = openClient({
@@ -124,10 +127,13 @@ async function stream(
       clock,
       work: options.work,
       onUntimely: onRefused,
+      onFlood: (reason) => {
+        flood = reason;
+      },
       maxMessageBytes: Math.min(maxConfigBytes + 65_536, LONGEST_MESSAGE),
     });
     client = opened;
-    return await runStream({
+    const end = await runStream({
       client: opened,
       node: config.node(self),
       held: config.held,
@@ -148,6 +154,7 @@ async function stream(
       onRefused,
       onUnusable: (revision, reason) => config.unusable(reason, revision),
     });
+    return flood === undefined ? end : { reason: flood, mad: true };
   } catch (thrown) {
     return { reason: messageOf(thrown), mad: false };
   } finally {

@@ -8,6 +8,7 @@ import {
 import type { Cancel, Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { PacedWork } from "../core/paced-work.ts";
+import { nextTurn } from "../core/slices.ts";
 import type { Bytes } from "../core/units.ts";
 import {
   readHead,
@@ -69,6 +70,8 @@ export interface StreamEnd {
  * wait is held back by its window, and its small messages by this.
  */
 export const MOST_UNREAD: Bytes = 8 * 1024 * 1024;
+/** Messages of a stream that may come before the one before is acknowledged. No control plane of ours sends any. */
+export const MOST_UNASKED = 2;
 /** Bytes; it has a few hundred. */
 const LONGEST_REVISION = 65_536;
 /** Milliseconds of CPU that a message costs outside of what is measured: put together, acknowledged. */
@@ -96,8 +99,12 @@ class ConfigStream {
   #reading = false;
   /** The store that the newest Revision said: the next one may leave it out. */
   #store = "";
-  /** Bytes that wait to be read. */
+  /** Bytes that wait to be read, or are being read. */
   #unread = 0;
+  /** Messages that came, and are not acknowledged. */
+  #unanswered = 0;
+  /** Those that came before the one before was acknowledged. */
+  #unasked = 0;
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -163,9 +170,11 @@ class ConfigStream {
 
   #arrived(bytes: Bytes): void {
     this.#unread += bytes;
-    if (this.#unread > MOST_UNREAD)
+    if (this.#unanswered > 0) this.#unasked += 1;
+    this.#unanswered += 1;
+    if (this.#unasked > MOST_UNASKED || this.#unread > MOST_UNREAD)
       this.#unusable(
-        `the control plane sent ${this.#unread} bytes without waiting for an acknowledgement`,
+        `the control plane does not wait for acknowledgements: more than ${MOST_UNASKED} messages, or ${MOST_UNREAD} bytes`,
       );
   }
 
@@ -268,6 +277,9 @@ class ConfigStream {
     refused: string | undefined,
     unread?: UnreadReport,
   ): Promise<void> {
+    // What has come meanwhile was not asked for: it is counted before it could have been.
+    await nextTurn();
+    this.#unanswered -= 1;
     if (this.#over) return;
     const acknowledgement = request({
       typeUrl,

@@ -1,13 +1,15 @@
-/** The bytes of a connection come in steps of a few frames, when they are read and when their turn has come; all else passes. */
+/** The bytes of a connection come in steps of a few frames, when they are read and when their turn has come; frames without content end it; all else passes. */
 import { duplexPair, type Duplex } from "node:stream";
 import t from "tap";
-import { pacedConnection } from "../../src/agent/paced-connection.ts";
+import {
+  BARE_FRAMES,
+  pacedConnection,
+} from "../../src/agent/paced-connection.ts";
 import { PacedWork } from "../../src/core/paced-work.ts";
 import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { frame } from "../support/hostile/attacks.ts";
 
-const PING = 6;
-const DATA = 0;
+const [DATA, HEADERS, PING] = [0, 1, 6];
 
 async function turns(count = 20): Promise<void> {
   for (let turn = 0; turn < count; turn += 1)
@@ -19,20 +21,13 @@ function connection() {
   const clock = fakeClock();
   const work = new PacedWork({ clock, cpu: () => 0 });
   const [tls, peer] = duplexPair();
-  const counts = { tls: 0, raw: 0 };
-  Object.defineProperty(tls, "bytesRead", { get: () => counts.tls });
-  const raw = {
-    get bytesRead() {
-      return counts.raw;
-    },
-  };
-  const paced: Duplex = pacedConnection(
-    tls as Duplex & { readonly bytesRead: number },
-    raw,
-    work,
-  );
+  const floods: string[] = [];
+  const paced: Duplex = pacedConnection(tls, {
+    ...{ work, clock },
+    onFlood: (reason) => floods.push(reason),
+  });
   const steps: Buffer[] = [];
-  return { clock, work, tls, peer, counts, paced, steps };
+  return { clock, work, tls, peer, paced, steps, floods };
 }
 
 function reads({ paced, steps }: ReturnType<typeof connection>): void {
@@ -42,6 +37,12 @@ function reads({ paced, steps }: ReturnType<typeof connection>): void {
 function pings(count: number): Buffer {
   return Buffer.concat(
     Array.from({ length: count }, () => frame(PING, 0, 0, Buffer.alloc(8))),
+  );
+}
+
+function cut(bytes: Buffer, length: number): Buffer[] {
+  return Array.from({ length: bytes.length / length }, (_, index) =>
+    bytes.subarray(index * length, (index + 1) * length),
   );
 }
 
@@ -58,7 +59,7 @@ void t.test("a step is sixteen frames", async (t) => {
   await turns();
   t.same(
     one.steps.map(({ length }) => length),
-    [16 * 17, 16 * 17, 8 * 17 + 9 + 16_384 + 7 * 9, 8 * 9 + 17],
+    [16 * 17, 16 * 17, 8192, 8192, 8 * 17 + 16 * 9, 17],
   );
   t.ok(Buffer.concat(one.steps).equals(bytes));
 });
@@ -67,12 +68,12 @@ void t.test("frames may come in any pieces", async (t) => {
   const one = connection();
   reads(one);
   const bytes = Buffer.concat([
-    frame(DATA, 0, 1, Buffer.alloc(300, 1)),
+    frame(DATA, 0, 1, Buffer.alloc(150, 1)),
     pings(20),
   ]);
-  for (const byte of bytes.subarray(0, 400)) one.peer.write(Buffer.of(byte));
+  for (const byte of bytes.subarray(0, 240)) one.peer.write(Buffer.of(byte));
   await turns();
-  one.peer.write(bytes.subarray(400));
+  one.peer.write(bytes.subarray(240));
   await turns();
   t.ok(Buffer.concat(one.steps).equals(bytes));
 });
@@ -111,15 +112,60 @@ void t.test("a record of TLS has its price, however short", async (t) => {
     const one = connection();
     reads(one);
     one.work.begin();
-    one.counts.raw = 1000 + records * 23;
-    one.counts.tls = records;
-    one.peer.write(pings(1));
+    for (let left = 0; left < 999; left += 1) one.work.spend(1);
+    for (const bytes of cut(pings(10), 170 / records)) one.peer.write(bytes);
     await turns();
-    return one.steps.length === 0;
+    return Buffer.concat(one.steps).length < 170;
   };
-  t.notOk(await waits(100));
-  t.ok(await waits(100_000));
+  t.notOk(await waits(1));
+  t.ok(await waits(170));
 });
+
+void t.test(
+  "frames and records that carry nothing end the connection before they are read",
+  async (t) => {
+    const many = (count: number, payload: number, type = DATA): Buffer =>
+      Buffer.concat(
+        Array.from({ length: count }, () =>
+          frame(type, 0, 1, Buffer.alloc(payload)),
+        ),
+      );
+    const { burst, rate } = BARE_FRAMES;
+    const cases: readonly [what: string, sent: Buffer, read: number][] = [
+      ["as many as there may be", pings(burst), burst * 17],
+      // Of a step with one too many, nothing is read.
+      ["pings", pings(burst + 1), Math.floor(burst / 16) * 16 * 17],
+      ["short data", many(burst + 1, 31), Math.floor(burst / 16) * 16 * 40],
+      ["messages", many(burst * 2, 32), burst * 2 * 41],
+      ["long headers", many(burst / 4, 4096, HEADERS), 100 * 8192],
+    ];
+    for (const [what, sent, read] of cases) {
+      const one = connection();
+      reads(one);
+      one.peer.write(sent);
+      await turns(2000);
+      t.equal(Buffer.concat(one.steps).length, read, what);
+      const flooded = read < sent.length;
+      t.equal(one.paced.destroyed, flooded, what);
+      t.equal(one.floods.length, flooded ? 1 : 0, what);
+    }
+
+    const slow = connection();
+    reads(slow);
+    for (let second = 0; second < 2 * (burst / rate); second += 1) {
+      slow.peer.write(pings(rate));
+      await turns();
+      slow.clock.advance(1000);
+    }
+    t.same(slow.floods, [], "some each second are none too many");
+
+    const short = connection();
+    for (const bytes of cut(pings(burst / 40), 1)) short.peer.write(bytes);
+    await turns();
+    t.match(short.floods, [/floods its connection/], "also while nobody reads");
+    t.ok(short.tls.destroyed);
+  },
+);
 
 void t.test("writes, ends and failures pass", async (t) => {
   const one = connection();

@@ -161,6 +161,8 @@ class Stream {
   #held = new Map<string, string>();
   #nonce = 0;
   #awaiting = 0;
+  /** Closes the push once its resources are acknowledged. */
+  #close: (() => void) | undefined;
   /** A push of which nothing was held yet is one of nothing, too. */
   #first = true;
 
@@ -195,21 +197,18 @@ class Stream {
       Array.from(wanted.values(), ({ name, version }) => [name, version]),
     );
     const digest = digestOf(this.#held);
+    const value = revision.encode({
+      store: STORE,
+      revision: world.revision,
+      digest,
+      accepted: false,
+      selective: !this.#plane.older,
+    });
     this.#send(RESOURCE_TYPE, changed, removed);
-    this.#send(REVISION_TYPE, [
-      {
-        name: "revision",
-        version: "1",
-        typeUrl: REVISION_TYPE,
-        value: revision.encode({
-          store: STORE,
-          revision: world.revision,
-          digest,
-          accepted: false,
-          selective: !this.#plane.older,
-        }),
-      },
-    ]);
+    this.#close = () =>
+      this.#send(REVISION_TYPE, [
+        { name: "revision", version: "1", typeUrl: REVISION_TYPE, value },
+      ]);
   }
 
   say(response: Buffer): void {
@@ -226,6 +225,9 @@ class Stream {
       this.#awaiting -= 1;
       if (request.error !== undefined)
         this.#plane.refusals.push(request.error.message);
+      const close = this.#close;
+      this.#close = undefined;
+      close?.();
     } else {
       if (this.said.length === 0) this.#held = new Map(request.initialVersions);
       this.said.push(request);

@@ -34,6 +34,8 @@ export interface MadSidecar {
   cpu(): number;
   /** Bytes. */
   resident(): number;
+  /** What it has logged. */
+  readonly log: string;
   stop(): Promise<void>;
 }
 
@@ -117,6 +119,9 @@ async function startMadSidecar(
       ),
     cpu: () => cpuOf(pid),
     resident: () => residentOf(pid),
+    get log() {
+      return sidecar.process.log;
+    },
     async stop() {
       await sidecar.process.stop();
       await rm(directory, { recursive: true, force: true });

@@ -269,6 +269,9 @@ export class MadStream {
   #mad = false;
   #turn = 0;
   #record: Buffer[] | undefined;
+  /** While it is well: what is to be sent, each once the one before is acknowledged. */
+  readonly #queue: (() => Promise<void>)[] = [];
+  #awaiting = false;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -287,6 +290,7 @@ export class MadStream {
     // From wherever it has come to in its madness there is no way on.
     if (madness === undefined && this.#mad) this.#connection.end();
     this.#mad = madness !== undefined;
+    this.#queue.length = 0;
     // What comes before a response can come before none any more.
     if (madness !== "flood of interim responses" && !this.stream.headersSent)
       respond(this.stream);
@@ -297,11 +301,24 @@ export class MadStream {
   /** What has changed, with a Revision. */
   push(): void {
     if (this.#mad || !this.#greeted) return;
-    const changed = [...this.#world.values()].flatMap((resource) => {
+    this.#queue.push(
+      () => this.resources(this.#changed()),
+      () => this.close(),
+    );
+    if (!this.#awaiting) this.#sendNext();
+  }
+
+  #changed(): DeltaResource[] {
+    return [...this.#world.values()].flatMap((resource) => {
       const part = pushed(resource, versionOf(resource));
       return this.#held.get(part.name) === part.version ? [] : [part];
     });
-    void this.resources(changed).then(() => this.close());
+  }
+
+  #sendNext(): void {
+    const send = this.#queue.shift();
+    this.#awaiting = send !== undefined;
+    void send?.();
   }
 
   /** A message with these resources; resolves when more can be written. */
@@ -383,9 +400,12 @@ export class MadStream {
       await rave(this, round);
   }
 
-  /** Only the first request matters, and it is small here. */
+  /** Of the first request, which is small here, it matters what it says; of the others that they come. */
   #hear(chunk: Buffer): void {
-    if (this.#greeted) return;
+    if (this.#greeted) {
+      if (!this.#mad) this.#sendNext();
+      return;
+    }
     this.#greeted = true;
     const { initialVersions } = deltaRequest.decode(
       chunk.subarray(5, 5 + chunk.readUInt32BE(1)),

@@ -11,7 +11,8 @@ import {
 } from "../../../agent/interest/questions.ts";
 import { MAX_CONFIG_BYTES } from "../../../agent/config.ts";
 import { LONGEST_MESSAGE } from "../../../agent/follow.ts";
-import { MOST_UNREAD } from "../../../agent/stream.ts";
+import { BARE_FRAMES } from "../../../agent/paced-connection.ts";
+import { MOST_UNASKED, MOST_UNREAD } from "../../../agent/stream.ts";
 import { LONGEST_PACKED, MOST_UNPACKED } from "../../../push/packing.ts";
 import { WORK_BURST, WORK_SHARE } from "../../../core/paced-work.ts";
 import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/text/expression.ts";
@@ -211,10 +212,16 @@ export const MEMORY_LIMITS: readonly Limit[] = [
   },
   {
     name: "messages of the control plane",
-    default: `${bytes(LONGEST_MESSAGE)} each, ${bytes(MOST_UNREAD)} that wait to be read`,
+    default: `${bytes(LONGEST_MESSAGE)} each; ${count(MOST_UNASKED)} before the one before is acknowledged, of ${bytes(MOST_UNREAD)} together`,
     beyond:
       "the stream ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
     seen: ["wherry_config_refused"],
+  },
+  {
+    name: "frames of the control plane that carry nothing of a message",
+    default: budget(BARE_FRAMES),
+    beyond:
+      "the connection ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
   },
   {
     name: "packed resources of the control plane",
