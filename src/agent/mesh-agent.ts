@@ -13,6 +13,7 @@ import { AgentStatus } from "./agent-status.ts";
 import {
   startCertificates,
   type Certificates,
+  type EnrolmentTokenText,
 } from "./enrolment/certificates.ts";
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "./config.ts";
 import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
@@ -28,7 +29,7 @@ export interface AgentOptions {
   readonly controlPlane: string;
   readonly stateDirectory: string;
   /** Text of an enrolment token; needed until there is a certificate on disk, and again should that expire. */
-  readonly token?: string;
+  readonly token?: EnrolmentTokenText;
   /** Instance name to enrol under; absent: the control plane makes one. */
   readonly name?: string;
   /** What to register, asked for at each registration; absent or undefined: nothing. `ready` is the agent's to set. */
@@ -142,7 +143,7 @@ async function certificatesOf(
   // Without a certificate such a token leads nowhere; with one it is not needed, and the mesh goes on (law 8).
   if (
     certificates.latest === undefined &&
-    token !== undefined &&
+    typeof token === "string" &&
     parseToken(token) === undefined
   ) {
     await certificates.close();

@@ -7,11 +7,13 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "control-plane": [
     "wherry control-plane --profile development",
     "wherry control-plane --state /var/lib/wherry --advertise 10.0.0.2:15012",
+    "wherry control-plane --advertise control-plane:15012 --bootstrap-tokens /run/wherry --bootstrap-account web=shop/web:app=web",
     "wherry control-plane --api 0.0.0.0:15080 --api-certificate api.crt --api-key api.key",
   ],
   sidecar: [
     "wherry sidecar --control-plane 10.0.0.2:15012 --token-file web.token --name web-1 --app-port http=8080",
     "wherry sidecar --control-plane 10.0.0.2:15012 --token-file web.token --upstream 7000=orders.shop",
+    "wherry sidecar --control-plane control-plane:15012 --token-file /run/wherry/token --wait-for-token --name web-1",
     "wherry sidecar --resources config/examples/standalone.yaml --certificate web.crt --private-key web.key --trust-bundle root.crt --name web-1",
     "wherry sidecar --config config/systemd/sidecar.yaml --exit-with 4711",
   ],

@@ -14,6 +14,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly controlPlane?: string;
   readonly token?: string;
   readonly tokenFile?: string;
+  readonly waitForToken?: boolean;
   readonly state: string;
   readonly resources?: string;
   readonly allowShrink?: boolean;
@@ -77,6 +78,12 @@ function withSources(command: Command): Command {
       ),
     )
     .addOption(option("--token-file <file>", "file with the enrolment token"))
+    .addOption(
+      option(
+        "--wait-for-token",
+        "wait for --token-file, which may not be there yet, and read it anew for each enrolment",
+      ),
+    )
     .addOption(
       option(
         "--state <directory>",

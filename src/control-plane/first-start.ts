@@ -1,11 +1,9 @@
 /** What a control plane makes when it finds nothing: the Mesh, and a token for the first administrator. */
-import { randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { messageOf, systemCode, UserError } from "../core/errors.ts";
+import { systemCode, UserError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { readSecret } from "../core/secret-file.ts";
+import { readSecret, writeSecret } from "../core/secret-file.ts";
 import { isKind } from "../resources/kind.ts";
 import { MESH, MESH_NAME, meshSettings } from "../resources/mesh/schema.ts";
 import type { Store } from "./store/store.ts";
@@ -80,7 +78,7 @@ export async function ensureAdministrator(
   }
   const token = newTokenText();
   // The file comes first: a start that ended between the two would leave an administrator whose token nobody has.
-  await writeToken(file, token);
+  await writeSecret(file, token);
   await readmitAdministrator(store, token);
   logger.info({ file }, "an administrator's token was made");
   return file;
@@ -94,25 +92,5 @@ async function readToken(file: string): Promise<string | undefined> {
     if (thrown instanceof UserError && systemCode(thrown.cause) === "ENOENT")
       return undefined;
     throw thrown;
-  }
-}
-
-/** Whole or not at all, and never readable to others. */
-async function writeToken(file: string, token: string): Promise<void> {
-  const beside = `${file}.${randomBytes(6).toString("hex")}`;
-  try {
-    const handle = await open(beside, "wx", 0o600);
-    try {
-      await handle.writeFile(`${token}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(beside, file);
-  } catch (thrown) {
-    await rm(beside, { force: true });
-    throw new UserError(`${file} cannot be written: ${messageOf(thrown)}`, {
-      cause: thrown,
-    });
   }
 }

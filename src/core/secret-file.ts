@@ -1,6 +1,7 @@
 /** Secrets that are kept in files: not used where others can have read them, or where somebody else owns them. */
 import type { Stats } from "node:fs";
-import { open } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { open, rename, rm } from "node:fs/promises";
 import { messageOf, UserError } from "./errors.ts";
 
 /**
@@ -16,6 +17,26 @@ export async function readSecret(file: string, what: string): Promise<string> {
   } catch (thrown) {
     if (thrown instanceof UserError) throw thrown;
     throw new UserError(`${what} ${file}: ${messageOf(thrown)}`, {
+      cause: thrown,
+    });
+  }
+}
+
+/** A line, whole or not at all, and never readable to others. Throws UserError. */
+export async function writeSecret(file: string, text: string): Promise<void> {
+  const beside = `${file}.${randomBytes(6).toString("hex")}`;
+  try {
+    const handle = await open(beside, "wx", 0o600);
+    try {
+      await handle.writeFile(`${text}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(beside, file);
+  } catch (thrown) {
+    await rm(beside, { force: true });
+    throw new UserError(`${file} cannot be written: ${messageOf(thrown)}`, {
       cause: thrown,
     });
   }

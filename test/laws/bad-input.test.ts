@@ -242,6 +242,27 @@ void t.test("a sidecar without a way to its config says so", async (t) => {
     told(t, await sidecar(options), message, options.join(" "));
 });
 
+void t.test("bootstrap tokens need a directory and accounts", async (t) => {
+  const state = join(temporary(t), "state");
+  const rows: readonly (readonly [string[], RegExp])[] = [
+    [["--bootstrap-tokens", state], /belong together/],
+    [["--bootstrap-account", "web=shop/web"], /belong together/],
+    [
+      ["--bootstrap-tokens", state, "--bootstrap-account", "web"],
+      /invalid --bootstrap-account "web": expected NAME=NAMESPACE\/ACCOUNT/,
+    ],
+    [
+      [
+        ...["--bootstrap-tokens", state],
+        ...["--bootstrap-account", "web=shop/web,web=shop/other"],
+      ],
+      /a NAME of its own/,
+    ],
+  ];
+  for (const [options, message] of rows)
+    told(t, await controlPlane(state, options), message, options.join(" "));
+});
+
 void t.test("a control plane that cannot start says why", async (t) => {
   const directory = temporary(t);
   const port = await taken(t);

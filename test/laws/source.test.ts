@@ -69,6 +69,7 @@ const BY_DATES: Readonly<Record<string, string>> = {
   "cli/commands/get.ts": "an age, to be read",
   "cli/commands/sidecar.ts": "an age, to be read",
   "control-plane/authority/authority.ts": "a certificate's dates",
+  "control-plane/enrolment/bootstrap-tokens.ts": "a token's end",
   "control-plane/enrolment/enrolment-token.ts": "a token's end",
   "control-plane/enrolment/shown-certificates.ts": "certificates' dates",
   "control-plane/enrolment/token-use.ts": "a token's end",

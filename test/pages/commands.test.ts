@@ -43,16 +43,19 @@ void t.test("commands in blocks parse", async (t) => {
   t.ok(ran.length > 10);
 });
 
-void t.test("other commands are those of a shell, npm and curl", (t) => {
-  for (const { at, text } of COMMANDS)
-    if (wherryWords(text) === undefined)
-      t.match(
-        text,
-        /^(?:npm start|curl (?:-\S+ |"[^"]*" |'[^']*'|-X POST )*'?http:\/\/127\.0\.0\.1:|for i in |OTEL_\w+=\S+ npm start|NODE_USE_ENV_PROXY=1 HTTP_PROXY=\S+ node )/,
-        `${at}: ${text}`,
-      );
-  t.end();
-});
+void t.test(
+  "other commands are those of a shell, npm, curl and docker",
+  (t) => {
+    for (const { at, text } of COMMANDS)
+      if (wherryWords(text) === undefined)
+        t.match(
+          text,
+          /^(?:npm (?:start|run image)|docker (?:load|compose) |curl (?:-\S+ |"[^"]*" |'[^']*'|-X POST )*'?http:\/\/127\.0\.0\.1:|for i in |OTEL_\w+=\S+ npm start|NODE_USE_ENV_PROXY=1 HTTP_PROXY=\S+ node )/,
+          `${at}: ${text}`,
+        );
+    t.end();
+  },
+);
 
 void t.test("commands and options in sentences are there", async (t) => {
   const leaves = leavesOf(await referenceProgram());

@@ -15,14 +15,22 @@ import { enrol, renew } from "./enrol.ts";
 import { chooseInUse } from "./in-use.ts";
 import { Keeping } from "./keeping.ts";
 import { readCredentials, type KeptCredentials } from "./kept-credentials.ts";
-import { alarmText, expiryNote, HOW_TO_ENROL } from "./renewal-texts.ts";
+import {
+  alarmText,
+  expiryNote,
+  HOW_TO_ENROL,
+  TOKEN_AWAITED,
+} from "./renewal-texts.ts";
 import { isNearEnd, renewalTime, type Held } from "./renewal.ts";
+
+export type EnrolmentTokenText =
+  string | undefined | (() => Promise<string | undefined>);
 
 export interface CertificatesOptions {
   /** "HOST:PORT" of the control plane. */
   readonly address: string;
-  /** Text of an enrolment token. */
-  readonly token: string | undefined;
+  /** Text of an enrolment token, or the way to the text of now: undefined where there is none yet. */
+  readonly token: EnrolmentTokenText;
   /** Instance name to ask for at enrolment; "" leaves it to the control plane. */
   readonly name: string;
   readonly directory: StateDirectory;
@@ -45,6 +53,8 @@ export interface CertificatesFault {
 const RETRY = { base: 500, max: 60_000 } as const;
 /** The longest wait where the certificate has ended, and calls fail for it. */
 const RETRY_ENDED = 10_000;
+/** The longest wait where the token's file is not there yet: a look costs nothing. */
+const LOOK_FOR_TOKEN = 1000;
 /** Milliseconds between two renewals that somebody asked for. */
 const ASKED_EVERY = 10_000;
 
@@ -77,6 +87,7 @@ export class Certificates {
   /** Until an enrolment with it succeeds: a response may be lost, and the next try is to cost no other use of the token. */
   #enrolmentKey: string | undefined;
   #refused = false;
+  #tokenIsMissing = false;
   /** Cuts the present wait short. */
   #cut = new AbortController();
 
@@ -177,6 +188,8 @@ export class Certificates {
   #backOff(failures: number): number {
     const { clock } = this.#options;
     const left = this.latest === undefined ? Infinity : this.#left();
+    if (this.#tokenIsMissing)
+      return Math.min(LOOK_FOR_TOKEN, RETRY.base * failures);
     const longest =
       left > 0
         ? Math.max(RETRY.base, Math.min(RETRY.max, left / 10))
@@ -196,22 +209,31 @@ export class Certificates {
 
   /** One try. With a certificate, valid or not, it is the control plane that decides what it is good for. */
   async #obtain(): Promise<Credentials> {
-    const { address, token, work, clock } = this.#options;
+    const { address, work, clock } = this.#options;
     const { signal } = this.#stop;
     const credentials = this.latest;
     this.#refused = false;
-    if (credentials === undefined) {
-      if (token === undefined) throw new UserError(HOW_TO_ENROL);
-      return this.#enrol(token);
-    }
+    this.#tokenIsMissing = false;
+    if (credentials === undefined) return this.#enrol(await this.#token());
     try {
       return await renew({ address, credentials, work, clock, signal });
     } catch (thrown) {
       this.#refused = thrown instanceof CallError && thrown.isRefusal;
       const isUseless = this.#refused || this.#left() <= 0;
-      if (token === undefined || !isUseless || signal.aborted) throw thrown;
+      if (!isUseless || signal.aborted) throw thrown;
+      const token = await this.#token().catch(() => undefined);
+      this.#tokenIsMissing = false;
+      if (token === undefined) throw thrown;
       return await this.#enrol(token);
     }
+  }
+
+  async #token(): Promise<string> {
+    const { token } = this.#options;
+    const text = typeof token === "function" ? await token() : token;
+    if (text !== undefined) return text;
+    this.#tokenIsMissing = typeof token === "function";
+    throw new UserError(this.#tokenIsMissing ? TOKEN_AWAITED : HOW_TO_ENROL);
   }
 
   async #enrol(token: string): Promise<Credentials> {

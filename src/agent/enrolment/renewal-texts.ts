@@ -6,6 +6,10 @@ import type { Credentials } from "../../identity/credentials.ts";
 export const HOW_TO_ENROL =
   "there is no certificate and no token: make one with `wherry token create` and start the sidecar with it";
 
+/** With --wait-for-token. */
+export const TOKEN_AWAITED =
+  "there is no certificate, and the file of the enrolment token is not there yet: it is waited for";
+
 /** `left`: milliseconds for which it is valid. */
 export function expiryNote(
   latest: Credentials | undefined,

@@ -4,6 +4,11 @@ import type { Command } from "commander";
 import { messageOf, UserError } from "../../core/errors.ts";
 import { makeLogger } from "../../core/log.ts";
 import { readSecret } from "../../core/secret-file.ts";
+import {
+  bootstrapAccountOf,
+  type BootstrapAccount,
+  keepBootstrapTokens,
+} from "../../control-plane/enrolment/bootstrap-tokens.ts";
 import { startControlPlane } from "../../control-plane/control-plane.ts";
 import type { Profile } from "../../control-plane/first-start.ts";
 import { makeApiTracing } from "../../control-plane/tracing.ts";
@@ -13,6 +18,7 @@ import { untilStopped, type CliContext } from "../context.ts";
 import {
   addressOf,
   CONFIG_OPTION,
+  listOption,
   option,
   otlpEndpointOf,
   otlpEndpointOption,
@@ -28,6 +34,8 @@ interface ControlPlaneCommandOptions {
   readonly apiKey?: string;
   readonly push: string;
   readonly advertise?: string;
+  readonly bootstrapTokens?: string;
+  readonly bootstrapAccount?: readonly string[];
   readonly otlpEndpoint?: string;
   readonly logLevel: string;
 }
@@ -36,7 +44,7 @@ export function registerControlPlane(
   program: Command,
   context: CliContext,
 ): void {
-  withOptions(program.command("control-plane"))
+  withBootstrap(withOptions(program.command("control-plane")))
     .description("run the API, the certificate authority and config push")
     .action((options: ControlPlaneCommandOptions) =>
       runControlPlane(context, options),
@@ -107,10 +115,27 @@ function withOptions(command: Command): Command {
     );
 }
 
+function withBootstrap(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        "--bootstrap-tokens <directory>",
+        "directory for an enrolment token of each --bootstrap-account, in NAME/token; renewed before they end",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--bootstrap-account <account>",
+        "NAME=NAMESPACE/ACCOUNT:LABEL=VALUE, such as web=shop/web:app=web; default label: app=ACCOUNT; may be repeated",
+      ),
+    );
+}
+
 async function runControlPlane(
   context: CliContext,
   options: ControlPlaneCommandOptions,
 ): Promise<void> {
+  const accounts = accountsOf(options);
   const logger = makeLogger({
     level: options.logLevel,
     bindings: { component: "control-plane" },
@@ -141,6 +166,17 @@ async function runControlPlane(
     stateDirectory: options.state,
     inFlight: () => controlPlane.inFlight(),
   });
+  const { bootstrapTokens, advertise } = options;
+  const stopBootstrap =
+    bootstrapTokens === undefined
+      ? undefined
+      : await keepBootstrapTokens({
+          ...{ directory: bootstrapTokens, accounts, logger },
+          store: controlPlane.store,
+          ca: controlPlane.authority.fingerprint,
+          ...(advertise === undefined ? {} : { address: advertise }),
+          clock: context.clock,
+        });
   // What the store was read from is garbage by now; sidecars that come back all at once leave some behind again.
   leaveStartBehind();
   const { clock } = context;
@@ -152,8 +188,24 @@ async function runControlPlane(
   logger.info("stopping");
   stopTrimming();
   stopCollecting();
+  await stopBootstrap?.();
   await controlPlane.close();
   await tracing?.close();
+}
+
+function accountsOf({
+  bootstrapTokens,
+  bootstrapAccount = [],
+}: ControlPlaneCommandOptions): readonly BootstrapAccount[] {
+  const accounts = bootstrapAccount.map(bootstrapAccountOf);
+  if ((bootstrapTokens === undefined) !== (accounts.length === 0))
+    throw new UserError(
+      "--bootstrap-tokens and --bootstrap-account belong together",
+    );
+  const names = new Set(accounts.map(({ name }) => name));
+  if (names.size < accounts.length)
+    throw new UserError("--bootstrap-account: each needs a NAME of its own");
+  return accounts;
 }
 
 function storeOf(text: string): "sqlite" | "memory" {

@@ -2,8 +2,9 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Agent, Peers } from "../../agent/agent.ts";
+import type { EnrolmentTokenText } from "../../agent/enrolment/certificates.ts";
 import type { Clock } from "../../core/clock.ts";
-import { EXIT, messageOf, UserError } from "../../core/errors.ts";
+import { EXIT, messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { makeLogger, type Logger } from "../../core/log.ts";
 import {
   openLocalToken,
@@ -283,9 +284,22 @@ function maxConfigBytesOf({ maxConfigBytes }: SidecarCommandOptions): {
 
 async function tokenOf(
   options: SidecarCommandOptions,
-): Promise<string | undefined> {
-  if (options.tokenFile === undefined) return options.token;
-  return (await readSecret(options.tokenFile, "--token-file")).trim();
+): Promise<EnrolmentTokenText> {
+  const { tokenFile } = options;
+  if (tokenFile === undefined) return options.token;
+  if (options.waitForToken === true) return () => readTokenNow(tokenFile);
+  return (await readSecret(tokenFile, "--token-file")).trim();
+}
+
+/** Undefined where the file is not there yet. Throws UserError. */
+async function readTokenNow(file: string): Promise<string | undefined> {
+  try {
+    return (await readSecret(file, "--token-file")).trim() || undefined;
+  } catch (thrown) {
+    if (thrown instanceof UserError && systemCode(thrown.cause) === "ENOENT")
+      return undefined;
+    throw thrown;
+  }
 }
 
 function exporterOf(

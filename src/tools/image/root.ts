@@ -6,9 +6,11 @@ import {
   copyFileSync,
   cpSync,
   mkdirSync,
+  readdirSync,
   realpathSync,
   writeFileSync,
 } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { CHECKOUT, HOME, STATE, TOKENS, USER } from "./config.ts";
 import { librariesOf, licenceOf, type Library } from "./libraries.ts";
@@ -76,14 +78,17 @@ function copyNative(home: string): string[] {
     ...["package.json", "index.cjs", "index.js", "indirect.cjs", "indirect.js"]
       .concat("LICENSE.txt")
       .map((file) => `koffi/${file}`),
-    ...["index.cjs", "index.js", "indirect.cjs", "indirect.js"].map(
-      (file) => `koffi/src/koffi/${file}`,
-    ),
+    ...readdirSync(join(from, "koffi", "src", "koffi"), { recursive: true })
+      .map(String)
+      .filter((file) => /\.c?js$/.test(file))
+      .map((file) => `koffi/src/koffi/${file}`),
     ...["package.json", "index.js", `${triplet}/koffi.node`].map(
       (file) => `@koromix/koffi-${machine}/${file}`,
     ),
   ];
   for (const file of files) put(join(from, file), to, file);
+  // Loaded once from where it is now: what is missing is missing here, and not in a container.
+  createRequire(join(to, "here.js"))("koffi");
   return files
     .filter((file) => file.endsWith(".node"))
     .map((file) => join(to, file));
