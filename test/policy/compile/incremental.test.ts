@@ -41,7 +41,7 @@ import {
   type Draw,
 } from "../../support/resources/random-policy.ts";
 
-const SEQUENCES = Number(process.env["WHERRY_SEQUENCES"] ?? 4000);
+const SEQUENCES = Number(process.env["WHERRY_SEQUENCES"] ?? 10_000);
 const SEED = Number(process.env["WHERRY_FUZZ_SEED"] ?? 20_261_128);
 /** Changes of one sequence at most. */
 const CHANGES = 12;
