@@ -13,7 +13,7 @@ import {
   type Scope,
 } from "../support/control-plane/push-control-plane.ts";
 
-interface Door {
+interface ListenerUnderTest {
   readonly clock: FakeClock;
   readonly strangers: Strangers;
   /** Accepted connections, in the order of their callers. */
@@ -29,10 +29,10 @@ const LIMITS: StrangerLimits = {
   bytes: 1000,
 };
 
-async function door(t: Scope): Promise<Door> {
+async function listener(t: Scope): Promise<ListenerUnderTest> {
   const clock = fakeClock();
   const strangers = new Strangers({
-    where: "a door",
+    where: "a listener",
     limits: LIMITS,
     clock,
     logger: silentLogger,
@@ -67,7 +67,7 @@ async function door(t: Scope): Promise<Door> {
 }
 
 /** Which of the accepted connections are open. */
-const open = ({ accepted }: Door): boolean[] =>
+const open = ({ accepted }: ListenerUnderTest): boolean[] =>
   accepted.map(({ destroyed }) => !destroyed);
 
 void t.test(
@@ -75,7 +75,7 @@ void t.test(
   (t) => {
     const clock = fakeClock();
     const strangers = new Strangers({
-      where: "a door",
+      where: "a listener",
       limits: { ...LIMITS, perSource: 1 },
       clock,
       logger: silentLogger,
@@ -105,7 +105,7 @@ void t.test(
 void t.test(
   "nobody ages while the event loop stands still: the oldest is the one that is nearly served",
   async (t) => {
-    const entered = await door(t);
+    const entered = await listener(t);
     const { clock, accepted } = entered;
     await entered.call();
     await entered.call();
@@ -126,7 +126,7 @@ void t.test(
 );
 
 void t.test("one source has its share, and no more", async (t) => {
-  const here = await door(t);
+  const here = await listener(t);
   await here.call();
   await here.call();
   await here.call();
@@ -141,7 +141,7 @@ void t.test("one source has its share, and no more", async (t) => {
 void t.test(
   "who has proved nothing for a second makes room for a newcomer: the oldest first",
   async (t) => {
-    const here = await door(t);
+    const here = await listener(t);
     await here.call();
     here.clock.advance(500);
     await here.call();
@@ -156,7 +156,7 @@ void t.test(
 );
 
 void t.test("a proof ends the limits, and frees the place", async (t) => {
-  const here = await door(t);
+  const here = await listener(t);
   await here.call();
   const [first] = here.accepted;
   if (first === undefined) throw new Error("nobody called");
@@ -170,7 +170,7 @@ void t.test("a proof ends the limits, and frees the place", async (t) => {
 });
 
 void t.test("nobody stays a stranger for longer than 15 s", async (t) => {
-  const here = await door(t);
+  const here = await listener(t);
   await here.call();
   here.clock.advance(1000);
   await here.call();
@@ -184,7 +184,7 @@ void t.test("nobody stays a stranger for longer than 15 s", async (t) => {
 });
 
 void t.test("a stranger that sends too much is cut off", async (t) => {
-  const here = await door(t);
+  const here = await listener(t);
   const modest = await here.call();
   const loud = await here.call();
   modest.write(Buffer.alloc(1000));
@@ -199,7 +199,7 @@ void t.test("a stranger that sends too much is cut off", async (t) => {
 });
 
 void t.test("a connection that closes frees its place", async (t) => {
-  const here = await door(t);
+  const here = await listener(t);
   const first = await here.call();
   await here.call();
   first.destroy();
@@ -209,7 +209,7 @@ void t.test("a connection that closes frees its place", async (t) => {
 });
 
 void t.test("the end closes them all, and leaves no timer", async (t) => {
-  const here = await door(t);
+  const here = await listener(t);
   await here.call();
   await here.call("127.0.0.2");
   here.strangers.close();

@@ -1,7 +1,7 @@
 /**
- * The differential fuzzer: 200,000 random requests by both versions of HTTP and every door (explicit and captured outbound, captured,
+ * The differential fuzzer: 200,000 random requests by both versions of HTTP and every listener (explicit and captured outbound, captured,
  * published, the link). One request, one verdict, one message at the application; and no cost beyond its size (laws 6, 7, 14 and 15).
- * A failure prints its number: WHERRY_FUZZ_CASE=NUMBER sends that case alone through all doors, and prints what each made of it.
+ * A failure prints its number: WHERRY_FUZZ_CASE=NUMBER sends that case alone through all listeners, and prints what each made of it.
  * WHERRY_FUZZ_SEED makes other cases, WHERRY_FUZZ_REQUESTS more or fewer, WHERRY_FUZZ_ROOT tests another checkout.
  */
 import t from "tap";

@@ -1,4 +1,4 @@
-/** The grammar of HTTP/1 requests at the doors of a whole mesh, judged at a backend that keeps every octet (law 7; RFC 9112; decisions 009 and 012). */
+/** The grammar of HTTP/1 requests at the listeners of a whole mesh, judged at a backend that keeps every octet (law 7; RFC 9112; decisions 009 and 012). */
 import t, { type Test } from "tap";
 import { REASONS } from "../../src/mesh/reasons.ts";
 import type { Code } from "../../src/mesh/reasons.ts";
@@ -7,11 +7,11 @@ import { resource, until } from "../support/meshes/pair.ts";
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";
 import { REQUEST_FAULTS } from "../support/http1/faults-requests.ts";
 import {
-  doorsOf,
+  listenersOf,
   Peer,
   say,
   withBackend,
-} from "../support/hostile/grammar-http1-doors.ts";
+} from "../support/hostile/grammar-http1-listeners.ts";
 
 const HOST = "Host: orders.shop\r\n";
 const GOOD = `GET /good HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
@@ -21,15 +21,16 @@ const GOOD_LINE = "GET /good HTTP/1.1";
 /** What the application is told of where a stranger's request comes from (`proxy/exchange/forwarded.ts`). */
 const SOURCE = "x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\n";
 
-/** A request head as the application gets it through a door: over the link, which is in HTTP/2, trailers are always welcome. */
+/** A request head as the application gets it through a listener: over the link, which is in HTTP/2, trailers are always welcome. */
 function arrived(
-  door: string,
+  listener: string,
   line: string,
   fields = "",
   framing = "",
 ): string {
-  const te = door === "outbound" ? "te: trailers\r\nconnection: te\r\n" : "";
-  return `${line}\r\nhost: orders.shop\r\n${fields}${door === "published" ? SOURCE : ""}${te}${framing}\r\n`;
+  const te =
+    listener === "outbound" ? "te: trailers\r\nconnection: te\r\n" : "";
+  return `${line}\r\nhost: orders.shop\r\n${fields}${listener === "published" ? SOURCE : ""}${te}${framing}\r\n`;
 }
 
 /** One whole answer of the stated status, with its reason and the end of the connection, and nothing behind it. */
@@ -71,20 +72,24 @@ void t.test(
       ),
     ];
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
+      for (const listener of listenersOf(pair)) {
         for (const [what, octets, kind] of rows) {
           // What is let through is a failure at once: nobody would end the connection.
           const passed = (): boolean => backend.octets !== "";
-          const answer = await say(door, octets, passed);
+          const answer = await say(listener, octets, passed);
           const { status, code } = REFUSALS[kind];
-          refusedAs(t, answer, status, code, `${door.name}: ${what}`);
-          t.equal(backend.octets, "", `${door.name}: ${what}: at the backend`);
+          refusedAs(t, answer, status, code, `${listener.name}: ${what}`);
+          t.equal(
+            backend.octets,
+            "",
+            `${listener.name}: ${what}: at the backend`,
+          );
           backend.reset();
         }
         // What was still on its way would be here before it.
-        if (door.name === "link") continue;
-        t.match(await say(door, GOOD), /^HTTP\/1\.1 200 /);
-        t.equal(backend.octets, arrived(door.name, GOOD_LINE));
+        if (listener.name === "link") continue;
+        t.match(await say(listener, GOOD), /^HTTP\/1\.1 200 /);
+        t.equal(backend.octets, arrived(listener.name, GOOD_LINE));
         backend.reset();
       }
     });
@@ -103,13 +108,13 @@ void t.test(
   async (t) => {
     const head = `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`;
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (door.name === "link") continue;
+      for (const listener of listenersOf(pair)) {
+        if (listener.name === "link") continue;
         for (const [what, body] of Object.entries(CHUNK_FAULTS)) {
-          const name = `${door.name}: ${what}`;
-          const before = `${arrived(door.name, "POST / HTTP/1.1", "", CHUNKED_AT_BACKEND)}2\r\nhi\r\n`;
+          const name = `${listener.name}: ${what}`;
+          const before = `${arrived(listener.name, "POST / HTTP/1.1", "", CHUNKED_AT_BACKEND)}2\r\nhi\r\n`;
           backend.answer = () => undefined;
-          const peer = new Peer(await door.open());
+          const peer = new Peer(await listener.open());
           peer.send(`${head}2\r\nhi\r\n`);
           await until(() => backend.octets === before);
           peer.send(`${body}${GOOD}`);
@@ -120,8 +125,8 @@ void t.test(
           t.equal(backend.octets, before, `${name}: at the backend`);
           backend.reset();
         }
-        t.match(await say(door, GOOD), /^HTTP\/1\.1 200 /);
-        t.equal(backend.octets, arrived(door.name, GOOD_LINE));
+        t.match(await say(listener, GOOD), /^HTTP\/1\.1 200 /);
+        t.equal(backend.octets, arrived(listener.name, GOOD_LINE));
         backend.reset();
       }
     });
@@ -242,8 +247,8 @@ void t.test(
   "a request within the grammar: what of it is changed on the way",
   async (t) => {
     await withBackend(async (pair, backend) => {
-      const [outbound] = doorsOf(pair);
-      if (outbound === undefined) throw new Error("no door");
+      const [outbound] = listenersOf(pair);
+      if (outbound === undefined) throw new Error("no listener");
       for (const { what, sent, arrives } of PASSED) {
         const peer = new Peer(await outbound.open());
         peer.send(sent);
@@ -263,23 +268,23 @@ void t.test(
     const smuggled = get("", "GET /admin HTTP/1.1");
     await withBackend(
       async (pair, backend) => {
-        for (const door of doorsOf(pair)) {
-          if (door.name === "link") continue;
-          const answer = await say(door, `${upgrade}${smuggled}`);
+        for (const listener of listenersOf(pair)) {
+          if (listener.name === "link") continue;
+          const answer = await say(listener, `${upgrade}${smuggled}`);
           t.match(
             answer,
             /^HTTP\/1\.1 200 [^]*\r\nconnection: close\r\n[^]*ok$/,
-            door.name,
+            listener.name,
           );
           t.equal(answer.split("HTTP/1.1 ").length, 2, "one answer");
           t.equal(
             backend.octets,
-            arrived(door.name, "GET / HTTP/1.1"),
-            `${door.name}: at the backend`,
+            arrived(listener.name, "GET / HTTP/1.1"),
+            `${listener.name}: at the backend`,
           );
           backend.reset();
           // Sent when it is known that this is HTTP/1.1 still, it is a request like any other, and judged as such.
-          const peer = new Peer(await door.open());
+          const peer = new Peer(await listener.open());
           peer.send(upgrade);
           await until(() => peer.received.endsWith("ok"));
           t.notMatch(peer.received, /connection: close/);
@@ -287,8 +292,8 @@ void t.test(
           await until(() => /HTTP\/1\.1 403 /.test(peer.received));
           t.equal(
             backend.octets,
-            arrived(door.name, "GET / HTTP/1.1"),
-            `${door.name}: DENIED`,
+            arrived(listener.name, "GET / HTTP/1.1"),
+            `${listener.name}: DENIED`,
           );
           peer.socket.destroy();
           backend.reset();
@@ -311,10 +316,10 @@ void t.test(
   "pipelined requests are requests of their own, in order; the faulty one ends the connection",
   async (t) => {
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (door.name === "link") continue;
+      for (const listener of listenersOf(pair)) {
+        if (listener.name === "link") continue;
         const answer = await say(
-          door,
+          listener,
           get("", "GET /1 HTTP/1.1") +
             get("", "GET /2 HTTP/1.1") +
             get("A : b\r\n", "GET /3 HTTP/1.1") +
@@ -323,12 +328,12 @@ void t.test(
         t.same(
           [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),
           ["200", "200", "400"],
-          door.name,
+          listener.name,
         );
         t.equal(
           backend.octets,
-          arrived(door.name, "GET /1 HTTP/1.1") +
-            arrived(door.name, "GET /2 HTTP/1.1"),
+          arrived(listener.name, "GET /1 HTTP/1.1") +
+            arrived(listener.name, "GET /2 HTTP/1.1"),
         );
         backend.reset();
       }

@@ -8,12 +8,12 @@ import type {
 import { CHUNK_FAULTS, FIELD_FAULTS } from "../support/http1/faults-fields.ts";
 import { RESPONSE_FAULTS } from "../support/http1/faults-responses.ts";
 import {
-  doorsOf,
+  listenersOf,
   Peer,
   say,
   withBackend,
-  type Door,
-} from "../support/hostile/grammar-http1-doors.ts";
+  type ListenerUnderTest,
+} from "../support/hostile/grammar-http1-listeners.ts";
 
 const HOST = "Host: orders.shop\r\n";
 const OK = "HTTP/1.1 200 OK\r\n";
@@ -21,8 +21,8 @@ const OK = "HTTP/1.1 200 OK\r\n";
 const CALL = `POST / HTTP/1.1\r\n${HOST}Content-Length: 0\r\nConnection: close\r\n\r\n`;
 const EVIL = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Evil: 1\r\n\r\nevil";
 
-/** The doors with an answer's way through both sidecars, and through one. */
-const DOORS = ["outbound", "published"];
+/** The listeners with an answer's way through both sidecars, and through one. */
+const LISTENERS = ["outbound", "published"];
 
 /** What the backend says instead of an answer, once, as soon as it has the request. */
 function once(backend: RecordingBackend, octets: string): void {
@@ -40,11 +40,11 @@ function once(backend: RecordingBackend, octets: string): void {
 async function isolated(
   t: Test,
   backend: RecordingBackend,
-  door: Door,
+  listener: ListenerUnderTest,
   what: string,
 ): Promise<void> {
   const [spoke] = backend.connections;
-  const next = await say(door, CALL);
+  const next = await say(listener, CALL);
   t.ok(spoke?.ended, `${what}: ended before the next call had its answer`);
   t.match(next, /^HTTP\/1\.1 200 [^]*\r\n\r\nok$/, `${what}: the next caller`);
   t.notMatch(next, /evil/i);
@@ -64,12 +64,12 @@ void t.test(
       ),
     ];
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (!DOORS.includes(door.name)) continue;
+      for (const listener of listenersOf(pair)) {
+        if (!LISTENERS.includes(listener.name)) continue;
         for (const [what, octets] of rows) {
           once(backend, octets);
-          const answer = await say(door, CALL);
-          const name = `${door.name}: ${what}`;
+          const answer = await say(listener, CALL);
+          const name = `${listener.name}: ${what}`;
           // Interim responses before the fault were in order, and are passed on.
           const final = answer.replace(
             /^(?:HTTP\/1\.1 103 [^]*?\r\n\r\n)+/,
@@ -81,7 +81,7 @@ void t.test(
             name,
           );
           t.notMatch(final, /evil/i);
-          await isolated(t, backend, door, name);
+          await isolated(t, backend, listener, name);
         }
       }
     });
@@ -93,21 +93,21 @@ void t.test(
   { timeout: 120_000 },
   async (t) => {
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (!DOORS.includes(door.name)) continue;
+      for (const listener of listenersOf(pair)) {
+        if (!LISTENERS.includes(listener.name)) continue;
         for (const [what, body] of Object.entries(CHUNK_FAULTS)) {
-          const name = `${door.name}: ${what}`;
+          const name = `${listener.name}: ${what}`;
           once(
             backend,
             `${OK}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n${body}${EVIL}`,
           );
-          const answer = await say(door, CALL);
+          const answer = await say(listener, CALL);
           const head = /^HTTP\/1\.1 200 [^]*?\r\n\r\n/.exec(answer)?.[0];
           t.ok(
             head === undefined || !/\r\n0\r\n|evil/i.test(answer),
             `${name}: ${JSON.stringify(answer)}`,
           );
-          await isolated(t, backend, door, name);
+          await isolated(t, backend, listener, name);
         }
       }
     });
@@ -181,19 +181,19 @@ void t.test(
   { timeout: 60_000 },
   async (t) => {
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (!DOORS.includes(door.name)) continue;
+      for (const listener of listenersOf(pair)) {
+        if (!LISTENERS.includes(listener.name)) continue;
         for (const { what, method, says, body, status } of OUT_OF_TURN) {
-          const name = `${door.name}: ${what}`;
+          const name = `${listener.name}: ${what}`;
           once(backend, says);
           const answer = await say(
-            door,
+            listener,
             `${method ?? "GET"} / HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`,
           );
           t.ok(answer.startsWith(`HTTP/1.1 ${status ?? 200} `), name);
           t.notMatch(answer, /evil/i);
           t.equal(answer.slice(answer.indexOf("\r\n\r\n") + 4), body, name);
-          await isolated(t, backend, door, name);
+          await isolated(t, backend, listener, name);
         }
       }
     });
@@ -204,12 +204,12 @@ void t.test(
   "an idle connection on which the application speaks is ended, and the next caller does not hear it",
   async (t) => {
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (!DOORS.includes(door.name)) continue;
+      for (const listener of listenersOf(pair)) {
+        if (!LISTENERS.includes(listener.name)) continue;
         for (const octets of [EVIL, "\r\n", "H", "HTTP/1.1 408 Late\r\n\r\n"]) {
-          t.match(await say(door, CALL), /ok$/);
+          t.match(await say(listener, CALL), /ok$/);
           backend.connections[0]?.socket.write(octets);
-          await isolated(t, backend, door, JSON.stringify(octets));
+          await isolated(t, backend, listener, JSON.stringify(octets));
         }
       }
     });
@@ -220,13 +220,13 @@ void t.test(
   "an answer before the request's end: the caller has it, and what is left of the request is nobody's",
   async (t) => {
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (!DOORS.includes(door.name)) continue;
+      for (const listener of listenersOf(pair)) {
+        if (!LISTENERS.includes(listener.name)) continue;
         backend.answer = ({ octets }) =>
           octets.endsWith("\r\n\r\nbegin")
             ? "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"
             : undefined;
-        const peer = new Peer(await door.open());
+        const peer = new Peer(await listener.open());
         const smuggled = `GET /smuggled HTTP/1.1\r\n${HOST}\r\n`;
         peer.send(
           `POST / HTTP/1.1\r\n${HOST}Content-Length: ${5 + smuggled.length}\r\n\r\nbegin`,
@@ -280,17 +280,17 @@ void t.test(
       ],
     ];
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair)) {
-        if (!DOORS.includes(door.name)) continue;
+      for (const listener of listenersOf(pair)) {
+        if (!LISTENERS.includes(listener.name)) continue;
         for (const [what, says, whole] of rows) {
           backend.answer = ({ socket, octets }) => {
             if (octets.endsWith("\r\n\r\n")) socket.end(says);
             return undefined;
           };
-          const answer = await say(door, CALL);
+          const answer = await say(listener, CALL);
           if (whole.source === "^$")
-            t.notMatch(answer, /\r\n0\r\n\r\n$/, `${door.name}: ${what}`);
-          else t.match(answer, whole, `${door.name}: ${what}`);
+            t.notMatch(answer, /\r\n0\r\n\r\n$/, `${listener.name}: ${what}`);
+          else t.match(answer, whole, `${listener.name}: ${what}`);
           backend.reset();
         }
       }

@@ -10,7 +10,7 @@ import {
   http2Backend,
   request,
   type Backend,
-  type Door,
+  type ListenerUnderTest,
 } from "../support/hostile/grammar-http2-backends.ts";
 import {
   ACCEPTED,
@@ -22,7 +22,7 @@ const BACKENDS: readonly (readonly [string, () => Backend])[] = [
   ["HTTP/1", http1Backend],
   ["HTTP/2", http2Backend],
 ];
-const DOORS: readonly Door[] = ["outbound", "link"];
+const LISTENERS: readonly ListenerUnderTest[] = ["outbound", "link"];
 
 for (const [kind, make] of BACKENDS)
   void t.test(`an application that speaks ${kind}`, async (t) => {
@@ -30,12 +30,12 @@ for (const [kind, make] of BACKENDS)
     await withPair(
       { rawApp: backend.app, appProtocol: backend.protocol },
       async (pair) => {
-        for (const door of DOORS) {
+        for (const listener of LISTENERS) {
           await t.test(
-            `${door}: malformed requests reach it with no octet`,
+            `${listener}: malformed requests reach it with no octet`,
             async (t) => {
               backend.forget();
-              const peer = await enter(pair, door);
+              const peer = await enter(pair, listener);
               let id = 1;
               for (const [pairs] of MALFORMED) {
                 peer.send(headers(id, pairs));
@@ -47,7 +47,7 @@ for (const [kind, make] of BACKENDS)
                 t.strictSame(backend.seen(), [], show(pairs));
                 id += 2;
               }
-              peer.send(headers(id, request(door, "GET", "/good")));
+              peer.send(headers(id, request(listener, "GET", "/good")));
               await peer.next(FrameType.HEADERS, id);
               t.equal(
                 backend.seen().length,
@@ -59,15 +59,15 @@ for (const [kind, make] of BACKENDS)
           );
 
           await t.test(
-            `${door}: what breaks on its way never gets there whole`,
+            `${listener}: what breaks on its way never gets there whole`,
             async (t) => {
-              const peer = await enter(pair, door);
+              const peer = await enter(pair, listener);
               let id = 1;
               for (const [what, frames] of BROKEN) {
                 backend.forget();
                 peer.send(
                   ...frames(id, (...more) =>
-                    request(door, "POST", `/broken-${id}`, ...more),
+                    request(listener, "POST", `/broken-${id}`, ...more),
                   ),
                 );
                 t.equal(
@@ -75,7 +75,7 @@ for (const [kind, make] of BACKENDS)
                   ErrorCode.PROTOCOL_ERROR,
                   what,
                 );
-                peer.send(headers(id + 2, request(door, "GET", "/good")));
+                peer.send(headers(id + 2, request(listener, "GET", "/good")));
                 await peer.next(FrameType.HEADERS, id + 2);
                 const whole = backend.seen().filter((it) => !it.endsWith("…"));
                 t.equal(whole.length, 1, what);
@@ -87,15 +87,15 @@ for (const [kind, make] of BACKENDS)
           );
 
           await t.test(
-            `${door}: what is in order gets there as it is`,
+            `${listener}: what is in order gets there as it is`,
             async (t) => {
-              const peer = await enter(pair, door);
+              const peer = await enter(pair, listener);
               let id = 1;
               for (const [what, frames, http1, http2] of ACCEPTED) {
                 backend.forget();
                 peer.send(
                   ...frames(id, (method, ...more) =>
-                    request(door, method, "/row", ...more),
+                    request(listener, method, "/row", ...more),
                   ),
                 );
                 const answer = await peer.next(FrameType.HEADERS, id);
@@ -115,16 +115,16 @@ for (const [kind, make] of BACKENDS)
           );
 
           await t.test(
-            `${door}: errors of the connection end it, and nothing whole gets through`,
+            `${listener}: errors of the connection end it, and nothing whole gets through`,
             async (t) => {
               for (const [what, frames, code] of CONNECTION_ERRORS) {
                 backend.forget();
-                const peer = await enter(pair, door);
-                peer.send(...frames(block(request(door, "GET", "/bad"))));
+                const peer = await enter(pair, listener);
+                peer.send(...frames(block(request(listener, "GET", "/bad"))));
                 t.equal((await peer.goaway()).code, code, what);
                 await peer.ended;
-                const next = await enter(pair, door);
-                next.send(headers(1, request(door, "GET", "/good")));
+                const next = await enter(pair, listener);
+                next.send(headers(1, request(listener, "GET", "/good")));
                 await next.next(FrameType.HEADERS, 1);
                 const whole = backend.seen().filter((it) => !it.endsWith("…"));
                 t.equal(whole.length, 1, what);
@@ -138,14 +138,14 @@ for (const [kind, make] of BACKENDS)
   });
 
 void t.test(
-  "extended CONNECT for what is no WebSocket is refused at every door (RFC 8441, law 14)",
+  "extended CONNECT for what is no WebSocket is refused at every listener (RFC 8441, law 14)",
   async (t) => {
     for (const [, make] of BACKENDS) {
       const backend = make();
       await withPair(
         { rawApp: backend.app, appProtocol: backend.protocol },
         async (pair) => {
-          for (const door of DOORS) {
+          for (const listener of LISTENERS) {
             for (const [protocol, ends, status] of [
               ["connect-udp", true, 501],
               ["WebSocket", false, 501],
@@ -153,11 +153,14 @@ void t.test(
               ["websocket", false, 426],
             ] as const) {
               backend.forget();
-              const peer = await enter(pair, door);
+              const peer = await enter(pair, listener);
               peer.send(
                 headers(
                   1,
-                  request(door, "CONNECT", "/chat", [":protocol", protocol]),
+                  request(listener, "CONNECT", "/chat", [
+                    ":protocol",
+                    protocol,
+                  ]),
                   ends,
                 ),
               );

@@ -7,10 +7,10 @@ import t from "tap";
 import { withPair } from "../support/meshes/pair.ts";
 import { findTool, needs } from "../support/processes/tools.ts";
 import {
-  linkDoor,
-  PLAIN_DOOR,
-  plainDoor,
-} from "../support/hostile/h2spec-doors.ts";
+  linkListener,
+  PLAIN_LISTENER,
+  plainListener,
+} from "../support/hostile/h2spec-listeners.ts";
 
 /**
  * Cases whose outcome depends on timing rather than on what we do, each with the reason why. There are none: where h2spec takes
@@ -84,16 +84,16 @@ void t.test("passes every case of h2spec", missing, async (t) => {
   }
   await withPair(
     {
-      caller: { accessLog: "none", upstream: [PLAIN_DOOR] },
+      caller: { accessLog: "none", upstream: [PLAIN_LISTENER] },
       callee: { accessLog: "none" },
     },
     async (pair) => {
-      const doors = [
-        ["the plain listener", plainDoor(pair)],
-        ["the link", await linkDoor(pair)],
+      const listeners = [
+        ["the plain listener", plainListener(pair)],
+        ["the link", await linkListener(pair)],
       ] as const;
-      for (const [name, door] of doors) {
-        const { cases, summary } = await h2spec(tool, door.port);
+      for (const [name, listener] of listeners) {
+        const { cases, summary } = await h2spec(tool, listener.port);
         t.comment(`${name}: ${summary}`);
         t.equal(cases.length, CASES, `${name}: every case ran`);
         t.strictSame(
@@ -105,7 +105,7 @@ void t.test("passes every case of h2spec", missing, async (t) => {
           [],
           `${name}: every case passes`,
         );
-        door.close();
+        listener.close();
       }
     },
   );

@@ -71,12 +71,12 @@ function attack(
 
 const GOOD = ["200", "200", "200", "200"];
 
-interface Door {
+interface ListenerUnderTest {
   readonly name: string;
   readonly port: number;
 }
 
-function doors(pair: Pair): Door[] {
+function listeners(pair: Pair): ListenerUnderTest[] {
   const { caller, callee } = pair;
   return [
     { name: "outbound", port: caller.ports.outbound ?? 0 },
@@ -110,7 +110,7 @@ async function load(pair: Pair): Promise<number> {
 
 /** What good callers get: statuses, and the reason where there is one. */
 async function served(pair: Pair): Promise<string[]> {
-  const published = doors(pair).find(({ name }) => name === "published");
+  const published = listeners(pair).find(({ name }) => name === "published");
   const answers = [
     await pair.call(),
     await pair.call({ method: "POST", body: "good" }),
@@ -126,7 +126,7 @@ async function served(pair: Pair): Promise<string[]> {
 }
 
 void t.test(
-  "attacks of every kind at every door: nothing is left of them, and good callers are served",
+  "attacks of every kind at every listener: nothing is left of them, and good callers are served",
   { timeout: 60_000 },
   async (t) => {
     const random = seededRandom(20_260_101);
@@ -152,10 +152,10 @@ void t.test(
         collectGarbage({ type: "major" });
         const before = process.memoryUsage().heapUsed;
         const attacks = [...HTTP1_ATTACKS, ...TLS_ATTACKS, ...HTTP2_ATTACKS];
-        const plan: (readonly [Attack, Door])[] = [];
+        const plan: (readonly [Attack, ListenerUnderTest])[] = [];
         for (let round = 0; round < ROUNDS; round += 1)
           for (const each of attacks)
-            for (const door of doors(pair)) plan.push([each, door]);
+            for (const listener of listeners(pair)) plan.push([each, listener]);
         // An order without a pattern, the same each time.
         for (let index = plan.length - 1; index > 0; index -= 1) {
           const other = Math.floor(random() * (index + 1));

@@ -21,7 +21,10 @@ import {
   SETTINGS_ACK,
   type Pairs,
 } from "../support/http2/raw-peer.ts";
-import { Peer, withBackend } from "../support/hostile/grammar-http1-doors.ts";
+import {
+  Peer,
+  withBackend,
+} from "../support/hostile/grammar-http1-listeners.ts";
 import {
   DIFFERENCES,
   ROWS,
@@ -30,15 +33,18 @@ import {
 
 type Version = "http/1.1" | "h2";
 
-interface Door {
+interface ListenerUnderTest {
   readonly name: string;
   /** Fields that a request needs to get through. */
   readonly needs: Pairs;
   readonly open: (version: Version) => Promise<Socket>;
 }
 
-function doorsOf(pair: Pair): readonly Door[] {
-  const plain = (name: string, port: number | undefined): Door => ({
+function listenersOf(pair: Pair): readonly ListenerUnderTest[] {
+  const plain = (
+    name: string,
+    port: number | undefined,
+  ): ListenerUnderTest => ({
     name,
     needs: [],
     open: () =>
@@ -188,22 +194,22 @@ function comparable(octets: string): string {
 }
 
 async function judge(
-  door: Door,
+  listener: ListenerUnderTest,
   version: Version,
   message: Message,
   backend: RecordingBackend,
 ): Promise<Verdict> {
   backend.reset();
-  const socket = await door.open(version);
+  const socket = await listener.open(version);
   const status =
     version === "h2"
-      ? await statusIn2(socket, inHttp2(message, door.needs))
-      : await statusIn1(socket, inHttp1(message, door.needs));
+      ? await statusIn2(socket, inHttp2(message, listener.needs))
+      : await statusIn1(socket, inHttp1(message, listener.needs));
   return { status, arrived: comparable(backend.octets) };
 }
 
 void t.test(
-  "each message has one verdict at a door, whatever the version",
+  "each message has one verdict at a listener, whatever the version",
   { timeout: 120_000 },
   async (t) => {
     const names = ROWS.map(([what]) => what);
@@ -211,11 +217,11 @@ void t.test(
     for (const name of Object.keys(DIFFERENCES))
       t.ok(names.includes(name), `${name} is a row`);
     await withBackend(async (pair, backend) => {
-      for (const door of doorsOf(pair))
+      for (const listener of listenersOf(pair))
         for (const [what, message] of ROWS) {
-          const http1 = await judge(door, "http/1.1", message, backend);
-          const http2 = await judge(door, "h2", message, backend);
-          const name = `${door.name}: ${what}`;
+          const http1 = await judge(listener, "http/1.1", message, backend);
+          const http2 = await judge(listener, "h2", message, backend);
+          const name = `${listener.name}: ${what}`;
           const allowed = DIFFERENCES[what];
           if (allowed === undefined) t.strictSame(http2, http1, name);
           else

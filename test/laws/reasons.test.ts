@@ -7,7 +7,7 @@ import { keptLog } from "../support/laws/harness.ts";
 import { route, traffic, type Row } from "../support/laws/reason-calls.ts";
 import { NO_ANSWER, ROWS } from "../support/laws/reason-rows.ts";
 
-/** Where a connection, a stranger or a page is refused: see test/laws/reasons-at-the-doors.test.ts. */
+/** Where a connection, a stranger or a page is refused: see test/laws/reasons-at-the-listeners.test.ts. */
 const ELSEWHERE: readonly Code[] = [
   "HEADERS_TOO_LARGE",
   "EXPECTATION_FAILED",

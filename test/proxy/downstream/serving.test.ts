@@ -1,4 +1,4 @@
-/** The levels of overload at the door: keep-alive ends, no connection is taken, requests are answered 503; and connections of one identity have their bound. */
+/** The levels of overload at the listener: keep-alive ends, no connection is taken, requests are answered 503; and connections of one identity have their bound. */
 import { connect, createServer, Socket } from "node:net";
 import { connect as connectHttp2 } from "node:http2";
 import t, { type Test } from "tap";

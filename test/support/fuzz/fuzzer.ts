@@ -1,5 +1,5 @@
-/** Sends cases through several doors at once, has them judged, and looks again, alone and with patience, at whatever seems to differ. */
-import type { Door } from "./doors.ts";
+/** Sends cases through several listeners at once, has them judged, and looks again, alone and with patience, at whatever seems to differ. */
+import type { ListenerUnderTest } from "./listeners.ts";
 import { Http1Lane } from "./http1-lane.ts";
 import { Http2Lane } from "./http2-lane.ts";
 import type { Seen } from "./judge.ts";
@@ -9,11 +9,11 @@ import { chanceOf, type Random } from "./random.ts";
 import type { FuzzRequest } from "./requests/request.ts";
 import type { Target } from "./target/target-process.ts";
 
-/** Connections of HTTP/1 at each door. */
+/** Connections of HTTP/1 at each listener. */
 const LANES = 40;
 /** Cases at once. */
 const CASES = 800;
-/** One case in so many goes through every door. */
+/** One case in so many goes through every listener. */
 const EVERYWHERE = 20;
 /** Turns without the end of any case after which none will come: each has its end after a few dozen. */
 const STUCK = 40 * TURNS;
@@ -44,7 +44,7 @@ type Lane = Http1Lane | Http2Lane;
 
 interface Open {
   readonly request: FuzzRequest;
-  readonly doors: readonly Door[];
+  readonly listeners: readonly ListenerUnderTest[];
   readonly seen: Seen[];
   missing: number;
 }
@@ -53,11 +53,11 @@ interface Open {
 export interface Game {
   request(index: number): FuzzRequest;
   /** Of those that speak its version. */
-  doors(
+  listeners(
     request: FuzzRequest,
-    fit: readonly Door[],
+    fit: readonly ListenerUnderTest[],
     chance: Random,
-  ): readonly Door[];
+  ): readonly ListenerUnderTest[];
   /** What is wrong, a sentence each. */
   judge(request: FuzzRequest, seen: readonly Seen[]): string[];
   show(request: FuzzRequest, seen: readonly Seen[]): string;
@@ -78,7 +78,7 @@ export class Fuzzer {
     failures: [],
   };
   readonly #seed: number;
-  readonly #doors: readonly Door[];
+  readonly #listeners: readonly ListenerUnderTest[];
   readonly #target: Target;
   readonly #game: Game;
   readonly #lanes = new Map<string, readonly Lane[]>();
@@ -95,23 +95,29 @@ export class Fuzzer {
 
   constructor(
     seed: number,
-    doors: readonly Door[],
+    listeners: readonly ListenerUnderTest[],
     target: Target,
     app: AppUnderFuzz,
     game: Game,
   ) {
     this.#seed = seed;
-    this.#doors = doors;
+    this.#listeners = listeners;
     this.#target = target;
     this.#game = game;
-    for (const door of doors) {
-      const pump = (): void => this.#pump(door);
-      this.#queues.set(door.name, []);
+    for (const listener of listeners) {
+      const pump = (): void => this.#pump(listener);
+      this.#queues.set(listener.name, []);
       this.#lanes.set(
-        door.name,
-        door.version === "http1"
-          ? Array.from({ length: LANES }, () => new Http1Lane(door, app, pump))
-          : [new Http2Lane(door, app, pump), new Http2Lane(door, app, pump)],
+        listener.name,
+        listener.version === "http1"
+          ? Array.from(
+              { length: LANES },
+              () => new Http1Lane(listener, app, pump),
+            )
+          : [
+              new Http2Lane(listener, app, pump),
+              new Http2Lane(listener, app, pump),
+            ],
       );
     }
     this.#pulse = new Pulse(target, (turn) => {
@@ -138,7 +144,7 @@ export class Fuzzer {
       for (const lane of lanes) lane.close();
   }
 
-  /** Until every door has its connections and its code has run: what is late for that is nobody's fault. */
+  /** Until every listener has its connections and its code has run: what is late for that is nobody's fault. */
   async warmUp(): Promise<void> {
     for (let index = 0; index < 20; index += 1) await this.replay(index);
     Object.assign(this.result, { requests: 0 });
@@ -155,14 +161,19 @@ export class Fuzzer {
       result.failures.length < mostFailures
     ) {
       while (this.#open.size < CASES && result.requests < requests) {
-        this.#start(index, this.#doorsFor(index), false, (request, seen) => {
-          result.cases += 1;
-          for (const { outcome } of seen)
-            if (outcome.kind === "allowed") result.allowed += 1;
-            else result.refused += 1;
-          if (this.#game.judge(request, seen).length > 0)
-            doubtful.add(request.index);
-        });
+        this.#start(
+          index,
+          this.#listenersFor(index),
+          false,
+          (request, seen) => {
+            result.cases += 1;
+            for (const { outcome } of seen)
+              if (outcome.kind === "allowed") result.allowed += 1;
+              else result.refused += 1;
+            if (this.#game.judge(request, seen).length > 0)
+              doubtful.add(request.index);
+          },
+        );
         index += 1;
       }
       await this.#someCaseDone();
@@ -182,14 +193,16 @@ export class Fuzzer {
     return result;
   }
 
-  /** One case through all doors of its versions, alone. */
+  /** One case through all listeners of its versions, alone. */
   async replay(index: number): Promise<Failure> {
     const request = this.#game.request(index);
-    const doors = this.#doors.filter((door) => isFor(request, door));
+    const listeners = this.#listeners.filter((listener) =>
+      isFor(request, listener),
+    );
     const seen: Seen[] = [];
-    for (const door of doors)
+    for (const listener of listeners)
       await new Promise<void>((resolve) =>
-        this.#start(index, [door], true, (_request, [one]) => {
+        this.#start(index, [listener], true, (_request, [one]) => {
           if (one !== undefined) seen.push(one);
           resolve();
         }),
@@ -201,28 +214,28 @@ export class Fuzzer {
     };
   }
 
-  #doorsFor(index: number): readonly Door[] {
+  #listenersFor(index: number): readonly ListenerUnderTest[] {
     const request = this.#game.request(index);
     const chance = chanceOf(~this.#seed, index);
-    const fit = this.#doors.filter((door) => isFor(request, door));
+    const fit = this.#listeners.filter((listener) => isFor(request, listener));
     return chance.once(EVERYWHERE)
       ? fit
-      : this.#game.doors(request, fit, chance);
+      : this.#game.listeners(request, fit, chance);
   }
 
-  /** Microseconds of CPU for one such request at a door: the least of several tries, since garbage is collected in some. */
+  /** Microseconds of CPU for one such request at a listener: the least of several tries, since garbage is collected in some. */
   async cost(
     request: FuzzRequest,
     name: string,
     tries: number,
   ): Promise<number> {
-    const door = this.#doors.find((each) => each.name === name);
-    if (door === undefined) throw new Error(`no door ${name}`);
+    const listener = this.#listeners.find((each) => each.name === name);
+    if (listener === undefined) throw new Error(`no listener ${name}`);
     let least = Number.POSITIVE_INFINITY;
     for (let left = tries; left > 0; left -= 1) {
       const before = await this.#target.cpu();
       await new Promise<void>((resolve) =>
-        this.#send(request, [door], true, () => resolve()),
+        this.#send(request, [listener], true, () => resolve()),
       );
       least = Math.min(least, (await this.#target.cpu()) - before);
     }
@@ -231,27 +244,32 @@ export class Fuzzer {
 
   #start(
     index: number,
-    doors: readonly Door[],
+    listeners: readonly ListenerUnderTest[],
     alone: boolean,
     done: (request: FuzzRequest, seen: readonly Seen[]) => void,
   ): void {
-    this.#send(this.#game.request(index), doors, alone, done);
+    this.#send(this.#game.request(index), listeners, alone, done);
   }
 
   #send(
     request: FuzzRequest,
-    doors: readonly Door[],
+    listeners: readonly ListenerUnderTest[],
     alone: boolean,
     done: (request: FuzzRequest, seen: readonly Seen[]) => void,
   ): void {
     const { index } = request;
     if (alone) this.#attempts.set(index, (this.#attempts.get(index) ?? 0) + 1);
-    const open: Open = { request, doors, seen: [], missing: doors.length };
+    const open: Open = {
+      request,
+      listeners,
+      seen: [],
+      missing: listeners.length,
+    };
     this.#open.set(index, open);
-    for (const door of doors) {
+    for (const listener of listeners) {
       this.result.requests += 1;
       const submit = (byItself: boolean): void => {
-        this.#queues.get(door.name)?.push({
+        this.#queues.get(listener.name)?.push({
           request,
           attempt: this.#attempts.get(index) ?? 0,
           alone: byItself,
@@ -260,7 +278,7 @@ export class Fuzzer {
             submit(true);
           },
           done: (outcome: Outcome) => {
-            open.seen.push({ door, outcome });
+            open.seen.push({ listener, outcome });
             open.missing -= 1;
             if (open.missing > 0) return;
             this.#open.delete(index);
@@ -269,15 +287,15 @@ export class Fuzzer {
             this.#onCaseDone();
           },
         });
-        this.#pump(door);
+        this.#pump(listener);
       };
       submit(alone);
     }
   }
 
-  #pump(door: Door): void {
-    const queue = this.#queues.get(door.name) ?? [];
-    for (const lane of this.#lanes.get(door.name) ?? [])
+  #pump(listener: ListenerUnderTest): void {
+    const queue = this.#queues.get(listener.name) ?? [];
+    for (const lane of this.#lanes.get(listener.name) ?? [])
       for (;;) {
         const [job] = queue;
         if (job === undefined) return;
@@ -300,9 +318,9 @@ export class Fuzzer {
       ([name, jobs]) => `${name} ${jobs.length}`,
     );
     const missing = new Map<string, number>();
-    for (const { doors, seen } of this.#open.values())
-      for (const { name } of doors)
-        if (!seen.some(({ door }) => door.name === name))
+    for (const { listeners, seen } of this.#open.values())
+      for (const { name } of listeners)
+        if (!seen.some(({ listener }) => listener.name === name))
           missing.set(name, (missing.get(name) ?? 0) + 1);
     const [first] = this.#open.values();
     return [
@@ -352,14 +370,14 @@ export class Fuzzer {
   /** Microseconds that it costs in each of several tries, at the way in that leads through both sidecars. */
   async #leastOf(request: FuzzRequest): Promise<number> {
     let most = 0;
-    for (const door of this.#doors.filter(
+    for (const listener of this.#listeners.filter(
       (each) => each.where === "explicit" && isFor(request, each),
     )) {
-      const once = await this.cost(request, door.name, 1);
+      const once = await this.cost(request, listener.name, 1);
       if (once <= HELD) continue;
       most = Math.max(
         most,
-        Math.min(once, await this.cost(request, door.name, 2)),
+        Math.min(once, await this.cost(request, listener.name, 2)),
       );
     }
     return most;
@@ -371,6 +389,9 @@ export class Fuzzer {
   }
 }
 
-function isFor({ versions }: FuzzRequest, { version }: Door): boolean {
+function isFor(
+  { versions }: FuzzRequest,
+  { version }: ListenerUnderTest,
+): boolean {
   return versions === "both" || versions === version;
 }

@@ -10,8 +10,8 @@ export interface Form {
   readonly put: (request: FuzzRequest, size: number) => void;
 }
 
-/** Doors that lead through everything: both sidecars, the link between them, routes and policy. */
-const DOORS = ["oe1", "oe2"];
+/** Listeners that lead through everything: both sidecars, the link between them, routes and policy. */
+const LISTENERS = ["oe1", "oe2"];
 /** Microseconds under which nothing is worth a second look: what is linear stays far below. */
 const CHEAP = 4000;
 /** Twice the size may cost this many times as much: 2 where it is linear, 4 where it is quadratic. */
@@ -226,11 +226,11 @@ export async function superLinear(
 ): Promise<string[]> {
   const found: string[] = [];
   for (const each of forms)
-    for (const door of DOORS) {
+    for (const listener of LISTENERS) {
       if (found.length >= mostFound) return found;
-      if (each.versions === "http1" && door.endsWith("2")) continue;
-      const why = await grows(fuzzer, each, door);
-      if (why !== undefined) found.push(`${door}: ${each.name}: ${why}`);
+      if (each.versions === "http1" && listener.endsWith("2")) continue;
+      const why = await grows(fuzzer, each, listener);
+      if (why !== undefined) found.push(`${listener}: ${each.name}: ${why}`);
     }
   return found;
 }
@@ -238,10 +238,10 @@ export async function superLinear(
 async function grows(
   fuzzer: Fuzzer,
   each: Form,
-  door: string,
+  listener: string,
 ): Promise<string | undefined> {
   const at = (size: number, tries: number): Promise<number> =>
-    fuzzer.cost(requestOf(each, size), door, tries);
+    fuzzer.cost(requestOf(each, size), listener, tries);
   // From the small to the large, so that what holds the loop is found before it holds it for minutes.
   for (const share of [4, 2, 1]) {
     const size = each.most / share;

@@ -1,6 +1,6 @@
-/** One connection of HTTP/1 at a door, used again as long as the sidecar lets it: sends a request, and behind an odd one another that must not suffer from it. */
+/** One connection of HTTP/1 at a listener, used again as long as the sidecar lets it: sends a request, and behind an odd one another that must not suffer from it. */
 import type { Socket } from "node:net";
-import type { Door } from "./doors.ts";
+import type { ListenerUnderTest } from "./listeners.ts";
 import {
   codeOf,
   type AppUnderFuzz,
@@ -24,7 +24,7 @@ interface Response {
 }
 
 export class Http1Lane {
-  readonly door: Door;
+  readonly listener: ListenerUnderTest;
   readonly #app: AppUnderFuzz;
   readonly #onFree: () => void;
   #socket: Socket | undefined;
@@ -36,8 +36,12 @@ export class Http1Lane {
   #began = 0;
   #finished = false;
 
-  constructor(door: Door, app: AppUnderFuzz, onFree: () => void) {
-    this.door = door;
+  constructor(
+    listener: ListenerUnderTest,
+    app: AppUnderFuzz,
+    onFree: () => void,
+  ) {
+    this.listener = listener;
     this.#app = app;
     this.#onFree = onFree;
   }
@@ -53,11 +57,11 @@ export class Http1Lane {
   run(job: Job, turn: number): void {
     if (job.alone) this.close();
     const { request } = job;
-    const { door } = this;
+    const { listener } = this;
     const { text, method } = renderHttp1(
       request,
-      caseId(request.index, door.name, job.attempt),
-      door.more,
+      caseId(request.index, listener.name, job.attempt),
+      listener.more,
     );
     this.#job = job;
     this.#began = turn;
@@ -90,16 +94,18 @@ export class Http1Lane {
   }
 
   #marker(job: Job): string {
-    const more = this.door.more.map(([name, value]) => `${name}: ${value}\r\n`);
+    const more = this.listener.more.map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    );
     return `GET /marker HTTP/1.1\r\nhost: orders.shop\r\n${more.join("")}${CASE_FIELD}: ${this.#markerId(job)}\r\n\r\n`;
   }
 
   #markerId({ request, attempt }: Job): string {
-    return caseId(request.index, `${this.door.name.slice(0, 2)}m`, attempt);
+    return caseId(request.index, `${this.listener.name.slice(0, 2)}m`, attempt);
   }
 
   #open(): Socket {
-    const socket = this.door.open();
+    const socket = this.listener.open();
     const ended = (): void => {
       if (this.#socket === socket) this.#ended();
     };
@@ -160,7 +166,7 @@ export class Http1Lane {
   #outcome(job: Job): Outcome {
     const { request, attempt } = job;
     const arrived = this.#app.take(
-      caseId(request.index, this.door.name, attempt),
+      caseId(request.index, this.listener.name, attempt),
     );
     const markers = this.#app.take(this.#markerId(job));
     const [first, second] = this.#responses;

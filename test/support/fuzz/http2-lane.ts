@@ -1,4 +1,4 @@
-/** One connection of HTTP/2 at a door: many requests at once, each a stream. */
+/** One connection of HTTP/2 at a listener: many requests at once, each a stream. */
 import type { Socket } from "node:net";
 import {
   Flag,
@@ -8,7 +8,7 @@ import {
 } from "../../../src/wire/http2/frames/frames.ts";
 import { Decoder } from "../../../src/wire/http2/hpack/decoder.ts";
 import { settings, SETTINGS_ACK, windowUpdate } from "../http2/raw-peer.ts";
-import type { Door } from "./doors.ts";
+import type { ListenerUnderTest } from "./listeners.ts";
 import {
   codeOf,
   type AppUnderFuzz,
@@ -45,7 +45,7 @@ interface Stream {
 }
 
 export class Http2Lane {
-  readonly door: Door;
+  readonly listener: ListenerUnderTest;
   readonly #app: AppUnderFuzz;
   readonly #onFree: () => void;
   readonly #streams = new Map<number, Stream>();
@@ -59,8 +59,12 @@ export class Http2Lane {
   /** Written in one piece at the end of the turn. */
   #output: Buffer[] = [];
 
-  constructor(door: Door, app: AppUnderFuzz, onFree: () => void) {
-    this.door = door;
+  constructor(
+    listener: ListenerUnderTest,
+    app: AppUnderFuzz,
+    onFree: () => void,
+  ) {
+    this.listener = listener;
     this.#app = app;
     this.#onFree = onFree;
   }
@@ -96,8 +100,8 @@ export class Http2Lane {
     });
     const pairs = fieldList(
       request,
-      caseId(request.index, this.door.name, job.attempt),
-      this.door.more,
+      caseId(request.index, this.listener.name, job.attempt),
+      this.listener.more,
     );
     this.#send(renderHttp2(request, pairs, id));
   }
@@ -123,7 +127,7 @@ export class Http2Lane {
   }
 
   #open(): Socket {
-    const socket = this.door.open();
+    const socket = this.listener.open();
     this.#decoder = new Decoder(DECODER_LIMITS);
     this.#bytes = Buffer.alloc(0);
     this.#begun = undefined;
@@ -270,7 +274,7 @@ export class Http2Lane {
 
   /** Whose fault it was nobody knows but where one was alone; the others come again, each alone. */
   #ended(why: string, code = 0): void {
-    const { door } = this;
+    const { listener } = this;
     const streams = [...this.#streams];
     // What comes again may begin on the next connection at once, by the same numbers.
     this.#streams.clear();
@@ -279,7 +283,7 @@ export class Http2Lane {
       if (stream.job.alone)
         this.#settle(id, stream, "refused", 400, CODES[code] ?? why);
       else {
-        this.#app.take(idOf(stream.job, door));
+        this.#app.take(idOf(stream.job, listener));
         stream.job.again();
       }
     }
@@ -295,7 +299,7 @@ export class Http2Lane {
   ): void {
     if (this.#streams.get(id) === stream) this.#streams.delete(id);
     const { job, status: said, fields, body, trailers } = stream;
-    const arrived = this.#app.take(idOf(job, this.door));
+    const arrived = this.#app.take(idOf(job, this.listener));
     // A reset in the midst of a response is none.
     const complete = kind !== "unfinished" && said === status;
     const received =
@@ -304,6 +308,6 @@ export class Http2Lane {
   }
 }
 
-function idOf({ request, attempt }: Job, door: Door): string {
-  return caseId(request.index, door.name, attempt);
+function idOf({ request, attempt }: Job, listener: ListenerUnderTest): string {
+  return caseId(request.index, listener.name, attempt);
 }

@@ -1,21 +1,21 @@
-/** The oracle: one request, one verdict and one message at the application, whatever the door and the version of HTTP. */
-import type { Door } from "./doors.ts";
+/** The oracle: one request, one verdict and one message at the application, whatever the listener and the version of HTTP. */
+import type { ListenerUnderTest } from "./listeners.ts";
 import { isKnown } from "./known.ts";
 import type { Outcome } from "./outcome.ts";
 import { deniedBy, goesToCanary, HOSTS, ROUTED_HOSTS } from "./policy.ts";
 import type { FuzzRequest } from "./requests/request.ts";
 
 export interface Seen {
-  readonly door: Door;
+  readonly listener: ListenerUnderTest;
   readonly outcome: Outcome;
 }
 
 /** What is wrong with it, a sentence each; none where nothing is. */
 export function judge(request: FuzzRequest, all: readonly Seen[]): string[] {
   const wrong: string[] = [];
-  for (const { door, outcome } of all) {
-    const flaw = flawOf(request, door, outcome);
-    if (flaw !== undefined) wrong.push(`${door.name}: ${flaw}`);
+  for (const { listener, outcome } of all) {
+    const flaw = flawOf(request, listener, outcome);
+    if (flaw !== undefined) wrong.push(`${listener.name}: ${flaw}`);
   }
   const compared = all.filter((seen) => !leadsElsewhere(request, seen, all));
   const [first] = compared;
@@ -23,15 +23,17 @@ export function judge(request: FuzzRequest, all: readonly Seen[]): string[] {
   for (const other of compared.slice(1)) {
     const difference = differenceOf(request, first.outcome, other.outcome);
     if (difference !== undefined && !isKnown(request, first, other))
-      wrong.push(`${first.door.name} and ${other.door.name}: ${difference}`);
+      wrong.push(
+        `${first.listener.name} and ${other.listener.name}: ${difference}`,
+      );
   }
   return wrong;
 }
 
-/** What must not be, without looking at another door. */
+/** What must not be, without looking at another listener. */
 function flawOf(
   { http2 }: FuzzRequest,
-  door: Door,
+  listener: ListenerUnderTest,
   outcome: Outcome,
 ): string | undefined {
   const { kind, arrived, flaw, status } = outcome;
@@ -52,21 +54,22 @@ function flawOf(
   if (denied !== undefined)
     return `the policy denies the ${denied}, and it came to the application: ${JSON.stringify(request.canonical)}`;
   const routed =
-    door.where === "captured outbound" ||
-    (door.where === "explicit" && ROUTED_HOSTS.includes(hostOf(request.host)));
+    listener.where === "captured outbound" ||
+    (listener.where === "explicit" &&
+      ROUTED_HOSTS.includes(hostOf(request.host)));
   const app = routed && goesToCanary(request) ? "canary" : "http";
   return request.app === app
     ? undefined
     : `the route leads to ${app}, and it came to ${request.app}: ${JSON.stringify(request.canonical)}`;
 }
 
-/** An explicit call to a name that the mesh does not know goes nowhere, where other doors know their application. */
+/** An explicit call to a name that the mesh does not know goes nowhere, where other listeners know their application. */
 function leadsElsewhere(
   request: FuzzRequest,
-  { door, outcome }: Seen,
+  { listener, outcome }: Seen,
   all: readonly Seen[],
 ): boolean {
-  if (door.where !== "explicit" || outcome.code !== "UNKNOWN_DESTINATION")
+  if (listener.where !== "explicit" || outcome.code !== "UNKNOWN_DESTINATION")
     return false;
   const hosts = all.flatMap(({ outcome: { arrived } }) =>
     arrived.map(({ host }) => host),

@@ -1,4 +1,4 @@
-/** Where two doors differ on purpose: the whole list, each with its reason. */
+/** Where two listeners differ on purpose: the whole list, each with its reason. */
 import type { Seen } from "./judge.ts";
 import type { FuzzRequest } from "./requests/request.ts";
 
@@ -13,15 +13,15 @@ const KNOWN: readonly Known[] = [
     covers: ({ method }, one, two) =>
       method === "CONNECT" &&
       refused(one, two) &&
-      [one, two].some(({ door }) => door.where === "link"),
+      [one, two].some(({ listener }) => listener.where === "link"),
   },
   {
     why: "https in absolute form, to a place outside the mesh, is refused as such before it is known that nothing may go there",
     covers: ({ absolute }, one, two) =>
       absolute?.scheme === "https" &&
       [one, two].some(
-        ({ door, outcome }) =>
-          door.where === "explicit" && outcome.code === "UNSUPPORTED",
+        ({ listener, outcome }) =>
+          listener.where === "explicit" && outcome.code === "UNSUPPORTED",
       ),
   },
   {
@@ -30,8 +30,9 @@ const KNOWN: readonly Known[] = [
       versions === "http1" &&
       [one, two].some(({ outcome }) => outcome.arrived[0]?.host === "") &&
       [one, two].some(
-        ({ door, outcome }) =>
-          (door.where === "explicit" || door.where === "captured outbound") &&
+        ({ listener, outcome }) =>
+          (listener.where === "explicit" ||
+            listener.where === "captured outbound") &&
           outcome.code === "BAD_REQUEST",
       ),
   },

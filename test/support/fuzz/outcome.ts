@@ -1,4 +1,4 @@
-/** What became of one request at one door, in words that do not depend on the version of HTTP. */
+/** What became of one request at one listener, in words that do not depend on the version of HTTP. */
 import { REASONS } from "../../../src/mesh/reasons.ts";
 import type { Recorded } from "./applications/recording-app.ts";
 import type { FuzzRequest, Pair } from "./requests/request.ts";
@@ -25,7 +25,7 @@ export interface Outcome {
   /** The reason, "" where nobody says it: strangers are not told, and HEAD has no content. */
   readonly code: string;
   readonly arrived: readonly Recorded[];
-  /** What must never be, whatever other doors do. */
+  /** What must never be, whatever other listeners do. */
   readonly flaw: string | undefined;
   /** Undefined where there was none. */
   readonly received?: Received | undefined;

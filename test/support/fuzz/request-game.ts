@@ -1,5 +1,5 @@
-/** Requests of every kind through several doors: one verdict, and one message at the application. */
-import type { Door } from "./doors.ts";
+/** Requests of every kind through several listeners: one verdict, and one message at the application. */
+import type { ListenerUnderTest } from "./listeners.ts";
 import type { Game } from "./fuzzer.ts";
 import { requestOf } from "./requests/generator.ts";
 import { judge, said, type Seen } from "./judge.ts";
@@ -12,7 +12,7 @@ import type { FuzzRequest } from "./requests/request.ts";
 export function requestGame(seed: number, app: RecordingApp): Game {
   return {
     request: (index) => requestOf(seed, index),
-    doors(request, fit, chance) {
+    listeners(request, fit, chance) {
       // A refusal ends a connection of HTTP/1, and a handshake costs much: odd requests come to the link less often.
       const cheap =
         request.notes.length > 0 && !chance.once(10)
@@ -21,7 +21,7 @@ export function requestGame(seed: number, app: RecordingApp): Game {
       if (request.versions !== "both") return some(cheap, 3, chance);
       return (["http1", "http2"] as const).flatMap((version) =>
         some(
-          cheap.filter((door) => door.version === version),
+          cheap.filter((listener) => listener.version === version),
           2,
           chance,
         ),
@@ -43,12 +43,12 @@ export function requestGame(seed: number, app: RecordingApp): Game {
 }
 
 export function some(
-  doors: readonly Door[],
+  listeners: readonly ListenerUnderTest[],
   count: number,
   chance: Random,
-): Door[] {
-  const left = [...doors];
-  const chosen: Door[] = [];
+): ListenerUnderTest[] {
+  const left = [...listeners];
+  const chosen: ListenerUnderTest[] = [];
   while (chosen.length < count && left.length > 0)
     chosen.push(...left.splice(chance.below(left.length), 1));
   return chosen;
@@ -65,8 +65,8 @@ function show(request: FuzzRequest, seen: readonly Seen[]): string {
     lines.push(
       `HTTP/2: ${short(JSON.stringify([fieldList(request, "#", []), request.chunks, request.trailers]))}`,
     );
-  for (const { door, outcome } of seen)
-    lines.push(`${door.name}: ${short(said(outcome))}`);
+  for (const { listener, outcome } of seen)
+    lines.push(`${listener.name}: ${short(said(outcome))}`);
   return lines.join("\n");
 }
 

@@ -1,4 +1,4 @@
-/** Responses of a hostile application through several doors: the caller gets the one that the bytes are by the letter, or a 502, or one that breaks off. */
+/** Responses of a hostile application through several listeners: the caller gets the one that the bytes are by the letter, or a 502, or one that breaks off. */
 import type { Game } from "./fuzzer.ts";
 import type { Seen } from "./judge.ts";
 import type { Received } from "./outcome.ts";
@@ -62,10 +62,10 @@ export function responseGame(responses: (index: number) => Said): Game {
       );
       return request;
     },
-    doors: (_request, fit, chance) =>
+    listeners: (_request, fit, chance) =>
       (["http1", "http2"] as const).flatMap((version) =>
         some(
-          fit.filter((door) => door.version === version),
+          fit.filter((listener) => listener.version === version),
           1,
           chance,
         ),
@@ -74,7 +74,7 @@ export function responseGame(responses: (index: number) => Said): Game {
       const { read, method } = responses(index);
       return seen.flatMap((each) => {
         const wrong = wrongWith(read, method, each);
-        return wrong === undefined ? [] : [`${each.door.name}: ${wrong}`];
+        return wrong === undefined ? [] : [`${each.listener.name}: ${wrong}`];
       });
     },
     show({ index }: FuzzRequest, seen) {
@@ -84,8 +84,8 @@ export function responseGame(responses: (index: number) => Said): Game {
         `to ${method}: ${short(text)}`,
         `by the letter: ${short(JSON.stringify(read))}`,
         ...seen.map(
-          ({ door, outcome }) =>
-            `${door.name}: ${outcome.status} ${outcome.code} ${short(JSON.stringify(outcome.received ?? "no response"))}`,
+          ({ listener, outcome }) =>
+            `${listener.name}: ${outcome.status} ${outcome.code} ${short(JSON.stringify(outcome.received ?? "no response"))}`,
         ),
       ].join("\n");
     },
@@ -97,14 +97,14 @@ export function responseGame(responses: (index: number) => Said): Game {
 function wrongWith(
   read: ByLetter,
   method: string,
-  { door, outcome }: Seen,
+  { listener, outcome }: Seen,
 ): string | undefined {
   const { received, status, code, kind, flaw } = outcome;
   if (flaw !== undefined) return flaw;
   if (kind === "unfinished") return "no response, and no end";
   const complete = received?.complete === true;
   const bare =
-    door.version === "http1" &&
+    listener.version === "http1" &&
     received !== undefined &&
     (method === "HEAD" || hasNoPlace(status, received));
   if (read.kind === "bad") {

@@ -1,5 +1,5 @@
 /** A target, an application and a fuzzer between them, taken down again whatever comes. */
-import { doorsOf } from "./doors.ts";
+import { listenersOf } from "./listeners.ts";
 import { Fuzzer, type Game } from "./fuzzer.ts";
 import { HostileApp } from "./applications/hostile-app.ts";
 import { HostileHttp2App } from "./applications/hostile-http2-app.ts";
@@ -106,7 +106,7 @@ async function withFuzzer<App extends AppUnderFuzz & { close(): void }>(
       throw failed;
     },
   );
-  const fuzzer = new Fuzzer(SEED, doorsOf(target), target, app, game);
+  const fuzzer = new Fuzzer(SEED, listenersOf(target), target, app, game);
   try {
     await Promise.race([
       use({ fuzzer, target, app }),

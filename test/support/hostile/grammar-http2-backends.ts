@@ -16,13 +16,16 @@ import {
   type Pairs,
 } from "../http2/raw-peer.ts";
 
-/** A door of the mesh: the application's own, and the link as a peer with a certificate knocks there. */
-export type Door = "outbound" | "link";
+/** A listener of the mesh: the application's own, and the link, as a peer with a certificate calls it. */
+export type ListenerUnderTest = "outbound" | "link";
 
-/** Comes in by a door, says the preface and nothing more. */
-export async function enter(pair: Pair, door: Door): Promise<RawPeer> {
+/** Comes in at a listener, says the preface and nothing more. */
+export async function enter(
+  pair: Pair,
+  listener: ListenerUnderTest,
+): Promise<RawPeer> {
   const socket: Socket =
-    door === "outbound"
+    listener === "outbound"
       ? connect({ port: pair.caller.ports.outbound ?? 0, host: "127.0.0.1" })
       : (
           await connectLink({
@@ -40,9 +43,9 @@ export async function enter(pair: Pair, door: Door): Promise<RawPeer> {
   return peer;
 }
 
-/** A request to the service `orders` that gets through that door; pseudo-headers among `more` must be first. */
+/** A request to the service `orders` that gets through that listener; pseudo-headers among `more` must be first. */
 export function request(
-  door: Door,
+  listener: ListenerUnderTest,
   method: string,
   path: string,
   ...more: Pairs
@@ -53,7 +56,7 @@ export function request(
     [":authority", "orders.shop"],
     [":path", path],
     ...more,
-    ...(door === "link"
+    ...(listener === "link"
       ? [["x-wherry-destination", "orders.shop:80"] as const]
       : []),
   ];

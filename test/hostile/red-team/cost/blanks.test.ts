@@ -1,4 +1,4 @@
-/** A long run of blanks inside a list-valued field, from a caller by every door and from the application: the sidecar spends no more on it than on any field of that size. */
+/** A long run of blanks inside a list-valued field, from a caller at every listener and from the application: the sidecar spends no more on it than on any field of that size. */
 import { connect } from "node:net";
 import t from "tap";
 import { call, closeCalls } from "../../../support/peers/call.ts";
@@ -50,15 +50,15 @@ async function costOf(what: () => Promise<unknown>): Promise<number> {
   return sidecar.cpu() - before;
 }
 
-const DOORS = [
-  { door: "the published port", port: sidecar.published },
-  { door: "the outbound port", port: sidecar.outbound },
+const LISTENERS = [
+  { listener: "the published port", port: sidecar.published },
+  { listener: "the outbound port", port: sidecar.outbound },
 ];
 
-for (const { door, port } of DOORS)
+for (const { listener, port } of LISTENERS)
   for (const [name, value] of FIELDS)
     void t.test(
-      `${name} with a run of blanks at ${door} costs little CPU`,
+      `${name} with a run of blanks at ${listener} costs little CPU`,
       async (t) => {
         const cost = await costOf(() =>
           send(

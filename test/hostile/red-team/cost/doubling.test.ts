@@ -1,4 +1,4 @@
-/** Each field that the sidecar reads, each form of path, query, body and trailer, and each byte by itself: twice the size costs at most about twice the CPU, by every door and from the application (law 15). */
+/** Each field that the sidecar reads, each form of path, query, body and trailer, and each byte by itself: twice the size costs at most about twice the CPU, at every listener and from the application (law 15). */
 import { connect as connectH2, type OutgoingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
 import t from "tap";
@@ -167,9 +167,9 @@ const SHAPES: Readonly<Record<string, (size: number) => string>> = {
   colons: (size) => ":1".repeat(size / 2),
 };
 
-const DOORS = [
-  { door: "published", port: sidecar.published, host: "orders.shop" },
-  { door: "outbound", port: sidecar.outbound, host: "web.shop" },
+const LISTENERS = [
+  { listener: "published", port: sidecar.published, host: "orders.shop" },
+  { listener: "outbound", port: sidecar.outbound, host: "web.shop" },
 ] as const;
 
 /** Runs the table with as few tests as it has fields: a failure names all that failed. */
@@ -186,13 +186,13 @@ function table(
 
 const END = "Connection: close\r\n\r\n";
 
-for (const { door, port, host } of DOORS) {
+for (const { listener, port, host } of LISTENERS) {
   const ask = (line: string, fields = ""): string =>
     `${line} HTTP/1.1\r\nHost: ${host}\r\n${fields}${END}`;
 
   for (const field of REQUEST_FIELDS)
     table(
-      `${field} at the ${door} port`,
+      `${field} at the ${listener} port`,
       Object.fromEntries(
         Object.entries(SHAPES).map(([shape, make]) => [
           shape,
@@ -205,7 +205,7 @@ for (const { door, port, host } of DOORS) {
   const path = (make: (size: number) => string) => (size: number) =>
     send(port, ask(`GET ${make(size)}`));
   table(
-    `the target at the ${door} port`,
+    `the target at the ${listener} port`,
     {
       slashes: path((size) => "/".repeat(size)),
       elements: path((size) => "/a".repeat(size / 2)),
@@ -244,7 +244,7 @@ for (const { door, port, host } of DOORS) {
       ),
     );
   table(
-    `many fields at the ${door} port`,
+    `many fields at the ${listener} port`,
     {
       "names that are new": fields((index) => `x-${index}: a\r\n`),
       "the same name": fields(() => "x-user: a\r\n"),
@@ -260,7 +260,7 @@ for (const { door, port, host } of DOORS) {
   const chunked = (make: (size: number) => string) => (size: number) =>
     send(port, ask("POST /", "Transfer-Encoding: chunked\r\n") + make(size));
   table(
-    `a chunked body at the ${door} port`,
+    `a chunked body at the ${listener} port`,
     {
       "one byte a chunk": chunked(
         (size) => `${"1\r\na\r\n".repeat(size / 6)}0\r\n\r\n`,
@@ -276,7 +276,7 @@ for (const { door, port, host } of DOORS) {
   const pieces = (make: (size: number) => string) => (size: number) =>
     send(port, make(size), 1);
   table(
-    `byte by byte at the ${door} port`,
+    `byte by byte at the ${listener} port`,
     {
       "short lines": pieces(
         (size) => `GET / HTTP/1.1\r\n${"a\r\n".repeat(size / 3)}\r\n`,
@@ -309,13 +309,13 @@ function sendH2(port: number, headers: OutgoingHttpHeaders): Promise<void> {
   });
 }
 
-for (const { door, port, host } of DOORS) {
+for (const { listener, port, host } of LISTENERS) {
   const ask =
     (make: (size: number) => OutgoingHttpHeaders) =>
     (size: number): Promise<void> =>
       sendH2(port, { ":path": "/", ":authority": host, ...make(size) });
   table(
-    `over HTTP/2 at the ${door} port`,
+    `over HTTP/2 at the ${listener} port`,
     {
       "a long value": ask((size) => ({ "x-re": "a".repeat(size) })),
       "a value of escapes": ask((size) => ({ "x-user": "\\".repeat(size) })),

@@ -5,7 +5,7 @@ import { until } from "../../../support/meshes/pair.ts";
 import {
   Peer,
   withBackend,
-} from "../../../support/hostile/grammar-http1-doors.ts";
+} from "../../../support/hostile/grammar-http1-listeners.ts";
 import {
   headers,
   RawPeer,
@@ -47,23 +47,31 @@ async function inHttp2(
   return Number(first.replace(":status: ", ""));
 }
 
-void t.test("neither reaches the application, by no door", async (t) => {
+void t.test("neither reaches the application, at no listener", async (t) => {
   await withBackend(async (pair, backend) => {
-    const doors = {
+    const listeners = {
       outbound: pair.caller.ports.outbound ?? 0,
       published: [...pair.callee.ports.published.values()][0] ?? 0,
     };
-    for (const [door, port] of Object.entries(doors)) {
+    for (const [listener, port] of Object.entries(listeners)) {
       for (const path of ["/p%zz", "/%", "/%2", "/a%2/b", "/%%41"]) {
         const line = `GET ${path}`;
-        t.equal(await inHttp1(port, line), 400, `${door}: ${path} in HTTP/1`);
-        t.equal(await inHttp2(port, line), 400, `${door}: ${path} in HTTP/2`);
+        t.equal(
+          await inHttp1(port, line),
+          400,
+          `${listener}: ${path} in HTTP/1`,
+        );
+        t.equal(
+          await inHttp2(port, line),
+          400,
+          `${listener}: ${path} in HTTP/2`,
+        );
       }
       for (const [method, status] of [
         ["OPTIONS", 204],
         ["TRACE", 501],
       ] as const) {
-        const name = `${door}: ${method} with Max-Forwards: 0`;
+        const name = `${listener}: ${method} with Max-Forwards: 0`;
         const line = `${method} /`;
         t.equal(await inHttp1(port, line, "Max-Forwards: 0\r\n"), status, name);
         t.equal(
@@ -72,7 +80,11 @@ void t.test("neither reaches the application, by no door", async (t) => {
           name,
         );
       }
-      t.equal(backend.octets, "", `${door}: nothing reached the application`);
+      t.equal(
+        backend.octets,
+        "",
+        `${listener}: nothing reached the application`,
+      );
       t.equal(await inHttp1(port, "GET /?q=100%"), 200, "a query may be so");
       t.equal(
         await inHttp1(port, "OPTIONS /", "Max-Forwards: 5\r\n"),
@@ -82,7 +94,7 @@ void t.test("neither reaches the application, by no door", async (t) => {
       // Outbound there are two sidecars on the way.
       t.match(
         backend.octets,
-        door === "outbound" ? "max-forwards: 3" : "max-forwards: 4",
+        listener === "outbound" ? "max-forwards: 3" : "max-forwards: 4",
       );
       backend.reset();
     }

@@ -16,7 +16,7 @@ import {
   SETTINGS_ACK,
   type Pairs,
 } from "../../../support/http2/raw-peer.ts";
-import { Peer } from "../../../support/hostile/grammar-http1-doors.ts";
+import { Peer } from "../../../support/hostile/grammar-http1-listeners.ts";
 
 const OK: Pairs = [[":status", "200"]];
 const FIVE: Pairs = [...OK, ["content-length", "5"]];
@@ -87,7 +87,9 @@ async function heard(port: number | undefined): Promise<string> {
   return peer.received;
 }
 
-const doors = (pair: Pair): Readonly<Record<string, number | undefined>> => ({
+const listeners = (
+  pair: Pair,
+): Readonly<Record<string, number | undefined>> => ({
   outbound: pair.caller.ports.outbound,
   published: [...pair.callee.ports.published.values()][0],
 });
@@ -131,11 +133,11 @@ for (const { appProtocol, apps } of VERSIONS)
         async (pair) => {
           for (const [what, next] of apps) {
             app = next;
-            for (const [door, port] of Object.entries(doors(pair))) {
-              const name = `${what}, ${door}`;
+            for (const [listener, port] of Object.entries(listeners(pair))) {
+              const name = `${what}, ${listener}`;
               const text = await heard(port);
               t.match(text, /^HTTP\/1\.1 502 /, name);
-              if (door === "outbound")
+              if (listener === "outbound")
                 t.match(text, /x-wherry-reason: UPSTREAM_PROTOCOL\r\n/, name);
               t.equal(
                 text.split(/HTTP\/1\.1 \d/).length,

@@ -23,7 +23,7 @@ import {
   SETTINGS_ACK,
   type Pairs,
 } from "../../../support/http2/raw-peer.ts";
-import { Peer } from "../../../support/hostile/grammar-http1-doors.ts";
+import { Peer } from "../../../support/hostile/grammar-http1-listeners.ts";
 
 const forOrders = { selector: { matchLabels: { app: "orders" } } };
 const RESOURCES = [
@@ -45,7 +45,7 @@ const plain =
   (pair) =>
     Promise.resolve(connect(portOf(pair) ?? 0, "127.0.0.1"));
 
-const DOORS: Readonly<Record<string, Open>> = {
+const LISTENERS: Readonly<Record<string, Open>> = {
   outbound: plain((pair) => pair.caller.ports.outbound),
   published: plain((pair) => [...pair.callee.ports.published.values()][0]),
   link: async (pair, version) =>
@@ -106,7 +106,7 @@ for (const framework of FRAMEWORKS)
             resources: RESOURCES,
           },
           async (pair) => {
-            for (const [door, open] of Object.entries(DOORS))
+            for (const [listener, open] of Object.entries(LISTENERS))
               for (const [method, expected] of [
                 ["DELETE", 403],
                 ["delete", 501],
@@ -115,7 +115,7 @@ for (const framework of FRAMEWORKS)
                 ["get", 501],
                 ["GET", 200],
               ] as const) {
-                const name = `${door}: ${method}`;
+                const name = `${listener}: ${method}`;
                 t.equal(
                   await inHttp1(await open(pair, "http/1.1"), method),
                   expected,

@@ -89,7 +89,11 @@ function http2(port: number, authority: string, path = "/"): Promise<Seen> {
   });
 }
 
-type Door = (pair: Pair, host: string, path?: string) => Promise<Seen>;
+type ListenerUnderTest = (
+  pair: Pair,
+  host: string,
+  path?: string,
+) => Promise<Seen>;
 
 const outboundPort = (pair: Pair): number => pair.caller.ports.outbound ?? 0;
 const upstreamPort = (pair: Pair): number =>
@@ -99,10 +103,10 @@ const publishedPort = (pair: Pair): number =>
 const close = "Connection: close\r\n\r\n";
 
 /** `leads`: the host says where the request goes, so one that is not the Service's arrives nowhere. */
-const DOORS: readonly {
+const LISTENERS: readonly {
   readonly name: string;
   readonly leads: boolean;
-  readonly ask: Door;
+  readonly ask: ListenerUnderTest;
 }[] = [
   {
     name: "HTTP/1 Host, outbound",
@@ -186,7 +190,7 @@ void t.test("no spelling of a host passes a DENY on it", async (t) => {
     },
     async (pair) => {
       let passed = 0;
-      for (const { name, leads, ask } of DOORS) {
+      for (const { name, leads, ask } of LISTENERS) {
         for (const host of [...DENIED, ...(leads ? [] : DENIED_ADDRESS)]) {
           const { status } = await ask(pair, host);
           if (status === 200) passed += 1;
@@ -222,7 +226,7 @@ void t.test(
         caller: { upstream: [{ port: 0, to: "orders.shop:80" }] },
       },
       async (pair) => {
-        for (const { name, leads, ask } of DOORS) {
+        for (const { name, leads, ask } of LISTENERS) {
           const host = leads ? "Orders.shop.svc.:0080" : "Admin.Shop.:0080";
           t.match(
             await ask(pair, host, "/a%c3%a9?q=%c3"),

@@ -13,7 +13,7 @@ import {
   withPair,
   type Pair,
 } from "../../../support/meshes/pair.ts";
-import { Peer } from "../../../support/hostile/grammar-http1-doors.ts";
+import { Peer } from "../../../support/hostile/grammar-http1-listeners.ts";
 import {
   headers,
   RawPeer,
@@ -104,10 +104,13 @@ async function published(pair: Pair): Promise<Peer> {
   return new Peer(socket);
 }
 
-const DOORS = { "over the link": tunnelled, "at a published port": published };
+const LISTENERS = {
+  "over the link": tunnelled,
+  "at a published port": published,
+};
 
 for (const { what, before, after, reason } of CHANGES)
-  for (const [where, enter] of Object.entries(DOORS))
+  for (const [where, enter] of Object.entries(LISTENERS))
     void t.test(`${where}: ${what} ends an open tunnel`, async (t) => {
       await withPair(
         {

@@ -5,7 +5,7 @@ import t from "tap";
 import { systemClock } from "../../../../src/core/clock.ts";
 import { PREFACE } from "../../../../src/wire/http2/frames/frames.ts";
 import { connectLink } from "../../../../src/wire/tls/connect.ts";
-import { Peer } from "../../../support/hostile/grammar-http1-doors.ts";
+import { Peer } from "../../../support/hostile/grammar-http1-listeners.ts";
 import {
   resource,
   until,
@@ -28,7 +28,7 @@ const SMUGGLED =
   "DELETE /smuggled HTTP/1.1\r\nhost: orders.shop\r\nx-forwarded-client-cert: By=admin\r\n\r\n";
 const CLIENT_HELLO = `\x16\x03\x01\x00\x05hello${SMUGGLED}`;
 
-/** What became of an attempt: a status, or "closed" where the door has no words. */
+/** What became of an attempt: a status, or "closed" where the listener has no words. */
 type Verdict = string;
 
 interface Way {

@@ -27,7 +27,7 @@ const MUCH = 64 * 1024 * 1024;
 
 interface Story {
   readonly name: string;
-  readonly door?: "outbound";
+  readonly listener?: "outbound";
   readonly options?: Partial<PairOptions>;
   readonly head: string | Buffer;
   /** The caller takes nothing of its answer. */
@@ -152,7 +152,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a body of the own application that trickles, where the called sidecar allows it",
-    door: "outbound",
+    listener: "outbound",
     options: {
       ...app((request) => void request.resume()),
       callee: { limits: { bodyRate: 0 } },
@@ -164,7 +164,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "a peer's body that trickles",
-    door: "outbound",
+    listener: "outbound",
     options: app((request) => void request.resume()),
     head: post("/"),
     each: trickle,
@@ -211,7 +211,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "an answer that the own application does not take",
-    door: "outbound",
+    listener: "outbound",
     options: app(large),
     head: GET,
     deaf: true,
@@ -220,7 +220,7 @@ const STORIES: readonly Story[] = [
   },
   {
     name: "the same while memory is short",
-    door: "outbound",
+    listener: "outbound",
     options: { ...app(large), caller: { limits: { bufferedBytes: 200_000 } } },
     head: GET,
     deaf: true,
@@ -247,7 +247,7 @@ for (const story of STORIES)
   void t.test(
     `${story.name}: ${story.reason ?? "goes on"}, in ${story.seconds} s`,
     async (t) => {
-      const { door, options, each, seconds, reason } = story;
+      const { listener, options, each, seconds, reason } = story;
       // OpenSSL and the certificates go by the real time of day.
       const clock = fakeClock({ wall: Date.now() });
       pieces = 0;
@@ -256,7 +256,9 @@ for (const story of STORIES)
         async (pair) => {
           const published = [...pair.callee.ports.published.values()][0];
           const socket = connect(
-            (door === "outbound" ? pair.caller.ports.outbound : published) ?? 0,
+            (listener === "outbound"
+              ? pair.caller.ports.outbound
+              : published) ?? 0,
             "127.0.0.1",
           );
           socket.on("error", () => undefined);

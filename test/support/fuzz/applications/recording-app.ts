@@ -6,7 +6,7 @@ import type { Arrived } from "../policy.ts";
 export interface Recorded extends Arrived {
   readonly body: string;
   readonly trailers: readonly string[];
-  /** Everything that must not depend on the door, in one text. */
+  /** Everything that must not depend on the listener, in one text. */
   readonly canonical: string;
   readonly app: "http" | "canary" | "open";
 }
@@ -23,7 +23,7 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 export class RecordingApp {
-  /** By case number and door, as `x-case` had it; removed by whoever takes it. */
+  /** By case number and listener, as `x-case` had it; removed by whoever takes it. */
   readonly requests: Map<string, Recorded[]> = new Map<string, Recorded[]>();
   /** Bytes that are no request by the letter, and requests that nobody sent. */
   readonly violations: string[] = [];

@@ -11,7 +11,7 @@ export interface Http1Text {
   readonly method: string;
 }
 
-/** `more`: fields that the door asks for. */
+/** `more`: fields that the listener asks for. */
 export function renderHttp1(
   request: FuzzRequest,
   id: string,

@@ -107,6 +107,10 @@ export function plainRequest(index: number): FuzzRequest {
 }
 
 /** The value of `x-case`, which tells the application whose request it has. */
-export function caseId(index: number, door: string, attempt: number): string {
-  return `#${String(index).padStart(8, "0")}.${door}.${String(attempt % 1000).padStart(3, "0")}#`;
+export function caseId(
+  index: number,
+  listener: string,
+  attempt: number,
+): string {
+  return `#${String(index).padStart(8, "0")}.${listener}.${String(attempt % 1000).padStart(3, "0")}#`;
 }

@@ -1,10 +1,10 @@
-/** The ways into the mesh that the fuzzer knocks at: explicit and captured outbound, captured inbound, published, and the link; each in both versions of HTTP. */
+/** The listeners that the fuzzer calls: explicit and captured outbound, captured inbound, published, and the link; each in both versions of HTTP. */
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { Pair } from "./requests/request.ts";
 import type { Target, TargetPorts } from "./target/target-process.ts";
 
-export interface Door {
+export interface ListenerUnderTest {
   /** Three letters: where, how, and the version of HTTP. */
   readonly name: string;
   readonly version: "http1" | "http2";
@@ -17,7 +17,7 @@ export interface Door {
 
 const WHERE: readonly (readonly [
   name: string,
-  where: Door["where"],
+  where: ListenerUnderTest["where"],
   port: keyof TargetPorts,
   network: number,
 ])[] = [
@@ -35,9 +35,9 @@ function nextSource(network: number): string {
   return `127.${network}.${1 + Math.floor(source / 250)}.${1 + (source % 250)}`;
 }
 
-export function doorsOf(target: Target): Door[] {
+export function listenersOf(target: Target): ListenerUnderTest[] {
   return WHERE.flatMap(([name, where, port, network]) =>
-    (["http1", "http2"] as const).map((version): Door => {
+    (["http1", "http2"] as const).map((version): ListenerUnderTest => {
       const raw = (): Socket =>
         connect({
           host: "127.0.0.1",
@@ -62,7 +62,7 @@ export function doorsOf(target: Target): Door[] {
 function overTls(
   raw: Socket,
   { pems }: Target,
-  version: Door["version"],
+  version: ListenerUnderTest["version"],
 ): Socket {
   raw.on("error", () => undefined);
   return connectTls({

@@ -5,7 +5,7 @@ import { connectLink } from "../../../src/wire/tls/connect.ts";
 import { resource, until, withPair, type Pair } from "../meshes/pair.ts";
 import { RecordingBackend } from "../peers/recording-backend.ts";
 
-export interface Door {
+export interface ListenerUnderTest {
   readonly name: string;
   open(): Promise<Socket>;
 }
@@ -39,8 +39,8 @@ export async function withBackend(
 }
 
 /** The outbound listener (through both sidecars), the published port, and the link in HTTP/1.1 over mTLS. */
-export function doorsOf(pair: Pair): Door[] {
-  const plain = (name: string, port: number): Door => ({
+export function listenersOf(pair: Pair): ListenerUnderTest[] {
+  const plain = (name: string, port: number): ListenerUnderTest => ({
     name,
     open: () =>
       Promise.resolve(
@@ -69,7 +69,7 @@ export function doorsOf(pair: Pair): Door[] {
   ];
 }
 
-/** A peer on a door: what it has got, and whether the other side has ended. */
+/** A peer on a listener: what it has got, and whether the other side has ended. */
 export class Peer {
   readonly socket: Socket;
   received = "";
@@ -99,13 +99,13 @@ export class Peer {
   }
 }
 
-/** Says these octets through a door, and returns the whole of what came back until the other side ended, or until `enough`. */
+/** Says these octets through a listener, and returns the whole of what came back until the other side ended, or until `enough`. */
 export async function say(
-  door: Door,
+  listener: ListenerUnderTest,
   octets: string,
   enough?: () => boolean,
 ): Promise<string> {
-  const peer = new Peer(await door.open());
+  const peer = new Peer(await listener.open());
   peer.send(octets);
   return await peer.all(enough);
 }

@@ -11,22 +11,22 @@ import { connectLink } from "../../../src/wire/tls/connect.ts";
 import type { Pair } from "../meshes/pair.ts";
 import { block } from "../http2/raw-peer.ts";
 
-export interface OpenDoor {
+export interface OpenListener {
   readonly port: number;
   close(): void;
 }
 
-/** What `--upstream` of the caller's sidecar has to be for `plainDoor`. */
-export const PLAIN_DOOR = { port: 0, to: "orders.shop:80" };
+/** What `--upstream` of the caller's sidecar has to be for `plainListener`. */
+export const PLAIN_LISTENER = { port: 0, to: "orders.shop:80" };
 
 /** A listener of the caller's sidecar that leads to one Service, whatever the request says of its host. */
-export function plainDoor(pair: Pair): OpenDoor {
-  const port = pair.caller.ports.upstreams.get(PLAIN_DOOR.to) ?? 0;
+export function plainListener(pair: Pair): OpenListener {
+  const port = pair.caller.ports.upstreams.get(PLAIN_LISTENER.to) ?? 0;
   return { port, close: () => undefined };
 }
 
 /** The callee's link, with the caller's certificate, and the one field that a request needs there. All else is passed on as it is. */
-export async function linkDoor(pair: Pair): Promise<OpenDoor> {
+export async function linkListener(pair: Pair): Promise<OpenListener> {
   const server = createServer((plain) => {
     plain.on("error", () => undefined);
     plain.pause();
