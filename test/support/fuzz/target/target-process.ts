@@ -2,11 +2,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import type { CredentialPems } from "../../../../src/identity/credentials.ts";
-import {
-  cleanEnvironment,
-  newEnvironment,
-  ROOT,
-} from "../../processes/demo.ts";
+import { newEnvironment, ROOT } from "../../processes/demo.ts";
 import { whereItStands } from "./where-it-stands.ts";
 
 /** Milliseconds without an answer after which its event loop is held for good: what is slow answers in a second. */
@@ -74,7 +70,7 @@ export async function startTarget(
         "--inspect-port=127.0.0.1:0",
       ],
       env: {
-        ...(root === ROOT ? cleanEnvironment() : newEnvironment()),
+        ...newEnvironment(),
         WHERRY_FUZZ_APP_PORT: String(options.appPorts.http),
       },
       stdio: ["ignore", "ignore", "pipe", "ipc"],
