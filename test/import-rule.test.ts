@@ -30,7 +30,14 @@ const HOUSE: Layers = [
 /** The same within a folder, where its folders have an order. */
 const WITHIN: Readonly<Record<string, Layers>> = {
   cli: [["run.ts"], ["commands"], ["*"]],
-  sidecar: [["sidecar.ts"], ["admin"], ["workers"], ["*"]],
+  sidecar: [
+    ["sidecar.ts"],
+    ["handover"],
+    ["contract.ts", "follow-agent.ts"],
+    ["admin"],
+    ["workers"],
+    ["*"],
+  ],
   proxy: [
     ["downstream"],
     ["outbound.ts", "inbound.ts"],

@@ -31,6 +31,13 @@ export interface Agent {
   setReady(ready: boolean): Promise<void>;
   /** Takes the workload out; resolves when that is acknowledged, or after 5 s. Nothing registers it again. */
   deregister(): Promise<void>;
+  /** Resolves when all that a process needs that starts from the state directory is there, or could not be written. Absent: nothing is. */
+  keep?(): Promise<void>;
+  /**
+   * Leaves the state directory and the place in the mesh to another process of the same sidecar: writes nothing more, and follows the
+   * control plane no longer. What is in force stays. Absent: it shares nothing with another process.
+   */
+  letGo?(): Promise<void>;
   close(): Promise<void>;
 }
 

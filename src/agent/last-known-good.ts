@@ -94,6 +94,11 @@ export class LastKnownGood {
     this.#writing.put({ config, owner });
   }
 
+  /** Resolves when the newest is written, or could not be; goes on. */
+  settled(): Promise<void> {
+    return this.#writing.settled();
+  }
+
   /** Resolves when what was to be kept is, or could not be. */
   async close(): Promise<void> {
     await this.#writing.close();

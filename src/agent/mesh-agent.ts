@@ -7,6 +7,7 @@ import type { Bytes } from "../core/units.ts";
 import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh/schema.ts";
 import { threadCpu } from "../runtime/thread-cpu.ts";
+import { waitFor, watchSource, type Watch } from "../core/watch.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import type { Agent, Peers } from "./agent.ts";
 import { AgentStatus } from "./agent-status.ts";
@@ -17,7 +18,7 @@ import {
 } from "./enrolment/certificates.ts";
 import { makeConfig, MAX_CONFIG_BYTES, type Config } from "./config.ts";
 import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
-import { followControlPlane } from "./follow.ts";
+import { followControlPlane, type FollowOptions } from "./follow.ts";
 import { MeshInterest, type Declared } from "./interest/mesh-interest.ts";
 import { MeshConfig } from "./mesh-config.ts";
 import { Registration } from "./registration.ts";
@@ -28,6 +29,11 @@ export interface AgentOptions {
   /** "HOST:PORT" of the control plane's push port. */
   readonly controlPlane: string;
   readonly stateDirectory: string;
+  /**
+   * Whether the directory and the place in the mesh are this process's: until then it writes nothing, and does not follow the control
+   * plane, which would end the stream of the process before. Absent: they are.
+   */
+  readonly turn?: Watch<boolean> | undefined;
   /** Text of an enrolment token; needed until there is a certificate on disk, and again should that expire. */
   readonly token?: EnrolmentTokenText;
   /** Instance name to enrol under; absent: the control plane makes one. */
@@ -49,7 +55,10 @@ export interface AgentOptions {
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { version, clock, logger } = options;
   splitAddress(options.controlPlane);
-  const directory = await openStateDirectory(options.stateDirectory, clock);
+  const { turn = watchSource(true) } = options;
+  const directory = await openStateDirectory(options.stateDirectory, clock, {
+    shared: !turn.value,
+  });
   for (const fault of [directory.readOnly, directory.warning])
     if (fault !== undefined) logger.warn(fault);
   const stop = new AbortController();
@@ -58,14 +67,18 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const reports = new Reports({ clock, logger });
-  const parts = { config: inForce, work };
-  const certificates = await certificatesOf(options, directory, parts);
+  const certificates = await certificatesOf(options, directory, {
+    config: inForce,
+    work,
+  });
   const status = new AgentStatus({
     config: inForce,
     fault: certificates.fault,
     registration: registration.state,
   });
-  const interest = interestOf(options, () => config.interestChanged());
+  const interest = interestOf(options, () => {
+    if (turn.value && !stop.signal.aborted) config.interestChanged();
+  });
   const config = new MeshConfig({
     config: inForce,
     interest,
@@ -79,14 +92,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       status.update({ streamError: messageOf(thrown) });
     });
   status.update({ keepError: directory.readOnly });
-  const following = followControlPlane({
+  const follow = {
     controlPlane: options.controlPlane,
     credentials: certificates.issued,
     onRefused: () => certificates.lookAgain(),
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
     ...{ config, interest, registration, reports, status, work, clock, logger },
-  }).catch((thrown: unknown) => {
+  };
+  const following = followInTurn(follow, turn).catch((thrown: unknown) => {
     if (!stop.signal.aborted)
       logger.error(
         { reason: messageOf(thrown) },
@@ -94,27 +108,59 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       );
   });
 
+  const parts = { certificates, config, interest, registration, reports };
   return {
     snapshot: inForce.snapshot,
-    credentials: certificates.credentials,
     state: status.state,
+    ...agentOf(parts, following, stop),
+  };
+}
+
+interface AgentParts {
+  readonly certificates: Certificates;
+  readonly config: MeshConfig;
+  readonly interest: MeshInterest | undefined;
+  readonly registration: Registration;
+  readonly reports: Reports;
+}
+
+function agentOf(
+  { certificates, config, interest, registration, reports }: AgentParts,
+  following: Promise<unknown>,
+  stop: AbortController,
+): Omit<Agent, "snapshot" | "state"> {
+  const end = async (why: string): Promise<void> => {
+    stop.abort(new Error(why));
+    await Promise.all([following, registration.close(), certificates.close()]);
+    await config.close();
+  };
+  return {
+    credentials: certificates.credentials,
     lookups: interest,
     reports,
     clockJumped: () => certificates.lookAgain(),
     setReady: (ready) => registration.setReady(ready),
     deregister: () => registration.deregister(),
+    keep: () => config.keep(),
+    async letGo() {
+      await interest?.settled();
+      await end("another process of this sidecar goes on");
+    },
     async close() {
-      stop.abort(new Error("the sidecar is stopping"));
       interest?.close();
       reports.close();
-      await Promise.all([
-        following,
-        registration.close(),
-        certificates.close(),
-      ]);
-      await config.close();
+      await end("the sidecar is stopping");
     },
   };
+}
+
+/** As `followControlPlane`, from the turn on. */
+async function followInTurn(
+  options: FollowOptions,
+  turn: Watch<boolean>,
+): Promise<never> {
+  await waitFor(turn, (mine) => mine, options.signal);
+  return followControlPlane(options);
 }
 
 function interestOf(
@@ -137,6 +183,7 @@ async function certificatesOf(
   const certificates = await startCertificates({
     address: controlPlane,
     ...{ token, name, directory, work, clock, logger },
+    turn: options.turn,
     rotateAt: () =>
       (config.snapshot.value?.mesh ?? MESH_DEFAULTS).mtls.rotateAt,
   });

@@ -209,6 +209,12 @@ export class MeshConfig {
     };
   }
 
+  /** Resolves when what there is now is on disk, or could not be written. */
+  async keep(): Promise<void> {
+    if (this.#toKeep !== undefined) this.#keepNow();
+    await Promise.all([this.#disk.settled(), this.#interestOnDisk.settled()]);
+  }
+
   /** Resolves when what is to be kept is on disk. */
   async close(): Promise<void> {
     this.#cancelKeep?.();

@@ -32,6 +32,12 @@ export class NewestWrite<T> {
   }
 
   /** Resolves when the newest is written, or could not be. */
+  async settled(): Promise<void> {
+    await this.#writing;
+    if (this.#next !== undefined) await (this.#writing ??= this.#run());
+  }
+
+  /** The same, and nothing is tried again. */
   async close(): Promise<void> {
     await this.#writing;
     if (this.#next !== undefined) await this.#run();

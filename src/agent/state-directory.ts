@@ -57,13 +57,14 @@ export function temporaryName(file: string): string {
 
 /**
  * Makes the directory where it is missing, for its owner alone. One that may only be read will do: what it holds is enough to start with.
- * So will one that the machine keeps from being made or looked at: it is tried again at each write. Throws UserError where it cannot be used.
+ * So will one that the machine keeps from being made or looked at: it is tried again at each write. `shared`: another process may be writing there. Throws UserError where it cannot be used.
  */
 export async function openStateDirectory(
   path: string,
   clock: Clock = systemClock,
+  { shared = false }: { readonly shared?: boolean } = {},
 ): Promise<StateDirectory> {
-  const { readOnly, warning } = await prepare(path, clock);
+  const { readOnly, warning } = await prepare(path, clock, shared);
   return {
     path,
     readOnly,
@@ -83,12 +84,13 @@ export async function openStateDirectory(
 async function prepare(
   path: string,
   clock: Clock,
+  shared: boolean,
 ): Promise<Pick<StateDirectory, "readOnly" | "warning">> {
   try {
     await again(clock, () => makeDirectory(path));
     const warning = await again(clock, () => closeToOthers(path));
     const readOnly = await again(clock, () => whyReadOnly(path));
-    if (readOnly === undefined) await clearTemporary(path);
+    if (readOnly === undefined && !shared) await clearTemporary(path);
     return { readOnly, warning };
   } catch (thrown) {
     const text = `the state directory ${path} cannot be used: ${messageOf(thrown)}`;

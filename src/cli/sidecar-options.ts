@@ -16,6 +16,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly tokenFile?: string;
   readonly waitForToken?: boolean;
   readonly state: string;
+  readonly takeOver?: boolean;
   readonly resources?: string;
   readonly allowShrink?: boolean;
   readonly certificate?: string;
@@ -89,6 +90,12 @@ function withSources(command: Command): Command {
         "--state <directory>",
         "directory for the last good config, the certificate and the admin port's token",
         ".wherry/sidecar",
+      ),
+    )
+    .addOption(
+      option(
+        "--take-over",
+        "replace the sidecar that runs with the same state directory, if any: its ports are taken over once this one is ready, and that one drains",
       ),
     )
     .addOption(

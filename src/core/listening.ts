@@ -6,6 +6,10 @@ import { again } from "./machine/again.ts";
 import { countMachineError } from "./machine/machine-counts.ts";
 import { formatHostPort } from "./text/host-port.ts";
 
+/** Where to listen: by an address, or by a socket that has one. */
+export type ListenWhere =
+  ListenOptions | { readonly fd: number; readonly backlog: number };
+
 export interface ListenFault {
   /** "the admin pages" */
   readonly what: string;
@@ -51,7 +55,7 @@ function whyAndWhatToDo(fault: ListenFault, thrown: unknown): string {
 export async function listenOn(
   clock: Clock,
   server: Server,
-  where: ListenOptions,
+  where: ListenWhere,
   onError: (error: Error) => void,
 ): Promise<AddressInfo> {
   await again(clock, () => begin(server, where));
@@ -73,7 +77,7 @@ export function hearErrors(
   });
 }
 
-function begin(server: Server, where: ListenOptions): Promise<void> {
+function begin(server: Server, where: ListenWhere): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       server.off("error", failed);

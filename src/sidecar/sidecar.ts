@@ -2,7 +2,7 @@
  * A whole sidecar: listeners first, so that the agent can register their ports; then config and certificate, with which the proxy is
  * ready; then, once the application answers, the workload; and in the end everything in reverse (law 12).
  */
-import type { Agent, AgentState, Peers } from "../agent/agent.ts";
+import type { Agent, AgentState } from "../agent/agent.ts";
 import { systemClock, type Clock } from "../core/clock.ts";
 import {
   makeSharedState,
@@ -11,18 +11,30 @@ import {
 import { messageOf } from "../core/errors.ts";
 import type { LocalToken } from "../core/local/local-token.ts";
 import { silentLogger, type Logger } from "../core/log.ts";
-import { followJumps } from "../core/machine/clock-jumps.ts";
+import { keepAlive } from "../core/keep-alive.ts";
 import { DEFECT_DRAIN } from "../runtime/last-resort.ts";
 import { watchSource } from "../core/watch.ts";
-import { makeMetrics, type MetricsRegistry } from "../telemetry/metrics.ts";
-import { collectGauges, openPages, type PageState } from "./admin/pages.ts";
+import { makeMetrics } from "../telemetry/metrics.ts";
+import {
+  collectGauges,
+  openPages,
+  type OpenPages,
+  type PageState,
+} from "./admin/pages.ts";
 import type { BoundPorts } from "../proxy/downstream/ports.ts";
+import {
+  HandedListeners,
+  type ListeningSocket,
+} from "../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../proxy/downstream/acceptor.ts";
 import {
   startApplication,
   type Application,
   type Living,
 } from "./application.ts";
+import type { ShutdownWish, Sidecar, SidecarOptions } from "./contract.ts";
+import { followAgent } from "./follow-agent.ts";
+import { takeApart, type Handed } from "./handover/share-out.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
@@ -37,53 +49,15 @@ import {
   type TracingChoice,
 } from "./workers/worker.ts";
 
+export type { Sidecar, SidecarOptions } from "./contract.ts";
 export { DEFAULT_PORTS, type BoundPorts } from "../proxy/downstream/ports.ts";
-
-/** Settings that are left out are the defaults. */
-export interface SidecarOptions extends Partial<SidecarSettings> {
-  /** Starts the agent, which registers the link's port. Called once the listeners are bound. `peers`: the other workers. */
-  readonly agent: (ports: BoundPorts, peers?: Peers) => Promise<Agent>;
-  /** The token that is needed to change something by the admin port; where absent, nobody does. */
-  readonly adminToken?: LocalToken | undefined;
-  /** The application's process, where it is known: with it the sidecar knows when the application is gone. */
-  readonly application?: Living | undefined;
-  /** Takes the lines of the first worker in place of a file. */
-  readonly writeAccessLog?: (line: string) => void;
-  readonly tracing?: TracingChoice;
-  readonly metrics?: MetricsRegistry;
-  readonly clock?: Clock;
-  readonly logger?: Logger;
-  /** A worker was lost, by a defect: the sidecar ends in order. */
-  readonly onLost?: (error: Error) => void;
-}
-
-export interface ShutdownWish {
-  /** Serves what the application calls until that is gone. A later wish without it ends this wait. */
-  readonly outliveApplication?: boolean;
-  /** Milliseconds that all of it may take, in place of a setting that is longer. */
-  readonly most?: number | undefined;
-}
-
-export interface Sidecar {
-  readonly ports: BoundPorts;
-  readonly agent: Agent;
-  readonly readiness: Readiness;
-  /** Resolves once the proxy was ready for the first time. */
-  readonly whenReady: Promise<void>;
-  readonly inFlight: Readonly<Record<Side, number>>;
-  /** In order, without losing a request; the same promise however often it is called. */
-  shutDown(how?: ShutdownWish): Promise<void>;
-  /** At once. */
-  destroy(): Promise<void>;
-  /** Resolves when it has ended, for whatever reason; with the error where a worker was lost, and it ended for that. */
-  readonly over: Promise<Error | undefined>;
-}
 
 const NO_AGENT: AgentState = { source: "none", connected: false };
 
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const {
     agent,
+    handed: sockets = [],
     adminToken,
     application,
     writeAccessLog,
@@ -97,9 +71,11 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const settings = { ...DEFAULT_SETTINGS, ...given };
   const sharedState = makeSharedState(settings.concurrency);
   // The first worker is this thread's: it opens the listeners, which refuse with their reason until there is anything to serve by.
+  const handed = takeApart(sockets, settings.concurrency);
   const log = openAccessLog(settings, writeAccessLog, clock);
   const worker = await startWorker({
     clock,
+    handed: new HandedListeners(handed.workers[0] ?? []),
     sharedState,
     logger,
     registry: metrics,
@@ -112,7 +88,7 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   });
   const parts = {
     ...{ clock, logger, settings, sharedState },
-    ...{ tracing, log, worker, onLost, application },
+    ...{ tracing, log, worker, onLost, application, handed },
   };
   const sidecar = new RunningSidecar(parts);
   await sidecar.start(agent, adminToken);
@@ -129,6 +105,7 @@ interface Parts {
   readonly worker: ProxyWorker;
   readonly onLost: SidecarOptions["onLost"];
   readonly application: Living | undefined;
+  readonly handed: Handed;
 }
 
 class RunningSidecar implements Sidecar {
@@ -143,6 +120,9 @@ class RunningSidecar implements Sidecar {
   readonly #closers: (() => Promise<void> | void)[] = [];
   #ports: BoundPorts;
   #agent: Agent | undefined;
+  #pages: OpenPages | undefined;
+  /** What was handed over for the pages. */
+  readonly #handedPages: HandedListeners;
   /** On its way out. */
   #leaving = false;
   #lost: Error | undefined;
@@ -153,6 +133,7 @@ class RunningSidecar implements Sidecar {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#handedPages = new HandedListeners(parts.handed.pages);
     this.#ports = {
       ...parts.worker.ports,
       admin: undefined,
@@ -197,7 +178,9 @@ class RunningSidecar implements Sidecar {
       await this.#end();
       throw error;
     }
-    this.#follow(this.#agent);
+    this.#closers.push(
+      ...followAgent(this.#agent, this.#parts, this.#workerPool),
+    );
     this.#probeApplication(this.#agent);
   }
 
@@ -231,6 +214,58 @@ class RunningSidecar implements Sidecar {
     return this.#shuttingDown;
   }
 
+  async sockets(): Promise<readonly ListeningSocket[]> {
+    // Whoever takes them over starts from the disk.
+    await this.#agent?.keep?.();
+    return [
+      ...this.#parts.worker.sockets,
+      ...((await this.#workerPool?.sockets()) ?? []),
+      ...(this.#pages?.sockets ?? []),
+    ];
+  }
+
+  async begin(): Promise<void> {
+    await Promise.all([
+      this.#parts.worker.begin(),
+      this.#workerPool?.begin(),
+      this.#handedPages.begin(),
+    ]);
+  }
+
+  async handOver(): Promise<void> {
+    const { clock, logger, settings, worker } = this.#parts;
+    if (this.#shuttingDown !== undefined)
+      throw new Error("it is about to end itself");
+    const letGo = keepAlive();
+    const retired = Promise.withResolvers<undefined>();
+    this.#hurry.abort();
+    this.#shuttingDown = shutDown({
+      clock,
+      logger,
+      drainTimeout: settings.drainTimeout,
+      hurry: this.#hurry.signal,
+      steps: {
+        unready: () => this.#leave(),
+        // Its lease is the other process's.
+        deregister: () => retired.promise,
+        refuseInbound: () => undefined,
+        applicationGone: () => Promise.resolve(true),
+        refuseOutbound: () => undefined,
+        inboundActive: () => this.#active("inbound"),
+        outboundActive: () => this.#active("outbound"),
+        end: () => this.#end().finally(letGo),
+      },
+    });
+    this.#pages?.stop();
+    worker.retire();
+    this.#workerPool?.retire();
+    try {
+      await this.#agent?.letGo?.();
+    } finally {
+      retired.resolve(undefined);
+    }
+  }
+
   async destroy(): Promise<void> {
     this.#leaving = true;
     await this.#end();
@@ -244,6 +279,7 @@ class RunningSidecar implements Sidecar {
       clock,
       threads: sharedState.workers - 1,
       data,
+      handed: this.#parts.handed.workers,
       lines: log.sink,
       spans: (span) => tracing?.sink(span),
       onLost: (error) => {
@@ -281,7 +317,9 @@ class RunningSidecar implements Sidecar {
       drain: () => void this.shutDown({ outliveApplication: true }),
       quit: () => void this.shutDown(),
     };
-    const pages = await openPages({ ...settings, adminToken }, state);
+    const handed = this.#handedPages;
+    const pages = await openPages({ ...settings, adminToken, handed }, state);
+    this.#pages = pages;
     this.#closers.push(() => pages.close());
     for (const port of [pages.admin, pages.metrics])
       if (port !== undefined) worker.ownPorts.add(port);
@@ -292,34 +330,6 @@ class RunningSidecar implements Sidecar {
       metrics: pages.metrics,
     };
     this.#closers.push(collectGauges(worker.meters, state));
-  }
-
-  #follow(agent: Agent): void {
-    const { worker } = this.#parts;
-    const { lookups } = agent;
-    if (lookups !== undefined) {
-      worker.lookups = lookups;
-      this.#workerPool?.lookups(lookups);
-      this.#closers.push(lookups.watchExchanges(() => worker.servicesInUse()));
-    }
-    if (agent.reports !== undefined) {
-      this.#workerPool?.reports(agent.reports);
-      this.#closers.push(agent.reports.watch(() => worker.sightings()));
-    }
-    this.#closers.push(
-      followJumps({
-        ...this.#parts,
-        count: (direction) => worker.meters.clockJumps.with(direction).add(1),
-        onJump: () => agent.clockJumped(),
-      }),
-      follow(agent.credentials, (value) => {
-        worker.credentials.set(value);
-        if (value !== undefined) this.#workerPool?.credentials(value);
-      }),
-      follow(agent.snapshot, (value) => {
-        if (value !== undefined) worker.apply(value);
-      }),
-    );
   }
 
   /** The workload is ready only once the application answers (law 12). */
@@ -380,14 +390,4 @@ class RunningSidecar implements Sidecar {
     this.#parts.log.close();
     this.#over.resolve(this.#lost);
   }
-}
-
-/** The present value and every later one. */
-function follow<T>(
-  watch: { readonly value: T; subscribe(run: (value: T) => void): () => void },
-  run: (value: T) => void,
-): () => void {
-  const stop = watch.subscribe(run);
-  run(watch.value);
-  return stop;
 }

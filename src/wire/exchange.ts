@@ -140,8 +140,11 @@ export interface ServerConnection {
   readonly active: number;
   /** Breaks off up to `most` whole responses of which the caller has taken nothing for `ms`, as far as that was looked at; gives how many. */
   shed(ms: number, most: number): number;
-  /** Takes no new requests (GOAWAY, Connection: close), finishes those in flight, then closes. */
-  drain(): void;
+  /**
+   * Takes no new requests (GOAWAY, Connection: close), finishes those in flight, then closes. HTTP/1 has no word for an idle
+   * connection, on which a request may be on its way: it is closed once it has been idle for `idleFor` milliseconds, 0 where absent.
+   */
+  drain(idleFor?: number): void;
   /** Ends at once. */
   destroy(): void;
 }

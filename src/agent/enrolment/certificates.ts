@@ -5,7 +5,12 @@ import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { PacedWork } from "../../core/paced-work.ts";
 import type { MonotonicMs } from "../../core/units.ts";
-import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
+import {
+  waitFor,
+  watchSource,
+  type Watch,
+  type WatchSource,
+} from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { generatePrivateKey } from "../../identity/x509.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
@@ -36,6 +41,8 @@ export interface CertificatesOptions {
   readonly directory: StateDirectory;
   /** Share of the certificate's life after which to renew, from the config in force. */
   readonly rotateAt: () => number;
+  /** While it is false, nothing is asked of the control plane. */
+  readonly turn?: Watch<boolean> | undefined;
   /** What the control plane sends is read at its pace. */
   readonly work?: PacedWork | undefined;
   readonly clock: Clock;
@@ -142,6 +149,11 @@ export class Certificates {
   /** Ends with the process, and before that for nothing. */
   async #run(): Promise<void> {
     const isOver = (): boolean => this.#stop.signal.aborted;
+    const { turn } = this.#options;
+    if (turn !== undefined)
+      await waitFor(turn, (mine) => mine, this.#stop.signal).catch(
+        () => undefined,
+      );
     for (let failures = 0; !isOver();)
       try {
         await this.#untilNextTry(failures);

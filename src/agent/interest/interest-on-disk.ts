@@ -80,6 +80,12 @@ export class InterestOnDisk {
     this.#cancel ??= clock.after(WRITE_EVERY, () => this.#write());
   }
 
+  /** As `close`, and goes on. */
+  settled(): Promise<void> {
+    if (this.#cancel !== undefined) this.#write();
+    return this.#writing.settled();
+  }
+
   /** Resolves when what has changed is written, or could not be. */
   async close(): Promise<void> {
     if (this.#cancel !== undefined) this.#write();

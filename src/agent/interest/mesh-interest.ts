@@ -1,5 +1,5 @@
 /** What one sidecar in a mesh is interested in: what it uses, what it asked, and what it was started with; it tells the control plane, and forgets what is of no use. */
-import type { Cancel, Clock } from "../../core/clock.ts";
+import { wait, type Cancel, type Clock } from "../../core/clock.ts";
 import type { Destination, SelfDescription } from "../../policy/snapshot.ts";
 import {
   EVERYTHING,
@@ -19,7 +19,7 @@ import type {
   Want,
 } from "./lookups.ts";
 import { heldView, type HeldView } from "./held-view.ts";
-import { Questions } from "./questions.ts";
+import { Questions, RESOLVE_WITHIN } from "./questions.ts";
 import { PendingSubscriptions, type Send } from "./subscriptions.ts";
 import { Uses } from "./uses.ts";
 
@@ -48,6 +48,9 @@ export interface MeshInterestOptions {
 const MINUTE = 60_000;
 /** Minutes after which what was of no use is given back. */
 export const GIVEN_BACK_AFTER = 60;
+
+/** Milliseconds between two looks at whether requests wait. */
+const SETTLING = 20;
 
 export class MeshInterest implements SharedLookups {
   readonly #options: MeshInterestOptions;
@@ -232,6 +235,14 @@ export class MeshInterest implements SharedLookups {
     for (const service of services) this.#uses.note(service);
     this.#lookups = lookups;
     this.#questions.restore(lookups);
+  }
+
+  /** Resolves when no request waits for a result any more, or has waited for as long as it may. */
+  async settled(): Promise<void> {
+    const { clock } = this.#options;
+    const end = clock.now() + RESOLVE_WITHIN;
+    while (this.#questions.waiting > 0 && clock.now() < end)
+      await wait(clock, SETTLING, new AbortController().signal);
   }
 
   close(): void {

@@ -198,6 +198,11 @@ export class Questions {
     }));
   }
 
+  /** Requests that wait for a result. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   close(): void {
     this.#deadlines.close();
   }

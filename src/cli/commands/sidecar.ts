@@ -10,6 +10,7 @@ import {
   openLocalToken,
   type LocalToken,
 } from "../../core/local/local-token.ts";
+import type { Watch } from "../../core/watch.ts";
 import { inSlices, nextTurn } from "../../core/slices.ts";
 import { DEFECT_DRAIN } from "../../runtime/last-resort.ts";
 import { packageVersion } from "../../runtime/package.ts";
@@ -25,6 +26,9 @@ import {
   type BoundPorts,
   type Sidecar,
 } from "../../sidecar/sidecar.ts";
+import { claim } from "../../sidecar/handover/claim.ts";
+import { offerHandOver } from "../../sidecar/handover/offer.ts";
+import { takeOver } from "../../sidecar/handover/take-over.ts";
 import { prepareValidators } from "../../resources/validate.ts";
 import {
   makeSpanExporter,
@@ -68,19 +72,24 @@ async function runSidecar(
   const application = applicationProcess(options);
   const appPorts = applicationPorts(options);
   let agent: Agent | undefined;
+  const before =
+    options.takeOver === true
+      ? await claim(options.state, clock, logger)
+      : undefined;
   const adminToken = await adminTokenOf(options, logger);
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
     ...settings,
     agent: async (ports, peers) => {
       agent = await startOwnAgent(
-        { context, options, logger, peers },
+        { context, options, logger, peers, turn: before?.turn },
         appPorts,
         ports,
       );
       leaveStartBehind("large");
       return agent;
     },
+    handed: before?.sockets,
     adminToken,
     application,
     ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
@@ -97,14 +106,20 @@ async function runSidecar(
     clock,
     memoryBytes: resolveLimits(settings.limits).memoryBytes,
   });
+  if (before !== undefined)
+    await takeOver(sidecar, before, { clock, logger, stop: context.stop });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
+  const withdraw = await offerHandOver({
+    directory: options.state,
+    ...{ sidecar, clock, logger },
+  });
   void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, exporter));
   await Promise.race([
     untilStopped(context),
     untilEnded(application, clock),
     sidecar.over,
   ]);
-  logger.info("stopping: deregister, GOAWAY, drain");
+  withdraw();
   await sidecar.shutDown({
     outliveApplication: isOfSupervisor(context.stop),
     most: context.lastResort?.ending === true ? DEFECT_DRAIN : undefined,
@@ -186,6 +201,8 @@ interface OwnAgent {
   readonly options: SidecarCommandOptions;
   readonly logger: Logger;
   readonly peers: Peers | undefined;
+  /** Where this process takes over: whether it has. */
+  readonly turn: Watch<boolean> | undefined;
 }
 
 /** The agent of a mesh, or that of files where there is no control plane. */
@@ -242,7 +259,7 @@ async function startFileAgent(
 }
 
 async function startMeshAgent(
-  { context, options, logger, peers }: OwnAgent,
+  { context, options, logger, peers, turn }: OwnAgent,
   appPorts: Record<string, number>,
   bound: BoundPorts,
 ): Promise<Agent> {
@@ -263,6 +280,7 @@ async function startMeshAgent(
     interest,
     controlPlane: options.controlPlane,
     stateDirectory: options.state,
+    turn,
     ...(token === undefined ? {} : { token }),
     name: nameOf(options),
     workload: () => workloadOf(options, appPorts, bound),

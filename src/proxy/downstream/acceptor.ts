@@ -68,6 +68,11 @@ export class Acceptor {
     return this.#options.counts.total;
   }
 
+  /** This worker's own, where `connections` has those of all. */
+  get sockets(): number {
+    return this.#sockets.size;
+  }
+
   get local(): LocalConnections {
     return this.#local;
   }

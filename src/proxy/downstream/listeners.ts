@@ -6,12 +6,14 @@ import {
   type Socket,
 } from "node:net";
 import { systemCode } from "../../core/errors.ts";
-import { listenOn } from "../../core/listening.ts";
+import { listenOn, type ListenWhere } from "../../core/listening.ts";
 import { again } from "../../core/machine/again.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import { descriptorOf } from "../../runtime/socket-option.ts";
 import { linkListener } from "../../wire/tls/tls.ts";
 import type { LocalUpstream } from "../destination.ts";
+import type { HandedListeners, ListeningSocket } from "./handed-listeners.ts";
 import { assertFree } from "./port-lock.ts";
 
 import {
@@ -26,6 +28,8 @@ export interface Bound {
   readonly port: number;
   /** Connections that are accepted and not handed over yet. */
   readonly arriving: number;
+  /** What it listens on, each address and each socket. */
+  readonly sockets: readonly ListeningSocket[];
   /** Accepts no more; connections that are open live on, and those that arrive are handed over. */
   stop(): void;
   /** Besides, ends what is arriving. */
@@ -41,6 +45,8 @@ export interface ListenersOptions extends AcceptOptions {
    * sees to it that nobody else does.
    */
   readonly shared: false | "first" | "joined";
+  /** What a process before this one listened on; absent: there was none. */
+  readonly handed?: HandedListeners | undefined;
 }
 
 export interface Listeners {
@@ -56,20 +62,25 @@ export interface Listeners {
 export function makeListeners(options: ListenersOptions): Listeners {
   return {
     outbound: (port) =>
-      listen(options, LOOPBACK, port, "outbound", (socket) =>
+      listen(options, LOOPBACK, port, "outbound", "outbound", (socket) =>
         acceptOutbound(options, "outbound", undefined, socket),
       ),
     upstream: (port, upstream) =>
-      listen(options, LOOPBACK, port, "upstream", (socket) =>
+      listen(options, LOOPBACK, port, keyOf(upstream), "upstream", (socket) =>
         acceptOutbound(options, "upstream", upstream, socket),
       ),
     captured: (host, port) =>
-      listen(options, [host], port, "captured", (socket) =>
+      listen(options, [host], port, "captured", "captured", (socket) =>
         acceptCaptured(options, socket),
       ),
     published: (host, port, appPort) =>
-      listen(options, [host], port, "published", (socket) =>
-        acceptPublished(options, appPort, socket),
+      listen(
+        options,
+        [host],
+        port,
+        `published ${appPort}`,
+        "published",
+        (socket) => acceptPublished(options, appPort, socket),
       ),
     link: (host, port) => listenForLinks(options, host, port),
   };
@@ -77,38 +88,45 @@ export function makeListeners(options: ListenersOptions): Listeners {
 
 /** Listens on the same port of each host. */
 async function listen(
-  { clock, serving, ownPorts, shared }: ListenersOptions,
+  options: ListenersOptions,
   hosts: readonly string[],
   port: number,
+  key: string,
   name: string,
   accept: (socket: Socket) => void,
 ): Promise<Bound> {
-  const servers: Server[] = [];
+  const { clock, serving, ownPorts, shared } = options;
+  const opened: OpenedServer[] = [];
   const stop = (): void => {
-    for (const server of servers) server.close();
+    for (const { server } of opened) server.close();
   };
-  const onConnection = (socket: Socket): void => {
-    if (serving.admit(socket, name)) accept(socket);
+  const open = async (host: string, where: ListenWhere): Promise<number> => {
+    const server = createServer(
+      { allowHalfOpen: true, noDelay: true },
+      (socket) => {
+        if (serving.admit(socket, name)) accept(socket);
+      },
+    );
+    const address = await listenOn(clock, server, where, ({ message }) =>
+      serving.refused(name, "accept failed", message, undefined, undefined),
+    );
+    opened.push({ host, server });
+    if (hosts !== LOOPBACK) serving.guard(server);
+    return address.port;
   };
   let bound = port;
   for (const [index, host] of hosts.entries()) {
+    const handed = takeHanded(options, { key, host, port: bound }, (where) =>
+      open(host, where),
+    );
+    if (handed !== undefined) {
+      bound = handed;
+      continue;
+    }
     try {
       if (shared === "first" && bound !== 0)
         await again(clock, () => assertFree(host, bound));
-      const server = createServer(
-        { allowHalfOpen: true, noDelay: true },
-        onConnection,
-      );
-      const address = await listenOn(
-        clock,
-        server,
-        addressOf(host, bound, shared !== false),
-        ({ message }) =>
-          serving.refused(name, "accept failed", message, undefined, undefined),
-      );
-      servers.push(server);
-      if (hosts !== LOOPBACK) serving.guard(server);
-      bound = address.port;
+      bound = await open(host, addressOf(host, bound, shared !== false));
     } catch (error) {
       // The second host is the other address family, which a machine need not have.
       if (index > 0 && isMissingFamily(error)) continue;
@@ -117,7 +135,15 @@ async function listen(
     }
   }
   ownPorts.add(bound);
-  return { port: bound, arriving: 0, stop, close: stop };
+  return {
+    port: bound,
+    arriving: 0,
+    get sockets() {
+      return socketsOf(opened, key, bound);
+    },
+    stop,
+    close: stop,
+  };
 }
 
 async function listenForLinks(
@@ -128,11 +154,15 @@ async function listenForLinks(
   const { clock, serving, shared, ownPorts } = options;
   const handler = options.inbound({ kind: "link" });
   let stopped = false;
+  const servers: OpenedServer[] = [];
   const listener = linkListener({
     credentials: options.credentials,
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
-    onListening: (server) => serving.guard(server),
+    onListening(server) {
+      servers.push({ host, server });
+      serving.guard(server);
+    },
     onConnection(socket, { uri, protocol, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
       const info = { ...infoOf(socket, uri, undefined), protocol };
@@ -140,21 +170,31 @@ async function listenForLinks(
       // No identity outlives its certificate (laws 5 and 8): what is in flight ends, the next request proves itself anew.
       const cancel = clock.after(lasts, () => connection.drain());
       socket.on("close", cancel);
-      if (stopped) connection.drain();
+      if (stopped) connection.drain(serving.idleFor);
     },
     onRefused(reason, detail, remote) {
       serving.refused("link", reason, detail, remote.address, remote.port);
     },
   });
-  if (shared === "first" && port !== 0)
-    await again(clock, () => assertFree(host, port));
-  const reusePort = shared !== false;
-  const address = await listener.listen({ host, port, reusePort });
-  ownPorts.add(address.port);
+  const key = "link";
+  let bound = takeHanded(options, { key, host, port }, (where) =>
+    listener.listen(where),
+  );
+  if (bound === undefined) {
+    if (shared === "first" && port !== 0)
+      await again(clock, () => assertFree(host, port));
+    const reusePort = shared !== false;
+    bound = (await listener.listen({ host, port, reusePort })).port;
+  }
+  const address = bound;
+  ownPorts.add(address);
   return {
-    port: address.port,
+    port: address,
     get arriving() {
       return listener.handshakes;
+    },
+    get sockets() {
+      return socketsOf(servers, key, address);
     },
     stop() {
       stopped = true;
@@ -162,6 +202,40 @@ async function listenForLinks(
     },
     close: () => listener.close(),
   };
+}
+
+/** A server, and the address that it was opened for. */
+interface OpenedServer {
+  readonly host: string;
+  readonly server: Server;
+}
+
+/** The port of what was handed for this place, on which `open` is called once connections are to be accepted; undefined: nothing was. */
+function takeHanded(
+  { handed }: ListenersOptions,
+  { key, host, port }: Omit<ListeningSocket, "descriptor">,
+  open: (where: ListenWhere) => Promise<unknown>,
+): number | undefined {
+  const sockets = handed?.take(key, host, port) ?? [];
+  for (const { descriptor } of sockets)
+    handed?.onBegin(() => open({ fd: descriptor, backlog: BACKLOG }));
+  return sockets[0]?.port;
+}
+
+/** Those that listen now. */
+function socketsOf(
+  servers: readonly OpenedServer[],
+  key: string,
+  port: number,
+): ListeningSocket[] {
+  return servers.flatMap(({ host, server }) => {
+    const descriptor = descriptorOf(server);
+    return descriptor === undefined ? [] : [{ key, host, port, descriptor }];
+  });
+}
+
+function keyOf({ host, port }: LocalUpstream): string {
+  return `upstream ${host}:${port ?? ""}`;
 }
 
 const LOOPBACK: readonly string[] = ["127.0.0.1", "::1"];

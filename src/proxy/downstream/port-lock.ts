@@ -10,12 +10,11 @@
  * user's process cannot share our ports, so there is nothing to wait for: the ports are opened out of turn, and the log says so.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { endianness } from "node:os";
 import type { Clock } from "../../core/clock.ts";
 import { systemCode, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { again } from "../../core/machine/again.ts";
-import { socketOption } from "../../runtime/socket-option.ts";
+import { peerProcess } from "../../runtime/unix/peer-process.ts";
 
 /** In the abstract namespace: no file, and free when its holder ends, however it ends. */
 const NAME = `\0wherry-sidecar-starts-${String(process.getuid?.() ?? "")}`;
@@ -23,11 +22,6 @@ const NAME = `\0wherry-sidecar-starts-${String(process.getuid?.() ?? "")}`;
 const GIVE_UP = 10_000;
 /** Milliseconds before the name is tried again where its holder could not be asked. */
 const AGAIN = 10;
-// linux/socket.h, asm-generic/socket.h
-const SOL_SOCKET = 1;
-const SO_PEERCRED = 17;
-/** struct ucred: three numbers of 32 bits, the process, the user and the group. */
-const UCRED = 12;
 
 /** Runs `open` while no other sidecar with several workers opens its ports. */
 export async function inTurn<T>(
@@ -96,7 +90,7 @@ function itsEnd(clock: Clock, ms: number): Promise<string | undefined> {
       resolve(foreign);
     };
     socket.on("connect", () => {
-      const holder = userOf(socket);
+      const holder = peerProcess(socket)?.uid;
       if (holder !== undefined && holder !== process.getuid?.())
         settle(`uid ${holder}`);
     });
@@ -108,15 +102,6 @@ function itsEnd(clock: Clock, ms: number): Promise<string | undefined> {
       cancel = clock.after(AGAIN, () => settle(undefined));
     });
   });
-}
-
-/** The user whose process listens at the other end (unix(7), SO_PEERCRED). */
-function userOf(socket: Socket): number | undefined {
-  const credentials = socketOption(socket, SOL_SOCKET, SO_PEERCRED, UCRED);
-  if (credentials?.length !== UCRED) return undefined;
-  return endianness() === "LE"
-    ? credentials.readUInt32LE(4)
-    : credentials.readUInt32BE(4);
 }
 
 /** Rejects as `listen` does where anybody listens on `port` of `host`. */

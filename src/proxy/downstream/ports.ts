@@ -2,6 +2,7 @@
 import { UserError } from "../../core/errors.ts";
 import { cannotListen } from "../../core/listening.ts";
 import { parseAuthority, type LocalUpstream } from "../destination.ts";
+import type { ListeningSocket } from "./handed-listeners.ts";
 import type { Bound, Listeners } from "./listeners.ts";
 
 /** 0 lets the system choose; undefined leaves the listener out. */
@@ -66,8 +67,11 @@ export interface Open {
   };
   /** Inbound connections that are accepted and not handed over yet. */
   readonly arriving: number;
+  /** All that it listens on. */
+  readonly sockets: readonly ListeningSocket[];
   /** Accepts no more. */
   stopInbound(): void;
+  stopOutbound(): void;
   closeInbound(): void;
   closeOutbound(): void;
 }
@@ -96,6 +100,10 @@ class Opened {
   /** Connections that are accepted and not handed over yet. */
   get arriving(): number {
     return this.#bounds.reduce((sum, bound) => sum + bound.arriving, 0);
+  }
+
+  get sockets(): readonly ListeningSocket[] {
+    return this.#bounds.flatMap(({ sockets }) => sockets);
   }
 
   async open(
@@ -181,7 +189,11 @@ export async function openAll(
       get arriving() {
         return inbound.arriving;
       },
+      get sockets() {
+        return [...outbound.sockets, ...inbound.sockets];
+      },
       stopInbound: () => inbound.stop(),
+      stopOutbound: () => outbound.stop(),
       closeInbound: () => inbound.close(),
       closeOutbound: () => outbound.close(),
     };

@@ -71,6 +71,15 @@ export interface Serving {
   undetected(listener: string, port: number, detail: string): void;
   /** Takes no new requests on the connections of `listener` (GOAWAY, Connection: close). */
   drain(isConcerned: (listener: string) => boolean): void;
+  /**
+   * The same on all connections, those included that have not said yet what they speak; an idle one of HTTP/1 is closed once it has been
+   * idle for so long that no request is on its way.
+   */
+  retire(): void;
+  /** How long an idle connection of HTTP/1 may still be, milliseconds, on a listener that has stopped. */
+  readonly idleFor: number;
+  /** Connections that are open, whatever they speak. */
+  readonly sockets: number;
   /** From level 1 on no connection is kept alive, from level 2 on none is taken. */
   overloaded(level: Level): void;
   readonly connections: number;
@@ -127,6 +136,7 @@ class ServedConnections implements Serving {
   /** Those that `shed` has still to look at. */
   #unshed: Iterator<ServerConnection> | undefined;
   #level: Level = 0;
+  #retired = false;
 
   constructor(options: ServingOptions) {
     const { clock, meters, logger, place } = options;
@@ -217,6 +227,7 @@ class ServedConnections implements Serving {
           told,
         );
     this.#served.set(connection, { listener, multiplexed });
+    if (this.#retired) connection.drain(this.idleFor);
     socket.on("close", () => {
       this.#served.delete(connection);
       if (source !== undefined) this.#sources.leave(name);
@@ -280,6 +291,20 @@ class ServedConnections implements Serving {
       if (isConcerned(listener)) connection.drain();
   }
 
+  retire(): void {
+    this.#retired = true;
+    for (const connection of [...this.#served.keys()])
+      connection.drain(this.idleFor);
+  }
+
+  get idleFor(): number {
+    return this.#retired ? QUIET : 0;
+  }
+
+  get sockets(): number {
+    return this.#acceptor.sockets;
+  }
+
   overloaded(level: Level): void {
     const entered = this.#level === 0 && level > 0;
     this.#level = level;
@@ -325,6 +350,8 @@ class ServedConnections implements Serving {
   }
 }
 
+/** Milliseconds: longer than callers of ours take an idle connection of HTTP/1 for open. */
+const QUIET = 2000;
 /** Connections that one call of `shed` looks at: a look takes a microsecond or two, and there may be thousands. */
 export const MOST_SHED = 256;
 

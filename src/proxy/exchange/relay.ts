@@ -240,8 +240,8 @@ export class Relay
     if (error !== undefined) conclude(this, error);
   }
 
-  leave(callee: boolean): void {
-    if (this.plan.callee === callee) this.stream.conclude?.(leaving());
+  leave(callee: boolean): boolean | undefined {
+    return this.plan.callee === callee && this.stream.conclude?.(leaving());
   }
 
   get #isOpenEnded(): boolean {

@@ -5,7 +5,17 @@ import type { Clock } from "../../core/clock.ts";
 import type { LocalToken } from "../../core/local/local-token.ts";
 import { cannotListen } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
-import { refusedPage, servePages, type Page, type Pages } from "./server.ts";
+import type {
+  HandedListeners,
+  ListeningSocket,
+} from "../../proxy/downstream/handed-listeners.ts";
+import {
+  refusedPage,
+  servePages,
+  type Page,
+  type Pages,
+  type PageServer,
+} from "./server.ts";
 import { HIGHEST, type Meters } from "../../telemetry/meters.ts";
 import { sparing } from "./sparing.ts";
 import type { SidecarPorts } from "../../proxy/downstream/ports.ts";
@@ -45,6 +55,10 @@ export interface PageState {
 export interface OpenPages {
   readonly admin: number | undefined;
   readonly metrics: number | undefined;
+  /** What they listen on. */
+  readonly sockets: readonly ListeningSocket[];
+  /** Accept no more: another process listens there. */
+  stop(): void;
   close(): Promise<void>;
 }
 
@@ -54,13 +68,14 @@ export async function openPages(
     readonly ports: SidecarPorts;
     readonly metricsHost: string;
     readonly adminToken: LocalToken | undefined;
+    readonly handed: HandedListeners;
   },
   state: PageState,
 ): Promise<OpenPages> {
-  const { ports: wanted, metricsHost } = options;
-  const closers: (() => Promise<void>)[] = [];
+  const { ports: wanted, metricsHost, handed } = options;
+  const servers: PageServer[] = [];
   const close = async (): Promise<void> => {
-    for (const each of closers) await each();
+    for (const each of servers) await each.close();
   };
   const open = async (
     kind: "admin" | "metrics",
@@ -71,9 +86,7 @@ export async function openPages(
     if (port === undefined) return undefined;
     try {
       const server = await servePages({
-        host,
-        port,
-        pages,
+        ...{ key: kind, host, port, handed, pages },
         clock: state.clock,
         logger: state.logger,
         audience:
@@ -81,7 +94,7 @@ export async function openPages(
             ? { kind: "local", token: options.adminToken }
             : { kind: "everybody" },
       });
-      closers.push(() => server.close());
+      servers.push(server);
       return server.port;
     } catch (thrown) {
       await close();
@@ -95,6 +108,12 @@ export async function openPages(
   return {
     admin: await open("admin", "127.0.0.1", adminPages(state)),
     metrics: await open("metrics", metricsHost, metricsPages(state)),
+    get sockets() {
+      return servers.flatMap(({ sockets }) => sockets);
+    },
+    stop() {
+      for (const server of servers) server.stop();
+    },
     close,
   };
 }

@@ -1,8 +1,14 @@
 /** The sidecar's own HTTP pages, off the data path: admin on loopback, metrics and readiness for the platform. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../core/clock.ts";
-import { listenOn } from "../../core/listening.ts";
+import { listenOn, type ListenWhere } from "../../core/listening.ts";
+import type {
+  HandedListeners,
+  ListeningSocket,
+} from "../../proxy/downstream/handed-listeners.ts";
+import { descriptorOf } from "../../runtime/socket-option.ts";
 import { http } from "../../runtime/http.ts";
 import { limitConnections } from "../../core/local/connection-limit.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
@@ -41,6 +47,8 @@ export const PAGE_CONNECTIONS: number = 256;
 export const PAGE_HEAD_TIMEOUT: number = 10_000;
 export const PAGE_IDLE_TIMEOUT: number = 20_000;
 export const PAGE_TAKE_TIMEOUT: number = 30_000;
+/** Connections that the kernel holds: Node's default. */
+const BACKLOG = 511;
 /** Milliseconds in which a peer may read why its request was none. */
 const LINGER = 1000;
 
@@ -52,12 +60,19 @@ export type Audience =
 
 export interface PageServer {
   readonly port: number;
+  /** What it listens on. */
+  readonly sockets: readonly ListeningSocket[];
+  /** Accepts no more, and ends idle connections: another process listens there. */
+  stop(): void;
   close(): Promise<void>;
 }
 
 export async function servePages(options: {
+  /** For which of what was handed over it is. */
+  readonly key: string;
   readonly host: string;
   readonly port: number;
+  readonly handed: HandedListeners;
   readonly pages: Pages;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -92,15 +107,25 @@ export async function servePages(options: {
     (socket) => refuse(new StalledHead(), socket),
   );
   server.on("clientError", refuse);
-  const { host, port: wanted } = options;
-  const { port } = await listenOn(
-    clock,
-    server,
-    { host, port: wanted },
-    (error) => logger.error({ error: error.message }, "page server"),
-  );
+  const { host, key, handed } = options;
+  const open = (where: ListenWhere): Promise<AddressInfo> =>
+    listenOn(clock, server, where, (error) =>
+      logger.error({ error: error.message }, "page server"),
+    );
+  const [before] = handed.take(key, host, options.port);
+  let port = options.port;
+  if (before === undefined) ({ port } = await open({ host, port }));
+  else {
+    ({ port } = before);
+    handed.onBegin(() => open({ fd: before.descriptor, backlog: BACKLOG }));
+  }
   return {
     port,
+    get sockets() {
+      const descriptor = descriptorOf(server);
+      return descriptor === undefined ? [] : [{ key, host, port, descriptor }];
+    },
+    stop: () => void server.close(),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -22,6 +22,7 @@ import { watchIdle } from "../../proxy/exchange/time/idle.ts";
 import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
 import { makeInbound } from "../../proxy/inbound.ts";
 import { makeLimiter, type Limiter } from "../../proxy/filters/limiter.ts";
+import type { HandedListeners } from "../../proxy/downstream/handed-listeners.ts";
 import {
   resolveLimits,
   shareOf,
@@ -62,6 +63,8 @@ import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
 import type { SidecarSettings } from "../settings.ts";
 
 export interface WorkerOptions {
+  /** What a process before this one listened on; absent: there was none. */
+  readonly handed?: HandedListeners | undefined;
   readonly settings: SidecarSettings;
   readonly clock: Clock;
   readonly sharedState: SharedState;
@@ -233,6 +236,7 @@ export function makeDownstream(
     lookups,
     credentials,
     ownPorts,
+    handed: options.handed,
     shared: workers === 1 ? false : worker === 0 ? "first" : "joined",
     claimsOf: strangersClaims(settings.trustedProxies),
     outbound: (localUpstream) => makeOutbound(outbound, localUpstream),

@@ -3,6 +3,7 @@ import type { SharedConfig } from "../../agent/agent.ts";
 import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
 import type { Sighting } from "../../agent/reports.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
+import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Resource } from "../../resources/envelope.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -14,6 +15,8 @@ import type { Side } from "./worker.ts";
 /** What a thread begins with. */
 export interface ThreadData {
   readonly worker: number;
+  /** What it is to listen on once it is asked to begin; its own to close. */
+  readonly handed: readonly ListeningSocket[];
   readonly sharedState: SharedStateData;
   /** Every port is one that the first worker listens on already. */
   readonly settings: SidecarSettings;
@@ -39,6 +42,10 @@ export type Question =
   | { readonly ask: "worker" }
   /** Asked anew each time: what a thread had reported, it may have reported before it stood still. */
   | { readonly ask: "localConnections" }
+  /** Accepts connections on what was handed over. */
+  | { readonly ask: "begin" }
+  /** Their descriptors are the process's. */
+  | { readonly ask: "sockets" }
   /** Ends everything, and gives away what is left to tell. */
   | { readonly ask: "end" };
 
@@ -51,6 +58,8 @@ export interface Answers {
   readonly overload: OverloadView;
   readonly worker: WorkerView;
   readonly localConnections: LocalConnections;
+  readonly begin: undefined;
+  readonly sockets: readonly ListeningSocket[];
   readonly end: undefined;
 }
 
@@ -67,6 +76,8 @@ export type ToThread =
   | { readonly tell: "level"; readonly level: string }
   /** No new connections on this side; reports of what is in flight from now on. */
   | { readonly tell: "refuse"; readonly side: Side }
+  /** The same on both, for a process that listens there already. */
+  | { readonly tell: "retire" }
   | { readonly tell: "spansTaken" }
   | {
       readonly tell: "looked";

@@ -13,7 +13,7 @@ export function threadData(of: {
   readonly tracing: TracingChoice | undefined;
   readonly logger: Logger;
   readonly worker: ProxyWorker;
-}): Omit<ThreadData, "worker"> | undefined {
+}): Omit<ThreadData, "worker" | "handed"> | undefined {
   const { workers, memory, rates } = of.sharedState;
   if (memory === undefined || rates === undefined) return undefined;
   const { settings, tracing, logger, worker } = of;

@@ -9,6 +9,7 @@ import { makeLogger, type Logger } from "../../core/log.ts";
 import { inSlices, pauses } from "../../core/slices.ts";
 import { type Snapshot } from "../../policy/snapshot.ts";
 import { compileDifference } from "../../policy/compile/compile.ts";
+import { HandedListeners } from "../../proxy/downstream/handed-listeners.ts";
 import { makeAccessLog, type AccessLog } from "../../telemetry/access-log.ts";
 import { makeMetrics, type MetricsRegistry } from "../../telemetry/metrics.ts";
 import type { Resource } from "../../resources/envelope.ts";
@@ -55,6 +56,7 @@ async function run(data: ThreadData): Promise<void> {
   const registry = makeMetrics({ maxSeries: MAX_SERIES });
   const worker = await startWorker({
     clock,
+    handed: new HandedListeners(data.handed),
     sharedState: joinSharedState(data.worker, shared),
     logger,
     registry,
@@ -119,7 +121,7 @@ class WorkerThread {
   /** At once, but for a config: that is compiled between requests. */
   answer(
     question: Question,
-  ): Answers[Question["ask"]] | Promise<Answers["compile"]> {
+  ): Answers[Question["ask"]] | Promise<Answers["compile" | "begin"]> {
     const { worker, clock, registry } = this.#parts;
     switch (question.ask) {
       case "stage":
@@ -142,6 +144,10 @@ class WorkerThread {
         return workerView(this.#number, worker.meters, worker.pools);
       case "localConnections":
         return worker.localConnections();
+      case "begin":
+        return worker.begin().then(() => undefined);
+      case "sockets":
+        return worker.sockets;
       case "end":
         this.#end();
         return undefined;
@@ -162,6 +168,10 @@ class WorkerThread {
         return;
       case "refuse":
         worker.refuse(message.side);
+        this.#stopReporting ??= clock.every(REPORT, () => this.#report());
+        return;
+      case "retire":
+        worker.retire();
         this.#stopReporting ??= clock.every(REPORT, () => this.#report());
         return;
       case "looked":

@@ -5,6 +5,7 @@ import type { SharedLookups } from "../../agent/interest/lookups.ts";
 import type { SharedReports } from "../../agent/reports.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { LineSink } from "../../telemetry/line-file.ts";
@@ -24,7 +25,9 @@ export interface WorkerPoolOptions {
   readonly clock: Clock;
   /** Besides the first worker, which is the main thread's own. */
   readonly threads: number;
-  readonly data: Omit<ThreadData, "worker">;
+  readonly data: Omit<ThreadData, "worker" | "handed">;
+  /** What each worker is to listen on, the first worker's included; absent: nothing was handed over. */
+  readonly handed?: readonly (readonly ListeningSocket[])[] | undefined;
   /** Where the access log of all goes. */
   readonly lines: LineSink;
   readonly spans: SpanSink;
@@ -48,6 +51,10 @@ export interface WorkerPool extends Peers {
   workers(): Promise<readonly WorkerView[]>;
   /** A worker that has ended has none. */
   localConnections(): Promise<readonly LocalConnections[]>;
+  /** All accept connections on what was handed over. */
+  begin(): Promise<void>;
+  sockets(): Promise<readonly ListeningSocket[]>;
+  retire(): void;
   refuse(side: Side): void;
   /** What is in flight on that side, once it was refused. */
   active(side: Side): number;
@@ -121,14 +128,13 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
       for (const member of members) member.reports = reports;
     },
     level: (level) => tell({ tell: "level", level }),
-    metrics: () => all((member) => member.ask({ ask: "metrics" })),
-    clusters: () => all((member) => member.ask({ ask: "clusters" })),
-    overload: () => all((member) => member.ask({ ask: "overload" })),
-    workers: () => all((member) => member.ask({ ask: "worker" })),
-    localConnections: () =>
-      all((member) =>
-        member.ask({ ask: "localConnections" }).catch(() => NONE),
-      ),
+    ...viewsOf(all),
+    async begin() {
+      await all((member) => member.ask({ ask: "begin" }));
+    },
+    retire() {
+      for (const member of members) member.retire();
+    },
     refuse(side) {
       for (const member of members) member.refuse(side);
     },
@@ -137,6 +143,32 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     async end() {
       await all((member) => member.end());
     },
+  };
+}
+
+/** What the members show of themselves. */
+function viewsOf(
+  all: <T>(run: (member: Member) => Promise<T>) => Promise<T[]>,
+): Pick<
+  WorkerPool,
+  | "metrics"
+  | "clusters"
+  | "overload"
+  | "workers"
+  | "localConnections"
+  | "sockets"
+> {
+  return {
+    metrics: () => all((member) => member.ask({ ask: "metrics" })),
+    clusters: () => all((member) => member.ask({ ask: "clusters" })),
+    overload: () => all((member) => member.ask({ ask: "overload" })),
+    workers: () => all((member) => member.ask({ ask: "worker" })),
+    localConnections: () =>
+      all((member) =>
+        member.ask({ ask: "localConnections" }).catch(() => NONE),
+      ),
+    sockets: async () =>
+      (await all((member) => member.ask({ ask: "sockets" }))).flat(),
   };
 }
 
@@ -168,7 +200,8 @@ class Member {
     this.#options = options;
     this.#worker = worker;
     this.#onLost = onLost;
-    const workerData: ThreadData = { ...options.data, worker };
+    const handed = options.handed?.[worker] ?? [];
+    const workerData: ThreadData = { ...options.data, worker, handed };
     this.#thread = new Worker(ENTRY, { name: `worker ${worker}`, workerData });
     this.#thread.on("message", (message: FromThread) => this.#hear(message));
     this.#thread.on("error", (error) =>
@@ -205,6 +238,11 @@ class Member {
     // Until it reports, nobody knows.
     if (this.#over === undefined) this.active[side] = 1;
     this.tell({ tell: "refuse", side });
+  }
+
+  retire(): void {
+    if (this.#over === undefined) this.active.outbound = 1;
+    this.tell({ tell: "retire" });
   }
 
   async end(): Promise<void> {

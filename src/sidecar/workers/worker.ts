@@ -1,5 +1,6 @@
 /** What one worker does: its sinks, its upstream, its listeners. A process has one, or one more in each of its threads. */
 import type { Lookups } from "../../agent/interest/lookups.ts";
+import type { Cancel } from "../../core/clock.ts";
 import type { Sighting } from "../../agent/reports.ts";
 import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -19,6 +20,7 @@ import { inTurn } from "../../proxy/downstream/port-lock.ts";
 import { metered } from "../../proxy/not-held.ts";
 import { formatName } from "../../resources/envelope.ts";
 
+import { leaveByAndBy } from "./leaving.ts";
 import {
   makeBase,
   makeDownstream,
@@ -36,6 +38,8 @@ export type Side = "inbound" | "outbound";
 
 export interface ProxyWorker {
   readonly ports: Open["ports"];
+  /** All that it listens on. */
+  readonly sockets: Open["sockets"];
   /** What `publish` and `upstream` became: with the ports that the system chose. */
   readonly portMappings: Open["portMappings"];
   readonly ownPorts: Set<number>;
@@ -54,9 +58,13 @@ export interface ProxyWorker {
   sightings(): readonly Sighting[];
   /** Goes over to a snapshot: requests in flight end with the one that they started with (law 1). */
   apply(snapshot: Snapshot): void;
+  /** Accepts connections on what was handed over. */
+  begin(): Promise<void>;
+  /** Another process listens on the same sockets: no new connections, and those that are open end when nothing is lost by it. */
+  retire(): void;
   /** No new connections on this side; GOAWAY and Connection: close on those that are open. */
   refuse(side: Side): void;
-  /** What is still in flight on this side. */
+  /** What is still in flight on this side; once retired, all connections that are open are on the outbound side. */
   active(side: Side): number;
   /** Connections of the application to this worker. */
   localConnections(): LocalConnections;
@@ -97,7 +105,9 @@ class Worker implements ProxyWorker {
   readonly #host: RelayHost;
   readonly #downstream: Downstream;
   readonly #stop: readonly (() => void)[];
+  readonly #leaving: Cancel[] = [];
   #open: Open | undefined;
+  #retired = false;
 
   constructor(
     options: WorkerOptions,
@@ -145,6 +155,10 @@ class Worker implements ProxyWorker {
     return this.#opened.ports;
   }
 
+  get sockets(): Open["sockets"] {
+    return this.#opened.sockets;
+  }
+
   get portMappings(): Open["portMappings"] {
     return this.#opened.portMappings;
   }
@@ -178,6 +192,19 @@ class Worker implements ProxyWorker {
     this.snapshot.set(next);
   }
 
+  async begin(): Promise<void> {
+    await this.#options.handed?.begin();
+  }
+
+  retire(): void {
+    this.#retired = true;
+    this.#opened.stopInbound();
+    this.#opened.stopOutbound();
+    this.#downstream.serving.retire();
+    this.#leave(true);
+    this.#leave(false);
+  }
+
   refuse(side: Side): void {
     if (side === "inbound") {
       this.#opened.stopInbound();
@@ -192,11 +219,16 @@ class Worker implements ProxyWorker {
 
   /** WebSockets would outlast any drain: both of their ends get a Close. */
   #leave(callee: boolean): void {
-    for (const idler of [...this.#host.idle.idlers]) idler.leave?.(callee);
+    const { clock, settings } = this.#options;
+    const { idle } = this.#host;
+    const within = settings.drainTimeout / 2;
+    this.#leaving.push(leaveByAndBy({ clock, idle, callee, within }));
   }
 
   active(side: Side): number {
     const { inbound, outbound } = this.meters.active;
+    if (this.#retired)
+      return side === "outbound" ? this.#downstream.serving.sockets : 0;
     if (side === "outbound") return outbound.value;
     // A connection that was told to drain may still bring a request that was sent before its peer had heard of it.
     const open = this.#downstream.serving.open(isInbound);
@@ -226,7 +258,7 @@ class Worker implements ProxyWorker {
   }
 
   #close(): void {
-    for (const stop of this.#stop) stop();
+    for (const stop of [...this.#stop, ...this.#leaving]) stop();
     const { memory, eviction, serving, faults } = this.#downstream;
     memory.close();
     eviction.close();

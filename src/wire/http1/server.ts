@@ -105,10 +105,12 @@ class Http1ServerConnection
     return 1;
   }
 
-  drain(): void {
+  drain(idleFor = 0): void {
     this.draining = true;
     const { phase, bytesAhead } = this.#requests;
-    if (phase === "request-head" && bytesAhead === 0) this.close();
+    if (phase !== "request-head" || bytesAhead > 0) return;
+    if (idleFor > 0) this.#wait(idleFor);
+    else this.close();
   }
 
   destroy(): void {
@@ -276,7 +278,7 @@ class Http1ServerConnection
         ),
       );
     } else {
-      this.#onLimit?.("idle");
+      if (!this.draining) this.#onLimit?.("idle");
       this.close();
     }
   }

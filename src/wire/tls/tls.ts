@@ -10,7 +10,6 @@ import type { X509Certificate } from "node:crypto";
 import {
   createServer as createTcpServer,
   type AddressInfo,
-  type ListenOptions,
   type Server as TcpServer,
   type Socket,
 } from "node:net";
@@ -21,7 +20,7 @@ import {
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode } from "../../core/errors.ts";
-import { listenOn } from "../../core/listening.ts";
+import { listenOn, type ListenWhere } from "../../core/listening.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
@@ -86,8 +85,8 @@ export interface LinkListenerOptions {
 }
 
 export interface LinkListener {
-  /** Resolves with the address once it listens; rejects as `net.Server` does. */
-  listen(options: ListenOptions): Promise<AddressInfo>;
+  /** Resolves with the address once it listens; rejects as `net.Server` does. May be called for several. */
+  listen(options: ListenWhere): Promise<AddressInfo>;
   /** Takes a connection that was accepted elsewhere (a captured one, bytes put back after a look at them). */
   accept(raw: Socket): void;
   readonly handshakes: number;
@@ -117,7 +116,7 @@ export function linkListener(options: LinkListenerOptions): LinkListener {
 class LinkServer implements LinkListener {
   readonly #options: LinkListenerOptions;
   readonly #handshakes: Handshakes;
-  readonly #tcp: TcpServer;
+  readonly #listening = new Set<TcpServer>();
   #tls: TlsServer | undefined;
   /** What the TLS server was given last. */
   #loaded: Credentials | undefined;
@@ -133,30 +132,31 @@ class LinkServer implements LinkListener {
       onEnd: (reason, detail, remote) =>
         options.onRefused(reason, detail, remote),
     });
-    this.#tcp = createTcpServer({ noDelay: true }, (raw) => this.accept(raw));
   }
 
   get handshakes(): number {
     return this.#handshakes.size;
   }
 
-  async listen(where: ListenOptions): Promise<AddressInfo> {
+  async listen(where: ListenWhere): Promise<AddressInfo> {
     const options = this.#options;
-    const tcp = this.#tcp;
+    const tcp = createTcpServer({ noDelay: true }, (raw) => this.accept(raw));
     const address = await listenOn(options.clock, tcp, where, ({ message }) =>
       options.onRefused("accept failed", message, NOWHERE),
     );
+    this.#listening.add(tcp);
     options.onListening?.(tcp);
     return address;
   }
 
   stop(): void {
-    this.#tcp.close();
+    for (const tcp of this.#listening) tcp.close();
+    this.#listening.clear();
   }
 
   close(): void {
     this.#closed = true;
-    this.#tcp.close();
+    this.stop();
     this.#handshakes.destroy();
   }
 

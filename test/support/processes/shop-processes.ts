@@ -30,6 +30,8 @@ export interface ShopProcesses {
   returnPlane(place?: Environment): Promise<void>;
   /** Starts the sidecar of the account, with a token where it has no certificate yet. */
   start(account: string, place?: Environment): Promise<SidecarProcess>;
+  /** Starts another process of the sidecar, which takes over from the one that runs; resolves once it has. */
+  takeOver(account: string): Promise<SidecarProcess>;
   close(): Promise<void>;
 }
 
@@ -37,6 +39,8 @@ export interface ShopProcesses {
 export async function startShop(
   options: {
     readonly mtls?: Readonly<Record<string, unknown>>;
+    /** Options of each sidecar besides. */
+    readonly more?: readonly string[];
     readonly places?: Readonly<Record<"plane" | "web" | "orders", Environment>>;
   } = {},
 ): Promise<ShopProcesses> {
@@ -50,7 +54,8 @@ export async function startShop(
   const port = await portOf("orders");
   const sidecars = new Map<string, SidecarProcess>();
   const state = join(directory, "plane");
-  const { places, mtls } = options;
+  const { places, mtls, more = [] } = options;
+  const replaced: SidecarProcess[] = [];
   let plane = await startPlane(state, places?.plane);
   const start: ShopProcesses["start"] = async (account, place = {}) => {
     const isNew = !sidecars.has(account);
@@ -61,6 +66,7 @@ export async function startShop(
       account,
       state: join(directory, account),
       application: await portOf(account),
+      more,
       ...(isNew ? { token: await plane.token(account) } : {}),
     });
     sidecars.set(account, sidecar);
@@ -98,9 +104,23 @@ export async function startShop(
       plane = await startPlane(state, { ...place, ports });
     },
     start,
+    async takeOver(account) {
+      const older = sidecars.get(account);
+      const newer = await startSidecarProcess({
+        push: plane.push,
+        account,
+        state: join(directory, account),
+        application: await portOf(account),
+        more: [...more, "--take-over"],
+      });
+      sidecars.set(account, newer);
+      if (older !== undefined) replaced.push(older);
+      return newer;
+    },
     async close() {
       closeCalls();
-      for (const { process } of sidecars.values()) await process.stop();
+      for (const { process } of [...replaced, ...sidecars.values()])
+        await process.stop();
       await plane.process.stop();
       for (const server of applications.values()) {
         server.closeAllConnections();

@@ -17,8 +17,8 @@ export interface Idler extends Timed {
   giveUp(error: MeshError): void;
   /** About once a second, `ms` after the last time: whether the awaited side is quick enough. Otherwise it ends, if it may; true where it may not yet. */
   paced(ms: number, mayEnd: boolean): boolean;
-  /** Its side of the proxy is on its way out: what would go on for ever ends, where its protocol has a word for that. */
-  leave?(callee: boolean): void;
+  /** Its side of the proxy is on its way out: what would go on for ever ends, where its protocol has a word for that. True where it does. */
+  leave?(callee: boolean): boolean | undefined;
   /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */
   rejudge?(snapshot: Snapshot): void;
 }

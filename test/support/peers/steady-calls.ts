@@ -1,0 +1,122 @@
+/** Calls without a pause through a sidecar while something happens to it: on new connections, on those that are kept, and on HTTP/2; each failure with its words. */
+import { Agent, request } from "node:http";
+import { connect, type ClientHttp2Session } from "node:http2";
+import { systemClock, wait } from "../../../src/core/clock.ts";
+
+/** Milliseconds between a response and the next call of the same caller. */
+const PAUSE = 15;
+
+export interface SteadyCalls {
+  readonly made: number;
+  /** How often each failure was seen. */
+  readonly failures: ReadonlyMap<string, number>;
+  /** Resolves when the last responses have come. */
+  stop(): Promise<void>;
+}
+
+/** `callers` of each sort: one call after the other, each. */
+export function startCalls(
+  port: number,
+  host: string,
+  callers: number,
+): SteadyCalls {
+  const never = new AbortController().signal;
+  const kept = new Agent({ keepAlive: true });
+  const http2 = new Http2Caller(port, host);
+  const failures = new Map<string, number>();
+  let made = 0;
+  let over = false;
+  const run = async (call: () => Promise<string>): Promise<void> => {
+    while (!over) {
+      const words = await call();
+      made += 1;
+      if (words !== "200") failures.set(words, (failures.get(words) ?? 0) + 1);
+      await wait(systemClock, PAUSE, never);
+    }
+  };
+  const running = Array.from({ length: callers }, () => [
+    run(() => callHttp1(port, host, false)),
+    run(() => callHttp1(port, host, kept)),
+    run(() => http2.call()),
+  ]).flat();
+  return {
+    failures,
+    get made() {
+      return made;
+    },
+    async stop() {
+      over = true;
+      await Promise.all(running);
+      kept.destroy();
+      http2.close();
+    },
+  };
+}
+
+/** Its status, or why there is none. */
+function callHttp1(
+  port: number,
+  host: string,
+  agent: Agent | false,
+): Promise<string> {
+  return new Promise((resolve) => {
+    const kind = agent === false ? "new" : "kept";
+    const options = { host: "127.0.0.1", port, agent, headers: { host } };
+    request(options, (response) => {
+      response.on("error", (error) => resolve(`${kind}: ${error.message}`));
+      response.resume().on("end", () => {
+        const { statusCode, headers } = response;
+        const reason = String(headers["x-wherry-reason"] ?? "");
+        resolve(
+          statusCode === 200 ? "200" : `${kind}: ${statusCode} ${reason}`,
+        );
+      });
+    })
+      .on("error", (error) => resolve(`${kind}: ${error.message}`))
+      .end();
+  });
+}
+
+/** One connection, and another one once that has said GOAWAY. */
+class Http2Caller {
+  readonly #port: number;
+  readonly #host: string;
+  #session: ClientHttp2Session | undefined;
+
+  constructor(port: number, host: string) {
+    this.#port = port;
+    this.#host = host;
+  }
+
+  call(): Promise<string> {
+    return new Promise((resolve) => {
+      const stream = this.#open().request({
+        ":path": "/",
+        ":authority": this.#host,
+      });
+      let words = "no response";
+      stream.on("response", ({ ":status": status, ...fields }) => {
+        const reason = String(fields["x-wherry-reason"] ?? "");
+        words = status === 200 ? "200" : `${status} ${reason}`;
+      });
+      stream.on("error", ({ message }) => (words = message));
+      stream.on("close", () =>
+        resolve(words === "200" ? words : `HTTP/2: ${words}`),
+      );
+      stream.resume();
+    });
+  }
+
+  close(): void {
+    this.#session?.destroy();
+  }
+
+  #open(): ClientHttp2Session {
+    const known = this.#session;
+    if (known?.closed === false && !known.destroyed) return known;
+    const session = connect(`http://127.0.0.1:${this.#port}`);
+    session.on("error", () => undefined);
+    this.#session = session;
+    return session;
+  }
+}
