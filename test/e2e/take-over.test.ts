@@ -194,6 +194,24 @@ void t.test(
   },
 );
 
+void t.test("a newer process that cannot start changes nothing", async (t) => {
+  const older = shop.sidecar("orders");
+  const taken = new URL(shop.plane.api).port;
+  await t.rejects(
+    shop.takeOver("orders", ["--metrics-port", taken]),
+    /the metrics pages cannot listen/,
+  );
+  await eventually(
+    "the older one has heard of it",
+    WITHIN,
+    () => Promise.resolve(older.process.log),
+    (log) => log.includes("this one goes on"),
+  );
+  t.equal((await shop.call()).status, 200);
+  t.equal(await older.ready("/readyz?application"), 200);
+  t.equal(older.process.ended, undefined);
+});
+
 function portsOf({
   outbound,
   link,

@@ -125,7 +125,7 @@ class OlderProcess implements Predecessor {
     socket.on("error", () => undefined);
     this.#refused.promise.catch(() => undefined);
     // Whoever else could put a socket there would be given all that comes in.
-    if (peer === undefined || peer.uid !== process.getuid?.()) {
+    if (peer === undefined || peer.uid !== process.geteuid?.()) {
       socket.destroy();
       throw new UserError(
         `--take-over: the sidecar of ${directory} is another user's (uid ${peer?.uid ?? "unknown"}): start as that user`,
@@ -238,7 +238,9 @@ class OlderProcess implements Predecessor {
           const [line] = this.#lines.take(received.bytes);
           if (line !== undefined) end(() => resolve(line as Reply));
         } catch (thrown) {
-          end(() => reject(thrown));
+          const error =
+            thrown instanceof Error ? thrown : new Error(messageOf(thrown));
+          end(() => reject(error));
         }
       };
       const hung = `the sidecar of ${this.#directory} (process ${pid ?? "unknown"}) does not respond: end it with "kill -9 ${pid ?? "PID"}", and start again`;

@@ -133,7 +133,7 @@ class Offer {
     // An error is followed by "close".
     socket.on("error", () => undefined);
     const peer = peerProcess(socket);
-    if (peer === undefined || peer.uid !== process.getuid?.()) {
+    if (peer === undefined || peer.uid !== process.geteuid?.()) {
       logger.warn({ ...peer }, "another user's process asked to take over");
       socket.destroy();
       return;

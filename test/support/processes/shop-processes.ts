@@ -31,7 +31,7 @@ export interface ShopProcesses {
   /** Starts the sidecar of the account, with a token where it has no certificate yet. */
   start(account: string, place?: Environment): Promise<SidecarProcess>;
   /** Starts another process of the sidecar, which takes over from the one that runs; resolves once it has. */
-  takeOver(account: string): Promise<SidecarProcess>;
+  takeOver(account: string, more?: readonly string[]): Promise<SidecarProcess>;
   close(): Promise<void>;
 }
 
@@ -104,14 +104,14 @@ export async function startShop(
       plane = await startPlane(state, { ...place, ports });
     },
     start,
-    async takeOver(account) {
+    async takeOver(account, besides = []) {
       const older = sidecars.get(account);
       const newer = await startSidecarProcess({
         push: plane.push,
         account,
         state: join(directory, account),
         application: await portOf(account),
-        more: [...more, "--take-over"],
+        more: [...more, "--take-over", ...besides],
       });
       sidecars.set(account, newer);
       if (older !== undefined) replaced.push(older);

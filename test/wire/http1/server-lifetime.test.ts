@@ -351,6 +351,21 @@ void t.test("drain", async (t) => {
     t.equal(await side.peer.all(), "");
   });
   await t.test(
+    "an idle connection that may bring a request for a while",
+    async (t) => {
+      const side = await serverSide(t);
+      side.connection.drain(2000);
+      side.clock.advance(1999);
+      side.peer.send(GET);
+      answer(await side.request(0), 200, "last");
+      t.match(await side.peer.all(), /connection: close\r\n\r\nlast$/);
+      const idle = await serverSide(t);
+      idle.connection.drain(2000);
+      idle.clock.advance(2000);
+      t.equal(await idle.peer.all(), "");
+    },
+  );
+  await t.test(
     "a request under way is answered, and told of the close",
     async (t) => {
       const side = await serverSide(t);
