@@ -26,7 +26,7 @@ import {
   type BoundPorts,
   type Sidecar,
 } from "../../sidecar/sidecar.ts";
-import { claim } from "../../sidecar/handover/claim.ts";
+import { claim, type Predecessor } from "../../sidecar/handover/claim.ts";
 import { offerHandOver } from "../../sidecar/handover/offer.ts";
 import { takeOver } from "../../sidecar/handover/take-over.ts";
 import { prepareValidators } from "../../resources/validate.ts";
@@ -72,10 +72,7 @@ async function runSidecar(
   const application = applicationProcess(options);
   const appPorts = applicationPorts(options);
   let agent: Agent | undefined;
-  const before =
-    options.takeOver === true
-      ? await claim(options.state, clock, logger)
-      : undefined;
+  const before = await claimed(options, clock, logger);
   const adminToken = await adminTokenOf(options, logger);
   const exporter = exporterOf(context, options, logger, () => agent);
   const sidecar = await startSidecar({
@@ -106,13 +103,12 @@ async function runSidecar(
     clock,
     memoryBytes: resolveLimits(settings.limits).memoryBytes,
   });
+  const { stop } = context;
   if (before !== undefined)
-    await takeOver(sidecar, before, { clock, logger, stop: context.stop });
+    await takeOver(sidecar, before, { clock, logger, stop });
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
-  const withdraw = await offerHandOver({
-    directory: options.state,
-    ...{ sidecar, clock, logger },
-  });
+  const { state: directory } = options;
+  const withdraw = await offerHandOver({ directory, sidecar, clock, logger });
   void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, exporter));
   await Promise.race([
     untilStopped(context),
@@ -129,6 +125,15 @@ async function runSidecar(
   if (lost !== undefined) context.exitCode = EXIT.defect;
   await exporter?.close();
   logger.info("stopped");
+}
+
+/** The process that is to be replaced, if any. */
+async function claimed(
+  { takeOver: wanted, state }: SidecarCommandOptions,
+  clock: Clock,
+  logger: Logger,
+): Promise<Predecessor | undefined> {
+  return wanted === true ? claim(state, clock, logger) : undefined;
 }
 
 /** Milliseconds between two looks at the process of --exit-with. */
