@@ -2,7 +2,11 @@
 import type { SpiffeUri } from "../../core/units.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
-import { validate } from "../../resources/validate.ts";
+import {
+  unknownFieldsOf,
+  validate,
+  type Validation,
+} from "../../resources/validate.ts";
 import {
   REGISTERED_BY,
   WORKLOAD,
@@ -45,7 +49,7 @@ export function runningElsewhere(workload: string): string {
 /** Name, namespace, service account and labels by the certificate; the rest as the sidecar says. Throws RegistrationError. */
 export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
   const given = typeof spec === "object" && spec !== null ? spec : {};
-  const validation = validate({
+  const said = {
     apiVersion: WORKLOAD.apiVersion,
     kind: WORKLOAD.kind,
     metadata: {
@@ -55,7 +59,9 @@ export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
       annotations: { [REGISTERED_BY]: peer.identity },
     },
     spec: { ...given, serviceAccount: peer.serviceAccount },
-  });
+  };
+  const whole = validate(said);
+  const validation = whole.ok ? whole : (validatedRest(said) ?? whole);
   if (!validation.ok)
     throw new RegistrationError(
       "invalid",
@@ -66,6 +72,16 @@ export function workloadResource(peer: Peer, spec: unknown): WorkloadResource {
   if (!isKind(WORKLOAD, validation.resource))
     throw new RegistrationError("invalid", "not a Workload");
   return validation.resource;
+}
+
+/** A sidecar of a newer version may say more of itself than this one knows: it is registered with the rest. Undefined where that is not what is wrong. */
+function validatedRest(said: unknown): Validation | undefined {
+  const unknown = unknownFieldsOf(said);
+  if (unknown === undefined) return undefined;
+  const isMistaken = unknown.fields.some((field) =>
+    Object.hasOwn(WORKLOAD.unsupported, field),
+  );
+  return isMistaken ? undefined : validate(unknown.rest);
 }
 
 /** Removes what the sidecar has registered. What a person has put in its place stays, and is returned. */

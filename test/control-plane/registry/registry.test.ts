@@ -43,6 +43,8 @@ void t.test(
       [{ ...SPEC, labels: { app: "admin" } }, /spec\.labels/],
       [{ ports: {} }, /address/],
       [{ ...SPEC, ports: { http: 0 } }, /spec\.ports/],
+      [{ ...SPEC, ports: { http: 0 }, tomorrow: 1 }, /spec\.ports/],
+      [{ ...SPEC, labels: {}, tomorrow: 1 }, /spec\.labels/],
       ["text", /address/],
       [null, /address/],
     ] as const)
@@ -52,6 +54,15 @@ void t.test(
         message,
       });
     t.equal(await workload(), undefined);
+  },
+);
+
+void t.test(
+  "a sidecar of a newer version is registered without the fields that this one does not know",
+  async (t) => {
+    const { registry, workload } = await openRegistry(t);
+    await registry.register(PEER, { ...SPEC, tomorrow: { a: 1 } });
+    t.strictSame((await workload())?.spec, { ...SPEC, serviceAccount: "web" });
   },
 );
 
