@@ -53,10 +53,10 @@ function flawOf(
   const denied = deniedBy(request);
   if (denied !== undefined)
     return `the policy denies the ${denied}, and it came to the application: ${JSON.stringify(request.canonical)}`;
+  // A captured request that names no Service goes to the instance that was dialled, past routes.
   const routed =
-    listener.where === "captured outbound" ||
-    (listener.where === "explicit" &&
-      ROUTED_HOSTS.includes(hostOf(request.host)));
+    (listener.where === "explicit" || listener.where === "captured outbound") &&
+    ROUTED_HOSTS.includes(hostOf(request.host));
   const app = routed && goesToCanary(request) ? "canary" : "http";
   return request.app === app
     ? undefined
