@@ -80,13 +80,8 @@ export function trimMemory(options: TrimOptions): Cancel {
   });
 }
 
-/**
- * Bytes in use beyond which the collection would hold calls up: it takes some four milliseconds for each MiB. It is also the most that such a
- * heap may grow by.
- */
+/** Bytes in use beyond which the collection would hold calls up: it takes some four milliseconds for each MiB. */
 const LARGE = 64 * 1024 * 1024;
-/** Percent; with less, a heap of a gibibyte would be collected again and again. */
-const LEAST_GROWTH = 15;
 
 /** Which heaps are collected: a large one before calls are served, a small one once what it serves with is loaded. */
 type StartSize = "any" | "large" | "small";
@@ -95,7 +90,6 @@ interface LeaveOptions {
   /** Bytes of the heap that are in use. */
   readonly used?: () => number;
   readonly collect?: () => void;
-  readonly setGrowth?: (percent: number) => void;
 }
 
 /**
@@ -106,22 +100,15 @@ export function leaveStartBehind(
   size: StartSize = "any",
   options: LeaveOptions = {},
 ): void {
-  const used = options.used ?? usedBytes;
-  const isLarge = used() > LARGE;
+  const isLarge = (options.used ?? usedBytes)() > LARGE;
   if (size === "large" && !isLarge) return;
+  setHeapGrowth(HEAP_GROWTH);
   if (size !== "small" || !isLarge) (options.collect ?? collectAll)();
-  (options.setGrowth ?? setHeapGrowth)(growthOf(used()));
   dropProgramPages();
 }
 
 function usedBytes(): Bytes {
   return getHeapStatistics().used_heap_size;
-}
-
-/** Percent of what is alive. */
-function growthOf(alive: Bytes): number {
-  const most = Math.round((HEAP_GROWTH * LARGE) / alive);
-  return Math.min(HEAP_GROWTH, Math.max(LEAST_GROWTH, most));
 }
 
 function collectAll(): void {
