@@ -65,7 +65,8 @@ function wantedBy(argv: readonly string[]): Wanted | undefined {
     process.stdout.write(USAGE);
     return undefined;
   }
-  if (positionals.length > 1) throw new UserError(`expected one FILE\n\n${USAGE}`);
+  if (positionals.length > 1)
+    throw new UserError(`expected one FILE\n\n${USAGE}`);
   return {
     file: resolve(
       positionals[0] ?? join(CHECKOUT, "image", `wherry-${version}.tar`),
@@ -81,7 +82,9 @@ async function make(
   folder: string,
 ): Promise<void> {
   if (root !== undefined && existsSync(root) && readdirSync(root).length > 0)
-    throw new UserError(`${root} is not empty: name a folder that is, or that is not there yet`);
+    throw new UserError(
+      `${root} is not empty: name a folder that is, or that is not there yet`,
+    );
   const node = pinnedNode();
   const version = execFileSync(node, ["--version"], { encoding: "utf8" })
     .trim()

@@ -13,7 +13,10 @@ interface Component {
   readonly name: string;
   readonly version: string;
   readonly purl?: string;
-  readonly hashes?: readonly { readonly alg: string; readonly content: string }[];
+  readonly hashes?: readonly {
+    readonly alg: string;
+    readonly content: string;
+  }[];
 }
 
 interface Document {

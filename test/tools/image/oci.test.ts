@@ -79,32 +79,35 @@ void t.test("documents name each other by digest", async (t) => {
   );
 });
 
-void t.test("files are root's and readable, folders as they are told", async (t) => {
-  const folder = t.testdir({});
-  await makeImage(folder);
-  const [layer = ""] = layersOf(folder);
-  const rows = execFileSync("tar", [
-    "--list",
-    "--verbose",
-    "--numeric-owner",
-    "--gzip",
-    `--file=${join(folder, "parts", layer)}`,
-  ])
-    .toString()
-    .trim()
-    .split("\n")
-    .map((row) => row.split(/\s+/));
-  t.same(
-    rows.map(([mode, owner, , , , path]) => [mode, owner, path]),
-    [
-      ["drwxr-xr-x", "0/0", "./"],
-      ["-rw-r--r--", "0/0", "./note"],
-      ["-rwxr-xr-x", "0/0", "./program"],
-      ["drwxr-xr-x", "0/0", "./var/"],
-      ["drwx------", "1337/1337", "./var/state/"],
-    ],
-  );
-});
+void t.test(
+  "files are root's and readable, folders as they are told",
+  async (t) => {
+    const folder = t.testdir({});
+    await makeImage(folder);
+    const [layer = ""] = layersOf(folder);
+    const rows = execFileSync("tar", [
+      "--list",
+      "--verbose",
+      "--numeric-owner",
+      "--gzip",
+      `--file=${join(folder, "parts", layer)}`,
+    ])
+      .toString()
+      .trim()
+      .split("\n")
+      .map((row) => row.split(/\s+/));
+    t.same(
+      rows.map(([mode, owner, , , , path]) => [mode, owner, path]),
+      [
+        ["drwxr-xr-x", "0/0", "./"],
+        ["-rw-r--r--", "0/0", "./note"],
+        ["-rwxr-xr-x", "0/0", "./program"],
+        ["drwxr-xr-x", "0/0", "./var/"],
+        ["drwx------", "1337/1337", "./var/state/"],
+      ],
+    );
+  },
+);
 
 void t.test("the same files make the same image", async (t) => {
   const one = await makeImage(t.testdir({}));
