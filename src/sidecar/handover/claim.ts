@@ -45,6 +45,8 @@ export interface Predecessor {
   readonly turn: Watch<boolean>;
   /** It drains from now on. Resolves with `turn`, or where that takes long, and the log says so. */
   drain(): Promise<void>;
+  /** It goes on as before, and nothing here waits for it any more. */
+  abandon(): void;
   /** Rejects where the older one will not go after all; never resolves. */
   readonly refused: Promise<never>;
 }
@@ -172,6 +174,8 @@ class OlderProcess implements Predecessor {
     // It has ended without a word: everything is ours.
     socket.once("close", () => this.turn.set(true));
     socket.resume();
+    // Where this process cannot start, it ends, and the older one hears of it.
+    socket.unref();
   }
 
   async drain(): Promise<void> {

@@ -41,6 +41,7 @@ export async function takeOver(
     );
     await before.drain();
   } catch (thrown) {
+    before.abandon();
     await sidecar.destroy();
     throw thrown;
   } finally {
