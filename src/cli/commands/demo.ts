@@ -154,8 +154,9 @@ function registerApplication(program: Command, context: CliContext): void {
         (traceHeaders) => callers.bind(traceHeaders),
       );
       await untilStopped(context);
-      callers.close();
+      // What is in flight may have calls to make.
       await application.close();
+      callers.close();
     });
 }
 
