@@ -23,6 +23,8 @@ interface Waiting {
   readonly need: ConnectionNeed;
   readonly waiter: ConnectionWaiter;
   over: boolean;
+  /** No other connection could be made: it waits for one that there is, for a while. */
+  patient?: boolean;
   /** Where it waits in the pool that came after this one. */
   moved?: Cancel | undefined;
 }
@@ -283,7 +285,10 @@ export class Pool {
       error instanceof MeshError
         ? error
         : new MeshError("INTERNAL", "", { source: "proxy", cause: error });
-    if (this.#options.multiplexed) {
+    // This machine lacks something, and the connections that there are need no more of it.
+    if (reason.code === "MACHINE_ERROR" && this.#connections.size > 0)
+      this.#waitOn(reason);
+    else if (this.#options.multiplexed) {
       for (const waiting of this.#waiting.splice(0))
         waiting.waiter.failed(reason);
     } else this.#failOne(reason);
@@ -291,6 +296,21 @@ export class Pool {
 
   #failOne(error: MeshError): void {
     this.#waiting.shift()?.waiter.failed(error);
+  }
+
+  /** Those that this dial was for wait as long as it could have taken for a connection that another request uses. */
+  #waitOn(reason: MeshError): void {
+    const { clock, settings, multiplexed } = this.#options;
+    const all = this.#waiting.filter(({ patient }) => patient !== true);
+    for (const waiting of multiplexed ? all : all.slice(0, 1)) {
+      waiting.patient = true;
+      afterArrivals(clock, settings().connectTimeout, () => {
+        const index = this.#waiting.indexOf(waiting);
+        if (index < 0) return;
+        this.#waiting.splice(index, 1);
+        waiting.waiter.failed(reason);
+      });
+    }
   }
 
   #available(pooled: PooledConnection): void {

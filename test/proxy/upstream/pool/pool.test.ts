@@ -145,6 +145,41 @@ void t.test("a failed dial fails those who waited for it", async (t) => {
   }
 });
 
+void t.test(
+  "where this machine cannot make another, a request waits for a connection that there is",
+  async (t) => {
+    const error = new MeshError("MACHINE_ERROR", "", { source: "proxy" });
+    for (const protocol of ["http/1.1", "h2"] as const) {
+      let [lacks, failed] = [true, 0];
+      const fail = (): MeshError | undefined => {
+        if (lacks) failed += 1;
+        return lacks ? error : undefined;
+      };
+      const { acquire, settle, finish, got, clock, pool } = startPool({
+        ...{ protocol, fail, streams: 1 },
+      });
+      acquire();
+      await settle();
+      t.same(got.splice(0), ["MACHINE_ERROR"], "at once where there is none");
+      lacks = false;
+      acquire();
+      await settle();
+      lacks = true;
+      for (let more = 0; more < 3; more += 1) acquire();
+      await settle();
+      t.same(got.splice(0), ["0"], protocol);
+      t.ok(failed > 1, "another was tried");
+      finish(0);
+      await settle();
+      t.same(got.splice(0), ["0 reused"]);
+      clock.advance(1000);
+      await settle();
+      t.same(got, ["MACHINE_ERROR", "MACHINE_ERROR"], "not for ever");
+      t.equal(pool.waiting, 0);
+    }
+  },
+);
+
 void t.test("who gives up is not served", async (t) => {
   const { acquire, settle, got, pool } = startPool();
   acquire()?.();
