@@ -4,8 +4,6 @@ import type {
   ClientConnection,
   ClientConnectionObserver,
   Protocol,
-  RequestHead,
-  ResponseReceiver,
 } from "../../../src/wire/exchange.ts";
 import type { PoolSettings } from "../../../src/proxy/upstream/pool/options.ts";
 import { LinkWatch } from "../../../src/proxy/upstream/pool/link-watch.ts";
@@ -150,8 +148,7 @@ export function startPool(
   };
 }
 
-/** A request that says nothing in particular. */
-export const HEAD: RequestHead = {
+const HEAD = {
   method: "GET",
   scheme: "http",
   authority: "a",
@@ -163,7 +160,7 @@ export const HEAD: RequestHead = {
   absoluteForm: false,
 };
 const ignore = (): void => undefined;
-export const RECEIVER: ResponseReceiver = {
+const RECEIVER = {
   informational: ignore,
   head: ignore,
   data: ignore,

@@ -13,12 +13,6 @@ import {
   type PooledConnection,
 } from "./pooled-connections.ts";
 
-/**
- * Connections that are begun in one turn of the event loop: one to this machine is made within the call that begins it, so hundreds of
- * requests that came in one read would stop all others for tens of milliseconds.
- */
-export const MOST_DIALS_A_TURN = 8;
-
 interface Waiting {
   readonly need: ConnectionNeed;
   readonly waiter: ConnectionWaiter;
@@ -34,8 +28,6 @@ export class Pool {
   readonly #connections: PooledConnections;
   readonly #waiting: Waiting[] = [];
   readonly #dials = new Set<AbortController>();
-  /** Begun in this turn. */
-  #begun = 0;
   #closed = false;
   #successor: Pool | undefined;
   readonly #listeners = new Set<(notice: Buffer) => void>();
@@ -176,22 +168,13 @@ export class Pool {
     connection.destroy(silent(evidence, false));
   }
 
-  /** Enough dials for those that wait: one for all where streams share, one for each otherwise; some in this turn, the others in those after it. */
+  /** Enough dials for those that wait: one for all where streams share, one for each otherwise. */
   #dialForWaiting(): void {
     const wanted = this.#options.multiplexed
       ? Math.min(1, this.#waiting.length)
       : this.#waiting.length;
-    while (this.#dials.size < wanted && this.#begun < MOST_DIALS_A_TURN) {
-      if (this.#begun === 0) setImmediate(this.#onTurn);
-      this.#begun += 1;
-      this.#dial(false);
-    }
+    while (this.#dials.size < wanted) this.#dial(false);
   }
-
-  readonly #onTurn = (): void => {
-    this.#begun = 0;
-    this.#dialForWaiting();
-  };
 
   /** Where the peer has several workers: a connection to each of them, as far as they can be reached. */
   #dialForSpread(): void {

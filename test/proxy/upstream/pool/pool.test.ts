@@ -1,7 +1,6 @@
 /** Which connection a request gets, and when another is dialled. */
 import t from "tap";
 import { MeshError } from "../../../../src/mesh/errors.ts";
-import { MOST_DIALS_A_TURN } from "../../../../src/proxy/upstream/pool/pool.ts";
 import { startPool } from "../../../support/peers/fake-pool.ts";
 
 void t.test(
@@ -19,42 +18,6 @@ void t.test(
     t.same(got.slice(2), ["1 reused"], "last in, first out");
     acquire();
     t.same(got.slice(3), ["0 reused"]);
-  },
-);
-
-void t.test(
-  "HTTP/1.1: so many dials begin in one turn, and the others in those after it",
-  async (t) => {
-    const { acquire, settle, finish, got, made } = startPool();
-    const most = MOST_DIALS_A_TURN;
-    for (let count = 0; count < 3 * most; count += 1) acquire();
-    t.equal(made.length, most, "each that waits asks for one");
-    const perTurn = [made.length];
-    while (made.length < 3 * most && perTurn.length < 10) {
-      await settle();
-      perTurn.push(made.length);
-    }
-    t.same(perTurn, [most, 2 * most, 3 * most], "nobody is forgotten");
-    await settle();
-    t.equal(got.length, 3 * most, "and everybody is served");
-    finish(0);
-    acquire();
-    t.equal(got.at(-1), "0 reused");
-    acquire();
-    t.equal(made.length, 3 * most + 1, "a turn later the next begins at once");
-  },
-);
-
-void t.test(
-  "HTTP/1.1: where no dial succeeds, all that wait hear of it, in their turns",
-  async (t) => {
-    const { acquire, settle, got } = startPool({
-      fail: () => new MeshError("CONNECT_FAILED", "", { source: "upstream" }),
-    });
-    const all = 3 * MOST_DIALS_A_TURN;
-    for (let count = 0; count < all; count += 1) acquire();
-    for (let turn = 0; turn < 10 && got.length < all; turn += 1) await settle();
-    t.same(got, Array<string>(all).fill("CONNECT_FAILED"));
   },
 );
 
