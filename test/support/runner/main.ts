@@ -58,6 +58,7 @@ const LONGEST: readonly string[] = [
   "mad-control-plane",
   "killed-control-plane",
   "fuzz-requests",
+  "compose",
   "policy",
   "clocks",
   "machine-faults",
