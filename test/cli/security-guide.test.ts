@@ -64,7 +64,10 @@ const DEMO = "src/demo/control.ts";
 /** On a connection of the own application the streams to many endpoints meet: one that stands still does not stop the others. */
 const OWN_MESSAGES = `${bytes(HTTP1.headBytes)} of a head, ${bytes(HTTP1.pipelinedBytes)} sent ahead; HTTP/2: ${bytes(HTTP2.headerBlockBytes)} of a field block; ${bytes(SIDECAR.bufferedBytes)} in all`;
 const MESSAGES = `${bytes(HTTP1.headBytes)} of a head, ${bytes(HTTP1.pipelinedBytes)} sent ahead; HTTP/2: ${bytes(HTTP2.headerBlockBytes)} of a field block, ${bytes(HTTP2.heldBytes)} of bodies; ${bytes(SIDECAR.bufferedBytes)} in all`;
-const IDLE = `${time(HTTP1.headTimeout)} for a head, ${time(HTTP1.idleTimeout)} idle; HTTP/2: ${time(HTTP2.idleTimeout)} idle`;
+const idle = (ms: number): string =>
+  `${time(HTTP1.headTimeout)} for a head, ${time(ms)} idle; HTTP/2: ${time(HTTP2.idleTimeout)} idle`;
+const OWN_IDLE = idle(SIDECAR.idleLocal);
+const IDLE = idle(HTTP1.idleTimeout);
 const PACE = `${SIDECAR.bodyRate} bytes a second of a body, ${time(SIDECAR.takeTimeout)} to take a response`;
 const ON_LISTENER = `${count(SIDECAR.connectionsPerListener)} on the listener`;
 const FROM_SOURCE = `${count(SIDECAR.connectionsPerAddress)} a source, ${ON_LISTENER}`;
@@ -83,8 +86,8 @@ const PAGES = [
 
 /** By listener: connections, bytes, streams and time. */
 const ROWS: Readonly<Record<string, readonly string[]>> = {
-  "15001, calls out": [ON_LISTENER, OWN_MESSAGES, STREAMS, IDLE],
-  "`--upstream` ports": [ON_LISTENER, OWN_MESSAGES, STREAMS, IDLE],
+  "15001, calls out": [ON_LISTENER, OWN_MESSAGES, STREAMS, OWN_IDLE],
+  "`--upstream` ports": [ON_LISTENER, OWN_MESSAGES, STREAMS, OWN_IDLE],
   "15006, captured": [
     FROM_SOURCE,
     MESSAGES,
