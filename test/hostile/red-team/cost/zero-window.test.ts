@@ -18,6 +18,8 @@ const BROUGHT = 2048 * 4096;
 const GROWTH = 100 * MIB;
 /** And is given back to within so much of what it was. */
 const GIVEN_BACK = 64 * MIB;
+/** Milliseconds: after a look or a trim of 40 ms, which a busy machine makes of it, the next one is 20 s away (`runtime/memory-trim.ts`). */
+const GIVEN_BACK_WITHIN = 60_000;
 /** Calls of others that are answered while it lasts. */
 const GOOD = 100;
 /** Milliseconds from the end of an attack to full service. */
@@ -58,7 +60,7 @@ function attack(port: number, index: number): Socket {
 
 void t.test(
   `${CONNECTIONS} connections of ${STREAMS} streams without a window: held bytes and resident memory stay bounded, service goes on, and all is given back`,
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async (t) => {
     const sidecar = await startLoneSidecar(
       (request, response) => {
@@ -117,7 +119,7 @@ void t.test(
     );
     await eventually(
       "memory is given back",
-      20_000,
+      GIVEN_BACK_WITHIN,
       () => Promise.resolve(sidecar.resident() - quiet),
       (growth) => growth < GIVEN_BACK,
     );
