@@ -1,6 +1,6 @@
 /** The rules as iptables-restore reads them, and what iptables-save prints of them. */
 import type { Family, Interception, Place, Rule } from "./rules.ts";
-import { rulesOf } from "./rules.ts";
+import { addDifferences, rulesOf } from "./rules.ts";
 
 /** Where each chain of our own stands, and what leads to it. */
 const CHAINS: Readonly<
@@ -58,17 +58,13 @@ export function flawsIn(
   );
   for (const place of PLACES) {
     const { chain } = CHAINS[place];
-    const stands = lines.filter((line) => line.startsWith(`-A ${chain} `));
+    const stands = lines
+      .filter((line) => line.startsWith(`-A ${chain} `))
+      .map((line) => line.slice("-A ".length));
     const wanted = rulesOf(interception, family)
       .filter((rule) => rule.place === place)
-      .map((rule) => `-A ${textOf(rule)}`);
-    for (const line of wanted)
-      if (!stands.includes(line)) flaws.push(`no rule "${line.slice(3)}"`);
-    for (const line of stands)
-      if (!wanted.includes(line))
-        flaws.push(`rule "${line.slice(3)}" is not one of these`);
-    if (flaws.length === 0 && stands.join("\n") !== wanted.join("\n"))
-      flaws.push(`the rules of ${chain} are in another order`);
+      .map(textOf);
+    addDifferences(flaws, chain, stands, wanted);
   }
   return flaws;
 }

@@ -1,5 +1,6 @@
 /** The rules as nft reads them: a table of our own for each family, and what nft prints of it. */
 import {
+  addDifferences,
   rulesOf,
   type Family,
   type Interception,
@@ -80,13 +81,7 @@ export function flawsIn(
     const wanted = rulesOf(interception, family)
       .filter((rule) => rule.place === place)
       .map(commentOf);
-    for (const each of wanted)
-      if (!stands.includes(each)) flaws.push(`no rule "${each}"`);
-    for (const each of stands)
-      if (!wanted.includes(each))
-        flaws.push(`rule "${each}" is not one of these`);
-    if (flaws.length === 0 && stands.join() !== wanted.join())
-      flaws.push(`the rules of ${name} are in another order`);
+    addDifferences(flaws, name, stands, wanted);
   }
   return flaws;
 }

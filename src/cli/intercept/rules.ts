@@ -146,3 +146,19 @@ export function excludedRanges(
   });
   return [...new Set([...LINK_LOCAL[family], ...stated])];
 }
+
+/** Adds how the rules of a chain differ from the expected ones, in words; their order counts where nothing else differs. */
+export function addDifferences(
+  flaws: string[],
+  chain: string,
+  stands: readonly string[],
+  wanted: readonly string[],
+): void {
+  for (const each of wanted)
+    if (!stands.includes(each)) flaws.push(`no rule "${each}"`);
+  for (const each of stands)
+    if (!wanted.includes(each))
+      flaws.push(`rule "${each}" is not one of these`);
+  if (flaws.length === 0 && stands.join("\n") !== wanted.join("\n"))
+    flaws.push(`the rules of ${chain} are in another order`);
+}
