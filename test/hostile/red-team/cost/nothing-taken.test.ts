@@ -2,21 +2,17 @@
 import { connect, type Socket } from "node:net";
 import t from "tap";
 import { PREFACE } from "../../../../src/wire/http2/frames/frames.ts";
-import { call, closeCalls, eventually } from "../../../support/peers/call.ts";
-import { startLoneSidecar } from "../../../support/processes/lone-sidecar.ts";
+import { eventually } from "../../../support/peers/call.ts";
+import {
+  GROWTH,
+  HELD,
+  MIB,
+  startSmallSidecar,
+} from "../../../support/processes/small-sidecar.ts";
 import { frame } from "../../../support/hostile/attacks.ts";
 
-const MIB = 1_048_576;
-/** What `--max-memory` says, and a sixteenth of it for messages. */
-const MEMORY = 256 * MIB;
-const HELD = MEMORY / 16;
 /** What sockets bring before they are stopped: a read of 4 KiB of each connection, of as many of callers and endpoints as there are here. */
 const BROUGHT = 3000 * 4096;
-const GROWTH = 100 * MIB;
-/** And is given back to within so much of what it was. */
-const GIVEN_BACK = 64 * MIB;
-/** Milliseconds: after a look or a trim of 40 ms, which a busy machine makes of it, the next one is 20 s away (`runtime/memory-trim.ts`). */
-const GIVEN_BACK_WITHIN = 60_000;
 /** Looks at it while it lasts, each with a call of somebody else. */
 const LOOKS = 60;
 
@@ -104,25 +100,11 @@ function open(port: number, { says, deaf }: Attack, index: number): Socket {
 
 for (const attack of ATTACKS)
   void t.test(attack.name, { timeout: 120_000 }, async (t) => {
-    const sidecar = await startLoneSidecar(
-      (request, response) => {
-        request.resume();
-        response.end(request.url === "/small" ? SMALL : "ok");
-      },
-      ["--max-memory", String(MEMORY / MIB)],
+    const { sidecar, quiet, served, recovered } = await startSmallSidecar(
+      t,
+      "/small",
+      SMALL,
     );
-    t.teardown(async () => {
-      closeCalls();
-      await sidecar.stop();
-    });
-    const served = async (): Promise<number> => {
-      const { status } = await call(`http://127.0.0.1:${sidecar.published}/`, {
-        headers: { host: "orders.shop" },
-      });
-      return status;
-    };
-    for (let index = 0; index < 50; index += 1) await served();
-    const quiet = sidecar.resident();
     const sockets = Array.from({ length: attack.connections }, (_, index) =>
       open(sidecar.published, attack, index),
     );
@@ -151,20 +133,5 @@ for (const attack of ATTACKS)
       `resident memory grew by ${(highest - quiet) / MIB} MiB`,
     );
     for (const socket of sockets) socket.destroy();
-    await eventually(
-      "nothing is held, and all are served",
-      5000,
-      async () => ({
-        held: await sidecar.metric("wherry_buffered_bytes"),
-        status: await served(),
-        level: await sidecar.metric("wherry_overload_level"),
-      }),
-      ({ held, status, level }) => held === 0 && status === 200 && level === 0,
-    );
-    await eventually(
-      "memory is given back",
-      GIVEN_BACK_WITHIN,
-      () => Promise.resolve(sidecar.resident() - quiet),
-      (growth) => growth < GIVEN_BACK,
-    );
+    await recovered();
   });

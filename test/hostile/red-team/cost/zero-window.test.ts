@@ -2,28 +2,21 @@
 import { connect, type Socket } from "node:net";
 import t from "tap";
 import { PREFACE } from "../../../../src/wire/http2/frames/frames.ts";
-import { call, closeCalls, eventually } from "../../../support/peers/call.ts";
-import { startLoneSidecar } from "../../../support/processes/lone-sidecar.ts";
+import { eventually } from "../../../support/peers/call.ts";
+import {
+  GROWTH,
+  HELD,
+  MIB,
+  startSmallSidecar,
+} from "../../../support/processes/small-sidecar.ts";
 import { frame } from "../../../support/hostile/attacks.ts";
 
-const MIB = 1_048_576;
 const CONNECTIONS = 10;
 const STREAMS = 900;
-/** What `--max-memory` says, and a sixteenth of it for messages. */
-const MEMORY = 256 * MIB;
-const HELD = MEMORY / 16;
 /** What sockets bring before they are stopped: a read of 4 KiB of each endpoint's connection, of as many as may be at one time. */
 const BROUGHT = 2048 * 4096;
-/** Resident memory may grow by so much, whoever attacks. */
-const GROWTH = 100 * MIB;
-/** And is given back to within so much of what it was. */
-const GIVEN_BACK = 64 * MIB;
-/** Milliseconds: after a look or a trim of 40 ms, which a busy machine makes of it, the next one is 20 s away (`runtime/memory-trim.ts`). */
-const GIVEN_BACK_WITHIN = 60_000;
 /** Calls of others that are answered while it lasts. */
 const GOOD = 100;
-/** Milliseconds from the end of an attack to full service. */
-const RECOVERY = 5000;
 
 const LARGE = Buffer.alloc(MIB);
 
@@ -62,27 +55,15 @@ void t.test(
   `${CONNECTIONS} connections of ${STREAMS} streams without a window: held bytes and resident memory stay bounded, service goes on, and all is given back`,
   { timeout: 120_000 },
   async (t) => {
-    const sidecar = await startLoneSidecar(
-      (request, response) => {
-        request.resume();
-        response.end(request.url === "/large" ? LARGE : "ok");
-      },
-      ["--max-memory", String(MEMORY / MIB)],
+    const { sidecar, quiet, served, recovered } = await startSmallSidecar(
+      t,
+      "/large",
+      LARGE,
     );
     const sockets: Socket[] = [];
-    t.teardown(async () => {
+    t.teardown(() => {
       for (const socket of sockets) socket.destroy();
-      closeCalls();
-      await sidecar.stop();
     });
-    const served = async (): Promise<number> => {
-      const { status } = await call(`http://127.0.0.1:${sidecar.published}/`, {
-        headers: { host: "orders.shop" },
-      });
-      return status;
-    };
-    for (let index = 0; index < 50; index += 1) await served();
-    const quiet = sidecar.resident();
     for (let index = 0; index < CONNECTIONS; index += 1)
       sockets.push(attack(sidecar.published, index));
 
@@ -107,21 +88,6 @@ void t.test(
       `resident memory grew by ${(highest - quiet) / MIB} MiB`,
     );
     for (const socket of sockets) socket.destroy();
-    await eventually(
-      "full service after the attack",
-      RECOVERY,
-      async () => ({
-        status: await served(),
-        level: await sidecar.metric("wherry_overload_level"),
-        held: await sidecar.metric("wherry_buffered_bytes"),
-      }),
-      ({ status, level, held }) => status === 200 && level === 0 && held === 0,
-    );
-    await eventually(
-      "memory is given back",
-      GIVEN_BACK_WITHIN,
-      () => Promise.resolve(sidecar.resident() - quiet),
-      (growth) => growth < GIVEN_BACK,
-    );
+    await recovered();
   },
 );
