@@ -51,7 +51,7 @@ export interface OutboundOptions extends PlanRouteOptions {
 }
 
 /** One listener's requests. */
-interface Door {
+interface Listener {
   readonly options: OutboundOptions;
   readonly upstream: LocalUpstream | undefined;
   readonly judges: Judges;
@@ -76,18 +76,18 @@ export function makeOutbound(
       return where.kind === "refused" ? where.error : piped(where, stream);
     },
   };
-  const door = { options, upstream, judges };
+  const listener = { options, upstream, judges };
   return {
     request: (stream) =>
-      guarded(sinks, "outbound", stream, () => outbound(door, stream)),
+      guarded(sinks, "outbound", stream, () => outbound(listener, stream)),
   };
 }
 
 /** How an open exchange is judged again, by where it went at its start. */
 type Judges = Readonly<Record<"mesh" | "outside", Judge>>;
 
-function outbound(door: Door, stream: ServerStream): void {
-  const { options, upstream } = door;
+function outbound(listener: Listener, stream: ServerStream): void {
+  const { options, upstream } = listener;
   const { sinks, host } = options;
   // accept: with the snapshot of now, to the end (law 1)
   const snapshot = options.snapshot.value;
@@ -103,18 +103,18 @@ function outbound(door: Door, stream: ServerStream): void {
   // where to: a service of the mesh, or a place outside it
   const where = whereTo(snapshot, stream.head, stream.connection, upstream);
   // ask: where this sidecar does not hold what is called, and does not know that there is none
-  const look = missing(door, stream, where);
+  const look = missing(listener, stream, where);
   if (look !== undefined) {
     const record = new RequestRecord(sinks, "outbound", stream, UNKNOWN);
-    ask({ door, stream, record }, look, MOST_ROUNDS);
+    ask({ listener, stream, record }, look, MOST_ROUNDS);
     return;
   }
   const record = new RequestRecord(sinks, "outbound", stream, nameOf(where));
-  onward(door, snapshot, stream, where, record);
+  onward(listener, snapshot, stream, where, record);
 }
 
 function missing(
-  { options, upstream }: Door,
+  { options, upstream }: Listener,
   { head, connection }: ServerStream,
   where: Where,
 ): Look | undefined {
@@ -131,7 +131,7 @@ function isMalformed(where: Where): boolean {
 
 /** A request that waits for what is asked. */
 interface Waiting {
-  readonly door: Door;
+  readonly listener: Listener;
   readonly stream: ServerStream;
   readonly record: RequestRecord;
 }
@@ -140,9 +140,9 @@ interface Waiting {
 const MOST_ROUNDS = 3;
 
 function ask(waiting: Waiting, look: Look, rounds: number): void {
-  const { door, record } = waiting;
+  const { listener, record } = waiting;
   look((failure) => {
-    record.waited = door.options.sinks.clock.now() - record.startedAt;
+    record.waited = listener.options.sinks.clock.now() - record.startedAt;
     try {
       if (failure === undefined) resolved(waiting, rounds - 1);
       else record.refuse(notKnown(failure), true);
@@ -154,26 +154,26 @@ function ask(waiting: Waiting, look: Look, rounds: number): void {
 
 /** The request begins with the snapshot of now (law 1). */
 function resolved(waiting: Waiting, rounds: number): void {
-  const { door, stream, record } = waiting;
-  const { options, upstream } = door;
+  const { listener, stream, record } = waiting;
+  const { options, upstream } = listener;
   const snapshot = options.snapshot.value;
   if (snapshot === undefined) {
     record.refuse(noConfig(), true);
     return;
   }
   const where = whereTo(snapshot, stream.head, stream.connection, upstream);
-  const look = missing(door, stream, where);
+  const look = missing(listener, stream, where);
   if (look === undefined) {
     record.destination = nameOf(where);
     const excess = overload(options.host);
-    if (excess === undefined) onward(door, snapshot, stream, where, record);
+    if (excess === undefined) onward(listener, snapshot, stream, where, record);
     else record.refuse(excess, true);
   } else if (rounds > 0) ask(waiting, look, rounds);
   else record.refuse(noConfig(), true);
 }
 
 function onward(
-  { options, judges }: Door,
+  { options, judges }: Listener,
   snapshot: Snapshot,
   stream: ServerStream,
   where: Where,
