@@ -38,7 +38,7 @@ async function run(
   await runFiles(files, {
     root,
     // As from a shell: this file may itself run under tap.
-    env: newEnvironment(),
+    envOf: () => newEnvironment(),
     jobs: 1,
     // Nothing that ends by itself is to meet it, however busy the machine is.
     timeout: 60,
@@ -110,7 +110,7 @@ void t.test(
     );
     const { port } = server.address() as AddressInfo;
     const [result] = await run(t, ["parent.js"], {
-      env: newEnvironment({ PORT: String(port) }),
+      envOf: () => newEnvironment({ PORT: String(port) }),
       endOf: () => end.signal,
     });
     t.match(result, {

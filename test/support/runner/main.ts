@@ -42,6 +42,13 @@ const FAST = 3500;
 const ALONE =
   /red-team\/cost\/|\/(?:floods|slow|mad-control-plane|silent-instances|stalled-application|all-attacks|never-twice)\.test\.ts$/;
 
+/**
+ * Unit tests that do one thing many thousand times. Counting each of their blocks costs more than the test itself, and others reach
+ * what they reach.
+ */
+const REPEATS =
+  /(?:policy\/(?:compile\/incremental|retry-storm)|stall-simulation|bench\/simulate|agent\/machine-faults)\.test\.ts$/;
+
 /** Tests of whole processes that wait for most of their time, for a fault to last or a time-out to come: they have a place of their own. */
 const WAITS =
   /(?:stability|outage|cut-off|slow|silent-instances|stalled-application)\.test\.ts$/;
@@ -115,7 +122,8 @@ async function runPlain(
   const results: FileResult[] = [];
   await runFiles(files, {
     root,
-    env: { ...testEnv, ...coverage?.environment },
+    envOf: (file) =>
+      REPEATS.test(file) ? testEnv : { ...testEnv, ...coverage?.environment },
     ...plan,
     onResult: (result) => {
       results.push(result);
@@ -145,7 +153,7 @@ async function runAlone(
   { timeout }: Plan,
 ): Promise<readonly FileResult[]> {
   const results: FileResult[] = [];
-  const options = { root, env: testEnv, jobs: 1, timeout };
+  const options = { root, envOf: () => testEnv, jobs: 1, timeout };
   for (const { file } of failed) {
     print(`once more, alone: ${file} …`);
     const onResult = (result: FileResult): void => {

@@ -17,7 +17,8 @@ export interface FileResult {
 
 export interface RunOptions {
   readonly root: string;
-  readonly env: NodeJS.ProcessEnv;
+  /** The environment of a file. */
+  readonly envOf: (file: string) => NodeJS.ProcessEnv;
   /** Processes at once, beside the one of a file that waits. */
   readonly jobs: number;
   /** Tells of a file that waits for most of its time: one after the other, such files run beside the others. */
@@ -65,13 +66,13 @@ function runFile(
   file: string,
   early: AbortSignal | undefined,
   groups: Set<ChildProcess>,
-  { root, env, timeout, grace = 10 }: RunOptions,
+  { root, envOf, timeout, grace = 10 }: RunOptions,
 ): Promise<FileResult> {
   const begun = performance.now();
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [file], {
       cwd: root,
-      env: { ...env, TAP_TIMEOUT: String(timeout) },
+      env: { ...envOf(file), TAP_TIMEOUT: String(timeout) },
       stdio: ["ignore", "pipe", "pipe"],
       // A file that is ended early takes the processes that it started with it.
       detached: early !== undefined,
