@@ -120,12 +120,12 @@ class StagedConfig implements Staging {
   *stage(parts: Iterable<ResponsePart | undefined>): Steps<void> {
     for (const part of parts) {
       if (typeof part === "string") this.#forget(part);
-      else if (part !== undefined) this.#receive(part);
+      else if (part !== undefined) yield* this.#receive(part);
       yield;
     }
   }
 
-  #receive(received: DeltaResource): void {
+  *#receive(received: DeltaResource): Steps<void> {
     const { name, version, value } = received;
     const older = olderIn(this.#staged.get(name));
     this.#forget(name);
@@ -138,7 +138,7 @@ class StagedConfig implements Staging {
       this.#put(name, {
         version,
         bytes,
-        content: bounded(read(received, older)),
+        content: bounded(yield* read(received, older)),
       });
   }
 
@@ -254,10 +254,13 @@ function olderIn(staged: Staged | undefined): Resource | undefined {
     : undefined;
 }
 
-function read(received: DeltaResource, older: Resource | undefined): Content {
+function* read(
+  received: DeltaResource,
+  older: Resource | undefined,
+): Steps<Content> {
   const { name, typeUrl } = received;
   if (typeUrl === RESOURCE_TYPE || typeUrl === PACKED_TYPE)
-    return readResource(received, older);
+    return yield* readResource(received, older);
   if (typeUrl === LOOKUP_TYPE) return readLookup(received);
   return { fault: `${name} is of type ${typeUrl}` };
 }

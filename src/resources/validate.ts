@@ -1,5 +1,5 @@
 /** From any value to a resource that this version can act on, or to every reason why not. */
-import { Ajv, type ValidateFunction } from "ajv";
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { Steps } from "../core/slices.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
 import { checkForeignMetadata } from "./foreign-metadata.ts";
@@ -27,8 +27,13 @@ export interface ValidateOptions {
 
 /** A document with more is not worth reading to the end. */
 const MOST_PROBLEMS = 50;
-/** Errors of the schema that are explained: each takes its time, and a document of two megabytes can have a million. */
+/** Errors of the schema after which a value is not looked at any further: each takes its time, and two megabytes can have a million. */
 const MOST_ERRORS = 2000;
+/** What the validators' code says where it has found one more, and in its place: the same until there are so many. */
+const [FOUND, FOUND_AT_MOST] = [
+  "errors++;",
+  `if(++errors>=${MOST_ERRORS})throw vErrors;`,
+];
 
 export function validate(
   value: unknown,
@@ -37,16 +42,10 @@ export function validate(
   const definition = definitionOf(value);
   if (Array.isArray(definition)) return { ok: false, problems: definition };
   const accepts = validatorOf(definition);
-  if (!accepts(value))
+  if (!passes(accepts, value))
     return {
       ok: false,
-      problems: atMost(
-        explain(
-          (accepts.errors ?? []).slice(0, MOST_ERRORS),
-          value,
-          definition,
-        ),
-      ),
+      problems: atMost(explain(accepts.errors ?? [], value, definition)),
     };
   const resource = normalise(value, options.namespace);
   const problems = [
@@ -70,18 +69,23 @@ export function unknownFieldsOf(value: unknown): Unknown | undefined {
   const definition = definitionOf(value);
   if (Array.isArray(definition)) return undefined;
   const accepts = validatorOf(definition);
-  if (accepts(value)) return undefined;
+  if (passes(accepts, value)) return undefined;
+  const unknown = (accepts.errors ?? []).filter(
+    ({ keyword }) => keyword === "additionalProperties",
+  );
+  // Most that is wrong is wrong otherwise, and a copy of it all costs as much as to judge it.
+  if (unknown.length === 0) return undefined;
   const fields = new Set<string>();
   const rest: unknown = structuredClone(value);
-  for (const found of (accepts.errors ?? []).slice(0, MOST_ERRORS)) {
-    if (found.keyword !== "additionalProperties") continue;
-    const params = found.params as Readonly<Record<string, unknown>>;
-    const name = String(params["additionalProperty"]);
-    const at = fromPointer(found.instancePath, value);
+  for (const { instancePath, params } of unknown) {
+    const name = String(
+      (params as Readonly<Record<string, unknown>>)["additionalProperty"],
+    );
+    const at = fromPointer(instancePath, value);
     Reflect.deleteProperty(reached(rest, at), name);
     if (fields.size < MOST_PROBLEMS) fields.add(shapeOf([...at, name]));
   }
-  return fields.size === 0 ? undefined : { fields: [...fields], rest };
+  return { fields: [...fields], rest };
 }
 
 function reached(value: unknown, at: readonly Segment[]): object {
@@ -107,6 +111,20 @@ export function normalise(
         : metadata,
     spec,
   };
+}
+
+/** Where it does not, `accepts.errors` has why, as ever. */
+function passes(
+  accepts: ValidateFunction<Resource>,
+  value: unknown,
+): value is Resource {
+  try {
+    return accepts(value);
+  } catch (thrown) {
+    if (!Array.isArray(thrown)) throw thrown;
+    accepts.errors = thrown as ErrorObject[];
+    return false;
+  }
 }
 
 const validators = new Map<KindDefinition, ValidateFunction<Resource>>();
@@ -135,6 +153,7 @@ function validatorOf(definition: KindDefinition): ValidateFunction<Resource> {
     verbose: true,
     strictTypes: false,
     keywords: [...KEYWORDS],
+    code: { process: (code) => code.replaceAll(FOUND, FOUND_AT_MOST) },
   });
   const compiled = ajv.compile<Resource>(definition.schema);
   validators.set(definition, compiled);

@@ -71,6 +71,11 @@ function stage(staging: Staging, response: DeltaResponse): void {
   atOnce(staging.stage([...response.removed, ...response.resources]));
 }
 
+function stepsOf(staging: Staging, resource: Resource): number {
+  const steps = staging.stage([pushed(resource, "1")]);
+  return [...steps].length;
+}
+
 function seal(staging: Staging, revision: Revision): Sealed {
   return atOnce(staging.seal(revision));
 }
@@ -382,5 +387,27 @@ void t.test("what would take long to read is not read", (t) => {
   if (sealed.kind !== "refused") throw new Error(sealed.kind);
   t.match(sealed.reason, /Service\/shop\/orders has more than 200000 values/);
   t.ok(sealed.reason.length < 1100, "each fault is told in part");
+  t.end();
+});
+
+void t.test("a long resource is read in steps, a short one in one", (t) => {
+  const staging = makeStaging(NOTHING, 10_000_000);
+  t.equal(stepsOf(staging, ORDERS), 1);
+  const long = {
+    ...ORDERS,
+    metadata: {
+      ...ORDERS.metadata,
+      annotations: Object.fromEntries(
+        Array.from({ length: 20 }, (_, index) => [
+          `note-${index}`,
+          "x".repeat(65_536),
+        ]),
+      ),
+    },
+  };
+  // What is counted at a time, and each thing that is done with it.
+  t.ok(stepsOf(staging, long) >= 22);
+  const wrong = { ...ORDERS, spec: { ports: new Array(50_000).fill(0) } };
+  t.ok(stepsOf(staging, wrong) >= 4);
   t.end();
 });

@@ -258,3 +258,21 @@ void t.test("a validator is linear: a long hostile text costs little", (t) => {
     t.notOk(validate(named({ name: text, labels: { [text]: text } })).ok);
   t.end();
 });
+
+void t.test("what is wrong throughout is not judged to its end", (t) => {
+  let read = 0;
+  const ports = new Proxy(
+    Array.from({ length: 150_000 }, () => 0),
+    {
+      get(target, key) {
+        read += 1;
+        return Reflect.get(target, key) as unknown;
+      },
+    },
+  );
+  const problems = problemsOf(resourceOf(SERVICE, { ...SPEC, ports }));
+  t.equal(problems[0]?.path, "spec.ports");
+  t.match(problems.at(-1)?.message, /and 1950 more/);
+  t.ok(read < 10_000, `${read} reads of 150,000 values`);
+  t.end();
+});

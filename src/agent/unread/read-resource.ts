@@ -1,5 +1,7 @@
 /** What a control plane has sent of one resource, read: held to the same schemas as a file, but for fields of a newer version. */
 import { messageOf } from "../../core/errors.ts";
+import type { Steps } from "../../core/slices.ts";
+import type { Bytes } from "../../core/units.ts";
 import { pushedResource } from "../../push/codec.ts";
 import type { DeltaResource } from "../../push/messages.ts";
 import {
@@ -27,19 +29,27 @@ export type ReadResource =
 
 /** In one resource. */
 const MOST_VALUES = 200_000;
+/** Bytes that are counted in one step. */
+const COUNTED: Bytes = 65_536;
+/** Of JSON that is read in one step with all that follows: what is longer has a step for each thing that is done with it. */
+const SHORT: Bytes = 16_384;
 
 /** The resource, or why it cannot be used. `older`: what is read of the same name already, if it is to be gone on with. */
-export function readResource(
+export function* readResource(
   { name, typeUrl, value }: DeltaResource,
   older: Resource | undefined,
-): ReadResource {
+): Steps<ReadResource> {
   try {
     const json =
       typeUrl === PACKED_TYPE ? value : pushedResource.decode(value).json;
-    if (hasManyValues(json))
+    const long = json.length > SHORT;
+    if (yield* hasManyValues(json))
       return { fault: `${name} has more than ${MOST_VALUES} values` };
+    if (long) yield;
     const parsed: unknown = JSON.parse(json.toString("utf8"));
+    if (long) yield;
     const validation = validate(parsed);
+    if (long && !validation.ok) yield;
     const read = validation.ok
       ? validation
       : (readRest(parsed, name, older) ?? faultOf(name, validation));
@@ -106,9 +116,21 @@ function faultOf(
 }
 
 /** JSON that would hold the thread for long. Commas and brackets within text count as well: no resource has so many. */
-function hasManyValues(json: Uint8Array): boolean {
+function* hasManyValues(json: Uint8Array): Steps<boolean> {
   let values = 0;
-  for (const byte of json)
+  for (let from = 0; from < json.length; from += COUNTED) {
+    if (from > 0) yield;
+    values += valuesIn(json.subarray(from, from + COUNTED));
+    if (values > MOST_VALUES) return true;
+  }
+  return false;
+}
+
+function valuesIn(json: Uint8Array): number {
+  let values = 0;
+  for (let at = 0; at < json.length; at += 1) {
+    const byte = json[at];
     if (byte === 0x2c || byte === 0x5b || byte === 0x7b) values += 1;
-  return values > MOST_VALUES;
+  }
+  return values;
 }
