@@ -8,6 +8,7 @@ import { packageVersion } from "../../src/runtime/package.ts";
 import { ENGINE_MISSING, startEngine } from "../support/containers/engine.ts";
 import { ROOT } from "../support/processes/demo.ts";
 import { needs } from "../support/processes/tools.ts";
+import { containersOf, PODS } from "../support/repository/manifests.ts";
 
 /** MB to pull. */
 const LARGEST = 60;
@@ -48,6 +49,19 @@ void t.test("the image runs", needs(ENGINE_MISSING), async (t) => {
     ...["wherry:test", "--print", program],
   ]);
   t.equal(node.trim(), "1337 EROFS true");
+
+  // As the init container of a pod runs it.
+  const [rules] = PODS.flatMap(containersOf).filter(
+    ({ name }) => name === "intercept",
+  );
+  t.match(
+    await engine.must([
+      ...["podman", "run", ...TIGHT, "--security-opt=no-new-privileges"],
+      ...["--user=0:0", "--cap-add=NET_ADMIN"],
+      ...["wherry:test", ...(rules?.args ?? [])],
+    ]),
+    /^captured: .* by nft/,
+  );
 
   const shell = await engine.run([
     ...["podman", "run", ...TIGHT, "--entrypoint=/bin/sh", "wherry:test"],

@@ -12,6 +12,9 @@ export const USER = 1337;
 /** Where the package is. */
 export const HOME = "opt/wherry";
 
+/** Sets packet rules for `wherry intercept`, which an init container of a pod runs. Without capabilities it can do nothing. */
+export const NFT = "/usr/sbin/nft";
+
 /** Made for the user, with mode 0700: the state of a sidecar or a control plane, and the tokens that one gives to the other. */
 export const STATE = "var/lib/wherry";
 export const TOKENS = "run/wherry";
@@ -31,7 +34,7 @@ export interface RuntimeConfig {
 export const RUNTIME: RuntimeConfig = {
   User: `${USER}:${USER}`,
   Entrypoint: ["/usr/bin/node", `/${HOME}/wherry.js`],
-  Env: ["PATH=/usr/bin", `WHERRY_STATE=/${STATE}`],
+  Env: ["PATH=/usr/bin:/usr/sbin", `WHERRY_STATE=/${STATE}`],
   WorkingDir: `/${STATE}`,
   StopSignal: "SIGTERM",
   ExposedPorts: {

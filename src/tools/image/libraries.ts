@@ -14,9 +14,12 @@ export interface Library {
   readonly package?: SystemPackage;
 }
 
-/** What all the files need, each once, by path. Throws where one cannot be found. */
-export function librariesOf(files: readonly string[]): Library[] {
-  const paths = new Set(files.flatMap(neededBy));
+/** What all the files need, each once, by path, and the `programs` among them. Throws where one cannot be found. */
+export function librariesOf(
+  files: readonly string[],
+  programs: readonly string[] = [],
+): Library[] {
+  const paths = new Set([...programs, ...files.flatMap(neededBy)]);
   return [...paths].sort().map((path) => {
     const owner = ownerOf(path);
     return { path, ...(owner === undefined ? {} : { package: owner }) };

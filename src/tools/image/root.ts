@@ -1,10 +1,11 @@
-/** Lays out the files of the image: the pinned Node with the libraries that it needs, and the package. */
+/** Lays out the files of the image: the pinned Node and nft with the libraries that they need, and the package. */
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
   copyFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   realpathSync,
@@ -12,7 +13,8 @@ import {
 } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { CHECKOUT, HOME, STATE, TOKENS, USER } from "./config.ts";
+import { UserError } from "../../core/errors.ts";
+import { CHECKOUT, HOME, NFT, STATE, TOKENS, USER } from "./config.ts";
 import { librariesOf, licenceOf, type Library } from "./libraries.ts";
 
 /** The two layers: what changes with Node or the machine, and what changes with each version. */
@@ -53,7 +55,11 @@ export function layOut(folder: string, node: string): Layers {
   );
   const native = copyNative(home);
   put(node, base, "usr/bin/node");
-  const libraries = librariesOf([node, ...native]);
+  if (!existsSync(NFT))
+    throw new UserError(
+      `${NFT} is missing, which "wherry intercept" runs in a pod: install nftables`,
+    );
+  const libraries = librariesOf([node, ...native, NFT], [NFT]);
   for (const { path, package: owner } of libraries) {
     put(realpathSync(path), base, path);
     const licence = owner === undefined ? undefined : licenceOf(owner);
