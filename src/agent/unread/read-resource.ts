@@ -31,7 +31,7 @@ export type ReadResource =
 const MOST_VALUES = 200_000;
 /** Bytes that are counted in one step. */
 const COUNTED: Bytes = 65_536;
-/** Of JSON that is read in one step with all that follows: what is longer has a step for each thing that is done with it. */
+/** JSON of so many bytes is read in one step with all that follows: what is longer has a step for each thing that is done with it. */
 const SHORT: Bytes = 16_384;
 
 /** The resource, or why it cannot be used. `older`: what is read of the same name already, if it is to be gone on with. */
