@@ -15,11 +15,20 @@ import {
   type Answer,
   type Talk,
 } from "../support/meshes/captured-calls.ts";
+import {
+  CASES,
+  clientCommand,
+  INTEROP_MISSING,
+  serverCommand,
+  serviceOf,
+} from "../support/processes/grpc-interop.ts";
+import { needs } from "../support/processes/tools.ts";
 import { whyNoHosts, type Host } from "../support/meshes/hosts.ts";
 import { watchWire } from "../support/meshes/wire-watch.ts";
 
 const HTTP = 8080;
 const LINK = 15008;
+const GRPC = 10000;
 const CALLER = "spiffe://cluster.local/ns/shop/sa/caller";
 const CALLEE = "spiffe://cluster.local/ns/shop/sa/callee";
 
@@ -187,6 +196,30 @@ function capture(mesh: CapturedMesh): void {
       t.equal(await goesTo(host, more), expected, host);
     t.strictSame(callee.strangers(), []);
   });
+
+  void t.test(
+    "every case of gRPC's interoperability suite holds",
+    needs(INTEROP_MISSING),
+    async (t) => {
+      await mesh.apply(serviceOf("callee", GRPC));
+      const failureOf = async (name: string): Promise<string> => {
+        const command = clientCommand(callee.ipv4, GRPC, name);
+        const { code, stderr } = await caller.run(command);
+        return code === 0 ? "" : `${code}: ${stderr}`;
+      };
+      await eventually(
+        "the Service is known",
+        20_000,
+        () => failureOf("empty_unary"),
+        (failure) => failure === "",
+      );
+      const seen = await watchWire(network, callee, async () => {
+        for (const name of CASES) t.equal(await failureOf(name), "", name);
+      });
+      t.equal(seen.packets(GRPC), 0, "nothing past the link");
+      t.ok(seen.packets(LINK) > 0);
+    },
+  );
 
   void t.test("a call to an IPv6 address is carried too", async (t) => {
     let answer: Answer | undefined;
@@ -405,6 +438,9 @@ function capture(mesh: CapturedMesh): void {
 }
 
 const missing = whyNoHosts();
-if (missing === undefined) capture(await startCapturedMesh());
-else if (process.env["WHERRY_REQUIRE"] === "all") t.fail(missing);
+if (missing === undefined) {
+  const interop = { command: serverCommand(GRPC), port: `grpc=${GRPC}` };
+  const second = INTEROP_MISSING.length === 0 ? interop : undefined;
+  capture(await startCapturedMesh(second));
+} else if (process.env["WHERRY_REQUIRE"] === "all") t.fail(missing);
 else t.pass(missing, { skip: missing });

@@ -137,7 +137,16 @@ spec:
 `;
 }
 
-export async function startCapturedMesh(): Promise<CapturedMesh> {
+/** A second application behind the callee's sidecar. */
+export interface SecondApplication {
+  readonly command: readonly string[];
+  /** As `--app-port` has it: "NAME=PORT". */
+  readonly port: string;
+}
+
+export async function startCapturedMesh(
+  second?: SecondApplication,
+): Promise<CapturedMesh> {
   const state = await mkdtemp(join(tmpdir(), "wherry-hosts-"));
   // Sidecars look for their own folder in it.
   await chmod(state, 0o711);
@@ -183,6 +192,7 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
     const applications = new Map<string, Daemon>();
     for (const host of hosts.values())
       applications.set(host.name, startApplication(host));
+    if (second !== undefined) hostOf(hosts, "callee").start(second.command);
     await answers("the control plane", machine, `http://${api}/readyz`);
     await apply(
       [
@@ -227,7 +237,14 @@ export async function startCapturedMesh(): Promise<CapturedMesh> {
     };
     const [caller, callee] = await Promise.all([
       joinMesh("caller", "ipv6", "http=8080"),
-      joinMesh("callee", "ipv4", "http=8080,echo=9000,ends=9001"),
+      joinMesh(
+        "callee",
+        "ipv4",
+        [
+          "http=8080,echo=9000,ends=9001",
+          ...(second ? [second.port] : []),
+        ].join(),
+      ),
     ]);
     for (const application of applications.values())
       await application.prints('"listens"');
