@@ -1,11 +1,13 @@
-/** The control plane is cut off from callees, callers or all of them for a while, and the cut heals: at once, or for one side first. */
+/** The control plane is cut off from callees, callers or all of them for a while, in every manner, and the cut heals: at once, or for one side first. */
 import type { Bed, HostName } from "../bed.ts";
-import { cut, heal } from "../cuts.ts";
+import { cut, heal, type Manner } from "../cuts.ts";
 import { NONE_FAILS, p99Within, type Row, type Stretch } from "../row.ts";
 
 /** Seconds. */
-const LENGTHS = [2, 10, 30, 60, 180];
+const LENGTHS = [2, 10, 45, 90, 180];
 const SHORT = [4];
+/** Of cuts that are not the silent ones of both ways. */
+const OTHER_LENGTHS = [10, 90];
 const ORDERED_LENGTHS = [60];
 /** Milliseconds before the cut, after it, and between the two sides that heal one after the other. */
 const QUIET = 3000;
@@ -13,44 +15,55 @@ const AFTER = 15_000;
 const AFTER_SHORT = 4000;
 const BETWEEN = 8000;
 
-type Cut = readonly [
-  name: string,
-  first: readonly HostName[],
-  then: readonly HostName[],
-];
+interface Cut {
+  readonly name: string;
+  readonly first: readonly HostName[];
+  /** These heal later, and see what the others came to meanwhile. */
+  readonly then?: readonly HostName[];
+  readonly manner?: Manner;
+}
 
+const CALLEES = ["callee-1", "callee-2"] as const;
+
+/** Of three sidecars, callees and one callee with the caller are all but one. */
 const CUTS: readonly Cut[] = [
-  ["callee", ["callee-1"], []],
-  ["callees", ["callee-1", "callee-2"], []],
-  ["caller", ["caller"], []],
-  ["caller-and-callee", ["caller", "callee-1"], []],
-  ["all", ["caller", "callee-1", "callee-2"], []],
+  { name: "callee", first: ["callee-1"] },
+  { name: "callees", first: CALLEES },
+  { name: "caller", first: ["caller"] },
+  { name: "caller-and-callee", first: ["caller", "callee-1"] },
+  { name: "all", first: ["caller", ...CALLEES] },
 ];
 
-/** Who heals later sees what the others came to meanwhile. */
 const ORDERED: readonly Cut[] = [
-  ["all-caller-heals-first", ["caller"], ["callee-1", "callee-2"]],
-  ["all-callees-heal-first", ["callee-1", "callee-2"], ["caller"]],
+  { name: "all-caller-heals-first", first: ["caller"], then: CALLEES },
+  { name: "all-callees-heal-first", first: CALLEES, then: ["caller"] },
 ];
+
+/** As the control plane has it: nothing comes in from its sidecars, nothing goes out to them, or both sides hear that nothing passes. */
+const MANNERS: readonly Manner[] = ["in-dropped", "out-dropped", "rejected"];
 
 export function cutRows(short: boolean): Row[] {
   const rows = (cuts: readonly Cut[], lengths: readonly number[]): Row[] =>
     cuts.flatMap((each) =>
       lengths.map((seconds) => ({
-        name: `cut/${each[0]}/${seconds}s`,
+        name: `cut/${each.name}/${seconds}s`,
         goals: [NONE_FAILS, p99Within(2)],
         run: (bed) => run(bed, each, seconds * 1000, short),
       })),
     );
+  const others = MANNERS.flatMap((manner) =>
+    CUTS.map((each) => ({ ...each, name: `${each.name}-${manner}`, manner })),
+  );
   return [
     ...rows(CUTS, short ? SHORT : LENGTHS),
     ...rows(ORDERED, short ? SHORT : ORDERED_LENGTHS),
+    ...rows(others, short ? SHORT : OTHER_LENGTHS),
   ];
 }
 
 async function run(
   bed: Bed,
-  [, first, then]: Cut,
+  { first, then = [], manner }: Cut,
   ms: number,
   short: boolean,
 ): Promise<Stretch> {
@@ -61,12 +74,12 @@ async function run(
   const load = await bed.load("mixed");
   await bed.pause(QUIET);
   const faultAt = clock.now();
-  await cut(plane, hosts([...first, ...then]));
+  await cut(plane, hosts([...first, ...then]), manner);
   await bed.pause(ms);
-  await heal(plane, hosts(first));
+  await heal(plane, hosts(first), manner);
   if (then.length > 0) {
     await bed.pause(BETWEEN);
-    await heal(plane, hosts(then));
+    await heal(plane, hosts(then), manner);
   }
   const healedAt = clock.now();
   await bed.pause(short ? AFTER_SHORT : AFTER);
