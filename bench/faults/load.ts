@@ -16,7 +16,7 @@ import {
 const WARM_UP = 4000;
 /** Milliseconds in which every call has to succeed before a row begins, and how long that may take to come. */
 const CLEAN = 2000;
-const CLEAN_WITHIN = 30_000;
+const CLEAN_WITHIN = 120_000;
 
 export interface LoadOptions {
   readonly host: Host;

@@ -12,6 +12,7 @@ export const PORTS = {
   api: 18_511,
   push: 18_512,
   fleet: 18_521,
+  /** Of its first process; the others have the ports behind it. */
   crowd: 18_522,
   application: 18_530,
   /** The place that an endpoint moves to and back from. */

@@ -1,4 +1,4 @@
-/** The process of the crowd: so many agents of sidecars, as they are in a sidecar, that enrol all at once with one token. `GET /` says how many are in. */
+/** A process of the crowd: so many agents of sidecars, as they are in a sidecar, that enrol all at once with one token. `GET /` says how many are in. */
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -30,7 +30,9 @@ interface Seen {
 const { values } = readArguments(
   process.argv.slice(2),
   {
+    first: { type: "string", default: "0" },
     count: { type: "string", default: "1" },
+    port: { type: "string", default: String(PORTS.crowd) },
     services: { type: "string", default: "10" },
     token: { type: "string", default: "" },
     state: { type: "string", default: "" },
@@ -62,7 +64,8 @@ async function enter(index: number): Promise<void> {
     name: `crowd-${index}`,
     version: "bench",
     workload: () => ({
-      address: `10.0.${index >> 8}.${index & 255}`,
+      // No Workload of the mesh has it.
+      address: `10.200.${index >> 8}.${index & 255}`,
       ports: { http: 8080 },
       ttl: "15s",
     }),
@@ -86,13 +89,14 @@ async function enter(index: number): Promise<void> {
   await agent.setReady(true);
 }
 
-connectFromManySources();
+const first = Number(values.first);
+connectFromManySources(first);
 const server = createServer((_request, response) => {
   response.end(JSON.stringify(stateNow()));
 });
 // Whoever looks is on the same connection for all of it, also when this process was long busy.
 server.keepAliveTimeout = 600_000;
-server.listen(PORTS.crowd, "127.0.0.1", () => {
+server.listen(Number(values.port), "127.0.0.1", () => {
   for (let index = 0; index < Number(values.count); index += 1)
-    void enter(index);
+    void enter(first + index);
 });

@@ -3,10 +3,10 @@ import net from "node:net";
 
 const SOURCES = 250;
 
-/** For every connection from now on that names no source of its own; the control plane has to be on loopback. */
-export function connectFromManySources(): void {
+/** For every connection from now on that names no source of its own, beginning with that one; the control plane has to be on loopback. */
+export function connectFromManySources(first = 0): void {
   const { connect } = net;
-  let next = 0;
+  let next = first % SOURCES;
   // grpc-js connects by this function of the module, and gives it options.
   net.connect = ((options: net.NetConnectOpts, ...rest: unknown[]) => {
     next = (next % SOURCES) + 1;

@@ -1,14 +1,10 @@
 /** A crowd of sidecars at one control plane: all enrol at once, operators list everything, and the process is killed. */
-import { mkdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { Pool } from "undici";
+import { rm } from "node:fs/promises";
 import { UserError } from "../../../src/core/errors.ts";
-import { pinnedTo } from "../../peer.ts";
-import { start, type Running } from "../../processes.ts";
 import type { Bed } from "../bed.ts";
-import type { CrowdState } from "../crowd/main.ts";
+import { startCrowd, type Crowd } from "../crowd/processes.ts";
 import { figuresOf, type Figure } from "../figures.ts";
-import { CALLERS, PORTS, READY_WITHIN } from "../layout.ts";
+import { CALLERS } from "../layout.ts";
 
 const OPERATORS = 8;
 /** Milliseconds for all to be in. */
@@ -29,21 +25,16 @@ export async function measureCrowd(bed: Bed): Promise<Figure[]> {
   say(`  crowd: ${count} sidecars enrol`);
   const from = clock.now();
   const crowd = await startCrowd(bed, count);
-  const pool = new Pool(`http://127.0.0.1:${PORTS.crowd}`);
-  const look = async (): Promise<CrowdState> => {
-    const { body } = await pool.request({ method: "GET", path: "/" });
-    return (await body.json()) as CrowdState;
-  };
   try {
-    await allIn(bed, look, count);
+    await allIn(bed, crowd, count);
     const enrolled = clock.now() - from;
     const issued = await metric(bed, 'enrolments_total{result="issued"}');
     say(`  crowd: ${OPERATORS} operators list for ${listSeconds} s`);
-    const { lost } = await look();
+    const { lost } = await crowd.look();
     const listed = await listing(bed, listSeconds * 1000);
-    const after = await look();
+    const after = await crowd.look();
     say("  crowd: the control plane is killed");
-    const back = await kill(bed, look, count);
+    const back = await kill(bed, crowd, count);
     return figuresOf("crowd", [
       ["sidecars", "", count],
       ["until all are enrolled and registered", "ms", enrolled],
@@ -57,56 +48,21 @@ export async function measureCrowd(bed: Bed): Promise<Figure[]> {
       ["highest RSS of the control plane", "MiB", listed.rss],
       ["killed: until its API is ready", "ms", back.ready],
       ["killed: until all are back", "ms", back.all],
+      ["killed: CPU of the control plane until then", "ms", back.cpu],
+      ["killed: CPU of the sidecars until then", "ms", back.crowdCpu],
       ["killed: Workloads of the crowd", "", back.workloads],
       ["killed: RSS of the control plane", "MiB", back.rss],
     ]);
   } finally {
-    await pool.destroy();
     await crowd.stop();
   }
 }
 
-async function startCrowd(bed: Bed, count: number): Promise<Running> {
-  const { cores, clock, directory } = bed.around;
-  const token = join(directory, "crowd.token");
-  const state = join(directory, "crowd");
-  await mkdir(state, { recursive: true, mode: 0o700 });
-  // As many uses as there are sidecars: none may take two.
-  await writeFile(
-    token,
-    await bed.api.enrolmentToken(CALLERS, "crowd", count, {
-      labels: { app: "crowd" },
-      addresses: ["10.0.0.0/8"],
-    }),
-    { mode: 0o600 },
-  );
-  return start(
-    {
-      name: "the crowd",
-      command: process.execPath,
-      args: [
-        "--disable-warning=ExperimentalWarning",
-        join(import.meta.dirname, "..", "crowd", "main.ts"),
-        ...["--count", String(count), "--state", state, "--token", token],
-        ...["--services", String(bed.shape.services)],
-      ],
-      port: PORTS.crowd,
-      ...pinnedTo(cores.proxies),
-    },
-    clock,
-    READY_WITHIN,
-  );
-}
-
-async function allIn(
-  bed: Bed,
-  look: () => Promise<CrowdState>,
-  count: number,
-): Promise<void> {
+async function allIn(bed: Bed, crowd: Crowd, count: number): Promise<void> {
   const { clock } = bed.around;
   const until = clock.now() + WITHIN;
   for (;;) {
-    const state = await look();
+    const state = await crowd.look();
     if (state.connected === count && state.registered === count) return;
     if (clock.now() > until)
       throw new UserError(
@@ -172,28 +128,34 @@ async function listing(bed: Bed, ms: number): Promise<Listed> {
 
 async function kill(
   bed: Bed,
-  look: () => Promise<CrowdState>,
+  crowd: Crowd,
   count: number,
 ): Promise<{
   readonly ready: number;
   readonly all: number;
+  readonly cpu: number;
+  readonly crowdCpu: number;
   readonly workloads: number;
   readonly rss: number;
 }> {
   const { clock } = bed.around;
   const from = clock.now();
+  const spent = crowd.watchCpu();
   process.kill(bed.controlPlane.running.pid, "SIGKILL");
   await bed.controlPlane.stop();
   // A process that is killed leaves its socket behind.
   await rm(bed.controlPlane.probe, { force: true });
   await bed.resumeControlPlane();
   const ready = clock.now() - from;
-  await allIn(bed, look, count);
+  await allIn(bed, crowd, count);
   const all = clock.now() - from;
+  // Its start is in it.
+  const cpu = 1000 * bed.controlPlane.running.cpu();
+  const crowdCpu = spent.ms();
   const { text } = await bed.api.read(`${OWN}/namespaces/${CALLERS}/workloads`);
   const { items } = JSON.parse(text) as { readonly items: readonly unknown[] };
   const rss = bed.controlPlane.running.rss();
-  return { ready, all, workloads: items.length, rss };
+  return { ready, all, cpu, crowdCpu, workloads: items.length, rss };
 }
 
 /** A sample of the control plane's own metrics. */
