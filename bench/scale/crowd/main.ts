@@ -1,4 +1,4 @@
-/** A process of the crowd: so many agents of sidecars, as they are in a sidecar, that enrol all at once with one token. `GET /` says how many are in. */
+/** A process of the crowd: so many agents of sidecars, as they are in a sidecar, that enrol all at once, those of an account with one token. `GET /` says how many are in. */
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { systemClock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { connectFromManySources } from "../fleet/sources.ts";
 import { PORTS } from "../layout.ts";
+import { accountOf } from "./accounts.ts";
 import { nameOf, namespaceOf, shapeOf, usedBy } from "../mesh.ts";
 
 /** Of all agents together. */
@@ -34,12 +35,11 @@ const { values } = readArguments(
     count: { type: "string", default: "1" },
     port: { type: "string", default: String(PORTS.crowd) },
     services: { type: "string", default: "10" },
-    token: { type: "string", default: "" },
+    tokens: { type: "string", default: "" },
     state: { type: "string", default: "" },
   },
   "bench/scale starts it",
 );
-const token = readFileSync(values.token, "utf8");
 const shape = shapeOf(Number(values.services));
 const seen: Seen[] = [];
 let lost = 0;
@@ -57,10 +57,11 @@ function stateNow(): CrowdState {
 }
 
 async function enter(index: number): Promise<void> {
+  const account = accountOf(index);
   const agent = await startAgent({
     controlPlane: `127.0.0.1:${PORTS.push}`,
     stateDirectory: join(values.state, `crowd-${index}`),
-    token,
+    token: readFileSync(join(values.tokens, String(account)), "utf8"),
     name: `crowd-${index}`,
     version: "bench",
     workload: () => ({
@@ -70,7 +71,7 @@ async function enter(index: number): Promise<void> {
       ttl: "15s",
     }),
     interest: {
-      services: usedBy(shape, index).map(
+      services: usedBy(shape, account).map(
         (service) => `${namespaceOf(service)}/${nameOf(service)}`,
       ),
       hosts: [],

@@ -7,6 +7,7 @@ import { start, type Running } from "../../processes.ts";
 import type { Bed } from "../bed.ts";
 import { CALLERS, PORTS, READY_WITHIN } from "../layout.ts";
 import { watchCpu, type Spent } from "../schedstat.ts";
+import { accountsOf } from "./accounts.ts";
 import type { CrowdState } from "./main.ts";
 
 const PROCESSES = 2;
@@ -52,20 +53,22 @@ export class Crowd {
 
 /** All of them enrol at once from now on. */
 export async function startCrowd(bed: Bed, count: number): Promise<Crowd> {
-  const token = join(bed.around.directory, "crowd.token");
+  const tokens = join(bed.around.directory, "crowd-tokens");
+  await mkdir(tokens, { mode: 0o700 });
   // As many uses as there are sidecars: none may take two.
-  await writeFile(
-    token,
-    await bed.api.enrolmentToken(CALLERS, "crowd", count, {
-      labels: { app: "crowd" },
-      addresses: ["10.0.0.0/8"],
-    }),
-    { mode: 0o600 },
-  );
+  for (const [account, uses] of accountsOf(count).entries())
+    await writeFile(
+      join(tokens, String(account)),
+      await bed.api.enrolmentToken(CALLERS, `crowd-${account}`, uses, {
+        labels: { app: `crowd-${account}` },
+        addresses: ["10.0.0.0/8"],
+      }),
+      { mode: 0o600 },
+    );
   const parts: Part[] = [];
   try {
     for (let index = 0; index < PROCESSES; index += 1)
-      parts.push(await startPart(bed, token, count, index));
+      parts.push(await startPart(bed, tokens, count, index));
     return new Crowd(parts);
   } catch (thrown) {
     await new Crowd(parts).stop();
@@ -75,7 +78,7 @@ export async function startCrowd(bed: Bed, count: number): Promise<Crowd> {
 
 async function startPart(
   bed: Bed,
-  token: string,
+  tokens: string,
   count: number,
   index: number,
 ): Promise<Part> {
@@ -94,7 +97,7 @@ async function startPart(
         "--disable-warning=ExperimentalWarning",
         join(import.meta.dirname, "main.ts"),
         ...["--first", String(first), "--count", String(end - first)],
-        ...["--port", String(port), "--state", state, "--token", token],
+        ...["--port", String(port), "--state", state, "--tokens", tokens],
         ...["--services", String(bed.shape.services)],
       ],
       port,
