@@ -176,8 +176,19 @@ async function onReady(
   await inSlices(prepareValidators(), nextTurn);
   leaveStartBehind("small");
   compileSooner();
+  tellMissing(logger);
+}
+
+/** What this machine lacks that another has, once. */
+function tellMissing(logger: Logger): void {
+  const { platform } = process;
   const fault = whyNoForeignFunctions();
-  if (fault !== undefined)
+  if (platform !== "linux")
+    logger.info(
+      { platform, ...(fault === undefined ? {} : { koffi: fault }) },
+      "this machine is not Linux: the sidecar serves in explicit mode; captured calls, --concurrency and --take-over need Linux, and more memory is kept",
+    );
+  else if (fault !== undefined)
     logger.warn(
       { error: fault },
       "the package koffi cannot be loaded, so the sidecar keeps some 20 to 50 MiB more, and whom it turned away costs it an accept each time: install what package.json lists, for this machine",
