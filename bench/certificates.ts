@@ -3,7 +3,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../src/core/clock.ts";
 import { openAuthority } from "../src/control-plane/authority/authority.ts";
-import { createCsr, generatePrivateKey } from "../src/identity/x509.ts";
+import { generatePrivateKey } from "../src/identity/private-key.ts";
+import { createCsr } from "../src/identity/x509.ts";
 import type { Certificates } from "./peer.ts";
 
 export const TRUST_DOMAIN = "demo";

@@ -1,4 +1,5 @@
 /** What a sidecar has of its agent, whether its config and certificates come from a control plane or from files. */
+import type { Cancel } from "../core/clock.ts";
 import type { WallMs } from "../core/units.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
@@ -10,7 +11,6 @@ import type {
 import type { Difference } from "../policy/compile/held/stock.ts";
 import type { UnreadReport } from "../push/messages.ts";
 import type { SharedLookups } from "./interest/lookups.ts";
-import type { SharedReports } from "./reports.ts";
 
 export interface Agent {
   /** The config in force; undefined until there is any. */
@@ -84,3 +84,25 @@ export interface RefusedConfig {
   /** Wall milliseconds. */
   readonly at: number;
 }
+
+/** What a caller has seen of an endpoint that is marked as unconfirmed. */
+export interface Sighting {
+  /** "NAMESPACE/NAME" */
+  readonly workload: string;
+  /** False: connections to it were refused, or timed out. */
+  readonly reached: boolean;
+  /** Milliseconds since then: threads have clocks of their own. */
+  readonly age: number;
+}
+
+/** What the workers of a sidecar tell. */
+export interface SharedReports {
+  /** Looks now and then, until the result is called. */
+  watch(look: () => readonly Sighting[]): Cancel;
+  tell(sightings: readonly Sighting[]): void;
+}
+
+/** Milliseconds between two looks. */
+export const LOOK_AGAIN = 5000;
+/** Milliseconds after which a sighting says nothing: an ejected endpoint is tried again within this time. */
+export const FRESH_FOR = 60_000;

@@ -5,28 +5,14 @@ import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { MOST_REPORTED } from "../push/names.ts";
 import { REGISTRATION } from "../push/services.ts";
+import {
+  FRESH_FOR,
+  LOOK_AGAIN,
+  type SharedReports,
+  type Sighting,
+} from "./agent.ts";
 import { call, CallError } from "./connection.ts";
 
-export interface Sighting {
-  /** "NAMESPACE/NAME" */
-  readonly workload: string;
-  /** False: connections to it were refused, or timed out. */
-  readonly reached: boolean;
-  /** Milliseconds since then: threads have clocks of their own. */
-  readonly age: number;
-}
-
-/** What the workers of a sidecar tell. */
-export interface SharedReports {
-  /** Looks now and then, until the result is called. */
-  watch(look: () => readonly Sighting[]): Cancel;
-  tell(sightings: readonly Sighting[]): void;
-}
-
-/** Milliseconds between two looks. */
-export const LOOK_AGAIN = 5000;
-/** Milliseconds after which a sighting says nothing: an ejected endpoint is tried again within this time. */
-export const FRESH_FOR = 60_000;
 /** Milliseconds in which what the workers tell goes out together, and callers do not speak all at once. */
 const GATHER = 1000;
 const TIMEOUT = 5000;

@@ -1,19 +1,11 @@
 /** PEM files: certificates one after another, and what else may stand between them. */
 import { createHash, X509Certificate } from "node:crypto";
-import forge from "node-forge";
 import { messageOf, UserError } from "../core/errors.ts";
 
 const BLOCK =
   /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g;
 /** Characters: a chain or bundle past this is a mistake or an attack. */
 const LONGEST = 1024 * 1024;
-
-/** DER to PEM. */
-export function toPem(label: string, der: Buffer): string {
-  return forge.pem
-    .encode({ type: label, body: der.toString("latin1") }, { maxline: 64 })
-    .replaceAll("\r\n", "\n");
-}
 
 /** Every certificate of a PEM text, in order. Throws UserError where there is none or one cannot be read; `what` names the text in the message. */
 export function readCertificates(pem: string, what: string): X509Certificate[] {

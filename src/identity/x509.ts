@@ -3,7 +3,6 @@ import {
   createHash,
   createPrivateKey,
   createPublicKey,
-  generateKeyPairSync,
   randomBytes,
   sign,
   type KeyObject,
@@ -22,7 +21,7 @@ import {
   subjectKeyId,
   type Binding,
 } from "./extensions.ts";
-import { toPem } from "./pem.ts";
+import { toPem } from "./to-pem.ts";
 
 const { Class, Type } = forge.asn1;
 const CONTEXT: forge.asn1.Class = Class.CONTEXT_SPECIFIC;
@@ -87,12 +86,6 @@ const RSA: Signer = {
   hash: "sha256",
   nullParameters: true,
 };
-
-/** A new P-256 key; PKCS #8 PEM. */
-export function generatePrivateKey(): string {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  return privateKey.export({ type: "pkcs8", format: "pem" });
-}
 
 /** Signs a certificate and gives it as PEM. Throws UserError where the issuer's key is of a kind that the mesh does not use. */
 export function issueCertificate(template: CertificateTemplate): string {

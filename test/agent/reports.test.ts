@@ -1,7 +1,8 @@
 /** What a sidecar tells of unconfirmed endpoints: the newest of each, together, while a control plane listens. */
 import { status, type Client, type ServiceError } from "@grpc/grpc-js";
 import t from "tap";
-import { FRESH_FOR, LOOK_AGAIN, Reports } from "../../src/agent/reports.ts";
+import { FRESH_FOR, LOOK_AGAIN } from "../../src/agent/agent.ts";
+import { Reports } from "../../src/agent/reports.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import type { ReportRequest } from "../../src/push/messages.ts";
 import { MOST_REPORTED } from "../../src/push/names.ts";

@@ -150,8 +150,9 @@ void t.test("a workload in Go", needs(GO_PEER_MISSING), async (t) => {
   await t.test(
     "reads every certificate and request that is ours",
     async (t) => {
-      const { createCsr, generatePrivateKey } =
-        await import("../../src/identity/x509.ts");
+      const { generatePrivateKey } =
+        await import("../../src/identity/private-key.ts");
+      const { createCsr } = await import("../../src/identity/x509.ts");
       const file = join(directory, "all.pem");
       const { trustBundle } = running.controlPlane.authority;
       const { certificateChain } =

@@ -7,7 +7,7 @@ import {
   type CredentialPems,
 } from "../../src/identity/credentials.ts";
 import { fingerprintOf, readCertificates } from "../../src/identity/pem.ts";
-import { generatePrivateKey } from "../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../src/identity/private-key.ts";
 import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
 
 const now = Date.UTC(2026, 5, 1);

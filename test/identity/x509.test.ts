@@ -23,16 +23,10 @@ import {
   readBinding,
   uriNames,
 } from "../../src/identity/extensions.ts";
-import {
-  fingerprintOf,
-  readCertificates,
-  toPem,
-} from "../../src/identity/pem.ts";
-import {
-  createCsr,
-  generatePrivateKey,
-  issueCertificate,
-} from "../../src/identity/x509.ts";
+import { fingerprintOf, readCertificates } from "../../src/identity/pem.ts";
+import { toPem } from "../../src/identity/to-pem.ts";
+import { generatePrivateKey } from "../../src/identity/private-key.ts";
+import { createCsr, issueCertificate } from "../../src/identity/x509.ts";
 import { childrenOf, readElement, Tag } from "../../src/identity/der.ts";
 import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
 import {

@@ -12,7 +12,8 @@ import {
   loadCredentials,
   type Credentials,
 } from "../../../src/identity/credentials.ts";
-import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { createCsr } from "../../../src/identity/x509.ts";
 import type { Revision } from "../../../src/push/messages.ts";
 import { NODE, SCHEMA_VERSION } from "../../../src/push/names.ts";
 import { CALLERS, MOST_CONFIG, TRUST_DOMAIN } from "../layout.ts";

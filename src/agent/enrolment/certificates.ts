@@ -12,7 +12,7 @@ import {
   type WatchSource,
 } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
-import { generatePrivateKey } from "../../identity/x509.ts";
+import { generatePrivateKey } from "../../identity/private-key.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
 import { CallError } from "../connection.ts";
 import type { StateDirectory } from "../state-directory.ts";

@@ -10,7 +10,7 @@ import {
 } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { readCertificates } from "../../identity/pem.ts";
-import { createCsr, generatePrivateKey } from "../../identity/x509.ts";
+import { generatePrivateKey } from "../../identity/private-key.ts";
 import type { IssueResponse } from "../../push/messages.ts";
 import { ENROLMENT } from "../../push/services.ts";
 import { parseToken } from "../../push/token.ts";
@@ -62,7 +62,7 @@ export async function enrol(
   });
   try {
     const { privateKey = generatePrivateKey() } = options;
-    const request = { token, csr: createCsr(privateKey), name };
+    const request = { token, csr: await csrOf(privateKey), name };
     return load(
       privateKey,
       await call(client, ENROLMENT.Enrol, request, {
@@ -121,7 +121,7 @@ async function requestRenewal(
     const response = await call(
       client,
       ENROLMENT.Renew,
-      { csr: createCsr(privateKey) },
+      { csr: await csrOf(privateKey) },
       { clock, timeout: TIMEOUT, signal },
     );
     const renewed = load(
@@ -136,6 +136,12 @@ async function requestRenewal(
   } finally {
     client.close();
   }
+}
+
+/** What makes requests is large, and a sidecar that starts with its certificate makes none for hours. */
+async function csrOf(privateKey: string): Promise<string> {
+  const { createCsr } = await import("../../identity/x509.ts");
+  return createCsr(privateKey);
 }
 
 /** Why a certificate that anybody may have sent is not the successor of the present one. */

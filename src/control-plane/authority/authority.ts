@@ -28,7 +28,8 @@ import { readCsr } from "../../identity/csr.ts";
 import type { Binding } from "../../identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
-import { generatePrivateKey, issueCertificate } from "../../identity/x509.ts";
+import { generatePrivateKey } from "../../identity/private-key.ts";
+import { issueCertificate } from "../../identity/x509.ts";
 import {
   createAuthority,
   parseKey,

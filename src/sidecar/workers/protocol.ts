@@ -1,7 +1,6 @@
 /** What the threads of a sidecar tell each other. The main thread runs the agent, the pages and the shutdown; a thread serves. */
-import type { SharedConfig } from "../../agent/agent.ts";
+import type { SharedConfig, Sighting } from "../../agent/agent.ts";
 import type { Named, NotKnown, Want } from "../../agent/interest/lookups.ts";
-import type { Sighting } from "../../agent/reports.ts";
 import type { SharedStateData } from "../../core/shared/shared-state.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";
 import type { LocalConnections } from "../../proxy/downstream/acceptor.ts";

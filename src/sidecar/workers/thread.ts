@@ -1,7 +1,6 @@
 /** Where a thread of a sidecar begins: a worker that serves by what the main thread gives it, and answers what it is asked. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { SharedConfig } from "../../agent/agent.ts";
-import { LOOK_AGAIN } from "../../agent/reports.ts";
+import { LOOK_AGAIN, type SharedConfig } from "../../agent/agent.ts";
 import { systemClock, type Clock } from "../../core/clock.ts";
 import { joinSharedState } from "../../core/shared/shared-state.ts";
 import { messageOf } from "../../core/errors.ts";

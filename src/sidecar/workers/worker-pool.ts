@@ -1,8 +1,7 @@
 /** The main thread's side of the other workers: starts them, hands them what they serve by, asks them, and ends them. */
 import { Worker } from "node:worker_threads";
-import type { SharedConfig, Peers } from "../../agent/agent.ts";
+import type { Peers, SharedConfig, SharedReports } from "../../agent/agent.ts";
 import type { SharedLookups } from "../../agent/interest/lookups.ts";
-import type { SharedReports } from "../../agent/reports.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { ListeningSocket } from "../../proxy/downstream/handed-listeners.ts";

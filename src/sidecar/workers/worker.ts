@@ -1,7 +1,7 @@
 /** What one worker does: its sinks, its upstream, its listeners. A process has one, or one more in each of its threads. */
 import type { Lookups } from "../../agent/interest/lookups.ts";
 import type { Cancel } from "../../core/clock.ts";
-import type { Sighting } from "../../agent/reports.ts";
+import type { Sighting } from "../../agent/agent.ts";
 import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";

@@ -19,7 +19,8 @@ import { chainFault } from "../../../src/identity/chain.ts";
 import { loadCredentials } from "../../../src/identity/credentials.ts";
 import { readBinding, uriNames } from "../../../src/identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
-import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { createCsr } from "../../../src/identity/x509.ts";
 import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 
 const DAY = 24 * 3_600_000;

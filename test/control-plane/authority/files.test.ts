@@ -20,11 +20,8 @@ import {
 import { systemClock } from "../../../src/core/clock.ts";
 import { loadCredentials } from "../../../src/identity/credentials.ts";
 import { readCertificates } from "../../../src/identity/pem.ts";
-import {
-  createCsr,
-  generatePrivateKey,
-  issueCertificate,
-} from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { createCsr, issueCertificate } from "../../../src/identity/x509.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
 
 const DAY = 24 * 3_600_000;

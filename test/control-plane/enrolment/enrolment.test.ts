@@ -5,7 +5,8 @@ import t from "tap";
 import type { Peer } from "../../../src/control-plane/push/peer.ts";
 import { loadCredentials } from "../../../src/identity/credentials.ts";
 import { readBinding, uriNames } from "../../../src/identity/extensions.ts";
-import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { createCsr } from "../../../src/identity/x509.ts";
 import { MESH } from "../../support/control-plane/push-control-plane.ts";
 import {
   csr,

@@ -12,7 +12,8 @@ import {
   loadCredentials,
   type Credentials,
 } from "../../../src/identity/credentials.ts";
-import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { createCsr } from "../../../src/identity/x509.ts";
 import {
   DISCOVERY,
   ENROLMENT,

@@ -11,11 +11,8 @@ import {
 } from "../../../src/identity/credentials.ts";
 import type { Binding } from "../../../src/identity/extensions.ts";
 import { readCertificates } from "../../../src/identity/pem.ts";
-import {
-  generatePrivateKey,
-  issueCertificate,
-  type Issuer,
-} from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { issueCertificate, type Issuer } from "../../../src/identity/x509.ts";
 
 export interface IssueOptions {
   /** One SPIFFE URI, several, or none; web's of namespace shop unless given. */

@@ -11,7 +11,7 @@ import {
   readElement,
 } from "../../../src/identity/der.ts";
 import { KeyUsage, Oid } from "../../../src/identity/extensions.ts";
-import { toPem } from "../../../src/identity/pem.ts";
+import { toPem } from "../../../src/identity/to-pem.ts";
 import type { Issuer } from "../../../src/identity/x509.ts";
 
 export interface OddExtension {

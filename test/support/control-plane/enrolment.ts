@@ -14,7 +14,8 @@ import {
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
-import { createCsr, generatePrivateKey } from "../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../src/identity/private-key.ts";
+import { createCsr } from "../../../src/identity/x509.ts";
 import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
 import { temporaryDirectory, type Scope } from "./push-control-plane.ts";
 

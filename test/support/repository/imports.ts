@@ -70,3 +70,30 @@ export function circles(graph: Graph): string[][] {
   for (const file of graph.keys()) if (!order.has(file)) visit(file);
   return found;
 }
+
+/** An import or export of values in TypeScript: what is imported as a type is gone once it runs, and so is a late import here. */
+const STATIC =
+  /^(?:import|export)\s+(?!type\b)(?:([^;"]*?)\s*from\s+)?"([^"]+)"/gms;
+
+/** The packages that are loaded with a file of `src`, each with the files through which it comes. */
+export function packagesLoadedWith(file: string): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  const ways = [[file]];
+  const seen = new Set([file]);
+  for (const way of ways) {
+    const from = way.at(-1) ?? "";
+    const text = readFileSync(join(SRC, from), "utf8");
+    for (const [, names = "", target = ""] of text.matchAll(STATIC)) {
+      if (/^\{(?:\s*type\s+\w+,?)+\s*\}$/.test(names)) continue;
+      if (!target.startsWith(".")) {
+        if (!found.has(target)) found.set(target, way);
+        continue;
+      }
+      const to = relative(SRC, resolve(SRC, dirname(from), target));
+      if (seen.has(to)) continue;
+      seen.add(to);
+      ways.push([...way, to]);
+    }
+  }
+  return found;
+}

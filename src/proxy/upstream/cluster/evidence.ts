@@ -1,5 +1,5 @@
 /** When each endpoint of a cluster was reached last, and when it could not be: what a caller can say of it by its own eyes. */
-import { FRESH_FOR, type Sighting } from "../../../agent/reports.ts";
+import { FRESH_FOR, type Sighting } from "../../../agent/agent.ts";
 import type { EjectionEffect } from "../../../policy/outlier.ts";
 import type { Endpoint } from "../../../policy/snapshot.ts";
 

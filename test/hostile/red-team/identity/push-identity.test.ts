@@ -10,10 +10,8 @@ import { createEnrolmentToken } from "../../../../src/control-plane/enrolment/en
 import { systemClock } from "../../../../src/core/clock.ts";
 import { silentLogger } from "../../../../src/core/log.ts";
 import type { Credentials } from "../../../../src/identity/credentials.ts";
-import {
-  createCsr,
-  generatePrivateKey,
-} from "../../../../src/identity/x509.ts";
+import { generatePrivateKey } from "../../../../src/identity/private-key.ts";
+import { createCsr } from "../../../../src/identity/x509.ts";
 import {
   DISCOVERY,
   ENROLMENT,

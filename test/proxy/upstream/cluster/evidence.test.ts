@@ -1,6 +1,6 @@
 /** What a caller can say of an unconfirmed endpoint. */
 import t from "tap";
-import { FRESH_FOR } from "../../../../src/agent/reports.ts";
+import { FRESH_FOR } from "../../../../src/agent/agent.ts";
 import type { Endpoint } from "../../../../src/policy/snapshot.ts";
 import { silentLogger } from "../../../../src/core/log.ts";
 import { compileSnapshot } from "../../../../src/policy/compile/compile.ts";
