@@ -40,17 +40,39 @@ export interface ConnectionOptions {
   readonly onFlood?: (reason: string) => void;
 }
 
-/** Makes no connection before the first call. Close it. */
-export function openClient(options: ConnectionOptions): Client {
-  const { credentials, anyServer = false } = options;
-  const context = createSecureContext({
-    ca: options.trustBundle,
+/** Of the connections that one sidecar makes under the same certificate, one after the other. */
+const contexts = new WeakMap<Credentials, SecureContext>();
+
+function contextFor({
+  credentials,
+  trustBundle,
+}: ConnectionOptions): SecureContext {
+  if (credentials === undefined) return makeContext(trustBundle);
+  if (credentials.trustBundle !== trustBundle)
+    return makeContext(trustBundle, credentials);
+  let context = contexts.get(credentials);
+  if (context === undefined) {
+    context = makeContext(trustBundle, credentials);
+    contexts.set(credentials, context);
+  }
+  return context;
+}
+
+function makeContext(ca: string, own?: Credentials): SecureContext {
+  return createSecureContext({
+    ca,
     minVersion: "TLSv1.3",
     ecdhCurve: "X25519MLKEM768:X25519:P-256",
-    ...(credentials === undefined
+    ...(own === undefined
       ? {}
-      : { cert: credentials.certificateChain, key: credentials.privateKey }),
+      : { cert: own.certificateChain, key: own.privateKey }),
   });
+}
+
+/** Makes no connection before the first call. Close it. */
+export function openClient(options: ConnectionOptions): Client {
+  const { anyServer = false } = options;
+  const context = contextFor(options);
   const channel = judgedChannel(context, options, (socket) =>
     anyServer ? undefined : serverFault(socket, options),
   );

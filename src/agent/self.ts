@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { UserError } from "../core/errors.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import { readBinding } from "../identity/extensions.ts";
+import { readBinding, type Binding } from "../identity/extensions.ts";
 import type { SelfDescription } from "../policy/snapshot.ts";
 
 export interface DeclaredSelf {
@@ -13,15 +13,26 @@ export interface DeclaredSelf {
   readonly locality?: string;
 }
 
+/** Of the credentials of this process: each connection asks for it. */
+const bindings = new WeakMap<Credentials, Binding | "none">();
+
+function bindingOf(credentials: Credentials): Binding | undefined {
+  let known = bindings.get(credentials);
+  if (known === undefined) {
+    const leaf = new X509Certificate(credentials.certificateChain);
+    known = readBinding(leaf) ?? "none";
+    bindings.set(credentials, known);
+  }
+  return known === "none" ? undefined : known;
+}
+
 /** A certificate's own binding goes before what was declared (trap 16). Throws UserError where neither gives a name. */
 export function describeSelf(
   credentials: Credentials,
   declared: DeclaredSelf,
 ): SelfDescription {
   const { namespace, serviceAccount } = credentials.spiffeId;
-  const binding = readBinding(
-    new X509Certificate(credentials.certificateChain),
-  );
+  const binding = bindingOf(credentials);
   const name = binding?.name ?? declared.name;
   if (name === undefined)
     throw new UserError(
