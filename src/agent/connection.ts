@@ -40,7 +40,7 @@ export interface ConnectionOptions {
   readonly onFlood?: (reason: string) => void;
 }
 
-/** Of the connections that one sidecar makes under the same certificate, one after the other. */
+/** One for all connections that a sidecar makes under the same certificate. */
 const contexts = new WeakMap<Credentials, SecureContext>();
 
 function contextFor({

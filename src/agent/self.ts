@@ -13,7 +13,7 @@ export interface DeclaredSelf {
   readonly locality?: string;
 }
 
-/** Of the credentials of this process: each connection asks for it. */
+/** Kept, for each connection asks for it. */
 const bindings = new WeakMap<Credentials, Binding | "none">();
 
 function bindingOf(credentials: Credentials): Binding | undefined {
