@@ -36,7 +36,9 @@ type Content =
   /** Where it is unread there may be nothing to act on. */
   | { readonly resource: Resource | undefined; readonly unread?: Unread }
   | { readonly lookup: Lookup }
-  | { readonly fault: string };
+  | { readonly fault: string }
+  /** As it came: it is read once its push is whole. */
+  | { readonly received: DeltaResource; readonly older: Resource | undefined };
 
 interface Staged {
   readonly version: string;
@@ -90,6 +92,8 @@ class StagedConfig implements Staging {
   #lookups: ReceivedLookups;
   /** What was sealed last is not what is staged. */
   #changed = { resources: false, lookups: false };
+  /** Names of what came and is not read yet. */
+  readonly #waiting = new Set<string>();
   readonly #unread = new Map<string, Unread>();
   #sum = 0n;
   #bytes = 0;
@@ -120,13 +124,12 @@ class StagedConfig implements Staging {
   *stage(parts: Iterable<ResponsePart | undefined>): Steps<void> {
     for (const part of parts) {
       if (typeof part === "string") this.#forget(part);
-      else if (part !== undefined) yield* this.#receive(part);
+      else if (part !== undefined) this.#receive(part);
       yield;
     }
   }
 
-  *#receive(received: DeltaResource): Steps<void> {
-    const { name, version, value } = received;
+  #receive({ name, version, typeUrl, value }: DeltaResource): void {
     const older = olderIn(this.#staged.get(name));
     this.#forget(name);
     const bytes = value.length;
@@ -134,12 +137,10 @@ class StagedConfig implements Staging {
     if (this.#bytes + size > this.#maxConfigBytes) this.#overflow = true;
     // Over the limit nothing is kept; how much came is counted for the message.
     if (this.#overflow) this.#bytes += size;
-    else
-      this.#put(name, {
-        version,
-        bytes,
-        content: bounded(yield* read(received, older)),
-      });
+    else {
+      const received = { name, version, typeUrl, value: ownCopy(value) };
+      this.#put(name, { version, bytes, content: { received, older } });
+    }
   }
 
   #tooLarge(): string {
@@ -157,6 +158,7 @@ class StagedConfig implements Staging {
       return refused(
         `the digest of the ${this.#staged.size} resources received is ${digest}, and the revision says ${revision.digest}: the push was incomplete`,
       );
+    yield* this.#readAll();
     if (this.#faults > 0) return refused(this.#someFaults());
     if (this.#changed.resources)
       this.#resources = yield* this.#stagedResources();
@@ -168,6 +170,21 @@ class StagedConfig implements Staging {
       lookups: this.#lookups,
       ...(this.#unread.size === 0 ? {} : { unread: new Map(this.#unread) }),
     };
+  }
+
+  /** What a control plane never completes costs no more than to keep it. */
+  *#readAll(): Steps<void> {
+    for (const name of this.#waiting) {
+      const staged = this.#staged.get(name);
+      if (staged !== undefined && "received" in staged.content) {
+        const { received, older } = staged.content;
+        const content = bounded(yield* read(received, older));
+        this.#countContent(name, staged.content, -1);
+        this.#staged.set(name, { ...staged, content });
+        this.#countContent(name, content, 1);
+      }
+      yield;
+    }
   }
 
   #put(name: string, staged: Staged): void {
@@ -183,11 +200,17 @@ class StagedConfig implements Staging {
   }
 
   #count(name: string, staged: Staged, sign: 1 | -1): void {
-    const { version, content } = staged;
     this.#bytes += sign * sizeOf(name, staged);
-    const term = digestTerm(name, version);
+    const term = digestTerm(name, staged.version);
     this.#sum = digestSum(this.#sum, sign === 1 ? term : -term);
-    if ("fault" in content) this.#faults += sign;
+    this.#countContent(name, staged.content, sign);
+  }
+
+  #countContent(name: string, content: Content, sign: 1 | -1): void {
+    if ("received" in content) {
+      if (sign === 1) this.#waiting.add(name);
+      else this.#waiting.delete(name);
+    } else if ("fault" in content) this.#faults += sign;
     else if ("lookup" in content) this.#changed.lookups = true;
     else {
       this.#changed.resources = true;
@@ -235,6 +258,13 @@ function sizeOf(
   return Math.max(LEAST_SIZE, name.length + version.length + bytes);
 }
 
+/** Memory of its own: what came keeps the message that it came in, of up to some megabytes. */
+function ownCopy(value: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(value.length);
+  copy.set(value);
+  return copy;
+}
+
 function refused(reason: string): Sealed {
   return { kind: "refused", reason };
 }
@@ -247,8 +277,11 @@ function bounded(content: Content): Content {
 
 /** What there is to go on with should the next version be one that cannot be read whole; what lets nothing through is not. */
 function olderIn(staged: Staged | undefined): Resource | undefined {
-  if (staged === undefined || !("resource" in staged.content)) return undefined;
-  const { resource, unread } = staged.content;
+  if (staged === undefined) return undefined;
+  const { content } = staged;
+  if ("received" in content) return content.older;
+  if (!("resource" in content)) return undefined;
+  const { resource, unread } = content;
   return unread === undefined || unread.instead === "older"
     ? resource
     : undefined;

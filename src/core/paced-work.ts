@@ -14,8 +14,11 @@ export const WORK_SHARE = 0.1;
 export const WORK_BURST = 3000;
 /** What a millisecond of work costs with what it leaves to others: garbage to collect, answers to write, pages to keep. */
 const WITH_REST = 3;
-/** The same while the burst is spent. */
-const BURST_SHARE = 0.25;
+/** Share of the thread's time while the burst is spent, and that of its beginning: a usual change has come to its end by then. */
+const BURST_SHARE = 0.1;
+const FIRST_SHARE = 0.25;
+/** Milliseconds of the budget that are such a beginning. */
+const FIRST = 300;
 /** Milliseconds of work between two turns of the event loop. */
 const SLICE = 1;
 const SLICE_AT_ONCE = 2;
@@ -92,7 +95,8 @@ export class PacedWork {
 
   async #pause(longest = Infinity): Promise<void> {
     if (!this.#paced) return nextTurn();
-    await this.#wait(SLICE / BURST_SHARE - SLICE);
+    const share = this.#level > WORK_BURST - FIRST ? FIRST_SHARE : BURST_SHARE;
+    await this.#wait(SLICE / share - SLICE);
     await this.#untilAllowed(longest);
   }
 

@@ -23,6 +23,8 @@ export type Validation =
 export interface ValidateOptions {
   /** For a namespaced resource that names none. */
   readonly namespace?: string;
+  /** Errors of the schema that are explained; absent: all that are found. */
+  readonly explained?: number;
 }
 
 /** A document with more is not worth reading to the end. */
@@ -45,7 +47,13 @@ export function validate(
   if (!passes(accepts, value))
     return {
       ok: false,
-      problems: atMost(explain(accepts.errors ?? [], value, definition)),
+      problems: atMost(
+        explain(
+          (accepts.errors ?? []).slice(0, options.explained),
+          value,
+          definition,
+        ),
+      ),
     };
   const resource = normalise(value, options.namespace);
   const problems = [

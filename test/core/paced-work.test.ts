@@ -62,6 +62,22 @@ void t.test("after that a burst is spent, and then a share", async (t) => {
   t.ok(share >= WORK_SHARE / 10, "and it goes on");
 });
 
+void t.test("a burst begins at a pace of its own", async (t) => {
+  const paced = machine();
+  paced.work.begin();
+  void paced.work.run(paced.of(1_000_000));
+  const taken: number[] = [];
+  for (let count = 0; count < 2; count += 1) {
+    const from = paced.cpu;
+    // The steps move the clock as well.
+    await paced.pass(300);
+    taken.push(paced.cpu - from);
+  }
+  const [first = 0, then = 0] = taken;
+  t.ok(first >= 75, `${first} ms of CPU at first`);
+  t.ok(then <= first / 2 && then >= 25, `${then} ms after it`);
+});
+
 void t.test("what holds the thread for long is rarer for it", async (t) => {
   const short = machine();
   const long = machine();
@@ -109,7 +125,7 @@ void t.test(
     await one.pass(249);
     t.equal(done, 1);
     // A pause that is due comes besides.
-    await one.pass(5);
+    await one.pass(15);
     t.equal(done, 2, "though the budget is spent");
     step(Infinity);
     await one.pass(10_000);

@@ -29,6 +29,8 @@ export type ReadResource =
 
 /** In one resource. */
 const MOST_VALUES = 200_000;
+/** Errors that are put into words, and the causes that a fault names: several errors may have one cause. */
+const [EXPLAINED, NAMED] = [50, 5];
 /** Bytes that are counted in one step. */
 const COUNTED: Bytes = 65_536;
 /** JSON of so many bytes is read in one step with all that follows: what is longer has a step for each thing that is done with it. */
@@ -48,7 +50,7 @@ export function* readResource(
     if (long) yield;
     const parsed: unknown = JSON.parse(json.toString("utf8"));
     if (long) yield;
-    const validation = validate(parsed);
+    const validation = validate(parsed, { explained: EXPLAINED });
     if (long && !validation.ok) yield;
     const read = validation.ok
       ? validation
@@ -112,7 +114,7 @@ function faultOf(
   const said = problems
     .filter(isError)
     .map(({ path, message }) => `${path} ${message}`);
-  return { fault: `${name}: ${said.slice(0, 5).join("; ")}` };
+  return { fault: `${name}: ${said.slice(0, NAMED).join("; ")}` };
 }
 
 /** JSON that would hold the thread for long. Commas and brackets within text count as well: no resource has so many. */

@@ -174,6 +174,13 @@ void t.test(
       t.strictSame(sealed.resources.get(name)?.resource, acts, version);
       t.equal(sealed.unread?.get(name)?.instead, instead, version);
     }
+    const twice = pushTo(
+      staging,
+      ["5", "6"].map((version) => pushed(newer(policy("DENY")), version)),
+      [[name, "6"]],
+    );
+    t.strictSame(twice.resources.get(name)?.resource, policy("ALLOW"));
+    t.equal(twice.unread?.get(name)?.instead, "older", "two in one push");
     const closed = start();
     for (const version of ["1", "2"]) {
       const sealed = pushTo(
