@@ -33,7 +33,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
   sidecar: [
     ["sidecar.ts"],
     ["handover"],
-    ["contract.ts", "follow-agent.ts"],
+    ["contract.ts", "follow-agent.ts", "naming"],
     ["admin"],
     ["workers"],
     ["*"],
@@ -42,6 +42,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
     ["downstream"],
     ["outbound.ts", "inbound.ts"],
     ["plan-route.ts"],
+    ["dns"],
     ["destination.ts", "not-held.ts"],
     ["filters"],
     ["application"],

@@ -82,6 +82,8 @@ function configValue(file: string, known: Option, value: unknown): unknown {
   if (typeof value === "boolean" && isSwitch)
     // "no-capture: true" takes the capture away.
     return known.negate ? !value : value;
+  // "dns: true" is the option without its value.
+  if (value === true && known.optional) return known.presetArg;
   if (isSwitch)
     throw new UserError(`${file}: ${known.name()} is a switch: true or false`);
   if (Array.isArray(value) && known.parseArg !== undefined)

@@ -40,6 +40,8 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly publish?: readonly string[];
   readonly trustedProxy?: readonly string[];
   readonly upstream?: readonly string[];
+  readonly dns?: string;
+  readonly dnsUpstream?: readonly string[];
   readonly scope?: string;
   readonly linkProtocol: string;
   readonly concurrency: string;
@@ -55,10 +57,19 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
 const port = String;
 /** This machine alone. */
 export const HERE = "127.0.0.1";
+/** Istio's port. */
+const DEFAULT_DNS = `${HERE}:15053`;
 
 export function withSidecarOptions(command: Command): Command {
   // In the order in which the help shows them.
-  const groups = [withSources, withInstance, withPorts, withTraffic, withEnd];
+  const groups = [
+    withSources,
+    withInstance,
+    withPorts,
+    withNames,
+    withTraffic,
+    withEnd,
+  ];
   return groups.reduce(
     (result, withGroup) => withGroup(result),
     withLimitOptions(command),
@@ -246,6 +257,23 @@ function withPorts(command: Command): Command {
       listOption(
         "--upstream <port=service.ns[:port]>",
         "local port that leads to one service; NAMESPACE/SERVICE without a port: a service whose config is held from the start",
+      ),
+    );
+}
+
+/** Whose names it resolves. */
+function withNames(command: Command): Command {
+  return command
+    .addOption(
+      option(
+        "--dns [host:port]",
+        `resolve names of the mesh for this machine's applications, by UDP and TCP; without an address, ${DEFAULT_DNS}`,
+      ).preset(DEFAULT_DNS),
+    )
+    .addOption(
+      listOption(
+        "--dns-upstream <ip:port>",
+        "with --dns: name servers for names outside the mesh; without a port, 53; default: those of /etc/resolv.conf",
       ),
     );
 }

@@ -3,6 +3,7 @@ import { hostname, networkInterfaces } from "node:os";
 import type { Declared } from "../agent/interest/mesh-interest.ts";
 import { parseDuration } from "../core/duration.ts";
 import { UserError } from "../core/errors.ts";
+import { canonicalAddress } from "../core/text/network.ts";
 import { findProcess, type ProcessLife } from "../runtime/process-life.ts";
 import type { WorkloadSpec } from "../resources/workload/schema.ts";
 import { parseAuthority } from "../proxy/destination.ts";
@@ -15,7 +16,7 @@ import type { BoundPorts } from "../sidecar/sidecar.ts";
 import type { AccessLogMode } from "../telemetry/access-log.ts";
 import type { Protocol } from "../wire/exchange.ts";
 import { limitsOf } from "./limit-options.ts";
-import { pairsOf, portOf } from "./settings.ts";
+import { addressOf, pairsOf, portOf } from "./settings.ts";
 import { HERE, type SidecarCommandOptions } from "./sidecar-options.ts";
 
 /** What the options say, read and checked. Throws UserError. */
@@ -39,6 +40,7 @@ export function settingsOf(options: SidecarCommandOptions): SidecarSettings {
     upstream: (options.upstream ?? [])
       .filter((text) => !isServiceName(text))
       .map(upstreamOf),
+    ...dnsOf(options),
     ...(options.appPort === undefined
       ? {}
       : { appPorts: Object.values(applicationPorts(options)) }),
@@ -120,6 +122,36 @@ export function declaredOf(options: SidecarCommandOptions): Declared {
         return host === undefined ? [] : [host];
       }),
   };
+}
+
+function dnsOf({
+  dns,
+  dnsUpstream,
+}: SidecarCommandOptions): Pick<SidecarSettings, "dns"> {
+  if (dns === undefined) {
+    if (dnsUpstream !== undefined)
+      throw new UserError("--dns-upstream goes with --dns alone");
+    return {};
+  }
+  const { host, port } = addressOf("--dns", dns);
+  if (canonicalAddress(host) === undefined)
+    throw new UserError(
+      `invalid --dns ${dns}: expected an IP address and a port`,
+    );
+  const servers = dnsUpstream?.map(nameServerOf);
+  return { dns: { host, port, ...(servers === undefined ? {} : { servers }) } };
+}
+
+/** The standard port where there is none. */
+function nameServerOf(text: string): { host: string; port: number } {
+  const plain = canonicalAddress(text);
+  if (plain !== undefined) return { host: plain, port: 53 };
+  const { host, port } = addressOf("--dns-upstream", text);
+  if (canonicalAddress(host) === undefined || port === 0)
+    throw new UserError(
+      `invalid --dns-upstream ${text}: expected the IP address of a name server, with or without a port`,
+    );
+  return { host, port };
 }
 
 /** Files have all that there is. */

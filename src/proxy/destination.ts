@@ -4,6 +4,7 @@ import { formatHostPort } from "../core/text/host-port.ts";
 import { canonicalAddress } from "../core/text/network.ts";
 import { MeshError } from "../mesh/errors.ts";
 import { memo } from "../core/memo.ts";
+import { isMeshForm } from "../resources/ownership/host-owners.ts";
 import { isOpaque } from "../policy/compile/clusters.ts";
 import type { CalledName, Destination, Snapshot } from "../policy/snapshot.ts";
 import { formatInterest, LONGEST_HOST } from "../push/interest.ts";
@@ -27,10 +28,12 @@ export type Where =
   | { readonly kind: "outside"; readonly host: string; readonly port: number }
   | { readonly kind: "refused"; readonly error: MeshError };
 
-/** A local port that leads to one service (`--upstream`). */
+/** A local port that leads to one service (`--upstream`), or an address that stands for a name (`--dns`). */
 export interface LocalUpstream {
   readonly host: string;
   readonly port: number | undefined;
+  /** The name was resolved here: what the mesh does not have of it may be outside. */
+  readonly virtual?: true;
 }
 
 /**
@@ -132,12 +135,26 @@ function withHost(head: RequestHead, where: Where): Where {
 
 function namedUpstream(snapshot: Snapshot, upstream: LocalUpstream): Where {
   const destination = snapshot.destination(upstream.host, upstream.port);
-  return destination === undefined
-    ? refused(
+  if (destination !== undefined) return { kind: "mesh", destination };
+  return upstream.virtual === true
+    ? elsewhere(snapshot, upstream)
+    : refused(
         "UNKNOWN_DESTINATION",
         `the listener's upstream ${upstream.host} is not a service of the mesh`,
+      );
+}
+
+/** A port that no Service has of the name. One of the mesh's own names, or an address that stands for none now, is nowhere else. */
+function elsewhere(
+  snapshot: Snapshot,
+  { host, port = 80 }: LocalUpstream,
+): Where {
+  return isMeshForm(host, snapshot.mesh.trustDomain)
+    ? refused(
+        "UNKNOWN_DESTINATION",
+        `${formatHostPort(host, port)} is not in the mesh`,
       )
-    : { kind: "mesh", destination };
+    : outside(snapshot, host, port);
 }
 
 function capturedRequest(

@@ -10,6 +10,7 @@ import type { Snapshot } from "../policy/snapshot.ts";
 
 export const CHECKS = [
   "listeners",
+  "resolver",
   "certificate",
   "config",
   "application",
@@ -28,12 +29,14 @@ export interface ReadinessOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
   /** The application responds. */
   readonly answering: Watch<boolean>;
+  /** What the resolver is at, undefined until it may be asked; absent where there is to be none. */
+  readonly resolver?: Watch<string | undefined> | undefined;
   /** It is on its way out. */
   readonly leaving: () => boolean;
 }
 
 export interface Readiness {
-  /** In the order of `CHECKS`. */
+  /** In the order of `CHECKS`, without those of what there is not to be. */
   checks(): readonly Check[];
   /** All of the proxy's own. */
   readonly proxy: boolean;
@@ -44,9 +47,10 @@ export interface Readiness {
 }
 
 export function makeReadiness(options: ReadinessOptions): Readiness {
-  const { credentials, snapshot, answering } = options;
+  const { credentials, snapshot, answering, resolver } = options;
   const checks = (): readonly Check[] => [
     listeners(options),
+    ...(resolver === undefined ? [] : [resolves(resolver)]),
     certificate(options),
     config(options),
     application(options),
@@ -60,9 +64,8 @@ export function makeReadiness(options: ReadinessOptions): Readiness {
       return checks().every(({ ok }) => ok);
     },
     subscribe(run) {
-      const stops = [answering, snapshot, credentials].map((watch) =>
-        watch.subscribe(run),
-      );
+      const watches = [answering, snapshot, credentials, resolver];
+      const stops = watches.flatMap((watch) => watch?.subscribe(run) ?? []);
       return () => {
         for (const stop of stops) stop();
       };
@@ -75,6 +78,13 @@ function listeners({ leaving }: ReadinessOptions): Check {
   return leaving()
     ? { name: "listeners", ok: false, detail: "the sidecar is shutting down" }
     : { name: "listeners", ok: true, detail: "open" };
+}
+
+function resolves({ value }: Watch<string | undefined>): Check {
+  const name = "resolver";
+  return value === undefined
+    ? { name, ok: false, detail: "not listening yet" }
+    : { name, ok: true, detail: value };
 }
 
 function certificate({ credentials, clock }: ReadinessOptions): Check {

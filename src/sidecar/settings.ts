@@ -11,6 +11,17 @@ import type { Protocol } from "../wire/exchange.ts";
 
 export type Scope = "used" | "all";
 
+/** The resolver for names of the mesh. */
+export interface DnsSettings {
+  readonly host: string;
+  readonly port: number;
+  /** Servers for the rest; absent: those of /etc/resolv.conf. */
+  readonly servers?: readonly {
+    readonly host: string;
+    readonly port: number;
+  }[];
+}
+
 export interface SidecarSettings {
   /** Workers that carry the traffic, each in a thread but the first. */
   readonly concurrency: number;
@@ -24,6 +35,8 @@ export interface SidecarSettings {
   /** Ports for callers without a sidecar, under PeerAuthentication. */
   readonly publish: readonly PublishedPort[];
   readonly upstream: readonly UpstreamPort[];
+  /** Absent: names are not resolved here. */
+  readonly dns?: DnsSettings;
   /** The application's ports for the probe; those of its Services where absent. */
   readonly appPorts?: readonly number[];
   readonly appAddress: string;

@@ -35,6 +35,7 @@ import {
 import type { ShutdownWish, Sidecar, SidecarOptions } from "./contract.ts";
 import { followAgent } from "./follow-agent.ts";
 import { takeApart, type Handed } from "./handover/share-out.ts";
+import { NamingPlace } from "./naming/place.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
@@ -115,15 +116,14 @@ class RunningSidecar implements Sidecar {
   /** The other workers, in threads of their own. */
   readonly #workerPool: WorkerPool | undefined;
   readonly #over = Promise.withResolvers<Error | undefined>();
-  /** The application answers. */
   readonly #answering = watchSource(false);
   readonly #closers: (() => Promise<void> | void)[] = [];
   #ports: BoundPorts;
   #agent: Agent | undefined;
   #pages: OpenPages | undefined;
+  readonly #naming: NamingPlace;
   /** What was handed over for the pages. */
   readonly #handedPages: HandedListeners;
-  /** On its way out. */
   #leaving = false;
   #lost: Error | undefined;
   #shuttingDown: Promise<void> | undefined;
@@ -141,11 +141,13 @@ class RunningSidecar implements Sidecar {
     };
     // The others listen on the same ports, while pages and agent begin.
     this.#workerPool = this.#startWorkerPool();
+    this.#naming = new NamingPlace(parts, this.#workerPool);
     this.readiness = makeReadiness({
       clock: parts.clock,
       credentials: parts.worker.credentials,
       snapshot: parts.worker.snapshot,
       answering: this.#answering,
+      resolver: this.#naming.state,
       leaving: () => this.#leaving,
     });
     this.whenReady = this.#watchReadiness();
@@ -171,6 +173,7 @@ class RunningSidecar implements Sidecar {
   ): Promise<void> {
     try {
       await this.#openPages(adminToken);
+      if (this.#naming.state?.value === undefined) await this.#naming.open();
       this.#agent = await startAgent(this.#ports, this.#workerPool);
       await this.#workerPool?.open;
     } catch (error) {
@@ -229,6 +232,7 @@ class RunningSidecar implements Sidecar {
       this.#parts.worker.begin(),
       this.#workerPool?.begin(),
       this.#handedPages.begin(),
+      this.#naming.open(),
     ]);
   }
 
@@ -257,6 +261,7 @@ class RunningSidecar implements Sidecar {
       },
     });
     this.#pages?.stop();
+    this.#naming.close();
     worker.retire();
     this.#workerPool?.retire();
     try {
@@ -313,6 +318,7 @@ class RunningSidecar implements Sidecar {
       workerPool,
       agentState: () => this.#agent?.state.value ?? NO_AGENT,
       held: () => this.#agent?.lookups?.held(),
+      resolver: () => this.#naming.view(),
       readiness: this.readiness,
       drain: () => void this.shutDown({ outliveApplication: true }),
       quit: () => void this.shutDown(),
@@ -384,6 +390,7 @@ class RunningSidecar implements Sidecar {
 
   async #end(): Promise<void> {
     for (const close of this.#closers.splice(0)) await close();
+    this.#naming.close();
     this.#parts.worker.destroy();
     await this.#workerPool?.end();
     await this.#agent?.close();

@@ -48,6 +48,8 @@ export interface Meters extends MachineMeters {
   readonly undetected: Family<CounterCell>;
   /** Limits of a connection that acted, by their names. */
   readonly limits: Family<CounterCell>;
+  /** Questions for names, by what became of them. */
+  readonly dnsQuestions: Family<CounterCell>;
   readonly overloadLevel: GaugeCell;
   readonly memoryPressure: GaugeCell;
   readonly bufferedBytes: GaugeCell;
@@ -264,7 +266,10 @@ function policyMeters(
 
 function connectionMeters(
   registry: MetricsRegistry,
-): Pick<Meters, "connections" | "refused" | "undetected" | "limits"> {
+): Pick<
+  Meters,
+  "connections" | "refused" | "undetected" | "limits" | "dnsQuestions"
+> {
   return {
     connections: registry.gauge(
       "wherry_connections",
@@ -285,6 +290,11 @@ function connectionMeters(
       "wherry_limits_total",
       "Limits of a connection that acted: of time, of size, of frames a second.",
       ["listener", "limit"],
+    ),
+    dnsQuestions: registry.counter(
+      "wherry_dns_questions_total",
+      "Questions to the resolver (--dns), by what became of them.",
+      ["outcome"],
     ),
   };
 }

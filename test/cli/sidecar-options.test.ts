@@ -31,6 +31,13 @@ void t.test("what is said arrives", (t) => {
     metricsHost: "127.0.0.1",
     publish: [{ port: 6, appPort: 7 }],
     upstream: [{ port: 8, to: "orders.shop:80" }],
+    dns: {
+      ...{ host: "::1", port: 12 },
+      servers: [
+        { host: "192.0.2.1", port: 53 },
+        { host: "192.0.2.2", port: 54 },
+      ],
+    },
     appPorts: [9, 10],
     appAddress: "::1",
     accessLog: "all",
@@ -46,6 +53,7 @@ void t.test("what is said arrives", (t) => {
     ...["--admin-port", "4", "--metrics-port", "5"],
     ...["--host", "127.0.0.1", "--publish", "6=7"],
     ...["--upstream", "8=orders.shop:80"],
+    ...["--dns", "[::1]:12", "--dns-upstream", "192.0.2.1,192.0.2.2:54"],
     ...["--app-port", "http=9", "--app-port", "admin=10"],
     ...["--app-address", "::1", "--access-log", "all"],
     ...["--access-log-file", "/log", "--link-protocol", "http/1.1"],
@@ -55,7 +63,10 @@ void t.test("what is said arrives", (t) => {
   t.strictSame(said, all);
   const names = (each: SidecarSettings): string[] => Object.keys(each).sort();
   t.same(
-    names({ appPorts: [], accessLogFile: "", ...DEFAULT_SETTINGS }),
+    names({
+      ...{ appPorts: [], accessLogFile: "", dns: { host: "", port: 0 } },
+      ...DEFAULT_SETTINGS,
+    }),
     names(all),
     "these are all that there are",
   );
@@ -93,12 +104,24 @@ void t.test("files are all that there is", (t) => {
   t.end();
 });
 
+void t.test("the resolver without an address, and with other servers", (t) => {
+  t.same(settings("--dns").dns, { host: "127.0.0.1", port: 15053 });
+  for (const server of ["name.example:53", "192.0.2.1:0", "192.0.2.1:x"])
+    t.throws(() => settings("--dns", "--dns-upstream", server), {
+      message: /--dns-upstream/,
+    });
+  t.end();
+});
+
 void t.test("what cannot be is refused by its option's name", (t) => {
   for (const [option, value] of [
     ["--concurrency", "65"],
     ["--publish", "80"],
     ["--upstream", "orders"],
     ["--scope", "some"],
+    ["--dns", "15053"],
+    ["--dns", "localhost:15053"],
+    ["--dns-upstream", "192.0.2.1"],
     ["--access-log", "some"],
     ["--link-protocol", "h3"],
     ["--drain-timeout", "soon"],

@@ -76,6 +76,11 @@ interface Case {
   readonly expected: string;
 }
 
+const ORDERS_BY_NAME = {
+  host: "orders.shop.svc.cluster.local",
+  virtual: true,
+} as const;
+
 const ORDERS_8080 = { address: "10.0.0.7", port: 8080 };
 
 const CASES: readonly Case[] = [
@@ -266,6 +271,46 @@ const CASES: readonly Case[] = [
     name: "a listener of a service that is gone",
     authority: "x",
     upstream: { host: "gone.shop", port: 80 },
+    expected: "refused UNKNOWN_DESTINATION",
+  },
+  {
+    name: "an address that stands for a name, whatever Host says",
+    authority: "example.org",
+    upstream: { ...ORDERS_BY_NAME, port: 80 },
+    expected: "mesh orders.shop:80",
+  },
+  {
+    name: "one on a port that its Service does not have",
+    authority: "orders",
+    upstream: { ...ORDERS_BY_NAME, port: 81 },
+    expected: "refused UNKNOWN_DESTINATION",
+  },
+  {
+    name: "one that stands for no name",
+    authority: "orders",
+    upstream: { host: "240.240.0.9", port: 80, virtual: true },
+    expected: "refused UNKNOWN_DESTINATION",
+  },
+  {
+    name: "one of an external Service",
+    authority: "api.stripe.com:443",
+    method: "CONNECT",
+    upstream: { host: "api.stripe.com", port: 443, virtual: true },
+    expected: "mesh stripe.shop:443",
+  },
+  {
+    name: "one of an external Service, on another port",
+    authority: "api.stripe.com:8443",
+    method: "CONNECT",
+    upstream: { host: "api.stripe.com", port: 8443, virtual: true },
+    expected: "outside api.stripe.com:8443",
+  },
+  {
+    name: "the same where nothing else is allowed",
+    authority: "api.stripe.com:8443",
+    method: "CONNECT",
+    upstream: { host: "api.stripe.com", port: 8443, virtual: true },
+    mesh: { outboundTrafficPolicy: "REGISTRY_ONLY" },
     expected: "refused UNKNOWN_DESTINATION",
   },
 ];

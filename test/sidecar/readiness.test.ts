@@ -29,6 +29,8 @@ interface Row {
   readonly snapshot?: Snapshot;
   readonly answering?: boolean;
   readonly leaving?: boolean;
+  /** What the resolver is at; null: it may not be asked yet. */
+  readonly resolver?: string | null;
   readonly proxy: boolean;
   readonly workload: boolean;
   /** Checks that fail. */
@@ -108,6 +110,26 @@ const ROWS: readonly Row[] = [
     workload: false,
     missing: ["listeners"],
   },
+  {
+    title: "a resolver that does not listen yet",
+    credentials: valid,
+    snapshot,
+    answering: true,
+    resolver: null,
+    proxy: false,
+    workload: false,
+    missing: ["resolver"],
+  },
+  {
+    title: "a resolver that listens",
+    credentials: valid,
+    snapshot,
+    answering: true,
+    resolver: "port 15053",
+    proxy: true,
+    workload: true,
+    missing: [],
+  },
 ];
 
 for (const row of ROWS)
@@ -118,6 +140,10 @@ for (const row of ROWS)
       snapshot: watchSource(row.snapshot),
       answering: watchSource(row.answering ?? false),
       leaving: () => row.leaving ?? false,
+      resolver:
+        row.resolver === undefined
+          ? undefined
+          : watchSource(row.resolver ?? undefined),
     });
     t.equal(readiness.proxy, row.proxy);
     t.equal(readiness.workload, row.workload);

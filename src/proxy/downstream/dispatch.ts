@@ -25,6 +25,7 @@ import {
 import { isHeld, lookFor, type Look } from "../not-held.ts";
 import { NO_IDENTITY, type ClaimsOf } from "../exchange/forwarded.ts";
 import type { Arrival } from "../inbound.ts";
+import type { VirtualNames } from "../dns/virtual-addresses.ts";
 import type { Serving } from "./serving.ts";
 
 export interface AcceptOptions {
@@ -35,6 +36,8 @@ export interface AcceptOptions {
   readonly snapshot: Watch<Snapshot | undefined>;
   /** Tells what the snapshot lacks; absent or undefined: it lacks nothing. */
   readonly lookups?: { readonly value: Lookups | undefined };
+  /** What captured addresses stand for; absent: names are not resolved here. */
+  readonly names?: VirtualNames | undefined;
   readonly claimsOf: ClaimsOf;
   outbound(upstream: LocalUpstream | undefined): ServerHandler;
   inbound(arrival: Arrival): ServerHandler;
@@ -49,7 +52,10 @@ export function acceptOutbound(
 ): void {
   const original =
     upstream === undefined ? originalDestination(socket) : undefined;
-  const arrival = { name, original, upstream };
+  const arrival = {
+    ...{ name, original },
+    upstream: upstream ?? standsFor(options, original),
+  };
   // What is at the other end decides how its words are read.
   const first = missing(options, arrival);
   const go = (): void => dispatchOutbound(options, arrival, socket);
@@ -63,10 +69,22 @@ export function acceptOutbound(
     });
 }
 
+/** A call to such an address is a call by its name. */
+function standsFor(
+  { names, snapshot }: AcceptOptions,
+  original: Address | undefined,
+): LocalUpstream | undefined {
+  return (
+    original &&
+    names?.upstreamOf(snapshot.value, original.address, original.port)
+  );
+}
+
 interface OutboundArrival {
   /** The name of the listener. */
   readonly name: string;
   readonly original: Address | undefined;
+  /** What the listener, or the address, leads to. */
   readonly upstream: LocalUpstream | undefined;
 }
 

@@ -46,6 +46,8 @@ export interface PageState {
   agentState(): AgentState;
   /** What it holds of the mesh, and why; undefined: all that it may use. */
   held(): HeldView | undefined;
+  /** What the resolver does; undefined where there is none. */
+  resolver(): unknown;
   readonly readiness: Readiness;
   /** Starts the shutdown and returns: the application may have calls to make, or has not. */
   drain(): void;
@@ -127,14 +129,15 @@ function adminPages(state: PageState): Pages {
     sparing(clock, make);
   return {
     "GET /config": sparingly(() =>
-      ok(
-        configView(
+      ok({
+        ...configView(
           worker.snapshot.value,
           state.agentState(),
           state.held(),
           clock,
         ),
-      ),
+        dns: state.resolver(),
+      }),
     ),
     "GET /clusters": sparingly(() => clusters(state)),
     "GET /overload": () => overload(state),

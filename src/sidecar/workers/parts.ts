@@ -60,6 +60,7 @@ import {
   type Passthrough,
 } from "../../proxy/upstream/passthrough.ts";
 import { makePools, type Pools } from "../../proxy/upstream/pool/pools.ts";
+import { VirtualAddresses } from "../../proxy/dns/virtual-addresses.ts";
 import type { SidecarSettings } from "../settings.ts";
 
 export interface WorkerOptions {
@@ -88,6 +89,8 @@ export interface Base {
   readonly lookups: WatchSource<Lookups | undefined>;
   readonly credentials: WatchSource<Credentials | undefined>;
   readonly ownPorts: Set<number>;
+  /** Addresses that stand for names; undefined where none are resolved here. */
+  readonly names: VirtualAddresses | undefined;
   readonly limits: SidecarLimits;
   readonly buffers: Buffers;
   /** What exchanges wait for. */
@@ -109,6 +112,7 @@ export function makeBase(options: WorkerOptions): Base {
     lookups: watchSource<Lookups | undefined>(undefined),
     credentials: watchSource<Credentials | undefined>(undefined),
     ownPorts: new Set(),
+    names: settings.dns === undefined ? undefined : new VirtualAddresses(),
     limits,
     buffers: new Buffers(limits.bufferedBytes),
     deadlines: new Deadlines(clock),
@@ -207,7 +211,7 @@ export function makeDownstream(
 ): Downstream {
   const { settings, clock, sharedState, logger } = options;
   const { worker, workers } = sharedState;
-  const { snapshot, lookups, credentials, ownPorts } = base;
+  const { snapshot, lookups, credentials, ownPorts, names } = base;
   const { limits, buffers, sinks } = base;
   const { clusters, application, passthrough } = upstream;
   const serving = makeServing({
@@ -236,6 +240,7 @@ export function makeDownstream(
     lookups,
     credentials,
     ownPorts,
+    names,
     handed: options.handed,
     shared: workers === 1 ? false : worker === 0 ? "first" : "joined",
     claimsOf: strangersClaims(settings.trustedProxies),

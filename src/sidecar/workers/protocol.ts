@@ -45,6 +45,12 @@ export type Question =
   | { readonly ask: "begin" }
   /** Their descriptors are the process's. */
   | { readonly ask: "sockets" }
+  /** From now on the address stands for the host. */
+  | {
+      readonly ask: "virtual";
+      readonly host: string;
+      readonly address: string;
+    }
   /** Ends everything, and gives away what is left to tell. */
   | { readonly ask: "end" };
 
@@ -59,6 +65,7 @@ export interface Answers {
   readonly localConnections: LocalConnections;
   readonly begin: undefined;
   readonly sockets: readonly ListeningSocket[];
+  readonly virtual: undefined;
   readonly end: undefined;
 }
 

@@ -147,6 +147,9 @@ class WorkerThread {
         return worker.begin().then(() => undefined);
       case "sockets":
         return worker.sockets;
+      case "virtual":
+        worker.names?.set(question.host, question.address);
+        return undefined;
       case "end":
         this.#end();
         return undefined;

@@ -24,7 +24,7 @@ export function configView(
   state: AgentState,
   held: HeldView | undefined,
   clock: Clock,
-): unknown {
+): object {
   const { configReceivedAt } = state;
   return {
     version: state.version ?? snapshot?.version,

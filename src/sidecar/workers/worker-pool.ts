@@ -53,6 +53,8 @@ export interface WorkerPool extends Peers {
   /** All accept connections on what was handed over. */
   begin(): Promise<void>;
   sockets(): Promise<readonly ListeningSocket[]>;
+  /** Resolves once all know that the address stands for the host. */
+  shareVirtual(host: string, address: string): Promise<void>;
   retire(): void;
   refuse(side: Side): void;
   /** What is in flight on that side, once it was refused. */
@@ -128,9 +130,7 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     },
     level: (level) => tell({ tell: "level", level }),
     ...viewsOf(all),
-    async begin() {
-      await all((member) => member.ask({ ask: "begin" }));
-    },
+    ...stepsOf(all),
     retire() {
       for (const member of members) member.retire();
     },
@@ -141,6 +141,20 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
       members.reduce((sum, member) => sum + member.active[side], 0),
     async end() {
       await all((member) => member.end());
+    },
+  };
+}
+
+/** What all have done once it resolves. */
+function stepsOf(
+  all: <T>(run: (member: Member) => Promise<T>) => Promise<T[]>,
+): Pick<WorkerPool, "begin" | "shareVirtual"> {
+  return {
+    async begin() {
+      await all((member) => member.ask({ ask: "begin" }));
+    },
+    async shareVirtual(host, address) {
+      await all((member) => member.ask({ ask: "virtual", host, address }));
     },
   };
 }

@@ -16,6 +16,7 @@ import type { BreakerState } from "../../proxy/upstream/cluster/breaker.ts";
 import { type Clusters } from "../../proxy/upstream/cluster/clusters.ts";
 import { type ConcurrencyLimiters } from "../../proxy/application/concurrency-limiter.ts";
 import { type Pools } from "../../proxy/upstream/pool/pools.ts";
+import type { VirtualAddresses } from "../../proxy/dns/virtual-addresses.ts";
 import { inTurn } from "../../proxy/downstream/port-lock.ts";
 import { metered } from "../../proxy/not-held.ts";
 import { formatName } from "../../resources/envelope.ts";
@@ -51,7 +52,10 @@ export interface ProxyWorker {
   readonly credentials: WatchSource<Credentials | undefined>;
   readonly snapshot: WatchSource<Snapshot | undefined>;
   /** Tells what the snapshot lacks; undefined: it lacks nothing. */
+  get lookups(): Lookups | undefined;
   set lookups(lookups: Lookups | undefined);
+  /** Addresses that stand for names; undefined where none are resolved here. */
+  readonly names: VirtualAddresses | undefined;
   /** "NAMESPACE/NAME" of each Service that exchanges are in flight with. */
   servicesInUse(): Iterable<string>;
   /** What was seen lately of endpoints that are marked as unconfirmed. */
@@ -161,6 +165,14 @@ class Worker implements ProxyWorker {
 
   get portMappings(): Open["portMappings"] {
     return this.#opened.portMappings;
+  }
+
+  get names(): VirtualAddresses | undefined {
+    return this.#base.names;
+  }
+
+  get lookups(): Lookups | undefined {
+    return this.#base.lookups.value;
   }
 
   set lookups(lookups: Lookups | undefined) {

@@ -1,0 +1,233 @@
+/** The life of a question: names of the mesh are replied to with addresses that stand for them, the others are passed on. */
+import type { Lookups } from "../../agent/interest/lookups.ts";
+import type { Snapshot } from "../../policy/snapshot.ts";
+import {
+  CLASS,
+  fitted,
+  makeReply,
+  passedOn,
+  codeOf,
+  RCODE,
+  readMessage,
+  TYPE,
+  type Question,
+  type Rcode,
+  type Record,
+} from "../../wire/dns/messages.ts";
+import { judgeName, type NameVerdict } from "./mesh-names.ts";
+import type { NameServers } from "./name-servers.ts";
+import {
+  isVirtual,
+  type VirtualAddresses,
+  type VirtualFamily,
+} from "./virtual-addresses.ts";
+
+/** Seconds: applications ask again, and soon learn that a name is the mesh's, or is not any more. */
+export const TTL = 5;
+/** Questions of this machine's applications that wait, for the control plane or another name server. */
+export const MOST_WAITING_QUESTIONS = 1024;
+
+/** What becomes of a message. */
+export type Outcome =
+  | "mesh"
+  | "no data"
+  | "no such name"
+  | "passed on"
+  | "not resolved"
+  | "refused"
+  | "malformed"
+  | "dropped";
+
+export interface ResolverOptions {
+  readonly snapshot: { readonly value: Snapshot | undefined };
+  readonly lookups: { readonly value: Lookups | undefined };
+  readonly addresses: VirtualAddresses;
+  /** The family that this machine calls others by: an application could not connect to an address of the other. */
+  readonly family: () => VirtualFamily;
+  /** Resolves once all workers that take captured connections know of the address. */
+  readonly share: (host: string, address: string) => Promise<void>;
+  readonly nameServers: Pick<NameServers, "ask">;
+  readonly count: (outcome: Outcome) => void;
+}
+
+/** The question by which a client learns which resolver it talks to (RFC 4892). */
+const IDENTITY = "id.server";
+export const IDENTITY_REPLY = "wherry";
+
+export class Resolver {
+  readonly #options: ResolverOptions;
+  /** Hosts whose address all have. */
+  readonly #shared = new Map<string, string>();
+  #waiting = 0;
+
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `send` with the reply, once, maybe before this returns; false where there is none to come. `stream`: of any length. */
+  hear(bytes: Buffer, stream: boolean, send: (reply: Buffer) => void): boolean {
+    const { count } = this.#options;
+    const message = readMessage(bytes);
+    if (message.kind === "no question") {
+      count("dropped");
+      return false;
+    }
+    if (message.kind === "malformed") {
+      count("malformed");
+      send(message.reply);
+      return true;
+    }
+    const { question } = message;
+    const reply = (outcome: Outcome, answer: Buffer): void => {
+      count(outcome);
+      send(stream ? answer : fitted(answer, question));
+    };
+    const plain = atOnce(question, this.#options);
+    if (plain !== undefined) {
+      reply(...plain);
+      return true;
+    }
+    if (this.#waiting >= MOST_WAITING_QUESTIONS) {
+      reply("not resolved", makeReply(question, RCODE.SERVFAIL));
+      return true;
+    }
+    this.#waiting += 1;
+    this.#resolve(question, stream, (outcome, answer) => {
+      this.#waiting -= 1;
+      reply(outcome, answer);
+    });
+    return true;
+  }
+
+  #resolve(question: Question, stream: boolean, reply: Reply): void {
+    const { snapshot, lookups } = this.#options;
+    const { host } = question;
+    if (host === undefined) {
+      this.#passOn(question, stream, false, reply);
+      return;
+    }
+    const now = ():
+      { snapshot: Snapshot; lookups: Lookups | undefined } | undefined =>
+      snapshot.value && { snapshot: snapshot.value, lookups: lookups.value };
+    judgeName(host, now, (verdict) =>
+      this.#act(question, stream, verdict, reply),
+    );
+  }
+
+  #act(
+    question: Question,
+    stream: boolean,
+    verdict: NameVerdict,
+    reply: Reply,
+  ): void {
+    switch (verdict.kind) {
+      case "service":
+        if (verdict.own || isOfAddresses(question.type))
+          this.#answer(question, verdict.host, reply);
+        else this.#passOn(question, stream, false, reply);
+        return;
+      case "nothing":
+        reply("no such name", makeReply(question, RCODE.NXDOMAIN));
+        return;
+      case "unknown":
+        reply("not resolved", makeReply(question, RCODE.SERVFAIL));
+        return;
+      case "elsewhere":
+        this.#passOn(question, stream, verdict.unsure, reply);
+    }
+  }
+
+  /** With the address that stands for the host. */
+  #answer(question: Question, host: string, reply: Reply): void {
+    const { addresses, share } = this.#options;
+    const family = this.#options.family();
+    const wanted = family === "ipv4" ? TYPE.A : TYPE.AAAA;
+    if (question.type !== wanted && question.type !== TYPE.ANY) {
+      reply("no data", makeReply(question, RCODE.NOERROR));
+      return;
+    }
+    const data = addresses.addressOf(host, family);
+    const type = family === "ipv4" ? "A" : "AAAA";
+    const answer = (): void =>
+      reply(
+        "mesh",
+        makeReply(question, RCODE.NOERROR, [{ type, data, ttl: TTL }]),
+      );
+    if (this.#shared.get(host) === data) {
+      answer();
+      return;
+    }
+    share(host, data).then(
+      () => {
+        this.#shared.set(host, data);
+        answer();
+      },
+      () => reply("not resolved", makeReply(question, RCODE.SERVFAIL)),
+    );
+  }
+
+  #passOn(
+    question: Question,
+    stream: boolean,
+    unsure: boolean,
+    reply: Reply,
+  ): void {
+    this.#options.nameServers.ask(question, stream, (received) => {
+      // That others do not know the name says nothing where the mesh may have it.
+      if (
+        received === undefined ||
+        (unsure && codeOf(received) === RCODE.NXDOMAIN)
+      )
+        reply("not resolved", makeReply(question, RCODE.SERVFAIL));
+      else reply("passed on", passedOn(received, question));
+    });
+  }
+}
+
+type Reply = (outcome: Outcome, answer: Buffer) => void;
+
+/** Types of records that lead a client to an address, or around it. */
+function isOfAddresses(type: number): boolean {
+  return (
+    type === TYPE.A ||
+    type === TYPE.AAAA ||
+    type === TYPE.SVCB ||
+    type === TYPE.HTTPS ||
+    type === TYPE.ANY
+  );
+}
+
+/** What needs neither the mesh nor others. */
+function atOnce(
+  question: Question,
+  options: ResolverOptions,
+): Parameters<Reply> | undefined {
+  const plain = (
+    outcome: Outcome,
+    code: Rcode,
+    records?: readonly Record[],
+  ): Parameters<Reply> => [outcome, makeReply(question, code, records)];
+  if (question.opcode !== 0) return plain("refused", RCODE.NOTIMP);
+  if (question.class === CLASS.CH && question.host === IDENTITY)
+    return plain("mesh", RCODE.NOERROR, [
+      { type: "TXT", data: IDENTITY_REPLY, ttl: 0 },
+    ]);
+  if (question.class !== CLASS.IN) return plain("refused", RCODE.REFUSED);
+  const address = addressInReverse(question);
+  if (address === undefined || !isVirtual(address)) return undefined;
+  const { addresses, snapshot } = options;
+  const host = addresses.hostOf(snapshot.value, address);
+  if (host === undefined) return plain("no such name", RCODE.NXDOMAIN);
+  return question.type === TYPE.PTR
+    ? plain("mesh", RCODE.NOERROR, [{ type: "PTR", data: host, ttl: TTL }])
+    : plain("no data", RCODE.NOERROR);
+}
+
+const IPV4_IN_REVERSE =
+  /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/;
+
+/** 4.3.2.1.in-addr.arpa is 1.2.3.4. Those of IPv6 are passed on: nobody has ever had an answer for them. */
+function addressInReverse({ host }: Question): string | undefined {
+  const parts = host === undefined ? undefined : IPV4_IN_REVERSE.exec(host);
+  return parts?.slice(1).reverse().join(".");
+}

@@ -1,0 +1,144 @@
+/**
+ * Addresses that stand for names: a Service has none of its own, so that each name that is resolved here gets one that nobody else has.
+ * A captured connection to it is a call by that name.
+ */
+import { createHash } from "node:crypto";
+import ipaddr from "ipaddr.js";
+import type { Destination, Snapshot } from "../../policy/snapshot.ts";
+import { serviceHost } from "../../mesh/service-key.ts";
+import type { LocalUpstream } from "../destination.ts";
+
+export type VirtualFamily = "ipv4" | "ipv6";
+
+/** 240.0.0.0/4 is reserved (RFC 1112); this part of it is what Istio takes. 2001:2::/48 is for benchmarks (RFC 5180). */
+const IPV4_PREFIX = "240.240.";
+const IPV6_PREFIX = "2001:2:0:";
+/** The first and last of the range stay free, as network and broadcast address. */
+const IPV4_HOSTS = 0xfffe;
+/** Names with an address: the one that was of no use for longest makes room. The range stays so empty that a free one is soon found. */
+export const MOST_VIRTUAL = 32_768;
+
+/** What listeners ask of a captured connection's address. */
+export interface VirtualNames {
+  /** What a connection to it calls; undefined for an address that stands for no name at all. */
+  upstreamOf(
+    snapshot: Snapshot | undefined,
+    address: string,
+    port: number,
+  ): LocalUpstream | undefined;
+}
+
+export class VirtualAddresses implements VirtualNames {
+  /** The one that was of no use for longest comes first. */
+  readonly #byHost = new Map<string, string>();
+  readonly #byAddress = new Map<string, string>();
+  /** What the names of a snapshot have where nobody else had it first. */
+  readonly #preferred = new WeakMap<Snapshot, Map<string, string>>();
+
+  get size(): number {
+    return this.#byHost.size;
+  }
+
+  /** The address of the name; the same for as long as it is in use, and most often in the next process, too. */
+  addressOf(host: string, family: VirtualFamily): string {
+    const known = this.#byHost.get(keyOf(host, family));
+    if (known !== undefined) {
+      this.set(host, known);
+      return known;
+    }
+    let address = preferred(host, family, 0);
+    for (let tries = 1; this.#byAddress.has(address); tries += 1)
+      address = preferred(host, family, tries);
+    this.set(host, address);
+    return address;
+  }
+
+  /** Another worker has given it that address. */
+  set(host: string, address: string): void {
+    const key = keyOf(host, familyOf(address));
+    this.#byHost.delete(key);
+    this.#byHost.set(key, address);
+    this.#byAddress.set(address, host);
+    if (this.#byHost.size <= MOST_VIRTUAL) return;
+    const [oldest] = this.#byHost;
+    if (oldest === undefined) return;
+    this.#byHost.delete(oldest[0]);
+    this.#byAddress.delete(oldest[1]);
+  }
+
+  hostOf(snapshot: Snapshot | undefined, address: string): string | undefined {
+    return (
+      this.#byAddress.get(address) ??
+      (snapshot && this.#preferredIn(snapshot).get(address))
+    );
+  }
+
+  upstreamOf(
+    snapshot: Snapshot | undefined,
+    address: string,
+    port: number,
+  ): LocalUpstream | undefined {
+    if (!isVirtual(address)) return undefined;
+    const host = this.hostOf(snapshot, address) ?? address;
+    return { host, port, virtual: true };
+  }
+
+  /** An application may know an address still that the process before this one gave it. */
+  #preferredIn(snapshot: Snapshot): Map<string, string> {
+    const known = this.#preferred.get(snapshot);
+    if (known !== undefined) return known;
+    const found = new Map<string, string>();
+    for (const destination of snapshot.destinations)
+      for (const host of hostsOf(destination, snapshot.mesh.trustDomain))
+        for (const family of ["ipv4", "ipv6"] as const)
+          found.set(preferred(host, family, 0), host);
+    this.#preferred.set(snapshot, found);
+    return found;
+  }
+}
+
+export function isVirtual(address: string): boolean {
+  return address.startsWith(IPV4_PREFIX) || address.startsWith(IPV6_PREFIX);
+}
+
+/** The one name of all that a Service of the mesh has. */
+export function fullName(
+  { service }: Destination,
+  trustDomain: string,
+): string {
+  const { name, namespace } = service;
+  return `${serviceHost(name, namespace)}.svc.${trustDomain}`.toLowerCase();
+}
+
+function hostsOf(
+  destination: Destination,
+  trustDomain: string,
+): readonly string[] {
+  return destination.cluster.external
+    ? destination.cluster.endpoints.map(({ workload }) => workload)
+    : [fullName(destination, trustDomain)];
+}
+
+function keyOf(host: string, family: VirtualFamily): string {
+  return `${family} ${host}`;
+}
+
+function familyOf(address: string): VirtualFamily {
+  return address.includes(":") ? "ipv6" : "ipv4";
+}
+
+/** The address that the name is to have; `tries`: so many others had theirs first. */
+function preferred(host: string, family: VirtualFamily, tries: number): string {
+  const hash = createHash("sha256").update(host).digest();
+  if (family === "ipv4") {
+    const index = 1 + ((hash.readUInt32BE(0) + tries) % IPV4_HOSTS);
+    return `${IPV4_PREFIX}${index >> 8}.${index & 255}`;
+  }
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt32BE(0x2001_0002, 0);
+  hash.copy(bytes, 6, 4, 10);
+  // Not 0, which would be written shorter than the prefix is.
+  bytes[6] = hash.readUInt8(4) | 0x80;
+  bytes.writeUInt32BE((hash.readUInt32BE(12) + tries) % 2 ** 32, 12);
+  return new ipaddr.IPv6([...bytes]).toRFC5952String();
+}

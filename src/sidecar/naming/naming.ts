@@ -1,0 +1,130 @@
+/** The sidecar's resolver: what it goes by, where it listens and which servers it asks. */
+import { readFile } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
+import type { Clock } from "../../core/clock.ts";
+import type { Logger } from "../../core/log.ts";
+import type {
+  VirtualAddresses,
+  VirtualFamily,
+} from "../../proxy/dns/virtual-addresses.ts";
+import {
+  listenForQuestions,
+  type OpenResolver,
+} from "../../proxy/dns/listen.ts";
+import { NameServers, type NameServer } from "../../proxy/dns/name-servers.ts";
+import { Resolver } from "../../proxy/dns/resolver.ts";
+import { nameServersIn, RESOLV_CONF } from "../../wire/dns/resolv-conf.ts";
+import type { DnsSettings } from "../settings.ts";
+import type { ProxyWorker } from "../workers/worker.ts";
+import type { WorkerPool } from "../workers/worker-pool.ts";
+
+export interface NamingOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: DnsSettings;
+  readonly worker: ProxyWorker;
+  readonly workerPool: WorkerPool | undefined;
+  readonly names: VirtualAddresses;
+}
+
+export interface Naming extends OpenResolver {
+  view(): unknown;
+}
+
+/** Milliseconds between two looks at resolv.conf, which changes with the network. */
+const LOOK = 5000;
+const DNS_PORT = 53;
+
+/** Throws UserError where it cannot listen. */
+export async function startNaming(options: NamingOptions): Promise<Naming> {
+  const { clock, logger, settings, worker, workerPool, names } = options;
+  const { host, port } = settings;
+  const servers = await surroundings(options);
+  const nameServers = new NameServers({ clock, servers: servers.now });
+  const resolver = new Resolver({
+    snapshot: worker.snapshot,
+    lookups: {
+      get value() {
+        return worker.lookups;
+      },
+    },
+    addresses: names,
+    family: servers.family,
+    share: async (name, address) => workerPool?.shareVirtual(name, address),
+    nameServers,
+    count: (outcome) => worker.meters.dnsQuestions.with(outcome).add(),
+  });
+  const open = await listenForQuestions({
+    ...{ clock, logger, host, port, resolver },
+  }).catch((thrown: unknown) => {
+    servers.close();
+    throw thrown;
+  });
+  return {
+    port: open.port,
+    view: () => ({
+      ...{ host, port: open.port, names: names.size },
+      nameServers: servers.now(),
+      asking: nameServers.asking,
+    }),
+    close() {
+      open.close();
+      nameServers.close();
+      servers.close();
+    },
+  };
+}
+
+interface Surroundings {
+  readonly now: () => readonly NameServer[];
+  readonly family: () => VirtualFamily;
+  close(): void;
+}
+
+/** What may change on this machine while the sidecar runs, looked at again and again. */
+async function surroundings({
+  clock,
+  logger,
+  settings,
+}: NamingOptions): Promise<Surroundings> {
+  let known = settings.servers ?? [];
+  let family = familyHere();
+  const look = async (): Promise<void> => {
+    family = familyHere();
+    if (settings.servers !== undefined) return;
+    const text = await readFile(RESOLV_CONF, "utf8").catch(() => undefined);
+    // A file that is being written anew is there again soon.
+    if (text === undefined) return;
+    known = nameServersIn(text)
+      .map((host) => ({ host, port: DNS_PORT }))
+      .filter((server) => !isOwn(server, settings));
+  };
+  await look();
+  if (known.length === 0)
+    logger.warn(
+      { file: RESOLV_CONF },
+      "there is no name server for what is not in the mesh: name one with --dns-upstream",
+    );
+  const close = clock.every(LOOK, () => void look());
+  return { now: () => known, family: () => family, close };
+}
+
+/** Asking itself it would ask for ever. */
+function isOwn(server: NameServer, { host, port }: DnsSettings): boolean {
+  return (
+    server.port === port &&
+    (server.host === host || (host === "127.0.0.1" && server.host === "::1"))
+  );
+}
+
+/** A machine with IPv4 alone has no route to an address of IPv6, and the other way round. */
+function familyHere(): VirtualFamily {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const outer = all.filter(({ internal }) => !internal);
+  const six = outer.some(
+    ({ family, scopeid }) => family === "IPv6" && scopeid === 0,
+  );
+  return six && outer.every(({ family }) => family !== "IPv4")
+    ? "ipv6"
+    : "ipv4";
+}

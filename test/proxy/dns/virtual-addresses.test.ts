@@ -1,0 +1,87 @@
+/** Addresses that stand for names: one for each, the same for as long as it is in use, and known again by the next process. */
+import t from "tap";
+import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
+import {
+  isVirtual,
+  MOST_VIRTUAL,
+  VirtualAddresses,
+} from "../../../src/proxy/dns/virtual-addresses.ts";
+import { resource } from "../../support/meshes/pair.ts";
+
+void t.test("each name has its own address, and keeps it", (t) => {
+  const addresses = new VirtualAddresses();
+  const hosts = Array.from(
+    { length: 5000 },
+    (_, index) => `s${index}.shop.svc`,
+  );
+  for (const family of ["ipv4", "ipv6"] as const) {
+    const given = hosts.map((host) => addresses.addressOf(host, family));
+    t.equal(new Set(given).size, hosts.length, `${family}: no two share one`);
+    t.ok(given.every(isVirtual));
+    t.same(
+      hosts.map((host) => addresses.addressOf(host, family)),
+      given,
+      "the same again",
+    );
+    for (const [index, host] of hosts.entries())
+      if (addresses.hostOf(undefined, given[index] ?? "") !== host)
+        t.fail(`${given[index] ?? ""} is not ${host}`);
+  }
+  t.notOk(isVirtual("240.241.0.1"));
+  t.notOk(isVirtual("10.240.240.1"));
+  t.equal(addresses.hostOf(undefined, "240.240.0.0"), undefined);
+  t.end();
+});
+
+void t.test("the name that was of no use for longest makes room", (t) => {
+  const addresses = new VirtualAddresses();
+  const first = addresses.addressOf("first.example", "ipv4");
+  const second = addresses.addressOf("second.example", "ipv4");
+  for (let index = 2; index < MOST_VIRTUAL; index += 1)
+    addresses.addressOf(`s${index}.example`, "ipv4");
+  t.equal(addresses.addressOf("first.example", "ipv4"), first);
+  addresses.addressOf("one.more.example", "ipv4");
+  t.equal(addresses.size, MOST_VIRTUAL);
+  t.equal(addresses.hostOf(undefined, first), "first.example", "in use");
+  t.equal(addresses.hostOf(undefined, second), undefined, "forgotten");
+  t.end();
+});
+
+void t.test("the next process knows what the one before gave", (t) => {
+  const snapshot = compileSnapshot(
+    [
+      resource("Service", "orders", {
+        ports: [{ port: 80 }],
+        selector: { app: "orders" },
+      }),
+      resource("Service", "stripe", {
+        location: "MESH_EXTERNAL",
+        hosts: ["api.stripe.com"],
+        ports: [{ port: 443, appProtocol: "tls" }],
+      }),
+    ],
+    {
+      ...{
+        name: "web-1",
+        namespace: "shop",
+        serviceAccount: "web",
+        labels: {},
+      },
+      identity: "spiffe://cluster.local/ns/shop/sa/web",
+    },
+    { store: "s", revision: 1, digest: "" },
+  );
+  const before = new VirtualAddresses();
+  const after = new VirtualAddresses();
+  for (const host of ["orders.shop.svc.cluster.local", "api.stripe.com"])
+    for (const family of ["ipv4", "ipv6"] as const) {
+      const address = before.addressOf(host, family);
+      t.equal(after.hostOf(snapshot, address), host);
+      t.match(after.upstreamOf(snapshot, address, 80), { host, port: 80 });
+    }
+  t.equal(after.upstreamOf(snapshot, "10.0.0.1", 80), undefined);
+  t.match(after.upstreamOf(snapshot, "240.240.0.9", 80), {
+    host: "240.240.0.9",
+  });
+  t.end();
+});
