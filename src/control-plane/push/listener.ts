@@ -239,22 +239,20 @@ function judge(
   const source = unmapped(socket.remoteAddress ?? "");
   const now = clock.wall();
   const { trustBundle } = own.value;
-  const verdict = judgeSocket(socket, trustDomains, {
-    trustBundle,
-    times: [now],
-  });
-  if (verdict.ok)
-    return workloadCaller(socket, verdict, source, { kind: "peer" });
+  // Each reading of it makes and parses the certificates anew.
+  const chain = presentedChain(socket);
+  const judgedAt = (moment: WallMs): Judgement =>
+    judgeSocket(socket, trustDomains, { trustBundle, times: [moment] }, chain);
+  const workload = { socket, leaf: chain[0], source };
+  const verdict = judgedAt(now);
+  if (verdict.ok) return workloadCaller(workload, verdict, { kind: "peer" });
   const reason = `${verdict.reason}: ${verdict.detail}`;
   if (!UNTIMELY.has(verdict.reason))
     return { kind: "stranger", source, reason };
-  const then = momentOfValidity(presentedChain(socket), now);
-  const late = judgeSocket(socket, trustDomains, {
-    trustBundle,
-    times: [then],
-  });
+  const then = momentOfValidity(chain, now);
+  const late = judgedAt(then);
   return late.ok
-    ? workloadCaller(socket, late, source, {
+    ? workloadCaller(workload, late, {
         kind: "untimely",
         reason,
         by: Math.abs(now - then),
@@ -273,9 +271,16 @@ function momentOfValidity(
 }
 
 function workloadCaller(
-  socket: TLSSocket,
+  {
+    socket,
+    leaf,
+    source,
+  }: {
+    readonly socket: TLSSocket;
+    readonly leaf: X509Certificate | undefined;
+    readonly source: string;
+  },
   { id, uri }: Extract<Judgement, { ok: true }>,
-  source: string,
   standing:
     | { readonly kind: "peer" }
     | {
@@ -284,7 +289,6 @@ function workloadCaller(
         readonly by: number;
       },
 ): Caller {
-  const leaf = socket.getPeerX509Certificate();
   const binding = leaf === undefined ? undefined : readBinding(leaf);
   if (leaf === undefined || binding === undefined)
     return {

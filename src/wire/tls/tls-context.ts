@@ -59,13 +59,14 @@ export function linkClientContext(credentials: Credentials): SecureContext {
   return context;
 }
 
-/** The identity at the other end of a connection whose handshake is over. `trustDomains` as `judgePeer` takes them. */
+/** The identity at the other end of a connection whose handshake is over. `trustDomains` as `judgePeer` takes them; `presented`: what `presentedChain` gave, where that is known. */
 export function judgeSocket(
   socket: TLSSocket,
   trustDomains: readonly string[] | undefined,
   trust: Trust,
+  presented: readonly X509Certificate[] = presentedChain(socket),
 ): Judgement {
-  const [leaf, ...issuers] = presentedChain(socket);
+  const [leaf, ...issuers] = presented;
   return judgePeer(
     {
       leaf,
