@@ -2,13 +2,19 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { PacedWork } from "../core/paced-work.ts";
+import { isPersistent } from "../core/persistent/map.ts";
 import { inSlices, pauses, type Steps } from "../core/slices.ts";
 import type { WallMs } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import { type SelfDescription, type Snapshot } from "../policy/snapshot.ts";
-import { compileSteps } from "../policy/compile/compile.ts";
+import {
+  compileDifference,
+  compileSteps,
+  type CompileOptions,
+} from "../policy/compile/compile.ts";
+import type { Difference } from "../policy/compile/held/stock.ts";
 import type { Revision } from "../push/messages.ts";
-import type { Resource } from "../resources/envelope.ts";
+import { formatKey, keyOf, type Resource } from "../resources/envelope.ts";
 import type { Peers } from "./agent.ts";
 import type { KeptConfig } from "./kept-config.ts";
 import { revisionFault } from "./revision.ts";
@@ -62,13 +68,17 @@ export function makeConfig(
     }
     try {
       // Compiled to the end before anything changes: no request ever sees half of a config. Between the slices requests are served.
+      const options: CompileOptions = {
+        previous: snapshot.value,
+        // By the part that received them: staging, the files' lint, or the start that read them from disk. They are the config's alone.
+        validated: true,
+        owned: true,
+      };
+      const known = differenceOf(current?.resources, config.resources);
       const { snapshot: compiled, difference } = await run(
-        compileSteps(resourcesOf(config), self, version, {
-          previous: snapshot.value,
-          // By the part that received them: staging, the files' lint, or the start that read them from disk. They are the config's alone.
-          validated: true,
-          owned: true,
-        }),
+        known === undefined
+          ? compileSteps(resourcesOf(config), self, version, options)
+          : compileDifference(known, self, version, options),
       );
       const refused = await peers?.compile({ difference, self, version });
       if (refused !== undefined) return refused;
@@ -114,4 +124,20 @@ function oneByOne(): (work: Work) => ReturnType<Work> {
 
 function* resourcesOf({ resources }: KeptConfig): Generator<Resource> {
   for (const { resource } of resources.values()) yield resource;
+}
+
+/** Undefined where it takes a look at all of them. */
+function differenceOf(
+  before: ReceivedResources | undefined,
+  after: ReceivedResources,
+): Difference | undefined {
+  if (before === undefined || !isPersistent(before) || !isPersistent(after))
+    return undefined;
+  const changed: Resource[] = [];
+  const removed: string[] = [];
+  for (const { before: old, after: now } of after.since(before)) {
+    if (now !== undefined) changed.push(now.resource);
+    else if (old !== undefined) removed.push(formatKey(keyOf(old.resource)));
+  }
+  return { changed, removed };
 }

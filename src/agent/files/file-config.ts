@@ -123,7 +123,7 @@ export class FileConfig {
     const loaded = await this.#files.load(look, inForce);
     if (loaded === undefined) return false;
     const doubt = await inSlices(
-      doubtOf(loaded.facts, this.#facts, allowShrink),
+      doubtOf(loaded.files, this.#facts, allowShrink),
       pauses(clock),
     );
     if (doubt?.kind === "refuse") throw new UserError(doubt.reason);
@@ -138,7 +138,7 @@ export class FileConfig {
     }
     await nextTurn();
     await this.#putInForce(loaded.resources, loaded.digest);
-    this.#facts = loaded.facts;
+    this.#facts = loaded.files;
     await this.#warn(loaded.remarks);
     return true;
   }

@@ -26,10 +26,14 @@ const TOGETHER = 64;
 /** Share of the time that is given to looking where there are many files: one in so many. */
 const SPARING = 50;
 
-/** Empty where the files cannot be listed. */
-export async function lookAt(list: List): Promise<Look> {
+/**
+ * Empty where the files cannot be listed. `before`: an earlier look, which is the result where all is as it was then: looks come all the
+ * time, and what each leaves behind is to be little.
+ */
+export async function lookAt(list: List, before?: Look): Promise<Look> {
   const files = await list().catch((): readonly string[] => []);
-  const look = new Map<string, FileStats | undefined>();
+  const stats: (FileStats | undefined)[] = [];
+  let same = before?.size === files.length;
   for (let at = 0; at < files.length; at += TOGETHER) {
     const some = files.slice(at, at + TOGETHER);
     const found = await Promise.all(
@@ -37,8 +41,17 @@ export async function lookAt(list: List): Promise<Look> {
         stat(file, { bigint: true }).then(statsOf, () => undefined),
       ),
     );
-    for (const [index, file] of some.entries()) look.set(file, found[index]);
+    for (const [index, file] of some.entries()) {
+      const now = found[index];
+      const known = before?.get(file);
+      const unchanged = known?.signature === now?.signature;
+      if (!unchanged || before?.has(file) !== true) same = false;
+      stats.push(unchanged ? known : now);
+    }
   }
+  if (same && before !== undefined) return before;
+  const look = new Map<string, FileStats | undefined>();
+  for (const [index, file] of files.entries()) look.set(file, stats[index]);
   return look;
 }
 
@@ -68,6 +81,7 @@ export function isSameLook(
 }
 
 function* compared(one: Look, other: Look): Steps<boolean> {
+  if (one === other) return true;
   if (one.size !== other.size) return false;
   for (const [file, stats] of one) {
     yield;
@@ -101,9 +115,10 @@ export async function staySame(
   const end = clock.now() + ms;
   for (let left = ms; left > 0; left = end - clock.now()) {
     const before = clock.now();
-    if (!(await isSameLook(await lookAt(list), look, clock))) return false;
+    if (!(await isSameLook(await lookAt(list, look), look, clock)))
+      return false;
     const took = clock.now() - before;
     await wait(clock, Math.min(left, untilNext(took, SETTLE)), signal);
   }
-  return isSameLook(await lookAt(list), look, clock);
+  return isSameLook(await lookAt(list, look), look, clock);
 }

@@ -1,15 +1,10 @@
 /** Resources from a file or a directory of files, checked as the API would check them: what did not change since the last time is neither read nor parsed again. */
+import { createHash } from "node:crypto";
 import { open, opendir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
-import {
-  inSlices,
-  pauses,
-  sortSteps,
-  type Pause,
-  type Steps,
-} from "../../core/slices.ts";
+import { inSlices, pauses, type Pause, type Steps } from "../../core/slices.ts";
 import type { Bytes } from "../../core/units.ts";
 import { isError } from "../../resources/problems.ts";
 import type { ReceivedResources } from "../staging.ts";
@@ -19,6 +14,7 @@ import {
   type KnownFiles,
   type LoadedFiles,
 } from "./check-files.ts";
+import { Listed } from "./listed.ts";
 import { LargeTexts } from "./large-texts.ts";
 import { statsOf, type Look, type FileStats } from "./look.ts";
 import {
@@ -48,6 +44,9 @@ export class ResourceFiles {
   readonly #options: ResourceFilesOptions;
   readonly #large: LargeTexts;
   #known: KnownFiles = new Map();
+  /** What was found last without an error in it. */
+  #sound: LoadedFiles | undefined;
+  #listed = new Listed();
 
   constructor(options: ResourceFilesOptions) {
     this.#options = options;
@@ -64,12 +63,10 @@ export class ResourceFiles {
     const files: string[] = [];
     for await (const { name } of await opendir(path, { bufferSize: NAMES })) {
       if (EXTENSION.test(name) && !name.startsWith("."))
-        files.push(`${beginning}${name}`);
+        files.push(this.#listed.one(`${beginning}${name}`));
       await pause();
     }
-    const byName = (one: string, other: string): number =>
-      one < other ? -1 : 1;
-    return inSlices(sortSteps(files, byName), pause);
+    return inSlices(this.#listed.sorted(files), pause);
   };
 
   /**
@@ -87,12 +84,16 @@ export class ResourceFiles {
     const known = await this.#read(look, inForce, pause);
     if (known === undefined) return undefined;
     this.#known = known;
-    const loaded = await inSlices(checkFiles(known, clock.wall()), pause);
+    const loaded = await inSlices(
+      checkFiles(known, clock.wall(), this.#sound),
+      pause,
+    );
     const errors = loaded.remarks.filter(({ problem }) => isError(problem));
     if (errors.length > 0)
       throw new UserError(
         (await describe(errors, this.#large, pause)).join("\n"),
       );
+    this.#sound = loaded;
     return loaded;
   }
 
@@ -128,7 +129,7 @@ export class ResourceFiles {
           readParts(file, text, cuts, contents, inForce),
           pause,
         );
-        read.set(file, knownFile(stats, text, parts));
+        read.set(file, await inSlices(knownFile(stats, text, parts), pause));
       }
     }
     return inSlices(together(look, read, this.#known), pause);
@@ -218,7 +219,7 @@ function* comparedTo(known: KnownFiles, look: Look): Steps<Compared> {
   const changed: (readonly [string, FileStats | undefined])[] = [];
   const contents = new Map<string, Content>();
   const isKnown = (file: string, stats: FileStats | undefined): boolean =>
-    known.get(file)?.facts.signature === stats?.signature;
+    known.get(file)?.signature === stats?.signature;
   for (const [file, stats] of look) {
     yield;
     if (stats === undefined || !isKnown(file, stats))
@@ -250,13 +251,19 @@ function* together(
   return all;
 }
 
-function knownFile(
+function* knownFile(
   { signature, inode, bytes }: FileStats,
   text: Buffer,
   parts: readonly FilePart[],
-): KnownFile {
+): Steps<KnownFile> {
   let count = 0;
-  for (const { content } of parts) count += content.entries.length;
+  const hash = createHash("sha256");
+  for (const { content } of parts) {
+    yield;
+    count += content.entries.length;
+    hash.update(content.key);
+  }
   const ended = text.at(-1) === NEWLINE;
-  return { facts: { signature, inode, bytes, count, ended }, parts };
+  const digest = hash.digest("base64");
+  return { signature, inode, bytes, count, ended, parts, digest };
 }

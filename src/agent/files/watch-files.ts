@@ -97,7 +97,7 @@ export class FileWatcher {
   async #look(): Promise<void> {
     const { clock, list, onChange, onRestless } = this.#options;
     const before = clock.now();
-    let now = await lookAt(list);
+    let now = await lookAt(list, this.#seen);
     const took = clock.now() - before;
     // Many files are looked at more rarely; what the kernel tells of is not waited for.
     if (!this.#stop.signal.aborted) {
@@ -107,7 +107,7 @@ export class FileWatcher {
     if (await isSameLook(now, this.#seen, clock)) return;
     for (let looks = 1; ; looks += 1) {
       await wait(clock, SETTLE, this.#stop.signal);
-      const next = await lookAt(list);
+      const next = await lookAt(list, now);
       if (await isSameLook(next, now, clock)) break;
       now = next;
       if (looks % RESTLESS === 0) onRestless?.(looks * SETTLE);

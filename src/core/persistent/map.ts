@@ -8,7 +8,14 @@ type Leaf<V> = Map<string, V>;
 type Branch<V> = (Leaf<V> | undefined)[];
 type Root<V> = (Branch<V> | undefined)[];
 
-export class PersistentMap<V> {
+/** One key of two maps that is not the same in both; undefined where it is not there. */
+export interface MapDifference<V> {
+  readonly key: string;
+  readonly before: V | undefined;
+  readonly after: V | undefined;
+}
+
+export class PersistentMap<V> implements ReadonlyMap<string, V> {
   readonly size: number;
   readonly #root: Root<V>;
 
@@ -22,15 +29,62 @@ export class PersistentMap<V> {
     return this.#root[first(hash)]?.[second(hash)]?.get(key);
   }
 
+  has(key: string): boolean {
+    const hash = hashOf(key);
+    return this.#root[first(hash)]?.[second(hash)]?.has(key) === true;
+  }
+
   /** In no order that means anything. */
-  *entries(): Generator<readonly [string, V]> {
+  *entries(): MapIterator<[string, V]> {
+    for (const leaf of this.#leaves()) yield* leaf;
+    return undefined;
+  }
+
+  *keys(): MapIterator<string> {
+    for (const leaf of this.#leaves()) yield* leaf.keys();
+    return undefined;
+  }
+
+  *values(): MapIterator<V> {
+    for (const leaf of this.#leaves()) yield* leaf.values();
+    return undefined;
+  }
+
+  forEach(
+    each: (value: V, key: string, map: ReadonlyMap<string, V>) => void,
+  ): void {
+    for (const leaf of this.#leaves())
+      leaf.forEach((value, key) => each(value, key, this));
+  }
+
+  [Symbol.iterator](): MapIterator<[string, V]> {
+    return this.entries();
+  }
+
+  /** What makes this map of an older one: what both share is passed over. */
+  *since(older: PersistentMap<V>): Generator<MapDifference<V>> {
+    for (let at = 0; at < BRANCHES; at += 1) {
+      const branches = [older.#root[at] ?? [], this.#root[at] ?? []] as const;
+      if (branches[0] === branches[1]) continue;
+      for (let leaf = 0; leaf < BRANCHES; leaf += 1)
+        yield* differencesOf(branches[0][leaf], branches[1][leaf]);
+    }
+  }
+
+  *#leaves(): Generator<Leaf<V>> {
     for (const branch of this.#root)
-      for (const leaf of branch ?? []) if (leaf !== undefined) yield* leaf;
+      for (const leaf of branch ?? []) if (leaf !== undefined) yield leaf;
   }
 
   edit(): MapEdit<V> {
     return new MapEdit(this, this.#root);
   }
+}
+
+export function isPersistent<V>(
+  map: ReadonlyMap<string, V>,
+): map is PersistentMap<V> {
+  return map instanceof PersistentMap;
 }
 
 /** A copy that is being changed. What it was made of stays as it is. */
@@ -97,6 +151,19 @@ export class MapEdit<V> {
     this.#own.add(own);
     return own;
   }
+}
+
+function* differencesOf<V>(
+  before: Leaf<V> | undefined,
+  after: Leaf<V> | undefined,
+): Generator<MapDifference<V>> {
+  if (before === after) return;
+  for (const [key, value] of before ?? [])
+    if (after?.get(key) !== value)
+      yield { key, before: value, after: after?.get(key) };
+  for (const [key, value] of after ?? [])
+    if (before?.has(key) !== true)
+      yield { key, before: undefined, after: value };
 }
 
 function copyOf<T>(list: T[]): T[] {

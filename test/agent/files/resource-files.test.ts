@@ -11,6 +11,7 @@ import {
   temporaryDirectory,
   type Scope,
 } from "../../support/control-plane/push-control-plane.ts";
+import { dice, seeded } from "../../support/resources/random-policy.ts";
 
 const NONE: ReceivedResources = new Map();
 
@@ -205,6 +206,97 @@ void t.test(
     ]);
   },
 );
+
+void t.test(
+  "what is said after each of many edits is what is said of the files as they are",
+  async (t) => {
+    const { path, write, load, describe } = await folder(t);
+    const { pick, chance } = dice(seeded(5));
+    const names = ["a", "b", "c", "d"];
+    const regular = (name: string): string =>
+      route(`${name}-regular`, name).replace(
+        "rules: [{",
+        "rules: [{matches: [{path: {type: RegularExpression, value: /x}}], ",
+      );
+    let told = 0;
+    for (let round = 0; round < 60; round += 1) {
+      const name = pick(names);
+      await write(`${name}.yaml`, [
+        ...(chance(0.7) ? [service(name)] : []),
+        ...(chance(0.5) ? [route(name, pick(names))] : []),
+        ...(chance(0.5)
+          ? [regular(pick(names)).replace("-r", `-${name}`)]
+          : []),
+        service(`own-${name}`, chance(0.5) ? 80 : 81),
+      ]);
+      const { remarks, resources, digest } = await load();
+      const fresh = new ResourceFiles({
+        path,
+        maxBytes: 1 << 20,
+        clock: systemClock,
+      });
+      const anew = await fresh.load(await lookAt(fresh.list), NONE);
+      const lines = await describe(remarks);
+      t.same(lines, await fresh.describe(anew?.remarks ?? []));
+      t.equal(digest, anew?.digest);
+      t.same(
+        [...resources].map(([key, { resource }]) => [key, resource]).sort(),
+        [...(anew?.resources ?? [])]
+          .map(([key, { resource }]) => [key, resource])
+          .sort(),
+      );
+      told += lines.length;
+      await fresh.close();
+    }
+    t.ok(told > 60, `${told} remarks`);
+  },
+);
+
+void t.test(
+  "a resource that comes a second time is refused, and taken where the first one goes",
+  async (t) => {
+    const { write, load } = await folder(t);
+    await write("a.yaml", [service("one"), service("two")]);
+    await load();
+    await write("b.yaml", [service("one", 81)]);
+    await t.rejects(load(), { message: /one is in .*a\.yaml:1 already/ });
+    await write("a.yaml", [service("two")]);
+    const { resources } = await load();
+    t.match(resources.get("Service/shop/one")?.resource.spec, {
+      ports: [{ port: 81 }],
+    });
+    t.equal(resources.size, 2);
+  },
+);
+
+void t.test("a look that finds all as it was is the look before", async (t) => {
+  const { path, write } = await folder(t);
+  const files = new ResourceFiles({
+    path,
+    maxBytes: 1 << 20,
+    clock: systemClock,
+  });
+  await write("a.yaml", many(1));
+  await write("b.yaml", [service("b")]);
+  const first = await lookAt(files.list);
+  t.equal(await lookAt(files.list, first), first);
+  await write("b.yaml", [service("b", 81)]);
+  const second = await lookAt(files.list, first);
+  t.not(second, first);
+  const [a = "", b = ""] = second.keys();
+  t.equal(second.get(a), first.get(a));
+  t.not(second.get(b)?.signature, first.get(b)?.signature);
+  await write("0.yaml", [service("c")]);
+  const third = await lookAt(files.list, second);
+  t.same([...third.keys()], [join(path, "0.yaml"), a, b]);
+  await rm(b);
+  t.same(
+    [...(await lookAt(files.list, third)).keys()],
+    [join(path, "0.yaml"), a],
+  );
+  await rm(path, { recursive: true });
+  t.equal((await lookAt(files.list, third)).size, 0);
+});
 
 void t.test(
   "files that change after they were looked at are not used",

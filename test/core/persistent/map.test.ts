@@ -40,6 +40,54 @@ void t.test("every copy stays as it was, whatever becomes of the next", (t) => {
   t.end();
 });
 
+void t.test("a map tells what makes it of an older one", (t) => {
+  const { pick, upTo, chance } = dice(seeded(8));
+  const keys = Array.from({ length: 2000 }, (_none, index) => `key-${index}`);
+  const versions = [new PersistentMap<number>()];
+  for (let round = 0; round < 30; round += 1) {
+    const edit = pick(versions).edit();
+    for (let count = upTo(200); count > 0; count -= 1)
+      if (chance(0.3)) edit.delete(pick(keys));
+      else edit.set(pick(keys), upTo(3));
+    versions.push(edit.done());
+  }
+  for (const before of versions)
+    for (const after of versions) {
+      const expected = keys
+        .filter((key) => before.get(key) !== after.get(key))
+        .map((key) => [key, before.get(key), after.get(key)]);
+      const found = [...after.since(before)].map((each) => [
+        each.key,
+        each.before,
+        each.after,
+      ]);
+      t.strictSame(found.sort(), expected.sort());
+    }
+  t.end();
+});
+
+void t.test("it is read as any other map", (t) => {
+  const edit = new PersistentMap<number>().edit();
+  const model = new Map<string, number>();
+  for (let index = 0; index < 300; index += 1) {
+    edit.set(`key-${index}`, index);
+    model.set(`key-${index}`, index);
+  }
+  const map: ReadonlyMap<string, number> = edit.done();
+  const seen = new Map<string, number>();
+  map.forEach((value, key, all) => {
+    t.equal(all, map);
+    seen.set(key, value);
+  });
+  t.strictSame([...seen].sort(), [...model].sort());
+  t.strictSame([...map].sort(), [...model].sort());
+  t.strictSame([...map.keys()].sort(), [...model.keys()].sort());
+  t.strictSame([...map.values()].sort(), [...model.values()].sort());
+  t.ok(map.has("key-7"));
+  t.notOk(map.has("key-300"));
+  t.end();
+});
+
 void t.test("what is not changed is the same map", (t) => {
   const edit = new PersistentMap<number>().edit();
   edit.set("a", 1);

@@ -15,7 +15,7 @@ import {
   namespaceOf,
   pathOf,
   servicesLedTo,
-} from "./relations.ts";
+} from "../../../resources/cross-checks/relations.ts";
 import { servicesLeadingTo, type EndpointKey } from "./shared-endpoints.ts";
 
 type Caller = Pick<ScopeOf, "namespace">;

@@ -23,7 +23,7 @@ import {
   servicesBeside,
   servicesNamed,
   workloadPlacesOf,
-} from "./relations.ts";
+} from "../../../resources/cross-checks/relations.ts";
 import { servicesLeadingTo, servicesSharing } from "./shared-endpoints.ts";
 
 export class Impact {

@@ -26,7 +26,7 @@ import {
   pathOf,
   servicesBeside,
   servicesNamed,
-} from "./relations.ts";
+} from "../../../resources/cross-checks/relations.ts";
 
 /** Bound by the certificate (trap 16), never taken from what the sidecar says. */
 export interface ScopeOf {

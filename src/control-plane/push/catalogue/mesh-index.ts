@@ -23,7 +23,7 @@ import {
   pathOf,
   servicesNamed,
   workloadPlacesOf,
-} from "./relations.ts";
+} from "../../../resources/cross-checks/relations.ts";
 import { Selection } from "./selection.ts";
 import { SharedEndpoints } from "./shared-endpoints.ts";
 import { SortedItems } from "./sorted-items.ts";

@@ -11,7 +11,10 @@ import {
 } from "../../../resources/workload/schema.ts";
 import type { Store } from "../../store/store.ts";
 import type { MeshIndex } from "./mesh-index.ts";
-import { namespaceOf, pathOf } from "./relations.ts";
+import {
+  namespaceOf,
+  pathOf,
+} from "../../../resources/cross-checks/relations.ts";
 import {
   conflictsAround,
   reachIn,

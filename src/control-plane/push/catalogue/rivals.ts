@@ -30,7 +30,7 @@ import {
   pathOf,
   servicesNamed,
   workloadPlacesOf,
-} from "./relations.ts";
+} from "../../../resources/cross-checks/relations.ts";
 
 /** Every conflict that the resource is in, as it is given, whether or not the index has it so. */
 export function conflictsAround(

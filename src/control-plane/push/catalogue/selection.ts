@@ -4,7 +4,10 @@ import { selects, type Resource } from "../../../resources/envelope.ts";
 import { labelKeys, rarest } from "../../../resources/labels.ts";
 import type { ServiceResource } from "../../../resources/service/schema.ts";
 import type { Item } from "./item.ts";
-import { namespaceOf, pathOf } from "./relations.ts";
+import {
+  namespaceOf,
+  pathOf,
+} from "../../../resources/cross-checks/relations.ts";
 
 type Labels = Readonly<Record<string, string>>;
 

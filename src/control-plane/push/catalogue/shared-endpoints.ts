@@ -1,7 +1,11 @@
 /** Endpoints to which several Services lead, so that an address alone does not say which is meant: found when somebody asks, and kept until what leads there changes. */
 import type { Resource } from "../../../resources/envelope.ts";
 import type { Item } from "./item.ts";
-import { fixedPlacesOf, pathOf, workloadPlacesOf } from "./relations.ts";
+import {
+  fixedPlacesOf,
+  pathOf,
+  workloadPlacesOf,
+} from "../../../resources/cross-checks/relations.ts";
 import type { Selection } from "./selection.ts";
 
 interface ByAddress {

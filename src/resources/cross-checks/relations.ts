@@ -1,18 +1,18 @@
 /** What a resource says of other resources: pure functions of what is written in it. */
-import { formatHostPort } from "../../../core/text/host-port.ts";
-import { canonicalAddress } from "../../../core/text/network.ts";
-import { serviceHost } from "../../../mesh/service-key.ts";
-import type { Resource } from "../../../resources/envelope.ts";
-import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
-import { GRPC_ROUTE } from "../../../resources/grpc-route/schema.ts";
-import type { GRPCRouteResource } from "../../../resources/grpc-route/spec.ts";
-import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
-import type { HTTPRouteResource } from "../../../resources/http-route/spec.ts";
-import { isKind } from "../../../resources/kind.ts";
-import { placesOf } from "../../../resources/ownership/address-owners.ts";
-import { isExternal, SERVICE } from "../../../resources/service/schema.ts";
-import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
-import { WORKLOAD } from "../../../resources/workload/schema.ts";
+import { formatHostPort } from "../../core/text/host-port.ts";
+import { canonicalAddress } from "../../core/text/network.ts";
+import { serviceHost } from "../../mesh/service-key.ts";
+import type { Resource } from "../envelope.ts";
+import { FAULT_INJECTION } from "../fault-injection/schema.ts";
+import { GRPC_ROUTE } from "../grpc-route/schema.ts";
+import type { GRPCRouteResource } from "../grpc-route/spec.ts";
+import { HTTP_ROUTE } from "../http-route/schema.ts";
+import type { HTTPRouteResource } from "../http-route/spec.ts";
+import { isKind } from "../kind.ts";
+import { placesOf } from "../ownership/address-owners.ts";
+import { isExternal, SERVICE } from "../service/schema.ts";
+import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
+import { WORKLOAD } from "../workload/schema.ts";
 
 export type RouteResource = HTTPRouteResource | GRPCRouteResource;
 
