@@ -22,7 +22,7 @@ void t.test("gRPC as grpc-go has it", needs(INTEROP_MISSING), async (t) => {
   await withPair(
     {
       appProtocol: "grpc",
-      rawApp: () => relayTo(() => server.port),
+      rawApp: () => relayTo(server.port),
       caller: { upstream: [{ port: 0, to: SERVICE }] },
     },
     async ({ caller, log }) => {
