@@ -15,9 +15,9 @@ export interface ReadRoom {
   readonly roomy: boolean;
   /** A socket may bring `bytes` more in one read than it might before; fewer where it is negative. */
   promise(bytes: number): void;
-  /** A socket asks to read 64 KiB at once; it gives that up by `small`. */
-  large(): boolean;
-  small(): void;
+  /** A socket asks to read so many times 64 KiB more at once; it gives that up by `small`. */
+  large(times: number): boolean;
+  small(times: number): void;
 }
 
 /** A socket as Node has it inside; where it no longer is so, it goes on as it would. */
@@ -36,8 +36,9 @@ const UNBOUNDED: ReadRoom = {
   small: nothing,
 };
 
-/** As much as libuv reads at once. */
+/** As much as libuv reads at once, and the kernel has ready of a body that comes fast: so many times that. */
 const READ = 64 * 1024;
+const FAST = 4;
 /**
  * What comes at once where there is more to come: a whole record of TLS, all that is usually read. From then on the socket has a buffer
  * of its own, whose parts are given away without a copy, and another when no room for so much is left: for as many
@@ -158,8 +159,8 @@ function nothing(): void {
 class Reads {
   current: Buffer;
   #next: Buffer | undefined;
-  /** `current` or the next is a buffer of its own, which is counted. */
-  #own = false;
+  /** `current` or the next is a buffer of its own, which is counted: so many times 64 KiB. */
+  #own = 0;
   /** Bytes that come at once where there is more to come. */
   readonly #much: number;
   readonly #buffers: ReadRoom;
@@ -178,28 +179,37 @@ class Reads {
   /** The bytes that have just been read, for their user to keep. */
   take(octets: number): Buffer {
     const { current } = this;
-    if (this.#own) {
+    if (this.#own > 0) {
       if (octets < LITTLE) {
         this.#next = this.#giveUp();
         return copy(current, octets);
       }
       const left = current.length - octets;
       if (left >= this.#much) this.#next = current.subarray(octets);
-      else if (this.#buffers.roomy) this.#next = fresh();
+      else if (this.#buffers.roomy) this.#next = this.#fresh(octets === READ);
       else this.#next = this.#giveUp();
       return current.subarray(0, octets);
     }
-    if (octets === current.length && this.#buffers.large()) {
-      this.#own = true;
-      this.#next = fresh();
+    if (octets === current.length && this.#buffers.large(1)) {
+      this.#own = 1;
+      this.#next = this.#fresh(false);
     }
     return copy(current, octets);
+  }
+
+  /** Larger where one read has filled the usual one. What TLS gives out is never that much. */
+  #fresh(filled: boolean): Buffer {
+    const more = FAST - this.#own;
+    if (filled && more > 0 && this.#buffers.large(more)) this.#own = FAST;
+    const size = this.#own * READ;
+    wasRead(size);
+    return Buffer.allocUnsafeSlow(size);
   }
 
   /** The buffer from now on; undefined where it stays. */
   next(): Buffer | undefined {
     let next = this.#next;
-    if (!this.#own && this.current.length !== this.#buffers.readBytes)
+    if (this.#own === 0 && this.current.length !== this.#buffers.readBytes)
       next ??= shared(this.#buffers);
     if (next === undefined) return undefined;
     // What is left of a buffer of its own is the next read; large ones are counted by themselves.
@@ -211,8 +221,8 @@ class Reads {
   }
 
   #giveUp(): Buffer {
-    if (this.#own) this.#buffers.small();
-    this.#own = false;
+    if (this.#own > 0) this.#buffers.small(this.#own);
+    this.#own = 0;
     return shared(this.#buffers);
   }
 }
@@ -236,11 +246,6 @@ function copy(from: Buffer, octets: number): Buffer {
   }
   from.copy(chunk, 0, 0, octets);
   return chunk;
-}
-
-function fresh(): Buffer {
-  wasRead(READ);
-  return Buffer.allocUnsafeSlow(READ);
 }
 
 interface Parts {

@@ -28,6 +28,10 @@ const LARGE_READS = 4;
 const LARGE_AT_LEAST = 16;
 /** Part of the limit under which those that wait for room go on. */
 const RELIEF = 0.4;
+/** Bulk gathers so many shares for one write. TLS keeps a buffer of that size while a connection lasts: as many as are that part of the limit may, and so many at least. */
+export const BULK_SHARES = 4;
+const WIDE_PART = 8;
+const WIDE_AT_LEAST = 4;
 /** A slice that waits is copied where what it was cut from is so many times as large; beyond that part of the limit, sooner. */
 const WASTE = 16;
 const WASTE_BEYOND = 32;
@@ -40,7 +44,10 @@ export class Buffers implements ReadRoom {
   readonly #mostLarge: number;
   #held = 0;
   #promised = 0;
+  /** Outputs of a connection that may gather bulk. */
+  readonly #mostWide: number;
   #large = 0;
+  #wide = 0;
   #waiting: (() => void)[] = [];
   #scheduled = false;
 
@@ -49,6 +56,10 @@ export class Buffers implements ReadRoom {
     this.limit = limit;
     this.#half = limit / 2;
     this.#mostLarge = Math.max(LARGE_AT_LEAST, limit / LARGE_READS / MOST);
+    this.#mostWide = Math.max(
+      WIDE_AT_LEAST,
+      limit / WIDE_PART / (MOST * BULK_SHARES),
+    );
   }
 
   get held(): number {
@@ -69,6 +80,21 @@ export class Buffers implements ReadRoom {
   get share(): number {
     const share = (this.#half - this.#held) / PARTS;
     return share >= MOST ? MOST : share <= 0 ? 0 : share;
+  }
+
+  /** Bytes that may be gathered for one write of bulk, whose cost is more by the write than by the byte. */
+  get bulk(): number {
+    return this.share * BULK_SHARES;
+  }
+
+  /** A connection of TLS asks to gather bulk, for as long as it lasts; it gives that up by `narrow`. */
+  wide(): boolean {
+    if (this.#wide >= this.#mostWide) return false;
+    this.#wide += 1;
+    return true;
+  }
+  narrow(): void {
+    this.#wide -= 1;
   }
 
   /** How many times as large as a slice what it was cut from may be. */
@@ -103,14 +129,14 @@ export class Buffers implements ReadRoom {
     return this.#held * LARGE_READS < this.limit;
   }
 
-  /** A socket asks to read `MOST` bytes at once; it gives that up by `small`. */
-  large(): boolean {
-    if (this.#large >= this.#mostLarge || !this.roomy) return false;
-    this.#large += 1;
+  /** A socket asks to read so many times `MOST` bytes more at once; it gives that up by `small`. */
+  large(times: number): boolean {
+    if (this.#large + times > this.#mostLarge || !this.roomy) return false;
+    this.#large += times;
     return true;
   }
-  small(): void {
-    this.#large -= 1;
+  small(times: number): void {
+    this.#large -= times;
   }
 
   #relieve(): void {

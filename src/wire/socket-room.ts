@@ -4,6 +4,8 @@ import type { Buffers } from "./buffers.ts";
 
 /** Bytes below which what TLS has not sent says nothing: its writes are never over at once. */
 const USUAL_TLS = 16 * 1024;
+/** Bytes that are gathered for one write in any case. */
+const BULK = 64 * 1024;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 /**
@@ -29,6 +31,14 @@ export class SocketRoom {
     this.#usual = "encrypted" in socket ? USUAL_TLS : 0;
     socket.on("drain", () => this.#taken());
     socket.once("close", () => this.#count(0));
+  }
+
+  /** Bytes of bulk that are worth gathering for one write: more where the socket takes all that it is given, and has no buffer of its own that would grow. */
+  get bulk(): number {
+    const socket = this.#socket;
+    return this.#usual > 0 || socket.writableLength > 0
+      ? BULK
+      : Math.max(BULK, this.#buffers.bulk);
   }
 
   /** Something was written: what of it waits? */

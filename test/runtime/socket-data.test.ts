@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import t from "tap";
-import { onData } from "../../src/runtime/socket-data.ts";
+import { onData, USUAL_READ } from "../../src/runtime/socket-data.ts";
 import { connectLink } from "../../src/wire/tls/connect.ts";
 import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
 import { connecting, testLink } from "../support/peers/link.ts";
@@ -105,6 +105,54 @@ for (const [transport, pair] of PAIRS) {
     },
   );
 }
+
+void t.test(
+  "TCP: what comes fast is read in larger pieces, as long as there is room for them, and the room is given back",
+  async (t) => {
+    for (const [room, largest] of [
+      [8, 262_144],
+      [3, 65_536],
+    ] as const) {
+      const [sender, socket, close] = await socketPair();
+      let used = 0;
+      const buffers = {
+        readBytes: USUAL_READ,
+        roomy: true,
+        promise: () => undefined,
+        large: (times: number) => {
+          if (used + times > room) return false;
+          used += times;
+          return true;
+        },
+        small: (times: number) => void (used -= times),
+      };
+      const sent = Buffer.alloc(8_000_000);
+      for (let at = 0; at < sent.length; at += 4) sent.writeUInt32BE(at, at);
+      const pieces: Buffer[] = [];
+      // All of it waits in the kernel, as far as that takes it, before each read.
+      onData(
+        socket,
+        (chunk) => {
+          pieces.push(chunk);
+          socket.pause();
+          setImmediate(() => setImmediate(() => socket.resume()));
+        },
+        buffers,
+      );
+      const closed = once(socket, "close");
+      sender.end(sent);
+      await once(socket, "end");
+      t.ok(Buffer.concat(pieces).equals(sent));
+      const most = Math.max(...pieces.map(({ length }) => length));
+      t.ok(most <= largest, `${most} of ${largest}`);
+      if (largest > 65_536) t.ok(most > 65_536, `${most} at once`);
+      socket.destroy();
+      await closed;
+      t.equal(used, 0);
+      close();
+    }
+  },
+);
 
 void t.test("what waits from before comes first", async (t) => {
   const [sender, socket, close] = await socketPair();

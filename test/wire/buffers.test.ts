@@ -60,13 +60,41 @@ void t.test(
   (t) => {
     const buffers = new Buffers(LIMIT);
     let count = 0;
-    while (buffers.large()) count += 1;
+    while (buffers.large(1)) count += 1;
     t.equal(count, LIMIT / 4 / 65_536);
-    buffers.small();
-    t.ok(buffers.large());
-    buffers.small();
+    buffers.small(1);
+    t.ok(buffers.large(1));
+    buffers.small(1);
     buffers.change(LIMIT / 4);
-    t.notOk(buffers.large(), "none where as much is held");
+    t.notOk(buffers.large(1), "none where as much is held");
+    t.end();
+  },
+);
+
+void t.test("a socket that reads more at once counts as several", (t) => {
+  const buffers = new Buffers(LIMIT);
+  const all = LIMIT / 4 / 65_536;
+  t.ok(buffers.large(all - 2));
+  t.notOk(buffers.large(3), "not in part");
+  t.ok(buffers.large(2));
+  buffers.small(3);
+  t.ok(buffers.large(3));
+  t.end();
+});
+
+void t.test(
+  "connections that gather bulk have an eighth of the bound together, and four may in any case",
+  (t) => {
+    for (const [limit, count] of [
+      [LIMIT, LIMIT / 8 / 262_144],
+      [MIB, 4],
+    ] as const) {
+      const buffers = new Buffers(limit);
+      for (let at = 0; at < count; at += 1) t.ok(buffers.wide());
+      t.notOk(buffers.wide());
+      buffers.narrow();
+      t.ok(buffers.wide());
+    }
     t.end();
   },
 );

@@ -115,7 +115,8 @@ void t.test(
     for (let turns = 0; turns < 100; turns += 1)
       await new Promise((resolve) => setImmediate(resolve));
     t.ok(side.streams.length < 500, `${side.streams.length} are answered`);
-    t.ok(side.socket.writableLength < 200_000);
+    // One gathered write, and what came before it was seen that nobody takes it.
+    t.ok(side.socket.writableLength < 400_000);
     t.ok(buffers.held >= side.socket.writableLength, "what waits is counted");
     side.peer.socket.resume();
     await side.signal.until(() => side.streams.length === 1000);

@@ -7,8 +7,6 @@ import { SocketRoom } from "../../socket-room.ts";
 const COPIED = 4096;
 /** Text beyond this size is handed on before more is added. */
 const GATHERED = 16 * 1024;
-/** So are large chunks: TLS gives them out by 16 KiB, and a write costs more than what is in it. No more than makes it full. */
-const BULK = 64 * 1024;
 
 export class Output {
   readonly #socket: Socket;
@@ -71,7 +69,8 @@ export class Output {
     this.#parts.push(chunk);
     this.#octets += chunk.length;
     this.#text = after;
-    if (this.#octets >= BULK) this.flush();
+    // TLS gives large ones out by 16 KiB, and a write costs more than what is in it.
+    if (this.#octets >= this.#room.bulk) this.flush();
   }
 
   /** Flushes when this turn of the event loop has done its work, so that what it still adds goes along. */

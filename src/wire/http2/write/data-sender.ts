@@ -106,7 +106,7 @@ export class DataSender {
   #writeNow(stream: SendingHalf, chunk: Buffer): number {
     const { length } = chunk;
     let from = 0;
-    while (from < length && this.#hasRoom()) {
+    while (from < length && this.#output.hasRoom()) {
       const size = Math.min(
         length - from,
         stream.sendWindow,
@@ -160,18 +160,6 @@ export class DataSender {
     this.#ring.push(stream);
   }
 
-  /** Whether DATA may join the output: it is kept short, so that small frames do not wait behind bulk. */
-  #hasRoom(): boolean {
-    const output = this.#output;
-    const { outputBytes } = this.#limits;
-    // A socket that is busy may be one that nobody reads from.
-    if (output.busy)
-      return output.size < Math.min(outputBytes, this.#buffers.share);
-    if (output.size < outputBytes) return true;
-    output.flush();
-    return output.size < outputBytes;
-  }
-
   /** One frame of each waiting stream in turn, as long as the windows and the socket take them. */
   pump(): void {
     if (this.#pumping || this.#head === this.#ring.length) return;
@@ -179,7 +167,7 @@ export class DataSender {
     while (
       this.#head < this.#ring.length &&
       this.#window > 0 &&
-      this.#hasRoom()
+      this.#output.hasRoom()
     ) {
       const stream = this.#ring[this.#head++];
       if (this.#head > 256 && this.#head * 2 > this.#ring.length) {

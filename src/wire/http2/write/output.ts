@@ -1,6 +1,6 @@
 /** What a connection has to say, gathered over one turn of the event loop and handed to the socket in one write. */
 import type { Socket } from "node:net";
-import type { Buffers } from "../../buffers.ts";
+import { BULK_SHARES, type Buffers } from "../../buffers.ts";
 import { ByteWriter, giveBlock } from "./byte-writer.ts";
 import { Flag, FrameType } from "../frames/frames.ts";
 
@@ -10,6 +10,9 @@ const BY_REFERENCE = 4096;
 export class Output {
   /** Where frames and field blocks are written. */
   readonly frames: ByteWriter = new ByteWriter();
+  /** Bytes that are gathered for one write. */
+  most: number;
+  #wide = false;
   readonly #socket: Socket;
   readonly #onDrained: () => void;
   readonly #buffers: Buffers;
@@ -32,8 +35,14 @@ export class Output {
   #lastStream = 0;
   #lastEnd = 0;
 
-  constructor(socket: Socket, onDrained: () => void, buffers: Buffers) {
+  constructor(
+    socket: Socket,
+    most: number,
+    onDrained: () => void,
+    buffers: Buffers,
+  ) {
     this.#socket = socket;
+    this.most = most;
     this.#onDrained = onDrained;
     this.#buffers = buffers;
   }
@@ -56,6 +65,26 @@ export class Output {
   /** The socket is busy and more than `bytes` wait: `onDrained` will come when it has taken them. */
   stuckOver(bytes: number): boolean {
     return this.#lent !== undefined && this.size > bytes;
+  }
+
+  /** Whether bulk may join what waits: no more of it than is worth one write, so that small frames do not wait behind it. */
+  hasRoom(): boolean {
+    // A socket that is busy may be one that nobody reads from.
+    if (!this.busy) {
+      if (this.size >= this.most && !this.#widen()) this.flush();
+      return this.size < this.most;
+    }
+    const { share, bulk } = this.#buffers;
+    if (this.size < Math.min(this.most, this.#wide ? bulk : share)) return true;
+    return this.size >= this.most && this.#widen() && this.size < bulk;
+  }
+
+  /** More waits than goes into one write: from now on more does, where there is room for another such connection. */
+  #widen(): boolean {
+    if (this.#wide || this.#closed || !this.#buffers.wide()) return false;
+    this.#wide = true;
+    this.most *= BULK_SHARES;
+    return true;
   }
 
   /** Bytes written here since the beginning: a mark to compare with `handedOver`. */
@@ -149,6 +178,7 @@ export class Output {
 
   /** Nothing more goes out. */
   close(): void {
+    if (this.#wide && !this.#closed) this.#buffers.narrow();
     this.#closed = true;
     this.discard();
     this.#count(0);

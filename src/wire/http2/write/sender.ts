@@ -27,7 +27,6 @@ export class Sender implements FrameSender {
   readonly encoder: Encoder;
   readonly output: Output;
   readonly data: DataSender;
-  readonly #limits: Http2Limits;
   readonly #afterDrain: () => void;
   #frameSize: number = DEFAULT_FRAME_SIZE;
   /** A read event is being handled: what it causes is flushed at its end. */
@@ -46,10 +45,14 @@ export class Sender implements FrameSender {
     buffers: Buffers,
     afterDrain: () => void,
   ) {
-    this.#limits = limits;
     this.#afterDrain = afterDrain;
     this.encoder = new Encoder(limits.headerTableBytes);
-    this.output = new Output(socket, this.#onDrained, buffers);
+    this.output = new Output(
+      socket,
+      limits.outputBytes,
+      this.#onDrained,
+      buffers,
+    );
     this.data = new DataSender(limits, buffers, this.output, this);
   }
 
@@ -106,7 +109,7 @@ export class Sender implements FrameSender {
 
   /** The socket is busy and more than a usual write waits behind it. */
   get backlogged(): boolean {
-    return this.output.stuckOver(this.#limits.outputBytes);
+    return this.output.stuckOver(this.output.most);
   }
 
   /** The peer's SETTINGS_MAX_FRAME_SIZE. */
@@ -143,7 +146,7 @@ export class Sender implements FrameSender {
 
   /** Many large heads in one turn need not be held until its end. */
   #flushIfLarge(): void {
-    if (this.output.size >= this.#limits.outputBytes) this.output.flush();
+    if (this.output.size >= this.output.most) this.output.flush();
   }
 
   #beginFields(): number {

@@ -2,19 +2,24 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import t from "tap";
+import { Buffers } from "../../../../src/wire/buffers.ts";
 import { Output } from "../../../../src/wire/http1/write/output.ts";
 
 const turn = (): Promise<void> =>
   new Promise((resolve) => void setImmediate(resolve));
 
-/** A socket that keeps what each write to it had. */
-function sink(): { output: Output; writes: string[] } {
+/** A socket that keeps what each write to it had; one that does not take it never says that it did. */
+function sink({
+  takes = true,
+  encrypted = false,
+  buffers = new Buffers(),
+} = {}): { output: Output; writes: string[] } {
   const writes: string[] = [];
   const socket = new Duplex({
     read: () => undefined,
     write: (chunk: Buffer, _encoding, done) => {
       writes.push(chunk.toString("latin1"));
-      done();
+      if (takes) done();
     },
     writev: (chunks, done) => {
       writes.push(
@@ -22,10 +27,15 @@ function sink(): { output: Output; writes: string[] } {
           .map(({ chunk }: { chunk: Buffer }) => chunk.toString("latin1"))
           .join(""),
       );
-      done();
+      if (takes) done();
     },
   });
-  const output = new Output(socket as unknown as Socket, () => undefined);
+  if (encrypted) Object.assign(socket, { encrypted });
+  const output = new Output(
+    socket as unknown as Socket,
+    () => undefined,
+    buffers,
+  );
   return { output, writes };
 }
 
@@ -56,13 +66,40 @@ void t.test("the pieces of a turn leave in one write, in order", async (t) => {
   t.equal(output.size, 0);
 });
 
-void t.test("64 KiB wait no longer", (t) => {
-  const { output, writes } = sink();
-  for (let at = 0; at < 3; at += 1) output.bytes(piece("x"));
-  t.same(writes, []);
-  output.bytes(piece("x"));
-  t.equal(writes.length, 1);
-  t.equal(writes[0]?.length, 4 * PIECE);
+/** Gives pieces until some are written; as many as they were. */
+function piecesOfWrite({ output, writes }: ReturnType<typeof sink>): number {
+  const before = writes.length;
+  let given = 0;
+  while (writes.length === before && given < 100) {
+    output.bytes(piece("x"));
+    given += 1;
+  }
+  t.equal(writes.at(-1)?.length, given * PIECE);
+  return given;
+}
+
+void t.test("256 KiB wait no longer", (t) => {
+  t.equal(piecesOfWrite(sink()), 16);
+  t.end();
+});
+
+void t.test("64 KiB wait no longer where much waits already", (t) => {
+  const buffers = new Buffers(1_048_576);
+  const some = sink({ buffers });
+  t.equal(piecesOfWrite(some), 4, "a small bound");
+  const more = sink({ buffers: new Buffers(64 * 1_048_576) });
+  t.equal(piecesOfWrite(more), 16, "a large one");
+  t.end();
+});
+
+void t.test("nor to a socket that has not taken all, or to TLS", (t) => {
+  const slow = sink({ takes: false });
+  t.equal(piecesOfWrite(slow), 16);
+  slow.output.bytes(piece("y", 3 * PIECE));
+  t.equal(slow.output.size, 3 * PIECE);
+  slow.output.bytes(piece("y"));
+  t.equal(slow.output.size, 0, "64 KiB were handed on");
+  t.equal(piecesOfWrite(sink({ encrypted: true })), 4);
   t.end();
 });
 
