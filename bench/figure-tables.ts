@@ -1,6 +1,7 @@
 /** The tables of figures in README and guide: each is made from the newest results, so that no figure is typed by hand. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { keptCutTable } from "./faults/cut-table.ts";
 import { shown, type FigureName } from "./figures.ts";
 import { table } from "./markdown.ts";
 import { reportOf, type Report, type Row } from "./report.ts";
@@ -99,6 +100,10 @@ export const FIGURE_TABLES: readonly FigureTable[] = [
           lineTable([BULK, ...LIFE], results),
         ].join("\n"),
       ),
+  },
+  {
+    file: join(ROOT, "config", "guide", "operations.md"),
+    put: (text) => between(text, keptCutTable()),
   },
 ];
 

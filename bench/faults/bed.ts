@@ -31,6 +31,7 @@ import {
   NAMESPACE,
   PORTS,
   SERVICE,
+  SLOWEST,
   type Behaviour,
   type Mix,
   type Surroundings,
@@ -261,6 +262,7 @@ export class Bed {
       file: join(this.directory, `calls-${this.#loads}`),
       mix,
       answering: CALLEES,
+      slowest: SLOWEST,
       around: this.around,
     });
   }

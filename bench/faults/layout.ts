@@ -18,6 +18,8 @@ export const SERVICE = "callee";
 export const RATE = 200;
 /** Milliseconds after which the caller takes a call for lost. */
 export const DEADLINE = 15_000;
+/** Milliseconds of a call, before there is a fault: on a machine that is busier, calls fail for that. */
+export const SLOWEST = 1000;
 
 /** Which methods the calls have. */
 export type Mix = "get" | "post" | "mixed";

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock, timestamp } from "../../src/core/clock.ts";
 import { messageOf } from "../../src/core/errors.ts";
+import { writeFigureTables } from "../figure-tables.ts";
 import { machine, versionOf } from "../versions.ts";
 import { openBed, type Bed } from "./bed.ts";
 import type { Surroundings } from "./layout.ts";
@@ -109,6 +110,7 @@ async function keep(
   if (!options.save) return;
   await writeFile(join(RESULTS, "faults.json"), textOf(result));
   await writeFile(join(RESULTS, "faults.md"), faultsPage(result, before));
+  await writeFigureTables();
 }
 
 async function keepJson(

@@ -9,6 +9,7 @@ import {
   parseRecords,
   type CallRecord,
 } from "../../bench/faults/calls.ts";
+import { cutTable } from "../../bench/faults/cut-table.ts";
 import { readFaultsOptions } from "../../bench/faults/options.ts";
 import { openProgress } from "../../bench/faults/progress.ts";
 import {
@@ -177,6 +178,43 @@ void t.test("a table is aligned, and tells which goals are missed", (t) => {
   const page = faultsPage(result("new", rows), result("old", rows.slice(0, 1)));
   t.match(page, /\| cut\/callee\/4s, before \| 2 \| 1 \|/);
   t.match(page, /Before: old\./);
+  t.end();
+});
+
+void t.test("cuts are summed up by who was cut off", (t) => {
+  const row = (name: string, calls: number, failed: number): RowResult => ({
+    name,
+    rounds: 1,
+    goals: [],
+    figures: {
+      ...rowFigures([{ records: [record(0)], faultAt: 0, healedAt: 0 }]),
+      ...{ calls, failed },
+    },
+  });
+  const lines = cutTable([
+    row("cut/caller/90s", 1000, 0),
+    row("cut/caller-and-callee/30s", 20, 0),
+    row("cut/caller-and-callee-in-dropped/60s", 30, 2),
+    row("cut/callee-rejected/2s", 4, 0),
+    row("cut/callees/10s", 5, 1),
+    row("cut/all-caller-heals-first/60s", 6, 0),
+    row("black-hole/drop/get", 7, 7),
+    { name: "cut/callees/2s", rounds: 1, goals: [], failure: "no namespaces" },
+  ])
+    .split("\n")
+    .slice(2, -1)
+    .map((line) => line.split("|").map((cell) => cell.trim()));
+  t.same(
+    lines.map((cells) => cells.slice(1, -1).join(", ")),
+    [
+      "one of two callees, 1, 0.0, 4, 0",
+      "both callees, 1, 0.2, 5, 1",
+      "the caller, 1, 1.5, 1,000, 0",
+      "the caller and one callee, 2, 1.5, 50, 2",
+      "all of them, 1, 1.0, 6, 0",
+      "together, 6, 4.2, 1,065, 3",
+    ],
+  );
   t.end();
 });
 
