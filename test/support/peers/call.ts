@@ -78,7 +78,7 @@ export async function eventually<T>(
     if (accept(value)) return value;
     if (performance.now() > until)
       throw new Error(
-        `${what}: not within ${ms} ms; last seen: ${JSON.stringify(value).slice(0, 2000)}`,
+        `${what}: not within ${ms} ms; last seen: ${String(JSON.stringify(value)).slice(0, 2000)}`,
       );
     await new Promise((resolve) => void setTimeout(resolve, 20));
   }
