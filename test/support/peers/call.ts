@@ -76,9 +76,10 @@ export async function eventually<T>(
   for (;;) {
     const value = await attempt();
     if (accept(value)) return value;
+    // In brackets: JSON has no functions, and there is a text of what is in a list.
     if (performance.now() > until)
       throw new Error(
-        `${what}: not within ${ms} ms; last seen: ${String(JSON.stringify(value)).slice(0, 2000)}`,
+        `${what}: not within ${ms} ms; last seen: ${JSON.stringify([value]).slice(0, 2000)}`,
       );
     await new Promise((resolve) => void setTimeout(resolve, 20));
   }
