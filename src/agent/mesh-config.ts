@@ -16,6 +16,7 @@ import { InterestOnDisk } from "./interest/interest-on-disk.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { ReceivedConfig } from "./staging.ts";
 import type { StateDirectory } from "./state-directory.ts";
+import type { PushResult } from "./stream.ts";
 import { reportOf } from "./unread/report.ts";
 
 export interface MeshConfigOptions {
@@ -96,18 +97,19 @@ export class MeshConfig {
     return next;
   }
 
-  /** Puts a push in force and keeps it, or says why not. */
+  /** Puts a push in force and keeps it, or says why not; and what of it cannot be read whole. */
   async push(
     self: SelfDescription,
     revision: Revision,
     { resources, lookups, unread }: ReceivedConfig,
-  ): Promise<{ refused?: string }> {
+  ): Promise<PushResult> {
     const { config, interest, status, clock } = this.#options;
+    const report = reportOf(unread);
     const before = config.current?.resources;
     const reason = await config.push(revision, resources, self, clock.wall());
     if (reason !== undefined) {
       this.unusable(reason, revision);
-      return { refused: reason };
+      return { refused: reason, unread: report };
     }
     if (config.current !== undefined && resources !== before)
       this.#keepSoon(self);
@@ -115,9 +117,9 @@ export class MeshConfig {
       interest.everything = !revision.selective;
       interest.applied(resources, lookups, self);
     }
-    this.#reportUnread(reportOf(unread));
+    this.#reportUnread(report);
     status.update({ source: "stream", refused: undefined });
-    return {};
+    return { refused: undefined, unread: report };
   }
 
   /** In the log where it is other than at the push before. */

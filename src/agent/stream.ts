@@ -30,7 +30,6 @@ import { openStream } from "./connection.ts";
 import { firstRequest } from "./first-request.ts";
 import type { Send, Subscriptions } from "./interest/subscriptions.ts";
 import { makeStaging, type ReceivedConfig, type Staging } from "./staging.ts";
-import { reportOf } from "./unread/report.ts";
 
 export interface StreamOptions {
   readonly client: Client;
@@ -53,9 +52,17 @@ export interface StreamOptions {
   readonly onPush: (
     revision: Revision,
     config: ReceivedConfig,
-  ) => Promise<{ readonly refused?: string }>;
+  ) => Promise<PushResult>;
   /** A push is complete and cannot be used as it came. */
   readonly onUnusable: (revision: Revision | undefined, reason: string) => void;
+}
+
+/** What became of a push. */
+export interface PushResult {
+  /** Why it is not in force. */
+  readonly refused?: string | undefined;
+  /** What of it cannot be read whole. */
+  readonly unread?: UnreadReport | undefined;
 }
 
 /** How a stream ended. */
@@ -265,8 +272,11 @@ class ConfigStream {
         await this.#acknowledge(head, sealed.reason);
         return;
       case "resources": {
-        const { refused } = await this.#options.onPush(revision, sealed);
-        await this.#acknowledge(head, refused, reportOf(sealed.unread));
+        const { refused, unread } = await this.#options.onPush(
+          revision,
+          sealed,
+        );
+        await this.#acknowledge(head, refused, unread);
       }
     }
   }

@@ -1,7 +1,8 @@
 /** What one sidecar is offered of what it should hold: all of it, but for what its push schema does not know; a change costs what it changes. */
 import { SlotMap } from "../../core/slot-map.ts";
 import type { UnreadReport, UnreadResource } from "../../push/messages.ts";
-import { keepsOlder, MOST_UNREAD_NAMED } from "../../push/stand-in.ts";
+import { keepsOlder } from "../../push/stand-in.ts";
+import { unreadReport } from "../../push/unread-report.ts";
 import { formatKey, keyOf } from "../../resources/envelope.ts";
 import { heldEntry, type Entry } from "./catalogue/item.ts";
 import { isClosed, type Saying, type Sayings } from "./catalogue/saying.ts";
@@ -38,12 +39,7 @@ export class Offered {
   }
 
   get withheld(): UnreadReport | undefined {
-    if (this.#withheld.size === 0) return undefined;
-    const resources: UnreadResource[] = [];
-    for (const { resource, fields, instead } of this.#withheld.values())
-      if (resources.push({ resource, fields, instead }) === MOST_UNREAD_NAMED)
-        break;
-    return { count: this.#withheld.size, resources };
+    return unreadReport(this.#withheld.size, this.#withheld.values());
   }
 
   /** The sidecar is gone: nothing is withheld from it. */
