@@ -17,10 +17,14 @@ const cpuNow = () => {
 };
 let last = cpuNow();
 let work = 0;
+// Milliseconds of CPU in one go from which on a turn is counted, and how many there were.
+const LONG = 1;
+let long = 0;
 globalThis
   .setInterval(() => {
     const now = cpuNow();
     if (now - last > work) work = now - last;
+    if (now - last > LONG * 1000) long += 1;
     last = now;
   }, EVERY)
   .unref();
@@ -28,10 +32,11 @@ globalThis
 createServer((socket) => {
   socket.on("error", () => undefined);
   const pause = delay.count === 0 ? 0 : delay.max / 1e6;
-  socket.end(JSON.stringify({ pause, work: work / 1000 }));
+  socket.end(JSON.stringify({ pause, work: work / 1000, long }));
   delay.reset();
   last = cpuNow();
   work = 0;
+  long = 0;
 })
   .listen(path)
   .unref();

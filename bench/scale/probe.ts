@@ -9,6 +9,8 @@ export interface HeldUp {
   readonly pause: number;
   /** The most CPU that its thread spent between two turns of a timer of a millisecond. */
   readonly work: number;
+  /** How often that was more than a millisecond. */
+  readonly long: number;
 }
 
 /** Arguments of Node that load the probe. */

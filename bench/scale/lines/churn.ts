@@ -27,6 +27,8 @@ interface Spell {
   readonly share: number;
   readonly controlPlane: number;
   readonly held: HeldUp;
+  /** Turns of the sidecar's event loop of more than 1 ms of CPU, a second. */
+  readonly longTurns: number;
   /** Pushes to the sidecar, and changes that the API took, a second. */
   readonly pushes: number;
   readonly rate: number;
@@ -79,6 +81,13 @@ function churnRows(quiet: Spell, elsewhere: Spell, all: Spell): Row[] {
       elsewhere.held.work,
     ],
     ["longest work in one go, quiet", "ms CPU", quiet.held.work],
+    ["turns beyond 1 ms CPU", "a second", all.longTurns],
+    [
+      "turns beyond 1 ms CPU, of Services not used",
+      "a second",
+      elsewhere.longTurns,
+    ],
+    ["turns beyond 1 ms CPU, quiet", "a second", quiet.longTurns],
     ["call p99", "ms", all.calls.p99],
     ["call p99, of Services not used", "ms", elsewhere.calls.p99],
     [
@@ -110,12 +119,14 @@ async function spellOf(
   const changes = await run();
   const took = clock.now() - from;
   const spent = sidecar.cpu.ms() - before;
+  const held = await sidecar.heldUp();
   return {
     calls: await windows[0].end(),
     straight: await windows[1].end(),
     share: (100 * spent) / took,
     controlPlane: (100 * controlPlane.ms()) / took,
-    held: await sidecar.heldUp(),
+    held,
+    longTurns: (1000 * held.long) / took,
     pushes: (1000 * ((await pushes(bed)) - pushed)) / took,
     rate: (1000 * changes) / took,
   };

@@ -57,6 +57,11 @@ export async function measureFiles(bed: Bed): Promise<Figure[]> {
         ),
       };
     });
+    for (const { calls } of [quiet, ofUnused, ofUsed])
+      if (calls.failed > 0)
+        say(
+          `  files: ${calls.failed} calls failed: ${JSON.stringify(calls.reasons)}`,
+        );
     return figuresOf("files", [
       ["ready", "ms", sidecar.readyAfter],
       ["ready: CPU", "ms", sidecar.cpuToReady],
