@@ -19,6 +19,12 @@ const LONG = { timeout: 300_000 };
 const STATED = [
   ...["--exclude-outbound", "5432", "--exclude-inbound", "22"],
   ...["--exclude-address", "203.0.113.0/24", "--exclude-address", "fd77::/64"],
+  ...[
+    "--dns-port",
+    "15053",
+    "--dns-server",
+    "127.0.0.53,203.0.113.53,fd77::53",
+  ],
 ];
 
 /** All that is set in a namespace, by either tool; chains without a rule are no difference. */
@@ -53,10 +59,11 @@ const interception = {
   proxyUid: 1337, outboundPort: 15001, inboundPort: 15006,
   excludedInbound: [15008], excludedOutbound: [5432],
   excludedAddresses: [family === "ipv4" ? "203.0.113.0/24" : "fd77::/64"],
+  names: { port: 15053, servers: [family === "ipv4" ? "203.0.113.53" : "fd77::53"] },
 };
 const tool = backendNamed(backend);
 const text = backend === "nft" ? interceptionScript(interception, family) : interceptionRules(interception, family, "");
-const isRule = (line) => backend === "nft" ? line.includes("comment") : line.startsWith("-A");
+const isRule = (line) => backend === "nft" ? line.includes("comment") : /^-[AI]/.test(line);
 const lines = text.split("\\n");
 const set = (some) => backend === "nft"
   ? run("nft", ["-f", "-"], some.join("\\n"))

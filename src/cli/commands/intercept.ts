@@ -1,7 +1,9 @@
 /** `wherry intercept`: the packet rules that send a network namespace's traffic through its sidecar. */
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { readFile } from "node:fs/promises";
 import { UserError } from "../../core/errors.ts";
+import { canonicalAddress } from "../../core/text/network.ts";
 import type { CliContext } from "../context.ts";
 import {
   BACKENDS,
@@ -16,6 +18,7 @@ import {
 } from "../intercept/rules.ts";
 import { bypasses } from "../intercept/verify.ts";
 import { listOption, option, portOf } from "../settings.ts";
+import { nameServersIn, RESOLV_CONF } from "../../wire/dns/resolv-conf.ts";
 
 interface InterceptOptions {
   readonly dryRun?: boolean;
@@ -26,6 +29,8 @@ interface InterceptOptions {
   readonly outboundPort: string;
   readonly inboundPort: string;
   readonly linkPort: string;
+  readonly dnsPort?: string;
+  readonly dnsServer?: readonly string[];
   readonly excludeInbound?: readonly string[];
   readonly excludeOutbound?: readonly string[];
   readonly excludeAddress?: readonly string[];
@@ -37,7 +42,7 @@ const NAMES: Readonly<Record<Family, string>> = { ipv4: "IPv4", ipv6: "IPv6" };
 const IPV6_ADDRESSES = "/proc/net/if_inet6";
 
 export function registerIntercept(program: Command, context: CliContext): void {
-  program
+  const command = program
     .command("intercept")
     .description(
       "send this network namespace's TCP traffic, IPv4 and IPv6, through its sidecar; needs CAP_NET_ADMIN; run it before the application starts, because open connections may break",
@@ -101,13 +106,31 @@ export function registerIntercept(program: Command, context: CliContext): void {
       ),
     )
     .action((options: InterceptOptions) => intercept(context, options));
+  withNames(command);
+}
+
+/** Whose questions for names go to the sidecar, too. */
+function withNames(command: Command): void {
+  command
+    .addOption(
+      option(
+        "--dns-port <port>",
+        "port of the sidecar's resolver (wherry sidecar --dns: 15053); questions to the name servers of this namespace go there; default: they are not captured",
+      ),
+    )
+    .addOption(
+      listOption(
+        "--dns-server <addresses>",
+        "with --dns-port: name servers that applications ask; default: those of /etc/resolv.conf",
+      ),
+    );
 }
 
 async function intercept(
   context: CliContext,
   options: InterceptOptions,
 ): Promise<void> {
-  const interception = interceptionOf(options);
+  const interception = await interceptionOf(options);
   const wanted = options.remove === true ? undefined : interception;
   const named =
     options.backend === undefined ? undefined : backendNamed(options.backend);
@@ -176,7 +199,9 @@ async function verify(
   context.print(`every rule acts, in ${names}, by ${backend.name}\n`);
 }
 
-function interceptionOf(options: InterceptOptions): Interception {
+async function interceptionOf(
+  options: InterceptOptions,
+): Promise<Interception> {
   const uid = Number(options.proxyUid);
   if (!/^[0-9]{1,10}$/.test(options.proxyUid) || uid > 0xffff_fffe)
     throw new UserError(
@@ -196,7 +221,35 @@ function interceptionOf(options: InterceptOptions): Interception {
     // Not the link's: the sidecar dials that, whose user is left alone as it is. Another process that does is captured and judged.
     excludedOutbound: ports("--exclude-outbound", options.excludeOutbound),
     excludedAddresses: options.excludeAddress ?? [],
+    ...(await capturedNames(options)),
   };
+}
+
+async function capturedNames({
+  dnsPort,
+  dnsServer,
+}: InterceptOptions): Promise<Pick<Interception, "names">> {
+  if (dnsPort === undefined) {
+    if (dnsServer !== undefined)
+      throw new UserError("--dns-server goes with --dns-port alone");
+    return {};
+  }
+  const port = listenerPort("--dns-port", dnsPort);
+  const servers =
+    dnsServer?.map(serverOf) ??
+    nameServersIn(await readFile(RESOLV_CONF, "utf8").catch(() => ""));
+  if (servers.length === 0)
+    throw new UserError(
+      `${RESOLV_CONF} lists no name server: say with --dns-server which ones applications ask`,
+    );
+  return { names: { port, servers: [...new Set(servers)] } };
+}
+
+function serverOf(text: string): string {
+  const address = canonicalAddress(text);
+  if (address === undefined)
+    throw new UserError(`invalid --dns-server ${text}: expected an IP address`);
+  return address;
 }
 
 function listenerPort(flag: string, text: string): number {

@@ -17,6 +17,8 @@ const NAMES: Readonly<Record<Family, string>> = {
 const CHAINS: Readonly<
   Record<Place, { readonly name: string; readonly hook: string }>
 > = {
+  // Before the other: whichever sets a destination first is the one.
+  names: { name: "names", hook: "type nat hook output priority -110" },
   outbound: { name: "outbound", hook: "type nat hook output priority -100" },
   inbound: { name: "inbound", hook: "type nat hook prerouting priority -100" },
   invalid: {
@@ -25,7 +27,7 @@ const CHAINS: Readonly<
   },
 };
 
-const PLACES: readonly Place[] = ["outbound", "inbound", "invalid"];
+const PLACES: readonly Place[] = ["names", "outbound", "inbound", "invalid"];
 
 /** The arguments that print the table. */
 export function listing(family: Family): readonly string[] {
@@ -38,11 +40,12 @@ export function interceptionScript(
   family: Family,
 ): string {
   const rules = rulesOf(interception, family);
-  const chains = PLACES.map((place) => {
+  const chains = PLACES.flatMap((place) => {
     const { name, hook } = CHAINS[place];
     const lines = rules
       .filter((rule) => rule.place === place)
       .map((rule) => `    ${rule.nft} comment "${commentOf(rule)}"`);
+    if (lines.length === 0) return [];
     return [
       `  chain ${name} {`,
       `    ${hook}; policy accept;`,
@@ -70,6 +73,10 @@ export function flawsIn(
     const { name, hook } = CHAINS[place];
     const [, chain = ""] = listed.split(`chain ${name} {`);
     const body = chain.split("}", 1)[0] ?? "";
+    const wanted = rulesOf(interception, family)
+      .filter((rule) => rule.place === place)
+      .map(commentOf);
+    if (wanted.length === 0 && body === "") continue;
     // nft prints some priorities by their names.
     const [type] = hook.split(" priority");
     if (!body.includes(type ?? hook))
@@ -78,9 +85,6 @@ export function flawsIn(
       body.matchAll(/comment "([^"]*)"/g),
       ([, comment = ""]) => comment,
     );
-    const wanted = rulesOf(interception, family)
-      .filter((rule) => rule.place === place)
-      .map(commentOf);
     addDifferences(flaws, name, stands, wanted);
   }
   return flaws;

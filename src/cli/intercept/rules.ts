@@ -2,6 +2,7 @@
  * The packet rules of transparent capture, each as iptables and as nftables say it.
  *
  * ```
+ * application ─OUTPUT→ not the proxy's, port 53 of a stated name server ─REDIRECT→ 15053 (sidecar, resolver)
  * application ─OUTPUT→ not the proxy's, not loopback ─REDIRECT→ 15001 (sidecar, outbound)
  * network ─PREROUTING→ for this host, not the link, not a stated port ─REDIRECT→ 15006 (sidecar, inbound)
  * ```
@@ -26,10 +27,24 @@ export interface Interception {
   readonly excludedOutbound: readonly number[];
   /** CIDR ranges of either family. */
   readonly excludedAddresses: readonly string[];
+  /** Absent: questions for names are not captured. */
+  readonly names?: CapturedNames;
 }
 
+export interface CapturedNames {
+  /** The resolver's. */
+  readonly port: number;
+  /**
+   * Name servers of either family that applications ask. Questions to others pass: a local one that applications ask, as
+   * systemd-resolved is, asks others itself, and would be asked again for each of its own questions.
+   */
+  readonly servers: readonly string[];
+}
+
+export const DNS_PORT = 53;
+
 /** Where packets meet a rule. */
-export type Place = "outbound" | "inbound" | "invalid";
+export type Place = "names" | "outbound" | "inbound" | "invalid";
 
 export interface Rule {
   readonly place: Place;
@@ -54,8 +69,9 @@ export function rulesOf(
   family: Family,
 ): readonly Rule[] {
   const { proxyUid, outboundPort, inboundPort } = interception;
-  const destination = family === "ipv4" ? "ip daddr" : "ip6 daddr";
+  const destination = DESTINATION[family];
   return [
+    ...namesRules(interception, family),
     // What the sidecar itself sends is on its way already.
     {
       place: "outbound",
@@ -101,6 +117,45 @@ export function rulesOf(
         "-m conntrack --ctstate INVALID -m addrtype --dst-type LOCAL -j DROP",
       nft: "meta l4proto tcp ct state invalid fib daddr type local drop",
     },
+  ];
+}
+
+const DESTINATION: Readonly<Record<Family, string>> = {
+  ipv4: "ip daddr",
+  ipv6: "ip6 daddr",
+};
+
+/** Those that applications of this family ask. */
+export function nameServersOf(
+  { names }: Pick<Interception, "names">,
+  family: Family,
+): readonly string[] {
+  return (names?.servers ?? []).filter(
+    (server) => server.includes(":") === (family === "ipv6"),
+  );
+}
+
+/** Before loopback is passed: a name server may be there. */
+function namesRules(interception: Interception, family: Family): Rule[] {
+  const servers = nameServersOf(interception, family);
+  const { names, proxyUid } = interception;
+  if (names === undefined || servers.length === 0) return [];
+  const bits = family === "ipv4" ? 32 : 128;
+  return [
+    {
+      place: "names",
+      name: "the sidecar's own",
+      iptables: `-m owner --uid-owner ${proxyUid} -j RETURN`,
+      nft: `meta skuid ${proxyUid} return`,
+    },
+    ...servers.flatMap((server) =>
+      (["udp", "tcp"] as const).map((protocol): Rule => ({
+        place: "names",
+        name: `${server} by ${protocol}`,
+        iptables: `-d ${server}/${bits} -p ${protocol} -m ${protocol} --dport ${DNS_PORT} -j REDIRECT --to-ports ${names.port}`,
+        nft: `${DESTINATION[family]} ${server} ${protocol} dport ${DNS_PORT} redirect to :${names.port}`,
+      })),
+    ),
   ];
 }
 

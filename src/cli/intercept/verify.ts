@@ -4,7 +4,13 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
 import { PATIENCE, withNeighbour, type Neighbour } from "./neighbour.ts";
-import { excludedRanges, type Family, type Interception } from "./rules.ts";
+import {
+  DNS_PORT,
+  excludedRanges,
+  nameServersOf,
+  type Family,
+  type Interception,
+} from "./rules.ts";
 
 interface Probe {
   readonly name: string;
@@ -40,10 +46,14 @@ export async function bypasses(
         : `${name} is captured: the call arrived at port ${port}`,
     );
   };
-  const close = await standIn(family, [outboundPort, inboundPort]);
+  const application = proxyUid === ROOT ? ANYBODY : ROOT;
+  const dnsPort = interception.names?.port ?? 0;
+  const close = await standIn(family, [
+    ...[outboundPort, inboundPort],
+    ...(dnsPort === 0 ? [] : [dnsPort]),
+  ]);
   try {
     await withNeighbour(family, clock, async (neighbour) => {
-      const application = proxyUid === ROOT ? ANYBODY : ROOT;
       for (const [uid, probe] of [
         ...outbound(interception, family, neighbour).map(
           (each) => [application, each] as const,
@@ -53,6 +63,16 @@ export async function bypasses(
         await dialAs(uid, probe, neighbour.there, clock, (from) =>
           judge(probe, outboundPort, from),
         );
+      for (const [uid, probe] of namesByStream(interception, family).flatMap(
+        (each) =>
+          [
+            [application, each],
+            [proxyUid, { ...each, ...OWN_QUESTION }],
+          ] as const,
+      ))
+        await dialAs(uid, probe, neighbour.there, clock, (from) =>
+          judge(probe, dnsPort, from),
+        );
       for (const probe of inbound(interception, neighbour)) {
         const { port } = await neighbour.dial(probe.address, probe.port);
         await judge(probe, inboundPort, port);
@@ -61,8 +81,29 @@ export async function bypasses(
   } finally {
     close();
   }
-  return found;
+  if (interception.names === undefined) return found;
+  // Loaded here: what reads DNS is not everybody's.
+  const { nameBypasses } = await import("./verify-names.ts");
+  return [
+    ...found,
+    ...(await nameBypasses(interception, application, family, clock)),
+  ];
 }
+
+/** A long reply is asked for again by TCP. */
+function namesByStream(interception: Interception, family: Family): Probe[] {
+  return nameServersOf(interception, family).map((address) => ({
+    name: `a question by TCP to ${address}`,
+    address,
+    port: DNS_PORT,
+    captured: true,
+  }));
+}
+
+const OWN_QUESTION = {
+  name: "a question of the sidecar's own by TCP",
+  captured: false,
+};
 
 function outbound(
   interception: Interception,

@@ -4,6 +4,8 @@ import type { Snapshot } from "../../policy/snapshot.ts";
 import {
   CLASS,
   fitted,
+  IDENTITY_REPLY,
+  isIdentity,
   makeReply,
   passedOn,
   codeOf,
@@ -49,10 +51,6 @@ export interface ResolverOptions {
   readonly nameServers: Pick<NameServers, "ask">;
   readonly count: (outcome: Outcome) => void;
 }
-
-/** The question by which a client learns which resolver it talks to (RFC 4892). */
-const IDENTITY = "id.server";
-export const IDENTITY_REPLY = "wherry";
 
 export class Resolver {
   readonly #options: ResolverOptions;
@@ -208,7 +206,7 @@ function atOnce(
     records?: readonly Record[],
   ): Parameters<Reply> => [outcome, makeReply(question, code, records)];
   if (question.opcode !== 0) return plain("refused", RCODE.NOTIMP);
-  if (question.class === CLASS.CH && question.host === IDENTITY)
+  if (isIdentity(question))
     return plain("mesh", RCODE.NOERROR, [
       { type: "TXT", data: IDENTITY_REPLY, ttl: 0 },
     ]);

@@ -137,6 +137,14 @@ function formatError(bytes: Buffer): Buffer {
   return reply;
 }
 
+/** The question by which a client learns which resolver it talks to (RFC 4892). */
+export const IDENTITY = "id.server";
+export const IDENTITY_REPLY = "wherry";
+
+export function isIdentity(question: Question): boolean {
+  return question.class === CLASS.CH && question.host === IDENTITY;
+}
+
 export interface Record {
   readonly type: "A" | "AAAA" | "PTR" | "TXT";
   readonly data: string;

@@ -246,3 +246,50 @@ void t.test("removing takes what stands, whatever that is", (t) => {
   }
   t.end();
 });
+
+void t.test("questions for names come first, where they are captured", (t) => {
+  const names = { port: 15053, servers: ["127.0.0.53", "2001:db8::53"] };
+  const wanted = { ...PLAIN, names };
+  for (const [family, server] of [
+    ["ipv4", "127.0.0.53/32"],
+    ["ipv6", "2001:db8::53/128"],
+  ] as const) {
+    const rules = interceptionRules(wanted, family, EMPTY);
+    t.strictSame(chain(rules, "WHERRY_NAMES"), [
+      "-m owner --uid-owner 1337 -j RETURN",
+      `-d ${server} -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053`,
+      `-d ${server} -p tcp -m tcp --dport 53 -j REDIRECT --to-ports 15053`,
+    ]);
+    for (const protocol of ["udp", "tcp"])
+      t.match(
+        rules,
+        `-I OUTPUT 1 -p ${protocol} -m ${protocol} --dport 53 -j WHERRY_NAMES\n`,
+      );
+    const standing = rules
+      .replaceAll("-I OUTPUT 1", "-A OUTPUT")
+      .split("\n")
+      .sort()
+      .reverse()
+      .join("\n");
+    t.notMatch(
+      interceptionRules(wanted, family, standing),
+      "-I OUTPUT",
+      "a jump that stands is not added again",
+    );
+    t.match(
+      flawsIn(PLAIN, family, standing).join(),
+      /--dport 53 -j WHERRY_NAMES" is not one of these/,
+    );
+    const without = interceptionRules(PLAIN, family, standing);
+    for (const rules of [without, removalRules(standing)]) {
+      t.match(rules, "-D OUTPUT -p udp -m udp --dport 53 -j WHERRY_NAMES\n");
+      t.match(rules, "-D OUTPUT -p tcp -m tcp --dport 53 -j WHERRY_NAMES\n");
+      t.match(rules, "-X WHERRY_NAMES\n");
+    }
+  }
+  t.notMatch(interceptionRules(PLAIN, "ipv4", EMPTY), "WHERRY_NAMES");
+  t.notMatch(removalRules(EMPTY), "WHERRY_NAMES");
+  const four = { ...PLAIN, names: { port: 15053, servers: ["192.0.2.1"] } };
+  t.notMatch(interceptionRules(four, "ipv6", EMPTY), "WHERRY_NAMES");
+  t.end();
+});

@@ -15,6 +15,7 @@ const STATED = {
   excludedInbound: [15008, 22],
   excludedOutbound: [5432],
   excludedAddresses: ["10.1.2.3/8", "fd00::7/8"],
+  names: { port: 15053, servers: ["127.0.0.53", "2001:db8::53"] },
 };
 
 void t.test("a family's rules, in one table that gives way first", (t) => {
@@ -36,6 +37,24 @@ void t.test("a family's rules, in one table that gives way first", (t) => {
   const [ipv4 = "", ipv6 = ""] = FAMILIES.map((family) =>
     interceptionScript(STATED, family),
   );
+  for (const protocol of ["udp", "tcp"]) {
+    t.match(
+      ipv4,
+      ` ip daddr 127.0.0.53 ${protocol} dport 53 redirect to :15053`,
+    );
+    t.match(
+      ipv6,
+      ` ip6 daddr 2001:db8::53 ${protocol} dport 53 redirect to :15053`,
+    );
+  }
+  const { names: _, ...plain } = STATED;
+  t.notMatch(interceptionScript(plain, "ipv4"), "chain names");
+  t.strictSame(
+    flawsIn(plain, "ipv4", interceptionScript(plain, "ipv4")),
+    [],
+    "names are nobody's where they are not captured",
+  );
+  t.match(flawsIn(plain, "ipv4", ipv4), [/names: .* is not one of these/]);
   t.match(ipv4, " ip daddr 10.0.0.0/8 return");
   t.match(ipv6, " ip6 daddr fd00::/8 return");
   t.match(ipv6, " ip6 daddr fe80::/10 return");
@@ -61,7 +80,7 @@ void t.test("what is missing or strange is told", (t) => {
   ]);
   t.match(
     flawsIn(STATED, "ipv4", script.replace("hook output", "hook input")),
-    [/no chain outbound/],
+    [/no chain names/],
   );
   const at = lines.findIndex((line) => line.includes("comment"));
   const [first = "", second = ""] = lines.slice(at);
