@@ -1,14 +1,15 @@
-/** The server that the proxies lead to: nginx, one worker, answers of several sizes. */
+/** The server that the proxies lead to: nginx, one worker, answers of several sizes; or one that repeats messages. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../src/core/clock.ts";
-import { pinnedTo, SERVER_PORT, type Protocol } from "./peer.ts";
-import { start, type Running } from "./processes.ts";
+import { fileURLToPath } from "node:url";
+import { pinnedTo, SERVER_PORT, type Speech } from "./peer.ts";
+import { start, type Command, type Running } from "./processes.ts";
 import { program } from "./tools.ts";
 
 export interface Application {
   /** Speaks it from here on. */
-  speak(protocol: Protocol): Promise<void>;
+  speak(speech: Speech): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -32,24 +33,14 @@ export async function openApplication(
   for (const [path, bytes] of Object.entries({ ...BODIES, [READS_BODY]: 0 }))
     await writeFile(join(directory, "bodies", path), "x".repeat(bytes));
   let running: Running | undefined;
-  let spoken: Protocol | undefined;
+  let spoken: Speech | undefined;
   return {
-    async speak(protocol) {
-      if (spoken === protocol) return;
+    async speak(speech) {
+      if (spoken === speech) return;
       await running?.stop();
-      const file = join(directory, "nginx.conf");
-      await writeFile(file, configuration(directory, protocol));
-      running = await start(
-        {
-          name: "the application",
-          command: program("nginx"),
-          args: ["-c", file, "-p", directory],
-          port: SERVER_PORT,
-          ...pinnedTo(cores),
-        },
-        clock,
-      );
-      spoken = protocol;
+      const command = await server(directory, speech);
+      running = await start({ ...command, ...pinnedTo(cores) }, clock);
+      spoken = speech;
     },
     async stop() {
       await running?.stop();
@@ -57,7 +48,30 @@ export async function openApplication(
   };
 }
 
-function configuration(directory: string, protocol: Protocol): string {
+const ECHO = fileURLToPath(new URL("echo/server.ts", import.meta.url));
+
+async function server(directory: string, speech: Speech): Promise<Command> {
+  const common = { name: "the application", port: SERVER_PORT };
+  switch (speech) {
+    case "websocket":
+    case "grpc":
+    case "tcp":
+      return {
+        ...common,
+        command: process.execPath,
+        args: [ECHO, speech, String(SERVER_PORT)],
+      };
+    case "http/1.1":
+    case "h2": {
+      const file = join(directory, "nginx.conf");
+      await writeFile(file, configuration(directory, speech));
+      const args = ["-c", file, "-p", directory];
+      return { ...common, command: program("nginx"), args };
+    }
+  }
+}
+
+function configuration(directory: string, protocol: "http/1.1" | "h2"): string {
   const bodies = Object.keys(BODIES)
     .map((path) => `location = ${path} { root ${directory}/bodies; }`)
     .join(" ");

@@ -27,9 +27,11 @@ export type FigureName =
   | "cpuOut"
   | "cpuIn"
   | "cpuMiB"
+  | "cpuMessage"
   | "cpuConnection"
   | "perCore"
   | "rate"
+  | "messageRate"
   | "connectionRate"
   | "throughput"
   | "p50"
@@ -53,9 +55,11 @@ export const FIGURES: Readonly<Record<FigureName, FigureKind>> = {
   cpuOut: fact("outbound", 1),
   cpuIn: fact("inbound", 1),
   cpuMiB: cost("CPU µs a MiB", 0),
+  cpuMessage: cost("CPU µs a message", 1),
   cpuConnection: cost("CPU µs a connection", 0),
   perCore: fact("connections/s of a core", 0),
   rate: fact("requests/s", 0),
+  messageRate: fact("messages/s", 0),
   connectionRate: fact("connections/s reached", 0),
   throughput: fact("MiB/s", 0),
   p50: cost("p50 ms", 2),

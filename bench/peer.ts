@@ -42,6 +42,19 @@ export type PeerName = (typeof PEER_NAMES)[number];
 
 export type Protocol = "http/1.1" | "h2";
 
+/** What the callers and the server speak: calls, or messages one after the other on connections that stay. */
+export type Speech = Protocol | "websocket" | "grpc" | "tcp";
+
+/** Requests that end, and not messages on what stays open. */
+export function isCalls(apps: Speech): boolean {
+  return apps === "http/1.1" || apps === "h2";
+}
+
+/** Whether callers and server speak HTTP/2 in the clear. */
+export function overHttp2(apps: Speech): boolean {
+  return apps === "h2" || apps === "grpc";
+}
+
 export interface Peer {
   readonly name: PeerName;
   readonly version: string;
@@ -68,8 +81,7 @@ export type Found =
 
 /** What a scenario asks of a pair of proxies. */
 export interface Setup {
-  /** What the callers and the server speak. */
-  readonly apps: Protocol;
+  readonly apps: Speech;
   /** What the proxies speak with each other, where a peer has the choice. */
   readonly link: Protocol;
   /** Percent of requests traced. */

@@ -9,8 +9,10 @@ import { h2Scenarios } from "./scenarios/h2.ts";
 import { handshakes } from "./scenarios/handshakes.ts";
 import { idleScenarios } from "./scenarios/idle.ts";
 import { memory } from "./scenarios/memory.ts";
+import { grpcStream, webSocket } from "./scenarios/messages.ts";
 import { serial } from "./scenarios/serial.ts";
 import { coldStart } from "./scenarios/start.ts";
+import { tcp } from "./scenarios/tcp.ts";
 import { workerScenarios } from "./scenarios/workers.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -19,6 +21,9 @@ export const SCENARIOS: readonly Scenario[] = [
   serial,
   ...bodyScenarios(),
   bulk,
+  webSocket,
+  grpcStream,
+  tcp,
   handshakes,
   ...idleScenarios(),
   coldStart,

@@ -15,8 +15,9 @@ import {
   HOST,
   INBOUND_PORT,
   OUTBOUND_PORT,
-  type Protocol,
+  overHttp2,
   type PeerSettings,
+  type Speech,
 } from "../peer.ts";
 
 /** Opens a connection, and resolves once the other side has said something on it. */
@@ -80,8 +81,24 @@ export function sessionOpener(settings: PeerSettings): Open {
 }
 
 /** Whether a call through both proxies succeeds. */
-export function isServed(apps: Protocol): Promise<boolean> {
-  return apps === "h2" ? isServedInHttp2() : isServedInHttp1();
+export function isServed(apps: Speech): Promise<boolean> {
+  if (apps === "tcp") return isServedInBytes();
+  return overHttp2(apps) ? isServedInHttp2() : isServedInHttp1();
+}
+
+/** The server of bytes says how many it was asked for: none here, and then it ends. */
+function isServedInBytes(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(OUTBOUND_PORT, LOOPBACK, () => {
+      socket.end(Buffer.from([0, 0, 0, 1]));
+    });
+    socket.once("data", () => {
+      resolve(true);
+      socket.destroy();
+    });
+    socket.on("error", () => undefined);
+    socket.on("close", () => resolve(false));
+  });
 }
 
 function isServedInHttp1(): Promise<boolean> {

@@ -1,22 +1,24 @@
 /** Envoy's configuration with the features of a mesh's sidecar: what one side of a hop needs. */
 import {
   INBOUND_PORT,
+  isCalls,
   OTLP_PORT,
   OUTBOUND_PORT,
+  overHttp2,
   SERVER_PORT,
   type KeyPair,
   type PeerSettings,
 } from "../peer.ts";
+import { ACCESS_LOG, bytesFrom, bytesTo, EXTENSION } from "./envoy-bytes.ts";
 
 const TYPE = "type.googleapis.com/";
-const EXTENSION = `${TYPE}envoy.extensions.`;
 export const INBOUND_ADMIN = 8241;
 
 export function outboundConfig(settings: PeerSettings): object {
   const retry = {
     retry_on: "connect-failure,refused-stream,unavailable,cancelled,5xx",
     num_retries: 2,
-    per_try_timeout: "2s",
+    ...(isCalls(settings.apps) ? { per_try_timeout: "2s" } : {}),
   };
   const { certificates } = settings;
   const tls = {
@@ -49,14 +51,18 @@ export function outboundConfig(settings: PeerSettings): object {
   return staticResources(
     listener(
       OUTBOUND_PORT,
-      manager(
-        "out",
-        "peer",
-        settings,
-        { codec_type: settings.apps === "h2" ? "HTTP2" : "HTTP1" },
-        [],
-        retry,
-      ),
+      settings.apps === "tcp"
+        ? bytesTo("peer", settings.link)
+        : [
+            manager(
+              "out",
+              "peer",
+              settings,
+              { codec_type: overHttp2(settings.apps) ? "HTTP2" : "HTTP1" },
+              [],
+              retry,
+            ),
+          ],
     ),
     [peer, cluster("otlp", OTLP_PORT, false)],
   );
@@ -64,25 +70,30 @@ export function outboundConfig(settings: PeerSettings): object {
 
 export function inboundConfig(settings: PeerSettings): object {
   const { certificates } = settings;
+  const rules = (permission: object): object => ({
+    action: "ALLOW",
+    policies: {
+      callers: {
+        permissions: [permission],
+        principals: [
+          {
+            authenticated: {
+              principal_name: { exact: certificates.caller.id },
+            },
+          },
+        ],
+      },
+    },
+  });
   const rbac = {
     name: "envoy.filters.http.rbac",
     typed_config: {
       "@type": `${EXTENSION}filters.http.rbac.v3.RBAC`,
-      rules: {
-        action: "ALLOW",
-        policies: {
-          callers: {
-            permissions: [{ url_path: { path: { prefix: "/" } } }],
-            principals: [
-              {
-                authenticated: {
-                  principal_name: { exact: certificates.caller.id },
-                },
-              },
-            ],
-          },
-        },
-      },
+      rules: rules(
+        settings.apps === "tcp"
+          ? { any: true }
+          : { url_path: { path: { prefix: "/" } } },
+      ),
     },
   };
   const tls = {
@@ -101,11 +112,13 @@ export function inboundConfig(settings: PeerSettings): object {
   return staticResources(
     listener(
       INBOUND_PORT,
-      manager("in", "app", settings, more, [rbac], undefined),
+      settings.apps === "tcp" && settings.link !== "h2"
+        ? bytesFrom("app", rules({ any: true }))
+        : [manager("in", "app", settings, more, [rbac], undefined)],
       tls,
     ),
     [
-      cluster("app", SERVER_PORT, settings.apps === "h2"),
+      cluster("app", SERVER_PORT, overHttp2(settings.apps)),
       cluster("otlp", OTLP_PORT, false),
     ],
     INBOUND_ADMIN,
@@ -127,14 +140,13 @@ function loopback(port: number): object {
   return { socket_address: { address: "127.0.0.1", port_value: port } };
 }
 
-function listener(port: number, httpManager: object, tls?: object): object {
+function listener(
+  port: number,
+  filters: readonly object[],
+  tls?: object,
+): object {
   const chain = {
-    filters: [
-      {
-        name: "envoy.filters.network.http_connection_manager",
-        typed_config: httpManager,
-      },
-    ],
+    filters,
     ...(tls === undefined ? {} : { transport_socket: tls }),
   };
   return {
@@ -165,16 +177,7 @@ function manager(
       },
     },
   };
-  const format = {
-    method: "%REQ(:METHOD)%",
-    path: "%REQ(:PATH)%",
-    status: "%RESPONSE_CODE%",
-    flags: "%RESPONSE_FLAGS%",
-    duration: "%DURATION%",
-    bytes: "%BYTES_SENT%",
-    upstream: "%UPSTREAM_HOST%",
-  };
-  return {
+  const config = {
     "@type": `${EXTENSION}filters.network.http_connection_manager.v3.HttpConnectionManager`,
     stat_prefix: prefix,
     route_config: {
@@ -182,7 +185,15 @@ function manager(
         {
           name: "all",
           domains: ["*"],
-          routes: [{ match: { prefix: "/" }, route: { cluster: target } }],
+          routes: [
+            {
+              match:
+                settings.apps === "tcp"
+                  ? { connect_matcher: {} }
+                  : { prefix: "/" },
+              route: { cluster: target, ...kept(settings) },
+            },
+          ],
           ...(retry === undefined ? {} : { retry_policy: retry }),
         },
       ],
@@ -199,17 +210,33 @@ function manager(
       spawn_upstream_span: true,
       provider: tracer,
     },
-    access_log: [
-      {
-        name: "envoy.access_loggers.file",
-        typed_config: {
-          "@type": `${EXTENSION}access_loggers.file.v3.FileAccessLog`,
-          path: "/dev/null",
-          log_format: { json_format: format },
-        },
-      },
-    ],
+    access_log: ACCESS_LOG,
+    ...upgrades(settings),
     ...more,
+  };
+  return {
+    name: "envoy.filters.network.http_connection_manager",
+    typed_config: config,
+  };
+}
+
+/** What stays open has no time-out, and a tunnel ends here. */
+function kept({ apps }: PeerSettings): object {
+  if (isCalls(apps)) return {};
+  const tunnel = { upgrade_type: "CONNECT", connect_config: {} };
+  return {
+    timeout: "0s",
+    ...(apps === "tcp" ? { upgrade_configs: [tunnel] } : {}),
+  };
+}
+
+/** An Upgrade crosses the link as an extended CONNECT. */
+function upgrades({ apps }: PeerSettings): object {
+  if (apps !== "websocket" && apps !== "tcp") return {};
+  const type = apps === "tcp" ? "CONNECT" : "websocket";
+  return {
+    upgrade_configs: [{ upgrade_type: type }],
+    http2_protocol_options: { allow_connect: true },
   };
 }
 
@@ -217,7 +244,7 @@ function cluster(name: string, port: number, http2: boolean): object {
   const endpoint = { endpoint: { address: loopback(port) } };
   const options = {
     "@type": `${EXTENSION}upstreams.http.v3.HttpProtocolOptions`,
-    explicit_http_config: { http2_protocol_options: {} },
+    explicit_http_config: { http2_protocol_options: { allow_connect: true } },
   };
   return {
     name,

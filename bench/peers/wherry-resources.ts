@@ -1,8 +1,21 @@
 /** What Envoy's configuration says, in our kinds. */
 import { TRUST_DOMAIN } from "../certificates.ts";
-import { INBOUND_PORT, SERVER_PORT, type PeerSettings } from "../peer.ts";
+import {
+  INBOUND_PORT,
+  SERVER_PORT,
+  isCalls,
+  type PeerSettings,
+  type Speech,
+} from "../peer.ts";
 
 const OWN = "mesh.wherry.dev/v1alpha1";
+const APP_PROTOCOLS: Readonly<Record<Speech, string>> = {
+  "http/1.1": "http",
+  websocket: "http",
+  h2: "http2",
+  grpc: "grpc",
+  tcp: "tcp",
+};
 
 export function resourcesOf(
   settings: Pick<PeerSettings, "apps" | "tracing">,
@@ -29,7 +42,7 @@ export function resourcesOf(
             name: "http",
             port: 80,
             targetPort: SERVER_PORT,
-            appProtocol: settings.apps === "h2" ? "http2" : "http",
+            appProtocol: APP_PROTOCOLS[settings.apps],
           },
         ],
         selector: { app: "callee" },
@@ -37,23 +50,8 @@ export function resourcesOf(
     },
     // In a mesh the sidecar registers its own.
     ...(workload === "declared" ? [declaredWorkload()] : []),
-    {
-      apiVersion: "gateway.networking.k8s.io/v1",
-      kind: "HTTPRoute",
-      metadata: { name: "callee", namespace: "bench" },
-      spec: {
-        parentRefs: [
-          { group: "mesh.wherry.dev", kind: "Service", name: "callee" },
-        ],
-        rules: [
-          {
-            backendRefs: [{ name: "callee", port: 80 }],
-            timeouts: { backendRequest: "2s" },
-            retry: { codes: [500, 502, 503, 504], attempts: 2 },
-          },
-        ],
-      },
-    },
+    // Bytes have no route.
+    ...(settings.apps === "tcp" ? [] : [route(settings.apps)]),
     {
       apiVersion: "security.istio.io/v1",
       kind: "AuthorizationPolicy",
@@ -68,12 +66,36 @@ export function resourcesOf(
                 source: { principals: [`${TRUST_DOMAIN}/ns/bench/sa/caller`] },
               },
             ],
-            to: [{ operation: { paths: ["/*"] } }],
+            // Nor a path.
+            ...(settings.apps === "tcp"
+              ? {}
+              : { to: [{ operation: { paths: ["/*"] } }] }),
           },
         ],
       },
     },
   ];
+}
+
+function route(apps: Speech): object {
+  return {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "HTTPRoute",
+    metadata: { name: "callee", namespace: "bench" },
+    spec: {
+      parentRefs: [
+        { group: "mesh.wherry.dev", kind: "Service", name: "callee" },
+      ],
+      rules: [
+        {
+          backendRefs: [{ name: "callee", port: 80 }],
+          // Messages come for as long as the measurement lasts.
+          ...(isCalls(apps) ? { timeouts: { backendRequest: "2s" } } : {}),
+          retry: { codes: [500, 502, 503, 504], attempts: 2 },
+        },
+      ],
+    },
+  };
 }
 
 function declaredWorkload(): object {

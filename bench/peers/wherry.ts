@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import { SIDECAR_FLAGS } from "../../src/runtime/node-flags.ts";
 import {
   featuresWithout,
+  HOST,
   INBOUND_PORT,
   OTLP_PORT,
   OUTBOUND_PORT,
@@ -53,7 +54,7 @@ export async function wherryPair(settings: PeerSettings): Promise<Found> {
           ...sidecarArguments(settings),
           ...["--admin-port", String(OUTBOUND_ADMIN)],
           ...["--metrics-port", String(OUTBOUND_ADMIN + 1)],
-          ...["--outbound-port", String(OUTBOUND_PORT), "--link-port", "8203"],
+          ...outboundArguments(settings),
         ]),
         port: OUTBOUND_PORT,
         ...cores,
@@ -110,6 +111,20 @@ export function sidecarArguments(
       ? []
       : ["--max-connections-per-address", String(settings.connections)]),
   ];
+}
+
+/** Bytes have no Host: a port of their own leads to the callee. */
+function outboundArguments({ apps }: PeerSettings): string[] {
+  const link = ["--link-port", "8203"];
+  return apps === "tcp"
+    ? [
+        "--outbound-port",
+        "8205",
+        "--upstream",
+        `${OUTBOUND_PORT}=${HOST}:80`,
+        ...link,
+      ]
+    : ["--outbound-port", String(OUTBOUND_PORT), ...link];
 }
 
 export function inboundArguments(): string[] {

@@ -2,8 +2,11 @@
 import t from "tap";
 import { readReport as readFortio } from "../../bench/load/fortio.ts";
 import { readLog, readReport as readH2load } from "../../bench/load/h2load.ts";
+import { Frames, Lengths } from "../../bench/echo/messages.ts";
+import { exchange, latencies } from "../../bench/load/messages.ts";
 import { withoutErrors } from "../../bench/load/tool.ts";
 import { readReport as readWrk } from "../../bench/load/wrk.ts";
+import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { UserError } from "../../src/core/errors.ts";
 import { grown } from "../../bench/scenarios/growth.ts";
 
@@ -78,4 +81,65 @@ void t.test("growth is that of the last tenth over the second", (t) => {
     8,
   );
   t.end();
+});
+
+for (const [what, Messages, sent] of [
+  ["WebSocket, a server's", Frames, (each: Buffer) => Frames.of(each)],
+  ["WebSocket, a client's", Frames, (each: Buffer) => Frames.masked(each)],
+  ["gRPC", Lengths, (each: Buffer) => Lengths.of(each)],
+] as const)
+  void t.test(`${what}: messages come out whole, however cut`, (t) => {
+    const payloads = [3, 125, 126, 4000].map((bytes) =>
+      Buffer.alloc(bytes, "abc"),
+    );
+    const bytes = Buffer.concat(payloads.map((payload) => sent(payload)));
+    for (const piece of [1, 7, 200, bytes.length]) {
+      const got: Buffer[] = [];
+      const messages = new Messages((message) => got.push(message));
+      for (let at = 0; at < bytes.length; at += piece)
+        messages.read(bytes.subarray(at, at + piece));
+      t.strictSame(
+        got,
+        // The server of gRPC repeats a message with what stands before it.
+        Messages === Lengths ? payloads.map((each) => sent(each)) : payloads,
+      );
+    }
+    t.end();
+  });
+
+void t.test("messages: each is asked for behind the one before", async (t) => {
+  const clock = fakeClock();
+  const asked: (() => void)[] = [];
+  let ended = 0;
+  const load = exchange(
+    (onAnswer) =>
+      Promise.resolve({
+        ask: () => void asked.push(onAnswer),
+        end: () => void (ended += 1),
+      }),
+    { seconds: 1, talks: 2, clock },
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(asked.length, 2);
+  clock.advance(5);
+  asked.shift()?.();
+  t.equal(asked.length, 2, "the next one is on its way");
+  clock.advance(1000);
+  t.match(await load, { requests: 1, errors: 0, p50: 5 });
+  t.equal(ended, 2);
+});
+
+void t.test("messages: one that hangs up is an error", async (t) => {
+  let hangUp = (_why: string): void => undefined;
+  const load = exchange(
+    (_onAnswer, onEnd) => {
+      hangUp = onEnd;
+      return Promise.resolve({ ask: () => undefined, end: () => undefined });
+    },
+    { seconds: 1, talks: 1, clock: fakeClock() },
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  hangUp("closed");
+  t.match(await load, { errors: 1, kinds: "closed" });
+  t.same(latencies([3, 1, 2]), { requests: 3, p50: 2, p99: 2, p999: 2 });
 });
