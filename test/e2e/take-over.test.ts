@@ -212,6 +212,80 @@ void t.test("a newer process that cannot start changes nothing", async (t) => {
   t.equal(older.process.ended, undefined);
 });
 
+void t.test("an older process that hangs from the start", async (t) => {
+  const older = shop.sidecar("orders");
+  older.process.signal("SIGSTOP");
+  await t.rejects(
+    shop.takeOver("orders"),
+    /it ended with 1: [^]*does not respond: end it with "kill -9 [0-9]+"/,
+    "the newer one ends, and says what to do",
+  );
+  older.process.signal("SIGCONT");
+  t.equal((await shop.call()).status, 200, "the older one goes on");
+  t.equal(await older.ready("/readyz?application"), 200);
+});
+
+void t.test("an older process that hangs half way", async (t) => {
+  const { outbound } = shop.sidecar("web");
+  const [older, newer] = await halfWay(
+    (process) => process.signal("SIGSTOP"),
+    ({ log, ended }) => ended === undefined && log.includes(NO_RESPONSE),
+  );
+  const calls = startCalls(outbound, "orders.shop", CALLERS);
+  await eventually(
+    "calls are served while the older one hangs",
+    WITHIN,
+    () => Promise.resolve(calls.made),
+    (made) => made >= 20,
+  );
+  older.process.signal("SIGKILL");
+  t.match(await older.process.untilEnded(), { signal: "SIGKILL" });
+  await eventually(
+    "the newer one has its place in the mesh",
+    WITHIN,
+    // Asked so often, the API may say that it is too often.
+    () => shop.connected().catch((): readonly string[] => []),
+    (names) => names.includes("orders-1"),
+  );
+  await calls.stop();
+  t.same([...calls.failures], [], `${calls.made} calls`);
+  t.equal(await newer.ready("/readyz?application"), 200);
+});
+
+const NO_RESPONSE = "the older process does not respond";
+
+/**
+ * A take-over of orders in which something is done to the older process once the newer one has its sockets. It may have let go by
+ * then, on a machine that is busy: another one is tried.
+ */
+async function halfWay(
+  strike: (older: SidecarProcess["process"]) => void,
+  isMet: (newer: SidecarProcess["process"]) => boolean,
+): Promise<readonly [older: SidecarProcess, newer: SidecarProcess]> {
+  for (;;) {
+    const older = shop.sidecar("orders");
+    const before = older.process.log.length;
+    const taking = shop.takeOver("orders");
+    await eventually(
+      "the sockets are handed over",
+      WITHIN,
+      () => Promise.resolve(older.process.log.slice(before)),
+      (log) => log.includes("a newer process is taking over"),
+    );
+    strike(older.process);
+    const newer = await taking;
+    const isHalfWay = await eventually(
+      "the newer one knows how it stands",
+      WITHIN,
+      () => Promise.resolve(isMet(newer.process) || undefined),
+      (is) => is ?? older.process.log.includes("draining"),
+    );
+    if (isHalfWay === true) return [older, newer];
+    older.process.signal("SIGCONT");
+    await older.process.untilEnded();
+  }
+}
+
 function portsOf({
   outbound,
   link,
