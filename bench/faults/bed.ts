@@ -207,7 +207,11 @@ export class Bed {
     await this.cli("apply", "-f", file);
   }
 
-  async startSidecar(name: HostName, token?: string): Promise<void> {
+  async startSidecar(
+    name: HostName,
+    token?: string,
+    more: readonly string[] = [],
+  ): Promise<void> {
     const host = this.host(name);
     const sidecar = host.start([
       ...this.#shell(name),
@@ -219,10 +223,25 @@ export class Bed {
       ...["--log-level", "warn", "--drain-timeout", "1s"],
       ...(name === "caller" ? [] : ["--app-port", `http=${PORTS.application}`]),
       ...(token === undefined ? [] : ["--token", token]),
+      ...more,
     ]);
     this.#sidecars.set(name, sidecar);
     await this.until(`the sidecar of ${name} is ready`, sidecar, async () =>
       isReady(`http://${host.ipv4}:${PORTS.metrics}/readyz`),
+    );
+  }
+
+  /** Resolves once the newer process has its place and the older one has ended. */
+  async takeOver(name: HostName): Promise<void> {
+    const older = this.sidecar(name);
+    await this.startSidecar(name, undefined, ["--take-over"]);
+    await this.until(`the older sidecar of ${name} ends`, older, () =>
+      Promise.resolve(!isAlive(older.pid)),
+    );
+    await this.until(
+      `the newer sidecar of ${name} is ready`,
+      this.sidecar(name),
+      () => isReady(`http://${this.host(name).ipv4}:${PORTS.metrics}/readyz`),
     );
   }
 
@@ -396,6 +415,15 @@ function found(daemons: ReadonlyMap<string, Daemon>, name: string): Daemon {
   const daemon = daemons.get(name);
   if (daemon === undefined) throw new Error(`no process of ${name}`);
   return daemon;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function isReady(url: string): Promise<boolean> {

@@ -12,6 +12,7 @@ It needs root, ip, iptables, setpriv and curl.
   clocks               the control plane is started with a clock that is a day ahead or behind, while certificates are renewed
   mad                  the control plane floods, stalls, sends garbage or far too much
   machine              a full disk, a disk to read only, no file handles, a log that nobody reads
+  restart              every sidecar is replaced in place, or the callees' are stopped and started in turn
 
   ROW                  only the rows whose names begin so, such as cut/callees or black-hole/drop/get
   --list               the names of all rows

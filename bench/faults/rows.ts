@@ -7,6 +7,7 @@ import { cutRows } from "./rows/cut.ts";
 import { machineRows } from "./rows/machine.ts";
 import { madRows } from "./rows/mad.ts";
 import { outageRows } from "./rows/outage.ts";
+import { restartRows } from "./rows/restart.ts";
 
 export function allRows(short: boolean): Row[] {
   return [
@@ -16,6 +17,7 @@ export function allRows(short: boolean): Row[] {
     ...clockRows(short),
     ...madRows(short),
     ...machineRows(short),
+    ...restartRows(),
   ];
 }
 
