@@ -161,7 +161,11 @@ function validatorOf(definition: KindDefinition): ValidateFunction<Resource> {
     verbose: true,
     strictTypes: false,
     keywords: [...KEYWORDS],
-    code: { process: (code) => code.replaceAll(FOUND, FOUND_AT_MOST) },
+    code: {
+      // Ajv's pass over its own code takes a quarter of the compilation, and leaves a sixteenth of the text out.
+      optimize: false,
+      process: (code) => code.replaceAll(FOUND, FOUND_AT_MOST),
+    },
   });
   const compiled = ajv.compile<Resource>(definition.schema);
   validators.set(definition, compiled);
