@@ -5,10 +5,10 @@ import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
 import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
 import type { MtlsDecision } from "./authentication.ts";
 import type {
-  AuthorizationFacts,
   AuthorizationTrace,
   Verdict,
 } from "./authorization/authorization.ts";
+import type { AuthorizationFacts } from "./authorization/call.ts";
 import type { CorsPolicy } from "./routing/cors.ts";
 import type { Fault } from "./fault.ts";
 import type { HeaderEdits } from "./routing/header-edits.ts";

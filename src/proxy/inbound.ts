@@ -7,13 +7,16 @@
  *  MISDIRECTED  MTLS_…     DENIED    RATE_LIMITED  APPLICATION_UNREACHABLE …      rescue.ts answers them all
  * ```
  */
-import type { SpiffeUri } from "../core/units.ts";
 import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
-import type { AuthorizedRequest } from "../policy/authorization/authorization.ts";
+import type { AuthorizedRequest } from "../policy/authorization/call.ts";
 import { readRequest, type ReadRequest } from "../policy/path.ts";
 import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
-import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
+import type {
+  ServerConnectionInfo,
+  ServerHandler,
+  ServerStream,
+} from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
 import {
   RequestRecord,
@@ -183,7 +186,7 @@ function judgeRequest(
   if (read?.ok === false)
     return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
   if (read !== undefined && record !== undefined) record.path = read.facts.path;
-  return authorize(port, peer, read?.facts) ?? read;
+  return authorize(port, stream.connection, read?.facts) ?? read;
 }
 
 function portOf(
@@ -230,10 +233,16 @@ function linkDestination(stream: ServerStream): string | undefined {
 
 function authorize(
   port: InboundPort,
-  peer: SpiffeUri | undefined,
+  connection: ServerConnectionInfo,
   request: AuthorizedRequest | undefined,
 ): MeshError | undefined {
-  const verdict = port.authorize({ peer, port: port.targetPort, request });
+  const { peer } = connection;
+  const verdict = port.authorize({
+    peer,
+    port: port.targetPort,
+    connection,
+    request,
+  });
   if (verdict.kind === "allow") return undefined;
   return new MeshError(
     verdict.code,

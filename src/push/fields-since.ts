@@ -5,8 +5,10 @@ export interface FieldSince {
   readonly kind: string;
   /** With "[]" for any index and "*" for any key; "" is the kind itself. */
   readonly path: string;
-  /** Values that are new; absent: the field itself is. */
+  /** Values that are new; absent, as `like` is: the field itself is. */
   readonly values?: readonly string[];
+  /** What new values look like. */
+  readonly like?: RegExp;
   /** The first schema that knows it. */
   readonly since: number;
   /** "same": a sidecar does the same without it, and gets the rest. "withheld": it does not get the resource. */
@@ -28,7 +30,37 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 3,
     without: "same",
   },
+  // Read for remote.ip alone, which these sidecars do not have.
+  { kind: "Mesh", path: "spec.trustedHops", since: 4, without: "same" },
+  ...[
+    "when",
+    "from[].source.serviceAccounts",
+    "from[].source.notServiceAccounts",
+    "from[].source.trustDomains",
+    "from[].source.notTrustDomains",
+    "from[].source.ipBlocks",
+    "from[].source.notIpBlocks",
+    "from[].source.remoteIpBlocks",
+    "from[].source.notRemoteIpBlocks",
+  ].map((path) => ruleField(path)),
+  ...["paths", "notPaths"].map((path) =>
+    ruleField(`to[].operation.${path}`, /\{\*\*\}\//),
+  ),
+  ...["hosts", "notHosts"].map((path) =>
+    ruleField(`to[].operation.${path}`, /:\*$/),
+  ),
 ];
+
+/** A field of an AuthorizationPolicy's rule that came with schema 4. */
+function ruleField(path: string, like?: RegExp): FieldSince {
+  return {
+    kind: "AuthorizationPolicy",
+    path: `spec.rules[].${path}`,
+    since: 4,
+    without: "withheld",
+    ...(like === undefined ? {} : { like }),
+  };
+}
 
 /** What of the table the resource uses. */
 export function usedOf(
@@ -48,7 +80,7 @@ export function usedOf(
 /** A copy without these fields, or without their new values. */
 export function withoutFields(
   resource: Resource,
-  fields: readonly Pick<FieldSince, "path" | "values">[],
+  fields: readonly Pick<FieldSince, "path" | "values" | "like">[],
 ): Resource {
   const rest = structuredClone(resource);
   for (const field of fields)
@@ -59,13 +91,17 @@ export function withoutFields(
 }
 
 function isNew(
-  { values }: Pick<FieldSince, "values">,
+  { values, like }: Pick<FieldSince, "values" | "like">,
   value: unknown,
 ): boolean {
-  return (
-    values === undefined ||
-    [value].flat().some((each) => values.some((known) => known === each))
-  );
+  if (values === undefined && like === undefined) return true;
+  return [value]
+    .flat()
+    .some(
+      (each) =>
+        values?.some((known) => known === each) === true ||
+        (typeof each === "string" && like?.test(each) === true),
+    );
 }
 
 type Found = (parent: Record<string, unknown>, key: string) => void;

@@ -4,6 +4,7 @@ import type { Steps } from "../core/slices.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
 import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
+import { withoutKubernetes } from "./kubernetes.ts";
 import { fromPointer, shapeOf, type Segment } from "./path.ts";
 import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
@@ -38,9 +39,10 @@ const [FOUND, FOUND_AT_MOST] = [
 ];
 
 export function validate(
-  value: unknown,
+  written: unknown,
   options: ValidateOptions = {},
 ): Validation {
+  const value = withoutKubernetes(written);
   const definition = definitionOf(value);
   if (Array.isArray(definition)) return { ok: false, problems: definition };
   const accepts = validatorOf(definition);

@@ -109,6 +109,8 @@ export interface ServerConnectionInfo {
   readonly peer: SpiffeUri | undefined;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** The address that was called: the socket's own, or the one that it had before it was captured. */
+  readonly localAddress: string;
   /** Where the caller meant to go, where the connection was captured. */
   readonly originalDestination:
     { readonly address: string; readonly port: number } | undefined;

@@ -35,6 +35,7 @@ function socketLike(): Socket & { gone: boolean } {
     gone: false,
     remoteAddress: "127.0.0.1",
     remotePort: 1,
+    localAddress: "127.0.0.1",
     destroy(): void {
       socket.gone = true;
     },
@@ -138,6 +139,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
           peer: undefined,
           remoteAddress: "127.0.0.1",
           remotePort: 1,
+          localAddress: "127.0.0.1",
           originalDestination: undefined,
         },
       },

@@ -1,5 +1,7 @@
 /** Law 15: what is read of a peer takes time that grows with its size alone. Documents: linear-documents.test.ts; the codecs: test/wire/linear.test.ts; whole sidecars: test/hostile/red-team/cost/doubling.test.ts. */
 import t from "tap";
+import { forwardedAddress } from "../../src/policy/authorization/forwarded-address.ts";
+import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
 import { atOnce } from "../../src/core/slices.ts";
 import { upperEscapes } from "../../src/core/text/percent.ts";
 import { parseLabelSelector } from "../../src/control-plane/api/label-selector.ts";
@@ -18,7 +20,10 @@ import { parseAuthority } from "../../src/proxy/destination.ts";
 import { parseToken } from "../../src/push/token.ts";
 import { parseTraceparent } from "../../src/telemetry/trace-context.ts";
 import { growthOf } from "../support/clocks/growth.ts";
-import { authorizationPolicy } from "../support/resources/policy-fixtures.ts";
+import {
+  authorizationPolicy,
+  CONNECTION,
+} from "../support/resources/policy-fixtures.ts";
 import { holds, of } from "../support/laws/linear.ts";
 
 const REQUEST = {
@@ -47,7 +52,7 @@ const authorizer = atOnce(
       }),
     ],
     { namespace: "shop", labels: {} },
-    "ALLOW",
+    MESH_DEFAULTS,
   ),
 );
 const cors = compileCors({
@@ -69,6 +74,7 @@ holds(
     authorizer.authorize({
       peer: undefined,
       port: 80,
+      connection: CONNECTION,
       request: { ...REQUEST, path: `/${path}` },
     }),
   8000,
@@ -81,6 +87,22 @@ holds(
       "NONE",
     ),
   8000,
+);
+holds(
+  "a forwarded address is read",
+  (text) => forwardedAddress(text, 16),
+  8000,
+);
+holds(
+  "forwarded addresses are counted",
+  (text) => forwardedAddress(text, 16),
+  8000,
+  {
+    commas: of(","),
+    addresses: of("192.0.2.1, "),
+    brackets: of("["),
+    colons: of(":"),
+  },
 );
 holds("an authority is read", parseAuthority, 8000);
 holds("cookies are read", (text) => cookieValue(text, "basket"), 30_000);

@@ -18,6 +18,7 @@ import {
   trafficPolicy,
   VERSION,
   workload,
+  CONNECTION,
 } from "../support/resources/policy-fixtures.ts";
 
 function compile(
@@ -270,6 +271,7 @@ void t.test(
     const verdict = inbound.resolve("orders.shop:80")?.authorize({
       peer: undefined,
       port: 3000,
+      connection: CONNECTION,
       request: request("/admin/x"),
     });
     t.match(verdict, { kind: "deny", code: "DENIED", policy: "shop/no-admin" });

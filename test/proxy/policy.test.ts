@@ -1,8 +1,9 @@
 /** What policy lets through and what not, seen from the callers' side. */
 import t from "tap";
+import type { Resource } from "../../src/resources/envelope.ts";
 import { makeField } from "../../src/wire/fields.ts";
 import { overLink } from "../support/peers/over-link.ts";
-import { resource, send, withPair } from "../support/meshes/pair.ts";
+import { resource, send, withPair, type Pair } from "../support/meshes/pair.ts";
 
 const deny = resource("AuthorizationPolicy", "no-web", {
   selector: { matchLabels: { app: "orders" } },
@@ -183,5 +184,57 @@ void t.test("a published port is under PeerAuthentication", async (t) => {
     t.equal((await send(port)).status, 200, "PERMISSIVE admits it");
     pair.apply([permissive, needsPrincipal]);
     t.equal((await send(port)).status, 403, "without an identity");
+  });
+});
+
+void t.test(
+  "a rule reads the caller's address, and X-Forwarded-For as far as the Mesh trusts it",
+  async (t) => {
+    const rule = (source: object): Resource =>
+      resource("AuthorizationPolicy", "from", {
+        selector: { matchLabels: { app: "orders" } },
+        action: "DENY",
+        rules: [{ from: [{ source }] }],
+      });
+    const status = async (pair: Pair, address?: string): Promise<number> =>
+      (
+        await pair.call(
+          address === undefined
+            ? {}
+            : { headers: { "x-forwarded-for": address } },
+        )
+      ).status;
+    const remote = rule({ remoteIpBlocks: ["203.0.113.0/24"] });
+    await withPair({ resources: [remote] }, async (pair) => {
+      t.equal(await status(pair, "203.0.113.9"), 200, "nobody is trusted");
+      pair.apply([rule({ ipBlocks: ["127.0.0.0/8", "::1"] })]);
+      t.equal(await status(pair), 403, "the caller's sidecar is on loopback");
+      t.equal(await status(pair, "203.0.113.9"), 403, "whatever it says");
+      pair.apply([rule({ ipBlocks: ["203.0.113.0/24"] })]);
+      t.equal(await status(pair, "203.0.113.9"), 200, "a field is no address");
+    });
+    const trusting = { resources: [remote], mesh: { trustedHops: 1 } };
+    await withPair(trusting, async (pair) => {
+      t.equal(await status(pair, "203.0.113.9"), 403);
+      t.equal(await status(pair, "198.51.100.1, 203.0.113.9"), 403);
+      t.equal(
+        await status(pair, "203.0.113.9, 198.51.100.1"),
+        200,
+        "the last word is the proxy's",
+      );
+      t.equal(await status(pair), 200);
+    });
+  },
+);
+
+void t.test("a rule reads a header of the request", async (t) => {
+  const only = resource("AuthorizationPolicy", "blue", {
+    selector: { matchLabels: { app: "orders" } },
+    rules: [{ when: [{ key: "request.headers[x-team]", values: ["blue"] }] }],
+  });
+  await withPair({ resources: [only] }, async (pair) => {
+    t.equal((await pair.call({ headers: { "x-team": "blue" } })).status, 200);
+    t.equal((await pair.call({ headers: { "x-team": "red" } })).status, 403);
+    t.equal((await pair.call()).status, 403);
   });
 });

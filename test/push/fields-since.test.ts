@@ -10,6 +10,7 @@ import {
 import { SCHEMA_VERSION } from "../../src/push/names.ts";
 import { KINDS } from "../../src/resources/registry.ts";
 import { service } from "../support/control-plane/push-control-plane.ts";
+import { authorizationPolicy } from "../support/resources/policy-fixtures.ts";
 import { fieldsOf } from "../support/push/fields.ts";
 
 /** As `fieldsOf` names them: what the oldest schema knows. It is recorded, and never changes while that schema is served. */
@@ -31,7 +32,7 @@ void t.test(
   "every field and value of a kind is in the recorded schema or in the table, and none is in both",
   (t) => {
     const recorded = new Set(OLDEST);
-    const tabled = FIELDS_SINCE.flatMap(namesOf);
+    const tabled = FIELDS_SINCE.filter(({ like }) => !like).flatMap(namesOf);
     const now = fieldsOf(KINDS);
     const isTabled = (name: string): boolean =>
       tabled.some(
@@ -46,7 +47,13 @@ void t.test(
       "a new field has a line in FIELDS_SINCE",
     );
     t.strictSame(
-      tabled.filter((name) => recorded.has(name) || !now.includes(name)),
+      FIELDS_SINCE.flatMap((field) =>
+        namesOf(field).filter(
+          (name) =>
+            recorded.has(name) !== (field.like !== undefined) ||
+            !now.includes(name),
+        ),
+      ),
       [],
       "a line of the table is of a field that is there, and was not",
     );
@@ -60,6 +67,28 @@ void t.test(
     t.end();
   },
 );
+
+/** Fields of an AuthorizationPolicy's rule, and whether a sidecar of schema 3 can read them. */
+const RULES: readonly (readonly [object, boolean])[] = [
+  [{ from: [{ source: { namespaces: ["shop"] } }] }, true],
+  [{ from: [{ source: { ipBlocks: ["10.0.0.0/8"] } }] }, false],
+  [{ when: [{ key: "source.ip", values: ["::1"] }] }, false],
+  [{ to: [{ operation: { paths: ["/a/{**}"] } }] }, true],
+  [{ to: [{ operation: { paths: ["/a", "/a/{**}/b"] } }] }, false],
+  [{ to: [{ operation: { notPaths: ["/{**}/"] } }] }, false],
+  [{ to: [{ operation: { hosts: ["a.shop"] } }] }, true],
+  [{ to: [{ operation: { hosts: ["a.shop", "b.shop:*"] } }] }, false],
+];
+
+void t.test("values that an older sidecar would refuse are new", (t) => {
+  for (const [rule, isKnown] of RULES) {
+    const policy = authorizationPolicy("shop/p", { rules: [rule] });
+    const used = usedOf(policy, FIELDS_SINCE);
+    t.equal(used.length === 0, isKnown, JSON.stringify(rule));
+    t.ok(used.every(({ without }) => without === "withheld"));
+  }
+  t.end();
+});
 
 const line = (path: string, values?: readonly string[]): FieldSince => ({
   kind: "Service",

@@ -1,7 +1,9 @@
 /** Validation of an AuthorizationPolicy: nothing ambiguous, and no value that could never match (model, traps 1, 3, 5, 7). */
 import t from "tap";
 import { AUTHORIZATION_POLICY } from "../../src/resources/authorization-policy/schema.ts";
+import { validate } from "../../src/resources/validate.ts";
 import {
+  resourceOf,
   runCases,
   type Case,
   type Expected,
@@ -77,11 +79,6 @@ void t.test("selector and action", (t) => {
     ],
     ["AUDIT", { action: "AUDIT" }, ["spec.action", /not one of ALLOW, DENY/]],
     [
-      "when",
-      { rules: [{ when: [] }] },
-      ["spec.rules[0].when", /not supported by this version/],
-    ],
-    [
       "provider",
       { provider: {} },
       ["spec.provider", /not supported by this version/],
@@ -154,10 +151,54 @@ void t.test("source", (t) => {
       `${SOURCE}.namespaces[0]`,
       /must not be empty/,
     ]),
-    source({ ipBlocks: ["10.0.0.0/8"] }, [
-      `${SOURCE}.ipBlocks`,
-      /not supported by this version/,
+    source({
+      ipBlocks: ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"],
+      notIpBlocks: ["10.9.9.9/16"],
+      remoteIpBlocks: ["0.0.0.0/0"],
+      notRemoteIpBlocks: ["2001:db8::/32"],
+      trustDomains: ["cluster.local", "*.td", "*"],
+      notTrustDomains: ["old-*"],
+    }),
+    ...[
+      "ipBlocks",
+      "notIpBlocks",
+      "remoteIpBlocks",
+      "notRemoteIpBlocks",
+    ].flatMap((list) =>
+      ["10.0.0.0/33", "10.0.0", "*", "fe80::1%eth0", "10.0.0.0/8/8"].map(
+        (value) =>
+          source({ [list]: [value] }, [
+            `${SOURCE}.${list}[0]`,
+            /is not an IP address or a CIDR range/,
+          ]),
+      ),
+    ),
+    source({ trustDomains: ["Cluster.local"] }, [
+      `${SOURCE}.trustDomains[0]`,
+      /not a trust domain/,
     ]),
+    source({ trustDomains: ["a*b"] }, [
+      `${SOURCE}.trustDomains[0]`,
+      /one "\*"/,
+    ]),
+    source({ serviceAccounts: ["shop/web", "web"], trustDomains: ["td"] }),
+    source({ notServiceAccounts: ["shop/web"], ipBlocks: ["10.0.0.0/8"] }),
+    ...["*", "web*", "a/b/c", "/web", "shop/", "Shop/web"].map((value) =>
+      source({ serviceAccounts: [value] }, [
+        `${SOURCE}.serviceAccounts[0]`,
+        /NAMESPACE\/ACCOUNT or ACCOUNT, without wildcards/,
+      ]),
+    ),
+    source({ serviceAccounts: Array.from({ length: 17 }, () => "web") }, [
+      `${SOURCE}.serviceAccounts`,
+      /16/,
+    ]),
+    ...["principals", "notNamespaces"].map((list) =>
+      source({ serviceAccounts: ["web"], [list]: ["*"] }, [
+        `${SOURCE}.serviceAccounts`,
+        new RegExp(`must not stand beside ${list}`),
+      ]),
+    ),
     source({ requestPrincipals: ["*"] }, [
       `${SOURCE}.requestPrincipals`,
       /not supported by this version/,
@@ -200,10 +241,17 @@ void t.test("operation", (t) => {
     ]),
     operation({ paths: ["/a?b"] }, [`${OPERATION}.paths[0]`, /without query/]),
     operation({ paths: ["/a#b"] }, [`${OPERATION}.paths[0]`, /has "#"/]),
-    operation({ paths: ["/{**}/a"] }, [
-      `${OPERATION}.paths[0]`,
-      /only as its last element/,
-    ]),
+    operation({
+      paths: ["/{**}/a", "/store/{**}/cart", "/{*}/x/{**}/y/z", "/a/{**}/"],
+      hosts: ["orders.shop:*", "*.example.com:*", "[::1]:*"],
+    }),
+    ...["/{**}/{*}", "/{**}/a/{**}"].map((path) =>
+      operation({ paths: [path] }, [
+        `${OPERATION}.paths[0]`,
+        /only text after "\{\*\*\}"/,
+      ]),
+    ),
+    operation({ hosts: ["*:*:*"] }, [`${OPERATION}.hosts[0]`, /has a port/]),
     operation({ paths: ["/a{*}"] }, [`${OPERATION}.paths[0]`, /path template/]),
     operation({ paths: ["/{id}"] }, [
       `${OPERATION}.paths[0]`,
@@ -271,5 +319,100 @@ void t.test("operation", (t) => {
     ]),
     operation({ path: ["/"] }, [`${OPERATION}.path`, /did you mean "paths"\?/]),
   ]);
+  t.end();
+});
+
+void t.test("when", (t) => {
+  const AT = "spec.rules[0].when[0]";
+  const condition = (when: object, ...expected: Expected[]): Case => [
+    JSON.stringify(when),
+    { rules: [{ when: [when] }] },
+    ...expected,
+  ];
+  const values = (key: string, value: string, ...expected: Expected[]): Case =>
+    condition({ key, values: [value] }, ...expected);
+  runCases(t, AUTHORIZATION_POLICY, [
+    values("request.headers[X-Team]", "blue*"),
+    values("source.ip", "10.0.0.0/8"),
+    values("remote.ip", "fd00::1"),
+    values("destination.ip", "10.0.0.1"),
+    values("source.namespace", "team-*"),
+    values("source.principal", "cluster.local/ns/shop/sa/web"),
+    values("source.serviceAccount", "shop/web"),
+    values("destination.port", "8080"),
+    condition({ key: "source.namespace", values: ["a"], notValues: ["b"] }),
+    [
+      "when: []",
+      { rules: [{ when: [] }] },
+      ["spec.rules[0].when", /ambiguous/],
+    ],
+    condition({ key: "source.ip" }, [AT, /must have values or notValues/]),
+    condition({ values: ["a"] }, [`${AT}.key`, /is required/]),
+    condition({ key: "source.ip", values: [] }, [`${AT}.values`, /ambiguous/]),
+    values("source.ip", "shop", [`${AT}.values[0]`, /CIDR range/]),
+    condition({ key: "remote.ip", notValues: ["*"] }, [
+      `${AT}.notValues[0]`,
+      /CIDR range/,
+    ]),
+    values("destination.port", "0", [`${AT}.values[0]`, /not a port number/]),
+    values("destination.port", "65536", [
+      `${AT}.values[0]`,
+      /not a port number/,
+    ]),
+    values("source.principal", "shop/web", [
+      `${AT}.values[0]`,
+      /could match nobody/,
+    ]),
+    values("source.serviceAccount", "*", [
+      `${AT}.values[0]`,
+      /without wildcards/,
+    ]),
+    values("request.headers[X-Team]", "a*b", [`${AT}.values[0]`, /one "\*"/]),
+    values("request.headers[:path]", "/a", [`${AT}.key`, /write hosts/]),
+    values("request.headers[X Team]", "a", [`${AT}.key`, /no header name/]),
+    values("request.headers[]", "a", [`${AT}.key`, /not a key/]),
+    ...["request.auth.principal", "connection.sni", "experimental.envoy.x"].map(
+      (key) => values(key, "a", [`${AT}.key`, /not supported by this version/]),
+    ),
+    values("source.ipp", "a", [
+      `${AT}.key`,
+      /not a key of a condition.*did you mean "source.ip"\?/,
+    ]),
+  ]);
+  t.end();
+});
+
+void t.test("what Kubernetes writes around it is taken off", (t) => {
+  const written = {
+    ...resourceOf(AUTHORIZATION_POLICY, { rules: [{}] }),
+    apiVersion: "security.istio.io/v1beta1",
+    metadata: {
+      name: "sample",
+      namespace: "shop",
+      generation: 2,
+      managedFields: [{ manager: "kubectl" }],
+      ownerReferences: [],
+      finalizers: ["x"],
+      selfLink: "/x",
+      annotations: { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+    },
+  };
+  const before = JSON.stringify(written);
+  const result = validate(written);
+  t.match(result, {
+    ok: true,
+    resource: { apiVersion: "security.istio.io/v1" },
+    warnings: [],
+  });
+  t.strictSame(result.ok && Object.keys(result.resource.metadata), [
+    "name",
+    "namespace",
+    "generation",
+    "annotations",
+  ]);
+  t.equal(JSON.stringify(written), before, "what was given is as it was");
+  t.match(validate({ ...written, apiVersion: "security.istio.io/v1alpha1" }), {
+    ok: false,
+  });
   t.end();
 });

@@ -43,6 +43,7 @@ const INFO = {
   peer: undefined,
   remoteAddress: "127.0.0.1",
   remotePort: 1,
+  localAddress: "127.0.0.1",
   originalDestination: undefined,
 } as const;
 

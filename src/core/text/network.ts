@@ -1,5 +1,5 @@
 /** IP addresses and ranges: one form for each, and what they tell of where somebody is. */
-import { isIP } from "node:net";
+import { BlockList, isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 
 /** IPv6 clients are counted per /64, because one host controls the whole prefix. */
@@ -19,6 +19,13 @@ export function networkOf(address: string): string {
 /** An IPv4 address in IPv6 notation as what it is; every other text as it stands. */
 export function unmapped(address: string): string {
   return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
+}
+
+/** An address as a socket tells it: IPv4 in IPv6 notation as IPv4, a link-local one without its zone. */
+export function plainAddress(address: string): string {
+  const plain = unmapped(address);
+  const zone = plain.indexOf("%");
+  return zone < 0 ? plain : plain.slice(0, zone);
 }
 
 /** An IP address in its one shortest form, IPv4 in IPv6 notation as IPv4; undefined where the text is none, or has a zone. */
@@ -56,6 +63,24 @@ export function isWithin(address: string, ranges: readonly string[]): boolean {
     const [network, bits] = ipaddr.parseCIDR(known);
     return network.kind() === parsed.kind() && parsed.match(network, bits);
   });
+}
+
+/** Gives a test whether an address is in one of the ranges. It holds for nothing but an address, and for a range that can be read. */
+export function compileRanges(
+  ranges: readonly string[],
+): (address: string) => boolean {
+  const list = new BlockList();
+  for (const range of ranges) {
+    const [address = "", bits] = canonicalRange(range)?.split("/") ?? [];
+    if (address !== "")
+      list.addSubnet(address, Number(bits), familyOf(address));
+  }
+  return (address) =>
+    isIP(address) !== 0 && list.check(address, familyOf(address));
+}
+
+function familyOf(address: string): "ipv4" | "ipv6" {
+  return isIP(address) === 6 ? "ipv6" : "ipv4";
 }
 
 /** Why nobody can be reached by the address from elsewhere; undefined where somebody may be. */

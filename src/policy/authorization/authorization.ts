@@ -4,53 +4,23 @@
  * One ALLOW policy for a workload turns its default into "deny what is not listed" (trap 2); a policy without rules matches
  * nothing, so an empty ALLOW denies everything (trap 1). Every policy that applies counts, they add up (trap 13).
  */
-import { memo } from "../../core/memo.ts";
 import {
   filterSteps,
   pieces,
   sortSteps,
   type Steps,
 } from "../../core/slices.ts";
-import type { SpiffeUri } from "../../core/units.ts";
-import { parseSpiffeId } from "../../identity/spiffe.ts";
-import type {
-  AuthorizationOperation,
-  AuthorizationPolicyResource,
-  AuthorizationRule,
-  AuthorizationSource,
-} from "../../resources/authorization-policy/spec.ts";
-import { MESH_NAME, type DefaultAction } from "../../resources/mesh/schema.ts";
+import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
+import { MESH_NAME, type MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   applies,
   nameOf,
   passedOverOf,
   type AuthorizedWorkload,
 } from "./applies.ts";
-import {
-  matchHost,
-  matchPath,
-  matchText,
-  type CompilePattern,
-} from "./patterns.ts";
-
-/** What is known of a call. Identity comes from the verified peer certificate of its own connection only (law 5, trap 4). */
-export interface AuthorizationFacts {
-  /** SPIFFE id of the peer, as a URI; undefined on plaintext. */
-  readonly peer: SpiffeUri | undefined;
-  /** The application's port. */
-  readonly port: number;
-  /** Undefined for TCP: what only HTTP has is missing then (trap 3). */
-  readonly request: AuthorizedRequest | undefined;
-}
-
-/** What authorization reads of a request; `RequestFacts` satisfies it. */
-export interface AuthorizedRequest {
-  readonly method: string;
-  /** Lower-case, without port. */
-  readonly host: string;
-  /** Normalised, without query: the very path that is forwarded (law 6). */
-  readonly path: string;
-}
+import { callOf, type AuthorizationFacts, type Call } from "./call.ts";
+import { compileRule } from "./rule.ts";
+import type { Test } from "./tests.ts";
 
 export type Verdict =
   | { readonly kind: "allow" }
@@ -94,20 +64,6 @@ export interface ConsideredRule {
 
 const ALLOW: Verdict = { kind: "allow" };
 
-/** The facts with the peer's name taken apart once, for all rules. */
-interface Call {
-  readonly principal: string | undefined;
-  readonly namespace: string | undefined;
-  readonly port: string;
-  readonly request: AuthorizedRequest | undefined;
-}
-
-interface Test {
-  readonly meets: (call: Call) => boolean;
-  /** What in a call does not meet it, found by `meets` itself. */
-  readonly why: (call: Call) => string;
-}
-
 interface CompiledPolicy {
   readonly name: string;
   readonly action: "DENY" | "ALLOW";
@@ -116,11 +72,17 @@ interface CompiledPolicy {
   readonly denials: readonly Verdict[];
 }
 
+/** What authorization takes from the Mesh. */
+export type AuthorizationSettings = Pick<
+  MeshSettings,
+  "authorization" | "trustedHops"
+>;
+
 /** By steps: a mesh may have thousands of policies, for one workload or for all of them. */
 export function* compileAuthorization(
   policies: readonly AuthorizationPolicyResource[],
   workload: AuthorizedWorkload,
-  defaultAction: DefaultAction,
+  { authorization: { defaultAction }, trustedHops }: AuthorizationSettings,
 ): Steps<Authorizer> {
   const applying = yield* filterSteps(policies, (policy) =>
     applies(policy, workload),
@@ -138,7 +100,7 @@ export function* compileAuthorization(
   for (const [, policy] of sorted) {
     yield;
     const list = policy.spec.action === "DENY" ? deny : allow;
-    list.push(compilePolicy(policy));
+    list.push(compilePolicy(policy, trustedHops));
   }
   const names = [...deny, ...allow].map((policy) => policy.name);
   // Asked for by `explain` alone: the mesh may have thousands of them.
@@ -201,7 +163,7 @@ function considered(
  */
 function verdictWithoutMatch(
   allow: readonly CompiledPolicy[],
-  defaultAction: DefaultAction,
+  defaultAction: MeshSettings["authorization"]["defaultAction"],
 ): Verdict {
   const [first] = allow;
   if (first !== undefined)
@@ -211,14 +173,20 @@ function verdictWithoutMatch(
     : { kind: "deny", code: "NOT_ALLOWED", policy: MESH_NAME };
 }
 
-function compilePolicy(policy: AuthorizationPolicyResource): CompiledPolicy {
+function compilePolicy(
+  policy: AuthorizationPolicyResource,
+  trustedHops: number,
+): CompiledPolicy {
   const name = nameOf(policy);
+  const { namespace = "" } = policy.metadata;
   const denies = policy.spec.action === "DENY";
   const rules = policy.spec.rules ?? [];
   return {
     name,
     action: denies ? "DENY" : "ALLOW",
-    rules: rules.map((rule) => compileRule(rule, denies)),
+    rules: rules.map((rule) =>
+      compileRule(rule, { denies, namespace, trustedHops }),
+    ),
     denials: rules.map((_rule, index) => ({
       kind: "deny",
       code: "DENIED",
@@ -226,159 +194,4 @@ function compilePolicy(policy: AuthorizationPolicyResource): CompiledPolicy {
       rule: index,
     })),
   };
-}
-
-function callOf(facts: AuthorizationFacts): Call {
-  const { principal, namespace } =
-    facts.peer === undefined ? NOBODY : callerOf(facts.peer);
-  return {
-    principal,
-    namespace,
-    port: String(facts.port),
-    request: facts.request,
-  };
-}
-
-/** A peer's name taken apart. */
-type Caller = Pick<Call, "principal" | "namespace">;
-
-const NOBODY: Caller = { principal: undefined, namespace: undefined };
-
-/** All requests of a connection have the same peer, and to take its name apart is most of what a simple policy costs. */
-const callerOf: (peer: SpiffeUri) => Caller = memo((peer) => {
-  const id = parseSpiffeId(peer);
-  // Nobody has a name that is not an identity of a mesh.
-  if (id === undefined) return NOBODY;
-  return {
-    principal: peer.slice("spiffe://".length),
-    namespace: id.namespace,
-  };
-});
-
-function compileRule(rule: AuthorizationRule, denies: boolean): Test {
-  const parts = [
-    any(
-      "from",
-      rule.from?.map(({ source }) => compileSource(source)),
-    ),
-    any(
-      "to",
-      rule.to?.map(({ operation }) => compileOperation(operation, denies)),
-    ),
-  ];
-  return all(parts);
-}
-
-function compileSource(source: AuthorizationSource): Test {
-  const principal = (call: Call): string | undefined => call.principal;
-  const namespace = (call: Call): string | undefined => call.namespace;
-  return all([
-    positive("principal", source.principals, matchText, principal),
-    negative("principal", source.notPrincipals, matchText, principal),
-    positive("namespace", source.namespaces, matchText, namespace),
-    negative("namespace", source.notNamespaces, matchText, namespace),
-  ]);
-}
-
-function compileOperation(
-  operation: AuthorizationOperation,
-  denies: boolean,
-): Test {
-  const method = (call: Call): string | undefined => call.request?.method;
-  const host = (call: Call): string | undefined => call.request?.host;
-  const path = (call: Call): string | undefined => call.request?.path;
-  const port = (call: Call): string => call.port;
-  const ports = [
-    positive("port", operation.ports, matchText, port),
-    negative("port", operation.notPorts, matchText, port),
-  ];
-  const http = [
-    positive("method", operation.methods, matchText, method),
-    negative("method", operation.notMethods, matchText, method),
-    positive("host", operation.hosts, matchHost, host),
-    negative("host", operation.notHosts, matchHost, host),
-    positive("path", operation.paths, matchPath, path),
-    negative("path", operation.notPaths, matchPath, path),
-  ].filter((test) => test !== undefined);
-  return http.length === 0
-    ? all(ports)
-    : all([...ports, ofHttp(all(http), denies)]);
-}
-
-/** On TCP the attributes are missing: a DENY takes the whole port, an ALLOW gives nothing (trap 3). */
-function ofHttp(test: Test, denies: boolean): Test {
-  return {
-    meets: (call) => (call.request === undefined ? denies : test.meets(call)),
-    why: (call) =>
-      call.request === undefined
-        ? "not an HTTP request, so the rule's HTTP fields cannot match"
-        : test.why(call),
-  };
-}
-
-function all(tests: readonly (Test | undefined)[]): Test {
-  const present = tests.filter((test) => test !== undefined);
-  const [only] = present;
-  if (present.length === 1 && only !== undefined) return only;
-  return {
-    meets: (call) => present.every((test) => test.meets(call)),
-    why: (call) => present.find((test) => !test.meets(call))?.why(call) ?? "",
-  };
-}
-
-/** One of the list is enough. */
-function any(
-  what: string,
-  tests: readonly Test[] | undefined,
-): Test | undefined {
-  return tests === undefined
-    ? undefined
-    : {
-        meets: (call) => tests.some((test) => test.meets(call)),
-        why: (call) =>
-          tests
-            .map((test, index) => `${what}[${index}]: ${test.why(call)}`)
-            .join("; "),
-      };
-}
-
-type Read = (call: Call) => string | undefined;
-
-function positive(
-  of: string,
-  patterns: readonly string[] | undefined,
-  compile: CompilePattern,
-  read: Read,
-): Test | undefined {
-  if (patterns === undefined) return undefined;
-  const tests = patterns.map(compile);
-  return {
-    meets(call) {
-      const value = read(call);
-      return value !== undefined && tests.some((test) => test(value));
-    },
-    why(call) {
-      const value = read(call);
-      return value === undefined
-        ? `the call has no ${of}, which comes from its caller's certificate`
-        : `${of} ${JSON.stringify(value)} is not among ${patterns.join(", ")}`;
-    },
-  };
-}
-
-/** `notX`: true where the value is missing (trap 5). */
-function negative(
-  of: string,
-  patterns: readonly string[] | undefined,
-  compile: CompilePattern,
-  read: Read,
-): Test | undefined {
-  const test = positive(of, patterns, compile, read);
-  return test === undefined
-    ? undefined
-    : {
-        meets: (call) => !test.meets(call),
-        why: (call) =>
-          `${of} ${JSON.stringify(read(call))} is one that is left out (${patterns?.join(", ") ?? ""})`,
-      };
 }

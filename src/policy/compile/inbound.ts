@@ -75,7 +75,7 @@ function* policyOf(
   const authorizer = yield* compileAuthorization(
     input.authorizationPolicies.map(({ resource }) => resource),
     self,
-    mesh.authorization.defaultAction,
+    mesh,
   );
   const named = yield* namedPorts(input, warnings);
   const parsed = parsedPorts(named, warnings);

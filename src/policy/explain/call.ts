@@ -6,6 +6,7 @@ import { explainCallee } from "./callee.ts";
 import { explainCaller, type CallerAnswer, type Where } from "./caller.ts";
 import {
   decision,
+  valueAt,
   type Decision,
   type Lookup,
   type Outcome,
@@ -140,6 +141,13 @@ function endpointsOf(
   return named.length > 0 ? named : ready;
 }
 
+/** The address of the caller's Workload; undefined where there is none. */
+function addressOf({ snapshot, find }: Side): string | undefined {
+  const { namespace, name } = snapshot.self;
+  const address = valueAt(find(`Workload/${namespace}/${name}`), "address");
+  return typeof address === "string" ? address : undefined;
+}
+
 function withCallee(
   question: CallQuestion,
   { decisions, outcome, onward }: CallerAnswer,
@@ -170,6 +178,10 @@ function withCallee(
       ? { kind: "plaintext", port: endpoint.port }
       : { kind: "link", destination: via.destination },
     peer: caller.plaintext ? undefined : caller.snapshot.self.identity,
+    connection: {
+      remoteAddress: addressOf(caller),
+      localAddress: endpoint.address,
+    },
     sent,
     tunnel,
   });

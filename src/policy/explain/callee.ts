@@ -4,6 +4,10 @@ import type {
   AuthorizationTrace,
   ConsideredRule,
 } from "../authorization/authorization.ts";
+import type {
+  AuthorizedConnection,
+  AuthorizedRequest,
+} from "../authorization/call.ts";
 import { readRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
 import type { RoutedRequest } from "../router/candidate.ts";
@@ -29,6 +33,7 @@ export interface CalleeQuestion {
     | { readonly kind: "plaintext"; readonly port: number };
   /** SPIFFE id of the caller; undefined in plaintext. */
   readonly peer: SpiffeUri | undefined;
+  readonly connection: AuthorizedConnection;
   readonly sent: SentRequest;
   readonly tunnel: boolean;
 }
@@ -75,7 +80,6 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
   const { allowedBy, ...authorized } = authorization(
     question,
     port,
-    question.peer,
     read?.facts,
   );
   decisions.push(authorized.decision);
@@ -169,14 +173,14 @@ function mtlsDecision(
 }
 
 function authorization(
-  { find }: CalleeQuestion,
+  { find, peer, connection }: CalleeQuestion,
   port: InboundPort,
-  peer: SpiffeUri | undefined,
-  request: Parameters<InboundPort["explain"]>[0]["request"],
+  request: AuthorizedRequest | undefined,
 ): { readonly decision: Decision; readonly allowedBy: string | undefined } {
   const { verdict, considered, passedOver } = port.explain({
     peer,
     port: port.targetPort,
+    connection,
     request,
   });
   const matched = considered.find(({ why }) => why === undefined);

@@ -285,6 +285,7 @@ export function infoOf(
     peer,
     remoteAddress: socket.remoteAddress ?? "",
     remotePort: socket.remotePort ?? 0,
+    localAddress: original?.address ?? socket.localAddress ?? "",
     originalDestination: original,
     claims: NO_IDENTITY,
   };

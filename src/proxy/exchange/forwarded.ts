@@ -5,9 +5,9 @@
  * application: they may be a gateway, and vouch for what they say by their identity. From anybody else they are taken out by the
  * codec, before policy sees the request, and the application gets what the socket says, as Envoy does at a mesh's edge.
  */
-import { BlockList, isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { messageOf, UserError } from "../../core/errors.ts";
+import { compileRanges, plainAddress } from "../../core/text/network.ts";
 import type { Claims } from "../../wire/exchange.ts";
 import { FieldClass, makeField } from "../../wire/fields.ts";
 
@@ -28,14 +28,11 @@ export type ClaimsOf = (remoteAddress: string) => Claims;
 
 /** `trusted`: CIDR ranges of proxies, load balancers say, whose word on where a request comes from is taken. Throws UserError. */
 export function strangersClaims(trusted: readonly string[]): ClaimsOf {
-  const list = new BlockList();
-  for (const range of trusted) {
-    const [address, bits] = parsed(range);
-    list.addSubnet(address.toString(), bits, address.kind());
-  }
+  for (const range of trusted) checkRange(range);
+  const isTrusted = compileRanges(trusted);
   return (remoteAddress) => {
-    const address = plain(remoteAddress);
-    if (trusted.length > 0 && isTrusted(list, address)) return PROXY;
+    const address = plainAddress(remoteAddress);
+    if (isTrusted(address)) return PROXY;
     return {
       dropped: DROPPED,
       known: [makeField("x-forwarded-for", address, "without"), PROTO],
@@ -43,22 +40,9 @@ export function strangersClaims(trusted: readonly string[]): ClaimsOf {
   };
 }
 
-function isTrusted(list: BlockList, address: string): boolean {
-  const family = isIP(address);
-  return family !== 0 && list.check(address, family === 6 ? "ipv6" : "ipv4");
-}
-
-/** An IPv4 address that came over a dual-stack socket, as IPv4; without the zone of a link-local one. */
-function plain(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped?.[1] !== undefined) return mapped[1];
-  const zone = address.indexOf("%");
-  return zone < 0 ? address : address.slice(0, zone);
-}
-
-function parsed(range: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
+function checkRange(range: string): void {
   try {
-    return ipaddr.parseCIDR(range);
+    ipaddr.parseCIDR(range);
   } catch (error) {
     throw new UserError(
       `invalid --trusted-proxy ${range}: ${messageOf(error)}; expected a range like 10.0.0.0/8 or fd00::/8`,

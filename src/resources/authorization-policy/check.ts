@@ -1,23 +1,20 @@
 /** What the schema of AuthorizationPolicy cannot state: values that could never match, which in a DENY are a hole. */
-import { canonicalAuthority } from "../../core/text/authority.ts";
-import { METHODS } from "../../core/text/methods.ts";
-import type { AuthorizationPolicyResource } from "./spec.ts";
+import { conditionKeyOf, CONDITION_KEYS, headerOf } from "./conditions.ts";
+import type {
+  AuthorizationCondition,
+  AuthorizationPolicyResource,
+  AuthorizationSource,
+} from "./spec.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote, warning } from "../problems.ts";
+import { didYouMean } from "../suggest.ts";
 import { needlessEncoding, neverSurvives } from "../text-checks.ts";
-
-/** What is wrong with one value of a list, if anything. */
-type Judge = (value: string) => string | undefined;
-
-const JUDGES: Readonly<Record<string, Judge>> = {
-  principals: judgePrincipal,
-  namespaces: judgeNamespace,
-  methods: judgeMethod,
-  paths: judgePath,
-  hosts: judgeHost,
-  ports: (value) =>
-    Number(value) > 65_535 ? "is not a port number" : undefined,
-};
+import {
+  CONDITION_JUDGES,
+  judgeWildcard,
+  JUDGES,
+  type Judge,
+} from "./values.ts";
 
 export function checkAuthorizationPolicy({
   spec,
@@ -33,156 +30,104 @@ export function checkAuthorizationPolicy({
   for (const [index, rule] of (spec.rules ?? []).entries()) {
     const at = ["spec", "rules", index];
     for (const [entry, { source }] of (rule.from ?? []).entries())
-      problems.push(...checkLists(source, [...at, "from", entry, "source"]));
+      problems.push(...checkSource(source, [...at, "from", entry, "source"]));
     for (const [entry, { operation }] of (rule.to ?? []).entries())
       problems.push(
         ...checkLists(operation, [...at, "to", entry, "operation"]),
       );
+    for (const [entry, condition] of (rule.when ?? []).entries())
+      problems.push(...checkCondition(condition, [...at, "when", entry]));
   }
   return problems;
 }
 
-function checkLists(
-  lists: object,
-  at: readonly (string | number)[],
-): Problem[] {
+type At = readonly (string | number)[];
+
+/** An account is a namespace and a name in it: beside lists of these it says the same twice, or nothing (Istio refuses it too). */
+function checkSource(source: AuthorizationSource, at: At): Problem[] {
+  const problems = checkLists(source, at);
+  const accounts = ["serviceAccounts", "notServiceAccounts"].find((name) =>
+    Object.hasOwn(source, name),
+  );
+  const other = [
+    "principals",
+    "notPrincipals",
+    "namespaces",
+    "notNamespaces",
+  ].find((name) => Object.hasOwn(source, name));
+  if (accounts !== undefined && other !== undefined)
+    problems.push(
+      error(
+        [...at, accounts],
+        `must not stand beside ${other}; write either of them, or two sources`,
+      ),
+    );
+  return problems;
+}
+
+function checkLists(lists: object, at: At): Problem[] {
   const problems: Problem[] = [];
   for (const [field, values] of Object.entries(lists) as [string, string[]][]) {
     const subject = field.startsWith("not")
       ? field.charAt(3).toLowerCase() + field.slice(4)
       : field;
-    const judge = JUDGES[subject];
-    for (const [index, value] of values.entries()) {
-      const path = [...at, field, index];
-      const fault = judge?.(value) ?? judgeWildcard(subject, value);
-      if (fault !== undefined)
-        problems.push(error(path, `${quote(value)} ${fault}`));
-      else if (subject === "paths") problems.push(...warnOfPath(value, path));
-    }
+    problems.push(
+      ...checkValues(values, subject, JUDGES[subject], [...at, field]),
+    );
   }
   return problems;
 }
 
-/** A star stands first or last; elsewhere, or twice, it would be taken for a letter and match nothing that was meant. */
-function judgeWildcard(subject: string, value: string): string | undefined {
-  if (value === "*") return undefined;
-  const stars = value.split("*").length - 1;
-  if (subject === "paths" && value.includes("{")) return undefined;
-  if (stars === 0) return undefined;
-  if (stars === 1 && (value.startsWith("*") || value.endsWith("*")))
-    return undefined;
-  const advice = subject === "paths" ? "; use {*} for one path element" : "";
-  return `may have one "*", at its start or at its end${advice}`;
-}
-
-function isPattern(value: string): boolean {
-  return value.includes("*");
-}
-
-function judgePrincipal(value: string): string | undefined {
-  if (/^\*?spiffe:\/\//.test(value))
-    return 'must be written without "spiffe://"';
-  return canBePrincipal(value)
-    ? undefined
-    : "is not a principal such as cluster.local/ns/NAMESPACE/sa/ACCOUNT, or the beginning or end of one, so it could match nobody";
-}
-
-/** What the elements of a principal look like (`identity/spiffe.ts`). */
-const ELEMENTS: readonly RegExp[] = [
-  /^[a-z0-9._-]+$/,
-  /^ns$/,
-  /^[A-Za-z0-9._-]+$/,
-  /^sa$/,
-  /^[A-Za-z0-9._-]+$/,
-];
-
-/** Whether some identity of a mesh has the text as its name, its beginning ("abc*") or its end ("*abc"). */
-function canBePrincipal(value: string): boolean {
-  if (value === "*") return true;
-  const atEnd = value.startsWith("*");
-  const atStart = value.endsWith("*");
-  // A star elsewhere, and a second one, are the wildcards' judge's.
-  if ((atStart && atEnd) || value.slice(1, -1).includes("*")) return true;
-  const elements = value.replaceAll("*", "").split("/");
-  if (elements.length > ELEMENTS.length) return false;
-  if (!atEnd && !atStart && elements.length < ELEMENTS.length) return false;
-  return elements.every((element, index) => {
-    const place = atEnd ? ELEMENTS.length - elements.length + index : index;
-    const cut = atEnd ? index === 0 : atStart && index === elements.length - 1;
-    const shape = ELEMENTS[place];
-    if (shape === undefined) return false;
-    if (!cut) return shape.test(element);
-    if (element === "") return true;
-    const word = place === 1 ? "ns" : place === 3 ? "sa" : undefined;
-    if (word === undefined) return shape.test(element);
-    return atEnd ? word.endsWith(element) : word.startsWith(element);
-  });
-}
-
-function judgeNamespace(value: string): string | undefined {
-  return /^[-a-z0-9*]+$/.test(value)
-    ? undefined
-    : "is not the name of a namespace";
-}
-
-function judgeMethod(value: string): string | undefined {
-  if (!/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(value)) return "is not a method";
-  if (value !== value.toUpperCase())
-    return `could match nothing: methods are compared with regard to case; write ${value.toUpperCase()}`;
-  const known = METHODS.some((method) =>
-    value.startsWith("*")
-      ? method.endsWith(value.slice(1))
-      : value.endsWith("*")
-        ? method.startsWith(value.slice(0, -1))
-        : method === value,
-  );
-  return known
-    ? undefined
-    : `could match nothing: a request with such a method is refused with 501; expected one of ${METHODS.join(", ")}`;
-}
-
-function judgeHost(value: string): string | undefined {
-  // Within brackets stands an IPv6 address.
-  if (value.replace(/^\[[^\]]*\]/, "").includes(":"))
-    return "has a port, which is not compared; use ports";
-  if (!/^[-A-Za-z0-9._~*:[\]]+$/.test(value)) return "is not a host name";
-  if (value.length > 1 && value.endsWith("."))
-    return `could match nothing: hosts are compared without the final dot; write ${quote(value.slice(0, -1))}`;
-  if (value.includes("..") || value.startsWith(".") || value === "*.")
-    return "could match nothing: no host has an empty label";
-  return isPattern(value) || canonicalAuthority(value) !== undefined
-    ? undefined
-    : "is not a host name";
-}
-
-function judgePath(value: string): string | undefined {
-  const query = value.search(/[?#]/);
-  if (query >= 0)
-    return `has "${value.charAt(query)}", but only the path is compared, without query and fragment`;
-  const foreign = /[^\x21-\x7e]/u.exec(value)?.[0];
-  if (foreign !== undefined)
-    return `could match nothing: paths are compared percent-encoded; write ${encodeURIComponent(foreign)} for ${quote(foreign)}`;
-  if (/[{}]/.test(value)) return judgeTemplate(value);
-  return value.startsWith("/") || value.startsWith("*")
-    ? undefined
-    : 'must start with "/" or "*"';
-}
-
-/** Elements that are "{*}", or last of all "{**}"; or text without braces and stars. */
-function judgeTemplate(value: string): string | undefined {
-  if (!value.startsWith("/"))
-    return 'is a path template and must start with "/"';
-  const elements = value.slice(1).split("/");
-  for (const [index, element] of elements.entries()) {
-    if (element === "{*}") continue;
-    if (element === "{**}") {
-      if (index === elements.length - 1) continue;
-      return 'may have "{**}" only as its last element';
-    }
-    if (/[{}*]/.test(element))
-      return `is a path template, whose elements are text, "{*}" or, at the end, "{**}"; ${quote(element)} is none of these`;
+function checkValues(
+  values: readonly string[],
+  subject: string,
+  judge: Judge | undefined,
+  at: At,
+): Problem[] {
+  const problems: Problem[] = [];
+  for (const [index, value] of values.entries()) {
+    const path = [...at, index];
+    const fault = judge?.(value) ?? judgeWildcard(subject, value);
+    if (fault !== undefined)
+      problems.push(error(path, `${quote(value)} ${fault}`));
+    else if (subject === "paths") problems.push(...warnOfPath(value, path));
   }
-  return undefined;
+  return problems;
+}
+
+/** Conditions of Istio that this version does not have. */
+const UNSUPPORTED = /^(?:request\.auth\.|connection\.sni$|experimental\.)/;
+
+function checkCondition(condition: AuthorizationCondition, at: At): Problem[] {
+  const { key, values, notValues } = condition;
+  const problems: Problem[] = [];
+  const fault = faultOfKey(key);
+  if (fault !== undefined)
+    problems.push(error([...at, "key"], `${quote(key)} ${fault}`));
+  if (values === undefined && notValues === undefined)
+    problems.push(error(at, "must have values or notValues"));
+  if (fault !== undefined) return problems;
+  const known = conditionKeyOf(key);
+  const judge = known && CONDITION_JUDGES[known];
+  for (const field of ["values", "notValues"] as const)
+    problems.push(
+      ...checkValues(condition[field] ?? [], key, judge, [...at, field]),
+    );
+  return problems;
+}
+
+function faultOfKey(key: string): string | undefined {
+  if (conditionKeyOf(key) !== undefined) return undefined;
+  const header = headerOf(key);
+  if (header?.startsWith(":") === true)
+    return "is not a header; write hosts, methods or paths in an operation";
+  if (header !== undefined)
+    return /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(header)
+      ? undefined
+      : "has no header name in its brackets";
+  if (UNSUPPORTED.test(key)) return "is not supported by this version";
+  const keys = ["request.headers[NAME]", ...CONDITION_KEYS];
+  return `is not a key of a condition${didYouMean(key, keys)}; expected one of ${keys.join(", ")}`;
 }
 
 function warnOfPath(

@@ -24,6 +24,17 @@ const ports = Type.Optional(
     { minItems: 1, maxItems: 64, expected: ANY_OR_NONE },
   ),
 );
+const accounts = Type.Optional(
+  Type.Array(
+    Type.String({
+      pattern: "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[A-Za-z0-9._-]{1,253}$",
+      maxLength: 320,
+      expected:
+        "a service account as NAMESPACE/ACCOUNT or ACCOUNT, without wildcards",
+    }),
+    { minItems: 1, maxItems: 16, expected: ANY_OR_NONE },
+  ),
+);
 const source = Type.Object(
   {
     principals: field(
@@ -33,6 +44,26 @@ const source = Type.Object(
     notPrincipals: field("Identities that it is not for.", values),
     namespaces: field("Namespaces of callers.", values),
     notNamespaces: field("Namespaces that it is not for.", values),
+    serviceAccounts: field(
+      "Service accounts of callers, as NAMESPACE/ACCOUNT, or ACCOUNT in the policy's namespace. Not beside principals or namespaces.",
+      accounts,
+    ),
+    notServiceAccounts: field("Service accounts that it is not for.", accounts),
+    trustDomains: field("Trust domains of callers.", values),
+    notTrustDomains: field("Trust domains that it is not for.", values),
+    ipBlocks: field(
+      "Addresses and CIDR ranges that the connection comes from.",
+      values,
+    ),
+    notIpBlocks: field("Addresses and ranges that it is not for.", values),
+    remoteIpBlocks: field(
+      "Addresses and CIDR ranges that the call comes from by `X-Forwarded-For`, as the Mesh's trustedHops reads it.",
+      values,
+    ),
+    notRemoteIpBlocks: field(
+      "Addresses and ranges that it is not for.",
+      values,
+    ),
   },
   { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
 );
@@ -52,6 +83,18 @@ const operation = Type.Object(
     notPorts: field("Ports that it is not for.", ports),
   },
   { ...CLOSED, minProperties: 1, expected: ANY_OR_NONE },
+);
+
+const condition = Type.Object(
+  {
+    key: field(
+      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip` or `destination.port`.",
+      Type.String({ minLength: 1, maxLength: 512 }),
+    ),
+    values: field("Any of these.", values),
+    notValues: field("None of these.", values),
+  },
+  CLOSED,
 );
 
 const LIST = { minItems: 1, maxItems: 512, expected: ANY_OR_NONE } as const;
@@ -90,6 +133,10 @@ const rule = Type.Object(
           LIST,
         ),
       ),
+    ),
+    when: field(
+      "Conditions: all of these. Without it, none.",
+      Type.Optional(Type.Array(condition, LIST)),
     ),
   },
   CLOSED,
@@ -137,15 +184,8 @@ export const AUTHORIZATION_POLICY: KindDefinition<AuthorizationPolicySpec> =
       "spec.provider": "",
       "spec.targetRef": "",
       "spec.targetRefs": "",
-      "spec.rules[].when": "",
       "spec.rules[].from[].source.requestPrincipals": "",
       "spec.rules[].from[].source.notRequestPrincipals": "",
-      "spec.rules[].from[].source.ipBlocks": "",
-      "spec.rules[].from[].source.notIpBlocks": "",
-      "spec.rules[].from[].source.remoteIpBlocks": "",
-      "spec.rules[].from[].source.notRemoteIpBlocks": "",
-      "spec.rules[].from[].source.serviceAccounts": "",
-      "spec.rules[].from[].source.notServiceAccounts": "",
     },
     check: checkAuthorizationPolicy,
   });

@@ -13,17 +13,19 @@ export interface AuthorizationPolicySpec {
   readonly rules?: readonly AuthorizationRule[];
 }
 
-/** Both, where both are there. */
+/** All of what is there. */
 export interface AuthorizationRule {
   /** Any of these. */
   readonly from?: readonly { readonly source: AuthorizationSource }[];
   /** Any of these. */
   readonly to?: readonly { readonly operation: AuthorizationOperation }[];
+  /** All of these. */
+  readonly when?: readonly AuthorizationCondition[];
 }
 
 /**
  * Each list: any of its values; the lists together: all. Values are exact, "abc*", "*abc", or "*" for present and not empty;
- * a `not` list matches where the value is missing (trap 5). Only a verified peer certificate gives these (trap 4).
+ * a `not` list matches where the value is missing (trap 5). Only a verified peer certificate gives identities (trap 4).
  */
 export interface AuthorizationSource {
   /** "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT", without "spiffe://". */
@@ -31,6 +33,17 @@ export interface AuthorizationSource {
   readonly notPrincipals?: readonly string[];
   readonly namespaces?: readonly string[];
   readonly notNamespaces?: readonly string[];
+  /** "NAMESPACE/ACCOUNT", or "ACCOUNT" in the policy's own namespace; exact. */
+  readonly serviceAccounts?: readonly string[];
+  readonly notServiceAccounts?: readonly string[];
+  readonly trustDomains?: readonly string[];
+  readonly notTrustDomains?: readonly string[];
+  /** Addresses and CIDR ranges: of the connection's other end. */
+  readonly ipBlocks?: readonly string[];
+  readonly notIpBlocks?: readonly string[];
+  /** By X-Forwarded-For, as far as the Mesh's trusted hops vouch for it. */
+  readonly remoteIpBlocks?: readonly string[];
+  readonly notRemoteIpBlocks?: readonly string[];
 }
 
 export interface AuthorizationOperation {
@@ -45,4 +58,12 @@ export interface AuthorizationOperation {
   /** Numbers of the workload's ports, as text. */
   readonly ports?: readonly string[];
   readonly notPorts?: readonly string[];
+}
+
+/** Any of `values`, and none of `notValues`. */
+export interface AuthorizationCondition {
+  /** One of `CONDITION_KEYS`, or `request.headers[NAME]`. */
+  readonly key: string;
+  readonly values?: readonly string[];
+  readonly notValues?: readonly string[];
 }

@@ -52,6 +52,8 @@ export interface MeshSpec {
   /** Required: whether calls that no policy speaks of pass is nobody's silent default. */
   readonly authorization: { readonly defaultAction: DefaultAction };
   readonly pathNormalization?: PathNormalization;
+  /** Proxies before the mesh, each of which adds the address that it sees to X-Forwarded-For. */
+  readonly trustedHops?: number;
   readonly outboundTrafficPolicy?: OutboundTrafficPolicy;
   readonly defaults?: {
     readonly timeouts?: {
@@ -78,6 +80,7 @@ export interface MeshSettings {
   };
   readonly authorization: { readonly defaultAction: DefaultAction };
   readonly pathNormalization: PathNormalization;
+  readonly trustedHops: number;
   readonly outboundTrafficPolicy: OutboundTrafficPolicy;
   readonly defaults: {
     readonly timeouts: {
@@ -105,6 +108,7 @@ export const MESH_DEFAULTS: MeshSettings = {
   },
   authorization: { defaultAction: "ALLOW" },
   pathNormalization: "MERGE_SLASHES",
+  trustedHops: 0,
   outboundTrafficPolicy: "ALLOW_ANY",
   defaults: {
     timeouts: { connect: 1000, streamIdle: 300_000, request: 0 },
@@ -139,6 +143,7 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
     },
     authorization: spec?.authorization ?? base.authorization,
     pathNormalization: spec?.pathNormalization ?? base.pathNormalization,
+    trustedHops: spec?.trustedHops ?? base.trustedHops,
     outboundTrafficPolicy:
       spec?.outboundTrafficPolicy ?? base.outboundTrafficPolicy,
     defaults: {
@@ -277,6 +282,11 @@ const spec: TSchema = describes<MeshSpec>()(
           ]),
         ),
         MESH_DEFAULTS.pathNormalization,
+      ),
+      trustedHops: field(
+        "How many proxies before the mesh add the address that they see to `X-Forwarded-For`: `remote.ip` is the one that the first of them saw. 0: the connection's own.",
+        Type.Optional(Type.Integer({ minimum: 0, maximum: 16 })),
+        MESH_DEFAULTS.trustedHops,
       ),
       outboundTrafficPolicy: field(
         "ALLOW_ANY passes calls to destinations outside the mesh on. REGISTRY_ONLY refuses them with 502.",

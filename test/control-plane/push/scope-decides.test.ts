@@ -1,5 +1,6 @@
 /** What is left out of a sidecar's scope changes none of its decisions: from all that the store has, it would decide the same. */
 import t from "tap";
+import { CONNECTION } from "../../support/resources/policy-fixtures.ts";
 import { Catalogue } from "../../../src/control-plane/push/catalogue/catalogue.ts";
 import {
   type SelfDescription,
@@ -57,6 +58,7 @@ function decisions(snapshot: Snapshot, request: RoutedRequest): unknown {
       port.authorize({
         peer: "spiffe://cluster.local/ns/shop/sa/web",
         port: port.targetPort,
+        connection: CONNECTION,
         request: { host: "orders.shop", ...request },
       }),
     ]),

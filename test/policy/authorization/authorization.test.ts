@@ -1,15 +1,19 @@
 import t from "tap";
+import { MESH_DEFAULTS } from "../../../src/resources/mesh/schema.ts";
 import { atOnce } from "../../../src/core/slices.ts";
 import {
   compileAuthorization,
-  type AuthorizationFacts,
   type Verdict,
 } from "../../../src/policy/authorization/authorization.ts";
+import type { AuthorizationFacts } from "../../../src/policy/authorization/call.ts";
 import type {
   AuthorizationPolicyResource,
   AuthorizationRule,
 } from "../../../src/resources/authorization-policy/spec.ts";
-import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
+import {
+  authorizationPolicy,
+  CONNECTION,
+} from "../../support/resources/policy-fixtures.ts";
 
 const WORKLOAD = { namespace: "shop", labels: { app: "orders", tier: "back" } };
 const WEB = "spiffe://cluster.local/ns/shop/sa/web";
@@ -21,12 +25,19 @@ interface Asked {
   host?: string;
   path?: string;
   tcp?: boolean;
+  headers?: Readonly<Record<string, string>>;
+  /** The caller's address. */
+  source?: string;
 }
 
 function facts(asked: Asked = {}): AuthorizationFacts {
   return {
     peer: "peer" in asked ? asked.peer : WEB,
     port: asked.port ?? 8080,
+    connection: {
+      ...CONNECTION,
+      ...(asked.source === undefined ? {} : { remoteAddress: asked.source }),
+    },
     request:
       asked.tcp === true
         ? undefined
@@ -34,6 +45,7 @@ function facts(asked: Asked = {}): AuthorizationFacts {
             method: asked.method ?? "GET",
             host: asked.host ?? "orders.shop",
             path: asked.path ?? "/",
+            header: (name) => asked.headers?.[name],
           },
   };
 }
@@ -42,9 +54,13 @@ function judge(
   policies: readonly AuthorizationPolicyResource[],
   asked: Asked = {},
   defaultAction: "ALLOW" | "DENY" = "ALLOW",
+  trustedHops = 0,
 ): Verdict {
   return atOnce(
-    compileAuthorization(policies, WORKLOAD, defaultAction),
+    compileAuthorization(policies, WORKLOAD, {
+      authorization: { defaultAction },
+      trustedHops,
+    }),
   ).authorize(facts(asked));
 }
 
@@ -365,7 +381,7 @@ void t.test(
         ...(matchLabels === undefined ? {} : { selector: { matchLabels } }),
       });
       const authorizer = atOnce(
-        compileAuthorization([policy], WORKLOAD, "ALLOW"),
+        compileAuthorization([policy], WORKLOAD, MESH_DEFAULTS),
       );
       const name = `${namespace} ${JSON.stringify(matchLabels)}`;
       t.equal(authorizer.authorize(facts()).kind === "deny", applies, name);
@@ -397,7 +413,7 @@ void t.test(
       };
     });
     const authorizer = atOnce(
-      compileAuthorization(policies, WORKLOAD, "ALLOW"),
+      compileAuthorization(policies, WORKLOAD, MESH_DEFAULTS),
     );
     t.equal(authorizer.authorize(facts()).kind, "allow");
     t.equal(named, 0, "no text is made of those of another namespace");

@@ -10,7 +10,7 @@ import {
   CompileError,
   type CompileOptions,
 } from "../../../src/policy/compile/compile.ts";
-import type { AuthorizationFacts } from "../../../src/policy/authorization/authorization.ts";
+import type { AuthorizationFacts } from "../../../src/policy/authorization/call.ts";
 import { explainCaller } from "../../../src/policy/explain/caller.ts";
 import { lookupIn } from "../../../src/policy/explain/decision.ts";
 import type {
@@ -27,6 +27,7 @@ import {
   request,
   service,
   VERSION,
+  CONNECTION,
 } from "../../support/resources/policy-fixtures.ts";
 import {
   HOSTS,
@@ -203,8 +204,13 @@ function said(
 }
 
 const FACTS: readonly AuthorizationFacts[] = [
-  { peer: PEER, port: 8080, request: request("/a") },
-  { peer: undefined, port: 8080, request: request("/admin/x") },
+  { peer: PEER, port: 8080, connection: CONNECTION, request: request("/a") },
+  {
+    peer: undefined,
+    port: 8080,
+    connection: CONNECTION,
+    request: request("/admin/x"),
+  },
 ];
 
 /** Where a random request goes, and that the cluster is the one of this snapshot. */

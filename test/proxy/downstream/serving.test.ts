@@ -81,6 +81,7 @@ function infoOf(protocol: Protocol, socket: Socket): ServerConnectionInfo {
     peer: undefined,
     remoteAddress: "127.0.0.1",
     remotePort: socket.remotePort ?? 0,
+    localAddress: "127.0.0.1",
     originalDestination: undefined,
   };
 }

@@ -35,6 +35,7 @@ void t.test("a refusal passes the filters between it and the relay", (t) => {
       peer: undefined,
       remoteAddress: "127.0.0.1",
       remotePort: 1,
+      localAddress: "127.0.0.1",
       originalDestination: undefined,
     },
     receive: (receiver) => (caller = receiver),

@@ -97,6 +97,7 @@ function fakeStream(
       peer: undefined,
       remoteAddress: "",
       remotePort: 0,
+      localAddress: "127.0.0.1",
       originalDestination: undefined,
       ...connection,
     },

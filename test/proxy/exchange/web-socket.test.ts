@@ -47,6 +47,7 @@ function staged(status: number = 101): Staged {
       peer: undefined,
       remoteAddress: "127.0.0.1",
       remotePort: 1,
+      localAddress: "127.0.0.1",
       originalDestination: undefined,
     },
     receive: (receiver) => void receivers.push(receiver),

@@ -25,6 +25,7 @@ const INFO = {
   peer: undefined,
   remoteAddress: "192.0.2.1",
   remotePort: 1,
+  localAddress: "127.0.0.1",
   originalDestination: undefined,
 } as const;
 

@@ -25,6 +25,7 @@ export const INFO: ServerConnectionInfo = {
   peer: undefined,
   remoteAddress: "127.0.0.1",
   remotePort: 1,
+  localAddress: "127.0.0.1",
   originalDestination: undefined,
 };
 

@@ -30,6 +30,7 @@ export async function nextSidecar(
             peer: pair.authority.id("web"),
             remoteAddress: "127.0.0.1",
             remotePort: 1,
+            localAddress: "127.0.0.1",
             originalDestination: undefined,
           },
         },

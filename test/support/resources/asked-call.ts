@@ -11,7 +11,13 @@ import {
 } from "../../../src/policy/explain/decision.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
-import { self, service, VERSION, workload } from "./policy-fixtures.ts";
+import {
+  self,
+  service,
+  VERSION,
+  workload,
+  CONNECTION,
+} from "./policy-fixtures.ts";
 
 const NOW = Date.parse("2026-03-01T12:00:00Z");
 export const ORDERS: readonly Resource[] = [
@@ -84,6 +90,7 @@ export function callee(
     find: lookupIn(resources),
     arrival: { kind: "link", destination: "orders.shop:80" },
     peer: "spiffe://cluster.local/ns/shop/sa/web",
+    connection: CONNECTION,
     sent: { method: "GET", authority: "orders.shop", target: "/", fields: [] },
     tunnel: false,
     ...over,

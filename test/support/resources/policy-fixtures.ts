@@ -177,3 +177,9 @@ export function request(
     header: (name) => (name === "host" ? host : over.headers?.[name]),
   };
 }
+
+/** The ends of the connection that a call came on, from 10.0.0.2 to 10.0.0.1. */
+export const CONNECTION = {
+  remoteAddress: "10.0.0.2",
+  localAddress: "10.0.0.1",
+} as const;

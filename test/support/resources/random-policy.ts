@@ -37,6 +37,8 @@ const PARAMS = ["q", "page"];
 const PRINCIPALS = ["cluster.local/ns/shop/sa/web", "cluster.local/ns/shop/*"];
 const OTHERS = ["cluster.local/ns/shop/sa/other", "cluster.local/ns/far/*"];
 const HOSTS = ["orders.shop", "orders-a.shop", "new.example"];
+/** Tests call from loopback. */
+const RANGES = ["127.0.0.0/8", "10.0.0.0/8", "::1"];
 const ORIGIN = "https://page.example";
 
 /** The Services behind which the one instance stands. */
@@ -225,14 +227,7 @@ function authorization(draw: Draw, index: number): Resource {
   const list = <T>(from: readonly T[]): T[] =>
     unique([pick(from), ...some(1, () => pick(from))], String);
   const from = (): Record<string, unknown> => ({
-    source: chance(0.6)
-      ? {
-          [pick(["principals", "notPrincipals"])]: list([
-            ...PRINCIPALS,
-            ...OTHERS,
-          ]),
-        }
-      : { [pick(["namespaces", "notNamespaces"])]: list(["shop", "far"]) },
+    source: source(draw, list),
   });
   const to = (): Record<string, unknown> => ({
     operation: {
@@ -243,6 +238,7 @@ function authorization(draw: Draw, index: number): Resource {
               "/admin/*",
               "/a/{*}",
               "/{**}/b",
+              "/a/{**}/c",
               "*x",
             ]),
           }
@@ -256,12 +252,56 @@ function authorization(draw: Draw, index: number): Resource {
   const rules = Array.from({ length: 3 }, () => ({
     ...(chance(0.6) ? { from: [from()] } : {}),
     ...(chance(0.8) ? { to: [to(), ...some(1, to)] } : {}),
+    ...(chance(0.3) ? { when: [condition(draw, list)] } : {}),
   })).slice(Math.floor(draw() * 3));
   return resource("AuthorizationPolicy", `who-${index}`, {
     selector: { matchLabels: { app: chance(0.85) ? "orders" : "web" } },
     action: chance(0.4) ? "DENY" : "ALLOW",
     ...(chance(0.95) ? { rules } : {}),
   });
+}
+
+type List = <T>(from: readonly T[]) => T[];
+
+function source(draw: Draw, list: List): Record<string, unknown> {
+  const { chance, pick } = dice(draw);
+  if (chance(0.5))
+    return {
+      [pick(["principals", "notPrincipals"])]: list([...PRINCIPALS, ...OTHERS]),
+    };
+  if (chance(0.4))
+    return { [pick(["namespaces", "notNamespaces"])]: list(["shop", "far"]) };
+  if (chance(0.4))
+    return {
+      [pick(["ipBlocks", "notIpBlocks", "remoteIpBlocks"])]: list(RANGES),
+    };
+  return chance(0.5)
+    ? {
+        [pick(["serviceAccounts", "notServiceAccounts"])]: list([
+          "web",
+          "shop/web",
+          "far/web",
+        ]),
+      }
+    : {
+        [pick(["trustDomains", "notTrustDomains"])]: list([
+          "cluster*",
+          "other.td",
+        ]),
+      };
+}
+
+function condition(draw: Draw, list: List): Record<string, unknown> {
+  const { pick } = dice(draw);
+  const [key, values] = pick<readonly [string, readonly string[]]>([
+    [`request.headers[${pick(HEADERS)}]`, [...VALUES, "*"]],
+    ["source.ip", RANGES],
+    ["remote.ip", RANGES],
+    ["destination.ip", RANGES],
+    ["source.serviceAccount", ["web", "far/web"]],
+    ["source.namespace", ["shop", "far"]],
+  ]);
+  return { key, [pick(["values", "values", "notValues"])]: list(values) };
 }
 
 function peerAuthentication(draw: Draw): Resource {

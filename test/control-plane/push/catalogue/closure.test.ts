@@ -1,5 +1,6 @@
 /** What a sidecar gets for what it asks is kept in step, decides as the whole scope would, and holds nothing that is not in that scope. */
 import t from "tap";
+import { CONNECTION } from "../../../support/resources/policy-fixtures.ts";
 import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
 import type { ScopedSet } from "../../../../src/control-plane/push/catalogue/scoped-set.ts";
 import { compileSnapshot } from "../../../../src/policy/compile/compile.ts";
@@ -142,6 +143,7 @@ function inbound(snapshot: Snapshot): string {
       port.authorize({
         peer: "spiffe://cluster.local/ns/shop/sa/web",
         port: port.targetPort,
+        connection: CONNECTION,
         request: { host: "a.shop", ...REQUEST },
       }),
     ]),

@@ -1,0 +1,146 @@
+/** One rule of an AuthorizationPolicy as a test: from, to and when, all of which have to match. */
+import type {
+  AuthorizationCondition,
+  AuthorizationOperation,
+  AuthorizationRule,
+  AuthorizationSource,
+} from "../../resources/authorization-policy/spec.ts";
+import {
+  conditionKeyOf,
+  headerOf,
+  type ConditionKey,
+} from "../../resources/authorization-policy/conditions.ts";
+import {
+  DESTINATION_IP,
+  HOST,
+  METHOD,
+  NAMESPACE,
+  PATH,
+  PORT,
+  PRINCIPAL,
+  remoteIp,
+  requestHeader,
+  serviceAccount,
+  SOURCE_IP,
+  TRUST_DOMAIN,
+} from "./attributes.ts";
+import {
+  all,
+  any,
+  negative,
+  ofHttp,
+  positive,
+  type Attribute,
+  type Test,
+} from "./tests.ts";
+
+export interface RuleContext {
+  /** The rule is of a DENY. */
+  readonly denies: boolean;
+  /** The policy's. */
+  readonly namespace: string;
+  /** Proxies before the mesh that add themselves to X-Forwarded-For. */
+  readonly trustedHops: number;
+}
+
+export function compileRule(
+  { from, to, when }: AuthorizationRule,
+  context: RuleContext,
+): Test {
+  return all([
+    any(
+      "from",
+      from?.map(({ source }) => compileSource(source, context)),
+    ),
+    any(
+      "to",
+      to?.map(({ operation }) => compileOperation(operation, context)),
+    ),
+    ...(when ?? []).map((condition) => compileCondition(condition, context)),
+  ]);
+}
+
+function compileSource(
+  source: AuthorizationSource,
+  { namespace, trustedHops }: RuleContext,
+): Test {
+  const account = serviceAccount(namespace);
+  const remote = remoteIp(trustedHops);
+  return all([
+    positive(PRINCIPAL, source.principals),
+    negative(PRINCIPAL, source.notPrincipals),
+    positive(NAMESPACE, source.namespaces),
+    negative(NAMESPACE, source.notNamespaces),
+    positive(account, source.serviceAccounts),
+    negative(account, source.notServiceAccounts),
+    positive(TRUST_DOMAIN, source.trustDomains),
+    negative(TRUST_DOMAIN, source.notTrustDomains),
+    positive(SOURCE_IP, source.ipBlocks),
+    negative(SOURCE_IP, source.notIpBlocks),
+    positive(remote, source.remoteIpBlocks),
+    negative(remote, source.notRemoteIpBlocks),
+  ]);
+}
+
+function compileOperation(
+  operation: AuthorizationOperation,
+  { denies }: RuleContext,
+): Test {
+  const ports = [
+    positive(PORT, operation.ports),
+    negative(PORT, operation.notPorts),
+  ];
+  const http = [
+    positive(METHOD, operation.methods),
+    negative(METHOD, operation.notMethods),
+    positive(HOST, operation.hosts),
+    negative(HOST, operation.notHosts),
+    positive(PATH, operation.paths),
+    negative(PATH, operation.notPaths),
+  ].filter((test) => test !== undefined);
+  return http.length === 0
+    ? all(ports)
+    : all([...ports, ofHttp(all(http), denies)]);
+}
+
+function compileCondition(
+  { key, values, notValues }: AuthorizationCondition,
+  context: RuleContext,
+): Test {
+  const both = (attribute: Attribute): Test =>
+    all([positive(attribute, values), negative(attribute, notValues)]);
+  const header = headerOf(key);
+  if (header !== undefined)
+    return ofHttp(both(requestHeader(header)), context.denies);
+  const known = conditionKeyOf(key);
+  return known === undefined
+    ? unknownKey(key, context.denies)
+    : both(conditionAttribute(known, context));
+}
+
+/** The kind's check refuses it. Where it comes through all the same, it opens nothing. */
+function unknownKey(key: string, denies: boolean): Test {
+  return { meets: () => denies, why: () => `${key} is not known here` };
+}
+
+function conditionAttribute(
+  key: ConditionKey,
+  { namespace, trustedHops }: RuleContext,
+): Attribute {
+  switch (key) {
+    case "source.ip":
+      return SOURCE_IP;
+    case "remote.ip":
+      return remoteIp(trustedHops);
+    case "source.namespace":
+      return NAMESPACE;
+    case "source.principal":
+      return PRINCIPAL;
+    case "source.serviceAccount":
+      return serviceAccount(namespace);
+    case "destination.ip":
+      return DESTINATION_IP;
+    case "destination.port":
+      return PORT;
+  }
+}

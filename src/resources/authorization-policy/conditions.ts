@@ -1,0 +1,23 @@
+/** The keys that a rule's `when` may have (Istio's conditions). */
+
+export const CONDITION_KEYS = [
+  "source.ip",
+  "remote.ip",
+  "source.namespace",
+  "source.principal",
+  "source.serviceAccount",
+  "destination.ip",
+  "destination.port",
+] as const;
+
+export type ConditionKey = (typeof CONDITION_KEYS)[number];
+
+/** Undefined of a key that is of a header, or of none. */
+export function conditionKeyOf(key: string): ConditionKey | undefined {
+  return CONDITION_KEYS.find((known) => known === key);
+}
+
+/** The name in `request.headers[NAME]`; undefined of any other key. */
+export function headerOf(key: string): string | undefined {
+  return /^request\.headers\[([^[\]]+)\]$/.exec(key)?.[1];
+}
