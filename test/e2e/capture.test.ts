@@ -9,6 +9,7 @@ import {
   WHERRY,
   type CapturedMesh,
 } from "../support/meshes/captured-mesh.ts";
+import { callByName, NAME_SERVERS } from "../support/meshes/captured-names.ts";
 import {
   curl,
   talk,
@@ -220,6 +221,8 @@ function capture(mesh: CapturedMesh): void {
       t.ok(seen.packets(LINK) > 0);
     },
   );
+
+  void t.test("calls go by name", (t) => callByName(t, mesh, GRPC));
 
   void t.test("a call to an IPv6 address is carried too", async (t) => {
     let answer: Answer | undefined;
@@ -441,6 +444,6 @@ const missing = whyNoHosts();
 if (missing === undefined) {
   const interop = { command: serverCommand(GRPC), port: `grpc=${GRPC}` };
   const second = INTEROP_MISSING.length === 0 ? interop : undefined;
-  capture(await startCapturedMesh(second));
+  capture(await startCapturedMesh(second, NAME_SERVERS));
 } else if (process.env["WHERRY_REQUIRE"] === "all") t.fail(missing);
 else t.pass(missing, { skip: missing });

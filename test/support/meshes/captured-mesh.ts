@@ -55,8 +55,9 @@ export interface CapturedMesh {
   close(): Promise<void>;
 }
 
-/** HTTP on 8080; on 9000 bytes are echoed after a greeting, on 9001 the server ends its half first. Tells what it sees, a line each. */
+/** HTTP on 8080, and WebSockets that say a word; on 9000 bytes are echoed after a greeting, on 9001 the server ends its half first. Tells what it sees, a line each. */
 const APPLICATION = `
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { createServer as createTcpServer } from "node:net";
 const name = process.argv[1];
@@ -74,6 +75,12 @@ createServer((request, response) => {
     response.setHeader("x-answered-by", name);
     response.end("plain answer of " + name + " to " + body);
   });
+}).on("upgrade", (request, socket) => {
+  const accept = createHash("sha1").update(request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest("base64");
+  const text = "a frame of " + name;
+  socket.on("error", () => {});
+  socket.write("HTTP/1.1 101 Switching Protocols\\r\\nupgrade: websocket\\r\\nconnection: Upgrade\\r\\nsec-websocket-accept: " + accept + "\\r\\n\\r\\n");
+  socket.write(Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)]));
 }).on("connection", look).listen(8080, "::");
 createTcpServer({ allowHalfOpen: true }, (socket) => {
   look(socket);
@@ -144,8 +151,10 @@ export interface SecondApplication {
   readonly port: string;
 }
 
+/** `nameServers`: those that applications ask; the caller's questions to them are captured. */
 export async function startCapturedMesh(
   second?: SecondApplication,
+  nameServers: readonly string[] = [],
 ): Promise<CapturedMesh> {
   const state = await mkdtemp(join(tmpdir(), "wherry-hosts-"));
   // Sidecars look for their own folder in it.
@@ -211,7 +220,12 @@ export async function startCapturedMesh(
       const directory = join(state, name);
       await mkdir(directory, { mode: 0o700 });
       await chown(directory, PROXY, PROXY);
-      await must(host.run([...WHERRY, "intercept"]));
+      const resolves = name === "caller" && nameServers.length > 0;
+      const captured = resolves
+        ? ["--dns-port", "15053", "--dns-server", nameServers.join()]
+        : [];
+      await must(host.run([...WHERRY, "intercept", ...captured]));
+      if (resolves) await routeNames(host, nameServers);
       const token = await cli([
         ...["token", "create", "-n", "shop", "--service-account", name],
         ...["--label", `app=${name}`, "--uses", "1", "--ttl", "10m"],
@@ -225,6 +239,7 @@ export async function startCapturedMesh(
           ...["--control-plane", push, "--name", name],
           ...["--address", host[address], "--app-port", ports],
           ...["--state", join(directory, "state"), "--access-log", "all"],
+          ...(resolves ? ["--dns"] : []),
           ...["--otlp-endpoint", `http://${machine.ipv4}:${portOf(collector)}`],
         ],
         { uid: PROXY, environment: { WHERRY_TOKEN: token.trim() } },
@@ -264,6 +279,16 @@ export async function startCapturedMesh(
     await close();
     throw error;
   }
+}
+
+/** Packets are routed before rules lead them elsewhere: what the host has no route for is not captured. */
+async function routeNames(
+  host: Host,
+  nameServers: readonly string[],
+): Promise<void> {
+  for (const range of ["240.240.0.0/16", ...nameServers])
+    if (!range.startsWith("127.") && !range.includes(":"))
+      await must(host.run(["ip", "route", "replace", range, "dev", "eth0"]));
 }
 
 function startApplication(host: Host): Daemon {
