@@ -4,7 +4,7 @@ import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.t
 import type { Resource } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
 import { FAULT_INJECTION } from "../resources/fault-injection/schema.ts";
-import { MESH } from "../resources/mesh/schema.ts";
+import { MESH, type MeshSpec } from "../resources/mesh/schema.ts";
 import {
   PEER_AUTHENTICATION,
   type PeerAuthenticationSpec,
@@ -22,7 +22,7 @@ export const MOST_UNREAD_NAMED = 20;
 
 /** What a sidecar does not know of a resource. */
 export interface Unread {
-  /** By their paths, "[]" for any index. */
+  /** By their paths, "[]" for any index; a value as "PATH=VALUE". */
   readonly fields: readonly string[];
   /** What acts in its place. */
   readonly instead: Instead;
@@ -55,13 +55,31 @@ export function closedForm(
     };
     return { ...head, spec };
   }
-  // It holds the trust domain and what all else stands on: the rest of it acts, and calls that no policy allows are refused.
   if (isKind(MESH, resource))
-    return {
-      ...head,
-      spec: { ...resource.spec, authorization: { defaultAction: "DENY" } },
-    };
+    return { ...head, spec: closedMesh(resource.spec, unknown) };
   return undefined;
+}
+
+/**
+ * It holds the trust domain and what all else stands on: the rest of it acts, and calls that no policy allows are refused. Where the
+ * value of a switch is what is not known, it is at its closed end: a weaker normalisation than is meant is a way around a DENY.
+ */
+function closedMesh(spec: MeshSpec, unknown: readonly string[]): MeshSpec {
+  const isUnknown = (field: string): boolean =>
+    unknown.some((path) => path.split("=")[0] === `spec.${field}`);
+  return {
+    ...spec,
+    authorization: { defaultAction: "DENY" },
+    ...(isUnknown("pathNormalization")
+      ? { pathNormalization: "DECODE_AND_MERGE_SLASHES" }
+      : {}),
+    ...(isUnknown("outboundTrafficPolicy")
+      ? { outboundTrafficPolicy: "REGISTRY_ONLY" }
+      : {}),
+    ...(isUnknown("mtls.mode")
+      ? { mtls: { ...spec.mtls, mode: "STRICT" } }
+      : {}),
+  };
 }
 
 /** DENY matches every request; ALLOW, and any action that is not known, allows none. */

@@ -66,36 +66,76 @@ export function validate(
   return { ok: true, resource, warnings: problems };
 }
 
-/** A resource of which this version does not know all fields. */
+/** A resource of which this version does not know all fields, or all values of an enumeration. */
 export interface Unknown {
-  /** Their paths, "[]" for any index. */
+  /** Their paths, "[]" for any index; of a value "PATH=VALUE". */
   readonly fields: readonly string[];
+  /** Whether values are among them. */
+  readonly hasValues: boolean;
   /** All but these. */
   readonly rest: unknown;
 }
 
-/** Undefined where it is none: every field is known, or it is of no kind of this version. */
+/** Undefined where it is none: all is known, or it is of no kind of this version. */
 export function unknownFieldsOf(value: unknown): Unknown | undefined {
   const definition = definitionOf(value);
   if (Array.isArray(definition)) return undefined;
   const accepts = validatorOf(definition);
   if (passes(accepts, value)) return undefined;
   const unknown = (accepts.errors ?? []).filter(
-    ({ keyword }) => keyword === "additionalProperties",
+    (found) => found.keyword === "additionalProperties" || isNewValue(found),
   );
   // Most that is wrong is wrong otherwise, and a copy of it all costs as much as to judge it.
   if (unknown.length === 0) return undefined;
   const fields = new Set<string>();
   const rest: unknown = structuredClone(value);
-  for (const { instancePath, params } of unknown) {
-    const name = String(
-      (params as Readonly<Record<string, unknown>>)["additionalProperty"],
-    );
-    const at = fromPointer(instancePath, value);
-    Reflect.deleteProperty(reached(rest, at), name);
-    if (fields.size < MOST_PROBLEMS) fields.add(shapeOf([...at, name]));
+  const lists = new Map<string, readonly Segment[]>();
+  for (const found of unknown) {
+    const at = fromPointer(found.instancePath, value);
+    const isValue = found.keyword === "enum";
+    const path = isValue ? at : [...at, addedName(found)];
+    const [parent, last] = [path.slice(0, -1), path.at(-1) ?? ""];
+    const place = reached(rest, parent);
+    if (Array.isArray(place)) lists.set(found.instancePath, parent);
+    Reflect.deleteProperty(place, last);
+    if (fields.size < MOST_PROBLEMS)
+      fields.add(
+        isValue
+          ? `${shapeOf(at)}=${String(found.data).slice(0, LONGEST_VALUE)}`
+          : shapeOf(path),
+      );
   }
-  return { fields: [...fields], rest };
+  for (const parent of lists.values()) closeGaps(rest, parent);
+  const hasValues = unknown.some(isNewValue);
+  return { fields: [...fields], hasValues, rest };
+}
+
+/** Characters of an unknown value that are said again. */
+const LONGEST_VALUE = 100;
+
+/** A later version may have one more. Only text and numbers are judged so. */
+function isNewValue({ keyword, data, propertyName }: ErrorObject): boolean {
+  return (
+    keyword === "enum" &&
+    propertyName === undefined &&
+    (typeof data === "string" || typeof data === "number")
+  );
+}
+
+function addedName({ params }: ErrorObject): string {
+  return String(
+    (params as Readonly<Record<string, unknown>>)["additionalProperty"],
+  );
+}
+
+/** A list that lost entries is shorter; one that lost all is not there. */
+function closeGaps(root: unknown, at: readonly Segment[]): void {
+  const holder = reached(root, at.slice(0, -1));
+  const list: unknown = Reflect.get(holder, at.at(-1) ?? "");
+  if (!Array.isArray(list)) return;
+  const kept = list.filter((_entry, index) => Object.hasOwn(list, index));
+  if (kept.length === 0) Reflect.deleteProperty(holder, at.at(-1) ?? "");
+  else Reflect.set(holder, at.at(-1) ?? "", kept);
 }
 
 function reached(value: unknown, at: readonly Segment[]): object {

@@ -62,6 +62,29 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
       ["spec.new"],
       { authorization: { defaultAction: "DENY" }, trustDomain: "td" },
     ],
+    [
+      "switches of the Mesh are at their closed end",
+      {
+        ...MESH,
+        spec: {
+          ...(MESH.spec as object),
+          mtls: { rotateAt: 0.5 },
+          outboundTrafficPolicy: "ALLOW_ANY",
+        },
+      },
+      [
+        "spec.pathNormalization=X",
+        "spec.outboundTrafficPolicy=Y",
+        "spec.mtls.mode=Z",
+      ],
+      {
+        ...(MESH.spec as object),
+        authorization: { defaultAction: "DENY" },
+        mtls: { rotateAt: 0.5, mode: "STRICT" },
+        outboundTrafficPolicy: "REGISTRY_ONLY",
+        pathNormalization: "DECODE_AND_MERGE_SLASHES",
+      },
+    ],
   ] as const) {
     const closed = closedForm(meant, unknown);
     t.strictSame(closed, { ...meant, spec }, title);

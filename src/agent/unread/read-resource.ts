@@ -1,4 +1,4 @@
-/** What a control plane has sent of one resource, read: held to the same schemas as a file, but for fields of a newer version. */
+/** What a control plane has sent of one resource, read: held to the same schemas as a file, but for fields and values of a newer version. */
 import { messageOf } from "../../core/errors.ts";
 import type { Steps } from "../../core/slices.ts";
 import type { Bytes } from "../../core/units.ts";
@@ -22,7 +22,7 @@ import {
 import { WORKLOAD } from "../../resources/workload/schema.ts";
 
 export type ReadResource =
-  /** `unread`: it has fields that this version does not know; the resource is what acts in its place, if anything does. */
+  /** `unread`: it has fields or values that this version does not know; the resource is what acts in its place, if anything does. */
   | { readonly resource: Resource; readonly unread?: Unread }
   | { readonly resource: undefined; readonly unread: Unread }
   | { readonly fault: string };
@@ -68,8 +68,9 @@ export function* readResource(
 }
 
 /**
- * For a resource with unknown fields. Where calls go, the rest says well enough; a policy without one of its conditions is another
- * policy, so that the version before it goes on, or what lets nothing through. Undefined where more than that is wrong.
+ * For a resource with fields, or values of an enumeration, that are not known. Where calls go, the rest says well enough; a policy
+ * without one of its conditions is another policy, so that the version before it goes on, or what lets nothing through. Undefined where
+ * more than that is wrong.
  */
 function readRest(
   parsed: unknown,
@@ -84,11 +85,14 @@ function readRest(
           unread: { fields: ["kind"], instead: "nothing" },
         }
       : undefined;
-  const { fields } = unknown;
+  const { fields, hasValues } = unknown;
   // The name in it is checked with what acts.
   const { kind } = unknown.rest as Pick<Resource, "kind">;
-  if (kind === SERVICE.kind || kind === WORKLOAD.kind)
-    return accepted(unknown.rest, { fields, instead: "rest" });
+  if (kind === SERVICE.kind || kind === WORKLOAD.kind) {
+    const rest = accepted(unknown.rest, { fields, instead: "rest" });
+    // Another kind of Service may have nothing in it that this version can use.
+    if (rest !== undefined || !hasValues) return rest;
+  }
   if (keepsOlder(kind) && older !== undefined)
     return { resource: older, unread: { fields, instead: "older" } };
   const closed = closedForm(unknown.rest as Resource, fields);

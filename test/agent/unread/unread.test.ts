@@ -154,6 +154,180 @@ void t.test(
   },
 );
 
+/** With a value that no version knows at this path. */
+function withValue(resource: Resource, path: string): Resource {
+  const copy = structuredClone(resource);
+  const names = path.split(".");
+  let place = copy as unknown as Record<string, unknown>;
+  for (const name of names.slice(0, -1))
+    place = (place[name] ??= {}) as Record<string, unknown>;
+  place[names.at(-1) ?? ""] = "TOMORROW";
+  return copy;
+}
+
+const PEERS: Resource = {
+  apiVersion: "security.istio.io/v1",
+  kind: "PeerAuthentication",
+  metadata: { name: "p", namespace: "shop" },
+  spec: {
+    selector: { matchLabels: { app: "orders" } },
+    mtls: { mode: "PERMISSIVE" },
+  },
+};
+
+void t.test("a value that is not known costs its resource alone", (t) => {
+  const orders = service("orders", {
+    ports: [
+      { name: "http", port: 80 },
+      { name: "new", port: 81, appProtocol: "grpc" },
+    ],
+  });
+  const outside: Resource = {
+    ...service("outside"),
+    spec: {
+      location: "MESH_EXTERNAL",
+      hosts: ["example.com"],
+      resolution: "DNS",
+      ports: [{ port: 443, appProtocol: "tls" }],
+    },
+  };
+  const rows: readonly [
+    Resource,
+    string,
+    string,
+    Record<string, unknown> | undefined,
+    string,
+  ][] = [
+    [
+      orders,
+      "spec.ports.1.appProtocol",
+      "spec.ports[].appProtocol=TOMORROW",
+      {
+        ...(orders.spec as object),
+        ports: [
+          { name: "http", port: 80 },
+          { name: "new", port: 81 },
+        ],
+      },
+      "rest",
+    ],
+    [outside, "spec.location", "spec.location=TOMORROW", undefined, "nothing"],
+    [
+      policy("DENY"),
+      "spec.action",
+      "spec.action=TOMORROW",
+      { action: "ALLOW" },
+      "closed",
+    ],
+    [
+      PEERS,
+      "spec.mtls.mode",
+      "spec.mtls.mode=TOMORROW",
+      {
+        selector: { matchLabels: { app: "orders" } },
+        mtls: { mode: "STRICT" },
+      },
+      "closed",
+    ],
+    [
+      route("deep", "orders"),
+      "spec.parentRefs.0.kind",
+      "spec.parentRefs[].kind=TOMORROW",
+      undefined,
+      "nothing",
+    ],
+    [
+      MESH,
+      "spec.authorization.defaultAction",
+      "spec.authorization.defaultAction=TOMORROW",
+      { ...(MESH.spec as object), authorization: { defaultAction: "DENY" } },
+      "closed",
+    ],
+    [
+      MESH,
+      "spec.pathNormalization",
+      "spec.pathNormalization=TOMORROW",
+      {
+        ...(MESH.spec as object),
+        authorization: { defaultAction: "DENY" },
+        pathNormalization: "DECODE_AND_MERGE_SLASHES",
+      },
+      "closed",
+    ],
+    [
+      MESH,
+      "spec.outboundTrafficPolicy",
+      "spec.outboundTrafficPolicy=TOMORROW",
+      {
+        ...(MESH.spec as object),
+        authorization: { defaultAction: "DENY" },
+        outboundTrafficPolicy: "REGISTRY_ONLY",
+      },
+      "closed",
+    ],
+  ];
+  for (const [meant, path, field, acts, instead] of rows) {
+    const name = resourceName(keyOf(meant));
+    const plain = service("plain");
+    const sealed = pushTo(
+      start(),
+      [pushed(withValue(meant, path), "1"), pushed(plain, "2")],
+      [
+        [name, "1"],
+        ["Service/shop/plain", "2"],
+      ],
+    );
+    t.strictSame(sealed.resources.get(name)?.resource.spec, acts, field);
+    t.strictSame(sealed.unread?.get(name), { fields: [field], instead });
+    t.strictSame(
+      sealed.resources.get("Service/shop/plain")?.resource.spec,
+      plain.spec,
+      "the rest of the push is in force",
+    );
+  }
+  t.end();
+});
+
+void t.test("where values are lists, the others stay", (t) => {
+  const on = ["connect-failure", "tomorrow", "refused-stream", "later"];
+  const mesh = (list: readonly string[]): Resource => ({
+    ...MESH,
+    spec: { ...(MESH.spec as object), defaults: { retry: { on: list } } },
+  });
+  for (const [sent, kept] of [
+    [on, { retry: { on: ["connect-failure", "refused-stream"] } }],
+    [["tomorrow"], { retry: {} }],
+  ] as const) {
+    const sealed = pushTo(
+      start(),
+      [pushed(mesh(sent), "1")],
+      [["Mesh//default", "1"]],
+    );
+    t.match(sealed.resources.get("Mesh//default")?.resource.spec, {
+      authorization: { defaultAction: "DENY" },
+      defaults: kept,
+    });
+  }
+  t.end();
+});
+
+void t.test(
+  "a value that is wrong otherwise refuses the push, as ever",
+  (t) => {
+    const staging = start();
+    const wrong = { ...PEERS, spec: { mtls: { mode: { a: 1 } } } };
+    atOnce(staging.stage([pushed(wrong, "1")]));
+    const sealed = atOnce(
+      staging.seal({
+        ...{ store: "s", revision: 1, accepted: false, selective: false },
+        digest: digestOf([["PeerAuthentication/shop/p", "1"]]),
+      }),
+    );
+    t.match(sealed, { kind: "refused", reason: /spec\.mtls\.mode/ });
+    t.end();
+  },
+);
+
 void t.test(
   "a policy stays as it was, until one comes that can be read",
   (t) => {
@@ -162,7 +336,7 @@ void t.test(
     const steps: readonly [Resource, string, Resource, string | undefined][] = [
       [policy("DENY"), "1", policy("DENY"), undefined],
       [newer(policy("ALLOW")), "2", policy("DENY"), "older"],
-      [newer(policy("ALLOW")), "3", policy("DENY"), "older"],
+      [policy("TOMORROW"), "3", policy("DENY"), "older"],
       [policy("ALLOW"), "4", policy("ALLOW"), undefined],
     ];
     for (const [sent, version, acts, instead] of steps) {
