@@ -12,6 +12,7 @@ import {
 import { callByName, NAME_SERVERS } from "../support/meshes/captured-names.ts";
 import {
   curl,
+  rulesOf,
   talk,
   type Answer,
   type Talk,
@@ -24,6 +25,10 @@ import {
   serviceOf,
 } from "../support/processes/grpc-interop.ts";
 import { needs } from "../support/processes/tools.ts";
+import {
+  DATABASES_MISSING,
+  databaseSessions,
+} from "../support/meshes/database-sessions.ts";
 import { whyNoHosts, type Host } from "../support/meshes/hosts.ts";
 import { watchWire } from "../support/meshes/wire-watch.ts";
 
@@ -32,19 +37,6 @@ const LINK = 15008;
 const GRPC = 10000;
 const CALLER = "spiffe://cluster.local/ns/shop/sa/caller";
 const CALLEE = "spiffe://cluster.local/ns/shop/sa/callee";
-
-/** The nat tables of both families, without counters and comments. */
-async function rulesOf(host: Host): Promise<string> {
-  const saved = await Promise.all(
-    ["iptables-save", "ip6tables-save"].map(
-      async (tool) => (await host.run([tool, "-t", "nat"])).stdout,
-    ),
-  );
-  return saved
-    .join("")
-    .replace(/^#.*\n/gm, "")
-    .replace(/\[[0-9:]+\]/g, "");
-}
 
 /** A rule that somebody else has set. */
 const FOREIGN = ["-t", "nat", "-A", "OUTPUT", "-p", "udp", "-j", "RETURN"];
@@ -423,6 +415,10 @@ function capture(mesh: CapturedMesh): void {
       },
     );
   }
+
+  void t.test("databases", needs(DATABASES_MISSING), (t) =>
+    databaseSessions(t, mesh),
+  );
 
   void t.test("without the rules everything is as it was", async (t) => {
     const { code } = await callee.run([...WHERRY, "intercept", "--remove"]);

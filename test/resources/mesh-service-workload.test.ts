@@ -280,7 +280,10 @@ void t.test("Service", (t) => {
     t.equal(appProtocolOf({ port: 3306 }), "tcp", "the server speaks first");
     t.equal(appProtocolOf({ port: 8025, targetPort: 25 }), "tcp");
     t.equal(appProtocolOf({ port: 25, appProtocol: "http" }), "http");
-    t.equal(appProtocolOf({ port: 5432 }), "http");
+    for (const port of [5432, 6379, 11211, 27017])
+      t.equal(appProtocolOf({ port }), "tcp", "the protocol is not HTTP");
+    t.equal(appProtocolOf({ port: 6379, appProtocol: "http" }), "http");
+    t.equal(appProtocolOf({ port: 5433 }), "http");
     t.ok(isExportedTo({ ports }, "shop", "any"));
     t.ok(isExportedTo({ ports, exportTo: ["."] }, "shop", "shop"));
     t.notOk(isExportedTo({ ports, exportTo: ["."] }, "shop", "b"));

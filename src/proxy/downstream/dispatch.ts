@@ -5,7 +5,7 @@ import type { Clock } from "../../core/clock.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
-import { serverSpeaksFirst } from "../../mesh/server-first.ts";
+import { carriesBytes } from "../../mesh/opaque-ports.ts";
 import { isOpaque } from "../../policy/compile/clusters.ts";
 import type { Destination, Snapshot } from "../../policy/snapshot.ts";
 import type {
@@ -117,7 +117,7 @@ function dispatchOutbound(
   const outside = original !== undefined && destination === undefined;
   const opaque =
     destination === undefined
-      ? outside && serverSpeaksFirst(original.port)
+      ? outside && carriesBytes(original.port)
       : isOpaque(destination.port);
   if (authority !== undefined && opaque) {
     const bytes = (serverName?: string): void =>

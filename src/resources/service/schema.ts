@@ -1,7 +1,7 @@
 /** Service: the name by which callers know a set of workloads, and its ports; or a destination outside the mesh. */
 import { isIP } from "node:net";
 import Type, { type TSchema } from "typebox";
-import { serverSpeaksFirst } from "../../mesh/server-first.ts";
+import { carriesBytes } from "../../mesh/opaque-ports.ts";
 import type { Resource } from "../envelope.ts";
 import {
   defineKind,
@@ -65,8 +65,8 @@ function defaultProtocol(
   port: number,
   targetPort: number | undefined,
 ): AppProtocol {
-  return serverSpeaksFirst(port) ||
-    (targetPort !== undefined && serverSpeaksFirst(targetPort))
+  return carriesBytes(port) ||
+    (targetPort !== undefined && carriesBytes(targetPort))
     ? "tcp"
     : DEFAULT_APP_PROTOCOL;
 }
@@ -135,7 +135,7 @@ const port = Type.Object(
       Type.Optional(Type.Integer(PORT)),
     ),
     appProtocol: field(
-      "The protocol. Ports for http, http2 and grpc accept parsed requests alone. Without it, tcp where servers are known to speak first: 21, 22, 23, 25, 110, 119, 143, 587, 3306, 5900.",
+      "The protocol. Ports for http, http2 and grpc accept parsed requests alone. Without it, tcp on ports of protocols that are not HTTP: 21, 22, 23, 25, 110, 119, 143, 587, 3306, 5432, 5900, 6379, 11211, 27017.",
       Type.Optional(Type.Enum(["http", "http2", "grpc", "tcp", "tls"])),
       DEFAULT_APP_PROTOCOL,
     ),

@@ -81,3 +81,16 @@ export async function talk(
   if (stdout === "") throw new Error(stderr);
   return JSON.parse(stdout) as Talk;
 }
+
+/** The nat tables of both families, without counters and comments. */
+export async function rulesOf(host: Host): Promise<string> {
+  const saved = await Promise.all(
+    ["iptables-save", "ip6tables-save"].map(
+      async (tool) => (await host.run([tool, "-t", "nat"])).stdout,
+    ),
+  );
+  return saved
+    .join("")
+    .replace(/^#.*\n/gm, "")
+    .replace(/\[[0-9:]+\]/g, "");
+}

@@ -256,7 +256,7 @@ export async function startCapturedMesh(
         "callee",
         "ipv4",
         [
-          "http=8080,echo=9000,ends=9001",
+          "http=8080,echo=9000,ends=9001,redis=6379,postgres=5432",
           ...(second ? [second.port] : []),
         ].join(),
       ),
@@ -343,7 +343,7 @@ async function answers(
 ): Promise<void> {
   await eventually(
     `${what} is ready`,
-    30_000,
+    120_000,
     async () => {
       const { stdout } = await from.run([
         ...["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"],

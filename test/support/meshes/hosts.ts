@@ -256,7 +256,7 @@ function runIn(
       {
         cwd: ROOT,
         env: cleanEnvironment(options.environment),
-        timeout: 20_000,
+        timeout: 60_000,
         maxBuffer: 64 * 1024 * 1024,
       },
       (_error, stdout, stderr) =>
