@@ -26,7 +26,7 @@ import type {
 import { UNBOUNDED, type Buffers } from "./buffers.ts";
 import { onData } from "../runtime/socket-data.ts";
 import { countBroken, lossOfConnection } from "./machine-error.ts";
-import { SocketRoom } from "./socket-room.ts";
+import { Output } from "./socket-output.ts";
 import { reset } from "./sockets.ts";
 
 const ACCEPTED: ResponseHead = {
@@ -60,7 +60,8 @@ class SocketHalf {
   readonly socket: Socket;
   readonly #side: "downstream" | "upstream";
   readonly #buffers: Buffers;
-  readonly #room: SocketRoom;
+  /** As bodies of HTTP/1 leave: what the link brings in one turn is written at once. */
+  readonly #output: Output;
   #receiver: BodyReceiver | undefined;
   /** The peer sends no more, or we have told that it does not. */
   #inputOver = false;
@@ -76,11 +77,7 @@ class SocketHalf {
     this.socket = socket;
     this.#side = side;
     this.#buffers = buffers;
-    this.#room = new SocketRoom(
-      socket,
-      () => this.#receiver?.drained(),
-      buffers,
-    );
+    this.#output = new Output(socket, () => this.#receiver?.drained(), buffers);
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
     socket.on("error", (error) => {
@@ -114,18 +111,20 @@ class SocketHalf {
 
   write(chunk: Buffer): boolean {
     if (!this.socket.writable) return true;
-    this.socket.write(chunk);
-    this.#room.written();
-    return !this.#room.full;
+    this.#output.bytes(chunk);
+    this.#output.later();
+    return !this.#output.full;
   }
 
   end(): void {
     this.#outputOver = true;
+    this.#output.flush();
     this.socket.end();
   }
 
   abort(): void {
     this.#aborted = true;
+    this.#output.discard();
     // A tunnel that broke must not look like one that ended.
     reset(this.socket);
   }

@@ -8,7 +8,7 @@ import type {
 } from "../exchange.ts";
 import { joinedValue, type Fields } from "../fields.ts";
 import type { BodyWriter } from "./write/body-writer.ts";
-import type { Output } from "./write/output.ts";
+import type { Output } from "../socket-output.ts";
 import { Http1Fault } from "./fault.ts";
 import {
   ACCEPT,

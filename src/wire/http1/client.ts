@@ -25,7 +25,7 @@ import { Http1ClientStream, type ClientCarrier } from "./client-stream.ts";
 import { Incoming, type Interpreter } from "./incoming.ts";
 import type { Input } from "./parse/input.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
-import { Output } from "./write/output.ts";
+import { Output } from "../socket-output.ts";
 import type { Http1Fault } from "./fault.ts";
 import { beginRequest } from "./write/request-writer.ts";
 import { ResponseIntake } from "./parse/response-intake.ts";

@@ -19,7 +19,7 @@ import {
   UPGRADE,
 } from "./write/encode.ts";
 import type { Framing } from "./parse/header-section.ts";
-import type { Output } from "./write/output.ts";
+import type { Output } from "../socket-output.ts";
 import { REFUSALS } from "../refusal.ts";
 import { Http1Fault } from "./fault.ts";
 import type { ParsedRequest } from "./parse/request-head.ts";

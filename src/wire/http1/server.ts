@@ -16,7 +16,7 @@ import { UNBOUNDED } from "../buffers.ts";
 import { BodyWriter } from "./write/body-writer.ts";
 import { DEFAULT_LIMITS, type Http1Limit, type Http1Limits } from "./limits.ts";
 import { Linger } from "./linger.ts";
-import { Output } from "./write/output.ts";
+import { Output } from "../socket-output.ts";
 import { Http1Fault, refusalResponse } from "./fault.ts";
 import { REFUSALS } from "../refusal.ts";
 import { RequestReader, type RequestTaker } from "./request-reader.ts";

@@ -3,7 +3,7 @@ import type { Fields } from "../../fields.ts";
 import { fieldLines } from "./encode.ts";
 import type { Framing } from "../parse/header-section.ts";
 import { Http1Fault } from "../fault.ts";
-import type { Output } from "./output.ts";
+import type { Output } from "../../socket-output.ts";
 
 /** One a connection, made ready for each message. */
 export class BodyWriter {

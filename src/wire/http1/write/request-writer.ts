@@ -8,7 +8,7 @@ import {
   encodeRequest,
   UPGRADE,
 } from "./encode.ts";
-import type { Output } from "./output.ts";
+import type { Output } from "../../socket-output.ts";
 import { Http1Fault } from "../fault.ts";
 import { WEBSOCKET } from "../../websocket/handshake.ts";
 

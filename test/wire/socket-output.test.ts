@@ -2,8 +2,8 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import t from "tap";
-import { Buffers } from "../../../../src/wire/buffers.ts";
-import { Output } from "../../../../src/wire/http1/write/output.ts";
+import { Buffers } from "../../src/wire/buffers.ts";
+import { Output } from "../../src/wire/socket-output.ts";
 
 const turn = (): Promise<void> =>
   new Promise((resolve) => void setImmediate(resolve));

@@ -1,7 +1,7 @@
 /** What a connection sends, gathered into one write: head, framing and small bodies in a latin-1 string, large chunks by reference. */
 import type { Socket } from "node:net";
-import { UNBOUNDED, type Buffers } from "../../buffers.ts";
-import { SocketRoom } from "../../socket-room.ts";
+import { UNBOUNDED, type Buffers } from "./buffers.ts";
+import { SocketRoom } from "./socket-room.ts";
 
 /** A chunk up to this size is copied into the text: cheaper than a second entry in a writev. */
 const COPIED = 4096;
