@@ -92,8 +92,9 @@ function isServedInBytes(): Promise<boolean> {
     const socket = connect(OUTBOUND_PORT, LOOPBACK, () => {
       socket.end(Buffer.from([0, 0, 0, 1]));
     });
-    socket.once("data", () => {
-      resolve(true);
+    socket.once("data", (chunk: Buffer) => {
+      // Before it has its configuration, a sidecar takes the bytes for HTTP, and answers in it.
+      resolve(chunk.toString("latin1") === "x");
       socket.destroy();
     });
     socket.on("error", () => undefined);
