@@ -1,4 +1,6 @@
 /** A gRPC client of the control plane: TLS 1.3, the server's SPIFFE id judged before anything is said, no resumption, dead connections found within seconds. */
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { createSecureContext, TLSSocket, type SecureContext } from "node:tls";
 import {
   ChannelCredentials,
@@ -17,6 +19,7 @@ import { formatSpiffeId } from "../identity/spiffe.ts";
 import { UNTIMELY } from "../identity/svid.ts";
 import { trustOf } from "../identity/trust.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
+import { Ciphertext, MOST_UNSEEN } from "../wire/tls/ciphertext.ts";
 import { judgeSocket } from "../wire/tls/tls-context.ts";
 import { pacedConnection } from "./paced-connection.ts";
 
@@ -39,6 +42,8 @@ export interface ConnectionOptions {
   /** The connection has ended, for the server sent what none sends. */
   readonly onFlood?: (reason: string) => void;
 }
+
+const FLOODED = `the control plane floods its connection with what TLS keeps to itself: more than ${MOST_UNSEEN} bytes`;
 
 /** One for all connections that a sidecar makes under the same certificate. */
 const contexts = new WeakMap<Credentials, SecureContext>();
@@ -107,16 +112,19 @@ function judgedChannel(
     const connector = makeConnector(...target);
     const connect = connector.connect.bind(connector);
     connector.connect = async (raw) => {
-      const result = await connect(raw);
+      const ciphertext = work === undefined ? undefined : new Ciphertext(raw);
+      const result = await connect(asSocket(ciphertext ?? raw));
       const { socket } = result;
       if (!(socket instanceof TLSSocket))
         throw new TypeError("the connection is not TLS");
       const fault = faultOf(socket);
       if (fault === undefined) {
-        if (work === undefined) return result;
+        if (work === undefined || ciphertext === undefined) return result;
+        ciphertext.bound(() => onFlood(FLOODED));
+        const onRecord = (bytes: Bytes): void => ciphertext.handedOn(bytes);
         return {
           ...result,
-          socket: pacedConnection(socket, { work, clock, onFlood }),
+          socket: pacedConnection(socket, { work, clock, onRecord, onFlood }),
         };
       }
       // Not at once: OpenSSL is still at work on this connection.
@@ -126,6 +134,12 @@ function judgedChannel(
     return connector;
   };
   return channel;
+}
+
+/** node:tls takes any Duplex; the types of grpc-js say Socket. */
+function asSocket(stream: Duplex): Socket {
+  const socket: unknown = stream;
+  return socket as Socket;
 }
 
 /** Called after each handshake, before a byte is sent. */

@@ -30,6 +30,8 @@ const BARE_LENGTH: Bytes = 1024;
 export interface PacedConnectionOptions {
   readonly work: PacedWork;
   readonly clock: Clock;
+  /** TLS has handed on so many bytes of a record. */
+  readonly onRecord?: (bytes: Bytes) => void;
   /** The connection ends: what comes is not what any control plane sends. */
   readonly onFlood: (reason: string) => void;
 }
@@ -152,6 +154,7 @@ class PacedConnection extends Duplex {
 
   #countRecord(length: Bytes): void {
     this.#options.work.spend(RECORD_COST);
+    this.#options.onRecord?.(length);
     if (length < HEAD) this.#allow(SHORT_RECORD);
   }
 

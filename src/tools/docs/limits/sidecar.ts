@@ -19,6 +19,7 @@ import { LEAST_CHARACTERS, MOST_STEPS } from "../../../core/text/expression.ts";
 import { PAGE_CONNECTIONS } from "../../../sidecar/admin/server.ts";
 import { BEGIN } from "../../../proxy/downstream/eviction.ts";
 import { MOST_DELAYED } from "../../../proxy/filters/faults.ts";
+import { MOST_UNSEEN } from "../../../wire/tls/ciphertext.ts";
 import {
   CONNECTION,
   DEFAULT_LIMITS as SIDECAR,
@@ -220,6 +221,12 @@ export const MEMORY_LIMITS: readonly Limit[] = [
   {
     name: "frames of the control plane that carry nothing of a message",
     default: budget(BARE_FRAMES),
+    beyond:
+      "the connection ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
+  },
+  {
+    name: "what TLS keeps to itself of the control plane's bytes, such as tickets and new keys",
+    default: bytes(MOST_UNSEEN),
     beyond:
       "the connection ends, the config in force stays, and the sidecar comes back after 1 to 30 s",
   },
