@@ -237,7 +237,7 @@ void t.test(
       ...route("bad", "orders"),
       spec: {
         parentRefs: [{ name: "orders" }],
-        rules: [{ matches: [{ path: { type: "Glob", value: "/" } }] }],
+        rules: [{ matches: [{ path: { type: "Exact", value: 7 } }] }],
       },
     };
     await plane.store.put(bad, "absent");
