@@ -130,6 +130,7 @@ void t.test("Mesh", (t) => {
       mtls: { mode: "PERMISSIVE", certificateTTL: "1h30m", rotateAt: 0.4 },
       authorization,
       pathNormalization: "BASE",
+      trustedHops: 2,
       outboundTrafficPolicy: "REGISTRY_ONLY",
       defaults: {
         timeouts: { streamIdle: "10s", request: "2s" },

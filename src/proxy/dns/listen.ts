@@ -5,7 +5,7 @@ import {
   type Socket as Datagrams,
 } from "node:dgram";
 import { createServer, isIPv6, type Server, type Socket } from "node:net";
-import type { Clock } from "../../core/clock.ts";
+import type { Cancel, Clock } from "../../core/clock.ts";
 import { systemCode } from "../../core/errors.ts";
 import { cannotListen, listenOn } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
@@ -145,10 +145,16 @@ async function listenForConnections(
   };
 }
 
-function serve({ resolver }: ListenOptions, socket: Socket): void {
+function serve({ clock, resolver }: ListenOptions, socket: Socket): void {
   let waiting = 0;
   let ended = false;
-  socket.setTimeout(IDLE, () => socket.destroy());
+  const idle = (): Cancel => clock.after(IDLE, () => socket.destroy());
+  let stop = idle();
+  const moved = (): void => {
+    stop();
+    if (!socket.destroyed) stop = idle();
+  };
+  socket.on("close", () => stop());
   socket.on("error", () => undefined);
   const goOn = (): void => {
     if (waiting >= MOST_OPEN || socket.writableNeedDrain) socket.pause();
@@ -159,6 +165,7 @@ function serve({ resolver }: ListenOptions, socket: Socket): void {
     const heard = resolver.hear(message, true, (reply) => {
       waiting -= 1;
       if (socket.destroyed) return;
+      moved();
       socket.write(framed(reply));
       if (ended && waiting === 0) socket.end();
       else goOn();
@@ -169,6 +176,7 @@ function serve({ resolver }: ListenOptions, socket: Socket): void {
   });
   socket.on("drain", goOn);
   socket.on("data", (bytes: Buffer) => {
+    moved();
     if (!reader.read(bytes)) socket.destroy();
   });
   socket.on("end", () => {
