@@ -206,6 +206,8 @@ export class Session {
   #finish(): void {
     if (this.#ended) return;
     this.#ended = true;
+    // What it said it uses is remembered also where no push has followed.
+    this.#takeMissing();
     this.#push = undefined;
     this.#offered?.close();
     this.#options.feed.catalogue.close(this.view);

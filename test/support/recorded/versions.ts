@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
+import { SCHEMA_VERSION } from "../../../src/push/names.ts";
 import { ROOT } from "../processes/demo.ts";
 
 export interface Version {
@@ -57,7 +58,7 @@ export function nextVersion(): Version {
   );
   patch(
     "push/names.ts",
-    "export const SCHEMA_VERSION = 3;",
+    `export const SCHEMA_VERSION = ${SCHEMA_VERSION};`,
     `export const SCHEMA_VERSION = ${NEXT_SCHEMA};`,
   );
   return { main: join(folder, "src", "main.ts"), remove };
