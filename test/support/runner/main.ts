@@ -185,7 +185,7 @@ async function runAll(): Promise<Counts> {
   counts = sum(
     counts,
     await runPlain(longestFirst(together ?? []), {
-      jobs: 3,
+      jobs: 4,
       waits,
       again: true,
       timeout: LONG_TIMEOUT,
