@@ -1,4 +1,5 @@
 // Sidecars of an older version under a newer control plane, with every new field in use, and the other way round.
+import { SCHEMA_VERSION } from "../../src/push/names.ts";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -258,7 +259,7 @@ void t.test(
 
     for (const [name, schema] of [
       ["web-1", 2],
-      ["web-2", 3],
+      ["web-2", SCHEMA_VERSION],
     ] as const) {
       const status = await shop.status(name);
       if (status === undefined) throw new Error(`${name} is not known`);
@@ -340,7 +341,7 @@ void t.test(
       ({ headers }) => headers["x-route"] === "new",
     );
     const status = await shop.status("web-1");
-    t.match(status, { connected: true, agent: { schema: 3 } });
+    t.match(status, { connected: true, agent: { schema: SCHEMA_VERSION } });
     t.equal(status?.refused, undefined);
     t.match(await shop.printed(), /^shop\/web-1 +connected +ready/m);
   },
