@@ -5,9 +5,10 @@
  * application: they may be a gateway, and vouch for what they say by their identity. From anybody else they are taken out by the
  * codec, before policy sees the request, and the application gets what the socket says, as Envoy does at a mesh's edge.
  */
+import { BlockList, isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { messageOf, UserError } from "../../core/errors.ts";
-import { compileRanges, plainAddress } from "../../core/text/network.ts";
+import { plainAddress } from "../../core/text/network.ts";
 import type { Claims } from "../../wire/exchange.ts";
 import { FieldClass, makeField } from "../../wire/fields.ts";
 
@@ -28,11 +29,14 @@ export type ClaimsOf = (remoteAddress: string) => Claims;
 
 /** `trusted`: CIDR ranges of proxies, load balancers say, whose word on where a request comes from is taken. Throws UserError. */
 export function strangersClaims(trusted: readonly string[]): ClaimsOf {
-  for (const range of trusted) checkRange(range);
-  const isTrusted = compileRanges(trusted);
+  const list = new BlockList();
+  for (const range of trusted) {
+    const [address, bits] = parsed(range);
+    list.addSubnet(address.toString(), bits, address.kind());
+  }
   return (remoteAddress) => {
     const address = plainAddress(remoteAddress);
-    if (isTrusted(address)) return PROXY;
+    if (trusted.length > 0 && isTrusted(list, address)) return PROXY;
     return {
       dropped: DROPPED,
       known: [makeField("x-forwarded-for", address, "without"), PROTO],
@@ -40,9 +44,14 @@ export function strangersClaims(trusted: readonly string[]): ClaimsOf {
   };
 }
 
-function checkRange(range: string): void {
+function isTrusted(list: BlockList, address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && list.check(address, family === 6 ? "ipv6" : "ipv4");
+}
+
+function parsed(range: string): [ipaddr.IPv4 | ipaddr.IPv6, number] {
   try {
-    ipaddr.parseCIDR(range);
+    return ipaddr.parseCIDR(range);
   } catch (error) {
     throw new UserError(
       `invalid --trusted-proxy ${range}: ${messageOf(error)}; expected a range like 10.0.0.0/8 or fd00::/8`,
