@@ -1,11 +1,6 @@
 /** One request of `wherry apply` or `wherry delete -f`: what became of each resource, and what is said of it, at its place in the files. */
-import {
-  ApiError,
-  isObject,
-  textOf,
-  type ApiClient,
-  type Cause,
-} from "./client.ts";
+import { isObject } from "../core/text/json.ts";
+import { ApiError, textOf, type ApiClient, type Cause } from "./client.ts";
 import { findingLine, type Manifests } from "./manifests.ts";
 
 export type Manifest = Manifests["resources"][number];

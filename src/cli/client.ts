@@ -1,6 +1,7 @@
 /** The control plane's REST API as the commands use it: one request, one response, and errors that say what to do. */
 import { join } from "node:path";
 import type { Dispatcher } from "undici";
+import { isObject } from "../core/text/json.ts";
 import { wait } from "../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../core/errors.ts";
 import { keepAlive } from "../core/keep-alive.ts";
@@ -211,10 +212,6 @@ function errorOf(status: number, body: unknown): ApiError {
       message: textOf(cause["message"]),
     })),
   );
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Text of a field that may be missing. */

@@ -1,4 +1,5 @@
 /** How a server begins to listen, on a machine that may have no handle for it at the moment, and what a person reads where it cannot. */
+import type { Socket as Datagrams } from "node:dgram";
 import type { AddressInfo, ListenOptions, Server } from "node:net";
 import type { Clock } from "./clock.ts";
 import { messageOf, systemCode, UserError } from "./errors.ts";
@@ -64,6 +65,21 @@ export async function listenOn(
   if (address === null || typeof address === "string")
     throw new TypeError("a listener has a TCP address");
   return address;
+}
+
+/** Resolves when the socket has its address. */
+export function bindDatagrams(
+  socket: Datagrams,
+  port: number,
+  address: string,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once("error", reject);
+    socket.bind(port, address, () => {
+      socket.off("error", reject);
+      resolve();
+    });
+  });
 }
 
 /** For a server that listens already. */

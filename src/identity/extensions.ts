@@ -1,5 +1,6 @@
 /** What a certificate's extensions say, read from the DER itself: node:crypto shows some only as text and others not at all. */
 import type { X509Certificate } from "node:crypto";
+import { isObject } from "../core/text/json.ts";
 import {
   bitStringOctets,
   childrenOf,
@@ -225,9 +226,9 @@ export function readBinding(certificate: X509Certificate): Binding | undefined {
     if (value === undefined || value.length > OUR_LONGEST_BINDING)
       return undefined;
     const parsed: unknown = JSON.parse(value.toString("utf8"));
-    if (!isRecord(parsed)) return undefined;
+    if (!isObject(parsed)) return undefined;
     const { name, labels } = parsed;
-    if (typeof name !== "string" || !isRecord(labels)) return undefined;
+    if (typeof name !== "string" || !isObject(labels)) return undefined;
     const entries: [string, string][] = [];
     for (const [key, label] of Object.entries(labels)) {
       if (typeof label !== "string") return undefined;
@@ -267,10 +268,6 @@ export function publicKeyOctets(subjectPublicKeyInfo: Buffer): Buffer {
     expectTag(readElement(subjectPublicKeyInfo), Tag.SEQUENCE),
   );
   return bitStringOctets(expectTag(key, Tag.BIT_STRING));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isTextList(value: unknown): value is readonly string[] {

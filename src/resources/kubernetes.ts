@@ -1,4 +1,5 @@
 /** What Kubernetes writes around a resource that means nothing here, taken off before the resource is judged. */
+import { isObject } from "../core/text/json.ts";
 import { AUTHORIZATION_POLICY } from "./authorization-policy/schema.ts";
 import type { KindDefinition } from "./kind.ts";
 import { PEER_AUTHENTICATION } from "./peer-authentication/schema.ts";
@@ -39,8 +40,4 @@ export function withoutKubernetes(value: unknown): unknown {
       ),
     );
   return copy;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

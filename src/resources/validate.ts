@@ -1,6 +1,7 @@
 /** From any value to a resource that this version can act on, or to every reason why not. */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { Steps } from "../core/slices.ts";
+import { isObject } from "../core/text/json.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
 import { checkForeignMetadata } from "./foreign-metadata.ts";
 import type { KindDefinition, Problem } from "./kind.ts";
@@ -215,7 +216,7 @@ function validatorOf(definition: KindDefinition): ValidateFunction<Resource> {
 }
 
 function definitionOf(value: unknown): KindDefinition | Problem[] {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
+  if (!isObject(value))
     return [
       {
         path: "",
@@ -225,7 +226,7 @@ function definitionOf(value: unknown): KindDefinition | Problem[] {
   const problems: Problem[] = [];
   const read = (field: "apiVersion" | "kind"): string => {
     const found: unknown = Object.hasOwn(value, field)
-      ? (value as Record<string, unknown>)[field]
+      ? value[field]
       : undefined;
     if (typeof found === "string" && found !== "") return found;
     problems.push({

@@ -1,4 +1,5 @@
 /** `wherry get KIND [NAME]`: resources as a table, as YAML, as JSON. */
+import { isObject } from "../../core/text/json.ts";
 import type { Command } from "commander";
 import { stringify } from "yaml";
 import { parseTimestamp, type Clock } from "../../core/clock.ts";
@@ -6,7 +7,6 @@ import { DEFAULT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
 import type { KindDefinition } from "../../resources/registry.ts";
 import {
   connectApi,
-  isObject,
   withServer,
   type ApiClient,
   type ServerOptions,

@@ -1,8 +1,8 @@
 /** `wherry store`: which store the control plane serves from, and the word that sidecars may take another one's config. */
+import { isObject } from "../../core/text/json.ts";
 import type { Command } from "commander";
 import {
   connectApi,
-  isObject,
   textOf,
   withServer,
   type ServerOptions,

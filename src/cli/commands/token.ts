@@ -1,11 +1,11 @@
 /** `wherry token`: tokens with which sidecars enrol, and tokens for the API. */
+import { isObject } from "../../core/text/json.ts";
 import type { Command } from "commander";
 import { timestamp } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import { DEFAULT_NAMESPACE } from "../../resources/envelope.ts";
 import {
   connectApi,
-  isObject,
   textOf,
   withServer,
   type ServerOptions,

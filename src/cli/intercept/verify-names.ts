@@ -2,6 +2,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, systemCode, UserError } from "../../core/errors.ts";
+import { bindDatagrams } from "../../core/listening.ts";
 import {
   IDENTITY,
   IDENTITY_REPLY,
@@ -97,7 +98,7 @@ async function socketOf(uid: number, family: Family): Promise<Socket> {
   try {
     process.seteuid?.(uid);
     // The system's socket is made when it is bound.
-    await bound(socket, 0, family === "ipv4" ? "0.0.0.0" : "::");
+    await bindDatagrams(socket, 0, family === "ipv4" ? "0.0.0.0" : "::");
   } catch (error) {
     throw new UserError(
       `a question as user ${uid} cannot be asked: ${messageOf(error)}. It needs root, or CAP_SETUID`,
@@ -107,16 +108,6 @@ async function socketOf(uid: number, family: Family): Promise<Socket> {
   }
   socket.on("error", () => undefined);
   return socket;
-}
-
-function bound(socket: Socket, port: number, address: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.once("error", reject);
-    socket.bind(port, address, () => {
-      socket.off("error", reject);
-      resolve();
-    });
-  });
 }
 
 /** Responds where no resolver does; gives the way to stop. */
@@ -130,7 +121,7 @@ async function standIn(family: Family, port: number): Promise<() => void> {
     socket.send(reply, from.port, from.address, () => undefined);
   });
   try {
-    await bound(socket, port, family === "ipv4" ? "127.0.0.1" : "::1");
+    await bindDatagrams(socket, port, family === "ipv4" ? "127.0.0.1" : "::1");
   } catch (error) {
     socket.close();
     // The sidecar runs.

@@ -1,4 +1,5 @@
 /** JSON merge patch, RFC 7396: objects merge, null removes, everything else replaces. */
+import { isObject } from "../../core/text/json.ts";
 
 /** The patched value; neither argument is changed. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
@@ -10,8 +11,4 @@ export function mergePatch(target: unknown, patch: unknown): unknown {
   }
   // Defines own properties, so that a member called "__proto__" is data here as anywhere.
   return Object.fromEntries(merged);
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -4,7 +4,7 @@ import type { KindDefinition, Problem } from "../../resources/kind.ts";
 import { validate } from "../../resources/validate.ts";
 import { BODY_LIMIT } from "./bodies.ts";
 import { invalid, type Cause } from "./errors.ts";
-import { isObject } from "./merge-patch.ts";
+import { isObject } from "../../core/text/json.ts";
 
 export interface ResourceUrl {
   readonly definition: KindDefinition;

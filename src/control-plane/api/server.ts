@@ -36,7 +36,7 @@ import { limitReads } from "./reads.ts";
 import { addApplyRoutes } from "./routes/apply-routes.ts";
 import { addDeleteRoutes } from "./routes/delete-routes.ts";
 import { addMeshRoutes } from "./routes/mesh-routes.ts";
-import { isObject } from "./merge-patch.ts";
+import { isObject } from "../../core/text/json.ts";
 import type { ApiOptions } from "./options.ts";
 import { addResourceRoutes } from "./routes/resource-routes.ts";
 import { Turnstile } from "./turnstile.ts";

@@ -24,15 +24,7 @@ import {
   SOURCE_IP,
   TRUST_DOMAIN,
 } from "./attributes.ts";
-import {
-  all,
-  any,
-  negative,
-  ofHttp,
-  positive,
-  type Attribute,
-  type Test,
-} from "./tests.ts";
+import { all, any, lists, ofHttp, type Attribute, type Test } from "./tests.ts";
 
 export interface RuleContext {
   /** The rule is of a DENY. */
@@ -67,18 +59,12 @@ function compileSource(
   const account = serviceAccount(namespace);
   const remote = remoteIp(trustedHops);
   return all([
-    positive(PRINCIPAL, source.principals),
-    negative(PRINCIPAL, source.notPrincipals),
-    positive(NAMESPACE, source.namespaces),
-    negative(NAMESPACE, source.notNamespaces),
-    positive(account, source.serviceAccounts),
-    negative(account, source.notServiceAccounts),
-    positive(TRUST_DOMAIN, source.trustDomains),
-    negative(TRUST_DOMAIN, source.notTrustDomains),
-    positive(SOURCE_IP, source.ipBlocks),
-    negative(SOURCE_IP, source.notIpBlocks),
-    positive(remote, source.remoteIpBlocks),
-    negative(remote, source.notRemoteIpBlocks),
+    ...lists(PRINCIPAL, source.principals, source.notPrincipals),
+    ...lists(NAMESPACE, source.namespaces, source.notNamespaces),
+    ...lists(account, source.serviceAccounts, source.notServiceAccounts),
+    ...lists(TRUST_DOMAIN, source.trustDomains, source.notTrustDomains),
+    ...lists(SOURCE_IP, source.ipBlocks, source.notIpBlocks),
+    ...lists(remote, source.remoteIpBlocks, source.notRemoteIpBlocks),
   ]);
 }
 
@@ -86,18 +72,12 @@ function compileOperation(
   operation: AuthorizationOperation,
   { denies }: RuleContext,
 ): Test {
-  const ports = [
-    positive(PORT, operation.ports),
-    negative(PORT, operation.notPorts),
-  ];
+  const ports = lists(PORT, operation.ports, operation.notPorts);
   const http = [
-    positive(METHOD, operation.methods),
-    negative(METHOD, operation.notMethods),
-    positive(HOST, operation.hosts),
-    negative(HOST, operation.notHosts),
-    positive(PATH, operation.paths),
-    negative(PATH, operation.notPaths),
-  ].filter((test) => test !== undefined);
+    ...lists(METHOD, operation.methods, operation.notMethods),
+    ...lists(HOST, operation.hosts, operation.notHosts),
+    ...lists(PATH, operation.paths, operation.notPaths),
+  ];
   return http.length === 0
     ? all(ports)
     : all([...ports, ofHttp(all(http), denies)]);
@@ -108,7 +88,7 @@ function compileCondition(
   context: RuleContext,
 ): Test {
   const both = (attribute: Attribute): Test =>
-    all([positive(attribute, values), negative(attribute, notValues)]);
+    all(lists(attribute, values, notValues));
   const header = headerOf(key);
   if (header !== undefined)
     return ofHttp(both(requestHeader(header)), context.denies);

@@ -19,12 +19,23 @@ export interface Attribute {
   readonly origin: string;
 }
 
-/** Any of the values. A call without one has none of them. */
-export function positive(
-  { name, read, compile, origin }: Attribute,
+/** A test for each of the two lists that is there. */
+export function lists(
+  attribute: Attribute,
   values: readonly string[] | undefined,
-): Test | undefined {
-  if (values === undefined) return undefined;
+  notValues: readonly string[] | undefined,
+): readonly Test[] {
+  return [
+    ...(values === undefined ? [] : [positive(attribute, values)]),
+    ...(notValues === undefined ? [] : [negative(attribute, notValues)]),
+  ];
+}
+
+/** Any of the values. A call without one has none of them. */
+function positive(
+  { name, read, compile, origin }: Attribute,
+  values: readonly string[],
+): Test {
   const isAmong = compile(values);
   return {
     meets(call) {
@@ -41,18 +52,13 @@ export function positive(
 }
 
 /** None of the values: true also where the call has none at all (trap 5). */
-export function negative(
-  attribute: Attribute,
-  values: readonly string[] | undefined,
-): Test | undefined {
+function negative(attribute: Attribute, values: readonly string[]): Test {
   const test = positive(attribute, values);
-  return test === undefined
-    ? undefined
-    : {
-        meets: (call) => !test.meets(call),
-        why: (call) =>
-          `${attribute.name} ${JSON.stringify(attribute.read(call))} is one that is left out (${values?.join(", ") ?? ""})`,
-      };
+  return {
+    meets: (call) => !test.meets(call),
+    why: (call) =>
+      `${attribute.name} ${JSON.stringify(attribute.read(call))} is one that is left out (${values.join(", ")})`,
+  };
 }
 
 export function all(tests: readonly (Test | undefined)[]): Test {

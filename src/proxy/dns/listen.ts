@@ -7,7 +7,7 @@ import {
 import { createServer, isIPv6, type Server, type Socket } from "node:net";
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { systemCode } from "../../core/errors.ts";
-import { cannotListen, listenOn } from "../../core/listening.ts";
+import { bindDatagrams, cannotListen, listenOn } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
 import { framed, MessageReader } from "../../wire/dns/stream.ts";
 import { LONGEST_QUESTION } from "../../wire/dns/messages.ts";
@@ -67,7 +67,7 @@ async function listenOnce(options: ListenOptions): Promise<OpenResolver> {
       const server = await listenForConnections(options, host, port);
       closers.push(server.close);
       ({ port } = server);
-      const datagrams = await bindDatagrams(options, host, port);
+      const datagrams = await listenForDatagrams(options, host, port);
       closers.push(() => datagrams.close());
     } catch (thrown) {
       const code = systemCode(thrown);
@@ -81,7 +81,7 @@ async function listenOnce(options: ListenOptions): Promise<OpenResolver> {
 }
 
 /** Beside the process that this one replaces, which listens there for a moment yet. */
-async function bindDatagrams(
+async function listenForDatagrams(
   options: ListenOptions,
   host: string,
   port: number,
@@ -97,13 +97,7 @@ async function bindDatagrams(
       socket.send(reply, from.port, from.address, () => undefined),
     );
   });
-  await new Promise<void>((resolve, reject) => {
-    socket.once("error", reject);
-    socket.bind(port, host, () => {
-      socket.off("error", reject);
-      resolve();
-    });
-  });
+  await bindDatagrams(socket, port, host);
   socket.on("error", (error) =>
     logger.warn({ error: error.message }, "the resolver's socket failed"),
   );

@@ -7,6 +7,7 @@ import type {
 } from "./spec.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote, warning } from "../problems.ts";
+import { HEADER_NAME } from "../schema-parts.ts";
 import { didYouMean } from "../suggest.ts";
 import { needlessEncoding, neverSurvives } from "../text-checks.ts";
 import {
@@ -95,6 +96,8 @@ function checkValues(
   return problems;
 }
 
+const FIELD_NAME = new RegExp(HEADER_NAME.pattern);
+
 /** Conditions of Istio that this version does not have. */
 const UNSUPPORTED = /^(?:request\.auth\.|connection\.sni$|experimental\.)/;
 
@@ -122,7 +125,7 @@ function faultOfKey(key: string): string | undefined {
   if (header?.startsWith(":") === true)
     return "is not a header; write hosts, methods or paths in an operation";
   if (header !== undefined)
-    return /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(header)
+    return FIELD_NAME.test(header)
       ? undefined
       : "has no header name in its brackets";
   if (UNSUPPORTED.test(key)) return "is not supported by this version";

@@ -10,7 +10,7 @@ import { kindOf } from "../../../resources/registry.ts";
 import type { Store } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../access.ts";
-import { isObject } from "../merge-patch.ts";
+import { isObject } from "../../../core/text/json.ts";
 import type { ApiOptions } from "../options.ts";
 import { leaseRefusal, meshRefusal } from "../write-rights.ts";
 import {

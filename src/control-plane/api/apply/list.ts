@@ -16,7 +16,7 @@ import { refusal } from "../access.ts";
 import { statedVersion } from "../resource-validation.ts";
 import { MOST_ITEMS } from "../bodies.ts";
 import { ApiError, invalid, type ApiReason, type Cause } from "../errors.ts";
-import { isObject } from "../merge-patch.ts";
+import { isObject } from "../../../core/text/json.ts";
 import { MOST_CAUSES, validatorOf } from "../validation.ts";
 
 export interface ListRequest<O> {

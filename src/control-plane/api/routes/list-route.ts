@@ -13,7 +13,7 @@ import {
 } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import { ApiError, type Cause } from "../errors.ts";
-import { isObject } from "../merge-patch.ts";
+import { isObject } from "../../../core/text/json.ts";
 import type { ApiOptions } from "../options.ts";
 import { CAUSES } from "../schemas.ts";
 import type { Turnstile } from "../turnstile.ts";

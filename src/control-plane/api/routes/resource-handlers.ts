@@ -1,4 +1,5 @@
 /** What the verbs of the API do to one kind: each is authorize → validate → write, and nothing is changed before all have passed. */
+import { isObject } from "../../../core/text/json.ts";
 import {
   formatKey,
   formatName,
@@ -18,7 +19,7 @@ import {
 } from "../resource-validation.ts";
 import { ApiError, success, type StatusBody } from "../errors.ts";
 import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
-import { isObject, mergePatch } from "../merge-patch.ts";
+import { mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
 import { leaseRefusal, meshRefusal, writeRefusal } from "../write-rights.ts";
 

@@ -15,7 +15,7 @@ import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import { sendLong } from "../long-list.ts";
 import { isWatch } from "../reads.ts";
-import { isObject } from "../merge-patch.ts";
+import { isObject } from "../../../core/text/json.ts";
 import type { ApiOptions } from "../options.ts";
 import {
   readSelector,
