@@ -23,8 +23,9 @@ const SERVER = 2;
 const CLIENT = 3;
 const STATUS_ERROR = 2;
 
-/** SpanFlags: sampled; whether the parent came from elsewhere is known; it did. */
+/** SpanFlags: sampled and random, as in `traceparent`; whether the parent came from elsewhere is known; it did. */
 const SAMPLED = 0x01;
+const RANDOM = 0x02;
 const HAS_IS_REMOTE = 0x100;
 const IS_REMOTE = 0x200;
 
@@ -152,7 +153,10 @@ class Writer {
     this.#tag(16, FIXED32);
     const remote = parentSpanId !== undefined && span.kind === "server";
     this.position = this.#octets.writeUInt32LE(
-      SAMPLED | HAS_IS_REMOTE | (remote ? IS_REMOTE : 0),
+      SAMPLED |
+        (span.random ? RANDOM : 0) |
+        HAS_IS_REMOTE |
+        (remote ? IS_REMOTE : 0),
       this.position,
     );
     this.#end(begun);

@@ -1,4 +1,4 @@
-/** W3C Trace Context (Level 1, 2021-11-23): reading and writing `traceparent`, and the ids in it. */
+/** W3C Trace Context (Level 2): reading and writing `traceparent`, and the ids in it. */
 import { randomFillSync } from "node:crypto";
 
 export interface TraceContext {
@@ -7,7 +7,13 @@ export interface TraceContext {
   /** 16 lower-case hexadecimal digits, not all zero. */
   readonly spanId: string;
   readonly sampled: boolean;
+  /** The rightmost 56 bits of the trace id were drawn at random (Level 2, section 3.2.2.5.2). */
+  readonly random: boolean;
 }
+
+/** Bits of `trace-flags`; the others are set to 0 (section 3.2.2.5.3). */
+const SAMPLED = 1;
+const RANDOM = 2;
 
 const NO_TRACE = "0".repeat(32);
 const NO_SPAN = "0".repeat(16);
@@ -27,7 +33,12 @@ export function parseTraceparent(value: string): TraceContext | undefined {
   const spanId = value.slice(36, 52);
   if (traceId === NO_TRACE || spanId === NO_SPAN) return undefined;
   const flags = Number.parseInt(value.slice(53, 55), 16);
-  return { traceId, spanId, sampled: (flags & 1) === 1 };
+  return {
+    traceId,
+    spanId,
+    sampled: (flags & SAMPLED) !== 0,
+    random: (flags & RANDOM) !== 0,
+  };
 }
 
 /** version 00 "-" trace-id "-" parent-id "-" trace-flags. Every request brings one: by hand it takes a fifth of the pattern's time. */
@@ -45,7 +56,9 @@ function isVersion00(value: string): boolean {
 }
 
 export function formatTraceparent(context: TraceContext): string {
-  return `00-${context.traceId}-${context.spanId}-${context.sampled ? "01" : "00"}`;
+  const { traceId, spanId, sampled, random } = context;
+  const flags = (sampled ? SAMPLED : 0) | (random ? RANDOM : 0);
+  return `00-${traceId}-${spanId}-0${flags}`;
 }
 
 /** Random bytes are drawn by the block: one system call serves hundreds of ids. */
@@ -68,7 +81,12 @@ function randomHex(count: number): string {
 }
 
 const template = Buffer.from(
-  formatTraceparent({ traceId: NO_TRACE, spanId: NO_SPAN, sampled: false }),
+  formatTraceparent({
+    traceId: NO_TRACE,
+    spanId: NO_SPAN,
+    sampled: false,
+    random: true,
+  }),
 );
 const DIGITS = Buffer.from("0123456789abcdef");
 

@@ -5,18 +5,13 @@
  * loaded (`exporter.ts`). So the SDK is off the path of a request and need not be there when the first one comes.
  */
 import type { Clock } from "../core/clock.ts";
-import {
-  FieldClass,
-  makeField,
-  type Field,
-  type Fields,
-} from "../wire/fields.ts";
+import { makeField, type Fields } from "../wire/fields.ts";
+import { readContext } from "./propagation.ts";
 import {
   formatTraceparent,
   newSpanId,
   newTraceId,
   newUnsampledTraceparent,
-  parseTraceparent,
   type TraceContext,
 } from "./trace-context.ts";
 
@@ -29,6 +24,8 @@ export interface SpanRecord {
   readonly spanId: string;
   readonly parentSpanId: string | undefined;
   readonly traceState: string | undefined;
+  /** The random flag of the trace (Trace Context Level 2). */
+  readonly random: boolean;
   /** Milliseconds since the epoch, with a fraction. */
   readonly start: number;
   readonly end: number;
@@ -101,46 +98,6 @@ export function makeTracing(options: TracingOptions): Tracing {
   };
 }
 
-interface Incoming {
-  readonly parent: TraceContext | undefined;
-  readonly state: string | undefined;
-  /** The trace fields to pass on unchanged where nothing is recorded. */
-  readonly forwarded: Fields;
-}
-
-const NOTHING: Incoming = {
-  parent: undefined,
-  state: undefined,
-  forwarded: [],
-};
-
-function readContext(fields: Fields): Incoming {
-  let traceparent: Field | undefined;
-  let state: string | undefined;
-  let repeated = false;
-  for (const field of fields) {
-    if ((field.bits & FieldClass.TRACE) === 0) continue;
-    if (field.name === "tracestate") {
-      state = state === undefined ? field.value : `${state},${field.value}`;
-    } else if (field.name === "traceparent") {
-      repeated = traceparent !== undefined;
-      traceparent = field;
-    }
-  }
-  // A repeated traceparent is as good as none, and tracestate means nothing without it (section 3.3.1.3).
-  if (traceparent === undefined || repeated) return NOTHING;
-  const parent = parseTraceparent(traceparent.value);
-  if (parent === undefined) return NOTHING;
-  return {
-    parent,
-    state,
-    forwarded:
-      state === undefined
-        ? [traceparent]
-        : [traceparent, makeField("tracestate", state, "without")],
-  };
-}
-
 /** A trace that is not recorded is one object, its attempts' as well: they all send the same context on. */
 class Unsampled implements ServerTrace, ClientTrace {
   readonly traceId: string;
@@ -179,12 +136,14 @@ function sampledServer(
   subject: SpanSubject,
 ): ServerTrace {
   const traceId = parent?.traceId ?? newTraceId();
+  const random = parent?.random ?? true;
   const server = openSpan(clock, sink, {
     name: subject.spanName,
     kind: "server",
     traceId,
     parentSpanId: parent?.spanId,
     traceState: state,
+    random,
     attributes: subject.serverAttributes(),
   });
   return {
@@ -199,12 +158,18 @@ function sampledServer(
         traceId,
         parentSpanId: server.spanId,
         traceState: state,
+        random,
         attributes: subject.clientAttributes(),
       });
       const fields = [
         makeField(
           "traceparent",
-          formatTraceparent({ traceId, spanId: client.spanId, sampled: true }),
+          formatTraceparent({
+            traceId,
+            spanId: client.spanId,
+            sampled: true,
+            random,
+          }),
           "without",
         ),
       ];
@@ -226,7 +191,7 @@ function openSpan(
   sink: SpanSink,
   opened: Pick<
     SpanRecord,
-    "name" | "kind" | "traceId" | "parentSpanId" | "traceState"
+    "name" | "kind" | "traceId" | "parentSpanId" | "traceState" | "random"
   > & { readonly attributes: Record<string, AttributeValue> },
 ): OpenSpan {
   const spanId = newSpanId();

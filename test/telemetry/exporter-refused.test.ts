@@ -36,6 +36,7 @@ void t.test("a refusal costs the spans, not the process", async (t) => {
     spanId: "00f067aa0ba902b1",
     parentSpanId: undefined,
     traceState: undefined,
+    random: false,
     start: 1,
     end: 2,
     attributes: {},

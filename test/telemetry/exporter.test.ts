@@ -19,6 +19,7 @@ function record(spanId: string, more: Partial<SpanRecord> = {}): SpanRecord {
     spanId,
     parentSpanId: undefined,
     traceState: undefined,
+    random: false,
     start: START,
     end: START + 12.5,
     attributes: { "url.path": "/orders", "http.response.status_code": 200 },

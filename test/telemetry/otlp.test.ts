@@ -68,7 +68,7 @@ function bySdk(records: readonly SpanRecord[]): Uint8Array {
     const context = {
       traceId: record.traceId,
       spanId: record.spanId,
-      traceFlags: 1,
+      traceFlags: record.random ? 3 : 1,
       ...(record.traceState === undefined
         ? {}
         : { traceState: createTraceState(record.traceState) }),
@@ -151,6 +151,7 @@ const SPAN: fc.Arbitrary<SpanRecord> = fc.record({
   traceState: fc.option(fc.constantFrom("a=1", "a=1,b=2", "no list"), {
     nil: undefined,
   }),
+  random: fc.boolean(),
   start: MOMENT,
   end: MOMENT,
   attributes: fc.dictionary(fc.string({ minLength: 1 }), VALUE, {

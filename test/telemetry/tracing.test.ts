@@ -44,25 +44,24 @@ function setUp(percentage = 100): {
 void t.test(
   "traceparent is read by the grammar of Trace Context 3.2.2",
   (t) => {
-    t.same(parseTraceparent(`00-${TRACE}-${SPAN}-01`), {
-      traceId: TRACE,
-      spanId: SPAN,
-      sampled: true,
-    });
-    t.same(parseTraceparent(`00-${TRACE}-${SPAN}-00`), {
-      traceId: TRACE,
-      spanId: SPAN,
-      sampled: false,
-    });
-    t.same(parseTraceparent(`00-${TRACE}-${SPAN}-03`), {
-      traceId: TRACE,
-      spanId: SPAN,
-      sampled: true,
-    });
+    for (const [end, sampled, random] of [
+      ["01", true, false],
+      ["00", false, false],
+      ["02", false, true],
+      ["03", true, true],
+      ["ff", true, true],
+      ["fc", false, false],
+    ] as const)
+      t.same(
+        parseTraceparent(`00-${TRACE}-${SPAN}-${end}`),
+        { traceId: TRACE, spanId: SPAN, sampled, random },
+        end,
+      );
     t.same(parseTraceparent(`cc-${TRACE}-${SPAN}-01-what-comes`), {
       traceId: TRACE,
       spanId: SPAN,
       sampled: true,
+      random: false,
     });
     const invalid = [
       "",
@@ -95,6 +94,7 @@ void t.test("new ids have their form and do not repeat", (t) => {
         traceId: newTraceId(),
         spanId: newSpanId(),
         sampled: true,
+        random: true,
       }),
     ),
   );
@@ -180,6 +180,7 @@ void t.test(
     t.match(parseTraceparent(fieldValue(first.fields, "traceparent") ?? ""), {
       traceId: server.traceId,
       sampled: false,
+      random: true,
     });
     t.equal(first, second);
     t.end();
@@ -205,6 +206,47 @@ void t.test("the parent's decision is respected in both directions", (t) => {
   }
   t.end();
 });
+
+void t.test(
+  "flags, version and list go on in the form of this version, recorded or not",
+  (t) => {
+    for (const [sent, on] of [
+      [`00-${TRACE}-${SPAN}-02`, `00-${TRACE}-${SPAN}-02`],
+      [`00-${TRACE}-${SPAN}-fe`, `00-${TRACE}-${SPAN}-02`],
+      [`cc-${TRACE}-${SPAN}-08-more`, `00-${TRACE}-${SPAN}-00`],
+    ] as const) {
+      const { fields } = setUp()
+        .tracing.server(
+          [makeField("traceparent", sent), makeField("tracestate", "A=1")],
+          PLAIN,
+        )
+        .client();
+      t.equal(fieldValue(fields, "traceparent"), on, sent);
+      t.equal(fieldValue(fields, "tracestate"), undefined);
+    }
+    for (const [flags, on, random] of [
+      ["01", "01", false],
+      ["03", "03", true],
+      ["ff", "03", true],
+    ] as const) {
+      const { spans, tracing } = setUp();
+      const server = tracing.server(
+        [makeField("traceparent", `00-${TRACE}-${SPAN}-${flags}`)],
+        PLAIN,
+      );
+      const client = server.client();
+      client.end({ status: 200 });
+      t.match(
+        fieldValue(client.fields, "traceparent"),
+        new RegExp(`^00-${TRACE}-[0-9a-f]{16}-${on}$`),
+      );
+      t.equal(spans[0]?.random, random);
+    }
+    const own = setUp().tracing.server([], PLAIN).client();
+    t.match(fieldValue(own.fields, "traceparent"), /-03$/);
+    t.end();
+  },
+);
 
 void t.test(
   "an invalid or repeated traceparent begins a new trace, and its tracestate is dropped",
