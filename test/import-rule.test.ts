@@ -44,7 +44,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
     ["plan-route.ts"],
     ["dns"],
     ["destination.ts", "not-held.ts"],
-    ["filters"],
+    ["filters", "checks"],
     ["application"],
     ["upstream"],
     ["exchange"],

@@ -2,21 +2,17 @@
  * The life of a request that comes to the local application, read top to bottom.
  *
  * ```
- *   accept ─▶ identify ─▶ authorize ─▶ limit ─▶ local app
- *     │           │           │          │         │
- *  MISDIRECTED  MTLS_…     DENIED    RATE_LIMITED  APPLICATION_UNREACHABLE …      rescue.ts answers them all
+ *   accept ─▶ identify ─▶ check ─▶ authorize ─▶ limit ─▶ local app
+ *     │           │       (wait)       │          │         │
+ *  MISDIRECTED  MTLS_…                DENIED  RATE_LIMITED  APPLICATION_UNREACHABLE …      rescue.ts answers them all
  * ```
  */
 import { MeshError } from "../mesh/errors.ts";
 import type { Watch } from "../core/watch.ts";
-import type { AuthorizedRequest } from "../policy/authorization/call.ts";
-import { readRequest, type ReadRequest } from "../policy/path.ts";
+import type { AuthorizationFacts } from "../policy/authorization/call.ts";
+import { readRequest } from "../policy/path.ts";
 import type { InboundPort, Snapshot } from "../policy/snapshot.ts";
-import type {
-  ServerConnectionInfo,
-  ServerHandler,
-  ServerStream,
-} from "../wire/exchange.ts";
+import type { ServerHandler, ServerStream } from "../wire/exchange.ts";
 import { fieldValue } from "../wire/fields.ts";
 import {
   RequestRecord,
@@ -35,7 +31,15 @@ import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
 import { isTunnel } from "../wire/tcp.ts";
 import type { Application } from "./application/application.ts";
+import type { Check, Checks } from "./checks/check.ts";
+import {
+  CheckedRequest,
+  factsOf,
+  type Read,
+} from "./checks/checked-request.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";
+import { HeldStream } from "./checks/held-stream.ts";
+import { runChecks } from "./checks/waiting.ts";
 import { WebSocketStream } from "./exchange/web-socket.ts";
 
 export interface InboundOptions {
@@ -44,6 +48,8 @@ export interface InboundOptions {
   readonly sinks: TelemetrySinks;
   readonly application: Application;
   readonly limiter: Limiter;
+  /** What has to be found out about requests before they are judged; absent: nothing. */
+  readonly checks?: Checks | undefined;
   /** Ports that this process listens on: no stream reaches one, whatever a Service declares. */
   readonly ownPorts: ReadonlySet<number>;
 }
@@ -63,25 +69,33 @@ export function makeInbound(
 ): ServerHandler {
   const { sinks } = options;
   // Nobody has forbidden anything of a port that is no longer declared: a config that came out empty ends no connection (law 8).
-  const judge: Judge = (snapshot, stream) => {
+  const judge: Judged = (snapshot, stream, checked) => {
     const port = portOf(snapshot, arrival, stream, options.ownPorts);
-    const judged = port && judgeRequest(snapshot, port, stream);
-    return judged instanceof MeshError ? judged : undefined;
+    return port && judgeAnew(snapshot, port, stream, checked);
   };
+  const listener = { options, arrival, judge };
   return {
     request: (stream) =>
-      guarded(sinks, "inbound", stream, () =>
-        inbound(options, arrival, stream, judge),
-      ),
+      guarded(sinks, "inbound", stream, () => inbound(listener, stream)),
   };
 }
 
-function inbound(
-  options: InboundOptions,
-  arrival: Arrival,
+/** Why policy, as it is now, refuses a request in flight; `checked`: with what its checks have found out. */
+type Judged = (
+  snapshot: Snapshot,
   stream: ServerStream,
-  judge: Judge,
-): void {
+  checked?: CheckedRequest,
+) => MeshError | undefined;
+
+/** One listener's requests. */
+interface Listener {
+  readonly options: InboundOptions;
+  readonly arrival: Arrival;
+  readonly judge: Judged;
+}
+
+function inbound(listener: Listener, stream: ServerStream): void {
+  const { options, arrival, judge } = listener;
   const { sinks, host } = options;
   const { peer } = stream.connection;
   const inside = peer !== undefined;
@@ -99,13 +113,77 @@ function inbound(
     refuse(sinks, "inbound", stream, UNKNOWN, error, inside);
     return;
   }
+  const checks = options.checks?.of(snapshot, port);
+  const held =
+    checks === undefined ? undefined : new HeldStream(stream, host.buffers);
   const record = new RequestRecord(
     sinks,
     "inbound",
-    stream,
+    held ?? stream,
     port.key === "" ? `port ${port.targetPort}` : port.key,
   );
-  const plan = admit(options, snapshot, port, stream, record);
+  const read = identify(snapshot, port, stream, record);
+  if (read instanceof MeshError) {
+    record.refuse(read, inside);
+    return;
+  }
+  const left = deadlineLeft(stream);
+  const accepted = { listener, snapshot, port, record, inside, left };
+  if (checks !== undefined && held !== undefined) {
+    const request = new CheckedRequest(snapshot, port, held, read);
+    check(accepted, checks, request);
+    return;
+  }
+  const facts = factsOf(port, stream.connection, read?.facts);
+  onward(accepted, stream, read, facts, judge);
+}
+
+/** A request for a declared port, by a caller that may be identified. */
+interface Accepted {
+  readonly listener: Listener;
+  readonly snapshot: Snapshot;
+  readonly port: InboundPort;
+  readonly record: RequestRecord;
+  readonly inside: boolean;
+  /** Milliseconds that the caller's sidecar has left for it. */
+  readonly left: number | undefined;
+}
+
+/** What has to be found out before it can be judged: the request waits for it, where it must. */
+function check(
+  accepted: Accepted,
+  checks: readonly Check[],
+  request: CheckedRequest,
+): void {
+  const { listener, port, record, inside, left } = accepted;
+  if (left === 0) {
+    record.refuse(expired(), inside);
+    return;
+  }
+  const { host } = listener.options;
+  const judge: Judge = (snapshot, stream) =>
+    listener.judge(snapshot, stream, request);
+  runChecks({
+    ...{ host, record, request, checks, inside, left },
+    passed() {
+      const { held, read } = request;
+      onward(accepted, held, read, request.factsOf(port), judge);
+    },
+  });
+}
+
+/** `read` undefined: a tunnel, which has nothing to read. */
+function onward(
+  accepted: Accepted,
+  stream: ServerStream,
+  read: Read | undefined,
+  facts: AuthorizationFacts,
+  judge: Judge,
+): void {
+  const { listener, port, record, inside } = accepted;
+  const { host } = listener.options;
+  // authorize: as policy says, with what is known by now
+  const plan = authorize(port, facts) ?? admit(accepted, stream, read);
   if (plan instanceof MeshError) {
     record.refuse(plan, inside);
     return;
@@ -128,20 +206,13 @@ function inbound(
 }
 
 function admit(
-  options: InboundOptions,
-  snapshot: Snapshot,
-  port: InboundPort,
+  { listener, snapshot, port, left }: Accepted,
   stream: ServerStream,
-  record: RequestRecord,
+  read: Read | undefined,
 ): RoutePlan | MeshError {
-  const read = judgeRequest(snapshot, port, stream, record);
-  if (read instanceof MeshError) return read;
+  const { options } = listener;
   // expired work does not reach the application
-  const left = deadlineLeft(stream);
-  if (left === 0)
-    return deadlineExceeded(
-      "nothing was left of its time when the request came",
-    );
+  if (left === 0) return expired();
   // limit: of the process, then the rates that the policy of the Service allows
   const excess = overload(options.host);
   if (excess !== undefined) return excess;
@@ -158,17 +229,33 @@ function admit(
     : options.application.http(snapshot, port, read, stream, left);
 }
 
-type Read = Extract<ReadRequest, { ok: true }>;
+function expired(): MeshError {
+  return deadlineExceeded("nothing was left of its time when the request came");
+}
 
-/** What policy makes of a request: why it refuses it, or the request as it was read; undefined for a tunnel, which has nothing to read. */
-function judgeRequest(
+function judgeAnew(
+  snapshot: Snapshot,
+  port: InboundPort,
+  stream: ServerStream,
+  checked: CheckedRequest | undefined,
+): MeshError | undefined {
+  const read = identify(snapshot, port, stream);
+  if (read instanceof MeshError) return read;
+  return authorize(
+    port,
+    checked?.factsOf(port) ?? factsOf(port, stream.connection, read?.facts),
+  );
+}
+
+/** The caller, and its request: why it is refused before any policy is asked, or the request as policy reads it; undefined for a tunnel. */
+function identify(
   snapshot: Snapshot,
   port: InboundPort,
   stream: ServerStream,
   record?: RequestRecord,
 ): Read | MeshError | undefined {
   const { peer } = stream.connection;
-  // identify: by the certificate of this very connection, or not at all (law 5)
+  // by the certificate of this very connection, or not at all (law 5)
   if (peer === undefined && port.mtls.mode === "STRICT")
     return new MeshError(
       "MTLS_REQUIRED",
@@ -178,15 +265,13 @@ function judgeRequest(
   // nothing but requests that can be judged reaches a port for HTTP (law 14)
   const piped = refusedPipe(stream, port.takesBytes, `port ${port.targetPort}`);
   if (piped !== undefined) return piped;
-  // authorize: by the very path that is forwarded (law 6)
-  const tunnel = isTunnel(stream.head);
-  const read = tunnel
-    ? undefined
-    : readRequest(stream.head, snapshot.mesh.pathNormalization);
-  if (read?.ok === false)
+  // by the very path that is forwarded (law 6)
+  if (isTunnel(stream.head)) return undefined;
+  const read = readRequest(stream.head, snapshot.mesh.pathNormalization);
+  if (!read.ok)
     return new MeshError("BAD_REQUEST", read.detail, { source: "downstream" });
-  if (read !== undefined && record !== undefined) record.path = read.facts.path;
-  return authorize(port, stream.connection, read?.facts) ?? read;
+  if (record !== undefined) record.path = read.facts.path;
+  return read;
 }
 
 function portOf(
@@ -233,22 +318,16 @@ function linkDestination(stream: ServerStream): string | undefined {
 
 function authorize(
   port: InboundPort,
-  connection: ServerConnectionInfo,
-  request: AuthorizedRequest | undefined,
+  facts: AuthorizationFacts,
 ): MeshError | undefined {
-  const { peer } = connection;
-  const verdict = port.authorize({
-    peer,
-    port: port.targetPort,
-    connection,
-    request,
-  });
+  const verdict = port.authorize(facts);
   if (verdict.kind === "allow") return undefined;
+  const caller = facts.peer ?? "a caller without identity";
   return new MeshError(
     verdict.code,
     verdict.rule === undefined
-      ? `${peer ?? "a caller without identity"} is not allowed by ${verdict.policy}`
-      : `rule ${verdict.rule} of ${verdict.policy} denies ${peer ?? "a caller without identity"}`,
+      ? `${caller} is not allowed by ${verdict.policy}`
+      : `rule ${verdict.rule} of ${verdict.policy} denies ${caller}`,
     { source: "proxy", policy: verdict.policy },
   );
 }

@@ -100,7 +100,7 @@ export class Relay
     const { host, stream } = this;
     host.idle.enter(this, this.deadline + (this.plan.callee ? GRACE : 0));
     this.caller.begin(host.replay);
-    const now = this.record.startedAt;
+    const now = this.record.readyAt;
     this.plan.budget.request(now);
     const left = this.deadline - now;
     stream.receive(this);

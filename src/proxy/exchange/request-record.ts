@@ -55,6 +55,8 @@ export class RequestRecord implements SpanSubject {
   readonly #stream: ServerStream;
   /** Monotonic milliseconds: when the request's head had come. */
   readonly startedAt: number;
+  /** The same, or when its checks were passed: what the callee takes begins here. */
+  readyAt: number;
   readonly #trace: ServerTrace;
   /** "orders.shop:80"; a name of our own where the destination is unknown, so that series stay bounded. */
   destination: string;
@@ -66,6 +68,8 @@ export class RequestRecord implements SpanSubject {
   fault: string | undefined;
   /** Milliseconds that it waited until it was known what it calls; undefined where that was held. */
   waited: number | undefined;
+  /** Milliseconds that it waited for what had to be found out before it could be judged; undefined where nothing had. */
+  checked: number | undefined;
   /** By the route's CORS: which pages may read the answer, if it is our own refusal. */
   readers: HeaderEdits | undefined;
   attempts = 0;
@@ -94,6 +98,7 @@ export class RequestRecord implements SpanSubject {
     this.#stream = stream;
     this.destination = destination;
     this.startedAt = sinks.clock.now();
+    this.readyAt = this.startedAt;
     this.#trace = sinks.tracing.server(stream.head.fields, this);
     sinks.meters.active[direction].add(1);
   }
@@ -215,6 +220,8 @@ export class RequestRecord implements SpanSubject {
     if (this.fault !== undefined) trace.attribute("wherry.fault", this.fault);
     if (this.waited !== undefined)
       trace.attribute("wherry.config_wait_ms", this.waited);
+    if (this.checked !== undefined)
+      trace.attribute("wherry.check_wait_ms", this.checked);
     if (this.attempts > 1) trace.attribute("wherry.attempts", this.attempts);
     if (this.#retried !== undefined)
       trace.attribute("wherry.retried", this.#retried);

@@ -1,0 +1,70 @@
+/** A request that is being checked, and what its checks have found out: it stands for as long as the exchange lasts. */
+import type {
+  AuthorizationFacts,
+  AuthorizedRequest,
+} from "../../policy/authorization/call.ts";
+import { readRequest, type ReadRequest } from "../../policy/path.ts";
+import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
+import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
+import type { ServerConnectionInfo } from "../../wire/exchange.ts";
+import { fieldValue } from "../../wire/fields.ts";
+import type { HeldStream } from "./held-stream.ts";
+
+/** The request as policy reads it. */
+export type Read = Extract<ReadRequest, { ok: true }>;
+
+export class CheckedRequest {
+  readonly snapshot: Snapshot;
+  readonly port: InboundPort;
+  readonly held: HeldStream;
+  #read: Read | undefined;
+
+  /** `read` undefined: a tunnel, which has nothing to read. */
+  constructor(
+    snapshot: Snapshot,
+    port: InboundPort,
+    held: HeldStream,
+    read: Read | undefined,
+  ) {
+    this.snapshot = snapshot;
+    this.port = port;
+    this.held = held;
+    this.#read = read;
+  }
+
+  /** With what the checks made of it so far. */
+  get read(): Read | undefined {
+    return this.#read;
+  }
+
+  /** What policy knows of the call by now; `port`: that of the snapshot which judges. */
+  factsOf(port: InboundPort): AuthorizationFacts {
+    return factsOf(port, this.held.connection, this.#read?.facts);
+  }
+
+  /** Changes the request's fields, for the checks and policies after this one and for the application. */
+  edit(edits: HeaderEdits): void {
+    this.held.edit(edits);
+    const read =
+      this.#read &&
+      readRequest(this.held.head, this.snapshot.mesh.pathNormalization);
+    if (read?.ok === true) this.#read = read;
+  }
+
+  /** Lets the body come now, where its caller waits for leave to send it (RFC 9110 10.1.1). The application is not asked for it again. */
+  proceed(): void {
+    const { held } = this;
+    if (fieldValue(held.head.fields, "expect") === undefined) return;
+    held.informational({ status: 100, fields: [], contentLength: undefined });
+    this.edit({ set: [], add: [], remove: new Set(["expect"]) });
+  }
+}
+
+/** `request` undefined: a tunnel. */
+export function factsOf(
+  { targetPort: port }: InboundPort,
+  connection: ServerConnectionInfo,
+  request: AuthorizedRequest | undefined,
+): AuthorizationFacts {
+  return { peer: connection.peer, port, connection, request };
+}
