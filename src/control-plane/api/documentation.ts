@@ -1,9 +1,12 @@
 /** The OpenAPI 3.1 document, made from the schemas that the routes validate with. */
 import swagger from "@fastify/swagger";
+import type { FastifySchema } from "fastify";
+import { isObject } from "../../core/text/json.ts";
 import Type, { type TSchema } from "typebox";
 import type { KindDefinition } from "../../resources/kind.ts";
 import { KINDS } from "../../resources/registry.ts";
 import type { Api } from "./api.ts";
+import { CALLERS, type Callers } from "./rights/callers.ts";
 import { API_REASONS } from "./errors.ts";
 import { STATUS, STATUS_SCHEMA } from "./schemas.ts";
 
@@ -29,6 +32,10 @@ export async function documentApi(api: Api): Promise<void> {
       },
       security: [{ token: [] }],
     },
+    transform: ({ schema, url, route }) => ({
+      url,
+      schema: withCallers(schema, route.config?.callers ?? "any-token"),
+    }),
     convertConstToEnum: false,
     refResolver: {
       buildLocalReference: (json, _base, _fragment, index) =>
@@ -41,6 +48,27 @@ export async function documentApi(api: Api): Promise<void> {
     api.addSchema(listSchema(definition));
     api.addSchema(eventSchema(definition));
   }
+}
+
+/** Adds the callers of an operation, and leaves out the refusals that it has for nobody. */
+function withCallers(
+  schema: FastifySchema,
+  callers: Callers,
+): FastifySchema & { readonly "x-wherry-callers": Callers } {
+  const { tokens, needsToken, refuses } = CALLERS[callers];
+  const responses = isObject(schema.response) ? schema.response : {};
+  const { 401: unauthorized, 403: forbidden, ...rest } = responses;
+  return {
+    ...schema,
+    description: `Callers: ${tokens}.`,
+    ...(needsToken ? {} : { security: [] }),
+    "x-wherry-callers": callers,
+    response: {
+      ...rest,
+      ...(needsToken ? { 401: unauthorized } : {}),
+      ...(refuses ? { 403: forbidden } : {}),
+    },
+  };
 }
 
 function listSchema({ kind, apiVersion }: KindDefinition): TSchema {

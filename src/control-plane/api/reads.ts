@@ -4,7 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { LoopDelay } from "../loop-delay.ts";
 import type { ApiMeters } from "../meters.ts";
 import type { Api } from "./api.ts";
-import { principalOf } from "./authentication.ts";
+import { principalOf, tokenIdOf } from "./rights/authentication.ts";
 import { ApiError } from "./errors.ts";
 import { Turnstile } from "./turnstile.ts";
 import { Unread } from "./unread.ts";
@@ -38,8 +38,9 @@ export function limitReads(api: Api, options: ReadsOptions): void {
   const { loop } = options;
   const reads = new LongReads(options.clock);
   api.addHook("onRequest", async (request, reply) => {
-    const { long = false, open = false } = request.routeOptions.config;
-    if (open || (request.method !== "GET" && request.method !== "HEAD")) return;
+    if (request.method !== "GET" && request.method !== "HEAD") return;
+    if (tokenIdOf(request) === undefined) return;
+    const { long = false } = request.routeOptions.config;
     const why =
       loop.standing >= (long ? LATE.long : LATE.short)
         ? "late"

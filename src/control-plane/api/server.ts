@@ -12,8 +12,8 @@ import { again } from "../../core/machine/again.ts";
 import { limitHolders } from "../holders.ts";
 import { meterRequests } from "../request-meters.ts";
 import { Strangers, type StrangerLimits } from "../strangers.ts";
-import { METHODS, type Api } from "./api.ts";
-import { addAuthentication, tokenIdOf } from "./authentication.ts";
+import { METHODS, requireCallers, type Api } from "./api.ts";
+import { addAuthentication, tokenIdOf } from "./rights/authentication.ts";
 import {
   limitBodies,
   BODY_LIMIT,
@@ -32,6 +32,7 @@ import {
   API_REASONS,
   toApiError,
 } from "./errors.ts";
+import { collectMethods, refuseOtherMethods } from "./other-methods.ts";
 import { limitReads } from "./reads.ts";
 import { addApplyRoutes } from "./routes/apply-routes.ts";
 import { addDeleteRoutes } from "./routes/delete-routes.ts";
@@ -154,6 +155,7 @@ export async function buildApi(
   limitBodies(api);
   addSafetyHeaders(api);
   addAudit(api, options);
+  requireCallers(api);
   const methods = collectMethods(api);
   await documentApi(api);
   addMeshRoutes(api, options);
@@ -328,7 +330,7 @@ function addSafetyHeaders(api: Api): void {
   });
 }
 
-/** Who changed what: one line for each write, refused or not. */
+/** One line for each write, refused or not. */
 function addAudit(api: Api, { logger }: ApiOptions): void {
   api.addHook("onResponse", (request, reply, done) => {
     if (request.method !== "GET" && request.method !== "HEAD")
@@ -344,41 +346,6 @@ function addAudit(api: Api, { logger }: ApiOptions): void {
       );
     done();
   });
-}
-
-function collectMethods(api: Api): Map<string, Set<string>> {
-  const methods = new Map<string, Set<string>>();
-  api.addHook("onRoute", ({ url, method }) => {
-    const known = methods.get(url) ?? new Set();
-    methods.set(url, known);
-    for (const one of [method].flat()) known.add(one);
-  });
-  return methods;
-}
-
-function refuseOtherMethods(
-  api: Api,
-  methods: ReadonlyMap<string, ReadonlySet<string>>,
-): void {
-  // A copy: each route added here would be seen too.
-  for (const [url, known] of [...methods]) {
-    const allowed = [...known].sort().join(", ");
-    const refuse = (request: FastifyRequest, reply: FastifyReply): never => {
-      reply.header("allow", allowed);
-      throw new ApiError(
-        "MethodNotAllowed",
-        `${request.method} is not possible here; ${allowed} are`,
-      );
-    };
-    api.route({
-      url,
-      method: METHODS.filter((method) => !known.has(method)),
-      schema: { hide: true },
-      // Before the body is looked at: what it holds does not matter here.
-      onRequest: (request, reply) => refuse(request, reply),
-      handler: refuse,
-    });
-  }
 }
 
 function isLoopback(host: string): boolean {

@@ -7,6 +7,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { apiPage } from "./api.ts";
 import { cliPage } from "./cli.ts";
 import { kindPages } from "./kinds.ts";
 import { limitsPage } from "./limits.ts";
@@ -25,6 +26,7 @@ const FOLDER = join(
 
 const pages: readonly Page[] = [
   await cliPage(),
+  await apiPage(),
   ...kindPages(),
   limitsPage(),
   reasonsPage(),

@@ -80,7 +80,7 @@ void t.test("what sidecars and writers need goes on meanwhile", async (t) => {
     undefined,
     await as("viewer", ["shop"]),
   );
-  t.equal(other.code, 429, "and who has a token nothing else");
+  t.equal(other.code, 403, "and a token that is refused learns nothing either");
 });
 
 void t.test("single resources can be read for longer", async (t) => {

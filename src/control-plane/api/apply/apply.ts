@@ -7,7 +7,7 @@ import type { Cause } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
 import { judge, type Accepted } from "./judge.ts";
 import { readItems, type ListRequest } from "./list.ts";
-import { atMost, needWriter } from "./refusals.ts";
+import { atMost } from "./refusals.ts";
 import {
   NOT_DONE,
   resultOf,
@@ -37,7 +37,6 @@ export async function applyList(
   request: ListRequest<Outcome>,
 ): Promise<ApplyResult> {
   const { principal, atomic } = request;
-  needWriter(principal);
   const pause = pauses(options.clock);
   const items = await readItems(request.body, principal, pause);
   for (let tries = 1; ; tries += 1) {

@@ -9,10 +9,10 @@ import { MESH } from "../../../resources/mesh/schema.ts";
 import { kindOf } from "../../../resources/registry.ts";
 import type { Store } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
-import { refusal } from "../access.ts";
+import { refusal } from "../rights/access.ts";
 import { isObject } from "../../../core/text/json.ts";
 import type { ApiOptions } from "../options.ts";
-import { leaseRefusal, meshRefusal } from "../write-rights.ts";
+import { leaseRefusal, meshRefusal } from "../rights/write-rights.ts";
 import {
   duplicate,
   faulty,
@@ -23,7 +23,6 @@ import {
   type Head,
   type ListRequest,
 } from "./list.ts";
-import { needWriter } from "./refusals.ts";
 import {
   NOT_DONE,
   resultOf,
@@ -55,7 +54,6 @@ export async function deleteList(
   request: ListRequest<RemovalOutcome>,
 ): Promise<DeleteResult> {
   const { principal, body, atomic } = request;
-  needWriter(principal);
   const pause = pauses(options.clock);
   const seen = new Map<string, number>();
   const read = await readEach(body, pause, (head, value) =>

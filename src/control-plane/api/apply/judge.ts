@@ -11,7 +11,7 @@ import { revisionOf } from "../../store/write.ts";
 import type { Principal } from "../../tokens.ts";
 import type { Cause } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
-import { writeRefusal } from "../write-rights.ts";
+import { writeRefusal } from "../rights/write-rights.ts";
 import {
   causeAt,
   fieldAt,

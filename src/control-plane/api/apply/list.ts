@@ -12,7 +12,7 @@ import { kindOf } from "../../../resources/registry.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
 import { validate } from "../../../resources/validate.ts";
 import type { Principal } from "../../tokens.ts";
-import { refusal } from "../access.ts";
+import { refusal } from "../rights/access.ts";
 import { statedVersion } from "../resource-validation.ts";
 import { MOST_ITEMS } from "../bodies.ts";
 import { ApiError, invalid, type ApiReason, type Cause } from "../errors.ts";

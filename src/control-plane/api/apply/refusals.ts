@@ -1,17 +1,9 @@
 /** What the response to a list says where some of it is refused, or all. */
-import type { Principal } from "../../tokens.ts";
-import { refusal } from "../access.ts";
 import { ApiError, type Cause } from "../errors.ts";
 import type { Fault } from "./list.ts";
 
 /** Causes and warnings that a result has at most, each; the rest are counted. */
 export const MOST_TOLD = 500;
-
-/** Throws ApiError Forbidden where the principal may write nothing at all: the list is not read. */
-export function needWriter(principal: Principal): void {
-  if (principal.role === "viewer")
-    throw new ApiError("Forbidden", refusal(principal, "write", "") ?? "");
-}
 
 /** A message names so many causes; `details` have more. */
 const MOST_NAMED = 5;

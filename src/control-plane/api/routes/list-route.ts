@@ -4,7 +4,7 @@ import Type, { type TProperties, type TSchema } from "typebox";
 import { CLOSED } from "../../../resources/schema-parts.ts";
 import type { Api } from "../api.ts";
 import { LIST_FRAME, type ListRequest } from "../apply/list.ts";
-import { principalOf } from "../authentication.ts";
+import { principalOf } from "../rights/authentication.ts";
 import {
   JSON_TYPE,
   LIST_LIMIT,
@@ -64,7 +64,7 @@ export function addListRoute<O extends string>(
     path,
     {
       bodyLimit: LIST_LIMIT,
-      config: { mostValues: MOST_LIST_VALUES },
+      config: { callers: "list-writers", mostValues: MOST_LIST_VALUES },
       schema: {
         tags: ["resources"],
         operationId,

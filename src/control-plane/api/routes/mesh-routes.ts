@@ -1,15 +1,16 @@
 /** The paths that concern the whole mesh: its status, its store, and whether this control plane is well. */
+import type { FastifyContextConfig } from "fastify";
 import { filterSteps, inSlices, pauses } from "../../../core/slices.ts";
 import { activeFaults } from "../../faults.ts";
-import { refusal } from "../access.ts";
+import { refusal } from "../rights/access.ts";
 import type { Api } from "../api.ts";
-import { principalOf } from "../authentication.ts";
+import { principalOf } from "../rights/authentication.ts";
 import { JSON_TYPE } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import { ApiError } from "../errors.ts";
 import { sendLong } from "../long-list.ts";
 import type { ApiOptions } from "../options.ts";
-import { jsonBody, needAdmin, NO_QUERY } from "./route-parts.ts";
+import { jsonBody, NO_QUERY } from "./route-parts.ts";
 import {
   ACCEPT_BODY,
   HEALTH,
@@ -34,7 +35,7 @@ function addStatus(api: Api, options: ApiOptions): void {
   api.get(
     "/status",
     {
-      config: { long: true },
+      config: { callers: "any-token", long: true },
       schema: {
         tags: ["mesh"],
         operationId: "getMeshStatus",
@@ -80,6 +81,7 @@ function addStore(api: Api, options: ApiOptions): void {
   api.get(
     "/store",
     {
+      config: { callers: "any-token" },
       schema: {
         tags: ["mesh"],
         operationId: "getStore",
@@ -93,6 +95,7 @@ function addStore(api: Api, options: ApiOptions): void {
   api.post(
     "/store/accept",
     {
+      config: { callers: "administrators" },
       schema: {
         tags: ["mesh"],
         operationId: "acceptStore",
@@ -104,7 +107,6 @@ function addStore(api: Api, options: ApiOptions): void {
       },
     },
     async (request) => {
-      needAdmin(request, "accepting a store");
       const { id } = request.body as AcceptBody;
       if (id !== store.id)
         throw new ApiError(
@@ -121,23 +123,38 @@ function addStore(api: Api, options: ApiOptions): void {
   );
 }
 
+const OPEN: FastifyContextConfig = { callers: "anybody" };
+const DOCUMENT = { type: "object", additionalProperties: true };
+
 function addHealth(api: Api, options: ApiOptions): void {
-  const config = { open: true };
-  const probed = { ...config, untraced: true };
+  const probed = { ...OPEN, untraced: true };
   const schema = {
     tags: ["health"],
     querystring: NO_QUERY,
-    security: [],
     response: answers({ 200: HEALTH }),
   };
   api.get(
     "/livez",
-    { config: probed, schema: { ...schema, operationId: "getLiveness" } },
+    {
+      config: probed,
+      schema: {
+        ...schema,
+        operationId: "getLiveness",
+        summary: "Whether this control plane responds at all",
+      },
+    },
     () => ({ status: "ok" }),
   );
   api.get(
     "/readyz",
-    { config: probed, schema: { ...schema, operationId: "getReadiness" } },
+    {
+      config: probed,
+      schema: {
+        ...schema,
+        operationId: "getReadiness",
+        summary: "Whether this control plane and its store can be used",
+      },
+    },
     async () => {
       if (!options.isReady())
         throw new ApiError(
@@ -155,10 +172,22 @@ function addHealth(api: Api, options: ApiOptions): void {
   addMetrics(api, options, probed);
   // Anybody may ask for it: it is put together once.
   let document: string | undefined;
-  api.get("/openapi.json", { config, schema: { hide: true } }, (_, reply) => {
-    document ??= JSON.stringify(api.swagger());
-    return reply.type(JSON_TYPE).send(document);
-  });
+  api.get(
+    "/openapi.json",
+    {
+      config: OPEN,
+      schema: {
+        ...schema,
+        operationId: "getDocument",
+        summary: "This document",
+        response: answers({ 200: DOCUMENT }),
+      },
+    },
+    (_, reply) => {
+      document ??= JSON.stringify(api.swagger());
+      return reply.type(JSON_TYPE).send(document);
+    },
+  );
 }
 
 const PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8";
@@ -169,12 +198,24 @@ const METRICS_KEPT = 1000;
 function addMetrics(
   api: Api,
   options: ApiOptions,
-  config: { readonly open: boolean; readonly untraced: boolean },
+  config: FastifyContextConfig,
 ): void {
   const { clock } = options;
   let at = Number.NEGATIVE_INFINITY;
   let text = Promise.resolve("");
-  api.get("/metrics", { config, schema: { hide: true } }, async (_, reply) => {
+  const schema = {
+    tags: ["health"],
+    operationId: "getMetrics",
+    summary: "Figures of this control plane, as Prometheus reads them",
+    querystring: NO_QUERY,
+    response: answers({
+      200: {
+        description: "Prometheus' text format",
+        content: { [PROMETHEUS]: { schema: { type: "string" } } },
+      },
+    }),
+  };
+  api.get("/metrics", { config, schema }, async (_, reply) => {
     if (clock.now() - at >= METRICS_KEPT) {
       at = clock.now();
       text = options.metrics();

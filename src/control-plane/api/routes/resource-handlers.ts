@@ -1,4 +1,4 @@
-/** What the verbs of the API do to one kind: each is authorize → validate → write, and nothing is changed before all have passed. */
+/** What the verbs of the API do to one kind: each is validate → write, once the route has let the caller in (`rights/callers.ts`). */
 import { isObject } from "../../../core/text/json.ts";
 import {
   formatKey,
@@ -11,7 +11,6 @@ import { MESH } from "../../../resources/mesh/schema.ts";
 import { ConflictError } from "../../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
 import type { Principal } from "../../tokens.ts";
-import { refusal, type Verb } from "../access.ts";
 import {
   statedVersion,
   validateResource,
@@ -21,7 +20,11 @@ import { ApiError, success, type StatusBody } from "../errors.ts";
 import { parseLabelSelector, type LabelSelector } from "../label-selector.ts";
 import { mergePatch } from "../merge-patch.ts";
 import type { ApiOptions } from "../options.ts";
-import { leaseRefusal, meshRefusal, writeRefusal } from "../write-rights.ts";
+import {
+  leaseRefusal,
+  meshRefusal,
+  writeRefusal,
+} from "../rights/write-rights.ts";
 
 /** Where a request goes, and its principal. */
 export interface Target {
@@ -55,17 +58,11 @@ export class ResourceHandlers {
     this.#definition = definition;
   }
 
-  /** Throws ApiError Forbidden. */
-  authorizeRead(target: Target): void {
-    this.#authorize(target, "read");
-  }
-
   async list(
     target: Target,
     selector: string | undefined,
   ): Promise<ResourceList> {
     const { kind, apiVersion } = this.#definition;
-    this.#authorize(target, "read");
     const matches = readSelector(selector);
     const { mesh, revision } = await this.#options.mesh.current();
     return {
@@ -81,7 +78,6 @@ export class ResourceHandlers {
   }
 
   async get(target: Target): Promise<Resource> {
-    this.#authorize(target, "read");
     const found = await this.#find(target);
     const [complete] = await this.#options.withStatus([found]);
     return complete ?? found;
@@ -92,7 +88,6 @@ export class ResourceHandlers {
     body: unknown,
     dryRun: boolean,
   ): Promise<Written> {
-    this.#authorize(target, "write");
     const valid = await this.#validate(target, body);
     return this.#write(target, valid, "absent", dryRun);
   }
@@ -102,7 +97,6 @@ export class ResourceHandlers {
     body: unknown,
     dryRun: boolean,
   ): Promise<Written> {
-    this.#authorize(target, "write");
     const valid = await this.#validate(target, body);
     return this.#write(target, valid, statedVersion(body), dryRun);
   }
@@ -112,7 +106,6 @@ export class ResourceHandlers {
     patch: unknown,
     dryRun: boolean,
   ): Promise<Written> {
-    this.#authorize(target, "write");
     for (let tries = 1; ; tries += 1)
       try {
         return await this.#patchOnce(target, patch, dryRun);
@@ -127,7 +120,6 @@ export class ResourceHandlers {
 
   async remove(target: Target, dryRun: boolean): Promise<StatusBody> {
     const { kind } = this.#definition;
-    this.#authorize(target, "write");
     const found = await this.#find(target);
     const { name, namespace = "" } = found.metadata;
     const key = this.#keyOf(namespace, name);
@@ -140,11 +132,6 @@ export class ResourceHandlers {
   #keyOf(namespace: string | undefined, name: string): ResourceKey {
     const { kind } = this.#definition;
     return { kind, namespace: namespace ?? "", name };
-  }
-
-  #authorize(target: Target, verb: Verb): void {
-    const namespace = this.#definition.namespaced ? target.namespace : "";
-    forbid(refusal(target.principal, verb, namespace));
   }
 
   #validate(

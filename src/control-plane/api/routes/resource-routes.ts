@@ -1,7 +1,6 @@
 /** The paths of every kind: `/apis/GROUP/VERSION[/namespaces/NAMESPACE]/PLURAL[/NAME]`. */
 import type { FastifyReply, FastifyRequest } from "fastify";
 import Type, { type TSchema } from "typebox";
-import type { Clock } from "../../../core/clock.ts";
 import type { KindDefinition } from "../../../resources/kind.ts";
 import { KINDS } from "../../../resources/registry.ts";
 import {
@@ -10,21 +9,20 @@ import {
   DNS_NAME,
 } from "../../../resources/schema-parts.ts";
 import type { Api } from "../api.ts";
-import { principalOf } from "../authentication.ts";
+import { principalOf } from "../rights/authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
+import type { Callers } from "../rights/callers.ts";
 import { answers } from "../documentation.ts";
 import { sendLong } from "../long-list.ts";
 import { isWatch } from "../reads.ts";
-import { isObject } from "../../../core/text/json.ts";
 import type { ApiOptions } from "../options.ts";
 import {
-  readSelector,
   ResourceHandlers,
   type Target,
   type Written,
 } from "./resource-handlers.ts";
-import { DRY_RUN } from "./route-parts.ts";
-import { openWatch } from "../watch.ts";
+import { DRY_RUN, fieldsOf } from "./route-parts.ts";
+import { watch } from "./watch-route.ts";
 import { STATUS } from "../schemas.ts";
 
 const WRITE_QUERY: TSchema = Type.Object(DRY_RUN, CLOSED);
@@ -110,7 +108,10 @@ function addList(
   api.get(
     url,
     {
-      config: { long: true },
+      config: {
+        callers: everywhere ? "readers-of-all" : readersOf(definition),
+        long: true,
+      },
       schema: {
         tags: [kind],
         operationId: `list${kind}${everywhere ? "InAllNamespaces" : ""}`,
@@ -134,46 +135,13 @@ function addList(
     },
     async (request, reply) => {
       const target = targetOf(request);
-      if (isWatch(request)) {
-        handlers.authorizeRead(target);
+      if (isWatch(request))
         return watch(options, definition, target, closing, request, reply);
-      }
       const selector = fieldsOf(request.query)["labelSelector"];
       const list = await handlers.list(target, selector);
       return sendLong(reply, list, "items", options.clock);
     },
   );
-}
-
-async function watch(
-  { store, clock }: ApiOptions,
-  definition: KindDefinition,
-  { namespace }: Target,
-  closing: AbortSignal,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const query = fieldsOf(request.query);
-  const after = query["resourceVersion"];
-  const seconds = query["timeoutSeconds"];
-  const over = overSignal(
-    clock,
-    reply,
-    seconds === undefined ? undefined : Number(seconds) * 1000,
-  );
-  const stream = await openWatch({
-    store,
-    clock,
-    definition,
-    namespace,
-    matches: readSelector(query["labelSelector"]),
-    after: after === undefined ? undefined : Number(after),
-    bookmarks: isYes(query["allowWatchBookmarks"]),
-    signal: AbortSignal.any([closing, over]),
-  });
-  // A watch of what seldom changes responds at once too, or its client would wait for it to begin.
-  reply.raw.once("pipe", () => reply.raw.flushHeaders());
-  return reply.type("application/jsonl").send(stream);
 }
 
 function addCreate(
@@ -188,6 +156,7 @@ function addCreate(
   api.post(
     url,
     {
+      config: { callers: writersOf(definition) },
       schema: {
         tags: [kind],
         operationId: `create${kind}`,
@@ -206,7 +175,7 @@ function addCreate(
 interface Item {
   readonly api: Api;
   readonly url: string;
-  readonly kind: string;
+  readonly definition: KindDefinition;
   readonly handlers: ResourceHandlers;
   readonly common: object;
 }
@@ -218,20 +187,21 @@ function addItem(
   url: string,
   params: Properties,
 ): void {
-  const { kind } = definition;
   const handlers = new ResourceHandlers(options, definition);
-  const common = { tags: [kind], ...paramsSchema(params) };
-  const item: Item = { api, url, kind, handlers, common };
+  const common = { tags: [definition.kind], ...paramsSchema(params) };
+  const item: Item = { api, url, definition, handlers, common };
   addGet(item);
   addReplace(item);
   addPatch(item);
   addDelete(item);
 }
 
-function addGet({ api, url, kind, handlers, common }: Item): void {
+function addGet({ api, url, definition, handlers, common }: Item): void {
+  const { kind } = definition;
   api.get(
     url,
     {
+      config: { callers: readersOf(definition) },
       schema: {
         ...common,
         operationId: `get${kind}`,
@@ -244,10 +214,12 @@ function addGet({ api, url, kind, handlers, common }: Item): void {
   );
 }
 
-function addReplace({ api, url, kind, handlers, common }: Item): void {
+function addReplace({ api, url, definition, handlers, common }: Item): void {
+  const { kind } = definition;
   api.put(
     url,
     {
+      config: { callers: writersOf(definition) },
       schema: {
         ...common,
         operationId: `replace${kind}`,
@@ -267,10 +239,12 @@ function addReplace({ api, url, kind, handlers, common }: Item): void {
   );
 }
 
-function addPatch({ api, url, kind, handlers, common }: Item): void {
+function addPatch({ api, url, definition, handlers, common }: Item): void {
+  const { kind } = definition;
   api.patch(
     url,
     {
+      config: { callers: writersOf(definition) },
       schema: {
         ...common,
         operationId: `patch${kind}`,
@@ -291,10 +265,12 @@ function addPatch({ api, url, kind, handlers, common }: Item): void {
   );
 }
 
-function addDelete({ api, url, kind, handlers, common }: Item): void {
+function addDelete({ api, url, definition, handlers, common }: Item): void {
+  const { kind } = definition;
   api.delete(
     url,
     {
+      config: { callers: writersOf(definition) },
       schema: {
         ...common,
         operationId: `delete${kind}`,
@@ -305,6 +281,15 @@ function addDelete({ api, url, kind, handlers, common }: Item): void {
     },
     (request) => handlers.remove(targetOf(request), isDryRun(request)),
   );
+}
+
+/** Everybody lives under the resources of the whole mesh, so everybody may read them. */
+function readersOf({ namespaced }: KindDefinition): Callers {
+  return namespaced ? "namespace-readers" : "any-token";
+}
+
+function writersOf({ namespaced }: KindDefinition): Callers {
+  return namespaced ? "namespace-writers" : "mesh-writers";
 }
 
 /** A route that writes a resource, and responds with it and the warnings. */
@@ -346,39 +331,6 @@ function targetOf(request: FastifyRequest): Target {
 
 function isDryRun(request: FastifyRequest): boolean {
   return fieldsOf(request.query)["dryRun"] !== undefined;
-}
-
-function isYes(text: string | undefined): boolean {
-  return text === "1" || text === "true";
-}
-
-/** Parameters that have been validated: all are text. */
-function fieldsOf(
-  value: unknown,
-): Readonly<Record<string, string | undefined>> {
-  return isObject(value)
-    ? Object.fromEntries(
-        Object.entries(value).filter(
-          (entry): entry is [string, string] => typeof entry[1] === "string",
-        ),
-      )
-    : {};
-}
-
-/** Aborts when the client goes away, or after `ms`. */
-function overSignal(
-  clock: Clock,
-  reply: FastifyReply,
-  ms: number | undefined,
-): AbortSignal {
-  const over = new AbortController();
-  const cancel =
-    ms === undefined ? undefined : clock.after(ms, () => over.abort());
-  reply.raw.once("close", () => {
-    cancel?.();
-    over.abort();
-  });
-  return over.signal;
 }
 
 function paramsSchema(properties: Properties): { params?: TSchema } {

@@ -1,11 +1,8 @@
-/** What the routes of the mesh share: their schemas' common parts, and the right that most of them need. */
-import type { FastifyRequest } from "fastify";
+/** What the routes of the mesh share: the common parts of their schemas. */
 import Type, { type TSchema } from "typebox";
+import { isObject } from "../../../core/text/json.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
-import { isFullAdmin } from "../access.ts";
-import { principalOf } from "../authentication.ts";
 import { JSON_TYPE } from "../bodies.ts";
-import { ApiError } from "../errors.ts";
 
 export const NO_QUERY: TSchema = Type.Object({}, CLOSED);
 
@@ -19,11 +16,15 @@ export function jsonBody(schema: object): object {
   return { content: { [JSON_TYPE]: { schema } } };
 }
 
-/** Throws ApiError Forbidden. `what`: "making API tokens". */
-export function needAdmin(request: FastifyRequest, what: string): void {
-  if (!isFullAdmin(principalOf(request)))
-    throw new ApiError(
-      "Forbidden",
-      `${what} needs a token with the role admin and no list of namespaces`,
-    );
+/** Parameters that have been validated: all are text. */
+export function fieldsOf(
+  value: unknown,
+): Readonly<Record<string, string | undefined>> {
+  return isObject(value)
+    ? Object.fromEntries(
+        Object.entries(value).filter(
+          (entry): entry is [string, string] => typeof entry[1] === "string",
+        ),
+      )
+    : {};
 }

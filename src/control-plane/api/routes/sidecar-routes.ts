@@ -13,9 +13,9 @@ import {
 } from "../../../resources/schema-parts.ts";
 import type { SidecarConfig } from "../../push/status.ts";
 import type { Principal } from "../../tokens.ts";
-import { refusal } from "../access.ts";
+import { refusal } from "../rights/access.ts";
 import type { Api } from "../api.ts";
-import { principalOf } from "../authentication.ts";
+import { principalOf } from "../rights/authentication.ts";
 import { answers } from "../documentation.ts";
 import { ApiError } from "../errors.ts";
 import { sendLong } from "../long-list.ts";
@@ -55,7 +55,7 @@ export function addSidecarRoutes(
   api.get(
     "/sidecars/:namespace/:name/config",
     {
-      config: { long: true },
+      config: { callers: "namespace-readers", long: true },
       schema: {
         tags: ["mesh"],
         operationId: "getSidecarConfig",
@@ -72,8 +72,6 @@ export function addSidecarRoutes(
     async (request, reply) => {
       const { namespace, name } = request.params as Params;
       const principal = principalOf(request);
-      const forbidden = refusal(principal, "read", namespace);
-      if (forbidden !== undefined) throw new ApiError("Forbidden", forbidden);
       const sidecar = push.sidecar(namespace, name);
       if (sidecar === undefined)
         throw new ApiError(

@@ -20,7 +20,7 @@ import type { Api } from "../api.ts";
 import { answers } from "../documentation.ts";
 import { ApiError, invalid, success } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
-import { jsonBody, needAdmin, NO_QUERY } from "./route-parts.ts";
+import { jsonBody, NO_QUERY } from "./route-parts.ts";
 import {
   API_TOKEN_BODY,
   ENROLMENT_DEFAULTS,
@@ -46,6 +46,7 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
   api.post(
     "/tokens/enrolment",
     {
+      config: { callers: "administrators" },
       schema: {
         tags: ["tokens"],
         operationId: "createEnrolmentToken",
@@ -57,7 +58,6 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      needAdmin(request, "making enrolment tokens");
       const body = request.body as EnrolmentTokenBody;
       refuseControlPlane(body);
       const address = options.enrolmentAddress();
@@ -80,6 +80,7 @@ function addApiTokens(api: Api, { store, clock }: ApiOptions): void {
   api.post(
     "/tokens/api",
     {
+      config: { callers: "administrators" },
       schema: {
         tags: ["tokens"],
         operationId: "createApiToken",
@@ -90,7 +91,6 @@ function addApiTokens(api: Api, { store, clock }: ApiOptions): void {
       },
     },
     async (request, reply) => {
-      needAdmin(request, "making API tokens");
       const { role, namespaces, ttl } = request.body as ApiTokenBody;
       const token = await createApiToken(store, clock, {
         role,
@@ -106,6 +106,7 @@ function addList(api: Api, { store }: ApiOptions): void {
   api.get(
     "/tokens",
     {
+      config: { callers: "administrators" },
       schema: {
         tags: ["tokens"],
         operationId: "listTokens",
@@ -114,8 +115,7 @@ function addList(api: Api, { store }: ApiOptions): void {
         response: answers({ 200: TOKEN_LIST }, 429),
       },
     },
-    async (request) => {
-      needAdmin(request, "listing tokens");
+    async () => {
       const api = await store.list(API_TOKEN);
       const enrolment = await store.list(ENROLMENT_TOKEN);
       return {
@@ -133,6 +133,7 @@ function addRevocation(api: Api, { store }: ApiOptions): void {
     api.delete(
       `/tokens/${path}/:id`,
       {
+        config: { callers: "administrators" },
         schema: {
           tags: ["tokens"],
           operationId: `revoke${name}`,
@@ -145,7 +146,6 @@ function addRevocation(api: Api, { store }: ApiOptions): void {
         },
       },
       async (request) => {
-        needAdmin(request, "revoking tokens");
         const { id } = request.params as { readonly id: string };
         if (!(await revokeToken(store, kind, id)))
           throw new ApiError("NotFound", `${name} ${id} does not exist`);

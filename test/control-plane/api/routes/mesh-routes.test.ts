@@ -276,8 +276,6 @@ void t.test(
     );
     const ids = operations.map(({ operationId }) => operationId);
     t.equal(new Set(ids).size, ids.length, "operation ids are unique");
-    for (const { operationId, responses } of operations)
-      t.ok("401" in responses && "403" in responses, operationId);
   },
 );
 

@@ -2,19 +2,19 @@
 import {
   accountOf,
   placesOf,
-} from "../../resources/ownership/address-owners.ts";
-import { ROOT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
-import { isKind } from "../../resources/kind.ts";
+} from "../../../resources/ownership/address-owners.ts";
+import { ROOT_NAMESPACE, type Resource } from "../../../resources/envelope.ts";
+import { isKind } from "../../../resources/kind.ts";
 import {
   isExternal,
   SERVICE,
   visibilityOf,
-} from "../../resources/service/schema.ts";
+} from "../../../resources/service/schema.ts";
 import {
   WORKLOAD,
   type WorkloadResource,
-} from "../../resources/workload/schema.ts";
-import type { Principal } from "../tokens.ts";
+} from "../../../resources/workload/schema.ts";
+import type { Principal } from "../../tokens.ts";
 
 export type Verb = "read" | "write";
 

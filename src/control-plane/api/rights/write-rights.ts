@@ -4,11 +4,11 @@ import {
   keyOf,
   type Resource,
   type ResourceKey,
-} from "../../resources/envelope.ts";
-import { REGISTERED_BY, WORKLOAD } from "../../resources/workload/schema.ts";
-import type { Principal } from "../tokens.ts";
+} from "../../../resources/envelope.ts";
+import { REGISTERED_BY, WORKLOAD } from "../../../resources/workload/schema.ts";
+import type { Principal } from "../../tokens.ts";
 import { addressRefusal, exportRefusal, isFullAdmin } from "./access.ts";
-import type { ApiOptions } from "./options.ts";
+import type { ApiOptions } from "../options.ts";
 
 type Leases = Pick<ApiOptions, "isLeased">;
 

@@ -1,17 +1,12 @@
-/** Finds the principal of a request, before anything else of it is looked at. */
+/** Finds the principal of a request and judges whether it may call the route, before anything else of the request is looked at. */
 import type { FastifyRequest } from "fastify";
-import type { Clock } from "../../core/clock.ts";
-import type { Store } from "../store/store.ts";
-import { authenticate, type Principal } from "../tokens.ts";
-import type { Api } from "./api.ts";
-import { ApiError } from "./errors.ts";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** Responds without a token. */
-    readonly open?: boolean;
-  }
-}
+import type { Clock } from "../../../core/clock.ts";
+import { isObject } from "../../../core/text/json.ts";
+import type { Store } from "../../store/store.ts";
+import { authenticate, type Principal } from "../../tokens.ts";
+import type { Api } from "../api.ts";
+import { CALLERS, type Callers } from "./callers.ts";
+import { ApiError } from "../errors.ts";
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
@@ -26,7 +21,8 @@ export function addAuthentication(
   onProof: (request: FastifyRequest, tokenId: string) => void,
 ): void {
   api.addHook("onRequest", async (request, reply) => {
-    if (request.routeOptions.config.open === true) {
+    const callers = CALLERS[callersOf(request)];
+    if (!callers.needsToken) {
       reply.header("connection", "close");
       return;
     }
@@ -37,6 +33,8 @@ export function addAuthentication(
     if (principal !== undefined) {
       principals.set(request, principal);
       onProof(request, principal.tokenId);
+      const why = callers.refusal(principal, namespaceOf(request));
+      if (why !== undefined) throw new ApiError("Forbidden", why);
       return;
     }
     // Its body is not waited for either.
@@ -51,7 +49,17 @@ export function addAuthentication(
   });
 }
 
-/** The principal of a request to a route that is not open. */
+/** What leads to no route tells nobody so without a token. */
+function callersOf({ is404, routeOptions }: FastifyRequest): Callers {
+  return is404 ? "any-token" : routeOptions.config.callers;
+}
+
+function namespaceOf({ params }: FastifyRequest): string | undefined {
+  const namespace = isObject(params) ? params["namespace"] : undefined;
+  return typeof namespace === "string" ? namespace : undefined;
+}
+
+/** The principal of a request to a route that needs a token. */
 export function principalOf(request: FastifyRequest): Principal {
   const principal = principals.get(request);
   if (principal === undefined)

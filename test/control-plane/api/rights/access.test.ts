@@ -3,9 +3,9 @@ import t from "tap";
 import {
   exportRefusal,
   refusal,
-} from "../../../src/control-plane/api/access.ts";
-import type { Principal } from "../../../src/control-plane/tokens.ts";
-import type { Resource } from "../../../src/resources/envelope.ts";
+} from "../../../../src/control-plane/api/rights/access.ts";
+import type { Principal } from "../../../../src/control-plane/tokens.ts";
+import type { Resource } from "../../../../src/resources/envelope.ts";
 import {
   OWN,
   rig,
@@ -13,7 +13,7 @@ import {
   ROUTES,
   service,
   SHOP,
-} from "../../support/control-plane/api.ts";
+} from "../../../support/control-plane/api.ts";
 
 const ROOT = `${OWN}/namespaces/wherry-system`;
 
