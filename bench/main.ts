@@ -13,6 +13,7 @@ import { makeCertificates } from "./certificates.ts";
 import { startCollector } from "./collector.ts";
 import { contest, coresOf, type Entry, type Surroundings } from "./contest.ts";
 import { writeFigureTables } from "./figure-tables.ts";
+import { costs } from "./costs/main.ts";
 import { faults } from "./faults/main.ts";
 import { readOptions, USAGE, type Options } from "./options.ts";
 import {
@@ -39,6 +40,10 @@ async function main(): Promise<void> {
   // They measure no pairs of proxies and have options of their own.
   if (first === "scale") return scale(rest, build, temporary);
   if (first === "faults") return faults(rest, build, temporary);
+  if (first === "costs") {
+    costs(rest);
+    return;
+  }
   const wish = readOptions(process.argv.slice(2));
   switch (wish.kind) {
     case "help":

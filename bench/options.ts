@@ -6,6 +6,7 @@ import { PEER_NAMES, type PeerName } from "./peer.ts";
 export const USAGE = `npm run bench -- [SCENARIO or FAMILY …] [options]
 npm run bench -- scale --help     what a change costs in meshes of many Services
 npm run bench -- faults --help    what calls feel of cuts, black holes and a control plane gone mad
+npm run bench -- costs            what single steps of a request cost, in ns
 
   --list               the scenarios and families there are
   --only NAME          the same as a name without it; may be repeated

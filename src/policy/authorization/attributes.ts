@@ -1,14 +1,11 @@
 /** The properties of a call that an AuthorizationPolicy can ask for (Istio's conditions and sources). */
-import { compileRanges } from "../../core/text/network.ts";
+import { addressBits } from "../../core/text/network.ts";
+import { destinationAddress, remoteAddress, sourceAddress } from "./call.ts";
 import {
-  destinationAddress,
-  remoteAddress,
-  sourceAddress,
-  type Call,
-} from "./call.ts";
-import {
+  matchExact,
   matchHost,
   matchPath,
+  matchRange,
   matchText,
   type CompilePattern,
 } from "./patterns.ts";
@@ -68,14 +65,11 @@ export const DESTINATION_IP: Attribute = ofAddress(
 
 /** `policyNamespace`: whose accounts are meant where a value names no namespace. */
 export function serviceAccount(policyNamespace: string): Attribute {
-  const compile: CompilePattern = (value) => {
-    const account = value.includes("/") ? value : `${policyNamespace}/${value}`;
-    return (asked) => asked === account;
-  };
   return attribute(
     "service account",
     (call) => call.serviceAccount,
-    compile,
+    (value) =>
+      matchExact(value.includes("/") ? value : `${policyNamespace}/${value}`),
     CERTIFICATE,
   );
 }
@@ -94,24 +88,20 @@ export function requestHeader(name: string): Attribute {
   );
 }
 
-/** Each value of a policy is a pattern by itself. */
 function attribute(
   name: string,
-  read: (call: Call) => string | undefined,
+  read: Attribute["read"],
   pattern: CompilePattern,
   origin: string,
 ): Attribute {
-  const compile: Attribute["compile"] = (values) => {
-    const tests = values.map(pattern);
-    return (value) => tests.some((test) => test(value));
-  };
-  return { name, read, compile, origin };
+  return { name, read, compared: read, pattern, origin };
 }
 
 /** The values of a policy are addresses and CIDR ranges. */
-function ofAddress(
-  name: string,
-  read: (call: Call) => string | undefined,
-): Attribute {
-  return { name, read, compile: compileRanges, origin: CONNECTION };
+function ofAddress(name: string, read: Attribute["read"]): Attribute {
+  const compared: Attribute["compared"] = (call) => {
+    const address = read(call);
+    return address === undefined ? undefined : addressBits(address);
+  };
+  return { name, read, compared, pattern: matchRange, origin: CONNECTION };
 }

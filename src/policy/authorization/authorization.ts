@@ -20,7 +20,7 @@ import {
 } from "./applies.ts";
 import { callOf, type AuthorizationFacts, type Call } from "./call.ts";
 import { compileRule } from "./rule.ts";
-import type { Test } from "./tests.ts";
+import { indexRules, type FindRule, type Ordered } from "./rule-index.ts";
 
 export type Verdict =
   | { readonly kind: "allow" }
@@ -67,9 +67,12 @@ const ALLOW: Verdict = { kind: "allow" };
 interface CompiledPolicy {
   readonly name: string;
   readonly action: "DENY" | "ALLOW";
-  readonly rules: readonly Test[];
-  /** One a rule, so that a refusal allocates nothing. */
-  readonly denials: readonly Verdict[];
+  readonly rules: readonly CompiledRule[];
+}
+
+interface CompiledRule extends Ordered {
+  /** Where a DENY's rule decides; one a rule, so that a refusal allocates nothing. */
+  readonly denial: Verdict;
 }
 
 /** What authorization takes from the Mesh. */
@@ -98,9 +101,8 @@ export function* compileAuthorization(
   const deny: CompiledPolicy[] = [];
   const allow: CompiledPolicy[] = [];
   for (const [, policy] of sorted) {
-    yield;
     const list = policy.spec.action === "DENY" ? deny : allow;
-    list.push(compilePolicy(policy, trustedHops));
+    list.push(yield* compilePolicy(policy, trustedHops));
   }
   const names = [...deny, ...allow].map((policy) => policy.name);
   // Asked for by `explain` alone: the mesh may have thousands of them.
@@ -108,21 +110,19 @@ export function* compileAuthorization(
   const passedOver = (): AuthorizationTrace["passedOver"] =>
     (notApplying ??= passedOverOf(policies, workload));
   const otherwise = verdictWithoutMatch(allow, defaultAction);
+  const denying = yield* findAmong(deny);
+  const allowing = yield* findAmong(allow);
 
   const authorize = (facts: AuthorizationFacts): Verdict => {
     const call = callOf(facts);
-    for (const policy of deny) {
-      const rule = policy.rules.findIndex((test) => test.meets(call));
-      if (rule >= 0) return policy.denials[rule] ?? otherwise;
-    }
-    for (const policy of allow)
-      if (policy.rules.some((test) => test.meets(call))) return ALLOW;
-    return otherwise;
+    const denied = denying?.(call);
+    if (denied !== undefined) return denied.denial;
+    return allowing?.(call) === undefined ? otherwise : ALLOW;
   };
   return {
     policies: names,
     authorize:
-      deny.length === 0 && allow.every((policy) => policy.rules.length === 0)
+      denying === undefined && allowing === undefined
         ? () => otherwise
         : authorize,
     explain: (facts) => ({
@@ -131,6 +131,20 @@ export function* compileAuthorization(
       passedOver: passedOver(),
     }),
   };
+}
+
+/** Finds the first rule of the policies, in their order, that a call meets; undefined where they have none. */
+function* findAmong(
+  policies: readonly CompiledPolicy[],
+): Steps<FindRule<CompiledRule> | undefined> {
+  const rules: CompiledRule[] = [];
+  for (const piece of pieces(policies)) {
+    yield;
+    for (const policy of piece)
+      for (const rule of policy.rules)
+        rules.push({ ...rule, order: rules.length });
+  }
+  return rules.length === 0 ? undefined : yield* indexRules(rules);
 }
 
 /** The rules in turn, to the first that matches. */
@@ -147,7 +161,7 @@ function considered(
         rule: undefined,
         why: "it has no rules, so it matches nothing",
       });
-    for (const [rule, test] of rules.entries()) {
+    for (const [rule, { test }] of rules.entries()) {
       const matches = test.meets(call);
       const why = matches ? undefined : test.why(call);
       asked.push({ policy, action, rule, why });
@@ -173,25 +187,21 @@ function verdictWithoutMatch(
     : { kind: "deny", code: "NOT_ALLOWED", policy: MESH_NAME };
 }
 
-function compilePolicy(
+function* compilePolicy(
   policy: AuthorizationPolicyResource,
   trustedHops: number,
-): CompiledPolicy {
+): Steps<CompiledPolicy> {
   const name = nameOf(policy);
   const { namespace = "" } = policy.metadata;
   const denies = policy.spec.action === "DENY";
-  const rules = policy.spec.rules ?? [];
-  return {
-    name,
-    action: denies ? "DENY" : "ALLOW",
-    rules: rules.map((rule) =>
-      compileRule(rule, { denies, namespace, trustedHops }),
-    ),
-    denials: rules.map((_rule, index) => ({
-      kind: "deny",
-      code: "DENIED",
-      policy: name,
-      rule: index,
-    })),
-  };
+  const rules: CompiledRule[] = [];
+  for (const [order, rule] of (policy.spec.rules ?? []).entries()) {
+    yield;
+    rules.push({
+      order,
+      test: compileRule(rule, { denies, namespace, trustedHops }),
+      denial: { kind: "deny", code: "DENIED", policy: name, rule: order },
+    });
+  }
+  return { name, action: denies ? "DENY" : "ALLOW", rules };
 }

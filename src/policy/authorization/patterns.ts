@@ -1,33 +1,69 @@
-/** The patterns of an AuthorizationPolicy for names, hosts and paths, compiled to predicates. */
+/** The patterns of an AuthorizationPolicy for names, hosts, paths and addresses, compiled to predicates. */
 import { canonicalAuthority } from "../../core/text/authority.ts";
+import { rangeBits } from "../../core/text/network.ts";
 import { upperEscapes } from "../../core/text/percent.ts";
 
-export type CompilePattern = (pattern: string) => (value: string) => boolean;
+/** What a pattern asks of a value at least, in a form by which patterns can be found. */
+export interface Shape {
+  readonly kind: "exact" | "prefix" | "suffix";
+  readonly text: string;
+}
+
+export interface Pattern {
+  readonly meets: (value: string) => boolean;
+  /** Met by no value of another shape. */
+  readonly shape: Shape;
+}
+
+export type CompilePattern = (pattern: string) => Pattern;
 
 /** Exact, "abc*", "*abc", or "*" for present and not empty (trap 5). */
-export function matchText(pattern: string): (value: string) => boolean {
-  if (pattern === "*") return (value) => value !== "";
-  if (pattern.endsWith("*")) {
-    const prefix = pattern.slice(0, -1);
-    return (value) => value.startsWith(prefix);
-  }
+export function matchText(pattern: string): Pattern {
+  if (pattern === "*")
+    return {
+      meets: (value) => value !== "",
+      shape: { kind: "prefix", text: "" },
+    };
+  if (pattern.endsWith("*")) return matchPrefix(pattern.slice(0, -1));
   if (pattern.startsWith("*")) {
     const suffix = pattern.slice(1);
-    return (value) => value.endsWith(suffix);
+    return {
+      meets: (value) => value.endsWith(suffix),
+      shape: { kind: "suffix", text: suffix },
+    };
   }
-  return (value) => value === pattern;
+  return matchExact(pattern);
+}
+
+export function matchExact(text: string): Pattern {
+  return { meets: (value) => value === text, shape: { kind: "exact", text } };
+}
+
+function matchPrefix(text: string): Pattern {
+  return {
+    meets: (value) => value.startsWith(text),
+    shape: { kind: "prefix", text },
+  };
 }
 
 /** Hosts: without port and without regard to case, in the one form that requests have (`core/text/authority.ts`). */
-export function matchHost(pattern: string): (value: string) => boolean {
+export function matchHost(pattern: string): Pattern {
   const name = pattern.replace(/:([0-9]+|\*)$/, "");
   return matchText(
     canonicalAuthority(name) ?? name.toLowerCase().replace(/\.$/, ""),
   );
 }
 
+/** An address or a range, compared with the bits of an address (`addressBits`). */
+export function matchRange(range: string): Pattern {
+  const bits = rangeBits(range);
+  return bits === undefined
+    ? { meets: () => false, shape: { kind: "exact", text: range } }
+    : matchPrefix(bits);
+}
+
 /** "%c3" and "%C3" are one byte to the application: paths come with escapes in upper case, so patterns are compared so. */
-export function matchPath(pattern: string): (value: string) => boolean {
+export function matchPath(pattern: string): Pattern {
   const canonical = upperEscapes(pattern);
   return pattern.includes("{")
     ? matchTemplate(canonical)
@@ -35,12 +71,15 @@ export function matchPath(pattern: string): (value: string) => boolean {
 }
 
 /** "{*}" is one element that is not empty, "{**}" the rest of the path or any part of it, slashes and all. */
-function matchTemplate(template: string): (value: string) => boolean {
+function matchTemplate(template: string): Pattern {
   const wanted = template.split("/");
   const open = wanted.indexOf("{**}");
   const head = open < 0 ? wanted : wanted.slice(0, open);
   const tail = open < 0 ? [] : wanted.slice(open + 1);
-  return (value) => {
+  const beginning = template.slice(0, template.indexOf("{"));
+  const end = template.slice(template.lastIndexOf("}") + 1);
+  const meets = (value: string): boolean => {
+    if (!value.startsWith(beginning) || !value.endsWith(end)) return false;
     const elements = value.split("/");
     if (open < 0 && elements.length !== wanted.length) return false;
     // "{**}" stands for one element at least, which may be empty: "/a/{**}" takes "/a/" and not "/a".
@@ -51,6 +90,13 @@ function matchTemplate(template: string): (value: string) => boolean {
       head.every((want, index) => takes(want, elements[index])) &&
       tail.every((want, index) => takes(want, elements[offset + index]))
     );
+  };
+  return {
+    meets,
+    shape:
+      end.length > beginning.length
+        ? { kind: "suffix", text: end }
+        : { kind: "prefix", text: beginning },
   };
 }
 

@@ -1,20 +1,33 @@
 /** What the rules of an AuthorizationPolicy are made of: tests of a call, each of which can say why it is not met. */
 import type { Call } from "./call.ts";
+import { anyOf } from "./pattern-index.ts";
+import type { CompilePattern, Shape } from "./patterns.ts";
 
 export interface Test {
   readonly meets: (call: Call) => boolean;
   /** What in a call does not meet it, found by `meets` itself. */
   readonly why: (call: Call) => string;
+  /** No call meets it but those that have all of these: what it can be found by among many. Absent: nothing of the kind. */
+  readonly needs?: readonly Need[];
+}
+
+/** A property that a call has to have, with a value of one of the shapes. */
+export interface Need {
+  readonly attribute: Attribute;
+  readonly shapes: readonly Shape[];
+  /** Calls without a request need it not (trap 3). */
+  readonly ofHttpAlone: boolean;
 }
 
 /** A property of a call, and how the values of a policy are compared with it. */
 export interface Attribute {
-  /** As it is called in an explanation. */
+  /** As it is called in an explanation. Attributes of one name read the same. */
   readonly name: string;
   /** Undefined where the call has none. */
   readonly read: (call: Call) => string | undefined;
-  /** Tells whether a call's value is among those of the policy. */
-  readonly compile: (values: readonly string[]) => (value: string) => boolean;
+  /** What `read` gives in the form that patterns compare. */
+  readonly compared: (call: Call) => string | undefined;
+  readonly pattern: CompilePattern;
   /** Where the value comes from, for a call that has none. */
   readonly origin: string;
 }
@@ -32,14 +45,14 @@ export function lists(
 }
 
 /** Any of the values. A call without one has none of them. */
-function positive(
-  { name, read, compile, origin }: Attribute,
-  values: readonly string[],
-): Test {
-  const isAmong = compile(values);
+function positive(attribute: Attribute, values: readonly string[]): Test {
+  const { name, read, compared, origin } = attribute;
+  const patterns = values.map(attribute.pattern);
+  const isAmong = anyOf(patterns);
+  const shapes = patterns.map(({ shape }) => shape);
   return {
     meets(call) {
-      const value = read(call);
+      const value = compared(call);
       return value !== undefined && isAmong(value);
     },
     why(call) {
@@ -48,6 +61,7 @@ function positive(
         ? `the call has no ${name}, which comes from ${origin}`
         : `${name} ${JSON.stringify(value)} is not among ${values.join(", ")}`;
     },
+    needs: [{ attribute, shapes, ofHttpAlone: false }],
   };
 }
 
@@ -65,9 +79,14 @@ export function all(tests: readonly (Test | undefined)[]): Test {
   const present = tests.filter((test) => test !== undefined);
   const [only] = present;
   if (present.length === 1 && only !== undefined) return only;
+  const meets = present.map((test) => test.meets);
   return {
-    meets: (call) => present.every((test) => test.meets(call)),
+    meets(call) {
+      for (const meet of meets) if (!meet(call)) return false;
+      return true;
+    },
     why: (call) => present.find((test) => !test.meets(call))?.why(call) ?? "",
+    needs: present.flatMap(({ needs = [] }) => needs),
   };
 }
 
@@ -79,12 +98,38 @@ export function any(
   return tests === undefined
     ? undefined
     : {
-        meets: (call) => tests.some((test) => test.meets(call)),
+        meets: anyMeets(tests.map((test) => test.meets)),
         why: (call) =>
           tests
             .map((test, index) => `${what}[${index}]: ${test.why(call)}`)
             .join("; "),
+        needs: commonNeeds(tests),
       };
+}
+
+function anyMeets(meets: readonly Test["meets"][]): Test["meets"] {
+  const [only] = meets;
+  return only !== undefined && meets.length === 1
+    ? only
+    : (call) => meets.some((meet) => meet(call));
+}
+
+/** What is needed of a call that meets any of the tests: a property that each of them needs, with the shapes of all. */
+function commonNeeds([first, ...others]: readonly Test[]): readonly Need[] {
+  if (others.length === 0) return first?.needs ?? [];
+  return (first?.needs ?? []).flatMap((need) => {
+    const shapes = [...need.shapes];
+    for (const { needs = [] } of others) {
+      const same = needs.find(
+        ({ attribute, ofHttpAlone }) =>
+          attribute.name === need.attribute.name &&
+          ofHttpAlone === need.ofHttpAlone,
+      );
+      if (same === undefined) return [];
+      for (const shape of same.shapes) shapes.push(shape);
+    }
+    return [{ ...need, shapes }];
+  });
 }
 
 /** On TCP the attributes are missing: a DENY takes the whole port, an ALLOW gives nothing (trap 3). */
@@ -95,5 +140,9 @@ export function ofHttp(test: Test, denies: boolean): Test {
       call.request === undefined
         ? "not an HTTP request, so the rule's HTTP fields cannot match"
         : test.why(call),
+    needs: (test.needs ?? []).map((need) => ({
+      ...need,
+      ofHttpAlone: denies,
+    })),
   };
 }
