@@ -333,8 +333,8 @@ function apiOptions(
     fingerprint: authority.fingerprint,
     enrolmentAddress: () => advertised(options, push.port),
     mesh: push.mesh,
-    withStatus: makeStatusReader({
-      ...{ mesh: push.mesh, push, clock },
+    openStatus: makeStatusReader({
+      ...{ mesh: push.mesh, push },
       lease: (workload) => registry.lease(workload),
     }),
     checkInPlace: (resources) =>

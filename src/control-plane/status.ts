@@ -1,6 +1,5 @@
 /** The conditions of resources, computed when they are read: they follow from what the store and the sidecars hold, so none is stored. */
-import { timestamp, type Clock } from "../core/clock.ts";
-import { pauses } from "../core/slices.ts";
+import { timestamp } from "../core/clock.ts";
 import type { Conflict } from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
@@ -20,10 +19,9 @@ import type { InForce, PushStatus } from "./push/status.ts";
 import type { Lease } from "./registry/lease.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 
-/** The same resources, each with its status. */
-export type WithStatus = (
-  resources: readonly Resource[],
-) => Promise<readonly Resource[]>;
+/** Opens a reading of the mesh as it is; what it gives is the resource with its status. */
+export type OpenStatus = () => Promise<StatusReader>;
+export type StatusReader = (resource: Resource) => Promise<Resource>;
 
 /** Named in a message; `GET /status` has them all. */
 const MOST_REFUSALS = 5;
@@ -31,7 +29,6 @@ const MOST_REFUSALS = 5;
 export interface StatusSources {
   readonly mesh: MeshSource;
   readonly push: Pick<PushStatus, "inForce" | "status">;
-  readonly clock: Clock;
   /** Looks up the Workload "NAMESPACE/NAME", where a sidecar registered it. */
   readonly lease: (workload: string) => Pick<Lease, "unconfirmed"> | undefined;
 }
@@ -44,32 +41,27 @@ interface View {
   readonly lease: StatusSources["lease"];
 }
 
-/** What a resource costs follows from what it has to do with; a long list is read in slices, between which others have their turn. */
-export function makeStatusReader(sources: StatusSources): WithStatus {
-  const { push, clock, lease } = sources;
+/** What a resource costs follows from what it has to do with. */
+export function makeStatusReader(sources: StatusSources): OpenStatus {
+  const { push, lease } = sources;
   const ownDoubts = makeChecked();
-  return async (resources) => {
-    if (resources.length === 0) return [];
+  return async () => {
     const { mesh } = await sources.mesh.current();
-    let refusals: readonly string[] | undefined;
+    let refusals: Promise<readonly string[]> | undefined;
     const checkReach = reachChecker(mesh.reach());
     const view: View = { mesh, checkReach, ownDoubts, lease };
-    const pause = pauses(clock);
-    const complete: Resource[] = [];
-    for (const resource of resources) {
-      await pause();
+    return async (resource) => {
       // Nobody looks through all sidecars where none of them refuses anything.
       const { resourceVersion = "" } = resource.metadata;
       const inForce = push.inForce(keyOf(resource), resourceVersion);
-      if (inForce.refused > 0) refusals ??= await refusalsOf(push);
+      if (inForce.refused > 0) refusals ??= refusalsOf(push);
       const conditions = conditionsOf(
         resource,
         view,
-        programmed(inForce, refusals ?? []),
+        programmed(inForce, (await refusals) ?? []),
       );
-      complete.push({ ...resource, status: { conditions } });
-    }
-    return complete;
+      return { ...resource, status: { conditions } };
+    };
   };
 }
 

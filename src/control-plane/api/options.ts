@@ -2,11 +2,11 @@
 import type { Clock } from "../../core/clock.ts";
 import type { LoopDelay } from "../loop-delay.ts";
 import type { Logger } from "../../core/log.ts";
-import type { Resource } from "../../resources/envelope.ts";
 import type { MeshSource } from "../push/catalogue/mesh-view.ts";
 import type { ApiMeters } from "../meters.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Unconfirmed } from "../registry/lease.ts";
+import type { OpenStatus } from "../status.ts";
 import type { Store } from "../store/store.ts";
 import type { ApiTracing } from "../tracing.ts";
 import type { CheckInPlace } from "./resource-validation.ts";
@@ -23,8 +23,8 @@ export interface ApiOptions {
   enrolmentAddress(): string | undefined;
   /** What lists are read from. */
   readonly mesh: MeshSource;
-  /** The same resources with their conditions. */
-  withStatus(resources: readonly Resource[]): Promise<readonly Resource[]>;
+  /** What gives resources their conditions. */
+  readonly openStatus: OpenStatus;
   readonly checkInPlace: CheckInPlace;
   /** True where a sidecar has registered that workload and holds it by a lease that has not run out. */
   isLeased(namespace: string, name: string): boolean;

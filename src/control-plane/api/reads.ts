@@ -6,6 +6,7 @@ import type { ApiMeters } from "../meters.ts";
 import type { Api } from "./api.ts";
 import { principalOf, tokenIdOf } from "./rights/authentication.ts";
 import { ApiError } from "./errors.ts";
+import { LongList } from "./long-list.ts";
 import { Turnstile } from "./turnstile.ts";
 import { Unread } from "./unread.ts";
 
@@ -114,16 +115,21 @@ class LongReads {
     return undefined;
   }
 
-  /** The turn is over: what is left is for the network and the reader. */
-  made(request: FastifyRequest, reply: FastifyReply, payload: unknown): void {
+  /** The turn is over once all is written: what is left is for the network and the reader. */
+  made(request: FastifyRequest, { raw }: FastifyReply, payload: unknown): void {
     const leave = this.#turns.get(request);
     if (leave === undefined) return;
+    const { tokenId } = principalOf(request);
+    if (payload instanceof LongList) {
+      void payload.written.then(() => {
+        leave();
+        this.#unread.add(tokenId, payload.unread, raw);
+      });
+      return;
+    }
     leave();
-    const bytes =
-      typeof payload === "string"
-        ? payload.length
-        : Number(reply.getHeader("content-length") ?? 0);
-    this.#unread.add(principalOf(request).tokenId, bytes, reply.raw);
+    if (typeof payload === "string")
+      this.#unread.add(tokenId, payload.length, raw);
   }
 
   async #wait(

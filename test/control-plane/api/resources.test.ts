@@ -339,7 +339,6 @@ void t.test(
       list.items.map(({ metadata }) => metadata.name),
       Array.from({ length: 120 }, (_, index) => `s${index}`).sort(),
     );
-    t.equal(long.headers["content-length"], String(long.text.length));
     t.match(long.headers["content-type"], /^application\/json/);
     const head = await api.inject({
       method: "HEAD",
@@ -347,6 +346,5 @@ void t.test(
       headers: await as("viewer"),
     });
     t.same([head.statusCode, head.body], [200, ""]);
-    t.equal(head.headers["content-length"], String(long.text.length));
   },
 );

@@ -135,8 +135,8 @@ export async function rig(
     fingerprint: "ab".repeat(32),
     enrolmentAddress: () => "127.0.0.1:15012",
     mesh: feed,
-    withStatus: makeStatusReader({
-      ...{ mesh: feed, push, clock },
+    openStatus: makeStatusReader({
+      ...{ mesh: feed, push },
       lease: () => undefined,
     }),
     checkInPlace: (resources) =>

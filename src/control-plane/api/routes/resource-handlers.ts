@@ -10,6 +10,7 @@ import type { KindDefinition } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
 import { ConflictError } from "../../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
+import type { StatusReader } from "../../status.ts";
 import type { Principal } from "../../tokens.ts";
 import {
   statedVersion,
@@ -40,6 +41,12 @@ export interface ResourceList {
   readonly items: readonly Resource[];
 }
 
+/** A list, and what gives its items their statuses. */
+export interface Listed {
+  readonly list: ResourceList;
+  readonly complete: StatusReader;
+}
+
 export interface Written {
   readonly created: boolean;
   readonly resource: Resource;
@@ -58,29 +65,25 @@ export class ResourceHandlers {
     this.#definition = definition;
   }
 
-  async list(
-    target: Target,
-    selector: string | undefined,
-  ): Promise<ResourceList> {
+  async list(target: Target, selector: string | undefined): Promise<Listed> {
     const { kind, apiVersion } = this.#definition;
     const matches = readSelector(selector);
     const { mesh, revision } = await this.#options.mesh.current();
-    return {
+    const list = {
       apiVersion,
       kind: `${kind}List`,
       metadata: { resourceVersion: String(revision) },
-      items: await this.#options.withStatus(
-        mesh
-          .list(kind, target.namespace)
-          .filter(({ metadata }) => matches(metadata.labels)),
-      ),
+      items: mesh
+        .list(kind, target.namespace)
+        .filter(({ metadata }) => matches(metadata.labels)),
     };
+    return { list, complete: await this.#options.openStatus() };
   }
 
   async get(target: Target): Promise<Resource> {
     const found = await this.#find(target);
-    const [complete] = await this.#options.withStatus([found]);
-    return complete ?? found;
+    const complete = await this.#options.openStatus();
+    return complete(found);
   }
 
   async create(

@@ -138,8 +138,8 @@ function addList(
       if (isWatch(request))
         return watch(options, definition, target, closing, request, reply);
       const selector = fieldsOf(request.query)["labelSelector"];
-      const list = await handlers.list(target, selector);
-      return sendLong(reply, list, "items", options.clock);
+      const { list, complete } = await handlers.list(target, selector);
+      return sendLong(reply, list, "items", options.clock, complete);
     },
   );
 }

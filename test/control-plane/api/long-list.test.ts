@@ -1,0 +1,107 @@
+/** Long lists: written in slices as their readers take them, and ended where they cannot be. */
+import { text } from "node:stream/consumers";
+import Fastify from "fastify";
+import t from "tap";
+import {
+  LongList,
+  sendLong,
+} from "../../../src/control-plane/api/long-list.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+
+const items = (count: number): readonly number[] =>
+  Array.from({ length: count }, (_, index) => index);
+
+/** Writes a list of numbers; each takes a millisecond. */
+function written(
+  count: number,
+  complete: (item: number) => Promise<number>,
+): { readonly list: LongList; readonly done: Promise<void> } {
+  const clock = fakeClock();
+  const list = new LongList("[");
+  const slow = (item: number): Promise<number> => {
+    clock.advance(1);
+    return complete(item);
+  };
+  const done = list.write(items(count), items(50), slow, "]", clock);
+  return { list, done };
+}
+
+const same = (item: number): Promise<number> => Promise.resolve(item);
+
+void t.test("others have their turn between two groups", async (t) => {
+  const order: string[] = [];
+  const { list, done } = written(500, (item) => {
+    order.push("item");
+    return same(item);
+  });
+  setImmediate(() => order.push("another"));
+  t.same(JSON.parse(await text(list)), items(500));
+  await done;
+  const at = order.indexOf("another");
+  t.ok(at > 0 && at <= 100, `another came after ${at} items`);
+});
+
+void t.test("it is written whether or not somebody reads", async (t) => {
+  const { list } = written(500, same);
+  await list.written;
+  t.equal(list.unread, JSON.stringify(items(500)).length);
+  t.same(JSON.parse(await text(list)), items(500));
+  t.equal(list.unread, 0);
+});
+
+void t.test("nothing more is made once its reader has gone", async (t) => {
+  let made = 0;
+  const { list, done } = written(5000, (item) => {
+    made += 1;
+    if (made === 100) list.destroy();
+    return same(item);
+  });
+  await done;
+  await list.written;
+  t.equal(made, 100);
+});
+
+void t.test(
+  "an item that cannot be made ends the list, and not in order",
+  async (t) => {
+    const { list, done } = written(500, (item) =>
+      item === 120 ? Promise.reject(new Error("broken")) : same(item),
+    );
+    await t.rejects(text(list), { message: "broken" });
+    await done;
+    await list.written;
+  },
+);
+
+void t.test("as a response", async (t) => {
+  const clock = fakeClock();
+  const server = Fastify();
+  t.teardown(() => server.close());
+  server.get<{ readonly Querystring: { readonly count: string } }>(
+    "/",
+    (request, reply) => {
+      const list = items(Number(request.query.count));
+      const body = { before: '"items":[]x', items: list };
+      return sendLong(reply, body, "items", clock, (item) =>
+        item === 400
+          ? Promise.reject(new Error("broken"))
+          : Promise.resolve(-item),
+      );
+    },
+  );
+  for (const count of [0, 1, 50, 51, 100, 120]) {
+    const { body, headers } = await server.inject(`/?count=${count}`);
+    const expected = {
+      before: '"items":[]x',
+      items: items(count).map((item) => -item),
+    };
+    t.equal(body, JSON.stringify(expected), `${count} items`);
+    t.match(headers["content-type"], /^application\/json/);
+  }
+  const head = await server.inject({ method: "HEAD", url: "/?count=120" });
+  t.same([head.statusCode, head.body], [200, ""]);
+  await t.rejects(
+    server.inject("/?count=500"),
+    "what is broken later is cut off, and not taken for whole",
+  );
+});
