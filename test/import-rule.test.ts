@@ -44,7 +44,7 @@ const WITHIN: Readonly<Record<string, Layers>> = {
     ["plan-route.ts"],
     ["dns"],
     ["destination.ts", "not-held.ts"],
-    ["filters", "checks"],
+    ["filters", "checks", "observation"],
     ["application"],
     ["upstream"],
     ["exchange"],

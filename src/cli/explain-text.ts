@@ -1,5 +1,6 @@
 /** An explanation as people read it, and where in their files each rule stands. */
 import type { CallExplanation } from "../policy/explain/call.ts";
+import { shadowText } from "../policy/explain/callee.ts";
 import {
   resourceTitle,
   type Decision,
@@ -90,6 +91,12 @@ export function decisionLines(
 
 /** What becomes of the request, in one line. */
 export function outcomeText(outcome: Outcome): string {
+  const { shadow = [] } = outcome;
+  const trials = shadow.map((finding) => `; ${shadowText(finding)}`);
+  return `${fateText(outcome)}${trials.join("")}`;
+}
+
+function fateText(outcome: Outcome): string {
   const { backend = "", workload, location = "", reason, by } = outcome;
   switch (outcome.answeredBy) {
     case "application":

@@ -9,6 +9,7 @@ import type {
   Verdict,
 } from "./authorization/authorization.ts";
 import type { AuthorizationFacts } from "./authorization/call.ts";
+import type { Shadow } from "./authorization/shadow.ts";
 import type { CorsPolicy } from "./routing/cors.ts";
 import type { Fault } from "./fault.ts";
 import type { HeaderEdits } from "./routing/header-edits.ts";
@@ -245,6 +246,8 @@ export interface InboundPort {
   readonly mtls: MtlsDecision;
   readonly protection: Protection;
   authorize(facts: AuthorizationFacts): Verdict;
+  /** What policies would do that change no verdict; undefined where the workload has none. */
+  readonly shadow: Shadow | undefined;
   /** How `authorize` comes to its verdict. */
   explain(facts: AuthorizationFacts): AuthorizationTrace;
   /** "NAMESPACE/NAME" of the PeerAuthentications for the workload that did not decide `mtls`, and why. */

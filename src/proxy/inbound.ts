@@ -40,6 +40,7 @@ import {
 import type { RoutePlan } from "./exchange/route-plan.ts";
 import { HeldStream } from "./checks/held-stream.ts";
 import { runChecks } from "./checks/waiting.ts";
+import type { Observer } from "./observation/observer.ts";
 import { WebSocketStream } from "./exchange/web-socket.ts";
 
 export interface InboundOptions {
@@ -48,6 +49,7 @@ export interface InboundOptions {
   readonly sinks: TelemetrySinks;
   readonly application: Application;
   readonly limiter: Limiter;
+  readonly observer: Observer;
   /** What has to be found out about requests before they are judged; absent: nothing. */
   readonly checks?: Checks | undefined;
   /** Ports that this process listens on: no stream reaches one, whatever a Service declares. */
@@ -183,7 +185,8 @@ function onward(
   const { listener, port, record, inside } = accepted;
   const { host } = listener.options;
   // authorize: as policy says, with what is known by now
-  const plan = authorize(port, facts) ?? admit(accepted, stream, read);
+  const plan =
+    authorize(port, facts, accepted) ?? admit(accepted, stream, read);
   if (plan instanceof MeshError) {
     record.refuse(plan, inside);
     return;
@@ -319,8 +322,14 @@ function linkDestination(stream: ServerStream): string | undefined {
 function authorize(
   port: InboundPort,
   facts: AuthorizationFacts,
+  accepted?: Accepted,
 ): MeshError | undefined {
   const verdict = port.authorize(facts);
+  // An exchange that is judged anew was noted when it came.
+  if (accepted !== undefined) {
+    const { observer } = accepted.listener.options;
+    observer.judged(port, facts, verdict, accepted.record);
+  }
   if (verdict.kind === "allow") return undefined;
   const caller = facts.peer ?? "a caller without identity";
   return new MeshError(

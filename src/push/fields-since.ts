@@ -1,10 +1,13 @@
 /** Which fields a sidecar of an older push schema does not know: the one table of them, and what of it a resource uses. */
+import { DRY_RUN } from "../resources/authorization-policy/trial.ts";
 import type { Resource } from "../resources/envelope.ts";
 
 export interface FieldSince {
   readonly kind: string;
   /** With "[]" for any index and "*" for any key; "" is the kind itself. */
   readonly path: string;
+  /** With a path that ends in "*": the key that is meant; absent: any. */
+  readonly key?: string;
   /** Values that are new; absent, as `like` is: the field itself is. */
   readonly values?: readonly string[];
   /** What new values look like. */
@@ -49,6 +52,22 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
   ...["hosts", "notHosts"].map((path) =>
     ruleField(`to[].operation.${path}`, /:\*$/),
   ),
+  // Neither changes a verdict, and an older sidecar would enforce the one and could not read the other.
+  {
+    kind: "AuthorizationPolicy",
+    path: "spec.action",
+    values: ["AUDIT"],
+    since: 5,
+    without: "withheld",
+  },
+  {
+    kind: "AuthorizationPolicy",
+    path: "metadata.annotations.*",
+    key: DRY_RUN,
+    like: /^true$/,
+    since: 5,
+    without: "withheld",
+  },
 ];
 
 /** A field of an AuthorizationPolicy's rule that came with schema 4. */
@@ -71,7 +90,7 @@ export function usedOf(
     if (field.kind !== resource.kind) return false;
     let isUsed = field.path === "";
     visit(resource, field.path, (parent, key) => {
-      isUsed ||= isNew(field, parent[key]);
+      isUsed ||= isMeant(field, key) && isNew(field, parent[key]);
     });
     return isUsed;
   });
@@ -80,14 +99,19 @@ export function usedOf(
 /** A copy without these fields, or without their new values. */
 export function withoutFields(
   resource: Resource,
-  fields: readonly Pick<FieldSince, "path" | "values" | "like">[],
+  fields: readonly Pick<FieldSince, "path" | "key" | "values" | "like">[],
 ): Resource {
   const rest = structuredClone(resource);
   for (const field of fields)
     visit(rest, field.path, (parent, key) => {
-      if (isNew(field, parent[key])) Reflect.deleteProperty(parent, key);
+      if (isMeant(field, key) && isNew(field, parent[key]))
+        Reflect.deleteProperty(parent, key);
     });
   return rest;
+}
+
+function isMeant({ key }: Pick<FieldSince, "key">, found: string): boolean {
+  return key === undefined || key === found;
 }
 
 function isNew(

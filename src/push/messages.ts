@@ -125,3 +125,33 @@ export interface ReportRequest {
   /** Connections were refused, or timed out. */
   readonly unreached: readonly string[];
 }
+
+/** Calls of one sort that a sidecar has seen come in: by one caller, to one port, with one method and one path. */
+export interface ObservedCall {
+  /** "NAMESPACE/NAME" of a policy that changes no verdict; "": the calls as such. */
+  readonly policy: string;
+  /** What that policy would do: "refused", "admitted", "matched"; "" where there is none. */
+  readonly effect: string;
+  /** SPIFFE id; "" in plaintext. */
+  readonly peer: string;
+  /** IP address of a caller in plaintext; "" where it has an identity. */
+  readonly address: string;
+  /** The application's. */
+  readonly port: number;
+  /** "": not HTTP. */
+  readonly method: string;
+  /** The one of the first call. */
+  readonly host: string;
+  /** "": not HTTP, or paths that found no room. */
+  readonly path: string;
+  readonly count: number;
+  /** Milliseconds since the first and the last of them. */
+  readonly firstAge: number;
+  readonly lastAge: number;
+}
+
+export interface Observed {
+  readonly calls: readonly ObservedCall[];
+  /** Calls that found no room. */
+  readonly dropped: number;
+}

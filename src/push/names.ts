@@ -21,7 +21,7 @@ export const CONTROL_PLANE: {
 export const REVISION_NAME = "revision";
 
 /** Goes up when a sidecar must know a field that an older one does not. */
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 
 /** The first schema with packed resources, and with the Revision in the last message of a push. */
 export const PACKED_SINCE = 3;

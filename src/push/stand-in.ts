@@ -1,5 +1,6 @@
 /** What acts in the place of a resource that a sidecar cannot read whole: never more open than the resource that is meant. */
 import type { AuthorizationPolicySpec } from "../resources/authorization-policy/spec.ts";
+import { isInForce } from "../resources/authorization-policy/trial.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { isKind } from "../resources/kind.ts";
@@ -30,15 +31,17 @@ export interface Unread {
 
 /**
  * Whether an older version goes on. Not an older Workload: it would be called at an address that it may have left. Nor an older fault:
- * it would be injected where nobody means it any more.
+ * it would be injected where nobody means it any more. Nor the older version of a policy that is to change no verdict.
  */
-export function keepsOlder(kind: string): boolean {
-  return kind !== WORKLOAD.kind && kind !== FAULT_INJECTION.kind;
+export function keepsOlder(resource: Resource): boolean {
+  const { kind } = resource;
+  if (kind === WORKLOAD.kind || kind === FAULT_INJECTION.kind) return false;
+  return !isKind(AUTHORIZATION_POLICY, resource) || isInForce(resource);
 }
 
 /**
  * Where there is no older version: what lets nothing through that the resource would not. `unknown`: paths of what the sidecar does not
- * know. Undefined of kinds that protect nothing: they are left out.
+ * know. Undefined of what protects nothing: it is left out.
  */
 export function closedForm(
   resource: Resource,
@@ -47,7 +50,9 @@ export function closedForm(
   const { apiVersion, kind, metadata } = resource;
   const head = { apiVersion, kind, metadata };
   if (isKind(AUTHORIZATION_POLICY, resource))
-    return { ...head, spec: closedPolicy(resource.spec, unknown) };
+    return isInForce(resource)
+      ? { ...head, spec: closedPolicy(resource.spec, unknown) }
+      : undefined;
   if (isKind(PEER_AUTHENTICATION, resource)) {
     const spec: PeerAuthenticationSpec = {
       ...selectorOf(resource.spec, unknown),

@@ -1,6 +1,8 @@
 /** What Istio reads beside the spec: refused where to ignore it would open something or change who is seen, else warned of. */
+import { AUTHORIZATION_POLICY } from "./authorization-policy/schema.ts";
+import { DRY_RUN } from "./authorization-policy/trial.ts";
 import { ROOT_NAMESPACE, type Resource } from "./envelope.ts";
-import type { Problem } from "./kind.ts";
+import { isKind, type Problem } from "./kind.ts";
 import { error, quote, warning } from "./problems.ts";
 
 const SECURITY_GROUP = "security.istio.io/";
@@ -21,11 +23,11 @@ const isSecurity = ({ apiVersion }: Resource): boolean =>
 
 /** By key, of annotations and labels alike: Istio has moved some from one to the other. */
 const REFUSED: Readonly<Record<string, Foreign>> = {
-  "istio.io/dry-run": {
+  [DRY_RUN]: {
     of: isSecurity,
     harmless: "false",
     advice:
-      "is not supported, so the policy would be in force: remove it, and try the policy with wherry test or wherry explain before you apply it",
+      "is supported as an annotation of an AuthorizationPolicy alone, so the policy would be in force here: remove it, and try the policy with wherry test or wherry explain before you apply it",
   },
   "istio.io/rev": {
     of: isSecurity,
@@ -52,6 +54,13 @@ export function checkForeignMetadata(resource: Resource): Problem[] {
     );
   for (const field of ["annotations", "labels"] as const)
     for (const [key, value] of Object.entries(metadata[field] ?? {})) {
+      // Its own check judges the value.
+      if (
+        key === DRY_RUN &&
+        field === "annotations" &&
+        isKind(AUTHORIZATION_POLICY, resource)
+      )
+        continue;
       const path = ["metadata", field, key];
       const foreign = Object.hasOwn(REFUSED, key) ? REFUSED[key] : undefined;
       if (foreign !== undefined && foreign.of?.(resource) !== false) {

@@ -36,6 +36,7 @@ export interface Meters extends MachineMeters {
   readonly faults: Family<CounterCell>;
   readonly hedges: Family<CounterCell>;
   readonly shed: Family<CounterCell>;
+  readonly shadow: Family<CounterCell>;
   readonly concurrencyLimit: Family<GaugeCell>;
   readonly faultActive: Family<GaugeCell>;
   readonly breakerState: Family<GaugeCell>;
@@ -220,6 +221,7 @@ function policyMeters(
   | "faults"
   | "hedges"
   | "shed"
+  | "shadow"
   | "concurrencyLimit"
   | "faultActive"
   | "breakerState"
@@ -240,6 +242,11 @@ function policyMeters(
       "wherry_shed_total",
       "Requests that adaptive concurrency turned away from a port of the application (mode enforce), or would have (shadow).",
       ["port", "mode"],
+    ),
+    shadow: registry.counter(
+      "wherry_authorization_shadow_total",
+      "Calls by what an AuthorizationPolicy would do that changes no verdict: refused or admitted (dry run), matched (AUDIT).",
+      ["policy", "effect"],
     ),
     concurrencyLimit: registry.gauge(
       "wherry_concurrency_limit",

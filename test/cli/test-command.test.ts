@@ -117,6 +117,57 @@ void t.test("every fact can be expected", async (t) => {
   t.equal(code, 0);
 });
 
+const TRIALS = `
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: tried, namespace: shop, annotations: { istio.io/dry-run: "true" } }
+spec:
+  action: DENY
+  selector: { matchLabels: { app: orders } }
+  rules: [{ to: [{ operation: { paths: [/a] } }] }]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: log, namespace: shop }
+spec:
+  action: AUDIT
+  rules: [{}]
+---
+apiVersion: mesh.wherry.dev/v1alpha1
+kind: Workload
+metadata: { name: orders-1, namespace: shop, labels: { app: orders } }
+spec:
+  address: 10.0.0.1
+  ports: { http: 8080 }
+  link: { port: 15008 }
+  serviceAccount: orders
+`;
+
+void t.test("what policies would do that change no verdict", async (t) => {
+  const { code, out } = await runOn(
+    t,
+    table(`
+  - request: { url: "http://orders.shop/v1/a", from: shop/web }
+    expect: { allowed: true, shadow: { shop/tried: refused, shop/log: matched } }
+  - request: { url: "http://orders.shop/split", from: shop/web }
+    expect: { allowed: true, shadow: { shop/tried: none } }
+  - name: wrong
+    request: { url: "http://orders.shop/split", from: shop/web }
+    expect: { shadow: { shop/tried: refused } }
+`),
+    { more: TRIALS },
+  );
+  t.match(out, /dry run: rule 0 of shop\/tried would refuse it/);
+  t.match(out, /audit: rule 0 of shop\/log matches it/);
+  t.match(
+    out,
+    /- shadow\.shop\/tried {2}refused\n.*\+ shadow\.shop\/tried {2}none/,
+  );
+  t.match(out, /2 passed, 1 failed\n$/);
+  t.equal(code, 1);
+});
+
 void t.test(
   "a failure is a diff with the decisions behind it, and exit code 1",
   async (t) => {

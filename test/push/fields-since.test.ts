@@ -90,6 +90,28 @@ void t.test("values that an older sidecar would refuse are new", (t) => {
   t.end();
 });
 
+void t.test(
+  "a policy that changes no verdict is new, by its action or by its annotation",
+  (t) => {
+    const used = (
+      annotations: Record<string, string>,
+      action: "ALLOW" | "AUDIT",
+    ) =>
+      usedOf(
+        authorizationPolicy("shop/p", { action, rules: [{}] }, { annotations }),
+        FIELDS_SINCE,
+      ).map(({ path }) => path);
+    t.strictSame(used({}, "ALLOW"), []);
+    t.strictSame(used({ "example.com/a": "true" }, "ALLOW"), []);
+    t.strictSame(used({ "istio.io/dry-run": "false" }, "ALLOW"), []);
+    t.strictSame(used({ "istio.io/dry-run": "true" }, "ALLOW"), [
+      "metadata.annotations.*",
+    ]);
+    t.strictSame(used({}, "AUDIT"), ["spec.action"]);
+    t.end();
+  },
+);
+
 const line = (path: string, values?: readonly string[]): FieldSince => ({
   kind: "Service",
   path,

@@ -77,7 +77,17 @@ void t.test("selector and action", (t) => {
       { selector: { matchLabels: { a: "b" }, matchExpressions: [] } },
       ["spec.selector.matchExpressions", /unknown field/],
     ],
-    ["AUDIT", { action: "AUDIT" }, ["spec.action", /not one of ALLOW, DENY/]],
+    ["AUDIT", { action: "AUDIT", rules: [{}] }],
+    [
+      "AUDIT without rules has no effect",
+      { action: "AUDIT" },
+      ["spec.rules", /no effect; write rules: \[\{\}\]/],
+    ],
+    [
+      "LOG",
+      { action: "LOG" },
+      ["spec.action", /not one of ALLOW, DENY, AUDIT/],
+    ],
     [
       "provider",
       { provider: {} },

@@ -21,7 +21,7 @@ const TABLE: readonly (readonly [
   [{}, undefined, undefined],
   [{ annotations: { "example.com/a": "b" } }, undefined, undefined],
   [{ annotations: { "not-istio.io/dry-run": "true" } }, undefined, undefined],
-  [{ annotations: DRY }, "error", "warning"],
+  [{ annotations: DRY }, undefined, "warning"],
   [{ labels: DRY }, "error", "warning"],
   [{ annotations: { "istio.io/dry-run": "True" } }, "error", "warning"],
   [{ annotations: { "istio.io/dry-run": "" } }, "error", "warning"],
@@ -104,13 +104,13 @@ metadata:
   name: p
   namespace: istio-system
   annotations:
-    istio.io/dry-run: "true"
+    istio.io/dry-run: "yes"
 spec:
   rules: [{}]
 `;
   t.match(lintText(text, "a.yaml"), [
     { line: 5, path: "metadata.namespace", severity: "error" },
-    { line: 7, severity: "error", message: /would be in force: remove it/ },
+    { line: 7, severity: "error", message: /expected "true" or "false"/ },
   ]);
   t.end();
 });

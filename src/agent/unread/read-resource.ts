@@ -87,15 +87,16 @@ function readRest(
       : undefined;
   const { fields, hasValues } = unknown;
   // The name in it is checked with what acts.
-  const { kind } = unknown.rest as Pick<Resource, "kind">;
+  const known = unknown.rest as Resource;
+  const { kind } = known;
   if (kind === SERVICE.kind || kind === WORKLOAD.kind) {
     const rest = accepted(unknown.rest, { fields, instead: "rest" });
     // Another kind of Service may have nothing in it that this version can use.
     if (rest !== undefined || !hasValues) return rest;
   }
-  if (keepsOlder(kind) && older !== undefined)
+  if (keepsOlder(known) && older !== undefined)
     return { resource: older, unread: { fields, instead: "older" } };
-  const closed = closedForm(unknown.rest as Resource, fields);
+  const closed = closedForm(known, fields);
   return closed === undefined
     ? { resource: undefined, unread: { fields, instead: "nothing" } }
     : accepted(closed, { fields, instead: "closed" });

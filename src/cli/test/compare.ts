@@ -61,6 +61,12 @@ export function differences(
   compare("path", expect.path, outcome.sent?.target);
   for (const [name, value] of Object.entries(expect.headers ?? {}))
     compare(`headers.${name}`, value, headerOf(outcome, name));
+  for (const [policy, effect] of Object.entries(expect.shadow ?? {}))
+    compare(
+      `shadow.${policy}`,
+      effect,
+      outcome.shadow?.find((each) => each.policy === policy)?.effect ?? "none",
+    );
   if (expect.allowed !== undefined || expect.by !== undefined)
     for (const line of elsewhereLines(explanation))
       found.push({

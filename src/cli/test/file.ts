@@ -9,6 +9,7 @@ import { lintTexts, type Finding, type Located } from "../../resources/lint.ts";
 import { explain } from "../../resources/schema-errors.ts";
 import { CLOSED, DURATION, KEYWORDS } from "../../resources/schema-parts.ts";
 import { parseDocuments } from "../../resources/yaml.ts";
+import type { ShadowEffect } from "../../policy/authorization/shadow.ts";
 import type { CliContext } from "../context.ts";
 import { findingLine, readTexts } from "../manifests.ts";
 
@@ -49,6 +50,8 @@ export interface Expectation {
   readonly rule?: number | string;
   /** The one that gets all, or each one's percentage. */
   readonly backend?: string | Readonly<Record<string, number>>;
+  /** By "NAMESPACE/NAME" of a policy on trial, or of an AUDIT: what it would do. */
+  readonly shadow?: Readonly<Record<string, ShadowEffect | "none">>;
   readonly retries?: number;
   readonly timeout?: string;
   readonly backendTimeout?: string;
@@ -146,6 +149,12 @@ const SCHEMA = Type.Object(
                   expected:
                     "SERVICE.NAMESPACE:PORT, or a percentage for each such",
                 }),
+              ),
+              shadow: Type.Optional(
+                Type.Record(
+                  Type.String(NAME),
+                  Type.Enum(["refused", "admitted", "matched", "none"]),
+                ),
               ),
               retries: Type.Optional(Type.Integer({ minimum: 0 })),
               timeout: Type.Optional(Type.String(DURATION)),

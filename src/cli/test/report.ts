@@ -76,6 +76,7 @@ const STEPS: Readonly<Record<string, readonly Step[]>> = {
   reason: ["mTLS", "authorization"],
   status: ["mTLS", "authorization"],
   grpcStatus: ["mTLS", "authorization"],
+  shadow: ["authorization"],
   backend: ["backend"],
   retries: ["retries"],
   timeout: ["time-outs"],
@@ -90,7 +91,7 @@ function decisive(
 ): readonly Decision[] {
   const steps = new Set<Step>(["destination", "route", "filters", "fault"]);
   for (const field of fields)
-    for (const step of STEPS[field] ?? []) steps.add(step);
+    for (const step of STEPS[field.split(".")[0] ?? ""] ?? []) steps.add(step);
   return decisions.filter(
     ({ step, refusal }) => refusal !== undefined || steps.has(step),
   );

@@ -83,7 +83,7 @@ export class Offered {
 /** The version that the sidecar has, where that is one to go on with. */
 function olderOf(entry: Entry, held: Held): Entry | undefined {
   const { item, slot, resource } = entry;
-  if (resource === undefined || !keepsOlder(resource.kind)) return undefined;
+  if (resource === undefined || !keepsOlder(resource)) return undefined;
   if (held instanceof ScopedSet) {
     const older = held.entries.get(slot);
     return older === undefined || isClosed(older.version) ? undefined : older;

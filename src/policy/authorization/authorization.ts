@@ -11,6 +11,7 @@ import {
   type Steps,
 } from "../../core/slices.ts";
 import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
+import { isInForce } from "../../resources/authorization-policy/trial.ts";
 import { MESH_NAME, type MeshSettings } from "../../resources/mesh/schema.ts";
 import {
   applies,
@@ -87,8 +88,9 @@ export function* compileAuthorization(
   workload: AuthorizedWorkload,
   { authorization: { defaultAction }, trustedHops }: AuthorizationSettings,
 ): Steps<Authorizer> {
-  const applying = yield* filterSteps(policies, (policy) =>
-    applies(policy, workload),
+  const applying = yield* filterSteps(
+    policies,
+    (policy) => isInForce(policy) && applies(policy, workload),
   );
   const named: (readonly [string, AuthorizationPolicyResource])[] = [];
   for (const piece of pieces(applying)) {

@@ -5,6 +5,7 @@ import { appProtocolOf, targetPortOf } from "../../resources/service/schema.ts";
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
 import { compileAuthorization } from "../authorization/authorization.ts";
+import { compileShadow } from "../authorization/shadow.ts";
 import type { InboundPolicy, InboundPort } from "../snapshot.ts";
 import type { Frame } from "./frame.ts";
 import type {
@@ -72,11 +73,9 @@ function* policyOf(
     warnings.push(
       `PeerAuthentication ${loser} is not in force: ${winner} is older`,
     );
-  const authorizer = yield* compileAuthorization(
-    input.authorizationPolicies.map(({ resource }) => resource),
-    self,
-    mesh,
-  );
+  const policies = input.authorizationPolicies.map(({ resource }) => resource);
+  const authorizer = yield* compileAuthorization(policies, self, mesh);
+  const shadow = yield* compileShadow(policies, self, mesh);
   const named = yield* namedPorts(input, warnings);
   const parsed = parsedPorts(named, warnings);
   const ports = named.map((port): InboundPort => ({
@@ -84,6 +83,7 @@ function* policyOf(
     takesBytes: !parsed.has(port.targetPort),
     mtls: authentication.port(port.targetPort),
     authorize: (facts) => authorizer.authorize(facts),
+    shadow,
     passedOver: () => authentication.passedOver(port.targetPort),
     explain: (facts) => authorizer.explain(facts),
   }));
@@ -183,7 +183,7 @@ function takesBytes({
 /** A port by the word of its Service. */
 type DeclaredPort = Omit<
   InboundPort,
-  "takesBytes" | "mtls" | "authorize" | "passedOver" | "explain"
+  "takesBytes" | "mtls" | "authorize" | "shadow" | "passedOver" | "explain"
 >;
 
 /** From the sidecar's own start, else from its registration; undefined where neither has said. */

@@ -93,8 +93,11 @@ function leadsTo(
 }
 
 /** What a caller would call another result. */
-function fateOf({ answeredBy, reason, by, allowed }: Outcome): string {
-  return JSON.stringify([answeredBy, allowed, reason, allowed ? "" : by]);
+function fateOf({ answeredBy, reason, by, allowed, shadow }: Outcome): string {
+  return JSON.stringify([
+    ...[answeredBy, allowed, reason, allowed ? "" : by],
+    shadow,
+  ]);
 }
 
 function callerAnswer(
@@ -185,19 +188,20 @@ function withCallee(
     sent,
     tunnel,
   });
-  const { refusal, allowedBy, target } = answer;
+  const { refusal, allowedBy, shadow, target } = answer;
+  const judged = shadow.length === 0 ? outcome : { ...outcome, shadow };
   return {
     decisions: [...decisions, ...answer.decisions],
     outcome:
       refusal === undefined
         ? {
-            ...outcome,
+            ...judged,
             sent: { ...sent, target },
             workload,
             ...(allowedBy === undefined ? {} : { by: allowedBy }),
           }
         : {
-            ...outcome,
+            ...judged,
             workload,
             answeredBy: "refusal",
             allowed: false,

@@ -8,6 +8,7 @@ import type {
   AuthorizedConnection,
   AuthorizedRequest,
 } from "../authorization/call.ts";
+import type { ShadowFinding } from "../authorization/shadow.ts";
 import { readRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
 import type { RoutedRequest } from "../router/candidate.ts";
@@ -43,6 +44,8 @@ export interface CalleeAnswer {
   readonly refusal: Refusal | undefined;
   /** "NAMESPACE/NAME" of the policy that allowed. */
   readonly allowedBy: string | undefined;
+  /** What policies would do that change no verdict. */
+  readonly shadow: readonly ShadowFinding[];
   /** What the application gets, as this side normalised it. */
   readonly target: string;
 }
@@ -77,18 +80,20 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
         refusal: { code: "BAD_REQUEST" },
       }),
     ]);
-  const { allowedBy, ...authorized } = authorization(
+  const { allowedBy, shadow, ...authorized } = authorization(
     question,
     port,
     read?.facts,
   );
   decisions.push(authorized.decision);
-  if (authorized.decision.refusal !== undefined) return ends(decisions);
+  if (authorized.decision.refusal !== undefined)
+    return { ...ends(decisions), shadow };
   const limited = limits(port, read?.facts);
   return {
     decisions: limited === undefined ? decisions : [...decisions, limited],
     refusal: undefined,
     allowedBy,
+    shadow,
     target: read?.target ?? sent.target,
   };
 }
@@ -129,6 +134,7 @@ function ends(decisions: readonly Decision[]): CalleeAnswer {
     decisions,
     refusal: decisions.at(-1)?.refusal,
     allowedBy: undefined,
+    shadow: [],
     target: "",
   };
 }
@@ -173,16 +179,29 @@ function mtlsDecision(
 }
 
 function authorization(
-  { find, peer, connection }: CalleeQuestion,
+  question: CalleeQuestion,
   port: InboundPort,
   request: AuthorizedRequest | undefined,
-): { readonly decision: Decision; readonly allowedBy: string | undefined } {
-  const { verdict, considered, passedOver } = port.explain({
-    peer,
-    port: port.targetPort,
-    connection,
-    request,
-  });
+): Authorized {
+  const { peer, connection } = question;
+  const facts = { peer, port: port.targetPort, connection, request };
+  const trace = port.explain(facts);
+  const shadow = port.shadow?.judge(facts, trace.verdict) ?? [];
+  const { decision, allowedBy } = authorized(question, trace);
+  const details = [...decision.details, ...shadow.map(shadowText)];
+  return { decision: { ...decision, details }, allowedBy, shadow };
+}
+
+interface Authorized {
+  readonly decision: Decision;
+  readonly allowedBy: string | undefined;
+  readonly shadow: readonly ShadowFinding[];
+}
+
+function authorized(
+  { find, peer }: CalleeQuestion,
+  { verdict, considered, passedOver }: AuthorizationTrace,
+): Omit<Authorized, "shadow"> {
   const matched = considered.find(({ why }) => why === undefined);
   const notMatched = rulesNotMatched(considered, passedOver);
   const made = (
@@ -234,6 +253,21 @@ function authorization(
     ),
     allowedBy: undefined,
   };
+}
+
+/** What a policy would do that changes no verdict. */
+export function shadowText({ policy, effect, rule }: ShadowFinding): string {
+  const by = rule === undefined ? policy : `rule ${rule} of ${policy}`;
+  switch (effect) {
+    case "refused":
+      return rule === undefined
+        ? `dry run: no rule of ${policy} takes it, which would refuse it`
+        : `dry run: ${by} would refuse it`;
+    case "admitted":
+      return `dry run: ${by} would allow it`;
+    case "matched":
+      return `audit: ${by} matches it`;
+  }
 }
 
 function rulesNotMatched(

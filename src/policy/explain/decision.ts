@@ -1,6 +1,7 @@
 /** What an explanation consists of: decisions in the order in which the proxy makes them, and what they come to. */
 import type { Code } from "../../mesh/reasons.ts";
 import { keyOf, type Resource } from "../../resources/envelope.ts";
+import type { ShadowFinding } from "../authorization/shadow.ts";
 import type { Timeouts } from "../timeout.ts";
 
 export type Step =
@@ -79,6 +80,8 @@ export interface Outcome {
   readonly sent?: SentRequest;
   /** Fields that the route gives to the response, whatever makes it. */
   readonly answerFields?: SentRequest["fields"];
+  /** What policies would do that change no verdict; absent where that is nothing. */
+  readonly shadow?: readonly ShadowFinding[];
   /** "NAMESPACE/NAME" of the Workload whose sidecar judged. */
   readonly workload?: string;
 }

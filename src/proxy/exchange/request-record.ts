@@ -66,6 +66,8 @@ export class RequestRecord implements SpanSubject {
   backend: string | undefined;
   /** The trouble that it was given on purpose. */
   fault: string | undefined;
+  /** What policies would do that change no verdict. */
+  shadow: string | undefined;
   /** Milliseconds that it waited until it was known what it calls; undefined where that was held. */
   waited: number | undefined;
   /** Milliseconds that it waited for what had to be found out before it could be judged; undefined where nothing had. */
@@ -218,6 +220,8 @@ export class RequestRecord implements SpanSubject {
     if (this.#policy !== undefined)
       trace.attribute("wherry.policy", this.#policy);
     if (this.fault !== undefined) trace.attribute("wherry.fault", this.fault);
+    if (this.shadow !== undefined)
+      trace.attribute("wherry.shadow", this.shadow);
     if (this.waited !== undefined)
       trace.attribute("wherry.config_wait_ms", this.waited);
     if (this.checked !== undefined)

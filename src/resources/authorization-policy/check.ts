@@ -5,6 +5,7 @@ import type {
   AuthorizationPolicyResource,
   AuthorizationSource,
 } from "./spec.ts";
+import { DRY_RUN } from "./trial.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote, warning } from "../problems.ts";
 import { HEADER_NAME } from "../schema-parts.ts";
@@ -18,9 +19,17 @@ import {
 } from "./values.ts";
 
 export function checkAuthorizationPolicy({
+  metadata,
   spec,
 }: AuthorizationPolicyResource): Problem[] {
-  const problems: Problem[] = [];
+  const problems: Problem[] = [...checkTrial(metadata, spec.action)];
+  if (spec.action === "AUDIT" && spec.rules === undefined)
+    problems.push(
+      warning(
+        ["spec", "rules"],
+        "is absent, so this AUDIT matches no request and has no effect; write rules: [{}] to log every request",
+      ),
+    );
   if (spec.action === "DENY" && spec.rules === undefined)
     problems.push(
       warning(
@@ -40,6 +49,24 @@ export function checkAuthorizationPolicy({
       problems.push(...checkCondition(condition, [...at, "when", entry]));
   }
   return problems;
+}
+
+function checkTrial(
+  { annotations }: AuthorizationPolicyResource["metadata"],
+  action: string | undefined,
+): Problem[] {
+  const said = annotations?.[DRY_RUN];
+  const at = ["metadata", "annotations", DRY_RUN];
+  if (said === undefined || said === "false") return [];
+  if (said !== "true")
+    return [
+      error(at, `invalid value ${quote(said)}: expected "true" or "false"`),
+    ];
+  if (action === undefined || action === "ALLOW" || action === "DENY")
+    return [];
+  return action === "AUDIT"
+    ? [warning(at, "has no effect on an AUDIT, which refuses nothing anyway")]
+    : [error(at, `is for the actions ALLOW and DENY, not for ${action}`)];
 }
 
 type At = readonly (string | number)[];

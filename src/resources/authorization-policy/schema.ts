@@ -150,8 +150,8 @@ const spec: TSchema = describes<AuthorizationPolicySpec>()(
         Type.Optional(SELECTOR),
       ),
       action: field(
-        "DENY refuses what a rule matches. ALLOW refuses what no rule of any ALLOW policy matches.",
-        Type.Optional(Type.Enum(["ALLOW", "DENY"])),
+        "DENY refuses what a rule matches. ALLOW refuses what no rule of any ALLOW policy matches. AUDIT refuses nothing: what a rule matches is logged and counted.",
+        Type.Optional(Type.Enum(["ALLOW", "DENY", "AUDIT"])),
         "ALLOW",
       ),
       rules: field(

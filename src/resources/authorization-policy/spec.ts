@@ -8,7 +8,7 @@ export interface AuthorizationPolicySpec {
   /** Absent: every workload of the namespace; of the mesh in the root namespace. */
   readonly selector?: Selector;
   /** Absent: ALLOW. */
-  readonly action?: "ALLOW" | "DENY";
+  readonly action?: "ALLOW" | "DENY" | "AUDIT";
   /** Any of these. Absent: no request matches, so ALLOW denies all and DENY does nothing; `[{}]`: every request matches (trap 1). */
   readonly rules?: readonly AuthorizationRule[];
 }

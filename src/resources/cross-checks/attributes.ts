@@ -71,7 +71,9 @@ export function checkAttributes(
   const effect =
     spec.action === "DENY"
       ? "a DENY by it refuses every connection there"
-      : "the rule never matches there";
+      : spec.action === "AUDIT"
+        ? "an AUDIT by it matches every connection there"
+        : "the rule never matches there";
   const problems: Problem[] = [];
   for (const [rule, { to }] of (spec.rules ?? []).entries())
     for (const [entry, { operation }] of (to ?? []).entries())

@@ -36,9 +36,11 @@ import {
   makeLoadReports,
   type LoadReports,
 } from "../../proxy/application/load-reports.ts";
+import { makeRefusalLog } from "../../proxy/downstream/refusal-log.ts";
 import { watchMemory } from "../../proxy/downstream/memory-pressure.ts";
 import { makeMeters, type Meters } from "../../telemetry/meters.ts";
 import { makeMirrors } from "../../proxy/filters/mirror.ts";
+import { Observer } from "../../proxy/observation/observer.ts";
 import { makeOutbound } from "../../proxy/outbound.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
 import { makeReplayBudget, REPLAY_TOTAL } from "../../proxy/exchange/replay.ts";
@@ -199,6 +201,7 @@ export interface Downstream {
   readonly listeners: Listeners;
   readonly faults: Faults;
   readonly limiter: Limiter;
+  readonly observer: Observer;
   readonly eviction: Eviction;
   readonly memory: { close(): void };
 }
@@ -231,7 +234,14 @@ export function makeDownstream(
     ...{ snapshot, lookups, host, sinks },
     ...{ clusters, passthrough, mirrors, faults },
   };
-  const inbound = { snapshot, host, sinks, application, limiter, ownPorts };
+  const observer = new Observer({
+    lines: makeRefusalLog(logger, clock),
+    meters: base.meters,
+  });
+  const inbound = {
+    ...{ snapshot, host, sinks, application, limiter, ownPorts },
+    observer,
+  };
   const listeners = makeListeners({
     clock,
     buffers,
@@ -252,6 +262,7 @@ export function makeDownstream(
     listeners,
     faults,
     limiter,
+    observer,
     ...watchOver(options, base, host, serving),
   };
 }

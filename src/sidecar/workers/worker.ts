@@ -5,6 +5,7 @@ import type { Sighting } from "../../agent/agent.ts";
 import { type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
+import type { Observed } from "../../push/messages.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { type Meters } from "../../telemetry/meters.ts";
 import { collectMachineErrors } from "../../telemetry/machine-meters.ts";
@@ -60,6 +61,8 @@ export interface ProxyWorker {
   servicesInUse(): Iterable<string>;
   /** What was seen lately of endpoints that are marked as unconfirmed. */
   sightings(): readonly Sighting[];
+  /** The calls that have come in since the last time. */
+  observed(): Observed;
   /** Goes over to a snapshot: requests in flight end with the one that they started with (law 1). */
   apply(snapshot: Snapshot): void;
   /** Accepts connections on what was handed over. */
@@ -195,6 +198,10 @@ class Worker implements ProxyWorker {
     return [...this.clusters.all()].flatMap(({ evidence }) => [
       ...evidence.sightings(now),
     ]);
+  }
+
+  observed(): Observed {
+    return this.#downstream.observer.drain();
   }
 
   apply(next: Snapshot): void {

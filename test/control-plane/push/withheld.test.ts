@@ -174,6 +174,35 @@ void t.test(
   },
 );
 
+void t.test(
+  "a policy that changes no verdict is nothing to a sidecar that would enforce it, not even in the version before",
+  async (t) => {
+    const plane = await startWithOrders(t);
+    await write(plane, BY_METHOD);
+    const older = await open(plane, "2");
+    await older.push();
+    const name = "AuthorizationPolicy/shop/orders";
+    const annotations = { "istio.io/dry-run": "true" };
+    for (const [resource, field] of [
+      [
+        { ...BY_METHOD, metadata: { ...BY_METHOD.metadata, annotations } },
+        "metadata.annotations.istio.io/dry-run",
+      ],
+      [deny({ action: "AUDIT", rules: [{}] }), "spec.action"],
+    ] as const) {
+      await write(plane, resource);
+      const { removed, names } = await older.push();
+      t.strictSame(removed, [name], "what it enforced is taken away");
+      t.strictSame(names, []);
+      t.strictSame(await withheld(plane), {
+        "AuthorizationPolicy shop/orders": [field, "nothing"],
+      });
+      await write(plane, BY_METHOD);
+      t.strictSame((await older.push()).names, [name]);
+    }
+  },
+);
+
 const HELD = new Map([
   ["Mesh//default", "1"],
   ["Service/shop/orders", "2"],

@@ -178,3 +178,26 @@ void t.test(
     t.end();
   },
 );
+
+void t.test(
+  "authorization: what policies would do that change no verdict",
+  (t) => {
+    const dry = { annotations: { "istio.io/dry-run": "true" } };
+    const answer = callee([
+      ...ORDERS,
+      authorizationPolicy("shop/tried", {}, dry),
+      authorizationPolicy("shop/log", { action: "AUDIT", rules: [{}] }),
+    ]);
+    t.equal(answer.refusal, undefined);
+    const { details } = step(answer, "authorization");
+    t.strictSame(details, [
+      "dry run: no rule of shop/tried takes it, which would refuse it",
+      "audit: rule 0 of shop/log matches it",
+    ]);
+    t.strictSame(answer.shadow, [
+      { policy: "shop/tried", effect: "refused" },
+      { policy: "shop/log", effect: "matched", rule: 0 },
+    ]);
+    t.end();
+  },
+);

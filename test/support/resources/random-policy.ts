@@ -254,11 +254,17 @@ function authorization(draw: Draw, index: number): Resource {
     ...(chance(0.8) ? { to: [to(), ...some(1, to)] } : {}),
     ...(chance(0.3) ? { when: [condition(draw, list)] } : {}),
   })).slice(Math.floor(draw() * 3));
-  return resource("AuthorizationPolicy", `who-${index}`, {
+  const action = chance(0.4) ? "DENY" : chance(0.2) ? "AUDIT" : "ALLOW";
+  const spec = {
     selector: { matchLabels: { app: chance(0.85) ? "orders" : "web" } },
-    action: chance(0.4) ? "DENY" : "ALLOW",
+    action,
     ...(chance(0.95) ? { rules } : {}),
-  });
+  };
+  return chance(0.15)
+    ? resource("AuthorizationPolicy", `who-${index}`, spec, {
+        annotations: { "istio.io/dry-run": "true" },
+      })
+    : resource("AuthorizationPolicy", `who-${index}`, spec);
 }
 
 type List = <T>(from: readonly T[]) => T[];

@@ -4,7 +4,7 @@ import {
   withoutFields,
   type FieldSince,
 } from "../../../push/fields-since.ts";
-import { closedForm } from "../../../push/stand-in.ts";
+import { closedForm, keepsOlder } from "../../../push/stand-in.ts";
 import type { Resource } from "../../../resources/envelope.ts";
 import { resourceEntry, type Entry } from "./item.ts";
 
@@ -68,8 +68,9 @@ export class Sayings {
         kind: "said",
         entry: this.#entry(entry, rest, `${this.#schema}`, entry),
       };
-    const fields = lost.map(({ path }) => path);
-    const closed = closedForm(rest, fields);
+    const fields = lost.map(({ path, key = "*" }) => path.replace("*", key));
+    // What changes no verdict has nothing in its place, whatever the rest of it would do.
+    const closed = keepsOlder(resource) ? closedForm(rest, fields) : undefined;
     return {
       kind: "withheld",
       fields,

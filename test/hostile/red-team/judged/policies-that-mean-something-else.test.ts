@@ -15,7 +15,7 @@ const TRIED = resource(
   "AuthorizationPolicy",
   "let-all-in-to-try",
   { selector: { matchLabels: { app: "orders" } }, rules: [{}] },
-  { annotations: { "istio.io/dry-run": "true" } },
+  { annotations: { "istio.io/dry-run": "True" } },
 );
 const FOR_ALL = resource(
   "AuthorizationPolicy",
@@ -36,7 +36,7 @@ const CLOSED = resource("AuthorizationPolicy", "nobody", {
 const CASES = [
   {
     policy: TRIED,
-    says: /istio\.io\/dry-run.*would be in force: remove it/,
+    says: /istio\.io\/dry-run.*expected "true" or "false"/,
     beside: [CLOSED],
     method: "GET",
     opened: "a caller that no policy lets in",
