@@ -35,6 +35,13 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
   },
   // Read for remote.ip alone, which these sidecars do not have.
   { kind: "Mesh", path: "spec.trustedHops", since: 4, without: "same" },
+  // What is added to a request for tracers: without it the trace goes on in W3C's form.
+  {
+    kind: "Mesh",
+    path: "spec.defaults.tracing.propagators",
+    since: 5,
+    without: "same",
+  },
   ...[
     "when",
     "from[].source.serviceAccounts",

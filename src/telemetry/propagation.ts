@@ -1,4 +1,4 @@
-/** The trace context of a request: what its header fields say, and what of them goes on. */
+/** The trace context of a request: what its header fields say, in W3C's form or B3's, and what of them goes on. */
 import {
   FieldClass,
   makeField,
@@ -6,29 +6,50 @@ import {
   type Fields,
 } from "../wire/fields.ts";
 import {
+  B3_MULTI,
+  B3_SINGLE,
+  b3Fields,
+  parseB3,
+  parseB3Fields,
+  type B3Context,
+} from "./b3.ts";
+import {
   formatTraceparent,
+  newSpanId,
+  newTraceId,
+  newUnsampledTraceparent,
   parseTraceparent,
   type TraceContext,
 } from "./trace-context.ts";
 import { readTraceState } from "./trace-state.ts";
 
 export interface Incoming {
-  readonly parent: TraceContext | undefined;
+  readonly parent: Omit<TraceContext, "sampled"> | undefined;
+  /** Whether the trace is recorded, where the caller has decided that. */
+  readonly sampled: boolean | undefined;
+  /** B3's debug flag. */
+  readonly debug: boolean;
   readonly state: string | undefined;
-  /** The trace fields to pass on where nothing is recorded. */
-  readonly forwarded: Fields;
+  /** Forms of B3 that came, well-formed or not: a caller that sends them reads them. */
+  readonly forms: number;
+  /** The field that came, where it goes on unchanged if nothing is recorded. */
+  readonly traceparent: Field | undefined;
 }
 
 const NOTHING: Incoming = {
   parent: undefined,
+  sampled: undefined,
+  debug: false,
   state: undefined,
-  forwarded: [],
+  forms: 0,
+  traceparent: undefined,
 };
 
 export function readContext(fields: Fields): Incoming {
   let traceparent: Field | undefined;
   let list: string | undefined;
   let repeated = false;
+  let forms = 0;
   for (const field of fields) {
     if ((field.bits & FieldClass.TRACE) === 0) continue;
     if (field.name === "tracestate") {
@@ -36,17 +57,56 @@ export function readContext(fields: Fields): Incoming {
     } else if (field.name === "traceparent") {
       repeated = traceparent !== undefined;
       traceparent = field;
-    }
+    } else forms |= field.name === "b3" ? B3_SINGLE : B3_MULTI;
   }
   // A repeated traceparent is as good as none, and tracestate means nothing without it (section 3.3.1.3).
-  if (traceparent === undefined || repeated) return NOTHING;
-  const parent = parseTraceparent(traceparent.value);
-  if (parent === undefined) return NOTHING;
-  const state = list === undefined ? undefined : readTraceState(list);
-  const forwarded = [ownVersion(traceparent, parent)];
-  if (state !== undefined)
-    forwarded.push(makeField("tracestate", state, "without"));
-  return { parent, state, forwarded };
+  const parent =
+    traceparent === undefined || repeated
+      ? undefined
+      : parseTraceparent(traceparent.value);
+  if (traceparent !== undefined && parent !== undefined)
+    return {
+      parent,
+      sampled: parent.sampled,
+      // The flag is of the same trace only where the ids are.
+      debug: forms !== 0 && isDebugOf(fields, forms, parent.traceId),
+      state: list === undefined ? undefined : readTraceState(list),
+      forms,
+      traceparent: ownVersion(traceparent, parent),
+    };
+  if (forms === 0) return NOTHING;
+  const b3 = readB3(fields, forms);
+  return {
+    ...NOTHING,
+    forms,
+    parent: b3?.ids === undefined ? undefined : { ...b3.ids, random: false },
+    sampled: b3?.sampled,
+    debug: b3?.debug ?? false,
+  };
+}
+
+function isDebugOf(fields: Fields, forms: number, traceId: string): boolean {
+  const b3 = readB3(fields, forms);
+  return b3?.debug === true && b3.ids?.traceId === traceId;
+}
+
+/** The one field is preferred to the several. */
+function readB3(fields: Fields, forms: number): B3Context | undefined {
+  const values = new Map<string, string>();
+  for (const { name, value, bits } of fields) {
+    if ((bits & FieldClass.TRACE) === 0) continue;
+    // What came twice says nothing: an empty value is malformed.
+    values.set(name, values.has(name) ? "" : value);
+  }
+  const single = values.get("b3");
+  const read = single === undefined ? undefined : parseB3(single);
+  if (read !== undefined || (forms & B3_MULTI) === 0) return read;
+  return parseB3Fields({
+    traceId: values.get("x-b3-traceid"),
+    spanId: values.get("x-b3-spanid"),
+    sampled: values.get("x-b3-sampled"),
+    flags: values.get("x-b3-flags"),
+  });
 }
 
 const ZERO = 0x30;
@@ -64,4 +124,52 @@ function ownVersion(field: Field, parent: TraceContext): Field {
   return known
     ? field
     : makeField("traceparent", formatTraceparent(parent), "without");
+}
+
+/** The id and the fields of a request of which nothing is recorded. `forms`: of B3, that go with it. */
+export function unrecorded(
+  incoming: Incoming,
+  forms: number,
+): { readonly traceId: string; readonly fields: Fields } {
+  const { parent, traceparent, state } = incoming;
+  if (parent === undefined && forms === 0) {
+    const value = newUnsampledTraceparent();
+    return {
+      traceId: value.slice(3, 35),
+      fields: [makeField("traceparent", value, "without")],
+    };
+  }
+  const context = {
+    ...(parent ?? { traceId: newTraceId(), spanId: newSpanId(), random: true }),
+    sampled: false,
+  };
+  const { traceId } = context;
+  const fields = [
+    traceparent ??
+      makeField("traceparent", formatTraceparent(context), "without"),
+  ];
+  if (state !== undefined)
+    fields.push(makeField("tracestate", state, "without"));
+  if (forms !== 0)
+    fields.push(
+      ...b3Fields(forms, { ...context, debug: false, parentSpanId: undefined }),
+    );
+  return { traceId, fields };
+}
+
+/** The fields that an attempt takes along whose span is recorded. */
+export function recorded(
+  { state, debug }: Pick<Incoming, "state" | "debug">,
+  context: TraceContext,
+  parentSpanId: string,
+  forms: number,
+): Fields {
+  const fields = [
+    makeField("traceparent", formatTraceparent(context), "without"),
+  ];
+  if (state !== undefined)
+    fields.push(makeField("tracestate", state, "without"));
+  if (forms !== 0)
+    fields.push(...b3Fields(forms, { ...context, debug, parentSpanId }));
+  return fields;
 }

@@ -5,15 +5,14 @@
  * loaded (`exporter.ts`). So the SDK is off the path of a request and need not be there when the first one comes.
  */
 import type { Clock } from "../core/clock.ts";
-import { makeField, type Fields } from "../wire/fields.ts";
-import { readContext } from "./propagation.ts";
+import type { Fields } from "../wire/fields.ts";
 import {
-  formatTraceparent,
-  newSpanId,
-  newTraceId,
-  newUnsampledTraceparent,
-  type TraceContext,
-} from "./trace-context.ts";
+  readContext,
+  recorded,
+  unrecorded,
+  type Incoming,
+} from "./propagation.ts";
+import { newSpanId, newTraceId } from "./trace-context.ts";
 
 export type AttributeValue = string | number | boolean;
 
@@ -26,6 +25,8 @@ export interface SpanRecord {
   readonly traceState: string | undefined;
   /** The random flag of the trace (Trace Context Level 2). */
   readonly random: boolean;
+  /** B3's debug flag. */
+  readonly debug: boolean;
   /** Milliseconds since the epoch, with a fraction. */
   readonly start: number;
   readonly end: number;
@@ -55,7 +56,7 @@ export interface SpanSubject {
 
 /** One attempt upstream. */
 export interface ClientTrace {
-  /** `traceparent` and `tracestate` to send with the attempt, in place of those that came. */
+  /** The trace context to send with the attempt, in place of the fields that came. */
   readonly fields: Fields;
   attribute(key: string, value: AttributeValue): void;
   end(outcome: SpanOutcome): void;
@@ -80,6 +81,8 @@ export interface TracingOptions {
   readonly clock: Clock;
   /** Percent of traces that begin here to be sampled; a parent's decision is respected. Read at each request. */
   readonly samplingPercentage: () => number;
+  /** Forms of B3 that go with every request (`b3.ts`), besides those that came with it. Read at each request. */
+  readonly forms: () => number;
   readonly sink: SpanSink;
 }
 
@@ -87,13 +90,12 @@ export function makeTracing(options: TracingOptions): Tracing {
   const { clock, sink } = options;
   return {
     server(fields, subject) {
-      const { parent, state, forwarded } = readContext(fields);
+      const incoming = readContext(fields);
+      const forms = options.forms() | incoming.forms;
       const sampled =
-        parent === undefined
-          ? clock.random() * 100 < options.samplingPercentage()
-          : parent.sampled;
-      if (!sampled) return new Unsampled(parent?.traceId, forwarded);
-      return sampledServer(clock, sink, parent, state, subject);
+        incoming.sampled ?? clock.random() * 100 < options.samplingPercentage();
+      if (!sampled) return new Unsampled(incoming, forms);
+      return sampledServer(clock, sink, incoming, forms, subject);
     },
   };
 }
@@ -104,15 +106,10 @@ class Unsampled implements ServerTrace, ClientTrace {
   readonly sampled = false;
   readonly fields: Fields;
 
-  constructor(traceId: string | undefined, forwarded: Fields) {
-    if (traceId === undefined) {
-      const value = newUnsampledTraceparent();
-      this.traceId = value.slice(3, 35);
-      this.fields = [makeField("traceparent", value, "without")];
-    } else {
-      this.traceId = traceId;
-      this.fields = forwarded;
-    }
+  constructor(incoming: Incoming, forms: number) {
+    const { traceId, fields } = unrecorded(incoming, forms);
+    this.traceId = traceId;
+    this.fields = fields;
   }
 
   client(): ClientTrace {
@@ -131,19 +128,23 @@ class Unsampled implements ServerTrace, ClientTrace {
 function sampledServer(
   clock: Clock,
   sink: SpanSink,
-  parent: TraceContext | undefined,
-  state: string | undefined,
+  incoming: Incoming,
+  forms: number,
   subject: SpanSubject,
 ): ServerTrace {
+  const { parent, state, debug } = incoming;
   const traceId = parent?.traceId ?? newTraceId();
-  const random = parent?.random ?? true;
+  const trace = {
+    traceId,
+    traceState: state,
+    random: parent?.random ?? true,
+    debug,
+  };
   const server = openSpan(clock, sink, {
+    ...trace,
     name: subject.spanName,
     kind: "server",
-    traceId,
     parentSpanId: parent?.spanId,
-    traceState: state,
-    random,
     attributes: subject.serverAttributes(),
   });
   return {
@@ -153,29 +154,19 @@ function sampledServer(
     end: server.end,
     client() {
       const client = openSpan(clock, sink, {
+        ...trace,
         name: subject.spanName,
         kind: "client",
-        traceId,
         parentSpanId: server.spanId,
-        traceState: state,
-        random,
         attributes: subject.clientAttributes(),
       });
-      const fields = [
-        makeField(
-          "traceparent",
-          formatTraceparent({
-            traceId,
-            spanId: client.spanId,
-            sampled: true,
-            random,
-          }),
-          "without",
-        ),
-      ];
-      if (state !== undefined)
-        fields.push(makeField("tracestate", state, "without"));
-      return { fields, attribute: client.attribute, end: client.end };
+      const { spanId } = client;
+      const context = { traceId, spanId, sampled: true, random: trace.random };
+      return {
+        fields: recorded(incoming, context, server.spanId, forms),
+        attribute: client.attribute,
+        end: client.end,
+      };
     },
   };
 }
@@ -189,9 +180,9 @@ interface OpenSpan {
 function openSpan(
   clock: Clock,
   sink: SpanSink,
-  opened: Pick<
+  opened: Omit<
     SpanRecord,
-    "name" | "kind" | "traceId" | "parentSpanId" | "traceState" | "random"
+    "spanId" | "start" | "end" | "error" | "attributes"
   > & { readonly attributes: Record<string, AttributeValue> },
 ): OpenSpan {
   const spanId = newSpanId();

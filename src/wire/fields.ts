@@ -16,7 +16,7 @@ export const FieldClass = {
   SENSITIVE: 4,
   /** Claims an identity or steers the mesh; removed from whatever an application or a stranger sends (law 5). */
   MESH: 8,
-  /** Trace context. */
+  /** Trace context, in W3C's form or B3's. */
   TRACE: 16,
   /** A trailer section may not have it (RFC 9110 6.5.1). */
   NO_TRAILER: 32,
@@ -76,6 +76,12 @@ const CLASSES: ReadonlyMap<string, number> = new Map([
   ["x-forwarded-client-cert", MESH | IDENTITY | NO_TRAILER],
   ["traceparent", TRACE],
   ["tracestate", TRACE],
+  ["b3", TRACE],
+  ["x-b3-traceid", TRACE],
+  ["x-b3-spanid", TRACE],
+  ["x-b3-parentspanid", TRACE],
+  ["x-b3-sampled", TRACE],
+  ["x-b3-flags", TRACE],
   ...[
     ...["forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "client-ip"],
     ...["x-cluster-client-ip", "x-remote-ip", "x-remote-addr"],

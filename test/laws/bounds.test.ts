@@ -116,6 +116,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
         clock,
         sink: () => undefined,
         samplingPercentage: () => 0,
+        forms: () => 0,
       }),
       log: makeAccessLog({ mode: "none", clock }),
     },

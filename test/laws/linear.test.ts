@@ -19,6 +19,7 @@ import { cookieValue } from "../../src/proxy/filters/affinity.ts";
 import { parseAuthority } from "../../src/proxy/destination.ts";
 import { parseToken } from "../../src/push/token.ts";
 import { parseTraceparent } from "../../src/telemetry/trace-context.ts";
+import { parseB3 } from "../../src/telemetry/b3.ts";
 import { readTraceState } from "../../src/telemetry/trace-state.ts";
 import { growthOf } from "../support/clocks/growth.ts";
 import {
@@ -109,6 +110,7 @@ holds("an authority is read", parseAuthority, 8000);
 holds("cookies are read", (text) => cookieValue(text, "basket"), 30_000);
 holds("a traceparent is read", parseTraceparent, 30_000);
 holds("a tracestate is read", readTraceState, 30_000);
+holds("a b3 field is read", parseB3, 30_000);
 holds("a gRPC time-out is read", parseGrpcTimeout, 30_000);
 holds("Retry-After is read", (text) => parseRetryAfter(text, 0), 30_000);
 holds("a reason is read", parseReason, 30_000);

@@ -112,6 +112,19 @@ void t.test("Mesh", (t) => {
       "spec.defaults.tracing.randomSamplingPercentage",
       /101 is above 100/,
     ]),
+    mesh({ defaults: { tracing: { propagators: ["b3multi", "b3"] } } }),
+    mesh({ defaults: { tracing: { propagators: ["jaeger"] } } }, [
+      "spec.defaults.tracing.propagators[0]",
+      /not one of b3, b3multi/,
+    ]),
+    mesh({ defaults: { tracing: { propagators: [] } } }, [
+      "spec.defaults.tracing.propagators",
+      /is empty/,
+    ]),
+    mesh({ defaults: { tracing: { propagators: ["b3", "b3"] } } }, [
+      "spec.defaults.tracing.propagators",
+      /twice|unique|repeated|same/,
+    ]),
   ]);
   void t.test("there is one, called default", (t) => {
     compare(t, problemsOf(resourceOf(MESH, { authorization }, { name: "b" })), [
@@ -149,7 +162,7 @@ void t.test("Mesh", (t) => {
       defaults: {
         timeouts: { connect: 1000, streamIdle: 10_000, request: 2000 },
         retry: { attempts: 2, on: MESH_DEFAULTS.defaults.retry.on },
-        tracing: { randomSamplingPercentage: 100 },
+        tracing: { randomSamplingPercentage: 100, propagators: [] },
       },
     });
     t.end();

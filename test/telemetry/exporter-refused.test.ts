@@ -37,6 +37,7 @@ void t.test("a refusal costs the spans, not the process", async (t) => {
     parentSpanId: undefined,
     traceState: undefined,
     random: false,
+    debug: false,
     start: 1,
     end: 2,
     attributes: {},

@@ -20,6 +20,7 @@ function record(spanId: string, more: Partial<SpanRecord> = {}): SpanRecord {
     parentSpanId: undefined,
     traceState: undefined,
     random: false,
+    debug: false,
     start: START,
     end: START + 12.5,
     attributes: { "url.path": "/orders", "http.response.status_code": 200 },

@@ -152,6 +152,7 @@ const SPAN: fc.Arbitrary<SpanRecord> = fc.record({
     nil: undefined,
   }),
   random: fc.boolean(),
+  debug: fc.boolean(),
   start: MOMENT,
   end: MOMENT,
   attributes: fc.dictionary(fc.string({ minLength: 1 }), VALUE, {

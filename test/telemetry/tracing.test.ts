@@ -36,6 +36,7 @@ function setUp(percentage = 100): {
     tracing: makeTracing({
       clock,
       samplingPercentage: () => percentage,
+      forms: () => 0,
       sink: (span) => void spans.push(span),
     }),
   };
@@ -212,6 +213,7 @@ void t.test(
   (t) => {
     for (const [sent, on] of [
       [`00-${TRACE}-${SPAN}-02`, `00-${TRACE}-${SPAN}-02`],
+      [`00-${TRACE}-${SPAN}-06`, `00-${TRACE}-${SPAN}-02`],
       [`00-${TRACE}-${SPAN}-fe`, `00-${TRACE}-${SPAN}-02`],
       [`cc-${TRACE}-${SPAN}-08-more`, `00-${TRACE}-${SPAN}-00`],
     ] as const) {

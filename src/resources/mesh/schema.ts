@@ -38,6 +38,9 @@ export type RetryReason =
   /** Idempotent methods only. */
   | "reset-reused-connection";
 
+/** A form of the trace context beside W3C's, as OpenTelemetry names it. */
+export type Propagator = "b3" | "b3multi";
+
 export interface MeshSpec {
   /** Changing it changes every identity. */
   readonly trustDomain?: string;
@@ -65,7 +68,10 @@ export interface MeshSpec {
       readonly attempts?: number;
       readonly on?: readonly RetryReason[];
     };
-    readonly tracing?: { readonly randomSamplingPercentage?: number };
+    readonly tracing?: {
+      readonly randomSamplingPercentage?: number;
+      readonly propagators?: readonly Propagator[];
+    };
   };
 }
 
@@ -93,7 +99,10 @@ export interface MeshSettings {
       readonly attempts: number;
       readonly on: readonly RetryReason[];
     };
-    readonly tracing: { readonly randomSamplingPercentage: number };
+    readonly tracing: {
+      readonly randomSamplingPercentage: number;
+      readonly propagators: readonly Propagator[];
+    };
   };
 }
 
@@ -121,7 +130,7 @@ export const MESH_DEFAULTS: MeshSettings = {
         "reset-reused-connection",
       ],
     },
-    tracing: { randomSamplingPercentage: 1 },
+    tracing: { randomSamplingPercentage: 1, propagators: [] },
   },
 };
 
@@ -245,6 +254,15 @@ const tracing = Type.Object(
       "Percentage of traces that are recorded, where the caller has not decided.",
       Type.Optional(Type.Number(PERCENT)),
       MESH_DEFAULTS.defaults.tracing.randomSamplingPercentage,
+    ),
+    propagators: field(
+      "Forms of the trace context that each request gets besides W3C's: `b3` is the one field of B3, `b3multi` its several. A request that came with either keeps it without this.",
+      Type.Optional(
+        Type.Array(Type.Enum(["b3", "b3multi"]), {
+          minItems: 1,
+          uniqueItems: true,
+        }),
+      ),
     ),
   },
   CLOSED,

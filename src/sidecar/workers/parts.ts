@@ -7,7 +7,11 @@ import type { Logger } from "../../core/log.ts";
 import { watchSource, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
-import { MESH_DEFAULTS } from "../../resources/mesh/schema.ts";
+import {
+  MESH_DEFAULTS,
+  type MeshSettings,
+} from "../../resources/mesh/schema.ts";
+import { formsOf } from "../../telemetry/b3.ts";
 import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
@@ -128,6 +132,7 @@ export function makeBase(options: WorkerOptions): Base {
         clock,
         sink: options.tracing?.sink ?? ignoreSpan,
         samplingPercentage: samplingPercentage(options.tracing, snapshot),
+        forms: () => formsOf(tracingOf(snapshot).propagators),
       }),
     },
   };
@@ -310,7 +315,11 @@ function samplingPercentage(
   if (tracing === undefined) return () => 0;
   const { samplingPercentage: fixed } = tracing;
   if (fixed !== undefined) return () => fixed;
-  return () =>
-    (snapshot.value?.mesh ?? MESH_DEFAULTS).defaults.tracing
-      .randomSamplingPercentage;
+  return () => tracingOf(snapshot).randomSamplingPercentage;
+}
+
+function tracingOf(snapshot: {
+  readonly value: Snapshot | undefined;
+}): MeshSettings["defaults"]["tracing"] {
+  return (snapshot.value?.mesh ?? MESH_DEFAULTS).defaults.tracing;
 }

@@ -21,7 +21,10 @@ export interface TracedHop {
   /** Ended spans of the sidecar. */
   readonly spans: readonly SpanRecord[];
   /** Sends a request with these fields, for which the application makes `calls` calls; what these brought. */
-  ask(fields: RawFields, calls?: number): Promise<readonly RawFields[]>;
+  readonly ask: (
+    fields: RawFields,
+    calls?: number,
+  ) => Promise<readonly RawFields[]>;
 }
 
 export interface HopOptions {
