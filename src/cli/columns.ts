@@ -9,6 +9,7 @@ import { describeFault } from "../resources/fault-injection/spec.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
 import { MESH } from "../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { REVOCATION } from "../resources/revocation/schema.ts";
 import { SERVICE } from "../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
@@ -151,6 +152,17 @@ const COLUMNS: readonly KindColumns[] = [
   columnsFor(PEER_AUTHENTICATION, [
     ["MODE", (spec) => spec.mtls?.mode ?? ""],
     ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
+  ]),
+  columnsFor(REVOCATION, [
+    [
+      "REVOKED",
+      ({ serial, instance, identity }) =>
+        serial !== undefined
+          ? `serial ${serial}`
+          : (instance ?? identity ?? ""),
+    ],
+    ["UNTIL", (spec) => spec.until ?? ""],
+    ["REASON", (spec) => spec.reason ?? ""],
   ]),
 ];
 

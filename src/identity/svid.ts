@@ -7,6 +7,7 @@ import { nameOf, untimelyChainFault } from "./chain.ts";
 import { uriNames } from "./extensions.ts";
 import { readCertificates } from "./pem.ts";
 import { leafFault, signingFault } from "./profile.ts";
+import { proofOf } from "./revoked.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe.ts";
 import type { Trust } from "./trust.ts";
 
@@ -37,7 +38,8 @@ export type JudgementReason =
   | "foreign trust domain"
   | "CA certificate"
   | "key usage"
-  | "malformed certificate";
+  | "malformed certificate"
+  | "revoked";
 
 export type Judgement =
   | { readonly ok: true; readonly id: SpiffeId; readonly uri: string }
@@ -75,7 +77,7 @@ export function judgePeer(
   try {
     if (!authorized && !isVerified(leaf, evidence, trust))
       return refuseUnverified(leaf, evidence, trust.times[0]);
-    return judgeIssuers(issuers) ?? judgeLeaf(leaf, trustDomains, trust.times);
+    return judgeIssuers(issuers) ?? judgeLeaf(leaf, trustDomains, trust);
   } catch (error) {
     return refuse(
       "malformed certificate",
@@ -156,7 +158,7 @@ function ageFault(
 function judgeLeaf(
   leaf: X509Certificate,
   trustDomains: readonly string[] | undefined,
-  times: Trust["times"],
+  { times, revoked }: Trust,
 ): Judgement {
   // The dates of the whole chain were looked at, by OpenSSL or here; the leaf is held to our clocks in any case.
   const from = leaf.validFromDate.getTime();
@@ -172,8 +174,8 @@ function judgeLeaf(
     : undefined;
   if (age !== undefined)
     return refuse(now > to ? "expired" : "not yet valid", age);
-  const fault = leafFault(leaf);
-  if (fault !== undefined) return refuse(fault.reason, fault.detail);
+  const unfit = leafFault(leaf);
+  if (unfit !== undefined) return refuse(unfit.reason, unfit.detail);
   const [uri, ...more] = uriNames(leaf);
   if (uri === undefined)
     return refuse("no URI SAN", "the certificate names no URI");
@@ -193,7 +195,11 @@ function judgeLeaf(
       "foreign trust domain",
       `${uri} is not of ${trustDomains.join(", ")}`,
     );
-  return { ok: true, id, uri };
+  const fault =
+    revoked.size === 0
+      ? undefined
+      : revoked.faultOf(proofOf(leaf, uri, id), times);
+  return fault === undefined ? { ok: true, id, uri } : refuse("revoked", fault);
 }
 
 function refuse(reason: JudgementReason, detail: string): Judgement {

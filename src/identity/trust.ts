@@ -1,6 +1,7 @@
 /** By which roots and which clocks certificates are judged: this machine's clock, and the mesh's, which no jump of that one moves. */
 import type { Clock } from "../core/clock.ts";
 import type { MonotonicMs, WallMs } from "../core/units.ts";
+import { Revoked } from "./revoked.ts";
 
 /** What time it was for the mesh at a moment of this process; the monotonic clock carries it on from there. */
 export interface MeshTime {
@@ -8,9 +9,17 @@ export interface MeshTime {
   readonly at: MonotonicMs;
 }
 
-export interface Trust {
-  /** PEM of the roots. */
+/**
+ * What certificates are judged by that may change while connections live. A new one is set in a `Watch<TrustSet>`:
+ * handshakes go by it from then on, and `wire/tls/live-connections.ts` ends the connections whose certificates no longer stand.
+ */
+export interface TrustSet {
+  /** PEM of the roots. A connection under one that is taken out ends. */
   readonly trustBundle: string;
+  readonly revoked: Revoked;
+}
+
+export interface Trust extends TrustSet {
   /** A certificate has to be valid at one of these. The first is by this machine's clock. */
   readonly times: readonly [WallMs, ...WallMs[]];
 }
@@ -26,8 +35,9 @@ interface Trusting {
 export function trustOf(
   { trustBundle, meshTime }: Trusting,
   clock: Pick<Clock, "wall" | "now">,
+  revoked: Revoked = Revoked.NONE,
 ): Trust {
-  return { trustBundle, times: timesOf(meshTime, clock) };
+  return { trustBundle, revoked, times: timesOf(meshTime, clock) };
 }
 
 export function timesOf(

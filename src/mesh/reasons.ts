@@ -122,6 +122,13 @@ const TABLE = {
     fault: "proxy",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
+  REVOKED: {
+    text: "the certificate at the other end is revoked",
+    hint: "See the Revocations of the mesh: enrol the instance anew, or delete the one that names it.",
+    response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
+    fault: "proxy",
+    outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
+  },
   MTLS_REQUIRED: {
     text: "the port takes mesh mTLS only",
     hint: "Call through a sidecar, or make the port PERMISSIVE in a PeerAuthentication.",

@@ -1,5 +1,6 @@
 /** The immutable, compiled view that one proxy serves from; a request ends with the one that it started with (law 1). */
 import type { ServiceKey, SpiffeUri } from "../core/units.ts";
+import type { Revoked } from "../identity/revoked.ts";
 import { type MeshSettings } from "../resources/mesh/schema.ts";
 import type { AppProtocol, ServicePort } from "../resources/service/schema.ts";
 import type { TrafficSettings } from "../resources/traffic-policy/settings.ts";
@@ -79,6 +80,8 @@ export interface Snapshot {
   /** Every cluster that a destination or a route can lead to; state is kept by `key`. */
   readonly clusters: readonly Cluster[];
   readonly inbound: InboundPolicy;
+  /** The same object for as long as none comes or goes. */
+  readonly revoked: Revoked;
   /** What is odd but does not stop the snapshot: conflicts lost, backends that do not exist. */
   readonly warnings: readonly string[];
 }

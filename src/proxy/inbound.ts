@@ -72,6 +72,8 @@ export function makeInbound(
   const { sinks } = options;
   // Nobody has forbidden anything of a port that is no longer declared: a config that came out empty ends no connection (law 8).
   const judge: Judged = (snapshot, stream, checked) => {
+    const fallen = options.host.fallen.get(stream.connection);
+    if (fallen !== undefined) return fallen;
     const port = portOf(snapshot, arrival, stream, options.ownPorts);
     return port && judgeAnew(snapshot, port, stream, checked);
   };

@@ -26,6 +26,8 @@ export const OLDEST_SCHEMA = 2;
  * of a release. Say "same" only of what sidecars do not act on at all: without a match, a condition or a limit a policy means something else.
  */
 export const FIELDS_SINCE: readonly FieldSince[] = [
+  // A sidecar that does not know the kind goes on with connections that others end: `status` names it.
+  { kind: "Revocation", path: "", since: 5, without: "withheld" },
   // The control plane alone renews certificates.
   {
     kind: "Mesh",

@@ -3,6 +3,7 @@ import type { X509Certificate } from "node:crypto";
 import t from "tap";
 import { KeyUsage } from "../../src/identity/extensions.ts";
 import { readCertificates } from "../../src/identity/pem.ts";
+import { Revoked } from "../../src/identity/revoked.ts";
 import { judgePeer, type JudgementReason } from "../../src/identity/svid.ts";
 import {
   fakeAuthority,
@@ -31,7 +32,7 @@ function judge(
   return judgePeer(
     { leaf: certificate, issuers: [], authorized, authorizationError },
     ["other.test", "cluster.local"],
-    { trustBundle: mesh.bundle, times: [at] },
+    { trustBundle: mesh.bundle, revoked: Revoked.NONE, times: [at] },
   );
 }
 
@@ -110,7 +111,7 @@ void t.test(
           authorizationError: "CERT_HAS_EXPIRED",
         },
         ["cluster.local"],
-        { trustBundle: bundle, times: [when] },
+        { trustBundle: bundle, revoked: Revoked.NONE, times: [when] },
       );
     t.match(judge(leaf(), now + 2 * HOUR, false, "CERT_HAS_EXPIRED"), {
       reason: "expired",

@@ -2,6 +2,7 @@
 import t from "tap";
 import { Oid } from "../../src/identity/extensions.ts";
 import { readCertificates } from "../../src/identity/pem.ts";
+import { Revoked } from "../../src/identity/revoked.ts";
 import { judgePeer } from "../../src/identity/svid.ts";
 import { timesOf, trustOf, validFor } from "../../src/identity/trust.ts";
 import { fakeAuthority } from "../support/certificates/certificate-authority.ts";
@@ -30,6 +31,7 @@ void t.test("the mesh's time goes on by the monotonic clock alone", (t) => {
   clock.jump(-25 * HOUR);
   t.same(trustOf({ trustBundle: "roots", meshTime }, clock), {
     trustBundle: "roots",
+    revoked: Revoked.NONE,
     times: [NOW + 1000 - 25 * HOUR, NOW + HOUR + 1000],
   });
   t.end();
@@ -57,7 +59,7 @@ void t.test("who is taken although OpenSSL objects to the dates", (t) => {
     const judgement = judgePeer(
       { leaf, issuers, authorized: false, authorizationError },
       ["cluster.local"],
-      { trustBundle: mesh.bundle, times },
+      { trustBundle: mesh.bundle, revoked: Revoked.NONE, times },
     );
     return judgement.ok ? "taken" : judgement.reason;
   };

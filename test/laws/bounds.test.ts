@@ -107,6 +107,7 @@ void t.test("requests over the bound are 503 OVERLOADED", async (t) => {
       buffers: UNBOUNDED,
       maxActive: 0,
       policy: { changes: 0, current: undefined },
+      fallen: new WeakMap(),
       short: false,
     },
     sinks: {

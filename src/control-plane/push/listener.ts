@@ -21,6 +21,7 @@ import type { WallMs } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
+import { Revoked } from "../../identity/revoked.ts";
 import { UNTIMELY, type Judgement } from "../../identity/svid.ts";
 import { judgeSocket, presentedChain } from "../../wire/tls/tls-context.ts";
 import { limitHolders, type Holders } from "../holders.ts";
@@ -239,10 +240,16 @@ function judge(
   const source = unmapped(socket.remoteAddress ?? "");
   const now = clock.wall();
   const { trustBundle } = own.value;
+  const revoked = Revoked.NONE;
   // Each reading of it makes and parses the certificates anew.
   const chain = presentedChain(socket);
   const judgedAt = (moment: WallMs): Judgement =>
-    judgeSocket(socket, trustDomains, { trustBundle, times: [moment] }, chain);
+    judgeSocket(
+      socket,
+      trustDomains,
+      { trustBundle, revoked, times: [moment] },
+      chain,
+    );
   const workload = { socket, leaf: chain[0], source };
   const verdict = judgedAt(now);
   if (verdict.ok) return workloadCaller(workload, verdict, { kind: "peer" });

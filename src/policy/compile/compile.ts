@@ -2,6 +2,7 @@
 import type { GroupsEdit } from "../../core/persistent/groups.ts";
 import type { MapEdit } from "../../core/persistent/map.ts";
 import { atOnce, type Steps } from "../../core/slices.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 import { formatKey, type Resource } from "../../resources/envelope.ts";
 import { MESH, MESH_NAME } from "../../resources/mesh/schema.ts";
 import { isExportedTo, SERVICE } from "../../resources/service/schema.ts";
@@ -16,7 +17,7 @@ import { compilePorts, type ServedPort, type ServedPorts } from "./clusters.ts";
 import { NamesEdit } from "./destinations.ts";
 import { frameOf, type Frame } from "./frame.ts";
 import { isHeld, namespaceOf, type Held } from "./held/held.ts";
-import { ALL, IndexEdit } from "./held/indexes.ts";
+import { ALL, IndexEdit, isRevocation } from "./held/indexes.ts";
 import {
   StockTaking,
   type Change,
@@ -27,6 +28,7 @@ import {
 } from "./held/stock.ts";
 import { compileInbound, type Inbound, type InboundInput } from "./inbound.ts";
 import { NOTHING, type CompiledParts, type Parts } from "./kept.ts";
+import { revokedOf } from "./revoked.ts";
 import type { ServedRoutes } from "./routes.ts";
 import { keptOf, snapshotOf } from "./snapshots.ts";
 import { compileUnit, type Unit } from "./unit.ts";
@@ -149,6 +151,7 @@ class Compilation {
     this.#refuse();
     const kept: CompiledParts = {
       ...{ stock, frame, inbound },
+      revoked: this.#revoked(changes),
       indexes: this.#index.done(),
       units: this.#units.done(),
       ports: this.#ports.done(),
@@ -159,6 +162,17 @@ class Compilation {
       snapshot: snapshotOf(kept, version),
       difference: differenceOf(changes),
     };
+  }
+
+  /** The same object where no Revocation has changed. */
+  #revoked(changes: readonly Change[]): Revoked {
+    const before = this.#kept?.revoked;
+    const moved = changes.some(
+      (change) => isRevocation(change.before) || isRevocation(change.after),
+    );
+    if (before !== undefined && !moved) return before;
+    const all = this.#index.revocations.get(ALL);
+    return revokedOf(all.map(({ resource }) => resource));
   }
 
   #refuse(): void {

@@ -8,6 +8,7 @@ import { NO_INDEXES, type Indexes } from "./held/indexes.ts";
 import { NO_STOCK, type Stock } from "./held/stock.ts";
 import type { Inbound } from "./inbound.ts";
 import type { Unit } from "./unit.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 
 export interface Parts {
   readonly stock: Stock;
@@ -24,6 +25,7 @@ export interface Parts {
 export interface CompiledParts extends Parts {
   readonly frame: Frame;
   readonly inbound: Inbound;
+  readonly revoked: Revoked;
 }
 
 /** Before the first compile. */

@@ -25,7 +25,7 @@ export function snapshotOf(
   kept: CompiledParts,
   version: SnapshotVersion,
 ): Snapshot {
-  const { frame, units, names, indexes, inbound } = kept;
+  const { frame, units, names, indexes, inbound, revoked } = kept;
   const unitOf = (name: string): Unit | undefined => units.get(name);
   const clusters = once(() => clustersOf(kept));
   const destinations = once(() => destinationsOf(kept));
@@ -42,6 +42,7 @@ export function snapshotOf(
       byRequest({ names, indexes, unitOf }, address, port, named),
     cluster: (key) => clusterOf(kept, key),
     inbound: inbound.policy,
+    revoked,
     get destinations() {
       return destinations();
     },

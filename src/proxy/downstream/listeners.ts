@@ -8,11 +8,22 @@ import {
 import { systemCode } from "../../core/errors.ts";
 import { listenOn, type ListenWhere } from "../../core/listening.ts";
 import { again } from "../../core/machine/again.ts";
+import { MeshError } from "../../mesh/errors.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { descriptorOf } from "../../runtime/socket-option.ts";
+import type {
+  ServerConnection,
+  ServerConnectionInfo,
+  ServerHandler,
+} from "../../wire/exchange.ts";
+import type {
+  LiveConnections,
+  LiveEnd,
+} from "../../wire/tls/live-connections.ts";
 import { linkListener } from "../../wire/tls/tls.ts";
 import type { LocalUpstream } from "../destination.ts";
+import type { Fallen } from "../exchange/open-ended.ts";
 import type { HandedListeners, ListeningSocket } from "./handed-listeners.ts";
 import { assertFree } from "./port-lock.ts";
 
@@ -38,6 +49,11 @@ export interface Bound {
 
 export interface ListenersOptions extends AcceptOptions {
   readonly credentials: Watch<Credentials | undefined>;
+  readonly live: LiveConnections;
+  /** Refuses each request with the error. */
+  readonly refusing: (error: MeshError) => ServerHandler;
+  /** The connection that has this `info` no longer stands: what goes on without an end ends. */
+  readonly fallen: Fallen;
   /** Filled with every port that is bound. */
   readonly ownPorts: Set<number>;
   /**
@@ -151,12 +167,13 @@ async function listenForLinks(
   host: string,
   port: number,
 ): Promise<Bound> {
-  const { clock, serving, shared, ownPorts } = options;
+  const { clock, serving, shared, ownPorts, live } = options;
   const handler = options.inbound({ kind: "link" });
   let stopped = false;
   const servers: OpenedServer[] = [];
   const listener = linkListener({
     credentials: options.credentials,
+    live,
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
     onListening(server) {
@@ -166,7 +183,9 @@ async function listenForLinks(
     onConnection(socket, { uri, protocol, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
       const info = { ...infoOf(socket, uri, undefined), protocol };
-      const connection = serving.http(socket, protocol, info, handler, "link");
+      const judged = { ...handler };
+      const connection = serving.http(socket, protocol, info, judged, "link");
+      live.enter(socket, endOf(options, connection, { info, judged }));
       // No identity outlives its certificate (laws 5 and 8): what is in flight ends, the next request proves itself anew.
       const cancel = clock.after(lasts, () => connection.drain());
       socket.on("close", cancel);
@@ -201,6 +220,30 @@ async function listenForLinks(
       listener.stop();
     },
     close: () => listener.close(),
+  };
+}
+
+/** A peer that no longer stands gets in no new call, and its connection ends once those in flight have, or are cut. */
+function endOf(
+  { serving, fallen, refusing }: ListenersOptions,
+  connection: ServerConnection,
+  {
+    info,
+    judged,
+  }: { readonly info: ServerConnectionInfo; readonly judged: ServerHandler },
+): LiveEnd {
+  return {
+    stop(fault) {
+      const error = new MeshError("REVOKED", fault, { source: "proxy" });
+      fallen.set(info, error);
+      const refusal = refusing(error);
+      judged.request = (stream) => refusal.request(stream);
+      const { remoteAddress, remotePort, peer } = info;
+      const detail = `${fault}: ${peer ?? ""}`;
+      serving.refused("link", "revoked", detail, remoteAddress, remotePort);
+      connection.drain();
+    },
+    cut: () => connection.destroy(),
   };
 }
 

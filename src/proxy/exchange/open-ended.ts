@@ -7,6 +7,7 @@
 import type { Cancel, Clock } from "../../core/clock.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Watch } from "../../core/watch.ts";
+import type { ServerConnectionInfo } from "../../wire/exchange.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import type { ServerStream } from "../../wire/exchange.ts";
 import type { IdleWatcher } from "./time/idle.ts";
@@ -16,6 +17,9 @@ export type Judge = (
   snapshot: Snapshot,
   stream: ServerStream,
 ) => MeshError | undefined;
+
+/** Connections of callers that no longer stand, and why: all that is open on them is refused. */
+export type Fallen = WeakMap<ServerConnectionInfo, MeshError>;
 
 /** Ends an exchange that has no end of its own: in the words of its protocol, or else by breaking it off. */
 export function conclude(
@@ -42,10 +46,11 @@ export interface PolicyAge {
 /** Exchanges that are looked at in one turn of the event loop: a change must not be felt by the others (law 16). */
 const SLICE = 256;
 
-/** Looks at the exchanges of `idle` at each change of `snapshot`. Returns the way to stop. */
+/** Looks at the exchanges of `idle` at each change of `snapshot`, and whenever more connections have fallen. Returns the way to stop. */
 export function judgeOpenEnds(
   clock: Clock,
   snapshot: Watch<Snapshot | undefined>,
+  fallen: Watch<number>,
   idle: Pick<IdleWatcher, "idlers">,
   age: PolicyAge,
 ): Cancel {
@@ -61,14 +66,15 @@ export function judgeOpenEnds(
       idlers[at - 1]?.rejudge?.(value);
     if (at > 0) next = clock.after(0, () => look(at));
   };
-  const stop = snapshot.subscribe(() => {
+  const change = (): void => {
     age.changes += 1;
     age.current = snapshot.value;
     next?.();
     look(idle.idlers.length);
-  });
+  };
+  const stops = [snapshot.subscribe(change), fallen.subscribe(change)];
   return () => {
-    stop();
+    for (const stop of stops) stop();
     next?.();
   };
 }

@@ -4,7 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { IdleWatcher } from "./time/idle.ts";
 import type { Buffers } from "../../wire/buffers.ts";
 import type { TransferLimits } from "./time/transfer-rate.ts";
-import type { PolicyAge } from "./open-ended.ts";
+import type { Fallen, PolicyAge } from "./open-ended.ts";
 import type { ReplayBudget } from "./replay.ts";
 
 export interface RelayHost {
@@ -17,6 +17,7 @@ export interface RelayHost {
   readonly buffers: Buffers;
   readonly limits: TransferLimits;
   readonly policy: PolicyAge;
+  readonly fallen: Fallen;
   /** Exchanges in flight at most; over it, OVERLOADED. 0 at the last level of overload. */
   maxActive: number;
   /** Memory is short, at whatever level: what holds some of it has to move. */

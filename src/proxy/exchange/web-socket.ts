@@ -75,10 +75,11 @@ class Direction {
     this.#sink?.end();
   }
 
-  /** A Close as soon as no frame is on its way, and then the end. */
-  conclude(code: number, reason: string): void {
+  /** A Close as soon as no frame is on its way, and then the end. True where that is now. */
+  conclude(code: number, reason: string): boolean {
     this.#last = { code, reason };
     if (!this.over && this.#frames.between) this.#close();
+    return this.over;
   }
 
   #close(): void {
@@ -182,7 +183,24 @@ export class WebSocketStream implements ServerStream, Timed {
 
   abort(error: MeshError): void {
     this.#host.deadlines.clear(this);
+    // The other end is cut off. This end hears why, and goes within the grace.
+    if (this.#opened && error.code === "REVOKED" && this.#parts(error)) return;
     this.#stream.abort(error);
+  }
+
+  /** False in the midst of a frame, whose rest will not come. */
+  #parts(error: MeshError): boolean {
+    if (this.#error !== undefined || this.#toCaller.over) return false;
+    const reason = this.#inside ? error.code : "";
+    const { POLICY_VIOLATION } = CloseCode;
+    if (!this.#toCaller.conclude(POLICY_VIOLATION, reason)) return false;
+    this.#error = error;
+    this.#relayEnded = true;
+    const { clock, deadlines } = this.#host;
+    deadlines.set(this, clock.now() + CLOSE_GRACE);
+    this.#stream.resume();
+    this.#settle();
+    return true;
   }
 
   /** False where the response has opened the dialogue. */

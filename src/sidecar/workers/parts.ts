@@ -4,8 +4,10 @@ import type { Lookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { SharedState } from "../../core/shared/shared-state.ts";
 import type { Logger } from "../../core/log.ts";
-import { watchSource, type WatchSource } from "../../core/watch.ts";
+import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import { Revoked } from "../../identity/revoked.ts";
+import { timesOf, type TrustSet } from "../../identity/trust.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import {
   MESH_DEFAULTS,
@@ -16,6 +18,7 @@ import type { AccessLog } from "../../telemetry/access-log.ts";
 import type { MetricsRegistry } from "../../telemetry/metrics.ts";
 import { makeTracing, type SpanSink } from "../../telemetry/tracing.ts";
 import { Buffers } from "../../wire/buffers.ts";
+import { LiveConnections } from "../../wire/tls/live-connections.ts";
 import type { TelemetrySinks } from "../../proxy/exchange/request-record.ts";
 import {
   makeEviction,
@@ -46,6 +49,9 @@ import { makeMeters, type Meters } from "../../telemetry/meters.ts";
 import { makeMirrors } from "../../proxy/filters/mirror.ts";
 import { Observer } from "../../proxy/observation/observer.ts";
 import { makeOutbound } from "../../proxy/outbound.ts";
+import { refuse } from "../../proxy/exchange/refuse.ts";
+import type { MeshError } from "../../mesh/errors.ts";
+import type { ServerHandler } from "../../wire/exchange.ts";
 import type { RelayHost } from "../../proxy/exchange/relay-host.ts";
 import { makeReplayBudget, REPLAY_TOTAL } from "../../proxy/exchange/replay.ts";
 import { makeServing, type Serving } from "../../proxy/downstream/serving.ts";
@@ -94,6 +100,8 @@ export interface Base {
   /** Tells what the snapshot lacks; undefined: it lacks nothing. */
   readonly lookups: WatchSource<Lookups | undefined>;
   readonly credentials: WatchSource<Credentials | undefined>;
+  /** Connections of the mesh that are open, in both directions. */
+  readonly live: LiveConnections;
   readonly ownPorts: Set<number>;
   /** Addresses that stand for names; undefined where none are resolved here. */
   readonly names: VirtualAddresses | undefined;
@@ -113,10 +121,16 @@ export function makeBase(options: WorkerOptions): Base {
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   const limits = shareOf(resolveLimits(settings.limits), sharedState.workers);
   const meters = makeMeters(registry);
+  const credentials = watchSource<Credentials | undefined>(undefined);
   return {
     snapshot,
     lookups: watchSource<Lookups | undefined>(undefined),
-    credentials: watchSource<Credentials | undefined>(undefined),
+    credentials,
+    live: new LiveConnections({
+      clock,
+      trust: trustIn(credentials, snapshot),
+      times: () => timesOf(credentials.value?.meshTime, clock),
+    }),
     ownPorts: new Set(),
     names: settings.dns === undefined ? undefined : new VirtualAddresses(),
     limits,
@@ -138,6 +152,25 @@ export function makeBase(options: WorkerOptions): Base {
   };
 }
 
+/** The roots come with the credentials, and what is revoked with the config. */
+function trustIn(
+  credentials: Watch<Credentials | undefined>,
+  snapshot: Watch<Snapshot | undefined>,
+): Watch<TrustSet | undefined> {
+  const trust = watchSource<TrustSet | undefined>(undefined);
+  const look = (): void => {
+    const trustBundle = credentials.value?.trustBundle;
+    const revoked = snapshot.value?.revoked ?? Revoked.NONE;
+    const { value } = trust;
+    if (trustBundle === undefined) return;
+    if (value?.trustBundle !== trustBundle || value.revoked !== revoked)
+      trust.set({ trustBundle, revoked });
+  };
+  credentials.subscribe(look);
+  snapshot.subscribe(look);
+  return trust;
+}
+
 /** Pools, clusters, what lies outside, and the application. */
 export interface Upstream {
   readonly pools: Pools;
@@ -156,6 +189,7 @@ export function makeUpstream(options: WorkerOptions, base: Base): Upstream {
     clock,
     sharedState,
     credentials,
+    live: base.live,
     ownPorts,
     linkProtocol: settings.linkProtocol,
     buffers,
@@ -195,6 +229,7 @@ export function makeHost(
     buffers,
     limits,
     policy: { changes: 0, current: undefined },
+    fallen: new WeakMap(),
     maxActive: limits.requests,
     short: false,
   };
@@ -254,6 +289,9 @@ export function makeDownstream(
     snapshot,
     lookups,
     credentials,
+    live: base.live,
+    fallen: host.fallen,
+    refusing: (error) => refusing(sinks, error),
     ownPorts,
     names,
     handed: options.handed,
@@ -269,6 +307,14 @@ export function makeDownstream(
     limiter,
     observer,
     ...watchOver(options, base, host, serving),
+  };
+}
+
+/** Refuses every request that comes over the link. */
+function refusing(sinks: TelemetrySinks, error: MeshError): ServerHandler {
+  return {
+    request: (stream) =>
+      refuse(sinks, "inbound", stream, "unknown", error, true),
   };
 }
 

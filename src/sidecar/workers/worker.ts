@@ -138,7 +138,13 @@ class Worker implements ProxyWorker {
     this.snapshot = base.snapshot;
     this.#stop = [
       options.registry.collect(() => this.#collect()),
-      judgeOpenEnds(options.clock, base.snapshot, host.idle, host.policy),
+      judgeOpenEnds(
+        options.clock,
+        base.snapshot,
+        base.live.fallen,
+        host.idle,
+        host.policy,
+      ),
     ];
   }
 
@@ -288,6 +294,7 @@ class Worker implements ProxyWorker {
     loads.close();
     faults.close();
     concurrencyLimiters.close();
+    this.#base.live.close();
     this.#host.idle.close();
     this.#base.deadlines.close();
     this.#base.connections.close();

@@ -12,6 +12,7 @@ import { messageOf } from "../../core/errors.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 import { trustOf } from "../../identity/trust.ts";
 import type { Code } from "../../mesh/reasons.ts";
 import { MeshError } from "../../mesh/errors.ts";
@@ -32,6 +33,8 @@ export interface ConnectOptions {
   /** SPIFFE URI that the peer must prove. */
   readonly expected: string;
   readonly credentials: Credentials;
+  /** What the peer is refused for besides; absent: nothing is. */
+  readonly live?: { readonly revoked: Revoked } | undefined;
   /** What to offer; HTTP/2 alone unless given. */
   readonly alpn?: readonly Protocol[];
   /** Milliseconds for connecting and the handshake together. */
@@ -173,7 +176,7 @@ function identityFault(
   const judgement = judgeSocket(
     socket,
     expected === undefined ? [] : [expected.trustDomain],
-    trustOf(options.credentials, options.clock),
+    trustOf(options.credentials, options.clock, options.live?.revoked),
   );
   if (!judgement.ok)
     return failure(

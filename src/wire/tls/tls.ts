@@ -26,6 +26,7 @@ import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import type { SpiffeId } from "../../identity/spiffe.ts";
 import type { JudgementReason } from "../../identity/svid.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 import { trustOf, validFor } from "../../identity/trust.ts";
 import type { Protocol } from "../exchange.ts";
 import { endWhenPeerIsGone } from "./dead-peer.ts";
@@ -69,6 +70,8 @@ export interface LinkListenerOptions {
   onListening?(listener: TcpServer): void;
   /** Each handshake uses the present value; connections that exist stay as they are. */
   readonly credentials: Watch<Credentials | undefined>;
+  /** What handshakes are refused for besides; absent: nothing is. */
+  readonly live?: { readonly revoked: Revoked } | undefined;
   readonly clock: Clock;
   /**
    * The peer is judged and no byte was read yet. Attach to the socket before returning: from then on it is the caller's, errors included. Must not throw.
@@ -243,7 +246,8 @@ class LinkServer implements LinkListener {
       this.#refuse(socket, remote, "handshake abandoned", detail);
       return;
     }
-    const trust = trustOf(loaded, this.#options.clock);
+    const { clock, live } = this.#options;
+    const trust = trustOf(loaded, clock, live?.revoked);
     const judgement = judgeSocket(socket, [loaded.spiffeId.trustDomain], trust);
     if (!judgement.ok) {
       this.#refuse(socket, remote, judgement.reason, judgement.detail);

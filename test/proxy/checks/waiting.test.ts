@@ -86,6 +86,7 @@ function scene(options: SceneOptions): Scene {
       shortTimeout: 1000,
     },
     policy: { changes: 0, current: undefined },
+    fallen: new WeakMap(),
     maxActive: options.maxActive ?? 10,
   };
   const held = new HeldStream(stream, buffers);

@@ -36,7 +36,7 @@ void t.test("each exchange hears of each change, in slices", (t) => {
   const idle = watchIdle(clock);
   const snapshot = watchSource<Snapshot | undefined>(undefined);
   const age = { changes: 0, current: undefined };
-  const stop = judgeOpenEnds(clock, snapshot, idle, age);
+  const stop = judgeOpenEnds(clock, snapshot, watchSource(0), idle, age);
   const all = Array.from({ length: 1000 }, (): number[] => []);
   for (const heard of all) idle.enter(idler(heard), Infinity);
   const count = (): number => all.reduce((sum, it) => sum + it.length, 0);
@@ -69,7 +69,7 @@ void t.test("nobody is left out where others leave on the way", (t) => {
   const clock = fakeClock();
   const idle = watchIdle(clock);
   const snapshot = watchSource<Snapshot | undefined>(undefined);
-  const stop = judgeOpenEnds(clock, snapshot, idle, {
+  const stop = judgeOpenEnds(clock, snapshot, watchSource(0), idle, {
     changes: 0,
     current: undefined,
   });

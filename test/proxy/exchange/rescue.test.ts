@@ -24,6 +24,7 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["LOOP", 508, 13, false],
   ["DENIED", 403, 7, false],
   ["NOT_ALLOWED", 403, 7, false],
+  ["REVOKED", 403, 7, false],
   ["MTLS_REQUIRED", 403, 7, false],
   ["MISDIRECTED", 421, 13, false],
   ["NO_ROUTE", 404, 12, false],

@@ -4,7 +4,7 @@ import type { Code } from "../../../src/mesh/reasons.ts";
 import { makeField } from "../../../src/wire/fields.ts";
 import { failConnects } from "../faults/connect-faults.ts";
 import { overLink } from "../peers/over-link.ts";
-import { resource, type Pair } from "../meshes/pair.ts";
+import { resource, until, type Pair } from "../meshes/pair.ts";
 
 import {
   route,
@@ -27,6 +27,9 @@ export const NO_ANSWER: readonly Code[] = [
   "DRAINING",
 ];
 
+/** Calls that an application has, and does not answer. */
+let held = 0;
+
 export const ROWS: readonly Row[] = [
   {
     code: "DENIED",
@@ -47,6 +50,18 @@ export const ROWS: readonly Row[] = [
     status: 403,
     policy: "shop/nobody",
     pair: { resources: [resource("AuthorizationPolicy", "nobody", forOrders)] },
+  },
+  {
+    code: "REVOKED",
+    status: 403,
+    pair: { app: () => () => void (held += 1) },
+    ask: async (pair: Pair): Promise<Told> => {
+      const call = pair.call({ method: "POST" });
+      await until(() => held > 0);
+      const identity = pair.authority.id("orders");
+      pair.apply([resource("Revocation", "stolen", { identity })]);
+      return call;
+    },
   },
   {
     code: "NO_ROUTE",

@@ -150,7 +150,9 @@ export function resource(
     kind,
     metadata: {
       name,
-      ...(kind === "Mesh" ? {} : { namespace: "shop" }),
+      ...(kind === "Mesh" || kind === "Revocation"
+        ? {}
+        : { namespace: "shop" }),
       ...metadata,
     },
     spec,

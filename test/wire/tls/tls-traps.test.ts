@@ -2,6 +2,8 @@
 import { once } from "node:events";
 import { connect, createServer, type TLSSocket } from "node:tls";
 import t from "tap";
+import { systemClock } from "../../../src/core/clock.ts";
+import { trustOf } from "../../../src/identity/trust.ts";
 import {
   judgeSocket,
   linkServerOptions,
@@ -161,7 +163,7 @@ void t.test(
     const resumed = sockets.at(-1);
     t.equal(resumed?.isSessionReused(), true);
     t.equal(resumed?.authorized, true, "Node believes it");
-    const trust = { trustBundle: mesh.bundle, times: [Date.now()] } as const;
+    const trust = trustOf({ trustBundle: mesh.bundle }, systemClock);
     if (resumed !== undefined)
       t.equal(judgeSocket(resumed, ["cluster.local"], trust).ok, false);
     for (const socket of [client, ...sockets]) socket.destroy();

@@ -10,6 +10,7 @@ import {
   visibilityOf,
   type ServiceResource,
 } from "../../../resources/service/schema.ts";
+import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
@@ -60,8 +61,8 @@ export class Impact {
       this.all = true;
       // With another trust domain.
       this.allQuestions = true;
-    } else if (isKind(SERVICE, resource))
-      this.#ofService(resource, other, index);
+    } else if (isKind(REVOCATION, resource)) this.all = true;
+    else if (isKind(SERVICE, resource)) this.#ofService(resource, other, index);
     else if (isKind(WORKLOAD, resource)) {
       this.#calledBy(index.selection.servicesOf(item), index);
       this.#ofPlaces(item, index);

@@ -16,6 +16,7 @@ import {
   SERVICE,
   type ServiceResource,
 } from "../../../resources/service/schema.ts";
+import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Item } from "./item.ts";
@@ -48,7 +49,7 @@ export function sees(
 
 /**
  * The resources that act on a workload of that namespace and labels, or on what it may call:
- * Mesh; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
+ * Mesh; what is revoked, for every peer may call; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
  * and those beside a visible Service (producer); the TrafficPolicies of visible Services, and the faults in its calls to them; the security policies of its namespace
  * and of the root namespace that select it or select nothing in particular.
  */
@@ -64,7 +65,7 @@ export function isInScope(
     return service !== undefined && sees(self, service);
   };
   const besideVisible = (): boolean => servicesBeside(resource).some(visible);
-  if (isKind(MESH, resource)) return true;
+  if (isKind(MESH, resource) || isKind(REVOCATION, resource)) return true;
   if (isKind(SERVICE, resource)) return sees(self, resource);
   if (isKind(WORKLOAD, resource))
     return [...index.selection.servicesOf(item)].some(visible);
@@ -101,7 +102,7 @@ export function isNeeded(
   const { services, served } = needs;
   const namespace = namespaceOf(resource);
   const called = (path: string): boolean => services.has(path);
-  if (isKind(MESH, resource)) return true;
+  if (isKind(MESH, resource) || isKind(REVOCATION, resource)) return true;
   if (isKind(SERVICE, resource)) {
     const path = pathOf(resource);
     return services.has(path) || served.has(path);

@@ -11,6 +11,7 @@ import type { GRPCRouteResource } from "../../../resources/grpc-route/spec.ts";
 import type { HTTPRouteResource } from "../../../resources/http-route/spec.ts";
 import { isKind, type KindDefinition } from "../../../resources/kind.ts";
 import type { PeerAuthenticationResource } from "../../../resources/peer-authentication/schema.ts";
+import type { RevocationResource } from "../../../resources/revocation/schema.ts";
 import type { ServiceResource } from "../../../resources/service/schema.ts";
 import type { TrafficPolicyResource } from "../../../resources/traffic-policy/settings.ts";
 import type { WorkloadResource } from "../../../resources/workload/schema.ts";
@@ -32,6 +33,7 @@ export type HeldRoute = Held<HTTPRouteResource | GRPCRouteResource>;
 export type HeldTrafficPolicy = Held<TrafficPolicyResource>;
 export type HeldFault = Held<FaultInjectionResource>;
 export type HeldPeerAuthentication = Held<PeerAuthenticationResource>;
+export type HeldRevocation = Held<RevocationResource>;
 export type HeldAuthorizationPolicy = Held<AuthorizationPolicyResource>;
 
 export function isHeld<S>(

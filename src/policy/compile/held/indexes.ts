@@ -17,6 +17,7 @@ import {
   takesFrom,
 } from "../../../resources/ownership/address-owners.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { SERVICE } from "../../../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
@@ -28,6 +29,7 @@ import {
   type HeldAuthorizationPolicy,
   type HeldFault,
   type HeldPeerAuthentication,
+  type HeldRevocation,
   type HeldRoute,
   type HeldService,
   type HeldTrafficPolicy,
@@ -57,6 +59,7 @@ export interface Indexes {
   readonly faults: PersistentGroups<HeldFault>;
   readonly peerAuthentications: PersistentGroups<HeldPeerAuthentication>;
   readonly authorizationPolicies: PersistentGroups<HeldAuthorizationPolicy>;
+  readonly revocations: PersistentGroups<HeldRevocation>;
   /** By namespace and label, in no order. */
   readonly labelled: PersistentGroups<HeldWorkload>;
   /** Services by namespace and one label of their selectors, in no order; and by Service the one that was chosen. */
@@ -76,6 +79,7 @@ export const NO_INDEXES: Indexes = {
   faults: new PersistentGroups<HeldFault>(byAge),
   peerAuthentications: new PersistentGroups<HeldPeerAuthentication>(byAge),
   authorizationPolicies: new PersistentGroups<HeldAuthorizationPolicy>(byAge),
+  revocations: new PersistentGroups<HeldRevocation>(byAge),
   labelled: new PersistentGroups(),
   selectors: new PersistentGroups(),
   chosen: new PersistentMap(),
@@ -95,6 +99,7 @@ export class IndexEdit {
   readonly faults: GroupsEdit<HeldFault>;
   readonly peerAuthentications: GroupsEdit<HeldPeerAuthentication>;
   readonly authorizationPolicies: GroupsEdit<HeldAuthorizationPolicy>;
+  readonly revocations: GroupsEdit<HeldRevocation>;
   /** "NAMESPACE/NAME" of the Services, there or not, to which a change may matter. */
   readonly concerned: Set<string> = new Set();
   readonly #labelled: GroupsEdit<HeldWorkload>;
@@ -113,6 +118,7 @@ export class IndexEdit {
     this.faults = before.faults.edit();
     this.peerAuthentications = before.peerAuthentications.edit();
     this.authorizationPolicies = before.authorizationPolicies.edit();
+    this.revocations = before.revocations.edit();
     this.#labelled = before.labelled.edit();
     this.#selectors = before.selectors.edit();
     this.#chosen = before.chosen.edit();
@@ -159,6 +165,7 @@ export class IndexEdit {
       this.faults,
       this.peerAuthentications,
       this.authorizationPolicies,
+      this.revocations,
       this.#labelled,
       this.#selectors,
       this.#places,
@@ -175,6 +182,7 @@ export class IndexEdit {
       faults: this.faults.done(),
       peerAuthentications: this.peerAuthentications.done(),
       authorizationPolicies: this.authorizationPolicies.done(),
+      revocations: this.revocations.done(),
       labelled: this.#labelled.done(),
       selectors: this.#selectors.done(),
       chosen: this.#chosen.done(),
@@ -204,6 +212,7 @@ export class IndexEdit {
     this.#swap(change, this.faults, isFault, targetsOf);
     this.#swap(change, this.peerAuthentications, isPeerAuthentication);
     this.#swap(change, this.authorizationPolicies, isAuthorizationPolicy);
+    this.#swap(change, this.revocations, isRevocation);
   }
 
   /** `servicesOf`: the Services that the resource is for; absent where it is for none. */
@@ -334,6 +343,10 @@ function isAuthorizationPolicy(
   held: Held | undefined,
 ): held is HeldAuthorizationPolicy {
   return isHeld(AUTHORIZATION_POLICY, held);
+}
+
+export function isRevocation(held: Held | undefined): held is HeldRevocation {
+  return isHeld(REVOCATION, held);
 }
 
 /** Names a Workload's claim to "ADDRESS:PORT". */

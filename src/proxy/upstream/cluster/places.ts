@@ -1,5 +1,6 @@
 /** Where the connections to an endpoint go, what is spoken there, and by which settings they are pooled. */
 import { formatHostPort } from "../../../core/text/host-port.ts";
+import type { Proof } from "../../../identity/revoked.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Cluster, Endpoint } from "../../../policy/snapshot.ts";
 import type { TrafficSettings } from "../../../resources/traffic-policy/settings.ts";
@@ -17,7 +18,24 @@ export function placeOf(cluster: Cluster, endpoint: Endpoint): HostPort {
       // Without an identity to expect nothing can be proved: no SPIFFE id equals the empty one.
       identity: identity ?? "",
     };
-  return { kind: "plain", address, port, protocol: plainProtocolOf(cluster) };
+  return {
+    kind: "plain",
+    ...{ address, port, protocol: plainProtocolOf(cluster) },
+    claim: claimOf(endpoint),
+  };
+}
+
+const claims = new WeakMap<Endpoint, Proof>();
+
+/** What the mesh says of an endpoint that proves nothing. */
+function claimOf(endpoint: Endpoint): Proof {
+  let claim = claims.get(endpoint);
+  if (claim === undefined) {
+    const { workload: instance, identity: uri } = endpoint;
+    claim = { uri, instance, certificate: undefined };
+    claims.set(endpoint, claim);
+  }
+  return claim;
 }
 
 export function spoken(

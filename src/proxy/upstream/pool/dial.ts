@@ -1,5 +1,6 @@
 /** Makes one connection, over the link or in plaintext, with its codec on it; never to this proxy's own listeners. */
 import { connect, type Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { afterArrivals, type Clock } from "../../../core/clock.ts";
 import { formatHostPort } from "../../../core/text/host-port.ts";
 import { MeshError } from "../../../mesh/errors.ts";
@@ -16,6 +17,8 @@ import { connectHttp1 } from "../../../wire/http1/client.ts";
 import { connectHttp2 } from "../../../wire/http2/client.ts";
 import { SHARED_LIMITS } from "../../../wire/http2/limits.ts";
 import { connectLink } from "../../../wire/tls/connect.ts";
+import type { LiveConnections } from "../../../wire/tls/live-connections.ts";
+import type { Proof } from "../../../identity/revoked.ts";
 import { machineError } from "../../../wire/machine-error.ts";
 import { TcpConnection } from "../../../wire/tcp.ts";
 
@@ -35,6 +38,10 @@ export interface DialOptions {
   readonly buffers?: Buffers | undefined;
   /** What the connections wait for; absent: each has a timer of its own. */
   readonly deadlines?: Deadlines | undefined;
+  /** Ends it when its other end is revoked, or no longer trusted; absent: nothing does. */
+  readonly live?: LiveConnections | undefined;
+  /** What the mesh says of the other end; absent where a certificate proves it, or nothing is known. */
+  readonly claim?: Proof | undefined;
 }
 
 export interface LinkDial extends DialOptions {
@@ -66,6 +73,29 @@ export async function dialPlain(options: PlainDial): Promise<ClientConnection> {
 }
 
 function withCodec(
+  socket: Socket,
+  protocol: PlainProtocol,
+  options: DialOptions,
+): ClientConnection {
+  const connection = codecOn(socket, protocol, options);
+  const { live, observer, claim } = options;
+  const end = {
+    stop(): void {
+      observer.draining();
+      connection.drain();
+    },
+    cut: (fault: string): void =>
+      connection.destroy(
+        new MeshError("REVOKED", fault, { source: "upstream" }),
+      ),
+  };
+  // Nothing is known of a place outside the mesh.
+  if (socket instanceof TLSSocket || claim !== undefined)
+    live?.enter(socket, end, claim);
+  return connection;
+}
+
+function codecOn(
   socket: Socket,
   protocol: PlainProtocol,
   { clock, observer, onLimit, buffers, deadlines }: DialOptions,

@@ -8,6 +8,8 @@ import type { SpiffeUri } from "../../../core/units.ts";
 import { MeshError } from "../../../mesh/errors.ts";
 import type { Watch } from "../../../core/watch.ts";
 import type { Credentials } from "../../../identity/credentials.ts";
+import type { Proof } from "../../../identity/revoked.ts";
+import type { LiveConnections } from "../../../wire/tls/live-connections.ts";
 import type { Deadlines } from "../../../core/deadlines.ts";
 import type { Buffers } from "../../../wire/buffers.ts";
 import type {
@@ -33,11 +35,15 @@ export type HostPort =
       readonly address: string;
       readonly port: number;
       readonly protocol: PlainProtocol;
+      /** What the mesh says of the other end; absent: nothing. */
+      readonly claim?: Proof | undefined;
     };
 
 export interface PoolsOptions {
   readonly clock: Clock;
   readonly credentials: Watch<Credentials | undefined>;
+  /** Ends connections to those that no longer stand; absent: nothing does. */
+  readonly live?: LiveConnections | undefined;
   /** What the link is offered: HTTP/2, but for measuring. */
   readonly linkProtocol: Protocol;
   /** Ports that this process listens on. */
@@ -67,7 +73,8 @@ export interface Pools {
 
 interface Entry {
   readonly pool: Pool;
-  readonly place: HostPort;
+  /** The same place; what is said of its other end may change. */
+  place: HostPort;
   settings: PoolSettings;
 }
 
@@ -116,6 +123,7 @@ class AllPools implements Pools {
     const known = this.#entries.get(key);
     if (known !== undefined) {
       known.settings = settings;
+      known.place = place;
       return known.pool;
     }
     if (this.#entries.size >= MAX_POOLS) this.#evictUnused();
@@ -199,7 +207,7 @@ class AllPools implements Pools {
     observer: ClientConnectionObserver,
     signal: AbortSignal,
   ): Promise<ClientConnection> {
-    const { clock, onLimit, buffers, deadlines } = this.#options;
+    const { clock, onLimit, buffers, deadlines, live } = this.#options;
     const common = {
       clock,
       address: place.address,
@@ -209,11 +217,13 @@ class AllPools implements Pools {
       onLimit,
       buffers,
       deadlines,
+      live,
       signal,
     };
     if (place.kind === "plain") {
+      const { protocol, claim } = place;
       const { ownPorts } = this.#options;
-      return dialPlain({ ...common, protocol: place.protocol, ownPorts });
+      return dialPlain({ ...common, protocol, ownPorts, claim });
     }
     const credentials = this.#options.credentials.value;
     if (credentials === undefined)

@@ -1,0 +1,215 @@
+/**
+ * Live connections of the mesh, judged again when trust changes: a certificate that is revoked, or whose root is retired, carries nothing
+ * more. Nothing of it is on the path of a request.
+ *
+ * ```
+ *   trust changes ─▶ each connection, some in a turn ─▶ stands
+ *                                                     └▶ falls: `stop` at once (no new calls) ─▶ after CUT_AFTER: `cut`
+ * ```
+ */
+import type { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import type { Cancel, Clock } from "../../core/clock.ts";
+import { watchSource, type Watch } from "../../core/watch.ts";
+import { chainFault, isSignedBy } from "../../identity/chain.ts";
+import { uriNames } from "../../identity/extensions.ts";
+import { readCertificates } from "../../identity/pem.ts";
+import { proofOf, Revoked, type Proof } from "../../identity/revoked.ts";
+import { parseSpiffeId } from "../../identity/spiffe.ts";
+import type { TrustSet } from "../../identity/trust.ts";
+import type { WallMs } from "../../core/units.ts";
+import { presentedChain } from "./tls-context.ts";
+
+/** Milliseconds that calls in flight have from the judgement on; with what a change needs to get here they stay below 5 s. */
+export const CUT_AFTER = 3000;
+/** Connections that are judged in one turn of the event loop: to verify a signature takes a tenth of a millisecond. */
+const SLICE = 32;
+
+/** What becomes of a connection that no longer stands. `fault` says why. */
+export interface LiveEnd {
+  /** It is to carry no new call. */
+  stop(fault: string): void;
+  /** Whatever it still carries is broken off; it may have ended before. */
+  cut(fault: string): void;
+}
+
+interface Live {
+  readonly socket: Socket;
+  readonly end: LiveEnd;
+  /** What the mesh says of the other end, where that proves nothing. */
+  readonly claim: Proof | undefined;
+}
+
+/** What a round of judgement goes by. */
+interface Round {
+  readonly next: TrustSet;
+  readonly before: Revoked;
+  /** Undefined where no root was taken out. */
+  readonly roots: RootCheck | undefined;
+  readonly rest: Live[];
+}
+
+export interface LiveOptions {
+  readonly clock: Clock;
+  readonly trust: Watch<TrustSet | undefined>;
+  /** By which clocks a revocation may be over. */
+  readonly times: () => readonly WallMs[];
+}
+
+export class LiveConnections {
+  readonly #options: LiveOptions;
+  readonly #live = new Map<Socket, Live>();
+  readonly #fallen = watchSource(0);
+  readonly #stopFollowing: Cancel;
+  #judged: TrustSet | undefined;
+  #round: Round | undefined;
+  #next: Cancel | undefined;
+
+  constructor(options: LiveOptions) {
+    this.#options = options;
+    this.#judged = options.trust.value;
+    this.#stopFollowing = options.trust.subscribe((next) => this.#begin(next));
+  }
+
+  /** What the next handshake is judged by. */
+  get revoked(): Revoked {
+    return this.#options.trust.value?.revoked ?? Revoked.NONE;
+  }
+
+  /** How many have fallen: changes once some have, after they were stopped. */
+  get fallen(): Watch<number> {
+    return this.#fallen;
+  }
+
+  /**
+   * A connection lives until its socket closes. Over TLS it stands as long as the certificate does that the peer presented; `claim`: what
+   * is known of the other end in its place.
+   */
+  enter(socket: Socket, end: LiveEnd, claim?: Proof): void {
+    if (socket.destroyed) return;
+    const live = { socket, end, claim };
+    this.#live.set(socket, live);
+    // A round in progress began before it was judged by its handshake, maybe.
+    this.#round?.rest.push(live);
+    socket.on("close", () => this.#live.delete(socket));
+  }
+
+  close(): void {
+    this.#stopFollowing();
+    this.#next?.();
+    this.#live.clear();
+  }
+
+  /** A change in the midst of a round: one more looks at all, from what the first began with. */
+  #begin(next: TrustSet | undefined): void {
+    if (next === undefined) return;
+    const unfinished = this.#round;
+    const before = unfinished?.before ?? this.#judged?.revoked ?? Revoked.NONE;
+    const was = this.#judged?.trustBundle;
+    const roots =
+      unfinished?.roots !== undefined || isLess(next.trustBundle, was)
+        ? new RootCheck(next.trustBundle)
+        : undefined;
+    this.#judged = next;
+    this.#next?.();
+    this.#round = { next, before, roots, rest: [...this.#live.values()] };
+    if (roots !== undefined || next.revoked.size > 0) this.#goOn();
+    else this.#round = undefined;
+  }
+
+  readonly #goOn = (): void => {
+    this.#next = undefined;
+    const round = this.#round;
+    if (round === undefined) return;
+    let fell = 0;
+    for (let looked = 0; looked < SLICE; looked += 1) {
+      const live = round.rest.pop();
+      if (live === undefined) break;
+      const fault = this.#faultOf(live, round);
+      if (fault === undefined) continue;
+      fell += 1;
+      this.#fall(live, fault);
+    }
+    if (round.rest.length > 0)
+      this.#next = this.#options.clock.after(0, this.#goOn);
+    else this.#round = undefined;
+    if (fell > 0) this.#fallen.set(this.#fallen.value + fell);
+  };
+
+  #faultOf(
+    { socket, claim }: Live,
+    { next: { revoked }, before, roots }: Round,
+  ): string | undefined {
+    if (socket.destroyed) return undefined;
+    const { clock, times } = this.#options;
+    if (claim !== undefined) return revoked.claimFault(claim, times(), before);
+    if (!(socket instanceof TLSSocket)) return undefined;
+    const chain = presentedChain(socket);
+    const [leaf] = chain;
+    if (leaf === undefined) return undefined;
+    const [uri] = uriNames(leaf);
+    const id = uri === undefined ? undefined : parseSpiffeId(uri);
+    if (uri === undefined || id === undefined) return undefined;
+    return (
+      revoked.faultOf(proofOf(leaf, uri, id), times()) ??
+      roots?.faultOf(chain, clock.wall())
+    );
+  }
+
+  #fall({ socket, end }: Live, fault: string): void {
+    this.#live.delete(socket);
+    const cancel = this.#options.clock.after(CUT_AFTER, () => end.cut(fault));
+    socket.on("close", cancel);
+    end.stop(fault);
+  }
+}
+
+/** Whether a root of `before` is not among those of `next`. */
+function isLess(next: string, before: string | undefined): boolean {
+  if (before === undefined || before === next) return false;
+  const kept = new Set(fingerprints(next));
+  return fingerprints(before).some((fingerprint) => !kept.has(fingerprint));
+}
+
+function fingerprints(bundle: string): string[] {
+  return readCertificates(bundle, "trust bundle").map(
+    ({ fingerprint256 }) => fingerprint256,
+  );
+}
+
+/** Whether chains that OpenSSL verified once lead to one of these roots: what many leaves have above them is looked at once. */
+class RootCheck {
+  readonly #roots: readonly X509Certificate[];
+  /** By the fingerprints of what is above the leaf. */
+  readonly #known = new Map<string, string | undefined>();
+
+  constructor(trustBundle: string) {
+    this.#roots = readCertificates(trustBundle, "trust bundle");
+  }
+
+  /** Dates are not judged again: a connection has a timer for the end of its certificate. */
+  faultOf(
+    [leaf, ...above]: readonly X509Certificate[],
+    now: WallMs,
+  ): string | undefined {
+    if (leaf === undefined) return undefined;
+    const issuer = above.find((each) => isSignedBy(leaf, each));
+    if (issuer === undefined) return this.#climb([leaf], now);
+    const others = above.filter((each) => each !== issuer);
+    const chain = [issuer, ...others];
+    const key = chain.map(({ fingerprint256 }) => fingerprint256).join(" ");
+    if (!this.#known.has(key)) this.#known.set(key, this.#climb(chain, now));
+    return this.#known.get(key);
+  }
+
+  #climb(chain: readonly X509Certificate[], now: WallMs): string | undefined {
+    const from = chain.map(({ validFromDate }) => validFromDate.getTime());
+    const to = chain.map(({ validToDate }) => validToDate.getTime());
+    const then = Math.min(Math.max(now, ...from), ...to);
+    const fault = chainFault(chain, this.#roots, then);
+    return fault === undefined
+      ? undefined
+      : `its root is no longer trusted: ${fault}`;
+  }
+}

@@ -1,0 +1,168 @@
+/** Live connections when trust changes: which fall, in what order they end, and that the others go on. */
+import type { TLSSocket } from "node:tls";
+import t, { type Test } from "tap";
+import { watchSource, type WatchSource } from "../../../src/core/watch.ts";
+import { Revoked, type Revocation } from "../../../src/identity/revoked.ts";
+import type { TrustSet } from "../../../src/identity/trust.ts";
+import { connectLink } from "../../../src/wire/tls/connect.ts";
+import {
+  CUT_AFTER,
+  LiveConnections,
+} from "../../../src/wire/tls/live-connections.ts";
+import {
+  fakeAuthority,
+  type FakeAuthority,
+} from "../../support/certificates/certificate-authority.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
+import { connecting, testLink } from "../../support/peers/link.ts";
+
+const mesh = fakeAuthority();
+const next = fakeAuthority();
+const both = mesh.bundle + next.bundle;
+
+interface Bed {
+  readonly clock: FakeClock;
+  readonly trust: WatchSource<TrustSet | undefined>;
+  readonly live: LiveConnections;
+  /** What happened to which connection. */
+  readonly told: string[];
+  /** A connection of that workload to the listener, entered as `name`. */
+  readonly connect: (
+    name: string,
+    authority?: FakeAuthority,
+  ) => Promise<TLSSocket>;
+  readonly revoke: (
+    ...revocations: readonly Omit<Revocation, "name">[]
+  ) => void;
+}
+
+/** `bundle`: what the listener trusts. */
+async function bed(t: Test, bundle: string = both): Promise<Bed> {
+  const clock = fakeClock();
+  const trust = watchSource<TrustSet | undefined>({
+    trustBundle: bundle,
+    revoked: Revoked.NONE,
+  });
+  const live = new LiveConnections({
+    clock,
+    trust,
+    times: () => [Date.now()],
+  });
+  const told: string[] = [];
+  const orders = { ...mesh.credentials("orders"), trustBundle: bundle };
+  const link = await testLink(orders);
+  t.teardown(() => {
+    live.close();
+    link.close();
+  });
+  return {
+    ...{ clock, trust, live, told },
+    async connect(name, authority = mesh) {
+      const web = { ...authority.credentials(name), trustBundle: both };
+      const settled = link.settled(link.accepted.length + 1);
+      const { socket } = await connectLink(connecting(web, orders)(link.port));
+      t.teardown(() => socket.destroy());
+      await settled;
+      const own = link.accepted.at(-1)?.socket;
+      if (own === undefined) throw new Error("it was not taken");
+      live.enter(own, {
+        stop: (fault) => told.push(`${name} stops: ${fault}`),
+        cut: () => told.push(`${name} is cut`),
+      });
+      return socket;
+    },
+    revoke(...revocations) {
+      trust.set({
+        trustBundle: trust.value?.trustBundle ?? bundle,
+        revoked: new Revoked(
+          revocations.map((each, index) => ({ name: `r${index}`, ...each })),
+        ),
+      });
+    },
+  };
+}
+
+void t.test("a revoked peer is stopped at once, and cut later", async (t) => {
+  const { clock, live, told, connect, revoke } = await bed(t);
+  await connect("web");
+  await connect("pay");
+  revoke({ identity: mesh.id("web") });
+  t.strictSame(told, [
+    `web stops: the identity ${mesh.id("web")} is revoked by the Revocation r0`,
+  ]);
+  t.equal(live.fallen.value, 1);
+  clock.advance(CUT_AFTER - 1);
+  t.equal(told.length, 1);
+  clock.advance(1);
+  t.strictSame(told.slice(1), ["web is cut"]);
+  revoke({ identity: mesh.id("web") }, { identity: mesh.id("pay") });
+  clock.advance(CUT_AFTER);
+  t.strictSame(
+    told.slice(2).map((each) => each.slice(0, 9)),
+    ["pay stops", "pay is cu"],
+    "and nobody twice",
+  );
+});
+
+void t.test("one that has ended is not cut", async (t) => {
+  const { clock, told, connect, revoke } = await bed(t);
+  const socket = await connect("web");
+  revoke({ identity: mesh.id("web") });
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  socket.destroy();
+  await closed;
+  await new Promise<void>((resolve) => {
+    setImmediate(resolve);
+  });
+  clock.advance(CUT_AFTER);
+  t.equal(told.length <= 2, true);
+});
+
+void t.test(
+  "a root that is taken out takes its connections along",
+  async (t) => {
+    const { clock, trust, told, connect } = await bed(t);
+    await connect("web");
+    await connect("pay", next);
+    trust.set({ trustBundle: next.bundle, revoked: Revoked.NONE });
+    clock.advance(CUT_AFTER);
+    t.equal(told.length, 2);
+    t.match(told[0], /^web stops: its root is no longer trusted: /);
+    t.equal(told[1], "web is cut");
+    trust.set({ trustBundle: both, revoked: Revoked.NONE });
+    clock.advance(CUT_AFTER);
+    t.equal(told.length, 2, "a root that is added takes nobody");
+  },
+);
+
+void t.test("a change in the midst of a round loses nothing", async (t) => {
+  const { clock, trust, told, connect } = await bed(t);
+  for (let index = 0; index < 40; index += 1) await connect("web");
+  await connect("pay", next);
+  trust.set({ trustBundle: next.bundle, revoked: Revoked.NONE });
+  t.equal(told.length, 31, "32 in a turn, and one of them stands");
+  trust.set({
+    trustBundle: next.bundle,
+    revoked: new Revoked([{ name: "r", identity: next.id("pay") }]),
+  });
+  clock.advance(1);
+  const stopped = told.filter((each) => each.includes("stops"));
+  t.equal(stopped.length, 41);
+});
+
+void t.test("an end that proves nothing is judged by its claim", async (t) => {
+  const { live, told, connect, revoke } = await bed(t);
+  const socket = await connect("web");
+  const end = {
+    stop: (fault: string) => told.push(`claimed stops: ${fault}`),
+    cut: () => undefined,
+  };
+  const claim = {
+    uri: undefined,
+    instance: "shop/db-1",
+    certificate: undefined,
+  };
+  live.enter(socket, end, claim);
+  revoke({ instance: "shop/db-1", serial: "A1" });
+  t.match(told, [/^claimed stops: /]);
+});
