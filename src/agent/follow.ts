@@ -1,20 +1,26 @@
 /** Follows the control plane for as long as the sidecar runs: one connection under one certificate, and the next one when it ends. */
 import type { Client } from "@grpc/grpc-js";
 import { equalJitter } from "../core/backoff.ts";
-import { wait, type Clock } from "../core/clock.ts";
+import { wait, type Cancel, type Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
 import { waitFor, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
+import { losesRoots } from "../identity/pem.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import { openClient } from "./connection.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import type { Registration } from "./registration.ts";
 import type { Reports } from "./reports.ts";
-import { MOST_UNREAD, runStream, type StreamEnd } from "./stream.ts";
+import {
+  MOST_UNREAD,
+  runStream,
+  type StreamEnd,
+  type StreamOptions,
+} from "./stream.ts";
 
 export interface FollowOptions {
   /** "HOST:PORT" of the control plane. */
@@ -22,6 +28,8 @@ export interface FollowOptions {
   readonly credentials: Watch<Credentials | undefined>;
   /** One end does not take the other's certificate. */
   readonly onRefused: () => void;
+  /** Roots have come over the stream. */
+  readonly onTrust: StreamOptions["onTrust"];
   readonly config: MeshConfig;
   /** What to ask of the mesh; undefined: everything in scope. */
   readonly interest: MeshInterest | undefined;
@@ -43,6 +51,9 @@ const RECONNECT = { base: 250, max: 2000 } as const;
 const RECONNECT_MAD = { base: 1000, max: 30_000 } as const;
 /** Bytes of a message. A control plane's largest has one resource, which its API bounds by 2 MiB, or all names that are gone. */
 export const LONGEST_MESSAGE: Bytes = MOST_UNREAD / 2;
+/** Milliseconds until a connection ends since a root has gone: its acknowledgement is on its way by then, and others end at other moments. */
+const ANSWERED = 250;
+const RETIRED = 1500;
 /** Milliseconds. A stream that ended sooner has not proved that the control plane is well. */
 const SETTLED = 5000;
 /** The same of one that ended for what came: longer than it takes to find out, and a madness with such pauses costs little. */
@@ -89,9 +100,7 @@ async function connectOnce(
 ): Promise<End> {
   const { controlPlane, clock, logger } = options;
   const over = new AbortController();
-  const leave = options.credentials.subscribe(() =>
-    over.abort(new Error("the certificate was renewed")),
-  );
+  const leave = endWithCredentials(options, credentials, over);
   let openedAt: number | undefined;
   const signal = AbortSignal.any([over.signal, options.signal]);
   const { reason, mad } = await stream(options, credentials, signal, () => {
@@ -104,6 +113,29 @@ async function connectOnce(
   // What belongs to this connection ends with it.
   over.abort(new Error(reason));
   return { reason, mad, openedAt, renewed };
+}
+
+/** A root that goes may be the one under which the control plane has proved itself: then, too, the next connection is judged anew, though not by all sidecars at once. */
+function endWithCredentials(
+  { credentials: source, clock }: FollowOptions,
+  credentials: Credentials,
+  over: AbortController,
+): () => void {
+  let cancel: Cancel = () => undefined;
+  const leave = source.subscribe((next) => {
+    if (next?.generation !== credentials.generation)
+      over.abort(new Error("the certificate was renewed"));
+    else if (losesRoots(credentials.trustBundle, next.trustBundle)) {
+      cancel();
+      cancel = clock.after(ANSWERED + RETIRED * clock.random(), () =>
+        over.abort(new Error("a root is not trusted any more")),
+      );
+    }
+  });
+  return () => {
+    cancel();
+    leave();
+  };
 }
 
 /** Resolves with what ended it. */
@@ -135,7 +167,7 @@ async function stream(
     client = opened;
     const end = await runStream({
       client: opened,
-      node: config.node(self),
+      node: config.node(self, credentials.bundle?.serial),
       held: config.held,
       subscribe:
         interest === undefined ? undefined : (send) => interest.attach(send),
@@ -151,6 +183,7 @@ async function stream(
         options.reports.connected(opened, signal);
       },
       onPush: (revision, received) => config.push(self, revision, received),
+      onTrust: options.onTrust,
       onRefused,
       onUnusable: (revision, reason) => config.unusable(reason, revision),
     });

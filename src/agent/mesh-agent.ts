@@ -92,10 +92,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       status.update({ streamError: messageOf(thrown) });
     });
   status.update({ keepError: directory.readOnly });
-  const follow = {
+  const follow: FollowOptions = {
     controlPlane: options.controlPlane,
     credentials: certificates.issued,
     onRefused: () => certificates.lookAgain(),
+    onTrust: (signed) => certificates.trust(signed),
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
     ...{ config, interest, registration, reports, status, work, clock, logger },

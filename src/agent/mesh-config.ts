@@ -190,8 +190,8 @@ export class MeshConfig {
     status.update({ refused: refusedConfig(reason, clock.wall(), version) });
   }
 
-  /** What a new stream says of this sidecar and of the config that it holds. */
-  node({ namespace, name }: SelfDescription): Node {
+  /** What a new stream says of this sidecar, of the roots that it trusts and of the config that it holds. */
+  node({ namespace, name }: SelfDescription, trust?: number): Node {
     const { config, version } = this.#options;
     const { current } = config;
     return {
@@ -199,6 +199,7 @@ export class MeshConfig {
       metadata: {
         [NODE.schema]: String(SCHEMA_VERSION),
         [NODE.version]: version,
+        ...(trust === undefined ? {} : { [NODE.trust]: String(trust) }),
         ...(current === undefined
           ? {}
           : {

@@ -10,10 +10,12 @@ import { messageOf } from "../core/errors.ts";
 import type { PacedWork } from "../core/paced-work.ts";
 import { nextTurn } from "../core/slices.ts";
 import type { Bytes } from "../core/units.ts";
+import type { SignedBundle } from "../identity/trust-bundle.ts";
 import {
   readHead,
   readParts,
   revision as revisionCodec,
+  signedTrust,
   type ResponseHead,
 } from "../push/codec.ts";
 import { EVERYTHING } from "../push/interest.ts";
@@ -24,7 +26,7 @@ import type {
   Revision,
   UnreadReport,
 } from "../push/messages.ts";
-import { RESOURCE_TYPE, REVISION_TYPE } from "../push/names.ts";
+import { RESOURCE_TYPE, REVISION_TYPE, TRUST_TYPE } from "../push/names.ts";
 import { DISCOVERY } from "../push/services.ts";
 import { openStream } from "./connection.ts";
 import { firstRequest } from "./first-request.ts";
@@ -53,6 +55,8 @@ export interface StreamOptions {
     revision: Revision,
     config: ReceivedConfig,
   ) => Promise<PushResult>;
+  /** Roots have come: trusts them from now on, or gives the reason why not. May not reject. */
+  readonly onTrust: (signed: SignedBundle) => Promise<string | undefined>;
   /** A push is complete and cannot be used as it came. */
   readonly onUnusable: (revision: Revision | undefined, reason: string) => void;
 }
@@ -238,6 +242,10 @@ class ConfigStream {
       await this.#completePush(head, readRevision(bytes));
       return;
     }
+    if (head.typeUrl === TRUST_TYPE) {
+      await this.#acknowledge(head, await this.#trust(bytes));
+      return;
+    }
     await this.#options.work.run(this.#staging.stage(readParts(bytes)));
     const { closing } = head;
     const { hopeless } = this.#staging;
@@ -248,6 +256,14 @@ class ConfigStream {
     }
     await this.#acknowledge(head, hopeless);
     if (hopeless !== undefined) this.#unusable(hopeless);
+  }
+
+  /** Resolves with why the roots that came are not those that count. Throws on bytes that are none. */
+  async #trust(bytes: Buffer): Promise<string | undefined> {
+    const resource = onlyResource(bytes);
+    return resource === undefined
+      ? "a message of roots must hold one bundle"
+      : this.#options.onTrust(signedTrust.decode(resource.value));
   }
 
   /** What comes meanwhile belongs to the next push, which waits for this one. */
@@ -323,16 +339,20 @@ function request(fields: Partial<DeltaRequest>): DeltaRequest {
 function readRevision(bytes: Buffer): Revision | string {
   if (bytes.length > LONGEST_REVISION)
     return `a Revision message of ${bytes.length} bytes is too long`;
-  const parts = readParts(bytes);
+  const resource = onlyResource(bytes);
+  return resource === undefined
+    ? "a Revision message must hold one Revision"
+    : whole(revisionCodec.decode(resource.value));
+}
+
+/** Undefined where the message holds none, or several. */
+function onlyResource(bytes: Buffer): DeltaResource | undefined {
   const resources: DeltaResource[] = [];
-  for (const part of parts) {
+  for (const part of readParts(bytes)) {
     if (typeof part === "object") resources.push(part);
-    if (resources.length > 1) break;
+    if (resources.length > 1) return undefined;
   }
-  const [resource, ...more] = resources;
-  if (resource === undefined || more.length > 0)
-    return "a Revision message must hold one Revision";
-  return whole(revisionCodec.decode(resource.value));
+  return resources[0];
 }
 
 /** The Revision, or what it lacks. */

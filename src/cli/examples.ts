@@ -54,6 +54,13 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   "token list": ["wherry token list"],
   "token revoke": ["wherry token revoke enrolment 271a8757"],
+  "ca status": ["wherry ca status", "wherry ca status -o json"],
+  "ca bundle": ["wherry ca bundle > roots.pem"],
+  "ca rotate": [
+    "wherry ca rotate --wait",
+    "wherry ca rotate --wait --timeout 10m",
+    "wherry ca rotate --abandon shop/orders-1",
+  ],
   "store show": ["wherry store show"],
   "store accept": ["wherry store accept 271a8757-0f48-4406-b4db-a8dc3fa371db"],
   trace: ["wherry trace", "wherry trace --list", "wherry trace 5029d37a"],

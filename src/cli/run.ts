@@ -32,6 +32,7 @@ const COMMANDS: Readonly<
   test: async () => (await import("./commands/test.ts")).registerTest,
   explain: async () => (await import("./commands/explain.ts")).registerExplain,
   token: async () => (await import("./commands/token.ts")).registerToken,
+  ca: async () => (await import("./commands/ca.ts")).registerCa,
   store: async () => (await import("./commands/store.ts")).registerStore,
   trace: async () => (await import("./commands/trace.ts")).registerTrace,
   demo: async () => (await import("./commands/demo.ts")).registerDemo,

@@ -8,12 +8,10 @@ import type { Logger } from "../core/log.ts";
 import { formatHostPort } from "../core/text/host-port.ts";
 import type { Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
-import { readCertificates } from "../identity/pem.ts";
 import { programDigest } from "../runtime/package.ts";
 import { makeMetrics } from "../telemetry/metrics.ts";
 import type { Acceptance, ApiOptions } from "./api/options.ts";
 import { startApi, type ListenOptions } from "./api/server.ts";
-import { openAuthority, type Authority } from "./authority/authority.ts";
 import { checkAgainstStore } from "./checks.ts";
 import { Enrolment } from "./enrolment/enrolment.ts";
 import {
@@ -43,6 +41,8 @@ import { openMemoryStore } from "./store/memory.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import { StoreError, type Store } from "./store/store.ts";
 import type { ApiTracing } from "./tracing.ts";
+import { RotationRunner } from "./trust/rotation-runner.ts";
+import { openTrust, type Trust } from "./trust/trust.ts";
 
 const STORE_FILE = "store.sqlite";
 
@@ -73,7 +73,7 @@ export interface ControlPlane {
   readonly pushAddress: string;
   readonly adminTokenFile: string;
   readonly store: Store;
-  readonly authority: Authority;
+  readonly authority: Trust;
   /** How many sidecars it serves and up to where the store is, for the report of a defect. */
   inFlight(): { readonly sidecars: number; readonly fault: string | undefined };
   /** Ends the API, then the streams, then the store. A process that dies without it loses nothing that was acknowledged. */
@@ -124,10 +124,9 @@ async function assemble(
   closers.push(() => loop.close());
   const store = meterStore(openStore(options), meters.storeWrites, clock);
   closers.push(() => store.close());
-  const authority = await openAuthority({
+  const authority = await openTrust({
     directory: join(options.stateDirectory, "authority"),
-    trustDomain,
-    clock,
+    ...{ store, trustDomain, clock, logger },
   });
   await ensureMesh(store, trustDomain, options.profile);
   const adminTokenFile = await ensureAdministrator(
@@ -142,11 +141,16 @@ async function assemble(
   const core: Core = { store, authority, shown, registry, meters, loop };
   const own = keepOwn(options, authority, meters, closers);
   const push = await openPush(options, core, own, closers);
+  const rotation = new RotationRunner({
+    ...{ trust: authority, push, registry, clock, logger },
+  });
+  closers.push(() => rotation.close());
   const observed = observedOf(options, core, own, push);
   let stopping = false;
   const api = await startApi(
     {
       ...apiOptions(options, core, push, () => !stopping),
+      rotation,
       metrics: () => metricsText(meters, observed),
     },
     options.api,
@@ -200,7 +204,7 @@ function judgeStored(
 /** What push and the API stand on. */
 interface Core {
   readonly store: Store;
-  readonly authority: Authority;
+  readonly authority: Trust;
   readonly shown: ShownCertificates;
   readonly registry: Registry;
   readonly meters: ControlPlaneMeters;
@@ -247,7 +251,7 @@ async function openRegistry(
 
 function keepOwn(
   { trustDomain, clock, logger }: ControlPlaneOptions,
-  authority: Authority,
+  authority: Trust,
   { machine }: ControlPlaneMeters,
   closers: Closers,
 ): Watch<Credentials> {
@@ -257,6 +261,7 @@ function keepOwn(
   });
   closers.push(
     () => own.close(),
+    authority.offer.subscribe(() => own.trustMoved()),
     followJumps({
       ...{ clock, logger },
       count: (direction) => machine.clockJumps.with(direction).add(1),
@@ -288,6 +293,7 @@ async function openPush(
       logger,
     }),
     credentials,
+    trust: authority.offer,
     meters: meters.push,
     trustDomains: [trustDomain],
     host: options.push.host,
@@ -305,12 +311,11 @@ function observedOf(
   own: Watch<Credentials>,
   push: PushServer,
 ): Observed {
-  const [root] = readCertificates(authority.trustBundle, "root.crt");
   return {
     ...{ clock, store, registry, loop, push },
     storeFile: kind === "memory" ? undefined : join(stateDirectory, STORE_FILE),
     notAfter: () => ({
-      root: root?.validToDate.getTime() ?? 0,
+      root: authority.rootNotAfter,
       issuing: authority.issuingNotAfter,
       own: own.value.notAfter,
     }),
@@ -322,7 +327,7 @@ function apiOptions(
   { store, authority, registry, meters, loop }: Core,
   push: PushServer,
   isReady: () => boolean,
-): Omit<ApiOptions, "metrics"> {
+): Omit<ApiOptions, "metrics" | "rotation"> {
   const { trustDomain, clock, logger } = options;
   return {
     store,
@@ -330,7 +335,7 @@ function apiOptions(
     clock,
     logger,
     trustDomain,
-    fingerprint: authority.fingerprint,
+    trust: authority,
     enrolmentAddress: () => advertised(options, push.port),
     mesh: push.mesh,
     openStatus: makeStatusReader({

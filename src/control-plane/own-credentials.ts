@@ -12,6 +12,8 @@ export interface OwnCredentials {
   readonly credentials: Watch<Credentials>;
   /** This machine's clock has jumped. */
   clockJumped(): void;
+  /** Other roots are trusted, or it is to be issued under another one. */
+  trustMoved(): void;
   close(): void;
 }
 
@@ -66,6 +68,7 @@ export function keepOwnCredentials(options: {
       // Sidecars whose clocks are right see it as it is: a jump alone takes nothing from it.
       if (now < notBefore || now >= notAfter) renew();
     },
+    trustMoved: renew,
     close: () => cancel(),
   };
 }

@@ -57,6 +57,22 @@ export function pinnedRoot(
   );
 }
 
+/** The root that the chain (leaf first) leads to, whatever its dates; undefined where it leads to none of them. */
+export function rootAbove(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+): X509Certificate | undefined {
+  let [present, ...others] = chain.slice(0, DEEPEST);
+  while (present !== undefined) {
+    const certificate: X509Certificate = present;
+    const root = roots.find((candidate) => isSignedBy(certificate, candidate));
+    if (root !== undefined) return root;
+    present = others.find((candidate) => isSignedBy(certificate, candidate));
+    others = others.filter((candidate) => candidate !== present);
+  }
+  return undefined;
+}
+
 /** True where the certificate is signed by `issuer`, by name, key identifier and signature. */
 export function isSignedBy(
   certificate: X509Certificate,

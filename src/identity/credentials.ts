@@ -12,6 +12,7 @@ import { readCertificates } from "./pem.ts";
 import { leafFault } from "./profile.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe.ts";
 import type { MeshTime } from "./trust.ts";
+import type { TrustBundle } from "./trust-bundle.ts";
 
 export interface CredentialPems {
   /** Leaf first. */
@@ -33,6 +34,22 @@ export interface Credentials extends CredentialPems {
   readonly generation: number;
   /** The mesh's time, by which its holder judges others besides its own clock; absent: by that alone. */
   readonly meshTime?: MeshTime;
+  /** Which signed bundle the roots are from; absent: they came without one. */
+  readonly bundle?: BundleOrigin;
+}
+
+/** What is kept of a signed bundle besides its roots. */
+export type BundleOrigin = Pick<
+  TrustBundle,
+  "serial" | "issuer" | "renewWithin"
+>;
+
+/** The part of credentials by which others are judged. */
+export type Roots = Pick<Credentials, "trustBundle" | "bundle">;
+
+export function rootsFrom(bundle: TrustBundle): Roots {
+  const { roots, serial, issuer, renewWithin } = bundle;
+  return { trustBundle: roots, bundle: { serial, issuer, renewWithin } };
 }
 
 let generations = 0;

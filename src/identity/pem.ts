@@ -32,3 +32,14 @@ export function readCertificates(pem: string, what: string): X509Certificate[] {
 export function fingerprintOf(certificate: X509Certificate): string {
   return createHash("sha256").update(certificate.raw).digest("hex");
 }
+
+/** Whether a certificate of the one PEM text is not in the other. Throws UserError as `readCertificates`. */
+export function losesRoots(before: string, after: string): boolean {
+  if (before === after) return false;
+  const left = new Set(
+    readCertificates(after, "trust bundle").map(fingerprintOf),
+  );
+  return readCertificates(before, "trust bundle").some(
+    (root) => !left.has(fingerprintOf(root)),
+  );
+}

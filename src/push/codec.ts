@@ -2,6 +2,7 @@
 import protobuf from "protobufjs/light.js";
 import type { Steps } from "../core/slices.ts";
 import type { Bytes } from "../core/units.ts";
+import type { SignedBundle } from "../identity/trust-bundle.ts";
 import type {
   DeltaRequest,
   DeltaResource,
@@ -334,6 +335,7 @@ export const revision: Codec<Revision> = flat("Revision");
 export const enrolRequest: Codec<EnrolRequest> = flat("EnrolRequest");
 export const renewRequest: Codec<RenewRequest> = flat("RenewRequest");
 export const issueResponse: Codec<IssueResponse> = flat("IssueResponse");
+export const signedTrust: Codec<SignedBundle> = flat("SignedTrust");
 export const registerRequest: Codec<RegisterRequest> = flat("RegisterRequest");
 export const registerResponse: Codec<RegisterResponse> =
   flat("RegisterResponse");

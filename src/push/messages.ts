@@ -107,6 +107,8 @@ export interface IssueResponse {
   readonly trustBundle: string;
   /** Wall milliseconds at which it was issued, by the control plane's clock; 0 where one of an older version does not say. */
   readonly time: number;
+  /** A SignedTrust, whose roots count; empty from a control plane of an older version. */
+  readonly trust: Buffer;
 }
 
 export interface RegisterRequest {

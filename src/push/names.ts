@@ -6,6 +6,8 @@ const PREFIX = "type.googleapis.com/";
 
 export const RESOURCE_TYPE: string = `${PREFIX}wherry.push.v1.Resource`;
 export const REVISION_TYPE: string = `${PREFIX}wherry.push.v1.Revision`;
+/** A SignedTrust, in a message of its own: the roots that the mesh trusts from now on. */
+export const TRUST_TYPE: string = `${PREFIX}wherry.push.v1.SignedTrust`;
 /** The type inside a resource that resolves a question (`interest.ts`); it travels in messages of RESOURCE_TYPE. */
 export const LOOKUP_TYPE: string = `${PREFIX}wherry.push.v1.Lookup`;
 /** The type of a resource that came packed (`packing.ts`): it is not said on the wire, and its value is JSON. */
@@ -25,6 +27,12 @@ export const SCHEMA_VERSION = 5;
 
 /** The first schema with packed resources, and with the Revision in the last message of a push. */
 export const PACKED_SINCE = 3;
+
+/** The first schema that takes roots over the stream. An older sidecar gets them with its next certificate. */
+export const TRUST_SINCE = 5;
+
+/** The name of the one resource of type SignedTrust. */
+export const TRUST_NAME = "trust";
 
 /** Bytes of a request; what is longer is refused before it is read, so that what one peer can fill is bounded. */
 export const LONGEST_REQUEST: number = 4 * 1024 * 1024;
@@ -52,6 +60,8 @@ export const NODE = {
   digest: "wherry.digest",
   /** Wall milliseconds at which that config was received. */
   receivedAt: "wherry.received-at",
+  /** Serial of the signed bundle whose roots it trusts; absent: they came without one. */
+  trust: "wherry.trust",
   /** How many requests that say what is held follow the first one, where that one cannot say all of it. */
   parts: "wherry.parts",
 } as const;

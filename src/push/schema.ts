@@ -84,6 +84,12 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
     one(1, "certificateChain", "string"),
     one(2, "trustBundle", "string"),
     one(3, "time", "uint64"),
+    one(4, "trust", "bytes"),
+  ],
+  SignedTrust: [
+    one(1, "statement", "bytes"),
+    one(2, "signature", "bytes"),
+    one(3, "signers", "string"),
   ],
   RegisterRequest: [one(1, "spec", "string")],
   RegisterResponse: [one(1, "workload", "string")],

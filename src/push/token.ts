@@ -6,6 +6,8 @@ export interface EnrolmentToken {
   readonly id: string;
   /** SHA-256 of the root certificate's DER in lower-case hex. */
   readonly ca: string;
+  /** The same of the root that is to take its place: a token that was made in a rotation works before its end and after it. */
+  readonly next?: string;
   /** "HOST:PORT" of the control plane, where the maker knew it. */
   readonly address?: string;
   /** 256 random bits in base64url. */
@@ -26,10 +28,11 @@ export function hashSecret(secret: string): string {
 }
 
 export function formatToken(token: EnrolmentToken): string {
-  const { id, ca, address, secret } = token;
+  const { id, ca, next, address, secret } = token;
   const facts = JSON.stringify({
     id,
     ca,
+    ...(next === undefined ? {} : { next }),
     ...(address === undefined ? {} : { address }),
   });
   return `${PREFIX}.${Buffer.from(facts).toString("base64url")}.${secret}`;
@@ -49,20 +52,26 @@ export function parseToken(text: string): EnrolmentToken | undefined {
   const facts = parseFacts(Buffer.from(encoded, "base64url").toString("utf8"));
   const id = facts?.["id"];
   const ca = facts?.["ca"];
+  const next = facts?.["next"];
   const address = facts?.["address"];
   if (
     typeof id !== "string" ||
     !/^[a-z0-9][a-z0-9-]{0,62}$/.test(id) ||
-    typeof ca !== "string" ||
-    !/^[0-9a-f]{64}$/.test(ca)
+    !isFingerprint(ca) ||
+    (next !== undefined && !isFingerprint(next))
   )
     return undefined;
   return {
     id,
     ca,
     secret,
+    ...(next === undefined ? {} : { next }),
     ...(typeof address === "string" ? { address } : {}),
   };
+}
+
+function isFingerprint(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }
 
 function parseFacts(text: string): Record<string, unknown> | undefined {

@@ -84,6 +84,7 @@ async function world(t: {
           peer: "",
           pending: false,
           certificateExpiresAt: 0,
+          trust: { root: "", issuedAt: 0 },
           agent: { version: "", schema: 1 },
           refused: {
             version: { store: "", revision: 1, digest: "" },

@@ -101,6 +101,7 @@ export class Member {
         signal,
         onOpen: () => undefined,
         onPush: (revision, received) => this.#take(revision, received),
+        onTrust: () => Promise.resolve(undefined),
         onUnusable: (_revision, reason) => (this.#fault = reason),
       });
       return end.reason;

@@ -13,9 +13,11 @@ import {
 } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
+import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
 import { CallError } from "../connection.ts";
 import type { StateDirectory } from "../state-directory.ts";
+import { isOfOtherRoot, rootsOfBundle } from "./bundles.ts";
 import { enrol, renew } from "./enrol.ts";
 import { chooseInUse } from "./in-use.ts";
 import { Keeping } from "./keeping.ts";
@@ -62,6 +64,8 @@ const RETRY = { base: 500, max: 60_000 } as const;
 const RETRY_ENDED = 10_000;
 /** The longest wait where the token's file is not there yet: a look costs nothing. */
 const LOOK_FOR_TOKEN = 1000;
+/** Why a wait is cut short that goes on, until another moment. */
+const REPLAN = new Error("the next renewal is planned anew");
 /** Milliseconds between two renewals that somebody asked for. */
 const ASKED_EVERY = 10_000;
 
@@ -90,6 +94,8 @@ export class Certificates {
   #inUse: Maybe;
   #cancelChoice: Cancel = () => undefined;
   #tried: MonotonicMs = -Infinity;
+  /** When the newest certificate is renewed for its root. */
+  #reissueAt: MonotonicMs = Infinity;
   /** The control plane answered, and gives nothing for what this sidecar has. */
   /** Until an enrolment with it succeeds: a response may be lost, and the next try is to cost no other use of the token. */
   #enrolmentKey: string | undefined;
@@ -111,6 +117,7 @@ export class Certificates {
     this.#held = stored?.held;
     this.#inUse = stored?.inUse;
     this.#choose();
+    this.#planReissue(0);
     this.#running = this.#run();
   }
 
@@ -137,6 +144,27 @@ export class Certificates {
   lookAgain(): void {
     this.#choose();
     this.#cut.abort();
+  }
+
+  /** Trusts the roots of a bundle that came over the stream. Resolves once that is on disk, or cannot be; with the reason where the bundle is refused. */
+  async trust(signed: SignedBundle): Promise<string | undefined> {
+    const { clock, logger } = this.#options;
+    if (this.#held === undefined) return "there is no certificate";
+    const { credentials } = this.#held;
+    const roots = rootsOfBundle(credentials, signed, clock);
+    if (typeof roots === "string") {
+      logger.error({ reason: roots }, "the roots that came are not trusted");
+      return roots;
+    }
+    if (roots.bundle?.serial === credentials.bundle?.serial) return undefined;
+    this.#held = { ...this.#held, credentials: { ...credentials, ...roots } };
+    if (this.#inUse !== undefined) this.#inUse = { ...this.#inUse, ...roots };
+    this.#choose();
+    this.#planReissue(0);
+    logger.info({ serial: roots.bundle?.serial }, "the trusted roots are new");
+    this.#keeping.put({ held: this.#held, inUse: this.#inUse });
+    await this.#keeping.settled();
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -178,6 +206,7 @@ export class Certificates {
       () => undefined,
     );
     signal.throwIfAborted();
+    if (cut.reason === REPLAN) return this.#untilNextTry(failures);
     const floor = this.#tried + ASKED_EVERY - clock.now();
     if (cut.aborted && floor > 0) await wait(clock, floor, signal);
   }
@@ -193,7 +222,19 @@ export class Certificates {
       wall: () => now,
       random: () => clock.random(),
     });
-    return due - now;
+    return Math.min(due - now, this.#reissueAt - clock.now());
+  }
+
+  /** Where the mesh issues from another root than that of the newest certificate, that one is renewed at a moment of its own. `least`: milliseconds. */
+  #planReissue(least: number): void {
+    const { clock } = this.#options;
+    const { latest } = this;
+    const bundle = latest?.bundle;
+    this.#reissueAt =
+      latest !== undefined && bundle !== undefined && isOfOtherRoot(latest)
+        ? clock.now() + least + bundle.renewWithin * clock.random()
+        : Infinity;
+    this.#cut.abort(REPLAN);
   }
 
   /** Milliseconds. Tries come closer when the certificate is short-lived, near its end, or ended. */
@@ -265,6 +306,7 @@ export class Certificates {
     const held = { credentials: next, since };
     this.#held = held;
     this.#choose();
+    this.#planReissue(ASKED_EVERY);
     const { failure } = this.#keeping;
     this.#fault.set(failure === undefined ? {} : { error: failure });
     const { id: identity, notBefore, notAfter } = next;

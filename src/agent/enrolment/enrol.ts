@@ -6,11 +6,16 @@ import type { PacedWork } from "../../core/paced-work.ts";
 import { untimelyChainFault } from "../../identity/chain.ts";
 import {
   loadCredentials,
+  rootsFrom,
   type Credentials,
+  type Roots,
 } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { readCertificates } from "../../identity/pem.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
+import { timesOf } from "../../identity/trust.ts";
+import { openBundle } from "../../identity/trust-bundle.ts";
+import { signedTrust } from "../../push/codec.ts";
 import type { IssueResponse } from "../../push/messages.ts";
 import { ENROLMENT } from "../../push/services.ts";
 import { parseToken } from "../../push/token.ts";
@@ -49,7 +54,7 @@ export async function enrol(
   if (parsed === undefined) throw unreadableToken();
   const trustBundle = await findRoot({
     ...splitAddress(address),
-    fingerprint: parsed.ca,
+    fingerprints: [parsed.ca, parsed.next].filter((each) => each !== undefined),
     clock,
     signal,
   });
@@ -63,15 +68,13 @@ export async function enrol(
   try {
     const { privateKey = generatePrivateKey() } = options;
     const request = { token, csr: await csrOf(privateKey), name };
-    return load(
-      privateKey,
-      await call(client, ENROLMENT.Enrol, request, {
-        clock,
-        timeout: TIMEOUT,
-        signal,
-      }),
+    const response = await call(client, ENROLMENT.Enrol, request, {
       clock,
-    );
+      timeout: TIMEOUT,
+      signal,
+    });
+    const roots = rootsOf(response, { trustBundle }, clock);
+    return load(privateKey, response, roots, clock);
   } finally {
     client.close();
   }
@@ -124,12 +127,8 @@ async function requestRenewal(
       { csr: await csrOf(privateKey) },
       { clock, timeout: TIMEOUT, signal },
     );
-    const renewed = load(
-      privateKey,
-      // The roots of an answer count where the server has proved itself before it gave them.
-      server.anyServer === true ? { ...response, trustBundle } : response,
-      clock,
-    );
+    const roots = rootsOf(response, { ...credentials, ...server }, clock);
+    const renewed = load(privateKey, response, roots, clock);
     if (renewed.id !== credentials.id)
       throw new Error(`the control plane sent a certificate for ${renewed.id}`);
     return renewed;
@@ -159,10 +158,40 @@ function unprovenFault(
     : "its certificate is for another instance";
 }
 
+/**
+ * Which roots count from now on: those of a signed bundle that is newer than what is held. Where there is none, the control plane is of
+ * an older version: what it says counts where it has proved itself before, and no signed bundle is held. Throws UserError.
+ */
+function rootsOf(
+  { trust, trustBundle }: IssueResponse,
+  held: Partial<Credentials> &
+    Pick<Credentials, "trustBundle"> &
+    Pick<ConnectionOptions, "anyServer">,
+  clock: Clock,
+): Roots {
+  const { bundle } = held;
+  const kept: Roots = {
+    trustBundle: held.trustBundle,
+    ...(bundle === undefined ? {} : { bundle }),
+  };
+  if (trust.length === 0)
+    return held.anyServer === true || bundle !== undefined
+      ? kept
+      : { trustBundle };
+  const next = openBundle(signedTrust.decode(trust), {
+    trustBundle: held.trustBundle,
+    trustDomain: held.spiffeId?.trustDomain,
+    times: timesOf(held.meshTime, clock),
+  });
+  if (next.serial <= (bundle?.serial ?? 0)) return kept;
+  return rootsFrom(next);
+}
+
 /** The control plane's word for the time counts where the certificate bears it out. */
 function load(
   privateKey: string,
-  { certificateChain, trustBundle, time }: IssueResponse,
+  { certificateChain, time }: IssueResponse,
+  { trustBundle, bundle }: Roots,
   clock: Clock,
 ): Credentials {
   const wall = clock.wall();
@@ -173,6 +202,7 @@ function load(
   const borneOut = time >= loaded.notBefore && time < loaded.notAfter;
   return {
     ...loaded,
+    ...(bundle === undefined ? {} : { bundle }),
     meshTime: { wall: borneOut ? time : wall, at: clock.now() },
   };
 }

@@ -10,13 +10,15 @@ import { presentedChain } from "../../wire/tls/tls-context.ts";
 export interface FirstContactOptions {
   readonly host: string;
   readonly port: number;
-  /** SHA-256 of the root's DER, hexadecimal. */
-  readonly fingerprint: string;
+  /** SHA-256 of the root's DER, hexadecimal; in a rotation also that of the root that takes its place. */
+  readonly fingerprints: readonly string[];
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
 const TIMEOUT = 10_000;
+const NOT_THERE =
+  "none of its certificates has the fingerprint that the token carries";
 
 /**
  * The root as PEM, taken from the chain that the server presents. Its fingerprint makes it the right one; that the server's
@@ -24,7 +26,7 @@ const TIMEOUT = 10_000;
  * Sends no application byte. Rejects with UserError where the chain does not end in that root.
  */
 export function findRoot(options: FirstContactOptions): Promise<string> {
-  const { host, port, fingerprint, clock, signal } = options;
+  const { host, port, fingerprints, clock, signal } = options;
   const where = `the control plane at ${formatHostPort(host, port)}`;
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
@@ -66,15 +68,17 @@ export function findRoot(options: FirstContactOptions): Promise<string> {
     );
     socket.on("secureConnect", () => {
       const chain = presentedChain(socket);
-      const root = pinnedRoot(chain, fingerprint);
-      const fault =
-        root === undefined
-          ? "none of its certificates has the fingerprint that the token carries"
-          : chainFault(chain, [root], clock.wall());
-      if (root === undefined || fault !== undefined)
+      const roots = fingerprints.flatMap(
+        (fingerprint) => pinnedRoot(chain, fingerprint) ?? [],
+      );
+      const faults = roots.map((root) =>
+        chainFault(chain, [root], clock.wall()),
+      );
+      const root = roots[faults.indexOf(undefined)];
+      if (root === undefined)
         fail(
           new UserError(
-            `${where} is not the one that made the token: ${fault ?? ""}; nothing was sent to it. Check the address, or make a token there with \`wherry token create\``,
+            `${where} is not the one that made the token: ${faults[0] ?? NOT_THERE}; nothing was sent to it. Check the address, or make a token there with \`wherry token create\``,
           ),
         );
       else settle(() => resolve(root.toString()));

@@ -56,6 +56,11 @@ export class Keeping {
   }
 
   /** Resolves when the newest is written, or could not be. */
+  settled(): Promise<void> {
+    return this.#writing.settled();
+  }
+
+  /** The same, and nothing is tried again. */
   async close(): Promise<void> {
     await this.#writing.close();
     this.#machine.close();

@@ -2,8 +2,10 @@
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { isObject } from "../../core/text/json.ts";
 import {
   loadCredentials,
+  type BundleOrigin,
   type CredentialPems,
   type Credentials,
 } from "../../identity/credentials.ts";
@@ -38,7 +40,7 @@ export async function readCredentials(
         credentials,
         since: typeof since === "number" ? since : credentials.notBefore,
       },
-      inUse: inUse === undefined ? undefined : load(inUse, clock),
+      inUse: inUse === undefined ? undefined : loadBefore(inUse, clock),
     };
   } catch (thrown) {
     logger.error(
@@ -56,15 +58,18 @@ export async function writeCredentials(
 ): Promise<void> {
   const { credentials, since } = held;
   const isOther = inUse?.generation !== credentials.generation;
+  const { bundle } = credentials;
   await directory.write(CREDENTIALS_FILE, {
     ...pemsOf(credentials),
     since,
+    ...(bundle === undefined ? {} : { bundle }),
     ...(inUse !== undefined && isOther ? { inUse: pemsOf(inUse) } : {}),
   });
 }
 
 type Content = Partial<CredentialPems> & {
   readonly since?: unknown;
+  readonly bundle?: unknown;
   readonly inUse?: Partial<CredentialPems>;
 };
 
@@ -73,18 +78,44 @@ function pemsOf(credentials: Credentials): CredentialPems {
   return { certificateChain, privateKey, trustBundle };
 }
 
+/** The one before is worth something only while it leads to a root. */
+function loadBefore(
+  pems: Partial<CredentialPems>,
+  clock: Clock,
+): Credentials | undefined {
+  try {
+    return load(pems, clock);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined where the file is of a sidecar that had no signed bundle. */
+function bundleOf(bundle: unknown): BundleOrigin | undefined {
+  if (!isObject(bundle)) return undefined;
+  const { serial, issuer, renewWithin } = bundle;
+  return typeof serial === "number" &&
+    typeof issuer === "string" &&
+    typeof renewWithin === "number"
+    ? { serial, issuer, renewWithin }
+    : undefined;
+}
+
 /** Throws UserError. Until a control plane says what time it is, it is what this machine's clock says now, whatever that does later. */
 function load(
   {
     certificateChain = "",
     privateKey = "",
     trustBundle = "",
-  }: Partial<CredentialPems>,
+    bundle: kept,
+  }: Omit<Content, "inUse">,
   clock: Clock,
 ): Credentials {
   const wall = clock.wall();
+  const bundle = bundleOf(kept);
   return {
     ...loadCredentials({ certificateChain, privateKey, trustBundle }, wall),
+    ...(bundle === undefined ? {} : { bundle }),
     meshTime: { wall, at: clock.now() },
   };
 }

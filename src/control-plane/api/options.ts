@@ -9,6 +9,8 @@ import type { Unconfirmed } from "../registry/lease.ts";
 import type { OpenStatus } from "../status.ts";
 import type { Store } from "../store/store.ts";
 import type { ApiTracing } from "../tracing.ts";
+import type { RotationRunner } from "../trust/rotation-runner.ts";
+import type { Trust } from "../trust/trust.ts";
 import type { CheckInPlace } from "./resource-validation.ts";
 
 export interface ApiOptions {
@@ -17,8 +19,9 @@ export interface ApiOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly trustDomain: string;
-  /** SHA-256 of the root certificate in hex: enrolment tokens carry it. */
-  readonly fingerprint: string;
+  /** The roots that are trusted. Enrolment tokens carry their fingerprints. */
+  readonly trust: Trust;
+  readonly rotation: Pick<RotationRunner, "view" | "begin" | "abandon">;
   /** "HOST:PORT" of enrolment, for tokens to carry; undefined where it is not known. */
   enrolmentAddress(): string | undefined;
   /** What lists are read from. */

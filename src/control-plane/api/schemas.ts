@@ -287,6 +287,15 @@ const SIDECAR = Type.Object(
     unread: Type.Optional(UNREAD),
     pending: Type.Boolean(),
     certificateExpiresAt: WALL,
+    trust: Type.Object(
+      {
+        serial: Type.Optional(Type.Integer()),
+        refused: Type.Optional(Type.String()),
+        root: Type.String(),
+        issuedAt: WALL,
+      },
+      CLOSED,
+    ),
     holds: Type.Optional(HOLDS),
     agent: Type.Object(
       { version: Type.String(), schema: Type.Integer() },

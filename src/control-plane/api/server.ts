@@ -36,6 +36,7 @@ import { collectMethods, refuseOtherMethods } from "./other-methods.ts";
 import { limitReads } from "./reads.ts";
 import { addApplyRoutes } from "./routes/apply-routes.ts";
 import { addDeleteRoutes } from "./routes/delete-routes.ts";
+import { addTrustRoutes } from "./routes/trust-routes.ts";
 import { addMeshRoutes } from "./routes/mesh-routes.ts";
 import { isObject } from "../../core/text/json.ts";
 import type { ApiOptions } from "./options.ts";
@@ -159,6 +160,7 @@ export async function buildApi(
   const methods = collectMethods(api);
   await documentApi(api);
   addMeshRoutes(api, options);
+  addTrustRoutes(api, options);
   addResourceRoutes(api, options, closing.signal);
   const lists = new Turnstile(MOST_LISTS);
   addApplyRoutes(api, options, lists);

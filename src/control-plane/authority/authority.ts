@@ -28,6 +28,11 @@ import { readCsr } from "../../identity/csr.ts";
 import type { Binding } from "../../identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
+import {
+  signBundle,
+  type SignedBundle,
+  type TrustBundle,
+} from "../../identity/trust-bundle.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
 import { issueCertificate } from "../../identity/x509.ts";
 import {
@@ -74,6 +79,8 @@ export interface Authority {
   readonly renewalFault: string | undefined;
   /** Signs for the holder of the request's key. Throws UserError where the request is unsound or nothing can be signed any more. */
   sign(csrPem: string, request: SigningRequest): SignedCertificate;
+  /** Signs a set of roots, for sidecars that trust this authority already. */
+  signBundle(bundle: TrustBundle): SignedBundle;
   /** Credentials for a part of the control plane itself, with a new key, for 24 hours. */
   own(spiffeId: SpiffeUri): Credentials;
 }
@@ -124,6 +131,8 @@ function makeAuthority(options: AuthorityOptions): Authority {
     get renewalFault() {
       return issuing.renewalFault;
     },
+    signBundle: (bundle) =>
+      signBundle(bundle, { signers: issuing.chainPem, privateKey: key }),
     sign: (csrPem, request) => issueLeaf(issuing, readCsr(csrPem), request),
     own(spiffeId) {
       const privateKey = generatePrivateKey();

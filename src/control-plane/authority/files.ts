@@ -108,7 +108,11 @@ export function replaceIssuingCertificate(
   directory: string,
   pem: string,
 ): void {
-  const path = join(directory, ISSUING_CERTIFICATE);
+  replaceCertificates(join(directory, ISSUING_CERTIFICATE), pem);
+}
+
+/** Replaces a file of certificates in one step. */
+export function replaceCertificates(path: string, pem: string): void {
   const beside = `${path}.${randomBytes(6).toString("hex")}`;
   try {
     write(beside, pem, 0o644);
@@ -117,7 +121,7 @@ export function replaceIssuingCertificate(
     clearAway(beside);
     throw error;
   }
-  syncDirectory(directory);
+  syncDirectory(dirname(path));
 }
 
 /** A private key of the directory's files; `name` for the message. */

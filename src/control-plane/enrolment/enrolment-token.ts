@@ -36,6 +36,8 @@ export interface EnrolmentTokenOptions {
   readonly uses: number;
   /** Fingerprint of the CA: SHA-256 of the root's DER in hex. */
   readonly ca: string;
+  /** The same of the root that takes its place, while the root is rotated. */
+  readonly next?: string;
   /** "HOST:PORT" of the control plane, for the token to carry. */
   readonly address?: string;
 }
@@ -70,7 +72,7 @@ export async function createEnrolmentToken(
   const secret = makeSecret();
   const expiresAt = timestamp(clock.wall() + options.ttl);
   const { namespace, serviceAccount, labels, ca, address } = options;
-  const { addresses, name } = options;
+  const { addresses, name, next } = options;
   await store.put(
     enrolmentTokenResource(id, {
       hash: hashSecret(secret),
@@ -88,6 +90,7 @@ export async function createEnrolmentToken(
     id,
     ca,
     secret,
+    ...(next === undefined ? {} : { next }),
     ...(address === undefined ? {} : { address }),
   });
   return { id, text, expiresAt };

@@ -8,7 +8,9 @@ import { networkOf } from "../../core/text/network.ts";
 import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import { readCsr } from "../../identity/csr.ts";
+import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import { formatSpiffeId } from "../../identity/spiffe.ts";
+import { signedTrust } from "../../push/codec.ts";
 import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
 import { isKind } from "../../resources/kind.ts";
 import {
@@ -31,6 +33,8 @@ import { verifyToken } from "./token-use.ts";
 export interface Issuer {
   /** PEM roots. */
   readonly trustBundle: string;
+  /** The same, signed; absent: sidecars go by where they got it. */
+  readonly signed?: SignedBundle;
   sign(
     csrPem: string,
     subject: {
@@ -191,8 +195,10 @@ export class Enrolment {
         ...subject,
         ttlMs: settings.mtls.certificateTTL,
       });
-      const { trustBundle } = issuer;
-      return { certificateChain, trustBundle, time: clock.wall() };
+      const { trustBundle, signed } = issuer;
+      const trust =
+        signed === undefined ? Buffer.alloc(0) : signedTrust.encode(signed);
+      return { certificateChain, trustBundle, trust, time: clock.wall() };
     } catch (thrown) {
       const reason = messageOf(thrown);
       logger.error({ ...subject, reason }, "a certificate cannot be issued");

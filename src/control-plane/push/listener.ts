@@ -13,6 +13,7 @@ import {
 } from "node:tls";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
+import { Multimap } from "../../core/multimap.ts";
 import { cannotListen, listenOn } from "../../core/listening.ts";
 import type { Logger } from "../../core/log.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
@@ -20,7 +21,9 @@ import { unmapped } from "../../core/text/network.ts";
 import type { WallMs } from "../../core/units.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import { rootAbove } from "../../identity/chain.ts";
 import { readBinding } from "../../identity/extensions.ts";
+import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
 import { Revoked } from "../../identity/revoked.ts";
 import { UNTIMELY, type Judgement } from "../../identity/svid.ts";
 import { judgeSocket, presentedChain } from "../../wire/tls/tls-context.ts";
@@ -86,6 +89,8 @@ export class Listener {
   readonly #arrivals: Arrivals;
   /** Accepted connections: the four-tuple finds the accepted socket of a TLS socket again (`Strangers`). */
   readonly #byTuple = new Map<string, Socket>();
+  /** Connections of peers, by the root of their certificates. */
+  readonly #byRoot = new Multimap<string, TLSSocket>();
   readonly #server: Server;
   readonly #tls: TlsServer;
   readonly #leaveOwn: () => void;
@@ -116,9 +121,10 @@ export class Listener {
       },
     });
     // Every option again: what is left out falls back to Node's defaults.
-    this.#leaveOwn = own.subscribe((next) =>
-      this.#tls.setSecureContext(tlsOptions(next)),
-    );
+    this.#leaveOwn = own.subscribe((next) => {
+      this.#tls.setSecureContext(tlsOptions(next));
+      this.#endRetired(next);
+    });
     this.#server = createTcpServer((raw) => this.#accept(raw));
     this.#server.maxConnections = MOST_CONNECTIONS;
   }
@@ -206,8 +212,20 @@ export class Listener {
     });
   }
 
+  /** A connection ends with the root that it stands on. */
+  #endRetired({ trustBundle }: Credentials): void {
+    const trusted = new Set(
+      readCertificates(trustBundle, "trust bundle").map(fingerprintOf),
+    );
+    for (const root of [...this.#byRoot.keys()])
+      if (!trusted.has(root))
+        for (const socket of [...this.#byRoot.get(root)]) socket.destroy();
+  }
+
   #proved(socket: TLSSocket, peer: Peer): void {
     const { clock } = this.#options;
+    this.#byRoot.add(peer.root, socket);
+    socket.on("close", () => this.#byRoot.delete(peer.root, socket));
     this.#strangers.prove(socket);
     this.#instances.add(`${workloadOf(peer)} ${peer.identity}`, socket);
     // No connection outlives the certificate that it stands on; a clock that jumps cuts nobody off.
@@ -250,7 +268,7 @@ function judge(
       { trustBundle, revoked, times: [moment] },
       chain,
     );
-  const workload = { socket, leaf: chain[0], source };
+  const workload = { socket, chain, trustBundle, source };
   const verdict = judgedAt(now);
   if (verdict.ok) return workloadCaller(workload, verdict, { kind: "peer" });
   const reason = `${verdict.reason}: ${verdict.detail}`;
@@ -280,11 +298,13 @@ function momentOfValidity(
 function workloadCaller(
   {
     socket,
-    leaf,
+    chain,
+    trustBundle,
     source,
   }: {
     readonly socket: TLSSocket;
-    readonly leaf: X509Certificate | undefined;
+    readonly chain: readonly X509Certificate[];
+    readonly trustBundle: string;
     readonly source: string;
   },
   { id, uri }: Extract<Judgement, { ok: true }>,
@@ -296,8 +316,10 @@ function workloadCaller(
         readonly by: number;
       },
 ): Caller {
+  const [leaf] = chain;
+  const root = rootAbove(chain, readCertificates(trustBundle, "trust bundle"));
   const binding = leaf === undefined ? undefined : readBinding(leaf);
-  if (leaf === undefined || binding === undefined)
+  if (leaf === undefined || binding === undefined || root === undefined)
     return {
       kind: "stranger",
       source,
@@ -315,6 +337,7 @@ function workloadCaller(
       .update(leaf.publicKey.export({ type: "spki", format: "der" }))
       .digest("hex"),
     certificateNotBefore: leaf.validFromDate.getTime(),
+    root: fingerprintOf(root),
     certificateExpiresAt: leaf.validToDate.getTime(),
     source,
     address: formatHostPort(source, socket.remotePort ?? 0),

@@ -13,6 +13,8 @@ export interface Peer {
   readonly key: string;
   /** Wall milliseconds: where its validity begins, which the authority sets back. */
   readonly certificateNotBefore: WallMs;
+  /** Fingerprint of the root that its certificate leads to. */
+  readonly root: string;
   /** Wall milliseconds. */
   readonly certificateExpiresAt: WallMs;
   /** Addresses that an administrator lets it register besides the one that it calls from, as CIDR; bound by the CA too. */

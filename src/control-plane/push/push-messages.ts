@@ -1,9 +1,11 @@
 /** The messages of one push, each small enough to be held for a sidecar that reads nothing; the last of them has the Revision that closes it. */
+import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import {
   assembleResponse,
   encodeClosing,
   encodeResource,
   revision,
+  signedTrust,
 } from "../../push/codec.ts";
 import type { Node, Revision } from "../../push/messages.ts";
 import {
@@ -12,6 +14,8 @@ import {
   RESOURCE_TYPE,
   REVISION_NAME,
   REVISION_TYPE,
+  TRUST_NAME,
+  TRUST_TYPE,
 } from "../../push/names.ts";
 import type { Entry, Form } from "./catalogue/item.ts";
 import type { Difference } from "./catalogue/scoped-set.ts";
@@ -71,6 +75,20 @@ export function encodeMessage(
   return terms.form === "packed"
     ? packedMessage(message, nonce, terms)
     : plainMessage(message, nonce, terms);
+}
+
+/** A signed bundle as the field that `encodeTrust` sends: made once, whatever the number of sidecars. */
+export function trustField(serial: number, signed: SignedBundle): Buffer {
+  return encodeResource({
+    name: TRUST_NAME,
+    version: String(serial),
+    typeUrl: TRUST_TYPE,
+    value: signedTrust.encode(signed),
+  });
+}
+
+export function encodeTrust(field: Buffer, nonce: string): Buffer {
+  return assembleResponse({ typeUrl: TRUST_TYPE, nonce }, [field]);
 }
 
 function packedMessage(

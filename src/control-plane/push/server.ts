@@ -28,6 +28,7 @@ import { listen, type Caller } from "./listener.ts";
 import type { Peer } from "./peer.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
+import type { TrustOffer } from "./trust-push.ts";
 
 export interface PushServerOptions {
   readonly store: Store;
@@ -36,6 +37,8 @@ export interface PushServerOptions {
   readonly shown: Pick<ShownCertificates, "shown">;
   /** The server's own credentials, as spiffe://TD/ns/wherry-system/sa/control-plane. */
   readonly credentials: Watch<Credentials>;
+  /** The roots that sidecars are to trust; absent: they get them with their certificates alone. */
+  readonly trust?: Watch<TrustOffer>;
   readonly trustDomains: readonly string[];
   readonly host: string;
   /** 0 takes a free one. */
@@ -74,8 +77,10 @@ export async function startPushServer(
   const sidecars = new Sidecars({
     store: store.id,
     accepted: (known) => acceptance.of(known),
+    trust: () => options.trust?.value,
     ...{ registry, learned, clock, logger, meters },
   });
+  const leaveTrust = options.trust?.subscribe(() => void sidecars.trustMoved());
   const feed = await startFeed({
     store,
     clock,
@@ -116,6 +121,7 @@ export async function startPushServer(
       sidecars.acceptedNow();
     },
     async close() {
+      leaveTrust?.();
       sidecars.endAll("the control plane is stopping");
       await feed.close();
       await learned.close();

@@ -1,9 +1,14 @@
 /** What is shown of one sidecar: who it is, what it says of itself, and how far its config is. */
+import type { WallMs } from "../../core/units.ts";
 import type { Node, UnreadReport } from "../../push/messages.ts";
 import { NODE } from "../../push/names.ts";
+import { BACKDATED } from "../authority/authority.ts";
+import type { View } from "./catalogue/scopes.ts";
 import type { HeldConfig } from "./held-config.ts";
 import type { Peer } from "./peer.ts";
 import type { Holds, SidecarStatus } from "./status.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import type { TrustStatus } from "./trust-push.ts";
 
 export interface SessionState extends Pick<
   SidecarStatus,
@@ -15,6 +20,24 @@ export interface SessionState extends Pick<
   readonly node: Node | undefined;
   readonly holds: Holds | undefined;
   readonly withheld: UnreadReport | undefined;
+  readonly trust: TrustStatus;
+}
+
+export function holdsOf(
+  { scope }: View,
+  { everything, extra }: Pick<Subscriptions, "everything" | "extra">,
+): Holds {
+  return {
+    everything,
+    services: scope.services,
+    questions: scope.questions,
+    learned: extra,
+  };
+}
+
+/** The authority sets each certificate back. */
+function issuedAt({ certificateNotBefore }: Peer): WallMs {
+  return certificateNotBefore + BACKDATED;
 }
 
 export function statusOf(state: SessionState): SidecarStatus {
@@ -45,6 +68,7 @@ export function statusOf(state: SessionState): SidecarStatus {
     ...(unread === undefined ? {} : { unread }),
     pending: state.pending,
     certificateExpiresAt: peer.certificateExpiresAt,
+    trust: { ...state.trust, root: peer.root, issuedAt: issuedAt(peer) },
     ...(holds === undefined ? {} : { holds }),
     agent: {
       version: node?.metadata[NODE.version] ?? "",

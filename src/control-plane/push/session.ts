@@ -24,13 +24,15 @@ import { workloadOf, type Peer } from "./peer.ts";
 import { Offered } from "./offered.ts";
 import {
   encodeMessage,
+  encodeTrust,
   formFor,
   messagesOf,
   type PushMessage,
 } from "./push-messages.ts";
-import type { Holds, SidecarConfig, SidecarStatus } from "./status.ts";
-import { statusOf } from "./session-status.ts";
+import type { SidecarConfig, SidecarStatus } from "./status.ts";
+import { holdsOf, statusOf } from "./session-status.ts";
 import { Subscriptions, type SubscriptionFault } from "./subscriptions.ts";
+import { TrustPush, type TrustOffer } from "./trust-push.ts";
 
 /** Counts that all sessions add to. */
 export interface Counters {
@@ -64,6 +66,8 @@ export interface SessionOptions {
   readonly meters: Pick<PushMeters, "acknowledgedAfter">;
   /** Absent: nothing is given besides what is asked for. */
   readonly learned?: Learned | undefined;
+  /** The roots that it is to trust. */
+  readonly trust: () => TrustOffer | undefined;
   /** It has responded to its first push, or to a later one. */
   readonly onResponse?: (() => void) | undefined;
   readonly onEnd: () => void;
@@ -97,6 +101,7 @@ export class Session {
   readonly #subscriptions: Subscriptions;
   #known: HeldConfig = { held: new Map() };
   #push: Push | undefined;
+  readonly #trust: TrustPush;
   /** The catalogue has changed since the push began. */
   #dirty = false;
   #messages = 0;
@@ -108,6 +113,7 @@ export class Session {
     this.view = options.feed.catalogue.open(peer, []);
     this.#logger = options.logger.child({ sidecar: workloadOf(peer) });
     this.#subscriptions = new Subscriptions(clock);
+    this.#trust = new TrustPush(options.trust);
     this.#connectedSince = clock.wall();
     const finish = (): void => this.#finish();
     call.on("data", (request: DeltaRequest) => this.#onRequest(request));
@@ -129,7 +135,8 @@ export class Session {
       peer: this.peer,
       known: this.#known,
       node: this.#node,
-      holds: this.#node && this.#holds(),
+      holds: this.#node && holdsOf(this.view, this.#subscriptions),
+      trust: this.#trust.status,
       withheld: this.#offered?.withheld,
       pending: this.#push !== undefined,
       connected: !this.#ended,
@@ -175,12 +182,24 @@ export class Session {
   /** The catalogue, or what is asked for, changed: push, or push when the response to the last push is here. */
   settled(): void {
     if (this.#node === undefined || this.#ended) return;
-    if (this.#push !== undefined) this.#dirty = true;
+    if (this.#push !== undefined || this.#trust.inFlight) this.#dirty = true;
     else {
       const missing = this.#takeMissing();
       if (missing.length > 0 || this.#offer().digest !== this.#known.heldDigest)
         this.#startPush(missing);
     }
+  }
+
+  /** Sends the roots, between two pushes of config; after them, what has changed meanwhile. */
+  trustMoved(): void {
+    const isFree = this.#push === undefined && !this.#trust.inFlight;
+    if (this.#node === undefined || this.#ended || !isFree) return;
+    const nonce = String(this.#messages + 1);
+    const offer = this.#trust.next(nonce);
+    if (offer !== undefined) {
+      this.#messages += 1;
+      this.#options.call.write(encodeTrust(offer.field, nonce));
+    } else if (this.#dirty) this.settled();
   }
 
   /** Sends the Revision again, now that the store is accepted. */
@@ -228,19 +247,9 @@ export class Session {
     if (asks && !this.#ask(this.#subscriptions.apply(request))) return;
     if (push !== undefined && request.nonce === push.nonce)
       this.#answered(push, request);
+    else if (this.#trust.answered(request)) this.trustMoved();
     // At once: a call of the application waits for it.
     if (asks) this.settled();
-  }
-
-  #holds(): Holds {
-    const { scope } = this.view;
-    const { everything, extra } = this.#subscriptions;
-    return {
-      everything,
-      services: scope.services,
-      questions: scope.questions,
-      learned: extra,
-    };
   }
 
   /** False where the stream is over. */
@@ -268,6 +277,7 @@ export class Session {
       return;
     }
     this.#node = request.node;
+    this.#trust.greeted(request.node);
     this.#form = formFor(request.node);
     const schema = request.node.metadata[NODE.schema];
     this.#offered = new Offered(feed.catalogue.sayingsFor(schema));
@@ -349,7 +359,7 @@ export class Session {
     if (!whole)
       // What it holds now is unknown: it says so itself when it comes back.
       this.end(status.FAILED_PRECONDITION, "a part of a push was refused");
-    else if (this.#dirty) this.settled();
+    else this.trustMoved();
   }
 
   #taken(push: Push, unread: DeltaRequest["unread"]): void {

@@ -31,6 +31,7 @@ export interface SidecarsOptions {
   readonly accepted: SessionOptions["accepted"];
   readonly registry: Pick<Registry, "hold" | "lease">;
   readonly learned?: SessionOptions["learned"];
+  readonly trust: SessionOptions["trust"];
   readonly clock: Clock;
   readonly logger: Logger;
   readonly meters: SessionOptions["meters"];
@@ -115,6 +116,15 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
   /** The store is accepted: those that refused it hear so. */
   acceptedNow(): void {
     for (const session of this.#sessions.values()) session.acceptedNow();
+  }
+
+  /** Other roots are to be trusted. Where sidecars are many, others have their turn in between. */
+  async trustMoved(): Promise<void> {
+    const pause = pauses(this.#options.clock);
+    for (const session of [...this.#sessions.values()]) {
+      await pause();
+      session.trustMoved();
+    }
   }
 
   endAll(reason: string): void {

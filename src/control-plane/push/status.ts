@@ -1,6 +1,7 @@
 /** What the control plane knows of each sidecar; computed when asked for, never stored. */
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import type { UnreadReport } from "../../push/messages.ts";
+import type { TrustStatus } from "./trust-push.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 
 export interface ConfigVersion {
@@ -43,6 +44,13 @@ export interface SidecarStatus {
   readonly pending: boolean;
   /** Wall milliseconds at which the certificate that it connected with ends. */
   readonly certificateExpiresAt: WallMs;
+  /** The roots that it trusts, and the one that its certificate stands on. */
+  readonly trust: TrustStatus & {
+    /** Fingerprint of the root of the certificate that it connected with. */
+    readonly root: string;
+    /** Wall milliseconds at which that was issued, or a little earlier. */
+    readonly issuedAt: WallMs;
+  };
   /** What it asks for; absent until it has said so. */
   readonly holds?: Holds;
   /** What it says of itself. */

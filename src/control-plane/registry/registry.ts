@@ -263,6 +263,11 @@ export class Registry {
     return { all: this.#leases.size, ...this.#expiry.counts };
   }
 
+  /** All of them, "NAMESPACE/NAME". */
+  get registered(): Iterable<string> {
+    return this.#leases.keys();
+  }
+
   /** Those whose leases have run out, by "NAMESPACE/NAME". */
   unconfirmed(): Promise<readonly (readonly [string, Unconfirmed])[]> {
     return this.#expiry.all();

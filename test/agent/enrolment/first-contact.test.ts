@@ -7,7 +7,7 @@ void t.test("a control plane is named with its address in brackets", (t) =>
     findRoot({
       host: "::1",
       port: 1,
-      fingerprint: "",
+      fingerprints: [],
       clock: systemClock,
       signal: new AbortController().signal,
     }),

@@ -127,6 +127,7 @@ void t.test(
       key: "old",
       certificateNotBefore: 0,
       certificateExpiresAt: 0,
+      root: "",
       address: "10.0.0.1:1",
       source: "10.0.0.1",
     };

@@ -26,8 +26,6 @@ void t.test(
       authority: {
         trustBundle: ours.bundle,
         fingerprint: fingerprintOf(ours.root),
-        issuingNotAfter: Infinity,
-        renewalFault: undefined,
         own: (id) => ours.credentials("control-plane", { id }),
         sign: () => {
           throw new Error("nothing is signed here");

@@ -33,6 +33,7 @@ async function port(
   const sidecars = new Sidecars({
     ...{ clock, logger: silentLogger, store: store.id },
     accepted: () => false,
+    trust: () => undefined,
     registry: { hold: () => () => undefined, lease },
     meters: { acknowledgedAfter: { record: () => undefined } } as never,
   });
@@ -54,6 +55,7 @@ function peer(name: string, serviceAccount: string, key: string): Peer {
     ...{ name, key, labels: {}, addresses: [] },
     certificateNotBefore: 0,
     certificateExpiresAt: 0,
+    root: "",
     source: "127.0.0.1",
     address: "127.0.0.1:1",
   };

@@ -3,6 +3,9 @@ import type {
   InjectOptions,
   LightMyRequestResponse as Response,
 } from "fastify";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Test } from "tap";
 import { checkAgainstStore } from "../../../src/control-plane/checks.ts";
 import {
@@ -20,6 +23,11 @@ import type {
   SidecarConfig,
   SidecarStatus,
 } from "../../../src/control-plane/push/status.ts";
+import { RotationRunner } from "../../../src/control-plane/trust/rotation-runner.ts";
+import {
+  openTrust,
+  type Trust,
+} from "../../../src/control-plane/trust/trust.ts";
 import { makeStatusReader } from "../../../src/control-plane/status.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type {
@@ -30,6 +38,7 @@ import {
   createApiToken,
   type Role,
 } from "../../../src/control-plane/tokens.ts";
+import type { Clock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { makeMetrics } from "../../../src/telemetry/metrics.ts";
 import { fakeClock, type FakeClock } from "../clocks/fake-clock.ts";
@@ -72,6 +81,25 @@ export interface Answer {
   readonly body: Record<string, unknown>;
   readonly text: string;
   readonly headers: Response["headers"];
+}
+
+/** Real, in a directory of its own. */
+async function trustFor(
+  t: Pick<Test, "teardown">,
+  parts: Pick<ApiOptions, "store" | "push"> & { readonly clock: Clock },
+): Promise<{ readonly trust: Trust; readonly rotation: RotationRunner }> {
+  const directory = await mkdtemp(join(tmpdir(), "wherry-"));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const logger = silentLogger;
+  const trust = await openTrust({
+    directory: join(directory, "authority"),
+    trustDomain: "cluster.local",
+    ...{ ...parts, logger },
+  });
+  const registry = { registered: [] };
+  const rotation = new RotationRunner({ trust, registry, ...parts, logger });
+  t.teardown(() => rotation.close());
+  return { trust, rotation };
 }
 
 export async function rig(
@@ -126,13 +154,15 @@ export async function rig(
     onSettled: () => undefined,
   });
   t.teardown(() => feed.close());
+  const { trust, rotation } = await trustFor(t, { store, clock, push });
   const options: ApiOptions = {
     store,
     storeKind: "memory",
     clock,
     logger: silentLogger,
     trustDomain: "cluster.local",
-    fingerprint: "ab".repeat(32),
+    trust,
+    rotation,
     enrolmentAddress: () => "127.0.0.1:15012",
     mesh: feed,
     openStatus: makeStatusReader({

@@ -7,10 +7,7 @@ import {
   type AgentOptions,
 } from "../../../src/agent/mesh-agent.ts";
 import type { Agent, AgentState } from "../../../src/agent/agent.ts";
-import {
-  openAuthority,
-  type Authority,
-} from "../../../src/control-plane/authority/authority.ts";
+import type { Authority } from "../../../src/control-plane/authority/authority.ts";
 import {
   createEnrolmentToken,
   type EnrolmentTokenOptions,
@@ -32,6 +29,7 @@ import {
   type Registry,
   type RegistryOptions,
 } from "../../../src/control-plane/registry/registry.ts";
+import { openTrust, Trust } from "../../../src/control-plane/trust/trust.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import { systemClock, type Clock } from "../../../src/core/clock.ts";
@@ -47,10 +45,13 @@ export interface Scope {
   after(run: () => Promise<void> | void): void;
 }
 
+type Issuing = Pick<Authority, "trustBundle" | "fingerprint" | "sign" | "own">;
+
 export interface TestControlPlane {
   readonly store: Store;
-  readonly authority: Authority;
+  readonly authority: Issuing;
   readonly registry: Registry;
+  readonly rotating: Trust | undefined;
   readonly push: PushServer;
   readonly meters: PushServerOptions["meters"];
   readonly port: number;
@@ -63,7 +64,9 @@ export interface TestControlPlane {
 
 export interface TestControlPlaneOptions {
   readonly store?: Store;
-  readonly authority?: Authority;
+  readonly authority?: Issuing;
+  /** Of the authority, where none is given; a new one where absent. */
+  readonly directory?: string;
   /** Loopback where absent. */
   readonly host?: string;
   readonly port?: number;
@@ -85,6 +88,8 @@ export interface Behind extends Pick<
   TestControlPlane,
   "store" | "authority" | "registry" | "token" | "close"
 > {
+  /** Undefined where its roots are never rotated. */
+  readonly rotating: Trust | undefined;
   readonly enrolment: Enrolment;
   readonly shown: ShownCertificates;
   readonly own: ReturnType<typeof keepOwnCredentials>;
@@ -97,19 +102,19 @@ export async function startBehind(
   t: Scope,
   options: Pick<
     TestControlPlaneOptions,
-    "store" | "authority" | "clock" | "grace"
+    "store" | "authority" | "directory" | "clock" | "grace"
   > = {},
 ): Promise<Behind> {
   const clock = options.clock ?? systemClock;
   const store = options.store ?? openMemoryStore({ clock });
+  const logger = silentLogger;
   const authority =
     options.authority ??
-    (await openAuthority({
-      directory: join(await temporaryDirectory(t), "ca"),
-      trustDomain: TRUST_DOMAIN,
-      clock,
+    (await openTrust({
+      directory: options.directory ?? join(await temporaryDirectory(t), "ca"),
+      ...{ store, trustDomain: TRUST_DOMAIN, clock, logger },
     }));
-  const logger = silentLogger;
+  const rotating = authority instanceof Trust ? authority : undefined;
   const shown = await openShownCertificates({ store, clock, logger });
   const registry = await startRegistry({
     onTakenAway: (workload, identity) => shown.retire(workload, identity),
@@ -134,7 +139,9 @@ export async function startBehind(
     clock,
     logger,
   });
+  const leave = rotating?.offer.subscribe(() => own.trustMoved());
   return {
+    rotating,
     ...{ store, authority, registry, enrolment, shown, own, clock, logger },
     async token(wanted: Partial<EnrolmentTokenOptions> = {}): Promise<string> {
       const { text } = await createEnrolmentToken(store, clock, {
@@ -153,6 +160,7 @@ export async function startBehind(
     async close(): Promise<void> {
       await registry.close();
       await shown.close();
+      leave?.();
       own.close();
     },
   };
@@ -165,6 +173,7 @@ export async function startTestControlPlane(
   const behind = await startBehind(t, options);
   const { store, authority, registry, enrolment, shown, own, clock, logger } =
     behind;
+  const { rotating } = behind;
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 100 }));
   const { host = "127.0.0.1" } = options;
   const push = await startPushServer({
@@ -173,6 +182,7 @@ export async function startTestControlPlane(
     enrolment,
     shown,
     credentials: own.credentials,
+    ...(rotating === undefined ? {} : { trust: rotating.offer }),
     trustDomains: [TRUST_DOMAIN],
     host,
     port: options.port ?? 0,
@@ -195,6 +205,7 @@ export async function startTestControlPlane(
     store,
     authority,
     registry,
+    rotating,
     push,
     meters: meters.push,
     port: push.port,

@@ -21,6 +21,7 @@ export const PEER: Peer = {
   key: "key-1",
   certificateNotBefore: 0,
   certificateExpiresAt: Number.MAX_SAFE_INTEGER,
+  root: "",
   address: "10.0.0.1:4000",
   source: "10.0.0.1",
   addresses: [],

@@ -42,7 +42,7 @@ export function addTokenRoutes(api: Api, options: ApiOptions): void {
 }
 
 function addEnrolmentTokens(api: Api, options: ApiOptions): void {
-  const { store, clock, fingerprint } = options;
+  const { store, clock, trust } = options;
   api.post(
     "/tokens/enrolment",
     {
@@ -61,6 +61,7 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
       const body = request.body as EnrolmentTokenBody;
       refuseControlPlane(body);
       const address = options.enrolmentAddress();
+      const next = trust.nextFingerprint;
       const addresses = body.addresses?.map(rangeOf);
       await sweepTokens(store, clock);
       const { id, text, expiresAt } = await createEnrolmentToken(store, clock, {
@@ -68,7 +69,8 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
         ...(addresses === undefined ? {} : { addresses }),
         ttl: durationOf(body.ttl ?? ENROLMENT_DEFAULTS.ttl),
         uses: body.uses ?? ENROLMENT_DEFAULTS.uses,
-        ca: fingerprint,
+        ca: trust.fingerprint,
+        ...(next === undefined ? {} : { next }),
         ...(address === undefined ? {} : { address }),
       });
       return reply.code(201).send({ id, token: text, expiresAt });

@@ -268,6 +268,7 @@ const BODIES: Readonly<Record<string, (world: Rig) => unknown>> = {
   createEnrolmentToken: () => ({ namespace: NAMESPACE, serviceAccount: "web" }),
   createApiToken: () => ({ role: "viewer" }),
   acceptStore: ({ store }) => ({ id: store.id }),
+  rotateRoot: () => ({}),
   applyResources: () => ({ items: [] }),
   deleteResources: () => ({ items: [] }),
 };
@@ -337,6 +338,7 @@ const SIDECAR = {
   peer: "127.0.0.1:1",
   pending: false,
   certificateExpiresAt: 2,
+  trust: { root: "", issuedAt: 0 },
   agent: { version: "0.1.0", schema: 1 },
 } as const;
 

@@ -19,6 +19,7 @@ function sidecar(namespace: string): SidecarStatus {
     peer: "127.0.0.1:1",
     pending: false,
     certificateExpiresAt: 2,
+    trust: { root: "", issuedAt: 0 },
     agent: { version: "0.1.0", schema: 1 },
   };
 }
@@ -122,7 +123,7 @@ void t.test(
 void t.test(
   "an enrolment token is bound to what the request says",
   async (t) => {
-    const { call, store } = await rig(t);
+    const { call, store, options } = await rig(t);
     const answer = await call("POST", "/tokens/enrolment", {
       namespace: "shop",
       serviceAccount: "web",
@@ -135,7 +136,7 @@ void t.test(
     t.equal(expiresAt, "2026-01-01T00:10:00.000Z");
     t.match(parseToken(String(token)), {
       id,
-      ca: "ab".repeat(32),
+      ca: options.trust.fingerprint,
       address: "127.0.0.1:15012",
     });
     const record = await store.get({

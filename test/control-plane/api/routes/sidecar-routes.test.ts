@@ -18,6 +18,7 @@ function sidecar(over: Partial<SidecarStatus> = {}): SidecarStatus {
     peer: "127.0.0.1:1",
     pending: false,
     certificateExpiresAt: 2,
+    trust: { root: "", issuedAt: 0 },
     agent: { version: "0.1.0", schema: 1 },
     ...over,
   };

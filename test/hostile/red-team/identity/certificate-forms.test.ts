@@ -375,8 +375,6 @@ void t.test("at the push port: a sidecar is a stranger", async (t) => {
     authority: {
       trustBundle: mesh.bundle,
       fingerprint: fingerprintOf(mesh.root),
-      issuingNotAfter: Infinity,
-      renewalFault: undefined,
       own: (id) => mesh.credentials("control-plane", { id }),
       sign: () => {
         throw new Error("nothing is signed here");

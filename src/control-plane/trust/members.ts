@@ -1,0 +1,70 @@
+/** Which sidecars a rotation waits for: those that are connected, those whose Workloads are registered, and for a moment those that have just left. */
+import type { Clock } from "../../core/clock.ts";
+import type { MonotonicMs } from "../../core/units.ts";
+import { TRUST_SINCE } from "../../push/names.ts";
+import type { PushStatus, SidecarStatus } from "../push/status.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Member } from "./rotation.ts";
+
+export interface MembersOptions {
+  readonly push: Pick<PushStatus, "status">;
+  readonly registry: Pick<Registry, "registered">;
+  readonly clock: Pick<Clock, "now">;
+}
+
+/** Milliseconds: a sidecar that has no Workload, and comes back within that, is not lost. */
+const JUST_LEFT = 60_000;
+
+export class Members {
+  readonly #options: MembersOptions;
+  /** When each was seen on a stream last. */
+  readonly #seen = new Map<string, MonotonicMs>();
+
+  constructor(options: MembersOptions) {
+    this.#options = options;
+  }
+
+  /** By their names. Ask every few seconds while they matter. */
+  async look(): Promise<readonly Member[]> {
+    const { push, registry, clock } = this.#options;
+    const sidecars = await push.status();
+    const leased = new Set(registry.registered);
+    const now = clock.now();
+    for (const { connected, ...sidecar } of sidecars)
+      if (connected) this.#seen.set(nameOf(sidecar), now);
+    const known = new Map<string, Member>();
+    for (const sidecar of sidecars) {
+      const name = nameOf(sidecar);
+      const seen = this.#seen.get(name) ?? -Infinity;
+      const counts = leased.has(name) || now - seen < JUST_LEFT;
+      if (!counts) this.#seen.delete(name);
+      // Several may have the name, each under an identity of its own: the one that is not connected is the one that is waited for.
+      if (counts && known.get(name)?.connected !== false)
+        known.set(name, memberOf(name, sidecar));
+    }
+    for (const sidecar of leased)
+      if (!known.has(sidecar))
+        known.set(sidecar, { sidecar, connected: false, takesRoots: true });
+    return [...known.values()].sort((a, b) => (a.sidecar < b.sidecar ? -1 : 1));
+  }
+}
+
+function nameOf({
+  namespace,
+  name,
+}: Pick<SidecarStatus, "namespace" | "name">): string {
+  return `${namespace}/${name}`;
+}
+
+function memberOf(
+  sidecar: string,
+  { connected, agent, trust }: SidecarStatus,
+): Member {
+  const { serial, refused, root, issuedAt } = trust;
+  return {
+    sidecar,
+    connected,
+    takesRoots: agent.schema >= TRUST_SINCE,
+    ...{ serial, refused, root, issuedAt },
+  };
+}

@@ -1,0 +1,175 @@
+/** Carries the rotation of the root from phase to phase, for as long as the control plane runs: whatever ends it, the next start goes on where it was. */
+import type { Cancel, Clock } from "../../core/clock.ts";
+import { messageOf, UserError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import type { MonotonicMs } from "../../core/units.ts";
+import { Members, type MembersOptions } from "./members.ts";
+import { behindOf, type Behind, type Member } from "./rotation.ts";
+import type { Trust } from "./trust.ts";
+
+export interface RotationRunnerOptions extends MembersOptions {
+  readonly trust: Trust;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface RotationView {
+  readonly members: readonly Member[];
+  /** Those that the present phase waits for. */
+  readonly behind: readonly Behind[];
+  /** Why nothing moves besides. */
+  readonly fault?: string;
+}
+
+/** Milliseconds between two looks at the sidecars. */
+const LOOK = 500;
+/** Milliseconds after a start in which sidecars come back: until then, it is not known which of them there are. */
+export const COME_BACK = 60_000;
+
+export class RotationRunner {
+  readonly #options: RotationRunnerOptions;
+  readonly #members: Members;
+  readonly #startedAt: MonotonicMs;
+  #cancel: Cancel = () => undefined;
+  #looking: Promise<void> | undefined;
+  #fault: string | undefined;
+  #told = "";
+  #closed = false;
+
+  constructor(options: RotationRunnerOptions) {
+    const { trust, clock, logger } = options;
+    this.#options = options;
+    this.#members = new Members(options);
+    // A mesh without a rotation in progress has nobody to lose.
+    this.#startedAt = trust.rotation === undefined ? -Infinity : clock.now();
+    if (trust.rotation !== undefined)
+      logger.warn(
+        { phase: trust.rotation.phase },
+        "the rotation of the root goes on",
+      );
+    this.#plan();
+  }
+
+  /** Begins one, or leaves the one in progress as it is. Throws UserError. */
+  async begin(): Promise<void> {
+    const { trust, logger } = this.#options;
+    if (trust.rotation === undefined) {
+      await trust.begin();
+      logger.warn({ to: trust.nextFingerprint }, "a new root is added");
+    }
+    this.#plan();
+  }
+
+  /** Goes on without these; "all": without all that are behind now. Throws UserError where one is not a sidecar that is waited for. */
+  async abandon(sidecars: readonly string[] | "all"): Promise<void> {
+    const { trust, logger } = this.#options;
+    const behind = (await this.view()).behind.map(({ sidecar }) => sidecar);
+    const named = sidecars === "all" ? behind : sidecars;
+    const unknown = named.filter((sidecar) => !behind.includes(sidecar));
+    if (unknown.length > 0)
+      throw new UserError(
+        `the rotation does not wait for ${unknown.join(", ")}: expected one of ${behind.join(", ") || "none"}`,
+      );
+    await trust.abandon(named);
+    if (named.length > 0)
+      logger.warn(
+        { sidecars: named },
+        "the rotation of the root goes on without these sidecars: they may have to enrol again",
+      );
+  }
+
+  async view(): Promise<RotationView> {
+    const { trust } = this.#options;
+    const members = await this.#members.look();
+    const { rotation } = trust;
+    const fault = this.#fault ?? this.#comingBack();
+    return {
+      members,
+      behind:
+        rotation === undefined
+          ? []
+          : behindOf(rotation, trust.offer.value.serial, members),
+      ...(fault === undefined ? {} : { fault }),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancel();
+    await this.#looking;
+  }
+
+  #plan(): void {
+    const { trust, clock } = this.#options;
+    this.#cancel();
+    if (this.#closed || trust.rotation === undefined) return;
+    this.#cancel = clock.after(LOOK, () => {
+      this.#looking ??= this.#look().finally(() => {
+        this.#looking = undefined;
+        this.#plan();
+      });
+    });
+  }
+
+  #comingBack(): string | undefined {
+    const { trust, clock } = this.#options;
+    const left = this.#startedAt + COME_BACK - clock.now();
+    return trust.rotation !== undefined && left > 0
+      ? `the control plane was started a moment ago: sidecars have ${Math.ceil(left / 1000)} s yet to come back`
+      : undefined;
+  }
+
+  /** Never rejects. */
+  async #look(): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      const { behind, members } = await this.view();
+      this.#tell(behind);
+      if (behind.length === 0 && this.#comingBack() === undefined)
+        await this.#advance(members.length);
+      this.#fault = undefined;
+    } catch (thrown) {
+      const reason = messageOf(thrown);
+      if (reason !== this.#fault)
+        logger.error({ reason }, "the rotation of the root cannot go on");
+      this.#fault = reason;
+    }
+  }
+
+  async #advance(sidecars: number): Promise<void> {
+    const { trust, logger } = this.#options;
+    const { rotation } = trust;
+    switch (rotation?.phase) {
+      case "add":
+        await trust.reissue(sidecars);
+        logger.warn(
+          { to: rotation.to },
+          "certificates are of the new root now",
+        );
+        break;
+      case "reissue":
+        await trust.retire();
+        logger.warn({ from: rotation.from }, "the old root is retired");
+        break;
+      case "retire":
+        await trust.finish();
+        logger.warn(
+          { to: rotation.to },
+          "the rotation of the root is complete",
+        );
+        break;
+      case undefined:
+    }
+  }
+
+  /** Once for each set of names. */
+  #tell(behind: readonly Behind[]): void {
+    const names = behind.map(({ sidecar }) => sidecar).join(", ");
+    if (names !== this.#told && names !== "")
+      this.#options.logger.info(
+        { phase: this.#options.trust.rotation?.phase, behind: names },
+        "the rotation of the root waits for sidecars",
+      );
+    this.#told = names;
+  }
+}

@@ -1,0 +1,307 @@
+/** The roots of the mesh: which are trusted, which one issues, and the signed bundle that says so to the sidecars. Each step of a rotation is kept in the store before it acts. */
+import { isDeepStrictEqual } from "node:util";
+import type { Clock } from "../../core/clock.ts";
+import { UserError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import type { SpiffeUri } from "../../core/units.ts";
+import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
+import type { Credentials } from "../../identity/credentials.ts";
+import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
+import type { SignedBundle, TrustBundle } from "../../identity/trust-bundle.ts";
+import type {
+  Authority,
+  AuthorityOptions,
+  SignedCertificate,
+  SigningRequest,
+} from "../authority/authority.ts";
+import {
+  makeSuccessor,
+  openSuccession,
+  promote,
+  type Succession,
+} from "../authority/succession.ts";
+import { trustField } from "../push/push-messages.ts";
+import type { TrustOffer } from "../push/trust-push.ts";
+import type { Store } from "../store/store.ts";
+import type { Phase, Rotation } from "./rotation.ts";
+import { readNote, TRUST_NOTE, type TrustNote } from "./trust-note.ts";
+
+export interface TrustOptions extends AuthorityOptions {
+  readonly store: Pick<Store, "note" | "setNote">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Milliseconds that a renewal costs the control plane, with room for all else; and the bounds of the time over which those of all sidecars spread. */
+const RENEWAL = 20;
+const SPREAD = { least: 1000, most: 600_000 } as const;
+
+/** Reads the authority's directory and what the store says of a rotation; makes an authority where there is none. Throws UserError. */
+export async function openTrust(options: TrustOptions): Promise<Trust> {
+  const { store, clock, logger } = options;
+  const succession = await openSuccession(options);
+  const known = readNote(await store.note(TRUST_NOTE));
+  const rotation = resumed(known?.rotation, succession, clock);
+  if (known?.rotation !== undefined && rotation === undefined)
+    logger.warn(
+      { from: known.rotation.from, to: known.rotation.to },
+      "the store tells of a rotation whose roots are not in the authority's directory: it is forgotten",
+    );
+  const trust = new Trust(options, succession, known);
+  await trust.goOn(rotation);
+  return trust;
+}
+
+/** The rotation that the directory bears out: a store that was lost, or is older, cannot take back a root that sidecars have. */
+function resumed(
+  known: Rotation | undefined,
+  { current, next }: Succession,
+  clock: Pick<Clock, "wall">,
+): Rotation | undefined {
+  const now = clock.wall();
+  if (next !== undefined) {
+    const [from, to] = [current.fingerprint, next.fingerprint];
+    if (known?.from === from && known.to === to && known.phase !== "retire")
+      return known;
+    return {
+      phase: "add",
+      from,
+      to,
+      startedAt: now,
+      since: now,
+      abandoned: [],
+    };
+  }
+  if (known?.to !== current.fingerprint) return undefined;
+  return known.phase === "retire"
+    ? known
+    : { ...known, phase: "retire", since: now };
+}
+
+export class Trust {
+  readonly #options: TrustOptions;
+  #succession: Succession;
+  #note: TrustNote;
+  #roots = "";
+  #signed: SignedBundle | undefined;
+  readonly #offer: WatchSource<TrustOffer>;
+
+  constructor(
+    options: TrustOptions,
+    succession: Succession,
+    known: TrustNote | undefined,
+  ) {
+    this.#options = options;
+    this.#succession = succession;
+    this.#note = known ?? { serial: 0, roots: [], issuer: "", renewWithin: 0 };
+    this.#offer = watchSource({ serial: 0, field: Buffer.alloc(0) });
+  }
+
+  /** PEM: every root that is trusted now. */
+  get trustBundle(): string {
+    return this.#roots;
+  }
+
+  /** SHA-256 of the DER of the root under which the control plane proves itself, hexadecimal: it changes when the old root is retired. */
+  get fingerprint(): string {
+    return this.#succession.current.fingerprint;
+  }
+
+  /** The same of the root that comes; undefined where none does. */
+  get nextFingerprint(): string | undefined {
+    return this.#succession.next?.fingerprint;
+  }
+
+  /** Wall-clock milliseconds at which the root expires that the fingerprint is of. */
+  get rootNotAfter(): number {
+    const [root] = readCertificates(this.#roots, "root.crt");
+    return root?.validToDate.getTime() ?? 0;
+  }
+
+  /** Wall-clock milliseconds at which the certificate that issues expires. */
+  get issuingNotAfter(): number {
+    return this.#issuer.issuingNotAfter;
+  }
+
+  get renewalFault(): string | undefined {
+    return this.#issuer.renewalFault;
+  }
+
+  get signed(): SignedBundle {
+    if (this.#signed === undefined) throw new Error("nothing is signed yet");
+    return this.#signed;
+  }
+
+  /** What sidecars are to trust. */
+  get offer(): Watch<TrustOffer> {
+    return this.#offer;
+  }
+
+  get rotation(): Rotation | undefined {
+    return this.#note.rotation;
+  }
+
+  get last(): TrustNote["last"] {
+    return this.#note.last;
+  }
+
+  /** Throws UserError where the request is unsound or nothing can be signed any more. */
+  sign(csrPem: string, request: SigningRequest): SignedCertificate {
+    return this.#issuer.sign(csrPem, request);
+  }
+
+  /** The control plane's own: under the root that every sidecar trusts, also one that was away. */
+  own(spiffeId: SpiffeUri): Credentials {
+    const own = this.#succession.current.own(spiffeId);
+    return { ...own, trustBundle: this.trustBundle };
+  }
+
+  /** At the start: what is trusted may be another set, by hand or by a step that a crash cut short. */
+  goOn(rotation: Rotation | undefined): Promise<void> {
+    return this.#step(this.#succession, rotation);
+  }
+
+  /** Adds a new root. Throws UserError where a rotation is in progress. */
+  async begin(): Promise<void> {
+    const { clock } = this.#options;
+    if (this.#note.rotation !== undefined)
+      throw new UserError("a rotation of the root is in progress");
+    const { current } = this.#succession;
+    const next = await makeSuccessor(this.#options, current);
+    const now = clock.wall();
+    await this.#step(
+      { current, next },
+      {
+        phase: "add",
+        from: current.fingerprint,
+        to: next.fingerprint,
+        startedAt: now,
+        since: now,
+        abandoned: [],
+      },
+    );
+  }
+
+  /** Issues from the new root. `sidecars`: how many have to renew. */
+  async reissue(sidecars: number): Promise<void> {
+    const { least, most } = SPREAD;
+    await this.#step(
+      this.#succession,
+      this.#inPhase("reissue"),
+      Math.min(most, Math.max(least, sidecars * RENEWAL)),
+    );
+  }
+
+  /** The old root is not trusted any more, and its keys are removed. */
+  async retire(): Promise<void> {
+    const rotation = this.#inPhase("retire");
+    if (this.#succession.next !== undefined)
+      this.#succession = {
+        current: await promote(this.#options),
+        next: undefined,
+      };
+    await this.#step(this.#succession, rotation);
+  }
+
+  async finish(): Promise<void> {
+    const { rotation: _over, ...rest } = this.#note;
+    const { from, to, startedAt } = this.#inPhase("retire");
+    const finishedAt = this.#options.clock.wall();
+    await this.#keep({ ...rest, last: { from, to, startedAt, finishedAt } });
+  }
+
+  /** These are not waited for. */
+  async abandon(sidecars: readonly string[]): Promise<void> {
+    const { rotation } = this.#note;
+    if (rotation === undefined) return;
+    const abandoned = [...new Set([...rotation.abandoned, ...sidecars])].sort();
+    await this.#keep({ ...this.#note, rotation: { ...rotation, abandoned } });
+  }
+
+  get #issuer(): Authority {
+    const { current, next } = this.#succession;
+    const isNew = this.#note.rotation?.phase === "reissue";
+    return isNew && next !== undefined ? next : current;
+  }
+
+  #inPhase(phase: Phase): Rotation {
+    const { rotation } = this.#note;
+    if (rotation === undefined)
+      throw new UserError("no rotation of the root is in progress");
+    return { ...rotation, phase, since: this.#options.clock.wall() };
+  }
+
+  /** Kept first: what was told to a sidecar is known after a crash. */
+  async #step(
+    succession: Succession,
+    rotation: Rotation | undefined,
+    renewWithin = this.#note.renewWithin,
+  ): Promise<void> {
+    const { current, next } = succession;
+    const issuer =
+      rotation?.phase === "reissue" && next !== undefined ? next : current;
+    const { rotation: _before, ...rest } = this.#note;
+    const roots = rootsOf([current, ...(next === undefined ? [] : [next])]);
+    const said = {
+      roots: fingerprintsOf(roots),
+      issuer: issuer.fingerprint,
+      renewWithin,
+    };
+    await this.#keep({
+      ...rest,
+      ...said,
+      serial: this.#serialOf(said),
+      ...(rotation === undefined ? {} : { rotation }),
+    });
+    this.#succession = succession;
+    this.#roots = roots;
+    this.#say();
+  }
+
+  /** By the clock: a store that was lost does not begin below what sidecars have. */
+  #serialOf(said: Pick<TrustNote, "roots" | "issuer" | "renewWithin">): number {
+    const { serial, roots, issuer } = this.#note;
+    const isSame =
+      serial > 0 &&
+      issuer === said.issuer &&
+      isDeepStrictEqual(roots, said.roots);
+    return isSame ? serial : Math.max(serial + 1, this.#options.clock.wall());
+  }
+
+  async #keep(note: TrustNote): Promise<void> {
+    await this.#options.store.setNote(TRUST_NOTE, JSON.stringify(note));
+    this.#note = note;
+  }
+
+  #say(): void {
+    const { serial, issuer, renewWithin } = this.#note;
+    const { trustDomain } = this.#options;
+    const roots = this.trustBundle;
+    const bundle: TrustBundle = {
+      trustDomain,
+      serial,
+      roots,
+      issuer,
+      renewWithin,
+    };
+    // By the authority of today: a sidecar that was away knows no other.
+    this.#signed = this.#succession.current.signBundle(bundle);
+    if (this.#offer.value.serial !== serial)
+      this.#offer.set({ serial, field: trustField(serial, this.#signed) });
+  }
+}
+
+/** PEM, each root once, the first authority's first. */
+function rootsOf(authorities: readonly Authority[]): string {
+  const roots = authorities.flatMap(({ trustBundle }) =>
+    readCertificates(trustBundle, "root.crt"),
+  );
+  const byFingerprint = new Map(
+    roots.map((root) => [fingerprintOf(root), root]),
+  );
+  return [...byFingerprint.values()].map((root) => root.toString()).join("");
+}
+
+function fingerprintsOf(roots: string): readonly string[] {
+  return readCertificates(roots, "root.crt").map(fingerprintOf).sort();
+}
