@@ -104,6 +104,7 @@ function walk(count: number): CostRow {
           compileRule(rule, {
             denies: spec.action === "DENY",
             namespace: "shop",
+            trustDomains: ["cluster.local"],
             trustedHops: 0,
           }),
         ),

@@ -213,17 +213,32 @@ function ageless<S>(resource: Resource<S>): Resource<S> {
 
 /** Security policies that match nothing. */
 async function checkPolicies(task: Task): Promise<void> {
-  const { prospect, trustDomain, pause, report } = task;
+  const { prospect, pause, report } = task;
   const policies: Written<unknown>[] = [
     ...prospect.ofKind(AUTHORIZATION_POLICY),
     ...prospect.ofKind(PEER_AUTHENTICATION),
   ];
   if (policies.length === 0) return;
-  const checkReach = reachChecker({ ...(await reachFor(task)), trustDomain });
+  const checkReach = reachChecker({
+    ...(await reachFor(task)),
+    trustDomains: await domainsOnceWritten(task),
+  });
   for (const { index, resource } of policies) {
     report(index, ...checkReach(resource));
     await pause();
   }
+}
+
+/** The authority's, and the aliases once the list is written. */
+async function domainsOnceWritten({
+  prospect,
+  trustDomain,
+}: Task): Promise<readonly string[]> {
+  const meshes = resourcesOf(await prospect.kin(MESH));
+  return [
+    trustDomain,
+    ...meshes.flatMap(({ spec }) => meshSettings(spec).trustDomainAliases),
+  ];
 }
 
 /** What policies can act on once the list is written. */
@@ -240,7 +255,7 @@ async function reachFor({
     ...resourcesOf(await prospect.kin(SERVICE)),
     ...resourcesOf(await prospect.kin(WORKLOAD)),
   ];
-  return inSlices(reachOf(all, trustDomain, true), pause);
+  return inSlices(reachOf(all, [trustDomain], true), pause);
 }
 
 /** Matches that no request reaches: of these routes, and of others by these. */

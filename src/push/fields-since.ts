@@ -44,6 +44,8 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 5,
     without: "same",
   },
+  // These sidecars refuse certificates of other trust domains.
+  { kind: "Mesh", path: "spec.trustDomainAliases", since: 5, without: "same" },
   ...[
     "when",
     "from[].source.serviceAccounts",

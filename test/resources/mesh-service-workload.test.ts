@@ -52,9 +52,11 @@ void t.test("Mesh", (t) => {
     ]),
     mesh({ authorization: { defaultAction: "ALLOW" } }),
     mesh({ trustDomain: "Cluster" }, ["spec.trustDomain", /DNS-1123/]),
-    mesh({ trustDomainAliases: [] }, [
-      "spec.trustDomainAliases",
-      /not supported by this version/,
+    mesh({ trustDomainAliases: ["old.example", "older.example"] }),
+    mesh({ trustDomainAliases: [] }, ["spec.trustDomainAliases", /is empty/]),
+    mesh({ trustDomainAliases: ["Old.example"] }, [
+      "spec.trustDomainAliases[0]",
+      /"Old.example"/,
     ]),
     mesh({ extensionProviders: [] }, [
       "spec.extensionProviders",
@@ -140,6 +142,7 @@ void t.test("Mesh", (t) => {
     });
     const spec: MeshSpec = {
       trustDomain: "prod.example",
+      trustDomainAliases: ["old.example"],
       mtls: { mode: "PERMISSIVE", certificateTTL: "1h30m", rotateAt: 0.4 },
       authorization,
       pathNormalization: "BASE",

@@ -1,5 +1,6 @@
 /** The properties of a call that an AuthorizationPolicy can ask for (Istio's conditions and sources). */
 import { addressBits } from "../../core/text/network.ts";
+import { domainsMeant, principalsMeant } from "./aliases.ts";
 import { destinationAddress, remoteAddress, sourceAddress } from "./call.ts";
 import {
   matchExact,
@@ -15,7 +16,22 @@ const CERTIFICATE = "its caller's certificate";
 const CONNECTION = "its connection";
 const REQUEST = "its request";
 
-export const PRINCIPAL: Attribute = attribute(
+/** `trustDomains`: the mesh's own and its aliases. */
+export function principal(trustDomains: readonly string[]): Attribute {
+  return {
+    ...PRINCIPAL,
+    meant: (values) => principalsMeant(values, trustDomains),
+  };
+}
+
+export function trustDomain(trustDomains: readonly string[]): Attribute {
+  return {
+    ...TRUST_DOMAIN,
+    meant: (values) => domainsMeant(values, trustDomains),
+  };
+}
+
+const PRINCIPAL: Attribute = attribute(
   "principal",
   (call) => call.principal,
   matchText,
@@ -27,7 +43,7 @@ export const NAMESPACE: Attribute = attribute(
   matchText,
   CERTIFICATE,
 );
-export const TRUST_DOMAIN: Attribute = attribute(
+const TRUST_DOMAIN: Attribute = attribute(
   "trust domain",
   (call) => call.trustDomain,
   matchText,

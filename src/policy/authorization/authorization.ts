@@ -80,14 +80,16 @@ interface CompiledRule extends Ordered {
 export type AuthorizationSettings = Pick<
   MeshSettings,
   "authorization" | "trustedHops"
->;
+> &
+  Partial<Pick<MeshSettings, "trustDomain" | "trustDomainAliases">>;
 
 /** By steps: a mesh may have thousands of policies, for one workload or for all of them. */
 export function* compileAuthorization(
   policies: readonly AuthorizationPolicyResource[],
   workload: AuthorizedWorkload,
-  { authorization: { defaultAction }, trustedHops }: AuthorizationSettings,
+  settings: AuthorizationSettings,
 ): Steps<Authorizer> {
+  const { defaultAction } = settings.authorization;
   const applying = yield* filterSteps(
     policies,
     (policy) => isInForce(policy) && applies(policy, workload),
@@ -104,7 +106,7 @@ export function* compileAuthorization(
   const allow: CompiledPolicy[] = [];
   for (const [, policy] of sorted) {
     const list = policy.spec.action === "DENY" ? deny : allow;
-    list.push(yield* compilePolicy(policy, trustedHops));
+    list.push(yield* compilePolicy(policy, settings));
   }
   const names = [...deny, ...allow].map((policy) => policy.name);
   // Asked for by `explain` alone: the mesh may have thousands of them.
@@ -191,8 +193,10 @@ function verdictWithoutMatch(
 
 function* compilePolicy(
   policy: AuthorizationPolicyResource,
-  trustedHops: number,
+  { trustedHops, trustDomain, trustDomainAliases = [] }: AuthorizationSettings,
 ): Steps<CompiledPolicy> {
+  const trustDomains =
+    trustDomain === undefined ? [] : [trustDomain, ...trustDomainAliases];
   const name = nameOf(policy);
   const { namespace = "" } = policy.metadata;
   const denies = policy.spec.action === "DENY";
@@ -201,7 +205,7 @@ function* compilePolicy(
     yield;
     rules.push({
       order,
-      test: compileRule(rule, { denies, namespace, trustedHops }),
+      test: compileRule(rule, { denies, namespace, trustedHops, trustDomains }),
       denial: { kind: "deny", code: "DENIED", policy: name, rule: order },
     });
   }

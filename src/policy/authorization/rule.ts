@@ -17,12 +17,12 @@ import {
   NAMESPACE,
   PATH,
   PORT,
-  PRINCIPAL,
+  principal,
   remoteIp,
   requestHeader,
   serviceAccount,
   SOURCE_IP,
-  TRUST_DOMAIN,
+  trustDomain,
 } from "./attributes.ts";
 import { all, any, lists, ofHttp, type Attribute, type Test } from "./tests.ts";
 
@@ -31,6 +31,8 @@ export interface RuleContext {
   readonly denies: boolean;
   /** The policy's. */
   readonly namespace: string;
+  /** The mesh's, and its aliases; none: every trust domain is as it is written. */
+  readonly trustDomains: readonly string[];
   /** Proxies before the mesh that add themselves to X-Forwarded-For. */
   readonly trustedHops: number;
 }
@@ -54,15 +56,17 @@ export function compileRule(
 
 function compileSource(
   source: AuthorizationSource,
-  { namespace, trustedHops }: RuleContext,
+  { namespace, trustedHops, trustDomains }: RuleContext,
 ): Test {
+  const principals = principal(trustDomains);
+  const domains = trustDomain(trustDomains);
   const account = serviceAccount(namespace);
   const remote = remoteIp(trustedHops);
   return all([
-    ...lists(PRINCIPAL, source.principals, source.notPrincipals),
+    ...lists(principals, source.principals, source.notPrincipals),
     ...lists(NAMESPACE, source.namespaces, source.notNamespaces),
     ...lists(account, source.serviceAccounts, source.notServiceAccounts),
-    ...lists(TRUST_DOMAIN, source.trustDomains, source.notTrustDomains),
+    ...lists(domains, source.trustDomains, source.notTrustDomains),
     ...lists(SOURCE_IP, source.ipBlocks, source.notIpBlocks),
     ...lists(remote, source.remoteIpBlocks, source.notRemoteIpBlocks),
   ]);
@@ -105,7 +109,7 @@ function unknownKey(key: string, denies: boolean): Test {
 
 function conditionAttribute(
   key: ConditionKey,
-  { namespace, trustedHops }: RuleContext,
+  { namespace, trustedHops, trustDomains }: RuleContext,
 ): Attribute {
   switch (key) {
     case "source.ip":
@@ -115,7 +119,7 @@ function conditionAttribute(
     case "source.namespace":
       return NAMESPACE;
     case "source.principal":
-      return PRINCIPAL;
+      return principal(trustDomains);
     case "source.serviceAccount":
       return serviceAccount(namespace);
     case "destination.ip":

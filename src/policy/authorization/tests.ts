@@ -28,6 +28,8 @@ export interface Attribute {
   /** What `read` gives in the form that patterns compare. */
   readonly compared: (call: Call) => string | undefined;
   readonly pattern: CompilePattern;
+  /** The values that are meant by those of a policy; absent: these. */
+  readonly meant?: (values: readonly string[]) => readonly string[];
   /** Where the value comes from, for a call that has none. */
   readonly origin: string;
 }
@@ -46,8 +48,8 @@ export function lists(
 
 /** Any of the values. A call without one has none of them. */
 function positive(attribute: Attribute, values: readonly string[]): Test {
-  const { name, read, compared, origin } = attribute;
-  const patterns = values.map(attribute.pattern);
+  const { name, read, compared, origin, meant } = attribute;
+  const patterns = (meant?.(values) ?? values).map(attribute.pattern);
   const isAmong = anyOf(patterns);
   const shapes = patterns.map(({ shape }) => shape);
   return {

@@ -10,6 +10,7 @@ import { listenOn, type ListenWhere } from "../../core/listening.ts";
 import { again } from "../../core/machine/again.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import type { Watch } from "../../core/watch.ts";
+import { trustDomainsOf } from "../../resources/mesh/schema.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { descriptorOf } from "../../runtime/socket-option.ts";
 import type {
@@ -174,6 +175,7 @@ async function listenForLinks(
   const listener = linkListener({
     credentials: options.credentials,
     live,
+    equalDomains: () => trustDomainsOf(options.snapshot.value?.mesh),
     clock,
     onAccept: (raw) => serving.admit(raw, "link"),
     onListening(server) {

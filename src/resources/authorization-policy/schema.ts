@@ -4,6 +4,7 @@ import { defineKind, type KindDefinition } from "../kind.ts";
 import { CLOSED, describes, SELECTOR, field } from "../schema-parts.ts";
 import { checkAuthorizationPolicy } from "./check.ts";
 import type { AuthorizationPolicySpec } from "./spec.ts";
+import { ACCOUNT } from "./values.ts";
 
 const ANY_OR_NONE =
   "that is ambiguous (any, or none?); leave the field out for any, or list what it is to match";
@@ -25,15 +26,11 @@ const ports = Type.Optional(
   ),
 );
 const accounts = Type.Optional(
-  Type.Array(
-    Type.String({
-      pattern: "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[A-Za-z0-9._-]{1,253}$",
-      maxLength: 320,
-      expected:
-        "a service account as NAMESPACE/ACCOUNT or ACCOUNT, without wildcards",
-    }),
-    { minItems: 1, maxItems: 16, expected: ANY_OR_NONE },
-  ),
+  Type.Array(Type.String({ ...ACCOUNT, maxLength: 320 }), {
+    minItems: 1,
+    maxItems: 16,
+    expected: ANY_OR_NONE,
+  }),
 );
 const source = Type.Object(
   {

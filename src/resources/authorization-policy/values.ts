@@ -105,10 +105,16 @@ function judgeTrustDomain(value: string): string | undefined {
   return /^[-a-z0-9._*]+$/.test(value) ? undefined : "is not a trust domain";
 }
 
+/** A service account, in a source and in a condition. */
+export const ACCOUNT = {
+  pattern: "^([-a-z0-9]{1,63}/)?[A-Za-z0-9._-]{1,253}$",
+  expected:
+    "a service account as NAMESPACE/ACCOUNT or ACCOUNT, without wildcards",
+} as const;
+const ACCOUNT_FORM = new RegExp(ACCOUNT.pattern);
+
 function judgeAccount(value: string): string | undefined {
-  return /^([-a-z0-9]{1,63}\/)?[A-Za-z0-9._-]{1,253}$/.test(value)
-    ? undefined
-    : "is not a service account; expected NAMESPACE/ACCOUNT or ACCOUNT, without wildcards";
+  return ACCOUNT_FORM.test(value) ? undefined : `is not ${ACCOUNT.expected}`;
 }
 
 function judgeRange(value: string): string | undefined {

@@ -6,7 +6,7 @@ import { findConflicts } from "./conflicts.ts";
 import type { Resource } from "../envelope.ts";
 import { checkExpiry } from "../fault-injection/check.ts";
 import { isKind, type Problem } from "../kind.ts";
-import { MESH, meshSettings } from "../mesh/schema.ts";
+import { MESH, meshSettings, trustDomainsOf } from "../mesh/schema.ts";
 import { checkHosts } from "../ownership/host-owners.ts";
 import { reachChecker, reachOf } from "./reach.ts";
 import { checkReferences, type Lookup } from "./references.ts";
@@ -73,11 +73,12 @@ function* checker(
     for (const { metadata } of piece) populated.add(metadata.namespace ?? "");
   }
   const [mesh] = yield* filterSteps(resources, (each) => isKind(MESH, each));
-  const { trustDomain } = meshSettings(mesh?.spec);
+  const settings = meshSettings(mesh?.spec);
+  const { trustDomain } = settings;
   const checkReach = reachChecker(
     yield* reachOf(
       resources,
-      mesh === undefined ? undefined : trustDomain,
+      mesh === undefined ? undefined : trustDomainsOf(settings),
       false,
     ),
   );

@@ -29,7 +29,7 @@ export interface Reach {
   /** False for files, beside which the mesh may hold more: that a namespace is missing says nothing then. */
   readonly complete: boolean;
   /** Undefined: not known, as where files hold no Mesh. */
-  readonly trustDomain: string | undefined;
+  readonly trustDomains: readonly string[] | undefined;
   /** Those that have something in them. */
   namespaces(): Iterable<string>;
   /** Undefined where there is nothing. */
@@ -39,7 +39,7 @@ export interface Reach {
 /** May pause at each `yield`. */
 export function* reachOf(
   resources: Iterable<Resource>,
-  trustDomain: string | undefined,
+  trustDomains: readonly string[] | undefined,
   complete: boolean,
 ): Steps<Reach> {
   const namespaces = new Map<string, Listed>();
@@ -55,7 +55,7 @@ export function* reachOf(
   }
   return {
     complete,
-    trustDomain,
+    trustDomains,
     namespaces: () => namespaces.keys(),
     inhabitants: (namespace) => namespaces.get(namespace),
   };
@@ -238,12 +238,16 @@ function ofSource(
   at: Path,
   reach: Reach,
 ): Problem[] {
-  const { complete, trustDomain } = reach;
-  if (isPrincipal && trustDomain !== undefined && !inDomain(value, trustDomain))
+  const { complete, trustDomains } = reach;
+  if (
+    isPrincipal &&
+    !isLocal(value) &&
+    trustDomains?.some((each) => inDomain(value, each)) === false
+  )
     return [
       error(
         at,
-        `${quote(value)} could match nobody: every identity of this mesh begins with ${trustDomain}/ns/`,
+        `${quote(value)} could match nobody: every identity of this mesh begins with ${trustDomains.map((each) => `${each}/ns/`).join(" or ")}`,
       ),
     ];
   const namespace = isPrincipal ? value.split("/")[2] : value;
@@ -261,6 +265,11 @@ function ofSource(
       `there is no Service and no Workload in namespace ${namespace} now, so ${quote(value)} matches nobody`,
     ),
   ];
+}
+
+/** Whether the principal means this mesh: "cluster.local" is its trust domain, whatever that is called (`policy/authorization/aliases.ts`). */
+function isLocal(pattern: string): boolean {
+  return pattern.startsWith("cluster.local/");
 }
 
 /** Whether an identity of the trust domain can be what the pattern matches. */

@@ -44,6 +44,8 @@ export type Propagator = "b3" | "b3multi";
 export interface MeshSpec {
   /** Changing it changes every identity. */
   readonly trustDomain?: string;
+  /** Other trust domains whose identities are the mesh's own. */
+  readonly trustDomainAliases?: readonly string[];
   readonly mtls?: {
     readonly mode?: MtlsMode;
     readonly certificateTTL?: string;
@@ -78,6 +80,7 @@ export interface MeshSpec {
 /** Everything resolved, durations in milliseconds, 0 for off. */
 export interface MeshSettings {
   readonly trustDomain: string;
+  readonly trustDomainAliases: readonly string[];
   readonly mtls: {
     readonly mode: MtlsMode;
     readonly certificateTTL: number;
@@ -109,6 +112,7 @@ export interface MeshSettings {
 /** In force before any Mesh is written; equal to the Mesh that a control plane makes at its first start. */
 export const MESH_DEFAULTS: MeshSettings = {
   trustDomain: "cluster.local",
+  trustDomainAliases: [],
   mtls: {
     mode: "STRICT",
     certificateTTL: 86_400_000,
@@ -141,6 +145,7 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
     text === undefined ? otherwise : durationOf(text);
   return {
     trustDomain: spec?.trustDomain ?? base.trustDomain,
+    trustDomainAliases: spec?.trustDomainAliases ?? base.trustDomainAliases,
     mtls: {
       mode: spec?.mtls?.mode ?? base.mtls.mode,
       certificateTTL: ms(spec?.mtls?.certificateTTL, base.mtls.certificateTTL),
@@ -165,6 +170,15 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
       tracing: { ...base.defaults.tracing, ...spec?.defaults?.tracing },
     },
   };
+}
+
+/** The mesh's trust domain and its aliases, which are one and the same; none where no Mesh is known. */
+export function trustDomainsOf(
+  mesh: Pick<MeshSettings, "trustDomain" | "trustDomainAliases"> | undefined,
+): readonly string[] {
+  return mesh === undefined
+    ? []
+    : [mesh.trustDomain, ...mesh.trustDomainAliases];
 }
 
 /** Shorter ones would be renewed without pause, longer ones outlive a theft. */
@@ -276,6 +290,17 @@ const spec: TSchema = describes<MeshSpec>()(
         Type.Optional(Type.String(DNS_NAME)),
         MESH_DEFAULTS.trustDomain,
       ),
+      trustDomainAliases: field(
+        "Trust domains whose identities count as the mesh's own, in policies and between sidecars, as in a change of the trust domain. Their certificates need a root of the trust bundle.",
+        Type.Optional(
+          Type.Array(Type.String(DNS_NAME), {
+            minItems: 1,
+            maxItems: 16,
+            uniqueItems: true,
+          }),
+        ),
+        MESH_DEFAULTS.trustDomainAliases,
+      ),
       mtls: field("Mutual TLS between sidecars.", Type.Optional(mtls)),
       authorization: field(
         "What happens to calls that no AuthorizationPolicy applies to.",
@@ -341,7 +366,6 @@ export const MESH: KindDefinition<MeshSpec> = defineKind({
   spec,
   unsupported: {
     "metadata.namespace": "Mesh belongs to no namespace; remove it",
-    "spec.trustDomainAliases": "",
     "spec.extensionProviders": "",
   },
   check: checkMesh,

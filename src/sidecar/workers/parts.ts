@@ -11,6 +11,7 @@ import { timesOf, type TrustSet } from "../../identity/trust.ts";
 import type { Snapshot } from "../../policy/snapshot.ts";
 import {
   MESH_DEFAULTS,
+  trustDomainsOf,
   type MeshSettings,
 } from "../../resources/mesh/schema.ts";
 import { formsOf } from "../../telemetry/b3.ts";
@@ -192,6 +193,7 @@ export function makeUpstream(options: WorkerOptions, base: Base): Upstream {
     live: base.live,
     ownPorts,
     linkProtocol: settings.linkProtocol,
+    equalDomains: () => trustDomainsOf(base.snapshot.value?.mesh),
     buffers,
     deadlines: connections,
     onLimit: (limit) => meters.limits.with("upstream", limit).add(),

@@ -21,6 +21,7 @@ import { machineError } from "../machine-error.ts";
 import { endWhenPeerIsGone } from "./dead-peer.ts";
 import {
   ignore,
+  domainsLike,
   judgeSocket,
   linkClientContext,
   protocolOf,
@@ -32,6 +33,8 @@ export interface ConnectOptions {
   readonly port: number;
   /** SPIFFE URI that the peer must prove. */
   readonly expected: string;
+  /** Trust domains that are one and the same, if the expected is among them; absent: none. */
+  readonly equalDomains?: readonly string[] | undefined;
   readonly credentials: Credentials;
   /** What the peer is refused for besides; absent: nothing is. */
   readonly live?: { readonly revoked: Revoked } | undefined;
@@ -173,9 +176,13 @@ function identityFault(
 ): MeshError | undefined {
   // The expected identity says which trust domain counts; the bundle says who may speak for it.
   const expected = parseSpiffeId(options.expected);
+  const domains =
+    expected === undefined
+      ? []
+      : domainsLike(expected.trustDomain, options.equalDomains);
   const judgement = judgeSocket(
     socket,
-    expected === undefined ? [] : [expected.trustDomain],
+    domains,
     trustOf(options.credentials, options.clock, options.live?.revoked),
   );
   if (!judgement.ok)
@@ -185,7 +192,12 @@ function identityFault(
         : "TLS_FAILED",
       `${where}: ${judgement.reason}: ${judgement.detail}`,
     );
-  if (judgement.uri !== options.expected)
+  // What is left to compare of a name in one of these domains.
+  const { id } = judgement;
+  if (
+    id.namespace !== expected?.namespace ||
+    id.serviceAccount !== expected.serviceAccount
+  )
     return failure(
       "WRONG_IDENTITY",
       `${where}: expected ${options.expected}, proved ${judgement.uri}`,

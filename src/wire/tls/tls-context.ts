@@ -81,6 +81,14 @@ export function judgeSocket(
   );
 }
 
+/** The trust domains that count as this one: those that it is among. */
+export function domainsLike(
+  domain: string,
+  equal: readonly string[] = [],
+): readonly string[] {
+  return equal.includes(domain) ? equal : [domain];
+}
+
 /** The certificates that the peer sent, leaf first and in its order; one more than may be used, where there are more. Nothing about them is verified. */
 export function presentedChain(socket: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = [];

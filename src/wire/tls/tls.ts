@@ -38,6 +38,7 @@ import {
   type Remote,
 } from "./handshakes.ts";
 import {
+  domainsLike,
   ignore,
   judgeSocket,
   linkServerOptions,
@@ -72,6 +73,8 @@ export interface LinkListenerOptions {
   readonly credentials: Watch<Credentials | undefined>;
   /** What handshakes are refused for besides; absent: nothing is. */
   readonly live?: { readonly revoked: Revoked } | undefined;
+  /** Trust domains that are one and the same, if the own is among them; absent: none. */
+  readonly equalDomains?: () => readonly string[];
   readonly clock: Clock;
   /**
    * The peer is judged and no byte was read yet. Attach to the socket before returning: from then on it is the caller's, errors included. Must not throw.
@@ -246,9 +249,13 @@ class LinkServer implements LinkListener {
       this.#refuse(socket, remote, "handshake abandoned", detail);
       return;
     }
-    const { clock, live } = this.#options;
+    const { clock, live, equalDomains } = this.#options;
     const trust = trustOf(loaded, clock, live?.revoked);
-    const judgement = judgeSocket(socket, [loaded.spiffeId.trustDomain], trust);
+    const judgement = judgeSocket(
+      socket,
+      domainsLike(loaded.spiffeId.trustDomain, equalDomains?.()),
+      trust,
+    );
     if (!judgement.ok) {
       this.#refuse(socket, remote, judgement.reason, judgement.detail);
       return;

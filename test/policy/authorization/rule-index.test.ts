@@ -84,7 +84,12 @@ void t.test("many patterns take what one of them takes", (t) => {
   t.end();
 });
 
-const CONTEXT = { denies: true, namespace: "shop", trustedHops: 0 };
+const CONTEXT = {
+  trustDomains: [],
+  denies: true,
+  namespace: "shop",
+  trustedHops: 0,
+};
 
 function facts(
   over: Partial<AuthorizationFacts> & { path?: string } = {},

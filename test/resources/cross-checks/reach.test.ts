@@ -23,7 +23,11 @@ const MESH: readonly Resource[] = [
 ];
 
 function said(policy: Resource, complete = true, domain?: string): string[] {
-  return reachChecker(atOnce(reachOf(MESH, domain, complete)))(policy).map(
+  return reachChecker(
+    atOnce(
+      reachOf(MESH, domain === undefined ? undefined : [domain], complete),
+    ),
+  )(policy).map(
     ({ severity = "error", path, message }) =>
       `${severity} ${path}: ${message}`,
   );

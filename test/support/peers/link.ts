@@ -40,6 +40,7 @@ export async function testLink(
     handshakeTimeout?: number;
     maxHandshakes?: number;
     maxHandshakesFromSource?: number;
+    equalDomains?: readonly string[];
     onConnection?: (socket: TLSSocket) => void;
   } = {},
 ): Promise<TestLink> {
@@ -54,6 +55,7 @@ export async function testLink(
   const listener = linkListener({
     credentials: source,
     clock: options.clock ?? systemClock,
+    equalDomains: () => options.equalDomains ?? [],
     ...(options.handshakeTimeout === undefined
       ? {}
       : { handshakeTimeout: options.handshakeTimeout }),

@@ -84,6 +84,7 @@ export function randomMesh(draw: Draw): Readonly<Record<string, unknown>> {
     mtls: { mode: chance(0.7) ? "STRICT" : "PERMISSIVE" },
     outboundTrafficPolicy: "REGISTRY_ONLY",
     pathNormalization: pick(["BASE", "MERGE_SLASHES"]),
+    ...(chance(0.3) ? { trustDomainAliases: ["old.example"] } : {}),
   };
 }
 

@@ -7,7 +7,12 @@ import type { Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
 import { isKind } from "../../../resources/kind.ts";
-import { MESH, meshSettings } from "../../../resources/mesh/schema.ts";
+import {
+  MESH,
+  meshSettings,
+  trustDomainsOf,
+  type MeshSettings,
+} from "../../../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
 import {
   isExternal,
@@ -115,10 +120,19 @@ export class MeshIndex {
   }
 
   get trustDomain(): string {
+    return this.#settings.trustDomain;
+  }
+
+  /** The mesh's own and its aliases. */
+  get trustDomains(): readonly string[] {
+    return trustDomainsOf(this.#settings);
+  }
+
+  get #settings(): MeshSettings {
     for (const { resource } of this.ofKind.get(MESH.kind))
       if (resource !== undefined && isKind(MESH, resource))
-        return meshSettings(resource.spec).trustDomain;
-    return meshSettings(undefined).trustDomain;
+        return meshSettings(resource.spec);
+    return meshSettings(undefined);
   }
 
   get faults(): ReadonlySet<Item> {

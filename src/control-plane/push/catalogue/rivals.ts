@@ -95,7 +95,7 @@ export function unreachableAround(
 export function reachIn(index: MeshIndex): Reach {
   return {
     complete: true,
-    trustDomain: index.trustDomain,
+    trustDomains: index.trustDomains,
     namespaces: () => index.inhabitants.keys(),
     inhabitants: (namespace) => inhabitantsIn(index, namespace),
   };

@@ -48,6 +48,7 @@ export interface LinkDial extends DialOptions {
   readonly credentials: Credentials;
   /** SPIFFE URI that the peer must prove. */
   readonly expected: string;
+  readonly equalDomains: readonly string[] | undefined;
   readonly alpn: Protocol;
 }
 

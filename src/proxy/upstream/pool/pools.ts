@@ -44,6 +44,8 @@ export interface PoolsOptions {
   readonly credentials: Watch<Credentials | undefined>;
   /** Ends connections to those that no longer stand; absent: nothing does. */
   readonly live?: LiveConnections | undefined;
+  /** Trust domains that are one and the same now; absent: none. */
+  readonly equalDomains?: () => readonly string[];
   /** What the link is offered: HTTP/2, but for measuring. */
   readonly linkProtocol: Protocol;
   /** Ports that this process listens on. */
@@ -237,6 +239,7 @@ class AllPools implements Pools {
       ...common,
       credentials,
       expected: place.identity,
+      equalDomains: this.#options.equalDomains?.(),
       alpn: this.#options.linkProtocol,
     });
   }

@@ -41,9 +41,9 @@ function byLook(resource: Resource, all: readonly Resource[]): string[] {
         ({ route, taker }) => route === resource || taker.route === resource,
       )
       .map(({ message }) => `around ${message}`),
-    ...reachChecker(atOnce(reachOf(all, "cluster.local", true)))(resource).map(
-      ({ message }) => message,
-    ),
+    ...reachChecker(atOnce(reachOf(all, ["cluster.local"], true)))(
+      resource,
+    ).map(({ message }) => message),
   ].sort();
 }
 
