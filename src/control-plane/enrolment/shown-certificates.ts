@@ -3,7 +3,7 @@ import type { Cancel, Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { MonotonicMs, SpiffeUri, WallMs } from "../../core/units.ts";
-import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/schema.ts";
+import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/check.ts";
 import { BACKDATED } from "../authority/authority.ts";
 import { workloadOf, type Peer } from "../push/peer.ts";
 import type { Store } from "../store/store.ts";

@@ -2,13 +2,7 @@
 import Type, { type TSchema } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
-import {
-  defineKind,
-  OWN_GROUP,
-  type KindDefinition,
-  type Problem,
-} from "../kind.ts";
-import { error, quote } from "../problems.ts";
+import { defineKind, OWN_GROUP, type KindDefinition } from "../kind.ts";
 import {
   CLOSED,
   describes,
@@ -17,6 +11,7 @@ import {
   PERCENT,
   field,
 } from "../schema-parts.ts";
+import { checkMesh } from "./check.ts";
 
 export type MeshResource = Resource<MeshSpec>;
 
@@ -180,12 +175,6 @@ export function trustDomainsOf(
     ? []
     : [mesh.trustDomain, ...mesh.trustDomainAliases];
 }
-
-/** Shorter ones would be renewed without pause, longer ones outlive a theft. */
-const LEAST_TTL = 60_000;
-export const LONGEST_TTL: number = 90 * 86_400_000;
-/** After a longer absence a person enrols the instance again. */
-export const LONGEST_RENEWAL: number = 90 * 86_400_000;
 
 const duration = Type.Optional(Type.String(DURATION));
 
@@ -368,44 +357,5 @@ export const MESH: KindDefinition<MeshSpec> = defineKind({
     "metadata.namespace": "Mesh belongs to no namespace; remove it",
     "spec.extensionProviders": "",
   },
-  check: checkMesh,
+  check: (mesh) => checkMesh(mesh, MESH_NAME),
 });
-
-function checkMesh({ metadata, spec }: MeshResource): Problem[] {
-  const problems: Problem[] = [];
-  if (metadata.name !== MESH_NAME)
-    problems.push(
-      error(
-        ["metadata", "name"],
-        `must be "${MESH_NAME}": there is one Mesh, not ${quote(metadata.name)} besides`,
-      ),
-    );
-  const ttl = spec.mtls?.certificateTTL;
-  if (ttl !== undefined) {
-    const ms = durationOf(ttl);
-    if (ms < LEAST_TTL || ms > LONGEST_TTL)
-      problems.push(
-        error(
-          ["spec", "mtls", "certificateTTL"],
-          `must be from ${formatDuration(LEAST_TTL)} to ${formatDuration(LONGEST_TTL)}, not ${ttl}`,
-        ),
-      );
-  }
-  const late = spec.mtls?.renewExpiredFor;
-  if (late !== undefined && durationOf(late) > LONGEST_RENEWAL)
-    problems.push(
-      error(
-        ["spec", "mtls", "renewExpiredFor"],
-        `must be from 0s to ${formatDuration(LONGEST_RENEWAL)}, not ${late}`,
-      ),
-    );
-  const connect = spec.defaults?.timeouts?.connect;
-  if (connect !== undefined && durationOf(connect) === 0)
-    problems.push(
-      error(
-        ["spec", "defaults", "timeouts", "connect"],
-        "must be above 0: a connection that is never given up holds its request for ever",
-      ),
-    );
-  return problems;
-}
