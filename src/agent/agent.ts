@@ -9,7 +9,7 @@ import type {
   SnapshotVersion,
 } from "../policy/snapshot.ts";
 import type { Difference } from "../policy/compile/held/stock.ts";
-import type { UnreadReport } from "../push/messages.ts";
+import type { Observed, UnreadReport } from "../push/messages.ts";
 import type { SharedLookups } from "./interest/lookups.ts";
 
 export interface Agent {
@@ -22,6 +22,8 @@ export interface Agent {
   readonly lookups?: SharedLookups | undefined;
   /** Takes what was seen of unconfirmed endpoints; absent where there is no control plane to tell. */
   readonly reports?: SharedReports;
+  /** Takes what has come in; absent where there is no control plane to tell. */
+  readonly observations?: SharedObservations;
   /** This machine's clock has jumped: what hangs on it is looked at again. */
   clockJumped(): void;
   /**
@@ -100,6 +102,13 @@ export interface SharedReports {
   /** Looks now and then, until the result is called. */
   watch(look: () => readonly Sighting[]): Cancel;
   tell(sightings: readonly Sighting[]): void;
+}
+
+/** What the workers of a sidecar tell of the calls that come in. */
+export interface SharedObservations {
+  /** Looks now and then, until the result is called. */
+  watch(look: () => Observed): Cancel;
+  tell(observed: Observed): void;
 }
 
 /** Milliseconds between two looks. */

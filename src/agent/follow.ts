@@ -14,6 +14,7 @@ import { openClient } from "./connection.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
 import type { MeshConfig } from "./mesh-config.ts";
 import type { Registration } from "./registration.ts";
+import type { Observations } from "./observed/observations.ts";
 import type { Reports } from "./reports.ts";
 import {
   MOST_UNREAD,
@@ -35,6 +36,7 @@ export interface FollowOptions {
   readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
   readonly reports: Reports;
+  readonly observations: Observations;
   readonly status: AgentStatus;
   readonly maxConfigBytes: Bytes;
   /** What comes is read and put in force at its pace. */
@@ -181,6 +183,7 @@ async function stream(
         status.update({ connected: true, streamError: undefined });
         registration.connected(opened, signal);
         options.reports.connected(opened, signal);
+        options.observations.connected(opened, signal);
       },
       onPush: (revision, received) => config.push(self, revision, received),
       onTrust: options.onTrust,

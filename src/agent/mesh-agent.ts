@@ -21,6 +21,7 @@ import { splitAddress, unreadableToken } from "./enrolment/enrol.ts";
 import { followControlPlane, type FollowOptions } from "./follow.ts";
 import { MeshInterest, type Declared } from "./interest/mesh-interest.ts";
 import { MeshConfig } from "./mesh-config.ts";
+import { Observations } from "./observed/observations.ts";
 import { Registration } from "./registration.ts";
 import { Reports } from "./reports.ts";
 import { openStateDirectory, type StateDirectory } from "./state-directory.ts";
@@ -67,6 +68,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const workload = (): WorkloadSpec | undefined => options.workload?.();
   const registration = new Registration({ workload, clock, logger });
   const reports = new Reports({ clock, logger });
+  const observations = new Observations({ clock, logger });
   const certificates = await certificatesOf(options, directory, {
     config: inForce,
     work,
@@ -99,7 +101,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onTrust: (signed) => certificates.trust(signed),
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
-    ...{ config, interest, registration, reports, status, work, clock, logger },
+    ...{ config, interest, registration, reports, observations },
+    ...{ status, work, clock, logger },
   };
   const following = followInTurn(follow, turn).catch((thrown: unknown) => {
     if (!stop.signal.aborted)
@@ -109,7 +112,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       );
   });
 
-  const parts = { certificates, config, interest, registration, reports };
+  const parts = {
+    ...{ certificates, config, interest },
+    ...{ registration, reports, observations },
+  };
   return {
     snapshot: inForce.snapshot,
     state: status.state,
@@ -123,13 +129,16 @@ interface AgentParts {
   readonly interest: MeshInterest | undefined;
   readonly registration: Registration;
   readonly reports: Reports;
+  readonly observations: Observations;
 }
 
 function agentOf(
-  { certificates, config, interest, registration, reports }: AgentParts,
+  parts: AgentParts,
   following: Promise<unknown>,
   stop: AbortController,
 ): Omit<Agent, "snapshot" | "state"> {
+  const { certificates, config, interest, registration } = parts;
+  const { reports, observations } = parts;
   const end = async (why: string): Promise<void> => {
     stop.abort(new Error(why));
     await Promise.all([following, registration.close(), certificates.close()]);
@@ -139,6 +148,7 @@ function agentOf(
     credentials: certificates.credentials,
     lookups: interest,
     reports,
+    observations,
     clockJumped: () => certificates.lookAgain(),
     setReady: (ready) => registration.setReady(ready),
     deregister: () => registration.deregister(),
@@ -150,6 +160,7 @@ function agentOf(
     async close() {
       interest?.close();
       reports.close();
+      observations.close();
       await end("the sidecar is stopping");
     },
   };

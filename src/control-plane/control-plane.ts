@@ -339,7 +339,7 @@ function apiOptions(
     enrolmentAddress: () => advertised(options, push.port),
     mesh: push.mesh,
     openStatus: makeStatusReader({
-      ...{ mesh: push.mesh, push },
+      ...{ mesh: push.mesh, push, observed: push.observed },
       lease: (workload) => registry.lease(workload),
     }),
     checkInPlace: (resources) =>
@@ -352,6 +352,7 @@ function apiOptions(
     isLeased: (namespace, name) =>
       registry.lease(`${namespace}/${name}`)?.confirmed === true,
     unconfirmed: () => registry.unconfirmed(),
+    observed: push.observed,
     push,
     acceptance: acceptanceOf(store, push),
     isReady,

@@ -1,5 +1,7 @@
 /** The conditions of resources, computed when they are read: they follow from what the store and the sidecars hold, so none is stored. */
 import { timestamp } from "../core/clock.ts";
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
+import { isInForce } from "../resources/authorization-policy/trial.ts";
 import type { Conflict } from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
@@ -10,10 +12,12 @@ import {
   type ResourceKey,
 } from "../resources/envelope.ts";
 import { checkForeignMetadata } from "../resources/foreign-metadata.ts";
-import type { Problem } from "../resources/kind.ts";
+import { isKind, type Problem } from "../resources/kind.ts";
 import { reachChecker } from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { kindOf } from "../resources/registry.ts";
+import type { ObservedCalls } from "./observed/observed-calls.ts";
+import { shadowStatuses } from "./observed/views.ts";
 import type { MeshSource, MeshView } from "./push/catalogue/mesh-view.ts";
 import type { InForce, PushStatus } from "./push/status.ts";
 import type { Lease } from "./registry/lease.ts";
@@ -31,6 +35,7 @@ export interface StatusSources {
   readonly push: Pick<PushStatus, "inForce" | "status">;
   /** Looks up the Workload "NAMESPACE/NAME", where a sidecar registered it. */
   readonly lease: (workload: string) => Pick<Lease, "unconfirmed"> | undefined;
+  readonly observed: ObservedCalls;
 }
 
 /** What the conditions of one resource are computed from. */
@@ -50,6 +55,7 @@ export function makeStatusReader(sources: StatusSources): OpenStatus {
     let refusals: Promise<readonly string[]> | undefined;
     const checkReach = reachChecker(mesh.reach());
     const view: View = { mesh, checkReach, ownDoubts, lease };
+    let shadows: ReturnType<typeof shadowStatuses> | undefined;
     return async (resource) => {
       // Nobody looks through all sidecars where none of them refuses anything.
       const { resourceVersion = "" } = resource.metadata;
@@ -60,7 +66,12 @@ export function makeStatusReader(sources: StatusSources): OpenStatus {
         view,
         programmed(inForce, (await refusals) ?? []),
       );
-      return { ...resource, status: { conditions } };
+      if (!isKind(AUTHORIZATION_POLICY, resource) || isInForce(resource))
+        return { ...resource, status: { conditions } };
+      shadows ??= shadowStatuses(sources.observed);
+      const { name, namespace = "" } = resource.metadata;
+      const shadow = shadows(formatName(namespace, name));
+      return { ...resource, status: { conditions, shadow } };
     };
   };
 }

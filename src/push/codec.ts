@@ -14,6 +14,7 @@ import type {
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
+  Observed,
   ReportRequest,
   Revision,
   UnreadReport,
@@ -340,5 +341,6 @@ export const registerRequest: Codec<RegisterRequest> = flat("RegisterRequest");
 export const registerResponse: Codec<RegisterResponse> =
   flat("RegisterResponse");
 export const reportRequest: Codec<ReportRequest> = flat("ReportRequest");
+export const observed: Codec<Observed> = flat("Observed");
 /** The sender of Deregister is all that it says. */
 export const empty: Codec<Readonly<Record<string, never>>> = flat("Empty");

@@ -43,6 +43,11 @@ export const MOST_STATED: number = 32 * 1024 * 1024;
 /** Workloads in each list of a report. */
 export const MOST_REPORTED = 64;
 
+/** Milliseconds for which calls that came in are remembered. */
+export const OBSERVED_FOR = 3_600_000;
+/** Rows of them that a sidecar keeps. */
+export const MOST_OBSERVED = 1024;
+
 /** What one name and version take of the memory where they are kept. */
 export function statedBytes(name: string, version: string): number {
   return 64 + name.length + version.length;

@@ -94,6 +94,20 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
   RegisterRequest: [one(1, "spec", "string")],
   RegisterResponse: [one(1, "workload", "string")],
   ReportRequest: [many(1, "reached", "string"), many(2, "unreached", "string")],
+  ObservedCall: [
+    one(1, "policy", "string"),
+    one(2, "effect", "string"),
+    one(3, "peer", "string"),
+    one(4, "address", "string"),
+    one(5, "port", "uint32"),
+    one(6, "method", "string"),
+    one(7, "host", "string"),
+    one(8, "path", "string"),
+    one(9, "count", "uint64"),
+    one(10, "firstAge", "uint64"),
+    one(11, "lastAge", "uint64"),
+  ],
+  Observed: [many(1, "calls", "ObservedCall"), one(2, "dropped", "uint64")],
   Empty: [],
 };
 

@@ -5,6 +5,7 @@ import {
   empty,
   enrolRequest,
   issueResponse,
+  observed,
   registerRequest,
   registerResponse,
   renewRequest,
@@ -15,6 +16,7 @@ import type {
   DeltaRequest,
   EnrolRequest,
   IssueResponse,
+  Observed,
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
@@ -68,11 +70,12 @@ export const ENROLMENT: {
 
 export type Empty = Readonly<Record<string, never>>;
 
-/** The lease of a workload, and what its sidecar has seen of those whose leases have run out, over a certificate. */
+/** The lease of a workload, what its sidecar has seen of those whose leases have run out, and the calls that it gets, over a certificate. */
 export const REGISTRATION: {
   readonly Register: MethodDefinition<RegisterRequest, RegisterResponse>;
   readonly Deregister: MethodDefinition<Empty, Empty>;
   readonly Report: MethodDefinition<ReportRequest, Empty>;
+  readonly Observe: MethodDefinition<Observed, Empty>;
 } = {
   Register: method(
     "/wherry.push.v1.Registration/Register",
@@ -81,4 +84,5 @@ export const REGISTRATION: {
   ),
   Deregister: method("/wherry.push.v1.Registration/Deregister", empty, empty),
   Report: method("/wherry.push.v1.Registration/Report", reportRequest, empty),
+  Observe: method("/wherry.push.v1.Registration/Observe", observed, empty),
 };

@@ -38,6 +38,37 @@ export interface Condition {
 /** Computed when read, never stored. */
 export interface Status {
   readonly conditions: readonly Condition[];
+  /** Only of an AuthorizationPolicy that changes no verdict. */
+  readonly shadow?: ShadowStatus;
+}
+
+/** What a policy that changes no verdict would have done within the last hour. */
+export interface ShadowStatus {
+  readonly calls: number;
+  /** At how many sidecars. */
+  readonly sidecars: number;
+  /** RFC 3339: the first of the calls. Absent where there are none. */
+  readonly since?: string;
+  /** The most frequent first. */
+  readonly callers: readonly ShadowCaller[];
+  /** How many more there are. */
+  readonly more: number;
+}
+
+export interface ShadowCaller {
+  /** "refused", "admitted", "matched" */
+  readonly effect: string;
+  /** The principal, or "plaintext ADDRESS". */
+  readonly caller: string;
+  readonly port: number;
+  /** Absent: not HTTP. */
+  readonly method?: string;
+  /** Absent: not HTTP, or one of many paths. */
+  readonly path?: string;
+  readonly calls: number;
+  /** RFC 3339 */
+  readonly firstSeen: string;
+  readonly lastSeen: string;
 }
 
 export interface Resource<S = unknown> {

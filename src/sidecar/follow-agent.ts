@@ -31,6 +31,10 @@ export function followAgent(
     workerPool?.reports(agent.reports);
     stops.push(agent.reports.watch(() => worker.sightings()));
   }
+  if (agent.observations !== undefined) {
+    workerPool?.observations(agent.observations);
+    stops.push(agent.observations.watch(() => worker.observed()));
+  }
   stops.push(
     followJumps({
       ...followers,

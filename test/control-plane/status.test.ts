@@ -1,4 +1,6 @@
 /** Conditions follow from the store and the sidecars at the moment of reading. */
+import { systemClock } from "../../src/core/clock.ts";
+import { ObservedCalls } from "../../src/control-plane/observed/observed-calls.ts";
 import t from "tap";
 import { Catalogue } from "../../src/control-plane/push/catalogue/catalogue.ts";
 import { GATHER, startFeed } from "../../src/control-plane/push/feed.ts";
@@ -98,6 +100,7 @@ async function world(t: {
   const openStatus = makeStatusReader({
     ...{ mesh, push },
     lease: (workload) => made.leases.get(workload),
+    observed: new ObservedCalls(systemClock),
   });
   return made;
 }
@@ -215,6 +218,7 @@ void t.test("a mesh that cannot be read now can be read later", async (t) => {
   let broken = true;
   const openStatus = makeStatusReader({
     lease: () => undefined,
+    observed: new ObservedCalls(systemClock),
     mesh: {
       current: () =>
         broken
@@ -238,6 +242,7 @@ void t.test("sidecars are looked through once a list at most", async (t) => {
   const openStatus = (refused: number): ReturnType<typeof makeStatusReader> =>
     makeStatusReader({
       lease: () => undefined,
+      observed: new ObservedCalls(systemClock),
       mesh: {
         current: () => Promise.resolve({ mesh, revision: 1 }),
       },

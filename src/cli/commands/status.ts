@@ -7,6 +7,7 @@ import type { Instead } from "../../push/stand-in.ts";
 import { connectApi, withServer, type ServerOptions } from "../client.ts";
 import type { CliContext } from "../context.ts";
 import { outputOption, printOutput } from "../output.ts";
+import { plaintextText, type PlaintextStatus } from "../plaintext-text.ts";
 import { age, painter, table, type Paint } from "../table.ts";
 
 /** The response of `GET /status`. */
@@ -32,14 +33,31 @@ interface MeshStatus {
 /** Workloads that are shown with the reason. */
 const MOST_UNCONFIRMED = 20;
 
+type StatusOptions = ServerOptions & {
+  readonly output?: string;
+  readonly plaintext?: boolean;
+};
+
 export function registerStatus(program: Command, context: CliContext): void {
   withServer(program.command("status"))
     .description(
       "show each sidecar: config in force, refused config with the reason, certificate, age of config",
     )
+    .option(
+      "--plaintext",
+      "show callers that still come in plaintext to PERMISSIVE ports",
+    )
     .addOption(outputOption("json"))
-    .action(async (options: ServerOptions & { readonly output?: string }) => {
+    .action(async (options: StatusOptions) => {
       const api = await connectApi(context, options);
+      if (options.plaintext === true) {
+        const response = await api.call("GET", "/status/plaintext");
+        const seen = response.body as PlaintextStatus;
+        printOutput(context, options, seen, () =>
+          plaintextText(seen, painter(context.colours)),
+        );
+        return;
+      }
       const { body } = await api.call("GET", "/status");
       const status = body as MeshStatus;
       printOutput(context, options, status, () =>

@@ -4,6 +4,7 @@ import type { LoopDelay } from "../loop-delay.ts";
 import type { Logger } from "../../core/log.ts";
 import type { MeshSource } from "../push/catalogue/mesh-view.ts";
 import type { ApiMeters } from "../meters.ts";
+import type { ObservedCalls } from "../observed/observed-calls.ts";
 import type { PushStatus } from "../push/status.ts";
 import type { Unconfirmed } from "../registry/lease.ts";
 import type { OpenStatus } from "../status.ts";
@@ -33,6 +34,8 @@ export interface ApiOptions {
   isLeased(namespace: string, name: string): boolean;
   /** Workloads whose leases have run out, by "NAMESPACE/NAME". */
   unconfirmed(): Promise<readonly (readonly [string, Unconfirmed])[]>;
+  /** The calls that sidecars have seen come in. */
+  readonly observed: ObservedCalls;
   readonly push: PushStatus;
   readonly acceptance: Acceptance;
   /** Refuses to respond as ready before this says so. */

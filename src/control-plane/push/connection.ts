@@ -16,6 +16,7 @@ import type {
   RegisterRequest,
   RegisterResponse,
   RenewRequest,
+  Observed,
   ReportRequest,
 } from "../../push/messages.ts";
 import { LONGEST_REQUEST } from "../../push/names.ts";
@@ -39,6 +40,7 @@ export interface Handlers {
   readonly register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   readonly deregister: handleUnaryCall<Empty, Empty>;
   readonly report: handleUnaryCall<ReportRequest, Empty>;
+  readonly observe: handleUnaryCall<Observed, Empty>;
 }
 
 interface ConnectionLimits {
@@ -100,6 +102,7 @@ export function serveConnection(
     Register: handlers.register,
     Deregister: handlers.deregister,
     Report: handlers.report,
+    Observe: handlers.observe,
   });
   const injector = server.createConnectionInjector(
     ServerCredentials.createInsecure(),
@@ -127,5 +130,6 @@ export function strangerHandlers(
     register: refuse,
     deregister: refuse,
     report: refuse,
+    observe: refuse,
   };
 }

@@ -25,6 +25,7 @@ import { GATHER, startFeed, type Feed, type GatherOptions } from "./feed.ts";
 import { failureOf, parseJson, unary } from "./grpc.ts";
 import { openLearned } from "./learned/learned.ts";
 import { listen, type Caller } from "./listener.ts";
+import { ObservedCalls } from "../observed/observed-calls.ts";
 import type { Peer } from "./peer.ts";
 import { Sidecars } from "./sidecars.ts";
 import type { PushStatus } from "./status.ts";
@@ -58,6 +59,8 @@ export interface PushServer extends PushStatus {
   readonly sidecars: number;
   /** What is pushed from. */
   readonly mesh: MeshSource;
+  /** The calls that sidecars have seen come in. */
+  readonly observed: ObservedCalls;
   /** Lets sidecars that know another store, or a later revision, go on with this one. Throws UserError where `storeId` is not this store's. */
   accept(storeId: string): Promise<void>;
   close(): Promise<void>;
@@ -69,6 +72,7 @@ export async function startPushServer(
 ): Promise<PushServer> {
   const { store, registry, clock, logger, meters } = options;
   const acceptance = await openAcceptance(store);
+  const observed = new ObservedCalls(clock);
   const learned = await openLearned({
     ...{ store, clock, logger },
     exists: (service) => feed.catalogue.get(`Service/${service}`) !== undefined,
@@ -99,7 +103,7 @@ export async function startPushServer(
     clock,
     logger,
     onConnection: (socket, caller, arrived) =>
-      serve(socket, caller, options, { sidecars, feed, arrived }),
+      serve(socket, caller, options, { sidecars, feed, observed, arrived }),
   });
 
   return {
@@ -108,6 +112,7 @@ export async function startPushServer(
       return sidecars.connected;
     },
     mesh: feed,
+    observed,
     status: () => sidecars.status(),
     sidecar: (namespace, name) => sidecars.sidecar(namespace, name),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
@@ -172,6 +177,7 @@ function servePeer(
 interface Pushed {
   readonly sidecars: Sidecars;
   readonly feed: Feed;
+  readonly observed: ObservedCalls;
   /** To be called once the sidecar has its first config. */
   readonly arrived: () => void;
 }
@@ -246,8 +252,8 @@ function renewing(
 function peerCalls(
   peer: Peer,
   options: PushServerOptions,
-  { sidecars, feed }: Pushed,
-): Pick<Handlers, "renew" | "register" | "deregister" | "report"> {
+  { sidecars, feed, observed }: Pushed,
+): Pick<Handlers, "renew" | "register" | "deregister" | "report" | "observe"> {
   const { registry, enrolment, meters } = options;
   return {
     renew: renewing(peer, options, (csr) => enrolment.renew(peer, csr)),
@@ -268,6 +274,10 @@ function peerCalls(
       registry.report(peer, request, (workload) =>
         sidecars.has(peer, feed.catalogue.get(workloadName(workload))),
       );
+      return Promise.resolve({});
+    }),
+    observe: unary((request) => {
+      observed.report(peer, request);
       return Promise.resolve({});
     }),
   };

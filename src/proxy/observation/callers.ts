@@ -8,6 +8,8 @@ import type { ObservedCall } from "../../push/messages.ts";
 const MOST_CALLERS = 512;
 /** Distinct paths of one caller, port and method; the others are counted together. */
 const MOST_PATHS = 16;
+/** Characters of a path that is named: what is longer is counted with the others. */
+const LONGEST_PATH = 256;
 /** Rows in all. */
 const MOST_ROWS = 2048;
 
@@ -120,7 +122,10 @@ export class Callers {
 
   /** A path that finds no room is counted with the others that found none, as "". */
   #addRow({ paths }: Calls, path: string, host: string): void {
-    const isFull = paths.size >= MOST_PATHS || this.#rows >= MOST_ROWS;
+    const isFull =
+      paths.size >= MOST_PATHS ||
+      this.#rows >= MOST_ROWS ||
+      path.length > LONGEST_PATH;
     const key = isFull ? "" : path;
     const row = paths.get(key);
     if (row !== undefined) {

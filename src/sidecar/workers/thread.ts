@@ -77,6 +77,9 @@ async function run(data: ThreadData): Promise<void> {
   clock.every(LOOK_AGAIN, () => {
     const sightings = worker.sightings();
     if (sightings.length > 0) post({ kind: "sighted", sightings });
+    const observed = worker.observed();
+    if (observed.calls.length + observed.dropped > 0)
+      post({ kind: "observed", observed });
   });
   const answer = async (
     question: Question & { number: number },

@@ -1,6 +1,11 @@
 /** The main thread's side of the other workers: starts them, hands them what they serve by, asks them, and ends them. */
 import { Worker } from "node:worker_threads";
-import type { Peers, SharedConfig, SharedReports } from "../../agent/agent.ts";
+import type {
+  Peers,
+  SharedConfig,
+  SharedObservations,
+  SharedReports,
+} from "../../agent/agent.ts";
 import type { SharedLookups } from "../../agent/interest/lookups.ts";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
@@ -43,6 +48,7 @@ export interface WorkerPool extends Peers {
   lookups(lookups: SharedLookups): void;
   /** Takes what the threads have seen. */
   reports(reports: SharedReports): void;
+  observations(observations: SharedObservations): void;
   level(level: string): void;
   metrics(): Promise<readonly string[]>;
   clusters(): Promise<readonly ClustersView[]>;
@@ -128,6 +134,9 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     reports(reports) {
       for (const member of members) member.reports = reports;
     },
+    observations(observations) {
+      for (const member of members) member.observations = observations;
+    },
     level: (level) => tell({ tell: "level", level }),
     ...viewsOf(all),
     ...stepsOf(all),
@@ -195,6 +204,7 @@ class Member {
   readonly active = { inbound: 0, outbound: 0 };
   lookups: SharedLookups | undefined;
   reports: SharedReports | undefined;
+  observations: SharedObservations | undefined;
   readonly #options: WorkerPoolOptions;
   readonly #worker: number;
   readonly #onLost: (error: Error) => void;
@@ -294,6 +304,9 @@ class Member {
         return;
       case "sighted":
         this.reports?.tell(message.sightings);
+        return;
+      case "observed":
+        this.observations?.tell(message.observed);
         return;
       case "active":
         this.active.inbound = message.active.inbound;

@@ -1,4 +1,5 @@
 /** An API over a memory store, with sidecars of the test's making. */
+import { ObservedCalls } from "../../../src/control-plane/observed/observed-calls.ts";
 import type {
   InjectOptions,
   LightMyRequestResponse as Response,
@@ -155,8 +156,10 @@ export async function rig(
   });
   t.teardown(() => feed.close());
   const { trust, rotation } = await trustFor(t, { store, clock, push });
+  const observed = new ObservedCalls(clock);
   const options: ApiOptions = {
     store,
+    observed,
     storeKind: "memory",
     clock,
     logger: silentLogger,
@@ -166,7 +169,7 @@ export async function rig(
     enrolmentAddress: () => "127.0.0.1:15012",
     mesh: feed,
     openStatus: makeStatusReader({
-      ...{ mesh: feed, push },
+      ...{ mesh: feed, push, observed },
       lease: () => undefined,
     }),
     checkInPlace: (resources) =>

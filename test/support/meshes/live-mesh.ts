@@ -13,7 +13,12 @@ import {
 import { systemClock } from "../../../src/core/clock.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import type { Snapshot } from "../../../src/policy/snapshot.ts";
-import { startSidecar, type Sidecar } from "../../../src/sidecar/sidecar.ts";
+import {
+  startSidecar,
+  type BoundPorts,
+  type Sidecar,
+} from "../../../src/sidecar/sidecar.ts";
+import type { WorkloadSpec } from "../../../src/resources/workload/schema.ts";
 import { kindNamed } from "../../../src/resources/registry.ts";
 import type { Condition, Resource } from "../../../src/resources/envelope.ts";
 import { eventually } from "../peers/call.ts";
@@ -40,11 +45,19 @@ export interface LiveMesh {
   /** A token for `NAMESPACE/ACCOUNT` and the address to take it to. */
   token(account: string): Promise<{ text: string; address: string }>;
   /** A sidecar of `NAMESPACE/ACCOUNT` that has its certificate and the config of now. */
-  sidecar(account: string): Promise<LiveSidecar>;
+  sidecar(account: string, beside?: Beside): Promise<LiveSidecar>;
+}
+
+/** The application that the sidecar stands beside. */
+export interface Beside {
+  /** Port "http", on loopback. It is published, and registered as a Workload. */
+  readonly appPort: number;
 }
 
 export interface LiveSidecar {
   readonly sidecar: Sidecar;
+  /** The port that callers without a sidecar reach the application by. */
+  readonly published: number;
   readonly outbound: number;
   /** Resolves once the sidecar serves what the store holds now. */
   settled(): Promise<Snapshot>;
@@ -125,24 +138,32 @@ export async function withLiveMesh(
         text: await tokenFor(account),
         address: controlPlane.pushAddress,
       }),
-      async sidecar(account) {
+      async sidecar(account, beside) {
         const [namespace = "", serviceAccount = ""] = account.split("/");
         const text = await tokenFor(account);
+        let bound: BoundPorts | undefined;
         const agent = await startAgent({
           controlPlane: controlPlane.pushAddress,
           stateDirectory: join(directory, `${namespace}-${serviceAccount}`),
           token: text,
           name: `${serviceAccount}-1`,
           version: "1.2.3",
+          workload: () =>
+            beside && workloadOf(beside.appPort, bound?.link ?? 0),
           clock: systemClock,
           logger: silentLogger,
         });
         const sidecar = await startSidecar({
-          agent: () => Promise.resolve(agent),
+          agent: (ports) => {
+            bound = ports;
+            return Promise.resolve(agent);
+          },
           host: "127.0.0.1",
           metricsHost: "127.0.0.1",
           ports: { outbound: 0, link: 0, admin: 0, metrics: 0 },
-          appPorts: [],
+          appPorts: beside === undefined ? [] : [beside.appPort],
+          publish:
+            beside === undefined ? [] : [{ port: 0, appPort: beside.appPort }],
           accessLog: "none",
         });
         sidecars.push(sidecar);
@@ -159,7 +180,9 @@ export async function withLiveMesh(
           return snapshot;
         };
         await settled();
-        return { sidecar, outbound: sidecar.ports.outbound ?? 0, settled };
+        const [published = 0] = sidecar.ports.published.values();
+        const outbound = sidecar.ports.outbound ?? 0;
+        return { sidecar, outbound, published, settled };
       },
     });
   } finally {
@@ -167,6 +190,15 @@ export async function withLiveMesh(
     await controlPlane.close();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+function workloadOf(appPort: number, link: number): WorkloadSpec {
+  return {
+    address: "127.0.0.1",
+    ports: { http: appPort },
+    link: { port: link },
+    ttl: "15s",
+  };
 }
 
 /** The newest revision of anything that is pushed. */

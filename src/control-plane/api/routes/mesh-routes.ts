@@ -19,6 +19,7 @@ import {
   type AcceptBody,
   type StoreBody,
 } from "../schemas.ts";
+import { addObservedRoutes } from "./observed-routes.ts";
 import { addSidecarRoutes } from "./sidecar-routes.ts";
 import { addTokenRoutes } from "./token-routes.ts";
 
@@ -28,6 +29,7 @@ export function addMeshRoutes(api: Api, options: ApiOptions): void {
   addStore(api, options);
   addHealth(api, options);
   addSidecarRoutes(api, options);
+  addObservedRoutes(api, options);
 }
 
 function addStatus(api: Api, options: ApiOptions): void {

@@ -56,7 +56,7 @@ const ALLOWED: Readonly<
 /** The same of operations, so that none changes hands unseen: the first that matches. */
 const CALLERS: readonly (readonly [RegExp, string])[] = [
   [/^GET \/(livez|readyz|metrics|openapi\.json)$/, "anybody"],
-  [/^GET \/(status|store)$/, "any-token"],
+  [/^GET \/(status|status\/plaintext|store)$/, "any-token"],
   [/^GET \/apis\/[^ ]*\/meshes(\/\{name\})?$/, "any-token"],
   [/^(POST|PUT|PATCH|DELETE) \/apis\/[^ ]*\/meshes/, "mesh-writers"],
   [/^GET \/apis\/[^ ]*\/namespaces\/\{namespace\}\//, "namespace-readers"],

@@ -1,0 +1,66 @@
+/** What sidecars have seen come in: the callers that still come in plaintext. */
+import Type, { type TSchema } from "typebox";
+import { CLOSED } from "../../../resources/schema-parts.ts";
+import { plaintextCallers } from "../../observed/views.ts";
+import type { Api } from "../api.ts";
+import { answers } from "../documentation.ts";
+import { sendLong } from "../long-list.ts";
+import type { ApiOptions } from "../options.ts";
+import { refusal } from "../rights/access.ts";
+import { principalOf } from "../rights/authentication.ts";
+import { NO_QUERY } from "./route-parts.ts";
+
+const WALL = Type.Integer({ description: "milliseconds since the Unix epoch" });
+
+/** The shape of PlaintextCaller in control-plane/observed/views.ts. */
+const PLAINTEXT_STATUS: TSchema = Type.Object(
+  {
+    now: WALL,
+    callers: Type.Array(
+      Type.Object(
+        {
+          namespace: Type.String({ description: "of the workload called" }),
+          workload: Type.String({ description: "its name" }),
+          address: Type.String({ description: "of the caller" }),
+          port: Type.Integer({ description: "of the application" }),
+          calls: Type.Integer(),
+          first: WALL,
+          last: WALL,
+        },
+        CLOSED,
+      ),
+    ),
+  },
+  CLOSED,
+);
+
+export function addObservedRoutes(
+  api: Api,
+  { observed, mesh, clock }: ApiOptions,
+): void {
+  api.get(
+    "/status/plaintext",
+    {
+      config: { callers: "any-token", long: true },
+      schema: {
+        tags: ["mesh"],
+        operationId: "getPlaintextCallers",
+        summary:
+          "Callers without a certificate within the last hour, of ports that take mTLS as well (PERMISSIVE)",
+        querystring: NO_QUERY,
+        response: answers({ 200: PLAINTEXT_STATUS }, 429),
+      },
+    },
+    async (request, reply) => {
+      const principal = principalOf(request);
+      const { mesh: view } = await mesh.current();
+      const callers = plaintextCallers(
+        observed,
+        view,
+        ({ namespace }) => refusal(principal, "read", namespace) === undefined,
+      );
+      const body = { now: clock.wall(), callers };
+      return sendLong(reply, body, "callers", clock);
+    },
+  );
+}
