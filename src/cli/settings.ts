@@ -1,4 +1,5 @@
 /** Where a flag's value comes from when it is not on the command line: its environment variable, then the `--config` file. */
+import type { SpanProtocol } from "../telemetry/exporter.ts";
 import type { Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { Option, type Command } from "commander";
@@ -99,17 +100,62 @@ function configValue(file: string, known: Option, value: unknown): unknown {
 export function otlpEndpointOption(what: string): Option {
   return option(
     "--otlp-endpoint <url>",
-    `collector for ${what} (OTLP over HTTP); default: OTEL_EXPORTER_OTLP_ENDPOINT`,
+    `collector for ${what} (OTLP); default: OTEL_EXPORTER_OTLP_ENDPOINT`,
   );
 }
 
 /** The collector's base address; undefined where spans are not wanted. */
 export function otlpEndpointOf(
   { otlpEndpoint }: { readonly otlpEndpoint?: string },
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
 ): string | undefined {
   const endpoint = otlpEndpoint ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"];
   return endpoint === "" ? undefined : endpoint;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where spans go, and how; undefined where they are not wanted. Zipkin's endpoint is preferred where both are given. */
+export function spanDestination(
+  options: {
+    readonly otlpEndpoint?: string;
+    readonly otlpProtocol?: string;
+    readonly zipkinEndpoint?: string;
+  },
+  environment: Environment,
+): { readonly endpoint: string; readonly protocol: SpanProtocol } | undefined {
+  const zipkin =
+    options.zipkinEndpoint ??
+    (options.otlpEndpoint === undefined
+      ? environment["OTEL_EXPORTER_ZIPKIN_ENDPOINT"]
+      : undefined);
+  if (zipkin !== undefined && zipkin !== "") {
+    if (options.otlpEndpoint !== undefined)
+      throw new UserError(
+        "specify either --otlp-endpoint or --zipkin-endpoint, not both",
+      );
+    return {
+      endpoint: urlOf("--zipkin-endpoint", zipkin),
+      protocol: "zipkin",
+    };
+  }
+  const endpoint = otlpEndpointOf(options, environment);
+  if (endpoint === undefined) return undefined;
+  const protocol =
+    options.otlpProtocol ??
+    (environment["OTEL_EXPORTER_OTLP_PROTOCOL"] || "http/protobuf");
+  if (protocol !== "http/protobuf" && protocol !== "grpc")
+    throw new UserError(
+      `invalid --otlp-protocol "${protocol}": expected http/protobuf or grpc`,
+    );
+  return { endpoint, protocol };
+}
+
+function urlOf(flag: string, text: string): string {
+  if (/^https?:$/.test(URL.parse(text)?.protocol ?? "")) return text;
+  throw new UserError(
+    `invalid ${flag} "${text}": expected a URL with http or https`,
+  );
 }
 
 /** A TCP port from text. */

@@ -48,6 +48,8 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly accessLog: string;
   readonly accessLogFile?: string;
   readonly otlpEndpoint?: string;
+  readonly otlpProtocol?: string;
+  readonly zipkinEndpoint?: string;
   readonly drainTimeout: string;
   readonly exitWith?: string;
   readonly maxConfigBytes?: string;
@@ -309,6 +311,18 @@ function withTraffic(command: Command): Command {
       ),
     )
     .addOption(otlpEndpointOption("spans"))
+    .addOption(
+      option(
+        "--otlp-protocol <protocol>",
+        "http/protobuf or grpc; default: OTEL_EXPORTER_OTLP_PROTOCOL, else http/protobuf",
+      ),
+    )
+    .addOption(
+      option(
+        "--zipkin-endpoint <url>",
+        "where Zipkin takes spans, http://HOST:9411/api/v2/spans, in place of a collector; default: OTEL_EXPORTER_ZIPKIN_ENDPOINT",
+      ),
+    )
     .addOption(
       option(
         "--max-config-bytes <bytes>",

@@ -302,6 +302,7 @@ function sidecarArguments(
     ...["--admin-port", String(ports.admin)],
     ...["--metrics-port", String(ports.metrics)],
     ...["--otlp-endpoint", `http://127.0.0.1:${shop.ports.control}`],
+    ...["--otlp-protocol", "http/protobuf"],
     ...(instance.service === "web"
       ? ["--publish", `${shop.ports.web}=${ports.application}`]
       : []),

@@ -1,20 +1,23 @@
 /**
- * Gathers ended spans into messages of OTLP in protobuf, which the OpenTelemetry SDK's exporter sends over HTTP, and again where that
- * fails and may be tried again.
+ * Gathers ended spans into messages that a transport sends: OTLP by HTTP or by gRPC, or Zipkin's JSON.
  *
- * The SDK is loaded when `start` is called, after readiness; spans that end before wait in a bounded queue.
+ * The transport is loaded when `start` is called, after readiness, and no other is; spans that end before wait in a bounded queue.
  */
 import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
-import { withoutFinalSlashes } from "../core/text/url.ts";
-import type { SpanBatch } from "./otlp.ts";
+import type { SpanBatch, SpanTransport } from "./span-transport.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 
+/** "http/protobuf" and "grpc" are OTLP, as OTEL_EXPORTER_OTLP_PROTOCOL names them. */
+export type SpanProtocol = "http/protobuf" | "grpc" | "zipkin";
+
 export interface SpanExporterOptions {
-  /** The collector's base address, "http://127.0.0.1:4318". */
+  /** The collector's base address, "http://127.0.0.1:4318"; of Zipkin, where it takes spans: ".../api/v2/spans". */
   readonly endpoint: string;
+  /** "http/protobuf" unless given. */
+  readonly protocol?: SpanProtocol | undefined;
   /** Resource attributes: service.name, service.namespace, service.instance.id. Asked for when the SDK is loaded. */
   readonly resource: () => Attributes;
   readonly logger: Logger;
@@ -66,8 +69,9 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
       else if (running?.record(span) !== true) dropped += 1;
     },
     start() {
-      starting ??= loadSdk(options).then(
-        (loaded) => {
+      starting ??= loadTransport(options).then(
+        (transport) => {
+          const loaded = runWith(transport, options);
           running = loaded;
           for (const span of waiting.splice(0)) loaded.record(span);
         },
@@ -75,7 +79,7 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
         (error: unknown) =>
           options.logger.error(
             { error: messageOf(error) },
-            "no spans are sent: the OpenTelemetry SDK does not start",
+            "no spans are sent: the exporter does not start",
           ),
       );
       return starting;
@@ -94,37 +98,28 @@ export function makeSpanExporter(options: SpanExporterOptions): SpanExporter {
   };
 }
 
-/** Where a collector takes spans, from its base address: as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
-export function tracesUrl(endpoint: string): string {
-  return `${withoutFinalSlashes(endpoint)}/v1/traces`;
+async function loadTransport({
+  endpoint,
+  protocol,
+  clock,
+  resource,
+}: SpanExporterOptions): Promise<SpanTransport> {
+  const options = { endpoint, clock, resource: resource() };
+  if (protocol === "zipkin")
+    return (await import("./zipkin.ts")).zipkinTransport(options);
+  return protocol === "grpc"
+    ? (await import("./otlp-grpc.ts")).otlpGrpcTransport(options)
+    : (await import("./otlp-http.ts")).otlpHttpTransport(options);
 }
 
-async function loadSdk(options: SpanExporterOptions): Promise<Running> {
-  const [sdk, { makeSpanBatch }] = await Promise.all([
-    import("./sdk.ts"),
-    import("./otlp.ts"),
-  ]);
-  const resource = options.resource();
-  const delegate = sdk.createOtlpHttpExportDelegate<SpanBatch, unknown>(
-    sdk.convertLegacyHttpOptions(
-      { url: tracesUrl(options.endpoint), timeoutMillis: 5000 },
-      "TRACES",
-      "v1/traces",
-      { "Content-Type": "application/x-protobuf" },
-    ),
-    {
-      serializeRequest: (batch) => batch.message(),
-      deserializeResponse: (octets) =>
-        sdk.ProtobufTraceSerializer.deserializeResponse(octets),
-    },
-    "otlp_http_span_exporter",
-    { name: "span", countItems: ({ spans }) => spans },
-    undefined,
-  );
+function runWith(
+  transport: SpanTransport,
+  options: SpanExporterOptions,
+): Running {
   const told = tellOfLosses(options.logger);
   const idle: SpanBatch[] = [];
   const underWay = { spans: 0, octets: 0 };
-  let batch = makeSpanBatch(resource);
+  let batch = transport.makeBatch();
   let cancel: Cancel | undefined;
 
   const send = (): void => {
@@ -133,10 +128,10 @@ async function loadSdk(options: SpanExporterOptions): Promise<Running> {
     if (batch.spans === 0) return;
     const sent = batch;
     const { spans, octets } = sent;
-    batch = idle.pop() ?? makeSpanBatch(resource);
+    batch = idle.pop() ?? transport.makeBatch();
     underWay.spans += spans;
     underWay.octets += octets;
-    delegate.export(sent, ({ error }) => {
+    transport.send(sent, (error) => {
       underWay.spans -= spans;
       underWay.octets -= octets;
       told(spans, error);
@@ -159,7 +154,7 @@ async function loadSdk(options: SpanExporterOptions): Promise<Running> {
     },
     async shutdown() {
       send();
-      await delegate.shutdown();
+      await transport.shutdown();
     },
   };
 }

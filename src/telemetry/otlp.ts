@@ -4,6 +4,7 @@
  */
 import { createTraceState, type Attributes } from "@opentelemetry/api";
 import { memo } from "../core/memo.ts";
+import type { SpanBatch } from "./span-transport.ts";
 import type { AttributeValue, SpanRecord } from "./tracing.ts";
 
 /** Bytes of a new batch's message. */
@@ -32,17 +33,7 @@ const IS_REMOTE = 0x200;
 /** Bytes of the longest text whose message has a length of one byte. */
 const SHORT = 125;
 
-export interface SpanBatch {
-  readonly spans: number;
-  /** Bytes of the message, so far. */
-  readonly octets: number;
-  add(span: SpanRecord): void;
-  /** An ExportTraceServiceRequest of all of them. Good until the batch is cleared. */
-  message(): Uint8Array;
-  clear(): void;
-}
-
-/** A batch of the spans of one resource. */
+/** A batch of the spans of one resource: its message is an ExportTraceServiceRequest. */
 export function makeSpanBatch(resource: Attributes): SpanBatch {
   const own = new Writer(256);
   for (const [key, value] of Object.entries(resource))

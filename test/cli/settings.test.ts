@@ -9,6 +9,7 @@ import {
   option,
   pairsOf,
   portOf,
+  spanDestination,
 } from "../../src/cli/settings.ts";
 
 /** The values that a command with a few options of each sort ends up with. */
@@ -117,5 +118,54 @@ void t.test("ports, pairs and addresses", (t) => {
   t.strictSame(addressOf("--a", "[::1]:0"), { host: "::1", port: 0 });
   for (const text of ["::1:80", "host", "host:", ":80", "[::1]", "h:99999"])
     t.throws(() => addressOf("--a", text), { name: "UserError" }, text);
+  t.end();
+});
+
+void t.test("where spans go, and how", (t) => {
+  const otlp = "http://127.0.0.1:4318";
+  const zipkin = "http://127.0.0.1:9411/api/v2/spans";
+  for (const [options, environment, expected] of [
+    [{}, {}, undefined],
+    [{ otlpEndpoint: "" }, {}, undefined],
+    [{}, { OTEL_EXPORTER_OTLP_ENDPOINT: otlp }, [otlp, "http/protobuf"]],
+    [{ otlpEndpoint: otlp, otlpProtocol: "grpc" }, {}, [otlp, "grpc"]],
+    [
+      { otlpEndpoint: otlp },
+      { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" },
+      [otlp, "grpc"],
+    ],
+    [
+      { otlpEndpoint: otlp },
+      { OTEL_EXPORTER_OTLP_PROTOCOL: "" },
+      [otlp, "http/protobuf"],
+    ],
+    [{ zipkinEndpoint: zipkin }, {}, [zipkin, "zipkin"]],
+    [{}, { OTEL_EXPORTER_ZIPKIN_ENDPOINT: zipkin }, [zipkin, "zipkin"]],
+    [
+      { otlpEndpoint: otlp },
+      { OTEL_EXPORTER_ZIPKIN_ENDPOINT: zipkin },
+      [otlp, "http/protobuf"],
+    ],
+    [
+      { zipkinEndpoint: zipkin },
+      { OTEL_EXPORTER_OTLP_ENDPOINT: otlp },
+      [zipkin, "zipkin"],
+    ],
+  ] as const) {
+    const [endpoint, protocol] = expected ?? [];
+    t.strictSame(
+      spanDestination(options, environment),
+      expected === undefined ? undefined : { endpoint, protocol },
+    );
+  }
+  for (const [options, message] of [
+    [
+      { otlpEndpoint: otlp, otlpProtocol: "http/json" },
+      /http\/protobuf or grpc/,
+    ],
+    [{ otlpEndpoint: otlp, zipkinEndpoint: zipkin }, /not both/],
+    [{ zipkinEndpoint: "127.0.0.1:9411" }, /expected a URL/],
+  ] as const)
+    t.throws(() => spanDestination(options, {}), message);
   t.end();
 });

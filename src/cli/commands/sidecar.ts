@@ -35,7 +35,7 @@ import {
   type SpanExporter,
 } from "../../telemetry/exporter.ts";
 import { untilStopped, type CliContext } from "../context.ts";
-import { otlpEndpointOf, pairsOf } from "../settings.ts";
+import { pairsOf, spanDestination } from "../settings.ts";
 import {
   withSidecarOptions,
   type SidecarCommandOptions,
@@ -342,10 +342,10 @@ function exporterOf(
   logger: Logger,
   agent: () => Agent | undefined,
 ): SpanExporter | undefined {
-  const endpoint = otlpEndpointOf(options, context.environment);
-  if (endpoint === undefined) return undefined;
+  const destination = spanDestination(options, context.environment);
+  if (destination === undefined) return undefined;
   return makeSpanExporter({
-    endpoint,
+    ...destination,
     logger,
     clock: context.clock,
     resource: () => {

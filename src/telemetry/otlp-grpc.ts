@@ -1,0 +1,78 @@
+/** Spans by OTLP over gRPC: the same messages, which OpenTelemetry's exporter sends through gRPC's own library. */
+import {
+  createEmptyMetadata,
+  createInsecureCredentials,
+  createOtlpGrpcExportDelegate,
+  createSslCredentials,
+} from "@opentelemetry/otlp-grpc-exporter-base";
+import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
+import {
+  SEND_WITHIN,
+  type SpanBatch,
+  type SpanTransport,
+  type TransportOptions,
+} from "./span-transport.ts";
+import { makeSpanBatch } from "./otlp.ts";
+
+/** Exports at once; the exporter bounds the spans of all of them. */
+const CONCURRENT = 30;
+
+/** "http://…" is plaintext, "https://…" is TLS with the roots of Node. */
+export function otlpGrpcTransport({
+  endpoint,
+  resource,
+}: TransportOptions): SpanTransport {
+  const { host, protocol } = new URL(endpoint);
+  const delegate = createOtlpGrpcExportDelegate<SpanBatch, unknown>(
+    {
+      url: host,
+      timeoutMillis: SEND_WITHIN,
+      concurrencyLimit: CONCURRENT,
+      compression: "none",
+      credentials: () =>
+        protocol === "http:"
+          ? createInsecureCredentials()
+          : createSslCredentials(),
+      metadata() {
+        const metadata = createEmptyMetadata();
+        for (const [key, value] of headersOf(
+          process.env["OTEL_EXPORTER_OTLP_HEADERS"] ?? "",
+        ))
+          metadata.set(key, value);
+        return metadata;
+      },
+    },
+    {
+      serializeRequest: (batch) => batch.message(),
+      deserializeResponse: (octets) =>
+        ProtobufTraceSerializer.deserializeResponse(octets),
+    },
+    "otlp_grpc_span_exporter",
+    { name: "span", countItems: ({ spans }) => spans },
+    undefined,
+    "TraceExportService",
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+  );
+  return {
+    makeBatch: () => makeSpanBatch(resource),
+    send: (batch, done) => delegate.export(batch, ({ error }) => done(error)),
+    shutdown: () => delegate.shutdown(),
+  };
+}
+
+/** "key=value,key2=value2", as OpenTelemetry's variables have headers; values may be percent-encoded. */
+function headersOf(text: string): [string, string][] {
+  return text.split(",").flatMap((pair): [string, string][] => {
+    const equals = pair.indexOf("=");
+    const key = pair.slice(0, Math.max(0, equals)).trim().toLowerCase();
+    return key === "" ? [] : [[key, decoded(pair.slice(equals + 1).trim())]];
+  });
+}
+
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
