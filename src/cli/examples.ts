@@ -63,6 +63,11 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   "store show": ["wherry store show"],
   "store accept": ["wherry store accept 271a8757-0f48-4406-b4db-a8dc3fa371db"],
+  audit: [
+    "wherry audit --since 2h",
+    "wherry audit --kind httproute -n shop -o wide",
+    "wherry audit --by ApiToken/9b2e4f6a-0f48-4406-b4db-a8dc3fa371db -o json",
+  ],
   trace: ["wherry trace", "wherry trace --list", "wherry trace 5029d37a"],
   "demo list": ["wherry demo list"],
   "demo start": ["wherry demo start payments-v1-1"],

@@ -34,6 +34,7 @@ const COMMANDS: Readonly<
   token: async () => (await import("./commands/token.ts")).registerToken,
   ca: async () => (await import("./commands/ca.ts")).registerCa,
   store: async () => (await import("./commands/store.ts")).registerStore,
+  audit: async () => (await import("./commands/audit.ts")).registerAudit,
   trace: async () => (await import("./commands/trace.ts")).registerTrace,
   demo: async () => (await import("./commands/demo.ts")).registerDemo,
   intercept: async () =>

@@ -5,6 +5,7 @@ import { hashSecret, makeSecret } from "../push/token.ts";
 import { OWN_GROUP } from "../resources/kind.ts";
 import type { Resource } from "../resources/envelope.ts";
 import { ENROLMENT_TOKEN } from "./enrolment/enrolment-token.ts";
+import type { Author } from "./audit/audit.ts";
 import type { Store } from "./store/store.ts";
 
 /** A kind of the store alone: no API path leads to it and it is never pushed. */
@@ -53,6 +54,7 @@ export async function createApiToken(
   store: Store,
   clock: Clock,
   request: ApiTokenRequest,
+  author?: Author,
 ): Promise<MadeToken> {
   const id = randomUUID();
   const secret = makeSecret();
@@ -66,7 +68,7 @@ export async function createApiToken(
     ...expiry,
   };
   await sweepTokens(store, clock);
-  await store.put(record(id, spec), "absent");
+  await store.put(record(id, spec), "absent", author);
   return { id, token: `${PREFIX}.${id}.${secret}`, ...expiry };
 }
 
@@ -132,10 +134,11 @@ export async function revokeToken(
   store: Store,
   kind: TokenKind,
   id: string,
+  author?: Author,
 ): Promise<boolean> {
   const key = { kind, namespace: "", name: id };
   if ((await store.get(key)) === undefined) return false;
-  await store.remove(key);
+  await store.remove(key, undefined, author);
   return true;
 }
 

@@ -66,6 +66,7 @@ void t.test(
 const BY_DATES: Readonly<Record<string, string>> = {
   "agent/files/file-certificate.ts": "a certificate's dates",
   "agent/files/file-config.ts": "when a file was written",
+  "cli/commands/audit.ts": "dates that were written down",
   "cli/commands/get.ts": "an age, to be read",
   "cli/commands/sidecar.ts": "an age, to be read",
   "control-plane/authority/authority.ts": "a certificate's dates",

@@ -4,6 +4,7 @@ import { timestamp, type Clock } from "../../core/clock.ts";
 import { formatToken, hashSecret, makeSecret } from "../../push/token.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
 import { OWN_GROUP } from "../../resources/kind.ts";
+import type { Author } from "../audit/audit.ts";
 import type { Store } from "../store/store.ts";
 
 /** A kind of the store alone: the API does not show it and it is never pushed. */
@@ -63,6 +64,7 @@ export async function createEnrolmentToken(
   store: Store,
   clock: Clock,
   options: EnrolmentTokenOptions,
+  author?: Author,
 ): Promise<{
   readonly id: string;
   readonly text: string;
@@ -85,6 +87,7 @@ export async function createEnrolmentToken(
       usesLeft: options.uses,
     }),
     "absent",
+    author,
   );
   const text = formatToken({
     id,

@@ -9,9 +9,10 @@ import { tokenBucket, type TokenBucket } from "../../core/token-bucket.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import { readCsr } from "../../identity/csr.ts";
 import type { SignedBundle } from "../../identity/trust-bundle.ts";
-import { formatSpiffeId } from "../../identity/spiffe.ts";
 import { signedTrust } from "../../push/codec.ts";
+import { formatSpiffeId, parseSpiffeId } from "../../identity/spiffe.ts";
 import type { EnrolRequest, IssueResponse } from "../../push/messages.ts";
+import { parseToken } from "../../push/token.ts";
 import { isKind } from "../../resources/kind.ts";
 import {
   MESH,
@@ -20,6 +21,7 @@ import {
   type MeshSettings,
 } from "../../resources/mesh/schema.ts";
 import { DNS_NAME } from "../../resources/schema-parts.ts";
+import { authorOf, recordAct } from "../audit/audit.ts";
 import { EnrolmentError } from "./enrolment-error.ts";
 import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
 import type { Peer } from "../push/peer.ts";
@@ -95,6 +97,7 @@ export class Enrolment {
     const { logger } = this.#options;
     try {
       const subject = await this.#admit(token, csr, name);
+      await this.#record(token, subject, remote);
       const issued = await this.#issue(csr, subject);
       logger.info({ ...subject, remote }, "an instance has enrolled");
       return issued;
@@ -185,6 +188,24 @@ export class Enrolment {
     if (taken !== undefined) throw new EnrolmentError("taken", taken);
     await this.#spending.spend(text, key);
     return { spiffeId, name, labels, addresses };
+  }
+
+  /** Before it is issued: a certificate that no entry tells of is not given. */
+  async #record(
+    token: string,
+    { spiffeId, name }: Subject,
+    remote: string,
+  ): Promise<void> {
+    const by = `EnrolmentToken/${parseToken(token)?.id ?? ""}`;
+    const { namespace = "" } = parseSpiffeId(spiffeId) ?? {};
+    try {
+      await recordAct(this.#options.store, authorOf(by, remote), {
+        ...{ verb: "enrol", kind: "Workload", namespace, name },
+        note: spiffeId,
+      });
+    } catch (thrown) {
+      throw new EnrolmentError("failed", messageOf(thrown));
+    }
   }
 
   async #issue(csr: string, subject: Subject): Promise<IssueResponse> {

@@ -1,4 +1,5 @@
 /** Writes that come in one turn of the event loop reach the disk together: a flush of the disk holds the loop, and they share one. */
+import type { Act } from "../audit/audit.ts";
 import {
   formatKey,
   type Resource,
@@ -19,7 +20,12 @@ type Find = (key: ResourceKey) => Resource | undefined;
 export type Plan<T> = (
   find: Find,
   newest: number,
-) => { readonly writes: readonly Write[]; readonly result: T };
+) => {
+  readonly writes: readonly Write[];
+  /** For the audit log. */
+  readonly acts: readonly Act[];
+  readonly result: T;
+};
 
 interface Waiting {
   /** Adds to the group what it writes. */
@@ -33,6 +39,7 @@ class Group {
   readonly #made = new Map<string, Resource | undefined>();
   #looked = false;
   readonly writes: Write[] = [];
+  readonly acts: Act[] = [];
   readonly members: {
     readonly done: () => void;
     readonly failed: (thrown: unknown) => void;
@@ -46,7 +53,7 @@ class Group {
   /** Undefined where it changes nothing, and has seen nothing that is not on the disk yet. */
   add<T>(plan: Plan<T>): { readonly result: T; readonly waits: boolean } {
     this.#looked = false;
-    const { writes, result } = plan(
+    const { writes, acts, result } = plan(
       (key) => this.#look(key),
       this.#newest + this.writes.length,
     );
@@ -54,7 +61,9 @@ class Group {
       this.#made.set(formatKey(write.key), write.after);
       this.writes.push(write);
     }
-    return { result, waits: writes.length > 0 || this.#looked };
+    this.acts.push(...acts);
+    const waits = writes.length > 0 || acts.length > 0 || this.#looked;
+    return { result, waits };
   }
 
   #look(key: ResourceKey): Resource | undefined {
@@ -69,7 +78,7 @@ export interface GroupCommitOptions {
   readonly find: Find;
   readonly newest: () => number;
   /** Writes all to the disk, and shows them to readers then. Throws where none of them is there. */
-  readonly commit: (writes: readonly Write[]) => void;
+  readonly commit: (writes: readonly Write[], acts: readonly Act[]) => void;
 }
 
 export class GroupCommit {
@@ -109,7 +118,8 @@ export class GroupCommit {
     const group = new Group(find, newest());
     for (const { join } of waiting) join(group);
     try {
-      if (group.writes.length > 0) commit(group.writes);
+      const { writes, acts } = group;
+      if (writes.length > 0 || acts.length > 0) commit(writes, acts);
     } catch (thrown) {
       for (const { failed } of group.members) failed(thrown);
       return;

@@ -3,7 +3,16 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
 import { watchSource, type Watch } from "../../core/watch.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
+import {
+  AUDIT_LIMITS,
+  type Act,
+  type AuditLimits,
+  type AuditPage,
+  type AuditQuery,
+  type Author,
+} from "../audit/audit.ts";
 import { follow, type History } from "./follow.ts";
+import { MemoryAudit } from "./memory-audit.ts";
 import {
   CompactedError,
   HISTORY_LIMITS,
@@ -18,11 +27,19 @@ import {
   type Store,
 } from "./store.ts";
 import { ResourceTable } from "./table.ts";
-import { planPuts, planRemovals, putOne, removedOf, step } from "./write.ts";
+import {
+  actsOf,
+  planPuts,
+  planRemovals,
+  putOne,
+  removedOf,
+  step,
+} from "./write.ts";
 
 export interface MemoryStoreOptions {
   readonly clock: Clock;
   readonly history?: HistoryLimits;
+  readonly audit?: AuditLimits;
 }
 
 interface Entry {
@@ -42,9 +59,12 @@ class MemoryStore implements Store {
   readonly #table = new ResourceTable();
   readonly #notes = new Map<string, string>();
   readonly #history: MemoryHistory;
+  readonly #audit: MemoryAudit;
 
-  constructor({ clock, history = HISTORY_LIMITS }: MemoryStoreOptions) {
+  constructor(options: MemoryStoreOptions) {
+    const { clock, history = HISTORY_LIMITS, audit = AUDIT_LIMITS } = options;
     this.#clock = clock;
+    this.#audit = new MemoryAudit(audit);
     this.#history = new MemoryHistory(history);
   }
 
@@ -69,11 +89,15 @@ class MemoryStore implements Store {
     });
   }
 
-  put(resource: Resource, expected: Expected): Promise<Resource> {
-    return putOne(this, resource, expected);
+  put(
+    resource: Resource,
+    expected: Expected,
+    author?: Author,
+  ): Promise<Resource> {
+    return putOne(this, resource, expected, author);
   }
 
-  transact(puts: readonly Put[]): Promise<readonly Done[]> {
+  transact(puts: readonly Put[], author?: Author): Promise<readonly Done[]> {
     return step(() => {
       this.#history.checkOpen();
       const planned = planPuts(
@@ -88,25 +112,48 @@ class MemoryStore implements Store {
         const created = before === undefined;
         this.#history.record({ revision, type: "put", created, resource });
       }
+      this.#audit.add(actsOf(author, planned), this.#clock.wall());
       this.#history.tell();
       return planned;
     });
   }
 
-  remove(key: ResourceKey, expected?: number): Promise<number> {
+  remove(
+    key: ResourceKey,
+    expected?: number,
+    author?: Author,
+  ): Promise<number> {
     return step(() => {
-      this.#removeAll([{ key, expected }]);
+      this.#removeAll([{ key, expected }], author);
       return this.#history.newest.value;
     });
   }
 
   removeAll(
     removals: readonly Removal[],
+    author?: Author,
   ): Promise<readonly (Resource | undefined)[]> {
-    return step(() => this.#removeAll(removals));
+    return step(() => this.#removeAll(removals, author));
   }
 
-  #removeAll(removals: readonly Removal[]): readonly (Resource | undefined)[] {
+  record(acts: readonly Act[]): Promise<void> {
+    return step(() => {
+      this.#history.checkOpen();
+      this.#audit.add(acts, this.#clock.wall());
+    });
+  }
+
+  audited(query: AuditQuery): Promise<AuditPage> {
+    return step(() => {
+      this.#history.checkOpen();
+      return this.#audit.read(query);
+    });
+  }
+
+  #removeAll(
+    removals: readonly Removal[],
+    author: Author | undefined,
+  ): readonly (Resource | undefined)[] {
     this.#history.checkOpen();
     const planned = planRemovals(
       removals,
@@ -118,6 +165,7 @@ class MemoryStore implements Store {
       const change = { revision, type: "remove", created: false } as const;
       this.#history.record({ ...change, resource });
     }
+    this.#audit.add(actsOf(author, planned), this.#clock.wall());
     this.#history.tell();
     return removedOf(removals, planned);
   }

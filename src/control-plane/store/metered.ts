@@ -30,10 +30,15 @@ export function meterStore(
     revision: () => store.revision(),
     get: (key) => store.get(key),
     list: (kind, namespace) => store.list(kind, namespace),
-    put: (resource, expected) => timed(() => store.put(resource, expected)),
-    transact: (puts) => timed(() => store.transact(puts)),
-    remove: (key, expected) => timed(() => store.remove(key, expected)),
-    removeAll: (removals) => timed(() => store.removeAll(removals)),
+    put: (resource, expected, author) =>
+      timed(() => store.put(resource, expected, author)),
+    transact: (puts, author) => timed(() => store.transact(puts, author)),
+    remove: (key, expected, author) =>
+      timed(() => store.remove(key, expected, author)),
+    removeAll: (removals, author) =>
+      timed(() => store.removeAll(removals, author)),
+    record: (acts) => timed(() => store.record(acts)),
+    audited: (query) => store.audited(query),
     watch: (after, signal) => store.watch(after, signal),
     note: (name) => store.note(name),
     setNote: (name, value) => timed(() => store.setNote(name, value)),

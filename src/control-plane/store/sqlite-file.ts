@@ -5,6 +5,7 @@ import { basename, dirname } from "node:path";
 import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import { messageOf } from "../../core/errors.ts";
 import type { Resource, ResourceKey } from "../../resources/envelope.ts";
+import { AUDIT_SCHEMA } from "./sqlite-audit.ts";
 import { findings, isDamage } from "./sqlite-errors.ts";
 import { StoreError, type Change } from "./store.ts";
 
@@ -105,6 +106,7 @@ function setUp(database: DatabaseSync, file: string): void {
       .prepare("INSERT INTO meta (name, value) VALUES ('id', ?)")
       .run(randomUUID());
   }
+  database.exec(AUDIT_SCHEMA);
   database.exec("COMMIT");
 }
 

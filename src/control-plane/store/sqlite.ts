@@ -1,6 +1,14 @@
 /** The embedded store: one SQLite file that survives a kill at any moment, held by one control plane at a time. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../../core/clock.ts";
+import {
+  AUDIT_LIMITS,
+  type Act,
+  type AuditLimits,
+  type AuditPage,
+  type AuditQuery,
+  type Author,
+} from "../audit/audit.ts";
 import { countMachineError } from "../../core/machine/machine-counts.ts";
 import { silentLogger, type Logger } from "../../core/log.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
@@ -10,6 +18,7 @@ import {
   type ResourceKey,
 } from "../../resources/envelope.ts";
 import { follow, type History } from "./follow.ts";
+import { SqliteAudit } from "./sqlite-audit.ts";
 import { asStoreError } from "./sqlite-errors.ts";
 import {
   closeFailed,
@@ -35,6 +44,7 @@ import { GroupCommit, type Plan, type Write } from "./group-commit.ts";
 import { RecentChanges } from "./recent-changes.ts";
 import { ResourceTable } from "./table.ts";
 import {
+  actsOf,
   planPuts,
   planRemovals,
   putOne,
@@ -54,6 +64,7 @@ export interface SqliteStoreOptions {
   readonly clock: Clock;
   readonly logger?: Logger;
   readonly history?: HistoryLimits;
+  readonly audit?: AuditLimits;
   /** Milliseconds to wait for another process to let go of the file; 5,000 where absent. */
   readonly lockTimeout?: number;
 }
@@ -74,6 +85,7 @@ class SqliteStore implements Store, History {
   readonly #newest: WatchSource<number>;
   readonly #recent: RecentChanges;
   readonly #size: { rows: number; bytes: number };
+  readonly #audit: SqliteAudit;
   readonly #health: WriteHealth;
   readonly #group: GroupCommit;
   readonly #closing = new AbortController();
@@ -84,6 +96,7 @@ class SqliteStore implements Store, History {
       file,
       logger = silentLogger,
       history = HISTORY_LIMITS,
+      audit = AUDIT_LIMITS,
       lockTimeout = 5000,
     } = options;
     this.#clock = clock;
@@ -91,6 +104,7 @@ class SqliteStore implements Store, History {
     this.#database = openDatabase(file, lockTimeout);
     try {
       this.#statements = prepare(this.#database);
+      this.#audit = new SqliteAudit(this.#database, audit);
       this.id = this.#statements.id();
       this.#newest = watchSource(this.#statements.revision());
       this.#recent = new RecentChanges(this.#newest.value);
@@ -103,7 +117,7 @@ class SqliteStore implements Store, History {
     this.#group = new GroupCommit({
       find: (key) => this.#table.get(key),
       newest: () => this.#newest.value,
-      commit: (writes) => this.#commit(writes),
+      commit: (writes, acts) => this.#commit(writes, acts),
     });
     const probe = (): void => this.#probe();
     this.#health = new WriteHealth({ clock, logger, file, probe });
@@ -142,22 +156,32 @@ class SqliteStore implements Store, History {
     });
   }
 
-  put(resource: Resource, expected: Expected): Promise<Resource> {
-    return putOne(this, resource, expected);
+  put(
+    resource: Resource,
+    expected: Expected,
+    author?: Author,
+  ): Promise<Resource> {
+    return putOne(this, resource, expected, author);
   }
 
-  transact(puts: readonly Put[]): Promise<readonly Done[]> {
+  transact(puts: readonly Put[], author?: Author): Promise<readonly Done[]> {
     return this.#write((find, newest) => {
       const planned = planPuts(puts, find, newest, this.#clock.wall());
-      return { writes: writesOf(planned), result: planned };
+      const acts = actsOf(author, planned);
+      return { writes: writesOf(planned), acts, result: planned };
     });
   }
 
-  remove(key: ResourceKey, expected?: number): Promise<number> {
+  remove(
+    key: ResourceKey,
+    expected?: number,
+    author?: Author,
+  ): Promise<number> {
     return this.#write((find, newest) => {
       const planned = planRemovals([{ key, expected }], find, newest);
       return {
         writes: planned.map(withoutAfter),
+        acts: actsOf(author, planned),
         result: planned[0]?.revision ?? newest,
       };
     });
@@ -165,13 +189,26 @@ class SqliteStore implements Store, History {
 
   removeAll(
     removals: readonly Removal[],
+    author?: Author,
   ): Promise<readonly (Resource | undefined)[]> {
     return this.#write((find, newest) => {
       const planned = planRemovals(removals, find, newest);
       return {
         writes: planned.map(withoutAfter),
+        acts: actsOf(author, planned),
         result: removedOf(removals, planned),
       };
+    });
+  }
+
+  record(acts: readonly Act[]): Promise<void> {
+    return this.#write(() => ({ writes: [], acts, result: undefined }));
+  }
+
+  audited(query: AuditQuery): Promise<AuditPage> {
+    return step(() => {
+      this.#checkOpen();
+      return this.#read(() => this.#audit.read(query));
     });
   }
 
@@ -236,6 +273,7 @@ class SqliteStore implements Store, History {
   #transaction<T>(run: () => T): T {
     this.#checkOpen();
     const before = { ...this.#size };
+    const auditBefore = this.#audit.size;
     try {
       // One whose end failed twice is open still.
       this.#rollBack();
@@ -246,6 +284,7 @@ class SqliteStore implements Store, History {
       return result;
     } catch (thrown) {
       Object.assign(this.#size, before);
+      this.#audit.size = auditBefore;
       const error = asStoreError("written", thrown);
       try {
         this.#rollBack();
@@ -286,8 +325,9 @@ class SqliteStore implements Store, History {
     return this.#group.run(plan);
   }
 
-  #commit(writes: readonly Write[]): void {
+  #commit(writes: readonly Write[], acts: readonly Act[]): void {
     this.#transaction(() => {
+      this.#audit.add(acts, this.#clock.wall());
       for (const { key, before, after, revision } of writes) {
         const body = JSON.stringify(after ?? before);
         if (after === undefined) this.#statements.remove(key);

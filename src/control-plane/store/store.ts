@@ -1,4 +1,5 @@
 /** What the control plane asks of a place that keeps resources: revisions, compare-and-swap, and a watch that misses nothing or says so. */
+import type { Act, AuditPage, AuditQuery, Author } from "../audit/audit.ts";
 import {
   formatKey,
   type Resource,
@@ -57,18 +58,28 @@ export interface Store {
    * creation on, `resourceVersion` at each write, `generation` at each change of the spec. Status is never kept.
    * A write that changes nothing makes no revision. Resolves with what is there now; rejects with ConflictError.
    */
-  put(resource: Resource, expected: Expected): Promise<Resource>;
+  put(
+    resource: Resource,
+    expected: Expected,
+    author?: Author,
+  ): Promise<Resource>;
   /**
    * All of the puts in their order, or none: rejects with the ConflictError of the first that finds something else than it expected.
    * Each that changes something has a revision of its own, without others between them, and all have one time.
+   * With an author, each change is in the audit log by the same transaction: here, and in the other writes.
    */
-  transact(puts: readonly Put[]): Promise<readonly Done[]>;
+  transact(puts: readonly Put[], author?: Author): Promise<readonly Done[]>;
   /** Resolves with the revision of the removal, or with the newest one where nothing was there and none was expected. */
-  remove(key: ResourceKey, expected?: number): Promise<number>;
+  remove(key: ResourceKey, expected?: number, author?: Author): Promise<number>;
   /** All of them or none, as `transact` does it. Resolves with what was there of each; where there is nothing, there is no revision either. */
   removeAll(
     removals: readonly Removal[],
+    author?: Author,
   ): Promise<readonly (Resource | undefined)[]>;
+  /** Adds to the audit log what is not a write of a resource. */
+  record(acts: readonly Act[]): Promise<void>;
+  /** A step back through the audit log. */
+  audited(query: AuditQuery): Promise<AuditPage>;
   /**
    * Every change with a revision above `after`, in order, until `signal` aborts or the store closes. A reader that is too
    * slow, or starts before what the history still holds, gets CompactedError: it must list again.

@@ -9,6 +9,7 @@ import {
   type Resource,
   type ResourceKey,
 } from "../../resources/envelope.ts";
+import { actOf, type Act, type Author } from "../audit/audit.ts";
 import {
   ConflictError,
   type Done,
@@ -130,6 +131,25 @@ export function planRemovals(
   return [...planned.values()];
 }
 
+/** For the audit log: the changes of an author, none of what nobody asked for. */
+export function actsOf(
+  author: Author | undefined,
+  planned: readonly {
+    readonly key: ResourceKey;
+    readonly before: Resource | undefined;
+    /** Undefined where it goes. */
+    readonly resource?: Resource;
+    readonly revision: number | undefined;
+  }[],
+): readonly Act[] {
+  if (author === undefined) return [];
+  return planned.flatMap(({ key, before, resource, revision }) =>
+    revision === undefined
+      ? []
+      : [actOf(author, key, before, resource, revision)],
+  );
+}
+
 /** What was there of each. */
 export function removedOf(
   removals: readonly Removal[],
@@ -152,8 +172,9 @@ export async function putOne(
   store: Pick<Store, "transact">,
   resource: Resource,
   expected: Expected,
+  author: Author | undefined,
 ): Promise<Resource> {
-  const [done] = await store.transact([{ resource, expected }]);
+  const [done] = await store.transact([{ resource, expected }], author);
   return done?.resource ?? resource;
 }
 

@@ -167,3 +167,29 @@ void t.test(
     );
   },
 );
+
+void t.test(
+  "an enrolment is in the audit log, and one that is not is not given",
+  async (t) => {
+    const { enrolment, token, store } = await startEnrolment(t);
+    const { id, text } = await token();
+    await enrolment.enrol({ token: text, csr: csr(), name: "web-1" }, REMOTE);
+    const { entries } = await store.audited({ readable: "all", limit: 10 });
+    t.match(entries, [
+      {
+        by: `EnrolmentToken/${id}`,
+        from: REMOTE,
+        verb: "enrol",
+        kind: "Workload",
+        namespace: "shop",
+        name: "web-1",
+        note: "spiffe://cluster.local/ns/shop/sa/web",
+      },
+    ]);
+    store.record = () => Promise.reject(new Error("no room"));
+    await t.rejects(
+      enrolment.enrol({ token: text, csr: csr(), name: "web-2" }, REMOTE),
+      { kind: "failed", message: "no room" },
+    );
+  },
+);

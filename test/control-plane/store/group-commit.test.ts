@@ -30,6 +30,7 @@ function put(name: string, expected: number | undefined): Plan<number> {
     const after = resource(name, revision);
     return {
       writes: [{ key: key(name), before, after, revision }],
+      acts: [],
       result: revision,
     };
   };
@@ -40,6 +41,7 @@ const look =
   (name: string): Plan<string | undefined> =>
   (find) => ({
     writes: [],
+    acts: [],
     result: find(key(name))?.metadata.resourceVersion,
   });
 

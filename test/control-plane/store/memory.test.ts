@@ -2,8 +2,12 @@
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import { storeContract } from "../../support/control-plane/store-contract.ts";
 
-storeContract("memory store", ({ clock, history }) =>
+storeContract("memory store", ({ clock, history, audit }) =>
   Promise.resolve(
-    openMemoryStore({ clock, ...(history === undefined ? {} : { history }) }),
+    openMemoryStore({
+      clock,
+      ...(history === undefined ? {} : { history }),
+      ...(audit === undefined ? {} : { audit }),
+    }),
   ),
 );

@@ -23,12 +23,13 @@ import {
   take,
 } from "../../support/control-plane/store-contract/fixtures.ts";
 
-storeContract("sqlite store", ({ directory, clock, history }) =>
+storeContract("sqlite store", ({ directory, clock, history, audit }) =>
   Promise.resolve(
     openSqliteStore({
       file: join(directory, "store.sqlite"),
       clock,
       ...(history === undefined ? {} : { history }),
+      ...(audit === undefined ? {} : { audit }),
     }),
   ),
 );

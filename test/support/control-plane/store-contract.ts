@@ -1,5 +1,6 @@
 /** What every store must do, run against each of them. */
 import t from "tap";
+import { auditContract } from "./store-contract/audit.ts";
 import type { OpenStore } from "./store-contract/fixtures.ts";
 import { notesContract } from "./store-contract/notes.ts";
 import { resourcesContract } from "./store-contract/resources.ts";
@@ -12,6 +13,7 @@ export function storeContract(name: string, open: OpenStore): void {
     watchesContract(t, open);
     transactionsContract(t, open);
     notesContract(t, open);
+    auditContract(t, open);
     t.end();
   });
 }

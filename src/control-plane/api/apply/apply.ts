@@ -67,7 +67,7 @@ export async function applyList(
 /** By index. What was judged must still be there, or what was found of it does not hold: throws ConflictError. */
 async function write(
   accepted: readonly Accepted[],
-  { dryRun }: ListRequest<Outcome>,
+  { dryRun, author }: ListRequest<Outcome>,
   { store, clock }: ApiOptions,
   pause: Pause,
 ): Promise<ReadonlyMap<number, Done<Written>>> {
@@ -96,6 +96,7 @@ async function write(
         resource: item.resource,
         expected: revisionOf(before) ?? "absent",
       })),
+      author,
     ),
   );
   for (const [at, { item }] of accepted.entries()) {

@@ -146,13 +146,16 @@ async function allowed(
 /** What was there of each. */
 async function remove(
   targets: readonly Target[],
-  { dryRun }: ListRequest<RemovalOutcome>,
+  { dryRun, author }: ListRequest<RemovalOutcome>,
   store: Store,
   pause: Pause,
 ): Promise<readonly (Resource | undefined)[]> {
   if (!dryRun)
     return inTurnOfItsOwn(() =>
-      store.removeAll(targets.map(({ key }) => ({ key, expected: undefined }))),
+      store.removeAll(
+        targets.map(({ key }) => ({ key, expected: undefined })),
+        author,
+      ),
     );
   const there: (Resource | undefined)[] = [];
   for (const { key } of targets) {

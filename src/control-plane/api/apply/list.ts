@@ -11,6 +11,7 @@ import type { Problem } from "../../../resources/kind.ts";
 import { kindOf } from "../../../resources/registry.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
 import { validate } from "../../../resources/validate.ts";
+import type { Author } from "../../audit/audit.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../rights/access.ts";
 import { statedVersion } from "../resource-validation.ts";
@@ -25,6 +26,8 @@ export interface ListRequest<O> {
   /** All of it or nothing; without it that holds for each namespace. */
   readonly atomic: boolean;
   readonly dryRun: boolean;
+  /** For the audit log. */
+  readonly author: Author;
   /** Told of each item that was to be written or removed. */
   readonly audit: (resource: string, outcome: O) => void;
 }

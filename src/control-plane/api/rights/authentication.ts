@@ -3,6 +3,7 @@ import type { FastifyRequest } from "fastify";
 import type { Clock } from "../../../core/clock.ts";
 import { isObject } from "../../../core/text/json.ts";
 import type { Store } from "../../store/store.ts";
+import { authorOf, type Author } from "../../audit/audit.ts";
 import { authenticate, type Principal } from "../../tokens.ts";
 import type { Api } from "../api.ts";
 import { CALLERS, type Callers } from "./callers.ts";
@@ -12,6 +13,7 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
 /** Set when the request passed authentication, and looked up by the handlers. */
 const principals = new WeakMap<FastifyRequest, Principal>();
+const authors = new WeakMap<FastifyRequest, Author>();
 
 /** `onProof`: the connection of the request has proved whose it is. Every other one carries one request and is closed. */
 export function addAuthentication(
@@ -67,7 +69,17 @@ export function principalOf(request: FastifyRequest): Principal {
   return principal;
 }
 
-/** For the audit log; undefined where the request was not authenticated. */
+/** The author of what the request does, for the audit log. */
+export function authorIn(request: FastifyRequest): Author {
+  const known = authors.get(request);
+  if (known !== undefined) return known;
+  const by = `ApiToken/${principalOf(request).tokenId}`;
+  const author = authorOf(by, request.ip);
+  authors.set(request, author);
+  return author;
+}
+
+/** Undefined where the request was not authenticated. */
 export function tokenIdOf(request: FastifyRequest): string | undefined {
   return principals.get(request)?.tokenId;
 }

@@ -4,7 +4,7 @@ import Type, { type TProperties, type TSchema } from "typebox";
 import { CLOSED } from "../../../resources/schema-parts.ts";
 import type { Api } from "../api.ts";
 import { LIST_FRAME, type ListRequest } from "../apply/list.ts";
-import { principalOf } from "../rights/authentication.ts";
+import { authorIn, principalOf } from "../rights/authentication.ts";
 import {
   JSON_TYPE,
   LIST_LIMIT,
@@ -87,6 +87,7 @@ export function addListRoute<O extends string>(
     async (request, reply) => {
       const result = await route.run(options, {
         principal: principalOf(request),
+        author: authorIn(request),
         body: request.body,
         ...listQueryOf(request),
         audit: auditOf(options, request),

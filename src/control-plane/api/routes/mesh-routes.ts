@@ -4,7 +4,8 @@ import { filterSteps, inSlices, pauses } from "../../../core/slices.ts";
 import { activeFaults } from "../../faults.ts";
 import { refusal } from "../rights/access.ts";
 import type { Api } from "../api.ts";
-import { principalOf } from "../rights/authentication.ts";
+import { recordAct } from "../../audit/audit.ts";
+import { authorIn, principalOf } from "../rights/authentication.ts";
 import { JSON_TYPE } from "../bodies.ts";
 import { answers } from "../documentation.ts";
 import { ApiError } from "../errors.ts";
@@ -20,6 +21,7 @@ import {
   type StoreBody,
 } from "../schemas.ts";
 import { addObservedRoutes } from "./observed-routes.ts";
+import { addAuditRoute } from "./audit-route.ts";
 import { addSidecarRoutes } from "./sidecar-routes.ts";
 import { addTokenRoutes } from "./token-routes.ts";
 
@@ -30,6 +32,7 @@ export function addMeshRoutes(api: Api, options: ApiOptions): void {
   addHealth(api, options);
   addSidecarRoutes(api, options);
   addObservedRoutes(api, options);
+  addAuditRoute(api, options);
 }
 
 function addStatus(api: Api, options: ApiOptions): void {
@@ -115,6 +118,9 @@ function addStore(api: Api, options: ApiOptions): void {
           "Conflict",
           `this control plane serves from store ${store.id}, not ${id}: read GET /store and accept that id if its contents are what the mesh shall have`,
         );
+      await recordAct(store, authorIn(request), {
+        ...{ verb: "accept", kind: "Store", namespace: "", name: id },
+      });
       await acceptance.accept();
       logger.warn(
         { store: id, by: principalOf(request).tokenId },

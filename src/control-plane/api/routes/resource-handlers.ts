@@ -11,6 +11,7 @@ import { MESH } from "../../../resources/mesh/schema.ts";
 import { ConflictError } from "../../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
 import type { StatusReader } from "../../status.ts";
+import type { Author } from "../../audit/audit.ts";
 import type { Principal } from "../../tokens.ts";
 import {
   statedVersion,
@@ -30,6 +31,8 @@ import {
 /** Where a request goes, and its principal. */
 export interface Target {
   readonly principal: Principal;
+  /** Made where it is asked for: most requests only read. */
+  readonly author: () => Author;
   readonly namespace: string | undefined;
   readonly name: string | undefined;
 }
@@ -128,7 +131,8 @@ export class ResourceHandlers {
     const key = this.#keyOf(namespace, name);
     forbid(kind === MESH.kind ? meshRefusal(key) : undefined);
     forbid(leaseRefusal(this.#options, target.principal, key));
-    if (!dryRun) await this.#options.store.remove(key);
+    if (!dryRun)
+      await this.#options.store.remove(key, undefined, target.author());
     return success(`${kind} ${formatName(namespace, name)} deleted`);
   }
 
@@ -168,7 +172,7 @@ export class ResourceHandlers {
     if (!dryRun)
       return {
         created,
-        resource: await store.put(resource, expected),
+        resource: await store.put(resource, expected, target.author()),
         warnings,
       };
     checkExpected(key, expected, before);

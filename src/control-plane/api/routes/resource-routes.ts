@@ -9,7 +9,7 @@ import {
   DNS_NAME,
 } from "../../../resources/schema-parts.ts";
 import type { Api } from "../api.ts";
-import { principalOf } from "../rights/authentication.ts";
+import { authorIn, principalOf } from "../rights/authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
 import type { Callers } from "../rights/callers.ts";
 import { answers } from "../documentation.ts";
@@ -324,6 +324,7 @@ function targetOf(request: FastifyRequest): Target {
   const params = fieldsOf(request.params);
   return {
     principal: principalOf(request),
+    author: () => authorIn(request),
     namespace: params["namespace"],
     name: params["name"],
   };

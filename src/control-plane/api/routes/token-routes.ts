@@ -17,6 +17,7 @@ import {
   type ApiTokenSpec,
 } from "../../tokens.ts";
 import type { Api } from "../api.ts";
+import { authorIn } from "../rights/authentication.ts";
 import { answers } from "../documentation.ts";
 import { ApiError, invalid, success } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
@@ -64,15 +65,20 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
       const next = trust.nextFingerprint;
       const addresses = body.addresses?.map(rangeOf);
       await sweepTokens(store, clock);
-      const { id, text, expiresAt } = await createEnrolmentToken(store, clock, {
-        ...subjectOf(body),
-        ...(addresses === undefined ? {} : { addresses }),
-        ttl: durationOf(body.ttl ?? ENROLMENT_DEFAULTS.ttl),
-        uses: body.uses ?? ENROLMENT_DEFAULTS.uses,
-        ca: trust.fingerprint,
-        ...(next === undefined ? {} : { next }),
-        ...(address === undefined ? {} : { address }),
-      });
+      const { id, text, expiresAt } = await createEnrolmentToken(
+        store,
+        clock,
+        {
+          ...subjectOf(body),
+          ...(addresses === undefined ? {} : { addresses }),
+          ttl: durationOf(body.ttl ?? ENROLMENT_DEFAULTS.ttl),
+          uses: body.uses ?? ENROLMENT_DEFAULTS.uses,
+          ca: trust.fingerprint,
+          ...(next === undefined ? {} : { next }),
+          ...(address === undefined ? {} : { address }),
+        },
+        authorIn(request),
+      );
       return reply.code(201).send({ id, token: text, expiresAt });
     },
   );
@@ -94,11 +100,16 @@ function addApiTokens(api: Api, { store, clock }: ApiOptions): void {
     },
     async (request, reply) => {
       const { role, namespaces, ttl } = request.body as ApiTokenBody;
-      const token = await createApiToken(store, clock, {
-        role,
-        ...(namespaces === undefined ? {} : { namespaces }),
-        ...(ttl === undefined ? {} : { ttl: durationOf(ttl) }),
-      });
+      const token = await createApiToken(
+        store,
+        clock,
+        {
+          role,
+          ...(namespaces === undefined ? {} : { namespaces }),
+          ...(ttl === undefined ? {} : { ttl: durationOf(ttl) }),
+        },
+        authorIn(request),
+      );
       return reply.code(201).send(token);
     },
   );
@@ -149,7 +160,7 @@ function addRevocation(api: Api, { store }: ApiOptions): void {
       },
       async (request) => {
         const { id } = request.params as { readonly id: string };
-        if (!(await revokeToken(store, kind, id)))
+        if (!(await revokeToken(store, kind, id, authorIn(request))))
           throw new ApiError("NotFound", `${name} ${id} does not exist`);
         return success(`${name} ${id} revoked`);
       },

@@ -4,8 +4,10 @@ import { timestamp } from "../../../core/clock.ts";
 import { UserError } from "../../../core/errors.ts";
 import { fingerprintOf, readCertificates } from "../../../identity/pem.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
+import { recordAct } from "../../audit/audit.ts";
 import type { Rotation } from "../../trust/rotation.ts";
 import type { Api } from "../api.ts";
+import { authorIn } from "../rights/authentication.ts";
 import { answers } from "../documentation.ts";
 import { ApiError } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
@@ -98,7 +100,7 @@ const ROTATION_BODY: TSchema = Type.Object(
 );
 
 export function addTrustRoutes(api: Api, options: ApiOptions): void {
-  const { rotation } = options;
+  const { rotation, store, trust } = options;
   api.get(
     "/trust",
     {
@@ -129,6 +131,12 @@ export function addTrustRoutes(api: Api, options: ApiOptions): void {
     },
     async (request) => {
       const { abandon = [], force = false } = request.body as RotationBody;
+      const left = force ? ["all that are behind"] : abandon;
+      await recordAct(store, authorIn(request), {
+        ...{ verb: left.length > 0 ? "abandon" : "rotate", kind: "Trust" },
+        ...{ namespace: "", name: trust.fingerprint },
+        ...(left.length > 0 ? { note: left.join(", ") } : {}),
+      });
       try {
         if (force) await rotation.abandon("all");
         else if (abandon.length > 0) await rotation.abandon(abandon);

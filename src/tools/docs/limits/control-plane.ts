@@ -10,6 +10,7 @@ import {
   MOST_VALUES,
   YAML_LIMIT,
 } from "../../../control-plane/api/bodies.ts";
+import { AUDIT_LIMITS } from "../../../control-plane/audit/audit.ts";
 import { MOST_TOLD } from "../../../control-plane/api/apply/refusals.ts";
 import type { ApiReason } from "../../../control-plane/api/errors.ts";
 import {
@@ -201,6 +202,12 @@ export const API_LIMITS: readonly Limit[] = [
     default: `${count(HISTORY_LIMITS.rows)} changes, ${bytes(HISTORY_LIMITS.bytes)}`,
     beyond: "a watch that begins before it gets 410",
     reasons: reasons("Expired"),
+  },
+  {
+    name: "audit log",
+    default: `${count(AUDIT_LIMITS.entries)} entries, ${bytes(AUDIT_LIMITS.bytes)}, ${AUDIT_LIMITS.age / 86_400_000} days`,
+    beyond: "the oldest entries go",
+    reasons: [],
   },
 ];
 

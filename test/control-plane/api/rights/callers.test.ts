@@ -56,9 +56,12 @@ const ALLOWED: Readonly<
 /** The same of operations, so that none changes hands unseen: the first that matches. */
 const CALLERS: readonly (readonly [RegExp, string])[] = [
   [/^GET \/(livez|readyz|metrics|openapi\.json)$/, "anybody"],
-  [/^GET \/(status|status\/plaintext|store)$/, "any-token"],
-  [/^GET \/apis\/[^ ]*\/meshes(\/\{name\})?$/, "any-token"],
-  [/^(POST|PUT|PATCH|DELETE) \/apis\/[^ ]*\/meshes/, "mesh-writers"],
+  [/^GET \/(audit|status|status\/plaintext|store)$/, "any-token"],
+  [/^GET \/apis\/[^ ]*\/(meshes|revocations)(\/\{name\})?$/, "any-token"],
+  [
+    /^(POST|PUT|PATCH|DELETE) \/apis\/[^ ]*\/(meshes|revocations)/,
+    "mesh-writers",
+  ],
   [/^GET \/apis\/[^ ]*\/namespaces\/\{namespace\}\//, "namespace-readers"],
   [/^GET \/apis\//, "readers-of-all"],
   [/^(POST|PUT|PATCH|DELETE) \/apis\/[^ ]*\/namespaces\//, "namespace-writers"],
@@ -305,7 +308,7 @@ async function prepare(world: Rig): Promise<Samples> {
     if (method === "PATCH") return { path: tried, body: {} };
     const { namespace: _namespace, ...metadata } = example.metadata;
     const name =
-      method === "POST" && kind.namespaced
+      method === "POST" && id !== "createMesh"
         ? `${metadata.name}-2`
         : metadata.name;
     return {

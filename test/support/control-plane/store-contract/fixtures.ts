@@ -1,4 +1,5 @@
 /** What the tests of stores share: how one is opened, and Services to put into it. */
+import type { AuditLimits } from "../../../../src/control-plane/audit/audit.ts";
 import type { Clock } from "../../../../src/core/clock.ts";
 import type {
   Change,
@@ -14,6 +15,7 @@ export type OpenStore = (options: {
   readonly directory: string;
   readonly clock: Clock;
   readonly history?: HistoryLimits;
+  readonly audit?: AuditLimits;
 }) => Promise<Store>;
 
 export function service(
