@@ -156,3 +156,27 @@ void t.test(
     t.end();
   },
 );
+
+/** What calls another process: by its URL, by its address or through a resolver. */
+const CALLS_OUT =
+  /\bfetch\(|\bhttps?2?\.(?:request|get|connect)\(|\b(?:connect|createConnection)\(|\bundici\b|node:(?:dns|dgram)|new (?:Client|Agent|Pool|Socket)\(/;
+
+void t.test(
+  "the control plane calls nobody: no URL that a user wrote is fetched by it",
+  (t) => {
+    const files = sources("control-plane", "resources", "identity");
+    t.same(matches(files, CALLS_OUT), []);
+    for (const line of [
+      "await fetch(url)",
+      "const response = http.request(url)",
+      "const socket = connect({ host, port });",
+      'import { request } from "undici";',
+      'import { lookup } from "node:dns";',
+      "new Client(address, credentials)",
+    ])
+      t.match(line, CALLS_OUT);
+    for (const line of ["http.createServer(handler)", "lookup(key)"])
+      t.notMatch(line, CALLS_OUT);
+    t.end();
+  },
+);
