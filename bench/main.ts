@@ -40,10 +40,7 @@ async function main(): Promise<void> {
   // They measure no pairs of proxies and have options of their own.
   if (first === "scale") return scale(rest, build, temporary);
   if (first === "faults") return faults(rest, build, temporary);
-  if (first === "costs") {
-    costs(rest);
-    return;
-  }
+  if (first === "costs") return costs(rest);
   const wish = readOptions(process.argv.slice(2));
   switch (wish.kind) {
     case "help":

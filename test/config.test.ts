@@ -45,6 +45,7 @@ void t.test("the examples' kinds cover all that there are", (t) => {
       "HTTPRoute",
       "Mesh",
       "PeerAuthentication",
+      "RequestAuthentication",
       "Revocation",
       "Service",
       "TrafficPolicy",

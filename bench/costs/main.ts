@@ -2,6 +2,7 @@
 import { readArguments } from "../arguments.ts";
 import { AUTHORIZATION } from "./authorization.ts";
 import { costOf, type CostRow } from "./measure.ts";
+import { TOKENS } from "./tokens.ts";
 
 const USAGE = `npm run bench -- costs [ROW …]
 
@@ -9,9 +10,9 @@ What single steps of a request cost, in ns: in this process, warm, without a net
 ROW: only the rows whose names begin so.
 `;
 
-const ROWS: readonly CostRow[] = AUTHORIZATION;
+const ROWS: readonly CostRow[] = [...AUTHORIZATION, ...TOKENS];
 
-export function costs(argv: readonly string[]): void {
+export async function costs(argv: readonly string[]): Promise<void> {
   const { values, positionals } = readArguments(
     argv,
     { help: { type: "boolean", short: "h", default: false } },
@@ -29,7 +30,7 @@ export function costs(argv: readonly string[]): void {
   process.stdout.write("| step | p50 ns | p99 ns | aimed at |\n");
   process.stdout.write("| ---- | -----: | -----: | -------- |\n");
   for (const { name, open, atMost } of rows) {
-    const { p50, p99 } = costOf(open());
+    const { p50, p99 } = costOf(await open());
     const isOver = atMost !== undefined && p50 > atMost;
     const aim =
       atMost === undefined

@@ -7,7 +7,8 @@ export interface CostRow {
   /** Nanoseconds that its median should not be over, where the project holds itself to a figure. */
   readonly atMost?: number;
   /** Prepares the step; what it gives is called again and again, with the numbers from 0 on. */
-  readonly open: () => (turn: number) => unknown;
+  readonly open: () =>
+    ((turn: number) => unknown) | Promise<(turn: number) => unknown>;
 }
 
 export interface Cost {

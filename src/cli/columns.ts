@@ -9,6 +9,7 @@ import { describeFault } from "../resources/fault-injection/spec.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
 import { MESH } from "../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../resources/revocation/schema.ts";
 import { SERVICE } from "../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../resources/traffic-policy/schema.ts";
@@ -163,6 +164,13 @@ const COLUMNS: readonly KindColumns[] = [
     ],
     ["UNTIL", (spec) => spec.until ?? ""],
     ["REASON", (spec) => spec.reason ?? ""],
+  ]),
+  columnsFor(REQUEST_AUTHENTICATION, [
+    [
+      "ISSUERS",
+      (spec) => (spec.jwtRules ?? []).map(({ issuer }) => issuer).join(","),
+    ],
+    ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
   ]),
 ];
 

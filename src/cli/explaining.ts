@@ -53,6 +53,8 @@ export interface AskedRequest {
   readonly url: string;
   /** Names in any case. */
   readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Claims of a token that it is taken to have; absent: what it has is looked at. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The caller: a service account with a sidecar, one sidecar with what is in force there, or somebody without a sidecar. */
@@ -105,6 +107,7 @@ export function explainRequest(asked: Asked): Explained {
     where,
     head,
     tunnel: isTunnel(head),
+    claims: request.claims,
     // A caller that is given its cookie with the response is drawn by chance.
     draw:
       kept === undefined || kept.edits !== undefined

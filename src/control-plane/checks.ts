@@ -19,6 +19,7 @@ import { placesOf } from "../resources/ownership/address-owners.ts";
 import { checkHosts } from "../resources/ownership/host-owners.ts";
 import { HTTP_ROUTE } from "../resources/http-route/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
 import {
   reachChecker,
   reachOf,
@@ -217,6 +218,7 @@ async function checkPolicies(task: Task): Promise<void> {
   const policies: Written<unknown>[] = [
     ...prospect.ofKind(AUTHORIZATION_POLICY),
     ...prospect.ofKind(PEER_AUTHENTICATION),
+    ...prospect.ofKind(REQUEST_AUTHENTICATION),
   ];
   if (policies.length === 0) return;
   const checkReach = reachChecker({

@@ -115,3 +115,8 @@ export function timestamp(wall: WallMs): string {
 export function parseTimestamp(text: string): WallMs {
   return Date.parse(text);
 }
+
+/** A time of `wall`, for libraries that take a Date. */
+export function dateOf(wall: WallMs): Date {
+  return new Date(wall);
+}

@@ -1,31 +1,5 @@
 /** The one table of reasons: what each says, its statuses, whose fault it is, and what it makes of an attempt (law 9). */
-import type { OutcomeKind, Source } from "./codes.ts";
-import type { GrpcStatusName } from "./grpc-status.ts";
-
-export interface Reason {
-  /** A clause that says what happened. */
-  readonly text: string;
-  /** A sentence that says what the reader can do. */
-  readonly hint: string;
-  readonly response: {
-    /** HTTP status, where no response has begun. */
-    readonly status: number;
-    /** grpc-status for a caller that speaks gRPC (grpc/doc/statuscodes.md, http-grpc-status-mapping.md). */
-    readonly grpc: GrpcStatusName;
-    /** Whether `Retry-After` is sent. */
-    readonly retryAfter: boolean;
-  };
-  readonly fault: Source;
-  /** What an attempt that ended so counts as. */
-  readonly outcome: {
-    /** It failed in this proxy, before its response began. */
-    readonly own: OutcomeKind;
-    /** It failed in this proxy, after its response began: "cut-short" where the row has nothing else. */
-    readonly begun?: OutcomeKind;
-    /** The peer's sidecar gave this as the reason of its response. */
-    readonly peer: OutcomeKind;
-  };
-}
+import type { Reason } from "./reason.ts";
 
 const TABLE = {
   // What the caller sent.
@@ -128,6 +102,29 @@ const TABLE = {
     response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
     outcome: { own: "cancelled", begun: "cancelled", peer: "peer-refusal" },
+  },
+  TOKEN_INVALID: {
+    text: "the request's token satisfies no rule of a RequestAuthentication",
+    hint: "Get a new token of an issuer that the workload accepts, or send none.",
+    response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
+    fault: "downstream",
+    outcome: { own: "cancelled", peer: "peer-refusal" },
+  },
+  // 403, as in Envoy: the token is genuine, and its bearer is known.
+  TOKEN_AUDIENCE: {
+    text: "the request's token is for another audience",
+    hint: "Get a token for an audience that the RequestAuthentication lists.",
+    response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
+    fault: "downstream",
+    outcome: { own: "cancelled", peer: "peer-refusal" },
+  },
+  // 401, as in Envoy, and closed: without keys no token is believed.
+  TOKEN_KEYS_UNAVAILABLE: {
+    text: "the keys of the token's issuer cannot be fetched",
+    hint: "See the log of the called workload's sidecar; a private address has to be in privateFetch of the Mesh.",
+    response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
+    fault: "proxy",
+    outcome: { own: "cancelled", peer: "peer-refusal" },
   },
   MTLS_REQUIRED: {
     text: "the port takes mesh mTLS only",

@@ -2,10 +2,11 @@
  * Whether a request is within the rate limits of the Service that it comes to: enforced beside each instance, by what it alone sees.
  *
  * All limits that match must have room; one that refuses costs the others nothing. The caller is known by its certificate and by
- * nothing else (trap 4), so all callers without one share a bucket, and so do all requests without the header of a key.
+ * nothing else (trap 4), so all callers without one share a bucket, and so do all requests without the header or the claim of a key.
  */
 import type { Rate, RateTable } from "../core/shared/rate-table.ts";
 import type { MonotonicMs, SpiffeUri } from "../core/units.ts";
+import { claimText, type VerifiedClaims } from "../identity/jwt/claims.ts";
 import {
   keySource,
   type KeySource,
@@ -96,13 +97,14 @@ export function takeFrom<R extends ProtectedRequest>(
   request: R | undefined,
   table: RateTable,
   now: MonotonicMs,
+  claims?: VerifiedClaims,
 ): Overdrawn<R> | undefined {
   for (let index = 0; index < limits.length; index += 1) {
     const limit = limits[index];
     if (limit === undefined || !applies(limit, request)) continue;
     const wait = table.take(
       limit.id,
-      keyOf(limit.key, peer, request),
+      keyOf(limit.key, peer, request, claims),
       limit.rate,
       now,
     );
@@ -111,7 +113,7 @@ export function takeFrom<R extends ProtectedRequest>(
       if (applies(earlier, request))
         table.giveBack(
           earlier.id,
-          keyOf(earlier.key, peer, request),
+          keyOf(earlier.key, peer, request, claims),
           earlier.rate,
         );
     return { limit, wait };
@@ -135,6 +137,7 @@ export function keyOf(
   source: KeySource,
   peer: SpiffeUri | undefined,
   request: ProtectedRequest | undefined,
+  claims: VerifiedClaims | undefined,
 ): string {
   switch (source.kind) {
     case "none":
@@ -143,5 +146,7 @@ export function keyOf(
       return peer ?? "";
     case "header":
       return request?.header(source.name) ?? "";
+    case "claim":
+      return (claims && claimText(claims, source.path)) ?? "";
   }
 }

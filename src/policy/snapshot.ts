@@ -22,6 +22,7 @@ import type { Redirect, UrlRewrite } from "./routing/url-rewrite.ts";
 import type { AdaptiveConcurrency } from "../resources/traffic-policy/overload.ts";
 import type { Prioritizer } from "./priority.ts";
 import type { RateLimit } from "./rate-limit.ts";
+import type { TokenRules } from "./tokens/token-rules.ts";
 
 /** Which state of which store this was compiled from. */
 export interface SnapshotVersion {
@@ -247,6 +248,8 @@ export interface InboundPort {
   /** No Service declares the application's port for HTTP: bytes that nobody parses may reach it (law 14). */
   readonly takesBytes: boolean;
   readonly mtls: MtlsDecision;
+  /** Whose tokens are accepted; undefined where no RequestAuthentication acts on the workload. */
+  readonly tokens: TokenRules | undefined;
   readonly protection: Protection;
   authorize(facts: AuthorizationFacts): Verdict;
   /** What policies would do that change no verdict; undefined where the workload has none. */

@@ -39,6 +39,7 @@ import {
 } from "./checks/checked-request.ts";
 import type { RoutePlan } from "./exchange/route-plan.ts";
 import { HeldStream } from "./checks/held-stream.ts";
+import { tokenRefusedAnew } from "./checks/tokens/token-check.ts";
 import { runChecks } from "./checks/waiting.ts";
 import type { Observer } from "./observation/observer.ts";
 import { WebSocketStream } from "./exchange/web-socket.ts";
@@ -188,7 +189,7 @@ function onward(
   const { host } = listener.options;
   // authorize: as policy says, with what is known by now
   const plan =
-    authorize(port, facts, accepted) ?? admit(accepted, stream, read);
+    authorize(port, facts, accepted) ?? admit(accepted, stream, read, facts);
   if (plan instanceof MeshError) {
     record.refuse(plan, inside);
     return;
@@ -214,6 +215,7 @@ function admit(
   { listener, snapshot, port, left }: Accepted,
   stream: ServerStream,
   read: Read | undefined,
+  { peer, claims }: AuthorizationFacts,
 ): RoutePlan | MeshError {
   const { options } = listener;
   // expired work does not reach the application
@@ -225,8 +227,7 @@ function admit(
   const tooLong = body && refusedLength(stream.head, body);
   if (tooLong !== undefined) return tooLong;
   if (limits !== undefined) {
-    const { peer } = stream.connection;
-    const overdrawn = options.limiter.take(limits, peer, read?.facts);
+    const overdrawn = options.limiter.take(limits, peer, read?.facts, claims);
     if (overdrawn !== undefined) return overdrawn;
   }
   return read === undefined
@@ -246,6 +247,8 @@ function judgeAnew(
 ): MeshError | undefined {
   const read = identify(snapshot, port, stream);
   if (read instanceof MeshError) return read;
+  const refused = read && tokenRefusedAnew(port, stream.head, checked?.token);
+  if (refused !== undefined) return refused;
   return authorize(
     port,
     checked?.factsOf(port) ?? factsOf(port, stream.connection, read?.facts),

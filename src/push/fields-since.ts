@@ -79,14 +79,28 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     since: 5,
     without: "withheld",
   },
+  { kind: "RequestAuthentication", path: "", since: 5, without: "withheld" },
+  // Read for the keys of a RequestAuthentication alone, which these sidecars do not have.
+  { kind: "Mesh", path: "spec.privateFetch", since: 5, without: "same" },
+  ...["requestPrincipals", "notRequestPrincipals"].map((name) =>
+    ruleField(`from[].source.${name}`, undefined, 5),
+  ),
+  ruleField("when[].key", /^request\.auth\./, 5),
+  ...["key", "routes[].key"].map((path): FieldSince => ({
+    kind: "TrafficPolicy",
+    path: `spec.rateLimit.${path}`,
+    like: /^request\.auth\./,
+    since: 5,
+    without: "withheld",
+  })),
 ];
 
-/** A field of an AuthorizationPolicy's rule that came with schema 4. */
-function ruleField(path: string, like?: RegExp): FieldSince {
+/** A field of an AuthorizationPolicy's rule. */
+function ruleField(path: string, like?: RegExp, since = 4): FieldSince {
   return {
     kind: "AuthorizationPolicy",
     path: `spec.rules[].${path}`,
-    since: 4,
+    since,
     without: "withheld",
     ...(like === undefined ? {} : { like }),
   };

@@ -10,6 +10,8 @@ import {
   PEER_AUTHENTICATION,
   type PeerAuthenticationSpec,
 } from "../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
+import type { RequestAuthenticationSpec } from "../resources/request-authentication/spec.ts";
 import type { Selector } from "../resources/schema-parts.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 
@@ -17,6 +19,8 @@ import { WORKLOAD } from "../resources/workload/schema.ts";
 export type Instead = (typeof INSTEAD)[number];
 
 export const INSTEAD = ["older", "closed", "rest", "nothing"] as const;
+
+const NO_KEYS = '{"keys":[]}';
 
 /** Resources that are named, and fields of each; the others are counted. */
 export const MOST_UNREAD_NAMED = 20;
@@ -60,6 +64,8 @@ export function closedForm(
     };
     return { ...head, spec };
   }
+  if (isKind(REQUEST_AUTHENTICATION, resource))
+    return { ...head, spec: closedTokens(resource.spec, unknown) };
   if (isKind(MESH, resource))
     return { ...head, spec: closedMesh(resource.spec, unknown) };
   return undefined;
@@ -96,6 +102,23 @@ function closedPolicy(
   return spec.action === "DENY"
     ? { ...selector, action: "DENY", rules: [{}] }
     : { ...selector, action: "ALLOW" };
+}
+
+/**
+ * No token is accepted: its rules have no keys, and nobody is a principal. What they look at and set goes on as far as it is known, so
+ * that callers cannot set it in their place.
+ */
+function closedTokens(
+  spec: RequestAuthenticationSpec,
+  unknown: readonly string[],
+): RequestAuthenticationSpec {
+  const jwtRules = (spec.jwtRules ?? []).map(
+    ({ jwksUri: _address, ...rule }) => ({ ...rule, jwks: NO_KEYS }),
+  );
+  return {
+    ...selectorOf(spec, unknown),
+    ...(jwtRules.length === 0 ? {} : { jwtRules }),
+  };
 }
 
 /** What the policy is for; nothing where that is what is not known: it is for the whole namespace then. */

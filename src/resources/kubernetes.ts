@@ -3,13 +3,16 @@ import { isObject } from "../core/text/json.ts";
 import { AUTHORIZATION_POLICY } from "./authorization-policy/schema.ts";
 import type { KindDefinition } from "./kind.ts";
 import { PEER_AUTHENTICATION } from "./peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "./request-authentication/schema.ts";
 
 /** Kinds whose version before is the same but for its name (Istio serves both). */
 const SAME_AS_BEFORE: ReadonlyMap<string, KindDefinition> = new Map(
-  [AUTHORIZATION_POLICY, PEER_AUTHENTICATION].map((definition) => [
-    `${definition.group}/v1beta1 ${definition.kind}`,
-    definition,
-  ]),
+  [AUTHORIZATION_POLICY, PEER_AUTHENTICATION, REQUEST_AUTHENTICATION].map(
+    (definition) => [
+      `${definition.group}/v1beta1 ${definition.kind}`,
+      definition,
+    ],
+  ),
 );
 
 /** What the API server and kubectl keep for themselves in the metadata. */

@@ -6,6 +6,7 @@ import { HTTP_ROUTE } from "./http-route/schema.ts";
 import type { KindDefinition } from "./kind.ts";
 import { MESH } from "./mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "./peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "./request-authentication/schema.ts";
 import { REVOCATION } from "./revocation/schema.ts";
 import { SERVICE } from "./service/schema.ts";
 import { TRAFFIC_POLICY } from "./traffic-policy/schema.ts";
@@ -23,6 +24,7 @@ export const KINDS: readonly KindDefinition[] = [
   TRAFFIC_POLICY,
   FAULT_INJECTION,
   PEER_AUTHENTICATION,
+  REQUEST_AUTHENTICATION,
   AUTHORIZATION_POLICY,
   REVOCATION,
 ];

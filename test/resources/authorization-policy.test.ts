@@ -209,9 +209,15 @@ void t.test("source", (t) => {
         new RegExp(`must not stand beside ${list}`),
       ]),
     ),
-    source({ requestPrincipals: ["*"] }, [
-      `${SOURCE}.requestPrincipals`,
-      /not supported by this version/,
+    source({ requestPrincipals: ["*", "https://idp/*", "*/bob", "idp/bob"] }),
+    source({ notRequestPrincipals: ["https://idp/bob"] }),
+    source({ requestPrincipals: ["bob"] }, [
+      `${SOURCE}.requestPrincipals[0]`,
+      /such as ISSUER\/SUBJECT, so it could match nobody/,
+    ]),
+    source({ requestPrincipals: ["a/*/b"] }, [
+      `${SOURCE}.requestPrincipals[0]`,
+      /may have one "\*"/,
     ]),
     source({ principal: ["a"] }, [
       `${SOURCE}.principal`,
@@ -381,8 +387,24 @@ void t.test("when", (t) => {
     values("request.headers[:path]", "/a", [`${AT}.key`, /write hosts/]),
     values("request.headers[X Team]", "a", [`${AT}.key`, /no header name/]),
     values("request.headers[]", "a", [`${AT}.key`, /not a key/]),
-    ...["request.auth.principal", "connection.sni", "experimental.envoy.x"].map(
-      (key) => values(key, "a", [`${AT}.key`, /not supported by this version/]),
+    ...["connection.sni", "experimental.envoy.x"].map((key) =>
+      values(key, "a", [`${AT}.key`, /not supported by this version/]),
+    ),
+    values("request.auth.principal", "https://idp/bob"),
+    values("request.auth.principal", "bob", [
+      `${AT}.values[0]`,
+      /could match nobody/,
+    ]),
+    values("request.auth.audiences", "shop"),
+    values("request.auth.claims[groups]", "admin*"),
+    values("request.auth.claims[realm_access][roles]", "admin"),
+    values("request.auth.claims[https://example.com/role]", "owner"),
+    values("request.auth.claims[scope]", "a*b", [
+      `${AT}.values[0]`,
+      /one "\*"/,
+    ]),
+    ...["claims", "claims[]", "claims[a]b", "claims[a][]", "subject"].map(
+      (key) => values(`request.auth.${key}`, "a", [`${AT}.key`, /not a key/]),
     ),
     values("source.ipp", "a", [
       `${AT}.key`,

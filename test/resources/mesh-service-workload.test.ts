@@ -87,6 +87,15 @@ void t.test("Mesh", (t) => {
       /not one of NONE, BASE/,
     ]),
     mesh({ outboundTrafficPolicy: "REGISTRY_ONLY" }),
+    mesh({ privateFetch: { hosts: ["idp.corp"], ranges: ["10.0.0.0/8"] } }),
+    mesh({ privateFetch: { ranges: ["10.0.0.0/99"] } }, [
+      "spec.privateFetch.ranges[0]",
+      /is not an IP address or a CIDR range/,
+    ]),
+    mesh({ privateFetch: { hosts: ["https://idp.corp"] } }, [
+      "spec.privateFetch.hosts[0]",
+      /is not a host name or an IP address/,
+    ]),
     mesh({ outboundTrafficPolicy: { mode: "REGISTRY_ONLY" } }, [
       "spec.outboundTrafficPolicy",
       /is not one of ALLOW_ANY, REGISTRY_ONLY/,
@@ -148,6 +157,7 @@ void t.test("Mesh", (t) => {
       pathNormalization: "BASE",
       trustedHops: 2,
       outboundTrafficPolicy: "REGISTRY_ONLY",
+      privateFetch: { hosts: ["IdP.corp"] },
       defaults: {
         timeouts: { streamIdle: "10s", request: "2s" },
         retry: { attempts: 2 },
@@ -162,6 +172,7 @@ void t.test("Mesh", (t) => {
         rotateAt: 0.4,
         renewExpiredFor: 2_592_000_000,
       },
+      privateFetch: { hosts: ["idp.corp"], ranges: [] },
       defaults: {
         timeouts: { connect: 1000, streamIdle: 10_000, request: 2000 },
         retry: { attempts: 2, on: MESH_DEFAULTS.defaults.retry.on },

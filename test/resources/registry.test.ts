@@ -66,6 +66,7 @@ void t.test("apiVersions of upstream kinds are upstream's, verbatim", (t) => {
       ["TrafficPolicy", "mesh.wherry.dev/v1alpha1", true],
       ["FaultInjection", "mesh.wherry.dev/v1alpha1", true],
       ["PeerAuthentication", "security.istio.io/v1", true],
+      ["RequestAuthentication", "security.istio.io/v1", true],
       ["AuthorizationPolicy", "security.istio.io/v1", true],
       ["Revocation", "mesh.wherry.dev/v1alpha1", false],
     ],

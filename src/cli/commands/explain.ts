@@ -1,6 +1,7 @@
 /** `wherry explain METHOD URL`: each decision that the sidecars make of a request, in order, by the evaluator that they run. */
 import type { Command } from "commander";
 import { UserError } from "../../core/errors.ts";
+import { isObject } from "../../core/text/json.ts";
 import type { SelfDescription } from "../../policy/snapshot.ts";
 import { questionsOf } from "../../proxy/destination.ts";
 import type { Resource } from "../../resources/envelope.ts";
@@ -42,6 +43,7 @@ import { painter } from "../table.ts";
 interface ExplainOptions extends ServerOptions {
   readonly from?: string;
   readonly header?: readonly string[];
+  readonly claims?: string;
   readonly at?: string;
   readonly to?: string;
   readonly filename?: readonly string[];
@@ -96,6 +98,12 @@ export function registerExplain(program: Command, context: CliContext): void {
     )
     .addOption(
       option(
+        "--claims <json>",
+        "claims of a verified token that the request is taken to have, as JSON",
+      ),
+    )
+    .addOption(
+      option(
         "--at <sidecar>",
         "NAMESPACE/NAME of a connected sidecar whose config decides; it is the caller, or with --from the callee",
       ),
@@ -128,6 +136,7 @@ async function explain(
     method: method.toUpperCase(),
     url,
     headers: (options.header ?? []).map(headerOf),
+    claims: options.claims === undefined ? undefined : claimsOf(options.claims),
   };
   const question =
     options.filename === undefined
@@ -144,6 +153,18 @@ async function explain(
   const places = withPlaces(explanation, placeIn(question.files));
   printOutput(context, options, { ...origin, ...places }, () =>
     render(request, explanation, question, context.colours),
+  );
+}
+
+function claimsOf(text: string): Record<string, unknown> {
+  try {
+    const claims: unknown = JSON.parse(text);
+    if (isObject(claims)) return claims;
+  } catch {
+    // Said below.
+  }
+  throw new UserError(
+    `--claims: expected a JSON object such as '{"iss":"https://idp.example.com","sub":"alice"}'`,
   );
 }
 

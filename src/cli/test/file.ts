@@ -29,6 +29,8 @@ export interface CallTest {
     readonly method: string;
     readonly url: string;
     readonly headers: readonly (readonly [name: string, value: string])[];
+    /** Claims of a verified token that it is taken to have. */
+    readonly claims: Readonly<Record<string, unknown>> | undefined;
     /** "NAMESPACE/SERVICEACCOUNT"; undefined: a caller without a sidecar. */
     readonly from: string | undefined;
     /** "NAMESPACE/NAME" of the instance that takes it. */
@@ -71,6 +73,7 @@ interface Written {
       readonly method?: string;
       readonly url: string;
       readonly headers?: Readonly<Record<string, string | readonly string[]>>;
+      readonly claims?: Readonly<Record<string, unknown>>;
       readonly from?: string;
       readonly workload?: string;
     };
@@ -115,6 +118,7 @@ const SCHEMA = Type.Object(
                   }),
                 ),
               ),
+              claims: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
               from: name,
               workload: name,
             },
@@ -250,7 +254,7 @@ function callTest(
   { name, request, expect }: Written["tests"][number],
   line: number,
 ): CallTest {
-  const { method = "GET", url, headers = {}, from, workload } = request;
+  const { method = "GET", url, headers = {}, claims, from, workload } = request;
   return {
     name: name ?? `${method} ${url}`,
     line,
@@ -260,6 +264,7 @@ function callTest(
       headers: Object.entries(headers).flatMap(([field, values]) =>
         [values].flat().map((each) => [field, each] as const),
       ),
+      claims,
       from,
       workload,
     },

@@ -98,3 +98,18 @@ const UNREACHABLE: ReadonlyMap<string, string> = new Map([
   ["multicast", "a multicast address"],
   ["linkLocal", "a link-local address"],
 ]);
+
+/** Clouds answer their own machines here, with credentials, though the address is a public one. */
+const METADATA = ["168.63.129.16"];
+
+/** Whether the address is one of the internet's: not of this machine, this network, or a way to write or tunnel such. */
+export function isPublic(address: string): boolean {
+  const plain = canonicalAddress(address);
+  if (plain === undefined || METADATA.includes(plain)) return false;
+  const parsed = ipaddr.parse(plain);
+  return (
+    parsed.range() === "unicast" &&
+    // All that is given out of IPv6 (RFC 4291 2.4): the rest of "unicast" has old forms with IPv4 addresses in them.
+    (parsed.kind() === "ipv4" || /^[23][0-9a-f]{3}:/.test(plain))
+  );
+}

@@ -1,7 +1,17 @@
 /** The properties of a call that an AuthorizationPolicy can ask for (Istio's conditions and sources). */
 import { addressBits } from "../../core/text/network.ts";
+import {
+  claimAt,
+  type ClaimValue,
+  type VerifiedClaims,
+} from "../../identity/jwt/claims.ts";
 import { domainsMeant, principalsMeant } from "./aliases.ts";
-import { destinationAddress, remoteAddress, sourceAddress } from "./call.ts";
+import {
+  destinationAddress,
+  remoteAddress,
+  sourceAddress,
+  type Call,
+} from "./call.ts";
 import {
   matchExact,
   matchHost,
@@ -15,6 +25,7 @@ import type { Attribute } from "./tests.ts";
 const CERTIFICATE = "its caller's certificate";
 const CONNECTION = "its connection";
 const REQUEST = "its request";
+const TOKEN = "its verified token";
 
 /** `trustDomains`: the mesh's own and its aliases. */
 export function principal(trustDomains: readonly string[]): Attribute {
@@ -79,6 +90,27 @@ export const DESTINATION_IP: Attribute = ofAddress(
   destinationAddress,
 );
 
+export const REQUEST_PRINCIPAL: Attribute = ofToken(
+  "request principal",
+  ({ principal }) => principal,
+);
+export const AUDIENCES: Attribute = ofToken(
+  "token's audience",
+  ({ audiences }) => audiences,
+);
+export const PRESENTER: Attribute = ofToken(
+  "token's presenter",
+  ({ presenter }) => presenter,
+);
+
+/** A claim within claims has a name for each level. */
+export function claim(path: readonly string[]): Attribute {
+  return ofToken(
+    `claim ${path.map((name) => `[${name}]`).join("")}`,
+    (claims) => claimAt(claims, path),
+  );
+}
+
 /** `policyNamespace`: whose accounts are meant where a value names no namespace. */
 export function serviceAccount(policyNamespace: string): Attribute {
   return attribute(
@@ -113,8 +145,23 @@ function attribute(
   return { name, read, compared: read, pattern, origin };
 }
 
+function ofToken(
+  name: string,
+  read: (claims: VerifiedClaims) => ClaimValue,
+): Attribute {
+  return attribute(
+    name,
+    ({ claims }) => claims && read(claims),
+    matchText,
+    TOKEN,
+  );
+}
+
 /** The values of a policy are addresses and CIDR ranges. */
-function ofAddress(name: string, read: Attribute["read"]): Attribute {
+function ofAddress(
+  name: string,
+  read: (call: Call) => string | undefined,
+): Attribute {
   const compared: Attribute["compared"] = (call) => {
     const address = read(call);
     return address === undefined ? undefined : addressBits(address);

@@ -2,6 +2,7 @@
 import { memo } from "../../core/memo.ts";
 import { plainAddress } from "../../core/text/network.ts";
 import type { SpiffeUri } from "../../core/units.ts";
+import type { VerifiedClaims } from "../../identity/jwt/claims.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
 import { forwardedAddress } from "./forwarded-address.ts";
 
@@ -14,6 +15,8 @@ export interface AuthorizationFacts {
   readonly connection: AuthorizedConnection;
   /** Undefined for TCP: what only HTTP has is missing then (trap 3). */
   readonly request: AuthorizedRequest | undefined;
+  /** Claims of the request's token, once it is verified; undefined where it has none. */
+  readonly claims?: VerifiedClaims | undefined;
 }
 
 /** The ends of the connection that the call came on. `ServerConnectionInfo` satisfies it. */
@@ -40,6 +43,7 @@ export interface Call extends Caller {
   readonly port: string;
   readonly connection: AuthorizedConnection;
   readonly request: AuthorizedRequest | undefined;
+  readonly claims: VerifiedClaims | undefined;
 }
 
 /** A peer's name taken apart; undefined on plaintext. */
@@ -73,7 +77,7 @@ const callerOf: (peer: SpiffeUri) => Caller = memo((peer) => {
 });
 
 export function callOf(facts: AuthorizationFacts): Call {
-  const { peer, port, connection, request } = facts;
+  const { peer, port, connection, request, claims } = facts;
   const { principal, trustDomain, namespace, serviceAccount } =
     peer === undefined ? NOBODY : callerOf(peer);
   return {
@@ -84,6 +88,7 @@ export function callOf(facts: AuthorizationFacts): Call {
     port: String(port),
     connection,
     request,
+    claims,
   };
 }
 

@@ -88,7 +88,8 @@ function finder<R extends Ordered>(
       if (need.ofHttpAlone && call.request === undefined) found.push(rules);
       else {
         const value = need.attribute.compared(call);
-        if (value !== undefined) byValue.collect(value, found);
+        if (typeof value === "string") byValue.collect(value, found);
+        else for (const each of value ?? []) byValue.collect(each, found);
       }
     }
     found.push(asked);

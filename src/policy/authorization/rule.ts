@@ -6,19 +6,24 @@ import type {
   AuthorizationSource,
 } from "../../resources/authorization-policy/spec.ts";
 import {
+  claimPathOf,
   conditionKeyOf,
   headerOf,
   type ConditionKey,
 } from "../../resources/authorization-policy/conditions.ts";
 import {
+  AUDIENCES,
+  claim,
   DESTINATION_IP,
   HOST,
   METHOD,
   NAMESPACE,
   PATH,
   PORT,
+  PRESENTER,
   principal,
   remoteIp,
+  REQUEST_PRINCIPAL,
   requestHeader,
   serviceAccount,
   SOURCE_IP,
@@ -56,10 +61,15 @@ export function compileRule(
 
 function compileSource(
   source: AuthorizationSource,
-  { namespace, trustedHops, trustDomains }: RuleContext,
+  { denies, namespace, trustedHops, trustDomains }: RuleContext,
 ): Test {
   const principals = principal(trustDomains);
   const domains = trustDomain(trustDomains);
+  const tokens = lists(
+    REQUEST_PRINCIPAL,
+    source.requestPrincipals,
+    source.notRequestPrincipals,
+  );
   const account = serviceAccount(namespace);
   const remote = remoteIp(trustedHops);
   return all([
@@ -69,6 +79,7 @@ function compileSource(
     ...lists(domains, source.trustDomains, source.notTrustDomains),
     ...lists(SOURCE_IP, source.ipBlocks, source.notIpBlocks),
     ...lists(remote, source.remoteIpBlocks, source.notRemoteIpBlocks),
+    ...(tokens.length === 0 ? [] : [ofHttp(all(tokens), denies)]),
   ]);
 }
 
@@ -96,10 +107,14 @@ function compileCondition(
   const header = headerOf(key);
   if (header !== undefined)
     return ofHttp(both(requestHeader(header)), context.denies);
+  const path = claimPathOf(key);
+  if (path !== undefined) return ofHttp(both(claim(path)), context.denies);
   const known = conditionKeyOf(key);
   return known === undefined
     ? unknownKey(key, context.denies)
-    : both(conditionAttribute(known, context));
+    : known.startsWith("request.")
+      ? ofHttp(both(conditionAttribute(known, context)), context.denies)
+      : both(conditionAttribute(known, context));
 }
 
 /** The kind's check refuses it. Where it comes through all the same, it opens nothing. */
@@ -126,5 +141,11 @@ function conditionAttribute(
       return DESTINATION_IP;
     case "destination.port":
       return PORT;
+    case "request.auth.principal":
+      return REQUEST_PRINCIPAL;
+    case "request.auth.audiences":
+      return AUDIENCES;
+    case "request.auth.presenter":
+      return PRESENTER;
   }
 }

@@ -19,14 +19,16 @@ export interface Need {
   readonly ofHttpAlone: boolean;
 }
 
+export type AttributeValue = string | readonly string[] | undefined;
+
 /** A property of a call, and how the values of a policy are compared with it. */
 export interface Attribute {
   /** As it is called in an explanation. Attributes of one name read the same. */
   readonly name: string;
-  /** Undefined where the call has none. */
-  readonly read: (call: Call) => string | undefined;
+  /** Undefined where the call has none; of several, one that fits is enough. */
+  readonly read: (call: Call) => AttributeValue;
   /** What `read` gives in the form that patterns compare. */
-  readonly compared: (call: Call) => string | undefined;
+  readonly compared: (call: Call) => AttributeValue;
   readonly pattern: CompilePattern;
   /** The values that are meant by those of a policy; absent: these. */
   readonly meant?: (values: readonly string[]) => readonly string[];
@@ -55,7 +57,8 @@ function positive(attribute: Attribute, values: readonly string[]): Test {
   return {
     meets(call) {
       const value = compared(call);
-      return value !== undefined && isAmong(value);
+      if (value === undefined) return false;
+      return typeof value === "string" ? isAmong(value) : value.some(isAmong);
     },
     why(call) {
       const value = read(call);

@@ -293,6 +293,7 @@ class Compilation {
         ...{ frame, services, registered },
         policies: services.map(({ name }) => index.trafficPolicies.get(name)),
         peerAuthentications: index.peerAuthentications.get(ALL),
+        requestAuthentications: index.requestAuthentications.get(ALL),
         authorizationPolicies: index.authorizationPolicies.get(ALL),
       },
       this.#kept?.inbound,

@@ -6,11 +6,13 @@ import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
 import { compileAuthorization } from "../authorization/authorization.ts";
 import { compileShadow } from "../authorization/shadow.ts";
+import { compileTokenRules } from "../tokens/token-rules.ts";
 import type { InboundPolicy, InboundPort } from "../snapshot.ts";
 import type { Frame } from "./frame.ts";
 import type {
   HeldAuthorizationPolicy,
   HeldPeerAuthentication,
+  HeldRequestAuthentication,
   HeldService,
   HeldTrafficPolicy,
 } from "./held/held.ts";
@@ -26,6 +28,7 @@ export interface InboundInput {
   /** Ports under which the workload is registered; undefined where it is not. */
   readonly registered: Readonly<Record<string, number>> | undefined;
   readonly peerAuthentications: readonly HeldPeerAuthentication[];
+  readonly requestAuthentications: readonly HeldRequestAuthentication[];
   readonly authorizationPolicies: readonly HeldAuthorizationPolicy[];
 }
 
@@ -53,6 +56,7 @@ function isSame(left: InboundInput, right: InboundInput): boolean {
     left.frame === right.frame &&
     JSON.stringify(left.registered) === JSON.stringify(right.registered) &&
     left.peerAuthentications === right.peerAuthentications &&
+    left.requestAuthentications === right.requestAuthentications &&
     left.authorizationPolicies === right.authorizationPolicies &&
     same(left.services, right.services) &&
     same(left.policies, right.policies)
@@ -76,12 +80,18 @@ function* policyOf(
   const policies = input.authorizationPolicies.map(({ resource }) => resource);
   const authorizer = yield* compileAuthorization(policies, self, mesh);
   const shadow = yield* compileShadow(policies, self, mesh);
+  yield;
+  const tokens = compileTokenRules(
+    input.requestAuthentications.map(({ resource }) => resource),
+    self,
+  );
   const named = yield* namedPorts(input, warnings);
   const parsed = parsedPorts(named, warnings);
   const ports = named.map((port): InboundPort => ({
     ...port,
     takesBytes: !parsed.has(port.targetPort),
     mtls: authentication.port(port.targetPort),
+    tokens,
     authorize: (facts) => authorizer.authorize(facts),
     shadow,
     passedOver: () => authentication.passedOver(port.targetPort),
@@ -183,7 +193,13 @@ function takesBytes({
 /** A port by the word of its Service. */
 type DeclaredPort = Omit<
   InboundPort,
-  "takesBytes" | "mtls" | "authorize" | "shadow" | "passedOver" | "explain"
+  | "takesBytes"
+  | "mtls"
+  | "tokens"
+  | "authorize"
+  | "shadow"
+  | "passedOver"
+  | "explain"
 >;
 
 /** From the sidecar's own start, else from its registration; undefined where neither has said. */

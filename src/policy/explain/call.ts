@@ -1,5 +1,6 @@
 /** A call from its caller's sidecar to the application, and what becomes of it on the other shares of a split and at other instances. */
 import type { WallMs } from "../../core/units.ts";
+import type { ClaimSet } from "../../identity/jwt/claims.ts";
 import type { RequestHeadLike } from "../path.ts";
 import type { Cluster, Endpoint, Snapshot } from "../snapshot.ts";
 import { explainCallee } from "./callee.ts";
@@ -30,6 +31,8 @@ export interface CallQuestion {
   readonly draw: number | undefined;
   /** "NAMESPACE/NAME" of the instance that takes it. Undefined: the first ready one, and what differs at the others. */
   readonly workload: string | undefined;
+  /** Claims of a token that the request is taken to have; absent: what it has is looked at. */
+  readonly claims?: ClaimSet | undefined;
   /** Wall milliseconds. */
   readonly wall: WallMs;
   /** What is in force beside the Workload "NAMESPACE/NAME"; undefined where that is not known. */
@@ -156,7 +159,7 @@ function withCallee(
   { decisions, outcome, onward }: CallerAnswer,
   endpoint: Endpoint,
 ): Taken {
-  const { caller, tunnel, calleeOf } = question;
+  const { caller, tunnel, claims, calleeOf } = question;
   const { workload, link } = endpoint;
   if (onward === undefined) return { decisions, outcome };
   const there = link === undefined ? undefined : calleeOf(workload);
@@ -187,8 +190,9 @@ function withCallee(
     },
     sent,
     tunnel,
+    claims,
   });
-  const { refusal, allowedBy, shadow, target } = answer;
+  const { refusal, allowedBy, shadow, target, fields } = answer;
   const judged = shadow.length === 0 ? outcome : { ...outcome, shadow };
   return {
     decisions: [...decisions, ...answer.decisions],
@@ -196,7 +200,7 @@ function withCallee(
       refusal === undefined
         ? {
             ...judged,
-            sent: { ...sent, target },
+            sent: { ...sent, target, fields },
             workload,
             ...(allowedBy === undefined ? {} : { by: allowedBy }),
           }

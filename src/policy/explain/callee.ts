@@ -9,7 +9,8 @@ import type {
   AuthorizedRequest,
 } from "../authorization/call.ts";
 import type { ShadowFinding } from "../authorization/shadow.ts";
-import { readRequest } from "../path.ts";
+import type { ClaimSet, VerifiedClaims } from "../../identity/jwt/claims.ts";
+import { readRequest, type ReadRequest } from "../path.ts";
 import { applies } from "../rate-limit.ts";
 import type { RoutedRequest } from "../router/candidate.ts";
 import type { InboundPort, Snapshot } from "../snapshot.ts";
@@ -24,6 +25,7 @@ import {
   type SentRequest,
   type Source,
 } from "./decision.ts";
+import { explainTokens } from "./tokens.ts";
 
 export interface CalleeQuestion {
   readonly snapshot: Snapshot;
@@ -37,6 +39,8 @@ export interface CalleeQuestion {
   readonly connection: AuthorizedConnection;
   readonly sent: SentRequest;
   readonly tunnel: boolean;
+  /** Claims of a token that the request is taken to have; absent: what it has is looked at. */
+  readonly claims?: ClaimSet | undefined;
 }
 
 export interface CalleeAnswer {
@@ -48,10 +52,10 @@ export interface CalleeAnswer {
   readonly shadow: readonly ShadowFinding[];
   /** What the application gets, as this side normalised it. */
   readonly target: string;
+  readonly fields: SentRequest["fields"];
 }
 
 export function explainCallee(question: CalleeQuestion): CalleeAnswer {
-  const { snapshot, sent } = question;
   const { port, decision: arrived } = portDecision(question);
   if (port === undefined) return ends([arrived]);
   const decisions = [arrived, mtlsDecision(question, port)];
@@ -67,23 +71,28 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
         { refusal: { code: "TUNNEL_REFUSED" } },
       ),
     ]);
-  const read = question.tunnel
-    ? undefined
-    : readRequest(
-        { ...sent, scheme: "http", path: sent.target },
-        snapshot.mesh.pathNormalization,
-      );
-  if (read?.ok === false)
+  const first = readSent(question, question.sent);
+  if (first?.ok === false)
     return ends([
       ...decisions,
-      decision("callee", "authorization", read.detail, {
+      decision("callee", "authorization", first.detail, {
         refusal: { code: "BAD_REQUEST" },
       }),
     ]);
+  const tokens =
+    port.tokens === undefined || question.tunnel
+      ? undefined
+      : explainTokens(port.tokens, question.sent, question.claims);
+  if (tokens !== undefined) decisions.push(tokens.decision);
+  if (tokens?.decision.refusal !== undefined) return ends(decisions);
+  const sent = tokens?.sent ?? question.sent;
+  const again = sent === question.sent ? first : readSent(question, sent);
+  const read = again?.ok === true ? again : undefined;
   const { allowedBy, shadow, ...authorized } = authorization(
     question,
     port,
     read?.facts,
+    tokens?.token?.claims,
   );
   decisions.push(authorized.decision);
   if (authorized.decision.refusal !== undefined)
@@ -95,7 +104,21 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
     allowedBy,
     shadow,
     target: read?.target ?? sent.target,
+    fields: sent.fields,
   };
+}
+
+/** Undefined for a tunnel, which has nothing to read. */
+function readSent(
+  { tunnel, snapshot }: CalleeQuestion,
+  sent: SentRequest,
+): ReadRequest | undefined {
+  return tunnel
+    ? undefined
+    : readRequest(
+        { ...sent, scheme: "http", path: sent.target },
+        snapshot.mesh.pathNormalization,
+      );
 }
 
 /** The declared port that the request arrived at; undefined where there is none. */
@@ -136,6 +159,7 @@ function ends(decisions: readonly Decision[]): CalleeAnswer {
     allowedBy: undefined,
     shadow: [],
     target: "",
+    fields: [],
   };
 }
 
@@ -182,9 +206,10 @@ function authorization(
   question: CalleeQuestion,
   port: InboundPort,
   request: AuthorizedRequest | undefined,
+  claims: VerifiedClaims | undefined,
 ): Authorized {
   const { peer, connection } = question;
-  const facts = { peer, port: port.targetPort, connection, request };
+  const facts = { peer, port: port.targetPort, connection, request, claims };
   const trace = port.explain(facts);
   const shadow = port.shadow?.judge(facts, trace.verdict) ?? [];
   const { decision, allowedBy } = authorized(question, trace);

@@ -16,6 +16,7 @@ export type Step =
   | "protection"
   | "port"
   | "mTLS"
+  | "token"
   | "authorization"
   | "limits";
 

@@ -5,6 +5,7 @@ import type {
 } from "../../policy/authorization/call.ts";
 import { readRequest, type ReadRequest } from "../../policy/path.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
+import type { VerifiedToken } from "../../policy/tokens/token-edits.ts";
 import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
 import type { ServerConnectionInfo } from "../../wire/exchange.ts";
 import { fieldValue } from "../../wire/fields.ts";
@@ -17,6 +18,8 @@ export class CheckedRequest {
   readonly snapshot: Snapshot;
   readonly port: InboundPort;
   readonly held: HeldStream;
+  /** The verified one; undefined where the request has none. */
+  token: VerifiedToken | undefined;
   #read: Read | undefined;
 
   /** `read` undefined: a tunnel, which has nothing to read. */
@@ -39,12 +42,16 @@ export class CheckedRequest {
 
   /** What policy knows of the call by now; `port`: that of the snapshot which judges. */
   factsOf(port: InboundPort): AuthorizationFacts {
-    return factsOf(port, this.held.connection, this.#read?.facts);
+    return {
+      ...factsOf(port, this.held.connection, this.#read?.facts),
+      // Where no rule is left, nobody vouches for it any more.
+      claims: port.tokens && this.token?.claims,
+    };
   }
 
-  /** Changes the request's fields, for the checks and policies after this one and for the application. */
-  edit(edits: HeaderEdits): void {
-    this.held.edit(edits);
+  /** Changes the request's fields, and its path where there is one, for the checks and policies after this one and for the application. */
+  edit(edits: HeaderEdits, path?: string): void {
+    this.held.edit(edits, path);
     const read =
       this.#read &&
       readRequest(this.held.head, this.snapshot.mesh.pathNormalization);

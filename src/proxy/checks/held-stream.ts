@@ -99,10 +99,10 @@ export class HeldStream implements ServerStream {
     if (this.#paused && this.#bytes < this.#room) this.resume();
   }
 
-  /** Changes the request's fields, for all that comes after. */
-  edit(edits: HeaderEdits): void {
+  /** Changes the request's fields, and its path where there is one, for all that comes after. */
+  edit(edits: HeaderEdits, path: string = this.#head.path): void {
     const fields = applyEdits(this.#head.fields, edits, makeField);
-    this.#head = { ...this.#head, fields };
+    this.#head = { ...this.#head, path, fields };
   }
 
   /** Changes the fields of the response that the caller gets. */

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
 import type { SpiffeUri } from "../../core/units.ts";
+import type { VerifiedClaims } from "../../identity/jwt/claims.ts";
 import { MeshError } from "../../mesh/errors.ts";
 import {
   rateTable,
@@ -22,6 +23,7 @@ export interface Limiter {
     limits: readonly RateLimit<RoutedRequest>[],
     peer: SpiffeUri | undefined,
     request: RoutedRequest | undefined,
+    claims?: VerifiedClaims,
   ): MeshError | undefined;
   /** Forgets the limits that the snapshot does not have. */
   apply(snapshot: Snapshot): void;
@@ -33,8 +35,15 @@ export function makeLimiter(clock: Clock, shared?: SharedArrayBuffer): Limiter {
   const buckets = (): RateTable =>
     (table ??= rateTable(shared ?? rateTableMemory(randomBytes(8))));
   return {
-    take(limits, peer, request) {
-      const over = takeFrom(limits, peer, request, buckets(), clock.now());
+    take(limits, peer, request, claims) {
+      const over = takeFrom(
+        limits,
+        peer,
+        request,
+        buckets(),
+        clock.now(),
+        claims,
+      );
       return over === undefined ? undefined : refusal(over);
     },
     apply(snapshot) {

@@ -1,5 +1,10 @@
 /** What the schema of AuthorizationPolicy cannot state: values that could never match, which in a DENY are a hole. */
-import { conditionKeyOf, CONDITION_KEYS, headerOf } from "./conditions.ts";
+import {
+  claimPathOf,
+  conditionKeyOf,
+  CONDITION_KEYS,
+  headerOf,
+} from "./conditions.ts";
 import type {
   AuthorizationCondition,
   AuthorizationPolicyResource,
@@ -126,7 +131,7 @@ function checkValues(
 const FIELD_NAME = new RegExp(HEADER_NAME.pattern);
 
 /** Conditions of Istio that this version does not have. */
-const UNSUPPORTED = /^(?:request\.auth\.|connection\.sni$|experimental\.)/;
+const UNSUPPORTED = /^(?:connection\.sni$|experimental\.)/;
 
 function checkCondition(condition: AuthorizationCondition, at: At): Problem[] {
   const { key, values, notValues } = condition;
@@ -147,7 +152,8 @@ function checkCondition(condition: AuthorizationCondition, at: At): Problem[] {
 }
 
 function faultOfKey(key: string): string | undefined {
-  if (conditionKeyOf(key) !== undefined) return undefined;
+  if (conditionKeyOf(key) !== undefined || claimPathOf(key) !== undefined)
+    return undefined;
   const header = headerOf(key);
   if (header?.startsWith(":") === true)
     return "is not a header; write hosts, methods or paths in an operation";
@@ -156,7 +162,11 @@ function faultOfKey(key: string): string | undefined {
       ? undefined
       : "has no header name in its brackets";
   if (UNSUPPORTED.test(key)) return "is not supported by this version";
-  const keys = ["request.headers[NAME]", ...CONDITION_KEYS];
+  const keys = [
+    "request.headers[NAME]",
+    "request.auth.claims[NAME]",
+    ...CONDITION_KEYS,
+  ];
   return `is not a key of a condition${didYouMean(key, keys)}; expected one of ${keys.join(", ")}`;
 }
 

@@ -8,6 +8,9 @@ export const CONDITION_KEYS = [
   "source.serviceAccount",
   "destination.ip",
   "destination.port",
+  "request.auth.principal",
+  "request.auth.audiences",
+  "request.auth.presenter",
 ] as const;
 
 export type ConditionKey = (typeof CONDITION_KEYS)[number];
@@ -20,4 +23,10 @@ export function conditionKeyOf(key: string): ConditionKey | undefined {
 /** The name in `request.headers[NAME]`; undefined of any other key. */
 export function headerOf(key: string): string | undefined {
   return /^request\.headers\[([^[\]]+)\]$/.exec(key)?.[1];
+}
+
+/** The names in `request.auth.claims[NAME][NAME]`; undefined of any other key. */
+export function claimPathOf(key: string): readonly string[] | undefined {
+  const names = /^request\.auth\.claims((?:\[[^[\]]+\])+)$/.exec(key)?.[1];
+  return names?.slice(1, -1).split("][");
 }

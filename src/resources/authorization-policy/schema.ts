@@ -39,6 +39,11 @@ const source = Type.Object(
       values,
     ),
     notPrincipals: field("Identities that it is not for.", values),
+    requestPrincipals: field(
+      "Verified tokens, as ISSUER/SUBJECT; `*` for any (RequestAuthentication).",
+      values,
+    ),
+    notRequestPrincipals: field("Tokens that it is not for.", values),
     namespaces: field("Namespaces of callers.", values),
     notNamespaces: field("Namespaces that it is not for.", values),
     serviceAccounts: field(
@@ -85,7 +90,7 @@ const operation = Type.Object(
 const condition = Type.Object(
   {
     key: field(
-      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip` or `destination.port`.",
+      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip`, `destination.port`, `request.auth.principal`, `request.auth.audiences`, `request.auth.presenter` or `request.auth.claims[NAME]`, with a further `[NAME]` for each level.",
       Type.String({ minLength: 1, maxLength: 512 }),
     ),
     values: field("Any of these.", values),
@@ -181,8 +186,6 @@ export const AUTHORIZATION_POLICY: KindDefinition<AuthorizationPolicySpec> =
       "spec.provider": "",
       "spec.targetRef": "",
       "spec.targetRefs": "",
-      "spec.rules[].from[].source.requestPrincipals": "",
-      "spec.rules[].from[].source.notRequestPrincipals": "",
     },
     check: checkAuthorizationPolicy,
   });

@@ -31,6 +31,9 @@ export interface AuthorizationSource {
   /** "TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT", without "spiffe://". */
   readonly principals?: readonly string[];
   readonly notPrincipals?: readonly string[];
+  /** "ISSUER/SUBJECT" of a verified token; over TCP nobody has one. */
+  readonly requestPrincipals?: readonly string[];
+  readonly notRequestPrincipals?: readonly string[];
   readonly namespaces?: readonly string[];
   readonly notNamespaces?: readonly string[];
   /** "NAMESPACE/ACCOUNT", or "ACCOUNT" in the policy's own namespace; exact. */
@@ -62,7 +65,7 @@ export interface AuthorizationOperation {
 
 /** Any of `values`, and none of `notValues`. */
 export interface AuthorizationCondition {
-  /** One of `CONDITION_KEYS`, or `request.headers[NAME]`. */
+  /** One of `CONDITION_KEYS`, `request.headers[NAME]`, or `request.auth.claims[NAME]` with a further name for each level. */
   readonly key: string;
   readonly values?: readonly string[];
   readonly notValues?: readonly string[];

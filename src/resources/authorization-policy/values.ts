@@ -11,6 +11,7 @@ export type Judge = (value: string) => string | undefined;
 /** By the field whose values they are, without its "not". */
 export const JUDGES: Readonly<Record<string, Judge>> = {
   principals: judgePrincipal,
+  requestPrincipals: judgeRequestPrincipal,
   namespaces: judgeNamespace,
   trustDomains: judgeTrustDomain,
   ipBlocks: judgeRange,
@@ -32,6 +33,9 @@ export const CONDITION_JUDGES: Readonly<
   "source.principal": judgePrincipal,
   "source.serviceAccount": judgeAccount,
   "destination.port": judgePort,
+  "request.auth.principal": judgeRequestPrincipal,
+  "request.auth.audiences": undefined,
+  "request.auth.presenter": undefined,
 };
 
 /** A star stands first or last; elsewhere, or twice, it would be taken for a letter and match nothing that was meant. */
@@ -93,6 +97,13 @@ function canBePrincipal(value: string): boolean {
     if (word === undefined) return shape.test(element);
     return atEnd ? word.endsWith(element) : word.startsWith(element);
   });
+}
+
+/** A principal has a slash between issuer and subject, and both are there. */
+function judgeRequestPrincipal(value: string): string | undefined {
+  return value.includes("/") || value.includes("*")
+    ? undefined
+    : "is not a request principal such as ISSUER/SUBJECT, so it could match nobody";
 }
 
 function judgeNamespace(value: string): string | undefined {

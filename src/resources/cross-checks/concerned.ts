@@ -12,6 +12,7 @@ import {
   placesOf,
 } from "../ownership/address-owners.ts";
 import { PEER_AUTHENTICATION } from "../peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../request-authentication/schema.ts";
 import { isExternal, SERVICE } from "../service/schema.ts";
 import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
 import { WORKLOAD, type WorkloadResource } from "../workload/schema.ts";
@@ -122,7 +123,8 @@ function reachesAll(resource: Resource): boolean {
   return isKind(SERVICE, resource)
     ? isExternal(resource.spec)
     : isKind(AUTHORIZATION_POLICY, resource) ||
-        isKind(PEER_AUTHENTICATION, resource);
+        isKind(PEER_AUTHENTICATION, resource) ||
+        isKind(REQUEST_AUTHENTICATION, resource);
 }
 
 /** Whether nothing follows from it for what is said of resources: readiness and weight, which change all the time. */

@@ -14,6 +14,8 @@ import {
   type PeerAuthenticationResource,
 } from "../peer-authentication/schema.ts";
 import { error, quote, warning } from "../problems.ts";
+import { REQUEST_AUTHENTICATION } from "../request-authentication/schema.ts";
+import type { RequestAuthenticationResource } from "../request-authentication/spec.ts";
 import {
   isExternal,
   SERVICE,
@@ -117,12 +119,14 @@ export function reachChecker(reach: Reach): (resource: Resource) => Problem[] {
   return (resource) => {
     const { namespace = "" } = resource.metadata;
     const targetsOf = (
-      policy: AuthorizationPolicyResource | PeerAuthenticationResource,
+      policy: SecurityPolicy,
       ports: readonly StatedPort[],
     ): Problem[] =>
       ofTargets(policy, groundsOf(namespace), reach.complete, ports);
     if (isKind(PEER_AUTHENTICATION, resource))
       return targetsOf(resource, portsOfMtls(resource));
+    if (isKind(REQUEST_AUTHENTICATION, resource))
+      return targetsOf(resource, []);
     if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
     return [
       ...ofSources(resource, reach),
@@ -132,6 +136,11 @@ export function reachChecker(reach: Reach): (resource: Resource) => Problem[] {
 }
 
 type Path = readonly Segment[];
+
+type SecurityPolicy =
+  | AuthorizationPolicyResource
+  | PeerAuthenticationResource
+  | RequestAuthenticationResource;
 
 interface StatedPort {
   readonly at: Path;
@@ -158,7 +167,7 @@ function portsOfRules({ spec }: AuthorizationPolicyResource): StatedPort[] {
 
 /** The selector, the namespace and the ports. */
 function ofTargets(
-  policy: AuthorizationPolicyResource | PeerAuthenticationResource,
+  policy: SecurityPolicy,
   grounds: Grounds,
   complete: boolean,
   ports: readonly StatedPort[],

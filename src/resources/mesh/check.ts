@@ -3,6 +3,7 @@ import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote } from "../problems.ts";
+import { checkPrivateFetch, type PrivateFetchSpec } from "./private-fetch.ts";
 
 /** Shorter ones would be renewed without pause, longer ones outlive a theft. */
 const LEAST_TTL = 60_000;
@@ -15,6 +16,7 @@ interface CheckedMesh {
     readonly certificateTTL?: string;
     readonly renewExpiredFor?: string;
   };
+  readonly privateFetch?: PrivateFetchSpec;
   readonly defaults?: { readonly timeouts?: { readonly connect?: string } };
 }
 
@@ -50,6 +52,7 @@ export function checkMesh(
         `must be from 0s to ${formatDuration(LONGEST_RENEWAL)}, not ${late}`,
       ),
     );
+  problems.push(...checkPrivateFetch(spec.privateFetch));
   const connect = spec.defaults?.timeouts?.connect;
   if (connect !== undefined && durationOf(connect) === 0)
     problems.push(

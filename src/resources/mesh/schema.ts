@@ -13,6 +13,13 @@ import {
 } from "../schema-parts.ts";
 import { checkMesh } from "./check.ts";
 
+import {
+  PRIVATE_FETCH,
+  privateFetch,
+  type PrivateFetch,
+  type PrivateFetchSpec,
+} from "./private-fetch.ts";
+
 export type MeshResource = Resource<MeshSpec>;
 
 /** The only Mesh there is. */
@@ -55,6 +62,7 @@ export interface MeshSpec {
   /** Proxies before the mesh, each of which adds the address that it sees to X-Forwarded-For. */
   readonly trustedHops?: number;
   readonly outboundTrafficPolicy?: OutboundTrafficPolicy;
+  readonly privateFetch?: PrivateFetchSpec;
   readonly defaults?: {
     readonly timeouts?: {
       readonly connect?: string;
@@ -86,6 +94,7 @@ export interface MeshSettings {
   readonly pathNormalization: PathNormalization;
   readonly trustedHops: number;
   readonly outboundTrafficPolicy: OutboundTrafficPolicy;
+  readonly privateFetch: PrivateFetch;
   readonly defaults: {
     readonly timeouts: {
       readonly connect: number;
@@ -118,6 +127,7 @@ export const MESH_DEFAULTS: MeshSettings = {
   pathNormalization: "MERGE_SLASHES",
   trustedHops: 0,
   outboundTrafficPolicy: "ALLOW_ANY",
+  privateFetch: privateFetch(undefined),
   defaults: {
     timeouts: { connect: 1000, streamIdle: 300_000, request: 0 },
     retry: {
@@ -155,6 +165,7 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
     trustedHops: spec?.trustedHops ?? base.trustedHops,
     outboundTrafficPolicy:
       spec?.outboundTrafficPolicy ?? base.outboundTrafficPolicy,
+    privateFetch: privateFetch(spec?.privateFetch),
     defaults: {
       timeouts: {
         connect: ms(timeouts?.connect, base.defaults.timeouts.connect),
@@ -324,6 +335,10 @@ const spec: TSchema = describes<MeshSpec>()(
         "ALLOW_ANY passes calls to destinations outside the mesh on. REGISTRY_ONLY refuses them with 502.",
         Type.Optional(Type.Enum(["ALLOW_ANY", "REGISTRY_ONLY"])),
         MESH_DEFAULTS.outboundTrafficPolicy,
+      ),
+      privateFetch: field(
+        "What sidecars may fetch beside public addresses, where a resource names an address to fetch, such as an issuer's keys.",
+        Type.Optional(PRIVATE_FETCH),
       ),
       defaults: field(
         "What applies where a route or TrafficPolicy says nothing.",

@@ -98,19 +98,12 @@ function checkRate(rate: RateSpec, at: Path): Problem[] {
 
 function checkKey(key: string | undefined, at: Path): Problem[] {
   if (key === undefined) return [];
-  if (key.startsWith("request.auth."))
-    return [
-      error(
-        at,
-        "needs the claims of a token, and this version verifies none (RequestAuthentication): use source.principal or request.headers[NAME]",
-      ),
-    ];
   const source = keySource(key);
   if (source === undefined)
     return [
       error(
         at,
-        `${quote(key)} is not one of none, source.principal, request.headers[NAME]`,
+        `${quote(key)} is not one of none, source.principal, request.headers[NAME], request.auth.claims[NAME]`,
       ),
     ];
   if (source.kind !== "header") return [];
@@ -165,7 +158,8 @@ function checkPriority(spec: ProtectionSpec, at: Path): Problem[] {
 }
 
 function checkCohort(priority: PrioritySpec, at: Path): Problem[] {
-  return priority.cohort === "none"
+  const source = keySource(priority.cohort ?? "source.principal");
+  return source?.kind === "none" || source?.kind === "claim"
     ? [error(at, "is not one of source.principal, request.headers[NAME]")]
     : checkKey(priority.cohort, at);
 }

@@ -1,6 +1,7 @@
 /** The part of TrafficPolicy that protects a Service: rate limits, adaptive concurrency with priorities, and callers that hold back. */
 import Type, { type TOptional, type TUnsafe } from "typebox";
 import { durationOf, formatDuration } from "../../core/duration.ts";
+import { claimPathOf } from "../authorization-policy/conditions.ts";
 import { REQUEST_MATCHES } from "../http-route/schema.ts";
 import type { HTTPRouteMatch } from "../http-route/spec.ts";
 import {
@@ -17,7 +18,7 @@ export interface RateSpec {
   readonly interval: string;
   /** Requests that may come at once. Absent: `requests`. */
   readonly burst?: number;
-  /** "none" (absent), "source.principal" or "request.headers[NAME]". */
+  /** "none" (absent), "source.principal", "request.headers[NAME]" or "request.auth.claims[NAME]". */
   readonly key?: string;
 }
 
@@ -162,7 +163,9 @@ export function hedging(spec: HedgingSpec | undefined): Hedging | undefined {
 export type KeySource =
   | { readonly kind: "none" }
   | { readonly kind: "principal" }
-  | { readonly kind: "header"; readonly name: string };
+  | { readonly kind: "header"; readonly name: string }
+  /** A name for each level of a claim within claims. */
+  | { readonly kind: "claim"; readonly path: readonly string[] };
 
 const HEADER_KEY = /^request\.headers\[([^\]]+)\]$/;
 
@@ -170,6 +173,8 @@ const HEADER_KEY = /^request\.headers\[([^\]]+)\]$/;
 export function keySource(text: string): KeySource | undefined {
   if (text === "none") return { kind: "none" };
   if (text === "source.principal") return { kind: "principal" };
+  const path = claimPathOf(text);
+  if (path !== undefined) return { kind: "claim", path };
   const name = HEADER_KEY.exec(text)?.[1];
   return name === undefined
     ? undefined
@@ -188,7 +193,7 @@ const rate = {
     Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000_000 })),
   ),
   key: field(
-    "Whose requests count together: none (all), source.principal, or request.headers[NAME].",
+    "Whose requests count together: none (all), source.principal, request.headers[NAME], or request.auth.claims[NAME] of a verified token.",
     key,
     "none",
   ),

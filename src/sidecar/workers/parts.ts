@@ -28,6 +28,8 @@ import {
 import { makeFaults, type Faults } from "../../proxy/filters/faults.ts";
 import { watchIdle } from "../../proxy/exchange/time/idle.ts";
 import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
+import { makeChecks } from "../../proxy/checks/port-checks.ts";
+import { TokenVerifier } from "../../proxy/checks/tokens/token-verifier.ts";
 import { makeInbound } from "../../proxy/inbound.ts";
 import { makeLimiter, type Limiter } from "../../proxy/filters/limiter.ts";
 import type { HandedListeners } from "../../proxy/downstream/handed-listeners.ts";
@@ -244,6 +246,7 @@ export interface Downstream {
   readonly faults: Faults;
   readonly limiter: Limiter;
   readonly observer: Observer;
+  readonly tokens: TokenVerifier;
   readonly eviction: Eviction;
   readonly memory: { close(): void };
 }
@@ -280,8 +283,10 @@ export function makeDownstream(
     lines: makeRefusalLog(logger, clock),
     meters: base.meters,
   });
+  const tokens = new TokenVerifier({ clock, logger });
+  const checks = makeChecks(tokens);
   const inbound = {
-    ...{ snapshot, host, sinks, application, limiter, ownPorts },
+    ...{ snapshot, host, sinks, application, limiter, checks, ownPorts },
     observer,
   };
   const listeners = makeListeners({
@@ -308,6 +313,7 @@ export function makeDownstream(
     faults,
     limiter,
     observer,
+    tokens,
     ...watchOver(options, base, host, serving),
   };
 }

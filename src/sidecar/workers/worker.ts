@@ -213,6 +213,7 @@ class Worker implements ProxyWorker {
   apply(next: Snapshot): void {
     this.clusters.apply(next);
     this.#downstream.limiter.apply(next);
+    this.#downstream.tokens.apply(next);
     this.#downstream.faults.apply(next);
     this.snapshot.set(next);
   }
@@ -284,7 +285,7 @@ class Worker implements ProxyWorker {
 
   #close(): void {
     for (const stop of [...this.#stop, ...this.#leaving]) stop();
-    const { memory, eviction, serving, faults } = this.#downstream;
+    const { memory, eviction, serving, faults, tokens } = this.#downstream;
     memory.close();
     eviction.close();
     serving.destroy();
@@ -293,6 +294,7 @@ class Worker implements ProxyWorker {
     clusters.close();
     loads.close();
     faults.close();
+    tokens.close();
     concurrencyLimiters.close();
     this.#base.live.close();
     this.#host.idle.close();

@@ -244,10 +244,10 @@ void t.test(
 );
 
 void t.test("a key that nobody knows opens nothing", (t) => {
-  t.strictSame(
-    matches({ when: [when("request.auth.principal", ["a/b"])] }, {}),
-    { allow: false, deny: true },
-  );
+  t.strictSame(matches({ when: [when("request.auth.subject", ["a/b"])] }, {}), {
+    allow: false,
+    deny: true,
+  });
   t.end();
 });
 

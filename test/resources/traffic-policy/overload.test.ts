@@ -51,9 +51,11 @@ void t.test("rate limits", (t) => {
       "spec.rateLimit.interval",
       /must be from 100ms to 24h/,
     ]),
-    limit({ ...rate, key: "request.auth.claims[sub]" }, [
+    limit({ ...rate, key: "request.auth.claims[sub]" }),
+    limit({ ...rate, key: "request.auth.claims[tenant][id]" }),
+    limit({ ...rate, key: "request.auth.principal" }, [
       "spec.rateLimit.key",
-      /needs the claims of a token, and this version verifies none/,
+      /is not one of none, .*request.auth.claims\[NAME\]/,
     ]),
     limit({ ...rate, key: "source.ip" }, [
       "spec.rateLimit.key",

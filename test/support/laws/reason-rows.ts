@@ -5,6 +5,8 @@ import { makeField } from "../../../src/wire/fields.ts";
 import { failConnects } from "../faults/connect-faults.ts";
 import { overLink } from "../peers/over-link.ts";
 import { resource, until, type Pair } from "../meshes/pair.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
+import { ISSUER, keySetText, testKey, token } from "../tokens/issuer.ts";
 
 import {
   route,
@@ -19,6 +21,16 @@ import {
   type Row,
   type Told,
 } from "./reason-calls.ts";
+
+const tokenKey = await testKey("ES256", "k1");
+
+function jwt(rule: Readonly<Record<string, unknown>>): Resource {
+  const usual = { issuer: ISSUER, jwks: keySetText(tokenKey) };
+  const jwtRules = [
+    JSON.parse(JSON.stringify({ ...usual, ...rule })) as object,
+  ];
+  return resource("RequestAuthentication", "jwt", { ...forOrders, jwtRules });
+}
 
 /** Those that are never the answer to a call: nobody is there to be told, or the answer has begun. */
 export const NO_ANSWER: readonly Code[] = [
@@ -61,6 +73,30 @@ export const ROWS: readonly Row[] = [
       const identity = pair.authority.id("orders");
       pair.apply([resource("Revocation", "stolen", { identity })]);
       return call;
+    },
+  },
+  {
+    code: "TOKEN_INVALID",
+    status: 401,
+    policy: "shop/jwt",
+    call: { headers: { authorization: "Bearer a.b.c" } },
+    pair: { resources: [jwt({})] },
+  },
+  {
+    code: "TOKEN_AUDIENCE",
+    status: 403,
+    policy: "shop/jwt",
+    call: { headers: { authorization: `Bearer ${await token(tokenKey)}` } },
+    pair: { resources: [jwt({ audiences: ["bank"] })] },
+  },
+  {
+    code: "TOKEN_KEYS_UNAVAILABLE",
+    status: 401,
+    policy: "shop/jwt",
+    call: { headers: { authorization: `Bearer ${await token(tokenKey)}` } },
+    pair: {
+      // A private address that the Mesh does not allow: nothing is fetched.
+      resources: [jwt({ jwks: undefined, jwksUri: "http://127.0.0.1:9/" })],
     },
   },
   {

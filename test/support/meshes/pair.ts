@@ -142,7 +142,9 @@ export function resource(
   const group =
     kind === "HTTPRoute" || kind === "GRPCRoute"
       ? "gateway.networking.k8s.io/v1"
-      : kind === "AuthorizationPolicy" || kind === "PeerAuthentication"
+      : kind === "AuthorizationPolicy" ||
+          kind === "PeerAuthentication" ||
+          kind === "RequestAuthentication"
         ? "security.istio.io/v1"
         : "mesh.wherry.dev/v1alpha1";
   return {

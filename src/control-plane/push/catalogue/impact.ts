@@ -5,6 +5,7 @@ import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { isKind } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import {
   SERVICE,
   visibilityOf,
@@ -76,7 +77,8 @@ export class Impact {
       this.#calledBy(servicesBeside(resource), index);
     else if (
       isKind(AUTHORIZATION_POLICY, resource) ||
-      isKind(PEER_AUTHENTICATION, resource)
+      isKind(PEER_AUTHENTICATION, resource) ||
+      isKind(REQUEST_AUTHENTICATION, resource)
     )
       if (namespace === ROOT_NAMESPACE) this.all = true;
       else {

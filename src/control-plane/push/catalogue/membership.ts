@@ -10,6 +10,7 @@ import { isFaultCaller } from "../../../resources/fault-injection/spec.ts";
 import { isKind } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import type { Selector } from "../../../resources/schema-parts.ts";
 import {
   isExportedTo,
@@ -75,7 +76,8 @@ export function isInScope(
     return isFaultCaller(resource.spec, self) && besideVisible();
   if (
     isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource)
+    isKind(PEER_AUTHENTICATION, resource) ||
+    isKind(REQUEST_AUTHENTICATION, resource)
   )
     return actsOn(self, namespace, resource.spec.selector);
   return false;
@@ -126,7 +128,8 @@ export function isNeeded(
     );
   if (
     isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource)
+    isKind(PEER_AUTHENTICATION, resource) ||
+    isKind(REQUEST_AUTHENTICATION, resource)
   )
     return needs.self && actsOn(self, namespace, resource.spec.selector);
   return false;

@@ -14,6 +14,7 @@ import {
   type MeshSettings,
 } from "../../../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import {
   isExternal,
   SERVICE,
@@ -71,10 +72,11 @@ export class MeshIndex {
   readonly ofKind: Keyed = new Keyed(({ kind }) => [kind]);
   /** Routes, TrafficPolicies and FaultInjections of every namespace, by the Services that they name. */
   readonly beside: Keyed = new Keyed(servicesNamed);
-  /** AuthorizationPolicies and PeerAuthentications by namespace. */
+  /** AuthorizationPolicies, PeerAuthentications and RequestAuthentications by namespace. */
   readonly security: Keyed = new Keyed((resource) =>
     isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource)
+    isKind(PEER_AUTHENTICATION, resource) ||
+    isKind(REQUEST_AUTHENTICATION, resource)
       ? [namespaceOf(resource)]
       : [],
   );

@@ -11,6 +11,7 @@ import type { GRPCRouteResource } from "../../../resources/grpc-route/spec.ts";
 import type { HTTPRouteResource } from "../../../resources/http-route/spec.ts";
 import { isKind, type KindDefinition } from "../../../resources/kind.ts";
 import type { PeerAuthenticationResource } from "../../../resources/peer-authentication/schema.ts";
+import type { RequestAuthenticationResource } from "../../../resources/request-authentication/spec.ts";
 import type { RevocationResource } from "../../../resources/revocation/schema.ts";
 import type { ServiceResource } from "../../../resources/service/schema.ts";
 import type { TrafficPolicyResource } from "../../../resources/traffic-policy/settings.ts";
@@ -33,6 +34,7 @@ export type HeldRoute = Held<HTTPRouteResource | GRPCRouteResource>;
 export type HeldTrafficPolicy = Held<TrafficPolicyResource>;
 export type HeldFault = Held<FaultInjectionResource>;
 export type HeldPeerAuthentication = Held<PeerAuthenticationResource>;
+export type HeldRequestAuthentication = Held<RequestAuthenticationResource>;
 export type HeldRevocation = Held<RevocationResource>;
 export type HeldAuthorizationPolicy = Held<AuthorizationPolicyResource>;
 
@@ -41,6 +43,13 @@ export function isHeld<S>(
   held: Held | undefined,
 ): held is Held<Resource<S>> {
   return held !== undefined && isKind(definition, held.resource);
+}
+
+/** Tells those of a kind. */
+export function heldOf<S>(
+  definition: KindDefinition<S>,
+): (held: Held | undefined) => held is Held<Resource<S>> {
+  return (held) => isHeld(definition, held);
 }
 
 /** The oldest first: where two want the same thing it wins; of one age the name decides (traps 13 and 18). */

@@ -17,18 +17,21 @@ import {
   takesFrom,
 } from "../../../resources/ownership/address-owners.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { SERVICE } from "../../../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import {
   byAge,
+  heldOf,
   isHeld,
   namespaceOf,
   type Held,
   type HeldAuthorizationPolicy,
   type HeldFault,
   type HeldPeerAuthentication,
+  type HeldRequestAuthentication,
   type HeldRevocation,
   type HeldRoute,
   type HeldService,
@@ -58,6 +61,7 @@ export interface Indexes {
   readonly trafficPolicies: PersistentGroups<HeldTrafficPolicy>;
   readonly faults: PersistentGroups<HeldFault>;
   readonly peerAuthentications: PersistentGroups<HeldPeerAuthentication>;
+  readonly requestAuthentications: PersistentGroups<HeldRequestAuthentication>;
   readonly authorizationPolicies: PersistentGroups<HeldAuthorizationPolicy>;
   readonly revocations: PersistentGroups<HeldRevocation>;
   /** By namespace and label, in no order. */
@@ -78,6 +82,9 @@ export const NO_INDEXES: Indexes = {
   trafficPolicies: new PersistentGroups<HeldTrafficPolicy>(byAge),
   faults: new PersistentGroups<HeldFault>(byAge),
   peerAuthentications: new PersistentGroups<HeldPeerAuthentication>(byAge),
+  requestAuthentications: new PersistentGroups<HeldRequestAuthentication>(
+    byAge,
+  ),
   authorizationPolicies: new PersistentGroups<HeldAuthorizationPolicy>(byAge),
   revocations: new PersistentGroups<HeldRevocation>(byAge),
   labelled: new PersistentGroups(),
@@ -98,6 +105,7 @@ export class IndexEdit {
   readonly trafficPolicies: GroupsEdit<HeldTrafficPolicy>;
   readonly faults: GroupsEdit<HeldFault>;
   readonly peerAuthentications: GroupsEdit<HeldPeerAuthentication>;
+  readonly requestAuthentications: GroupsEdit<HeldRequestAuthentication>;
   readonly authorizationPolicies: GroupsEdit<HeldAuthorizationPolicy>;
   readonly revocations: GroupsEdit<HeldRevocation>;
   /** "NAMESPACE/NAME" of the Services, there or not, to which a change may matter. */
@@ -117,6 +125,7 @@ export class IndexEdit {
     this.trafficPolicies = before.trafficPolicies.edit();
     this.faults = before.faults.edit();
     this.peerAuthentications = before.peerAuthentications.edit();
+    this.requestAuthentications = before.requestAuthentications.edit();
     this.authorizationPolicies = before.authorizationPolicies.edit();
     this.revocations = before.revocations.edit();
     this.#labelled = before.labelled.edit();
@@ -164,6 +173,7 @@ export class IndexEdit {
       this.trafficPolicies,
       this.faults,
       this.peerAuthentications,
+      this.requestAuthentications,
       this.authorizationPolicies,
       this.revocations,
       this.#labelled,
@@ -181,6 +191,7 @@ export class IndexEdit {
       trafficPolicies: this.trafficPolicies.done(),
       faults: this.faults.done(),
       peerAuthentications: this.peerAuthentications.done(),
+      requestAuthentications: this.requestAuthentications.done(),
       authorizationPolicies: this.authorizationPolicies.done(),
       revocations: this.revocations.done(),
       labelled: this.#labelled.done(),
@@ -211,6 +222,7 @@ export class IndexEdit {
     this.#swap(change, this.trafficPolicies, isTrafficPolicy, targetsOf);
     this.#swap(change, this.faults, isFault, targetsOf);
     this.#swap(change, this.peerAuthentications, isPeerAuthentication);
+    this.#swap(change, this.requestAuthentications, isRequestAuthentication);
     this.#swap(change, this.authorizationPolicies, isAuthorizationPolicy);
     this.#swap(change, this.revocations, isRevocation);
   }
@@ -325,25 +337,11 @@ function isRoute(held: Held | undefined): held is HeldRoute {
   return isHeld(HTTP_ROUTE, held) || isHeld(GRPC_ROUTE, held);
 }
 
-function isTrafficPolicy(held: Held | undefined): held is HeldTrafficPolicy {
-  return isHeld(TRAFFIC_POLICY, held);
-}
-
-function isFault(held: Held | undefined): held is HeldFault {
-  return isHeld(FAULT_INJECTION, held);
-}
-
-function isPeerAuthentication(
-  held: Held | undefined,
-): held is HeldPeerAuthentication {
-  return isHeld(PEER_AUTHENTICATION, held);
-}
-
-function isAuthorizationPolicy(
-  held: Held | undefined,
-): held is HeldAuthorizationPolicy {
-  return isHeld(AUTHORIZATION_POLICY, held);
-}
+const isTrafficPolicy = heldOf(TRAFFIC_POLICY);
+const isFault = heldOf(FAULT_INJECTION);
+const isRequestAuthentication = heldOf(REQUEST_AUTHENTICATION);
+const isPeerAuthentication = heldOf(PEER_AUTHENTICATION);
+const isAuthorizationPolicy = heldOf(AUTHORIZATION_POLICY);
 
 export function isRevocation(held: Held | undefined): held is HeldRevocation {
   return isHeld(REVOCATION, held);

@@ -15,6 +15,7 @@ import { HTTP_ROUTE } from "../../../resources/http-route/schema.ts";
 import { isKind } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../../../resources/revocation/schema.ts";
 import { SERVICE } from "../../../resources/service/schema.ts";
 import { TRAFFIC_POLICY } from "../../../resources/traffic-policy/schema.ts";
@@ -72,6 +73,7 @@ const KINDS = [
   FAULT_INJECTION,
   AUTHORIZATION_POLICY,
   PEER_AUTHENTICATION,
+  REQUEST_AUTHENTICATION,
   REVOCATION,
 ] as const;
 

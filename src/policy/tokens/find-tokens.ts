@@ -1,0 +1,127 @@
+/** Which tokens a request has, where the rules look for them; each is to be verified, or the application might believe it. */
+import { decodeQuery, parametersOf } from "../../core/text/query.ts";
+import type { TokenRule, TokenRules } from "./token-rules.ts";
+
+/** What is read of a request; `RequestHead` of the wire satisfies it. */
+export interface TokenRequest {
+  /** Path and query. */
+  readonly path: string;
+  readonly fields: readonly {
+    readonly name: string;
+    readonly value: string;
+  }[];
+}
+
+export interface FoundToken {
+  readonly text: string;
+  /** Those that look where it is. */
+  readonly rules: readonly TokenRule[];
+  /** Where it is: names of headers, parameters and cookies. */
+  readonly headers: readonly string[];
+  readonly params: readonly string[];
+  readonly cookies: readonly string[];
+}
+
+type Place = "headers" | "params" | "cookies";
+
+/** Ones of the same text are one. Empty for most requests of a workload that has rules and gets no tokens. */
+export function findTokens(
+  rules: TokenRules,
+  request: TokenRequest,
+): readonly FoundToken[] {
+  const found: Found[] = [];
+  for (const rule of rules.rules)
+    for (const location of rule.headers)
+      for (const field of request.fields) {
+        if (field.name !== location.name) continue;
+        const text = afterPrefix(field.value, location);
+        if (text !== undefined) note(found, text, rule, "headers", field.name);
+      }
+  if (rules.params.size > 0)
+    for (const { name, value } of parametersOf(queryOf(request.path)))
+      if (rules.params.has(name))
+        for (const rule of rules.rules)
+          if (rule.params.includes(name))
+            note(found, decodeQuery(value), rule, "params", name);
+  if (rules.cookies.size > 0)
+    for (const { name, value } of cookiesOf(request))
+      for (const rule of rules.rules)
+        if (rule.cookies.includes(name))
+          note(found, value, rule, "cookies", name);
+  return found;
+}
+
+interface Found extends FoundToken {
+  readonly rules: TokenRule[];
+  readonly headers: string[];
+  readonly params: string[];
+  readonly cookies: string[];
+}
+
+function note(
+  found: Found[],
+  text: string,
+  rule: TokenRule,
+  place: Place,
+  name: string,
+): void {
+  let token = found.find((each) => each.text === text);
+  if (token === undefined) {
+    token = { text, rules: [], headers: [], params: [], cookies: [] };
+    found.push(token);
+  }
+  if (!token.rules.includes(rule)) token.rules.push(rule);
+  if (!token[place].includes(name)) token[place].push(name);
+}
+
+function afterPrefix(
+  value: string,
+  { prefix, scheme }: TokenRule["headers"][number],
+): string | undefined {
+  if (prefix === "") return value;
+  if (scheme) {
+    const start = value.slice(0, prefix.length).toLowerCase();
+    // "Bearer" alone says that there is a token, and has none.
+    if (start === prefix || start === prefix.trimEnd())
+      return value.slice(prefix.length).trim();
+    return undefined;
+  }
+  return value.startsWith(prefix) ? value.slice(prefix.length) : undefined;
+}
+
+export function queryOf(path: string): string {
+  const mark = path.indexOf("?");
+  return mark < 0 ? "" : path.slice(mark + 1);
+}
+
+interface Cookie {
+  readonly name: string;
+  readonly value: string;
+}
+
+function cookiesOf({ fields }: TokenRequest): readonly Cookie[] {
+  return fields.flatMap((field) =>
+    field.name === "cookie" ? field.value.split(";").map(readCookie) : [],
+  );
+}
+
+/** RFC 6265 4.1.1: the value may be in quotes. */
+function readCookie(pair: string): Cookie {
+  const equals = pair.indexOf("=");
+  const name = (equals < 0 ? pair : pair.slice(0, equals)).trim();
+  const value = equals < 0 ? "" : pair.slice(equals + 1).trim();
+  return { name, value: /^"(.*)"$/.exec(value)?.[1] ?? value };
+}
+
+/** The Cookie field without these; undefined where nothing is left. */
+export function withoutCookies(
+  value: string,
+  names: ReadonlySet<string>,
+): string | undefined {
+  const pairs = value.split(";");
+  const kept = pairs.filter((pair) => !names.has(readCookie(pair).name));
+  if (kept.length === pairs.length) return value;
+  return kept.length === 0
+    ? undefined
+    : kept.map((pair) => pair.trim()).join("; ");
+}

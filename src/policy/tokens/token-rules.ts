@@ -1,0 +1,169 @@
+/** The RequestAuthentications of a workload as one list of rules: they add up (trap 13), and each rule can satisfy a token. */
+import { durationOf } from "../../core/duration.ts";
+import {
+  formatName,
+  ROOT_NAMESPACE,
+  selects,
+} from "../../resources/envelope.ts";
+import {
+  JWT_TIMEOUT,
+  type ClaimToHeader,
+  type JwtRule,
+  type RequestAuthenticationResource,
+} from "../../resources/request-authentication/spec.ts";
+
+/** Where an issuer's keys come from. */
+export type KeySource =
+  | { readonly kind: "inline"; readonly id: string; readonly jwks: string }
+  | {
+      /** "discovery": the issuer's OpenID document says where the keys are. */
+      readonly kind: "keys" | "discovery";
+      /** Two sources of one ID are the same. */
+      readonly id: string;
+      readonly address: string;
+      /** Milliseconds. */
+      readonly timeout: number;
+    };
+
+export interface HeaderLocation {
+  /** Lower-case. */
+  readonly name: string;
+  readonly prefix: string;
+  /** The prefix is a scheme of RFC 9110 11.1, which has no case. */
+  readonly scheme: boolean;
+}
+
+export interface TokenRule {
+  /** The same text as long as the rule says the same. */
+  readonly id: string;
+  /** "NAMESPACE/NAME" of the RequestAuthentication, and the rule's index in it. */
+  readonly policy: string;
+  readonly index: number;
+  readonly issuer: string;
+  readonly audiences: readonly string[];
+  readonly keys: KeySource;
+  readonly headers: readonly HeaderLocation[];
+  readonly params: readonly string[];
+  readonly cookies: readonly string[];
+  /** The application gets the token. */
+  readonly forward: boolean;
+  /** Lower-case. */
+  readonly payloadHeader: string | undefined;
+  /** Names in lower case. */
+  readonly claimHeaders: readonly ClaimToHeader[];
+}
+
+export interface TokenRules {
+  readonly rules: readonly TokenRule[];
+  /** "NAMESPACE/NAME" of the RequestAuthentications that act here. */
+  readonly policies: readonly string[];
+  /** Headers that only a verified token may set: lower-case, with "-" for "_". */
+  readonly outputs: ReadonlySet<string>;
+  /** Names of parameters and of cookies that some rule looks at. */
+  readonly params: ReadonlySet<string>;
+  readonly cookies: ReadonlySet<string>;
+}
+
+export interface TokenWorkload {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+const BEARER: HeaderLocation = {
+  name: "authorization",
+  prefix: "bearer ",
+  scheme: true,
+};
+
+/** RFC 6750 2.3. */
+const ACCESS_TOKEN = "access_token";
+
+/** Undefined where no rule is for the workload, so that nothing is done for it. */
+export function compileTokenRules(
+  policies: readonly RequestAuthenticationResource[],
+  workload: TokenWorkload,
+): TokenRules | undefined {
+  const applying = policies.filter((policy) => applies(policy, workload));
+  const rules = applying.flatMap((policy) =>
+    (policy.spec.jwtRules ?? []).map((rule, index) =>
+      compileRule(rule, nameOf(policy), index),
+    ),
+  );
+  if (rules.length === 0) return undefined;
+  return {
+    rules,
+    policies: applying.map(nameOf),
+    outputs: new Set(
+      rules.flatMap(({ payloadHeader, claimHeaders }) => [
+        ...(payloadHeader === undefined ? [] : [dashed(payloadHeader)]),
+        ...claimHeaders.map(({ header }) => dashed(header)),
+      ]),
+    ),
+    params: new Set(rules.flatMap(({ params }) => params)),
+    cookies: new Set(rules.flatMap(({ cookies }) => cookies)),
+  };
+}
+
+/** CGI and WSGI make the same variable of both (RFC 3875 4.1.18). */
+export function dashed(name: string): string {
+  return name.includes("_") ? name.replaceAll("_", "-") : name;
+}
+
+function applies(
+  { metadata, spec: { selector } }: RequestAuthenticationResource,
+  workload: TokenWorkload,
+): boolean {
+  const { namespace } = metadata;
+  return (
+    (namespace === ROOT_NAMESPACE || namespace === workload.namespace) &&
+    (selector === undefined || selects(selector.matchLabels, workload.labels))
+  );
+}
+
+function nameOf({ metadata }: RequestAuthenticationResource): string {
+  return formatName(metadata.namespace ?? "", metadata.name);
+}
+
+function compileRule(rule: JwtRule, policy: string, index: number): TokenRule {
+  const { fromHeaders, fromParams, fromCookies } = rule;
+  const usual = [fromHeaders, fromParams, fromCookies].every(
+    (list) => list === undefined,
+  );
+  return {
+    id: JSON.stringify(rule),
+    policy,
+    index,
+    issuer: rule.issuer,
+    audiences: rule.audiences ?? [],
+    keys: keySourceOf(rule),
+    headers: usual
+      ? [BEARER]
+      : (fromHeaders ?? []).map(({ name, prefix = "" }) => ({
+          name: name.toLowerCase(),
+          prefix,
+          scheme: false,
+        })),
+    params: usual ? [ACCESS_TOKEN] : (fromParams ?? []),
+    cookies: fromCookies ?? [],
+    forward: rule.forwardOriginalToken ?? false,
+    payloadHeader: rule.outputPayloadToHeader?.toLowerCase(),
+    claimHeaders: (rule.outputClaimToHeaders ?? []).map(
+      ({ header, claim }) => ({ header: header.toLowerCase(), claim }),
+    ),
+  };
+}
+
+function keySourceOf({
+  issuer,
+  jwks,
+  jwksUri,
+  timeout: written = JWT_TIMEOUT,
+}: JwtRule): KeySource {
+  if (jwks !== undefined) return { kind: "inline", id: `inline ${jwks}`, jwks };
+  const timeout = durationOf(written);
+  const [kind, address] =
+    jwksUri === undefined
+      ? (["discovery", issuer] as const)
+      : (["keys", jwksUri] as const);
+  return { kind, id: `${kind} ${address} ${timeout}`, address, timeout };
+}

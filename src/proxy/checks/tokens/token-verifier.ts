@@ -1,0 +1,197 @@
+/** Verifies the tokens of requests: at once where one was verified before, otherwise by its issuer's keys. */
+import type { Clock } from "../../../core/clock.ts";
+import type { Logger } from "../../../core/log.ts";
+import { verifiedClaims } from "../../../identity/jwt/claims.ts";
+import {
+  readToken,
+  type UnverifiedToken,
+} from "../../../identity/jwt/token.ts";
+import { verifyToken } from "../../../identity/jwt/verify.ts";
+import type { Code } from "../../../mesh/reasons.ts";
+import type { Snapshot } from "../../../policy/snapshot.ts";
+import type { FoundToken } from "../../../policy/tokens/find-tokens.ts";
+import {
+  outputsOf,
+  type VerifiedToken,
+} from "../../../policy/tokens/token-edits.ts";
+import type {
+  KeySource,
+  TokenRule,
+} from "../../../policy/tokens/token-rules.ts";
+import type {
+  FetchAllowance,
+  ResolveHost,
+} from "../../../runtime/fetch/guarded-fetch.ts";
+import { IssuerKeys } from "./issuer-keys.ts";
+import { TokenCache } from "./token-cache.ts";
+
+/** Why a token is refused. */
+export interface TokenRefusal {
+  readonly code: Extract<
+    Code,
+    "TOKEN_INVALID" | "TOKEN_AUDIENCE" | "TOKEN_KEYS_UNAVAILABLE"
+  >;
+  readonly why: string;
+  /** "NAMESPACE/NAME" of the RequestAuthentication whose rule comes nearest. */
+  readonly policy: string;
+}
+
+export type TokenResult =
+  | { readonly ok: true; readonly token: VerifiedToken }
+  | { readonly ok: false; readonly refusal: TokenRefusal };
+
+export interface TokenVerifierOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How hosts are resolved; absent: by the system. */
+  readonly resolve?: ResolveHost;
+}
+
+const NOTHING_ALLOWED: FetchAllowance = { hosts: [], ranges: [] };
+
+export class TokenVerifier {
+  readonly #options: TokenVerifierOptions;
+  readonly #cache = new TokenCache();
+  /** By the ID of their source. */
+  readonly #issuers = new Map<string, IssuerKeys>();
+  /** By the token and its rules: requests that bring one token at once wait for one verification. */
+  readonly #pending = new Map<string, Promise<TokenResult>>();
+  #allowance = NOTHING_ALLOWED;
+
+  constructor(options: TokenVerifierOptions) {
+    this.#options = options;
+  }
+
+  /** Fetches the keys of the issuers that are new, and forgets those that the snapshot does not have. */
+  apply({ mesh: { privateFetch }, inbound }: Snapshot): void {
+    if (JSON.stringify(privateFetch) !== JSON.stringify(this.#allowance)) {
+      // What was fetched under other rules may be what these forbid.
+      this.close();
+      this.#allowance = privateFetch;
+    }
+    const sources = new Map<string, KeySource>();
+    for (const { tokens } of inbound.ports)
+      for (const { keys } of tokens?.rules ?? []) sources.set(keys.id, keys);
+    for (const [id, issuer] of this.#issuers)
+      if (!sources.has(id)) {
+        issuer.close();
+        this.#issuers.delete(id);
+      }
+    for (const source of sources.values()) this.#issuerOf(source);
+  }
+
+  close(): void {
+    for (const issuer of this.#issuers.values()) issuer.close();
+    this.#issuers.clear();
+    this.#cache.clear();
+  }
+
+  /** Undefined where it has to be verified. */
+  known({ text, rules }: FoundToken): VerifiedToken | undefined {
+    const cached = this.#cache.get(text, this.#options.clock.wall());
+    if (cached === undefined) return undefined;
+    const { token } = cached;
+    for (const rule of rules) if (rule.id === token.rule.id) return token;
+    return undefined;
+  }
+
+  /** Never rejects. */
+  verify(found: FoundToken): Promise<TokenResult> {
+    const key = [found.text, ...found.rules.map(({ id }) => id)].join("\n");
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) return pending;
+    const verified = this.#verify(found).finally(() =>
+      this.#pending.delete(key),
+    );
+    this.#pending.set(key, verified);
+    return verified;
+  }
+
+  async #verify({ text, rules }: FoundToken): Promise<TokenResult> {
+    const policy = rules[0]?.policy ?? "";
+    const read = readToken(text);
+    if (!read.ok) return refused("TOKEN_INVALID", read.why, policy);
+    const { token } = read;
+    const issued = rules.filter(({ issuer }) => issuer === token.issuer);
+    if (issued.length === 0)
+      return refused(
+        "TOKEN_INVALID",
+        "no rule is for the token's issuer",
+        policy,
+      );
+    let nearest: TokenResult | undefined;
+    for (const rule of issued) {
+      const result = await this.#verifyBy(rule, token);
+      if (result.ok) return result;
+      if (nearest === undefined || rank(result) > rank(nearest))
+        nearest = result;
+    }
+    return nearest ?? refused("TOKEN_INVALID", "no rule accepts it", policy);
+  }
+
+  async #verifyBy(
+    rule: TokenRule,
+    token: UnverifiedToken,
+  ): Promise<TokenResult> {
+    const { clock } = this.#options;
+    const issuer = this.#issuerOf(rule.keys);
+    const fitting = await issuer.keysFor(token);
+    if (fitting === undefined)
+      return refused(
+        "TOKEN_KEYS_UNAVAILABLE",
+        "the keys of the token's issuer cannot be fetched",
+        rule.policy,
+      );
+    const { keySet, keys } = fitting;
+    const now = clock.wall();
+    const result = await verifyToken(token, keys, rule, now);
+    if (result.kind !== "verified")
+      return refused(
+        result.kind === "audience" ? "TOKEN_AUDIENCE" : "TOKEN_INVALID",
+        result.why,
+        rule.policy,
+      );
+    const claims = verifiedClaims(result.claims);
+    const outputs = outputsOf(rule, token.text, claims);
+    const verified = { rule, claims, outputs };
+    this.#cache.add(
+      token.text,
+      { token: verified, issuer, keySet },
+      result.expiresAt,
+      now,
+    );
+    return { ok: true, token: verified };
+  }
+
+  #issuerOf(source: KeySource): IssuerKeys {
+    let issuer = this.#issuers.get(source.id);
+    if (issuer === undefined) {
+      const { clock, logger, resolve } = this.#options;
+      issuer = new IssuerKeys(source, {
+        ...{ clock, logger, resolve },
+        allowance: this.#allowance,
+      });
+      this.#issuers.set(source.id, issuer);
+    }
+    return issuer;
+  }
+}
+
+/** A genuine token for another audience says more than one that no key fits. */
+function rank(result: TokenResult): number {
+  if (result.ok) return 3;
+  const { code } = result.refusal;
+  return code === "TOKEN_AUDIENCE"
+    ? 2
+    : code === "TOKEN_KEYS_UNAVAILABLE"
+      ? 1
+      : 0;
+}
+
+function refused(
+  code: TokenRefusal["code"],
+  why: string,
+  policy: string,
+): TokenResult {
+  return { ok: false, refusal: { code, why, policy } };
+}

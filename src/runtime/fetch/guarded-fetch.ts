@@ -1,0 +1,169 @@
+/**
+ * A GET of an address that somebody else chose: it must not reach what only this machine can reach.
+ *
+ * Every address that the host resolves to is judged, the connection goes to a judged address and no other (a second look-up may
+ * have another result), and each redirect is judged as the first address was. Time and size are bounded over all of it.
+ */
+import { lookup, type LookupAddress } from "node:dns";
+import { isIP, type LookupFunction } from "node:net";
+import type { Clock } from "../../core/clock.ts";
+import { isPublic, isWithin } from "../../core/text/network.ts";
+import type { Bytes } from "../../core/units.ts";
+
+/** What may be reached beside public addresses. */
+export interface FetchAllowance {
+  /** Hosts in lower case, whatever they resolve to. */
+  readonly hosts: readonly string[];
+  /** CIDR ranges, whatever host leads there. */
+  readonly ranges: readonly string[];
+}
+
+export interface GuardedFetchOptions {
+  readonly clock: Clock;
+  readonly allowance: FetchAllowance;
+  /** Milliseconds for all of it, redirects included. */
+  readonly timeout: number;
+  /** The longest body. */
+  readonly limit: Bytes;
+  readonly accept: string;
+  /** How a host is resolved; absent: by the system. */
+  readonly resolve?: ResolveHost;
+}
+
+export type ResolveHost = (
+  host: string,
+  done: (error: Error | null, addresses: readonly LookupAddress[]) => void,
+) => void;
+
+const MOST_REDIRECTS = 3;
+
+/** The body of a response with status 200. Rejects with the reason where there is none. */
+export async function guardedFetch(
+  address: string,
+  options: GuardedFetchOptions,
+): Promise<string> {
+  const { clock, timeout } = options;
+  const abort = new AbortController();
+  const stop = clock.after(timeout, () =>
+    abort.abort(new Error(`no response within ${timeout} ms`)),
+  );
+  try {
+    let url = fetchable(address);
+    for (let hop = 0; hop <= MOST_REDIRECTS; hop += 1) {
+      const result = await fetchOne(url, options, abort.signal);
+      if (result.kind === "body") return result.text;
+      const next = fetchable(result.location, url);
+      if (url.protocol === "https:" && next.protocol !== "https:")
+        throw new Error("redirected from https to http");
+      url = next;
+    }
+    throw new Error(`redirected more than ${MOST_REDIRECTS} times`);
+  } finally {
+    stop();
+  }
+}
+
+function fetchable(address: string, base?: URL): URL {
+  const url = URL.parse(address, base);
+  if (url === null || !["http:", "https:"].includes(url.protocol))
+    throw new Error("not an address with http or https");
+  if (url.username !== "" || url.password !== "")
+    throw new Error("an address with credentials in it");
+  return url;
+}
+
+type Fetched =
+  | { readonly kind: "body"; readonly text: string }
+  | { readonly kind: "redirect"; readonly location: string };
+
+async function fetchOne(
+  url: URL,
+  options: GuardedFetchOptions,
+  signal: AbortSignal,
+): Promise<Fetched> {
+  const { Agent, request } = await import("../undici.ts");
+  const allows = judgeOf(url, options.allowance);
+  const literal = hostOf(url);
+  // No look-up comes for these.
+  if (isIP(literal) !== 0 && !allows(literal))
+    throw new Error(`${literal} is not a public address`);
+  const agent = new Agent({
+    connect: {
+      lookup: guardedLookup(options.resolve ?? systemLookup, allows),
+      timeout: options.timeout,
+    },
+    pipelining: 0,
+    maxResponseSize: options.limit,
+    headersTimeout: options.timeout,
+    bodyTimeout: options.timeout,
+  });
+  try {
+    const { statusCode, headers, body } = await request(url, {
+      dispatcher: agent,
+      headers: { accept: options.accept, "user-agent": "wherry" },
+      signal,
+    });
+    const { location } = headers;
+    if (statusCode >= 300 && statusCode < 400 && typeof location === "string")
+      return { kind: "redirect", location };
+    if (statusCode !== 200) throw new Error(`responded with ${statusCode}`);
+    return { kind: "body", text: await textOf(body, options.limit) };
+  } finally {
+    // What was not read of a response goes with its connection.
+    await agent.destroy();
+  }
+}
+
+async function textOf(
+  body: AsyncIterable<unknown>,
+  limit: Bytes,
+): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    length += chunk.length;
+    if (length > limit)
+      throw new Error(`the response is longer than ${limit} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+type AllowsAddress = (address: string) => boolean;
+
+function judgeOf(url: URL, { hosts, ranges }: FetchAllowance): AllowsAddress {
+  const host = hostOf(url).replace(/\.$/, "");
+  if (hosts.includes(host)) return () => true;
+  return (address) => isPublic(address) || isWithin(address, ranges);
+}
+
+/** Without the brackets of IPv6; the URL's parser has made one form of all ways to write an IPv4 address. */
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, "$1");
+}
+
+const systemLookup: ResolveHost = (host, done) =>
+  lookup(host, { all: true, order: "verbatim" }, done);
+
+/** One address that may not be reached refuses the host: an honest one has none. */
+function guardedLookup(
+  resolve: ResolveHost,
+  allows: AllowsAddress,
+): LookupFunction {
+  return (host, { all }, done) =>
+    resolve(host, (error, addresses) => {
+      const [first] = addresses;
+      const bad = addresses.find(({ address }) => !allows(address));
+      const failure =
+        error ??
+        (bad === undefined
+          ? undefined
+          : new Error(`${host} leads to ${bad.address}, not a public address`));
+      if (failure !== undefined) done(failure, "");
+      else if (first === undefined)
+        done(new Error(`${host} has no address`), "");
+      else if (all === true) done(null, [...addresses]);
+      else done(null, first.address, first.family);
+    });
+}
