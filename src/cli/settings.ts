@@ -1,5 +1,6 @@
 /** Where a flag's value comes from when it is not on the command line: its environment variable, then the `--config` file. */
 import type { SpanProtocol } from "../telemetry/exporter.ts";
+import type { OtlpDestination } from "../telemetry/span-transport.ts";
 import type { Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { Option, type Command } from "commander";
@@ -115,13 +116,16 @@ export function otlpEndpointOf(
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+interface TelemetryOptions {
+  readonly otlpEndpoint?: string;
+  readonly otlpProtocol?: string;
+  readonly otlpMetricsInterval?: string;
+  readonly zipkinEndpoint?: string;
+}
+
 /** Where spans go, and how; undefined where they are not wanted. Zipkin's endpoint is preferred where both are given. */
 export function spanDestination(
-  options: {
-    readonly otlpEndpoint?: string;
-    readonly otlpProtocol?: string;
-    readonly zipkinEndpoint?: string;
-  },
+  options: TelemetryOptions,
   environment: Environment,
 ): { readonly endpoint: string; readonly protocol: SpanProtocol } | undefined {
   const zipkin =
@@ -129,16 +133,34 @@ export function spanDestination(
     (options.otlpEndpoint === undefined
       ? environment["OTEL_EXPORTER_ZIPKIN_ENDPOINT"]
       : undefined);
-  if (zipkin !== undefined && zipkin !== "") {
-    if (options.otlpEndpoint !== undefined)
-      throw new UserError(
-        "specify either --otlp-endpoint or --zipkin-endpoint, not both",
-      );
-    return {
-      endpoint: urlOf("--zipkin-endpoint", zipkin),
-      protocol: "zipkin",
-    };
-  }
+  if (zipkin === undefined || zipkin === "")
+    return otlpDestination(options, environment);
+  if (
+    options.otlpEndpoint !== undefined &&
+    options.otlpMetricsInterval === undefined
+  )
+    throw new UserError(
+      "specify either --otlp-endpoint or --zipkin-endpoint, not both: without --otlp-metrics-interval nothing goes to the first",
+    );
+  return { endpoint: urlOf("--zipkin-endpoint", zipkin), protocol: "zipkin" };
+}
+
+/** Where metrics go, besides being served; undefined where they do not. */
+export function metricsDestination(
+  options: TelemetryOptions,
+  environment: Environment,
+): OtlpDestination | undefined {
+  if (options.otlpMetricsInterval === undefined) return undefined;
+  const destination = otlpDestination(options, environment);
+  if (destination === undefined)
+    throw new UserError("--otlp-metrics-interval needs --otlp-endpoint");
+  return destination;
+}
+
+function otlpDestination(
+  options: TelemetryOptions,
+  environment: Environment,
+): OtlpDestination | undefined {
   const endpoint = otlpEndpointOf(options, environment);
   if (endpoint === undefined) return undefined;
   const protocol =

@@ -49,6 +49,7 @@ export interface SidecarCommandOptions extends LimitCommandOptions {
   readonly accessLogFile?: string;
   readonly otlpEndpoint?: string;
   readonly otlpProtocol?: string;
+  readonly otlpMetricsInterval?: string;
   readonly zipkinEndpoint?: string;
   readonly drainTimeout: string;
   readonly exitWith?: string;
@@ -315,6 +316,12 @@ function withTraffic(command: Command): Command {
       option(
         "--otlp-protocol <protocol>",
         "http/protobuf or grpc; default: OTEL_EXPORTER_OTLP_PROTOCOL, else http/protobuf",
+      ),
+    )
+    .addOption(
+      option(
+        "--otlp-metrics-interval <duration>",
+        "how often metrics go to the collector too, 1s at least; default: they are served alone",
       ),
     )
     .addOption(

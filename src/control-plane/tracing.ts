@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, systemCode } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { tracesUrl } from "../telemetry/span-transport.ts";
+import { otlpUrl } from "../telemetry/span-transport.ts";
 import type * as Sdk from "../telemetry/node-sdk.ts";
 import { METHODS, type Api } from "./api/api.ts";
 import { toApiError } from "./api/errors.ts";
@@ -178,7 +178,7 @@ async function load(
     traceExporter: reported(
       sdk,
       new sdk.OTLPTraceExporter({
-        url: tracesUrl(endpoint),
+        url: otlpUrl(endpoint, "traces"),
         timeoutMillis: SEND_WITHIN,
       }),
       report,

@@ -45,6 +45,8 @@ export interface Sidecar {
   /** Resolves once the proxy was ready for the first time. */
   readonly whenReady: Promise<void>;
   readonly inFlight: Readonly<Record<Side, number>>;
+  /** What `/metrics` shows, of all workers; "" before that is open. */
+  metrics(): Promise<string>;
   /** All that it listens on. */
   sockets(): Promise<readonly ListeningSocket[]>;
   /** Accepts connections on what was handed over. */

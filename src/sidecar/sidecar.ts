@@ -157,6 +157,10 @@ class RunningSidecar implements Sidecar {
     return this.#ports;
   }
 
+  metrics(): Promise<string> {
+    return this.#pages?.metricsText() ?? Promise.resolve("");
+  }
+
   get agent(): Agent {
     if (this.#agent === undefined) throw new TypeError("start() comes first");
     return this.#agent;
@@ -327,14 +331,11 @@ class RunningSidecar implements Sidecar {
     const pages = await openPages({ ...settings, adminToken, handed }, state);
     this.#pages = pages;
     this.#closers.push(() => pages.close());
-    for (const port of [pages.admin, pages.metrics])
+    const { admin, metrics } = pages;
+    for (const port of [admin, metrics])
       if (port !== undefined) worker.ownPorts.add(port);
     workerPool?.ownPorts(worker.ownPorts);
-    this.#ports = {
-      ...worker.ports,
-      admin: pages.admin,
-      metrics: pages.metrics,
-    };
+    this.#ports = { ...worker.ports, admin, metrics };
     this.#closers.push(collectGauges(worker.meters, state));
   }
 
@@ -378,9 +379,8 @@ class RunningSidecar implements Sidecar {
   }
 
   #active(side: Side): number {
-    return (
-      this.#parts.worker.active(side) + (this.#workerPool?.active(side) ?? 0)
-    );
+    const others = this.#workerPool?.active(side) ?? 0;
+    return this.#parts.worker.active(side) + others;
   }
 
   #refuse(side: Side): void {

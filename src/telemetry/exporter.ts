@@ -7,11 +7,14 @@ import type { Attributes } from "@opentelemetry/api";
 import type { Cancel, Clock } from "../core/clock.ts";
 import type { Logger } from "../core/log.ts";
 import { messageOf } from "../core/errors.ts";
-import type { SpanBatch, SpanTransport } from "./span-transport.ts";
+import type {
+  OtlpProtocol,
+  SpanBatch,
+  SpanTransport,
+} from "./span-transport.ts";
 import type { SpanRecord, SpanSink } from "./tracing.ts";
 
-/** "http/protobuf" and "grpc" are OTLP, as OTEL_EXPORTER_OTLP_PROTOCOL names them. */
-export type SpanProtocol = "http/protobuf" | "grpc" | "zipkin";
+export type SpanProtocol = OtlpProtocol | "zipkin";
 
 export interface SpanExporterOptions {
   /** The collector's base address, "http://127.0.0.1:4318"; of Zipkin, where it takes spans: ".../api/v2/spans". */

@@ -1,29 +1,38 @@
-/** Spans by OTLP over gRPC: the same messages, which OpenTelemetry's exporter sends through gRPC's own library. */
+/** OTLP over gRPC: the same messages, which OpenTelemetry's exporter sends through gRPC's own library. */
+import type { IOtlpExportDelegate } from "@opentelemetry/otlp-exporter-base";
 import {
   createEmptyMetadata,
   createInsecureCredentials,
   createOtlpGrpcExportDelegate,
   createSslCredentials,
 } from "@opentelemetry/otlp-grpc-exporter-base";
-import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import {
   SEND_WITHIN,
+  type OtlpMessages,
+  type OtlpSignal,
   type SpanBatch,
   type SpanTransport,
   type TransportOptions,
 } from "./span-transport.ts";
-import { makeSpanBatch } from "./otlp.ts";
+import { makeSpanBatch, spanMessages } from "./otlp.ts";
 
 /** Exports at once; the exporter bounds the spans of all of them. */
 const CONCURRENT = 30;
 
+const SERVICES: Readonly<Record<OtlpSignal, readonly [string, string]>> = {
+  traces: ["TraceExportService", "trace.v1.TraceService"],
+  metrics: ["MetricsExportService", "metrics.v1.MetricsService"],
+};
+
 /** "http://…" is plaintext, "https://…" is TLS with the roots of Node. */
-export function otlpGrpcTransport({
-  endpoint,
-  resource,
-}: TransportOptions): SpanTransport {
+export function otlpGrpcDelegate<Message>(
+  endpoint: string,
+  messages: OtlpMessages<Message>,
+): IOtlpExportDelegate<Message> {
   const { host, protocol } = new URL(endpoint);
-  const delegate = createOtlpGrpcExportDelegate<SpanBatch, unknown>(
+  const { signal, items, count } = messages;
+  const [name, service] = SERVICES[signal];
+  return createOtlpGrpcExportDelegate<Message, unknown>(
     {
       url: host,
       timeoutMillis: SEND_WITHIN,
@@ -42,17 +51,20 @@ export function otlpGrpcTransport({
         return metadata;
       },
     },
-    {
-      serializeRequest: (batch) => batch.message(),
-      deserializeResponse: (octets) =>
-        ProtobufTraceSerializer.deserializeResponse(octets),
-    },
-    "otlp_grpc_span_exporter",
-    { name: "span", countItems: ({ spans }) => spans },
+    messages,
+    `otlp_grpc_${signal}_exporter`,
+    { name: items, countItems: count },
     undefined,
-    "TraceExportService",
-    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    name,
+    `/opentelemetry.proto.collector.${service}/Export`,
   );
+}
+
+export function otlpGrpcTransport({
+  endpoint,
+  resource,
+}: TransportOptions): SpanTransport {
+  const delegate = otlpGrpcDelegate<SpanBatch>(endpoint, spanMessages);
   return {
     makeBatch: () => makeSpanBatch(resource),
     send: (batch, done) => delegate.export(batch, ({ error }) => done(error)),

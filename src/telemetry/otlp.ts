@@ -3,8 +3,9 @@
  * end: nothing of them is kept that the collector of garbage would have to look after, and no batch is encoded in one go.
  */
 import { createTraceState, type Attributes } from "@opentelemetry/api";
+import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { memo } from "../core/memo.ts";
-import type { SpanBatch } from "./span-transport.ts";
+import type { OtlpMessages, SpanBatch } from "./span-transport.ts";
 import type { AttributeValue, SpanRecord } from "./tracing.ts";
 
 /** Bytes of a new batch's message. */
@@ -32,6 +33,16 @@ const IS_REMOTE = 0x200;
 
 /** Bytes of the longest text whose message has a length of one byte. */
 const SHORT = 125;
+
+/** How a transport sends a batch. */
+export const spanMessages: OtlpMessages<SpanBatch> = {
+  signal: "traces",
+  items: "span",
+  serializeRequest: (batch) => batch.message(),
+  deserializeResponse: (octets) =>
+    ProtobufTraceSerializer.deserializeResponse(octets),
+  count: ({ spans }) => spans,
+};
 
 /** A batch of the spans of one resource: its message is an ExportTraceServiceRequest. */
 export function makeSpanBatch(resource: Attributes): SpanBatch {

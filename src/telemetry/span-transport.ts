@@ -1,4 +1,4 @@
-/** What stands between the exporter of spans and a way to send them. */
+/** What stands between the exporters and the ways to send what they have. */
 import type { Attributes } from "@opentelemetry/api";
 import type { Clock } from "../core/clock.ts";
 import { withoutFinalSlashes } from "../core/text/url.ts";
@@ -33,7 +33,35 @@ export interface TransportOptions {
   readonly clock: Clock;
 }
 
-/** Where a collector takes spans, from its base address: as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
-export function tracesUrl(endpoint: string): string {
-  return `${withoutFinalSlashes(endpoint)}/v1/traces`;
+/** "http/protobuf" and "grpc" are OTLP, as OTEL_EXPORTER_OTLP_PROTOCOL names them. */
+export type OtlpProtocol = "http/protobuf" | "grpc";
+
+export interface OtlpDestination {
+  /** The collector's base address, "http://127.0.0.1:4318". */
+  readonly endpoint: string;
+  readonly protocol: OtlpProtocol;
+}
+
+export type OtlpSignal = "traces" | "metrics";
+
+/** How messages of a signal are written, and responses read. */
+export interface OtlpMessages<Message> {
+  readonly signal: OtlpSignal;
+  /** What `count` counts. */
+  readonly items: "span" | "metric_data_point";
+  serializeRequest(message: Message): Uint8Array | undefined;
+  deserializeResponse(octets: Uint8Array): unknown;
+  readonly count: (message: Message) => number;
+}
+
+/** How the text of `/metrics` reaches a collector. */
+export interface MetricsTransport {
+  /** Undefined where it has arrived. */
+  send(text: string): Promise<Error | undefined>;
+  shutdown(): Promise<void>;
+}
+
+/** Where a collector takes a signal, from its base address: as OTEL_EXPORTER_OTLP_ENDPOINT has it. */
+export function otlpUrl(endpoint: string, signal: OtlpSignal): string {
+  return `${withoutFinalSlashes(endpoint)}/v1/${signal}`;
 }

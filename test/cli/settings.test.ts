@@ -4,6 +4,7 @@ import t from "tap";
 import {
   addressOf,
   applyConfigFile,
+  metricsDestination,
   CONFIG_OPTION,
   listOption,
   option,
@@ -167,5 +168,11 @@ void t.test("where spans go, and how", (t) => {
     [{ zipkinEndpoint: "127.0.0.1:9411" }, /expected a URL/],
   ] as const)
     t.throws(() => spanDestination(options, {}), message);
+  const interval = { otlpMetricsInterval: "10s" };
+  const both = { otlpEndpoint: otlp, zipkinEndpoint: zipkin, ...interval };
+  t.match(spanDestination(both, {}), { protocol: "zipkin" });
+  t.match(metricsDestination(both, {}), { endpoint: otlp });
+  t.equal(metricsDestination({ otlpEndpoint: otlp }, {}), undefined);
+  t.throws(() => metricsDestination(interval, {}), /needs --otlp-endpoint/);
   t.end();
 });

@@ -30,12 +30,12 @@ import { claim, type Predecessor } from "../../sidecar/handover/claim.ts";
 import { offerHandOver } from "../../sidecar/handover/offer.ts";
 import { takeOver } from "../../sidecar/handover/take-over.ts";
 import { prepareValidators } from "../../resources/validate.ts";
-import {
-  makeSpanExporter,
-  type SpanExporter,
-} from "../../telemetry/exporter.ts";
 import { untilStopped, type CliContext } from "../context.ts";
-import { pairsOf, spanDestination } from "../settings.ts";
+import { pairsOf } from "../settings.ts";
+import {
+  sidecarTelemetry,
+  type SidecarTelemetry,
+} from "../sidecar-telemetry.ts";
 import {
   withSidecarOptions,
   type SidecarCommandOptions,
@@ -74,8 +74,11 @@ async function runSidecar(
   let agent: Agent | undefined;
   const before = await claimed(options, clock, logger);
   const adminToken = await adminTokenOf(options, logger);
-  const exporter = exporterOf(context, options, logger, () => agent);
-  const sidecar = await startSidecar({
+  const telemetry = sidecarTelemetry(context, options, logger, {
+    agent: () => agent,
+    metrics: () => sidecar.metrics(),
+  });
+  const sidecar: Sidecar = await startSidecar({
     ...settings,
     agent: async (ports, peers) => {
       agent = await startOwnAgent(
@@ -89,7 +92,7 @@ async function runSidecar(
     handed: before?.sockets,
     adminToken,
     application,
-    ...(exporter === undefined ? {} : { tracing: { sink: exporter.sink } }),
+    ...telemetry.tracing,
     clock,
     logger,
     onLost: (error) => context.lastResort?.tell(error, "worker"),
@@ -109,7 +112,7 @@ async function runSidecar(
   logger.info(portsOf(sidecar.ports), "the sidecar listens");
   const { state: directory } = options;
   const withdraw = await offerHandOver({ directory, sidecar, clock, logger });
-  void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, exporter));
+  void sidecar.whenReady.then(() => onReady(sidecar, clock, logger, telemetry));
   await Promise.race([
     untilStopped(context),
     untilEnded(application, clock),
@@ -123,7 +126,7 @@ async function runSidecar(
   const lost = await sidecar.over;
   stopTrimming();
   if (lost !== undefined) context.exitCode = EXIT.defect;
-  await exporter?.close();
+  await telemetry.close();
   logger.info("stopped");
 }
 
@@ -158,7 +161,7 @@ async function onReady(
   { agent }: Sidecar,
   clock: Clock,
   logger: Logger,
-  exporter: SpanExporter | undefined,
+  telemetry: SidecarTelemetry,
 ): Promise<void> {
   const { source, configReceivedAt } = agent.state.value;
   const age =
@@ -172,7 +175,7 @@ async function onReady(
       : "ready",
   );
   // The SDK is large: it is loaded once traffic is served.
-  await exporter?.start();
+  await telemetry.start();
   await inSlices(prepareValidators(), nextTurn);
   leaveStartBehind("small");
   compileSooner();
@@ -334,33 +337,6 @@ async function readTokenNow(file: string): Promise<string | undefined> {
       return undefined;
     throw thrown;
   }
-}
-
-function exporterOf(
-  context: CliContext,
-  options: SidecarCommandOptions,
-  logger: Logger,
-  agent: () => Agent | undefined,
-): SpanExporter | undefined {
-  const destination = spanDestination(options, context.environment);
-  if (destination === undefined) return undefined;
-  return makeSpanExporter({
-    ...destination,
-    logger,
-    clock: context.clock,
-    resource: () => {
-      const self = agent()?.snapshot.value?.self;
-      return {
-        "service.name":
-          self?.labels["app"] ?? self?.serviceAccount ?? "unknown",
-        "service.namespace": self?.namespace ?? "",
-        "service.instance.id": self?.name ?? nameOf(options),
-        ...(self?.labels["version"] === undefined
-          ? {}
-          : { "service.version": self.labels["version"] }),
-      };
-    },
-  });
 }
 
 function portsOf({

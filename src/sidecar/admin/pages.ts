@@ -57,6 +57,8 @@ export interface PageState {
 export interface OpenPages {
   readonly admin: number | undefined;
   readonly metrics: number | undefined;
+  /** What `/metrics` shows. */
+  metricsText(): Promise<string>;
   /** What they listen on. */
   readonly sockets: readonly ListeningSocket[];
   /** Accept no more: another process listens there. */
@@ -110,6 +112,7 @@ export async function openPages(
   return {
     admin: await open("admin", "127.0.0.1", adminPages(state)),
     metrics: await open("metrics", metricsHost, metricsPages(state)),
+    metricsText: () => metricsOf(state),
     get sockets() {
       return servers.flatMap(({ sockets }) => sockets);
     },
@@ -220,17 +223,14 @@ function readyPage(readiness: Readiness, application: boolean): Page {
 
 const NAME_WIDTH = Math.max(...CHECKS.map(({ length }) => length));
 
-function metrics({ worker, workerPool }: PageState): Page | Promise<Page> {
+async function metrics(state: PageState): Promise<Page> {
+  return { status: 200, body: await metricsOf(state), type: PROMETHEUS };
+}
+
+async function metricsOf({ worker, workerPool }: PageState): Promise<string> {
   const own = worker.registry.render();
-  const page = (body: string): Page => ({
-    status: 200,
-    body,
-    type: PROMETHEUS,
-  });
-  if (workerPool === undefined) return page(own);
-  return workerPool
-    .metrics()
-    .then((others) => page(mergeMetrics([own, ...others], HIGHEST)));
+  if (workerPool === undefined) return own;
+  return mergeMetrics([own, ...(await workerPool.metrics())], HIGHEST);
 }
 
 async function workers({ worker, workerPool }: PageState): Promise<Page> {
