@@ -83,6 +83,9 @@ const CHECKS = [
   "ignored_auth",
 ];
 
+/** The tool reads its document there, and does not call it again. */
+const DOCUMENT = "GET /openapi.json";
+
 const SEED = 1;
 /** Seconds; what is left of them after one round goes into more rounds. */
 const BUDGET = 60;
@@ -384,7 +387,10 @@ void t.test(
       );
     t.strictSame(outcome.findings.slice(0, 20), [], "nothing unexpected");
     t.strictSame(
-      operations.filter((operation) => !outcome.operations.has(operation)),
+      operations.filter(
+        (operation) =>
+          operation !== DOCUMENT && !outcome.operations.has(operation),
+      ),
       [],
       "every operation of the document was called",
     );

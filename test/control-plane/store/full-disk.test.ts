@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { AUDIT_LIMITS } from "../../../src/control-plane/audit/audit.ts";
 import { openSqliteStore } from "../../../src/control-plane/store/sqlite.ts";
 import { machineErrors } from "../../../src/core/machine/machine-counts.ts";
 import { silentLogger, type Logger } from "../../../src/core/log.ts";
@@ -17,6 +18,8 @@ import {
   service,
 } from "../../support/control-plane/store-contract/fixtures.ts";
 
+const AUTHOR = { by: "ApiToken/1", from: "127.0.0.1", request: "r" };
+const ALL = { readable: "all", limit: 10 } as const;
 /** A resource that takes more room than the pages that are there. */
 const LARGE = service("large", 80, {
   annotations: { large: "x".repeat(200_000) },
@@ -46,14 +49,16 @@ async function failsAndRecovers(
   const file = join(directory, "store.sqlite");
   const clock = fakeClock();
   const { logger, told } = recorder();
-  const store = openSqliteStore({ file, clock, logger });
+  // An entry that was not written takes no place from those that are.
+  const audit = { ...AUDIT_LIMITS, entries: 1 };
+  const store = openSqliteStore({ file, clock, logger, audit });
   await store.put(service("a"), "absent");
   await store.setNote("n", "1");
   t.equal(store.fault, undefined);
 
   const makeRoom = makeFull();
   const refused = { name: "StoreError", code, message: /cannot be written/ };
-  await t.rejects(store.put(LARGE, undefined), refused);
+  await t.rejects(store.put(LARGE, undefined, AUTHOR), refused);
   await t.rejects(
     store.transact([put("b"), { resource: LARGE, expected: undefined }]),
     refused,
@@ -68,6 +73,7 @@ async function failsAndRecovers(
   t.equal(await store.get(key("b")), undefined);
   t.equal((await store.list("Service")).resources.length, 1);
   t.equal(await store.note("n"), "1", "notes are read from the disk");
+  t.same((await store.audited(ALL)).entries, [], "nor is it in the audit log");
   t.equal(told.length, 1, "told once");
   t.match(told[0] ?? "", /^error .*store\.sqlite cannot be written/);
 
@@ -76,7 +82,7 @@ async function failsAndRecovers(
   t.equal(store.fault, undefined, "a small write has succeeded");
   t.match(told[1] ?? "", /^info .*can be written again/);
   t.equal(clock.pending, 0, "and there are no more of them");
-  await store.put(LARGE, "absent");
+  await store.put(LARGE, "absent", AUTHOR);
   t.equal(told.length, 2);
   const counted = [...machineErrors()].find(({ error }) => error === code);
   t.ok((counted?.count ?? 0) >= 3);
@@ -85,6 +91,11 @@ async function failsAndRecovers(
   const again = openSqliteStore({ file, clock });
   t.equal(await again.revision(), 2);
   t.equal((await again.get(key("large")))?.metadata.name, "large");
+  t.match(
+    (await again.audited(ALL)).entries,
+    [{ ...AUTHOR, verb: "create", name: "large", revision: 2 }],
+    "the audit log is in the file",
+  );
   t.same([...(await again.notes("")).keys()], ["n"], "the tries left nothing");
   await again.close();
 }
