@@ -43,10 +43,11 @@ export interface RuleContext {
 }
 
 export function compileRule(
-  { from, to, when }: AuthorizationRule,
+  rule: AuthorizationRule,
   context: RuleContext,
 ): Test {
-  return all([
+  const { from, to, when } = rule;
+  const test = all([
     any(
       "from",
       from?.map(({ source }) => compileSource(source, context)),
@@ -57,6 +58,35 @@ export function compileRule(
     ),
     ...(when ?? []).map((condition) => compileCondition(condition, context)),
   ]);
+  // Over TCP an ALLOW's rule with a field of HTTP anywhere is ignored as a whole (Istio), also where another operation has none.
+  return !context.denies && asksForHttp(rule) ? ofHttp(test, false) : test;
+}
+
+const HTTP_FIELDS: readonly (keyof AuthorizationOperation)[] = [
+  "methods",
+  "notMethods",
+  "hosts",
+  "notHosts",
+  "paths",
+  "notPaths",
+];
+
+function asksForHttp({
+  from = [],
+  to = [],
+  when = [],
+}: AuthorizationRule): boolean {
+  return (
+    from.some(
+      ({ source }) =>
+        source.requestPrincipals !== undefined ||
+        source.notRequestPrincipals !== undefined,
+    ) ||
+    to.some(({ operation }) =>
+      HTTP_FIELDS.some((field) => operation[field] !== undefined),
+    ) ||
+    when.some(({ key }) => key.startsWith("request."))
+  );
 }
 
 function compileSource(
