@@ -32,6 +32,8 @@ import {
   type Unreachable,
 } from "../resources/cross-checks/unreachable.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
+import type { ObservedCalls } from "./observed/observed-calls.ts";
+import { impactOfWrites } from "./policy-impact.ts";
 import { aged, Prospect, type Kin, type Written } from "./prospect.ts";
 import type { MeshSource } from "./push/catalogue/mesh-view.ts";
 import type { Store } from "./store/store.ts";
@@ -41,6 +43,8 @@ export interface CheckContext {
   /** What the store holds, for questions that concern little of it. */
   readonly mesh: MeshSource;
   readonly trustDomain: string;
+  /** Absent: nothing is said of the calls that a policy would hit. */
+  readonly observed?: ObservedCalls;
   readonly clock: Pick<Clock, "now" | "wall">;
 }
 
@@ -62,7 +66,7 @@ interface Task {
  */
 export async function checkAgainstStore(
   resources: readonly Resource[],
-  { store, mesh, trustDomain, clock }: CheckContext,
+  { store, mesh, trustDomain, observed, clock }: CheckContext,
 ): Promise<Found> {
   const wall = clock.wall();
   const found: Problem[][] = resources.map((resource) => [
@@ -82,6 +86,7 @@ export async function checkAgainstStore(
   await checkAddresses(task);
   await checkPolicies(task);
   await checkRoutes(task);
+  if (observed !== undefined) await checkImpact(task, observed);
   return found;
 }
 
@@ -210,6 +215,16 @@ async function checkManyAddresses({
 function ageless<S>(resource: Resource<S>): Resource<S> {
   const { creationTimestamp: _age, ...metadata } = resource.metadata;
   return { ...resource, metadata };
+}
+
+/** What security policies close, open and would hit. */
+async function checkImpact(
+  { mesh, resources, pause, report }: Task,
+  observed: ObservedCalls,
+): Promise<void> {
+  const view = (await mesh.current()).mesh;
+  const found = await impactOfWrites(resources, view, observed, pause);
+  for (const [index, problems] of found.entries()) report(index, ...problems);
 }
 
 /** Security policies that match nothing. */

@@ -346,6 +346,7 @@ function apiOptions(
       checkAgainstStore(resources, {
         store: storeOver(push.mesh),
         mesh: push.mesh,
+        observed: push.observed,
         trustDomain,
         clock,
       }),

@@ -7,6 +7,9 @@ import { runCli } from "../support/control-plane/cli.ts";
 import { withLiveMesh, type LiveMesh } from "../support/meshes/live-mesh.ts";
 import { eventually } from "../support/peers/call.ts";
 import { resource } from "../support/meshes/pair.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const SELECTOR = { matchLabels: { app: "orders" } };
 const SERVICE = resource("Service", "orders", {
@@ -142,6 +145,82 @@ void t.test(
           },
         ],
       });
+    });
+  },
+);
+
+const ENFORCED = { ...TRIED, metadata: { name: "readers", namespace: "shop" } };
+const STRICT = resource("PeerAuthentication", "open", {
+  selector: SELECTOR,
+  mtls: { mode: "STRICT" },
+});
+
+void t.test(
+  "a first ALLOW, its end, and STRICT say whom they hit",
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "wherry-impact-"));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const fileOf = (name: string, value: object): string => {
+      const file = join(folder, `${name}.json`);
+      writeFileSync(file, JSON.stringify(value));
+      return file;
+    };
+    const allow = fileOf("allow", ENFORCED);
+    const strict = fileOf("strict", STRICT);
+    await withShop(async (mesh, cli, { outbound, published }) => {
+      t.equal(await call(outbound, "orders.shop", "/secret"), 200);
+      t.equal(await call(published, "orders.shop", "/open"), 200);
+      await eventually(
+        "the control plane has been told",
+        30_000,
+        () => cli("status", "--plaintext"),
+        ({ out }) => /orders-1/.test(out),
+      );
+
+      const closes =
+        /is the first ALLOW of shop\/orders-1: it closes them, and every call that no rule of an ALLOW matches is refused/;
+      const dry = await cli("apply", "-f", allow, "--dry-run");
+      t.match(dry.err, closes);
+      t.match(
+        dry.err,
+        /would refuse calls of the last hour: .*cluster\.local\/ns\/shop\/sa\/web GET \/secret on port \d+ \(1 times\)/,
+      );
+      t.match(
+        dry.err,
+        /plaintext 127\.0\.0\.1 GET \/open on port \d+ \(1 times\)/,
+      );
+      t.notMatch(dry.err, /sa\/web GET \/open/, "what is allowed is not named");
+      t.match((await cli("apply", "-f", allow)).err, closes);
+      t.notMatch(
+        (await cli("apply", "-f", allow)).err,
+        closes,
+        "it is there already",
+      );
+      await eventually(
+        "it is in force",
+        20_000,
+        () => call(outbound, "orders.shop", "/secret"),
+        (status) => status === 403,
+      );
+      const opens =
+        /was the last ALLOW of shop\/orders-1: without it the Mesh's defaultAction decides there again/;
+      const gone = await cli("delete", "-f", allow, "--dry-run");
+      t.match(gone.err, opens);
+      t.match(gone.err, /would let in calls that were refused: .*GET \/secret/);
+      const named = await cli("delete", "ap", "readers", "-n", "shop");
+      t.match(named.err, opens);
+
+      const stricter = await cli("apply", "-f", strict, "--dry-run");
+      t.match(
+        stricter.err,
+        /STRICT refuses callers that came in plaintext in the last hour: plaintext 127\.0\.0\.1/,
+      );
+      t.equal(
+        await mesh.admin.put(STRICT).then(({ status }) => status),
+        200,
+        "it is a warning",
+      );
+      t.match((await cli("status", "--plaintext")).out, /no call in plaintext/);
     });
   },
 );

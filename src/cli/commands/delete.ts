@@ -76,7 +76,7 @@ async function deleteNamed(
   const query = options.dryRun === true ? "?dryRun=All" : "";
   for (const name of names) {
     const path = resourcePath(definition, options.namespace, name);
-    const { status } = await api.call(
+    const { status, warnings } = await api.call(
       "DELETE",
       `${path}${query}`,
       undefined,
@@ -84,6 +84,8 @@ async function deleteNamed(
     );
     const title = `${definition.singular}/${name}`;
     tell(context, title, status !== 404, options);
+    for (const text of warnings)
+      context.complain(`warning: ${title} ${text}\n`);
   }
 }
 
@@ -113,6 +115,11 @@ async function deleteListed(
         const outcome = done.outcomes[index];
         if (outcome !== undefined)
           tell(context, titleOf(resource), outcome !== "missing", options);
+      }
+      for (const { index = 0, message } of done.warnings) {
+        const resource = batch[index]?.resource;
+        const title = resource === undefined ? "" : `${titleOf(resource)} `;
+        context.complain(`warning: ${title}${message}\n`);
       }
     }
   } catch (error) {

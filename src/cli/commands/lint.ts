@@ -1,6 +1,10 @@
 /** `wherry lint F…`: checks files with no mesh running, by the rules that the API applies. */
 import type { Command } from "commander";
 import { lintTexts } from "../../resources/lint.ts";
+import {
+  closuresIn,
+  type Closure,
+} from "../../resources/cross-checks/closures.ts";
 import type { CliContext } from "../context.ts";
 import { findingLine, readTexts } from "../manifests.ts";
 import { asJson, outputOption } from "../output.ts";
@@ -31,6 +35,10 @@ export function registerLint(program: Command, context: CliContext): void {
             context.print(
               `${paint(finding.severity === "error" ? "red" : "yellow", finding.severity)} ${findingLine(finding)}\n`,
             );
+          for (const closure of closuresIn(
+            resources.map(({ resource }) => resource),
+          ))
+            context.print(`${paint("dim", "note")} ${closureLine(closure)}\n`);
           context.print(
             `${resources.length} resources read: ${errors} errors, ${findings.length - errors} warnings\n`,
           );
@@ -38,4 +46,11 @@ export function registerLint(program: Command, context: CliContext): void {
         if (errors > 0) context.exitCode = 1;
       },
     );
+}
+
+function closureLine({ service, by }: Closure): string {
+  const [only, another] = by;
+  const last =
+    another === undefined ? `; to delete ${only ?? ""} opens it again` : "";
+  return `Service ${service} is closed by ALLOW ${by.join(", ")}: a call that no rule of an ALLOW matches is refused${last}`;
 }

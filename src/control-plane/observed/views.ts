@@ -34,8 +34,10 @@ export function shadowStatuses(
 }
 
 function statusOf(rows: readonly SeenCall[], sidecars: number): ShadowStatus {
-  const merged = merge(rows, ({ effect, peer, address, port, method, path }) =>
-    [effect, peer, address, port, method, path].join(" "),
+  const merged = mergeCalls(
+    rows,
+    ({ effect, peer, address, port, method, path }) =>
+      [effect, peer, address, port, method, path].join(" "),
   );
   const first = rows.reduce(
     (least, row) => Math.min(least, row.first),
@@ -92,7 +94,7 @@ export function plaintextCallers(
     if (plain.length === 0) continue;
     const modeOf = modes(mesh, workload);
     const { namespace, name } = workload;
-    const merged = merge(
+    const merged = mergeCalls(
       plain.filter(({ port }) => modeOf(port) === "PERMISSIVE"),
       ({ address, port }) => `${address} ${port}`,
     );
@@ -141,7 +143,7 @@ function byAge(left: Resource, right: Resource): number {
 }
 
 /** Those of one key together; the most frequent first. */
-function merge(
+export function mergeCalls(
   rows: readonly SeenCall[],
   keyOf: (row: SeenCall) => string,
 ): readonly SeenCall[] {

@@ -11,11 +11,14 @@ import type { Store } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../rights/access.ts";
 import { isObject } from "../../../core/text/json.ts";
+import { impactOfRemovals } from "../../policy-impact.ts";
+import type { Cause } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
 import { leaseRefusal, meshRefusal } from "../rights/write-rights.ts";
 import {
   duplicate,
   faulty,
+  fieldAt,
   problemsOf,
   readEach,
   type Fault,
@@ -23,6 +26,7 @@ import {
   type Head,
   type ListRequest,
 } from "./list.ts";
+import { atMost } from "./refusals.ts";
 import {
   NOT_DONE,
   resultOf,
@@ -40,7 +44,10 @@ type Removed = (typeof REMOVED)[number];
 
 type RemovalOutcome = OutcomeOf<Removed>;
 
-export type DeleteResult = ListResult<"DeleteResult", Removed>;
+export interface DeleteResult extends ListResult<"DeleteResult", Removed> {
+  /** What the removal opens, and which calls it would let in. */
+  readonly warnings: readonly Cause[];
+}
 
 /** Whatever else the item says of a resource, its key is what goes. */
 interface Target extends Head {
@@ -78,6 +85,13 @@ export async function deleteList(
     .filter(({ namespace }) =>
       atomic ? refused.size === 0 : !refused.has(namespace),
     );
+  const { mesh } = await options.mesh.current();
+  const impact = await impactOfRemovals(
+    targets.map(({ key }) => key),
+    mesh,
+    options.observed,
+    pause,
+  );
   const before = await remove(targets, request, options.store, pause);
   const done = new Map<number, Done<Removed>>(
     targets.map(({ index }, at) => [
@@ -85,7 +99,13 @@ export async function deleteList(
       { outcome: before[at] === undefined ? "missing" : "deleted" },
     ]),
   );
-  return resultOf(
+  const warnings = targets.flatMap(({ index }, at) =>
+    (impact[at] ?? []).map((message) => ({
+      field: fieldAt(index, ""),
+      message,
+    })),
+  );
+  const { causes, ...result } = await resultOf(
     "DeleteResult",
     items,
     { faults, done },
@@ -93,6 +113,7 @@ export async function deleteList(
     options,
     pause,
   );
+  return { ...result, warnings: atMost(warnings), causes };
 }
 
 function targetIn(

@@ -4,6 +4,7 @@ import { KINDS } from "../../../resources/registry.ts";
 import type { Api } from "../api.ts";
 import { deleteList, REMOVALS } from "../apply/delete.ts";
 import type { ApiOptions } from "../options.ts";
+import { CAUSES } from "../schemas.ts";
 import type { Turnstile } from "../turnstile.ts";
 import { addListRoute } from "./list-route.ts";
 
@@ -40,6 +41,7 @@ export function addDeleteRoutes(
       outcomes: REMOVALS,
       meaning:
         "missing: there is none of that name; refused: it may not go; skipped: another one of its namespace is refused",
+      more: { warnings: CAUSES },
     },
     done: "nothing of the list is there any more",
     errors: [413, 415, 422],

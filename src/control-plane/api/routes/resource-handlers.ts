@@ -1,4 +1,5 @@
 /** What the verbs of the API do to one kind: each is validate → write, once the route has let the caller in (`rights/callers.ts`). */
+import { pauses } from "../../../core/slices.ts";
 import { isObject } from "../../../core/text/json.ts";
 import {
   formatKey,
@@ -8,6 +9,7 @@ import {
 } from "../../../resources/envelope.ts";
 import type { KindDefinition } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
+import { impactOfRemovals } from "../../policy-impact.ts";
 import { ConflictError } from "../../store/store.ts";
 import { checkExpected, nextVersion, revisionOf } from "../../store/write.ts";
 import type { StatusReader } from "../../status.ts";
@@ -53,6 +55,11 @@ export interface Listed {
 export interface Written {
   readonly created: boolean;
   readonly resource: Resource;
+  readonly warnings: readonly string[];
+}
+
+export interface Removed {
+  readonly status: StatusBody;
   readonly warnings: readonly string[];
 }
 
@@ -124,16 +131,25 @@ export class ResourceHandlers {
       }
   }
 
-  async remove(target: Target, dryRun: boolean): Promise<StatusBody> {
+  async remove(target: Target, dryRun: boolean): Promise<Removed> {
     const { kind } = this.#definition;
     const found = await this.#find(target);
     const { name, namespace = "" } = found.metadata;
     const key = this.#keyOf(namespace, name);
     forbid(kind === MESH.kind ? meshRefusal(key) : undefined);
     forbid(leaseRefusal(this.#options, target.principal, key));
-    if (!dryRun)
-      await this.#options.store.remove(key, undefined, target.author());
-    return success(`${kind} ${formatName(namespace, name)} deleted`);
+    const { mesh, observed, clock, store } = this.#options;
+    const view = (await mesh.current()).mesh;
+    const pause = pauses(clock);
+    const [warnings = []] = await impactOfRemovals(
+      [key],
+      view,
+      observed,
+      pause,
+    );
+    if (!dryRun) await store.remove(key, undefined, target.author());
+    const status = success(`${kind} ${formatName(namespace, name)} deleted`);
+    return { status, warnings };
   }
 
   #keyOf(namespace: string | undefined, name: string): ResourceKey {

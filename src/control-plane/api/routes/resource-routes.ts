@@ -279,7 +279,13 @@ function addDelete({ api, url, definition, handlers, common }: Item): void {
         response: answers({ 200: STATUS }, 409),
       },
     },
-    (request) => handlers.remove(targetOf(request), isDryRun(request)),
+    async (request, reply) => {
+      const { status, warnings } = await handlers.remove(
+        targetOf(request),
+        isDryRun(request),
+      );
+      return withWarnings(reply, warnings).send(status);
+    },
   );
 }
 
@@ -307,12 +313,21 @@ function writing(
 const MOST_WARNINGS = 20;
 
 function answer(reply: FastifyReply, written: Written): FastifyReply {
-  // RFC 7234 5.5, 299: what a client should show to the author.
-  const warnings = written.warnings
+  return withWarnings(reply, written.warnings)
+    .code(written.created ? 201 : 200)
+    .send(written.resource);
+}
+
+/** RFC 7234 5.5, 299: what a client should show to the author. */
+function withWarnings(
+  reply: FastifyReply,
+  texts: readonly string[],
+): FastifyReply {
+  const warnings = texts
     .slice(0, MOST_WARNINGS)
     .map((text) => `299 - ${quoted(text)}`);
   if (warnings.length > 0) reply.header("warning", warnings.join(", "));
-  return reply.code(written.created ? 201 : 200).send(written.resource);
+  return reply;
 }
 
 /** A quoted-string of visible ASCII; a header can hold nothing else. */

@@ -1,0 +1,168 @@
+/** What a written or removed security policy does to the workloads and calls of the mesh, as warnings of it. */
+import type { Pause } from "../core/slices.ts";
+import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
+import type { AuthorizationPolicyResource } from "../resources/authorization-policy/spec.ts";
+import {
+  formatKey,
+  keyOf,
+  type Resource,
+  type ResourceKey,
+} from "../resources/envelope.ts";
+import {
+  isKind,
+  type KindDefinition,
+  type Problem,
+} from "../resources/kind.ts";
+import {
+  MESH,
+  MESH_NAME,
+  meshSettings,
+  type MeshSettings,
+} from "../resources/mesh/schema.ts";
+import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { WORKLOAD } from "../resources/workload/schema.ts";
+import {
+  authenticationImpact,
+  authorizationImpact,
+  changed,
+  type ImpactContext,
+  type PolicyChange,
+} from "./observed/impact.ts";
+import type {
+  ObservedCalls,
+  ObservingWorkload,
+} from "./observed/observed-calls.ts";
+import type { MeshView } from "./push/catalogue/mesh-view.ts";
+
+/** Warnings of each of the written resources, in their order. */
+export async function impactOfWrites(
+  resources: readonly Resource[],
+  mesh: MeshView,
+  observed: ObservedCalls,
+  pause: Pause,
+): Promise<readonly (readonly Problem[])[]> {
+  const found = new Map(resources.map((each) => [each, [] as Problem[]]));
+  const put = (
+    resource: Resource,
+    path: string,
+    lines: readonly string[] = [],
+  ): void => {
+    for (const message of lines)
+      found.get(resource)?.push(warningAt(path, message));
+  };
+  const policies = resources.filter((each) =>
+    isKind(AUTHORIZATION_POLICY, each),
+  );
+  if (policies.length > 0) {
+    const changes = policies.map((after) => ({
+      before: stored(mesh, AUTHORIZATION_POLICY, keyOf(after)),
+      after,
+    }));
+    const lines = await linesOf(changes, mesh, observed, pause);
+    for (const [at, policy] of policies.entries())
+      put(policy, "spec", lines[at]);
+  }
+  const peers = resources.filter((each) => isKind(PEER_AUTHENTICATION, each));
+  if (peers.length > 0) {
+    const before = kin(mesh, PEER_AUTHENTICATION);
+    const keys = new Set(peers.map((each) => formatKey(keyOf(each))));
+    // What exists keeps its age, which decides (trap 13).
+    const aged = peers.map((each) => {
+      const age = stored(mesh, PEER_AUTHENTICATION, keyOf(each))?.metadata;
+      const { creationTimestamp } = age ?? {};
+      return creationTimestamp === undefined
+        ? each
+        : { ...each, metadata: { ...each.metadata, creationTimestamp } };
+    });
+    const after = [
+      ...before.filter((each) => !keys.has(formatKey(keyOf(each)))),
+      ...aged,
+    ];
+    const lines = await authenticationImpact(
+      aged,
+      { before, after },
+      contextOf(mesh, observed, pause),
+    );
+    for (const [at, policy] of peers.entries()) put(policy, "spec", lines[at]);
+  }
+  return [...found.values()];
+}
+
+/** Warnings of each of the removed resources, in their order. */
+export async function impactOfRemovals(
+  keys: readonly ResourceKey[],
+  mesh: MeshView,
+  observed: ObservedCalls,
+  pause: Pause,
+): Promise<readonly (readonly string[])[]> {
+  const changes = keys.map((key): PolicyChange => ({
+    before: stored(mesh, AUTHORIZATION_POLICY, key),
+    after: undefined,
+  }));
+  return changes.every(({ before }) => before === undefined)
+    ? keys.map(() => [])
+    : linesOf(changes, mesh, observed, pause);
+}
+
+function linesOf(
+  changes: readonly PolicyChange[],
+  mesh: MeshView,
+  observed: ObservedCalls,
+  pause: Pause,
+): Promise<readonly (readonly string[])[]> {
+  const before: readonly AuthorizationPolicyResource[] = kin(
+    mesh,
+    AUTHORIZATION_POLICY,
+  );
+  const after = changed(before, changes);
+  const context = contextOf(mesh, observed, pause);
+  return authorizationImpact(changes, { before, after }, context);
+}
+
+function contextOf(
+  mesh: MeshView,
+  observed: ObservedCalls,
+  pause: Pause,
+): ImpactContext {
+  const seen = observed.at(() => true);
+  const workloads = new Map<string, ObservingWorkload>();
+  for (const { metadata } of mesh.list(WORKLOAD.kind)) {
+    const { namespace = "", name, labels = {} } = metadata;
+    workloads.set(`${namespace}/${name}`, { namespace, name, labels });
+  }
+  // What the certificate binds counts (trap 16).
+  for (const { workload } of seen)
+    workloads.set(`${workload.namespace}/${workload.name}`, workload);
+  return {
+    settings: settingsOf(mesh),
+    workloads: [...workloads.values()],
+    ...{ seen, pause },
+  };
+}
+
+function settingsOf(mesh: MeshView): MeshSettings {
+  const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
+  return meshSettings(stored(mesh, MESH, key)?.spec);
+}
+
+function stored<S>(
+  mesh: MeshView,
+  definition: KindDefinition<S>,
+  key: ResourceKey,
+): Resource<S> | undefined {
+  const found = key.kind === definition.kind ? mesh.find(key) : undefined;
+  return found !== undefined && isKind(definition, found) ? found : undefined;
+}
+
+function kin<S>(
+  mesh: MeshView,
+  definition: KindDefinition<S>,
+): readonly Resource<S>[] {
+  return mesh
+    .list(definition.kind)
+    .filter((each): each is Resource<S> => isKind(definition, each));
+}
+
+function warningAt(path: string, message: string): Problem {
+  return { path, message, severity: "warning" };
+}

@@ -1,0 +1,247 @@
+/** What a change of policies is said to do: each row is the policies before and after, and the lines of each change. */
+import t from "tap";
+import {
+  authenticationImpact,
+  authorizationImpact,
+  changed,
+  type ImpactContext,
+} from "../../../src/control-plane/observed/impact.ts";
+import type { SeenCall } from "../../../src/control-plane/observed/observed-calls.ts";
+import type { AuthorizationPolicyResource } from "../../../src/resources/authorization-policy/spec.ts";
+import { MESH_DEFAULTS } from "../../../src/resources/mesh/schema.ts";
+import {
+  authorizationPolicy,
+  peerAuthentication,
+} from "../../support/resources/policy-fixtures.ts";
+
+type Policy = AuthorizationPolicyResource;
+
+const WEB = "spiffe://cluster.local/ns/shop/sa/web";
+const ORDERS = {
+  namespace: "shop",
+  name: "orders-1",
+  labels: { app: "orders" },
+};
+const IDLE = { namespace: "shop", name: "idle-1", labels: { app: "idle" } };
+
+const seen = (over: Partial<SeenCall>): SeenCall => ({
+  ...{ policy: "", effect: "", peer: WEB, address: "", port: 8080 },
+  ...{ method: "GET", host: "orders.shop", path: "/a", count: 3 },
+  ...{ first: 0, last: 0 },
+  ...over,
+});
+
+const CALLS = [
+  seen({}),
+  seen({ path: "/b", count: 1 }),
+  seen({ peer: "", address: "10.0.0.9", count: 2 }),
+  seen({ policy: "shop/x", effect: "refused", path: "/not-a-call" }),
+];
+
+const CONTEXT: ImpactContext = {
+  settings: { ...MESH_DEFAULTS, authorization: { defaultAction: "ALLOW" } },
+  workloads: [ORDERS, IDLE],
+  seen: [{ workload: ORDERS, calls: CALLS, dropped: 0 }],
+  pause: () => undefined,
+};
+
+const FOR_ORDERS = { selector: { matchLabels: ORDERS.labels } };
+const path = (...paths: string[]): object => ({
+  rules: [{ to: [{ operation: { paths } }] }],
+});
+const allow = (name: string, spec: object = {}, more = {}): Policy =>
+  authorizationPolicy(name, { ...FOR_ORDERS, ...spec }, more);
+const deny = (name: string, spec: object): Policy =>
+  allow(name, { action: "DENY", ...spec });
+
+const CLOSES = /^is the first ALLOW of shop\/orders-1: /;
+const OPENS = /^was the last ALLOW of shop\/orders-1: /;
+const REFUSES_ALL =
+  /^would refuse calls of the last hour: cluster\.local\/ns\/shop\/sa\/web GET \/a on port 8080 \(3 times\), plaintext 10\.0\.0\.9 GET \/a on port 8080 \(2 times\), .*GET \/b.*\(1 times\)$/;
+const REFUSES_B =
+  /^would refuse calls of the last hour: cluster\.local\/ns\/shop\/sa\/web GET \/b on port 8080 \(1 times\)$/;
+
+/** Those that are there, and each change as [before, after]. */
+const TABLE: readonly (readonly [
+  string,
+  readonly Policy[],
+  readonly (readonly [Policy | undefined, Policy | undefined])[],
+  readonly (readonly RegExp[])[],
+])[] = [
+  [
+    "a first ALLOW without rules",
+    [],
+    [[undefined, allow("shop/a")]],
+    [[CLOSES, REFUSES_ALL]],
+  ],
+  [
+    "a first ALLOW that lists some",
+    [],
+    [[undefined, allow("shop/a", path("/a"))]],
+    [[CLOSES, REFUSES_B]],
+  ],
+  [
+    "a first ALLOW that lists all",
+    [],
+    [[undefined, allow("shop/a", { rules: [{}] })]],
+    [[CLOSES]],
+  ],
+  [
+    "a second ALLOW",
+    [allow("shop/a", { rules: [{}] })],
+    [[undefined, allow("shop/b")]],
+    [[]],
+  ],
+  [
+    "the last ALLOW goes",
+    [allow("shop/a", path("/a"))],
+    [[allow("shop/a", path("/a")), undefined]],
+    [[OPENS, /^would let in calls that were refused: .*GET \/b/]],
+  ],
+  [
+    "one of two goes",
+    [allow("shop/a", path("/a")), allow("shop/b", path("/b"))],
+    [[allow("shop/b", path("/b")), undefined]],
+    [[REFUSES_B]],
+  ],
+  ["a DENY", [], [[undefined, deny("shop/d", path("/b"))]], [[REFUSES_B]]],
+  [
+    "a DENY goes",
+    [deny("shop/d", path("/b"))],
+    [[deny("shop/d", path("/b")), undefined]],
+    [[/^would let in .*\/b/]],
+  ],
+  [
+    "an AUDIT",
+    [],
+    [[undefined, allow("shop/l", { action: "AUDIT", rules: [{}] })]],
+    [[]],
+  ],
+  [
+    "an ALLOW on trial",
+    [],
+    [
+      [
+        undefined,
+        allow("shop/a", {}, { annotations: { "istio.io/dry-run": "true" } }),
+      ],
+    ],
+    [[]],
+  ],
+  [
+    "an ALLOW becomes one on trial",
+    [allow("shop/a", { rules: [{}] })],
+    [
+      [
+        allow("shop/a", { rules: [{}] }),
+        allow(
+          "shop/a",
+          { rules: [{}] },
+          { annotations: { "istio.io/dry-run": "true" } },
+        ),
+      ],
+    ],
+    [[OPENS]],
+  ],
+  [
+    "nothing changes",
+    [allow("shop/a")],
+    [[allow("shop/a"), allow("shop/a")]],
+    [[]],
+  ],
+  [
+    "an ALLOW becomes a DENY",
+    [allow("shop/a", path("/a"))],
+    [[allow("shop/a", path("/a")), deny("shop/a", path("/a"))]],
+    [[OPENS, /^would refuse .*\/a/, /^would let in .*\/b/]],
+  ],
+  [
+    "two at once: the first one names the calls",
+    [],
+    [
+      [undefined, allow("shop/a", path("/a"))],
+      [undefined, allow("shop/b", path("/c"))],
+    ],
+    [[CLOSES, REFUSES_B], [CLOSES]],
+  ],
+  ["another namespace's", [], [[undefined, allow("far/a")]], [[]]],
+  [
+    "the whole namespace's names what nobody calls too",
+    [],
+    [[undefined, authorizationPolicy("shop/a", { rules: [{}] })]],
+    [[/^is the first ALLOW of shop\/orders-1, shop\/idle-1: /]],
+  ],
+];
+
+for (const [title, before, pairs, expected] of TABLE)
+  void t.test(title, async (t) => {
+    const changes = pairs.map(([was, is]) => ({ before: was, after: is }));
+    const after = changed(before, changes);
+    const found = await authorizationImpact(
+      changes,
+      { before, after },
+      CONTEXT,
+    );
+    t.equal(found.length, expected.length);
+    for (const [at, lines] of found.entries()) {
+      t.equal(lines.length, expected[at]?.length, lines.join("\n"));
+      for (const [line, text] of lines.entries())
+        t.match(text, expected[at]?.[line]);
+    }
+  });
+
+void t.test(
+  "STRICT names the callers in plaintext, where the port was not STRICT",
+  async (t) => {
+    const mtls = (
+      mode: "STRICT" | "PERMISSIVE",
+    ): ReturnType<typeof peerAuthentication> =>
+      peerAuthentication("shop/p", { ...FOR_ORDERS, mtls: { mode } });
+    const [open, strict] = [mtls("PERMISSIVE"), mtls("STRICT")];
+    const said = await authenticationImpact(
+      [strict],
+      { before: [open], after: [strict] },
+      CONTEXT,
+    );
+    t.match(said, [
+      [
+        /^STRICT refuses callers .*: plaintext 10\.0\.0\.9 GET \/a on port 8080 \(2 times\); see/,
+      ],
+    ]);
+    for (const [before, after] of [
+      [strict, strict],
+      [open, open],
+      [strict, open],
+    ] as const)
+      t.strictSame(
+        await authenticationImpact(
+          [after],
+          { before: [before], after: [after] },
+          CONTEXT,
+        ),
+        [[]],
+      );
+  },
+);
+
+void t.test("what is long is cut", async (t) => {
+  const many = Array.from({ length: 40 }, (_, index) =>
+    seen({ path: `/${index}` }),
+  );
+  const workloads = Array.from({ length: 9 }, (_, index) => ({
+    ...ORDERS,
+    name: `orders-${index + 1}`,
+  }));
+  const policy = allow("shop/a");
+  const [lines = []] = await authorizationImpact(
+    [{ before: undefined, after: policy }],
+    { before: [], after: [policy] },
+    {
+      ...CONTEXT,
+      workloads,
+      seen: [{ workload: ORDERS, calls: many, dropped: 0 }],
+    },
+  );
+  t.match(lines[0], /orders-5 and 4 more: it closes them/);
+  t.match(lines[1], /and 35 more$/);
+});
