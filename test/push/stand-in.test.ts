@@ -57,6 +57,30 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
       { selector: SELECTOR, mtls: { mode: "STRICT" } },
     ],
     [
+      "a RequestAuthentication accepts no token, and still takes out what it sets",
+      security("RequestAuthentication", {
+        selector: SELECTOR,
+        jwtRules: [
+          {
+            issuer: "https://idp",
+            jwksUri: "https://idp/keys",
+            outputPayloadToHeader: "x-user",
+          },
+        ],
+      }),
+      ["spec.jwtRules[].new"],
+      {
+        selector: SELECTOR,
+        jwtRules: [
+          {
+            issuer: "https://idp",
+            jwks: '{"keys":[]}',
+            outputPayloadToHeader: "x-user",
+          },
+        ],
+      },
+    ],
+    [
       "the Mesh denies what no policy allows",
       { ...MESH, spec: { ...(MESH.spec as object), trustDomain: "td" } },
       ["spec.new"],
