@@ -173,7 +173,7 @@ async function runControlPlane(
       : await keepBootstrapTokens({
           ...{ directory: bootstrapTokens, accounts, logger },
           store: controlPlane.store,
-          ca: controlPlane.authority.fingerprint,
+          fingerprints: () => controlPlane.authority.fingerprints,
           ...(advertise === undefined ? {} : { address: advertise }),
           clock: context.clock,
         });

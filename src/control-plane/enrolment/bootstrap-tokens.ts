@@ -5,7 +5,7 @@ import { makeDirectory } from "../../core/directory.ts";
 import { messageOf, UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { readSecret, writeSecret } from "../../core/secret-file.ts";
-import { parseToken } from "../../push/token.ts";
+import { parseToken, type EnrolmentToken } from "../../push/token.ts";
 import { ROOT_NAMESPACE } from "../../resources/envelope.ts";
 import { DNS_LABEL } from "../../resources/schema-parts.ts";
 import { CONTROL_PLANE_ACCOUNT } from "../own-credentials.ts";
@@ -26,8 +26,8 @@ export interface BootstrapOptions {
   readonly directory: string;
   readonly accounts: readonly BootstrapAccount[];
   readonly store: Store;
-  /** Fingerprint of the CA. */
-  readonly ca: string;
+  /** Fingerprints of the roots: where they change, so do the tokens. */
+  readonly fingerprints: () => Pick<EnrolmentToken, "ca" | "next">;
   /** "HOST:PORT" of the control plane, for the tokens to carry. */
   readonly address?: string;
   readonly clock: Clock;
@@ -99,7 +99,7 @@ async function keepOne(
   account: BootstrapAccount,
   said: Map<string, string>,
 ): Promise<void> {
-  const { directory, store, ca, address, clock, logger } = options;
+  const { directory, store, fingerprints, address, clock, logger } = options;
   const { name, ...identity } = account;
   const file = bootstrapFile(directory, name);
   try {
@@ -108,7 +108,7 @@ async function keepOne(
     await sweepTokens(store, clock);
     const { id, text, expiresAt } = await createEnrolmentToken(store, clock, {
       ...identity,
-      ...{ ttl: TTL, uses: USES, ca },
+      ...{ ttl: TTL, uses: USES, ...fingerprints() },
       ...(address === undefined ? {} : { address }),
     });
     // The one before stays good: a sidecar may have read it just now.
@@ -125,7 +125,7 @@ async function keepOne(
 
 /** Whether the file's token is this store's, for this account, with half of its life and of its uses left. */
 async function isGood(
-  { store, ca, address, clock }: BootstrapOptions,
+  { store, fingerprints, address, clock }: BootstrapOptions,
   account: BootstrapAccount,
   file: string,
 ): Promise<boolean> {
@@ -134,8 +134,10 @@ async function isGood(
     const token = parseToken(text);
     const { spec } = await verifyToken(store, clock, text);
     const { labels, namespace, serviceAccount } = account;
+    const { ca, next } = fingerprints();
     return (
       token?.ca === ca &&
+      token.next === next &&
       token.address === address &&
       spec.namespace === namespace &&
       spec.serviceAccount === serviceAccount &&

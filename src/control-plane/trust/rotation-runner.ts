@@ -8,6 +8,8 @@ import { behindOf, type Behind, type Member } from "./rotation.ts";
 import type { Trust } from "./trust.ts";
 
 export interface RotationRunnerOptions extends MembersOptions {
+  /** LINGER where absent. */
+  readonly linger?: number;
   readonly trust: Trust;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -26,6 +28,9 @@ const LOOK = 500;
 /** Milliseconds after a start in which sidecars come back: until then, it is not known which of them there are. */
 export const COME_BACK = 60_000;
 
+/** Milliseconds from the last sidecar's new certificate to the end of the old root: what was called under the old one has ended by then. */
+const LINGER = 5000;
+
 export class RotationRunner {
   readonly #options: RotationRunnerOptions;
   readonly #members: Members;
@@ -33,6 +38,8 @@ export class RotationRunner {
   #cancel: Cancel = () => undefined;
   #looking: Promise<void> | undefined;
   #fault: string | undefined;
+  /** Since when the phase waits for no sidecar. */
+  #clearSince: MonotonicMs | undefined;
   #told = "";
   #closed = false;
 
@@ -125,8 +132,9 @@ export class RotationRunner {
     try {
       const { behind, members } = await this.view();
       this.#tell(behind);
-      if (behind.length === 0 && this.#comingBack() === undefined)
-        await this.#advance(members.length);
+      if (behind.length > 0 || this.#comingBack() !== undefined)
+        this.#clearSince = undefined;
+      else if (this.#lingered()) await this.#advance(members.length);
       this.#fault = undefined;
     } catch (thrown) {
       const reason = messageOf(thrown);
@@ -136,9 +144,16 @@ export class RotationRunner {
     }
   }
 
+  #lingered(): boolean {
+    const { trust, clock, linger = LINGER } = this.#options;
+    const since = (this.#clearSince ??= clock.now());
+    return trust.rotation?.phase !== "reissue" || clock.now() - since >= linger;
+  }
+
   async #advance(sidecars: number): Promise<void> {
     const { trust, logger } = this.#options;
     const { rotation } = trust;
+    this.#clearSince = undefined;
     switch (rotation?.phase) {
       case "add":
         await trust.reissue(sidecars);

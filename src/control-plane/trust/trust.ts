@@ -22,6 +22,7 @@ import {
 } from "../authority/succession.ts";
 import { trustField } from "../push/push-messages.ts";
 import type { TrustOffer } from "../push/trust-push.ts";
+import type { EnrolmentToken } from "../../push/token.ts";
 import type { Store } from "../store/store.ts";
 import type { Phase, Rotation } from "./rotation.ts";
 import { readNote, TRUST_NOTE, type TrustNote } from "./trust-note.ts";
@@ -110,6 +111,12 @@ export class Trust {
   /** The same of the root that comes; undefined where none does. */
   get nextFingerprint(): string | undefined {
     return this.#succession.next?.fingerprint;
+  }
+
+  /** What an enrolment token carries: it works until the old root is retired, and after that where it was made in the rotation. */
+  get fingerprints(): Pick<EnrolmentToken, "ca" | "next"> {
+    const { fingerprint: ca, nextFingerprint: next } = this;
+    return next === undefined ? { ca } : { ca, next };
   }
 
   /** Wall-clock milliseconds at which the root expires that the fingerprint is of. */

@@ -245,6 +245,7 @@ function endOf(
       serving.refused("link", "revoked", detail, remoteAddress, remotePort);
       connection.drain();
     },
+    drain: () => connection.drain(),
     cut: () => connection.destroy(),
   };
 }

@@ -14,15 +14,17 @@ import type { Cancel, Clock } from "../../core/clock.ts";
 import { watchSource, type Watch } from "../../core/watch.ts";
 import { chainFault, isSignedBy } from "../../identity/chain.ts";
 import { uriNames } from "../../identity/extensions.ts";
-import { readCertificates } from "../../identity/pem.ts";
+import { losesRoots, readCertificates } from "../../identity/pem.ts";
 import { proofOf, Revoked, type Proof } from "../../identity/revoked.ts";
 import { parseSpiffeId } from "../../identity/spiffe.ts";
 import type { TrustSet } from "../../identity/trust.ts";
-import type { WallMs } from "../../core/units.ts";
+import type { MonotonicMs, WallMs } from "../../core/units.ts";
 import { presentedChain } from "./tls-context.ts";
 
 /** Milliseconds that calls in flight have from the judgement on; with what a change needs to get here they stay below 5 s. */
 export const CUT_AFTER = 3000;
+/** Milliseconds: no handshake takes longer. */
+const LATE = 30_000;
 /** Connections that are judged in one turn of the event loop: to verify a signature takes a tenth of a millisecond. */
 const SLICE = 32;
 
@@ -30,8 +32,20 @@ const SLICE = 32;
 export interface LiveEnd {
   /** It is to carry no new call. */
   stop(fault: string): void;
+  /** Its root is retired: it ends like a connection that is replaced, and what was sent on it before its end hears of that is served. */
+  drain(): void;
   /** Whatever it still carries is broken off; it may have ended before. */
   cut(fault: string): void;
+}
+
+/** The certificate is revoked, or its root is retired. */
+type Fault = "revoked" | "retired";
+
+function faultAs(
+  kind: Fault,
+  fault: string | undefined,
+): readonly [Fault, string] | undefined {
+  return fault === undefined ? undefined : [kind, fault];
 }
 
 interface Live {
@@ -64,6 +78,9 @@ export class LiveConnections {
   readonly #stopFollowing: Cancel;
   #judged: TrustSet | undefined;
   #round: Round | undefined;
+  /** The roots that were left when some were taken out last, and how long handshakes of before may still come. */
+  #retired:
+    { readonly roots: RootCheck; readonly until: MonotonicMs } | undefined;
   #next: Cancel | undefined;
 
   constructor(options: LiveOptions) {
@@ -90,15 +107,27 @@ export class LiveConnections {
     if (socket.destroyed) return;
     const live = { socket, end, claim };
     this.#live.set(socket, live);
-    // A round in progress began before it was judged by its handshake, maybe.
-    this.#round?.rest.push(live);
     socket.on("close", () => this.#live.delete(socket));
+    // A round in progress began before it was judged by its handshake, maybe.
+    if (this.#round !== undefined) this.#round.rest.push(live);
+    else this.#judgeLate(live);
   }
 
   close(): void {
     this.#stopFollowing();
     this.#next?.();
     this.#live.clear();
+  }
+
+  /** OpenSSL went by the roots that there were when the handshake began. */
+  #judgeLate(live: Live): void {
+    const { roots, until } = this.#retired ?? {};
+    const { clock } = this.#options;
+    const next = this.#judged;
+    if (until === undefined || next === undefined || clock.now() > until)
+      return;
+    this.#round = { next, before: next.revoked, roots, rest: [live] };
+    this.#next = clock.after(0, this.#goOn);
   }
 
   /** A change in the midst of a round: one more looks at all, from what the first began with. */
@@ -108,10 +137,13 @@ export class LiveConnections {
     const before = unfinished?.before ?? this.#judged?.revoked ?? Revoked.NONE;
     const was = this.#judged?.trustBundle;
     const roots =
-      unfinished?.roots !== undefined || isLess(next.trustBundle, was)
+      unfinished?.roots !== undefined ||
+      (was !== undefined && losesRoots(was, next.trustBundle))
         ? new RootCheck(next.trustBundle)
         : undefined;
     this.#judged = next;
+    if (roots !== undefined)
+      this.#retired = { roots, until: this.#options.clock.now() + LATE };
     this.#next?.();
     this.#round = { next, before, roots, rest: [...this.#live.values()] };
     if (roots !== undefined || next.revoked.size > 0) this.#goOn();
@@ -129,7 +161,7 @@ export class LiveConnections {
       const fault = this.#faultOf(live, round);
       if (fault === undefined) continue;
       fell += 1;
-      this.#fall(live, fault);
+      this.#fall(live, ...fault);
     }
     if (round.rest.length > 0)
       this.#next = this.#options.clock.after(0, this.#goOn);
@@ -140,10 +172,11 @@ export class LiveConnections {
   #faultOf(
     { socket, claim }: Live,
     { next: { revoked }, before, roots }: Round,
-  ): string | undefined {
+  ): readonly [Fault, string] | undefined {
     if (socket.destroyed) return undefined;
     const { clock, times } = this.#options;
-    if (claim !== undefined) return revoked.claimFault(claim, times(), before);
+    if (claim !== undefined)
+      return faultAs("revoked", revoked.claimFault(claim, times(), before));
     if (!(socket instanceof TLSSocket)) return undefined;
     const chain = presentedChain(socket);
     const [leaf] = chain;
@@ -152,30 +185,18 @@ export class LiveConnections {
     const id = uri === undefined ? undefined : parseSpiffeId(uri);
     if (uri === undefined || id === undefined) return undefined;
     return (
-      revoked.faultOf(proofOf(leaf, uri, id), times()) ??
-      roots?.faultOf(chain, clock.wall())
+      faultAs("revoked", revoked.faultOf(proofOf(leaf, uri, id), times())) ??
+      faultAs("retired", roots?.faultOf(chain, clock.wall()))
     );
   }
 
-  #fall({ socket, end }: Live, fault: string): void {
+  #fall({ socket, end }: Live, kind: Fault, fault: string): void {
     this.#live.delete(socket);
     const cancel = this.#options.clock.after(CUT_AFTER, () => end.cut(fault));
     socket.on("close", cancel);
-    end.stop(fault);
+    if (kind === "revoked") end.stop(fault);
+    else end.drain();
   }
-}
-
-/** Whether a root of `before` is not among those of `next`. */
-function isLess(next: string, before: string | undefined): boolean {
-  if (before === undefined || before === next) return false;
-  const kept = new Set(fingerprints(next));
-  return fingerprints(before).some((fingerprint) => !kept.has(fingerprint));
-}
-
-function fingerprints(bundle: string): string[] {
-  return readCertificates(bundle, "trust bundle").map(
-    ({ fingerprint256 }) => fingerprint256,
-  );
 }
 
 /** Whether chains that OpenSSL verified once lead to one of these roots: what many leaves have above them is looked at once. */

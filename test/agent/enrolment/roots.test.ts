@@ -31,6 +31,7 @@ function run(t: Scope, plane: TestControlPlane): RotationRunner {
   const { push, registry } = plane;
   const runner = new RotationRunner({
     ...{ trust: trustOf(plane), push, registry },
+    linger: 0,
     clock: systemClock,
     logger: silentLogger,
   });

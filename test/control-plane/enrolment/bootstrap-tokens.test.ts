@@ -46,7 +46,7 @@ async function start(t: Test): Promise<Kept> {
   const options = {
     ...{ directory, store, clock, logger: silentLogger },
     accounts: ACCOUNTS.map(bootstrapAccountOf),
-    ca: authority.fingerprint,
+    fingerprints: () => ({ ca: authority.fingerprint }),
     address: "control-plane:15012",
   };
   return {

@@ -67,6 +67,7 @@ async function bed(t: Test, bundle: string = both): Promise<Bed> {
       if (own === undefined) throw new Error("it was not taken");
       live.enter(own, {
         stop: (fault) => told.push(`${name} stops: ${fault}`),
+        drain: () => told.push(`${name} drains`),
         cut: () => told.push(`${name} is cut`),
       });
       return socket;
@@ -127,11 +128,31 @@ void t.test(
     trust.set({ trustBundle: next.bundle, revoked: Revoked.NONE });
     clock.advance(CUT_AFTER);
     t.equal(told.length, 2);
-    t.match(told[0], /^web stops: its root is no longer trusted: /);
+    t.match(told[0], /^web drains$/);
     t.equal(told[1], "web is cut");
     trust.set({ trustBundle: both, revoked: Revoked.NONE });
     clock.advance(CUT_AFTER);
     t.equal(told.length, 2, "a root that is added takes nobody");
+  },
+);
+
+void t.test(
+  "a handshake that had begun before its root was taken out falls, too",
+  async (t) => {
+    const { clock, trust, told, connect } = await bed(t);
+    trust.set({ trustBundle: next.bundle, revoked: Revoked.NONE });
+    clock.advance(0);
+    await connect("web");
+    await connect("pay", next);
+    t.same(told, [], "not in the midst of its making");
+    clock.advance(0);
+    t.match(told, [/^web drains$/]);
+    t.equal(told.length, 1);
+    clock.advance(31_000);
+    told.length = 0;
+    await connect("late");
+    clock.advance(0);
+    t.same(told, [], "no handshake takes so long: nothing is looked at");
   },
 );
 
@@ -146,7 +167,7 @@ void t.test("a change in the midst of a round loses nothing", async (t) => {
     revoked: new Revoked([{ name: "r", identity: next.id("pay") }]),
   });
   clock.advance(1);
-  const stopped = told.filter((each) => each.includes("stops"));
+  const stopped = told.filter((each) => / (stops|drains)/.test(each));
   t.equal(stopped.length, 41);
 });
 
@@ -155,6 +176,7 @@ void t.test("an end that proves nothing is judged by its claim", async (t) => {
   const socket = await connect("web");
   const end = {
     stop: (fault: string) => told.push(`claimed stops: ${fault}`),
+    drain: () => told.push("claimed drains"),
     cut: () => undefined,
   };
   const claim = {

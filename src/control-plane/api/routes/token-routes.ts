@@ -62,7 +62,6 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
       const body = request.body as EnrolmentTokenBody;
       refuseControlPlane(body);
       const address = options.enrolmentAddress();
-      const next = trust.nextFingerprint;
       const addresses = body.addresses?.map(rangeOf);
       await sweepTokens(store, clock);
       const { id, text, expiresAt } = await createEnrolmentToken(
@@ -73,8 +72,7 @@ function addEnrolmentTokens(api: Api, options: ApiOptions): void {
           ...(addresses === undefined ? {} : { addresses }),
           ttl: durationOf(body.ttl ?? ENROLMENT_DEFAULTS.ttl),
           uses: body.uses ?? ENROLMENT_DEFAULTS.uses,
-          ca: trust.fingerprint,
-          ...(next === undefined ? {} : { next }),
+          ...trust.fingerprints,
           ...(address === undefined ? {} : { address }),
         },
         authorIn(request),

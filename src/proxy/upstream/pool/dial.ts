@@ -80,11 +80,13 @@ function withCodec(
 ): ClientConnection {
   const connection = codecOn(socket, protocol, options);
   const { live, observer, claim } = options;
+  const drain = (): void => {
+    observer.draining();
+    connection.drain();
+  };
   const end = {
-    stop(): void {
-      observer.draining();
-      connection.drain();
-    },
+    stop: drain,
+    drain,
     cut: (fault: string): void =>
       connection.destroy(
         new MeshError("REVOKED", fault, { source: "upstream" }),
