@@ -25,6 +25,8 @@ export interface AnswerDetails {
   readonly retryAfter?: number;
   /** Further fields, by lower-case name. */
   readonly fields?: readonly (readonly [name: string, value: string])[];
+  /** In place of the page that says why. */
+  readonly body?: Buffer;
 }
 
 export class MeshError extends Error {

@@ -19,3 +19,20 @@ export const GRPC_STATUSES = {
 } as const;
 
 export type GrpcStatusName = keyof typeof GRPC_STATUSES;
+
+/** grpc/doc/http-grpc-status-mapping.md; any other is UNKNOWN. */
+const GRPC_OF_HTTP: ReadonlyMap<number, number> = new Map([
+  [400, GRPC_STATUSES.INTERNAL],
+  [401, GRPC_STATUSES.UNAUTHENTICATED],
+  [403, GRPC_STATUSES.PERMISSION_DENIED],
+  [404, GRPC_STATUSES.UNIMPLEMENTED],
+  [429, GRPC_STATUSES.UNAVAILABLE],
+  [502, GRPC_STATUSES.UNAVAILABLE],
+  [503, GRPC_STATUSES.UNAVAILABLE],
+  [504, GRPC_STATUSES.UNAVAILABLE],
+]);
+
+/** What a caller that speaks gRPC learns of an HTTP status. */
+export function grpcOfHttp(status: number): number {
+  return GRPC_OF_HTTP.get(status) ?? GRPC_STATUSES.UNKNOWN;
+}

@@ -2,7 +2,6 @@
 import type { Reason } from "./reason.ts";
 
 const TABLE = {
-  // What the caller sent.
   BAD_REQUEST: {
     text: "the request breaks the HTTP grammar",
     hint: "Send a request that follows RFC 9110 and RFC 9112 or RFC 9113.",
@@ -81,7 +80,6 @@ const TABLE = {
     fault: "downstream",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
-  // What policy says.
   DENIED: {
     text: "a DENY rule of an AuthorizationPolicy matched",
     hint: "Ask the owner of the policy, or call as an identity that it does not deny.",
@@ -123,6 +121,20 @@ const TABLE = {
     text: "the keys of the token's issuer cannot be fetched",
     hint: "See the log of the called workload's sidecar; a private address has to be in privateFetch of the Mesh.",
     response: { status: 401, grpc: "UNAUTHENTICATED", retryAfter: false },
+    fault: "downstream",
+    outcome: { own: "cancelled", peer: "peer-refusal" },
+  },
+  PROVIDER_DENIED: {
+    text: "a provider of authorization denies the request",
+    hint: "Ask the owner of the provider that the policy names, or call as one that it allows.",
+    response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
+    fault: "proxy",
+    outcome: { own: "cancelled", peer: "peer-refusal" },
+  },
+  PROVIDER_FAILED: {
+    text: "a provider of authorization gave no usable response",
+    hint: "Check that the provider runs where the Mesh says, and how long it takes; see wherry_authorization_provider_seconds.",
+    response: { status: 403, grpc: "PERMISSION_DENIED", retryAfter: false },
     fault: "proxy",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
@@ -255,7 +267,6 @@ const TABLE = {
     fault: "proxy",
     outcome: { own: "not-attempted", peer: "peer-refusal" },
   },
-  // What the peer did.
   CONNECT_FAILED: {
     text: "no connection to the endpoint could be made",
     hint: "Check that the instance runs and can be reached.",
@@ -370,7 +381,6 @@ const TABLE = {
     fault: "proxy",
     outcome: { own: "cancelled", peer: "peer-refusal" },
   },
-  // Us.
   INTERNAL: {
     text: "a defect of this proxy",
     hint: "Report this with the sidecar's log: it is a defect of Wherry.",

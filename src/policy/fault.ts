@@ -5,7 +5,7 @@
  */
 import { parseTimestamp } from "../core/clock.ts";
 import type { WallMs } from "../core/units.ts";
-import { GRPC_STATUSES } from "../mesh/grpc-status.ts";
+import { GRPC_STATUSES, grpcOfHttp } from "../mesh/grpc-status.ts";
 import type {
   FaultAbort,
   FaultInjectionSpec,
@@ -99,21 +99,10 @@ function statusOf({ httpStatus, grpcStatus }: FaultAbort): AbortStatus {
     return { status: HTTP_OF_GRPC.get(grpc) ?? UNKNOWN_HTTP, grpc };
   }
   const status = httpStatus ?? UNKNOWN_HTTP;
-  return { status, grpc: GRPC_OF_HTTP.get(status) ?? GRPC_STATUSES.UNKNOWN };
+  return { status, grpc: grpcOfHttp(status) };
 }
 
 const UNKNOWN_HTTP = 500;
-
-const GRPC_OF_HTTP: ReadonlyMap<number, number> = new Map([
-  [400, GRPC_STATUSES.INTERNAL],
-  [401, GRPC_STATUSES.UNAUTHENTICATED],
-  [403, GRPC_STATUSES.PERMISSION_DENIED],
-  [404, GRPC_STATUSES.UNIMPLEMENTED],
-  [429, GRPC_STATUSES.UNAVAILABLE],
-  [502, GRPC_STATUSES.UNAVAILABLE],
-  [503, GRPC_STATUSES.UNAVAILABLE],
-  [504, GRPC_STATUSES.UNAVAILABLE],
-]);
 
 const HTTP_OF_GRPC: ReadonlyMap<number, number> = new Map([
   [GRPC_STATUSES.CANCELLED, 499],

@@ -9,6 +9,7 @@ import type {
   AuthorizationTrace,
   Verdict,
 } from "./authorization/authorization.ts";
+import type { CustomAuthorizer } from "./authorization/custom.ts";
 import type { AuthorizationFacts } from "./authorization/call.ts";
 import type { Shadow } from "./authorization/shadow.ts";
 import type { CorsPolicy } from "./routing/cors.ts";
@@ -251,6 +252,8 @@ export interface InboundPort {
   /** Whose tokens are accepted; undefined where no RequestAuthentication acts on the workload. */
   readonly tokens: TokenRules | undefined;
   readonly protection: Protection;
+  /** What has to be asked before `authorize`; undefined where nothing has. */
+  readonly custom: CustomAuthorizer | undefined;
   authorize(facts: AuthorizationFacts): Verdict;
   /** What policies would do that change no verdict; undefined where the workload has none. */
   readonly shadow: Shadow | undefined;

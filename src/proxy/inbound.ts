@@ -51,8 +51,8 @@ export interface InboundOptions {
   readonly application: Application;
   readonly limiter: Limiter;
   readonly observer: Observer;
-  /** What has to be found out about requests before they are judged; absent: nothing. */
-  readonly checks?: Checks | undefined;
+  /** What has to be found out about requests before they are judged. */
+  readonly checks: Checks;
   /** Ports that this process listens on: no stream reaches one, whatever a Service declares. */
   readonly ownPorts: ReadonlySet<number>;
 }
@@ -118,7 +118,7 @@ function inbound(listener: Listener, stream: ServerStream): void {
     refuse(sinks, "inbound", stream, UNKNOWN, error, inside);
     return;
   }
-  const checks = options.checks?.of(snapshot, port);
+  const checks = options.checks.of(snapshot, port);
   const held =
     checks === undefined ? undefined : new HeldStream(stream, host.buffers);
   const record = new RequestRecord(
@@ -135,7 +135,7 @@ function inbound(listener: Listener, stream: ServerStream): void {
   const left = deadlineLeft(stream);
   const accepted = { listener, snapshot, port, record, inside, left };
   if (checks !== undefined && held !== undefined) {
-    const request = new CheckedRequest(snapshot, port, held, read);
+    const request = new CheckedRequest(snapshot, port, held, read, record);
     check(accepted, checks, request);
     return;
   }
@@ -249,10 +249,20 @@ function judgeAnew(
   if (read instanceof MeshError) return read;
   const refused = read && tokenRefusedAnew(port, stream.head, checked?.token);
   if (refused !== undefined) return refused;
-  return authorize(
-    port,
-    checked?.factsOf(port) ?? factsOf(port, stream.connection, read?.facts),
-  );
+  const facts =
+    checked?.factsOf(port) ?? factsOf(port, stream.connection, read?.facts);
+  // A provider is not asked again, and one that was never asked has not allowed it (ADR 068).
+  const unasked =
+    checked === undefined
+      ? port.custom?.matches(facts)[0]
+      : checked.unasked(port);
+  return unasked === undefined
+    ? authorize(port, facts)
+    : new MeshError(
+        "PROVIDER_DENIED",
+        `rule ${unasked.rule} of ${unasked.policy} asks provider ${unasked.provider}, which was not asked when this began`,
+        { source: "proxy", policy: unasked.policy },
+      );
 }
 
 /** The caller, and its request: why it is refused before any policy is asked, or the request as policy reads it; undefined for a tunnel. */

@@ -46,6 +46,26 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
   },
   // These sidecars refuse certificates of other trust domains.
   { kind: "Mesh", path: "spec.trustDomainAliases", since: 5, without: "same" },
+  // The policies that name a provider are withheld.
+  {
+    kind: "Mesh",
+    path: "spec.authorization.providers",
+    since: 5,
+    without: "same",
+  },
+  {
+    kind: "AuthorizationPolicy",
+    path: "spec.action",
+    values: ["CUSTOM"],
+    since: 5,
+    without: "withheld",
+  },
+  {
+    kind: "AuthorizationPolicy",
+    path: "spec.provider",
+    since: 5,
+    without: "withheld",
+  },
   ...[
     "when",
     "from[].source.serviceAccounts",

@@ -59,6 +59,7 @@ export interface Meters extends MachineMeters {
   readonly configAge: GaugeCell;
   readonly configRefused: GaugeCell;
   readonly configWait: Family<HistogramCell>;
+  readonly providerTime: Family<HistogramCell>;
 }
 
 /** Gauges of which the process has the highest of its workers' values, and not their sum. */
@@ -317,6 +318,7 @@ function stateMeters(
   | "configAge"
   | "configRefused"
   | "configWait"
+  | "providerTime"
 > {
   return {
     overloadLevel: registry
@@ -359,6 +361,12 @@ function stateMeters(
       "wherry_config_wait_seconds",
       "How long calls waited for what was not held, by what became of it: known, or late, gone, busy, refused.",
       ["result"],
+      DURATION_BOUNDS,
+    ),
+    providerTime: registry.histogram(
+      "wherry_authorization_provider_seconds",
+      "How long providers of authorization took, by what they said: allowed, denied, failed, or late.",
+      ["provider", "result"],
       DURATION_BOUNDS,
     ),
   };

@@ -60,7 +60,7 @@ void t.test("Mesh", (t) => {
     ]),
     mesh({ extensionProviders: [] }, [
       "spec.extensionProviders",
-      /not supported by this version/,
+      /write spec.authorization.providers/,
     ]),
     mesh({ mtls: { mode: "PERMISSIVE", certificateTTL: "1h", rotateAt: 0.9 } }),
     mesh({ mtls: { mode: "MUTUAL" } }, ["spec.mtls.mode", /not one of STRICT/]),
@@ -147,7 +147,7 @@ void t.test("Mesh", (t) => {
     t.strictSame(meshSettings(undefined), MESH_DEFAULTS);
     t.strictSame(meshSettings({ authorization }), {
       ...MESH_DEFAULTS,
-      authorization,
+      authorization: { ...authorization, providers: [] },
     });
     const spec: MeshSpec = {
       trustDomain: "prod.example",
@@ -166,6 +166,7 @@ void t.test("Mesh", (t) => {
     };
     t.strictSame(meshSettings(spec), {
       ...spec,
+      authorization: { ...authorization, providers: [] },
       mtls: {
         mode: "PERMISSIVE",
         certificateTTL: 5_400_000,

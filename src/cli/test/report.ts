@@ -71,11 +71,11 @@ function failureLines(
 
 /** The steps that speak of a field of a test; the route and a refusal are of interest whatever the field. */
 const STEPS: Readonly<Record<string, readonly Step[]>> = {
-  allowed: ["mTLS", "authorization"],
-  by: ["mTLS", "authorization"],
-  reason: ["mTLS", "authorization"],
-  status: ["mTLS", "authorization"],
-  grpcStatus: ["mTLS", "authorization"],
+  allowed: ["mTLS", "provider", "authorization"],
+  by: ["mTLS", "provider", "authorization"],
+  reason: ["mTLS", "provider", "authorization"],
+  status: ["mTLS", "provider", "authorization"],
+  grpcStatus: ["mTLS", "provider", "authorization"],
   shadow: ["authorization"],
   backend: ["backend"],
   retries: ["retries"],

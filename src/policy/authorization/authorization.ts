@@ -77,11 +77,9 @@ interface CompiledRule extends Ordered {
 }
 
 /** What authorization takes from the Mesh. */
-export type AuthorizationSettings = Pick<
-  MeshSettings,
-  "authorization" | "trustedHops"
-> &
-  Partial<Pick<MeshSettings, "trustDomain" | "trustDomainAliases">>;
+export type AuthorizationSettings = Pick<MeshSettings, "trustedHops"> & {
+  readonly authorization: Pick<MeshSettings["authorization"], "defaultAction">;
+} & Partial<Pick<MeshSettings, "trustDomain" | "trustDomainAliases">>;
 
 /** By steps: a mesh may have thousands of policies, for one workload or for all of them. */
 export function* compileAuthorization(
@@ -92,7 +90,10 @@ export function* compileAuthorization(
   const { defaultAction } = settings.authorization;
   const applying = yield* filterSteps(
     policies,
-    (policy) => isInForce(policy) && applies(policy, workload),
+    (policy) =>
+      policy.spec.action !== "CUSTOM" &&
+      isInForce(policy) &&
+      applies(policy, workload),
   );
   const named: (readonly [string, AuthorizationPolicyResource])[] = [];
   for (const piece of pieces(applying)) {

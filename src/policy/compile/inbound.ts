@@ -7,6 +7,7 @@ import { compileAuthentication } from "../authentication.ts";
 import { compileAuthorization } from "../authorization/authorization.ts";
 import { compileShadow } from "../authorization/shadow.ts";
 import { compileTokenRules } from "../tokens/token-rules.ts";
+import { compileCustom } from "../authorization/custom.ts";
 import type { InboundPolicy, InboundPort } from "../snapshot.ts";
 import type { Frame } from "./frame.ts";
 import type {
@@ -79,6 +80,7 @@ function* policyOf(
     );
   const policies = input.authorizationPolicies.map(({ resource }) => resource);
   const authorizer = yield* compileAuthorization(policies, self, mesh);
+  const custom = yield* compileCustom(policies, self, mesh);
   const shadow = yield* compileShadow(policies, self, mesh);
   yield;
   const tokens = compileTokenRules(
@@ -92,6 +94,7 @@ function* policyOf(
     takesBytes: !parsed.has(port.targetPort),
     mtls: authentication.port(port.targetPort),
     tokens,
+    custom,
     authorize: (facts) => authorizer.authorize(facts),
     shadow,
     passedOver: () => authentication.passedOver(port.targetPort),
@@ -196,6 +199,7 @@ type DeclaredPort = Omit<
   | "takesBytes"
   | "mtls"
   | "tokens"
+  | "custom"
   | "authorize"
   | "shadow"
   | "passedOver"

@@ -4,6 +4,7 @@ import type {
   AuthorizationTrace,
   ConsideredRule,
 } from "../authorization/authorization.ts";
+import { providerDecision } from "./provider.ts";
 import type {
   AuthorizedConnection,
   AuthorizedRequest,
@@ -88,6 +89,14 @@ export function explainCallee(question: CalleeQuestion): CalleeAnswer {
   const sent = tokens?.sent ?? question.sent;
   const again = sent === question.sent ? first : readSent(question, sent);
   const read = again?.ok === true ? again : undefined;
+  const asked = providerDecision(
+    question,
+    port,
+    read?.facts,
+    tokens?.token?.claims,
+  );
+  if (asked !== undefined) decisions.push(asked);
+  if (asked?.refusal !== undefined) return ends(decisions);
   const { allowedBy, shadow, ...authorized } = authorization(
     question,
     port,

@@ -17,6 +17,7 @@ export type Step =
   | "port"
   | "mTLS"
   | "token"
+  | "provider"
   | "authorization"
   | "limits";
 

@@ -14,7 +14,7 @@ export interface Check {
 
 /** What a request waits for. */
 export interface Question {
-  /** Milliseconds that the answer may take, from when `ask` was called. */
+  /** Milliseconds that the response may take, from when `ask` was called. */
   readonly timeout: number;
   /** How much of the request's body has to be there before it is asked; absent: nothing. */
   readonly body?: BodyNeed | undefined;

@@ -3,12 +3,14 @@ import type {
   AuthorizationFacts,
   AuthorizedRequest,
 } from "../../policy/authorization/call.ts";
+import type { CustomMatch } from "../../policy/authorization/custom.ts";
 import { readRequest, type ReadRequest } from "../../policy/path.ts";
 import type { HeaderEdits } from "../../policy/routing/header-edits.ts";
 import type { VerifiedToken } from "../../policy/tokens/token-edits.ts";
 import type { InboundPort, Snapshot } from "../../policy/snapshot.ts";
 import type { ServerConnectionInfo } from "../../wire/exchange.ts";
 import { fieldValue } from "../../wire/fields.ts";
+import type { RequestRecord } from "../exchange/request-record.ts";
 import type { HeldStream } from "./held-stream.ts";
 
 /** The request as policy reads it. */
@@ -20,7 +22,13 @@ export class CheckedRequest {
   readonly held: HeldStream;
   /** The verified one; undefined where the request has none. */
   token: VerifiedToken | undefined;
+  /** Providers that let it pass. */
+  readonly allowed: Set<string> = new Set();
+  readonly #record: Pick<RequestRecord, "providers">;
   #read: Read | undefined;
+  /** What was known when providers were first to be asked: they may write what their rules read. */
+  #asked: AuthorizationFacts | undefined;
+  #matches: readonly CustomMatch[] | undefined;
 
   /** `read` undefined: a tunnel, which has nothing to read. */
   constructor(
@@ -28,7 +36,9 @@ export class CheckedRequest {
     port: InboundPort,
     held: HeldStream,
     read: Read | undefined,
+    record: Pick<RequestRecord, "providers">,
   ) {
+    this.#record = record;
     this.snapshot = snapshot;
     this.port = port;
     this.held = held;
@@ -47,6 +57,28 @@ export class CheckedRequest {
       // Where no rule is left, nobody vouches for it any more.
       claims: port.tokens && this.token?.claims,
     };
+  }
+
+  /** The rules for which providers are asked. */
+  get matches(): readonly CustomMatch[] {
+    this.#asked ??= this.factsOf(this.port);
+    this.#matches ??= this.port.custom?.matches(this.#asked) ?? [];
+    return this.#matches;
+  }
+
+  /** A provider has said something, or nothing: for log, metric and span. */
+  asked(provider: string, result: string): void {
+    const { providers } = this.#record;
+    const said = `${provider} ${result}`;
+    this.#record.providers =
+      providers === undefined ? said : `${providers}, ${said}`;
+  }
+
+  /** The first rule of `port` that asks a provider which has not let it pass: policy has changed since. */
+  unasked(port: InboundPort): CustomMatch | undefined {
+    return port.custom
+      ?.matches(this.#asked ?? this.factsOf(port))
+      .find(({ provider }) => !this.allowed.has(provider));
   }
 
   /** Changes the request's fields, and its path where there is one, for the checks and policies after this one and for the application. */

@@ -106,7 +106,7 @@ class Waiting implements Idler, HeldObserver {
     held.hold(this);
   }
 
-  /** The request waits for the answer, and then goes on with check `next`. */
+  /** The request waits for the response, and then goes on with check `next`. */
   put(question: Question, next: number): void {
     if (this.#over) return;
     this.#question = question;

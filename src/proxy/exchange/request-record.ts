@@ -72,6 +72,8 @@ export class RequestRecord implements SpanSubject {
   waited: number | undefined;
   /** Milliseconds that it waited for what had to be found out before it could be judged; undefined where nothing had. */
   checked: number | undefined;
+  /** Providers of authorization that were asked, each with what it said: "opa allowed". */
+  providers: string | undefined;
   /** By the route's CORS: which pages may read the answer, if it is our own refusal. */
   readers: HeaderEdits | undefined;
   attempts = 0;
@@ -226,6 +228,8 @@ export class RequestRecord implements SpanSubject {
       trace.attribute("wherry.config_wait_ms", this.waited);
     if (this.checked !== undefined)
       trace.attribute("wherry.check_wait_ms", this.checked);
+    if (this.providers !== undefined)
+      trace.attribute("wherry.authorization_providers", this.providers);
     if (this.attempts > 1) trace.attribute("wherry.attempts", this.attempts);
     if (this.#retried !== undefined)
       trace.attribute("wherry.retried", this.#retried);

@@ -57,9 +57,10 @@ export function rescue(
     fields.push(makeField("x-wherry-reason", reasonValue(error), "without"));
   if (response.retryAfter)
     fields.push(makeField("retry-after", String(secondsOf(error, options))));
+  const grpc = isGrpcCall(stream, options.inside);
   for (const [name, value] of answer?.fields ?? [])
-    fields.push(makeField(name, value));
-  if (isGrpcCall(stream, options.inside)) {
+    if (!grpc || name !== "content-type") fields.push(makeField(name, value));
+  if (grpc) {
     fields.push(
       makeField("content-type", "application/grpc"),
       makeField(
@@ -74,8 +75,9 @@ export function rescue(
   const page = options.inside
     ? `${error.code}: ${error.message}. ${hint}\n`
     : `${text}.\n`;
-  const body = Buffer.from(page, "utf8");
-  fields.push(makeField("content-type", "text/plain; charset=utf-8"));
+  const body = answer?.body ?? Buffer.from(page, "utf8");
+  if (answer?.body === undefined)
+    fields.push(makeField("content-type", "text/plain; charset=utf-8"));
   // A CONNECT or HEAD that is refused has no use for a body, and HEAD must not have one.
   const bare = stream.head.method === "HEAD";
   stream.respond({ status, fields, contentLength: body.length }, bare);

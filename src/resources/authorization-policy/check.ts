@@ -35,11 +35,28 @@ export function checkAuthorizationPolicy({
         "is absent, so this AUDIT matches no request and has no effect; write rules: [{}] to log every request",
       ),
     );
-  if (spec.action === "DENY" && spec.rules === undefined)
+  if (
+    (spec.action === "DENY" || spec.action === "CUSTOM") &&
+    spec.rules === undefined
+  )
     problems.push(
       warning(
         ["spec", "rules"],
-        "is absent, so this DENY matches no request and has no effect; write rules: [{}] to deny every request",
+        `is absent, so this ${spec.action} matches no request and has no effect; write rules: [{}] to ${spec.action === "DENY" ? "deny" : "ask about"} every request`,
+      ),
+    );
+  if (spec.action === "CUSTOM" && spec.provider === undefined)
+    problems.push(
+      error(
+        ["spec", "provider"],
+        "is required with action CUSTOM: it names what is asked",
+      ),
+    );
+  if (spec.action !== "CUSTOM" && spec.provider !== undefined)
+    problems.push(
+      error(
+        ["spec", "provider"],
+        `must not stand beside action ${spec.action ?? "ALLOW"}: CUSTOM alone asks a provider`,
       ),
     );
   for (const [index, rule] of (spec.rules ?? []).entries()) {

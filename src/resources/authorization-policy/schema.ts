@@ -1,7 +1,13 @@
 /** The schema of AuthorizationPolicy, and the kind. */
 import Type, { type TSchema } from "typebox";
 import { defineKind, type KindDefinition } from "../kind.ts";
-import { CLOSED, describes, SELECTOR, field } from "../schema-parts.ts";
+import {
+  CLOSED,
+  describes,
+  DNS_LABEL,
+  SELECTOR,
+  field,
+} from "../schema-parts.ts";
 import { checkAuthorizationPolicy } from "./check.ts";
 import type { AuthorizationPolicySpec } from "./spec.ts";
 import { ACCOUNT } from "./values.ts";
@@ -152,9 +158,23 @@ const spec: TSchema = describes<AuthorizationPolicySpec>()(
         Type.Optional(SELECTOR),
       ),
       action: field(
-        "DENY refuses what a rule matches. ALLOW refuses what no rule of any ALLOW policy matches. AUDIT refuses nothing: what a rule matches is logged and counted.",
-        Type.Optional(Type.Enum(["ALLOW", "DENY", "AUDIT"])),
+        "DENY refuses what a rule matches. ALLOW refuses what no rule of any ALLOW policy matches. AUDIT refuses nothing: what a rule matches is logged and counted. CUSTOM asks a provider about what a rule matches, before all others.",
+        Type.Optional(Type.Enum(["ALLOW", "DENY", "AUDIT", "CUSTOM"])),
         "ALLOW",
+      ),
+      provider: field(
+        "With CUSTOM: what is asked.",
+        Type.Optional(
+          Type.Object(
+            {
+              name: field(
+                "Its name in `spec.authorization.providers` of the Mesh.",
+                Type.String(DNS_LABEL),
+              ),
+            },
+            CLOSED,
+          ),
+        ),
       ),
       rules: field(
         "Any of these matches. Without it no request does; `[{}]` matches every request.",
@@ -183,7 +203,6 @@ export const AUTHORIZATION_POLICY: KindDefinition<AuthorizationPolicySpec> =
       "Which callers may call a workload, and how. A value is exact, `abc*`, `*abc`, or `*` for any that is there.",
     spec,
     unsupported: {
-      "spec.provider": "",
       "spec.targetRef": "",
       "spec.targetRefs": "",
     },

@@ -8,7 +8,9 @@ export interface AuthorizationPolicySpec {
   /** Absent: every workload of the namespace; of the mesh in the root namespace. */
   readonly selector?: Selector;
   /** Absent: ALLOW. */
-  readonly action?: "ALLOW" | "DENY" | "AUDIT";
+  readonly action?: "ALLOW" | "DENY" | "AUDIT" | "CUSTOM";
+  /** With CUSTOM alone: what is asked about requests that a rule matches, by its name in the Mesh. */
+  readonly provider?: { readonly name: string };
   /** Any of these. Absent: no request matches, so ALLOW denies all and DENY does nothing; `[{}]`: every request matches (trap 1). */
   readonly rules?: readonly AuthorizationRule[];
 }

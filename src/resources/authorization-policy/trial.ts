@@ -4,12 +4,16 @@ import type { AuthorizationPolicyResource } from "./spec.ts";
 /** Annotation: the policy is only tried. */
 export const DRY_RUN = "istio.io/dry-run";
 
-/** What it would refuse or let in is only told. */
+/** What it would refuse or let in is only told. A CUSTOM is never on trial: to ask is what it does. */
 export function isOnTrial({
   metadata,
-  spec,
+  spec: { action },
 }: AuthorizationPolicyResource): boolean {
-  return metadata.annotations?.[DRY_RUN] === "true" && spec.action !== "AUDIT";
+  return (
+    metadata.annotations?.[DRY_RUN] === "true" &&
+    action !== "AUDIT" &&
+    action !== "CUSTOM"
+  );
 }
 
 /** It has a say in verdicts. */

@@ -73,7 +73,9 @@ export function checkAttributes(
       ? "a DENY by it refuses every connection there"
       : spec.action === "AUDIT"
         ? "an AUDIT by it matches every connection there"
-        : "the rule never matches there";
+        : spec.action === "CUSTOM"
+          ? "a CUSTOM by it asks about every connection there"
+          : "the rule never matches there";
   const problems: Problem[] = [];
   for (const [rule, { to }] of (spec.rules ?? []).entries())
     for (const [entry, { operation }] of (to ?? []).entries())

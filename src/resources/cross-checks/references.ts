@@ -1,4 +1,6 @@
 /** Whether what a resource refers to can be: a missing Service may still come, a port that an existing one lacks may not be named. */
+import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
+import type { AuthorizationPolicyResource } from "../authorization-policy/spec.ts";
 import { formatName, type Resource, type ResourceKey } from "../envelope.ts";
 import { FAULT_INJECTION } from "../fault-injection/schema.ts";
 import type { FaultInjectionResource } from "../fault-injection/spec.ts";
@@ -7,6 +9,7 @@ import type { GRPCRouteResource } from "../grpc-route/spec.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
 import type { HTTPRouteResource } from "../http-route/spec.ts";
 import { isKind, type Problem } from "../kind.ts";
+import { MESH, MESH_NAME } from "../mesh/schema.ts";
 import type { Segment } from "../path.ts";
 import { error, quote, warning } from "../problems.ts";
 import {
@@ -29,7 +32,28 @@ export function checkReferences(resource: Resource, lookup: Lookup): Problem[] {
     return ofRoute(resource, lookup);
   if (isKind(TRAFFIC_POLICY, resource)) return ofPolicy(resource, lookup);
   if (isKind(FAULT_INJECTION, resource)) return ofFault(resource, lookup);
+  if (isKind(AUTHORIZATION_POLICY, resource))
+    return ofAuthorization(resource, lookup);
   return [];
+}
+
+/** A provider that is not there yet may still come: until then its requests are refused. */
+function ofAuthorization(
+  { spec: { provider } }: AuthorizationPolicyResource,
+  lookup: Lookup,
+): Problem[] {
+  if (provider === undefined) return [];
+  const mesh = lookup({ kind: MESH.kind, namespace: "", name: MESH_NAME });
+  if (mesh === undefined || !isKind(MESH, mesh)) return [];
+  const { providers = [] } = mesh.spec.authorization;
+  return providers.some(({ name }) => name === provider.name)
+    ? []
+    : [
+        warning(
+          ["spec", "provider", "name"],
+          `the Mesh has no provider ${quote(provider.name)} yet; until it has, every request that a rule matches is refused`,
+        ),
+      ];
 }
 
 type Path = readonly Segment[];

@@ -1,9 +1,10 @@
-/** What the schema of Mesh cannot state: one name, and bounds of durations. */
+/** What the schema of Mesh cannot state: one name, bounds of durations, and providers. */
 import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote } from "../problems.ts";
 import { checkPrivateFetch, type PrivateFetchSpec } from "./private-fetch.ts";
+import { checkProviders, type ProviderSpec } from "./providers.ts";
 
 /** Shorter ones would be renewed without pause, longer ones outlive a theft. */
 const LEAST_TTL = 60_000;
@@ -11,7 +12,10 @@ export const LONGEST_TTL: number = 90 * 86_400_000;
 /** After a longer absence a person enrols the instance again. */
 export const LONGEST_RENEWAL: number = 90 * 86_400_000;
 
+const PROVIDERS_AT = ["spec", "authorization", "providers"];
+
 interface CheckedMesh {
+  readonly authorization: { readonly providers?: readonly ProviderSpec[] };
   readonly mtls?: {
     readonly certificateTTL?: string;
     readonly renewExpiredFor?: string;
@@ -53,6 +57,9 @@ export function checkMesh(
       ),
     );
   problems.push(...checkPrivateFetch(spec.privateFetch));
+  problems.push(
+    ...checkProviders(spec.authorization.providers ?? [], PROVIDERS_AT),
+  );
   const connect = spec.defaults?.timeouts?.connect;
   if (connect !== undefined && durationOf(connect) === 0)
     problems.push(

@@ -12,6 +12,12 @@ import {
   field,
 } from "../schema-parts.ts";
 import { checkMesh } from "./check.ts";
+import {
+  PROVIDERS,
+  providersOf,
+  type Provider,
+  type ProviderSpec,
+} from "./providers.ts";
 
 import {
   PRIVATE_FETCH,
@@ -57,7 +63,10 @@ export interface MeshSpec {
     readonly renewExpiredFor?: string;
   };
   /** Required: whether calls that no policy speaks of pass is nobody's silent default. */
-  readonly authorization: { readonly defaultAction: DefaultAction };
+  readonly authorization: {
+    readonly defaultAction: DefaultAction;
+    readonly providers?: readonly ProviderSpec[];
+  };
   readonly pathNormalization?: PathNormalization;
   /** Proxies before the mesh, each of which adds the address that it sees to X-Forwarded-For. */
   readonly trustedHops?: number;
@@ -90,7 +99,10 @@ export interface MeshSettings {
     readonly rotateAt: number;
     readonly renewExpiredFor: number;
   };
-  readonly authorization: { readonly defaultAction: DefaultAction };
+  readonly authorization: {
+    readonly defaultAction: DefaultAction;
+    readonly providers: readonly Provider[];
+  };
   readonly pathNormalization: PathNormalization;
   readonly trustedHops: number;
   readonly outboundTrafficPolicy: OutboundTrafficPolicy;
@@ -123,7 +135,7 @@ export const MESH_DEFAULTS: MeshSettings = {
     rotateAt: 0.5,
     renewExpiredFor: 30 * 86_400_000,
   },
-  authorization: { defaultAction: "ALLOW" },
+  authorization: { defaultAction: "ALLOW", providers: [] },
   pathNormalization: "MERGE_SLASHES",
   trustedHops: 0,
   outboundTrafficPolicy: "ALLOW_ANY",
@@ -160,7 +172,11 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
         base.mtls.renewExpiredFor,
       ),
     },
-    authorization: spec?.authorization ?? base.authorization,
+    authorization: {
+      defaultAction:
+        spec?.authorization.defaultAction ?? base.authorization.defaultAction,
+      providers: providersOf(spec?.authorization.providers),
+    },
     pathNormalization: spec?.pathNormalization ?? base.pathNormalization,
     trustedHops: spec?.trustedHops ?? base.trustedHops,
     outboundTrafficPolicy:
@@ -310,6 +326,10 @@ const spec: TSchema = describes<MeshSpec>()(
               "ALLOW lets them pass, DENY refuses them with 403.",
               Type.Enum(["ALLOW", "DENY"]),
             ),
+            providers: field(
+              "Servers that are asked about requests, by AuthorizationPolicies with action CUSTOM (Istio's `meshConfig.extensionProviders`).",
+              Type.Optional(PROVIDERS),
+            ),
           },
           CLOSED,
         ),
@@ -370,7 +390,7 @@ export const MESH: KindDefinition<MeshSpec> = defineKind({
   spec,
   unsupported: {
     "metadata.namespace": "Mesh belongs to no namespace; remove it",
-    "spec.extensionProviders": "",
+    "spec.extensionProviders": "write spec.authorization.providers",
   },
   check: (mesh) => checkMesh(mesh, MESH_NAME),
 });

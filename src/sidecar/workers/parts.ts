@@ -28,7 +28,7 @@ import {
 import { makeFaults, type Faults } from "../../proxy/filters/faults.ts";
 import { watchIdle } from "../../proxy/exchange/time/idle.ts";
 import { strangersClaims } from "../../proxy/exchange/forwarded.ts";
-import { makeChecks } from "../../proxy/checks/port-checks.ts";
+import { makeChecks, type OwnChecks } from "../../proxy/checks/port-checks.ts";
 import { TokenVerifier } from "../../proxy/checks/tokens/token-verifier.ts";
 import { makeInbound } from "../../proxy/inbound.ts";
 import { makeLimiter, type Limiter } from "../../proxy/filters/limiter.ts";
@@ -247,6 +247,7 @@ export interface Downstream {
   readonly limiter: Limiter;
   readonly observer: Observer;
   readonly tokens: TokenVerifier;
+  readonly checks: OwnChecks;
   readonly eviction: Eviction;
   readonly memory: { close(): void };
 }
@@ -284,7 +285,7 @@ export function makeDownstream(
     meters: base.meters,
   });
   const tokens = new TokenVerifier({ clock, logger });
-  const checks = makeChecks(tokens);
+  const checks = makeChecks(tokens, { clock, snapshot, meters: base.meters });
   const inbound = {
     ...{ snapshot, host, sinks, application, limiter, checks, ownPorts },
     observer,
@@ -314,6 +315,7 @@ export function makeDownstream(
     limiter,
     observer,
     tokens,
+    checks,
     ...watchOver(options, base, host, serving),
   };
 }

@@ -285,7 +285,8 @@ class Worker implements ProxyWorker {
 
   #close(): void {
     for (const stop of [...this.#stop, ...this.#leaving]) stop();
-    const { memory, eviction, serving, faults, tokens } = this.#downstream;
+    const { memory, eviction, serving, faults, tokens, checks } =
+      this.#downstream;
     memory.close();
     eviction.close();
     serving.destroy();
@@ -295,6 +296,7 @@ class Worker implements ProxyWorker {
     loads.close();
     faults.close();
     tokens.close();
+    checks.close();
     concurrencyLimiters.close();
     this.#base.live.close();
     this.#host.idle.close();

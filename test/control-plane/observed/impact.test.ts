@@ -39,7 +39,10 @@ const CALLS = [
 ];
 
 const CONTEXT: ImpactContext = {
-  settings: { ...MESH_DEFAULTS, authorization: { defaultAction: "ALLOW" } },
+  settings: {
+    ...MESH_DEFAULTS,
+    authorization: { defaultAction: "ALLOW", providers: [] },
+  },
   workloads: [ORDERS, IDLE],
   seen: [{ workload: ORDERS, calls: CALLS, dropped: 0 }],
   pause: () => undefined,

@@ -80,6 +80,54 @@ void t.test(
   },
 );
 
+void t.test("CUSTOM: which providers would be asked, by which rules", (t) => {
+  const resources = [
+    mesh({
+      authorization: {
+        defaultAction: "ALLOW",
+        providers: [{ name: "opa", http: { address: "127.0.0.1:1" } }],
+      },
+    }),
+    ...ORDERS,
+    authorizationPolicy("shop/ask", {
+      ...{ action: "CUSTOM", provider: { name: "opa" } },
+      rules: [{ to: [{ operation: { paths: ["/admin/*"] } }] }],
+    }),
+    authorizationPolicy("shop/gone", {
+      ...{ action: "CUSTOM", provider: { name: "gone" } },
+      rules: [{ to: [{ operation: { paths: ["/gone"] } }] }],
+    }),
+  ];
+  const at = (target: string): ReturnType<typeof callee> =>
+    callee(resources, {
+      sent: { method: "GET", authority: "orders.shop", target, fields: [] },
+    });
+  const asked = step(at("/admin/x"), "provider");
+  t.match(asked.outcome, /provider opa by rule 0 of CUSTOM shop\/ask/);
+  t.strictSame(asked.source, {
+    resource: "AuthorizationPolicy/shop/ask",
+    field: "spec.rules[0]",
+  });
+  t.equal(at("/admin/x").refusal, undefined, "it is not asked");
+  t.equal(step(at("/"), "provider").outcome, "no provider is asked");
+  t.match(passed(step(at("/"), "provider"))[0], /path "\/" is not among/);
+  t.strictSame(at("/gone").refusal, {
+    code: "PROVIDER_FAILED",
+    policy: "shop/gone",
+  });
+  const bytes = callee(
+    [resources[0] ?? mesh(), ...BYTES, ...resources.slice(-2, -1)],
+    {
+      tunnel: true,
+    },
+  );
+  t.match(
+    step(bytes, "provider").outcome,
+    /speaks HTTP, and the call is bytes/,
+  );
+  t.end();
+});
+
 void t.test("nothing allows, and the Mesh has the last word", (t) => {
   const action = step(
     callee([mesh({ authorization: { defaultAction: "DENY" } }), ...ORDERS]),

@@ -96,6 +96,7 @@ function scene(options: SceneOptions): Scene {
     { targetPort: 8080 } as InboundPort,
     held,
     read.ok ? read : undefined,
+    { providers: undefined },
   );
   const record = {
     startedAt: 0,

@@ -25,6 +25,8 @@ const TABLE: readonly (readonly [Code, number, number, boolean])[] = [
   ["DENIED", 403, 7, false],
   ["NOT_ALLOWED", 403, 7, false],
   ["REVOKED", 403, 7, false],
+  ["PROVIDER_DENIED", 403, 7, false],
+  ["PROVIDER_FAILED", 403, 7, false],
   ["MTLS_REQUIRED", 403, 7, false],
   ["TOKEN_INVALID", 401, 16, false],
   ["TOKEN_AUDIENCE", 403, 7, false],

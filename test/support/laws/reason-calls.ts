@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { Code } from "../../../src/mesh/reasons.ts";
 import { makeField, type Field } from "../../../src/wire/fields.ts";
+import { httpScript } from "../checks/providers.ts";
 import {
   resource,
   type Answer,
@@ -31,6 +32,36 @@ export function traffic(spec: Record<string, unknown>): Resources[number] {
 }
 
 export const forOrders = { selector: { matchLabels: { app: "orders" } } };
+
+/** Everything is asked about. */
+export function asking(provider: string): Resources[number] {
+  return resource("AuthorizationPolicy", "ask", {
+    ...forOrders,
+    ...{ action: "CUSTOM", provider: { name: provider }, rules: [{}] },
+  });
+}
+
+/** A call that a provider denies. */
+export async function askDenied(pair: Pair): Promise<Answer> {
+  const denies = await httpScript((_request, response) =>
+    response.writeHead(404).end(),
+  );
+  const provider = {
+    ...{ name: "denies", http: { address: denies.address } },
+    timeout: "20s",
+  };
+  try {
+    pair.apply([
+      resource("Mesh", "default", {
+        authorization: { defaultAction: "ALLOW", providers: [provider] },
+      }),
+      asking("denies"),
+    ]);
+    return await pair.call();
+  } finally {
+    await denies.close();
+  }
+}
 
 export type Told = Pick<Answer, "status" | "reason">;
 

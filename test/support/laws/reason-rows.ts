@@ -9,6 +9,8 @@ import type { Resource } from "../../../src/resources/envelope.ts";
 import { ISSUER, keySetText, testKey, token } from "../tokens/issuer.ts";
 
 import {
+  askDenied,
+  asking,
   route,
   traffic,
   forOrders,
@@ -98,6 +100,18 @@ export const ROWS: readonly Row[] = [
       // A private address that the Mesh does not allow: nothing is fetched.
       resources: [jwt({ jwks: undefined, jwksUri: "http://127.0.0.1:9/" })],
     },
+  },
+  {
+    code: "PROVIDER_FAILED",
+    status: 403,
+    policy: "shop/ask",
+    pair: { resources: [asking("nobody")] },
+  },
+  {
+    code: "PROVIDER_DENIED",
+    status: 404,
+    policy: "shop/ask",
+    ask: askDenied,
   },
   {
     code: "NO_ROUTE",

@@ -92,7 +92,7 @@ export interface Pair {
   readonly callee: Sidecar;
   readonly spans: SpanRecord[];
   readonly log: AccessRecord[];
-  /** Puts these resources in force on all sides, in place of the earlier ones. */
+  /** Puts these resources in force on all sides, in place of the earlier ones; a Mesh among them in place of that of the options. */
   apply(resources: readonly Resource[]): void;
   /** Calls through the caller's outbound listener. */
   call(options?: CallOptions): Promise<Answer>;
@@ -264,7 +264,10 @@ export async function withPair(
       for (const agent of agents) {
         // Each instance listens on a port of its own: it is told of its own Workload only, as its labels would tell it apart.
         const own = agent.as === "orders" ? (index += 1) : 0;
-        const all = [...base(), ...resources].filter(
+        const meshless = resources.some(({ kind }) => kind === "Mesh")
+          ? base().filter(({ kind }) => kind !== "Mesh")
+          : base();
+        const all = [...meshless, ...resources].filter(
           ({ kind, metadata }) =>
             own === 0 ||
             kind !== "Workload" ||

@@ -256,12 +256,14 @@ function authorization(draw: Draw, index: number): Resource {
     ...(chance(0.3) ? { when: [condition(draw, list)] } : {}),
   })).slice(Math.floor(draw() * 3));
   const action = chance(0.4) ? "DENY" : chance(0.2) ? "AUDIT" : "ALLOW";
+  // Nobody answers to the name: what is asked about is refused.
+  const asks = chance(0.05);
   const spec = {
     selector: { matchLabels: { app: chance(0.85) ? "orders" : "web" } },
-    action,
+    ...(asks ? { action: "CUSTOM", provider: { name: "nobody" } } : { action }),
     ...(chance(0.95) ? { rules } : {}),
   };
-  return chance(0.15)
+  return !asks && chance(0.15)
     ? resource("AuthorizationPolicy", `who-${index}`, spec, {
         annotations: { "istio.io/dry-run": "true" },
       })

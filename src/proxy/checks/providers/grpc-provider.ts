@@ -1,0 +1,214 @@
+/** A provider that speaks gRPC: `Check` of `envoy.service.auth.v3.Authorization`, as OPA's plugin for Envoy and others serve it. */
+import type { Client, ServiceError } from "@grpc/grpc-js";
+import { splitHostPort } from "../../../core/text/host-port.ts";
+import type { Provider } from "../../../resources/mesh/providers.ts";
+import {
+  HeaderRules,
+  type Answer,
+  type Asked,
+  type ProviderClient,
+  type Written,
+} from "./answer.ts";
+import { PARTIAL } from "./http-provider.ts";
+import {
+  decodeCheck,
+  encodeCheck,
+  type CheckHttp,
+  type CheckPeer,
+  type CheckRequest,
+  type CheckResponse,
+  type HeaderValueOption,
+} from "./messages.ts";
+
+const CHECK = "/envoy.service.auth.v3.Authorization/Check";
+/** Bytes of a response. */
+const MOST_ANSWER = 131_072;
+/** Milliseconds between attempts to connect, at most. */
+const LONGEST_PAUSE = 2000;
+
+type GrpcServer = Extract<Provider["server"], { kind: "grpc" }>;
+
+export function grpcProvider(
+  provider: Provider,
+  server: GrpcServer,
+): ProviderClient {
+  const rules = new HeaderRules(provider);
+  let client: Promise<Client> | undefined = openClient(server);
+  return {
+    ask(asked, done) {
+      let over = false;
+      let stop = (): void => undefined;
+      const failed = (error: unknown): void => {
+        if (!over) done({ kind: "failed", why: whyOf(error) });
+        over = true;
+      };
+      client ??= openClient(server);
+      client
+        .then((open) => {
+          if (over) return;
+          const call = open.makeUnaryRequest(
+            CHECK,
+            encodeCheck,
+            decodeCheck,
+            checkOf(asked, provider.body?.asBytes ?? false),
+            (error: ServiceError | null, response?: CheckResponse) => {
+              if (error !== null || response === undefined) failed(error);
+              else if (!over) {
+                over = true;
+                done(answerOf(response, rules));
+              }
+            },
+          );
+          stop = () => call.cancel();
+        })
+        .catch(failed);
+      return {
+        cancel() {
+          over = true;
+          stop();
+        },
+      };
+    },
+    close() {
+      client?.then((open) => open.close()).catch(() => undefined);
+      client = undefined;
+    },
+  };
+}
+
+function whyOf(error: unknown): string {
+  if (error instanceof Error)
+    return "details" in error ? String(error.details) : error.message;
+  return "no response";
+}
+
+async function openClient({ address, tls }: GrpcServer): Promise<Client> {
+  const { Client, ChannelCredentials } = await import("@grpc/grpc-js");
+  const name = tls?.serverName ?? splitHostPort(address).host;
+  return new Client(
+    `dns:///${address}`,
+    tls === undefined
+      ? ChannelCredentials.createInsecure()
+      : ChannelCredentials.createSsl(
+          tls.trustBundle === undefined ? null : Buffer.from(tls.trustBundle),
+        ),
+    {
+      ...(tls === undefined ? {} : { "grpc.ssl_target_name_override": name }),
+      "grpc.max_receive_message_length": MOST_ANSWER,
+      "grpc.max_send_message_length": -1,
+      "grpc.initial_reconnect_backoff_ms": 100,
+      "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE,
+      "grpc.use_local_subchannel_pool": 1,
+      "grpc.enable_http_proxy": 0,
+      "grpc.enable_retries": 0,
+      "grpc.enable_channelz": 0,
+      "grpc.service_config_disable_resolution": 1,
+    },
+  );
+}
+
+function checkOf(asked: Asked, asBytes: boolean): CheckRequest {
+  const { stream, self, port, wall, read } = asked;
+  const { peer, remoteAddress, remotePort, localAddress } = stream.connection;
+  const seconds = Math.floor(wall / 1000);
+  const http = read && httpOf(asked, asBytes);
+  return {
+    attributes: {
+      source: peerOf(remoteAddress, remotePort, peer ?? ""),
+      destination: peerOf(localAddress, port, self),
+      request: {
+        time: { seconds, nanos: (wall - seconds * 1000) * 1_000_000 },
+        ...(http === undefined ? {} : { http }),
+      },
+    },
+  };
+}
+
+function peerOf(address: string, port: number, principal: string): CheckPeer {
+  return { address: { socketAddress: { address, port } }, principal };
+}
+
+function httpOf(
+  { stream, read, body, partial }: Asked,
+  asBytes: boolean,
+): CheckHttp {
+  const { head, connection } = stream;
+  const path = read?.target ?? "";
+  const headers: Record<string, string> = {
+    ...{ ":method": head.method, ":path": path },
+    ...{ ":authority": head.authority, ":scheme": head.scheme },
+  };
+  for (const { name, value } of head.fields) {
+    if (name === PARTIAL || name.startsWith("x-wherry-")) continue;
+    const before = headers[name];
+    headers[name] =
+      before === undefined
+        ? value
+        : `${before}${name === "cookie" ? "; " : ","}${value}`;
+  }
+  if (body !== undefined) headers[PARTIAL] = String(partial);
+  return {
+    method: head.method,
+    headers,
+    path,
+    host: head.authority,
+    scheme: head.scheme,
+    size: head.contentLength ?? (body === undefined ? -1 : body.length),
+    protocol: connection.protocol === "h2" ? "HTTP/2" : "HTTP/1.1",
+    ...(body === undefined
+      ? {}
+      : asBytes
+        ? { rawBody: body }
+        : { body: body.toString("utf8") }),
+  };
+}
+
+function answerOf(
+  { status, ok, denied }: CheckResponse,
+  rules: HeaderRules,
+): Answer {
+  if (status === null || status.code !== 0)
+    return status === null && denied === null
+      ? { kind: "failed", why: "its response has no status" }
+      : rules.denied(
+          denied?.status?.code ?? 0,
+          writtenOf(denied?.headers, false),
+          denied === null || denied.body === ""
+            ? undefined
+            : Buffer.from(denied.body, "utf8"),
+        );
+  if (denied !== null)
+    return { kind: "failed", why: "it both allowed and denied" };
+  if (ok === null) return rules.allowed([], []);
+  if (ok.queryToSet.length > 0 || ok.queryToRemove.length > 0)
+    return {
+      kind: "failed",
+      why: "it asked for another query, and what was judged is what is forwarded",
+    };
+  return rules.allowed(
+    writtenOf(ok.headers, false),
+    writtenOf(ok.responseHeaders, true),
+    ok.headersToRemove,
+  );
+}
+
+/** `append`: what holds where it does not say. */
+function writtenOf(
+  options: readonly HeaderValueOption[] | undefined,
+  append: boolean,
+): readonly Written[] {
+  return (options ?? []).flatMap((option) =>
+    option.header === null
+      ? []
+      : [
+          {
+            name: option.header.key,
+            value:
+              option.header.value === ""
+                ? option.header.rawValue.toString("latin1")
+                : option.header.value,
+            append: option.append?.value ?? append,
+          },
+        ],
+  );
+}

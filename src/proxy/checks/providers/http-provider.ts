@@ -1,0 +1,154 @@
+/**
+ * A provider that speaks HTTP, as Envoy's ext_authz asks one: the request's own method and path, a few of its headers, and its body
+ * where that is said. 200 allows; a 5xx, or no response, is a failure; anything else denies, and its page is the caller's.
+ */
+import type { Dispatcher, Pool } from "undici";
+import { messageOf } from "../../../core/errors.ts";
+import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
+import type { Provider } from "../../../resources/mesh/providers.ts";
+import {
+  HeaderRules,
+  isWritable,
+  listed,
+  MOST_PAGE,
+  type Answer,
+  type Asked,
+  type Asking,
+  type Denied,
+  type ProviderClient,
+  type Written,
+} from "./answer.ts";
+
+/** Connections to one provider, and bytes of the head of its response. */
+const CONNECTIONS = 64;
+const MOST_HEAD = 16_384;
+/** Milliseconds in which an idle connection is given up: before most servers do. */
+const KEEP_ALIVE = 4000;
+export const PARTIAL = "x-envoy-auth-partial-body";
+
+type HttpServer = Extract<Provider["server"], { kind: "http" }>;
+
+export function httpProvider(
+  provider: Provider,
+  server: HttpServer,
+): ProviderClient {
+  const rules = new HeaderRules(provider);
+  const isSent = listed(server.headersToProvider);
+  let pool: Promise<Pool> | undefined = openPool(server);
+  return {
+    ask(asked, done) {
+      const controller = new AbortController();
+      let denied: Denied | undefined;
+      const question = async (): Promise<Answer> => {
+        pool ??= openPool(server);
+        const response = await (
+          await pool
+        ).request({
+          ...requestOf(asked, server, isSent),
+          signal: controller.signal,
+        });
+        return read(response, rules, (denial) => (denied = denial));
+      };
+      question().then(
+        (answer) => controller.signal.aborted || done(answer),
+        (error: unknown) => {
+          if (controller.signal.aborted) return;
+          done(denied ?? { kind: "failed", why: messageOf(error) });
+        },
+      );
+      const asking: Asking = {
+        cancel: () => controller.abort(),
+        denied: () => denied,
+      };
+      return asking;
+    },
+    close() {
+      pool?.then((open) => open.close()).catch(() => undefined);
+      pool = undefined;
+    },
+  };
+}
+
+async function openPool({ address, tls }: HttpServer): Promise<Pool> {
+  const { Pool } = await import("../../../runtime/undici.ts");
+  const { host, port } = splitHostPort(address);
+  return new Pool(
+    `${tls === undefined ? "http" : "https"}://${formatHost(host)}:${port}`,
+    {
+      connections: CONNECTIONS,
+      pipelining: 1,
+      maxHeaderSize: MOST_HEAD,
+      keepAliveTimeout: KEEP_ALIVE,
+      keepAliveMaxTimeout: KEEP_ALIVE,
+      ...(tls === undefined
+        ? {}
+        : {
+            connect: {
+              ...(tls.trustBundle === undefined ? {} : { ca: tls.trustBundle }),
+              servername: tls.serverName ?? host,
+            },
+          }),
+    },
+  );
+}
+
+function requestOf(
+  { stream, read, body, partial }: Asked,
+  { pathPrefix, addHeaders }: HttpServer,
+  isSent: (name: string) => boolean,
+): Dispatcher.RequestOptions {
+  const { head } = stream;
+  const headers: string[] = ["host", head.authority];
+  const added = new Set(addHeaders.map(({ name }) => name));
+  for (const { name, value } of head.fields)
+    if (isSent(name) && !added.has(name) && name !== PARTIAL)
+      headers.push(name, value);
+  for (const { name, value } of addHeaders)
+    if (isWritable(name)) headers.push(name, value);
+  if (body !== undefined) headers.push(PARTIAL, String(partial));
+  const path = read?.target ?? "/";
+  return {
+    method: head.method,
+    path: `${pathPrefix}${path === "*" ? "/" : path}`,
+    headers,
+    ...(body === undefined || body.length === 0 ? {} : { body }),
+  };
+}
+
+async function read(
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  rules: HeaderRules,
+  onDenied: (denied: Denied) => void,
+): Promise<Answer> {
+  const written = Object.entries(headers).flatMap(([name, value = []]) =>
+    [value].flat().map((each): Written => ({
+      name,
+      value: each,
+      append: true,
+    })),
+  );
+  if (statusCode >= 500) {
+    await drop(body);
+    return { kind: "failed", why: `status ${statusCode}` };
+  }
+  if (statusCode === 200) {
+    await drop(body);
+    return rules.allowed(written, written);
+  }
+  onDenied(rules.denied(statusCode, written, undefined));
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MOST_PAGE) break;
+    chunks.push(chunk);
+  }
+  const page = bytes > MOST_PAGE ? undefined : Buffer.concat(chunks);
+  return rules.denied(statusCode, written, page);
+}
+
+/** The rest is nothing to us; a small one is read, so that the connection can be used again. */
+async function drop(body: Dispatcher.ResponseData["body"]): Promise<void> {
+  body.on("error", () => undefined);
+  await body.dump({ limit: MOST_PAGE });
+}

@@ -1,0 +1,145 @@
+/** Which headers a provider of authorization may write, whatever is listed: a table of names and lists. */
+import t from "tap";
+import {
+  HeaderRules,
+  isWritable,
+  listed,
+} from "../../../src/proxy/checks/providers/answer.ts";
+import { providersOf } from "../../../src/resources/mesh/providers.ts";
+
+const NEVER: readonly string[] = [
+  ...[":path", ":authority", ":status", ":method", ":scheme", ""],
+  ...["host", "content-length", "transfer-encoding", "connection", "te"],
+  ...["keep-alive", "proxy-connection", "upgrade", "http2-settings", "trailer"],
+  ...["proxy-authenticate", "proxy-authorization", "expect"],
+  ...["x-wherry-destination", "x-wherry-reason", "x-wherry-anything"],
+  ...["x-forwarded-client-cert", "x_forwarded_client_cert"],
+  ...["content_length", "transfer_encoding", "x_wherry_destination"],
+  ...["grpc-status", "grpc-message", "a b", "a:b", "a\r\nb"],
+];
+
+const MAY: readonly string[] = [
+  ...["x-user", "authorization", "cookie", "set-cookie", "location"],
+  ...["x-forwarded-for", "x-auth-request-email", "www-authenticate"],
+];
+
+void t.test("names that no list lets through, and names that any may", (t) => {
+  for (const name of NEVER) {
+    t.notOk(isWritable(name), name);
+    t.notOk(listed([name, `${name.slice(0, 3)}*`])(name), name);
+  }
+  for (const name of MAY) {
+    t.ok(isWritable(name), name);
+    t.ok(listed([name])(name), name);
+  }
+  t.end();
+});
+
+void t.test("how a list matches", (t) => {
+  for (const [patterns, name, is] of [
+    [[], "x-user", false],
+    [["x-user"], "x-user", true],
+    [["x-user"], "x-users", false],
+    [["x-user"], "x_user", true],
+    [["x-auth-*"], "x-auth-email", true],
+    [["x-auth-*"], "x_auth_email", true],
+    [["x-auth-*"], "y-x-auth-", false],
+    [["*-id"], "x-user-id", true],
+    [["*-id"], "x-user-ids", false],
+  ] as const)
+    t.equal(listed(patterns)(name), is, `${patterns.join()} ${name}`);
+  t.end();
+});
+
+void t.test("what becomes of an answer", (t) => {
+  const [provider] = providersOf([
+    {
+      ...{ name: "opa", grpc: { address: "127.0.0.1:1" } },
+      headersToApplication: ["X-A", "x-b"],
+      headersToCallerOnAllow: ["set-cookie"],
+      headersToCallerOnDeny: ["x-why"],
+    },
+  ]);
+  if (provider === undefined) throw new Error("there is no provider");
+  const rules = new HeaderRules(provider);
+  const write = (
+    name: string,
+    value: string,
+    append = false,
+  ): { name: string; value: string; append: boolean } => ({
+    name,
+    value,
+    append,
+  });
+  t.match(
+    rules.allowed(
+      [
+        write("x-a", "1"),
+        write("X-A", "2"),
+        write("x-b", "3", true),
+        write("x-c", "4"),
+      ],
+      [write("set-cookie", "a", true), write("x-a", "1", true)],
+      ["Cookie", "x-a", "host", "x-wherry-destination"],
+    ),
+    {
+      request: {
+        set: [{ name: "x-a", value: "2" }],
+        add: [{ name: "x-b", value: "3" }],
+        remove: new Set(["cookie"]),
+      },
+      response: { set: [], add: [{ name: "set-cookie", value: "a" }] },
+    },
+  );
+  for (const value of ["a\r\nb", "a\0", "snow\u2603"])
+    t.match(rules.allowed([write("x-a", value)], []), { kind: "failed" });
+  t.match(rules.allowed([write("x-a", "x".repeat(16_500))], []), {
+    kind: "failed",
+  });
+  const page = Buffer.from("no");
+  t.same(
+    rules.denied(
+      401,
+      [
+        write("Content-Type", "text/html"),
+        write("x-why", "1"),
+        write("set-cookie", "a=1"),
+      ],
+      page,
+    ),
+    {
+      kind: "denied",
+      status: 401,
+      fields: [
+        ["content-type", "text/html"],
+        ["x-why", "1"],
+      ],
+      body: page,
+    },
+  );
+  t.match(
+    rules.denied(
+      401,
+      [write("content-type", "a"), write("x-why", "1")],
+      Buffer.alloc(70_000),
+    ),
+    { fields: [["x-why", "1"]], body: undefined },
+    "a page that is too long is left out, with its type",
+  );
+  t.match(
+    rules.denied(401, [write("x-why", "a\r\nb")], page),
+    { kind: "denied", fields: [], body: page },
+    "a denial stays one",
+  );
+  for (const [says, gets] of [
+    [0, undefined],
+    [200, undefined],
+    [299, undefined],
+    [302, 302],
+    [599, 599],
+    [600, undefined],
+    [-1, undefined],
+  ] as const)
+    t.equal(rules.denied(says, [], undefined).status, gets, String(says));
+  t.end();
+});
