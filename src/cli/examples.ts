@@ -36,6 +36,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "wherry delete httproute reviews -n shop",
     "wherry delete -f config/try/deny.yaml --ignore-not-found",
     "wherry delete -f config/try --dry-run",
+    "wherry delete workload web-1 -n shop --deregister-only",
   ],
   status: ["wherry status", "wherry status -o json"],
   lint: ["wherry lint config/examples", "wherry lint - -o json < mesh.yaml"],
@@ -48,6 +49,13 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "wherry explain GET http://orders.shop/orders --at shop/web-1",
     "wherry explain POST http://reviews.shop/ --from shop/web -H 'x-user: qa'",
   ],
+  revoke: [
+    "wherry revoke --instance shop/web-1 --reason 'its disk was copied'",
+    "wherry revoke --serial 4f3a91c0 --until 48h",
+    "wherry revoke --identity spiffe://cluster.local/ns/shop/sa/web",
+    "wherry revoke --instance shop/web-1 --undo",
+  ],
+  "revoke list": ["wherry revoke list", "wherry revoke list -o json"],
   "token create": [
     "wherry token create -n shop --service-account web --label app=web --uses 10 --ttl 24h",
     "wherry token create --role editor --for-namespace shop",

@@ -31,6 +31,7 @@ const COMMANDS: Readonly<
   lint: async () => (await import("./commands/lint.ts")).registerLint,
   test: async () => (await import("./commands/test.ts")).registerTest,
   explain: async () => (await import("./commands/explain.ts")).registerExplain,
+  revoke: async () => (await import("./commands/revoke.ts")).registerRevoke,
   token: async () => (await import("./commands/token.ts")).registerToken,
   ca: async () => (await import("./commands/ca.ts")).registerCa,
   store: async () => (await import("./commands/store.ts")).registerStore,

@@ -25,6 +25,9 @@ import {
   reachOf,
   type Reach,
 } from "../resources/cross-checks/reach.ts";
+import { REVOCATION } from "../resources/revocation/schema.ts";
+import { error as problem } from "../resources/problems.ts";
+import { MOST_REVOCATIONS } from "./enrolment/revocations.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { isExternal, SERVICE } from "../resources/service/schema.ts";
 import {
@@ -86,8 +89,32 @@ export async function checkAgainstStore(
   await checkAddresses(task);
   await checkPolicies(task);
   await checkRoutes(task);
+  await checkRevocations(task);
   if (observed !== undefined) await checkImpact(task, observed);
   return found;
+}
+
+/** Each sidecar keeps all of them. */
+async function checkRevocations({
+  mesh,
+  resources,
+  report,
+}: Task): Promise<void> {
+  if (!resources.some((resource) => isKind(REVOCATION, resource))) return;
+  const { mesh: view } = await mesh.current();
+  let count = view.list(REVOCATION.kind).length;
+  for (const [index, resource] of resources.entries()) {
+    if (!isKind(REVOCATION, resource)) continue;
+    if (view.find(keyOf(resource)) === undefined) count += 1;
+    if (count > MOST_REVOCATIONS)
+      report(
+        index,
+        problem(
+          [],
+          `more than ${MOST_REVOCATIONS} Revocations: delete some, or revoke an identity in place of its instances`,
+        ),
+      );
+  }
 }
 
 const NONE: Kin<never> = { others: [], written: [] };

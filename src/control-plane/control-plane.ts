@@ -31,9 +31,11 @@ import {
 } from "./meters.ts";
 import { metricsText, type Observed } from "./metrics.ts";
 import { keepOwnCredentials } from "./own-credentials.ts";
+import { proofOfPeer } from "./push/peer.ts";
 import { storeOver } from "./push/catalogue/mesh-view.ts";
 import { startPushServer, type PushServer } from "./push/server.ts";
 import { startRegistry, type Registry } from "./registry/registry.ts";
+import * as revoking from "./enrolment/revocations.ts";
 import { makeStatusReader } from "./status.ts";
 import { tellOfStoredFaults } from "./stored-faults.ts";
 import { meterStore } from "./store/metered.ts";
@@ -136,9 +138,13 @@ async function assemble(
     options.stateDirectory,
   );
 
-  const shown = await openShown(options, store, closers);
-  const registry = await openRegistry(options, store, shown, closers);
-  const core: Core = { store, authority, shown, registry, meters, loop };
+  const shown = await openShownCertificates({ store, clock, logger });
+  closers.push(() => shown.close());
+  const revocations = await revoking.openRevocations({ store, clock, logger });
+  closers.push(() => revocations.close());
+  const under = { store, shown, revocations };
+  const registry = await openRegistry(options, under, closers);
+  const core: Core = { ...under, authority, registry, meters, loop };
   const own = keepOwn(options, authority, meters, closers);
   const push = await openPush(options, core, own, closers);
   const rotation = new RotationRunner({
@@ -206,6 +212,7 @@ interface Core {
   readonly store: Store;
   readonly authority: Trust;
   readonly shown: ShownCertificates;
+  readonly revocations: revoking.Revocations;
   readonly registry: Registry;
   readonly meters: ControlPlaneMeters;
   readonly loop: LoopDelay;
@@ -225,27 +232,20 @@ async function useStateDirectory({
   }
 }
 
-async function openShown(
-  { clock, logger }: ControlPlaneOptions,
-  store: Store,
-  closers: Closers,
-): Promise<ShownCertificates> {
-  const shown = await openShownCertificates({ store, clock, logger });
-  closers.push(() => shown.close());
-  return shown;
-}
-
 async function openRegistry(
   { clock, logger }: ControlPlaneOptions,
-  store: Store,
-  shown: ShownCertificates,
+  { store, shown, revocations }: Pick<Core, "store" | "shown" | "revocations">,
   closers: Closers,
 ): Promise<Registry> {
   const registry = await startRegistry({
     ...{ store, clock, logger },
+    faultOf: (peer) => revocations.faultOf(proofOfPeer(peer)),
     onTakenAway: (workload, identity) => shown.retire(workload, identity),
   });
-  closers.push(() => registry.close());
+  closers.push(
+    () => registry.close(),
+    revoking.followRevocations(registry, revocations, clock),
+  );
   return registry;
 }
 
@@ -273,7 +273,7 @@ function keepOwn(
 
 async function openPush(
   options: ControlPlaneOptions,
-  { store, authority, shown, registry, meters }: Core,
+  { store, authority, shown, revocations, registry, meters }: Core,
   credentials: Watch<Credentials>,
   closers: Closers,
 ): Promise<PushServer> {
@@ -285,6 +285,7 @@ async function openPush(
     enrolment: new Enrolment({
       nameFault: (instance) => registry.nameFault(instance),
       untimelyFault: (peer) => registry.untimelyFault(peer),
+      faultOf: (proof) => revocations.faultOf(proof),
       shown,
       store,
       issuer: authority,
@@ -294,6 +295,7 @@ async function openPush(
     }),
     credentials,
     trust: authority.offer,
+    revoked: revocations.revoked,
     meters: meters.push,
     trustDomains: [trustDomain],
     host: options.push.host,

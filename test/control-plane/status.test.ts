@@ -85,6 +85,7 @@ async function world(t: {
           connectedSince: 0,
           peer: "",
           pending: false,
+          certificateSerial: "A1",
           certificateExpiresAt: 0,
           trust: { root: "", issuedAt: 0 },
           agent: { version: "", schema: 1 },

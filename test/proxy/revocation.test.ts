@@ -23,38 +23,41 @@ function revocation(spec: Readonly<Record<string, unknown>>): Resource {
 /** Revoked is one side of a call: the other one acts. */
 const SIDES = ["web", "orders"] as const;
 
-void t.test("a new call is refused, and one in flight is cut", async (t) => {
-  for (const account of SIDES) {
-    let reached = 0;
-    await withPair(
-      { app: () => () => void (reached += 1) },
-      async (pair: Pair) => {
-        const inFlight = pair.call({ method: "POST" });
-        await until(() => reached === 1);
-        pair.apply([revocation({ identity: pair.authority.id(account) })]);
-        const refused = await pair.call();
-        t.equal(refused.status, 503, `${account}: a new call`);
-        t.equal(reached, 1, "nothing reaches the application");
-        const cut = await inFlight;
-        t.not(cut.status, 200);
-        t.equal(
-          cut.reason?.split(";")[0],
-          account === "web" ? "UPSTREAM_RESET" : "REVOKED",
-          "the one in flight",
-        );
-        if (account === "web")
-          t.ok(
-            (await pair.metric(
-              pair.callee,
-              "wherry_refusals_total",
-              'reason="revoked"',
-            )) > 1,
-            "the connection, and the next handshake",
+void t.test(
+  "law 5: a new call is refused, and one in flight is cut",
+  async (t) => {
+    for (const account of SIDES) {
+      let reached = 0;
+      await withPair(
+        { app: () => () => void (reached += 1) },
+        async (pair: Pair) => {
+          const inFlight = pair.call({ method: "POST" });
+          await until(() => reached === 1);
+          pair.apply([revocation({ identity: pair.authority.id(account) })]);
+          const refused = await pair.call();
+          t.equal(refused.status, 503, `${account}: a new call`);
+          t.equal(reached, 1, "nothing reaches the application");
+          const cut = await inFlight;
+          t.not(cut.status, 200);
+          t.equal(
+            cut.reason?.split(";")[0],
+            account === "web" ? "UPSTREAM_RESET" : "REVOKED",
+            "the one in flight",
           );
-      },
-    );
-  }
-});
+          if (account === "web")
+            t.ok(
+              (await pair.metric(
+                pair.callee,
+                "wherry_refusals_total",
+                'reason="revoked"',
+              )) > 1,
+              "the connection, and the next handshake",
+            );
+        },
+      );
+    }
+  },
+);
 
 void t.test("undone, calls go through again", async (t) => {
   await withPair({}, async (pair) => {

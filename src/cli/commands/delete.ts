@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { UserError } from "../../core/errors.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "../../resources/envelope.ts";
+import { WORKLOAD } from "../../resources/workload/schema.ts";
 import {
   faultLines,
   sendBatch,
@@ -20,6 +21,7 @@ interface DeleteOptions extends ServerOptions {
   readonly filename?: readonly string[];
   readonly ignoreNotFound?: boolean;
   readonly dryRun?: boolean;
+  readonly deregisterOnly?: boolean;
 }
 
 export function registerDelete(program: Command, context: CliContext): void {
@@ -45,12 +47,18 @@ export function registerDelete(program: Command, context: CliContext): void {
       "do not fail for a resource that does not exist",
     )
     .option("--dry-run", "say what would go, and delete nothing")
+    .option(
+      "--deregister-only",
+      "of a workload: its instance keeps its certificate, and may register again",
+    )
     .action(
       async (
         kind: string | undefined,
         names: readonly string[],
         options: DeleteOptions,
       ) => {
+        if (options.filename !== undefined && options.deregisterOnly === true)
+          throw new UserError("--deregister-only takes KIND NAME, not -f FILE");
         if (options.filename === undefined)
           await deleteNamed(context, kind, names, options);
         else if (kind === undefined)
@@ -73,7 +81,9 @@ async function deleteNamed(
     );
   const definition = kindFor(kind);
   const api = await connectApi(context, options);
-  const query = options.dryRun === true ? "?dryRun=All" : "";
+  if (options.deregisterOnly === true && definition !== WORKLOAD)
+    throw new UserError("--deregister-only is for workloads");
+  const query = queryOf(options);
   for (const name of names) {
     const path = resourcePath(definition, options.namespace, name);
     const { status, warnings } = await api.call(
@@ -87,6 +97,14 @@ async function deleteNamed(
     for (const text of warnings)
       context.complain(`warning: ${title} ${text}\n`);
   }
+}
+
+function queryOf({ dryRun, deregisterOnly }: DeleteOptions): string {
+  const query = new URLSearchParams({
+    ...(dryRun === true ? { dryRun: "All" } : {}),
+    ...(deregisterOnly === true ? { deregisterOnly: "true" } : {}),
+  });
+  return query.size === 0 ? "" : `?${query.toString()}`;
 }
 
 /** In as few requests as they fit in. What may not go keeps what there is of its namespace; what is not there keeps nothing. */

@@ -286,6 +286,7 @@ const SIDECAR = Type.Object(
     withheld: Type.Optional(UNREAD),
     unread: Type.Optional(UNREAD),
     pending: Type.Boolean(),
+    certificateSerial: Type.String(),
     certificateExpiresAt: WALL,
     trust: Type.Object(
       {

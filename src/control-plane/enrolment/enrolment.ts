@@ -24,8 +24,11 @@ import { DNS_NAME } from "../../resources/schema-parts.ts";
 import { authorOf, recordAct } from "../audit/audit.ts";
 import { EnrolmentError } from "./enrolment-error.ts";
 import type { EnrolmentTokenSpec } from "./enrolment-token.ts";
-import type { Peer } from "../push/peer.ts";
-import type { Instance } from "../registry/registry.ts";
+import { proofOfPeer, type Peer } from "../push/peer.ts";
+import { BACKDATED } from "../authority/authority.ts";
+import type { Proof } from "../../identity/revoked.ts";
+import { formatName } from "../../resources/envelope.ts";
+import type { Instance } from "../registry/names.ts";
 import type { Store } from "../store/store.ts";
 import type { ShownCertificates } from "./shown-certificates.ts";
 import { NO_USES_LEFT, TokenSpending } from "./token-spending.ts";
@@ -57,6 +60,8 @@ export interface EnrolmentOptions {
   /** Why a peer may not go on with a certificate that is not valid (`Registry.untimelyFault`). */
   readonly untimelyFault: (peer: Peer) => Promise<string | undefined>;
   readonly shown: Pick<ShownCertificates, "isSuperseded" | "issued">;
+  /** Why what is proved does not stand; absent: it always does. */
+  readonly faultOf?: (proof: Proof) => string | undefined;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -123,6 +128,7 @@ export class Enrolment {
     csr: string,
   ): Promise<IssueResponse & { readonly key: string }> {
     const key = keyOfCsr(csr);
+    this.#refuseRevoked(proofOfPeer(peer));
     const issued = await this.#issue(csr, {
       spiffeId: peer.identity,
       name: peer.name,
@@ -179,6 +185,13 @@ export class Enrolment {
       throw new EnrolmentError("refused", NO_USES_LEFT);
     const name = instanceName(asked, spec);
     const spiffeId = formatSpiffeId({ trustDomain, namespace, serviceAccount });
+    // As the certificate would be.
+    const begins = Math.floor((clock.wall() - BACKDATED) / 1000) * 1000;
+    this.#refuseRevoked({
+      uri: spiffeId,
+      instance: formatName(namespace, name),
+      certificate: { serial: "", begins },
+    });
     const taken = await nameFault({
       namespace,
       serviceAccount,
@@ -206,6 +219,11 @@ export class Enrolment {
     } catch (thrown) {
       throw new EnrolmentError("failed", messageOf(thrown));
     }
+  }
+
+  #refuseRevoked(proof: Proof): void {
+    const fault = this.#options.faultOf?.(proof);
+    if (fault !== undefined) throw new EnrolmentError("refused", fault);
   }
 
   async #issue(csr: string, subject: Subject): Promise<IssueResponse> {

@@ -19,18 +19,20 @@ import type { Logger } from "../../core/log.ts";
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { unmapped } from "../../core/text/network.ts";
 import type { WallMs } from "../../core/units.ts";
-import type { Watch } from "../../core/watch.ts";
+import { watchSource, type Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { rootAbove } from "../../identity/chain.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
-import { Revoked } from "../../identity/revoked.ts";
+import { normalSerial, Revoked } from "../../identity/revoked.ts";
+import type { TrustSet } from "../../identity/trust.ts";
+import { LiveConnections } from "../../wire/tls/live-connections.ts";
 import { UNTIMELY, type Judgement } from "../../identity/svid.ts";
 import { judgeSocket, presentedChain } from "../../wire/tls/tls-context.ts";
 import { limitHolders, type Holders } from "../holders.ts";
 import { Strangers, tupleOf, type StrangerLimits } from "../strangers.ts";
 import { Arrivals } from "./arrivals.ts";
-import { workloadOf, type Peer } from "./peer.ts";
+import { proofOfPeer, workloadOf, type Peer } from "./peer.ts";
 
 /** Milliseconds that a stranger has for the handshake. */
 export const HANDSHAKE_TIMEOUT = 5000;
@@ -38,12 +40,16 @@ export const HANDSHAKE_TIMEOUT = 5000;
 export const MOST_CONNECTIONS = 20_000;
 /** Connections of one instance. It needs a stream, a renewal, and their successors; a stolen certificate takes no more than that. */
 export const MOST_OF_INSTANCE = 8;
+/** Milliseconds. */
+const LAST_WORDS = 250;
 
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
   /** The server's own; taken up at each change, by connections from then on. */
   readonly own: Watch<Credentials>;
+  /** Absent: nothing is revoked. */
+  readonly revoked?: Watch<Revoked> | undefined;
   readonly trustDomains: readonly string[];
   readonly strangers: StrangerLimits;
   readonly clock: Clock;
@@ -53,6 +59,8 @@ export interface ListenerOptions {
    * Attach to the socket before returning. `arrived`: call it once the caller has what it came for; others wait for it.
    */
   onConnection(socket: TLSSocket, caller: Caller, arrived: () => void): void;
+  /** The peer's certificate no longer stands. Its streams hear why; after `LAST_WORDS` its connection ends. */
+  onFallen?(peer: Peer, fault: string): void;
 }
 
 /** Whose connection it is; or why it is nobody's. `source`: the IP address that it comes from. */
@@ -93,7 +101,8 @@ export class Listener {
   readonly #byRoot = new Multimap<string, TLSSocket>();
   readonly #server: Server;
   readonly #tls: TlsServer;
-  readonly #leaveOwn: () => void;
+  readonly #leaves: readonly (() => void)[];
+  readonly #live: LiveConnections;
   #port = 0;
 
   constructor(options: ListenerOptions) {
@@ -121,9 +130,18 @@ export class Listener {
       },
     });
     // Every option again: what is left out falls back to Node's defaults.
-    this.#leaveOwn = own.subscribe((next) => {
-      this.#tls.setSecureContext(tlsOptions(next));
-      this.#endRetired(next);
+    const trust = watchSource<TrustSet>(trustIn(options));
+    const look = (): void => trust.set(trustIn(options));
+    this.#leaves = [
+      own.subscribe((next) => {
+        this.#tls.setSecureContext(tlsOptions(next));
+        this.#endRetired(next);
+      }),
+      options.revoked?.subscribe(look) ?? ((): void => undefined),
+    ];
+    this.#live = new LiveConnections({
+      ...{ clock, trust },
+      times: () => [clock.wall()],
     });
     this.#server = createTcpServer((raw) => this.#accept(raw));
     this.#server.maxConnections = MOST_CONNECTIONS;
@@ -151,7 +169,8 @@ export class Listener {
   }
 
   async close(): Promise<void> {
-    this.#leaveOwn();
+    for (const leave of this.#leaves) leave();
+    this.#live.close();
     const closed = new Promise<void>((resolve) =>
       this.#server.close(() => resolve()),
     );
@@ -223,9 +242,21 @@ export class Listener {
   }
 
   #proved(socket: TLSSocket, peer: Peer): void {
-    const { clock } = this.#options;
     this.#byRoot.add(peer.root, socket);
     socket.on("close", () => this.#byRoot.delete(peer.root, socket));
+    const { clock, ...options } = this.#options;
+    this.#live.enter(socket, {
+      stop(fault) {
+        options.onFallen?.(peer, fault);
+        socket.on(
+          "close",
+          clock.after(LAST_WORDS, () => socket.destroy()),
+        );
+      },
+      // Its roots end by themselves, below.
+      drain: () => undefined,
+      cut: () => socket.destroy(),
+    });
     this.#strangers.prove(socket);
     this.#instances.add(`${workloadOf(peer)} ${peer.identity}`, socket);
     // No connection outlives the certificate that it stands on; a clock that jumps cuts nobody off.
@@ -233,6 +264,11 @@ export class Listener {
     const cancelExpiry = clock.after(left, () => socket.destroy());
     socket.on("close", cancelExpiry);
   }
+}
+
+/** Roots end by `#endRetired`: an instance under a retired one is not put out. */
+function trustIn({ revoked }: ListenerOptions): TrustSet {
+  return { trustBundle: "", revoked: revoked?.value ?? Revoked.NONE };
 }
 
 function tlsOptions(own: Credentials): TlsOptions {
@@ -253,35 +289,45 @@ function tlsOptions(own: Credentials): TlsOptions {
 
 function judge(
   socket: TLSSocket,
-  { trustDomains, own, clock }: ListenerOptions,
+  { trustDomains, own, revoked, clock }: ListenerOptions,
 ): Caller {
   const source = unmapped(socket.remoteAddress ?? "");
   const now = clock.wall();
   const { trustBundle } = own.value;
-  const revoked = Revoked.NONE;
   // Each reading of it makes and parses the certificates anew.
   const chain = presentedChain(socket);
   const judgedAt = (moment: WallMs): Judgement =>
     judgeSocket(
       socket,
       trustDomains,
-      { trustBundle, revoked, times: [moment] },
+      // By the clock of now, below.
+      { trustBundle, revoked: Revoked.NONE, times: [moment] },
       chain,
     );
   const workload = { socket, chain, trustBundle, source };
+  const standing = (caller: Caller): Caller => {
+    if (caller.kind === "stranger") return caller;
+    const fault = revoked?.value.faultOf(proofOfPeer(caller.peer), [now]);
+    return fault === undefined
+      ? caller
+      : { kind: "stranger", source, reason: `revoked: ${fault}` };
+  };
   const verdict = judgedAt(now);
-  if (verdict.ok) return workloadCaller(workload, verdict, { kind: "peer" });
+  if (verdict.ok)
+    return standing(workloadCaller(workload, verdict, { kind: "peer" }));
   const reason = `${verdict.reason}: ${verdict.detail}`;
   if (!UNTIMELY.has(verdict.reason))
     return { kind: "stranger", source, reason };
   const then = momentOfValidity(chain, now);
   const late = judgedAt(then);
   return late.ok
-    ? workloadCaller(workload, late, {
-        kind: "untimely",
-        reason,
-        by: Math.abs(now - then),
-      })
+    ? standing(
+        workloadCaller(workload, late, {
+          kind: "untimely",
+          reason,
+          by: Math.abs(now - then),
+        }),
+      )
     : { kind: "stranger", source, reason };
 }
 
@@ -336,6 +382,7 @@ function workloadCaller(
     key: createHash("sha256")
       .update(leaf.publicKey.export({ type: "spki", format: "der" }))
       .digest("hex"),
+    serial: normalSerial(leaf.serialNumber),
     certificateNotBefore: leaf.validFromDate.getTime(),
     root: fingerprintOf(root),
     certificateExpiresAt: leaf.validToDate.getTime(),

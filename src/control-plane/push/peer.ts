@@ -1,5 +1,6 @@
 /** Who calls: the instance that a verified certificate stands for. What a sidecar sees and registers follows from this alone. */
 import type { SpiffeUri, WallMs } from "../../core/units.ts";
+import type { Proof } from "../../identity/revoked.ts";
 
 export interface Peer {
   /** SPIFFE id, as a URI. */
@@ -11,6 +12,8 @@ export interface Peer {
   readonly labels: Readonly<Record<string, string>>;
   /** SHA-256 of the certificate's public key, in hex: tells two holders of one identity apart. */
   readonly key: string;
+  /** As `normalSerial` gives it. */
+  readonly serial: string;
   /** Wall milliseconds: where its validity begins, which the authority sets back. */
   readonly certificateNotBefore: WallMs;
   /** Fingerprint of the root that its certificate leads to. */
@@ -23,6 +26,13 @@ export interface Peer {
   readonly source: string;
   /** "ADDRESS:PORT" of its connection: for people to read, never to find somebody by. */
   readonly address: string;
+}
+
+/** What the peer's certificate proves. */
+export function proofOfPeer(peer: Peer): Proof {
+  const { identity: uri, serial, certificateNotBefore: begins } = peer;
+  const instance = workloadOf(peer);
+  return { uri, instance, certificate: { serial, begins } };
 }
 
 /** "NAMESPACE/NAME" of the workload that the peer is. */

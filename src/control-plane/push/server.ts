@@ -4,6 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Watch } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 import { FIELDS_SINCE, type FieldSince } from "../../push/fields-since.ts";
 import type { Enrolment } from "../enrolment/enrolment.ts";
 import type { ShownCertificates } from "../enrolment/shown-certificates.ts";
@@ -40,6 +41,8 @@ export interface PushServerOptions {
   readonly credentials: Watch<Credentials>;
   /** The roots that sidecars are to trust; absent: they get them with their certificates alone. */
   readonly trust?: Watch<TrustOffer>;
+  /** Absent: nothing is revoked. */
+  readonly revoked?: Watch<Revoked> | undefined;
   readonly trustDomains: readonly string[];
   readonly host: string;
   /** 0 takes a free one. */
@@ -95,15 +98,16 @@ export async function startPushServer(
   });
   registry.spare(meshAround(feed));
   const listener = await listen({
-    host: options.host,
-    port: options.port,
-    own: options.credentials,
-    trustDomains: options.trustDomains,
+    ...{ host: options.host, port: options.port, own: options.credentials },
+    ...{ revoked: options.revoked, trustDomains: options.trustDomains },
     strangers: STRANGER_LIMITS,
-    clock,
-    logger,
+    ...{ clock, logger },
     onConnection: (socket, caller, arrived) =>
       serve(socket, caller, options, { sidecars, feed, observed, arrived }),
+    onFallen(peer, fault) {
+      sidecars.end(peer, fault);
+      void registry.removal.of(peer);
+    },
   });
 
   return {

@@ -67,6 +67,7 @@ export function statusOf(state: SessionState): SidecarStatus {
     ...(withheld === undefined ? {} : { withheld }),
     ...(unread === undefined ? {} : { unread }),
     pending: state.pending,
+    certificateSerial: peer.serial,
     certificateExpiresAt: peer.certificateExpiresAt,
     trust: { ...state.trust, root: peer.root, issuedAt: issuedAt(peer) },
     ...(holds === undefined ? {} : { holds }),

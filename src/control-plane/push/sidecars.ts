@@ -127,6 +127,13 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     }
   }
 
+  /** The peer's certificate no longer stands. */
+  end(peer: Peer, reason: string): void {
+    for (const session of this.#instances.get(instanceOf(peer)) ?? [])
+      if (session.peer.key === peer.key)
+        session.end(status.UNAUTHENTICATED, reason);
+  }
+
   endAll(reason: string): void {
     for (const session of [...this.#sessions.values()])
       session.end(status.UNAVAILABLE, reason);

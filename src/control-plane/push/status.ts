@@ -42,6 +42,8 @@ export interface SidecarStatus {
   readonly unread?: UnreadReport;
   /** True while a push waits for its answer. */
   readonly pending: boolean;
+  /** Serial number of the certificate that it connected with, in hexadecimal. */
+  readonly certificateSerial: string;
   /** Wall milliseconds at which the certificate that it connected with ends. */
   readonly certificateExpiresAt: WallMs;
   /** The roots that it trusts, and the one that its certificate stands on. */

@@ -4,8 +4,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { SpiffeUri } from "../../core/units.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
-import { accountOf } from "../../resources/ownership/address-owners.ts";
-import { formatName, keyOf, type Resource } from "../../resources/envelope.ts";
+import { keyOf, type Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import {
   WORKLOAD,
@@ -27,6 +26,8 @@ import {
   runningElsewhere,
   workloadResource,
 } from "./registered-workload.ts";
+import { Names, type Instance } from "./names.ts";
+import { Removal } from "./removal.ts";
 import { RegistrationError } from "./registration-error.ts";
 import { ConflictError, type Store } from "../store/store.ts";
 
@@ -45,15 +46,11 @@ export interface RegistryOptions {
   readonly logger: Logger;
   /** Milliseconds after the start in which nothing goes; GRACE where absent. */
   readonly grace?: number;
+  /** Why what a peer has proved does not stand; absent: it always does. */
+  readonly faultOf?: (peer: Peer) => string | undefined;
   /** A person took away what an instance had registered of which nothing was heard. */
   readonly onTakenAway?: (workload: string, identity: SpiffeUri) => void;
 }
-
-/** The instance that wants a name. */
-export type Instance = Pick<
-  Peer,
-  "namespace" | "serviceAccount" | "name" | "identity"
->;
 
 /** Takes over the leases that the store holds; each has the grace period to be taken up again. */
 export async function startRegistry(
@@ -82,6 +79,9 @@ export class Registry {
   readonly #expiry: Expiry;
   readonly #streams = new OpenStreams();
   readonly #queue = new KeyedQueue();
+  readonly #names: Names;
+  /** For instances whose certificates no longer stand. */
+  readonly removal: Removal;
   #closed = false;
 
   constructor(
@@ -92,6 +92,14 @@ export class Registry {
     this.#options = options;
     this.#leases = leases;
     this.#claims = claims;
+    const { store } = options;
+    this.#names = new Names({ store, leases, streams: this.#streams });
+    this.removal = new Removal({
+      ...options,
+      leases,
+      queue: this.#queue,
+      onGone: (workload, left) => this.#forget(workload, left),
+    });
     this.#expiry = new Expiry({
       ...options,
       leases,
@@ -121,6 +129,8 @@ export class Registry {
   register(peer: Peer, spec: unknown): Promise<Lease> {
     const workload = workloadOf(peer);
     return this.#queue.run(workload, async () => {
+      const fault = this.#options.faultOf?.(peer);
+      if (fault !== undefined) throw new RegistrationError("forbidden", fault);
       const given = workloadResource(peer, spec);
       const address = this.#claims.check(peer, given.spec.address);
       const resource = { ...given, spec: { ...given.spec, address } };
@@ -168,53 +178,14 @@ export class Registry {
     };
   }
 
-  /**
-   * Why an instance with a new key may not have the name; undefined where it may: nobody has it, a person's Workload describes it, or
-   * one of the same identity had it and is gone, such as itself before it lost its state.
-   */
-  async nameFault(instance: Instance): Promise<string | undefined> {
-    const { namespace, name, identity } = instance;
-    const conflict = await this.#conflictOf(instance);
-    if (conflict !== undefined) return conflict;
-    const workload = formatName(namespace, name);
-    return this.#streams.isHeld(workload, identity)
-      ? runningElsewhere(workload)
-      : undefined;
+  /** As `Names.nameFault`. */
+  nameFault(instance: Instance): Promise<string | undefined> {
+    return this.#names.nameFault(instance);
   }
 
-  /** Why a peer may not go on with a certificate that is not valid: its name is another's by now, or its instance runs under another key. */
-  async untimelyFault(peer: Peer): Promise<string | undefined> {
-    const conflict = await this.#conflictOf(peer);
-    if (conflict !== undefined) return conflict;
-    const workload = workloadOf(peer);
-    if (this.#leases.get(workload)?.keys.includes(peer.key) === true)
-      return undefined;
-    return this.#streams
-      .keysOf(workload, peer.identity)
-      .some((key) => key !== peer.key)
-      ? runningElsewhere(workload)
-      : undefined;
-  }
-
-  /** Another holder of the instance's name. */
-  async #conflictOf(instance: Instance): Promise<string | undefined> {
-    const { namespace, serviceAccount, name, identity } = instance;
-    const workload = formatName(namespace, name);
-    const current = await this.#options.store.get({
-      kind: WORKLOAD.kind,
-      namespace,
-      name,
-    });
-    const describes =
-      current !== undefined &&
-      isKind(WORKLOAD, current) &&
-      accountOf(current) === formatName(namespace, serviceAccount);
-    return nameConflict(
-      workload,
-      identity,
-      this.#leases.get(workload)?.identity,
-      describes ? undefined : current,
-    );
+  /** As `Names.untimelyFault`. */
+  untimelyFault(peer: Peer): Promise<string | undefined> {
+    return this.#names.untimelyFault(peer);
   }
 
   /** Its Workload is gone from the store, or a person's is there: where nobody hears of its sidecar, its lease and its address end with it. */

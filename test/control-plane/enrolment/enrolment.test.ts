@@ -125,6 +125,7 @@ void t.test(
       labels: { app: "web", version: "v2" },
       addresses: ["10.9.0.0/16"],
       key: "old",
+      serial: "A1",
       certificateNotBefore: 0,
       certificateExpiresAt: 0,
       root: "",

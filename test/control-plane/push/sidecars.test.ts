@@ -53,6 +53,7 @@ function peer(name: string, serviceAccount: string, key: string): Peer {
     namespace: "shop",
     serviceAccount,
     ...{ name, key, labels: {}, addresses: [] },
+    serial: "A1",
     certificateNotBefore: 0,
     certificateExpiresAt: 0,
     root: "",

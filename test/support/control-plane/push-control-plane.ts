@@ -24,6 +24,12 @@ import {
   type PushServer,
   type PushServerOptions,
 } from "../../../src/control-plane/push/server.ts";
+import { proofOfPeer } from "../../../src/control-plane/push/peer.ts";
+import {
+  followRevocations,
+  openRevocations,
+  type Revocations,
+} from "../../../src/control-plane/enrolment/revocations.ts";
 import {
   startRegistry,
   type Registry,
@@ -92,6 +98,7 @@ export interface Behind extends Pick<
   readonly rotating: Trust | undefined;
   readonly enrolment: Enrolment;
   readonly shown: ShownCertificates;
+  readonly revocations: Revocations;
   readonly own: ReturnType<typeof keepOwnCredentials>;
   readonly clock: Clock;
   readonly logger: typeof silentLogger;
@@ -116,14 +123,18 @@ export async function startBehind(
     }));
   const rotating = authority instanceof Trust ? authority : undefined;
   const shown = await openShownCertificates({ store, clock, logger });
+  const revocations = await openRevocations({ store, clock, logger });
   const registry = await startRegistry({
+    faultOf: (peer) => revocations.faultOf(proofOfPeer(peer)),
     onTakenAway: (workload, identity) => shown.retire(workload, identity),
     store,
     clock,
     logger,
     ...(options.grace === undefined ? {} : { grace: options.grace }),
   });
+  const unfollow = followRevocations(registry, revocations, clock);
   const enrolment = new Enrolment({
+    faultOf: (proof) => revocations.faultOf(proof),
     nameFault: (instance) => registry.nameFault(instance),
     untimelyFault: (peer) => registry.untimelyFault(peer),
     shown,
@@ -143,6 +154,7 @@ export async function startBehind(
   return {
     rotating,
     ...{ store, authority, registry, enrolment, shown, own, clock, logger },
+    revocations,
     async token(wanted: Partial<EnrolmentTokenOptions> = {}): Promise<string> {
       const { text } = await createEnrolmentToken(store, clock, {
         namespace: "shop",
@@ -158,7 +170,9 @@ export async function startBehind(
       return text;
     },
     async close(): Promise<void> {
+      unfollow();
       await registry.close();
+      await revocations.close();
       await shown.close();
       leave?.();
       own.close();
@@ -183,6 +197,7 @@ export async function startTestControlPlane(
     shown,
     credentials: own.credentials,
     ...(rotating === undefined ? {} : { trust: rotating.offer }),
+    revoked: behind.revocations.revoked,
     trustDomains: [TRUST_DOMAIN],
     host,
     port: options.port ?? 0,

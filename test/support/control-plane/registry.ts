@@ -19,6 +19,7 @@ export const PEER: Peer = {
   name: "web-1",
   labels: { app: "web" },
   key: "key-1",
+  serial: "A1",
   certificateNotBefore: 0,
   certificateExpiresAt: Number.MAX_SAFE_INTEGER,
   root: "",

@@ -83,27 +83,30 @@ async function bed(t: Test, bundle: string = both): Promise<Bed> {
   };
 }
 
-void t.test("a revoked peer is stopped at once, and cut later", async (t) => {
-  const { clock, live, told, connect, revoke } = await bed(t);
-  await connect("web");
-  await connect("pay");
-  revoke({ identity: mesh.id("web") });
-  t.strictSame(told, [
-    `web stops: the identity ${mesh.id("web")} is revoked by the Revocation r0`,
-  ]);
-  t.equal(live.fallen.value, 1);
-  clock.advance(CUT_AFTER - 1);
-  t.equal(told.length, 1);
-  clock.advance(1);
-  t.strictSame(told.slice(1), ["web is cut"]);
-  revoke({ identity: mesh.id("web") }, { identity: mesh.id("pay") });
-  clock.advance(CUT_AFTER);
-  t.strictSame(
-    told.slice(2).map((each) => each.slice(0, 9)),
-    ["pay stops", "pay is cu"],
-    "and nobody twice",
-  );
-});
+void t.test(
+  "law 5: a revoked peer is stopped at once, and cut later",
+  async (t) => {
+    const { clock, live, told, connect, revoke } = await bed(t);
+    await connect("web");
+    await connect("pay");
+    revoke({ identity: mesh.id("web") });
+    t.strictSame(told, [
+      `web stops: the identity ${mesh.id("web")} is revoked by the Revocation r0`,
+    ]);
+    t.equal(live.fallen.value, 1);
+    clock.advance(CUT_AFTER - 1);
+    t.equal(told.length, 1);
+    clock.advance(1);
+    t.strictSame(told.slice(1), ["web is cut"]);
+    revoke({ identity: mesh.id("web") }, { identity: mesh.id("pay") });
+    clock.advance(CUT_AFTER);
+    t.strictSame(
+      told.slice(2).map((each) => each.slice(0, 9)),
+      ["pay stops", "pay is cu"],
+      "and nobody twice",
+    );
+  },
+);
 
 void t.test("one that has ended is not cut", async (t) => {
   const { clock, told, connect, revoke } = await bed(t);

@@ -7,7 +7,9 @@ import {
 } from "../../../resources/envelope.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
 import { kindOf } from "../../../resources/registry.ts";
-import type { Store } from "../../store/store.ts";
+import { WORKLOAD } from "../../../resources/workload/schema.ts";
+import { revocationOfDeleted } from "../../enrolment/revocations.ts";
+import type { Put, Store } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../rights/access.ts";
 import { isObject } from "../../../core/text/json.ts";
@@ -92,6 +94,7 @@ export async function deleteList(
     options.observed,
     pause,
   );
+  if (!request.dryRun) await putOut(targets, request, options);
   const before = await remove(targets, request, options.store, pause);
   const done = new Map<number, Done<Removed>>(
     targets.map(({ index }, at) => [
@@ -162,6 +165,22 @@ async function allowed(
   return why === undefined
     ? target
     : faulty(target, "Forbidden", { path: "", message: why });
+}
+
+/** The instances of the Workloads among them. */
+async function putOut(
+  targets: readonly Target[],
+  { author }: ListRequest<RemovalOutcome>,
+  { store, clock }: ApiOptions,
+): Promise<void> {
+  const puts: Put[] = [];
+  for (const { key } of targets) {
+    if (key.kind !== WORKLOAD.kind) continue;
+    const found = await store.get(key);
+    const resource = found && revocationOfDeleted(found, clock);
+    if (resource !== undefined) puts.push({ resource, expected: undefined });
+  }
+  if (puts.length > 0) await store.transact(puts, author);
 }
 
 /** What was there of each. */

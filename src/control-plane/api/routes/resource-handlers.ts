@@ -1,5 +1,6 @@
 /** What the verbs of the API do to one kind: each is validate → write, once the route has let the caller in (`rights/callers.ts`). */
 import { pauses } from "../../../core/slices.ts";
+import { revocationOfDeleted } from "../../enrolment/revocations.ts";
 import { isObject } from "../../../core/text/json.ts";
 import {
   formatKey,
@@ -131,7 +132,11 @@ export class ResourceHandlers {
       }
   }
 
-  async remove(target: Target, dryRun: boolean): Promise<Removed> {
+  /** `stays`: a Workload's instance is not put out with it. */
+  async remove(
+    target: Target,
+    { dryRun, stays }: { readonly dryRun: boolean; readonly stays: boolean },
+  ): Promise<Removed> {
     const { kind } = this.#definition;
     const found = await this.#find(target);
     const { name, namespace = "" } = found.metadata;
@@ -147,7 +152,13 @@ export class ResourceHandlers {
       observed,
       pause,
     );
-    if (!dryRun) await store.remove(key, undefined, target.author());
+    if (!dryRun) {
+      const author = target.author();
+      const revocation = stays ? undefined : revocationOfDeleted(found, clock);
+      if (revocation !== undefined)
+        await store.put(revocation, undefined, author);
+      await store.remove(key, undefined, author);
+    }
     const status = success(`${kind} ${formatName(namespace, name)} deleted`);
     return { status, warnings };
   }

@@ -8,6 +8,7 @@ import {
   DNS_LABEL,
   DNS_NAME,
 } from "../../../resources/schema-parts.ts";
+import { WORKLOAD } from "../../../resources/workload/schema.ts";
 import type { Api } from "../api.ts";
 import { authorIn, principalOf } from "../rights/authentication.ts";
 import { JSON_TYPES, YAML_TYPES } from "../bodies.ts";
@@ -26,6 +27,19 @@ import { watch } from "./watch-route.ts";
 import { STATUS } from "../schemas.ts";
 
 const WRITE_QUERY: TSchema = Type.Object(DRY_RUN, CLOSED);
+
+const DELETE_WORKLOAD_QUERY: TSchema = Type.Object(
+  {
+    ...DRY_RUN,
+    deregisterOnly: Type.Optional(
+      Type.Literal("true", {
+        description:
+          "the instance that registered it keeps its certificate, and may register again",
+      }),
+    ),
+  },
+  CLOSED,
+);
 
 const LIST_QUERY: TSchema = Type.Object(
   {
@@ -275,15 +289,16 @@ function addDelete({ api, url, definition, handlers, common }: Item): void {
         ...common,
         operationId: `delete${kind}`,
         summary: `Delete a ${kind}`,
-        querystring: WRITE_QUERY,
+        querystring:
+          kind === WORKLOAD.kind ? DELETE_WORKLOAD_QUERY : WRITE_QUERY,
         response: answers({ 200: STATUS }, 409),
       },
     },
     async (request, reply) => {
-      const { status, warnings } = await handlers.remove(
-        targetOf(request),
-        isDryRun(request),
-      );
+      const { status, warnings } = await handlers.remove(targetOf(request), {
+        dryRun: isDryRun(request),
+        stays: fieldsOf(request.query)["deregisterOnly"] !== undefined,
+      });
       return withWarnings(reply, warnings).send(status);
     },
   );

@@ -185,7 +185,8 @@ function success(
   namespace: string,
 ): number | "success" {
   if (namespace === ROOT && /^(create|replace)Workload$/.test(id)) return 422;
-  if (id === "createMesh") return 409;
+  // It has no other name than the example's.
+  if (/^create(Mesh|Revocation)$/.test(id)) return 409;
   return namespace === ROOT &&
     !/^(list|create|replace)/.test(id) &&
     method !== "POST"
@@ -340,6 +341,7 @@ const SIDECAR = {
   connectedSince: 1,
   peer: "127.0.0.1:1",
   pending: false,
+  certificateSerial: "A1",
   certificateExpiresAt: 2,
   trust: { root: "", issuedAt: 0 },
   agent: { version: "0.1.0", schema: 1 },

@@ -17,6 +17,7 @@ function sidecar(over: Partial<SidecarStatus> = {}): SidecarStatus {
     connectedSince: 1,
     peer: "127.0.0.1:1",
     pending: false,
+    certificateSerial: "A1",
     certificateExpiresAt: 2,
     trust: { root: "", issuedAt: 0 },
     agent: { version: "0.1.0", schema: 1 },

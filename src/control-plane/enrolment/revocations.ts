@@ -1,0 +1,187 @@
+/** What is revoked, as the control plane itself goes by it: read from the store, followed, and taken away once it is over. */
+import {
+  parseTimestamp,
+  timestamp,
+  wait,
+  type Clock,
+} from "../../core/clock.ts";
+import { messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import { watchSource, type Watch } from "../../core/watch.ts";
+import { Revoked, type Proof } from "../../identity/revoked.ts";
+import { revokedOf } from "../../policy/compile/revoked.ts";
+import { formatName, keyOf, type Resource } from "../../resources/envelope.ts";
+import { isKind } from "../../resources/kind.ts";
+import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/check.ts";
+import {
+  REVOCATION,
+  type RevocationResource,
+} from "../../resources/revocation/schema.ts";
+import { BACKDATED } from "../authority/authority.ts";
+import { holderOf } from "../registry/registered-workload.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Store } from "../store/store.ts";
+
+/** Each sidecar keeps all of them. */
+export const MOST_REVOCATIONS = 1000;
+/** Milliseconds after which no certificate that there was can be valid, or be renewed. */
+const LONGEST: number = LONGEST_TTL + LONGEST_RENEWAL;
+/** Milliseconds between two looks for what is over. */
+const SWEEP = 60_000;
+const RETRY = 1000;
+
+export interface RevocationsOptions {
+  readonly store: Pick<Store, "list" | "watch" | "remove">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Resolves when what the store has of it is read. */
+export async function openRevocations(
+  options: RevocationsOptions,
+): Promise<Revocations> {
+  const revocations = new Revocations(options);
+  await revocations.open();
+  return revocations;
+}
+
+export class Revocations {
+  readonly #options: RevocationsOptions;
+  readonly #known = new Map<string, RevocationResource>();
+  readonly #revoked = watchSource(Revoked.NONE);
+  readonly #closing = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #stopSweep: () => void = () => undefined;
+
+  constructor(options: RevocationsOptions) {
+    this.#options = options;
+  }
+
+  get revoked(): Watch<Revoked> {
+    return this.#revoked;
+  }
+
+  /** Why the proof does not stand. */
+  faultOf(proof: Proof): string | undefined {
+    return this.#revoked.value.faultOf(proof, [this.#options.clock.wall()]);
+  }
+
+  async open(): Promise<void> {
+    const { clock, logger } = this.#options;
+    this.#running = this.#run(await this.#read()).catch((thrown: unknown) => {
+      if (!this.#closing.signal.aborted)
+        logger.error(
+          { reason: messageOf(thrown) },
+          "Revocations are not followed any more: a defect",
+        );
+    });
+    this.#stopSweep = clock.every(SWEEP, () => void this.#sweep());
+  }
+
+  async close(): Promise<void> {
+    this.#stopSweep();
+    this.#closing.abort(new Error("the control plane is stopping"));
+    await this.#running;
+  }
+
+  async #read(): Promise<number> {
+    const { resources, revision } = await this.#options.store.list(
+      REVOCATION.kind,
+    );
+    this.#known.clear();
+    for (const resource of resources) this.#note(resource, true);
+    this.#tell();
+    return revision;
+  }
+
+  async #run(start: number): Promise<void> {
+    const { store, clock } = this.#options;
+    const { signal } = this.#closing;
+    let revision = start;
+    while (!signal.aborted)
+      try {
+        for await (const { type, resource } of store.watch(revision, signal))
+          if (this.#note(resource, type === "put")) this.#tell();
+        // The store closed.
+        return;
+      } catch {
+        await wait(clock, RETRY, signal);
+        revision = await this.#read().catch(() => revision);
+      }
+  }
+
+  #note(resource: Resource, isThere: boolean): boolean {
+    if (!isKind(REVOCATION, resource)) return false;
+    const { name } = keyOf(resource);
+    if (isThere) this.#known.set(name, resource);
+    else this.#known.delete(name);
+    return true;
+  }
+
+  #tell(): void {
+    this.#revoked.set(revokedOf(this.#known.values()));
+  }
+
+  /** Nobody holds a certificate any more that it concerns, or it was to end. */
+  async #sweep(): Promise<void> {
+    const { store, clock, logger } = this.#options;
+    const now = clock.wall();
+    for (const resource of [...this.#known.values()]) {
+      if (endOf(resource) > now) continue;
+      const key = keyOf(resource);
+      try {
+        await store.remove(key, Number(resource.metadata.resourceVersion));
+        logger.info({ revocation: key.name }, "a Revocation is over");
+      } catch (thrown) {
+        // It is looked at again.
+        const reason = messageOf(thrown);
+        logger.debug({ revocation: key.name, reason }, "it could not go");
+      }
+    }
+  }
+}
+
+/** What revoked instances had registered goes, now and later. Returns the way to stop. */
+export function followRevocations(
+  registry: Pick<Registry, "removal">,
+  { revoked }: Pick<Revocations, "revoked">,
+  clock: Clock,
+): () => void {
+  let before = revoked.value;
+  const look = (next: Revoked): void => {
+    const known = before;
+    before = next;
+    const times = [clock.wall()];
+    if (next.size > 0)
+      void registry.removal.ofAll(
+        (instance) => next.claimFault(instance, times, known) !== undefined,
+      );
+  };
+  look(revoked.value);
+  return revoked.subscribe(look);
+}
+
+/** Wall milliseconds. */
+function endOf({ metadata, spec }: RevocationResource): number {
+  if (spec.until !== undefined) return parseTimestamp(spec.until);
+  return parseTimestamp(metadata.creationTimestamp ?? "") + LONGEST;
+}
+
+/** What puts out the instance of a Workload that a person takes away: the certificates that it has until now. Undefined where no sidecar registered it. */
+export function revocationOfDeleted(
+  workload: Resource,
+  clock: Pick<Clock, "wall">,
+): Resource | undefined {
+  if (holderOf(workload) === undefined) return undefined;
+  const { namespace, name } = keyOf(workload);
+  return {
+    apiVersion: REVOCATION.apiVersion,
+    kind: REVOCATION.kind,
+    metadata: { name: `deleted.${namespace}.${name}`.slice(0, 253) },
+    spec: {
+      instance: formatName(namespace, name),
+      beginsUpTo: timestamp(clock.wall() - BACKDATED),
+      reason: "its Workload was deleted",
+    },
+  };
+}

@@ -1,0 +1,203 @@
+/** A revoked instance at the control plane: its stream ends, what it registered goes, and it gets no certificate until that is undone. */
+import t, { type Test } from "tap";
+import { CallError } from "../../../src/agent/connection.ts";
+import { enrol, renew } from "../../../src/agent/enrolment/enrol.ts";
+import type { Agent } from "../../../src/agent/agent.ts";
+import {
+  openRevocations,
+  revocationOfDeleted,
+} from "../../../src/control-plane/enrolment/revocations.ts";
+import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import { silentLogger } from "../../../src/core/log.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
+import {
+  LONGEST_RENEWAL,
+  LONGEST_TTL,
+} from "../../../src/resources/mesh/check.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import {
+  eventually,
+  startTestAgent,
+  startTestControlPlane,
+  until,
+  type TestControlPlane,
+} from "../../support/control-plane/push-control-plane.ts";
+import { SPEC } from "../../support/control-plane/registry.ts";
+import { systemClock } from "../../../src/core/clock.ts";
+
+const WEB = "spiffe://cluster.local/ns/shop/sa/web";
+const WORKLOAD = { kind: "Workload", namespace: "shop", name: "web-1" };
+const clock = systemClock;
+const signal = new AbortController().signal;
+
+function revocation(
+  spec: Readonly<Record<string, unknown>>,
+  name = "stolen",
+): Resource {
+  return {
+    apiVersion: "mesh.wherry.dev/v1alpha1",
+    kind: "Revocation",
+    metadata: { name },
+    spec,
+  };
+}
+
+interface Bed {
+  readonly plane: TestControlPlane;
+  readonly agent: Agent;
+}
+
+/** web-1, which has registered. */
+async function bed(t: Test): Promise<Bed> {
+  const plane = await startTestControlPlane(t);
+  const agent = await startTestAgent(t, {
+    controlPlane: plane.address,
+    token: await plane.token(),
+    name: "web-1",
+    workload: () => SPEC,
+  });
+  await agent.setReady(true);
+  await until(async () => (await plane.store.get(WORKLOAD)) !== undefined);
+  return { plane, agent };
+}
+
+/** The words of the refusal; "issued" where there is none. */
+async function said(issue: Promise<unknown>): Promise<string> {
+  try {
+    await issue;
+    return "issued";
+  } catch (thrown) {
+    if (!(thrown instanceof CallError)) throw thrown;
+    return thrown.message;
+  }
+}
+
+function renewed({ plane, agent }: Bed): Promise<string> {
+  const { address } = plane;
+  const credentials = agent.credentials.value;
+  if (credentials === undefined) throw new Error("no credentials");
+  return said(renew({ address, credentials, clock, signal }));
+}
+
+async function enrolledAs({ plane }: Bed, name: string): Promise<string> {
+  const { address } = plane;
+  const token = await plane.token();
+  return said(enrol({ address, token, name, clock, signal }));
+}
+
+void t.test("by instance, identity and serial number", async (t) => {
+  const rows: readonly (readonly [
+    string,
+    (serial: string) => Readonly<Record<string, unknown>>,
+    { readonly same: RegExp; readonly other: RegExp },
+  ])[] = [
+    [
+      "instance",
+      () => ({ instance: "shop/web-1" }),
+      { same: /the instance shop\/web-1 is revoked/, other: /^issued$/ },
+    ],
+    [
+      "identity",
+      () => ({ identity: WEB }),
+      {
+        same: /the identity .* is revoked/,
+        other: /the identity .* is revoked/,
+      },
+    ],
+    [
+      "serial number",
+      (serial) => ({ serial }),
+      // Another certificate of the same instance stands.
+      { same: /^issued$/, other: /^issued$/ },
+    ],
+  ];
+  for (const [what, specOf, { same, other }] of rows) {
+    const scene = await bed(t);
+    const { plane, agent } = scene;
+    const [status] = await plane.push.status();
+    const serial = status?.certificateSerial ?? "";
+    t.not(serial, "", what);
+    await plane.store.put(revocation(specOf(serial)), undefined);
+    await eventually(
+      agent.state,
+      ({ connected, lastError }) =>
+        !connected && lastError?.includes("is revoked") === true,
+    );
+    await until(async () => (await plane.store.get(WORKLOAD)) === undefined);
+    t.match(await renewed(scene), /is revoked/, `${what}: renewal`);
+    t.match(await enrolledAs(scene, "web-1"), same, `${what}: the same name`);
+    t.match(await enrolledAs(scene, "web-2"), other, `${what}: another name`);
+    await plane.store.remove({
+      kind: "Revocation",
+      namespace: "",
+      name: "stolen",
+    });
+    await eventually(agent.state, ({ connected }) => connected);
+    t.equal(await renewed(scene), "issued", `${what}: undone`);
+  }
+});
+
+void t.test("another instance is not touched", async (t) => {
+  const { plane, agent } = await bed(t);
+  await plane.store.put(revocation({ instance: "shop/web-2" }), undefined);
+  const { revision } = (await plane.push.status())[0]?.acknowledged ?? {
+    revision: 0,
+  };
+  await until(
+    async () =>
+      ((await plane.push.status())[0]?.acknowledged?.revision ?? 0) > revision,
+  );
+  t.equal(agent.state.value.connected, true);
+  t.not(await plane.store.get(WORKLOAD), undefined);
+});
+
+void t.test("what a person takes away is put out up to now", async (t) => {
+  const scene = await bed(t);
+  const { plane, agent } = scene;
+  const workload = await plane.store.get(WORKLOAD);
+  if (workload === undefined) throw new Error("it has not registered");
+  const resource = revocationOfDeleted(workload, clock);
+  if (resource === undefined) throw new Error("it is nobody's");
+  t.equal(
+    revocationOfDeleted({ ...workload, metadata: { name: "x" } }, clock),
+    undefined,
+    "nobody's",
+  );
+  await plane.store.put(resource, undefined);
+  await until(async () => (await plane.store.get(WORKLOAD)) === undefined);
+  await eventually(agent.state, ({ connected }) => !connected);
+  t.match(await renewed(scene), /is revoked/);
+  // The begin of a certificate is in whole seconds.
+  await until(async () => (await enrolledAs(scene, "web-1")) === "issued");
+});
+
+void t.test("it ends when it is over, and no sooner", async (t) => {
+  const clock = fakeClock({ wall: Date.parse("2026-01-01T00:00:00Z") });
+  const store = openMemoryStore({ clock });
+  const until = "2026-01-01T00:10:00Z";
+  await store.put(revocation({ instance: "shop/a", until }, "a"), undefined);
+  await store.put(revocation({ instance: "shop/b" }, "b"), undefined);
+  const revocations = await openRevocations({
+    store,
+    clock,
+    logger: silentLogger,
+  });
+  t.after(() => revocations.close());
+  const left = async (): Promise<string> => {
+    for (let turn = 0; turn < 5; turn += 1)
+      await new Promise<void>((resolve) => {
+        setImmediate(resolve);
+      });
+    const { resources } = await store.list("Revocation");
+    return resources.map(({ metadata }) => metadata.name).join();
+  };
+  clock.advance(9 * 60_000);
+  t.equal(await left(), "a,b");
+  clock.advance(60_000);
+  t.equal(await left(), "b");
+  t.equal(revocations.revoked.value.size, 1);
+  clock.advance(LONGEST_TTL + LONGEST_RENEWAL - 11 * 60_000);
+  t.equal(await left(), "b");
+  clock.advance(60_000);
+  t.equal(await left(), "");
+});
