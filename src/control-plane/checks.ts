@@ -13,7 +13,7 @@ import {
 } from "../resources/envelope.ts";
 import { checkExpiry } from "../resources/fault-injection/check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
-import { MESH, meshSettings } from "../resources/mesh/schema.ts";
+import { MESH, MESH_NAME, meshSettings } from "../resources/mesh/schema.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import { placesOf } from "../resources/ownership/address-owners.ts";
 import { checkHosts } from "../resources/ownership/host-owners.ts";
@@ -278,11 +278,11 @@ async function domainsOnceWritten({
   prospect,
   trustDomain,
 }: Task): Promise<readonly string[]> {
-  const meshes = resourcesOf(await prospect.kin(MESH));
-  return [
-    trustDomain,
-    ...meshes.flatMap(({ spec }) => meshSettings(spec).trustDomainAliases),
-  ];
+  const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
+  const found = await prospect.get(key);
+  return found === undefined || !isKind(MESH, found)
+    ? [trustDomain]
+    : [trustDomain, ...meshSettings(found.spec).trustDomainAliases];
 }
 
 /** What policies can act on once the list is written. */

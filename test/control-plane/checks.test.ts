@@ -316,6 +316,7 @@ void t.test(
     await check(counted, resources, "cluster.local", busy);
     turns.over = true;
     t.same(asked.sort(), [
+      "get default",
       "get web",
       "list HTTPRoute shop",
       "list Service ",

@@ -307,7 +307,7 @@ const spec: TSchema = describes<MeshSpec>()(
         MESH_DEFAULTS.trustDomain,
       ),
       trustDomainAliases: field(
-        "Trust domains whose identities count as the mesh's own, in policies and between sidecars, as in a change of the trust domain. Their certificates need a root of the trust bundle.",
+        "Trust domains whose identities count as the mesh's own, in policies and between sidecars. Their certificates need a root of the trust bundle.",
         Type.Optional(
           Type.Array(Type.String(DNS_NAME), {
             minItems: 1,

@@ -71,11 +71,13 @@ ${commands.map(section).join("\n")}`,
 export function leavesOf(command: Command): Command[] {
   const { commands } = command;
   if (commands.length === 0) return [command];
-  return command
+  const below = command
     .createHelp()
     .visibleCommands(command)
     .filter((each) => each.name() !== "help")
     .flatMap(leavesOf);
+  const { parent, options } = command;
+  return parent !== null && options.length > 0 ? [command, ...below] : below;
 }
 
 function section(command: Command): string {

@@ -14,8 +14,8 @@ import {
 } from "../../support/resources/policy-fixtures.ts";
 
 const COUNT = 2000;
-/** A step takes 32 changes, each of which is looked at up to 18 times, or passes over 256 policies. */
-const MOST = 600;
+/** A step takes 32 changes, each of which is looked at up to 18 times, or passes over 256 policies, with up to 6 looks each. */
+const MOST = 1600;
 const POLICIES = 3000;
 
 let looks = 0;

@@ -159,10 +159,12 @@ void t.test("principals of another trust domain", (t) => {
     ["*.example/ns/bank/sa/x", true],
     ["*/sa/x", true],
     ["*x", true],
-    ["cluster.local/ns/bank/sa/x", false],
+    // The mesh's own domain by its other name, as in Istio.
+    ["cluster.local/ns/bank/sa/x", true],
+    ["cluster.local/*", true],
     ["mesh.example.org/ns/bank/sa/x", false],
-    ["cluster.local/*", false],
     ["mesh.example-*", false],
+    ["other.local/ns/bank/sa/x", false],
     ["*.local/ns/bank/sa/x", false],
   ] as const) {
     const found = said(from({ principals: [pattern] }), true, "mesh.example");

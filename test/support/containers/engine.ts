@@ -19,6 +19,7 @@ export const ENGINE_MISSING: readonly string[] = [
 /** Runs in the new namespaces before anything else. `cat` ends with the standard input. */
 const BEGIN = `set -e
 ip link set lo up
+mkdir -p /etc/containers /var/lib/containers
 for folder in /run /etc/containers /var/lib/containers /var/tmp; do mount -t tmpfs tmpfs $folder; done
 mkdir -p /run/lock
 printf '%s' "$CONTAINERS" > /etc/containers/containers.conf

@@ -27,7 +27,7 @@ export type TakeAway = (
 
 /** Calls a second. */
 const RATE = 50;
-const SMALL = 4 * 1024 * 1024;
+const SMALL = 16 * 1024 * 1024;
 
 export interface FaultBed {
   readonly plane: PlaneProcess;

@@ -10,14 +10,12 @@ import {
   type Written,
 } from "./answer.ts";
 import { PARTIAL } from "./http-provider.ts";
-import {
-  decodeCheck,
-  encodeCheck,
-  type CheckHttp,
-  type CheckPeer,
-  type CheckRequest,
-  type CheckResponse,
-  type HeaderValueOption,
+import type {
+  CheckHttp,
+  CheckPeer,
+  CheckRequest,
+  CheckResponse,
+  HeaderValueOption,
 } from "./messages.ts";
 
 const CHECK = "/envoy.service.auth.v3.Authorization/Check";
@@ -33,7 +31,7 @@ export function grpcProvider(
   server: GrpcServer,
 ): ProviderClient {
   const rules = new HeaderRules(provider);
-  let client: Promise<Client> | undefined = openClient(server);
+  let client: Promise<OpenClient> | undefined = openClient(server);
   return {
     ask(asked, done) {
       let over = false;
@@ -44,12 +42,12 @@ export function grpcProvider(
       };
       client ??= openClient(server);
       client
-        .then((open) => {
+        .then(({ grpc, codec }) => {
           if (over) return;
-          const call = open.makeUnaryRequest(
+          const call = grpc.makeUnaryRequest(
             CHECK,
-            encodeCheck,
-            decodeCheck,
+            codec.encodeCheck,
+            codec.decodeCheck,
             checkOf(asked, provider.body?.asBytes ?? false),
             (error: ServiceError | null, response?: CheckResponse) => {
               if (error !== null || response === undefined) failed(error);
@@ -70,7 +68,7 @@ export function grpcProvider(
       };
     },
     close() {
-      client?.then((open) => open.close()).catch(() => undefined);
+      client?.then(({ grpc }) => grpc.close()).catch(() => undefined);
       client = undefined;
     },
   };
@@ -82,10 +80,20 @@ function whyOf(error: unknown): string {
   return "no response";
 }
 
-async function openClient({ address, tls }: GrpcServer): Promise<Client> {
-  const { Client, ChannelCredentials } = await import("@grpc/grpc-js");
+interface OpenClient {
+  readonly grpc: Client;
+  readonly codec: typeof import("./messages.ts");
+}
+
+/** gRPC and its messages are loaded where a provider speaks it, and not with every sidecar. */
+async function openClient(server: GrpcServer): Promise<OpenClient> {
+  const [{ Client, ChannelCredentials }, codec] = await Promise.all([
+    import("@grpc/grpc-js"),
+    import("./messages.ts"),
+  ]);
+  const { address, tls } = server;
   const name = tls?.serverName ?? splitHostPort(address).host;
-  return new Client(
+  const grpc = new Client(
     `dns:///${address}`,
     tls === undefined
       ? ChannelCredentials.createInsecure()
@@ -105,6 +113,7 @@ async function openClient({ address, tls }: GrpcServer): Promise<Client> {
       "grpc.service_config_disable_resolution": 1,
     },
   );
+  return { grpc, codec };
 }
 
 function checkOf(asked: Asked, asBytes: boolean): CheckRequest {

@@ -185,8 +185,7 @@ function success(
   namespace: string,
 ): number | "success" {
   if (namespace === ROOT && /^(create|replace)Workload$/.test(id)) return 422;
-  // It has no other name than the example's.
-  if (/^create(Mesh|Revocation)$/.test(id)) return 409;
+  if (id === "createMesh") return 409;
   return namespace === ROOT &&
     !/^(list|create|replace)/.test(id) &&
     method !== "POST"

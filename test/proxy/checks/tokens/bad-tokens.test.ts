@@ -1,4 +1,4 @@
-/** Tokens that must not pass (RFC 7515, 7519, 8725), through a real listener; beside each kind one that must. */
+/** Tokens that must not pass (trap 6; RFC 7515, 7519, 8725), through a real listener; beside each kind one that must. */
 import t from "tap";
 import { withPair } from "../../../support/meshes/pair.ts";
 import {

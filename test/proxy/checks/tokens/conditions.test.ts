@@ -1,4 +1,4 @@
-/** What policies make of verified tokens, through a real listener: request principals and conditions as Istio's references have them. */
+/** What policies make of verified tokens and of none (trap 6), through a real listener: request principals and conditions as Istio's references have them. */
 import t from "tap";
 import type { AuthorizationRule } from "../../../../src/resources/authorization-policy/spec.ts";
 import { resource, withPair, type Pair } from "../../../support/meshes/pair.ts";

@@ -1,4 +1,4 @@
-/** The keys of an issuer that rotates them, is dead, lies, or is asked by forged tokens. */
+/** The keys of an issuer that rotates them, is dead, lies, or is asked by forged tokens (trap 6). */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import pino from "pino";

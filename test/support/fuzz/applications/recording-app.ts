@@ -17,7 +17,7 @@ const CASE = /#\d{8}\.[a-z0-9]{3}\.\d{3}#/g;
 
 /** What each hop adds or owns, or what differs between versions without meaning anything: framing. */
 const HOP =
-  /^(?:x-case|connection|te|content-length|transfer-encoding|traceparent|tracestate|x[-_]forwarded[-_].*|x-wherry-.*|forwarded|x[-_]real[-_]ip|via|max-forwards)$/;
+  /^(?:x-case|connection|te|content-length|transfer-encoding|traceparent|tracestate|b3|x-b3-.*|x[-_]forwarded[-_].*|x-wherry-.*|forwarded|x[-_]real[-_]ip|via|max-forwards)$/;
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
