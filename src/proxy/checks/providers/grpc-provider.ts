@@ -42,12 +42,12 @@ export function grpcProvider(
       };
       client ??= openClient(server);
       client
-        .then(({ grpc, codec }) => {
+        .then(({ grpc, encode, decode }) => {
           if (over) return;
           const call = grpc.makeUnaryRequest(
             CHECK,
-            codec.encodeCheck,
-            codec.decodeCheck,
+            encode,
+            decode,
             checkOf(asked, provider.body?.asBytes ?? false),
             (error: ServiceError | null, response?: CheckResponse) => {
               if (error !== null || response === undefined) failed(error);
@@ -82,15 +82,14 @@ function whyOf(error: unknown): string {
 
 interface OpenClient {
   readonly grpc: Client;
-  readonly codec: typeof import("./messages.ts");
+  readonly encode: (request: CheckRequest) => Buffer;
+  readonly decode: (bytes: Buffer) => CheckResponse;
 }
 
 /** gRPC and its messages are loaded where a provider speaks it, and not with every sidecar. */
 async function openClient(server: GrpcServer): Promise<OpenClient> {
-  const [{ Client, ChannelCredentials }, codec] = await Promise.all([
-    import("@grpc/grpc-js"),
-    import("./messages.ts"),
-  ]);
+  const { Client, ChannelCredentials } = await import("@grpc/grpc-js");
+  const { encodeCheck, decodeCheck } = await import("./messages.ts");
   const { address, tls } = server;
   const name = tls?.serverName ?? splitHostPort(address).host;
   const grpc = new Client(
@@ -113,7 +112,7 @@ async function openClient(server: GrpcServer): Promise<OpenClient> {
       "grpc.service_config_disable_resolution": 1,
     },
   );
-  return { grpc, codec };
+  return { grpc, encode: encodeCheck, decode: decodeCheck };
 }
 
 function checkOf(asked: Asked, asBytes: boolean): CheckRequest {
