@@ -36,7 +36,7 @@ const CLOSED = resource("AuthorizationPolicy", "nobody", {
 const CASES = [
   {
     policy: TRIED,
-    says: /istio\.io\/dry-run.*expected \\"true\\" or \\"false\\"/,
+    says: /istio\.io\/dry-run.*expected \\?"true\\?" or \\?"false\\?"/,
     beside: [CLOSED],
     method: "GET",
     opened: "a caller that no policy lets in",
