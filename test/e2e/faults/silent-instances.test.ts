@@ -62,7 +62,7 @@ function judge(t: Test, printed: readonly string[]): void {
       // Whichever comes first: no acknowledgement of a PING, or no response to a request of our own.
       reason: /^(?:silent-link|stalled)$/,
       evidence:
-        /^silent for .* no acknowledgement of a PING within 1 s$|no response to a request of our own/,
+        /^(?:silent for .* )?no acknowledgement of a PING within 1 s$|no response to a request of our own/,
     },
     "and it is ejected, with what was seen",
   );
