@@ -1,14 +1,6 @@
 /** The protobuf types behind `messages.ts`, by field number: Envoy's for discovery, ours for what travels in it. The numbers are the wire format and never change. */
-import protobuf from "protobufjs/light.js";
-
-type Field = protobuf.Field | protobuf.MapField;
-
-const one = (id: number, name: string, type: string): Field =>
-  new protobuf.Field(name, id, type);
-const many = (id: number, name: string, type: string): Field =>
-  new protobuf.Field(name, id, type, "repeated");
-const map = (id: number, name: string, type: string): Field =>
-  new protobuf.MapField(name, id, "string", type);
+import type protobuf from "protobufjs/light.js";
+import { many, map, messageTypes, one, type Field } from "./message-types.ts";
 
 const TYPES: Readonly<Record<string, readonly Field[]>> = {
   // google.protobuf.Value and Struct; the node's metadata holds strings alone.
@@ -111,13 +103,4 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
   Empty: [],
 };
 
-const root = new protobuf.Root();
-for (const [name, fields] of Object.entries(TYPES)) {
-  const type = new protobuf.Type(name);
-  for (const field of fields) type.add(field);
-  root.add(type);
-}
-
-export function messageType(name: string): protobuf.Type {
-  return root.lookupType(name);
-}
+export const messageType: (name: string) => protobuf.Type = messageTypes(TYPES);

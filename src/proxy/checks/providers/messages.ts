@@ -1,14 +1,11 @@
 /** The messages of `envoy.service.auth.v3`, by field number: what the check says of a call, and what may be said in return. */
-import protobuf from "protobufjs/light.js";
-
-type Field = protobuf.Field | protobuf.MapField;
-
-const one = (id: number, name: string, type: string): Field =>
-  new protobuf.Field(name, id, type);
-const many = (id: number, name: string, type: string): Field =>
-  new protobuf.Field(name, id, type, "repeated");
-const map = (id: number, name: string): Field =>
-  new protobuf.MapField(name, id, "string", "string");
+import {
+  many,
+  map,
+  messageTypes,
+  one,
+  type Field,
+} from "../../../push/message-types.ts";
 
 const TYPES: Readonly<Record<string, readonly Field[]>> = {
   // envoy.service.auth.v3
@@ -23,7 +20,7 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
   HttpRequest: [
     one(1, "id", "string"),
     one(2, "method", "string"),
-    map(3, "headers"),
+    map(3, "headers", "string"),
     one(4, "path", "string"),
     one(5, "host", "string"),
     one(6, "scheme", "string"),
@@ -69,13 +66,6 @@ const TYPES: Readonly<Record<string, readonly Field[]>> = {
   Timestamp: [one(1, "seconds", "int64"), one(2, "nanos", "int32")],
   Status: [one(1, "code", "int32"), one(2, "message", "string")],
 };
-
-const root = new protobuf.Root();
-for (const [name, fields] of Object.entries(TYPES)) {
-  const type = new protobuf.Type(name);
-  for (const field of fields) type.add(field);
-  root.add(type);
-}
 
 export interface CheckPeer {
   readonly address: {
@@ -133,8 +123,9 @@ export interface CheckResponse {
   } | null;
 }
 
-const requestType = root.lookupType("CheckRequest");
-const responseType = root.lookupType("CheckResponse");
+const typeOf = messageTypes(TYPES);
+const requestType = typeOf("CheckRequest");
+const responseType = typeOf("CheckResponse");
 
 export function encodeCheck(request: CheckRequest): Buffer {
   return Buffer.from(
