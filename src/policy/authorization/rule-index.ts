@@ -84,17 +84,23 @@ function finder<R extends Ordered>(
   const found: (readonly R[])[] = [];
   return (call) => {
     found.length = 0;
+    let repeats = false;
     for (const { need, byValue, rules } of dimensions) {
       if (need.ofHttpAlone && call.request === undefined) found.push(rules);
       else {
         const value = need.attribute.compared(call);
         if (typeof value === "string") byValue.collect(value, found);
-        else for (const each of value ?? []) byValue.collect(each, found);
+        else if (value !== undefined) {
+          repeats = true;
+          for (const each of value) byValue.collect(each, found);
+        }
       }
     }
     found.push(asked);
     let first: R | undefined;
-    for (const some of found) first = firstOf(some, call, first);
+    // Values of one list lead to the same rules: each is asked once, or a caller's long list would cost its square.
+    for (const some of repeats ? new Set(found) : found)
+      first = firstOf(some, call, first);
     return first;
   };
 }

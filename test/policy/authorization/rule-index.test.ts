@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import t from "tap";
 import { atOnce } from "../../../src/core/slices.ts";
+import { verifiedClaims } from "../../../src/identity/jwt/claims.ts";
 import {
   compileAuthorization,
   type ConsideredRule,
@@ -313,6 +314,19 @@ void t.test("in an ALLOW a call over TCP meets no rule by HTTP", (t) => {
     found: undefined,
     asked: 0,
   });
+  t.end();
+});
+
+void t.test("a long list of values asks each rule once", (t) => {
+  const rules = Array.from({ length: 10 }, (): AuthorizationRule => ({
+    when: [
+      { key: "request.auth.claims[scope]", values: ["a*"] },
+      { key: "request.auth.claims[scope]", notValues: ["a1"] },
+    ],
+  }));
+  const scope = Array.from({ length: 2000 }, (_, n) => `a${n}`);
+  const claims = verifiedClaims({ scope });
+  t.strictSame(ask(rules, facts({ claims })), { found: undefined, asked: 10 });
   t.end();
 });
 
