@@ -49,8 +49,7 @@ export function sidecarTelemetry(
       await metrics?.start();
     },
     async close() {
-      await spans?.close();
-      await metrics?.close();
+      await Promise.all([spans?.close(), metrics?.close()]);
     },
   };
 }

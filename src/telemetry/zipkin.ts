@@ -94,7 +94,8 @@ async function post(
       headersTimeout: SEND_WITHIN,
       bodyTimeout: SEND_WITHIN,
     });
-    await response.body.dump();
+    // What it says besides is not waited for a second time.
+    await response.body.dump().catch(() => undefined);
     const { statusCode } = response;
     if (statusCode < 300) return undefined;
     return {

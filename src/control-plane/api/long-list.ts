@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import { pauses } from "../../core/slices.ts";
+import { pauses, type Pause } from "../../core/slices.ts";
 import type { Bytes } from "../../core/units.ts";
 import { JSON_TYPE } from "./bodies.ts";
 
@@ -22,13 +22,14 @@ export async function sendLong<N extends string, T>(
   complete: (item: T) => Promise<T> = asIs,
 ): Promise<FastifyReply> {
   const items = body[name];
-  const first = await Promise.all(items.slice(0, GROUP).map(complete));
+  const pause = pauses(clock);
+  const first = await completed(items.slice(0, GROUP), complete, pause);
   if (items.length <= GROUP) return reply.send({ ...body, [name]: first });
   const frame = JSON.stringify({ ...body, [name]: [] });
   const opened = `"${name}":[`;
   const start = frame.indexOf(`${opened}]`) + opened.length;
   const list = new LongList(frame.slice(0, start));
-  void list.write(items, first, complete, frame.slice(start), clock);
+  void list.write(items, first, complete, frame.slice(start), pause);
   return reply.type(JSON_TYPE).send(list);
 }
 
@@ -62,17 +63,18 @@ export class LongList extends Readable {
     first: readonly T[],
     complete: (item: T) => Promise<T>,
     closing: string,
-    clock: Clock,
+    pause: Pause,
   ): Promise<void> {
     try {
-      const pause = pauses(clock);
       let group = first;
       for (let next = 0; next < items.length; next += GROUP) {
         await pause();
         if (this.destroyed) return;
         if (next > 0)
-          group = await Promise.all(
-            items.slice(next, next + GROUP).map(complete),
+          group = await completed(
+            items.slice(next, next + GROUP),
+            complete,
+            pause,
           );
         const text = group.map((item) => JSON.stringify(item)).join(",");
         this.push(next === 0 ? text : `,${text}`);
@@ -87,6 +89,19 @@ export class LongList extends Readable {
       this.#written.resolve(undefined);
     }
   }
+}
+
+async function completed<T>(
+  items: readonly T[],
+  complete: (item: T) => Promise<T>,
+  pause: Pause,
+): Promise<readonly T[]> {
+  const made: T[] = [];
+  for (const item of items) {
+    await pause();
+    made.push(await complete(item));
+  }
+  return made;
 }
 
 function asIs<T>(item: T): Promise<T> {

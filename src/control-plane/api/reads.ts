@@ -121,6 +121,8 @@ class LongReads {
     if (leave === undefined) return;
     const { tokenId } = principalOf(request);
     if (payload instanceof LongList) {
+      // Nobody reads it any more, or ever did: HEAD.
+      raw.once("close", () => payload.destroy());
       void payload.written.then(() => {
         leave();
         this.#unread.add(tokenId, payload.unread, raw);

@@ -63,13 +63,12 @@ class Found {
       if (!sameText(before, after)) this.#add(path, before, after, hidden);
       return;
     }
-    const either = after ?? before;
     for (const key of parts)
       this.compare(
         [...path, key],
         partAt(before, key),
         partAt(after, key),
-        hidden || isSecret(either, key),
+        hidden || isSecret(before, key) || isSecret(after, key),
       );
   }
 

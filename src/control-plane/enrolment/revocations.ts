@@ -1,4 +1,5 @@
 /** What is revoked, as the control plane itself goes by it: read from the store, followed, and taken away once it is over. */
+import { hash } from "node:crypto";
 import {
   parseTimestamp,
   timestamp,
@@ -29,6 +30,8 @@ const LONGEST: number = LONGEST_TTL + LONGEST_RENEWAL;
 /** Milliseconds between two looks for what is over. */
 const SWEEP = 60_000;
 const RETRY = 1000;
+/** Bytes that a name may have. */
+const LONGEST_NAME = 253;
 
 export interface RevocationsOptions {
   readonly store: Pick<Store, "list" | "watch" | "remove">;
@@ -177,11 +180,19 @@ export function revocationOfDeleted(
   return {
     apiVersion: REVOCATION.apiVersion,
     kind: REVOCATION.kind,
-    metadata: { name: `deleted.${namespace}.${name}`.slice(0, 253) },
+    metadata: { name: nameOfDeleted(namespace, name) },
     spec: {
       instance: formatName(namespace, name),
       beginsUpTo: timestamp(clock.wall() - BACKDATED),
       reason: "its Workload was deleted",
     },
   };
+}
+
+/** Of its own for each Workload, however long its name is. */
+function nameOfDeleted(namespace: string, name: string): string {
+  const whole = `deleted.${namespace}.${name}`;
+  if (whole.length <= LONGEST_NAME) return whole;
+  const end = hash("sha256", whole).slice(0, 16);
+  return `${whole.slice(0, LONGEST_NAME - end.length - 2)}.x${end}`;
 }

@@ -20,7 +20,7 @@ export const AUDIT_SCHEMA = `
 
 /** Ids that one step looks at, so that a filter that nothing passes does not hold the event loop. */
 const WINDOW = 5000;
-/** Entries that go at once because they are too old or too large, besides as many as were added. */
+/** Entries that go at once because they are too old, besides as many as were added. What there is no room for goes at once. */
 const MOST_PRUNED = 1000;
 
 interface AuditSize {
@@ -73,8 +73,9 @@ export class SqliteAudit {
 
   #prune(most: number, now: WallMs): void {
     const { entries, bytes, age } = this.#limits;
-    for (let left = most; left > 0 && this.#size.rows > 0; left -= 1) {
+    for (let left = most; this.#size.rows > 0; left -= 1) {
       const over = this.#size.rows > entries || this.#size.bytes > bytes;
+      if (!over && left <= 0) return;
       const gone = this.#statements.dropOldest(over ? Infinity : now - age);
       if (gone === undefined) return;
       this.#size.rows -= 1;

@@ -6,7 +6,17 @@ import {
   LongList,
   sendLong,
 } from "../../../src/control-plane/api/long-list.ts";
+import { pauses } from "../../../src/core/slices.ts";
+import type { Resource } from "../../../src/resources/envelope.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { rig, SHOP } from "../../support/control-plane/api.ts";
+
+const SERVICE = (name: string): Resource => ({
+  apiVersion: "mesh.wherry.dev/v1alpha1",
+  kind: "Service",
+  metadata: { name, namespace: "shop" },
+  spec: { ports: [{ port: 80 }] },
+});
 
 const items = (count: number): readonly number[] =>
   Array.from({ length: count }, (_, index) => index);
@@ -22,7 +32,8 @@ function written(
     clock.advance(1);
     return complete(item);
   };
-  const done = list.write(items(count), items(50), slow, "]", clock);
+  const pause = pauses(clock);
+  const done = list.write(items(count), items(50), slow, "]", pause);
   return { list, done };
 }
 
@@ -104,4 +115,36 @@ void t.test("as a response", async (t) => {
     server.inject("/?count=500"),
     "what is broken later is cut off, and not taken for whole",
   );
+});
+
+void t.test("a HEAD writes nothing that nobody reads", async (t) => {
+  const { api, as, options } = await rig(t);
+  await options.store.transact(
+    Array.from({ length: 1000 }, (_, index) => ({
+      resource: SERVICE(`s${index}`),
+      expected: "absent" as const,
+    })),
+  );
+  let made = 0;
+  Object.assign(options, {
+    openStatus: () =>
+      Promise.resolve(async (resource: Resource) => {
+        made += 1;
+        await new Promise((resolve) => setImmediate(resolve));
+        return resource;
+      }),
+  });
+  const url = await api.listen({ host: "127.0.0.1", port: 0 });
+  const { authorization = "" } = await as("viewer");
+  const response = await fetch(`${url}${SHOP}/services`, {
+    method: "HEAD",
+    headers: { authorization },
+  });
+  t.equal(response.status, 200);
+  for (let last = -1; last !== made;) {
+    last = made;
+    for (let turn = 0; turn < 60; turn += 1)
+      await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.ok(made > 0 && made <= 150, `${made} of 1,000 were made`);
 });

@@ -145,3 +145,26 @@ void t.test("an entry is bounded, whatever the resource", (t) => {
   t.equal(String(long?.before).length, LONGEST_VALUE + 1);
   t.end();
 });
+
+void t.test(
+  "a secret value that another takes the place of is left out",
+  (t) => {
+    const condition = (key: string, values: readonly string[]): object => ({
+      when: [{ key, values }],
+    });
+    const secret = condition("request.headers[x-api-key]", ["s3cret"]);
+    const open = condition("source.namespace", ["shop"]);
+    for (const [before, after] of [
+      [secret, open],
+      [open, secret],
+    ]) {
+      const { changes } = differencesOf(resource(before), resource(after));
+      t.notMatch(JSON.stringify(changes), /s3cret/);
+      t.match(changes, [
+        { path: "spec.when[0].key" },
+        { path: "spec.when[0].values[0]", hidden: true },
+      ]);
+    }
+    t.end();
+  },
+);

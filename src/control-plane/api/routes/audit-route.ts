@@ -8,6 +8,7 @@ import type { Store } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
 import type { Api } from "../api.ts";
 import { answers } from "../documentation.ts";
+import { sendLong } from "../long-list.ts";
 import type { ApiOptions } from "../options.ts";
 import { isFullAdmin } from "../rights/access.ts";
 import { principalOf } from "../rights/authentication.ts";
@@ -123,7 +124,7 @@ export function addAuditRoute(api: Api, { store, clock }: ApiOptions): void {
         response: answers({ 200: AUDIT_LIST }, 429),
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { since, before, limit, ...exact } = request.query as Query;
       const page = await readPage(
         store,
@@ -137,7 +138,8 @@ export function addAuditRoute(api: Api, { store, clock }: ApiOptions): void {
         pauses(clock),
       );
       const { entries: items, next } = page;
-      return next === undefined ? { items } : { items, next };
+      const body = next === undefined ? { items } : { items, next };
+      return sendLong(reply, body, "items", clock);
     },
   );
 }

@@ -185,4 +185,22 @@ export function auditContract(t: Test, open: OpenStore): void {
       await store.close();
     }
   });
+
+  void t.test(
+    "a large entry takes the place of all that it needs",
+    async (t) => {
+      const act = { ...AUTHOR, verb: "v", kind: "K", namespace: "", name: "n" };
+      const audit = { entries: 1e9, bytes: 1_000_000, age: 1e9 };
+      const directory = t.testdir();
+      const store = await open({ directory, clock: fakeClock(), audit });
+      await store.record(Array.from({ length: 5000 }, () => act));
+      await store.record([{ ...act, note: "x".repeat(900_000) }]);
+      const entries = await read(store, { limit: 5001 });
+      t.equal(entries[0]?.id, 5001, "the newest stays");
+      const bytes = JSON.stringify(entries).length;
+      t.ok(bytes < 1.2 * audit.bytes, `${bytes} bytes are left`);
+      t.ok(entries.length > 1, "and others for which there is room");
+      await store.close();
+    },
+  );
 }
