@@ -27,6 +27,7 @@ export function makeMetricsExporter(
   const { clock, logger, read, interval } = options;
   let transport: MetricsTransport | undefined;
   let stop: Cancel | undefined;
+  let starting: Promise<void> | undefined;
   let sending: Promise<void> | undefined;
   let failing = false;
 
@@ -50,24 +51,27 @@ export function makeMetricsExporter(
     return sending;
   };
 
+  const load = async (): Promise<void> => {
+    try {
+      const { metricsTransport } = await import("./otlp-metrics.ts");
+      const loaded = metricsTransport({
+        ...options,
+        resource: options.resource(),
+      });
+      transport = loaded;
+      stop = clock.every(interval, () => void sendNext(loaded));
+    } catch (thrown) {
+      logger.error(
+        { error: messageOf(thrown) },
+        "no metrics are sent: the exporter does not start",
+      );
+    }
+  };
+
   return {
-    async start() {
-      try {
-        const { metricsTransport } = await import("./otlp-metrics.ts");
-        const loaded = metricsTransport({
-          ...options,
-          resource: options.resource(),
-        });
-        transport = loaded;
-        stop = clock.every(interval, () => void sendNext(loaded));
-      } catch (thrown) {
-        logger.error(
-          { error: messageOf(thrown) },
-          "no metrics are sent: the exporter does not start",
-        );
-      }
-    },
+    start: () => (starting ??= load()),
     async close() {
+      await starting;
       stop?.();
       await sending;
       if (transport !== undefined) await sendNext(transport);

@@ -44,10 +44,12 @@ export function otlpGrpcDelegate<Message>(
           : createSslCredentials(),
       metadata() {
         const metadata = createEmptyMetadata();
-        for (const [key, value] of headersOf(
-          process.env["OTEL_EXPORTER_OTLP_HEADERS"] ?? "",
-        ))
-          metadata.set(key, value);
+        // What is said of the signal comes after what is said of all, and in its place.
+        for (const part of ["", `${signal.toUpperCase()}_`])
+          for (const [key, value] of headersOf(
+            process.env[`OTEL_EXPORTER_OTLP_${part}HEADERS`] ?? "",
+          ))
+            metadata.set(key, value);
         return metadata;
       },
     },

@@ -33,8 +33,14 @@ void t.test("a receiver by gRPC gets the spans", async (t) => {
   const spans: ReceivedSpan[] = [];
   const headers: unknown[] = [];
   process.env["OTEL_EXPORTER_OTLP_HEADERS"] =
-    "Api-Key=a%20b, x-tenant=web,,=none,x-odd=%";
-  t.teardown(() => delete process.env["OTEL_EXPORTER_OTLP_HEADERS"]);
+    "Api-Key=a%20b, x-tenant=web,,=none,x-odd=%,x-signal=all";
+  process.env["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] = "x-signal=traces";
+  process.env["OTEL_EXPORTER_OTLP_METRICS_HEADERS"] = "x-signal=metrics";
+  t.teardown(() => {
+    delete process.env["OTEL_EXPORTER_OTLP_HEADERS"];
+    delete process.env["OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
+    delete process.env["OTEL_EXPORTER_OTLP_METRICS_HEADERS"];
+  });
   const server = new Server();
   server.addService(
     {
@@ -82,5 +88,6 @@ void t.test("a receiver by gRPC gets the spans", async (t) => {
     { spanId: SPAN.spanId, service: "web", attributes: { "url.path": "/" } },
   ]);
   t.match(headers, [{ "api-key": "a b", "x-tenant": "web", "x-odd": "%" }]);
+  t.match(headers, [{ "x-signal": "traces" }]);
   t.same(log, []);
 });
