@@ -11,7 +11,10 @@ import {
   type Watch,
   type WatchSource,
 } from "../../core/watch.ts";
-import type { Credentials } from "../../identity/credentials.ts";
+import {
+  loadCredentials,
+  type Credentials,
+} from "../../identity/credentials.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
 import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
@@ -186,7 +189,8 @@ export class Certificates {
       try {
         await this.#untilNextTry(failures);
         this.#tried = this.#options.clock.now();
-        this.#take(await this.#obtain());
+        const before = this.latest?.bundle;
+        this.#take(this.#withNewerRoots(await this.#obtain(), before));
         failures = 0;
       } catch (thrown) {
         failures += 1;
@@ -298,6 +302,24 @@ export class Certificates {
     });
     this.#enrolmentKey = undefined;
     return enrolled;
+  }
+
+  /** Roots that the stream brought while it was asked for are kept. `before`: what was held then. Throws UserError where they are not those of the certificate. */
+  #withNewerRoots(
+    next: Credentials,
+    before: Credentials["bundle"],
+  ): Credentials {
+    const { trustBundle, bundle } = this.latest ?? {};
+    if (
+      trustBundle === undefined ||
+      bundle === undefined ||
+      bundle.serial === before?.serial ||
+      bundle.serial <= (next.bundle?.serial ?? 0)
+    )
+      return next;
+    const wall = this.#options.clock.wall();
+    const checked = loadCredentials({ ...next, trustBundle }, wall);
+    return { ...next, ...checked, bundle };
   }
 
   #take(next: Credentials): void {

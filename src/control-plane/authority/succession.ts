@@ -42,7 +42,7 @@ export async function openSuccession(
   options: AuthorityOptions,
 ): Promise<Succession> {
   const { directory } = options;
-  if (existsSync(join(directory, PROMOTED))) finishPromotion(directory);
+  finishPromotion(directory);
   const current = await openAuthority(options);
   const next = join(directory, NEXT);
   return {
@@ -64,6 +64,8 @@ export async function makeSuccessor(
   const { directory } = options;
   const prepared = join(directory, PREPARED);
   const next = join(directory, NEXT);
+  // It was made, and what was to come after that failed.
+  if (existsSync(next)) return openAuthority({ ...options, directory: next });
   try {
     const own = { ...options, directory: prepared };
     const made = await openAuthority(own);
@@ -86,14 +88,17 @@ export async function makeSuccessor(
   return openAuthority({ ...options, directory: next });
 }
 
-/** The successor takes the place of the present authority, whose keys are gone with that. Throws UserError. */
+/** The successor takes the place of the present authority, whose keys are gone with that. Throws UserError, and goes on where it was when it is called again. */
 export async function promote(options: AuthorityOptions): Promise<Authority> {
   const { directory } = options;
+  const next = join(directory, NEXT);
   try {
-    // An offline root: the old key must not stand beside the new certificate. Without it, the present authority is whole, too.
-    if (!existsSync(join(directory, NEXT, ROOT_KEY)))
-      rmSync(join(directory, ROOT_KEY), { force: true });
-    renameSync(join(directory, NEXT), join(directory, PROMOTED));
+    if (existsSync(next)) {
+      // An offline root: the old key must not stand beside the new certificate. Without it, the present authority is whole, too.
+      if (!existsSync(join(next, ROOT_KEY)))
+        rmSync(join(directory, ROOT_KEY), { force: true });
+      renameSync(next, join(directory, PROMOTED));
+    }
     finishPromotion(directory);
   } catch (thrown) {
     throw new UserError(
@@ -104,9 +109,10 @@ export async function promote(options: AuthorityOptions): Promise<Authority> {
   return openAuthority(options);
 }
 
-/** From the rename to PROMOTED on there is no way back; each file moves by itself, and the order does not matter. */
+/** From the rename to PROMOTED on there is no way back; each file moves by itself, and the order does not matter. Nothing where there is none. */
 function finishPromotion(directory: string): void {
   const promoted = join(directory, PROMOTED);
+  if (!existsSync(promoted)) return;
   for (const name of readdirSync(promoted))
     renameSync(join(promoted, name), join(directory, name));
   rmdirSync(promoted);

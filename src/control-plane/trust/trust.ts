@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
 import { UserError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
-import type { SpiffeUri } from "../../core/units.ts";
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import { watchSource, type Watch, type WatchSource } from "../../core/watch.ts";
 import type { Credentials } from "../../identity/credentials.ts";
 import { fingerprintOf, readCertificates } from "../../identity/pem.ts";
@@ -85,6 +85,9 @@ export class Trust {
   #note: TrustNote;
   #roots = "";
   #signed: SignedBundle | undefined;
+  /** When the chain ends by which it is signed. */
+  #signersEnd: WallMs = -Infinity;
+  #isBeginning = false;
   readonly #offer: WatchSource<TrustOffer>;
 
   constructor(
@@ -154,12 +157,15 @@ export class Trust {
 
   /** Throws UserError where the request is unsound or nothing can be signed any more. */
   sign(csrPem: string, request: SigningRequest): SignedCertificate {
-    return this.#issuer.sign(csrPem, request);
+    const signed = this.#issuer.sign(csrPem, request);
+    this.#followSigners();
+    return signed;
   }
 
   /** The control plane's own: under the root that every sidecar trusts, also one that was away. */
   own(spiffeId: SpiffeUri): Credentials {
     const own = this.#succession.current.own(spiffeId);
+    this.#followSigners();
     return { ...own, trustBundle: this.trustBundle };
   }
 
@@ -170,23 +176,14 @@ export class Trust {
 
   /** Adds a new root. Throws UserError where a rotation is in progress. */
   async begin(): Promise<void> {
-    const { clock } = this.#options;
-    if (this.#note.rotation !== undefined)
+    if (this.#note.rotation !== undefined || this.#isBeginning)
       throw new UserError("a rotation of the root is in progress");
-    const { current } = this.#succession;
-    const next = await makeSuccessor(this.#options, current);
-    const now = clock.wall();
-    await this.#step(
-      { current, next },
-      {
-        phase: "add",
-        from: current.fingerprint,
-        to: next.fingerprint,
-        startedAt: now,
-        since: now,
-        abandoned: [],
-      },
-    );
+    this.#isBeginning = true;
+    try {
+      await this.#add();
+    } finally {
+      this.#isBeginning = false;
+    }
   }
 
   /** Issues from the new root. `sidecars`: how many have to renew. */
@@ -223,6 +220,24 @@ export class Trust {
     if (rotation === undefined) return;
     const abandoned = [...new Set([...rotation.abandoned, ...sidecars])].sort();
     await this.#keep({ ...this.#note, rotation: { ...rotation, abandoned } });
+  }
+
+  async #add(): Promise<void> {
+    const { clock } = this.#options;
+    const { current } = this.#succession;
+    const next = await makeSuccessor(this.#options, current);
+    const now = clock.wall();
+    await this.#step(
+      { current, next },
+      {
+        phase: "add",
+        from: current.fingerprint,
+        to: next.fingerprint,
+        startedAt: now,
+        since: now,
+        abandoned: [],
+      },
+    );
   }
 
   get #issuer(): Authority {
@@ -280,6 +295,12 @@ export class Trust {
     this.#note = note;
   }
 
+  /** The bundle has its signers with it: once those of before end, nobody opens it. A sidecar that has its serial is not sent it again. */
+  #followSigners(): void {
+    if (this.#succession.current.issuingNotAfter !== this.#signersEnd)
+      this.#say();
+  }
+
   #say(): void {
     const { serial, issuer, renewWithin } = this.#note;
     const { trustDomain } = this.#options;
@@ -292,8 +313,13 @@ export class Trust {
       renewWithin,
     };
     // By the authority of today: a sidecar that was away knows no other.
-    this.#signed = this.#succession.current.signBundle(bundle);
-    if (this.#offer.value.serial !== serial)
+    const { current } = this.#succession;
+    const signersEnd = current.issuingNotAfter;
+    const isSame =
+      this.#offer.value.serial === serial && this.#signersEnd === signersEnd;
+    this.#signed = current.signBundle(bundle);
+    this.#signersEnd = signersEnd;
+    if (!isSame)
       this.#offer.set({ serial, field: trustField(serial, this.#signed) });
   }
 }

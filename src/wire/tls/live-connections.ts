@@ -78,7 +78,7 @@ export class LiveConnections {
   readonly #stopFollowing: Cancel;
   #judged: TrustSet | undefined;
   #round: Round | undefined;
-  /** The roots that were left when some were taken out last, and how long handshakes of before may still come. */
+  /** The roots of now, where some were taken out, and how long handshakes of before may still come. */
   #retired:
     { readonly roots: RootCheck; readonly until: MonotonicMs } | undefined;
   #next: Cancel | undefined;
@@ -136,14 +136,15 @@ export class LiveConnections {
     const unfinished = this.#round;
     const before = unfinished?.before ?? this.#judged?.revoked ?? Revoked.NONE;
     const was = this.#judged?.trustBundle;
+    const now = this.#options.clock.now();
+    const loses = was !== undefined && losesRoots(was, next.trustBundle);
+    const until = loses ? now + LATE : (this.#retired?.until ?? -Infinity);
     const roots =
-      unfinished?.roots !== undefined ||
-      (was !== undefined && losesRoots(was, next.trustBundle))
+      now <= until || unfinished?.roots !== undefined
         ? new RootCheck(next.trustBundle)
         : undefined;
     this.#judged = next;
-    if (roots !== undefined)
-      this.#retired = { roots, until: this.#options.clock.now() + LATE };
+    this.#retired = roots === undefined ? undefined : { roots, until };
     this.#next?.();
     this.#round = { next, before, roots, rest: [...this.#live.values()] };
     if (roots !== undefined || next.revoked.size > 0) this.#goOn();

@@ -1,8 +1,12 @@
 import { readFile } from "node:fs/promises";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import type { Agent } from "../../../src/agent/agent.ts";
 import { openClient } from "../../../src/agent/connection.ts";
+import { startCertificates } from "../../../src/agent/enrolment/certificates.ts";
+import { openStateDirectory } from "../../../src/agent/state-directory.ts";
+import { openAuthority } from "../../../src/control-plane/authority/authority.ts";
 import { RotationRunner } from "../../../src/control-plane/trust/rotation-runner.ts";
 import type { Trust } from "../../../src/control-plane/trust/trust.ts";
 import { systemClock } from "../../../src/core/clock.ts";
@@ -10,6 +14,9 @@ import { silentLogger } from "../../../src/core/log.ts";
 import { rootAbove } from "../../../src/identity/chain.ts";
 import type { Credentials } from "../../../src/identity/credentials.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
+import type { SignedBundle } from "../../../src/identity/trust-bundle.ts";
+import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { fakeAuthority } from "../../support/certificates/certificate-authority.ts";
 import {
   eventually,
   serving,
@@ -156,5 +163,76 @@ void t.test(
       ({ lastError }) => lastError !== undefined,
     );
     t.match(lastError, /has the fingerprint that the token carries/);
+  },
+);
+
+void t.test(
+  "roots that come while a certificate is renewed are kept",
+  async (t) => {
+    const directory = join(await temporaryDirectory(t), "authority");
+    const clock = fakeClock({ wall: Date.now() - 3_600_000 });
+    const plane = await startTestControlPlane(t, { directory, clock });
+    let hold = Promise.resolve();
+    let came = (): void => undefined;
+    const relay = createServer((socket) => {
+      const upstream = connect(plane.port, "127.0.0.1");
+      upstream.on("error", () => socket.destroy());
+      socket.on("error", () => upstream.destroy());
+      socket.on("close", () => upstream.destroy());
+      socket.pause();
+      came();
+      void hold.then(() => socket.pipe(upstream).pipe(socket));
+    });
+    await new Promise<void>((resolve) => {
+      relay.listen(0, "127.0.0.1", resolve);
+    });
+    t.after(() => relay.close());
+    const certificates = await startCertificates({
+      address: `127.0.0.1:${(relay.address() as AddressInfo).port}`,
+      token: await plane.token(),
+      name: "web-1",
+      directory: await openStateDirectory(await temporaryDirectory(t)),
+      rotateAt: () => 0.5,
+      clock,
+      logger: silentLogger,
+    });
+    t.after(() => certificates.close());
+    const first = await eventually(
+      certificates.credentials,
+      (value) => value !== undefined,
+    );
+    const { serial } = trustOf(plane).offer.value;
+    const options = { directory, trustDomain: "cluster.local" };
+    const authority = await openAuthority({ ...options, clock });
+    const newer = (roots: string, later: number): SignedBundle =>
+      authority.signBundle({
+        ...{ trustDomain: "cluster.local", serial: serial + later, roots },
+        ...{ issuer: authority.fingerprint, renewWithin: 0 },
+      });
+    const other = fakeAuthority().bundle;
+
+    let go = (): void => undefined;
+    hold = new Promise((resolve) => {
+      go = resolve;
+    });
+    let isAsked = false;
+    came = () => {
+      isAsked = true;
+    };
+    certificates.lookAgain();
+    await until(() => {
+      if (!isAsked) clock.advance(1000);
+      return isAsked;
+    });
+    const both = authority.trustBundle + other;
+    t.equal(await certificates.trust(newer(both, 1)), undefined);
+    go();
+    const second = await eventually(
+      certificates.credentials,
+      (value) => value?.generation !== first?.generation,
+    );
+    t.equal(second?.trustBundle, both);
+    t.equal(second?.bundle?.serial, serial + 1);
+    t.not(second?.privateKey, first?.privateKey);
   },
 );

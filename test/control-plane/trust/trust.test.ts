@@ -1,6 +1,13 @@
-import { existsSync, readFileSync, renameSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { trustField } from "../../../src/control-plane/push/push-messages.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import type { Store } from "../../../src/control-plane/store/store.ts";
 import {
@@ -61,6 +68,7 @@ function rootOf(chain: string, { trustBundle }: Trust): string {
   return root === undefined ? "none" : fingerprintOf(root);
 }
 
+const DAY = 86_400_000;
 const ID = `spiffe://${TRUST_DOMAIN}/ns/wherry-system/sa/control-plane`;
 
 /** What a control plane would do at this point. */
@@ -220,4 +228,76 @@ void t.test("nothing acts before the store has it", async (t) => {
   clock.advance(1000);
   await t.rejects(trust.reissue(1), { message: "disk full" });
   t.same(facts(trust), before);
+});
+
+void t.test(
+  "the bundle is signed again once the issuing certificate is another",
+  async (t) => {
+    const { open, clock } = await world(t);
+    const trust = await open();
+    const { serial } = trust.offer.value;
+    const opened = (): unknown =>
+      openBundle(trust.signed, {
+        trustBundle: trust.trustBundle,
+        trustDomain: TRUST_DOMAIN,
+        times: [clock.wall()],
+      });
+    for (const renew of [() => issuedUnder(trust), () => trust.own(ID)]) {
+      const before = trust.signed;
+      const first = trust.issuingNotAfter;
+      renew();
+      t.equal(trust.signed, before, "one that goes on is signed once");
+      clock.advance(first - clock.wall() - 80 * DAY);
+      renew();
+      t.ok(trust.issuingNotAfter > first);
+      clock.advance(100 * DAY);
+      t.match(opened(), { serial });
+      t.same(trust.offer.value, {
+        serial,
+        field: trustField(serial, trust.signed),
+      });
+    }
+  },
+);
+
+void t.test("a promotion that failed goes on", async (t) => {
+  const { open, directory } = await world(t);
+  let trust = await open();
+  await trust.begin();
+  await trust.reissue(1);
+  const to = trust.rotation?.to;
+  const blocked = join(directory, "issuing.key");
+  rmSync(blocked);
+  mkdirSync(join(blocked, "full"), { recursive: true });
+  await t.rejects(trust.retire(), { message: /cannot take the place/ });
+  await t.rejects(trust.retire(), { message: /cannot take the place/ });
+  rmSync(blocked, { recursive: true });
+  await trust.retire();
+  t.match(facts(trust), { phase: "retire", roots: [to], issues: to });
+  t.ok(existsSync(join(directory, "root.key")), "the new root has its key");
+  trust = await open();
+  t.match(facts(trust), { phase: "retire", roots: [to], issues: to });
+});
+
+void t.test("a begin that the store did not take goes on", async (t) => {
+  const { open, store, directory } = await world(t);
+  let full = true;
+  const trust = await open({
+    ...store,
+    note: (name) => store.note(name),
+    setNote: (name, value) =>
+      full && value.includes("add")
+        ? Promise.reject(new Error("disk full"))
+        : store.setNote(name, value),
+  });
+  await t.rejects(trust.begin(), { message: "disk full" });
+  await t.rejects(trust.begin(), { message: "disk full" });
+  full = false;
+  const settled = await Promise.allSettled([trust.begin(), trust.begin()]);
+  t.match(settled, [
+    { status: "fulfilled" },
+    { status: "rejected", reason: { message: /is in progress/ } },
+  ]);
+  t.match(trust.rotation, { phase: "add", to: trust.nextFingerprint });
+  t.notOk(existsSync(join(directory, "prepared")));
 });

@@ -191,3 +191,34 @@ void t.test("an end that proves nothing is judged by its claim", async (t) => {
   revoke({ instance: "shop/db-1", serial: "A1" });
   t.match(told, [/^claimed stops: /]);
 });
+
+void t.test("a root that comes soon after another one went", async (t) => {
+  const third = fakeAuthority();
+  const { clock, trust, told, connect } = await bed(t, both + third.bundle);
+  trust.set({ trustBundle: next.bundle, revoked: Revoked.NONE });
+  clock.advance(1000);
+  trust.set({ trustBundle: next.bundle + third.bundle, revoked: Revoked.NONE });
+  await connect("third", third);
+  await connect("web");
+  clock.advance(CUT_AFTER);
+  t.same(told, ["web drains", "web is cut"]);
+  clock.advance(28_000);
+  told.length = 0;
+  await connect("late");
+  clock.advance(0);
+  t.same(told, [], "and handshakes have no longer for it");
+});
+
+void t.test(
+  "a handshake that ends in the midst of a later round falls, too",
+  async (t) => {
+    const { clock, trust, told, connect, revoke } = await bed(t);
+    trust.set({ trustBundle: next.bundle, revoked: Revoked.NONE });
+    for (let index = 0; index < 40; index += 1) await connect("pay", next);
+    clock.advance(0);
+    revoke({ identity: mesh.id("nobody") });
+    await connect("web");
+    clock.advance(CUT_AFTER);
+    t.same(told, ["web drains", "web is cut"]);
+  },
+);
