@@ -105,7 +105,8 @@ async function checkRevocations({
   let count = view.list(REVOCATION.kind).length;
   for (const [index, resource] of resources.entries()) {
     if (!isKind(REVOCATION, resource)) continue;
-    if (view.find(keyOf(resource)) === undefined) count += 1;
+    if (view.find(keyOf(resource)) !== undefined) continue;
+    count += 1;
     if (count > MOST_REVOCATIONS)
       report(
         index,

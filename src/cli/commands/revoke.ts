@@ -5,6 +5,7 @@ import { parseTimestamp, timestamp } from "../../core/clock.ts";
 import { parseDuration } from "../../core/duration.ts";
 import { UserError } from "../../core/errors.ts";
 import { isObject } from "../../core/text/json.ts";
+import { normalSerial } from "../../identity/revoked.ts";
 import {
   REVOCATION,
   type RevocationSpec,
@@ -151,7 +152,7 @@ function targetOf({ identity, instance, serial }: RevokeOptions): string {
   const given = [
     identity,
     instance,
-    serial?.replaceAll(":", "").toUpperCase(),
+    serial === undefined ? undefined : normalSerial(serial),
   ].filter((each) => each !== undefined);
   const [target] = given;
   if (target === undefined || given.length > 1)
@@ -180,7 +181,7 @@ async function holderOf(
   const { body } = await api.call("GET", "/status");
   const items =
     isObject(body) && Array.isArray(body["sidecars"]) ? body["sidecars"] : [];
-  const wanted = serial.replaceAll(":", "").replace(/^0+/, "").toUpperCase();
+  const wanted = normalSerial(serial);
   const found = items
     .filter(isObject)
     .find(({ certificateSerial }) => certificateSerial === wanted);

@@ -103,7 +103,9 @@ export class Enrolment {
     try {
       const subject = await this.#admit(token, csr, name);
       await this.#record(token, subject, remote);
-      const issued = await this.#issue(csr, subject);
+      const issued = await this.#issue(csr, subject, () =>
+        this.#proofToBe(subject),
+      );
       logger.info({ ...subject, remote }, "an instance has enrolled");
       return issued;
     } catch (thrown) {
@@ -128,13 +130,13 @@ export class Enrolment {
     csr: string,
   ): Promise<IssueResponse & { readonly key: string }> {
     const key = keyOfCsr(csr);
-    this.#refuseRevoked(proofOfPeer(peer));
-    const issued = await this.#issue(csr, {
+    const subject = {
       spiffeId: peer.identity,
       name: peer.name,
       labels: peer.labels,
       addresses: peer.addresses,
-    });
+    };
+    const issued = await this.#issue(csr, subject, () => proofOfPeer(peer));
     this.#options.shown.issued(peer);
     return { ...issued, key };
   }
@@ -185,13 +187,8 @@ export class Enrolment {
       throw new EnrolmentError("refused", NO_USES_LEFT);
     const name = instanceName(asked, spec);
     const spiffeId = formatSpiffeId({ trustDomain, namespace, serviceAccount });
-    // As the certificate would be.
-    const begins = Math.floor((clock.wall() - BACKDATED) / 1000) * 1000;
-    this.#refuseRevoked({
-      uri: spiffeId,
-      instance: formatName(namespace, name),
-      certificate: { serial: "", begins },
-    });
+    // Here, too: what is revoked costs no use.
+    this.#refuseRevoked(this.#proofToBe({ spiffeId, name }));
     const taken = await nameFault({
       namespace,
       serviceAccount,
@@ -221,14 +218,32 @@ export class Enrolment {
     }
   }
 
+  /** As the certificate would be. */
+  #proofToBe({ spiffeId, name }: Pick<Subject, "spiffeId" | "name">): Proof {
+    const { namespace = "" } = parseSpiffeId(spiffeId) ?? {};
+    const wall = this.#options.clock.wall();
+    const begins = Math.floor((wall - BACKDATED) / 1000) * 1000;
+    return {
+      uri: spiffeId,
+      instance: formatName(namespace, name),
+      certificate: { serial: "", begins },
+    };
+  }
+
   #refuseRevoked(proof: Proof): void {
     const fault = this.#options.faultOf?.(proof);
     if (fault !== undefined) throw new EnrolmentError("refused", fault);
   }
 
-  async #issue(csr: string, subject: Subject): Promise<IssueResponse> {
+  async #issue(
+    csr: string,
+    subject: Subject,
+    proof: () => Proof,
+  ): Promise<IssueResponse> {
     const { issuer, clock, logger } = this.#options;
     const settings = await this.#meshSettings();
+    // Nothing is waited for from here to the signature: what was revoked before it is not issued.
+    this.#refuseRevoked(proof());
     try {
       const { certificateChain } = issuer.sign(csr, {
         ...subject,

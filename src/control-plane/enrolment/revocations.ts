@@ -20,11 +20,15 @@ import {
 } from "../../resources/revocation/schema.ts";
 import { BACKDATED } from "../authority/authority.ts";
 import { holderOf } from "../registry/registered-workload.ts";
+import type { MeshView } from "../push/catalogue/mesh-view.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Store } from "../store/store.ts";
 
 /** Each sidecar keeps all of them. */
 export const MOST_REVOCATIONS = 1000;
+/** How many of them may be of deleted Workloads; their names begin so. */
+export const MOST_OF_DELETED = 900;
+const OF_DELETED = "deleted.";
 /** Milliseconds after which no certificate that there was can be valid, or be renewed. */
 const LONGEST: number = LONGEST_TTL + LONGEST_RENEWAL;
 /** Milliseconds between two looks for what is over. */
@@ -154,11 +158,13 @@ export function followRevocations(
   const look = (next: Revoked): void => {
     const known = before;
     before = next;
-    const times = [clock.wall()];
-    if (next.size > 0)
-      void registry.removal.ofAll(
-        (instance) => next.claimFault(instance, times, known) !== undefined,
+    // By what is revoked now, too: it may be tried again later.
+    const isOut = (instance: Proof): boolean =>
+      [next, revoked.value].every(
+        (each) =>
+          each.claimFault(instance, [clock.wall()], known) !== undefined,
       );
+    if (next.size > 0) void registry.removal.ofAll(isOut);
   };
   look(revoked.value);
   return revoked.subscribe(look);
@@ -166,8 +172,33 @@ export function followRevocations(
 
 /** Wall milliseconds. */
 function endOf({ metadata, spec }: RevocationResource): number {
-  if (spec.until !== undefined) return parseTimestamp(spec.until);
-  return parseTimestamp(metadata.creationTimestamp ?? "") + LONGEST;
+  const { until, beginsUpTo } = spec;
+  if (until !== undefined) return parseTimestamp(until);
+  const created = parseTimestamp(metadata.creationTimestamp ?? "");
+  // One that is put again, for later certificates, has the time at which it was made first.
+  const newest =
+    beginsUpTo === undefined ? -Infinity : parseTimestamp(beginsUpTo);
+  return Math.max(created, newest + BACKDATED) + LONGEST;
+}
+
+/**
+ * Why no more Workloads can be deleted with these Revocations; undefined where they can. There is room left for those that an
+ * administrator makes.
+ */
+export function deletionFault(
+  mesh: Pick<MeshView, "list">,
+  revocations: readonly Resource[],
+): string | undefined {
+  const known = new Set(
+    mesh.list(REVOCATION.kind).map(({ metadata: { name } }) => name),
+  );
+  const ofDeleted = [...known].filter((name) => name.startsWith(OF_DELETED));
+  const more = revocations.filter(({ metadata: { name } }) => !known.has(name));
+  return more.length > 0 &&
+    (ofDeleted.length + more.length > MOST_OF_DELETED ||
+      known.size + more.length > MOST_REVOCATIONS)
+    ? `too many Revocations: at most ${MOST_OF_DELETED} are of deleted Workloads, and ${MOST_REVOCATIONS} there are in all; delete it with --deregister-only, or revoke its identity`
+    : undefined;
 }
 
 /** What puts out the instance of a Workload that a person takes away: the certificates that it has until now. Undefined where no sidecar registered it. */

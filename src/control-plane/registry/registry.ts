@@ -247,6 +247,7 @@ export class Registry {
   async close(): Promise<void> {
     this.#closed = true;
     this.#expiry.close();
+    this.removal.close();
     await this.#claims.close();
     for (const lease of this.#leases.values()) lease.cancelExpiry();
     await this.#queue.idle();

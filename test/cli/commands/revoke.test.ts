@@ -34,7 +34,7 @@ void t.test("written, listed, and taken back", async (t) => {
       ["--serial", "4f:3a:91", "--until", "2036-12-24T00:00:00Z"],
       { serial: "4f:3a:91", until: "2036-12-24T00:00:00Z" },
       // Another way to write it.
-      ["--serial", "4F3A91"],
+      ["--serial", "00:4F3A91"],
     ],
   ];
   for (const [argv, spec, undo] of rows) {

@@ -8,6 +8,7 @@ import { readBinding, uriNames } from "../../../src/identity/extensions.ts";
 import { generatePrivateKey } from "../../../src/identity/private-key.ts";
 import { createCsr } from "../../../src/identity/x509.ts";
 import { MESH } from "../../support/control-plane/push-control-plane.ts";
+import { PEER } from "../../support/control-plane/registry.ts";
 import {
   csr,
   REMOTE,
@@ -192,5 +193,30 @@ void t.test(
       enrolment.enrol({ token: text, csr: csr(), name: "web-2" }, REMOTE),
       { kind: "failed", message: "no room" },
     );
+  },
+);
+
+void t.test(
+  "what is revoked while it is asked for is not issued",
+  async (t) => {
+    let fault: string | undefined;
+    const { enrolment, token, store } = await startEnrolment(t, {
+      faultOf: () => fault,
+    });
+    const { text } = await token();
+    const get = store.get.bind(store);
+    // While the settings of the mesh are read, right before the signature.
+    store.get = async (key) => {
+      const found = await get(key);
+      if (key.kind === "Mesh") fault = "it is revoked";
+      return found;
+    };
+    const refused = { kind: "refused", message: "it is revoked" };
+    await t.rejects(enrolment.renew(PEER, csr()), refused);
+    fault = undefined;
+    const asked = { token: text, csr: csr(), name: "web-1" };
+    await t.rejects(enrolment.enrol(asked, REMOTE), refused);
+    store.put = () => Promise.reject(new Error("a use is taken"));
+    await t.rejects(enrolment.enrol({ ...asked, csr: csr() }, REMOTE), refused);
   },
 );

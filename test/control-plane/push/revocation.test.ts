@@ -177,6 +177,12 @@ void t.test("it ends when it is over, and no sooner", async (t) => {
   const until = "2026-01-01T00:10:00Z";
   await store.put(revocation({ instance: "shop/a", until }, "a"), undefined);
   await store.put(revocation({ instance: "shop/b" }, "b"), undefined);
+  // As a Workload that is deleted a second time, an hour later than the first.
+  const beginsUpTo = "2026-01-01T00:00:00Z";
+  await store.put(
+    revocation({ instance: "shop/c", beginsUpTo }, "c"),
+    undefined,
+  );
   const revocations = await openRevocations({
     store,
     clock,
@@ -192,12 +198,16 @@ void t.test("it ends when it is over, and no sooner", async (t) => {
     return resources.map(({ metadata }) => metadata.name).join();
   };
   clock.advance(9 * 60_000);
-  t.equal(await left(), "a,b");
+  t.equal(await left(), "a,b,c");
   clock.advance(60_000);
-  t.equal(await left(), "b");
-  t.equal(revocations.revoked.value.size, 1);
+  t.equal(await left(), "b,c");
+  t.equal(revocations.revoked.value.size, 2);
   clock.advance(LONGEST_TTL + LONGEST_RENEWAL - 11 * 60_000);
-  t.equal(await left(), "b");
+  t.equal(await left(), "b,c");
+  clock.advance(60_000);
+  t.equal(await left(), "c");
+  clock.advance(59 * 60_000);
+  t.equal(await left(), "c");
   clock.advance(60_000);
   t.equal(await left(), "");
 });

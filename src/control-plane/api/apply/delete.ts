@@ -8,13 +8,17 @@ import {
 import { MESH } from "../../../resources/mesh/schema.ts";
 import { kindOf } from "../../../resources/registry.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
-import { revocationOfDeleted } from "../../enrolment/revocations.ts";
-import type { Put, Store } from "../../store/store.ts";
+import {
+  deletionFault,
+  revocationOfDeleted,
+} from "../../enrolment/revocations.ts";
+import type { MeshView } from "../../push/catalogue/mesh-view.ts";
+import type { Put } from "../../store/store.ts";
 import type { Principal } from "../../tokens.ts";
 import { refusal } from "../rights/access.ts";
 import { isObject } from "../../../core/text/json.ts";
 import { impactOfRemovals } from "../../policy-impact.ts";
-import type { Cause } from "../errors.ts";
+import { ApiError, type Cause } from "../errors.ts";
 import type { ApiOptions } from "../options.ts";
 import { leaseRefusal, meshRefusal } from "../rights/write-rights.ts";
 import {
@@ -94,8 +98,8 @@ export async function deleteList(
     options.observed,
     pause,
   );
-  if (!request.dryRun) await putOut(targets, request, options);
-  const before = await remove(targets, request, options.store, pause);
+  await putOut(targets, request, options, mesh);
+  const before = await remove(targets, request, options, pause);
   const done = new Map<number, Done<Removed>>(
     targets.map(({ index }, at) => [
       index,
@@ -167,12 +171,26 @@ async function allowed(
     : faulty(target, "Forbidden", { path: "", message: why });
 }
 
-/** The instances of the Workloads among them. */
+/** Throws ApiError: the sidecar of one of them may have come since it was judged. */
+function judgeLeases(
+  targets: readonly Target[],
+  { principal }: ListRequest<RemovalOutcome>,
+  options: ApiOptions,
+): void {
+  for (const { key } of targets) {
+    const why = leaseRefusal(options, principal, key);
+    if (why !== undefined) throw new ApiError("Forbidden", why);
+  }
+}
+
+/** The instances of the Workloads among them. Throws ApiError where that would be too many Revocations. */
 async function putOut(
   targets: readonly Target[],
-  { author }: ListRequest<RemovalOutcome>,
-  { store, clock }: ApiOptions,
+  request: ListRequest<RemovalOutcome>,
+  options: ApiOptions,
+  mesh: MeshView,
 ): Promise<void> {
+  const { store, clock } = options;
   const puts: Put[] = [];
   for (const { key } of targets) {
     if (key.kind !== WORKLOAD.kind) continue;
@@ -180,23 +198,32 @@ async function putOut(
     const resource = found && revocationOfDeleted(found, clock);
     if (resource !== undefined) puts.push({ resource, expected: undefined });
   }
-  if (puts.length > 0) await store.transact(puts, author);
+  const fault = deletionFault(
+    mesh,
+    puts.map(({ resource }) => resource),
+  );
+  if (fault !== undefined) throw new ApiError("Conflict", fault);
+  if (puts.length === 0 || request.dryRun) return;
+  judgeLeases(targets, request, options);
+  await store.transact(puts, request.author);
 }
 
 /** What was there of each. */
 async function remove(
   targets: readonly Target[],
-  { dryRun, author }: ListRequest<RemovalOutcome>,
-  store: Store,
+  request: ListRequest<RemovalOutcome>,
+  options: ApiOptions,
   pause: Pause,
 ): Promise<readonly (Resource | undefined)[]> {
-  if (!dryRun)
-    return inTurnOfItsOwn(() =>
-      store.removeAll(
+  const { store } = options;
+  if (!request.dryRun)
+    return inTurnOfItsOwn(() => {
+      judgeLeases(targets, request, options);
+      return store.removeAll(
         targets.map(({ key }) => ({ key, expected: undefined })),
-        author,
-      ),
-    );
+        request.author,
+      );
+    });
   const there: (Resource | undefined)[] = [];
   for (const { key } of targets) {
     there.push(await store.get(key));

@@ -1,6 +1,9 @@
 /** What the verbs of the API do to one kind: each is validate → write, once the route has let the caller in (`rights/callers.ts`). */
 import { pauses } from "../../../core/slices.ts";
-import { revocationOfDeleted } from "../../enrolment/revocations.ts";
+import {
+  deletionFault,
+  revocationOfDeleted,
+} from "../../enrolment/revocations.ts";
 import { isObject } from "../../../core/text/json.ts";
 import {
   formatKey,
@@ -142,7 +145,9 @@ export class ResourceHandlers {
     const { name, namespace = "" } = found.metadata;
     const key = this.#keyOf(namespace, name);
     forbid(kind === MESH.kind ? meshRefusal(key) : undefined);
-    forbid(leaseRefusal(this.#options, target.principal, key));
+    const judgeLease = (): void =>
+      forbid(leaseRefusal(this.#options, target.principal, key));
+    judgeLease();
     const { mesh, observed, clock, store } = this.#options;
     const view = (await mesh.current()).mesh;
     const pause = pauses(clock);
@@ -152,11 +157,17 @@ export class ResourceHandlers {
       observed,
       pause,
     );
+    const revocation = stays ? undefined : revocationOfDeleted(found, clock);
+    const fault = deletionFault(view, revocation ? [revocation] : []);
+    if (fault !== undefined) throw new ApiError("Conflict", fault);
     if (!dryRun) {
       const author = target.author();
-      const revocation = stays ? undefined : revocationOfDeleted(found, clock);
-      if (revocation !== undefined)
+      // Its sidecar may have come meanwhile.
+      judgeLease();
+      if (revocation !== undefined) {
         await store.put(revocation, undefined, author);
+        judgeLease();
+      }
       await store.remove(key, undefined, author);
     }
     const status = success(`${kind} ${formatName(namespace, name)} deleted`);
