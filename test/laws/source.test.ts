@@ -73,7 +73,6 @@ const BY_DATES: Readonly<Record<string, string>> = {
   "control-plane/authority/authority.ts": "a certificate's dates",
   "control-plane/enrolment/bootstrap-tokens.ts": "a token's end",
   "control-plane/enrolment/enrolment-token.ts": "a token's end",
-  "control-plane/enrolment/enrolment.ts": "a certificate's dates",
   "control-plane/enrolment/revocations.ts": "certificates' dates",
   "control-plane/enrolment/shown-certificates.ts": "certificates' dates",
   "control-plane/enrolment/token-use.ts": "a token's end",
