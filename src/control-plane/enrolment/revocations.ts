@@ -220,7 +220,7 @@ export function revocationOfDeleted(
   };
 }
 
-/** Of its own for each Workload, however long its name is. */
+/** Another one for each Workload, however long its name is. */
 function nameOfDeleted(namespace: string, name: string): string {
   const whole = `deleted.${namespace}.${name}`;
   if (whole.length <= LONGEST_NAME) return whole;
