@@ -33,6 +33,10 @@ export function applies(
   );
 }
 
+/**
+ * Why the policy is not for the workload; undefined where it is. Root namespace: the whole mesh (trap 17); any other: its own
+ * workloads. The selector narrows either (trap 16).
+ */
 function inapplicable(
   policy: AuthorizationPolicyResource,
   workload: AuthorizedWorkload,

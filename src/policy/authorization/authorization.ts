@@ -176,10 +176,7 @@ function considered(
   return asked;
 }
 
-/**
- * Why the policy is not for the workload; undefined where it is. Root namespace: the whole mesh (trap 17); any other: its own
- * workloads. The selector narrows either (trap 16).
- */
+/** What is left where no rule matches. */
 function verdictWithoutMatch(
   allow: readonly CompiledPolicy[],
   defaultAction: MeshSettings["authorization"]["defaultAction"],
