@@ -1,5 +1,5 @@
 /** Callers that still come in plaintext, as people read them. */
-import type { PlaintextCaller } from "../control-plane/observed/views.ts";
+import type { PlaintextCaller } from "../control-plane/observed/plaintext.ts";
 import { age, table, type Paint } from "./table.ts";
 
 /** The response of `GET /status/plaintext`. */
@@ -7,14 +7,22 @@ export interface PlaintextStatus {
   /** The control plane's wall clock, in milliseconds. */
   readonly now: number;
   readonly callers: readonly PlaintextCaller[];
+  /** Absent: the control plane is older, and does not say. */
+  readonly dropped?: number;
 }
 
 export function plaintextText(
-  { now, callers }: PlaintextStatus,
+  { now, callers, dropped = 0 }: PlaintextStatus,
   paint: Paint,
 ): string {
+  const dropLine =
+    dropped === 0
+      ? ""
+      : `up to ${dropped} calls found no room and are not judged here\n`;
   if (callers.length === 0)
-    return "no call in plaintext came to a PERMISSIVE port in the last hour\n";
+    return dropped === 0
+      ? "no call in plaintext came to a PERMISSIVE port in the last hour\n"
+      : `no call in plaintext to a PERMISSIVE port is remembered of the last hour\n${dropLine}`;
   const rows = callers.map(
     ({ namespace, workload, address, port, calls, first, last }) => [
       `${namespace}/${workload}`,
@@ -25,8 +33,8 @@ export function plaintextText(
       `${age(now - last)} ago`,
     ],
   );
-  return table(
-    ["WORKLOAD", "PORT", "FROM", "CALLS IN THE LAST HOUR", "FIRST", "LAST"],
-    rows,
-  );
+  const head = [
+    ...["WORKLOAD", "PORT", "FROM", "CALLS IN THE LAST HOUR", "FIRST", "LAST"],
+  ];
+  return `${table(head, rows)}${dropLine}`;
 }

@@ -13,7 +13,12 @@ import {
 } from "../resources/envelope.ts";
 import { checkExpiry } from "../resources/fault-injection/check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
-import { MESH, MESH_NAME, meshSettings } from "../resources/mesh/schema.ts";
+import {
+  MESH,
+  MESH_NAME,
+  meshSettings,
+  trustDomainsOf,
+} from "../resources/mesh/schema.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import { placesOf } from "../resources/ownership/address-owners.ts";
 import { checkHosts } from "../resources/ownership/host-owners.ts";
@@ -281,9 +286,10 @@ async function domainsOnceWritten({
 }: Task): Promise<readonly string[]> {
   const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
   const found = await prospect.get(key);
-  return found === undefined || !isKind(MESH, found)
-    ? [trustDomain]
-    : [trustDomain, ...meshSettings(found.spec).trustDomainAliases];
+  const { trustDomainAliases } = meshSettings(
+    found !== undefined && isKind(MESH, found) ? found.spec : undefined,
+  );
+  return trustDomainsOf({ trustDomain, trustDomainAliases });
 }
 
 /** What policies can act on once the list is written. */

@@ -8,17 +8,7 @@ import {
   type Resource,
   type ResourceKey,
 } from "../resources/envelope.ts";
-import {
-  isKind,
-  type KindDefinition,
-  type Problem,
-} from "../resources/kind.ts";
-import {
-  MESH,
-  MESH_NAME,
-  meshSettings,
-  type MeshSettings,
-} from "../resources/mesh/schema.ts";
+import { isKind, type Problem } from "../resources/kind.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 import {
@@ -32,7 +22,12 @@ import type {
   ObservedCalls,
   ObservingWorkload,
 } from "./observed/observed-calls.ts";
-import type { MeshView } from "./push/catalogue/mesh-view.ts";
+import {
+  kinIn,
+  settingsIn,
+  storedIn,
+  type MeshView,
+} from "./push/catalogue/mesh-view.ts";
 
 /** Warnings of each of the written resources, in their order. */
 export async function impactOfWrites(
@@ -55,7 +50,7 @@ export async function impactOfWrites(
   );
   if (policies.length > 0) {
     const changes = policies.map((after) => ({
-      before: stored(mesh, AUTHORIZATION_POLICY, keyOf(after)),
+      before: storedIn(mesh, AUTHORIZATION_POLICY, keyOf(after)),
       after,
     }));
     const lines = await linesOf(changes, mesh, observed, pause);
@@ -64,11 +59,11 @@ export async function impactOfWrites(
   }
   const peers = resources.filter((each) => isKind(PEER_AUTHENTICATION, each));
   if (peers.length > 0) {
-    const before = kin(mesh, PEER_AUTHENTICATION);
+    const before = kinIn(mesh, PEER_AUTHENTICATION);
     const keys = new Set(peers.map((each) => formatKey(keyOf(each))));
     // What exists keeps its age, which decides (trap 13).
     const aged = peers.map((each) => {
-      const age = stored(mesh, PEER_AUTHENTICATION, keyOf(each))?.metadata;
+      const age = storedIn(mesh, PEER_AUTHENTICATION, keyOf(each))?.metadata;
       const { creationTimestamp } = age ?? {};
       return creationTimestamp === undefined
         ? each
@@ -96,7 +91,7 @@ export async function impactOfRemovals(
   pause: Pause,
 ): Promise<readonly (readonly string[])[]> {
   const changes = keys.map((key): PolicyChange => ({
-    before: stored(mesh, AUTHORIZATION_POLICY, key),
+    before: storedIn(mesh, AUTHORIZATION_POLICY, key),
     after: undefined,
   }));
   return changes.every(({ before }) => before === undefined)
@@ -110,7 +105,7 @@ function linesOf(
   observed: ObservedCalls,
   pause: Pause,
 ): Promise<readonly (readonly string[])[]> {
-  const before: readonly AuthorizationPolicyResource[] = kin(
+  const before: readonly AuthorizationPolicyResource[] = kinIn(
     mesh,
     AUTHORIZATION_POLICY,
   );
@@ -134,33 +129,10 @@ function contextOf(
   for (const { workload } of seen)
     workloads.set(`${workload.namespace}/${workload.name}`, workload);
   return {
-    settings: settingsOf(mesh),
+    settings: settingsIn(mesh),
     workloads: [...workloads.values()],
     ...{ seen, pause },
   };
-}
-
-function settingsOf(mesh: MeshView): MeshSettings {
-  const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
-  return meshSettings(stored(mesh, MESH, key)?.spec);
-}
-
-function stored<S>(
-  mesh: MeshView,
-  definition: KindDefinition<S>,
-  key: ResourceKey,
-): Resource<S> | undefined {
-  const found = key.kind === definition.kind ? mesh.find(key) : undefined;
-  return found !== undefined && isKind(definition, found) ? found : undefined;
-}
-
-function kin<S>(
-  mesh: MeshView,
-  definition: KindDefinition<S>,
-): readonly Resource<S>[] {
-  return mesh
-    .list(definition.kind)
-    .filter((each): each is Resource<S> => isKind(definition, each));
 }
 
 function warningAt(path: string, message: string): Problem {

@@ -69,8 +69,7 @@ export function makeStatusReader(sources: StatusSources): OpenStatus {
       if (!isKind(AUTHORIZATION_POLICY, resource) || isInForce(resource))
         return { ...resource, status: { conditions } };
       shadows ??= shadowStatuses(sources.observed);
-      const { name, namespace = "" } = resource.metadata;
-      const shadow = shadows(formatName(namespace, name));
+      const shadow = shadows(resource);
       return { ...resource, status: { conditions, shadow } };
     };
   };

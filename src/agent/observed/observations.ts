@@ -13,6 +13,10 @@ import { call, CallError } from "../connection.ts";
 const GATHER = 1000;
 /** Milliseconds between two reports. */
 const PAUSE = 10_000;
+/** Milliseconds over which sidecars that are connected anew spread what they knew already: after a control plane starts again, all of them have it to say. */
+const SPREAD = 30_000;
+/** Characters of text in one message: three bytes each at most, so that it stays below LONGEST_REQUEST. */
+const MOST_TEXT = 1 << 20;
 const TIMEOUT = 5000;
 /** Milliseconds for which calls are counted together; an hour has twelve of them. */
 const SLOT = OBSERVED_FOR / 12;
@@ -56,7 +60,9 @@ export class Observations implements SharedObservations {
   connected(client: Client, signal: AbortSignal): void {
     this.#connection = { client, signal, refused: false };
     for (const row of this.#rows.values()) this.#news.add(row);
-    this.#flushSoon();
+    this.#cancelFlush?.();
+    this.#cancelFlush = undefined;
+    this.#flushSoon(SPREAD);
   }
 
   watch(look: () => Observed): Cancel {
@@ -67,6 +73,8 @@ export class Observations implements SharedObservations {
     if (this.#closed) return;
     this.#dropped += dropped;
     const now = this.#options.clock.now();
+    // Once for all that is told: what finds no room does not pay for a walk over all rows each time.
+    if (this.#rows.size + calls.length > MOST_OBSERVED) this.#forgetOld(now);
     for (const each of calls) this.#add(each, now);
     this.#flushSoon();
   }
@@ -81,7 +89,6 @@ export class Observations implements SharedObservations {
     const key = [policy, effect, peer, address, port, method, path].join(" ");
     let row = this.#rows.get(key);
     if (row === undefined) {
-      if (this.#rows.size >= MOST_OBSERVED) this.#forgetOld(now);
       if (this.#rows.size >= MOST_OBSERVED) {
         this.#dropped += observed.count;
         return;
@@ -103,11 +110,12 @@ export class Observations implements SharedObservations {
       }
   }
 
-  #flushSoon(): void {
+  /** `spread`: milliseconds within which it is at some time. */
+  #flushSoon(spread = GATHER): void {
     const { clock } = this.#options;
     if (this.#closed || this.#news.size === 0) return;
     const wait = Math.max(
-      GATHER * clock.random(),
+      spread * clock.random(),
       this.#reportedAt + PAUSE - clock.now(),
     );
     this.#cancelFlush ??= clock.after(wait, () => {
@@ -117,7 +125,7 @@ export class Observations implements SharedObservations {
   }
 
   async #flush(): Promise<void> {
-    const { clock, logger } = this.#options;
+    const { clock } = this.#options;
     const connection = this.#connection;
     if (
       connection === undefined ||
@@ -127,31 +135,69 @@ export class Observations implements SharedObservations {
       return;
     const now = clock.now();
     this.#forgetOld(now);
+    this.#reportedAt = now;
     const rows = [...this.#news];
     this.#news.clear();
-    const dropped = this.#dropped;
-    this.#dropped = 0;
-    this.#reportedAt = now;
+    await this.#send(rows, connection);
+  }
+
+  /** In as many messages as it takes. One that the control plane cannot read is halved, until the row is found that it cannot read. */
+  async #send(rows: readonly Row[], connection: Connection): Promise<void> {
+    const { clock, logger } = this.#options;
     const { client, signal } = connection;
-    const calls = rows.map((row) => reportOf(row, now));
-    try {
-      await call(
-        client,
-        REGISTRATION.Observe,
-        { calls, dropped },
-        { clock, signal, timeout: TIMEOUT },
-      );
-    } catch (thrown) {
-      connection.refused =
-        thrown instanceof CallError && thrown.code === status.UNIMPLEMENTED;
-      this.#dropped += dropped;
-      for (const row of rows) this.#news.add(row);
-      logger.debug(
-        { reason: messageOf(thrown) },
-        "what has come in was not reported",
-      );
+    const waiting = slicesOf(rows);
+    for (;;) {
+      const slice = waiting.shift();
+      if (slice === undefined) return;
+      const dropped = this.#dropped;
+      this.#dropped = 0;
+      const now = clock.now();
+      const calls = slice.map((row) => reportOf(row, now));
+      try {
+        await call(
+          client,
+          REGISTRATION.Observe,
+          { calls, dropped },
+          { clock, signal, timeout: TIMEOUT },
+        );
+      } catch (thrown) {
+        this.#dropped += dropped;
+        const reason = messageOf(thrown);
+        logger.debug({ reason }, "what has come in was not reported");
+        const code = thrown instanceof CallError ? thrown.code : undefined;
+        if (code === status.RESOURCE_EXHAUSTED && slice.length > 1) {
+          const half = slice.length >> 1;
+          waiting.unshift(slice.slice(0, half), slice.slice(half));
+        } else if (code === status.RESOURCE_EXHAUSTED) {
+          for (const { count } of calls) this.#dropped += count;
+        } else {
+          connection.refused = code === status.UNIMPLEMENTED;
+          for (const row of [slice, ...waiting].flat()) this.#news.add(row);
+          return;
+        }
+      }
     }
   }
+}
+
+function slicesOf(rows: readonly Row[]): (readonly Row[])[] {
+  const slices: Row[][] = [];
+  let slice: Row[] = [];
+  let text = 0;
+  for (const row of rows) {
+    const { policy, effect, peer, address, method, host, path } = row.call;
+    const { length } = [policy, effect, peer, address, method, host, path].join(
+      "",
+    );
+    if (slice.length > 0 && text + length > MOST_TEXT) {
+      slices.push(slice);
+      slice = [];
+      text = 0;
+    }
+    slice.push(row);
+    text += length;
+  }
+  return slice.length === 0 ? slices : [...slices, slice];
 }
 
 /** With the count of the last hour: the control plane replaces what it has by it. */

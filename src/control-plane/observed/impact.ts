@@ -2,20 +2,32 @@
  * What a change of security policies does to the calls of the last hour, judged by the evaluator of the sidecars: which workloads a first
  * ALLOW closes, which ones the end of the last one opens (trap 2), and the calls that would fare otherwise.
  */
-import { inSlices, type Pause } from "../../core/slices.ts";
+import {
+  filterSteps,
+  inSlices,
+  type Pause,
+  type Steps,
+} from "../../core/slices.ts";
 import { compileAuthentication } from "../../policy/authentication.ts";
 import { applies, nameOf } from "../../policy/authorization/applies.ts";
 import {
   compileAuthorization,
   type Authorizer,
 } from "../../policy/authorization/authorization.ts";
-import type { AuthorizationFacts } from "../../policy/authorization/call.ts";
 import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
 import { isInForce } from "../../resources/authorization-policy/trial.ts";
+import { formatName, ROOT_NAMESPACE } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
 import type { PeerAuthenticationResource } from "../../resources/peer-authentication/schema.ts";
-import type { ObservingWorkload, SeenAt, SeenCall } from "./observed-calls.ts";
-import { callerOf, mergeCalls } from "./views.ts";
+import {
+  added,
+  type ObservingWorkload,
+  type SeenAt,
+  type SeenCall,
+} from "./observed-calls.ts";
+import { factsOf, readsForgotten } from "./remembered.ts";
+import { isPlaintext } from "./plaintext.ts";
+import { add, callerOf, mergeCalls } from "./views.ts";
 
 /** Named in a message; the others are counted. */
 const MOST_NAMED = 5;
@@ -46,24 +58,30 @@ export async function authorizationImpact(
   sets: PolicySets<AuthorizationPolicyResource>,
   context: ImpactContext,
 ): Promise<readonly (readonly string[])[]> {
+  const { workloads, pause } = context;
+  const allows = {
+    before: await inSlices(allowsOf(sets.before), pause),
+    after: await inSlices(allowsOf(sets.after), pause),
+  };
   const told = new Set<string>();
   const found: (readonly string[])[] = [];
   for (const change of changes) {
-    const concerned = context.workloads.filter((workload) =>
-      concerns(change, workload),
+    const concerned = await inSlices(
+      filterSteps(workloads, (workload) => concerns(change, workload)),
+      pause,
     );
-    const lines = closures(change, concerned, sets);
+    const lines = await closures(change, concerned, allows, pause);
     const fresh = concerned.filter((workload) => !told.has(pathOf(workload)));
     for (const workload of fresh) told.add(pathOf(workload));
-    lines.push(...(await differences(fresh, sets, context)));
+    lines.push(...(await differences(change, fresh, sets, context)));
     found.push(lines);
-    await context.pause();
+    await pause();
   }
   return found;
 }
 
 function pathOf({ namespace, name }: ObservingWorkload): string {
-  return `${namespace}/${name}`;
+  return formatName(namespace, name);
 }
 
 function concerns(
@@ -76,29 +94,48 @@ function concerns(
   );
 }
 
+/** Policies of ALLOW that are in force, by namespace. */
+type Allows = ReadonlyMap<string, readonly AuthorizationPolicyResource[]>;
+
+function* allowsOf(
+  policies: readonly AuthorizationPolicyResource[],
+): Steps<Allows> {
+  const allows = new Map<string, AuthorizationPolicyResource[]>();
+  for (const policy of yield* filterSteps(policies, isAllow))
+    add(allows, policy.metadata.namespace ?? "").push(policy);
+  return allows;
+}
+
+function isAllow(policy: AuthorizationPolicyResource): boolean {
+  return isInForce(policy) && (policy.spec.action ?? "ALLOW") === "ALLOW";
+}
+
 function allowsAt(
   policy: AuthorizationPolicyResource | undefined,
   workload: ObservingWorkload,
 ): boolean {
-  if (policy === undefined || !isInForce(policy)) return false;
-  const { action = "ALLOW" } = policy.spec;
-  return action === "ALLOW" && applies(policy, workload);
+  return policy !== undefined && isAllow(policy) && applies(policy, workload);
 }
 
-function closures(
+async function closures(
   { before, after }: PolicyChange,
   concerned: readonly ObservingWorkload[],
-  sets: PolicySets<AuthorizationPolicyResource>,
-): string[] {
+  allows: { readonly before: Allows; readonly after: Allows },
+  pause: Pause,
+): Promise<string[]> {
   const closed: string[] = [];
   const opened: string[] = [];
   for (const workload of concerned) {
-    const some = (policies: readonly AuthorizationPolicyResource[]): boolean =>
-      policies.some((policy) => allowsAt(policy, workload));
-    const [had, has] = [some(sets.before), some(sets.after)];
-    if (!had && has && allowsAt(after, workload)) closed.push(pathOf(workload));
-    if (had && !has && allowsAt(before, workload))
-      opened.push(pathOf(workload));
+    const some = (policies: Allows): boolean =>
+      [...new Set([workload.namespace, ROOT_NAMESPACE])].some((namespace) =>
+        policies.get(namespace)?.some((policy) => applies(policy, workload)),
+      );
+    const closes = allowsAt(after, workload);
+    // Where the change itself adds no ALLOW and takes none, it is neither the first nor was it the last.
+    if (closes === allowsAt(before, workload)) continue;
+    if (closes ? !some(allows.before) : !some(allows.after))
+      (closes ? closed : opened).push(pathOf(workload));
+    await pause();
   }
   return [
     ...(closed.length === 0
@@ -116,6 +153,7 @@ function closures(
 
 /** The calls of the last hour that would fare otherwise. */
 async function differences(
+  change: PolicyChange,
   workloads: readonly ObservingWorkload[],
   { before, after }: PolicySets<AuthorizationPolicyResource>,
   { settings, seen, pause }: ImpactContext,
@@ -123,8 +161,10 @@ async function differences(
   const paths = new Set(workloads.map(pathOf));
   const refused: SeenCall[] = [];
   const admitted: SeenCall[] = [];
-  for (const { workload, calls } of seen) {
+  let without = 0;
+  for (const { workload, calls, dropped } of seen) {
     if (!paths.has(pathOf(workload))) continue;
+    without = added(without, dropped);
     const authorizerOf = (
       policies: readonly AuthorizationPolicyResource[],
     ): Promise<Authorizer> =>
@@ -142,37 +182,30 @@ async function differences(
     }
     await pause();
   }
+  const doubt = [change.before, change.after].some(
+    (policy) => policy !== undefined && readsForgotten(policy),
+  )
+    ? " (callers' addresses, tokens and header fields are not remembered)"
+    : "";
   return [
     ...(refused.length === 0
       ? []
-      : [`would refuse calls of the last hour: ${callsText(refused)}`]),
+      : [`would refuse calls of the last hour: ${callsText(refused)}${doubt}`]),
     ...(admitted.length === 0
       ? []
-      : [`would let in calls that were refused: ${callsText(admitted)}`]),
+      : [
+          `would let in calls that were refused: ${callsText(admitted)}${doubt}`,
+        ]),
+    ...droppedText(without),
   ];
 }
 
-/** Header fields are not remembered: a rule that asks for one finds none. */
-function factsOf({
-  peer,
-  address,
-  port,
-  method,
-  host,
-  path,
-}: SeenCall): AuthorizationFacts {
-  return {
-    peer: peer === "" ? undefined : peer,
-    port,
-    connection: {
-      remoteAddress: address === "" ? undefined : address,
-      localAddress: undefined,
-    },
-    request:
-      method === ""
-        ? undefined
-        : { method, host, path, header: () => undefined },
-  };
+function droppedText(calls: number): readonly string[] {
+  return calls === 0
+    ? []
+    : [
+        `up to ${calls} calls of the last hour found no room and are not judged here`,
+      ];
 }
 
 /** Callers in plaintext that a port refuses from now on, for each written PeerAuthentication. */
@@ -183,9 +216,7 @@ export async function authenticationImpact(
 ): Promise<readonly (readonly string[])[]> {
   const refused = new Map<PeerAuthenticationResource, SeenCall[]>();
   for (const { workload, calls } of seen) {
-    const plain = calls.filter(
-      ({ policy, peer }) => policy === "" && peer === "",
-    );
+    const plain = calls.filter(isPlaintext);
     if (plain.length === 0) continue;
     const modesOf = (
       policies: readonly PeerAuthenticationResource[],
@@ -198,25 +229,43 @@ export async function authenticationImpact(
       if (was.port(call.port).mode === "STRICT" || now.mode !== "STRICT")
         continue;
       const cause =
-        written.find((policy) => nameOfAny(policy) === now.policy) ??
-        written[0];
-      if (cause !== undefined)
-        refused.set(cause, [...(refused.get(cause) ?? []), call]);
+        written.find(
+          ({ metadata: { namespace = "", name } }) =>
+            formatName(namespace, name) === now.policy,
+        ) ?? written[0];
+      if (cause !== undefined) add(refused, cause).push(call);
     }
     await pause();
   }
   return written.map((policy) => {
     const calls = refused.get(policy);
-    return calls === undefined
-      ? []
-      : [
-          `STRICT refuses callers that came in plaintext in the last hour: ${callsText(calls)}; see wherry status --plaintext`,
-        ];
+    return [
+      ...(calls === undefined
+        ? []
+        : [
+            `STRICT refuses callers that came in plaintext in the last hour: ${callsText(calls)}; see wherry status --plaintext`,
+          ]),
+      ...droppedText(droppedOf(policy, seen)),
+    ];
   });
 }
 
-function nameOfAny({ metadata }: PeerAuthenticationResource): string {
-  return `${metadata.namespace ?? ""}/${metadata.name}`;
+/** Calls that found no room where this policy may refuse some. */
+function droppedOf(
+  policy: PeerAuthenticationResource,
+  seen: readonly SeenAt[],
+): number {
+  const { mtls, portLevelMtls = {} } = policy.spec;
+  const isStrict = [mtls, ...Object.values(portLevelMtls)].some(
+    (level) => level?.mode === "STRICT",
+  );
+  return isStrict
+    ? seen.reduce(
+        (sum, { workload, dropped }) =>
+          applies(policy, workload) ? added(sum, dropped) : sum,
+        0,
+      )
+    : 0;
 }
 
 function callsText(calls: readonly SeenCall[]): string {

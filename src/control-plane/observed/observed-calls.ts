@@ -1,5 +1,6 @@
 /** The calls that sidecars have seen come in within the last hour, by sidecar: bounded, kept in memory, and told anew by each sidecar that connects. */
 import type { Clock } from "../../core/clock.ts";
+import type { ShadowEffect } from "../../policy/authorization/shadow.ts";
 import type { Observed, ObservedCall } from "../../push/messages.ts";
 import { MOST_OBSERVED, OBSERVED_FOR } from "../../push/names.ts";
 import type { Peer } from "../push/peer.ts";
@@ -8,6 +9,15 @@ import type { Peer } from "../push/peer.ts";
 const MOST_ROWS = 100_000;
 /** Characters of a text in a row: what is longer is cut, for it is shown to people. */
 const LONGEST = 512;
+/** Milliseconds between two walks over all rows for old ones, while there is no room: what comes in does not pay for one each time. */
+const SWEEP = 10_000;
+
+/** Control characters (C0, DEL, C1): rows are shown in terminals. */
+const CONTROL = /[\0-\x1f\x7f-\x9f]/;
+
+const EFFECTS: Readonly<Record<ShadowEffect, true>> = {
+  ...{ refused: true, admitted: true, matched: true },
+};
 
 /** The workload that got the calls, as its certificate binds it. */
 export interface ObservingWorkload {
@@ -25,7 +35,7 @@ export interface SeenCall extends Omit<ObservedCall, "firstAge" | "lastAge"> {
 export interface SeenAt {
   readonly workload: ObservingWorkload;
   readonly calls: readonly SeenCall[];
-  /** Calls that found no room, at the sidecar or here. */
+  /** Calls that found no room, at the sidecar or here: at most so many, for one that goes on is counted with each report. */
   readonly dropped: number;
 }
 
@@ -33,15 +43,23 @@ interface Sidecar {
   readonly workload: ObservingWorkload;
   readonly rows: Map<string, SeenCall>;
   dropped: number;
+  /** Wall milliseconds at which a call found no room; an hour later none is known of. */
+  droppedAt: number;
+}
+
+/** A sum that stays a safe integer: what sidecars count is theirs to say. */
+export function added(left: number, right: number): number {
+  return Math.min(left + right, Number.MAX_SAFE_INTEGER);
 }
 
 export class ObservedCalls {
-  readonly #clock: Pick<Clock, "wall">;
+  readonly #clock: Pick<Clock, "wall" | "now">;
   /** By "NAMESPACE/NAME". */
   readonly #sidecars = new Map<string, Sidecar>();
   #rows = 0;
+  #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Pick<Clock, "wall">) {
+  constructor(clock: Pick<Clock, "wall" | "now">) {
     this.#clock = clock;
   }
 
@@ -52,13 +70,16 @@ export class ObservedCalls {
   ): void {
     const wall = this.#clock.wall();
     const key = `${namespace}/${name}`;
+    const known = this.#sidecars.get(key);
     const sidecar: Sidecar = {
       workload: { namespace, name, labels },
-      rows: this.#sidecars.get(key)?.rows ?? new Map<string, SeenCall>(),
-      dropped: (this.#sidecars.get(key)?.dropped ?? 0) + dropped,
+      rows: known?.rows ?? new Map<string, SeenCall>(),
+      dropped: known?.dropped ?? 0,
+      droppedAt: known?.droppedAt ?? wall,
     };
     this.#sidecars.set(key, sidecar);
     this.#forgetOld(sidecar, wall);
+    drop(sidecar, dropped, wall);
     for (const call of calls.slice(0, MOST_OBSERVED))
       this.#put(sidecar, call, wall);
   }
@@ -76,30 +97,20 @@ export class ObservedCalls {
   }
 
   #put(sidecar: Sidecar, call: ObservedCall, wall: number): void {
-    const { firstAge, lastAge, ...rest } = call;
-    const cut = (text: string): string => text.slice(0, LONGEST);
-    const seen: SeenCall = {
-      ...rest,
-      policy: cut(rest.policy),
-      effect: cut(rest.effect),
-      peer: cut(rest.peer),
-      address: cut(rest.address),
-      method: cut(rest.method),
-      host: cut(rest.host),
-      path: cut(rest.path),
-      first: wall - firstAge,
-      last: wall - lastAge,
-    };
+    const seen = seenOf(call, wall);
+    if (!isSound(seen)) {
+      drop(sidecar, call.count, wall);
+      return;
+    }
     const { policy, effect, peer, address, port, method, path } = seen;
     const key = [policy, effect, peer, address, port, method, path].join(" ");
     if (!sidecar.rows.has(key)) {
-      if (this.#rows >= MOST_ROWS) this.#forgetAllOld();
       if (
-        this.#rows >= MOST_ROWS ||
         sidecar.rows.size >= MOST_OBSERVED ||
-        lastAge >= OBSERVED_FOR
+        call.lastAge >= OBSERVED_FOR ||
+        !this.#makeRoom(sidecar, wall)
       ) {
-        sidecar.dropped += call.count;
+        drop(sidecar, call.count, wall);
         return;
       }
       this.#rows += 1;
@@ -107,19 +118,88 @@ export class ObservedCalls {
     sidecar.rows.set(key, seen);
   }
 
+  /** Where all is full, a sidecar may still hold its share, at the cost of the one that holds most. */
+  #makeRoom(sidecar: Sidecar, wall: number): boolean {
+    if (this.#rows < MOST_ROWS) return true;
+    if (this.#clock.now() >= this.#sweptAt + SWEEP) {
+      this.#forgetAllOld();
+      // It was empty, perhaps, and so forgotten.
+      const { namespace, name } = sidecar.workload;
+      this.#sidecars.set(`${namespace}/${name}`, sidecar);
+      if (this.#rows < MOST_ROWS) return true;
+    }
+    const share = Math.floor(MOST_ROWS / this.#sidecars.size);
+    if (sidecar.rows.size >= share) return false;
+    // A report looks for one no more often than its share is large: in all at no more sidecars than there may be rows.
+    let fullest = sidecar;
+    for (const each of this.#sidecars.values())
+      if (each.rows.size > fullest.rows.size) fullest = each;
+    const [oldest] = fullest.rows;
+    if (oldest === undefined || fullest === sidecar) return false;
+    const [key, { count }] = oldest;
+    fullest.rows.delete(key);
+    this.#rows -= 1;
+    drop(fullest, count, wall);
+    return true;
+  }
+
   #forgetAllOld(): void {
+    this.#sweptAt = this.#clock.now();
     const wall = this.#clock.wall();
     for (const [key, sidecar] of this.#sidecars) {
       this.#forgetOld(sidecar, wall);
-      if (sidecar.rows.size === 0) this.#sidecars.delete(key);
+      if (sidecar.rows.size === 0 && sidecar.dropped === 0)
+        this.#sidecars.delete(key);
     }
   }
 
-  #forgetOld({ rows }: Sidecar, wall: number): void {
-    for (const [key, { last }] of rows)
+  #forgetOld(sidecar: Sidecar, wall: number): void {
+    if (sidecar.droppedAt <= wall - OBSERVED_FOR) sidecar.dropped = 0;
+    for (const [key, { last }] of sidecar.rows)
       if (last <= wall - OBSERVED_FOR) {
-        rows.delete(key);
+        sidecar.rows.delete(key);
         this.#rows -= 1;
       }
   }
+}
+
+function drop(sidecar: Sidecar, count: number, wall: number): void {
+  if (count <= 0) return;
+  sidecar.dropped = added(sidecar.dropped, count);
+  sidecar.droppedAt = wall;
+}
+
+/** Bounded in each field, whatever its sidecar says. */
+function seenOf(
+  { firstAge, lastAge, ...rest }: ObservedCall,
+  wall: number,
+): SeenCall {
+  const cut = (text: string): string => text.slice(0, LONGEST);
+  const ago = (age: number): number =>
+    wall - Math.min(Math.max(age, 0), OBSERVED_FOR);
+  return {
+    ...rest,
+    policy: cut(rest.policy),
+    effect: cut(rest.effect),
+    peer: cut(rest.peer),
+    address: cut(rest.address),
+    method: cut(rest.method),
+    host: cut(rest.host),
+    path: cut(rest.path),
+    count: added(rest.count, 0),
+    first: ago(firstAge),
+    last: ago(lastAge),
+  };
+}
+
+/** It says what a sidecar can have seen. */
+function isSound(seen: SeenCall): boolean {
+  const { policy, effect, peer, address, method, host, path } = seen;
+  const isFinding = Object.hasOwn(EFFECTS, effect);
+  return (
+    (policy === "" ? effect === "" : isFinding) &&
+    ![policy, peer, address, method, host, path].some((text) =>
+      CONTROL.test(text),
+    )
+  );
 }

@@ -1,36 +1,41 @@
-/** What is shown of the calls that sidecars have seen: what policies on trial would have done, and callers that still come in plaintext. */
+/** What is shown of the calls that sidecars have seen: what policies would have done that change no verdict. */
 import { timestamp } from "../../core/clock.ts";
-import { atOnce } from "../../core/slices.ts";
-import { compileAuthentication } from "../../policy/authentication.ts";
-import type { Resource, ShadowStatus } from "../../resources/envelope.ts";
-import { isKind } from "../../resources/kind.ts";
-import { MESH, meshSettings, MESH_NAME } from "../../resources/mesh/schema.ts";
-import { PEER_AUTHENTICATION } from "../../resources/peer-authentication/schema.ts";
-import type { MeshView } from "../push/catalogue/mesh-view.ts";
-import type {
-  ObservedCalls,
-  ObservingWorkload,
-  SeenCall,
+import { applies, nameOf } from "../../policy/authorization/applies.ts";
+import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
+import type { ShadowStatus } from "../../resources/envelope.ts";
+import {
+  added,
+  type ObservedCalls,
+  type ObservingWorkload,
+  type SeenCall,
 } from "./observed-calls.ts";
 
 /** Callers that are named; the others are counted. */
 const MOST_NAMED = 100;
 
-/** Tells what a policy "NAMESPACE/NAME" would have done that changes no verdict; one look at all calls serves for many policies. */
+/** Tells what a policy would have done that changes no verdict; one look at all calls serves for many policies. Only workloads that it is for are heard. */
 export function shadowStatuses(
   observed: ObservedCalls,
-): (policy: string) => ShadowStatus {
-  const rows = new Map<string, SeenCall[]>();
-  const sidecars = new Map<string, Set<object>>();
+): (policy: AuthorizationPolicyResource) => ShadowStatus {
+  const found = new Map<string, Finding[]>();
   for (const { workload, calls } of observed.at(() => true))
     for (const call of calls)
-      if (call.policy !== "") {
-        add(rows, call.policy).push(call);
-        const known = sidecars.get(call.policy) ?? new Set();
-        sidecars.set(call.policy, known.add(workload));
-      }
-  return (policy) =>
-    statusOf(rows.get(policy) ?? [], sidecars.get(policy)?.size ?? 0);
+      if (call.policy !== "") add(found, call.policy).push({ workload, call });
+  return (policy) => {
+    const findings = (found.get(nameOf(policy)) ?? []).filter(({ workload }) =>
+      applies(policy, workload),
+    );
+    const sidecars = new Set(findings.map(({ workload }) => workload));
+    return statusOf(
+      findings.map(({ call }) => call),
+      sidecars.size,
+    );
+  };
+}
+
+interface Finding {
+  readonly workload: ObservingWorkload;
+  readonly call: SeenCall;
 }
 
 function statusOf(rows: readonly SeenCall[], sidecars: number): ShadowStatus {
@@ -44,7 +49,7 @@ function statusOf(rows: readonly SeenCall[], sidecars: number): ShadowStatus {
     Infinity,
   );
   return {
-    calls: rows.reduce((sum, { count }) => sum + count, 0),
+    calls: rows.reduce((sum, { count }) => added(sum, count), 0),
     sidecars,
     ...(rows.length === 0 ? {} : { since: timestamp(first) }),
     callers: merged.slice(0, MOST_NAMED).map((call) => ({
@@ -61,85 +66,11 @@ function statusOf(rows: readonly SeenCall[], sidecars: number): ShadowStatus {
   };
 }
 
-function add<T>(lists: Map<string, T[]>, key: string): T[] {
+/** The list of that key, which is begun where there is none. */
+export function add<K, T>(lists: Map<K, T[]>, key: K): T[] {
   const list = lists.get(key) ?? [];
   lists.set(key, list);
   return list;
-}
-
-/** Calls in plaintext to a port that takes mTLS as well. */
-export interface PlaintextCaller {
-  readonly namespace: string;
-  /** The workload that was called. */
-  readonly workload: string;
-  readonly address: string;
-  readonly port: number;
-  readonly calls: number;
-  /** Wall milliseconds. */
-  readonly first: number;
-  readonly last: number;
-}
-
-/** Sorted by workload, then by how many calls. */
-export function plaintextCallers(
-  observed: ObservedCalls,
-  mesh: MeshView,
-  isMeant: (workload: ObservingWorkload) => boolean,
-): readonly PlaintextCaller[] {
-  const found: PlaintextCaller[] = [];
-  for (const { workload, calls } of observed.at(isMeant)) {
-    const plain = calls.filter(
-      ({ policy, peer }) => policy === "" && peer === "",
-    );
-    if (plain.length === 0) continue;
-    const modeOf = modes(mesh, workload);
-    const { namespace, name } = workload;
-    const merged = mergeCalls(
-      plain.filter(({ port }) => modeOf(port) === "PERMISSIVE"),
-      ({ address, port }) => `${address} ${port}`,
-    );
-    for (const { address, port, count, first, last } of merged)
-      found.push({
-        ...{ namespace, workload: name, address, port },
-        ...{ calls: count, first, last },
-      });
-  }
-  const pathOf = ({ namespace, workload }: PlaintextCaller): string =>
-    `${namespace}/${workload}`;
-  // The most frequent come first within one workload already.
-  return found.sort((left, right) =>
-    pathOf(left) < pathOf(right) ? -1 : pathOf(left) > pathOf(right) ? 1 : 0,
-  );
-}
-
-/** The mTLS mode of each port of a workload, as it is now. */
-function modes(
-  mesh: MeshView,
-  workload: ObservingWorkload,
-): (port: number) => string {
-  const stated = mesh.find({
-    kind: MESH.kind,
-    namespace: "",
-    name: MESH_NAME,
-  });
-  const settings = meshSettings(
-    stated !== undefined && isKind(MESH, stated) ? stated.spec : undefined,
-  );
-  const policies = mesh
-    .list(PEER_AUTHENTICATION.kind)
-    .filter((each) => isKind(PEER_AUTHENTICATION, each))
-    .toSorted(byAge);
-  const authentication = atOnce(
-    compileAuthentication(policies, workload, settings.mtls.mode),
-  );
-  return (port) => authentication.port(port).mode;
-}
-
-/** The oldest first, as snapshots have them. */
-function byAge(left: Resource, right: Resource): number {
-  const age = ({ metadata }: Resource): string =>
-    `${metadata.creationTimestamp ?? "~"} ${metadata.name}`;
-  return age(left) < age(right) ? -1 : 1;
 }
 
 /** Those of one key together; the most frequent first. */
@@ -157,7 +88,7 @@ export function mergeCalls(
         ? row
         : {
             ...known,
-            count: known.count + row.count,
+            count: added(known.count, row.count),
             first: Math.min(known.first, row.first),
             last: Math.max(known.last, row.last),
           },

@@ -3,8 +3,10 @@ import {
   formatName,
   ROOT_NAMESPACE,
   selects,
+  type Resource,
 } from "../../resources/envelope.ts";
 import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
+import type { Selector } from "../../resources/schema-parts.ts";
 
 export interface AuthorizedWorkload {
   readonly namespace: string;
@@ -15,17 +17,17 @@ export function nameOf(policy: AuthorizationPolicyResource): string {
   return formatName(policy.metadata.namespace ?? "", policy.metadata.name);
 }
 
+/** A resource whose scope is the workloads of its namespace, or those of them that it selects. */
+type Scoped = Resource<{ readonly selector?: Selector }>;
+
 function isFor(
-  { metadata: { namespace } }: AuthorizationPolicyResource,
+  { metadata: { namespace } }: Scoped,
   workload: AuthorizedWorkload,
 ): boolean {
   return namespace === ROOT_NAMESPACE || namespace === workload.namespace;
 }
 
-export function applies(
-  policy: AuthorizationPolicyResource,
-  workload: AuthorizedWorkload,
-): boolean {
+export function applies(policy: Scoped, workload: AuthorizedWorkload): boolean {
   const { selector } = policy.spec;
   return (
     isFor(policy, workload) &&

@@ -9,7 +9,7 @@ const MOST_CALLERS = 512;
 /** Distinct paths of one caller, port and method; the others are counted together. */
 const MOST_PATHS = 16;
 /** Characters of a path that is named: what is longer is counted with the others. */
-const LONGEST_PATH = 256;
+export const LONGEST_PATH = 256;
 /** Rows in all. */
 const MOST_ROWS = 2048;
 

@@ -10,7 +10,7 @@ import type { InboundPort } from "../../policy/snapshot.ts";
 import type { ObservedCall, Observed } from "../../push/messages.ts";
 import type { Meters } from "../../telemetry/meters.ts";
 import type { RequestRecord } from "../exchange/request-record.ts";
-import { Callers } from "./callers.ts";
+import { Callers, LONGEST_PATH } from "./callers.ts";
 
 /** Distinct findings between two drains; one more is counted and not named. */
 const MOST_FINDINGS = 512;
@@ -56,7 +56,7 @@ export class Observer {
     { shadow }: Pick<InboundPort, "shadow">,
     facts: AuthorizationFacts,
     verdict: Verdict,
-    record: RequestRecord,
+    record: Pick<RequestRecord, "shadow">,
   ): void {
     const { peer, port, connection, request } = facts;
     this.#callers.add({
@@ -83,7 +83,7 @@ export class Observer {
     shadow: Shadow,
     facts: AuthorizationFacts,
     verdict: Verdict,
-    record: RequestRecord,
+    record: Pick<RequestRecord, "shadow">,
   ): void {
     const findings = shadow.judge(facts, verdict);
     if (findings.length === 0) return;
@@ -98,11 +98,13 @@ export class Observer {
     { peer = "", port, connection, request }: AuthorizationFacts,
   ): void {
     const { remoteAddress = "" } = connection;
-    const { method = "", host = "", path = "" } = request ?? {};
+    const { method = "", host = "", path: whole = "" } = request ?? {};
+    const path = whole.length > LONGEST_PATH ? "" : whole;
     const address = peer === "" ? remoteAddress : "";
     this.#meters.shadow.with(policy, effect).add();
     this.#lines.warn(LINES[effect], effect, {
-      ...{ policy, peer, port, method, path, address: remoteAddress },
+      ...{ policy, peer, port, method, address: remoteAddress },
+      path: whole.slice(0, LONGEST_PATH),
       ...(rule === undefined ? {} : { rule }),
     });
     const key = [policy, effect, peer, address, port, method, path].join(" ");

@@ -26,11 +26,14 @@ interface World {
   calls: number;
 }
 
-async function start(t: {
-  teardown(run: () => unknown): void;
-}): Promise<World> {
+/** `random`: what the clock draws each time. `reads`: what the control plane can read; the rest is too long for it. */
+async function start(
+  t: { teardown(run: () => unknown): void },
+  random = 0,
+  reads: (report: Observed) => boolean = () => true,
+): Promise<World> {
   const server = new Server();
-  const clock = fakeClock();
+  const clock = fakeClock({ random: () => random });
   const observations = new Observations({ clock, logger: silentLogger });
   const reports: Observed[] = [];
   server.addService(
@@ -43,6 +46,8 @@ async function start(t: {
         world.calls += 1;
         if (world.fails !== undefined)
           callback({ code: world.fails, details: "no" });
+        else if (!reads(call.request))
+          callback({ code: status.RESOURCE_EXHAUSTED, details: "too long" });
         else {
           reports.push(call.request);
           callback(null, {});
@@ -101,7 +106,7 @@ void t.test(
     clock.advance(1000);
     await asked(world, 1);
     t.match(reports[0], {
-      calls: [{ count: 2, lastAge: 60_003 }, { path: "/a" }],
+      calls: [{ count: 2, lastAge: 60_000 }, { path: "/a" }],
       dropped: 3,
     });
 
@@ -201,3 +206,72 @@ void t.test(
     );
   },
 );
+
+void t.test(
+  "sidecars that are connected anew spread what they knew already",
+  async (t) => {
+    const world = await start(t, 0.5);
+    const { clock, observations, client } = world;
+    const connect = (): void =>
+      observations.connected(client, new AbortController().signal);
+    connect();
+    observations.tell({ calls: [row()], dropped: 0 });
+    clock.advance(500);
+    await asked(world, 1);
+    observations.tell({ calls: [row()], dropped: 0 });
+    connect();
+    clock.advance(14_999);
+    t.equal(clock.pending, 1, "the report of before waits for the spread too");
+    clock.advance(1);
+    t.equal(clock.pending, 1, "the time-out of the call");
+    await asked(world, 2);
+  },
+);
+
+void t.test("what one message cannot hold goes in several", async (t) => {
+  const world = await start(t);
+  const { clock, observations, client, reports } = world;
+  observations.tell({
+    calls: Array.from({ length: 1000 }, (_, index) =>
+      row({ path: `/${index}`, host: "x".repeat(10_000) }),
+    ),
+    dropped: 7,
+  });
+  observations.connected(client, new AbortController().signal);
+  clock.advance(0);
+  await eventually(
+    "all of it",
+    10_000,
+    () => Promise.resolve(reports.flatMap(({ calls }) => calls).length),
+    (rows) => rows === 1000,
+  );
+  t.ok(reports.every(({ calls }) => calls.length <= 105));
+  t.strictSame(
+    reports.map(({ dropped }) => dropped).filter((dropped) => dropped > 0),
+    [7],
+  );
+});
+
+void t.test("one row that cannot be read holds up no other", async (t) => {
+  const isBad = ({ path }: ObservedCall): boolean => path === "/bad";
+  const world = await start(t, 0, ({ calls }) => !calls.some(isBad));
+  const { clock, observations, client, reports } = world;
+  const paths = ["/0", "/1", "/2", "/bad", "/3", "/4"];
+  observations.tell({
+    calls: paths.map((path) => row({ path, count: 2 })),
+    dropped: 1,
+  });
+  observations.connected(client, new AbortController().signal);
+  clock.advance(0);
+  await eventually(
+    "the others",
+    10_000,
+    () => Promise.resolve(reports.flatMap(({ calls }) => calls).length),
+    (rows) => rows === 5,
+  );
+  t.equal(
+    reports.reduce((sum, { dropped }) => sum + dropped, 0),
+    3,
+    "it is counted with what found no room",
+  );
+});

@@ -227,6 +227,122 @@ void t.test(
   },
 );
 
+/** Rules that read what is not remembered, and those that do not. */
+for (const [rule, isDoubtful] of [
+  [{ from: [{ source: { notRequestPrincipals: ["*"] } }] }, true],
+  [{ from: [{ source: { notRemoteIpBlocks: ["10.9.0.0/16"] } }] }, true],
+  [{ from: [{ source: { notIpBlocks: ["10.9.0.0/16"] } }] }, true],
+  [{ when: [{ key: "request.headers[x]", notValues: ["a"] }] }, true],
+  [{ when: [{ key: "destination.ip", notValues: ["10.9.0.1"] }] }, true],
+  [{ when: [{ key: "request.auth.claims[a]", notValues: ["b"] }] }, true],
+  [{ from: [{ source: { notNamespaces: ["far"] } }] }, false],
+  [{ when: [{ key: "destination.port", values: ["8080"] }] }, false],
+  [{ to: [{ operation: { paths: ["/a"] } }] }, false],
+] as const)
+  void t.test(`remembered or not: ${JSON.stringify(rule)}`, async (t) => {
+    const policy = deny("shop/d", { rules: [rule] });
+    for (const change of [
+      { before: undefined, after: policy },
+      { before: policy, after: undefined },
+    ]) {
+      const before = change.before === undefined ? [] : [policy];
+      const after = changed(before, [change]);
+      const [lines = []] = await authorizationImpact(
+        [change],
+        { before, after },
+        CONTEXT,
+      );
+      t.equal(lines.length, 1);
+      t.equal(
+        lines[0]?.endsWith(
+          " (callers' addresses, tokens and header fields are not remembered)",
+        ),
+        isDoubtful,
+      );
+    }
+  });
+
+void t.test("calls that found no room are told of", async (t) => {
+  const context = {
+    ...CONTEXT,
+    seen: [
+      { workload: ORDERS, calls: [], dropped: 3 },
+      { workload: IDLE, calls: [], dropped: 40 },
+    ],
+  };
+  const line = (calls: number): string =>
+    `up to ${calls} calls of the last hour found no room and are not judged here`;
+  for (const [policy, calls] of [
+    [deny("shop/d", { rules: [{}] }), 3],
+    [authorizationPolicy("shop/d", { action: "DENY" }), 43],
+  ] as const)
+    t.strictSame(
+      await authorizationImpact(
+        [{ before: undefined, after: policy }],
+        { before: [], after: [policy] },
+        context,
+      ),
+      [[line(calls)]],
+    );
+  for (const [spec, lines] of [
+    [{ mtls: { mode: "STRICT" } }, [line(43)]],
+    [{ ...FOR_ORDERS, mtls: { mode: "STRICT" } }, [line(3)]],
+    [{ ...FOR_ORDERS, portLevelMtls: { 80: { mode: "STRICT" } } }, [line(3)]],
+    [{ mtls: { mode: "PERMISSIVE" } }, []],
+  ] as const) {
+    const policy = peerAuthentication("shop/p", spec);
+    t.strictSame(
+      await authenticationImpact(
+        [policy],
+        { before: [], after: [policy] },
+        context,
+      ),
+      [lines],
+    );
+  }
+});
+
+void t.test(
+  "it pauses at each workload that a change opens or closes, and looks at no policy for a DENY",
+  async (t) => {
+    const workloads = Array.from({ length: 50 }, (_, index) => ({
+      ...ORDERS,
+      name: `orders-${index}`,
+    }));
+    const others = Array.from({ length: 9 }, (_, index) =>
+      allow(`far/p${index}`),
+    );
+    let paused = 0;
+    let looked = 0;
+    for (const other of others)
+      Object.defineProperty(other.spec, "selector", {
+        get: () => {
+          looked += 1;
+          return undefined;
+        },
+      });
+    const pausesAt = async (policy: Policy): Promise<number> => {
+      paused = looked = 0;
+      await authorizationImpact(
+        [{ before: undefined, after: policy }],
+        { before: others, after: [...others, policy] },
+        {
+          ...CONTEXT,
+          ...{ workloads, seen: [] },
+          pause: () => {
+            paused += 1;
+            return undefined;
+          },
+        },
+      );
+      return paused;
+    };
+    t.ok((await pausesAt(deny("shop/d", {}))) < 20);
+    t.ok((await pausesAt(allow("shop/a"))) >= 50);
+    t.equal(looked, 0, "those of another namespace");
+  },
+);
+
 void t.test("what is long is cut", async (t) => {
   const many = Array.from({ length: 40 }, (_, index) =>
     seen({ path: `/${index}` }),

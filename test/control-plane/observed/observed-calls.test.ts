@@ -4,6 +4,7 @@ import { ObservedCalls } from "../../../src/control-plane/observed/observed-call
 import { shadowStatuses } from "../../../src/control-plane/observed/views.ts";
 import type { ObservedCall } from "../../../src/push/messages.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
 import { PEER } from "../../support/control-plane/registry.ts";
 
 const HOUR = 3_600_000;
@@ -93,7 +94,7 @@ void t.test("what a policy would have done, over all sidecars", (t) => {
     },
   );
   const statusOf = shadowStatuses(observed);
-  t.match(statusOf("shop/p"), {
+  t.match(statusOf(authorizationPolicy("shop/p", {})), {
     ...{ calls: 10, sidecars: 2, more: 0 },
     since: new Date(clock.wall() - 9000).toISOString(),
     callers: [
@@ -107,7 +108,7 @@ void t.test("what a policy would have done, over all sidecars", (t) => {
       { caller: "plaintext 10.0.0.2", calls: 2 },
     ],
   });
-  t.strictSame(statusOf("shop/nobody"), {
+  t.strictSame(statusOf(authorizationPolicy("shop/nobody", {})), {
     calls: 0,
     sidecars: 0,
     callers: [],
@@ -115,3 +116,143 @@ void t.test("what a policy would have done, over all sidecars", (t) => {
   });
   t.end();
 });
+
+/** A hundred thousand rows, of sidecars that hold all that they may, and when those are an hour old. */
+function full(): {
+  readonly clock: ReturnType<typeof fakeClock>;
+  readonly observed: ObservedCalls;
+} {
+  const clock = fakeClock();
+  const observed = new ObservedCalls(clock);
+  const calls = rows(0, 1024).map((each) => ({
+    ...each,
+    lastAge: HOUR - 5000,
+  }));
+  for (let index = 0; index < 98; index += 1)
+    observed.report({ ...PEER, name: `w${index}` }, { calls, dropped: 0 });
+  return { clock, observed };
+}
+
+const rows = (from: number, count: number): ObservedCall[] =>
+  Array.from({ length: count }, (_, index) =>
+    row({ path: `/${from + index}` }),
+  );
+
+void t.test(
+  "where all is full, each sidecar may hold its share, and the fullest one makes room",
+  (t) => {
+    const { observed } = full();
+    observed.report(PEER, { calls: rows(0, 1024), dropped: 0 });
+    const seen = observed.at(all);
+    const held = seen.reduce((sum, { calls }) => sum + calls.length, 0);
+    t.equal(held, 100_000);
+    const own = seen.find(({ workload }) => workload.name === PEER.name);
+    t.equal(own?.calls.length, Math.floor(100_000 / 99));
+    t.equal(own?.dropped, 1024 - Math.floor(100_000 / 99));
+    t.ok(
+      seen.every(({ calls, dropped }) => calls.length + dropped === 1024),
+      "each says what found no room",
+    );
+    t.end();
+  },
+);
+
+void t.test("while it is full, all rows are looked through each 10 s", (t) => {
+  const { clock, observed } = full();
+  observed.report(PEER, { calls: rows(0, 1024), dropped: 0 });
+  const beyond = (from: number): void =>
+    observed.report(PEER, { calls: rows(from, 5), dropped: 0 });
+  const share = Math.floor(100_000 / 99);
+  clock.advance(9999);
+  beyond(5000);
+  clock.advance(1);
+  beyond(6000);
+  const own = observed
+    .at(all)
+    .find(({ workload }) => workload.name === PEER.name);
+  t.equal(own?.calls.length, share + 5);
+  t.ok(own?.calls.every(({ path }) => !/^\/500\d$/.test(path)));
+  t.end();
+});
+
+void t.test("what was dropped is known for an hour", (t) => {
+  const clock = fakeClock();
+  const observed = new ObservedCalls(clock);
+  observed.report(PEER, { calls: [], dropped: 4 });
+  clock.advance(HOUR - 1);
+  t.match(observed.at(all), [{ calls: [], dropped: 4 }]);
+  clock.advance(1);
+  t.strictSame(observed.at(all), []);
+  t.end();
+});
+
+const finding = { policy: "shop/p", effect: "refused" };
+const MOST = Number.MAX_SAFE_INTEGER;
+
+/** Rows that no sidecar says that means well. */
+const UNSOUND: Readonly<Record<string, Partial<ObservedCall>>> = {
+  "an effect that there is not": { ...finding, effect: "refuted" },
+  "an effect of Object": { ...finding, effect: "constructor" },
+  "an effect without a policy": { ...finding, policy: "" },
+  "a policy without an effect": { ...finding, effect: "" },
+  "an escape in the policy": { ...finding, policy: "shop/p\u001b[2J" },
+  "an escape in the effect": { ...finding, effect: "refused\u001b[2J" },
+  "an escape in the peer": { peer: "spiffe://a\u001b[2J" },
+  "an escape in the address": { address: "\u001b[2J" },
+  "a new line in the method": { method: "GET\n" },
+  "a DEL in the host": { host: "\u007f" },
+  "a C1 escape in the path": { path: "/\u009b2J" },
+};
+
+for (const [title, over] of Object.entries(UNSOUND))
+  void t.test(`refused: ${title}`, (t) => {
+    const observed = new ObservedCalls(fakeClock());
+    observed.report(PEER, { calls: [row({ ...over, count: 3 })], dropped: 0 });
+    t.match(observed.at(all), [{ calls: [], dropped: 3 }]);
+    t.end();
+  });
+
+void t.test("ages and counts beyond all bounds are bounded", (t) => {
+  const clock = fakeClock();
+  const observed = new ObservedCalls(clock);
+  const calls = ["/a", "/b"].map((path) =>
+    row({ ...finding, path, count: 2 ** 60, firstAge: 2 ** 60 }),
+  );
+  observed.report(PEER, { calls, dropped: 2 ** 60 });
+  observed.report(PEER, { calls: [], dropped: 2 ** 60 });
+  const since = new Date(clock.wall() - HOUR).toISOString();
+  const status = shadowStatuses(observed)(
+    authorizationPolicy("shop/p", { selector: { matchLabels: PEER.labels } }),
+  );
+  t.match(status, { since, calls: MOST, callers: [{ calls: MOST }, {}] });
+  t.match(observed.at(all), [{ dropped: MOST }]);
+  const same = calls.map((each) => ({ ...each, method: "", path: "" }));
+  observed.report({ ...PEER, name: "other" }, { calls: same, dropped: 0 });
+  observed.report({ ...PEER, name: "third" }, { calls: same, dropped: 0 });
+  const { callers } = shadowStatuses(observed)(
+    authorizationPolicy("shop/p", {}),
+  );
+  t.ok(callers.every(({ calls: count }) => count === MOST));
+  t.end();
+});
+
+/** Who is heard of "shop/p", by its selector and the workload that speaks. */
+for (const [title, peer, selector, sidecars] of [
+  ["its own", {}, undefined, 1],
+  ["of its selector", {}, PEER.labels, 1],
+  ["not of its selector", {}, { app: "other" }, 0],
+  ["of another namespace", { namespace: "dev" }, undefined, 0],
+] as const)
+  void t.test(`a finding of a workload: ${title}`, (t) => {
+    const observed = new ObservedCalls(fakeClock());
+    observed.report(
+      { ...PEER, ...peer },
+      { calls: [row(finding)], dropped: 0 },
+    );
+    const policy = authorizationPolicy(
+      "shop/p",
+      selector === undefined ? {} : { selector: { matchLabels: selector } },
+    );
+    t.match(shadowStatuses(observed)(policy), { sidecars, calls: sidecars });
+    t.end();
+  });

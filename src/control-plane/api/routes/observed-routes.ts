@@ -1,7 +1,8 @@
 /** What sidecars have seen come in: the callers that still come in plaintext. */
 import Type, { type TSchema } from "typebox";
+import { pauses } from "../../../core/slices.ts";
 import { CLOSED } from "../../../resources/schema-parts.ts";
-import { plaintextCallers } from "../../observed/views.ts";
+import { plaintextCallers } from "../../observed/plaintext.ts";
 import type { Api } from "../api.ts";
 import { answers } from "../documentation.ts";
 import { sendLong } from "../long-list.ts";
@@ -12,10 +13,14 @@ import { NO_QUERY } from "./route-parts.ts";
 
 const WALL = Type.Integer({ description: "milliseconds since the Unix epoch" });
 
-/** The shape of PlaintextCaller in control-plane/observed/views.ts. */
+/** The shape of PlaintextCallers in control-plane/observed/plaintext.ts. */
 const PLAINTEXT_STATUS: TSchema = Type.Object(
   {
     now: WALL,
+    dropped: Type.Integer({
+      description:
+        "at most so many calls, of whichever caller, found no room in the last hour and are not judged",
+    }),
     callers: Type.Array(
       Type.Object(
         {
@@ -54,12 +59,13 @@ export function addObservedRoutes(
     async (request, reply) => {
       const principal = principalOf(request);
       const { mesh: view } = await mesh.current();
-      const callers = plaintextCallers(
+      const { callers, dropped } = await plaintextCallers(
         observed,
         view,
         ({ namespace }) => refusal(principal, "read", namespace) === undefined,
+        pauses(clock),
       );
-      const body = { now: clock.wall(), callers };
+      const body = { now: clock.wall(), dropped, callers };
       return sendLong(reply, body, "callers", clock);
     },
   );

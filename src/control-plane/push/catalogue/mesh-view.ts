@@ -4,7 +4,13 @@ import type { Conflict } from "../../../resources/cross-checks/conflicts.ts";
 import type { Reach } from "../../../resources/cross-checks/reach.ts";
 import type { Unreachable } from "../../../resources/cross-checks/unreachable.ts";
 import type { Resource, ResourceKey } from "../../../resources/envelope.ts";
-import { isKind } from "../../../resources/kind.ts";
+import { isKind, type KindDefinition } from "../../../resources/kind.ts";
+import {
+  MESH,
+  MESH_NAME,
+  meshSettings,
+  type MeshSettings,
+} from "../../../resources/mesh/schema.ts";
 import {
   WORKLOAD,
   workloadSettings,
@@ -80,6 +86,32 @@ function* endpointsOf(
       workloadSettings(resource.spec).ready
     )
       yield pathOf(resource);
+}
+
+/** Undefined where the key is of another kind too. */
+export function storedIn<S>(
+  mesh: MeshView,
+  definition: KindDefinition<S>,
+  key: ResourceKey,
+): Resource<S> | undefined {
+  const found = key.kind === definition.kind ? mesh.find(key) : undefined;
+  return found !== undefined && isKind(definition, found) ? found : undefined;
+}
+
+/** All of a kind. */
+export function kinIn<S>(
+  mesh: MeshView,
+  definition: KindDefinition<S>,
+): readonly Resource<S>[] {
+  return mesh
+    .list(definition.kind)
+    .filter((each): each is Resource<S> => isKind(definition, each));
+}
+
+/** What the Mesh says, or its defaults. */
+export function settingsIn(mesh: MeshView): MeshSettings {
+  const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
+  return meshSettings(storedIn(mesh, MESH, key)?.spec);
 }
 
 /** For a user of the store itself: nothing is read from the disk. */
