@@ -15,12 +15,13 @@ import type { Clock } from "../core/clock.ts";
 import type { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
 import type { Credentials } from "../identity/credentials.ts";
+import { proofOf, type Proof, type Revoked } from "../identity/revoked.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import { UNTIMELY } from "../identity/svid.ts";
 import { trustOf } from "../identity/trust.ts";
 import { CONTROL_PLANE } from "../push/names.ts";
 import { Ciphertext, MOST_UNSEEN } from "../wire/tls/ciphertext.ts";
-import { judgeSocket } from "../wire/tls/tls-context.ts";
+import { judgeSocket, presentedChain } from "../wire/tls/tls-context.ts";
 import { pacedConnection } from "./paced-connection.ts";
 
 export interface ConnectionOptions {
@@ -35,6 +36,10 @@ export interface ConnectionOptions {
   /** What comes is read at its pace; absent: at once. */
   readonly work?: PacedWork | undefined;
   readonly clock: Clock;
+  /** What is revoked now; absent: nothing is known to be. */
+  readonly revoked?: (() => Revoked) | undefined;
+  /** The server has proved to be the control plane, by this. */
+  readonly onProven?: (proof: Proof) => void;
   /** The server was refused for the dates of its certificate. */
   readonly onUntimely?: () => void;
   /** Any server is taken: for a call that tells nothing, and whose answer proves itself. */
@@ -145,20 +150,27 @@ function asSocket(stream: Duplex): Socket {
 /** Called after each handshake, before a byte is sent. */
 function serverFault(
   socket: TLSSocket,
-  { credentials, trustBundle, clock, onUntimely }: ConnectionOptions,
+  options: ConnectionOptions,
 ): Error | undefined {
+  const { credentials, trustBundle, clock, revoked, onUntimely } = options;
   const trustDomain = credentials?.spiffeId.trustDomain;
+  const presented = presentedChain(socket);
   const judgement = judgeSocket(
     socket,
     trustDomain === undefined ? undefined : [trustDomain],
-    trustOf({ ...credentials, trustBundle }, clock),
+    trustOf({ ...credentials, trustBundle }, clock, revoked?.()),
+    presented,
   );
+  const [leaf] = presented;
   if (
     judgement.ok &&
+    leaf !== undefined &&
     judgement.id.namespace === CONTROL_PLANE.namespace &&
     judgement.id.serviceAccount === CONTROL_PLANE.serviceAccount
-  )
+  ) {
+    options.onProven?.(proofOf(leaf, judgement.uri, judgement.id));
     return undefined;
+  }
   const expected = formatSpiffeId({
     trustDomain: trustDomain ?? "any",
     ...CONTROL_PLANE,

@@ -9,6 +9,8 @@ import type { Bytes } from "../core/units.ts";
 import { waitFor, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
 import { losesRoots } from "../identity/pem.ts";
+import type { Proof, Revoked } from "../identity/revoked.ts";
+import { timesOf } from "../identity/trust.ts";
 import type { AgentStatus } from "./agent-status.ts";
 import { openClient } from "./connection.ts";
 import type { MeshInterest } from "./interest/mesh-interest.ts";
@@ -29,6 +31,8 @@ export interface FollowOptions {
   readonly credentials: Watch<Credentials | undefined>;
   /** One end does not take the other's certificate. */
   readonly onRefused: () => void;
+  /** What nobody accepts any more, the control plane's own certificates among it. */
+  readonly revoked: Watch<Revoked>;
   /** Roots have come over the stream. */
   readonly onTrust: StreamOptions["onTrust"];
   readonly config: MeshConfig;
@@ -53,7 +57,7 @@ const RECONNECT = { base: 250, max: 2000 } as const;
 const RECONNECT_MAD = { base: 1000, max: 30_000 } as const;
 /** Bytes of a message. A control plane's largest has one resource, which its API bounds by 2 MiB, or all names that are gone. */
 export const LONGEST_MESSAGE: Bytes = MOST_UNREAD / 2;
-/** Milliseconds until a connection ends since a root has gone: its acknowledgement is on its way by then, and others end at other moments. */
+/** Milliseconds until a connection ends since a root has gone, or the control plane's certificate is revoked: its acknowledgement is on its way by then, and others end at other moments. */
 const ANSWERED = 250;
 const RETIRED = 1500;
 /** Milliseconds. A stream that ended sooner has not proved that the control plane is well. */
@@ -102,12 +106,18 @@ async function connectOnce(
 ): Promise<End> {
   const { controlPlane, clock, logger } = options;
   const over = new AbortController();
-  const leave = endWithCredentials(options, credentials, over);
+  const proven: Proven = {};
+  const leave = endWithTrust(options, credentials, proven, over);
   let openedAt: number | undefined;
   const signal = AbortSignal.any([over.signal, options.signal]);
-  const { reason, mad } = await stream(options, credentials, signal, () => {
-    openedAt = clock.now();
-    logger.info({ controlPlane }, "connected to the control plane");
+  const { reason, mad } = await stream(options, credentials, signal, {
+    onOpen() {
+      openedAt = clock.now();
+      logger.info({ controlPlane }, "connected to the control plane");
+    },
+    onProven(by) {
+      proven.by = by;
+    },
   });
   leave();
   const renewed = over.signal.aborted;
@@ -117,26 +127,43 @@ async function connectOnce(
   return { reason, mad, openedAt, renewed };
 }
 
-/** A root that goes may be the one under which the control plane has proved itself: then, too, the next connection is judged anew, though not by all sidecars at once. */
-function endWithCredentials(
-  { credentials: source, clock }: FollowOptions,
+/** By what the control plane has proved itself; nothing before the handshake is over. */
+interface Proven {
+  by?: Proof;
+}
+
+/**
+ * A root that goes may be the one under which the control plane has proved itself, and what is revoked its certificate: then, too, the
+ * next connection is judged anew, though not by all sidecars at once.
+ */
+function endWithTrust(
+  { credentials: source, revoked, clock }: FollowOptions,
   credentials: Credentials,
+  proven: Proven,
   over: AbortController,
 ): () => void {
   let cancel: Cancel = () => undefined;
+  const endSoon = (why: string): void => {
+    cancel();
+    cancel = clock.after(ANSWERED + RETIRED * clock.random(), () =>
+      over.abort(new Error(why)),
+    );
+  };
   const leave = source.subscribe((next) => {
     if (next?.generation !== credentials.generation)
       over.abort(new Error("the certificate was renewed"));
-    else if (losesRoots(credentials.trustBundle, next.trustBundle)) {
-      cancel();
-      cancel = clock.after(ANSWERED + RETIRED * clock.random(), () =>
-        over.abort(new Error("a root is not trusted any more")),
-      );
-    }
+    else if (losesRoots(credentials.trustBundle, next.trustBundle))
+      endSoon("a root is not trusted any more");
+  });
+  const leaveRevoked = revoked.subscribe((next) => {
+    const times = timesOf(credentials.meshTime, clock);
+    const fault = proven.by && next.faultOf(proven.by, times);
+    if (fault !== undefined) endSoon(`of the control plane: ${fault}`);
   });
   return () => {
     cancel();
     leave();
+    leaveRevoked();
   };
 }
 
@@ -145,11 +172,14 @@ async function stream(
   options: FollowOptions,
   credentials: Credentials,
   signal: AbortSignal,
-  onOpen: () => void,
+  told: {
+    readonly onOpen: () => void;
+    readonly onProven: (proof: Proof) => void;
+  },
 ): Promise<StreamEnd> {
   const { config, interest, registration, status, maxConfigBytes, clock } =
     options;
-  const { onRefused } = options;
+  const { onRefused, revoked } = options;
   let client: Client | undefined;
   let flood: string | undefined;
   try {
@@ -160,6 +190,8 @@ async function stream(
       credentials,
       clock,
       work: options.work,
+      revoked: () => revoked.value,
+      onProven: told.onProven,
       onUntimely: onRefused,
       onFlood: (reason) => {
         flood = reason;
@@ -178,7 +210,7 @@ async function stream(
       clock,
       signal,
       onOpen: () => {
-        onOpen();
+        told.onOpen();
         interest?.connected();
         status.update({ connected: true, streamError: undefined });
         registration.connected(opened, signal);

@@ -4,6 +4,7 @@ import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { PacedWork } from "../core/paced-work.ts";
 import type { Bytes } from "../core/units.ts";
+import { Revoked } from "../identity/revoked.ts";
 import { parseToken } from "../push/token.ts";
 import { MESH_DEFAULTS } from "../resources/mesh/schema.ts";
 import { threadCpu } from "../runtime/thread-cpu.ts";
@@ -69,9 +70,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const registration = new Registration({ workload, clock, logger });
   const reports = new Reports({ clock, logger });
   const observations = new Observations({ clock, logger });
+  const revoked = revokedIn(inForce);
   const certificates = await certificatesOf(options, directory, {
     config: inForce,
-    work,
+    ...{ work, revoked },
   });
   const status = new AgentStatus({
     config: inForce,
@@ -102,7 +104,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     maxConfigBytes: options.maxConfigBytes ?? MAX_CONFIG_BYTES,
     signal: stop.signal,
     ...{ config, interest, registration, reports, observations },
-    ...{ status, work, clock, logger },
+    ...{ status, work, revoked, clock, logger },
   };
   const following = followInTurn(follow, turn).catch((thrown: unknown) => {
     if (!stop.signal.aborted)
@@ -175,6 +177,13 @@ async function followInTurn(
   return followControlPlane(options);
 }
 
+/** What the config in force says of it. */
+function revokedIn({ snapshot }: Config): Watch<Revoked> {
+  const revoked = watchSource(Revoked.NONE);
+  snapshot.subscribe((next) => revoked.set(next?.revoked ?? Revoked.NONE));
+  return revoked;
+}
+
 function interestOf(
   { clock, interest: declared }: AgentOptions,
   onChange: () => void,
@@ -188,14 +197,19 @@ function interestOf(
 async function certificatesOf(
   options: AgentOptions,
   directory: StateDirectory,
-  parts: { readonly config: Config; readonly work: PacedWork },
+  parts: {
+    readonly config: Config;
+    readonly work: PacedWork;
+    readonly revoked: Watch<Revoked>;
+  },
 ): Promise<Certificates> {
   const { controlPlane, token, name = "", clock, logger } = options;
-  const { work, config } = parts;
+  const { work, config, revoked } = parts;
   const certificates = await startCertificates({
     address: controlPlane,
     ...{ token, name, directory, work, clock, logger },
     turn: options.turn,
+    revoked: () => revoked.value,
     rotateAt: () =>
       (config.snapshot.value?.mesh ?? MESH_DEFAULTS).mtls.rotateAt,
   });

@@ -145,7 +145,7 @@ async function assemble(
   const under = { store, shown, revocations };
   const registry = await openRegistry(options, under, closers);
   const core: Core = { ...under, authority, registry, meters, loop };
-  const own = keepOwn(options, authority, meters, closers);
+  const own = keepOwn(options, core, closers);
   const push = await openPush(options, core, own, closers);
   const rotation = new RotationRunner({
     ...{ trust: authority, push, registry, clock, logger },
@@ -251,12 +251,12 @@ async function openRegistry(
 
 function keepOwn(
   { trustDomain, clock, logger }: ControlPlaneOptions,
-  authority: Trust,
-  { machine }: ControlPlaneMeters,
+  { authority, revocations, meters: { machine } }: Core,
   closers: Closers,
 ): Watch<Credentials> {
   const own = keepOwnCredentials({
     own: (spiffeId) => authority.own(spiffeId),
+    revoked: revocations.revoked,
     ...{ trustDomain, clock, logger },
   });
   closers.push(

@@ -5,6 +5,8 @@ import type { Logger } from "../core/log.ts";
 import type { SpiffeUri } from "../core/units.ts";
 import { watchSource, type Watch } from "../core/watch.ts";
 import type { Credentials } from "../identity/credentials.ts";
+import { readCertificates } from "../identity/pem.ts";
+import { proofOf, type Revoked } from "../identity/revoked.ts";
 import { formatSpiffeId } from "../identity/spiffe.ts";
 import { ROOT_NAMESPACE } from "../resources/envelope.ts";
 
@@ -27,16 +29,19 @@ const SHORTEST_WAIT = 10_000;
 export function keepOwnCredentials(options: {
   /** Issued by the authority. */
   readonly own: (spiffeId: SpiffeUri) => Credentials;
+  /** A certificate that is put out is replaced at once: sidecars take it no longer. Absent: none is. */
+  readonly revoked?: Watch<Revoked>;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }): OwnCredentials {
-  const { own, trustDomain, clock, logger } = options;
-  const id = formatSpiffeId({
+  const { own, revoked, trustDomain, clock, logger } = options;
+  const spiffe = {
     trustDomain,
     namespace: ROOT_NAMESPACE,
     serviceAccount: CONTROL_PLANE_ACCOUNT,
-  });
+  };
+  const id = formatSpiffeId(spiffe);
   const source = watchSource(own(id));
   let cancel: Cancel = () => undefined;
   /** Half of what is left, as it was made: the authority sets notBefore back, and cuts notAfter to its own end. */
@@ -60,6 +65,14 @@ export function keepOwnCredentials(options: {
     }
   };
   plan(1 / 2);
+  const leave = revoked?.subscribe((next) => {
+    const [leaf] = readCertificates(source.value.certificateChain, "own");
+    const fault =
+      leaf && next.faultOf(proofOf(leaf, id, spiffe), [clock.wall()]);
+    if (fault === undefined) return;
+    logger.warn({ reason: fault }, "the control plane takes a new certificate");
+    renew();
+  });
   return {
     credentials: source,
     clockJumped() {
@@ -69,6 +82,9 @@ export function keepOwnCredentials(options: {
       if (now < notBefore || now >= notAfter) renew();
     },
     trustMoved: renew,
-    close: () => cancel(),
+    close() {
+      cancel();
+      leave?.();
+    },
   };
 }

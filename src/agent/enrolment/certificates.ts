@@ -16,6 +16,7 @@ import {
   type Credentials,
 } from "../../identity/credentials.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 import type { SignedBundle } from "../../identity/trust-bundle.ts";
 import { timeOf, timesOf, validFor } from "../../identity/trust.ts";
 import { CallError } from "../connection.ts";
@@ -46,6 +47,8 @@ export interface CertificatesOptions {
   readonly directory: StateDirectory;
   /** Share of the certificate's life after which to renew, from the config in force. */
   readonly rotateAt: () => number;
+  /** As `ConnectionOptions.revoked`. */
+  readonly revoked?: (() => Revoked) | undefined;
   /** While it is false, nothing is asked of the control plane. */
   readonly turn?: Watch<boolean> | undefined;
   /** What the control plane sends is read at its pace. */
@@ -266,14 +269,16 @@ export class Certificates {
 
   /** One try. With a certificate, valid or not, it is the control plane that decides what it is good for. */
   async #obtain(): Promise<Credentials> {
-    const { address, work, clock } = this.#options;
+    const { address, work, revoked, clock } = this.#options;
     const { signal } = this.#stop;
     const credentials = this.latest;
     this.#refused = false;
     this.#tokenIsMissing = false;
     if (credentials === undefined) return this.#enrol(await this.#token());
     try {
-      return await renew({ address, credentials, work, clock, signal });
+      return await renew({
+        ...{ address, credentials, work, revoked, clock, signal },
+      });
     } catch (thrown) {
       this.#refused = thrown instanceof CallError && thrown.isRefusal;
       const isUseless = this.#refused || this.#left() <= 0;
@@ -294,11 +299,11 @@ export class Certificates {
   }
 
   async #enrol(token: string): Promise<Credentials> {
-    const { address, name, work, clock } = this.#options;
+    const { address, name, work, revoked, clock } = this.#options;
     const { signal } = this.#stop;
     const privateKey = (this.#enrolmentKey ??= generatePrivateKey());
     const enrolled = await enrol({
-      ...{ address, token, name, privateKey, work, clock, signal },
+      ...{ address, token, name, privateKey, work, revoked, clock, signal },
     });
     this.#enrolmentKey = undefined;
     return enrolled;

@@ -12,6 +12,7 @@ import {
 } from "../../identity/credentials.ts";
 import { readBinding } from "../../identity/extensions.ts";
 import { readCertificates } from "../../identity/pem.ts";
+import type { Revoked } from "../../identity/revoked.ts";
 import { generatePrivateKey } from "../../identity/private-key.ts";
 import { timesOf } from "../../identity/trust.ts";
 import { openBundle } from "../../identity/trust-bundle.ts";
@@ -27,6 +28,8 @@ export interface IssueOptions {
   readonly address: string;
   /** What the control plane sends is read at its pace. */
   readonly work?: PacedWork | undefined;
+  /** As `ConnectionOptions.revoked`. */
+  readonly revoked?: (() => Revoked) | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -49,7 +52,7 @@ export async function enrol(
     readonly privateKey?: string;
   },
 ): Promise<Credentials> {
-  const { address, work, clock, signal, token, name } = options;
+  const { address, work, revoked, clock, signal, token, name } = options;
   const parsed = parseToken(token);
   if (parsed === undefined) throw unreadableToken();
   const trustBundle = await findRoot({
@@ -62,6 +65,7 @@ export async function enrol(
     address,
     trustBundle,
     work,
+    revoked,
     clock,
     maxMessageBytes: LONGEST_ANSWER,
   });
@@ -111,12 +115,12 @@ export async function renew(options: RenewOptions): Promise<Credentials> {
 }
 
 async function requestRenewal(
-  { address, work, clock, signal, credentials }: RenewOptions,
+  { address, work, revoked, clock, signal, credentials }: RenewOptions,
   server: Pick<ConnectionOptions, "onUntimely" | "anyServer">,
 ): Promise<Credentials> {
   const { trustBundle } = credentials;
   const client = openClient({
-    ...{ address, trustBundle, credentials, work, clock, ...server },
+    ...{ address, trustBundle, credentials, work, revoked, clock, ...server },
     maxMessageBytes: LONGEST_ANSWER,
   });
   try {

@@ -107,7 +107,7 @@ function checkRevocation({ spec }: RevocationResource): Problem[] {
         "needs one of identity, instance and serial; instance may stand beside serial",
       ),
     );
-  if (identity !== undefined) problems.push(...checkIdentity(identity));
+  if (serial === undefined) problems.push(...checkOwn(spec));
   if (serial !== undefined && beginsUpTo !== undefined)
     problems.push(
       error(
@@ -123,14 +123,14 @@ function checkRevocation({ spec }: RevocationResource): Problem[] {
   return problems;
 }
 
-function checkIdentity(identity: string): Problem[] {
-  // It would be the last thing that sidecars hear.
-  return identity.endsWith(`/ns/${ROOT_NAMESPACE}/sa/control-plane`)
-    ? [
-        error(
-          ["spec", "identity"],
-          "is the control plane's own, without which nothing could be undone; revoke a certificate of it by its serial number",
-        ),
-      ]
-    : [];
+/** Sidecars would hear of nothing after it, and so not that it is undone. */
+function checkOwn({ identity, instance }: RevocationSpec): Problem[] {
+  const message =
+    "is the control plane's own, without which nothing could be undone; revoke a certificate of it by its serial number";
+  const problems: Problem[] = [];
+  if (identity?.endsWith(`/ns/${ROOT_NAMESPACE}/sa/control-plane`) === true)
+    problems.push(error(["spec", "identity"], message));
+  if (instance === `${ROOT_NAMESPACE}/control-plane`)
+    problems.push(error(["spec", "instance"], message));
+  return problems;
 }

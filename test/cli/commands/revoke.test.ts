@@ -81,6 +81,7 @@ void t.test("what it refuses", async (t) => {
       ],
       /control plane's own/,
     ],
+    [["--instance", "wherry-system/control-plane"], /control plane's own/],
     [["--serial", "a1", "--until", "soon"], /invalid --until "soon"/],
   ];
   for (const [argv, expected] of rows) {

@@ -1,6 +1,8 @@
 /** A revoked instance at the control plane: its stream ends, what it registered goes, and it gets no certificate until that is undone. */
+import { once } from "node:events";
+import { connect } from "node:tls";
 import t, { type Test } from "tap";
-import { CallError } from "../../../src/agent/connection.ts";
+import { CallError, openClient } from "../../../src/agent/connection.ts";
 import { enrol, renew } from "../../../src/agent/enrolment/enrol.ts";
 import type { Agent } from "../../../src/agent/agent.ts";
 import {
@@ -9,6 +11,7 @@ import {
 } from "../../../src/control-plane/enrolment/revocations.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
 import { silentLogger } from "../../../src/core/log.ts";
+import { normalSerial, Revoked } from "../../../src/identity/revoked.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   LONGEST_RENEWAL,
@@ -149,6 +152,60 @@ void t.test("another instance is not touched", async (t) => {
   );
   t.equal(agent.state.value.connected, true);
   t.not(await plane.store.get(WORKLOAD), undefined);
+});
+
+/** The serial number of the certificate that the control plane shows. */
+async function serialShown({ port }: TestControlPlane): Promise<string> {
+  const socket = connect({ port, rejectUnauthorized: false });
+  await once(socket, "secureConnect");
+  const serial = socket.getPeerX509Certificate()?.serialNumber ?? "";
+  socket.destroy();
+  return serial;
+}
+
+void t.test("a certificate of the control plane", async (t) => {
+  const { plane, agent } = await bed(t);
+  const serial = await serialShown(plane);
+  let ended = 0;
+  agent.state.subscribe(({ connected }) => {
+    if (!connected) ended += 1;
+  });
+  await plane.store.put(revocation({ serial }), undefined);
+  await until(() => ended > 0);
+  await eventually(agent.state, ({ connected }) => connected);
+  t.not(await serialShown(plane), serial, "it shows another one");
+  t.not(await plane.store.get(WORKLOAD), undefined, "nobody's Workload goes");
+});
+
+void t.test("a control plane whose certificate stays revoked", async (t) => {
+  const { plane, agent } = await bed(t);
+  const credentials = agent.credentials.value;
+  if (credentials === undefined) throw new Error("no credentials");
+  const { address } = plane;
+  const serial = normalSerial(await serialShown(plane));
+  const rows = [
+    ["it is revoked", new Revoked([{ name: "a", serial }]), /is revoked by/],
+    ["another one", new Revoked([{ name: "a", serial: "1" }]), /^$/],
+  ] as const;
+  for (const [what, revoked, expected] of rows) {
+    const own = { address, revoked: () => revoked, clock };
+    const asked = { token: await plane.token(), name: "web-2" };
+    const client = openClient({
+      ...{ ...own, credentials, trustBundle: credentials.trustBundle },
+      maxMessageBytes: 1_000_000,
+    });
+    t.after(() => client.close());
+    const failure = await new Promise<Error | undefined>((resolve) =>
+      client.waitForReady(Date.now() + 1000, resolve),
+    );
+    t.equal(failure === undefined, expected.test(""), what);
+    const outcomes = [
+      renew({ ...own, credentials, signal }),
+      enrol({ ...own, ...asked, signal }),
+    ];
+    for (const outcome of outcomes)
+      t.match((await said(outcome)).replace("issued", ""), expected, what);
+  }
 });
 
 void t.test("what a person takes away is put out up to now", async (t) => {

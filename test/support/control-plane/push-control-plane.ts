@@ -146,6 +146,7 @@ export async function startBehind(
   });
   const own = keepOwnCredentials({
     own: (spiffeId) => authority.own(spiffeId),
+    revoked: revocations.revoked,
     trustDomain: TRUST_DOMAIN,
     clock,
     logger,
