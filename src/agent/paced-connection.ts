@@ -86,7 +86,8 @@ class PacedConnection extends Duplex {
 
   override _read(): void {
     this.#wanted = true;
-    void this.#readAll();
+    // Not within this call: what is pushed then goes to a buffer first, and the end has to come after it.
+    queueMicrotask(() => void this.#readAll());
   }
 
   override _write(
@@ -129,8 +130,20 @@ class PacedConnection extends Duplex {
       }, LONGEST_WAIT);
     }
     this.#reading = false;
-    if (this.#ended && this.#unread.length === 0 && this.#isRead)
-      this.push(null);
+    if (this.#isOver) this.destroy();
+  }
+
+  /**
+   * All was read, and no more comes. Such a connection is closed, and never half closed: what node:http2 writes to a stream whose end it has
+   * begun is a failed assertion of Node (nodejs/node, lib/internal/js_stream_socket.js), which ends the process.
+   */
+  get #isOver(): boolean {
+    return (
+      this.#ended &&
+      this.#isRead &&
+      this.#unread.length === 0 &&
+      this.readableLength === 0
+    );
   }
 
   get #isRead(): boolean {

@@ -1,4 +1,6 @@
 /** The bytes of a connection come in steps of a few frames, when they are read and when their turn has come; frames without content end it; all else passes. */
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { duplexPair, type Duplex } from "node:stream";
 import t from "tap";
 import {
@@ -9,7 +11,7 @@ import { PacedWork } from "../../src/core/paced-work.ts";
 import { fakeClock } from "../support/clocks/fake-clock.ts";
 import { frame } from "../support/hostile/attacks.ts";
 
-const [DATA, HEADERS, PING] = [0, 1, 6];
+const [DATA, HEADERS, SETTINGS, PING] = [0, 1, 4, 6];
 
 async function turns(count = 20): Promise<void> {
   for (let turn = 0; turn < count; turn += 1)
@@ -172,8 +174,6 @@ void t.test("writes, ends and failures pass", async (t) => {
   reads(one);
   const heard: Buffer[] = [];
   one.peer.on("data", (chunk: Buffer) => heard.push(chunk));
-  let ended = false;
-  one.paced.on("end", () => (ended = true));
   one.paced.cork();
   for (const text of ["a", "b"]) one.paced.write(text);
   one.paced.uncork();
@@ -181,7 +181,7 @@ void t.test("writes, ends and failures pass", async (t) => {
   await turns();
   t.equal(Buffer.concat(heard).toString(), "ab");
   t.equal(one.steps.length, 2);
-  t.ok(ended, "once all has been read");
+  t.ok(one.paced.destroyed, "once all has been read");
 
   const failing = connection();
   const failures: Error[] = [];
@@ -202,3 +202,37 @@ void t.test("writes, ends and failures pass", async (t) => {
   await turns();
   t.ok(left.paced.destroyed);
 });
+
+void t.test("what is read late is read before the end", async (t) => {
+  const one = connection();
+  reads(one);
+  one.paced.pause();
+  one.peer.end(pings(40));
+  await turns();
+  t.notOk(one.paced.destroyed, "nobody has read it");
+  one.paced.resume();
+  await turns();
+  t.ok(Buffer.concat(one.steps).equals(pings(40)));
+  t.ok(one.paced.destroyed);
+});
+
+void t.test(
+  "a server that ends its half while we write ends the session, and not the process",
+  async (t) => {
+    const { peer, paced } = connection();
+    const session = connectHttp2("http://plane", {
+      createConnection: () => paced,
+    });
+    const closed = once(session, "close");
+    peer.write(frame(SETTINGS, 0, 0));
+    await once(session, "remoteSettings");
+    // It reads nothing from now on, so that what we send last does not leave.
+    peer.end();
+    for (let turn = 0; turn < 10; turn += 1) {
+      await turns(1);
+      if (!session.destroyed) session.ping(() => undefined);
+    }
+    await closed;
+    t.ok(paced.destroyed);
+  },
+);
