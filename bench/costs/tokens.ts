@@ -44,6 +44,10 @@ async function warm(
     clock: systemClock,
     logger: pino({ level: "silent" }),
   });
+  verifier.apply({
+    mesh: { privateFetch: { hosts: [], ranges: [] } },
+    inbound: { ports: [{ tokens: rules }] },
+  });
   const requests: Request[] = [];
   for (let caller = 0; caller < callers; caller += 1) {
     const token = await new SignJWT({ scope: "a b", jti: `${caller}` })

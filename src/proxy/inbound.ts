@@ -30,6 +30,7 @@ import { guarded, overload, refuse } from "./exchange/refuse.ts";
 import type { RelayHost } from "./exchange/relay-host.ts";
 import { Relay } from "./exchange/relay.ts";
 import { isTunnel } from "../wire/tcp.ts";
+import { isDialogue } from "../wire/websocket/handshake.ts";
 import type { Application } from "./application/application.ts";
 import type { Check, Checks } from "./checks/check.ts";
 import {
@@ -106,6 +107,7 @@ function inbound(listener: Listener, stream: ServerStream): void {
   const inside = peer !== undefined;
   // accept: with the snapshot of now, to the end (law 1), for a declared port of this workload and no other
   const snapshot = options.snapshot.value;
+  const judgedAt = host.policy.changes;
   const port =
     snapshot === undefined
       ? undefined
@@ -133,7 +135,9 @@ function inbound(listener: Listener, stream: ServerStream): void {
     return;
   }
   const left = deadlineLeft(stream);
-  const accepted = { listener, snapshot, port, record, inside, left };
+  const accepted: Accepted = {
+    ...{ listener, snapshot, judgedAt, port, record, inside, left },
+  };
   if (checks !== undefined && held !== undefined) {
     const request = new CheckedRequest(snapshot, port, held, read, record);
     check(accepted, checks, request);
@@ -147,6 +151,8 @@ function inbound(listener: Listener, stream: ServerStream): void {
 interface Accepted {
   readonly listener: Listener;
   readonly snapshot: Snapshot;
+  /** Changes of policy before `snapshot`. */
+  readonly judgedAt: number;
   readonly port: InboundPort;
   readonly record: RequestRecord;
   readonly inside: boolean;
@@ -172,9 +178,25 @@ function check(
     ...{ host, record, request, checks, inside, left },
     passed() {
       const { held, read } = request;
-      onward(accepted, held, read, request.factsOf(port), judge);
+      const refused = overtaken(accepted, held, judge);
+      if (refused !== undefined) record.refuse(refused, inside);
+      else onward(accepted, held, read, request.factsOf(port), judge);
     },
   });
+}
+
+/** Why a dialogue does not begin: policy that came while it waited would end it as soon as it had begun. */
+function overtaken(
+  { listener, judgedAt }: Accepted,
+  stream: ServerStream,
+  judge: Judge,
+): MeshError | undefined {
+  const { changes, current } = listener.options.host.policy;
+  return current !== undefined &&
+    changes !== judgedAt &&
+    isDialogue(stream.head)
+    ? judge(current, stream)
+    : undefined;
 }
 
 /** `read` undefined: a tunnel, which has nothing to read. */
@@ -185,7 +207,7 @@ function onward(
   facts: AuthorizationFacts,
   judge: Judge,
 ): void {
-  const { listener, port, record, inside } = accepted;
+  const { listener, judgedAt, port, record, inside } = accepted;
   const { host } = listener.options;
   // authorize: as policy says, with what is known by now
   const plan =
@@ -208,7 +230,7 @@ function onward(
       : body === undefined || stream.ended || isTunnel(stream.head)
         ? stream
         : new FilteredStream(stream, limitBody(body));
-  new Relay(host, bounded, plan, record, judge).start();
+  new Relay(host, bounded, plan, record, judge, judgedAt).start();
 }
 
 function admit(

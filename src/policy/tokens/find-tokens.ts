@@ -1,4 +1,4 @@
-/** Which tokens a request has, where the rules look for them; each is to be verified, or the application might believe it. */
+/** Which tokens a request has, where the rules look for them; any might be the one that the application believes. */
 import { decodeQuery, parametersOf } from "../../core/text/query.ts";
 import type { TokenRule, TokenRules } from "./token-rules.ts";
 
@@ -24,31 +24,49 @@ export interface FoundToken {
 
 type Place = "headers" | "params" | "cookies";
 
-/** Ones of the same text are one. Empty for most requests of a workload that has rules and gets no tokens. */
+/** Two at most: with more than one a request is refused, however many there are. Ones of the same text are one. */
 export function findTokens(
   rules: TokenRules,
   request: TokenRequest,
 ): readonly FoundToken[] {
   const found: Found[] = [];
+  for (const sight of sightsOf(rules, request)) {
+    note(found, sight);
+    if (found.length > 1) break;
+  }
+  return found;
+}
+
+/** What one rule sees in one place. */
+interface Sight {
+  readonly text: string;
+  readonly rule: TokenRule;
+  readonly place: Place;
+  readonly name: string;
+}
+
+/** None for most requests of a workload that has rules and gets no tokens. */
+function* sightsOf(rules: TokenRules, request: TokenRequest): Generator<Sight> {
   for (const rule of rules.rules)
     for (const location of rule.headers)
       for (const field of request.fields) {
         if (field.name !== location.name) continue;
         const text = afterPrefix(field.value, location);
-        if (text !== undefined) note(found, text, rule, "headers", field.name);
+        if (text !== undefined)
+          yield { text, rule, place: "headers", name: field.name };
       }
   if (rules.params.size > 0)
     for (const { name, value } of parametersOf(queryOf(request.path)))
       if (rules.params.has(name))
         for (const rule of rules.rules)
           if (rule.params.includes(name))
-            note(found, decodeQuery(value), rule, "params", name);
+            yield { text: decodeQuery(value), rule, place: "params", name };
   if (rules.cookies.size > 0)
     for (const { name, value } of cookiesOf(request))
-      for (const rule of rules.rules)
-        if (rule.cookies.includes(name))
-          note(found, value, rule, "cookies", name);
-  return found;
+      if (rules.cookies.has(name))
+        for (const rule of rules.rules)
+          if (rule.cookies.includes(name))
+            yield { text: value, rule, place: "cookies", name };
 }
 
 interface Found extends FoundToken {
@@ -58,13 +76,7 @@ interface Found extends FoundToken {
   readonly cookies: string[];
 }
 
-function note(
-  found: Found[],
-  text: string,
-  rule: TokenRule,
-  place: Place,
-  name: string,
-): void {
+function note(found: Found[], { text, rule, place, name }: Sight): void {
   let token = found.find((each) => each.text === text);
   if (token === undefined) {
     token = { text, rules: [], headers: [], params: [], cookies: [] };
@@ -80,11 +92,11 @@ function afterPrefix(
 ): string | undefined {
   if (prefix === "") return value;
   if (scheme) {
-    const start = value.slice(0, prefix.length).toLowerCase();
-    // "Bearer" alone says that there is a token, and has none.
-    if (start === prefix || start === prefix.trimEnd())
-      return value.slice(prefix.length).trim();
-    return undefined;
+    const name = prefix.trimEnd();
+    if (value.slice(0, name.length).toLowerCase() !== name) return undefined;
+    // Recipients take a tab for a space; and "Bearer" alone says that there is a token, and has none.
+    const rest = value.slice(name.length);
+    return rest === "" || /^\s/.test(rest) ? rest.trim() : undefined;
   }
   return value.startsWith(prefix) ? value.slice(prefix.length) : undefined;
 }

@@ -1,4 +1,5 @@
 /** The RequestAuthentications of a workload as one list of rules: they add up (trap 13), and each rule can satisfy a token. */
+import { hash } from "node:crypto";
 import { durationOf } from "../../core/duration.ts";
 import {
   formatName,
@@ -34,7 +35,7 @@ export interface HeaderLocation {
 }
 
 export interface TokenRule {
-  /** The same text as long as the rule says the same. */
+  /** The same short text as long as the rule says the same. */
   readonly id: string;
   /** "NAMESPACE/NAME" of the RequestAuthentication, and the rule's index in it. */
   readonly policy: string;
@@ -130,7 +131,7 @@ function compileRule(rule: JwtRule, policy: string, index: number): TokenRule {
     (list) => list === undefined,
   );
   return {
-    id: JSON.stringify(rule),
+    id: digest(JSON.stringify(rule)),
     policy,
     index,
     issuer: rule.issuer,
@@ -153,13 +154,19 @@ function compileRule(rule: JwtRule, policy: string, index: number): TokenRule {
   };
 }
 
+/** Texts of one digest are the same: an ID is part of what is looked up for a token, and a rule may hold a whole key set. */
+function digest(text: string): string {
+  return hash("sha256", text, "base64url");
+}
+
 function keySourceOf({
   issuer,
   jwks,
   jwksUri,
   timeout: written = JWT_TIMEOUT,
 }: JwtRule): KeySource {
-  if (jwks !== undefined) return { kind: "inline", id: `inline ${jwks}`, jwks };
+  if (jwks !== undefined)
+    return { kind: "inline", id: `inline ${digest(jwks)}`, jwks };
   const timeout = durationOf(written);
   const [kind, address] =
     jwksUri === undefined

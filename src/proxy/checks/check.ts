@@ -18,13 +18,16 @@ export interface Question {
   readonly timeout: number;
   /** How much of the request's body has to be there before it is asked; absent: nothing. */
   readonly body?: BodyNeed | undefined;
-  /** Calls `done` once at most, possibly from within, with why the request is refused, if it is. Returns how to call it off. */
+  /** Calls `done` once at most, possibly from within. Returns how to call it off. */
   ask(done: Answered): Cancel;
   /** The time is up, and the question called off: why the request is refused, if it is. */
   late(): MeshError | undefined;
 }
 
-export type Answered = (refusal: MeshError | undefined) => void;
+/** `settle` does what the response says, and tells why the request is refused, if it is; it is called at once, or not at all. */
+export type Answered = (settle: Settle) => void;
+
+export type Settle = () => MeshError | undefined;
 
 export interface BodyNeed {
   /** At most so many bytes. */

@@ -24,6 +24,7 @@ export class CheckedRequest {
   token: VerifiedToken | undefined;
   /** Providers that let it pass. */
   readonly allowed: Set<string> = new Set();
+  readonly #written = new Set<string>();
   readonly #record: Pick<RequestRecord, "providers">;
   #read: Read | undefined;
   /** What was known when providers were first to be asked: they may write what their rules read. */
@@ -79,6 +80,16 @@ export class CheckedRequest {
     return port.custom
       ?.matches(this.#asked ?? this.factsOf(port))
       .find(({ provider }) => !this.allowed.has(provider));
+  }
+
+  /** A check has written these for the application: what has their names now is nothing that the caller said. */
+  wrote(pairs: readonly { readonly name: string }[]): void {
+    for (const { name } of pairs) this.#written.add(name);
+  }
+
+  /** Whether a check has written the headers of that name. */
+  isWritten(name: string): boolean {
+    return this.#written.has(name);
   }
 
   /** Changes the request's fields, and its path where there is one, for the checks and policies after this one and for the application. */

@@ -18,7 +18,7 @@ import { asMeshError } from "../exchange/rescue.ts";
 import { deadlineExceeded, deadlineFor } from "../exchange/time/deadline.ts";
 import { IDLE_TICK, stoodStill, type Idler } from "../exchange/time/idle.ts";
 import { TransferRate } from "../exchange/time/transfer-rate.ts";
-import type { Check, Question } from "./check.ts";
+import type { Check, Question, Settle } from "./check.ts";
 import type { CheckedRequest } from "./checked-request.ts";
 import type { HeldObserver } from "./held-stream.ts";
 
@@ -170,17 +170,15 @@ class Waiting implements Idler, HeldObserver {
     this.#asked = true;
     host.deadlines.set(this.#limit, host.clock.now() + question.timeout);
     this.#guarded(() => {
-      const cancel = question.ask((refusal) =>
-        this.#answered(question, refusal),
-      );
+      const cancel = question.ask((settle) => this.#answered(question, settle));
       if (this.#question === question) this.#cancel = cancel;
     });
   }
 
-  #answered(question: Question, refusal: MeshError | undefined): void {
+  #answered(question: Question, settle: Settle): void {
     if (this.#over || this.#question !== question) return;
     this.#cancel = undefined;
-    this.#goOn(refusal);
+    this.#goOn(settle);
   }
 
   #late(): void {
@@ -188,12 +186,13 @@ class Waiting implements Idler, HeldObserver {
     if (this.#over || question === undefined) return;
     this.#cancel?.();
     this.#cancel = undefined;
-    this.#goOn(question.late());
+    this.#goOn(() => question.late());
   }
 
-  #goOn(refusal: MeshError | undefined): void {
+  #goOn(settle: Settle): void {
     this.#question = undefined;
     this.#waiter.host.deadlines.clear(this.#limit);
+    const refusal = settled(settle);
     if (refusal === undefined)
       this.#guarded(() => advance(this.#waiter, this.#next, this));
     else this.giveUp(refusal);
@@ -247,6 +246,15 @@ class Waiting implements Idler, HeldObserver {
     if (!mayEnd && !host.short) return true;
     this.giveUp(error);
     return false;
+  }
+}
+
+/** A defect refuses the request: nobody knows what the response would have made of it. */
+function settled(settle: Settle): MeshError | undefined {
+  try {
+    return settle();
+  } catch (defect) {
+    return asMeshError(defect);
   }
 }
 

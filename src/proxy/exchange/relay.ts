@@ -50,7 +50,7 @@ export class Relay
   readonly record: RequestRecord;
   readonly caller: CallerSide;
   readonly #judge: Judge | undefined;
-  /** Changes of policy before the start. */
+  /** Changes of policy before it was judged. */
   readonly #judgedAt: number;
   readonly grpc: boolean;
   /** Only where there is a time-out to explain. */
@@ -79,10 +79,11 @@ export class Relay
     plan: RoutePlan,
     record: RequestRecord,
     judge?: Judge,
+    judgedAt: number = host.policy.changes,
   ) {
     this.host = host;
     this.#judge = judge;
-    this.#judgedAt = host.policy.changes;
+    this.#judgedAt = judgedAt;
     this.stream = stream;
     this.plan = plan;
     this.record = record;
@@ -102,10 +103,9 @@ export class Relay
     this.caller.begin(host.replay);
     const now = this.record.readyAt;
     this.plan.budget.request(now);
-    const left = this.deadline - now;
     stream.receive(this);
     if (this.#over) return;
-    if (left > 0) this.#try(now);
+    if (this.deadline > now) this.#try(now);
     else this.#fail(outOfTime(this));
   }
 

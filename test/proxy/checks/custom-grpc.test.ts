@@ -82,6 +82,7 @@ void t.test("gRPC: what it is asked, and what it may write", async (t) => {
       ok: {
         headers: [
           { header: { key: "X-User", value: "alice" } },
+          { header: { key: "x-name", value: "\u0141ucja" } },
           { header: { key: "x-role", value: "a" }, append: { value: true } },
           { header: { key: "x-role", value: "b" }, append: { value: true } },
           { header: { key: ":path", value: "/admin" } },
@@ -105,7 +106,10 @@ void t.test("gRPC: what it is asked, and what it may write", async (t) => {
         method: "POST",
         path: "/a?b=c",
         body: "words",
-        headers: { cookie: "a=1", "x-user": "mallory" },
+        headers: {
+          ...{ cookie: "a=1", "x-user": "mallory", constructor: "yes" },
+          ...{ ["__proto__"]: "no", x_envoy_auth_partial_body: "true" },
+        },
       });
       t.equal(answer.status, 200, answer.text);
       t.equal(answer.headers["x-seen"], "yes");
@@ -125,6 +129,17 @@ void t.test("gRPC: what it is asked, and what it may write", async (t) => {
         body: "",
       });
       t.equal(asked?.request.http?.rawBody.toString(), "words");
+      const told = asked?.request.http?.headers ?? {};
+      for (const [name, value] of [
+        ["constructor", "yes"],
+        ["__proto__", "no"],
+      ] as const)
+        t.equal(
+          Object.getOwnPropertyDescriptor(told, name)?.value,
+          value,
+          `${name}, as the caller wrote it`,
+        );
+      t.notOk(told["x_envoy_auth_partial_body"]);
       t.notOk(
         Object.keys(asked?.request.http?.headers ?? {}).some((name) =>
           name.startsWith("x-wherry-"),
@@ -136,6 +151,11 @@ void t.test("gRPC: what it is asked, and what it may write", async (t) => {
         "x-role": "a, b",
         host: "orders.shop",
       });
+      t.equal(
+        Buffer.from(headers["x-name"] ?? "", "latin1").toString(),
+        Buffer.from("\u0141ucja").toString("latin1"),
+        "the application gets the bytes",
+      );
       t.equal(headers["x-unlisted"], "1", "x-* lists it");
       t.notOk(headers["cookie"], "removed by the provider");
       t.notOk(headers["x-forwarded-client-cert"]);

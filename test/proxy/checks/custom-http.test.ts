@@ -39,6 +39,8 @@ void t.test(
             "x-role-admin": "yes",
             "x-trace": "t",
             cookie: "session=1",
+            x_from: "mallory",
+            x_envoy_auth_partial_body: "true",
           },
         });
         t.equal(answer.status, 200, answer.text);
@@ -51,6 +53,8 @@ void t.test(
           "x-from": "mesh",
         });
         t.notOk(asked?.headers["x-trace"], "what is not listed stays here");
+        for (const twin of ["x_from", "x_envoy_auth_partial_body"])
+          t.notOk(asked?.headers[twin], twin);
         const { headers } = echoed(answer);
         t.equal(headers["x-user"], "alice", "the caller's own is gone");
         t.notOk(headers["x_user"], "by any spelling");
@@ -78,7 +82,7 @@ void t.test(
       {},
       {
         pathPrefix: "/check",
-        headersToProvider: ["cookie", "x-f*"],
+        headersToProvider: ["cookie", "x-f*", "x-envoy-*"],
         addHeaders: [{ name: "X-From", value: "mesh" }],
       },
     );

@@ -149,16 +149,16 @@ void t.test(
     t.same(seen, ["asked"]);
     t.equal(host.idle.active, 1, "it counts as a request in flight");
     clock.advance(150);
-    asked[0]?.answer(undefined);
+    asked[0]?.answer(() => undefined);
     t.same(seen, ["asked", "between", "asked"]);
-    asked[0]?.answer(DENIED);
+    asked[0]?.answer(() => DENIED);
     t.equal(
       seen.length,
       3,
       "a second answer to the first question is not heard",
     );
     clock.advance(150);
-    asked[1]?.answer(undefined);
+    asked[1]?.answer(() => undefined);
     t.same(seen.slice(3), ["passed"]);
     t.equal(host.idle.active, 0);
     t.match(record, { checked: 300, readyAt: 300 });
@@ -179,7 +179,7 @@ void t.test("what ends a wait", (t) => {
   }[] = [
     {
       what: "a refusal",
-      happens: (_scene, question) => question.answer(DENIED),
+      happens: (_scene, question) => question.answer(() => DENIED),
       seen: ["asked", "refused DENIED"],
     },
     {
@@ -233,7 +233,7 @@ void t.test("what ends a wait", (t) => {
     if (question !== undefined) happens(held, question);
     t.same(held.seen, seen, what);
     t.equal(held.host.idle.active, 0, `${what}: it is counted no more`);
-    question?.answer(undefined);
+    question?.answer(() => undefined);
     held.clock.advance(1000);
     t.same(held.seen, seen, `${what}: nothing comes after it`);
   }
@@ -357,3 +357,38 @@ void t.test("a later check and the application see what one has set", (t) => {
   t.equal(request.held.head.fields[0]?.value, "alice");
   t.end();
 });
+
+void t.test(
+  "a defect in what a response does refuses this one request",
+  (t) => {
+    const defect = (): never => {
+      throw new Error("a defect");
+    };
+    for (const [what, happens] of [
+      ["answered", (_scene, question) => question.answer(defect)],
+      [
+        "late",
+        ({ clock }, question) => {
+          question.late = defect;
+          clock.advance(200);
+        },
+      ],
+    ] as readonly (readonly [
+      string,
+      (scene: Scene, question: Asked) => void,
+    ])[]) {
+      let question: Asked | undefined;
+      const made = scene({
+        checks: (seen) => [
+          () => (question = new Asked(seen)),
+          () => void seen.push("not reached"),
+        ],
+      });
+      if (question !== undefined) happens(made, question);
+      t.equal(made.seen.at(-1), "refused INTERNAL", what);
+      t.notOk(made.seen.includes("not reached"), what);
+      t.equal(made.host.idle.active, 0, what);
+    }
+    t.end();
+  },
+);

@@ -3,6 +3,7 @@ import type { Cancel } from "../../../core/clock.ts";
 import type { SpiffeUri } from "../../../core/units.ts";
 import type { HeaderEdits } from "../../../policy/routing/header-edits.ts";
 import { matchText } from "../../../policy/authorization/patterns.ts";
+import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import { HEADER_NAME } from "../../../resources/schema-parts.ts";
 import type { ServerStream } from "../../../wire/exchange.ts";
@@ -96,12 +97,11 @@ export function isWritable(name: string): boolean {
   );
 }
 
-/** Whether a name is on the list. A name with "_" is the one with "-" to recipients that make variables of both. */
+/** Whether a name is on the list. A name with "_" is the one with "-", in the list and out of it. */
 export function listed(patterns: readonly string[]): (name: string) => boolean {
-  const tests = patterns.map(matchText);
+  const tests = patterns.map((pattern) => matchText(dashed(pattern)));
   return (name) =>
-    isWritable(name) &&
-    tests.some(({ meets }) => meets(name) || meets(name.replaceAll("_", "-")));
+    isWritable(name) && tests.some(({ meets }) => meets(dashed(name)));
 }
 
 /** The lists of a provider, made once. */

@@ -8,6 +8,8 @@ import { httpProvider } from "./http-provider.ts";
 
 export class ProviderClients {
   readonly #open = new Map<string, ProviderClient>();
+  /** Its key in `#open`, so that a request does not write its provider out: with a trust bundle it is long. */
+  readonly #keys = new WeakMap<Provider, string>();
   readonly #leave: () => void;
 
   constructor(snapshot: Watch<Snapshot | undefined>) {
@@ -18,17 +20,7 @@ export class ProviderClients {
   }
 
   of(provider: Provider): ProviderClient {
-    const key = JSON.stringify(provider);
-    let client = this.#open.get(key);
-    if (client === undefined) {
-      const { server } = provider;
-      client =
-        server.kind === "http"
-          ? httpProvider(provider, server)
-          : grpcProvider(provider, server);
-      this.#open.set(key, client);
-    }
-    return client;
+    return this.#open.get(this.#keyOf(provider)) ?? briefly(provider);
   }
 
   close(): void {
@@ -37,7 +29,6 @@ export class ProviderClients {
     this.#open.clear();
   }
 
-  /** Requests that began with an earlier config open what they need again. */
   #apply({ mesh, inbound }: Snapshot): void {
     const named = new Set(
       inbound.ports.flatMap(({ custom }) => custom?.providers ?? []),
@@ -45,13 +36,53 @@ export class ProviderClients {
     const providers = mesh.authorization.providers.filter(({ name }) =>
       named.has(name),
     );
-    const keys = new Set(providers.map((each) => JSON.stringify(each)));
+    const keys = new Set(providers.map((each) => this.#keyOf(each)));
     for (const [key, client] of this.#open)
       if (!keys.has(key)) {
         client.close();
         this.#open.delete(key);
       }
     // What a client needs is loaded before the first request would have to wait for it.
-    for (const provider of providers) this.of(provider);
+    for (const provider of providers) {
+      const key = this.#keyOf(provider);
+      if (!this.#open.has(key)) this.#open.set(key, open(provider));
+    }
   }
+
+  #keyOf(provider: Provider): string {
+    let key = this.#keys.get(provider);
+    if (key === undefined) {
+      key = JSON.stringify(provider);
+      this.#keys.set(provider, key);
+    }
+    return key;
+  }
+}
+
+function open(provider: Provider): ProviderClient {
+  const { server } = provider;
+  return server.kind === "http"
+    ? httpProvider(provider, server)
+    : grpcProvider(provider, server);
+}
+
+/** For a request of a config that is no longer in force: open as long as it asks, since no later config would close it. */
+function briefly(provider: Provider): ProviderClient {
+  return {
+    ask(asked, done) {
+      const client = open(provider);
+      const asking = client.ask(asked, (answer) => {
+        client.close();
+        done(answer);
+      });
+      return {
+        ...asking,
+        cancel() {
+          asking.cancel();
+          client.close();
+        },
+      };
+    },
+    close: () => undefined,
+  };
 }

@@ -8,12 +8,20 @@ import {
   type CustomMatch,
 } from "../../../policy/authorization/custom.ts";
 import type { InboundPort, Snapshot } from "../../../policy/snapshot.ts";
+import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
+import type { HeaderPair } from "../../../resources/route-filters/schema.ts";
 import type { Meters } from "../../../telemetry/meters.ts";
 import { isDialogue } from "../../../wire/websocket/handshake.ts";
 import type { Check, Question } from "../check.ts";
 import type { CheckedRequest } from "../checked-request.ts";
-import { listed, type Answer, type Asking, type Denied } from "./answer.ts";
+import {
+  listed,
+  type Allowed,
+  type Answer,
+  type Asking,
+  type Denied,
+} from "./answer.ts";
 import { ProviderClients } from "./clients.ts";
 
 export interface CustomChecksOptions {
@@ -90,11 +98,16 @@ class ProviderCheck implements Check {
     return this.#question(request, match, this.#provider);
   }
 
-  /** What only the provider may say is taken out of what the caller said, asked or not. */
-  #reserve(request: CheckedRequest): void {
+  /** What only the provider may say is taken out of what the caller said, asked or not; what another check wrote stays, but where this one writes it anew. */
+  #reserve(request: CheckedRequest, anew: readonly HeaderPair[] = []): void {
     const names = request.held.head.fields
       .map(({ name }) => name)
-      .filter((name) => this.#isItsOwn(name));
+      .filter(
+        (name) =>
+          this.#isItsOwn(name) &&
+          (!request.isWritten(name) ||
+            anew.some((pair) => dashed(pair.name) === dashed(name))),
+      );
     if (names.length > 0)
       request.edit({ set: [], add: [], remove: new Set(names) });
   }
@@ -135,7 +148,7 @@ class ProviderCheck implements Check {
             wall: clock.wall(),
             ...bodyOf(request, seesBody ? body.maxBytes : undefined),
           },
-          (answer) => done(settle(answer)),
+          (answer) => done(() => settle(answer)),
         );
         return asking.cancel;
       },
@@ -161,13 +174,22 @@ class ProviderCheck implements Check {
       case "denied":
         return denial(match, answer);
       case "allowed":
-        this.#reserve(request);
-        request.edit({ ...NO_EDITS, remove: answer.request.remove });
-        request.edit({ ...answer.request, remove: NO_EDITS.remove });
-        request.held.editResponse(answer.response);
+        this.#allowed(request, answer);
         request.allowed.add(provider.name);
         return undefined;
     }
+  }
+
+  #allowed(
+    request: CheckedRequest,
+    { request: edits, response }: Allowed,
+  ): void {
+    const written = [...edits.set, ...edits.add];
+    this.#reserve(request, written);
+    request.edit({ ...NO_EDITS, remove: edits.remove });
+    request.edit({ ...edits, remove: NO_EDITS.remove });
+    request.wrote(written);
+    request.held.editResponse(response);
   }
 
   /** As the provider's own settings say: refused, or let pass. */

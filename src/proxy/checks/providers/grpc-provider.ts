@@ -1,6 +1,7 @@
 /** A provider that speaks gRPC: `Check` of `envoy.service.auth.v3.Authorization`, as OPA's plugin for Envoy and others serve it. */
 import type { Client, ServiceError } from "@grpc/grpc-js";
 import { splitHostPort } from "../../../core/text/host-port.ts";
+import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import {
   HeaderRules,
@@ -15,6 +16,7 @@ import type {
   CheckPeer,
   CheckRequest,
   CheckResponse,
+  HeaderValue,
   HeaderValueOption,
 } from "./messages.ts";
 
@@ -47,13 +49,14 @@ export function grpcProvider(
           const call = grpc.makeUnaryRequest(
             CHECK,
             encode,
-            decode,
+            // Read within the call, so that what cannot be read fails it.
+            (bytes) => answerOf(decode(bytes), rules),
             checkOf(asked, provider.body?.asBytes ?? false),
-            (error: ServiceError | null, response?: CheckResponse) => {
-              if (error !== null || response === undefined) failed(error);
+            (error: ServiceError | null, answer?: Answer) => {
+              if (error !== null || answer === undefined) failed(error);
               else if (!over) {
                 over = true;
-                done(answerOf(response, rules));
+                done(answer);
               }
             },
           );
@@ -142,12 +145,14 @@ function httpOf(
 ): CheckHttp {
   const { head, connection } = stream;
   const path = read?.target ?? "";
-  const headers: Record<string, string> = {
+  // Without what objects inherit: "constructor" is a name that a header can have.
+  const headers = Object.assign(Object.create(null) as Record<string, string>, {
     ...{ ":method": head.method, ":path": path },
     ...{ ":authority": head.authority, ":scheme": head.scheme },
-  };
+  });
   for (const { name, value } of head.fields) {
-    if (name === PARTIAL || name.startsWith("x-wherry-")) continue;
+    const plain = dashed(name);
+    if (plain === PARTIAL || plain.startsWith("x-wherry-")) continue;
     const before = headers[name];
     headers[name] =
       before === undefined
@@ -211,12 +216,15 @@ function writtenOf(
       : [
           {
             name: option.header.key,
-            value:
-              option.header.value === ""
-                ? option.header.rawValue.toString("latin1")
-                : option.header.value,
+            value: valueOf(option.header),
             append: option.append?.value ?? append,
           },
         ],
   );
+}
+
+/** A byte a character, as fields are. */
+function valueOf({ value, rawValue }: HeaderValue): string {
+  const bytes = value === "" ? rawValue : Buffer.from(value, "utf8");
+  return bytes.toString("latin1");
 }

@@ -5,6 +5,7 @@
 import type { Dispatcher, Pool } from "undici";
 import { messageOf } from "../../../core/errors.ts";
 import { formatHost, splitHostPort } from "../../../core/text/host-port.ts";
+import { dashed } from "../../../policy/tokens/token-rules.ts";
 import type { Provider } from "../../../resources/mesh/providers.ts";
 import {
   HeaderRules,
@@ -40,6 +41,8 @@ export function httpProvider(
       const controller = new AbortController();
       let denied: Denied | undefined;
       const question = async (): Promise<Answer> => {
+        if (server.pathPrefix !== "" && climbs(asked.read?.target ?? ""))
+          return rules.denied(400, [], undefined);
         pool ??= openPool(server);
         const response = await (
           await pool
@@ -99,9 +102,9 @@ function requestOf(
 ): Dispatcher.RequestOptions {
   const { head } = stream;
   const headers: string[] = ["host", head.authority];
-  const added = new Set(addHeaders.map(({ name }) => name));
+  const added = new Set(addHeaders.map(({ name }) => dashed(name)));
   for (const { name, value } of head.fields)
-    if (isSent(name) && !added.has(name) && name !== PARTIAL)
+    if (isSent(name) && !added.has(dashed(name)) && dashed(name) !== PARTIAL)
       headers.push(name, value);
   for (const { name, value } of addHeaders)
     if (isWritable(name)) headers.push(name, value);
@@ -113,6 +116,17 @@ function requestOf(
     headers,
     ...(body === undefined || body.length === 0 ? {} : { body }),
   };
+}
+
+/** Whether a provider could take the path for one outside of the prefix, where another response than the rule's may be 200. */
+function climbs(target: string): boolean {
+  const [path = ""] = target.split("?", 1);
+  const plain = path
+    .replace(/%2f|%5c|\\/gi, "/")
+    .replace(/%2e/gi, ".")
+    .replace(/%3b/gi, ";");
+  // Some servers have parameters in segments (RFC 3986 3.3): "..;x" climbs there.
+  return plain.split("/").some((part) => part.split(";", 1)[0] === "..");
 }
 
 async function read(

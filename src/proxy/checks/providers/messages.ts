@@ -98,12 +98,14 @@ export interface CheckRequest {
   };
 }
 
+export interface HeaderValue {
+  readonly key: string;
+  readonly value: string;
+  readonly rawValue: Buffer;
+}
+
 export interface HeaderValueOption {
-  readonly header: {
-    readonly key: string;
-    readonly value: string;
-    readonly rawValue: Buffer;
-  } | null;
+  readonly header: HeaderValue | null;
   readonly append: { readonly value: boolean } | null;
 }
 

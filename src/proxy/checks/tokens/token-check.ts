@@ -13,11 +13,7 @@ import {
 import type { TokenRules } from "../../../policy/tokens/token-rules.ts";
 import type { Check, Question } from "../check.ts";
 import type { CheckedRequest } from "../checked-request.ts";
-import type {
-  TokenRefusal,
-  TokenResult,
-  TokenVerifier,
-} from "./token-verifier.ts";
+import type { TokenRefusal, TokenVerifier } from "./token-verifier.ts";
 
 /** Which tells the principal of two is nobody's to choose. */
 const TOO_MANY = "the request has more than one token";
@@ -37,34 +33,37 @@ export class TokenCheck implements Check {
     // A tunnel has no token.
     if (rules === undefined || request.read === undefined) return undefined;
     const found = findTokens(rules, request.held.head);
-    const [first] = found;
-    if (first === undefined) {
-      pass(request, rules, undefined, undefined);
-      return undefined;
-    }
-    if (found.length === 1) {
-      const known = this.#verifier.known(first);
-      if (known !== undefined) {
-        pass(request, rules, first, known);
-        return undefined;
-      }
-    }
-    return this.#question(request, rules, found);
+    const [first, second] = found;
+    // None is verified: a stranger could have any number of them.
+    if (second !== undefined)
+      return tokenError({
+        code: "TOKEN_INVALID",
+        why: TOO_MANY,
+        policy: first?.rules[0]?.policy ?? "",
+      });
+    const known = first && this.#verifier.known(first);
+    if (first !== undefined && known === undefined)
+      return this.#question(request, rules, first);
+    pass(request, rules, first, known);
+    return undefined;
   }
 
   #question(
     request: CheckedRequest,
     rules: TokenRules,
-    found: readonly FoundToken[],
+    found: FoundToken,
   ): Question {
     return {
       timeout: longestOf(rules) + GRACE,
       ask: (done) => {
         let isOver = false;
-        void this.#verify(found).then((result) => {
+        void this.#verifier.verify(found).then((result) => {
           if (isOver) return;
-          if (result.ok) pass(request, rules, found[0], result.token);
-          done(result.ok ? undefined : tokenError(result.refusal));
+          done(() => {
+            if (!result.ok) return tokenError(result.refusal);
+            pass(request, rules, found, result.token);
+            return undefined;
+          });
         });
         return () => {
           isOver = true;
@@ -78,25 +77,6 @@ export class TokenCheck implements Check {
         }),
     };
   }
-
-  /** Each has to be genuine, or the application may believe the one that is not; and then they are still one too many. */
-  async #verify(found: readonly FoundToken[]): Promise<TokenResult> {
-    const results = await Promise.all(
-      found.map((each) => this.#verifier.verify(each)),
-    );
-    const bad = results.find(({ ok }) => !ok);
-    const [first] = results;
-    if (bad !== undefined || results.length === 1)
-      return bad ?? first ?? tooMany("");
-    return tooMany(found[0]?.rules[0]?.policy ?? "");
-  }
-}
-
-function tooMany(policy: string): TokenResult {
-  return {
-    ok: false,
-    refusal: { code: "TOKEN_INVALID", why: TOO_MANY, policy },
-  };
 }
 
 /** Milliseconds: a fetch of the OpenID document and one of the keys. */
@@ -114,6 +94,7 @@ function pass(
   token: VerifiedToken | undefined,
 ): void {
   request.token = token;
+  request.wrote(token?.outputs ?? []);
   const edits = tokenEdits(rules, request.held.head, found, token);
   if (edits !== undefined) request.edit(edits, edits.path);
 }

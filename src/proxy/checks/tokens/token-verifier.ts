@@ -8,7 +8,7 @@ import {
 } from "../../../identity/jwt/token.ts";
 import { verifyToken } from "../../../identity/jwt/verify.ts";
 import type { Code } from "../../../mesh/reasons.ts";
-import type { Snapshot } from "../../../policy/snapshot.ts";
+import type { InboundPort, Snapshot } from "../../../policy/snapshot.ts";
 import type { FoundToken } from "../../../policy/tokens/find-tokens.ts";
 import {
   outputsOf,
@@ -47,6 +47,12 @@ export interface TokenVerifierOptions {
   readonly resolve?: ResolveHost;
 }
 
+/** What it reads of a snapshot. */
+export interface TokenConfig {
+  readonly mesh: Pick<Snapshot["mesh"], "privateFetch">;
+  readonly inbound: { readonly ports: readonly Pick<InboundPort, "tokens">[] };
+}
+
 const NOTHING_ALLOWED: FetchAllowance = { hosts: [], ranges: [] };
 
 export class TokenVerifier {
@@ -63,7 +69,7 @@ export class TokenVerifier {
   }
 
   /** Fetches the keys of the issuers that are new, and forgets those that the snapshot does not have. */
-  apply({ mesh: { privateFetch }, inbound }: Snapshot): void {
+  apply({ mesh: { privateFetch }, inbound }: TokenConfig): void {
     if (JSON.stringify(privateFetch) !== JSON.stringify(this.#allowance)) {
       // What was fetched under other rules may be what these forbid.
       this.close();
@@ -77,7 +83,9 @@ export class TokenVerifier {
         issuer.close();
         this.#issuers.delete(id);
       }
-    for (const source of sources.values()) this.#issuerOf(source);
+    for (const [id, source] of sources)
+      if (!this.#issuers.has(id))
+        this.#issuers.set(id, this.#newIssuer(source));
   }
 
   close(): void {
@@ -134,8 +142,11 @@ export class TokenVerifier {
     token: UnverifiedToken,
   ): Promise<TokenResult> {
     const { clock } = this.#options;
-    const issuer = this.#issuerOf(rule.keys);
+    const open = this.#issuers.get(rule.keys.id);
+    const issuer = open ?? this.#newIssuer(rule.keys);
     const fitting = await issuer.keysFor(token);
+    // A rule of a config that is no longer in force: no later one would close it.
+    if (open === undefined) issuer.close();
     if (fitting === undefined)
       return refused(
         "TOKEN_KEYS_UNAVAILABLE",
@@ -154,26 +165,22 @@ export class TokenVerifier {
     const claims = verifiedClaims(result.claims);
     const outputs = outputsOf(rule, token.text, claims);
     const verified = { rule, claims, outputs };
-    this.#cache.add(
-      token.text,
-      { token: verified, issuer, keySet },
-      result.expiresAt,
-      now,
-    );
+    if (open !== undefined)
+      this.#cache.add(
+        token.text,
+        { token: verified, issuer, keySet },
+        result.expiresAt,
+        now,
+      );
     return { ok: true, token: verified };
   }
 
-  #issuerOf(source: KeySource): IssuerKeys {
-    let issuer = this.#issuers.get(source.id);
-    if (issuer === undefined) {
-      const { clock, logger, resolve } = this.#options;
-      issuer = new IssuerKeys(source, {
-        ...{ clock, logger, resolve },
-        allowance: this.#allowance,
-      });
-      this.#issuers.set(source.id, issuer);
-    }
-    return issuer;
+  #newIssuer(source: KeySource): IssuerKeys {
+    const { clock, logger, resolve } = this.#options;
+    return new IssuerKeys(source, {
+      ...{ clock, logger, resolve },
+      allowance: this.#allowance,
+    });
   }
 }
 

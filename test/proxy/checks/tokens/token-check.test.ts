@@ -63,6 +63,23 @@ runGroups(t, [
         becomes: "401 TOKEN_INVALID",
       },
       {
+        what: "a tab behind the scheme",
+        headers: { authorization: `Bearer\t${good}` },
+        becomes: "200",
+        sees: { authorization: "" },
+      },
+      {
+        what: "a bad token behind a tab",
+        headers: { authorization: `Bearer\t${bad}` },
+        becomes: "401 TOKEN_INVALID",
+      },
+      {
+        what: "a scheme that begins as Bearer does",
+        headers: { authorization: "Bearers abc" },
+        becomes: "200",
+        sees: { authorization: "Bearers abc" },
+      },
+      {
         what: "Bearer without a token",
         headers: { authorization: "Bearer" },
         becomes: "401 TOKEN_INVALID",
