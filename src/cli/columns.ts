@@ -9,6 +9,7 @@ import { describeFault } from "../resources/fault-injection/spec.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
 import { MESH } from "../resources/mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import type { PolicyTargets } from "../resources/policy-targets.ts";
 import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
 import { REVOCATION } from "../resources/revocation/schema.ts";
 import { SERVICE } from "../resources/service/schema.ts";
@@ -53,6 +54,16 @@ function labelText(
 ): string {
   return Object.entries(labels ?? {})
     .map(([key, value]) => `${key}=${value}`)
+    .join(",");
+}
+
+/** The Services that a policy names, or the labels that it selects. */
+function targetsText({ selector, targetRefs = [] }: PolicyTargets): string {
+  return [
+    ...targetRefs.map(({ kind, name }) => `${kind}/${name}`),
+    labelText(selector?.matchLabels),
+  ]
+    .filter((text) => text !== "")
     .join(",");
 }
 
@@ -147,7 +158,7 @@ const COLUMNS: readonly KindColumns[] = [
   ]),
   columnsFor(AUTHORIZATION_POLICY, [
     ["ACTION", (spec) => spec.action ?? "ALLOW"],
-    ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
+    ["SELECTOR", targetsText],
     ["RULES", (spec) => String(spec.rules?.length ?? 0)],
   ]),
   columnsFor(PEER_AUTHENTICATION, [
@@ -170,7 +181,7 @@ const COLUMNS: readonly KindColumns[] = [
       "ISSUERS",
       (spec) => (spec.jwtRules ?? []).map(({ issuer }) => issuer).join(","),
     ],
-    ["SELECTOR", (spec) => labelText(spec.selector?.matchLabels)],
+    ["SELECTOR", targetsText],
   ]),
 ];
 

@@ -10,6 +10,7 @@ import {
 } from "../resources/envelope.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
+import { SERVICE, type ServiceResource } from "../resources/service/schema.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 import {
   authenticationImpact,
@@ -18,6 +19,7 @@ import {
   type ImpactContext,
   type PolicyChange,
 } from "./observed/impact.ts";
+import { leadingServices, NO_SERVICES } from "./observed/leading-services.ts";
 import type {
   ObservedCalls,
   ObservingWorkload,
@@ -53,7 +55,8 @@ export async function impactOfWrites(
       before: storedIn(mesh, AUTHORIZATION_POLICY, keyOf(after)),
       after,
     }));
-    const lines = await linesOf(changes, mesh, observed, pause);
+    const services = resources.filter((each) => isKind(SERVICE, each));
+    const lines = await linesOf(changes, mesh, observed, pause, services);
     for (const [at, policy] of policies.entries())
       put(policy, "spec", lines[at]);
   }
@@ -104,13 +107,18 @@ function linesOf(
   mesh: MeshView,
   observed: ObservedCalls,
   pause: Pause,
+  services: readonly ServiceResource[] = [],
 ): Promise<readonly (readonly string[])[]> {
   const before: readonly AuthorizationPolicyResource[] = kinIn(
     mesh,
     AUTHORIZATION_POLICY,
   );
   const after = changed(before, changes);
-  const context = contextOf(mesh, observed, pause);
+  const policies = [...before, ...after];
+  const context = {
+    ...contextOf(mesh, observed, pause),
+    leading: leadingServices(mesh, policies, services),
+  };
   return authorizationImpact(changes, { before, after }, context);
 }
 
@@ -131,6 +139,7 @@ function contextOf(
   return {
     settings: settingsIn(mesh),
     workloads: [...workloads.values()],
+    leading: NO_SERVICES,
     ...{ seen, pause },
   };
 }

@@ -17,6 +17,7 @@ import { reachChecker } from "../resources/cross-checks/reach.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
 import { kindOf } from "../resources/registry.ts";
 import type { ObservedCalls } from "./observed/observed-calls.ts";
+import { leadingServices } from "./observed/leading-services.ts";
 import { shadowStatuses } from "./observed/views.ts";
 import type { MeshSource, MeshView } from "./push/catalogue/mesh-view.ts";
 import type { InForce, PushStatus } from "./push/status.ts";
@@ -68,7 +69,9 @@ export function makeStatusReader(sources: StatusSources): OpenStatus {
       );
       if (!isKind(AUTHORIZATION_POLICY, resource) || isInForce(resource))
         return { ...resource, status: { conditions } };
-      shadows ??= shadowStatuses(sources.observed);
+      shadows ??= shadowStatuses(sources.observed, (policy) =>
+        leadingServices(view.mesh, [policy]),
+      );
       const shadow = shadows(resource);
       return { ...resource, status: { conditions, shadow } };
     };

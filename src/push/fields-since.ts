@@ -100,12 +100,19 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
     without: "withheld",
   },
   { kind: "RequestAuthentication", path: "", since: 5, without: "withheld" },
+  {
+    kind: "AuthorizationPolicy",
+    path: "spec.targetRefs",
+    since: 5,
+    without: "withheld",
+  },
   // Read for the keys of a RequestAuthentication alone, which these sidecars do not have.
   { kind: "Mesh", path: "spec.privateFetch", since: 5, without: "same" },
   ...["requestPrincipals", "notRequestPrincipals"].map((name) =>
     ruleField(`from[].source.${name}`, undefined, 5),
   ),
   ruleField("when[].key", /^request\.auth\./, 5),
+  ruleField("when[].key", /^connection\.sni$/, 5),
   ...["key", "routes[].key"].map((path): FieldSince => ({
     kind: "TrafficPolicy",
     path: `spec.rateLimit.${path}`,

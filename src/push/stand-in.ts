@@ -12,7 +12,7 @@ import {
 } from "../resources/peer-authentication/schema.ts";
 import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
 import type { RequestAuthenticationSpec } from "../resources/request-authentication/spec.ts";
-import type { Selector } from "../resources/schema-parts.ts";
+import type { PolicyTargets } from "../resources/policy-targets.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 
 /** "older": the version that the sidecar has. "closed": a resource that lets nothing through. "rest": all but what it does not know. */
@@ -59,7 +59,7 @@ export function closedForm(
       : undefined;
   if (isKind(PEER_AUTHENTICATION, resource)) {
     const spec: PeerAuthenticationSpec = {
-      ...selectorOf(resource.spec, unknown),
+      ...targetsOf(resource.spec, unknown),
       mtls: { mode: "STRICT" },
     };
     return { ...head, spec };
@@ -98,10 +98,10 @@ function closedPolicy(
   spec: AuthorizationPolicySpec,
   unknown: readonly string[],
 ): AuthorizationPolicySpec {
-  const selector = selectorOf(spec, unknown);
+  const targets = targetsOf(spec, unknown);
   return spec.action === "DENY"
-    ? { ...selector, action: "DENY", rules: [{}] }
-    : { ...selector, action: "ALLOW" };
+    ? { ...targets, action: "DENY", rules: [{}] }
+    : { ...targets, action: "ALLOW" };
 }
 
 /**
@@ -116,16 +116,21 @@ function closedTokens(
     ({ jwksUri: _address, ...rule }) => ({ ...rule, jwks: NO_KEYS }),
   );
   return {
-    ...selectorOf(spec, unknown),
+    ...targetsOf(spec, unknown),
     ...(jwtRules.length === 0 ? {} : { jwtRules }),
   };
 }
 
 /** What the policy is for; nothing where that is what is not known: it is for the whole namespace then. */
-function selectorOf(
-  { selector }: { readonly selector?: Selector },
+function targetsOf(
+  { selector, targetRefs }: PolicyTargets,
   unknown: readonly string[],
-): { readonly selector?: Selector } {
-  const isKnown = !unknown.some((path) => path.startsWith("spec.selector"));
-  return selector === undefined || !isKnown ? {} : { selector };
+): PolicyTargets {
+  const isKnown = !unknown.some(
+    (path) =>
+      path.startsWith("spec.selector") || path.startsWith("spec.targetRefs"),
+  );
+  if (!isKnown) return {};
+  if (targetRefs !== undefined) return { targetRefs };
+  return selector === undefined ? {} : { selector };
 }

@@ -114,7 +114,7 @@ export interface ServerConnectionInfo {
   /** Where the caller meant to go, where the connection was captured. */
   readonly originalDestination:
     { readonly address: string; readonly port: number } | undefined;
-  /** The host that TLS of a captured caller's own names; it is passed on unread otherwise. */
+  /** The host that TLS names: that of the link, or the caller's own, which is passed on unread otherwise. */
   readonly serverName?: string | undefined;
   /** What is not believed of the caller; undefined where all is. */
   readonly claims?: Claims | undefined;

@@ -5,6 +5,7 @@ import { KINDS } from "../../src/resources/registry.ts";
 import { validate } from "../../src/resources/validate.ts";
 import { MESH, service } from "../support/control-plane/push-control-plane.ts";
 
+const TARGETS = [{ kind: "Service", name: "orders" }];
 const SELECTOR = { matchLabels: { app: "orders" } };
 
 function security(kind: string, spec: Record<string, unknown>): Resource {
@@ -45,6 +46,18 @@ void t.test("a stand-in is closed, of the same workloads, and valid", (t) => {
       security("AuthorizationPolicy", { selector: SELECTOR, action: "DENY" }),
       ["spec.selector.matchExpressions"],
       { action: "DENY", rules: [{}] },
+    ],
+    [
+      "targets that are known stay",
+      security("AuthorizationPolicy", { targetRefs: TARGETS, action: "DENY" }),
+      ["spec.rules[].when"],
+      { targetRefs: TARGETS, action: "DENY", rules: [{}] },
+    ],
+    [
+      "a target that is not known is the whole namespace",
+      security("AuthorizationPolicy", { targetRefs: TARGETS, rules: [{}] }),
+      ["spec.targetRefs[].kind=Gateway"],
+      { action: "ALLOW" },
     ],
     [
       "PeerAuthentication is STRICT on every port",

@@ -18,9 +18,11 @@ import type { AuthorizationPolicyResource } from "../../resources/authorization-
 import { isInForce } from "../../resources/authorization-policy/trial.ts";
 import { formatName, ROOT_NAMESPACE } from "../../resources/envelope.ts";
 import type { MeshSettings } from "../../resources/mesh/schema.ts";
+import type { TargetedWorkload } from "../../resources/policy-targets.ts";
 import type { PeerAuthenticationResource } from "../../resources/peer-authentication/schema.ts";
 import {
   added,
+  type LeadingServices,
   type ObservingWorkload,
   type SeenAt,
   type SeenCall,
@@ -43,8 +45,13 @@ export interface ImpactContext {
   /** All that there are, whether anything was seen there or not. */
   readonly workloads: readonly ObservingWorkload[];
   readonly seen: readonly SeenAt[];
+  /** Knows the Services that policies are for. */
+  readonly leading: LeadingServices;
   readonly pause: Pause;
 }
+
+/** A workload with the Services that lead to any port of it. */
+type Guarded = ObservingWorkload & TargetedWorkload;
 
 /** One policy that is written or removed. */
 export interface PolicyChange {
@@ -58,7 +65,11 @@ export async function authorizationImpact(
   sets: PolicySets<AuthorizationPolicyResource>,
   context: ImpactContext,
 ): Promise<readonly (readonly string[])[]> {
-  const { workloads, pause } = context;
+  const { pause, leading } = context;
+  const workloads = context.workloads.map((workload): Guarded => ({
+    ...workload,
+    services: leading(workload),
+  }));
   const allows = {
     before: await inSlices(allowsOf(sets.before), pause),
     after: await inSlices(allowsOf(sets.after), pause),
@@ -84,10 +95,7 @@ function pathOf({ namespace, name }: ObservingWorkload): string {
   return formatName(namespace, name);
 }
 
-function concerns(
-  { before, after }: PolicyChange,
-  workload: ObservingWorkload,
-): boolean {
+function concerns({ before, after }: PolicyChange, workload: Guarded): boolean {
   return [before, after].some(
     (policy) =>
       policy !== undefined && isInForce(policy) && applies(policy, workload),
@@ -112,14 +120,14 @@ function isAllow(policy: AuthorizationPolicyResource): boolean {
 
 function allowsAt(
   policy: AuthorizationPolicyResource | undefined,
-  workload: ObservingWorkload,
+  workload: Guarded,
 ): boolean {
   return policy !== undefined && isAllow(policy) && applies(policy, workload);
 }
 
 async function closures(
   { before, after }: PolicyChange,
-  concerned: readonly ObservingWorkload[],
+  concerned: readonly Guarded[],
   allows: { readonly before: Allows; readonly after: Allows },
   pause: Pause,
 ): Promise<string[]> {
@@ -156,7 +164,7 @@ async function differences(
   change: PolicyChange,
   workloads: readonly ObservingWorkload[],
   { before, after }: PolicySets<AuthorizationPolicyResource>,
-  { settings, seen, pause }: ImpactContext,
+  { settings, seen, leading, pause }: ImpactContext,
 ): Promise<string[]> {
   const paths = new Set(workloads.map(pathOf));
   const refused: SeenCall[] = [];
@@ -167,11 +175,31 @@ async function differences(
     without = added(without, dropped);
     const authorizerOf = (
       policies: readonly AuthorizationPolicyResource[],
+      services: ReadonlySet<string>,
     ): Promise<Authorizer> =>
-      inSlices(compileAuthorization(policies, workload, settings), pause);
-    const [was, is] = [await authorizerOf(before), await authorizerOf(after)];
+      inSlices(
+        compileAuthorization(policies, { ...workload, services }, settings),
+        pause,
+      );
+    // Most ports of a workload have the same guards.
+    const made = new Map<string, readonly [Authorizer, Authorizer]>();
+    const authorizersAt = async (
+      port: number,
+    ): Promise<readonly [Authorizer, Authorizer]> => {
+      const services = leading(workload, port);
+      const key = [...services].sort().join(" ");
+      const known = made.get(key);
+      if (known !== undefined) return known;
+      const both = [
+        await authorizerOf(before, services),
+        await authorizerOf(after, services),
+      ] as const;
+      made.set(key, both);
+      return both;
+    };
     for (const call of calls) {
       if (call.policy !== "") continue;
+      const [was, is] = await authorizersAt(call.port);
       const facts = factsOf(call);
       const [had, has] = [
         was.authorize(facts).kind === "allow",

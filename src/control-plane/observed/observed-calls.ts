@@ -26,6 +26,12 @@ export interface ObservingWorkload {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** Names of the Services that lead to that port of the workload; without a port, to any. */
+export type LeadingServices = (
+  workload: ObservingWorkload,
+  port?: number,
+) => ReadonlySet<string>;
+
 /** Times are wall milliseconds of this control plane. */
 export interface SeenCall extends Omit<ObservedCall, "firstAge" | "lastAge"> {
   readonly first: number;

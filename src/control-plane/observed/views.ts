@@ -5,6 +5,7 @@ import type { AuthorizationPolicyResource } from "../../resources/authorization-
 import type { ShadowStatus } from "../../resources/envelope.ts";
 import {
   added,
+  type LeadingServices,
   type ObservedCalls,
   type ObservingWorkload,
   type SeenCall,
@@ -16,14 +17,20 @@ const MOST_NAMED = 100;
 /** Tells what a policy would have done that changes no verdict; one look at all calls serves for many policies. Only workloads that it is for are heard. */
 export function shadowStatuses(
   observed: ObservedCalls,
+  leadingFor: (policy: AuthorizationPolicyResource) => LeadingServices,
 ): (policy: AuthorizationPolicyResource) => ShadowStatus {
   const found = new Map<string, Finding[]>();
   for (const { workload, calls } of observed.at(() => true))
     for (const call of calls)
       if (call.policy !== "") add(found, call.policy).push({ workload, call });
   return (policy) => {
-    const findings = (found.get(nameOf(policy)) ?? []).filter(({ workload }) =>
-      applies(policy, workload),
+    const leading = leadingFor(policy);
+    const findings = (found.get(nameOf(policy)) ?? []).filter(
+      ({ workload, call }) =>
+        applies(policy, {
+          ...workload,
+          services: leading(workload, call.port),
+        }),
     );
     const sidecars = new Set(findings.map(({ workload }) => workload));
     return statusOf(

@@ -2,54 +2,41 @@
 import {
   formatName,
   ROOT_NAMESPACE,
-  selects,
   type Resource,
 } from "../../resources/envelope.ts";
 import type { AuthorizationPolicyResource } from "../../resources/authorization-policy/spec.ts";
-import type { Selector } from "../../resources/schema-parts.ts";
+import {
+  isForWorkload,
+  type PolicyTargets,
+  type TargetedWorkload,
+} from "../../resources/policy-targets.ts";
 
-export interface AuthorizedWorkload {
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
+export type AuthorizedWorkload = TargetedWorkload;
 
 export function nameOf(policy: AuthorizationPolicyResource): string {
   return formatName(policy.metadata.namespace ?? "", policy.metadata.name);
 }
 
-/** A resource whose scope is the workloads of its namespace, or those of them that it selects. */
-type Scoped = Resource<{ readonly selector?: Selector }>;
-
-function isFor(
-  { metadata: { namespace } }: Scoped,
+export function applies(
+  policy: Resource<PolicyTargets>,
   workload: AuthorizedWorkload,
 ): boolean {
-  return namespace === ROOT_NAMESPACE || namespace === workload.namespace;
+  return isForWorkload(policy, workload);
 }
 
-export function applies(policy: Scoped, workload: AuthorizedWorkload): boolean {
-  const { selector } = policy.spec;
-  return (
-    isFor(policy, workload) &&
-    (selector === undefined || selects(selector.matchLabels, workload.labels))
-  );
-}
-
-/**
- * Why the policy is not for the workload; undefined where it is. Root namespace: the whole mesh (trap 17); any other: its own
- * workloads. The selector narrows either (trap 16).
- */
 function inapplicable(
   policy: AuthorizationPolicyResource,
   workload: AuthorizedWorkload,
 ): string | undefined {
+  if (isForWorkload(policy, workload)) return undefined;
   const { metadata, spec } = policy;
-  if (!isFor(policy, workload))
-    return `it is for the workloads of namespace ${metadata.namespace ?? ""}`;
-  const { selector } = spec;
-  return selector === undefined || applies(policy, workload)
-    ? undefined
-    : `it selects ${labelsText(selector.matchLabels)}, and the workload has ${labelsText(workload.labels)}`;
+  const { namespace = "" } = metadata;
+  const { selector, targetRefs } = spec;
+  if (namespace !== workload.namespace && namespace !== ROOT_NAMESPACE)
+    return `it is for the workloads of namespace ${namespace}`;
+  if (targetRefs !== undefined)
+    return `it is for ${targetRefs.map(({ name }) => `Service ${formatName(namespace, name)}`).join(", ")}, which ${targetRefs.length === 1 ? "does" : "do"} not lead to this port of the workload`;
+  return `it selects ${labelsText(selector?.matchLabels ?? {})}, and the workload has ${labelsText(workload.labels)}`;
 }
 
 function labelsText(labels: Readonly<Record<string, string>>): string {

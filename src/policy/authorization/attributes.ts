@@ -90,6 +90,13 @@ export const DESTINATION_IP: Attribute = ofAddress(
   destinationAddress,
 );
 
+export const SERVER_NAME: Attribute = attribute(
+  "connection.sni",
+  ({ connection }) => connection.serverName,
+  matchHost,
+  CONNECTION,
+);
+
 export const REQUEST_PRINCIPAL: Attribute = ofToken(
   "request principal",
   ({ principal }) => principal,

@@ -25,6 +25,8 @@ export interface AuthorizedConnection {
   readonly remoteAddress: string | undefined;
   /** IP address of the workload that was called; undefined where that is not known. */
   readonly localAddress: string | undefined;
+  /** The host that TLS of the connection names, in its canonical form; undefined where it names none, or there is no TLS. */
+  readonly serverName?: string | undefined;
 }
 
 /** What authorization reads of a request; `RequestFacts` satisfies it. */

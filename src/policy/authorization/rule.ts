@@ -25,6 +25,7 @@ import {
   remoteIp,
   REQUEST_PRINCIPAL,
   requestHeader,
+  SERVER_NAME,
   serviceAccount,
   SOURCE_IP,
   trustDomain,
@@ -171,6 +172,8 @@ function conditionAttribute(
       return DESTINATION_IP;
     case "destination.port":
       return PORT;
+    case "connection.sni":
+      return SERVER_NAME;
     case "request.auth.principal":
       return REQUEST_PRINCIPAL;
     case "request.auth.audiences":

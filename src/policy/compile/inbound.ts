@@ -4,12 +4,9 @@ import { serviceHost, serviceKey } from "../../mesh/service-key.ts";
 import { appProtocolOf, targetPortOf } from "../../resources/service/schema.ts";
 import { applicationPort } from "../../resources/workload/schema.ts";
 import { compileAuthentication } from "../authentication.ts";
-import { compileAuthorization } from "../authorization/authorization.ts";
-import { compileShadow } from "../authorization/shadow.ts";
-import { compileTokenRules } from "../tokens/token-rules.ts";
-import { compileCustom } from "../authorization/custom.ts";
 import type { InboundPolicy, InboundPort } from "../snapshot.ts";
 import type { Frame } from "./frame.ts";
+import { guardPorts } from "./guards.ts";
 import type {
   HeldAuthorizationPolicy,
   HeldPeerAuthentication,
@@ -78,27 +75,25 @@ function* policyOf(
     warnings.push(
       `PeerAuthentication ${loser} is not in force: ${winner} is older`,
     );
-  const policies = input.authorizationPolicies.map(({ resource }) => resource);
-  const authorizer = yield* compileAuthorization(policies, self, mesh);
-  const custom = yield* compileCustom(policies, self, mesh);
-  const shadow = yield* compileShadow(policies, self, mesh);
-  yield;
-  const tokens = compileTokenRules(
-    input.requestAuthentications.map(({ resource }) => resource),
-    self,
-  );
   const named = yield* namedPorts(input, warnings);
   const parsed = parsedPorts(named, warnings);
-  const ports = named.map((port): InboundPort => ({
+  const guarded = yield* guardPorts(
+    {
+      frame: input.frame,
+      authorizations: input.authorizationPolicies.map(
+        ({ resource }) => resource,
+      ),
+      authentications: input.requestAuthentications.map(
+        ({ resource }) => resource,
+      ),
+    },
+    named,
+  );
+  const ports = guarded.map((port): InboundPort => ({
     ...port,
     takesBytes: !parsed.has(port.targetPort),
     mtls: authentication.port(port.targetPort),
-    tokens,
-    custom,
-    authorize: (facts) => authorizer.authorize(facts),
-    shadow,
     passedOver: () => authentication.passedOver(port.targetPort),
-    explain: (facts) => authorizer.explain(facts),
   }));
 
   const byKey = new Map<string, InboundPort>();

@@ -1,11 +1,11 @@
 /** The RequestAuthentications of a workload as one list of rules: they add up (trap 13), and each rule can satisfy a token. */
 import { hash } from "node:crypto";
 import { durationOf } from "../../core/duration.ts";
+import { formatName } from "../../resources/envelope.ts";
 import {
-  formatName,
-  ROOT_NAMESPACE,
-  selects,
-} from "../../resources/envelope.ts";
+  isForWorkload,
+  type TargetedWorkload,
+} from "../../resources/policy-targets.ts";
 import {
   JWT_TIMEOUT,
   type ClaimToHeader,
@@ -65,11 +65,6 @@ export interface TokenRules {
   readonly cookies: ReadonlySet<string>;
 }
 
-export interface TokenWorkload {
-  readonly namespace: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
 const BEARER: HeaderLocation = {
   name: "authorization",
   prefix: "bearer ",
@@ -82,9 +77,9 @@ const ACCESS_TOKEN = "access_token";
 /** Undefined where no rule is for the workload, so that nothing is done for it. */
 export function compileTokenRules(
   policies: readonly RequestAuthenticationResource[],
-  workload: TokenWorkload,
+  workload: TargetedWorkload,
 ): TokenRules | undefined {
-  const applying = policies.filter((policy) => applies(policy, workload));
+  const applying = policies.filter((policy) => isForWorkload(policy, workload));
   const rules = applying.flatMap((policy) =>
     (policy.spec.jwtRules ?? []).map((rule, index) =>
       compileRule(rule, nameOf(policy), index),
@@ -108,17 +103,6 @@ export function compileTokenRules(
 /** CGI and WSGI make the same variable of both (RFC 3875 4.1.18). */
 export function dashed(name: string): string {
   return name.includes("_") ? name.replaceAll("_", "-") : name;
-}
-
-function applies(
-  { metadata, spec: { selector } }: RequestAuthenticationResource,
-  workload: TokenWorkload,
-): boolean {
-  const { namespace } = metadata;
-  return (
-    (namespace === ROOT_NAMESPACE || namespace === workload.namespace) &&
-    (selector === undefined || selects(selector.matchLabels, workload.labels))
-  );
 }
 
 function nameOf({ metadata }: RequestAuthenticationResource): string {

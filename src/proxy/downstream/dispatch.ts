@@ -212,7 +212,15 @@ function acceptInbound(
     formatHostPort(socket.localAddress ?? "", appPort);
   const port = snapshot.value?.inbound.byPort(appPort);
   if (port?.takesBytes === true) {
-    serving.bytes(socket, authority, info, handler);
+    if (port.appProtocol !== "tls")
+      serving.bytes(socket, authority, info, handler);
+    // A client of TLS speaks first, and policy may ask for the host that it names.
+    else
+      look(socket, options, FOR_NAME, (sniffed) => {
+        if (!serving.stillAdmits(socket, arrival.kind)) return;
+        const named = { ...info, serverName: nameIn(sniffed) };
+        serving.bytes(socket, authority, named, handler);
+      });
     return;
   }
   const waits = { timeout: undefined, forName: false };

@@ -182,9 +182,12 @@ async function listenForLinks(
       servers.push({ host, server });
       serving.guard(server);
     },
-    onConnection(socket, { uri, protocol, lasts }) {
+    onConnection(socket, { uri, protocol, serverName, lasts }) {
       if (!serving.identify(socket, "link", uri)) return;
-      const info = { ...infoOf(socket, uri, undefined), protocol };
+      const info = {
+        ...infoOf(socket, uri, undefined),
+        ...{ protocol, serverName },
+      };
       const judged = { ...handler };
       const connection = serving.http(socket, protocol, info, judged, "link");
       live.enter(socket, endOf(options, connection, { info, judged }));

@@ -12,6 +12,7 @@ import type {
 } from "./spec.ts";
 import { DRY_RUN } from "./trial.ts";
 import type { Problem } from "../kind.ts";
+import { checkTargets } from "../policy-targets.ts";
 import { error, quote, warning } from "../problems.ts";
 import { HEADER_NAME } from "../schema-parts.ts";
 import { didYouMean } from "../suggest.ts";
@@ -27,7 +28,10 @@ export function checkAuthorizationPolicy({
   metadata,
   spec,
 }: AuthorizationPolicyResource): Problem[] {
-  const problems: Problem[] = [...checkTrial(metadata, spec.action)];
+  const problems: Problem[] = [
+    ...checkTargets(spec),
+    ...checkTrial(metadata, spec.action),
+  ];
   if (spec.action === "AUDIT" && spec.rules === undefined)
     problems.push(
       warning(
@@ -67,8 +71,12 @@ export function checkAuthorizationPolicy({
       problems.push(
         ...checkLists(operation, [...at, "to", entry, "operation"]),
       );
-    for (const [entry, condition] of (rule.when ?? []).entries())
-      problems.push(...checkCondition(condition, [...at, "when", entry]));
+    for (const [entry, condition] of (rule.when ?? []).entries()) {
+      const where = [...at, "when", entry];
+      problems.push(...checkCondition(condition, where));
+      if (spec.action === "DENY" || spec.action === "CUSTOM")
+        problems.push(...warnOfNameless(condition, spec.action, where));
+    }
   }
   return problems;
 }
@@ -148,7 +156,7 @@ function checkValues(
 const FIELD_NAME = new RegExp(HEADER_NAME.pattern);
 
 /** Conditions of Istio that this version does not have. */
-const UNSUPPORTED = /^(?:connection\.sni$|experimental\.)/;
+const UNSUPPORTED = /^experimental\./;
 
 function checkCondition(condition: AuthorizationCondition, at: At): Problem[] {
   const { key, values, notValues } = condition;
@@ -166,6 +174,22 @@ function checkCondition(condition: AuthorizationCondition, at: At): Problem[] {
       ...checkValues(condition[field] ?? [], key, judge, [...at, field]),
     );
   return problems;
+}
+
+/** Callers choose whether TLS names a host, and the sidecars of a mesh name none. */
+function warnOfNameless(
+  { key, values }: AuthorizationCondition,
+  action: "DENY" | "CUSTOM",
+  at: At,
+): Problem[] {
+  return key === "connection.sni" && values !== undefined
+    ? [
+        warning(
+          [...at, "values"],
+          `a connection that names no host matches none of these, and sidecars name none: the ${action} does not act on it; write notValues, or an ALLOW`,
+        ),
+      ]
+    : [];
 }
 
 function faultOfKey(key: string): string | undefined {

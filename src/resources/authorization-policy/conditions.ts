@@ -8,6 +8,7 @@ export const CONDITION_KEYS = [
   "source.serviceAccount",
   "destination.ip",
   "destination.port",
+  "connection.sni",
   "request.auth.principal",
   "request.auth.audiences",
   "request.auth.presenter",

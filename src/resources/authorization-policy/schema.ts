@@ -8,6 +8,7 @@ import {
   SELECTOR,
   field,
 } from "../schema-parts.ts";
+import { POLICY_TARGETS, unsupportedTargets } from "../policy-targets.ts";
 import { checkAuthorizationPolicy } from "./check.ts";
 import type { AuthorizationPolicySpec } from "./spec.ts";
 import { ACCOUNT } from "./values.ts";
@@ -96,7 +97,7 @@ const operation = Type.Object(
 const condition = Type.Object(
   {
     key: field(
-      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip`, `destination.port`, `request.auth.principal`, `request.auth.audiences`, `request.auth.presenter` or `request.auth.claims[NAME]`, with a further `[NAME]` for each level.",
+      "`request.headers[NAME]`, `source.ip`, `remote.ip`, `source.namespace`, `source.principal`, `source.serviceAccount`, `destination.ip`, `destination.port`, `connection.sni`, `request.auth.principal`, `request.auth.audiences`, `request.auth.presenter` or `request.auth.claims[NAME]`, with a further `[NAME]` for each level.",
       Type.String({ minLength: 1, maxLength: 512 }),
     ),
     values: field("Any of these.", values),
@@ -154,8 +155,12 @@ const spec: TSchema = describes<AuthorizationPolicySpec>()(
   Type.Object(
     {
       selector: field(
-        "Workloads that it is for. Without it, all of the namespace.",
+        "Workloads that it is for. Without it and without targetRefs, all of the namespace.",
         Type.Optional(SELECTOR),
+      ),
+      targetRefs: field(
+        "Services of its namespace that it is for, in place of a selector: the ports of their workloads that they lead to, by whatever name these are called.",
+        Type.Optional(POLICY_TARGETS),
       ),
       action: field(
         "DENY refuses what a rule matches. ALLOW refuses what no rule of any ALLOW policy matches. AUDIT refuses nothing: what a rule matches is logged and counted. CUSTOM asks a provider about what a rule matches, before all others.",
@@ -203,8 +208,7 @@ export const AUTHORIZATION_POLICY: KindDefinition<AuthorizationPolicySpec> =
       "Which callers may call a workload, and how. A value is exact, `abc*`, `*abc`, or `*` for any that is there.",
     spec,
     unsupported: {
-      "spec.targetRef": "",
-      "spec.targetRefs": "",
+      ...unsupportedTargets("AuthorizationPolicy"),
     },
     check: checkAuthorizationPolicy,
   });

@@ -1,12 +1,10 @@
 /** AuthorizationPolicy as it is written: who may call a workload, and how (Istio). */
 import type { Resource } from "../envelope.ts";
-import type { Selector } from "../schema-parts.ts";
+import type { PolicyTargets } from "../policy-targets.ts";
 
 export type AuthorizationPolicyResource = Resource<AuthorizationPolicySpec>;
 
-export interface AuthorizationPolicySpec {
-  /** Absent: every workload of the namespace; of the mesh in the root namespace. */
-  readonly selector?: Selector;
+export interface AuthorizationPolicySpec extends PolicyTargets {
   /** Absent: ALLOW. */
   readonly action?: "ALLOW" | "DENY" | "AUDIT" | "CUSTOM";
   /** With CUSTOM alone: what is asked about requests that a rule matches, by its name in the Mesh. */

@@ -33,6 +33,7 @@ export const CONDITION_JUDGES: Readonly<
   "source.principal": judgePrincipal,
   "source.serviceAccount": judgeAccount,
   "destination.port": judgePort,
+  "connection.sni": judgeServerName,
   "request.auth.principal": judgeRequestPrincipal,
   "request.auth.audiences": undefined,
   "request.auth.presenter": undefined,
@@ -170,6 +171,13 @@ function judgeHost(written: string): string | undefined {
   return isPattern(value) || canonicalAuthority(value) !== undefined
     ? undefined
     : "is not a host name";
+}
+
+/** TLS names a host by its name, never by an address or with a port (RFC 6066 3). */
+function judgeServerName(value: string): string | undefined {
+  if (value.includes(":") || /^[0-9.]+$/.test(value))
+    return "could match nothing: TLS names hosts by their names alone, without ports";
+  return judgeHost(value);
 }
 
 function judgePath(value: string): string | undefined {

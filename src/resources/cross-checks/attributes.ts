@@ -3,8 +3,10 @@ import type { Steps } from "../../core/slices.ts";
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import { formatName, ROOT_NAMESPACE, type Resource } from "../envelope.ts";
 import { isKind, type Problem } from "../kind.ts";
+import type { PolicyTargets } from "../policy-targets.ts";
 import { warning } from "../problems.ts";
 import { speaksHttp, type ServiceResource } from "../service/schema.ts";
+import { pathOf } from "./relations.ts";
 
 const HTTP_ONLY = [
   "methods",
@@ -17,11 +19,8 @@ const HTTP_ONLY = [
 
 /** Services with a port that is not for HTTP: made once, asked for each policy. */
 export interface OpaqueServices {
-  /** One whose workloads a policy of that namespace and selector may act on. */
-  find(
-    namespace: string,
-    labels: Readonly<Record<string, string>>,
-  ): ServiceResource | undefined;
+  /** One whose workloads a policy of that namespace and those targets may act on. */
+  find(namespace: string, targets: PolicyTargets): ServiceResource | undefined;
 }
 
 /** May pause at each `yield`. */
@@ -30,9 +29,11 @@ export function* opaqueServices(
 ): Steps<OpaqueServices> {
   // By namespace alone, and by each label of the selector: a policy looks at few of many.
   const index = new Map<string, ServiceResource[]>();
+  const byName = new Map<string, ServiceResource>();
   for (const service of services) {
     yield;
     if (service.spec.ports.every(speaksHttp)) continue;
+    byName.set(pathOf(service), service);
     const pairs = Object.entries(service.spec.selector ?? {});
     // What is in the root namespace acts on the whole mesh.
     for (const namespace of [service.metadata.namespace ?? "", ROOT_NAMESPACE])
@@ -44,13 +45,17 @@ export function* opaqueServices(
       }
   }
   return {
-    find(namespace, labels) {
-      const wanted = Object.entries(labels);
+    find(namespace, { selector, targetRefs }) {
+      if (targetRefs !== undefined)
+        return targetRefs
+          .map(({ name }) => byName.get(`${namespace}/${name}`))
+          .find((service) => service !== undefined);
+      const wanted = Object.entries(selector?.matchLabels ?? {});
       const [fewest = []] = ["", ...wanted.map((pair) => pair.join("="))]
         .map((label) => index.get(`${namespace} ${label}`) ?? [])
         .sort((a, b) => a.length - b.length);
-      return fewest.find(({ spec: { selector = {} } }) =>
-        wanted.every(([label, value]) => selector[label] === value),
+      return fewest.find(({ spec }) =>
+        wanted.every(([label, value]) => spec.selector?.[label] === value),
       );
     },
   };
@@ -62,10 +67,7 @@ export function checkAttributes(
 ): Problem[] {
   if (!isKind(AUTHORIZATION_POLICY, resource)) return [];
   const { metadata, spec } = resource;
-  const service = opaque.find(
-    metadata.namespace ?? "",
-    spec.selector?.matchLabels ?? {},
-  );
+  const service = opaque.find(metadata.namespace ?? "", spec);
   if (service === undefined) return [];
   const { name, namespace = "" } = service.metadata;
   const effect =

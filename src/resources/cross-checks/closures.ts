@@ -2,13 +2,9 @@
 import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import type { AuthorizationPolicyResource } from "../authorization-policy/spec.ts";
 import { isInForce } from "../authorization-policy/trial.ts";
-import {
-  formatName,
-  ROOT_NAMESPACE,
-  selects,
-  type Resource,
-} from "../envelope.ts";
+import { formatName, type Resource } from "../envelope.ts";
 import { isKind } from "../kind.ts";
+import { isForWorkload } from "../policy-targets.ts";
 import {
   isExternal,
   SERVICE,
@@ -45,16 +41,14 @@ function isAllow({ spec: { action } }: AuthorizationPolicyResource): boolean {
 
 /** The Service's own selector says which labels its workloads have at least. */
 function isForAllOf(
-  { metadata, spec }: AuthorizationPolicyResource,
-  service: ServiceResource,
+  policy: AuthorizationPolicyResource,
+  { metadata: { name, namespace = "" }, spec }: ServiceResource,
 ): boolean {
-  const { namespace } = metadata;
-  return (
-    (namespace === ROOT_NAMESPACE ||
-      namespace === service.metadata.namespace) &&
-    (spec.selector === undefined ||
-      selects(spec.selector.matchLabels, service.spec.selector ?? {}))
-  );
+  return isForWorkload(policy, {
+    namespace,
+    labels: spec.selector ?? {},
+    services: new Set([name]),
+  });
 }
 
 function nameOf({ metadata }: Resource): string {

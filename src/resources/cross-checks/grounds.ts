@@ -4,7 +4,8 @@ import {
   type ServicePort,
   type ServiceResource,
 } from "../service/schema.ts";
-import type { WorkloadResource } from "../workload/schema.ts";
+import { applicationPort, type WorkloadResource } from "../workload/schema.ts";
+import { pathOf } from "./relations.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -20,7 +21,9 @@ export class Grounds {
   readonly #parts: readonly Inhabitants[];
   readonly #held = new Map<string, boolean>();
   readonly #listens = new Map<string, ReadonlySet<string>>();
-  #services: Selectors | undefined;
+  readonly #behind = new Map<string, ReadonlySet<string>>();
+  #selecting: Selectors | undefined;
+  #byPath: ReadonlyMap<string, ServiceResource> | undefined;
 
   constructor(parts: readonly Inhabitants[]) {
     this.#parts = parts;
@@ -55,6 +58,29 @@ export class Grounds {
     });
   }
 
+  /** As text: the workloads' ports that the Service leads to; empty where it is not there. */
+  portsBehind(path: string): ReadonlySet<string> {
+    return remembered(this.#behind, path, () => {
+      const service = this.#services().get(path);
+      const { ports = [], selector = {} } = service?.spec ?? {};
+      const workloads = this.#parts.flatMap((part) => [
+        ...part.workloads(selector),
+      ]);
+      return new Set(
+        ports.flatMap((port) => [
+          String(targetPortOf(port)),
+          ...workloads
+            .filter(
+              ({ metadata }) =>
+                metadata.namespace === service?.metadata.namespace,
+            )
+            .flatMap(({ spec }) => applicationPort(spec, port) ?? [])
+            .map(String),
+        ]),
+      );
+    });
+  }
+
   /** Ports of the Services whose workloads may have the labels. */
   servicePorts(labels: Labels | undefined): readonly ServicePort[] {
     return this.#selectors()
@@ -63,8 +89,16 @@ export class Grounds {
   }
 
   #selectors(): Selectors {
-    return (this.#services ??= new Selectors(
+    return (this.#selecting ??= new Selectors(
       this.#parts.flatMap((part) => [...part.services()]),
+    ));
+  }
+
+  #services(): ReadonlyMap<string, ServiceResource> {
+    return (this.#byPath ??= new Map(
+      this.#parts.flatMap((part) =>
+        Array.from(part.services(), (service) => [pathOf(service), service]),
+      ),
     ));
   }
 }

@@ -13,6 +13,7 @@ import {
   PEER_AUTHENTICATION,
   type PeerAuthenticationResource,
 } from "../peer-authentication/schema.ts";
+import { targetsOf } from "../policy-targets.ts";
 import { error, quote, warning } from "../problems.ts";
 import { REQUEST_AUTHENTICATION } from "../request-authentication/schema.ts";
 import type { RequestAuthenticationResource } from "../request-authentication/spec.ts";
@@ -193,6 +194,10 @@ function ofTargets(
       ),
     ];
   if (ports.length === 0) return [];
+  if (policy.kind !== PEER_AUTHENTICATION.kind) {
+    const targets = targetsOf(policy);
+    if (targets.length > 0) return ofTargetPorts(targets, grounds, ports);
+  }
   const known = grounds.portsOf(labels);
   return ports.flatMap(({ at, port }) => {
     if (known.size === 0 || known.has(port)) return [];
@@ -210,6 +215,28 @@ function ofTargets(
       ),
     ];
   });
+}
+
+/** Where a policy names Services, their ports alone are what it can mean. */
+function ofTargetPorts(
+  targets: readonly string[],
+  grounds: Grounds,
+  ports: readonly StatedPort[],
+): Problem[] {
+  const known = new Set(
+    targets.flatMap((path) => [...grounds.portsBehind(path)]),
+  );
+  if (known.size === 0) return [];
+  return ports.flatMap(({ at, port }) =>
+    known.has(port)
+      ? []
+      : [
+          warning(
+            at,
+            `no Service that the policy names leads to port ${port} of a workload now: expected one of ${[...known].sort(byNumber).join(", ")}`,
+          ),
+        ],
+  );
 }
 
 function byNumber(left: string | number, right: string | number): number {

@@ -12,9 +12,12 @@ import { isKind, type Problem } from "../kind.ts";
 import { MESH, MESH_NAME } from "../mesh/schema.ts";
 import type { Segment } from "../path.ts";
 import { error, quote, warning } from "../problems.ts";
+import { REQUEST_AUTHENTICATION } from "../request-authentication/schema.ts";
+import type { RequestAuthenticationResource } from "../request-authentication/spec.ts";
 import {
   appProtocolOf,
   findPort,
+  isExternal,
   isExportedTo,
   SERVICE,
   speaksHttp,
@@ -33,8 +36,48 @@ export function checkReferences(resource: Resource, lookup: Lookup): Problem[] {
   if (isKind(TRAFFIC_POLICY, resource)) return ofPolicy(resource, lookup);
   if (isKind(FAULT_INJECTION, resource)) return ofFault(resource, lookup);
   if (isKind(AUTHORIZATION_POLICY, resource))
-    return ofAuthorization(resource, lookup);
+    return [
+      ...ofTargets(resource, lookup),
+      ...ofAuthorization(resource, lookup),
+    ];
+  if (isKind(REQUEST_AUTHENTICATION, resource))
+    return ofTargets(resource, lookup);
   return [];
+}
+
+/** Sidecars stand before the workloads of the mesh's own Services, and no other can be guarded. */
+function ofTargets(
+  policy: AuthorizationPolicyResource | RequestAuthenticationResource,
+  lookup: Lookup,
+): Problem[] {
+  return (policy.spec.targetRefs ?? []).flatMap((ref, index) => {
+    const at = ["spec", "targetRefs", index];
+    const service = find(ref, policy, lookup);
+    if (service === undefined)
+      return [
+        missing(
+          ref,
+          policy,
+          at,
+          "until there is, the policy acts on nothing by this target, and refuses no call",
+        ),
+      ];
+    if (isExternal(service.spec))
+      return [
+        error(
+          [...at, "name"],
+          `Service ${nameOf(service)} is external, and no sidecar stands before it: the policy would act on nothing`,
+        ),
+      ];
+    return service.spec.selector === undefined
+      ? [
+          warning(
+            [...at, "name"],
+            `Service ${nameOf(service)} has no selector, so the policy acts on nothing by this target`,
+          ),
+        ]
+      : [];
+  });
 }
 
 /** A provider that is not there yet may still come: until then its requests are refused. */

@@ -2,6 +2,7 @@
 import { formatHostPort } from "../../core/text/host-port.ts";
 import { canonicalAddress } from "../../core/text/network.ts";
 import { serviceHost } from "../../mesh/service-key.ts";
+import { AUTHORIZATION_POLICY } from "../authorization-policy/schema.ts";
 import type { Resource } from "../envelope.ts";
 import { FAULT_INJECTION } from "../fault-injection/schema.ts";
 import { GRPC_ROUTE } from "../grpc-route/schema.ts";
@@ -10,6 +11,8 @@ import { HTTP_ROUTE } from "../http-route/schema.ts";
 import type { HTTPRouteResource } from "../http-route/spec.ts";
 import { isKind } from "../kind.ts";
 import { placesOf } from "../ownership/address-owners.ts";
+import { targetsOf } from "../policy-targets.ts";
+import { REQUEST_AUTHENTICATION } from "../request-authentication/schema.ts";
 import { isExternal, SERVICE } from "../service/schema.ts";
 import { TRAFFIC_POLICY } from "../traffic-policy/schema.ts";
 import { WORKLOAD } from "../workload/schema.ts";
@@ -29,15 +32,18 @@ export function isRoute(resource: Resource): resource is RouteResource {
   return isKind(HTTP_ROUTE, resource) || isKind(GRPC_ROUTE, resource);
 }
 
-/** "NAMESPACE/NAME" of each Service that a route, a TrafficPolicy or a FaultInjection is for. */
+/** "NAMESPACE/NAME" of each Service that a route, a policy or a FaultInjection names as what it is for. */
 export function servicesNamed(resource: Resource): readonly string[] {
   const namespace = namespaceOf(resource);
   if (isRoute(resource))
     return resource.spec.parentRefs.map(
       (parent) => `${parent.namespace ?? namespace}/${parent.name}`,
     );
-  return isKind(TRAFFIC_POLICY, resource) || isKind(FAULT_INJECTION, resource)
-    ? resource.spec.targetRefs.map(({ name }) => `${namespace}/${name}`)
+  return isKind(TRAFFIC_POLICY, resource) ||
+    isKind(FAULT_INJECTION, resource) ||
+    isKind(AUTHORIZATION_POLICY, resource) ||
+    isKind(REQUEST_AUTHENTICATION, resource)
+    ? targetsOf(resource)
     : [];
 }
 

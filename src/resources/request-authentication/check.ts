@@ -7,6 +7,7 @@ import {
 } from "../../core/text/key-set.ts";
 import type { Problem } from "../kind.ts";
 import type { Segment } from "../path.ts";
+import { checkTargets } from "../policy-targets.ts";
 import { duplicates, error, fault, warning } from "../problems.ts";
 import { filterNameFault, matchNameFault } from "../text-checks.ts";
 import type { JwtRule, RequestAuthenticationResource } from "./spec.ts";
@@ -21,16 +22,21 @@ export function checkRequestAuthentication({
   spec,
 }: RequestAuthenticationResource): Problem[] {
   const rules = spec.jwtRules ?? [];
+  const targets = checkTargets(spec);
   if (rules.length === 0)
     return [
+      ...targets,
       warning(
         ["spec", "jwtRules"],
         "is absent, so no token is looked for and none is verified",
       ),
     ];
-  return rules.flatMap((rule, index) =>
-    checkRule(rule, ["spec", "jwtRules", index]),
-  );
+  return [
+    ...targets,
+    ...rules.flatMap((rule, index) =>
+      checkRule(rule, ["spec", "jwtRules", index]),
+    ),
+  ];
 }
 
 function checkRule(rule: JwtRule, at: At): Problem[] {

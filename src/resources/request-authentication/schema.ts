@@ -10,6 +10,7 @@ import {
   HEADER_NAME,
   SELECTOR,
 } from "../schema-parts.ts";
+import { POLICY_TARGETS, unsupportedTargets } from "../policy-targets.ts";
 import { JWT_TIMEOUT, type RequestAuthenticationSpec } from "./spec.ts";
 
 const ADDRESS = {
@@ -105,8 +106,12 @@ const spec: TSchema = describes<RequestAuthenticationSpec>()(
   Type.Object(
     {
       selector: field(
-        "Workloads that it is for. Without it, all of the namespace.",
+        "Workloads that it is for. Without it and without targetRefs, all of the namespace.",
         Type.Optional(SELECTOR),
+      ),
+      targetRefs: field(
+        "Services of its namespace that it is for, in place of a selector: the ports of their workloads that they lead to, by whatever name these are called.",
+        Type.Optional(POLICY_TARGETS),
       ),
       jwtRules: field(
         "Whose tokens are accepted. A request with a token that satisfies none of them gets 401; one without a token passes.",
@@ -128,8 +133,7 @@ export const REQUEST_AUTHENTICATION: KindDefinition<RequestAuthenticationSpec> =
       "Whose tokens (JWT) a workload accepts, and what becomes of them. It requires none: an AuthorizationPolicy with requestPrincipals does.",
     spec,
     unsupported: {
-      "spec.targetRef": "",
-      "spec.targetRefs": "",
+      ...unsupportedTargets("RequestAuthentication"),
       "spec.jwtRules[].spaceDelimitedClaims": "",
     },
     check: checkRequestAuthentication,

@@ -1,12 +1,10 @@
 /** RequestAuthentication as it is written: whose tokens a workload accepts, and where they are in a request (Istio). */
 import type { Resource } from "../envelope.ts";
-import type { Selector } from "../schema-parts.ts";
+import type { PolicyTargets } from "../policy-targets.ts";
 
 export type RequestAuthenticationResource = Resource<RequestAuthenticationSpec>;
 
-export interface RequestAuthenticationSpec {
-  /** Absent: every workload of the namespace; of the mesh in the root namespace. */
-  readonly selector?: Selector;
+export interface RequestAuthenticationSpec extends PolicyTargets {
   /** A token has to satisfy one of them; a request without a token passes (trap 6). */
   readonly jwtRules?: readonly JwtRule[];
 }

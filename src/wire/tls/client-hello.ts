@@ -45,12 +45,13 @@ function nameIn(record: Reader): string | undefined {
     if (kind !== SERVER_NAME) continue;
     const names = extension.vector(2);
     if (names.number(1) !== HOST_NAME) return undefined;
-    return hostOf(names.vector(2).text());
+    return canonicalServerName(names.vector(2).text());
   }
   return undefined;
 }
 
-function hostOf(name: string): string | undefined {
+/** Undefined of what is not the name of a host. */
+export function canonicalServerName(name: string): string | undefined {
   if (name.length > LONGEST_NAME || name.includes(":")) return undefined;
   return canonicalAuthority(name);
 }

@@ -29,6 +29,7 @@ import type { JudgementReason } from "../../identity/svid.ts";
 import type { Revoked } from "../../identity/revoked.ts";
 import { trustOf, validFor } from "../../identity/trust.ts";
 import type { Protocol } from "../exchange.ts";
+import { canonicalServerName } from "./client-hello.ts";
 import { endWhenPeerIsGone } from "./dead-peer.ts";
 import {
   handshakeList,
@@ -60,6 +61,8 @@ export interface LinkPeer {
   readonly peer: SpiffeId;
   readonly uri: string;
   readonly protocol: Protocol;
+  /** The host that the peer's handshake names; undefined where it names none. */
+  readonly serverName: string | undefined;
   /** Milliseconds to the end of the peer's certificate or of our own, whichever comes first. */
   readonly lasts: number;
 }
@@ -272,7 +275,14 @@ class LinkServer implements LinkListener {
       validFor(loaded, trust.times),
     );
     endWhenPeerIsGone(socket);
-    this.#options.onConnection(socket, { peer: id, uri, protocol, lasts });
+    const { servername } = socket;
+    const serverName =
+      typeof servername === "string"
+        ? canonicalServerName(servername)
+        : undefined;
+    this.#options.onConnection(socket, {
+      ...{ peer: id, uri, protocol, serverName, lasts },
+    });
   }
 
   #refuse(

@@ -45,9 +45,12 @@ const CONTEXT: ImpactContext = {
   },
   workloads: [ORDERS, IDLE],
   seen: [{ workload: ORDERS, calls: CALLS, dropped: 0 }],
+  leading: (workload, port = 8080) =>
+    new Set(workload === IDLE || port !== 8080 ? [] : ["orders"]),
   pause: () => undefined,
 };
 
+const TARGETS = { targetRefs: [{ kind: "Service" as const, name: "orders" }] };
 const FOR_ORDERS = { selector: { matchLabels: ORDERS.labels } };
 const path = (...paths: string[]): object => ({
   rules: [{ to: [{ operation: { paths } }] }],
@@ -76,6 +79,31 @@ const TABLE: readonly (readonly [
     [],
     [[undefined, allow("shop/a")]],
     [[CLOSES, REFUSES_ALL]],
+  ],
+  [
+    "a first ALLOW for the Service",
+    [],
+    [[undefined, authorizationPolicy("shop/a", TARGETS)]],
+    [[CLOSES, REFUSES_ALL]],
+  ],
+  [
+    "one for a Service that does not lead there",
+    [],
+    [
+      [
+        undefined,
+        authorizationPolicy("shop/a", {
+          targetRefs: [{ kind: "Service", name: "other" }],
+        }),
+      ],
+    ],
+    [[]],
+  ],
+  [
+    "the end of the last ALLOW for the Service",
+    [authorizationPolicy("shop/a", TARGETS)],
+    [[authorizationPolicy("shop/a", TARGETS), undefined]],
+    [[OPENS, /^would let in/]],
   ],
   [
     "a first ALLOW that lists some",

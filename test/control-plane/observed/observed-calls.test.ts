@@ -1,6 +1,7 @@
 /** What the control plane keeps of the calls that sidecars have seen: an hour of them, bounded, each sidecar's own. */
 import t from "tap";
 import { ObservedCalls } from "../../../src/control-plane/observed/observed-calls.ts";
+import { NO_SERVICES } from "../../../src/control-plane/observed/leading-services.ts";
 import { shadowStatuses } from "../../../src/control-plane/observed/views.ts";
 import type { ObservedCall } from "../../../src/push/messages.ts";
 import { fakeClock } from "../../support/clocks/fake-clock.ts";
@@ -93,7 +94,7 @@ void t.test("what a policy would have done, over all sidecars", (t) => {
       dropped: 0,
     },
   );
-  const statusOf = shadowStatuses(observed);
+  const statusOf = shadowStatuses(observed, () => NO_SERVICES);
   t.match(statusOf(authorizationPolicy("shop/p", {})), {
     ...{ calls: 10, sidecars: 2, more: 0 },
     since: new Date(clock.wall() - 9000).toISOString(),
@@ -221,17 +222,19 @@ void t.test("ages and counts beyond all bounds are bounded", (t) => {
   observed.report(PEER, { calls, dropped: 2 ** 60 });
   observed.report(PEER, { calls: [], dropped: 2 ** 60 });
   const since = new Date(clock.wall() - HOUR).toISOString();
-  const status = shadowStatuses(observed)(
-    authorizationPolicy("shop/p", { selector: { matchLabels: PEER.labels } }),
-  );
+  const status = shadowStatuses(
+    observed,
+    () => NO_SERVICES,
+  )(authorizationPolicy("shop/p", { selector: { matchLabels: PEER.labels } }));
   t.match(status, { since, calls: MOST, callers: [{ calls: MOST }, {}] });
   t.match(observed.at(all), [{ dropped: MOST }]);
   const same = calls.map((each) => ({ ...each, method: "", path: "" }));
   observed.report({ ...PEER, name: "other" }, { calls: same, dropped: 0 });
   observed.report({ ...PEER, name: "third" }, { calls: same, dropped: 0 });
-  const { callers } = shadowStatuses(observed)(
-    authorizationPolicy("shop/p", {}),
-  );
+  const { callers } = shadowStatuses(
+    observed,
+    () => NO_SERVICES,
+  )(authorizationPolicy("shop/p", {}));
   t.ok(callers.every(({ calls: count }) => count === MOST));
   t.end();
 });
@@ -253,6 +256,9 @@ for (const [title, peer, selector, sidecars] of [
       "shop/p",
       selector === undefined ? {} : { selector: { matchLabels: selector } },
     );
-    t.match(shadowStatuses(observed)(policy), { sidecars, calls: sidecars });
+    t.match(shadowStatuses(observed, () => NO_SERVICES)(policy), {
+      sidecars,
+      calls: sidecars,
+    });
     t.end();
   });

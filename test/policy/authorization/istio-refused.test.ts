@@ -1,4 +1,4 @@
-/** What Istio has and AuthorizationPolicy refuses here, with the reason in decision 070. */
+/** What Istio has and AuthorizationPolicy refuses here, with the reason in decisions 070 and 075. */
 import t from "tap";
 import { validate } from "../../../src/resources/validate.ts";
 import { authorizationPolicy } from "../../support/resources/policy-fixtures.ts";
@@ -36,10 +36,6 @@ const REFUSED: readonly (readonly [string, object])[] = [
         },
       ],
     },
-  ],
-  [
-    "connection.sni",
-    { rules: [{ when: [{ key: "connection.sni", values: ["a.example"] }] }] },
   ],
 ];
 

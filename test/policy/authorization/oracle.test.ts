@@ -54,13 +54,17 @@ function factsOf({
   port,
   source,
   destination,
+  sni,
   http,
 }: OracleCall): AuthorizationFacts {
   return {
     peer:
       peer && `spiffe://${peer.domain}/ns/${peer.namespace}/sa/${peer.account}`,
     port,
-    connection: { remoteAddress: source, localAddress: destination },
+    connection: {
+      ...{ remoteAddress: source, localAddress: destination },
+      serverName: sni,
+    },
     request: http && {
       ...http,
       header: (name) => http.headers[name],

@@ -9,6 +9,9 @@ import {
 
 const ORDERS = service("shop/orders");
 const FOR_ORDERS = { selector: { matchLabels: { app: "orders" } } };
+const TARGETS = {
+  targetRefs: [{ kind: "Service" as const, name: "orders" }],
+};
 const ALL = { rules: [{}] };
 
 /** Policies, and "SERVICE by POLICIES" of each closed Service. */
@@ -42,6 +45,18 @@ const TABLE: readonly (readonly [string, readonly Resource[], ...string[]])[] =
         authorizationPolicy("shop/a", ALL, {
           annotations: { "istio.io/dry-run": "true" },
         }),
+      ],
+    ],
+    [
+      "one for the Service",
+      [authorizationPolicy("shop/a", TARGETS)],
+      "shop/orders by shop/a",
+    ],
+    [
+      "one for the Service of that name elsewhere",
+      [
+        authorizationPolicy("wherry-system/a", TARGETS),
+        authorizationPolicy("far/a", TARGETS),
       ],
     ],
     [

@@ -49,6 +49,8 @@ export interface OracleCall {
   readonly port: number;
   readonly source: string | undefined;
   readonly destination: string | undefined;
+  /** The host that TLS names. */
+  readonly sni?: string | undefined;
   /** Undefined: TCP. */
   readonly http:
     | {
@@ -240,6 +242,10 @@ function has(
       return isInBlock(call.destination, value);
     case "destination.port":
       return Number(value) === call.port;
+    case "connection.sni":
+      return (
+        call.sni !== undefined && textMatches(value.toLowerCase(), call.sni)
+      );
   }
   const header = key.slice("request.headers[".length, -1).toLowerCase();
   const said = http?.headers[header];

@@ -107,6 +107,7 @@ export function randomPolicies(draw: Draw): OraclePolicy[] {
       ["source.principal", principal],
       ["source.serviceAccount", account],
       ["destination.port", port],
+      ["connection.sni", () => starred(pick(HOSTS))],
     ]);
     const values = chance(0.7) ? { values: list(make) } : undefined;
     return {
@@ -166,6 +167,7 @@ export function randomCall(draw: Draw): OracleCall {
     port: pick([8080, 9000]),
     source: chance(0.9) ? pick(ADDRESSES) : undefined,
     destination: chance(0.9) ? pick(ADDRESSES) : undefined,
+    sni: chance(0.5) ? pick(HOSTS) : undefined,
     http: chance(0.75)
       ? {
           method: pick(METHODS),

@@ -40,7 +40,7 @@ export interface PairOptions {
   readonly rawApp?: (index: number) => (socket: Socket) => void;
   /** Instances of the service `orders`; 1 unless given. */
   readonly instances?: number;
-  readonly appProtocol?: "http" | "http2" | "grpc" | "tcp";
+  readonly appProtocol?: "http" | "http2" | "grpc" | "tcp" | "tls";
   /** Besides Mesh, Service and Workloads. */
   readonly resources?: readonly Resource[];
   /** Spec of the Mesh. */

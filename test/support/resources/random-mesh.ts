@@ -198,8 +198,13 @@ function targeted(draw: Draw): Resource {
 function security(draw: Draw): Resource {
   const kind = draw() < 0.5 ? "AuthorizationPolicy" : "PeerAuthentication";
   const port = pick(draw, ["8080", "9"]);
+  const isTargeted = kind === "AuthorizationPolicy" && draw() < 0.4;
   return resource("security.istio.io/v1", kind, draw, NAMES, {
-    ...(draw() < 0.6 ? { selector: { matchLabels: selector(draw) } } : {}),
+    ...(isTargeted
+      ? { targetRefs: [{ kind: "Service", name: pick(draw, SERVICES) }] }
+      : draw() < 0.6
+        ? { selector: { matchLabels: selector(draw) } }
+        : {}),
     ...(kind === "PeerAuthentication"
       ? {
           mtls: { mode: "STRICT" },

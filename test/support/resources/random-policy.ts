@@ -259,7 +259,7 @@ function authorization(draw: Draw, index: number): Resource {
   // Nobody answers to the name: what is asked about is refused.
   const asks = chance(0.05);
   const spec = {
-    selector: { matchLabels: { app: chance(0.85) ? "orders" : "web" } },
+    ...target(draw),
     ...(asks ? { action: "CUSTOM", provider: { name: "nobody" } } : { action }),
     ...(chance(0.95) ? { rules } : {}),
   };
@@ -268,6 +268,18 @@ function authorization(draw: Draw, index: number): Resource {
         annotations: { "istio.io/dry-run": "true" },
       })
     : resource("AuthorizationPolicy", `who-${index}`, spec);
+}
+
+/** By labels, or by a Service: one that is there, or one that is not. */
+function target(draw: Draw): Record<string, unknown> {
+  const { chance, pick } = dice(draw);
+  return chance(0.2)
+    ? {
+        targetRefs: [
+          { kind: "Service", name: chance(0.9) ? pick(BACKENDS) : "nobody" },
+        ],
+      }
+    : { selector: { matchLabels: { app: chance(0.85) ? "orders" : "web" } } };
 }
 
 type List = <T>(from: readonly T[]) => T[];

@@ -44,6 +44,8 @@ export function scope(
 
 /** Selectors of the Services that the workload sees, by "NAMESPACE/NAME" and by namespace. */
 interface Visible {
+  /** Those that select the workload itself. */
+  readonly serving: ReadonlySet<string>;
   readonly names: ReadonlySet<string>;
   readonly selectors: ReadonlyMap<
     string,
@@ -56,17 +58,23 @@ function visibleServices(
   resources: readonly Resource[],
 ): Visible {
   const names = new Set<string>();
+  const serving = new Set<string>();
   const selectors = new Map<string, Readonly<Record<string, string>>[]>();
   for (const resource of resources) {
     if (!isKind(SERVICE, resource) || !sees(self, resource)) continue;
     const namespace = namespaceOf(resource);
     names.add(`${namespace}/${resource.metadata.name}`);
     if (resource.spec.selector === undefined) continue;
+    if (
+      namespace === self.namespace &&
+      selects(resource.spec.selector, self.labels)
+    )
+      serving.add(`${namespace}/${resource.metadata.name}`);
     const inNamespace = selectors.get(namespace) ?? [];
     selectors.set(namespace, inNamespace);
     inNamespace.push(resource.spec.selector);
   }
-  return { names, selectors };
+  return { names, serving, selectors };
 }
 
 /** A Service of its own namespace it may serve itself, whomever it is exported to. */
@@ -111,6 +119,13 @@ function isInScope(
     return (
       namespace === self.namespace ||
       besideVisible(resource.spec.targetRefs.map((target) => target.name))
+    );
+  if (
+    isKind(AUTHORIZATION_POLICY, resource) &&
+    resource.spec.targetRefs !== undefined
+  )
+    return resource.spec.targetRefs.some(({ name }) =>
+      visible.serving.has(`${namespace}/${name}`),
     );
   if (
     isKind(AUTHORIZATION_POLICY, resource) ||

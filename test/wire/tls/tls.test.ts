@@ -46,11 +46,39 @@ void t.test("both ends learn who the other is", async (t) => {
     await link.settled(1);
     t.equal(client.protocol, protocol);
     const { lasts = 0, ...peer } = link.accepted[0]?.link ?? {};
-    t.same(peer, { peer: web.spiffeId, uri: web.id, protocol });
+    t.same(peer, {
+      ...{ peer: web.spiffeId, uri: web.id, protocol },
+      serverName: undefined,
+    });
     const end = Math.min(web.notAfter, orders.notAfter);
     t.ok(lasts > end - Date.now() - 60_000 && lasts <= end - began, `${lasts}`);
     t.equal(client.socket.getProtocol(), "TLSv1.3");
     t.equal(link.listener.handshakes, 0);
+  }
+});
+
+void t.test("the host that a handshake names", async (t) => {
+  const link = await testLink(orders);
+  t.teardown(() => link.close());
+  const rows: readonly (readonly [string | undefined, string | undefined])[] = [
+    ["orders.shop", "orders.shop"],
+    ["Orders.Shop", "orders.shop"],
+    ["orders shop", undefined],
+    ["orders.shop:80", undefined],
+    [undefined, undefined],
+  ];
+  for (const [index, [servername, expected]] of rows.entries()) {
+    await stranger(
+      link.port,
+      { ...webClient, ...(servername === undefined ? {} : { servername }) },
+      "x",
+      link.settled(index + 1),
+    );
+    t.equal(
+      link.accepted[index]?.link.serverName,
+      expected,
+      servername ?? "none",
+    );
   }
 });
 

@@ -1,17 +1,18 @@
 /** Whether a resource is in a sidecar's scope, by what is indexed: a pure function of its certificate's binding and the mesh as it is. */
 import { AUTHORIZATION_POLICY } from "../../../resources/authorization-policy/schema.ts";
-import {
-  ROOT_NAMESPACE,
-  selects,
-  type Resource,
-} from "../../../resources/envelope.ts";
+import type { AuthorizationPolicyResource } from "../../../resources/authorization-policy/spec.ts";
+import { selects, type Resource } from "../../../resources/envelope.ts";
 import { FAULT_INJECTION } from "../../../resources/fault-injection/schema.ts";
 import { isFaultCaller } from "../../../resources/fault-injection/spec.ts";
 import { isKind } from "../../../resources/kind.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
-import { PEER_AUTHENTICATION } from "../../../resources/peer-authentication/schema.ts";
+import {
+  PEER_AUTHENTICATION,
+  type PeerAuthenticationResource,
+} from "../../../resources/peer-authentication/schema.ts";
 import { REQUEST_AUTHENTICATION } from "../../../resources/request-authentication/schema.ts";
-import type { Selector } from "../../../resources/schema-parts.ts";
+import type { RequestAuthenticationResource } from "../../../resources/request-authentication/spec.ts";
+import { isForWorkload, targetsOf } from "../../../resources/policy-targets.ts";
 import {
   isExportedTo,
   SERVICE,
@@ -52,7 +53,7 @@ export function sees(
  * The resources that act on a workload of that namespace and labels, or on what it may call:
  * Mesh; what is revoked, for every peer may call; Services of its namespace or exported to it, and the Workloads that they select; routes of its own namespace (consumer),
  * and those beside a visible Service (producer); the TrafficPolicies of visible Services, and the faults in its calls to them; the security policies of its namespace
- * and of the root namespace that select it or select nothing in particular.
+ * and of the root namespace that select it or nothing in particular, or name a Service that selects it.
  */
 export function isInScope(
   self: ScopeOf,
@@ -74,12 +75,7 @@ export function isInScope(
     return namespace === self.namespace || besideVisible();
   if (isKind(FAULT_INJECTION, resource))
     return isFaultCaller(resource.spec, self) && besideVisible();
-  if (
-    isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource) ||
-    isKind(REQUEST_AUTHENTICATION, resource)
-  )
-    return actsOn(self, namespace, resource.spec.selector);
+  if (isSecurity(resource)) return actsOn(self, resource, index);
   return false;
 }
 
@@ -126,22 +122,34 @@ export function isNeeded(
       isFaultCaller(resource.spec, self) &&
       servicesBeside(resource).some(called)
     );
-  if (
-    isKind(AUTHORIZATION_POLICY, resource) ||
-    isKind(PEER_AUTHENTICATION, resource) ||
-    isKind(REQUEST_AUTHENTICATION, resource)
-  )
-    return needs.self && actsOn(self, namespace, resource.spec.selector);
+  if (isSecurity(resource)) return needs.self && actsOn(self, resource, index);
   return false;
 }
 
-function actsOn(
-  self: ScopeOf,
-  namespace: string,
-  selector: Selector | undefined,
-): boolean {
+type SecurityPolicy =
+  | AuthorizationPolicyResource
+  | PeerAuthenticationResource
+  | RequestAuthenticationResource;
+
+function isSecurity(resource: Resource): resource is SecurityPolicy {
   return (
-    (namespace === self.namespace || namespace === ROOT_NAMESPACE) &&
-    (selector === undefined || selects(selector.matchLabels, self.labels))
+    isKind(AUTHORIZATION_POLICY, resource) ||
+    isKind(PEER_AUTHENTICATION, resource) ||
+    isKind(REQUEST_AUTHENTICATION, resource)
   );
+}
+
+/** The sidecar itself finds out to which of its ports the Services lead. */
+function actsOn(
+  { namespace, labels }: ScopeOf,
+  policy: SecurityPolicy,
+  index: MeshIndex,
+): boolean {
+  const services = new Set(
+    targetsOf(policy)
+      .flatMap((path) => index.service(path) ?? [])
+      .filter(({ spec }) => selects(spec.selector ?? {}, labels))
+      .map(({ metadata }) => metadata.name),
+  );
+  return isForWorkload(policy, { namespace, labels, services });
 }

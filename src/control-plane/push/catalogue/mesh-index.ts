@@ -70,7 +70,7 @@ export class MeshIndex {
   readonly #sorted = new Map<string, SortedItems>();
   /** By kind. */
   readonly ofKind: Keyed = new Keyed(({ kind }) => [kind]);
-  /** Routes, TrafficPolicies and FaultInjections of every namespace, by the Services that they name. */
+  /** Routes, policies and FaultInjections of every namespace, by the Services that they name. */
   readonly beside: Keyed = new Keyed(servicesNamed);
   /** AuthorizationPolicies, PeerAuthentications and RequestAuthentications by namespace. */
   readonly security: Keyed = new Keyed((resource) =>

@@ -28,12 +28,18 @@ function policy(
   kind: string,
   namespace: string,
   matchLabels?: Record<string, string>,
+  targets?: readonly string[],
 ): Resource {
   return {
     apiVersion: "security.istio.io/v1",
     kind,
     metadata: { name: "p", namespace },
-    spec: matchLabels === undefined ? {} : { selector: { matchLabels } },
+    spec: {
+      ...(matchLabels === undefined ? {} : { selector: { matchLabels } }),
+      ...(targets === undefined
+        ? {}
+        : { targetRefs: targets.map((name) => ({ kind: "Service", name })) }),
+    },
   };
 }
 
@@ -231,6 +237,39 @@ const TABLE: readonly (readonly [
     true,
   ],
   [
+    "an AuthorizationPolicy for a Service that selects it",
+    policy("AuthorizationPolicy", "shop", undefined, ["gone", "front"]),
+    [service("front", { selector: { tier: "front" } })],
+    true,
+  ],
+  [
+    "an AuthorizationPolicy for a Service that selects others",
+    policy("AuthorizationPolicy", "shop", undefined, ["orders"]),
+    [service("orders", { selector: { app: "orders" } })],
+    false,
+  ],
+  [
+    "an AuthorizationPolicy for a Service that is not there",
+    policy("AuthorizationPolicy", "shop", undefined, ["front"]),
+    [],
+    false,
+  ],
+  [
+    "an AuthorizationPolicy for a Service of another namespace",
+    policy("AuthorizationPolicy", "infra", undefined, ["front"]),
+    [
+      service("front", { selector: { tier: "front" } }),
+      service("front", { selector: { tier: "front" } }, "infra"),
+    ],
+    false,
+  ],
+  [
+    "an AuthorizationPolicy of the root namespace for a Service of that name here",
+    policy("AuthorizationPolicy", "wherry-system", undefined, ["front"]),
+    [service("front", { selector: { tier: "front" } })],
+    false,
+  ],
+  [
     "a kind that only the store knows",
     { ...MESH, kind: "EnrolmentToken" },
     [],
@@ -255,3 +294,56 @@ for (const [name, subject, others, inScope] of TABLE)
     );
     t.end();
   });
+
+void t.test(
+  "a policy for a Service comes and goes with what the Service selects, also for a sidecar that asks for itself alone",
+  (t) => {
+    for (const names of [["*"], ["self"]]) {
+      const catalogue = new Catalogue();
+      let version = 0;
+      const put = (resource: Resource): void => {
+        version += 1;
+        const { metadata } = resource;
+        const resourceVersion = String(version);
+        catalogue.put({
+          ...resource,
+          metadata: { ...metadata, resourceVersion },
+        });
+      };
+      const front = (tier: string): Resource =>
+        service("front", { selector: { tier } });
+      const deny = policy("AuthorizationPolicy", "shop", undefined, ["front"]);
+      const tokens = policy("RequestAuthentication", "shop", undefined, [
+        "front",
+      ]);
+      put(deny);
+      put(tokens);
+      const view = catalogue.open(SELF, names);
+      const held = (): boolean => {
+        const has = [deny, tokens].map((wanted) =>
+          view.set.entries
+            .values()
+            .some(({ name }) => name === resourceName(keyOf(wanted))),
+        );
+        t.equal(has[0], has[1], "both kinds");
+        return has[0] === true;
+      };
+      t.equal(held(), false, "no Service");
+      put(front("back"));
+      t.equal(held(), false, "it selects others");
+      put(front("front"));
+      t.equal(held(), true, "it selects the workload");
+      put(front("back"));
+      t.equal(held(), false, "and others again");
+      put(front("front"));
+      version += 1;
+      catalogue.remove(front("front"), version);
+      t.equal(held(), false, "and is deleted");
+      put(front("front"));
+      put(policy("AuthorizationPolicy", "shop", undefined, ["orders"]));
+      put(policy("RequestAuthentication", "shop", undefined, ["orders"]));
+      t.equal(held(), false, "the policies are for another");
+    }
+    t.end();
+  },
+);
