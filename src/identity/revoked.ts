@@ -78,6 +78,16 @@ export class Revoked {
     return this.#known.size;
   }
 
+  /** Whether it puts out anything that `before` does not. */
+  goesBeyond(before: Revoked): boolean {
+    if (this === before) return false;
+    for (const [text, { until }] of this.#known) {
+      const known = before.#known.get(text);
+      if (known === undefined || known.until !== until) return true;
+    }
+    return false;
+  }
+
   /** Why what was proven does not stand; undefined where it does. A revocation is over once all of `times` say so. */
   faultOf(proof: Proof, times: readonly WallMs[]): string | undefined {
     if (this.size === 0) return undefined;
@@ -123,8 +133,9 @@ function append(
   else list.push(revocation);
 }
 
-function textOf({ name, serial, beginsUpTo }: Revocation): string {
-  return `${name} ${serial ?? ""} ${beginsUpTo ?? ""}`;
+function textOf(revocation: Revocation): string {
+  const { name, identity, instance, serial, beginsUpTo } = revocation;
+  return [name, identity, instance, serial, beginsUpTo].join(" ");
 }
 
 /** Every certificate of an instance or identity, and not some of them. */

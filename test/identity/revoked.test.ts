@@ -122,6 +122,31 @@ void t.test("an end that proves nothing", (t) => {
   t.end();
 });
 
+void t.test("whether it puts out more than another", (t) => {
+  const one: Revocation = { name: "one", instance: "shop/web-1" };
+  const two: Revocation = { name: "two", serial: "A1" };
+  const rows: readonly (readonly [Revocation[], Revocation[], boolean])[] = [
+    [[], [], false],
+    [[one], [one], false],
+    [[one], [one, two], false],
+    [[], [one], false],
+    [[one], [], true],
+    [[one, two], [one], true],
+    [[two], [one], true],
+    [[{ ...one, instance: "shop/web-2" }], [one], true],
+    [[{ name: "one", identity: WEB }], [one], true],
+    [[{ ...one, until: 5 }], [one], true],
+    [[{ ...one, beginsUpTo: 5 }], [{ ...one, beginsUpTo: 4 }], true],
+  ];
+  for (const [now, before, expected] of rows)
+    t.equal(
+      new Revoked(now).goesBeyond(new Revoked(before)),
+      expected,
+      JSON.stringify([now, before]),
+    );
+  t.end();
+});
+
 void t.test("what a certificate proves", (t) => {
   const mesh = fakeAuthority();
   const pems = mesh.issue({ binding: { name: "web-7", labels: {} } });

@@ -8,12 +8,20 @@ import {
 } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { nextTurn } from "../../core/slices.ts";
+import type { MonotonicMs, WallMs } from "../../core/units.ts";
 import { watchSource, type Watch } from "../../core/watch.ts";
 import { Revoked, type Proof } from "../../identity/revoked.ts";
 import { revokedOf } from "../../policy/compile/revoked.ts";
 import { formatName, keyOf, type Resource } from "../../resources/envelope.ts";
 import { isKind } from "../../resources/kind.ts";
 import { LONGEST_RENEWAL, LONGEST_TTL } from "../../resources/mesh/check.ts";
+import {
+  MESH,
+  MESH_DEFAULTS,
+  MESH_NAME,
+  trustDomainsOf,
+} from "../../resources/mesh/schema.ts";
 import {
   REVOCATION,
   type RevocationResource,
@@ -38,7 +46,7 @@ const RETRY = 1000;
 const LONGEST_NAME = 253;
 
 export interface RevocationsOptions {
-  readonly store: Pick<Store, "list" | "watch" | "remove">;
+  readonly store: Pick<Store, "get" | "list" | "watch" | "remove">;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -56,12 +64,17 @@ export class Revocations {
   readonly #options: RevocationsOptions;
   readonly #known = new Map<string, RevocationResource>();
   readonly #revoked = watchSource(Revoked.NONE);
+  readonly #opened: { readonly wall: WallMs; readonly at: MonotonicMs };
   readonly #closing = new AbortController();
+  #trustDomains: readonly string[] = [];
+  #willTell = false;
   #running: Promise<void> = Promise.resolve();
   #stopSweep: () => void = () => undefined;
 
   constructor(options: RevocationsOptions) {
+    const { clock } = options;
     this.#options = options;
+    this.#opened = { wall: clock.wall(), at: clock.now() };
   }
 
   get revoked(): Watch<Revoked> {
@@ -70,7 +83,14 @@ export class Revocations {
 
   /** Why the proof does not stand. */
   faultOf(proof: Proof): string | undefined {
-    return this.#revoked.value.faultOf(proof, [this.#options.clock.wall()]);
+    return this.#revoked.value.faultOf(proof, this.#times());
+  }
+
+  /** By this machine's clock, and by what it was at the start: a jump ends nothing. */
+  #times(): readonly WallMs[] {
+    const { clock } = this.#options;
+    const { wall, at } = this.#opened;
+    return [clock.wall(), wall + (clock.now() - at)];
   }
 
   async open(): Promise<void> {
@@ -92,10 +112,13 @@ export class Revocations {
   }
 
   async #read(): Promise<number> {
-    const { resources, revision } = await this.#options.store.list(
-      REVOCATION.kind,
-    );
+    const { store } = this.#options;
+    const { resources, revision } = await store.list(REVOCATION.kind);
+    const mesh = await store.get({
+      ...{ kind: MESH.kind, namespace: "", name: MESH_NAME },
+    });
     this.#known.clear();
+    if (mesh !== undefined) this.#note(mesh, true);
     for (const resource of resources) this.#note(resource, true);
     this.#tell();
     return revision;
@@ -108,7 +131,7 @@ export class Revocations {
     while (!signal.aborted)
       try {
         for await (const { type, resource } of store.watch(revision, signal))
-          if (this.#note(resource, type === "put")) this.#tell();
+          if (this.#note(resource, type === "put")) this.#tellSoon();
         // The store closed.
         return;
       } catch {
@@ -118,6 +141,12 @@ export class Revocations {
   }
 
   #note(resource: Resource, isThere: boolean): boolean {
+    if (isKind(MESH, resource)) {
+      const spec = isThere ? resource.spec : {};
+      const { trustDomain, trustDomainAliases } = { ...MESH_DEFAULTS, ...spec };
+      this.#trustDomains = trustDomainsOf({ trustDomain, trustDomainAliases });
+      return true;
+    }
     if (!isKind(REVOCATION, resource)) return false;
     const { name } = keyOf(resource);
     if (isThere) this.#known.set(name, resource);
@@ -125,14 +154,24 @@ export class Revocations {
     return true;
   }
 
+  /** Those of one write together: each change has all streams and leases looked at. */
+  #tellSoon(): void {
+    if (this.#willTell) return;
+    this.#willTell = true;
+    void nextTurn().then(() => {
+      this.#willTell = false;
+      this.#tell();
+    });
+  }
+
   #tell(): void {
-    this.#revoked.set(revokedOf(this.#known.values()));
+    this.#revoked.set(revokedOf(this.#known.values(), this.#trustDomains));
   }
 
   /** Nobody holds a certificate any more that it concerns, or it was to end. */
   async #sweep(): Promise<void> {
-    const { store, clock, logger } = this.#options;
-    const now = clock.wall();
+    const { store, logger } = this.#options;
+    const now = Math.min(...this.#times());
     for (const resource of [...this.#known.values()]) {
       if (endOf(resource) > now) continue;
       const key = keyOf(resource);

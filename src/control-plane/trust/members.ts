@@ -32,12 +32,13 @@ export class Members {
     const now = clock.now();
     for (const { connected, ...sidecar } of sidecars)
       if (connected) this.#seen.set(nameOf(sidecar), now);
+    for (const [name, seen] of this.#seen)
+      if (now - seen >= JUST_LEFT) this.#seen.delete(name);
     const known = new Map<string, Member>();
     for (const sidecar of sidecars) {
       const name = nameOf(sidecar);
       const seen = this.#seen.get(name) ?? -Infinity;
       const counts = leased.has(name) || now - seen < JUST_LEFT;
-      if (!counts) this.#seen.delete(name);
       // Several may have the name, each under an identity of its own: the one that is not connected is the one that is waited for.
       if (counts && known.get(name)?.connected !== false)
         known.set(name, memberOf(name, sidecar));

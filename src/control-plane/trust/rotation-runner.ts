@@ -25,6 +25,9 @@ export interface RotationView {
 
 /** Milliseconds between two looks at the sidecars. */
 const LOOK = 500;
+/** In a large mesh a look takes long: a twentieth of the time at most, and no pause is longer. */
+const PAUSE_PER_LOOK = 20;
+const LONGEST_PAUSE = 5000;
 /** Milliseconds after a start in which sidecars come back: until then, it is not known which of them there are. */
 export const COME_BACK = 60_000;
 
@@ -41,6 +44,7 @@ export class RotationRunner {
   /** Since when the phase waits for no sidecar. */
   #clearSince: MonotonicMs | undefined;
   #told = "";
+  #pause = LOOK;
   #closed = false;
 
   constructor(options: RotationRunnerOptions) {
@@ -110,7 +114,7 @@ export class RotationRunner {
     const { trust, clock } = this.#options;
     this.#cancel();
     if (this.#closed || trust.rotation === undefined) return;
-    this.#cancel = clock.after(LOOK, () => {
+    this.#cancel = clock.after(this.#pause, () => {
       this.#looking ??= this.#look().finally(() => {
         this.#looking = undefined;
         this.#plan();
@@ -128,9 +132,12 @@ export class RotationRunner {
 
   /** Never rejects. */
   async #look(): Promise<void> {
-    const { logger } = this.#options;
+    const { clock, logger } = this.#options;
+    const began = clock.now();
     try {
       const { behind, members } = await this.view();
+      const took = (clock.now() - began) * PAUSE_PER_LOOK;
+      this.#pause = Math.min(LONGEST_PAUSE, Math.max(LOOK, took));
       this.#tell(behind);
       if (behind.length > 0 || this.#comingBack() !== undefined)
         this.#clearSince = undefined;

@@ -169,9 +169,14 @@ export class Trust {
     return { ...own, trustBundle: this.trustBundle };
   }
 
-  /** At the start: what is trusted may be another set, by hand or by a step that a crash cut short. */
+  /**
+   * At the start: what is trusted may be another set, by hand or by a step that a crash cut short. In the midst of a rotation it has a new
+   * serial in any case: where the store is a copy of an earlier one, sidecars may have acknowledged more than it tells of.
+   */
   goOn(rotation: Rotation | undefined): Promise<void> {
-    return this.#step(this.#succession, rotation);
+    return this.#step(this.#succession, rotation, {
+      anew: rotation !== undefined,
+    });
   }
 
   /** Adds a new root. Throws UserError where a rotation is in progress. */
@@ -189,11 +194,9 @@ export class Trust {
   /** Issues from the new root. `sidecars`: how many have to renew. */
   async reissue(sidecars: number): Promise<void> {
     const { least, most } = SPREAD;
-    await this.#step(
-      this.#succession,
-      this.#inPhase("reissue"),
-      Math.min(most, Math.max(least, sidecars * RENEWAL)),
-    );
+    await this.#step(this.#succession, this.#inPhase("reissue"), {
+      renewWithin: Math.min(most, Math.max(least, sidecars * RENEWAL)),
+    });
   }
 
   /** The old root is not trusted any more, and its keys are removed. */
@@ -253,11 +256,14 @@ export class Trust {
     return { ...rotation, phase, since: this.#options.clock.wall() };
   }
 
-  /** Kept first: what was told to a sidecar is known after a crash. */
+  /** Kept first: what was told to a sidecar is known after a crash. `anew`: under a new serial, also where it says the same. */
   async #step(
     succession: Succession,
     rotation: Rotation | undefined,
-    renewWithin = this.#note.renewWithin,
+    {
+      renewWithin = this.#note.renewWithin,
+      anew = false,
+    }: { readonly renewWithin?: number; readonly anew?: boolean } = {},
   ): Promise<void> {
     const { current, next } = succession;
     const issuer =
@@ -272,7 +278,7 @@ export class Trust {
     await this.#keep({
       ...rest,
       ...said,
-      serial: this.#serialOf(said),
+      serial: this.#serialOf(said, anew),
       ...(rotation === undefined ? {} : { rotation }),
     });
     this.#succession = succession;
@@ -281,9 +287,13 @@ export class Trust {
   }
 
   /** By the clock: a store that was lost does not begin below what sidecars have. */
-  #serialOf(said: Pick<TrustNote, "roots" | "issuer" | "renewWithin">): number {
+  #serialOf(
+    said: Pick<TrustNote, "roots" | "issuer" | "renewWithin">,
+    anew: boolean,
+  ): number {
     const { serial, roots, issuer } = this.#note;
     const isSame =
+      !anew &&
       serial > 0 &&
       issuer === said.issuer &&
       isDeepStrictEqual(roots, said.roots);

@@ -1,10 +1,15 @@
 /** Makes the snapshot of the resources that one proxy has, out of the one before: what did not change is shared with it. */
+import { isDeepStrictEqual } from "node:util";
 import type { GroupsEdit } from "../../core/persistent/groups.ts";
 import type { MapEdit } from "../../core/persistent/map.ts";
 import { atOnce, type Steps } from "../../core/slices.ts";
 import type { Revoked } from "../../identity/revoked.ts";
 import { formatKey, type Resource } from "../../resources/envelope.ts";
-import { MESH, MESH_NAME } from "../../resources/mesh/schema.ts";
+import {
+  MESH,
+  MESH_NAME,
+  trustDomainsOf,
+} from "../../resources/mesh/schema.ts";
 import { isExportedTo, SERVICE } from "../../resources/service/schema.ts";
 import { WORKLOAD } from "../../resources/workload/schema.ts";
 import type {
@@ -151,7 +156,7 @@ class Compilation {
     this.#refuse();
     const kept: CompiledParts = {
       ...{ stock, frame, inbound },
-      revoked: this.#revoked(changes),
+      revoked: this.#revoked(changes, frame),
       indexes: this.#index.done(),
       units: this.#units.done(),
       ports: this.#ports.done(),
@@ -164,15 +169,23 @@ class Compilation {
     };
   }
 
-  /** The same object where no Revocation has changed. */
-  #revoked(changes: readonly Change[]): Revoked {
-    const before = this.#kept?.revoked;
+  /** The same object where neither a Revocation nor a trust domain has changed. */
+  #revoked(changes: readonly Change[], { mesh }: Frame): Revoked {
+    const trustDomains = trustDomainsOf(mesh);
     const moved = changes.some(
       (change) => isRevocation(change.before) || isRevocation(change.after),
     );
-    if (before !== undefined && !moved) return before;
+    if (
+      this.#kept !== undefined &&
+      !moved &&
+      isDeepStrictEqual(trustDomains, trustDomainsOf(this.#kept.frame.mesh))
+    )
+      return this.#kept.revoked;
     const all = this.#index.revocations.get(ALL);
-    return revokedOf(all.map(({ resource }) => resource));
+    return revokedOf(
+      all.map(({ resource }) => resource),
+      trustDomains,
+    );
   }
 
   #refuse(): void {

@@ -1,16 +1,36 @@
-/** What is revoked, of the Revocations that there are. */
+/** What is revoked, by the Revocations that there are. */
 import { parseTimestamp } from "../../core/clock.ts";
-import type { WallMs } from "../../core/units.ts";
+import type { SpiffeUri, WallMs } from "../../core/units.ts";
 import {
   normalSerial,
   Revoked,
   type Revocation,
 } from "../../identity/revoked.ts";
+import { formatSpiffeId, parseSpiffeId } from "../../identity/spiffe.ts";
 import type { RevocationResource } from "../../resources/revocation/schema.ts";
 
-export function revokedOf(resources: Iterable<RevocationResource>): Revoked {
-  const revocations = [...resources].map(revocationOf);
+/** `trustDomains`: those that count as one. An identity of one is that of all: a peer chooses under which it comes. */
+export function revokedOf(
+  resources: Iterable<RevocationResource>,
+  trustDomains: readonly string[],
+): Revoked {
+  const revocations = [...resources].flatMap((resource) => {
+    const revocation = revocationOf(resource);
+    return sameIdentities(revocation.identity, trustDomains).map(
+      (identity) => ({ ...revocation, identity }),
+    );
+  });
   return revocations.length === 0 ? Revoked.NONE : new Revoked(revocations);
+}
+
+function sameIdentities(
+  identity: SpiffeUri | undefined,
+  trustDomains: readonly string[],
+): readonly (SpiffeUri | undefined)[] {
+  const id = identity === undefined ? undefined : parseSpiffeId(identity);
+  return id === undefined || !trustDomains.includes(id.trustDomain)
+    ? [identity]
+    : trustDomains.map((trustDomain) => formatSpiffeId({ ...id, trustDomain }));
 }
 
 function revocationOf({ metadata, spec }: RevocationResource): Revocation {

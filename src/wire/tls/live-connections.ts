@@ -147,7 +147,7 @@ export class LiveConnections {
     this.#retired = roots === undefined ? undefined : { roots, until };
     this.#next?.();
     this.#round = { next, before, roots, rest: [...this.#live.values()] };
-    if (roots !== undefined || next.revoked.size > 0) this.#goOn();
+    if (roots !== undefined || next.revoked.goesBeyond(before)) this.#goOn();
     else this.#round = undefined;
   }
 

@@ -8,18 +8,22 @@ import type { Agent } from "../../../src/agent/agent.ts";
 import {
   openRevocations,
   revocationOfDeleted,
+  type Revocations,
 } from "../../../src/control-plane/enrolment/revocations.ts";
 import { openMemoryStore } from "../../../src/control-plane/store/memory.ts";
+import type { Store } from "../../../src/control-plane/store/store.ts";
 import { silentLogger } from "../../../src/core/log.ts";
+import { nextTurn } from "../../../src/core/slices.ts";
 import { normalSerial, Revoked } from "../../../src/identity/revoked.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import {
   LONGEST_RENEWAL,
   LONGEST_TTL,
 } from "../../../src/resources/mesh/check.ts";
-import { fakeClock } from "../../support/clocks/fake-clock.ts";
+import { fakeClock, type FakeClock } from "../../support/clocks/fake-clock.ts";
 import {
   eventually,
+  MESH,
   startTestAgent,
   startTestControlPlane,
   until,
@@ -228,32 +232,102 @@ void t.test("what a person takes away is put out up to now", async (t) => {
   await until(async () => (await enrolledAs(scene, "web-1")) === "issued");
 });
 
-void t.test("it ends when it is over, and no sooner", async (t) => {
+interface Followed {
+  readonly clock: FakeClock;
+  readonly store: Store;
+  readonly revocations: Revocations;
+  /** The names of those that there are, once what is due has been done. */
+  readonly left: () => Promise<string>;
+}
+
+async function followed(
+  t: Test,
+  ...resources: readonly Resource[]
+): Promise<Followed> {
   const clock = fakeClock({ wall: Date.parse("2026-01-01T00:00:00Z") });
   const store = openMemoryStore({ clock });
-  const until = "2026-01-01T00:10:00Z";
-  await store.put(revocation({ instance: "shop/a", until }, "a"), undefined);
-  await store.put(revocation({ instance: "shop/b" }, "b"), undefined);
-  // As a Workload that is deleted a second time, an hour later than the first.
-  const beginsUpTo = "2026-01-01T00:00:00Z";
-  await store.put(
-    revocation({ instance: "shop/c", beginsUpTo }, "c"),
-    undefined,
-  );
+  for (const resource of resources) await store.put(resource, undefined);
   const revocations = await openRevocations({
     store,
     clock,
     logger: silentLogger,
   });
   t.after(() => revocations.close());
-  const left = async (): Promise<string> => {
-    for (let turn = 0; turn < 5; turn += 1)
-      await new Promise<void>((resolve) => {
-        setImmediate(resolve);
-      });
-    const { resources } = await store.list("Revocation");
-    return resources.map(({ metadata }) => metadata.name).join();
+  return {
+    ...{ clock, store, revocations },
+    async left() {
+      for (let turn = 0; turn < 5; turn += 1) await nextTurn();
+      const { resources } = await store.list("Revocation");
+      return resources.map(({ metadata }) => metadata.name).join();
+    },
   };
+}
+
+void t.test("a clock that jumps ends none", async (t) => {
+  const until = "2026-01-01T00:10:00Z";
+  const { clock, revocations, left } = await followed(
+    t,
+    revocation({ instance: "shop/a", until }, "a"),
+    revocation({ instance: "shop/b" }, "b"),
+  );
+  clock.jump(LONGEST_TTL + LONGEST_RENEWAL + 3_600_000);
+  clock.advance(60_000);
+  t.equal(await left(), "a,b");
+  const proof = { uri: undefined, instance: "shop/a", certificate: undefined };
+  t.match(revocations.faultOf(proof), /is revoked/);
+  clock.advance(540_000);
+  t.equal(await left(), "b", "it is over by either clock");
+  t.equal(revocations.faultOf(proof), undefined);
+});
+
+void t.test("an identity is that of every alias", async (t) => {
+  const mesh = (trustDomainAliases: readonly string[]): Resource => ({
+    ...MESH,
+    spec: {
+      trustDomain: "cluster.local",
+      trustDomainAliases,
+      authorization: { defaultAction: "ALLOW" },
+    },
+  });
+  const { store, revocations, left } = await followed(
+    t,
+    mesh(["old.example"]),
+    revocation({ identity: WEB.replace("cluster.local", "old.example") }),
+  );
+  const proof = { uri: WEB, instance: undefined, certificate: undefined };
+  t.match(revocations.faultOf(proof), /the identity .* is revoked/);
+  await store.put(mesh([]), undefined);
+  await left();
+  t.equal(revocations.faultOf(proof), undefined, "it is an alias no longer");
+  await store.put(mesh(["old.example"]), undefined);
+  await left();
+  t.match(revocations.faultOf(proof), /the identity .* is revoked/);
+});
+
+void t.test("what one write brings is told together", async (t) => {
+  const { store, revocations, left } = await followed(t);
+  let told = 0;
+  revocations.revoked.subscribe(() => (told += 1));
+  await store.transact(
+    Array.from({ length: 50 }, (_, index) => ({
+      resource: revocation({ instance: `shop/web-${index}` }, `r${index}`),
+      expected: undefined,
+    })),
+  );
+  await left();
+  t.equal(revocations.revoked.value.size, 50);
+  t.equal(told, 1);
+});
+
+void t.test("it ends when it is over, and no sooner", async (t) => {
+  const until = "2026-01-01T00:10:00Z";
+  const { clock, revocations, left } = await followed(
+    t,
+    revocation({ instance: "shop/a", until }, "a"),
+    revocation({ instance: "shop/b" }, "b"),
+    // As a Workload that is deleted a second time, an hour later than the first.
+    revocation({ instance: "shop/c", beginsUpTo: "2026-01-01T00:00:00Z" }, "c"),
+  );
   clock.advance(9 * 60_000);
   t.equal(await left(), "a,b,c");
   clock.advance(60_000);

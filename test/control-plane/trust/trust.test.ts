@@ -14,6 +14,7 @@ import {
   openTrust,
   type Trust,
 } from "../../../src/control-plane/trust/trust.ts";
+import { TRUST_NOTE } from "../../../src/control-plane/trust/trust-note.ts";
 import { silentLogger } from "../../../src/core/log.ts";
 import { rootAbove } from "../../../src/identity/chain.ts";
 import { fingerprintOf, readCertificates } from "../../../src/identity/pem.ts";
@@ -128,7 +129,13 @@ void t.test(
         { serial, renewWithin: phase === "add" ? 0 : 2000 },
       );
       clock.advance(1000);
-      t.same(facts((trust = await open())), now, `${phase}, after a crash`);
+      t.match(
+        facts((trust = await open())),
+        { ...now, serial: trust.offer.value.serial },
+        `${phase}, after a crash`,
+      );
+      t.ok(trust.offer.value.serial > serial, "it is said anew");
+      serial = trust.offer.value.serial;
     }
     await trust.finish();
     t.match(trust, { rotation: undefined, last: { from: old, to: next } });
@@ -156,6 +163,21 @@ void t.test("a successor that sidecars have is not taken back", async (t) => {
   );
   t.ok(trust.offer.value.serial > serial, "sidecars take what it says");
   await t.rejects(trust.begin(), { message: /is in progress/ });
+});
+
+void t.test("a store of earlier says no less than sidecars have", async (t) => {
+  const { open, store, clock } = await world(t);
+  let trust = await open();
+  await trust.begin();
+  const backup = await store.note(TRUST_NOTE);
+  clock.advance(1000);
+  await trust.reissue(1);
+  const { serial } = trust.offer.value;
+  clock.advance(1000);
+  await store.setNote(TRUST_NOTE, backup ?? "");
+  trust = await open();
+  t.match(trust.rotation, { phase: "add" });
+  t.ok(trust.offer.value.serial > serial);
 });
 
 void t.test("a crash in the midst of the promotion", async (t) => {

@@ -26,6 +26,8 @@ interface Bed {
   readonly live: LiveConnections;
   /** What happened to which connection. */
   readonly told: string[];
+  /** How often one was looked at. */
+  readonly looks: () => number;
   /** A connection of that workload to the listener, entered as `name`. */
   readonly connect: (
     name: string,
@@ -43,10 +45,14 @@ async function bed(t: Test, bundle: string = both): Promise<Bed> {
     trustBundle: bundle,
     revoked: Revoked.NONE,
   });
+  let looks = 0;
   const live = new LiveConnections({
     clock,
     trust,
-    times: () => [Date.now()],
+    times() {
+      looks += 1;
+      return [Date.now()];
+    },
   });
   const told: string[] = [];
   const orders = { ...mesh.credentials("orders"), trustBundle: bundle };
@@ -56,7 +62,7 @@ async function bed(t: Test, bundle: string = both): Promise<Bed> {
     link.close();
   });
   return {
-    ...{ clock, trust, live, told },
+    ...{ clock, trust, live, told, looks: () => looks },
     async connect(name, authority = mesh) {
       const web = { ...authority.credentials(name), trustBundle: both };
       const settled = link.settled(link.accepted.length + 1);
@@ -82,6 +88,21 @@ async function bed(t: Test, bundle: string = both): Promise<Bed> {
     },
   };
 }
+
+void t.test("none is looked at where no more is revoked", async (t) => {
+  const { connect, revoke, looks } = await bed(t);
+  await connect("web");
+  const [pay, shop] = [mesh.id("pay"), mesh.id("shop")];
+  const before = looks();
+  revoke({ identity: pay }, { identity: shop });
+  t.ok(looks() > before);
+  const after = looks();
+  revoke({ identity: pay });
+  revoke();
+  t.equal(looks(), after);
+  revoke({ identity: pay });
+  t.ok(looks() > after);
+});
 
 void t.test(
   "law 5: a revoked peer is stopped at once, and cut later",
