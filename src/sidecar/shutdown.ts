@@ -19,9 +19,17 @@ export interface ShutdownSteps {
   refuseOutbound(): void;
   inboundActive(): number;
   outboundActive(): number;
+  /** What is in flight hears that it ends now, as far as its protocol has words for that. */
+  depart(): void;
   /** Ends everything that is left. */
   end(): Promise<void>;
 }
+
+/** Where a stop and a replacement in place differ. */
+export type OwnSteps = Omit<
+  ShutdownSteps,
+  "unready" | "inboundActive" | "outboundActive" | "depart"
+>;
 
 export interface ShutdownOptions {
   readonly clock: Clock;
@@ -35,13 +43,17 @@ export interface ShutdownOptions {
 
 /** Milliseconds to wait for the deregistration, whatever the agent does. */
 const DEREGISTER_TIMEOUT = 5000;
+/** Milliseconds before the end in which what is left is ended in its own words; a tenth of the drain time-out, where that is shorter. */
+const DEPARTURE = 1000;
 /** Milliseconds between two looks at what is still in flight, and at the application. */
 const LOOK = 20;
 const LOOK_AT_APPLICATION = 100;
 
 export async function shutDown(options: ShutdownOptions): Promise<void> {
   const { clock, logger, steps } = options;
-  const deadline = clock.now() + options.drainTimeout;
+  const { drainTimeout } = options;
+  const end = clock.now() + drainTimeout;
+  const deadline = end - Math.min(DEPARTURE, drainTimeout / 10);
   logger.info("shutting down");
   steps.unready();
   await withDeadline(clock, DEREGISTER_TIMEOUT, steps.deregister(), logger);
@@ -50,8 +62,13 @@ export async function shutDown(options: ShutdownOptions): Promise<void> {
   await untilGone(options, deadline);
   steps.refuseOutbound();
   await until(clock, deadline, () => steps.outboundActive() === 0);
-  const left = steps.inboundActive() + steps.outboundActive();
-  if (left > 0) logger.warn({ left }, "requests were cut off at shutdown");
+  const active = (): number => steps.inboundActive() + steps.outboundActive();
+  const left = active();
+  if (left > 0) {
+    logger.warn({ left }, "requests were cut off at shutdown");
+    steps.depart();
+    await until(clock, end, () => active() === 0);
+  }
   await steps.end();
   logger.info("shut down");
 }

@@ -39,7 +39,7 @@ import { NamingPlace } from "./naming/place.ts";
 import { openAccessLog, type OpenAccessLog } from "./open-access-log.ts";
 import { makeReadiness, type Readiness } from "./readiness.ts";
 import { DEFAULT_SETTINGS, type SidecarSettings } from "./settings.ts";
-import { shutDown } from "./shutdown.ts";
+import { shutDown, type OwnSteps } from "./shutdown.ts";
 import { threadData } from "./workers/thread-data.ts";
 import { startWorkerPool, type WorkerPool } from "./workers/worker-pool.ts";
 import {
@@ -199,24 +199,13 @@ class RunningSidecar implements Sidecar {
   }
 
   shutDown({ outliveApplication, most }: ShutdownWish = {}): Promise<void> {
-    const { clock, logger, settings } = this.#parts;
     if (outliveApplication !== true) this.#hurry.abort();
-    this.#shuttingDown ??= shutDown({
-      clock,
-      logger,
-      drainTimeout: Math.min(settings.drainTimeout, most ?? Infinity),
-      hurry: this.#hurry.signal,
-      steps: {
-        unready: () => this.#leave(),
-        deregister: () => this.#agent?.deregister() ?? Promise.resolve(),
-        refuseInbound: () => this.#refuse("inbound"),
-        applicationGone: () =>
-          this.#application?.gone() ?? Promise.resolve(true),
-        refuseOutbound: () => this.#refuse("outbound"),
-        inboundActive: () => this.#active("inbound"),
-        outboundActive: () => this.#active("outbound"),
-        end: () => this.#end(),
-      },
+    this.#shuttingDown ??= this.#shutDown(most, {
+      deregister: () => this.#agent?.deregister() ?? Promise.resolve(),
+      refuseInbound: () => this.#refuse("inbound"),
+      applicationGone: () => this.#application?.gone() ?? Promise.resolve(true),
+      refuseOutbound: () => this.#refuse("outbound"),
+      end: () => this.#end(),
     });
     return this.#shuttingDown;
   }
@@ -241,32 +230,22 @@ class RunningSidecar implements Sidecar {
   }
 
   async handOver(): Promise<void> {
-    const { clock, logger, settings, worker } = this.#parts;
     if (this.#shuttingDown !== undefined)
       throw new Error("it is about to end itself");
     const letGo = keepAlive();
     const retired = Promise.withResolvers<undefined>();
     this.#hurry.abort();
-    this.#shuttingDown = shutDown({
-      clock,
-      logger,
-      drainTimeout: settings.drainTimeout,
-      hurry: this.#hurry.signal,
-      steps: {
-        unready: () => this.#leave(),
-        // Its lease is the other process's.
-        deregister: () => retired.promise,
-        refuseInbound: () => undefined,
-        applicationGone: () => Promise.resolve(true),
-        refuseOutbound: () => undefined,
-        inboundActive: () => this.#active("inbound"),
-        outboundActive: () => this.#active("outbound"),
-        end: () => this.#end().finally(letGo),
-      },
+    this.#shuttingDown = this.#shutDown(undefined, {
+      // Its lease is the other process's.
+      deregister: () => retired.promise,
+      refuseInbound: () => undefined,
+      applicationGone: () => Promise.resolve(true),
+      refuseOutbound: () => undefined,
+      end: () => this.#end().finally(letGo),
     });
     this.#pages?.stop();
     this.#naming.close();
-    worker.retire();
+    this.#parts.worker.retire();
     this.#workerPool?.retire();
     try {
       await this.#agent?.letGo?.();
@@ -376,6 +355,24 @@ class RunningSidecar implements Sidecar {
   async #localConnections(): Promise<readonly LocalConnections[]> {
     const others = (await this.#workerPool?.localConnections()) ?? [];
     return [this.#parts.worker.localConnections(), ...others];
+  }
+
+  #shutDown(most: number | undefined, own: OwnSteps): Promise<void> {
+    const { clock, logger, settings, worker } = this.#parts;
+    return shutDown({
+      ...{ clock, logger, hurry: this.#hurry.signal },
+      drainTimeout: Math.min(settings.drainTimeout, most ?? Infinity),
+      steps: {
+        unready: () => this.#leave(),
+        inboundActive: () => this.#active("inbound"),
+        outboundActive: () => this.#active("outbound"),
+        depart: () => {
+          worker.depart();
+          this.#workerPool?.depart();
+        },
+        ...own,
+      },
+    });
   }
 
   #active(side: Side): number {

@@ -184,6 +184,8 @@ export interface ClientConnection {
   readonly capacity: number;
   /** Monotonic milliseconds (the codec's clock) when the peer last sent anything. */
   readonly heardAt: number;
+  /** It takes no more requests, by the peer's word (GOAWAY) or our own. */
+  readonly draining?: boolean;
   /** We do not read for now: nothing can be heard. */
   readonly deaf?: boolean;
   /** The number of the write that the socket has not taken as a whole yet; undefined where nothing waits. */

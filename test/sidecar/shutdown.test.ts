@@ -35,6 +35,7 @@ void t.test(
           return Promise.resolve(gone);
         },
         refuseOutbound: () => steps.push("refuse outbound"),
+        depart: () => steps.push("depart"),
         inboundActive: () => inbound,
         outboundActive: () => 0,
         end: () => {
@@ -92,6 +93,7 @@ function waiting(applicationGone: () => Promise<boolean>): {
       refuseInbound: () => steps.push("refuse inbound"),
       applicationGone,
       refuseOutbound: () => steps.push("refuse outbound"),
+      depart: () => steps.push("depart"),
       inboundActive: () => 0,
       outboundActive: () => 0,
       end: () => Promise.resolve(),
@@ -106,9 +108,9 @@ for (const [what, gone] of [
 ] as const)
   void t.test(`${what} is served until the drain timeout`, async (t) => {
     const { clock, steps, over } = waiting(gone);
-    await pass(clock, 29_000);
+    await pass(clock, 28_900);
     t.same(steps, ["refuse inbound"]);
-    await pass(clock, 1000);
+    await pass(clock, 100);
     await over;
     t.same(steps, ["refuse inbound", "refuse outbound"]);
     t.equal(clock.pending, 0);
@@ -143,6 +145,7 @@ void t.test(
         refuseInbound: () => steps.push("refused"),
         applicationGone: () => Promise.resolve(false),
         refuseOutbound: () => undefined,
+        depart: () => steps.push("depart"),
         inboundActive: () => 1,
         outboundActive: () => 0,
         end: () => Promise.resolve(),
@@ -150,7 +153,10 @@ void t.test(
     });
     clock.advance(5000);
     await until(() => steps.length === 1);
-    clock.advance(5000);
+    clock.advance(4000);
+    await until(() => steps.length === 2);
+    t.same(steps, ["refused", "depart"], "it hears of it before the end");
+    clock.advance(1000);
     await over;
     t.ok(clock.now() <= 10_000);
   },

@@ -84,6 +84,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   readonly target: Target;
   readonly #relay: Exchange;
   readonly #startedAt: number;
+  #connection: ClientConnection | undefined;
   #sink: ClientStream | undefined;
   #trace: ClientTrace | undefined;
   #cancelConnect: Cancel | undefined;
@@ -126,6 +127,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   }
 
   connected(connection: ClientConnection, reused: boolean): void {
+    this.#connection = connection;
     this.#cancelConnect = undefined;
     if (this.#over) return;
     const relay = this.#relay;
@@ -179,8 +181,7 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
 
   failed(error: MeshError): void {
     this.#cancelConnect = undefined;
-    if (this.#over) return;
-    this.#fail(error);
+    if (!this.#over) this.#fail(error);
   }
 
   informational(head: ResponseHead): void {
@@ -310,8 +311,12 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
     // An answer that ends without its status is "unknown" to gRPC's clients.
     const grpcStatus =
       text === undefined ? GRPC_STATUSES.UNKNOWN : grpcNumber(text);
+    const leaves =
+      grpcStatus === GRPC_STATUSES.UNAVAILABLE && this.target.trusted;
     this.#outcome = outcomeOfAnswer({
       status: this.#status ?? 200,
+      // A sidecar that leaves ends so what has no end: no fault of the application's.
+      reason: leaves && this.#connection?.draining ? "DRAINING" : undefined,
       grpcStatus,
       callerDeadlinePassed: this.#isCallers(grpcStatus),
     });
@@ -328,24 +333,21 @@ export class Attempt implements ResponseReceiver, ConnectionWaiter, Timed {
   /** Its time-out passed. */
   due(): void {
     const { address } = this.target;
+    const spent = this.#relay.spent?.tell(this.#relay.record.attempts) ?? "";
     const error = this.written
       ? new MeshError(
           "ATTEMPT_TIMEOUT",
-          `${address} did not respond within timeouts.backendRequest: ${this.#timeSpent()}`,
+          `${address} did not respond within timeouts.backendRequest: ${spent}`,
           { source: "upstream" },
         )
       : new MeshError(
           "CONNECT_TIMEOUT",
-          `no connection to ${address} within timeouts.backendRequest: ${this.#timeSpent()}`,
+          `no connection to ${address} within timeouts.backendRequest: ${spent}`,
           { source: "upstream", unprocessed: true },
         );
     const sink = this.#sink;
     this.#fail(error);
     sink?.abort(error);
-  }
-
-  #timeSpent(): string {
-    return this.#relay.spent?.tell(this.#relay.record.attempts) ?? "";
   }
 
   #fail(error: MeshError): void {

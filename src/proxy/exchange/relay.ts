@@ -23,7 +23,7 @@ import { TransferRate } from "./time/transfer-rate.ts";
 import type { RelayHost } from "./relay-host.ts";
 import { deadlineFor, GRACE, isEndless, outOfTime } from "./time/deadline.ts";
 import { Repeats, type RepeatedExchange } from "./repeats.ts";
-import { rescue } from "./rescue.ts";
+import { breakOff, rescueExchange } from "./rescue.ts";
 import { TimeSpent } from "./time/time-spent.ts";
 import type { RoutePlan, Target } from "./route-plan.ts";
 import { isDialogue, opensDialogue } from "../../wire/websocket/handshake.ts";
@@ -244,6 +244,10 @@ export class Relay
     return this.plan.callee === callee && this.stream.conclude?.(leaving());
   }
 
+  depart(): void {
+    if (this.grpc || !this.caller.responded) this.giveUp(leaving());
+  }
+
   get #isOpenEnded(): boolean {
     return (
       this.#tunnel ||
@@ -375,14 +379,10 @@ export class Relay
 
   #fail(error: MeshError): void {
     if (this.#over) return;
-    if (!this.caller.yields()) this.stream.abort(error);
+    if (!this.caller.yields()) breakOff(this, error);
     else {
       this.record.sent = 0;
-      this.record.status = rescue(this.stream, error, {
-        inside: this.plan.inside,
-        readers: this.record.readers,
-        retryAfter: Math.ceil(this.plan.retryAfter / 1000),
-      });
+      this.record.status = rescueExchange(this, error);
       // What is still read of the request is thrown away by the codec.
       this.caller.resume();
     }

@@ -63,11 +63,7 @@ export function rescue(
   if (grpc) {
     fields.push(
       makeField("content-type", "application/grpc"),
-      makeField(
-        "grpc-status",
-        String(answer?.grpc ?? GRPC_STATUSES[response.grpc]),
-      ),
-      makeField("grpc-message", percentEncode(error.message), "without"),
+      ...grpcStatusOf(error),
     );
     stream.respond({ status: 200, fields, contentLength: undefined }, true);
     return 200;
@@ -86,6 +82,48 @@ export function rescue(
     stream.end();
   }
   return status;
+}
+
+/** An exchange that was on its way. */
+interface Relayed {
+  readonly stream: ServerStream;
+  readonly plan: { readonly inside: boolean; readonly retryAfter: number };
+  readonly record: { readonly readers: HeaderEdits | undefined };
+  readonly grpc: boolean;
+}
+
+/** As `rescue`. */
+export function rescueExchange(
+  { stream, plan, record }: Relayed,
+  error: MeshError,
+): number {
+  return rescue(stream, error, {
+    inside: plan.inside,
+    readers: record.readers,
+    retryAfter: Math.ceil(plan.retryAfter / 1000),
+  });
+}
+
+/**
+ * Ends a response that has begun, so that nobody takes it for whole. gRPC has its status for that, behind what was sent: a stream whose
+ * proxy leaves is ended by it. For a caller that stalls, or may not hear more, there is nothing but to break it off.
+ */
+export function breakOff(
+  { stream, grpc }: Pick<Relayed, "stream" | "grpc">,
+  error: MeshError,
+): void {
+  if (!grpc || error.code !== "DRAINING" || stream.connection.protocol !== "h2")
+    stream.abort(error);
+  else stream.end(grpcStatusOf(error));
+}
+
+function grpcStatusOf(error: MeshError): readonly Field[] {
+  const { answer, code, message } = error;
+  const status = answer?.grpc ?? GRPC_STATUSES[REASONS[code].response.grpc];
+  return [
+    makeField("grpc-status", String(status)),
+    makeField("grpc-message", percentEncode(message), "without"),
+  ];
 }
 
 function secondsOf(error: MeshError, { retryAfter }: RescueOptions): number {

@@ -1,6 +1,12 @@
-/** WebSockets on a sidecar that leaves: each gets its Close, a few at a time, for all of them come again somewhere else. */
+/** Exchanges without an end on a sidecar that leaves. WebSockets get their Close, a few at a time, for all of them come again somewhere else; all others end with the process. */
 import type { Cancel, Clock } from "../../core/clock.ts";
 import type { Idler, IdleWatcher } from "../../proxy/exchange/time/idle.ts";
+
+/** What is still in flight ends as far as its protocol has words for that: streams of gRPC, and what has no response yet. */
+export function departAll({ idlers }: Pick<IdleWatcher, "idlers">): void {
+  // A copy: each leaves the list.
+  for (const idler of [...idlers]) idler.depart?.();
+}
 
 /** Milliseconds between two looks. */
 const STEP = 100;

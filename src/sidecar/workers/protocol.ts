@@ -85,6 +85,8 @@ export type ToThread =
   | { readonly tell: "refuse"; readonly side: Side }
   /** The same on both, for a process that listens there already. */
   | { readonly tell: "retire" }
+  /** What is in flight ends, as far as there are words for it. */
+  | { readonly tell: "depart" }
   | { readonly tell: "spansTaken" }
   | {
       readonly tell: "looked";

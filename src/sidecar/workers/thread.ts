@@ -179,6 +179,9 @@ class WorkerThread {
         worker.retire();
         this.#stopReporting ??= clock.every(REPORT, () => this.#report());
         return;
+      case "depart":
+        worker.depart();
+        return;
       case "looked":
         this.#parts.lookups?.looked(message.number, message.looked);
         return;

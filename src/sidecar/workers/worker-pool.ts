@@ -63,6 +63,7 @@ export interface WorkerPool extends Peers {
   shareVirtual(host: string, address: string): Promise<void>;
   retire(): void;
   refuse(side: Side): void;
+  depart(): void;
   /** What is in flight on that side, once it was refused. */
   active(side: Side): number;
   /** Ends all of them; what they had left to tell has come by then. */
@@ -140,17 +141,29 @@ export function startWorkerPool(options: WorkerPoolOptions): WorkerPool {
     level: (level) => tell({ tell: "level", level }),
     ...viewsOf(all),
     ...stepsOf(all),
+    ...endOf(members),
+    async end() {
+      await all((member) => member.end());
+    },
+  };
+}
+
+/** How they go. */
+function endOf(
+  members: readonly Member[],
+): Pick<WorkerPool, "retire" | "refuse" | "depart" | "active"> {
+  return {
     retire() {
       for (const member of members) member.retire();
     },
     refuse(side) {
       for (const member of members) member.refuse(side);
     },
+    depart() {
+      for (const member of members) member.tell({ tell: "depart" });
+    },
     active: (side) =>
       members.reduce((sum, member) => sum + member.active[side], 0),
-    async end() {
-      await all((member) => member.end());
-    },
   };
 }
 

@@ -22,7 +22,7 @@ import { inTurn } from "../../proxy/downstream/port-lock.ts";
 import { metered } from "../../proxy/not-held.ts";
 import { formatName } from "../../resources/envelope.ts";
 
-import { leaveByAndBy } from "./leaving.ts";
+import { departAll, leaveByAndBy } from "./leaving.ts";
 import {
   makeBase,
   makeDownstream,
@@ -71,6 +71,8 @@ export interface ProxyWorker {
   retire(): void;
   /** No new connections on this side; GOAWAY and Connection: close on those that are open. */
   refuse(side: Side): void;
+  /** It ends now: what is in flight hears so, as far as there are words for it. */
+  depart(): void;
   /** What is still in flight on this side; once retired, all connections that are open are on the outbound side. */
   active(side: Side): number;
   /** Connections of the application to this worker. */
@@ -249,6 +251,10 @@ class Worker implements ProxyWorker {
     const { idle } = this.#host;
     const within = settings.drainTimeout / 2;
     this.#leaving.push(leaveByAndBy({ clock, idle, callee, within }));
+  }
+
+  depart(): void {
+    departAll(this.#host.idle);
   }
 
   active(side: Side): number {

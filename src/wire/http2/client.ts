@@ -92,6 +92,10 @@ class Client
     return this.#session.now;
   }
 
+  get draining(): boolean {
+    return this.#draining;
+  }
+
   get deaf(): boolean {
     return this.#session.reading.stopped;
   }

@@ -19,6 +19,8 @@ export interface Idler extends Timed {
   paced(ms: number, mayEnd: boolean): boolean;
   /** Its side of the proxy is on its way out: what would go on for ever ends, where its protocol has a word for that. True where it does. */
   leave?(callee: boolean): boolean | undefined;
+  /** Its proxy ends now: what has a word for that left to say says it. What has none may still go on until the end. */
+  depart?(): void;
   /** Policy has changed; an exchange that has no end of its own asks whether it is still allowed. */
   rejudge?(snapshot: Snapshot): void;
 }
