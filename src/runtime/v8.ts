@@ -58,3 +58,8 @@ export function compileSooner(): void {
 export function setHeapGrowth(percent: number): void {
   setFlagsFromString(`--heap-growing-percent=${percent}`);
 }
+
+/** Empties a set that is old, if there is anything in it: clear() makes a table of a hundred bytes each time, and that of an old set is garbage until all of the heap is collected. */
+export function empty(set: Set<unknown>): void {
+  if (set.size > 0) set.clear();
+}

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Pool } from "undici";
+import { messageOf, UserError } from "../../../src/core/errors.ts";
 import { pinnedTo } from "../../peer.ts";
 import { start, type Running } from "../../processes.ts";
 import type { Bed } from "../bed.ts";
@@ -27,9 +28,15 @@ export class Crowd {
 
   async look(): Promise<CrowdState> {
     const states = await Promise.all(
-      this.#parts.map(async ({ pool }) => {
-        const { body } = await pool.request({ method: "GET", path: "/" });
-        return (await body.json()) as CrowdState;
+      this.#parts.map(async ({ running, pool }) => {
+        try {
+          const { body } = await pool.request({ method: "GET", path: "/" });
+          return (await body.json()) as CrowdState;
+        } catch (thrown) {
+          throw new UserError(
+            `${running.name} does not respond: ${messageOf(thrown)}: ${running.complaint()}`,
+          );
+        }
       }),
     );
     return states.reduce(sumOf);

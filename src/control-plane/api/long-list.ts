@@ -10,26 +10,35 @@ import { JSON_TYPE } from "./bodies.ts";
 /** So many items are written at a time; a list that has no more is written at once. */
 const GROUP = 50;
 
+/** Texts of items, one behind the other. */
+type Texts = readonly string[];
+
 /**
  * `name`: the field of the body that is the long list. No field of that name stands before it, at any depth. `complete` makes of an item
- * what is written; only a few results are there at a time.
+ * what is written, or undefined where that is gone by then; only a few results are there at a time.
  */
 export async function sendLong<N extends string, T>(
   reply: FastifyReply,
   body: Readonly<Record<N, readonly T[]>>,
   name: N,
   clock: Clock,
-  complete: (item: T) => Promise<T> = asIs,
+  complete: (item: T) => Promise<unknown> = asIs,
 ): Promise<FastifyReply> {
   const items = body[name];
   const pause = pauses(clock);
-  const first = await completed(items.slice(0, GROUP), complete, pause);
-  if (items.length <= GROUP) return reply.send({ ...body, [name]: first });
+  if (items.length <= GROUP) {
+    const all = await eachOf(items, complete, pause);
+    return reply.send({ ...body, [name]: all });
+  }
+  const textOf = async (item: T): Promise<string | undefined> =>
+    JSON.stringify(await complete(item)) as string | undefined;
+  // Before the response begins: an error is one of the request.
+  const first = await eachOf(items.slice(0, GROUP), textOf, pause);
   const frame = JSON.stringify({ ...body, [name]: [] });
   const opened = `"${name}":[`;
   const start = frame.indexOf(`${opened}]`) + opened.length;
   const list = new LongList(frame.slice(0, start));
-  void list.write(items, first, complete, frame.slice(start), pause);
+  void list.write(items, first, textOf, frame.slice(start), pause);
   return reply.type(JSON_TYPE).send(list);
 }
 
@@ -60,24 +69,22 @@ export class LongList extends Readable {
   /** Never rejects: an error ends the stream. */
   async write<T>(
     items: readonly T[],
-    first: readonly T[],
-    complete: (item: T) => Promise<T>,
+    first: Texts,
+    textOf: (item: T) => Promise<string | undefined>,
     closing: string,
     pause: Pause,
   ): Promise<void> {
     try {
       let group = first;
+      let before = "";
       for (let next = 0; next < items.length; next += GROUP) {
         await pause();
         if (this.destroyed) return;
         if (next > 0)
-          group = await completed(
-            items.slice(next, next + GROUP),
-            complete,
-            pause,
-          );
-        const text = group.map((item) => JSON.stringify(item)).join(",");
-        this.push(next === 0 ? text : `,${text}`);
+          group = await eachOf(items.slice(next, next + GROUP), textOf, pause);
+        if (group.length === 0) continue;
+        this.push(`${before}${group.join(",")}`);
+        before = ",";
       }
       this.push(closing);
       this.push(null);
@@ -91,15 +98,17 @@ export class LongList extends Readable {
   }
 }
 
-async function completed<T>(
+/** What a status is made of dies before the next one is made: what is left of it is its text. */
+async function eachOf<T, R>(
   items: readonly T[],
-  complete: (item: T) => Promise<T>,
+  make: (item: T) => Promise<R | undefined>,
   pause: Pause,
-): Promise<readonly T[]> {
-  const made: T[] = [];
+): Promise<readonly R[]> {
+  const made: R[] = [];
   for (const item of items) {
     await pause();
-    made.push(await complete(item));
+    const result = await make(item);
+    if (result !== undefined) made.push(result);
   }
   return made;
 }

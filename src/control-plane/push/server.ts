@@ -118,6 +118,8 @@ export async function startPushServer(
     mesh: feed,
     observed,
     status: () => sidecars.status(),
+    instances: () => sidecars.instances(),
+    shown: (instance) => sidecars.shown(instance),
     sidecar: (namespace, name) => sidecars.sidecar(namespace, name),
     inForce: (key, version) => feed.catalogue.inForce(key, version),
     configOf: (sidecar, asked) => sidecars.configOf(sidecar, asked),

@@ -143,6 +143,16 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
     return inSlices(this.#statusSteps(), pauses(this.#options.clock));
   }
 
+  instances(): Promise<readonly string[]> {
+    const sorting = sortSteps(this.#known(), byText);
+    return inSlices(sorting, pauses(this.#options.clock));
+  }
+
+  shown(instance: string): SidecarStatus | undefined {
+    const sidecar = this.#statusOf(instance);
+    return sidecar === undefined ? undefined : this.#withLease(sidecar);
+  }
+
   sidecar(namespace: string, name: string): SidecarStatus | undefined {
     const [oldest] = [...this.#named.get(`${namespace}/${name}`)]
       .flatMap((instance) => this.#newest(instance)?.status ?? [])
@@ -179,19 +189,20 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
 
   /** Each sidecar as it is at its step. */
   *#statusSteps(): Steps<readonly SidecarStatus[]> {
-    const known = new Set([
-      ...this.#instances.keys(),
-      ...this.#departed.keys(),
-    ]);
     const sidecars: SidecarStatus[] = [];
-    for (const piece of pieces([...known])) {
+    const known = yield* sortSteps(this.#known(), byText);
+    for (const piece of pieces(known)) {
       yield;
       for (const instance of piece) {
-        const sidecar = this.#statusOf(instance);
-        if (sidecar !== undefined) sidecars.push(this.#withLease(sidecar));
+        const sidecar = this.shown(instance);
+        if (sidecar !== undefined) sidecars.push(sidecar);
       }
     }
-    return yield* sortSteps(sidecars, byName);
+    return sidecars;
+  }
+
+  #known(): readonly string[] {
+    return [...new Set([...this.#instances.keys(), ...this.#departed.keys()])];
   }
 
   /** Undefined where it left too long ago. */
@@ -269,6 +280,10 @@ export class Sidecars implements Omit<PushStatus, "statistics" | "inForce"> {
 /** A name is one instance's of its identity alone. */
 function instanceOf(of: Pick<Peer, "namespace" | "name" | "identity">): string {
   return `${of.namespace}/${of.name} ${of.identity}`;
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function byName(a: SidecarStatus, b: SidecarStatus): number {

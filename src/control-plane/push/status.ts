@@ -114,6 +114,10 @@ export interface PushStatistics {
 export interface PushStatus {
   /** Sorted by namespace, then name; sidecars that left stay for as long as their lease, and an hour at most. Where they are many, others have their turn in between. */
   status(): Promise<readonly SidecarStatus[]>;
+  /** "NAMESPACE/NAME IDENTITY" of the same, sorted so, for a reader of one status after the other: those of a thousand are two MiB. */
+  instances(): Promise<readonly string[]>;
+  /** Undefined where it is not to be shown any more. */
+  shown(instance: string): SidecarStatus | undefined;
   /** The connected sidecar of that name; where several have it, each under an identity of its own, the one that came first. */
   sidecar(namespace: string, name: string): SidecarStatus | undefined;
   /** `resourceVersion` is that of the resource as the store has it. */

@@ -11,6 +11,7 @@ import {
   parseInterest,
 } from "../../push/interest.ts";
 import type { DeltaRequest } from "../../push/messages.ts";
+import { empty } from "../../runtime/v8.ts";
 import type { InterestChange } from "./catalogue/interests.ts";
 
 /** How the names of Services begin. */
@@ -108,7 +109,7 @@ export class Subscriptions {
   /** The Services, by the names of their subscriptions, subscribed to since the last call. */
   takeFresh(): readonly string[] {
     const fresh = [...this.#fresh];
-    this.#fresh.clear();
+    empty(this.#fresh);
     return fresh;
   }
 }

@@ -28,12 +28,12 @@ function written(
 ): { readonly list: LongList; readonly done: Promise<void> } {
   const clock = fakeClock();
   const list = new LongList("[");
-  const slow = (item: number): Promise<number> => {
+  const slow = async (item: number): Promise<string> => {
     clock.advance(1);
-    return complete(item);
+    return String(await complete(item));
   };
-  const pause = pauses(clock);
-  const done = list.write(items(count), items(50), slow, "]", pause);
+  const first = items(50).map(String);
+  const done = list.write(items(count), first, slow, "]", pauses(clock));
   return { list, done };
 }
 
@@ -115,6 +115,56 @@ void t.test("as a response", async (t) => {
     server.inject("/?count=500"),
     "what is broken later is cut off, and not taken for whole",
   );
+});
+
+void t.test(
+  "what an item is made of may go before the next is made",
+  async (t) => {
+    const server = Fastify();
+    t.teardown(() => server.close());
+    // Used again for each: what is not text by then shows the last of its group.
+    const one = { number: 0 };
+    server.get("/", (_request, reply) =>
+      sendLong<"items", { readonly number: number }>(
+        reply,
+        { items: items(120).map((number) => ({ number })) },
+        "items",
+        fakeClock(),
+        (item) => Promise.resolve(Object.assign(one, item)),
+      ),
+    );
+    const { body } = await server.inject("/");
+    t.same(JSON.parse(body), {
+      items: items(120).map((number) => ({ number })),
+    });
+  },
+);
+
+void t.test("what is gone by its turn is left out", async (t) => {
+  const there: Readonly<Record<string, (item: number) => boolean>> = {
+    none: () => false,
+    "all but a few": (item) => item % 7 !== 0,
+    "nothing of the first group": (item) => item >= 50,
+    "nothing of a group in between": (item) => item < 50 || item >= 100,
+    "nothing of the last group": (item) => item < 100,
+  };
+  for (const count of [20, 120])
+    for (const [name, isThere] of Object.entries(there)) {
+      const server = Fastify();
+      server.get("/", (_request, reply) =>
+        sendLong(
+          reply,
+          Object.assign({ items: items(count) }, { after: 1 }),
+          "items",
+          fakeClock(),
+          (item) => Promise.resolve(isThere(item) ? item : undefined),
+        ),
+      );
+      const { body } = await server.inject("/");
+      await server.close();
+      const expected = { items: items(count).filter(isThere), after: 1 };
+      t.equal(body, JSON.stringify(expected), `${name}, of ${count}`);
+    }
 });
 
 void t.test("a HEAD writes nothing that nobody reads", async (t) => {

@@ -40,7 +40,7 @@ const REFUSED: Readonly<
     call("PUT", PATH, "{}", { "content-type": "text/plain" }),
   Invalid: ({ call }) => call("PUT", PATH, { ...service("a"), kind: "Mesh" }),
   InternalError: ({ call, options }) => {
-    options.push.status = () => {
+    options.push.instances = () => {
       throw new TypeError("a defect");
     };
     return call("GET", "/status");

@@ -207,7 +207,7 @@ void t.test(
   async (t) => {
     const { call, store, options } = await rig(t);
     t.equal((await call("HEAD", `${SHOP}/services?watch=1`)).code, 200);
-    options.push.status = () => {
+    options.push.instances = () => {
       throw new TypeError("secret detail");
     };
     const defect = await call("GET", "/status");

@@ -93,6 +93,27 @@ void t.test("between slices of many sidecars, others go first", async (t) => {
   t.match(gone, { name: nameOf(MANY - 1), connected: false });
 });
 
+void t.test("one by one, in the order of all", async (t) => {
+  const { sidecars, clock, open } = await port(t);
+  const names = ["web-10", "web-1", "web", "web.1", "web-2", "api"];
+  const [end] = names.map((name) => open(name));
+  open("web-1", "other");
+  end?.();
+  const instances = await sidecars.instances();
+  const shown = instances.map((each) => sidecars.shown(each));
+  t.same(shown, await sidecars.status());
+  t.equal(instances[0], "shop/api spiffe://cluster.local/ns/shop/sa/web");
+  t.equal(sidecars.shown("shop/nobody spiffe://x"), undefined);
+  clock.advance(3_600_001);
+  const left = await sidecars.instances();
+  t.same(left, instances, "one that left is not looked at yet");
+  t.same(
+    left.flatMap((each) => sidecars.shown(each) ?? []),
+    await sidecars.status(),
+  );
+  t.equal((await sidecars.status()).length, names.length);
+});
+
 void t.test("those that left are shown for an hour", async (t) => {
   const { sidecars, clock, open } = await port(t);
   const end = open("web-1");

@@ -126,6 +126,9 @@ export async function rig(
   const meters = makeControlPlaneMeters(makeMetrics({ maxSeries: 1000 }));
   const push = {
     status: () => Promise.resolve(world.sidecars),
+    instances: () => Promise.resolve(world.sidecars.map(instanceOf)),
+    shown: (instance: string) =>
+      world.sidecars.find((each) => instanceOf(each) === instance),
     sidecar: (namespace: string, name: string) =>
       world.sidecars.find(
         (each) =>
@@ -298,4 +301,9 @@ export function fields({ body }: Answer): string[] {
   const details = body["details"] as
     { causes: { field: string }[] } | undefined;
   return (details?.causes ?? []).map(({ field }) => field);
+}
+
+/** As the push port names it. */
+function instanceOf({ namespace, name, identity }: SidecarStatus): string {
+  return `${namespace}/${name} ${identity}`;
 }

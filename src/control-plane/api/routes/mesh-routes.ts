@@ -63,22 +63,29 @@ function addStatus(api: Api, options: ApiOptions): void {
         trustDomain,
         store: await storeBody(options),
         sidecars: await inSlices(
-          filterSteps(await push.status(), mayRead),
+          filterSteps(await push.instances(), (instance) =>
+            mayRead({ namespace: namespaceIn(instance) }),
+          ),
           pause,
         ),
         unconfirmed: unconfirmed
-          .filter(([workload]) =>
-            mayRead({ namespace: workload.split("/")[0] ?? "" }),
-          )
+          .filter(([workload]) => mayRead({ namespace: namespaceIn(workload) }))
           .map(([workload, facts]) => ({ workload, ...facts })),
         faults: (await activeFaults(options.store, clock.wall())).filter(
           mayRead,
         ),
         statistics: push.statistics(),
       };
-      return sendLong(reply, body, "sidecars", clock);
+      return sendLong(reply, body, "sidecars", clock, (instance) =>
+        Promise.resolve(push.shown(instance)),
+      );
     },
   );
+}
+
+/** The first part of "NAMESPACE/NAME", whatever is behind it. */
+function namespaceIn(path: string): string {
+  return path.slice(0, path.indexOf("/"));
 }
 
 function addStore(api: Api, options: ApiOptions): void {

@@ -2,6 +2,7 @@
 import { isQuestion, parseInterest } from "../../../push/interest.ts";
 import { ROOT_NAMESPACE } from "../../../resources/envelope.ts";
 import { MESH } from "../../../resources/mesh/schema.ts";
+import { empty } from "../../../runtime/v8.ts";
 import type { Answer, Answers, Asker, Result } from "./answers.ts";
 import type { InterestChange, Interests } from "./interests.ts";
 import type { Item } from "./item.ts";
@@ -158,15 +159,15 @@ export class Scope implements Asker {
 
   flush(): void {
     for (const answer of this.#outdated) this.#take(answer);
-    this.#outdated.clear();
+    empty(this.#outdated);
     if (!this.#interests.everything) this.#needs.flush();
     for (const item of this.#touched) this.#set = this.#judged(item);
-    this.#touched.clear();
+    empty(this.#touched);
     const isKnown = this.#set === this.#told;
     this.#told = this.#set;
     for (const follower of isKnown ? this.#newcomers : this.followers)
       follower.follow(this.#set);
-    this.#newcomers.clear();
+    empty(this.#newcomers);
   }
 
   #touch(items: Iterable<Item>): void {

@@ -2,6 +2,7 @@
 import { Multimap } from "../../../core/multimap.ts";
 import { resourceName } from "../../../push/names.ts";
 import { WORKLOAD } from "../../../resources/workload/schema.ts";
+import { empty } from "../../../runtime/v8.ts";
 import { Answers } from "./answers.ts";
 import type { Impact } from "./impact.ts";
 import { Interests, type InterestChange } from "./interests.ts";
@@ -158,14 +159,14 @@ export class Scopes {
   /** Everybody's set is as the mesh is now. */
   flush(): void {
     for (const scope of this.#stale) scope.flush();
-    this.#stale.clear();
+    empty(this.#stale);
   }
 
   /** Those whose sets are others than at the last call. */
   takeMoved(): readonly View[] {
     this.flush();
     const moved = [...this.#moved];
-    this.#moved.clear();
+    empty(this.#moved);
     return moved;
   }
 

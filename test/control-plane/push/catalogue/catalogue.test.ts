@@ -1,4 +1,5 @@
 /** The sets of sidecars follow the changes of the mesh, and a change costs what it concerns (law 16). */
+import { getHeapSpaceStatistics } from "node:v8";
 import t from "tap";
 import { Catalogue } from "../../../../src/control-plane/push/catalogue/catalogue.ts";
 import type { Entry } from "../../../../src/control-plane/push/catalogue/item.ts";
@@ -9,6 +10,7 @@ import {
 import type { View } from "../../../../src/control-plane/push/catalogue/scopes.ts";
 import { resourceName } from "../../../../src/push/names.ts";
 import { keyOf, type Resource } from "../../../../src/resources/envelope.ts";
+import { collectGarbage } from "../../../../src/runtime/v8.ts";
 import {
   MESH,
   route,
@@ -274,3 +276,29 @@ void t.test("everything again: what is not there any more goes", (t) => {
   }
   t.end();
 });
+
+void t.test("to be asked leaves nothing in the old generation", (t) => {
+  const catalogue = new Catalogue();
+  catalogue.put(at(MESH, 1));
+  const view = catalogue.open(SELF);
+  const key = { kind: "Mesh", namespace: "", name: "default" };
+  collectGarbage({ type: "major" });
+  const before = oldGeneration();
+  let size = 0;
+  for (let question = 0; question < 100_000; question += 1) {
+    catalogue.inForce(key, "1");
+    size += view.set.entries.size;
+  }
+  t.equal(size, 100_000);
+  // Were it a hundred bytes a question, 10 MB.
+  t.ok(oldGeneration() - before < 2e6);
+  t.end();
+});
+
+function oldGeneration(): number {
+  return (
+    getHeapSpaceStatistics().find(
+      ({ space_name: name }) => name === "old_space",
+    )?.space_used_size ?? Number.NaN
+  );
+}
