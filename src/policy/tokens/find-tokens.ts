@@ -30,43 +30,56 @@ export function findTokens(
   request: TokenRequest,
 ): readonly FoundToken[] {
   const found: Found[] = [];
-  for (const sight of sightsOf(rules, request)) {
-    note(found, sight);
-    if (found.length > 1) break;
-  }
+  findInHeaders(found, rules, request);
+  if (found.length < 2 && rules.params.size > 0)
+    findInParams(found, rules, request);
+  if (found.length < 2 && rules.cookies.size > 0)
+    findInCookies(found, rules, request);
   return found;
 }
 
-/** What one rule sees in one place. */
-interface Sight {
-  readonly text: string;
-  readonly rule: TokenRule;
-  readonly place: Place;
-  readonly name: string;
-}
-
-/** None for most requests of a workload that has rules and gets no tokens. */
-function* sightsOf(rules: TokenRules, request: TokenRequest): Generator<Sight> {
-  for (const rule of rules.rules)
+function findInHeaders(
+  found: Found[],
+  { rules }: TokenRules,
+  { fields }: TokenRequest,
+): void {
+  for (const rule of rules)
     for (const location of rule.headers)
-      for (const field of request.fields) {
+      for (const field of fields) {
         if (field.name !== location.name) continue;
         const text = afterPrefix(field.value, location);
-        if (text !== undefined)
-          yield { text, rule, place: "headers", name: field.name };
+        if (text === undefined) continue;
+        note(found, text, rule, "headers", field.name);
+        if (found.length > 1) return;
       }
-  if (rules.params.size > 0)
-    for (const { name, value } of parametersOf(queryOf(request.path)))
-      if (rules.params.has(name))
-        for (const rule of rules.rules)
-          if (rule.params.includes(name))
-            yield { text: decodeQuery(value), rule, place: "params", name };
-  if (rules.cookies.size > 0)
-    for (const { name, value } of cookiesOf(request))
-      if (rules.cookies.has(name))
-        for (const rule of rules.rules)
-          if (rule.cookies.includes(name))
-            yield { text: value, rule, place: "cookies", name };
+}
+
+function findInParams(
+  found: Found[],
+  { rules, params }: TokenRules,
+  { path }: TokenRequest,
+): void {
+  for (const { name, value } of parametersOf(queryOf(path))) {
+    if (!params.has(name)) continue;
+    for (const rule of rules)
+      if (rule.params.includes(name))
+        note(found, decodeQuery(value), rule, "params", name);
+    if (found.length > 1) return;
+  }
+}
+
+function findInCookies(
+  found: Found[],
+  { rules, cookies }: TokenRules,
+  request: TokenRequest,
+): void {
+  for (const { name, value } of cookiesOf(request)) {
+    if (!cookies.has(name)) continue;
+    for (const rule of rules)
+      if (rule.cookies.includes(name))
+        note(found, value, rule, "cookies", name);
+    if (found.length > 1) return;
+  }
 }
 
 interface Found extends FoundToken {
@@ -76,7 +89,13 @@ interface Found extends FoundToken {
   readonly cookies: string[];
 }
 
-function note(found: Found[], { text, rule, place, name }: Sight): void {
+function note(
+  found: Found[],
+  text: string,
+  rule: TokenRule,
+  place: Place,
+  name: string,
+): void {
   let token = found.find((each) => each.text === text);
   if (token === undefined) {
     token = { text, rules: [], headers: [], params: [], cookies: [] };
