@@ -1,5 +1,6 @@
 /** The proxy's verdict, its explanation and what `wherry test` asks, beside a slow and literal reading of Istio's reference. */
 import t from "tap";
+import { verifiedClaims } from "../../../src/identity/jwt/claims.ts";
 import { MESH_NAME } from "../../../src/resources/mesh/schema.ts";
 import type { Resource } from "../../../src/resources/envelope.ts";
 import type { AuthorizationPolicySpec } from "../../../src/resources/authorization-policy/spec.ts";
@@ -7,19 +8,25 @@ import { validate } from "../../../src/resources/validate.ts";
 import type { Verdict } from "../../../src/policy/authorization/authorization.ts";
 import type { AuthorizationFacts } from "../../../src/policy/authorization/call.ts";
 import { compileSnapshot } from "../../../src/policy/compile/compile.ts";
+import type { ShadowFinding } from "../../../src/policy/authorization/shadow.ts";
 import { explainCallee } from "../../../src/policy/explain/callee.ts";
 import { lookupIn } from "../../../src/policy/explain/decision.ts";
 import type { Snapshot } from "../../../src/policy/snapshot.ts";
 import {
+  actingOf,
   oracle,
   type OracleCall,
+  type OracleMesh,
   type OraclePolicy,
 } from "../../support/authorization/oracle.ts";
 import {
+  ISSUERS,
+  PROVIDERS,
   randomCall,
   randomMeshOf,
   randomPolicies,
 } from "../../support/authorization/random-calls.ts";
+import { asks, trials } from "../../support/authorization/trial-oracle.ts";
 import {
   authorizationPolicy,
   mesh,
@@ -36,9 +43,10 @@ const CALLS = 50;
 const WORKLOAD = { namespace: "shop", labels: { app: "orders" } };
 
 function resourceOf(policy: OraclePolicy): Resource {
-  const { namespace, name, labels, action, dryRun, rules } = policy;
+  const { namespace, name, labels, action, provider, dryRun, rules } = policy;
   const spec = {
     action,
+    ...(provider === undefined ? {} : { provider: { name: provider } }),
     ...(labels === undefined ? {} : { selector: { matchLabels: labels } }),
     ...(rules === undefined ? {} : { rules }),
   };
@@ -56,6 +64,7 @@ function factsOf({
   destination,
   sni,
   http,
+  token,
 }: OracleCall): AuthorizationFacts {
   return {
     peer:
@@ -69,7 +78,37 @@ function factsOf({
       ...http,
       header: (name) => http.headers[name],
     },
+    claims: token && verifiedClaims(token),
   };
+}
+
+const TOKENS: Resource = {
+  apiVersion: "security.istio.io/v1",
+  kind: "RequestAuthentication",
+  metadata: { namespace: "shop", name: "tokens" },
+  spec: { jwtRules: ISSUERS.map((issuer) => ({ issuer, jwksUri: issuer })) },
+};
+
+const [BY_GRPC = "", BY_HTTP = ""] = PROVIDERS;
+const MESH_PROVIDERS = [
+  { name: BY_GRPC, grpc: { address: "127.0.0.1:1" } },
+  { name: BY_HTTP, http: { address: "127.0.0.1:1" } },
+];
+
+/** Nobody has its name, or it speaks HTTP and the call is bytes. */
+function cannotBeAsked(asked: string, { http }: OracleCall): boolean {
+  const [provider] = asked.split(" ");
+  return provider !== BY_GRPC && (provider !== BY_HTTP || http === undefined);
+}
+
+function findings(shadow: readonly ShadowFinding[]): readonly string[] {
+  return shadow
+    .map(({ policy, effect, rule }) =>
+      rule === undefined
+        ? `${policy} ${effect}`
+        : `${policy}[${rule}] ${effect}`,
+    )
+    .sort();
 }
 
 function said(verdict: Verdict): string {
@@ -79,15 +118,15 @@ function said(verdict: Verdict): string {
     : "not allowed";
 }
 
-/** What `explain` and `wherry test` find; they normalise the path themselves, as the proxy does before it asks. */
+/** What `explain` and `wherry test` find, and what is on trial; they normalise the path themselves, as the proxy does before it asks. */
 function explained(
   snapshot: Snapshot,
   resources: readonly Resource[],
   call: OracleCall,
-): string {
+): readonly [string, ...string[]] {
   const facts = factsOf(call);
-  const { http } = call;
-  const { refusal, decisions } = explainCallee({
+  const { http, token } = call;
+  const { refusal, decisions, shadow } = explainCallee({
     snapshot,
     find: lookupIn(resources),
     arrival: {
@@ -106,11 +145,16 @@ function explained(
       })),
     },
     tunnel: http === undefined,
+    claims: token,
   });
-  if (refusal === undefined) return "allow";
-  if (refusal.code === "NOT_ALLOWED") return "not allowed";
+  const tried = findings(shadow);
+  if (refusal === undefined) return ["allow", ...tried];
+  if (refusal.code === "NOT_ALLOWED") return ["not allowed", ...tried];
+  if (refusal.code === "PROVIDER_FAILED") return [refusal.code];
   const source = decisions.find(({ step }) => step === "authorization")?.source;
-  return `${refusal.code} ${JSON.stringify(source)}`;
+  const { resource = "", field = "" } = source ?? {};
+  const rule = `${resource.slice(resource.indexOf("/") + 1)} rule ${field.replace(/\D/g, "")}`;
+  return [`deny by ${rule}`, ...tried];
 }
 
 void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
@@ -130,7 +174,10 @@ void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
         trustDomain,
         ...(trustDomainAliases.length === 0 ? {} : { trustDomainAliases }),
         trustedHops: drawn.trustedHops,
-        authorization: { defaultAction: drawn.defaultAction },
+        authorization: {
+          defaultAction: drawn.defaultAction,
+          providers: MESH_PROVIDERS,
+        },
         mtls: { mode: "PERMISSIVE" },
         pathNormalization: "NONE",
       }),
@@ -141,6 +188,7 @@ void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
           { name: "b", port: 90, targetPort: 9000, appProtocol: "tcp" },
         ],
       }),
+      TOKENS,
       ...policies.map(resourceOf),
     ];
     for (const resource of resources) {
@@ -157,35 +205,41 @@ void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
       }),
       VERSION,
     );
-    for (let asked = 0; asked < CALLS; asked += 1) {
+    for (let done = 0; done < CALLS; done += 1) {
       const call = randomCall(draw);
       const expected = oracle(policies, WORKLOAD, drawn, call);
-      const kind = expected.split(" ")[0] ?? "";
-      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+      const tried = trials(policies, WORKLOAD, drawn, call);
+      const asked = asks(policies, WORKLOAD, drawn, call);
+      for (const kind of kindsOf(expected, tried, asked, call))
+        counts.set(kind, (counts.get(kind) ?? 0) + 1);
       const port = snapshot.inbound.byPort(call.port);
       if (port === undefined) throw new Error("no such port");
       const facts = factsOf(call);
       const verdict = port.authorize(facts);
       const trace = port.explain(facts);
-      const found = {
+      const fails = asked.some((each) => cannotBeAsked(each, call));
+      const all = {
+        proxy: expected,
+        trace: expected,
+        walk: expected,
+        byMesh: isByMesh(expected, policies, drawn),
+        trials: tried,
+        asks: asked,
+        callee: fails ? ["PROVIDER_FAILED"] : [expected, ...tried],
+      };
+      const found: typeof all = {
         proxy: said(verdict),
         trace: said(trace.verdict),
         walk: walked(trace.considered, drawn.defaultAction),
-        callee: explained(snapshot, resources, call),
+        byMesh: verdict.kind === "deny" && verdict.policy === MESH_NAME,
+        trials: findings(port.shadow?.judge(facts, verdict) ?? []),
+        asks: (port.custom?.matches(facts) ?? []).map(
+          ({ provider, policy, rule }) => `${provider} by ${policy}[${rule}]`,
+        ),
+        callee: [...explained(snapshot, resources, call)],
       };
-      const calleeExpected = expected.startsWith("deny by")
-        ? /^DENIED .*/
-        : new RegExp(`^${expected}$`);
-      if (
-        found.proxy !== expected ||
-        found.trace !== expected ||
-        found.walk !== expected ||
-        !calleeExpected.test(found.callee) ||
-        (verdict.kind === "deny" && verdict.policy === MESH_NAME) !==
-          (expected === "not allowed" &&
-            !trace.considered.some(({ action }) => action === "ALLOW"))
-      )
-        differs(`expected ${expected}, ${JSON.stringify(found)}`, {
+      if (JSON.stringify(found) !== JSON.stringify(all))
+        differs(`expected ${JSON.stringify(all)}, ${JSON.stringify(found)}`, {
           drawn,
           policies,
           call,
@@ -193,10 +247,46 @@ void t.test(`${PAIRS} pairs, WHERRY_ORACLE_SEED=${SEED}`, (t) => {
     }
   }
   t.equal(wrong, 0, "all agree");
-  for (const kind of ["allow", "deny", "not"])
-    t.ok((counts.get(kind) ?? 0) > PAIRS / 20, `${kind}: ${counts.get(kind)}`);
+  for (const [share, kinds] of [
+    [20, ["allow", "deny", "not", "token"]],
+    [5000, ["refused", "admitted", "matched", ...PROVIDERS]],
+  ] as const)
+    for (const kind of kinds)
+      t.ok(
+        (counts.get(kind) ?? 0) > PAIRS / share,
+        `${kind}: ${counts.get(kind)}`,
+      );
   t.end();
 });
+
+/** What a pair is counted as. */
+function kindsOf(
+  expected: string,
+  tried: readonly string[],
+  asked: readonly string[],
+  { token }: OracleCall,
+): ReadonlySet<string> {
+  return new Set([
+    expected.split(" ")[0] ?? "",
+    ...tried.map((each) => each.split(" ")[1] ?? ""),
+    ...asked.map((each) => each.split(" ")[0] ?? ""),
+    ...(token === undefined ? [] : ["token"]),
+  ]);
+}
+
+/** No policy refuses it but the Mesh's default. */
+function isByMesh(
+  expected: string,
+  policies: readonly OraclePolicy[],
+  drawn: OracleMesh,
+): boolean {
+  return (
+    expected === "not allowed" &&
+    !actingOf(policies, WORKLOAD, drawn).some(
+      ({ action, dryRun }) => action === "ALLOW" && dryRun !== true,
+    )
+  );
+}
 
 /** What the walk over the rules, as it is told, comes to. */
 function walked(

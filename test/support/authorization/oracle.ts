@@ -2,6 +2,7 @@
  * AuthorizationPolicy, word for word and slowly, from Istio's reference: what the product's evaluator is compared with.
  * Nothing of the product is used here, so that nobody makes one mistake twice. Values are read anew at each question.
  */
+import { tokenValues, type OracleToken } from "./token-oracle.ts";
 
 type Values = readonly string[] | undefined;
 type Lists = Readonly<Record<string, Values>>;
@@ -21,6 +22,8 @@ export interface OraclePolicy {
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly action: string;
+  /** With CUSTOM. */
+  readonly provider?: string | undefined;
   readonly dryRun?: boolean;
   readonly rules?: readonly OracleRule[] | undefined;
 }
@@ -60,6 +63,8 @@ export interface OracleCall {
         readonly headers: Readonly<Record<string, string>>;
       }
     | undefined;
+  /** Claims of its verified token; undefined where it has none. */
+  readonly token: OracleToken | undefined;
 }
 
 /** "allow", "deny by POLICY rule N", or "not allowed". */
@@ -69,27 +74,48 @@ export function oracle(
   mesh: OracleMesh,
   call: OracleCall,
 ): string {
-  const acting = policies
-    .filter((policy) => policy.dryRun !== true && acts(policy, workload, mesh))
-    .sort((left, right) => (fullName(left) < fullName(right) ? -1 : 1));
+  const acting = actingOf(policies, workload, mesh).filter(
+    ({ dryRun }) => dryRun !== true,
+  );
   // "If there are any DENY policies that match the request, deny the request."
   for (const policy of acting)
-    if (policy.action === "DENY")
-      for (const [index, rule] of (policy.rules ?? []).entries())
-        if (matches(rule, policy, mesh, call))
-          return `deny by ${fullName(policy)} rule ${index}`;
+    if (policy.action === "DENY") {
+      const index = ruleThatMatches(policy, mesh, call);
+      if (index >= 0) return `deny by ${fullName(policy)} rule ${index}`;
+    }
   // "If there are no ALLOW policies for the workload, allow the request."
   const allows = acting.filter(({ action }) => action === "ALLOW");
   if (allows.length === 0)
     return mesh.defaultAction === "ALLOW" ? "allow" : "not allowed";
   // "If any of the ALLOW policies match the request, allow the request. Deny the request."
   for (const policy of allows)
-    for (const rule of policy.rules ?? [])
-      if (matches(rule, policy, mesh, call)) return "allow";
+    if (ruleThatMatches(policy, mesh, call) >= 0) return "allow";
   return "not allowed";
 }
 
-function fullName({ namespace, name }: OraclePolicy): string {
+/** Those that act on the workload, by name. */
+export function actingOf(
+  policies: readonly OraclePolicy[],
+  workload: OracleWorkload,
+  mesh: OracleMesh,
+): readonly OraclePolicy[] {
+  return policies
+    .filter((policy) => acts(policy, workload, mesh))
+    .sort((left, right) => (fullName(left) < fullName(right) ? -1 : 1));
+}
+
+/** Index of the first one; -1 where none does. */
+export function ruleThatMatches(
+  policy: OraclePolicy,
+  mesh: OracleMesh,
+  call: OracleCall,
+): number {
+  return (policy.rules ?? []).findIndex((rule) =>
+    matches(rule, policy, mesh, call),
+  );
+}
+
+export function fullName({ namespace, name }: OraclePolicy): string {
   return `${namespace}/${name}`;
 }
 
@@ -120,9 +146,11 @@ function matches(
   mesh: OracleMesh,
   call: OracleCall,
 ): boolean {
-  const isDeny = policy.action === "DENY";
-  if (call.http === undefined && !isDeny) {
+  if (call.http === undefined && policy.action === "ALLOW") {
     // "The ALLOW rule is invalid and ignored because it uses HTTP-only fields."
+    for (const { source } of rule.from ?? [])
+      if (source["requestPrincipals"] ?? source["notRequestPrincipals"])
+        return false;
     for (const { operation } of rule.to ?? [])
       for (const field of HTTP_ONLY) if (operation[field]) return false;
     for (const { key } of rule.when ?? [])
@@ -170,6 +198,7 @@ const SOURCE_KEYS: readonly (readonly [string, string, string])[] = [
   ["trustDomains", "notTrustDomains", "trust domain"],
   ["ipBlocks", "notIpBlocks", "source.ip"],
   ["remoteIpBlocks", "notRemoteIpBlocks", "remote.ip"],
+  ["requestPrincipals", "notRequestPrincipals", "request.auth.principal"],
 ];
 
 function sourceMatches(
@@ -178,10 +207,12 @@ function sourceMatches(
   mesh: OracleMesh,
   call: OracleCall,
 ): boolean {
-  return SOURCE_KEYS.every(([field, not, key]) =>
-    listMatches(source[field], source[not], (value) =>
-      has(key, value, policy, mesh, call),
-    ),
+  return SOURCE_KEYS.every(
+    ([field, not, key]) =>
+      (call.http === undefined && key.startsWith("request.")) ||
+      listMatches(source[field], source[not], (value) =>
+        has(key, value, policy, mesh, call),
+      ),
   );
 }
 
@@ -215,7 +246,9 @@ function has(
   mesh: OracleMesh,
   call: OracleCall,
 ): boolean {
-  const { peer, http } = call;
+  const { peer, http, token } = call;
+  if (key.startsWith("request.auth."))
+    return tokenValues(token, key).some((said) => textMatches(value, said));
   switch (key) {
     case "source.principal":
       return peer !== undefined && principalMatches(value, peer, mesh);

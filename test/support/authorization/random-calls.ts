@@ -6,6 +6,7 @@ import type {
   OraclePolicy,
   OracleRule,
 } from "./oracle.ts";
+import type { OracleToken } from "./token-oracle.ts";
 
 const DOMAINS = ["prod.example", "old.example", "far.example"];
 const NAMESPACES = ["shop", "bank", "shop-2"];
@@ -33,6 +34,17 @@ const TEMPLATES = [
 ];
 const METHODS = ["GET", "POST", "PUT"];
 const HOSTS = ["orders.shop", "shop.example", "a.shop.example"];
+export const ISSUERS: readonly string[] = [
+  "https://a.example",
+  "https://b.example/x",
+];
+const SUBJECTS = ["alice", "bob", "alice/2"];
+const AUDIENCES = ["shop", "bank", "shop-2"];
+const CLIENTS = ["web", "job"];
+const GROUPS = ["dev", "ops", "dev ops"];
+const SCOPES = ["read", "write", "read write"];
+/** The last one is no provider of the Mesh. */
+export const PROVIDERS: readonly string[] = ["by-grpc", "by-http", "nobody"];
 const WORDS = ["red", "blue", "redder", ""];
 
 type Make = () => string;
@@ -73,11 +85,17 @@ export function randomPolicies(draw: Draw): OraclePolicy[] {
   const account = (): string =>
     pick([pick(ACCOUNTS), `${pick(NAMESPACES)}/${pick(ACCOUNTS)}`]);
   const range = (): string => pick(RANGES);
+  const requester = (): string => starred(`${pick(ISSUERS)}/${pick(SUBJECTS)}`);
   const source = (): Record<string, string[]> => {
     const drawn = fields(
       chance(0.25)
-        ? { serviceAccounts: account, ipBlocks: range }
+        ? {
+            serviceAccounts: account,
+            ipBlocks: range,
+            requestPrincipals: requester,
+          }
         : {
+            ...(chance(0.3) ? { requestPrincipals: requester } : {}),
             principals: principal,
             namespaces: () => starred(pick(NAMESPACES)),
             trustDomains: () => starred(pick(DOMAINS)),
@@ -108,6 +126,12 @@ export function randomPolicies(draw: Draw): OraclePolicy[] {
       ["source.serviceAccount", account],
       ["destination.port", port],
       ["connection.sni", () => starred(pick(HOSTS))],
+      ["request.auth.principal", requester],
+      ["request.auth.audiences", () => starred(pick(AUDIENCES))],
+      ["request.auth.presenter", () => starred(pick(CLIENTS))],
+      ["request.auth.claims[groups]", () => starred(pick(GROUPS))],
+      ["request.auth.claims[scope]", () => starred(pick(SCOPES))],
+      ["request.auth.claims[realm][roles]", () => starred(pick(GROUPS))],
     ]);
     const values = chance(0.7) ? { values: list(make) } : undefined;
     return {
@@ -118,21 +142,33 @@ export function randomPolicies(draw: Draw): OraclePolicy[] {
   };
   const times = <T>(most: number, make: () => T): T[] =>
     Array.from({ length: 1 + upTo(most) }, make);
-  const rule = (): OracleRule => ({
+  const rule = (): OracleRule => {
+    // One condition alone decides more calls than several together.
+    if (chance(0.25)) return { when: [condition()] };
+    return several();
+  };
+  const several = (): OracleRule => ({
     ...(chance(0.6) ? { from: times(1, () => ({ source: source() })) } : {}),
     ...(chance(0.6)
       ? { to: times(1, () => ({ operation: operation() })) }
       : {}),
     ...(chance(0.4) ? { when: times(1, condition) } : {}),
   });
-  return Array.from({ length: upTo(6) }, (_policy, index) => ({
-    namespace: pick(["shop", "shop", "wherry-system", "bank"]),
-    name: `p-${index}`,
-    labels: chance(0.3) ? { app: pick(["orders", "other"]) } : undefined,
-    action: pick(["ALLOW", "ALLOW", "DENY", "DENY", "AUDIT"]),
-    dryRun: chance(0.1),
-    rules: chance(0.1) ? undefined : times(chance(0.1) ? 30 : 3, rule),
-  }));
+  return Array.from({ length: upTo(6) }, (_policy, index) => {
+    const asks = chance(0.08);
+    return {
+      namespace: pick(["shop", "shop", "wherry-system", "bank"]),
+      name: `p-${index}`,
+      labels: chance(0.3) ? { app: pick(["orders", "other"]) } : undefined,
+      action: asks
+        ? "CUSTOM"
+        : pick(["ALLOW", "ALLOW", "DENY", "DENY", "AUDIT"]),
+      provider: asks ? pick(PROVIDERS) : undefined,
+      dryRun: !asks && chance(0.25),
+      rules:
+        !asks && chance(0.1) ? undefined : times(chance(0.1) ? 30 : 3, rule),
+    };
+  });
 }
 
 export function randomMeshOf(draw: Draw): OracleMesh {
@@ -168,13 +204,36 @@ export function randomCall(draw: Draw): OracleCall {
     source: chance(0.9) ? pick(ADDRESSES) : undefined,
     destination: chance(0.9) ? pick(ADDRESSES) : undefined,
     sni: chance(0.5) ? pick(HOSTS) : undefined,
-    http: chance(0.75)
+    ...(chance(0.75)
       ? {
-          method: pick(METHODS),
-          host: pick(HOSTS),
-          path: pick(PATHS),
-          headers,
+          http: {
+            ...{ method: pick(METHODS), host: pick(HOSTS), path: pick(PATHS) },
+            headers,
+          },
+          token: chance(0.6) ? randomToken(draw) : undefined,
         }
-      : undefined,
+      : { http: undefined, token: undefined }),
   };
+}
+
+/** A verified one has an issuer. The rest may be missing, or of a type that no policy can ask for. */
+function randomToken(draw: Draw): OracleToken {
+  const { pick, chance, some } = dice(draw);
+  const claims: Record<string, unknown> = { iss: pick(ISSUERS) };
+  const put = (name: string, make: () => unknown): void => {
+    if (chance(0.75)) claims[name] = make();
+  };
+  const texts = (from: readonly string[]): unknown =>
+    chance(0.1)
+      ? pick([7, true, null, "", ["", 7]])
+      : chance(0.5)
+        ? pick(from)
+        : some(2, () => pick(from));
+  put("sub", () => (chance(0.1) ? "" : pick(SUBJECTS)));
+  put("aud", () => texts(AUDIENCES));
+  put("azp", () => texts(CLIENTS));
+  put("groups", () => texts(GROUPS));
+  put("scope", () => texts(SCOPES));
+  put("realm", () => (chance(0.8) ? { roles: texts(GROUPS) } : texts(GROUPS)));
+  return claims;
 }
