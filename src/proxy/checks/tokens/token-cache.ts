@@ -18,7 +18,7 @@ const PER_CHARACTER = 5;
 export interface CachedToken {
   readonly token: VerifiedToken;
   /** Whose keys, and which of them: verified by others, it would have to be verified again. */
-  readonly issuer: IssuerKeys;
+  readonly issuer: Pick<IssuerKeys, "held">;
   readonly keySet: KeySet;
   readonly until: WallMs;
 }
