@@ -1,5 +1,5 @@
 /** From any value to a resource that this version can act on, or to every reason why not. */
-import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
+import type { ErrorObject, ValidateFunction } from "ajv";
 import type { Steps } from "../core/slices.ts";
 import { isObject } from "../core/text/json.ts";
 import { DEFAULT_NAMESPACE, type Resource } from "./envelope.ts";
@@ -9,9 +9,9 @@ import { withoutKubernetes } from "./kubernetes.ts";
 import { fromPointer, shapeOf, type Segment } from "./path.ts";
 import { isError } from "./problems.ts";
 import { kindNamed, kindOf, KINDS } from "./registry.ts";
-import { KEYWORDS } from "./schema-parts.ts";
 import { explain, typeName } from "./schema-errors.ts";
 import { didYouMean } from "./suggest.ts";
+import { MADE_BEFOREHAND, makeValidator } from "./validators.ts";
 
 export type Validation =
   | {
@@ -31,14 +31,6 @@ export interface ValidateOptions {
 
 /** A document with more is not worth reading to the end. */
 const MOST_PROBLEMS = 50;
-/** Errors of the schema after which a value is not looked at any further: each takes its time, and two megabytes can have a million. */
-const MOST_ERRORS = 2000;
-/** What the validators' code says where it has found one more, and in its place: the same until there are so many. */
-const [FOUND, FOUND_AT_MOST] = [
-  "errors++;",
-  `if(++errors>=${MOST_ERRORS})throw vErrors;`,
-];
-
 export function validate(
   written: unknown,
   options: ValidateOptions = {},
@@ -179,13 +171,13 @@ function passes(
 }
 
 const validators = new Map<KindDefinition, ValidateFunction<Resource>>();
-let ajv: Ajv | undefined;
 
 /**
  * Gets ready for every kind. Each takes up to 60 ms, so that there is a pause after each; without this, the first resource of a kind pays
- * for it, in the middle of traffic.
+ * for it, in the middle of traffic. Where they are made beforehand a first resource takes some milliseconds, and nothing is held for kinds that do not come.
  */
 export function* prepareValidators(): Steps<void> {
+  if (MADE_BEFOREHAND) return;
   for (const definition of KINDS) {
     const accepts = validatorOf(definition);
     yield;
@@ -195,24 +187,13 @@ export function* prepareValidators(): Steps<void> {
   }
 }
 
-/** Compiled at first use: what starts does not wait for kinds that it does not meet. */
+/** Made at first use: what starts does not wait for kinds that it does not meet. */
 function validatorOf(definition: KindDefinition): ValidateFunction<Resource> {
   const known = validators.get(definition);
   if (known !== undefined) return known;
-  ajv ??= new Ajv({
-    allErrors: true,
-    verbose: true,
-    strictTypes: false,
-    keywords: [...KEYWORDS],
-    code: {
-      // Ajv's pass over its own code takes a quarter of the compilation, and leaves a sixteenth of the text out.
-      optimize: false,
-      process: (code) => code.replaceAll(FOUND, FOUND_AT_MOST),
-    },
-  });
-  const compiled = ajv.compile<Resource>(definition.schema);
-  validators.set(definition, compiled);
-  return compiled;
+  const made = makeValidator(definition);
+  validators.set(definition, made);
+  return made;
 }
 
 function definitionOf(value: unknown): KindDefinition | Problem[] {

@@ -18,6 +18,7 @@ import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { SIDECAR_FLAGS } from "../runtime/node-flags.ts";
 import { root, runtime } from "../launch.js";
+import { validatorModules, validatorsPlugin } from "./validators.ts";
 
 const [, , named] = process.argv;
 const out = named === undefined ? join(root, "dist") : resolve(named);
@@ -77,6 +78,7 @@ const result = await build({
       "files",
       "large-texts-thread.ts",
     ),
+    ...validatorModules(),
   },
   outdir: join(out, "src"),
   outExtension: { ".js": ".mjs" },
@@ -94,7 +96,7 @@ const result = await build({
   // Modules where a package has them: what is not used of one is left out, and so is its memory.
   mainFields: ["module", "main"],
   external: NATIVE,
-  plugins: [NODE_HTTP, OPEN_TELEMETRY],
+  plugins: [NODE_HTTP, OPEN_TELEMETRY, validatorsPlugin(join(root, "src"))],
   // Packages in CommonJS ask for Node's own modules by require.
   banner: {
     js: 'import { createRequire as bundledRequire } from "node:module"; const require = bundledRequire(import.meta.url);',
