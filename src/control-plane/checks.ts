@@ -1,10 +1,7 @@
 /** Checks of resources against what the mesh holds, and against each other, when they are written: a list as one. */
 import type { Clock } from "../core/clock.ts";
-import { inSlices, pauses, type Pause } from "../core/slices.ts";
-import {
-  addressConflicts,
-  hostConflicts,
-} from "../resources/cross-checks/conflicts.ts";
+import { inSlices, pauses } from "../core/slices.ts";
+import { addressConflicts } from "../resources/cross-checks/conflicts.ts";
 import {
   formatKey,
   keyOf,
@@ -15,13 +12,11 @@ import { checkExpiry } from "../resources/fault-injection/check.ts";
 import { isKind, type Problem } from "../resources/kind.ts";
 import {
   MESH,
-  MESH_NAME,
   meshSettings,
   trustDomainsOf,
 } from "../resources/mesh/schema.ts";
 import { AUTHORIZATION_POLICY } from "../resources/authorization-policy/schema.ts";
 import { placesOf } from "../resources/ownership/address-owners.ts";
-import { checkHosts } from "../resources/ownership/host-owners.ts";
 import { HTTP_ROUTE } from "../resources/http-route/schema.ts";
 import { PEER_AUTHENTICATION } from "../resources/peer-authentication/schema.ts";
 import { REQUEST_AUTHENTICATION } from "../resources/request-authentication/schema.ts";
@@ -34,15 +29,23 @@ import { REVOCATION } from "../resources/revocation/schema.ts";
 import { error as problem } from "../resources/problems.ts";
 import { MOST_REVOCATIONS } from "./enrolment/revocations.ts";
 import { checkReferences } from "../resources/cross-checks/references.ts";
-import { isExternal, SERVICE } from "../resources/service/schema.ts";
+import { SERVICE } from "../resources/service/schema.ts";
 import {
   findUnreachable,
   type Unreachable,
 } from "../resources/cross-checks/unreachable.ts";
 import { WORKLOAD } from "../resources/workload/schema.ts";
 import type { ObservedCalls } from "./observed/observed-calls.ts";
+import { checkExternalHosts, type HostTask } from "./host-checks.ts";
 import { impactOfWrites } from "./policy-impact.ts";
-import { aged, Prospect, type Kin, type Written } from "./prospect.ts";
+import {
+  aged,
+  indexOf,
+  meshOnceWritten,
+  Prospect,
+  resourcesOf,
+  type Written,
+} from "./prospect.ts";
 import type { MeshSource } from "./push/catalogue/mesh-view.ts";
 import type { Store } from "./store/store.ts";
 
@@ -59,13 +62,9 @@ export interface CheckContext {
 /** The problems of each resource, in the order of the resources. */
 export type Found = readonly (readonly Problem[])[];
 
-interface Task {
-  readonly prospect: Prospect;
+interface Task extends HostTask {
   readonly mesh: MeshSource;
   readonly resources: readonly Resource[];
-  readonly trustDomain: string;
-  readonly pause: Pause;
-  readonly report: (index: number, ...problems: readonly Problem[]) => void;
 }
 
 /**
@@ -123,8 +122,6 @@ async function checkRevocations({
   }
 }
 
-const NONE: Kin<never> = { others: [], written: [] };
-
 /** The check asks for resources as it goes, and the store has them later. So it runs again until it asks for nothing new. */
 async function checkEachReference({
   prospect,
@@ -150,45 +147,6 @@ async function checkEachReference({
         known.set(text, await prospect.get(key));
     }
     await pause();
-  }
-}
-
-/** Hosts that shadow the mesh's own names are refused; those that another Service has already are warned of. */
-async function checkExternalHosts(task: Task): Promise<void> {
-  const { prospect, trustDomain, pause, report } = task;
-  const external = prospect
-    .ofKind(SERVICE)
-    .filter(({ resource }) => isExternal(resource.spec));
-  if (external.length === 0) return;
-  const services = await prospect.kin(SERVICE);
-  const all = resourcesOf(services);
-  const counts = new Map<string, number>();
-  for (const { metadata } of all) {
-    const namespace = metadata.namespace ?? "";
-    counts.set(namespace, (counts.get(namespace) ?? 0) + 1);
-  }
-  for (const { index, resource } of external) {
-    const own = resource.metadata.namespace;
-    // A Service does not compete with itself.
-    const hasOthers = (namespace: string): boolean =>
-      (counts.get(namespace) ?? 0) > (namespace === own ? 1 : 0);
-    report(index, ...checkHosts(resource, hasOthers, trustDomain));
-    await pause();
-  }
-  // Only a fixed address can be that of a workload.
-  const workloads = external.some(
-    ({ resource }) => resource.spec.resolution === "STATIC",
-  )
-    ? await prospect.kin(WORKLOAD)
-    : NONE;
-  const index = indexOf(services.written);
-  const losses = hostConflicts(
-    [...all, ...resourcesOf(workloads)],
-    trustDomain,
-  );
-  for (const { loser, path, message } of await inSlices(losses, pause)) {
-    const at = index.get(loser);
-    if (at !== undefined) report(at, { path, message, severity: "warning" });
   }
 }
 
@@ -284,11 +242,7 @@ async function domainsOnceWritten({
   prospect,
   trustDomain,
 }: Task): Promise<readonly string[]> {
-  const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
-  const found = await prospect.get(key);
-  const { trustDomainAliases } = meshSettings(
-    found !== undefined && isKind(MESH, found) ? found.spec : undefined,
-  );
+  const { trustDomainAliases } = await meshOnceWritten(prospect);
   return trustDomainsOf({ trustDomain, trustDomainAliases });
 }
 
@@ -360,17 +314,6 @@ function unreachableProblem(
 ): Problem {
   const at = own ? path : `spec.rules[${taker.rule}]`;
   return { path: at, message, severity: "warning" };
-}
-
-function resourcesOf<S>({ others, written }: Kin<S>): Resource<S>[] {
-  return [...others, ...written.map(({ resource }) => resource)];
-}
-
-/** Where each is in the list. */
-function indexOf(
-  written: readonly Written<unknown>[],
-): ReadonlyMap<Resource, number> {
-  return new Map(written.map(({ index, resource }) => [resource, index]));
 }
 
 /** Every identity carries the trust domain, and the authority issues for one only. */

@@ -6,6 +6,12 @@ import {
   type ResourceKey,
 } from "../resources/envelope.ts";
 import { isKind, type KindDefinition } from "../resources/kind.ts";
+import {
+  MESH,
+  MESH_NAME,
+  meshSettings,
+  type MeshSettings,
+} from "../resources/mesh/schema.ts";
 import type { Store } from "./store/store.ts";
 
 /** The resources of one kind. */
@@ -92,4 +98,26 @@ export function aged<S>(
         ? metadata
         : { ...metadata, creationTimestamp },
   };
+}
+
+export function resourcesOf<S>({ others, written }: Kin<S>): Resource<S>[] {
+  return [...others, ...written.map(({ resource }) => resource)];
+}
+
+/** Where each is in the list. */
+export function indexOf(
+  written: readonly Written<unknown>[],
+): ReadonlyMap<Resource, number> {
+  return new Map(written.map(({ index, resource }) => [resource, index]));
+}
+
+/** What the Mesh says, or its defaults. */
+export async function meshOnceWritten(
+  prospect: Prospect,
+): Promise<MeshSettings> {
+  const key = { kind: MESH.kind, namespace: "", name: MESH_NAME };
+  const found = await prospect.get(key);
+  return meshSettings(
+    found !== undefined && isKind(MESH, found) ? found.spec : undefined,
+  );
 }

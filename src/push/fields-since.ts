@@ -46,6 +46,8 @@ export const FIELDS_SINCE: readonly FieldSince[] = [
   },
   // These sidecars refuse certificates of other trust domains.
   { kind: "Mesh", path: "spec.trustDomainAliases", since: 5, without: "same" },
+  // These sidecars go by the age of claims alone. The control plane takes no new claim against it.
+  { kind: "Mesh", path: "spec.hostClaims", since: 5, without: "same" },
   // The policies that name a provider are withheld.
   {
     kind: "Mesh",

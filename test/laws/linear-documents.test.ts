@@ -1,5 +1,6 @@
 /** Law 15: JSON, YAML and resources are read and checked in time that grows with their size alone. */
 import t from "tap";
+import { MESH_DEFAULTS } from "../../src/resources/mesh/schema.ts";
 import { parseJson, parseYaml } from "../../src/control-plane/api/bodies.ts";
 import { jsonFault } from "../../src/control-plane/api/json-fault.ts";
 import { mergePatch } from "../../src/control-plane/api/merge-patch.ts";
@@ -258,7 +259,7 @@ function checkTogether(resources: readonly Resource[]): void {
     checkAttributes(each, opaque);
     checkReferences(each, (key) => byKey.get(formatKey(key)));
     if (isKind(SERVICE, each))
-      checkHosts(each, (name) => namespaces.has(name), "cluster.local");
+      checkHosts(each, (name) => namespaces.has(name), MESH_DEFAULTS);
   }
   conflicts(resources);
   unreachableMatches(resources);

@@ -158,6 +158,7 @@ void t.test("Mesh", (t) => {
       trustedHops: 2,
       outboundTrafficPolicy: "REGISTRY_ONLY",
       privateFetch: { hosts: ["IdP.corp"] },
+      hostClaims: [{ hosts: ["a.example"], namespaces: ["shop"] }],
       defaults: {
         timeouts: { streamIdle: "10s", request: "2s" },
         retry: { attempts: 2 },

@@ -8,11 +8,10 @@ import { PersistentMap, type MapEdit } from "../../core/persistent/map.ts";
 import type { Steps } from "../../core/slices.ts";
 import { placeOf } from "../../resources/ownership/address-owners.ts";
 import {
+  claimableHosts,
   hostOwner,
-  isMeshForm,
   namesOf,
 } from "../../resources/ownership/host-owners.ts";
-import { isExternal } from "../../resources/service/schema.ts";
 import type { Destination, Endpoint } from "../snapshot.ts";
 import type { ServedPorts } from "./clusters.ts";
 import { externalKey, inCommon } from "./endpoints.ts";
@@ -211,11 +210,7 @@ function ownNames({ service, frame }: ServedPorts): readonly string[] {
 
 /** Those that an external Service may have at all. */
 function hostsOf({ service, frame }: ServedPorts): ReadonlySet<string> {
-  const { spec } = service.resource;
-  const hosts = isExternal(spec) ? (spec.hosts ?? []) : [];
-  return new Set(
-    hosts.filter((host) => !isMeshForm(host, frame.mesh.trustDomain)),
-  );
+  return new Set(claimableHosts(service.resource, frame.mesh));
 }
 
 type Common = ReturnType<typeof inCommon>;

@@ -1,8 +1,8 @@
 /** All clusters, destinations and warnings, joined from the Services: for people and for tests, so they are put together when asked for. */
 import { formatHostPort } from "../../core/text/host-port.ts";
 import {
+  claimableHosts,
   hostOwner,
-  isMeshForm,
 } from "../../resources/ownership/host-owners.ts";
 import { isExternal } from "../../resources/service/schema.ts";
 import type { Cluster, Destination } from "../snapshot.ts";
@@ -127,7 +127,8 @@ function ownerOf(
   { names, frame }: CompiledParts,
   { host, service, target }: HostClaim,
 ): string | undefined {
-  if (isMeshForm(host, frame.mesh.trustDomain)) return undefined;
+  if (!claimableHosts(service.resource, frame.mesh).includes(host))
+    return undefined;
   const own = names.own.get(host);
   if (own !== undefined) return own;
   const claimants = names.hosts.get(host);

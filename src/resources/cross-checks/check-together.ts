@@ -74,7 +74,6 @@ function* checker(
   }
   const [mesh] = yield* filterSteps(resources, (each) => isKind(MESH, each));
   const settings = meshSettings(mesh?.spec);
-  const { trustDomain } = settings;
   const checkReach = reachChecker(
     yield* reachOf(
       resources,
@@ -85,11 +84,7 @@ function* checker(
   return (resource) => [
     ...checkReach(resource),
     ...(isKind(SERVICE, resource)
-      ? checkHosts(
-          resource,
-          (namespace) => populated.has(namespace),
-          trustDomain,
-        )
+      ? checkHosts(resource, (namespace) => populated.has(namespace), settings)
       : []),
     ...checkReferences(resource, lookup),
     ...checkAttributes(resource, opaque),

@@ -13,7 +13,7 @@ import { GRPC_ROUTE } from "../grpc-route/schema.ts";
 import { HTTP_ROUTE } from "../http-route/schema.ts";
 import type { ParentRef } from "../http-route/spec.ts";
 import { endpointLosses } from "../ownership/endpoint-owners.ts";
-import { hostLosses } from "../ownership/host-owners.ts";
+import { hostLosses, type HostRules } from "../ownership/host-owners.ts";
 import { isKind } from "../kind.ts";
 import { MESH, meshSettings } from "../mesh/schema.ts";
 import { PEER_AUTHENTICATION } from "../peer-authentication/schema.ts";
@@ -121,10 +121,10 @@ export function* findConflicts(
     }
   }
   const [mesh] = yield* filterSteps(resources, (each) => isKind(MESH, each));
-  const { trustDomain } = meshSettings(mesh?.spec);
+  const settings = meshSettings(mesh?.spec);
   for (const losses of [
     yield* routeConflicts(resources),
-    yield* hostConflicts(resources, trustDomain),
+    yield* hostConflicts(resources, settings, mesh),
     yield* addressConflicts(resources),
   ])
     for (const loss of losses) found.push(loss);
@@ -153,10 +153,11 @@ export function* addressConflicts(
   return found;
 }
 
-/** Hosts and fixed addresses of external Services that another resource has: the same decision as in the sidecars. */
+/** Hosts and fixed addresses of external Services that another resource has, or the Mesh gives to others: the same decision as in the sidecars. */
 export function* hostConflicts(
   resources: readonly Resource[],
-  trustDomain: string,
+  settings: HostRules,
+  mesh?: Resource,
 ): Steps<Conflict[]> {
   const unsorted = yield* filterSteps(resources, (each) =>
     isKind(SERVICE, each),
@@ -164,12 +165,12 @@ export function* hostConflicts(
   const external = yield* filterSteps(unsorted, ({ spec }) => isExternal(spec));
   if (external.length === 0) return [];
   const services = yield* oldestFirst(unsorted);
-  const hosts = yield* hostLosses(services, trustDomain);
+  const hosts = yield* hostLosses(services, settings);
   const endpoints = yield* endpointLosses(services, resources);
   return [
     ...hosts.map(({ loser, winner, index, message }): Conflict => ({
       loser,
-      winner,
+      winner: winner ?? mesh ?? loser,
       reason: "HostTaken",
       path: `spec.hosts[${index}]`,
       message,

@@ -3,6 +3,7 @@ import { durationOf, formatDuration } from "../../core/duration.ts";
 import type { Resource } from "../envelope.ts";
 import type { Problem } from "../kind.ts";
 import { error, quote } from "../problems.ts";
+import { checkHostClaims, type HostClaims } from "./host-claims.ts";
 import { checkPrivateFetch, type PrivateFetchSpec } from "./private-fetch.ts";
 import { checkProviders, type ProviderSpec } from "./providers.ts";
 
@@ -21,6 +22,7 @@ interface CheckedMesh {
     readonly renewExpiredFor?: string;
   };
   readonly privateFetch?: PrivateFetchSpec;
+  readonly hostClaims?: HostClaims;
   readonly defaults?: { readonly timeouts?: { readonly connect?: string } };
 }
 
@@ -56,7 +58,10 @@ export function checkMesh(
         `must be from 0s to ${formatDuration(LONGEST_RENEWAL)}, not ${late}`,
       ),
     );
-  problems.push(...checkPrivateFetch(spec.privateFetch));
+  problems.push(
+    ...checkPrivateFetch(spec.privateFetch),
+    ...checkHostClaims(spec.hostClaims),
+  );
   problems.push(
     ...checkProviders(spec.authorization.providers ?? [], PROVIDERS_AT),
   );

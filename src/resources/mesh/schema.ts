@@ -12,13 +12,13 @@ import {
   field,
 } from "../schema-parts.ts";
 import { checkMesh } from "./check.ts";
+import { HOST_CLAIMS, type HostClaims } from "./host-claims.ts";
 import {
   PROVIDERS,
   providersOf,
   type Provider,
   type ProviderSpec,
 } from "./providers.ts";
-
 import {
   PRIVATE_FETCH,
   privateFetch,
@@ -27,7 +27,6 @@ import {
 } from "./private-fetch.ts";
 
 export type MeshResource = Resource<MeshSpec>;
-
 /** The only Mesh there is. */
 export const MESH_NAME = "default";
 
@@ -72,6 +71,7 @@ export interface MeshSpec {
   readonly trustedHops?: number;
   readonly outboundTrafficPolicy?: OutboundTrafficPolicy;
   readonly privateFetch?: PrivateFetchSpec;
+  readonly hostClaims?: HostClaims;
   readonly defaults?: {
     readonly timeouts?: {
       readonly connect?: string;
@@ -107,6 +107,7 @@ export interface MeshSettings {
   readonly trustedHops: number;
   readonly outboundTrafficPolicy: OutboundTrafficPolicy;
   readonly privateFetch: PrivateFetch;
+  readonly hostClaims: HostClaims;
   readonly defaults: {
     readonly timeouts: {
       readonly connect: number;
@@ -140,6 +141,7 @@ export const MESH_DEFAULTS: MeshSettings = {
   trustedHops: 0,
   outboundTrafficPolicy: "ALLOW_ANY",
   privateFetch: privateFetch(undefined),
+  hostClaims: [],
   defaults: {
     timeouts: { connect: 1000, streamIdle: 300_000, request: 0 },
     retry: {
@@ -182,6 +184,7 @@ export function meshSettings(spec: MeshSpec | undefined): MeshSettings {
     outboundTrafficPolicy:
       spec?.outboundTrafficPolicy ?? base.outboundTrafficPolicy,
     privateFetch: privateFetch(spec?.privateFetch),
+    hostClaims: spec?.hostClaims ?? base.hostClaims,
     defaults: {
       timeouts: {
         connect: ms(timeouts?.connect, base.defaults.timeouts.connect),
@@ -360,6 +363,7 @@ const spec: TSchema = describes<MeshSpec>()(
         "What sidecars may fetch beside public addresses, where a resource names an address to fetch, such as an issuer's keys.",
         Type.Optional(PRIVATE_FETCH),
       ),
+      hostClaims: HOST_CLAIMS,
       defaults: field(
         "What applies where a route or TrafficPolicy says nothing.",
         Type.Optional(

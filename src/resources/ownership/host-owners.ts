@@ -4,6 +4,8 @@ import { formatHostPort } from "../../core/text/host-port.ts";
 import { serviceHost } from "../../mesh/service-key.ts";
 import type { Resource } from "../envelope.ts";
 import type { Problem } from "../kind.ts";
+import { claimRefusal } from "../mesh/host-claims.ts";
+import type { MeshSettings } from "../mesh/schema.ts";
 import { error, quote } from "../problems.ts";
 import {
   claimsAt,
@@ -19,10 +21,11 @@ import {
 } from "../service/schema.ts";
 import { hostFault } from "../text-checks.ts";
 
-/** A host of an external Service that another Service has. */
+/** A host of an external Service that another Service has, or that the Mesh gives to others. */
 export interface HostLoss {
   readonly loser: ServiceResource;
-  readonly winner: ServiceResource;
+  /** Undefined: nobody that is there has it. */
+  readonly winner: ServiceResource | undefined;
   /** Index in `spec.hosts`. */
   readonly index: number;
   /** Says what the winner has, and since when. */
@@ -46,6 +49,23 @@ export function isMeshForm(host: string, trustDomain: string): boolean {
   );
 }
 
+/** What the Mesh says of hosts. */
+export type HostRules = Pick<MeshSettings, "trustDomain" | "hostClaims">;
+
+/** The hosts that an external Service may have at all. */
+export function claimableHosts(
+  { metadata: { namespace = "" }, spec }: ServiceResource,
+  { trustDomain, hostClaims }: HostRules,
+): readonly string[] {
+  return isExternal(spec)
+    ? (spec.hosts ?? []).filter(
+        (host) =>
+          !isMeshForm(host, trustDomain) &&
+          claimRefusal(hostClaims, host, namespace) === undefined,
+      )
+    : [];
+}
+
 /**
  * Which of the external Services that claim a host has one of its ports, among those that a caller sees, the oldest first (trap 18):
  * the first namespace to claim it has the host with all of its ports, and there the first Service that has the port.
@@ -66,7 +86,7 @@ export function hostOwner<C extends { readonly resource: ServiceResource }>(
 /** The hosts that external Services claim in vain, for callers of any namespace. `services` has the oldest first. */
 export function* hostLosses(
   services: readonly ServiceResource[],
-  trustDomain: string,
+  { trustDomain, hostClaims }: HostRules,
 ): Steps<readonly HostLoss[]> {
   const own = new Map<string, ServiceResource>();
   for (const service of services) {
@@ -76,19 +96,24 @@ export function* hostLosses(
   const byHost = new Map<string, FirstClaims>();
   const byPort = new Map<string, FirstClaims>();
   const claims: { readonly claim: Claim; readonly index: number }[] = [];
+  const losses: HostLoss[] = [];
   for (const [age, service] of services.entries()) {
     yield;
     if (!isExternal(service.spec)) continue;
     const claim = { age, service, visibleTo: visibilityOf(service) };
     for (const [index, host] of (service.spec.hosts ?? []).entries()) {
       if (isMeshForm(host, trustDomain)) continue;
+      const why = claimRefusal(hostClaims, host, namespaceOf(service));
+      if (why !== undefined) {
+        losses.push({ loser: service, winner: undefined, index, message: why });
+        continue;
+      }
       claims.push({ claim, index });
       claimsAt(byHost, host).add(claim);
       for (const { port } of service.spec.ports)
         claimsAt(byPort, portKey(service, host, port)).add(claim);
     }
   }
-  const losses: HostLoss[] = [];
   for (const { claim, index } of claims) {
     yield;
     const loss = lossOf(claim, index, own, byHost, byPort);
@@ -98,12 +123,13 @@ export function* hostLosses(
   return losses;
 }
 
-/** Hosts that are, or may become, names of the mesh's own Services. `hasServices`: whether a namespace has any. */
+/** Hosts that are, or may become, names of the mesh's own Services, and those that the Mesh gives to others. `hasServices`: whether a namespace has any. */
 export function checkHosts(
-  { spec }: ServiceResource,
+  service: ServiceResource,
   hasServices: (namespace: string) => boolean,
-  trustDomain: string,
+  { trustDomain, hostClaims }: HostRules,
 ): Problem[] {
+  const { spec } = service;
   if (!isExternal(spec)) return [];
   return (spec.hosts ?? []).flatMap((host, index) => {
     const at = ["spec", "hosts", index];
@@ -115,14 +141,15 @@ export function checkHosts(
           `${quote(host)} has the form of a Service's own name (NAME.NAMESPACE.svc.${trustDomain}): expected a name outside the mesh`,
         ),
       ];
-    return more.length === 0 && hasServices(namespace)
-      ? [
-          error(
-            at,
-            `${quote(host)} is the name of a Service ${name} in namespace ${namespace}, which this mesh has: expected a name outside the mesh`,
-          ),
-        ]
-      : [];
+    if (more.length === 0 && hasServices(namespace))
+      return [
+        error(
+          at,
+          `${quote(host)} is the name of a Service ${name} in namespace ${namespace}, which this mesh has: expected a name outside the mesh`,
+        ),
+      ];
+    const why = claimRefusal(hostClaims, host, namespaceOf(service));
+    return why === undefined ? [] : [error(at, why)];
   });
 }
 
@@ -132,7 +159,7 @@ function lossOf(
   own: ReadonlyMap<string, ServiceResource>,
   byHost: ReadonlyMap<string, FirstClaims>,
   byPort: ReadonlyMap<string, FirstClaims>,
-): Pick<HostLoss, "winner" | "message"> | undefined {
+): { readonly winner: ServiceResource; readonly message: string } | undefined {
   const { service } = claim;
   const host = service.spec.hosts?.[index] ?? "";
   const named = own.get(host);

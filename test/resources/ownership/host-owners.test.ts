@@ -217,7 +217,7 @@ void t.test("hosts that shadow names of this mesh", (t) => {
     checkHosts(
       external("a/one", 1, { hosts: [host] }),
       (namespace) => namespace === "shop",
-      "mesh.example",
+      { trustDomain: "mesh.example", hostClaims: [] },
     ).map(({ path, message }) => `${path}: ${message}`);
   t.match(faults("orders.shop"), [/spec\.hosts\[0\]: .*Service orders/]);
   t.match(faults("not-yet.shop"), [/namespace shop, which this mesh has/]);
